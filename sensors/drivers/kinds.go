@@ -1,0 +1,59 @@
+// Package drivers opens real devices: GPIO lines, I2C parts, the kernel's own
+// sensors, and simulated ones.
+//
+// Each kind of sensor is one file and one line in the table [kinds]. A kind is
+// its options, as a person writes them in the configuration: they say what is
+// wrong with them, what the sensor measures, and how to open it. A driver owns
+// no goroutine, mutex, ticker or retry; the sampler in package sensors opens,
+// paces, fails and reopens.
+package drivers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// kinds holds what each kind's options are before the file is read.
+var kinds = map[string]func() Options{}
+
+// Options are one sensor's options of its kind. The implementation is a
+// pointer to a struct whose yaml tags are the keys; package config fills it.
+type Options interface {
+	// Check says what is wrong with the options, off the target too.
+	Check() []Problem
+	// Pace is the time between two measurements if the file does not say;
+	// 0 for a kind that waits for events and takes no `every`.
+	Pace() time.Duration
+	// Quantities are what the sensor measures, known before it is opened.
+	Quantities() []sensors.Quantity
+	// Open opens the device.
+	Open(context.Context, *Hardware) (sensors.Sensor, error)
+}
+
+// A Problem is something that a person has to change.
+type Problem struct {
+	Key  string // the option's key; empty for the sensor as a whole
+	Text string // what is wrong and what to write instead
+}
+
+func problem(key, format string, args ...any) Problem {
+	return Problem{key, fmt.Sprintf(format, args...)}
+}
+
+// New returns the options of a kind with their defaults, or false if there is
+// no such kind.
+func New(kind string) (Options, bool) {
+	f, ok := kinds[kind]
+	if !ok {
+		return nil, false
+	}
+	return f(), true
+}
+
+// Kinds lists the names of all kinds in order.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }

@@ -1,0 +1,84 @@
+// Package sensors makes a physical fact a reading.
+//
+// A sensor is a configured device. It delivers samples: values without a name
+// or a time. The sampler, [Run], opens each sensor, paces it, and makes each
+// sample a [Reading] of a stream: named, numbered and stamped. A stream is the
+// unit of history; a sensor feeds one stream for each quantity it measures.
+//
+// Nothing here knows hardware, disks or networks.
+package sensors
+
+import "time"
+
+// A Reading is one value of one stream at one moment, or the fact that there
+// was none to be had.
+type Reading struct {
+	Stream   string
+	Seq      uint64  // 1, 2, 3, ... in its stream, since the start of the agent
+	At       Stamp   // when it was measured
+	Value    float64 // in Unit; 0 or 1 in a two-valued stream
+	State    string  // the word for Value in a two-valued stream: "open"
+	Unit     string  // as Home Assistant writes it: "°C", "%", "hPa"
+	Err      string  // why the sensor could not be read: Value and State have no meaning; empty: it was read
+	Priority Priority
+}
+
+// Priority says which readings go first. It belongs to a stream, never to a
+// single reading, so that the order within a stream is never in question.
+type Priority uint8
+
+const (
+	Routine Priority = iota
+	Alarm            // on disk at once, first to the broker
+)
+
+func (p Priority) String() string {
+	if p == Alarm {
+		return "alarm"
+	}
+	return "routine"
+}
+
+// A Stamp is one moment, told by two clocks.
+type Stamp struct {
+	// Unix is what the wall clock said, in milliseconds UTC since 1970.
+	Unix int64
+	// Taken carries the monotonic clock: differences count, the date does not.
+	// It is zero for a reading of an earlier start of the agent.
+	Taken time.Time
+	// Clock says how far Unix can be trusted.
+	Clock Clock
+}
+
+// Age is how long ago the moment was, by the monotonic clock. It is not known
+// of a moment before this start of the agent.
+func (s Stamp) Age() (age time.Duration, known bool) {
+	if s.Taken.IsZero() {
+		return 0, false
+	}
+	return time.Since(s.Taken), true
+}
+
+// A Stream is a named history of readings of one quantity.
+type Stream struct {
+	Name     string
+	Kind     string // of the sensor that feeds it
+	Priority Priority
+	Quantity
+}
+
+// A Quantity is one thing that a sensor measures.
+type Quantity struct {
+	Name   string   // "humidity"
+	Unit   string   // "%"; empty for a bare number or a state
+	Class  string   // Home Assistant's device class: "humidity", "door"
+	States []string // the words for the values 0, 1, ... of a stream of states
+}
+
+// word is the state word for a value, empty where there is none.
+func (q Quantity) word(value float64) string {
+	if i := int(value); i >= 0 && i < len(q.States) && float64(i) == value {
+		return q.States[i]
+	}
+	return ""
+}

@@ -1,0 +1,38 @@
+package sensors
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// A Sensor is an open device.
+type Sensor interface {
+	// Next blocks until there is something to report or ctx is done. A sensor
+	// with a pace measures when it is called; one without waits for an event,
+	// and reports its level once at the start.
+	//
+	// After an error the sampler closes the sensor and opens it again. A
+	// sensor that can tell which quantity failed returns a [Sample] with Err.
+	Next(ctx context.Context) ([]Sample, error)
+	io.Closer
+}
+
+// A Sample is a value without a name in the house or a time.
+type Sample struct {
+	Quantity string // which of the sensor's quantities
+	Value    float64
+	Err      error // this quantity alone could not be read
+}
+
+// A Spec is one sensor as configured.
+type Spec struct {
+	Name    string
+	Kind    string
+	Every   time.Duration // between two measurements; 0: Next waits for events
+	Streams []Stream      // one for each quantity, found by Quantity.Name
+	Options any           // the kind's own; Open understands them
+}
+
+// Open opens the device behind a Spec.
+type Open func(context.Context, Spec) (Sensor, error)

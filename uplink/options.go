@@ -1,0 +1,48 @@
+package uplink
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// Options say which broker to reach and as whom.
+type Options struct {
+	ClientID  string
+	Servers   []*url.URL // in order of preference: mqtt, mqtts, ws or wss
+	Username  string
+	Password  Secret
+	TLS       TLS
+	KeepAlive time.Duration
+
+	Topics  Topics
+	Streams []sensors.Stream
+
+	Boot     string // of this start of the agent
+	Version  string
+	Hardware string // the board's own name
+}
+
+// TLS names the files of a TLS connection. They are read for each connection,
+// so that a renewed certificate needs no restart.
+type TLS struct {
+	CA   string // PEM; empty: the system's roots
+	Cert string // PEM, with Key; empty: no client certificate
+	Key  string
+}
+
+// Topics are the patterns for readings and states, with {client_id} and {stream}.
+type Topics struct {
+	Reading string
+	State   string
+}
+
+// DefaultTopics: two levels are data, three levels are everything else.
+var DefaultTopics = Topics{Reading: "{client_id}/{stream}", State: "{client_id}/{stream}/state"}
+
+// A Secret says where a password is; it never holds one, so it can be printed.
+type Secret struct {
+	File string // a file whose first line it is
+	Env  string // else an environment variable
+}
