@@ -1,0 +1,154 @@
+package queue
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A model is what the queue promises, as two slices of sequence numbers.
+type model struct {
+	waiting [2][]uint64 // by priority, oldest first
+	acked   [2][]uint64 // acknowledged, perhaps not on disk yet: may come again after a kill
+	safe    [2]uint64   // every number up to it is on disk or acknowledged
+	last    [2]uint64
+	putAt   map[uint64]time.Time // of routine readings
+}
+
+// TestQueueBehavesLikeTwoSlices puts, acknowledges, waits, stops and kills at
+// random, and compares what the queue returns with the model.
+func TestQueueBehavesLikeTwoSlices(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		path := dir + "/" + rapid.StringMatching(`[a-z]{24}`).Draw(rt, "name")
+		synctest.Test(t, func(t *testing.T) { run(t, rt, path) })
+	})
+}
+
+func run(t *testing.T, rt *rapid.T, path string) {
+	h := start(t, path)
+	m := &model{putAt: map[uint64]time.Time{}}
+	rt.Repeat(map[string]func(*rapid.T){
+		"put": func(rt *rapid.T) {
+			p := sensors.Priority(rapid.IntRange(0, 1).Draw(rt, "priority"))
+			for range rapid.IntRange(1, 30).Draw(rt, "n") {
+				m.put(h, p)
+			}
+		},
+		"wait": func(rt *rapid.T) {
+			time.Sleep(time.Duration(rapid.IntRange(1, 7000).Draw(rt, "ms")) * time.Millisecond)
+			synctest.Wait()
+		},
+		"ack": func(rt *rapid.T) {
+			if h.Stats().Backlog > 0 {
+				m.ack(rt, h, rapid.IntRange(1, 40).Draw(rt, "max"))
+			}
+		},
+		"stop": func(rt *rapid.T) {
+			h.end()
+			h = start(t, path)
+			m.stopped()
+		},
+		"kill": func(rt *rapid.T) {
+			h.kill()
+			h = start(t, path)
+			m.killed(rt, h)
+		},
+		"": func(rt *rapid.T) {
+			if got, want := h.Stats().Backlog, len(m.waiting[0])+len(m.waiting[1]); got != want {
+				rt.Fatalf("backlog is %d, want %d", got, want)
+			}
+		},
+	})
+	for h.Stats().Backlog > 0 {
+		m.ack(rt, h, 1000)
+	}
+	h.end()
+}
+
+func (m *model) put(h *harness, p sensors.Priority) {
+	m.last[p]++
+	n := m.last[p]
+	m.waiting[p] = append(m.waiting[p], n)
+	if p == sensors.Alarm {
+		h.Put(alarm(n))
+		m.safe[p] = n
+		return
+	}
+	h.Put(routine(n))
+	m.putAt[n] = time.Now()
+}
+
+func (m *model) ack(t *rapid.T, h *harness, max int) {
+	items, err := h.Next(context.Background(), max)
+	if err != nil || len(items) == 0 || len(items) > max {
+		t.Fatalf("Next(%d): %d items, %v", max, len(items), err)
+	}
+	if items[0].Priority == sensors.Routine && len(m.waiting[sensors.Alarm]) > 0 {
+		t.Fatalf("a routine reading goes before %d alarms", len(m.waiting[sensors.Alarm]))
+	}
+	for i, it := range items {
+		p := it.Priority
+		if i > 0 && items[i-1].Priority < p {
+			t.Fatalf("an alarm at place %d comes after a routine reading", i)
+		}
+		if len(m.waiting[p]) == 0 || m.waiting[p][0] != it.Seq {
+			t.Fatalf("%v reading %d comes, want %v", p, it.Seq, m.waiting[p])
+		}
+		m.acked[p] = append(m.acked[p], it.Seq)
+		m.waiting[p] = m.waiting[p][1:]
+	}
+	h.Ack(items)
+}
+
+func (m *model) stopped() {
+	for p := range m.waiting {
+		m.safe[p], m.acked[p] = m.last[p], nil
+	}
+}
+
+// killed takes over from the queue what a kill leaves open, within the
+// promises: which acknowledged readings come again, and how many of the
+// youngest routine readings are gone.
+func (m *model) killed(t *rapid.T, h *harness) {
+	for n, at := range m.putAt {
+		if time.Since(at) >= h.opt.SyncEvery {
+			m.safe[sensors.Routine] = max(m.safe[sensors.Routine], n)
+		}
+	}
+	for p := range m.waiting {
+		left := held(t, h, sensors.Priority(p))
+		want := m.waiting[p]
+		for len(want) > 0 && want[len(want)-1] > m.safe[p] && !slices.Contains(left, want[len(want)-1]) {
+			want = want[:len(want)-1]
+		}
+		again := len(left) - len(want)
+		if again < 0 || again > len(m.acked[p]) || !slices.Equal(left, append(slices.Clone(m.acked[p][len(m.acked[p])-again:]), want...)) {
+			t.Fatalf("lane %v after the kill: %v\nwaiting %v, acknowledged %v, safe up to %d", sensors.Priority(p), left, m.waiting[p], m.acked[p], m.safe[p])
+		}
+		m.waiting[p] = left
+		m.acked[p] = m.acked[p][:len(m.acked[p])-again]
+		m.safe[p] = m.last[p] // what is gone is gone
+	}
+}
+
+// held reads a lane from disk, straight from the file.
+func held(t *rapid.T, h *harness, p sensors.Priority) (seqs []uint64) {
+	for from, last := h.lanes[p].first, h.lanes[p].disk; from <= last; {
+		items, err := h.file.read(p, from, last)
+		if err != nil || len(items) == 0 {
+			t.Fatalf("read lane %v from %d to %d: %d items, %v", p, from, last, len(items), err)
+		}
+		for _, it := range items {
+			seqs = append(seqs, it.Seq)
+			from = it.number + 1
+		}
+	}
+	return seqs
+}
