@@ -120,7 +120,7 @@ func (l *lane) owesDisk() bool { return l.first <= l.disk }
 func (l *lane) cursor() uint64 { return min(l.first, l.disk+1) }
 
 // dirty says that the file knows less about first than there is to know.
-func (l *lane) dirty() bool { return l.cursor() > l.saved }
+func (l *lane) dirty() bool { return l.disk > 0 && l.cursor() > l.saved }
 
 // A fifo is a slice that is popped at the front without growing for ever.
 type fifo struct {

@@ -124,18 +124,27 @@ func (m *model) killed(t *rapid.T, h *harness) {
 	}
 	for p := range m.waiting {
 		left := held(t, h, sensors.Priority(p))
-		want := m.waiting[p]
-		for len(want) > 0 && want[len(want)-1] > m.safe[p] && !slices.Contains(left, want[len(want)-1]) {
-			want = want[:len(want)-1]
-		}
-		again := len(left) - len(want)
-		if again < 0 || again > len(m.acked[p]) || !slices.Equal(left, append(slices.Clone(m.acked[p][len(m.acked[p])-again:]), want...)) {
-			t.Fatalf("lane %v after the kill: %v\nwaiting %v, acknowledged %v, safe up to %d", sensors.Priority(p), left, m.waiting[p], m.acked[p], m.safe[p])
+		known := append(slices.Clone(m.acked[p]), m.waiting[p]...)
+		if !slices.IsSorted(left) || !subset(left, known) || !subset(upTo(m.waiting[p], m.safe[p]), left) {
+			t.Fatalf("lane %v after the kill: %v\nwaiting %v, acknowledged %v, safe up to %d",
+				sensors.Priority(p), left, m.waiting[p], m.acked[p], m.safe[p])
 		}
 		m.waiting[p] = left
-		m.acked[p] = m.acked[p][:len(m.acked[p])-again]
+		m.acked[p] = slices.DeleteFunc(m.acked[p], func(n uint64) bool { return slices.Contains(left, n) })
 		m.safe[p] = m.last[p] // what is gone is gone
 	}
+}
+
+func subset(some, all []uint64) bool {
+	return !slices.ContainsFunc(some, func(n uint64) bool { return !slices.Contains(all, n) })
+}
+
+func upTo(seqs []uint64, most uint64) []uint64 {
+	n, found := slices.BinarySearch(seqs, most)
+	if found {
+		n++
+	}
+	return seqs[:n]
 }
 
 // held reads a lane from disk, straight from the file.
