@@ -1,0 +1,72 @@
+package nbd
+
+// A session is a disk until the next power cut. Offsets and lengths are whole
+// sectors within the disk; the server has seen to that.
+type session struct {
+	*Disk
+	began int // the number of cuts when it did
+}
+
+// powered runs do under the lock, unless the power has been cut.
+func (s *session) powered(do func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cuts != s.began {
+		return errPowerCut
+	}
+	return do()
+}
+
+// read is what the machine wrote, durable or not.
+func (s *session) read(b []byte, off int64) error {
+	return s.powered(func() error {
+		if _, err := s.file.ReadAt(b, off); err != nil {
+			return err
+		}
+		for i := 0; i < len(b); i += sectorSize {
+			if cached, ok := s.cache[(off+int64(i))/sectorSize]; ok {
+				copy(b[i:], cached)
+			}
+		}
+		return nil
+	})
+}
+
+// write keeps b, durable at once if it is forced.
+func (s *session) write(b []byte, off int64, forced bool) error {
+	return s.powered(func() error {
+		s.writes++
+		for i := 0; i < len(b); i += sectorSize {
+			s.cache[(off+int64(i))/sectorSize] = b[i : i+sectorSize]
+		}
+		if forced {
+			return s.settleLocked(off/sectorSize, int64(len(b))/sectorSize)
+		}
+		return nil
+	})
+}
+
+// flush makes everything durable.
+func (s *session) flush() error {
+	return s.powered(func() error {
+		s.flushes++
+		return s.settleLocked(0, s.size/sectorSize)
+	})
+}
+
+// settleLocked makes n sectors durable, or says so.
+func (s *session) settleLocked(first, n int64) error {
+	if s.lies {
+		return nil
+	}
+	for sector, b := range s.cache {
+		if sector < first || sector >= first+n {
+			continue
+		}
+		if _, err := s.file.WriteAt(b, sector*sectorSize); err != nil {
+			return err
+		}
+		delete(s.cache, sector)
+	}
+	return nil
+}
