@@ -62,7 +62,8 @@ func (s Stamp) Age() (age time.Duration, known bool) {
 // A Stream is a named history of readings of one quantity.
 type Stream struct {
 	Name     string
-	Kind     string // of the sensor that feeds it
+	Kind     string        // of the sensor that feeds it
+	Every    time.Duration // between its readings; 0: they come with events
 	Priority Priority
 	Quantity
 }

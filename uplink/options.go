@@ -19,7 +19,8 @@ type Options struct {
 	Topics  Topics
 	Streams []sensors.Stream
 
-	Boot     string // of this start of the agent
+	Clock    sensors.Trust // for states that are no readings
+	Boot     string        // of this start of the agent
 	Version  string
 	Hardware string // the board's own name
 }

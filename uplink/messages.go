@@ -1,0 +1,155 @@
+package uplink
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// historicalAge is the age beyond which a reading is history when it is sent.
+const historicalAge = 10 * time.Second
+
+// topics makes topic names, each once.
+type topics struct {
+	clientID string
+	pattern  Topics
+	reading  map[string]string // by stream
+	state    map[string]string
+}
+
+func newTopics(opt Options) topics {
+	t := topics{clientID: opt.ClientID, pattern: opt.Topics, reading: map[string]string{}, state: map[string]string{}}
+	for _, s := range opt.Streams {
+		t.reading[s.Name] = t.name(opt.Topics.Reading, s.Name)
+		t.state[s.Name] = t.name(opt.Topics.State, s.Name)
+	}
+	return t
+}
+
+func (t topics) name(pattern, stream string) string {
+	return strings.NewReplacer("{client_id}", t.clientID, "{stream}", stream).Replace(pattern)
+}
+
+// ofReading is where a stream's readings go. The backlog may hold readings of
+// a stream that is no longer configured.
+func (t topics) ofReading(stream string) string {
+	if name, ok := t.reading[stream]; ok {
+		return name
+	}
+	return t.name(t.pattern.Reading, stream)
+}
+
+func (t topics) agent(what string) string { return t.clientID + "/agent/" + what }
+
+func (l *Link) will() Message { return l.status("offline") }
+
+func (l *Link) status(word string) Message {
+	return Message{Topic: l.topics.agent("status"), Payload: []byte(word), Retain: true}
+}
+
+// info is the birth: what this agent is and which streams it feeds.
+func (l *Link) info() Message {
+	type stream struct {
+		Kind     string `json:"kind"`
+		Unit     string `json:"unit"`
+		Class    string `json:"class"`
+		Priority string `json:"priority"`
+	}
+	info := struct {
+		Version  string            `json:"version"`
+		Boot     string            `json:"boot"`
+		Hardware string            `json:"hardware"`
+		Streams  map[string]stream `json:"streams"`
+	}{l.opt.Version, l.opt.Boot, l.opt.Hardware, map[string]stream{}}
+	for _, s := range l.opt.Streams {
+		info.Streams[s.Name] = stream{s.Kind, s.Unit, s.Class, s.Priority.String()}
+	}
+	payload, err := json.Marshal(info)
+	if err != nil {
+		panic("uplink: birth: " + err.Error()) // strings in maps always marshal
+	}
+	return Message{Topic: l.topics.agent("info"), Payload: payload, Retain: true}
+}
+
+func (l *Link) state(r sensors.Reading) Message {
+	return Message{Topic: l.topics.state[r.Stream], Payload: appendPayload(nil, r, l.opt.Boot, false), Retain: true}
+}
+
+func (l *Link) readings(items []queue.Item) []Message {
+	msgs := make([]Message, len(items))
+	for i, it := range items {
+		msgs[i] = Message{Topic: l.topics.ofReading(it.Stream), Payload: AppendPayload(nil, it)}
+	}
+	return msgs
+}
+
+// AppendPayload appends a reading as it is published: one flat JSON object.
+func AppendPayload(b []byte, it queue.Item) []byte {
+	age, known := it.At.Age()
+	return appendPayload(b, it.Reading, it.Boot, !known || age > historicalAge)
+}
+
+func appendPayload(b []byte, r sensors.Reading, boot string, historical bool) []byte {
+	b = append(b, `{"ts":`...)
+	b = strconv.AppendInt(b, r.At.Unix, 10)
+	b = appendString(b, `,"boot":`, boot)
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, r.Seq, 10)
+	b = appendValue(b, r)
+	if r.Unit != "" {
+		b = appendString(b, `,"unit":`, r.Unit)
+	}
+	if historical {
+		b = append(b, `,"historical":true`...)
+	}
+	if r.At.Clock != sensors.Synced {
+		b = appendString(b, `,"clock":`, r.At.Clock.String())
+	}
+	if r.Err != "" {
+		b = appendString(b, `,"error":`, r.Err)
+	}
+	return append(b, '}')
+}
+
+func appendValue(b []byte, r sensors.Reading) []byte {
+	b = append(b, `,"value":`...)
+	if r.Err != "" {
+		return append(b, "null"...)
+	}
+	b = appendNumber(b, r.Value)
+	if r.State != "" {
+		b = appendString(b, `,"state":`, r.State)
+	}
+	return b
+}
+
+// appendNumber writes a number as people do, except the very large and small.
+func appendNumber(b []byte, v float64) []byte {
+	format := byte('f')
+	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(b, v, format, -1, 64)
+}
+
+// appendString appends a key, as it stands, and a quoted string.
+func appendString(b []byte, key, s string) []byte {
+	b = append(b, key...)
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			quoted, err := json.Marshal(s) // also mends what is not UTF-8
+			if err != nil {
+				panic("uplink: payload: " + err.Error()) // strings always marshal
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}

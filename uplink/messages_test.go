@@ -1,0 +1,74 @@
+package uplink
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// The examples of the contract, to the letter.
+func TestPayloadIsTheContract(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stamp := func(ms int64, age time.Duration) sensors.Stamp {
+			return sensors.Stamp{Unix: ms, Taken: time.Now().Add(-age)}
+		}
+		for want, it := range map[string]queue.Item{
+			`{"ts":1763640000123,"boot":"17-9f3c02ab","seq":41,"value":45.2,"unit":"%"}`: {Boot: "17-9f3c02ab",
+				Reading: sensors.Reading{At: stamp(1763640000123, 10*time.Second), Seq: 41, Value: 45.2, Unit: "%"}},
+			`{"ts":1763640002123,"boot":"17-9f3c02ab","seq":7,"value":1,"state":"open"}`: {Boot: "17-9f3c02ab",
+				Reading: sensors.Reading{At: stamp(1763640002123, 0), Seq: 7, Value: 1, State: "open"}},
+			`{"ts":1763630000123,"boot":"16-51d0c77e","seq":30,"value":44,"unit":"%","historical":true}`: {Boot: "16-51d0c77e",
+				Reading: sensors.Reading{At: sensors.Stamp{Unix: 1763630000123}, Seq: 30, Value: 44, Unit: "%"}},
+			`{"ts":1763640060123,"boot":"17-9f3c02ab","seq":42,"value":null,"error":"i2c-1 0x38: no acknowledge"}`: {Boot: "17-9f3c02ab",
+				Reading: sensors.Reading{At: stamp(1763640060123, 0), Seq: 42, Err: "i2c-1 0x38: no acknowledge"}},
+			`{"ts":5,"boot":"1-00000000","seq":1,"value":-0.01,"unit":"°C","historical":true,"clock":"unsynced"}`: {Boot: "1-00000000",
+				Reading: sensors.Reading{At: sensors.Stamp{Unix: 5, Taken: time.Now().Add(-10*time.Second - 1), Clock: sensors.Unsynced}, Seq: 1, Value: -0.01, Unit: "°C"}},
+		} {
+			if got := string(AppendPayload(nil, it)); !sameJSON(t, got, want) {
+				t.Errorf("\ngot  %s\nwant %s", got, want)
+			}
+		}
+	})
+}
+
+func sameJSON(t *testing.T, got, want string) bool {
+	t.Helper()
+	var a, b map[string]any
+	if err := json.Unmarshal([]byte(got), &a); err != nil {
+		t.Fatalf("%s: %v", got, err)
+	}
+	if err := json.Unmarshal([]byte(want), &b); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := json.Marshal(a)
+	other, _ := json.Marshal(b)
+	return string(again) == string(other)
+}
+
+func FuzzPayloadIsAlwaysJSON(f *testing.F) {
+	f.Add("17-9f3c02ab", "%", "open", "", 45.2, int64(1763640000123))
+	f.Add("", "°C", "\x00\xff\"\\", "no\nacknowledge", math.MaxFloat64, int64(-1))
+	f.Fuzz(func(t *testing.T, boot, unit, state, reason string, value float64, ms int64) {
+		if math.IsNaN(value) || math.IsInf(value, 0) {
+			t.Skip("the sampler makes these failures")
+		}
+		b := AppendPayload(nil, queue.Item{Boot: boot, Reading: sensors.Reading{Unit: unit, State: state, Err: reason, Value: value,
+			At: sensors.Stamp{Unix: ms, Clock: sensors.Estimated}}})
+		var p struct {
+			TS         int64
+			Value      *float64
+			Historical bool
+		}
+		if err := json.Unmarshal(b, &p); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if p.TS != ms || !p.Historical || (p.Value == nil) != (reason != "") || p.Value != nil && *p.Value != value {
+			t.Errorf("%s does not say %v at %d, %q", b, value, ms, reason)
+		}
+	})
+}

@@ -1,0 +1,223 @@
+package uplink
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	writeTimeout   = 10 * time.Second // paho's default waits for ever on a half-open link
+	pingTimeout    = 10 * time.Second
+	userTimeout    = 20 * time.Second // for sent data that the peer's kernel does not acknowledge
+	ackTimeout     = 30 * time.Second // a broker that answers pings and acknowledges nothing
+	quiesce        = 250              // ms for the disconnect to be written
+)
+
+// DialMQTT returns a [Dial] that speaks MQTT 3.1.1 to the first of the servers
+// that answers.
+//
+// Each connection is a new client with a clean session and without the
+// library's own reconnecting, which completes publications that the broker
+// never acknowledged.
+func DialMQTT(opt Options) Dial {
+	return func(ctx context.Context, will Message) (Conn, error) {
+		var errs []error
+		for _, server := range opt.Servers {
+			conn, err := dialServer(ctx, opt, server, will)
+			if err == nil {
+				return conn, nil
+			}
+			errs = append(errs, fmt.Errorf("%s: %w", server.Host, err))
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		return nil, errors.Join(errs...)
+	}
+}
+
+func dialServer(ctx context.Context, opt Options, server *url.URL, will Message) (Conn, error) {
+	conn := &mqttConn{lost: make(chan struct{})}
+	options, err := clientOptions(opt, server, will)
+	if err != nil {
+		return nil, err
+	}
+	options.SetConnectionLostHandler(func(mqtt.Client, error) { close(conn.lost) })
+	conn.client = mqtt.NewClient(options)
+	token := conn.client.Connect()
+	select {
+	case <-token.Done():
+	case <-ctx.Done():
+		conn.client.Disconnect(0)
+		return nil, ctx.Err()
+	}
+	if err := connectError(token.(*mqtt.ConnectToken)); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func clientOptions(opt Options, server *url.URL, will Message) (*mqtt.ClientOptions, error) {
+	password, err := opt.Password.Read()
+	if err != nil {
+		return nil, err
+	}
+	config, err := opt.TLS.config(server.Hostname())
+	if err != nil {
+		return nil, err
+	}
+	o := mqtt.NewClientOptions().
+		AddBroker(server.String()).
+		SetClientID(opt.ClientID).
+		SetProtocolVersion(4). // else each refusal is tried again as MQTT 3.1
+		SetCleanSession(true).
+		SetAutoReconnect(false).
+		SetConnectRetry(false).
+		SetOrderMatters(false).
+		SetKeepAlive(opt.KeepAlive).
+		SetPingTimeout(pingTimeout).
+		SetWriteTimeout(writeTimeout).
+		SetConnectTimeout(connectTimeout).
+		SetDialer(&net.Dialer{Timeout: connectTimeout, Control: setUserTimeout}).
+		SetTLSConfig(config).
+		SetBinaryWill(will.Topic, will.Payload, 1, will.Retain).
+		SetDefaultPublishHandler(func(mqtt.Client, mqtt.Message) {})
+	if password != "" {
+		o.SetUsername(opt.Username).SetPassword(password)
+	} else if opt.Username != opt.ClientID {
+		o.SetUsername(opt.Username)
+	}
+	return o, nil
+}
+
+// setUserTimeout bounds how long the kernel keeps sending into a link whose
+// other end is gone.
+func setUserTimeout(_, _ string, c syscall.RawConn) error {
+	var failed error
+	err := c.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
+	})
+	return errors.Join(err, failed)
+}
+
+// mqttConn is one connection of paho's.
+type mqttConn struct {
+	client mqtt.Client
+	lost   chan struct{}
+}
+
+func (c *mqttConn) Done() <-chan struct{} { return c.lost }
+
+func (c *mqttConn) Publish(ctx context.Context, msgs ...Message) error {
+	tokens := make([]mqtt.Token, len(msgs))
+	for i, m := range msgs {
+		tokens[i] = c.client.Publish(m.Topic, 1, m.Retain, m.Payload)
+	}
+	watchdog := time.NewTimer(ackTimeout)
+	defer watchdog.Stop()
+	for _, t := range tokens {
+		select {
+		case <-t.Done():
+			if err := t.Error(); err != nil {
+				return err
+			}
+			watchdog.Reset(ackTimeout)
+		case <-watchdog.C:
+			return fmt.Errorf("the broker has acknowledged nothing for %v", ackTimeout)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (c *mqttConn) Close() error {
+	c.client.Disconnect(quiesce)
+	return nil
+}
+
+// A RefusedError is a broker's answer to CONNECT that says no.
+type RefusedError struct{ Code byte } // MQTT 3.1.1, section 3.2.2.3
+
+func (e *RefusedError) Error() string {
+	what, ok := map[byte]string{
+		1: "it does not speak MQTT 3.1.1",
+		2: "it does not take this client ID: set client_id",
+		3: "it says it is not available",
+		4: "wrong user name or password: see mqtt.username and mqtt.password_file",
+		5: "not authorised: see mqtt.username and mqtt.password_file, and the broker's access list",
+	}[e.Code]
+	if !ok {
+		what = "a code that MQTT 3.1.1 does not know"
+	}
+	return fmt.Sprintf("the broker refuses the connection (code %d): %s", e.Code, what)
+}
+
+// connectError tells a refusal from a failure. The library takes codes above 5
+// for success; the connection is closed then, and the session ends at once.
+func connectError(token *mqtt.ConnectToken) error {
+	if code := token.ReturnCode(); code >= 1 && code <= 5 {
+		return &RefusedError{code}
+	}
+	return token.Error()
+}
+
+// config builds what crypto/tls needs, from the files as they are now.
+func (t TLS) config(server string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: server}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("mqtt.tls.ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("mqtt.tls.ca: %s holds no certificate in PEM form", t.CA)
+		}
+	}
+	if t.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("mqtt.tls.cert and key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// Read returns the password, empty if there is none.
+func (s Secret) Read() (string, error) {
+	if s.File == "" {
+		return os.Getenv(s.Env), nil
+	}
+	text, err := os.ReadFile(s.File)
+	if err != nil {
+		return "", fmt.Errorf("mqtt.password_file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", fmt.Errorf("mqtt.password_file: the first line of %s is empty", s.File)
+	}
+	return line, nil
+}
+
+// Check reads every file that a connection needs, so that a mistake shows at
+// the start.
+func (o Options) Check() error {
+	_, password := o.Password.Read()
+	_, files := o.TLS.config("")
+	return errors.Join(password, files)
+}

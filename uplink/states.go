@@ -1,0 +1,103 @@
+package uplink
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// patience is how long a stream may have no reading after the start, before
+// its state says so; three times its pace, if that is longer.
+const patience = 30 * time.Second
+
+// states are the latest readings, one for each stream.
+type states struct {
+	changed chan struct{} // holds one token: there is news
+
+	mu     sync.Mutex
+	latest map[string]sensors.Reading
+	order  []string // streams in the order of their first reading
+	fresh  []string // streams whose latest reading was not taken yet
+}
+
+// observe makes a reading the state of its stream.
+func (s *states) observe(r sensors.Reading) {
+	s.mu.Lock()
+	s.setLocked(r)
+	s.mu.Unlock()
+	s.tell()
+}
+
+func (s *states) tell() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *states) setLocked(r sensors.Reading) {
+	if s.latest == nil {
+		s.latest = map[string]sensors.Reading{}
+	}
+	if _, known := s.latest[r.Stream]; !known {
+		s.order = append(s.order, r.Stream)
+	}
+	s.latest[r.Stream] = r
+	if !slices.Contains(s.fresh, r.Stream) {
+		s.fresh = append(s.fresh, r.Stream)
+	}
+}
+
+// all takes every state, for the start of a session.
+func (s *states) all() []sensors.Reading {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takeLocked(s.order)
+}
+
+// news takes the states that changed since they were last taken.
+func (s *states) news() []sensors.Reading {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takeLocked(s.fresh)
+}
+
+func (s *states) takeLocked(streams []string) []sensors.Reading {
+	var taken []sensors.Reading
+	for _, name := range streams {
+		taken = append(taken, s.latest[name])
+	}
+	s.fresh = nil
+	return taken
+}
+
+// watchSilence gives each stream that has no reading in time a state that says
+// so. The broker may hold a state from before the start, and an old "closed"
+// must not stand beside "online".
+func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, clock sensors.Trust) {
+	start := time.Now()
+	streams = slices.Clone(streams)
+	slices.SortFunc(streams, func(a, b sensors.Stream) int { return int(patienceFor(a) - patienceFor(b)) })
+	for _, st := range streams {
+		sleep(ctx, time.Until(start.Add(patienceFor(st))))
+		if ctx.Err() != nil {
+			return
+		}
+		s.silent(st, clock.Now())
+	}
+}
+
+func patienceFor(st sensors.Stream) time.Duration { return max(patience, 3*st.Every) }
+
+// silent makes the absence of a reading the state, unless there is one by now.
+func (s *states) silent(st sensors.Stream, at sensors.Stamp) {
+	s.mu.Lock()
+	if _, known := s.latest[st.Name]; !known {
+		s.setLocked(sensors.Reading{Stream: st.Name, Unit: st.Unit, Priority: st.Priority, At: at, Err: "no reading since start"})
+	}
+	s.mu.Unlock()
+	s.tell()
+}
