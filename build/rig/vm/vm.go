@@ -48,7 +48,7 @@ func start(ctx context.Context, cmd *exec.Cmd, levers *levers, log io.Writer) (*
 		return nil, err
 	}
 	m := &Machine{Console: newConsole(keyboard, log)}
-	cmd.Stdout, cmd.Stderr = m.Console, log
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = m.Console, log, time.Second // helpers of QEMU may hold its output
 	if m.qemu, err = child.Start(cmd); err != nil {
 		return nil, fmt.Errorf("start QEMU: %w", err)
 	}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/broker"
+)
+
+// A dark is what happened while nobody could see it.
+type dark struct {
+	boot   string    // of the agent that saw it
+	began  time.Time // the cable was out
+	cut    time.Time // of the power
+	skew   time.Duration
+	before int // arrivals until then
+}
+
+// cableOut: the door moves three times in the dark, and the broker speaks for
+// the agent that it lost.
+func (h *house) cableOut(ctx context.Context, d *dark) error {
+	seen := of(first(readings(h.recorder.Arrivals())), door)
+	if len(seen) < len(h.pressed) || len(h.pressed) == 0 {
+		return fmt.Errorf("%d readings of the door for %d changes", len(seen), len(h.pressed))
+	}
+	last := seen[len(seen)-1]
+	d.boot = last.Boot
+	d.skew = last.taken().Sub(h.pressed[len(h.pressed)-1].at)
+	if err := h.cable(false); err != nil {
+		return err
+	}
+	d.began = time.Now()
+	d.before = len(readings(h.recorder.Arrivals()))
+	for _, open := range []bool{true, false, true} {
+		if err := sleep(ctx, 1500*time.Millisecond); err != nil {
+			return err
+		}
+		if err := h.swing(open); err != nil {
+			return err
+		}
+	}
+	h.check(h.within(ctx, 20*time.Second, says("offline")), "the will says offline %.1f s after the cable is out", time.Since(d.began).Seconds())
+	return sleep(ctx, 2*syncEvery) // routine readings become old enough to be on disk
+}
+
+// syncEvery is what guest/config.yaml says.
+const syncEvery = 2 * time.Second
+
+// powerCut: the disk loses its cache first, then the machine goes. The other way
+// around QEMU could still flush on its way out.
+func (h *house) powerCut(d *dark, keep float64) error {
+	h.check(len(readings(h.recorder.Arrivals())) == d.before, "in the dark nothing arrives")
+	usage := h.disk.Usage()
+	d.cut = time.Now()
+	kept, lost, err := h.disk.Cut(keep, h.random)
+	h.machine.Kill()
+	h.note("power cut: of %d sectors not flushed %d kept, %d lost; %d writes and %d flushes so far",
+		usage.Volatile, kept, lost, usage.Writes, usage.Flushes)
+	return err
+}
+
+// backInTheDark: the machine boots without a network and sees the door once more.
+func (h *house) backInTheDark(ctx context.Context) error {
+	if err := h.boot(ctx, false); err != nil {
+		return err
+	}
+	if err := h.agentWatches(ctx); err != nil {
+		return err
+	}
+	if err := sleep(ctx, time.Second); err != nil { // it reports the level that it finds, first
+		return err
+	}
+	if err := h.swing(false); err != nil {
+		return err
+	}
+	return sleep(ctx, 3*time.Second)
+}
+
+// cableIn waits for what was kept. It comes oldest first, alarms before routine.
+func (h *house) cableIn(ctx context.Context, d *dark) error {
+	if err := h.cable(true); err != nil {
+		return err
+	}
+	began := time.Now()
+	closed := func(arrivals []broker.Arrival) bool {
+		all := readings(arrivals)[d.before:]
+		return len(only(of(all, door), func(r reading) bool { return r.Boot != d.boot && r.State == "closed" })) > 0
+	}
+	h.check(h.within(ctx, 45*time.Second, closed), "the cable is in: the last change of the door arrives after %.1f s", time.Since(began).Seconds())
+	return sleep(ctx, 4*time.Second) // routine readings are behind the alarms
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/broker"
+	"github.com/holdfast-iot/holdfast/build/rig/guest"
+	"github.com/holdfast-iot/holdfast/build/rig/i2csim"
+	"github.com/holdfast-iot/holdfast/build/rig/nbd"
+	"github.com/holdfast-iot/holdfast/build/rig/tinyusb"
+	"github.com/holdfast-iot/holdfast/build/rig/usbredir"
+	"github.com/holdfast-iot/holdfast/build/rig/vm"
+)
+
+// A house is all that a story has its hands on: the machine and its levers, what
+// hangs on it, and the broker with a subscriber that misses nothing.
+type house struct {
+	*report
+	random  *rand.Rand
+	qemu    func() *exec.Cmd
+	console io.Writer
+
+	broker   *broker.Mosquitto
+	recorder *broker.Recorder
+	disk     *nbd.Disk
+	bus      *i2csim.Bus
+	room     *i2csim.AHT20
+
+	machine *vm.Machine
+	gpio    string // the controller's path
+	open    bool   // the door
+	pressed []press
+	began   time.Time
+}
+
+// A press is one change of the door, by the host's clock.
+type press struct {
+	open bool
+	at   time.Time
+}
+
+// furnish starts everything but the machine. Sockets go to dir, which must have a
+// short name, logs to o.run. The caller calls leave, after an error too.
+func (h *house) furnish(ctx context.Context, o options, dir string) error {
+	log, err := os.Create(filepath.Join(o.run, "mosquitto.log"))
+	if err != nil {
+		return err
+	}
+	if h.broker, err = broker.Start(ctx, dir, log); err != nil {
+		return err
+	}
+	if h.recorder, err = broker.Record(h.broker.Address, "rig-story", clientID+"/#"); err != nil {
+		return err
+	}
+	plan := guest.Plan{
+		Agent: o.agent, Work: o.run,
+		Disk: filepath.Join(dir, "disk"), Adapter: filepath.Join(dir, "i2c"),
+		Forward: fmt.Sprintf("'%s' pipe %s", os.Args[0], h.broker.Address),
+	}
+	if err := h.plugDisk(ctx, o, plan.Disk); err != nil {
+		return err
+	}
+	if err := h.plugAdapter(plan.Adapter); err != nil {
+		return err
+	}
+	h.qemu, err = guest.Fetched(o.fetched).Build(ctx, plan)
+	return err
+}
+
+// plugDisk makes an empty disk and serves it.
+func (h *house) plugDisk(ctx context.Context, o options, socket string) error {
+	const size = 64 << 20
+	image := filepath.Join(o.run, "disk.img")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(image, size); err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
+		return fmt.Errorf("mkfs.ext4: %w: %s", err, out)
+	}
+	var err error
+	if h.disk, err = nbd.Open(image, o.lying); err != nil {
+		return err
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	go h.disk.Serve(l) // until the process ends
+	return nil
+}
+
+func (h *house) plugAdapter(socket string) error {
+	h.room = &i2csim.AHT20{}
+	h.bus = i2csim.NewBus(map[byte]i2csim.Part{i2csim.AHT20Address: h.room})
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	go usbredir.Serve(l, tinyusb.New(h.bus)) // until the process ends
+	return nil
+}
+
+// leave stops what furnish and the story have started.
+func (h *house) leave() {
+	if h.machine != nil {
+		h.machine.Kill()
+	}
+	if h.recorder != nil {
+		h.recorder.Close()
+	}
+	if h.broker != nil {
+		h.broker.Kill()
+	}
+}
+
+// sleep lets time pass, unless the story's time is up.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

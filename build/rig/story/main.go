@@ -1,0 +1,117 @@
+// Story tells one story end to end and checks it: holdfast, built for arm, on a
+// Linux kernel with real GPIO and I2C drivers; a door and a hygrometer; a cable
+// that is pulled, a power cut that takes the disk's cache, and nothing lost.
+//
+// build/rig/run calls it; see build/rig/README.md.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+type options struct {
+	fetched, agent, run string
+	keep                float64
+	seed                uint64
+	lying, verbose      bool
+}
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == "pipe" {
+		os.Exit(pipe(os.Args[2]))
+	}
+	var o options
+	flag.StringVar(&o.fetched, "fetched", "", "the `folder` that build/rig/fetch has filled")
+	flag.StringVar(&o.agent, "agent", "", "holdfast for arm, a `file`")
+	flag.StringVar(&o.run, "run", "", "a `folder` for logs and what is built for the machine")
+	flag.Float64Var(&o.keep, "keep", 0, "the `chance` that a sector survives the power cut without a flush")
+	flag.Uint64Var(&o.seed, "seed", 1, "a `number` that decides which sectors do")
+	flag.BoolVar(&o.lying, "lying-disk", false, "the disk makes nothing durable: the story expects a loss")
+	flag.BoolVar(&o.verbose, "v", false, "show the machine's console")
+	flag.Parse()
+	os.Exit(run(o))
+}
+
+const limit = 4 * time.Minute // of a story, which takes one
+
+func run(o options) int {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	h := &house{report: &report{out: os.Stdout}, random: rand.New(rand.NewPCG(o.seed, 0))}
+	defer h.leave()
+	if err := h.tell(ctx, o); err != nil {
+		h.check(false, "the story breaks off: %v", err)
+	}
+	return h.end()
+}
+
+func (h *house) tell(ctx context.Context, o options) error {
+	dir, err := os.MkdirTemp("", "holdfast-rig-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	console, err := os.Create(filepath.Join(o.run, "console.log"))
+	if err != nil {
+		return err
+	}
+	h.console = console
+	if o.verbose {
+		h.console = io.MultiWriter(console, os.Stdout)
+	}
+	if err := h.furnish(ctx, o, dir); err != nil {
+		return err
+	}
+	return h.acts(ctx, o)
+}
+
+// acts is the story.
+func (h *house) acts(ctx context.Context, o options) error {
+	var d dark
+	for _, act := range []func() error{
+		func() error { return h.firstReadings(ctx) },
+		func() error { return h.visitors(ctx) },
+		func() error { return h.brokenWire(ctx) },
+		func() error { return h.cableOut(ctx, &d) },
+		func() error { return h.powerCut(&d, o.keep) },
+		func() error { return h.backInTheDark(ctx) },
+		func() error { return h.cableIn(ctx, &d) },
+	} {
+		if err := act(); err != nil {
+			return err
+		}
+	}
+	arrivals := h.recorder.Arrivals()
+	if o.lying {
+		h.lost(&d, arrivals)
+	} else {
+		h.doors(&d, arrivals)
+		h.numbers(&d, arrivals)
+	}
+	h.present(ctx, &d)
+	return h.goodbye(ctx)
+}
+
+// pipe joins standard input and output to an address: QEMU starts it for each
+// connection that the guest makes, and ends it by closing its input.
+func pipe(address string) int {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	ended := make(chan struct{}, 2)
+	for to, from := range map[io.Writer]io.Reader{c: os.Stdin, os.Stdout: c} {
+		go func() { io.Copy(to, from); ended <- struct{}{} }()
+	}
+	<-ended
+	return 0
+}
