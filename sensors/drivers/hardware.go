@@ -4,17 +4,31 @@ import (
 	"context"
 	"fmt"
 
+	"periph.io/x/conn/v3/i2c"
+
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// Hardware is the machine that the sensors hang on.
+// Hardware is the machine that the sensors hang on. It owns what they share:
+// an I2C bus is opened with its first sensor and closed with its last.
 type Hardware struct {
 	Dev string // where the device files are, "/dev"
 	Sys string // where sysfs is mounted, "/sys"
+
+	buses buses
+
+	// What tests put in place of the kernel; nil is the kernel.
+	openLine func(Pin, pull) (line, error)
+	openBus  func(path string) (i2c.BusCloser, error)
 }
 
-// NewHardware is the machine that the program runs on. Nothing is opened yet.
-func NewHardware() *Hardware { return &Hardware{Dev: "/dev", Sys: "/sys"} }
+// NewHardware is the machine that the program runs on. Call it early: periph
+// looks at the GPIO chips here, and may close a file that is not its own while
+// it does (see [initPeriph]).
+func NewHardware() *Hardware {
+	initPeriph()
+	return &Hardware{Dev: "/dev", Sys: "/sys"}
+}
 
 // Open opens the device behind a spec. It is a [sensors.Open].
 func (h *Hardware) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor, error) {

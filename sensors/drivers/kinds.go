@@ -19,7 +19,13 @@ import (
 )
 
 // kinds holds what each kind's options are before the file is read.
-var kinds = map[string]func() Options{}
+var kinds = map[string]func() Options{
+	"aht20":     newAHT20,
+	"bme280":    newBME280,
+	"contact":   newContact,
+	"hwmon":     newHwmon,
+	"simulated": newSimulated,
+}
 
 // Options are one sensor's options of its kind. The implementation is a
 // pointer to a struct whose yaml tags are the keys; package config fills it.

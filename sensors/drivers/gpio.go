@@ -1,0 +1,202 @@
+package drivers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/warthog618/go-gpiocdev"
+)
+
+// line is one GPIO line held as an input.
+type line interface {
+	level() (high bool, err error)
+	// wait returns at an edge, or after the timeout at the latest. An edge is
+	// a hint: some are missed, and some are of long ago.
+	wait(timeout time.Duration) (edge bool, err error)
+	Close() error
+}
+
+// pull is the bias of a line: the resistor inside the SoC.
+type pull string
+
+const (
+	pullUp   pull = "up"
+	pullDown pull = "down"
+	pullOff  pull = "off"
+)
+
+// chip is a GPIO chip as the kernel shows it now.
+type chip struct {
+	path, name, label string
+	lines             []lineInfo // by offset
+}
+
+type lineInfo struct{ name, consumer string }
+
+// place is where a pin is.
+type place struct {
+	chip
+	offset int
+}
+
+func (p place) String() string { return fmt.Sprintf("%s/%d", p.name, p.offset) }
+func (p place) line() lineInfo { return p.lines[p.offset] }
+
+// line opens a pin as an input.
+func (h *Hardware) line(pin Pin, pull pull) (line, error) {
+	if h.openLine != nil {
+		return h.openLine(pin, pull)
+	}
+	chips, err := h.chips()
+	if err != nil && len(chips) == 0 {
+		return nil, fmt.Errorf("%v: %w", pin, err)
+	}
+	at, err := pin.find(chips)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", pin, err)
+	}
+	l, err := at.open(pull)
+	if err != nil {
+		return nil, fmt.Errorf("%v (%v): %w", pin, at, at.explain(err))
+	}
+	return l, nil
+}
+
+// open asks periph for the line, and for what periph cannot do the kernel: see
+// [openPeriph] and [openKernel].
+func (p place) open(pull pull) (line, error) {
+	if l, err := openPeriph(p, pull); err == nil {
+		return l, nil
+	}
+	return openKernel(p, pull) // also to learn the errno, which periph drops
+}
+
+// explain says who holds a line.
+func (p place) explain(err error) error {
+	holder := p.line().consumer
+	switch {
+	case !errors.Is(err, syscall.EBUSY):
+		return err
+	case strings.HasSuffix(holder, fmt.Sprint("@", os.Getpid())):
+		return fmt.Errorf("%w: another sensor of this agent has it", err)
+	case holder != "":
+		return fmt.Errorf("%w: held by %q: stop that, or use another pin", err, holder)
+	}
+	return fmt.Errorf("%w: see who holds it with gpioinfo, or use another pin", err)
+}
+
+// chips asks the kernel for every GPIO chip, fresh each time: periph knows only
+// those that were there at the start. The error is about those it could not ask.
+func (h *Hardware) chips() ([]chip, error) {
+	paths, _ := filepath.Glob(filepath.Join(h.Dev, "gpiochip*")) // the pattern is fixed
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("no %s/gpiochip*: %w: is this a Raspberry Pi, and if a container, has it --device /dev/gpiochip0?", h.Dev, os.ErrNotExist)
+	}
+	var all []chip
+	var errs []error
+	for _, path := range paths {
+		c, err := readChip(path)
+		switch {
+		case errors.Is(err, gpiocdev.ErrNotCharacterDevice): // gpiochip4 of a Pi 5 is a link to gpiochip0
+		case errors.Is(err, syscall.EACCES):
+			errs = append(errs, fmt.Errorf("%w: join the group that may: sudo usermod -aG gpio %s, then start again", err, userName()))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+		default:
+			all = append(all, c)
+		}
+	}
+	if len(all) == 0 && len(errs) == 0 {
+		return nil, fmt.Errorf("no GPIO chip among %s: %w", list(paths), os.ErrNotExist)
+	}
+	return all, errors.Join(errs...)
+}
+
+func readChip(path string) (chip, error) {
+	g, err := gpiocdev.NewChip(path)
+	if err != nil {
+		return chip{}, err
+	}
+	defer g.Close()
+	c := chip{path: path, name: g.Name, label: g.Label, lines: make([]lineInfo, g.Lines())}
+	for offset := range c.lines {
+		info, err := g.LineInfo(offset)
+		if err != nil {
+			return chip{}, fmt.Errorf("line %d: %w", offset, err)
+		}
+		c.lines[offset] = lineInfo{info.Name, info.Consumer}
+	}
+	return c, nil
+}
+
+// find looks a pin up among the chips.
+func (p Pin) find(chips []chip) (place, error) {
+	var found []place
+	for _, c := range chips {
+		if offset, ok := p.on(c); ok {
+			found = append(found, place{c, offset})
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return place{}, fmt.Errorf("%w on %s", errNoLine, describe(chips))
+	}
+	return place{}, fmt.Errorf("that name is on two lines: write %v or %v", found[0], found[1])
+}
+
+var errNoLine = errors.New("no such line")
+
+// on is the pin's offset on a chip.
+func (p Pin) on(c chip) (offset int, ok bool) {
+	switch p.form {
+	case onChip:
+		return p.offset, (c.name == resolve(c.path, p.chip)) && p.offset < len(c.lines)
+	case onSoC:
+		return p.offset, isSoC(c.label) && p.offset < len(c.lines)
+	}
+	offset = slices.IndexFunc(c.lines, func(l lineInfo) bool { return l.name == p.name })
+	return offset, offset >= 0
+}
+
+// isSoC reports whether a chip is the one whose offsets are the SoC's numbers:
+// pinctrl-bcm2835 up to the Pi 3, pinctrl-bcm2711 on the 4, pinctrl-rp1 on the
+// 5. The kernel's names of its lines differ between boards and kernels: GPIO4 is
+// GPIO_GCLK on some.
+func isSoC(label string) bool {
+	return strings.HasPrefix(label, "pinctrl-bcm2") || label == "pinctrl-rp1"
+}
+
+// resolve follows a link beside a chip's device file: gpiochip4 is a link to
+// gpiochip0 on a Pi 5.
+func resolve(beside, name string) string {
+	if target, err := os.Readlink(filepath.Join(filepath.Dir(beside), name)); err == nil {
+		return filepath.Base(target)
+	}
+	return name
+}
+
+// describe is what a person may have meant: the chips, and some of their names.
+func describe(chips []chip) string {
+	var places, names []string
+	for _, c := range chips {
+		places = append(places, fmt.Sprintf("%s (%s, %d lines)", c.name, c.label, len(c.lines)))
+		for _, l := range c.lines {
+			if len(names) < 4 && len(l.name) > 1 {
+				names = append(names, l.name)
+			}
+		}
+	}
+	s := strings.Join(places, ", ")
+	if len(names) > 0 {
+		s += "; names there are " + strings.Join(names, ", ")
+	}
+	return s
+}

@@ -1,0 +1,117 @@
+package drivers
+
+import (
+	"errors"
+	"io"
+	"log"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"periph.io/x/conn/v3/driver/driverreg"
+	"periph.io/x/conn/v3/gpio"
+	"periph.io/x/host/v3/gpioioctl"
+)
+
+// errNotPeriph is a line that periph does not know or cannot set up.
+var errNotPeriph = errors.New("not a line of periph's")
+
+// openPeriph opens a line through periph. It takes a set of one line, because a
+// set reports errors where a GPIOLine reads low. Periph cannot open a line
+// without a name of its own, a chip that came after the start, or a line with
+// its bias switched off (it leaves the last one on).
+func openPeriph(at place, pull pull) (line, error) {
+	initPeriph()
+	bias := gpio.PullUp
+	if pull == pullDown {
+		bias = gpio.PullDown
+	}
+	for _, c := range gpioioctl.Chips {
+		l := c.ByName(at.line().name)
+		if c.Name() != at.name || l == nil || l.Name() == "" || l.Number() != at.offset || pull == pullOff {
+			continue
+		}
+		set, err := c.LineSet(gpioioctl.LineInput, gpio.BothEdges, bias, l.Name())
+		if err != nil {
+			return nil, err
+		}
+		return periphLine{set}, nil
+	}
+	return nil, errNotPeriph
+}
+
+// periphLine is a line of periph.
+type periphLine struct{ set *gpioioctl.LineSet }
+
+func (l periphLine) level() (bool, error) {
+	bits, err := l.set.Read(1)
+	return bits&1 != 0, errnoOf(err)
+}
+
+// wait asks for one edge. The timeout is always finite and positive: to periph
+// 0 is for ever, and less is not at all.
+func (l periphLine) wait(timeout time.Duration) (bool, error) {
+	_, _, err := l.set.WaitForEdge(max(timeout, time.Millisecond))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (l periphLine) Close() error { return l.set.Close() }
+
+// errnoOf finds the errno that periph has made a text of.
+func errnoOf(err error) error {
+	const last = 133 // EHWPOISON
+	for e := syscall.Errno(1); err != nil && e <= last; e++ {
+		if strings.HasSuffix(err.Error(), e.Error()) {
+			return e
+		}
+	}
+	return err
+}
+
+// initPeriph makes periph look at the GPIO chips, once for the process. Only
+// gpioioctl is imported, not periph's host, which would map a Pi 5's registers
+// wrongly.
+//
+// Where one chip has two files, as on a Pi 5, periph closes the second twice and
+// file 0 with it (periph.io/x/host issue 70); and it takes file 0 for none. So
+// this comes before other files are opened, and puts file 0 back.
+var initPeriph = sync.OnceFunc(func() {
+	stdin, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		defer unix.Close(stdin)
+	}
+	quietly(func() {
+		_, _ = driverreg.Init() // what it could not open, chips() says better
+	})
+	if _, open := unix.FcntlInt(0, unix.F_GETFD, 0); open == nil {
+		return
+	}
+	if err == nil {
+		_ = unix.Dup3(stdin, 0, 0) // of two open files cannot fail
+		return
+	}
+	_, _ = unix.Open(os.DevNull, unix.O_RDWR, 0) // takes the lowest free number, 0
+})
+
+// quietly keeps periph's own remarks about GPIO out of the log while do runs.
+func quietly(do func()) {
+	out := log.Writer()
+	log.SetOutput(withoutGPIO{out})
+	defer log.SetOutput(out)
+	do()
+}
+
+type withoutGPIO struct{ io.Writer }
+
+func (w withoutGPIO) Write(line []byte) (int, error) {
+	if strings.Contains(strings.ToLower(string(line)), "gpio") {
+		return len(line), nil
+	}
+	return w.Writer.Write(line)
+}

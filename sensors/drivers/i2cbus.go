@@ -1,0 +1,151 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"periph.io/x/conn/v3/i2c"
+)
+
+// buses are the I2C buses in use, each opened once however many parts hang on
+// it. periph opens one file for each user and leaves the serialising to the
+// kernel; one owner keeps a bus's transfers in one queue and makes sure that the
+// file is closed when nobody uses it: the kernel cannot let go of an unplugged
+// USB adapter while its file is open (i2c_del_adapter waits for it).
+type buses struct {
+	mu   sync.Mutex
+	open map[string]*sharedBus // by path
+}
+
+// sharedBus is one open bus. It is an i2c bus for one transfer at a time.
+type sharedBus struct {
+	path  string
+	users int // guarded by buses.mu
+
+	mu   sync.Mutex
+	bus  i2c.BusCloser // nil once it is gone
+	gone error         // why
+}
+
+// acquire opens a bus or joins those who have it open. Each acquire takes one
+// release.
+func (h *Hardware) acquire(bus I2CBus) (*sharedBus, error) {
+	path := filepath.Join(h.Dev, bus.String())
+	h.buses.mu.Lock()
+	defer h.buses.mu.Unlock()
+	if b := h.buses.open[path]; b != nil && b.alive() {
+		b.users++
+		return b, nil
+	}
+	open := h.openBus
+	if open == nil {
+		open = openI2CDev
+	}
+	opened, err := open(path)
+	if err != nil {
+		return nil, h.explainBus(path, err)
+	}
+	if h.buses.open == nil {
+		h.buses.open = map[string]*sharedBus{}
+	}
+	b := &sharedBus{path: path, users: 1, bus: opened}
+	h.buses.open[path] = b
+	return b, nil
+}
+
+// release closes the bus after its last user.
+func (h *Hardware) release(b *sharedBus) error {
+	h.buses.mu.Lock()
+	defer h.buses.mu.Unlock()
+	if b.users--; b.users > 0 {
+		return nil
+	}
+	if h.buses.open[b.path] == b { // not one that was opened after this was gone
+		delete(h.buses.open, b.path)
+	}
+	return b.close(os.ErrClosed)
+}
+
+func (b *sharedBus) alive() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bus != nil
+}
+
+func (b *sharedBus) close(why error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closeLocked(why)
+}
+
+func (b *sharedBus) closeLocked(why error) error {
+	if b.bus == nil {
+		return nil
+	}
+	err := b.bus.Close()
+	b.bus, b.gone = nil, why
+	return err
+}
+
+// transfer does one transfer unless ctx is done, also by the time that it is
+// its turn. After an error that means that the adapter itself has gone, the bus
+// is closed at once and every other user learns it at its next transfer.
+func (b *sharedBus) transfer(ctx context.Context, addr uint16, w, r []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if b.bus == nil {
+		return b.gone
+	}
+	err := b.bus.Tx(addr, w, r)
+	if adapterGone(err) {
+		_ = b.closeLocked(err) // what it says adds nothing to err
+	}
+	return err
+}
+
+// held reports whether a driver of the kernel has the address, which would then
+// be spoken to by two.
+func (b *sharedBus) held(addr uint16) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if h, ok := b.bus.(interface{ held(uint16) error }); ok {
+		return h.held(addr)
+	}
+	return nil
+}
+
+func (b *sharedBus) String() string { return filepath.Base(b.path) }
+
+func adapterGone(err error) bool {
+	for _, gone := range []error{syscall.ENODEV, syscall.ESHUTDOWN, syscall.EBADF} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
+}
+
+// explainBus says how to mend a bus that cannot be opened.
+func (h *Hardware) explainBus(path string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w: join the group that may: sudo usermod -aG i2c %s, then start again", err, userName())
+	case !errors.Is(err, syscall.ENOENT):
+		return err
+	case filepath.Base(path) == "i2c-1":
+		return fmt.Errorf("%w: switch the bus on: dtparam=i2c_arm=on in /boot/firmware/config.txt (or raspi-config, Interface Options, I2C), then restart", err)
+	}
+	found, _ := filepath.Glob(filepath.Join(h.Dev, "i2c-*")) // the pattern is fixed
+	if len(found) == 0 {
+		return fmt.Errorf("%w: there is no I2C bus at all: dtparam=i2c_arm=on in /boot/firmware/config.txt makes i2c-1", err)
+	}
+	return fmt.Errorf("%w: there are %s", err, list(found))
+}

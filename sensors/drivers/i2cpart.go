@@ -1,0 +1,139 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"periph.io/x/conn/v3/physic"
+)
+
+// I2CBus is the number of an I2C bus: 1 is /dev/i2c-1, on the pins 3 and 5.
+type I2CBus int
+
+func (b I2CBus) String() string { return "i2c-" + strconv.Itoa(int(b)) }
+
+// UnmarshalText takes `1`, `i2c-1` and `/dev/i2c-1`.
+func (b *I2CBus) UnmarshalText(text []byte) error {
+	digits := strings.TrimPrefix(strings.TrimPrefix(string(text), "/dev/"), "i2c-")
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil {
+		return fmt.Errorf("%q is no I2C bus: write its number, as in i2c: \"1\"", text)
+	}
+	*b = I2CBus(n)
+	return nil
+}
+
+// mostTransfers bounds one measurement. The parts here need at most a dozen
+// transfers; periph's bmxx80 asks for ever whether the part is done when the bus
+// reads 0xFF.
+const mostTransfers = 64
+
+// part is one part on a bus, as periph's drivers see it: an i2c.Bus that bounds
+// each measurement and remembers the real error, which they reword.
+type part struct {
+	hw   *Hardware
+	bus  *sharedBus
+	addr uint16
+
+	// watch, if set, sees each transfer's bytes and may refuse them.
+	watch func(w, r []byte) error
+
+	// Of the measurement under way; see [part.measure].
+	ctx  context.Context
+	left int
+	err  error
+}
+
+// openPart opens a part's bus. Nothing is sent yet.
+func (h *Hardware) openPart(bus I2CBus, addr uint16) (*part, error) {
+	shared, err := h.acquire(bus)
+	if err != nil {
+		return nil, err
+	}
+	p := &part{hw: h, bus: shared, addr: addr}
+	if err := shared.held(addr); err != nil {
+		return nil, errors.Join(p.explain(err), p.Close())
+	}
+	return p, nil
+}
+
+// measure runs what needs transfers: under ctx, and with a bounded number of
+// them. The first transfer that fails is the error, and the last one made.
+func (p *part) measure(ctx context.Context, do func() error) error {
+	p.ctx, p.left, p.err = ctx, mostTransfers, nil
+	err := do()
+	if p.err != nil {
+		return p.err
+	}
+	if err != nil {
+		return p.explain(err)
+	}
+	return nil
+}
+
+// Tx implements i2c.Bus.
+func (p *part) Tx(addr uint16, w, r []byte) error {
+	if p.err == nil {
+		p.err = p.transfer(addr, w, r)
+	}
+	return p.err
+}
+
+func (p *part) transfer(addr uint16, w, r []byte) error {
+	if p.left--; p.left < 0 {
+		return p.explain(fmt.Errorf("not ready after %d transfers (is something pulling the bus?)", mostTransfers))
+	}
+	if err := p.bus.transfer(p.ctx, addr, w, r); err != nil {
+		return p.explain(err)
+	}
+	if p.watch == nil {
+		return nil
+	}
+	if err := p.watch(w, r); err != nil {
+		return p.explain(err)
+	}
+	return nil
+}
+
+// explain says where an error happened: `i2c-1 0x38: no acknowledge`.
+func (p *part) explain(err error) error {
+	return &partError{fmt.Sprintf("%s 0x%02x: ", p.bus, p.addr), err}
+}
+
+// SetSpeed implements i2c.Bus; a part does not set the speed of its bus.
+func (p *part) SetSpeed(physic.Frequency) error { return errors.ErrUnsupported }
+
+func (p *part) String() string { return p.bus.String() }
+
+// Close lets go of the bus.
+func (p *part) Close() error { return p.hw.release(p.bus) }
+
+// partError is an error of a part, with the kernel's fault codes in the words of
+// a person at the wiring.
+type partError struct {
+	where string
+	err   error
+}
+
+func (e *partError) Unwrap() error { return e.err }
+
+func (e *partError) Error() string {
+	for errno, words := range i2cFaults {
+		if errors.Is(e.err, errno) {
+			return e.where + words
+		}
+	}
+	return e.where + e.err.Error()
+}
+
+// i2cFaults are the kernel's Documentation/i2c/fault-codes.rst, put shortly.
+var i2cFaults = map[syscall.Errno]string{
+	syscall.EREMOTEIO: "no acknowledge",
+	syscall.ETIMEDOUT: "timed out (is a part holding the bus low?)",
+	syscall.EAGAIN:    "lost arbitration (is a part holding the bus low?)",
+	syscall.EBUSY:     "a driver of the kernel has this address: remove its dtoverlay from config.txt",
+}

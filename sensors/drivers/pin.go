@@ -1,0 +1,126 @@
+package drivers
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Pin is one GPIO line as a person names it.
+type Pin struct {
+	form   pinForm
+	chip   string // for onChip: "gpiochip0"
+	offset int    // on the chip; the SoC's number for onSoC
+	name   string // for byName: the kernel's name of the line
+}
+
+type pinForm uint8
+
+const (
+	noPin  pinForm = iota
+	onSoC          // GPIO17, 17, pin11
+	onChip         // gpiochip0/17
+	byName         // line:NAME
+)
+
+// mostGPIO is the highest number of a GPIO on any Raspberry Pi's SoC.
+const mostGPIO = 53
+
+const pinForms = "write GPIO17 (the SoC's number), pin11 (of the 40-pin header), gpiochip0/17 (chip and offset) or line:NAME (the kernel's name)"
+
+// header is the 40-pin header: the GPIO at each pin that has one.
+var header = map[int]int{
+	3: 2, 5: 3, 7: 4, 8: 14, 10: 15, 11: 17, 12: 18, 13: 27, 15: 22, 16: 23,
+	18: 24, 19: 10, 21: 9, 22: 25, 23: 11, 24: 8, 26: 7, 27: 0, 28: 1, 29: 5,
+	31: 6, 32: 12, 33: 13, 35: 19, 36: 16, 37: 26, 38: 20, 40: 21,
+}
+
+// power is what the other pins of the header are.
+var power = map[int]string{
+	1: "3.3 V", 2: "5 V", 4: "5 V", 17: "3.3 V",
+	6: "ground", 9: "ground", 14: "ground", 20: "ground",
+	25: "ground", 30: "ground", 34: "ground", 39: "ground",
+}
+
+// String names the pin in one way only, however it was written.
+func (p Pin) String() string {
+	switch p.form {
+	case onSoC:
+		return "GPIO" + strconv.Itoa(p.offset)
+	case onChip:
+		return p.chip + "/" + strconv.Itoa(p.offset)
+	case byName:
+		return "line:" + p.name
+	}
+	return "no pin"
+}
+
+// UnmarshalText understands the forms of [pinForms].
+func (p *Pin) UnmarshalText(text []byte) error {
+	s := string(text)
+	var err error
+	switch chip, offset, slash := strings.Cut(s, "/"); {
+	case strings.HasPrefix(s, "line:"):
+		*p, err = namedPin(strings.TrimPrefix(s, "line:"))
+	case slash:
+		*p, err = chipPin(chip, offset)
+	case strings.HasPrefix(s, "pin"):
+		*p, err = headerPin(strings.TrimPrefix(s, "pin"))
+	default:
+		*p, err = socPin(strings.TrimPrefix(s, "GPIO"))
+	}
+	if err != nil {
+		return fmt.Errorf("%q is no pin: %w", s, err)
+	}
+	return nil
+}
+
+func socPin(digits string) (Pin, error) {
+	n, ok := number(digits)
+	if !ok {
+		return Pin{}, fmt.Errorf("%s", pinForms)
+	}
+	if n > mostGPIO {
+		return Pin{}, fmt.Errorf("the SoC has GPIO0 to GPIO%d", mostGPIO)
+	}
+	return Pin{form: onSoC, offset: n}, nil
+}
+
+func headerPin(digits string) (Pin, error) {
+	n, ok := number(digits)
+	if !ok {
+		return Pin{}, fmt.Errorf("%s", pinForms)
+	}
+	if what := power[n]; what != "" {
+		return Pin{}, fmt.Errorf("pin %d of the header is %s", n, what)
+	}
+	gpio, ok := header[n]
+	if !ok {
+		return Pin{}, fmt.Errorf("the header has pin1 to pin40")
+	}
+	return Pin{form: onSoC, offset: gpio}, nil
+}
+
+func chipPin(chip, offset string) (Pin, error) {
+	_, isChip := number(strings.TrimPrefix(chip, "gpiochip"))
+	n, ok := number(offset)
+	if !ok || !isChip || !strings.HasPrefix(chip, "gpiochip") {
+		return Pin{}, fmt.Errorf("%s", pinForms)
+	}
+	return Pin{form: onChip, chip: chip, offset: n}, nil
+}
+
+func namedPin(name string) (Pin, error) {
+	const longest = 31 // GPIO_MAX_NAME_SIZE with its final zero
+	if name == "" || len(name) > longest || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
+		return Pin{}, fmt.Errorf("a line's name is 1 to %d characters, as gpioinfo shows it", longest)
+	}
+	return Pin{form: byName, name: name}, nil
+}
+
+// number reads digits alone: no sign, and no zero in front that a person might
+// mean as octal.
+func number(digits string) (int, bool) {
+	n, err := strconv.ParseUint(digits, 10, 16)
+	return int(n), err == nil && strconv.FormatUint(n, 10) == digits
+}

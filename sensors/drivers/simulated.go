@@ -1,0 +1,168 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"math"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// simulatedOptions are the options of kind simulated, which serves tests, demos
+// and load: one of a wave, steps or a counter.
+type simulatedOptions struct {
+	Wave    *wave     `yaml:"wave"`
+	Steps   *steps    `yaml:"steps"`
+	Counter *struct{} `yaml:"counter"` // value: the number of the reading, from 1
+	Fail    *fail     `yaml:"fail"`
+	Class   string    `yaml:"class"`
+}
+
+// wave is mean + swing * sin(2πt/period), t since the sensor was opened, rounded
+// to 0.01.
+type wave struct {
+	Quantity string        `yaml:"quantity"`
+	Unit     string        `yaml:"unit"`
+	Mean     float64       `yaml:"mean"`
+	Swing    float64       `yaml:"swing"`
+	Period   time.Duration `yaml:"period"`
+}
+
+// steps go round the states, beginning with the first at once.
+type steps struct {
+	States []string      `yaml:"states"`
+	Every  time.Duration `yaml:"every"`
+}
+
+// fail makes one read in Every an error.
+type fail struct {
+	Every int `yaml:"every"`
+}
+
+func newSimulated() Options { return &simulatedOptions{} }
+
+var quantityName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func (o *simulatedOptions) Check() (problems []Problem) {
+	n := 0
+	if o.Wave != nil {
+		n++
+		problems = append(problems, o.Wave.check()...)
+	}
+	if o.Steps != nil {
+		n++
+		problems = append(problems, o.Steps.check()...)
+	}
+	if o.Counter != nil {
+		n++
+	}
+	if n != 1 {
+		problems = append(problems, problem("", "needs one of wave, steps and counter, and has %d", n))
+	}
+	if o.Fail != nil && o.Fail.Every < 1 {
+		problems = append(problems, problem("fail", "every is missing or not positive: write fail: {every: 20}"))
+	}
+	return problems
+}
+
+func (w *wave) check() (problems []Problem) {
+	if !quantityName.MatchString(w.Quantity) {
+		problems = append(problems, problem("wave", "quantity %q is missing or has other characters than A-Z a-z 0-9 _ -", w.Quantity))
+	}
+	if w.Period <= 0 {
+		problems = append(problems, problem("wave", "period is missing or not positive: write e.g. period: 1h"))
+	}
+	return problems
+}
+
+func (s *steps) check() (problems []Problem) {
+	if len(s.States) < 2 {
+		problems = append(problems, problem("steps", "needs two states at least: write e.g. states: [closed, open]"))
+	}
+	if slices.Contains(s.States, "") || len(slices.Compact(slices.Sorted(slices.Values(s.States)))) < len(s.States) {
+		problems = append(problems, problem("steps", "states %q has an empty one, or one twice", s.States))
+	}
+	if s.Every <= 0 {
+		problems = append(problems, problem("steps", "every is missing or not positive: write e.g. every: 700ms"))
+	}
+	return problems
+}
+
+// Pace is 0 for steps, which wait for the next one.
+func (o *simulatedOptions) Pace() time.Duration {
+	if o.Steps != nil {
+		return 0
+	}
+	return time.Second
+}
+
+func (o *simulatedOptions) Quantities() []sensors.Quantity {
+	q := sensors.Quantity{Name: "count", Class: o.Class}
+	switch {
+	case o.Wave != nil:
+		q.Name, q.Unit = o.Wave.Quantity, o.Wave.Unit
+	case o.Steps != nil:
+		q.Name, q.States = "state", o.Steps.States
+	}
+	return []sensors.Quantity{q}
+}
+
+func (o *simulatedOptions) Open(context.Context, *Hardware) (sensors.Sensor, error) {
+	return &simulated{options: o, quantity: o.Quantities()[0].Name, opened: time.Now()}, nil
+}
+
+type simulated struct {
+	options  *simulatedOptions
+	quantity string
+	opened   time.Time
+	reads    int
+}
+
+var errSimulated = errors.New("simulated failure")
+
+// Next returns a value, or a sample with an error where it is one's turn to
+// fail: the sensor stays open, so a counter goes on.
+func (s *simulated) Next(ctx context.Context) ([]sensors.Sample, error) {
+	if err := s.await(ctx); err != nil {
+		return nil, err
+	}
+	s.reads++
+	sample := sensors.Sample{Quantity: s.quantity, Value: s.value()}
+	if f := s.options.Fail; f != nil && s.reads%f.Every == 0 {
+		sample.Value, sample.Err = 0, errSimulated
+	}
+	return []sensors.Sample{sample}, nil
+}
+
+// await waits until the next step is due; a wave and a counter are due when they
+// are read.
+func (s *simulated) await(ctx context.Context) error {
+	if s.options.Steps == nil {
+		return ctx.Err()
+	}
+	due := s.opened.Add(time.Duration(s.reads) * s.options.Steps.Every)
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+func (s *simulated) value() float64 {
+	switch o := s.options; {
+	case o.Wave != nil:
+		t := time.Since(s.opened)
+		return hundredths(o.Wave.Mean + o.Wave.Swing*math.Sin(2*math.Pi*t.Seconds()/o.Wave.Period.Seconds()))
+	case o.Steps != nil:
+		return float64((s.reads - 1) % len(o.Steps.States))
+	}
+	return float64(s.reads)
+}
+
+func (s *simulated) Close() error { return nil }
