@@ -44,13 +44,23 @@ func (h *house) cableOut(ctx context.Context, d *dark) error {
 	return sleep(ctx, 2*syncEvery) // routine readings become old enough to be on disk
 }
 
-// syncEvery is what guest/config.yaml says.
-const syncEvery = 2 * time.Second
+// What guest/config.yaml says.
+const (
+	syncEvery = 2 * time.Second
+	debounce  = 20 * time.Millisecond
+)
 
-// powerCut: the disk loses its cache first, then the machine goes. The other way
+// powerCut: the door closes, and somewhere between its debounce time and the end
+// of the write the disk loses its cache; then the machine goes. The other way
 // around QEMU could still flush on its way out.
-func (h *house) powerCut(d *dark, keep float64) error {
+func (h *house) powerCut(ctx context.Context, d *dark, keep float64) error {
 	h.check(len(readings(h.recorder.Arrivals())) == d.before, "in the dark nothing arrives")
+	if err := h.swing(false); err != nil {
+		return err
+	}
+	if err := sleep(ctx, debounce+time.Duration(h.random.IntN(30))*time.Millisecond); err != nil {
+		return err
+	}
 	usage := h.disk.Usage()
 	d.cut = time.Now()
 	kept, lost, err := h.disk.Cut(keep, h.random)
@@ -71,7 +81,7 @@ func (h *house) backInTheDark(ctx context.Context) error {
 	if err := sleep(ctx, time.Second); err != nil { // it reports the level that it finds, first
 		return err
 	}
-	if err := h.swing(false); err != nil {
+	if err := h.swing(true); err != nil {
 		return err
 	}
 	return sleep(ctx, 3*time.Second)
@@ -83,10 +93,10 @@ func (h *house) cableIn(ctx context.Context, d *dark) error {
 		return err
 	}
 	began := time.Now()
-	closed := func(arrivals []broker.Arrival) bool {
+	opened := func(arrivals []broker.Arrival) bool {
 		all := readings(arrivals)[d.before:]
-		return len(only(of(all, door), func(r reading) bool { return r.Boot != d.boot && r.State == "closed" })) > 0
+		return len(only(of(all, door), func(r reading) bool { return r.Boot != d.boot && r.State == "open" })) > 0
 	}
-	h.check(h.within(ctx, 45*time.Second, closed), "the cable is in: the last change of the door arrives after %.1f s", time.Since(began).Seconds())
+	h.check(h.within(ctx, 45*time.Second, opened), "the cable is in: the last change of the door arrives after %.1f s", time.Since(began).Seconds())
 	return sleep(ctx, 4*time.Second) // routine readings are behind the alarms
 }
