@@ -1,0 +1,51 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// An Error is one thing in the file that a person has to change.
+type Error struct {
+	File string
+	Line int    // from 1; 0: the file as a whole
+	Col  int    // from 1, in characters
+	Path string // the keys that lead there, "sensors.door.gpio"; empty at the top
+	Text string
+}
+
+func (e Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Col)
+	}
+	if e.Path != "" {
+		b.WriteString(": " + e.Path)
+	}
+	b.WriteString(": " + e.Text)
+	return b.String()
+}
+
+// Errors are everything that is wrong with a file, in the order of the file.
+type Errors []Error
+
+// Error says one error on each line.
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sorted puts the errors in the order of the file and says each once: what an
+// alias repeats is still one mistake.
+func (es Errors) sorted() Errors {
+	slices.SortStableFunc(es, func(a, b Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	})
+	return slices.Compact(es)
+}

@@ -1,0 +1,121 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// An entry is one key of a mapping and its value.
+type entry struct {
+	key   string
+	path  string
+	at    *yaml.Node
+	value *yaml.Node
+}
+
+// entries lists a mapping in the order of the file. A repeated key counts once.
+func (d *decoder) entries(n *yaml.Node, path string) []entry {
+	n, ok := d.follow(n, path)
+	if !ok || isNull(n) { // everything under the key is commented out
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		d.fail(n, path, "want keys and values, not %s", describe(n))
+		return nil
+	}
+	var list []entry
+	seen := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content) && d.spend(n); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		switch first := seen[key.Value]; {
+		case key.Kind != yaml.ScalarNode:
+			d.say(key, path, "a key has to be a plain word, not %s", describe(key))
+		case key.Tag == "!!merge":
+			d.say(key, path, "merge keys (<<) are not taken: write the keys out")
+		case first != nil:
+			d.say(key, path, "key %q is repeated: it is already on line %d", key.Value, first.Line)
+		default:
+			e := entry{key.Value, join(path, key.Value), key, value}
+			seen[e.key], d.keys[e.path], d.values[e.path] = key, key, value
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// child finds the value of a key without complaining about anything.
+func child(n *yaml.Node, key string) *yaml.Node {
+	n = resolve(n)
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Kind == yaml.ScalarNode && n.Content[i].Value == key {
+			return resolve(n.Content[i+1])
+		}
+	}
+	return nil
+}
+
+// mapping fills one or more structs, each with the keys that it knows; a key
+// that several know goes to all of them.
+func (d *decoder) mapping(n *yaml.Node, path string, targets ...reflect.Value) {
+	d.fill(n, path, true, targets)
+}
+
+// part does the same where other keys than the known may stand.
+func (d *decoder) part(n *yaml.Node, path string, targets ...reflect.Value) {
+	d.fill(n, path, false, targets)
+}
+
+func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect.Value) {
+	known := map[string][]reflect.Value{}
+	for _, t := range targets {
+		fields(t, known)
+	}
+	for _, e := range d.entries(n, path) {
+		into := known[e.key]
+		if into == nil && (strict || later(path, e.key)) {
+			d.unknown(e, path, slices.Sorted(maps.Keys(known)))
+		}
+		for _, v := range into {
+			if !d.bad[e.path] {
+				d.value(e.value, e.path, v)
+			}
+		}
+	}
+}
+
+// fields adds the fields of a struct to those that take each key.
+func fields(v reflect.Value, known map[string][]reflect.Value) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		tag, tagged := f.Tag.Lookup("yaml")
+		key, opts, _ := strings.Cut(tag, ",")
+		switch {
+		case f.Type.Kind() == reflect.Struct && key == "" && (f.Anonymous || opts == "inline"):
+			fields(v.Field(i), known)
+		case tagged && key != "" && key != "-" && f.IsExported():
+			known[key] = append(known[key], v.Field(i))
+		}
+	}
+}
+
+// unknown complains about a key, and keeps quiet about the absence of the one
+// that was meant.
+func (d *decoder) unknown(e entry, path string, known []string) {
+	absent := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return d.has(join(path, k)) })
+	meant := similar(e.key, absent)
+	switch {
+	case later(path, e.key):
+		d.say(e.at, path, "unknown key %q (not supported by this version)", e.key)
+	case meant != "":
+		d.say(e.at, path, "unknown key %q (did you mean %q?)", e.key, meant)
+		d.bad[join(path, meant)] = true
+	case len(known) == 0:
+		d.say(e.at, path, "unknown key %q: it takes none", e.key)
+	default:
+		d.say(e.at, path, "unknown key %q; known are %s", e.key, strings.Join(known, ", "))
+	}
+}

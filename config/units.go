@@ -1,0 +1,105 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A unit is a word behind a number and what it counts for.
+type unit struct {
+	name string
+	of   float64
+}
+
+// No weeks, months or years: nobody agrees how they are written. Nothing under
+// a millisecond: no sensor here is that fast.
+var durationUnits = []unit{
+	{"ms", float64(time.Millisecond)},
+	{"s", float64(time.Second)},
+	{"m", float64(time.Minute)},
+	{"h", float64(time.Hour)},
+	{"d", float64(24 * time.Hour)},
+}
+
+// kB and MB are not among them: half the world reads them as powers of ten and
+// half as powers of two, and the bound of a queue should not depend on that.
+var sizeUnits = []unit{{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}
+
+// parseDuration reads "30s", "1.5h", "1h30m" or "90d". A bare 0 is taken: it
+// is the same in every unit.
+func parseDuration(text string) (time.Duration, error) {
+	n, err := parseUnits(text, durationUnits, "s")
+	return time.Duration(n), err
+}
+
+// A size is a number of bytes, written "64MiB".
+type size int64
+
+func (s *size) UnmarshalText(text []byte) error {
+	n, err := parseUnits(string(text), sizeUnits, "MiB")
+	*s = size(n)
+	return err
+}
+
+// parseUnits adds up numbers with units; an error shows the usual one.
+func parseUnits(text string, units []unit, usual string) (int64, error) {
+	if text == "0" {
+		return 0, nil
+	}
+	var sum float64
+	for rest := text; ; {
+		number, word, tail := cutUnit(rest)
+		n, err := strconv.ParseFloat(number, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not a number with a unit, such as 30%s", text, usual)
+		}
+		if word == "" {
+			return 0, fmt.Errorf("%q needs a unit, such as %s%s", text, number, usual)
+		}
+		of, err := unitNamed(word, units)
+		if err != nil {
+			return 0, fmt.Errorf("%q: %w", text, err)
+		}
+		if sum += n * of; sum >= math.MaxInt64 {
+			return 0, fmt.Errorf("%q is too much", text)
+		}
+		if rest = tail; rest == "" {
+			return int64(math.Round(sum)), nil
+		}
+	}
+}
+
+// cutUnit takes a number and the unit behind it off the front of a text.
+func cutUnit(s string) (number, word, tail string) {
+	isNumber := func(r rune) bool { return r >= '0' && r <= '9' || r == '.' }
+	end := func(s string, of func(rune) bool) int {
+		if i := strings.IndexFunc(s, func(r rune) bool { return !of(r) }); i >= 0 {
+			return i
+		}
+		return len(s)
+	}
+	n := end(s, isNumber)
+	number, s = s[:n], s[n:]
+	w := end(s, func(r rune) bool { return !isNumber(r) })
+	return number, strings.TrimSpace(s[:w]), s[w:]
+}
+
+func unitNamed(word string, units []unit) (float64, error) {
+	var names []string
+	for _, u := range units {
+		if u.name == word {
+			return u.of, nil
+		}
+		names = append(names, u.name)
+	}
+	text := fmt.Sprintf("there is no unit %q; known are %s", word, strings.Join(names, ", "))
+	if len(word) == 2 && word[1] == 'B' && slices.Contains(names, "KiB") {
+		text += " (" + word + " means two things)"
+	}
+	return 0, errors.New(text)
+}
