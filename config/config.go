@@ -1,0 +1,102 @@
+// Package config makes one file one [Config]: strict, and all errors at once.
+//
+// The file is YAML. A key that nobody knows, a key that stands there twice, a
+// duration without a unit and a sensor that cannot be are mistakes, and each is
+// told with its line and column. Nothing is opened here but the file itself:
+// passwords, certificates and devices are named and left alone, so that a file
+// can be checked on another machine than the one that it is for.
+//
+// There are two steps. The decoder (decode.go) fills structs whose yaml tags
+// are the keys, the kinds' own among them, and knows where each came from. The
+// reader (reader.go and the files it calls on) judges what they say.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// DefaultPath is where the file is, if nobody says otherwise.
+const DefaultPath = "/etc/holdfast/config.yaml"
+
+// A Config is what every room is to do. Uplink.Boot, Version and Hardware are
+// not in the file: they are left for the caller to fill.
+type Config struct {
+	Sensors  []sensors.Spec // in the order of the file
+	Clock    sensors.Trust
+	Queue    queue.Options
+	Uplink   uplink.Options
+	Embedded *Embedded // set when the broker is to run inside the agent
+}
+
+// Embedded is the broker inside the agent; Uplink.Servers is its address.
+type Embedded struct {
+	Listen   string        // host:port
+	Password uplink.Secret // zero: everybody may connect, which loopback alone allows
+}
+
+// biggest a file may be: a thousand sensors take a tenth of it.
+const biggest = 1 << 20
+
+// Load reads a file, or standard input if path is "-". What is wrong with it is
+// an [Errors].
+func Load(path string) (Config, error) {
+	if path == "-" {
+		return load("<stdin>", os.Stdin)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, Errors{{File: path, Text: unreadable(err)}}
+	}
+	defer f.Close()
+	return load(path, f)
+}
+
+func load(name string, from io.Reader) (Config, error) {
+	var data bytes.Buffer
+	n, err := io.Copy(&data, io.LimitReader(from, biggest+1))
+	if err != nil {
+		return Config{}, Errors{{File: name, Text: unreadable(err)}}
+	}
+	if n > biggest {
+		return Config{}, Errors{{File: name, Text: "this is no configuration: it is larger than 1MiB"}}
+	}
+	return Parse(name, data.Bytes())
+}
+
+// unreadable says why there is no file to read and what to do.
+func unreadable(err error) string {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("%v: write one, with at least %q and %q, or name another with -c FILE",
+			err, "mqtt: {server: mqtts://broker.example.com}", "sensors: {door: {kind: contact, gpio: GPIO17}}")
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("%v: the user that runs holdfast has to be able to read it", err)
+	}
+	return err.Error()
+}
+
+// Parse reads the text of a file; name is what errors call it. What is wrong
+// with it is an [Errors].
+func Parse(name string, data []byte) (Config, error) {
+	return parse(name, data, catalog{drivers.New, drivers.Kinds})
+}
+
+// A catalog knows the kinds of sensors.
+type catalog struct {
+	open  func(kind string) (drivers.Options, bool)
+	kinds func() []string
+}

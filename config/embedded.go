@@ -1,0 +1,52 @@
+package config
+
+import (
+	"net"
+	"net/url"
+
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+type embeddedKeys struct {
+	Listen       string   `yaml:"listen"`
+	PasswordFile fileName `yaml:"password_file"`
+}
+
+// embedded says where our own broker listens, and how we reach it.
+func (r *reader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
+	for _, key := range []string{"mqtt.password_file", "mqtt.tls"} {
+		if r.has(key) {
+			r.failKey(key, "is for a broker elsewhere: the embedded one takes mqtt.embedded.password_file and no TLS")
+		}
+	}
+	own := &Embedded{Listen: e.Listen, Password: uplink.Secret{File: string(e.PasswordFile)}}
+	if r.bad["mqtt.embedded.listen"] {
+		return own, nil
+	}
+	host, port, err := net.SplitHostPort(e.Listen)
+	if err != nil || !isPort(port) {
+		r.failValue("mqtt.embedded.listen", "%q is no HOST:PORT, such as 127.0.0.1:1883", e.Listen)
+		return own, nil
+	}
+	if !isLoopback(host) && e.PasswordFile == "" && !r.bad["mqtt.embedded.password_file"] {
+		r.failValue("mqtt.embedded.listen",
+			"%s can be reached from other machines: that needs mqtt.embedded.password_file", e.Listen)
+	}
+	return own, []*url.URL{{Scheme: "mqtt", Host: net.JoinHostPort(reach(host), port)}}
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// reach is the host under which this machine reaches what listens on host.
+func reach(host string) string {
+	switch ip := net.ParseIP(host); {
+	case host == "", ip != nil && ip.To4() != nil && ip.IsUnspecified():
+		return "127.0.0.1"
+	case ip != nil && ip.IsUnspecified():
+		return "::1"
+	}
+	return host
+}

@@ -1,0 +1,84 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+type mqttKeys struct {
+	Server       string        `yaml:"server"`
+	Servers      []string      `yaml:"servers"`
+	Username     string        `yaml:"username"`
+	PasswordFile fileName      `yaml:"password_file"`
+	KeepAlive    time.Duration `yaml:"keepalive"`
+	TLS          tlsKeys       `yaml:"tls"`
+	Embedded     embeddedKeys  `yaml:"embedded"`
+}
+
+type tlsKeys struct {
+	CA   fileName `yaml:"ca"`
+	Cert fileName `yaml:"cert"`
+	Key  fileName `yaml:"key"`
+}
+
+// mqtt says which broker to reach and, if it is our own, how to run it.
+func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
+	between(r, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
+	up := uplink.Options{
+		Username:  m.Username,
+		KeepAlive: m.KeepAlive,
+		TLS:       uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key)},
+	}
+	if !r.has("mqtt.servers") && m.Server == "embedded" {
+		own, address := r.embedded(m.Embedded)
+		up.Servers, up.Password = address, own.Password
+		return up, own
+	}
+	if r.has("mqtt.embedded") && !r.bad["mqtt.server"] {
+		r.failKey("mqtt.embedded", `is for "server: embedded" alone`)
+	}
+	up.Password = password(m.PasswordFile)
+	up.Servers = r.servers(m)
+	r.tls(up)
+	return up, nil
+}
+
+// password says where the password is: in the file that is named, in what
+// systemd passes on, else in the environment.
+func password(file fileName) uplink.Secret {
+	if file != "" {
+		return uplink.Secret{File: string(file)}
+	}
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+		name := filepath.Join(dir, "mqtt.password")
+		if _, err := os.Stat(name); err == nil {
+			return uplink.Secret{File: name}
+		}
+	}
+	return uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}
+}
+
+// tls checks that the files make sense together and with the servers.
+func (r *reader) tls(up uplink.Options) {
+	secure, plain := false, false
+	for _, u := range up.Servers {
+		secure = secure || strings.HasSuffix(u.Scheme, "s")
+		plain = plain || !strings.HasSuffix(u.Scheme, "s")
+	}
+	if r.has("mqtt.tls") && plain && !secure {
+		r.failKey("mqtt.tls", "no server uses TLS: write mqtts:// or wss://")
+	}
+	r.together("mqtt.tls.cert", "mqtt.tls.key")
+	r.together("mqtt.tls.key", "mqtt.tls.cert")
+}
+
+// together complains about a key that stands there without its other half.
+func (r *reader) together(path, other string) {
+	if r.has(path) && !r.has(other) && !r.bad[other] {
+		r.failKey(path, "needs %q beside it", other[strings.LastIndexByte(other, '.')+1:])
+	}
+}

@@ -1,0 +1,164 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"runtime"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// A file is the configuration as a person writes it.
+type file struct {
+	ClientID string    `yaml:"client_id"`
+	MQTT     mqttKeys  `yaml:"mqtt"`
+	Queue    queueKeys `yaml:"queue"`
+	Topics   topicKeys `yaml:"topics"`
+	Clock    clockKeys `yaml:"clock"`
+	Sensors  yaml.Node `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
+}
+
+type queueKeys struct {
+	Path      fileName      `yaml:"path"`
+	MaxSize   size          `yaml:"max_size"`
+	SyncEvery time.Duration `yaml:"sync_every"`
+}
+
+type topicKeys struct {
+	Reading string `yaml:"reading"`
+	State   string `yaml:"state"`
+}
+
+type clockKeys struct {
+	Trust trust `yaml:"trust"`
+}
+
+func defaults() file {
+	return file{
+		MQTT: mqttKeys{
+			KeepAlive: 15 * time.Second,
+			Embedded:  embeddedKeys{Listen: "127.0.0.1:1883"},
+		},
+		Queue: queueKeys{
+			Path:      "/var/lib/holdfast/queue.db",
+			MaxSize:   64 << 20,
+			SyncEvery: 5 * time.Second,
+		},
+		Topics: topicKeys(uplink.DefaultTopics),
+	}
+}
+
+// A reader judges what the decoder has found.
+type reader struct {
+	*decoder
+	catalog
+	specs   []sensors.Spec
+	streams map[string]maker  // by name
+	claims  map[string]string // the sensor, by what it has for itself
+}
+
+func parse(name string, data []byte, kinds catalog) (Config, error) {
+	r := &reader{decoder: newDecoder(name), catalog: kinds,
+		streams: map[string]maker{}, claims: map[string]string{}}
+	var cfg Config
+	if root := r.document(data); root != nil {
+		f := defaults()
+		r.mapping(root, "", reflect.ValueOf(&f).Elem())
+		if !r.bad[""] { // else there is nothing to judge
+			cfg = r.judge(f)
+		}
+	}
+	if len(r.errs) > 0 {
+		return Config{}, r.errs.sorted()
+	}
+	return cfg, nil
+}
+
+func (r *reader) judge(f file) Config {
+	cfg := Config{Clock: sensors.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
+	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
+	cfg.Uplink.ClientID = r.clientID(f.ClientID)
+	if cfg.Uplink.Username == "" {
+		cfg.Uplink.Username = cfg.Uplink.ClientID
+	}
+	r.sensors(&f.Sensors)
+	cfg.Sensors = r.specs
+	for _, s := range r.specs {
+		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.Streams...)
+	}
+	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID)
+	return cfg
+}
+
+// arch decides how much a process can map: bbolt maps the whole file, and
+// 32-bit ARM has some 2 GiB of address space for that, the heap and growing.
+var arch = runtime.GOARCH
+
+func (r *reader) queue(q queueKeys) queue.Options {
+	most, text := size(1<<40), "between 1MiB and 1024GiB"
+	if arch == "arm" {
+		most, text = 256<<20, "between 1MiB and 256MiB on 32-bit ARM"
+	}
+	between(r, "queue.max_size", q.MaxSize, 1<<20, most, text)
+	between(r, "queue.sync_every", q.SyncEvery, 100*time.Millisecond, 10*time.Minute, "between 100ms and 10m")
+	return queue.Options{Path: string(q.Path), MaxSize: int64(q.MaxSize), SyncEvery: q.SyncEvery}
+}
+
+// between complains about a value that is out of its bounds.
+func between[T ~int64](r *reader, path string, value, least, most T, text string) {
+	if !r.bad[path] && (value < least || value > most) {
+		r.failValue(path, "must be %s", text)
+	}
+}
+
+// nameForm is what client IDs, sensors and streams are called: it goes into
+// topics, file names and the keys of databases as it is.
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// misnamed says what is wrong with a name, if anything is.
+func misnamed(name string) string {
+	switch {
+	case len(name) > 64:
+		return fmt.Sprintf("%q has %d characters: 64 are the most", name, len(name))
+	case !nameForm.MatchString(name):
+		return fmt.Sprintf("%q is no name: it takes letters, digits, _ and - (A-Z a-z 0-9 _ -)", name)
+	}
+	return ""
+}
+
+// reserved says more about names that stand beside the agent's own in a topic.
+func reserved(name string) string {
+	if name == "agent" {
+		return `"agent" is reserved for the agent's own topics`
+	}
+	return misnamed(name)
+}
+
+// A fileName is a path that is not empty. Nobody looks whether it is there.
+type fileName string
+
+func (f *fileName) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return fmt.Errorf("the name of a file is missing")
+	}
+	*f = fileName(text)
+	return nil
+}
+
+type trust sensors.Trust
+
+func (t *trust) UnmarshalText(text []byte) error {
+	words := map[string]sensors.Trust{"auto": sensors.TrustAuto, "always": sensors.TrustAlways, "never": sensors.TrustNever}
+	known, ok := words[string(text)]
+	if !ok {
+		return fmt.Errorf("want auto, always or never, not %q", text)
+	}
+	*t = trust(known)
+	return nil
+}

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+// A stanza holds the keys that every kind of sensor takes.
+type stanza struct {
+	Kind    string            `yaml:"kind"`
+	Every   time.Duration     `yaml:"every"`
+	Alarm   yaml.Node         `yaml:"alarm"`
+	Class   string            `yaml:"class"`
+	Streams map[string]string `yaml:"streams"`
+}
+
+// A claimer is a kind's options that know which hardware their sensor has for
+// itself: the names of its lines or addresses, written the same by all kinds.
+// Claims is asked only after Check has found nothing wrong.
+type claimer interface{ Claims() []string }
+
+// sensors reads all stanzas in the order of the file.
+func (r *reader) sensors(n *yaml.Node) {
+	if n.Kind == 0 || isNull(resolve(n)) {
+		r.failKey("sensors", "needs one sensor or more, such as door: {kind: contact, gpio: GPIO17}")
+		return
+	}
+	list := r.entries(n, "sensors")
+	if len(list) == 0 && !r.bad["sensors"] {
+		r.failKey("sensors", "needs one sensor or more, such as door: {kind: contact, gpio: GPIO17}")
+	}
+	for _, e := range list {
+		r.sensor(e)
+	}
+}
+
+func (r *reader) sensor(e entry) {
+	var s stanza
+	if text := misnamed(e.key); text != "" {
+		r.failKey(e.path, "%s", text)
+	}
+	opts, ok := r.kind(e)
+	if !ok {
+		r.part(e.value, e.path, reflect.ValueOf(&s).Elem())
+		return
+	}
+	r.mapping(e.value, e.path, reflect.ValueOf(&s).Elem(), reflect.ValueOf(opts).Elem())
+	alarm := r.alarm(s, e.path)
+	if !r.check(e.path, opts) {
+		return // what is wrong promises nothing about its pace and quantities
+	}
+	r.claim(e.path, opts)
+	r.specs = append(r.specs, sensors.Spec{
+		Name:    e.key,
+		Kind:    s.Kind,
+		Every:   r.pace(e.path, s, opts),
+		Streams: r.streamsOf(e, s, alarm, opts.Quantities()),
+		Options: opts,
+	})
+}
+
+// kind finds the options of the kind that a stanza names.
+func (r *reader) kind(e entry) (drivers.Options, bool) {
+	if at := resolve(e.value); at.Tag != "!!map" && !isNull(at) {
+		return nil, false // the decoder complains
+	}
+	n := child(e.value, "kind")
+	if n == nil {
+		r.noKind(e)
+		return nil, false
+	}
+	if n.Kind != yaml.ScalarNode || isNull(n) {
+		return nil, false // the decoder complains
+	}
+	opts, ok := r.open(n.Value)
+	if !ok {
+		r.fail(n, e.path+".kind", "%s", r.unknownKind(n.Value))
+	}
+	return opts, ok
+}
+
+func (r *reader) unknownKind(kind string) string {
+	known := strings.Join(r.kinds(), ", ")
+	switch meant := similar(kind, r.kinds()); {
+	case slices.Contains(laterKinds, kind):
+		return fmt.Sprintf("unknown kind %q (not supported by this version); known are %s", kind, known)
+	case meant != "":
+		return fmt.Sprintf("unknown kind %q (did you mean %q?); known are %s", kind, meant, known)
+	}
+	return fmt.Sprintf("unknown kind %q; known are %s", kind, known)
+}
+
+// noKind complains about a stanza without a kind, or with a misspelled one.
+func (r *reader) noKind(e entry) {
+	n := resolve(e.value)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		switch key := n.Content[i]; {
+		case key.Tag == "!!merge":
+			return // it may have been in there, and the decoder complains
+		case similar(key.Value, []string{"kind"}) != "":
+			r.say(key, e.path, "unknown key %q (did you mean %q?)", key.Value, "kind")
+			return
+		}
+	}
+	r.fail(e.at, e.path, "needs \"kind\"; known are %s", strings.Join(r.kinds(), ", "))
+}
+
+// check asks the kind about its options and reports whether they are good. It
+// says nothing about a key that has been complained about, or whose part has.
+func (r *reader) check(path string, opts drivers.Options) bool {
+	known := map[string][]reflect.Value{}
+	fields(reflect.ValueOf(opts).Elem(), known)
+	sound := r.sound(path, slices.Collect(maps.Keys(known)))
+	problems := opts.Check()
+	for _, p := range problems {
+		at := strings.TrimSuffix(join(path, p.Key), ".")
+		if p.Key == "" && !sound || !r.sound(path, []string{p.Key}) {
+			continue
+		}
+		r.say(nearest(r.keys, at), at, "%s", p.Text)
+	}
+	return sound && len(problems) == 0
+}
+
+// claim makes sure that no two sensors have the same hardware.
+func (r *reader) claim(path string, opts drivers.Options) {
+	c, ok := opts.(claimer)
+	if !ok {
+		return
+	}
+	for _, what := range c.Claims() {
+		if other, taken := r.claims[what]; taken {
+			r.say(r.keys[path], path, "%s belongs to %s already (line %d)", what, other, r.keys[other].Line)
+			continue
+		}
+		r.claims[what] = path
+	}
+}
+
+// pace is the time between two measurements.
+func (r *reader) pace(path string, s stanza, opts drivers.Options) time.Duration {
+	pace, path := opts.Pace(), path+".every"
+	switch {
+	case !r.has(path):
+		return pace
+	case r.bad[path]:
+	case pace == 0:
+		r.failKey(path, "a %s says by itself when something happens: leave this out", s.Kind)
+	case s.Every < time.Millisecond:
+		r.failValue(path, "must be 1ms or more")
+	}
+	return s.Every
+}
+
+// alarm is the priority of a sensor's streams.
+func (r *reader) alarm(s stanza, path string) sensors.Priority {
+	path += ".alarm"
+	if s.Alarm.Kind == 0 {
+		return sensors.Routine
+	}
+	if s.Alarm.Kind == yaml.MappingNode {
+		r.fail(&s.Alarm, path, "want true or false: thresholds are not supported by this version")
+		return sensors.Routine
+	}
+	var on bool
+	if r.value(&s.Alarm, path, reflect.ValueOf(&on).Elem()); on {
+		return sensors.Alarm
+	}
+	return sensors.Routine
+}

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A maker is the sensor that makes a stream.
+type maker struct {
+	sensor string
+	line   int
+}
+
+// streamsOf names what a sensor measures.
+func (r *reader) streamsOf(e entry, s stanza, p sensors.Priority, qs []sensors.Quantity) []sensors.Stream {
+	r.renames(e.path, s, qs)
+	r.class(e.path, s, &qs)
+	var all []sensors.Stream
+	for _, q := range qs {
+		name, at := e.key, e.path
+		if len(qs) > 1 {
+			name += "_" + q.Name
+		}
+		if given, ok := s.Streams[q.Name]; ok {
+			name, at = given, e.path+".streams."+q.Name
+		}
+		r.made(name, at, e)
+		all = append(all, sensors.Stream{Name: name, Kind: s.Kind, Priority: p, Quantity: q})
+	}
+	return all
+}
+
+// renames complains about names for what the sensor does not measure.
+func (r *reader) renames(path string, s stanza, qs []sensors.Quantity) {
+	var names []string
+	for _, q := range qs {
+		names = append(names, q.Name)
+	}
+	for given := range s.Streams {
+		at := path + ".streams." + given
+		if slices.Contains(names, given) || r.bad[at] {
+			continue
+		}
+		r.failKey(at, "a %s measures no %q; it measures %s", s.Kind, given, strings.Join(names, ", "))
+	}
+}
+
+// class sets the class of the only quantity.
+func (r *reader) class(path string, s stanza, qs *[]sensors.Quantity) {
+	path += ".class"
+	switch {
+	case !r.has(path), r.bad[path]:
+	case len(*qs) != 1:
+		r.failKey(path, "a %s measures %d quantities, which have their own classes", s.Kind, len(*qs))
+	default:
+		*qs = slices.Clone(*qs) // the kind's own list may be everybody's
+		(*qs)[0].Class = s.Class
+	}
+}
+
+// made notes that a sensor makes a stream, which no other may.
+func (r *reader) made(name, at string, by entry) {
+	if r.bad[at] {
+		return
+	}
+	if text := reserved(name); text != "" {
+		if at == by.path {
+			text += `; name its stream otherwise under "streams"`
+		}
+		r.failKey(at, "%s", text)
+		return
+	}
+	if first, taken := r.streams[name]; taken {
+		r.failKey(at, "makes the stream %q, which %s makes already (line %d)", name, first.sensor, first.line)
+		return
+	}
+	r.streams[name] = maker{by.path, by.at.Line}
+}

@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// topics checks both patterns, first by themselves, then for what they make of
+// the streams that there are.
+func (r *reader) topics(t topicKeys, clientID string) uplink.Topics {
+	good := reserved(clientID) == ""
+	for _, p := range [][2]string{{"topics.reading", t.Reading}, {"topics.state", t.State}} {
+		path, pattern := p[0], p[1]
+		if text := unpublishable(pattern); text != "" && !r.bad[path] {
+			r.failValue(path, "%s", text)
+		}
+		good = good && !r.bad[path]
+	}
+	if good {
+		r.distinct(t, clientID)
+	}
+	return uplink.Topics(t)
+}
+
+// unpublishable says why a pattern makes no topics that one may publish to.
+func unpublishable(pattern string) string {
+	bare := strings.NewReplacer("{client_id}", "x", "{stream}", "x").Replace(pattern)
+	switch {
+	case !strings.Contains(pattern, "{client_id}"), !strings.Contains(pattern, "{stream}"):
+		return fmt.Sprintf("%q has to contain {client_id} and {stream}", pattern)
+	case strings.ContainsAny(bare, "{}"):
+		return fmt.Sprintf("%q has other braces than {client_id} and {stream}", pattern)
+	case strings.ContainsAny(bare, "+#"):
+		return fmt.Sprintf("%q has a wildcard: + and # are for those who subscribe", pattern)
+	case strings.HasPrefix(bare, "$"):
+		return fmt.Sprintf("%q begins with $: such topics are the broker's own", pattern)
+	case strings.Contains("/"+bare+"/", "//"):
+		return fmt.Sprintf("%q has an empty level: a slash too many", pattern)
+	case firstUnprintable([]byte(bare)) >= 0, strings.ContainsAny(bare, "\t\n\r"):
+		return fmt.Sprintf("%q has a character that does not print", pattern)
+	case len(pattern) > 1024:
+		return "a topic this long is no topic: 1024 characters are the most"
+	}
+	return ""
+}
+
+// distinct makes sure that no topic is two things.
+func (r *reader) distinct(t topicKeys, clientID string) {
+	taken := map[string]string{}
+	for _, s := range r.specs {
+		for _, st := range s.Streams {
+			for _, what := range []string{"reading", "state"} {
+				pattern := t.Reading
+				if what == "state" {
+					pattern = t.State
+				}
+				topic := strings.NewReplacer("{client_id}", clientID, "{stream}", st.Name).Replace(pattern)
+				here := fmt.Sprintf("the %s of %s", what, st.Name)
+				if own := clientID + "/agent"; topic == own || strings.HasPrefix(topic, own+"/") {
+					r.failKey("topics."+what, "%s would be %s, one of the agent's own topics", here, topic)
+					return
+				}
+				if other := taken[topic]; other != "" {
+					r.failKey("topics."+what, "%s and %s would both be %s", other, here, topic)
+					return
+				}
+				taken[topic] = here
+			}
+		}
+	}
+}
