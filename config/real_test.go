@@ -1,0 +1,100 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+// The kinds that ship, with the example files of the documents as far as this
+// version goes.
+func TestTheExamplesAreTaken(t *testing.T) {
+	for name, want := range map[string][]string{
+		"smallest": {"door contact 0s routine", "humidity_humidity aht20 30s routine", "humidity_temperature aht20 30s routine"},
+		"larger": {"front_door contact 0s alarm", "hall contact 0s routine",
+			"hum bme280 30s routine", "temp bme280 30s routine", "room_pressure bme280 30s routine",
+			"cpu hwmon 1m0s routine", "fake simulated 1s routine", "gate simulated 0s alarm", "load simulated 1ms routine"},
+	} {
+		cfg, err := Load("testdata/good/" + name + ".yaml")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var got []string
+		for _, spec := range cfg.Sensors {
+			for _, s := range spec.Streams {
+				got = append(got, fmt.Sprint(s.Name, " ", s.Kind, " ", spec.Every, " ", s.Priority))
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %q\nwant %q", name, got, want)
+		}
+	}
+}
+
+func TestFourMistakesAreFourErrors(t *testing.T) {
+	_, err := Parse("/etc/holdfast/config.yaml", []byte(`client_id: porch
+mqtt: {server: mqtts://broker.example.com}
+queue: {max_size: 64MB}
+sensors:
+  door:
+    kind: contact
+    gpio: GPIO17
+    debounse: 50ms
+  back:
+    kind: contact
+    gpio: GPIO99
+    pull: up
+    pull: down
+`))
+	lines := strings.Split(fmt.Sprint(err), "\n")
+	want := []string{
+		`/etc/holdfast/config.yaml:3:19: queue.max_size: "64MB": there is no unit "MB"; known are B, KiB, MiB, GiB (MB means two things)`,
+		`/etc/holdfast/config.yaml:8:5: sensors.door: unknown key "debounse" (did you mean "debounce"?)`,
+		`/etc/holdfast/config.yaml:11:11: sensors.back.gpio: "GPIO99" is no pin: the SoC has GPIO0 to GPIO53`,
+		`/etc/holdfast/config.yaml:13:5: sensors.back: key "pull" is repeated: it is already on line 12`,
+	}
+	if !reflect.DeepEqual(lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A mistake inside a group is one mistake, and the group's own check adds none.
+func TestAMistakeIsSaidOnce(t *testing.T) {
+	for stanza, want := range map[string]string{
+		"kind: simulated, wave: {quantity: q, period: 5}": `sensors.x.wave.period: "5" needs a unit, such as 5s`,
+		"kind: simulated, waev: {quantity: q}":            `sensors.x: unknown key "waev" (did you mean "wave"?)`,
+		"kind: simulated, counter: {a: 1}":                `sensors.x.counter: unknown key "a": it takes none`,
+		"kind: simulated":                                 `sensors.x: needs one of wave, steps and counter, and has 0`,
+		"kind: contact, gpoi: 17":                         `sensors.x: unknown key "gpoi" (did you mean "gpio"?)`,
+		"kind: contact, gpio: 17, every: 1s":              `sensors.x.every: a contact says by itself when something happens: leave this out`,
+	} {
+		_, err := Parse("f", []byte("client_id: c\nmqtt: {server: mqtt://b}\nsensors: {x: {"+stanza+"}}"))
+		if got := fmt.Sprint(err); strings.Contains(got, "\n") || !strings.HasSuffix(got, ": "+want) {
+			t.Errorf("%s: got %s", stanza, got)
+		}
+	}
+}
+
+func TestAllThatIsWrongWithOneKeyIsSaid(t *testing.T) {
+	_, err := Parse("f", []byte("mqtt: {server: mqtt://b}\nsensors: {x: {kind: hwmon, name: n, inputs: [a1, temp2, temp2]}}"))
+	if n := strings.Count(fmt.Sprint(err), "sensors.x.inputs: "); n != 2 {
+		t.Errorf("got %d: %v", n, err)
+	}
+}
+
+func TestEveryOptionOfEveryKindCanBeFilled(t *testing.T) {
+	for _, kind := range drivers.Kinds() {
+		opts, _ := drivers.New(kind)
+		known := map[string][]reflect.Value{}
+		fields(reflect.ValueOf(opts).Elem(), known)
+		for key := range known {
+			for _, value := range []string{"1", "[1]", "{a: 1}", "", "{}"} {
+				// It panics where the decoder does not know the type.
+				Parse("f", fmt.Appendf(nil, "sensors: {x: {kind: %s, %s: %s}}", kind, key, value))
+			}
+		}
+	}
+}
