@@ -28,37 +28,47 @@ func (l *lane) push(it Item) uint64 {
 // inMemory is the number of the oldest reading in memory.
 func (l *lane) inMemory() uint64 { return l.next - uint64(l.mem.len()) }
 
-// needsDisk says that the oldest reading is on disk and has not been read.
-func (l *lane) needsDisk() bool {
-	return l.first <= l.disk && l.first < l.inMemory() && len(l.head) == 0
+// toLoad is the number from which to read the disk on, so that head holds want
+// readings or all there are.
+func (l *lane) toLoad(want int) (from uint64, needed bool) {
+	from = l.first
+	if n := len(l.head); n > 0 {
+		from = l.head[n-1].number + 1
+	}
+	return from, len(l.head) < want && from <= l.disk && from < l.inMemory()
 }
 
-// loaded takes what was read from disk, and returns how many readings were
-// owed and are not there. No items: nothing on disk is readable any more.
-func (l *lane) loaded(items []Item) (lost int) {
+// loaded takes what was read from disk, oldest first, and returns how many
+// readings were owed and are not there. No items: nothing more is readable.
+// It reports false if there is a hole behind the head, to be seen to when the
+// head is empty.
+func (l *lane) loaded(items []Item) (lost int, ok bool) {
 	from := min(l.disk+1, l.inMemory())
 	if len(items) > 0 {
 		from = items[0].number
 	}
-	if from > l.first {
+	if n := len(l.head); n > 0 && from > l.head[n-1].number+1 {
+		return 0, false
+	}
+	if len(l.head) == 0 && from > l.first {
 		known := min(from-l.first, l.holes) // counted when they were dropped
 		l.holes -= known
 		lost = int(from - l.first - known)
 		l.first = from
 	}
-	l.head = items
+	l.head = append(l.head, items...)
 	l.trimHead()
-	return lost
+	return lost, true
 }
 
-// peek appends the oldest items, at most max. What is on disk and what is in
-// memory come in separate calls.
+// peek appends the oldest items, at most max.
 func (l *lane) peek(items []Item, max int) []Item {
-	from := l.head
-	if len(from) == 0 && l.first >= l.inMemory() {
-		from = l.mem.items()
+	items = append(items, l.head[:min(max, len(l.head))]...)
+	if from, _ := l.toLoad(0); from < l.inMemory() {
+		return items // the next are on disk
 	}
-	return append(items, from[:min(max, len(from))]...)
+	mem := l.mem.items()
+	return append(items, mem[:min(max-min(max, len(l.head)), len(mem))]...)
 }
 
 // ack takes out everything up to number.

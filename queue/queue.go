@@ -140,7 +140,7 @@ func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
 func (q *Queue) oldest(max int) ([]Item, error) {
 	var items []Item
 	for _, p := range [...]sensors.Priority{sensors.Alarm, sensors.Routine} {
-		if err := q.load(p); err != nil {
+		if err := q.load(p, max-len(items)); err != nil {
 			return nil, err
 		}
 		q.mu.Lock()
@@ -150,13 +150,14 @@ func (q *Queue) oldest(max int) ([]Item, error) {
 	return items, nil
 }
 
-// load brings the oldest block of a lane into memory if it is on disk. The
-// disk is read without the lock, so that Put does not wait for it.
-func (q *Queue) load(p sensors.Priority) error {
+// load brings the oldest readings of a lane into memory if they are on disk,
+// as many as wanted. The disk is read without the lock, so that Put does not
+// wait for it.
+func (q *Queue) load(p sensors.Priority, want int) error {
 	l := &q.lanes[p]
 	for {
 		q.mu.Lock()
-		from, needed := l.first, l.needsDisk()
+		from, needed := l.toLoad(want)
 		last := l.disk
 		q.mu.Unlock()
 		if !needed {
@@ -170,9 +171,12 @@ func (q *Queue) load(p sensors.Priority) error {
 			q.restore(&items[i])
 		}
 		q.mu.Lock()
-		lost := l.loaded(items)
+		lost, ok := l.loaded(items)
 		q.dropLocked(p, lost, "damaged on disk")
 		q.mu.Unlock()
+		if !ok {
+			return nil
+		}
 	}
 }
 

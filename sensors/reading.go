@@ -76,8 +76,8 @@ type Quantity struct {
 	States []string // the words for the values 0, 1, ... of a stream of states
 }
 
-// word is the state word for a value, empty where there is none.
-func (q Quantity) word(value float64) string {
+// Word is the state word for a value, empty where there is none.
+func (q Quantity) Word(value float64) string {
 	if i := int(value); i >= 0 && i < len(q.States) && float64(i) == value {
 		return q.States[i]
 	}

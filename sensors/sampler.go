@@ -147,7 +147,7 @@ func (s *sampler) report(samples []Sample) (good bool) {
 			continue
 		}
 		good, st.failing = true, false
-		s.emit(st, Reading{At: at, Value: sample.Value, State: st.word(sample.Value)})
+		s.emit(st, Reading{At: at, Value: sample.Value, State: st.Word(sample.Value)})
 	}
 	if good && s.failing {
 		s.failing = false

@@ -91,6 +91,9 @@ func (l *Link) Run(ctx context.Context) error {
 			break
 		}
 		wait := retry.after(err)
+		if most := l.opt.RetryMost; most > 0 {
+			wait = min(wait, most)
+		}
 		l.sayDown(err, wait)
 		sleep(ctx, wait)
 	}

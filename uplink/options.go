@@ -15,6 +15,7 @@ type Options struct {
 	Password  Secret
 	TLS       TLS
 	KeepAlive time.Duration
+	RetryMost time.Duration // bounds the wait between attempts while the network fails; 0: a minute
 
 	Topics  Topics
 	Streams []sensors.Stream

@@ -1,0 +1,147 @@
+// Package demo shows the whole agent without hardware or a broker of one's
+// own: a simulated house, an embedded broker on loopback, a cable between them
+// that is pulled now and then, and a subscriber that prints what arrives.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+const (
+	plugged   = 8 * time.Second  // with a network
+	pulled    = 10 * time.Second // without
+	retryMost = 2 * time.Second  // an impatient agent: nobody likes to wait in a demo
+	settle    = 20 * time.Second // for the backlog to arrive at the end
+)
+
+// house is the configuration; the places are filled in.
+const house = `client_id: house
+mqtt: {server: "mqtt://%s"}
+queue: {path: %q, sync_every: 1s}
+sensors:
+  door:     {kind: simulated, steps: {states: [closed, open], every: 3s}, class: door, alarm: true}
+  humidity: {kind: simulated, wave: {quantity: humidity, unit: "%%", mean: 45, swing: 10, period: 1m}, every: 1s}
+  freezer:  {kind: simulated, wave: {quantity: temperature, unit: "°C", mean: -18, swing: 1.5, period: 40s}, every: 2s}
+`
+
+// Serve is the agent.
+type Serve func(context.Context, config.Config, sensors.Open, uplink.Dial, *slog.Logger) error
+
+// Options say what to show.
+type Options struct {
+	For     time.Duration // 0: until the context ends
+	Verbose bool          // the agent's log as well
+	Out     io.Writer
+	Serve   Serve
+}
+
+// Run shows the demo until ctx is done or its time is over. It is an error if
+// a reading was lost.
+func Run(ctx context.Context, opt Options) (err error) {
+	dir, err := os.MkdirTemp("", "holdfast-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	log := slog.New(slog.DiscardHandler)
+	if opt.Verbose {
+		log = slog.New(slog.NewTextHandler(opt.Out, nil))
+	}
+	b, err := broker.Listen("127.0.0.1:0", "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	wire, err := cable.New(b.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, wire.Close()) }()
+
+	text := fmt.Sprintf(house, wire.Addr(), filepath.Join(dir, "queue.db"))
+	cfg, err := config.Parse("demo", []byte(text))
+	if err != nil {
+		return err
+	}
+	cfg.Uplink.RetryMost = retryMost
+
+	s := newScreen(opt.Out)
+	s.printf("A house without hardware. Its broker is %s, its queue is in %s.\nThe configuration:\n\n%s\n", b.Addr(), dir, text)
+	if err := b.Subscribe("#", s.arrived); err != nil {
+		return err
+	}
+	return show(ctx, opt, cfg, log, wire, s)
+}
+
+// show runs the agent, pulls the cable on schedule, and ends in order: the
+// cable is in, sampling stops, the backlog drains, the agent stops.
+func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger, wire *cable.Cable, s *screen) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	enough, hush := context.WithCancel(running)
+	defer hush()
+	m := &meter{open: drivers.NewHardware().Open, count: s.sent, enough: enough}
+	ended := make(chan error, 1)
+	go func() { ended <- opt.Serve(running, cfg, m.Open, uplink.DialMQTT(cfg.Uplink), log) }()
+
+	if err := schedule(ctx, opt.For, wire, s, ended); err != nil {
+		return err
+	}
+	wire.Plug()
+	hush()
+	s.drain(settle)
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return s.summary()
+}
+
+// schedule pulls the cable and plugs it in until ctx is done, the time is over
+// or the agent ends by itself. There is always time to drain at the end.
+func schedule(ctx context.Context, length time.Duration, wire *cable.Cable, s *screen, ended <-chan error) error {
+	start, on := time.Now(), true
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for change := start.Add(plugged); ; {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("the agent ended: %w", err)
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		left := length - time.Since(start)
+		switch {
+		case length > 0 && left <= 0:
+			return nil
+		case time.Now().Before(change) || on && length > 0 && left < pulled:
+			s.backlog(on)
+			continue
+		}
+		if on = !on; on {
+			wire.Plug()
+			s.say("the network is back")
+			change = time.Now().Add(plugged)
+			continue
+		}
+		wire.Pull()
+		s.say("the network is pulled: what happens now waits on disk")
+		change = time.Now().Add(pulled)
+	}
+}

@@ -1,0 +1,42 @@
+package demo
+
+import (
+	"context"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A meter counts what the sensors say, before the agent sees it, so that what
+// arrives can be compared. Each sample of a simulated house is one reading.
+type meter struct {
+	open   sensors.Open
+	count  func(samples int)
+	enough context.Context // done when the sensors should say no more
+}
+
+// Open opens a sensor behind the meter.
+func (m *meter) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor, error) {
+	s, err := m.open(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return &metered{s, m}, nil
+}
+
+type metered struct {
+	sensors.Sensor
+	*meter
+}
+
+func (s *metered) Next(ctx context.Context) ([]sensors.Sample, error) {
+	awake, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.enough, cancel)()
+	samples, err := s.Sensor.Next(awake)
+	if s.enough.Err() != nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	s.count(len(samples))
+	return samples, err
+}

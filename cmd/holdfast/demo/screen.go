@@ -1,0 +1,150 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
+)
+
+// A screen prints what arrives and keeps the books.
+type screen struct {
+	start time.Time
+
+	mu       sync.Mutex
+	out      io.Writer
+	made     int             // samples that the sensors gave
+	arrivals int             // readings that arrived, again and again
+	seen     map[string]bool // their keys
+	shown    int             // the backlog as printed last
+}
+
+func newScreen(out io.Writer) *screen {
+	return &screen{start: time.Now(), out: out, seen: map[string]bool{}}
+}
+
+// payload is what a subscriber reads from a reading.
+type payload struct {
+	TS         int64    `json:"ts"`
+	Boot       string   `json:"boot"`
+	Seq        uint64   `json:"seq"`
+	Value      *float64 `json:"value"`
+	State      string   `json:"state"`
+	Unit       string   `json:"unit"`
+	Historical bool     `json:"historical"`
+	Error      string   `json:"error"`
+}
+
+// arrived takes one message of the broker's.
+func (s *screen) arrived(m broker.Message) {
+	if strings.HasSuffix(m.Topic, "/agent/status") {
+		s.say("the broker says: " + string(m.Payload))
+		return
+	}
+	var p payload
+	if strings.Count(m.Topic, "/") != 1 || json.Unmarshal(m.Payload, &p) != nil {
+		return // two levels are data, three levels are everything else
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.arrivals++
+	s.seen[fmt.Sprint(p.Boot, " ", m.Topic, " ", p.Seq)] = true
+	s.lineLocked("%-16s %-9s %s", m.Topic, p.text(), p.age())
+}
+
+func (p payload) text() string {
+	switch {
+	case p.Value == nil:
+		return p.Error
+	case p.State != "":
+		return p.State
+	}
+	return strconv.FormatFloat(*p.Value, 'f', 2, 64) + " " + p.Unit
+}
+
+func (p payload) age() string {
+	age := time.Since(time.UnixMilli(p.TS)).Seconds()
+	switch {
+	case p.Historical:
+		return fmt.Sprintf("%5.1f s old, historical", age)
+	case age > 1:
+		return fmt.Sprintf("%5.1f s old", age)
+	}
+	return ""
+}
+
+// sent counts what the sensors gave.
+func (s *screen) sent(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made += n
+}
+
+func (s *screen) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made - len(s.seen)
+}
+
+// backlog prints how many readings have not arrived, when there is news.
+func (s *screen) backlog(connected bool) {
+	n := s.waiting()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n == s.shown || connected && n > 0 && s.shown == 0 {
+		return
+	}
+	s.shown = n
+	if n == 0 {
+		s.lineLocked("   backlog 0: everything has arrived")
+		return
+	}
+	s.lineLocked("   backlog %d %s", n, strings.Repeat("▪", min(n, 50)))
+}
+
+// say prints a line that stands out.
+func (s *screen) say(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lineLocked("── %s ──", text)
+}
+
+func (s *screen) printf(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.out, format, args...)
+}
+
+func (s *screen) lineLocked(format string, args ...any) {
+	line := fmt.Sprintf("%6.1fs  ", time.Since(s.start).Seconds()) + fmt.Sprintf(format, args...)
+	fmt.Fprintln(s.out, strings.TrimRight(line, " "))
+}
+
+// drain waits until everything has arrived, for a time.
+func (s *screen) drain(most time.Duration) {
+	for end := time.Now().Add(most); s.waiting() > 0 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.backlog(false)
+}
+
+// summary closes the books. It is an error if a reading is missing.
+func (s *screen) summary() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost := s.made - len(s.seen)
+	fmt.Fprintf(s.out, "\nsent %d, received %d, lost %d", s.made, len(s.seen), lost)
+	if again := s.arrivals - len(s.seen); again > 0 {
+		fmt.Fprintf(s.out, " (%d came twice: at least once is the promise)", again)
+	}
+	fmt.Fprintln(s.out)
+	if lost != 0 {
+		return fmt.Errorf("%d readings were lost", lost)
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+)
+
+// newLog logs to w: as text, and under systemd with the priority that journald
+// understands and without the time, which it adds itself.
+func newLog(w io.Writer) *slog.Logger {
+	if os.Getenv("JOURNAL_STREAM") == "" {
+		return slog.New(slog.NewTextHandler(w, nil))
+	}
+	return slog.New(journalHandler(w))
+}
+
+// quiet passes warnings and errors only.
+func quiet(log *slog.Logger) *slog.Logger { return slog.New(atLeast{log.Handler(), slog.LevelWarn}) }
+
+type atLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (h atLeast) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+func (h atLeast) WithAttrs(a []slog.Attr) slog.Handler {
+	return atLeast{h.Handler.WithAttrs(a), h.level}
+}
+func (h atLeast) WithGroup(name string) slog.Handler {
+	return atLeast{h.Handler.WithGroup(name), h.level}
+}
+
+// journal is a text handler for each priority of sd-daemon(3).
+type journal struct{ err, warning, info, debug slog.Handler }
+
+func journalHandler(w io.Writer) slog.Handler {
+	handler := func(priority string) slog.Handler {
+		return slog.NewTextHandler(prefixed{w, priority}, &slog.HandlerOptions{
+			Level: slog.LevelInfo,
+			ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+				if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+					return slog.Attr{}
+				}
+				return a
+			},
+		})
+	}
+	return journal{handler("<3>"), handler("<4>"), handler("<6>"), handler("<7>")}
+}
+
+func (j journal) of(l slog.Level) slog.Handler {
+	switch {
+	case l >= slog.LevelError:
+		return j.err
+	case l >= slog.LevelWarn:
+		return j.warning
+	case l >= slog.LevelInfo:
+		return j.info
+	}
+	return j.debug
+}
+
+func (j journal) Enabled(ctx context.Context, l slog.Level) bool { return j.of(l).Enabled(ctx, l) }
+
+func (j journal) Handle(ctx context.Context, r slog.Record) error {
+	return j.of(r.Level).Handle(ctx, r)
+}
+
+func (j journal) WithAttrs(a []slog.Attr) slog.Handler {
+	return journal{j.err.WithAttrs(a), j.warning.WithAttrs(a), j.info.WithAttrs(a), j.debug.WithAttrs(a)}
+}
+
+func (j journal) WithGroup(name string) slog.Handler {
+	return journal{j.err.WithGroup(name), j.warning.WithGroup(name), j.info.WithGroup(name), j.debug.WithGroup(name)}
+}
+
+// prefixed writes each line behind a priority.
+type prefixed struct {
+	w        io.Writer
+	priority string
+}
+
+func (p prefixed) Write(line []byte) (int, error) {
+	if _, err := p.w.Write(append([]byte(p.priority), line...)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}

@@ -1,0 +1,126 @@
+// Holdfast reads sensors on a Raspberry Pi and publishes them over MQTT, and
+// keeps on disk what a dead network could not take.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/demo"
+	"github.com/holdfast-iot/holdfast/config"
+)
+
+const defaultConfig = "/etc/holdfast/config.yaml"
+
+// commands in the order of the usage text.
+var commands = []struct {
+	name, does string
+	run        func(ctx context.Context, args []string) error
+}{
+	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run},
+	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo},
+	{"check", "reads the configuration and says everything that is wrong with it", check},
+	{"read", "reads the sensors once and prints; publishes nothing", read},
+	{"version", "version, commit, Go version", version},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(command(ctx, os.Args[1:]))
+}
+
+// command runs a command line and returns the exit status: 0 well, 1 could not
+// do it, 2 the user has to change something.
+func command(ctx context.Context, args []string) int {
+	if len(args) > 0 {
+		for _, c := range commands {
+			if c.name == args[0] {
+				return report(c.run(ctx, args[1:]))
+			}
+		}
+	}
+	switch {
+	case len(args) == 0:
+		usage(os.Stderr)
+		return 2
+	case args[0] == "help" || args[0] == "-h" || args[0] == "--help" || args[0] == "-help":
+		usage(os.Stdout)
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "holdfast: there is no command %q; see holdfast help\n", args[0])
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintf(w, "Usage: holdfast COMMAND [-c FILE]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.does)
+	}
+	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n", defaultConfig)
+}
+
+// A mistake is an error that the user has to mend.
+type mistake struct{ error }
+
+func (m mistake) Unwrap() error { return m.error }
+
+// report prints an error and returns the exit status that it stands for.
+func report(err error) int {
+	var wrong config.Errors
+	var user mistake
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &wrong):
+		fmt.Fprintln(os.Stderr, wrong)
+		return 2
+	case errors.As(err, &user):
+		fmt.Fprintln(os.Stderr, "holdfast:", err)
+		return 2
+	}
+	fmt.Fprintln(os.Stderr, "holdfast:", err)
+	return 1
+}
+
+// flags are the flags of one command.
+func flags(name string) *flag.FlagSet {
+	f := flag.NewFlagSet("holdfast "+name, flag.ContinueOnError)
+	f.SetOutput(os.Stderr)
+	return f
+}
+
+// parse parses a command's flags, and at most `most` arguments after them.
+func parse(f *flag.FlagSet, args []string, most int) error {
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return mistake{fmt.Errorf("see %s -h", f.Name())}
+	}
+	if f.NArg() > most {
+		return mistake{fmt.Errorf("%s takes no argument %q", f.Name(), f.Arg(most))}
+	}
+	return nil
+}
+
+// configFlag is the flag that every command with a configuration has.
+func configFlag(f *flag.FlagSet) *string {
+	return f.String("c", defaultConfig, "configuration `file`; - reads standard input")
+}
+
+func runDemo(ctx context.Context, args []string) error {
+	f := flags("demo")
+	length := f.Duration("for", 0, "end after this `time`; 0: at Ctrl-C")
+	verbose := f.Bool("v", false, "show the agent's log as well")
+	if err := parse(f, args, 0); err != nil {
+		return err
+	}
+	return demo.Run(ctx, demo.Options{For: *length, Verbose: *verbose, Out: os.Stdout, Serve: serve})
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+const readTimeout = 10 * time.Second // for one sensor
+
+// read reads sensors once and prints one line for each stream.
+func read(ctx context.Context, args []string) error {
+	f := flags("read")
+	path := configFlag(f)
+	if err := parse(f, args, 1<<16); err != nil {
+		return err
+	}
+	cfg, err := config.Load(*path)
+	if err != nil {
+		return err
+	}
+	specs, err := choose(cfg.Sensors, f.Args())
+	if err != nil {
+		return err
+	}
+	failed := 0
+	open := drivers.NewHardware().Open
+	for _, spec := range specs {
+		if err := readOne(ctx, spec, open); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", spec.Name, err)
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d sensors could not be read", failed, len(specs))
+	}
+	return nil
+}
+
+// choose picks sensors by name; all if none is named.
+func choose(all []sensors.Spec, names []string) ([]sensors.Spec, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	var chosen []sensors.Spec
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(s sensors.Spec) bool { return s.Name == name })
+		if i < 0 {
+			return nil, mistake{fmt.Errorf("no sensor %q in the configuration, which has %s", name, listNames(all))}
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+func listNames(specs []sensors.Spec) string {
+	var names []string
+	for _, s := range specs {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	sensor, err := open(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sensor.Close()) }()
+	samples, err := sensor.Next(ctx)
+	if err != nil {
+		return err
+	}
+	for _, sample := range samples {
+		i := slices.IndexFunc(spec.Streams, func(s sensors.Stream) bool { return s.Quantity.Name == sample.Quantity })
+		if i < 0 {
+			continue
+		}
+		if sample.Err != nil {
+			err = errors.Join(err, sample.Err)
+			continue
+		}
+		fmt.Printf("%-24s %s\n", spec.Streams[i].Name, valueText(spec.Streams[i].Quantity, sample.Value))
+	}
+	return err
+}
+
+// valueText is a value as a person reads it.
+func valueText(q sensors.Quantity, v float64) string {
+	if word := q.Word(v); word != "" {
+		return word
+	}
+	return strings.TrimSpace(strconv.FormatFloat(v, 'f', -1, 64) + " " + q.Unit)
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// serve is the agent: readings move from the sensors through the queue to the
+// broker, until ctx is done.
+func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) (err error) {
+	q, err := queue.Open(cfg.Queue, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	cfg.Uplink.Boot = q.Boot()
+	link := uplink.New(cfg.Uplink, q, dial, log)
+	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID, "boot", q.Boot(), "backlog", q.Stats().Backlog)
+
+	record := func(r sensors.Reading) {
+		link.Observe(r) // what is true now
+		q.Put(r)        // what happened
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return sensors.Run(ctx, cfg.Sensors, cfg.Clock, open, record, log) })
+	g.Go(func() error { return q.Run(ctx) })
+	g.Go(func() error { return link.Run(ctx) })
+	return g.Wait()
+}

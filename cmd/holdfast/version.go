@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+)
+
+// release is set by build/release with -ldflags -X.
+var release = "0.0.0-dev"
+
+// commit is set by build/release; else what Go knows about the work tree.
+var commit = ""
+
+func versionName() string { return release }
+
+func version(_ context.Context, args []string) error {
+	if err := parse(flags("version"), args, 0); err != nil {
+		return err
+	}
+	fmt.Printf("holdfast %s (commit %s, %s, %s/%s)\n", release, commitName(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}
+
+func commitName() string {
+	if commit != "" {
+		return commit
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return "unknown"
+}
+
+// hardwareName is what the board calls itself.
+func hardwareName() string {
+	model, err := os.ReadFile("/proc/device-tree/model")
+	if name := strings.Trim(string(model), "\x00\n "); err == nil && name != "" {
+		return name
+	}
+	return runtime.GOOS + "/" + runtime.GOARCH
+}
