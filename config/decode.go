@@ -4,7 +4,6 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,23 +27,37 @@ type decoder struct {
 	keys   map[string]*yaml.Node // the key at each path
 	values map[string]*yaml.Node // and what it holds
 	bad    map[string]bool       // paths that have been complained about
+	amiss  map[string]bool       // those and all above them
 	left   int                   // values to go until the file is too large
 }
 
 func newDecoder(file string) *decoder {
 	return &decoder{file: file, left: mostValues,
-		keys: map[string]*yaml.Node{}, values: map[string]*yaml.Node{}, bad: map[string]bool{}}
+		keys: map[string]*yaml.Node{}, values: map[string]*yaml.Node{},
+		bad: map[string]bool{}, amiss: map[string]bool{}}
 }
 
 // say complains about what is at n.
 func (d *decoder) say(n *yaml.Node, path, format string, args ...any) {
+	if d.left < 0 {
+		return // enough has been said
+	}
 	d.errs = append(d.errs, Error{d.file, n.Line, n.Column, path, fmt.Sprintf(format, args...)})
 }
 
 // fail complains about the value at a path: nothing more is said about it.
 func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
 	d.say(n, path, format, args...)
+	d.hush(path)
+}
+
+// hush makes this the last that is said about a path.
+func (d *decoder) hush(path string) {
 	d.bad[path] = true
+	for !d.amiss[path] {
+		d.amiss[path] = true
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
 }
 
 // failKey complains at the key of a path, or at the nearest key above it that
@@ -73,14 +86,10 @@ func nearest(nodes map[string]*yaml.Node, path string) *yaml.Node {
 // has reports whether the file has a key at a path.
 func (d *decoder) has(path string) bool { return d.keys[path] != nil }
 
-// sound reports whether nothing was wrong at any of the keys under a path.
-func (d *decoder) sound(path string, keys []string) bool {
-	for bad := range d.bad {
-		rest, under := strings.CutPrefix(bad, join(path, ""))
-		if i := strings.IndexAny(rest, ".["); i >= 0 {
-			rest = rest[:i]
-		}
-		if under && slices.Contains(keys, rest) {
+// sound reports whether nothing was wrong at some keys under a path.
+func (d *decoder) sound(path string, keys ...string) bool {
+	for _, key := range keys {
+		if d.amiss[join(path, key)] {
 			return false
 		}
 	}

@@ -39,6 +39,18 @@ func TestTooManyValuesAreOneMistake(t *testing.T) {
 	}
 }
 
+func TestAsManySensorsAsAFileHoldsAreReadSoon(t *testing.T) {
+	var b strings.Builder
+	for i := 0; b.Len() < biggest-100; i++ {
+		fmt.Fprintf(&b, "  k%d: {kind: door, gpio: a}\n", i)
+	}
+	begin := time.Now()
+	_, err := read("mqtt: {server: mqtt://b}\nsensors:\n" + b.String())
+	if took := time.Since(begin); err == nil || took > 5*time.Second {
+		t.Errorf("took %v: %.100v", took, err)
+	}
+}
+
 func TestAnAliasOfItselfEnds(t *testing.T) {
 	for _, text := range []string{
 		"sensors: &s {p: *s}", "sensors: {p: {kind: probe, wave: {bounds: &b [*b]}}}", "&r mqtt: &m {tls: *m}",

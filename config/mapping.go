@@ -112,7 +112,7 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 		d.say(e.at, path, "unknown key %q (not supported by this version)", e.key)
 	case meant != "":
 		d.say(e.at, path, "unknown key %q (did you mean %q?)", e.key, meant)
-		d.bad[join(path, meant)] = true
+		d.hush(join(path, meant))
 	case len(known) == 0:
 		d.say(e.at, path, "unknown key %q: it takes none", e.key)
 	default:

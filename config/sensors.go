@@ -119,11 +119,11 @@ func (r *reader) noKind(e entry) {
 func (r *reader) check(path string, opts drivers.Options) bool {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)
-	sound := r.sound(path, slices.Collect(maps.Keys(known)))
+	sound := r.sound(path, slices.Collect(maps.Keys(known))...)
 	problems := opts.Check()
 	for _, p := range problems {
 		at := strings.TrimSuffix(join(path, p.Key), ".")
-		if p.Key == "" && !sound || !r.sound(path, []string{p.Key}) {
+		if p.Key == "" && !sound || p.Key != "" && !r.sound(path, p.Key) {
 			continue
 		}
 		r.say(nearest(r.keys, at), at, "%s", p.Text)
