@@ -25,6 +25,8 @@ func newAHT20() Options { return &aht20Options{I2C: 1} }
 func (o *aht20Options) Check() []Problem    { return nil }
 func (o *aht20Options) Pace() time.Duration { return 30 * time.Second }
 
+func (o *aht20Options) Claims() []string { return []string{claim(o.I2C, aht20Address)} }
+
 func (o *aht20Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{humidity, temperature}
 }

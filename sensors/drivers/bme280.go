@@ -42,6 +42,8 @@ func (o *bme280Options) Check() []Problem {
 	return nil
 }
 
+func (o *bme280Options) Claims() []string { return []string{claim(o.I2C, o.Address)} }
+
 func (o *bme280Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{humidity, temperature, pressure}
 }

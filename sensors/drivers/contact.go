@@ -50,6 +50,8 @@ func (o *contactOptions) Check() (problems []Problem) {
 // Pace is 0: a contact reports when it changes.
 func (o *contactOptions) Pace() time.Duration { return 0 }
 
+func (o *contactOptions) Claims() []string { return []string{o.GPIO.String()} }
+
 func (o *contactOptions) Quantities() []sensors.Quantity {
 	words := classWords[o.Class]
 	return []sensors.Quantity{{Name: "contact", Class: o.Class, States: words[:]}}

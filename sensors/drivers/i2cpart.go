@@ -27,6 +27,9 @@ func (b *I2CBus) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// claim names an address on a bus.
+func claim(bus I2CBus, addr uint16) string { return fmt.Sprintf("%v 0x%02x", bus, addr) }
+
 // mostTransfers bounds one measurement. The parts here need at most a dozen
 // transfers; periph's bmxx80 asks for ever whether the part is done when the bus
 // reads 0xFF.

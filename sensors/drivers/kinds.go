@@ -41,9 +41,12 @@ type Options interface {
 	Open(context.Context, *Hardware) (sensors.Sensor, error)
 }
 
+// Options may also have a method Claims() []string: the names of the lines or
+// addresses that the sensor has for itself, so that no two sensors share one.
+
 // A Problem is something that a person has to change.
 type Problem struct {
-	Key  string // the option's key; empty for the sensor as a whole
+	Key  string // the option's key, "wave.period" in a nested one; empty for the sensor as a whole
 	Text string // what is wrong and what to write instead
 }
 

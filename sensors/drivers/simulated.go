@@ -63,30 +63,30 @@ func (o *simulatedOptions) Check() (problems []Problem) {
 		problems = append(problems, problem("", "needs one of wave, steps and counter, and has %d", n))
 	}
 	if o.Fail != nil && o.Fail.Every < 1 {
-		problems = append(problems, problem("fail", "every is missing or not positive: write fail: {every: 20}"))
+		problems = append(problems, problem("fail.every", "is missing or not positive: write e.g. 20, for one read in twenty"))
 	}
 	return problems
 }
 
 func (w *wave) check() (problems []Problem) {
 	if !quantityName.MatchString(w.Quantity) {
-		problems = append(problems, problem("wave", "quantity %q is missing or has other characters than A-Z a-z 0-9 _ -", w.Quantity))
+		problems = append(problems, problem("wave.quantity", "%q is missing or has other characters than A-Z a-z 0-9 _ -", w.Quantity))
 	}
 	if w.Period <= 0 {
-		problems = append(problems, problem("wave", "period is missing or not positive: write e.g. period: 1h"))
+		problems = append(problems, problem("wave.period", "is missing or not positive: write e.g. 1h"))
 	}
 	return problems
 }
 
 func (s *steps) check() (problems []Problem) {
 	if len(s.States) < 2 {
-		problems = append(problems, problem("steps", "needs two states at least: write e.g. states: [closed, open]"))
+		problems = append(problems, problem("steps.states", "needs two at least: write e.g. [closed, open]"))
 	}
 	if slices.Contains(s.States, "") || len(slices.Compact(slices.Sorted(slices.Values(s.States)))) < len(s.States) {
-		problems = append(problems, problem("steps", "states %q has an empty one, or one twice", s.States))
+		problems = append(problems, problem("steps.states", "%q has an empty one, or one twice", s.States))
 	}
 	if s.Every <= 0 {
-		problems = append(problems, problem("steps", "every is missing or not positive: write e.g. every: 700ms"))
+		problems = append(problems, problem("steps.every", "is missing or not positive: write e.g. 700ms"))
 	}
 	return problems
 }

@@ -1,0 +1,134 @@
+package drivers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Chips of a Raspberry Pi 4 and its neighbours, shortened.
+func lines(n int, named map[int]string) []lineInfo {
+	all := make([]lineInfo, n)
+	for offset, name := range named {
+		all[offset].name = name
+	}
+	return all
+}
+
+var (
+	soc = chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711",
+		lines(58, map[int]string{2: "SDA1", 4: "GPIO_GCLK", 17: "GPIO17"})}
+	expander = chip{"/dev/gpiochip1", "gpiochip1", "raspberrypi-exp-gpio",
+		lines(8, map[int]string{0: "BT_ON", 5: "GPIO4"})}
+	second = chip{"/dev/gpiochip2", "gpiochip2", "pcf8574",
+		lines(8, map[int]string{1: "BT_ON"})}
+)
+
+func pinOf(t testing.TB, text string) Pin {
+	t.Helper()
+	var p Pin
+	if err := p.UnmarshalText([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPinIsFoundWhereItIs(t *testing.T) {
+	for text, want := range map[string]string{
+		"GPIO17":      "gpiochip0/17",
+		"GPIO4":       "gpiochip0/4", // the SoC's, though another chip has a line of this name
+		"pin3":        "gpiochip0/2",
+		"gpiochip1/7": "gpiochip1/7",
+		"line:SDA1":   "gpiochip0/2",
+		"line:GPIO4":  "gpiochip1/5",
+	} {
+		at, err := pinOf(t, text).find([]chip{soc, expander})
+		if err != nil || at.String() != want {
+			t.Errorf("%s is %v, %v; want %s", text, at, err, want)
+		}
+	}
+}
+
+func TestMissingPinListsWhereItLookedAndWhatThereIs(t *testing.T) {
+	for _, text := range []string{"line:DOOR", "gpiochip1/8", "gpiochip9/0"} {
+		_, err := pinOf(t, text).find([]chip{soc, expander})
+		if !errors.Is(err, errNoLine) {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for _, want := range []string{"gpiochip0 (pinctrl-bcm2711, 58 lines)", "gpiochip1 (raspberrypi-exp-gpio", "SDA1"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v: no %q", text, err, want)
+			}
+		}
+	}
+	if _, err := pinOf(t, "GPIO17").find([]chip{expander}); !errors.Is(err, errNoLine) {
+		t.Errorf("an expander's line was taken for the SoC's: %v", err)
+	}
+}
+
+func TestNameOnTwoLinesIsNotGuessed(t *testing.T) {
+	_, err := pinOf(t, "line:BT_ON").find([]chip{soc, expander, second})
+	if err == nil || !strings.Contains(err.Error(), "gpiochip1/0 or gpiochip2/1") {
+		t.Fatal(err)
+	}
+}
+
+func TestChipIsFoundThroughTheLinkOfAPi5(t *testing.T) {
+	dev := t.TempDir()
+	if err := os.Symlink("gpiochip0", filepath.Join(dev, "gpiochip4")); err != nil {
+		t.Fatal(err)
+	}
+	rp1 := chip{filepath.Join(dev, "gpiochip0"), "gpiochip0", "pinctrl-rp1", lines(54, nil)}
+	at, err := pinOf(t, "gpiochip4/17").find([]chip{rp1})
+	if err != nil || at.String() != "gpiochip0/17" {
+		t.Fatal(at, err)
+	}
+}
+
+func TestBusyLineNamesWhoHoldsIt(t *testing.T) {
+	for holder, want := range map[string]string{
+		"spi0 CS1":                        `held by "spi0 CS1"`,
+		"":                                "gpioinfo",
+		fmt.Sprint("agent@", os.Getpid()): "another sensor",
+	} {
+		c := chip{name: "gpiochip0", lines: []lineInfo{{"GPIO0", holder}}}
+		err := place{c, 0}.explain(syscall.EBUSY)
+		if !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", holder, err)
+		}
+	}
+}
+
+func TestNoGPIOChipSaysWhatToDo(t *testing.T) {
+	h := &Hardware{Dev: t.TempDir()}
+	_, err := h.line(pinOf(t, "GPIO17"), pullUp)
+	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "GPIO17: no ") || !strings.Contains(err.Error(), "--device") {
+		t.Fatal(err)
+	}
+}
+
+func TestPeriphTextBecomesAnErrnoAgain(t *testing.T) {
+	if err := errnoOf(errors.New(syscall.ENODEV.Error())); !errors.Is(err, syscall.ENODEV) {
+		t.Error(err)
+	}
+	if err := errnoOf(nil); err != nil {
+		t.Error(err)
+	}
+	if other := errors.New("something else"); errnoOf(other) != other {
+		t.Error("changed what it does not know")
+	}
+}
+
+func TestQuietlyDropsOnlyRemarksAboutGPIO(t *testing.T) {
+	var out strings.Builder
+	w := withoutGPIO{&out}
+	fmt.Fprint(w, "gpioioctl.driverGPIO.Init() Error")
+	fmt.Fprint(w, "the queue is full")
+	if out.String() != "the queue is full" {
+		t.Error(out.String())
+	}
+}

@@ -1,0 +1,50 @@
+package drivers
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+func TestEveryKindHasOptionsOfItsOwnEachTime(t *testing.T) {
+	for _, kind := range Kinds() {
+		a, ok := New(kind)
+		b, _ := New(kind)
+		if !ok || a == b {
+			t.Errorf("%s: %v, %v", kind, a, b)
+		}
+	}
+	if _, ok := New("nothing"); ok {
+		t.Error("made options of no kind")
+	}
+}
+
+func TestClaimsAreTheSameHoweverThePinIsWritten(t *testing.T) {
+	type claimer interface{ Claims() []string }
+	for want, o := range map[string]claimer{
+		"GPIO17":     &contactOptions{GPIO: pinOf(t, "pin11")},
+		"i2c-1 0x38": newAHT20().(claimer),
+		"i2c-1 0x76": newBME280().(claimer),
+	} {
+		if got := o.Claims(); !slices.Equal(got, []string{want}) {
+			t.Errorf("%v, want %s", got, want)
+		}
+	}
+}
+
+func TestHardwareOpensWhatTheOptionsSay(t *testing.T) {
+	h := &Hardware{}
+	o := &simulatedOptions{Counter: &struct{}{}}
+	s, err := h.Open(context.Background(), sensors.Spec{Name: "load", Kind: "simulated", Options: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.Open(context.Background(), sensors.Spec{Name: "x", Kind: "nothing"}); err == nil {
+		t.Error("opened nothing")
+	}
+}
