@@ -78,6 +78,23 @@ func TestAMistakeIsSaidOnce(t *testing.T) {
 	}
 }
 
+func TestTwoSensorsAtOnePlaceAreAMistakeHoweverItIsWritten(t *testing.T) {
+	_, err := Parse("f", []byte(`client_id: c
+mqtt: {server: mqtt://b}
+sensors:
+  a: {kind: contact, gpio: pin11}
+  b: {kind: contact, gpio: 17}
+  c: {kind: bme280, i2c: 1, address: 0x76}
+  d: {kind: bme280, i2c: "1", address: 118}
+  e: {kind: bme280, i2c: 1, address: 0x77}
+`))
+	want := "f:5:3: sensors.b: GPIO17 belongs to sensors.a already (line 4)\n" +
+		"f:7:3: sensors.d: i2c-1 0x76 belongs to sensors.c already (line 6)"
+	if got := fmt.Sprint(err); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestAllThatIsWrongWithOneKeyIsSaid(t *testing.T) {
 	_, err := Parse("f", []byte("mqtt: {server: mqtt://b}\nsensors: {x: {kind: hwmon, name: n, inputs: [a1, temp2, temp2]}}"))
 	if n := strings.Count(fmt.Sprint(err), "sensors.x.inputs: "); n != 2 {
