@@ -10,11 +10,11 @@ import (
 
 // A dark is what happened while nobody could see it.
 type dark struct {
-	boot   string    // of the agent that saw it
-	began  time.Time // the cable was out
-	cut    time.Time // of the power
-	skew   time.Duration
-	before int // arrivals until then
+	boot   string        // of the agent that saw it
+	began  time.Time     // the cable was out
+	cut    time.Time     // of the power
+	skew   time.Duration // of the machine's clock, and what a change takes to be noticed
+	before int           // arrivals until then
 }
 
 // cableOut: the door moves three times in the dark, and the broker speaks for
@@ -24,9 +24,7 @@ func (h *house) cableOut(ctx context.Context, d *dark) error {
 	if len(seen) < len(h.pressed) || len(h.pressed) == 0 {
 		return fmt.Errorf("%d readings of the door for %d changes", len(seen), len(h.pressed))
 	}
-	last := seen[len(seen)-1]
-	d.boot = last.Boot
-	d.skew = last.taken().Sub(h.pressed[len(h.pressed)-1].at)
+	d.boot, d.skew = seen[0].Boot, h.skew(seen[len(seen)-len(h.pressed):])
 	if err := h.cable(false); err != nil {
 		return err
 	}
@@ -42,6 +40,16 @@ func (h *house) cableOut(ctx context.Context, d *dark) error {
 	}
 	h.check(h.within(ctx, 20*time.Second, says("offline")), "the will says offline %.1f s after the cable is out", time.Since(d.began).Seconds())
 	return sleep(ctx, 2*syncEvery) // routine readings become old enough to be on disk
+}
+
+// skew is how far the readings of all changes so far are behind them, or before:
+// the least, as the rest is what the machine was late on top.
+func (h *house) skew(seen []reading) time.Duration {
+	skew := time.Hour
+	for i, r := range seen {
+		skew = min(skew, r.taken().Sub(h.pressed[i].at))
+	}
+	return skew
 }
 
 // What guest/config.yaml says.
