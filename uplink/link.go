@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -62,12 +63,12 @@ type Link struct {
 	log     *slog.Logger
 	topics  topics
 	states  states
-	down    string // the last reason the log was told why the link is down
+	said    map[string]bool // reasons that the log was told since the link went down
 }
 
 // New returns a link that drains backlog; Run starts it.
 func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
-	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt)}
+	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}}
 	l.states.changed = make(chan struct{}, 1)
 	return l
 }
@@ -206,23 +207,33 @@ func publishAll(ctx context.Context, conn Conn, msgs []Message) error {
 }
 
 func (l *Link) sayUp() {
-	l.down = ""
+	l.said = map[string]bool{}
 	l.log.Info("uplink up")
 }
 
-// sayDown logs a reason once, not at every attempt. What a person has to mend
-// is an error.
+// sayDown logs each reason once, not at every attempt. What a person has to
+// mend is an error.
 func (l *Link) sayDown(err error, wait time.Duration) {
 	level := slog.LevelWarn
 	var refused *RefusedError
+	why := reason(err)
 	switch {
-	case err.Error() == l.down:
+	case l.said[why]:
 		level = slog.LevelDebug
 	case errors.As(err, &refused):
 		level = slog.LevelError
 	}
-	l.down = err.Error()
+	l.said[why] = true
 	l.log.Log(context.Background(), level, "uplink down", "err", err, "retry_in", wait.Round(10*time.Millisecond))
+}
+
+// reason is an error without the port of our end, which is new each time.
+func reason(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
 }
 
 // outlive returns a context that ends when its cancel function is called, or

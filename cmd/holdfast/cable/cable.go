@@ -12,7 +12,7 @@ import (
 type Cable struct {
 	listener net.Listener
 	target   string
-	tap      func(toServer bool, data []byte) []byte
+	tap      func() Tap
 
 	mu     sync.Mutex
 	pulled bool
@@ -21,12 +21,16 @@ type Cable struct {
 	all    sync.WaitGroup
 }
 
-// New lays a cable to a TCP address; it is plugged in.
-func New(target string) (*Cable, error) { return Tapped(target, nil) }
+// A Tap sees what travels over one connection, each way in its own goroutine.
+// Nothing travels on before it returns.
+type Tap interface {
+	ToServer(data []byte)
+	ToClient(data []byte)
+}
 
-// Tapped is a cable whose traffic passes through tap, which returns what
-// travels on. It is called from several goroutines.
-func Tapped(target string, tap func(toServer bool, data []byte) []byte) (*Cable, error) {
+// New lays a cable to a TCP address; it is plugged in. Each connection gets a
+// tap of its own; tap may be nil.
+func New(target string, tap func() Tap) (*Cable, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -105,11 +109,16 @@ func (c *Cable) carry(near net.Conn) {
 	if !c.hold(far) {
 		return
 	}
+	toServer, toClient := func([]byte) {}, func([]byte) {}
+	if c.tap != nil {
+		t := c.tap()
+		toServer, toClient = t.ToServer, t.ToClient
+	}
 	c.all.Go(func() {
-		c.copy(near, far, false)
+		carry(near, far, toClient)
 		c.drop(near)
 	})
-	c.copy(far, near, true)
+	carry(far, near, toServer)
 }
 
 // hold notes a connection; false if the cable is not plugged in.
@@ -130,15 +139,15 @@ func (c *Cable) drop(conn net.Conn) {
 	conn.Close()
 }
 
-func (c *Cable) copy(to io.Writer, from io.Reader, toServer bool) {
+func carry(to io.Writer, from io.Reader, tap func([]byte)) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		data := buf[:n]
-		if c.tap != nil && n > 0 {
-			data = c.tap(toServer, data)
+		if err != nil {
+			return
 		}
-		if _, werr := to.Write(data); err != nil || werr != nil {
+		tap(buf[:n])
+		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
 	}

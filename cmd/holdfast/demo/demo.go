@@ -67,7 +67,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	wire, err := cable.New(b.Addr().String())
+	wire, err := cable.New(b.Addr().String(), nil)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// An agent is the real program in a process of its own.
+type agent struct {
+	t    *testing.T
+	dir  string
+	cmd  *exec.Cmd
+	log  logBuffer
+	done bool
+}
+
+// newAgent prepares an agent whose configuration is text, with %DIR% for a
+// folder of its own.
+func newAgent(t *testing.T, text string) *agent {
+	t.Helper()
+	a := &agent{t: t, dir: t.TempDir()}
+	a.configure(text)
+	t.Cleanup(func() {
+		if a.cmd != nil && !a.done {
+			a.kill()
+		}
+		if t.Failed() {
+			t.Logf("the agent's log:\n%s", a.log.String())
+		}
+	})
+	return a
+}
+
+func (a *agent) configPath() string { return filepath.Join(a.dir, "config.yaml") }
+
+func (a *agent) configure(text string) {
+	a.t.Helper()
+	if err := os.WriteFile(a.configPath(), []byte(strings.ReplaceAll(text, "%DIR%", a.dir)), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *agent) start() {
+	a.t.Helper()
+	a.cmd = exec.Command(os.Args[0], "run", "-c", a.configPath())
+	a.cmd.Env = append(os.Environ(), agentEnv+"=1")
+	a.cmd.Stderr = &a.log
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	a.done = false
+	if err := a.cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// stop is SIGTERM, and the agent must take it well; kill is SIGKILL.
+func (a *agent) stop() {
+	a.t.Helper()
+	a.cmd.Process.Signal(syscall.SIGTERM)
+	end := time.AfterFunc(10*time.Second, func() { a.cmd.Process.Kill() })
+	defer end.Stop()
+	a.done = true
+	if err := a.cmd.Wait(); err != nil {
+		a.t.Errorf("the agent ended with %v", err)
+	}
+}
+
+func (a *agent) kill() {
+	a.cmd.Process.Kill()
+	a.done = true
+	a.cmd.Wait()
+}
+
+// written is how many bytes the process has caused to be written to disks.
+func (a *agent) written() (bytes int64) {
+	a.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", a.cmd.Process.Pid))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "write_bytes: %d", &bytes); err == nil {
+			return bytes
+		}
+	}
+	a.t.Fatalf("no write_bytes in %s", text)
+	return 0
+}
+
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

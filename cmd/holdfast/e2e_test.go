@@ -1,0 +1,288 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+)
+
+const syncEvery = 5 * time.Second // the default
+
+// wired is a broker, a cable with a tap, a subscriber and an agent behind it.
+type wired struct {
+	broker *mosquitto
+	cable  *cable.Cable
+	tap    *wiretap
+	sub    *subscriber
+	agent  *agent
+}
+
+// wire sets everything up. delay slows what goes to the broker.
+func wire(t *testing.T, broker *mosquitto, delay time.Duration, sensors string) *wired {
+	t.Helper()
+	w := &wired{broker: broker, tap: newWiretap(delay)}
+	w.sub = subscribe(t, w.broker.addr, "#")
+	var err error
+	if w.cable, err = cable.New(w.broker.addr, w.tap.tap); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.cable.Close() })
+	w.agent = newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n%s", w.cable.Addr(), sensors))
+	return w
+}
+
+// more waits until n more readings of the stream have arrived.
+func (w *wired) more(t *testing.T, stream string, n int) {
+	t.Helper()
+	have := len(w.sub.on("store/" + stream))
+	eventually(t, 90*time.Second, fmt.Sprintf("%d more readings of %s", n, stream), func() bool {
+		return len(w.sub.on("store/"+stream)) >= have+n
+	})
+}
+
+// live waits until what happens now arrives at once.
+func (w *wired) live(t *testing.T, stream string) {
+	t.Helper()
+	eventually(t, 90*time.Second, stream+" is live", func() bool {
+		last := w.sub.last("store/" + stream)
+		return last.at.Sub(time.UnixMilli(last.TS)) < time.Second && time.Since(last.at) < time.Second
+	})
+}
+
+// TestNoReadingIsLost is the main promise: a broker that stops, dies and comes
+// back, a link that is cut in the middle of a drain, an agent that is killed
+// in the middle of one.
+func TestNoReadingIsLost(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, persistent), 5*time.Millisecond, `
+  load: {kind: simulated, counter: {}, every: 10ms}
+  gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}
+`)
+	w.agent.start()
+	w.more(t, "load", 100)
+
+	w.broker.stop()
+	time.Sleep(20 * time.Second)
+	w.broker.start()
+	for range 5 {
+		w.more(t, "load", 150)
+		w.cable.Cut()
+	}
+	w.live(t, "load")
+	for range 2 {
+		w.broker.kill()
+		time.Sleep(time.Second)
+		w.broker.start()
+		w.live(t, "load")
+	}
+
+	w.cable.Pull()
+	time.Sleep(8 * time.Second)
+	w.cable.Plug()
+	w.more(t, "load", 100)
+	w.agent.kill()
+	killed := time.Now()
+	w.agent.start()
+	w.live(t, "load")
+	w.live(t, "gate")
+	w.agent.stop()
+
+	boots := w.checkComplete(t, "load")
+	w.checkTail(t, "load", boots[0], killed, syncEvery+time.Second)
+	w.checkComplete(t, "gate")
+	w.checkTail(t, "gate", boots[0], killed, 700*time.Millisecond+time.Second)
+	if len(boots) != 2 {
+		t.Errorf("boots %v, want two", boots)
+	}
+}
+
+// checkComplete compares what arrived of a stream with what must have: every
+// number from 1 to the last, but for those that the broker acknowledged and
+// then lost when it was killed; first arrivals in order. It returns the boots.
+func (w *wired) checkComplete(t *testing.T, stream string) (boots []string) {
+	t.Helper()
+	seen, last := map[key]bool{}, map[string]uint64{}
+	twice := 0
+	for _, a := range w.sub.on("store/" + stream) {
+		if !slices.Contains(boots, a.Boot) {
+			boots = append(boots, a.Boot)
+		}
+		if seen[a.key()] {
+			twice++
+			continue
+		}
+		seen[a.key()] = true
+		if a.Seq < last[a.Boot] {
+			t.Errorf("%s: %d of boot %s first arrives after %d", stream, a.Seq, a.Boot, last[a.Boot])
+		}
+		last[a.Boot] = a.Seq
+	}
+	for _, boot := range boots {
+		lost, broker := 0, 0
+		for seq := uint64(1); seq <= last[boot]; seq++ {
+			k := key{"store/" + stream, boot, seq}
+			switch {
+			case seen[k]:
+			case w.tap.hasAcked(k):
+				broker++
+			default:
+				lost++
+			}
+		}
+		t.Logf("%s, boot %s: %d readings, %d came twice, %d lost by the broker after it acknowledged them", stream, boot, last[boot], twice, broker)
+		if lost > 0 {
+			t.Errorf("%s: %d of %d readings of boot %s never arrived and were never acknowledged", stream, lost, last[boot], boot)
+		}
+	}
+	return boots
+}
+
+// checkTail says how much before its death the agent's last reading is.
+func (w *wired) checkTail(t *testing.T, stream, boot string, killed time.Time, most time.Duration) {
+	t.Helper()
+	var newest int64
+	for _, a := range w.sub.on("store/" + stream) {
+		if a.Boot == boot {
+			newest = max(newest, a.TS)
+		}
+	}
+	if tail := killed.Sub(time.UnixMilli(newest)); tail > most {
+		t.Errorf("%s: the last %v before the kill are missing, allowed are %v", stream, tail, most)
+	}
+}
+
+func TestHealthyLinkWritesNothing(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, ""), 0, "  load: {kind: simulated, counter: {}, every: 10ms}\n")
+	w.agent.start()
+	w.more(t, "load", 1)
+	time.Sleep(5 * time.Second)
+	before, count := w.agent.written(), len(w.sub.on("store/load"))
+	time.Sleep(time.Minute)
+	if n := w.agent.written() - before; n != 0 {
+		t.Errorf("%d bytes written in a minute with a healthy link", n)
+	}
+	if n := len(w.sub.on("store/load")) - count; n < 5000 {
+		t.Errorf("%d readings arrived in a minute, want about 6000: the test did not load the agent", n)
+	}
+	w.agent.stop()
+}
+
+func TestStateIsRightAtOnceAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, ""), 20*time.Millisecond, `
+  gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}}
+  load: {kind: simulated, counter: {}, every: 50ms}
+`)
+	w.agent.start()
+	w.live(t, "gate")
+	w.cable.Pull()
+	time.Sleep(time.Minute)
+	w.cable.Plug()
+	plugged := time.Now()
+	w.live(t, "gate")
+	w.agent.stop()
+
+	states, conns := w.tap.snapshot()
+	connected := conns[len(conns)-1]
+	if connected.Before(plugged) {
+		t.Fatal("the agent did not connect after the outage")
+	}
+	for _, stream := range []string{"gate", "load"} {
+		newest := int64(0)
+		var first published
+		for _, s := range states {
+			if s.topic != "store/"+stream+"/state" {
+				continue
+			}
+			if s.TS < newest {
+				t.Errorf("%s: a state of %d was published after one of %d", stream, s.TS, newest)
+			}
+			newest = max(newest, s.TS)
+			if s.at.After(connected) && first.topic == "" {
+				first = s
+			}
+		}
+		if first.topic == "" || first.at.Sub(connected) > time.Second {
+			t.Errorf("%s: the first state came %v after CONNACK", stream, first.at.Sub(connected))
+		}
+		if age := first.at.Sub(time.UnixMilli(first.TS)); age > 1200*time.Millisecond {
+			t.Errorf("%s: the first state after the outage is %v old", stream, age)
+		}
+		if first.Historical {
+			t.Errorf("%s: a state says that it is historical", stream)
+		}
+	}
+}
+
+func TestOldStateNeverStandsBesideOnline(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, ""), 0, "  cpu: {kind: hwmon, name: there_is_no_such_chip, every: 1s}\n")
+	w.sub.client.Publish("store/cpu/state", 1, true, `{"ts":1763640000123,"boot":"1-9f3c02ab","seq":41,"value":45.2,"unit":"°C"}`).Wait()
+	w.agent.start()
+	eventually(t, 20*time.Second, "the state says that the sensor does not answer", func() bool {
+		s := w.sub.last("store/cpu/state")
+		return s.TS > 1763640000123 && s.Value == nil && s.Error != ""
+	})
+	w.agent.stop()
+	late := subscribe(t, w.broker.addr, "store/#")
+	eventually(t, 5*time.Second, "a late subscriber gets what is retained", func() bool { return late.last("/state").topic != "" })
+	if s := late.last("/state"); s.Value != nil || !s.retained {
+		t.Errorf("retained: %s", s.raw)
+	}
+	if s := late.last("/agent/status"); s.raw != "offline" {
+		t.Errorf("status after the stop: %q", s.raw)
+	}
+}
+
+func TestWillIsSentWhenTheAgentDies(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, ""), 0, "  load: {kind: simulated, counter: {}, every: 1s}\n")
+	w.agent.start()
+	eventually(t, 10*time.Second, "online", func() bool { return w.sub.last("/agent/status").raw == "online" })
+	w.agent.kill()
+	eventually(t, 10*time.Second, "the will", func() bool { return w.sub.last("/agent/status").raw == "offline" })
+}
+
+func TestAgentStartsWithoutANetwork(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, ""), 0, "  gate: {kind: simulated, steps: {states: [closed, open], every: 200ms}, alarm: true}\n")
+	w.cable.Pull()
+	w.agent.start()
+	time.Sleep(2 * time.Second)
+	w.agent.kill() // alarms are on disk by now
+	w.agent.start()
+	w.cable.Plug()
+	w.live(t, "gate")
+	w.agent.stop()
+	if boots := w.checkComplete(t, "gate"); len(boots) != 2 {
+		t.Errorf("boots %v: the alarms of the first start are lost", boots)
+	}
+	if first := w.sub.on("store/gate")[0]; !first.Historical || first.Seq != 1 {
+		t.Errorf("the first arrival is %s", first.raw)
+	}
+}
+
+func TestEmbeddedBroker(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	a := newAgent(t, fmt.Sprintf("client_id: hut\nmqtt: {server: embedded, embedded: {listen: %q}}\nqueue: {path: %%DIR%%/queue.db}\n"+
+		"sensors:\n  load: {kind: simulated, counter: {}, every: 50ms}\n", addr))
+	a.start()
+	eventually(t, 10*time.Second, "the broker listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	s := subscribe(t, addr, "hut/#")
+	eventually(t, 10*time.Second, "readings and the status arrive", func() bool {
+		return len(s.on("hut/load")) > 10 && s.last("/agent/status").raw == "online"
+	})
+	a.stop()
+}

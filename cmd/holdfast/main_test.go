@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// agentEnv makes the test binary the agent, so that tests can kill it.
+const agentEnv = "HOLDFAST_TEST_AGENT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(agentEnv) != "" {
+		main()
+	}
+	testscript.Main(m, map[string]func(){"holdfast": main})
+}
+
+func TestCommandLine(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata"})
+}
+
+func TestUnknownCommandExitsWith2(t *testing.T) {
+	if status := command(context.Background(), []string{"fly"}); status != 2 {
+		t.Errorf("status %d", status)
+	}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// A mosquitto is a real broker on loopback that can be stopped and killed.
+type mosquitto struct {
+	t    *testing.T
+	conf string
+	addr string
+	cmd  *exec.Cmd
+}
+
+// persistent makes Mosquitto keep what it acknowledged as well as it can.
+const persistent = "persistence true\nautosave_interval 1\nautosave_on_changes true\n"
+
+// startMosquitto starts a broker on loopback. extra is added to its configuration.
+func startMosquitto(t *testing.T, extra string) *mosquitto {
+	t.Helper()
+	if _, err := exec.LookPath("mosquitto"); err != nil {
+		t.Fatal("mosquitto is not installed: apt-get install mosquitto, or run build/test")
+	}
+	dir := t.TempDir()
+	m := &mosquitto{t: t, conf: filepath.Join(dir, "mosquitto.conf"), addr: freeAddr(t)}
+	_, port, _ := net.SplitHostPort(m.addr)
+	conf := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\nuser root\npersistence_location %s/\n"+
+		"max_queued_messages 0\nlog_dest none\n%s", port, dir, extra)
+	if err := os.WriteFile(m.conf, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	t.Cleanup(m.kill)
+	return m
+}
+
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (m *mosquitto) start() {
+	m.t.Helper()
+	m.cmd = exec.Command("mosquitto", "-c", m.conf)
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := m.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	eventually(m.t, 10*time.Second, "mosquitto listens", func() bool {
+		c, err := net.Dial("tcp", m.addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// stop ends the broker in order; kill does not let it save anything.
+func (m *mosquitto) stop() { m.cmd.Process.Signal(syscall.SIGTERM); m.cmd.Wait() }
+func (m *mosquitto) kill() { m.cmd.Process.Kill(); m.cmd.Wait() }
+
+// An arrival is one message that a subscriber got.
+type arrival struct {
+	topic    string
+	retained bool
+	at       time.Time
+	raw      string
+	payload
+}
+
+type payload struct {
+	TS         int64    `json:"ts"`
+	Boot       string   `json:"boot"`
+	Seq        uint64   `json:"seq"`
+	Value      *float64 `json:"value"`
+	State      string   `json:"state"`
+	Unit       string   `json:"unit"`
+	Historical bool     `json:"historical"`
+	Clock      string   `json:"clock"`
+	Error      string   `json:"error"`
+}
+
+// key identifies a reading in the house of one agent.
+type key struct {
+	topic, boot string
+	seq         uint64
+}
+
+func (a arrival) key() key { return key{a.topic, a.Boot, a.Seq} }
+
+// A subscriber has a persistent session at QoS 1 and forgets nothing.
+type subscriber struct {
+	client mqtt.Client
+	mu     sync.Mutex
+	got    []arrival
+}
+
+func subscribe(t *testing.T, addr string, filters ...string) *subscriber {
+	t.Helper()
+	s := &subscriber{}
+	topics := map[string]byte{}
+	for _, f := range filters {
+		topics[f] = 1
+	}
+	o := mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("recorder-" + t.Name()).SetCleanSession(false).
+		SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).SetMaxReconnectInterval(200 * time.Millisecond).
+		SetKeepAlive(5 * time.Second).SetDefaultPublishHandler(s.arrived)
+	o.SetOnConnectHandler(func(c mqtt.Client) { c.SubscribeMultiple(topics, s.arrived) })
+	s.client = mqtt.NewClient(o)
+	if tok := s.client.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatal("subscriber: ", tok.Error())
+	}
+	t.Cleanup(func() { s.client.Disconnect(0) })
+	return s
+}
+
+func (s *subscriber) arrived(_ mqtt.Client, m mqtt.Message) {
+	a := arrival{topic: m.Topic(), retained: m.Retained(), at: time.Now(), raw: string(m.Payload())}
+	json.Unmarshal(m.Payload(), &a.payload)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = append(s.got, a)
+}
+
+// on returns the arrivals on topics that end in suffix, in order.
+func (s *subscriber) on(suffix string) (got []arrival) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.got {
+		if strings.HasSuffix(a.topic, suffix) {
+			got = append(got, a)
+		}
+	}
+	return got
+}
+
+// last returns the latest arrival on topics that end in suffix.
+func (s *subscriber) last(suffix string) arrival {
+	if got := s.on(suffix); len(got) > 0 {
+		return got[len(got)-1]
+	}
+	return arrival{}
+}
+
+// eventually waits until something is so, and fails the test if it never is.
+func eventually(t *testing.T, most time.Duration, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(most); !so(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", most, what)
+		}
+	}
+}
