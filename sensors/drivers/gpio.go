@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/warthog618/go-gpiocdev"
+	"github.com/warthog618/go-gpiocdev/uapi"
 )
 
 // line is one GPIO line held as an input.
@@ -53,11 +53,14 @@ func (h *Hardware) line(pin Pin, pull pull) (line, error) {
 	if h.openLine != nil {
 		return h.openLine(pin, pull)
 	}
-	chips, err := h.chips()
-	if err != nil && len(chips) == 0 {
-		return nil, fmt.Errorf("%v: %w", pin, err)
+	chips, broken := h.chips()
+	if len(chips) == 0 {
+		return nil, fmt.Errorf("%v: %w", pin, broken)
 	}
 	at, err := pin.find(chips)
+	if err != nil && broken != nil {
+		return nil, fmt.Errorf("%v: %w; and %w", pin, err, broken)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", pin, err)
 	}
@@ -92,45 +95,49 @@ func (p place) explain(err error) error {
 }
 
 // chips asks the kernel for every GPIO chip, fresh each time: periph knows only
-// those that were there at the start. The error is about those it could not ask.
-func (h *Hardware) chips() ([]chip, error) {
+// those that were there at the start. The error is about the first that could
+// not be asked.
+func (h *Hardware) chips() (all []chip, broken error) {
 	paths, _ := filepath.Glob(filepath.Join(h.Dev, "gpiochip*")) // the pattern is fixed
 	if len(paths) == 0 {
 		return nil, fmt.Errorf("no %s/gpiochip*: %w: is this a Raspberry Pi, and if a container, has it --device /dev/gpiochip0?", h.Dev, os.ErrNotExist)
 	}
-	var all []chip
-	var errs []error
 	for _, path := range paths {
 		c, err := readChip(path)
 		switch {
-		case errors.Is(err, gpiocdev.ErrNotCharacterDevice): // gpiochip4 of a Pi 5 is a link to gpiochip0
-		case errors.Is(err, syscall.EACCES):
-			errs = append(errs, fmt.Errorf("%w: join the group that may: sudo usermod -aG gpio %s, then start again", err, userName()))
-		case err != nil:
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
-		default:
-			all = append(all, c)
+		case err != nil && broken == nil:
+			broken = explainChip(err)
+		case err == nil && !slices.ContainsFunc(all, func(other chip) bool { return other.name == c.name }):
+			all = append(all, c) // gpiochip4 of a Pi 5 is a link to gpiochip0
 		}
 	}
-	if len(all) == 0 && len(errs) == 0 {
-		return nil, fmt.Errorf("no GPIO chip among %s: %w", list(paths), os.ErrNotExist)
+	return all, broken
+}
+
+func explainChip(err error) error {
+	if errors.Is(err, syscall.EACCES) {
+		return fmt.Errorf("%w: join the group that may: sudo usermod -aG gpio %s, then start again", err, userName())
 	}
-	return all, errors.Join(errs...)
+	return err
 }
 
 func readChip(path string) (chip, error) {
-	g, err := gpiocdev.NewChip(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return chip{}, err
 	}
-	defer g.Close()
-	c := chip{path: path, name: g.Name, label: g.Label, lines: make([]lineInfo, g.Lines())}
-	for offset := range c.lines {
-		info, err := g.LineInfo(offset)
+	defer file.Close()
+	info, err := uapi.GetChipInfo(file.Fd())
+	if err != nil {
+		return chip{}, fmt.Errorf("%s: is it a GPIO chip? %w", path, err)
+	}
+	c := chip{path: path, name: uapi.BytesToString(info.Name[:]), label: uapi.BytesToString(info.Label[:])}
+	for offset := range int(info.Lines) {
+		l, err := uapi.GetLineInfoV2(file.Fd(), offset)
 		if err != nil {
-			return chip{}, fmt.Errorf("line %d: %w", offset, err)
+			return chip{}, fmt.Errorf("%s line %d: %w", path, offset, err)
 		}
-		c.lines[offset] = lineInfo{info.Name, info.Consumer}
+		c.lines = append(c.lines, lineInfo{uapi.BytesToString(l.Name[:]), uapi.BytesToString(l.Consumer[:])})
 	}
 	return c, nil
 }
@@ -158,7 +165,8 @@ var errNoLine = errors.New("no such line")
 func (p Pin) on(c chip) (offset int, ok bool) {
 	switch p.form {
 	case onChip:
-		return p.offset, (c.name == resolve(c.path, p.chip)) && p.offset < len(c.lines)
+		asked := resolve(c.path, p.chip)
+		return p.offset, (asked == c.name || asked == filepath.Base(c.path)) && p.offset < len(c.lines)
 	case onSoC:
 		return p.offset, isSoC(c.label) && p.offset < len(c.lines)
 	}

@@ -14,8 +14,8 @@ import (
 // openKernel opens a line by chip and offset, with gpiocdev's structures of the
 // kernel's interface (linux/gpio.h, version 2). It buys what periph cannot do:
 // lines without a name, chips plugged in later, a bias that is switched off,
-// lines without an interrupt, and the errno. It uses no goroutine, unlike
-// gpiocdev's own watcher, which spins once a chip has gone.
+// lines without an interrupt, and the errno. gpiocdev's own watcher is not used: it
+// is a goroutine for each line, and spins once the chip has gone.
 func openKernel(at place, pull pull) (line, error) {
 	flags := uapi.LineFlagV2Input | uapi.LineFlagV2EdgeBoth | biasFlag(pull)
 	fd, err := requestLine(at, flags)
@@ -45,9 +45,10 @@ func biasFlag(pull pull) uapi.LineFlagV2 {
 }
 
 // noInterrupt reports what the kernel says of a line that cannot announce edges,
-// such as one of an I2C expander whose INT is not wired.
+// such as one of an I2C expander whose INT is not wired; which one differs between
+// kernels.
 func noInterrupt(err error) bool {
-	return errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)
+	return errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
 }
 
 func requestLine(at place, flags uapi.LineFlagV2) (fd int, err error) {

@@ -82,22 +82,29 @@ func errnoOf(err error) error {
 // file 0 with it (periph.io/x/host issue 70); and it takes file 0 for none. So
 // this comes before other files are opened, and puts file 0 back.
 var initPeriph = sync.OnceFunc(func() {
-	stdin, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
-	if err == nil {
-		defer unix.Close(stdin)
-	}
-	quietly(func() {
-		_, _ = driverreg.Init() // what it could not open, chips() says better
+	keepStdin(func() {
+		quietly(func() {
+			_, _ = driverreg.Init() // what it could not open, chips() says better
+		})
 	})
+})
+
+// keepStdin puts file 0 back if do closes it.
+func keepStdin(do func()) {
+	saved, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		defer unix.Close(saved)
+	}
+	do()
 	if _, open := unix.FcntlInt(0, unix.F_GETFD, 0); open == nil {
 		return
 	}
 	if err == nil {
-		_ = unix.Dup3(stdin, 0, 0) // of two open files cannot fail
+		_ = unix.Dup3(saved, 0, 0) // cannot fail: saved is open
 		return
 	}
 	_, _ = unix.Open(os.DevNull, unix.O_RDWR, 0) // takes the lowest free number, 0
-})
+}
 
 // quietly keeps periph's own remarks about GPIO out of the log while do runs.
 func quietly(do func()) {

@@ -1,8 +1,8 @@
 package drivers
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -147,16 +147,18 @@ type hwmon struct {
 // the device has gone, or has come back as another hwmonN.
 func (s *hwmon) Next(context.Context) ([]sensors.Sample, error) {
 	samples := make([]sensors.Sample, len(s.inputs))
-	var errs []error
+	var first error
+	failed := 0
 	for i, input := range s.inputs {
 		value, err := s.read(input)
 		samples[i] = sensors.Sample{Quantity: s.quantities[i].Name, Value: value, Err: err}
 		if err != nil {
-			errs = append(errs, err)
+			failed++
+			first = cmp.Or(first, err)
 		}
 	}
-	if len(errs) == len(s.inputs) {
-		return nil, errors.Join(errs...)
+	if failed == len(s.inputs) {
+		return nil, first
 	}
 	return samples, nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
@@ -282,5 +283,19 @@ func TestKernelRefusesATransferToAFileThatIsNoBus(t *testing.T) {
 	}
 	if err := b.Tx(0x80, []byte{1}, nil); !errors.Is(err, syscall.EINVAL) {
 		t.Error("took an address of more than 7 bits", err)
+	}
+}
+
+// struct i2c_msg of <linux/i2c.h>: 3 times 16 bits, padding, a pointer.
+func TestMessagesAreLaidOutAsTheKernelReadsThem(t *testing.T) {
+	word := unsafe.Sizeof(uintptr(0))
+	if got := unsafe.Sizeof(i2cMsg{}); got != 8+word {
+		t.Errorf("i2c_msg has %d bytes", got)
+	}
+	if at := unsafe.Offsetof(i2cMsg{}.buf); at != 8 {
+		t.Errorf("buf is at %d", at)
+	}
+	if got := unsafe.Sizeof(i2cTransfer{}); got != 2*word {
+		t.Errorf("i2c_rdwr_ioctl_data has %d bytes", got)
 	}
 }

@@ -141,11 +141,11 @@ func (h *Hardware) explainBus(path string, err error) error {
 	case !errors.Is(err, syscall.ENOENT):
 		return err
 	case filepath.Base(path) == "i2c-1":
-		return fmt.Errorf("%w: switch the bus on: dtparam=i2c_arm=on in /boot/firmware/config.txt (or raspi-config, Interface Options, I2C), then restart", err)
+		return fmt.Errorf("%w: switch the bus on with sudo raspi-config nonint do_i2c 0 (dtparam=i2c_arm=on and the module i2c-dev), then restart", err)
 	}
 	found, _ := filepath.Glob(filepath.Join(h.Dev, "i2c-*")) // the pattern is fixed
 	if len(found) == 0 {
-		return fmt.Errorf("%w: there is no I2C bus at all: dtparam=i2c_arm=on in /boot/firmware/config.txt makes i2c-1", err)
+		return fmt.Errorf("%w: there is no I2C bus at all: sudo raspi-config nonint do_i2c 0 (dtparam=i2c_arm=on and the module i2c-dev) makes i2c-1", err)
 	}
 	return fmt.Errorf("%w: there are %s", err, list(found))
 }
