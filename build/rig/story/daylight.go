@@ -12,6 +12,9 @@ const (
 	door        = "door"
 	humidity    = "room_humidity"
 	temperature = "room_temperature"
+	outside     = "weather_temperature"
+	wetness     = "weather_humidity"
+	pressure    = "weather_pressure"
 )
 
 // arrives checks that a reading comes for which fits holds, after the first n
@@ -43,6 +46,9 @@ func (h *house) firstReadings(ctx context.Context) error {
 	h.arrives(ctx, 0, door, "the door is closed", func(r reading) bool { return r.is(0, 0) && r.State == "closed" })
 	h.arrives(ctx, 0, humidity, "the room has 55 %", func(r reading) bool { return r.is(55, 0.2) && r.Unit == "%" })
 	h.arrives(ctx, 0, temperature, "the room has 21.5 °C", func(r reading) bool { return r.is(21.5, 0.1) && r.Unit == "°C" })
+	h.arrives(ctx, 0, outside, "outside are 25.08 °C", func(r reading) bool { return r.is(25.08, 0.01) })
+	h.arrives(ctx, 0, wetness, "outside are 55 %", func(r reading) bool { return r.is(55, 0.1) })
+	h.arrives(ctx, 0, pressure, "outside are 1006.53 hPa", func(r reading) bool { return r.is(1006.53, 0.02) && r.Unit == "hPa" })
 	return nil
 }
 

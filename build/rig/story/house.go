@@ -102,7 +102,10 @@ func (h *house) plugDisk(ctx context.Context, o options, socket string) error {
 
 func (h *house) plugAdapter(socket string) error {
 	h.room = &i2csim.AHT20{}
-	h.bus = i2csim.NewBus(map[byte]i2csim.Part{i2csim.AHT20Address: h.room})
+	h.bus = i2csim.NewBus(map[byte]i2csim.Part{
+		i2csim.AHT20Address:  h.room,
+		i2csim.BME280Address: i2csim.NewBME280(),
+	})
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err

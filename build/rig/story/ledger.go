@@ -18,11 +18,21 @@ func (h *house) doors(d *dark, arrivals []broker.Arrival) {
 	swung := h.pressed[len(h.pressed)-5:] // four in the dark, one after
 	for i, r := range unseen[:min(len(unseen), 4)] {
 		off := r.taken().Sub(swung[i].at) - d.skew
-		h.check(r.Historical && off.Abs() < late,
-			"%s: it is historical (%v), its time is right within %d ms", r, r.Historical, off.Abs().Milliseconds())
+		h.check(off.Abs() < late, "%s: its time is right within %d ms", r, off.Abs().Milliseconds())
 	}
+	h.alarmsFirst(d, all)
 	again := words(only(of(all, door), func(r reading) bool { return r.Boot != d.boot }))
 	h.check(again == "closed open", "then the door at the second start and its change (%s)", again)
+}
+
+// alarmsFirst checks what the backlog of the first start came as.
+func (h *house) alarmsFirst(d *dark, all []reading) {
+	old := since(all, d.boot)
+	alarms := len(of(old, door))
+	first := of(old[:min(alarms, len(old))], door)
+	h.check(len(first) == alarms, "of %d readings of the first start, the %d alarms come first", len(old), alarms)
+	stale := only(old, func(r reading) bool { return r.Historical })
+	h.check(len(stale) == len(old), "%d of them are historical", len(stale))
 }
 
 // late is what an emulated machine may take to notice a change on a busy host.
@@ -52,7 +62,7 @@ func (h *house) numbers(d *dark, arrivals []broker.Arrival) {
 	wrong := faults(unique)
 	h.check(len(wrong) == 0, "%d readings, %d more than once, none missing in between%s", len(unique), len(all)-len(unique), prefixed(": ", strings.Join(wrong, "; ")))
 
-	for _, stream := range []string{humidity, temperature} {
+	for _, stream := range []string{humidity, temperature, outside} {
 		tail := since(of(unique, stream), d.boot)
 		if len(tail) == 0 {
 			h.check(false, "%s: nothing of the first start", stream)

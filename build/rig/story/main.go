@@ -13,7 +13,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -43,7 +45,9 @@ func main() {
 const limit = 4 * time.Minute // of a story, which takes one
 
 func run(o options) int {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	h := &house{report: &report{out: os.Stdout}, random: rand.New(rand.NewPCG(o.seed, 0))}
 	defer h.leave()
