@@ -83,6 +83,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 func (r *reader) judge(f file) Config {
 	cfg := Config{Clock: sensors.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
+	cfg.Uplink.Clock = cfg.Clock
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	if cfg.Uplink.Username == "" {
 		cfg.Uplink.Username = cfg.Uplink.ClientID

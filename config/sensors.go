@@ -59,11 +59,12 @@ func (r *reader) sensor(e entry) {
 		return // what is wrong promises nothing about its pace and quantities
 	}
 	r.claim(e.path, opts)
+	every := r.pace(e.path, s, opts)
 	r.specs = append(r.specs, sensors.Spec{
 		Name:    e.key,
 		Kind:    s.Kind,
-		Every:   r.pace(e.path, s, opts),
-		Streams: r.streamsOf(e, s, alarm, opts.Quantities()),
+		Every:   every,
+		Streams: r.streamsOf(e, s, every, alarm, opts.Quantities()),
 		Options: opts,
 	})
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
 )
@@ -14,7 +15,7 @@ type maker struct {
 }
 
 // streamsOf names what a sensor measures.
-func (r *reader) streamsOf(e entry, s stanza, p sensors.Priority, qs []sensors.Quantity) []sensors.Stream {
+func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Priority, qs []sensors.Quantity) []sensors.Stream {
 	r.renames(e.path, s, qs)
 	r.class(e.path, s, &qs)
 	var all []sensors.Stream
@@ -27,7 +28,7 @@ func (r *reader) streamsOf(e entry, s stanza, p sensors.Priority, qs []sensors.Q
 			name, at = given, e.path+".streams."+q.Name
 		}
 		r.made(name, at, e)
-		all = append(all, sensors.Stream{Name: name, Kind: s.Kind, Priority: p, Quantity: q})
+		all = append(all, sensors.Stream{Name: name, Kind: s.Kind, Every: every, Priority: p, Quantity: q})
 	}
 	return all
 }

@@ -28,8 +28,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	log := newLog(os.Stderr)
+	hw := drivers.NewHardware() // before any file is opened: see there
 	for {
-		next, err := runUntilReload(ctx, cfg, *path, log)
+		next, err := runUntilReload(ctx, cfg, *path, hw, log)
 		if next == nil {
 			return err
 		}
@@ -52,7 +53,7 @@ func load(path string) (config.Config, error) {
 
 // runUntilReload runs one configuration. It returns the next one, or nil and
 // what ended the agent.
-func runUntilReload(ctx context.Context, cfg config.Config, path string, log *slog.Logger) (*config.Config, error) {
+func runUntilReload(ctx context.Context, cfg config.Config, path string, hw *drivers.Hardware, log *slog.Logger) (*config.Config, error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	reloaded := make(chan *config.Config, 1)
@@ -64,7 +65,7 @@ func runUntilReload(ctx context.Context, cfg config.Config, path string, log *sl
 			end()
 		}
 	}()
-	err := runOne(ctx, cfg, log)
+	err := runOne(ctx, cfg, hw, log)
 	stopped := ctx.Err() != nil
 	end()
 	<-watching
@@ -106,7 +107,7 @@ func awaitReload(ctx context.Context, path string, log *slog.Logger) *config.Con
 }
 
 // runOne runs the agent, and its own broker if it has one.
-func runOne(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+func runOne(ctx context.Context, cfg config.Config, hw *drivers.Hardware, log *slog.Logger) error {
 	if cfg.Embedded != nil {
 		password, err := cfg.Embedded.Password.Read()
 		if err != nil {
@@ -118,7 +119,7 @@ func runOne(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 		}
 		defer b.Close()
 	}
-	return serve(ctx, cfg, drivers.NewHardware().Open, uplink.DialMQTT(cfg.Uplink), log)
+	return serve(ctx, cfg, hw.Open, uplink.DialMQTT(cfg.Uplink), log)
 }
 
 // check reads the configuration and says everything that is wrong with it. It
