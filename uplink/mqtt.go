@@ -14,7 +14,6 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -103,12 +102,14 @@ func clientOptions(opt Options, server *url.URL, will Message) (*mqtt.ClientOpti
 	return o, nil
 }
 
+const tcpUserTimeout = 18 // TCP_USER_TIMEOUT of tcp(7), in milliseconds
+
 // setUserTimeout bounds how long the kernel keeps sending into a link whose
 // other end is gone.
 func setUserTimeout(_, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
+		failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(userTimeout.Milliseconds()))
 	})
 	return errors.Join(err, failed)
 }
