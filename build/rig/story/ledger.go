@@ -11,7 +11,7 @@ import (
 // doors checks the changes that nobody saw: all there, in order, with their own
 // times. The one at the moment of the power cut may be there or not.
 func (h *house) doors(d *dark, arrivals []broker.Arrival) {
-	all := first(readings(arrivals)[d.before:])
+	all := fresh(readings(arrivals), d.before)
 	unseen := since(of(all, door), d.boot)
 	said := words(unseen)
 	h.check(said == "open closed open" || said == "open closed open closed", "what the door did in the dark arrives in order (%s)", said)
@@ -42,7 +42,7 @@ const late = time.Second
 // lost checks that a disk that lies has cost readings of the door: a rig that
 // never sees a loss proves nothing.
 func (h *house) lost(d *dark, arrivals []broker.Arrival) {
-	unseen := since(of(first(readings(arrivals)[d.before:]), door), d.boot)
+	unseen := since(of(fresh(readings(arrivals), d.before), door), d.boot)
 	h.check(len(unseen) < 3, "the disk lied, and the rig sees it: of 3 changes in the dark %d arrive", len(unseen))
 }
 

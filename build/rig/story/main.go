@@ -84,6 +84,7 @@ func (h *house) acts(ctx context.Context, o options) error {
 		func() error { return h.firstReadings(ctx) },
 		func() error { return h.visitors(ctx) },
 		func() error { return h.brokenWire(ctx) },
+		func() error { return h.cableBreaks(ctx) },
 		func() error { return h.cableOut(ctx, &d) },
 		func() error { return h.powerCut(ctx, &d, o.keep) },
 		func() error { return h.backInTheDark(ctx) },

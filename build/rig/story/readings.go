@@ -92,6 +92,9 @@ func first(all []reading) (unique []reading) {
 	return unique
 }
 
+// fresh are the first arrivals after the first n arrivals.
+func fresh(all []reading, n int) []reading { return first(all)[len(first(all[:n])):] }
+
 // of are the readings of a stream, in the order of arrival.
 func of(all []reading, stream string) []reading {
 	return only(all, func(r reading) bool { return r.stream == stream })
