@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -81,7 +82,7 @@ func report(err error) int {
 	case errors.As(err, &wrong):
 		fmt.Fprintln(os.Stderr, wrong)
 		return 2
-	case errors.As(err, &user):
+	case errors.As(err, &user), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR):
 		fmt.Fprintln(os.Stderr, "holdfast:", err)
 		return 2
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -25,5 +26,17 @@ func TestCommandLine(t *testing.T) {
 func TestUnknownCommandExitsWith2(t *testing.T) {
 	if status := command(context.Background(), []string{"fly"}); status != 2 {
 		t.Errorf("status %d", status)
+	}
+}
+
+func TestWrongFileExitsWith2(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wrong.yaml")
+	if err := os.WriteFile(path, []byte("colour: red\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"check", "run", "read"} {
+		if status := command(context.Background(), []string{name, "-c", path}); status != 2 {
+			t.Errorf("%s: status %d", name, status)
+		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // release is set by build/release with -ldflags -X.
-var release = "0.0.0-dev"
+var release = "0.1.0-dev"
 
 // commit is set by build/release; else what Go knows about the work tree.
 var commit = ""
