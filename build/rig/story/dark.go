@@ -26,6 +26,9 @@ func (h *house) cableOut(ctx context.Context, d *dark) error {
 	if err := h.cable(false); err != nil {
 		return err
 	}
+	if err := sleep(ctx, time.Second); err != nil { // what was on its way arrives
+		return err
+	}
 	d.before = len(readings(h.recorder.Arrivals()))
 	for _, open := range []bool{true, false, true} {
 		if err := sleep(ctx, 1500*time.Millisecond); err != nil {
@@ -48,15 +51,6 @@ func (h *house) skew(seen []reading) time.Duration {
 	return skew
 }
 
-// writing waits until the disk has something to lose, and up to 1.5 ms more.
-func (h *house) writing() {
-	const noticed = 150 * time.Millisecond // a change of the door, on a busy host
-	for end := time.Now().Add(noticed); time.Now().Before(end) && h.disk.Usage().Volatile == 0; {
-		time.Sleep(50 * time.Microsecond)
-	}
-	time.Sleep(time.Duration(h.random.IntN(1500)) * time.Microsecond)
-}
-
 // syncEvery is what guest/config.yaml says.
 const syncEvery = 2 * time.Second
 
@@ -76,6 +70,15 @@ func (h *house) powerCut(ctx context.Context, d *dark, keep float64) error {
 	h.note("power cut: of %d sectors not flushed %d kept, %d lost; %d writes and %d flushes so far",
 		usage.Volatile, kept, lost, usage.Writes, usage.Flushes)
 	return err
+}
+
+// writing waits until the disk has something to lose, and up to 1.5 ms more.
+func (h *house) writing() {
+	const noticed = 150 * time.Millisecond // a change of the door, on a busy host
+	for end := time.Now().Add(noticed); time.Now().Before(end) && h.disk.Usage().Volatile == 0; {
+		time.Sleep(50 * time.Microsecond)
+	}
+	time.Sleep(time.Duration(h.random.IntN(1500)) * time.Microsecond)
 }
 
 // backInTheDark: the machine boots without a network and sees the door once more.
@@ -101,10 +104,16 @@ func (h *house) cableIn(ctx context.Context, d *dark) error {
 		return err
 	}
 	began := time.Now()
-	opened := func(arrivals []broker.Arrival) bool {
-		all := fresh(readings(arrivals), d.before)
-		return len(only(of(all, door), func(r reading) bool { return r.Boot != d.boot && r.State == "open" })) > 0
+	later := func(stream string, fits func(reading) bool) func([]broker.Arrival) bool {
+		return func(arrivals []broker.Arrival) bool {
+			all := of(fresh(readings(arrivals), d.before), stream)
+			return len(only(all, func(r reading) bool { return r.Boot != d.boot && fits(r) })) > 0
+		}
 	}
+	opened := later(door, func(r reading) bool { return r.State == "open" })
 	h.check(h.within(ctx, 45*time.Second, opened), "the cable is in: the last change of the door arrives after %.1f s", time.Since(began).Seconds())
-	return sleep(ctx, 4*time.Second) // routine readings are behind the alarms
+	// routine readings are behind the alarms, and those of the second start behind the first's
+	measured := later(humidity, func(r reading) bool { return r.Value != nil })
+	h.check(h.within(ctx, 30*time.Second, measured), "and all that there was after %.1f s", time.Since(began).Seconds())
+	return sleep(ctx, time.Second)
 }
