@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -72,13 +73,16 @@ func (f Fetched) command(ctx context.Context, name string, args ...string) *exec
 	if _, err := os.Stat(program); err != nil {
 		return exec.CommandContext(ctx, name, args...)
 	}
-	libs := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
+	libs := filepath.Join(root, "usr/lib", triplet)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(),
-		"LD_LIBRARY_PATH="+libs+":"+filepath.Join(root, "lib/x86_64-linux-gnu"), // not all packages have moved to /usr
+		"LD_LIBRARY_PATH="+libs+":"+filepath.Join(root, "lib", triplet), // not all packages have moved to /usr
 		"QEMU_MODULE_DIR="+filepath.Join(libs, "qemu"))
 	return cmd
 }
+
+// triplet is Debian's name for the folder of this architecture's libraries.
+var triplet = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
 
 // one is the one file below the folder that the pattern fits.
 func (f Fetched) one(pattern string) (string, error) {
