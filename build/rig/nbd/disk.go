@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 )
 
 // sectorSize is the unit that a power cut leaves whole or loses.
@@ -24,6 +25,10 @@ var errPowerCut = errors.New("nbd: the power is cut")
 
 // A Disk is a file behind a volatile cache. The file has what is durable.
 type Disk struct {
+	// FlushTakes is how long a flush takes, as on a card, before anything that
+	// it is for is durable. It is set before the disk is served.
+	FlushTakes time.Duration
+
 	file *os.File
 	size int64
 	lies bool

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 const sectors = 64
@@ -107,6 +109,25 @@ func TestCutKeepsARandomPart(t *testing.T) {
 	if _, again := outcome(0.5, 7); again != image {
 		t.Errorf("seed 7 gave %q and then %q", image, again)
 	}
+}
+
+func TestCutDuringAFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := blank(t, false)
+		d.FlushTakes = 5 * time.Millisecond
+		s := d.session()
+		write(t, s, 1, 'a', false)
+		flushed := make(chan error)
+		go func() { flushed <- s.flush() }()
+		time.Sleep(4 * time.Millisecond)
+		cut(t, d, 0, 1)
+		if err := <-flushed; err != errPowerCut {
+			t.Errorf("the flush: %v", err)
+		}
+		if got := first(t, d.session(), 1); got != 0 {
+			t.Errorf("sector 1 is %q", got)
+		}
+	})
 }
 
 func TestNothingReachesTheDiskAfterTheCut(t *testing.T) {

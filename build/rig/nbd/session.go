@@ -1,5 +1,7 @@
 package nbd
 
+import "time"
+
 // A session is a disk until the next power cut. Offsets and lengths are whole
 // sectors within the disk; the server has seen to that.
 type session struct {
@@ -46,8 +48,9 @@ func (s *session) write(b []byte, off int64, forced bool) error {
 	})
 }
 
-// flush makes everything durable.
+// flush makes everything durable, at its end.
 func (s *session) flush() error {
+	time.Sleep(s.FlushTakes)
 	return s.powered(func() error {
 		s.flushes++
 		return s.settleLocked(0, s.size/sectorSize)

@@ -72,13 +72,14 @@ func (h *house) powerCut(ctx context.Context, d *dark, keep float64) error {
 	return err
 }
 
-// writing waits until the disk has something to lose, and up to 1.5 ms more.
+// writing waits until the disk has something to lose, and up to three
+// flushes more: a commit takes some.
 func (h *house) writing() {
 	const noticed = 150 * time.Millisecond // a change of the door, on a busy host
 	for end := time.Now().Add(noticed); time.Now().Before(end) && h.disk.Usage().Volatile == 0; {
 		time.Sleep(50 * time.Microsecond)
 	}
-	time.Sleep(time.Duration(h.random.IntN(1500)) * time.Microsecond)
+	time.Sleep(time.Duration(h.random.Int64N(int64(3 * flushTakes))))
 }
 
 // backInTheDark: the machine boots without a network and sees the door once more.

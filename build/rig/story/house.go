@@ -75,6 +75,9 @@ func (h *house) furnish(ctx context.Context, o options, dir string) error {
 	return err
 }
 
+// flushTakes is of the order of a good card's.
+const flushTakes = 5 * time.Millisecond
+
 // plugDisk makes an empty disk and serves it.
 func (h *house) plugDisk(ctx context.Context, o options, socket string) error {
 	const size = 64 << 20
@@ -92,6 +95,7 @@ func (h *house) plugDisk(ctx context.Context, o options, socket string) error {
 	if h.disk, err = nbd.Open(image, o.lying); err != nil {
 		return err
 	}
+	h.disk.FlushTakes = flushTakes
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
