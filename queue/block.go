@@ -11,94 +11,265 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A block is a run of readings of one lane with consecutive numbers, the value
-// of one key:
+// A block is a run of readings of one lane, the value of one key:
 //
-//	version  1 byte
-//	checksum CRC-32C of all that follows, 4 bytes, big endian
-//	first    uvarint, the number of the first reading
-//	words    uvarint n, then n times: uvarint length, bytes
-//	readings uvarint n, then n times:
-//	         boot, stream, unit, state, error   uvarint each, an index of words
-//	         seq                                uvarint
-//	         unix                               varint, ms since the reading before
-//	         flags                              1 byte: clock, priority, taken
-//	         taken                              varint, µs since the queue was opened; if flagged
-//	         value                              8 bytes, IEEE 754, big endian
+//	version   1 byte
+//	checksum  CRC-32C of all that follows, 4 bytes, big endian
+//	number    uvarint, of the first reading in its lane
+//	unix      varint, milliseconds, of the first reading
+//	words     uvarint n, then n times: uvarint length, bytes
+//	streams   uvarint n, then n times: boot, stream, unit: uvarint each, an index of words; priority: 1 byte
+//	readings  uvarint n, then n times what encoder.item writes
+//
+// A reading is told by how it differs from what was to be expected: the next
+// number, the next seq of its stream, the time that its stream's pace
+// predicts, the decimal digits of the value before. A hygrometer's reading
+// takes four bytes.
 const (
 	blockVersion = 1
 	blockItems   = 1024 // readings in a block, at most
 	blockWords   = 5 * blockItems
 )
 
+// The head of a reading is stream<<4 and these bits.
 const (
-	flagClock = 0x03 // sensors.Clock
-	flagAlarm = 0x04
-	flagTaken = 0x08
+	headMore   = 1 << iota // a byte of the more bits follows
+	headSeq                // varint: seq, less the expected
+	headNumber             // uvarint: number, less the expected
+	headDigits             // varint: the value's digits, less those before
+	headBits   = 4
 )
+
+// The more bits, each with what follows it, in this order.
+const (
+	moreErr   = 1 << iota // uvarint: the error, an index of words
+	moreState             // uvarint: the state, an index of words; else as before
+	moreClock             // 1 byte: the clock from here on
+	moreNoTaken
+	moreDrift // varint: ms of taken less ms of unix, from here on
+	moreFloat // 8 bytes: the value, IEEE 754
+	morePlaces
+	moreBits = 1<<iota - 1
+)
+
+// A digit is worth a power of ten. morePlaces: 1 byte, the decimal places of
+// the stream from here on; the digits before count as 0.
+var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
 // epoch stands for the opening of the queue in what decode returns.
 var epoch = time.Unix(0, 0)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode makes a block of items. start is what Taken is stored relative to.
-func encode(items []Item, start time.Time) []byte {
-	var words wordList
-	var body []byte
-	unix := int64(0)
-	for i := range items {
-		it := &items[i]
-		for _, w := range [...]string{it.Boot, it.Stream, it.Unit, it.State, it.Err} {
-			body = binary.AppendUvarint(body, words.index(w))
+// track is what a stream's next reading is expected to be.
+type track struct {
+	boot, stream, unit string
+	priority           sensors.Priority
+
+	seq    uint64
+	unix   int64 // ms, of the reading before
+	pace   int64 // ms, between the last two
+	places byte
+	digits int64
+	state  string
+}
+
+// next is the time at which the next reading is expected.
+func (t *track) next() int64 { return t.unix + t.pace }
+
+// took notes the time of a reading.
+func (t *track) took(unix int64, first bool) {
+	if !first {
+		t.pace = unix - t.unix
+	}
+	t.unix = unix
+}
+
+// common is what readings of all streams share.
+type common struct {
+	number uint64
+	clock  sensors.Clock
+	drift  int64 // ms of taken less ms of unix
+}
+
+// digitsOf finds a whole number that, divided by ten to the places, is v to
+// the last bit. It tries the places of the reading before first.
+func digitsOf(v float64, places byte) (digits int64, used byte, ok bool) {
+	if d, ok := exactDigits(v, places); ok {
+		return d, places, true
+	}
+	for p := range powers {
+		if d, ok := exactDigits(v, byte(p)); ok {
+			return d, byte(p), true
 		}
-		body = binary.AppendUvarint(body, it.Seq)
-		body = binary.AppendVarint(body, it.At.Unix-unix)
-		unix = it.At.Unix
-		body = appendFlags(body, it, start)
-		body = binary.BigEndian.AppendUint64(body, math.Float64bits(it.Value))
+	}
+	return 0, 0, false
+}
+
+func exactDigits(v float64, places byte) (int64, bool) {
+	d := math.Round(v * powers[places])
+	if math.Abs(d) >= 1<<53 || math.Float64bits(d/powers[places]) != math.Float64bits(v) {
+		return 0, false
+	}
+	return int64(d), true
+}
+
+// An encoder makes a block.
+type encoder struct {
+	start  time.Time // what taken is stored relative to
+	common common
+	words  table[string]
+	tracks []*track
+	index  map[streamKey]uint64
+	body   []byte
+}
+
+type streamKey struct {
+	boot, stream, unit string
+	priority           sensors.Priority
+}
+
+// A table numbers values in the order of their first use.
+type table[T comparable] struct {
+	list []T
+	at   map[T]uint64
+}
+
+func (t *table[T]) index(v T) uint64 {
+	if i, ok := t.at[v]; ok {
+		return i
+	}
+	if t.at == nil {
+		t.at = map[T]uint64{}
+	}
+	i := uint64(len(t.list))
+	t.at[v], t.list = i, append(t.list, v)
+	return i
+}
+
+// encode makes a block of items, in the order of their numbers. start is what
+// Taken is stored relative to.
+func encode(items []Item, start time.Time) []byte {
+	e := encoder{start: start, index: map[streamKey]uint64{}}
+	e.common.number = items[0].number
+	unix := items[0].At.Unix
+	for i := range items {
+		e.item(&items[i], unix)
 	}
 	b := []byte{blockVersion, 0, 0, 0, 0}
 	b = binary.AppendUvarint(b, items[0].number)
-	b = binary.AppendUvarint(b, uint64(len(words.list)))
-	for _, w := range words.list {
-		b = binary.AppendUvarint(b, uint64(len(w)))
-		b = append(b, w...)
-	}
+	b = binary.AppendVarint(b, unix)
+	streams := e.streams()
+	b = e.appendWords(b)
+	b = append(b, streams...)
 	b = binary.AppendUvarint(b, uint64(len(items)))
-	b = append(b, body...)
+	b = append(b, e.body...)
 	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(b[5:], castagnoli))
 	return b
 }
 
-func appendFlags(b []byte, it *Item, start time.Time) []byte {
-	flags := byte(it.At.Clock) & flagClock
-	if it.Priority == sensors.Alarm {
-		flags |= flagAlarm
+func (e *encoder) appendWords(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(e.words.list)))
+	for _, w := range e.words.list {
+		b = binary.AppendUvarint(b, uint64(len(w)))
+		b = append(b, w...)
+	}
+	return b
+}
+
+func (e *encoder) streams() (b []byte) {
+	b = binary.AppendUvarint(b, uint64(len(e.tracks)))
+	for _, t := range e.tracks {
+		for _, w := range [...]string{t.boot, t.stream, t.unit} {
+			b = binary.AppendUvarint(b, e.words.index(w))
+		}
+		b = append(b, byte(t.priority))
+	}
+	return b
+}
+
+// track finds the stream of an item, and says whether this is its first.
+func (e *encoder) track(it *Item, unix int64) (t *track, index uint64, first bool) {
+	k := streamKey{it.Boot, it.Stream, it.Unit, it.Priority}
+	if i, ok := e.index[k]; ok {
+		return e.tracks[i], i, false
+	}
+	t = &track{boot: it.Boot, stream: it.Stream, unit: it.Unit, priority: it.Priority, unix: unix}
+	index = uint64(len(e.tracks))
+	e.index[k], e.tracks = index, append(e.tracks, t)
+	return t, index, true
+}
+
+// item appends one reading: head, more, then what they announce, with the time
+// as a varint, less the expected, in front.
+func (e *encoder) item(it *Item, unix int64) {
+	t, index, first := e.track(it, unix)
+	head, more := index<<headBits, byte(0)
+	var about, rest [64]byte
+	after, value := about[:0], rest[:0]
+
+	if d := it.Seq - t.seq - 1; d != 0 {
+		head |= headSeq
+		after = binary.AppendVarint(after, int64(d))
+	}
+	if d := it.number - e.common.number; d != 0 {
+		head |= headNumber
+		after = binary.AppendUvarint(after, d)
+	}
+	after = binary.AppendVarint(after, it.At.Unix-t.next())
+	more, value = e.about(it, t, more, value)
+	if digits, places, ok := digitsOf(it.Value, t.places); !ok {
+		more |= moreFloat
+		value = binary.BigEndian.AppendUint64(value, math.Float64bits(it.Value))
+	} else if it.Err == "" || digits != 0 {
+		if places != t.places {
+			more |= morePlaces
+			value = append(value, places)
+			t.places, t.digits = places, 0
+		}
+		head |= headDigits
+		value = binary.AppendVarint(value, digits-t.digits)
+		t.digits = digits
+	}
+	if more != 0 {
+		head |= headMore
+	}
+	e.body = binary.AppendUvarint(e.body, head)
+	if more != 0 {
+		e.body = append(e.body, more)
+	}
+	e.body = append(append(e.body, after...), value...)
+	t.seq = it.Seq
+	t.took(it.At.Unix, first)
+	e.common.number = it.number + 1
+}
+
+// about appends what is seldom news: the error, the state, the clocks.
+func (e *encoder) about(it *Item, t *track, more byte, b []byte) (byte, []byte) {
+	if it.Err != "" {
+		more |= moreErr
+		b = binary.AppendUvarint(b, e.words.index(it.Err))
+	}
+	if it.State != t.state {
+		more |= moreState
+		b = binary.AppendUvarint(b, e.words.index(it.State))
+		t.state = it.State
+	}
+	if it.At.Clock != e.common.clock {
+		more |= moreClock
+		b = append(b, byte(it.At.Clock))
+		e.common.clock = it.At.Clock
 	}
 	if it.At.Taken.IsZero() {
-		return append(b, flags)
+		return more | moreNoTaken, b
 	}
-	b = append(b, flags|flagTaken)
-	return binary.AppendVarint(b, it.At.Taken.Sub(start).Microseconds())
-}
-
-// wordList numbers the strings of a block.
-type wordList struct {
-	list []string
-	at   map[string]uint64
-}
-
-func (l *wordList) index(w string) uint64 {
-	if i, ok := l.at[w]; ok {
-		return i
+	// A millisecond more or less is the rounding of two clocks.
+	if drift := it.At.Taken.Sub(e.start).Milliseconds() - it.At.Unix; drift-e.common.drift > 1 || drift-e.common.drift < -1 {
+		more |= moreDrift
+		b = binary.AppendVarint(b, drift)
+		e.common.drift = drift
 	}
-	if l.at == nil {
-		l.at = map[string]uint64{}
-	}
-	i := uint64(len(l.list))
-	l.at[w], l.list = i, append(l.list, w)
-	return i
+	return more, b
 }
 
 // decode returns the readings of a block. Their Taken is relative to epoch.
@@ -113,15 +284,13 @@ func decode(data []byte) ([]Item, error) {
 		return nil, errors.New("block fails its checksum")
 	}
 	d := decoder{rest: data[5:]}
-	first := d.uvarint()
-	words := d.words()
+	d.common.number = d.uvarint()
+	unix := d.varint()
+	d.readWords()
+	d.readStreams(unix)
 	items := make([]Item, d.count(blockItems))
-	unix := int64(0)
 	for i := range items {
-		d.item(&items[i], words)
-		unix += items[i].At.Unix
-		items[i].At.Unix = unix
-		items[i].number = first + uint64(i)
+		d.item(&items[i])
 	}
 	if d.bad || len(d.rest) > 0 || len(items) == 0 {
 		return nil, errors.New("block makes no sense")
@@ -131,37 +300,108 @@ func decode(data []byte) ([]Item, error) {
 
 // A decoder reads a block front to back. What does not fit makes it bad.
 type decoder struct {
-	rest []byte
-	bad  bool
+	rest   []byte
+	bad    bool
+	common common
+	words  []string
+	tracks []track
+	seen   []bool // by stream: it had a reading
 }
 
-func (d *decoder) item(it *Item, words []string) {
-	for _, w := range [...]*string{&it.Boot, &it.Stream, &it.Unit, &it.State, &it.Err} {
-		if i := d.uvarint(); i < uint64(len(words)) {
-			*w = words[i]
-		} else {
+func (d *decoder) readWords() {
+	d.words = make([]string, d.count(blockWords))
+	for i := range d.words {
+		d.words[i] = string(d.take(d.count(len(d.rest))))
+	}
+}
+
+func (d *decoder) readStreams(unix int64) {
+	n := d.count(blockItems)
+	d.tracks, d.seen = make([]track, n), make([]bool, n)
+	for i := range d.tracks {
+		d.tracks[i] = track{boot: d.word(), stream: d.word(), unit: d.word(), priority: sensors.Priority(d.take(1)[0]), unix: unix}
+		if d.tracks[i].priority > sensors.Alarm {
 			d.bad = true
 		}
 	}
-	it.Seq = d.uvarint()
-	it.At.Unix = d.varint()
-	flags := d.take(1)[0]
-	it.At.Clock = sensors.Clock(flags & flagClock)
-	if flags&flagAlarm != 0 {
-		it.Priority = sensors.Alarm
-	}
-	if flags&flagTaken != 0 {
-		it.At.Taken = epoch.Add(time.Duration(d.varint()) * time.Microsecond)
-	}
-	it.Value = math.Float64frombits(binary.BigEndian.Uint64(d.take(8)))
 }
 
-func (d *decoder) words() []string {
-	words := make([]string, d.count(blockWords))
-	for i := range words {
-		words[i] = string(d.take(d.count(len(d.rest))))
+func (d *decoder) item(it *Item) {
+	head := d.uvarint()
+	index := head >> headBits
+	if d.bad || index >= uint64(len(d.tracks)) {
+		d.bad, d.rest = true, nil
+		return
 	}
-	return words
+	t := &d.tracks[index]
+	more := byte(0)
+	if head&headMore != 0 {
+		more = d.take(1)[0]
+		d.bad = d.bad || more&^moreBits != 0
+	}
+	it.Boot, it.Stream, it.Unit, it.Priority = t.boot, t.stream, t.unit, t.priority
+	t.seq++
+	if head&headSeq != 0 {
+		t.seq += uint64(d.varint())
+	}
+	it.Seq = t.seq
+	if head&headNumber != 0 {
+		d.common.number += d.uvarint()
+	}
+	it.number = d.common.number
+	d.common.number++
+	it.At.Unix = t.next() + d.varint()
+	t.took(it.At.Unix, !d.seen[index])
+	d.seen[index] = true
+	d.about(it, t, more)
+	d.value(it, t, head, more)
+}
+
+func (d *decoder) about(it *Item, t *track, more byte) {
+	if more&moreErr != 0 {
+		it.Err = d.word()
+	}
+	if more&moreState != 0 {
+		t.state = d.word()
+	}
+	it.State = t.state
+	if more&moreClock != 0 {
+		d.common.clock = sensors.Clock(d.take(1)[0])
+		d.bad = d.bad || d.common.clock > sensors.Unsynced
+	}
+	it.At.Clock = d.common.clock
+	if more&moreDrift != 0 {
+		d.common.drift = d.varint()
+	}
+	if more&moreNoTaken == 0 {
+		it.At.Taken = epoch.Add(time.Duration(it.At.Unix+d.common.drift) * time.Millisecond)
+	}
+}
+
+func (d *decoder) value(it *Item, t *track, head uint64, more byte) {
+	if more&moreFloat != 0 {
+		it.Value = math.Float64frombits(binary.BigEndian.Uint64(d.take(8)))
+	}
+	if more&morePlaces != 0 {
+		t.places, t.digits = d.take(1)[0], 0
+	}
+	if head&headDigits == 0 {
+		return
+	}
+	if int(t.places) >= len(powers) {
+		d.bad, t.places = true, 0
+	}
+	t.digits += d.varint()
+	it.Value = float64(t.digits) / powers[t.places]
+}
+
+// word reads an index of words.
+func (d *decoder) word() string {
+	if i := d.uvarint(); i < uint64(len(d.words)) {
+		return d.words[i]
+	}
+	d.bad = true
+	return ""
 }
 
 // count reads a number that can be no larger than most, nor than what is left.

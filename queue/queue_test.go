@@ -209,7 +209,7 @@ func TestFullQueueDropsOldestRoutineFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
-		h.opt.MaxSize = 20_000
+		h.opt.MaxSize = 4_000
 		h.Put(alarm(1))
 		for seq := range uint64(4000) {
 			h.Put(routine(seq + 1))
