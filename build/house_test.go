@@ -18,7 +18,8 @@ const module = "github.com/holdfast-iot/holdfast/"
 var upstream = map[string][]string{
 	"sensors":             {},
 	"sensors/drivers":     {"sensors"},
-	"queue":               {"sensors"},
+	"queue":               {"queue/pages", "sensors"},
+	"queue/pages":         {},
 	"uplink":              {"queue", "sensors"},
 	"config":              {"uplink", "queue", "sensors", "sensors/drivers"},
 	"cmd/holdfast/broker": {},
