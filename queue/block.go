@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -15,11 +16,14 @@ import (
 //
 //	version   1 byte
 //	checksum  CRC-32C of all that follows, 4 bytes, big endian
+//	flags     1 byte
 //	number    uvarint, of the first reading in its lane
+//	count     uvarint, of the readings
 //	unix      varint, milliseconds, of the first reading
 //	words     uvarint n, then n times: uvarint length, bytes
 //	streams   uvarint n, then n times: boot, stream, unit: uvarint each, an index of words; priority: 1 byte
-//	readings  uvarint n, then n times what encoder.item writes
+//	readings  count times what encoder.item writes
+//	gaps      uvarint n, then n times: stream, from, count: uvarint each; to: uvarint, less from
 //
 // A reading is told by how it differs from what was to be expected: the next
 // number, the next seq of its stream, the time that its stream's pace
@@ -28,8 +32,10 @@ import (
 const (
 	blockVersion = 1
 	blockItems   = 1024 // readings in a block, at most
-	blockWords   = 5 * blockItems
+	blockWords   = 7 * blockItems
 )
+
+const flagThinned = 1 // every second reading may be missing: gaps say which
 
 // The head of a reading is stream<<4 and these bits.
 const (
@@ -49,7 +55,7 @@ const (
 	moreDrift // varint: ms of taken less ms of unix, from here on
 	moreFloat // 8 bytes: the value, IEEE 754
 	morePlaces
-	moreBits = 1<<iota - 1
+	moreEvent // uvarint twice: the event and its details, indexes of words
 )
 
 // A digit is worth a power of ten. morePlaces: 1 byte, the decimal places of
@@ -147,25 +153,52 @@ func (t *table[T]) index(v T) uint64 {
 	return i
 }
 
-// encode makes a block of items, in the order of their numbers. start is what
-// Taken is stored relative to.
-func encode(items []Item, start time.Time) []byte {
+// A run is what a block holds: readings in the order of their numbers, at
+// least one, and what was thinned out between them.
+type run struct {
+	items   []Item
+	gaps    []Gap // of streams that have a reading in the run, thinned ones
+	thinned bool
+}
+
+// last is the number of the run's last reading, the block's key.
+func (r run) last() uint64 { return r.items[len(r.items)-1].number }
+
+// encode makes a block of a run. start is what Taken is stored relative to.
+func encode(r run, start time.Time) []byte {
 	e := encoder{start: start, index: map[streamKey]uint64{}}
-	e.common.number = items[0].number
-	unix := items[0].At.Unix
-	for i := range items {
-		e.item(&items[i], unix)
+	e.common.number = r.items[0].number
+	unix := r.items[0].At.Unix
+	for i := range r.items {
+		e.item(&r.items[i], unix)
 	}
-	b := []byte{blockVersion, 0, 0, 0, 0}
-	b = binary.AppendUvarint(b, items[0].number)
+	e.gaps(r.gaps)
+	b := []byte{blockVersion, 0, 0, 0, 0, 0}
+	if r.thinned {
+		b[5] |= flagThinned
+	}
+	b = binary.AppendUvarint(b, r.items[0].number)
+	b = binary.AppendUvarint(b, uint64(len(r.items)))
 	b = binary.AppendVarint(b, unix)
 	streams := e.streams()
 	b = e.appendWords(b)
 	b = append(b, streams...)
-	b = binary.AppendUvarint(b, uint64(len(items)))
 	b = append(b, e.body...)
 	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(b[5:], castagnoli))
 	return b
+}
+
+func (e *encoder) gaps(gaps []Gap) {
+	e.body = binary.AppendUvarint(e.body, uint64(len(gaps)))
+	for _, g := range gaps {
+		i := slices.IndexFunc(e.tracks, func(t *track) bool { return t.stream == g.Stream && t.boot == g.Boot })
+		if i < 0 {
+			panic("queue: a gap of a stream that is not in its block")
+		}
+		for _, v := range [...]uint64{uint64(i), g.From, g.Count, g.To - g.From} {
+			e.body = binary.AppendUvarint(e.body, v)
+		}
+	}
 }
 
 func (e *encoder) appendWords(b []byte) []byte {
@@ -261,8 +294,19 @@ func (e *encoder) about(it *Item, t *track, more byte, b []byte) (byte, []byte) 
 		e.common.clock = it.At.Clock
 	}
 	if it.At.Taken.IsZero() {
-		return more | moreNoTaken, b
+		more |= moreNoTaken
+	} else {
+		more, b = e.drift(it, more, b)
 	}
+	if it.Event != "" {
+		more |= moreEvent
+		b = binary.AppendUvarint(b, e.words.index(it.Event))
+		b = binary.AppendUvarint(b, e.words.index(it.Details))
+	}
+	return more, b
+}
+
+func (e *encoder) drift(it *Item, more byte, b []byte) (byte, []byte) {
 	// A millisecond more or less is the rounding of two clocks.
 	if drift := it.At.Taken.Sub(e.start).Milliseconds() - it.At.Unix; drift-e.common.drift > 1 || drift-e.common.drift < -1 {
 		more |= moreDrift
@@ -272,30 +316,59 @@ func (e *encoder) about(it *Item, t *track, more byte, b []byte) (byte, []byte) 
 	return more, b
 }
 
-// decode returns the readings of a block. Their Taken is relative to epoch.
-func decode(data []byte) ([]Item, error) {
-	if len(data) < 5 {
-		return nil, errors.New("block is cut short")
+// decode returns what a block holds. Its Taken times are relative to epoch.
+func decode(data []byte) (run, error) {
+	h, rest, err := readHeader(data)
+	if err != nil {
+		return run{}, err
 	}
-	if data[0] != blockVersion {
-		return nil, fmt.Errorf("block has version %d, this program knows %d", data[0], blockVersion)
-	}
-	if crc32.Checksum(data[5:], castagnoli) != binary.BigEndian.Uint32(data[1:]) {
-		return nil, errors.New("block fails its checksum")
-	}
-	d := decoder{rest: data[5:]}
-	d.common.number = d.uvarint()
+	d := decoder{rest: rest}
+	d.common.number = h.number
 	unix := d.varint()
 	d.readWords()
 	d.readStreams(unix)
-	items := make([]Item, d.count(blockItems))
-	for i := range items {
-		d.item(&items[i])
+	if h.count > blockItems || h.count > len(d.rest) {
+		return run{}, errNonsense
 	}
-	if d.bad || len(d.rest) > 0 || len(items) == 0 {
-		return nil, errors.New("block makes no sense")
+	r := run{items: make([]Item, h.count), thinned: h.thinned}
+	for i := range r.items {
+		d.item(&r.items[i])
 	}
-	return items, nil
+	r.gaps = d.readGaps()
+	if d.bad || len(d.rest) > 0 || len(r.items) == 0 {
+		return run{}, errNonsense
+	}
+	return r, nil
+}
+
+var errNonsense = errors.New("block makes no sense")
+
+// A header is what is known of a block without reading it.
+type header struct {
+	number  uint64 // of the first reading
+	count   int
+	thinned bool
+}
+
+// readHeader checks a block's version and checksum.
+func readHeader(data []byte) (h header, rest []byte, err error) {
+	if len(data) < 6 {
+		return h, nil, errors.New("block is cut short")
+	}
+	if data[0] != blockVersion {
+		return h, nil, fmt.Errorf("block has version %d, this program knows %d", data[0], blockVersion)
+	}
+	if crc32.Checksum(data[5:], castagnoli) != binary.BigEndian.Uint32(data[1:]) {
+		return h, nil, errors.New("block fails its checksum")
+	}
+	d := decoder{rest: data[6:]}
+	h.thinned = data[5]&flagThinned != 0
+	h.number = d.uvarint()
+	h.count = d.count(blockItems)
+	if d.bad || data[5]&^flagThinned != 0 {
+		return h, nil, errNonsense
+	}
+	return h, d.rest, nil
 }
 
 // A decoder reads a block front to back. What does not fit makes it bad.
@@ -326,6 +399,20 @@ func (d *decoder) readStreams(unix int64) {
 	}
 }
 
+func (d *decoder) readGaps() []Gap {
+	var gaps []Gap
+	for range d.count(blockItems) {
+		i, from, count, length := d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
+		if i >= uint64(len(d.tracks)) {
+			d.bad = true
+			return nil
+		}
+		t := &d.tracks[i]
+		gaps = append(gaps, Gap{Stream: t.stream, Boot: t.boot, From: from, To: from + length, Count: count, Why: Thinned})
+	}
+	return gaps
+}
+
 func (d *decoder) item(it *Item) {
 	head := d.uvarint()
 	index := head >> headBits
@@ -337,7 +424,6 @@ func (d *decoder) item(it *Item) {
 	more := byte(0)
 	if head&headMore != 0 {
 		more = d.take(1)[0]
-		d.bad = d.bad || more&^moreBits != 0
 	}
 	it.Boot, it.Stream, it.Unit, it.Priority = t.boot, t.stream, t.unit, t.priority
 	t.seq++
@@ -375,6 +461,9 @@ func (d *decoder) about(it *Item, t *track, more byte) {
 	}
 	if more&moreNoTaken == 0 {
 		it.At.Taken = epoch.Add(time.Duration(it.At.Unix+d.common.drift) * time.Millisecond)
+	}
+	if more&moreEvent != 0 {
+		it.Event, it.Details = d.word(), d.word()
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -15,28 +17,49 @@ import (
 )
 
 // The file has a bucket for each lane, whose keys are the number of the last
-// reading in the block, and a bucket for what is known about them.
+// reading in a block; one for the tail of each lane; and one for what is known
+// about them. All but the first two are small enough to lie in the root page,
+// so that a commit that touches no block writes two pages.
 var (
 	bucketLanes = [...][]byte{sensors.Routine: []byte("routine"), sensors.Alarm: []byte("alarm")}
+	bucketTails = [...][]byte{sensors.Routine: []byte("routine tail"), sensors.Alarm: []byte("alarm tail")}
 	bucketMeta  = []byte("meta")
+
+	keyTail   = []byte("tail")
+	keyGaps   = []byte("gaps")
+	keyFormat = []byte("format")
+	format    = []byte("holdfast queue 1")
 )
 
 // file is the part of the queue on disk. Its methods are for one writer and
 // one reader at a time.
 type file struct {
-	db   *bbolt.DB
-	size int64 // bytes of all blocks
+	path string
 	log  *slog.Logger
+
+	size    int64  // bytes of all blocks
+	thinned uint64 // the key up to which the routine lane is thinned out
+	written int64  // bytes, since the file was opened
+
+	mu sync.RWMutex // guards db: held for writing while the file is opened again
+	db *bbolt.DB
 }
 
 // change is what one commit does.
-type change struct{ lanes [2]laneChange }
+type change struct {
+	lanes [2]laneChange
+	gaps  []Gap // nil: no news
+	evict bool  // it may not all fit
+}
 
 type laneChange struct {
-	cursor uint64  // everything below is acknowledged; 0: no news
-	disk   uint64  // the newest reading that is known to be on disk
-	tried  uint64  // everything below is in this commit, or needs none
-	blocks []block // oldest first
+	cursor   uint64  // everything below is acknowledged; 0: no news
+	disk     uint64  // the newest reading that is known to be in blocks
+	tried    uint64  // everything below is in this commit, or needs none
+	given    uint64  // up to here readings were handed out, and may not be evicted
+	blocks   []block // oldest first
+	tail     []byte  // nil: no news; empty: none
+	tailLast uint64
 }
 
 type block struct {
@@ -46,161 +69,223 @@ type block struct {
 
 func (c change) empty() bool {
 	for _, l := range c.lanes {
-		if l.cursor > 0 || len(l.blocks) > 0 {
+		if l.cursor > 0 || len(l.blocks) > 0 || l.tail != nil {
 			return false
 		}
 	}
-	return true
+	return c.gaps == nil
 }
+
+// outcome is what a commit did besides what it was told.
+type outcome struct{ lanes [2]laneOutcome }
 
 // openDB opens the file with the options that suit a small card:
 //
 //   - a free list that is not synced: after a large backlog it would be
 //     rewritten with each commit, 300 kB instead of 16 kB
 //   - pages of 4 KiB also where the kernel has 16 KiB, as on a Pi 5
-func openDB(path string, readOnly bool) (*bbolt.DB, error) {
+func openDB(path string) (*bbolt.DB, error) {
 	return bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:        time.Second,
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
 		PageSize:       4096,
-		ReadOnly:       readOnly,
 		NoStatistics:   true,
 	})
 }
 
 // openFile opens the file or makes it, durably.
 func openFile(path string, log *slog.Logger) (*file, error) {
-	db, err := openDB(path, false)
+	db, err := openDB(path)
 	if err != nil {
 		return nil, err
 	}
-	f := &file{db: db, log: log}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range append(bucketLanes[:], bucketMeta) {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err != nil {
+	f := &file{path: path, log: log, db: db}
+	if err := f.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return f, nil
 }
 
-// lanes returns the lanes as the file knows them.
-func (f *file) lanes() (lanes [2]lane, err error) {
+// prepare makes the buckets of a new file.
+func (f *file) prepare() error {
+	ready := false
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketMeta)
+		ready = b != nil && b.Get(keyFormat) != nil
+		return nil
+	})
+	if ready || err != nil {
+		return err
+	}
+	err = f.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(keyFormat, format)
+	})
+	return errors.Join(err, syncDir(filepath.Dir(f.path)))
+}
+
+// known is what the file says about the lanes and the gaps.
+type known struct {
+	lanes [2]lane
+	gaps  []Gap
+}
+
+// read the file's knowledge, and count what is in it.
+func (f *file) known() (k known, err error) {
+	f.size, f.thinned = 0, 0
 	err = f.db.View(func(tx *bbolt.Tx) error {
-		for p, name := range bucketLanes {
-			l := &lanes[p]
-			l.saved = number(tx.Bucket(bucketMeta).Get(name))
-			c := tx.Bucket(name).Cursor()
-			for k, v := c.First(); k != nil; k, v = c.Next() {
-				l.disk = number(k)
-				f.size += int64(len(v))
-			}
-			l.first = max(l.saved, 1)
-			l.next = max(l.disk+1, l.first)
-			l.tried = l.next
-			if k, v := c.Seek(key(l.first)); k != nil {
-				l.first = max(l.first, firstNumber(v))
-			}
+		for p := range k.lanes {
+			f.lane(tx, p, &k.lanes[p])
+		}
+		var bad error
+		if k.gaps, bad = decodeGaps(tx.Bucket(bucketMeta).Get(keyGaps)); bad != nil {
+			f.log.Error("gaps on disk skipped", "err", bad)
 		}
 		return nil
 	})
-	return lanes, err
+	return k, err
 }
 
-// firstNumber is the number of a block's first reading, 0 if it is damaged.
-func firstNumber(data []byte) uint64 {
-	items, err := decode(data)
-	if err != nil {
-		return 0
+// lane fills in what the file knows of one lane. Blocks that are damaged count
+// as nothing.
+func (f *file) lane(tx *bbolt.Tx, p int, l *lane) {
+	l.saved = cursorOf(tx.Bucket(bucketMeta).Get(bucketLanes[p]))
+	l.first = max(l.saved, 1)
+	c := tx.Bucket(bucketLanes[p]).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		l.disk = number(k)
+		f.size += int64(len(v))
+		h, _, err := readHeader(v)
+		if err != nil || l.disk < l.first {
+			continue
+		}
+		l.blocks += h.count
+		if h.thinned && p == int(sensors.Routine) {
+			f.thinned = l.disk
+		}
+		if h.number < l.first { // part of it is acknowledged
+			if r, err := decode(v); err == nil {
+				l.blocks -= countBelow(r.items, l.first)
+			}
+		}
 	}
-	return items[0].number
+	l.next = max(l.disk+1, l.first)
+	if r, err := decode(tx.Bucket(bucketTails[p]).Get(keyTail)); err == nil && r.last() > l.disk {
+		l.tail = r.last()
+		l.next = l.tail + 1
+		for _, it := range r.items[countBelow(r.items, max(l.first, l.disk+1)):] {
+			l.mem.push(it)
+		}
+	}
+	l.first = min(max(l.first, 1), l.next)
+	l.tried, l.given = l.next, l.first-1
+	l.skipHole()
+}
+
+func countBelow(items []Item, number uint64) (n int) {
+	for n < len(items) && items[n].number < number {
+		n++
+	}
+	return n
 }
 
 // read returns the readings of the oldest intact block, from a number on and
-// not beyond last; none if there is no such block.
-func (f *file) read(p sensors.Priority, from, last uint64) (items []Item, err error) {
+// not beyond last, and how many damaged blocks it passed over; no readings if
+// there is no such block.
+func (f *file) read(p sensors.Priority, from, last uint64) (r run, damaged int, err error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
 	err = f.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketLanes[p]).Cursor()
 		for k, v := c.Seek(key(from)); k != nil && number(k) <= last; k, v = c.Next() {
 			all, err := decode(v) // copies: v is the mapped file
 			if err != nil {
 				f.log.Error("block on disk skipped", "lane", p, "block", number(k), "err", err)
+				damaged++
 				continue
 			}
-			for len(all) > 0 && all[0].number < from {
-				all = all[1:]
-			}
-			items = all
+			all.items = all.items[countBelow(all.items, from):]
+			r = all
 			return nil
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.db.Path(), err)
+		return run{}, 0, fmt.Errorf("read %s: %w", f.path, err)
 	}
-	return items, nil
+	return r, damaged, nil
 }
 
-// write commits a change and keeps the blocks within max bytes. It returns the
-// number of the last reading of each lane that had to go for that.
-func (f *file) write(c change, max int64) (evicted [2]uint64, err error) {
-	size := f.size
+// write commits a change, and keeps the blocks within max bytes if it may not
+// all fit.
+func (f *file) write(c change, max int64) (out outcome, err error) {
+	var e evictor
+	var pages int64
 	err = f.db.Update(func(tx *bbolt.Tx) error {
-		size = f.size
-		for p, name := range bucketLanes {
-			b := tx.Bucket(name)
-			b.FillPercent = 0.95 // keys only ever grow
-			freed, err := f.apply(tx, b, name, c.lanes[p])
+		e = evictor{tx: tx, size: f.size, thinned: f.thinned}
+		for p := range c.lanes {
+			grown, err := applyLane(tx, p, c.lanes[p])
 			if err != nil {
 				return err
 			}
-			size += freed
+			e.size += grown
+			e.given[p] = c.lanes[p].given
 		}
-		for _, p := range [...]sensors.Priority{sensors.Routine, sensors.Alarm} {
-			freed, last, err := evict(tx.Bucket(bucketLanes[p]), size-max)
-			if err != nil {
+		if c.evict {
+			if err := e.until(max); err != nil {
 				return err
 			}
-			size -= freed
-			evicted[p] = last
 		}
-		return nil
+		tx.OnCommit(func() { s := tx.Stats(); pages = s.GetPageAlloc() })
+		return putGaps(tx, c.gaps, e.out)
 	})
 	if err != nil {
-		return evicted, fmt.Errorf("write %s: %w", f.db.Path(), err)
+		return out, fmt.Errorf("write %s: %w", f.path, err)
 	}
-	f.size = size
-	return evicted, nil
+	f.size, f.thinned = e.size, e.thinned
+	f.written += pages + int64(f.db.Info().PageSize) // and the meta page
+	return outcome{e.out}, nil
 }
 
-// apply does one lane's part of a commit and returns how much larger it made
-// the lane.
-func (f *file) apply(tx *bbolt.Tx, b *bbolt.Bucket, name []byte, c laneChange) (grown int64, err error) {
-	cur := b.Cursor()
-	// A commit that returned an error may be on disk all the same. What it
-	// left is written again now, and its size was never counted.
-	for k, _ := cur.Last(); k != nil && number(k) > c.disk; k, _ = cur.Last() {
-		if err := cur.Delete(); err != nil {
-			return 0, err
+// putGaps stores the gaps, with those that this commit makes.
+func putGaps(tx *bbolt.Tx, list []Gap, more [2]laneOutcome) error {
+	if list == nil {
+		return nil
+	}
+	all := gaps{}
+	for _, g := range list {
+		all.add(g)
+	}
+	for _, out := range more {
+		for _, g := range out.gaps {
+			all.add(g)
 		}
 	}
+	if len(all.list) == 0 {
+		return tx.Bucket(bucketMeta).Delete(keyGaps)
+	}
+	return tx.Bucket(bucketMeta).Put(keyGaps, encodeGaps(all.plain()))
+}
+
+// applyLane does one lane's part of a commit and returns how much larger it
+// made the blocks.
+func applyLane(tx *bbolt.Tx, p int, c laneChange) (grown int64, err error) {
+	b := tx.Bucket(bucketLanes[p])
+	b.FillPercent = 0.95 // keys only ever grow
 	if c.cursor > 0 {
+		cur := b.Cursor()
 		for k, v := cur.First(); k != nil && number(k) < c.cursor; k, v = cur.First() {
 			grown -= int64(len(v))
 			if err := cur.Delete(); err != nil {
 				return 0, err
 			}
 		}
-		if err := tx.Bucket(bucketMeta).Put(name, key(c.cursor)); err != nil {
+		if err := tx.Bucket(bucketMeta).Put(bucketLanes[p], cursorValue(c.cursor)); err != nil {
 			return 0, err
 		}
 	}
@@ -210,21 +295,30 @@ func (f *file) apply(tx *bbolt.Tx, b *bbolt.Bucket, name []byte, c laneChange) (
 			return 0, err
 		}
 	}
-	return grown, nil
+	switch tail := tx.Bucket(bucketTails[p]); {
+	case c.tail == nil:
+		return grown, nil
+	case len(c.tail) == 0:
+		return grown, tail.Delete(keyTail)
+	default:
+		return grown, tail.Put(keyTail, c.tail)
+	}
 }
 
-// evict deletes the oldest blocks until at least want bytes are free, and
-// returns how much that was and the number of the last reading that went.
-func evict(b *bbolt.Bucket, want int64) (freed int64, last uint64, err error) {
-	cur := b.Cursor()
-	for k, v := cur.First(); k != nil && freed < want; k, v = cur.First() {
-		freed += int64(len(v))
-		last = number(k)
-		if err := cur.Delete(); err != nil {
-			return 0, 0, err
-		}
+// reopen opens the file again after a commit that failed: it may be on disk all
+// the same.
+func (f *file) reopen() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.db.Close(); err != nil {
+		return err
 	}
-	return freed, last, nil
+	db, err := openDB(f.path)
+	if err != nil {
+		return fmt.Errorf("open %s again: %w", f.path, err)
+	}
+	f.db = db
+	return f.prepare() // somebody may have deleted it
 }
 
 func (f *file) close() error { return f.db.Close() }
@@ -236,6 +330,21 @@ func number(key []byte) uint64 {
 		return 0
 	}
 	return binary.BigEndian.Uint64(key)
+}
+
+// cursorValue is a cursor with its checksum: a wrong one could pass over
+// everything that waits.
+func cursorValue(n uint64) []byte {
+	b := key(n)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// cursorOf is the cursor in a value, 0 if there is none or it is damaged.
+func cursorOf(value []byte) uint64 {
+	if len(value) != 12 || crc32.Checksum(value[:8], castagnoli) != binary.BigEndian.Uint32(value[8:]) {
+		return 0
+	}
+	return binary.BigEndian.Uint64(value)
 }
 
 // syncDir makes a folder's entries durable.

@@ -2,19 +2,41 @@ package queue
 
 // A lane is one priority's readings, oldest first:
 //
-//	first ............ disk | next-mem.len() ............ next
-//	       on disk          |          in memory
+//	first ........ disk | ........ tail ........ next
+//	   blocks on disk   |       in memory
+//	                    | on disk too |
+//
+// What is in memory is newer than what is in blocks. The oldest part of it may
+// be on disk as well, in the tail: a short block that is written anew with each
+// commit until it is worth a place of its own.
 //
 // Numbers never repeat in a file. A number that is missing was dropped.
 type lane struct {
 	first uint64 // number of the oldest reading that is not acknowledged
 	next  uint64 // number of the next reading put
-	disk  uint64 // number of the newest reading on disk, 0 if there is none
+	disk  uint64 // number of the newest reading in blocks, 0 if there is none
+	tail  uint64 // number of the newest reading in the tail, 0 if there is none
 	saved uint64 // what the file says about first
 	tried uint64 // every reading below it was in a commit, failed or not
-	holes uint64 // readings dropped from memory while older ones were on disk
-	mem   fifo
-	head  []Item // the oldest readings on disk, as read
+
+	blocks int // readings in blocks that are not acknowledged
+	mem    fifo
+	head   []Item               // the oldest readings in blocks, as read
+	seqs   map[streamKey]uint64 // of the last readings that were in head
+	ends   []runEnd             // of the blocks in head
+
+	suspect bool // readings may be missing on disk without a trace
+
+	given    uint64 // number of the newest reading handed out
+	eviction bool   // a commit is evicting what was not handed out
+	turn     int    // counts evictions: what was read before one is stale
+}
+
+// runEnd is the end of a block in head: the gaps in it are final when its last
+// reading is acknowledged.
+type runEnd struct {
+	last uint64
+	gaps []Gap
 }
 
 // push adds an item at the new end and returns its number.
@@ -28,109 +50,152 @@ func (l *lane) push(it Item) uint64 {
 // inMemory is the number of the oldest reading in memory.
 func (l *lane) inMemory() uint64 { return l.next - uint64(l.mem.len()) }
 
-// toLoad is the number from which to read the disk on, so that head holds want
-// readings or all there are.
+// unsafe are the items in memory that are not on disk.
+func (l *lane) unsafe() []Item {
+	in := l.inMemory()
+	if l.tail < in {
+		return l.mem.items()
+	}
+	return l.mem.items()[l.tail+1-in:]
+}
+
+// toLoad is the number from which to read the blocks on, so that head holds
+// want readings or all there are.
 func (l *lane) toLoad(want int) (from uint64, needed bool) {
 	from = l.first
 	if n := len(l.head); n > 0 {
 		from = l.head[n-1].number + 1
 	}
-	return from, len(l.head) < want && from <= l.disk && from < l.inMemory()
+	return from, len(l.head) < want && from <= l.disk
 }
 
-// loaded takes what was read from disk, oldest first, and returns how many
-// readings were owed and are not there. No items: nothing more is readable.
-// It reports false if there is a hole behind the head, to be seen to when the
-// head is empty.
-func (l *lane) loaded(items []Item) (lost int, ok bool) {
-	from := min(l.disk+1, l.inMemory())
-	if len(items) > 0 {
-		from = items[0].number
+// loaded takes the block that was read from a number on; without items there is
+// nothing left to read.
+func (l *lane) loaded(r run) {
+	switch {
+	case len(r.items) > 0:
+		l.head = append(l.head, r.items...)
+		l.ends = append(l.ends, runEnd{r.last(), r.gaps})
+		l.first = max(l.first, l.head[0].number)
+	case len(l.head) == 0:
+		l.first = max(l.first, l.disk+1)
+		l.blocks = 0
+		l.skipHole()
+	default:
+		l.disk = l.head[len(l.head)-1].number
 	}
-	if n := len(l.head); n > 0 && from > l.head[n-1].number+1 {
-		return 0, false
-	}
-	if len(l.head) == 0 && from > l.first {
-		known := min(from-l.first, l.holes) // counted when they were dropped
-		l.holes -= known
-		lost = int(from - l.first - known)
-		l.first = from
-	}
-	l.head = append(l.head, items...)
-	l.trimHead()
-	return lost, true
 }
 
-// peek appends the oldest items, at most max.
+// peek appends the oldest items, at most max, and notes that they are handed
+// out. During an eviction these are only what was handed out before.
 func (l *lane) peek(items []Item, max int) []Item {
+	n := len(items)
 	items = append(items, l.head[:min(max, len(l.head))]...)
-	if from, _ := l.toLoad(0); from < l.inMemory() {
-		return items // the next are on disk
+	if from, _ := l.toLoad(0); from > l.disk {
+		mem := l.mem.items()
+		items = append(items, mem[:min(max-(len(items)-n), len(mem))]...)
 	}
-	mem := l.mem.items()
-	return append(items, mem[:min(max-min(max, len(l.head)), len(mem))]...)
+	if l.eviction {
+		for len(items) > n && items[len(items)-1].number > l.given {
+			items = items[:len(items)-1]
+		}
+	}
+	if len(items) > n {
+		l.given = items[len(items)-1].number
+	}
+	return items
 }
 
-// ack takes out everything up to number.
-func (l *lane) ack(number uint64) {
+// ack takes out everything up to number, and returns the gaps that are final.
+func (l *lane) ack(number uint64) (final []Gap) {
 	if number < l.first {
-		return
+		return nil
 	}
+	l.countAcked(number)
 	l.first = number + 1
-	l.trimHead()
+	for len(l.ends) > 0 && l.ends[0].last < l.first {
+		final = append(final, l.ends[0].gaps...)
+		l.ends = l.ends[1:]
+	}
 	if in := l.inMemory(); l.first > in {
 		l.mem.pop(int(min(l.first, l.next) - in))
 	}
 	l.skipHole()
+	return final
+}
+
+// countAcked takes out of head, and counts, what is acknowledged in blocks.
+func (l *lane) countAcked(number uint64) {
+	n, counted := 0, l.first-1
+	for n < len(l.head) && l.head[n].number <= number {
+		counted = l.head[n].number
+		n++
+	}
+	l.head = l.head[n:]
+	if up := min(number, l.disk); len(l.head) == 0 && up > counted {
+		n += int(up - counted) // handed out from memory before it went to disk
+	}
+	if l.blocks -= n; number >= l.disk {
+		l.blocks = 0
+	}
+}
+
+// skipHole moves first over numbers between the blocks and memory that are gone.
+func (l *lane) skipHole() {
+	if in := l.inMemory(); l.first > l.disk && l.first < in {
+		l.first = in
+	}
 }
 
 // dropOldestInMemory gives up a reading for want of memory.
-func (l *lane) dropOldestInMemory() {
+func (l *lane) dropOldestInMemory() Item {
+	it := l.mem.items()[0]
 	l.mem.pop(1)
-	if l.owesDisk() {
-		l.holes++
-	}
 	l.skipHole()
+	return it
 }
 
-// skipHole moves first over what was dropped between disk and memory.
-func (l *lane) skipHole() {
-	if in := l.inMemory(); l.first > l.disk && l.first < in {
-		l.first, l.holes = in, 0
+// stored says that everything up to number is in blocks; n readings were new
+// there and are not acknowledged.
+func (l *lane) stored(number uint64) {
+	in := l.inMemory()
+	if number >= in {
+		n := int(number + 1 - in)
+		l.blocks += n
+		l.mem.pop(n)
 	}
-}
-
-func (l *lane) trimHead() {
-	for len(l.head) > 0 && l.head[0].number < l.first {
-		l.head = l.head[1:]
-	}
-}
-
-// spilled says that everything up to number is on disk.
-func (l *lane) spilled(number uint64) {
 	l.disk = number
-	if in := l.inMemory(); number >= in {
-		l.mem.pop(int(number + 1 - in))
+}
+
+// evicted takes over what an eviction did to the blocks: gone readings, and
+// what was read of them before is stale.
+func (l *lane) evicted(gone int) {
+	for len(l.head) > 0 && l.head[len(l.head)-1].number > l.given {
+		l.head = l.head[:len(l.head)-1]
 	}
+	keep := 0
+	for keep < len(l.ends) && len(l.head) > 0 && l.ends[keep].last <= l.head[len(l.head)-1].number {
+		keep++
+	}
+	l.ends = l.ends[:keep]
+	l.blocks -= gone
+	l.turn++
 }
 
 // owed counts the readings that wait.
-func (l *lane) owed() int {
-	n := l.mem.len()
-	if l.owesDisk() {
-		n += int(min(l.disk+1, l.inMemory()) - l.first)
-	}
-	return n
-}
+func (l *lane) owed() int { return l.blocks + l.mem.len() }
+
+// onDisk is the number of the newest reading on disk.
+func (l *lane) onDisk() uint64 { return max(l.disk, l.tail) }
 
 // owesDisk says that readings on disk are still waiting.
-func (l *lane) owesDisk() bool { return l.first <= l.disk }
+func (l *lane) owesDisk() bool { return l.first <= l.onDisk() }
 
 // cursor is what the file should say about first.
-func (l *lane) cursor() uint64 { return min(l.first, l.disk+1) }
+func (l *lane) cursor() uint64 { return min(l.first, l.onDisk()+1) }
 
 // dirty says that the file knows less about first than there is to know.
-func (l *lane) dirty() bool { return l.disk > 0 && l.cursor() > l.saved }
+func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > l.saved }
 
 // A fifo is a slice that is popped at the front without growing for ever.
 type fifo struct {

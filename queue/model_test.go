@@ -27,11 +27,11 @@ func TestQueueBehavesLikeTwoSlices(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		path := dir + "/" + rapid.StringMatching(`[a-z]{24}`).Draw(rt, "name")
-		synctest.Test(t, func(t *testing.T) { run(t, rt, path) })
+		synctest.Test(t, func(t *testing.T) { play(t, rt, path) })
 	})
 }
 
-func run(t *testing.T, rt *rapid.T, path string) {
+func play(t *testing.T, rt *rapid.T, path string) {
 	h := start(t, path)
 	m := &model{putAt: map[uint64]time.Time{}}
 	rt.Repeat(map[string]func(*rapid.T){
@@ -150,14 +150,17 @@ func upTo(seqs []uint64, most uint64) []uint64 {
 // held reads a lane from disk, straight from the file.
 func held(t *rapid.T, h *harness, p sensors.Priority) (seqs []uint64) {
 	for from, last := h.lanes[p].first, h.lanes[p].disk; from <= last; {
-		items, err := h.file.read(p, from, last)
-		if err != nil || len(items) == 0 {
-			t.Fatalf("read lane %v from %d to %d: %d items, %v", p, from, last, len(items), err)
+		r, damaged, err := h.file.read(p, from, last)
+		if err != nil || len(r.items) == 0 || damaged > 0 {
+			t.Fatalf("read lane %v from %d to %d: %d items, %d damaged, %v", p, from, last, len(r.items), damaged, err)
 		}
-		for _, it := range items {
+		for _, it := range r.items {
 			seqs = append(seqs, it.Seq)
 			from = it.number + 1
 		}
+	}
+	for _, it := range h.lanes[p].mem.items() { // the tail
+		seqs = append(seqs, it.Seq)
 	}
 	return seqs
 }

@@ -9,23 +9,19 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// ErrLocked means that another process has the queue open.
-var ErrLocked = errors.New("another process has the queue open: is holdfast already running?")
-
-// Open opens the queue, or makes it. It starts nothing: see Run. A damaged file
-// is moved aside, and a disk that cannot be written leaves a queue in memory;
-// the log says so. Errors are a file that another process holds, and a path
-// that a person has to change.
+// Open opens the queue, or makes it. It starts nothing: see Run.
+//
+// No damage stops it: what is intact in a damaged file is carried over into a
+// new one, and the old one is kept aside. A disk that cannot be written leaves
+// a queue in memory, which tries again. The log and an event say so. The errors
+// are what a person has to mend: a file that another process holds
+// ([ErrLocked]), a folder in its place, a folder that may not be written.
 func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	q := &Queue{
 		opt:     opt,
@@ -40,22 +36,26 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	err := os.MkdirAll(filepath.Dir(opt.Path), 0o700)
 	if err == nil {
 		q.boot, err = nextBoot(filepath.Dir(opt.Path))
+	}
+	if q.boot == "" {
+		q.boot = bootName(1)
+	}
+	if err == nil || diskTrouble(err) {
 		err = errors.Join(err, q.openFile())
 	}
 	switch {
-	case err == nil:
+	case q.file != nil:
+		return q, nil
 	case diskTrouble(err):
-		q.log.Error("storage fails: readings are kept in memory until the next start", "err", err)
-		q.file = nil
+		q.failing, q.last = true, time.Now()
+		q.log.Error("storage fails: readings are kept in memory", "err", err)
+		q.reportLocked("storage", opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
+		return q, nil
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("queue %s: %w: let the user that holdfast runs as write to the folder, or set queue.path", opt.Path, err)
 	default:
 		return nil, fmt.Errorf("queue %s: %w", opt.Path, err)
 	}
-	if q.boot == "" {
-		q.boot = bootName(1)
-	}
-	return q, nil
 }
 
 // diskTrouble says that the disk is at fault, not the path.
@@ -68,97 +68,68 @@ func diskTrouble(err error) bool {
 	return false
 }
 
-// openFile opens the file; one that is damaged is moved aside first.
+// openFile opens the file, or the one in its place, and takes over what it
+// knows. Everything in memory is newer and stays.
 func (q *Queue) openFile() error {
-	path := q.opt.Path
-	damage := preflight(path)
-	if damage == nil {
-		damage = guard(func() (err error) {
-			if q.file, err = openFile(path, q.log); err != nil {
-				return err
-			}
-			q.lanes, err = q.file.lanes()
-			return err
-		})
-	}
-	if damage == nil || notDamage(damage) {
-		return damage
-	}
-	if q.file != nil {
-		damage = errors.Join(damage, q.file.close())
-		q.file = nil
-	}
-	aside := fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405.000"))
-	if err := os.Rename(path, aside); err != nil {
-		return fmt.Errorf("move the damaged file aside: %w", err)
-	}
-	q.log.Error("queue was damaged: moved aside, starting with an empty one", "err", damage, "aside", aside)
-	var err error
-	if q.file, err = openFile(path, q.log); err != nil {
-		return err
-	}
-	q.lanes, err = q.file.lanes()
-	return err
-}
-
-// notDamage tells what a person has to mend from what is wrong in the file.
-func notDamage(err error) bool {
-	return errors.Is(err, ErrLocked) || errors.Is(err, syscall.EISDIR) ||
-		errors.Is(err, fs.ErrPermission) || diskTrouble(err)
-}
-
-// preflight reads the whole file once, read-only. A damaged bbolt file can
-// panic in a goroutine of bbolt's own when it is opened for writing, where
-// nothing can recover it; here it panics in ours.
-func preflight(path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
-		return nil
-	}
+	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now()}
+	f, k, news, err := d.open()
 	if err != nil {
 		return err
 	}
-	if info.IsDir() {
-		return &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.file = f
+	q.adoptLocked(k)
+	for _, n := range news {
+		q.reportLocked(n.event, q.opt.Clock.Now(), n.details)
 	}
-	return guard(func() error {
-		db, err := openDB(path, true)
-		if errors.Is(err, bolterrors.ErrTimeout) {
-			return ErrLocked
-		}
-		if err != nil {
-			return err
-		}
-		return errors.Join(db.View(walk), db.Close())
-	})
+	return nil
 }
 
-// walk visits every key and value.
-func walk(tx *bbolt.Tx) error {
-	if info, err := os.Stat(tx.DB().Path()); err != nil || info.Size() < tx.Size() {
-		return fmt.Errorf("file is cut short: %w", errors.Join(err, bolterrors.ErrInvalid))
+// adoptLocked puts what the file knows before what is in memory. What was
+// handed out from memory until now comes again, behind what is on disk.
+func (q *Queue) adoptLocked(k known) {
+	q.turn++
+	for p := range q.lanes {
+		waiting := q.lanes[p].mem.items()
+		q.lanes[p] = k.lanes[p]
+		l := &q.lanes[p]
+		for i := range l.mem.items() {
+			q.restore(&l.mem.items()[i])
+			l.mem.items()[i].turn = q.turn
+		}
+		for _, it := range waiting {
+			it.turn = q.turn
+			l.push(it)
+		}
 	}
-	return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
-		return b.ForEach(func(k, v []byte) error {
-			sum := byte(0)
-			for _, c := range v {
-				sum ^= c // a page that cannot be read faults here
-			}
-			_ = sum
-			return nil
-		})
-	})
+	for _, g := range k.gaps {
+		q.gaps.list = append(q.gaps.list, &gap{Gap: g})
+	}
+	signal(q.arrived)
 }
 
-// guard makes a panic of f, or a fault in mapped memory, an error.
-func guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("damaged: %v", p)
+// reconcile opens the file again after a failed commit, and learns what of it
+// is on disk.
+func (q *Queue) reconcile() error {
+	if err := q.file.reopen(); err != nil {
+		return err
+	}
+	k, err := q.file.known()
+	if err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for p := range q.lanes {
+		l, there := &q.lanes[p], &k.lanes[p]
+		l.saved = there.saved
+		if there.disk > l.disk {
+			l.stored(there.disk)
 		}
-	}()
-	return f()
+		l.tail = there.tail
+	}
+	return nil
 }
 
 // nextBoot counts this start in the state directory and names it. The count is
@@ -190,10 +161,15 @@ func replaceFile(path string, data []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	return moveFile(path+".new", path)
+}
+
+// moveFile renames durably.
+func moveFile(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return syncDir(filepath.Dir(to))
 }
 
 // Close writes what is still in memory and closes the file. Run has returned,

@@ -23,6 +23,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -33,8 +34,10 @@ import (
 // Options say where the queue is and how much it may hold.
 type Options struct {
 	Path      string        // of the file; its folder is the state directory
-	MaxSize   int64         // bytes of readings on disk; the oldest routine ones go first
+	MaxSize   int64         // bytes of readings on disk; then the oldest routine ones are thinned out, then dropped
+	MaxAge    time.Duration // of a reading whose time can be trusted; 0: no bound
 	SyncEvery time.Duration // the most routine history that a power cut can take
+	Clock     sensors.Trust
 }
 
 const (
@@ -43,17 +46,20 @@ const (
 	diskPatience = 2 * time.Second // that Put waits for a disk that neither succeeds nor fails
 )
 
-// An Item is a reading in the queue.
+// An Item is a reading in the queue, or an event.
 type Item struct {
 	sensors.Reading
-	Boot string // the start of the agent that made it
+	Boot    string // the start of the agent that made it
+	Event   string // what happened to the agent itself: then Seq counts events, and of the reading only At has a meaning
+	Details string // of the event: a JSON object
 
 	number uint64        // in its lane
+	turn   int           // Queue.turn, when the number was given
 	put    time.Duration // since the queue was opened
 }
 
-// A Queue holds readings until they are acknowledged. Put, Ack and Stats may be
-// called from any goroutine, Next from one at a time.
+// A Queue holds readings until they are acknowledged. Put, Report, Ack and
+// Stats may be called from any goroutine, Next from one at a time.
 type Queue struct {
 	opt   Options
 	log   *slog.Logger
@@ -66,11 +72,15 @@ type Queue struct {
 
 	mu      sync.Mutex
 	lanes   [2]lane       // by sensors.Priority
+	gaps    gaps          // come after the alarms and before routine readings
 	tried   chan struct{} // closed after each commit, whether it succeeded or not
 	dropped uint64
+	events  uint64 // numbers given to events
+	hangs   bool   // a commit has outlived the patience of a Put
 	writer
 
-	file *file // nil if there is none to be had: memory only
+	file *file // nil while there is none to be had: memory only
+	turn int   // counts the files: numbers of an earlier one mean nothing
 }
 
 // Boot names this start of the agent: a number that counts the starts, and
@@ -82,47 +92,86 @@ func (q *Queue) Boot() string { return q.boot }
 func (q *Queue) Put(r sensors.Reading) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := &q.lanes[r.Priority]
-	number := l.push(Item{Reading: r, Boot: q.boot, put: time.Since(q.start)})
-	q.boundMemoryLocked()
-	signal(q.arrived)
-	if l.mem.len() == 1 || l.mem.len() >= spillEarly || r.Priority == sensors.Alarm {
-		signal(q.work)
-	}
+	number := q.pushLocked(Item{Reading: r, Boot: q.boot})
 	if r.Priority == sensors.Alarm {
-		q.waitTriedLocked(l, number)
+		q.waitTriedLocked(&q.lanes[sensors.Alarm], number)
 	}
 }
 
-// waitTriedLocked waits until a commit that holds the reading has ended.
+// Report adds an event with its details, a JSON object. It goes with the
+// alarms, and does not wait for the disk.
+func (q *Queue) Report(event string, at sensors.Stamp, details string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.reportLocked(event, at, details)
+}
+
+func (q *Queue) reportLocked(event string, at sensors.Stamp, details string) {
+	it := q.eventLocked(at)
+	it.Event, it.Details = event, details
+	q.pushLocked(it)
+}
+
+// eventLocked is an event without its name.
+func (q *Queue) eventLocked(at sensors.Stamp) Item {
+	q.events++
+	return Item{Boot: q.boot, Reading: sensors.Reading{Seq: q.events, At: at, Priority: sensors.Alarm}}
+}
+
+func (q *Queue) pushLocked(it Item) (number uint64) {
+	l := &q.lanes[it.Priority]
+	it.put, it.turn = time.Since(q.start), q.turn
+	number = l.push(it)
+	q.boundMemoryLocked()
+	signal(q.arrived)
+	if n := len(l.unsafe()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
+		signal(q.work)
+	}
+	return number
+}
+
+// waitTriedLocked waits until a commit that holds the reading has ended. It
+// does not wait for a disk that hangs.
 func (q *Queue) waitTriedLocked(l *lane, number uint64) {
-	if q.file == nil {
+	if q.file == nil || q.hangs {
 		return
 	}
 	patience := time.NewTimer(diskPatience)
 	defer patience.Stop()
-	for l.tried <= number && l.first <= number {
+	for l.tried <= number && l.first <= number && !q.hangs {
 		tried := q.tried
 		q.mu.Unlock()
-		ended := false
+		ended, hangs := false, false
 		select {
 		case <-tried:
 		case <-q.stopped:
 			ended = true // Close writes what is left
 		case <-patience.C:
-			q.log.Error("storage hangs: an alarm is in memory only", "waited", diskPatience)
-			ended = true
+			hangs = true
 		}
 		q.mu.Lock()
+		if hangs {
+			q.hangLocked()
+		}
 		if ended {
 			return
 		}
 	}
 }
 
-// Next returns the oldest items that are not acknowledged, alarms first, at
-// least one and at most max. It waits for one if there is none. Until Ack, it
-// returns the same items again.
+// hangLocked says that the disk neither succeeds nor fails.
+func (q *Queue) hangLocked() {
+	if q.hangs {
+		return
+	}
+	q.hangs = true
+	q.log.Error("storage hangs: alarms are in memory only", "waited", diskPatience)
+	q.reportLocked("storage", q.opt.Clock.Now(), `{"state":"hangs"}`)
+}
+
+// Next returns the oldest items that are not acknowledged: alarms and events,
+// then gaps, then routine readings; at least one and at most max. It waits for
+// one if there is none. Until Ack, it returns the same items again.
 func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
 	for {
 		items, err := q.oldest(max)
@@ -137,17 +186,25 @@ func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
 	}
 }
 
-func (q *Queue) oldest(max int) ([]Item, error) {
-	var items []Item
+// oldest is what Next returns. A lane that cannot be read does not hold up the
+// other, but it is never skipped in part: its order is a promise.
+func (q *Queue) oldest(max int) (items []Item, err error) {
 	for _, p := range [...]sensors.Priority{sensors.Alarm, sensors.Routine} {
-		if err := q.load(p, max-len(items)); err != nil {
-			return nil, err
-		}
+		failed := q.load(p, max-len(items))
 		q.mu.Lock()
-		items = q.lanes[p].peek(items, max-len(items))
+		if failed == nil {
+			items = q.lanes[p].peek(items, max-len(items))
+		}
+		if p == sensors.Alarm {
+			items = q.gaps.peek(items, max-len(items), func() Item { return q.eventLocked(q.opt.Clock.Now()) })
+		}
 		q.mu.Unlock()
+		err = errors.Join(err, failed)
 	}
-	return items, nil
+	if len(items) > 0 {
+		return items, nil
+	}
+	return nil, err
 }
 
 // load brings the oldest readings of a lane into memory if they are on disk,
@@ -158,25 +215,25 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 	for {
 		q.mu.Lock()
 		from, needed := l.toLoad(want)
-		last := l.disk
+		last, turn, turnFile := l.disk, l.turn, q.turn
 		q.mu.Unlock()
-		if !needed {
+		if !needed || want == 0 {
 			return nil
 		}
-		items, err := q.file.read(p, from, last)
+		r, damaged, err := q.file.read(p, from, last)
 		if err != nil {
 			return err
 		}
-		for i := range items {
-			q.restore(&items[i])
+		for i := range r.items {
+			q.restore(&r.items[i])
+			r.items[i].turn = turnFile
 		}
 		q.mu.Lock()
-		lost, ok := l.loaded(items)
-		q.dropLocked(p, lost, "damaged on disk")
-		q.mu.Unlock()
-		if !ok {
-			return nil
+		if turn == l.turn { // else what was read may be evicted
+			q.declareDamageLocked(l, r, damaged)
+			l.loaded(r)
 		}
+		q.mu.Unlock()
 	}
 }
 
@@ -196,7 +253,17 @@ func (q *Queue) Ack(items []Item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, it := range items {
-		q.lanes[it.Priority].ack(it.number)
+		if it.Event == gapEvent {
+			q.gaps.ack(it.Seq)
+			continue
+		}
+		if it.turn != q.turn {
+			continue // it comes again
+		}
+		for _, g := range q.lanes[it.Priority].ack(it.number) {
+			q.gaps.add(g)
+			signal(q.arrived)
+		}
 	}
 	q.wakePutLocked()
 	signal(q.work)
@@ -205,7 +272,7 @@ func (q *Queue) Ack(items []Item) error {
 
 // Stats is what the queue holds and has done since it was opened.
 type Stats struct {
-	Backlog int    // readings not acknowledged
+	Backlog int    // readings and events not acknowledged
 	Memory  int    // of these, in memory alone
 	Dropped uint64 // readings that left without an acknowledgement
 	Commits uint64
@@ -218,8 +285,9 @@ func (q *Queue) Stats() Stats {
 	s := Stats{Dropped: q.dropped, Commits: q.commits}
 	for i := range q.lanes {
 		s.Backlog += q.lanes[i].owed()
-		s.Memory += q.lanes[i].mem.len()
+		s.Memory += len(q.lanes[i].unsafe())
 	}
+	s.Backlog += len(q.gaps.list)
 	return s
 }
 
@@ -231,21 +299,21 @@ func (q *Queue) boundMemoryLocked() {
 		if q.lanes[p].mem.len() == 0 {
 			p = sensors.Alarm
 		}
-		q.lanes[p].dropOldestInMemory()
-		q.dropLocked(p, 1, "the disk fails and memory is full")
+		it := q.lanes[p].dropOldestInMemory()
+		q.droppedLocked(1, gapsOf(run{items: []Item{it}}), "the disk fails and memory is full")
 	}
 }
 
-// dropLocked counts readings that leave without an acknowledgement, and says
-// so when it starts.
-func (q *Queue) dropLocked(p sensors.Priority, n int, why string) {
-	if n == 0 {
-		return
+// droppedLocked declares the loss of n readings, and says so when it starts.
+func (q *Queue) droppedLocked(n int, gaps []Gap, why string) {
+	for _, g := range gaps {
+		q.gaps.add(g)
 	}
 	q.dropped += uint64(n)
+	signal(q.arrived)
 	if why != q.saidDrop {
 		q.saidDrop = why
-		q.log.Error("readings dropped", "why", why, "lane", p, "dropped", q.dropped)
+		q.log.Error("readings dropped", "why", why, "dropped", q.dropped)
 	}
 }
 

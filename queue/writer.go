@@ -10,6 +10,10 @@ import (
 const (
 	idleCursor   = time.Minute     // that the file may lag behind acknowledged alarms
 	retryStorage = 5 * time.Second // between attempts while the disk fails
+
+	// A tail may take so many bytes: together with its key it must fit into a
+	// quarter of a page, or bbolt gives it pages of its own.
+	mostTail = 900
 )
 
 // writer is what the goroutine of Run keeps, under the queue's lock.
@@ -34,7 +38,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		}
 		wait, due := q.due()
 		if due && wait <= 0 {
-			q.commit(false)
+			q.store()
 			wait, due = q.due()
 		}
 		if !due {
@@ -49,7 +53,7 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.file == nil {
-		return 0, false
+		return time.Until(q.last.Add(retryStorage)), true
 	}
 	var at time.Time
 	by := func(t time.Time) {
@@ -61,16 +65,16 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 		}
 	}
 	alarms, routine := &q.lanes[sensors.Alarm], &q.lanes[sensors.Routine]
-	if alarms.mem.len() > 0 {
+	if len(alarms.unsafe()) > 0 {
 		if alarms.tried < alarms.next {
 			return 0, true // even while the disk fails: Put waits for the answer
 		}
 		by(q.last)
 	}
-	if routine.mem.len() > 0 {
+	if len(routine.unsafe()) > 0 {
 		by(q.routineDueLocked(routine))
 	}
-	if routine.dirty() || alarms.dirty() && alarms.owesDisk() {
+	if q.gaps.dirty || routine.dirty() || alarms.dirty() && alarms.owesDisk() {
 		by(q.last.Add(q.opt.SyncEvery))
 	}
 	if alarms.dirty() {
@@ -79,14 +83,15 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 	return time.Until(at), ok
 }
 
-// routineDueLocked is when the oldest routine reading in memory must be on its
-// way to the disk: a little early, so that it is there in time.
+// routineDueLocked is when the oldest routine reading that is not on disk must
+// be on its way there: a little early, so that it arrives in time.
 func (q *Queue) routineDueLocked(l *lane) time.Time {
-	if l.mem.len() >= spillEarly {
+	unsafe := l.unsafe()
+	if len(unsafe) >= spillEarly {
 		return q.last
 	}
 	early := min(q.opt.SyncEvery/20, 250*time.Millisecond)
-	return q.start.Add(l.mem.items()[0].put + q.opt.SyncEvery - early)
+	return q.start.Add(unsafe[0].put + q.opt.SyncEvery - early)
 }
 
 func later(a, b time.Time) time.Time {
@@ -96,20 +101,40 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// store commits. A file that was not to be had is opened first, and one whose
+// last commit failed is opened again.
+func (q *Queue) store() {
+	var err error
+	switch {
+	case q.file == nil:
+		err = q.openFile()
+	case q.failing:
+		err = q.reconcile()
+	}
+	if err == nil {
+		q.commit(false)
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.last = time.Now()
+	q.storageLocked(err)
+	for p := range q.lanes {
+		q.lanes[p].tried = q.lanes[p].next
+	}
+	q.wakePutLocked()
+}
+
 // commit writes what is due, and how far the broker has acknowledged, in one
 // transaction. With all it writes everything.
 func (q *Queue) commit(all bool) {
 	q.mu.Lock()
-	var c change
-	for p := range q.lanes {
-		c.lanes[p] = q.laneChangeLocked(sensors.Priority(p), all)
-	}
+	c := q.changeLocked(all)
 	q.mu.Unlock()
 	if c.empty() {
 		return
 	}
-
-	evicted, err := q.file.write(c, q.opt.MaxSize)
+	out, err := q.file.write(c, q.opt.MaxSize)
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -117,11 +142,16 @@ func (q *Queue) commit(all bool) {
 	q.storageLocked(err)
 	for p := range q.lanes {
 		l := &q.lanes[p]
+		l.eviction = false
 		l.tried = max(l.tried, c.lanes[p].tried)
 		if err == nil {
-			q.appliedLocked(sensors.Priority(p), c.lanes[p], evicted[p])
+			q.appliedLocked(l, c.lanes[p], out.lanes[p])
 		}
 	}
+	if err != nil {
+		q.gaps.dirty = q.gaps.dirty || c.gaps != nil
+	}
+	signal(q.arrived) // what an eviction held back
 	q.wakePutLocked()
 }
 
@@ -129,6 +159,28 @@ func (q *Queue) commit(all bool) {
 func (q *Queue) wakePutLocked() {
 	close(q.tried)
 	q.tried = make(chan struct{})
+}
+
+// changeLocked is what a commit should do.
+func (q *Queue) changeLocked(all bool) (c change) {
+	grown := 0
+	for p := range q.lanes {
+		c.lanes[p] = q.laneChangeLocked(sensors.Priority(p), all)
+		for _, b := range c.lanes[p].blocks {
+			grown += len(b.data)
+		}
+	}
+	if q.gaps.dirty {
+		c.gaps, q.gaps.dirty = q.gaps.plain(), false
+	}
+	if q.file.size+int64(grown) > q.opt.MaxSize && grown > 0 {
+		c.evict, c.gaps = true, q.gaps.plain()
+		for p := range q.lanes {
+			q.lanes[p].eviction = true
+			c.lanes[p].given = q.lanes[p].given
+		}
+	}
+	return c
 }
 
 // laneChangeLocked is what a commit should do to a lane. The items are encoded
@@ -139,29 +191,48 @@ func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 	if l.dirty() {
 		c.cursor = l.cursor()
 	}
-	if p == sensors.Routine && !all && l.mem.len() > 0 && time.Until(q.routineDueLocked(l)) > 0 {
+	if p == sensors.Alarm {
+		c.tried = l.next // they are in this commit, or on disk, or acknowledged
+	}
+	unsafe := l.unsafe()
+	if len(unsafe) == 0 || p == sensors.Routine && !all && time.Until(q.routineDueLocked(l)) > 0 {
+		if c.cursor > l.tail && l.tail > l.disk {
+			c.tail = []byte{} // acknowledged
+		}
 		return c
 	}
-	items := l.mem.items()
-	for len(items) > 0 {
-		n := min(len(items), blockItems)
-		c.blocks = append(c.blocks, block{last: items[n-1].number, data: encode(items[:n], q.start)})
-		items = items[n:]
-	}
-	c.tried = l.next
+	q.encodeMemory(l, &c)
 	return c
 }
 
+// encodeMemory makes blocks of what is in memory, the last of them the tail if
+// it is small.
+func (q *Queue) encodeMemory(l *lane, c *laneChange) {
+	items := l.mem.items()
+	for len(items) > 0 {
+		n := min(len(items), blockItems)
+		b := block{last: items[n-1].number, data: encode(run{items: items[:n]}, q.start)}
+		if items = items[n:]; len(items) == 0 && len(b.data) <= mostTail {
+			c.tail, c.tailLast = b.data, b.last
+			return
+		}
+		c.blocks = append(c.blocks, b)
+	}
+	c.tail = []byte{}
+}
+
 // appliedLocked moves a lane to where a successful commit has put it.
-func (q *Queue) appliedLocked(p sensors.Priority, c laneChange, evicted uint64) {
-	l := &q.lanes[p]
+func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome) {
 	l.saved = max(l.saved, c.cursor)
 	if n := len(c.blocks); n > 0 {
-		l.spilled(c.blocks[n-1].last)
+		l.stored(c.blocks[n-1].last)
 	}
-	if evicted >= l.first {
-		q.dropLocked(p, int(evicted+1-l.first), "max_size is reached")
-		l.ack(evicted)
+	if c.tail != nil {
+		l.tail = c.tailLast
+	}
+	if out.gone > 0 {
+		l.evicted(out.gone)
+		q.droppedLocked(out.gone, out.gaps, "max_size is reached")
 	}
 }
 
@@ -170,11 +241,14 @@ func (q *Queue) storageLocked(err error) {
 	if err == nil {
 		q.commits++
 	}
+	q.hangs = false
 	switch failing := err != nil; {
 	case failing && !q.failing:
 		q.log.Error("storage fails: readings are kept in memory", "err", err)
+		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
 	case !failing && q.failing:
 		q.log.Info("storage works again")
+		q.reportLocked("storage", q.opt.Clock.Now(), `{"state":"works"}`)
 	}
 	q.failing = err != nil
 }

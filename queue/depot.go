@@ -1,0 +1,231 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue/pages"
+)
+
+// ErrLocked means that another process has the queue open.
+var ErrLocked = errors.New("another process has the queue open")
+
+// A depot is the place of the file on disk, with what lies around it:
+//
+//	queue.db            the file
+//	queue.db.new        one in the making: without a promise
+//	queue.db.opening    there while the file is opened, see marker
+//	queue.db.aside-...  damaged ones, see aside
+//	queue.db.holdfast   the file, where queue.db was never ours
+type depot struct {
+	path string
+	most int64 // bytes that the files aside may take together
+	log  *slog.Logger
+	now  time.Time
+}
+
+// news is an event that opening the file has made.
+type news struct{ event, details string }
+
+// A state is what the file looks like without opening it with bbolt.
+type state int
+
+const (
+	absent state = iota // or empty
+	sound
+	damaged
+	foreign // never ours
+)
+
+// open opens the file, whatever it looks like.
+func (d *depot) open() (f *file, k known, made []news, err error) {
+	state, why, err := d.inspect()
+	if err == nil && state == foreign {
+		made = append(made, d.stepAside())
+		state, why, err = d.inspect()
+	}
+	if err == nil && state == foreign {
+		err = fmt.Errorf("neither %s nor the file beside it was made by holdfast: set queue.path", d.path)
+	}
+	if err != nil {
+		return nil, k, nil, err
+	}
+	m := marker{path: d.path + ".opening"}
+	if err := m.set(); err != nil {
+		return nil, k, nil, err
+	}
+	if state == sound && m.convicts() {
+		state, why = damaged, errors.New("the agent died twice while it opened the file")
+	}
+	suspect := state == damaged
+	if state == damaged {
+		n, err := d.quarantine(why)
+		if err != nil {
+			return nil, k, nil, err
+		}
+		made = append(made, n)
+	}
+	if f, k, err = d.openSound(); err != nil {
+		return nil, k, nil, err
+	}
+	for p := range k.lanes {
+		k.lanes[p].suspect = suspect
+	}
+	made = append(made, d.tidy()...)
+	return f, k, made, m.clear()
+}
+
+// stepAside takes another path than that of a file that was never ours.
+func (d *depot) stepAside() news {
+	old := d.path
+	d.path += ".holdfast"
+	d.log.Error("the file at queue.path was not made by holdfast: it stays as it is", "file", old, "using", d.path)
+	return news{"storage", jsonObject("state", "foreign", "file", old, "using", d.path)}
+}
+
+// inspect reads the file without trust. The error is what a person has to mend,
+// or the disk's; why is what is wrong with a damaged file.
+func (d *depot) inspect() (s state, why, err error) {
+	file, err := os.Open(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return absent, nil, nil
+	}
+	if err != nil {
+		return absent, nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return absent, nil, err
+	case info.IsDir():
+		return absent, nil, &fs.PathError{Op: "open", Path: d.path, Err: syscall.EISDIR}
+	case info.Size() == 0:
+		return absent, nil, nil
+	}
+	if err := tryLock(file); err != nil {
+		return absent, nil, err
+	}
+	if why = verify(file, info.Size()); why == nil {
+		return sound, nil, nil
+	}
+	if why != errForeign && isOurs(file, info.Size()) {
+		return damaged, why, nil
+	}
+	return foreign, nil, nil
+}
+
+var errForeign = errors.New("a database of another program")
+
+// verify returns what is wrong with the structure of the file. A block that
+// fails its checksum is not: it is skipped when its turn comes.
+func verify(file *os.File, size int64) error {
+	p, err := pages.Open(file, size)
+	if err != nil {
+		return err
+	}
+	ours := false
+	err = p.Verify(func(bucket, key, value []byte) error {
+		ours = ours || isFormat(key, value)
+		return nil
+	})
+	if err == nil && !ours {
+		return errForeign
+	}
+	return err
+}
+
+func isFormat(key, value []byte) bool {
+	return string(key) == string(keyFormat) && strings.HasPrefix(string(value), "holdfast queue ")
+}
+
+// isOurs looks for anything that only we write.
+func isOurs(file *os.File, size int64) bool {
+	ours := false
+	_, err := pages.Scan(file, size, func(_ uint64, key, value []byte) {
+		if !ours {
+			_, _, err := readHeader(value)
+			ours = err == nil || isFormat(key, value)
+		}
+	})
+	return err == nil && ours
+}
+
+// openSound opens a file that bbolt can open, or makes one: beside its place,
+// so that a power cut leaves it whole or not there.
+func (d *depot) openSound() (*file, known, error) {
+	if info, err := os.Stat(d.path); err != nil || info.Size() == 0 {
+		if err := d.make(d.path, nil); err != nil {
+			return nil, known{}, err
+		}
+	}
+	f, err := openFile(d.path, d.log)
+	if err != nil {
+		return nil, known{}, err
+	}
+	k, err := f.known()
+	if err != nil {
+		return nil, k, errors.Join(err, f.close())
+	}
+	return f, k, nil
+}
+
+// make makes a new file at a path; fill puts something into it.
+func (d *depot) make(path string, fill func(*file) error) error {
+	part := d.path + ".new"
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := openFile(part, d.log)
+	if err != nil {
+		return errors.Join(err, removeIfThere(part))
+	}
+	if fill != nil {
+		err = fill(f)
+	}
+	if err = errors.Join(err, f.close()); err != nil {
+		return errors.Join(err, removeIfThere(part))
+	}
+	return moveFile(part, path)
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// tryLock tells whether another process holds the file, as bbolt locks it.
+func tryLock(file *os.File) error {
+	err := syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return err
+	}
+	if pid := holder(file); pid != "" {
+		return fmt.Errorf("%w: process %s", ErrLocked, pid)
+	}
+	return ErrLocked
+}
+
+// holder finds who has the lock in /proc/locks: "1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF".
+func holder(file *os.File) string {
+	info, err := file.Stat()
+	if err != nil {
+		return ""
+	}
+	inode := fmt.Sprintf(":%d", info.Sys().(*syscall.Stat_t).Ino)
+	locks, _ := os.ReadFile("/proc/locks") // no answer is no name
+	for line := range strings.Lines(string(locks)) {
+		if f := strings.Fields(line); len(f) > 5 && f[1] == "FLOCK" && strings.HasSuffix(f[5], inode) {
+			return f[4]
+		}
+	}
+	return ""
+}

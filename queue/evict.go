@@ -1,0 +1,121 @@
+package queue
+
+import (
+	"go.etcd.io/bbolt"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// laneOutcome is what a commit did to a lane besides what it was told.
+type laneOutcome struct {
+	gone int   // readings
+	gaps []Gap // what that was, as far as it is final: thinned ones stay with their block
+}
+
+// evictor makes room: it thins out the oldest routine readings first, and
+// drops what is oldest when all but the newest quarter is thinned out.
+type evictor struct {
+	tx    *bbolt.Tx
+	given [2]uint64 // up to here readings were handed out, and stay
+	size  int64     // of all blocks, as it shrinks
+	// thinned is the key up to which the routine lane is thinned out.
+	thinned uint64
+	out     [2]laneOutcome
+}
+
+// until makes the blocks fit into max bytes, as far as they may go.
+func (e *evictor) until(max int64) error {
+	for e.size > max {
+		if done, err := e.thinOne(); done || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		done, err := e.dropOne(sensors.Routine)
+		if err == nil && !done {
+			done, err = e.dropOne(sensors.Alarm)
+		}
+		if err != nil || !done {
+			return err
+		}
+	}
+	return nil
+}
+
+// thinOne thins out the oldest two routine blocks that are not, and makes one
+// of them. It reports false if there are none but the newest quarter.
+func (e *evictor) thinOne() (done bool, err error) {
+	b := e.tx.Bucket(bucketLanes[sensors.Routine])
+	c := b.Cursor()
+	oldest, _ := c.First()
+	newest, _ := c.Last()
+	if newest == nil {
+		return false, nil
+	}
+	most := number(oldest) + (number(newest)-number(oldest))/4*3
+	from := max(e.thinned, e.given[sensors.Routine]) + 1
+	var r run
+	var keys []uint64
+	for k, v := c.Seek(key(from)); k != nil && number(k) <= most && len(keys) < 2; k, v = c.Next() {
+		part, err := decode(v)
+		if err != nil || part.items[0].number <= e.given[sensors.Routine] || part.thinned || len(r.items)+len(part.items) > blockItems {
+			if len(keys) > 0 {
+				break
+			}
+			e.thinned = number(k)
+			continue
+		}
+		r.items, r.gaps = append(r.items, part.items...), append(r.gaps, part.gaps...)
+		keys = append(keys, number(k))
+		e.size -= int64(len(v))
+	}
+	if len(keys) == 0 {
+		return false, nil
+	}
+	return true, e.replace(b, keys, r)
+}
+
+// replace puts the thinned run in the place of blocks.
+func (e *evictor) replace(b *bbolt.Bucket, keys []uint64, r run) error {
+	for _, k := range keys {
+		if err := b.Delete(key(k)); err != nil {
+			return err
+		}
+	}
+	less := thin(r)
+	data := encode(less, epoch)
+	e.thinned = less.last()
+	e.size += int64(len(data))
+	e.out[sensors.Routine].gone += len(r.items) - len(less.items)
+	return b.Put(key(less.last()), data)
+}
+
+// dropOne drops the oldest block of a lane that was not handed out, and
+// reports false if there is none.
+func (e *evictor) dropOne(p sensors.Priority) (done bool, err error) {
+	b := e.tx.Bucket(bucketLanes[p])
+	c := b.Cursor()
+	for k, v := c.Seek(key(e.given[p] + 1)); k != nil; k, v = c.Next() {
+		r, err := decode(v)
+		if err == nil && r.items[0].number <= e.given[p] {
+			continue // part of it was handed out
+		}
+		e.size -= int64(len(v))
+		if err == nil {
+			e.dropped(p, r)
+		}
+		return true, b.Delete(append([]byte(nil), k...))
+	}
+	return false, nil
+}
+
+func (e *evictor) dropped(p sensors.Priority, r run) {
+	out := &e.out[p]
+	out.gone += len(r.items)
+	var all gaps
+	for _, g := range append(out.gaps, gapsOf(r)...) {
+		all.add(g)
+	}
+	out.gaps = all.plain()
+}

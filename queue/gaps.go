@@ -1,0 +1,233 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// A Gap is a declared loss: of the numbers from From to To of a stream, Count
+// will never arrive, and all others have. It is delivered as an event.
+type Gap struct {
+	Stream string `json:"stream"`
+	Boot   string `json:"boot"`
+	From   uint64 `json:"from"` // seq of the first reading that is missing
+	To     uint64 `json:"to"`   // seq of the last
+	Count  uint64 `json:"count"`
+	Why    string `json:"why"`
+}
+
+const gapEvent = "gap"
+
+// Why readings are missing.
+const (
+	Dropped = "dropped" // to stay within the bounds
+	Thinned = "thinned" // the same, less
+	Damaged = "damaged" // on disk
+)
+
+// gaps are the declared losses that are not delivered yet, a stream's in the
+// order of their numbers.
+type gaps struct {
+	list  []*gap
+	dirty bool // the file does not know
+}
+
+type gap struct {
+	Gap
+	given *Item // as handed out: it may not change any more
+}
+
+// add declares a loss. It joins the stream's last one, if that has the same
+// cause and was not handed out.
+func (g *gaps) add(more Gap) {
+	if more.Count == 0 {
+		return
+	}
+	g.dirty = true
+	for i := len(g.list) - 1; i >= 0; i-- {
+		last := g.list[i]
+		if last.Stream != more.Stream || last.Boot != more.Boot {
+			continue
+		}
+		if last.Why != more.Why || last.given != nil {
+			break
+		}
+		last.join(more)
+		return
+	}
+	g.list = append(g.list, &gap{Gap: more})
+}
+
+func (g *Gap) join(more Gap) {
+	g.From, g.To = min(g.From, more.From), max(g.To, more.To)
+	g.Count += more.Count
+}
+
+// peek appends the gaps as items, at most max. give numbers and stamps an
+// event when it is handed out for the first time.
+func (g *gaps) peek(items []Item, max int, give func() Item) []Item {
+	for _, e := range g.list[:min(max, len(g.list))] {
+		if e.given == nil {
+			it := give()
+			it.Event, it.Details = gapEvent, e.details()
+			e.given = &it
+		}
+		items = append(items, *e.given)
+	}
+	return items
+}
+
+// details is the gap as the event tells it.
+func (g Gap) details() string {
+	b, err := json.Marshal(g)
+	if err != nil {
+		panic(fmt.Sprint("queue: gap: ", err)) // strings and numbers always marshal
+	}
+	return string(b)
+}
+
+// ack takes out the gap that was handed out under a number.
+func (g *gaps) ack(seq uint64) {
+	for i, e := range g.list {
+		if e.given != nil && e.given.Seq == seq {
+			g.list = append(g.list[:i:i], g.list[i+1:]...)
+			g.dirty = true
+			return
+		}
+	}
+}
+
+// encodeGaps is what the file keeps of the gaps.
+func encodeGaps(list []Gap) []byte {
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic(fmt.Sprint("queue: gaps: ", err)) // strings and numbers always marshal
+	}
+	return b
+}
+
+func decodeGaps(data []byte) (list []Gap, err error) {
+	if len(data) > 0 {
+		err = json.Unmarshal(data, &list)
+	}
+	return list, err
+}
+
+// plain is the list without what was handed out.
+func (g *gaps) plain() []Gap {
+	list := []Gap{}
+	for _, e := range g.list {
+		list = append(list, e.Gap)
+	}
+	return list
+}
+
+// gapsOf declares the loss of items, and of what was missing between them.
+func gapsOf(r run) []Gap {
+	var all gaps
+	for i := range r.items {
+		it := &r.items[i]
+		if it.Event == "" {
+			all.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Dropped})
+		}
+	}
+	for _, g := range r.gaps {
+		g.Why = Dropped
+		all.add(g)
+	}
+	return all.plain()
+}
+
+// thinRun is how many readings of a stream keep their extremes together.
+const thinRun = 16
+
+// thin takes every second reading out of a run, but for the lowest and the
+// highest of each sixteen of a stream, failures, states and events: what is
+// left has the shape of what was there.
+func thin(r run) run {
+	keep := make([]bool, len(r.items))
+	streams := map[streamKey][]int{}
+	for i := range r.items {
+		it := &r.items[i]
+		if it.Err != "" || it.State != "" || it.Event != "" {
+			keep[i] = true
+			continue
+		}
+		k := streamKey{boot: it.Boot, stream: it.Stream}
+		streams[k] = append(streams[k], i)
+	}
+	for _, places := range streams {
+		for len(places) > 0 {
+			n := min(thinRun, len(places))
+			thinPlaces(r.items, places[:n], keep)
+			places = places[n:]
+		}
+	}
+	return keepOnly(r, keep)
+}
+
+func thinPlaces(items []Item, places []int, keep []bool) {
+	low, high := places[0], places[0]
+	for n, i := range places {
+		if items[i].Value < items[low].Value {
+			low = i
+		}
+		if items[i].Value > items[high].Value {
+			high = i
+		}
+		keep[i] = n%2 == 0
+	}
+	keep[low], keep[high] = true, true
+}
+
+// keepOnly is a run with some of its readings, and the gaps that the others
+// leave.
+func keepOnly(r run, keep []bool) run {
+	var left []Item
+	var out gaps
+	for _, g := range r.gaps {
+		out.add(g)
+	}
+	for i := range r.items {
+		it := &r.items[i]
+		if keep[i] {
+			left = append(left, *it)
+			continue
+		}
+		out.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Thinned})
+	}
+	return run{items: left, gaps: out.plain(), thinned: true}
+}
+
+// declareDamageLocked declares what is missing between the readings that were
+// read before and a run, if blocks between them failed their checksums. What
+// was missing before the first reading of this start cannot be known.
+func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
+	if l.seqs == nil {
+		l.seqs = map[streamKey]uint64{}
+	}
+	if damaged > 0 {
+		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
+	}
+	for i := range r.items {
+		it := &r.items[i]
+		k := streamKey{boot: it.Boot, stream: it.Stream}
+		if last, known := l.seqs[k]; (damaged > 0 || l.suspect) && known && it.Seq > last+1 {
+			q.gaps.add(Gap{Stream: it.Stream, Boot: it.Boot, From: last + 1, To: it.Seq - 1, Count: it.Seq - last - 1, Why: Damaged})
+		}
+		l.seqs[k] = it.Seq
+	}
+}
+
+// jsonObject is an object of keys and values in turn.
+func jsonObject(pairs ...any) string {
+	o := map[string]any{}
+	for i := 0; i < len(pairs); i += 2 {
+		o[pairs[i].(string)] = pairs[i+1]
+	}
+	b, err := json.Marshal(o)
+	if err != nil {
+		panic(fmt.Sprint("queue: event: ", err)) // strings and numbers always marshal
+	}
+	return string(b)
+}

@@ -1,0 +1,55 @@
+package queue
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// deathsToConvict is how many starts must die while they open the file, under
+// one kernel boot, before the file is held to be the cause.
+const deathsToConvict = 2
+
+// A marker lies beside the file while it is opened. One that is found at the
+// start says that the start before died there: of the file, if the kernel has
+// run on since then. If it has not, the power went, which says nothing about
+// the file, however often it happens.
+type marker struct {
+	path   string
+	Kernel string `json:"kernel"` // its boot ID
+	Deaths int    `json:"deaths"` // of starts before this one, under this kernel boot
+}
+
+// kernelBoot is the kernel's name for this boot; tests put another in place.
+var kernelBoot = func() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without one, no death counts
+	return strings.TrimSpace(string(id))
+}
+
+// set leaves the marker, counting the deaths that the last one tells of.
+func (m *marker) set() error {
+	var last marker
+	if text, err := os.ReadFile(m.path); err == nil && json.Unmarshal(text, &last) == nil {
+		if last.Kernel != "" && last.Kernel == kernelBoot() {
+			m.Deaths = last.Deaths + 1
+		}
+	}
+	m.Kernel = kernelBoot()
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return replaceFile(m.path, text)
+}
+
+// convicts says that the file is the cause.
+func (m *marker) convicts() bool { return m.Deaths >= deathsToConvict }
+
+// clear takes the marker away: the file is open.
+func (m *marker) clear() error {
+	if err := removeIfThere(m.path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(m.path))
+}
