@@ -94,7 +94,7 @@ mqtt:
   password_file: /no/such/file
   tls: {ca: ca.pem, cert: node.pem, key: node.key}
   keepalive: 1m30s
-queue: {path: q.db, max_size: 1.5GiB, sync_every: 250ms}
+queue: {path: q.db, max_size: 1.5GiB, sync_every: 250ms, max_age: 90d}
 topics: {reading: "{client_id}/{stream}/history", state: "{client_id}/{stream}"}
 clock: {trust: always}
 sensors:
@@ -117,7 +117,7 @@ sensors:
 		{"password", up.Password, uplink.Secret{File: "/no/such/file"}},
 		{"tls", up.TLS, uplink.TLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"}},
 		{"keepalive", up.KeepAlive, 90 * time.Second},
-		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, SyncEvery: 250 * time.Millisecond}},
+		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond, Clock: sensors.TrustAlways}},
 		{"topics", up.Topics, uplink.Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
 		{"clock", got.Clock, sensors.TrustAlways},
 		{"streams", streams, []string{"room_temperature room temperature routine", "hum room  routine",

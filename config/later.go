@@ -12,7 +12,6 @@ import (
 var laterKeys = map[string][]string{
 	"":          {"home_assistant", "status", "payload", "plain", "report", "valid", "average"},
 	"mqtt":      {"prove_publish", "bind"},
-	"queue":     {"max_age"},
 	"sensors.*": {"report", "valid", "average", "payload", "plain"},
 }
 

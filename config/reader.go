@@ -27,6 +27,7 @@ type file struct {
 type queueKeys struct {
 	Path      fileName      `yaml:"path"`
 	MaxSize   size          `yaml:"max_size"`
+	MaxAge    time.Duration `yaml:"max_age"`
 	SyncEvery time.Duration `yaml:"sync_every"`
 }
 
@@ -81,7 +82,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 }
 
 func (r *reader) judge(f file) Config {
-	cfg := Config{Clock: sensors.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
+	cfg := Config{Clock: sensors.Trust(f.Clock.Trust), Queue: r.queue(f.Queue, sensors.Trust(f.Clock.Trust))}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
 	cfg.Uplink.Clock = cfg.Clock
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
@@ -101,14 +102,17 @@ func (r *reader) judge(f file) Config {
 // 32-bit ARM has some 2 GiB of address space for that, the heap and growing.
 var arch = runtime.GOARCH
 
-func (r *reader) queue(q queueKeys) queue.Options {
+func (r *reader) queue(q queueKeys, clock sensors.Trust) queue.Options {
 	most, text := size(1<<40), "between 1MiB and 1024GiB"
 	if arch == "arm" {
 		most, text = 256<<20, "between 1MiB and 256MiB on 32-bit ARM"
 	}
 	between(r, "queue.max_size", q.MaxSize, 1<<20, most, text)
 	between(r, "queue.sync_every", q.SyncEvery, 100*time.Millisecond, 10*time.Minute, "between 100ms and 10m")
-	return queue.Options{Path: string(q.Path), MaxSize: int64(q.MaxSize), SyncEvery: q.SyncEvery}
+	if q.MaxAge != 0 {
+		between(r, "queue.max_age", q.MaxAge, time.Hour, 3650*24*time.Hour, "between 1h and 3650d")
+	}
+	return queue.Options{Path: string(q.Path), MaxSize: int64(q.MaxSize), MaxAge: q.MaxAge, SyncEvery: q.SyncEvery, Clock: clock}
 }
 
 // between complains about a value that is out of its bounds.

@@ -1,6 +1,9 @@
 package queue
 
 import (
+	"slices"
+	"time"
+
 	"go.etcd.io/bbolt"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -41,6 +44,48 @@ func (e *evictor) until(max int64) error {
 		}
 	}
 	return nil
+}
+
+// older drops the oldest blocks of both lanes whose readings are all from
+// before a time, in ms, by a clock that could be trusted.
+func (e *evictor) older(before int64) error {
+	for p := range bucketLanes {
+		for {
+			k, v := e.tx.Bucket(bucketLanes[p]).Cursor().First()
+			r, err := decode(v)
+			if k == nil || err != nil || r.items[0].number <= e.given[p] || !allBefore(r.items, before) {
+				break
+			}
+			if _, err := e.dropOne(sensors.Priority(p)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func allBefore(items []Item, before int64) bool {
+	return !slices.ContainsFunc(items, func(it Item) bool { return it.At.Clock != sensors.Synced || it.At.Unix >= before })
+}
+
+// clockWatch knows how long the wall clock has been trusted.
+type clockWatch struct {
+	since  time.Time // by the monotonic clock
+	offset int64     // ms of the wall clock less those of the monotonic one
+}
+
+const (
+	clockTrusted = time.Hour // before a clock may tell the age of readings
+	clockStep    = 2000      // ms, between the two clocks since the last look
+)
+
+// trusted takes a look at the clock.
+func (w *clockWatch) trusted(now sensors.Stamp, start time.Time) bool {
+	offset := now.Unix - now.Taken.Sub(start).Milliseconds()
+	if step := offset - w.offset; now.Clock != sensors.Synced || step > clockStep || step < -clockStep {
+		w.since, w.offset = now.Taken, offset
+	}
+	return now.Taken.Sub(w.since) >= clockTrusted
 }
 
 // thinOne thins out the oldest two routine blocks that are not, and makes one

@@ -49,7 +49,8 @@ type file struct {
 type change struct {
 	lanes [2]laneChange
 	gaps  []Gap // nil: no news
-	evict bool  // it may not all fit
+	evict bool  // it may not all fit, or something may be too old
+	old   int64 // drop readings from before this time, in ms; 0: none is too old
 }
 
 type laneChange struct {
@@ -237,7 +238,7 @@ func (f *file) write(c change, max int64) (out outcome, err error) {
 			e.given[p] = c.lanes[p].given
 		}
 		if c.evict {
-			if err := e.until(max); err != nil {
+			if err := errors.Join(e.older(c.old), e.until(max)); err != nil {
 				return err
 			}
 		}

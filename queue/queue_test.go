@@ -331,6 +331,31 @@ func (r *recorder) check(t interface{ Errorf(string, ...any) }, last map[string]
 	}
 }
 
+func TestMaxAgeWaitsForATrustedClock(t *testing.T) {
+	for clock, want := range map[sensors.Trust]bool{sensors.TrustAlways: true, sensors.TrustNever: false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := start(t, queuePath(t))
+			defer h.end()
+			h.opt.MaxAge, h.opt.Clock = 2*time.Hour, clock
+			for seq := range uint64(4 * 3600) {
+				r := routine(seq + 1)
+				r.At = clock.Now()
+				h.Put(r)
+				time.Sleep(time.Second)
+			}
+			r := recorder{}
+			got := r.take(h.all(t))
+			if dropped := len(got) < 4*3600; dropped != want {
+				t.Errorf("clock %v: %d of %d readings left", clock, len(got), 4*3600)
+			}
+			if want && len(got) < 2*3600 {
+				t.Errorf("%d readings left of those of two hours", len(got))
+			}
+			r.check(t, map[string]uint64{"room": 4 * 3600})
+		})
+	}
+}
+
 func TestThinningKeepsTheExtremes(t *testing.T) {
 	r := run{}
 	for i := range uint64(160) {

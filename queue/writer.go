@@ -22,6 +22,7 @@ type writer struct {
 	last     time.Time // the end of the last commit
 	failing  bool      // the last commit failed
 	saidDrop string    // the last reason for dropping that the log was told
+	clock    clockWatch
 }
 
 // Run moves readings to disk when they have waited too long, until ctx is done.
@@ -173,7 +174,10 @@ func (q *Queue) changeLocked(all bool) (c change) {
 	if q.gaps.dirty {
 		c.gaps, q.gaps.dirty = q.gaps.plain(), false
 	}
-	if q.file.size+int64(grown) > q.opt.MaxSize && grown > 0 {
+	if now := q.opt.Clock.Now(); q.opt.MaxAge > 0 && q.clock.trusted(now, q.start) {
+		c.old = now.Unix - q.opt.MaxAge.Milliseconds()
+	}
+	if full := q.file.size+int64(grown) > q.opt.MaxSize; grown > 0 && (full || c.old > 0) {
 		c.evict, c.gaps = true, q.gaps.plain()
 		for p := range q.lanes {
 			q.lanes[p].eviction = true
@@ -232,7 +236,7 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome) {
 	}
 	if out.gone > 0 {
 		l.evicted(out.gone)
-		q.droppedLocked(out.gone, out.gaps, "max_size is reached")
+		q.droppedLocked(out.gone, out.gaps, "max_size or max_age is reached")
 	}
 }
 

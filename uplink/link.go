@@ -12,6 +12,7 @@ package uplink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -49,6 +50,8 @@ type Conn interface {
 	Publish(ctx context.Context, msgs ...Message) error
 	// Done is closed when the connection is lost.
 	Done() <-chan struct{}
+	// Err says why, once Done is closed.
+	Err() error
 	Close() error
 }
 
@@ -122,7 +125,7 @@ func (l *Link) session(ctx context.Context, conn Conn, retry *backoff) error {
 	select {
 	case <-work.Done():
 	case <-conn.Done():
-		end(errors.New("connection lost"))
+		end(fmt.Errorf("connection lost: %w", conn.Err()))
 	}
 	if ctx.Err() != nil { // the agent stops: in order
 		workers.Wait()
@@ -165,7 +168,7 @@ func (l *Link) drain(ctx, publish context.Context, conn Conn) error {
 			}
 			continue
 		}
-		if err := conn.Publish(publish, l.readings(items)...); err != nil {
+		if err := conn.Publish(publish, l.messages(items)...); err != nil {
 			return err
 		}
 		if err := l.backlog.Ack(items); err != nil {

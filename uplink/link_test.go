@@ -67,6 +67,7 @@ func (c *fakeConn) Publish(ctx context.Context, msgs ...Message) error {
 	return nil
 }
 
+func (c *fakeConn) Err() error            { return errors.New("cut") }
 func (c *fakeConn) Done() <-chan struct{} { return c.lost }
 func (c *fakeConn) Close() error          { c.once.Do(func() { close(c.lost) }); return nil }
 

@@ -80,18 +80,45 @@ func (l *Link) state(r sensors.Reading) Message {
 	return Message{Topic: l.topics.state[r.Stream], Payload: appendPayload(nil, r, l.opt.Boot, false), Retain: true}
 }
 
-func (l *Link) readings(items []queue.Item) []Message {
+func (l *Link) messages(items []queue.Item) []Message {
 	msgs := make([]Message, len(items))
 	for i, it := range items {
-		msgs[i] = Message{Topic: l.topics.ofReading(it.Stream), Payload: AppendPayload(nil, it)}
+		topic := l.topics.agent("event")
+		if it.Event == "" {
+			topic = l.topics.ofReading(it.Stream)
+		}
+		msgs[i] = Message{Topic: topic, Payload: AppendPayload(nil, it)}
 	}
 	return msgs
 }
 
-// AppendPayload appends a reading as it is published: one flat JSON object.
+// AppendPayload appends an item as it is published: one flat JSON object.
 func AppendPayload(b []byte, it queue.Item) []byte {
+	if it.Event != "" {
+		return appendEvent(b, it)
+	}
 	age, known := it.At.Age()
 	return appendPayload(b, it.Reading, it.Boot, !known || age > historicalAge)
+}
+
+// appendEvent appends an event with its details. The boot of a gap is that of
+// the readings that are missing; the start that tells of it is `start` then.
+func appendEvent(b []byte, it queue.Item) []byte {
+	b = append(b, `{"ts":`...)
+	b = strconv.AppendInt(b, it.At.Unix, 10)
+	key := `,"boot":`
+	if it.Event == "gap" {
+		key = `,"start":`
+	}
+	b = appendString(b, key, it.Boot)
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, it.Seq, 10)
+	b = appendString(b, `,"event":`, it.Event)
+	if details := strings.TrimSpace(it.Details); len(details) > len("{}") {
+		b = append(b, ',')
+		return append(b, details[1:]...)
+	}
+	return append(b, '}')
 }
 
 func appendPayload(b []byte, r sensors.Reading, boot string, historical bool) []byte {

@@ -28,6 +28,10 @@ func TestPayloadIsTheContract(t *testing.T) {
 				Reading: sensors.Reading{At: stamp(1763640060123, 0), Seq: 42, Err: "i2c-1 0x38: no acknowledge"}},
 			`{"ts":5,"boot":"1-00000000","seq":1,"value":-0.01,"unit":"°C","historical":true,"clock":"unsynced"}`: {Boot: "1-00000000",
 				Reading: sensors.Reading{At: sensors.Stamp{Unix: 5, Taken: time.Now().Add(-10*time.Second - 1), Clock: sensors.Unsynced}, Seq: 1, Value: -0.01, Unit: "°C"}},
+			`{"ts":7,"start":"18-00000000","seq":3,"event":"gap","stream":"room","boot":"17-9f3c02ab","from":5,"to":9,"count":4,"why":"thinned"}`: {Boot: "18-00000000",
+				Event: "gap", Details: `{"stream":"room","boot":"17-9f3c02ab","from":5,"to":9,"count":4,"why":"thinned"}`, Reading: sensors.Reading{At: stamp(7, 0), Seq: 3}},
+			`{"ts":7,"boot":"18-00000000","seq":4,"event":"storage","state":"works"}`: {Boot: "18-00000000",
+				Event: "storage", Details: `{"state":"works"}`, Reading: sensors.Reading{At: stamp(7, 0), Seq: 4}},
 		} {
 			if got := string(AppendPayload(nil, it)); !sameJSON(t, got, want) {
 				t.Errorf("\ngot  %s\nwant %s", got, want)

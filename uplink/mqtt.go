@@ -54,7 +54,10 @@ func dialServer(ctx context.Context, opt Options, server *url.URL, will Message)
 	if err != nil {
 		return nil, err
 	}
-	options.SetConnectionLostHandler(func(mqtt.Client, error) { close(conn.lost) })
+	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
+		conn.why = err
+		close(conn.lost)
+	})
 	conn.client = mqtt.NewClient(options)
 	token := conn.client.Connect()
 	select {
@@ -87,7 +90,7 @@ func clientOptions(opt Options, server *url.URL, will Message) (*mqtt.ClientOpti
 		SetConnectRetry(false).
 		SetOrderMatters(false).
 		SetKeepAlive(opt.KeepAlive).
-		SetPingTimeout(pingTimeout).
+		SetPingTimeout(min(pingTimeout, opt.KeepAlive)).
 		SetWriteTimeout(writeTimeout).
 		SetConnectTimeout(connectTimeout).
 		SetDialer(&net.Dialer{Timeout: connectTimeout, Control: setUserTimeout}).
@@ -118,7 +121,11 @@ func setUserTimeout(_, _ string, c syscall.RawConn) error {
 type mqttConn struct {
 	client mqtt.Client
 	lost   chan struct{}
+	why    error // set before lost is closed
 }
+
+// Err says why the connection was lost, once Done is closed.
+func (c *mqttConn) Err() error { return c.why }
 
 func (c *mqttConn) Done() <-chan struct{} { return c.lost }
 

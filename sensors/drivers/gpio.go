@@ -142,8 +142,12 @@ func readChip(path string) (chip, error) {
 	return c, nil
 }
 
-// find looks a pin up among the chips.
+// find looks a pin up among the chips. On a board without a chip whose offsets
+// are the SoC's numbers, GPIO17 is the line that the kernel calls so.
 func (p Pin) find(chips []chip) (place, error) {
+	if p.form == onSoC && !slices.ContainsFunc(chips, func(c chip) bool { return isSoC(c.label) }) {
+		p.form, p.name = byName, fmt.Sprint("GPIO", p.offset)
+	}
 	var found []place
 	for _, c := range chips {
 		if offset, ok := p.on(c); ok {

@@ -132,3 +132,11 @@ func TestQuietlyDropsOnlyRemarksAboutGPIO(t *testing.T) {
 		t.Error(out.String())
 	}
 }
+
+func TestSoCNumberIsANameWhereThereIsNoSoC(t *testing.T) {
+	pin := Pin{form: onSoC, offset: 17}
+	chips := []chip{{path: "/dev/gpiochip0", name: "gpiochip0", label: "9030000.pl061", lines: []lineInfo{{name: "GPIO27"}, {name: "GPIO17"}}}}
+	if at, err := pin.find(chips); err != nil || at.offset != 1 {
+		t.Errorf("found at %v, %v; want the line that is called GPIO17", at.offset, err)
+	}
+}
