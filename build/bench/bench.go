@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/bench/work"
+)
+
+// bench is where the measures find what they need.
+type bench struct {
+	worker, dir string
+	quick       bool
+	fixtures    map[string]fixture
+	serial      int // of folders
+}
+
+// A fixture is a folder with a queue in it that has a backlog.
+type fixture struct {
+	dir    string
+	result work.Result
+}
+
+// pick is one of two sizes.
+func (b *bench) pick(full, quick int) int {
+	if b.quick {
+		return quick
+	}
+	return full
+}
+
+// folder makes an empty folder that no job has had.
+func (b *bench) folder() (string, error) {
+	b.serial++
+	dir := filepath.Join(b.dir, fmt.Sprintf("job-%d", b.serial))
+	return dir, os.Mkdir(dir, 0o700)
+}
+
+// do has the worker do a job in a process of its own.
+func (b *bench) do(ctx context.Context, j work.Job) (r work.Result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	text, err := json.Marshal(j)
+	if err != nil {
+		return r, err
+	}
+	result, theirs, err := os.Pipe()
+	if err != nil {
+		return r, err
+	}
+	defer result.Close()
+	c := exec.CommandContext(ctx, b.worker, "-test.run=^TestJob$", "-test.timeout=0")
+	c.Env = append(os.Environ(), "HOLDFAST_BENCH_JOB="+string(text))
+	c.ExtraFiles = []*os.File{theirs}
+	out, err := c.CombinedOutput()
+	theirs.Close()
+	if err != nil {
+		return r, errors.Join(fmt.Errorf("worker: %w: %s", err, out), ctx.Err())
+	}
+	return r, json.NewDecoder(result).Decode(&r)
+}
+
+// onDisk does a job on a fresh disk, and counts what that is given. from is a
+// folder to begin with, or empty.
+func (b *bench) onDisk(ctx context.Context, j work.Job, from string) (r work.Result, err error) {
+	dir, err := b.folder()
+	if err != nil {
+		return r, err
+	}
+	d, err := newDisk(ctx, dir)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	j.Dir, j.Stat = filepath.Join(d.mount, "state"), d.stat
+	if err := os.Mkdir(j.Dir, 0o700); err != nil {
+		return r, err
+	}
+	if from != "" {
+		if err := os.CopyFS(j.Dir, os.DirFS(from)); err != nil {
+			return r, err
+		}
+	}
+	return b.do(ctx, j)
+}
+
+// waiting returns a queue with n readings waiting that came at a rate, and
+// makes it when it is asked for the first time.
+func (b *bench) waiting(ctx context.Context, n int, rate float64) (fixture, error) {
+	name := fmt.Sprintf("%d at %g/s", n, rate)
+	if f, ok := b.fixtures[name]; ok {
+		return f, nil
+	}
+	dir, err := b.folder()
+	if err != nil {
+		return fixture{}, err
+	}
+	f := fixture{dir: dir}
+	f.result, err = b.do(ctx, work.Job{Work: "fill", Store: "ours", Dir: dir, N: n, Rate: rate})
+	if err != nil {
+		return f, err
+	}
+	if b.fixtures == nil {
+		b.fixtures = map[string]fixture{}
+	}
+	b.fixtures[name] = f
+	return f, nil
+}
+
+// copied is such a queue that the job may spoil.
+func (b *bench) copied(ctx context.Context, n int, rate float64) (string, error) {
+	f, err := b.waiting(ctx, n, rate)
+	if err != nil {
+		return "", err
+	}
+	dir, err := b.folder()
+	if err != nil {
+		return "", err
+	}
+	return dir, os.CopyFS(dir, os.DirFS(f.dir))
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/holdfast-iot/holdfast/build/bench/work"
+)
+
+// trio is the same work for the three stores. The naive one may do less of it:
+// what it writes for a reading does not depend on how many there were.
+type trio struct {
+	job    work.Job
+	naive  int    // readings
+	from   string // what ours begins with
+	atMost *float64
+}
+
+func (b *bench) trio(ctx context.Context, t trio) ([]line, error) {
+	var lines []line
+	for _, by := range []string{"ours", "naive", "ring"} {
+		j, from := t.job, t.from
+		j.Store = by
+		if by != "ours" {
+			from = ""
+		}
+		if by == "naive" && !j.Real {
+			j.N = min(j.N, t.naive)
+		}
+		r, err := b.onDisk(ctx, j, from)
+		if err != nil {
+			return lines, err
+		}
+		lines = append(lines, flashLine(by, r))
+	}
+	lines[0].AtMost = t.atMost
+	if ring := lines[2].Figure; ring > 0 {
+		lines[0].ToRing = atMost(lines[0].Figure / ring)
+	}
+	return lines, nil
+}
+
+// flashLine says how many bytes a reading cost, and where they came from.
+func flashLine(by string, r work.Result) line {
+	l := line{By: by, Unit: "B/reading", Figure: float64(r.Written) / float64(r.Readings)}
+	l.Note = fmt.Sprintf("%d readings, %d commits", r.Readings, r.Commits)
+	if r.Commits > 0 {
+		n := float64(r.Commits)
+		l.Note += fmt.Sprintf(" of %s B, %s of them the store's own", number(float64(r.Written)/n), number(float64(r.Handed)/n))
+	}
+	return l
+}
+
+func (b *bench) linkWell(ctx context.Context) ([]line, error) {
+	j := work.Job{Work: "linkwell", N: b.pick(6000, 1500), Rate: 10}
+	return b.trio(ctx, trio{job: j, naive: b.pick(500, 100), atMost: atMost(0)})
+}
+
+func (b *bench) outage3(ctx context.Context) ([]line, error) {
+	j := work.Job{Work: "outage", N: b.pick(1800, 900), Rate: 3}
+	return b.trio(ctx, trio{job: j, naive: b.pick(600, 150), atMost: atMost(1500)})
+}
+
+func (b *bench) outage3Deep(ctx context.Context) ([]line, error) {
+	deep := b.pick(1_000_000, 50_000)
+	f, err := b.waiting(ctx, deep, steady)
+	if err != nil {
+		return nil, err
+	}
+	j := work.Job{Work: "outage", N: b.pick(1800, 900), Rate: 3, Backlog: deep}
+	return b.trio(ctx, trio{job: j, naive: b.pick(600, 150), from: f.dir, atMost: atMost(1500)})
+}
+
+func (b *bench) outage100(ctx context.Context) ([]line, error) {
+	j := work.Job{Work: "outage", N: b.pick(12_000, 6000), Rate: 100}
+	return b.trio(ctx, trio{job: j, naive: b.pick(1000, 200), atMost: atMost(100)})
+}
+
+func (b *bench) alarms(ctx context.Context) ([]line, error) {
+	j := work.Job{Work: "alarms", N: b.pick(300, 100), Rate: 0.5}
+	return b.trio(ctx, trio{job: j, naive: b.pick(300, 100)})
+}
+
+func (b *bench) drain(ctx context.Context) ([]line, error) {
+	n := b.pick(100_000, 50_000)
+	f, err := b.waiting(ctx, n, steady)
+	if err != nil {
+		return nil, err
+	}
+	j := work.Job{Work: "drain", N: n, Backlog: n}
+	return b.trio(ctx, trio{job: j, naive: b.pick(1000, 200), from: f.dir, atMost: atMost(32)})
+}
+
+// realTime shows whether simulated time flatters a store.
+func (b *bench) realTime(ctx context.Context) (lines []line, err error) {
+	for _, real := range []bool{false, true} {
+		j := work.Job{Work: "outage", N: 180, Rate: 3, Real: real}
+		three, err := b.trio(ctx, trio{job: j, naive: j.N})
+		if err != nil {
+			return lines, err
+		}
+		for _, l := range three {
+			l.By += map[bool]string{false: ", simulated", true: ", real"}[real]
+			lines = append(lines, l)
+		}
+	}
+	return lines, nil
+}
+
+func (b *bench) atRest(ctx context.Context) (lines []line, err error) {
+	for _, at := range []struct {
+		n    int
+		rate float64
+	}{
+		{b.pick(1_000_000, 50_000), steady},
+		{b.pick(30_000, 3000), 3}, // small blocks, until they are merged
+	} {
+		f, err := b.waiting(ctx, at.n, at.rate)
+		if err != nil {
+			return lines, err
+		}
+		lines = append(lines, line{
+			By: "ours", Unit: "B/reading", Figure: float64(f.result.InUse) / float64(at.n), AtMost: atMost(16),
+			Note: fmt.Sprintf("%d readings that came at %g/s", at.n, at.rate),
+		})
+	}
+	return lines, nil
+}

@@ -1,0 +1,59 @@
+package work
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// ours is package queue, running.
+type ours struct {
+	*queue.Queue
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func openOurs(ctx context.Context, path string) (*ours, error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	q, err := queue.Open(queue.Options{Path: path, MaxSize: unbounded, SyncEvery: syncEvery}, log)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	o := &ours{Queue: q, stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(o.done)
+		q.Run(ctx) // it returns when it is stopped, and says nothing else
+	}()
+	return o, nil
+}
+
+func (o *ours) put(r sensors.Reading) error {
+	o.Put(r)
+	return nil
+}
+
+func (o *ours) take(ctx context.Context, most int) (int, error) {
+	items, err := o.Next(ctx, most)
+	if err != nil {
+		return 0, err
+	}
+	return len(items), o.Ack(items)
+}
+
+func (o *ours) backlog() int { return int(o.Stats().Backlog) }
+func (o *ours) commits() int { return int(o.Stats().Commits) }
+
+// close ends the queue; a reading that it dropped makes every figure void.
+func (o *ours) close() error {
+	o.stop()
+	<-o.done
+	if n := o.Stats().Dropped; n > 0 {
+		return fmt.Errorf("%d readings were dropped", n)
+	}
+	return o.Close()
+}
