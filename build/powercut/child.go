@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/gob"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/powercut/promise"
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// mostWaiting bounds the backlog, and so the time that a check takes.
+const mostWaiting = 1500
+
+type msgKind uint8
+
+const (
+	msgFound  msgKind = iota // what a copy of the queue holds
+	msgOpened                // the queue itself is open
+	msgFact
+)
+
+// A message is what the process that is killed tells the one that kills it. It
+// leaves in one write, so that a kill never takes half of it.
+type message struct {
+	Kind     msgKind
+	Items    []queue.Item
+	Breaches []promise.Breach
+	Fact     promise.Fact
+}
+
+// A child works until it is killed.
+type child struct {
+	*promise.Running
+	epoch time.Time
+	early bool // claims that Put has returned before it is called
+
+	mu   sync.Mutex
+	tell *gob.Encoder
+}
+
+func childMain(args []string) {
+	flags := flag.NewFlagSet("child", flag.ExitOnError)
+	dir := flags.String("dir", "", "")
+	seed, life := flags.Uint64("seed", 0, ""), flags.Uint64("life", 0, "")
+	epoch := flags.Int64("epoch", 0, "")
+	early := flags.Bool("early", false, "")
+	flags.Parse(args)
+
+	c := &child{epoch: time.Unix(0, *epoch), early: *early, tell: gob.NewEncoder(os.Stdout)}
+	items, found, err := inspect(*dir)
+	if err != nil {
+		fatal(err)
+	}
+	c.send(message{Kind: msgFound, Items: items, Breaches: found})
+	if c.Running, err = promise.Start(promise.Options(*dir, childSync), slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+		fatal(err)
+	}
+	c.send(message{Kind: msgOpened})
+	for n := range 3 {
+		random := rand.New(rand.NewPCG(*seed, *life<<8|uint64(n)))
+		go c.put(&promise.Source{Rand: random}, n)
+	}
+	c.take(rand.New(rand.NewPCG(*seed, *life<<8|255)))
+}
+
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// asFound names the copy of a folder that nothing has opened since the kill.
+func asFound(dir string) string { return dir + "-found" }
+
+// inspect drains a copy, so that the backlog itself lives on.
+func inspect(dir string) ([]queue.Item, []promise.Breach, error) {
+	drained := dir + "-drained"
+	for _, copied := range []string{asFound(dir), drained} {
+		if err := copyFolder(copied, dir); err != nil {
+			return nil, nil, err
+		}
+	}
+	items, found := promise.Drain(drained, childSync)
+	return items, found, nil
+}
+
+// copyFolder makes a folder the same as another.
+func copyFolder(to, from string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return os.CopyFS(to, os.DirFS(from))
+}
+
+func (c *child) send(m message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tell.Encode(m) != nil {
+		os.Exit(1) // nobody listens any more
+	}
+}
+
+func (c *child) note(f promise.Fact) {
+	f.At = time.Since(c.epoch)
+	c.send(message{Kind: msgFact, Fact: f})
+}
+
+// put puts readings of one lane for ever: two such goroutines put alarms, each
+// of a stream of its own, and one puts routine readings of three streams.
+func (c *child) put(s *promise.Source, n int) {
+	for {
+		if c.Stats().Backlog > mostWaiting {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		r := s.Next(sensors.Alarm, n)
+		if n == 0 {
+			r = s.Next(sensors.Routine, s.Rand.IntN(3))
+		}
+		began := promise.Beginning(c.Boot(), r)
+		c.note(began)
+		if c.early {
+			c.note(began.End())
+		}
+		c.Put(r)
+		if !c.early {
+			c.note(began.End())
+		}
+	}
+}
+
+// take acknowledges the oldest for ever, in steps of any size.
+func (c *child) take(random *rand.Rand) {
+	for {
+		time.Sleep(time.Duration(random.IntN(2000)) * time.Microsecond)
+		if c.Stats().Backlog == 0 {
+			continue
+		}
+		items, err := c.Take(1 + random.IntN(150))
+		if err != nil {
+			fatal(err)
+		}
+		for _, f := range promise.Taken(items) {
+			c.note(f)
+		}
+		if err := c.Ack(items); err != nil {
+			fatal(err)
+		}
+	}
+}

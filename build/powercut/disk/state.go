@@ -1,0 +1,115 @@
+package disk
+
+import "slices"
+
+// A State is what is certain, and what is not, about a disk at one moment.
+type State struct {
+	names map[string]int // synced
+	moves []change       // of names, since
+	files map[int]*file
+	lies  bool
+}
+
+type file struct {
+	data    []byte // synced
+	changes []change
+}
+
+// A change is an event that no sync has covered, and its number.
+type change struct {
+	number int
+	Event
+}
+
+// Before returns the state of the disk before event n of a recording. A disk
+// that lies says it has synced and has not.
+func Before(r *Recording, n int, lies bool) *State {
+	s := &State{names: map[string]int{}, files: map[int]*file{}, lies: lies}
+	for i, f := range r.Base {
+		s.names[f.Name] = i + 1
+		s.files[i+1] = &file{data: slices.Clone(f.Data)}
+	}
+	for i, e := range r.Events[:n] {
+		s.apply(change{i, e})
+	}
+	return s
+}
+
+func (s *State) apply(c change) {
+	switch c.Op {
+	case Write, Truncate:
+		f := s.files[c.File]
+		f.changes = append(f.changes, c)
+	case Create:
+		s.files[c.File] = &file{}
+		s.moves = append(s.moves, c)
+	case Rename, Remove:
+		s.moves = append(s.moves, c)
+	case Sync:
+		if !s.lies {
+			s.sync(c.File, c.Upto)
+		}
+	}
+}
+
+// sync makes certain what was changed before event number upto.
+func (s *State) sync(number, upto int) {
+	if number == Folder {
+		n := covered(s.moves, upto)
+		for _, c := range s.moves[:n] {
+			move(s.names, c)
+		}
+		s.moves = s.moves[n:]
+		return
+	}
+	f := s.files[number]
+	n := covered(f.changes, upto)
+	for _, c := range f.changes[:n] {
+		f.data = whole(f.data, c)
+	}
+	f.changes = f.changes[n:]
+}
+
+func covered(changes []change, upto int) int {
+	n := slices.IndexFunc(changes, func(c change) bool { return c.number >= upto })
+	if n < 0 {
+		return len(changes)
+	}
+	return n
+}
+
+func move(names map[string]int, c change) {
+	switch c.Op {
+	case Create:
+		names[c.Name] = c.File
+	case Rename:
+		names[c.To] = names[c.Name]
+		delete(names, c.Name)
+	case Remove:
+		delete(names, c.Name)
+	}
+}
+
+// whole applies a change as a disk does that keeps all of it.
+func whole(data []byte, c change) []byte {
+	if c.Op == Truncate {
+		return sized(data, int(c.At))
+	}
+	return put(data, c.At, c.Data)
+}
+
+func put(data []byte, at int64, piece []byte) []byte {
+	if end := int(at) + len(piece); end > len(data) {
+		data = sized(data, end)
+	}
+	copy(data[at:], piece)
+	return data
+}
+
+// sized cuts data, or fills it up with zeros.
+func sized(data []byte, size int) []byte {
+	if size <= len(data) {
+		return data[:size:size]
+	}
+	return append(data, make([]byte, size-len(data))...)
+}

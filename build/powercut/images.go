@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/powercut/promise"
+)
+
+// imageTime bounds the opening of one image.
+const imageTime = time.Minute
+
+// An outcome is what came of one image.
+type outcome struct {
+	cut, choice int
+	owed        int // readings that had to be there
+	found       []promise.Breach
+}
+
+// open has a worker open images from..to of the batch. A damaged bbolt file
+// can end its process, so that is not this one; the next goes on behind it.
+func (b batch) open(from, to int, dir string, each func(outcome)) error {
+	for from < to {
+		n, err := b.work(dir, each, "-from", fmt.Sprint(from), "-to", fmt.Sprint(to))
+		if err != nil {
+			return err
+		}
+		from += n
+	}
+	return nil
+}
+
+func (b batch) openOne(cut, choice int, dir string, each func(outcome)) error {
+	_, err := b.work(dir, each, "-cut", fmt.Sprint(cut), "-choice", fmt.Sprint(choice))
+	return err
+}
+
+// work runs one worker, and returns how many images it saw, the one that it
+// died of among them.
+func (b batch) work(dir string, each func(outcome), args ...string) (done int, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	args = append([]string{"worker", "-recording", b.path, "-dir", dir,
+		"-seed", fmt.Sprint(b.seed), "-life", fmt.Sprint(b.life), fmt.Sprint("-lies=", b.lies)}, args...)
+	cmd := exec.Command(self, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	hung := time.AfterFunc(imageTime, func() { cmd.Process.Kill() })
+	defer hung.Stop()
+	done, last := outcomes(stdout, func(o outcome) { hung.Reset(imageTime); each(o) })
+	err = cmd.Wait()
+	if err != nil && last == nil {
+		return done, fmt.Errorf("worker: %w\n%s", err, stderr.Bytes())
+	}
+	if last != nil {
+		last.found = []promise.Breach{{Sort: promise.Died, What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))}}
+		each(*last)
+		done++
+	}
+	return done, nil
+}
+
+// outcomes reads what a worker says: "image CUT CHOICE", then a line for each
+// breach, then "done OWED". An image without its end is returned as the last.
+func outcomes(r io.Reader, each func(outcome)) (done int, last *outcome) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		switch {
+		case word == "image":
+			last = new(outcome)
+			fmt.Sscan(rest, &last.cut, &last.choice)
+		case last == nil:
+		case word == "done":
+			fmt.Sscan(rest, &last.owed)
+			each(*last)
+			done, last = done+1, nil
+		default:
+			last.found = append(last.found, promise.Breach{Sort: promise.Sort(word), What: rest})
+		}
+	}
+	return done, last
+}
+
+// firstLine is what a dying program says of it.
+func firstLine(text string) string {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "unexpected fault") {
+			return strings.TrimSpace(line)
+		}
+	}
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

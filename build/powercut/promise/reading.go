@@ -1,0 +1,38 @@
+package promise
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A Source makes the readings of one start of an agent.
+type Source struct {
+	Rand *rand.Rand
+	seqs map[string]uint64
+}
+
+// Next makes the next reading of a stream: two decimals as a rule, now and
+// then all the bits that a float has, a failed reading, or a state.
+func (s *Source) Next(p sensors.Priority, n int) sensors.Reading {
+	r := sensors.Reading{Stream: fmt.Sprintf("%s%d", p, n), Priority: p, At: sensors.TrustAlways.Now(), Unit: "°C"}
+	if s.seqs == nil {
+		s.seqs = map[string]uint64{}
+	}
+	s.seqs[r.Stream]++
+	r.Seq = s.seqs[r.Stream]
+	r.At.Clock = sensors.Clock(s.Rand.IntN(3))
+	switch s.Rand.IntN(8) {
+	case 0:
+		r.Value = math.Ldexp(s.Rand.Float64()-0.5, s.Rand.IntN(200)-100)
+	case 1:
+		r.Err = "no acknowledge"
+	case 2:
+		r.Value, r.State, r.Unit = 1, "open", ""
+	default:
+		r.Value = float64(s.Rand.IntN(4000)-1000) / 100
+	}
+	return r
+}

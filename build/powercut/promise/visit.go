@@ -1,0 +1,150 @@
+package promise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// File is the name of a queue in its folder.
+const File = "queue.db"
+
+// patience bounds one wait for a queue that says it has something.
+const patience = 10 * time.Second
+
+// Options are what every queue here is opened with, but for the time.
+func Options(dir string, syncEvery time.Duration) queue.Options {
+	return queue.Options{Path: filepath.Join(dir, File), MaxSize: 64 << 20, SyncEvery: syncEvery}
+}
+
+// Drain opens the queue in a folder as an agent does after a power cut, takes
+// out all there is and closes it. What is wrong with that in itself is
+// returned beside it.
+func Drain(dir string, syncEvery time.Duration) (items []queue.Item, found []Breach) {
+	var log errorLog
+	before, _ := os.Stat(filepath.Join(dir, File))
+	q, err := Start(Options(dir, syncEvery), slog.New(&log))
+	if err != nil {
+		return nil, []Breach{{Refused, err.Error()}}
+	}
+	items, err = q.empty()
+	if err := errors.Join(err, q.Stop()); err != nil {
+		found = append(found, Breach{Refused, err.Error()})
+	}
+	if name := aside(dir, before); name != "" {
+		found = append(found, Breach{Aside, name})
+	}
+	return items, append(found, log.errors...)
+}
+
+// Reuse proves that a queue that was opened after a cut is as good as new: an
+// alarm that is put now is there at the next start, and nothing else is.
+func Reuse(dir string, syncEvery time.Duration, alarm sensors.Reading) []Breach {
+	q, err := Start(Options(dir, syncEvery), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return []Breach{{Refused, fmt.Sprint("second start: ", err)}}
+	}
+	l := Open()
+	began := Beginning(q.Boot(), alarm)
+	l.Note(began)
+	q.Put(alarm)
+	l.Note(began.End())
+	if err := q.Stop(); err != nil {
+		return []Breach{{Refused, fmt.Sprint("second stop: ", err)}}
+	}
+	items, found := Drain(dir, syncEvery)
+	return append(found, l.Check(items, 0, syncEvery)...)
+}
+
+// A Running is a queue with its writer.
+type Running struct {
+	*queue.Queue
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// Start opens a queue and runs it.
+func Start(opt queue.Options, log *slog.Logger) (*Running, error) {
+	q, err := queue.Open(opt, log)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Running{Queue: q, stop: cancel, done: make(chan struct{})}
+	go func() { q.Run(ctx); close(r.done) }()
+	return r, nil
+}
+
+// Stop ends the writer and closes the queue.
+func (r *Running) Stop() error {
+	r.stop()
+	<-r.done
+	return r.Close()
+}
+
+func (r *Running) empty() (all []queue.Item, err error) {
+	for r.Stats().Backlog > 0 {
+		items, err := r.Take(1000)
+		if err == nil {
+			err = r.Ack(items)
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, items...)
+	}
+	return all, nil
+}
+
+// Take is Next for a queue that has something.
+func (r *Running) Take(most int) ([]queue.Item, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	items, err := r.Next(ctx, most)
+	if err != nil {
+		return nil, fmt.Errorf("take from a backlog of %d: %w", r.Stats().Backlog, err)
+	}
+	return items, nil
+}
+
+// aside is the new name of a file that has moved, or "".
+func aside(dir string, before fs.FileInfo) string {
+	entries, err := os.ReadDir(dir)
+	if before == nil || err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && e.Name() != File && os.SameFile(before, info) {
+			return e.Name()
+		}
+	}
+	return ""
+}
+
+// errorLog keeps what is logged as an error.
+type errorLog struct {
+	mu     sync.Mutex
+	errors []Breach
+}
+
+func (l *errorLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+func (l *errorLog) WithAttrs([]slog.Attr) slog.Handler               { return l }
+func (l *errorLog) WithGroup(string) slog.Handler                    { return l }
+
+func (l *errorLog) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errors = append(l.errors, Breach{Complaint, text})
+	return nil
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/holdfast-iot/holdfast/build/powercut/promise"
+)
+
+// mostShown bounds the failures that are printed, and the breaches of each.
+const mostShown, mostOfOne = 40, 3
+
+// mostOfBatch bounds the failures of one recording that are printed: they
+// often have one cause.
+const mostOfBatch = 2
+
+// A tally counts what passed and what did not.
+type tally struct {
+	mu             sync.Mutex
+	passed, failed int
+	sorts          map[promise.Sort]int // cases in which a promise was broken so
+	owed           int                  // readings that had to be there, over all cases
+	loud           bool                 // failures are printed
+	shown          int
+}
+
+func newTally() *tally { return &tally{sorts: map[promise.Sort]int{}} }
+
+// one counts a case, in which so many readings had to be there. again says how to have it again; without it, nothing is
+// printed.
+func (t *tally) one(found []promise.Breach, owed int, again string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.owed += owed
+	if len(found) == 0 {
+		t.passed++
+		return
+	}
+	t.failed++
+	sorts := map[promise.Sort]bool{}
+	for _, b := range found {
+		sorts[b.Sort] = true
+	}
+	for s := range sorts {
+		t.sorts[s]++
+	}
+	if !t.loud || again == "" || t.shown == mostShown {
+		return
+	}
+	t.shown++
+	fmt.Printf("FAIL %s\n", again)
+	for _, b := range found[:min(len(found), mostOfOne)] {
+		fmt.Printf("     %s\n", b)
+	}
+	if more := len(found) - mostOfOne; more > 0 {
+		fmt.Printf("     and %d more\n", more)
+	}
+}
+
+func (t *tally) add(o *tally) {
+	t.passed += o.passed
+	t.failed += o.failed
+}
+
+func (t *tally) lost() int { return t.sorts[promise.Lost] }
+
+// summary is how many cases broke a promise in which way.
+func (t *tally) summary() string {
+	if len(t.sorts) == 0 {
+		return ""
+	}
+	var parts []string
+	for _, s := range slices.Sorted(maps.Keys(t.sorts)) {
+		parts = append(parts, fmt.Sprintf("%s %d", s, t.sorts[s]))
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
