@@ -18,7 +18,6 @@ type bench struct {
 	worker, dir string
 	quick       bool
 	fixtures    map[string]fixture
-	serial      int // of folders
 }
 
 // A fixture is a folder with a queue in it that has a backlog.
@@ -37,9 +36,7 @@ func (b *bench) pick(full, quick int) int {
 
 // folder makes an empty folder that no job has had.
 func (b *bench) folder() (string, error) {
-	b.serial++
-	dir := filepath.Join(b.dir, fmt.Sprintf("job-%d", b.serial))
-	return dir, os.Mkdir(dir, 0o700)
+	return os.MkdirTemp(b.dir, "job-")
 }
 
 // do has the worker do a job in a process of its own.
@@ -78,7 +75,7 @@ func (b *bench) onDisk(ctx context.Context, j work.Job, from string) (r work.Res
 		return r, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	j.Dir, j.Stat = filepath.Join(d.mount, "state"), d.stat
+	j.Dir, j.Device = filepath.Join(d.mount, "state"), d.device
 	if err := os.Mkdir(j.Dir, 0o700); err != nil {
 		return r, err
 	}

@@ -15,7 +15,7 @@ import (
 // a card would have to write, the journal included.
 type disk struct {
 	image, mount string
-	stat         string // the statistics of the device
+	device       string // as the kernel names it: loop2
 }
 
 const diskSize = 2 << 30 // sparse: it takes what is written
@@ -50,7 +50,7 @@ func newDisk(ctx context.Context, dir string) (d *disk, err error) {
 		return d, err
 	}
 	device, err := mounted(string(mounts), d.mount)
-	d.stat = filepath.Join("/sys/block", filepath.Base(device), "stat")
+	d.device = filepath.Base(device)
 	return d, err
 }
 

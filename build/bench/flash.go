@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/holdfast-iot/holdfast/build/bench/work"
 )
@@ -16,28 +18,39 @@ type trio struct {
 	atMost *float64
 }
 
+var stores = [...]string{"ours", "naive", "ring"}
+
 func (b *bench) trio(ctx context.Context, t trio) ([]line, error) {
-	var lines []line
-	for _, by := range []string{"ours", "naive", "ring"} {
-		j, from := t.job, t.from
-		j.Store = by
-		if by != "ours" {
-			from = ""
-		}
-		if by == "naive" && !j.Real {
-			j.N = min(j.N, t.naive)
-		}
-		r, err := b.onDisk(ctx, j, from)
-		if err != nil {
-			return lines, err
-		}
-		lines = append(lines, flashLine(by, r))
+	var lines [len(stores)]line
+	var errs [len(stores)]error
+	var all sync.WaitGroup
+	for i, by := range stores {
+		all.Go(func() {
+			var r work.Result
+			r, errs[i] = b.one(ctx, t, by)
+			lines[i] = flashLine(by, r)
+		})
 	}
-	lines[0].AtMost = t.atMost
-	if ring := lines[2].Figure; ring > 0 {
-		lines[0].ToRing = atMost(lines[0].Figure / ring)
+	all.Wait()
+	ours, ring := &lines[0], lines[2]
+	ours.AtMost = t.atMost
+	if ring.Figure > 0 {
+		ours.ToRing = atMost(ours.Figure / ring.Figure)
 	}
-	return lines, nil
+	return lines[:], errors.Join(errs[:]...)
+}
+
+// one is the work for one of the three, on a disk of its own.
+func (b *bench) one(ctx context.Context, t trio, by string) (work.Result, error) {
+	j, from := t.job, ""
+	j.Store = by
+	switch by {
+	case "ours":
+		from = t.from
+	case "naive":
+		j.N = min(j.N, t.naive)
+	}
+	return b.onDisk(ctx, j, from)
 }
 
 // flashLine says how many bytes a reading cost, and where they came from.
@@ -113,7 +126,7 @@ func (b *bench) atRest(ctx context.Context) (lines []line, err error) {
 		rate float64
 	}{
 		{b.pick(1_000_000, 50_000), steady},
-		{b.pick(30_000, 3000), 3}, // small blocks, until they are merged
+		{b.pick(100_000, 5000), 3}, // small blocks, until they are merged
 	} {
 		f, err := b.waiting(ctx, at.n, at.rate)
 		if err != nil {

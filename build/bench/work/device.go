@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -35,13 +36,13 @@ type totals struct{ handed, written int64 }
 
 // look syncs the whole file system first, so that nothing is still to come.
 func look(j Job) (t totals, err error) {
-	if j.Stat == "" {
+	if j.Device == "" {
 		return t, nil
 	}
 	if err := syncFileSystem(j.Dir); err != nil {
 		return t, err
 	}
-	text, err := os.ReadFile(j.Stat)
+	text, err := os.ReadFile(filepath.Join("/sys/block", j.Device, "stat"))
 	if err != nil {
 		return t, err
 	}

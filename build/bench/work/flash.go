@@ -90,7 +90,7 @@ func drain(ctx context.Context, j Job) (Result, error) {
 					return err
 				}
 				left -= n
-				time.Sleep(roundTrip)
+				time.Sleep(farTrip)
 			}
 			time.Sleep(settle)
 			return nil

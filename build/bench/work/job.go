@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	syncEvery = 5 * time.Second // the default of package queue's user
-	roundTrip = 5 * time.Millisecond
-	window    = 20 // readings on their way to the broker at a time, as in package uplink
+	syncEvery = 5 * time.Second       // the default of package queue's user
+	roundTrip = 5 * time.Millisecond  // on a link that is well
+	farTrip   = 50 * time.Millisecond // of a drain: the longer it takes, the more often the cursor is due
+	window    = 20                    // readings on their way to the broker at a time, as in package uplink
 	file      = "queue.db"
 	unbounded = 1 << 40
 )
@@ -27,7 +28,7 @@ type Job struct {
 	Store   string  // ours, naive or ring
 	Dir     string  // where the store is; made by an earlier job or empty
 	Small   string  // put: a second store, with a small backlog
-	Stat    string  // statistics of the device below Dir; empty: nothing is counted
+	Device  string  // below Dir, a name in /sys/block; empty: nothing is counted
 	N       int     // readings to do it with
 	Rate    float64 // readings a second
 	Backlog int     // readings to have waiting first

@@ -28,6 +28,7 @@ type ring struct {
 	head, tail uint64 // readings taken, readings put
 	saved      uint64 // head on disk
 	syncs      int
+	lazy       int // ticks that passed with nothing but a small move of head
 	err        error
 }
 
@@ -61,10 +62,18 @@ func (r *ring) run() {
 			return
 		case <-tick.C:
 			r.mu.Lock()
-			r.flushLocked()
+			if r.dueLocked() {
+				r.flushLocked()
+			}
 			r.mu.Unlock()
 		}
 	}
+}
+
+// dueLocked lets the head lag for a minute while next to nothing is taken.
+func (r *ring) dueLocked() bool {
+	r.lazy++
+	return len(r.group) > 0 || r.head-r.saved > 100 || r.lazy >= int(time.Minute/syncEvery)
 }
 
 func (r *ring) put(reading sensors.Reading) error {
@@ -101,6 +110,7 @@ func (r *ring) flushLocked() {
 		r.saved = r.head
 	}
 	r.syncs++
+	r.lazy = 0
 	if err := syscall.Fdatasync(int(r.f.Fd())); err != nil {
 		r.err = err
 	}

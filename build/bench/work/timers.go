@@ -9,50 +9,65 @@ import (
 )
 
 const (
-	journalEvery   = 5 * time.Second  // ext4's default commit interval
-	writebackEvery = 30 * time.Second // vm.dirty_expire_centisecs
+	journalPatience = 5 * time.Second  // ext4's default commit interval
+	writeback       = 30 * time.Second // vm.dirty_expire_centisecs
+	lookEvery       = 250 * time.Millisecond
 )
 
-// startTimers does, in simulated time, what the kernel does by its own clock:
-// every 5 s ext4 commits its journal, in which the file's new times are, and
-// after 30 s the inode itself is written back. Without them simulated time
-// would flatter every store that syncs its data alone. The function returned
-// stops the timers and waits for them.
+// startTimers does, in simulated time, what the kernel does by its own clock.
+// A write leaves new times in the file's inode, and with them a transaction of
+// ext4's journal that is committed 5 s after it began; what was committed goes
+// to its place after 30 s. Without them simulated time would flatter every
+// store that syncs no more than its data. The function returned stops the
+// timers and waits for them.
 func startTimers(ctx context.Context, j Job) (stop func() error) {
-	if j.Real || j.Stat == "" {
+	if j.Real || j.Device == "" {
 		return func() error { return nil }
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- runTimers(ctx, j.Dir) }()
+	go func() { done <- runTimers(ctx, j) }()
 	return func() error {
 		cancel()
 		return <-done
 	}
 }
 
-func runTimers(ctx context.Context, dir string) error {
-	tick := time.NewTicker(journalEvery)
+func runTimers(ctx context.Context, j Job) error {
+	path := filepath.Join(j.Dir, file)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for n := 1; ; n++ {
+	var committed, began time.Time // the file's time in the journal; the transaction
+	wroteBack := time.Now()
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		if err := commitJournal(filepath.Join(dir, file)); err != nil {
+		info, err := os.Stat(path)
+		if err != nil {
 			return err
 		}
-		if n%int(writebackEvery/journalEvery) == 0 {
-			if err := syncFileSystem(dir); err != nil {
+		switch changed := !info.ModTime().Equal(committed); {
+		case changed && began.IsZero():
+			began = time.Now()
+		case changed && time.Since(began) >= journalPatience:
+			if err := commitJournal(path); err != nil {
 				return err
 			}
+			committed, began = info.ModTime(), time.Time{}
+		}
+		if time.Since(wroteBack) >= writeback {
+			if err := syncFile(filepath.Join("/dev", j.Device)); err != nil {
+				return err
+			}
+			wroteBack = time.Now()
 		}
 	}
 }
 
 // commitJournal makes ext4 commit the transaction that holds the file's inode.
-// It opens the file each time: the store may have made it anew.
 func commitJournal(path string) error {
 	// The kernel's clock for file times moves every few ms: simulated seconds
 	// that pass faster would leave the time of the file as it was.
@@ -60,6 +75,11 @@ func commitJournal(path string) error {
 	if err := syscall.Nanosleep(&pause, nil); err != nil && err != syscall.EINTR {
 		return err
 	}
+	return syncFile(path)
+}
+
+// syncFile opens the file each time: the store may have made it anew.
+func syncFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
