@@ -54,7 +54,6 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 		Uplink: uplink.Options{
 			ClientID:  "pi-abcdef01",
 			Servers:   []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
-			Username:  "pi-abcdef01",
 			Password:  uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"},
 			KeepAlive: 15 * time.Second,
 			Topics:    uplink.DefaultTopics,

@@ -86,9 +86,6 @@ func (r *reader) judge(f file) Config {
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
 	cfg.Uplink.Clock = cfg.Clock
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
-	if cfg.Uplink.Username == "" {
-		cfg.Uplink.Username = cfg.Uplink.ClientID
-	}
 	r.sensors(&f.Sensors)
 	cfg.Sensors = r.specs
 	for _, s := range r.specs {

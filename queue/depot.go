@@ -51,7 +51,7 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 		state, why, err = d.inspect()
 	}
 	if err == nil && state == foreign {
-		err = fmt.Errorf("neither %s nor the file beside it was made by holdfast: set queue.path", d.path)
+		err = errNeverOurs
 	}
 	if err != nil {
 		return nil, k, nil, err
@@ -80,6 +80,8 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 	made = append(made, d.tidy()...)
 	return f, k, made, m.clear()
 }
+
+var errNeverOurs = errors.New("neither this file nor the one beside it that ends in .holdfast was made by holdfast")
 
 // stepAside takes another path than that of a file that was never ours.
 func (d *depot) stepAside() news {
@@ -115,7 +117,7 @@ func (d *depot) inspect() (s state, why, err error) {
 	if why = verify(file, info.Size()); why == nil {
 		return sound, nil, nil
 	}
-	if why != errForeign && isOurs(file, info.Size()) {
+	if isOurs(file, info.Size()) {
 		return damaged, why, nil
 	}
 	return foreign, nil, nil

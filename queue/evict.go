@@ -29,13 +29,13 @@ type evictor struct {
 // until makes the blocks fit into max bytes, as far as they may go.
 func (e *evictor) until(max int64) error {
 	for e.size > max {
-		if done, err := e.thinOne(); done || err != nil {
-			if err != nil {
-				return err
-			}
-			continue
+		done, err := max >= 0, error(nil)
+		if done { // else nothing is to be left
+			done, err = e.thinOne()
 		}
-		done, err := e.dropOne(sensors.Routine)
+		if err == nil && !done {
+			done, err = e.dropOne(sensors.Routine)
+		}
 		if err == nil && !done {
 			done, err = e.dropOne(sensors.Alarm)
 		}

@@ -8,10 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/holdfast-iot/holdfast/sensors"
 )
@@ -39,7 +42,6 @@ type file struct {
 
 	size    int64  // bytes of all blocks
 	thinned uint64 // the key up to which the routine lane is thinned out
-	written int64  // bytes, since the file was opened
 
 	mu sync.RWMutex // guards db: held for writing while the file is opened again
 	db *bbolt.DB
@@ -50,6 +52,7 @@ type change struct {
 	lanes [2]laneChange
 	gaps  []Gap // nil: no news
 	evict bool  // it may not all fit, or something may be too old
+	max   int64 // bytes of blocks, if evict
 	old   int64 // drop readings from before this time, in ms; 0: none is too old
 }
 
@@ -78,14 +81,25 @@ func (c change) empty() bool {
 }
 
 // outcome is what a commit did besides what it was told.
-type outcome struct{ lanes [2]laneOutcome }
+type outcome struct {
+	lanes   [2]laneOutcome
+	written int64 // bytes
+}
 
 // openDB opens the file with the options that suit a small card:
 //
 //   - a free list that is not synced: after a large backlog it would be
 //     rewritten with each commit, 300 kB instead of 16 kB
 //   - pages of 4 KiB also where the kernel has 16 KiB, as on a Pi 5
-func openDB(path string) (*bbolt.DB, error) {
+func openDB(path string) (db *bbolt.DB, err error) {
+	err = guard(func() (err error) { db, err = open(path); return err })
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, ErrLocked
+	}
+	return db, err
+}
+
+func open(path string) (*bbolt.DB, error) {
 	return bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:        time.Second,
 		NoFreelistSync: true,
@@ -93,6 +107,18 @@ func openDB(path string) (*bbolt.DB, error) {
 		PageSize:       4096,
 		NoStatistics:   true,
 	})
+}
+
+// guard makes a fault in mapped memory, and a panic of bbolt's, an error of f: a
+// card that cannot read a page any more must not end the agent.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", syscall.EIO, p)
+		}
+	}()
+	return f()
 }
 
 // openFile opens the file or makes it, durably.
@@ -139,7 +165,7 @@ type known struct {
 // read the file's knowledge, and count what is in it.
 func (f *file) known() (k known, err error) {
 	f.size, f.thinned = 0, 0
-	err = f.db.View(func(tx *bbolt.Tx) error {
+	err = f.view(func(tx *bbolt.Tx) error {
 		for p := range k.lanes {
 			f.lane(tx, p, &k.lanes[p])
 		}
@@ -201,7 +227,7 @@ func countBelow(items []Item, number uint64) (n int) {
 func (f *file) read(p sensors.Priority, from, last uint64) (r run, damaged int, err error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	err = f.db.View(func(tx *bbolt.Tx) error {
+	err = f.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketLanes[p]).Cursor()
 		for k, v := c.Seek(key(from)); k != nil && number(k) <= last; k, v = c.Next() {
 			all, err := decode(v) // copies: v is the mapped file
@@ -210,7 +236,9 @@ func (f *file) read(p sensors.Priority, from, last uint64) (r run, damaged int, 
 				damaged++
 				continue
 			}
-			all.items = all.items[countBelow(all.items, from):]
+			if all.items = all.items[countBelow(all.items, from):]; len(all.items) == 0 {
+				continue // a block that is not what its key says
+			}
 			r = all
 			return nil
 		}
@@ -222,12 +250,11 @@ func (f *file) read(p sensors.Priority, from, last uint64) (r run, damaged int, 
 	return r, damaged, nil
 }
 
-// write commits a change, and keeps the blocks within max bytes if it may not
-// all fit.
-func (f *file) write(c change, max int64) (out outcome, err error) {
+// write commits a change.
+func (f *file) write(c change) (out outcome, err error) {
 	var e evictor
 	var pages int64
-	err = f.db.Update(func(tx *bbolt.Tx) error {
+	err = f.update(func(tx *bbolt.Tx) error {
 		e = evictor{tx: tx, size: f.size, thinned: f.thinned}
 		for p := range c.lanes {
 			grown, err := applyLane(tx, p, c.lanes[p])
@@ -238,7 +265,7 @@ func (f *file) write(c change, max int64) (out outcome, err error) {
 			e.given[p] = c.lanes[p].given
 		}
 		if c.evict {
-			if err := errors.Join(e.older(c.old), e.until(max)); err != nil {
+			if err := errors.Join(e.older(c.old), e.until(c.max)); err != nil {
 				return err
 			}
 		}
@@ -249,8 +276,15 @@ func (f *file) write(c change, max int64) (out outcome, err error) {
 		return out, fmt.Errorf("write %s: %w", f.path, err)
 	}
 	f.size, f.thinned = e.size, e.thinned
-	f.written += pages + int64(f.db.Info().PageSize) // and the meta page
-	return outcome{e.out}, nil
+	return outcome{e.out, pages + int64(f.db.Info().PageSize)}, nil // and the meta page
+}
+
+func (f *file) view(do func(*bbolt.Tx) error) error {
+	return guard(func() error { return f.db.View(do) })
+}
+
+func (f *file) update(do func(*bbolt.Tx) error) error {
+	return guard(func() error { return f.db.Update(do) })
 }
 
 // putGaps stores the gaps, with those that this commit makes.
@@ -304,6 +338,34 @@ func applyLane(tx *bbolt.Tx, p int, c laneChange) (grown int64, err error) {
 	default:
 		return grown, tail.Put(keyTail, c.tail)
 	}
+}
+
+// roomy is a file that is made anew when it is empty.
+const roomy = 8 << 20 // bytes
+
+// renew makes the file anew if it has grown and holds no block: bbolt's files
+// never shrink. What else it knows is carried over.
+func (f *file) renew(c change) error {
+	info, err := os.Stat(f.path)
+	if err != nil || info.Size() < roomy || f.size > 0 {
+		return err
+	}
+	d := depot{path: f.path, log: f.log}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.db.Close(); err != nil {
+		return err
+	}
+	err = d.make(f.path, func(fresh *file) error {
+		_, err := fresh.write(c)
+		return err
+	})
+	db, opened := openDB(f.path) // the new one, or still the old
+	if opened != nil {
+		return errors.Join(err, opened)
+	}
+	f.db = db
+	return err
 }
 
 // reopen opens the file again after a commit that failed: it may be on disk all

@@ -21,6 +21,7 @@ type lane struct {
 
 	blocks int // readings in blocks that are not acknowledged
 	mem    fifo
+	read   uint64               // blocks up to here are read, or unreadable
 	head   []Item               // the oldest readings in blocks, as read
 	seqs   map[streamKey]uint64 // of the last readings that were in head
 	ends   []runEnd             // of the blocks in head
@@ -62,27 +63,29 @@ func (l *lane) unsafe() []Item {
 // toLoad is the number from which to read the blocks on, so that head holds
 // want readings or all there are.
 func (l *lane) toLoad(want int) (from uint64, needed bool) {
-	from = l.first
+	from = max(l.first, l.read+1)
 	if n := len(l.head); n > 0 {
-		from = l.head[n-1].number + 1
+		from = max(from, l.head[n-1].number+1)
 	}
 	return from, len(l.head) < want && from <= l.disk
 }
 
 // loaded takes the block that was read from a number on; without items there is
-// nothing left to read.
-func (l *lane) loaded(r run) {
-	switch {
-	case len(r.items) > 0:
+// nothing to read up to last.
+func (l *lane) loaded(r run, last uint64) {
+	if len(r.items) > 0 {
 		l.head = append(l.head, r.items...)
 		l.ends = append(l.ends, runEnd{r.last(), r.gaps})
 		l.first = max(l.first, l.head[0].number)
-	case len(l.head) == 0:
-		l.first = max(l.first, l.disk+1)
-		l.blocks = 0
+		return
+	}
+	l.read = max(l.read, last)
+	if len(l.head) == 0 {
+		l.first = max(l.first, last+1)
+		if l.first > l.disk {
+			l.blocks = 0
+		}
 		l.skipHole()
-	default:
-		l.disk = l.head[len(l.head)-1].number
 	}
 }
 

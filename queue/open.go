@@ -34,28 +34,39 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		lanes:   [2]lane{{first: 1, next: 1}, {first: 1, next: 1}},
 	}
 	err := os.MkdirAll(filepath.Dir(opt.Path), 0o700)
-	if err == nil {
-		q.boot, err = nextBoot(filepath.Dir(opt.Path))
-	}
-	if q.boot == "" {
-		q.boot = bootName(1)
-	}
 	if err == nil || diskTrouble(err) {
-		err = errors.Join(err, q.openFile())
+		err = q.openFile()
 	}
 	switch {
-	case q.file != nil:
+	case err == nil:
 		return q, nil
 	case diskTrouble(err):
+		q.countStart()
 		q.failing, q.last = true, time.Now()
 		q.log.Error("storage fails: readings are kept in memory", "err", err)
 		q.reportLocked("storage", opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
 		return q, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("queue %s: %w: let the user that holdfast runs as write to the folder, or set queue.path", opt.Path, err)
+		return nil, fmt.Errorf("%w %s: %w: let the user that holdfast runs as write to the folder, or set queue.path", ErrPath, opt.Path, err)
+	case pathTrouble(err):
+		return nil, fmt.Errorf("%w %s: %w: set queue.path", ErrPath, opt.Path, err)
 	default:
 		return nil, fmt.Errorf("queue %s: %w", opt.Path, err)
 	}
+}
+
+// ErrPath means that a person has to change the path of the queue, or what is
+// there.
+var ErrPath = errors.New("queue")
+
+// pathTrouble says that there can be no file at the path.
+func pathTrouble(err error) bool {
+	for _, errno := range [...]syscall.Errno{syscall.EISDIR, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ELOOP} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return errors.Is(err, errNeverOurs)
 }
 
 // diskTrouble says that the disk is at fault, not the path.
@@ -76,6 +87,7 @@ func (q *Queue) openFile() error {
 	if err != nil {
 		return err
 	}
+	q.countStart()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.file = f
@@ -132,6 +144,21 @@ func (q *Queue) reconcile() error {
 	return nil
 }
 
+// countStart names this start, once it is known that it is one.
+func (q *Queue) countStart() {
+	if q.boot != "" {
+		return
+	}
+	name, err := nextBoot(filepath.Dir(q.opt.Path))
+	if name == "" {
+		name = bootName(1)
+	}
+	if err != nil {
+		q.log.Error("this start could not be counted: its number may repeat", "err", err)
+	}
+	q.boot = name
+}
+
 // nextBoot counts this start in the state directory and names it. The count is
 // for people: the random digits make the name unique even if it repeats.
 func nextBoot(dir string) (string, error) {
@@ -173,11 +200,26 @@ func moveFile(from, to string) error {
 }
 
 // Close writes what is still in memory and closes the file. Run has returned,
-// or was never called.
+// or was never called. The error says what is lost with the process.
 func (q *Queue) Close() error {
-	if q.file == nil {
-		return nil
+	q.mu.Lock()
+	file := q.file
+	q.mu.Unlock()
+	var err error
+	if file != nil {
+		if q.failing {
+			err = q.reconcile()
+		}
+		for err == nil && q.Stats().Memory > 0 { // a commit has a bound
+			err = q.commit(true)
+		}
+		if err == nil {
+			err = q.commit(true)
+		}
+		err = errors.Join(err, file.close())
 	}
-	q.commit(true)
-	return q.file.close()
+	if n := q.Stats().Memory; n > 0 {
+		err = errors.Join(fmt.Errorf("%d readings were in memory only and are lost", n), err)
+	}
+	return err
 }

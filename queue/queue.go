@@ -231,7 +231,7 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 		q.mu.Lock()
 		if turn == l.turn { // else what was read may be evicted
 			q.declareDamageLocked(l, r, damaged)
-			l.loaded(r)
+			l.loaded(r, last)
 		}
 		q.mu.Unlock()
 	}
@@ -275,14 +275,21 @@ type Stats struct {
 	Backlog int    // readings and events not acknowledged
 	Memory  int    // of these, in memory alone
 	Dropped uint64 // readings that left without an acknowledgement
-	Commits uint64
+	Failing bool   // the last commit failed, or hangs
+
+	Commits      uint64 // since the queue was opened
+	Written      int64  // bytes, by these commits
+	CommitsToday uint64 // since midnight UTC, or since the queue was opened
+	WrittenToday int64
 }
 
 // Stats reports what the queue holds.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Dropped: q.dropped, Commits: q.commits}
+	q.newDayLocked()
+	s := Stats{Dropped: q.dropped, Failing: q.failing || q.hangs,
+		Commits: q.commits, Written: q.written, CommitsToday: q.commits - q.day.commits, WrittenToday: q.written - q.day.written}
 	for i := range q.lanes {
 		s.Backlog += q.lanes[i].owed()
 		s.Memory += len(q.lanes[i].unsafe())

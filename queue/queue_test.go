@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -400,6 +401,78 @@ func TestDrainedBacklogLeavesTheDisk(t *testing.T) {
 		defer h.end()
 		if n := h.Stats().Backlog; n != 0 {
 			t.Errorf("%d readings came back after they were acknowledged", n)
+		}
+	})
+}
+
+func TestFileShrinksWhenItHasBeenEmptied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		h.opt.MaxSize = 64 << 20
+		seq := uint64(0)
+		size := func() int64 { info, _ := os.Stat(h.path); return info.Size() }
+		for size() < roomy {
+			for range 5000 {
+				seq++
+				r := routine(seq)
+				r.Value = float64(seq*7919) / 7 // takes eight bytes
+				h.Put(r)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if n := len(h.all(t)); n != int(seq) {
+			t.Errorf("%d of %d readings", n, seq)
+		}
+		time.Sleep(6 * time.Second)
+		if size() > 64<<10 {
+			t.Errorf("the empty file has %d bytes", size())
+		}
+		h.Put(alarm(1))
+		h.kill()
+		h = start(t, h.path)
+		if got := names(h.all(t)); fmt.Sprint(got) != "[door1]" {
+			t.Errorf("the new file holds %v", got)
+		}
+		h.end()
+	})
+}
+
+func TestLongWordsMakeShortBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		h.opt.MaxSize = 64 << 20
+		for seq := range uint64(600) {
+			r := routine(seq + 1)
+			r.Err = fmt.Sprint(seq, strings.Repeat("x", 8000))
+			h.Put(r)
+		}
+		h.end()
+		h = start(t, h.path)
+		defer h.end()
+		if n := len(h.all(t)); n != 600 {
+			t.Errorf("%d of 600 readings after a restart", n)
+		}
+		if aside, _ := filepath.Glob(h.path + ".aside-*"); len(aside) != 0 {
+			t.Errorf("the file was taken for damaged: %v", aside)
+		}
+	})
+}
+
+func TestWearIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		defer h.end()
+		time.Sleep(23 * time.Hour)
+		for seq := range uint64(10) {
+			h.Put(alarm(seq + 1))
+		}
+		s := h.Stats()
+		if s.Commits != 10 || s.Written < 10*2*4096 || s.Written > 10*4*4096 || s.CommitsToday != 10 {
+			t.Errorf("ten alarms: %+v", s)
+		}
+		time.Sleep(2 * time.Hour)
+		if s := h.Stats(); s.CommitsToday != 0 || s.WrittenToday != 0 || s.Commits != 10 {
+			t.Errorf("after midnight: %+v", s)
 		}
 	})
 }

@@ -3,7 +3,6 @@ package queue
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,7 +123,7 @@ func (s *find) fill(f *file) error {
 			lanes[p] = nil
 		}
 		batch = nil
-		_, err := f.write(c, math.MaxInt64)
+		_, err := f.write(c)
 		return err
 	}
 	var failed error

@@ -14,15 +14,28 @@ const (
 	// A tail may take so many bytes: together with its key it must fit into a
 	// quarter of a page, or bbolt gives it pages of its own.
 	mostTail = 900
+
+	// A block takes no more bytes, unless one reading does: package pages reads
+	// no value of over a mebibyte, because a damaged file may claim anything.
+	mostBlock = 64 << 10
+
+	mostEncode = 8 * blockItems // readings of a lane in one commit: half a millisecond here
 )
 
 // writer is what the goroutine of Run keeps, under the queue's lock.
 type writer struct {
-	commits  uint64
+	commits uint64
+	written int64 // bytes
+	day     struct {
+		number  int64 // since 1970
+		commits uint64
+		written int64
+	}
 	last     time.Time // the end of the last commit
 	failing  bool      // the last commit failed
 	saidDrop string    // the last reason for dropping that the log was told
 	clock    clockWatch
+	purge    bool // the next commit drops what it may
 }
 
 // Run moves readings to disk when they have waited too long, until ctx is done.
@@ -64,6 +77,9 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 		if !ok || t.Before(at) {
 			at, ok = t, true
 		}
+	}
+	if q.purge {
+		by(q.last)
 	}
 	alarms, routine := &q.lanes[sensors.Alarm], &q.lanes[sensors.Routine]
 	if len(alarms.unsafe()) > 0 {
@@ -113,7 +129,11 @@ func (q *Queue) store() {
 		err = q.reconcile()
 	}
 	if err == nil {
-		q.commit(false)
+		if q.commit(false) == nil {
+			err = q.renew()
+		}
+	}
+	if err == nil {
 		return
 	}
 	q.mu.Lock()
@@ -126,16 +146,33 @@ func (q *Queue) store() {
 	q.wakePutLocked()
 }
 
+// renew makes a file anew that has grown and is empty.
+func (q *Queue) renew() error {
+	q.mu.Lock()
+	var c change
+	for p := range q.lanes {
+		l := &q.lanes[p]
+		c.lanes[p].cursor = l.cursor()
+		if l.owed() > 0 {
+			q.mu.Unlock()
+			return nil
+		}
+	}
+	c.gaps = q.gaps.plain()
+	q.mu.Unlock()
+	return q.file.renew(c)
+}
+
 // commit writes what is due, and how far the broker has acknowledged, in one
 // transaction. With all it writes everything.
-func (q *Queue) commit(all bool) {
+func (q *Queue) commit(all bool) error {
 	q.mu.Lock()
 	c := q.changeLocked(all)
 	q.mu.Unlock()
 	if c.empty() {
-		return
+		return nil
 	}
-	out, err := q.file.write(c, q.opt.MaxSize)
+	out, err := q.file.write(c)
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -149,11 +186,27 @@ func (q *Queue) commit(all bool) {
 			q.appliedLocked(l, c.lanes[p], out.lanes[p])
 		}
 	}
+	if err == nil {
+		q.newDayLocked()
+		q.commits++
+		q.written += out.written
+	}
+	if err == nil && c.max < 0 {
+		q.purge = false
+	}
 	if err != nil {
 		q.gaps.dirty = q.gaps.dirty || c.gaps != nil
 	}
 	signal(q.arrived) // what an eviction held back
 	q.wakePutLocked()
+	return err
+}
+
+// newDayLocked begins to count anew after midnight.
+func (q *Queue) newDayLocked() {
+	if today := time.Now().Unix() / (24 * 60 * 60); today != q.day.number {
+		q.day.number, q.day.commits, q.day.written = today, q.commits, q.written
+	}
 }
 
 // wakePutLocked lets every waiting Put look again.
@@ -177,7 +230,11 @@ func (q *Queue) changeLocked(all bool) (c change) {
 	if now := q.opt.Clock.Now(); q.opt.MaxAge > 0 && q.clock.trusted(now, q.start) {
 		c.old = now.Unix - q.opt.MaxAge.Milliseconds()
 	}
-	if full := q.file.size+int64(grown) > q.opt.MaxSize; grown > 0 && (full || c.old > 0) {
+	if full := q.file.size+int64(grown) > q.opt.MaxSize; q.purge || grown > 0 && (full || c.old > 0) {
+		c.max = q.opt.MaxSize
+		if q.purge {
+			c.max = -1
+		}
 		c.evict, c.gaps = true, q.gaps.plain()
 		for p := range q.lanes {
 			q.lanes[p].eviction = true
@@ -196,7 +253,7 @@ func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 		c.cursor = l.cursor()
 	}
 	if p == sensors.Alarm {
-		c.tried = l.next // they are in this commit, or on disk, or acknowledged
+		c.tried = min(l.next, l.inMemory()+mostEncode) // they are in this commit, or on disk, or acknowledged
 	}
 	unsafe := l.unsafe()
 	if len(unsafe) == 0 || p == sensors.Routine && !all && time.Until(q.routineDueLocked(l)) > 0 {
@@ -210,12 +267,19 @@ func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 }
 
 // encodeMemory makes blocks of what is in memory, the last of them the tail if
-// it is small.
+// it is small. It has a bound, because it runs under the lock; what is left is
+// due at once.
 func (q *Queue) encodeMemory(l *lane, c *laneChange) {
 	items := l.mem.items()
+	items = items[:min(len(items), mostEncode)]
 	for len(items) > 0 {
 		n := min(len(items), blockItems)
-		b := block{last: items[n-1].number, data: encode(run{items: items[:n]}, q.start)}
+		data := encode(run{items: items[:n]}, q.start)
+		for len(data) > mostBlock && n > 1 {
+			n = max(1, n/2)
+			data = encode(run{items: items[:n]}, q.start)
+		}
+		b := block{last: items[n-1].number, data: data}
 		if items = items[n:]; len(items) == 0 && len(b.data) <= mostTail {
 			c.tail, c.tailLast = b.data, b.last
 			return
@@ -236,15 +300,12 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome) {
 	}
 	if out.gone > 0 {
 		l.evicted(out.gone)
-		q.droppedLocked(out.gone, out.gaps, "max_size or max_age is reached")
+		q.droppedLocked(out.gone, out.gaps, "max_size or max_age is reached, or they were purged")
 	}
 }
 
 // storageLocked says when the disk starts and stops failing.
 func (q *Queue) storageLocked(err error) {
-	if err == nil {
-		q.commits++
-	}
 	q.hangs = false
 	switch failing := err != nil; {
 	case failing && !q.failing:

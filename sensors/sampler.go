@@ -143,8 +143,14 @@ func (s *sampler) report(samples []Sample) (good bool) {
 			err = fmt.Errorf("the sensor returned %v, not a number", sample.Value)
 		}
 		if err != nil {
+			if !st.failing {
+				s.log.Warn("quantity fails", "stream", st.Name, "err", err)
+			}
 			s.recordFailure(st, at, err)
 			continue
+		}
+		if st.failing && !s.failing {
+			s.log.Info("quantity is back", "stream", st.Name)
 		}
 		good, st.failing = true, false
 		s.emit(st, Reading{At: at, Value: sample.Value, State: st.Word(sample.Value)})

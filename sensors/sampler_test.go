@@ -16,11 +16,11 @@ import (
 // A device is a fake sensor that does what its functions say.
 type device struct {
 	next   func(ctx context.Context) ([]Sample, error)
-	closed *int
+	closed func()
 }
 
 func (d device) Next(ctx context.Context) ([]Sample, error) { return d.next(ctx) }
-func (d device) Close() error                               { *d.closed++; return nil }
+func (d device) Close() error                               { d.closed(); return nil }
 
 // A bench runs sensors and keeps their readings.
 type bench struct {
@@ -56,8 +56,11 @@ func (b *bench) openOne(_ context.Context, spec Spec) (Sensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	closed := 0
-	return device{next, &closed}, nil
+	return device{next, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.ended[spec.Name]++
+	}}, nil
 }
 
 func (b *bench) record(r Reading) {
@@ -142,8 +145,8 @@ func TestFailureIsToldOnceAndRecoveryFollows(t *testing.T) {
 	if n := strings.Count(b.log.String(), "answers again"); n != 2 {
 		t.Errorf("%d recoveries in the log", n)
 	}
-	if b.opened["room"] != 5 {
-		t.Errorf("opened %d times, want again after each of 4 failures", b.opened["room"])
+	if b.opened["room"] != 5 || b.ended["room"] != 5 {
+		t.Errorf("opened %d times and closed %d times, want again after each of 4 failures", b.opened["room"], b.ended["room"])
 	}
 }
 

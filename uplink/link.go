@@ -52,6 +52,9 @@ type Conn interface {
 	Done() <-chan struct{}
 	// Err says why, once Done is closed.
 	Err() error
+	// Disconnect ends the connection in order: the broker forgets the will.
+	Disconnect()
+	// Close drops the connection: the broker publishes the will.
 	Close() error
 }
 
@@ -129,7 +132,9 @@ func (l *Link) session(ctx context.Context, conn Conn, retry *backoff) error {
 	}
 	if ctx.Err() != nil { // the agent stops: in order
 		workers.Wait()
-		l.goodbye(conn)
+		if l.goodbye(conn) {
+			conn.Disconnect()
+		}
 		return errors.Join(ctx.Err(), conn.Close())
 	}
 	err := conn.Close() // fails what is in flight
@@ -147,27 +152,31 @@ func (l *Link) birth(ctx context.Context, conn Conn) error {
 }
 
 // goodbye is the offline message that we send ourselves: an orderly disconnect
-// suppresses the will.
-func (l *Link) goodbye(conn Conn) {
+// suppresses the will. It reports whether the broker has it.
+func (l *Link) goodbye(conn Conn) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
 	defer cancel()
 	if err := conn.Publish(ctx, l.status("offline")); err != nil {
 		l.log.Warn("no goodbye: the broker will send the will", "err", err)
+		return false
 	}
+	return true
 }
 
 // drain moves the backlog to the broker, and nothing is acknowledged to it
 // that the broker has not acknowledged to us.
 func (l *Link) drain(ctx, publish context.Context, conn Conn) error {
-	for ctx.Err() == nil {
+	for unreadable := false; ctx.Err() == nil; {
 		items, err := l.backlog.Next(ctx, window)
 		if err != nil {
-			if ctx.Err() == nil {
-				l.log.Error("backlog cannot be read", "err", err, "retry_in", retryRead)
-				sleep(ctx, retryRead)
+			if ctx.Err() == nil && !unreadable {
+				unreadable = true
+				l.log.Error("backlog cannot be read", "err", err, "retry_every", retryRead)
 			}
+			sleep(ctx, retryRead)
 			continue
 		}
+		unreadable = false
 		if err := conn.Publish(publish, l.messages(items)...); err != nil {
 			return err
 		}

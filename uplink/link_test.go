@@ -25,6 +25,7 @@ type broker struct {
 	conns    int
 	refuse   error
 	deaf     bool
+	orderly  int // disconnects that make the broker forget the will
 	conn     *fakeConn
 }
 
@@ -67,6 +68,7 @@ func (c *fakeConn) Publish(ctx context.Context, msgs ...Message) error {
 	return nil
 }
 
+func (c *fakeConn) Disconnect()           { c.b.set(func() { c.b.orderly++ }) }
 func (c *fakeConn) Err() error            { return errors.New("cut") }
 func (c *fakeConn) Done() <-chan struct{} { return c.lost }
 func (c *fakeConn) Close() error          { c.once.Do(func() { close(c.lost) }); return nil }
@@ -295,6 +297,42 @@ func TestSilentStreamSaysSo(t *testing.T) {
 			t.Errorf("state of the room: %s", got)
 		}
 	})
+}
+
+// Nanoseconds do not fit into an int on a Pi Zero: run with GOARCH=386, this
+// test sees that.
+func TestSilenceIsToldInTheOrderOfPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := states{changed: make(chan struct{}, 1)}
+		streams := []sensors.Stream{{Name: "slow", Every: time.Hour}, {Name: "door"}, {Name: "room", Every: 30 * time.Second}}
+		go s.watchSilence(t.Context(), streams, sensors.TrustAlways)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := s.all(); len(got) != 2 {
+			t.Errorf("%d streams are told to be silent after two minutes, want door and room", len(got))
+		}
+	})
+}
+
+// TestOnlyAGoodbyeSuppressesTheWill: dashboards must not show online while the
+// agent tries to come back.
+func TestOnlyAGoodbyeSuppressesTheWill(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Second)
+		br.set(func() { br.deaf = true })
+		bl.put(reading("room", 1))
+		time.Sleep(time.Minute)
+		br.set(func() {
+			if br.orderly != 0 {
+				t.Errorf("%d orderly disconnects from a broker that acknowledges nothing", br.orderly)
+			}
+			br.deaf = false
+		})
+		time.Sleep(2 * time.Minute)
+	})
+	if br.orderly != 1 {
+		t.Errorf("%d orderly disconnects after a goodbye", br.orderly)
+	}
 }
 
 func TestRefusalIsAnErrorSaidOnce(t *testing.T) {

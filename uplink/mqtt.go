@@ -54,6 +54,11 @@ func dialServer(ctx context.Context, opt Options, server *url.URL, will Message)
 	if err != nil {
 		return nil, err
 	}
+	options.SetCustomOpenConnectionFn(func(uri *url.URL, o mqtt.ClientOptions) (socket net.Conn, err error) {
+		socket, err = openSocket(uri, o.TLSConfig)
+		conn.socket = socket
+		return socket, err
+	})
 	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 		conn.why = err
 		close(conn.lost)
@@ -93,16 +98,28 @@ func clientOptions(opt Options, server *url.URL, will Message) (*mqtt.ClientOpti
 		SetPingTimeout(min(pingTimeout, opt.KeepAlive)).
 		SetWriteTimeout(writeTimeout).
 		SetConnectTimeout(connectTimeout).
-		SetDialer(&net.Dialer{Timeout: connectTimeout, Control: setUserTimeout}).
 		SetTLSConfig(config).
 		SetBinaryWill(will.Topic, will.Payload, 1, will.Retain).
 		SetDefaultPublishHandler(func(mqtt.Client, mqtt.Message) {})
-	if password != "" {
-		o.SetUsername(opt.Username).SetPassword(password)
-	} else if opt.Username != opt.ClientID {
-		o.SetUsername(opt.Username)
+	o.SetUsername(opt.Username).SetPassword(password)
+	if opt.Username == "" && password != "" {
+		o.SetUsername(opt.ClientID)
 	}
 	return o, nil
+}
+
+// openSocket connects to a server, for a connection that can be dropped: paho
+// itself only ever ends one in order, and the broker then forgets the will.
+func openSocket(server *url.URL, config *tls.Config) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: connectTimeout, Control: setUserTimeout}
+	switch server.Scheme {
+	case "mqtts":
+		return tls.DialWithDialer(dialer, "tcp", server.Host, config)
+	case "ws", "wss":
+		return mqtt.NewWebsocket(server.String(), config, connectTimeout, nil, &mqtt.WebsocketOptions{})
+	default:
+		return dialer.Dial("tcp", server.Host)
+	}
 }
 
 const tcpUserTimeout = 18 // TCP_USER_TIMEOUT of tcp(7), in milliseconds
@@ -120,6 +137,7 @@ func setUserTimeout(_, _ string, c syscall.RawConn) error {
 // mqttConn is one connection of paho's.
 type mqttConn struct {
 	client mqtt.Client
+	socket net.Conn
 	lost   chan struct{}
 	why    error // set before lost is closed
 }
@@ -152,9 +170,15 @@ func (c *mqttConn) Publish(ctx context.Context, msgs ...Message) error {
 	return nil
 }
 
+func (c *mqttConn) Disconnect() { c.client.Disconnect(quiesce) }
+
 func (c *mqttConn) Close() error {
-	c.client.Disconnect(quiesce)
-	return nil
+	err := c.socket.Close()
+	c.client.Disconnect(0) // waits until the library has let go of it
+	if errors.Is(err, net.ErrClosed) {
+		return nil // the library was quicker
+	}
+	return err
 }
 
 // A RefusedError is a broker's answer to CONNECT that says no.

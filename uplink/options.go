@@ -11,7 +11,7 @@ import (
 type Options struct {
 	ClientID  string
 	Servers   []*url.URL // in order of preference: mqtt, mqtts, ws or wss
-	Username  string
+	Username  string     // empty: the client ID, where there is a password
 	Password  Secret
 	TLS       TLS
 	KeepAlive time.Duration

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -80,7 +81,7 @@ func (s *states) takeLocked(streams []string) []sensors.Reading {
 func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, clock sensors.Trust) {
 	start := time.Now()
 	streams = slices.Clone(streams)
-	slices.SortFunc(streams, func(a, b sensors.Stream) int { return int(patienceFor(a) - patienceFor(b)) })
+	slices.SortFunc(streams, func(a, b sensors.Stream) int { return cmp.Compare(patienceFor(a), patienceFor(b)) })
 	for _, st := range streams {
 		sleep(ctx, time.Until(start.Add(patienceFor(st))))
 		if ctx.Err() != nil {

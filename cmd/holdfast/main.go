@@ -8,13 +8,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/demo"
 	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/queue"
 )
 
 const defaultConfig = "/etc/holdfast/config.yaml"
@@ -82,7 +82,7 @@ func report(err error) int {
 	case errors.As(err, &wrong):
 		fmt.Fprintln(os.Stderr, wrong)
 		return 2
-	case errors.As(err, &user), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR):
+	case errors.As(err, &user), errors.Is(err, queue.ErrPath):
 		fmt.Fprintln(os.Stderr, "holdfast:", err)
 		return 2
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,8 +15,11 @@ import (
 )
 
 // run is the agent until ctx is done, started again with a new configuration
-// at each SIGHUP whose file is good.
+// at each SIGHUP whose file is good. A configuration that cannot be started
+// gives way to the one that could.
 func run(ctx context.Context, args []string) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // from the first moment: by default it kills
 	f := flags("run")
 	path := configFlag(f)
 	if err := parse(f, args, 0); err != nil {
@@ -27,15 +29,27 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(os.Stderr)
-	hw := drivers.NewHardware() // before any file is opened: see there
-	for {
-		next, err := runUntilReload(ctx, cfg, *path, hw, log)
-		if next == nil {
+	r := runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware()} // before any file is opened: see there
+	for good := (*config.Config)(nil); ; {
+		next, err := r.untilReload(ctx, cfg)
+		switch {
+		case next != nil:
+			good, cfg = &cfg, *next
+		case err != nil && ctx.Err() == nil && good != nil:
+			r.log.Error("configuration not changed: the new one cannot be started", "err", err)
+			cfg, good = *good, nil
+		default:
 			return err
 		}
-		cfg = *next
 	}
+}
+
+// A runner runs one configuration after another.
+type runner struct {
+	path string
+	hup  <-chan os.Signal
+	log  *slog.Logger
+	hw   *drivers.Hardware
 }
 
 // load reads the configuration and the files that it names.
@@ -51,75 +65,66 @@ func load(path string) (config.Config, error) {
 	return cfg, nil
 }
 
-// runUntilReload runs one configuration. It returns the next one, or nil and
-// what ended the agent.
-func runUntilReload(ctx context.Context, cfg config.Config, path string, hw *drivers.Hardware, log *slog.Logger) (*config.Config, error) {
-	ctx, end := context.WithCancel(ctx)
+// untilReload runs one configuration. It returns the next one, or nil and what
+// ended the agent.
+func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Config, error) {
+	running, end := context.WithCancel(ctx)
 	defer end()
 	reloaded := make(chan *config.Config, 1)
-	watching := make(chan struct{})
 	go func() {
-		defer close(watching)
-		if next := awaitReload(ctx, path, log); next != nil {
-			reloaded <- next
-			end()
-		}
+		next := r.awaitReload(running)
+		end()
+		reloaded <- next
 	}()
-	err := runOne(ctx, cfg, hw, log)
-	stopped := ctx.Err() != nil
+	err := r.runOne(running, cfg)
 	end()
-	<-watching
-	select {
-	case next := <-reloaded:
+	next := <-reloaded
+	if err != context.Canceled { // also where it is one of several
+		return nil, err
+	}
+	if ctx.Err() == nil {
 		return next, nil
-	default:
 	}
-	if stopped && errors.Is(err, context.Canceled) {
-		log.Info("holdfast stopped")
-		return nil, nil
-	}
-	return nil, err
+	r.log.Info("holdfast stopped")
+	return nil, nil
 }
 
 // awaitReload waits for a SIGHUP and a file that is good, all or nothing; nil
 // when ctx is done.
-func awaitReload(ctx context.Context, path string, log *slog.Logger) *config.Config {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (r *runner) awaitReload(ctx context.Context) *config.Config {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hup:
+		case <-r.hup:
 		}
-		if path == "-" {
-			log.Error("the configuration came from standard input: it cannot be read again")
+		if r.path == "-" {
+			r.log.Error("the configuration came from standard input: it cannot be read again")
 			continue
 		}
-		next, err := load(path)
+		next, err := load(r.path)
 		if err == nil {
-			log.Info("configuration read again", "file", path)
+			r.log.Info("configuration read again", "file", r.path)
 			return &next
 		}
-		log.Error("configuration not changed: the file is wrong", "err", err)
+		r.log.Error("configuration not changed: the file is wrong", "err", err)
 	}
 }
 
 // runOne runs the agent, and its own broker if it has one.
-func runOne(ctx context.Context, cfg config.Config, hw *drivers.Hardware, log *slog.Logger) error {
+func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	if cfg.Embedded != nil {
 		password, err := cfg.Embedded.Password.Read()
 		if err != nil {
 			return mistake{err}
 		}
-		b, err := broker.Listen(cfg.Embedded.Listen, password, quiet(log))
+		b, err := broker.Listen(cfg.Embedded.Listen, password, quiet(r.log))
 		if err != nil {
 			return err
 		}
 		defer b.Close()
 	}
-	return serve(ctx, cfg, hw.Open, uplink.DialMQTT(cfg.Uplink), log)
+	return serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink), r.log)
 }
 
 // check reads the configuration and says everything that is wrong with it. It

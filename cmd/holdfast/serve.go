@@ -15,12 +15,11 @@ import (
 
 // serve is the agent: readings move from the sensors through the queue to the
 // broker, until ctx is done.
-func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) (err error) {
+func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) error {
 	q, err := queue.Open(cfg.Queue, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, q.Close()) }()
 	cfg.Uplink.Boot = q.Boot()
 	link := uplink.New(cfg.Uplink, q, dial, log)
 	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID, "boot", q.Boot(), "backlog", q.Stats().Backlog)
@@ -30,9 +29,18 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 		q.Put(r)        // what happened
 	}
 
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	writer := new(errgroup.Group) // ends last: until then an alarm is on disk when Put returns
+	writer.Go(func() error { return q.Run(writing) })
+
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return sensors.Run(ctx, cfg.Sensors, cfg.Clock, open, record, log) })
-	g.Go(func() error { return q.Run(ctx) })
 	g.Go(func() error { return link.Run(ctx) })
-	return g.Wait()
+	err = g.Wait()
+	stopWriting()
+	writer.Wait()
+	if closed := q.Close(); closed != nil {
+		return errors.Join(err, closed)
+	}
+	return err
 }

@@ -1,0 +1,161 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue/pages"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// Contents is what a file holds.
+type Contents struct {
+	Alarms  int   // readings and events of the alarm lane that wait
+	Routine int   // routine readings that wait
+	Gaps    []Gap // declared and not delivered
+	Damaged int   // blocks that fail their checksums
+	Bytes   int64 // of blocks
+	File    int64 // bytes of the file
+}
+
+// readAttempts bounds how often a file is read again because a running agent
+// has committed meanwhile.
+const readAttempts = 5
+
+// Inspect reads a queue's file without locking it or changing it: also that of
+// a running agent, which is as new as its last commit, and a copied one. It
+// calls visit, which may be nil, for each item that waits, oldest first, alarms
+// before routine readings. Their monotonic times are not known.
+func Inspect(path string, visit func(Item) error) (c Contents, err error) {
+	for range readAttempts {
+		var items []Item
+		c, items, err = inspectOnce(path)
+		if errors.Is(err, errChanged) {
+			continue
+		}
+		for _, it := range items {
+			if err == nil && visit != nil {
+				err = visit(it)
+			}
+		}
+		return c, err
+	}
+	return c, err
+}
+
+var errChanged = errors.New("the file changes faster than it can be read: try again")
+
+func inspectOnce(path string) (c Contents, items []Item, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return c, nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return c, nil, err
+	}
+	c.File = info.Size()
+	p, err := pages.Open(file, info.Size())
+	if err != nil {
+		return c, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if !p.Has(string(bucketMeta)) {
+		return c, nil, fmt.Errorf("%s: not made by holdfast", path)
+	}
+	s := snapshot{file: p}
+	err = s.read(&c)
+	if after, again := pages.Open(file, info.Size()); again == nil && after.TxID() != p.TxID() {
+		return c, nil, errChanged
+	}
+	return c, s.items, err
+}
+
+// snapshot reads a file as of one commit.
+type snapshot struct {
+	file  *pages.File
+	items []Item
+}
+
+func (s *snapshot) read(c *Contents) error {
+	cursors, err := s.meta(c)
+	for _, p := range [...]sensors.Priority{sensors.Alarm, sensors.Routine} {
+		before := len(s.items)
+		from := cursors[p]
+		visit := func(_, value []byte) (bool, error) {
+			c.Bytes += int64(len(value))
+			r, err := decode(value)
+			if err != nil {
+				c.Damaged++
+				return true, nil
+			}
+			s.items = append(s.items, r.items[countBelow(r.items, from):]...)
+			from = max(from, r.last()+1)
+			return true, nil
+		}
+		err = errors.Join(err,
+			s.file.Each(string(bucketLanes[p]), key(from), visit),
+			s.file.Each(string(bucketTails[p]), nil, visit))
+		if n := len(s.items) - before; p == sensors.Alarm {
+			c.Alarms = n
+		} else {
+			c.Routine = n
+		}
+	}
+	for i := range s.items {
+		s.items[i].At.Taken = time.Time{}
+	}
+	return err
+}
+
+// meta reads the cursors and the gaps.
+func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
+	err = s.file.Each(string(bucketMeta), nil, func(key, value []byte) (bool, error) {
+		for p, name := range bucketLanes {
+			if string(key) == string(name) {
+				cursors[p] = cursorOf(value)
+			}
+		}
+		if string(key) == string(keyGaps) {
+			c.Gaps, err = decodeGaps(value)
+		}
+		return true, err
+	})
+	return cursors, err
+}
+
+// Purge gives up every reading and event that waits and was not handed out,
+// declares gaps for the readings, and returns how many there were.
+func (q *Queue) Purge() (n int, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	before := q.dropped
+	for p := range q.lanes {
+		l := &q.lanes[p]
+		for l.mem.len() > 0 && l.mem.items()[0].number > l.given {
+			it := l.dropOldestInMemory()
+			q.droppedLocked(1, gapsOf(run{items: []Item{it}}), "purged")
+		}
+	}
+	q.purge = true
+	signal(q.work)
+	for q.purge && q.file != nil && !q.failing && !q.hangs {
+		tried := q.tried
+		q.mu.Unlock()
+		select {
+		case <-tried:
+		case <-q.stopped:
+			if err := q.commit(true); err != nil {
+				q.mu.Lock()
+				return int(q.dropped - before), err
+			}
+		}
+		q.mu.Lock()
+	}
+	if q.purge {
+		err = errors.New("the disk fails: what is on it stays")
+	}
+	return int(q.dropped - before), err
+}

@@ -1,0 +1,359 @@
+package queue
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// filled makes a queue file with alarms and routine readings that wait, and
+// returns its bytes.
+func filled(t *testing.T, alarms, routines uint64) []byte {
+	t.Helper()
+	path := queuePath(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, path)
+		for seq := range routines {
+			h.Put(routine(seq + 1))
+			if seq%(routines/alarms) == 0 {
+				h.Put(alarm(seq/(routines/alarms) + 1))
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		h.end()
+	})
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// injure damages a copy of a file in one of many ways. It returns its name.
+func injure(r *rand.Rand, b []byte) (string, []byte) {
+	b = bytes.Clone(b)
+	pages := len(b) / 4096
+	page := func() []byte { n := r.IntN(pages); return b[n*4096 : (n+1)*4096] }
+	switch r.IntN(9) {
+	case 0:
+		return "truncated", b[:r.IntN(len(b))]
+	case 1:
+		for range 1 + r.IntN(3) {
+			clear(page())
+		}
+		return "zeroed pages", b
+	case 2:
+		x, y := page(), page()
+		tmp := bytes.Clone(x)
+		copy(x, y)
+		copy(y, tmp)
+		return "swapped pages", b
+	case 3:
+		for range 1 + r.IntN(20) {
+			b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+		}
+		return "flipped bits", b
+	case 4:
+		clear(b[:4096*(1+r.IntN(2))])
+		return "bad heads", b
+	case 5:
+		return "empty", nil
+	case 6:
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		return "random", b
+	case 7:
+		p := page()
+		for i := range p {
+			p[i] = byte(r.Uint32())
+		}
+		return "random page", b
+	default:
+		return "long", append(b, page()...)
+	}
+}
+
+// TestNoDamageStopsTheStart opens a thousand damaged files. What comes out of
+// them is what was put in, and the queue works.
+func TestNoDamageStopsTheStart(t *testing.T) {
+	whole := filled(t, 40, 20_000)
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(seed, 1))
+	back := map[string][]int{}
+	dir := t.TempDir()
+	for i := range 1000 {
+		name, b := injure(r, whole)
+		path := filepath.Join(dir, fmt.Sprint(i), "queue.db")
+		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, b, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		n := openInjured(t, path, fmt.Sprintf("seed %d, file %d, %s", seed, i, name))
+		back[name] = append(back[name], n)
+		os.RemoveAll(filepath.Dir(path))
+	}
+	for name, counts := range back {
+		sum, least := 0, 1<<30
+		for _, n := range counts {
+			sum, least = sum+n, min(least, n)
+		}
+		t.Logf("%-14s %4d files: %6d of 20040 readings come back on average, %d at least", name, len(counts), sum/len(counts), least)
+		if mean := sum / len(counts); mean < 15_000 && slices.Contains([]string{"flipped bits", "bad heads", "zeroed pages", "random page", "swapped pages", "long"}, name) {
+			t.Errorf("%s: only %d readings come back on average (seed %d)", name, mean, seed)
+		}
+	}
+}
+
+func openInjured(t *testing.T, path, what string) (n int) {
+	t.Helper()
+	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, Clock: sensors.TrustAlways}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	defer q.Close()
+	for q.Stats().Backlog > 0 {
+		items, err := q.oldest(1000)
+		if err != nil || len(items) == 0 {
+			t.Fatalf("%s: %d items of a backlog of %d, %v", what, len(items), q.Stats().Backlog, err)
+		}
+		for _, it := range items {
+			if it.Event != "" {
+				continue
+			}
+			n++
+			if it.Stream == "room" && it.Value != float64(it.Seq)/100 || it.Stream == "door" && it.State != "open" || it.Seq == 0 || it.Seq > 20_000 {
+				t.Fatalf("%s: this was never put: %+v", what, it)
+			}
+		}
+		q.Ack(items)
+	}
+	return n
+}
+
+// TestBrownOutLoopLosesNothing dies while it opens the file, again and again,
+// each time under another boot of the kernel: the power comes and goes.
+func TestBrownOutLoopLosesNothing(t *testing.T) {
+	path := queuePath(t)
+	if err := os.WriteFile(path, filled(t, 10, 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	boots := 0
+	dieOpening(t, path, 10, func() string { boots++; return fmt.Sprint("boot-", boots) })
+	if n := openInjured(t, path, "after ten brown-outs"); n != 1010 {
+		t.Errorf("%d of 1010 readings after ten brown-outs", n)
+	}
+	if aside, _ := filepath.Glob(path + ".aside-*"); len(aside) != 0 {
+		t.Errorf("the file was convicted: %v", aside)
+	}
+}
+
+// TestTwoDeathsUnderOneKernelConvict carries everything over and keeps the file.
+func TestTwoDeathsUnderOneKernelConvict(t *testing.T) {
+	path := queuePath(t)
+	if err := os.WriteFile(path, filled(t, 10, 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dieOpening(t, path, 2, func() string { return "boot-1" })
+	kernelBoot = func() string { return "boot-1" }
+	if n := openInjured(t, path, "after two deaths"); n != 1010 {
+		t.Errorf("%d of 1010 readings after the salvage", n)
+	}
+	if aside, _ := filepath.Glob(path + ".aside-*-complete"); len(aside) != 1 {
+		t.Errorf("aside: %v", aside)
+	}
+	if _, err := os.Stat(path + ".opening"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the marker is still there: %v", err)
+	}
+}
+
+// dieOpening does what a start does before it opens the file, and no more.
+func dieOpening(t *testing.T, path string, times int, boot func() string) {
+	t.Helper()
+	old := kernelBoot
+	t.Cleanup(func() { kernelBoot = old })
+	kernelBoot = boot
+	for range times {
+		d := depot{path: path, log: slog.New(slog.DiscardHandler)}
+		if state, why, err := d.inspect(); state != sound || err != nil {
+			t.Fatalf("state %v: %v, %v", state, why, err)
+		}
+		id := boot() // one ID for all of a start
+		kernelBoot = func() string { return id }
+		m := marker{path: path + ".opening"}
+		if err := m.set(); err != nil || m.convicts() {
+			t.Fatalf("convicted after %d deaths, %v", m.Deaths, err)
+		}
+		kernelBoot = boot
+	}
+}
+
+func TestForeignFileStaysAsItIs(t *testing.T) {
+	path := queuePath(t)
+	const letter = "Dear aunt, this is no queue."
+	if err := os.WriteFile(path, []byte(letter), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := start(t, path)
+	h.Put(alarm(1))
+	h.end()
+	if b, _ := os.ReadFile(path); string(b) != letter {
+		t.Errorf("the file says %q now", b)
+	}
+	h = start(t, path)
+	defer h.end()
+	if got := names(h.all(t)); !strings.Contains(fmt.Sprint(got), "door1") || got[0] != "storage" {
+		t.Errorf("the queue beside it returns %v", got)
+	}
+}
+
+func TestSharedLockIsNoDamage(t *testing.T) {
+	h := start(t, queuePath(t))
+	h.Put(alarm(1))
+	h.end()
+	f, err := os.Open(h.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(h.opt, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrLocked) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(h.path); err != nil {
+		t.Errorf("the file is gone: %v", err)
+	}
+}
+
+func TestRefusedStartIsNotCounted(t *testing.T) {
+	h := start(t, queuePath(t))
+	defer h.end()
+	for range 3 {
+		if _, err := Open(h.opt, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if b, _ := os.ReadFile(filepath.Join(filepath.Dir(h.path), "starts")); string(b) != "1\n" {
+		t.Errorf("starts: %q", b)
+	}
+}
+
+func TestPathOfAPersonsMaking(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"a folder": dir, "below a file": filepath.Join(file, "queue.db"), "too long": filepath.Join(dir, strings.Repeat("q", 300))} {
+		if _, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second}, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrPath) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// small mounts a file system of 1 MiB. Only root may: CI is root.
+func small(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("only root can make a full disk: ", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// fill leaves no room; it returns the file that takes it.
+func fill(t *testing.T, dir string) string {
+	t.Helper()
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	f.Close()
+	return ballast
+}
+
+// TestFullDiskAtTheStart: the backlog on it is delivered, what comes is kept in
+// memory, and goes to disk when there is room, without a restart.
+func TestFullDiskAtTheStart(t *testing.T) {
+	dir := small(t)
+	path := filepath.Join(dir, "queue.db")
+	h := start(t, path)
+	for seq := range uint64(100) {
+		h.Put(routine(seq + 1))
+	}
+	h.end()
+	ballast := fill(t, dir)
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, path)
+		h.Put(routine(101))
+		h.Put(alarm(1))
+		time.Sleep(10 * time.Second)
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := h.Stats().Memory; n != 0 {
+			t.Errorf("%d readings in memory a minute after there is room", n)
+		}
+		r := recorder{}
+		if got := r.take(h.all(t)); len(got) != 102 {
+			t.Errorf("%d readings, want 102", len(got))
+		}
+		r.check(t, map[string]uint64{"room": 101, "door": 1})
+		h.end()
+	})
+}
+
+// TestNoDiskAtTheStart begins in memory and takes the disk when it is there.
+func TestNoDiskAtTheStart(t *testing.T) {
+	dir := small(t)
+	path := filepath.Join(dir, "new", "queue.db")
+	ballast := fill(t, dir)
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, path)
+		h.Put(routine(1))
+		h.Put(alarm(1))
+		inFlight, err := h.Next(t.Context(), 10)
+		if err != nil || len(inFlight) == 0 {
+			t.Fatalf("%v, %v", names(inFlight), err)
+		}
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		h.Ack(inFlight) // numbered before there was a file: all come again
+		if n := h.Stats().Memory; n != 0 {
+			t.Errorf("%d readings in memory a minute after there is room", n)
+		}
+		h.kill()
+		h = start(t, path)
+		r := recorder{}
+		r.take(h.all(t))
+		r.check(t, map[string]uint64{"room": 1, "door": 1})
+		h.end()
+	})
+}
