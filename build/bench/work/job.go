@@ -47,6 +47,7 @@ type Result struct {
 	Put       float64 // ns, with the large backlog
 	PutSmall  float64 // ns, with the small backlog
 	PutRatio  float64 // the median of the rounds
+	PutWorst  float64 // ns, in the slowest round
 	Allocs    float64 // a Put
 	Open      float64 // ms
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -17,7 +18,7 @@ type ours struct {
 	done chan struct{}
 }
 
-func openOurs(ctx context.Context, path string) (*ours, error) {
+func openOurs(ctx context.Context, path string, syncEvery time.Duration) (*ours, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	q, err := queue.Open(queue.Options{Path: path, MaxSize: unbounded, SyncEvery: syncEvery}, log)
 	if err != nil {

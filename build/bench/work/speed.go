@@ -2,10 +2,11 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -14,18 +15,17 @@ import (
 const (
 	putRounds   = 41
 	putsInRound = 2000
+	putSync     = 150 * time.Millisecond // a short one: between two rounds the disk has its turn
 )
 
 // put times Put with a large and a small backlog, in turn, so that whatever
-// else the machine does slows both. Simulated time keeps the writer asleep
-// while the clock of the kernel measures.
+// else the machine does slows both.
 func put(ctx context.Context, j Job) (r Result, err error) {
-	large, err := open(ctx, j)
+	large, err := openOurs(ctx, filepath.Join(j.Dir, file), putSync)
 	if err != nil {
 		return r, err
 	}
-	j.Dir = j.Small
-	small, err := open(ctx, j)
+	small, err := openOurs(ctx, filepath.Join(j.Small, file), putSync)
 	if err != nil {
 		return r, err
 	}
@@ -41,53 +41,52 @@ func put(ctx context.Context, j Job) (r Result, err error) {
 		b, _ := timePuts(small, readings)
 		larges, smalls, ratios = append(larges, a), append(smalls, b), append(ratios, a/b)
 		r.Allocs = max(r.Allocs, allocs)
-		time.Sleep(2 * syncEvery) // the disk has its turn
-		if err := takeUntil(ctx, small, keep); err != nil {
+		if err := errors.Join(large.written(), small.written(), takeUntil(ctx, small, keep)); err != nil {
 			return r, err
 		}
 	}
 	r.Readings = large.backlog()
 	r.Put, r.PutSmall, r.PutRatio = median(larges), median(smalls), median(ratios)
-	for _, s := range []store{large, small} {
-		if err := s.close(); err != nil {
-			return r, err
-		}
-	}
-	return r, nil
+	r.PutWorst = slices.Max(append(larges, smalls...))
+	return r, errors.Join(large.close(), small.close())
 }
 
 // timePuts returns the ns and the allocations of one Put.
-func timePuts(s store, readings []sensors.Reading) (ns, allocs float64) {
+func timePuts(o *ours, readings []sensors.Reading) (ns, allocs float64) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	start := kernelTime()
-	for i := range readings {
-		s.put(readings[i]) // ours: it returns no error
+	start := time.Now()
+	for _, r := range readings {
+		o.Put(r)
 	}
-	took := kernelTime() - start
+	took := time.Since(start)
 	runtime.ReadMemStats(&after)
 	n := float64(len(readings))
 	return float64(took) / n, float64(after.Mallocs-before.Mallocs) / n
 }
 
-// kernelTime is real also where time is simulated; it counts µs.
-func kernelTime() time.Duration {
-	var tv syscall.Timeval
-	syscall.Gettimeofday(&tv) // fails for a bad address alone
-	return time.Duration(tv.Nano())
+// written waits until everything is on disk.
+func (o *ours) written() error {
+	for range 1000 {
+		if o.Stats().Memory == 0 {
+			return nil
+		}
+		time.Sleep(putSync / 10)
+	}
+	return errors.New("the queue does not write")
 }
 
 // putNaive times single puts.
 func putNaive(ctx context.Context, j Job) (Result, error) {
 	return with(ctx, j, func(s store) (Result, error) {
-		src, start := newSource(3), kernelTime()
+		src, start := newSource(3), time.Now()
 		for range j.N {
 			if err := s.put(src.next()); err != nil {
 				return Result{}, err
 			}
 		}
-		return Result{Readings: s.backlog(), Put: float64(kernelTime()-start) / float64(j.N)}, nil
+		return Result{Readings: s.backlog(), Put: float64(time.Since(start)) / float64(j.N)}, nil
 	})
 }
 

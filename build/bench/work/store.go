@@ -23,7 +23,7 @@ func open(ctx context.Context, j Job) (store, error) {
 	path := filepath.Join(j.Dir, file)
 	switch j.Store {
 	case "ours":
-		return openOurs(ctx, path)
+		return openOurs(ctx, path, syncEvery)
 	case "naive":
 		return openNaive(path, j.Backlog)
 	case "ring":
