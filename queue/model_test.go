@@ -18,11 +18,21 @@ type model struct {
 	acked   [2][]uint64 // acknowledged, perhaps not on disk yet: may come again after a kill
 	safe    [2]uint64   // every number up to it is on disk or acknowledged
 	last    [2]uint64
-	putAt   map[uint64]time.Time // of routine readings
+	putAt   [2]map[uint64]time.Time // of readings whose safety is a matter of time
+	broken  bool                    // the disk fails
+	since   time.Time               // when it last began to work
+	step    int64                   // ms that the wall clock is off
+	trail   []string                // what was done
 }
 
-// TestQueueBehavesLikeTwoSlices puts, acknowledges, waits, stops and kills at
-// random, and compares what the queue returns with the model.
+// mended is how long after the disk works again everything is on it.
+const mended = retryStorage + time.Second
+
+// TestQueueBehavesLikeTwoSlices puts, acknowledges, waits, stops, kills, breaks
+// the disk and steps the clock at random, and compares what the queue returns
+// with the model. A thousand seeds of 500 steps:
+//
+//	go test ./queue -run TwoSlices -rapid.checks=1000 -rapid.steps=500 -timeout 30m
 func TestQueueBehavesLikeTwoSlices(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -33,62 +43,147 @@ func TestQueueBehavesLikeTwoSlices(t *testing.T) {
 
 func play(t *testing.T, rt *rapid.T, path string) {
 	h := start(t, path)
-	m := &model{putAt: map[uint64]time.Time{}}
+	m := &model{putAt: [2]map[uint64]time.Time{{}, {}}}
 	rt.Repeat(map[string]func(*rapid.T){
 		"put": func(rt *rapid.T) {
+			m.trail = append(m.trail, "put")
+
 			p := sensors.Priority(rapid.IntRange(0, 1).Draw(rt, "priority"))
 			for range rapid.IntRange(1, 30).Draw(rt, "n") {
 				m.put(h, p)
 			}
 		},
 		"wait": func(rt *rapid.T) {
+			m.trail = append(m.trail, "wait")
+
 			time.Sleep(time.Duration(rapid.IntRange(1, 7000).Draw(rt, "ms")) * time.Millisecond)
 			synctest.Wait()
 		},
 		"ack": func(rt *rapid.T) {
+			m.trail = append(m.trail, "ack")
+
 			if h.Stats().Backlog > 0 {
 				m.ack(rt, h, rapid.IntRange(1, 40).Draw(rt, "max"))
 			}
 		},
+		"break": func(rt *rapid.T) {
+			m.trail = append(m.trail, "break")
+
+			if !m.broken {
+				synctest.Wait()
+				breakDisk(t, h)
+				m.breaks(h)
+			}
+		},
+		"mend": func(rt *rapid.T) {
+			m.trail = append(m.trail, "mend")
+			m.mend(t, h)
+		},
+		"step the clock": func(rt *rapid.T) {
+			m.trail = append(m.trail, "step the clock")
+
+			m.step += rapid.Int64Range(-3_600_000, 3_600_000).Draw(rt, "ms")
+		},
 		"stop": func(rt *rapid.T) {
+			m.trail = append(m.trail, "stop")
+
+			if m.mend(t, h) {
+				time.Sleep(mended)
+			}
 			h.end()
 			h = start(t, path)
 			m.stopped()
 		},
 		"kill": func(rt *rapid.T) {
-			h.kill()
+			m.trail = append(m.trail, "kill")
+
+			if m.broken {
+				h.stop()
+				<-h.done
+				m.mend(t, h)
+				m.since = time.Now()
+			} else {
+				h.kill()
+			}
 			h = start(t, path)
 			m.killed(rt, h)
 		},
 		"": func(rt *rapid.T) {
-			if got, want := h.Stats().Backlog, len(m.waiting[0])+len(m.waiting[1]); got != want {
-				rt.Fatalf("backlog is %d, want %d", got, want)
+			// Events wait too: the disk has failed, the disk works again.
+			if got, want := h.Stats().Backlog, len(m.waiting[0])+len(m.waiting[1]); got < want || m.since.IsZero() && !m.broken && got > want {
+				rt.Fatalf("backlog is %d, want %d after %v", got, want, m.trail)
 			}
 		},
 	})
+	if m.mend(t, h) {
+		time.Sleep(mended)
+	}
 	for h.Stats().Backlog > 0 {
 		m.ack(rt, h, 1000)
 	}
+	if left := len(m.waiting[0]) + len(m.waiting[1]); left > 0 {
+		rt.Fatalf("%d readings never came", left)
+	}
 	h.end()
+}
+
+// breaks notes what is safe when the disk begins to fail.
+func (m *model) breaks(h *harness) {
+	m.settle(h)
+	m.broken = true
+}
+
+func (m *model) mend(t *testing.T, h *harness) bool {
+	if !m.broken {
+		return false
+	}
+	mendDisk(t, h)
+	m.broken, m.since = false, time.Now()
+	return true
+}
+
+// settle moves on what is safe by now.
+func (m *model) settle(h *harness) {
+	if m.broken {
+		return
+	}
+	for p, wait := range [...]time.Duration{sensors.Routine: h.opt.SyncEvery, sensors.Alarm: 0} {
+		for n, at := range m.putAt[p] {
+			if well := m.since.Add(mended); at.Before(well) && !m.since.IsZero() {
+				at = well
+			}
+			if time.Since(at) >= wait && !at.After(time.Now()) {
+				m.safe[p] = max(m.safe[p], n)
+			}
+		}
+	}
 }
 
 func (m *model) put(h *harness, p sensors.Priority) {
 	m.last[p]++
 	n := m.last[p]
 	m.waiting[p] = append(m.waiting[p], n)
+	m.putAt[p][n] = time.Now()
+	r := routine(n)
 	if p == sensors.Alarm {
-		h.Put(alarm(n))
-		m.safe[p] = n
-		return
+		r = alarm(n)
 	}
-	h.Put(routine(n))
-	m.putAt[n] = time.Now()
+	r.At.Unix += m.step
+	h.Put(r)
+	if p == sensors.Alarm && !m.broken && !h.failing {
+		m.safe[p] = n
+	}
 }
 
 func (m *model) ack(t *rapid.T, h *harness, max int) {
 	items, err := h.Next(context.Background(), max)
 	if err != nil || len(items) == 0 || len(items) > max {
 		t.Fatalf("Next(%d): %d items, %v", max, len(items), err)
+	}
+	h.Ack(items)
+	items = slices.DeleteFunc(slices.Clone(items), func(it Item) bool { return it.Event != "" })
+	if len(items) == 0 {
+		return
 	}
 	if items[0].Priority == sensors.Routine && len(m.waiting[sensors.Alarm]) > 0 {
 		t.Fatalf("a routine reading goes before %d alarms", len(m.waiting[sensors.Alarm]))
@@ -104,7 +199,6 @@ func (m *model) ack(t *rapid.T, h *harness, max int) {
 		m.acked[p] = append(m.acked[p], it.Seq)
 		m.waiting[p] = m.waiting[p][1:]
 	}
-	h.Ack(items)
 }
 
 func (m *model) stopped() {
@@ -117,11 +211,7 @@ func (m *model) stopped() {
 // promises: which acknowledged readings come again, and how many of the
 // youngest routine readings are gone.
 func (m *model) killed(t *rapid.T, h *harness) {
-	for n, at := range m.putAt {
-		if time.Since(at) >= h.opt.SyncEvery {
-			m.safe[sensors.Routine] = max(m.safe[sensors.Routine], n)
-		}
-	}
+	m.settle(h)
 	for p := range m.waiting {
 		left := held(t, h, sensors.Priority(p))
 		known := append(slices.Clone(m.acked[p]), m.waiting[p]...)
@@ -155,12 +245,16 @@ func held(t *rapid.T, h *harness, p sensors.Priority) (seqs []uint64) {
 			t.Fatalf("read lane %v from %d to %d: %d items, %d damaged, %v", p, from, last, len(r.items), damaged, err)
 		}
 		for _, it := range r.items {
-			seqs = append(seqs, it.Seq)
+			if it.Event == "" {
+				seqs = append(seqs, it.Seq)
+			}
 			from = it.number + 1
 		}
 	}
 	for _, it := range h.lanes[p].mem.items() { // the tail
-		seqs = append(seqs, it.Seq)
+		if it.Event == "" {
+			seqs = append(seqs, it.Seq)
+		}
 	}
 	return seqs
 }

@@ -207,14 +207,8 @@ func (q *Queue) Close() error {
 	q.mu.Unlock()
 	var err error
 	if file != nil {
-		if q.failing {
-			err = q.reconcile()
-		}
-		for err == nil && q.Stats().Memory > 0 { // a commit has a bound
-			err = q.commit(true)
-		}
-		if err == nil {
-			err = q.commit(true)
+		if err = q.commitAll(); err != nil && q.reconcile() == nil {
+			err = q.commitAll()
 		}
 		err = errors.Join(err, file.close())
 	}
@@ -222,4 +216,13 @@ func (q *Queue) Close() error {
 		err = errors.Join(fmt.Errorf("%d readings were in memory only and are lost", n), err)
 	}
 	return err
+}
+
+// commitAll writes everything; a single commit has a bound.
+func (q *Queue) commitAll() error {
+	for {
+		if err := q.commit(true); err != nil || q.Stats().Memory == 0 {
+			return err
+		}
+	}
 }
