@@ -464,6 +464,7 @@ func (d *decoder) about(it *Item, t *track, more byte) {
 	}
 	if more&moreEvent != 0 {
 		it.Event, it.Details = d.word(), d.word()
+		d.bad = d.bad || it.Event == "" // details of nothing
 	}
 }
 

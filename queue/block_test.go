@@ -139,6 +139,10 @@ func BenchmarkDecode(b *testing.B) {
 func FuzzDecode(f *testing.F) {
 	items := []Item{{Boot: "1-00000000", Reading: routine(1), number: 1}, {Boot: "1-00000000", Reading: alarm(1), number: 2}}
 	f.Add(encode(run{items: items}, time.Now()))
+	event := items[1]
+	event.number, event.Event, event.Details = 3, "storage", `{"state":"works"}`
+	f.Add(encode(run{items: append(items, event)}, time.Now()))
+	f.Add(encode(thin(run{items: routineBlock()}), time.Now()))
 	f.Add([]byte{})
 	f.Add([]byte{blockVersion, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
