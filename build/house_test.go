@@ -16,16 +16,17 @@ const module = "github.com/holdfast-iot/holdfast/"
 // upstream says which rooms a room may know. A reading only ever moves right,
 // and imports point against it.
 var upstream = map[string][]string{
-	"sensors":             {},
-	"sensors/drivers":     {"sensors"},
-	"queue":               {"queue/pages", "sensors"},
-	"queue/pages":         {},
-	"uplink":              {"queue", "sensors"},
-	"config":              {"uplink", "queue", "sensors", "sensors/drivers"},
-	"cmd/holdfast/broker": {},
-	"cmd/holdfast/cable":  {},
-	"cmd/holdfast/demo":   {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/drivers"},
-	"cmd/holdfast":        {"cmd/holdfast/broker", "cmd/holdfast/demo", "config", "uplink", "queue", "sensors", "sensors/drivers"},
+	"sensors":              {},
+	"sensors/drivers":      {"sensors"},
+	"queue":                {"queue/pages", "sensors"},
+	"queue/pages":          {},
+	"uplink":               {"queue", "sensors"},
+	"config":               {"uplink", "queue", "sensors", "sensors/drivers"},
+	"cmd/holdfast/broker":  {},
+	"cmd/holdfast/cable":   {},
+	"cmd/holdfast/control": {"queue"},
+	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/drivers"},
+	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "config", "uplink", "queue", "sensors", "sensors/drivers"},
 }
 
 // thirdParty says which room a module belongs to.

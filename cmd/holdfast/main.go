@@ -28,6 +28,7 @@ var commands = []struct {
 	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo},
 	{"check", "reads the configuration and says everything that is wrong with it", check},
 	{"read", "reads the sensors once and prints; publishes nothing", read},
+	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue},
 	{"version", "version, commit, Go version", version},
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -36,6 +37,7 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return sensors.Run(ctx, cfg.Sensors, cfg.Clock, open, record, log) })
 	g.Go(func() error { return link.Run(ctx) })
+	g.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) })
 	err = g.Wait()
 	stopWriting()
 	writer.Wait()

@@ -1,0 +1,56 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// ErrNotRunning means that no agent with that queue listens.
+var ErrNotRunning = errors.New("the agent does not run, or has no control socket")
+
+// purgePatience is how long an agent may take for a purge: a full queue on a
+// slow card is one large commit.
+const purgePatience = 2 * time.Minute
+
+// Ask asks the agent whose queue is at a path. If it does not do what it was
+// asked, there is an answer and an error.
+func Ask(path, do string) (a Answer, err error) {
+	req := request{Do: do, Queue: filepath.Base(path)}
+	conn, err := net.DialTimeout("unix", socketFor(path), patience)
+	if err != nil {
+		for _, none := range [...]error{fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ENOTDIR, syscall.EINVAL} { // EINVAL: too long a path for any agent
+			if errors.Is(err, none) {
+				return a, ErrNotRunning
+			}
+		}
+		return a, fmt.Errorf("ask the agent: %w", err)
+	}
+	defer conn.Close()
+	wait := patience
+	if do == Purge {
+		wait = purgePatience
+	}
+	conn.SetDeadline(time.Now().Add(wait))
+	if err := json.NewEncoder(conn).Encode(req); err != nil {
+		return a, fmt.Errorf("ask the agent: %w", err)
+	}
+	line, err := readLine(conn)
+	if err == nil {
+		err = json.Unmarshal(line, &a)
+	}
+	switch {
+	case err != nil:
+		return a, fmt.Errorf("the agent listens on %s and does not answer: %w", socketFor(path), err)
+	case a.Queue != req.Queue:
+		return a, ErrNotRunning // that is the agent of another queue
+	case a.Error != "":
+		return a, fmt.Errorf("the agent: %s", a.Error)
+	}
+	return a, nil
+}

@@ -1,0 +1,253 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+// shelf is a queue of five readings, one of them in memory.
+type shelf struct {
+	mu     sync.Mutex
+	n      int
+	broken error
+}
+
+func (s *shelf) Boot() string { return "7-0badcafe" }
+
+func (s *shelf) Stats() queue.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return queue.Stats{Backlog: s.n, Memory: 1, Dropped: 3, Failing: true, Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
+}
+
+func (s *shelf) Purge() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.n
+	s.n = 0
+	return n, s.broken
+}
+
+type served struct {
+	path string // of the queue
+	log  bytes.Buffer
+	stop func() // and wait
+}
+
+// start serves a queue in a folder and waits for the socket, if there is to be one.
+func start(t *testing.T, dir string, q Queue, there bool) *served {
+	t.Helper()
+	s := &served{path: filepath.Join(dir, "queue.db")}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, s.path, q, slog.New(slog.NewTextHandler(&s.log, nil))) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Serve ended with %v", err)
+			}
+		case <-time.After(3 * time.Second):
+			t.Error("Serve goes on after the end of its context")
+		}
+	})
+	t.Cleanup(s.stop)
+	for end := time.Now().Add(5 * time.Second); there; time.Sleep(time.Millisecond) {
+		if _, err := Ask(s.path, Stats); err == nil {
+			break
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// folder has a short name: a socket's path is bounded.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "hf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// say sends bytes and returns the answer, "" if there is none.
+func say(t *testing.T, path, text string) string {
+	t.Helper()
+	conn, err := net.Dial("unix", socketFor(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go conn.Write([]byte(text)) // the server may hang up before the end
+	line, _ := bufio.NewReader(conn).ReadString('\n')
+	return line
+}
+
+func TestStatsAndPurge(t *testing.T) {
+	q := &shelf{n: 5}
+	s := start(t, folder(t), q, true)
+	want := Answer{Queue: "queue.db", PID: os.Getpid(), Boot: "7-0badcafe", Backlog: 5, Memory: 1, Dropped: 3, Failing: true,
+		Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
+	if got, err := Ask(s.path, Stats); got != want || err != nil {
+		t.Errorf("stats: %+v, %v, want %+v", got, err, want)
+	}
+	if got, err := Ask(s.path, Purge); got.Purged != 5 || got.Backlog != 0 || err != nil {
+		t.Errorf("purge: %+v, %v, want 5 gone", got, err)
+	}
+	q.n, q.broken = 2, errors.New("the disk fails")
+	if got, err := Ask(s.path, Purge); got.Purged != 2 || err == nil || !strings.Contains(err.Error(), "the disk fails") {
+		t.Errorf("purge of a failing disk: %+v, %v, want 2 gone and why not all", got, err)
+	}
+}
+
+func TestSocketIsPrivateAndGoesAtTheEnd(t *testing.T) {
+	s := start(t, folder(t), &shelf{}, true)
+	info, err := os.Stat(socketFor(s.path))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v, want 0600", info.Mode(), err)
+	}
+	s.stop()
+	if left, _ := os.ReadDir(filepath.Dir(s.path)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := Ask(s.path, Stats); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("asked after the end: %v", err)
+	}
+}
+
+func TestStaleSocketIsReplaced(t *testing.T) {
+	dir := folder(t)
+	for _, name := range []string{"control.sock", "control.sock.new"} {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		l.Close()
+	}
+	if _, err := Ask(filepath.Join(dir, "queue.db"), Stats); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("asked on a stale socket: %v", err)
+	}
+	start(t, dir, &shelf{}, true)
+}
+
+func TestWithoutASocketTheAgentGoesOn(t *testing.T) {
+	file := folder(t)
+	if err := os.WriteFile(filepath.Join(file, "control.sock"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, dir := range map[string]string{
+		"no folder": "/nowhere/at/all",
+		"too long":  filepath.Join(folder(t), strings.Repeat("long/", 30)),
+		"a file":    file,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "too long" {
+				if err := os.MkdirAll(dir, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := start(t, dir, &shelf{}, false)
+			time.Sleep(20 * time.Millisecond)
+			s.stop()
+			if !strings.Contains(s.log.String(), "no control socket") || strings.Count(s.log.String(), "\n") != 1 {
+				t.Errorf("the log says %q, want one warning", s.log.String())
+			}
+		})
+	}
+	if text, err := os.ReadFile(filepath.Join(file, "control.sock")); string(text) != "mine" {
+		t.Errorf("somebody's file is %q, %v", text, err)
+	}
+}
+
+func TestTwoAgentsInOneFolderDoNotAnswerForEachOther(t *testing.T) {
+	dir := folder(t)
+	first, second := &shelf{n: 5}, &shelf{n: 6}
+	s := start(t, dir, first, true)
+	other := start(t, dir, second, false)
+	time.Sleep(20 * time.Millisecond)
+	if _, err := Ask(filepath.Join(dir, "other.db"), Purge); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("purge of another queue: %v", err)
+	}
+	other.stop()
+	if !strings.Contains(other.log.String(), "another agent listens there") {
+		t.Errorf("the second logs %q", other.log.String())
+	}
+	if got, err := Ask(s.path, Stats); got.Backlog != 5 || err != nil {
+		t.Errorf("the first says %+v, %v, want its 5 readings", got, err)
+	}
+}
+
+func TestGarbageIsAnsweredWithAnError(t *testing.T) {
+	q := &shelf{n: 5}
+	s := start(t, folder(t), q, true)
+	for _, text := range []string{
+		"purge\n", "{}\n", "[]\n", "null\n", "{\"do\":7}\n", `{"do":"fly","queue":"queue.db"}` + "\n", `{"do":"purge"}` + "\n",
+		`{"do":"purge","queue":"../queue.db"}` + "\n", "\x00\xff\n", strings.Repeat("x", mostLine+100),
+	} {
+		var a Answer
+		if err := json.Unmarshal([]byte(say(t, s.path, text)), &a); err != nil || a.Error == "" {
+			t.Errorf("%.40q is answered with %+v, %v", text, a, err)
+		}
+	}
+	if conn, err := net.Dial("unix", socketFor(s.path)); err == nil {
+		conn.Close() // says nothing
+	}
+	if got, err := Ask(s.path, Stats); got.Backlog != 5 || err != nil {
+		t.Errorf("afterwards: %+v, %v", got, err)
+	}
+}
+
+func TestClientsDoNotWaitForEachOther(t *testing.T) {
+	s := start(t, folder(t), &shelf{n: 5}, true)
+	silent, err := net.Dial("unix", socketFor(s.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	var asking sync.WaitGroup
+	for range 50 {
+		asking.Go(func() {
+			if got, err := Ask(s.path, Stats); got.Backlog != 5 || err != nil {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+	asking.Wait()
+	fmt.Fprintln(silent, `{"do":"stats","queue":"queue.db"}`)
+	if line, err := bufio.NewReader(silent).ReadString('\n'); !strings.Contains(line, `"backlog":5`) {
+		t.Errorf("the silent one gets %q, %v", line, err)
+	}
+}
+
+// TestTheEndDoesNotWaitForSilentClients has more of them than there are places.
+func TestTheEndDoesNotWaitForSilentClients(t *testing.T) {
+	s := start(t, folder(t), &shelf{}, true)
+	for range 2 * mostClients {
+		conn, err := net.Dial("unix", socketFor(s.path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	time.Sleep(20 * time.Millisecond)
+	s.stop()
+}

@@ -1,0 +1,212 @@
+// Package control lets a command ask the agent that runs.
+//
+// The agent listens on a unix socket in its state directory, control.sock. A
+// client sends one request, a line of JSON, and gets one answer, a line of
+// JSON. A request names the file of the queue that it is about, so that nobody
+// purges the queue of another agent. The socket is for the user that the agent
+// runs as, and for root.
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+const (
+	mostClients = 8               // at a time; others wait
+	mostLine    = 64 << 10        // bytes of a request or an answer
+	patience    = 5 * time.Second // with a peer that does not speak or listen
+)
+
+// A Queue is what the agent can be asked about.
+type Queue interface {
+	Boot() string
+	Stats() queue.Stats
+	Purge() (int, error)
+}
+
+// What can be asked.
+const (
+	Stats = "stats"
+	Purge = "purge" // gives up all that waits
+)
+
+type request struct {
+	Do    string `json:"do"`
+	Queue string `json:"queue"` // the file's name in the state directory
+}
+
+// An Answer is what the agent says.
+type Answer struct {
+	Queue   string `json:"queue"` // the file's name in the state directory
+	Error   string `json:"error,omitempty"`
+	PID     int    `json:"pid"`
+	Boot    string `json:"boot"`
+	Backlog int    `json:"backlog"` // readings, events and gaps not acknowledged
+	Memory  int    `json:"memory"`  // of these, in memory alone
+	Dropped uint64 `json:"dropped"` // since the start
+	Failing bool   `json:"failing"` // the disk fails, or hangs
+	Purged  int    `json:"purged,omitempty"`
+
+	Commits      uint64 `json:"commits"`       // since the start
+	Written      int64  `json:"written"`       // bytes, by these commits
+	CommitsToday uint64 `json:"commits_today"` // since midnight UTC, or since the start
+	WrittenToday int64  `json:"written_today"`
+}
+
+// Serve answers for the queue whose file is at a path until ctx is done. A
+// socket that cannot be made is a warning: the agent is worth more than it.
+func Serve(ctx context.Context, path string, q Queue, log *slog.Logger) error {
+	l, err := listen(socketFor(path))
+	if err != nil {
+		log.Warn("no control socket: holdfast queue cannot ask this agent", "err", err)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	defer os.Remove(socketFor(path))
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	s := server{file: filepath.Base(path), queue: q}
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	places := make(chan struct{}, mostClients)
+	for {
+		places <- struct{}{} // a client leaves within its deadlines
+		conn, err := l.AcceptUnix()
+		switch {
+		case err == nil:
+			clients.Go(func() { s.serve(ctx, conn); <-places })
+			continue
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		log.Warn("control socket: no client was let in", "err", err)
+		<-places
+		select {
+		case <-time.After(patience):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func socketFor(path string) string { return filepath.Join(filepath.Dir(path), "control.sock") }
+
+// listen makes the socket in the place of one that nobody listens on any more:
+// beside it, so that it is never there with another mode.
+func listen(path string) (l *net.UnixListener, err error) {
+	if err := vacant(path); err != nil {
+		return nil, err
+	}
+	part := path + ".new"
+	if err := removeSocket(part); err != nil {
+		return nil, err
+	}
+	l, err = net.ListenUnix("unix", &net.UnixAddr{Name: part, Net: "unix"})
+	if errors.Is(err, syscall.EINVAL) {
+		return nil, fmt.Errorf("%w: the path may be too long, a socket's ends at 107 bytes", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // its name changes
+	if err = os.Chmod(part, 0o600); err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close(), removeSocket(part))
+	}
+	return l, nil
+}
+
+// vacant says whether a socket may be made at a path.
+func vacant(path string) error {
+	conn, err := net.DialTimeout("unix", path, patience)
+	if err == nil {
+		conn.Close()
+		return fmt.Errorf("%s: another agent listens there: give each a folder of its own with queue.path", path)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return removeSocket(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) { // EINVAL comes again
+		return nil
+	}
+	return err
+}
+
+// removeSocket removes a socket, if there is one, and nothing else.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSocket == 0:
+		return fmt.Errorf("%s is not a socket, and stays", path)
+	}
+	return os.Remove(path)
+}
+
+type server struct {
+	file  string
+	queue Queue
+}
+
+// serve hears one request and answers it. At the end of ctx it stops hearing,
+// and still answers what it has heard.
+func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
+	defer conn.Close()
+	conn.SetReadDeadline(time.Now().Add(patience))
+	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
+	line, err := readLine(conn)
+	if len(line) == 0 && err != nil {
+		return // nothing was asked
+	}
+	var req request
+	if err == nil {
+		err = json.Unmarshal(line, &req)
+	}
+	answer := s.answer(req, err)
+	conn.SetWriteDeadline(time.Now().Add(patience))
+	json.NewEncoder(conn).Encode(answer) // a client that has gone wants none
+}
+
+func readLine(r io.Reader) ([]byte, error) {
+	return bufio.NewReader(io.LimitReader(r, mostLine)).ReadBytes('\n')
+}
+
+func (s *server) answer(req request, err error) Answer {
+	purged := 0
+	switch {
+	case err != nil:
+		err = fmt.Errorf("a request is one line of JSON: %w", err)
+	case req.Queue != s.file:
+		err = fmt.Errorf("the agent's queue is %s, not %q", s.file, req.Queue)
+	case req.Do == Purge:
+		purged, err = s.queue.Purge()
+	case req.Do != Stats:
+		err = fmt.Errorf("there is no request %q", req.Do)
+	}
+	st := s.queue.Stats()
+	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.queue.Boot(), Purged: purged,
+		Backlog: st.Backlog, Memory: st.Memory, Dropped: st.Dropped, Failing: st.Failing,
+		Commits: st.Commits, Written: st.Written, CommitsToday: st.CommitsToday, WrittenToday: st.WrittenToday}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	return a
+}

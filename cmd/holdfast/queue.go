@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+// A shelf is a queue that a person looks at or clears.
+type shelf struct {
+	opt   queue.Options // as the agent has it
+	path  string        // of the file; it is beside opt.Path where that was never ours
+	named bool          // with -file
+	most  int           // items to peek at
+	json  bool
+	yes   bool
+}
+
+type queueVerb struct {
+	name, does string
+	flag       string // that it alone takes
+	run        func(*shelf) error
+}
+
+// queueVerbs in the order of the usage text.
+var queueVerbs = []queueVerb{
+	{"stats", "what waits, and what the agent says if it runs", "json", (*shelf).stats},
+	{"peek", "the first ones to be sent, for a person", "n", (*shelf).peek},
+	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "", (*shelf).export},
+	{"purge", "gives up everything that waits; asks first", "yes", (*shelf).purge},
+}
+
+// runQueue looks into the queue on disk, with the agent running or not.
+func runQueue(_ context.Context, args []string) error {
+	s := shelf{}
+	f := flags("queue")
+	path := configFlag(f)
+	f.StringVar(&s.path, "file", "", "queue `file`, also a copied one, instead of that of the configuration")
+	f.IntVar(&s.most, "n", 20, "peek at this `number` of readings and events")
+	f.BoolVar(&s.json, "json", false, "print stats as JSON")
+	f.BoolVar(&s.yes, "yes", false, "purge without a question")
+	f.Usage = func() { queueUsage(f) }
+
+	if err := parse(f, args, math.MaxInt); err != nil {
+		return err
+	}
+	if f.NArg() == 0 {
+		return mistake{fmt.Errorf("queue does what? One of %s; see holdfast queue -h", verbNames())}
+	}
+	name := f.Arg(0)
+	if err := parse(f, f.Args()[1:], 0); err != nil { // flags after the verb
+		return err
+	}
+	i := slices.IndexFunc(queueVerbs, func(v queueVerb) bool { return v.name == name })
+	if i < 0 {
+		return mistake{fmt.Errorf("queue cannot %q: it can %s", name, verbNames())}
+	}
+	if err := checkQueueFlags(f, name, queueVerbs[i].flag); err != nil {
+		return err
+	}
+	if s.most < 1 {
+		return mistake{fmt.Errorf("-n %d: at least 1", s.most)}
+	}
+	if err := s.locate(*path); err != nil {
+		return err
+	}
+	return queueVerbs[i].run(&s)
+}
+
+func queueUsage(f *flag.FlagSet) {
+	w := f.Output()
+	fmt.Fprintf(w, "Usage: holdfast queue [-c FILE | -file QUEUE.DB] VERB\n\n")
+	for _, v := range queueVerbs {
+		fmt.Fprintf(w, "  %-8s %s\n", v.name, v.does)
+	}
+	fmt.Fprintln(w)
+	f.PrintDefaults()
+}
+
+func verbNames() string {
+	var names []string
+	for _, v := range queueVerbs {
+		names = append(names, v.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkQueueFlags refuses a flag that means nothing here.
+func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
+	given := map[string]bool{}
+	f.Visit(func(g *flag.Flag) {
+		given[g.Name] = true
+		if g.Name != "c" && g.Name != "file" && g.Name != own {
+			err = mistake{fmt.Errorf("queue %s takes no -%s", verb, g.Name)}
+		}
+	})
+	if err == nil && given["c"] && given["file"] {
+		return mistake{errors.New("-c and -file both say where the queue is: give one")}
+	}
+	return err
+}
+
+// locate finds the file.
+func (s *shelf) locate(configPath string) error {
+	if s.path != "" {
+		s.named = true
+		s.opt = queue.Options{Path: s.path, MaxSize: math.MaxInt64 / 2, SyncEvery: 5 * time.Second}
+		return nil
+	}
+	cfg, err := config.Load(configPath)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+		return mistake{fmt.Errorf("%w: name a configuration with -c, or a queue with -file", err)}
+	}
+	if err != nil {
+		return err
+	}
+	s.opt, s.path = cfg.Queue, cfg.Queue.Path
+	return nil
+}
+
+// inspect reads the file and calls visit for each item that waits.
+func (s *shelf) inspect(visit func(queue.Item) error) (queue.Contents, error) {
+	var stopped error // what visit says
+	watch := func(it queue.Item) error {
+		stopped = visit(it)
+		return stopped
+	}
+	c, err := queue.Inspect(s.path, watch)
+	if beside := s.opt.Path + ".holdfast"; err != nil && stopped == nil && !s.named && s.path != beside && !s.aboutPath(err) {
+		// queue.path was never ours: then the agent uses the one beside it
+		if _, missing := os.Stat(beside); missing == nil {
+			s.path = beside
+			return s.inspect(visit)
+		}
+	}
+	switch {
+	case err == nil:
+		return c, nil
+	case stopped != nil:
+		return c, stopped
+	}
+	return c, s.explain(err)
+}
+
+// aboutPath says that an error is about the path, not about what is in the file.
+func (s *shelf) aboutPath(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path)
+}
+
+// explain says how to mend what keeps the file from being read.
+func (s *shelf) explain(err error) error {
+	switch info, _ := os.Stat(s.path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return mistake{fmt.Errorf("queue %s: there is no such file: the agent makes it when it starts; name another with -c or -file", s.path)}
+	case errors.Is(err, fs.ErrPermission):
+		return mistake{fmt.Errorf("queue %s: permission denied: %s", s.path, s.asOwner())}
+	case info != nil && info.IsDir():
+		return mistake{fmt.Errorf("queue %s: is a directory: name the file in it with -file", s.path)}
+	case s.aboutPath(err):
+		return fmt.Errorf("queue %s: %w", s.path, err)
+	}
+	why := strings.TrimPrefix(err.Error(), s.path+": ")
+	return mistake{fmt.Errorf("queue %s: %s: name a file that holdfast made with -file; if it made this one, the agent carries over what is intact when it starts", s.path, why)}
+}
+
+// asOwner tells a person how to become the user that the agent runs as.
+func (s *shelf) asOwner() string {
+	if name := owner(s.path); name != "" {
+		return fmt.Sprintf("try sudo -u %s holdfast queue ...", name)
+	}
+	return "run it as the user of the agent, such as sudo -u holdfast holdfast queue ..."
+}
+
+// owner names who owns the file, or the folder if the file cannot be seen.
+func owner(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	id := strconv.FormatUint(uint64(info.Sys().(*syscall.Stat_t).Uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return "#" + id // sudo's way
+}

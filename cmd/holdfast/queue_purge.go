@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+// purge says what would be lost, asks, and gives it up: through the agent if it
+// runs, else by itself.
+func (s *shelf) purge() error {
+	t, err := s.total()
+	if err != nil {
+		return err
+	}
+	agent, err := control.Ask(s.opt.Path, control.Stats)
+	running := err == nil
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return mistake{fmt.Errorf("%w: %s", err, s.asOwner())}
+	case !running && !errors.Is(err, control.ErrNotRunning):
+		return err
+	}
+	if t.Alarms+t.Routine+agent.Memory+t.Damaged == 0 {
+		fmt.Println("nothing waits: there is nothing to purge")
+		return nil
+	}
+	fmt.Printf("To be given up in %s:\n", t.File)
+	t.print()
+	if running {
+		fmt.Printf("%-10s %d, in the agent that runs\n", "in memory", agent.Memory)
+	}
+	if !s.yes {
+		if err := confirm(); err != nil {
+			return err
+		}
+	}
+	var n int
+	if running {
+		agent, err = control.Ask(s.opt.Path, control.Purge)
+		n = agent.Purged
+	} else {
+		n, err = s.purgeFile()
+	}
+	if err == nil || n > 0 {
+		fmt.Printf("%d readings and events are gone; gaps that say so are left for the broker\n", n)
+	}
+	return err
+}
+
+// confirm lets a person type the word.
+func confirm() error {
+	unasked := mistake{errors.New("nothing was purged: nobody can be asked here: --yes purges without a question")}
+	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&fs.ModeCharDevice == 0 {
+		return unasked
+	}
+	signal.Reset(os.Interrupt, syscall.SIGTERM) // nothing has begun: they may end us
+	fmt.Fprint(os.Stderr, `Type "purge" to go on: `)
+	word, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && word == "" {
+		return unasked // /dev/null passes for a terminal
+	}
+	if strings.TrimSpace(word) != "purge" {
+		return errors.New("nothing was purged")
+	}
+	return nil
+}
+
+// purgeFile opens the queue in the place of the agent.
+func (s *shelf) purgeFile() (n int, err error) {
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return 0, err
+	}
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != uint32(os.Geteuid()) {
+		// also root makes files here that the agent could not read
+		return 0, mistake{fmt.Errorf("queue %s: it belongs to another user: %s", s.path, s.asOwner())}
+	}
+	q, err := queue.Open(s.opt, slog.New(unsurprised{quiet(newLog(os.Stderr)).Handler()}))
+	if errors.Is(err, queue.ErrLocked) {
+		return 0, fmt.Errorf("%w, and it has no control socket: end it first, such as with systemctl stop holdfast", err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- q.Run(ctx) }()
+	n, err = q.Purge()
+	look, seen := context.WithTimeout(ctx, time.Second)
+	// Purge alone leaves the tail of a lane that had blocks: Next sees that they
+	// are gone and moves the cursor on, so that Close clears it.
+	q.Next(look, math.MaxInt)
+	seen()
+	stop()
+	<-ran
+	return n, errors.Join(err, q.Close())
+}
+
+// unsurprised leaves out of a log that readings were dropped: that was the wish.
+type unsurprised struct{ slog.Handler }
+
+func (h unsurprised) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "readings dropped" {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// queueStats is what `queue stats --json` prints.
+type queueStats struct {
+	File      string          `json:"file"`
+	Alarms    int             `json:"alarms"`  // readings and events that wait
+	Routine   int             `json:"routine"` // readings that wait
+	Events    int             `json:"events"`  // of the alarms
+	Streams   map[string]int  `json:"streams"` // readings that wait
+	Oldest    *int64          `json:"oldest"`  // ms since 1970; null: nothing waits
+	Newest    *int64          `json:"newest"`
+	Gaps      int             `json:"gaps"`    // declared and not delivered
+	Missing   uint64          `json:"missing"` // readings in the gaps
+	Damaged   int             `json:"damaged"` // blocks that fail their checksums
+	Bytes     int64           `json:"bytes"`   // of blocks
+	FileBytes int64           `json:"file_bytes"`
+	Agent     *control.Answer `json:"agent"` // null: it does not run
+}
+
+// add counts an item that waits.
+func (t *queueStats) add(it queue.Item) error {
+	if it.Event == "" {
+		t.Streams[it.Stream]++
+	} else {
+		t.Events++
+	}
+	if at := it.At.Unix; t.Oldest == nil {
+		t.Oldest, t.Newest = &at, &at
+	} else if at < *t.Oldest {
+		t.Oldest = &at
+	} else if at > *t.Newest {
+		t.Newest = &at
+	}
+	return nil
+}
+
+// total counts what is on disk.
+func (s *shelf) total() (t queueStats, err error) {
+	t.Streams = map[string]int{}
+	c, err := s.inspect(t.add)
+	t.File, t.Alarms, t.Routine, t.Gaps = s.path, c.Alarms, c.Routine, len(c.Gaps)
+	t.Damaged, t.Bytes, t.FileBytes = c.Damaged, c.Bytes, c.File
+	for _, g := range c.Gaps {
+		t.Missing += g.Count
+	}
+	return t, err
+}
+
+func (s *shelf) stats() error {
+	t, err := s.total()
+	if err != nil {
+		return err
+	}
+	switch a, err := control.Ask(s.opt.Path, control.Stats); {
+	case err == nil:
+		t.Agent = &a
+	case !errors.Is(err, control.ErrNotRunning):
+		fmt.Fprintln(os.Stderr, "holdfast:", err)
+	}
+	if s.json {
+		return json.NewEncoder(os.Stdout).Encode(t)
+	}
+	fmt.Printf("%-10s %s, %s of blocks in %s\n", "file", t.File, sizeText(t.Bytes), sizeText(t.FileBytes))
+	t.print()
+	if t.Damaged > 0 {
+		fmt.Printf("%-10s %d blocks fail their checksums and are passed over\n", "damaged", t.Damaged)
+	}
+	if a := t.Agent; a != nil {
+		fmt.Printf("%-10s runs: process %d, start %s\n", "agent", a.PID, a.Boot)
+		fmt.Printf("%-10s %d wait, %d of them in memory alone; %d dropped since the start\n", "", a.Backlog, a.Memory, a.Dropped)
+		fmt.Printf("%-10s %s in %d commits, today %s in %d\n", "written", sizeText(a.Written), a.Commits, sizeText(a.WrittenToday), a.CommitsToday)
+		if a.Failing {
+			fmt.Printf("%-10s the last commit failed, or hangs: the agent's log says why\n", "disk")
+		}
+	} else {
+		fmt.Printf("%-10s does not run, or cannot be asked\n", "agent")
+	}
+	return nil
+}
+
+// print says what waits, for a person.
+func (t *queueStats) print() {
+	fmt.Printf("%-10s %d on disk: %d alarms and events, %d routine\n", "waiting", t.Alarms+t.Routine, t.Alarms, t.Routine)
+	if t.Oldest != nil {
+		fmt.Printf("%-10s %s\n", "oldest", timeText(*t.Oldest))
+		fmt.Printf("%-10s %s\n", "newest", timeText(*t.Newest))
+	}
+	title := "streams"
+	for _, name := range slices.Sorted(maps.Keys(t.Streams)) {
+		fmt.Printf("%-10s %-24s %d\n", title, name, t.Streams[name])
+		title = ""
+	}
+	if t.Events > 0 {
+		fmt.Printf("%-10s %d\n", "events", t.Events)
+	}
+	if t.Gaps > 0 {
+		fmt.Printf("%-10s %d, with %d readings missing\n", "gaps", t.Gaps, t.Missing)
+	}
+}
+
+var errEnough = errors.New("enough was seen")
+
+// peek prints what goes first.
+func (s *shelf) peek() error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
+	n := 0
+	c, err := s.inspect(func(it queue.Item) error {
+		if n++; n > s.most {
+			return errEnough
+		}
+		stream, value := it.Stream, itemText(it)
+		if it.Event != "" {
+			stream = "(event)"
+		}
+		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", stampText(it.At), stream, value, it.Boot, it.Seq)
+		return err
+	})
+	if err != nil && err != errEnough {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if more := c.Alarms + c.Routine - s.most; more > 0 {
+		fmt.Printf("and %d more\n", more)
+	}
+	if len(c.Gaps) > 0 {
+		fmt.Printf("and %d gaps, see holdfast queue export\n", len(c.Gaps))
+	}
+	return nil
+}
+
+// itemText is what a reading or an event says, on one line.
+func itemText(it queue.Item) string {
+	switch {
+	case it.Event != "":
+		return oneLine(strings.TrimSpace(it.Event + " " + it.Details))
+	case it.Err != "":
+		return oneLine("error: " + it.Err)
+	case it.State != "":
+		return it.State
+	}
+	return valueText(sensors.Quantity{Unit: it.Unit}, it.Value)
+}
+
+// oneLine keeps tabs and line ends out of a table.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func stampText(at sensors.Stamp) string {
+	if at.Clock == sensors.Synced {
+		return timeText(at.Unix)
+	}
+	return timeText(at.Unix) + " (" + at.Clock.String() + ")"
+}
+
+func timeText(ms int64) string { return time.UnixMilli(ms).Format("2006-01-02 15:04:05.000 -0700") }
+
+func sizeText(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
+
+// export prints what waits as it would be published, a line each, in that
+// order; each reading with its stream, which on the wire the topic tells. The
+// gaps, which have no number and no time until they are sent, come last.
+func (s *shelf) export() error {
+	w := bufio.NewWriter(os.Stdout)
+	var line []byte
+	c, err := s.inspect(func(it queue.Item) error {
+		line = exportLine(line[:0], it)
+		_, err := w.Write(line)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, g := range c.Gaps {
+		if err := json.NewEncoder(w).Encode(struct {
+			Event string `json:"event"`
+			queue.Gap
+		}{"gap", g}); err != nil {
+			return err
+		}
+	}
+	if c.Damaged > 0 {
+		fmt.Fprintf(os.Stderr, "holdfast: queue %s: %d blocks fail their checksums and are left out\n", s.path, c.Damaged)
+	}
+	return w.Flush()
+}
+
+func exportLine(b []byte, it queue.Item) []byte {
+	if it.Event != "" {
+		return append(uplink.AppendPayload(b, it), '\n')
+	}
+	b = append(b, `{"stream":"`...)
+	b = append(b, it.Stream...) // needs no quotes: letters, digits, _ and -
+	b = append(b, `",`...)
+	start := len(b)
+	b = uplink.AppendPayload(b, it)
+	return append(append(b[:start], b[start+1:]...), '\n')
+}
