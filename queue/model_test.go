@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -90,8 +92,19 @@ func play(t *testing.T, rt *rapid.T, path string) {
 			if m.mend(t, h) {
 				time.Sleep(mended)
 			}
-			h.end()
+			h.stop()
+			<-h.done
+			if err := h.Close(); err != nil {
+				rt.Fatalf("close: %v, after %v", err, m.trail)
+			}
+			before := fmt.Sprintf("%+v", [...]any{h.lanes[0].first, h.lanes[0].next, h.lanes[0].disk, h.lanes[0].tail, h.lanes[0].saved, h.lanes[1].first, h.lanes[1].next, h.lanes[1].disk, h.lanes[1].tail, h.lanes[1].saved})
 			h = start(t, path)
+			for p := range m.waiting {
+				if left := held(rt, h, sensors.Priority(p)); !slices.Equal(left, m.waiting[p]) {
+					aside, _ := filepath.Glob(path + "*")
+					rt.Fatalf("lane %v after a stop: %v, want %v; lanes were %s, files %v after %v", sensors.Priority(p), left, m.waiting[p], before, aside, m.trail)
+				}
+			}
 			m.stopped()
 		},
 		"kill": func(rt *rapid.T) {
@@ -101,7 +114,7 @@ func play(t *testing.T, rt *rapid.T, path string) {
 				h.stop()
 				<-h.done
 				m.mend(t, h)
-				m.since = time.Now()
+				h.file.close()
 			} else {
 				h.kill()
 			}
@@ -137,7 +150,16 @@ func (m *model) mend(t *testing.T, h *harness) bool {
 	if !m.broken {
 		return false
 	}
+	synctest.Wait() // the writer must not make a file while there is none
 	mendDisk(t, h)
+	h.mu.Lock()
+	noticed := h.failing
+	h.mu.Unlock()
+	if !noticed { // as if nothing had been
+		if err := h.file.reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	m.broken, m.since = false, time.Now()
 	return true
 }
@@ -194,7 +216,7 @@ func (m *model) ack(t *rapid.T, h *harness, max int) {
 			t.Fatalf("an alarm at place %d comes after a routine reading", i)
 		}
 		if len(m.waiting[p]) == 0 || m.waiting[p][0] != it.Seq {
-			t.Fatalf("%v reading %d comes, want %v", p, it.Seq, m.waiting[p])
+			t.Fatalf("%v reading %d comes, want %v, after %v", p, it.Seq, m.waiting[p], m.trail)
 		}
 		m.acked[p] = append(m.acked[p], it.Seq)
 		m.waiting[p] = m.waiting[p][1:]
@@ -216,8 +238,8 @@ func (m *model) killed(t *rapid.T, h *harness) {
 		left := held(t, h, sensors.Priority(p))
 		known := append(slices.Clone(m.acked[p]), m.waiting[p]...)
 		if !slices.IsSorted(left) || !subset(left, known) || !subset(upTo(m.waiting[p], m.safe[p]), left) {
-			t.Fatalf("lane %v after the kill: %v\nwaiting %v, acknowledged %v, safe up to %d",
-				sensors.Priority(p), left, m.waiting[p], m.acked[p], m.safe[p])
+			t.Fatalf("lane %v after the kill: %v\nwaiting %v, acknowledged %v, safe up to %d, after %v",
+				sensors.Priority(p), left, m.waiting[p], m.acked[p], m.safe[p], m.trail)
 		}
 		m.waiting[p] = left
 		m.acked[p] = slices.DeleteFunc(m.acked[p], func(n uint64) bool { return slices.Contains(left, n) })
