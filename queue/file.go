@@ -53,6 +53,7 @@ type change struct {
 	gaps  []Gap // nil: no news
 	evict bool  // it may not all fit, or something may be too old
 	max   int64 // bytes of blocks, if evict
+	why   string
 	old   int64 // drop readings from before this time, in ms; 0: none is too old
 }
 

@@ -136,7 +136,7 @@ func (q *Queue) Purge() (n int, err error) {
 		l := &q.lanes[p]
 		for l.mem.len() > 0 && l.mem.items()[0].number > l.given {
 			it := l.dropOldestInMemory()
-			q.droppedLocked(1, gapsOf(run{items: []Item{it}}), "purged")
+			q.droppedLocked(1, gapsOf(run{items: []Item{it}}), purged)
 		}
 	}
 	q.purge = true

@@ -183,6 +183,9 @@ func (l *lane) evicted(gone int) {
 	l.ends = l.ends[:keep]
 	l.blocks -= gone
 	l.turn++
+	if l.owed() == 0 {
+		l.first = l.next
+	}
 }
 
 // owed counts the readings that wait.

@@ -316,6 +316,9 @@ func (q *Queue) droppedLocked(n int, gaps []Gap, why string) {
 	for _, g := range gaps {
 		q.gaps.add(g)
 	}
+	if n == 0 {
+		return
+	}
 	q.dropped += uint64(n)
 	signal(q.arrived)
 	if why != q.saidDrop {

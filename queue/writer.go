@@ -22,6 +22,8 @@ const (
 	mostEncode = 8 * blockItems // readings of a lane in one commit: half a millisecond here
 )
 
+const purged = "purged" // why readings were dropped
+
 // writer is what the goroutine of Run keeps, under the queue's lock.
 type writer struct {
 	commits uint64
@@ -183,7 +185,7 @@ func (q *Queue) commit(all bool) error {
 		l.eviction = false
 		l.tried = max(l.tried, c.lanes[p].tried)
 		if err == nil {
-			q.appliedLocked(l, c.lanes[p], out.lanes[p])
+			q.appliedLocked(l, c.lanes[p], out.lanes[p], c.why)
 		}
 	}
 	if err == nil {
@@ -231,14 +233,20 @@ func (q *Queue) changeLocked(all bool) (c change) {
 		c.old = now.Unix - q.opt.MaxAge.Milliseconds()
 	}
 	if full := q.file.size+int64(grown) > q.opt.MaxSize; q.purge || grown > 0 && (full || c.old > 0) {
-		c.max = q.opt.MaxSize
-		if q.purge {
-			c.max = -1
+		c.max, c.why = q.opt.MaxSize, "max_size is reached"
+		switch {
+		case q.purge:
+			c.max, c.why = -1, purged
+		case !full:
+			c.why = "max_age is reached"
 		}
 		c.evict, c.gaps = true, q.gaps.plain()
 		for p := range q.lanes {
 			q.lanes[p].eviction = true
 			c.lanes[p].given = q.lanes[p].given
+			if q.purge && q.lanes[p].mem.len() == 0 {
+				c.lanes[p].tail = []byte{}
+			}
 		}
 	}
 	return c
@@ -290,7 +298,7 @@ func (q *Queue) encodeMemory(l *lane, c *laneChange) {
 }
 
 // appliedLocked moves a lane to where a successful commit has put it.
-func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome) {
+func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string) {
 	l.saved = max(l.saved, c.cursor)
 	if n := len(c.blocks); n > 0 {
 		l.stored(c.blocks[n-1].last)
@@ -298,9 +306,9 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome) {
 	if c.tail != nil {
 		l.tail = c.tailLast
 	}
-	if out.gone > 0 {
+	if out.gone > 0 || why == purged {
 		l.evicted(out.gone)
-		q.droppedLocked(out.gone, out.gaps, "max_size or max_age is reached, or they were purged")
+		q.droppedLocked(out.gone, out.gaps, why)
 	}
 }
 

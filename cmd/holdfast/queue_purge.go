@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
 	"github.com/holdfast-iot/holdfast/queue"
@@ -99,11 +97,6 @@ func (s *shelf) purgeFile() (n int, err error) {
 	ran := make(chan error, 1)
 	go func() { ran <- q.Run(ctx) }()
 	n, err = q.Purge()
-	look, seen := context.WithTimeout(ctx, time.Second)
-	// Purge alone leaves the tail of a lane that had blocks: Next sees that they
-	// are gone and moves the cursor on, so that Close clears it.
-	q.Next(look, math.MaxInt)
-	seen()
 	stop()
 	<-ran
 	return n, errors.Join(err, q.Close())
