@@ -403,7 +403,7 @@ func (d *decoder) readGaps() []Gap {
 	var gaps []Gap
 	for range d.count(blockItems) {
 		i, from, count, length := d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
-		if i >= uint64(len(d.tracks)) {
+		if i >= uint64(len(d.tracks)) || !d.seen[i] {
 			d.bad = true
 			return nil
 		}

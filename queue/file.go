@@ -87,6 +87,8 @@ type outcome struct {
 	written int64 // bytes
 }
 
+const pageSize = 4096 // bytes
+
 // openDB opens the file with the options that suit a small card:
 //
 //   - a free list that is not synced: after a large backlog it would be
@@ -105,7 +107,7 @@ func open(path string) (*bbolt.DB, error) {
 		Timeout:        time.Second,
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
-		PageSize:       4096,
+		PageSize:       pageSize,
 		NoStatistics:   true,
 	})
 }
@@ -226,8 +228,6 @@ func countBelow(items []Item, number uint64) (n int) {
 // not beyond last, and how many damaged blocks it passed over; no readings if
 // there is no such block.
 func (f *file) read(p sensors.Priority, from, last uint64) (r run, damaged int, err error) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
 	err = f.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketLanes[p]).Cursor()
 		for k, v := c.Seek(key(from)); k != nil && number(k) <= last; k, v = c.Next() {
@@ -277,14 +277,18 @@ func (f *file) write(c change) (out outcome, err error) {
 		return out, fmt.Errorf("write %s: %w", f.path, err)
 	}
 	f.size, f.thinned = e.size, e.thinned
-	return outcome{e.out, pages + int64(f.db.Info().PageSize)}, nil // and the meta page
+	return outcome{e.out, pages + pageSize}, nil // and the meta page
 }
 
 func (f *file) view(do func(*bbolt.Tx) error) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
 	return guard(func() error { return f.db.View(do) })
 }
 
 func (f *file) update(do func(*bbolt.Tx) error) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
 	return guard(func() error { return f.db.Update(do) })
 }
 
