@@ -20,6 +20,7 @@ var ErrLocked = errors.New("another process has the queue open")
 //
 //	queue.db            the file
 //	queue.db.new        one in the making: without a promise
+//	queue.db.salvaged   what came out of a damaged one, until it takes its place
 //	queue.db.opening    there while the file is opened, see marker
 //	queue.db.aside-...  damaged ones, see aside
 //	queue.db.holdfast   the file, where queue.db was never ours
@@ -45,6 +46,9 @@ const (
 
 // open opens the file, whatever it looks like.
 func (d *depot) open() (f *file, k known, made []news, err error) {
+	if err := d.finish(); err != nil {
+		return nil, k, nil, err
+	}
 	state, why, err := d.inspect()
 	if err == nil && state == foreign {
 		made = append(made, d.stepAside())
@@ -60,6 +64,11 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 	if err := m.set(); err != nil {
 		return nil, k, nil, err
 	}
+	defer func() { // an error is no death
+		if failed := m.clear(); failed != nil {
+			d.log.Warn("the marker of this start stays", "err", failed)
+		}
+	}()
 	if state == sound && m.convicts() {
 		state, why = damaged, errors.New("the agent died twice while it opened the file")
 	}
@@ -78,10 +87,22 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 		k.lanes[p].suspect = suspect
 	}
 	made = append(made, d.tidy()...)
-	return f, k, made, m.clear()
+	return f, k, made, nil
 }
 
 var errNeverOurs = errors.New("neither this file nor the one beside it that ends in .holdfast was made by holdfast")
+
+// finish puts a salvaged file into its place, if the power went just before
+// that: it is whole, or it would not have its name.
+func (d *depot) finish() error {
+	if _, err := os.Stat(d.path); !errors.Is(err, fs.ErrNotExist) {
+		return nil // inspect says what is wrong
+	}
+	if _, err := os.Stat(d.path + ".salvaged"); err != nil {
+		return nil
+	}
+	return moveFile(d.path+".salvaged", d.path)
+}
 
 // stepAside takes another path than that of a file that was never ours.
 func (d *depot) stepAside() news {
@@ -171,7 +192,7 @@ func (d *depot) openSound() (*file, known, error) {
 	if err != nil {
 		return nil, known{}, err
 	}
-	k, err := f.known()
+	k, err := f.known([2]uint64{})
 	if err != nil {
 		return nil, k, errors.Join(err, f.close())
 	}

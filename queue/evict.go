@@ -11,8 +11,9 @@ import (
 
 // laneOutcome is what a commit did to a lane besides what it was told.
 type laneOutcome struct {
-	gone int   // readings
-	gaps []Gap // what that was, as far as it is final: thinned ones stay with their block
+	gone    int   // readings
+	damaged int   // blocks that went and could not be read
+	gaps    []Gap // what that was, as far as it is final: thinned ones stay with their block
 }
 
 // evictor makes room: it thins out the oldest routine readings first, and
@@ -149,6 +150,8 @@ func (e *evictor) dropOne(p sensors.Priority) (done bool, err error) {
 		e.size -= int64(len(v))
 		if err == nil {
 			e.dropped(p, r)
+		} else {
+			e.out[p].damaged++
 		}
 		return true, b.Delete(append([]byte(nil), k...))
 	}

@@ -165,12 +165,13 @@ type known struct {
 	gaps  []Gap
 }
 
-// read the file's knowledge, and count what is in it.
-func (f *file) known() (k known, err error) {
+// known reads what the file knows, and counts what waits in it from the numbers
+// in first on.
+func (f *file) known(first [2]uint64) (k known, err error) {
 	f.size, f.thinned = 0, 0
 	err = f.view(func(tx *bbolt.Tx) error {
 		for p := range k.lanes {
-			f.lane(tx, p, &k.lanes[p])
+			f.lane(tx, p, &k.lanes[p], first[p])
 		}
 		var bad error
 		if k.gaps, bad = decodeGaps(tx.Bucket(bucketMeta).Get(keyGaps)); bad != nil {
@@ -183,9 +184,9 @@ func (f *file) known() (k known, err error) {
 
 // lane fills in what the file knows of one lane. Blocks that are damaged count
 // as nothing.
-func (f *file) lane(tx *bbolt.Tx, p int, l *lane) {
+func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64) {
 	l.saved = cursorOf(tx.Bucket(bucketMeta).Get(bucketLanes[p]))
-	l.first = max(l.saved, 1)
+	l.first = max(l.saved, first, 1)
 	c := tx.Bucket(bucketLanes[p]).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		l.disk = number(k)

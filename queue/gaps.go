@@ -58,6 +58,16 @@ func (g *gaps) add(more Gap) {
 	g.list = append(g.list, &gap{Gap: more})
 }
 
+// learn adds a gap of the file's that the list does not cover.
+func (g *gaps) learn(there Gap) {
+	for _, e := range g.list {
+		if e.Stream == there.Stream && e.Boot == there.Boot && e.Why == there.Why && e.From <= there.From && there.To <= e.To {
+			return
+		}
+	}
+	g.add(there)
+}
+
 func (g *Gap) join(more Gap) {
 	g.From, g.To = min(g.From, more.From), max(g.To, more.To)
 	g.Count += more.Count
@@ -211,12 +221,31 @@ func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
 	}
 	for i := range r.items {
 		it := &r.items[i]
+		if it.Event != "" {
+			continue
+		}
 		k := streamKey{boot: it.Boot, stream: it.Stream}
 		if last, known := l.seqs[k]; (damaged > 0 || l.suspect) && known && it.Seq > last+1 {
-			q.gaps.add(Gap{Stream: it.Stream, Boot: it.Boot, From: last + 1, To: it.Seq - 1, Count: it.Seq - last - 1, Why: Damaged})
+			gap := Gap{Stream: it.Stream, Boot: it.Boot, From: last + 1, To: it.Seq - 1, Why: Damaged}
+			if all, declared := it.Seq-last-1, declaredIn(gap, r.gaps, q.gaps.plain()); declared < all {
+				gap.Count = all - declared
+				q.gaps.add(gap)
+			}
 		}
 		l.seqs[k] = it.Seq
 	}
+}
+
+// declaredIn is how many of a gap's numbers other gaps tell of.
+func declaredIn(in Gap, lists ...[]Gap) (n uint64) {
+	for _, list := range lists {
+		for _, g := range list {
+			if g.Stream == in.Stream && g.Boot == in.Boot && g.From <= in.To && in.From <= g.To {
+				n += min(g.Count, min(g.To, in.To)-max(g.From, in.From)+1)
+			}
+		}
+	}
+	return n
 }
 
 // jsonObject is an object of keys and values in turn.

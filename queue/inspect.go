@@ -126,12 +126,24 @@ func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 	return cursors, err
 }
 
-// Purge gives up every reading and event that waits and was not handed out,
-// declares gaps for the readings, and returns how many there were.
+// purgePatience is how long Purge waits for the disk.
+const purgePatience = 10 * time.Second
+
+// Purge gives up every reading and event that waits, but for what was handed
+// out and the block that it lies in; it declares gaps for the readings, and
+// returns how many there were.
 func (q *Queue) Purge() (n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	before := q.dropped
+	patience := time.NewTimer(purgePatience)
+	defer patience.Stop()
+	defer func() { q.purge, n = false, int(q.dropped-before) }()
+	for q.writing { // it holds what is in memory
+		if err := q.awaitCommitLocked(patience.C); err != nil {
+			return 0, err
+		}
+	}
 	for p := range q.lanes {
 		l := &q.lanes[p]
 		for l.mem.len() > 0 && l.mem.items()[0].number > l.given {
@@ -141,21 +153,30 @@ func (q *Queue) Purge() (n int, err error) {
 	}
 	q.purge = true
 	signal(q.work)
-	for q.purge && q.file != nil && !q.failing && !q.hangs {
-		tried := q.tried
-		q.mu.Unlock()
-		select {
-		case <-tried:
-		case <-q.stopped:
-			if err := q.commit(true); err != nil {
-				q.mu.Lock()
-				return int(q.dropped - before), err
-			}
+	for q.purge && q.file != nil {
+		if q.failing {
+			return 0, errDiskKeeps
 		}
-		q.mu.Lock()
+		if err := q.awaitCommitLocked(patience.C); err != nil {
+			return 0, err
+		}
 	}
-	if q.purge {
-		err = errors.New("the disk fails: what is on it stays")
+	return 0, nil
+}
+
+var errDiskKeeps = errors.New("the disk fails: what is on it stays")
+
+// awaitCommitLocked waits for the end of a commit, or of the patience.
+func (q *Queue) awaitCommitLocked(patience <-chan time.Time) (err error) {
+	tried := q.tried
+	q.mu.Unlock()
+	defer q.mu.Lock()
+	select {
+	case <-tried:
+		return nil
+	case <-q.stopped:
+		return q.commit(true)
+	case <-patience:
+		return errDiskKeeps
 	}
-	return int(q.dropped - before), err
 }

@@ -182,10 +182,22 @@ func (l *lane) evicted(gone int) {
 	}
 	l.ends = l.ends[:keep]
 	l.blocks -= gone
+	l.read = min(l.read, l.given)
 	l.turn++
 	if l.owed() == 0 {
 		l.first = l.next
 	}
+}
+
+// relearned takes over what the file says after a commit that failed and may
+// have landed all the same.
+func (l *lane) relearned(there *lane) {
+	if in := l.inMemory(); there.disk >= in {
+		l.mem.pop(int(min(there.disk+1, l.next) - in))
+	}
+	l.disk, l.tail, l.saved = max(l.disk, there.disk), there.tail, there.saved
+	l.evicted(0) // and what was read may be gone
+	l.blocks = there.blocks
 }
 
 // owed counts the readings that wait.
@@ -201,7 +213,7 @@ func (l *lane) owesDisk() bool { return l.first <= l.onDisk() }
 func (l *lane) cursor() uint64 { return min(l.first, l.onDisk()+1) }
 
 // dirty says that the file knows less about first than there is to know.
-func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > l.saved }
+func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > max(l.saved, 1) }
 
 // A fifo is a slice that is popped at the front without growing for ever.
 type fifo struct {

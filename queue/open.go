@@ -122,25 +122,24 @@ func (q *Queue) adoptLocked(k known) {
 }
 
 // reconcile opens the file again after a failed commit, and learns what of it
-// is on disk.
+// is on disk. Put waits for that: the lanes must not move meanwhile.
 func (q *Queue) reconcile() error {
 	if err := q.file.reopen(); err != nil {
 		return err
 	}
-	k, err := q.file.known()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k, err := q.file.known([2]uint64{q.lanes[0].first, q.lanes[1].first})
 	if err != nil {
 		return err
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for p := range q.lanes {
-		l, there := &q.lanes[p], &k.lanes[p]
-		l.saved = there.saved
-		if there.disk > l.disk {
-			l.stored(there.disk)
-		}
-		l.tail = there.tail
+		q.lanes[p].relearned(&k.lanes[p])
 	}
+	for _, g := range k.gaps {
+		q.gaps.learn(g)
+	}
+	signal(q.arrived)
 	return nil
 }
 

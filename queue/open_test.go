@@ -199,6 +199,74 @@ func dieOpening(t *testing.T, path string, times int, boot func() string) {
 	}
 }
 
+// TestPowerCutBetweenTheRenamesOfASalvage finds the salvaged file and no other.
+func TestPowerCutBetweenTheRenamesOfASalvage(t *testing.T) {
+	path := queuePath(t)
+	if err := os.WriteFile(path+".salvaged", filled(t, 10, 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n := openInjured(t, path, "between two renames"); n != 1010 {
+		t.Errorf("%d of 1010 readings", n)
+	}
+}
+
+// TestSalvageOfASoundFileAgreesWithItsGaps: what was evicted lies on free pages
+// of a file that was full once, and must not come back.
+func TestSalvageOfASoundFileAgreesWithItsGaps(t *testing.T) {
+	for _, most := range []int64{2000, 5000, 9000, 20_000} {
+		path := queuePath(t)
+		synctest.Test(t, func(t *testing.T) {
+			h := start(t, path)
+			h.opt.MaxSize = most
+			for seq := range uint64(20_000) {
+				r := routine(seq + 1)
+				r.Value = float64(seq * 7919 % 101)
+				h.Put(r)
+				time.Sleep(10 * time.Millisecond)
+			}
+			h.end()
+		})
+		dieOpening(t, path, 2, func() string { return "boot-1" })
+		kernelBoot = func() string { return "boot-1" }
+		h := start(t, path)
+		r := recorder{}
+		r.take(h.all(t))
+		r.check(t, map[string]uint64{"room": 20_000})
+		h.end()
+	}
+}
+
+func TestFileAsideGoesThirtyDaysAfterItsSalvage(t *testing.T) {
+	path := queuePath(t)
+	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	d := depot{path: path, most: 1000, now: now, log: slog.New(slog.DiscardHandler)}
+	stays := map[string]bool{
+		".aside-20261022T000000.000-complete": true,
+		".aside-20261021T000000.000-complete": false,
+		".aside-20250101T000000.000-partial":  true,
+		".aside-of-mine":                      true,
+	}
+	for name := range stays {
+		if err := os.WriteFile(path+name, make([]byte, 100), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.tidy()
+	d.most = 150
+	for name, want := range stays {
+		if _, err := os.Stat(path + name); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	d.tidy() // too large together: the complete one goes first
+	if _, err := os.Stat(path + ".aside-20261022T000000.000-complete"); err == nil {
+		t.Error("too much is kept aside")
+	}
+	if _, err := os.Stat(path + ".aside-20250101T000000.000-partial"); err != nil {
+		t.Error("what was not salvaged went before what was: ", err)
+	}
+}
+
 func TestForeignFileStaysAsItIs(t *testing.T) {
 	path := queuePath(t)
 	const letter = "Dear aunt, this is no queue."

@@ -190,6 +190,9 @@ func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
 // other, but it is never skipped in part: its order is a promise.
 func (q *Queue) oldest(max int) (items []Item, err error) {
 	for _, p := range [...]sensors.Priority{sensors.Alarm, sensors.Routine} {
+		if p == sensors.Routine && len(items) > 0 && q.onDisk(p, max-len(items)) {
+			break // an alarm does not wait for the disk to give routine readings
+		}
 		failed := q.load(p, max-len(items))
 		q.mu.Lock()
 		if failed == nil {
@@ -205,6 +208,14 @@ func (q *Queue) oldest(max int) (items []Item, err error) {
 		return items, nil
 	}
 	return nil, err
+}
+
+// onDisk says that the oldest readings of a lane must be read from disk.
+func (q *Queue) onDisk(p sensors.Priority, want int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, needed := q.lanes[p].toLoad(want)
+	return needed
 }
 
 // load brings the oldest readings of a lane into memory if they are on disk,

@@ -2,16 +2,17 @@ package queue
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/holdfast-iot/holdfast/queue/pages"
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 const keepAside = 30 * 24 * time.Hour // a file that was salvaged completely
@@ -42,46 +43,121 @@ func (d *depot) quarantine(why error) (news, error) {
 	return news{"quarantine", jsonObject("file", aside, "why", why.Error(), "salvaged", s.readings(), "complete", s.complete())}, nil
 }
 
-// A find is what a survey of a file's pages has found: the intact blocks of both
-// lanes, and the newest word on what is acknowledged. Pages that are no longer
-// part of the file hold old versions; they fill in what is missing.
+// A find is what a survey of a file has found: the intact blocks of both lanes,
+// what is acknowledged, and the gaps.
+//
+// What can be reached from the file's root is what it holds. Only where the way
+// there is damaged, pages that cannot be reached fill in what is missing: they
+// may be lost, or hold old versions of what was evicted since.
 type find struct {
 	path    string
+	whole   bool // everything could be reached
 	cursors [2]uint64
 	spans   [2][]span
-	gaps    []byte
+	gaps    []Gap
 	skipped int // pages that could not be read
 }
 
-// A span is the numbers of a block.
+// A span is the numbers of a block, and what tells it from its old versions.
 type span struct {
 	first, last uint64
 	count       int
+	sum         uint32
 }
 
-// survey reads every page of a file.
+func spanOf(value []byte) (p sensors.Priority, s span, ok bool) {
+	r, err := decode(value)
+	if err != nil {
+		return 0, s, false
+	}
+	return r.items[0].Priority, span{r.items[0].number, r.last(), len(r.items), binary.BigEndian.Uint32(value[1:])}, true
+}
+
+// survey reads a file.
 func survey(path string) (*find, error) {
-	s := &find{path: path}
+	s := &find{path: path, whole: true}
+	if err := s.reach(); err != nil {
+		return nil, err
+	}
+	for p := range s.spans {
+		s.spans[p] = outermost(s.spans[p], s.cursors[p])
+	}
+	if s.whole {
+		return s, nil
+	}
+	var lost [2][]span
 	err := s.scan(func(key, value []byte) {
 		for p, name := range bucketLanes {
 			if string(key) == string(name) {
 				s.cursors[p] = max(s.cursors[p], cursorOf(value))
 			}
 		}
-		if string(key) == string(keyGaps) {
-			if list, err := decodeGaps(value); err == nil && len(list) > 0 {
-				s.gaps = slices.Clone(value)
-			}
+		if p, sp, ok := spanOf(value); ok && !s.overlaps(p, sp) {
+			lost[p] = append(lost[p], sp)
 		}
-		if r, err := decode(value); err == nil {
-			p := r.items[0].Priority
-			s.spans[p] = append(s.spans[p], span{r.items[0].number, r.last(), len(r.items)})
+		if string(key) == string(keyGaps) && len(s.gaps) == 0 {
+			s.gaps, _ = decodeGaps(value) // without, there are none to be had
 		}
 	})
 	for p := range s.spans {
-		s.spans[p] = outermost(s.spans[p], s.cursors[p])
+		s.spans[p] = outermost(append(s.spans[p], lost[p]...), s.cursors[p])
 	}
 	return s, err
+}
+
+// reach takes what can be reached from the root.
+func (s *find) reach() error {
+	file, err := os.Open(s.path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	f, err := pages.Open(file, info.Size())
+	if err != nil {
+		s.whole = false
+		return nil
+	}
+	visit := func(key, value []byte) (bool, error) {
+		for p, name := range bucketLanes {
+			if string(key) == string(name) {
+				s.cursors[p] = cursorOf(value)
+			}
+		}
+		if p, sp, ok := spanOf(value); ok {
+			s.spans[p] = append(s.spans[p], sp)
+		}
+		if string(key) == string(keyGaps) {
+			s.gaps, err = decodeGaps(value)
+			s.whole = s.whole && err == nil
+		}
+		return true, nil
+	}
+	for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
+		s.whole = f.Has(string(name)) && f.Each(string(name), nil, visit) == nil && s.whole
+	}
+	return nil
+}
+
+// overlaps says that a number of the span is in one that is known.
+func (s *find) overlaps(p sensors.Priority, sp span) bool {
+	i := s.at(p, sp.first)
+	return i < len(s.spans[p]) && s.spans[p][i].first <= sp.last
+}
+
+// wants says that the span is one of those that were found.
+func (s *find) wants(p sensors.Priority, sp span) bool {
+	i := s.at(p, sp.last)
+	return i < len(s.spans[p]) && s.spans[p][i] == sp
+}
+
+// at is the place of the first span that ends at a number or later.
+func (s *find) at(p sensors.Priority, number uint64) int {
+	i, _ := slices.BinarySearchFunc(s.spans[p], number, func(sp span, n uint64) int { return cmp.Compare(sp.last, n) })
+	return i
 }
 
 func (s *find) scan(visit func(key, value []byte)) error {
@@ -114,40 +190,32 @@ func outermost(spans []span, cursor uint64) (left []span) {
 
 // fill puts what was found into a new file.
 func (s *find) fill(f *file) error {
-	var batch []block
-	var lanes [2][]block
+	var c change
+	n := 0
 	flush := func() error {
-		var c change
-		for p := range lanes {
-			c.lanes[p] = laneChange{blocks: lanes[p], cursor: s.cursors[p]}
-			lanes[p] = nil
+		for p := range c.lanes {
+			c.lanes[p].cursor = s.cursors[p]
 		}
-		batch = nil
+		c.gaps = s.gaps
 		_, err := f.write(c)
+		c, n = change{}, 0
 		return err
 	}
 	var failed error
 	err := s.scan(func(_, value []byte) {
-		r, err := decode(value)
-		if err != nil || failed != nil {
+		p, sp, ok := spanOf(value)
+		if !ok || failed != nil || !s.wants(p, sp) {
 			return
 		}
-		p := r.items[0].Priority
-		if _, wanted := slices.BinarySearchFunc(s.spans[p], r.last(), func(a span, last uint64) int { return cmp.Compare(a.last, last) }); !wanted {
-			return
-		}
-		lanes[p] = append(lanes[p], block{last: r.last(), data: slices.Clone(value)})
-		if batch = append(batch, block{}); len(batch) >= 256 {
+		c.lanes[p].blocks = append(c.lanes[p].blocks, block{last: sp.last, data: slices.Clone(value)})
+		if n++; n >= 256 {
 			failed = flush()
 		}
 	})
 	if err == nil && failed == nil {
 		failed = flush()
 	}
-	if err != nil || failed != nil || s.gaps == nil {
-		return cmp.Or(err, failed)
-	}
-	return f.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyGaps, s.gaps) })
+	return cmp.Or(err, failed)
 }
 
 func (s *find) readings() (n int) {
@@ -181,42 +249,62 @@ func (s *find) verdict() string {
 	return "partial"
 }
 
+// asideName is the end of the name of a file aside: when, and what came out.
+var asideName = regexp.MustCompile(`\.aside-(\d{8}T\d{6}\.\d{3})-(complete|partial)$`)
+
+// An aside is a damaged file that is kept.
+type aside struct {
+	path     string
+	since    time.Time
+	complete bool // everything in it was carried over
+	size     int64
+}
+
+// asides are the files aside, the first to go first: complete ones, the oldest.
+func (d *depot) asides() (all []aside) {
+	names, _ := filepath.Glob(globQuote(d.path) + ".aside-*")
+	for _, name := range names {
+		m := asideName.FindStringSubmatch(name)
+		info, err := os.Lstat(name)
+		if m == nil || err != nil || !info.Mode().IsRegular() {
+			continue // not ours
+		}
+		since, _ := time.Parse("20060102T150405.000", m[1]) // the pattern is stricter
+		all = append(all, aside{name, since, m[2] == "complete", info.Size()})
+	}
+	slices.SortFunc(all, func(a, b aside) int {
+		if a.complete != b.complete {
+			return map[bool]int{true: -1, false: 1}[a.complete]
+		}
+		return a.since.Compare(b.since)
+	})
+	return all
+}
+
 // tidy deletes files aside that are not wanted any more: those that were
 // salvaged completely, thirty days later; and while they take more room together
-// than a full queue, the oldest, the completely salvaged first.
+// than a full queue, the first to go, but never the youngest.
 func (d *depot) tidy() (made []news) {
-	names, _ := filepath.Glob(globQuote(d.path) + ".aside-*")
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(strings.Compare(verdictOf(a), verdictOf(b)), strings.Compare(a, b))
-	})
+	all := d.asides()
 	total := int64(0)
-	for _, name := range names {
-		if info, err := os.Stat(name); err == nil {
-			total += info.Size()
-		}
+	for _, a := range all {
+		total += a.size
 	}
-	for _, name := range names {
-		info, err := os.Stat(name)
-		if err != nil || !info.Mode().IsRegular() {
+	for i, a := range all {
+		old := a.complete && d.now.Sub(a.since) > keepAside
+		if !old && (total <= d.most || i == len(all)-1) {
 			continue
 		}
-		old := verdictOf(name) == "complete" && d.now.Sub(info.ModTime()) > keepAside
-		if !old && total <= d.most {
-			continue
-		}
-		if err := os.Remove(name); err != nil {
+		if err := os.Remove(a.path); err != nil {
 			d.log.Warn("a file aside stays", "err", err)
 			continue
 		}
-		total -= info.Size()
-		d.log.Warn("a file aside was deleted", "file", name, "bytes", info.Size())
-		made = append(made, news{"quarantine", jsonObject("file", name, "deleted", true)})
+		total -= a.size
+		d.log.Warn("a file aside was deleted", "file", a.path, "bytes", a.size)
+		made = append(made, news{"quarantine", jsonObject("file", a.path, "deleted", true)})
 	}
 	return made
 }
-
-// verdictOf is the last word of the name of a file aside.
-func verdictOf(name string) string { return name[strings.LastIndex(name, "-")+1:] }
 
 // globQuote quotes what a pattern would take for more than a letter.
 func globQuote(path string) string {

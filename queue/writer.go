@@ -38,6 +38,7 @@ type writer struct {
 	saidDrop string    // the last reason for dropping that the log was told
 	clock    clockWatch
 	purge    bool // the next commit drops what it may
+	writing  bool // a commit is under way
 }
 
 // Run moves readings to disk when they have waited too long, until ctx is done.
@@ -131,15 +132,17 @@ func (q *Queue) store() {
 		err = q.reconcile()
 	}
 	if err == nil {
-		if q.commit(false) == nil {
-			err = q.renew()
+		if err = q.commit(false); err != nil {
+			return // the commit has said so
 		}
-	}
-	if err == nil {
-		return
+		err = q.renew()
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err == nil {
+		q.storageLocked(nil) // also where there was nothing to write
+		return
+	}
 	q.last = time.Now()
 	q.storageLocked(err)
 	for p := range q.lanes {
@@ -170,6 +173,7 @@ func (q *Queue) renew() error {
 func (q *Queue) commit(all bool) error {
 	q.mu.Lock()
 	c := q.changeLocked(all)
+	q.writing = !c.empty()
 	q.mu.Unlock()
 	if c.empty() {
 		return nil
@@ -178,7 +182,7 @@ func (q *Queue) commit(all bool) error {
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.last = time.Now()
+	q.last, q.writing = time.Now(), false
 	q.storageLocked(err)
 	for p := range q.lanes {
 		l := &q.lanes[p]
@@ -306,6 +310,10 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string
 	if c.tail != nil {
 		l.tail = c.tailLast
 	}
+	if out.damaged > 0 {
+		l.suspect = true
+		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", out.damaged))
+	}
 	if out.gone > 0 || why == purged {
 		l.evicted(out.gone)
 		q.droppedLocked(out.gone, out.gaps, why)
@@ -314,12 +322,13 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string
 
 // storageLocked says when the disk starts and stops failing.
 func (q *Queue) storageLocked(err error) {
+	hung := q.hangs
 	q.hangs = false
 	switch failing := err != nil; {
 	case failing && !q.failing:
 		q.log.Error("storage fails: readings are kept in memory", "err", err)
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
-	case !failing && q.failing:
+	case !failing && (q.failing || hung):
 		q.log.Info("storage works again")
 		q.reportLocked("storage", q.opt.Clock.Now(), `{"state":"works"}`)
 	}
