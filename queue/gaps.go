@@ -58,12 +58,21 @@ func (g *gaps) add(more Gap) {
 	g.list = append(g.list, &gap{Gap: more})
 }
 
-// learn adds a gap of the file's that the list does not cover.
+// learn takes over a gap of the file's. It holds what the list has of the same
+// readings, and may hold more.
 func (g *gaps) learn(there Gap) {
 	for _, e := range g.list {
-		if e.Stream == there.Stream && e.Boot == there.Boot && e.Why == there.Why && e.From <= there.From && there.To <= e.To {
+		if e.Stream != there.Stream || e.Boot != there.Boot || e.Why != there.Why || e.To < there.From || there.To < e.From {
+			continue
+		}
+		if there.Count <= e.Count {
 			return
 		}
+		if e.given == nil {
+			e.Gap = there
+			return
+		}
+		there.From, there.Count = e.To+1, there.Count-e.Count // that one is under way
 	}
 	g.add(there)
 }

@@ -127,7 +127,7 @@ func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 }
 
 // purgePatience is how long Purge waits for the disk.
-const purgePatience = 10 * time.Second
+const purgePatience = 5 * time.Second
 
 // Purge gives up every reading and event that waits, but for what was handed
 // out and the block that it lies in; it declares gaps for the readings, and

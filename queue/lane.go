@@ -28,6 +28,8 @@ type lane struct {
 
 	suspect bool // readings may be missing on disk without a trace
 
+	committing uint64 // number of the newest reading in the commit under way
+
 	given    uint64 // number of the newest reading handed out
 	eviction bool   // a commit is evicting what was not handed out
 	turn     int    // counts evictions: what was read before one is stale

@@ -121,8 +121,11 @@ func (q *Queue) eventLocked(at sensors.Stamp) Item {
 func (q *Queue) pushLocked(it Item) (number uint64) {
 	l := &q.lanes[it.Priority]
 	it.put, it.turn = time.Since(q.start), q.turn
+	if !q.roomLocked(it.Priority) {
+		q.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
+		return 0
+	}
 	number = l.push(it)
-	q.boundMemoryLocked()
 	signal(q.arrived)
 	if n := len(l.unsafe()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
 		signal(q.work)
@@ -309,17 +312,25 @@ func (q *Queue) Stats() Stats {
 	return s
 }
 
-// boundMemoryLocked drops the oldest reading in memory, routine before alarm,
-// while there are too many: the disk has failed for long.
-func (q *Queue) boundMemoryLocked() {
-	for q.lanes[0].mem.len()+q.lanes[1].mem.len() > mostInMemory {
-		p := sensors.Routine
-		if q.lanes[p].mem.len() == 0 {
-			p = sensors.Alarm
-		}
-		it := q.lanes[p].dropOldestInMemory()
-		q.droppedLocked(1, gapsOf(run{items: []Item{it}}), "the disk fails and memory is full")
+const becauseMemory = "the disk fails and memory is full"
+
+// roomLocked makes room in memory for one more reading: it drops the oldest,
+// routine before alarm, that was not handed out and is in no commit under way.
+// It reports false if there is none such: then what comes is dropped. Alarms
+// may take twice as much.
+func (q *Queue) roomLocked(p sensors.Priority) bool {
+	total := q.lanes[0].mem.len() + q.lanes[1].mem.len()
+	if total < mostInMemory {
+		return true
 	}
+	for _, from := range [...]sensors.Priority{sensors.Routine, sensors.Alarm} {
+		if l := &q.lanes[from]; from <= p && l.mem.len() > 0 && l.mem.items()[0].number > max(l.given, l.committing) {
+			it := l.dropOldestInMemory()
+			q.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
+			return true
+		}
+	}
+	return p == sensors.Alarm && total < 2*mostInMemory
 }
 
 // droppedLocked declares the loss of n readings, and says so when it starts.

@@ -186,7 +186,7 @@ func (q *Queue) commit(all bool) error {
 	q.storageLocked(err)
 	for p := range q.lanes {
 		l := &q.lanes[p]
-		l.eviction = false
+		l.eviction, l.committing = false, 0
 		l.tried = max(l.tried, c.lanes[p].tried)
 		if err == nil {
 			q.appliedLocked(l, c.lanes[p], out.lanes[p], c.why)
@@ -275,6 +275,10 @@ func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 		return c
 	}
 	q.encodeMemory(l, &c)
+	l.committing = c.tailLast
+	if n := len(c.blocks); n > 0 {
+		l.committing = max(l.committing, c.blocks[n-1].last)
+	}
 	return c
 }
 
