@@ -13,6 +13,7 @@ import (
 type laneOutcome struct {
 	gone    int   // readings
 	damaged int   // blocks that went and could not be read
+	seqs    seqs  // of the last readings that went
 	gaps    []Gap // what that was, as far as it is final: thinned ones stay with their block
 }
 
@@ -22,6 +23,8 @@ type evictor struct {
 	tx    *bbolt.Tx
 	given [2]uint64 // up to here readings were handed out, and stay
 	size  int64     // of all blocks, as it shrinks
+	// suspect lanes may lack readings without a trace.
+	suspect [2]bool
 	// thinned is the key up to which the routine lane is thinned out.
 	thinned uint64
 	out     [2]laneOutcome
@@ -158,12 +161,23 @@ func (e *evictor) dropOne(p sensors.Priority) (done bool, err error) {
 	return false, nil
 }
 
+// dropped declares what went, and what damaged blocks before it have taken: the
+// numbers between the readings that went before and these.
 func (e *evictor) dropped(p sensors.Priority, r run) {
 	out := &e.out[p]
 	out.gone += len(r.items)
 	var all gaps
-	for _, g := range append(out.gaps, gapsOf(r)...) {
+	for _, g := range out.gaps {
+		all.add(g)
+	}
+	if e.suspect[p] || out.damaged > 0 {
+		for _, g := range out.seqs.missing(r, out.gaps) {
+			all.add(g)
+		}
+	}
+	for _, g := range gapsOf(r) {
 		all.add(g)
 	}
 	out.gaps = all.plain()
+	out.seqs.note(r)
 }

@@ -62,6 +62,8 @@ type laneChange struct {
 	disk     uint64  // the newest reading that is known to be in blocks
 	tried    uint64  // everything below is in this commit, or needs none
 	given    uint64  // up to here readings were handed out, and may not be evicted
+	suspect  bool    // as in lane
+	seqs     seqs    // a copy of the lane's, where something may be evicted
 	blocks   []block // oldest first
 	tail     []byte  // nil: no news; empty: none
 	tailLast uint64
@@ -264,7 +266,7 @@ func (f *file) write(c change) (out outcome, err error) {
 				return err
 			}
 			e.size += grown
-			e.given[p] = c.lanes[p].given
+			e.given[p], e.suspect[p], e.out[p].seqs = c.lanes[p].given, c.lanes[p].suspect, c.lanes[p].seqs
 		}
 		if c.evict {
 			if err := errors.Join(e.older(c.old), e.until(c.max)); err != nil {

@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 )
 
 // A Gap is a declared loss: of the numbers from From to To of a stream, Count
@@ -218,31 +219,58 @@ func keepOnly(r run, keep []bool) run {
 	return run{items: left, gaps: out.plain(), thinned: true}
 }
 
-// declareDamageLocked declares what is missing between the readings that were
-// read before and a run, if blocks between them failed their checksums. What
-// was missing before the first reading of this start cannot be known.
-func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
-	if l.seqs == nil {
-		l.seqs = map[streamKey]uint64{}
+// seqs are the last numbers that were seen of each stream of a lane, in the
+// order of the lane.
+type seqs map[streamKey]uint64
+
+// note takes note of the readings of a run.
+func (s *seqs) note(r run) {
+	if *s == nil {
+		*s = seqs{}
 	}
-	if damaged > 0 {
-		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
+	for i := range r.items {
+		if it := &r.items[i]; it.Event == "" {
+			(*s)[streamKey{boot: it.Boot, stream: it.Stream}] = it.Seq
+		}
 	}
+}
+
+// missing declares what damage has taken between the numbers seen and a run,
+// less what is declared. What was missing before the first reading that was
+// seen of a stream cannot be known.
+func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
+	seen := maps.Clone(s)
 	for i := range r.items {
 		it := &r.items[i]
 		if it.Event != "" {
 			continue
 		}
-		k := streamKey{boot: it.Boot, stream: it.Stream}
-		if last, known := l.seqs[k]; (damaged > 0 || l.suspect) && known && it.Seq > last+1 {
-			gap := Gap{Stream: it.Stream, Boot: it.Boot, From: last + 1, To: it.Seq - 1, Why: Damaged}
-			if all, declared := it.Seq-last-1, declaredIn(gap, r.gaps, q.gaps.plain()); declared < all {
-				gap.Count = all - declared
-				q.gaps.add(gap)
+		last, known := seen[streamKey{boot: it.Boot, stream: it.Stream}]
+		gap := Gap{Stream: it.Stream, Boot: it.Boot, From: last + 1, To: it.Seq - 1, Why: Damaged}
+		if known && it.Seq > last+1 {
+			if all, told := it.Seq-last-1, declaredIn(gap, r.gaps, declared); told < all {
+				gap.Count = all - told
+				gaps = append(gaps, gap)
 			}
 		}
-		l.seqs[k] = it.Seq
+		if known {
+			seen[streamKey{boot: it.Boot, stream: it.Stream}] = it.Seq
+		}
 	}
+	return gaps
+}
+
+// declareDamageLocked declares what damaged blocks before a run have taken.
+func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
+	if damaged > 0 {
+		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
+	}
+	if damaged > 0 || l.suspect {
+		for _, g := range l.seqs.missing(r, q.gaps.plain()) {
+			q.gaps.add(g)
+		}
+	}
+	l.seqs.note(r)
 }
 
 // declaredIn is how many of a gap's numbers other gaps tell of.

@@ -21,10 +21,10 @@ type lane struct {
 
 	blocks int // readings in blocks that are not acknowledged
 	mem    fifo
-	read   uint64               // blocks up to here are read, or unreadable
-	head   []Item               // the oldest readings in blocks, as read
-	seqs   map[streamKey]uint64 // of the last readings that were in head
-	ends   []runEnd             // of the blocks in head
+	read   uint64   // blocks up to here are read, or unreadable
+	head   []Item   // the oldest readings in blocks, as read
+	seqs   seqs     // of the readings that were in head, or evicted
+	ends   []runEnd // of the blocks in head
 
 	suspect bool // readings may be missing on disk without a trace
 

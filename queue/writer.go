@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -247,7 +248,8 @@ func (q *Queue) changeLocked(all bool) (c change) {
 		c.evict, c.gaps = true, q.gaps.plain()
 		for p := range q.lanes {
 			q.lanes[p].eviction = true
-			c.lanes[p].given = q.lanes[p].given
+			l := &q.lanes[p]
+			c.lanes[p].given, c.lanes[p].suspect, c.lanes[p].seqs = l.given, l.suspect, maps.Clone(l.seqs)
 			if q.purge && q.lanes[p].mem.len() == 0 {
 				c.lanes[p].tail = []byte{}
 			}
@@ -317,6 +319,12 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string
 	if out.damaged > 0 {
 		l.suspect = true
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", out.damaged))
+	}
+	if l.seqs == nil && len(out.seqs) > 0 {
+		l.seqs = seqs{}
+	}
+	for k, seq := range out.seqs {
+		l.seqs[k] = max(l.seqs[k], seq)
 	}
 	if out.gone > 0 || why == purged {
 		l.evicted(out.gone)
