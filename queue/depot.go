@@ -39,7 +39,7 @@ type state int
 
 const (
 	absent state = iota // or empty
-	sound
+	soundFile
 	damaged
 	foreign // never ours
 )
@@ -69,7 +69,7 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 			d.log.Warn("the marker of this start stays", "err", failed)
 		}
 	}()
-	if state == sound && m.convicts() {
+	if state == soundFile && m.convicts() {
 		state, why = damaged, errors.New("the agent died twice while it opened the file")
 	}
 	suspect := state == damaged
@@ -136,7 +136,7 @@ func (d *depot) inspect() (s state, why, err error) {
 		return absent, nil, err
 	}
 	if why = verify(file, info.Size()); why == nil {
-		return sound, nil, nil
+		return soundFile, nil, nil
 	}
 	if isOurs(file, info.Size()) {
 		return damaged, why, nil

@@ -43,8 +43,11 @@ type file struct {
 	size    int64  // bytes of all blocks
 	thinned uint64 // the key up to which the routine lane is thinned out
 
-	mu sync.RWMutex // guards db: held for writing while the file is opened again
-	db *bbolt.DB
+	mu   sync.RWMutex // guards what follows: held for writing while the file is opened again
+	db   *bbolt.DB
+	lock *os.File // the db's; it holds the lock on the file
+	// poisoned says that a transaction could not be ended: the db is given up.
+	poisoned bool
 }
 
 // change is what one commit does.
@@ -96,22 +99,28 @@ const pageSize = 4096 // bytes
 //   - a free list that is not synced: after a large backlog it would be
 //     rewritten with each commit, 300 kB instead of 16 kB
 //   - pages of 4 KiB also where the kernel has 16 KiB, as on a Pi 5
-func openDB(path string) (db *bbolt.DB, err error) {
-	err = guard(func() (err error) { db, err = open(path); return err })
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, ErrLocked
-	}
-	return db, err
-}
-
-func open(path string) (*bbolt.DB, error) {
-	return bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:        time.Second,
-		NoFreelistSync: true,
-		FreelistType:   bbolt.FreelistMapType,
-		PageSize:       pageSize,
-		NoStatistics:   true,
+func openDB(path string) (db *bbolt.DB, lock *os.File, err error) {
+	err = guard(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout:        time.Second,
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+			PageSize:       pageSize,
+			NoStatistics:   true,
+			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				lock, err = os.OpenFile(name, flag, mode)
+				return lock, err
+			},
+		})
+		return err
 	})
+	if err != nil && lock != nil {
+		unlock(lock) // bbolt has, unless it panicked
+	}
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, nil, ErrLocked
+	}
+	return db, lock, err
 }
 
 // guard makes a fault in mapped memory, and a panic of bbolt's, an error of f: a
@@ -128,11 +137,11 @@ func guard(f func() error) (err error) {
 
 // openFile opens the file or makes it, durably.
 func openFile(path string, log *slog.Logger) (*file, error) {
-	db, err := openDB(path)
+	db, lock, err := openDB(path)
 	if err != nil {
 		return nil, err
 	}
-	f := &file{path: path, log: log, db: db}
+	f := &file{path: path, log: log, db: db, lock: lock}
 	if err := f.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -289,10 +298,29 @@ func (f *file) view(do func(*bbolt.Tx) error) error {
 	return guard(func() error { return f.db.View(do) })
 }
 
+// update runs a transaction. One that fails before it is committed is not
+// rolled back: without a synced free list bbolt then walks the whole file in a
+// goroutine of its own, and where the file is damaged, that ends the process.
+// The db is given up instead, and the file opened again.
 func (f *file) update(do func(*bbolt.Tx) error) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return guard(func() error { return f.db.Update(do) })
+	if f.poisoned {
+		return bolterrors.ErrDatabaseNotOpen
+	}
+	return guard(func() error {
+		tx, err := f.db.Begin(true)
+		if err != nil {
+			return err
+		}
+		f.poisoned = true
+		if err := do(tx); err != nil {
+			return err
+		}
+		err = tx.Commit() // rolls back by itself
+		f.poisoned = false
+		return err
+	})
 }
 
 // putGaps stores the gaps, with those that this commit makes.
@@ -361,38 +389,64 @@ func (f *file) renew(c change) error {
 	d := depot{path: f.path, log: f.log}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.db.Close(); err != nil {
+	if err := f.closeLocked(); err != nil {
 		return err
 	}
 	err = d.make(f.path, func(fresh *file) error {
 		_, err := fresh.write(c)
 		return err
 	})
-	db, opened := openDB(f.path) // the new one, or still the old
-	if opened != nil {
-		return errors.Join(err, opened)
-	}
-	f.db = db
-	return err
+	return errors.Join(err, f.openLocked()) // the new one, or still the old
 }
 
 // reopen opens the file again after a commit that failed: it may be on disk all
-// the same.
-func (f *file) reopen() error {
+// the same. It reports false if the file is not sound.
+func (f *file) reopen() (sound bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.db.Close(); err != nil {
-		return err
+	if err := f.closeLocked(); err != nil {
+		return false, err
 	}
-	db, err := openDB(f.path)
+	d := depot{path: f.path, log: f.log}
+	if found, _, err := d.inspect(); err != nil || found != soundFile {
+		return false, err
+	}
+	return true, f.openLocked()
+}
+
+func (f *file) openLocked() error {
+	db, lock, err := openDB(f.path)
 	if err != nil {
 		return fmt.Errorf("open %s again: %w", f.path, err)
 	}
-	f.db = db
-	return f.prepare() // somebody may have deleted it
+	f.db, f.lock, f.poisoned = db, lock, false
+	return nil
 }
 
-func (f *file) close() error { return f.db.Close() }
+// closeLocked closes the db, or lets go of one that cannot be closed: its
+// mapping stays until the process ends.
+func (f *file) closeLocked() error {
+	if !f.poisoned {
+		return f.db.Close()
+	}
+	return unlock(f.lock)
+}
+
+// unlock takes the lock off and closes the file. Closing is not enough: the
+// mapping keeps the file open, and the lock with it.
+func unlock(file *os.File) error {
+	err := errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EBADF) {
+		return nil // it was closed before
+	}
+	return err
+}
+
+func (f *file) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closeLocked()
+}
 
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 

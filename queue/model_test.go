@@ -156,8 +156,8 @@ func (m *model) mend(t *testing.T, h *harness) bool {
 	noticed := h.failing
 	h.mu.Unlock()
 	if !noticed { // as if nothing had been
-		if err := h.file.reopen(); err != nil {
-			t.Fatal(err)
+		if sound, err := h.file.reopen(); err != nil || !sound {
+			t.Fatal(sound, err)
 		}
 	}
 	m.broken, m.since = false, time.Now()

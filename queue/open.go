@@ -116,7 +116,7 @@ func (q *Queue) adoptLocked(k known) {
 		}
 	}
 	for _, g := range k.gaps {
-		q.gaps.list = append(q.gaps.list, &gap{Gap: g})
+		q.gaps.learn(g)
 	}
 	signal(q.arrived)
 }
@@ -124,8 +124,12 @@ func (q *Queue) adoptLocked(k known) {
 // reconcile opens the file again after a failed commit, and learns what of it
 // is on disk. Put waits for that: the lanes must not move meanwhile.
 func (q *Queue) reconcile() error {
-	if err := q.file.reopen(); err != nil {
+	sound, err := q.file.reopen()
+	if err != nil {
 		return err
+	}
+	if !sound {
+		return q.openFile() // as at a start: what is intact is salvaged
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -209,7 +213,7 @@ func (q *Queue) Close() error {
 		if err = q.commitAll(); err != nil && q.reconcile() == nil {
 			err = q.commitAll()
 		}
-		err = errors.Join(err, file.close())
+		err = errors.Join(err, q.file.close())
 	}
 	if n := q.Stats().Memory; n > 0 {
 		err = errors.Join(fmt.Errorf("%d readings were in memory only and are lost", n), err)

@@ -186,7 +186,7 @@ func dieOpening(t *testing.T, path string, times int, boot func() string) {
 	kernelBoot = boot
 	for range times {
 		d := depot{path: path, log: slog.New(slog.DiscardHandler)}
-		if state, why, err := d.inspect(); state != sound || err != nil {
+		if state, why, err := d.inspect(); state != soundFile || err != nil {
 			t.Fatalf("state %v: %v, %v", state, why, err)
 		}
 		id := boot() // one ID for all of a start
@@ -424,4 +424,43 @@ func TestNoDiskAtTheStart(t *testing.T) {
 		r.check(t, map[string]uint64{"room": 1, "door": 1})
 		h.end()
 	})
+}
+
+// TestDamageUnderARunningAgent zeroes pages of the open file. The queue gives
+// the db up, salvages, and goes on without a restart.
+func TestDamageUnderARunningAgent(t *testing.T) {
+	for page := int64(2); page < 8; page++ {
+		path := queuePath(t)
+		synctest.Test(t, func(t *testing.T) {
+			h := start(t, path)
+			for seq := range uint64(6000) {
+				h.Put(routine(seq + 1))
+				time.Sleep(10 * time.Millisecond)
+			}
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = f.WriteAt(make([]byte, 4096), page*4096)
+			if err = errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			for seq := range uint64(1000) {
+				h.Put(routine(6001 + seq))
+				time.Sleep(100 * time.Millisecond)
+			}
+			h.Put(alarm(1))
+			h.kill()
+			h = start(t, path)
+			r := recorder{}
+			r.take(h.all(t))
+			if !r.seen["door"][1] {
+				t.Errorf("page %d: the alarm is gone", page)
+			}
+			if n := len(r.seen["room"]); n < 3000 {
+				t.Errorf("page %d: %d of 7000 readings are left", page, n)
+			}
+			h.end()
+		})
+	}
 }
