@@ -14,11 +14,13 @@
 //     in memory, the log says so, and it is written when the disk works again.
 //   - A routine reading that waits for longer than Options.SyncEvery is on disk.
 //   - A reading leaves only when it was acknowledged, or when the bounds on
-//     disk or memory force it: then Stats.Dropped counts it and the log says so.
+//     disk or memory force it: then a [Gap] says so, and the log.
 //   - An acknowledged reading may come again after a crash.
-//   - No corruption reaches the payload: what fails its checksum is dropped.
+//   - No corruption reaches the payload: what fails its checksum is dropped. A
+//     gap says so, except for what came before the first reading that this
+//     start has seen of its stream: then an event counts the blocks.
 //   - Put never waits for the network, and for a routine reading it does not
-//     wait for the disk.
+//     wait for the disk, but for a moment when a failed file is opened again.
 package queue
 
 import (

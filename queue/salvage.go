@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -105,18 +106,27 @@ func survey(path string) (*find, error) {
 	return s, err
 }
 
+// openSized opens a file to be read page by page.
+func openSized(path string) (*os.File, int64, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
+}
+
 // reach takes what can be reached from the root.
 func (s *find) reach() error {
-	file, err := os.Open(s.path)
+	file, size, err := openSized(s.path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	f, err := pages.Open(file, info.Size())
+	f, err := pages.Open(file, size)
 	if err != nil {
 		s.whole = false
 		return nil
@@ -161,16 +171,12 @@ func (s *find) at(p sensors.Priority, number uint64) int {
 }
 
 func (s *find) scan(visit func(key, value []byte)) error {
-	file, err := os.Open(s.path)
+	file, size, err := openSized(s.path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	s.skipped, err = pages.Scan(file, info.Size(), func(_ uint64, key, value []byte) { visit(key, value) })
+	s.skipped, err = pages.Scan(file, size, func(_ uint64, key, value []byte) { visit(key, value) })
 	return err
 }
 
