@@ -28,8 +28,9 @@ import (
 // DefaultPath is where the file is, if nobody says otherwise.
 const DefaultPath = "/etc/holdfast/config.yaml"
 
-// A Config is what every room is to do. Uplink.Boot, Version and Hardware are
-// not in the file: they are left for the caller to fill.
+// A Config is what every room is to do. Uplink.Boot, Version and Hardware, and
+// the clocks of Queue and Uplink, are not in the file: they are left for the
+// caller to fill.
 type Config struct {
 	Sensors  []sensors.Spec // in the order of the file
 	Clock    sensors.Trust

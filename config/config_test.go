@@ -116,7 +116,7 @@ sensors:
 		{"password", up.Password, uplink.Secret{File: "/no/such/file"}},
 		{"tls", up.TLS, uplink.TLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"}},
 		{"keepalive", up.KeepAlive, 90 * time.Second},
-		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond, Clock: sensors.TrustAlways}},
+		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond}},
 		{"topics", up.Topics, uplink.Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
 		{"clock", got.Clock, sensors.TrustAlways},
 		{"streams", streams, []string{"room_temperature room temperature routine", "hum room  routine",

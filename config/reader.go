@@ -82,9 +82,8 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 }
 
 func (r *reader) judge(f file) Config {
-	cfg := Config{Clock: sensors.Trust(f.Clock.Trust), Queue: r.queue(f.Queue, sensors.Trust(f.Clock.Trust))}
+	cfg := Config{Clock: sensors.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
-	cfg.Uplink.Clock = cfg.Clock
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	r.sensors(&f.Sensors)
 	cfg.Sensors = r.specs
@@ -99,7 +98,7 @@ func (r *reader) judge(f file) Config {
 // 32-bit ARM has some 2 GiB of address space for that, the heap and growing.
 var arch = runtime.GOARCH
 
-func (r *reader) queue(q queueKeys, clock sensors.Trust) queue.Options {
+func (r *reader) queue(q queueKeys) queue.Options {
 	most, text := size(1<<40), "between 1MiB and 1024GiB"
 	if arch == "arm" {
 		most, text = 256<<20, "between 1MiB and 256MiB on 32-bit ARM"
@@ -109,7 +108,7 @@ func (r *reader) queue(q queueKeys, clock sensors.Trust) queue.Options {
 	if q.MaxAge != 0 {
 		between(r, "queue.max_age", q.MaxAge, time.Hour, 3650*24*time.Hour, "between 1h and 3650d")
 	}
-	return queue.Options{Path: string(q.Path), MaxSize: int64(q.MaxSize), MaxAge: q.MaxAge, SyncEvery: q.SyncEvery, Clock: clock}
+	return queue.Options{Path: string(q.Path), MaxSize: int64(q.MaxSize), MaxAge: q.MaxAge, SyncEvery: q.SyncEvery}
 }
 
 // between complains about a value that is out of its bounds.

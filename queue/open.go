@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // Open opens the queue, or makes it. It starts nothing: see Run.
@@ -23,6 +25,9 @@ import (
 // are what a person has to mend: a file that another process holds
 // ([ErrLocked]), a folder in its place, a folder that may not be written.
 func Open(opt Options, log *slog.Logger) (*Queue, error) {
+	if opt.Clock == nil {
+		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
+	}
 	q := &Queue{
 		opt:     opt,
 		log:     log,

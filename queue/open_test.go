@@ -118,7 +118,7 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 
 func openInjured(t *testing.T, path, what string) (n int) {
 	t.Helper()
-	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, Clock: sensors.TrustAlways}, slog.New(slog.DiscardHandler))
+	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, Clock: sensors.NewTimekeeper(sensors.TrustAlways)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}

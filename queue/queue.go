@@ -35,11 +35,11 @@ import (
 
 // Options say where the queue is and how much it may hold.
 type Options struct {
-	Path      string        // of the file; its folder is the state directory
-	MaxSize   int64         // bytes of readings on disk; then the oldest routine ones are thinned out, then dropped
-	MaxAge    time.Duration // of a reading whose time can be trusted; 0: no bound
-	SyncEvery time.Duration // the most routine history that a power cut can take
-	Clock     sensors.Trust
+	Path      string              // of the file; its folder is the state directory
+	MaxSize   int64               // bytes of readings on disk; then the oldest routine ones are thinned out, then dropped
+	MaxAge    time.Duration       // of a reading whose time can be trusted; 0: no bound
+	SyncEvery time.Duration       // the most routine history that a power cut can take
+	Clock     *sensors.Timekeeper // nil: one that asks the kernel
 }
 
 const (

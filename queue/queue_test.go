@@ -47,11 +47,11 @@ func (h *harness) kill() { h.stop(); <-h.done; h.file.close() }
 func queuePath(t testing.TB) string { return filepath.Join(t.TempDir(), "queue.db") }
 
 func routine(seq uint64) sensors.Reading {
-	return sensors.Reading{Stream: "room", Seq: seq, Value: float64(seq) / 100, Unit: "%", At: sensors.TrustAlways.Now()}
+	return sensors.Reading{Stream: "room", Seq: seq, Value: float64(seq) / 100, Unit: "%", At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}
 }
 
 func alarm(seq uint64) sensors.Reading {
-	return sensors.Reading{Stream: "door", Seq: seq, Value: 1, State: "open", Priority: sensors.Alarm, At: sensors.TrustAlways.Now()}
+	return sensors.Reading{Stream: "door", Seq: seq, Value: 1, State: "open", Priority: sensors.Alarm, At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}
 }
 
 // all returns every item that waits, and acknowledges them.
@@ -337,10 +337,10 @@ func TestMaxAgeWaitsForATrustedClock(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := start(t, queuePath(t))
 			defer h.end()
-			h.opt.MaxAge, h.opt.Clock = 2*time.Hour, clock
+			h.opt.MaxAge, h.opt.Clock = 2*time.Hour, sensors.NewTimekeeper(clock)
 			for seq := range uint64(4 * 3600) {
 				r := routine(seq + 1)
-				r.At = clock.Now()
+				r.At = h.opt.Clock.Now()
 				h.Put(r)
 				time.Sleep(time.Second)
 			}

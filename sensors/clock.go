@@ -34,10 +34,17 @@ const (
 	TrustNever
 )
 
+// A Timekeeper stamps moments and knows how far the wall clock can be trusted.
+// It is safe for concurrent use.
+type Timekeeper struct{ trust Trust }
+
+// NewTimekeeper returns a timekeeper that asks whom trust says.
+func NewTimekeeper(trust Trust) *Timekeeper { return &Timekeeper{trust: trust} }
+
 // Now stamps this moment.
-func (t Trust) Now() Stamp {
+func (k *Timekeeper) Now() Stamp {
 	now := time.Now()
-	return Stamp{Unix: now.UnixMilli(), Taken: now, Clock: t.clock(now)}
+	return Stamp{Unix: now.UnixMilli(), Taken: now, Clock: k.trust.clock(now)}
 }
 
 // youngest is a date before the first release: a clock that says less is wrong.

@@ -17,13 +17,22 @@ const (
 	retryMost      = 15 * time.Second // or the sensor's own pace, if that is longer
 )
 
-// Run samples every sensor until ctx is done and hands each reading to record,
-// which must be safe for concurrent use. A sensor that fails, hangs up or
+// Wiring is what the sensors are connected to. Its functions are called from
+// many goroutines.
+type Wiring struct {
+	Open   Open                                         // opens a device
+	Record func(Reading)                                // takes each reading
+	Report func(event string, at Stamp, details string) // takes what happened to the sensors themselves; details is a JSON object
+	Clock  *Timekeeper
+	Log    *slog.Logger
+}
+
+// Run samples every sensor until ctx is done. A sensor that fails, hangs up or
 // panics is closed, opened again, and concerns no other.
-func Run(ctx context.Context, specs []Spec, clock Trust, open Open, record func(Reading), log *slog.Logger) error {
+func Run(ctx context.Context, specs []Spec, to Wiring) error {
 	var all sync.WaitGroup
 	for _, spec := range specs {
-		s := newSampler(spec, clock, open, record, log)
+		s := newSampler(spec, to)
 		all.Go(func() { s.run(ctx) })
 	}
 	all.Wait()
@@ -33,9 +42,7 @@ func Run(ctx context.Context, specs []Spec, clock Trust, open Open, record func(
 // A sampler keeps one sensor going.
 type sampler struct {
 	spec    Spec
-	clock   Trust
-	open    Open
-	record  func(Reading)
+	to      Wiring
 	log     *slog.Logger
 	streams map[string]*stream // by quantity
 	failing bool               // said in the log, until it answers again
@@ -48,9 +55,8 @@ type stream struct {
 	failing bool // its last reading was a failure
 }
 
-func newSampler(spec Spec, clock Trust, open Open, record func(Reading), log *slog.Logger) *sampler {
-	s := &sampler{spec: spec, clock: clock, open: open, record: record,
-		log: log.With("sensor", spec.Name), streams: map[string]*stream{}}
+func newSampler(spec Spec, to Wiring) *sampler {
+	s := &sampler{spec: spec, to: to, log: to.Log.With("sensor", spec.Name), streams: map[string]*stream{}}
 	for _, st := range spec.Streams {
 		s.streams[st.Quantity.Name] = &stream{Stream: st}
 	}
@@ -107,7 +113,7 @@ func (s *sampler) next(due time.Time) time.Time {
 
 func (s *sampler) openSensor(ctx context.Context) (sensor Sensor, err error) {
 	defer func() { err = errors.Join(err, panicked(recover())) }()
-	return s.open(ctx, s.spec)
+	return s.to.Open(ctx, s.spec)
 }
 
 // measure asks for samples, bounded in time where the sensor has a pace.
@@ -132,7 +138,7 @@ func panicked(p any) error {
 
 // report makes readings of samples. It says whether one of them was good.
 func (s *sampler) report(samples []Sample) (good bool) {
-	at := s.clock.Now()
+	at := s.to.Clock.Now()
 	for _, sample := range samples {
 		st := s.streams[sample.Quantity]
 		if st == nil {
@@ -171,7 +177,7 @@ func (s *sampler) fail(err error) {
 		s.failing = true
 		s.log.Warn("sensor fails", "err", err)
 	}
-	at := s.clock.Now()
+	at := s.to.Clock.Now()
 	for _, st := range s.spec.Streams {
 		s.recordFailure(s.streams[st.Quantity.Name], at, err)
 	}
@@ -189,7 +195,7 @@ func (s *sampler) recordFailure(st *stream, at Stamp, err error) {
 func (s *sampler) emit(st *stream, r Reading) {
 	st.seq++
 	r.Stream, r.Seq, r.Unit, r.Priority = st.Name, st.seq, st.Unit, st.Priority
-	s.record(r)
+	s.to.Record(r)
 }
 
 // short is the first line of an error, at most 200 bytes: the reason that

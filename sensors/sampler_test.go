@@ -28,6 +28,7 @@ type bench struct {
 	got           map[string][]Reading
 	opened, ended map[string]int
 	open          map[string]func() (func(context.Context) ([]Sample, error), error)
+	events        []string // event and details
 	log           strings.Builder
 }
 
@@ -43,7 +44,10 @@ func sampleFor(t *testing.T, length time.Duration, every map[string]time.Duratio
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
-		Run(ctx, specs, TrustAlways, b.openOne, b.record, slog.New(slog.NewTextHandler(&b.log, nil)))
+		Run(ctx, specs, Wiring{
+			Open: b.openOne, Record: b.record, Report: b.report,
+			Clock: NewTimekeeper(TrustAlways), Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+		})
 	})
 	return b
 }
@@ -67,6 +71,12 @@ func (b *bench) record(r Reading) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.got[r.Stream] = append(b.got[r.Stream], r)
+}
+
+func (b *bench) report(event string, _ Stamp, details string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = append(b.events, event+" "+details)
 }
 
 func sample(v float64) []Sample { return []Sample{{Quantity: "q", Value: v}} }

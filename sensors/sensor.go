@@ -18,11 +18,21 @@ type Sensor interface {
 	io.Closer
 }
 
-// A Sample is a value without a name in the house or a time.
+// A Sample is a value without a name in the house or a time, or a notice of the
+// driver's about a quantity.
 type Sample struct {
 	Quantity string // which of the sensor's quantities
 	Value    float64
-	Err      error // this quantity alone could not be read
+	Err      error         // this quantity alone could not be read
+	Ago      time.Duration // how long before Next returned this was so: 0, or the age of an edge
+
+	Event *Event // instead of a value: what the driver noticed
+}
+
+// An Event is something that happened to a sensor or the agent itself.
+type Event struct {
+	Name    string         // "flapping"
+	Details map[string]any // what marshals to JSON
 }
 
 // A Spec is one sensor as configured.

@@ -153,7 +153,7 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog)) (*broker, string
 	synctest.Test(t, func(t *testing.T) {
 		bl := &backlog{news: make(chan struct{}, 1)}
 		opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
-			Clock:   sensors.TrustAlways,
+			Clock:   sensors.NewTimekeeper(sensors.TrustAlways),
 			Streams: []sensors.Stream{{Name: "room", Quantity: sensors.Quantity{Unit: "%"}}, {Name: "door"}}}
 		l := New(opt, bl, br.dial, slog.New(slog.NewTextHandler(&log, nil)))
 		ctx, stop := context.WithCancel(t.Context())
@@ -167,7 +167,7 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog)) (*broker, string
 }
 
 func reading(stream string, seq uint64) sensors.Reading {
-	return sensors.Reading{Stream: stream, Seq: seq, Value: float64(seq), Unit: "%", At: sensors.TrustAlways.Now()}
+	return sensors.Reading{Stream: stream, Seq: seq, Value: float64(seq), Unit: "%", At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}
 }
 
 func TestReadingsArriveInOrder(t *testing.T) {
@@ -305,7 +305,7 @@ func TestSilenceIsToldInTheOrderOfPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := states{changed: make(chan struct{}, 1)}
 		streams := []sensors.Stream{{Name: "slow", Every: time.Hour}, {Name: "door"}, {Name: "room", Every: 30 * time.Second}}
-		go s.watchSilence(t.Context(), streams, sensors.TrustAlways)
+		go s.watchSilence(t.Context(), streams, sensors.NewTimekeeper(sensors.TrustAlways))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if got := s.all(); len(got) != 2 {

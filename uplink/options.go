@@ -20,8 +20,8 @@ type Options struct {
 	Topics  Topics
 	Streams []sensors.Stream
 
-	Clock    sensors.Trust // for states that are no readings
-	Boot     string        // of this start of the agent
+	Clock    *sensors.Timekeeper // for states that are no readings
+	Boot     string              // of this start of the agent
 	Version  string
 	Hardware string // the board's own name
 }

@@ -78,7 +78,7 @@ func (s *states) takeLocked(streams []string) []sensors.Reading {
 // watchSilence gives each stream that has no reading in time a state that says
 // so. The broker may hold a state from before the start, and an old "closed"
 // must not stand beside "online".
-func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, clock sensors.Trust) {
+func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, clock *sensors.Timekeeper) {
 	start := time.Now()
 	streams = slices.Clone(streams)
 	slices.SortFunc(streams, func(a, b sensors.Stream) int { return cmp.Compare(patienceFor(a), patienceFor(b)) })

@@ -14,7 +14,7 @@ import (
 // fillQueue makes a file with n readings of each priority.
 func fillQueue(t *testing.T, n int) queue.Options {
 	t.Helper()
-	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second}
+	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: sensors.NewTimekeeper(sensors.TrustAuto)}
 	q, err := queue.Open(opt, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,8 @@ import (
 // serve is the agent: readings move from the sensors through the queue to the
 // broker, until ctx is done.
 func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) error {
+	clock := sensors.NewTimekeeper(cfg.Clock)
+	cfg.Queue.Clock, cfg.Uplink.Clock = clock, clock
 	q, err := queue.Open(cfg.Queue, log)
 	if err != nil {
 		return err
@@ -35,7 +37,9 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 	writer.Go(func() error { return q.Run(writing) })
 
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return sensors.Run(ctx, cfg.Sensors, cfg.Clock, open, record, log) })
+	g.Go(func() error {
+		return sensors.Run(ctx, cfg.Sensors, sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log})
+	})
 	g.Go(func() error { return link.Run(ctx) })
 	g.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) })
 	err = g.Wait()

@@ -16,16 +16,11 @@ const aht20Address = 0x38 // datasheet AHT20 7.1: the only one
 
 // aht20Options are the options of kind aht20, ASAIR's hygrometer and
 // thermometer on I2C.
-type aht20Options struct {
-	I2C I2CBus `yaml:"i2c"`
-}
+type aht20Options struct{ onI2C }
 
-func newAHT20() Options { return &aht20Options{I2C: 1} }
+func newAHT20() Options { return &aht20Options{newOnI2C("an AHT20", aht20Address)} }
 
-func (o *aht20Options) Check() []Problem    { return nil }
 func (o *aht20Options) Pace() time.Duration { return 30 * time.Second }
-
-func (o *aht20Options) Claims() []string { return []string{claim(o.I2C, aht20Address)} }
 
 func (o *aht20Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{humidity, temperature}
@@ -33,7 +28,7 @@ func (o *aht20Options) Quantities() []sensors.Quantity {
 
 // Open opens the part and calibrates it where it has not been (5.4, step 1).
 func (o *aht20Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, aht20Address)
+	p, err := h.openPart(o.I2C, o.Address)
 	if err != nil {
 		return nil, err
 	}

@@ -26,23 +26,12 @@ var bmeOpts = bmxx80.Opts{Temperature: bmxx80.O1x, Pressure: bmxx80.O1x, Humidit
 
 // bme280Options are the options of kind bme280, Bosch's hygrometer,
 // thermometer and barometer on I2C.
-type bme280Options struct {
-	I2C     I2CBus `yaml:"i2c"`
-	Address uint16 `yaml:"address"`
-}
+type bme280Options struct{ onI2C }
 
-func newBME280() Options { return &bme280Options{I2C: 1, Address: 0x76} }
+// The pin SDO low is 0x76, high 0x77.
+func newBME280() Options { return &bme280Options{newOnI2C("a BME280", 0x76, 0x77)} }
 
 func (o *bme280Options) Pace() time.Duration { return 30 * time.Second }
-
-func (o *bme280Options) Check() []Problem {
-	if o.Address != 0x76 && o.Address != 0x77 {
-		return []Problem{problem("address", "0x%02x is no address of a BME280: 0x76 with the pin SDO low, 0x77 with SDO high", o.Address)}
-	}
-	return nil
-}
-
-func (o *bme280Options) Claims() []string { return []string{claim(o.I2C, o.Address)} }
 
 func (o *bme280Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{humidity, temperature, pressure}

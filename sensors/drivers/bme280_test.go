@@ -181,7 +181,9 @@ func TestBME280FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
 
 func TestBME280HasTwoAddresses(t *testing.T) {
 	for addr, good := range map[uint16]bool{0x76: true, 0x77: true, 0x75: false, 0: false} {
-		if p := (&bme280Options{Address: addr}).Check(); (p == nil) != good {
+		o := newBME280().(*bme280Options)
+		o.Address = addr
+		if p := o.Check(); (p == nil) != good {
 			t.Errorf("0x%02x: %v", addr, p)
 		}
 	}

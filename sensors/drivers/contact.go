@@ -15,11 +15,11 @@ import (
 // to high with the pull down. With the pull off, the line is taken to be pulled
 // up by a resistor outside.
 type contactOptions struct {
-	GPIO     Pin           `yaml:"gpio"`
-	Pull     pull          `yaml:"pull"`
-	Normally string        `yaml:"normally"` // the circuit while the value is 0: closed or open; empty: high is 1
-	Debounce time.Duration `yaml:"debounce"`
-	Class    string        `yaml:"class"`
+	GPIO     Pin           `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
+	Pull     pull          `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
+	Normally string        `yaml:"normally" doc:"the circuit while the value is 0: closed or open; without it, a high line is 1"`
+	Debounce time.Duration `yaml:"debounce" doc:"how long a level has to hold"`
+	Class    string        `yaml:"class" doc:"Home Assistant's device class of a binary sensor; it gives the states their words"`
 }
 
 const mostDebounce = 10 * time.Second

@@ -18,9 +18,9 @@ import (
 // measures (/sys/class/hwmon), from the SoC's temperature to an SHT31 that a
 // dtoverlay set up.
 type hwmonOptions struct {
-	Name   string   `yaml:"name"`
-	Inputs []string `yaml:"inputs"`
-	Device string   `yaml:"device"` // the end of the device's path, where two have the name
+	Name   string   `yaml:"name" doc:"the driver's name, as in /sys/class/hwmon/*/name"`
+	Inputs []string `yaml:"inputs" doc:"what to read: temp1, humidity1, in0, curr1, power1, fan1"`
+	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name"`
 }
 
 func newHwmon() Options { return &hwmonOptions{Inputs: []string{"temp1"}} }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"periph.io/x/conn/v3/physic"
 )
@@ -26,6 +28,33 @@ func (b *I2CBus) UnmarshalText(text []byte) error {
 	*b = I2CBus(n)
 	return nil
 }
+
+// onI2C are the options of every part on an I2C bus; a kind's own options embed
+// them.
+type onI2C struct {
+	I2C     I2CBus `yaml:"i2c" doc:"the bus: 1 is /dev/i2c-1, on pins 3 and 5"`
+	Address uint16 `yaml:"address" doc:"on the bus"`
+
+	part  string   // what the addresses are of
+	known []uint16 // the addresses that it can have, the default first
+}
+
+func newOnI2C(part string, known ...uint16) onI2C {
+	return onI2C{I2C: 1, Address: known[0], part: part, known: known}
+}
+
+func (o *onI2C) Check() []Problem {
+	if slices.Contains(o.known, o.Address) {
+		return nil
+	}
+	var words []string
+	for _, a := range o.known {
+		words = append(words, fmt.Sprintf("0x%02x", a))
+	}
+	return []Problem{problem("address", "0x%02x is no address of %s: it has %s", o.Address, o.part, strings.Join(words, ", "))}
+}
+
+func (o *onI2C) Claims() []string { return []string{claim(o.I2C, o.Address)} }
 
 // claim names an address on a bus.
 func claim(bus I2CBus, addr uint16) string { return fmt.Sprintf("%v 0x%02x", bus, addr) }
@@ -76,6 +105,32 @@ func (p *part) measure(ctx context.Context, do func() error) error {
 		return p.explain(err)
 	}
 	return nil
+}
+
+// command sends bytes to the part: a command, or a register and its value.
+func (p *part) command(w ...byte) error { return p.Tx(p.addr, w, nil) }
+
+// register reads from a register, or the answer to a command of one byte that
+// comes at once.
+func (p *part) register(reg byte, r []byte) error { return p.Tx(p.addr, []byte{reg}, r) }
+
+// fetch reads without a command before it.
+func (p *part) fetch(r []byte) error { return p.Tx(p.addr, nil, r) }
+
+// pause waits while the part works, unless the measurement is to end. Its
+// error counts as a transfer's.
+func (p *part) pause(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-p.ctx.Done():
+		if p.err == nil {
+			p.err = p.explain(p.ctx.Err())
+		}
+		return p.err
+	}
 }
 
 // Tx implements i2c.Bus.

@@ -18,13 +18,20 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// kinds holds what each kind's options are before the file is read.
-var kinds = map[string]func() Options{
-	"aht20":     newAHT20,
-	"bme280":    newBME280,
-	"contact":   newContact,
-	"hwmon":     newHwmon,
-	"simulated": newSimulated,
+// A Kind is one line in the table of what can be read. docs/sensors.md is made
+// of it, of the options' keys with their `doc` tags, and of their defaults.
+type Kind struct {
+	New    func() Options // the options before the file is read
+	Part   string         // what it reads, as its makers call it
+	Source string         // the datasheet or specification that the driver follows
+}
+
+var kinds = map[string]Kind{
+	"aht20":     {newAHT20, "Aosong AHT20: humidity and temperature", "AHT20 Product manuals V1.1"},
+	"bme280":    {newBME280, "Bosch BME280: humidity, temperature and pressure", "BST-BME280-DS002"},
+	"contact":   {newContact, "a switch, a reed or a detector on a GPIO line", "linux/gpio.h"},
+	"hwmon":     {newHwmon, "what a driver of the kernel measures, by hwmon", "Documentation/hwmon/sysfs-interface.rst"},
+	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 }
 
 // Options are one sensor's options of its kind. The implementation is a
@@ -57,12 +64,15 @@ func problem(key, format string, args ...any) Problem {
 // New returns the options of a kind with their defaults, or false if there is
 // no such kind.
 func New(kind string) (Options, bool) {
-	f, ok := kinds[kind]
+	k, ok := kinds[kind]
 	if !ok {
 		return nil, false
 	}
-	return f(), true
+	return k.New(), true
 }
+
+// Describe returns a kind's line in the table; it is zero where there is none.
+func Describe(kind string) Kind { return kinds[kind] }
 
 // Kinds lists the names of all kinds in order.
 func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }

@@ -37,14 +37,14 @@ func (s *source) next() sensors.Reading {
 	st.value += s.rng.NormFloat64() * st.step
 	return sensors.Reading{
 		Stream: st.name, Seq: st.seq, Unit: st.unit,
-		Value: math.Round(st.value*100) / 100, At: sensors.TrustAlways.Now(),
+		Value: math.Round(st.value*100) / 100, At: sensors.NewTimekeeper(sensors.TrustAlways).Now(),
 	}
 }
 
 // alarm is the next change of a door.
 func (s *source) alarm() sensors.Reading {
 	s.n++
-	r := sensors.Reading{Stream: "door", Seq: uint64(s.n), State: "closed", Priority: sensors.Alarm, At: sensors.TrustAlways.Now()}
+	r := sensors.Reading{Stream: "door", Seq: uint64(s.n), State: "closed", Priority: sensors.Alarm, At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}
 	if s.n%2 == 1 {
 		r.Value, r.State = 1, "open"
 	}
