@@ -21,7 +21,7 @@ import (
 //	count     uvarint, of the readings
 //	unix      varint, milliseconds, of the first reading
 //	words     uvarint n, then n times: uvarint length, bytes
-//	streams   uvarint n, then n times: boot, stream, unit: uvarint each, an index of words; priority: 1 byte
+//	streams   uvarint n, then n times: boot, kernel, stream, unit: uvarint each, an index of words; priority: 1 byte
 //	readings  count times what encoder.item writes
 //	gaps      uvarint n, then n times: stream, from, count: uvarint each; to: uvarint, less from
 //
@@ -30,7 +30,7 @@ import (
 // predicts, the decimal digits of the value before. A hygrometer's reading
 // takes four bytes.
 const (
-	blockVersion = 1
+	blockVersion = 2
 	blockItems   = 1024 // readings in a block, at most
 	blockWords   = 7 * blockItems
 )
@@ -51,8 +51,8 @@ const (
 	moreErr   = 1 << iota // uvarint: the error, an index of words
 	moreState             // uvarint: the state, an index of words; else as before
 	moreClock             // 1 byte: the clock from here on
-	moreNoTaken
-	moreDrift // varint: ms of taken less ms of unix, from here on
+	moreNoUptime
+	moreDrift // varint: ms of uptime less ms of unix, from here on
 	moreFloat // 8 bytes: the value, IEEE 754
 	morePlaces
 	moreEvent // uvarint twice: the event and its details, indexes of words
@@ -62,15 +62,12 @@ const (
 // the stream from here on; the digits before count as 0.
 var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// epoch stands for the opening of the queue in what decode returns.
-var epoch = time.Unix(0, 0)
-
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // track is what a stream's next reading is expected to be.
 type track struct {
-	boot, stream, unit string
-	priority           sensors.Priority
+	boot, kernel, stream, unit string
+	priority                   sensors.Priority
 
 	seq    uint64
 	unix   int64 // ms, of the reading before
@@ -95,7 +92,7 @@ func (t *track) took(unix int64, first bool) {
 type common struct {
 	number uint64
 	clock  sensors.Clock
-	drift  int64 // ms of taken less ms of unix
+	drift  int64 // ms of uptime less ms of unix
 }
 
 // digitsOf finds a whole number that, divided by ten to the places, is v to
@@ -122,7 +119,6 @@ func exactDigits(v float64, places byte) (int64, bool) {
 
 // An encoder makes a block.
 type encoder struct {
-	start  time.Time // what taken is stored relative to
 	common common
 	words  table[string]
 	tracks []*track
@@ -131,8 +127,8 @@ type encoder struct {
 }
 
 type streamKey struct {
-	boot, stream, unit string
-	priority           sensors.Priority
+	boot, kernel, stream, unit string
+	priority                   sensors.Priority
 }
 
 // A table numbers values in the order of their first use.
@@ -164,9 +160,9 @@ type run struct {
 // last is the number of the run's last reading, the block's key.
 func (r run) last() uint64 { return r.items[len(r.items)-1].number }
 
-// encode makes a block of a run. start is what Taken is stored relative to.
-func encode(r run, start time.Time) []byte {
-	e := encoder{start: start, index: map[streamKey]uint64{}}
+// encode makes a block of a run.
+func encode(r run) []byte {
+	e := encoder{index: map[streamKey]uint64{}}
 	e.common.number = r.items[0].number
 	unix := r.items[0].At.Unix
 	for i := range r.items {
@@ -213,7 +209,7 @@ func (e *encoder) appendWords(b []byte) []byte {
 func (e *encoder) streams() (b []byte) {
 	b = binary.AppendUvarint(b, uint64(len(e.tracks)))
 	for _, t := range e.tracks {
-		for _, w := range [...]string{t.boot, t.stream, t.unit} {
+		for _, w := range [...]string{t.boot, t.kernel, t.stream, t.unit} {
 			b = binary.AppendUvarint(b, e.words.index(w))
 		}
 		b = append(b, byte(t.priority))
@@ -223,11 +219,11 @@ func (e *encoder) streams() (b []byte) {
 
 // track finds the stream of an item, and says whether this is its first.
 func (e *encoder) track(it *Item, unix int64) (t *track, index uint64, first bool) {
-	k := streamKey{it.Boot, it.Stream, it.Unit, it.Priority}
+	k := streamKey{it.Boot, it.At.Kernel, it.Stream, it.Unit, it.Priority}
 	if i, ok := e.index[k]; ok {
 		return e.tracks[i], i, false
 	}
-	t = &track{boot: it.Boot, stream: it.Stream, unit: it.Unit, priority: it.Priority, unix: unix}
+	t = &track{boot: it.Boot, kernel: it.At.Kernel, stream: it.Stream, unit: it.Unit, priority: it.Priority, unix: unix}
 	index = uint64(len(e.tracks))
 	e.index[k], e.tracks = index, append(e.tracks, t)
 	return t, index, true
@@ -293,10 +289,12 @@ func (e *encoder) about(it *Item, t *track, more byte, b []byte) (byte, []byte) 
 		b = append(b, byte(it.At.Clock))
 		e.common.clock = it.At.Clock
 	}
-	if it.At.Taken.IsZero() {
-		more |= moreNoTaken
-	} else {
-		more, b = e.drift(it, more, b)
+	if it.At.Kernel == "" {
+		more |= moreNoUptime
+	} else if drift := it.At.Uptime.Milliseconds() - it.At.Unix; drift != e.common.drift {
+		more |= moreDrift
+		b = binary.AppendVarint(b, drift)
+		e.common.drift = drift
 	}
 	if it.Event != "" {
 		more |= moreEvent
@@ -306,17 +304,7 @@ func (e *encoder) about(it *Item, t *track, more byte, b []byte) (byte, []byte) 
 	return more, b
 }
 
-func (e *encoder) drift(it *Item, more byte, b []byte) (byte, []byte) {
-	// A millisecond more or less is the rounding of two clocks.
-	if drift := it.At.Taken.Sub(e.start).Milliseconds() - it.At.Unix; drift-e.common.drift > 1 || drift-e.common.drift < -1 {
-		more |= moreDrift
-		b = binary.AppendVarint(b, drift)
-		e.common.drift = drift
-	}
-	return more, b
-}
-
-// decode returns what a block holds. Its Taken times are relative to epoch.
+// decode returns what a block holds.
 func decode(data []byte) (run, error) {
 	h, rest, err := readHeader(data)
 	if err != nil {
@@ -392,7 +380,7 @@ func (d *decoder) readStreams(unix int64) {
 	n := d.count(blockItems)
 	d.tracks, d.seen = make([]track, n), make([]bool, n)
 	for i := range d.tracks {
-		d.tracks[i] = track{boot: d.word(), stream: d.word(), unit: d.word(), priority: sensors.Priority(d.take(1)[0]), unix: unix}
+		d.tracks[i] = track{boot: d.word(), kernel: d.word(), stream: d.word(), unit: d.word(), priority: sensors.Priority(d.take(1)[0]), unix: unix}
 		if d.tracks[i].priority > sensors.Alarm {
 			d.bad = true
 		}
@@ -426,6 +414,7 @@ func (d *decoder) item(it *Item) {
 		more = d.take(1)[0]
 	}
 	it.Boot, it.Stream, it.Unit, it.Priority = t.boot, t.stream, t.unit, t.priority
+	it.At.Kernel = t.kernel
 	t.seq++
 	if head&headSeq != 0 {
 		t.seq += uint64(d.varint())
@@ -459,8 +448,8 @@ func (d *decoder) about(it *Item, t *track, more byte) {
 	if more&moreDrift != 0 {
 		d.common.drift = d.varint()
 	}
-	if more&moreNoTaken == 0 {
-		it.At.Taken = epoch.Add(time.Duration(it.At.Unix+d.common.drift) * time.Millisecond)
+	if more&moreNoUptime == 0 && t.kernel != "" {
+		it.At.Uptime = time.Duration(it.At.Unix+d.common.drift) * time.Millisecond
 	}
 	if more&moreEvent != 0 {
 		it.Event, it.Details = d.word(), d.word()

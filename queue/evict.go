@@ -72,25 +72,9 @@ func allBefore(items []Item, before int64) bool {
 	return !slices.ContainsFunc(items, func(it Item) bool { return it.At.Clock != sensors.Synced || it.At.Unix >= before })
 }
 
-// clockWatch knows how long the wall clock has been trusted.
-type clockWatch struct {
-	since  time.Time // by the monotonic clock
-	offset int64     // ms of the wall clock less those of the monotonic one
-}
-
-const (
-	clockTrusted = time.Hour // before a clock may tell the age of readings
-	clockStep    = 2000      // ms, between the two clocks since the last look
-)
-
-// trusted takes a look at the clock.
-func (w *clockWatch) trusted(now sensors.Stamp, start time.Time) bool {
-	offset := now.Unix - now.Taken.Sub(start).Milliseconds()
-	if step := offset - w.offset; now.Clock != sensors.Synced || step > clockStep || step < -clockStep {
-		w.since, w.offset = now.Taken, offset
-	}
-	return now.Taken.Sub(w.since) >= clockTrusted
-}
+// clockTrusted is how long a clock must have been trusted, without a step, before
+// it may tell the age of readings.
+const clockTrusted = time.Hour
 
 // thinOne thins out the oldest two routine blocks that are not, and makes one
 // of them. It reports false if there are none but the newest quarter.
@@ -133,7 +117,7 @@ func (e *evictor) replace(b *bbolt.Bucket, keys []uint64, r run) error {
 		}
 	}
 	less := thin(r)
-	data := encode(less, epoch)
+	data := encode(less)
 	e.thinned = less.last()
 	e.size += int64(len(data))
 	e.out[sensors.Routine].gone += len(r.items) - len(less.items)

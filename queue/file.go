@@ -30,6 +30,7 @@ var (
 
 	keyTail   = []byte("tail")
 	keyGaps   = []byte("gaps")
+	keyClock  = []byte("clock")
 	keyFormat = []byte("format")
 	format    = []byte("holdfast queue 1")
 )
@@ -53,9 +54,10 @@ type file struct {
 // change is what one commit does.
 type change struct {
 	lanes [2]laneChange
-	gaps  []Gap // nil: no news
-	evict bool  // it may not all fit, or something may be too old
-	max   int64 // bytes of blocks, if evict
+	gaps  []Gap  // nil: no news
+	clock []byte // what is known of the kernel's boots; nil: no news
+	evict bool   // it may not all fit, or something may be too old
+	max   int64  // bytes of blocks, if evict
 	why   string
 	old   int64 // drop readings from before this time, in ms; 0: none is too old
 }
@@ -83,7 +85,7 @@ func (c change) empty() bool {
 			return false
 		}
 	}
-	return c.gaps == nil
+	return c.gaps == nil && c.clock == nil
 }
 
 // outcome is what a commit did besides what it was told.
@@ -170,10 +172,11 @@ func (f *file) prepare() error {
 	return errors.Join(err, syncDir(filepath.Dir(f.path)))
 }
 
-// known is what the file says about the lanes and the gaps.
+// known is what the file says about the lanes, the gaps and the clock.
 type known struct {
 	lanes [2]lane
 	gaps  []Gap
+	boots sensors.Timeline
 }
 
 // known reads what the file knows, and counts what waits in it from the numbers
@@ -181,8 +184,10 @@ type known struct {
 func (f *file) known(first [2]uint64) (k known, err error) {
 	f.size, f.thinned = 0, 0
 	err = f.view(func(tx *bbolt.Tx) error {
+		k.boots = decodeClock(tx.Bucket(bucketMeta).Get(keyClock))
 		for p := range k.lanes {
-			f.lane(tx, p, &k.lanes[p], first[p])
+			newest := f.lane(tx, p, &k.lanes[p], first[p])
+			k.boots.Saw(newest.At)
 		}
 		var bad error
 		if k.gaps, bad = decodeGaps(tx.Bucket(bucketMeta).Get(keyGaps)); bad != nil {
@@ -193,9 +198,9 @@ func (f *file) known(first [2]uint64) (k known, err error) {
 	return k, err
 }
 
-// lane fills in what the file knows of one lane. Blocks that are damaged count
-// as nothing.
-func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64) {
+// lane fills in what the file knows of one lane, and returns its newest item.
+// Blocks that are damaged count as nothing.
+func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64) (newest Item) {
 	l.saved = cursorOf(tx.Bucket(bucketMeta).Get(bucketLanes[p]))
 	l.first = max(l.saved, first, 1)
 	c := tx.Bucket(bucketLanes[p]).Cursor()
@@ -216,9 +221,14 @@ func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64) {
 			}
 		}
 	}
+	if _, v := c.Last(); v != nil {
+		if r, err := decode(v); err == nil {
+			newest = r.items[len(r.items)-1]
+		}
+	}
 	l.next = max(l.disk+1, l.first)
 	if r, err := decode(tx.Bucket(bucketTails[p]).Get(keyTail)); err == nil && r.last() > l.disk {
-		l.tail = r.last()
+		l.tail, newest = r.last(), r.items[len(r.items)-1]
 		l.next = l.tail + 1
 		for _, it := range r.items[countBelow(r.items, max(l.first, l.disk+1)):] {
 			l.mem.push(it)
@@ -227,6 +237,7 @@ func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64) {
 	l.first = min(max(l.first, 1), l.next)
 	l.tried, l.given = l.next, l.first-1
 	l.skipHole()
+	return newest
 }
 
 func countBelow(items []Item, number uint64) (n int) {
@@ -283,6 +294,11 @@ func (f *file) write(c change) (out outcome, err error) {
 			}
 		}
 		tx.OnCommit(func() { s := tx.Stats(); pages = s.GetPageAlloc() })
+		if c.clock != nil {
+			if err := tx.Bucket(bucketMeta).Put(keyClock, c.clock); err != nil {
+				return err
+			}
+		}
 		return putGaps(tx, c.gaps, e.out)
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ const readAttempts = 5
 // Inspect reads a queue's file without locking it or changing it: also that of
 // a running agent, which is as new as its last commit, and a copied one. It
 // calls visit, which may be nil, for each item that waits, oldest first, alarms
-// before routine readings. Their monotonic times are not known.
+// before routine readings. Their times are as good as the file knows.
 func Inspect(path string, visit func(Item) error) (c Contents, err error) {
 	for range readAttempts {
 		var items []Item
@@ -77,6 +77,7 @@ func inspectOnce(path string) (c Contents, items []Item, err error) {
 type snapshot struct {
 	file  *pages.File
 	items []Item
+	boots sensors.Timeline
 }
 
 func (s *snapshot) read(c *Contents) error {
@@ -105,12 +106,12 @@ func (s *snapshot) read(c *Contents) error {
 		}
 	}
 	for i := range s.items {
-		s.items[i].At.Taken = time.Time{}
+		s.items[i].At = s.boots.Resolve(s.items[i].At)
 	}
 	return err
 }
 
-// meta reads the cursors and the gaps.
+// meta reads the cursors, the gaps and what is known of the clock.
 func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 	err = s.file.Each(string(bucketMeta), nil, func(key, value []byte) (bool, error) {
 		for p, name := range bucketLanes {
@@ -120,6 +121,9 @@ func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 		}
 		if string(key) == string(keyGaps) {
 			c.Gaps, err = decodeGaps(value)
+		}
+		if string(key) == string(keyClock) {
+			s.boots = decodeClock(value)
 		}
 		return true, err
 	})

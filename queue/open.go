@@ -112,7 +112,6 @@ func (q *Queue) adoptLocked(k known) {
 		q.lanes[p] = k.lanes[p]
 		l := &q.lanes[p]
 		for i := range l.mem.items() {
-			q.restore(&l.mem.items()[i])
 			l.mem.items()[i].turn = q.turn
 		}
 		for _, it := range waiting {
@@ -123,6 +122,7 @@ func (q *Queue) adoptLocked(k known) {
 	for _, g := range k.gaps {
 		q.gaps.learn(g)
 	}
+	q.opt.Clock.Recall(k.boots)
 	signal(q.arrived)
 }
 

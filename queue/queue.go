@@ -176,7 +176,8 @@ func (q *Queue) hangLocked() {
 
 // Next returns the oldest items that are not acknowledged: alarms and events,
 // then gaps, then routine readings; at least one and at most max. It waits for
-// one if there is none. Until Ack, it returns the same items again.
+// one if there is none. Until Ack, it returns the same items again. Their times
+// are as well known as can be by then: see [sensors.Timekeeper.Resolve].
 func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
 	for {
 		items, err := q.oldest(max)
@@ -210,6 +211,9 @@ func (q *Queue) oldest(max int) (items []Item, err error) {
 		err = errors.Join(err, failed)
 	}
 	if len(items) > 0 {
+		for i := range items {
+			items[i].At = q.opt.Clock.Resolve(items[i].At)
+		}
 		return items, nil
 	}
 	return nil, err
@@ -241,7 +245,6 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 			return err
 		}
 		for i := range r.items {
-			q.restore(&r.items[i])
 			r.items[i].turn = turnFile
 		}
 		q.mu.Lock()
@@ -251,16 +254,6 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 		}
 		q.mu.Unlock()
 	}
-}
-
-// restore gives an item of this start its monotonic time back, and takes it
-// from an item of an earlier one, where it has no meaning.
-func (q *Queue) restore(it *Item) {
-	if it.Boot != q.boot || it.At.Taken.IsZero() {
-		it.At.Taken = time.Time{}
-		return
-	}
-	it.At.Taken = q.start.Add(it.At.Taken.Sub(epoch))
 }
 
 // Ack removes items that the broker has acknowledged, and all older ones of

@@ -56,6 +56,7 @@ type find struct {
 	cursors [2]uint64
 	spans   [2][]span
 	gaps    []Gap
+	clock   []byte
 	skipped int // pages that could not be read
 }
 
@@ -99,6 +100,7 @@ func survey(path string) (*find, error) {
 		if string(key) == string(keyGaps) && len(s.gaps) == 0 {
 			s.gaps, _ = decodeGaps(value) // without, there are none to be had
 		}
+		s.keepClock(key, value)
 	})
 	for p := range s.spans {
 		s.spans[p] = outermost(append(s.spans[p], lost[p]...), s.cursors[p])
@@ -144,12 +146,20 @@ func (s *find) reach() error {
 			s.gaps, err = decodeGaps(value)
 			s.whole = s.whole && err == nil
 		}
+		s.keepClock(key, value)
 		return true, nil
 	}
 	for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
 		s.whole = f.Has(string(name)) && f.Each(string(name), nil, visit) == nil && s.whole
 	}
 	return nil
+}
+
+// keepClock keeps what is known of the clock, if this is it.
+func (s *find) keepClock(key, value []byte) {
+	if string(key) == string(keyClock) && s.clock == nil && decodeClock(value) != nil {
+		s.clock = slices.Clone(value)
+	}
 }
 
 // overlaps says that a number of the span is in one that is known.
@@ -202,7 +212,7 @@ func (s *find) fill(f *file) error {
 		for p := range c.lanes {
 			c.lanes[p].cursor = s.cursors[p]
 		}
-		c.gaps = s.gaps
+		c.gaps, c.clock = s.gaps, s.clock
 		_, err := f.write(c)
 		c, n = change{}, 0
 		return err

@@ -37,9 +37,9 @@ type writer struct {
 	last     time.Time // the end of the last commit
 	failing  bool      // the last commit failed
 	saidDrop string    // the last reason for dropping that the log was told
-	clock    clockWatch
-	purge    bool // the next commit drops what it may
-	writing  bool // a commit is under way
+	told     uint64    // of the clock's news: what the file knows
+	purge    bool      // the next commit drops what it may
+	writing  bool      // a commit is under way
 }
 
 // Run moves readings to disk when they have waited too long, until ctx is done.
@@ -95,7 +95,7 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 	if len(routine.unsafe()) > 0 {
 		by(q.routineDueLocked(routine))
 	}
-	if q.gaps.dirty || routine.dirty() || alarms.dirty() && alarms.owesDisk() {
+	if q.gaps.dirty || q.clockNews() && (routine.owesDisk() || alarms.owesDisk()) || routine.dirty() || alarms.dirty() && alarms.owesDisk() {
 		by(q.last.Add(q.opt.SyncEvery))
 	}
 	if alarms.dirty() {
@@ -164,7 +164,7 @@ func (q *Queue) renew() error {
 			return nil
 		}
 	}
-	c.gaps = q.gaps.plain()
+	c.gaps, c.clock = q.gaps.plain(), encodeClock(q.opt.Clock.Timeline())
 	q.mu.Unlock()
 	return q.file.renew(c)
 }
@@ -173,6 +173,7 @@ func (q *Queue) renew() error {
 // transaction. With all it writes everything.
 func (q *Queue) commit(all bool) error {
 	q.mu.Lock()
+	told := q.opt.Clock.News()
 	c := q.changeLocked(all)
 	q.writing = !c.empty()
 	q.mu.Unlock()
@@ -197,6 +198,9 @@ func (q *Queue) commit(all bool) error {
 		q.newDayLocked()
 		q.commits++
 		q.written += out.written
+		if c.clock != nil {
+			q.told = told
+		}
 	}
 	if err == nil && c.max < 0 {
 		q.purge = false
@@ -234,8 +238,11 @@ func (q *Queue) changeLocked(all bool) (c change) {
 	if q.gaps.dirty {
 		c.gaps, q.gaps.dirty = q.gaps.plain(), false
 	}
-	if now := q.opt.Clock.Now(); q.opt.MaxAge > 0 && q.clock.trusted(now, q.start) {
-		c.old = now.Unix - q.opt.MaxAge.Milliseconds()
+	if q.clockNews() && (!c.empty() || q.lanes[0].owesDisk() || q.lanes[1].owesDisk()) {
+		c.clock = encodeClock(q.opt.Clock.Timeline())
+	}
+	if q.opt.MaxAge > 0 && q.opt.Clock.Steady() >= clockTrusted {
+		c.old = q.opt.Clock.Now().Unix - q.opt.MaxAge.Milliseconds()
 	}
 	if full := q.file.size+int64(grown) > q.opt.MaxSize; q.purge || grown > 0 && (full || c.old > 0) {
 		c.max, c.why = q.opt.MaxSize, "max_size is reached"
@@ -292,10 +299,10 @@ func (q *Queue) encodeMemory(l *lane, c *laneChange) {
 	items = items[:min(len(items), mostEncode)]
 	for len(items) > 0 {
 		n := min(len(items), blockItems)
-		data := encode(run{items: items[:n]}, q.start)
+		data := encode(run{items: items[:n]})
 		for len(data) > mostBlock && n > 1 {
 			n = max(1, n/2)
-			data = encode(run{items: items[:n]}, q.start)
+			data = encode(run{items: items[:n]})
 		}
 		b := block{last: items[n-1].number, data: data}
 		if items = items[n:]; len(items) == 0 && len(b.data) <= mostTail {

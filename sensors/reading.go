@@ -43,20 +43,22 @@ func (p Priority) String() string {
 type Stamp struct {
 	// Unix is what the wall clock said, in milliseconds UTC since 1970.
 	Unix int64
-	// Taken carries the monotonic clock: differences count, the date does not.
-	// It is zero for a reading of an earlier start of the agent.
-	Taken time.Time
+	// Uptime is how long the kernel had been running, suspended time included,
+	// in whole milliseconds. Nobody sets that clock: differences always count.
+	Uptime time.Duration
+	// Kernel names the boot of the kernel that Uptime belongs to. Empty: Uptime
+	// has no meaning.
+	Kernel string
 	// Clock says how far Unix can be trusted.
 	Clock Clock
 }
 
-// Age is how long ago the moment was, by the monotonic clock. It is not known
-// of a moment before this start of the agent.
-func (s Stamp) Age() (age time.Duration, known bool) {
-	if s.Taken.IsZero() {
-		return 0, false
-	}
-	return time.Since(s.Taken), true
+// Before is the moment that lies some time before this one.
+func (s Stamp) Before(ago time.Duration) Stamp {
+	ago = ago.Truncate(time.Millisecond)
+	s.Unix -= ago.Milliseconds()
+	s.Uptime -= ago
+	return s
 }
 
 // A Stream is a named history of readings of one quantity.

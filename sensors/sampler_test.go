@@ -224,15 +224,3 @@ func TestStatesCarryTheirWord(t *testing.T) {
 		t.Errorf("states %v", words)
 	}
 }
-
-func TestClockIsDoubtedBeforeTheFirstRelease(t *testing.T) {
-	if c := TrustAuto.clock(time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC)); c != Unsynced {
-		t.Errorf("a clock in 1970 is %v", c)
-	}
-	if c := TrustAlways.clock(time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC)); c != Synced {
-		t.Errorf("a site's own clock is %v", c)
-	}
-	if c := TrustNever.clock(time.Now()); c != Unsynced {
-		t.Errorf("a clock that nobody trusts is %v", c)
-	}
-}

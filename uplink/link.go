@@ -74,6 +74,9 @@ type Link struct {
 
 // New returns a link that drains backlog; Run starts it.
 func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
+	if opt.Clock == nil {
+		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
+	}
 	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}}
 	l.states.changed = make(chan struct{}, 1)
 	return l

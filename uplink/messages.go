@@ -77,6 +77,7 @@ func (l *Link) info() Message {
 }
 
 func (l *Link) state(r sensors.Reading) Message {
+	r.At = l.opt.Clock.Resolve(r.At)
 	return Message{Topic: l.topics.state[r.Stream], Payload: appendPayload(nil, r, l.opt.Boot, false), Retain: true}
 }
 
@@ -87,18 +88,24 @@ func (l *Link) messages(items []queue.Item) []Message {
 		if it.Event == "" {
 			topic = l.topics.ofReading(it.Stream)
 		}
-		msgs[i] = Message{Topic: topic, Payload: AppendPayload(nil, it)}
+		msgs[i] = Message{Topic: topic, Payload: AppendPayload(nil, it, l.historical(it))}
 	}
 	return msgs
 }
 
+// historical says whether a copy that is sent now is history: it was measured
+// long ago, or by an earlier start of the agent.
+func (l *Link) historical(it queue.Item) bool {
+	age, known := l.opt.Clock.Age(it.At)
+	return it.Boot != l.opt.Boot || !known || age > historicalAge
+}
+
 // AppendPayload appends an item as it is published: one flat JSON object.
-func AppendPayload(b []byte, it queue.Item) []byte {
+func AppendPayload(b []byte, it queue.Item, historical bool) []byte {
 	if it.Event != "" {
 		return appendEvent(b, it)
 	}
-	age, known := it.At.Age()
-	return appendPayload(b, it.Reading, it.Boot, !known || age > historicalAge)
+	return appendPayload(b, it.Reading, it.Boot, historical)
 }
 
 // appendEvent appends an event with its details. The boot of a gap is that of

@@ -20,7 +20,7 @@ type Options struct {
 	Topics  Topics
 	Streams []sensors.Stream
 
-	Clock    *sensors.Timekeeper // for states that are no readings
+	Clock    *sensors.Timekeeper // nil: one that asks the kernel
 	Boot     string              // of this start of the agent
 	Version  string
 	Hardware string // the board's own name

@@ -214,12 +214,12 @@ func (s *shelf) export() error {
 
 func exportLine(b []byte, it queue.Item) []byte {
 	if it.Event != "" {
-		return append(uplink.AppendPayload(b, it), '\n')
+		return append(uplink.AppendPayload(b, it, true), '\n')
 	}
 	b = append(b, `{"stream":"`...)
 	b = append(b, it.Stream...) // needs no quotes: letters, digits, _ and -
 	b = append(b, `",`...)
 	start := len(b)
-	b = uplink.AppendPayload(b, it)
+	b = uplink.AppendPayload(b, it, true)
 	return append(append(b[:start], b[start+1:]...), '\n')
 }

@@ -40,6 +40,7 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 	g.Go(func() error {
 		return sensors.Run(ctx, cfg.Sensors, sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log})
 	})
+	g.Go(func() error { return clock.Run(ctx, q.Report) })
 	g.Go(func() error { return link.Run(ctx) })
 	g.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) })
 	err = g.Wait()

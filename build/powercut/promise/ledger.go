@@ -33,7 +33,6 @@ type Fact struct {
 
 // Beginning is the fact that a reading is about to be put.
 func Beginning(boot string, r sensors.Reading) Fact {
-	r.At.Taken = time.Time{} // the disk does not keep it for another start
 	return Fact{Kind: Began, Boot: boot, Reading: r}
 }
 
@@ -208,7 +207,6 @@ func Carry(items []queue.Item) []Fact {
 			continue
 		}
 		r := it.Reading
-		r.At.Taken = time.Time{}
 		facts = append(facts, Fact{Kind: Kept, Boot: it.Boot, Reading: r})
 	}
 	return facts

@@ -1,0 +1,127 @@
+package sensors
+
+import (
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// A machine is what a timekeeper asks. Tests step its wall clock, suspend it and
+// set it right; time itself passes as Go's clock does.
+type machine struct {
+	kernel string               // names this boot of the kernel
+	wall   func() time.Time     // what the wall clock says
+	uptime func() time.Duration // since the kernel booted, suspended time included
+	vouch  func() Clock         // how far the wall clock can be trusted
+	hear   func()               // asks those whose answer takes time, for vouch
+}
+
+func thisMachine() machine {
+	start, at := time.Now(), boottime()
+	asleep := at - monotonic() // suspended until now
+	w := &witnesses{sys: "/sys", run: "/run", chrony: "127.0.0.1:323"}
+	return machine{
+		kernel: kernelBoot(),
+		wall:   time.Now,
+		uptime: func() time.Duration {
+			suspended := boottime() - monotonic() - asleep
+			return at + time.Since(start) + max(0, suspended.Truncate(time.Millisecond))
+		},
+		vouch: w.vouch,
+		hear:  w.hear,
+	}
+}
+
+// kernelBoot is the start of the kernel's own name for this boot.
+func kernelBoot() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err == nil && len(id) > 8 {
+		return string(id[:8])
+	}
+	started := boottime() - time.Duration(time.Now().UnixNano()) // no /proc: as good as its own moment
+	return hex.EncodeToString([]byte(strconv.FormatInt(int64(started), 36)))[:8]
+}
+
+// Clocks of clock_gettime(2). Go's own is CLOCK_MONOTONIC, which stops while the
+// machine is suspended.
+const (
+	clockMonotonic = 1
+	clockBoottime  = 7
+)
+
+func boottime() time.Duration  { return clock(clockBoottime) }
+func monotonic() time.Duration { return clock(clockMonotonic) }
+
+func clock(id uintptr) time.Duration {
+	var t syscall.Timespec
+	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, id, uintptr(unsafe.Pointer(&t)), 0); errno != 0 {
+		return 0 // a kernel before 2.6.39
+	}
+	return time.Duration(t.Nano())
+}
+
+// witnesses vouch for the wall clock.
+type witnesses struct {
+	sys, run string
+	chrony   string        // host:port
+	second   atomic.Uint32 // what the slower ones said, a Clock
+}
+
+// vouch asks the kernel, and only if it knows no time source the others, as
+// they spoke when they were last heard. It waits for nobody.
+func (w *witnesses) vouch() Clock {
+	if kernelSynced() {
+		return Synced
+	}
+	return Clock(w.second.Load())
+}
+
+// hear asks those whose answer takes time.
+func (w *witnesses) hear() { w.second.Store(uint32(w.ask(time.Now().UnixMilli()))) }
+
+// ask hears those who know of a clock that the kernel calls unsynchronised: it
+// does so when nobody has confirmed it for some nine hours, and always where
+// chrony runs without rtcsync.
+func (w *witnesses) ask(wall int64) Clock {
+	switch {
+	case chronySynced(w.chrony):
+		return Synced
+	case w.setThisBoot(), w.agreesWithRTC(wall):
+		return Estimated
+	}
+	return Unsynced
+}
+
+// setThisBoot finds the mark that systemd-timesyncd leaves when it has set the
+// clock, in a folder that does not outlive the boot.
+func (w *witnesses) setThisBoot() bool {
+	_, err := os.Stat(filepath.Join(w.run, "systemd/timesync/synchronized"))
+	return err == nil
+}
+
+// agreesWithRTC compares the wall clock with a clock that has a battery. One
+// without, as on most Pi 5s, begins in 1970 and agrees with nothing that
+// fake-hwclock or systemd may have set.
+func (w *witnesses) agreesWithRTC(wall int64) bool {
+	text, err := os.ReadFile(filepath.Join(w.sys, "class/rtc/rtc0/since_epoch"))
+	if err != nil {
+		return false
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	off := wall - seconds*1000
+	return err == nil && off < 60_000 && off > -60_000
+}
+
+// kernelSynced reports whether a time source disciplines the kernel's clock:
+// adjtimex(2) without a change returns TIME_ERROR while STA_UNSYNC is set.
+func kernelSynced() bool {
+	const timeError = 5 // TIME_ERROR in <sys/timex.h>
+	state, err := syscall.Adjtimex(&syscall.Timex{})
+	return err == nil && state != timeError
+}
