@@ -56,7 +56,9 @@ func (s *aht20Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.samples(env, climate{humidity: limits{0, 100}, temperature: limits{-40, 85}})
+	return s.samples(
+		measured{humidity, float64(env.Humidity) / float64(physic.PercentRH), limits{0, 100}},
+		measured{temperature, env.Temperature.Celsius(), limits{-40, 85}})
 }
 
 // aht20Fault puts what periph says of a measurement shortly.

@@ -3,8 +3,6 @@ package drivers
 import (
 	"fmt"
 
-	"periph.io/x/conn/v3/physic"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
@@ -18,29 +16,21 @@ var (
 // limits are the least and the most that a part can measure.
 type limits struct{ min, max float64 }
 
-// climate is what a part measures, and between which limits; no limits for a
-// quantity that it does not measure.
-type climate struct{ humidity, temperature, pressure limits }
+// measured is one value in the unit of its quantity, and what the part can measure.
+type measured struct {
+	sensors.Quantity
+	value float64
+	limits
+}
 
-// samples makes samples of what periph measured. A value beyond what the part
+// samples makes samples of values, rounded to 0.01. A value beyond what the part
 // can measure fails the whole measurement: then its settings or calibration are
 // not what we wrote or read, and it has to be opened again.
-func (p *part) samples(env physic.Env, c climate) ([]sensors.Sample, error) {
+func (p *part) samples(values ...measured) ([]sensors.Sample, error) {
 	var samples []sensors.Sample
-	for _, m := range []struct {
-		sensors.Quantity
-		limits
-		value float64
-	}{
-		{humidity, c.humidity, float64(env.Humidity) / float64(physic.PercentRH)},
-		{temperature, c.temperature, env.Temperature.Celsius()},
-		{pressure, c.pressure, float64(env.Pressure) / float64(100*physic.Pascal)},
-	} {
-		if m.limits == (limits{}) {
-			continue
-		}
+	for _, m := range values {
 		value := hundredths(m.value)
-		if value < m.min || value > m.max {
+		if !(value >= m.min && value <= m.max) { // nor NaN
 			return nil, p.explain(fmt.Errorf("%s %v %s is beyond what the part can measure (%v to %v)",
 				m.Name, value, m.Unit, m.min, m.max))
 		}
