@@ -12,27 +12,11 @@ import (
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
-// aht20CRC is the part's checksum: CRC-8, polynomial x^8+x^5+x^4+1, from 0xFF
-// (datasheet 5.4, step 4).
-func aht20CRC(data []byte) byte {
-	crc := byte(0xff)
-	for _, b := range data {
-		crc ^= b
-		for range 8 {
-			top := crc & 0x80
-			if crc <<= 1; top != 0 {
-				crc ^= 0x31
-			}
-		}
-	}
-	return crc
-}
-
 // aht20Reply is a measurement: status 0x18 (calibrated, idle), 20 bits of
-// humidity, 20 bits of temperature, checksum.
+// humidity, 20 bits of temperature, checksum from 0xFF (5.4, step 4).
 func aht20Reply(rh, temp uint32) []byte {
 	r := []byte{0x18, byte(rh >> 12), byte(rh >> 4), byte(rh<<4) | byte(temp>>16), byte(temp >> 8), byte(temp)}
-	return append(r, aht20CRC(r))
+	return append(r, crc8(0xff, r))
 }
 
 // aht20Ops are opening and one measurement that is answered so.
@@ -87,7 +71,7 @@ func TestAHT20ReplyThatCannotBeTrueIsRefused(t *testing.T) {
 	corrupt[6] ^= 1
 	uncalibrated := aht20Reply(0x80000, 0x60000)
 	uncalibrated[0] = 0x10
-	uncalibrated[6] = aht20CRC(uncalibrated[:6])
+	uncalibrated[6] = crc8(0xff, uncalibrated[:6])
 	for name, c := range map[string]struct {
 		reply []byte
 		want  string

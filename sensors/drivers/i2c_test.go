@@ -201,6 +201,26 @@ func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 	}
 }
 
+func TestOnlyTheErrorOfWhatMayBeRefusedIsForgotten(t *testing.T) {
+	refused, gone := errors.New("refused"), errors.New("gone")
+	for _, c := range []struct{ before, want error }{{nil, nil}, {gone, gone}} {
+		p, err := wired(&fakeBus{tx: func(n int, _ uint16, _, _ []byte) error {
+			return []error{c.before, refused, nil}[n]
+		}}).openPart(1, 0x38)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.measure(t.Context(), func() error {
+			_ = p.command(1) // each transfer after an error repeats it
+			p.try(2)
+			return p.command(3)
+		})
+		if !errors.Is(err, c.want) {
+			t.Errorf("%v, want %v", err, c.want)
+		}
+	}
+}
+
 func TestClosedBusNeverAnswers(t *testing.T) {
 	p, err := wired(reading(0)).openPart(1, 0x38)
 	if err != nil {

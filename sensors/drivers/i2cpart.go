@@ -110,6 +110,13 @@ func (p *part) measure(ctx context.Context, do func() error) error {
 // command sends bytes to the part: a command, or a register and its value.
 func (p *part) command(w ...byte) error { return p.Tx(p.addr, w, nil) }
 
+// try sends a command that the part may refuse without harm.
+func (p *part) try(w ...byte) {
+	if p.err == nil && p.command(w...) != nil {
+		p.err = nil
+	}
+}
+
 // register reads from a register, or the answer to a command of one byte that
 // comes at once.
 func (p *part) register(reg byte, r []byte) error { return p.Tx(p.addr, []byte{reg}, r) }

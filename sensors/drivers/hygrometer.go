@@ -1,0 +1,64 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A hygrometer is how one kind of part that measures humidity and temperature is
+// spoken to. Both methods run within [part.measure].
+type hygrometer interface {
+	// start makes sure that the part is there and brings it from any state into
+	// the one that read expects.
+	start() error
+	// read measures once: humidity in %, temperature in °C.
+	read() (rh, celsius float64, err error)
+}
+
+// hygrometerOptions are the options of a kind that is a hygrometer.
+type hygrometerOptions struct {
+	onI2C
+	speak   func(*part) hygrometer
+	celsius limits // that the part can measure
+}
+
+func (o *hygrometerOptions) Pace() time.Duration { return 30 * time.Second }
+
+func (o *hygrometerOptions) Quantities() []sensors.Quantity {
+	return []sensors.Quantity{humidity, temperature}
+}
+
+// Open opens the part and starts it.
+func (o *hygrometerOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
+	p, err := h.openPart(o.I2C, o.Address)
+	if err != nil {
+		return nil, err
+	}
+	s := &hygrometerSensor{p, o.speak(p), o.celsius}
+	if err := p.measure(ctx, s.dev.start); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return s, nil
+}
+
+type hygrometerSensor struct {
+	*part
+	dev     hygrometer
+	celsius limits
+}
+
+// Next measures once: humidity in %, temperature in °C.
+func (s *hygrometerSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+	var rh, celsius float64
+	err := s.measure(ctx, func() (err error) {
+		rh, celsius, err = s.dev.read()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.samples(measured{humidity, rh, limits{0, 100}}, measured{temperature, celsius, s.celsius})
+}
