@@ -25,8 +25,9 @@ var hygrometers = map[string]struct {
 	start byte // which start from this
 	spare int  // a transfer that may fail, or -1
 }{
-	"aht10": {newAHT10, aht10Ops(aht10Reply(0x80000, 0x60000)), false, 0x00, -1},
-	"sht3x": {newSHT3x, sht3xOps(0x6666, 0x8000), true, 0xff, 0},
+	"aht10":   {newAHT10, aht10Ops(aht10Reply(0x80000, 0x60000)), false, 0x00, -1},
+	"hdc302x": {newHDC302x, hdc302xOps(0x6666, 0x8000), true, 0xff, 0},
+	"sht3x":   {newSHT3x, sht3xOps(0x6666, 0x8000), true, 0xff, 0},
 }
 
 // eachHygrometer runs a test for each, in time of its own.

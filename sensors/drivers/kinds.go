@@ -32,6 +32,7 @@ var kinds = map[string]Kind{
 	"bme280":    {newBME280, "Bosch BME280: humidity, temperature and pressure", "BST-BME280-DS002"},
 	"bmp280":    {newBMP280, "Bosch BMP280: temperature and pressure", "BST-BMP280-DS001"},
 	"contact":   {newContact, "a switch, a reed or a detector on a GPIO line", "linux/gpio.h"},
+	"hdc302x":   {newHDC302x, "Texas Instruments HDC3020, HDC3021, HDC3022: humidity and temperature", "SNAS778D"},
 	"hwmon":     {newHwmon, "what a driver of the kernel measures, by hwmon", "Documentation/hwmon/sysfs-interface.rst"},
 	"sht3x":     {newSHT3x, "Sensirion SHT30, SHT31, SHT35: humidity and temperature", "SHT3x-DIS version 7"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},

@@ -1,0 +1,39 @@
+package drivers
+
+import (
+	"fmt"
+	"time"
+)
+
+// The pins ADDR and ADDR1 make the address (7.5.2).
+func newHDC302x() Options {
+	return &hygrometerOptions{
+		onI2C: newOnI2C("an HDC302x", 0x44, 0x45, 0x46, 0x47),
+		speak: func(p *part) hygrometer {
+			return hdc302x{sht3x{p, 20 * time.Millisecond}} // table 7-4: typically 12.5 ms
+		},
+		celsius: limits{-40, 125},
+	}
+}
+
+// hdc302x is Texas Instruments' HDC3020, HDC3021 or HDC3022. It is made to stand
+// in for an SHT3x: the commands, the checksum and the conversion are the same.
+// Humidity in % (±1.5 %), temperature in °C (±0.2 °C; 6.5).
+type hdc302x struct{ sht3x }
+
+// start makes sure of the maker, and measures once for nothing: the first
+// measurement after a reset has been seen to read as zeros.
+func (s hdc302x) start() error {
+	if err := s.sht3x.start(); err != nil {
+		return err
+	}
+	id, err := s.ask(time.Millisecond, sht3xCRC, 1, 0x37, 0x81)
+	if err != nil {
+		return err
+	}
+	if id[0] != 0x3000 {
+		return fmt.Errorf("this is no HDC302x: manufacturer id 0x%04x, not 0x3000", id[0])
+	}
+	_, _, err = s.read()
+	return err
+}
