@@ -28,6 +28,7 @@ var hygrometers = map[string]struct {
 	"aht10":   {newAHT10, aht10Ops(aht10Reply(0x80000, 0x60000)), false, 0x00, -1},
 	"hdc302x": {newHDC302x, hdc302xOps(0x6666, 0x8000), true, 0xff, 0},
 	"sht3x":   {newSHT3x, sht3xOps(0x6666, 0x8000), true, 0xff, 0},
+	"sht4x":   {newSHT4x, sht4xOps(0x6666, 0x8000), true, 0xff, -1},
 }
 
 // eachHygrometer runs a test for each, in time of its own.

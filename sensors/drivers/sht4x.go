@@ -1,0 +1,47 @@
+package drivers
+
+import "time"
+
+// The letter behind the model, as in SHT40-B, makes the address.
+func newSHT4x() Options {
+	return &hygrometerOptions{
+		onI2C:   newOnI2C("an SHT4x", 0x44, 0x45, 0x46),
+		speak:   func(p *part) hygrometer { return sht4x{p} },
+		celsius: limits{-40, 125},
+	}
+}
+
+// sht4x is Sensirion's SHT40, SHT41 or SHT45.
+type sht4x struct{ *part }
+
+const sht4xCRC = 0xff // where the checksum starts (4.4)
+
+// start resets the part and reads its serial number, which only this part has
+// under that command (4.5, 4.7).
+func (s sht4x) start() error {
+	if err := s.command(0x94); err != nil {
+		return err
+	}
+	if err := s.pause(2 * time.Millisecond); err != nil { // table 5: 1 ms
+		return err
+	}
+	_, err := s.ask(10*time.Millisecond, sht4xCRC, 2, 0x89)
+	return err
+}
+
+// read measures once with high precision: humidity in % (SHT40 ±1.8 %, SHT45
+// ±1 %, table 1), temperature in °C (±0.2 °C, ±0.1 °C, table 2).
+func (s sht4x) read() (rh, celsius float64, err error) {
+	w, err := s.ask(9*time.Millisecond, sht4xCRC, 2, 0xfd) // table 5: 8.3 ms
+	if err != nil {
+		return 0, 0, err
+	}
+	rh, celsius = sht4xClimate(w[0], w[1])
+	return rh, celsius, nil
+}
+
+// sht4xClimate is the conversion of 4.6. Close to 0 and 100 % the part's errors
+// show as values beyond: they are cropped, as it says there.
+func sht4xClimate(t, h uint16) (rh, celsius float64) {
+	return min(max(float64(h)/65535*125-6, 0), 100), float64(t)/65535*175 - 45
+}
