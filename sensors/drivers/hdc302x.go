@@ -18,7 +18,7 @@ func newHDC302x() Options {
 
 // hdc302x is Texas Instruments' HDC3020, HDC3021 or HDC3022. It is made to stand
 // in for an SHT3x: the commands, the checksum and the conversion are the same.
-// Humidity in % (±1.5 %), temperature in °C (±0.2 °C; 6.5).
+// Humidity in % (±0.5 %), temperature in °C (±0.1 °C; 6.5).
 type hdc302x struct{ sht3x }
 
 // start makes sure of the maker, and measures once for nothing: the first

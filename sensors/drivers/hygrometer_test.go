@@ -27,8 +27,10 @@ var hygrometers = map[string]struct {
 }{
 	"aht10":   {newAHT10, aht10Ops(aht10Reply(0x80000, 0x60000)), false, 0x00, -1},
 	"hdc302x": {newHDC302x, hdc302xOps(0x6666, 0x8000), true, 0xff, 0},
+	"htu21d":  {newHTU21D, htuOps(0x40, 0x02, 0x683a, 0x4e85), true, 0x00, -1},
 	"sht3x":   {newSHT3x, sht3xOps(0x6666, 0x8000), true, 0xff, 0},
 	"sht4x":   {newSHT4x, sht4xOps(0x6666, 0x8000), true, 0xff, -1},
+	"si7021":  {newSi7021, htuOps(0x40, 0x3a, 0x683a, 0x4e85), true, 0x00, -1},
 }
 
 // eachHygrometer runs a test for each, in time of its own.

@@ -33,9 +33,11 @@ var kinds = map[string]Kind{
 	"bmp280":    {newBMP280, "Bosch BMP280: temperature and pressure", "BST-BMP280-DS001"},
 	"contact":   {newContact, "a switch, a reed or a detector on a GPIO line", "linux/gpio.h"},
 	"hdc302x":   {newHDC302x, "Texas Instruments HDC3020, HDC3021, HDC3022: humidity and temperature", "SNAS778D"},
+	"htu21d":    {newHTU21D, "TE HTU21D, Sensirion SHT20, SHT21, SHT25: humidity and temperature", "HPC199_5 HTU21D(F), SHT21 version 4"},
 	"hwmon":     {newHwmon, "what a driver of the kernel measures, by hwmon", "Documentation/hwmon/sysfs-interface.rst"},
 	"sht3x":     {newSHT3x, "Sensirion SHT30, SHT31, SHT35: humidity and temperature", "SHT3x-DIS version 7"},
 	"sht4x":     {newSHT4x, "Sensirion SHT40, SHT41, SHT45: humidity and temperature", "SHT4x version 7.1"},
+	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 }
 

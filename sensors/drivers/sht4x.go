@@ -16,13 +16,13 @@ type sht4x struct{ *part }
 
 const sht4xCRC = 0xff // where the checksum starts (4.4)
 
-// start resets the part and reads its serial number, which only this part has
-// under that command (4.5, 4.7).
+// start resets the part and reads its serial number, so that another part at the
+// address is noticed (4.5, 4.7).
 func (s sht4x) start() error {
 	if err := s.command(0x94); err != nil {
 		return err
 	}
-	if err := s.pause(2 * time.Millisecond); err != nil { // table 5: 1 ms
+	if err := s.pause(2 * time.Millisecond); err != nil { // system timing: 1 ms
 		return err
 	}
 	_, err := s.ask(10*time.Millisecond, sht4xCRC, 2, 0x89)
@@ -32,7 +32,7 @@ func (s sht4x) start() error {
 // read measures once with high precision: humidity in % (SHT40 ±1.8 %, SHT45
 // ±1 %, table 1), temperature in °C (±0.2 °C, ±0.1 °C, table 2).
 func (s sht4x) read() (rh, celsius float64, err error) {
-	w, err := s.ask(9*time.Millisecond, sht4xCRC, 2, 0xfd) // table 5: 8.3 ms
+	w, err := s.ask(9*time.Millisecond, sht4xCRC, 2, 0xfd) // system timing: 8.3 ms
 	if err != nil {
 		return 0, 0, err
 	}
