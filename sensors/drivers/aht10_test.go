@@ -27,10 +27,10 @@ func aht10Ops(reply []byte) []i2ctest.IO {
 // RH = S/2^20 * 100 %, T = S/2^20 * 200 - 50 °C (6.1, 6.2). 0x80000 is 50 %;
 // 0x60000 is 0.375 * 200 - 50 = 25 °C; 0x33333 is 0.2 * 200 - 50 = -10 °C.
 func TestAHT10MeasuresAsItsDatasheetSays(t *testing.T) {
-	measures(t, newAHT10(), aht10Ops(aht10Reply(0x80000, 0x60000)), 50, 25)
-	measures(t, newAHT10(), aht10Ops(aht10Reply(0x73b64, 0x33333)), 45.2, -10)
-	measures(t, newAHT10(), aht10Ops(aht10Reply(0xfffff, 0x0cccd)), 100, -40)
-	measures(t, newAHT10(), aht10Ops(aht10Reply(0, 0xacccc)), 0, 85)
+	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(0x80000, 0x60000)), 50, 25)
+	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(0x73b64, 0x33333)), 45.2, -10)
+	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(0xfffff, 0x0cccd)), 100, -40)
+	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(0, 0xacccc)), 0, 85)
 }
 
 func TestAHT10IsWaitedFor(t *testing.T) {
@@ -39,7 +39,7 @@ func TestAHT10IsWaitedFor(t *testing.T) {
 	busy[0] = 0x98
 	ops = slices.Insert(ops, 4, i2ctest.IO{Addr: 0x38, R: busy}, i2ctest.IO{Addr: 0x38, R: busy})
 	ops = slices.Insert(ops, 2, i2ctest.IO{Addr: 0x38, R: []byte{0x88}})
-	measures(t, newAHT10(), ops, 50, 25)
+	readsClimate(t, newAHT10(), ops, 50, 25)
 }
 
 func TestAHT10ReplyThatCannotBeTrueIsRefused(t *testing.T) {
@@ -56,12 +56,12 @@ func TestAHT10ReplyThatCannotBeTrueIsRefused(t *testing.T) {
 		for range 39 {
 			ops = append(ops, ops[4])
 		}
-		refuses(t, newAHT10(), ops, "i2c-1 0x38: "+want)
+		failsWith(t, newAHT10(), ops, "i2c-1 0x38: "+want)
 	}
 }
 
 func TestAHT10ThatIsNotCalibratedIsRefused(t *testing.T) {
 	ops := aht10Ops(nil)
 	ops[2].R = []byte{0x10}
-	refuses(t, newAHT10(), ops, "i2c-1 0x38: lost its calibration")
+	failsWith(t, newAHT10(), ops, "i2c-1 0x38: lost its calibration")
 }

@@ -18,20 +18,20 @@ func hdc302xOps(temp, rh uint16) []i2ctest.IO {
 
 // T = -45 + 175 * S/65535 °C, RH = 100 * S/65535 % (7.3.3): see the SHT3x.
 func TestHDC302xMeasuresAsItsDatasheetSays(t *testing.T) {
-	measures(t, newHDC302x(), hdc302xOps(0x6666, 0x8000), 50, 25)
-	measures(t, newHDC302x(), hdc302xOps(0x3333, 0x73b6), 45.2, -10)
-	measures(t, newHDC302x(), hdc302xOps(0x0750, 0), 0, -40)
-	measures(t, newHDC302x(), hdc302xOps(0xf8af, 0xffff), 100, 125)
+	readsClimate(t, newHDC302x(), hdc302xOps(0x6666, 0x8000), 50, 25)
+	readsClimate(t, newHDC302x(), hdc302xOps(0x3333, 0x73b6), 45.2, -10)
+	readsClimate(t, newHDC302x(), hdc302xOps(0x0750, 0), 0, -40)
+	readsClimate(t, newHDC302x(), hdc302xOps(0xf8af, 0xffff), 100, 125)
 }
 
 func TestHDC302xBeyondItsRangeIsRefused(t *testing.T) {
-	refuses(t, newHDC302x(), hdc302xOps(0, 0), "i2c-1 0x44: temperature -45 °C is beyond")
+	failsWith(t, newHDC302x(), hdc302xOps(0, 0), "i2c-1 0x44: temperature -45 °C is beyond")
 }
 
 func TestOtherPartInPlaceOfAnHDC302xIsTold(t *testing.T) {
 	ops := hdc302xOps(0x6666, 0x8000)
 	ops[5].R = checked(0xff, 0x1234)
-	refuses(t, newHDC302x(), ops, "i2c-1 0x44: this is no HDC302x: manufacturer id 0x1234, not 0x3000")
+	failsWith(t, newHDC302x(), ops, "i2c-1 0x44: this is no HDC302x: manufacturer id 0x1234, not 0x3000")
 }
 
 func TestHDC302xHasFourAddresses(t *testing.T) {

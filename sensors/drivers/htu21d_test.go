@@ -27,29 +27,29 @@ func htuOps(addr uint16, user byte, temp, rh uint16) []i2ctest.IO {
 // 0x684e would be 24.75 °C, 0x7c8e 54.82 %.
 func TestHTU21DMeasuresAsItsDatasheetSays(t *testing.T) {
 	for _, o := range []Options{newHTU21D(), newSi7021()} {
-		measures(t, o, htuOps(0x40, 0x02, 0x683a, 0x4e85), 32.34, 24.69)
-		measures(t, o, htuOps(0x40, 0x3a, 0x35b0, 0x7c82), 54.79, -10)
-		measures(t, o, htuOps(0x40, 0x3a, 0x09fc, 0x7c82), 54.79, -40)
-		measures(t, o, htuOps(0x40, 0x3a, 0xfa5c, 0x7c82), 54.79, 125)
-		measures(t, o, htuOps(0x40, 0x3a, 0x684e, 0x7c8e), 54.81, 24.74)
+		readsClimate(t, o, htuOps(0x40, 0x02, 0x683a, 0x4e85), 32.34, 24.69)
+		readsClimate(t, o, htuOps(0x40, 0x3a, 0x35b0, 0x7c82), 54.79, -10)
+		readsClimate(t, o, htuOps(0x40, 0x3a, 0x09fc, 0x7c82), 54.79, -40)
+		readsClimate(t, o, htuOps(0x40, 0x3a, 0xfa5c, 0x7c82), 54.79, 125)
+		readsClimate(t, o, htuOps(0x40, 0x3a, 0x684e, 0x7c8e), 54.81, 24.74)
 	}
 }
 
 // 0x0002 is -6 %, 0x02be -4.66 %, 0xd91e 100.01 %, 0xfffe 118.99 %.
 func TestHTU21DHumidityIsCutAsTheSi7021sDatasheetSays(t *testing.T) {
 	for raw, want := range map[uint16]float64{0x0002: 0, 0x02be: 0, 0xd91e: 100, 0xfffe: 100} {
-		measures(t, newSi7021(), htuOps(0x40, 0x3a, 0x683c, raw), want, 24.7)
+		readsClimate(t, newSi7021(), htuOps(0x40, 0x3a, 0x683c, raw), want, 24.7)
 	}
 }
 
 func TestHTU21DBeyondItsRangeIsRefused(t *testing.T) {
-	refuses(t, newHTU21D(), htuOps(0x40, 0x02, 0x0004, 0x4e85), "i2c-1 0x40: temperature -46.84 °C is beyond")
-	refuses(t, newHTU21D(), htuOps(0x40, 0x02, 0xfffc, 0x4e85), "i2c-1 0x40: temperature 128.86 °C is beyond")
+	failsWith(t, newHTU21D(), htuOps(0x40, 0x02, 0x0004, 0x4e85), "i2c-1 0x40: temperature -46.84 °C is beyond")
+	failsWith(t, newHTU21D(), htuOps(0x40, 0x02, 0xfffc, 0x4e85), "i2c-1 0x40: temperature 128.86 °C is beyond")
 }
 
 // 0xbf: 11 bits (0x81) and the heater (0x04) beside the reserved bits (0x3a).
 func TestHTU21DIsSetToItsFinestAndColdest(t *testing.T) {
 	ops := htuOps(0x40, 0xbf, 0x683a, 0x4e85)
 	ops = slices.Insert(ops, 2, i2ctest.IO{Addr: 0x40, W: []byte{0xe6, 0x3a}})
-	measures(t, newHTU21D(), ops, 32.34, 24.69)
+	readsClimate(t, newHTU21D(), ops, 32.34, 24.69)
 }

@@ -44,8 +44,8 @@ func playback(ops []i2ctest.IO) *i2ctest.Playback {
 	return &i2ctest.Playback{Ops: ops, DontPanic: true}
 }
 
-// measures claims that a part that plays this back measures so.
-func measures(t *testing.T, o Options, ops []i2ctest.IO, want ...float64) {
+// readsClimate claims that a part that plays this back measures so.
+func readsClimate(t *testing.T, o Options, ops []i2ctest.IO, want ...float64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		bus := playback(ops)
@@ -60,8 +60,8 @@ func measures(t *testing.T, o Options, ops []i2ctest.IO, want ...float64) {
 	})
 }
 
-// refuses claims that a part that plays this back fails so.
-func refuses(t *testing.T, o Options, ops []i2ctest.IO, want string) {
+// failsWith claims that a part that plays this back fails so.
+func failsWith(t *testing.T, o Options, ops []i2ctest.IO, want string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		samples, err := once(t, o, playback(ops))
@@ -128,7 +128,7 @@ func TestHygrometersRefuseEveryBitThatIsWrong(t *testing.T) {
 				wrong := slices.Clone(ops)
 				wrong[n].R = slices.Clone(op.R)
 				wrong[n].R[bit/8] ^= 1 << (bit % 8)
-				refuses(t, hygrometers[kind].new(), wrong, fmt.Sprintf("i2c-1 0x%02x: wrong checksum 0x", op.Addr))
+				failsWith(t, hygrometers[kind].new(), wrong, fmt.Sprintf("i2c-1 0x%02x: wrong checksum 0x", op.Addr))
 			}
 		}
 	})

@@ -221,6 +221,28 @@ func TestOnlyTheErrorOfWhatMayBeRefusedIsForgotten(t *testing.T) {
 	}
 }
 
+func TestMeasurementThatAsksForEverIsEnded(t *testing.T) {
+	bus := reading(0xff)
+	p, err := wired(bus).openPart(1, 0x38)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // each measurement has all its transfers again
+		bus.count = 0
+		err = p.measure(t.Context(), func() error {
+			for status := []byte{0xff}; status[0] == 0xff; {
+				if err := p.fetch(status); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err == nil || !strings.HasPrefix(err.Error(), "i2c-1 0x38: not ready after 64 transfers") || bus.count != mostTransfers {
+			t.Error(err, bus.count)
+		}
+	}
+}
+
 func TestClosedBusNeverAnswers(t *testing.T) {
 	p, err := wired(reading(0)).openPart(1, 0x38)
 	if err != nil {

@@ -59,9 +59,8 @@ func (o *onI2C) Claims() []string { return []string{claim(o.I2C, o.Address)} }
 // claim names an address on a bus.
 func claim(bus I2CBus, addr uint16) string { return fmt.Sprintf("%v 0x%02x", bus, addr) }
 
-// mostTransfers bounds one measurement. The parts here need at most a dozen
-// transfers; periph's bmxx80 asks for ever whether the part is done when the bus
-// reads 0xFF.
+// mostTransfers bounds one measurement. The parts here need a dozen transfers,
+// or three times that where they are asked whether they are done.
 const mostTransfers = 64
 
 // part is one part on a bus, as periph's drivers see it: an i2c.Bus that bounds
@@ -70,9 +69,6 @@ type part struct {
 	hw   *Hardware
 	bus  *sharedBus
 	addr uint16
-
-	// watch, if set, sees each transfer's bytes and may refuse them.
-	watch func(w, r []byte) error
 
 	// Of the measurement under way; see [part.measure].
 	ctx  context.Context
@@ -153,12 +149,6 @@ func (p *part) transfer(addr uint16, w, r []byte) error {
 		return p.explain(fmt.Errorf("not ready after %d transfers (is something pulling the bus?)", mostTransfers))
 	}
 	if err := p.bus.transfer(p.ctx, addr, w, r); err != nil {
-		return p.explain(err)
-	}
-	if p.watch == nil {
-		return nil
-	}
-	if err := p.watch(w, r); err != nil {
 		return p.explain(err)
 	}
 	return nil

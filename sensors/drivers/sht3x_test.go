@@ -24,15 +24,15 @@ func sht3xOps(temp, rh uint16) []i2ctest.IO {
 // 65535: 25 °C; 0x3333 is 0.2: -10 °C; 0x0750 is 1872: -40.00 °C; 0xf8af is
 // 63663: 125.00 °C; 0x8000 is 50.0008 %; 0x73b6 is 29622: 45.2003 %.
 func TestSHT3xMeasuresAsItsDatasheetSays(t *testing.T) {
-	measures(t, newSHT3x(), sht3xOps(0x6666, 0x8000), 50, 25)
-	measures(t, newSHT3x(), sht3xOps(0x3333, 0x73b6), 45.2, -10)
-	measures(t, newSHT3x(), sht3xOps(0x0750, 0), 0, -40)
-	measures(t, newSHT3x(), sht3xOps(0xf8af, 0xffff), 100, 125)
+	readsClimate(t, newSHT3x(), sht3xOps(0x6666, 0x8000), 50, 25)
+	readsClimate(t, newSHT3x(), sht3xOps(0x3333, 0x73b6), 45.2, -10)
+	readsClimate(t, newSHT3x(), sht3xOps(0x0750, 0), 0, -40)
+	readsClimate(t, newSHT3x(), sht3xOps(0xf8af, 0xffff), 100, 125)
 }
 
 func TestSHT3xBeyondItsRangeIsRefused(t *testing.T) {
-	refuses(t, newSHT3x(), sht3xOps(0x0000, 0x8000), "i2c-1 0x44: temperature -45 °C is beyond")
-	refuses(t, newSHT3x(), sht3xOps(0xffff, 0x8000), "i2c-1 0x44: temperature 130 °C is beyond")
+	failsWith(t, newSHT3x(), sht3xOps(0x0000, 0x8000), "i2c-1 0x44: temperature -45 °C is beyond")
+	failsWith(t, newSHT3x(), sht3xOps(0xffff, 0x8000), "i2c-1 0x44: temperature 130 °C is beyond")
 }
 
 func TestSHT3xThatHasNothingToEndMaySayNo(t *testing.T) {
@@ -54,5 +54,5 @@ func TestSHT3xThatHasNothingToEndMaySayNo(t *testing.T) {
 func TestSHT3xThatHeatsItselfIsRefused(t *testing.T) {
 	ops := sht3xOps(0x6666, 0x8000)
 	ops[3].R = checked(0xff, 0xa010)
-	refuses(t, newSHT3x(), ops, "i2c-1 0x44: heats itself in spite of a reset (status 0xa010)")
+	failsWith(t, newSHT3x(), ops, "i2c-1 0x44: heats itself in spite of a reset (status 0xa010)")
 }

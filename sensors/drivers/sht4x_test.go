@@ -21,21 +21,21 @@ func sht4xOps(temp, rh uint16) []i2ctest.IO {
 // 65535: 25 °C; 0x3333 is 0.2: -10 °C; 0x8000 is 56.50095 %; 0x68db is 26843:
 // 45.2002 %.
 func TestSHT4xMeasuresAsItsDatasheetSays(t *testing.T) {
-	measures(t, newSHT4x(), sht4xOps(0x6666, 0x8000), 56.5, 25)
-	measures(t, newSHT4x(), sht4xOps(0x3333, 0x68db), 45.2, -10)
-	measures(t, newSHT4x(), sht4xOps(0x0750, 0x7000), 48.69, -40)
-	measures(t, newSHT4x(), sht4xOps(0xf8af, 0x7000), 48.69, 125)
+	readsClimate(t, newSHT4x(), sht4xOps(0x6666, 0x8000), 56.5, 25)
+	readsClimate(t, newSHT4x(), sht4xOps(0x3333, 0x68db), 45.2, -10)
+	readsClimate(t, newSHT4x(), sht4xOps(0x0750, 0x7000), 48.69, -40)
+	readsClimate(t, newSHT4x(), sht4xOps(0xf8af, 0x7000), 48.69, 125)
 }
 
 // 0x0000 is -6 %, 0xffff 119 %.
 func TestSHT4xHumidityIsCroppedAsItsDatasheetSays(t *testing.T) {
-	measures(t, newSHT4x(), sht4xOps(0x6666, 0x0000), 0, 25)
-	measures(t, newSHT4x(), sht4xOps(0x6666, 0xffff), 100, 25)
+	readsClimate(t, newSHT4x(), sht4xOps(0x6666, 0x0000), 0, 25)
+	readsClimate(t, newSHT4x(), sht4xOps(0x6666, 0xffff), 100, 25)
 }
 
 func TestSHT4xBeyondItsRangeIsRefused(t *testing.T) {
-	refuses(t, newSHT4x(), sht4xOps(0x0000, 0x8000), "i2c-1 0x44: temperature -45 °C is beyond")
-	refuses(t, newSHT4x(), sht4xOps(0xffff, 0x8000), "i2c-1 0x44: temperature 130 °C is beyond")
+	failsWith(t, newSHT4x(), sht4xOps(0x0000, 0x8000), "i2c-1 0x44: temperature -45 °C is beyond")
+	failsWith(t, newSHT4x(), sht4xOps(0xffff, 0x8000), "i2c-1 0x44: temperature 130 °C is beyond")
 }
 
 func TestSHT4xHasThreeAddresses(t *testing.T) {
