@@ -39,6 +39,7 @@ var kinds = map[string]Kind{
 	"sht4x":     {newSHT4x, "Sensirion SHT40, SHT41, SHT45: humidity and temperature", "SHT4x version 7.1"},
 	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
+	"tmp102":    {newTMP102, "TI TMP102 and TMP112: temperature", "SBOS397"},
 }
 
 // Options are one sensor's options of its kind. The implementation is a

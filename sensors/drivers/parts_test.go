@@ -1,0 +1,117 @@
+package drivers
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"periph.io/x/conn/v3/i2c/i2ctest"
+)
+
+// These hold for every part of the files beside this one.
+
+// measures claims what a part makes of bytes, all of which it has to ask for.
+func measures(t *testing.T, o Options, ops []i2ctest.IO, names string, want ...float64) {
+	t.Helper()
+	if p := o.Check(); p != nil {
+		t.Error(p)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		bus := &i2ctest.Playback{Ops: ops, DontPanic: true}
+		samples, err := once(t, o, bus)
+		if got, v := values(samples); err != nil || got != names || !slices.Equal(v, want) {
+			t.Errorf("%s %v, %v; want %s %v", got, v, err, names, want)
+		}
+		if err := bus.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// refuses claims that bytes are an error, which begins so.
+func refuses(t *testing.T, o Options, ops []i2ctest.IO, want string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		samples, err := once(t, o, &i2ctest.Playback{Ops: ops, DontPanic: true})
+		if err == nil || !strings.HasPrefix(err.Error(), want) || samples != nil {
+			t.Errorf("%v, %v; want %s", samples, err, want)
+		}
+	})
+}
+
+// failsAnywhere claims that a missing acknowledge is told at whichever transfer
+// it happens, and ends the measurement.
+func failsAnywhere(t *testing.T, o Options, ops []i2ctest.IO, where string) {
+	t.Helper()
+	for n := range ops {
+		synctest.Test(t, func(t *testing.T) {
+			bus := failAt(&i2ctest.Playback{Ops: ops, DontPanic: true}, n, syscall.EREMOTEIO)
+			_, err := once(t, o, bus)
+			if !errors.Is(err, syscall.EREMOTEIO) || err.Error() != where+": no acknowledge" {
+				t.Errorf("transfer %d: %v", n, err)
+			}
+			if bus.count != n+1 || bus.closed != 1 {
+				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.count, bus.closed)
+			}
+		})
+	}
+}
+
+// survivesDeadBus claims that a bus on which every byte reads the same is an
+// error in bounded time: from the start, and from each transfer on.
+func survivesDeadBus(t *testing.T, o Options, ops []i2ctest.IO, within time.Duration) {
+	t.Helper()
+	for b := range 256 {
+		for alive := range len(ops) {
+			if alive > 0 && b != 0 && b != 0xff {
+				continue
+			}
+			synctest.Test(t, func(t *testing.T) {
+				opening, dead := &i2ctest.Playback{Ops: ops, DontPanic: true}, reading(byte(b))
+				bus := &fakeBus{tx: func(n int, addr uint16, w, r []byte) error {
+					if n < alive {
+						return opening.Tx(addr, w, r)
+					}
+					return dead.Tx(addr, w, r)
+				}}
+				start := time.Now()
+				samples, err := once(t, o, bus)
+				if err == nil {
+					t.Errorf("0x%02x after %d transfers: took %v for a measurement", b, alive, samples)
+				}
+				if took := time.Since(start); took > within || bus.count > len(ops)+mostTransfers {
+					t.Errorf("0x%02x after %d transfers: took %v and %d transfers", b, alive, took, bus.count)
+				}
+			})
+		}
+	}
+}
+
+// answers is a bus with registers.
+func answers(registers map[byte][]byte) *fakeBus {
+	return &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+		if len(w) > 0 {
+			copy(r, registers[w[0]])
+		}
+		return nil
+	}}
+}
+
+// within claims that a measurement is an error, or within the limits.
+func within(t *testing.T, o Options, bus *fakeBus, all ...limits) {
+	t.Helper()
+	samples, err := once(t, o, bus)
+	if err != nil {
+		return
+	}
+	_, got := values(samples)
+	for i, l := range all {
+		if !(got[i] >= l.min && got[i] <= l.max) {
+			t.Errorf("%v", got)
+		}
+	}
+}
