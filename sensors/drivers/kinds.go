@@ -39,6 +39,7 @@ var kinds = map[string]Kind{
 	"sht4x":     {newSHT4x, "Sensirion SHT40, SHT41, SHT45: humidity and temperature", "SHT4x version 7.1"},
 	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
 	"lm75":      {newLM75, "National LM75 and compatibles (LM75A, LM75B, DS75, TMP75): temperature", "SNOS808"},
+	"mcp9808":   {newMCP9808, "Microchip MCP9808: temperature", "DS25095"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 	"tmp102":    {newTMP102, "TI TMP102 and TMP112: temperature", "SBOS397"},
 }
