@@ -70,25 +70,31 @@ func survivesDeadBus(t *testing.T, o Options, ops []i2ctest.IO, within time.Dura
 			if alive > 0 && b != 0 && b != 0xff {
 				continue
 			}
-			synctest.Test(t, func(t *testing.T) {
-				opening, dead := &i2ctest.Playback{Ops: ops, DontPanic: true}, reading(byte(b))
-				bus := &fakeBus{tx: func(n int, addr uint16, w, r []byte) error {
-					if n < alive {
-						return opening.Tx(addr, w, r)
-					}
-					return dead.Tx(addr, w, r)
-				}}
-				start := time.Now()
-				samples, err := once(t, o, bus)
-				if err == nil {
-					t.Errorf("0x%02x after %d transfers: took %v for a measurement", b, alive, samples)
-				}
-				if took := time.Since(start); took > within || bus.count > len(ops)+mostTransfers {
-					t.Errorf("0x%02x after %d transfers: took %v and %d transfers", b, alive, took, bus.count)
-				}
-			})
+			deadAfter(t, o, ops, alive, byte(b), within)
 		}
 	}
+}
+
+// deadAfter claims the same of a bus that lives for some transfers.
+func deadAfter(t *testing.T, o Options, ops []i2ctest.IO, alive int, b byte, within time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		opening, dead := &i2ctest.Playback{Ops: ops, DontPanic: true}, reading(b)
+		bus := &fakeBus{tx: func(n int, addr uint16, w, r []byte) error {
+			if n < alive {
+				return opening.Tx(addr, w, r)
+			}
+			return dead.Tx(addr, w, r)
+		}}
+		start := time.Now()
+		samples, err := once(t, o, bus)
+		if err == nil {
+			t.Errorf("0x%02x after %d transfers: took %v for a measurement", b, alive, samples)
+		}
+		if took := time.Since(start); took > within || bus.count > len(ops)+mostTransfers {
+			t.Errorf("0x%02x after %d transfers: took %v and %d transfers", b, alive, took, bus.count)
+		}
+	})
 }
 
 // answers is a bus with registers.

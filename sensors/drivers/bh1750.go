@@ -1,0 +1,101 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+var illuminance = sensors.Quantity{Name: "illuminance", Unit: "lx", Class: "illuminance"}
+
+// bh1750Options are the options of kind bh1750, Rohm's light meter on I2C.
+type bh1750Options struct{ onI2C }
+
+// The pin ADDR low is 0x23, high 0x5c.
+func newBH1750() Options { return &bh1750Options{newOnI2C("a BH1750", 0x23, 0x5c)} }
+
+func (o *bh1750Options) Pace() time.Duration { return 30 * time.Second }
+
+func (o *bh1750Options) Quantities() []sensors.Quantity { return []sensors.Quantity{illuminance} }
+
+// bh1750Start is: power on, forget the last measurement, and the sensitivity of
+// power-up, 69, in two halves (datasheet 11046EDT01, instruction set).
+var bh1750Start = []byte{0x01, 0x07, 0x40 | 69>>5, 0x60 | 69&0x1f}
+
+// Open sets the sensitivity. The part has no id and no register that can be read.
+func (o *bh1750Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
+	p, err := h.openPart(o.I2C, o.Address)
+	if err != nil {
+		return nil, err
+	}
+	err = p.measure(ctx, func() error {
+		for _, command := range bh1750Start {
+			if err := p.command(command); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return &bh1750Sensor{p}, nil
+}
+
+type bh1750Sensor struct{ *part }
+
+// Next measures once, in 180 ms: illuminance in lx (±20 %, steps of 0.8 lx, at
+// most 54612 lx).
+func (s *bh1750Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+	var r [2]byte
+	err := s.measure(ctx, func() error {
+		if err := s.command(0x20); err != nil { // once, to 1 lx
+			return err
+		}
+		if err := s.pause(180 * time.Millisecond); err != nil { // at most; 120 ms as a rule
+			return err
+		}
+		if err := s.fetch(r[:]); err != nil {
+			return err
+		}
+		return s.check(r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []sensors.Sample{{Quantity: "illuminance", Value: bh1750Decode(r)}}, nil
+}
+
+// check refuses what cannot be told from a bus without a part on it.
+func (s *bh1750Sensor) check(r [2]byte) error {
+	switch r {
+	case [2]byte{0xff, 0xff}:
+		return fmt.Errorf("reads only 0xff (is it still wired?), or it is brighter than %.0f lx", bh1750Decode(r))
+	case [2]byte{}:
+		return s.dark()
+	}
+	return nil
+}
+
+// dark makes sure that it is dark and SDA not held low: then every address
+// acknowledges and reads 0x00, also one that no part may acknowledge, a master
+// code of the high-speed mode (UM10204, 5.3).
+func (s *bh1750Sensor) dark() error {
+	const masterCode = 0x05
+	err := s.bus.transfer(s.ctx, masterCode, nil, make([]byte, 1))
+	switch {
+	case err == nil:
+		return errors.New("reads only 0x00, and so does every address (is something holding the bus low?)")
+	case s.ctx.Err() != nil, adapterGone(err):
+		return err
+	}
+	return nil
+}
+
+// bh1750Decode is in lx: 1.2 counts each.
+func bh1750Decode(r [2]byte) float64 {
+	return asFine(float64(uint16(r[0])<<8|uint16(r[1]))/1.2, 1/1.2)
+}
