@@ -42,6 +42,7 @@ var kinds = map[string]Kind{
 	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
 	"lm75":      {newLM75, "National LM75 and compatibles (LM75A, LM75B, DS75, TMP75): temperature", "SNOS808"},
 	"mcp9808":   {newMCP9808, "Microchip MCP9808: temperature", "DS25095"},
+	"scd4x":     {newSCD4x, "Sensirion SCD40 and SCD41: carbon dioxide, temperature and humidity", "SCD4x datasheet 1.3"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 	"tmp102":    {newTMP102, "TI TMP102 and TMP112: temperature", "SBOS397"},
 }

@@ -1,0 +1,216 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"periph.io/x/conn/v3/physic"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+var carbonDioxide = sensors.Quantity{Name: "carbon_dioxide", Unit: "ppm", Class: "carbon_dioxide"}
+
+const scd4xAddress = 0x62 // the only one
+
+// scd4xCommand is a command of the SCD4x (datasheet 1.3, 3.4). While the part
+// measures it takes those alone that read or stop.
+type scd4xCommand uint16
+
+const (
+	scd4xStart    scd4xCommand = 0x21b1 // a measurement every 5 s
+	scd4xStop     scd4xCommand = 0x3f86
+	scd4xReady    scd4xCommand = 0xe4b8
+	scd4xRead     scd4xCommand = 0xec05
+	scd4xReload   scd4xCommand = 0x3646 // the settings that the part keeps
+	scd4xSerial   scd4xCommand = 0x3682
+	scd4xAltitude scd4xCommand = 0x2427
+	scd4xPressure scd4xCommand = 0xe000
+)
+
+// scd4xOptions are the options of kind scd4x, Sensirion's CO2 meters SCD40 and
+// SCD41 on I2C, which are thermometers and hygrometers too.
+type scd4xOptions struct {
+	onI2C
+	Altitude *int `yaml:"altitude" doc:"above the sea in metres, 0 to 3000: thin air holds less CO2; without it and pressure, what the part keeps (0 m as it is sold)"`
+	Pressure *int `yaml:"pressure" doc:"of the air in hPa, 700 to 1200: in place of altitude"`
+}
+
+func newSCD4x() Options { return &scd4xOptions{onI2C: newOnI2C("an SCD4x", scd4xAddress)} }
+
+func (o *scd4xOptions) Check() []Problem {
+	problems := o.onI2C.Check()
+	if a := o.Altitude; a != nil && (*a < 0 || *a > 3000) {
+		problems = append(problems, problem("altitude", "%d is not between 0 and 3000 metres", *a))
+	}
+	if p := o.Pressure; p != nil && (*p < 700 || *p > 1200) {
+		problems = append(problems, problem("pressure", "%d is not between 700 and 1200 hPa", *p))
+	}
+	if o.Altitude != nil && o.Pressure != nil {
+		problems = append(problems, problem("", "takes altitude or pressure, not both"))
+	}
+	return problems
+}
+
+func (o *scd4xOptions) Pace() time.Duration { return 30 * time.Second }
+
+func (o *scd4xOptions) Quantities() []sensors.Quantity {
+	return []sensors.Quantity{carbonDioxide, temperature, humidity}
+}
+
+// Open makes sure that the part is an SCD4x and sets it measuring. The first
+// measurement is there 5 s later.
+func (o *scd4xOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
+	p, err := h.openPart(o.I2C, o.Address)
+	if err != nil {
+		return nil, err
+	}
+	s := &scd4xSensor{p}
+	if err := p.measure(ctx, func() error { return s.start(o) }); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return s, nil
+}
+
+type scd4xSensor struct{ *part }
+
+// start stops what may be running, since nobody knows with which settings, and
+// begins afresh with those that the part keeps.
+func (s *scd4xSensor) start(o *scd4xOptions) error {
+	if err := s.tell(scd4xStop, 500*time.Millisecond); err != nil {
+		return err
+	}
+	if err := s.tell(scd4xReload, 30*time.Millisecond); err != nil {
+		return err
+	}
+	if _, err := s.ask(scd4xSerial, 3); err != nil { // its checksums prove what it is
+		return err
+	}
+	if err := s.compensate(o); err != nil {
+		return err
+	}
+	return s.tell(scd4xStart, 0)
+}
+
+func (s *scd4xSensor) compensate(o *scd4xOptions) error {
+	switch {
+	case o.Altitude != nil:
+		return s.set(scd4xAltitude, uint16(*o.Altitude))
+	case o.Pressure != nil:
+		return s.set(scd4xPressure, uint16(*o.Pressure))
+	}
+	return nil
+}
+
+// Next waits for a measurement that has not been read: CO2 in ppm (±50 ppm and
+// 5 %), temperature in °C (±0.8 °C) and humidity in % (±6 %), at most 5 s old.
+func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+	var words []uint16
+	err := s.measure(ctx, func() (err error) {
+		if err = s.await(); err != nil {
+			return err
+		}
+		words, err = s.ask(scd4xRead, 3)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	co2, env := scd4xDecode([3]uint16(words))
+	if co2 < 1 || co2 > 40000 {
+		return nil, s.explain(fmt.Errorf("carbon_dioxide %v ppm is beyond what the part can measure (1 to 40000)", co2))
+	}
+	rest, err := s.samples(env, climate{humidity: limits{0, 100}, temperature: limits{-10, 60}})
+	if err != nil {
+		return nil, err
+	}
+	return append([]sensors.Sample{{Quantity: "carbon_dioxide", Value: co2}}, rest...), nil
+}
+
+// await waits until there is a measurement, at most as long as one takes and a
+// second.
+func (s *scd4xSensor) await() error {
+	const most = 6 * time.Second
+	for until := time.Now().Add(most); ; {
+		status, err := s.ask(scd4xReady, 1)
+		if err != nil {
+			return err
+		}
+		if status[0]&0x07ff != 0 { // the lower 11 bits
+			return nil
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("no measurement in %v, and it makes one every 5s (has its power dipped?)", most)
+		}
+		if err := s.pause(500 * time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// tell sends a command and waits as long as the part takes for it.
+func (s *scd4xSensor) tell(c scd4xCommand, takes time.Duration) error {
+	if err := s.command(byte(c>>8), byte(c)); err != nil {
+		return err
+	}
+	return s.pause(takes)
+}
+
+// set sends a command with a word.
+func (s *scd4xSensor) set(c scd4xCommand, word uint16) error {
+	w := []byte{byte(c >> 8), byte(c), byte(word >> 8), byte(word)}
+	if err := s.command(append(w, scd4xCRC(w[2:]))...); err != nil {
+		return err
+	}
+	return s.pause(time.Millisecond)
+}
+
+// ask sends a command that is answered with words.
+func (s *scd4xSensor) ask(c scd4xCommand, words int) ([]uint16, error) {
+	if err := s.tell(c, time.Millisecond); err != nil {
+		return nil, err
+	}
+	r := make([]byte, 3*words)
+	if err := s.fetch(r); err != nil {
+		return nil, err
+	}
+	return scd4xWords(r)
+}
+
+// scd4xWords takes words of two bytes and a checksum each.
+func scd4xWords(r []byte) (words []uint16, err error) {
+	for ; len(r) >= 3; r = r[3:] {
+		if crc := scd4xCRC(r[:2]); crc != r[2] {
+			return nil, fmt.Errorf("wrong checksum 0x%02x, want 0x%02x", r[2], crc)
+		}
+		words = append(words, uint16(r[0])<<8|uint16(r[1]))
+	}
+	return words, nil
+}
+
+// scd4xCRC is CRC-8 with the polynomial x^8+x^5+x^4+1, from 0xff (datasheet, CRC-8).
+func scd4xCRC(data []byte) byte {
+	crc := byte(0xff)
+	for _, b := range data {
+		crc ^= b
+		for range 8 {
+			top := crc & 0x80
+			if crc <<= 1; top != 0 {
+				crc ^= 0x31
+			}
+		}
+	}
+	return crc
+}
+
+// scd4xDecode is in ppm; T = -45 + 175*w/65535 °C, RH = 100*w/65535 % (read_measurement).
+func scd4xDecode(words [3]uint16) (co2 float64, env physic.Env) {
+	t := -45 + 175*float64(words[1])/65535
+	rh := 100 * float64(words[2]) / 65535
+	return float64(words[0]), physic.Env{
+		Temperature: physic.ZeroCelsius + physic.Temperature(t*float64(physic.Kelvin)),
+		Humidity:    physic.RelativeHumidity(rh * float64(physic.PercentRH)),
+	}
+}
