@@ -40,6 +40,7 @@ var kinds = map[string]Kind{
 	"sht3x":     {newSHT3x, "Sensirion SHT30, SHT31, SHT35: humidity and temperature", "SHT3x-DIS version 7"},
 	"sht4x":     {newSHT4x, "Sensirion SHT40, SHT41, SHT45: humidity and temperature", "SHT4x version 7.1"},
 	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
+	"ina219":    {newINA219, "TI INA219: voltage, current and power", "SBOS448"},
 	"lm75":      {newLM75, "National LM75 and compatibles (LM75A, LM75B, DS75, TMP75): temperature", "SNOS808"},
 	"mcp9808":   {newMCP9808, "Microchip MCP9808: temperature", "DS25095"},
 	"scd4x":     {newSCD4x, "Sensirion SCD40 and SCD41: carbon dioxide, temperature and humidity", "SCD4x datasheet 1.3"},

@@ -33,5 +33,5 @@ func hundredths(x float64) float64 { return math.Round(x*100) / 100 }
 func asFine(x, resolution float64) float64 {
 	places := math.Ceil(-math.Log10(resolution) - 1e-9)
 	tens := math.Pow(10, min(max(places, 0), 12))
-	return math.Round(x*tens) / tens
+	return math.Round(x*tens)/tens + 0 // never -0
 }

@@ -1,0 +1,188 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// Registers of the INA219 (datasheet SBOS448, 8.6).
+const (
+	ina219Config      = 0
+	ina219Shunt       = 1 // 10 µV
+	ina219Bus         = 2 // 4 mV from bit 3; CNVR, OVF
+	ina219Current     = 4
+	ina219Calibration = 5
+)
+
+// ina219Settings are: the bus up to 32 V, 128 samples of each averaged in
+// 68.1 ms, measuring by itself. The range of the shunt is added.
+const ina219Settings = 0x27ff
+
+// The range of the shunt's voltage is 40, 80, 160 or 320 mV.
+const (
+	ina219Least = 0.04
+	ina219Most  = 0.32
+)
+
+// ina219Options are the options of kind ina219, TI's meter of voltage and
+// current on I2C.
+type ina219Options struct {
+	onI2C
+	Shunt      ohms    `yaml:"shunt" doc:"the resistor that the current flows through, in ohms"`
+	MaxCurrent float64 `yaml:"max_current" doc:"the most to measure, in A; without it, what makes 320 mV at the shunt"`
+}
+
+// The pins A0 and A1 go to ground, V+, SDA or SCL.
+func newINA219() Options {
+	var all []uint16
+	for addr := uint16(0x40); addr <= 0x4f; addr++ {
+		all = append(all, addr)
+	}
+	return &ina219Options{onI2C: newOnI2C("an INA219", all...), Shunt: 0.1}
+}
+
+func (o *ina219Options) Check() []Problem {
+	problems := o.onI2C.Check()
+	if o.Shunt < 1e-4 || o.Shunt > 1000 {
+		return append(problems, problem("shunt", "%v ohms is no shunt: it is printed on it, R100 is 0.1", o.Shunt))
+	}
+	most := ina219Most / float64(o.Shunt)
+	if o.MaxCurrent < 0 || o.MaxCurrent > most*1.0001 {
+		problems = append(problems, problem("max_current", "%v is not between 0 and the %.4g A that make 320 mV at a shunt of %v ohms", o.MaxCurrent, most, o.Shunt))
+	}
+	return problems
+}
+
+func (o *ina219Options) Pace() time.Duration { return 30 * time.Second }
+
+func (o *ina219Options) Quantities() []sensors.Quantity {
+	return []sensors.Quantity{voltage, current, watts}
+}
+
+// ina219Scale is how the part is told to measure.
+type ina219Scale struct {
+	config, calibration uint16
+	most                int     // of the shunt's register
+	step                float64 // of the current, in A
+}
+
+// scale finds the smallest range for the shunt, and the calibration
+// 0.04096/(step*shunt) for the finest step, max_current/2^15 (8.5.1). Bit 0 of it
+// is always 0.
+func (o *ina219Options) scale() ina219Scale {
+	shunt, across := float64(o.Shunt), o.MaxCurrent*float64(o.Shunt)
+	if across == 0 {
+		across = ina219Most
+	}
+	gain := 0
+	for gain < 3 && across > 1.0001*math.Ldexp(ina219Least, gain) {
+		gain++
+	}
+	calibration := uint16(min(0.04096*32768/across, 0xfffe)) &^ 1
+	return ina219Scale{
+		config:      ina219Settings | uint16(gain)<<11,
+		calibration: calibration,
+		most:        4000 << gain,
+		step:        0.04096 / (float64(calibration) * shunt),
+	}
+}
+
+// Open writes the settings and the calibration and waits for the first
+// measurement.
+func (o *ina219Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
+	p, err := h.openPart(o.I2C, o.Address)
+	if err != nil {
+		return nil, err
+	}
+	s := &ina219Sensor{p, o.scale()}
+	if err := p.measure(ctx, s.start); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return s, nil
+}
+
+type ina219Sensor struct {
+	*part
+	scale ina219Scale
+}
+
+func (s *ina219Sensor) start() error {
+	if err := s.setWord(ina219Config, s.scale.config); err != nil {
+		return err
+	}
+	if err := s.setWord(ina219Calibration, s.scale.calibration); err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	return s.pause(160 * time.Millisecond) // twice 68.1 ms, and 10 %
+}
+
+// Next reads the voltage of the bus in V (±0.5 %, steps of 4 mV), the current in
+// A (±0.5 % and the shunt's; positive from IN+ to IN-) and their product in W, as
+// averaged over 68 ms, at most 160 ms ago.
+func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+	var bus, shunt, amps uint16
+	err := s.measure(ctx, func() (err error) {
+		if bus, err = s.word(ina219Bus); err != nil {
+			return err
+		}
+		if shunt, err = s.word(ina219Shunt); err != nil {
+			return err
+		}
+		if amps, err = s.word(ina219Current); err != nil {
+			return err
+		}
+		return s.check()
+	})
+	if err != nil {
+		return nil, err
+	}
+	v, a, err := s.scale.decode(bus, int16(shunt), int16(amps))
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	return []sensors.Sample{
+		{Quantity: "voltage", Value: asFine(v, 0.004)},
+		{Quantity: "current", Value: asFine(a, s.scale.step)},
+		{Quantity: "power", Value: asFine(v*a, 20*s.scale.step)}, // as fine as the part's own (8.5.1)
+	}, nil
+}
+
+// check makes sure that the part has its settings. A dip of its power takes the
+// calibration, and the current is then 0 whatever flows.
+func (s *ina219Sensor) check() error {
+	config, err := s.word(ina219Config)
+	if err != nil {
+		return err
+	}
+	calibration, err := s.word(ina219Calibration)
+	if err != nil {
+		return err
+	}
+	if config != s.scale.config || calibration != s.scale.calibration {
+		return fmt.Errorf("settings read 0x%04x 0x%04x, not 0x%04x 0x%04x (is it an INA219? has its power dipped?)",
+			config, calibration, s.scale.config, s.scale.calibration)
+	}
+	return nil
+}
+
+// decode is in V and A.
+func (c ina219Scale) decode(bus uint16, shunt, amps int16) (v, a float64, err error) {
+	const overflow, converted = 1, 2
+	switch {
+	case bus&overflow != 0 || int(shunt) >= c.most || int(shunt) <= -c.most:
+		return 0, 0, fmt.Errorf("more current than can be measured (%.4g A): raise max_current or take a smaller shunt", float64(c.most)*c.step*float64(c.calibration)/4096)
+	case bus&converted == 0:
+		return 0, 0, errors.New("has not measured since it was set (has its power dipped?)")
+	case bus>>3 > 8000:
+		return 0, 0, fmt.Errorf("voltage %v V is beyond what the part can measure (0 to 32)", float64(bus>>3)*0.004)
+	}
+	return float64(bus>>3) * 0.004, float64(amps) * c.step, nil
+}
