@@ -95,6 +95,32 @@ sensors:
 	}
 }
 
+// One converter, four inputs: resistors and voltages as they are written.
+func TestInputsOfOneConverterAreTaken(t *testing.T) {
+	const head = "client_id: c\nmqtt: {server: mqtt://b}\nsensors:\n"
+	const good = `  zone1: {kind: ads1115, input: A0, loop: {pull_up: 1k, end_of_line: 1k, contact: 1k}, alarm: true}
+  zone2: {kind: ads1115, input: A1, loop: {bands: {short: 300mV, closed: 1.2V, open: 2.4V}, debounce: 300ms}}
+  tank:  {kind: ads1115, input: A2, range: 4.096V, scale: 40, offset: -20, quantity: level, unit: "%"}
+  sun:   {kind: ina219, shunt: R100, max_current: 2}
+`
+	cfg, err := Parse("f", []byte(head+good))
+	if err != nil || len(cfg.Sensors) != 4 || cfg.Sensors[0].Every != 0 || cfg.Sensors[2].Every == 0 {
+		t.Errorf("got %+v, %v", cfg.Sensors, err)
+	}
+	for stanza, want := range map[string]string{
+		"kind: ads1115, input: A1":                                         `sensors.x: i2c-1 0x48 A1 belongs to sensors.zone2 already (line 5)`,
+		"kind: ads1115, input: A3, range: 4":                               `sensors.x.range: "4" is no voltage: write it with its unit, as in 3.3V or 250mV`,
+		"kind: ads1115, input: A3, loop: {pull_up: 1k, contact: 1k}":       `sensors.x.loop.end_of_line: is missing: the resistor at the end of the cable, as in 1k`,
+		"kind: ads1115, input: A3, loop: {end_of_lin: 1k}":                 `sensors.x.loop: unknown key "end_of_lin" (did you mean "end_of_line"?)`,
+		"kind: ads1115, input: A3, loop: {bands: {short: 1V, closed: 2V}}": `sensors.x.loop.bands: short 1V, closed 2V and open 0V have to rise, from above 0V to below the supply of 3.3V`,
+	} {
+		_, err := Parse("f", []byte(head+good+"  x: {"+stanza+"}\n"))
+		if got := fmt.Sprint(err); !strings.HasSuffix(got, ": "+want) {
+			t.Errorf("%s: got %s", stanza, got)
+		}
+	}
+}
+
 func TestAllThatIsWrongWithOneKeyIsSaid(t *testing.T) {
 	_, err := Parse("f", []byte("mqtt: {server: mqtt://b}\nsensors: {x: {kind: hwmon, name: n, inputs: [a1, temp2, temp2]}}"))
 	if n := strings.Count(fmt.Sprint(err), "sensors.x.inputs: "); n != 2 {

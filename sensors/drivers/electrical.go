@@ -37,12 +37,12 @@ func (v *volts) UnmarshalText(text []byte) error {
 }
 
 // ohms is a resistance as a person writes it, or as it is printed on the part:
-// 470, 0.1, 4.7k, 4k7, 1M.
+// 470, 0.1, 4.7k, 4k7, R100, 1M.
 type ohms float64
 
 var (
 	ohmsForm    = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?([kM]?)(?:Ω|ohms?)?$`)
-	ohmsPrinted = regexp.MustCompile(`^([0-9]+)([RkM])([0-9]+)$`)
+	ohmsPrinted = regexp.MustCompile(`^([0-9]*)([RkM])([0-9]+)$`)
 	ohmsPer     = map[string]float64{"": 1, "R": 1, "k": 1e3, "M": 1e6}
 )
 

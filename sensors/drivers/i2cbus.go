@@ -27,9 +27,10 @@ type sharedBus struct {
 	path  string
 	users int // guarded by buses.mu
 
-	mu   sync.Mutex
-	bus  i2c.BusCloser // nil once it is gone
-	gone error         // why
+	mu    sync.Mutex
+	bus   i2c.BusCloser   // nil once it is gone
+	gone  error           // why
+	turns map[uint16]turn // of the parts that several sensors read
 }
 
 // acquire opens a bus or joins those who have it open. Each acquire takes one

@@ -29,6 +29,8 @@ type Kind struct {
 var kinds = map[string]Kind{
 	"aht10":     {newAHT10, "Aosong AHT10: humidity and temperature", "AHT10 Product manuals V1.1"},
 	"aht20":     {newAHT20, "Aosong AHT20, and AHT21, AHT25 and DHT20, which speak the same: humidity and temperature", "AHT20 Product manuals V1.1"},
+	"ads1015":   {newADS1015, "TI ADS1015, of 12 bits: voltage, a transducer or a supervised loop", "SBAS473"},
+	"ads1115":   {newADS1115, "TI ADS1115, of 16 bits: voltage, a transducer or a supervised loop", "SBAS444"},
 	"aht20":     {newAHT20, "Aosong AHT20: humidity and temperature", "AHT20 Product manuals V1.1"},
 	"bh1750":    {newBH1750, "Rohm BH1750FVI: illuminance", "BH1750FVI Technical Note 11046EDT01"},
 	"bme280":    {newBME280, "Bosch BME280: humidity, temperature and pressure", "BST-BME280-DS002"},

@@ -1,0 +1,219 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// Registers of the ADS1115 (datasheet SBAS444, 8.1).
+const (
+	adsConversion = 0
+	adsConfig     = 1
+)
+
+// adsSettings start one conversion (OS, MODE) at 128 a second, 1600 with an
+// ADS1015, with the comparator off; input and range are added.
+const (
+	adsDone     = 0x8000 // written: start; read: not converting
+	adsSettings = adsDone | 0x0100 | 0x0080 | 0x0003
+)
+
+// adsInputs are the pins between which the part measures (8.1.3, MUX).
+var adsInputs = map[string]uint16{
+	"A0-A1": 0, "A0-A3": 1, "A1-A3": 2, "A2-A3": 3, "A0": 4, "A1": 5, "A2": 6, "A3": 7,
+}
+
+// adsRanges are the full scales of the amplifier (8.1.3, PGA).
+var adsRanges = []volts{6.144, 4.096, 2.048, 1.024, 0.512, 0.256}
+
+// ads1115Options are the options of kinds ads1115 and ads1015, TI's
+// analog-to-digital converters of 16 and 12 bits on I2C. Each input is a sensor
+// of its own: a voltage, what a transducer makes of one, or a supervised loop.
+type ads1115Options struct {
+	onI2C
+	Input    string  `yaml:"input" doc:"A0, A1, A2 or A3 against ground; A0-A1, A0-A3, A1-A3 or A2-A3 against each other"`
+	Range    volts   `yaml:"range" doc:"full scale: 6.144V, 4.096V, 2.048V, 1.024V, 512mV or 256mV; the part's supply limits the input all the same"`
+	Scale    float64 `yaml:"scale" doc:"value = volts * scale + offset, of a transducer such as a level probe"`
+	Offset   float64 `yaml:"offset" doc:"see scale"`
+	Quantity string  `yaml:"quantity" doc:"what the transducer measures, such as level; without it, the voltage"`
+	Unit     string  `yaml:"unit" doc:"of the quantity"`
+	Loop     *loop   `yaml:"loop" doc:"the input is a supervised loop with a resistor at its end: closed, open, short or cut; keys supply, pull_up, end_of_line, contact, series, bands, debounce"`
+}
+
+// The pin ADDR to ground is 0x48, to VDD 0x49, to SDA 0x4a, to SCL 0x4b.
+func newADS1115() Options { return newADS("an ADS1115") }
+func newADS1015() Options { return newADS("an ADS1015") }
+
+func newADS(part string) *ads1115Options {
+	return &ads1115Options{onI2C: newOnI2C(part, 0x48, 0x49, 0x4a, 0x4b), Range: 4.096, Scale: 1}
+}
+
+func (o *ads1115Options) Check() []Problem {
+	problems := o.onI2C.Check()
+	if _, ok := adsInputs[o.Input]; !ok {
+		problems = append(problems, problem("input", "%q is not one of %s", o.Input, strings.Join(slices.Sorted(maps.Keys(adsInputs)), ", ")))
+	}
+	if !slices.Contains(adsRanges, o.Range) {
+		problems = append(problems, problem("range", "%v is not one of 6.144V, 4.096V, 2.048V, 1.024V, 512mV, 256mV", o.Range))
+	}
+	if o.Loop != nil {
+		return append(problems, o.checkLoop()...)
+	}
+	return append(problems, o.checkTransducer()...)
+}
+
+func (o *ads1115Options) checkLoop() []Problem {
+	problems := o.Loop.check()
+	if o.Scale != 1 || o.Offset != 0 || o.Quantity != "" || o.Unit != "" {
+		problems = append(problems, problem("loop", "has states: leave out scale, offset, quantity and unit"))
+	}
+	if o.Range <= o.Loop.supply() {
+		problems = append(problems, problem("range", "%v is not above the loop's supply of %v, which it reads when it is cut", o.Range, o.Loop.supply()))
+	}
+	return problems
+}
+
+func (o *ads1115Options) checkTransducer() (problems []Problem) {
+	if o.Scale == 0 {
+		problems = append(problems, problem("scale", "0 would make every value the same"))
+	}
+	if o.Quantity == "" && (o.Scale != 1 || o.Offset != 0 || o.Unit != "") {
+		problems = append(problems, problem("quantity", "is missing: say what scale, offset and unit make of the voltage, as in quantity: level"))
+	}
+	if o.Quantity != "" && !quantityName.MatchString(o.Quantity) {
+		problems = append(problems, problem("quantity", "%q has other characters than A-Z a-z 0-9 _ -", o.Quantity))
+	}
+	return problems
+}
+
+// Pace is 0 for a loop: like a contact, it reports when it changes.
+func (o *ads1115Options) Pace() time.Duration {
+	if o.Loop != nil {
+		return 0
+	}
+	return 30 * time.Second
+}
+
+// Claims are the input's: the others are free for other sensors.
+func (o *ads1115Options) Claims() []string {
+	return []string{claim(o.I2C, o.Address) + " " + o.Input}
+}
+
+func (o *ads1115Options) Quantities() []sensors.Quantity {
+	switch {
+	case o.Loop != nil:
+		return []sensors.Quantity{loopStates}
+	case o.Quantity != "":
+		return []sensors.Quantity{{Name: o.Quantity, Unit: o.Unit}}
+	}
+	return []sensors.Quantity{voltage}
+}
+
+// Open converts once to see that the part is there and takes its settings.
+func (o *ads1115Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
+	p, err := h.openPart(o.I2C, o.Address)
+	if err != nil {
+		return nil, err
+	}
+	a := &ads1115{
+		part:   p,
+		config: adsSettings | adsInputs[o.Input]<<12 | uint16(slices.Index(adsRanges, o.Range))<<9,
+		step:   float64(o.Range) / 32768,
+	}
+	if _, err := a.convert(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if o.Loop != nil {
+		return &loopSensor{ads1115: a, loop: o.Loop, watch: o.Loop.watch()}, nil
+	}
+	return &ads1115Sensor{a, o}, nil
+}
+
+// ads1115 is one input of the part.
+type ads1115 struct {
+	*part
+	config uint16
+	step   float64 // V
+}
+
+// volts converts once, in 8 to 9 ms. What fills the scale may be anything beyond.
+func (a *ads1115) volts(ctx context.Context) (float64, error) {
+	raw, err := a.convert(ctx)
+	if err != nil {
+		return 0, err
+	}
+	const full = 0x7ff0 // of an ADS1015, whose 12 bits are the upper ones
+	if raw >= full || raw == math.MinInt16 {
+		return 0, a.explain(fmt.Errorf("the input is beyond the range of %.4gV: raise range, if the part's supply allows it", a.step*32768))
+	}
+	return float64(raw) * a.step, nil
+}
+
+// convert starts a conversion and waits for its end. The settings are read
+// before and after the result, which then is of this input, whoever else uses
+// the part, and not of a bus that has died.
+func (a *ads1115) convert(ctx context.Context) (raw int16, err error) {
+	err = a.measureInTurn(ctx, func() error {
+		if err := a.setWord(adsConfig, a.config); err != nil {
+			return err
+		}
+		if err := a.await(); err != nil {
+			return err
+		}
+		word, err := a.word(adsConversion)
+		if err != nil {
+			return err
+		}
+		raw = int16(word)
+		_, err = a.done()
+		return err
+	})
+	return raw, err
+}
+
+// await waits for the end of a conversion: 1/128 s, less or more by a tenth.
+func (a *ads1115) await() error {
+	wait := 8 * time.Millisecond
+	for range 10 {
+		if err := a.pause(wait); err != nil {
+			return err
+		}
+		if done, err := a.done(); done || err != nil {
+			return err
+		}
+		wait = time.Millisecond
+	}
+	return errors.New("still converting after 17ms")
+}
+
+// done reports whether the part has its settings and does not convert.
+func (a *ads1115) done() (bool, error) {
+	config, err := a.word(adsConfig)
+	if err == nil && config|adsDone != a.config {
+		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (is it an ADS1115? has its power dipped?)", config|adsDone, a.config)
+	}
+	return config&adsDone != 0, err
+}
+
+// ads1115Sensor measures a voltage, or what a transducer makes of one.
+type ads1115Sensor struct {
+	*ads1115
+	options *ads1115Options
+}
+
+func (s *ads1115Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+	v, err := s.volts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	value := asFine(v*s.options.Scale+s.options.Offset, s.step*math.Abs(s.options.Scale))
+	return []sensors.Sample{{Quantity: s.options.Quantities()[0].Name, Value: value}}, nil
+}

@@ -1,0 +1,238 @@
+package drivers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// loop is a supervised loop, as an alarm panel has it: a resistor at the end of
+// the line makes the voltage tell a contact from a cable that was cut or bridged.
+//
+//	supply ──[pull_up]──┬── input
+//	                    └──── cable ──── far end ──── cable ──── ground
+//
+//	far end, `contact`, which opens:    ──┬──/ ──┬──[end_of_line]──
+//	                                      └─[R]──┘
+//	far end, `series`, which closes:    ──┬──/ ──[R]────┬──
+//	                                      └[end_of_line]┘
+//
+// From ground to supply the voltages are those of short, closed, open and cut:
+// with `contact`, closed is end_of_line, and open that and R; with `series`,
+// closed is both beside each other, and open end_of_line alone. The states part
+// midway between two voltages, and a tenth of the narrowest band beyond that, so
+// that a voltage which hovers there does not flap.
+type loop struct {
+	Supply    volts         `yaml:"supply" doc:"of the pull-up; 3.3V unless given"`
+	PullUp    ohms          `yaml:"pull_up" doc:"from the supply to the input, in ohms: 1k"`
+	EndOfLine ohms          `yaml:"end_of_line" doc:"at the end of the cable: 1k"`
+	Contact   ohms          `yaml:"contact" doc:"across a contact that opens, the pair in line with end_of_line: 1k"`
+	Series    ohms          `yaml:"series" doc:"in line with a contact that closes, the pair beside end_of_line: 1k"`
+	Bands     *loopBands    `yaml:"bands" doc:"in place of the resistors, where the states short, closed and open end: {short: 0.8V, closed: 1.9V, open: 2.7V}; what is above is cut"`
+	Debounce  time.Duration `yaml:"debounce" doc:"how long the loop has to be otherwise; 200ms unless given"`
+}
+
+// loopBands are the highest voltages of three states.
+type loopBands struct {
+	Short  volts `yaml:"short"`
+	Closed volts `yaml:"closed"`
+	Open   volts `yaml:"open"`
+}
+
+// The values are those of a contact, 0 and 1, and two more; from ground up they
+// stand as loopValues has them.
+var (
+	loopStates = sensors.Quantity{Name: "loop", States: []string{"closed", "open", "short", "cut"}}
+	loopValues = [4]float64{2, 0, 1, 3}
+)
+
+// loopLooks is how often a loop is looked at, at least.
+const loopLooks = 100 * time.Millisecond
+
+func (l *loop) supply() volts {
+	if l.Supply == 0 {
+		return 3.3
+	}
+	return l.Supply
+}
+
+func (l *loop) debounce() time.Duration {
+	if l.Debounce == 0 {
+		return 200 * time.Millisecond
+	}
+	return l.Debounce
+}
+
+func (l *loop) check() (problems []Problem) {
+	if d := l.debounce(); d < 50*time.Millisecond || d > mostDebounce {
+		problems = append(problems, problem("loop.debounce", "%v is not between 50ms and %v", d, mostDebounce))
+	}
+	resistors := l.PullUp != 0 || l.EndOfLine != 0 || l.Contact != 0 || l.Series != 0
+	switch {
+	case l.Bands != nil && resistors:
+		return append(problems, problem("loop", "takes bands or resistors, not both"))
+	case l.Bands != nil:
+		return append(problems, l.checkBands()...)
+	}
+	return append(problems, l.checkResistors()...)
+}
+
+func (l *loop) checkBands() []Problem {
+	b := l.Bands
+	if b.Short > 0 && b.Short < b.Closed && b.Closed < b.Open && b.Open < l.supply() {
+		return nil
+	}
+	return []Problem{problem("loop.bands", "short %v, closed %v and open %v have to rise, from above 0V to below the supply of %v", b.Short, b.Closed, b.Open, l.supply())}
+}
+
+func (l *loop) checkResistors() (problems []Problem) {
+	if l.PullUp <= 0 {
+		problems = append(problems, problem("loop.pull_up", "is missing: the resistor from the supply to the input, as in 1k"))
+	}
+	if l.EndOfLine <= 0 {
+		problems = append(problems, problem("loop.end_of_line", "is missing: the resistor at the end of the cable, as in 1k"))
+	}
+	if (l.Contact > 0) == (l.Series > 0) {
+		problems = append(problems, problem("loop", "needs one of contact (the resistor across a contact that opens) and series (the one in line with a contact that closes)"))
+	}
+	if problems != nil {
+		return problems
+	}
+	const least = 0.06 // of the supply: resistors of 1 % and a cable of some ohms
+	levels := l.levels()
+	for i := range 3 {
+		if apart := levels[i+1] - levels[i]; apart < least*float64(l.supply()) {
+			problems = append(problems, problem("loop", "%s and %s would be %.2gV apart, too near to tell: take resistors more alike, such as 1k each",
+				loopWord(i), loopWord(i+1), apart))
+		}
+	}
+	return problems
+}
+
+func loopWord(band int) string { return loopStates.States[int(loopValues[band])] }
+
+// levels are the voltages of short, closed, open and cut.
+func (l *loop) levels() [4]float64 {
+	eol := float64(l.EndOfLine)
+	closed, open := eol, eol+float64(l.Contact)
+	if series := float64(l.Series); series > 0 {
+		closed, open = eol*series/(eol+series), eol
+	}
+	supply, pull := float64(l.supply()), float64(l.PullUp)
+	return [4]float64{0, supply * closed / (closed + pull), supply * open / (open + pull), supply}
+}
+
+// ends are the highest voltages of short, closed and open.
+func (l *loop) ends() (ends [3]float64) {
+	if b := l.Bands; b != nil {
+		return [3]float64{float64(b.Short), float64(b.Closed), float64(b.Open)}
+	}
+	levels := l.levels()
+	for i := range ends {
+		ends[i] = (levels[i] + levels[i+1]) / 2
+	}
+	return ends
+}
+
+// watch begins to watch a loop of which nothing is known.
+func (l *loop) watch() loopWatch {
+	ends := l.ends()
+	narrowest := min(ends[0], ends[1]-ends[0], ends[2]-ends[1], float64(l.supply())-ends[2])
+	return loopWatch{ends: ends, margin: narrowest / 10, hold: l.debounce(), seen: -1, told: -1}
+}
+
+// loopWatch finds the state of a loop. It knows no clock and no hardware; it is
+// told what was measured and when.
+type loopWatch struct {
+	ends   [3]float64
+	margin float64
+	hold   time.Duration
+
+	seen  int       // the band of the last voltage; -1: none yet
+	told  int       // the band reported last; -1: none yet
+	since time.Time // when it began to be otherwise
+}
+
+// see takes a voltage. It reports whether the state is news: the loop has been
+// otherwise than was told for the whole time, if not always in one state. So one
+// that changes all the time is told, and what passes between two states is not.
+func (w *loopWatch) see(v float64, at time.Time) (value float64, news bool) {
+	was := w.seen
+	w.seen = w.band(v)
+	if w.seen == w.told {
+		return 0, false
+	}
+	if was == w.told {
+		w.since = at
+	}
+	if at.Sub(w.since) < w.hold {
+		return 0, false
+	}
+	w.told = w.seen
+	return loopValues[w.told], true
+}
+
+// band is which band a voltage is in. The one that it was in reaches further.
+func (w *loopWatch) band(v float64) (band int) {
+	for i, end := range w.ends {
+		switch w.seen {
+		case i:
+			end += w.margin
+		case i + 1:
+			end -= w.margin
+		}
+		if v > end {
+			band = i + 1
+		}
+	}
+	return band
+}
+
+// loopSensor is a supervised loop at an input.
+type loopSensor struct {
+	*ads1115
+	loop  *loop
+	watch loopWatch
+}
+
+// Next reports the state as soon as it has held after the start, and then each
+// that is another.
+func (s *loopSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+	for {
+		v, err := s.volts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.loop.foreign(v); err != nil {
+			return nil, s.explain(err)
+		}
+		if value, news := s.watch.see(v, time.Now()); news {
+			return []sensors.Sample{{Quantity: loopStates.Name, Value: value}}, nil
+		}
+		if err := s.rest(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// foreign refuses a voltage that the loop cannot have made.
+func (l *loop) foreign(v float64) error {
+	if supply := float64(l.supply()); v > 1.1*supply || v < -0.1*supply {
+		return fmt.Errorf("%.2fV on a loop with a supply of %v (another voltage on the cable? is supply right?)", v, l.supply())
+	}
+	return nil
+}
+
+// rest waits until the loop is to be looked at again.
+func (s *loopSensor) rest(ctx context.Context) error {
+	timer := time.NewTimer(min(loopLooks, s.loop.debounce()/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
