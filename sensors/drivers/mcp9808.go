@@ -65,7 +65,7 @@ func (s *mcp9808Sensor) start() error {
 		return err
 	}
 	if maker != 0x0054 || device>>8 != 0x04 {
-		return fmt.Errorf("this is no MCP9808: its ids are 0x%04x 0x%04x, not 0x0054 0x04..", maker, device)
+		return fmt.Errorf("this is no MCP9808: its ids are 0x%04x 0x%04x, not 0x0054 and 0x04 of any revision", maker, device)
 	}
 	return s.set()
 }
