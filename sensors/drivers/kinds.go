@@ -27,10 +27,9 @@ type Kind struct {
 }
 
 var kinds = map[string]Kind{
-	"aht10":     {newAHT10, "Aosong AHT10: humidity and temperature", "AHT10 Product manuals V1.1"},
-	"aht20":     {newAHT20, "Aosong AHT20, and AHT21, AHT25 and DHT20, which speak the same: humidity and temperature", "AHT20 Product manuals V1.1"},
 	"ads1015":   {newADS1015, "TI ADS1015, of 12 bits: voltage, a transducer or a supervised loop", "SBAS473"},
 	"ads1115":   {newADS1115, "TI ADS1115, of 16 bits: voltage, a transducer or a supervised loop", "SBAS444"},
+	"aht10":     {newAHT10, "Aosong AHT10: humidity and temperature", "AHT10 Product manuals V1.1"},
 	"aht20":     {newAHT20, "Aosong AHT20: humidity and temperature", "AHT20 Product manuals V1.1"},
 	"bh1750":    {newBH1750, "Rohm BH1750FVI: illuminance", "BH1750FVI Technical Note 11046EDT01"},
 	"bme280":    {newBME280, "Bosch BME280: humidity, temperature and pressure", "BST-BME280-DS002"},
@@ -39,13 +38,13 @@ var kinds = map[string]Kind{
 	"hdc302x":   {newHDC302x, "Texas Instruments HDC3020, HDC3021, HDC3022: humidity and temperature", "SNAS778D"},
 	"htu21d":    {newHTU21D, "TE HTU21D, Sensirion SHT20, SHT21, SHT25: humidity and temperature", "HPC199_5 HTU21D(F), SHT21 version 4"},
 	"hwmon":     {newHwmon, "what a driver of the kernel measures, by hwmon", "Documentation/hwmon/sysfs-interface.rst"},
-	"sht3x":     {newSHT3x, "Sensirion SHT30, SHT31, SHT35: humidity and temperature", "SHT3x-DIS version 7"},
-	"sht4x":     {newSHT4x, "Sensirion SHT40, SHT41, SHT45: humidity and temperature", "SHT4x version 7.1"},
-	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
 	"ina219":    {newINA219, "TI INA219: voltage, current and power", "SBOS448"},
 	"lm75":      {newLM75, "National LM75 and compatibles (LM75A, LM75B, DS75, TMP75): temperature", "SNOS808"},
 	"mcp9808":   {newMCP9808, "Microchip MCP9808: temperature", "DS25095"},
 	"scd4x":     {newSCD4x, "Sensirion SCD40 and SCD41: carbon dioxide, temperature and humidity", "SCD4x datasheet 1.3"},
+	"sht3x":     {newSHT3x, "Sensirion SHT30, SHT31, SHT35: humidity and temperature", "SHT3x-DIS version 7"},
+	"sht4x":     {newSHT4x, "Sensirion SHT40, SHT41, SHT45: humidity and temperature", "SHT4x version 7.1"},
+	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 	"tmp102":    {newTMP102, "TI TMP102 and TMP112: temperature", "SBOS397"},
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"periph.io/x/conn/v3/physic"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
@@ -102,7 +100,7 @@ func (s *lm75Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if raw == 0xffff {
 		return nil, s.explain(errors.New("reads only 0xff (is it still wired?)"))
 	}
-	return s.samples(lm75Decode(raw, s.bits), climate{temperature: limits{-55, 125}})
+	return s.samples(measured{temperature, lm75Decode(raw, s.bits), limits{-55, 125}})
 }
 
 // check makes sure that the part has its settings and looks like an LM75, which
@@ -137,12 +135,12 @@ func lm75Alike(settings, config byte, low, high int16) error {
 	return nil
 }
 
-// lm75Decode takes as many of the upper bits as any part means, of 1/256 °C; the
-// others are undefined. An LM75 has 9, an LM75B 11.
-func lm75Decode(raw uint16, bits uint8) physic.Env {
+// lm75Decode is the temperature in °C: as many of the upper bits as any part
+// means, of 1/256 °C; the others are undefined. An LM75 has 9, an LM75B 11.
+func lm75Decode(raw uint16, bits uint8) float64 {
 	if bits == 0 {
 		bits = 11
 	}
 	t := int16(raw) >> (16 - bits) << (16 - bits)
-	return physic.Env{Temperature: physic.ZeroCelsius + physic.Temperature(t)*physic.Kelvin/256}
+	return float64(t) / 256
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"periph.io/x/conn/v3/physic"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
@@ -96,7 +94,7 @@ func (s *mcp9808Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.samples(mcp9808Decode(raw), climate{temperature: limits{-40, 125}})
+	return s.samples(measured{temperature, mcp9808Decode(raw), limits{-40, 125}})
 }
 
 // check makes sure that the part has its settings.
@@ -108,8 +106,7 @@ func (s *mcp9808Sensor) check() error {
 	return err
 }
 
-// mcp9808Decode takes the lower 13 bits, of 0.0625 °C each, the first of them
-// the sign; the upper three compare with the alarm limits (5.1.3).
-func mcp9808Decode(raw uint16) physic.Env {
-	return physic.Env{Temperature: physic.ZeroCelsius + physic.Temperature(int16(raw<<3)>>3)*62500*physic.MicroKelvin}
-}
+// mcp9808Decode is the temperature in °C: the lower 13 bits, of 0.0625 °C each,
+// the first of them the sign; the upper three compare with the alarm limits
+// (5.1.3).
+func mcp9808Decode(raw uint16) float64 { return float64(int16(raw<<3)>>3) / 16 }

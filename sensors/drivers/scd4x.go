@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"periph.io/x/conn/v3/physic"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
@@ -57,7 +55,7 @@ func (o *scd4xOptions) Check() []Problem {
 func (o *scd4xOptions) Pace() time.Duration { return 30 * time.Second }
 
 func (o *scd4xOptions) Quantities() []sensors.Quantity {
-	return []sensors.Quantity{carbonDioxide, temperature, humidity}
+	return []sensors.Quantity{carbonDioxide, humidity, temperature}
 }
 
 // Open makes sure that the part is an SCD4x and sets it measuring. The first
@@ -118,15 +116,11 @@ func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	co2, env := scd4xDecode([3]uint16(words))
-	if co2 < 1 || co2 > 40000 {
-		return nil, s.explain(fmt.Errorf("carbon_dioxide %v ppm is beyond what the part can measure (1 to 40000)", co2))
-	}
-	rest, err := s.samples(env, climate{humidity: limits{0, 100}, temperature: limits{-10, 60}})
-	if err != nil {
-		return nil, err
-	}
-	return append([]sensors.Sample{{Quantity: "carbon_dioxide", Value: co2}}, rest...), nil
+	co2, celsius, percent := scd4xDecode([3]uint16(words))
+	return s.samples(
+		measured{carbonDioxide, co2, limits{1, 40000}},
+		measured{humidity, percent, limits{0, 100}},
+		measured{temperature, celsius, limits{-10, 60}})
 }
 
 // await waits until there is a measurement, at most as long as one takes and a
@@ -161,56 +155,19 @@ func (s *scd4xSensor) tell(c scd4xCommand, takes time.Duration) error {
 // set sends a command with a word.
 func (s *scd4xSensor) set(c scd4xCommand, word uint16) error {
 	w := []byte{byte(c >> 8), byte(c), byte(word >> 8), byte(word)}
-	if err := s.command(append(w, scd4xCRC(w[2:]))...); err != nil {
+	if err := s.command(append(w, crc8(0xff, w[2:]))...); err != nil {
 		return err
 	}
 	return s.pause(time.Millisecond)
 }
 
-// ask sends a command that is answered with words.
-func (s *scd4xSensor) ask(c scd4xCommand, words int) ([]uint16, error) {
-	if err := s.tell(c, time.Millisecond); err != nil {
-		return nil, err
-	}
-	r := make([]byte, 3*words)
-	if err := s.fetch(r); err != nil {
-		return nil, err
-	}
-	return scd4xWords(r)
+// ask sends a command that is answered with words, which have checksums.
+func (s *scd4xSensor) ask(c scd4xCommand, n int) ([]uint16, error) {
+	return s.part.ask(time.Millisecond, 0xff, n, byte(c>>8), byte(c))
 }
 
-// scd4xWords takes words of two bytes and a checksum each.
-func scd4xWords(r []byte) (words []uint16, err error) {
-	for ; len(r) >= 3; r = r[3:] {
-		if crc := scd4xCRC(r[:2]); crc != r[2] {
-			return nil, fmt.Errorf("wrong checksum 0x%02x, want 0x%02x", r[2], crc)
-		}
-		words = append(words, uint16(r[0])<<8|uint16(r[1]))
-	}
-	return words, nil
-}
-
-// scd4xCRC is CRC-8 with the polynomial x^8+x^5+x^4+1, from 0xff (datasheet, CRC-8).
-func scd4xCRC(data []byte) byte {
-	crc := byte(0xff)
-	for _, b := range data {
-		crc ^= b
-		for range 8 {
-			top := crc & 0x80
-			if crc <<= 1; top != 0 {
-				crc ^= 0x31
-			}
-		}
-	}
-	return crc
-}
-
-// scd4xDecode is in ppm; T = -45 + 175*w/65535 °C, RH = 100*w/65535 % (read_measurement).
-func scd4xDecode(words [3]uint16) (co2 float64, env physic.Env) {
-	t := -45 + 175*float64(words[1])/65535
-	rh := 100 * float64(words[2]) / 65535
-	return float64(words[0]), physic.Env{
-		Temperature: physic.ZeroCelsius + physic.Temperature(t*float64(physic.Kelvin)),
-		Humidity:    physic.RelativeHumidity(rh * float64(physic.PercentRH)),
-	}
+// scd4xDecode is CO2 in ppm, T = -45 + 175*w/65535 °C and RH = 100*w/65535 %
+// (read_measurement).
+func scd4xDecode(words [3]uint16) (co2, celsius, percent float64) {
+	return float64(words[0]), -45 + 175*float64(words[1])/65535, 100 * float64(words[2]) / 65535
 }

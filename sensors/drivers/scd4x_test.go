@@ -39,13 +39,13 @@ func scd4xOps(reply []byte) []i2ctest.IO {
 func scd4xMeasured(co2, t, rh uint16) (r []byte) {
 	for _, w := range []uint16{co2, t, rh} {
 		b := []byte{byte(w >> 8), byte(w)}
-		r = append(r, b[0], b[1], scd4xCRC(b))
+		r = append(r, b[0], b[1], crc8(0xff, b))
 	}
 	return r
 }
 
 func TestSCD4xChecksumIsTheDatasheets(t *testing.T) {
-	if got := scd4xCRC([]byte{0xbe, 0xef}); got != 0x92 { // the example of the datasheet
+	if got := crc8(0xff, []byte{0xbe, 0xef}); got != 0x92 { // the example of the datasheet
 		t.Errorf("0x%02x, want 0x92", got)
 	}
 }
@@ -93,7 +93,7 @@ func TestSCD4xReplyThatCannotBeTrueIsRefused(t *testing.T) {
 	corrupt[4] ^= 1
 	for want, reply := range map[string][]byte{
 		"wrong checksum 0xa2, want 0x": corrupt,
-		"wrong checksum 0x00":          make([]byte, 9),
+		"reads only 0x00":          make([]byte, 9),
 		"wrong checksum 0xff":          slices.Repeat([]byte{0xff}, 9),
 		"carbon_dioxide 0 ppm":         scd4xMeasured(0, 0x6667, 0x5eb9),
 		"carbon_dioxide 40001 ppm":     scd4xMeasured(40001, 0x6667, 0x5eb9),
@@ -160,7 +160,7 @@ func FuzzSCD4xWords(f *testing.F) {
 		f.Add(uint16(500), temp, uint16(0))
 	}
 	f.Fuzz(func(t *testing.T, co2, temp, rh uint16) {
-		words, err := scd4xWords(scd4xMeasured(co2, temp, rh))
+		words, err := words(0xff, scd4xMeasured(co2, temp, rh))
 		if err != nil || !slices.Equal(words, []uint16{co2, temp, rh}) {
 			t.Fatal(words, err)
 		}

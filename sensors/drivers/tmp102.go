@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"periph.io/x/conn/v3/physic"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
@@ -76,7 +74,7 @@ func (s *tmp102Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.samples(tmp102Decode(raw), climate{temperature: limits{-55, 125}})
+	return s.samples(measured{temperature, tmp102Decode(raw), limits{-55, 125}})
 }
 
 // check makes sure that the part is one and has its settings: it has no id, and
@@ -89,7 +87,6 @@ func (s *tmp102Sensor) check() error {
 	return err
 }
 
-// tmp102Decode takes the upper 12 bits, of 0.0625 °C each (6.5.2).
-func tmp102Decode(raw uint16) physic.Env {
-	return physic.Env{Temperature: physic.ZeroCelsius + physic.Temperature(int16(raw)>>4)*62500*physic.MicroKelvin}
-}
+// tmp102Decode is the temperature in °C: the upper 12 bits, of 0.0625 °C each
+// (6.5.2).
+func tmp102Decode(raw uint16) float64 { return float64(int16(raw)>>4) / 16 }
