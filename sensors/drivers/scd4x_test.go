@@ -93,8 +93,8 @@ func TestSCD4xReplyThatCannotBeTrueIsRefused(t *testing.T) {
 	corrupt[4] ^= 1
 	for want, reply := range map[string][]byte{
 		"wrong checksum 0xa2, want 0x": corrupt,
-		"reads only 0x00":          make([]byte, 9),
-		"wrong checksum 0xff":          slices.Repeat([]byte{0xff}, 9),
+		"reads only 0x00":              make([]byte, 9),
+		"reads only 0xff":              slices.Repeat([]byte{0xff}, 9),
 		"carbon_dioxide 0 ppm":         scd4xMeasured(0, 0x6667, 0x5eb9),
 		"carbon_dioxide 40001 ppm":     scd4xMeasured(40001, 0x6667, 0x5eb9),
 		"temperature -45 °C":           scd4xMeasured(500, 0, 0x5eb9),
