@@ -12,8 +12,9 @@ import (
 // Hardware is the machine that the sensors hang on. It owns what they share:
 // an I2C bus is opened with its first sensor and closed with its last.
 type Hardware struct {
-	Dev string // where the device files are, "/dev"
-	Sys string // where sysfs is mounted, "/sys"
+	Dev  string // where the device files are, "/dev"
+	Sys  string // where sysfs is mounted, "/sys"
+	Proc string // where procfs is mounted, "/proc"
 
 	buses buses
 
@@ -27,7 +28,7 @@ type Hardware struct {
 // it does (see [initPeriph]).
 func NewHardware() *Hardware {
 	initPeriph()
-	return &Hardware{Dev: "/dev", Sys: "/sys"}
+	return &Hardware{Dev: "/dev", Sys: "/sys", Proc: "/proc"}
 }
 
 // Open opens the device behind a spec. It is a [sensors.Open].

@@ -1,14 +1,14 @@
 package drivers
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -20,7 +20,7 @@ import (
 type hwmonOptions struct {
 	Name   string   `yaml:"name" doc:"the driver's name, as in /sys/class/hwmon/*/name"`
 	Inputs []string `yaml:"inputs" doc:"what to read: temp1, humidity1, in0, curr1, power1, fan1"`
-	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name"`
+	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name: 1-0044"`
 }
 
 func newHwmon() Options { return &hwmonOptions{Inputs: []string{"temp1"}} }
@@ -86,55 +86,15 @@ func (o *hwmonOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
+// hwmonDevices are found by the name that their driver gave.
+var hwmonDevices = kernelList{"hwmon", "class/hwmon/hwmon*", namedIn("name"), linked}
+
 func (o *hwmonOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	dir, err := o.find(filepath.Join(h.Sys, "class", "hwmon"))
+	dir, err := hwmonDevices.find(h.Sys, o.Name, o.Device)
 	if err != nil {
 		return nil, err
 	}
 	return &hwmon{dir: dir, inputs: o.Inputs, quantities: o.Quantities()}, nil
-}
-
-// find looks for the device by its name: the numbers of hwmon0, hwmon1 change
-// from boot to boot.
-func (o *hwmonOptions) find(root string) (dir string, err error) {
-	dirs, _ := filepath.Glob(filepath.Join(root, "hwmon*")) // the pattern is fixed
-	var found, names []string
-	for _, dir := range dirs {
-		name, err := readLine(filepath.Join(dir, "name"))
-		if err != nil {
-			continue // gone since, or none of ours to read
-		}
-		names = append(names, name)
-		if name == o.Name && strings.HasSuffix(devicePath(dir), o.Device) {
-			found = append(found, dir)
-		}
-	}
-	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return "", fmt.Errorf("hwmon %s: two have this name: add device: with the end of one of their paths, %s or %s",
-			o.Name, devicePath(found[0]), devicePath(found[1]))
-	case len(names) == 0:
-		return "", fmt.Errorf("hwmon %s: nothing in %s: %w", o.Name, root, os.ErrNotExist)
-	}
-	return "", fmt.Errorf("hwmon %s: %w (there are %s)", o.with(), os.ErrNotExist, strings.Join(names, ", "))
-}
-
-func (o *hwmonOptions) with() string {
-	if o.Device == "" {
-		return o.Name
-	}
-	return o.Name + " at " + o.Device
-}
-
-// devicePath is where the device hangs, the same at each boot: .../i2c-1/1-0044.
-func devicePath(dir string) string {
-	path, err := filepath.EvalSymlinks(filepath.Join(dir, "device"))
-	if err != nil {
-		return dir // a virtual device
-	}
-	return path
 }
 
 type hwmon struct {
@@ -143,46 +103,29 @@ type hwmon struct {
 	quantities []sensors.Quantity
 }
 
-// Next reads each input once. It fails as a whole only when all of them do: then
-// the device has gone, or has come back as another hwmonN.
-func (s *hwmon) Next(context.Context) ([]sensors.Sample, error) {
-	samples := make([]sensors.Sample, len(s.inputs))
-	var first error
-	failed := 0
-	for i, input := range s.inputs {
-		value, err := s.read(input)
-		samples[i] = sensors.Sample{Quantity: s.quantities[i].Name, Value: value, Err: err}
-		if err != nil {
-			failed++
-			first = cmp.Or(first, err)
-		}
-	}
-	if failed == len(s.inputs) {
-		return nil, first
-	}
-	return samples, nil
+func (s *hwmon) Next(ctx context.Context) ([]sensors.Sample, error) {
+	return gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.inputs[i]) })
 }
 
-// read is an input in its quantity's unit.
+// read is an input in its quantity's unit. A fault means that the value is none;
+// an alarm (temp1_max_alarm) says that it is beyond a limit, and the value stands.
 func (s *hwmon) read(input string) (float64, error) {
 	path := filepath.Join(s.dir, input)
 	if fault, err := readLine(path + "_fault"); err == nil && fault != "0" {
 		return 0, fmt.Errorf("%s: the kernel reports a fault (is it wired?)", path)
 	}
 	text, err := readLine(path + "_input")
+	if errors.Is(err, syscall.ENODATA) {
+		return 0, fmt.Errorf("%s: switched off (write 1 to %s_enable)", path, filepath.Base(path))
+	}
 	if err != nil {
 		return 0, err
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s_input: %q is no number", path, text)
+		return 0, fmt.Errorf("%s_input: %.40q is no number", path, text)
 	}
 	return float64(n) / hwmonTypeOf(input).per, nil
 }
 
 func (s *hwmon) Close() error { return nil }
-
-func readLine(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	return strings.TrimSpace(string(text)), err
-}

@@ -3,36 +3,12 @@ package drivers
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
 )
-
-// sysfs is a tree of files under /sys/class/hwmon; a name that ends in device is
-// a link to where the device hangs.
-func sysfs(t testing.TB, files map[string]string) *Hardware {
-	t.Helper()
-	sys := t.TempDir()
-	for name, text := range files {
-		path := filepath.Join(sys, "class", "hwmon", name)
-		var err error
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			if filepath.Base(name) == "device" {
-				target := filepath.Join(sys, "devices", text)
-				err = errors.Join(os.MkdirAll(target, 0o700), os.Symlink(target, path))
-			} else {
-				err = os.WriteFile(path, []byte(text+"\n"), 0o600)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return &Hardware{Sys: sys}
-}
 
 func readHwmon(t testing.TB, h *Hardware, o *hwmonOptions) ([]sensors.Sample, error) {
 	t.Helper()
@@ -129,6 +105,32 @@ func TestTwoHwmonOfOneNameAreToldApartByTheirDevice(t *testing.T) {
 	samples, err := readHwmon(t, h, o)
 	if err != nil || samples[0].Value != 30 {
 		t.Error(samples, err)
+	}
+}
+
+func TestADeviceEndsInWholeElements(t *testing.T) {
+	h := sysfs(t, map[string]string{
+		"hwmon0/name": "sht3x", "hwmon0/temp1_input": "20000", "hwmon0/device": "i2c-1/1-0044",
+		"hwmon1/name": "sht3x", "hwmon1/temp1_input": "30000", "hwmon1/device": "i2c-11/11-0044",
+	})
+	samples, err := readHwmon(t, h, &hwmonOptions{Name: "sht3x", Inputs: []string{"temp1"}, Device: "1-0044"})
+	if err != nil || samples[0].Value != 20 {
+		t.Error(samples, err)
+	}
+}
+
+// An SHT31 as the kernel's driver sht3x shows it: what it measured, its limits
+// and their alarms.
+func TestAnAlarmDoesNotTakeTheValueAway(t *testing.T) {
+	h := sysfs(t, map[string]string{
+		"hwmon2/name": "sht3x", "hwmon2/device": "i2c-1/1-0044",
+		"hwmon2/temp1_input": "-7312", "hwmon2/temp1_max": "60000", "hwmon2/temp1_alarm": "1",
+		"hwmon2/humidity1_input": "81450", "hwmon2/humidity1_max": "80000", "hwmon2/humidity1_alarm": "1",
+	})
+	samples, err := readHwmon(t, h, &hwmonOptions{Name: "sht3x", Inputs: []string{"humidity1", "temp1"}})
+	names, got := values(samples)
+	if err != nil || names != "humidity temperature" || !slices.Equal(got, []float64{81.45, -7.312}) {
+		t.Error(names, got, err)
 	}
 }
 

@@ -1,0 +1,59 @@
+package drivers
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// kernel is a machine whose /sys, /proc and /dev are trees of files in a folder;
+// a text that begins with "->" makes a link to another place in the tree.
+func kernel(t testing.TB, files map[string]string) *Hardware {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o700)
+		if target, link := strings.CutPrefix(text, "->"); link && err == nil {
+			if err = os.MkdirAll(filepath.Join(root, target), 0o700); err == nil {
+				err = os.Symlink(filepath.Join(root, target), path)
+			}
+		} else if err == nil {
+			err = os.WriteFile(path, []byte(text+"\n"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &Hardware{Dev: root + "/dev", Sys: root + "/sys", Proc: root + "/proc"}
+}
+
+// sysfs is such a tree under /sys/class/hwmon; a name that ends in device is a
+// link to where the device hangs.
+func sysfs(t testing.TB, files map[string]string) *Hardware {
+	t.Helper()
+	all := map[string]string{}
+	for name, text := range files {
+		if filepath.Base(name) == "device" {
+			text = "->sys/devices/" + text
+		}
+		all["sys/class/hwmon/"+name] = text
+	}
+	return kernel(t, all)
+}
+
+func FuzzDecimal(f *testing.F) {
+	for _, s := range []string{"0", "-12.345000000", "102.129031250", "1e3", "NaN", "0x10", "-", "1.", "99999999999999999999"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		x, err := decimal(text)
+		if err == nil && (x > 1e18 || x < -1e18 || x != x) {
+			t.Errorf("%q is %v", text, x)
+		}
+		if err != nil && strings.ContainsRune(err.Error(), '\n') {
+			t.Errorf("%q: %v", text, err)
+		}
+	})
+}
