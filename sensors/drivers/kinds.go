@@ -45,6 +45,9 @@ var kinds = map[string]Kind{
 	"sht3x":     {newSHT3x, "Sensirion SHT30, SHT31, SHT35: humidity and temperature", "SHT3x-DIS version 7"},
 	"sht4x":     {newSHT4x, "Sensirion SHT40, SHT41, SHT45: humidity and temperature", "SHT4x version 7.1"},
 	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
+	"dht":       {newDHT, "Aosong DHT11, DHT22, AM2302: humidity and temperature, by the kernel's IIO driver", "linux/drivers/iio/humidity/dht11.c"},
+	"hwmon":     {newHwmon, "what a driver of the kernel measures, by hwmon", "Documentation/hwmon/sysfs-interface.rst"},
+	"iio":       {newIIO, "what a driver of the kernel measures, by Industrial I/O", "Documentation/ABI/testing/sysfs-bus-iio"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 	"tmp102":    {newTMP102, "TI TMP102 and TMP112: temperature", "SBOS397"},
 }

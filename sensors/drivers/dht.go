@@ -1,0 +1,106 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// dhtOptions are the options of kind dht: Aosong's DHT11, DHT22 and AM2302 on one
+// GPIO line, read by the kernel (dtoverlay=dht11,gpiopin=4 in config.txt).
+type dhtOptions struct {
+	Name   string `yaml:"name" doc:"of the IIO device, as in /sys/bus/iio/devices/*/name"`
+	Device string `yaml:"device" doc:"the end of the device's path, where there are two: dht11@11"`
+}
+
+func newDHT() Options { return &dhtOptions{Name: "dht11"} }
+
+func (o *dhtOptions) iio() *iioOptions {
+	return &iioOptions{Name: o.Name, Device: o.Device, Inputs: iioParts["dht11"]}
+}
+
+func (o *dhtOptions) Check() []Problem { return o.iio().Check() }
+
+func (o *dhtOptions) Pace() time.Duration { return 30 * time.Second }
+
+func (o *dhtOptions) Quantities() []sensors.Quantity { return o.iio().Quantities() }
+
+func (o *dhtOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+	s, err := o.iio().open(h)
+	if err != nil {
+		return nil, fmt.Errorf("%w (is dtoverlay=dht11,gpiopin=... in config.txt?)", err)
+	}
+	return &dht{s}, nil
+}
+
+type dht struct{ *iio }
+
+// The part is read in pulses of 26 and 70 µs, which the kernel times by
+// interrupts. One that comes late spoils the checksum, so that one read in
+// several fails on a sound part with a sound cable: a measurement is up to
+// dhtTries reads, with the pause that the part needs between two (AM2302
+// datasheet: 2 s). At most 7 s.
+const (
+	dhtTries = 3
+	dhtPause = 2 * time.Second
+)
+
+// Next measures: humidity in % and temperature in °C, both of one transmission,
+// which the kernel keeps for 2 s.
+func (s *dht) Next(ctx context.Context) ([]sensors.Sample, error) {
+	for try := 1; ; try++ {
+		samples, err := s.transmission(ctx)
+		if err == nil || !dhtLost(err) {
+			return samples, err
+		}
+		if try == dhtTries {
+			return nil, fmt.Errorf("%w, %d times (is it wired, with 4.7 to 10 kΩ from data to 3.3 V?)", err, try)
+		}
+		if err := wait(ctx, dhtPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// errSilent is how a line that is held low reads: its checksum, 0, is right.
+var errSilent = errors.New("dht: nothing but zeros (is the data line held low?)")
+
+func (s *dht) transmission(ctx context.Context) ([]sensors.Sample, error) {
+	samples, err := s.iio.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, sample := range samples {
+		if sample.Err != nil {
+			return nil, sample.Err // half a transmission is none
+		}
+	}
+	if hum, temp := samples[0].Value, samples[1].Value; hum == 0 && temp == 0 {
+		return nil, errSilent
+	} else if temp < -40 || temp > 80 { // DHT22 datasheet, the widest
+		return nil, fmt.Errorf("dht: temperature %v °C is beyond what the part can measure (-40 to 80)", temp)
+	}
+	return samples, nil
+}
+
+// dhtLost reports whether a transmission was lost on the way: spoiled bits, or
+// too few edges.
+func dhtLost(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, errSilent)
+}
+
+// wait waits unless ctx ends before.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

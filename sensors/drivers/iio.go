@@ -1,0 +1,227 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// iioOptions are the options of kind iio: any part that a driver of the kernel
+// measures through Industrial I/O (/sys/bus/iio), such as a BME280 that
+// dtoverlay=i2c-sensor set up.
+type iioOptions struct {
+	Name   string   `yaml:"name" doc:"the part: as in /sys/bus/iio/devices/*/name, or in the name of the I2C device that it is"`
+	Inputs []string `yaml:"inputs" doc:"what to read: in_temp, in_voltage0 (the names of the files, without _raw or _input); without it, all that a known part measures"`
+	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name: 1-0076"`
+}
+
+func newIIO() Options { return &iioOptions{} }
+
+// iioParts are what the parts measure whose name says it: those that a
+// dtoverlay of Raspberry Pi OS sets up, and their kin.
+var iioParts = func() map[string][]string {
+	const temp, hum, press, lux = "in_temp", "in_humidityrelative", "in_pressure", "in_illuminance"
+	parts := map[string][]string{}
+	for names, inputs := range map[string][]string{
+		"bme280 bme680": {hum, temp, press},
+		"dht11 am2315 hdc100x hdc1000 hdc1008 hdc1010 hdc1050 hdc1080 hdc3020 hdc3021 hdc3022 hts221 htu21 si7020 th06": {hum, temp},
+		"bmp085 bmp180 bmp280 bmp380 bmp580 ms5607 ms5611 ms5637 ms5803 ms5805 ms5837":                                  {temp, press},
+		"scd30 scd4x":              {"in_concentration_co2", hum, temp},
+		"bh1750 opt3001":           {lux},
+		"tmp006 mlx90614":          {"in_temp_object"},
+		"tmp117 max31855 max31856": {temp},
+	} {
+		for name := range strings.FieldsSeq(names) {
+			parts[name] = inputs
+		}
+	}
+	return parts
+}()
+
+// inputs are what is read: those that the file asks for, or the part's own.
+func (o *iioOptions) inputs() []string {
+	if len(o.Inputs) > 0 {
+		return o.Inputs
+	}
+	return iioParts[o.Name]
+}
+
+func (o *iioOptions) Check() (problems []Problem) {
+	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
+		problems = append(problems, problem("name", "is missing or no name: write one of cat /sys/bus/iio/devices/*/name, as in name: bme280"))
+	} else if len(o.inputs()) == 0 {
+		problems = append(problems, problem("inputs", "is missing: what a %s measures is known only of %s; write the names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]",
+			o.Name, strings.Join(slices.Sorted(maps.Keys(iioParts)), ", ")))
+	}
+	seen := map[string]bool{}
+	for _, input := range o.Inputs {
+		c, err := parseIIOChannel(input)
+		switch {
+		case err != nil:
+			problems = append(problems, problem("inputs", "%v", err))
+		case seen[c.input]:
+			problems = append(problems, problem("inputs", "%s is there twice", input))
+		}
+		seen[c.input] = true
+	}
+	return problems
+}
+
+func (o *iioOptions) Pace() time.Duration { return 30 * time.Second }
+
+// channels are the inputs, understood. It is asked of options that were checked.
+func (o *iioOptions) channels() []iioChannel {
+	var all []iioChannel
+	for _, input := range o.inputs() {
+		if c, err := parseIIOChannel(input); err == nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// Quantities name an input by what it measures, with its number or place where
+// two measure the like: voltage0, temperature_object.
+func (o *iioOptions) Quantities() []sensors.Quantity {
+	channels := o.channels()
+	alike := map[string]int{}
+	for _, c := range channels {
+		alike[c.Name]++
+	}
+	all := make([]sensors.Quantity, len(channels))
+	for i, c := range channels {
+		all[i] = c.Quantity
+		if alike[c.Name] > 1 {
+			all[i].Name += c.which
+		}
+	}
+	return all
+}
+
+// iioDevices have a name of their driver's choice: the part (bme280), the device
+// tree's node (dht11@4) or the address of an I2C device (1-0040), whose own name
+// is then the part's (si7020).
+var iioDevices = kernelList{"iio", "bus/iio/devices/iio:device*",
+	func(dir string) []string {
+		names := namedIn("name")(dir)
+		for _, n := range names {
+			if node, _, ok := strings.Cut(n, "@"); ok {
+				names = append(names, node)
+			}
+		}
+		if part := namedIn("name")(iioHardware(dir)); len(part) == 1 && !slices.Contains(names, part[0]) {
+			names = append(names, part[0])
+		}
+		return names
+	}, iioHardware}
+
+// iioHardware is the folder of the hardware, in which that of the IIO device is.
+func iioHardware(dir string) string {
+	path, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return dir
+	}
+	return filepath.Dir(path)
+}
+
+func (o *iioOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) { return o.open(h) }
+
+func (o *iioOptions) open(h *Hardware) (*iio, error) {
+	dir, err := iioDevices.find(h.Sys, o.Name, o.Device)
+	if err != nil {
+		return nil, err
+	}
+	return &iio{name: o.Name, dir: dir, channels: o.channels(), quantities: o.Quantities(), file: readLine}, nil
+}
+
+type iio struct {
+	name       string
+	dir        string
+	channels   []iioChannel
+	quantities []sensors.Quantity
+	file       func(path string) (string, error)
+}
+
+func (s *iio) Next(ctx context.Context) ([]sensors.Sample, error) {
+	return gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.channels[i]) })
+}
+
+// read is a channel in its quantity's unit: what the driver worked out, or the
+// raw value with the channel's offset and scale.
+func (s *iio) read(c iioChannel) (float64, error) {
+	value, err := s.number(c.input + "_input")
+	if errors.Is(err, os.ErrNotExist) {
+		value, err = s.scaled(c)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, s.noChannel(c, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return c.value(value)
+}
+
+// scaled is (raw + offset) * scale, each of which a channel may share with
+// others; without them the raw value has the unit already.
+func (s *iio) scaled(c iioChannel) (float64, error) {
+	raw, err := s.number(c.input + "_raw")
+	if err != nil {
+		return 0, err
+	}
+	offset, err := s.shared(c, "offset", 0)
+	if err != nil {
+		return 0, err
+	}
+	scale, err := s.shared(c, "scale", 1)
+	return (raw + offset) * scale, err
+}
+
+// shared is an attribute of a channel, or of all channels of its type, of all
+// inputs, or of the device, as the driver has it.
+func (s *iio) shared(c iioChannel, attribute string, none float64) (float64, error) {
+	for _, owner := range c.owners {
+		value, err := s.number(owner + attribute)
+		if !errors.Is(err, os.ErrNotExist) {
+			return value, err
+		}
+	}
+	return none, nil
+}
+
+func (s *iio) number(file string) (float64, error) {
+	path := filepath.Join(s.dir, file)
+	text, err := s.file(path)
+	if err != nil {
+		return 0, err
+	}
+	value, err := decimal(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return value, nil
+}
+
+func (s *iio) noChannel(c iioChannel, err error) error {
+	var there []string
+	for _, kind := range []string{"_input", "_raw"} {
+		files, _ := filepath.Glob(filepath.Join(s.dir, "in_*"+kind)) // the pattern is fixed
+		for _, f := range files {
+			there = append(there, strings.TrimSuffix(filepath.Base(f), kind))
+		}
+	}
+	if len(there) == 0 {
+		return err // the device itself has gone
+	}
+	return fmt.Errorf("iio %s: no %s (there are %s)", s.name, c.input, strings.Join(there, ", "))
+}
+
+func (s *iio) Close() error { return nil }

@@ -1,0 +1,91 @@
+package drivers
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// An iioType is a type of channel, as the kernel's ABI/testing/sysfs-bus-iio has
+// it: what it measures, how many of the quantity's units the kernel's unit is, and
+// what to round to.
+type iioType struct {
+	sensors.Quantity
+	per    float64
+	finest float64
+}
+
+var iioTypes = map[string]iioType{
+	"temp":              {temperature, 1e-3, 1e-3}, // milli degrees Celsius
+	"humidityrelative":  {humidity, 1e-3, 1e-2},    // milli percent
+	"pressure":          {pressure, 10, 1e-2},      // kilopascal
+	"illuminance":       {sensors.Quantity{Name: "illuminance", Unit: "lx", Class: "illuminance"}, 1, 1e-2},
+	"concentration_co2": {sensors.Quantity{Name: "carbon_dioxide", Unit: "ppm", Class: "carbon_dioxide"}, 1e4, 1}, // percent
+	"concentration":     {sensors.Quantity{Name: "concentration", Unit: "%"}, 1, 1e-6},
+	"voltage":           {sensors.Quantity{Name: "voltage", Unit: "V", Class: "voltage"}, 1e-3, 1e-6}, // millivolts
+	"current":           {sensors.Quantity{Name: "current", Unit: "A", Class: "current"}, 1e-3, 1e-6}, // milliamps
+	"power":             {sensors.Quantity{Name: "power", Unit: "W", Class: "power"}, 1e-3, 1e-6},     // milliwatts
+	"resistance":        {sensors.Quantity{Name: "resistance", Unit: "Ω"}, 1, 1e-2},
+}
+
+// An iioChannel is one input of an IIO device: in_voltage0, in_temp_object,
+// in_voltage0-voltage1.
+type iioChannel struct {
+	iioType
+	input  string
+	which  string   // what tells it from others of its type: 0, _object
+	owners []string // who may have its offset and scale, itself first
+}
+
+var iioInput = regexp.MustCompile(`^in_(concentration_co2|[a-z]+)([0-9]*)(-[a-z]+[0-9]+)?((?:_[a-z][a-z0-9]*)*)$`)
+
+func parseIIOChannel(input string) (iioChannel, error) {
+	for _, attribute := range []string{"_raw", "_input", "_scale", "_offset"} {
+		if name, cut := strings.CutSuffix(input, attribute); cut {
+			return iioChannel{}, fmt.Errorf("%q is a file: write %s", input, name)
+		}
+	}
+	m := iioInput.FindStringSubmatch(input)
+	if m == nil {
+		return iioChannel{}, fmt.Errorf("%q is no input: write e.g. in_temp, in_voltage0", input)
+	}
+	kind, number, other, modifier := m[1], m[2], m[3], m[4]
+	t, ok := iioTypes[kind]
+	if !ok || other != "" && strings.TrimRight(other, "0123456789") != "-"+kind {
+		return iioChannel{}, fmt.Errorf("%q: known are %s", input, strings.Join(slices.Sorted(maps.Keys(iioTypes)), ", "))
+	}
+	all := "in_" + kind // in_voltage_scale, in_voltage-voltage_scale: all of a type
+	if other != "" {
+		all += "-" + kind
+	}
+	bare, _, _ := strings.Cut(kind, "_")
+	return iioChannel{t, input, number + other + modifier,
+		[]string{input + "_", all + modifier + "_", all + "_", "in_" + bare + "_", "in_", ""}}, nil
+}
+
+// Relative humidity is taken for 0 or 100 % if it is beyond by no more than this,
+// the error of the parts: their formulas may go past the ends (Si7021 5.1.1).
+const humiditySlack = 5
+
+// value is what the kernel measured in the quantity's unit, if it can be true.
+func (c iioChannel) value(kernels float64) (float64, error) {
+	x := kernels * c.per
+	switch c.Class {
+	case "temperature":
+		if x < -273.15 {
+			return 0, fmt.Errorf("%s: %v °C is below absolute zero", c.input, x)
+		}
+	case "humidity":
+		if x < -humiditySlack || x > 100+humiditySlack {
+			return 0, fmt.Errorf("%s: %v %% is no relative humidity", c.input, x)
+		}
+		x = max(0, min(x, 100))
+	}
+	steps := math.Round(1 / c.finest) // 1000 is exact where 0.001 is not
+	return math.Round(x*steps) / steps, nil
+}
