@@ -16,7 +16,7 @@ var laterKeys = map[string][]string{
 }
 
 // laterKinds are the kinds for which the same holds.
-var laterKinds = []string{"w1", "lines"}
+var laterKinds = []string{"lines"}
 
 // later reports whether a key under a path is for another version.
 func later(under, key string) bool {

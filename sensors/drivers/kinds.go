@@ -50,6 +50,8 @@ var kinds = map[string]Kind{
 	"iio":       {newIIO, "what a driver of the kernel measures, by Industrial I/O", "Documentation/ABI/testing/sysfs-bus-iio"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 	"tmp102":    {newTMP102, "TI TMP102 and TMP112: temperature", "SBOS397"},
+	"thermal":   {newThermal, "a thermal zone of the kernel's: the SoC", "Documentation/ABI/testing/sysfs-class-thermal"},
+	"w1":        {newW1, "Maxim DS18B20, DS18S20, DS1822, DS1825, DS28EA00: temperature, by the kernel's 1-wire bus", "DS18B20 datasheet rev 6; linux/drivers/w1/slaves/w1_therm.c"},
 }
 
 // Options are one sensor's options of its kind. The implementation is a

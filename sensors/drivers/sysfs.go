@@ -50,6 +50,8 @@ func (l kernelList) find(sys, name, device string) (string, error) {
 // unclear says why there is not one device with a name.
 func (l kernelList) unclear(sys, name, device string, found, others []string) error {
 	switch {
+	case len(found) > 1 && l.hangs(found[0]) == found[0]:
+		return fmt.Errorf("%s %s: %s have this name, and nothing that stays the same tells them apart", l.kind, name, list(found))
 	case len(found) > 1:
 		return fmt.Errorf("%s %s: two have this name: add device: with the end of one of their paths, %s or %s",
 			l.kind, name, l.hangs(found[0]), l.hangs(found[1]))

@@ -1,0 +1,59 @@
+package drivers
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// thermalOptions are the options of kind thermal: a zone that the kernel keeps
+// cool, such as the SoC.
+type thermalOptions struct {
+	Type string `yaml:"type" doc:"the zone's type, as in /sys/class/thermal/thermal_zone*/type"`
+}
+
+func newThermal() Options { return &thermalOptions{Type: "cpu-thermal"} }
+
+func (o *thermalOptions) Check() []Problem {
+	if o.Type != "" && !strings.Contains(o.Type, "/") {
+		return nil
+	}
+	return []Problem{problem("type", "is empty or no type: write one of cat /sys/class/thermal/thermal_zone*/type, as in type: cpu-thermal")}
+}
+
+func (o *thermalOptions) Pace() time.Duration { return 60 * time.Second }
+
+func (o *thermalOptions) Quantities() []sensors.Quantity { return []sensors.Quantity{temperature} }
+
+// thermalZones are found by their type; each is its own hardware.
+var thermalZones = kernelList{"thermal", "class/thermal/thermal_zone*", namedIn("type"), filepath.Clean}
+
+func (o *thermalOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+	dir, err := thermalZones.find(h.Sys, o.Type, "")
+	if err != nil {
+		return nil, err
+	}
+	return &thermal{dir}, nil
+}
+
+type thermal struct{ dir string }
+
+// Next reads the zone's temperature in °C; the kernel has it in m°C (ABI
+// sysfs-class-thermal). What no silicon survives is an error.
+func (s *thermal) Next(ctx context.Context) ([]sensors.Sample, error) {
+	return gather(ctx, []sensors.Quantity{temperature}, func(int) (float64, error) { return zoneTemperature(s.dir) })
+}
+
+func zoneTemperature(dir string) (float64, error) {
+	celsius, err := readThousandths(filepath.Join(dir, "temp"))
+	if err == nil && (celsius < -60 || celsius > 200) {
+		return 0, fmt.Errorf("%s: %v °C is no temperature of a running board", dir, celsius)
+	}
+	return celsius, err
+}
+
+func (s *thermal) Close() error { return nil }

@@ -1,0 +1,188 @@
+package drivers
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// w1Options are the options of kind w1: a thermometer of the DS18B20's family on
+// a 1-wire bus, read by the kernel (dtoverlay=w1-gpio in config.txt).
+type w1Options struct {
+	ID string `yaml:"id" doc:"the part's own number, as in ls /sys/bus/w1/devices: 28-0316a2797bff"`
+}
+
+func newW1() Options { return &w1Options{} }
+
+// The families are those that the kernel's w1_therm knows: DS18S20, DS1822,
+// DS18B20, DS1825 and DS28EA00.
+var w1ID = regexp.MustCompile(`^(10|22|28|3b|42)-[0-9a-f]{12}$`)
+
+const w1Master = "/sys/bus/w1/devices"
+
+func (o *w1Options) id() string { return strings.ToLower(o.ID) }
+
+func (o *w1Options) Check() []Problem {
+	if w1ID.MatchString(o.id()) {
+		return nil
+	}
+	return []Problem{problem("id", "%q is missing or no thermometer's: write one of ls %s that begins with 10-, 22-, 28-, 3b- or 42-, as in id: 28-0316a2797bff", o.ID, w1Master)}
+}
+
+func (o *w1Options) Claims() []string { return []string{"w1 " + o.id()} }
+
+func (o *w1Options) Pace() time.Duration { return 30 * time.Second }
+
+func (o *w1Options) Quantities() []sensors.Quantity { return []sensors.Quantity{temperature} }
+
+func (o *w1Options) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+	root := filepath.Join(h.Sys, "bus", "w1", "devices")
+	dir := filepath.Join(root, o.id())
+	if _, err := os.Stat(dir); err != nil {
+		return nil, o.absent(root)
+	}
+	return &w1{id: o.id(), dir: dir}, nil
+}
+
+// absent says what is on the bus instead.
+func (o *w1Options) absent(root string) error {
+	all, _ := filepath.Glob(filepath.Join(root, "*-*")) // the pattern is fixed; masters have no hyphen
+	switch masters, _ := filepath.Glob(filepath.Join(root, "w1_bus_master*")); {
+	case len(all) > 0:
+		return fmt.Errorf("w1 %s: is not on the bus, or its wire is off: %w (there are %s)", o.id(), os.ErrNotExist, list(all))
+	case len(masters) > 0:
+		return fmt.Errorf("w1 %s: nothing is on the bus: %w (is it wired, with 4.7 kΩ from data to 3.3 V?)", o.id(), os.ErrNotExist)
+	}
+	return fmt.Errorf("w1 %s: there is no 1-wire bus: %w (add dtoverlay=w1-gpio to config.txt)", o.id(), os.ErrNotExist)
+}
+
+type w1 struct {
+	id  string
+	dir string
+
+	last  float64 // the last good value
+	known bool    // there was one
+}
+
+// Next measures once, in 95 to 750 ms by the part's resolution: °C, ±0.5 °C from
+// -10 to 85 (DS18B20 datasheet). The kernel checks the CRC.
+//
+// A power-on value fails this one measurement and leaves the sensor open, with
+// what it knows of the value before.
+func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // the read itself cannot be ended
+	}
+	r, err := s.read()
+	if err != nil {
+		return nil, fmt.Errorf("w1 %s: %w", s.id, err)
+	}
+	sample := sensors.Sample{Quantity: temperature.Name, Value: r.celsius}
+	if s.isPowerOn(r) {
+		sample.Value, sample.Err = 0, fmt.Errorf("w1 %s: 85 °C, which it says after losing power and before measuring (is the cable too long, or the supply weak?)", s.id)
+	} else {
+		s.last, s.known = r.celsius, true
+	}
+	return []sensors.Sample{sample}, nil
+}
+
+// w1Near is how far a boiler or a sauna may come in one step to 85 °C, so that it
+// is taken for true.
+const w1Near = 5
+
+// isPowerOn tells the value that the register has at power-on (exactly 85 °C) from
+// one that was measured. A DS18B20 tells itself: byte 6 of its scratchpad is 0x0C
+// until the first conversion, and 0x10 less the fraction after it (the kernel's
+// W1_THERM_CHECK_RESULT relies on that); but copies of it keep 0x0C, and a
+// DS18S20 may count to it. Then the value before decides: 85 °C that comes
+// from near is true, or wrong by so little that it does no harm. From afar it is
+// refused; one true value is then lost where a hot thing is read for the first
+// time at exactly this sixteenth of a degree.
+func (s *w1) isPowerOn(r w1Reading) bool {
+	if r.celsius != 85 {
+		return false
+	}
+	if r.scratchpad != nil && !strings.HasPrefix(s.id, "10-") && r.scratchpad[6] != 0x0C {
+		return false
+	}
+	return !s.known || s.last < 85-w1Near || s.last > 85+w1Near
+}
+
+// A w1Reading is what the kernel read from a part.
+type w1Reading struct {
+	celsius    float64
+	scratchpad []byte // 9 of them, if known
+}
+
+// read asks for w1_slave before temperature: both measure, but only the former
+// comes with the bytes and the verdict on them.
+func (s *w1) read() (w1Reading, error) {
+	text, err := readLine(filepath.Join(s.dir, "w1_slave"))
+	if err == nil {
+		return parseW1Slave(text)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return w1Reading{}, err
+	}
+	if text, err = readLine(filepath.Join(s.dir, "temperature")); err != nil {
+		return w1Reading{}, err
+	}
+	return parseW1Celsius(text)
+}
+
+var errW1Silent = errors.New("no answer, or one with a wrong checksum five times (is its wire off?)")
+
+// w1Slave is a file of two lines: the scratchpad with its CRC and the verdict, and
+// the scratchpad again with the temperature in m°C.
+var w1Slave = regexp.MustCompile(`^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n[0-9a-f ]*t=(-?[0-9]{1,6})$`)
+
+func parseW1Slave(text string) (w1Reading, error) {
+	if text == "" {
+		return w1Reading{}, errW1Silent
+	}
+	m := w1Slave.FindStringSubmatch(text)
+	if m == nil {
+		return w1Reading{}, fmt.Errorf("%.80q is not what w1_slave says", text)
+	}
+	if m[2] == "NO" {
+		return w1Reading{}, errors.New("wrong checksum: what it measured was spoiled on the way (is the cable too long, or the 4.7 kΩ resistor missing?)")
+	}
+	bytes, err := hex.DecodeString(strings.ReplaceAll(m[1], " ", ""))
+	if err != nil {
+		return w1Reading{}, err
+	}
+	if strings.Trim(string(bytes), "\x00") == "" { // whose checksum is right
+		return w1Reading{}, errors.New("nothing but zeros: the data line is held low")
+	}
+	r, err := parseW1Celsius(m[3])
+	r.scratchpad = bytes
+	return r, err
+}
+
+// parseW1Celsius takes m°C between what a part can measure (DS18B20 datasheet):
+// 07FF, 127.9375, is a conversion that ran out of power.
+func parseW1Celsius(text string) (w1Reading, error) {
+	if text == "" {
+		return w1Reading{}, errW1Silent
+	}
+	milli, err := strconv.ParseInt(text, 10, 32)
+	if err != nil {
+		return w1Reading{}, fmt.Errorf("%.40q is no temperature", text)
+	}
+	celsius := float64(milli) / 1000
+	if celsius < -55 || celsius > 125 {
+		return w1Reading{}, fmt.Errorf("%v °C is beyond what the part can measure (-55 to 125)", celsius)
+	}
+	return w1Reading{celsius: celsius}, nil
+}
+
+func (s *w1) Close() error { return nil }
