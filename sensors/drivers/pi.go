@@ -1,0 +1,217 @@
+package drivers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// piOptions are the options of kind pi: the board itself.
+type piOptions struct {
+	Chosen []string `yaml:"quantities" doc:"what to read: temperature, undervoltage, throttled, disk_free, uptime"`
+	Path   string   `yaml:"path" doc:"a folder on the file system that disk_free is of"`
+}
+
+// newPi has what every Raspberry Pi tells with any kernel. throttled is left out:
+// only Raspberry Pi OS's kernel tells it, and puts a warning with a trace into its
+// log when it is first asked (get_throttled is "deprecated").
+func newPi() Options {
+	return &piOptions{Chosen: []string{"temperature", "undervoltage", "disk_free", "uptime"}, Path: "/"}
+}
+
+// A piQuantity is something that the board tells of itself.
+type piQuantity struct {
+	sensors.Quantity
+	read func(*pi) (float64, error)
+}
+
+var problemWords = classWords["problem"]
+
+var piQuantities = map[string]piQuantity{
+	"temperature":  {temperature, (*pi).temperature},
+	"undervoltage": {sensors.Quantity{Name: "undervoltage", Class: "problem", States: problemWords[:]}, (*pi).undervoltage},
+	"throttled":    {sensors.Quantity{Name: "throttled", Class: "problem", States: problemWords[:]}, (*pi).throttled},
+	"disk_free":    {sensors.Quantity{Name: "disk_free", Unit: "%"}, (*pi).diskFree},
+	"uptime":       {sensors.Quantity{Name: "uptime", Unit: "s", Class: "duration"}, (*pi).uptime},
+}
+
+func (o *piOptions) Check() (problems []Problem) {
+	if len(o.Chosen) == 0 {
+		problems = append(problems, problem("quantities", "is empty: leave it out, or write e.g. [temperature, disk_free]"))
+	}
+	seen := map[string]bool{}
+	for _, name := range o.Chosen {
+		if _, ok := piQuantities[name]; !ok {
+			problems = append(problems, problem("quantities", "%q is none: known are %s", name, strings.Join(slices.Sorted(maps.Keys(piQuantities)), ", ")))
+		} else if seen[name] {
+			problems = append(problems, problem("quantities", "%s is there twice", name))
+		}
+		seen[name] = true
+	}
+	if !filepath.IsAbs(o.Path) {
+		problems = append(problems, problem("path", "%q is no whole path: write e.g. /var/lib/holdfast", o.Path))
+	}
+	return problems
+}
+
+func (o *piOptions) Pace() time.Duration { return 60 * time.Second }
+
+func (o *piOptions) Quantities() []sensors.Quantity {
+	all := make([]sensors.Quantity, len(o.Chosen))
+	for i, name := range o.Chosen {
+		all[i] = piQuantities[name].Quantity
+	}
+	return all
+}
+
+func (o *piOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+	return &pi{piOptions: o, sys: h.Sys, proc: h.Proc}, nil
+}
+
+type pi struct {
+	*piOptions
+	sys, proc string
+}
+
+// Next reads what was chosen. What this board does not tell fails alone.
+func (s *pi) Next(ctx context.Context) ([]sensors.Sample, error) {
+	return gather(ctx, s.Quantities(), func(i int) (float64, error) {
+		name := s.Chosen[i]
+		value, err := piQuantities[name].read(s)
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w; if this board has no such thing, leave %s out of quantities:", err, name)
+		}
+		return value, err
+	})
+}
+
+// temperature is the SoC's, in °C. The zone is cpu-thermal on every model since
+// Linux 4.20, bcm2835_thermal before, and x86_pkg_temp on a PC.
+func (s *pi) temperature() (float64, error) {
+	var first error
+	for _, kind := range []string{"cpu-thermal", "bcm2835_thermal", "x86_pkg_temp"} {
+		dir, err := thermalZones.find(s.sys, kind, "")
+		if err == nil {
+			return zoneTemperature(dir)
+		}
+		first = cmp.Or(first, err)
+	}
+	return 0, first
+}
+
+// The bits of get_throttled that say what holds now. The kernel asks the firmware
+// every 2 s; those from 16 up say what has been since it asked before.
+const (
+	underVoltage   = 1 << 0 // below 4.63 V
+	frequencyCut   = 1 << 1
+	throttledDown  = 1 << 2
+	softTempLimit  = 1 << 3
+	slowedAnyhow   = frequencyCut | throttledDown | softTempLimit
+	firmwareDriver = "bus/platform/drivers/raspberrypi-firmware/*/get_throttled" // the same on every model, unlike the device's own path
+)
+
+// undervoltage is 1 if the supply fell below 4.63 V in the last 2 s: hwmon says so
+// (rpi_volt), or an older kernel's get_throttled.
+func (s *pi) undervoltage() (float64, error) {
+	dir, err := hwmonDevices.find(s.sys, "rpi_volt", "")
+	if err == nil {
+		return alarm(filepath.Join(dir, "in0_lcrit_alarm"))
+	}
+	bits, older := s.getThrottled()
+	if older != nil {
+		return 0, err
+	}
+	return boolean(bits&underVoltage != 0), nil
+}
+
+// throttled is 1 while the firmware slows the processor, for heat or for want of
+// voltage.
+func (s *pi) throttled() (float64, error) {
+	bits, err := s.getThrottled()
+	return boolean(bits&slowedAnyhow != 0), err
+}
+
+// getThrottled are the firmware's bits, which the kernel writes in hexadecimal
+// digits.
+func (s *pi) getThrottled() (uint64, error) {
+	files, _ := filepath.Glob(filepath.Join(s.sys, firmwareDriver)) // the pattern is fixed
+	if len(files) == 0 {
+		return 0, fmt.Errorf("throttled: this kernel does not tell: %w", os.ErrNotExist)
+	}
+	text, err := readLine(files[0])
+	if err != nil {
+		return 0, err
+	}
+	bits, err := strconv.ParseUint(strings.TrimPrefix(text, "0x"), 16, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %.40q is no hexadecimal number", files[0], text)
+	}
+	return bits, nil
+}
+
+// diskFree is what is free to a user of what a user may fill, in %: 100 less the
+// Use% of df.
+func (s *pi) diskFree() (float64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.Path, &fs); err != nil {
+		return 0, fmt.Errorf("disk_free of %s: %w", s.Path, err)
+	}
+	return freePercent(fs.Blocks, fs.Bfree, fs.Bavail)
+}
+
+func freePercent(blocks, free, available uint64) (float64, error) {
+	used := blocks - free
+	if used+available == 0 {
+		return 0, errors.New("disk_free: this file system has no size")
+	}
+	return math.Round(float64(available)/float64(used+available)*1000) / 10, nil
+}
+
+// uptime is how long the kernel runs, in s.
+func (s *pi) uptime() (float64, error) {
+	path := filepath.Join(s.proc, "uptime")
+	text, err := readLine(path)
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(text, " ")
+	seconds, err := decimal(first)
+	if err != nil || seconds < 0 {
+		return 0, fmt.Errorf("%s: %.40q has no uptime", path, text)
+	}
+	return math.Floor(seconds), nil
+}
+
+// alarm is one of hwmon's files that says 0 or 1.
+func alarm(path string) (float64, error) {
+	text, err := readLine(path)
+	if err != nil {
+		return 0, err
+	}
+	if text != "0" && text != "1" {
+		return 0, fmt.Errorf("%s: %.40q is neither 0 nor 1", path, text)
+	}
+	return boolean(text == "1"), nil
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (s *pi) Close() error { return nil }
