@@ -15,9 +15,6 @@ var laterKeys = map[string][]string{
 	"sensors.*": {"report", "valid", "average", "payload", "plain"},
 }
 
-// laterKinds are the kinds for which the same holds.
-var laterKinds = []string{"lines"}
-
 // later reports whether a key under a path is for another version.
 func later(under, key string) bool {
 	for pattern, keys := range laterKeys {

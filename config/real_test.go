@@ -14,6 +14,10 @@ import (
 func TestTheExamplesAreTaken(t *testing.T) {
 	for name, want := range map[string][]string{
 		"smallest": {"door contact 0s routine", "humidity_humidity aht20 30s routine", "humidity_temperature aht20 30s routine"},
+		"kernel": {"freezer w1 30s alarm", "attic_humidity dht 1m0s routine", "attic_temperature dht 1m0s routine",
+			"cellar_temperature iio 30s routine", "air iio 30s routine", "loop iio 30s routine", "soc thermal 1m0s routine",
+			"board_undervoltage pi 1m0s routine", "board_throttled pi 1m0s routine", "board_disk_free pi 1m0s routine", "board_uptime pi 1m0s routine",
+			"tank lines 0s routine", "pump_flow lines 0s routine", "pump_running lines 0s routine"},
 		"larger": {"front_door contact 0s alarm", "hall contact 0s routine",
 			"hum bme280 30s routine", "temp bme280 30s routine", "room_pressure bme280 30s routine",
 			"cpu hwmon 1m0s routine", "fake simulated 1s routine", "gate simulated 0s alarm", "load simulated 1ms routine"},

@@ -91,10 +91,7 @@ func (r *reader) kind(e entry) (drivers.Options, bool) {
 
 func (r *reader) unknownKind(kind string) string {
 	known := strings.Join(r.kinds(), ", ")
-	switch meant := similar(kind, r.kinds()); {
-	case slices.Contains(laterKinds, kind):
-		return fmt.Sprintf("unknown kind %q (not supported by this version); known are %s", kind, known)
-	case meant != "":
+	if meant := similar(kind, r.kinds()); meant != "" {
 		return fmt.Sprintf("unknown kind %q (did you mean %q?); known are %s", kind, meant, known)
 	}
 	return fmt.Sprintf("unknown kind %q; known are %s", kind, known)

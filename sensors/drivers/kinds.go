@@ -48,6 +48,7 @@ var kinds = map[string]Kind{
 	"dht":       {newDHT, "Aosong DHT11, DHT22, AM2302: humidity and temperature, by the kernel's IIO driver", "linux/drivers/iio/humidity/dht11.c"},
 	"hwmon":     {newHwmon, "what a driver of the kernel measures, by hwmon", "Documentation/hwmon/sysfs-interface.rst"},
 	"iio":       {newIIO, "what a driver of the kernel measures, by Industrial I/O", "Documentation/ABI/testing/sysfs-bus-iio"},
+	"lines":     {newLines, "anything that writes lines: into a named pipe, or as a command that is kept running", "contract"},
 	"pi":        {newPi, "the Raspberry Pi itself: the SoC's temperature, under-voltage, throttling, free disk, uptime", "linux/drivers/hwmon/raspberrypi-hwmon.c; linux/drivers/firmware/raspberrypi.c"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 	"tmp102":    {newTMP102, "TI TMP102 and TMP112: temperature", "SBOS397"},

@@ -92,7 +92,7 @@ func (s *pi) Next(ctx context.Context) ([]sensors.Sample, error) {
 		name := s.Chosen[i]
 		value, err := piQuantities[name].read(s)
 		if errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%w; if this board has no such thing, leave %s out of quantities:", err, name)
+			err = fmt.Errorf("%w; if this board has no such thing, leave %s out of quantities", err, name)
 		}
 		return value, err
 	})

@@ -1,0 +1,132 @@
+package drivers
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// linesOptions are the options of kind lines: whatever writes lines, into a
+// named pipe or from a command that is kept running. A line is a number, a word
+// of states, or a flat JSON object with a value for each quantity.
+type linesOptions struct {
+	File     string        `yaml:"file" doc:"a named pipe (mkfifo) that something else writes to: /run/tank"`
+	Command  []string      `yaml:"command" doc:"the program and its arguments: it is kept running and writes to its standard output"`
+	Quantity string        `yaml:"quantity" doc:"what a line tells"`
+	Unit     string        `yaml:"unit" doc:"as Home Assistant writes it"`
+	Class    string        `yaml:"class" doc:"Home Assistant's device class"`
+	States   []string      `yaml:"states" doc:"the words for the values 0, 1, ...: [closed, open]"`
+	Several  lineKinds     `yaml:"quantities" doc:"instead of quantity, where each line is a JSON object: {level: {unit: \"%\"}, flow: {unit: L/min}}; keys unit, class, states"`
+	Most     int           `yaml:"most" doc:"lines a second on average; what is beyond is dropped, all but the newest values"`
+	Silence  time.Duration `yaml:"silence" doc:"no line in this time is a failure: 10m; without it, silence is none"`
+}
+
+// lineKinds are several quantities by their names.
+type lineKinds map[string]lineKind
+
+// A lineKind is what one of several quantities is.
+type lineKind struct {
+	Unit   string   `yaml:"unit"`
+	Class  string   `yaml:"class"`
+	States []string `yaml:"states"`
+}
+
+const mostLines = 1000 // a second; what contacts and pulses need has kinds of its own
+
+func newLines() Options { return &linesOptions{Most: 10} }
+
+func (o *linesOptions) Check() (problems []Problem) {
+	if (o.File == "") == (len(o.Command) == 0) {
+		problems = append(problems, problem("", "needs one of file and command: file: /run/tank or command: [/usr/local/bin/tank-level]"))
+	}
+	if o.File != "" && !filepath.IsAbs(o.File) {
+		problems = append(problems, problem("file", "%q is no whole path: write e.g. /run/tank", o.File))
+	}
+	if len(o.Command) > 0 && o.Command[0] == "" {
+		problems = append(problems, problem("command", "begins with nothing: write the program first, as in [/usr/local/bin/tank-level]"))
+	}
+	if o.Several != nil && (o.Quantity != "" || o.Unit != "" || o.Class != "" || o.States != nil) {
+		problems = append(problems, problem("quantities", "has a unit, class and states for each: leave out quantity, unit, class and states beside it"))
+	}
+	for _, q := range o.Quantities() {
+		problems = append(problems, o.checkQuantity(q)...)
+	}
+	if o.Most < 1 || o.Most > mostLines {
+		problems = append(problems, problem("most", "%d is not between 1 and %d lines a second", o.Most, mostLines))
+	}
+	if o.Silence != 0 && o.Silence < time.Second {
+		problems = append(problems, problem("silence", "%v is shorter than 1s", o.Silence))
+	}
+	return problems
+}
+
+func (o *linesOptions) checkQuantity(q sensors.Quantity) (problems []Problem) {
+	at, under := "quantity", ""
+	if o.Several != nil {
+		at, under = "quantities."+q.Name, "quantities."+q.Name+"."
+	}
+	if !quantityName.MatchString(q.Name) {
+		problems = append(problems, problem(at, "%q is empty or has other characters than A-Z a-z 0-9 _ -", q.Name))
+	}
+	if q.States == nil {
+		return problems
+	}
+	if len(q.States) < 2 || slices.Contains(q.States, "") || len(slices.Compact(slices.Sorted(slices.Values(q.States)))) < len(q.States) {
+		problems = append(problems, problem(under+"states", "%q is too short, or has an empty one or one twice: write e.g. [closed, open]", q.States))
+	}
+	if q.Unit != "" {
+		problems = append(problems, problem(under+"unit", "states have none: leave it out"))
+	}
+	return problems
+}
+
+// Pace is 0: a line comes when it comes.
+func (o *linesOptions) Pace() time.Duration { return 0 }
+
+// Claims is the pipe, of which a second reader would take every other line.
+func (o *linesOptions) Claims() []string {
+	if o.File == "" {
+		return nil
+	}
+	return []string{filepath.Clean(o.File)}
+}
+
+func (o *linesOptions) Quantities() []sensors.Quantity {
+	if o.Several == nil {
+		return []sensors.Quantity{{Name: cmp.Or(o.Quantity, "value"), Unit: o.Unit, Class: o.Class, States: o.States}}
+	}
+	var all []sensors.Quantity
+	for _, name := range slices.Sorted(maps.Keys(o.Several)) {
+		k := o.Several[name]
+		all = append(all, sensors.Quantity{Name: name, Unit: k.Unit, Class: k.Class, States: k.States})
+	}
+	return all
+}
+
+func (o *linesOptions) Open(ctx context.Context, _ *Hardware) (sensors.Sensor, error) {
+	source, err := o.source()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	return &lineSensor{
+		source:     source,
+		reader:     lineReader{file: source.lines()},
+		quantities: o.Quantities(),
+		silence:    o.Silence,
+		heard:      now,
+		limit:      newLimit(o.Most, now),
+	}, nil
+}
+
+func (o *linesOptions) source() (lineSource, error) {
+	if o.File != "" {
+		return openFIFO(o.File)
+	}
+	return startCommand(o.Command)
+}

@@ -1,0 +1,210 @@
+package drivers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A command is a program that is kept running, in a process group of its own with
+// all that it starts.
+type command struct {
+	cmd    *exec.Cmd
+	out    *os.File // its standard output
+	err    *os.File // and error
+	said   []byte   // the end of what it said there, at most mostSaid
+	reaped bool
+}
+
+const (
+	mostSaid  = 512
+	termGrace = 2 * time.Second // from SIGTERM to SIGKILL
+	killGrace = 2 * time.Second // from SIGKILL to giving up: it hangs in the kernel
+	pollEvery = 10 * time.Millisecond
+)
+
+// startCommand starts a program without what is the agent's own: its secrets and
+// its talk with systemd.
+func startCommand(args []string) (*command, error) {
+	out, outEnd, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	said, saidEnd, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, out.Close(), outEnd.Close())
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = outEnd, saidEnd
+	cmd.Env = foreignEnv(os.Environ())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid:   true,
+		Pdeathsig: syscall.SIGKILL, // should the agent be killed without a chance to close it
+	}
+	err = cmd.Start()
+	outEnd.Close() // the program has its own; nothing was written here
+	saidEnd.Close()
+	if err != nil {
+		return nil, errors.Join(err, out.Close(), said.Close())
+	}
+	return &command{cmd: cmd, out: out, err: said}, nil
+}
+
+// foreignEnv is the environment for a program that is none of ours.
+func foreignEnv(ours []string) (theirs []string) {
+	for _, v := range ours {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "HOLDFAST_") || strings.HasPrefix(name, "WATCHDOG_") ||
+			name == "CREDENTIALS_DIRECTORY" || name == "NOTIFY_SOCKET" {
+			continue
+		}
+		theirs = append(theirs, v)
+	}
+	return theirs
+}
+
+func (c *command) name() string { return filepath.Base(c.cmd.Path) }
+
+func (c *command) lines() *os.File { return c.out }
+
+// look finds a program that has ended while something that it started holds its
+// output open, and keeps its standard error flowing. What it started is ended
+// first: then the output ends after what is still in it, unless something
+// has left the group.
+func (c *command) look() error {
+	c.listen()
+	switch {
+	case c.reaped:
+		return c.status()
+	case c.exited():
+		return c.end()
+	}
+	return nil
+}
+
+// ended waits for the program to end after its output has; one that goes on
+// without is ended.
+func (c *command) ended(ctx context.Context) error {
+	if !c.await(ctx, termGrace) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%s closed its output and went on", c.name())
+	}
+	return c.status()
+}
+
+// status says how the program ended, and the last that it said.
+func (c *command) status() error {
+	c.listen()
+	how := "ended"
+	if err := c.end(); err != nil {
+		return err
+	}
+	switch w := c.cmd.ProcessState.Sys().(syscall.WaitStatus); {
+	case w.Signaled():
+		how = "was ended by signal: " + w.Signal().String()
+	case w.ExitStatus() == 0:
+		how = "ended (status 0), and has to go on"
+	default:
+		how = fmt.Sprintf("ended with status %d", w.ExitStatus())
+	}
+	if last := c.lastSaid(); last != "" {
+		how += ": " + last
+	}
+	return fmt.Errorf("%s %s", c.name(), how)
+}
+
+// listen takes what is in the pipe of standard error, without waiting, and keeps
+// the end of it.
+func (c *command) listen() {
+	raw, err := c.err.SyscallConn()
+	if err != nil {
+		return // closed
+	}
+	var buf [4096]byte
+	for range 64 { // no more than what a pipe holds, 64 KiB, at once: there may be no end
+		n := 0
+		err := raw.Read(func(fd uintptr) bool {
+			n, _ = unix.Read(int(fd), buf[:]) // -1: nothing there
+			return true
+		})
+		if err != nil || n <= 0 {
+			return
+		}
+		c.said = append(c.said, buf[:n]...)
+		c.said = append(c.said[:0], c.said[max(0, len(c.said)-mostSaid):]...)
+	}
+}
+
+// lastSaid is the last line of standard error that is not empty, shortened.
+func (c *command) lastSaid() string {
+	said := bytes.TrimSpace(c.said)
+	line := strings.ToValidUTF8(string(said[bytes.LastIndexByte(said, '\n')+1:]), "")
+	return strings.TrimSpace(strings.Map(printable, line[max(0, len(line)-160):]))
+}
+
+// printable takes away what would move the cursor in somebody's terminal.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f || r == '\uFFFD' {
+		return -1
+	}
+	return r
+}
+
+// exited reports whether the program has ended; it stays to be waited for, so
+// that its number is not another's.
+func (c *command) exited() bool {
+	if c.reaped {
+		return true
+	}
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo == int32(syscall.SIGCHLD)
+}
+
+// await waits for the program to end, and reports whether it has.
+func (c *command) await(ctx context.Context, d time.Duration) bool {
+	for end := time.Now().Add(d); !c.exited(); {
+		if time.Now().After(end) || wait(ctx, pollEvery) != nil {
+			return false
+		}
+		c.listen() // it may have much to say before it goes
+	}
+	return true
+}
+
+// end ends the program with all of its group, politely first, and waits for it.
+func (c *command) end() error {
+	if c.reaped {
+		return nil
+	}
+	group := -c.cmd.Process.Pid
+	if !c.exited() {
+		syscall.Kill(group, syscall.SIGTERM) // it may have ended meanwhile
+		c.await(context.Background(), termGrace)
+	}
+	syscall.Kill(group, syscall.SIGKILL) // and whatever it leaves behind
+	if !c.await(context.Background(), killGrace) {
+		return fmt.Errorf("%s does not end: it hangs in the kernel", c.name())
+	}
+	c.reaped = true
+	var status *exec.ExitError
+	if err := c.cmd.Wait(); err != nil && !errors.As(err, &status) {
+		return err
+	}
+	return nil
+}
+
+func (c *command) Close() error {
+	return errors.Join(c.end(), c.out.Close(), c.err.Close())
+}

@@ -1,0 +1,56 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// A fifo is a named pipe that others write to.
+type fifo struct {
+	file *os.File
+	path string
+	is   fs.FileInfo
+}
+
+// openFIFO opens a pipe for reading and writing: then it has a writer always, and
+// does not end when one leaves.
+func openFIFO(path string) (*fifo, error) {
+	is, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w (make it with mkfifo %s)", err, path)
+	}
+	if is.Mode().Type() != fs.ModeNamedPipe {
+		return nil, fmt.Errorf("%s: is no named pipe (move it away, and make one with mkfifo %s)", path, path)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w: it has to be open to %s for reading and writing", err, userName())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if is, err = file.Stat(); err != nil || is.Mode().Type() != fs.ModeNamedPipe {
+		return nil, errors.Join(fmt.Errorf("%s: was replaced while it was opened", path), err, file.Close())
+	}
+	return &fifo{file, path, is}, nil
+}
+
+func (f *fifo) lines() *os.File { return f.file }
+
+// look finds a pipe that was made anew, by a service that started again: ours is
+// then one that nobody writes to.
+func (f *fifo) look() error {
+	is, err := os.Stat(f.path)
+	if err == nil && !os.SameFile(is, f.is) {
+		err = fmt.Errorf("%s: was replaced by another", f.path)
+	}
+	return err
+}
+
+func (f *fifo) ended(context.Context) error { return fmt.Errorf("%s: ended", f.path) }
+
+func (f *fifo) Close() error { return f.file.Close() }

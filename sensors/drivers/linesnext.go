@@ -1,0 +1,148 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A lineSource is where lines come from.
+type lineSource interface {
+	lines() *os.File
+	// look finds out, after a second without a line, what no line tells: that
+	// the source is no more.
+	look() error
+	// ended says why there will be no more lines, after their end.
+	ended(ctx context.Context) error
+	io.Closer
+}
+
+// A lineSensor is an open source of lines.
+//
+//	source ─▶ reader ─▶ parse ─▶ newest of each quantity ─▶ limit ─▶ samples
+type lineSensor struct {
+	source     lineSource
+	reader     lineReader
+	quantities []sensors.Quantity
+	silence    time.Duration
+	heard      time.Time // when there was a line
+	over       bool      // the source has ended
+
+	limit   limit
+	newest  []newestSample // what waits for the limit, one of a quantity at most
+	dropped int            // samples that newer ones replaced, not yet told
+	told    time.Time      // when that was told
+}
+
+// A newestSample is a sample with the time at which its line came.
+type newestSample struct {
+	sensors.Sample
+	at time.Time
+}
+
+const (
+	lookEvery = time.Second // bounds one wait for a line
+	tellEvery = time.Hour   // of dropped lines, while there are any
+)
+
+// Next waits for a line and returns what it says. Lines that come faster than the
+// limit are dropped, all but the newest value of each quantity, which follows
+// as soon as the limit allows: a flood ends with what is true. The drops are
+// told in a notice, `flapping`, at once and then hourly while they go on.
+func (s *lineSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+	for {
+		now := time.Now()
+		if len(s.newest) > 0 && (s.over || s.limit.take(now)) {
+			return s.deliver(now), nil
+		}
+		if s.over {
+			return nil, s.source.ended(ctx)
+		}
+		if s.hear(now) {
+			continue
+		}
+		if s.silence > 0 && now.Sub(s.heard) >= s.silence {
+			return nil, fmt.Errorf("no line in %v", s.silence)
+		}
+		if err := s.more(ctx, now); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// hear takes a line that is in memory, and reports whether there was one.
+func (s *lineSensor) hear(now time.Time) bool {
+	line, ok, err := s.reader.line()
+	switch {
+	case err != nil:
+		s.keep(failed(s.quantities, err), now)
+	case ok && line != "":
+		s.keep(parseLine(line, s.quantities), now)
+	}
+	if ok {
+		s.heard = now
+	}
+	return ok
+}
+
+// more reads from the source until there may be a reason to act.
+func (s *lineSensor) more(ctx context.Context, now time.Time) error {
+	until := now.Add(lookEvery)
+	if len(s.newest) > 0 {
+		until = s.limit.next()
+	}
+	err := s.reader.fill(ctx, until)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) && len(s.newest) > 0:
+		return nil // it was the limit's turn, and there may be more to read
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return s.source.look()
+	case errors.Is(err, io.EOF):
+		s.over = true
+		if line := s.reader.rest(); line != "" {
+			s.keep(parseLine(line, s.quantities), now)
+		}
+		return nil
+	}
+	return err
+}
+
+// keep lets samples wait for the limit, each in place of an older one.
+func (s *lineSensor) keep(samples []sensors.Sample, now time.Time) {
+	for _, sample := range samples {
+		i := 0
+		for i < len(s.newest) && s.newest[i].Quantity != sample.Quantity {
+			i++
+		}
+		if i == len(s.newest) {
+			s.newest = append(s.newest, newestSample{})
+		} else {
+			s.dropped++
+		}
+		s.newest[i] = newestSample{sample, now}
+	}
+}
+
+// deliver returns what waits, and a notice if it is time for one.
+func (s *lineSensor) deliver(now time.Time) []sensors.Sample {
+	samples := make([]sensors.Sample, len(s.newest), len(s.newest)+1)
+	for i, n := range s.newest {
+		samples[i] = n.Sample
+		samples[i].Ago = now.Sub(n.at)
+	}
+	s.newest = s.newest[:0]
+	if s.dropped > 0 && (s.told.IsZero() || now.Sub(s.told) >= tellEvery) {
+		samples = append(samples, sensors.Sample{Quantity: s.quantities[0].Name, Event: &sensors.Event{
+			Name: "flapping", Details: map[string]any{"dropped": s.dropped, "most": s.limit.most},
+		}})
+		s.dropped, s.told = 0, now
+	}
+	return samples
+}
+
+func (s *lineSensor) Close() error { return s.source.Close() }

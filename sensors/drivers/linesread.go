@@ -1,0 +1,104 @@
+package drivers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+const longestLine = 4096 // bytes, with its end
+
+// A lineReader cuts what a pipe delivers into lines, in memory of one line. It
+// takes no more than most bytes a breath, so that a source without end costs
+// little.
+type lineReader struct {
+	file    *os.File
+	buf     [longestLine]byte
+	from, n int  // what is in buf and was not taken: buf[from:n]
+	long    bool // the line in buf has been too long: skip to its end
+
+	breath time.Time // the current one's beginning
+	taken  int       // bytes in it
+}
+
+const (
+	breath        = 100 * time.Millisecond
+	mostInABreath = 2 * longestLine // 80 KiB/s: 1000 lines a second of 80 bytes
+)
+
+type lineTooLong struct{}
+
+func (lineTooLong) Error() string {
+	return fmt.Sprintf("a line of more than %d bytes was skipped", longestLine)
+}
+
+// line returns the next line that is in memory, without its end, or false. A
+// line that is too long is a lineTooLong, once.
+func (r *lineReader) line() (string, bool, error) {
+	for {
+		end := bytes.IndexByte(r.buf[r.from:r.n], '\n')
+		if end < 0 {
+			break
+		}
+		line := bytes.TrimSpace(r.buf[r.from : r.from+end])
+		r.from += end + 1
+		if !r.long {
+			return string(line), true, nil
+		}
+		r.long = false // that was its end
+	}
+	r.n = copy(r.buf[:], r.buf[r.from:r.n])
+	r.from = 0
+	if r.n < len(r.buf) {
+		return "", false, nil
+	}
+	r.n = 0
+	if r.long {
+		return "", false, nil
+	}
+	r.long = true
+	return "", true, lineTooLong{}
+}
+
+// rest is what came without an end before the source ended.
+func (r *lineReader) rest() string {
+	line := bytes.TrimSpace(r.buf[r.from:r.n])
+	r.from, r.n = 0, 0
+	if r.long {
+		return ""
+	}
+	return string(line)
+}
+
+// fill reads more, until a time or the end of ctx.
+func (r *lineReader) fill(ctx context.Context, until time.Time) error {
+	if err := r.breathe(ctx); err != nil {
+		return err
+	}
+	if err := r.file.SetReadDeadline(until); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { r.file.SetReadDeadline(time.Unix(1, 0)) }) // its error is the read's
+	defer stop()
+	n, err := r.file.Read(r.buf[r.n:])
+	r.n += n
+	r.taken += n
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// breathe waits for the next breath where this one's bytes have been taken.
+func (r *lineReader) breathe(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(r.breath) > breath {
+		r.breath, r.taken = now, 0
+	}
+	if r.taken < mostInABreath {
+		return nil
+	}
+	return wait(ctx, time.Until(r.breath.Add(breath+time.Millisecond)))
+}

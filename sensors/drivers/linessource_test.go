@@ -1,0 +1,150 @@
+package drivers
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func mkfifo(t testing.TB, path string) {
+	t.Helper()
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write is what a script does: echo 1 > pipe.
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	w, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPipeOutlivesItsWriters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tank")
+	mkfifo(t, path)
+	s := openLinesOf(t, &linesOptions{File: path, Quantity: "level"})
+	write(t, path, "1\n2\n")
+	tell(t, s, "level 1", "level 2")
+	write(t, path, "3\n")
+	tell(t, s, "level 3")
+}
+
+func TestAPipeThatIsMadeAnewIsNoticed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tank")
+	mkfifo(t, path)
+	s := openLinesOf(t, &linesOptions{File: path})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if samples, err := s.Next(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Error(samples, err)
+	}
+	mkfifo(t, path)
+	tell(t, s, "was replaced by another")
+}
+
+func TestWhatIsNoPipeIsToldWithTheMend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tank")
+	if _, err := openFIFO(path); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "mkfifo "+path) {
+		t.Error(err)
+	}
+	if err := os.WriteFile(path, []byte("1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openFIFO(path); err == nil || !strings.Contains(err.Error(), "is no named pipe") {
+		t.Error(err)
+	}
+}
+
+// family is a command with a child, both of which tell their numbers.
+func family(t testing.TB, trap string) (s *lineSensor, pids []int) {
+	t.Helper()
+	s = shell(t, trap+` sleep 60 & echo $!; echo $$; while :; do sleep 60; done`, linesOptions{})
+	for range 2 {
+		pid, err := strconv.Atoi(strings.TrimPrefix(said(t, s), "value "))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return s, pids
+}
+
+// gone reports whether a process has ended: it is no more, or waits to be
+// reaped by another.
+func gone(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err != nil || strings.Contains(string(text), ") Z ")
+}
+
+func TestCloseEndsTheCommandAndAllThatItStarted(t *testing.T) {
+	t.Parallel()
+	for name, trap := range map[string]string{"polite": "", "stubborn": `trap '' TERM;`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, pids := family(t, trap)
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			for _, pid := range pids {
+				for !gone(pid) { // the child's death is the kernel's to arrange
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+}
+
+func TestASecretIsNotTheCommandsToSee(t *testing.T) {
+	t.Setenv("HOLDFAST_MQTT_PASSWORD", "geheim")
+	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/holdfast")
+	t.Setenv("TANK", "7")
+	tell(t, shell(t, `echo "{\"value\": \"$HOLDFAST_MQTT_PASSWORD$CREDENTIALS_DIRECTORY$TANK\"}"; exec sleep 60`, linesOptions{}), "value 7")
+	if got := foreignEnv([]string{"PATH=/bin", "NOTIFY_SOCKET=/run/x", "WATCHDOG_USEC=1", "HOLDFAST_X=1", "HOME=/"}); !slices.Equal(got, []string{"PATH=/bin", "HOME=/"}) {
+		t.Error(got)
+	}
+}
+
+func TestNothingOfACommandIsLeftOpen(t *testing.T) {
+	before := openFiles(t)
+	for range 20 {
+		s := shell(t, `echo 1; exec sleep 60`, linesOptions{})
+		tell(t, s, "value 1")
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if after := openFiles(t); after > before+3 { // Go's own may come meanwhile
+		t.Error(before, after)
+	}
+}
+
+func openFiles(t testing.TB) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+func TestWhatLeftTheGroupDoesNotHoldTheCommandsEnd(t *testing.T) {
+	t.Parallel()
+	tell(t, shell(t, `setsid sleep 5 & echo 1; exit 6`, linesOptions{}), "value 1", "sh ended with status 6")
+}
