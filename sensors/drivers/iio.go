@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,9 +33,9 @@ var iioParts = func() map[string][]string {
 		"bme280 bme680": {hum, temp, press},
 		"dht11 am2315 hdc100x hdc1000 hdc1008 hdc1010 hdc1050 hdc1080 hdc3020 hdc3021 hdc3022 hts221 htu21 si7020 th06": {hum, temp},
 		"bmp085 bmp180 bmp280 bmp380 bmp580 ms5607 ms5611 ms5637 ms5803 ms5805 ms5837":                                  {temp, press},
-		"scd30 scd4x":              {"in_concentration_co2", hum, temp},
+		"scd30 scd40 scd41 scd4x":  {"in_concentration_co2", hum, temp},
 		"bh1750 opt3001":           {lux},
-		"tmp006 mlx90614":          {"in_temp_object"},
+		"mlx90614":                 {"in_temp_object"},
 		"tmp117 max31855 max31856": {temp},
 	} {
 		for name := range strings.FieldsSeq(names) {
@@ -58,8 +57,7 @@ func (o *iioOptions) Check() (problems []Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
 		problems = append(problems, problem("name", "is missing or no name: write one of cat /sys/bus/iio/devices/*/name, as in name: bme280"))
 	} else if len(o.inputs()) == 0 {
-		problems = append(problems, problem("inputs", "is missing: what a %s measures is known only of %s; write the names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]",
-			o.Name, strings.Join(slices.Sorted(maps.Keys(iioParts)), ", ")))
+		problems = append(problems, problem("inputs", "is missing, and what %q measures is not known here: write the names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]", o.Name))
 	}
 	seen := map[string]bool{}
 	for _, input := range o.Inputs {

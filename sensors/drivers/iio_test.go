@@ -157,7 +157,7 @@ func TestWhatCannotBeIsAnError(t *testing.T) {
 func TestIIOOptionsSayWhatIsWrong(t *testing.T) {
 	for want, o := range map[string]*iioOptions{
 		"is missing or no name":   {},
-		"is missing: what a ads":  {Name: "ads1115"},
+		`what "ads1115" measures`: {Name: "ads1115"},
 		"write in_temp":           {Name: "bme280", Inputs: []string{"in_temp_input"}},
 		"is no input":             {Name: "bme280", Inputs: []string{"../in_temp"}},
 		"known are concentration": {Name: "bme280", Inputs: []string{"in_magn_x"}},
