@@ -59,7 +59,7 @@ func said(t testing.TB, s sensors.Sensor) string {
 	return strings.Join(words, ", ")
 }
 
-func tell(t testing.TB, s sensors.Sensor, want ...string) {
+func hears(t testing.TB, s sensors.Sensor, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if got := said(t, s); !strings.Contains(got, w) {
@@ -70,16 +70,16 @@ func tell(t testing.TB, s sensors.Sensor, want ...string) {
 
 func TestEachLineIsAValue(t *testing.T) {
 	s := shell(t, `printf '45.2\n\n  -3e1 \r\nx\n{"level": 7}\n99'; exec sleep 60`, linesOptions{Quantity: "level", Unit: "%"})
-	tell(t, s, "level 45.2", "level -30", `level: "x" is no number`, "level 7")
+	hears(t, s, "level 45.2", "level -30", `level: "x" is no number`, "level 7")
 }
 
 func TestWhatHasNoEndCountsWhenTheCommandEnds(t *testing.T) {
-	tell(t, shell(t, `printf '1\n2'`, linesOptions{}), "value 1", "value 2", "sh ended (status 0), and has to go on")
+	hears(t, shell(t, `printf '1\n2'`, linesOptions{}), "value 1", "value 2", "sh ended (status 0), and has to go on")
 }
 
 func TestWordsOfStatesAreTheirValues(t *testing.T) {
 	s := shell(t, `printf 'open\nclosed\n1\najar\n2\n{"value": true}\n'; exec sleep 60`, linesOptions{States: []string{"closed", "open"}})
-	tell(t, s, "value 1", "value 0", "value 1", `"ajar" is none of closed, open`, `"2" is none`, "value 1")
+	hears(t, s, "value 1", "value 0", "value 1", `"ajar" is none of closed, open`, `"2" is none`, "value 1")
 }
 
 func TestAnObjectHasAValueForEachQuantity(t *testing.T) {
@@ -94,7 +94,7 @@ END
 exec sleep 60`, linesOptions{Several: lineKinds{
 		"level": {Unit: "%"}, "temperature": {Unit: "°C", Class: "temperature"}, "pump": {States: []string{"off", "on"}},
 	}})
-	tell(t, s,
+	hears(t, s,
 		"level 45.2, pump 1, temperature 7.1",
 		"pump 0, temperature: temperature: null",
 		`level: level: "high" is no number`,
@@ -110,7 +110,7 @@ exec sleep 60`, linesOptions{Several: lineKinds{
 func TestALineThatIsTooLongIsSkippedAndTold(t *testing.T) {
 	t.Parallel()
 	s := shell(t, `echo 1; head -c 100000 /dev/zero | tr '\0' 7; echo; echo 2; exec sleep 60`, linesOptions{})
-	tell(t, s, "value 1", "more than 4096 bytes", "value 2")
+	hears(t, s, "value 1", "more than 4096 bytes", "value 2")
 }
 
 func TestHowACommandEndedIsTold(t *testing.T) {
@@ -126,7 +126,7 @@ func TestHowACommandEndedIsTold(t *testing.T) {
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
-			tell(t, shell(t, script, linesOptions{}), want)
+			hears(t, shell(t, script, linesOptions{}), want)
 		})
 	}
 }
@@ -141,12 +141,12 @@ func TestACommandThatIsNotThereIsToldAtOpening(t *testing.T) {
 
 func TestSilenceIsAFailureWhereItIsToBe(t *testing.T) {
 	t.Parallel()
-	tell(t, shell(t, `exec sleep 60`, linesOptions{Silence: time.Second}), "no line in 1s")
+	hears(t, shell(t, `exec sleep 60`, linesOptions{Silence: time.Second}), "no line in 1s")
 }
 
 func TestTheEndOfTheContextEndsTheWait(t *testing.T) {
 	s := shell(t, `echo 1; exec sleep 60`, linesOptions{})
-	tell(t, s, "value 1")
+	hears(t, s, "value 1")
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	if samples, err := s.Next(ctx); !errors.Is(err, context.Canceled) {

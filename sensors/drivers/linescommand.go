@@ -150,11 +150,11 @@ func (c *command) listen() {
 func (c *command) lastSaid() string {
 	said := bytes.TrimSpace(c.said)
 	line := strings.ToValidUTF8(string(said[bytes.LastIndexByte(said, '\n')+1:]), "")
-	return strings.TrimSpace(strings.Map(printable, line[max(0, len(line)-160):]))
+	return strings.TrimSpace(strings.Map(plainRune, line[max(0, len(line)-160):]))
 }
 
-// printable takes away what would move the cursor in somebody's terminal.
-func printable(r rune) rune {
+// plainRune takes away what would move the cursor in somebody's terminal.
+func plainRune(r rune) rune {
 	if r < ' ' || r == 0x7f || r == '\uFFFD' {
 		return -1
 	}

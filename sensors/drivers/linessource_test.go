@@ -39,9 +39,9 @@ func TestAPipeOutlivesItsWriters(t *testing.T) {
 	mkfifo(t, path)
 	s := openLinesOf(t, &linesOptions{File: path, Quantity: "level"})
 	write(t, path, "1\n2\n")
-	tell(t, s, "level 1", "level 2")
+	hears(t, s, "level 1", "level 2")
 	write(t, path, "3\n")
-	tell(t, s, "level 3")
+	hears(t, s, "level 3")
 }
 
 func TestAPipeThatIsMadeAnewIsNoticed(t *testing.T) {
@@ -56,7 +56,7 @@ func TestAPipeThatIsMadeAnewIsNoticed(t *testing.T) {
 		t.Error(samples, err)
 	}
 	mkfifo(t, path)
-	tell(t, s, "was replaced by another")
+	hears(t, s, "was replaced by another")
 }
 
 func TestWhatIsNoPipeIsToldWithTheMend(t *testing.T) {
@@ -115,7 +115,7 @@ func TestASecretIsNotTheCommandsToSee(t *testing.T) {
 	t.Setenv("HOLDFAST_MQTT_PASSWORD", "geheim")
 	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/holdfast")
 	t.Setenv("TANK", "7")
-	tell(t, shell(t, `echo "{\"value\": \"$HOLDFAST_MQTT_PASSWORD$CREDENTIALS_DIRECTORY$TANK\"}"; exec sleep 60`, linesOptions{}), "value 7")
+	hears(t, shell(t, `echo "{\"value\": \"$HOLDFAST_MQTT_PASSWORD$CREDENTIALS_DIRECTORY$TANK\"}"; exec sleep 60`, linesOptions{}), "value 7")
 	if got := foreignEnv([]string{"PATH=/bin", "NOTIFY_SOCKET=/run/x", "WATCHDOG_USEC=1", "HOLDFAST_X=1", "HOME=/"}); !slices.Equal(got, []string{"PATH=/bin", "HOME=/"}) {
 		t.Error(got)
 	}
@@ -125,7 +125,7 @@ func TestNothingOfACommandIsLeftOpen(t *testing.T) {
 	before := openFiles(t)
 	for range 20 {
 		s := shell(t, `echo 1; exec sleep 60`, linesOptions{})
-		tell(t, s, "value 1")
+		hears(t, s, "value 1")
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -146,5 +146,5 @@ func openFiles(t testing.TB) int {
 
 func TestWhatLeftTheGroupDoesNotHoldTheCommandsEnd(t *testing.T) {
 	t.Parallel()
-	tell(t, shell(t, `setsid sleep 5 & echo 1; exit 6`, linesOptions{}), "value 1", "sh ended with status 6")
+	hears(t, shell(t, `setsid sleep 5 & echo 1; exit 6`, linesOptions{}), "value 1", "sh ended with status 6")
 }

@@ -35,17 +35,17 @@ func newPi() Options {
 // A piQuantity is something that the board tells of itself.
 type piQuantity struct {
 	sensors.Quantity
-	read func(*pi) (float64, error)
+	read func(*board) (float64, error)
 }
 
 var problemWords = classWords["problem"]
 
 var piQuantities = map[string]piQuantity{
-	"temperature":  {temperature, (*pi).temperature},
-	"undervoltage": {sensors.Quantity{Name: "undervoltage", Class: "problem", States: problemWords[:]}, (*pi).undervoltage},
-	"throttled":    {sensors.Quantity{Name: "throttled", Class: "problem", States: problemWords[:]}, (*pi).throttled},
-	"disk_free":    {sensors.Quantity{Name: "disk_free", Unit: "%"}, (*pi).diskFree},
-	"uptime":       {sensors.Quantity{Name: "uptime", Unit: "s", Class: "duration"}, (*pi).uptime},
+	"temperature":  {temperature, (*board).temperature},
+	"undervoltage": {sensors.Quantity{Name: "undervoltage", Class: "problem", States: problemWords[:]}, (*board).undervoltage},
+	"throttled":    {sensors.Quantity{Name: "throttled", Class: "problem", States: problemWords[:]}, (*board).throttled},
+	"disk_free":    {sensors.Quantity{Name: "disk_free", Unit: "%"}, (*board).diskFree},
+	"uptime":       {sensors.Quantity{Name: "uptime", Unit: "s", Class: "duration"}, (*board).uptime},
 }
 
 func (o *piOptions) Check() (problems []Problem) {
@@ -78,16 +78,16 @@ func (o *piOptions) Quantities() []sensors.Quantity {
 }
 
 func (o *piOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	return &pi{piOptions: o, sys: h.Sys, proc: h.Proc}, nil
+	return &board{piOptions: o, sys: h.Sys, proc: h.Proc}, nil
 }
 
-type pi struct {
+type board struct {
 	*piOptions
 	sys, proc string
 }
 
 // Next reads what was chosen. What this board does not tell fails alone.
-func (s *pi) Next(ctx context.Context) ([]sensors.Sample, error) {
+func (s *board) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return gather(ctx, s.Quantities(), func(i int) (float64, error) {
 		name := s.Chosen[i]
 		value, err := piQuantities[name].read(s)
@@ -100,7 +100,7 @@ func (s *pi) Next(ctx context.Context) ([]sensors.Sample, error) {
 
 // temperature is the SoC's, in °C. The zone is cpu-thermal on every model since
 // Linux 4.20, bcm2835_thermal before, and x86_pkg_temp on a PC.
-func (s *pi) temperature() (float64, error) {
+func (s *board) temperature() (float64, error) {
 	var first error
 	for _, kind := range []string{"cpu-thermal", "bcm2835_thermal", "x86_pkg_temp"} {
 		dir, err := thermalZones.find(s.sys, kind, "")
@@ -125,7 +125,7 @@ const (
 
 // undervoltage is 1 if the supply fell below 4.63 V in the last 2 s: hwmon says so
 // (rpi_volt), or an older kernel's get_throttled.
-func (s *pi) undervoltage() (float64, error) {
+func (s *board) undervoltage() (float64, error) {
 	dir, err := hwmonDevices.find(s.sys, "rpi_volt", "")
 	if err == nil {
 		return alarm(filepath.Join(dir, "in0_lcrit_alarm"))
@@ -139,14 +139,14 @@ func (s *pi) undervoltage() (float64, error) {
 
 // throttled is 1 while the firmware slows the processor, for heat or for want of
 // voltage.
-func (s *pi) throttled() (float64, error) {
+func (s *board) throttled() (float64, error) {
 	bits, err := s.getThrottled()
 	return boolean(bits&slowedAnyhow != 0), err
 }
 
 // getThrottled are the firmware's bits, which the kernel writes in hexadecimal
 // digits.
-func (s *pi) getThrottled() (uint64, error) {
+func (s *board) getThrottled() (uint64, error) {
 	files, _ := filepath.Glob(filepath.Join(s.sys, firmwareDriver)) // the pattern is fixed
 	if len(files) == 0 {
 		return 0, fmt.Errorf("throttled: this kernel does not tell: %w", os.ErrNotExist)
@@ -164,7 +164,7 @@ func (s *pi) getThrottled() (uint64, error) {
 
 // diskFree is what is free to a user of what a user may fill, in %: 100 less the
 // Use% of df.
-func (s *pi) diskFree() (float64, error) {
+func (s *board) diskFree() (float64, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.Path, &fs); err != nil {
 		return 0, fmt.Errorf("disk_free of %s: %w", s.Path, err)
@@ -181,7 +181,7 @@ func freePercent(blocks, free, available uint64) (float64, error) {
 }
 
 // uptime is how long the kernel runs, in s.
-func (s *pi) uptime() (float64, error) {
+func (s *board) uptime() (float64, error) {
 	path := filepath.Join(s.proc, "uptime")
 	text, err := readLine(path)
 	if err != nil {
@@ -214,4 +214,4 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-func (s *pi) Close() error { return nil }
+func (s *board) Close() error { return nil }
