@@ -1,0 +1,99 @@
+package drivers
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/warthog618/go-gpiocdev/uapi"
+)
+
+func lineInfoOf(name, holder string, flags uapi.LineFlagV2) (info uapi.LineInfoV2) {
+	copy(info.Name[:], name)
+	copy(info.Consumer[:], holder)
+	info.Flags = flags
+	return info
+}
+
+func TestLineIsTheKernelsWithItsPin(t *testing.T) {
+	board := GPIOChip{Name: "gpiochip0", SoC: true}
+	expander := GPIOChip{Name: "gpiochip2"}
+	for _, c := range []struct {
+		chip   GPIOChip
+		offset int
+		info   uapi.LineInfoV2
+		want   GPIOLine
+	}{
+		{board, 17, lineInfoOf("GPIO17", "holdfast@812", uapi.LineFlagV2Used|uapi.LineFlagV2Input|uapi.LineFlagV2BiasPullUp),
+			GPIOLine{Pin: "GPIO17", Header: 11, Name: "GPIO17", Used: true, Holder: "holdfast@812", Bias: "pull-up"}},
+		{board, 2, lineInfoOf("SDA1", "", uapi.LineFlagV2Input), GPIOLine{Pin: "GPIO2", Header: 3, Name: "SDA1"}},
+		{board, 42, lineInfoOf("STATUS_LED", "ACT", uapi.LineFlagV2Used|uapi.LineFlagV2Output|uapi.LineFlagV2BiasDisabled),
+			GPIOLine{Pin: "GPIO42", Name: "STATUS_LED", Used: true, Holder: "ACT", Output: true, Bias: "no pull"}},
+		{board, 54, lineInfoOf("", "", 0), GPIOLine{Pin: "gpiochip0/54"}},
+		{expander, 17, lineInfoOf("\x1b[2JP1", "", uapi.LineFlagV2BiasPullDown),
+			GPIOLine{Pin: "gpiochip2/17", Name: "[2JP1", Bias: "pull-down"}},
+	} {
+		if got := c.chip.line(c.offset, c.info); got != c.want {
+			t.Errorf("%+v, want %+v", got, c.want)
+		}
+	}
+}
+
+func TestChipOfTheSoCIsKnownByItsLabel(t *testing.T) {
+	for label, soc := range map[string]bool{"pinctrl-bcm2835": true, "pinctrl-rp1": true, "raspberrypi-exp-gpio": false} {
+		var info uapi.ChipInfo
+		copy(info.Name[:], "gpiochip0")
+		copy(info.Label[:], label)
+		if c := chipOf(info); c.SoC != soc || c.Label != label || c.Name != "gpiochip0" {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestEveryPinOfTheHeaderIsFoundFromItsGPIO(t *testing.T) {
+	for pin, gpio := range header {
+		if got := headerOf(gpio); got != pin {
+			t.Errorf("GPIO%d is at pin %d, not %d", gpio, pin, got)
+		}
+	}
+	if headerOf(30) != 0 {
+		t.Error("GPIO30 is on no pin")
+	}
+}
+
+func TestChipThatCannotBeLookedAtIsNamed(t *testing.T) {
+	h := &Hardware{Dev: t.TempDir()}
+	if _, err := h.ScanGPIO(); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "--device") {
+		t.Error(err)
+	}
+	plant(t, filepath.Join(h.Dev, "gpiochip0"), "")
+	plant(t, filepath.Join(h.Dev, "gpiochip1"), "")
+	chips, err := h.ScanGPIO()
+	if chips != nil || !errors.Is(err, syscall.ENOTTY) || strings.Count(err.Error(), "is it a GPIO chip?") != 2 {
+		t.Error(chips, err)
+	}
+}
+
+// Whatever a driver calls its lines, a person's terminal stays as it is.
+func FuzzLineIsPrintable(f *testing.F) {
+	f.Add([]byte("GPIO17\x00junk"), 17)
+	f.Add([]byte("\x1b]0;x\x07\n\r\xff\xfe"), 0)
+	f.Fuzz(func(t *testing.T, raw []byte, offset int) {
+		var info uapi.LineInfoV2
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)), raw)
+		l := GPIOChip{Name: "gpiochip0", SoC: offset%2 == 0}.line(offset&0xffff, info)
+		for _, text := range []string{l.Pin, l.Name, l.Holder, l.Bias} {
+			if printable(text) != text {
+				t.Errorf("%q", text)
+			}
+		}
+		var p Pin
+		if err := p.UnmarshalText([]byte(l.Pin)); err != nil {
+			t.Error(err)
+		}
+	})
+}

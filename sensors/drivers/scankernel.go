@@ -1,0 +1,111 @@
+package drivers
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A KernelDevice is something that a driver of the kernel measures.
+type KernelDevice struct {
+	Name   string   // what the driver calls it: "cpu_thermal", "28-0316a2797bff"
+	Path   string   // where it is now; the numbers change from boot to boot
+	Device string   // where the device hangs: the same at each boot
+	Inputs []string // what it measures
+}
+
+// ScanIIO lists the devices of the industrial I/O subsystem: "bme280", "dht11".
+func (h *Hardware) ScanIIO() ([]KernelDevice, error) {
+	return h.kernelDevices(filepath.Join("bus", "iio", "devices"), "iio:device", "name", iioInput)
+}
+
+// ScanHwmon lists the devices of the hardware monitoring subsystem, with the
+// inputs that kind hwmon can read.
+func (h *Hardware) ScanHwmon() ([]KernelDevice, error) {
+	return h.kernelDevices(filepath.Join("class", "hwmon"), "hwmon", "name", func(file string) (string, bool) {
+		input, ok := strings.CutSuffix(file, "_input")
+		return input, ok && hwmonInput.MatchString(input)
+	})
+}
+
+// ScanThermal lists the thermal zones by their types.
+func (h *Hardware) ScanThermal() ([]KernelDevice, error) {
+	return h.kernelDevices(filepath.Join("class", "thermal"), "thermal_zone", "type", func(file string) (string, bool) {
+		return file, file == "temp"
+	})
+}
+
+// iioInput is the channel that a file is of: in_temp_input, in_voltage0_raw.
+func iioInput(file string) (channel string, ok bool) {
+	channel, ok = strings.CutPrefix(file, "in_")
+	if !ok {
+		return "", false
+	}
+	for _, end := range []string{"_input", "_raw"} {
+		if channel, ok := strings.CutSuffix(channel, end); ok {
+			return channel, true
+		}
+	}
+	return "", false
+}
+
+func (h *Hardware) kernelDevices(place, prefix, name string, input func(string) (string, bool)) ([]KernelDevice, error) {
+	root := filepath.Join(h.Sys, place)
+	dirs, err := numbered(root, prefix)
+	var all []KernelDevice
+	for _, dir := range dirs {
+		path := filepath.Join(root, dir)
+		d := KernelDevice{Name: named(filepath.Join(path, name)), Path: path, Device: devicePath(path)}
+		if d.Name != "" {
+			d.Inputs = inputsOf(path, input)
+			all = append(all, d)
+		}
+	}
+	return all, err
+}
+
+func inputsOf(dir string, input func(string) (string, bool)) (inputs []string) {
+	files, _ := os.ReadDir(dir) // gone since: it has no inputs
+	for _, f := range files {
+		if name, ok := input(f.Name()); ok && printable(name) == name && !slices.Contains(inputs, name) {
+			inputs = append(inputs, name)
+		}
+	}
+	slices.SortFunc(inputs, naturally)
+	return inputs
+}
+
+// naturally puts temp2 before temp10.
+func naturally(a, b string) int {
+	cut := func(s string) string { return strings.TrimRight(s, "0123456789") }
+	if cut(a) == cut(b) && len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
+}
+
+// oneWireID is the family and the serial number of a part on a 1-wire bus, as
+// the kernel writes it.
+var oneWireID = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{12}$`)
+
+// ScanOneWire lists the parts on the 1-wire buses by their ids.
+func (h *Hardware) ScanOneWire() (all []KernelDevice, err error) {
+	root := filepath.Join(h.Sys, "bus", "w1", "devices")
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if !oneWireID.MatchString(e.Name()) {
+			continue // w1_bus_master1
+		}
+		path := filepath.Join(root, e.Name())
+		all = append(all, KernelDevice{Name: e.Name(), Path: path, Device: devicePath(path),
+			Inputs: inputsOf(path, func(file string) (string, bool) { return file, file == "temperature" })})
+	}
+	return all, err
+}
