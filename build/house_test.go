@@ -26,7 +26,8 @@ var upstream = map[string][]string{
 	"cmd/holdfast/cable":   {},
 	"cmd/holdfast/control": {"queue"},
 	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/drivers"},
-	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "config", "uplink", "queue", "sensors", "sensors/drivers"},
+	"cmd/holdfast/scan":    {"config", "sensors/drivers"},
+	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "queue", "sensors", "sensors/drivers"},
 }
 
 // thirdParty says which room a module belongs to.

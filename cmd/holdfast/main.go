@@ -27,6 +27,7 @@ var commands = []struct {
 	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run},
 	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo},
 	{"check", "reads the configuration and says everything that is wrong with it", check},
+	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste", runScan},
 	{"read", "reads the sensors once and prints; publishes nothing", read},
 	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue},
 	{"version", "version, commit, Go version", version},

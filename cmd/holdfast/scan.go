@@ -1,0 +1,18 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/scan"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+func runScan(ctx context.Context, args []string) error {
+	f := flags("scan")
+	yaml := f.Bool("yaml", false, "print stanzas to paste below sensors:")
+	if err := parse(f, args, 0); err != nil {
+		return err
+	}
+	return scan.Run(ctx, drivers.NewHardware(), scan.Options{YAML: *yaml, Out: os.Stdout})
+}

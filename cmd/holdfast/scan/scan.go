@@ -1,0 +1,147 @@
+// Package scan shows what is wired to the machine: as a text for a person, or
+// as a `sensors:` section to paste.
+//
+// Package drivers does the looking, and changes nothing by it. A bus that hangs
+// costs itself alone, and a bounded time.
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+// busTime is what one bus may take. A healthy one takes tenths of a second, and
+// one on which every second address times out twenty.
+const busTime = 30 * time.Second
+
+// Options are what to show, and where.
+type Options struct {
+	YAML bool // stanzas to paste, in place of a text
+	Out  io.Writer
+}
+
+// errBlind is a machine of which nothing could be looked at.
+var errBlind = errors.New("nothing could be looked at")
+
+// Run looks at a machine and shows what is there. It fails when nothing at all
+// could be looked at, or ctx ended.
+func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
+	found := look(ctx, h)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	show := text
+	if o.YAML {
+		show = yaml
+	}
+	if _, err := io.WriteString(o.Out, show(found)); err != nil {
+		return err
+	}
+	if found.blind() {
+		return errBlind
+	}
+	return nil
+}
+
+// findings are what hangs on a machine, and why it is not known what does.
+type findings struct {
+	chips    []drivers.GPIOChip
+	chipsErr error
+	buses    []drivers.I2CAdapter
+	busesErr error
+	kernel   []subsystem
+}
+
+// A subsystem is a part of the kernel that measures by itself.
+type subsystem struct {
+	name    string // "hwmon"
+	title   string
+	devices []drivers.KernelDevice
+	err     error
+}
+
+func (f findings) devices(subsystem string) []drivers.KernelDevice {
+	for _, s := range f.kernel {
+		if s.name == subsystem {
+			return s.devices
+		}
+	}
+	return nil
+}
+
+// blind reports whether every look failed.
+func (f findings) blind() bool {
+	for _, s := range f.kernel {
+		if s.err == nil {
+			return false
+		}
+	}
+	for _, b := range f.buses {
+		if b.Err == nil {
+			return false
+		}
+	}
+	return len(f.chips) == 0
+}
+
+func look(ctx context.Context, h *drivers.Hardware) (f findings) {
+	f.chips, f.chipsErr = h.ScanGPIO()
+	f.buses, f.busesErr = h.ScanI2C()
+	f.buses = askAll(ctx, f.buses, h.ScanBus)
+	for _, s := range []struct {
+		name, title string
+		scan        func() ([]drivers.KernelDevice, error)
+	}{
+		{"w1", "1-wire", h.ScanOneWire},
+		{"iio", "Industrial I/O", h.ScanIIO},
+		{"hwmon", "Hardware monitoring", h.ScanHwmon},
+		{"thermal", "Thermal zones", h.ScanThermal},
+	} {
+		devices, err := s.scan()
+		if _, gone := os.Stat(h.Sys); gone != nil && err == nil {
+			err = fmt.Errorf("sysfs is not there: %w", gone)
+		}
+		f.kernel = append(f.kernel, subsystem{s.name, s.title, devices, err})
+	}
+	return f
+}
+
+// askAll looks all buses over at the same time. One that does not come back in
+// time, as from a driver of the kernel that hangs, is left behind: its goroutine ends with
+// the program.
+func askAll(ctx context.Context, buses []drivers.I2CAdapter, ask func(context.Context, drivers.I2CAdapter) drivers.I2CAdapter) []drivers.I2CAdapter {
+	ctx, cancel := context.WithTimeout(ctx, busTime)
+	defer cancel()
+	answers := make([]chan drivers.I2CAdapter, len(buses))
+	for i, bus := range buses {
+		answers[i] = make(chan drivers.I2CAdapter, 1)
+		go func() { answers[i] <- ask(ctx, bus) }()
+	}
+	all := make([]drivers.I2CAdapter, len(buses))
+	for i, bus := range buses {
+		all[i] = await(ctx, bus, answers[i])
+	}
+	return all
+}
+
+// await takes an answer; one that comes as the time is over counts.
+func await(ctx context.Context, bus drivers.I2CAdapter, answer <-chan drivers.I2CAdapter) drivers.I2CAdapter {
+	select {
+	case bus = <-answer:
+		return bus
+	case <-ctx.Done():
+	}
+	const grace = time.Second // one transfer, and its error on its way
+	select {
+	case bus = <-answer:
+	case <-time.After(grace):
+		bus.Err = fmt.Errorf("the kernel does not come back from it: %w (is its adapter stuck? unplug it, or restart)", ctx.Err())
+	}
+	return bus
+}

@@ -1,0 +1,155 @@
+package scan
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+// text shows findings to a person.
+func text(f findings) string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	gpioText(w, f)
+	i2cText(w, f)
+	for _, s := range f.kernel {
+		kernelText(w, s)
+	}
+	fmt.Fprintf(w, "\nholdfast scan --yaml prints stanzas to paste.\n")
+	_ = w.Flush() // into memory
+	return trimLines(out.String())
+}
+
+// trimLines takes off the blanks that an empty last column leaves.
+func trimLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func gpioText(w *tabwriter.Writer, f findings) {
+	fmt.Fprintf(w, "GPIO\n")
+	trouble(w, f.chipsErr)
+	for _, c := range f.chips {
+		fmt.Fprintf(w, "  %s, %s, %d lines\n", c.Name, c.Label, len(c.Lines))
+		others := 0
+		for _, l := range c.Lines {
+			if !worthALine(c, l) {
+				others++
+				continue
+			}
+			fmt.Fprintf(w, "    %s\t%s\t%s\t%s\n", pinText(l), l.Name, lineText(l), holderText(l))
+		}
+		if others > 0 {
+			fmt.Fprintf(w, "    and %d more that nobody has\n", others)
+		}
+	}
+}
+
+// worthALine leaves out the SoC's lines that lead nowhere a person could wire.
+func worthALine(c drivers.GPIOChip, l drivers.GPIOLine) bool {
+	const short = 32 // an expander's lines are all shown
+	return l.Used || l.Header != 0 || !c.SoC && len(c.Lines) <= short
+}
+
+func pinText(l drivers.GPIOLine) string {
+	if l.Header != 0 {
+		return fmt.Sprintf("%s (pin %d)", l.Pin, l.Header)
+	}
+	return l.Pin
+}
+
+func lineText(l drivers.GPIOLine) string {
+	direction := "input"
+	if l.Output {
+		direction = "output"
+	}
+	if l.Bias != "" {
+		direction += ", " + l.Bias
+	}
+	return direction
+}
+
+func holderText(l drivers.GPIOLine) string {
+	switch {
+	case !l.Used:
+		return "free"
+	case l.Holder == "":
+		return "in use"
+	}
+	return "held by " + l.Holder
+}
+
+func i2cText(w *tabwriter.Writer, f findings) {
+	fmt.Fprintf(w, "\nI2C\n")
+	trouble(w, f.busesErr)
+	for _, b := range f.buses {
+		fmt.Fprintf(w, "  %v, %s\n", b.Bus, b.Name)
+		if b.Left != "" {
+			fmt.Fprintf(w, "    left alone: %s\n", b.Left)
+		}
+		for _, p := range b.Parts {
+			fmt.Fprintf(w, "    0x%02x  %s\n", p.Address, partText(p))
+		}
+		if b.Err != nil {
+			fmt.Fprintf(w, "    %v\n", oneLine(b.Err))
+		} else if len(b.Parts) == 0 && b.Left == "" {
+			fmt.Fprintf(w, "    nobody answers: are the parts powered, and SDA and SCL not swapped?\n")
+		}
+	}
+}
+
+// elsewhere are parts that no kind reads and many have, by their address.
+var elsewhere = map[uint16]string{
+	0x27: "a character display?", 0x3c: "an OLED display?", 0x3d: "an OLED display?", 0x3f: "a character display?",
+	0x50: "an EEPROM?", 0x57: "an EEPROM?", 0x68: "a clock (DS3231, DS1307)?", 0x70: "a multiplexer (TCA9548A)?",
+}
+
+func partText(p drivers.I2CPart) string {
+	var words []string
+	switch {
+	case p.Driver != "" && p.Device != "":
+		return fmt.Sprintf("%s, held by the kernel's driver %s: read it from there, or take its dtoverlay out of config.txt", p.Device, p.Driver)
+	case p.Driver != "":
+		return fmt.Sprintf("held by the kernel's driver %s", p.Driver)
+	case p.Says != "":
+		words = append(words, p.Says)
+	case len(p.Kinds) > 0:
+		words = append(words, "likely "+strings.Join(p.Kinds, ", or "))
+	}
+	if what := elsewhere[p.Address]; what != "" && p.Says == "" {
+		words = append(words, what)
+	}
+	if len(p.Kinds) == 0 {
+		words = append(words, "no kind reads it")
+	}
+	return strings.Join(words, "; ")
+}
+
+func kernelText(w *tabwriter.Writer, s subsystem) {
+	fmt.Fprintf(w, "\n%s\n", s.title)
+	trouble(w, s.err)
+	if len(s.devices) == 0 && s.err == nil {
+		fmt.Fprintf(w, "  none\n")
+	}
+	for _, d := range s.devices {
+		inputs := strings.Join(d.Inputs, " ")
+		if inputs == "" {
+			inputs = "measures nothing"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Name, inputs, d.Path)
+	}
+}
+
+// trouble says what could not be looked at. Its text carries the mend.
+func trouble(w *tabwriter.Writer, err error) {
+	if err != nil {
+		fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	}
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

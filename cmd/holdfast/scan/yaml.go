@@ -1,0 +1,284 @@
+package scan
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+// yaml is a `sensors:` section of what was found. Each stanza has been through
+// what `holdfast check` does, with those before it; one that does not pass is a
+// comment.
+func yaml(f findings) string {
+	s := &section{}
+	s.comment("What holdfast scan found. Rename the sensors as you like: their names become the streams'.")
+	s.troubles(f)
+	for _, b := range f.buses {
+		for _, p := range b.Parts {
+			s.part(b.Bus, p)
+		}
+	}
+	for _, d := range f.devices("w1") {
+		s.oneWire(d)
+	}
+	for _, d := range f.devices("iio") {
+		s.iio(d)
+	}
+	for _, d := range f.devices("hwmon") {
+		s.hwmon(d, f.devices("hwmon"))
+	}
+	for _, d := range f.devices("thermal") {
+		s.thermal(d, f.devices("hwmon"))
+	}
+	s.never()
+	s.contacts(f.chips)
+	return "sensors:\n" + s.text.String()
+}
+
+// section is a sensors section being written.
+type section struct {
+	text   strings.Builder
+	passed strings.Builder // the stanzas alone
+	names  []string
+}
+
+func (s *section) comment(format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		s.text.WriteString("  # " + strings.Map(fit, line) + "\n")
+	}
+}
+
+// fit drops what YAML takes for the end of a line, or does not take at all.
+func fit(r rune) rune {
+	if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+		return -1
+	}
+	return r
+}
+
+// add writes the first of some stanzas for one sensor that passes, under a name
+// like the one wanted. None that passes is a comment.
+func (s *section) add(name string, bodies ...string) bool {
+	for _, body := range bodies {
+		for _, name := range s.free(name) {
+			stanza := fmt.Sprintf("  %s: {%s}\n", name, body)
+			if passes(s.passed.String() + stanza) {
+				s.text.WriteString(stanza)
+				s.passed.WriteString(stanza)
+				s.names = append(s.names, name)
+				return true
+			}
+		}
+	}
+	if len(bodies) > 0 {
+		s.comment("%s: {%s}   # not whole: see docs/sensors.md", name, bodies[0])
+	}
+	return false
+}
+
+// free are names like the one wanted that no sensor has. The second serves
+// where the first one's streams would be another sensor's.
+func (s *section) free(want string) (names []string) {
+	want = strings.Trim(unfit.ReplaceAllString(want, "_"), "_-")
+	want = want[:min(len(want), 40)]
+	if want == "" || want == "agent" {
+		want = "sensor"
+	}
+	for n := 1; len(names) < 2; n++ {
+		name := want
+		if n > 1 {
+			name = fmt.Sprintf("%s_%d", want, n)
+		}
+		if !slices.Contains(s.names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+var unfit = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+
+// passes reports whether check would find nothing wrong with some stanzas.
+func passes(stanzas string) bool {
+	_, err := config.Parse("scan", []byte("mqtt: {server: embedded}\nsensors:\n"+stanzas))
+	return err == nil
+}
+
+// plain is a text that YAML takes for itself however it is read.
+var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
+
+func quoted(text string) string {
+	if plain.MatchString(text) && !slices.Contains([]string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(text)) {
+		return text
+	}
+	return strconv.QuoteToASCII(text)
+}
+
+func quotedList(texts []string) string {
+	all := make([]string, len(texts))
+	for i, t := range texts {
+		all[i] = quoted(t)
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
+
+func (s *section) troubles(f findings) {
+	for _, err := range []error{f.chipsErr, f.busesErr} {
+		if err != nil {
+			s.comment("%v", err)
+		}
+	}
+	for _, b := range f.buses {
+		if b.Err != nil {
+			s.comment("%v: %s", b.Bus, oneLine(b.Err))
+		}
+	}
+	for _, k := range f.kernel {
+		if k.err != nil {
+			s.comment("%s: %s", k.title, oneLine(k.err))
+		}
+	}
+}
+
+// part writes the likeliest kind of a part that answers, and one alone: two on
+// one address would both speak to it.
+func (s *section) part(bus drivers.I2CBus, p drivers.I2CPart) {
+	at := fmt.Sprintf("%v 0x%02x", bus, p.Address)
+	switch {
+	case p.Driver != "":
+		s.comment("%s: %s", at, partText(p))
+		return
+	case len(p.Kinds) == 0:
+		s.comment("%s answers: %s", at, partText(p))
+		return
+	case p.Says != "":
+		s.comment("%s says that it is a %s.", at, p.Says)
+	case len(p.Kinds) > 1:
+		s.comment("%s may also be another kind: %s.", at, strings.Join(p.Kinds[1:], ", "))
+	}
+	bodies := make([]string, len(p.Kinds))
+	for i, kind := range p.Kinds {
+		bodies[i] = fmt.Sprintf(`kind: %s, i2c: "%d", address: 0x%02x`, kind, int(bus), p.Address)
+	}
+	whole := max(0, slices.IndexFunc(bodies, func(body string) bool { return passes("  x: {" + body + "}\n") }))
+	s.add(p.Kinds[whole], bodies[whole])
+}
+
+// thermometers are the families of 1-wire parts that measure a temperature:
+// DS18S20, DS1822, DS18B20, DS1825, DS28EA00.
+var thermometers = []string{"10", "22", "28", "3b", "42"}
+
+func (s *section) oneWire(d drivers.KernelDevice) {
+	family, _, _ := strings.Cut(d.Name, "-")
+	if !slices.Contains(thermometers, family) {
+		s.comment("1-wire %s is no thermometer: no kind reads it", d.Name)
+		return
+	}
+	if s.known("w1", d) {
+		s.add("thermometer", "kind: w1, id: "+quoted(d.Name))
+	}
+}
+
+// known reports whether this version has a kind, and says so where it has not.
+func (s *section) known(kind string, d drivers.KernelDevice) bool {
+	_, ok := drivers.New(kind)
+	if !ok {
+		s.comment("%s %s: this version has no kind %s", kind, d.Name, kind)
+	}
+	return ok
+}
+
+func (s *section) iio(d drivers.KernelDevice) {
+	if len(d.Inputs) == 0 || !s.known("iio", d) {
+		return
+	}
+	named := "kind: iio, name: " + quoted(d.Name)
+	s.add(d.Name, named+", inputs: "+quotedList(d.Inputs), named)
+}
+
+func (s *section) hwmon(d drivers.KernelDevice, all []drivers.KernelDevice) {
+	if _, w1 := drivers.New("w1"); len(d.Inputs) == 0 || w1 && d.Name == "w1_slave_temp" {
+		return // it measures nothing, or is there as a 1-wire part
+	}
+	body := "kind: hwmon, name: " + quoted(d.Name)
+	if alike(d, all) > 1 {
+		body += ", device: " + quoted(end(d.Device))
+	}
+	if !slices.Equal(d.Inputs, []string{"temp1"}) {
+		body += ", inputs: " + quotedList(d.Inputs)
+	}
+	name := d.Name
+	if name == "cpu_thermal" {
+		name = "cpu"
+	}
+	s.add(name, body)
+}
+
+func alike(d drivers.KernelDevice, all []drivers.KernelDevice) (n int) {
+	for _, other := range all {
+		if other.Name == d.Name {
+			n++
+		}
+	}
+	return n
+}
+
+// end is the end of a device's path, which tells it from its likes.
+func end(path string) string {
+	parts := strings.Split(path, "/")
+	return strings.Join(parts[max(0, len(parts)-2):], "/")
+}
+
+// thermal leaves out a zone that hwmon has too: the kernel calls it the same
+// there, with _ for -.
+func (s *section) thermal(d drivers.KernelDevice, hwmon []drivers.KernelDevice) {
+	zone := strings.ReplaceAll(d.Name, "-", "_")
+	if len(d.Inputs) == 0 || slices.ContainsFunc(hwmon, func(h drivers.KernelDevice) bool { return h.Name == zone }) {
+		return
+	}
+	if s.known("thermal", d) {
+		s.add(zone, "kind: thermal, type: "+quoted(d.Name))
+	}
+}
+
+// never writes a sensor where none was found: a configuration has one at least.
+func (s *section) never() {
+	if len(s.names) > 0 {
+		return
+	}
+	s.comment("Nothing was found that measures by itself. This one is made up, so that the file is whole and\n" +
+		"can be tried; take it out when a real one is there.")
+	s.add("made_up", `kind: simulated, wave: {quantity: temperature, unit: "°C", mean: 20, swing: 5, period: 1h}, every: 10s`)
+}
+
+// taken are the lines of the header that have a use of their own: the EEPROM of
+// a HAT, I2C, and the serial port.
+var taken = []string{"GPIO0", "GPIO1", "GPIO2", "GPIO3", "GPIO14", "GPIO15"}
+
+// contacts shows how a free line would be written. What hangs on one cannot be
+// seen, so they are comments.
+func (s *section) contacts(chips []drivers.GPIOChip) {
+	told := false
+	for _, c := range chips {
+		for _, l := range c.Lines {
+			if l.Used || c.SoC && l.Header == 0 || slices.Contains(taken, l.Pin) || len(c.Lines) > 64 {
+				continue
+			}
+			if !told {
+				s.comment("These lines are free; what is wired to them cannot be seen. For a switch or a reed to ground, take off the #:")
+				told = true
+			}
+			where := ""
+			if l.Header != 0 {
+				where = fmt.Sprintf("   # pin %d", l.Header)
+			}
+			s.comment("contact_%s: {kind: contact, gpio: %s, pull: up, normally: closed}%s", unfit.ReplaceAllString(l.Pin, "_"), l.Pin, where)
+		}
+	}
+}

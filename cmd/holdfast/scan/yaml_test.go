@@ -1,0 +1,165 @@
+package scan
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+// check is `(echo 'mqtt: {server: embedded}'; holdfast scan --yaml) | holdfast check -c -`.
+func check(t testing.TB, section string) []string {
+	t.Helper()
+	cfg, err := config.Parse("-", []byte("mqtt: {server: embedded}\n"+section))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, section)
+	}
+	var all []string
+	for _, s := range cfg.Sensors {
+		all = append(all, s.Name+" "+s.Kind)
+	}
+	return all
+}
+
+func TestYAMLPassesCheckAndHasWhatIsThere(t *testing.T) {
+	section := yaml(pi())
+	all := check(t, section)
+	for _, want := range []string{"aht20 aht20", "bme280 bme280", "cpu hwmon"} {
+		if !slices.Contains(all, want) {
+			t.Errorf("no %s among %q", want, all)
+		}
+	}
+	for _, want := range []string{
+		"  # i2c-1 0x29 answers: no kind reads it\n",
+		"  # i2c-1 0x68: ds3231, held by the kernel's driver rtc-ds1307",
+		"  # i2c-1 0x76 says that it is a BME280 (chip id 0x60).\n  bme280: {kind: bme280, i2c: \"1\", address: 0x76}\n",
+		"  # i2c-1 0x77 answers: BMP180",
+		"  # i2c-3: every address times out",
+		"  # 1-wire 3a-00000012ab34 is no thermometer",
+		"  # Industrial I/O: permission denied\n",
+		"  # contact_GPIO27: {kind: contact, gpio: GPIO27, pull: up, normally: closed}   # pin 13\n",
+		"  # contact_gpiochip2_0: {kind: contact, gpio: gpiochip2/0, pull: up, normally: closed}\n",
+	} {
+		if !strings.Contains(section, want) {
+			t.Errorf("no %q in\n%s", want, section)
+		}
+	}
+	if strings.Contains(section, "gpio: GPIO17") || strings.Contains(section, "gpio: GPIO2,") || strings.Contains(section, "GPIO43") {
+		t.Errorf("a line that is no free one of the header\n%s", section)
+	}
+}
+
+// What is a comment may be taken out of it.
+func TestContactsInCommentsPassCheck(t *testing.T) {
+	commented := regexp.MustCompile(`(?m)^  # (contact_)`)
+	section := commented.ReplaceAllString(yaml(pi()), "  $1")
+	if all := check(t, section); !slices.Contains(all, "contact_GPIO27 contact") || !slices.Contains(all, "contact_gpiochip2_0 contact") {
+		t.Errorf("%q", all)
+	}
+}
+
+// Every kind that the table has for an address makes a sensor that passes, or is
+// a comment because it needs more than a place; two never share an address.
+func TestLikeliestKindIsWrittenAndTheOthersNamed(t *testing.T) {
+	var f findings
+	byAddress := map[uint16][]string{}
+	for _, kind := range drivers.Kinds() {
+		for _, addr := range drivers.Addresses(kind) {
+			byAddress[addr] = append(byAddress[addr], kind)
+		}
+	}
+	bus := drivers.I2CAdapter{Bus: 7}
+	for addr, kinds := range byAddress {
+		bus.Parts = append(bus.Parts, drivers.I2CPart{Address: addr, Kinds: kinds})
+	}
+	f.buses = []drivers.I2CAdapter{bus}
+	section := yaml(f)
+	check(t, section)
+	for addr, kinds := range byAddress {
+		at := fmt.Sprintf("address: 0x%02x", addr)
+		if strings.Count(section, at) != 1 {
+			t.Errorf("%d sensors with %s", strings.Count(section, at), at)
+		}
+		if len(kinds) > 1 && !strings.Contains(section, fmt.Sprintf("  # i2c-7 0x%02x may also be another kind: %s.\n", addr, strings.Join(kinds[1:], ", "))) {
+			t.Errorf("0x%02x: the others of %v are not named", addr, kinds)
+		}
+	}
+}
+
+func TestPartsOfOneKindHaveNamesOfTheirOwn(t *testing.T) {
+	f := findings{buses: []drivers.I2CAdapter{
+		{Bus: 1, Parts: []drivers.I2CPart{{Address: 0x76, Kinds: []string{"bme280"}}, {Address: 0x77, Kinds: []string{"bme280"}}}},
+		{Bus: 3, Parts: []drivers.I2CPart{{Address: 0x76, Kinds: []string{"bme280"}}}},
+	}}
+	if got := check(t, yaml(f)); !slices.Equal(got, []string{"bme280 bme280", "bme280_2 bme280", "bme280_3 bme280"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestKindThatNeedsMoreThanAPlaceIsAComment(t *testing.T) {
+	s := &section{}
+	s.add("door", `kind: contact, pull: up`)
+	if s.names != nil || !strings.HasPrefix(s.text.String(), "  # door: {kind: contact, pull: up}") {
+		t.Error(s.text.String())
+	}
+}
+
+func TestTwoOfOneNameAreToldApart(t *testing.T) {
+	twins := []drivers.KernelDevice{
+		{Name: "sht3x", Device: "/sys/devices/soc/i2c-1/1-0044", Inputs: []string{"humidity1", "temp1"}},
+		{Name: "sht3x", Device: "/sys/devices/soc/i2c-1/1-0045", Inputs: []string{"humidity1", "temp1"}},
+		{Name: "w1_slave_temp", Inputs: []string{"temp1"}},
+	}
+	section := yaml(findings{kernel: []subsystem{{"hwmon", "", twins, nil}}})
+	got := check(t, section)
+	if !slices.Contains(got, "sht3x hwmon") || !slices.Contains(got, "sht3x_2 hwmon") ||
+		!strings.Contains(section, `device: "i2c-1/1-0045", inputs: [humidity1, temp1]`) {
+		t.Errorf("%q\n%s", got, section)
+	}
+}
+
+// A kind that this version has is written, one that it has not is a comment.
+func TestKernelsKindsAreWrittenWhereThereAreSuch(t *testing.T) {
+	f := findings{kernel: []subsystem{
+		{"w1", "", []drivers.KernelDevice{{Name: "28-0316a2797bff", Inputs: []string{"temperature"}}}, nil},
+		{"iio", "", []drivers.KernelDevice{{Name: "dht11", Inputs: []string{"humidityrelative", "temp"}}}, nil},
+		{"thermal", "", []drivers.KernelDevice{{Name: "gpu-thermal", Inputs: []string{"temp"}}}, nil},
+	}}
+	section := yaml(f)
+	got := check(t, section)
+	for kind, name := range map[string]string{"w1": "thermometer", "iio": "dht11", "thermal": "gpu_thermal"} {
+		if _, have := drivers.New(kind); have != slices.Contains(got, name+" "+kind) {
+			t.Errorf("kind %s is in the table: %v, and the sensors are %q\n%s", kind, have, got, section)
+		}
+	}
+}
+
+func TestNothingFoundIsSaidAndPasses(t *testing.T) {
+	section := yaml(findings{busesErr: os.ErrNotExist})
+	if got := check(t, section); !slices.Equal(got, []string{"made_up simulated"}) || !strings.Contains(section, "# Nothing was found") {
+		t.Errorf("%q\n%s", got, section)
+	}
+}
+
+// Drivers, device trees and plugged devices call things what they like.
+func FuzzYAMLPasses(f *testing.F) {
+	f.Add("cpu_thermal", "temp1", "i2c-1/1-0044")
+	f.Add("agent", "null", "~")
+	f.Add("a: b", "'\"", "#x\\")
+	f.Add("-", "}", "*a &b")
+	f.Add("made_up", "temp1", "made_up")
+	f.Fuzz(func(t *testing.T, name, input, device string) {
+		d := drivers.KernelDevice{Name: name, Inputs: []string{input}, Device: device}
+		other := drivers.KernelDevice{Name: name, Inputs: []string{"temp1"}, Device: device}
+		var all []subsystem
+		for _, s := range []string{"w1", "iio", "hwmon", "thermal"} {
+			all = append(all, subsystem{s, s, []drivers.KernelDevice{d, other}, nil})
+		}
+		check(t, yaml(findings{kernel: all}))
+	})
+}
