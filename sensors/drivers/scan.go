@@ -64,9 +64,9 @@ func numbered(dir, prefix string) (names []string, err error) {
 	return names, nil
 }
 
-// named is what a file says, for a person: drivers, device trees and plugged
+// shown is what a file says, for a person: drivers, device trees and plugged
 // USB devices write what they like.
-func named(path string) string {
+func shown(path string) string {
 	text, err := readLine(path)
 	if err != nil {
 		return ""
@@ -86,8 +86,8 @@ func printable(text string) string {
 	return string(clean)
 }
 
-// linked is the name of what a link leads to.
-func linked(path string) string {
+// leadsTo is the name of what a link leads to.
+func leadsTo(path string) string {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return ""

@@ -48,7 +48,7 @@ func (h *Hardware) ScanI2C() (all []I2CAdapter, err error) {
 	screens := h.screenBuses()
 	for _, name := range names {
 		n, _ := number(strings.TrimPrefix(name, "i2c-"))
-		a := I2CAdapter{Bus: I2CBus(n), Name: named(filepath.Join(sys, name, "name"))}
+		a := I2CAdapter{Bus: I2CBus(n), Name: shown(filepath.Join(sys, name, "name"))}
 		if screens[name] || displays.MatchString(a.Name) {
 			a.Left = "a screen's bus (DDC): a stray write can upset a monitor, and no sensor is there"
 		}
@@ -70,7 +70,7 @@ func (h *Hardware) screenBuses() map[string]bool {
 	links, _ := filepath.Glob(filepath.Join(h.Sys, "class", "drm", "*", "ddc")) // the pattern is fixed
 	buses := map[string]bool{}
 	for _, link := range links {
-		buses[linked(link)] = true
+		buses[leadsTo(link)] = true
 	}
 	return buses
 }
@@ -212,7 +212,7 @@ func (s *busScan) verdict() error {
 // kernels is a part that a driver of the kernel has.
 func (s *busScan) kernels(addr uint16) I2CPart {
 	dir := filepath.Join(s.hw.Sys, "bus", "i2c", "devices", fmt.Sprintf("%d-%04x", s.bus, addr))
-	p := I2CPart{Address: addr, Driver: printable(linked(filepath.Join(dir, "driver"))), Device: named(filepath.Join(dir, "name"))}
+	p := I2CPart{Address: addr, Driver: printable(leadsTo(filepath.Join(dir, "driver"))), Device: shown(filepath.Join(dir, "name"))}
 	if p.Driver == "" {
 		p.Driver = "unknown"
 	}

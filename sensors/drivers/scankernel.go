@@ -39,18 +39,27 @@ func (h *Hardware) ScanThermal() ([]KernelDevice, error) {
 	})
 }
 
-// iioInput is the channel that a file is of: in_temp_input, in_voltage0_raw.
+// iioInput is the channel that a file is of: in_temp of in_temp_input,
+// in_voltage0 of in_voltage0_raw.
 func iioInput(file string) (channel string, ok bool) {
-	channel, ok = strings.CutPrefix(file, "in_")
-	if !ok {
+	if !strings.HasPrefix(file, "in_") {
 		return "", false
 	}
 	for _, end := range []string{"_input", "_raw"} {
-		if channel, ok := strings.CutSuffix(channel, end); ok {
+		if channel, ok := strings.CutSuffix(file, end); ok {
 			return channel, true
 		}
 	}
 	return "", false
+}
+
+// hardwareOf is the path of the hardware that a device is of, or the device's
+// own where it is of none.
+func hardwareOf(dir string) string {
+	if path, err := filepath.EvalSymlinks(filepath.Join(dir, "device")); err == nil {
+		return printable(path)
+	}
+	return dir
 }
 
 func (h *Hardware) kernelDevices(place, prefix, name string, input func(string) (string, bool)) ([]KernelDevice, error) {
@@ -59,7 +68,7 @@ func (h *Hardware) kernelDevices(place, prefix, name string, input func(string) 
 	var all []KernelDevice
 	for _, dir := range dirs {
 		path := filepath.Join(root, dir)
-		d := KernelDevice{Name: named(filepath.Join(path, name)), Path: path, Device: devicePath(path)}
+		d := KernelDevice{Name: shown(filepath.Join(path, name)), Path: path, Device: hardwareOf(path)}
 		if d.Name != "" {
 			d.Inputs = inputsOf(path, input)
 			all = append(all, d)
@@ -104,7 +113,7 @@ func (h *Hardware) ScanOneWire() (all []KernelDevice, err error) {
 			continue // w1_bus_master1
 		}
 		path := filepath.Join(root, e.Name())
-		all = append(all, KernelDevice{Name: e.Name(), Path: path, Device: devicePath(path),
+		all = append(all, KernelDevice{Name: e.Name(), Path: path, Device: hardwareOf(path),
 			Inputs: inputsOf(path, func(file string) (string, bool) { return file, file == "temperature" })})
 	}
 	return all, err

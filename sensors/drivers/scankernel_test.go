@@ -58,7 +58,7 @@ func TestKernelsDevicesAreListedWithTheirInputs(t *testing.T) {
 		want []string
 	}{
 		{h.ScanHwmon, []string{"cpu_thermal: temp1", "rpi_volt: ", "ina219: in1 in2 in10"}},
-		{h.ScanIIO, []string{"bme280: temp voltage0"}},
+		{h.ScanIIO, []string{"bme280: in_temp in_voltage0"}},
 		{h.ScanThermal, []string{"cpu-thermal: temp"}},
 		{h.ScanOneWire, []string{"28-0316a2797bff: temperature", "3a-00000012ab34: "}},
 	} {

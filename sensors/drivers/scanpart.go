@@ -53,14 +53,15 @@ var boschParts = map[byte][2]string{
 // multiplexer TCA9548A can be at these addresses too, and has one register: it
 // takes the number for a choice of channels and answers with it. It gets back what it had.
 func askBosch(bus i2c.Bus, addr uint16) (says, kind string, err error) {
+	const chip = 0xd0
 	var before, id [1]byte
 	if err := bus.Tx(addr, nil, before[:]); err != nil {
 		return "", "", err
 	}
-	if err := bus.Tx(addr, []byte{bmeChip}, id[:]); err != nil {
+	if err := bus.Tx(addr, []byte{chip}, id[:]); err != nil {
 		return "", "", err
 	}
-	if id[0] == bmeChip {
+	if id[0] == chip {
 		return "a multiplexer?", "", bus.Tx(addr, before[:], nil)
 	}
 	part, ok := boschParts[id[0]]

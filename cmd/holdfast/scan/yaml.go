@@ -194,12 +194,31 @@ func (s *section) known(kind string, d drivers.KernelDevice) bool {
 	return ok
 }
 
+// iio lets the kind say what a part measures where it knows, and asks for the
+// inputs that the kind can read where it does not.
 func (s *section) iio(d drivers.KernelDevice) {
 	if len(d.Inputs) == 0 || !s.known("iio", d) {
 		return
 	}
-	named := "kind: iio, name: " + quoted(d.Name)
-	s.add(d.Name, named+", inputs: "+quotedList(d.Inputs), named)
+	named := "name: " + quoted(d.Name)
+	var bodies []string
+	if _, dht := drivers.New("dht"); dht && strings.HasPrefix(d.Name, "dht11") {
+		bodies = append(bodies, "kind: dht, "+named)
+	}
+	bodies = append(bodies, "kind: iio, "+named)
+	if inputs := readable(named, d.Inputs); len(inputs) > 0 {
+		bodies = append(bodies, "kind: iio, "+named+", inputs: "+quotedList(inputs))
+	}
+	s.add(d.Name, bodies...)
+}
+
+func readable(named string, inputs []string) (can []string) {
+	for _, input := range inputs {
+		if passes("  x: {kind: iio, " + named + ", inputs: " + quotedList([]string{input}) + "}\n") {
+			can = append(can, input)
+		}
+	}
+	return can
 }
 
 func (s *section) hwmon(d drivers.KernelDevice, all []drivers.KernelDevice) {

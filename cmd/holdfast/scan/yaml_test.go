@@ -127,12 +127,12 @@ func TestTwoOfOneNameAreToldApart(t *testing.T) {
 func TestKernelsKindsAreWrittenWhereThereAreSuch(t *testing.T) {
 	f := findings{kernel: []subsystem{
 		{"w1", "", []drivers.KernelDevice{{Name: "28-0316a2797bff", Inputs: []string{"temperature"}}}, nil},
-		{"iio", "", []drivers.KernelDevice{{Name: "dht11", Inputs: []string{"humidityrelative", "temp"}}}, nil},
+		{"iio", "", []drivers.KernelDevice{{Name: "bme680", Inputs: []string{"in_humidityrelative", "in_temp"}}}, nil},
 		{"thermal", "", []drivers.KernelDevice{{Name: "gpu-thermal", Inputs: []string{"temp"}}}, nil},
 	}}
 	section := yaml(f)
 	got := check(t, section)
-	for kind, name := range map[string]string{"w1": "thermometer", "iio": "dht11", "thermal": "gpu_thermal"} {
+	for kind, name := range map[string]string{"w1": "thermometer", "iio": "bme680", "thermal": "gpu_thermal"} {
 		if _, have := drivers.New(kind); have != slices.Contains(got, name+" "+kind) {
 			t.Errorf("kind %s is in the table: %v, and the sensors are %q\n%s", kind, have, got, section)
 		}
