@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+func TestSensorsPageIsWhatTheTableGives(t *testing.T) {
+	want, err := sensorsPage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join("..", "..", page))
+	if err != nil || string(got) != want {
+		t.Errorf("%s is not what the table of kinds gives (%v): run go run ./build/docs", page, err)
+	}
+}
+
+func TestEveryKindAndOptionIsOnThePage(t *testing.T) {
+	text, err := sensorsPage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range drivers.Kinds() {
+		_, after, found := strings.Cut(text, "\n### "+kind+"\n")
+		if !found {
+			t.Errorf("no section for %s", kind)
+			continue
+		}
+		part, _, _ := strings.Cut(after, "\n### ")
+		o, _ := drivers.New(kind)
+		about := drivers.Describe(kind)
+		wants := []string{about.Source, about.Part[1:]}
+		for _, q := range o.Quantities() {
+			wants = append(wants, "| `"+q.Name+"` |")
+		}
+		all, _ := optionsOf(kind, o)
+		for _, opt := range all {
+			wants = append(wants, "| `"+opt.key+"` |")
+		}
+		for _, want := range wants {
+			if !strings.Contains(part, want) {
+				t.Errorf("%s: no %q in\n%s", kind, want, part)
+			}
+		}
+	}
+}
+
+// strange are options of every form.
+type strange struct {
+	base
+	Long   time.Duration `yaml:"long" doc:"a"`
+	Number *float64      `yaml:"number" doc:"b"`
+	Words  []string      `yaml:"words" doc:"c"`
+	On     bool          `yaml:"on" doc:"d"`
+	Deep   *deep         `yaml:"deep" doc:"e"`
+	Pin    drivers.Pin   `yaml:"pin" doc:"f"`
+	none   int
+	None   int
+}
+
+type base struct {
+	I2C drivers.I2CBus `yaml:"i2c" doc:"g"`
+}
+
+type deep struct {
+	Told   int `yaml:"told" doc:"h"`
+	Untold int `yaml:"untold"`
+}
+
+func (*strange) Check() []drivers.Problem       { return nil }
+func (*strange) Pace() time.Duration            { return 0 }
+func (*strange) Quantities() []sensors.Quantity { return nil }
+func (*strange) Open(context.Context, *drivers.Hardware) (sensors.Sensor, error) {
+	return nil, nil
+}
+
+func TestOptionsAreThoseThatTheConfigurationTakes(t *testing.T) {
+	half := 0.5
+	got, err := optionsOf("strange", &strange{base: base{2}, Long: 90 * time.Second, Number: &half, Words: []string{"a", "b"}, On: true, none: 1})
+	want := []option{
+		{"i2c", "text", "i2c-2", "g"},
+		{"long", "duration", "90s", "a"},
+		{"number", "number", "0.5", "b"},
+		{"words", "list", "[a, b]", "c"},
+		{"on", "true or false", "true", "d"},
+		{"deep", "keys and values", "", "e"},
+		{"deep.told", "whole number", "", "h"},
+		{"pin", "text", "", "f"},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n%q", err, got)
+	}
+}
+
+type undocumented struct {
+	strange
+	Secret int `yaml:"secret"`
+}
+
+func TestOptionWithoutADocTagIsAnError(t *testing.T) {
+	if _, err := optionsOf("undocumented", &undocumented{}); err == nil || !strings.Contains(err.Error(), "its option secret has no doc tag") {
+		t.Error(err)
+	}
+}
+
+func TestDurationsAreWrittenAsInAConfiguration(t *testing.T) {
+	for want, d := range map[string]time.Duration{"1h": time.Hour, "90s": 90 * time.Second, "50ms": 50 * time.Millisecond, "1µs": time.Microsecond} {
+		if got := duration(d); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+func TestAddressesAreAListOrARange(t *testing.T) {
+	for want, all := range map[string][]uint16{
+		"0x38":         {0x38},
+		"0x76, 0x77":   {0x76, 0x77},
+		"0x40 to 0x45": {0x40, 0x41, 0x42, 0x43, 0x44, 0x45},
+	} {
+		if got := addressText(all); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+//go:embed preamble.md
+var preamble string
+
+// varies says how a kind's quantities follow from its options.
+var varies = map[string]string{
+	"contact":   "`class` gives the stream its class and its words; these are those without one.",
+	"hwmon":     "As `inputs` says: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a voltage in V, `curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. Inputs that are alike have their own name in that of the quantity: `temperature_temp2`.",
+	"iio":       "As `inputs` says, or the part's name where it is known.",
+	"lines":     "As `quantity`, `unit` and the lines themselves say.",
+	"simulated": "As `wave`, `steps` or `counter` says; the table is a `counter`'s. `steps` take no `every`.",
+}
+
+// sensorsPage is docs/sensors.md.
+func sensorsPage() (string, error) {
+	var out strings.Builder
+	out.WriteString(preamble)
+	out.WriteString("\n## Kinds\n\n")
+	for _, kind := range drivers.Kinds() {
+		fmt.Fprintf(&out, "[%s](#%s)\n", kind, kind)
+	}
+	for _, kind := range drivers.Kinds() {
+		if err := section(&out, kind); err != nil {
+			return "", err
+		}
+	}
+	return out.String(), nil
+}
+
+func section(out *strings.Builder, kind string) error {
+	about := drivers.Describe(kind)
+	o, _ := drivers.New(kind)
+	all, err := optionsOf(kind, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n### %s\n\n%s. Follows %s.\n%s\n", kind, upper(about.Part), about.Source, paceText(o))
+	quantities(out, kind, o.Quantities())
+	if len(all) == 0 {
+		fmt.Fprintf(out, "\nIt has no options of its own.\n")
+		return nil
+	}
+	fmt.Fprintf(out, "\n| option | type | default | |\n|---|---|---|---|\n")
+	for _, opt := range all {
+		fmt.Fprintf(out, "| `%s` | %s | %s | %s |\n", opt.key, opt.kind, code(opt.preset), cell(opt.doc))
+	}
+	return nil
+}
+
+func paceText(o drivers.Options) string {
+	if pace := o.Pace(); pace > 0 {
+		return fmt.Sprintf("Measures every %s unless `every` says otherwise.", duration(pace))
+	}
+	return "Reports when something happens, and takes no `every`."
+}
+
+func quantities(out *strings.Builder, kind string, all []sensors.Quantity) {
+	if text := varies[kind]; text != "" {
+		fmt.Fprintf(out, "\nWhat it measures depends on its options. %s\n", text)
+	} else if len(all) == 0 {
+		fmt.Fprintf(out, "\nWhat it measures depends on its options.\n")
+	}
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\n| quantity | unit | class |\n|---|---|---|\n")
+	for _, q := range all {
+		unit := q.Unit
+		if len(q.States) > 0 {
+			unit = "`" + strings.Join(q.States, "`, `") + "`"
+		}
+		fmt.Fprintf(out, "| %s | %s | %s |\n", code(q.Name), unit, code(q.Class))
+	}
+}
+
+// duration is a duration as a configuration has it: 1m, not 1m0s.
+func duration(d time.Duration) string {
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
+		if d != 0 && d%unit.of == 0 {
+			return fmt.Sprintf("%d%s", d/unit.of, unit.name)
+		}
+	}
+	return d.String()
+}
+
+func upper(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+// cell keeps a text inside its cell.
+func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
