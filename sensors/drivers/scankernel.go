@@ -20,7 +20,7 @@ type KernelDevice struct {
 
 // ScanIIO lists the devices of the industrial I/O subsystem: "bme280", "dht11".
 func (h *Hardware) ScanIIO() ([]KernelDevice, error) {
-	return h.kernelDevices(filepath.Join("bus", "iio", "devices"), "iio:device", "name", iioInput)
+	return h.kernelDevices(filepath.Join("bus", "iio", "devices"), "iio:device", "name", iioFile)
 }
 
 // ScanHwmon lists the devices of the hardware monitoring subsystem, with the
@@ -39,9 +39,9 @@ func (h *Hardware) ScanThermal() ([]KernelDevice, error) {
 	})
 }
 
-// iioInput is the channel that a file is of: in_temp of in_temp_input,
+// iioFile is the channel that a file is of: in_temp of in_temp_input,
 // in_voltage0 of in_voltage0_raw.
-func iioInput(file string) (channel string, ok bool) {
+func iioFile(file string) (channel string, ok bool) {
 	if !strings.HasPrefix(file, "in_") {
 		return "", false
 	}
