@@ -30,7 +30,7 @@ func (o *onI2C) addresses() []uint16 { return slices.Clone(o.known) }
 
 // kindsAt are the kinds that a part at an address may be, the likeliest first: a
 // kind whose default it is before one that has to be moved there, then the one
-// with fewer addresses to be at.
+// with fewer addresses to be at, then the one that more modules are sold with.
 func kindsAt(addr uint16) (kinds []string) {
 	for _, kind := range Kinds() {
 		if slices.Contains(Addresses(kind), addr) {
@@ -39,10 +39,14 @@ func kindsAt(addr uint16) (kinds []string) {
 	}
 	moved := func(kind string) int { return min(1, slices.Index(Addresses(kind), addr)) }
 	slices.SortStableFunc(kinds, func(a, b string) int {
-		return cmp.Or(cmp.Compare(moved(a), moved(b)), cmp.Compare(len(Addresses(a)), len(Addresses(b))))
+		return cmp.Or(cmp.Compare(moved(a), moved(b)), cmp.Compare(len(Addresses(a)), len(Addresses(b))),
+			cmp.Compare(slices.Index(seldom, a), slices.Index(seldom, b)))
 	})
 	return kinds
 }
+
+// seldom are kinds that have a commoner likeness at all of their addresses.
+var seldom = []string{"ads1015"} // most boards have an ADS1115
 
 // numbered are the files of a folder that are called prefix and a number, by
 // the number. A folder that is not there has none.
