@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -39,15 +40,27 @@ func TestTooManyValuesAreOneMistake(t *testing.T) {
 	}
 }
 
-func TestAsManySensorsAsAFileHoldsAreReadSoon(t *testing.T) {
-	var b strings.Builder
-	for i := 0; b.Len() < biggest-100; i++ {
-		fmt.Fprintf(&b, "  k%d: {kind: door, gpio: a}\n", i)
+// TestTwiceTheSensorsAreTwiceTheWork reads as many as a file holds, and half as
+// many: what is not linear takes a Pi Zero minutes.
+func TestTwiceTheSensorsAreTwiceTheWork(t *testing.T) {
+	work := func(size int) float64 {
+		var b strings.Builder
+		for i := 0; b.Len() < size; i++ {
+			fmt.Fprintf(&b, "  k%d: {kind: door, gpio: a}\n", i)
+		}
+		text := "mqtt: {server: mqtt://b}\nsensors:\n" + b.String()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := read(text)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Error("a pin that is none was taken")
+		}
+		return float64(after.TotalAlloc - before.TotalAlloc)
 	}
-	begin := time.Now()
-	_, err := read("mqtt: {server: mqtt://b}\nsensors:\n" + b.String())
-	if took := time.Since(begin); err == nil || took > 5*time.Second {
-		t.Errorf("took %v: %.100v", took, err)
+	work(biggest / 4)
+	if half, whole := work(biggest/2-100), work(biggest-100); whole > 2.6*half {
+		t.Errorf("%.0f bytes for a file, %.0f for half of it", whole, half)
 	}
 }
 
