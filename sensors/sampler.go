@@ -2,19 +2,14 @@ package sensors
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"math"
-	"runtime/debug"
 	"sync"
 	"time"
 )
 
 const (
-	measureTimeout = 10 * time.Second // for one measurement of a paced sensor
-	retryFirst     = time.Second      // before a sensor that failed is opened again
-	retryMost      = 15 * time.Second // or the sensor's own pace, if that is longer
+	retryFirst = time.Second      // before a sensor that failed is opened again
+	retryMost  = 15 * time.Second // however slow its own pace is: a reading is late then, not missing
 )
 
 // Wiring is what the sensors are connected to. Its functions are called from
@@ -27,8 +22,13 @@ type Wiring struct {
 	Log    *slog.Logger
 }
 
-// Run samples every sensor until ctx is done. A sensor that fails, hangs up or
+// Run samples every sensor until ctx is done. A sensor that fails, hangs or
 // panics is closed, opened again, and concerns no other.
+//
+// Run returns when everything that it started has ended, with one exception: a
+// call into a driver that hangs in the kernel cannot be ended. It is left behind
+// with its goroutine, one for each sensor at the most, and closes the sensor if it
+// ever returns; nothing of it is recorded.
 func Run(ctx context.Context, specs []Spec, to Wiring) error {
 	var all sync.WaitGroup
 	for _, spec := range specs {
@@ -45,182 +45,226 @@ type sampler struct {
 	to      Wiring
 	log     *slog.Logger
 	streams map[string]*stream // by quantity
-	failing bool               // said in the log, until it answers again
-}
+	trouble trouble
 
-// stream is the running state of one stream.
-type stream struct {
-	Stream
-	seq     uint64
-	failing bool // its last reading was a failure
+	device Sensor // nil: not open
+	hung   *call  // that has not returned yet; until then the sensor is not called
 }
 
 func newSampler(spec Spec, to Wiring) *sampler {
 	s := &sampler{spec: spec, to: to, log: to.Log.With("sensor", spec.Name), streams: map[string]*stream{}}
 	for _, st := range spec.Streams {
-		s.streams[st.Quantity.Name] = &stream{Stream: st}
+		s.streams[st.Quantity.Name] = newStream(st, to.Record, s.log)
 	}
 	return s
 }
 
+// run takes turns: on the sensor's own beat as long as it answers, sooner after
+// a failure.
 func (s *sampler) run(ctx context.Context) {
-	for wait := retryFirst; ; wait = min(2*wait, max(retryMost, s.spec.Every)) {
-		good, err := s.sample(ctx)
+	ctx = withNotices(ctx, s.notice)
+	beat, retry := time.Now(), retryFirst
+	for due := beat; s.sleep(ctx, time.Until(due)); {
+		healthy, err := s.turn(ctx)
 		if ctx.Err() != nil {
-			return
-		}
-		s.fail(err)
-		if good {
-			wait = retryFirst
-		}
-		if !sleep(ctx, max(wait, s.spec.Every)) {
-			return
-		}
-	}
-}
-
-// sample opens the sensor and reports what it measures until it fails. It says
-// whether there was at least one good sample.
-func (s *sampler) sample(ctx context.Context) (good bool, err error) {
-	sensor, err := s.openSensor(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, sensor.Close()) }()
-	for due := time.Now(); ; due = s.next(due) {
-		if !sleep(ctx, time.Until(due)) {
-			return good, ctx.Err()
-		}
-		samples, err := s.measure(ctx, sensor)
-		if err != nil {
-			return good, err
-		}
-		good = s.report(samples) || good
-	}
-}
-
-// next is when to measure again: on the beat, without catching up on the beats
-// that a slow measurement missed.
-func (s *sampler) next(due time.Time) time.Time {
-	if s.spec.Every == 0 {
-		return time.Now() // Next waits for itself
-	}
-	if late := time.Since(due); late > s.spec.Every {
-		due = due.Add(late.Truncate(s.spec.Every))
-	}
-	return due.Add(s.spec.Every)
-}
-
-func (s *sampler) openSensor(ctx context.Context) (sensor Sensor, err error) {
-	defer func() { err = errors.Join(err, panicked(recover())) }()
-	return s.to.Open(ctx, s.spec)
-}
-
-// measure asks for samples, bounded in time where the sensor has a pace.
-func (s *sampler) measure(ctx context.Context, sensor Sensor) (samples []Sample, err error) {
-	defer func() { err = errors.Join(err, panicked(recover())) }()
-	if s.spec.Every > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, measureTimeout)
-		defer cancel()
-	}
-	return sensor.Next(ctx)
-}
-
-// panicked makes a driver's panic that driver's failure. Third-party drivers
-// index into what a bus returned; that must not end the agent.
-func panicked(p any) error {
-	if p == nil {
-		return nil
-	}
-	return fmt.Errorf("driver panicked: %v\n%s", p, debug.Stack())
-}
-
-// report makes readings of samples. It says whether one of them was good.
-func (s *sampler) report(samples []Sample) (good bool) {
-	at := s.to.Clock.Now()
-	for _, sample := range samples {
-		st := s.streams[sample.Quantity]
-		if st == nil {
-			continue // a quantity that no stream was configured for
-		}
-		err := sample.Err
-		if err == nil && (math.IsNaN(sample.Value) || math.IsInf(sample.Value, 0)) {
-			err = fmt.Errorf("the sensor returned %v, not a number", sample.Value)
+			break
 		}
 		if err != nil {
-			if !st.failing {
-				s.log.Warn("quantity fails", "stream", st.Name, "err", err)
-			}
-			s.recordFailure(st, at, err)
+			s.fail(err)
+			s.close(ctx)
+		}
+		beat = s.next(beat)
+		due = beat
+		if healthy {
+			retry = retryFirst
 			continue
 		}
-		if st.failing && !s.failing {
-			s.log.Info("quantity is back", "stream", st.Name)
+		if again := time.Now().Add(retry); err != nil || again.Before(beat) {
+			due = again
 		}
-		good, st.failing = true, false
-		s.emit(st, Reading{At: at, Value: sample.Value, State: st.Word(sample.Value)})
+		retry = min(2*retry, retryMost)
 	}
-	if good && s.failing {
-		s.failing = false
-		s.log.Info("sensor answers again")
-	}
-	return good
+	s.close(ctx)
 }
 
-// fail records a failure of the whole sensor, once when it starts.
-func (s *sampler) fail(err error) {
-	if err == nil {
-		err = errors.New("the sensor ended")
+// next is when to measure after a beat: on the next one that has not passed,
+// without catching up on those that a slow measurement or a failure missed.
+func (s *sampler) next(beat time.Time) time.Time {
+	late := time.Since(beat)
+	switch {
+	case s.spec.Every == 0:
+		return beat.Add(late) // now: Next waits for itself
+	case late < 0:
+		return beat // this was a turn between two beats, after a failure
 	}
-	if !s.failing {
-		s.failing = true
-		s.log.Warn("sensor fails", "err", err)
+	passed := (late + s.spec.Every - 1) / s.spec.Every
+	return beat.Add(max(passed, 1) * s.spec.Every)
+}
+
+// turn opens the sensor if need be and takes what it measures. It is not healthy
+// if nothing but failures came of it.
+func (s *sampler) turn(ctx context.Context) (healthy bool, err error) {
+	if err := s.back(); err != nil {
+		return false, err
 	}
-	at := s.to.Clock.Now()
-	for _, st := range s.spec.Streams {
-		s.recordFailure(s.streams[st.Quantity.Name], at, err)
+	if err := s.open(ctx); err != nil {
+		return false, err
+	}
+	var limit time.Duration // none for an event: it may take for ever
+	if s.spec.Every > 0 {
+		limit = measureTimeout
+	}
+	sensor := s.device
+	got := s.call(ctx, limit, func(ctx context.Context) answer {
+		samples, err := sensor.Next(ctx)
+		return answer{samples: samples, err: err}
+	}, func(answer) { _ = sensor.Close() })
+	if got.err != nil {
+		return false, got.err
+	}
+	return s.take(got.samples), nil
+}
+
+// back is an error while a call that was left behind has not come back.
+func (s *sampler) back() error {
+	if s.hung == nil {
+		return nil
+	}
+	select {
+	case <-s.hung.done:
+		s.hung = nil
+		return nil
+	default:
+		return s.hung.hangs()
 	}
 }
 
-// recordFailure makes a reading of a failure, once when it starts.
-func (s *sampler) recordFailure(st *stream, at Stamp, err error) {
-	if st.failing {
+func (s *sampler) open(ctx context.Context) error {
+	if s.device != nil {
+		return nil
+	}
+	got := s.call(ctx, measureTimeout, func(ctx context.Context) answer {
+		sensor, err := s.to.Open(ctx, s.spec)
+		return answer{sensor: sensor, err: err}
+	}, func(late answer) {
+		if late.err == nil {
+			_ = late.sensor.Close()
+		}
+	})
+	if got.err == nil {
+		s.device = got.sensor
+	}
+	return got.err
+}
+
+// close closes the sensor, unless a call that hangs will.
+func (s *sampler) close(ctx context.Context) {
+	sensor := s.device
+	if s.device = nil; sensor == nil || s.hung != nil {
 		return
 	}
-	st.failing = true
-	s.emit(st, Reading{At: at, Err: short(err)})
+	got := s.call(ctx, measureTimeout, func(context.Context) answer { return answer{err: sensor.Close()} }, func(answer) {})
+	if got.err != nil {
+		s.log.Warn("sensor not closed well", "err", got.err)
+	}
 }
 
-func (s *sampler) emit(st *stream, r Reading) {
-	st.seq++
-	r.Stream, r.Seq, r.Unit, r.Priority = st.Name, st.seq, st.Unit, st.Priority
-	s.to.Record(r)
+func (s *sampler) call(ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer)) answer {
+	got, hung := bounded(ctx, limit, do, late)
+	s.hung = hung
+	return got
 }
 
-// short is the first line of an error, at most 200 bytes: the reason that
-// travels with a reading, without a stack.
-func short(err error) string {
-	text := []byte(err.Error())
-	for i, c := range text {
-		if c == '\n' || i == 200 {
-			return string(text[:i])
+// take makes readings of samples. It is false if they were failures, all of them.
+func (s *sampler) take(samples []Sample) (healthy bool) {
+	now := s.to.Clock.Now()
+	good, bad := false, false
+	for _, sample := range samples {
+		at, st := ago(now, sample.Ago), s.streams[sample.Quantity]
+		switch {
+		case sample.Event != nil:
+			s.noticeOf(st, *sample.Event, at)
+		case st == nil: // a quantity that no stream was configured for
+		case s.takeOne(st, sample, at):
+			good = true
+		default:
+			bad = true
 		}
 	}
-	return string(text)
+	if good {
+		s.recover(now)
+	}
+	return good || !bad
 }
 
-// sleep waits for d, and reports false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
+// takeOne makes of a sample what it is worth, and reports whether it was good.
+func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
+	if err := st.take(sample, at); err != nil {
+		if st.trouble.failures == 1 {
+			st.log.Warn("quantity fails", "err", err)
+		}
+		if st.trouble.fault() {
+			s.report("fault", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "error": short(err), "failures": st.trouble.failures})
+		}
+		return false
+	}
+	if st.trouble.failures > 0 && s.trouble.failures == 0 {
+		st.log.Info("quantity is back")
+	}
+	if lasted, fault := st.trouble.over(at.Taken); fault {
+		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "after_s": int(lasted.Seconds())})
+	}
+	return true
+}
+
+// fail takes note of a failure of the whole sensor.
+func (s *sampler) fail(err error) {
+	at := s.to.Clock.Now()
+	if s.trouble.fail(at.Taken); s.trouble.failures == 1 {
+		s.log.Warn("sensor fails", "err", err)
+	}
+	if s.trouble.fault() {
+		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.trouble.failures})
+	}
+	for _, st := range s.spec.Streams {
+		s.streams[st.Quantity.Name].fail(err, at)
+	}
+}
+
+// recover ends the failures of the whole sensor.
+func (s *sampler) recover(at Stamp) {
+	if s.trouble.failures == 0 {
+		return
+	}
+	s.log.Info("sensor answers again")
+	if lasted, fault := s.trouble.over(at.Taken); fault {
+		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "after_s": int(lasted.Seconds())})
+	}
+}
+
+// ago is the moment some time before another.
+func ago(at Stamp, d time.Duration) Stamp {
+	at.Unix -= d.Milliseconds()
+	at.Taken = at.Taken.Add(-d)
+	return at
+}
+
+// sleep waits for d, or until a call that hung has returned. It reports false if
+// ctx ended first.
+func (s *sampler) sleep(ctx context.Context, d time.Duration) bool {
+	var back chan struct{} // nil: never
+	if s.hung != nil {
+		back = s.hung.done
+	} else if d <= 0 {
 		return ctx.Err() == nil
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case <-t.C:
-		return true
+	case <-timer.C:
+	case <-back:
 	case <-ctx.Done():
 		return false
 	}
+	return true
 }

@@ -39,10 +39,23 @@ type Event struct {
 type Spec struct {
 	Name    string
 	Kind    string
-	Every   time.Duration // between two measurements; 0: Next waits for events
+	Every   time.Duration // between two measurements, several of which may make a reading; 0: Next waits for events
 	Streams []Stream      // one for each quantity, found by Quantity.Name
 	Options any           // the kind's own; Open understands them
 }
 
-// Open opens the device behind a Spec.
+// Feeds are all streams that the sensor feeds: those of its quantities, and the
+// alarms that are made of them.
+func (s Spec) Feeds() (all []Stream) {
+	for _, st := range s.Streams {
+		all = append(all, st)
+		if st.Worth.Alarm != nil {
+			all = append(all, st.Worth.Alarm.Stream)
+		}
+	}
+	return all
+}
+
+// Open opens the device behind a Spec. It may hang only as long as a driver of
+// the kernel does; see [Run].
 type Open func(context.Context, Spec) (Sensor, error)

@@ -1,0 +1,76 @@
+package sensors
+
+import "time"
+
+// A Limit makes an alarm of a measured stream.
+type Limit struct {
+	At    float64       // beyond it, in the measured stream's unit, is an alarm
+	Below bool          // beyond is below it, not above
+	Clear float64       // from here on the alarm is over; At, or on the good side of it
+	For   time.Duration // how long every sample has to be beyond before it is one
+
+	Stream Stream // the two-valued stream of the alarm: see [AlarmStates]
+}
+
+// AlarmStates are the words of an alarm's stream.
+var AlarmStates = []string{"ok", "alarm"}
+
+// alarm is a limit with its memory:
+//
+//	       beyond for For
+//	ok  ────────────────────▶  alarm
+//	    ◀────────────────────
+//	           clear
+type alarm struct {
+	Limit
+	on    bool
+	said  bool      // since the start or since the source was lost
+	mute  bool      // the source is lost, and that was said
+	since time.Time // of the first sample beyond, if none came back since
+}
+
+// judge takes a value and reports whether the alarm is on, and whether that is
+// news: the first value is, then only a change.
+func (a *alarm) judge(v float64, at time.Time) (on, news bool) {
+	was := a.on
+	switch {
+	case a.on:
+		a.on = !a.cleared(v)
+	case !a.beyond(v):
+		a.since = time.Time{}
+	default:
+		if a.since.IsZero() {
+			a.since = at
+		}
+		a.on = at.Sub(a.since) >= a.For
+	}
+	if a.on != was {
+		a.since = time.Time{}
+	}
+	news = !a.said || a.on != was
+	a.said, a.mute = true, false
+	return a.on, news
+}
+
+// lost takes note that the source has failed for good, and reports whether that
+// is news. Nobody knows then what the value has been: the time beyond the limit
+// begins anew. An alarm that was on stays on until a value clears it.
+func (a *alarm) lost() (news bool) {
+	news = !a.mute
+	a.said, a.mute, a.since = false, true, time.Time{}
+	return news
+}
+
+func (a *alarm) beyond(v float64) bool {
+	if a.Below {
+		return v < a.At
+	}
+	return v > a.At
+}
+
+func (a *alarm) cleared(v float64) bool {
+	if a.Below {
+		return v >= a.Clear
+	}
+	return v <= a.Clear
+}

@@ -1,0 +1,114 @@
+package sensors
+
+import "log/slog"
+
+// stream is the running state of one stream: what a sample passes on its way to
+// a reading.
+type stream struct {
+	Stream
+	record func(Reading)
+	log    *slog.Logger
+
+	seq     uint64
+	failing bool    // its last reading was a failure
+	trouble trouble // failures in a row, its own and the sensor's
+
+	valid plausible
+	mean  mean
+	alarm *alarm // nil: none
+	alert *stream
+	said  reported
+}
+
+func newStream(st Stream, record func(Reading), log *slog.Logger) *stream {
+	s := &stream{
+		Stream: st, record: record, log: log.With("stream", st.Name),
+		valid: plausible{Valid: st.Worth.Valid, unit: st.Unit},
+		mean:  mean{samples: st.Worth.Average, span: st.Every},
+		said:  reported{Report: st.Worth.Report, every: st.Every},
+	}
+	if limit := st.Worth.Alarm; limit != nil {
+		s.alarm = &alarm{Limit: *limit}
+		s.alert = newStream(limit.Stream, record, log)
+	}
+	return s
+}
+
+// take takes a sample. The error says why it was not good.
+func (st *stream) take(sample Sample, at Stamp) error {
+	err := sample.Err
+	if err == nil {
+		err = st.valid.check(sample.Value)
+	}
+	if err != nil {
+		st.fail(err, at)
+		return err
+	}
+	st.collect(sample.Value, nil, at)
+	return nil
+}
+
+// fail takes the absence of a sample.
+func (st *stream) fail(err error, at Stamp) {
+	st.trouble.fail(at.Taken)
+	if st.alarm != nil && st.trouble.failures >= faultAfter && st.alarm.lost() {
+		st.alert.emit(Reading{At: at, Err: short(err)})
+	}
+	st.collect(0, err, at)
+}
+
+func (st *stream) collect(v float64, err error, at Stamp) {
+	v, failed, done := st.mean.add(v, err, at.Taken)
+	switch {
+	case !done:
+	case failed == nil:
+		st.judge(v, at)
+	case !st.failing:
+		st.failing = true
+		st.said.forget()
+		st.emit(Reading{At: at, Err: short(failed)})
+	}
+}
+
+// judge decides what a value is worth: a reading, an alarm, both or nothing.
+func (st *stream) judge(v float64, at Stamp) {
+	st.failing = false
+	if st.alarm != nil {
+		if on, news := st.alarm.judge(v, at.Taken); news {
+			st.alert.emitValue(alarmValue(on), at)
+		}
+	}
+	if st.said.worth(v, at.Taken) {
+		st.emitValue(v, at)
+	}
+}
+
+func alarmValue(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+func (st *stream) emitValue(v float64, at Stamp) {
+	st.emit(Reading{At: at, Value: v, State: st.Word(v)})
+}
+
+// emit makes a reading: from here on it has a number.
+func (st *stream) emit(r Reading) {
+	st.seq++
+	r.Stream, r.Seq, r.Unit, r.Priority = st.Name, st.seq, st.Unit, st.Priority
+	st.record(r)
+}
+
+// short is the first line of an error, at most 200 bytes: the reason that
+// travels with a reading, without a stack.
+func short(err error) string {
+	text := []byte(err.Error())
+	for i, c := range text {
+		if c == '\n' || i == 200 {
+			return string(text[:i])
+		}
+	}
+	return string(text)
+}

@@ -1,0 +1,57 @@
+package sensors
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Valid are the values that a stream believes. What is outside is a failed read.
+type Valid struct {
+	Min, Max *float64 // in the stream's unit; nil: no bound
+	Jump     float64  // the most between two samples; 0: any
+}
+
+// plausible judges the samples of one stream.
+type plausible struct {
+	Valid
+	unit    string
+	last    *float64 // the last value that was believed
+	doubted *float64 // the jump that the next sample is to confirm
+}
+
+// check says why a value is not to be believed. A jump is refused once and
+// believed when the next sample is near it: a spike is one sample, a door opened
+// in the cold store is a step.
+func (p *plausible) check(v float64) error {
+	switch {
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		return fmt.Errorf("the sensor returned %v, not a number", v)
+	case p.Min != nil && v < *p.Min:
+		return fmt.Errorf("%s is below valid.min %s", p.text(v), p.text(*p.Min))
+	case p.Max != nil && v > *p.Max:
+		return fmt.Errorf("%s is above valid.max %s", p.text(v), p.text(*p.Max))
+	case p.far(v, p.last) && (p.doubted == nil || p.far(v, p.doubted)):
+		p.doubted = &v
+		return fmt.Errorf("%s is a jump from %s beyond valid.jump %s: refused unless the next sample confirms it",
+			p.text(v), p.text(*p.last), p.text(p.Jump))
+	}
+	p.last, p.doubted = &v, nil
+	return nil
+}
+
+func (p *plausible) far(v float64, from *float64) bool {
+	return p.Jump > 0 && from != nil && beyond(math.Abs(v-*from), p.Jump)
+}
+
+func (p *plausible) text(v float64) string {
+	text := strconv.FormatFloat(v, 'f', -1, 64)
+	if p.unit != "" {
+		text += " " + p.unit
+	}
+	return text
+}
+
+// beyond compares a difference of decimal fractions: 20.3 - 20 is no less than
+// 0.3 and no more, whatever their binary forms make of it.
+func beyond(d, limit float64) bool { return d > limit+1e-9*math.Max(1, limit) }
