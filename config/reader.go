@@ -88,7 +88,7 @@ func (r *reader) judge(f file) Config {
 	r.sensors(&f.Sensors)
 	cfg.Sensors = r.specs
 	for _, s := range r.specs {
-		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.Streams...)
+		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.Feeds()...)
 	}
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID)
 	return cfg

@@ -18,9 +18,9 @@ import (
 type stanza struct {
 	Kind    string            `yaml:"kind"`
 	Every   time.Duration     `yaml:"every"`
-	Alarm   yaml.Node         `yaml:"alarm"`
 	Class   string            `yaml:"class"`
 	Streams map[string]string `yaml:"streams"`
+	worthNodes
 }
 
 // A claimer is a kind's options that know which hardware their sensor has for
@@ -51,20 +51,22 @@ func (r *reader) sensor(e entry) {
 	opts, ok := r.kind(e)
 	if !ok {
 		r.part(e.value, e.path, reflect.ValueOf(&s).Elem())
+		r.worth(&s.worthNodes, e.path)
 		return
 	}
 	r.mapping(e.value, e.path, reflect.ValueOf(&s).Elem(), reflect.ValueOf(opts).Elem())
-	alarm := r.alarm(s, e.path)
+	priority, worth := r.priority(s, e.path), r.worth(&s.worthNodes, e.path)
 	if !r.check(e.path, opts) {
 		return // what is wrong promises nothing about its pace and quantities
 	}
 	r.claim(e.path, opts)
-	every := r.pace(e.path, s, opts)
+	every, qs := r.pace(e.path, s, opts), opts.Quantities()
+	r.measured(e.path, s, worth, qs)
 	r.specs = append(r.specs, sensors.Spec{
 		Name:    e.key,
 		Kind:    s.Kind,
-		Every:   every,
-		Streams: r.streamsOf(e, s, every, alarm, opts.Quantities()),
+		Every:   r.average(e.path, s, qs, every),
+		Streams: r.streamsOf(e, s, every, priority, worth, qs),
 		Options: opts,
 	})
 }
@@ -159,18 +161,14 @@ func (r *reader) pace(path string, s stanza, opts drivers.Options) time.Duration
 	return s.Every
 }
 
-// alarm is the priority of a sensor's streams.
-func (r *reader) alarm(s stanza, path string) sensors.Priority {
-	path += ".alarm"
-	if s.Alarm.Kind == 0 {
-		return sensors.Routine
-	}
-	if s.Alarm.Kind == yaml.MappingNode {
-		r.fail(&s.Alarm, path, "want true or false: thresholds are not supported by this version")
+// priority is that of all streams of a sensor. Thresholds make alarms of their
+// own, and leave the measured streams routine.
+func (r *reader) priority(s stanza, path string) sensors.Priority {
+	if s.Alarm.Kind == 0 || s.Alarm.Kind == yaml.MappingNode {
 		return sensors.Routine
 	}
 	var on bool
-	if r.value(&s.Alarm, path, reflect.ValueOf(&on).Elem()); on {
+	if r.value(&s.Alarm, path+".alarm", reflect.ValueOf(&on).Elem()); on {
 		return sensors.Alarm
 	}
 	return sensors.Routine

@@ -15,7 +15,7 @@ type maker struct {
 }
 
 // streamsOf names what a sensor measures.
-func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Priority, qs []sensors.Quantity) []sensors.Stream {
+func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Priority, w worth, qs []sensors.Quantity) []sensors.Stream {
 	r.renames(e.path, s, qs)
 	r.class(e.path, s, &qs)
 	var all []sensors.Stream
@@ -28,9 +28,21 @@ func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Pri
 			name, at = given, e.path+".streams."+q.Name
 		}
 		r.made(name, at, e)
-		all = append(all, sensors.Stream{Name: name, Kind: s.Kind, Every: every, Priority: p, Quantity: q})
+		stream := sensors.Stream{Name: name, Kind: s.Kind, Every: every, Priority: p, Quantity: q,
+			Worth: r.worthOf(e.path, s, w, q, every)}
+		if limit := stream.Worth.Alarm; limit != nil {
+			limit.Stream = alarmOf(stream)
+			r.made(limit.Stream.Name, join(e.path+".alarm", q.Name), e)
+		}
+		all = append(all, stream)
 	}
 	return all
+}
+
+// alarmOf is the stream of the alarm that a threshold makes of a stream.
+func alarmOf(st sensors.Stream) sensors.Stream {
+	return sensors.Stream{Name: st.Name + "_alarm", Kind: st.Kind, Every: st.Every, Priority: sensors.Alarm,
+		Quantity: sensors.Quantity{Name: st.Quantity.Name + "_alarm", Class: "problem", States: sensors.AlarmStates}}
 }
 
 // renames complains about names for what the sensor does not measure.
@@ -67,7 +79,7 @@ func (r *reader) made(name, at string, by entry) {
 		return
 	}
 	if text := reserved(name); text != "" {
-		if at == by.path {
+		if !strings.HasPrefix(at, by.path+".streams.") {
 			text += `; name its stream otherwise under "streams"`
 		}
 		r.failKey(at, "%s", text)
