@@ -164,7 +164,7 @@ func (s *sampler) close(ctx context.Context) {
 		return
 	}
 	got := s.call(ctx, measureTimeout, func(context.Context) answer { return answer{err: sensor.Close()} }, func(answer) {})
-	if got.err != nil {
+	if got.err != nil && s.trouble.failures <= 1 { // not each time that one which fails is tried
 		s.log.Warn("sensor not closed well", "err", got.err)
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"periph.io/x/conn/v3/i2c"
 )
@@ -15,21 +17,35 @@ import (
 // buses are the I2C buses in use, each opened once however many parts hang on
 // it. periph opens one file for each user and leaves the serialising to the
 // kernel; one owner keeps a bus's transfers in one queue and makes sure that the
-// file is closed when nobody uses it: the kernel cannot let go of an unplugged
-// USB adapter while its file is open (i2c_del_adapter waits for it).
+// file is closed when nobody uses it: the kernel cannot let go of an adapter
+// while its file is open (i2c_del_adapter waits for it).
 type buses struct {
-	mu   sync.Mutex
-	open map[string]*sharedBus // by path
+	mu     sync.Mutex
+	open   map[string]*sharedBus // by path
+	health map[string]*busHealth // by path; it outlives the file
+
+	// What tests put in place of the kernel; nil is the kernel.
+	openAttr func(path string) (io.WriteCloser, error)
+	openWire func(place) (busWire, error)
 }
 
-// sharedBus is one open bus. It is an i2c bus for one transfer at a time.
+// sharedBus is one open bus, for one transfer at a time.
 type sharedBus struct {
-	path  string
-	users int // guarded by buses.mu
+	hw     *Hardware
+	path   string
+	users  int // guarded by buses.mu
+	health *busHealth
 
-	mu    sync.Mutex
-	bus   i2c.BusCloser   // nil once it is gone
-	gone  error           // why
+	// turn holds a token while a transfer is under way. It is no mutex, because
+	// one that hangs in the kernel must not take the others' threads with it.
+	turn chan struct{}
+
+	mu    sync.Mutex    // never held during a transfer
+	bus   i2c.BusCloser // nil once it is closed
+	gone  error         // why it is closed, or will be after this transfer
+	addr  uint16        // of the transfer under way
+	since time.Time     // when that began
+
 	turns map[uint16]turn // of the parts that several sensors read
 }
 
@@ -43,6 +59,10 @@ func (h *Hardware) acquire(bus I2CBus) (*sharedBus, error) {
 		b.users++
 		return b, nil
 	}
+	health := h.buses.healthLocked(path)
+	if health.underRepair() {
+		return nil, fmt.Errorf("%v is being recovered", bus)
+	}
 	open := h.openBus
 	if open == nil {
 		open = openI2CDev
@@ -54,9 +74,19 @@ func (h *Hardware) acquire(bus I2CBus) (*sharedBus, error) {
 	if h.buses.open == nil {
 		h.buses.open = map[string]*sharedBus{}
 	}
-	b := &sharedBus{path: path, users: 1, bus: opened}
+	b := &sharedBus{hw: h, path: path, users: 1, health: health, turn: make(chan struct{}, 1), bus: opened}
 	h.buses.open[path] = b
 	return b, nil
+}
+
+func (bs *buses) healthLocked(path string) *busHealth {
+	if bs.health == nil {
+		bs.health = map[string]*busHealth{}
+	}
+	if bs.health[path] == nil {
+		bs.health[path] = &busHealth{}
+	}
+	return bs.health[path]
 }
 
 // release closes the bus after its last user.
@@ -69,51 +99,121 @@ func (h *Hardware) release(b *sharedBus) error {
 	if h.buses.open[b.path] == b { // not one that was opened after this was gone
 		delete(h.buses.open, b.path)
 	}
-	return b.close(os.ErrClosed)
+	return b.close()
 }
 
 func (b *sharedBus) alive() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.bus != nil
+	return b.gone == nil
 }
 
-func (b *sharedBus) close(why error) error {
+// close closes the bus, at once or when the transfer under way has returned.
+func (b *sharedBus) close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.closeLocked(why)
-}
-
-func (b *sharedBus) closeLocked(why error) error {
-	if b.bus == nil {
+	b.leaveLocked(os.ErrClosed)
+	select {
+	case b.turn <- struct{}{}:
+		return b.doneLocked()
+	default:
 		return nil
 	}
-	err := b.bus.Close()
-	b.bus, b.gone = nil, why
-	return err
+}
+
+func (b *sharedBus) leaveLocked(why error) {
+	if b.gone == nil {
+		b.gone = why
+	}
 }
 
 // transfer does one transfer unless ctx is done, also by the time that it is
 // its turn. After an error that means that the adapter itself has gone, the bus
 // is closed at once and every other user learns it at its next transfer.
 func (b *sharedBus) transfer(ctx context.Context, addr uint16, w, r []byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	bus, err := b.take(ctx, addr)
+	if err != nil {
 		return err
 	}
-	if b.bus == nil {
-		return b.gone
-	}
-	err := b.bus.Tx(addr, w, r)
+	defer b.done()
+	err = bus.Tx(addr, w, r)
 	if adapterGone(err) {
-		_ = b.closeLocked(err) // what it says adds nothing to err
+		b.mu.Lock()
+		b.leaveLocked(err)
+		b.mu.Unlock()
+	}
+	b.judge(ctx, err, r)
+	if errors.Is(err, syscall.EBUSY) {
+		return errors.New("the bus stays busy (is a part holding it low?)") // not what EBUSY of an address means
 	}
 	return err
 }
 
+// take waits for the bus's turn; [sharedBus.done] gives it back.
+func (b *sharedBus) take(ctx context.Context, addr uint16) (i2c.BusCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case b.turn <- struct{}{}:
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, b.busy()
+		}
+		return nil, ctx.Err()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gone != nil {
+		gone := b.gone
+		_ = b.doneLocked()
+		return nil, gone
+	}
+	b.addr, b.since = addr, time.Now()
+	return b.bus, nil
+}
+
+func (b *sharedBus) done() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_ = b.doneLocked() // what closing says adds nothing to why it was closed
+}
+
+func (b *sharedBus) doneLocked() (err error) {
+	if b.gone != nil {
+		err = b.shutLocked()
+	}
+	<-b.turn
+	return err
+}
+
+func (b *sharedBus) shutLocked() (err error) {
+	if b.bus != nil {
+		err = b.bus.Close()
+	}
+	b.bus = nil
+	return err
+}
+
+// busyError is the error of a part that waited in vain for another's transfer.
+type busyError struct {
+	bus  string
+	addr uint16
+	time time.Duration
+}
+
+func (b *sharedBus) busy() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return &busyError{b.String(), b.addr, time.Since(b.since)}
+}
+
+func (e *busyError) Error() string {
+	return fmt.Sprintf("%s is busy: 0x%02x has not returned for %v", e.bus, e.addr, e.time.Truncate(time.Second))
+}
+
 // held reports whether a driver of the kernel has the address, which would then
-// be spoken to by two.
+// be spoken to by two. It does not wait for a transfer.
 func (b *sharedBus) held(addr uint16) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

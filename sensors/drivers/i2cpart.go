@@ -71,9 +71,10 @@ type part struct {
 	addr uint16
 
 	// Of the measurement under way; see [part.measure].
-	ctx  context.Context
-	left int
-	err  error
+	ctx   context.Context
+	left  int
+	err   error
+	zeros zeros
 }
 
 // openPart opens a part's bus. Nothing is sent yet.
@@ -92,8 +93,11 @@ func (h *Hardware) openPart(bus I2CBus, addr uint16) (*part, error) {
 // measure runs what needs transfers: under ctx, and with a bounded number of
 // them. The first transfer that fails is the error, and the last one made.
 func (p *part) measure(ctx context.Context, do func() error) error {
-	p.ctx, p.left, p.err = ctx, mostTransfers, nil
+	p.ctx, p.left, p.err, p.zeros = ctx, mostTransfers, nil, zeros{}
 	err := do()
+	if (err != nil || p.err != nil) && p.zeros.all() {
+		p.bus.silent(ctx, p.addr)
+	}
 	if p.err != nil {
 		return p.err
 	}
@@ -148,7 +152,8 @@ func (p *part) transfer(addr uint16, w, r []byte) error {
 	if p.left--; p.left < 0 {
 		return p.explain(fmt.Errorf("not ready after %d transfers (is something pulling the bus?)", mostTransfers))
 	}
-	if err := p.bus.transfer(p.ctx, addr, w, r); err != nil {
+	err := p.bus.transfer(p.ctx, addr, w, r)
+	if p.zeros.see(err, r); err != nil {
 		return p.explain(err)
 	}
 	return nil
@@ -156,6 +161,9 @@ func (p *part) transfer(addr uint16, w, r []byte) error {
 
 // explain says where an error happened: `i2c-1 0x38: no acknowledge`.
 func (p *part) explain(err error) error {
+	if busy := (*busyError)(nil); errors.As(err, &busy) {
+		return err // it is another's fault
+	}
 	return &partError{fmt.Sprintf("%s 0x%02x: ", p.bus, p.addr), err}
 }
 

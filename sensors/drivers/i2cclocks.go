@@ -1,0 +1,123 @@
+package drivers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/warthog618/go-gpiocdev/uapi"
+	"golang.org/x/sys/unix"
+)
+
+// busWire is one of a bus's two, driven as they are: low, or let go of and pulled
+// up by its resistor.
+type busWire interface {
+	set(high bool) error
+	level() (high bool, err error)
+	Close() error
+}
+
+// halfClock makes 100 kHz, which every part understands; SMBus has no upper
+// bound for it below 25 ms.
+const halfClock = 5 * time.Microsecond
+
+// clock sends a bus clocks whose lines nobody holds.
+func (h *Hardware) clock(sdaAt, sclAt place) (clocks int, err error) {
+	open := h.buses.openWire
+	if open == nil {
+		open = openWire
+	}
+	scl, err := open(sclAt)
+	if err != nil {
+		return 0, fmt.Errorf("SCL at %v: %w", sclAt, err)
+	}
+	defer scl.Close()
+	sda, err := open(sdaAt)
+	if err != nil {
+		return 0, fmt.Errorf("SDA at %v: %w", sdaAt, err)
+	}
+	defer sda.Close()
+	return nineClocks(sda, scl)
+}
+
+// nineClocks is UM10204 3.1.16, bus clear: a part that holds SDA low lets go of
+// it within nine clocks, at the end of the byte that it thinks it is sending. Then
+// comes a STOP, so that it does not take the next START for data.
+func nineClocks(sda, scl busWire) (clocks int, err error) {
+	steps := bitBang{}
+	for ; ; clocks++ {
+		if steps.high(scl); steps.err == nil && !steps.isHigh(scl) {
+			return clocks, errors.Join(steps.err, errors.New("SCL is held low: clocks cannot help; look for a short, or cut the power of the parts"))
+		}
+		if steps.err != nil || steps.isHigh(sda) {
+			break
+		}
+		if clocks == 9 {
+			return clocks, errors.Join(steps.err, errors.New("SDA is low after nine clocks: look for a short, or cut the power of the parts"))
+		}
+		steps.low(scl)
+	}
+	steps.low(scl)
+	steps.low(sda)
+	steps.high(scl)
+	steps.high(sda) // SDA that rises while SCL is high is a STOP
+	return clocks, steps.err
+}
+
+// bitBang keeps the first error of many steps.
+type bitBang struct{ err error }
+
+func (b *bitBang) low(w busWire)  { b.set(w, false) }
+func (b *bitBang) high(w busWire) { b.set(w, true) }
+
+func (b *bitBang) set(w busWire, high bool) {
+	if b.err == nil {
+		b.err = w.set(high)
+		time.Sleep(halfClock)
+	}
+}
+
+func (b *bitBang) isHigh(w busWire) (high bool) {
+	if b.err == nil {
+		high, b.err = w.level()
+	}
+	return high
+}
+
+// kernelWire is a line as an open-drain output of the kernel, which makes it an
+// input while it is high where the chip has no such mode (linux/gpio.h, v2).
+type kernelWire struct{ file *os.File }
+
+func openWire(at place) (busWire, error) {
+	chip, err := os.Open(at.path)
+	if err != nil {
+		return nil, err
+	}
+	defer chip.Close()
+	request := uapi.LineRequest{Lines: 1, Config: uapi.LineConfig{Flags: uapi.LineFlagV2Output | uapi.LineFlagV2OpenDrain}}
+	request.Offsets[0] = uint32(at.offset)
+	request.Config.AddAttribute(uapi.LineConfigAttribute{Attr: uapi.OutputValues(1).Encode(), Mask: 1}) // high from the first moment
+	copy(request.Consumer[:len(request.Consumer)-1], consumer())
+	if err := uapi.GetLine(chip.Fd(), &request); err != nil {
+		return nil, err
+	}
+	unix.CloseOnExec(int(request.Fd))
+	return kernelWire{os.NewFile(uintptr(request.Fd), at.String())}, nil
+}
+
+func (w kernelWire) set(high bool) error {
+	values := uapi.LineValues{Mask: 1}
+	if high {
+		values.Bits = 1
+	}
+	return uapi.SetLineValuesV2(w.file.Fd(), values)
+}
+
+func (w kernelWire) level() (bool, error) {
+	values := uapi.LineValues{Mask: 1}
+	err := uapi.GetLineValuesV2(w.file.Fd(), &values)
+	return values.Get(0) != 0, err
+}
+
+func (w kernelWire) Close() error { return w.file.Close() }
