@@ -119,11 +119,13 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour-1)
 		defer cancel()
-		before := runtime.NumGoroutine()
 		s.run(ctx, spec("good", time.Second, Worth{}), spec("hung", time.Second, Worth{}),
 			spec("pulled", time.Second, Worth{}), spec("garbage", time.Second, Worth{Valid: Valid{Max: new(100.0)}}))
-		if left := runtime.NumGoroutine() - before; left > 1 {
-			t.Errorf("%d goroutines are left, want the one that hangs", left)
+		synctest.Wait()
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		if left := strings.Count(string(stacks), "sensors.start.func1("); left != 1 {
+			t.Errorf("%d goroutines are left, want the one that hangs:\n%s", left, stacks)
 		}
 		close(release)
 		synctest.Wait()

@@ -1,0 +1,100 @@
+package drivers
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// busLines finds the lines of an i2c-gpio bus: in the device tree, else by what
+// the driver calls them while it holds them.
+func (h *Hardware) busLines(device string) (sda, scl place, err error) {
+	node := filepath.Join(device, "of_node")
+	data, err := os.ReadFile(filepath.Join(node, "sda-gpios"))
+	if err == nil {
+		var more []byte
+		more, err = os.ReadFile(filepath.Join(node, "scl-gpios"))
+		data = append(data, more...)
+	} else {
+		data, err = os.ReadFile(filepath.Join(node, "gpios")) // the older form, as in the i2c-gpio overlay: SDA, SCL
+	}
+	if err != nil {
+		chips, broken := h.chips()
+		if broken != nil {
+			return sda, scl, errors.Join(err, broken)
+		}
+		return linesHeldAs(chips, "sda", "scl")
+	}
+	controllers := h.controllers()
+	specs, err := gpioSpecs(data, func(phandle uint32) int { return controllers[phandle].cells })
+	if err != nil || len(specs) != 2 {
+		return sda, scl, fmt.Errorf("%s: %d lines, want SDA and SCL: %w", node, len(specs), err)
+	}
+	at := func(s gpioSpec) place {
+		name := controllers[s.phandle].chip
+		return place{chip{path: filepath.Join(h.Dev, name), name: name}, int(s.offset)}
+	}
+	return at(specs[0]), at(specs[1]), nil
+}
+
+// linesHeldAs finds the two lines by the consumers' names.
+func linesHeldAs(chips []chip, sdaName, sclName string) (sda, scl place, err error) {
+	var found [2][]place
+	for _, c := range chips {
+		for offset, l := range c.lines {
+			for i, name := range []string{sdaName, sclName} {
+				if l.consumer == name {
+					found[i] = append(found[i], place{c, offset})
+				}
+			}
+		}
+	}
+	if len(found[0]) != 1 || len(found[1]) != 1 {
+		return sda, scl, fmt.Errorf("%d lines are held as %q and %d as %q, want one each", len(found[0]), sdaName, len(found[1]), sclName)
+	}
+	return found[0][0], found[1][0], nil
+}
+
+// controller is a GPIO chip of the device tree.
+type controller struct {
+	chip  string // "gpiochip0"
+	cells int    // #gpio-cells: how many numbers name a line
+}
+
+// controllers are the GPIO chips by their phandles.
+func (h *Hardware) controllers() map[uint32]controller {
+	all := map[uint32]controller{}
+	nodes, _ := filepath.Glob(filepath.Join(h.Sys, "bus", "gpio", "devices", "gpiochip*", "of_node")) // the pattern is fixed
+	for _, node := range nodes {
+		phandle, err := os.ReadFile(filepath.Join(node, "phandle"))
+		cells, err2 := os.ReadFile(filepath.Join(node, "#gpio-cells"))
+		if err != nil || err2 != nil || len(phandle) != 4 || len(cells) != 4 {
+			continue
+		}
+		all[binary.BigEndian.Uint32(phandle)] = controller{filepath.Base(filepath.Dir(node)), int(binary.BigEndian.Uint32(cells))}
+	}
+	return all
+}
+
+// gpioSpec is a line in the device tree.
+type gpioSpec struct{ phandle, offset uint32 }
+
+// gpioSpecs decodes a property of GPIO lines: for each the phandle of its chip
+// and as many cells as the chip wants, of which the first of two is the offset
+// (devicetree, bindings/gpio/gpio.txt). Cells are 32 bits, big-endian.
+func gpioSpecs(data []byte, cells func(phandle uint32) int) (specs []gpioSpec, err error) {
+	for len(data) > 0 {
+		if len(data) < 12 {
+			return nil, fmt.Errorf("%d bytes are left, which is no line", len(data))
+		}
+		phandle := binary.BigEndian.Uint32(data)
+		if n := cells(phandle); n != 2 {
+			return nil, fmt.Errorf("no GPIO chip of two cells has the phandle %d", phandle)
+		}
+		specs = append(specs, gpioSpec{phandle, binary.BigEndian.Uint32(data[4:])})
+		data = data[12:]
+	}
+	return specs, nil
+}

@@ -1,0 +1,68 @@
+package sensors
+
+// take makes readings of samples. It is false if they were failures, all of them.
+func (s *sampler) take(samples []Sample) (healthy bool) {
+	now := s.to.Clock.Now()
+	good, bad := false, false
+	for _, sample := range samples {
+		at, st := ago(now, sample.Ago), s.streams[sample.Quantity]
+		switch {
+		case sample.Event != nil:
+			s.noticeOf(st, *sample.Event, at)
+		case st == nil: // a quantity that no stream was configured for
+		case s.takeOne(st, sample, at):
+			good = true
+		default:
+			bad = true
+		}
+	}
+	if good {
+		s.recover(now)
+	}
+	return good || !bad
+}
+
+// takeOne makes of a sample what it is worth, and reports whether it was good.
+func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
+	if err := st.take(sample, at); err != nil {
+		if st.trouble.failures == 1 {
+			st.log.Warn("quantity fails", "err", err)
+		}
+		if st.trouble.fault() {
+			s.report("fault", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "error": short(err), "failures": st.trouble.failures})
+		}
+		return false
+	}
+	if st.trouble.failures > 0 && s.trouble.failures == 0 {
+		st.log.Info("quantity is back")
+	}
+	if lasted, fault := st.trouble.over(at.Taken); fault {
+		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "after_s": int(lasted.Seconds())})
+	}
+	return true
+}
+
+// fail takes note of a failure of the whole sensor.
+func (s *sampler) fail(err error) {
+	at := s.to.Clock.Now()
+	if s.trouble.fail(at.Taken); s.trouble.failures == 1 {
+		s.log.Warn("sensor fails", "err", err)
+	}
+	if s.trouble.fault() {
+		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.trouble.failures})
+	}
+	for _, st := range s.spec.Streams {
+		s.streams[st.Quantity.Name].fail(err, at)
+	}
+}
+
+// recover ends the failures of the whole sensor.
+func (s *sampler) recover(at Stamp) {
+	if s.trouble.failures == 0 {
+		return
+	}
+	s.log.Info("sensor answers again")
+	if lasted, fault := s.trouble.over(at.Taken); fault {
+		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "after_s": int(lasted.Seconds())})
+	}
+}
