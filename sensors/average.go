@@ -1,6 +1,9 @@
 package sensors
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // mean makes one reading of the samples of a span of time: their mean, without
 // those that failed. The spans follow one another without holes from the first
@@ -42,8 +45,15 @@ func (m *mean) close() (value float64, failed error, done bool) {
 	if m.n == 0 {
 		failed = m.err
 	} else {
-		value = m.sum / float64(m.n)
+		value = rounded(m.sum / float64(m.n))
 	}
 	m.sum, m.n, m.err = 0, 0, nil
 	return value, failed, true
+}
+
+// rounded has seven digits: more than any sensor means, and no 20.336666666666666
+// in a payload.
+func rounded(v float64) float64 {
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 7, 64), 64) // what was just formatted parses
+	return v
 }
