@@ -137,7 +137,7 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 			t.Errorf("the healthy sensor has %d readings in an hour, want 3600", len(got))
 		}
 		for i, r := range s.got["good"] {
-			if r.Err != "" || r.At.Taken.Sub(begin) != time.Duration(i)*time.Second {
+			if r.Err != "" || r.At.said().Sub(begin) != time.Duration(i)*time.Second {
 				t.Fatalf("reading %d: %+v", i, r)
 			}
 		}
@@ -182,7 +182,7 @@ func TestASensorThatHungIsPickedUpAgain(t *testing.T) {
 		defer cancel()
 		s.run(ctx, spec("room", 30*time.Second, Worth{}))
 		got := s.got["room"]
-		if len(got) != 3 || got[1].Value != 2 || got[1].At.Taken.Sub(begin) != 17*time.Minute || got[2].At.Taken.Sub(begin) != 17*time.Minute+30*time.Second {
+		if len(got) != 3 || got[1].Value != 2 || got[1].At.said().Sub(begin) != 17*time.Minute || got[2].At.said().Sub(begin) != 17*time.Minute+30*time.Second {
 			t.Errorf("%+v", got)
 		}
 		if len(s.events) != 2 {

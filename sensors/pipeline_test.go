@@ -25,6 +25,9 @@ func freezer(every time.Duration, w Worth) Spec {
 		Name: "freezer", Every: every, Worth: w, Quantity: Quantity{Name: "q", Unit: "°C"}}}}
 }
 
+// said is what the wall clock said.
+func (s Stamp) said() time.Time { return time.UnixMilli(s.Unix) }
+
 // follow runs one sensor for less than a time and tells, by the time since the
 // start, what came of it. The
 // function is asked for each sample, by the time since the start.
@@ -33,7 +36,7 @@ func follow(t *testing.T, length time.Duration, spec Spec, next func(since time.
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		say := func(what string, at Stamp) {
-			lines = append(lines, fmt.Sprintf("%v %s", at.Taken.Sub(begin), what))
+			lines = append(lines, fmt.Sprintf("%v %s", at.said().Sub(begin), what))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), length-1)
 		defer cancel()

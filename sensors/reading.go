@@ -61,6 +61,10 @@ func (s Stamp) Before(ago time.Duration) Stamp {
 	return s
 }
 
+// taken is the moment by the kernel's uptime: as a time of which only
+// differences count.
+func (s Stamp) taken() time.Time { return time.Unix(0, 0).Add(s.Uptime) }
+
 // A Stream is a named history of readings of one quantity.
 type Stream struct {
 	Name     string

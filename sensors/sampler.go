@@ -175,13 +175,6 @@ func (s *sampler) call(ctx context.Context, limit time.Duration, do func(context
 	return got
 }
 
-// ago is the moment some time before another.
-func ago(at Stamp, d time.Duration) Stamp {
-	at.Unix -= d.Milliseconds()
-	at.Taken = at.Taken.Add(-d)
-	return at
-}
-
 // sleep waits for d, or until a call that hung has returned. It reports false if
 // ctx ended first.
 func (s *sampler) sleep(ctx context.Context, d time.Duration) bool {

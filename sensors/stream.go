@@ -50,7 +50,7 @@ func (st *stream) take(sample Sample, at Stamp) error {
 
 // fail takes the absence of a sample.
 func (st *stream) fail(err error, at Stamp) {
-	st.trouble.fail(at.Taken)
+	st.trouble.fail(at.taken())
 	if st.alarm != nil && st.trouble.failures >= faultAfter && st.alarm.lost() {
 		st.alert.emit(Reading{At: at, Err: short(err)})
 	}
@@ -58,7 +58,7 @@ func (st *stream) fail(err error, at Stamp) {
 }
 
 func (st *stream) collect(v float64, err error, at Stamp) {
-	v, failed, done := st.mean.add(v, err, at.Taken)
+	v, failed, done := st.mean.add(v, err, at.taken())
 	switch {
 	case !done:
 	case failed == nil:
@@ -74,11 +74,11 @@ func (st *stream) collect(v float64, err error, at Stamp) {
 func (st *stream) judge(v float64, at Stamp) {
 	st.failing = false
 	if st.alarm != nil {
-		if on, news := st.alarm.judge(v, at.Taken); news {
+		if on, news := st.alarm.judge(v, at.taken()); news {
 			st.alert.emitValue(alarmValue(on), at)
 		}
 	}
-	if st.said.worth(v, at.Taken) {
+	if st.said.worth(v, at.taken()) {
 		st.emitValue(v, at)
 	}
 }

@@ -5,7 +5,7 @@ func (s *sampler) take(samples []Sample) (healthy bool) {
 	now := s.to.Clock.Now()
 	good, bad := false, false
 	for _, sample := range samples {
-		at, st := ago(now, sample.Ago), s.streams[sample.Quantity]
+		at, st := now.Before(sample.Ago), s.streams[sample.Quantity]
 		switch {
 		case sample.Event != nil:
 			s.noticeOf(st, *sample.Event, at)
@@ -36,7 +36,7 @@ func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
 	if st.trouble.failures > 0 && s.trouble.failures == 0 {
 		st.log.Info("quantity is back")
 	}
-	if lasted, fault := st.trouble.over(at.Taken); fault {
+	if lasted, fault := st.trouble.over(at.taken()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "after_s": int(lasted.Seconds())})
 	}
 	return true
@@ -45,7 +45,7 @@ func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
 // fail takes note of a failure of the whole sensor.
 func (s *sampler) fail(err error) {
 	at := s.to.Clock.Now()
-	if s.trouble.fail(at.Taken); s.trouble.failures == 1 {
+	if s.trouble.fail(at.taken()); s.trouble.failures == 1 {
 		s.log.Warn("sensor fails", "err", err)
 	}
 	if s.trouble.fault() {
@@ -62,7 +62,7 @@ func (s *sampler) recover(at Stamp) {
 		return
 	}
 	s.log.Info("sensor answers again")
-	if lasted, fault := s.trouble.over(at.Taken); fault {
+	if lasted, fault := s.trouble.over(at.taken()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "after_s": int(lasted.Seconds())})
 	}
 }

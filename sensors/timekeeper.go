@@ -158,7 +158,14 @@ func (k *Timekeeper) News() uint64 {
 // as events `clock_step`: `by_ms` is how far, `was` how far it could be trusted
 // before, `clock` since.
 func (k *Timekeeper) Run(ctx context.Context, report func(event string, at Stamp, details string)) error {
-	for n := 1; sleep(ctx, lookEvery); n++ {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		if n%hearEvery == 0 && k.trust == TrustAuto {
 			k.machine.hear()
 		}
@@ -167,7 +174,6 @@ func (k *Timekeeper) Run(ctx context.Context, report func(event string, at Stamp
 			report("clock_step", s.at, s.details())
 		}
 	}
-	return ctx.Err()
 }
 
 func (k *Timekeeper) takeSteps() []step {
