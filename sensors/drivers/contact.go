@@ -10,107 +10,129 @@ import (
 
 // contactOptions are the options of kind contact: a switch, a reed or the
 // output of a detector on a GPIO line.
-//
-// A closed circuit takes the line away from its pull: to low with the pull up,
-// to high with the pull down. With the pull off, the line is taken to be pulled
-// up by a resistor outside.
 type contactOptions struct {
-	GPIO     Pin           `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
-	Pull     pull          `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
-	Normally string        `yaml:"normally" doc:"the circuit while the value is 0: closed or open; without it, a high line is 1"`
-	Debounce time.Duration `yaml:"debounce" doc:"how long a level has to hold"`
-	Class    string        `yaml:"class" doc:"Home Assistant's device class of a binary sensor; it gives the states their words"`
+	GPIO Pin  `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
+	Pull pull `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
+	asContact
 }
-
-const mostDebounce = 10 * time.Second
 
 func newContact() Options {
-	return &contactOptions{Pull: pullUp, Debounce: 50 * time.Millisecond}
+	return &contactOptions{Pull: pullUp, asContact: newAsContact()}
 }
 
-func (o *contactOptions) Check() (problems []Problem) {
-	if o.GPIO.form == noPin {
+func (o *contactOptions) Check() []Problem {
+	return append(checkLine(o.GPIO, o.Pull), o.check()...)
+}
+
+func checkLine(pin Pin, p pull) (problems []Problem) {
+	if pin.form == noPin {
 		problems = append(problems, problem("gpio", "is missing: %s", pinForms))
 	}
-	if o.Pull != pullUp && o.Pull != pullDown && o.Pull != pullOff {
-		problems = append(problems, problem("pull", "%q is not up, down or off", o.Pull))
-	}
-	if o.Normally != "" && o.Normally != "closed" && o.Normally != "open" {
-		problems = append(problems, problem("normally", "%q is not closed or open (the circuit, while the door is shut or nothing moves)", o.Normally))
-	}
-	if o.Debounce < 0 || o.Debounce > mostDebounce {
-		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, mostDebounce))
-	}
-	if _, ok := classWords[o.Class]; !ok {
-		problems = append(problems, problem("class", "unknown class %q: Home Assistant knows %s", o.Class, knownClasses()))
+	if p != pullUp && p != pullDown && p != pullOff {
+		problems = append(problems, problem("pull", "%q is not up, down or off", p))
 	}
 	return problems
 }
 
-// Pace is 0: a contact reports when it changes.
-func (o *contactOptions) Pace() time.Duration { return 0 }
-
 func (o *contactOptions) Claims() []string { return []string{o.GPIO.String()} }
 
-func (o *contactOptions) Quantities() []sensors.Quantity {
-	words := classWords[o.Class]
-	return []sensors.Quantity{{Name: "contact", Class: o.Class, States: words[:]}}
-}
-
 func (o *contactOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	l, err := h.line(o.GPIO, o.Pull)
+	l, err := h.line(o.GPIO, request{pull: o.Pull, buffer: 256})
 	if err != nil {
 		return nil, err
 	}
-	return &contact{pin: o.GPIO, line: l, highIs: o.highIs(), debounce: debounce{hold: o.Debounce}}, nil
-}
-
-// highIs is the value of a high line, 0 or 1. The value is 1 when the circuit is
-// not as it normally is.
-func (o *contactOptions) highIs() float64 {
-	if highIsOpen := o.Pull != pullDown; o.Normally == "open" && highIsOpen ||
-		o.Normally == "closed" && !highIsOpen {
-		return 0
-	}
-	return 1
+	return o.open(o.GPIO.String(), l, o.Pull), nil
 }
 
 // contact is one open contact.
 type contact struct {
-	pin      Pin
+	name     string // of the line, for an error
 	line     line
-	highIs   float64
-	debounce debounce
+	highIsOn bool
+	watch    watch
+
+	lookAt time.Time // when to read the level again
+	edges  [64]edge
 }
 
-// Next reports the level as soon as it has held after the start, and then each
-// level that is another. It looks at the line at every edge and every 250 ms, so
-// that a missed edge delays a report and never loses the level.
+const (
+	lookWait = 250 * time.Millisecond // between two looks at a line that is quiet, or that never is
+	bounces  = 5 * time.Millisecond   // in which the edges of a contact that bounces are gathered
+	flaps    = 100 * time.Millisecond // the same of one that flaps
+)
+
+// Next reports the level once it has held after the start, and then each change
+// that counts, with the time of its edge. It also reads the level every 250 ms,
+// so that a missed edge delays a report and never loses the level.
 func (c *contact) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for ctx.Err() == nil {
-		high, err := c.line.level()
-		if err != nil {
-			return nil, fmt.Errorf("%v: read the level: %w", c.pin, err)
+		if !time.Now().Before(c.lookAt) {
+			if err := c.look(ctx); err != nil {
+				return nil, fmt.Errorf("%s: read the level: %w", c.name, err)
+			}
 		}
-		if c.debounce.see(high, time.Now()) {
-			return []sensors.Sample{{Quantity: "contact", Value: c.value(high)}}, nil
+		if samples := c.samples(); samples != nil {
+			return samples, nil
 		}
-		edge, err := c.line.wait(c.debounce.next(time.Now()))
-		if err != nil {
-			return nil, fmt.Errorf("%v: wait for an edge: %w", c.pin, err)
-		}
-		if edge {
-			c.debounce.edge(time.Now())
+		if err := c.listen(ctx); err != nil {
+			return nil, fmt.Errorf("%s: wait for an edge: %w", c.name, err)
 		}
 	}
 	return nil, ctx.Err()
 }
 
-func (c *contact) value(high bool) float64 {
-	if high {
-		return c.highIs
+func (c *contact) look(ctx context.Context) error {
+	high, err := c.line.level(ctx)
+	if err != nil {
+		return err
 	}
-	return 1 - c.highIs
+	now := time.Now()
+	c.watch.look(high == c.highIsOn, now)
+	c.lookAt = now.Add(lookWait)
+	return nil
+}
+
+// listen waits for edges, or until it is time to look. While the contact bounces
+// no edge is urgent; gathering them bounds what a noisy line costs.
+func (c *contact) listen(ctx context.Context) error {
+	now := time.Now()
+	switch {
+	case c.watch.flapping.on:
+		idle(ctx, flaps)
+	case c.watch.debounce.restless(now) > 0:
+		idle(ctx, min(bounces, c.watch.debounce.quiet/4))
+	}
+	n, err := c.line.wait(ctx, max(time.Until(c.next()), time.Millisecond), c.edges[:])
+	for _, e := range c.edges[:n] {
+		c.watch.edge(e.high == c.highIsOn, e.at, e.lost)
+	}
+	if n == 0 {
+		c.lookAt = time.Now() // it is due, or the line announces no edges
+	}
+	return err
+}
+
+// next is when to look if there is no edge.
+func (c *contact) next() time.Time {
+	if due := c.watch.due(); !due.IsZero() && due.Before(c.lookAt) {
+		return due
+	}
+	return c.lookAt
+}
+
+// samples are what there is to say.
+func (c *contact) samples() (samples []sensors.Sample) {
+	for _, n := range c.watch.take() {
+		s := sensors.Sample{Quantity: "contact", Ago: max(time.Since(n.since), 0)}
+		switch {
+		case n.event != nil:
+			s.Event = &sensors.Event{Name: "flapping", Details: n.event}
+		case n.on:
+			s.Value = 1
+		}
+		samples = append(samples, s)
+	}
+	return samples
 }
 
 func (c *contact) Close() error { return c.line.Close() }

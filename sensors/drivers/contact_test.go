@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -19,41 +19,79 @@ import (
 
 // wire is a line with its levels set by a test; edges may get lost.
 type wire struct {
-	high   atomic.Bool
-	edges  chan struct{}
+	mu     sync.Mutex
+	high   bool
+	told   []edge // not read yet
+	lost   uint32
+	room   int // for edges that are not read yet; 0: any number
+	rung   chan struct{}
 	fails  error
+	waits  int
 	closed bool
 }
 
-func newWire() *wire { return &wire{edges: make(chan struct{}, 16)} }
+func newWire() *wire { return &wire{rung: make(chan struct{}, 1)} }
 
+// set changes the level; an edge that is not heard is one that the hardware missed.
 func (w *wire) set(high, heard bool) {
-	if w.high.Store(high); heard {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.high == high {
+		return
+	}
+	if w.high = high; !heard {
+		return
+	}
+	if w.room > 0 && len(w.told) == w.room { // the kernel drops the oldest
+		w.lost += w.told[0].lost + 1
+		w.told = w.told[1:]
+	}
+	if w.told = append(w.told, edge{high: high, at: time.Now()}); len(w.told) == 1 || w.room == 1 {
+		w.told[0].lost, w.lost = w.lost, 0
+	}
+	select {
+	case w.rung <- struct{}{}:
+	default:
+	}
+}
+
+func (w *wire) level(context.Context) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.high, w.fails
+}
+
+func (w *wire) Close() error { w.closed = true; return nil }
+
+func (w *wire) wait(ctx context.Context, timeout time.Duration, into []edge) (int, error) {
+	if timeout <= 0 || timeout > lookWait {
+		return 0, fmt.Errorf("would wait %v", timeout)
+	}
+	w.waits++
+	deadline := time.After(timeout)
+	for {
+		w.mu.Lock()
+		if len(w.told) > 0 {
+			w.told[0].lost += w.lost
+			w.lost = 0
+		}
+		n := copy(into, w.told)
+		w.told = w.told[n:]
+		w.mu.Unlock()
+		if n > 0 {
+			return n, nil
+		}
 		select {
-		case w.edges <- struct{}{}:
-		default:
+		case <-w.rung:
+		case <-deadline:
+			return 0, nil
 		}
 	}
 }
 
-func (w *wire) level() (bool, error) { return w.high.Load(), w.fails }
-func (w *wire) Close() error         { w.closed = true; return nil }
-
-func (w *wire) wait(timeout time.Duration) (bool, error) {
-	if timeout <= 0 {
-		return false, fmt.Errorf("a timeout of %v is for ever to periph", timeout)
-	}
-	select {
-	case <-w.edges:
-		return true, nil
-	case <-time.After(timeout):
-		return false, nil
-	}
-}
-
-func openContact(t testing.TB, w *wire, o *contactOptions) sensors.Sensor {
+func openContact(t testing.TB, l line, o *contactOptions) sensors.Sensor {
 	t.Helper()
-	h := &Hardware{openLine: func(Pin, pull) (line, error) { return w, nil }}
+	h := &Hardware{openLine: func(Pin, request) (line, error) { return l, nil }}
 	s, err := o.Open(t.Context(), h)
 	if err != nil {
 		t.Fatal(err)
@@ -67,69 +105,224 @@ func doorOptions() *contactOptions {
 	return o
 }
 
+// settled opens a contact and takes its first reading.
+func settled(t testing.TB, l line, o *contactOptions) sensors.Sensor {
+	t.Helper()
+	s := openContact(t, l, o)
+	if _, err := s.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestContactReportsItsLevelAtTheStartOnceItIsStable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWire()
-		s, start := openContact(t, w, doorOptions()), time.Now()
-		got, err := s.Next(t.Context())
-		if err != nil || len(got) != 1 || got[0] != (sensors.Sample{Quantity: "contact", Value: 0}) {
-			t.Fatal(got, err)
-		}
-		if took := time.Since(start); took != 50*time.Millisecond {
-			t.Errorf("took %v", took)
-		}
-	})
+	for _, mode := range []debounceMode{debounceStable, debounceSettle} {
+		synctest.Test(t, func(t *testing.T) {
+			o := doorOptions()
+			o.Mode = mode
+			s, start := openContact(t, newWire(), o), time.Now()
+			got, err := s.Next(t.Context())
+			if err != nil || len(got) != 1 || got[0] != (sensors.Sample{Quantity: "contact", Value: 0, Ago: 50 * time.Millisecond}) {
+				t.Fatal(got, err)
+			}
+			if took := time.Since(start); took != 50*time.Millisecond {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// The first bounce is 20 ms before the last one.
+func TestReadingHasTheTimeOfTheEdgeAndSettleDoesNotWait(t *testing.T) {
+	for mode, want := range map[debounceMode]struct{ took, ago time.Duration }{
+		debounceSettle: {0, 0},
+		debounceStable: {70 * time.Millisecond, 50 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w, o := newWire(), doorOptions()
+			o.Mode = mode
+			s := settled(t, w, o)
+			var opened time.Time
+			go func() {
+				time.Sleep(time.Second + 123*time.Millisecond)
+				opened = time.Now()
+				for range 5 {
+					w.set(true, true)
+					time.Sleep(2 * time.Millisecond)
+					w.set(false, true)
+					time.Sleep(2 * time.Millisecond)
+				}
+				w.set(true, true)
+			}()
+			got, err := s.Next(t.Context())
+			if err != nil || len(got) != 1 || got[0].Value != 1 || got[0].Ago != want.ago || time.Since(opened) != want.took {
+				t.Errorf("%s: %+v, %v, after %v; want %+v", mode, got, err, time.Since(opened), want)
+			}
+			synctest.Wait()
+			time.Sleep(20 * time.Millisecond)
+		})
+	}
 }
 
 func TestContactSeesAChangeWhoseEdgeWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
-		s := openContact(t, w, doorOptions())
-		if _, err := s.Next(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		s := settled(t, w, doorOptions())
 		w.set(true, false)
 		start := time.Now()
 		got, err := s.Next(t.Context())
 		if err != nil || got[0].Value != 1 {
 			t.Fatal(got, err)
 		}
-		if took := time.Since(start); took > edgeWait+50*time.Millisecond {
+		if took := time.Since(start); took > lookWait+50*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
 	})
 }
 
-func TestContactEndsAtTheTrueLevelAfterAnyBounce(t *testing.T) {
+// A contact as the driver meets it: levels that last for some time each, and
+// edges of which some never arrive.
+type bounce struct {
+	level bool
+	lasts time.Duration
+	heard bool
+}
+
+var bouncy = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) bounce {
+	return bounce{
+		level: rapid.Bool().Draw(t, "level"),
+		lasts: time.Duration(rapid.IntRange(0, 400).Draw(t, "ms")) * time.Millisecond,
+		heard: rapid.Bool().Draw(t, "heard"),
+	}
+}), 1, 40)
+
+func TestContactEndsAtTheTrueLevelAfterAnyBounceWithEdgesMissed(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		pattern := bounces.Draw(rt, "pattern")
-		var told []float64
-		synctest.Test(t, func(t *testing.T) {
-			w := newWire()
-			s := openContact(t, w, doorOptions())
-			ctx, cancel := context.WithCancel(t.Context())
-			go func() {
-				for _, b := range pattern {
-					w.set(b.level, b.heard)
-					time.Sleep(b.lasts)
-					synctest.Wait()
-				}
-				time.Sleep(time.Second)
-				synctest.Wait()
-				cancel()
-			}()
-			for {
-				got, err := s.Next(ctx)
-				if err != nil {
-					break
-				}
-				told = append(told, got[0].Value)
-			}
-		})
+		pattern := bouncy.Draw(rt, "pattern")
+		o := doorOptions()
+		o.Mode = rapid.SampledFrom([]debounceMode{debounceStable, debounceSettle}).Draw(rt, "mode")
+		o.Hold = time.Duration(rapid.IntRange(0, 1).Draw(rt, "hold")) * 700 * time.Millisecond
+		told := tellOf(t, o, pattern)
 		if final := pattern[len(pattern)-1].level; len(told) == 0 || final != (told[len(told)-1] == 1) {
 			rt.Fatalf("told %v, the contact ended at %v", told, final)
 		}
 	})
+}
+
+// tellOf is what a contact tells of a pattern and two seconds of quiet.
+func tellOf(t *testing.T, o *contactOptions, pattern []bounce) (told []float64) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		s := openContact(t, w, o)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for _, b := range pattern {
+				w.set(b.level, b.heard)
+				time.Sleep(b.lasts)
+				synctest.Wait()
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			cancel()
+		}()
+		for {
+			got, err := s.Next(ctx)
+			if err != nil {
+				break
+			}
+			for _, s := range got {
+				told = append(told, s.Value)
+			}
+		}
+	})
+	return told
+}
+
+// noise is a line that changes 10,000 times a second, as the kernel tells of it:
+// the latest 256 edges, with numbers. It is worked out when it is asked for.
+type noise struct {
+	begun, ends time.Time
+	read        int64 // edges that were read or lost
+	asked       int
+}
+
+func (n *noise) edges() int64 {
+	return int64(max(min(time.Since(n.begun), n.ends.Sub(n.begun)), 0) / (100 * time.Microsecond))
+}
+
+func (n *noise) level(context.Context) (bool, error) { return n.edges()%2 == 1, nil }
+func (n *noise) Close() error                        { return nil }
+
+func (n *noise) wait(ctx context.Context, timeout time.Duration, into []edge) (count int, err error) {
+	n.asked++
+	if n.edges() == n.read {
+		next := timeout
+		if time.Now().Before(n.ends) {
+			next = min(timeout, max(time.Until(n.begun), 100*time.Microsecond))
+		}
+		idle(ctx, next)
+	}
+	all, lost := n.edges(), int64(0)
+	if all-n.read > 256 {
+		lost = all - n.read - 256
+	}
+	n.read += lost
+	for ; count < len(into) && n.read < all; count++ {
+		n.read++
+		into[count] = edge{high: n.read%2 == 1, at: n.begun.Add(time.Duration(n.read) * 100 * time.Microsecond), lost: uint32(lost)}
+		lost = 0
+	}
+	return count, nil
+}
+
+// TestAnHourOfNoiseIsAHandfulOfMessages: 36 million edges, in each mode.
+func TestAnHourOfNoiseIsAHandfulOfMessages(t *testing.T) {
+	for mode, want := range map[debounceMode]struct {
+		quiet  time.Duration
+		events string
+		most   int // readings
+	}{
+		debounceStable: {50 * time.Millisecond, "started continues ended", 3},
+		debounceSettle: {50 * time.Millisecond, "started continues ended", 3},
+		"none":         {0, "started continues ended", 30 + 75},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := doorOptions()
+			if o.Debounce = want.quiet; mode != "none" {
+				o.Mode = mode
+			}
+			n := &noise{begun: time.Now().Add(10 * time.Second)}
+			n.ends = n.begun.Add(time.Hour + 90*time.Second + 100*time.Microsecond)
+			s := openContact(t, n, o)
+			ctx, cancel := context.WithTimeout(t.Context(), 80*time.Minute)
+			defer cancel()
+			var events []string
+			readings, edges, last := 0, uint64(0), 0.0
+			for {
+				samples, err := s.Next(ctx)
+				if err != nil {
+					break
+				}
+				for _, s := range samples {
+					if s.Event == nil {
+						readings, last = readings+1, s.Value
+						continue
+					}
+					events = append(events, s.Event.Details["phase"].(string))
+					edges += s.Event.Details["swallowed"].(uint64) + uint64(s.Event.Details["changes"].(int))
+				}
+			}
+			if got := strings.Join(events, " "); got != want.events || readings > want.most || last != float64(n.edges()%2) {
+				t.Errorf("%s: events %q, %d readings, the last is %v; want %q, at most %d, %v", mode, got, readings, last, want.events, want.most, n.edges()%2)
+			}
+			if all := uint64(n.edges()); edges < all-50 || edges > all+1 { // the level of the start counts as a reading
+				t.Errorf("%s: the events tell of %d edges of %d", mode, edges, all)
+			}
+			if most := 60*1000/5 + 80*60*15; mode != "none" && n.asked > most {
+				t.Errorf("%s: the line was asked %d times, want at most %d", mode, n.asked, most)
+			}
+		})
+	}
 }
 
 func TestContactFailsWithThePinAndTheErrno(t *testing.T) {
@@ -147,10 +340,7 @@ func TestContactFailsWithThePinAndTheErrno(t *testing.T) {
 
 func TestContactStopsWithinAQuarterOfASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := openContact(t, newWire(), doorOptions())
-		if _, err := s.Next(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		s := settled(t, newWire(), doorOptions())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		start := time.Now()
@@ -158,8 +348,25 @@ func TestContactStopsWithinAQuarterOfASecond(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
-		if late := time.Since(start) - time.Minute; late > edgeWait {
+		if late := time.Since(start) - time.Minute; late > lookWait {
 			t.Errorf("%v late", late)
+		}
+	})
+}
+
+// TestPolledContactIsAsGood: a line that announces no edges.
+func TestPolledContactIsAsGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		s := settled(t, polledLine{w}, doorOptions())
+		w.set(true, true)
+		start := time.Now()
+		got, err := s.Next(t.Context())
+		if took := time.Since(start); err != nil || got[0].Value != 1 || took > pollWait+51*time.Millisecond {
+			t.Fatal(got, err, took)
+		}
+		if w.waits != 0 {
+			t.Error("waited for an edge")
 		}
 	})
 }
@@ -168,29 +375,31 @@ func TestContactIsOneWhenTheCircuitIsNotAsItNormallyIs(t *testing.T) {
 	for _, c := range []struct {
 		pull     pull
 		normally string
-		high     float64
+		high     bool
 	}{
-		{pullUp, "", 1}, {pullUp, "closed", 1}, {pullUp, "open", 0},
-		{pullDown, "", 1}, {pullDown, "open", 1}, {pullDown, "closed", 0},
-		{pullOff, "", 1}, {pullOff, "closed", 1}, {pullOff, "open", 0},
+		{pullUp, "", true}, {pullUp, "closed", true}, {pullUp, "open", false},
+		{pullDown, "", true}, {pullDown, "open", true}, {pullDown, "closed", false},
+		{pullOff, "", true}, {pullOff, "closed", true}, {pullOff, "open", false},
 	} {
-		o := &contactOptions{Pull: c.pull, Normally: c.normally}
-		if got := o.highIs(); got != c.high {
-			t.Errorf("pull %s, normally %q: high is %v, want %v", c.pull, c.normally, got, c.high)
+		o := &asContact{Normally: c.normally}
+		if got := o.highIsOn(c.pull); got != c.high {
+			t.Errorf("pull %s, normally %q: high is 1: %v, want %v", c.pull, c.normally, got, c.high)
 		}
 	}
 }
 
 func TestContactOptionsSayWhatIsWrong(t *testing.T) {
-	o := &contactOptions{Pull: "upp", Normally: "shut", Debounce: time.Minute, Class: "doors"}
+	o := &contactOptions{Pull: "upp", asContact: asContact{
+		Normally: "shut", Debounce: time.Minute, Mode: "quick", Hold: -1, Flapping: -1, Class: "doors",
+	}}
 	var keys []string
 	for _, p := range o.Check() {
 		keys = append(keys, p.Key)
 	}
-	if want := []string{"gpio", "pull", "normally", "debounce", "class"}; !slices.Equal(keys, want) {
+	if want := []string{"gpio", "pull", "normally", "debounce", "debounce_mode", "hold", "flapping", "class"}; !slices.Equal(keys, want) {
 		t.Errorf("problems with %v, want %v", keys, want)
 	}
-	if last := o.Check()[4].Text; !strings.Contains(last, "door, ") || strings.Contains(last, " , ") {
+	if last := o.Check()[7].Text; !strings.Contains(last, "door, ") || strings.Contains(last, " , ") {
 		t.Error(last)
 	}
 	if p := doorOptions().Check(); p != nil {
@@ -203,7 +412,7 @@ func TestClassHasTheWordsOfHomeAssistant(t *testing.T) {
 		"": {"closed", "open"}, "door": {"closed", "open"}, "motion": {"off", "on"},
 		"moisture": {"dry", "wet"}, "lock": {"locked", "unlocked"}, "presence": {"away", "home"},
 	} {
-		o := &contactOptions{Class: class}
+		o := &contactOptions{asContact: asContact{Class: class}}
 		q := o.Quantities()
 		if len(q) != 1 || q[0].Name != "contact" || q[0].Class != class || !slices.Equal(q[0].States, want) {
 			t.Errorf("%q: %+v", class, q)

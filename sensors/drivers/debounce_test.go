@@ -1,130 +1,281 @@
 package drivers
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
-// A contact as the debouncer meets it: levels that last for some time each, and
-// edges of which some never arrive.
-type bounce struct {
-	level bool
-	lasts time.Duration
-	heard bool // its first edge wakes the driver
+// A bounce pattern is a level for each millisecond.
+type pattern []bool
+
+// bouncing is bursts of short levels with rests between them, as contacts make
+// them, and levels just around the time of the debounce.
+func bouncing(r *rand.Rand, quiet int) (p pattern) {
+	level := r.IntN(2) == 1
+	for range 1 + r.IntN(40) {
+		lasts := 1 + r.IntN(max(quiet/2, 2))
+		switch r.IntN(6) {
+		case 0:
+			lasts = max(quiet+r.IntN(3)-1, 1)
+		case 1:
+			lasts = quiet + r.IntN(3*quiet+2)
+		}
+		p = append(p, slices.Repeat(pattern{level}, lasts)...)
+		level = !level
+	}
+	return append(p, slices.Repeat(pattern{!level}, quiet+1)...)
 }
 
-var bounces = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) bounce {
-	return bounce{
-		level: rapid.Bool().Draw(t, "level"),
-		lasts: time.Duration(rapid.IntRange(0, 400).Draw(t, "ms")) * time.Millisecond,
-		heard: rapid.Bool().Draw(t, "heard"),
-	}
-}), 1, 40)
+// at is the time of a millisecond.
+func at(ms int) time.Time { return time.UnixMilli(int64(ms)) }
 
-// levelAt is the true level at a time after the start, and for how long it has
-// been that.
-func levelAt(pattern []bounce, at time.Duration) (level bool, held time.Duration) {
-	begin, since := time.Duration(0), time.Duration(0)
-	for i, b := range pattern {
-		if i > 0 && begin > at {
-			break
+// changed reports whether there is an edge at a millisecond.
+func (p pattern) changed(ms int) bool { return ms > 0 && p[ms] != p[ms-1] }
+
+// still reports whether nothing changes from a millisecond until another.
+func (p pattern) still(from, until int) bool {
+	for ms := from + 1; ms <= until; ms++ {
+		if p.changed(ms) {
+			return false
 		}
-		if i == 0 || b.level != level {
-			level, since = b.level, begin
-		}
-		begin += b.lasts
 	}
-	return level, at - since
+	return true
 }
 
-// nextHeard is when the next edge wakes the driver, or the limit.
-func nextHeard(pattern []bounce, after, limit time.Duration) (time.Duration, bool) {
-	begin := time.Duration(0)
-	for i, b := range pattern {
-		if i > 0 && b.heard && begin > after && begin < limit && b.level != pattern[i-1].level {
-			return begin, true
-		}
-		begin += b.lasts
+// rules is what has to be reported of a pattern, worked out from the rules alone
+// by looking back from each millisecond: each change as "on since 7, told at 12".
+func (p pattern) rules(mode debounceMode, quiet int) (told []string) {
+	reported, last := false, false
+	tell := func(since, now int) {
+		told = append(told, fmt.Sprintf("%v since %d, told at %d", p[since], since, now))
+		reported, last = true, p[since]
 	}
-	return limit, false
+	for now := range p {
+		// A level that holds since `quiet` ago counts now, also if it ends now.
+		if since := now - quiet; since >= 0 && p.still(since, now-1) && (quiet == 0 || now > 0) {
+			began := since
+			for began > 0 && !p.changed(began) {
+				began--
+			}
+			if quiet > 0 && began == since && (!reported || p[since] != last) {
+				tell(since, now)
+			}
+		}
+		if quiet == 0 && (!reported || p[now] != last) {
+			tell(now, now)
+		}
+		// The first edge after a rest counts at once.
+		if mode == debounceSettle && reported && p.changed(now) && p[now] != last && now-quiet >= 0 && p.still(now-quiet, now-1) {
+			tell(now, now)
+		}
+	}
+	return told
 }
 
-func TestDebounceEndsAtTheTrueLevelAfterAnyBounce(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		pattern := bounces.Draw(t, "pattern")
-		hold := time.Duration(rapid.IntRange(0, 300).Draw(t, "hold")) * time.Millisecond
-		start := time.Unix(0, 0)
-		var end time.Duration
-		for _, b := range pattern {
-			end += b.lasts
+// run is what the debounce reports of a pattern, told of its edges alone.
+func (p pattern) run(mode debounceMode, quiet int) (told []string, d *debounce) {
+	d = &debounce{mode: mode, quiet: time.Duration(quiet) * time.Millisecond}
+	note := func(c change, news bool, now int) {
+		if news {
+			told = append(told, fmt.Sprintf("%v since %d, told at %d", c.on, c.since.UnixMilli(), now))
 		}
-		quiet := end + hold + 2*edgeWait
+	}
+	for now := range p {
+		c, news := d.rest(at(now))
+		note(c, news, now)
+		switch {
+		case now == 0:
+			c, news = d.look(p[0], at(0))
+		case p.changed(now):
+			c, news = d.edge(p[now], at(now), 0)
+		default:
+			continue
+		}
+		note(c, news, now)
+		c, news = d.rest(at(now)) // a debounce of 0
+		note(c, news, now)
+	}
+	return told, d
+}
 
-		d := debounce{hold: hold}
-		var told []bool
-		for now := time.Duration(0); now <= quiet; {
-			level, _ := levelAt(pattern, now)
-			if d.see(level, start.Add(now)) {
-				told = append(told, level)
-				if d.since.After(start.Add(now - hold)) {
-					t.Fatalf("told %v at %v, seen only since %v, hold %v", level, now, d.since.Sub(start), hold)
+// TestDebounceTellsWhatTheRulesSay compares 10,000 patterns in both modes with a
+// model that knows the rules and not the debounce.
+func TestDebounceTellsWhatTheRulesSay(t *testing.T) {
+	swallowed := 0
+	for seed := range uint64(10000) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		quiet := r.IntN(60)
+		p := bouncing(r, quiet)
+		for _, mode := range []debounceMode{debounceStable, debounceSettle} {
+			got, d := p.run(mode, quiet)
+			if want := p.rules(mode, quiet); !slices.Equal(got, want) {
+				t.Fatalf("seed %d, %s, %d ms:\ngot  %q\nwant %q", seed, mode, quiet, got, want)
+			}
+			if !d.told || d.last != p[len(p)-1] {
+				t.Fatalf("seed %d, %s, %d ms: ended at %v, the contact at %v", seed, mode, quiet, d.last, p[len(p)-1])
+			}
+			edges := 0
+			for ms := range p {
+				if p.changed(ms) {
+					edges++
 				}
 			}
-			wait := d.next(start.Add(now))
-			if wait <= 0 || wait > edgeWait {
-				t.Fatalf("would wait %v", wait)
+			if sum := len(got) - 1 + int(d.swallowed()); sum != edges {
+				t.Fatalf("seed %d, %s, %d ms: %d changes and %d swallowed of %d edges", seed, mode, quiet, len(got)-1, d.swallowed(), edges)
 			}
-			woke, edge := nextHeard(pattern, now, now+wait)
-			if now = woke; edge {
-				d.edge(start.Add(now))
-			}
+			swallowed += int(d.swallowed())
 		}
-
-		final, _ := levelAt(pattern, quiet)
-		if len(told) == 0 || told[len(told)-1] != final {
-			t.Fatalf("told %v, the contact ended at %v", told, final)
-		}
-		for i := 1; i < len(told); i++ {
-			if told[i] == told[i-1] {
-				t.Fatalf("told %v twice in a row: %v", told[i], told)
-			}
-		}
-	})
-}
-
-func TestDebounceNeverTellsOfAPulseShorterThanItsTime(t *testing.T) {
-	d := debounce{hold: 50 * time.Millisecond}
-	at := time.Unix(0, 0)
-	d.see(false, at)
-	if at = at.Add(50 * time.Millisecond); !d.see(false, at) {
-		t.Fatal("did not tell of a level that held")
 	}
-	for range 100 {
-		at = at.Add(time.Millisecond)
-		d.edge(at)
-		if d.see(true, at) {
-			t.Fatal("told of a pulse")
-		}
-		at = at.Add(49 * time.Millisecond)
-		d.edge(at)
-		if d.see(false, at) {
-			t.Fatal("told of the end of a pulse")
-		}
+	if swallowed < 10000 {
+		t.Errorf("only %d edges swallowed: the patterns do not bounce", swallowed)
 	}
 }
 
-func TestDebounceCountsFromTheLastEdgeEvenIfTheLevelLooksTheSame(t *testing.T) {
-	d := debounce{hold: 50 * time.Millisecond}
-	at := time.Unix(0, 0)
-	d.see(true, at)
-	at = at.Add(40 * time.Millisecond)
-	d.edge(at) // down and up again between two looks
-	if d.see(true, at.Add(20*time.Millisecond)) {
+func TestSettleTellsTheFirstEdgeAtOnceAndTheEndOfAShortPulse(t *testing.T) {
+	d := debounce{mode: debounceSettle, quiet: 50 * time.Millisecond}
+	d.look(false, at(0))
+	if c, news := d.rest(at(50)); !news || c.on {
+		t.Fatal("did not tell of the level of the start")
+	}
+	if c, news := d.edge(true, at(1000), 0); !news || !c.on || !c.since.Equal(at(1000)) {
+		t.Fatal("did not tell at once", c, news)
+	}
+	if _, news := d.edge(false, at(1003), 0); news {
+		t.Fatal("told of a bounce")
+	}
+	if due := d.due(); !due.Equal(at(1053)) {
+		t.Fatal("due at", due)
+	}
+	if c, news := d.rest(at(1053)); !news || c.on || !c.since.Equal(at(1003)) {
+		t.Fatal("did not tell that it is off again", c, news)
+	}
+	if n := d.swallowed(); n != 0 {
+		t.Error("swallowed", n)
+	}
+}
+
+func TestStableNeverTellsOfAPulseShorterThanItsTime(t *testing.T) {
+	d := debounce{mode: debounceStable, quiet: 50 * time.Millisecond}
+	d.look(false, at(0))
+	d.rest(at(50))
+	for ms := 100; ms < 100+200*49; ms += 49 {
+		if c, news := d.rest(at(ms)); news {
+			t.Fatal("told of a pulse", c)
+		}
+		if c, news := d.edge(!d.on, at(ms), 0); news {
+			t.Fatal("told of a pulse", c)
+		}
+	}
+	if n := d.swallowed(); n != 200 {
+		t.Errorf("swallowed %d of 200", n)
+	}
+}
+
+func TestEdgeToTheSameLevelIsThereAndBack(t *testing.T) {
+	d := debounce{mode: debounceStable, quiet: 50 * time.Millisecond}
+	d.look(true, at(0))
+	d.edge(true, at(40), 0)
+	if _, news := d.rest(at(60)); news {
 		t.Fatal("told of a level that held for 20 ms")
 	}
-	if !d.see(true, at.Add(50*time.Millisecond)) {
+	if c, news := d.rest(at(90)); !news || !c.since.Equal(at(40)) {
 		t.Fatal("did not tell of a level that held")
 	}
+	if n := d.swallowed(); n != 2 {
+		t.Errorf("swallowed %d, want both edges", n)
+	}
+}
+
+func TestEdgeThatALookHasSeenIsNotCountedTwice(t *testing.T) {
+	d := debounce{mode: debounceSettle, quiet: 50 * time.Millisecond}
+	d.look(false, at(0))
+	d.rest(at(50))
+	if _, news := d.look(true, at(101)); !news {
+		t.Fatal("a look that finds a change is an edge")
+	}
+	d.edge(true, at(101), 0) // the kernel tells it now
+	if d.edges != 1 || d.swallowed() != 0 {
+		t.Errorf("%d edges, %d swallowed", d.edges, d.swallowed())
+	}
+}
+
+func TestLostEdgesAreCountedAndVouchForNoRest(t *testing.T) {
+	d := debounce{mode: debounceStable, quiet: 50 * time.Millisecond}
+	d.look(false, at(0))
+	d.rest(at(50))
+	d.edge(true, at(100), 0)
+	d.miss(at(200)) // until then nobody knows
+	if c, news := d.rest(at(200)); news {
+		t.Fatal("told of a level that nobody saw hold", c)
+	}
+	d.edge(true, at(200), 7)
+	if c, news := d.rest(at(250)); !news || !c.since.Equal(at(200)) {
+		t.Fatal(c, news)
+	}
+	if d.edges != 9 || d.swallowed() != 8 {
+		t.Errorf("%d edges, %d swallowed", d.edges, d.swallowed())
+	}
+}
+
+// FuzzWatch tells a contact anything: times that go back, lost edges, looks that
+// contradict the edges. Whatever it was, the level told last is the true one
+// once the contact is quiet, readings alternate and are in order of time, and no
+// more edges count than there were.
+func FuzzWatch(f *testing.F) {
+	f.Add([]byte{0, 50, 0, 30}, []byte{0x01, 20, 0x02, 3, 0x03, 200, 0x12, 1})
+	f.Add([]byte{1, 50, 10, 2}, []byte{0x01, 20, 0x02, 3, 0x03, 2, 0x02, 1, 0x83, 255, 0x42, 255})
+	f.Add([]byte{1, 0, 0, 1}, []byte{0x03, 0, 0x02, 0, 0x03, 0, 0x02, 0})
+	f.Fuzz(func(t *testing.T, options, seen []byte) {
+		if len(options) < 4 {
+			return
+		}
+		w := watch{
+			debounce: debounce{mode: debounceStable, quiet: time.Duration(options[1]) * time.Millisecond},
+			hold:     hold{length: time.Duration(options[2]) * time.Second},
+			flapping: flapping{most: int(options[3])},
+		}
+		if options[0]%2 == 1 {
+			w.debounce.mode = debounceSettle
+		}
+		ms, on := 0, false
+		for ; len(seen) >= 2; seen = seen[2:] {
+			ms += int(seen[1]) << (seen[0] >> 3 & 7)
+			on = seen[0]&1 == 1
+			if seen[0]&2 == 0 {
+				w.look(on, at(ms))
+			} else {
+				w.edge(on, at(ms-int(seen[0]>>6)), uint32(seen[0]>>2&1))
+			}
+		}
+		w.look(on, at(ms))
+		end := w.clock.Add(time.Duration(options[1])*time.Millisecond + time.Duration(options[2])*time.Second + flapWindow)
+		w.look(on, end)
+
+		var readings []notice
+		changes, counted, flapped := 0, 0, false
+		for _, n := range w.take() {
+			if n.event != nil {
+				flapped = true
+				changes += n.event["changes"].(int)
+				counted += n.event["readings"].(int)
+				continue
+			}
+			if i := len(readings); i > 0 && (readings[i-1].on == n.on || n.since.Before(readings[i-1].since)) {
+				t.Fatalf("%v after %v", n, readings[i-1])
+			}
+			readings = append(readings, n)
+		}
+		if len(readings) == 0 || readings[len(readings)-1].on != on {
+			t.Fatalf("told %v, the contact ended at %v", readings, on)
+		}
+		if counted > len(readings) || flapped && changes < counted-1 {
+			t.Fatalf("%d readings, events tell of %d, and of %d changes", len(readings), counted, changes)
+		}
+		if w.debounce.counted > w.debounce.edges {
+			t.Fatalf("%d of %d edges counted", w.debounce.counted, w.debounce.edges)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,14 +14,37 @@ import (
 	"github.com/warthog618/go-gpiocdev/uapi"
 )
 
-// line is one GPIO line held as an input.
+// line is one line held as an input.
 type line interface {
-	level() (high bool, err error)
-	// wait returns at an edge, or after the timeout at the latest. An edge is
-	// a hint: some are missed, and some are of long ago.
-	wait(timeout time.Duration) (edge bool, err error)
+	level(context.Context) (high bool, err error)
+	// wait returns with the first edges there are, or with none after the
+	// timeout. Some lines announce none, and the best miss some.
+	wait(ctx context.Context, timeout time.Duration, into []edge) (n int, err error)
 	Close() error
 }
+
+// edge is one change of a line.
+type edge struct {
+	high bool // what it changed to
+	at   time.Time
+	lost uint32 // edges before this one that could not be kept
+}
+
+// request is what a line is wanted for.
+type request struct {
+	pull   pull
+	edges  edges
+	buffer uint32 // how many edges the kernel keeps until they are read
+}
+
+// edges are those that a line announces.
+type edges uint8
+
+const (
+	bothEdges edges = iota // and if it announces none, its level is polled
+	rising
+	falling
+)
 
 // pull is the bias of a line: the resistor inside the SoC.
 type pull string
@@ -49,9 +73,9 @@ func (p place) String() string { return fmt.Sprintf("%s/%d", p.name, p.offset) }
 func (p place) line() lineInfo { return p.lines[p.offset] }
 
 // line opens a pin as an input.
-func (h *Hardware) line(pin Pin, pull pull) (line, error) {
+func (h *Hardware) line(pin Pin, want request) (line, error) {
 	if h.openLine != nil {
-		return h.openLine(pin, pull)
+		return h.openLine(pin, want)
 	}
 	chips, broken := h.chips()
 	if len(chips) == 0 {
@@ -64,20 +88,34 @@ func (h *Hardware) line(pin Pin, pull pull) (line, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", pin, err)
 	}
-	l, err := at.open(pull)
+	l, err := at.open(want)
 	if err != nil {
 		return nil, fmt.Errorf("%v (%v): %w", pin, at, at.explain(err))
 	}
 	return l, nil
 }
 
-// open asks periph for the line, and for what periph cannot do the kernel: see
-// [openPeriph] and [openKernel].
-func (p place) open(pull pull) (line, error) {
-	if l, err := openPeriph(p, pull); err == nil {
+// open asks the kernel for a line and its edges: see [openKernel]. The level of a
+// line that has none is read through periph, or through the kernel where periph
+// cannot: see [openPeriph].
+func (p place) open(want request) (line, error) {
+	l, err := openKernel(p, want)
+	switch {
+	case err == nil:
 		return l, nil
+	case !noInterrupt(err):
+		return nil, err
+	case want.edges != bothEdges:
+		return nil, fmt.Errorf("it announces no edges, and pulses cannot be counted without: %w", err)
 	}
-	return openKernel(p, pull) // also to learn the errno, which periph drops
+	if l, err := openPeriph(p, want.pull); err == nil {
+		return polledLine{l}, nil
+	}
+	level, err := openLevel(p, want.pull) // also to learn the errno, which periph drops
+	if err != nil {
+		return nil, err
+	}
+	return polledLine{level}, nil
 }
 
 // explain says who holds a line.

@@ -105,7 +105,7 @@ func TestBusyLineNamesWhoHoldsIt(t *testing.T) {
 
 func TestNoGPIOChipSaysWhatToDo(t *testing.T) {
 	h := &Hardware{Dev: t.TempDir()}
-	_, err := h.line(pinOf(t, "GPIO17"), pullUp)
+	_, err := h.line(pinOf(t, "GPIO17"), request{pull: pullUp})
 	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "GPIO17: no ") || !strings.Contains(err.Error(), "--device") {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package drivers
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -11,27 +13,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openKernel opens a line by chip and offset, with gpiocdev's structures of the
-// kernel's interface (linux/gpio.h, version 2). It buys what periph cannot do:
-// lines without a name, chips plugged in later, a bias that is switched off,
-// lines without an interrupt, and the errno. gpiocdev's own watcher is not used: it
-// is a goroutine for each line, and spins once the chip has gone.
-func openKernel(at place, pull pull) (line, error) {
-	flags := uapi.LineFlagV2Input | uapi.LineFlagV2EdgeBoth | biasFlag(pull)
-	fd, err := requestLine(at, flags)
-	if noInterrupt(err) {
-		fd, err = requestLine(at, flags&^uapi.LineFlagV2EdgeBoth)
-		if err == nil {
-			return polledLine{kernelLine{fd, os.NewFile(uintptr(fd), at.String())}}, nil
-		}
-	}
+// openKernel opens a line with its edges by chip and offset, with gpiocdev's
+// structures of the kernel's interface (linux/gpio.h, version 2, Linux 5.10). It
+// buys what periph does not tell or cannot do: when an edge was, how many were lost
+// before it, a buffer for more than 16 of them, the errno, lines without a name,
+// chips plugged in later, and a bias that is switched off. gpiocdev's own watcher
+// is not used: it is a goroutine for each line, and spins once the chip has gone.
+func openKernel(at place, want request) (line, error) {
+	fd, err := requestLine(at, edgeFlags(want.edges)|biasFlag(want.pull), want.buffer)
 	if err != nil {
 		return nil, err
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return kernelLine{fd, os.NewFile(uintptr(fd), at.String())}, nil // non-blocking: it takes deadlines
+	return &kernelLine{kernelLevel: kernelLevel{fd, os.NewFile(uintptr(fd), at.String())}}, nil // non-blocking: it takes deadlines
+}
+
+// openLevel opens a line for its level alone.
+func openLevel(at place, pull pull) (leveler, error) {
+	fd, err := requestLine(at, biasFlag(pull), 0)
+	if err != nil {
+		return nil, err
+	}
+	return kernelLevel{fd, os.NewFile(uintptr(fd), at.String())}, nil
+}
+
+func edgeFlags(e edges) uapi.LineFlagV2 {
+	switch e {
+	case rising:
+		return uapi.LineFlagV2EdgeRising
+	case falling:
+		return uapi.LineFlagV2EdgeFalling
+	}
+	return uapi.LineFlagV2EdgeBoth
 }
 
 func biasFlag(pull pull) uapi.LineFlagV2 {
@@ -51,13 +66,17 @@ func noInterrupt(err error) bool {
 	return errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
 }
 
-func requestLine(at place, flags uapi.LineFlagV2) (fd int, err error) {
+func requestLine(at place, flags uapi.LineFlagV2, buffer uint32) (fd int, err error) {
 	file, err := os.Open(at.path)
 	if err != nil {
 		return -1, err
 	}
 	defer file.Close()
-	request := uapi.LineRequest{Lines: 1, Config: uapi.LineConfig{Flags: flags}}
+	request := uapi.LineRequest{
+		Lines:           1,
+		Config:          uapi.LineConfig{Flags: uapi.LineFlagV2Input | flags},
+		EventBufferSize: buffer, // the kernel cuts it to 1024
+	}
 	request.Offsets[0] = uint32(at.offset)
 	copy(request.Consumer[:len(request.Consumer)-1], consumer())
 	if err := uapi.GetLine(file.Fd(), &request); err != nil {
@@ -71,38 +90,72 @@ func consumer() string {
 	return fmt.Sprintf("%.20s@%d", filepath.Base(os.Args[0]), os.Getpid())
 }
 
-// kernelLine is a line of the kernel's interface.
-type kernelLine struct {
+// kernelLevel is a line of the kernel's interface, for its level.
+type kernelLevel struct {
 	fd   int // file's; asking file for it would make it blocking
 	file *os.File
 }
 
-func (l kernelLine) level() (bool, error) {
+func (l kernelLevel) level(context.Context) (bool, error) {
 	values := uapi.LineValues{Mask: 1}
 	err := uapi.GetLineValuesV2(uintptr(l.fd), &values)
 	return values.Get(0) != 0, err
 }
 
-func (l kernelLine) wait(timeout time.Duration) (bool, error) {
-	if err := l.file.SetReadDeadline(time.Now().Add(max(timeout, time.Millisecond))); err != nil {
-		return false, err
-	}
-	var events [16 * 48]byte // the kernel keeps 16 events of a line; struct gpio_v2_line_event
-	_, err := l.file.Read(events[:])
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return false, nil
-	}
-	return err == nil, err
+func (l kernelLevel) Close() error { return l.file.Close() }
+
+// kernelLine is a line of the kernel's interface that announces its edges. The
+// kernel keeps the latest; what it had to drop shows in their numbers.
+type kernelLine struct {
+	kernelLevel
+	seq uint32 // the number of the last edge
+	raw [64 * eventSize]byte
 }
 
-func (l kernelLine) Close() error { return l.file.Close() }
+func (l *kernelLine) wait(_ context.Context, timeout time.Duration, into []edge) (int, error) {
+	if err := l.file.SetReadDeadline(time.Now().Add(max(timeout, time.Millisecond))); err != nil {
+		return 0, err
+	}
+	raw := l.raw[:min(len(l.raw), len(into)*eventSize)]
+	size, err := l.file.Read(raw)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return l.decode(raw[:size], into)
+}
 
-// polledLine is a line that announces no edges.
-type polledLine struct{ kernelLine }
+// eventSize is the size of struct gpio_v2_line_event: the time in ns by
+// CLOCK_MONOTONIC, what happened, the line, its number in the request and in the
+// line, and 24 bytes to spare.
+const eventSize = 48
 
-const pollWait = 20 * time.Millisecond // short against a debounce of 50 ms
+// decode makes edges of events as the kernel wrote them just now.
+func (l *kernelLine) decode(raw []byte, into []edge) (n int, err error) {
+	ticks, now := monotonic(), time.Now()
+	for ; len(raw) >= eventSize; raw = raw[eventSize:] {
+		id := uapi.LineEventID(binary.NativeEndian.Uint32(raw[8:]))
+		if id != uapi.LineEventRisingEdge && id != uapi.LineEventFallingEdge {
+			return n, fmt.Errorf("the kernel told of an event %d that is no edge", id)
+		}
+		age := ticks - int64(binary.NativeEndian.Uint64(raw))
+		seq := binary.NativeEndian.Uint32(raw[20:])
+		into[n] = edge{
+			high: id == uapi.LineEventRisingEdge,
+			at:   now.Add(-time.Duration(max(age, 0))),
+			lost: seq - l.seq - 1,
+		}
+		l.seq = seq
+		n++
+	}
+	return n, nil
+}
 
-func (l polledLine) wait(timeout time.Duration) (bool, error) {
-	time.Sleep(min(max(timeout, time.Millisecond), pollWait))
-	return false, nil
+// monotonic is CLOCK_MONOTONIC in ns.
+func monotonic() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // every Linux has it
+	return ts.Nano()
 }

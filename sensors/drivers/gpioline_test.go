@@ -1,15 +1,20 @@
 package drivers
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"log"
+	"math"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
+	"github.com/warthog618/go-gpiocdev/uapi"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,36 +40,104 @@ func TestLookingForChipsIsQuietAndRestoresTheLog(t *testing.T) {
 	}
 }
 
-// The waiting of a line on a pipe: what is written stands for an edge.
-func TestLineWaitsForAnEdgeOrTheTimeout(t *testing.T) {
+// event is struct gpio_v2_line_event as linux/gpio.h lays it out: an edge so long
+// ago, with its number.
+func event(id uint32, ago time.Duration, seq uint32) []byte {
+	raw := binary.NativeEndian.AppendUint64(nil, uint64(monotonic()-int64(ago)))
+	for _, word := range []uint32{id, 17, seq, seq, 0, 0, 0, 0, 0, 0} {
+		raw = binary.NativeEndian.AppendUint32(raw, word)
+	}
+	return raw
+}
+
+func TestEventsAreLaidOutAsTheKernelWritesThem(t *testing.T) {
+	var e uapi.LineEvent
+	if unsafe.Sizeof(e) != eventSize || unsafe.Offsetof(e.ID) != 8 || unsafe.Offsetof(e.LineSeqno) != 20 {
+		t.Error(unsafe.Sizeof(e), unsafe.Offsetof(e.ID), unsafe.Offsetof(e.LineSeqno))
+	}
+	if n := len(event(1, 0, 1)); n != eventSize {
+		t.Error(n)
+	}
+}
+
+// The waiting of a line on a pipe: what is written stands for edges.
+func TestLineWaitsForEdgesOrTheTimeout(t *testing.T) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	edges := os.NewFile(uintptr(fds[1]), "edges")
-	l := kernelLine{fds[0], os.NewFile(uintptr(fds[0]), "line")}
+	told := os.NewFile(uintptr(fds[1]), "edges")
+	l := &kernelLine{kernelLevel: kernelLevel{fds[0], os.NewFile(uintptr(fds[0]), "line")}}
 	defer l.Close()
+	into := make([]edge, 8)
 	for _, timeout := range []time.Duration{-1, 0, time.Millisecond} {
-		if edge, err := l.wait(timeout); edge || err != nil {
-			t.Fatalf("%v: %v, %v", timeout, edge, err)
+		if n, err := l.wait(t.Context(), timeout, into); n != 0 || err != nil {
+			t.Fatalf("%v: %v, %v", timeout, n, err)
 		}
 	}
-	if _, err := edges.Write(make([]byte, 3*48)); err != nil {
+	if _, err := told.Write(slices.Concat(event(1, time.Second, 1), event(2, 0, 5))); err != nil {
 		t.Fatal(err)
 	}
-	if edge, err := l.wait(time.Minute); !edge || err != nil {
-		t.Fatal(edge, err)
+	n, err := l.wait(t.Context(), time.Minute, into)
+	if err != nil || n != 2 || !into[0].high || into[0].lost != 0 || into[1].high || into[1].lost != 3 {
+		t.Fatalf("%d edges, %+v, %v", n, into[:2], err)
 	}
-	if edge, err := l.wait(time.Millisecond); edge || err != nil {
-		t.Fatal("did not take all edges at once", edge, err)
+	if apart := into[1].at.Sub(into[0].at); apart < 999*time.Millisecond || apart > 2*time.Second {
+		t.Error(apart, "apart; they were written as a second apart")
 	}
-	edges.Close()
-	if edge, err := l.wait(time.Minute); edge || !errors.Is(err, io.EOF) {
-		t.Fatal("waited on what has gone", edge, err)
+	told.Close()
+	if n, err := l.wait(t.Context(), time.Minute, into); n != 0 || !errors.Is(err, io.EOF) {
+		t.Fatal("waited on what has gone", n, err)
 	}
-	if _, err := l.level(); !errors.Is(err, syscall.ENOTTY) && !errors.Is(err, syscall.EINVAL) {
+	if _, err := l.level(t.Context()); !errors.Is(err, syscall.ENOTTY) && !errors.Is(err, syscall.EINVAL) {
 		t.Error("read a level from a pipe", err)
 	}
+}
+
+func TestWaitTakesNoMoreEdgesThanThereIsRoomFor(t *testing.T) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[1])
+	l := &kernelLine{kernelLevel: kernelLevel{fds[0], os.NewFile(uintptr(fds[0]), "line")}}
+	defer l.Close()
+	for seq := range uint32(5) {
+		if _, err := unix.Write(fds[1], event(1, 0, seq+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	into := make([]edge, 3)
+	for _, want := range []int{3, 2, 0} {
+		if n, err := l.wait(t.Context(), time.Millisecond, into); n != want || err != nil {
+			t.Fatal(n, err, "want", want)
+		}
+	}
+}
+
+// FuzzEvents: whatever the kernel writes ends in edges of the past or an error,
+// and the numbers add up also where they start anew.
+func FuzzEvents(f *testing.F) {
+	f.Add(uint32(0), event(1, 0, 1))
+	f.Add(uint32(math.MaxUint32), slices.Concat(event(2, -time.Hour, 0), event(1, time.Hour, 9)))
+	f.Add(uint32(7), event(3, 0, 8)[:47])
+	f.Fuzz(func(t *testing.T, seq uint32, raw []byte) {
+		l := &kernelLine{seq: seq}
+		into := make([]edge, len(raw)/eventSize)
+		n, err := l.decode(raw, into)
+		if err == nil && n != len(into) {
+			t.Fatalf("%d edges of %d bytes", n, len(raw))
+		}
+		sum := seq
+		for _, e := range into[:n] {
+			if sum += e.lost + 1; e.at.After(time.Now()) {
+				t.Fatalf("an edge %v from now", time.Until(e.at))
+			}
+		}
+		if sum != l.seq {
+			t.Fatalf("%d edges and lost ones make number %d, it is %d", n, sum, l.seq)
+		}
+	})
 }
 
 func TestFileThatIsNoChipIsNamed(t *testing.T) {
@@ -72,7 +145,7 @@ func TestFileThatIsNoChipIsNamed(t *testing.T) {
 	if err := os.WriteFile(h.Dev+"/gpiochip0", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := h.line(pinOf(t, "GPIO17"), pullUp)
+	_, err := h.line(pinOf(t, "GPIO17"), request{pull: pullUp})
 	if !errors.Is(err, syscall.ENOTTY) || !strings.Contains(err.Error(), "GPIO17: "+h.Dev+"/gpiochip0: is it a GPIO chip?") {
 		t.Error(err)
 	}

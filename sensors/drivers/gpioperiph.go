@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -8,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/driver/driverreg"
@@ -19,11 +19,12 @@ import (
 // errNotPeriph is a line that periph does not know or cannot set up.
 var errNotPeriph = errors.New("not a line of periph's")
 
-// openPeriph opens a line through periph. It takes a set of one line, because a
-// set reports errors where a GPIOLine reads low. Periph cannot open a line
-// without a name of its own, a chip that came after the start, or a line with
-// its bias switched off (it leaves the last one on).
-func openPeriph(at place, pull pull) (line, error) {
+// openPeriph opens a line through periph, for its level alone: of an edge periph
+// tells neither the time nor how many got lost before it. It takes a set of one
+// line, because a set reports errors where a GPIOLine reads low. Periph cannot
+// open a line without a name of its own, a chip that came after the start, or a
+// line with its bias switched off (it leaves the last one on).
+func openPeriph(at place, pull pull) (leveler, error) {
 	initPeriph()
 	bias := gpio.PullUp
 	if pull == pullDown {
@@ -34,7 +35,7 @@ func openPeriph(at place, pull pull) (line, error) {
 		if c.Name() != at.name || l == nil || l.Name() == "" || l.Number() != at.offset || pull == pullOff {
 			continue
 		}
-		set, err := c.LineSet(gpioioctl.LineInput, gpio.BothEdges, bias, l.Name())
+		set, err := c.LineSet(gpioioctl.LineInput, gpio.NoEdge, bias, l.Name())
 		if err != nil {
 			return nil, err
 		}
@@ -46,19 +47,9 @@ func openPeriph(at place, pull pull) (line, error) {
 // periphLine is a line of periph.
 type periphLine struct{ set *gpioioctl.LineSet }
 
-func (l periphLine) level() (bool, error) {
+func (l periphLine) level(context.Context) (bool, error) {
 	bits, err := l.set.Read(1)
 	return bits&1 != 0, errnoOf(err)
-}
-
-// wait asks for one edge. The timeout is always finite and positive: to periph
-// 0 is for ever, and less is not at all.
-func (l periphLine) wait(timeout time.Duration) (bool, error) {
-	_, _, err := l.set.WaitForEdge(max(timeout, time.Millisecond))
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 func (l periphLine) Close() error { return l.set.Close() }

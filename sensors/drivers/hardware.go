@@ -19,7 +19,7 @@ type Hardware struct {
 	buses buses
 
 	// What tests put in place of the kernel; nil is the kernel.
-	openLine func(Pin, pull) (line, error)
+	openLine func(Pin, request) (line, error)
 	openBus  func(path string) (i2c.BusCloser, error)
 }
 

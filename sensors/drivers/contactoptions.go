@@ -1,0 +1,80 @@
+package drivers
+
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// asContact are the options of everything that is a contact; a kind's own
+// options embed them.
+//
+// A closed circuit takes the line away from its pull: to low with the pull up,
+// to high with the pull down. With the pull off, the line is taken to be pulled
+// up by a resistor outside.
+type asContact struct {
+	Normally string        `yaml:"normally" doc:"the circuit while the value is 0: closed or open; without it, a high line is 1"`
+	Debounce time.Duration `yaml:"debounce" doc:"how long the contact has to be quiet"`
+	Mode     debounceMode  `yaml:"debounce_mode" doc:"stable: a level counts once it has held that long, and a shorter pulse is noise; settle: the first edge counts at once, even of a short pulse, and the next change once it was quiet that long"`
+	Hold     time.Duration `yaml:"hold" doc:"keeps the value at 1 that long after it was 1 last: one detection of motion instead of many"`
+	Flapping int           `yaml:"flapping" doc:"more readings than this in a minute are an event, with a count each hour, and the level at most once a minute; 0: never"`
+	Class    string        `yaml:"class" doc:"Home Assistant's device class of a binary sensor; it gives the states their words"`
+}
+
+const (
+	mostDebounce = 10 * time.Second
+	mostHold     = 24 * time.Hour
+)
+
+// newAsContact has an alarm panel's defaults: it takes a level that has held, as a
+// spike on a long wire must wake nobody. The time of a reading is the edge's all
+// the same.
+func newAsContact() asContact {
+	return asContact{Debounce: 50 * time.Millisecond, Mode: debounceStable, Flapping: 30}
+}
+
+func (o *asContact) check() (problems []Problem) {
+	if o.Normally != "" && o.Normally != "closed" && o.Normally != "open" {
+		problems = append(problems, problem("normally", "%q is not closed or open (the circuit, while the door is shut or nothing moves)", o.Normally))
+	}
+	if o.Debounce < 0 || o.Debounce > mostDebounce {
+		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, mostDebounce))
+	}
+	if o.Mode != debounceStable && o.Mode != debounceSettle {
+		problems = append(problems, problem("debounce_mode", "%q is not stable or settle", o.Mode))
+	}
+	if o.Hold < 0 || o.Hold > mostHold {
+		problems = append(problems, problem("hold", "%v is not between 0 and %v", o.Hold, mostHold))
+	}
+	if o.Flapping < 0 || o.Flapping > 10000 {
+		problems = append(problems, problem("flapping", "%d is not between 0 (never) and 10000 readings in a minute", o.Flapping))
+	}
+	if _, ok := classWords[o.Class]; !ok {
+		problems = append(problems, problem("class", "unknown class %q: Home Assistant knows %s", o.Class, knownClasses()))
+	}
+	return problems
+}
+
+// Pace is 0: a contact reports when it changes.
+func (o *asContact) Pace() time.Duration { return 0 }
+
+func (o *asContact) Quantities() []sensors.Quantity {
+	words := classWords[o.Class]
+	return []sensors.Quantity{{Name: "contact", Class: o.Class, States: words[:]}}
+}
+
+// open makes a contact of a line.
+func (o *asContact) open(name string, l line, pull pull) *contact {
+	return &contact{name: name, line: l, highIsOn: o.highIsOn(pull), watch: watch{
+		debounce: debounce{mode: o.Mode, quiet: o.Debounce},
+		hold:     hold{length: o.Hold},
+		flapping: flapping{most: o.Flapping},
+	}}
+}
+
+// highIsOn reports whether a high line is 1. The value is 1 when the circuit is
+// not as it normally is.
+func (o *asContact) highIsOn(pull pull) bool {
+	highIsOpen := pull != pullDown
+	return !(o.Normally == "open" && highIsOpen || o.Normally == "closed" && !highIsOpen)
+}
