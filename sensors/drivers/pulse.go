@@ -1,0 +1,149 @@
+package drivers
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// pulseOptions are the options of kind pulse: a rain gauge, or a meter for water,
+// gas or energy, that closes a contact for each portion.
+type pulseOptions struct {
+	GPIO     Pin           `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
+	Pull     pull          `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
+	Edge     string        `yaml:"edge" doc:"the edge that is a pulse: falling, as of a contact to ground, or rising"`
+	Debounce time.Duration `yaml:"debounce" doc:"an edge that follows a pulse sooner than this is a bounce; it has to be shorter than the time between two pulses"`
+	PerPulse float64       `yaml:"per_pulse" doc:"how much a pulse is, in the unit: 0.2794 mm, 1 L, 0.001 kWh"`
+	Quantity string        `yaml:"quantity" doc:"what is counted: rain, water, energy"`
+	Unit     string        `yaml:"unit" doc:"of the quantity"`
+	Class    string        `yaml:"class" doc:"Home Assistant's device class: precipitation, water, gas, volume or energy"`
+	Report   time.Duration `yaml:"report_every" doc:"the time between two readings"`
+}
+
+func newPulse() Options {
+	return &pulseOptions{Pull: pullUp, Edge: "falling", Debounce: 5 * time.Millisecond, PerPulse: 1, Quantity: "count", Report: time.Minute}
+}
+
+const (
+	shortestReport = 100 * time.Millisecond
+	longestReport  = 24 * time.Hour
+	firstReport    = 10 * time.Second // after the start: soon enough that the stream is not taken to be silent
+)
+
+func (o *pulseOptions) Check() []Problem {
+	problems := checkLine(o.GPIO, o.Pull)
+	if o.Edge != "falling" && o.Edge != "rising" {
+		problems = append(problems, problem("edge", "%q is not falling or rising", o.Edge))
+	}
+	if o.Debounce < 0 || o.Debounce > mostDebounce {
+		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, mostDebounce))
+	}
+	if !(o.PerPulse > 0) || math.IsInf(o.PerPulse, 0) {
+		problems = append(problems, problem("per_pulse", "must be more than 0"))
+	}
+	if o.Quantity == "" || o.Quantity == "rate" {
+		problems = append(problems, problem("quantity", "%q: name what is counted, as in rain; the rate is a quantity of its own", o.Quantity))
+	}
+	if o.Report < shortestReport || o.Report > longestReport {
+		problems = append(problems, problem("report_every", "%v is not between %v and %v", o.Report, shortestReport, longestReport))
+	}
+	return append(problems, checkMeter(o.Class, o.Unit)...)
+}
+
+// Pace is 0: the edges have to be read all the time.
+func (o *pulseOptions) Pace() time.Duration { return 0 }
+
+func (o *pulseOptions) Claims() []string { return []string{o.GPIO.String()} }
+
+// Quantities are the total since the sensor was opened and the rate per hour.
+func (o *pulseOptions) Quantities() []sensors.Quantity {
+	return []sensors.Quantity{{Name: o.Quantity, Unit: o.Unit, Class: o.Class}, rateOf(o.Class, o.Unit)}
+}
+
+func (o *pulseOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+	want := request{pull: o.Pull, edges: falling, buffer: 1024}
+	if o.Edge == "rising" {
+		want.edges = rising
+	}
+	l, err := h.line(o.GPIO, want)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	return &pulse{
+		options: o, line: l,
+		count: pulseCount{apart: o.Debounce, at: now},
+		begun: now, due: now.Add(min(o.Report, firstReport)),
+	}, nil
+}
+
+// pulse is one open counter.
+type pulse struct {
+	options *pulseOptions
+	line    line
+	count   pulseCount
+
+	begun time.Time // of the period under way
+	due   time.Time // its end
+	base  uint64    // pulses before it
+	ended error     // after the last reading
+	edges [64]edge
+}
+
+// gather is how long edges are left to the kernel, which keeps 1024, before they
+// are read together: 50 reads a second at most, and no loss up to 50 kHz.
+const gather = 20 * time.Millisecond
+
+// Next counts pulses until the time of the next reading: the total since the
+// sensor was opened, which only ever grows, and the rate per hour since the last
+// reading. When it has to end, by an error too, it first reports what it has counted.
+func (p *pulse) Next(ctx context.Context) ([]sensors.Sample, error) {
+	for p.ended == nil && time.Now().Before(p.due) {
+		if p.ended = ctx.Err(); p.ended == nil {
+			p.ended = p.listen(ctx)
+		}
+	}
+	if p.ended != nil && p.count.pulses == p.base {
+		return nil, p.ended
+	}
+	return p.report(), nil
+}
+
+func (p *pulse) listen(ctx context.Context) error {
+	n, err := p.line.wait(ctx, min(time.Until(p.due), lookWait), p.edges[:])
+	for _, e := range p.edges[:n] {
+		p.count.edge(e.at, e.lost)
+	}
+	if err != nil {
+		return fmt.Errorf("%v: wait for a pulse: %w", p.options.GPIO, err)
+	}
+	if n > 0 && n < len(p.edges) {
+		idle(ctx, min(time.Until(p.due), gather))
+	}
+	return nil
+}
+
+// report is the total and the rate, and begins the next period: on the beat,
+// without catching up.
+func (p *pulse) report() []sensors.Sample {
+	now := time.Now()
+	fresh := float64(p.count.pulses-p.base) * p.options.PerPulse
+	rate := fresh / max(now.Sub(p.begun), time.Millisecond).Hours()
+	p.begun, p.base = now, p.count.pulses
+	for !p.due.After(now) {
+		p.due = p.due.Add(p.options.Report)
+	}
+	return []sensors.Sample{
+		{Quantity: p.options.Quantity, Value: millionths(float64(p.count.pulses) * p.options.PerPulse)},
+		{Quantity: "rate", Value: millionths(rate)},
+	}
+}
+
+func (p *pulse) Close() error { return p.line.Close() }
+
+// millionths rounds to what a meter means, so that a payload reads 41.91 and not
+// 41.910000000000004.
+func millionths(x float64) float64 { return math.Round(x*1e6) / 1e6 }
