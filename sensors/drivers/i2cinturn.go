@@ -19,8 +19,8 @@ func (b *sharedBus) turnOf(addr uint16) turn {
 	return b.turns[addr]
 }
 
-// measureInTurn measures while no other sensor of the part does so.
-func (p *part) measureInTurn(ctx context.Context, do func() error) error {
+// inTurn does something while no other sensor of the part does.
+func (p *part) inTurn(ctx context.Context, do func() error) error {
 	t := p.bus.turnOf(p.addr)
 	select {
 	case t <- struct{}{}:
@@ -28,5 +28,26 @@ func (p *part) measureInTurn(ctx context.Context, do func() error) error {
 	case <-ctx.Done():
 		return p.explain(ctx.Err())
 	}
-	return p.measure(ctx, do)
+	return do()
+}
+
+// measureInTurn measures while no other sensor of the part does so.
+func (p *part) measureInTurn(ctx context.Context, do func() error) error {
+	return p.inTurn(ctx, func() error { return p.measure(ctx, do) })
+}
+
+// update changes a register that other sensors of this part change, too: each
+// its own bits, and none comes between reading and writing. It writes only what
+// is another than it was. It is for a measurement that is not in turn already.
+func (p *part) update(reg byte, change func(byte) byte) error {
+	return p.inTurn(p.ctx, func() error {
+		was := []byte{0}
+		if err := p.register(reg, was); err != nil {
+			return err
+		}
+		if now := change(was[0]); now != was[0] {
+			return p.command(reg, now)
+		}
+		return nil
+	})
 }

@@ -49,6 +49,7 @@ var kinds = map[string]Kind{
 	"sht3x":     {newSHT3x, "Sensirion SHT30, SHT31, SHT35: humidity and temperature", "SHT3x-DIS version 7"},
 	"sht4x":     {newSHT4x, "Sensirion SHT40, SHT41, SHT45: humidity and temperature", "SHT4x version 7.1"},
 	"si7021":    {newSi7021, "Silicon Labs Si7021: humidity and temperature", "Si7021-A20"},
+	"mcp23017":  {newMCP23017, "Microchip MCP23017: a contact on one of its 16 pins", "DS20001952C"},
 	"pulse":     {newPulse, "a rain gauge or a meter: pulses on a GPIO line", "linux/gpio.h"},
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 	"thermal":   {newThermal, "a thermal zone of the kernel's: the SoC", "Documentation/ABI/testing/sysfs-class-thermal"},

@@ -1,0 +1,178 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// mcp23017Options are the options of kind mcp23017: a contact on one pin of
+// Microchip's port expander on I2C. Each pin is a sensor; they share the part and
+// touch the bits of their own pin alone.
+//
+// The part's interrupt is not used: it is asked. Where it is wired to the Pi, the
+// kernel's driver (dtoverlay=mcp23017) makes GPIO lines for kind contact of it.
+type mcp23017Options struct {
+	onI2C
+	Pin  string        `yaml:"pin" doc:"A0 to A7, B0 to B7; of A7 and B7 Microchip says since 2022 that they are outputs only"`
+	Pull pull          `yaml:"pull" doc:"up, the part's resistor of 100 kΩ, or off"`
+	Poll time.Duration `yaml:"poll" doc:"how often the part is asked; each time takes 2 ms of a bus at 100 kHz"`
+	asContact
+}
+
+func newMCP23017() Options {
+	return &mcp23017Options{
+		onI2C: newOnI2C("an MCP23017", 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27),
+		Pull:  pullUp, Poll: 100 * time.Millisecond, asContact: newAsContact(),
+	}
+}
+
+const (
+	shortestPoll = 10 * time.Millisecond
+	longestPoll  = 10 * time.Second
+)
+
+func (o *mcp23017Options) Check() []Problem {
+	problems := o.onI2C.Check()
+	if _, _, ok := o.bit(); !ok {
+		problems = append(problems, problem("pin", "%q is no pin of it: it has A0 to A7 and B0 to B7", o.Pin))
+	}
+	if o.Pull != pullUp && o.Pull != pullOff {
+		problems = append(problems, problem("pull", "%q is not up or off: the part cannot pull down", o.Pull))
+	}
+	if o.Poll < shortestPoll || o.Poll > longestPoll {
+		problems = append(problems, problem("poll", "%v is not between %v and %v", o.Poll, shortestPoll, longestPoll))
+	}
+	return append(problems, o.check()...)
+}
+
+// bit is the pin's port, 0 for A and 1 for B, and its bit in the port's registers.
+func (o *mcp23017Options) bit() (port int, bit byte, ok bool) {
+	if len(o.Pin) != 2 || o.Pin[0] != 'A' && o.Pin[0] != 'B' || o.Pin[1] < '0' || o.Pin[1] > '7' {
+		return 0, 0, false
+	}
+	return int(o.Pin[0] - 'A'), 1 << (o.Pin[1] - '0'), true
+}
+
+func (o *mcp23017Options) Claims() []string {
+	return []string{claim(o.I2C, o.Address) + " " + o.Pin}
+}
+
+func (o *mcp23017Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
+	p, err := h.openPart(o.I2C, o.Address)
+	if err != nil {
+		return nil, err
+	}
+	port, bit, _ := o.bit()
+	l := &mcp23017Line{part: p, port: port, bit: bit, pull: o.Pull, poll: o.Poll}
+	if err := l.setUp(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return o.open("pin "+o.Pin, l, o.Pull), nil
+}
+
+// Registers of port A (table 3-5, IOCON.BANK = 0, as it is at power on); port B's
+// follow each.
+const (
+	mcpDirection = 0x00 // IODIR: 1 is an input
+	mcpPolarity  = 0x02 // IPOL: 1 is inverted
+	mcpControl   = 0x0a // IOCON: one register at two addresses
+	mcpPullUp    = 0x0c // GPPU: 1 is pulled up
+	mcpLevel     = 0x12 // GPIO
+	mcpRegisters = 0x14
+)
+
+// mcp23017Line is one pin of the part.
+type mcp23017Line struct {
+	*part
+	port int
+	bit  byte
+	pull pull
+	poll time.Duration
+}
+
+// setUp makes the pin an input.
+func (l *mcp23017Line) setUp(ctx context.Context) error {
+	return l.measure(ctx, func() error {
+		regs, err := l.registers()
+		if err != nil {
+			return err
+		}
+		if err := checkMCP(regs); err != nil {
+			return err // it is not ours to write to
+		}
+		for _, set := range []struct {
+			reg byte
+			one bool
+		}{{mcpDirection, true}, {mcpPolarity, false}, {mcpPullUp, l.pull == pullUp}} {
+			if err := l.update(set.reg+byte(l.port), func(was byte) byte { return with(was, l.bit, set.one) }); err != nil {
+				return err
+			}
+		}
+		if regs, err = l.registers(); err != nil {
+			return err
+		}
+		_, err = l.decode(regs)
+		return err
+	})
+}
+
+// level reads the pin together with its settings: a part whose power has dipped
+// is without its pull-up, and its level means nothing.
+func (l *mcp23017Line) level(ctx context.Context) (high bool, err error) {
+	err = l.measure(ctx, func() error {
+		regs, err := l.registers()
+		if err == nil {
+			high, err = l.decode(regs)
+		}
+		return err
+	})
+	return high, err
+}
+
+// registers reads all that matter in one transfer: they are of one moment.
+func (l *mcp23017Line) registers() ([]byte, error) {
+	regs := make([]byte, mcpRegisters)
+	return regs, l.register(mcpDirection, regs)
+}
+
+func (l *mcp23017Line) decode(regs []byte) (high bool, err error) {
+	if err := checkMCP(regs); err != nil {
+		return false, err
+	}
+	is := func(reg int) bool { return regs[reg+l.port]&l.bit != 0 }
+	if !is(mcpDirection) || is(mcpPolarity) || is(mcpPullUp) != (l.pull == pullUp) {
+		return false, errors.New("the pin has lost its settings (has the part's power dipped, or does something else write to it?)")
+	}
+	return is(mcpLevel), nil
+}
+
+// checkMCP tells an MCP23017 in the mode of its power on from other parts and
+// from a bus that reads the same for ever: IOCON is the same at both addresses,
+// its bit 0 does not exist and reads 0, and neither BANK nor SEQOP is set, which
+// would put the registers elsewhere.
+func checkMCP(regs []byte) error {
+	const bank, seqop, unimplemented = 0x80, 0x20, 0x01
+	a, b := regs[mcpControl], regs[mcpControl+1]
+	if a != b || a&(bank|seqop|unimplemented) != 0 {
+		return fmt.Errorf("no MCP23017 as it is after power on (IOCON is 0x%02x and 0x%02x)", a, b)
+	}
+	return nil
+}
+
+// with is a register with one bit as it shall be.
+func with(was, bit byte, one bool) byte {
+	if one {
+		return was | bit
+	}
+	return was &^ bit
+}
+
+// wait lets the time until the next look pass: the part announces no edges.
+func (l *mcp23017Line) wait(ctx context.Context, timeout time.Duration, _ []edge) (int, error) {
+	idle(ctx, min(timeout, l.poll))
+	return 0, nil
+}
