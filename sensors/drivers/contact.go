@@ -56,9 +56,8 @@ type contact struct {
 }
 
 const (
-	lookWait = 250 * time.Millisecond // between two looks at a line that is quiet, or that never is
+	lookWait = 250 * time.Millisecond // between two looks at a line that is quiet, or that flaps
 	bounces  = 5 * time.Millisecond   // in which the edges of a contact that bounces are gathered
-	flaps    = 100 * time.Millisecond // the same of one that flaps
 )
 
 // Next reports the level once it has held after the start, and then each change
@@ -66,19 +65,47 @@ const (
 // so that a missed edge delays a report and never loses the level.
 func (c *contact) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for ctx.Err() == nil {
-		if !time.Now().Before(c.lookAt) {
-			if err := c.look(ctx); err != nil {
-				return nil, fmt.Errorf("%s: read the level: %w", c.name, err)
-			}
-		}
 		if samples := c.samples(); samples != nil {
 			return samples, nil
 		}
 		if err := c.listen(ctx); err != nil {
 			return nil, fmt.Errorf("%s: wait for an edge: %w", c.name, err)
 		}
+		if time.Now().Before(c.lookAt) {
+			continue
+		}
+		if err := c.look(ctx); err != nil {
+			return nil, fmt.Errorf("%s: read the level: %w", c.name, err)
+		}
 	}
 	return nil, ctx.Err()
+}
+
+// listen waits for edges, or until it is time to look, and takes all there are:
+// a look vouches for a level only where no edge is left unread. While the contact
+// bounces none is urgent; gathering them bounds what a noisy line costs.
+func (c *contact) listen(ctx context.Context) error {
+	switch {
+	case c.watch.flapping.on:
+		idle(ctx, lookWait)
+	case c.watch.debounce.restless(time.Now()) > 0:
+		idle(ctx, min(bounces, c.watch.debounce.quiet/4))
+	}
+	for timeout := time.Until(c.next()); ; timeout = 0 {
+		n, err := c.line.wait(ctx, max(timeout, time.Millisecond), c.edges[:])
+		if err != nil {
+			return err
+		}
+		for _, e := range c.edges[:n] {
+			c.watch.edge(e.high == c.highIsOn, e.at, e.lost)
+		}
+		if n == 0 {
+			c.lookAt = time.Time{} // it is time to, or the line announces no edges
+		}
+		if n < len(c.edges) {
+			return nil
+		}
+	}
 }
 
 func (c *contact) look(ctx context.Context) error {
@@ -90,26 +117,6 @@ func (c *contact) look(ctx context.Context) error {
 	c.watch.look(high == c.highIsOn, now)
 	c.lookAt = now.Add(lookWait)
 	return nil
-}
-
-// listen waits for edges, or until it is time to look. While the contact bounces
-// no edge is urgent; gathering them bounds what a noisy line costs.
-func (c *contact) listen(ctx context.Context) error {
-	now := time.Now()
-	switch {
-	case c.watch.flapping.on:
-		idle(ctx, flaps)
-	case c.watch.debounce.restless(now) > 0:
-		idle(ctx, min(bounces, c.watch.debounce.quiet/4))
-	}
-	n, err := c.line.wait(ctx, max(time.Until(c.next()), time.Millisecond), c.edges[:])
-	for _, e := range c.edges[:n] {
-		c.watch.edge(e.high == c.highIsOn, e.at, e.lost)
-	}
-	if n == 0 {
-		c.lookAt = time.Now() // it is due, or the line announces no edges
-	}
-	return err
 }
 
 // next is when to look if there is no edge.

@@ -35,40 +35,37 @@ func at(ms int) time.Time { return time.UnixMilli(int64(ms)) }
 // changed reports whether there is an edge at a millisecond.
 func (p pattern) changed(ms int) bool { return ms > 0 && p[ms] != p[ms-1] }
 
-// still reports whether nothing changes from a millisecond until another.
-func (p pattern) still(from, until int) bool {
-	for ms := from + 1; ms <= until; ms++ {
-		if p.changed(ms) {
-			return false
+// edges is, for each millisecond, when the last edge was until then; 0 before
+// the first.
+func (p pattern) edges() []int {
+	last := make([]int, len(p))
+	for ms := 1; ms < len(p); ms++ {
+		if last[ms] = last[ms-1]; p.changed(ms) {
+			last[ms] = ms
 		}
 	}
-	return true
+	return last
 }
 
 // rules is what has to be reported of a pattern, worked out from the rules alone
-// by looking back from each millisecond: each change as "on since 7, told at 12".
+// one millisecond after the other: each change as "on since 7, told at 12".
 func (p pattern) rules(mode debounceMode, quiet int) (told []string) {
 	reported, last := false, false
 	tell := func(since, now int) {
 		told = append(told, fmt.Sprintf("%v since %d, told at %d", p[since], since, now))
 		reported, last = true, p[since]
 	}
+	edge := p.edges()
 	for now := range p {
-		// A level that holds since `quiet` ago counts now, also if it ends now.
-		if since := now - quiet; since >= 0 && p.still(since, now-1) && (quiet == 0 || now > 0) {
-			began := since
-			for began > 0 && !p.changed(began) {
-				began--
-			}
-			if quiet > 0 && began == since && (!reported || p[since] != last) {
-				tell(since, now)
-			}
+		// A level that has held for the time counts now, also if it ends now.
+		if since := now - quiet; quiet > 0 && since >= 0 && edge[now-1] == since && (!reported || p[since] != last) {
+			tell(since, now)
 		}
 		if quiet == 0 && (!reported || p[now] != last) {
 			tell(now, now)
 		}
 		// The first edge after a rest counts at once.
-		if mode == debounceSettle && reported && p.changed(now) && p[now] != last && now-quiet >= 0 && p.still(now-quiet, now-1) {
+		if mode == debounceSettle && reported && p.changed(now) && p[now] != last && edge[now-1] <= now-quiet {
 			tell(now, now)
 		}
 	}

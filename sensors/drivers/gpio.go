@@ -1,7 +1,6 @@
 package drivers
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,50 +8,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/warthog618/go-gpiocdev/uapi"
-)
-
-// line is one line held as an input.
-type line interface {
-	level(context.Context) (high bool, err error)
-	// wait returns with the first edges there are, or with none after the
-	// timeout. Some lines announce none, and the best miss some.
-	wait(ctx context.Context, timeout time.Duration, into []edge) (n int, err error)
-	Close() error
-}
-
-// edge is one change of a line.
-type edge struct {
-	high bool // what it changed to
-	at   time.Time
-	lost uint32 // edges before this one that could not be kept
-}
-
-// request is what a line is wanted for.
-type request struct {
-	pull   pull
-	edges  edges
-	buffer uint32 // how many edges the kernel keeps until they are read
-}
-
-// edges are those that a line announces.
-type edges uint8
-
-const (
-	bothEdges edges = iota // and if it announces none, its level is polled
-	rising
-	falling
-)
-
-// pull is the bias of a line: the resistor inside the SoC.
-type pull string
-
-const (
-	pullUp   pull = "up"
-	pullDown pull = "down"
-	pullOff  pull = "off"
 )
 
 // chip is a GPIO chip as the kernel shows it now.

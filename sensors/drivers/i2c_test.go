@@ -187,6 +187,26 @@ func TestTransfersOfOneBusAreOneAfterTheOther(t *testing.T) {
 	}
 }
 
+func TestNothingComesBetweenReadingARegisterAndWritingIt(t *testing.T) {
+	bus := reading(0x01)
+	p, err := wired(bus).openPart(1, 0x20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.measure(t.Context(), func() error {
+		return p.update(0x0c, func(was byte) byte {
+			if p.bus.mu.TryLock() {
+				p.bus.mu.Unlock()
+				t.Error("the bus is free in between")
+			}
+			return was | 0x80
+		})
+	})
+	if err != nil || bus.count != 2 {
+		t.Error(err, bus.count)
+	}
+}
+
 func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 	bus := reading(0)
 	p, err := wired(bus).openPart(1, 0x38)
