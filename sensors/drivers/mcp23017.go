@@ -108,7 +108,7 @@ func (l *mcp23017Line) setUp(ctx context.Context) error {
 			reg byte
 			one bool
 		}{{mcpDirection, true}, {mcpPolarity, false}, {mcpPullUp, l.pull == pullUp}} {
-			if err := l.update(set.reg+byte(l.port), func(was byte) byte { return with(was, l.bit, set.one) }); err != nil {
+			if err := l.update(set.reg+byte(l.port), func(was byte) byte { return withBit(was, l.bit, set.one) }); err != nil {
 				return err
 			}
 		}
@@ -164,7 +164,7 @@ func checkMCP(regs []byte) error {
 }
 
 // with is a register with one bit as it shall be.
-func with(was, bit byte, one bool) byte {
+func withBit(was, bit byte, one bool) byte {
 	if one {
 		return was | bit
 	}

@@ -93,9 +93,9 @@ type pulse struct {
 	edges [64]edge
 }
 
-// gather is how long edges are left to the kernel, which keeps 1024, before they
+// gatherEdges is how long edges are left to the kernel, which keeps 1024, before they
 // are read together: 50 reads a second at most, and no loss up to 50 kHz.
-const gather = 20 * time.Millisecond
+const gatherEdges = 20 * time.Millisecond
 
 // Next counts pulses until the time of the next reading: the total since the
 // sensor was opened, which only ever grows, and the rate per hour since the last
@@ -121,7 +121,7 @@ func (p *pulse) listen(ctx context.Context) error {
 		return fmt.Errorf("%v: wait for a pulse: %w", p.options.GPIO, err)
 	}
 	if n > 0 && n < len(p.edges) {
-		idle(ctx, min(time.Until(p.due), gather))
+		idle(ctx, min(time.Until(p.due), gatherEdges))
 	}
 	return nil
 }
