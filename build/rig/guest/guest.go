@@ -4,6 +4,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -19,6 +20,8 @@ type Fetched string
 // Plan says what a machine is made of.
 type Plan struct {
 	Agent   string // holdfast for arm, a file
+	Settime string // build/rig/settime for arm, a file
+	Config  []byte // of holdfast
 	Work    string // a folder for what is built for the machine
 	Disk    string // the socket of an NBD server
 	Adapter string // the socket of a usbredir server
@@ -33,14 +36,15 @@ const (
 )
 
 // Build makes what the machine boots from and returns how to make its command;
-// each start of the machine needs a new one.
-func (f Fetched) Build(ctx context.Context, p Plan) (func() *exec.Cmd, error) {
+// each start of the machine needs a new one, with the date that its real-time
+// clock says, the host's if that is empty.
+func (f Fetched) Build(ctx context.Context, p Plan) (func(date string) *exec.Cmd, error) {
 	kernel, err := f.one("guest/boot/vmlinuz-*")
 	if err != nil {
 		return nil, err
 	}
 	image, tree := filepath.Join(p.Work, "initrd"), filepath.Join(p.Work, "virt.dtb")
-	if err := f.writeImage(image, p.Agent); err != nil {
+	if err := f.writeImage(image, p); err != nil {
 		return nil, fmt.Errorf("write the boot image: %w", err)
 	}
 	if err := f.writeTree(ctx, tree); err != nil {
@@ -54,7 +58,9 @@ func (f Fetched) Build(ctx context.Context, p Plan) (func() *exec.Cmd, error) {
 		"-netdev", "user,id=net,restrict=on,guestfwd=tcp:10.0.2.100:1883-cmd:"+strings.ReplaceAll(p.Forward, ",", ",,"),
 		"-device", "virtio-net-device,netdev=net,id="+Card,
 		"-device", "qemu-xhci", "-chardev", "socket,id=i2c,path="+p.Adapter, "-device", "usb-redir,chardev=i2c")
-	return func() *exec.Cmd { return f.command(ctx, qemu, args...) }, nil
+	return func(date string) *exec.Cmd {
+		return f.command(ctx, qemu, append(args, "-rtc", "base="+cmp.Or(date, "utc"))...)
+	}, nil
 }
 
 const qemu = "qemu-system-aarch64"

@@ -12,18 +12,26 @@ import (
 //go:embed init
 var initScript []byte
 
+// Door is the configuration of a house: a door and two climate sensors.
+//
 //go:embed config.yaml
-var config []byte
+var Door []byte
+
+// Workbench is the configuration of a bench with one of everything that the
+// rig has.
+//
+//go:embed workbench.yaml
+var Workbench []byte
 
 // modules are the drivers of the board's disk, network, USB and I2C, and the
 // file system. GPIO and console are built into Debian's kernel.
 var modules = []string{
 	"virtio_mmio", "virtio_blk", "virtio_net", "ext4", "crc32c_generic",
-	"xhci-pci", "i2c-dev", "i2c-tiny-usb",
+	"xhci-pci", "i2c-dev", "i2c-tiny-usb", "bmp280-i2c",
 }
 
 // writeImage writes the file system that the machine boots into.
-func (f Fetched) writeImage(file, agent string) error {
+func (f Fetched) writeImage(file string, p Plan) error {
 	var a initrd.Archive
 	for _, folder := range []string{"proc", "sys", "run", "tmp", "var/lib/holdfast"} {
 		a.Folder(folder)
@@ -31,12 +39,12 @@ func (f Fetched) writeImage(file, agent string) error {
 	a.CharDevice("dev/console", 5, 1) // the first process has it before /dev is mounted
 	a.Link("bin/sh", "busybox")
 	a.File("init", 0o755, initScript)
-	a.File("etc/holdfast/config.yaml", 0o644, config)
+	a.File("etc/holdfast/config.yaml", 0o644, p.Config)
 	busybox, err := f.one("guest/bin/busybox")
 	if err != nil {
 		return err
 	}
-	for name, source := range map[string]string{"bin/busybox": busybox, "bin/holdfast": agent} {
+	for name, source := range map[string]string{"bin/busybox": busybox, "bin/holdfast": p.Agent, "bin/settime": p.Settime} {
 		data, err := os.ReadFile(source)
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ import (
 type house struct {
 	*report
 	random  *rand.Rand
-	qemu    func() *exec.Cmd
+	qemu    func(date string) *exec.Cmd
 	console io.Writer
 
 	broker   *broker.Mosquitto
@@ -49,7 +49,7 @@ type press struct {
 
 // furnish starts everything but the machine. Sockets go to dir, which must have a
 // short name, logs to o.run. The caller calls leave, after an error too.
-func (h *house) furnish(ctx context.Context, o options, dir string) error {
+func (h *house) furnish(ctx context.Context, o options, dir string, config []byte) error {
 	log, err := os.Create(filepath.Join(o.run, "mosquitto.log"))
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (h *house) furnish(ctx context.Context, o options, dir string) error {
 		return err
 	}
 	plan := guest.Plan{
-		Agent: o.agent, Work: o.run,
+		Agent: o.agent, Settime: o.settime, Config: config, Work: o.run,
 		Disk: filepath.Join(dir, "disk"), Adapter: filepath.Join(dir, "i2c"),
 		Forward: fmt.Sprintf("'%s' pipe %s", os.Args[0], h.broker.Address),
 	}
@@ -104,11 +104,15 @@ func (h *house) plugDisk(ctx context.Context, o options, socket string) error {
 	return nil
 }
 
+// kernelAddress is of a BME280 that is for the kernel's own driver.
+const kernelAddress = 0x77
+
 func (h *house) plugAdapter(socket string) error {
 	h.room = &i2csim.AHT20{}
 	h.bus = i2csim.NewBus(map[byte]i2csim.Part{
 		i2csim.AHT20Address:  h.room,
 		i2csim.BME280Address: i2csim.NewBME280(),
+		kernelAddress:        i2csim.NewBME280(),
 	})
 	l, err := net.Listen("unix", socket)
 	if err != nil {

@@ -16,12 +16,15 @@ const clientID = "rig"
 
 // boot starts the machine with the door as it is and the cable in or out, and
 // waits until it has found its hardware.
-func (h *house) boot(ctx context.Context, cable bool) error {
+func (h *house) boot(ctx context.Context, cable bool) error { return h.bootAt(ctx, cable, "") }
+
+// bootAt does so with another date in the real-time clock than the host's.
+func (h *house) bootAt(ctx context.Context, cable bool, date string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var err error
 	h.began = time.Now()
-	if h.machine, err = vm.Start(ctx, h.qemu(), h.console); err != nil {
+	if h.machine, err = vm.Start(ctx, h.qemu(date), h.console); err != nil {
 		return err
 	}
 	if h.gpio, err = h.machine.Find(guest.GPIO); err != nil {

@@ -17,13 +17,16 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/guest"
 )
 
 type options struct {
-	fetched, agent, run string
-	keep                float64
-	seed                uint64
-	lying, verbose      bool
+	fetched, agent, settime, run string
+	story                        string
+	keep                         float64
+	seed                         uint64
+	lying, verbose               bool
 }
 
 func main() {
@@ -33,6 +36,8 @@ func main() {
 	var o options
 	flag.StringVar(&o.fetched, "fetched", "", "the `folder` that build/rig/fetch has filled")
 	flag.StringVar(&o.agent, "agent", "", "holdfast for arm, a `file`")
+	flag.StringVar(&o.settime, "settime", "", "build/rig/settime for arm, a `file`")
+	flag.StringVar(&o.story, "story", "all", "`which`: house, workbench or all")
 	flag.StringVar(&o.run, "run", "", "a `folder` for logs and what is built for the machine")
 	flag.Float64Var(&o.keep, "keep", 0, "the `chance` that a sector survives the power cut without a flush")
 	flag.Uint64Var(&o.seed, "seed", 1, "a `number` that decides which sectors do")
@@ -44,26 +49,48 @@ func main() {
 
 const limit = 4 * time.Minute // of a story, which takes one
 
+// stories in the order in which they are told.
+var stories = []story{
+	{"house", guest.Door, (*house).acts},
+	{"workbench", guest.Workbench, (*house).workbench},
+}
+
+type story struct {
+	name   string
+	config []byte
+	acts   func(*house, context.Context, options) error
+}
+
 func run(o options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	h := &house{report: &report{out: os.Stdout}, random: rand.New(rand.NewPCG(o.seed, 0))}
-	defer h.leave()
-	if err := h.tell(ctx, o); err != nil {
-		h.check(false, "the story breaks off: %v", err)
+	r := &report{out: os.Stdout}
+	for _, s := range stories {
+		if o.story == "all" || o.story == s.name {
+			r.note("%s", s.name)
+			tellOne(ctx, o, s, r)
+		}
 	}
-	return h.end()
+	return r.end()
 }
 
-func (h *house) tell(ctx context.Context, o options) error {
+func tellOne(ctx context.Context, o options, s story, r *report) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	h := &house{report: r, random: rand.New(rand.NewPCG(o.seed, 0))}
+	defer h.leave()
+	if err := h.tell(ctx, o, s); err != nil {
+		h.check(false, "the story breaks off: %v", err)
+	}
+}
+
+func (h *house) tell(ctx context.Context, o options, s story) error {
 	dir, err := os.MkdirTemp("", "holdfast-rig-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	console, err := os.Create(filepath.Join(o.run, "console.log"))
+	console, err := os.Create(filepath.Join(o.run, s.name+".log"))
 	if err != nil {
 		return err
 	}
@@ -71,13 +98,13 @@ func (h *house) tell(ctx context.Context, o options) error {
 	if o.verbose {
 		h.console = io.MultiWriter(console, os.Stdout)
 	}
-	if err := h.furnish(ctx, o, dir); err != nil {
+	if err := h.furnish(ctx, o, dir, s.config); err != nil {
 		return err
 	}
-	return h.acts(ctx, o)
+	return s.acts(h, ctx, o)
 }
 
-// acts is the story.
+// acts is the story of the house.
 func (h *house) acts(ctx context.Context, o options) error {
 	var d dark
 	for _, act := range []func() error{

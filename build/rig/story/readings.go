@@ -21,6 +21,7 @@ type reading struct {
 	State      string
 	Unit       string
 	Historical bool
+	Clock      string
 	Error      string
 }
 

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/broker"
+	"github.com/holdfast-iot/holdfast/build/rig/guest"
+	"github.com/holdfast-iot/holdfast/build/rig/i2csim"
+)
+
+// workbench is the story of sensors that can be trusted: a machine without the
+// time, a meter, parts that the kernel drives, a bus on which nothing answers,
+// and what scan says of it all.
+func (h *house) workbench(ctx context.Context, _ options) error {
+	for _, act := range []func(context.Context) error{
+		h.wakesIn1970,
+		h.learnsTheTime,
+		h.clockSteps,
+		h.pulses,
+		h.kernelDrives,
+		h.busFallsSilent,
+		h.scans,
+		h.goodbye,
+	} {
+		if err := act(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wakesIn1970: nobody knows the time, the cable is out; the agent starts again
+// while the clock says last week, as a saved date does. The door moves all along.
+func (h *house) wakesIn1970(ctx context.Context) error {
+	h.room.Set(21.5, 55)
+	if err := h.bootAt(ctx, false, "1970-01-01T00:00:00"); err != nil {
+		return err
+	}
+	if err := h.agentWatches(ctx); err != nil {
+		return err
+	}
+	if err := h.swings(ctx, true, false); err != nil {
+		return err
+	}
+	week := time.Now().Add(-7 * 24 * time.Hour).Unix()
+	if err := h.must(ctx, fmt.Sprintf("date -s @%d >/dev/null && kill $(pidof holdfast)", week)); err != nil {
+		return err
+	}
+	if _, err := h.machine.Wait(ctx, "rig: holdfast ended with status 0"); err != nil {
+		return err
+	}
+	if err := h.agentWatches(ctx); err != nil {
+		return err
+	}
+	return h.swings(ctx, true, false)
+}
+
+// swings moves the door some times, two seconds apart, so that no change is
+// taken for another.
+func (h *house) swings(ctx context.Context, opens ...bool) error {
+	for _, open := range opens {
+		if err := sleep(ctx, 2*time.Second); err != nil {
+			return err
+		}
+		if err := h.swing(open); err != nil {
+			return err
+		}
+	}
+	return sleep(ctx, 2*time.Second)
+}
+
+// learnsTheTime: the time comes, then the cable; everything that was measured
+// before has its true time.
+func (h *house) learnsTheTime(ctx context.Context) error {
+	if err := h.setTime(ctx); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 2*time.Second); err != nil { // the agent looks once a second
+		return err
+	}
+	if err := h.cable(true); err != nil {
+		return err
+	}
+	moved := func(arrivals []broker.Arrival) bool { return len(changes(arrivals)) >= len(h.pressed) }
+	h.check(h.within(ctx, 60*time.Second, moved), "the cable is in: %d changes of the door arrive", len(h.pressed))
+	for i, r := range changes(h.recorder.Arrivals()) {
+		if i < len(h.pressed) {
+			off := r.taken().Sub(h.pressed[i].at)
+			h.check(off.Abs() < late && r.Clock == "estimated", "%s: its time is right within %d ms, and is %s", r, off.Abs().Milliseconds(), r.Clock)
+		}
+	}
+	drained := func(arrivals []broker.Arrival) bool {
+		return len(only(of(readings(arrivals), humidity), func(r reading) bool { return r.Clock == "" })) > 3
+	}
+	h.check(h.within(ctx, 60*time.Second, drained), "then come readings whose time is trusted")
+	all := first(readings(h.recorder.Arrivals()))
+	wrong := only(all, func(r reading) bool { return r.taken().Before(h.began.Add(-late)) || r.taken().After(r.at.Add(late)) })
+	h.check(len(wrong) == 0, "of %d readings none is from another time than the story's %v", len(all), wrong)
+	h.check(len(h.events("clock_step")) > 0, "the step is an event: %s", strings.Join(h.events("clock_step"), " "))
+	return nil
+}
+
+// changes are the readings of the door but for the first of each start, which
+// says how it stands.
+func changes(arrivals []broker.Arrival) []reading {
+	return only(of(first(readings(arrivals)), door), func(r reading) bool { return r.Seq > 1 })
+}
+
+// clockSteps: a trusted clock is an hour ahead, and then right again.
+func (h *house) clockSteps(ctx context.Context) error {
+	for _, by := range []time.Duration{time.Hour, -time.Hour} {
+		before := len(h.events("clock_step"))
+		if err := h.must(ctx, fmt.Sprintf("settime by %d", by.Milliseconds())); err != nil {
+			return err
+		}
+		said := h.within(ctx, 20*time.Second, func([]broker.Arrival) bool { return len(h.events("clock_step")) > before })
+		h.check(said, "a step of %v is an event", by)
+		ahead := time.Duration(0)
+		h.within(ctx, 20*time.Second, func(arrivals []broker.Arrival) bool {
+			all := of(readings(arrivals), humidity)
+			r := all[len(all)-1]
+			ahead = r.taken().Sub(r.at).Round(time.Minute)
+			return ahead == max(by, 0) && r.Clock == ""
+		})
+		h.check(ahead == max(by, 0), "and shows in ts, which is ahead by %v and trusted", ahead)
+	}
+	return nil
+}
+
+const (
+	pulseCount  = 500
+	pulseLength = 10 * time.Millisecond // and as long between two: 50 Hz
+	meterLine   = guest.DoorLine + 1
+)
+
+// pulses: a meter that turns fast is counted without loss.
+func (h *house) pulses(ctx context.Context) error {
+	began := time.Now()
+	for i := range pulseCount {
+		for j, high := range []bool{true, false} {
+			due := began.Add(time.Duration(2*i+j) * pulseLength)
+			if err := sleep(ctx, time.Until(due)); err != nil {
+				return err
+			}
+			if err := h.machine.Pin(h.gpio, meterLine, high); err != nil {
+				return err
+			}
+		}
+	}
+	took := time.Since(began)
+	total := 0.0
+	counted := h.within(ctx, 10*time.Second, func(arrivals []broker.Arrival) bool {
+		for _, r := range of(readings(arrivals), meter) {
+			if r.Value != nil {
+				total = *r.Value
+			}
+		}
+		return total >= pulseCount
+	})
+	h.check(counted && total == pulseCount, "%d pulses in %.1f s are counted as %v", pulseCount, took.Seconds(), total)
+	return nil
+}
+
+// kernelDrives: a second BME280 is given to the kernel's own driver, and says
+// what ours says.
+func (h *house) kernelDrives(ctx context.Context) error {
+	n := len(h.recorder.Arrivals())
+	if err := h.must(ctx, "echo bme280 0x77 > /sys/bus/i2c/devices/i2c-$(cat /run/bus)/new_device"); err != nil {
+		return err
+	}
+	h.arrives(ctx, n, "kernel_temperature", "the kernel's driver has 25.08 °C", func(r reading) bool { return r.is(25.08, 0.01) && r.Unit == "°C" })
+	h.arrives(ctx, n, "kernel_humidity", "the kernel's driver has 55 %", func(r reading) bool { return r.is(55, 0.1) && r.Unit == "%" })
+	h.arrives(ctx, n, "kernel_pressure", "the kernel's driver has 1006.53 hPa", func(r reading) bool { return r.is(1006.53, 0.05) && r.Unit == "hPa" })
+	return nil
+}
+
+// busFallsSilent: nothing on the bus answers for a while; every part says so
+// once, the door is not held up, and all come back.
+func (h *house) busFallsSilent(ctx context.Context) error {
+	n := len(h.recorder.Arrivals())
+	for _, address := range []byte{i2csim.AHT20Address, i2csim.BME280Address} {
+		h.bus.Silence(address, true)
+	}
+	h.arrives(ctx, n, humidity, "the bus is silent: the room", reading.failed)
+	h.arrives(ctx, n, outside, "the bus is silent: the weather", reading.failed)
+	m := len(h.recorder.Arrivals())
+	if err := h.swing(!h.open); err != nil {
+		return err
+	}
+	h.arrives(ctx, m, door, "the door is not held up", func(r reading) bool { return r.Value != nil })
+	h.check(h.within(ctx, 30*time.Second, func([]broker.Arrival) bool { return len(h.events("fault")) >= 2 }), "faults are events: %d", len(h.events("fault")))
+
+	n = len(h.recorder.Arrivals())
+	for _, address := range []byte{i2csim.AHT20Address, i2csim.BME280Address} {
+		h.bus.Silence(address, false)
+	}
+	h.arrives(ctx, n, humidity, "the room is back", func(r reading) bool { return r.is(55, 0.2) })
+	h.arrives(ctx, n, outside, "the weather is back", func(r reading) bool { return r.is(25.08, 0.01) })
+	h.check(h.within(ctx, 10*time.Second, func([]broker.Arrival) bool { return len(h.events("recovered")) >= 2 }), "recoveries are events: %d", len(h.events("recovered")))
+	return nil
+}
+
+// scans: what scan prints can be used, and names what is there.
+func (h *house) scans(ctx context.Context) error {
+	for _, claim := range []struct{ says, command string }{
+		{"what scan prints is a configuration", "(echo 'mqtt: {server: embedded}'; holdfast scan --yaml) | holdfast check -c -"},
+		{"scan finds the AHT20", "holdfast scan | grep -i '0x38.*aht20'"},
+		{"and the BME280 by its chip id", "holdfast scan | grep -i '0x76.*bme280'"},
+		{"and leaves alone what the kernel drives", "holdfast scan | grep -i '0x77.*kernel.*bme\\|0x77.*bmp280'"},
+		{"and knows that the door is held", "holdfast scan | grep -i 'GPIO17.*holdfast'"},
+	} {
+		ok, err := h.machine.Shell(ctx, claim.command)
+		if err != nil {
+			return err
+		}
+		h.check(ok, "%s", claim.says)
+	}
+	return nil
+}
+
+// setTime tells the machine the host's time, as an NTP server would.
+func (h *house) setTime(ctx context.Context) error {
+	return h.must(ctx, fmt.Sprintf("settime %d", time.Now().UnixMilli()))
+}
+
+// must runs a command in the machine that has to succeed.
+func (h *house) must(ctx context.Context, command string) error {
+	ok, err := h.machine.Shell(ctx, command)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s failed", command)
+	}
+	return err
+}
+
+// events are the events of a kind that arrived.
+func (h *house) events(kind string) (all []string) {
+	for _, a := range h.recorder.Arrivals() {
+		if a.Topic == clientID+"/agent/event" && strings.Contains(a.Payload, `"event":"`+kind+`"`) {
+			all = append(all, a.Payload)
+		}
+	}
+	return all
+}
+
+const meter = "meter"
