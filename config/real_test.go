@@ -20,7 +20,7 @@ func TestTheExamplesAreTaken(t *testing.T) {
 			"tank lines 0s routine", "pump_flow lines 0s routine", "pump_running lines 0s routine"},
 		"larger": {"front_door contact 0s alarm", "hall contact 0s routine",
 			"hum bme280 30s routine", "temp bme280 30s routine", "room_pressure bme280 30s routine",
-			"freezer hwmon 30s routine", "freezer_alarm hwmon 30s alarm", "cpu hwmon 1m0s routine", "fake simulated 1s routine", "gate simulated 0s alarm", "load simulated 1ms routine"},
+			"freezer w1 30s routine", "freezer_alarm w1 30s alarm", "cpu hwmon 1m0s routine", "tank lines 0s routine", "fake simulated 1s routine", "gate simulated 0s alarm", "load simulated 1ms routine"},
 	} {
 		cfg, err := Load("testdata/good/" + name + ".yaml")
 		if err != nil {
