@@ -69,6 +69,7 @@ type Link struct {
 	log     *slog.Logger
 	topics  topics
 	states  states
+	certs   expiries
 	said    map[string]bool // reasons that the log was told since the link went down
 }
 
@@ -96,6 +97,8 @@ func (l *Link) Run(ctx context.Context) error {
 		conn, err := l.dial(ctx, l.will())
 		if err == nil {
 			err = l.session(ctx, conn, &retry)
+		} else {
+			err = blameClock(err, l.opt.Clock)
 		}
 		if ctx.Err() != nil {
 			break
@@ -128,6 +131,7 @@ func (l *Link) session(ctx context.Context, conn Conn, retry *backoff) error {
 	var workers sync.WaitGroup
 	workers.Go(func() { end(l.drain(work, publish, conn)) })
 	workers.Go(func() { end(l.assert(work, publish, conn)) })
+	workers.Go(func() { l.certs.watch(work, conn, l.opt.Clock, l.log) })
 	select {
 	case <-work.Done():
 	case <-conn.Done():

@@ -3,13 +3,10 @@ package uplink
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -50,7 +47,7 @@ func DialMQTT(opt Options) Dial {
 
 func dialServer(ctx context.Context, opt Options, server *url.URL, will Message) (Conn, error) {
 	conn := &mqttConn{lost: make(chan struct{})}
-	options, err := clientOptions(opt, server, will)
+	options, err := clientOptions(opt, server, will, conn.show)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +74,12 @@ func dialServer(ctx context.Context, opt Options, server *url.URL, will Message)
 	return conn, nil
 }
 
-func clientOptions(opt Options, server *url.URL, will Message) (*mqtt.ClientOptions, error) {
+func clientOptions(opt Options, server *url.URL, will Message, show func([]certificate)) (*mqtt.ClientOptions, error) {
 	password, err := opt.Password.Read()
 	if err != nil {
 		return nil, err
 	}
-	config, err := opt.TLS.config(server.Hostname())
+	config, err := opt.TLS.config(server.Hostname(), show)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +96,10 @@ func clientOptions(opt Options, server *url.URL, will Message) (*mqtt.ClientOpti
 		SetWriteTimeout(writeTimeout).
 		SetConnectTimeout(connectTimeout).
 		SetTLSConfig(config).
-		SetBinaryWill(will.Topic, will.Payload, 1, will.Retain).
 		SetDefaultPublishHandler(func(mqtt.Client, mqtt.Message) {})
+	if will.Topic != "" {
+		o.SetBinaryWill(will.Topic, will.Payload, 1, will.Retain)
+	}
 	o.SetUsername(opt.Username).SetPassword(password)
 	if opt.Username == "" && password != "" {
 		o.SetUsername(opt.ClientID)
@@ -136,6 +135,7 @@ func setUserTimeout(_, _ string, c syscall.RawConn) error {
 
 // mqttConn is one connection of paho's.
 type mqttConn struct {
+	shown  // the certificates of the connection
 	client mqtt.Client
 	socket net.Conn
 	lost   chan struct{}
@@ -205,51 +205,4 @@ func connectError(token *mqtt.ConnectToken) error {
 		return &RefusedError{code}
 	}
 	return token.Error()
-}
-
-// config builds what crypto/tls needs, from the files as they are now.
-func (t TLS) config(server string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: server}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("mqtt.tls.ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("mqtt.tls.ca: %s holds no certificate in PEM form", t.CA)
-		}
-	}
-	if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("mqtt.tls.cert and key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
-}
-
-// Read returns the password, empty if there is none.
-func (s Secret) Read() (string, error) {
-	if s.File == "" {
-		return os.Getenv(s.Env), nil
-	}
-	text, err := os.ReadFile(s.File)
-	if err != nil {
-		return "", fmt.Errorf("mqtt.password_file: %w", err)
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", fmt.Errorf("mqtt.password_file: the first line of %s is empty", s.File)
-	}
-	return line, nil
-}
-
-// Check reads every file that a connection needs, so that a mistake shows at
-// the start.
-func (o Options) Check() error {
-	_, password := o.Password.Read()
-	_, files := o.TLS.config("")
-	return errors.Join(password, files)
 }

@@ -26,14 +26,6 @@ type Options struct {
 	Hardware string // the board's own name
 }
 
-// TLS names the files of a TLS connection. They are read for each connection,
-// so that a renewed certificate needs no restart.
-type TLS struct {
-	CA   string // PEM; empty: the system's roots
-	Cert string // PEM, with Key; empty: no client certificate
-	Key  string
-}
-
 // Topics are the patterns for readings and states, with {client_id} and {stream}.
 type Topics struct {
 	Reading string
@@ -42,9 +34,3 @@ type Topics struct {
 
 // DefaultTopics: two levels are data, three levels are everything else.
 var DefaultTopics = Topics{Reading: "{client_id}/{stream}", State: "{client_id}/{stream}/state"}
-
-// A Secret says where a password is; it never holds one, so it can be printed.
-type Secret struct {
-	File string // a file whose first line it is
-	Env  string // else an environment variable
-}
