@@ -10,19 +10,21 @@ import (
 )
 
 type mqttKeys struct {
-	Server       string        `yaml:"server"`
-	Servers      []string      `yaml:"servers"`
-	Username     string        `yaml:"username"`
-	PasswordFile fileName      `yaml:"password_file"`
-	KeepAlive    time.Duration `yaml:"keepalive"`
-	TLS          tlsKeys       `yaml:"tls"`
-	Embedded     embeddedKeys  `yaml:"embedded"`
+	Server         string        `yaml:"server"`
+	Servers        []string      `yaml:"servers"`
+	Username       string        `yaml:"username"`
+	PasswordFile   fileName      `yaml:"password_file"`
+	AllowPlaintext bool          `yaml:"allow_plaintext"`
+	KeepAlive      time.Duration `yaml:"keepalive"`
+	TLS            tlsKeys       `yaml:"tls"`
+	Embedded       embeddedKeys  `yaml:"embedded"`
 }
 
 type tlsKeys struct {
-	CA   fileName `yaml:"ca"`
-	Cert fileName `yaml:"cert"`
-	Key  fileName `yaml:"key"`
+	CA         fileName `yaml:"ca"`
+	Cert       fileName `yaml:"cert"`
+	Key        fileName `yaml:"key"`
+	ServerName string   `yaml:"server_name"`
 }
 
 // mqtt says which broker to reach and, if it is our own, how to run it.
@@ -31,7 +33,7 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 	up := uplink.Options{
 		Username:  m.Username,
 		KeepAlive: m.KeepAlive,
-		TLS:       uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key)},
+		TLS:       uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key), ServerName: m.TLS.ServerName},
 	}
 	if !r.has("mqtt.servers") && m.Server == "embedded" {
 		own, address := r.embedded(m.Embedded)
@@ -42,6 +44,7 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 		r.failKey("mqtt.embedded", `is for "server: embedded" alone`)
 	}
 	up.Password = password(m.PasswordFile)
+	r.guarded = isSet(up.Password) && !m.AllowPlaintext
 	up.Servers = r.servers(m)
 	r.tls(up)
 	return up, nil
@@ -74,6 +77,9 @@ func (r *reader) tls(up uplink.Options) {
 	}
 	r.together("mqtt.tls.cert", "mqtt.tls.key")
 	r.together("mqtt.tls.key", "mqtt.tls.cert")
+	if path := "mqtt.tls.server_name"; r.has(path) && !r.bad[path] && !isHost(up.TLS.ServerName) {
+		r.failValue(path, "%q is no name as it stands in a certificate: write broker.example.com", up.TLS.ServerName)
+	}
 }
 
 // together complains about a key that stands there without its other half.

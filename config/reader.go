@@ -62,6 +62,7 @@ type reader struct {
 	specs   []sensors.Spec
 	streams map[string]maker  // by name
 	claims  map[string]string // the sensor, by what it has for itself
+	guarded bool              // there is a password that must not travel in plain text
 }
 
 func parse(name string, data []byte, kinds catalog) (Config, error) {

@@ -12,6 +12,9 @@ import (
 // ports are what the schemes mean without one.
 var ports = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}
 
+// secured are the schemes without TLS and what they are with it.
+var secured = map[string]string{"mqtt": "mqtts", "ws": "wss"}
+
 // meant are schemes that people know from elsewhere.
 var meant = map[string]string{
 	"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts", "mqtt+ssl": "mqtts",
@@ -56,6 +59,9 @@ func (r *reader) server(all []*url.URL, path, text string) []*url.URL {
 	if err != nil {
 		r.failValue(path, "%v", err)
 		return all
+	}
+	if secure := secured[u.Scheme]; r.guarded && secure != "" && !isPrivate(u.Hostname()) {
+		r.failValue(path, "the password would travel in plain text to %s, which is no private address: write %s://, or allow_plaintext: true under mqtt if you trust all that is between", u.Hostname(), secure)
 	}
 	return append(all, u)
 }
