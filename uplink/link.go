@@ -155,6 +155,9 @@ func (l *Link) birth(ctx context.Context, conn Conn) error {
 	for _, r := range l.states.all() {
 		msgs = append(msgs, l.state(r))
 	}
+	if l.opt.HomeAssistant.Discovery {
+		msgs = append(msgs, l.opt.Discovery())
+	}
 	return publishAll(ctx, conn, msgs)
 }
 

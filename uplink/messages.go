@@ -54,26 +54,7 @@ func (l *Link) status(word string) Message {
 
 // info is the birth: what this agent is and which streams it feeds.
 func (l *Link) info() Message {
-	type stream struct {
-		Kind     string `json:"kind"`
-		Unit     string `json:"unit"`
-		Class    string `json:"class"`
-		Priority string `json:"priority"`
-	}
-	info := struct {
-		Version  string            `json:"version"`
-		Boot     string            `json:"boot"`
-		Hardware string            `json:"hardware"`
-		Streams  map[string]stream `json:"streams"`
-	}{l.opt.Version, l.opt.Boot, l.opt.Hardware, map[string]stream{}}
-	for _, s := range l.opt.Streams {
-		info.Streams[s.Name] = stream{s.Kind, s.Unit, s.Class, s.Priority.String()}
-	}
-	payload, err := json.Marshal(info)
-	if err != nil {
-		panic("uplink: birth: " + err.Error()) // strings in maps always marshal
-	}
-	return Message{Topic: l.topics.agent("info"), Payload: payload, Retain: true}
+	return Message{Topic: l.topics.agent("info"), Payload: birthOf(l.opt).json(), Retain: true}
 }
 
 func (l *Link) state(r sensors.Reading) Message {

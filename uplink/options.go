@@ -20,6 +20,8 @@ type Options struct {
 	Topics  Topics
 	Streams []sensors.Stream
 
+	HomeAssistant HomeAssistant
+
 	Clock    *sensors.Timekeeper // nil: one that asks the kernel
 	Boot     string              // of this start of the agent
 	Version  string

@@ -1,0 +1,161 @@
+package uplink
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// What Home Assistant takes, from its source: the classes and their state
+// classes from homeassistant/components/sensor/const.py (commit 3fd1a330015d)
+// and binary_sensor/__init__.py, the units from homeassistant/const.py
+// (2025.5). It refuses an entity whose class does not go with its unit or its
+// state class.
+
+// A sensorClass is what goes with a device class of the sensor platform.
+type sensorClass struct {
+	units        []string // "" is none at all; nil is any
+	stateClasses []string
+}
+
+var (
+	measurement = []string{"measurement"}
+	totals      = []string{"total", "total_increasing"}
+	anyState    = []string{"measurement", "measurement_angle", "total", "total_increasing"}
+
+	micrograms = of("µg/m³")
+	pressures  = of("Pa", "hPa", "kPa", "bar", "cbar", "mbar", "mmHg", "inHg", "psi")
+	energies   = of("J", "kJ", "MJ", "GJ", "mWh", "Wh", "kWh", "MWh", "GWh", "TWh", "cal", "kcal", "Mcal", "Gcal")
+	volumes    = of("ft³", "CCF", "m³", "L", "mL", "gal", "fl. oz.")
+	speeds     = of("Beaufort", "ft/s", "in/s", "m/s", "km/h", "kn", "mph", "mm/s")
+	fluxes     = of("in/d", "in/h", "mm/d", "mm/h")
+)
+
+func of(units ...string) []string { return units }
+
+var sensorClasses = map[string]sensorClass{
+	"apparent_power":              {of("VA"), measurement},
+	"aqi":                         {of(""), measurement},
+	"area":                        {of("m²", "cm²", "km²", "mm²", "in²", "ft²", "yd²", "mi²", "ac", "ha"), anyState},
+	"atmospheric_pressure":        {pressures, measurement},
+	"battery":                     {of("%"), measurement},
+	"blood_glucose_concentration": {of("mg/dL", "mmol/L"), measurement},
+	"carbon_dioxide":              {of("ppm"), measurement},
+	"carbon_monoxide":             {of("ppm"), measurement},
+	"conductivity":                {of("S/cm", "µS/cm", "mS/cm"), measurement},
+	"current":                     {of("mA", "A"), measurement},
+	"data_rate": {of("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "B/s", "kB/s", "MB/s", "GB/s",
+		"KiB/s", "MiB/s", "GiB/s"), measurement},
+	"data_size": {of("bit", "kbit", "Mbit", "Gbit", "B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB",
+		"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"), anyState},
+	"distance":                         {of("mm", "cm", "m", "km", "in", "ft", "yd", "mi", "nmi"), anyState},
+	"duration":                         {of("d", "h", "min", "s", "ms", "µs"), anyState},
+	"energy":                           {energies, totals},
+	"energy_distance":                  {of("kWh/100km", "mi/kWh", "km/kWh"), measurement},
+	"energy_storage":                   {energies, measurement},
+	"frequency":                        {of("Hz", "kHz", "MHz", "GHz"), measurement},
+	"gas":                              {of("CCF", "ft³", "m³", "L"), totals},
+	"humidity":                         {of("%"), measurement},
+	"illuminance":                      {of("lx"), measurement},
+	"irradiance":                       {of("W/m²", "BTU/(h⋅ft²)"), measurement},
+	"moisture":                         {of("%"), measurement},
+	"monetary":                         {nil, of("total")},
+	"nitrogen_dioxide":                 {micrograms, measurement},
+	"nitrogen_monoxide":                {micrograms, measurement},
+	"nitrous_oxide":                    {micrograms, measurement},
+	"ozone":                            {micrograms, measurement},
+	"ph":                               {of(""), measurement},
+	"pm1":                              {micrograms, measurement},
+	"pm10":                             {micrograms, measurement},
+	"pm25":                             {micrograms, measurement},
+	"power":                            {of("mW", "W", "kW", "MW", "GW", "TW"), measurement},
+	"power_factor":                     {of("%", ""), measurement},
+	"precipitation":                    {of("in", "mm", "cm"), anyState},
+	"precipitation_intensity":          {fluxes, measurement},
+	"pressure":                         {pressures, measurement},
+	"reactive_power":                   {of("var", "kvar"), measurement},
+	"signal_strength":                  {of("dB", "dBm"), measurement},
+	"sound_pressure":                   {of("dB", "dBA"), measurement},
+	"speed":                            {slices.Concat(speeds, fluxes), measurement},
+	"sulphur_dioxide":                  {micrograms, measurement},
+	"temperature":                      {of("°C", "°F", "K"), measurement},
+	"volatile_organic_compounds":       {micrograms, measurement},
+	"volatile_organic_compounds_parts": {of("ppb", "ppm"), measurement},
+	"voltage":                          {of("µV", "mV", "V", "kV", "MV"), measurement},
+	"volume":                           {volumes, totals},
+	"volume_flow_rate": {of("m³/h", "m³/s", "ft³/min", "L/h", "L/min", "L/s", "gal/min",
+		"mL/s"), measurement},
+	"volume_storage": {volumes, measurement},
+	"water":          {of("CCF", "ft³", "m³", "gal", "L"), totals},
+	"weight":         {of("g", "kg", "mg", "µg", "oz", "lb", "st"), of("measurement", "total", "total_increasing")},
+	"wind_direction": {of("°"), of("measurement_angle")},
+	"wind_speed":     {speeds, measurement},
+}
+
+var binaryClasses = of("battery", "battery_charging", "carbon_monoxide", "cold", "connectivity", "door",
+	"garage_door", "gas", "heat", "light", "lock", "moisture", "motion", "moving", "occupancy", "opening",
+	"plug", "power", "presence", "problem", "running", "safety", "smoke", "sound", "tamper", "update",
+	"vibration", "window")
+
+// ClassProblem says why Home Assistant would refuse an entity with the class of
+// a stream, and is empty where it would not. Such an entity is announced
+// without a class.
+func ClassProblem(s sensors.Stream) string {
+	if s.Class == "" {
+		return ""
+	}
+	switch platformOf(s) {
+	case binarySensor:
+		if !slices.Contains(binaryClasses, s.Class) {
+			return fmt.Sprintf("Home Assistant has no class %q for two states: its entity gets none; it has %s", s.Class, strings.Join(binaryClasses, ", "))
+		}
+	case enumSensor:
+		if s.Class != "enum" {
+			return fmt.Sprintf("Home Assistant has no class for %d states: leave %q out", len(s.States), s.Class)
+		}
+	default:
+		return numericProblem(s)
+	}
+	return ""
+}
+
+func numericProblem(s sensors.Stream) string {
+	c, ok := sensorClasses[s.Class]
+	switch {
+	case !ok:
+		return fmt.Sprintf("Home Assistant has no class %q for a number: its entity gets none", s.Class)
+	case c.units == nil || slices.Contains(c.units, oneMicro(s.Unit)):
+		return ""
+	case slices.Equal(c.units, of("")):
+		return fmt.Sprintf("Home Assistant takes the class %q without a unit, not with %q: its entity gets no class", s.Class, s.Unit)
+	}
+	units := strings.Join(slices.DeleteFunc(slices.Clone(c.units), func(u string) bool { return u == "" }), ", ")
+	return fmt.Sprintf("Home Assistant takes the class %q in %s, not in %q: its entity gets no class", s.Class, units, s.Unit)
+}
+
+// oneMicro writes the Greek letter as the sign: Home Assistant takes both.
+func oneMicro(unit string) string { return strings.ReplaceAll(unit, "\u03bc", "\u00b5") }
+
+// classOf is the class of a stream that Home Assistant takes.
+func classOf(s sensors.Stream) string {
+	if ClassProblem(s) != "" {
+		return ""
+	}
+	return s.Class
+}
+
+// stateClassOf is how Home Assistant keeps statistics of a number: as something
+// measured. Whether a total only grows is not ours to say.
+func stateClassOf(class string) string {
+	if class == "" {
+		return "measurement"
+	}
+	for _, state := range sensorClasses[class].stateClasses {
+		if strings.HasPrefix(state, "measurement") {
+			return state
+		}
+	}
+	return ""
+}
