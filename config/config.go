@@ -37,6 +37,7 @@ type Config struct {
 	Queue    queue.Options
 	Uplink   uplink.Options
 	Embedded *Embedded // set when the broker is to run inside the agent
+	Warnings Errors    // what is no mistake and still worth a word
 }
 
 // Embedded is the broker inside the agent; Uplink.Servers is its address.

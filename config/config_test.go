@@ -58,6 +58,8 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 			KeepAlive: 15 * time.Second,
 			Topics:    uplink.DefaultTopics,
 			Streams:   []sensors.Stream{stream},
+
+			HomeAssistant: uplink.HomeAssistant{Prefix: "homeassistant"},
 		},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -10,7 +10,7 @@ import (
 // have, by the pattern of the path they stand under. A person who writes one
 // has made no spelling mistake. Take a key off when it is built.
 var laterKeys = map[string][]string{
-	"":          {"home_assistant", "status", "payload", "plain"},
+	"":          {"status", "payload", "plain"},
 	"mqtt":      {"prove_publish", "bind"},
 	"sensors.*": {"payload", "plain"},
 }

@@ -44,7 +44,7 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 		r.failKey("mqtt.embedded", `is for "server: embedded" alone`)
 	}
 	up.Password = password(m.PasswordFile)
-	r.guarded = isSet(up.Password) && !m.AllowPlaintext
+	r.guarded = up.Password.IsSet() && !m.AllowPlaintext
 	up.Servers = r.servers(m)
 	r.tls(up)
 	return up, nil

@@ -2,16 +2,9 @@ package config
 
 import (
 	"net/netip"
-	"os"
 	"regexp"
 	"strings"
-
-	"github.com/holdfast-iot/holdfast/uplink"
 )
-
-// isSet reports whether there is a password, as far as one can tell without
-// reading it.
-func isSet(s uplink.Secret) bool { return s.File != "" || os.Getenv(s.Env) != "" }
 
 // privateEnds are domains that nobody can have in the public DNS: RFC 6762
 // (local), RFC 8375 (home.arpa), RFC 6761 (localhost), the ICANN's resolution

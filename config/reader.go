@@ -20,6 +20,7 @@ type file struct {
 	MQTT     mqttKeys  `yaml:"mqtt"`
 	Queue    queueKeys `yaml:"queue"`
 	Topics   topicKeys `yaml:"topics"`
+	Home     homeKeys  `yaml:"home_assistant"`
 	Clock    clockKeys `yaml:"clock"`
 	Sensors  yaml.Node `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
 }
@@ -52,6 +53,7 @@ func defaults() file {
 			SyncEvery: 5 * time.Second,
 		},
 		Topics: topicKeys(uplink.DefaultTopics),
+		Home:   homeKeys{Prefix: "homeassistant"},
 	}
 }
 
@@ -62,6 +64,7 @@ type reader struct {
 	specs   []sensors.Spec
 	streams map[string]maker  // by name
 	claims  map[string]string // the sensor, by what it has for itself
+	odd     Errors            // what is no mistake and still worth a word
 	guarded bool              // there is a password that must not travel in plain text
 }
 
@@ -92,6 +95,8 @@ func (r *reader) judge(f file) Config {
 		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.Feeds()...)
 	}
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID)
+	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg.Uplink)
+	cfg.Warnings = r.odd.sorted()
 	return cfg
 }
 

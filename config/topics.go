@@ -32,6 +32,14 @@ func unpublishable(pattern string) string {
 		return fmt.Sprintf("%q has to contain {client_id} and {stream}", pattern)
 	case strings.ContainsAny(bare, "{}"):
 		return fmt.Sprintf("%q has other braces than {client_id} and {stream}", pattern)
+	}
+	return unpublishableTopic(pattern, bare)
+}
+
+// unpublishableTopic says why nobody may publish to a topic; pattern is how the
+// file has it.
+func unpublishableTopic(pattern, bare string) string {
+	switch {
 	case strings.ContainsAny(bare, "+#"):
 		return fmt.Sprintf("%q has a wildcard: + and # are for those who subscribe", pattern)
 	case strings.HasPrefix(bare, "$"):

@@ -86,11 +86,9 @@ func (e *expiries) watch(ctx context.Context, conn Conn, clock *sensors.Timekeep
 }
 
 // warn says which certificates end soon, each step once. A clock that nothing
-// vouches for proves nothing.
+// vouches for was at least good enough for the handshake: it warns too, and the
+// log says what it is worth.
 func (e *expiries) warn(certs []certificate, now sensors.Stamp, log *slog.Logger) {
-	if now.Clock == sensors.Unsynced {
-		return
-	}
 	for _, c := range certs {
 		left := c.NotAfter.Sub(time.UnixMilli(now.Unix))
 		i := slices.IndexFunc(ahead[:], func(d time.Duration) bool { return left <= d })
@@ -101,7 +99,7 @@ func (e *expiries) warn(certs []certificate, now sensors.Stamp, log *slog.Logger
 		if left <= 0 {
 			text = "certificate has expired: renew it"
 		}
-		log.Warn(text, "certificate", c.whose, "subject", c.Subject.String(), "expires", c.NotAfter.UTC().Format(time.RFC3339), "days_left", int(math.Ceil(left.Hours()/24)))
+		log.Warn(text, "certificate", c.whose, "subject", c.Subject.String(), "expires", c.NotAfter.UTC().Format(time.RFC3339), "days_left", int(math.Ceil(left.Hours()/24)), "clock", now.Clock)
 	}
 }
 

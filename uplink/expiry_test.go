@@ -81,10 +81,12 @@ func TestACertificateFoundLateIsWarnedOfOnce(t *testing.T) {
 	})
 }
 
-func TestADoubtedClockWarnsOfNothing(t *testing.T) {
+func TestAWarningSaysWhatTheClockIsWorth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if lines := watchFor(t, &expiries{}, sensors.TrustNever, aDay, issued(t, "node", "ours", 0.5)); lines[0] != "" {
-			t.Errorf("said %q", lines)
+		for trust, want := range map[sensors.Trust]string{sensors.TrustNever: "clock=unsynced", sensors.TrustAlways: "clock=ok"} {
+			if lines := watchFor(t, &expiries{}, trust, aDay/4, issued(t, "node", "ours", 0.5)); len(lines) != 1 || !strings.Contains(lines[0], want) {
+				t.Errorf("said %q, want %s", lines, want)
+			}
 		}
 	})
 }

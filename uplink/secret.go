@@ -53,3 +53,7 @@ func readSecret(name string) ([]byte, error) {
 	}
 	return io.ReadAll(io.LimitReader(f, mostSecret))
 }
+
+// IsSet reports whether there is a password, as far as one can tell without
+// reading it.
+func (s Secret) IsSet() bool { return s.File != "" || os.Getenv(s.Env) != "" }

@@ -29,6 +29,7 @@ var commands = []struct {
 	{"check", "reads the configuration and says everything that is wrong with it", check},
 	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste", runScan},
 	{"read", "reads the sensors once and prints; publishes nothing", read},
+	{"ha", "what Home Assistant is told of this node, and how to make it forget", runHA},
 	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue},
 	{"version", "version, commit, Go version", version},
 }

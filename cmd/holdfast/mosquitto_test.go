@@ -113,12 +113,18 @@ type subscriber struct {
 
 func subscribe(t *testing.T, addr string, filters ...string) *subscriber {
 	t.Helper()
+	return subscribeWith(t, mqtt.NewClientOptions().AddBroker("tcp://"+addr), filters...)
+}
+
+// subscribeWith does the same with options that say where and as whom.
+func subscribeWith(t *testing.T, o *mqtt.ClientOptions, filters ...string) *subscriber {
+	t.Helper()
 	s := &subscriber{}
 	topics := map[string]byte{}
 	for _, f := range filters {
 		topics[f] = 1
 	}
-	o := mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("recorder-" + t.Name()).SetCleanSession(false).
+	o.SetClientID("recorder-" + t.Name()).SetCleanSession(false).
 		SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).SetMaxReconnectInterval(200 * time.Millisecond).
 		SetKeepAlive(5 * time.Second).SetDefaultPublishHandler(s.arrived)
 	o.SetOnConnectHandler(func(c mqtt.Client) { c.SubscribeMultiple(topics, s.arrived) })

@@ -113,6 +113,9 @@ func (r *runner) awaitReload(ctx context.Context) *config.Config {
 
 // runOne runs the agent, and its own broker if it has one.
 func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
+	for _, w := range cfg.Warnings {
+		r.log.Warn("configuration", "warning", w)
+	}
 	if cfg.Embedded != nil {
 		password, err := cfg.Embedded.Password.Read()
 		if err != nil {
@@ -138,6 +141,9 @@ func check(_ context.Context, args []string) error {
 	cfg, err := config.Load(*path)
 	if err != nil {
 		return err
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(os.Stderr, "warning:", w)
 	}
 	fmt.Printf("%s: ok, %d sensors, %d streams\n", *path, len(cfg.Sensors), len(cfg.Uplink.Streams))
 	return nil

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
+	"github.com/holdfast-iot/holdfast/config"
+)
+
+const forgetTime = time.Minute // for the whole of ha clear
+
+// runHA shows or clears what Home Assistant is told.
+func runHA(ctx context.Context, args []string) error {
+	f := flags("ha")
+	path := configFlag(f)
+	f.Usage = func() {
+		fmt.Fprint(f.Output(), "Usage: holdfast ha [-c FILE] VERB\n\n"+
+			"  show     prints the announcement to Home Assistant, as JSON\n"+
+			"  clear    makes the broker, and so Home Assistant, forget this node: for one that is taken out of service\n\n")
+		f.PrintDefaults()
+	}
+	if err := parse(f, args, 1<<16); err != nil {
+		return err
+	}
+	verb := f.Arg(0)
+	if verb != "show" && verb != "clear" {
+		return mistake{fmt.Errorf("ha does what? One of show, clear; see holdfast ha -h")}
+	}
+	if err := parse(f, f.Args()[1:], 0); err != nil { // flags after the verb
+		return err
+	}
+	if verb == "show" {
+		return showHA(*path)
+	}
+	return clearHA(ctx, *path)
+}
+
+// showHA prints the announcement, and says beside it what a person may wonder
+// about. It opens no device and no secret.
+func showHA(path string) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
+	m := cfg.Uplink.Discovery()
+	if !cfg.Uplink.HomeAssistant.Discovery {
+		fmt.Fprintf(os.Stderr, "holdfast: nothing is announced: home_assistant: {discovery: true} would publish this to %s\n", m.Topic)
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(os.Stderr, "warning:", w)
+	}
+	var text bytes.Buffer
+	if err := json.Indent(&text, m.Payload, "", "  "); err != nil {
+		panic("holdfast: ha: " + err.Error()) // it was marshalled a moment ago
+	}
+	fmt.Println(text.String())
+	return nil
+}
+
+// clearHA clears what the broker retains. An agent that runs keeps its own
+// status, which would be missed, and brings its states back.
+func clearHA(ctx context.Context, path string) error {
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	if cfg.Embedded != nil {
+		return mistake{errors.New("the embedded broker keeps nothing after the agent ends: there is nothing to clear")}
+	}
+	_, err = control.Ask(cfg.Queue.Path, control.Stats)
+	running := !errors.Is(err, control.ErrNotRunning)
+	ctx, cancel := context.WithTimeout(ctx, forgetTime)
+	defer cancel()
+	topics, err := cfg.Uplink.Forget(ctx, !running)
+	for _, t := range topics {
+		fmt.Println(t)
+	}
+	if err != nil {
+		return err
+	}
+	if running {
+		fmt.Fprintln(os.Stderr, "holdfast: the agent runs: it publishes each state again with the next reading, and all of them when it connects; stop it before, if it is not to come back")
+	}
+	return nil
+}

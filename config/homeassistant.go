@@ -1,0 +1,51 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// homeKeys are off unless a person says so: what is announced goes beyond the
+// agent's own topics, which the broker's access list may not allow, and nobody
+// but Home Assistant has a use for it.
+type homeKeys struct {
+	Discovery bool   `yaml:"discovery"`
+	Prefix    string `yaml:"prefix"`
+}
+
+// home says whether and where the device is announced.
+func (r *reader) home(h homeKeys, up uplink.Options) uplink.HomeAssistant {
+	ha := uplink.HomeAssistant(h)
+	if r.has("home_assistant") && !r.has("home_assistant.discovery") && !r.bad["home_assistant"] && !r.bad["home_assistant.discovery"] {
+		r.failKey("home_assistant", `needs "discovery": write discovery: true to announce the sensors to Home Assistant`)
+	}
+	path := "home_assistant.prefix"
+	if text := unpublishableTopic(h.Prefix, h.Prefix); text != "" && !r.bad[path] {
+		r.failValue(path, "%s", text)
+	}
+	if !h.Discovery || r.bad[path] {
+		return ha
+	}
+	up.HomeAssistant = ha
+	if n := len(up.Discovery().Payload); n > uplink.MaxDiscovery {
+		r.failValue("home_assistant.discovery", "to announce %d streams takes %dKiB, and brokers cut the connection for 1024KiB: spread the sensors over two agents with a client_id each", len(up.Streams), n>>10)
+	}
+	r.classes()
+	return ha
+}
+
+// classes tells of those that Home Assistant would refuse. They are no mistake:
+// other back ends have classes of their own, and later versions of Home
+// Assistant know more of them than we do.
+func (r *reader) classes() {
+	for _, spec := range r.specs {
+		for _, s := range spec.Streams {
+			if text := uplink.ClassProblem(s); text != "" {
+				path := fmt.Sprintf("sensors.%s.class", spec.Name)
+				at := nearest(r.keys, path)
+				r.odd = append(r.odd, Error{r.file, at.Line, at.Column, path, text})
+			}
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+func TestHomeAssistantIsToldNothingUnlessAsked(t *testing.T) {
+	for keys, want := range map[string]uplink.HomeAssistant{
+		"":                                  {Prefix: "homeassistant"},
+		"home_assistant: {discovery: true}": {Discovery: true, Prefix: "homeassistant"},
+		"home_assistant: {discovery: false, prefix: ha}": {Prefix: "ha"},
+		"home_assistant: {discovery: true, prefix: a/b}": {Discovery: true, Prefix: "a/b"},
+	} {
+		if got := must(t, "mqtt: {server: mqtt://b}\n"+keys+oneDoor).Uplink.HomeAssistant; got != want {
+			t.Errorf("%s: got %+v", keys, got)
+		}
+	}
+	for keys, want := range map[string]string{
+		"home_assistant: {prefix: ha}":                  `f.yaml:2:1: home_assistant: needs "discovery"`,
+		"home_assistant:":                               `f.yaml:2:1: home_assistant: needs "discovery"`,
+		"home_assistant: yes":                           "f.yaml:2:17: home_assistant: want keys and values",
+		"home_assistant: {discovery: yes}":              "f.yaml:2:29: home_assistant.discovery: want true or false",
+		"home_assistant: {discovery: true, prefix: ''}": "f.yaml:2:43: home_assistant.prefix: ",
+		"home_assistant: {discovery: true, prefix: a+}": "f.yaml:2:43: home_assistant.prefix: ",
+		"home_assistant: {discovery: true, prefix: $a}": "f.yaml:2:43: home_assistant.prefix: ",
+	} {
+		_, err := read("mqtt: {server: mqtt://b}\n" + keys + oneDoor)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v", keys, err)
+		}
+	}
+}
+
+// A class that Home Assistant does not have is a matter for Home Assistant
+// alone, and the agent starts.
+func TestAClassThatHomeAssistantRefusesIsAWarning(t *testing.T) {
+	const sensors = "\nsensors:\n  gate: {kind: probe, class: gate}\n  tank: {kind: probe, class: distance}\n  room: {kind: room, i2c: 1}\n  level: {kind: probe}\n"
+	const file = "mqtt: {server: mqtt://b}\nhome_assistant: {discovery: %v}" + sensors
+	if got := must(t, fmt.Sprintf(file, false)).Warnings; got != nil {
+		t.Errorf("without Home Assistant: %v", got)
+	}
+	lines := strings.Split(must(t, fmt.Sprintf(file, true)).Warnings.Error(), "\n")
+	want := []string{
+		`f.yaml:4:23: sensors.gate.class: Home Assistant has no class "gate" for a number`,
+		`f.yaml:5:23: sensors.tank.class: Home Assistant takes the class "distance" in mm, `,
+		`f.yaml:7:3: sensors.level.class: Home Assistant takes the class "distance" in mm, `,
+	}
+	for i, w := range want {
+		if len(lines) != len(want) || !strings.HasPrefix(lines[i], w) {
+			t.Fatalf("got  %q\nwant %q", lines, want)
+		}
+	}
+}
+
+func TestAnAnnouncementThatBrokersRefuseIsAMistake(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("mqtt: {server: mqtt://b}\nhome_assistant: {discovery: true}\nsensors:\n")
+	for i := range 2500 {
+		fmt.Fprintf(&b, "  s%d: {kind: probe}\n", i)
+	}
+	_, err := read(b.String())
+	if err == nil || !strings.HasPrefix(err.Error(), "f.yaml:2:29: home_assistant.discovery: to announce 2500 streams takes ") {
+		t.Errorf("got %.300v", err)
+	}
+}
