@@ -3,6 +3,8 @@ package uplink
 import (
 	"encoding/json"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,6 +114,18 @@ func discoveryTopic(prefix, clientID string) string {
 // homeStatusTopic is where Home Assistant says "online" when it has started.
 func (o Options) homeStatusTopic() string { return o.HomeAssistant.Prefix + "/status" }
 
+// homeStarted reports whether a message is Home Assistant's that it has started
+// and wants to be told again.
+func (o Options) homeStarted(m Message) bool {
+	return o.HomeAssistant.Discovery && m.Topic == o.homeStatusTopic() && string(m.Payload) == "online"
+}
+
+const rediscoverWithin = 10 * time.Second
+
+// rediscoverAfter is how long to wait before telling it: a start is busy, and a
+// thousand devices hear of it at once.
+func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
+
 func (o Options) announcement() announcement {
 	t := newTopics(o)
 	a := announcement{
@@ -165,7 +179,16 @@ func entity(t topics, s sensors.Stream) component {
 
 // expireAfter is how many seconds a state is good for: three of its beats, if
 // it has any. A state that comes with events alone is good until the next.
-func expireAfter(s sensors.Stream) int { return seconds(3 * s.Every) }
+func expireAfter(s sensors.Stream) int { return seconds(3 * beat(s)) }
+
+// beat is how often a state is repeated whatever happens; 0: it is not. Of an
+// alarm that a threshold makes only the transitions are readings.
+func beat(s sensors.Stream) time.Duration {
+	if slices.Equal(s.States, []string{"ok", "alarm"}) {
+		return 0
+	}
+	return s.Every
+}
 
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
@@ -183,8 +206,8 @@ func diagnostics(t topics) map[string]component {
 	}
 	oldest := health("oldest", "Oldest unsent", "{{ value_json.oldest }}")
 	oldest.DeviceClass, oldest.Unit = "duration", "s"
-	faults := health("faults", "Faults", "{{ value_json.faults | count }}")
-	faults.AttributesTopic, faults.AttributeTemplate = t.agent("health"), "{{ {'streams': value_json.faults} | tojson }}"
+	faults := health("faults", "Faults", "{{ (value_json.faults or []) | count }}")
+	faults.AttributesTopic, faults.AttributeTemplate = t.agent("health"), "{{ {'streams': value_json.faults or []} | tojson }}"
 	return map[string]component{
 		"agent.backlog": health("backlog", "Backlog", "{{ value_json.backlog }}"),
 		"agent.oldest":  oldest,

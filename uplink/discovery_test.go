@@ -216,6 +216,37 @@ func TestOnlyAStateWithABeatExpires(t *testing.T) {
 	}
 }
 
+func TestAnAlarmOfAThresholdDoesNotExpire(t *testing.T) {
+	s := contact("freezer_alarm")
+	s.Every, s.States, s.Class = 30*time.Second, []string{"ok", "alarm"}, "problem"
+	if got := validate(t, house("ha", s).Discovery().Payload)["freezer_alarm"]["expire_after"]; got != nil {
+		t.Errorf("expires after %v, though only its transitions are readings", got)
+	}
+}
+
+func TestHomeAssistantIsToldAgainWhenItHasStarted(t *testing.T) {
+	for _, c := range []struct {
+		prefix, topic, word string
+		want                bool
+	}{
+		{"homeassistant", "homeassistant/status", "online", true}, {"a/b", "a/b/status", "online", true},
+		{"homeassistant", "homeassistant/status", "offline", false}, {"homeassistant", "homeassistant/status", "", false},
+		{"ha", "homeassistant/status", "online", false}, {"", "homeassistant/status", "online", false}, {"ha", "store-12/agent/status", "online", false},
+	} {
+		if got := house(c.prefix).homeStarted(Message{Topic: c.topic, Payload: []byte(c.word)}); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	var least, most time.Duration = time.Hour, 0
+	for range 1000 {
+		d := rediscoverAfter()
+		least, most = min(least, d), max(most, d)
+	}
+	if least > rediscoverWithin/10 || most < rediscoverWithin*9/10 || most >= rediscoverWithin {
+		t.Errorf("a thousand devices answer between %v and %v", least, most)
+	}
+}
+
 func TestAnUnreadSensorIsUnavailable(t *testing.T) {
 	c := validate(t, house("ha", contact("door")).Discovery().Payload)
 	want := []any{object{"topic": "store-12/agent/status"}, object{"topic": "store-12/door/state", "value_template": unread}}

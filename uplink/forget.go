@@ -10,10 +10,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-const (
-	retainedWait = 3 * time.Second // for a retained message; there may be none
-	forgetBatch  = 20              // messages in flight
-)
+const retainedWait = 3 * time.Second // for a retained message; there may be none
 
 // Forget clears what the broker retains of this agent: the announcement to Home
 // Assistant, the states, and, if whole, what agent/... says of it. It is for a
@@ -40,13 +37,11 @@ func (o Options) Forget(ctx context.Context, whole bool) (topics []string, err e
 	if err != nil {
 		return nil, err
 	}
-	for batch := range slices.Chunk(o.forgetting(previous, whole), forgetBatch) {
-		if err := conn.Publish(ctx, batch...); err != nil {
+	for _, m := range o.forgetting(previous, whole) {
+		if err := conn.await(ctx, conn.client.Publish(m.Topic, 1, m.Retain, m.Payload)); err != nil {
 			return topics, err
 		}
-		for _, m := range batch {
-			topics = append(topics, m.Topic)
-		}
+		topics = append(topics, m.Topic)
 	}
 	return topics, nil
 }
@@ -76,25 +71,33 @@ func (o Options) forgetting(previous []byte, whole bool) []Message {
 // come in time.
 func (c *mqttConn) retained(ctx context.Context, topic string) ([]byte, error) {
 	got := make(chan []byte, 1)
-	token := c.client.Subscribe(topic, 1, func(_ mqtt.Client, m mqtt.Message) {
+	heard := func(_ mqtt.Client, m mqtt.Message) {
 		select {
 		case got <- m.Payload():
 		default:
 		}
-	})
-	wait, cancel := context.WithTimeout(ctx, retainedWait)
-	defer cancel()
+	}
+	if err := c.await(ctx, c.client.Subscribe(topic, 1, heard)); err != nil {
+		return nil, err
+	}
 	select {
 	case payload := <-got:
 		return payload, nil
-	case <-c.lost:
-		return nil, fmt.Errorf("connection lost: %w", c.why)
-	case <-wait.Done():
+	case <-time.After(retainedWait):
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
+}
+
+// await waits until the broker has answered.
+func (c *mqttConn) await(ctx context.Context, token mqtt.Token) error {
 	select {
 	case <-token.Done():
-		return nil, errors.Join(ctx.Err(), token.Error())
-	default:
-		return nil, errors.Join(ctx.Err(), errors.New("the broker does not answer a subscription"))
+		return token.Error()
+	case <-c.lost:
+		return fmt.Errorf("connection lost: %w", c.why)
+	case <-ctx.Done():
+		return fmt.Errorf("the broker does not answer: %w", ctx.Err())
 	}
 }

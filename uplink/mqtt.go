@@ -46,7 +46,7 @@ func DialMQTT(opt Options) Dial {
 }
 
 func dialServer(ctx context.Context, opt Options, server *url.URL, will Message) (Conn, error) {
-	conn := &mqttConn{lost: make(chan struct{})}
+	conn := &mqttConn{lost: make(chan struct{}), shown: new(shown)}
 	options, err := clientOptions(opt, server, will, conn.show)
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func setUserTimeout(_, _ string, c syscall.RawConn) error {
 
 // mqttConn is one connection of paho's.
 type mqttConn struct {
-	shown  // the certificates of the connection
+	*shown // the certificates of the connection
 	client mqtt.Client
 	socket net.Conn
 	lost   chan struct{}

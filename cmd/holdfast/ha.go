@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-const forgetTime = time.Minute // for the whole of ha clear
+const forgetTime = 5 * time.Minute // for the whole of ha clear: one round trip a topic
 
 // runHA shows or clears what Home Assistant is told.
 func runHA(ctx context.Context, args []string) error {
