@@ -98,7 +98,7 @@ func (l *Link) Run(ctx context.Context) error {
 		if err == nil {
 			err = l.session(ctx, conn, &retry)
 		} else {
-			err = blameClock(err, l.opt.Clock)
+			err = l.opt.explain(err)
 		}
 		if ctx.Err() != nil {
 			break

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -102,6 +103,32 @@ func (o Options) Check() error {
 	_, password := o.Password.Read()
 	_, files := o.TLS.config("", nil)
 	return errors.Join(password, files)
+}
+
+// explain says what a person can do about an error of TLS.
+func (o Options) explain(err error) error {
+	return o.TLS.blameOurs(blameClock(err, o.Clock), o.Clock)
+}
+
+// blameOurs says that it is our certificate that the broker complains about, if
+// that is out of date: some brokers only say that it is bad.
+func (t TLS) blameOurs(err error, clock *sensors.Timekeeper) error {
+	var op *net.OpError
+	if t.Cert == "" || !errors.As(err, &op) || op.Op != "remote error" { // as crypto/tls calls an alert of the other end
+		return err
+	}
+	pair, failed := t.pair()
+	if failed != nil {
+		return err
+	}
+	now := time.UnixMilli(clock.Now().Unix)
+	switch {
+	case now.After(pair.Leaf.NotAfter):
+		return fmt.Errorf("%w: our certificate %s has expired on %s: renew it", err, t.Cert, day(pair.Leaf.NotAfter.UTC()))
+	case now.Before(pair.Leaf.NotBefore):
+		return fmt.Errorf("%w: our certificate %s is valid from %s, and the clock of this machine says %s: see timedatectl", err, t.Cert, day(pair.Leaf.NotBefore.UTC()), day(now.UTC()))
+	}
+	return fmt.Errorf("%w: the broker does not take our certificate %s: see who signed it, and the broker's log", err, t.Cert)
 }
 
 // blameClock says what is behind a certificate that is too old or too young: on

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/url"
@@ -108,6 +109,7 @@ func acceptor(t *testing.T, config *tls.Config) (server *url.URL, shaken <-chan 
 func accept(c *tls.Conn, states chan<- tls.ConnectionState) {
 	defer c.Close()
 	if c.Handshake() != nil {
+		io.Copy(io.Discard, c.NetConn()) // until the client has read why: what is unread at a close resets the connection
 		return
 	}
 	states <- c.ConnectionState()
@@ -213,6 +215,36 @@ func TestWrongClockIsBlamedForACertificateError(t *testing.T) {
 	}
 	if other := errors.New("no route to host"); blameClock(other, nil) != other {
 		t.Error("the clock is blamed for the network")
+	}
+}
+
+// In TLS 1.3 the broker refuses our certificate after the handshake is over for
+// us; the error has to say so all the same.
+func TestOurOwnCertificateIsBlamedWhereItIsToBlame(t *testing.T) {
+	a, other := newAuthority(t), newAuthority(t)
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	past, future := time.Now().Add(-48*time.Hour), time.Now().Add(48*time.Hour)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		server, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MaxVersion: version})
+		for _, c := range []struct {
+			by          *authority
+			from, until time.Time
+			want        string
+		}{
+			{a, past.Add(-time.Hour), past, "node.pem has expired on " + day(past.UTC()) + ": renew it"},
+			{a, future, future.Add(time.Hour), "the clock of this machine says " + day(time.Now().UTC())},
+			{other, past, future, "node.pem: see who signed it"},
+		} {
+			c.by.issue(t, "node", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, NotBefore: c.from, NotAfter: c.until})
+			opt := Options{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), Cert: c.by.path("node.pem"), Key: c.by.path("node.key")},
+				Clock: sensors.NewTimekeeper(sensors.TrustAlways)}
+			_, err := dial(t, opt)
+			if err = opt.explain(err); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v, want %s", tls.VersionName(version), err, c.want)
+			}
+		}
 	}
 }
 
