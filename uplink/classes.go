@@ -107,11 +107,11 @@ func ClassProblem(s sensors.Stream) string {
 		return ""
 	}
 	switch platformOf(s) {
-	case binarySensor:
+	case platformBinary:
 		if !slices.Contains(binaryClasses, s.Class) {
 			return fmt.Sprintf("Home Assistant has no class %q for two states: its entity gets none; it has %s", s.Class, strings.Join(binaryClasses, ", "))
 		}
-	case enumSensor:
+	case platformEnum:
 		if s.Class != "enum" {
 			return fmt.Sprintf("Home Assistant has no class for %d states: leave %q out", len(s.States), s.Class)
 		}

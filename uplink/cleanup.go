@@ -41,7 +41,7 @@ func (was birth) forgetEntities(now Options) []Message {
 	}
 	a, gone := now.announcement(), false
 	for name, s := range was.Streams {
-		if s.Platform != sensor && s.Platform != binarySensor || a.Components[name].Platform == s.Platform {
+		if s.Platform != platformSensor && s.Platform != platformBinary || a.Components[name].Platform == s.Platform {
 			continue
 		}
 		a.Components[name], gone = component{Platform: s.Platform}, true
