@@ -40,7 +40,7 @@ func (r *reader) home(h homeKeys, up uplink.Options) uplink.HomeAssistant {
 // Assistant know more of them than we do.
 func (r *reader) classes() {
 	for _, spec := range r.specs {
-		for _, s := range spec.Streams {
+		for _, s := range spec.Feeds() {
 			if text := uplink.ClassProblem(s); text != "" {
 				path := fmt.Sprintf("sensors.%s.class", spec.Name)
 				at := nearest(r.keys, path)

@@ -150,7 +150,7 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 		t.Errorf("topic %s, retained %v", m.Topic, m.Retain)
 	}
 	c := validate(t, m.Payload)
-	if len(c) != len(o.Streams)+4 {
+	if len(c) != len(o.Streams)+1 {
 		t.Errorf("%d entities of %d streams", len(c), len(o.Streams))
 	}
 	for _, want := range []struct{ name, key, value string }{
@@ -167,8 +167,8 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 		{"no_class", "device_class", "enum"}, {"date", "device_class", "<nil>"}, {"energy", "device_class", "energy"}, {"energy", "state_class", "<nil>"},
 		{"vane", "state_class", "measurement_angle"}, {"dust", "device_class", "pm25"}, {"acid", "device_class", "ph"}, {"cos", "device_class", "power_factor"},
 		{"till", "state_class", "<nil>"}, {"__A--b_", "default_entity_id", "sensor.store_12_a_b"}, {"all_pressure0", "device_class", "<nil>"},
-		{"all_pressure1", "device_class", "pressure"}, {"agent.oldest", "device_class", "duration"}, {"agent.backlog", "entity_category", "diagnostic"},
-		{"agent.backlog", "state_topic", "store-12/agent/health"}, {"agent.gap", "platform", "event"}, {"agent.gap", "state_topic", "store-12/agent/event"},
+		{"all_pressure1", "device_class", "pressure"}, {"agent.gap", "entity_category", "diagnostic"},
+		{"agent.gap", "platform", "event"}, {"agent.gap", "state_topic", "store-12/agent/event"},
 	} {
 		if got := fmt.Sprint(c[want.name][want.key]); got != want.value {
 			t.Errorf("%s: %s is %s, want %s", want.name, want.key, got, want.value)
@@ -270,7 +270,7 @@ func TestTheAnnouncementOfALargeSiteFits(t *testing.T) {
 func TestNoTwoAgentsHaveOneUniqueID(t *testing.T) {
 	seen := map[any]bool{}
 	for _, id := range []string{"a", "a_b", "a-b"} {
-		o := house("ha", contact("b_c"), contact("c"), contact("agent_backlog"), contact("b-c"))
+		o := house("ha", contact("b_c"), contact("c"), contact("agent_gap"), contact("b-c"))
 		o.ClientID = id
 		for name, c := range validate(t, o.Discovery().Payload) {
 			if seen[c["unique_id"]] {

@@ -47,9 +47,16 @@ func entity(t topics, s sensors.Stream) component {
 func expireAfter(s sensors.Stream) int { return seconds(3 * beat(s)) }
 
 // beat is how often a state is repeated whatever happens; 0: it is not. Of an
-// alarm that a threshold makes only the transitions are readings.
+// alarm that a threshold makes only the transitions are readings, and of a stream
+// that reports changes alone nothing is told while there are none.
 func beat(s sensors.Stream) time.Duration {
-	if slices.Equal(s.States, []string{"ok", "alarm"}) {
+	report := s.Worth.Report
+	switch {
+	case slices.Equal(s.States, sensors.AlarmStates), s.Every == 0:
+		return 0
+	case report.AtLeast > 0:
+		return max(report.AtLeast, s.Every)
+	case report.Change > 0:
 		return 0
 	}
 	return s.Every
@@ -57,26 +64,10 @@ func beat(s sensors.Stream) time.Duration {
 
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
-const healthEvery = time.Minute // between two messages on agent/health
-
 // diagnostics show how the agent itself is. Their keys have a dot, which no
-// stream's name has.
+// stream's name has. Those that show agent/health come with it.
 func diagnostics(t topics) map[string]component {
-	health := func(what, name, template string) component {
-		return component{
-			Platform: platformSensor, Name: name, UniqueID: t.clientID + "/agent/" + what, EntityCategory: "diagnostic",
-			DefaultEntityID: entityID(platformSensor, t.clientID, "agent_"+what), StateClass: "measurement",
-			StateTopic: t.agent("health"), ValueTemplate: template, ExpireAfter: seconds(3 * healthEvery),
-		}
-	}
-	oldest := health("oldest", "Oldest unsent", "{{ value_json.oldest }}")
-	oldest.DeviceClass, oldest.Unit = "duration", "s"
-	faults := health("faults", "Faults", "{{ (value_json.faults or []) | count }}")
-	faults.AttributesTopic, faults.AttributeTemplate = t.agent("health"), "{{ {'streams': value_json.faults or []} | tojson }}"
 	return map[string]component{
-		"agent.backlog": health("backlog", "Backlog", "{{ value_json.backlog }}"),
-		"agent.oldest":  oldest,
-		"agent.faults":  faults,
 		"agent.gap": {
 			Platform: platformEvent, Name: "Last gap", UniqueID: t.clientID + "/agent/gap", EntityCategory: "diagnostic",
 			DefaultEntityID: entityID(platformEvent, t.clientID, "agent_gap"), EventTypes: []string{"gap"}, StateTopic: t.agent("event"),

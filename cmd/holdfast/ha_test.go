@@ -83,7 +83,7 @@ func TestHomeAssistantOverTLS(t *testing.T) {
 	if err := json.Unmarshal([]byte(announcement), &got); err != nil {
 		t.Fatal(err)
 	}
-	if names := slices.Sorted(maps.Keys(got.Components)); fmt.Sprint(names) != "[agent.backlog agent.faults agent.gap agent.oldest gate load]" {
+	if names := slices.Sorted(maps.Keys(got.Components)); fmt.Sprint(names) != "[agent.gap gate load]" {
 		t.Errorf("announced are %v", names)
 	}
 	for _, name := range []string{"gate", "load"} {
