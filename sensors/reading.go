@@ -5,7 +5,8 @@
 // sample a [Reading] of a stream: named, numbered and stamped. A stream is the
 // unit of history; a sensor feeds one stream for each quantity it measures.
 //
-// Nothing here knows hardware, disks or networks.
+// Nothing here knows the sensors' hardware, disks or brokers. The [Timekeeper]
+// knows the machine's clocks, and asks who sets them.
 package sensors
 
 import "time"
