@@ -22,6 +22,10 @@ type machine struct {
 	hear   func()               // asks those whose answer takes time, for vouch
 }
 
+// shortestSleep is a time for which no machine is suspended: less is the time
+// between two questions.
+const shortestSleep = 500 * time.Millisecond
+
 func thisMachine() machine {
 	start, at := time.Now(), boottime()
 	asleep := at - monotonic() // suspended until now
@@ -31,7 +35,10 @@ func thisMachine() machine {
 		wall:   time.Now,
 		uptime: func() time.Duration {
 			suspended := boottime() - monotonic() - asleep
-			return at + time.Since(start) + max(0, suspended.Truncate(time.Millisecond))
+			if suspended < shortestSleep { // the two were not asked at the same moment
+				suspended = 0
+			}
+			return at + time.Since(start) + suspended.Truncate(time.Millisecond)
 		},
 		vouch: w.vouch,
 		hear:  w.hear,
