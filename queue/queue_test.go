@@ -337,9 +337,9 @@ func (r *recorder) check(t interface{ Errorf(string, ...any) }, last map[string]
 func TestMaxAgeWaitsForATrustedClock(t *testing.T) {
 	for clock, want := range map[sensors.Trust]bool{sensors.TrustAlways: true, sensors.TrustNever: false} {
 		synctest.Test(t, func(t *testing.T) {
-			h := start(t, queuePath(t))
+			h := startWith(t, Options{Path: queuePath(t), MaxSize: 1 << 20, SyncEvery: 5 * time.Second,
+				MaxAge: 2 * time.Hour, Clock: sensors.NewTimekeeper(clock)})
 			defer h.end()
-			h.opt.MaxAge, h.opt.Clock = 2*time.Hour, sensors.NewTimekeeper(clock)
 			for seq := range uint64(4 * 3600) {
 				r := routine(seq + 1)
 				r.At = h.opt.Clock.Now()

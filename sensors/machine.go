@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -46,14 +47,14 @@ func thisMachine() machine {
 }
 
 // kernelBoot is the start of the kernel's own name for this boot.
-func kernelBoot() string {
+var kernelBoot = sync.OnceValue(func() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err == nil && len(id) > 8 {
 		return string(id[:8])
 	}
 	started := boottime() - time.Duration(time.Now().UnixNano()) // no /proc: as good as its own moment
 	return hex.EncodeToString([]byte(strconv.FormatInt(int64(started), 36)))[:8]
-}
+})
 
 // Clocks of clock_gettime(2). Go's own is CLOCK_MONOTONIC, which stops while the
 // machine is suspended.
