@@ -83,7 +83,8 @@ func routineBlock() []Item {
 		it.Seq = n/3 + 1
 		it.Value = math.Round(4500+300*math.Sin(float64(i)/40)+float64(i*7919%11)) / 100
 		at := now.Add(time.Duration(i/3)*time.Second + time.Duration(i*31337%1500)*time.Microsecond)
-		it.At = sensors.Stamp{Unix: at.UnixMilli(), Uptime: at.Sub(now).Truncate(time.Millisecond) + time.Hour, Kernel: "51d0c77e"}
+		uptime := at.Sub(now).Truncate(time.Millisecond) // and the wall clock is told from it, as the timekeeper does
+		it.At = sensors.Stamp{Unix: now.UnixMilli() + uptime.Milliseconds(), Uptime: uptime + time.Hour, Kernel: "51d0c77e"}
 		items = append(items, it)
 	}
 	return items

@@ -194,29 +194,45 @@ func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
 
 // oldest is what Next returns. A lane that cannot be read does not hold up the
 // other, but it is never skipped in part: its order is a promise.
-func (q *Queue) oldest(max int) (items []Item, err error) {
-	for _, p := range [...]sensors.Priority{sensors.Alarm, sensors.Routine} {
-		if p == sensors.Routine && len(items) > 0 && q.onDisk(p, max-len(items)) {
-			break // an alarm does not wait for the disk to give routine readings
-		}
-		failed := q.load(p, max-len(items))
-		q.mu.Lock()
-		if failed == nil {
-			items = q.lanes[p].peek(items, max-len(items))
-		}
-		if p == sensors.Alarm {
-			items = q.gaps.peek(items, max-len(items), func() Item { return q.eventLocked(q.opt.Clock.Now()) })
-		}
-		q.mu.Unlock()
-		err = errors.Join(err, failed)
+func (q *Queue) oldest(max int) ([]Item, error) {
+	err := q.load(sensors.Alarm, max)
+	items := q.peekAlarms(max, err)
+	// An alarm does not wait for the disk to give routine readings.
+	routine := len(items) == 0 || !q.onDisk(sensors.Routine, max-len(items))
+	if routine {
+		failed := q.load(sensors.Routine, max-len(items))
+		routine, err = failed == nil, errors.Join(err, failed)
 	}
-	if len(items) > 0 {
-		for i := range items {
-			items[i].At = q.opt.Clock.Resolve(items[i].At)
-		}
-		return items, nil
+	items = q.peekRest(items, max, routine)
+	if len(items) == 0 {
+		return nil, err
 	}
-	return nil, err
+	for i := range items {
+		items[i].At = q.opt.Clock.Resolve(items[i].At)
+	}
+	return items, nil
+}
+
+func (q *Queue) peekAlarms(max int, failed error) []Item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if failed != nil {
+		return nil
+	}
+	return q.lanes[sensors.Alarm].peek(nil, max)
+}
+
+// peekRest hands out the gaps and, if they can be read, the routine readings
+// behind them. Both in one step: a gap that was not handed out may still grow,
+// and must not grow over a reading that was.
+func (q *Queue) peekRest(items []Item, max int, routine bool) []Item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	items = q.gaps.peek(items, max-len(items), func() Item { return q.eventLocked(q.opt.Clock.Now()) })
+	if routine {
+		items = q.lanes[sensors.Routine].peek(items, max-len(items))
+	}
+	return items
 }
 
 // onDisk says that the oldest readings of a lane must be read from disk.

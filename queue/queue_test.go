@@ -51,12 +51,20 @@ func (h *harness) kill() { h.stop(); <-h.done; h.file.close() }
 
 func queuePath(t testing.TB) string { return filepath.Join(t.TempDir(), "queue.db") }
 
+// stamp is this moment, of a kernel that booted when synctest's time begins: all
+// stamps of a bubble are of one machine, whose clock does not step.
+func stamp() sensors.Stamp {
+	booted := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	now := time.Now()
+	return sensors.Stamp{Unix: now.UnixMilli(), Uptime: now.Sub(booted).Truncate(time.Millisecond), Kernel: "51d0c77e"}
+}
+
 func routine(seq uint64) sensors.Reading {
-	return sensors.Reading{Stream: "room", Seq: seq, Value: float64(seq) / 100, Unit: "%", At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}
+	return sensors.Reading{Stream: "room", Seq: seq, Value: float64(seq) / 100, Unit: "%", At: stamp()}
 }
 
 func alarm(seq uint64) sensors.Reading {
-	return sensors.Reading{Stream: "door", Seq: seq, Value: 1, State: "open", Priority: sensors.Alarm, At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}
+	return sensors.Reading{Stream: "door", Seq: seq, Value: 1, State: "open", Priority: sensors.Alarm, At: stamp()}
 }
 
 // all returns every item that waits, and acknowledges them.
@@ -187,6 +195,7 @@ func TestReadingsKeepTheirTimeAndBoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		before := routine(1)
+		before.At = h.opt.Clock.Now()
 		h.Put(before)
 		time.Sleep(6 * time.Second)
 		items, err := h.Next(t.Context(), 1)
