@@ -196,14 +196,14 @@ func TestClockThatIsNoLongerConfirmedIsReckoned(t *testing.T) {
 // last knew the time.
 func TestBootThatNeverKnewIsBetweenItsNeighbours(t *testing.T) {
 	const hour = int64(3600 * 1000)
-	first, last := 1_790_000_000_000, 1_790_000_000_000+10*hour
-	known := Timeline{{"one", int64(first), hour}, {"two", 0, 2 * hour}, {"three", last, 0}}
+	first, last := int64(1_790_000_000_000), 1_790_000_000_000+10*hour
+	known := Timeline{{"one", first, hour}, {"two", 0, 2 * hour}, {"three", last, 0}}
 	at := func(began, up int64) Stamp {
 		return Stamp{Unix: began + up, Uptime: time.Duration(up) * time.Millisecond, Kernel: "two", Clock: Unsynced}
 	}
 	for name, c := range map[string]struct{ began, want int64 }{
-		"as it said, where that can be":                  {int64(first) + 3*hour, int64(first) + 3*hour},
-		"not before what came before":                    {0, int64(first) + hour},
+		"as it said, where that can be":                  {first + 3*hour, first + 3*hour},
+		"not before what came before":                    {0, first + hour},
 		"and what it lived comes before what came after": {last + hour, last - 2*hour},
 	} {
 		got := known.Resolve(at(c.began, hour/2))
@@ -211,7 +211,7 @@ func TestBootThatNeverKnewIsBetweenItsNeighbours(t *testing.T) {
 			t.Errorf("%s: %d (%v), want %d", name, got.Unix, got.Clock, c.want+hour/2)
 		}
 	}
-	known[2].Began = int64(first) + 3*hour + 60_000 // it was off for a minute
+	known[2].Began = first + 3*hour + 60_000 // it was off for a minute
 	if got := known.Resolve(at(0, hour/2)); got.Clock != Estimated {
 		t.Errorf("known to a minute, and %v", got.Clock)
 	}
