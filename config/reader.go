@@ -64,13 +64,14 @@ type reader struct {
 	specs   []sensors.Spec
 	streams map[string]maker  // by name
 	claims  map[string]string // the sensor, by what it has for itself
+	parts   map[string]string // and by what it has a part of
 	odd     Errors            // what is no mistake and still worth a word
 	guarded bool              // there is a password that must not travel in plain text
 }
 
 func parse(name string, data []byte, kinds catalog) (Config, error) {
 	r := &reader{decoder: newDecoder(name), catalog: kinds,
-		streams: map[string]maker{}, claims: map[string]string{}}
+		streams: map[string]maker{}, claims: map[string]string{}, parts: map[string]string{}}
 	var cfg Config
 	if root := r.document(data); root != nil {
 		f := defaults()

@@ -112,8 +112,9 @@ func TestInputsOfOneConverterAreTaken(t *testing.T) {
 		t.Errorf("got %+v, %v", cfg.Sensors, err)
 	}
 	for stanza, want := range map[string]string{
-		"kind: ads1115, input: A1":                                         `sensors.x: i2c-1 0x48 A1 belongs to sensors.zone2 already (line 5)`,
-		"kind: ads1115, input: A3, range: 4":                               `sensors.x.range: "4" is no voltage: write it with its unit, as in 3.3V or 250mV`,
+		"kind: ads1115, input: A1":           `sensors.x: i2c-1 0x48 A1 belongs to sensors.zone2 already (line 5)`,
+		"kind: tmp102":                       `sensors.x: i2c-1 0x48 belongs to sensors.tank already (line 6)`,
+		"kind: ads1115, input: A3, range: 4": `sensors.x.range: "4" is no voltage: write it with its unit, as in 3.3V or 250mV`,
 		"kind: ads1115, input: A3, loop: {pull_up: 1k, contact: 1k}":       `sensors.x.loop.end_of_line: is missing: the resistor at the end of the cable, as in 1k`,
 		"kind: ads1115, input: A3, loop: {end_of_lin: 1k}":                 `sensors.x.loop: unknown key "end_of_lin" (did you mean "end_of_line"?)`,
 		"kind: ads1115, input: A3, loop: {bands: {short: 1V, closed: 2V}}": `sensors.x.loop.bands: short 1V, closed 2V and open 0V have to rise, from above 0V to below the supply of 3.3V`,
@@ -142,6 +143,20 @@ func TestEveryOptionOfEveryKindCanBeFilled(t *testing.T) {
 				// It panics where the decoder does not know the type.
 				Parse("f", fmt.Appendf(nil, "sensors: {x: {kind: %s, %s: %s}}", kind, key, value))
 			}
+		}
+	}
+}
+
+// A converter's inputs are no other part's, whichever stands first.
+func TestInputOfAPartThatIsAnotherIsRefused(t *testing.T) {
+	text := "client_id: c\nmqtt: {server: mqtt://b}\nsensors:\n  a: {kind: tmp102}\n  b: {kind: ads1115, input: A0}\n"
+	want := "f:5:3: sensors.b: i2c-1 0x48 A0 belongs to sensors.a already (line 4)"
+	if _, err := Parse("f", []byte(text)); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	for _, line := range []string{"line:My Front Door", "GPIO17", "i2c-1 0x48"} {
+		if got := drivers.Whole(line); got != "" {
+			t.Errorf("%s is a part of %s", line, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -138,11 +139,15 @@ func (r *reader) claim(path string, opts drivers.Options) {
 		return
 	}
 	for _, what := range c.Claims() {
-		if other, taken := r.claims[what]; taken {
+		whole := drivers.Whole(what)
+		if other := cmp.Or(r.claims[what], r.claims[whole], r.parts[what]); other != "" {
 			r.say(r.keys[path], path, "%s belongs to %s already (line %d)", what, other, r.keys[other].Line)
 			continue
 		}
 		r.claims[what] = path
+		if whole != "" {
+			r.parts[whole] = path
+		}
 	}
 }
 

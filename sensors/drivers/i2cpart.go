@@ -59,6 +59,15 @@ func (o *onI2C) Claims() []string { return []string{claim(o.I2C, o.Address)} }
 // claim names an address on a bus.
 func claim(bus I2CBus, addr uint16) string { return fmt.Sprintf("%v 0x%02x", bus, addr) }
 
+// Whole is the claim that another is a part of: the converter's, of one of its
+// inputs; empty if there is none.
+func Whole(claim string) string {
+	if bus, _, ok := strings.Cut(claim, " "); !ok || !strings.HasPrefix(bus, "i2c-") || strings.Count(claim, " ") != 2 {
+		return ""
+	}
+	return claim[:strings.LastIndexByte(claim, ' ')]
+}
+
 // mostTransfers bounds one measurement. The parts here need a dozen transfers,
 // or three times that where they are asked whether they are done.
 const mostTransfers = 64

@@ -1,12 +1,9 @@
 package drivers
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // Registers of the LM75 and of all that are compatible with it.
@@ -25,13 +22,19 @@ const lm75Queue = 0x08
 // lm75Options are the options of kind lm75: National's thermometer on I2C and
 // its compatibles, LM75A, LM75B, DS75, TMP75, ADT75, MCP9800, STDS75.
 type lm75Options struct {
-	onI2C
+	thermometerOptions
 	Bits uint8 `yaml:"bits" doc:"9 to 12, of a DS75, TMP75, MCP9800 or STDS75; an LM75 has no choice: leave it out"`
 }
 
 // The pins A0 to A2 are the lowest bits.
 func newLM75() Options {
-	return &lm75Options{onI2C: newOnI2C("an LM75", 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f)}
+	o := &lm75Options{thermometerOptions: thermometerOptions{
+		onI2C:    newOnI2C("an LM75", 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f),
+		register: lm75Temp,
+		celsius:  limits{-55, 125},
+	}}
+	o.speak = func(p *part) thermometer { return lm75{p, o.Bits} }
+	return o
 }
 
 func (o *lm75Options) Check() []Problem {
@@ -42,71 +45,37 @@ func (o *lm75Options) Check() []Problem {
 	return problems
 }
 
-func (o *lm75Options) Pace() time.Duration { return 30 * time.Second }
-
-func (o *lm75Options) Quantities() []sensors.Quantity { return []sensors.Quantity{temperature} }
-
-// Open writes the settings and waits for the first measurement.
-func (o *lm75Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
-	if err != nil {
-		return nil, err
-	}
-	s := &lm75Sensor{part: p, bits: o.Bits}
-	err = p.measure(ctx, func() error {
-		if err := p.command(lm75Config, s.settings()); err != nil {
-			return err
-		}
-		if err := s.check(); err != nil {
-			return err
-		}
-		return p.pause(s.first())
-	})
-	if err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	return s, nil
-}
-
-type lm75Sensor struct {
+// lm75 is such a part: ±2 °C, steps of 0.0625 to 0.5 °C.
+type lm75 struct {
 	*part
 	bits uint8 // 0: what the part has
 }
 
+func (s lm75) start() error {
+	if err := s.command(lm75Config, s.settings()); err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	return s.pause(s.first())
+}
+
 // settings are: awake, and the resolution where the part has a choice.
-func (s *lm75Sensor) settings() byte {
+func (s lm75) settings() byte {
 	return lm75Queue | (max(s.bits, 9)-9)<<5
 }
 
 // first is the longest that a measurement takes: 300 ms (LM75), or 150 ms with
 // 9 bits and twice that with each more (DS75); one may be under way.
-func (s *lm75Sensor) first() time.Duration {
+func (s lm75) first() time.Duration {
 	return 2 * max(300*time.Millisecond, 150*time.Millisecond<<(max(s.bits, 9)-9))
-}
-
-// Next reads the temperature in °C (±2 °C, steps of 0.0625 to 0.5 °C), which the
-// part measures by itself.
-func (s *lm75Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
-	var raw uint16
-	err := s.measure(ctx, func() (err error) {
-		if raw, err = s.word(lm75Temp); err != nil {
-			return err
-		}
-		return s.check()
-	})
-	if err != nil {
-		return nil, err
-	}
-	if raw == 0xffff {
-		return nil, s.explain(errors.New("reads only 0xff (is it still wired?)"))
-	}
-	return s.samples(measured{temperature, lm75Decode(raw, s.bits), limits{-55, 125}})
 }
 
 // check makes sure that the part has its settings and looks like an LM75, which
 // has no id: its alarm limits are temperatures, and the upper is above the lower
 // (80 and 75 °C, unless somebody has set them).
-func (s *lm75Sensor) check() error {
+func (s lm75) check() error {
 	var config [1]byte
 	if err := s.register(lm75Config, config[:]); err != nil {
 		return err
@@ -135,12 +104,16 @@ func lm75Alike(settings, config byte, low, high int16) error {
 	return nil
 }
 
-// lm75Decode is the temperature in °C: as many of the upper bits as any part
-// means, of 1/256 °C; the others are undefined. An LM75 has 9, an LM75B 11.
-func lm75Decode(raw uint16, bits uint8) float64 {
+// celsius takes as many of the upper bits as any part means, of 1/256 °C; the
+// others are undefined. An LM75 has 9, an LM75B 11.
+func (s lm75) celsius(raw uint16) (float64, error) {
+	if raw == 0xffff {
+		return 0, errors.New("reads only 0xff (is it still wired?)")
+	}
+	bits := s.bits
 	if bits == 0 {
 		bits = 11
 	}
 	t := int16(raw) >> (16 - bits) << (16 - bits)
-	return float64(t) / 256
+	return float64(t) / 256, nil
 }

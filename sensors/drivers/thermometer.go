@@ -1,0 +1,75 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A thermometer is how one kind of part that measures temperature by itself, in a
+// register of 16 bits, is spoken to. Its methods run within [part.measure].
+type thermometer interface {
+	// start makes sure that the part is there, writes its settings and waits for
+	// the first measurement with them.
+	start() error
+	// check makes sure that the part still has its settings.
+	check() error
+	// celsius is what the register means, in °C.
+	celsius(raw uint16) (float64, error)
+}
+
+// thermometerOptions are the options of a kind that is a thermometer.
+type thermometerOptions struct {
+	onI2C
+	speak    func(*part) thermometer
+	register byte   // of the temperature
+	celsius  limits // that the part can measure
+}
+
+func (o *thermometerOptions) Pace() time.Duration { return 30 * time.Second }
+
+func (o *thermometerOptions) Quantities() []sensors.Quantity {
+	return []sensors.Quantity{temperature}
+}
+
+// Open opens the part and starts it.
+func (o *thermometerOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
+	p, err := h.openPart(o.I2C, o.Address)
+	if err != nil {
+		return nil, err
+	}
+	s := &thermometerSensor{p, o.speak(p), o.register, o.celsius}
+	if err := p.measure(ctx, s.dev.start); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return s, nil
+}
+
+type thermometerSensor struct {
+	*part
+	dev     thermometer
+	temp    byte
+	celsius limits
+}
+
+// Next reads the temperature in °C, which the part measures by itself, and then
+// whether its settings are what they should be: else it was none.
+func (s *thermometerSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+	var raw uint16
+	err := s.measure(ctx, func() (err error) {
+		if raw, err = s.word(s.temp); err != nil {
+			return err
+		}
+		return s.dev.check()
+	})
+	if err != nil {
+		return nil, err
+	}
+	celsius, err := s.dev.celsius(raw)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	return s.samples(measured{temperature, celsius, s.celsius})
+}
