@@ -257,7 +257,9 @@ func TestOldStateNeverStandsBesideOnline(t *testing.T) {
 	})
 	w.agent.stop()
 	late := subscribe(t, w.broker.addr, "store/#")
-	eventually(t, 5*time.Second, "a late subscriber gets what is retained", func() bool { return late.last("/state").topic != "" })
+	eventually(t, 5*time.Second, "a late subscriber gets what is retained", func() bool {
+		return late.last("/state").topic != "" && late.last("/agent/status").topic != ""
+	})
 	if s := late.last("/state"); s.Value != nil || !s.retained {
 		t.Errorf("retained: %s", s.raw)
 	}
