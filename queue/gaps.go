@@ -83,10 +83,16 @@ func (g *Gap) join(more Gap) {
 	g.Count += more.Count
 }
 
-// peek appends the gaps as items, at most max. give numbers and stamps an
-// event when it is handed out for the first time.
-func (g *gaps) peek(items []Item, max int, give func() Item) []Item {
-	for _, e := range g.list[:min(max, len(g.list))] {
+// peek appends the gaps beyond an event's number as items, at most max. give
+// numbers and stamps an event when it is handed out for the first time.
+func (g *gaps) peek(items []Item, max int, after uint64, give func() Item) []Item {
+	for _, e := range g.list {
+		if e.given != nil && e.given.Seq <= after {
+			continue
+		}
+		if max--; max < 0 {
+			break
+		}
 		if e.given == nil {
 			it := give()
 			it.Event, it.Details = gapEvent, e.details()

@@ -1,5 +1,7 @@
 package queue
 
+import "github.com/holdfast-iot/holdfast/sensors"
+
 // A lane is one priority's readings, oldest first:
 //
 //	first ........ disk | ........ tail ........ next
@@ -91,13 +93,18 @@ func (l *lane) loaded(r run, last uint64) {
 	}
 }
 
-// peek appends the oldest items, at most max, and notes that they are handed
-// out. During an eviction these are only what was handed out before.
-func (l *lane) peek(items []Item, max int) []Item {
+// peek appends the oldest items beyond a number, at most max, and notes that
+// they are handed out. During an eviction these are only what was handed out
+// before.
+func (l *lane) peek(items []Item, max int, after uint64) []Item {
 	n := len(items)
-	items = append(items, l.head[:min(max, len(l.head))]...)
+	head := l.head[l.passed(after):]
+	items = append(items, head[:min(max, len(head))]...)
 	if from, _ := l.toLoad(0); from > l.disk {
 		mem := l.mem.items()
+		if in := l.inMemory(); after >= in {
+			mem = mem[min(int(after+1-in), len(mem)):]
+		}
 		items = append(items, mem[:min(max-(len(items)-n), len(mem))]...)
 	}
 	if l.eviction {
@@ -200,6 +207,17 @@ func (l *lane) relearned(there *lane) {
 	l.disk, l.tail, l.saved = max(l.disk, there.disk), there.tail, there.saved
 	l.evicted(0) // and what was read may be gone
 	l.blocks = there.blocks
+}
+
+// oldest is the time of the oldest reading, if it is in memory.
+func (l *lane) oldest() (at sensors.Stamp, ok bool) {
+	switch {
+	case len(l.head) > 0:
+		return l.head[0].At, true
+	case l.blocks == 0 && l.mem.len() > 0:
+		return l.mem.items()[0].At, true
+	}
+	return at, false
 }
 
 // owed counts the readings that wait.

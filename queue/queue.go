@@ -25,7 +25,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -194,46 +193,7 @@ func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
 
 // oldest is what Next returns. A lane that cannot be read does not hold up the
 // other, but it is never skipped in part: its order is a promise.
-func (q *Queue) oldest(max int) ([]Item, error) {
-	err := q.load(sensors.Alarm, max)
-	items := q.peekAlarms(max, err)
-	// An alarm does not wait for the disk to give routine readings.
-	routine := len(items) == 0 || !q.onDisk(sensors.Routine, max-len(items))
-	if routine {
-		failed := q.load(sensors.Routine, max-len(items))
-		routine, err = failed == nil, errors.Join(err, failed)
-	}
-	items = q.peekRest(items, max, routine)
-	if len(items) == 0 {
-		return nil, err
-	}
-	for i := range items {
-		items[i].At = q.opt.Clock.Resolve(items[i].At)
-	}
-	return items, nil
-}
-
-func (q *Queue) peekAlarms(max int, failed error) []Item {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if failed != nil {
-		return nil
-	}
-	return q.lanes[sensors.Alarm].peek(nil, max)
-}
-
-// peekRest hands out the gaps and, if they can be read, the routine readings
-// behind them. Both in one step: a gap that was not handed out may still grow,
-// and must not grow over a reading that was.
-func (q *Queue) peekRest(items []Item, max int, routine bool) []Item {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	items = q.gaps.peek(items, max-len(items), func() Item { return q.eventLocked(q.opt.Clock.Now()) })
-	if routine {
-		items = q.lanes[sensors.Routine].peek(items, max-len(items))
-	}
-	return items
-}
+func (q *Queue) oldest(max int) ([]Item, error) { return q.Ahead(&Cursor{}, max) }
 
 // onDisk says that the oldest readings of a lane must be read from disk.
 func (q *Queue) onDisk(p sensors.Priority, want int) bool {
@@ -297,10 +257,11 @@ func (q *Queue) Ack(items []Item) error {
 
 // Stats is what the queue holds and has done since it was opened.
 type Stats struct {
-	Backlog int    // readings and events not acknowledged
-	Memory  int    // of these, in memory alone
-	Dropped uint64 // readings that left without an acknowledgement
-	Failing bool   // the last commit failed, or hangs
+	Backlog int           // readings and events not acknowledged
+	Memory  int           // of these, in memory alone
+	Dropped uint64        // readings that left without an acknowledgement
+	Failing bool          // the last commit failed, or hangs
+	Oldest  sensors.Stamp // of the oldest reading or event that waits, as far as it is in memory; else zero
 
 	Commits      uint64 // since the queue was opened
 	Written      int64  // bytes, by these commits
@@ -318,6 +279,9 @@ func (q *Queue) Stats() Stats {
 	for i := range q.lanes {
 		s.Backlog += q.lanes[i].owed()
 		s.Memory += len(q.lanes[i].unsafe())
+		if at, ok := q.lanes[i].oldest(); ok && (s.Oldest == (sensors.Stamp{}) || at.Unix < s.Oldest.Unix) {
+			s.Oldest = at
+		}
 	}
 	s.Backlog += len(q.gaps.list)
 	return s

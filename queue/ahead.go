@@ -1,0 +1,114 @@
+package queue
+
+import (
+	"errors"
+	"sort"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A Cursor is how far a drain has read ahead of what it has acknowledged. The
+// zero value stands at the oldest item, which is where a new session starts.
+type Cursor struct {
+	passed [2]uint64 // number of the newest item passed, by lane
+	gap    uint64    // the newest gap passed
+	turn   int       // Queue.turn, when the numbers were given
+}
+
+// Pass moves the cursor over an item, the first that Ahead returned.
+func (c *Cursor) Pass(it Item) {
+	if it.Event == gapEvent {
+		c.gap = it.Seq
+		return
+	}
+	c.settle(it.turn)
+	c.passed[it.Priority] = it.number
+}
+
+// Rewind goes back to the oldest item.
+func (c *Cursor) Rewind() { *c = Cursor{} }
+
+// settle forgets the numbers of a file that is gone: what had them comes again.
+func (c *Cursor) settle(turn int) {
+	if c.turn != turn {
+		c.passed, c.turn = [2]uint64{}, turn
+	}
+}
+
+// Ahead returns the oldest items that the cursor has not passed, in the order
+// of Next, at most max. It does not wait: no items means that there are none.
+// It is called by the goroutine that calls Next.
+func (q *Queue) Ahead(c *Cursor, max int) ([]Item, error) {
+	err := q.loadAhead(sensors.Alarm, c, max)
+	items := q.peekAlarms(c, max, err)
+	// An alarm does not wait for the disk to give routine readings.
+	room := max - len(items)
+	routine := len(items) == 0 || !q.onDisk(sensors.Routine, q.wanted(sensors.Routine, c, room))
+	if routine {
+		failed := q.loadAhead(sensors.Routine, c, room)
+		routine, err = failed == nil, errors.Join(err, failed)
+	}
+	items = q.peekRest(items, c, max, routine)
+	if len(items) == 0 {
+		return nil, err
+	}
+	for i := range items {
+		items[i].At = q.opt.Clock.Resolve(items[i].At)
+	}
+	return items, nil
+}
+
+func (q *Queue) peekAlarms(c *Cursor, max int, failed error) []Item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if failed != nil {
+		return nil
+	}
+	c.settle(q.turn)
+	return q.lanes[sensors.Alarm].peek(nil, max, c.passed[sensors.Alarm])
+}
+
+// peekRest hands out the gaps and, if they can be read, the routine readings
+// behind them. Both in one step: a gap that was not handed out may still grow,
+// and must not grow over a reading that was.
+func (q *Queue) peekRest(items []Item, c *Cursor, max int, routine bool) []Item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c.settle(q.turn)
+	items = q.gaps.peek(items, max-len(items), c.gap, func() Item { return q.eventLocked(q.opt.Clock.Now()) })
+	if routine {
+		items = q.lanes[sensors.Routine].peek(items, max-len(items), c.passed[sensors.Routine])
+	}
+	return items
+}
+
+// Arrived holds a token when there may be more for Ahead.
+func (q *Queue) Arrived() <-chan struct{} { return q.arrived }
+
+// wanted is how many readings from disk a lane needs in memory, so that room
+// of them are beyond the cursor.
+func (q *Queue) wanted(p sensors.Priority, c *Cursor, room int) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c.settle(q.turn)
+	return q.lanes[p].passed(c.passed[p]) + room
+}
+
+// loadAhead reads from disk until there is enough beyond the cursor: what is
+// loaded first may have been passed when it was in memory alone.
+func (q *Queue) loadAhead(p sensors.Priority, c *Cursor, room int) error {
+	for want := q.wanted(p, c, room); q.onDisk(p, want); want = q.wanted(p, c, room) {
+		if err := q.load(p, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passed counts the readings in head up to a number.
+func (l *lane) passed(number uint64) int {
+	if len(l.head) == 0 || l.head[0].number > number {
+		return 0
+	}
+	return sort.Search(len(l.head), func(i int) bool { return l.head[i].number > number })
+}
