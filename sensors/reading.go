@@ -91,6 +91,7 @@ type Quantity struct {
 	Unit   string   // "%"; empty for a bare number or a state
 	Class  string   // Home Assistant's device class: "humidity", "door"
 	States []string // the words for the values 0, 1, ... of a stream of states
+	Total  bool     // a meter: the value only grows, or begins again at 0
 }
 
 // Word is the state word for a value, empty where there is none.

@@ -60,7 +60,7 @@ func (o *pulseOptions) Claims() []string { return []string{o.GPIO.String()} }
 
 // Quantities are the total since the sensor was opened and the rate per hour.
 func (o *pulseOptions) Quantities() []sensors.Quantity {
-	return []sensors.Quantity{{Name: o.Quantity, Unit: o.Unit, Class: o.Class}, rateOf(o.Class, o.Unit)}
+	return []sensors.Quantity{{Name: o.Quantity, Unit: o.Unit, Class: o.Class, Total: true}, rateOf(o.Class, o.Unit)}
 }
 
 func (o *pulseOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
