@@ -56,6 +56,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 			Servers:   []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
 			Password:  uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"},
 			KeepAlive: 15 * time.Second,
+			Drain:     uplink.Drain{Window: uplink.DefaultWindow},
 			Topics:    uplink.DefaultTopics,
 			Streams:   []sensors.Stream{stream},
 
@@ -95,6 +96,9 @@ mqtt:
   password_file: /no/such/file
   tls: {ca: ca.pem, cert: node.pem, key: node.key}
   keepalive: 1m30s
+  bind: wwan0
+  prove_publish: false
+drain: {rate: 50, window: 64}
 queue: {path: q.db, max_size: 1.5GiB, sync_every: 250ms, max_age: 90d}
 topics: {reading: "{client_id}/{stream}/history", state: "{client_id}/{stream}"}
 clock: {trust: always}
@@ -118,6 +122,9 @@ sensors:
 		{"password", up.Password, uplink.Secret{File: "/no/such/file"}},
 		{"tls", up.TLS, uplink.TLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"}},
 		{"keepalive", up.KeepAlive, 90 * time.Second},
+		{"bind", up.Bind, "wwan0"},
+		{"prove_publish", up.NoProof, true},
+		{"drain", up.Drain, uplink.Drain{Rate: 50, Window: 64}},
 		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond}},
 		{"topics", up.Topics, uplink.Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
 		{"clock", got.Clock, sensors.TrustAlways},

@@ -17,6 +17,8 @@ type mqttKeys struct {
 	AllowPlaintext bool          `yaml:"allow_plaintext"`
 	KeepAlive      time.Duration `yaml:"keepalive"`
 	TLS            tlsKeys       `yaml:"tls"`
+	Bind           string        `yaml:"bind"`
+	Prove          bool          `yaml:"prove_publish"`
 	Embedded       embeddedKeys  `yaml:"embedded"`
 }
 
@@ -33,6 +35,8 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 	up := uplink.Options{
 		Username:  m.Username,
 		KeepAlive: m.KeepAlive,
+		Bind:      r.bind(m.Bind),
+		NoProof:   !m.Prove,
 		TLS:       uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key), ServerName: m.TLS.ServerName},
 	}
 	if !r.has("mqtt.servers") && m.Server == "embedded" {

@@ -19,6 +19,7 @@ type file struct {
 	ClientID string    `yaml:"client_id"`
 	MQTT     mqttKeys  `yaml:"mqtt"`
 	Queue    queueKeys `yaml:"queue"`
+	Drain    drainKeys `yaml:"drain"`
 	Topics   topicKeys `yaml:"topics"`
 	Home     homeKeys  `yaml:"home_assistant"`
 	Clock    clockKeys `yaml:"clock"`
@@ -45,6 +46,7 @@ func defaults() file {
 	return file{
 		MQTT: mqttKeys{
 			KeepAlive: 15 * time.Second,
+			Prove:     true,
 			Embedded:  embeddedKeys{Listen: "127.0.0.1:1883"},
 		},
 		Queue: queueKeys{
@@ -52,6 +54,7 @@ func defaults() file {
 			MaxSize:   64 << 20,
 			SyncEvery: 5 * time.Second,
 		},
+		Drain:  drainKeys{Window: uplink.DefaultWindow},
 		Topics: topicKeys(uplink.DefaultTopics),
 		Home:   homeKeys{Prefix: "homeassistant"},
 	}
@@ -89,6 +92,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 func (r *reader) judge(f file) Config {
 	cfg := Config{Clock: sensors.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
+	cfg.Uplink.Drain = r.drain(f.Drain)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	r.sensors(&f.Sensors)
 	cfg.Sensors = r.specs

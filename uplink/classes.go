@@ -146,14 +146,19 @@ func classOf(s sensors.Stream) string {
 	return s.Class
 }
 
-// stateClassOf is how Home Assistant keeps statistics of a number: as something
-// measured. Whether a total only grows is not ours to say.
-func stateClassOf(class string) string {
+// stateClassOf is how Home Assistant keeps statistics of a number: as a meter's,
+// or as something measured. Of a meter that it does not know as one, and of a
+// class that is metered and here is not known to be, it keeps none.
+func stateClassOf(class string, total bool) string {
+	form := "measurement" // and "measurement_angle"
+	if total {
+		form = "total_increasing"
+	}
 	if class == "" {
-		return "measurement"
+		return form
 	}
 	for _, state := range sensorClasses[class].stateClasses {
-		if strings.HasPrefix(state, "measurement") {
+		if strings.HasPrefix(state, form) {
 			return state
 		}
 	}

@@ -137,6 +137,10 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 		q("wrong_unit", "%", "temperature"), q("no_unit", "", "temperature"), q("wrong_class", "%", "door"), q("wrong_states", "", "temperature", "a", "b"),
 		q("no_class", "", "door", "a", "b", "c"), q("date", "", "timestamp"), q("energy", "kWh", "energy"), q("vane", "°", "wind_direction"),
 		q("dust", "\u03bcg/m³", "pm25"), q("acid", "", "ph"), q("cos", "%", "power_factor"), q("till", "EUR", "monetary"), q("__A--b_", "", ""))
+	for _, s := range []sensors.Stream{q("meter", "kWh", "energy"), q("drops", "", ""), q("odd", "hPa", "pressure")} {
+		s.Total = true
+		o.Streams = append(o.Streams, s)
+	}
 	for class, c := range sensorClasses {
 		for i, unit := range append([]string{"bogus"}, c.units...) {
 			o.Streams = append(o.Streams, q(fmt.Sprint("all_", class, i), unit, class))
@@ -150,7 +154,7 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 		t.Errorf("topic %s, retained %v", m.Topic, m.Retain)
 	}
 	c := validate(t, m.Payload)
-	if len(c) != len(o.Streams)+1 {
+	if len(c) != len(o.Streams)+4 {
 		t.Errorf("%d entities of %d streams", len(c), len(o.Streams))
 	}
 	for _, want := range []struct{ name, key, value string }{
@@ -168,6 +172,8 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 		{"vane", "state_class", "measurement_angle"}, {"dust", "device_class", "pm25"}, {"acid", "device_class", "ph"}, {"cos", "device_class", "power_factor"},
 		{"till", "state_class", "<nil>"}, {"__A--b_", "default_entity_id", "sensor.store_12_a_b"}, {"all_pressure0", "device_class", "<nil>"},
 		{"all_pressure1", "device_class", "pressure"}, {"agent.gap", "entity_category", "diagnostic"},
+		{"meter", "state_class", "total_increasing"}, {"drops", "state_class", "total_increasing"}, {"odd", "state_class", "<nil>"},
+		{"agent.backlog", "state_topic", "store-12/agent/health"}, {"agent.oldest", "device_class", "duration"}, {"agent.faults", "expire_after", "180"},
 		{"agent.gap", "platform", "event"}, {"agent.gap", "state_topic", "store-12/agent/event"},
 	} {
 		if got := fmt.Sprint(c[want.name][want.key]); got != want.value {

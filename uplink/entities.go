@@ -35,7 +35,7 @@ func entity(t topics, s sensors.Stream) component {
 		c.DeviceClass, c.Options = "enum", s.States
 		c.ValueTemplate = "{{ value_json.get('state') }}"
 	default:
-		c.Unit, c.StateClass = s.Unit, stateClassOf(c.DeviceClass)
+		c.Unit, c.StateClass = s.Unit, stateClassOf(c.DeviceClass, s.Total)
 		c.ValueTemplate = "{{ value_json.value }}"
 	}
 	c.DefaultEntityID = entityID(c.Platform, t.clientID, s.Name)
@@ -65,9 +65,23 @@ func beat(s sensors.Stream) time.Duration {
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // diagnostics show how the agent itself is. Their keys have a dot, which no
-// stream's name has. Those that show agent/health come with it.
+// stream's name has.
 func diagnostics(t topics) map[string]component {
+	health := func(name, title, template string) component {
+		return component{
+			Platform: platformSensor, Name: title, UniqueID: t.clientID + "/agent/" + name, EntityCategory: "diagnostic", StateClass: "measurement",
+			DefaultEntityID: entityID(platformSensor, t.clientID, "agent_"+name), StateTopic: t.agent("health"), ValueTemplate: template,
+			ExpireAfter: seconds(3 * heartbeat),
+		}
+	}
+	oldest := health("oldest", "Oldest unsent", "{{ value_json.oldest }}")
+	oldest.DeviceClass, oldest.Unit = "duration", "s"
+	faults := health("faults", "Faults", "{{ value_json.faults | count }}")
+	faults.AttributesTopic, faults.AttributeTemplate = t.agent("health"), "{{ {'streams': value_json.faults} | tojson }}"
 	return map[string]component{
+		"agent.backlog": health("backlog", "Backlog", "{{ value_json.backlog }}"),
+		"agent.oldest":  oldest,
+		"agent.faults":  faults,
 		"agent.gap": {
 			Platform: platformEvent, Name: "Last gap", UniqueID: t.clientID + "/agent/gap", EntityCategory: "diagnostic",
 			DefaultEntityID: entityID(platformEvent, t.clientID, "agent_gap"), EventTypes: []string{"gap"}, StateTopic: t.agent("event"),

@@ -22,55 +22,76 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-const (
-	window = 20 // messages in flight; EMQX loses messages for slow subscribers beyond it
-
-	goodbyeGrace = 4 * time.Second // for what is in flight when the agent stops
-	goodbyeTime  = time.Second     // for the goodbye itself
-	retryRead    = time.Second     // after the backlog could not be read
-)
-
 // A Backlog is what the link drains; a [queue.Queue] is one.
 type Backlog interface {
-	// Next waits for items and returns the oldest; the same until Ack.
-	Next(ctx context.Context, max int) ([]queue.Item, error)
+	// Ahead returns the oldest items that the cursor has not passed, alarms
+	// first; none if there are none.
+	Ahead(c *queue.Cursor, max int) ([]queue.Item, error)
+	// Arrived holds a token when there may be more.
+	Arrived() <-chan struct{}
+	// Ack removes items that the broker has acknowledged, and all older ones of
+	// their lanes.
 	Ack([]queue.Item) error
 }
 
-// A Message is one publication at QoS 1.
+// A Message is one publication, at QoS 1 unless it is sent Once.
 type Message struct {
 	Topic   string
 	Payload []byte
-	Retain  bool
+	Retain  bool // of one that was heard: it is from before the subscription
+	Once    bool // at QoS 0: nobody acknowledges it
+}
+
+// A Token stands for what the broker has yet to acknowledge.
+type Token interface {
+	// Done is closed when the broker has acknowledged it, or never will.
+	Done() <-chan struct{}
+	// Error is nil if the broker has acknowledged it, once Done is closed.
+	Error() error
 }
 
 // A Conn is one connection to the broker.
 type Conn interface {
-	// Publish returns nil when the broker has acknowledged every message.
-	Publish(ctx context.Context, msgs ...Message) error
+	Publish(Message) Token
+	// Subscribe's token fails with a [DeniedError] if the broker says no.
+	Subscribe(topic string) Token
+	// Heard are the messages on the topics subscribed to.
+	Heard() <-chan Message
 	// Done is closed when the connection is lost.
 	Done() <-chan struct{}
 	// Err says why, once Done is closed.
 	Err() error
+	// Better is closed when a server that is preferred to this one answers.
+	Better() <-chan struct{}
 	// Disconnect ends the connection in order: the broker forgets the will.
 	Disconnect()
 	// Close drops the connection: the broker publishes the will.
 	Close() error
 }
 
+// A DeniedError is a subscription that the broker refused.
+type DeniedError struct{ Topic string }
+
+func (e *DeniedError) Error() string { return "the broker refuses the subscription to " + e.Topic }
+
 // Dial connects to the broker, which publishes will if the connection is lost.
 type Dial func(ctx context.Context, will Message) (Conn, error)
 
 // A Link is the way from the agent to the broker.
 type Link struct {
-	opt     Options
-	backlog Backlog
-	dial    Dial
-	log     *slog.Logger
-	topics  topics
-	states  states
-	certs   expiries
-	said    map[string]bool // reasons that the log was told since the link went down
+	opt      Options
+	backlog  Backlog
+	dial     Dial
+	log      *slog.Logger
+	topics   topics
+	states   states
+	rival    rival
+	certs    expiries
+	said     map[string]bool // reasons that the log was told since the link went down
+	believed bool            // a session proved that we may publish, and none since failed to
+	proofs   int             // canaries sent
+	heldSaid string          // why the backlog is held, as the log was told
+	deaf     map[string]bool // topics that we may not read, as the log was told
 }
 
 // New returns a link that drains backlog; Run starts it.
@@ -78,7 +99,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Clock == nil {
 		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
 	}
-	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}}
+	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}, deaf: map[string]bool{}}
 	l.states.changed = make(chan struct{}, 1)
 	return l
 }
@@ -94,16 +115,15 @@ func (l *Link) Run(ctx context.Context) error {
 
 	var retry backoff
 	for ctx.Err() == nil {
-		conn, err := l.dial(ctx, l.will())
-		if err == nil {
-			err = l.session(ctx, conn, &retry)
-		} else {
-			err = l.opt.explain(err)
-		}
+		up, err := l.connect(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		wait := retry.after(err)
+		if errors.Is(err, errBetter) {
+			l.log.Info("uplink goes back to the server that is preferred")
+			continue
+		}
+		wait := retry.after(err, up)
 		if most := l.opt.RetryMost; most > 0 {
 			wait = min(wait, most)
 		}
@@ -113,119 +133,33 @@ func (l *Link) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// session runs one connection until it is lost or ctx is done.
-func (l *Link) session(ctx context.Context, conn Conn, retry *backoff) error {
-	work, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	// Publications outlive ctx for a while, so that what is in flight when the
-	// agent stops can still be acknowledged.
-	publish, cancel := outlive(ctx, goodbyeGrace)
-	defer cancel()
-
-	if err := l.birth(publish, conn); err != nil {
-		return errors.Join(err, conn.Close())
+// connect runs one session from CONNECT to its end, and says how long the
+// broker acknowledged what we sent.
+func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
+	conn, err := l.dial(ctx, l.will())
+	if err != nil {
+		l.rival.forget()
+		return 0, l.opt.explain(err)
 	}
-	retry.reset()
-	l.sayUp()
-
-	var workers sync.WaitGroup
-	workers.Go(func() { end(l.drain(work, publish, conn)) })
-	workers.Go(func() { end(l.assert(work, publish, conn)) })
-	workers.Go(func() { l.certs.watch(work, conn, l.opt.Clock, l.log) })
-	select {
-	case <-work.Done():
-	case <-conn.Done():
-		end(fmt.Errorf("connection lost: %w", conn.Err()))
+	watching, seen := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { l.certs.watch(watching, conn, l.opt.Clock, l.log) })
+	s := newSession(l, conn)
+	err = s.run(ctx)
+	seen()
+	watch.Wait()
+	closed := conn.Close()
+	l.believed = s.proven || l.believed && s.held == ""
+	if !s.since.IsZero() {
+		up = time.Since(s.since)
 	}
-	if ctx.Err() != nil { // the agent stops: in order
-		workers.Wait()
-		if l.goodbye(conn) {
-			conn.Disconnect()
-		}
-		return errors.Join(ctx.Err(), conn.Close())
+	if l.rival.proven {
+		err = fmt.Errorf("%w: %w", &RivalError{l.opt.ClientID}, err)
 	}
-	err := conn.Close() // fails what is in flight
-	workers.Wait()
-	return errors.Join(context.Cause(work), err)
-}
-
-// birth says that the agent is online, what it is, and the state of every stream.
-func (l *Link) birth(ctx context.Context, conn Conn) error {
-	msgs := []Message{l.status("online"), l.info()}
-	for _, r := range l.states.all() {
-		msgs = append(msgs, l.state(r))
+	if closed != nil {
+		err = fmt.Errorf("%w; %w", err, closed)
 	}
-	if l.opt.HomeAssistant.Discovery {
-		msgs = append(msgs, l.opt.Discovery())
-	}
-	return publishAll(ctx, conn, msgs)
-}
-
-// goodbye is the offline message that we send ourselves: an orderly disconnect
-// suppresses the will. It reports whether the broker has it.
-func (l *Link) goodbye(conn Conn) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
-	defer cancel()
-	if err := conn.Publish(ctx, l.status("offline")); err != nil {
-		l.log.Warn("no goodbye: the broker will send the will", "err", err)
-		return false
-	}
-	return true
-}
-
-// drain moves the backlog to the broker, and nothing is acknowledged to it
-// that the broker has not acknowledged to us.
-func (l *Link) drain(ctx, publish context.Context, conn Conn) error {
-	for unreadable := false; ctx.Err() == nil; {
-		items, err := l.backlog.Next(ctx, window)
-		if err != nil {
-			if ctx.Err() == nil && !unreadable {
-				unreadable = true
-				l.log.Error("backlog cannot be read", "err", err, "retry_every", retryRead)
-			}
-			sleep(ctx, retryRead)
-			continue
-		}
-		unreadable = false
-		if err := conn.Publish(publish, l.messages(items)...); err != nil {
-			return err
-		}
-		if err := l.backlog.Ack(items); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
-}
-
-// assert publishes states as they change. A state that changes again while the
-// link is busy is published once, as it is then.
-func (l *Link) assert(ctx, publish context.Context, conn Conn) error {
-	for {
-		select {
-		case <-l.states.changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		var msgs []Message
-		for _, r := range l.states.news() {
-			msgs = append(msgs, l.state(r))
-		}
-		if err := publishAll(publish, conn, msgs); err != nil {
-			return err
-		}
-	}
-}
-
-// publishAll publishes in windows.
-func publishAll(ctx context.Context, conn Conn, msgs []Message) error {
-	for len(msgs) > 0 {
-		n := min(window, len(msgs))
-		if err := conn.Publish(ctx, msgs[:n]...); err != nil {
-			return err
-		}
-		msgs = msgs[n:]
-	}
-	return nil
+	return up, err
 }
 
 func (l *Link) sayUp() {
@@ -256,17 +190,6 @@ func reason(err error) string {
 		return op.Op + ": " + op.Err.Error()
 	}
 	return err.Error()
-}
-
-// outlive returns a context that ends when its cancel function is called, or
-// some time after ctx is done.
-func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	long, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		sleep(long, grace)
-		cancel()
-	})
-	return long, func() { stop(); cancel() }
 }
 
 // sleep waits for d or until ctx is done.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +17,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A broker is the other end of fake connections. Each publication takes a
-// round trip; while deaf, it is lost with the connection.
+// A broker is the other end of fake connections: whatever is published is
+// acknowledged after a round trip, by one that is not deaf. What it denies it
+// acknowledges and drops.
 type broker struct {
 	mu       sync.Mutex
 	got      []Message
@@ -25,15 +27,41 @@ type broker struct {
 	conns    int
 	refuse   error
 	deaf     bool
-	orderly  int // disconnects that make the broker forget the will
+	denies   bool
+	unread   bool    // subscriptions are refused
+	secret   string  // the subscription to it is refused
+	mute     bool    // subscriptions are granted, and nothing is forwarded
+	orderly  int     // disconnects that make the broker forget the will
+	most     int     // messages that were in flight at a time
+	rate     float64 // bytes a second each way; 0: the link carries anything
+	carried  int     // bytes to the broker
 	conn     *fakeConn
 }
 
+const roundTrip = 100 * time.Millisecond
+
+// headers are a TCP packet's own, with timestamps.
+const headers = 52
+
 type fakeConn struct {
-	b    *broker
-	lost chan struct{}
-	once sync.Once
+	b        *broker
+	lost     chan struct{}
+	once     sync.Once
+	better   chan struct{}
+	heard    chan Message
+	topics   map[string]bool
+	flying   int
+	up, down time.Time     // when the link is free again
+	last     chan struct{} // closed when the broker has dealt with the last message
 }
+
+type token struct {
+	done chan struct{}
+	err  error
+}
+
+func (t *token) Done() <-chan struct{} { return t.done }
+func (t *token) Error() error          { return t.err }
 
 func (b *broker) dial(_ context.Context, will Message) (Conn, error) {
 	b.mu.Lock()
@@ -42,36 +70,102 @@ func (b *broker) dial(_ context.Context, will Message) (Conn, error) {
 	if b.refuse != nil {
 		return nil, b.refuse
 	}
-	b.conn = &fakeConn{b: b, lost: make(chan struct{})}
+	b.conn = &fakeConn{b: b, lost: make(chan struct{}), better: make(chan struct{}), heard: make(chan Message, 64), topics: map[string]bool{}}
 	return b.conn, nil
 }
 
-func (c *fakeConn) Publish(ctx context.Context, msgs ...Message) error {
-	select {
-	case <-time.After(100 * time.Millisecond): // the round trip
-	case <-c.lost:
-		return errors.New("connection lost")
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// later does something after a round trip, unless the connection is lost.
+func (c *fakeConn) later(size int, do func() error) Token {
+	t := &token{done: make(chan struct{})}
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
-	if c.b.deaf {
-		return errors.New("connection lost")
+	c.flying++
+	c.b.most = max(c.b.most, c.flying)
+	trip := c.tripOf(size)
+	before := c.last
+	c.last = t.done
+	go func() {
+		select {
+		case <-time.After(trip):
+			if before != nil {
+				<-before
+			}
+			c.b.mu.Lock()
+			deaf := c.b.deaf
+			c.flying--
+			if !deaf {
+				t.err = do()
+			}
+			c.b.mu.Unlock()
+			if deaf {
+				<-c.lost
+				t.err = errors.New("connection lost")
+			}
+		case <-c.lost:
+			t.err = errors.New("connection lost")
+		}
+		close(t.done)
+	}()
+	return t
+}
+
+// tripOf is how long a message and its acknowledgement take, behind all others.
+func (c *fakeConn) tripOf(size int) time.Duration {
+	if c.b.rate == 0 {
+		return roundTrip
 	}
-	for _, m := range msgs {
+	carry := func(free *time.Time, from time.Time, bytes int) time.Time {
+		*free = later(*free, from).Add(time.Duration(float64(bytes) / c.b.rate * float64(time.Second)))
+		return free.Add(300 * time.Millisecond)
+	}
+	c.b.carried += size + headers
+	there := carry(&c.up, time.Now(), size+headers)
+	return time.Until(carry(&c.down, there, 4+headers))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (c *fakeConn) Publish(m Message) Token {
+	m.Payload = slices.Clone(m.Payload)
+	return c.later(len(m.Topic)+len(m.Payload)+6, func() error {
+		if c.b.denies {
+			return nil
+		}
 		c.b.got = append(c.b.got, m)
 		if m.Retain {
 			c.b.retained[m.Topic] = string(m.Payload)
 		}
-	}
-	return nil
+		if c.topics[m.Topic] && !c.b.mute {
+			c.heard <- Message{Topic: m.Topic, Payload: m.Payload}
+		}
+		return nil
+	})
 }
 
-func (c *fakeConn) Disconnect()           { c.b.set(func() { c.b.orderly++ }) }
-func (c *fakeConn) Err() error            { return errors.New("cut") }
-func (c *fakeConn) Done() <-chan struct{} { return c.lost }
-func (c *fakeConn) Close() error          { c.once.Do(func() { close(c.lost) }); return nil }
+func (c *fakeConn) Subscribe(topic string) Token {
+	return c.later(len(topic)+7, func() error {
+		if c.b.unread || topic == c.b.secret {
+			return &DeniedError{topic}
+		}
+		c.topics[topic] = true
+		if kept := c.b.retained[topic]; kept != "" && !c.b.mute {
+			c.heard <- Message{Topic: topic, Payload: []byte(kept), Retain: true}
+		}
+		return nil
+	})
+}
+
+func (c *fakeConn) Heard() <-chan Message   { return c.heard }
+func (c *fakeConn) Better() <-chan struct{} { return c.better }
+func (c *fakeConn) Disconnect()             { c.b.set(func() { c.b.orderly++ }) }
+func (c *fakeConn) Err() error              { return errors.New("cut") }
+func (c *fakeConn) Done() <-chan struct{}   { return c.lost }
+func (c *fakeConn) Close() error            { c.once.Do(func() { close(c.lost) }); return nil }
 
 func (b *broker) set(f func()) { b.mu.Lock(); defer b.mu.Unlock(); f() }
 
@@ -80,6 +174,20 @@ func (b *broker) kept(topic string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.retained[topic]
+}
+
+// says makes the broker forward a message of somebody else's.
+func (b *broker) says(topic, payload string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.retained[topic] = payload
+	if !b.conn.topics[topic] {
+		return
+	}
+	select {
+	case b.conn.heard <- Message{Topic: topic, Payload: []byte(payload)}:
+	case <-b.conn.lost: // and nobody hears any more
+	}
 }
 
 func (b *broker) cut() { b.set(func() { b.conn.Close() }) }
@@ -98,63 +206,41 @@ func (b *broker) seqs(topic string) (seqs []uint64) {
 	return seqs
 }
 
-// A backlog is a slice.
-type backlog struct {
-	mu    sync.Mutex
-	items []queue.Item
-	acked int
-	news  chan struct{}
-}
+// A backlog is a real queue.
+type backlog struct{ *queue.Queue }
 
-func (b *backlog) put(r sensors.Reading) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.items = append(b.items, queue.Item{Reading: r, Boot: "1-00000000"})
-	select {
-	case b.news <- struct{}{}:
-	default:
+func (b *backlog) put(r sensors.Reading) { b.Put(r) }
+
+func (b *backlog) left() int { return b.Stats().Backlog }
+
+func openBacklog(t *testing.T) *backlog {
+	t.Helper()
+	clock := sensors.NewTimekeeper(sensors.TrustAlways)
+	q, err := queue.Open(queue.Options{Path: t.TempDir() + "/queue.db", MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: clock}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func (b *backlog) Next(ctx context.Context, max int) ([]queue.Item, error) {
-	for {
-		b.mu.Lock()
-		rest := b.items[b.acked:]
-		b.mu.Unlock()
-		if len(rest) > 0 {
-			return rest[:min(max, len(rest))], nil
-		}
-		select {
-		case <-b.news:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-func (b *backlog) Ack(items []queue.Item) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.acked += len(items)
-	return nil
-}
-
-func (b *backlog) left() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.items) - b.acked
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { q.Run(ctx); close(done) }()
+	t.Cleanup(func() { stop(); <-done; q.Close() })
+	return &backlog{q}
 }
 
 // up runs a link in a synctest bubble and stops it at the end.
-func up(t *testing.T, f func(l *Link, br *broker, bl *backlog)) (*broker, string) {
+func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*Options)) (*broker, string) {
 	t.Helper()
 	br := &broker{retained: map[string]string{}}
 	var log strings.Builder
 	synctest.Test(t, func(t *testing.T) {
-		bl := &backlog{news: make(chan struct{}, 1)}
-		opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
+		bl := openBacklog(t)
+		opt := Options{Report: bl.Report, Stats: bl.Stats,
+			ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
 			Clock:   sensors.NewTimekeeper(sensors.TrustAlways),
 			Streams: []sensors.Stream{{Name: "room", Quantity: sensors.Quantity{Unit: "%"}}, {Name: "door"}}}
+		for _, c := range change {
+			c(&opt)
+		}
 		l := New(opt, bl, br.dial, slog.New(slog.NewTextHandler(&log, nil)))
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -308,7 +394,7 @@ func TestSilenceIsToldInTheOrderOfPatience(t *testing.T) {
 		go s.watchSilence(t.Context(), streams, sensors.NewTimekeeper(sensors.TrustAlways))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if got := s.all(); len(got) != 2 {
+		if got := s.failing(); len(got) != 2 {
 			t.Errorf("%d streams are told to be silent after two minutes, want door and room", len(got))
 		}
 	})
@@ -350,28 +436,9 @@ func TestRefusalIsAnErrorSaidOnce(t *testing.T) {
 	}
 }
 
-func TestBackoffDoublesWithJitter(t *testing.T) {
-	var b backoff
-	bound, longest := time.Second, time.Duration(0)
-	for range 10 {
-		d := b.after(errors.New("no route to host"))
-		if d > bound {
-			t.Errorf("waited %v, bound %v", d, bound)
-		}
-		bound, longest = min(2*bound, time.Minute), max(longest, d)
-	}
-	if longest < 2*time.Second {
-		t.Errorf("the longest of ten waits is %v", longest)
-	}
-	b.reset()
-	if d := b.after(errors.New("reset by peer")); d > time.Second {
-		t.Errorf("first wait after a good session is %v", d)
-	}
-}
-
 func TestEveryRefusalSaysWhatToDo(t *testing.T) {
-	for code := byte(1); code <= 6; code++ {
-		if text := (&RefusedError{code}).Error(); !strings.Contains(text, fmt.Sprintf("code %d", code)) {
+	for code := 1; code <= 255; code++ {
+		if text := (&RefusedError{byte(code)}).Error(); !strings.Contains(text, fmt.Sprintf("code %d", code)) {
 			t.Error(text)
 		}
 	}

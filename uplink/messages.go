@@ -18,12 +18,14 @@ const historicalAge = 10 * time.Second
 type topics struct {
 	clientID string
 	pattern  Topics
+	event    string
 	reading  map[string]string // by stream
 	state    map[string]string
 }
 
 func newTopics(opt Options) topics {
 	t := topics{clientID: opt.ClientID, pattern: opt.Topics, reading: map[string]string{}, state: map[string]string{}}
+	t.event = t.agent("event")
 	for _, s := range opt.Streams {
 		t.reading[s.Name] = t.name(opt.Topics.Reading, s.Name)
 		t.state[s.Name] = t.name(opt.Topics.State, s.Name)
@@ -60,18 +62,6 @@ func (l *Link) info() Message {
 func (l *Link) state(r sensors.Reading) Message {
 	r.At = l.opt.Clock.Resolve(r.At)
 	return Message{Topic: l.topics.state[r.Stream], Payload: appendPayload(nil, r, l.opt.Boot, false), Retain: true}
-}
-
-func (l *Link) messages(items []queue.Item) []Message {
-	msgs := make([]Message, len(items))
-	for i, it := range items {
-		topic := l.topics.agent("event")
-		if it.Event == "" {
-			topic = l.topics.ofReading(it.Stream)
-		}
-		msgs[i] = Message{Topic: topic, Payload: AppendPayload(nil, it, l.historical(it))}
-	}
-	return msgs
 }
 
 // historical says whether a copy that is sent now is history: it was measured

@@ -39,7 +39,7 @@ func TestPayloadIsTheContract(t *testing.T) {
 			`{"ts":7,"boot":"18-00000000","seq":4,"event":"storage","state":"works"}`: {Boot: "18-00000000",
 				Event: "storage", Details: `{"state":"works"}`, Reading: sensors.Reading{At: stamp(7, 0), Seq: 4}},
 		} {
-			if got := string(l.messages([]queue.Item{it})[0].Payload); !sameJSON(t, got, want) {
+			if got := string(AppendPayload(nil, it, l.historical(it))); !sameJSON(t, got, want) {
 				t.Errorf("\ngot  %s\nwant %s", got, want)
 			}
 		}

@@ -2,76 +2,93 @@ package uplink
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"syscall"
+	"sync"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
 const (
-	connectTimeout = 10 * time.Second
-	writeTimeout   = 10 * time.Second // paho's default waits for ever on a half-open link
-	pingTimeout    = 10 * time.Second
-	userTimeout    = 20 * time.Second // for sent data that the peer's kernel does not acknowledge
-	ackTimeout     = 30 * time.Second // a broker that answers pings and acknowledges nothing
-	quiesce        = 250              // ms for the disconnect to be written
+	quiesce   = 250             // ms for the disconnect to be written
+	mostHeard = 16              // messages that wait for the session to hear them
+	probeMost = time.Hour       // between looks at the preferred server
+	probeWait = 5 * time.Minute // before the first
 )
 
 // DialMQTT returns a [Dial] that speaks MQTT 3.1.1 to the first of the servers
-// that answers.
+// that answers. A connection to a later one looks now and then whether the
+// first is back.
 //
 // Each connection is a new client with a clean session and without the
 // library's own reconnecting, which completes publications that the broker
 // never acknowledged.
 func DialMQTT(opt Options) Dial {
-	return func(ctx context.Context, will Message) (Conn, error) {
-		var errs []error
-		for _, server := range opt.Servers {
-			conn, err := dialServer(ctx, opt, server, will)
-			if err == nil {
-				return conn, nil
-			}
-			errs = append(errs, fmt.Errorf("%s: %w", server.Host, err))
-			if ctx.Err() != nil {
-				break
-			}
-		}
-		return nil, errors.Join(errs...)
-	}
+	d := &dialer{opt: opt, look: probeWait}
+	return d.dial
 }
 
-func dialServer(ctx context.Context, opt Options, server *url.URL, will Message) (Conn, error) {
-	conn := &mqttConn{lost: make(chan struct{}), shown: new(shown)}
-	options, err := clientOptions(opt, server, will, conn.show)
+type dialer struct {
+	opt  Options
+	look time.Duration // between looks at the preferred server
+}
+
+func (d *dialer) dial(ctx context.Context, will Message) (Conn, error) {
+	var failed error
+	for i, server := range d.opt.Servers {
+		conn, err := dialServer(ctx, d.opt, server, will)
+		switch {
+		case err == nil && i > 0:
+			conn.watch(d.opt, d.look)
+			d.look = min(2*d.look, probeMost) // it may answer and refuse us
+			return conn, nil
+		case err == nil:
+			d.look = probeWait
+			return conn, nil
+		case failed == nil:
+			failed = fmt.Errorf("%s: %w", server.Host, err)
+		default:
+			failed = fmt.Errorf("%w; %s: %w", failed, server.Host, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failed
+}
+
+func dialServer(ctx context.Context, opt Options, server *url.URL, will Message) (*mqttConn, error) {
+	limits := opt.bounds()
+	certs := new(shown)
+	options, err := clientOptions(opt, server, will, certs.show)
 	if err != nil {
 		return nil, err
 	}
-	options.SetCustomOpenConnectionFn(func(uri *url.URL, o mqtt.ClientOptions) (socket net.Conn, err error) {
-		socket, err = openSocket(uri, o.TLSConfig)
-		conn.socket = socket
-		return socket, err
-	})
-	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
-		conn.why = err
-		close(conn.lost)
-	})
-	conn.client = mqtt.NewClient(options)
-	token := conn.client.Connect()
-	select {
-	case <-token.Done():
-	case <-ctx.Done():
-		conn.client.Disconnect(0)
-		return nil, ctx.Err()
-	}
-	if err := connectError(token.(*mqtt.ConnectToken)); err != nil {
+	socket, err := openSocket(ctx, opt, server, options.TLSConfig)
+	if err != nil {
 		return nil, err
 	}
-	return conn, nil
+	c := &mqttConn{shown: certs, lost: make(chan struct{}), heard: make(chan Message, mostHeard), better: make(chan struct{})}
+	c.wire = newWire(socket, limits, c.end)
+	options.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return c.wire, nil })
+	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.end(err) })
+	options.SetDefaultPublishHandler(c.hear)
+	c.client = mqtt.NewClient(options)
+	token := c.client.Connect()
+	select {
+	case <-token.Done():
+		err = c.answer(token.(*mqtt.ConnectToken))
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.Close() // it failed already
+		return nil, err
+	}
+	return c, nil
 }
 
 func clientOptions(opt Options, server *url.URL, will Message, show func([]certificate)) (*mqtt.ClientOptions, error) {
@@ -83,6 +100,7 @@ func clientOptions(opt Options, server *url.URL, will Message, show func([]certi
 	if err != nil {
 		return nil, err
 	}
+	limits := opt.bounds()
 	o := mqtt.NewClientOptions().
 		AddBroker(server.String()).
 		SetClientID(opt.ClientID).
@@ -90,13 +108,11 @@ func clientOptions(opt Options, server *url.URL, will Message, show func([]certi
 		SetCleanSession(true).
 		SetAutoReconnect(false).
 		SetConnectRetry(false).
-		SetOrderMatters(false).
 		SetKeepAlive(opt.KeepAlive).
-		SetPingTimeout(min(pingTimeout, opt.KeepAlive)).
-		SetWriteTimeout(writeTimeout).
-		SetConnectTimeout(connectTimeout).
-		SetTLSConfig(config).
-		SetDefaultPublishHandler(func(mqtt.Client, mqtt.Message) {})
+		SetPingTimeout(min(limits.ping, opt.KeepAlive)).
+		SetWriteTimeout(limits.write).
+		SetConnectTimeout(limits.connect).
+		SetTLSConfig(config)
 	if will.Topic != "" {
 		o.SetBinaryWill(will.Topic, will.Payload, 1, will.Retain)
 	}
@@ -107,102 +123,130 @@ func clientOptions(opt Options, server *url.URL, will Message, show func([]certi
 	return o, nil
 }
 
-// openSocket connects to a server, for a connection that can be dropped: paho
-// itself only ever ends one in order, and the broker then forgets the will.
-func openSocket(server *url.URL, config *tls.Config) (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: connectTimeout, Control: setUserTimeout}
-	switch server.Scheme {
-	case "mqtts":
-		return tls.DialWithDialer(dialer, "tcp", server.Host, config)
-	case "ws", "wss":
-		return mqtt.NewWebsocket(server.String(), config, connectTimeout, nil, &mqtt.WebsocketOptions{})
-	default:
-		return dialer.Dial("tcp", server.Host)
-	}
-}
-
-const tcpUserTimeout = 18 // TCP_USER_TIMEOUT of tcp(7), in milliseconds
-
-// setUserTimeout bounds how long the kernel keeps sending into a link whose
-// other end is gone.
-func setUserTimeout(_, _ string, c syscall.RawConn) error {
-	var failed error
-	err := c.Control(func(fd uintptr) {
-		failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(userTimeout.Milliseconds()))
-	})
-	return errors.Join(err, failed)
-}
-
 // mqttConn is one connection of paho's.
 type mqttConn struct {
 	*shown // the certificates of the connection
 	client mqtt.Client
-	socket net.Conn
-	lost   chan struct{}
-	why    error // set before lost is closed
+	wire   *wire
+	heard  chan Message
+
+	once sync.Once
+	lost chan struct{}
+	why  error // set before lost is closed
+
+	better  chan struct{}
+	stop    context.CancelFunc // of the watch; nil if there is none
+	watched sync.WaitGroup
 }
 
-// Err says why the connection was lost, once Done is closed.
-func (c *mqttConn) Err() error { return c.why }
+func (c *mqttConn) Done() <-chan struct{}   { return c.lost }
+func (c *mqttConn) Err() error              { return c.why }
+func (c *mqttConn) Heard() <-chan Message   { return c.heard }
+func (c *mqttConn) Better() <-chan struct{} { return c.better }
 
-func (c *mqttConn) Done() <-chan struct{} { return c.lost }
+func (c *mqttConn) Publish(m Message) Token {
+	qos := byte(1)
+	if m.Once {
+		qos = 0
+	}
+	return c.client.Publish(m.Topic, qos, m.Retain, m.Payload)
+}
 
-func (c *mqttConn) Publish(ctx context.Context, msgs ...Message) error {
-	tokens := make([]mqtt.Token, len(msgs))
-	for i, m := range msgs {
-		tokens[i] = c.client.Publish(m.Topic, 1, m.Retain, m.Payload)
-	}
-	watchdog := time.NewTimer(ackTimeout)
-	defer watchdog.Stop()
-	for _, t := range tokens {
-		select {
-		case <-t.Done():
-			if err := t.Error(); err != nil {
-				return err
-			}
-			watchdog.Reset(ackTimeout)
-		case <-watchdog.C:
-			return fmt.Errorf("the broker has acknowledged nothing for %v", ackTimeout)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+func (c *mqttConn) Subscribe(topic string) Token {
+	return subscription{c.client.Subscribe(topic, 1, nil), topic}
 }
 
 func (c *mqttConn) Disconnect() { c.client.Disconnect(quiesce) }
 
 func (c *mqttConn) Close() error {
-	err := c.socket.Close()
-	c.client.Disconnect(0) // waits until the library has let go of it
+	c.end(net.ErrClosed)
+	if c.stop != nil {
+		c.stop()
+	}
+	err := c.wire.drop()
+	c.client.Disconnect(0)
+	c.watched.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		return nil // the library was quicker
 	}
 	return err
 }
 
-// A RefusedError is a broker's answer to CONNECT that says no.
-type RefusedError struct{ Code byte } // MQTT 3.1.1, section 3.2.2.3
-
-func (e *RefusedError) Error() string {
-	what, ok := map[byte]string{
-		1: "it does not speak MQTT 3.1.1",
-		2: "it does not take this client ID: set client_id",
-		3: "it says it is not available",
-		4: "wrong user name or password: see mqtt.username and mqtt.password_file",
-		5: "not authorised: see mqtt.username and mqtt.password_file, and the broker's access list",
-	}[e.Code]
-	if !ok {
-		what = "a code that MQTT 3.1.1 does not know"
-	}
-	return fmt.Sprintf("the broker refuses the connection (code %d): %s", e.Code, what)
+// end notes why the connection is lost: the first reason is the true one.
+func (c *mqttConn) end(why error) {
+	c.once.Do(func() {
+		c.why = why
+		close(c.lost)
+	})
 }
 
-// connectError tells a refusal from a failure. The library takes codes above 5
-// for success; the connection is closed then, and the session ends at once.
-func connectError(token *mqtt.ConnectToken) error {
-	if code := token.ReturnCode(); code >= 1 && code <= 5 {
-		return &RefusedError{code}
+// hear takes a message for the session, unless too many wait.
+func (c *mqttConn) hear(_ mqtt.Client, m mqtt.Message) {
+	select {
+	case c.heard <- Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained()}:
+	default:
 	}
-	return token.Error()
+}
+
+// answer tells a refusal from a failure. The library takes codes above 5 for
+// success.
+func (c *mqttConn) answer(token *mqtt.ConnectToken) error {
+	if code := c.wire.code.Load(); code > 0 {
+		return &RefusedError{byte(code)}
+	}
+	if err := token.Error(); err != nil {
+		select {
+		case <-c.lost: // the wire knows better why
+			return c.why
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// A subscription is a token that knows a refusal.
+type subscription struct {
+	mqtt.Token
+	topic string
+}
+
+func (s subscription) Error() error {
+	const refused = 0x80 // MQTT 3.1.1, section 3.9.3
+	if err := s.Token.Error(); err != nil {
+		return err
+	}
+	if t, ok := s.Token.(*mqtt.SubscribeToken); ok && t.Result()[s.topic] >= refused {
+		return &DeniedError{s.topic}
+	}
+	return nil
+}
+
+// watch looks from time to time whether the preferred server answers again.
+func (c *mqttConn) watch(opt Options, every time.Duration) {
+	ctx, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	c.watched.Go(func() {
+		for sleep(ctx, every); ctx.Err() == nil; sleep(ctx, every) {
+			if answers(ctx, opt) {
+				close(c.better)
+				return
+			}
+		}
+	})
+}
+
+// answers says whether the preferred server takes connections.
+func answers(ctx context.Context, opt Options) bool {
+	server := opt.Servers[0]
+	config, err := opt.TLS.config(server.Hostname(), func([]certificate) {})
+	if err != nil {
+		return false
+	}
+	socket, err := openSocket(ctx, opt, server, config)
+	if err != nil {
+		return false
+	}
+	socket.Close()
+	return true
 }

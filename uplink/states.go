@@ -52,27 +52,38 @@ func (s *states) setLocked(r sensors.Reading) {
 	}
 }
 
-// all takes every state, for the start of a session.
-func (s *states) all() []sensors.Reading {
+// refresh makes every state news, for the start of a session.
+func (s *states) refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.takeLocked(s.order)
+	s.fresh = append(s.fresh[:0], s.order...)
 }
 
-// news takes the states that changed since they were last taken.
-func (s *states) news() []sensors.Reading {
+// next takes the oldest news, but for streams that have to wait.
+func (s *states) next(wait map[string]bool) (r sensors.Reading, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.takeLocked(s.fresh)
-}
-
-func (s *states) takeLocked(streams []string) []sensors.Reading {
-	var taken []sensors.Reading
-	for _, name := range streams {
-		taken = append(taken, s.latest[name])
+	for i, name := range s.fresh {
+		if !wait[name] {
+			s.fresh = slices.Delete(s.fresh, i, i+1)
+			return s.latest[name], true
+		}
 	}
-	s.fresh = nil
-	return taken
+	return r, false
+}
+
+// failing names the streams whose latest reading is a failure, in the order of
+// their first reading.
+func (s *states) failing() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := []string{}
+	for _, name := range s.order {
+		if s.latest[name].Err != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // watchSilence gives each stream that has no reading in time a state that says

@@ -1,0 +1,137 @@
+package uplink
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// sing is how long a session whose backlog is held waits before it tries to
+// prove again that it may publish.
+const sing = time.Minute
+
+// A canary proves that we may publish. MQTT 3.1.1 has no word for "you may
+// not": a broker acknowledges what its access list denies, and drops it. So a
+// session publishes something that it must hear itself, before it believes any
+// acknowledgement.
+type canary struct {
+	song   string
+	proven bool
+	held   string    // why the backlog is held
+	next   time.Time // when to draw conclusions, or to try again
+}
+
+// listen subscribes to what others may say in our name, to the canary, and to
+// what Home Assistant says of itself.
+func (s *session) listen() {
+	if s.opt.NoProof {
+		return
+	}
+	for _, what := range [...]string{"canary", "status", "info"} {
+		s.subscribe(s.topics.agent(what))
+	}
+	if s.opt.HomeAssistant.Discovery {
+		s.subscribe(s.opt.homeStatusTopic())
+	}
+}
+
+func (s *session) subscribe(topic string) {
+	f := flight{kind: kindSubscription, passage: s.window.send(len(topic) + overhead)}
+	f.Token = s.conn.Subscribe(topic)
+	s.launch(f)
+}
+
+// prove sends the canary.
+func (s *session) prove() {
+	if s.opt.NoProof {
+		return
+	}
+	s.proofs++
+	s.song = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.proofs)
+	s.canary.next = time.Now().Add(s.opt.bounds().proof)
+	s.publish(Message{Topic: s.topics.agent("canary"), Payload: []byte(s.song)}, flight{})
+}
+
+// trusted says that an acknowledgement means that the broker has it.
+func (s *session) trusted() bool { return s.proven || s.opt.NoProof }
+
+// entrusted says that routine readings may go. If we were allowed to publish a
+// moment ago, one window of them does not wait for the proof.
+func (s *session) entrusted() bool {
+	return s.trusted() || s.believed && s.held == "" && len(s.acked)+s.window.messages < s.window.most
+}
+
+// sang hears the canary.
+func (s *session) sang(m Message) {
+	if string(m.Payload) != s.song || s.proven {
+		return
+	}
+	s.proven, s.canary.next = true, time.Time{}
+	s.announce()
+	if s.held == "" {
+		s.heldSaid = ""
+		return
+	}
+	s.log.Info("uplink may publish: the backlog goes out")
+	s.held, s.heldSaid, s.health = "", "", time.Now()
+	s.again()
+}
+
+// again sends what was sent in this session again: it was denied.
+func (s *session) again() {
+	s.cursor.Rewind()
+	for i := range s.flight.len() {
+		if f := s.flight.at(i); f.kind == kindHistory {
+			f.kind = kindOther
+		}
+	}
+}
+
+// subscribed takes the answer to a subscription.
+func (s *session) subscribed(err error) error {
+	var denied *DeniedError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &denied):
+		return s.lost(err)
+	case denied.Topic == s.topics.agent("canary"):
+		s.hold(denied.Error())
+	case s.deaf[denied.Topic]: // the log was told
+	case denied.Topic == s.opt.homeStatusTopic():
+		s.log.Warn("when Home Assistant restarts it is not told again", "err", err)
+	default:
+		s.log.Warn("take-overs and late wills go unnoticed", "err", err)
+	}
+	s.deaf[denied.Topic] = true
+	return nil
+}
+
+// doubt draws conclusions from silence, or tries again.
+func (s *session) doubt() {
+	if s.held == "" {
+		s.hold(fmt.Sprintf("nothing heard of it in %v", s.opt.bounds().proof))
+		return
+	}
+	s.subscribe(s.topics.agent("canary"))
+	s.prove()
+}
+
+// hold keeps the backlog for this session. Alarms are sent all the same, and
+// kept.
+func (s *session) hold(why string) {
+	s.canary.next = time.Now().Add(sing)
+	if s.held != "" || s.proven {
+		return
+	}
+	s.held, s.health = why, time.Now()
+	s.announce()
+	if s.heldSaid == why {
+		return
+	}
+	s.heldSaid = why
+	topic := s.topics.agent("canary")
+	s.log.Error("the backlog is held: there is no proof that we may publish", "topic", topic, "why", why, "mend",
+		"either the broker's access list denies publishing to "+s.topics.clientID+"/#, or this account may write and not read: "+
+			"allow it to read "+topic+", or set mqtt.prove_publish: false")
+}

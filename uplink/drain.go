@@ -1,0 +1,172 @@
+package uplink
+
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// fill sends as much as the window has room for.
+func (s *session) fill() {
+	if s.leaving != nil {
+		return
+	}
+	s.beat()
+	s.remind()
+	s.peeked, s.dry = nil, false // an alarm may have arrived
+	for s.sendNext() {
+	}
+}
+
+// sendNext sends one message, if there is one and room for it: alarms, then
+// what has to be said first, then states in their share, then routine readings.
+func (s *session) sendNext() bool {
+	it := s.peek()
+	alarm := it != nil && it.Priority == sensors.Alarm
+	routine := it != nil && !alarm && s.entrusted() && s.pace.ready()
+	switch {
+	case alarm && s.window.openToAlarm():
+		s.sendItem(it)
+	case !s.window.open():
+		return false
+	case len(s.first) > 0:
+		s.publish(s.first[0].Message, flight{kind: s.first[0].kind})
+		s.first = s.first[1:]
+	case s.sendState(routine):
+	case routine:
+		s.pace.pass()
+		s.sendItem(it)
+	default:
+		s.window.starve()
+		return false
+	}
+	return true
+}
+
+// peek is the oldest item of the backlog that was not sent in this session; nil
+// if there is none.
+func (s *session) peek() *queue.Item {
+	if len(s.peeked) == 0 && !s.dry && s.window.openToAlarm() && !time.Now().Before(s.read) {
+		s.peeked = s.look(s.window.most - s.window.messages)
+		s.dry = len(s.peeked) == 0
+	}
+	if len(s.peeked) == 0 {
+		return nil
+	}
+	return &s.peeked[0]
+}
+
+func (s *session) look(most int) []queue.Item {
+	items, err := s.backlog.Ahead(&s.cursor, most)
+	switch {
+	case err == nil:
+		s.read = time.Time{}
+		return items
+	case s.read.IsZero():
+		s.log.Error("backlog cannot be read", "err", err, "retry_every", retryRead)
+	}
+	s.read = time.Now().Add(retryRead)
+	return nil
+}
+
+// sendState sends a state that changed, if there is one and the history leaves
+// room for it. A state that changes while it is in flight waits.
+func (s *session) sendState(busy bool) bool {
+	if busy && !s.share.allows() {
+		return false
+	}
+	r, ok := s.states.next(s.flying)
+	if !ok {
+		return false
+	}
+	m := s.state(r)
+	s.flying[r.Stream] = true
+	s.publish(m, flight{kind: kindState, stream: r.Stream})
+	if busy {
+		s.share.state(len(m.Topic) + len(m.Payload))
+	}
+	return true
+}
+
+func (s *session) sendItem(it *queue.Item) {
+	m := s.message(it)
+	s.publish(m, flight{kind: kindHistory, item: *it})
+	s.cursor.Pass(*it)
+	s.peeked = s.peeked[1:]
+	s.share.history(len(m.Topic) + len(m.Payload))
+}
+
+// message is an item as it is published.
+func (s *session) message(it *queue.Item) Message {
+	topic := s.topics.event
+	if it.Event == "" {
+		topic = s.topics.ofReading(it.Stream)
+	}
+	return Message{Topic: topic, Payload: s.slab.cut(AppendPayload(s.slab.room(), *it, s.historical(*it)))}
+}
+
+// A share gives states a third of a busy link at most: a state may go when
+// twice as many bytes of history went since.
+type share struct{ credit int }
+
+// enough for a few states at once, after a time without any.
+const mostCredit = 2048
+
+func (s *share) allows() bool { return s.credit >= 0 }
+func (s *share) state(n int)  { s.credit -= 2 * n }
+func (s *share) history(n int) {
+	s.credit = min(s.credit+n, mostCredit)
+}
+
+// A throttle lets through so many a second.
+type throttle struct {
+	each time.Duration // 0: no bound
+	next time.Time     // when the next may go
+}
+
+// late is how much of a delay is made up for: timers are not exact.
+const late = 20 * time.Millisecond
+
+func newThrottle(rate int) throttle {
+	if rate == 0 {
+		return throttle{}
+	}
+	return throttle{each: time.Second / time.Duration(rate)}
+}
+
+// ready says that one may go now.
+func (t *throttle) ready() bool { return t.each == 0 || !time.Now().Before(t.next) }
+
+// pass notes that one goes.
+func (t *throttle) pass() {
+	if t.each == 0 {
+		return
+	}
+	if least := time.Now().Add(-late); t.next.Before(least) {
+		t.next = least
+	}
+	t.next = t.next.Add(t.each)
+}
+
+// A slab is where payloads are written one behind the other. The MQTT library
+// keeps them until they are acknowledged, so none is used twice.
+type slab struct{ buf []byte }
+
+const slabSize = 16 << 10
+
+// room is an empty slice with room for a payload.
+func (s *slab) room() []byte {
+	if cap(s.buf)-len(s.buf) < 512 {
+		s.buf = make([]byte, 0, slabSize)
+	}
+	return s.buf[len(s.buf):]
+}
+
+// cut takes a payload that was appended to room.
+func (s *slab) cut(payload []byte) []byte {
+	if n := len(s.buf) + len(payload); n <= cap(s.buf) && len(payload) > 0 && &payload[0] == &s.buf[:n][len(s.buf)] {
+		s.buf = s.buf[:n]
+	}
+	return payload[:len(payload):len(payload)]
+}

@@ -1,0 +1,49 @@
+package uplink
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+const heartbeat = time.Minute
+
+// beat says how the agent is, when that is due.
+func (s *session) beat() {
+	if s.opt.Stats == nil || time.Now().Before(s.health) {
+		return
+	}
+	s.health = time.Now().Add(heartbeat)
+	s.first = append(s.first, saying{s.healthMessage(), kindOnce})
+}
+
+// healthMessage is the heartbeat: how much waits, and what is wrong.
+func (s *session) healthMessage() Message {
+	q, now := s.opt.Stats(), s.opt.Clock.Now()
+	payload, err := json.Marshal(struct {
+		TS      int64    `json:"ts"`
+		Backlog int      `json:"backlog"`
+		Oldest  int64    `json:"oldest"` // seconds
+		Dropped uint64   `json:"dropped"`
+		Faults  []string `json:"faults"` // streams that cannot be read
+		Clock   string   `json:"clock"`
+		Written int64    `json:"written"`        // bytes
+		Held    string   `json:"held,omitempty"` // why the backlog does not go out
+	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, s.states.failing(), now.Clock.String(), q.Written, s.held})
+	if err != nil {
+		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
+	}
+	return Message{Topic: s.topics.agent("health"), Payload: payload, Retain: true, Once: true}
+}
+
+// age is how old a reading is, also one of an earlier boot; 0 if there is none.
+func (s *session) age(at, now sensors.Stamp) time.Duration {
+	if at == (sensors.Stamp{}) {
+		return 0
+	}
+	if d, known := s.opt.Clock.Age(at); known {
+		return d
+	}
+	return max(0, time.Duration(now.Unix-s.opt.Clock.Resolve(at).Unix)*time.Millisecond)
+}

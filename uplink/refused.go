@@ -1,0 +1,42 @@
+package uplink
+
+import "fmt"
+
+// A RefusedError is a broker's answer to CONNECT that says no.
+type RefusedError struct{ Code byte } // MQTT 3.1.1, section 3.2.2.3
+
+// refusals say what to do about a code. Those above 5 are MQTT 5's, section
+// 3.2.2.2, which some brokers send to everybody.
+var refusals = map[byte]string{
+	1:    "it does not speak MQTT 3.1.1",
+	2:    "it does not take this client ID: set client_id",
+	3:    "it says it is not available",
+	4:    "wrong user name or password: see mqtt.username and mqtt.password_file",
+	5:    "not authorised: see mqtt.username and mqtt.password_file, and the broker's access list",
+	0x84: "it does not speak MQTT 3.1.1",
+	0x85: "it does not take this client ID: set client_id",
+	0x86: "wrong user name or password: see mqtt.username and mqtt.password_file",
+	0x87: "not authorised: see mqtt.username and mqtt.password_file, and the broker's access list",
+	0x88: "it says it is not available",
+	0x89: "it says it is busy",
+	0x8a: "this client is banned: see the broker's list",
+	0x97: "it says that a quota is used up",
+	0x9f: "it says that too many connect at once",
+}
+
+func (e *RefusedError) Error() string {
+	what, ok := refusals[e.Code]
+	if !ok {
+		what = "a code that MQTT 3.1.1 does not know: the broker's log may say why"
+	}
+	return fmt.Sprintf("the broker refuses the connection (code %d): %s", e.Code, what)
+}
+
+// busy says that the broker itself may mend it.
+func (e *RefusedError) busy() bool {
+	switch e.Code {
+	case 3, 0x88, 0x89, 0x97, 0x9f:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,333 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+const (
+	goodbyeGrace = 4 * time.Second // for what is in flight when the agent stops
+	goodbyeTime  = time.Second     // for the goodbye itself
+	retryRead    = time.Second     // after the backlog could not be read
+)
+
+var errBetter = errors.New("a server that is preferred answers again")
+
+// A session is one connection from CONNECT to its loss. One goroutine sends
+// and listens: it fills the window, and waits until something happens.
+type session struct {
+	*Link
+	conn   Conn
+	window window
+	share  share
+	slab   slab
+
+	flight fifo[flight] // in the order in which they were sent
+	alive  time.Time    // when the head of flight became it
+	since  time.Time    // of the first acknowledgement; zero before
+
+	cursor queue.Cursor
+	peeked []queue.Item // beyond the cursor
+	dry    bool         // there was nothing beyond it
+	acked  []queue.Item // by the broker, and not to the backlog yet
+	read   time.Time    // not before it the backlog is read again: it cannot be
+	pace   throttle
+
+	first  []saying        // goes before states and routine readings
+	flying map[string]bool // streams whose state is in flight
+	health time.Time       // when the next is due
+
+	canary
+	echoed     bool      // we heard that we are online
+	told       bool      // the broker has acknowledged our birth
+	bornBefore bool      // the broker had our birth before this session
+	announced  bool      // the birth is on its way
+	rediscover time.Time // when Home Assistant is to be told again; zero: it is not
+
+	leaving error // why the session ends in order
+	until   time.Time
+	timer   *time.Timer
+}
+
+// A flight is a message that the broker has not acknowledged.
+type flight struct {
+	Token
+	passage
+	kind   kind
+	stream string     // of a state
+	item   queue.Item // of the history
+}
+
+// A saying is a message that waits for room in the window.
+type saying struct {
+	Message
+	kind kind
+}
+
+type kind uint8
+
+const (
+	kindOther kind = iota
+	kindHistory
+	kindState
+	kindBirth
+	kindOnce         // says nothing about the link
+	kindSubscription // to the canary
+)
+
+func newSession(l *Link, conn Conn) *session {
+	most := l.opt.Drain.Window
+	if most == 0 {
+		most = DefaultWindow
+	}
+	return &session{Link: l, conn: conn, window: window{most: most}, flying: map[string]bool{}, bornBefore: l.rival.born,
+		pace: newThrottle(l.opt.Drain.Rate), timer: time.NewTimer(time.Hour)}
+}
+
+// run publishes until the connection is lost, or until what is in flight when
+// ctx is done was acknowledged.
+func (s *session) run(ctx context.Context) error {
+	defer s.timer.Stop()
+	s.begin()
+	for s.leaving == nil || s.flight.len() > 0 && time.Now().Before(s.until) {
+		s.fill()
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
+	if s.goodbye() {
+		s.conn.Disconnect()
+	}
+	return s.leaving
+}
+
+// begin says that the agent is online and what it is; states follow.
+func (s *session) begin() {
+	s.listen()
+	s.publish(s.status("online"), flight{})
+	s.prove()
+	if s.opt.NoProof || s.bornBefore {
+		s.announce()
+	}
+	s.states.refresh()
+	s.health = time.Now()
+}
+
+// publish sends a message and notes that it is in flight.
+func (s *session) publish(m Message, f flight) {
+	f.passage = s.window.send(len(m.Topic) + len(m.Payload) + overhead)
+	f.Token = s.conn.Publish(m)
+	s.launch(f)
+}
+
+func (s *session) launch(f flight) {
+	if s.flight.len() == 0 {
+		s.alive = time.Now()
+	}
+	s.flight.push(f)
+}
+
+// wait waits until something happens, and takes note of it.
+func (s *session) wait(ctx context.Context) error {
+	var head, stop, better <-chan struct{}
+	if s.flight.len() > 0 {
+		head = s.flight.front().Done()
+	}
+	if s.leaving == nil {
+		stop, better = ctx.Done(), s.conn.Better()
+	}
+	s.timer.Reset(time.Until(s.due()))
+	select {
+	case <-head:
+		return s.settle()
+	case <-s.backlog.Arrived():
+	case <-s.states.changed:
+	case m := <-s.conn.Heard():
+		s.hear(m)
+		return s.ack() // of what waited for the canary
+	case <-s.conn.Done():
+		return fmt.Errorf("connection lost: %w", s.conn.Err())
+	case <-better:
+		s.leave(errBetter)
+	case <-stop:
+		s.leave(ctx.Err())
+	case <-s.timer.C:
+		return s.tick()
+	}
+	return nil
+}
+
+// settle takes what the broker has acknowledged, oldest first. Only here
+// anything is acknowledged to the backlog.
+func (s *session) settle() error {
+	for s.flight.len() > 0 {
+		f := s.flight.front()
+		select {
+		case <-f.Done():
+		default:
+			return s.ack()
+		}
+		if err := s.landed(f); err != nil {
+			return err
+		}
+		s.flight.pop()
+		s.alive = time.Now()
+	}
+	return s.ack()
+}
+
+// landed takes note that one message was acknowledged, or never will be.
+func (s *session) landed(f *flight) error {
+	err := f.Error()
+	if f.kind == kindSubscription {
+		s.window.gone(f.passage)
+		return s.subscribed(err)
+	}
+	if err != nil {
+		return s.lost(err)
+	}
+	if f.kind == kindOnce {
+		s.window.gone(f.passage)
+		return nil
+	}
+	s.window.acked(f.passage)
+	if s.since.IsZero() {
+		s.since = time.Now()
+		s.sayUp()
+	}
+	switch f.kind {
+	case kindHistory:
+		s.acked = append(s.acked, f.item)
+	case kindState:
+		delete(s.flying, f.stream)
+	case kindBirth:
+		s.told = true
+	}
+	return nil
+}
+
+// lost is the end of a connection that failed a message. The connection knows
+// better why.
+func (s *session) lost(err error) error {
+	select {
+	case <-s.conn.Done():
+		err = s.conn.Err()
+	case <-time.After(time.Second):
+	}
+	return fmt.Errorf("connection lost: %w", err)
+}
+
+// ack tells the backlog what the broker has acknowledged, if that is to be
+// believed.
+func (s *session) ack() error {
+	if s.held != "" {
+		s.acked = s.acked[:0]
+	}
+	if !s.trusted() {
+		return nil
+	}
+	s.rival.born = s.rival.born || s.told
+	if len(s.acked) == 0 {
+		return nil
+	}
+	err := s.backlog.Ack(s.acked)
+	clear(s.acked)
+	s.acked = s.acked[:0]
+	return err
+}
+
+// due is when something has to be done even if nothing happens.
+func (s *session) due() time.Time {
+	now := time.Now()
+	if s.leaving != nil {
+		return s.until
+	}
+	next := now.Add(time.Minute)
+	sooner := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	for _, t := range [...]time.Time{s.read, s.pace.next} {
+		if t.After(now) { // else it waits for room in the window
+			sooner(t)
+		}
+	}
+	if s.flight.len() > 0 {
+		sooner(s.alive.Add(s.opt.bounds().ack))
+	}
+	if !s.canary.next.IsZero() {
+		sooner(s.canary.next)
+	}
+	if s.opt.Stats != nil {
+		sooner(s.health)
+	}
+	if !s.rediscover.IsZero() {
+		sooner(s.rediscover)
+	}
+	return next
+}
+
+// tick does what is due.
+func (s *session) tick() error {
+	now := time.Now()
+	if patience := s.opt.bounds().ack; s.flight.len() > 0 && now.Sub(s.alive) >= patience {
+		return fmt.Errorf("the broker has acknowledged nothing for %v", patience)
+	}
+	if !s.canary.next.IsZero() && !now.Before(s.canary.next) {
+		s.doubt()
+	}
+	return nil
+}
+
+// leave lets the session end in order.
+func (s *session) leave(why error) {
+	s.leaving, s.until = why, time.Now().Add(goodbyeGrace)
+}
+
+// goodbye is the offline message that we send ourselves: an orderly disconnect
+// suppresses the will. It reports whether the broker has it.
+func (s *session) goodbye() bool {
+	token := s.conn.Publish(s.status("offline"))
+	err := errors.New("not acknowledged in time")
+	select {
+	case <-token.Done():
+		err = token.Error()
+	case <-time.After(goodbyeTime):
+	}
+	if err != nil {
+		s.log.Warn("no goodbye: the broker will send the will", "err", err)
+	}
+	return err == nil
+}
+
+// hear takes a message on one of the topics subscribed to.
+func (s *session) hear(m Message) {
+	switch m.Topic {
+	case s.topics.agent("canary"):
+		s.sang(m)
+	case s.topics.agent("status"):
+		s.heardStatus(string(m.Payload))
+	case s.topics.agent("info"):
+		s.heardBirth(m)
+	default:
+		s.heardHome(m)
+	}
+}
+
+// heardStatus corrects a will that comes late: brokers send it when they notice
+// that an earlier connection is dead, which may be after we are back.
+func (s *session) heardStatus(word string) {
+	switch {
+	case word == "online":
+		s.echoed = true
+	case s.echoed && s.leaving == nil:
+		s.echoed = false
+		s.log.Info("a late will is corrected")
+		s.first = append(s.first, saying{Message: s.status("online")})
+	}
+}

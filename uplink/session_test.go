@@ -1,0 +1,321 @@
+package uplink
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+func fifty(bl *backlog) {
+	for seq := range uint64(50) {
+		bl.put(reading("room", seq+1))
+	}
+}
+
+// TestADeniedBacklogIsHeldUntilItMayGo: what an access list denies is
+// acknowledged all the same.
+func TestADeniedBacklogIsHeldUntilItMayGo(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.denies = true })
+		fifty(bl)
+		for seq := range uint64(3) {
+			bl.put(alarmOf("door", seq+1))
+		}
+		for range 5 {
+			time.Sleep(time.Minute)
+			br.cut()
+		}
+		time.Sleep(time.Minute)
+		if n := bl.left(); n != 53 {
+			t.Fatalf("%d of 53 left while publishing is denied", n)
+		}
+		br.set(func() { br.denies = false })
+		time.Sleep(2 * time.Minute)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d left after it is allowed", n)
+		}
+	})
+	if got := br.seqs("porch/room"); len(got) != 50 {
+		t.Errorf("%d of 50 readings arrived", len(got))
+	}
+	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "mqtt.prove_publish: false") || !strings.Contains(log, "access list") {
+		t.Errorf("want one error with both causes:\n%s", log)
+	}
+}
+
+// TestAlarmsGoWhileTheBacklogIsHeld: an account that may write and not read.
+func TestAlarmsGoWhileTheBacklogIsHeld(t *testing.T) {
+	for name, c := range map[string]func(*broker){
+		"subscription refused": func(br *broker) { br.unread = true },
+		"nothing heard":        func(br *broker) { br.mute = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+				br.set(func() { c(br) })
+				fifty(bl)
+				bl.put(alarmOf("door", 1))
+				time.Sleep(90 * time.Second)
+				if n := bl.left(); n != 51 {
+					t.Errorf("%d of 51 left without proof", n)
+				}
+				var health struct{ Held string }
+				json.Unmarshal([]byte(br.kept("porch/agent/health")), &health)
+				if health.Held == "" {
+					t.Errorf("health does not say that the backlog is held: %s", br.kept("porch/agent/health"))
+				}
+			})
+			if got := br.seqs("porch/door"); len(got) == 0 {
+				t.Error("the alarm did not go")
+			}
+			if got := br.seqs("porch/room"); len(got) != 0 {
+				t.Errorf("%d readings went", len(got))
+			}
+		})
+	}
+}
+
+func TestWithoutProofNothingIsSubscribed(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.unread = true })
+		fifty(bl)
+		time.Sleep(10 * time.Second)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d readings left", n)
+		}
+	}, func(o *Options) { o.NoProof = true })
+	if len(br.conn.topics) > 0 || br.seqs("porch/agent/canary") != nil {
+		t.Errorf("subscribed to %v", br.conn.topics)
+	}
+}
+
+const othersBirth = `{"version":"1.0","boot":"9-0badcafe"}`
+
+func TestTakeOverIsConcludedFromProofAlone(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.retained["porch/agent/info"] = `{"boot":"1-11111111"}` }) // of an earlier start, perhaps
+		for range 10 {
+			time.Sleep(3 * time.Second)
+			br.cut() // the end of a connection proves nothing
+		}
+		time.Sleep(time.Minute)
+		br.set(func() { br.retained["porch/agent/info"] = othersBirth }) // once: an old state, restored
+		br.cut()
+		time.Sleep(time.Minute)
+	})
+	if strings.Contains(log, "another client") || len(br.seqs("porch/agent/event")) != 0 {
+		t.Errorf("a take-over without proof:\n%s", log)
+	}
+}
+
+func TestTakeOverIsToldAndNotFought(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Minute)
+		br.set(func() { br.conns = 0 })
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); {
+			br.says("porch/agent/info", othersBirth) // connects, says so
+			br.cut()                                 // and has pushed us out
+			time.Sleep(time.Second)
+		}
+	})
+	if !strings.Contains(log, `another client uses \"porch\"`) {
+		t.Errorf("the log does not tell:\n%s", log)
+	}
+	if br.conns > 40 {
+		t.Errorf("%d connections in 10 minutes: that is a fight", br.conns)
+	}
+	var event string
+	for _, m := range br.got {
+		if m.Topic == "porch/agent/event" {
+			event = string(m.Payload)
+		}
+	}
+	if !strings.Contains(event, `"event":"take_over"`) || !strings.Contains(event, "9-0badcafe") {
+		t.Errorf("event %q", event)
+	}
+}
+
+func TestALateWillIsCorrected(t *testing.T) {
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Second)
+		for range 3 {
+			br.says("porch/agent/status", "offline")
+			time.Sleep(time.Second)
+			if got := br.kept("porch/agent/status"); got != "online" {
+				t.Fatalf("status %q a second after a late will", got)
+			}
+		}
+	})
+}
+
+func TestHealthSaysWhatWaitsAndWhatFails(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		broken := reading("door", 1)
+		broken.Err = "no acknowledge"
+		l.Observe(broken)
+		l.Observe(reading("room", 1))
+		time.Sleep(time.Second)
+		br.set(func() { br.denies = true })
+		br.cut()
+		fifty(bl)
+		time.Sleep(100 * time.Second)
+		br.set(func() { br.denies = false })
+		time.Sleep(3 * time.Minute)
+	})
+	type health struct {
+		TS              int64
+		Backlog, Oldest int
+		Dropped         uint64
+		Faults          []string
+		Clock           string
+		Written         int64
+	}
+	var all []health
+	for _, m := range br.got {
+		if m.Topic != "porch/agent/health" {
+			continue
+		}
+		var h health
+		if err := json.Unmarshal(m.Payload, &h); err != nil || !m.Retain || !m.Once {
+			t.Fatalf("%s, %v", m.Payload, err)
+		}
+		all = append(all, h)
+	}
+	if len(all) < 4 {
+		t.Fatalf("%d heartbeats", len(all))
+	}
+	worst, last := health{}, all[len(all)-1]
+	for _, h := range all {
+		if h.Backlog > worst.Backlog {
+			worst = h
+		}
+	}
+	if worst.Backlog != 50 || worst.Oldest < 60 || worst.Written == 0 {
+		t.Errorf("while it was held: %+v", worst)
+	}
+	if last.Backlog != 0 || last.Oldest != 0 || last.Clock != "ok" || len(last.Faults) != 1 || last.Faults[0] != "door" {
+		t.Errorf("at the end: %+v", last)
+	}
+}
+
+func TestWindowBoundsWhatIsInFlight(t *testing.T) {
+	for window, want := range map[int]int{0: DefaultWindow, 1: 1, 64: 64} {
+		br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+			time.Sleep(time.Second)
+			br.set(func() { br.most = 0 })
+			for seq := range uint64(2000) {
+				bl.put(reading("room", seq+1))
+				l.Observe(reading("room", seq+1))
+			}
+			bl.put(alarmOf("door", 1))
+			time.Sleep(time.Minute)
+		}, func(o *Options) { o.Drain.Window = window })
+		if br.most > want || br.most < want-1 {
+			t.Errorf("window %d: %d messages in flight, want %d", window, br.most, want)
+		}
+	}
+}
+
+func TestRateHoldsRoutineReadingsOnly(t *testing.T) {
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Second)
+		fifty(bl)
+		time.Sleep(2 * time.Second)
+		bl.put(alarmOf("door", 1))
+		time.Sleep(200 * time.Millisecond)
+		if !br.arrived("porch/door", 1) {
+			t.Error("an alarm waits for the rate")
+		}
+		if n := len(br.seqs("porch/room")); n < 18 || n > 24 {
+			t.Errorf("%d readings in 2.2 s at 10 a second", n)
+		}
+		time.Sleep(5 * time.Second)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d readings left", n)
+		}
+	}, func(o *Options) { o.Drain.Rate = 10 })
+}
+
+func TestStatesTakeAThirdOfABusyLink(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.rate = 2500 })
+		for seq := range uint64(2000) {
+			bl.put(reading("room", seq+1))
+		}
+		for seq := range uint64(600) {
+			for _, stream := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+				l.Observe(reading(stream, seq+1))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}, func(o *Options) {
+		for _, stream := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			o.Streams = append(o.Streams, sensors.Stream{Name: stream})
+		}
+	})
+	states, history := 0, 0
+	for _, m := range br.got {
+		switch {
+		case m.Topic == "porch/room":
+			history += len(m.Payload)
+		case strings.HasSuffix(m.Topic, "/state"):
+			states += len(m.Payload)
+		}
+	}
+	if share := float64(states) / float64(states+history); share < 0.25 || share > 0.36 {
+		t.Errorf("states take %.0f %% of a busy link, want a third", 100*share)
+	}
+}
+
+func TestTheLinkGoesBackToThePreferredServer(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Second)
+		fifty(bl)
+		br.set(func() { close(br.conn.better) })
+		time.Sleep(2 * time.Second)
+		br.set(func() {
+			if br.conns != 2 || br.orderly != 1 {
+				t.Errorf("%d connections, %d orderly ends; want a second after an orderly end", br.conns, br.orderly)
+			}
+		})
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d readings left", n)
+		}
+	})
+	if got := br.seqs("porch/room"); len(got) != 50 {
+		t.Errorf("%d of 50 readings arrived, some twice", len(got))
+	}
+	if strings.Contains(log, "uplink down") {
+		t.Errorf("going back is no failure:\n%s", log)
+	}
+}
+
+func TestPayloadsCostNoAllocations(t *testing.T) {
+	it := queue.Item{Boot: "17-9f3c02ab", Reading: sensors.Reading{Stream: "room", Seq: 41, Value: 45.25, Unit: "%",
+		At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}}
+	buf := make([]byte, 0, 512)
+	if n := testing.AllocsPerRun(1000, func() { buf = AppendPayload(buf[:0], it, false) }); n != 0 {
+		t.Errorf("%v allocations a payload", n)
+	}
+	s := session{Link: &Link{opt: Options{Clock: sensors.NewTimekeeper(sensors.TrustAlways)}, topics: newTopics(Options{ClientID: "porch", Topics: DefaultTopics, Streams: []sensors.Stream{{Name: "room"}}})}}
+	if n := testing.AllocsPerRun(10_000, func() { s.message(&it) }); n > 0.1 {
+		t.Errorf("%v allocations a message", n)
+	}
+}
+
+func TestPayloadsDoNotOverlap(t *testing.T) {
+	var s slab
+	var all [][]byte
+	for i := range 3000 {
+		n := 1 + i*7%900
+		all = append(all, s.cut(append(s.room(), strings.Repeat(string(rune('a'+i%26)), n)...)))
+	}
+	for i, p := range all {
+		if string(p) != strings.Repeat(string(rune('a'+i%26)), 1+i*7%900) {
+			t.Fatalf("payload %d was written over", i)
+		}
+	}
+}

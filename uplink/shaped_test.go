@@ -1,0 +1,66 @@
+package uplink
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// arrivals notes when things were acknowledged: the backlog is empty of alarms.
+func (b *broker) arrived(topic string, seq uint64) bool { return slices.Contains(b.seqs(topic), seq) }
+
+// TestAnAlarmOvertakesTheBacklogOnASlowLink: 20 kbit/s, 600 ms round trip, and
+// more readings and states than it carries. An alarm is acknowledged within a
+// round trip and 300 ms, and the link is never idle for want of messages.
+func TestAnAlarmOvertakesTheBacklogOnASlowLink(t *testing.T) {
+	const rate = 20_000.0 / 8
+	var waits []time.Duration
+	var used float64
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.rate = rate })
+		for seq := range uint64(8000) {
+			bl.put(reading("room", seq+1))
+		}
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			for seq := uint64(1); ; seq++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(500 * time.Millisecond):
+					l.Observe(reading("room", seq))
+				}
+			}
+		}()
+		time.Sleep(20 * time.Second)
+		began, before := time.Now(), 0
+		br.set(func() { before = br.carried })
+		for seq := range uint64(100) {
+			time.Sleep(time.Duration(700+37*(seq%50)) * time.Millisecond)
+			put := time.Now()
+			bl.put(alarmOf("door", seq+1))
+			for !br.arrived("porch/door", seq+1) {
+				time.Sleep(5 * time.Millisecond)
+			}
+			waits = append(waits, time.Since(put))
+		}
+		br.set(func() { used = float64(br.carried-before) / (rate * time.Since(began).Seconds()) })
+	})
+	slices.Sort(waits)
+	t.Logf("alarms: median %v, p99 %v, worst %v; the link is used %.0f %%", waits[50], waits[98], waits[99], 100*used)
+	if waits[98] > 900*time.Millisecond {
+		t.Errorf("p99 of alarms is %v, want a round trip and 300 ms", waits[98])
+	}
+	if used < 0.9 {
+		t.Errorf("the link is used %.0f %%, want 90", 100*used)
+	}
+}
+
+func alarmOf(stream string, seq uint64) sensors.Reading {
+	r := reading(stream, seq)
+	r.Priority, r.State = sensors.Alarm, "open"
+	return r
+}

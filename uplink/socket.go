@@ -1,0 +1,127 @@
+package uplink
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	tcpUserTimeout  = 18 // TCP_USER_TIMEOUT of tcp(7), in milliseconds
+	tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT of tcp(7), in bytes
+
+	mostUserTimeout = 20 * time.Second
+	mostNotSent     = 16 << 10 // bytes that the kernel holds back: an alarm waits behind them
+)
+
+// openSocket connects to a server, for a connection that can be dropped: paho
+// itself only ever ends one in order, and the broker then forgets the will.
+func openSocket(ctx context.Context, opt Options, server *url.URL, config *tls.Config) (net.Conn, error) {
+	limits := opt.bounds()
+	ctx, cancel := context.WithTimeout(ctx, limits.connect)
+	defer cancel()
+	d := &net.Dialer{Control: control(opt.Bind, min(mostUserTimeout, limits.silence))}
+	if a, err := netip.ParseAddr(opt.Bind); err == nil {
+		d.LocalAddr = &net.TCPAddr{IP: a.AsSlice(), Zone: a.Zone()}
+	}
+	switch server.Scheme {
+	case "mqtts":
+		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", server.Host)
+	case "ws", "wss":
+		return dialWebsocket(ctx, d, server, config)
+	default:
+		return d.DialContext(ctx, "tcp", server.Host)
+	}
+}
+
+// control sets up a socket before it connects: it bounds how long the kernel
+// keeps sending into a link whose other end is gone, and how much it holds back.
+func control(bind string, timeout time.Duration) func(string, string, syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) {
+			failed = errors.Join(
+				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(timeout.Milliseconds())),
+				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLowat, mostNotSent),
+				bindTo(int(fd), bind))
+		})
+		return errors.Join(err, failed)
+	}
+}
+
+// bindTo keeps a socket on an interface, if it is the name of one.
+func bindTo(fd int, name string) error {
+	if _, err := netip.ParseAddr(name); name == "" || err == nil {
+		return nil
+	}
+	if err := syscall.BindToDevice(fd, name); err != nil {
+		return fmt.Errorf("mqtt.bind: interface %s: %w", name, err)
+	}
+	return nil
+}
+
+// dialWebsocket connects through what $http_proxy and $https_proxy name, if
+// they do.
+func dialWebsocket(ctx context.Context, d *net.Dialer, server *url.URL, config *tls.Config) (net.Conn, error) {
+	ws := websocket.Dialer{NetDialContext: d.DialContext, Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
+		Subprotocols: []string{"mqtt"}}
+	conn, answer, err := ws.DialContext(ctx, server.String(), nil)
+	switch {
+	case err != nil && answer != nil:
+		return nil, fmt.Errorf("%w: the server answers %s", err, answer.Status)
+	case err != nil:
+		return nil, err
+	}
+	conn.SetReadLimit(1 << 20) // bytes of a message; mostInbound bounds a packet
+	return &websocketConn{Conn: conn}, nil
+}
+
+// A websocketConn is a stream of bytes in binary messages. MQTT 3.1.1, section
+// 6: a packet may begin and end anywhere in them.
+type websocketConn struct {
+	*websocket.Conn
+	rest interface{ Read([]byte) (int, error) } // of the message that is being read
+}
+
+func (c *websocketConn) Write(p []byte) (int, error) {
+	if err := c.WriteMessage(websocket.BinaryMessage, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (c *websocketConn) Read(p []byte) (int, error) {
+	for {
+		if c.rest != nil {
+			if n, err := c.rest.Read(p); n > 0 || err == nil {
+				return n, nil
+			}
+		}
+		_, r, err := c.NextReader()
+		if err != nil {
+			return 0, closedInOrder(err)
+		}
+		c.rest = r
+	}
+}
+
+func closedInOrder(err error) error {
+	var closed *websocket.CloseError
+	if errors.As(err, &closed) {
+		return fmt.Errorf("%w (%v)", errBrokerClosed, closed)
+	}
+	return err
+}
+
+func (c *websocketConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}

@@ -1,0 +1,53 @@
+package uplink
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// A rival is another client with our client ID. The broker ends our connection
+// for its sake, which looks like any other loss. Only its birth on our own
+// agent/info is proof: we told the broker of ours, and find another there when
+// we are back, twice, with the broker there all the time. Once alone may be a
+// broker that was restored from an old state.
+type rival struct {
+	born   bool   // the broker had our birth once
+	boot   string // of another's birth
+	seen   int    // sessions that found it
+	proven bool
+}
+
+// A RivalError is a connection that was lost while another client with our
+// client ID was about.
+type RivalError struct{ ClientID string }
+
+func (e *RivalError) Error() string {
+	return fmt.Sprintf("another client uses %q: give each a client_id of its own", e.ClientID)
+}
+
+// forget drops what is no proof any more: the broker was away.
+func (r *rival) forget() { r.boot, r.seen = "", 0 }
+
+// rivalBorn takes a birth on our own topic: ours, or of another.
+func (s *session) rivalBorn(boot string, retained bool) {
+	r := &s.rival
+	switch {
+	case boot == s.opt.Boot:
+		if retained { // nobody was here in the meantime
+			*r = rival{born: r.born}
+		}
+		return
+	case boot != r.boot:
+		r.boot, r.seen = boot, 0
+	}
+	if r.seen++; r.proven || retained && r.seen < 2 {
+		return
+	}
+	r.proven = true
+	err := &RivalError{s.opt.ClientID}
+	s.log.Error(err.Error(), "its_boot", boot)
+	if s.opt.Report != nil {
+		details, _ := json.Marshal(map[string]string{"client_id": s.opt.ClientID, "other": boot})
+		s.opt.Report("take_over", s.opt.Clock.Now(), string(details))
+	}
+}
