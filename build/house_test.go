@@ -37,6 +37,7 @@ var thirdParty = map[string]string{
 	"golang.org/x/sys/":          "sensors/drivers",
 	"go.etcd.io/bbolt":           "queue",
 	"github.com/eclipse/paho":    "uplink",
+	"github.com/gorilla/":        "uplink", // comes with paho, which hides the socket
 	"go.yaml.in/yaml":            "config",
 	"github.com/mochi-mqtt/":     "cmd/holdfast/broker",
 	"golang.org/x/sync/errgroup": "cmd/holdfast",
