@@ -32,7 +32,7 @@ type lane struct {
 
 	committing uint64 // number of the newest reading in the commit under way
 
-	given    uint64 // number of the newest reading handed out
+	given    uint64 // number of the newest reading ever handed out: up to it, all may have arrived
 	eviction bool   // a commit is evicting what was not handed out
 	turn     int    // counts evictions: what was read before one is stale
 }
@@ -93,19 +93,19 @@ func (l *lane) loaded(r run, last uint64) {
 	}
 }
 
-// peek appends the oldest items beyond a number, at most max, and notes that
+// peek appends the oldest items beyond a number, at most most, and notes that
 // they are handed out. During an eviction these are only what was handed out
 // before.
-func (l *lane) peek(items []Item, max int, after uint64) []Item {
+func (l *lane) peek(items []Item, most int, after uint64) []Item {
 	n := len(items)
 	head := l.head[l.passed(after):]
-	items = append(items, head[:min(max, len(head))]...)
+	items = append(items, head[:min(most, len(head))]...)
 	if from, _ := l.toLoad(0); from > l.disk {
 		mem := l.mem.items()
 		if in := l.inMemory(); after >= in {
 			mem = mem[min(int(after+1-in), len(mem)):]
 		}
-		items = append(items, mem[:min(max-(len(items)-n), len(mem))]...)
+		items = append(items, mem[:min(most-(len(items)-n), len(mem))]...)
 	}
 	if l.eviction {
 		for len(items) > n && items[len(items)-1].number > l.given {
@@ -113,7 +113,7 @@ func (l *lane) peek(items []Item, max int, after uint64) []Item {
 		}
 	}
 	if len(items) > n {
-		l.given = items[len(items)-1].number
+		l.given = max(l.given, items[len(items)-1].number) // the call before may have had more room
 	}
 	return items
 }

@@ -278,6 +278,7 @@ func TestEveryHoleLiesInAGap(t *testing.T) {
 					if err != nil {
 						rt.Fatal(err)
 					}
+					r.hand(items)
 					if rapid.Bool().Draw(rt, "arrives") {
 						r.take(items)
 						h.Ack(items)
@@ -293,8 +294,18 @@ func TestEveryHoleLiesInAGap(t *testing.T) {
 
 // A recorder gets everything and compares what is missing with the gaps.
 type recorder struct {
-	seen map[string]map[uint64]bool
-	gaps []Gap
+	seen   map[string]map[uint64]bool
+	handed []Item // readings that may have arrived, acknowledged or not
+	gaps   []Gap
+}
+
+// hand notes what was handed out, and so must come.
+func (r *recorder) hand(items []Item) {
+	for _, it := range items {
+		if it.Event == "" {
+			r.handed = append(r.handed, it)
+		}
+	}
 }
 
 // take notes items and returns those that are readings.
@@ -328,6 +339,12 @@ func (r *recorder) check(t interface{ Errorf(string, ...any) }, last map[string]
 				t.Errorf("%s %d never came and no gap says so", stream, seq)
 				return
 			}
+		}
+	}
+	for _, it := range r.handed {
+		if !r.seen[it.Stream][it.Seq] {
+			t.Errorf("%s %d was handed out, and then lost", it.Stream, it.Seq)
+			return
 		}
 	}
 	for _, g := range r.gaps {
