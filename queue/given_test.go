@@ -132,3 +132,45 @@ func holdSessions(t *testing.T, rt *rapid.T, most int64, rounds []round) {
 	r.take(h.all(t))
 	r.check(rt, seqs)
 }
+
+// TestBacklogIsExactBeyondAHole: what was handed out from memory, behind a hole
+// that an eviction has left, goes to disk and is acknowledged only then.
+func TestBacklogIsExactBeyondAHole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		defer h.end()
+		h.opt.MaxSize = 1_000 // a block
+		seq := uint64(0)
+		put := func(n int) {
+			for range n {
+				seq++
+				h.Put(routine(seq))
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+		put(350)
+		if _, err := h.Next(t.Context(), 1); err != nil { // its block stays
+			t.Fatal(err)
+		}
+		put(20_030)
+		flight, err := h.Next(t.Context(), 100_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(1000) // now all of them are on disk
+		flight = flight[:len(flight)-10]
+		if names(flight)[0] != "gap" || names(flight)[1] != "room1" {
+			t.Fatalf("in flight are %v: no hole, and the test shows nothing", names(flight))
+		}
+		h.Ack(flight)
+		backlog := h.Stats().Backlog
+		rest, err := h.Next(t.Context(), 100_000)
+		if err != nil || len(rest) != backlog {
+			t.Errorf("backlog is %d, but %d items wait, %v", backlog, len(rest), err)
+		}
+		r := recorder{}
+		r.take(flight)
+		r.take(h.all(t))
+		r.check(t, map[string]uint64{"room": seq})
+	})
+}

@@ -24,8 +24,8 @@ type lane struct {
 	blocks int // readings in blocks that are not acknowledged
 	mem    fifo
 	read   uint64   // blocks up to here are read, or unreadable
-	head   []Item   // the oldest readings in blocks, as read
-	seqs   seqs     // of the readings that were in head, or evicted
+	head   []Item   // the oldest readings in blocks, as read; all that were handed out
+	seqs   seqs     // of the readings that were in head, acknowledged, or evicted
 	ends   []runEnd // of the blocks in head
 
 	suspect bool // readings may be missing on disk without a trace
@@ -130,7 +130,9 @@ func (l *lane) ack(number uint64) (final []Gap) {
 		l.ends = l.ends[1:]
 	}
 	if in := l.inMemory(); l.first > in {
-		l.mem.pop(int(min(l.first, l.next) - in))
+		n := int(min(l.first, l.next) - in)
+		l.seqs.note(run{items: l.mem.items()[:n]})
+		l.mem.pop(n)
 	}
 	l.skipHole()
 	return final
@@ -138,15 +140,8 @@ func (l *lane) ack(number uint64) (final []Gap) {
 
 // countAcked takes out of head, and counts, what is acknowledged in blocks.
 func (l *lane) countAcked(number uint64) {
-	n, counted := 0, l.first-1
-	for n < len(l.head) && l.head[n].number <= number {
-		counted = l.head[n].number
-		n++
-	}
+	n := countBelow(l.head, number+1)
 	l.head = l.head[n:]
-	if up := min(number, l.disk); len(l.head) == 0 && up > counted {
-		n += int(up - counted) // handed out from memory before it went to disk
-	}
 	if l.blocks -= n; number >= l.disk {
 		l.blocks = 0
 	}
@@ -174,9 +169,20 @@ func (l *lane) stored(number uint64) {
 	if number >= in {
 		n := int(number + 1 - in)
 		l.blocks += n
-		l.mem.pop(n)
+		l.leaveMemory(n)
 	}
 	l.disk = number
+}
+
+// leaveMemory lets the oldest n readings in memory go, because they are in
+// blocks. What was handed out of them goes to head: the blocks before it were
+// all read by then, and it will be acknowledged by its number.
+func (l *lane) leaveMemory(n int) {
+	items := l.mem.items()[:n]
+	given := run{items: items[:countBelow(items, l.given+1)]}
+	l.seqs.note(given)
+	l.head = append(l.head, given.items...)
+	l.mem.pop(n)
 }
 
 // evicted takes over what an eviction did to the blocks: gone readings, and
@@ -202,7 +208,7 @@ func (l *lane) evicted(gone int) {
 // have landed all the same.
 func (l *lane) relearned(there *lane) {
 	if in := l.inMemory(); there.disk >= in {
-		l.mem.pop(int(min(there.disk+1, l.next) - in))
+		l.leaveMemory(int(min(there.disk+1, l.next) - in))
 	}
 	l.disk, l.tail, l.saved = max(l.disk, there.disk), there.tail, there.saved
 	l.evicted(0) // and what was read may be gone

@@ -591,7 +591,7 @@ func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(5 * time.Second)
-		damageSecondBlock(t, h.Queue)
+		damageBlock(t, h.Queue, 1)
 		r := recorder{}
 		got := r.take(h.all(t))
 		if len(got) == 0 || got[len(got)-1].Seq != 9000 {
@@ -605,15 +605,18 @@ func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
 	})
 }
 
-func damageSecondBlock(t *testing.T, q *Queue) {
+// damageBlock flips a bit in a routine block, counted from 0.
+func damageBlock(t *testing.T, q *Queue, place int) {
 	tx, err := q.file.db.Begin(true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := tx.Bucket(bucketLanes[sensors.Routine])
 	c := b.Cursor()
-	c.First()
-	k, v := c.Next()
+	k, v := c.First()
+	for range place {
+		k, v = c.Next()
+	}
 	v = append([]byte(nil), v...)
 	v[len(v)-1] ^= 1
 	if err := errors.Join(b.Put(k, v), tx.Commit()); err != nil {
