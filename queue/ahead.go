@@ -69,8 +69,7 @@ func (q *Queue) peekAlarms(c *Cursor, max int, failed error) []Item {
 }
 
 // peekRest hands out the gaps and, if they can be read, the routine readings
-// behind them. Both in one step: a gap that was not handed out may still grow,
-// and must not grow over a reading that was.
+// behind them. Both in one step: no gap comes between.
 func (q *Queue) peekRest(items []Item, c *Cursor, max int, routine bool) []Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -339,24 +340,18 @@ func (f *file) update(do func(*bbolt.Tx) error) error {
 	})
 }
 
-// putGaps stores the gaps, with those that this commit makes.
+// putGaps stores the gaps, with those that this commit makes. They do not join:
+// some may have been handed out, and if the commit fails, and is on disk all the
+// same, what it has made is new to the list.
 func putGaps(tx *bbolt.Tx, list []Gap, more [2]laneOutcome) error {
 	if list == nil {
 		return nil
 	}
-	all := gaps{}
-	for _, g := range list {
-		all.add(g)
-	}
-	for _, out := range more {
-		for _, g := range out.gaps {
-			all.add(g)
-		}
-	}
-	if len(all.list) == 0 {
+	all := slices.Concat(list, more[0].gaps, more[1].gaps)
+	if len(all) == 0 {
 		return tx.Bucket(bucketMeta).Delete(keyGaps)
 	}
-	return tx.Bucket(bucketMeta).Put(keyGaps, encodeGaps(all.plain()))
+	return tx.Bucket(bucketMeta).Put(keyGaps, encodeGaps(all))
 }
 
 // applyLane does one lane's part of a commit and returns how much larger it

@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 )
 
 // A Gap is a declared loss: of the numbers from From to To of a stream, Count
@@ -26,8 +28,9 @@ const (
 	Damaged = "damaged" // on disk
 )
 
-// gaps are the declared losses that are not delivered yet, a stream's in the
-// order of their numbers.
+// gaps are the declared losses that are not delivered yet, in the order in which
+// they go: those that were handed out are the first. No two tell of the same
+// reading.
 type gaps struct {
 	list  []*gap
 	dirty bool // the file does not know
@@ -38,44 +41,39 @@ type gap struct {
 	given *Item // as handed out: it may not change any more
 }
 
-// add declares a loss. It joins the stream's last one, if that has the same
-// cause and was not handed out.
+// add declares a loss. It becomes one with those that have the same cause, were
+// not handed out, and that it meets or adjoins: what lies between two others
+// waits, has arrived, or is told by a third.
 func (g *gaps) add(more Gap) {
 	if more.Count == 0 {
 		return
 	}
 	g.dirty = true
-	for i := len(g.list) - 1; i >= 0; i-- {
-		last := g.list[i]
-		if last.Stream != more.Stream || last.Boot != more.Boot {
-			continue
+	at := len(g.list)
+	for i := at - 1; i >= 0 && g.list[i].given == nil; i-- {
+		if e := g.list[i]; e.Why == more.Why && e.meets(more, 1) {
+			more.join(e.Gap)
+			g.list = slices.Delete(g.list, i, i+1)
+			at = i
 		}
-		if last.Why != more.Why || last.given != nil {
-			break
-		}
-		last.join(more)
-		return
 	}
-	g.list = append(g.list, &gap{Gap: more})
+	g.list = slices.Insert(g.list, at, &gap{Gap: more})
 }
 
-// learn takes over a gap of the file's. It holds what the list has of the same
-// readings, and may hold more.
+// learn takes over a gap of the file's, unless the list tells of its readings:
+// a gap grows only in the list.
 func (g *gaps) learn(there Gap) {
 	for _, e := range g.list {
-		if e.Stream != there.Stream || e.Boot != there.Boot || e.Why != there.Why || e.To < there.From || there.To < e.From {
-			continue
-		}
-		if there.Count <= e.Count {
+		if e.Why == there.Why && e.meets(there, 0) {
 			return
 		}
-		if e.given == nil {
-			e.Gap = there
-			return
-		}
-		there.From, there.Count = e.To+1, there.Count-e.Count // that one is under way
 	}
 	g.add(there)
+}
+
+// meets says that two gaps of a stream overlap; with a reach of 1, or adjoin.
+func (g Gap) meets(o Gap, reach uint64) bool {
+	return g.Stream == o.Stream && g.Boot == o.Boot && g.From <= o.To+reach && o.From <= g.To+reach
 }
 
 func (g *Gap) join(more Gap) {
@@ -151,15 +149,14 @@ func (g *gaps) plain() []Gap {
 // gapsOf declares the loss of items, and of what was missing between them.
 func gapsOf(r run) []Gap {
 	var all gaps
-	for i := range r.items {
-		it := &r.items[i]
-		if it.Event == "" {
-			all.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Dropped})
-		}
-	}
-	for _, g := range r.gaps {
+	for _, g := range r.gaps { // first: readings lie in them, or adjoin
 		g.Why = Dropped
 		all.add(g)
+	}
+	for i := range r.items {
+		if it := &r.items[i]; it.Event == "" {
+			all.add(it.lost(Dropped))
+		}
 	}
 	return all.plain()
 }
@@ -206,23 +203,36 @@ func thinPlaces(items []Item, places []int, keep []bool) {
 	keep[low], keep[high] = true, true
 }
 
+// lost declares the loss of a reading.
+func (it *Item) lost(why string) Gap {
+	return Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: why}
+}
+
 // keepOnly is a run with some of its readings, and the gaps that the others
-// leave.
+// leave. A gap spans what is kept, but ends where the run has a hole already:
+// another gap tells of that.
 func keepOnly(r run, keep []bool) run {
-	var left []Item
-	var out gaps
-	for _, g := range r.gaps {
-		out.add(g)
-	}
+	less := run{gaps: slices.Clone(r.gaps), thinned: true}
+	last := seqs{}
+	open := map[streamKey]int{} // place of the stream's gap, from one
 	for i := range r.items {
 		it := &r.items[i]
-		if keep[i] {
-			left = append(left, *it)
-			continue
+		k := streamKey{boot: it.Boot, stream: it.Stream}
+		if it.Seq != last[k]+1 {
+			open[k] = 0
 		}
-		out.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Thinned})
+		last[k] = it.Seq
+		switch g := open[k]; {
+		case keep[i]:
+			less.items = append(less.items, *it)
+		case g > 0:
+			less.gaps[g-1].join(it.lost(Thinned))
+		default:
+			less.gaps = append(less.gaps, it.lost(Thinned))
+			open[k] = len(less.gaps)
+		}
 	}
-	return run{items: left, gaps: out.plain(), thinned: true}
+	return less
 }
 
 // seqs are the last numbers that were seen of each stream of a lane, in the
@@ -252,12 +262,9 @@ func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
 			continue
 		}
 		last, known := seen[streamKey{boot: it.Boot, stream: it.Stream}]
-		gap := Gap{Stream: it.Stream, Boot: it.Boot, From: last + 1, To: it.Seq - 1, Why: Damaged}
 		if known && it.Seq > last+1 {
-			if all, told := it.Seq-last-1, declaredIn(gap, r.gaps, declared); told < all {
-				gap.Count = all - told
-				gaps = append(gaps, gap)
-			}
+			hole := Gap{Stream: it.Stream, Boot: it.Boot, From: last + 1, To: it.Seq - 1, Why: Damaged}
+			gaps = append(gaps, hole.without(r.gaps, declared)...)
 		}
 		if known {
 			seen[streamKey{boot: it.Boot, stream: it.Stream}] = it.Seq
@@ -279,16 +286,21 @@ func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
 	l.seqs.note(r)
 }
 
-// declaredIn is how many of a gap's numbers other gaps tell of.
-func declaredIn(in Gap, lists ...[]Gap) (n uint64) {
-	for _, list := range lists {
-		for _, g := range list {
-			if g.Stream == in.Stream && g.Boot == in.Boot && g.From <= in.To && in.From <= g.To {
-				n += min(g.Count, min(g.To, in.To)-max(g.From, in.From)+1)
-			}
+// without is what is left of a hole, of which all numbers are missing, where no
+// other gap tells of it.
+func (g Gap) without(lists ...[]Gap) (left []Gap) {
+	told := slices.DeleteFunc(slices.Concat(lists...), func(o Gap) bool { return !o.meets(g, 0) })
+	slices.SortFunc(told, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
+	end := g.To
+	told = append(told, Gap{From: end + 1, To: end + 1})
+	for _, o := range told {
+		if g.From < o.From {
+			g.To, g.Count = o.From-1, o.From-g.From
+			left = append(left, g)
 		}
+		g.From = max(g.From, o.To+1)
 	}
-	return n
+	return left
 }
 
 // jsonObject is an object of keys and values in turn.
