@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,10 +16,8 @@ import (
 const (
 	mostInbound  = 256 << 10 // bytes of a packet from the broker; the library would allocate what it is told
 	mostUnsent   = 64 << 10  // bytes that are gathered
+	mostPiece    = 4 << 10   // bytes that a link must take within limits.write
 	flushOnClose = time.Second
-
-	packetConnack = 2 // MQTT 3.1.1, section 2.2.1
-	packetSuback  = 9
 )
 
 // A wire is the socket as the MQTT library gets it. What the library writes
@@ -41,14 +40,16 @@ type wire struct {
 	room   sync.Cond // there is less in out
 	err    error     // nothing is written any more
 	closed bool
-	kick   chan struct{} // holds a token: there is something in out
-	ended  chan struct{} // closed when everything is written that will be
+	asked  map[uint16]bool // SUBSCRIBE packets without an answer
+	kick   chan struct{}   // holds a token: there is something in out
+	ended  chan struct{}   // closed when everything is written that will be
 }
 
 // newWire starts to write; drop ends that.
 func newWire(socket net.Conn, limits limits, failed func(error)) *wire {
-	w := &wire{Conn: socket, limits: limits, failed: failed, in: bufio.NewReader(socket),
+	w := &wire{Conn: socket, limits: limits, failed: failed, asked: map[uint16]bool{},
 		kick: make(chan struct{}, 1), ended: make(chan struct{})}
+	w.in = bufio.NewReader(patient{w})
 	w.room.L = &w.mu
 	go w.flush()
 	return w
@@ -66,6 +67,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	if w.err != nil {
 		return 0, w.err
+	}
+	if id, ok := subscribeID(p); ok {
+		w.asked[id] = true
 	}
 	w.out = append(w.out, p...)
 	w.wake()
@@ -99,20 +103,23 @@ func (w *wire) flush() {
 	}
 }
 
+// put writes in pieces, so that a link that is slow is not taken for a dead one.
 func (w *wire) put(out []byte, last bool) error {
-	if len(out) == 0 {
-		return nil
-	}
-	wait := w.limits.write
+	wait, size := w.limits.write, mostPiece
 	if last {
-		wait = min(wait, flushOnClose)
+		wait, size = min(wait, flushOnClose), max(len(out), 1)
 	}
-	w.Conn.SetWriteDeadline(time.Now().Add(wait))
-	_, err := w.Conn.Write(out)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the link has taken nothing for %v", wait)
+	for piece := range slices.Chunk(out, size) {
+		w.Conn.SetWriteDeadline(time.Now().Add(wait))
+		_, err := w.Conn.Write(piece)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("the link has not taken %d bytes in %v", len(piece), wait)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // breakOff ends the connection for a reason.
@@ -151,9 +158,6 @@ func (w *wire) drop() error {
 
 // Read returns bytes of packets that were looked at.
 func (w *wire) Read(p []byte) (int, error) {
-	if w.open && w.in.Buffered() == 0 {
-		w.Conn.SetReadDeadline(time.Now().Add(w.limits.silence))
-	}
 	if w.left == 0 {
 		if err := w.header(); err != nil {
 			return 0, w.unread(err)
@@ -165,6 +169,17 @@ func (w *wire) Read(p []byte) (int, error) {
 		return n, w.unread(err)
 	}
 	return n, nil
+}
+
+// patient reads from the socket. Once the connection is open each read waits
+// for so long; before that, the library's deadline is for all of CONNACK.
+type patient struct{ *wire }
+
+func (w patient) Read(p []byte) (int, error) {
+	if w.open {
+		w.Conn.SetReadDeadline(time.Now().Add(w.limits.silence))
+	}
+	return w.Conn.Read(p)
 }
 
 // unread says why nothing more can be read.
@@ -182,44 +197,4 @@ func (w *wire) unread(err error) error {
 		w.failed(err)
 	}
 	return err
-}
-
-// header looks at the packet that comes next. MQTT 3.1.1, section 2.2: a byte
-// of type and flags, then the length in seven bits a byte, four at most.
-func (w *wire) header() error {
-	length := 0
-	for n := 2; n <= 5; n++ {
-		head, err := w.in.Peek(n)
-		if err != nil {
-			return err
-		}
-		last := head[n-1]
-		length |= int(last&0x7f) << (7 * (n - 2))
-		if last < 0x80 {
-			w.left = n + length
-			return w.check(head[0]>>4, length)
-		}
-	}
-	return errors.New("the broker sends a packet whose length has no end")
-}
-
-// check refuses what the library must not see.
-func (w *wire) check(kind byte, length int) error {
-	switch {
-	case length > mostInbound:
-		return fmt.Errorf("the broker sends a packet of %d bytes: %d are taken at most", length, mostInbound)
-	case kind == packetSuback && length != 3: // we subscribe to one topic at a time
-		return fmt.Errorf("the broker sends a SUBACK of %d bytes", length)
-	case kind != packetConnack || w.open:
-		return nil
-	case length != 2:
-		return fmt.Errorf("the broker sends a CONNACK of %d bytes", length)
-	}
-	packet, err := w.in.Peek(4)
-	if err != nil {
-		return err
-	}
-	w.open = true
-	w.code.Store(uint32(packet[3]))
-	return nil
 }
