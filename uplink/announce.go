@@ -27,7 +27,10 @@ func (s *session) heardBirth(m Message) {
 		return
 	}
 	if m.Retain && !s.bornBefore && b.Boot != s.opt.Boot { // of our own earlier start, perhaps
-		s.clear(m.Payload)
+		if !s.cleared {
+			s.cleared = true
+			s.clear(m.Payload)
+		}
 		return
 	}
 	s.rivalBorn(b.Boot, m.Retain)

@@ -109,6 +109,10 @@ func (s *session) subscribed(err error) error {
 
 // doubt draws conclusions from silence, or tries again.
 func (s *session) doubt() {
+	if s.held == "" && s.since.IsZero() { // from a broker that acknowledges nothing, silence says nothing
+		s.canary.next = time.Now().Add(s.opt.bounds().proof)
+		return
+	}
 	if s.held == "" {
 		s.hold(fmt.Sprintf("nothing heard of it in %v", s.opt.bounds().proof))
 		return

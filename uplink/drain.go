@@ -14,6 +14,7 @@ func (s *session) fill() {
 	}
 	s.beat()
 	s.remind()
+	s.correct()
 	s.peeked, s.dry = nil, false // an alarm may have arrived
 	for s.sendNext() {
 	}

@@ -42,9 +42,10 @@ type session struct {
 	health time.Time       // when the next is due
 
 	canary
-	echoed     bool      // we heard that we are online
+	late       lateWill
 	told       bool      // the broker has acknowledged our birth
 	bornBefore bool      // the broker had our birth before this session
+	cleared    bool      // what an earlier start left there
 	announced  bool      // the birth is on its way
 	rediscover time.Time // when Home Assistant is to be told again; zero: it is not
 
@@ -269,6 +270,9 @@ func (s *session) due() time.Time {
 	if !s.rediscover.IsZero() {
 		sooner(s.rediscover)
 	}
+	if !s.late.due.IsZero() {
+		sooner(s.late.due)
+	}
 	return next
 }
 
@@ -316,18 +320,5 @@ func (s *session) hear(m Message) {
 		s.heardBirth(m)
 	default:
 		s.heardHome(m)
-	}
-}
-
-// heardStatus corrects a will that comes late: brokers send it when they notice
-// that an earlier connection is dead, which may be after we are back.
-func (s *session) heardStatus(word string) {
-	switch {
-	case word == "online":
-		s.echoed = true
-	case s.echoed && s.leaving == nil:
-		s.echoed = false
-		s.log.Info("a late will is corrected")
-		s.first = append(s.first, saying{Message: s.status("online")})
 	}
 }

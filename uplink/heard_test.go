@@ -1,0 +1,94 @@
+package uplink
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// aSession is one that hears and sends nothing.
+func aSession(bornBefore bool) *session {
+	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Clock: sensors.NewTimekeeper(sensors.TrustAlways),
+		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant"}}
+	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), nil)
+	s.bornBefore = bornBefore
+	return s
+}
+
+// FuzzHeard: whatever is said on the topics subscribed to, we answer on topics
+// of our own alone, and not more for hearing it again.
+func FuzzHeard(f *testing.F) {
+	for _, payload := range []string{"", "online", "offline", `{"boot":"9-0badcafe"}`, `{"boot":"1-00000000"}`, `{"boot":7}`, `[[[`,
+		`{"boot":"9-0","topics":{"state":"{client_id}/{stream}/x"},"streams":{"old":{},"a/b":{}},"discovery":"ha"}`,
+		`{"boot":"9-0","topics":{"state":"+/#/{client_id}{stream}"},"streams":{"old":{"platform":"sensor"}},"discovery":"homeassistant"}`} {
+		for where := range byte(4) {
+			f.Add(where, true, true, payload)
+			f.Add(where, true, false, payload)
+			f.Add(where, false, true, payload)
+		}
+	}
+	f.Fuzz(func(t *testing.T, where byte, retained, bornBefore bool, payload string) {
+		s := aSession(bornBefore)
+		topics := []string{s.topics.agent("canary"), s.topics.agent("status"), s.topics.agent("info"), s.opt.homeStatusTopic()}
+		m := Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
+		s.hear(m)
+		s.hear(Message{Topic: topics[1], Payload: []byte("online")})
+		s.correct()
+		once := len(s.first)
+		for range 100 {
+			s.hear(m)
+			s.correct()
+		}
+		if len(s.first) > once+1 {
+			t.Errorf("%d messages after hearing it once, %d after 100 times", once, len(s.first))
+		}
+		for _, say := range s.first {
+			if !strings.Contains(say.Topic, "porch") || strings.ContainsAny(say.Topic, "+#\x00") {
+				t.Errorf("answers on %q", say.Topic)
+			}
+		}
+	})
+}
+
+// TestWhoeverSaysOfflineAllTheTimeIsNotFought: with one correction a second.
+func TestWhoeverSaysOfflineAllTheTimeIsNotFought(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Second)
+		br.set(func() { br.got = nil })
+		for range 600 {
+			br.says("porch/agent/status", "offline")
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(2 * time.Second)
+		if got := br.kept("porch/agent/status"); got != "online" {
+			t.Errorf("status %q in the end", got)
+		}
+	})
+	online := 0
+	for _, m := range br.got {
+		if m.Topic == "porch/agent/status" && string(m.Payload) == "online" {
+			online++
+		}
+	}
+	if online < 30 || online > 62 {
+		t.Errorf("%d corrections in a minute", online)
+	}
+	if n := strings.Count(log, "late will"); n != 1 {
+		t.Errorf("%d lines in the log", n)
+	}
+}
+
+// TestSilenceOfABrokerThatAcknowledgesNothingIsNoDenial: the log does not blame
+// an access list for a link that is dead.
+func TestSilenceOfABrokerThatAcknowledgesNothingIsNoDenial(t *testing.T) {
+	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.deaf = true })
+		time.Sleep(3 * time.Minute)
+	}, func(o *Options) { o.KeepAlive = 15 * time.Second })
+	if strings.Contains(log, "held") || !strings.Contains(log, "acknowledged nothing for 28s") {
+		t.Error(log)
+	}
+}
