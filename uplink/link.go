@@ -113,7 +113,7 @@ func (l *Link) Run(ctx context.Context) error {
 	silence.Go(func() { l.states.watchSilence(ctx, l.opt.Streams, l.opt.Clock) })
 	defer silence.Wait()
 
-	var retry backoff
+	retry := backoff{}
 	for ctx.Err() == nil {
 		up, err := l.connect(ctx)
 		if ctx.Err() != nil {
@@ -176,7 +176,7 @@ func (l *Link) sayDown(err error, wait time.Duration) {
 	switch {
 	case l.said[why]:
 		level = slog.LevelDebug
-	case errors.As(err, &refused):
+	case errors.As(err, &refused) && !refused.busy():
 		level = slog.LevelError
 	}
 	l.said[why] = true

@@ -74,7 +74,7 @@ func dialServer(ctx context.Context, opt Options, server *url.URL, will Message)
 	c := &mqttConn{shown: certs, lost: make(chan struct{}), heard: make(chan Message, mostHeard), better: make(chan struct{})}
 	c.wire = newWire(socket, limits, c.end)
 	options.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return c.wire, nil })
-	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.end(err) })
+	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.end(fmt.Errorf("the broker does not answer: %w", err)) }) // else the wire was first
 	options.SetDefaultPublishHandler(c.hear)
 	c.client = mqtt.NewClient(options)
 	token := c.client.Connect()

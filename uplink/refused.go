@@ -13,6 +13,9 @@ var refusals = map[byte]string{
 	3:    "it says it is not available",
 	4:    "wrong user name or password: see mqtt.username and mqtt.password_file",
 	5:    "not authorised: see mqtt.username and mqtt.password_file, and the broker's access list",
+	0x80: "it does not say why: its log may",
+	0x82: "it sees a breach of the protocol: its log may say which",
+	0x83: "it does not say why: its log may",
 	0x84: "it does not speak MQTT 3.1.1",
 	0x85: "it does not take this client ID: set client_id",
 	0x86: "wrong user name or password: see mqtt.username and mqtt.password_file",
@@ -20,7 +23,13 @@ var refusals = map[byte]string{
 	0x88: "it says it is not available",
 	0x89: "it says it is busy",
 	0x8a: "this client is banned: see the broker's list",
+	0x8c: "it wants another way of authentication than user name and password",
+	0x90: "it does not take the topic of our will: see its access list",
 	0x97: "it says that a quota is used up",
+	0x9a: "it keeps no retained messages, and the will is one",
+	0x9b: "it does not take QoS 1, and the will has it",
+	0x9c: "it says to use another server: see mqtt.server",
+	0x9d: "it says that it has moved: see mqtt.server",
 	0x9f: "it says that too many connect at once",
 }
 

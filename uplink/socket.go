@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"syscall"
 	"time"
 
@@ -20,7 +22,8 @@ const (
 	tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT of tcp(7), in bytes
 
 	mostUserTimeout = 20 * time.Second
-	mostNotSent     = 16 << 10 // bytes that the kernel holds back: an alarm waits behind them
+	mostNotSent     = 16 << 10  // bytes that the kernel holds back: an alarm waits behind them
+	mostUpgrade     = 256 << 10 // bytes of the answer to a WebSocket's request, with TLS and proxy
 )
 
 // openSocket connects to a server, for a connection that can be dropped: paho
@@ -33,6 +36,14 @@ func openSocket(ctx context.Context, opt Options, server *url.URL, config *tls.C
 	if a, err := netip.ParseAddr(opt.Bind); err == nil {
 		d.LocalAddr = &net.TCPAddr{IP: a.AsSlice(), Zone: a.Zone()}
 	}
+	conn, err := dialScheme(ctx, d, server, config)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("no %s connection in %v: %w", server.Scheme, limits.connect, err)
+	}
+	return conn, err
+}
+
+func dialScheme(ctx context.Context, d *net.Dialer, server *url.URL, config *tls.Config) (net.Conn, error) {
 	switch server.Scheme {
 	case "mqtts":
 		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", server.Host)
@@ -72,7 +83,13 @@ func bindTo(fd int, name string) error {
 // dialWebsocket connects through what $http_proxy and $https_proxy name, if
 // they do.
 func dialWebsocket(ctx context.Context, d *net.Dialer, server *url.URL, config *tls.Config) (net.Conn, error) {
-	ws := websocket.Dialer{NetDialContext: d.DialContext, Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
+	var socket *stingy
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, network, address)
+		socket = &stingy{Conn: conn, left: mostUpgrade}
+		return socket, err
+	}
+	ws := websocket.Dialer{NetDialContext: dial, Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
 		Subprotocols: []string{"mqtt"}}
 	conn, answer, err := ws.DialContext(ctx, server.String(), nil)
 	switch {
@@ -81,8 +98,25 @@ func dialWebsocket(ctx context.Context, d *net.Dialer, server *url.URL, config *
 	case err != nil:
 		return nil, err
 	}
+	socket.left = math.MaxInt64
 	conn.SetReadLimit(1 << 20) // bytes of a message; mostInbound bounds a packet
 	return &websocketConn{Conn: conn}, nil
+}
+
+// stingy reads so many bytes and no more: the header of an answer may have no
+// end, and all of it is kept.
+type stingy struct {
+	net.Conn
+	left int64
+}
+
+func (s *stingy) Read(p []byte) (int, error) {
+	if s.left <= 0 {
+		return 0, fmt.Errorf("the server's answer is longer than %d bytes", mostUpgrade)
+	}
+	n, err := s.Conn.Read(p[:min(int64(len(p)), s.left)])
+	s.left -= int64(n)
+	return n, err
 }
 
 // A websocketConn is a stream of bytes in binary messages. MQTT 3.1.1, section
