@@ -23,32 +23,42 @@ const stable = 30 * time.Second
 // errBrokerClosed is a connection that the other end closed in order.
 var errBrokerClosed = errors.New("the broker closed the connection")
 
-// backoff counts the attempts since the last session that worked.
-type backoff struct {
-	pace  pace
-	bound time.Duration
-}
+// backoff remembers the bound of each pace since the last session that worked.
+type backoff map[pace]time.Duration
 
 // after is how long to wait after a failure, or after a session in which the
-// broker acknowledged something for some time. A short session that the link
-// alone cut is no failure of the broker's, and brings the bound down.
-func (b *backoff) after(err error, up time.Duration) time.Duration {
+// broker acknowledged something for some time.
+//
+// Only a stable session resets the bounds. A short one that the link alone cut
+// is no failure of the broker's, and takes two doublings back: on a link that is
+// cut every 5 s and needs 2 s to connect the bound would else stay at a minute,
+// and the link be used for a tenth of the time that it lasts, not for a half.
+func (b backoff) after(err error, up time.Duration) time.Duration {
 	p := paceOf(err)
-	switch {
-	case p != b.pace, p == paceNetwork && up >= stable:
-		b.pace, b.bound = p, p.first
-	case p == paceNetwork && up > 0 && !errors.Is(err, errBrokerClosed):
-		b.bound = max(b.bound/4, p.first)
+	if p == paceNetwork && up >= stable {
+		clear(b)
+	}
+	switch bound := b[p]; {
+	case bound == 0:
+		b[p] = p.first
+	case p == paceNetwork && up > 0 && !byBroker(err):
+		b[p] = max(bound/4, p.first)
 	default:
-		b.bound = min(2*b.bound, p.most)
+		b[p] = min(2*bound, p.most)
 	}
 	// At the longest bound a third is certain: else, of a thousand agents that
 	// wait for one broker, more than fifty come back in the same second at times.
-	least := time.Duration(0)
-	if b.bound == p.most {
-		least = b.bound / 3
+	bound, least := b[p], time.Duration(0)
+	if bound == p.most {
+		least = bound / 3
 	}
-	return least + time.Duration(rand.Int64N(int64(b.bound-least))) + 1
+	return least + time.Duration(rand.Int64N(int64(bound-least))) + 1
+}
+
+// byBroker says that the broker ended the connection, or made us do so.
+func byBroker(err error) bool {
+	var b *breach
+	return errors.Is(err, errBrokerClosed) || errors.As(err, &b)
 }
 
 func paceOf(err error) pace {

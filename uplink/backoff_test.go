@@ -14,7 +14,7 @@ var (
 )
 
 func TestBackoffDoublesWithJitter(t *testing.T) {
-	var b backoff
+	b := backoff{}
 	bound, longest := time.Second, time.Duration(0)
 	for range 10 {
 		d := b.after(errRoute, 0)
@@ -42,19 +42,119 @@ func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 		{"a link that flaps", errReset, 10 * time.Second, time.Second},
 		{"a broker that closes at once", closed, 10 * time.Second, time.Minute},
 		{"a link that is cut before the broker answers", errReset, 0, time.Minute},
+		{"a broker that breaks the protocol", fmt.Errorf("connection lost: %w", breachf("a second CONNACK")), 10 * time.Second, time.Minute},
 		{"a broker that closes after a stable session", closed, time.Minute, time.Second},
 		{"a refusal", &RefusedError{5}, 0, 15 * time.Minute},
 		{"a broker that is busy", &RefusedError{3}, 0, 5 * time.Minute},
 		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, closed), time.Minute, 15 * time.Minute},
 	} {
-		var b backoff
+		b := backoff{}
 		for range 10 {
 			b.after(c.err, c.up)
 		}
-		if b.bound != c.want {
-			t.Errorf("%s: the bound is %v, want %v", c.what, b.bound, c.want)
+		if bound := b[paceOf(c.err)]; bound != c.want {
+			t.Errorf("%s: the bound is %v, want %v", c.what, bound, c.want)
 		}
 	}
+}
+
+// TestRefusalsAndTheNetworkHaveBoundsOfTheirOwn: of two brokers behind one name,
+// one refuses and one does not answer. Neither lets the other start anew.
+func TestRefusalsAndTheNetworkHaveBoundsOfTheirOwn(t *testing.T) {
+	b := backoff{}
+	for i := range 6 {
+		for _, err := range []error{errRoute, &RefusedError{4}, &RefusedError{0x89}} {
+			p := paceOf(err)
+			if d, bound := b.after(err, 0), min(p.first<<i, p.most); d > bound {
+				t.Errorf("%v: waited %v the %dth time, bound %v", err, d, i+1, bound)
+			}
+		}
+	}
+	if b[paceNetwork] != 32*time.Second || b[paceRefused] != 15*time.Minute || b[paceBusy] != 160*time.Second {
+		t.Errorf("bounds %v", b)
+	}
+	b.after(errReset, stable)
+	if len(b) != 1 || b[paceNetwork] != time.Second {
+		t.Errorf("bounds after a stable session: %v", b)
+	}
+}
+
+// TestBareEOFsKeepTheNetworksSchedule: that a broker closes without a word says
+// nothing about a rival.
+func TestBareEOFsKeepTheNetworksSchedule(t *testing.T) {
+	b := backoff{}
+	for i := range 100 {
+		if d, bound := b.after(errBrokerClosed, 3*time.Second), min(time.Second<<min(i, 10), time.Minute); d > bound {
+			t.Fatalf("waited %v the %dth time, bound %v", d, i+1, bound)
+		}
+	}
+}
+
+// TestALinkThatIsCutAllTheTimeIsUsed: cut every 5 s on average, for ten minutes,
+// while it takes so long until something is acknowledged; also where an outage
+// was before.
+func TestALinkThatIsCutAllTheTimeIsUsed(t *testing.T) {
+	for _, c := range []struct {
+		connect time.Duration
+		want    float64 // of the time
+	}{{100 * time.Millisecond, 0.75}, {1800 * time.Millisecond, 0.4}} {
+		const rounds, long = 100, 10 * time.Minute
+		used := time.Duration(0)
+		for range rounds {
+			b := backoff{paceNetwork: time.Minute}
+			for at := time.Duration(0); at < long; {
+				lives := time.Duration(rand.ExpFloat64() * float64(5*time.Second))
+				up := max(0, lives-c.connect)
+				used += up
+				at += lives + b.after(errReset, up)
+			}
+		}
+		if share := float64(used) / float64(rounds*long); share < c.want {
+			t.Errorf("connecting in %v, the link is used %.0f %% of the time, want %.0f", c.connect, 100*share, 100*c.want)
+		}
+	}
+}
+
+// TestABrokerThatFailsAgainAndAgainIsNotStormed: it is up for ten seconds and
+// away for a minute, and a thousand agents come back each time.
+func TestABrokerThatFailsAgainAndAgainIsNotStormed(t *testing.T) {
+	const up, cycle = 10 * time.Second, 70 * time.Second
+	perSecond := map[time.Duration]int{}
+	for range 1000 {
+		b := backoff{}
+		at := b.after(errReset, time.Hour) // when it failed the first time, all at once
+		for at < 10*cycle {
+			if in := at % cycle; in < cycle-up {
+				at += b.after(errRoute, 0)
+				continue
+			}
+			perSecond[at/time.Second]++
+			lasts := cycle - at%cycle
+			at += lasts
+			at += b.after(errReset, lasts)
+		}
+	}
+	for second, n := range perSecond {
+		if n > 50 {
+			t.Errorf("%d of 1000 agents connect in second %d", n, second)
+		}
+	}
+}
+
+// TestTheFirstRetryComesWithinASecond after a stable session, whoever ended it.
+func TestTheFirstRetryComesWithinASecond(t *testing.T) {
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		for i := range 5 {
+			time.Sleep(stable + 2*time.Second)
+			br.cut()
+			time.Sleep(time.Second + time.Millisecond)
+			br.set(func() {
+				if br.conns != i+2 {
+					t.Errorf("%d connections a second after cut %d", br.conns, i+1)
+				}
+			})
+		}
+	})
 }
 
 // TestAFleetDoesNotComeBackAtOnce: a thousand agents lose a broker that is away
@@ -64,7 +164,7 @@ func TestAFleetDoesNotComeBackAtOnce(t *testing.T) {
 		away := []time.Duration{60, 90, 180}[round%3] * time.Second
 		perSecond := map[time.Duration]int{}
 		for range 1000 {
-			var b backoff
+			b := backoff{}
 			at := time.Duration(rand.Int64N(int64(time.Second)))
 			for err := error(errBrokerClosed); at < away; err = errRoute {
 				at += b.after(err, 0)
