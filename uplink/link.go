@@ -148,6 +148,9 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	err = s.run(ctx)
 	seen()
 	watch.Wait()
+	if s.since.IsZero() && errors.Is(err, errBrokerClosed) {
+		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#", err, l.opt.ClientID)
+	}
 	closed := conn.Close()
 	l.believed = s.proven || l.believed && s.held == ""
 	if !s.since.IsZero() {

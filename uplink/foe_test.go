@@ -1,0 +1,227 @@
+package uplink
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A foe is a broker on loopback that behaves as a script says.
+type foe struct {
+	listener net.Listener
+	script   func(*side)
+
+	mu        sync.Mutex
+	connects  int
+	first     time.Time       // when the first connection came, or when the foe began to stall it
+	second    time.Time       // when the next came
+	published int             // messages that came
+	acked     map[string]bool // readings that it acknowledged
+	open      map[net.Conn]bool
+	closing   chan struct{}
+	all       sync.WaitGroup
+}
+
+func newFoe(t *testing.T, script func(*side)) *foe {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &foe{listener: l, script: script, acked: map[string]bool{}, open: map[net.Conn]bool{}, closing: make(chan struct{})}
+	f.all.Go(f.accept)
+	return f
+}
+
+func (f *foe) accept() {
+	for {
+		conn, err := f.listener.Accept()
+		if err != nil {
+			return
+		}
+		f.mu.Lock()
+		switch f.connects++; f.connects {
+		case 1:
+			f.first = time.Now()
+		case 2:
+			f.second = time.Now()
+		}
+		f.open[conn] = true
+		f.mu.Unlock()
+		f.all.Go(func() { f.meet(conn) })
+	}
+}
+
+func (f *foe) meet(conn net.Conn) {
+	f.script(&side{foe: f, Conn: conn, in: bufio.NewReader(conn)})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	conn.Close()
+	delete(f.open, conn)
+}
+
+// close ends every connection, and returns when all scripts have ended.
+func (f *foe) close() {
+	f.listener.Close()
+	close(f.closing)
+	f.mu.Lock()
+	for conn := range f.open {
+		conn.Close()
+	}
+	clear(f.open)
+	f.mu.Unlock()
+	f.all.Wait()
+}
+
+// A side is the foe's end of one connection.
+type side struct {
+	*foe
+	net.Conn
+	in   *bufio.Reader
+	deaf bool // acknowledges no publication
+}
+
+// A packet is one from the agent.
+type packet struct {
+	kind    byte
+	id      uint16
+	topic   string
+	payload []byte
+	raw     []byte
+}
+
+// next reads a packet; false when the connection has ended.
+func (s *side) next() (p packet, ok bool) {
+	head, err := s.in.ReadByte()
+	if err != nil {
+		return p, false
+	}
+	length, err := binary.ReadUvarint(s.in)
+	if err != nil || length > 1<<20 {
+		return p, false
+	}
+	body := make([]byte, length)
+	if _, err := io.ReadFull(s.in, body); err != nil {
+		return p, false
+	}
+	p = packet{kind: head >> 4, raw: append(binary.AppendUvarint([]byte{head}, length), body...)}
+	switch p.kind {
+	case packetSubscribe:
+		p.id = binary.BigEndian.Uint16(body)
+		p.topic = string(body[4 : len(body)-1])
+	case packetPublish:
+		topic, rest := cutString(body)
+		p.topic = topic
+		if head&6 != 0 {
+			p.id, rest = binary.BigEndian.Uint16(rest), rest[2:]
+		}
+		p.payload = rest
+		s.mu.Lock()
+		s.published++
+		s.mu.Unlock()
+	}
+	return p, true
+}
+
+func cutString(b []byte) (string, []byte) {
+	n := 2 + int(binary.BigEndian.Uint16(b))
+	return string(b[2:n]), b[n:]
+}
+
+// say writes bytes; false when nothing can be written any more.
+func (s *side) say(bytes ...byte) bool {
+	_, err := s.Write(bytes)
+	return err == nil
+}
+
+// welcome reads CONNECT and answers it.
+func (s *side) welcome() bool {
+	_, ok := s.next()
+	return ok && s.say(0x20, 2, 0, 0)
+}
+
+// serve answers until the connection has ended, as a broker should but for what
+// odd deals with.
+func (s *side) serve(odd func(packet) bool) {
+	for {
+		p, ok := s.next()
+		if !ok {
+			return
+		}
+		if odd == nil || !odd(p) {
+			s.answer(p)
+		}
+	}
+}
+
+func (s *side) answer(p packet) {
+	switch p.kind {
+	case packetSubscribe:
+		s.say(0x90, 3, byte(p.id>>8), byte(p.id), 1)
+	case packetPublish:
+		if s.deaf || p.id == 0 {
+			break
+		}
+		s.note(p)
+		s.say(0x40, 2, byte(p.id>>8), byte(p.id))
+		if p.topic == "porch/agent/canary" {
+			s.tell(0, p.topic, p.payload)
+		}
+	case 12: // PINGREQ
+		s.say(0xd0, 0)
+	}
+}
+
+// note remembers a reading that is acknowledged.
+func (s *side) note(p packet) {
+	var r struct{ Seq uint64 }
+	if p.topic != "porch/room" && p.topic != "porch/door" || json.Unmarshal(p.payload, &r) != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acked[fmt.Sprint(p.topic, r.Seq)] = true
+}
+
+// tell publishes at QoS 0, or at another if flags say so.
+func (s *side) tell(flags byte, topic string, payload []byte) bool {
+	body := binary.BigEndian.AppendUint16(nil, uint16(len(topic)))
+	body = append(body, topic...)
+	if flags&6 != 0 {
+		body = append(body, 1, 1)
+	}
+	body = append(body, payload...)
+	return s.say(append(binary.AppendUvarint([]byte{0x30 | flags}, uint64(len(body))), body...)...)
+}
+
+// stalls notes that the hang begins now, not with the connection.
+func (s *side) stalls() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connects == 1 {
+		s.first = time.Now()
+	}
+}
+
+// linger reads and says nothing until the agent gives up.
+func (s *side) linger() { io.Copy(io.Discard, s.in) }
+
+// ignore does not even read.
+func (s *side) ignore() { <-s.closing }
+
+// trickle writes a byte at a time until the agent gives up.
+func (s *side) trickle(every time.Duration, bytes ...byte) bool {
+	for _, b := range bytes {
+		time.Sleep(every)
+		if !s.say(b) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,267 @@
+package uplink
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A villainy is what a foe does, and what must come of it.
+type villainy struct {
+	name   string
+	script func(*side)
+	want   []string // in the log
+
+	not      string // in the log
+	connects int    // at most, in duelTime; for what ends
+	goesOn   bool   // the one connection stays
+	drains   bool   // the backlog arrives
+
+	scheme  string
+	backlog int
+	window  int
+}
+
+// Attempts that fail at once follow each other at random within 1, 2, 4, 8, 16,
+// 32 s: eight in 40 s are usual, and more than thirty happen once in many
+// years of testing.
+const (
+	atOnce = 30
+	slowly = 6 // what takes 10 s at least
+)
+
+var (
+	noMQTT  = []string{"the answer to CONNECT is no MQTT"}
+	noReply = []string{"the broker has not answered CONNECT in 15s"}
+	noAcks  = []string{"the broker has acknowledged nothing for 28s"}
+	closes  = []string{"the broker closed the connection"}
+	heldLog = []string{"the backlog is held", "mqtt.prove_publish: false"}
+)
+
+func sends(packet ...byte) func(*side) {
+	return func(s *side) {
+		if s.welcome() {
+			s.say(packet...)
+			s.linger()
+		}
+	}
+}
+
+func replies(packet ...byte) func(*side) {
+	return func(s *side) { s.next(); s.say(packet...); s.linger() }
+}
+
+// floods sends a packet n times, and serves.
+func floods(n int, flags byte, topic string, payload func(i int) string) func(*side) {
+	return func(s *side) {
+		if !s.welcome() {
+			return
+		}
+		go s.serve(nil)
+		for i := range n {
+			if !s.tell(flags, topic, []byte(payload(i))) {
+				return
+			}
+		}
+		<-s.closing
+	}
+}
+
+func repeated(n int, packet ...byte) func(*side) {
+	return func(s *side) {
+		if !s.welcome() {
+			return
+		}
+		go s.say(bytes.Repeat(packet, n)...)
+		s.serve(nil)
+	}
+}
+
+var villainies = []villainy{
+	{name: "says nothing", script: (*side).linger, want: noReply, connects: slowly},
+	{name: "half a CONNACK", script: replies(0x20, 2), want: noReply, connects: slowly},
+	{name: "CONNACK byte by byte", script: func(s *side) {
+		s.next()
+		s.trickle(3*time.Second, 0x20, 2, 0, 0)
+		s.serve(nil)
+	}, goesOn: true, drains: true, want: []string{"uplink up"}},
+	{name: "CONNACK too slowly", script: func(s *side) {
+		s.next()
+		s.trickle(6*time.Second, 0x20, 2, 0, 0)
+		s.serve(nil)
+	}, want: noReply, connects: slowly},
+	{name: "closes at CONNECT", script: func(s *side) { s.next() }, want: closes, connects: atOnce},
+	{name: "closes before CONNECT", script: func(s *side) {}, want: []string{"connection"}, connects: atOnce},
+	{name: "closes after CONNACK", script: func(s *side) { s.welcome() }, want: []string{"before it acknowledged anything: its access list may deny porch/#"}, connects: atOnce},
+	{name: "garbage for CONNACK", script: replies(0xf7, 3, 9, 9, 9, 0xff), want: noMQTT, connects: atOnce},
+	{name: "a web server", script: func(s *side) {
+		s.next()
+		io.WriteString(s, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+	}, want: noMQTT, connects: atOnce},
+	{name: "a TLS port", script: replies(0x15, 3, 1, 0, 2, 2, 0x46), want: noMQTT, connects: atOnce},
+	{name: "CONNACK of 3 bytes", script: replies(0x20, 3, 0, 0, 0), want: []string{"a CONNACK of 3 bytes"}, connects: atOnce},
+	{name: "two CONNACKs", script: sends(0x20, 2, 0, 0), want: []string{"a second CONNACK"}, connects: atOnce},
+	{name: "CONNACK 3", script: replies(0x20, 2, 0, 3), want: []string{"level=WARN", "it says it is not available"}, connects: 10},
+	{name: "CONNACK 5", script: replies(0x20, 2, 0, 5), want: []string{"level=ERROR", "mqtt.password_file"}, connects: 6},
+	{name: "CONNACK 6", script: replies(0x20, 2, 0, 6), want: []string{"level=ERROR", "code 6"}, connects: 6},
+	{name: "CONNACK 0x80", script: replies(0x20, 2, 0, 0x80), want: []string{"level=ERROR", "code 128"}, connects: 6},
+	{name: "CONNACK 255", script: replies(0x20, 2, 0, 255), want: []string{"level=ERROR", "code 255"}, connects: 6},
+
+	{name: "a message of 256 MB", script: sends(0x30, 0xff, 0xff, 0xff, 0x7f), want: []string{"a packet of 268435455 bytes"}, connects: atOnce},
+	{name: "a length without an end", script: sends(0x30, 0xff, 0xff, 0xff, 0xff, 0xff), want: []string{"a packet whose length has no end"}, connects: atOnce},
+	{name: "a message byte by byte", script: func(s *side) {
+		if s.welcome() {
+			go s.linger()
+			s.trickle(time.Second/2, append([]byte{0x30, 0x80, 0x02, 0, 100}, make([]byte, 256)...)...)
+		}
+	}, want: []string{"uplink down"}, connects: slowly},
+	{name: "a topic longer than its message", script: sends(0x30, 4, 0xff, 0xff, 'a', 'b'), want: []string{"a topic of 65535 bytes in a PUBLISH of 4"}, connects: atOnce},
+	{name: "a message without a topic", script: sends(0x30, 0), want: []string{"a PUBLISH of 0 bytes"}, connects: atOnce},
+	{name: "a packet of type 0", script: sends(0x00, 0), want: []string{"not for us: type 0"}, connects: atOnce},
+	{name: "a packet of type 15", script: sends(0xf0, 0), want: []string{"not for us: type 15"}, connects: atOnce},
+	{name: "CONNECT", script: sends(0x10, 2, 0, 0), want: []string{"not for us: CONNECT"}, connects: atOnce},
+	{name: "garbage after CONNACK", script: sends(0x51, 0x8a, 0x77, 0x02, 0x11), want: []string{"not for us: PUBREC"}, connects: atOnce},
+	{name: "echoes", script: func(s *side) { io.Copy(s, s.in) }, want: noMQTT, connects: atOnce},
+	{name: "echoes after CONNACK", script: func(s *side) {
+		s.welcome()
+		io.Copy(s, s.in)
+	}, want: []string{"not for us: SUBSCRIBE"}, connects: atOnce},
+	{name: "resets in the middle of a packet", script: func(s *side) {
+		s.welcome()
+		s.say(0x30, 100, 0, 10, 'a')
+		s.Conn.(*net.TCPConn).SetLinger(0)
+	}, want: []string{"connection reset by peer"}, connects: atOnce},
+	{name: "100,000 DISCONNECTs", script: repeated(100_000, 0xe0, 0), want: []string{"not for us: DISCONNECT"}, connects: atOnce},
+	{name: "100,000 PINGRESPs", script: repeated(100_000, 0xd0, 0), goesOn: true, drains: true},
+
+	{name: "acknowledges what was never sent", not: "held", script: func(s *side) {
+		s.welcome()
+		s.deaf = true
+		go func() {
+			for id := uint16(20_000); id < 60_000 && s.say(0x40, 2, byte(id>>8), byte(id)); id++ {
+			}
+		}()
+		s.serve(nil)
+	}, want: noAcks, connects: slowly},
+	{name: "acknowledges nothing, and answers pings", not: "held", script: func(s *side) {
+		s.welcome()
+		s.deaf = true
+		s.serve(nil)
+	}, want: noAcks, connects: slowly},
+	{name: "acknowledges all but one", script: func(s *side) {
+		var n atomic.Int32
+		s.welcome()
+		s.serve(func(p packet) bool {
+			if p.topic != "porch/room" || n.Add(1) != 50 {
+				return false
+			}
+			s.stalls()
+			return true
+		})
+	}, want: noAcks, connects: slowly},
+	{name: "falls silent", not: "held", script: func(s *side) {
+		s.welcome()
+		s.linger()
+	}, want: []string{"uplink down"}, connects: slowly},
+	{name: "reads nothing", not: "held", script: func(s *side) {
+		s.welcome()
+		s.ignore()
+	}, want: []string{"uplink down"}, connects: slowly},
+	{name: "reads nothing any more", script: func(s *side) {
+		s.Conn.(*net.TCPConn).SetReadBuffer(4096)
+		s.welcome()
+		for range 3000 {
+			p, _ := s.next()
+			s.answer(p)
+		}
+		s.stalls()
+		s.ignore()
+	}, want: []string{"uplink down"}, connects: slowly, backlog: 10_000, window: 60_000},
+	{name: "other answers to publications", script: func(s *side) {
+		s.welcome()
+		s.deaf = true
+		s.serve(func(p packet) bool {
+			return p.kind == packetPublish && s.say(0x90, 3, byte(p.id>>8), byte(p.id), 0)
+		})
+	}, want: []string{"a SUBACK that answers nothing of ours"}, connects: atOnce},
+	{name: "PUBCOMP for publications", script: func(s *side) {
+		s.welcome()
+		s.deaf = true
+		s.serve(func(p packet) bool { return p.kind == packetPublish && s.say(0x70, 2, byte(p.id>>8), byte(p.id)) })
+	}, want: []string{"not for us: PUBCOMP"}, connects: atOnce},
+
+	{name: "refuses SUBSCRIBE", script: func(s *side) {
+		s.welcome()
+		s.serve(func(p packet) bool {
+			return p.kind == packetSubscribe && s.say(0x90, 3, byte(p.id>>8), byte(p.id), 0x80)
+		})
+	}, goesOn: true, want: append(heldLog, "the broker refuses the subscription")},
+	{name: "denies everything silently", script: func(s *side) {
+		s.welcome()
+		s.serve(func(p packet) bool {
+			return p.topic == "porch/agent/canary" && p.kind == packetPublish && s.say(0x40, 2, byte(p.id>>8), byte(p.id))
+		})
+	}, goesOn: true, want: append(heldLog, "nothing heard of it in 15s")},
+	{name: "SUBACK with two codes", script: func(s *side) {
+		s.welcome()
+		s.serve(func(p packet) bool {
+			return p.kind == packetSubscribe && s.say(0x90, 4, byte(p.id>>8), byte(p.id), 1, 1)
+		})
+	}, want: []string{"a SUBACK of 4 bytes"}, connects: atOnce},
+	{name: "SUBACK of another number", script: func(s *side) {
+		s.welcome()
+		s.serve(func(p packet) bool {
+			return p.kind == packetSubscribe && s.say(0x90, 3, byte(p.id>>8)^0x40, byte(p.id), 1)
+		})
+	}, want: []string{"a SUBACK that answers nothing of ours"}, connects: atOnce},
+	{name: "PUBACK for SUBSCRIBE", script: func(s *side) {
+		s.welcome()
+		s.serve(func(p packet) bool {
+			return p.kind == packetSubscribe && s.say(0x40, 2, byte(p.id>>8), byte(p.id))
+		})
+	}, want: []string{"a PUBACK that answers nothing of ours"}, connects: atOnce},
+	{name: "a take-over every second", script: func(s *side) {
+		s.welcome()
+		time.AfterFunc(time.Second, func() { s.Conn.Close() })
+		s.serve(nil)
+	}, want: append(closes, "uplink up"), connects: atOnce, drains: true},
+
+	{name: "5,000 messages on another topic", script: floods(5_000, 0, "somewhere/else", func(int) string { return strings.Repeat("x", 1000) }), goesOn: true, drains: true},
+	{name: "5,000 messages at QoS 1", script: floods(5_000, 2, "porch/agent/canary", func(int) string { return "tweet" }), goesOn: true, drains: true},
+	{name: "messages at QoS 2", script: floods(5_000, 4, "porch/agent/canary", func(int) string { return strings.Repeat("x", 10_000) }), want: []string{"a message at QoS 2"}, connects: atOnce},
+	{name: "messages at QoS 1 and no ear for the answers", script: func(s *side) {
+		s.Conn.(*net.TCPConn).SetReadBuffer(4096)
+		s.welcome()
+		for s.tell(2, "porch/agent/canary", []byte("tweet")) {
+		}
+	}, want: []string{"uplink down"}, connects: slowly},
+	{name: "5,000 births of others", script: floods(5_000, 1, "porch/agent/info", func(i int) string {
+		return fmt.Sprintf(`{"boot":"%d-11111111","streams":{"a%d":{},"b":{}}}`, i, i)
+	}), goesOn: true, drains: true},
+	{name: "5,000 live births of others", script: floods(5_000, 0, "porch/agent/info", func(i int) string {
+		return fmt.Sprintf(`{"boot":"%d-11111111"}`, i)
+	}), goesOn: true, drains: true, want: []string{"another client uses"}},
+	{name: "online and offline in turn", script: floods(10_000, 0, "porch/agent/status", func(i int) string {
+		return []string{"online", "offline"}[i%2]
+	}), goesOn: true, drains: true, want: []string{"a late will is corrected"}},
+
+	{name: "a TLS handshake without an end", scheme: "mqtts", script: func(s *side) {
+		s.trickle(time.Second, append([]byte{22, 3, 3, 0x40, 0}, make([]byte, 100)...)...)
+	}, want: []string{"no mqtts connection in 15s"}, connects: slowly},
+	{name: "a TLS port that says nothing", scheme: "mqtts", script: (*side).linger, want: []string{"no mqtts connection in 15s"}, connects: slowly},
+	{name: "a WebSocket without an answer", scheme: "ws", script: (*side).linger, want: []string{"no ws connection in 15s"}, connects: slowly},
+	{name: "a WebSocket with an answer without an end", scheme: "ws", script: func(s *side) {
+		io.WriteString(s, "HTTP/1.1 101 Switching Protocols\r\n")
+		line := []byte("X: " + strings.Repeat("x", 1000) + "\r\n")
+		for range 200_000 {
+			if !s.say(line...) {
+				return
+			}
+		}
+		s.linger()
+	}, want: []string{"the server's answer is longer than 262144 bytes"}, connects: atOnce},
+}
