@@ -209,6 +209,12 @@ func (s *side) stalls() {
 	}
 }
 
+func (s *side) isFirst() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connects == 1
+}
+
 // linger reads and says nothing until the agent gives up.
 func (s *side) linger() { io.Copy(io.Discard, s.in) }
 

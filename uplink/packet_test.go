@@ -114,12 +114,12 @@ func TestASlowLinkIsNotADeadOne(t *testing.T) {
 					t.Error("the link has taken nothing for 90 s, and lives")
 				}
 			}
-			if alive && took != mostUnsent {
-				t.Errorf("%d of %d bytes arrived", took, mostUnsent)
-			}
 			w.drop()
 			far.Close()
 			<-done
+			if alive && took != mostUnsent {
+				t.Errorf("%d of %d bytes arrived", took, mostUnsent)
+			}
 		})
 	}
 }

@@ -17,6 +17,7 @@ import (
 type agent struct {
 	t    *testing.T
 	dir  string
+	env  []string // besides ours
 	cmd  *exec.Cmd
 	log  logBuffer
 	done bool
@@ -51,7 +52,7 @@ func (a *agent) configure(text string) {
 func (a *agent) start() {
 	a.t.Helper()
 	a.cmd = exec.Command(os.Args[0], "run", "-c", a.configPath())
-	a.cmd.Env = append(os.Environ(), agentEnv+"=1")
+	a.cmd.Env = append(append(os.Environ(), a.env...), agentEnv+"=1")
 	a.cmd.Stderr = &a.log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	a.done = false
