@@ -1,9 +1,10 @@
-// Package cable is a network cable that a program can pull: a TCP proxy on
-// loopback, for the demo and the tests.
+// Package cable is a network cable that a program can pull, or one that is slow
+// and long: a TCP proxy on loopback, for the demo, the tests and the benches.
 package cable
 
 import (
-	"io"
+	"context"
+	"math"
 	"net"
 	"sync"
 )
@@ -13,11 +14,14 @@ type Cable struct {
 	listener net.Listener
 	target   string
 	tap      func() Tap
+	up, down *lane // nil: neither slow nor long
+	dialer   net.Dialer
 
 	mu     sync.Mutex
 	pulled bool
 	closed bool
 	conns  map[net.Conn]bool // both ends
+	left   int               // bytes that pass before the next cut
 	all    sync.WaitGroup
 }
 
@@ -30,12 +34,19 @@ type Tap interface {
 
 // New lays a cable to a TCP address; it is plugged in. Each connection gets a
 // tap of its own; tap may be nil.
-func New(target string, tap func() Tap) (*Cable, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+func New(target string, tap func() Tap) (*Cable, error) { return lay(target, tap, Shape{}) }
+
+func lay(target string, tap func() Tap, s Shape) (*Cable, error) {
+	c := &Cable{target: target, tap: tap, conns: map[net.Conn]bool{}, left: never}
+	var config net.ListenConfig
+	if s != (Shape{}) {
+		c.up, c.down = newLane(s), newLane(s)
+		config.Control, c.dialer.Control = small, small
+	}
+	var err error
+	if c.listener, err = config.Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
 	}
-	c := &Cable{listener: l, target: target, tap: tap, conns: map[net.Conn]bool{}}
 	c.all.Go(c.accept)
 	return c, nil
 }
@@ -65,7 +76,31 @@ func (c *Cable) Cut() {
 	c.cutLocked()
 }
 
+// never is more bytes than a cable carries.
+const never = math.MaxInt
+
+// CutAfter breaks every connection when n more bytes have passed, either way:
+// in the middle of a message, and of a packet.
+func (c *Cable) CutAfter(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = n
+}
+
+// pass says how much of some data gets through.
+func (c *Cable) pass(data []byte) (through []byte, whole bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left == never {
+		return data, true
+	}
+	n := min(len(data), c.left)
+	c.left -= n
+	return data[:n], c.left > 0
+}
+
 func (c *Cable) cutLocked() {
+	c.left = never
 	for conn := range c.conns {
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			tcp.SetLinger(0) // a reset, and nothing of what is under way arrives
@@ -101,7 +136,10 @@ func (c *Cable) carry(near net.Conn) {
 	if !c.hold(near) {
 		return
 	}
-	far, err := net.Dial("tcp", c.target)
+	if c.up != nil {
+		c.up.roundTrip() // in which the connection is made
+	}
+	far, err := c.dialer.Dial("tcp", c.target)
 	if err != nil {
 		return
 	}
@@ -115,10 +153,10 @@ func (c *Cable) carry(near net.Conn) {
 		toServer, toClient = t.ToServer, t.ToClient
 	}
 	c.all.Go(func() {
-		carry(near, far, toClient)
+		c.oneWay(near, far, c.down, toClient)
 		c.drop(near)
 	})
-	carry(far, near, toServer)
+	c.oneWay(far, near, c.up, toServer)
 }
 
 // hold notes a connection; false if the cable is not plugged in.
@@ -139,15 +177,25 @@ func (c *Cable) drop(conn net.Conn) {
 	conn.Close()
 }
 
-func carry(to io.Writer, from io.Reader, tap func([]byte)) {
+// oneWay carries until a connection ends.
+func (c *Cable) oneWay(to, from net.Conn, l *lane, tap func([]byte)) {
+	deliver := func(data []byte) bool {
+		through, whole := c.pass(data)
+		tap(through)
+		_, err := to.Write(through)
+		if !whole {
+			c.Cut()
+		}
+		return err == nil && whole
+	}
+	if l != nil {
+		l.carry(from, deliver)
+		return
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		tap(buf[:n])
-		if _, err := to.Write(buf[:n]); err != nil {
+		if err != nil || !deliver(buf[:n]) {
 			return
 		}
 	}

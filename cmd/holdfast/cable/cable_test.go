@@ -103,3 +103,25 @@ func TestCutCableTakesNewConnections(t *testing.T) {
 		t.Error("no answer after the cut")
 	}
 }
+
+func TestCutIsInTheMiddleOfWhatTravels(t *testing.T) {
+	var p tape
+	c, err := New(echo(t), func() Tap { return &p })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.CutAfter(13) // five each way, and three
+	conn := talk(t, c)
+	conn.Write([]byte("hello"))
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection outlived the cut")
+	}
+	if talk(t, c) == nil {
+		t.Error("no answer after the cut")
+	}
+	c.Close()
+	if got := p.up.String(); got != "hellohelhello" {
+		t.Errorf("the tap saw %q, want the middle of the second greeting", got)
+	}
+}
