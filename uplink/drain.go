@@ -39,7 +39,6 @@ func (s *session) sendNext() bool {
 		s.pace.pass()
 		s.sendItem(it)
 	default:
-		s.window.starve()
 		return false
 	}
 	return true

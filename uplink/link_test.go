@@ -28,13 +28,14 @@ type broker struct {
 	refuse   error
 	deaf     bool
 	denies   bool
-	unread   bool    // subscriptions are refused
-	secret   string  // the subscription to it is refused
-	mute     bool    // subscriptions are granted, and nothing is forwarded
-	orderly  int     // disconnects that make the broker forget the will
-	most     int     // messages that were in flight at a time
-	rate     float64 // bytes a second each way; 0: the link carries anything
-	carried  int     // bytes to the broker
+	unread   bool          // subscriptions are refused
+	secret   string        // the subscription to it is refused
+	mute     bool          // subscriptions are granted, and nothing is forwarded
+	orderly  int           // disconnects that make the broker forget the will
+	most     int           // messages that were in flight at a time
+	rate     float64       // bytes a second each way; 0: the link carries anything
+	way      time.Duration // more than the 300 ms that it takes each way, if there is a rate
+	carried  int           // bytes to the broker
 	conn     *fakeConn
 }
 
@@ -116,7 +117,7 @@ func (c *fakeConn) tripOf(size int) time.Duration {
 	}
 	carry := func(free *time.Time, from time.Time, bytes int) time.Time {
 		*free = later(*free, from).Add(time.Duration(float64(bytes) / c.b.rate * float64(time.Second)))
-		return free.Add(300 * time.Millisecond)
+		return free.Add(300*time.Millisecond + c.b.way)
 	}
 	c.b.carried += size + headers
 	there := carry(&c.up, time.Now(), size+headers)

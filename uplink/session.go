@@ -253,7 +253,7 @@ func (s *session) due() time.Time {
 			next = t
 		}
 	}
-	for _, t := range [...]time.Time{s.read, s.pace.next} {
+	for _, t := range [...]time.Time{s.read, s.pace.next, s.window.next} {
 		if t.After(now) { // else it waits for room in the window
 			sooner(t)
 		}

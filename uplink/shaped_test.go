@@ -59,6 +59,40 @@ func TestAnAlarmOvertakesTheBacklogOnASlowLink(t *testing.T) {
 	}
 }
 
+// TestTheWindowFollowsTheLink: it becomes faster, slower, and longer. What an
+// alarm waits for besides a round trip stays below 300 ms or three messages.
+func TestTheWindowFollowsTheLink(t *testing.T) {
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		for seq, c := range []struct {
+			rate float64 // bytes a second
+			way  time.Duration
+		}{{2500, 0}, {600, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond}, {4000, 0}} {
+			for n := range uint64(3600) {
+				bl.put(reading("room", 3600*uint64(seq)+n+1))
+			}
+			br.set(func() { br.rate, br.way = c.rate, c.way })
+			time.Sleep(2 * time.Minute)
+			before := 0
+			br.set(func() { before = br.carried })
+			time.Sleep(time.Minute)
+			br.set(func() {
+				if used := float64(br.carried-before) / c.rate / 60; used < 0.9 {
+					t.Errorf("%v bytes/s, %v longer: the link is used %.0f %%", c.rate, c.way, 100*used)
+				}
+			})
+			put := time.Now()
+			bl.put(alarmOf("door", uint64(seq+1)))
+			for !br.arrived("porch/door", uint64(seq+1)) {
+				time.Sleep(5 * time.Millisecond)
+			}
+			most := 600*time.Millisecond + 2*c.way + max(300*time.Millisecond, time.Duration(3*170/c.rate*float64(time.Second)))
+			if wait := time.Since(put); wait > most {
+				t.Errorf("%v bytes/s, %v longer: an alarm takes %v, want %v", c.rate, c.way, wait, most)
+			}
+		}
+	})
+}
+
 func alarmOf(stream string, seq uint64) sensors.Reading {
 	r := reading(stream, seq)
 	r.Priority, r.State = sensors.Alarm, "open"

@@ -7,10 +7,10 @@ const (
 	// Options say otherwise: EMQX loses messages for slow subscribers beyond it.
 	DefaultWindow = 20
 
-	// slack is how much more may be in flight than the link carries in its
-	// shortest round trip. It is how long an alarm may wait behind the backlog,
-	// so it stays well below 250 ms.
-	slack = 80 * time.Millisecond
+	// slack is how much longer than the shortest a round trip may be, because
+	// more is in flight than the link carries in it. It is how long an alarm
+	// waits behind the backlog, so it stays well below 250 ms.
+	slack = 60 * time.Millisecond
 
 	firstWindow = 512              // bytes, while nothing is known about the link
 	probeAfter  = 30 * time.Second // without a round trip as short as the shortest
@@ -18,7 +18,10 @@ const (
 
 	// overhead is what a message costs on the wire besides topic and payload:
 	// its MQTT header and, on a slow link, a TCP packet of its own.
-	overhead = 46
+	overhead = 56
+
+	haste    = 1.5                  // times as fast as the window is acknowledged, messages are sent
+	leastGap = 2 * time.Millisecond // between messages; of a shorter one no notice is taken
 )
 
 // A window says how much may be in flight: what the link carries in its
@@ -26,23 +29,30 @@ const (
 // nothing waits long in the buffers of the kernel and of the network, where an
 // alarm cannot overtake it. It learns the link from the acknowledgements.
 //
-// It starts small and doubles with each round trip until round trips get
-// longer. Now and then it lets the buffers run empty, to see whether the
-// shortest round trip is still true.
+// It starts small and doubles until round trips get longer. From then on its
+// size is what makes them longer by slack: half as much, if they are twice as
+// long as that. Each size is given a round trip to show what it does, and then
+// the shortest of some round trips counts: acknowledgements come in bunches.
+//
+// Now and then it lets the buffers run empty, to see whether the shortest round
+// trip is still true.
 type window struct {
 	most int // messages
 
-	messages  int // in flight
-	bytes     int
-	usual     int       // bytes of a message: of the last one
-	delivered int       // bytes
-	last      time.Time // when something was delivered, or sent after idleness
-	hungry    int       // until this much is delivered, the link carries more than it was given
+	messages int // in flight
+	bytes    int
+	usual    int // bytes of a message: of the last one
 
-	rate     peak // bytes a second
+	size  int           // bytes that may be in flight; 0: firstWindow
+	full  bool          // round trips got longer once
+	used  int           // the most that was in flight since the size was set
+	next  time.Time     // not before it a message is sent, but for alarms
+	turn  int           // counts the sizes, twice: odd while round trips are measured
+	heard int           // bytes acknowledged while they are
+	trip  time.Duration // the shortest of these
+
 	shortest time.Duration
 	renewed  time.Time // when the shortest was last seen
-	grown    bool      // round trips got longer: the link is full
 	probing  bool
 	probed   int
 	probe    time.Duration // the shortest of the probes
@@ -50,17 +60,15 @@ type window struct {
 
 // A passage is one message's way through the window.
 type passage struct {
-	bytes     int
-	sent      time.Time
-	delivered int       // before it was sent
-	since     time.Time // of the delivery before it was sent
-	hungry    bool      // the link had nothing else to do
-	probe     bool
+	bytes int
+	sent  time.Time
+	turn  int
+	probe bool
 }
 
 // open says that a message may be sent. One place is kept for an alarm.
 func (w *window) open() bool {
-	return w.messages < max(w.most-1, 1) && (w.bytes == 0 || w.bytes+w.usual <= w.limit())
+	return w.messages < max(w.most-1, 1) && (w.bytes == 0 || w.bytes+w.usual <= w.limit()) && w.rested()
 }
 
 // openToAlarm says that an alarm may be sent: it does not wait until the link
@@ -69,51 +77,60 @@ func (w *window) openToAlarm() bool {
 	return w.messages < w.most && (w.bytes == 0 || w.bytes < 2*w.limit())
 }
 
+// rested says that the message before has had its time. Messages that are
+// sent together stay together: they share a packet, and so their
+// acknowledgements and what these let go. Each would wait for all others.
+func (w *window) rested() bool { return w.next.IsZero() || !time.Now().Before(w.next) }
+
+// gap is how long a message is given.
+func (w *window) gap(bytes int) time.Duration {
+	return time.Duration(float64(w.shortest) * float64(bytes) / float64(w.limit()) / haste)
+}
+
 // limit is how many bytes may be in flight.
 func (w *window) limit() int {
-	if w.shortest == 0 {
-		return firstWindow
+	size := max(w.size, w.usual)
+	if w.size == 0 {
+		size = firstWindow
 	}
-	pipe := w.rate.highest() * w.shortest.Seconds()
-	switch {
-	case w.probing:
-		return int(0.9 * pipe)
-	case !w.grown:
-		return max(firstWindow, int(2*pipe+w.rate.highest()*slack.Seconds()))
+	if w.probing {
+		return int(0.9 * float64(size) * float64(w.shortest) / float64(w.shortest+slack))
 	}
-	return int(pipe + w.rate.highest()*slack.Seconds())
+	return size
 }
 
 // send notes that a message is on its way.
 func (w *window) send(bytes int) passage {
 	now := time.Now()
-	if w.messages == 0 {
-		w.last = now
-	}
 	w.messages++
 	w.bytes += bytes
 	w.usual = bytes
+	w.used = max(w.used, w.bytes)
+	w.next = time.Time{}
+	if gap := w.gap(bytes); gap >= leastGap {
+		w.next = now.Add(gap)
+	}
 	w.probing = w.probing || w.shortest != 0 && now.Sub(w.renewed) > probeAfter
-	return passage{bytes: bytes, sent: now, delivered: w.delivered, since: w.last,
-		hungry: w.hungry > w.delivered, probe: w.probing && w.bytes-bytes <= w.limit()}
+	return passage{bytes: bytes, sent: now, turn: w.turn, probe: w.probing && w.bytes-bytes <= w.limit()}
 }
-
-// starve notes that there is nothing to send.
-func (w *window) starve() { w.hungry = w.delivered + w.bytes }
 
 // acked learns from an acknowledgement.
 func (w *window) acked(p passage) {
 	now := time.Now()
 	w.gone(p)
-	w.delivered += p.bytes
-	w.last = now
-	trip := now.Sub(p.sent)
+	trip := max(now.Sub(p.sent), time.Microsecond)
 	w.time(trip, p.probe, now)
-	if trip > w.shortest+slack/2 {
-		w.grown = true
-	}
-	if took := now.Sub(p.since); took > 0 {
-		w.rate.see(float64(w.delivered-p.delivered)/took.Seconds(), p.hungry, now, w.shortest)
+	switch measured := w.turn%2 == 1; {
+	case p.turn != w.turn || w.probing:
+	case !measured:
+		w.turn, w.heard, w.trip = w.turn+1, 0, 0
+	default:
+		if w.heard += p.bytes; w.trip == 0 || trip < w.trip {
+			w.trip = trip
+		}
+		if w.heard >= w.limit()/2 {
+			w.adjust()
+		}
 	}
 }
 
@@ -123,12 +140,35 @@ func (w *window) gone(p passage) {
 	w.bytes -= p.bytes
 }
 
+// adjust sets the size that makes round trips as long as they may be.
+func (w *window) adjust() {
+	now, goal := w.limit(), w.shortest+slack
+	used := min(w.used, now)
+	next := int(float64(used) * float64(goal) / float64(w.trip))
+	switch idle := w.trip < w.shortest+slack/2; {
+	case used+w.usual < now: // there was no more to send
+		next = max(next, now)
+	case idle && !w.full:
+		next = 2 * now
+	case idle:
+		next = max(next, now+w.usual)
+	default:
+		w.full = true
+	}
+	w.size = min(max(next, now/2), 2*now)
+	w.turn, w.used = w.turn+1, w.bytes
+}
+
 // time takes note of a round trip.
 func (w *window) time(trip time.Duration, probe bool, now time.Time) {
-	trip = max(trip, time.Microsecond)
 	if w.shortest == 0 || trip <= w.shortest {
-		w.shortest, w.renewed = trip, now
-		w.probing, w.probed = false, 0
+		w.shortest = trip
+	}
+	if trip <= w.shortest+slack/8 {
+		w.renewed = now
+		if w.probing {
+			w.refill()
+		}
 		return
 	}
 	if !probe || !w.probing {
@@ -139,25 +179,13 @@ func (w *window) time(trip time.Duration, probe bool, now time.Time) {
 	}
 	if w.probed++; w.probed >= probes {
 		w.shortest, w.renewed = w.probe, now
-		w.probing, w.probed = false, 0
+		w.refill()
 	}
 }
 
-// A peak is the highest rate of the last ten round trips or so.
-type peak struct {
-	now, before float64
-	since       time.Time
-}
-
-func (p *peak) highest() float64 { return max(p.now, p.before) }
-
-// see takes note of a rate. One of a hungry link counts only if it is higher.
-func (p *peak) see(rate float64, hungry bool, now time.Time, trip time.Duration) {
-	if hungry && rate <= p.highest() {
-		return
-	}
-	if now.Sub(p.since) > max(5*trip, time.Second) {
-		p.before, p.now, p.since = p.now, 0, now
-	}
-	p.now = max(p.now, rate)
+// refill ends a probe. What the size does, the buffers show when they are full
+// again.
+func (w *window) refill() {
+	w.probing, w.probed = false, 0
+	w.turn += 2 - w.turn%2
 }
