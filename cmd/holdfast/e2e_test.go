@@ -24,10 +24,16 @@ type wired struct {
 // wire sets everything up. delay slows what goes to the broker.
 func wire(t *testing.T, broker *mosquitto, delay time.Duration, sensors string) *wired {
 	t.Helper()
-	w := &wired{broker: broker, tap: newWiretap(delay)}
+	return wireOver(t, broker, newWiretap(delay), cable.New, sensors)
+}
+
+// wireOver does the same with a cable that lay makes.
+func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, func() cable.Tap) (*cable.Cable, error), sensors string) *wired {
+	t.Helper()
+	w := &wired{broker: broker, tap: tap}
 	w.sub = subscribe(t, w.broker.addr, "#")
 	var err error
-	if w.cable, err = cable.New(w.broker.addr, w.tap.tap); err != nil {
+	if w.cable, err = lay(w.broker.addr, w.tap.tap); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.cable.Close() })

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// A site is an agent, a broker, and what is between them.
+type site struct {
+	job
+	broker *mosquitto.Broker
+	cable  *cable.Cable
+	meter  *meter
+	seen   *seen
+	clock  *sensors.Timekeeper
+	log    *slog.Logger
+
+	queue *queue.Queue
+	acked chan struct{} // an alarm was
+	put   struct{ readings, alarms int }
+	stop  context.CancelFunc // of the queue
+	up    context.CancelFunc // of the link
+	all   sync.WaitGroup     // the queue
+	links sync.WaitGroup
+}
+
+// Ack makes the site the backlog of its link: it hears of alarms.
+func (s *site) Ack(items []queue.Item) error {
+	err := s.queue.Ack(items)
+	for i := range items {
+		if items[i].Priority == sensors.Alarm && items[i].Event == "" {
+			s.acked <- struct{}{}
+		}
+	}
+	return err
+}
+
+func (s *site) Ahead(c *queue.Cursor, max int) ([]queue.Item, error) { return s.queue.Ahead(c, max) }
+func (s *site) Arrived() <-chan struct{}                             { return s.queue.Arrived() }
+
+// open starts all but the link.
+func open(dir string, j job) (*site, error) {
+	s := &site{job: j, meter: &meter{}, clock: sensors.NewTimekeeper(sensors.TrustAlways), acked: make(chan struct{}, 10_000),
+		log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
+	var err error
+	if s.broker, err = mosquitto.Start(dir, mosquitto.Unbounded+"set_tcp_nodelay true\n"); err != nil {
+		return nil, err
+	}
+	if s.seen, err = subscribe(s.broker.Addr); err != nil {
+		return nil, err
+	}
+	if s.cable, err = cable.NewShaped(s.broker.Addr, s.meter.tap, j.shape); err != nil {
+		return nil, err
+	}
+	s.queue, err = queue.Open(queue.Options{Path: filepath.Join(dir, "queue.db"), MaxSize: 64 << 20, SyncEvery: 5 * time.Second, Clock: s.clock}, s.log)
+	if err != nil {
+		return nil, err
+	}
+	var ctx context.Context
+	ctx, s.stop = context.WithCancel(context.Background())
+	s.all.Go(func() { s.queue.Run(ctx) })
+	for range j.waiting {
+		s.putReading()
+	}
+	return s, nil
+}
+
+func (s *site) close() {
+	s.stop()
+	s.all.Wait()
+	s.queue.Close()
+	s.cable.Close()
+	s.seen.client.Disconnect(100)
+	s.broker.Stop()
+}
+
+func (s *site) reading(stream string, seq int) sensors.Reading {
+	return sensors.Reading{Stream: stream, Seq: uint64(seq), Value: float64(seq%10000) / 100, Unit: "%", At: s.clock.Now()}
+}
+
+func (s *site) putReading() {
+	s.put.readings++
+	s.queue.Put(s.reading("room", s.put.readings))
+	for s.put.readings%4096 == 0 && s.queue.Stats().Memory > 8192 {
+		time.Sleep(time.Millisecond) // let it spill
+	}
+}
+
+func (s *site) putAlarm() {
+	s.put.alarms++
+	r := s.reading("door", s.put.alarms)
+	r.Priority, r.State = sensors.Alarm, "open"
+	s.queue.Put(r)
+}
+
+// alarm says how long one takes until it is acknowledged.
+func (s *site) alarm() time.Duration {
+	put := time.Now()
+	s.putAlarm()
+	<-s.acked
+	return time.Since(put)
+}
+
+// link starts a link to an address, and what the agent has to say of now.
+func (s *site) link(addr string) {
+	server := &url.URL{Scheme: "mqtt", Host: addr}
+	opt := uplink.Options{ClientID: "site", Servers: []*url.URL{server}, KeepAlive: 15 * time.Second, Topics: uplink.DefaultTopics,
+		Drain: uplink.Drain{Window: s.window}, Clock: s.clock, Boot: s.queue.Boot(), Stats: s.queue.Stats,
+		Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
+	link := uplink.New(opt, s, uplink.DialMQTT(opt), s.log)
+	var ctx context.Context
+	ctx, s.up = context.WithCancel(context.Background())
+	s.links.Go(func() { link.Run(ctx) })
+	s.links.Go(func() {
+		for seq := 1; ctx.Err() == nil; seq++ {
+			link.Observe(s.reading("room", seq))
+			time.Sleep(s.states)
+		}
+	})
+}
+
+func (s *site) unlink() {
+	s.up()
+	s.links.Wait()
+}
+
+// drained returns when nothing waits any more.
+func (s *site) drained() {
+	for s.queue.Stats().Backlog > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+}

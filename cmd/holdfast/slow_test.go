@@ -1,0 +1,61 @@
+package main
+
+import (
+	"math/rand/v2"
+	"sort"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// modem is a slow and long link: 20 kbit/s, 600 ms there and back.
+func modem(target string, tap func() cable.Tap) (*cable.Cable, error) {
+	return cable.NewShaped(target, tap, cable.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10})
+}
+
+// TestASlowLinkThatBreaksLosesNothing: for a minute it is cut every 5 s on
+// average, in the middle of a message. build/bench/shaped does so for longer.
+func TestASlowLinkThatBreaksLosesNothing(t *testing.T) {
+	t.Parallel()
+	w := wireOver(t, startMosquitto(t, ""), newWiretap(0), modem, `
+  load: {kind: simulated, counter: {}, every: 500ms}
+  gate: {kind: simulated, steps: {states: [closed, open], every: 1700ms}, alarm: true}
+`)
+	w.agent.start()
+	w.more(t, "load", 10)
+	cuts := 0
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); cuts++ {
+		time.Sleep(time.Duration(rand.ExpFloat64() * float64(5*time.Second)))
+		w.cable.CutAfter(rand.IntN(400))
+	}
+	w.live(t, "load")
+	w.live(t, "gate")
+	w.agent.stop()
+
+	w.checkComplete(t, "load")
+	w.checkComplete(t, "gate")
+	worst := w.twiceInASession()
+	t.Logf("%d cuts; after the worst %d readings came twice", cuts, worst)
+	if worst > uplink.DefaultWindow {
+		t.Errorf("%d readings came twice in one session, a window has %d", worst, uplink.DefaultWindow)
+	}
+}
+
+// twiceInASession is the most readings that came again in one session.
+func (w *wired) twiceInASession() (worst int) {
+	_, sessions := w.tap.snapshot()
+	seen, twice := map[key]bool{}, map[int]int{}
+	for _, stream := range []string{"load", "gate"} {
+		for _, a := range w.sub.on("store/" + stream) {
+			if seen[a.key()] {
+				session := sort.Search(len(sessions), func(i int) bool { return sessions[i].After(a.at) })
+				twice[session]++
+				worst = max(worst, twice[session])
+			}
+			seen[a.key()] = true
+		}
+	}
+	return worst
+}
