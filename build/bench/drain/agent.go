@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// An agent has readings to tell.
+type agent struct {
+	queue *queue.Queue
+	clock *sensors.Timekeeper
+	stop  context.CancelFunc
+	all   sync.WaitGroup
+}
+
+var silent = slog.New(slog.DiscardHandler)
+
+// newAgent returns one with n readings in its queue.
+func newAgent(path string, n int) (*agent, error) {
+	a := &agent{clock: sensors.NewTimekeeper(sensors.TrustAlways)}
+	var err error
+	a.queue, err = queue.Open(queue.Options{Path: path, MaxSize: 256 << 20, SyncEvery: 5 * time.Second, Clock: a.clock}, silent)
+	if err != nil {
+		return nil, err
+	}
+	var ctx context.Context
+	ctx, a.stop = context.WithCancel(context.Background())
+	a.all.Go(func() { a.queue.Run(ctx) })
+	for seq := range n {
+		a.queue.Put(reading(a.clock, seq+1))
+		if seq%8192 == 8191 { // let it spill
+			for a.queue.Stats().Memory > 8192 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	return a, nil
+}
+
+func (a *agent) close() {
+	a.stop()
+	a.all.Wait()
+	a.queue.Close()
+}
+
+// reading is one whose payload is as long as every other's.
+func reading(clock *sensors.Timekeeper, seq int) sensors.Reading {
+	return sensors.Reading{Stream: "room", Seq: uint64(1_000_000 + seq), Value: 45.25, Unit: "%", At: clock.Now()}
+}
+
+// drain is how long it takes until nothing waits any more.
+func (a *agent) drain(server string, tls uplink.TLS, window int) (time.Duration, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return 0, err
+	}
+	opt := uplink.Options{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls, KeepAlive: 15 * time.Second, Topics: uplink.DefaultTopics,
+		Drain: uplink.Drain{Window: window}, Clock: a.clock, Boot: a.queue.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
+	link := uplink.New(opt, a.queue, uplink.DialMQTT(opt), silent)
+	ctx, stop := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	defer ended.Wait()
+	defer stop()
+	began := time.Now()
+	ended.Go(func() { link.Run(ctx) })
+	for a.queue.Stats().Backlog > 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return time.Since(began), nil
+}

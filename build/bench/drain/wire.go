@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// traffic is what a cable has carried.
+type traffic struct {
+	mu                 sync.Mutex
+	up, down           int // bytes
+	packsUp, packsDown int
+}
+
+func (t *traffic) tap() cable.Tap { return t }
+func (t *traffic) ToServer(data []byte) {
+	t.mu.Lock()
+	t.up, t.packsUp = t.up+len(data), t.packsUp+1
+	t.mu.Unlock()
+}
+func (t *traffic) ToClient(data []byte) {
+	t.mu.Lock()
+	t.down, t.packsDown = t.down+len(data), t.packsDown+1
+	t.mu.Unlock()
+}
+
+// wires prints what a reading costs on the wire: quick, where many share a
+// packet, and on a slow link, where each has its own, and is historical when it
+// goes: 18 bytes more.
+func wires(dir string, window int) error {
+	slow := cable.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10}
+	config, ca, err := mosquitto.TLS(dir)
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		name, scheme, config string
+		tls                  uplink.TLS
+		shape                cable.Shape
+		n                    int
+	}{
+		{"mqtt, quick", "mqtt", "", uplink.TLS{}, cable.Shape{}, 20_000},
+		{"mqtts, quick", "mqtts", config, uplink.TLS{CA: ca}, cable.Shape{}, 20_000},
+		{"mqtt, 20 kbit/s", "mqtt", "", uplink.TLS{}, slow, 300},
+		{"mqtts, 20 kbit/s", "mqtts", config, uplink.TLS{CA: ca}, slow, 300},
+	} {
+		b, err := mosquitto.Start(dir, c.config+"set_tcp_nodelay true\n")
+		if err != nil {
+			return err
+		}
+		// The session costs something too: what a reading costs is the difference
+		// that so many more make.
+		few, err := carry(filepath.Join(dir, c.name, "few"), b.Addr, c.scheme, c.tls, c.shape, c.n/10, window)
+		if err != nil {
+			return err
+		}
+		many, err := carry(filepath.Join(dir, c.name, "many"), b.Addr, c.scheme, c.tls, c.shape, c.n, window)
+		if err != nil {
+			return err
+		}
+		b.Stop()
+		each := func(many, few int) float64 { return float64(many-few) / float64(c.n-c.n/10) }
+		fmt.Printf("%-17s a reading takes %5.1f bytes there and %4.1f back, in %.2f and %.2f packets; with %d for each %.0f and %.0f\n",
+			c.name, each(many.up, few.up), each(many.down, few.down), each(many.packsUp, few.packsUp), each(many.packsDown, few.packsDown), cable.Header,
+			each(many.up+many.packsUp*cable.Header, few.up+few.packsUp*cable.Header), each(many.down+many.packsDown*cable.Header, few.down+few.packsDown*cable.Header))
+	}
+	return nil
+}
+
+// carry drains n readings over a cable.
+func carry(path, addr, scheme string, tls uplink.TLS, shape cable.Shape, n, window int) (*traffic, error) {
+	t := &traffic{}
+	c, err := cable.NewShaped(addr, t.tap, shape) // a cable without a shape is quick
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	a, err := newAgent(filepath.Join(path, "queue.db"), n)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	_, err = a.drain(scheme+"://"+c.Addr(), tls, window)
+	return t, err
+}
