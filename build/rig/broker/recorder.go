@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,29 +24,72 @@ type Arrival struct {
 // is persistent and at QoS 1: what it does not have, the broker did not get.
 type Recorder struct {
 	client mqtt.Client
+	filter string
 
 	mu       sync.Mutex
 	arrivals []Arrival
-	more     chan struct{} // closed and renewed with every arrival
+	sessions int           // that have subscribed
+	more     chan struct{} // closed and renewed with every arrival and every session
 }
 
-// Record subscribes.
+// A Login is how a client reaches a broker.
+type Login struct {
+	Server             string // tcp://HOST:PORT or ssl://HOST:PORT
+	ClientID           string
+	Username, Password string
+	TLS                *tls.Config
+	Clean              bool // the broker forgets the session
+}
+
+// Record subscribes without TLS and password.
 func Record(address, clientID, filter string) (*Recorder, error) {
-	return record(address, clientID, filter, false)
+	return RecordAs(Login{Server: "tcp://" + address, ClientID: clientID}, filter)
 }
 
-func record(address, clientID, filter string, clean bool) (*Recorder, error) {
-	r := &Recorder{more: make(chan struct{})}
-	o := mqtt.NewClientOptions().AddBroker("tcp://" + address).SetClientID(clientID).SetCleanSession(clean)
+// RecordAs subscribes. When the broker was away the recorder comes back within a
+// second and subscribes again, as it may have forgotten the session.
+func RecordAs(l Login, filter string) (*Recorder, error) {
+	r := &Recorder{filter: filter, more: make(chan struct{})}
+	o := mqtt.NewClientOptions().AddBroker(l.Server).SetClientID(l.ClientID).SetCleanSession(l.Clean).
+		SetUsername(l.Username).SetPassword(l.Password).SetTLSConfig(l.TLS).SetProtocolVersion(4).
+		SetKeepAlive(keepAlive).SetMaxReconnectInterval(200 * time.Millisecond).
+		SetDefaultPublishHandler(r.arrived) // what the session kept may come before the subscription
+	subscribed := make(chan error, 1) // of the first session
+	o.SetOnConnectHandler(func(mqtt.Client) {
+		err := r.subscribe()
+		select {
+		case subscribed <- err:
+		default:
+		}
+	})
 	r.client = mqtt.NewClient(o)
 	if err := done(r.client.Connect()); err != nil {
+		r.client.Disconnect(0)
 		return nil, fmt.Errorf("connect the recorder: %w", err)
 	}
-	if err := done(r.client.Subscribe(filter, 1, r.arrived)); err != nil {
+	if err := <-subscribed; err != nil {
 		r.Close()
-		return nil, fmt.Errorf("subscribe to %s: %w", filter, err)
+		return nil, err
 	}
 	return r, nil
+}
+
+func (r *Recorder) subscribe() error {
+	if err := done(r.client.Subscribe(r.filter, 1, nil)); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", r.filter, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sessions++
+	r.newsLocked()
+	return nil
+}
+
+// Sessions is how often it has subscribed so far.
+func (r *Recorder) Sessions() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessions
 }
 
 // Close ends the recording.
@@ -58,6 +102,10 @@ func (r *Recorder) arrived(_ mqtt.Client, m mqtt.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.arrivals = append(r.arrivals, Arrival{m.Topic(), string(m.Payload()), m.Retained(), time.Now()})
+	r.newsLocked()
+}
+
+func (r *Recorder) newsLocked() {
 	close(r.more)
 	r.more = make(chan struct{})
 }
@@ -92,7 +140,13 @@ func (r *Recorder) Wait(ctx context.Context, fulfils func([]Arrival) bool) bool 
 
 // Retained is what a subscriber that comes now finds on a topic.
 func Retained(ctx context.Context, address, topic string) (string, error) {
-	late, err := record(address, "rig-late", topic, true)
+	return RetainedAs(ctx, Login{Server: "tcp://" + address, ClientID: "rig-late"}, topic)
+}
+
+// RetainedAs is Retained for a broker with TLS or password.
+func RetainedAs(ctx context.Context, l Login, topic string) (string, error) {
+	l.Clean = true
+	late, err := RecordAs(l, topic)
 	if err != nil {
 		return "", err
 	}
@@ -106,7 +160,10 @@ func Retained(ctx context.Context, address, topic string) (string, error) {
 	return late.Arrivals()[0].Payload, nil
 }
 
-const patience = 5 * time.Second // with a broker on the same machine
+const (
+	patience  = 10 * time.Second // with a broker on the same machine
+	keepAlive = 10 * time.Second
+)
 
 func done(t mqtt.Token) error {
 	if !t.WaitTimeout(patience) {

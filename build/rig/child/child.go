@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // A Process is a running program.
@@ -47,4 +48,17 @@ func (p *Process) Err() error { return p.err }
 func (p *Process) Kill() {
 	p.cmd.Process.Kill() // fails only if it has gone already
 	<-p.done
+}
+
+// Stop asks the program to end (SIGTERM) and waits until it has. After the
+// grace it is killed, and Stop reports false.
+func (p *Process) Stop(grace time.Duration) bool {
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		return true
+	case <-time.After(grace):
+		p.Kill()
+		return false
+	}
 }

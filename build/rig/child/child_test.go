@@ -3,6 +3,7 @@ package child
 import (
 	"os/exec"
 	"testing"
+	"time"
 )
 
 func TestKillWaitsForTheEnd(t *testing.T) {
@@ -20,5 +21,30 @@ func TestKillWaitsForTheEnd(t *testing.T) {
 func TestMissingProgramIsAnError(t *testing.T) {
 	if _, err := Start(exec.Command("holdfast-rig-no-such-program")); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestStopAsksAndThenKills(t *testing.T) {
+	for script, polite := range map[string]bool{
+		"sleep 60": true,
+		"trap '' TERM; echo; while :; do sleep 0.1; done": false,
+	} {
+		cmd := exec.Command("sh", "-c", script)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Start(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grace := time.Minute
+		if !polite {
+			out.Read(make([]byte, 1)) // the trap is set
+			grace = 50 * time.Millisecond
+		}
+		if got := p.Stop(grace); got != polite {
+			t.Errorf("%q: ended by itself: %v, want %v", script, got, polite)
+		}
 	}
 }
