@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	osuser "os/user"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// kinds are the brokers, those of CI first.
+var kinds = []kind{mosquitto, nats, mochi, rabbitmq}
+
+// mosquitto saves with each change, and yet what it acknowledged a moment before
+// a SIGKILL may be gone.
+var mosquitto = kind{
+	name: "Mosquitto", ci: true, source: "Debian `mosquitto`",
+	notes: "After a crash it has lost retained messages and sessions since its last autosave (half an hour unless configured; " +
+		"here after each change). Beyond `max_queued_messages` (1000) it drops the newest for an absent subscriber, after it has " +
+		"acknowledged them: set it to 0. It acknowledges what its access list denies, and drops it.",
+	version: func(place) (string, error) {
+		return versionOf(exec.Command(sbin("mosquitto"), "-h"), `version ([\d.]+)`, "apt-get install mosquitto")
+	},
+	prepare: func(s *server) error {
+		if out, err := exec.Command("mosquitto_passwd", "-c", "-b", s.path("users"), s.kind.userName(), password).CombinedOutput(); err != nil {
+			return fmt.Errorf("mosquitto_passwd: %w: %s", err, out)
+		}
+		me, err := osUser()
+		if err != nil {
+			return err
+		}
+		return s.write("mosquitto.conf", `listener %d 127.0.0.1
+certfile %s
+keyfile %s
+allow_anonymous false
+password_file %s
+user %s
+persistence true
+persistence_location %s/
+autosave_interval 1
+autosave_on_changes true
+max_queued_messages 0
+log_dest stderr
+`, s.port, s.place.ca.certFile, s.place.ca.keyFile, s.path("users"), me, s.data())
+	},
+	command: func(s *server) (*exec.Cmd, error) {
+		return exec.Command(sbin("mosquitto"), "-c", s.path("mosquitto.conf")), nil
+	},
+}
+
+var nats = kind{
+	name: "NATS", ci: true, source: "`go install github.com/nats-io/nats-server/v2@v2.15.0`", durable: true,
+	notes: "Needs JetStream and a `server_name` for MQTT. It cuts the connection for a space in a topic and for a payload of 1 MiB or more.",
+	version: func(p place) (string, error) {
+		return versionOf(exec.Command(filepath.Join(p.cache, "nats-server"), "--version"), `v([\d.]+)`, "build/brokers/run fetches it")
+	},
+	prepare: func(s *server) error {
+		return s.write("nats.conf", `server_name: holdfast
+listen: "127.0.0.1:%d"
+jetstream: {store_dir: "%s"}
+authorization: {users: [{user: "%s", password: "%s"}]}
+mqtt: {
+  listen: "127.0.0.1:%d"
+  tls: {cert_file: "%s", key_file: "%s"}
+}
+`, s.more[0], s.data(), s.kind.userName(), password, s.port, s.place.ca.certFile, s.place.ca.keyFile)
+	},
+	command: func(s *server) (*exec.Cmd, error) {
+		return exec.Command(filepath.Join(s.place.cache, "nats-server"), "-c", s.path("nats.conf")), nil
+	},
+}
+
+// write writes a file into the broker's folder.
+func (s *server) write(name, format string, a ...any) error {
+	return os.WriteFile(s.path(name), fmt.Appendf(nil, format, a...), 0o600)
+}
+
+// versionOf asks a program for its version; where it is not there, mend is what
+// to do.
+func versionOf(cmd *exec.Cmd, pattern, mend string) (string, error) {
+	out, err := cmd.CombinedOutput() // the status of a help text says nothing
+	if found := regexp.MustCompile(pattern).FindSubmatch(out); found != nil {
+		return string(found[1]), nil
+	}
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("not installed (%s)", mend)
+	}
+	return "", fmt.Errorf("%s says no version: %v: %s", cmd.Path, err, strings.TrimSpace(string(out)))
+}
+
+// debianVersion is that of an installed package.
+func debianVersion(name string) (string, error) {
+	out, err := exec.Command("dpkg-query", "-W", "-f", "${Status} ${Version}", name).Output()
+	version, installed := strings.CutPrefix(string(out), "install ok installed ")
+	if err != nil || !installed {
+		return "", fmt.Errorf("not installed (apt-get install %s)", name)
+	}
+	return version, nil
+}
+
+// sbin: Debian has servers in a folder that is not in everybody's path.
+func sbin(name string) string {
+	if file := "/usr/sbin/" + name; isFile(file) {
+		return file
+	}
+	return name
+}
+
+func isFile(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// osUser is who we are: as root some brokers would become a user of their own,
+// who may not write to the folder.
+func osUser() (string, error) {
+	me, err := osuser.Current()
+	if err != nil {
+		return "", err
+	}
+	return me.Username, nil
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+)
+
+// badPassword: lodger says what to mend, does not hammer, and comes in when the
+// file is mended.
+func (s *suite) badPassword(ctx context.Context) {
+	remark, err := s.lodger(ctx, sync.OnceFunc(s.calm.Done))
+	s.tell(casePassword, remark, err)
+}
+
+// attempts counts connections.
+type attempts struct{ n atomic.Int32 }
+
+func (a *attempts) tap() cable.Tap { a.n.Add(1); return quiet{} }
+
+type quiet struct{}
+
+func (quiet) ToServer([]byte) {}
+func (quiet) ToClient([]byte) {}
+
+func (s *suite) lodger(ctx context.Context, observed func()) (remark string, err error) {
+	defer observed()
+	const wrong = "guess-me-not"
+	var tries attempts
+	link, err := cable.New(s.server.address(), tries.tap)
+	if err != nil {
+		return "", err
+	}
+	defer link.Close()
+	a, err := newAgent(s.server, "lodger", "lodger", link.Addr(), wrong)
+	if err != nil {
+		return "", err
+	}
+	defer a.kill()
+	if err := a.start(); err != nil {
+		return "", err
+	}
+	code, err := s.complaint(ctx, a)
+	if err != nil {
+		return "", err
+	}
+	pause(ctx, 10*time.Second)
+	// At random within 30 s, 60 s, 2 min, ...: five in ten seconds are one case in 100,000.
+	if n := tries.n.Load(); n > 4 {
+		return "", fmt.Errorf("%d attempts within ten seconds with a password that is wrong", n)
+	}
+	observed()
+	if err := a.setPassword(password); err != nil {
+		return "", err
+	}
+	if err := s.live(ctx, "lodger"); err != nil {
+		return "", err
+	}
+	if log := a.log.String(); strings.Contains(log, wrong) || strings.Contains(log, password) {
+		return "", errors.New("the log holds a password")
+	}
+	return code + ", told once, in when mended", nil
+}
+
+// complaint waits for the error that says what to mend; it may come once only.
+func (s *suite) complaint(ctx context.Context, a *agent) (code string, err error) {
+	told := func() int {
+		n := 0
+		for line := range strings.Lines(a.log.String()) {
+			if strings.Contains(line, "level=ERROR") && strings.Contains(line, "mqtt.password_file") {
+				n++
+			}
+		}
+		return n
+	}
+	if err := eventually(ctx, time.Minute, "an error names mqtt.password_file", func() bool { return told() > 0 }); err != nil {
+		return "", err
+	}
+	if n := told(); n > 1 {
+		return "", fmt.Errorf("the same error stands in the log %d times", n)
+	}
+	return regexp.MustCompile(`code \d+`).FindString(a.log.String()), nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	server2 "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// mochi is a library; this program runs itself as the broker, so that it can be
+// killed.
+var mochi = kind{
+	name: "mochi", ci: true, source: "Go module `github.com/mochi-mqtt/server/v2`",
+	notes: "Sessions and retained messages live in memory. What waited for an absent subscriber comes out of order: only a " +
+		"subscriber that is connected sees the order that was sent. It is the broker behind `server: embedded`.",
+	version: func(place) (string, error) {
+		info, ok := debug.ReadBuildInfo()
+		if ok {
+			for _, m := range info.Deps {
+				if m.Path == "github.com/mochi-mqtt/server/v2" {
+					return m.Version[1:], nil
+				}
+			}
+		}
+		return "", fmt.Errorf("this program does not know its modules")
+	},
+	prepare: func(*server) error { return nil },
+	command: func(s *server) (*exec.Cmd, error) {
+		return exec.Command("/proc/self/exe", mochiWord, s.address(), s.place.ca.certFile, s.place.ca.keyFile), nil
+	},
+}
+
+// mochiWord is the argument that makes this program the broker.
+const mochiWord = "serve-mochi"
+
+// serveMochi serves until SIGTERM. args are address, certificate and key.
+func serveMochi(args []string) error {
+	if len(args) != 3 {
+		return fmt.Errorf("%d arguments, want address, certificate and key", len(args))
+	}
+	pair, err := tls.LoadX509KeyPair(args[1], args[2])
+	if err != nil {
+		return err
+	}
+	l, err := tls.Listen("tcp", args[0], &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		return err
+	}
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	s := server2.New(&server2.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if err := s.AddHook(&door{}, nil); err != nil {
+		return err
+	}
+	if err := s.AddListener(listeners.NewNet("tls", l)); err != nil {
+		return err
+	}
+	if err := s.Serve(); err != nil {
+		return err
+	}
+	<-terminated
+	return s.Close()
+}
+
+// door lets in who knows the user and the password.
+type door struct{ server2.HookBase }
+
+func (*door) Provides(hook byte) bool {
+	return bytes.Contains([]byte{server2.OnConnectAuthenticate, server2.OnACLCheck}, []byte{hook})
+}
+
+func (*door) OnConnectAuthenticate(_ *server2.Client, p packets.Packet) bool {
+	return string(p.Connect.Username) == user && subtle.ConstantTimeCompare(p.Connect.Password, []byte(password)) == 1
+}
+
+func (*door) OnACLCheck(*server2.Client, string, bool) bool { return true }

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// columns are the cases of the table, in its order.
+var columns = []string{caseOutage, caseRestart, caseCrash, caseDrain, caseForgets, casePassword, caseTakeOver, caseWill, caseGoodbye}
+
+const pageHead = `# Brokers
+
+holdfast speaks MQTT 3.1.1 and keeps its promises with any broker that does. This table was made by
+
+    build/brokers/run -all -docs docs/brokers.md
+
+which runs the real program with TLS and a password against each of them. CI does so with the first four. Do not edit this
+page: edit ` + "`build/brokers`" + `.
+
+A case is "ok" when every reading that the broker had not acknowledged arrived, in the order of its stream, and what the case is
+named after was seen: ` + "`build/brokers/README.md`" + ` says it in full.
+
+`
+
+// page is docs/brokers.md, made from the run.
+func (r *report) page() []byte {
+	var b bytes.Buffer
+	b.WriteString(pageHead)
+	fmt.Fprintf(&b, "| broker | version | %s |\n|---|---|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+	for _, k := range kinds {
+		fmt.Fprintf(&b, "| %s | %s |", k.name, r.versions[k.name])
+		for _, name := range columns {
+			fmt.Fprintf(&b, " %s |", r.word(k.name, name))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n## What each of them does to you\n")
+	for _, k := range kinds {
+		fmt.Fprintf(&b, "\n**%s** (%s). %s", k.name, k.source, k.notes)
+		if why, ok := r.missing[k.name]; ok {
+			fmt.Fprintf(&b, " Not run: %v.", why)
+		}
+		for _, fact := range r.facts[k.name] {
+			fmt.Fprintf(&b, " %s.", fact)
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString(pageTail)
+	return b.Bytes()
+}
+
+// word is a cell of the table.
+func (r *report) word(broker, name string) string {
+	c, told := r.cells[broker][name]
+	switch {
+	case !told:
+		return "not run"
+	case c.held:
+		return "ok"
+	}
+	return "**failed**"
+}
+
+const pageTail = `
+## What no broker can promise
+
+- An acknowledgement says that the broker has the reading, not that a recorder has it. A broker that keeps sessions in memory
+  forgets who subscribed when it restarts, and acknowledges readings that nobody gets until the subscriber is back. ` + "`seq`" + ` has no holes
+  but those that an event explains, so a recorder sees what it missed.
+- MQTT 3.1.1 has no answer for "not allowed to publish here": some brokers acknowledge what their access list denies, and drop it.
+- Everything arrives at least once. ` + "`(client_id, stream, boot, seq)`" + ` is the key to drop duplicates by: [consumers](consumers.md).
+- Two programs with one client ID push each other off, with every broker.
+`

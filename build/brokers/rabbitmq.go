@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// rabbitmq runs from Debian's files with folders, a node name and a port mapper
+// of its own, all on the loopback interface.
+var rabbitmq = kind{
+	name: "RabbitMQ", ci: true, source: "Debian `rabbitmq-server`, plugin `rabbitmq_mqtt`", durable: true, slow: true,
+	notes: "It turns `.` in topics into `/`, loses retained messages when it restarts, and gives retained messages to no subscriber " +
+		"with a wildcard. QoS 2 becomes 1. Takes 10 s to start.",
+	version: func(place) (string, error) { return debianVersion("rabbitmq-server") },
+	prepare: func(s *server) error {
+		if err := s.write("enabled_plugins", "[rabbitmq_mqtt].\n"); err != nil {
+			return err
+		}
+		return s.write("rabbitmq.conf", `listeners.tcp = none
+mqtt.listeners.tcp = none
+mqtt.listeners.ssl.default = 127.0.0.1:%d
+mqtt.allow_anonymous = false
+ssl_options.cacertfile = %s
+ssl_options.certfile = %s
+ssl_options.keyfile = %s
+ssl_options.verify = verify_none
+default_user = %s
+default_pass = %s
+log.console = true
+log.file = false
+`, s.port, s.place.ca.caFile, s.place.ca.certFile, s.place.ca.keyFile, s.kind.userName(), password)
+	},
+	command: func(s *server) (*exec.Cmd, error) {
+		if err := s.epmd(); err != nil {
+			return nil, err
+		}
+		cmd := exec.Command("/usr/lib/rabbitmq/bin/rabbitmq-server")
+		cmd.Env = append(s.erlang(),
+			"RUNNING_UNDER_SYSTEMD=true", // the script becomes the server, and our signals reach it
+			fmt.Sprintf("RABBITMQ_NODENAME=holdfast%d@localhost", s.port),
+			"RABBITMQ_CONF_ENV_FILE="+s.path("none"),
+			"RABBITMQ_CONFIG_FILE="+s.path("rabbitmq.conf"),
+			"RABBITMQ_ENABLED_PLUGINS_FILE="+s.path("enabled_plugins"),
+			"RABBITMQ_MNESIA_BASE="+s.data(),
+			"RABBITMQ_LOG_BASE="+s.dir,
+			"RABBITMQ_PID_FILE="+s.path("pid"),
+			fmt.Sprintf("RABBITMQ_DIST_PORT=%d", s.more[1]),
+			"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}",
+		)
+		return cmd, nil
+	},
+}
+
+// erlang is the environment of an Erlang program that shares nothing with
+// others on this machine.
+func (s *server) erlang() []string {
+	return append(os.Environ(), "HOME="+s.dir, "ERL_EPMD_ADDRESS=127.0.0.1", fmt.Sprintf("ERL_EPMD_PORT=%d", s.more[0]))
+}
+
+// epmd starts Erlang's port mapper, in our hands: a node that finds none starts
+// one that outlives it.
+func (s *server) epmd() error {
+	if len(s.helpers) > 0 {
+		return nil
+	}
+	cmd := exec.Command("epmd")
+	cmd.Env = s.erlang()
+	p, err := s.child(cmd)
+	if err != nil {
+		return err
+	}
+	s.helpers = append(s.helpers, p)
+	time.Sleep(300 * time.Millisecond) // it does not say when it listens
+	return nil
+}

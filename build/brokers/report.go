@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+)
+
+// A cell is how a case ended on a broker.
+type cell struct {
+	held   bool
+	remark string
+}
+
+// A report is what a person reads: a line for each claim, a count, and a table.
+type report struct {
+	mu             sync.Mutex
+	out            io.Writer
+	passed, failed int
+	versions       map[string]string
+	missing        map[string]error           // brokers that could not be run
+	cells          map[string]map[string]cell // by broker and case
+	facts          map[string][]string        // by broker, as sentences without a full stop
+}
+
+func newReport(out io.Writer) *report {
+	return &report{
+		out: out, versions: map[string]string{}, missing: map[string]error{},
+		cells: map[string]map[string]cell{}, facts: map[string][]string{},
+	}
+}
+
+// check states a claim that held or did not.
+func (r *report) check(held bool, format string, a ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checkLocked(held, format, a...)
+}
+
+func (r *report) checkLocked(held bool, format string, a ...any) {
+	word := "ok  "
+	if held {
+		r.passed++
+	} else {
+		word = "FAIL"
+		r.failed++
+	}
+	fmt.Fprintf(r.out, "%s %s\n", word, fmt.Sprintf(format, a...))
+}
+
+// broker notes which version is being run.
+func (r *report) broker(k *kind, version string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.versions[k.name] = version
+}
+
+// absent says that a broker or another part is not there; where it has to be, that is a failure.
+func (r *report) absent(name string, why error, must bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.missing[name] = why
+	if must {
+		r.checkLocked(false, "%s is there: %v", name, why)
+		return
+	}
+	fmt.Fprintf(r.out, "     %s is not run: %v\n", name, why)
+}
+
+// tell notes how a case ended on a broker, and returns whether it held.
+func (r *report) tell(broker, name, remark string, err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cells[broker] == nil {
+		r.cells[broker] = map[string]cell{}
+	}
+	r.cells[broker][name] = cell{err == nil, remark}
+	switch {
+	case err != nil:
+		r.checkLocked(false, "%s: %s: %v", broker, name, err)
+	case remark != "":
+		r.checkLocked(true, "%s: %s: %s", broker, name, remark)
+	default:
+		r.checkLocked(true, "%s: %s", broker, name)
+	}
+	return err == nil
+}
+
+// failedAt returns whether a case is known to have failed on a broker.
+func (r *report) failedAt(broker, name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, told := r.cells[broker][name]
+	return told && !c.held
+}
+
+// end prints the last line and returns the exit status.
+func (r *report) end() int {
+	fmt.Fprintf(r.out, "%d passed, %d failed\n", r.passed, r.failed)
+	if r.failed > 0 || r.passed == 0 {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// takeOver: a card was cloned, and two agents have one client ID. When the clone
+// has gone the other one must be there.
+func (s *suite) takeOver(ctx context.Context) {
+	remark, err := s.twin(ctx, sync.OnceFunc(s.calm.Done))
+	s.tell(caseTakeOver, remark, err)
+}
+
+func (s *suite) twin(ctx context.Context, observed func()) (remark string, err error) {
+	defer observed()
+	var two [2]*agent
+	for i, name := range []string{"twin", "clone"} {
+		if two[i], err = newAgent(s.server, name, "twin", s.server.address(), password); err != nil {
+			return "", err
+		}
+		defer two[i].kill()
+	}
+	if err := two[0].start(); err != nil {
+		return "", err
+	}
+	if err := s.live(ctx, "twin"); err != nil {
+		return "", err
+	}
+	boot := s.ledger.on("twin/agent/info")[0].Boot
+	if err := s.quarrel(ctx, two[1], boot); err != nil {
+		return "", err
+	}
+	observed()
+	back := time.Now()
+	if err := s.backAgain(ctx, boot, back); err != nil {
+		return "", err
+	}
+	births := 0
+	for _, r := range s.ledger.on("twin/agent/info") {
+		if r.Boot == boot {
+			births++
+		}
+	}
+	return fmt.Sprintf("%s, %d births, back %.0f s after the other went", s.told(boot), births, time.Since(back).Seconds()), nil
+}
+
+// quarrel lets the clone run until the agent has told of it, or for ten seconds
+// after both were online.
+func (s *suite) quarrel(ctx context.Context, clone *agent, boot string) error {
+	if err := clone.start(); err != nil {
+		return err
+	}
+	err := eventually(ctx, patience, "the clone is online", func() bool {
+		for _, r := range s.ledger.on("twin/agent/info") {
+			if r.Boot != boot {
+				return true
+			}
+		}
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && s.told(boot) == untold; {
+		pause(ctx, 100*time.Millisecond)
+	}
+	return clone.stop()
+}
+
+const (
+	untold = "no `take_over` told"
+	told   = "`take_over` told"
+)
+
+// told is what the agent says of the clone. It is told from the clone's birth
+// alone, which not every quarrel shows.
+func (s *suite) told(boot string) string {
+	for _, r := range s.ledger.on("twin/agent/event") {
+		if r.Event == "take_over" && r.Boot == boot {
+			return told
+		}
+	}
+	return untold
+}
+
+// backAgain waits until the agent's readings arrive as they happen, and what
+// stands there says so.
+func (s *suite) backAgain(ctx context.Context, boot string, since time.Time) error {
+	err := eventually(ctx, patience, "the agent is back", func() bool {
+		all := s.ledger.on("twin/load")
+		last := all[len(all)-1]
+		return last.Boot == boot && s.ledger.live("twin/load", since)
+	})
+	if err != nil {
+		return err
+	}
+	return s.status(ctx, "twin", "online")
+}
