@@ -12,7 +12,7 @@ import (
 )
 
 // kinds are the brokers, those of CI first.
-var kinds = []kind{mosquitto, nats, mochi, rabbitmq}
+var kinds = []kind{mosquitto, nats, mochi, rabbitmq, activemq, ejabberd, aedes}
 
 // mosquitto saves with each change, and yet what it acknowledged a moment before
 // a SIGKILL may be gone.

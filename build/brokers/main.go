@@ -49,7 +49,7 @@ func main() {
 	defer stop()
 	chosen, err := choose(*only, *all)
 	if err == nil {
-		p.ca, err = newAuthority(p.dir)
+		err = p.settle()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "brokers:", err)
@@ -62,6 +62,21 @@ func main() {
 		rep.check(err == nil, "the table is in %s", *docs)
 	}
 	os.Exit(rep.end())
+}
+
+// settle names every folder from the root, since brokers run in others, and makes
+// the certificates.
+func (p *place) settle() (err error) {
+	for _, name := range []*string{&p.cache, &p.dir, &p.here} {
+		if *name, err = filepath.Abs(*name); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(p.dir, 0o755); err != nil {
+		return err
+	}
+	p.ca, err = newAuthority(p.dir)
+	return err
 }
 
 // consumersWord stands among the brokers for the programs that read.
@@ -96,15 +111,18 @@ func runAll(ctx context.Context, p place, chosen []string, parallel int, rep *re
 		if !slices.Contains(chosen, name) {
 			return
 		}
+		slots <- struct{}{}
 		all.Go(func() {
-			slots <- struct{}{}
 			defer func() { <-slots }()
 			f()
 		})
 	}
-	for i := range kinds {
-		k := &kinds[i]
-		start(k.name, func() { runBroker(ctx, p, k, rep) })
+	for _, slow := range []bool{true, false} { // what takes longest first
+		for i := range kinds {
+			if k := &kinds[i]; k.slow == slow {
+				start(k.name, func() { runBroker(ctx, p, k, rep) })
+			}
+		}
 	}
 	start(consumersWord, func() { runConsumers(ctx, p, rep) })
 	all.Wait()

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// ejabberd runs from Debian's files as an Erlang node without a name, which needs
+// no port mapper.
+var ejabberd = kind{
+	name: "ejabberd", source: "Debian `ejabberd`, `mod_mqtt`", user: user + "@localhost",
+	notes: "User names have a host: `agent@localhost`. Sessions are gone when it restarts, and what waits for an absent subscriber " +
+		"lives in memory.",
+	version: func(place) (string, error) { return debianVersion("ejabberd") },
+	prepare: func(s *server) error {
+		return s.write("ejabberd.yml", `hosts: [localhost]
+loglevel: info
+certfiles: [%q, %q]
+ca_file: %q
+auth_method: internal
+listen:
+  - {port: %d, ip: 127.0.0.1, module: mod_mqtt, tls: true, backlog: 100}
+modules:
+  mod_mqtt: {max_queue: 20000, session_expiry: 1 hour}
+`, s.place.ca.certFile, s.place.ca.keyFile, s.place.ca.caFile, s.port)
+	},
+	command: func(s *server) (*exec.Cmd, error) {
+		found, err := filepath.Glob("/usr/lib/*/ejabberd-*/ebin")
+		if err != nil || len(found) == 0 {
+			return nil, errors.New("no /usr/lib/*/ejabberd-*/ebin: is this Debian's package?")
+		}
+		cmd := exec.Command("erl", "-noinput", "+P", "250000",
+			"-mnesia", "dir", fmt.Sprintf("%q", s.data()),
+			"-s", "ejabberd",
+			"-eval", fmt.Sprintf(`ejabberd_auth:try_register(<<"%s">>, <<"localhost">>, <<"%s">>).`, user, password))
+		cmd.Env = append(os.Environ(), "HOME="+s.dir,
+			"ERL_LIBS="+filepath.Dir(filepath.Dir(found[0])),
+			"ERL_CRASH_DUMP="+s.path("erl_crash.dump"),
+			"EJABBERD_CONFIG_PATH="+s.path("ejabberd.yml"),
+			"EJABBERD_LOG_PATH="+s.path("ejabberd.log"))
+		return cmd, nil
+	},
+}
