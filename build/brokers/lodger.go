@@ -66,6 +66,7 @@ func (s *suite) lodger(ctx context.Context, observed func()) (remark string, err
 	if log := a.log.String(); strings.Contains(log, wrong) || strings.Contains(log, password) {
 		return "", errors.New("the log holds a password")
 	}
+	s.report.fact(s.server.kind.name, "It answers a bad password with %s.", code)
 	return code + ", told once, in when mended", nil
 }
 
@@ -86,5 +87,8 @@ func (s *suite) complaint(ctx context.Context, a *agent) (code string, err error
 	if n := told(); n > 1 {
 		return "", fmt.Errorf("the same error stands in the log %d times", n)
 	}
-	return regexp.MustCompile(`code \d+`).FindString(a.log.String()), nil
+	if code = regexp.MustCompile(`code \d+`).FindString(a.log.String()); code == "" {
+		code = "no code"
+	}
+	return code, nil
 }

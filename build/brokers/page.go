@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,15 +12,16 @@ var columns = []string{caseOutage, caseRestart, caseCrash, caseDrain, caseForget
 
 const pageHead = `# Brokers
 
-holdfast speaks MQTT 3.1.1 and keeps its promises with any broker that does. This table was made by
+holdfast speaks MQTT 3.1.1. This page was made by
 
     build/brokers/run -all -docs docs/brokers.md
 
-which runs the real program with TLS and a password against each of them. CI does so with the first four. Do not edit this
-page: edit ` + "`build/brokers`" + `.
+which runs the real program, with TLS and a password, against each of these brokers. CI does so with the first four. Do not edit
+this page: edit ` + "`build/brokers`" + `.
 
-A case is "ok" when every reading that the broker had not acknowledged arrived, in the order of its stream, and what the case is
-named after was seen: ` + "`build/brokers/README.md`" + ` says it in full.
+"ok" says that every reading arrived that the broker had not acknowledged, in the order of its stream, and that what the column
+is named after was seen; ` + "`build/brokers/README.md`" + ` says it case by case. Other brokers could not be installed by package, and were
+not run.
 
 `
 
@@ -37,17 +39,28 @@ func (r *report) page() []byte {
 	}
 	b.WriteString("\n## What each of them does to you\n")
 	for _, k := range kinds {
-		fmt.Fprintf(&b, "\n**%s** (%s). %s", k.name, k.source, k.notes)
-		if why, ok := r.missing[k.name]; ok {
-			fmt.Fprintf(&b, " Not run: %v.", why)
-		}
-		for _, fact := range r.facts[k.name] {
-			fmt.Fprintf(&b, " %s.", fact)
-		}
-		b.WriteString("\n")
+		r.paragraph(&b, &k)
 	}
 	b.WriteString(pageTail)
 	return b.Bytes()
+}
+
+// paragraph is what is known of a broker, what this run has shown, and why a word
+// in its row is not "ok".
+func (r *report) paragraph(b *bytes.Buffer, k *kind) {
+	fmt.Fprintf(b, "\n**%s** (%s). %s", k.name, k.source, k.notes)
+	for _, fact := range slices.Sorted(slices.Values(r.facts[k.name])) {
+		fmt.Fprintf(b, " %s", fact)
+	}
+	b.WriteString("\n")
+	if why, ok := r.missing[k.name]; ok {
+		fmt.Fprintf(b, "\nNot run: %v.\n", why)
+	}
+	for _, name := range append([]string{caseStart, caseEnd}, columns...) {
+		if c, told := r.cells[k.name][name]; told && !c.held {
+			fmt.Fprintf(b, "\nFailed: %s: %s.\n", name, c.why)
+		}
+	}
 }
 
 // word is a cell of the table.

@@ -3,13 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
 // A cell is how a case ended on a broker.
 type cell struct {
-	held   bool
-	remark string
+	held bool
+	why  string // it did not
 }
 
 // A report is what a person reads: a line for each claim, a count, and a table.
@@ -20,7 +21,7 @@ type report struct {
 	versions       map[string]string
 	missing        map[string]error           // brokers that could not be run
 	cells          map[string]map[string]cell // by broker and case
-	facts          map[string][]string        // by broker, as sentences without a full stop
+	facts          map[string][]string        // by broker, as sentences
 }
 
 func newReport(out io.Writer) *report {
@@ -74,7 +75,11 @@ func (r *report) tell(broker, name, remark string, err error) bool {
 	if r.cells[broker] == nil {
 		r.cells[broker] = map[string]cell{}
 	}
-	r.cells[broker][name] = cell{err == nil, remark}
+	if err == nil {
+		r.cells[broker][name] = cell{held: true}
+	} else {
+		r.cells[broker][name] = cell{why: firstLine(err)}
+	}
 	switch {
 	case err != nil:
 		r.checkLocked(false, "%s: %s: %v", broker, name, err)
@@ -84,6 +89,19 @@ func (r *report) tell(broker, name, remark string, err error) bool {
 		r.checkLocked(true, "%s: %s", broker, name)
 	}
 	return err == nil
+}
+
+// firstLine leaves out the end of a log.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// fact notes a sentence about a broker that the run has shown.
+func (r *report) fact(broker, format string, a ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.facts[broker] = append(r.facts[broker], fmt.Sprintf(format, a...))
 }
 
 // failedAt returns whether a case is known to have failed on a broker.

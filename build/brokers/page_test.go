@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ranOn notes a run in which one broker passed, one failed, and one was not there.
+func ranOn(t *testing.T) (*report, *bytes.Buffer) {
+	t.Helper()
+	var out bytes.Buffer
+	r := newReport(&out)
+	r.broker(&mosquitto, "2.0.11")
+	for _, name := range columns {
+		r.tell(mosquitto.name, name, "", nil)
+	}
+	r.fact(mosquitto.name, "It answers a bad password with code 5.")
+	r.broker(&nats, "2.15.0")
+	r.tell(nats.name, caseWill, "", errors.New("no word\n\tits log ends with this"))
+	r.broker(&rabbitmq, "")
+	r.absent(rabbitmq.name, errors.New("not installed (apt-get install rabbitmq-server)"), false)
+	return r, &out
+}
+
+func TestPageSaysWhatPassedFailedAndWasNotRun(t *testing.T) {
+	r, _ := ranOn(t)
+	page := string(r.page())
+	for _, want := range []string{
+		"| Mosquitto | 2.0.11 |" + strings.Repeat(" ok |", len(columns)) + "\n",
+		" It answers a bad password with code 5.\n",
+		"\nFailed: will: no word.\n",
+		"| RabbitMQ |  |" + strings.Repeat(" not run |", len(columns)) + "\n",
+		"\nNot run: not installed (apt-get install rabbitmq-server).\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if n := strings.Count(page, "**failed**"); n != 1 {
+		t.Errorf("failed %d times in\n%s", n, page)
+	}
+	if strings.Contains(page, "its log") {
+		t.Error("the page holds the end of a log")
+	}
+}
+
+func TestPageIsTheSameHoweverTheCasesFellInTime(t *testing.T) {
+	var pages []string
+	facts := []string{"It does one thing.", "It does another."}
+	for range 2 {
+		r := newReport(&bytes.Buffer{})
+		for _, f := range facts {
+			r.fact(nats.name, "%s", f)
+		}
+		pages = append(pages, string(r.page()))
+		slices.Reverse(facts)
+	}
+	if pages[0] != pages[1] {
+		t.Errorf("%s\n\nis not\n\n%s", pages[0], pages[1])
+	}
+}
+
+func TestReportCountsAndEndsByIt(t *testing.T) {
+	r, out := ranOn(t)
+	if status := r.end(); status != 1 {
+		t.Errorf("status %d after a failure", status)
+	}
+	if want := "9 passed, 1 failed\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("%s\ndoes not end with %q", out, want)
+	}
+	if !r.failedAt(nats.name, caseWill) || r.failedAt(mosquitto.name, caseWill) || r.failedAt(rabbitmq.name, caseWill) {
+		t.Error("failedAt is true for another case than the one that failed")
+	}
+	if newReport(out).end() != 1 {
+		t.Error("nothing was run, and the status is 0")
+	}
+}
+
+func TestInCIWhatIsNotThereFails(t *testing.T) {
+	r := newReport(&bytes.Buffer{})
+	r.absent(nats.name, errors.New("not installed"), true)
+	r.check(true, "another")
+	if r.end() != 1 {
+		t.Error("status 0")
+	}
+}
+
+func TestChoiceIsOfKnownNamesAlone(t *testing.T) {
+	for _, c := range []struct {
+		only string
+		all  bool
+		want string // of the error, if it begins with -only
+	}{
+		{"", false, "Mosquitto,NATS,mochi,RabbitMQ,consumers"},
+		{"", true, "Mosquitto,NATS,mochi,RabbitMQ,ActiveMQ,ejabberd,aedes,consumers"},
+		{"aedes,consumers", false, "aedes,consumers"},
+		{"aedes,HiveMQ", false, `-only: there is no "HiveMQ"`},
+	} {
+		names, err := choose(c.only, c.all)
+		got := strings.Join(names, ",")
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want && (err == nil || !strings.HasPrefix(got, c.want)) {
+			t.Errorf("-only %q, -all %v: %s, want %s", c.only, c.all, got, c.want)
+		}
+	}
+}
