@@ -22,9 +22,12 @@ type reading struct {
 	at time.Time // of the arrival
 }
 
+// A recorder has what arrived so far, in order; *broker.Recorder is one.
+type recorder interface{ Arrivals() []broker.Arrival }
+
 // A ledger holds what the recorder got, sorted by topic.
 type ledger struct {
-	rec *broker.Recorder
+	rec recorder
 
 	mu       sync.Mutex
 	read     int // arrivals that are sorted in
@@ -32,7 +35,7 @@ type ledger struct {
 	last     map[string]string // payloads
 }
 
-func newLedger(rec *broker.Recorder) *ledger {
+func newLedger(rec recorder) *ledger {
 	return &ledger{rec: rec, readings: map[string][]reading{}, last: map[string]string{}}
 }
 

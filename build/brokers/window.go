@@ -2,11 +2,7 @@ package main
 
 import (
 	"crypto/tls"
-	"encoding/binary"
-	"encoding/json"
-	"io"
 	"net"
-	"strings"
 	"sync"
 	"time"
 )
@@ -124,78 +120,4 @@ func (w *window) release(conns ...net.Conn) {
 	for _, c := range conns {
 		delete(w.conns, c)
 	}
-}
-
-// A session is one connection through the window.
-type session struct {
-	*window
-	sent    map[uint16]key // by packet identifier
-	offline bool           // the last publication on our status
-}
-
-// copy carries data; what is read in it is noted before it travels on.
-func (*session) copy(to io.Writer, from io.Reader, note func(head byte, body []byte)) {
-	var rest []byte // of a packet that is not whole yet
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		rest = wholePackets(append(rest, buf[:n]...), note)
-		if _, failed := to.Write(buf[:n]); err != nil || failed != nil {
-			return
-		}
-	}
-}
-
-const (
-	packetPublish    = 3
-	packetPuback     = 4
-	packetDisconnect = 14
-)
-
-func (c *session) toServer(head byte, body []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch head >> 4 {
-	case packetDisconnect:
-		c.farewell = c.offline
-	case packetPublish:
-		n := 2 + int(binary.BigEndian.Uint16(body))
-		topic, payload := string(body[2:n]), body[n:]
-		if head>>1&3 > 0 { // QoS 1: an identifier is in between
-			id := binary.BigEndian.Uint16(payload)
-			payload = payload[2:]
-			var r reading
-			json.Unmarshal(payload, &r) // other messages have no boot
-			c.sent[id] = key{topic, r.Boot, r.Seq}
-		}
-		if strings.HasSuffix(topic, "/agent/status") {
-			c.offline = string(payload) == "offline"
-		}
-	}
-}
-
-func (c *session) toClient(head byte, body []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if head>>4 == packetPuback {
-		c.acked[c.sent[binary.BigEndian.Uint16(body)]] = true
-		if c.awaited--; c.awaited == 0 {
-			close(c.begun)
-		}
-	}
-}
-
-// wholePackets calls f for each whole packet and returns the rest. MQTT 3.1.1,
-// section 2.2: a byte of type and flags, then the length in seven bits a byte.
-func wholePackets(data []byte, f func(head byte, body []byte)) (rest []byte) {
-	for len(data) >= 2 {
-		length, n := binary.Uvarint(data[1:])
-		if n <= 0 || uint64(len(data)) < 1+uint64(n)+length {
-			break
-		}
-		whole := 1 + n + int(length)
-		f(data[0], data[1+n:whole])
-		data = data[whole:]
-	}
-	return append([]byte(nil), data...)
 }

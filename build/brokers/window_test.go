@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"reflect"
+	"testing"
+)
+
+// packet has its length in as few bytes as it needs.
+func packet(head byte, body []byte) []byte {
+	return append(binary.AppendUvarint([]byte{head}, uint64(len(body))), body...)
+}
+
+func publish(qos byte, id uint16, topic, payload string) []byte {
+	body := append(binary.BigEndian.AppendUint16(nil, uint16(len(topic))), topic...)
+	if qos > 0 {
+		body = binary.BigEndian.AppendUint16(body, id)
+	}
+	return packet(packetPublish<<4|qos<<1, append(body, payload...))
+}
+
+func puback(id uint16) []byte {
+	return packet(packetPuback<<4, binary.BigEndian.AppendUint16(nil, id))
+}
+
+// carry lets a window see data as one piece.
+func carry(note func(byte, []byte), data ...[]byte) (rest []byte) {
+	w := wire{note: note}
+	w.read(bytes.Join(data, nil))
+	return w.rest
+}
+
+func pane() *session {
+	return &session{window: &window{acked: map[key]bool{}}, sent: map[uint16]key{}}
+}
+
+func TestOnlyWhatTheBrokerAnswersIsAcknowledged(t *testing.T) {
+	s := pane()
+	carry(s.toServer,
+		publish(1, 7, "porch/door", `{"boot":"1-a","seq":1}`),
+		publish(1, 8, "porch/door", `{"boot":"1-a","seq":2}`))
+	carry(s.toClient, puback(8))
+	if one, two := s.hasAcked(key{"porch/door", "1-a", 1}), s.hasAcked(key{"porch/door", "1-a", 2}); one || !two {
+		t.Errorf("acknowledged: 1 %v, 2 %v; want 2 alone", one, two)
+	}
+}
+
+func TestAnIdentifierStandsForItsLatestMessage(t *testing.T) {
+	s := pane()
+	for seq := 1; seq <= 2; seq++ {
+		carry(s.toServer, publish(1, 7, "porch/door", fmt.Sprintf(`{"boot":"1-a","seq":%d}`, seq)))
+	}
+	carry(s.toClient, puback(7))
+	if s.hasAcked(key{"porch/door", "1-a", 1}) || !s.hasAcked(key{"porch/door", "1-a", 2}) {
+		t.Errorf("acknowledged: %v, want 2 alone", s.acked)
+	}
+}
+
+func TestAfterCountsAcknowledgementsFromNow(t *testing.T) {
+	s := pane()
+	carry(s.toClient, puback(1))
+	begun := s.after(2)
+	carry(s.toClient, puback(2))
+	select {
+	case <-begun:
+		t.Fatal("begun after one")
+	default:
+	}
+	carry(s.toClient, puback(3), puback(4))
+	<-begun
+}
+
+func TestFarewellIsOfflineAndThenDisconnect(t *testing.T) {
+	disconnect := packet(packetDisconnect<<4, nil)
+	offline, online := publish(1, 1, "porch/agent/status", "offline"), publish(0, 0, "porch/agent/status", "online")
+	for name, c := range map[string]struct {
+		sent [][]byte
+		want bool
+	}{
+		"in order":             {[][]byte{online, offline, disconnect}, true},
+		"without a word":       {[][]byte{online, disconnect}, false},
+		"without DISCONNECT":   {[][]byte{online, offline}, false},
+		"online in the middle": {[][]byte{offline, online, disconnect}, false},
+	} {
+		s := pane()
+		carry(s.toServer, c.sent...)
+		if got := s.sawFarewell(); got != c.want {
+			t.Errorf("%s: farewell %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestALongPacketIsReadWhole(t *testing.T) {
+	long := publish(1, 9, "porch/door", `{"boot":"1-a","seq":3,"state":"`+string(bytes.Repeat([]byte("x"), 20_000))+`"}`)
+	s := pane()
+	if rest := carry(s.toServer, long, []byte{0x40}); !bytes.Equal(rest, []byte{0x40}) {
+		t.Errorf("rest % x, want the begun packet", rest)
+	}
+	if want := (key{"porch/door", "1-a", 3}); s.sent[9] != want {
+		t.Errorf("sent %v, want %v", s.sent[9], want)
+	}
+}
+
+// What a window sees must not depend on how the network cuts it.
+func FuzzWindowSeesTheSameHoweverItIsCut(f *testing.F) {
+	f.Add(append(publish(1, 7, "a/b", `{"boot":"1-a","seq":1}`), packet(packetDisconnect<<4, nil)...), uint(5))
+	f.Add(publish(0, 0, "a/agent/status", "offline"), uint(1))
+	f.Add(puback(7), uint(2))
+	f.Add([]byte{0x30, 0xff, 0xff, 0xff, 0xff, 0x01}, uint(3))  // five bytes of length
+	f.Add([]byte("0\xe6\xde\xdc\xf6A\r0000000000000"), uint(5)) // packets behind what is none
+	f.Add([]byte{0x30, 0x03, 0x00, 0x09, 'a'}, uint(4))         // a topic that is longer than the packet
+	f.Add([]byte{0x40, 0x01, 0x00}, uint(1))                    // half an identifier
+	f.Fuzz(func(t *testing.T, data []byte, cut uint) {
+		at := int(cut % uint(len(data)+1))
+		whole, parts := pane(), pane()
+		for _, both := range []func(*session) func(byte, []byte){
+			func(s *session) func(byte, []byte) { return s.toServer },
+			func(s *session) func(byte, []byte) { return s.toClient },
+		} {
+			carry(both(whole), data)
+			w := wire{note: both(parts)}
+			w.read(data[:at])
+			w.read(data[at:])
+		}
+		if !reflect.DeepEqual(whole.sent, parts.sent) || !reflect.DeepEqual(whole.acked, parts.acked) || whole.farewell != parts.farewell {
+			t.Errorf("cut at %d of % x: %v %v, whole: %v %v", at, data, parts.sent, parts.acked, whole.sent, whole.acked)
+		}
+	})
+}
