@@ -22,7 +22,7 @@ type agent struct {
 }
 
 // newAgent prepares an agent that reaches a broker at an address. Its readings
-// count from 1; its alarms step every 700 ms.
+// count from 1; its alarms step every 700 ms; and still says something once.
 func newAgent(s *server, name, clientID, address, word string) (*agent, error) {
 	a := &agent{place: s.place, clientID: clientID, dir: filepath.Join(s.dir, name)}
 	if err := os.MkdirAll(a.dir, 0o755); err != nil {
@@ -42,6 +42,7 @@ queue: {path: %s}
 sensors:
   load: {kind: simulated, counter: {}, every: 20ms}
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}
+  still: {kind: simulated, steps: {states: [closed, open], every: 24h}}
 `, clientID, address, s.kind.userName(), a.passwordFile(), s.place.ca.caFile, filepath.Join(a.dir, "queue.db"))
 	return a, os.WriteFile(a.config(), []byte(text), 0o600)
 }

@@ -60,13 +60,15 @@ func (s *shop) outage(ctx context.Context) error {
 	return nil
 }
 
-// retained sees what a subscriber finds that comes now.
+// retained sees what a subscriber finds that comes now. The state of still was
+// told before the broker forgot it, and has not changed.
 func (s *shop) retained(ctx context.Context) error {
 	for what, want := range map[string]string{
 		"agent/status": "online",
 		"agent/info":   `"streams"`,
 		"load/state":   `"value"`,
 		"gate/state":   `"state"`,
+		"still/state":  `"state":"closed"`,
 	} {
 		topic := s.clientID + "/" + what
 		got, err := broker.RetainedAs(ctx, s.server.login("late"), topic)

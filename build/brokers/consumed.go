@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // everything: each consumer has got each reading.
@@ -23,7 +22,7 @@ func (r *readers) everything(ctx context.Context) {
 		}
 	}
 	for _, c := range r.all {
-		err := eventually(ctx, time.Minute, "has all of them", func() bool { return missing(want, c.got()) == 0 })
+		err := eventually(ctx, patience, "has all of them", func() bool { return missing(want, c.got()) == 0 })
 		c.close()
 		r.report.check(err == nil, "consumers: %s gets every reading: %d of %d missing, started %d times", c.name, missing(want, c.got()), len(want), c.starts)
 	}

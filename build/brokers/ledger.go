@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -124,7 +126,7 @@ func (l *ledger) count(clientID string) tally {
 // broker had acknowledged them, and disorder.
 func (t tally) wrong(acked func(key) bool) error {
 	var said []string
-	for k := range t.lost {
+	for _, k := range slices.SortedFunc(maps.Keys(t.lost), key.compare) {
 		if !acked(k) {
 			said = append(said, fmt.Sprintf("%s %s: %d never arrived", k.topic, k.boot, k.seq))
 		}

@@ -79,8 +79,8 @@ const pageTail = `
 ## What no broker can promise
 
 - An acknowledgement says that the broker has the reading, not that a recorder has it. A broker that keeps sessions in memory
-  forgets who subscribed when it restarts, and acknowledges readings that nobody gets until the subscriber is back. ` + "`seq`" + ` has no holes
-  but those that an event explains, so a recorder sees what it missed.
+  forgets who subscribed when it restarts, and acknowledges readings that nobody gets until the subscriber is back. ` + "`seq`" + ` counts
+  without holes, so a recorder sees that it missed some.
 - MQTT 3.1.1 has no answer for "not allowed to publish here": some brokers acknowledge what their access list denies, and drop it.
 - Everything arrives at least once. ` + "`(client_id, stream, boot, seq)`" + ` is the key to drop duplicates by: [consumers](consumers.md).
 - Two programs with one client ID push each other off, with every broker.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -27,6 +28,10 @@ type window struct {
 type key struct {
 	topic, boot string
 	seq         uint64
+}
+
+func (k key) compare(other key) int {
+	return cmp.Or(cmp.Compare(k.topic, other.topic), cmp.Compare(k.boot, other.boot), cmp.Compare(k.seq, other.seq))
 }
 
 func newWindow(ca *authority, address string) (*window, error) {
