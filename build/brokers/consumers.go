@@ -62,6 +62,9 @@ func (r *readers) run(ctx context.Context) (err error) {
 	if err := r.open(ctx); err != nil {
 		return err
 	}
+	if _, err := r.ask(ctx, r.here("neighbour.py")); err != nil {
+		return err
+	}
 	if err := house.start(); err != nil {
 		return err
 	}

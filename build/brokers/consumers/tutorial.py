@@ -5,7 +5,7 @@ import paho.mqtt.client as mqtt
 
 
 def on_connect(client, userdata, flags, rc):
-    client.subscribe("+/+", qos=1)  # two levels: readings, and nothing else
+    client.subscribe("+/+", qos=1)  # two levels: readings
 
 
 def on_message(client, userdata, message):

@@ -13,10 +13,13 @@ def on_connect(client, userdata, flags, rc):
 
 def on_message(client, userdata, message):
     client_id, stream = message.topic.split("/")
-    payload = json.loads(message.payload)
+    try:
+        payload = json.loads(message.payload)
+        boot, seq = payload["boot"], payload["seq"]
+    except (ValueError, TypeError, KeyError):
+        return  # another program's: homeassistant/status has two levels, too
     Reading.objects.get_or_create(
-        client_id=client_id, stream=stream, boot=payload["boot"], seq=payload["seq"],
-        defaults={"payload": payload},
+        client_id=client_id, stream=stream, boot=boot, seq=seq, defaults={"payload": payload},
     )
     print(client_id, stream, message.payload.decode(), flush=True)
 
