@@ -21,7 +21,7 @@ const (
 	user     = "store"
 	password = "s3cret"
 
-	startTime = 2 * time.Minute  // RabbitMQ takes 10 s on a machine of its own
+	startTime = 5 * time.Minute  // RabbitMQ takes 10 s on a machine of its own, two minutes at a load of 30
 	stopTime  = 45 * time.Second // to end in order
 )
 
