@@ -45,6 +45,7 @@ func (c *consumer) keep(ctx context.Context, python func(...string) *exec.Cmd) {
 	c.ended.Go(func() {
 		for ; ctx.Err() == nil; pause(ctx, startsAgain) {
 			c.starts++
+			c.out.Write([]byte("\n")) // the one before may have been killed within a line
 			cmd := python(c.command...)
 			cmd.Stdout, cmd.Stderr = &c.out, &c.errors
 			p, err := child.Start(cmd)
