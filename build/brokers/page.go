@@ -52,6 +52,9 @@ func (r *report) paragraph(b *bytes.Buffer, k *kind) {
 	for _, fact := range slices.Sorted(slices.Values(r.facts[k.name])) {
 		fmt.Fprintf(b, " %s", fact)
 	}
+	if k.durable && r.cells[k.name][caseCrash].held && r.cells[k.name][caseDrain].held {
+		b.WriteString(" What it had acknowledged outlived its SIGKILL.")
+	}
 	b.WriteString("\n")
 	if why, ok := r.missing[k.name]; ok {
 		fmt.Fprintf(b, "\nNot run: %v.\n", why)

@@ -63,6 +63,23 @@ func TestPageIsTheSameHoweverTheCasesFellInTime(t *testing.T) {
 	}
 }
 
+func TestPageSaysOfADurableBrokerThatItLostNothingIfItWasSeen(t *testing.T) {
+	const sentence = "What it had acknowledged outlived its SIGKILL."
+	for _, held := range []bool{true, false} {
+		r := newReport(&bytes.Buffer{})
+		for _, name := range []string{caseCrash, caseDrain} {
+			r.tell(mosquitto.name, name, "", nil) // saves each second, and promises nothing
+			r.tell(nats.name, name, "", nil)
+		}
+		if !held {
+			r.tell(nats.name, caseDrain, "", errors.New("lost"))
+		}
+		if n := strings.Count(string(r.page()), sentence); (n == 1) != held || n > 1 {
+			t.Errorf("held %v: said %d times", held, n)
+		}
+	}
+}
+
 func TestReportCountsAndEndsByIt(t *testing.T) {
 	r, out := ranOn(t)
 	if status := r.end(); status != 1 {
