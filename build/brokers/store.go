@@ -133,7 +133,7 @@ func (s *shop) verdict(took time.Duration) (string, error) {
 		return "", fmt.Errorf("the broker lost %d readings that it had acknowledged", lost)
 	case lost > 0:
 		remark += fmt.Sprintf(", %d lost by the broker after it acknowledged them", lost)
-		s.report.fact(s.server.kind.name, "In this run (%s) it lost %d readings of %d, which it had acknowledged.", s.name, lost, t.first+lost)
+		s.report.fact(s.server.kind.name, "In this run (%s) it lost %d of %d readings after it had acknowledged them.", s.name, lost, t.first+lost)
 	}
 	return remark, nil
 }
