@@ -292,7 +292,7 @@ func TestAgentStartsWithoutANetwork(t *testing.T) {
 	w.agent.kill() // alarms are on disk by now
 	w.agent.start()
 	w.cable.Plug()
-	w.live(t, "gate")
+	w.more(t, "gate", 20) // more than the first start made
 	w.agent.stop()
 	if boots := w.checkComplete(t, "gate"); len(boots) != 2 {
 		t.Errorf("boots %v: the alarms of the first start are lost", boots)
