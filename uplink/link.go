@@ -151,16 +151,13 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	if s.since.IsZero() && errors.Is(err, errBrokerClosed) {
 		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#", err, l.opt.ClientID)
 	}
-	closed := conn.Close()
+	conn.Close() // a failure of it says nothing that err does not
 	l.believed = s.proven || l.believed && s.held == ""
 	if !s.since.IsZero() {
 		up = time.Since(s.since)
 	}
 	if l.rival.proven {
 		err = fmt.Errorf("%w: %w", &RivalError{l.opt.ClientID}, err)
-	}
-	if closed != nil {
-		err = fmt.Errorf("%w; %w", err, closed)
 	}
 	return up, err
 }
