@@ -12,11 +12,17 @@ import (
 type Cursor struct {
 	passed [2]uint64 // number of the newest item passed, by lane
 	gap    uint64    // the newest gap passed
+	aside  uint64    // number of the newest item passed that was set aside
 	turn   int       // Queue.turn, when the numbers were given
 }
 
-// Pass moves the cursor over an item, the first that Ahead returned.
+// Pass moves the cursor over an item, the first that Ahead or Aside returned.
 func (c *Cursor) Pass(it Item) {
+	if it.aside {
+		c.settle(it.turn)
+		c.aside = it.number
+		return
+	}
 	if it.Event == gapEvent {
 		c.gap = it.Seq
 		return
@@ -31,7 +37,7 @@ func (c *Cursor) Rewind() { *c = Cursor{} }
 // settle forgets the numbers of a file that is gone: what had them comes again.
 func (c *Cursor) settle(turn int) {
 	if c.turn != turn {
-		c.passed, c.turn = [2]uint64{}, turn
+		c.passed, c.aside, c.turn = [2]uint64{}, 0, turn
 	}
 }
 

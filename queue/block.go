@@ -35,7 +35,12 @@ const (
 	blockWords   = 7 * blockItems
 )
 
-const flagThinned = 1 // every second reading may be missing: gaps say which
+const (
+	flagThinned  = 1 << iota // every second reading may be missing: gaps say which
+	flagAside                // one item that was set aside: number is its place there
+	flagDeclared             // the same, and a gap has told of it
+	knownFlags   = 1<<iota - 1
+)
 
 // The head of a reading is stream<<4 and these bits.
 const (
@@ -155,6 +160,8 @@ type run struct {
 	items   []Item
 	gaps    []Gap // of streams that have a reading in the run, thinned ones
 	thinned bool
+
+	aside, declared bool // of an item that was set aside
 }
 
 // last is the number of the run's last reading, the block's key.
@@ -170,8 +177,10 @@ func encode(r run) []byte {
 	}
 	e.gaps(r.gaps)
 	b := []byte{blockVersion, 0, 0, 0, 0, 0}
-	if r.thinned {
-		b[5] |= flagThinned
+	for i, set := range [...]bool{r.thinned, r.aside, r.declared} { // in the order of the flags
+		if set {
+			b[5] |= 1 << i
+		}
 	}
 	b = binary.AppendUvarint(b, r.items[0].number)
 	b = binary.AppendUvarint(b, uint64(len(r.items)))
@@ -318,7 +327,7 @@ func decode(data []byte) (run, error) {
 	if h.count > blockItems || h.count > len(d.rest) {
 		return run{}, errNonsense
 	}
-	r := run{items: make([]Item, h.count), thinned: h.thinned}
+	r := run{items: make([]Item, h.count), thinned: h.thinned, aside: h.aside, declared: h.declared}
 	for i := range r.items {
 		d.item(&r.items[i])
 	}
@@ -336,6 +345,8 @@ type header struct {
 	number  uint64 // of the first reading
 	count   int
 	thinned bool
+
+	aside, declared bool
 }
 
 // readHeader checks a block's version and checksum.
@@ -350,10 +361,11 @@ func readHeader(data []byte) (h header, rest []byte, err error) {
 		return h, nil, errors.New("block fails its checksum")
 	}
 	d := decoder{rest: data[6:]}
-	h.thinned = data[5]&flagThinned != 0
+	flags := data[5]
+	h.thinned, h.aside, h.declared = flags&flagThinned != 0, flags&flagAside != 0, flags&flagDeclared != 0
 	h.number = d.uvarint()
 	h.count = d.count(blockItems)
-	if d.bad || data[5]&^flagThinned != 0 {
+	if d.bad || flags&^knownFlags != 0 {
 		return h, nil, errNonsense
 	}
 	return h, d.rest, nil

@@ -21,8 +21,8 @@ import (
 )
 
 // The file has a bucket for each lane, whose keys are the number of the last
-// reading in a block; one for the tail of each lane; and one for what is known
-// about them. All but the first two are small enough to lie in the root page,
+// reading in a block; one for the tail of each lane; one for what is known
+// about them; and one for what was set aside. All but the first two are small enough to lie in the root page,
 // so that a commit that touches no block writes two pages.
 var (
 	bucketLanes = [...][]byte{sensors.Routine: []byte("routine"), sensors.Alarm: []byte("alarm")}
@@ -42,8 +42,9 @@ type file struct {
 	path string
 	log  *slog.Logger
 
-	size    int64  // bytes of all blocks
+	size    int64  // bytes of all blocks in the lanes
 	thinned uint64 // the key up to which the routine lane is thinned out
+	aside   asideSize
 
 	mu   sync.RWMutex // guards what follows: held for writing while the file is opened again
 	db   *bbolt.DB
@@ -57,8 +58,9 @@ type change struct {
 	lanes [2]laneChange
 	gaps  []Gap  // nil: no news
 	clock []byte // what is known of the kernel's boots; nil: no news
-	evict bool   // it may not all fit, or something may be too old
-	max   int64  // bytes of blocks, if evict
+	aside asideChange
+	evict bool  // it may not all fit, or something may be too old
+	max   int64 // bytes of blocks, and of what was set aside, if evict
 	why   string
 	old   int64 // drop readings from before this time, in ms; 0: none is too old
 }
@@ -86,12 +88,13 @@ func (c change) empty() bool {
 			return false
 		}
 	}
-	return c.gaps == nil && c.clock == nil
+	return c.gaps == nil && c.clock == nil && c.aside.empty()
 }
 
 // outcome is what a commit did besides what it was told.
 type outcome struct {
 	lanes   [2]laneOutcome
+	aside   asideOutcome
 	written int64 // bytes
 }
 
@@ -151,19 +154,20 @@ func openFile(path string, log *slog.Logger) (*file, error) {
 	return f, nil
 }
 
-// prepare makes the buckets of a new file.
+// prepare makes the buckets of a new file, and the one that an older file has
+// not got.
 func (f *file) prepare() error {
 	ready := false
 	err := f.db.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketMeta)
-		ready = b != nil && b.Get(keyFormat) != nil
+		ready = b != nil && b.Get(keyFormat) != nil && tx.Bucket(bucketAside) != nil
 		return nil
 	})
 	if ready || err != nil {
 		return err
 	}
 	err = f.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
+		for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta, bucketAside) {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -177,6 +181,7 @@ func (f *file) prepare() error {
 type known struct {
 	lanes [2]lane
 	gaps  []Gap
+	aside asideSize
 	boots sensors.Timeline
 }
 
@@ -194,6 +199,8 @@ func (f *file) known(first [2]uint64) (k known, err error) {
 		if k.gaps, bad = decodeGaps(tx.Bucket(bucketMeta).Get(keyGaps)); bad != nil {
 			f.log.Error("gaps on disk skipped", "err", bad)
 		}
+		k.aside = sizeAside(tx)
+		f.aside = k.aside
 		return nil
 	})
 	return k, err
@@ -280,7 +287,10 @@ func (f *file) write(c change) (out outcome, err error) {
 	var e evictor
 	var pages int64
 	err = f.update(func(tx *bbolt.Tx) error {
-		e = evictor{tx: tx, size: f.size, thinned: f.thinned}
+		if out.aside, err = asideBucket(tx, f.aside, c.aside); err != nil {
+			return err
+		}
+		e = evictor{tx: tx, size: f.size + out.aside.there.size, thinned: f.thinned}
 		for p := range c.lanes {
 			grown, err := applyLane(tx, p, c.lanes[p])
 			if err != nil {
@@ -300,13 +310,16 @@ func (f *file) write(c change) (out outcome, err error) {
 				return err
 			}
 		}
+		if c.gaps != nil {
+			c.gaps = append(slices.Clip(c.gaps), out.aside.gaps.plain()...)
+		}
 		return putGaps(tx, c.gaps, e.out)
 	})
 	if err != nil {
 		return out, fmt.Errorf("write %s: %w", f.path, err)
 	}
-	f.size, f.thinned = e.size, e.thinned
-	return outcome{e.out, pages + pageSize}, nil // and the meta page
+	f.size, f.thinned, f.aside = e.size-out.aside.there.size, e.thinned, out.aside.there
+	return outcome{e.out, out.aside, pages + pageSize}, nil // and the meta page
 }
 
 func (f *file) view(do func(*bbolt.Tx) error) error {
@@ -391,10 +404,12 @@ func applyLane(tx *bbolt.Tx, p int, c laneChange) (grown int64, err error) {
 const roomy = 8 << 20 // bytes
 
 // renew makes the file anew if it has grown and holds no block: bbolt's files
-// never shrink. What else it knows is carried over.
+// never shrink. What else it knows is carried over, and what was set aside.
 func (f *file) renew(c change) error {
 	info, err := os.Stat(f.path)
-	if err != nil || info.Size() < roomy || f.size > 0 {
+	// bbolt doubles its files: less than four times as much might not be enough for
+	// what is carried over, and the file would be made anew again and again.
+	if err != nil || info.Size() < max(roomy, 4*f.aside.size) || f.size > 0 {
 		return err
 	}
 	d := depot{path: f.path, log: f.log}
@@ -404,6 +419,9 @@ func (f *file) renew(c change) error {
 		return err
 	}
 	err = d.make(f.path, func(fresh *file) error {
+		if err := fresh.takeAside(f.path); err != nil {
+			return err
+		}
 		_, err := fresh.write(c)
 		return err
 	})

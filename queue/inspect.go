@@ -14,6 +14,7 @@ import (
 type Contents struct {
 	Alarms  int   // readings and events of the alarm lane that wait
 	Routine int   // routine readings that wait
+	Aside   int   // readings and events that were set aside
 	Gaps    []Gap // declared and not delivered
 	Damaged int   // blocks that fail their checksums
 	Bytes   int64 // of blocks
@@ -27,7 +28,8 @@ const readAttempts = 5
 // Inspect reads a queue's file without locking it or changing it: also that of
 // a running agent, which is as new as its last commit, and a copied one. It
 // calls visit, which may be nil, for each item that waits, oldest first, alarms
-// before routine readings. Their times are as good as the file knows.
+// before routine readings, and then for each that was set aside (Item.IsAside).
+// Their times are as good as the file knows.
 func Inspect(path string, visit func(Item) error) (c Contents, err error) {
 	for range readAttempts {
 		var items []Item
@@ -105,10 +107,27 @@ func (s *snapshot) read(c *Contents) error {
 			c.Routine = n
 		}
 	}
+	err = errors.Join(err, s.aside(c))
 	for i := range s.items {
 		s.items[i].At = s.boots.Resolve(s.items[i].At)
 	}
 	return err
+}
+
+// aside reads what was set aside.
+func (s *snapshot) aside(c *Contents) error {
+	return s.file.Each(string(bucketAside), nil, func(key, value []byte) (bool, error) {
+		c.Bytes += int64(len(value))
+		it, _, err := decodeAside(number(key), value)
+		if err != nil {
+			c.Damaged++
+			return true, nil
+		}
+		it.aside = true
+		s.items = append(s.items, it)
+		c.Aside++
+		return true, nil
+	})
 }
 
 // meta reads the cursors, the gaps and what is known of the clock.
@@ -134,8 +153,8 @@ func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 const purgePatience = 5 * time.Second
 
 // Purge gives up every reading and event that waits, but for what was handed
-// out and the block that it lies in; it declares gaps for the readings, and
-// returns how many there were.
+// out and the block that it lies in, and all that was set aside; it declares gaps
+// for the readings, and returns how many there were.
 func (q *Queue) Purge() (n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -155,6 +174,7 @@ func (q *Queue) Purge() (n int, err error) {
 			q.droppedLocked(1, gapsOf(run{items: []Item{it}}), purged)
 		}
 	}
+	q.purgeAsideLocked()
 	q.purge = true
 	signal(q.work)
 	for q.purge && q.file != nil {

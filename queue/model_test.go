@@ -14,7 +14,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A model is what the queue promises, as two slices of sequence numbers.
+// A model is what the queue promises, as two slices of sequence numbers, and a
+// third one of what was set aside.
 type model struct {
 	waiting [2][]uint64 // by priority, oldest first
 	acked   [2][]uint64 // acknowledged, perhaps not on disk yet: may come again after a kill
@@ -25,12 +26,40 @@ type model struct {
 	since   time.Time               // when it last began to work
 	step    int64                   // ms that the wall clock is off
 	trail   []string                // what was done
+
+	aside  []mark // set aside, oldest first
+	gone   []mark // of these, acknowledged, perhaps not on disk yet
+	spoken bool   // something was declared: events and gaps wait, too
+}
+
+type mark struct {
+	p   sensors.Priority
+	seq uint64
+}
+
+func markOf(it Item) mark { return mark{it.Priority, it.Seq} }
+
+func marks(items []Item) (all []mark) {
+	for _, it := range items {
+		all = append(all, markOf(it))
+	}
+	return all
+}
+
+// of returns those of a lane.
+func of(all []mark, p sensors.Priority) (seqs []uint64) {
+	for _, m := range all {
+		if m.p == p {
+			seqs = append(seqs, m.seq)
+		}
+	}
+	return seqs
 }
 
 // mended is how long after the disk works again everything is on it.
 const mended = retryStorage + time.Second
 
-// TestQueueBehavesLikeTwoSlices puts, acknowledges, waits, stops, kills, breaks
+// TestQueueBehavesLikeTwoSlices puts, acknowledges, sets aside, waits, stops, kills, breaks
 // the disk and steps the clock at random, and compares what the queue returns
 // with the model. A thousand seeds of 500 steps:
 //
@@ -67,6 +96,18 @@ func play(t *testing.T, rt *rapid.T, path string) {
 			if h.Stats().Backlog > 0 {
 				m.ack(rt, h, rapid.IntRange(1, 40).Draw(rt, "max"))
 			}
+		},
+		"set aside": func(rt *rapid.T) {
+			m.trail = append(m.trail, "set aside")
+
+			if h.Stats().Backlog > 0 {
+				m.setAside(rt, h, rapid.IntRange(1, 10).Draw(rt, "max"), rapid.IntRange(0, 9).Draw(rt, "declare") == 0)
+			}
+		},
+		"try again": func(rt *rapid.T) {
+			m.trail = append(m.trail, "try again")
+
+			m.tryAgain(rt, h, rapid.IntRange(1, 20).Draw(rt, "max"))
 		},
 		"break": func(rt *rapid.T) {
 			m.trail = append(m.trail, "break")
@@ -105,6 +146,9 @@ func play(t *testing.T, rt *rapid.T, path string) {
 					rt.Fatalf("lane %v after a stop: %v, want %v; lanes were %s, files %v after %v", sensors.Priority(p), left, m.waiting[p], before, aside, m.trail)
 				}
 			}
+			if left := heldAside(rt, h); !slices.Equal(left, m.aside) {
+				rt.Fatalf("aside after a stop: %v, want %v, after %v", left, m.aside, m.trail)
+			}
 			m.stopped()
 		},
 		"kill": func(rt *rapid.T) {
@@ -123,12 +167,15 @@ func play(t *testing.T, rt *rapid.T, path string) {
 		},
 		"": func(rt *rapid.T) {
 			// Events wait too: the disk has failed, the disk works again.
-			if got, want := h.Stats().Backlog, len(m.waiting[0])+len(m.waiting[1]); got < want || m.since.IsZero() && !m.broken && got > want {
+			if got, want := h.Stats().Backlog, len(m.waiting[0])+len(m.waiting[1]); got < want || m.since.IsZero() && !m.broken && !m.spoken && got > want {
 				rt.Fatalf("backlog is %d, want %d after %v", got, want, m.trail)
+			}
+			if got := h.Stats().Aside; got != len(m.aside) && !m.unwell() {
+				rt.Fatalf("%d are aside, want %d after %v", got, len(m.aside), m.trail)
 			}
 		},
 	})
-	if m.mend(t, h) {
+	if m.mend(t, h); m.unwell() {
 		time.Sleep(mended)
 	}
 	for h.Stats().Backlog > 0 {
@@ -136,6 +183,9 @@ func play(t *testing.T, rt *rapid.T, path string) {
 	}
 	if left := len(m.waiting[0]) + len(m.waiting[1]); left > 0 {
 		rt.Fatalf("%d readings never came", left)
+	}
+	if left := heldAside(rt, h); !slices.Equal(left, m.aside) {
+		rt.Fatalf("aside in the end: %v, want %v, after %v", left, m.aside, m.trail)
 	}
 	h.end()
 }
@@ -197,22 +247,42 @@ func (m *model) put(h *harness, p sensors.Priority) {
 	}
 }
 
-func (m *model) ack(t *rapid.T, h *harness, max int) {
+// unwell says that the disk fails, or that it is not yet known to work again.
+func (m *model) unwell() bool {
+	return m.broken || !m.since.IsZero() && time.Since(m.since) < mended
+}
+
+// next returns the oldest items, none if the disk fails that has them.
+func (m *model) next(t *rapid.T, h *harness, max int) []Item {
 	items, err := h.Next(context.Background(), max)
-	unwell := m.broken || !m.since.IsZero() && time.Since(m.since) < mended
-	if err != nil && unwell {
-		return // the oldest are in blocks, and the disk fails
+	if err != nil && m.unwell() {
+		return nil // the oldest are in blocks, and the disk fails
 	}
 	if err != nil || len(items) == 0 || len(items) > max {
 		t.Fatalf("Next(%d): %d items, %v", max, len(items), err)
 	}
+	return items
+}
+
+// took takes a reading that comes, which must be the oldest of its lane, out of
+// what waits.
+func (m *model) took(t *rapid.T, it Item) {
+	p := it.Priority
+	if len(m.waiting[p]) == 0 || m.waiting[p][0] != it.Seq {
+		t.Fatalf("%v reading %d comes, want %v, after %v", p, it.Seq, m.waiting[p], m.trail)
+	}
+	m.waiting[p] = m.waiting[p][1:]
+}
+
+func (m *model) ack(t *rapid.T, h *harness, max int) {
+	items := m.next(t, h, max)
 	h.Ack(items)
 	items = slices.DeleteFunc(slices.Clone(items), func(it Item) bool { return it.Event != "" })
 	if len(items) == 0 {
 		return
 	}
 	// A lane that cannot be read does not hold up the other.
-	if items[0].Priority == sensors.Routine && len(m.waiting[sensors.Alarm]) > 0 && !unwell {
+	if items[0].Priority == sensors.Routine && len(m.waiting[sensors.Alarm]) > 0 && !m.unwell() {
 		t.Fatalf("a routine reading goes before %d alarms", len(m.waiting[sensors.Alarm]))
 	}
 	for i, it := range items {
@@ -220,11 +290,42 @@ func (m *model) ack(t *rapid.T, h *harness, max int) {
 		if i > 0 && items[i-1].Priority < p {
 			t.Fatalf("an alarm at place %d comes after a routine reading", i)
 		}
-		if len(m.waiting[p]) == 0 || m.waiting[p][0] != it.Seq {
-			t.Fatalf("%v reading %d comes, want %v, after %v", p, it.Seq, m.waiting[p], m.trail)
-		}
+		m.took(t, it)
 		m.acked[p] = append(m.acked[p], it.Seq)
-		m.waiting[p] = m.waiting[p][1:]
+	}
+}
+
+// setAside sets readings aside, and acknowledges the events between them.
+func (m *model) setAside(t *rapid.T, h *harness, max int, declare bool) {
+	for _, it := range m.next(t, h, max) {
+		if it.Event != "" {
+			h.Ack([]Item{it})
+			continue
+		}
+		if err := h.SetAside(it, declare); err != nil {
+			t.Fatalf("%v, after %v", err, m.trail)
+		}
+		m.took(t, it)
+		m.aside = append(m.aside, markOf(it))
+		m.spoken = m.spoken || declare
+	}
+}
+
+// tryAgain takes some of what was set aside.
+func (m *model) tryAgain(t *rapid.T, h *harness, max int) {
+	items, err := h.Aside(&Cursor{}, max)
+	if err != nil && m.unwell() {
+		return
+	}
+	if want := m.aside[:min(max, len(m.aside))]; err != nil || !slices.Equal(marks(items), want) {
+		t.Fatalf("Aside(%d): %v, %v, want %v, after %v", max, marks(items), err, want, m.trail)
+	}
+	for _, it := range items {
+		if rapid.Bool().Draw(t, "arrives") {
+			h.Ack([]Item{it})
+			m.aside = slices.DeleteFunc(m.aside, func(a mark) bool { return a == markOf(it) })
+			m.gone = append(m.gone, markOf(it))
+		}
 	}
 }
 
@@ -232,6 +333,7 @@ func (m *model) stopped() {
 	for p := range m.waiting {
 		m.safe[p], m.acked[p] = m.last[p], nil
 	}
+	m.gone = nil
 }
 
 // killed takes over from the queue what a kill leaves open, within the
@@ -239,9 +341,15 @@ func (m *model) stopped() {
 // youngest routine readings are gone.
 func (m *model) killed(t *rapid.T, h *harness) {
 	m.settle(h)
+	aside := heldAside(t, h)
+	if known := append(slices.Clone(m.aside), m.gone...); !subset(aside, known) {
+		t.Fatalf("aside after the kill: %v, want some of %v, after %v", aside, known, m.trail)
+	}
 	for p := range m.waiting {
 		left := held(t, h, sensors.Priority(p))
+		m.killedAside(t, sensors.Priority(p), left, of(aside, sensors.Priority(p)))
 		known := append(slices.Clone(m.acked[p]), m.waiting[p]...)
+		known = append(known, of(append(m.gone, m.aside...), sensors.Priority(p))...)
 		if !slices.IsSorted(left) || !subset(left, known) || !subset(upTo(m.waiting[p], m.safe[p]), left) {
 			t.Fatalf("lane %v after the kill: %v\nwaiting %v, acknowledged %v, safe up to %d, after %v",
 				sensors.Priority(p), left, m.waiting[p], m.acked[p], m.safe[p], m.trail)
@@ -250,10 +358,22 @@ func (m *model) killed(t *rapid.T, h *harness) {
 		m.acked[p] = slices.DeleteFunc(m.acked[p], func(n uint64) bool { return slices.Contains(left, n) })
 		m.safe[p] = m.last[p] // what is gone is gone
 	}
+	m.aside, m.gone = aside, nil
 }
 
-func subset(some, all []uint64) bool {
-	return !slices.ContainsFunc(some, func(n uint64) bool { return !slices.Contains(all, n) })
+// killedAside checks that what was set aside is in its lane again or is aside,
+// and not both.
+func (m *model) killedAside(t *rapid.T, p sensors.Priority, left, aside []uint64) {
+	for _, n := range of(m.aside, p) {
+		waits, kept := slices.Contains(left, n), slices.Contains(aside, n)
+		if waits && kept || !waits && !kept && n <= m.safe[p] {
+			t.Fatalf("%v %d was set aside; after the kill it waits: %v, is aside: %v; safe up to %d, after %v", p, n, waits, kept, m.safe[p], m.trail)
+		}
+	}
+}
+
+func subset[T comparable](some, all []T) bool {
+	return !slices.ContainsFunc(some, func(n T) bool { return !slices.Contains(all, n) })
 }
 
 func upTo(seqs []uint64, most uint64) []uint64 {
@@ -284,4 +404,13 @@ func held(t *rapid.T, h *harness, p sensors.Priority) (seqs []uint64) {
 		}
 	}
 	return seqs
+}
+
+// heldAside reads all that is aside.
+func heldAside(t *rapid.T, h *harness) []mark {
+	items, err := h.Aside(&Cursor{}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return marks(items)
 }

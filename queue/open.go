@@ -37,6 +37,7 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		stopped: make(chan struct{}),
 		tried:   make(chan struct{}),
 		lanes:   [2]lane{{first: 1, next: 1}, {first: 1, next: 1}},
+		refused: refused{next: 1},
 	}
 	err := os.MkdirAll(filepath.Dir(opt.Path), 0o700)
 	if err == nil || diskTrouble(err) {
@@ -119,6 +120,7 @@ func (q *Queue) adoptLocked(k known) {
 			l.push(it)
 		}
 	}
+	q.refused.adopt(k.aside)
 	for _, g := range k.gaps {
 		q.gaps.learn(g)
 	}
@@ -220,10 +222,17 @@ func (q *Queue) Close() error {
 		}
 		err = errors.Join(err, q.file.close())
 	}
-	if n := q.Stats().Memory; n > 0 {
+	if n := q.inMemoryAlone(); n > 0 {
 		err = errors.Join(fmt.Errorf("%d readings were in memory only and are lost", n), err)
 	}
 	return err
+}
+
+func (q *Queue) inMemoryAlone() int {
+	n := q.Stats().Memory
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return n + q.refused.alone()
 }
 
 // commitAll writes everything; a single commit has a bound.

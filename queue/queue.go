@@ -14,7 +14,8 @@
 //     in memory, the log says so, and it is written when the disk works again.
 //   - A routine reading that waits for longer than Options.SyncEvery is on disk.
 //   - A reading leaves only when it was acknowledged, or when the bounds on
-//     disk or memory force it: then a [Gap] says so, and the log.
+//     disk or memory force it: then a [Gap] says so, and the log. One that the
+//     broker refuses is set aside, and kept.
 //   - An acknowledged reading may come again after a crash.
 //   - No corruption reaches the payload: what fails its checksum is dropped. A
 //     gap says so, except for what came before the first reading that this
@@ -54,13 +55,14 @@ type Item struct {
 	Event   string // what happened to the agent itself: then Seq counts events, and of the reading only At has a meaning
 	Details string // of the event: a JSON object
 
-	number uint64        // in its lane
+	number uint64        // in its lane, or of those set aside
+	aside  bool          // it was set aside, and comes from there
 	turn   int           // Queue.turn, when the number was given
 	put    time.Duration // since the queue was opened
 }
 
-// A Queue holds readings until they are acknowledged. Put, Report, Ack and
-// Stats may be called from any goroutine, Next from one at a time.
+// A Queue holds readings until they are acknowledged. Put, Report, Ack, SetAside
+// and Stats may be called from any goroutine, Next from one at a time.
 type Queue struct {
 	opt   Options
 	log   *slog.Logger
@@ -74,6 +76,7 @@ type Queue struct {
 	mu      sync.Mutex
 	lanes   [2]lane       // by sensors.Priority
 	gaps    gaps          // come after the alarms and before routine readings
+	refused refused       // what was set aside
 	tried   chan struct{} // closed after each commit, whether it succeeded or not
 	dropped uint64
 	events  uint64 // numbers given to events
@@ -233,32 +236,40 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 }
 
 // Ack removes items that the broker has acknowledged, and all older ones of
-// their lanes. It costs no commit of its own.
+// their lanes; of what was set aside, the items alone. It costs no commit of its
+// own.
 func (q *Queue) Ack(items []Item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, it := range items {
-		if it.Event == gapEvent {
-			q.gaps.ack(it.Seq)
-			continue
-		}
-		if it.turn != q.turn {
-			continue // it comes again
-		}
-		for _, g := range q.lanes[it.Priority].ack(it.number) {
-			q.gaps.add(g)
-			signal(q.arrived)
-		}
+		q.ackLocked(it)
 	}
 	q.wakePutLocked()
 	signal(q.work)
 	return nil
 }
 
+func (q *Queue) ackLocked(it Item) {
+	switch {
+	case it.Event == gapEvent && !it.aside:
+		q.gaps.ack(it.Seq)
+	case it.turn != q.turn:
+		return // it comes again
+	case it.aside:
+		q.refused.ack(it.number)
+	default:
+		for _, g := range q.lanes[it.Priority].ack(it.number) {
+			q.gaps.add(g)
+			signal(q.arrived)
+		}
+	}
+}
+
 // Stats is what the queue holds and has done since it was opened.
 type Stats struct {
 	Backlog int           // readings and events not acknowledged
 	Memory  int           // of these, in memory alone
+	Aside   int           // readings and events that were set aside: they wait no longer
 	Dropped uint64        // readings that left without an acknowledgement
 	Failing bool          // the last commit failed, or hangs
 	Oldest  sensors.Stamp // of the oldest reading or event that waits, as far as it is in memory; else zero
@@ -274,7 +285,7 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.newDayLocked()
-	s := Stats{Dropped: q.dropped, Failing: q.failing || q.hangs,
+	s := Stats{Aside: q.refused.count(), Dropped: q.dropped, Failing: q.failing || q.hangs,
 		Commits: q.commits, Written: q.written, CommitsToday: q.commits - q.day.commits, WrittenToday: q.written - q.day.written}
 	for i := range q.lanes {
 		s.Backlog += q.lanes[i].owed()

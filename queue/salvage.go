@@ -58,6 +58,10 @@ type find struct {
 	gaps    []Gap
 	clock   []byte
 	skipped int // pages that could not be read
+
+	aside      map[uint64]uint32 // what was set aside: number and checksum
+	asideWhole bool              // all of it could be reached
+	blind      bool              // there is no way into the file
 }
 
 // A span is the numbers of a block, and what tells it from its old versions.
@@ -69,15 +73,37 @@ type span struct {
 
 func spanOf(value []byte) (p sensors.Priority, s span, ok bool) {
 	r, err := decode(value)
-	if err != nil {
+	if err != nil || r.aside {
 		return 0, s, false
 	}
 	return r.items[0].Priority, span{r.items[0].number, r.last(), len(r.items), binary.BigEndian.Uint32(value[1:])}, true
 }
 
+// asideOf tells an item that was set aside by its number and checksum.
+func asideOf(value []byte) (number uint64, sum uint32, ok bool) {
+	if len(value) < 6 || value[5]&flagAside == 0 { // the flags: most values are not worth a decoding
+		return 0, 0, false
+	}
+	r, err := decode(value)
+	if err != nil {
+		return 0, 0, false
+	}
+	return r.last(), binary.BigEndian.Uint32(value[1:]), true
+}
+
+// keepAside keeps what was set aside, if its number is new, and reports whether
+// this is such an item.
+func (s *find) keepAside(value []byte) bool {
+	n, sum, ok := asideOf(value)
+	if _, known := s.aside[n]; ok && !known {
+		s.aside[n] = sum
+	}
+	return ok
+}
+
 // survey reads a file.
 func survey(path string) (*find, error) {
-	s := &find{path: path, whole: true}
+	s := &find{path: path, whole: true, aside: map[uint64]uint32{}}
 	if err := s.reach(); err != nil {
 		return nil, err
 	}
@@ -101,6 +127,9 @@ func survey(path string) (*find, error) {
 			s.gaps, _ = decodeGaps(value) // without, there are none to be had
 		}
 		s.keepClock(key, value)
+		if !s.asideWhole {
+			s.keepAside(value)
+		}
 	})
 	for p := range s.spans {
 		s.spans[p] = outermost(append(s.spans[p], lost[p]...), s.cursors[p])
@@ -130,7 +159,7 @@ func (s *find) reach() error {
 	defer file.Close()
 	f, err := pages.Open(file, size)
 	if err != nil {
-		s.whole = false
+		s.whole, s.blind = false, true
 		return nil
 	}
 	visit := func(key, value []byte) (bool, error) {
@@ -152,6 +181,13 @@ func (s *find) reach() error {
 	for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
 		s.whole = f.Has(string(name)) && f.Each(string(name), nil, visit) == nil && s.whole
 	}
+	s.asideWhole = true // an older file has none
+	err = f.Each(string(bucketAside), nil, func(_, value []byte) (bool, error) {
+		s.asideWhole = s.keepAside(value) && s.asideWhole
+		return true, nil
+	})
+	s.asideWhole = s.asideWhole && err == nil
+	s.whole = s.whole && s.asideWhole
 	return nil
 }
 
@@ -219,12 +255,10 @@ func (s *find) fill(f *file) error {
 	}
 	var failed error
 	err := s.scan(func(_, value []byte) {
-		p, sp, ok := spanOf(value)
-		if !ok || failed != nil || !s.wants(p, sp) {
+		if failed != nil || !s.take(&c, value) {
 			return
 		}
-		c.lanes[p].blocks = append(c.lanes[p].blocks, block{last: sp.last, data: slices.Clone(value)})
-		if n++; n >= 256 {
+		if n++; n >= fillBatch {
 			failed = flush()
 		}
 	})
@@ -234,7 +268,25 @@ func (s *find) fill(f *file) error {
 	return cmp.Or(err, failed)
 }
 
+// fillBatch is how many values go into a new file with one commit.
+const fillBatch = 256
+
+// take adds a value to a change, if it is one of those that were found.
+func (s *find) take(c *change, value []byte) bool {
+	if p, sp, ok := spanOf(value); ok && s.wants(p, sp) {
+		c.lanes[p].blocks = append(c.lanes[p].blocks, block{last: sp.last, data: slices.Clone(value)})
+		return true
+	}
+	n, sum, ok := asideOf(value)
+	if known, wanted := s.aside[n]; !ok || !wanted || known != sum {
+		return false
+	}
+	c.aside.puts = append(c.aside.puts, block{last: n, data: slices.Clone(value)})
+	return true
+}
+
 func (s *find) readings() (n int) {
+	n = len(s.aside)
 	for _, spans := range s.spans {
 		for _, sp := range spans {
 			n += sp.count
@@ -244,7 +296,8 @@ func (s *find) readings() (n int) {
 }
 
 // complete says that no number is missing between what was acknowledged and the
-// newest that was found.
+// newest that was found, nor anything that was set aside, as far as that can be
+// known.
 func (s *find) complete() bool {
 	for p, spans := range s.spans {
 		next := max(s.cursors[p], 1)
@@ -255,7 +308,7 @@ func (s *find) complete() bool {
 			next = sp.last + 1
 		}
 	}
-	return s.skipped == 0
+	return s.skipped == 0 && (s.asideWhole || s.blind && len(s.aside) == 0)
 }
 
 func (s *find) verdict() string {

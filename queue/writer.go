@@ -82,7 +82,7 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 			at, ok = t, true
 		}
 	}
-	if q.purge {
+	if q.purge || q.failing { // the file is closed, and what is in it waits, also if there is nothing to write
 		by(q.last)
 	}
 	alarms, routine := &q.lanes[sensors.Alarm], &q.lanes[sensors.Routine]
@@ -95,10 +95,15 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 	if len(routine.unsafe()) > 0 {
 		by(q.routineDueLocked(routine))
 	}
+	if n := len(q.refused.young); n >= asideEarly {
+		by(q.last)
+	} else if n > 0 {
+		by(q.refused.due)
+	}
 	if q.gaps.dirty || q.clockNews() && (routine.owesDisk() || alarms.owesDisk()) || routine.dirty() || alarms.dirty() && alarms.owesDisk() {
 		by(q.last.Add(q.opt.SyncEvery))
 	}
-	if alarms.dirty() {
+	if alarms.dirty() || len(q.refused.gone) > 0 {
 		by(q.last.Add(idleCursor))
 	}
 	return time.Until(at), ok
@@ -111,8 +116,12 @@ func (q *Queue) routineDueLocked(l *lane) time.Time {
 	if len(unsafe) >= spillEarly {
 		return q.last
 	}
+	return q.spillAt(unsafe[0])
+}
+
+func (q *Queue) spillAt(it Item) time.Time {
 	early := min(q.opt.SyncEvery/20, 250*time.Millisecond)
-	return q.start.Add(unsafe[0].put + q.opt.SyncEvery - early)
+	return q.start.Add(it.put + q.opt.SyncEvery - early)
 }
 
 func later(a, b time.Time) time.Time {
@@ -159,7 +168,7 @@ func (q *Queue) renew() error {
 	for p := range q.lanes {
 		l := &q.lanes[p]
 		c.lanes[p].cursor = l.cursor()
-		if l.owed() > 0 {
+		if l.owed() > 0 || len(q.refused.young)+len(q.refused.gone) > 0 {
 			q.mu.Unlock()
 			return nil
 		}
@@ -193,6 +202,9 @@ func (q *Queue) commit(all bool) error {
 		if err == nil {
 			q.appliedLocked(l, c.lanes[p], out.lanes[p], c.why)
 		}
+	}
+	if err == nil {
+		q.appliedAsideLocked(c, out.aside)
 	}
 	if err == nil {
 		q.newDayLocked()
@@ -235,7 +247,9 @@ func (q *Queue) changeLocked(all bool) (c change) {
 			grown += len(b.data)
 		}
 	}
-	if q.gaps.dirty {
+	q.changeAsideLocked(&c)
+	grown += int(c.aside.grown())
+	if q.gaps.dirty || c.aside.full {
 		c.gaps, q.gaps.dirty = q.gaps.plain(), false
 	}
 	if q.clockNews() && (!c.empty() || q.lanes[0].owesDisk() || q.lanes[1].owesDisk()) {
@@ -244,7 +258,7 @@ func (q *Queue) changeLocked(all bool) (c change) {
 	if q.opt.MaxAge > 0 && q.opt.Clock.Steady() >= clockTrusted {
 		c.old = q.opt.Clock.Now().Unix - q.opt.MaxAge.Milliseconds()
 	}
-	if full := q.file.size+int64(grown) > q.opt.MaxSize; q.purge || grown > 0 && (full || c.old > 0) {
+	if full := q.file.size+q.file.aside.size+int64(grown) > q.opt.MaxSize; q.purge || grown > 0 && (full || c.old > 0) {
 		c.max, c.why = q.opt.MaxSize, "max_size is reached"
 		switch {
 		case q.purge:

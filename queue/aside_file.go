@@ -1,0 +1,197 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/holdfast-iot/holdfast/queue/pages"
+)
+
+// What was set aside lies in a bucket of its own: the key is the item's number
+// there, the value a block of this item alone.
+var bucketAside = []byte("aside")
+
+// asideCost is what an item takes beside its value: the key, and an element of
+// the page's table.
+const asideCost = 8 + 16 // bytes
+
+// asideSize is what the bucket holds.
+type asideSize struct {
+	count int
+	size  int64  // bytes
+	last  uint64 // number of the newest one
+}
+
+type asideChange struct {
+	puts []block  // by number
+	gone []uint64 // numbers of what was acknowledged
+	last uint64   // of the newest in memory
+	full bool     // it may not all fit
+	most int64    // bytes, if full
+}
+
+func (c asideChange) empty() bool { return len(c.puts) == 0 && len(c.gone) == 0 && !c.full }
+
+// grown is how many bytes it adds at most.
+func (c asideChange) grown() (n int64) {
+	for _, b := range c.puts {
+		n += asideCost + int64(len(b.data))
+	}
+	return n
+}
+
+// asideOutcome is what a commit did besides what it was told.
+type asideOutcome struct {
+	there   asideSize
+	left    uint64 // everything up to it went to make room; 0: nothing
+	dropped int
+	gaps    gaps
+}
+
+// encodeAside makes the value of an item.
+func encodeAside(it Item, declared bool) []byte {
+	return encode(run{items: []Item{it}, aside: true, declared: declared})
+}
+
+// decodeAside returns the item in a value, which must be that of its number.
+func decodeAside(number uint64, value []byte) (it Item, declared bool, err error) {
+	r, err := decode(value)
+	if err == nil && (!r.aside || len(r.items) != 1 || r.last() != number) {
+		err = errNonsense
+	}
+	if err != nil {
+		return it, false, err
+	}
+	return r.items[0], r.declared, nil
+}
+
+// asideBucket does a commit's part in the bucket.
+func asideBucket(tx *bbolt.Tx, there asideSize, c asideChange) (out asideOutcome, err error) {
+	b := tx.Bucket(bucketAside)
+	b.FillPercent = 0.95 // keys only ever grow
+	out.there = there
+	for _, n := range c.gone {
+		if err := out.remove(b, key(n)); err != nil {
+			return out, err
+		}
+	}
+	for _, bl := range c.puts {
+		if err := out.put(b, bl); err != nil {
+			return out, err
+		}
+	}
+	for k, v := b.Cursor().First(); k != nil && c.full && out.there.size > c.most; k, v = b.Cursor().Seek(key(out.left + 1)) {
+		if err := out.drop(b, k, v); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func (out *asideOutcome) put(b *bbolt.Bucket, bl block) error {
+	if err := out.remove(b, key(bl.last)); err != nil { // of a commit that landed and was said to have failed
+		return err
+	}
+	out.there.count++
+	out.there.size += asideCost + int64(len(bl.data))
+	out.there.last = max(out.there.last, bl.last)
+	return b.Put(key(bl.last), bl.data)
+}
+
+func (out *asideOutcome) remove(b *bbolt.Bucket, key []byte) error {
+	old := b.Get(key)
+	if old == nil {
+		return nil
+	}
+	out.there.count--
+	out.there.size -= asideCost + int64(len(old))
+	return b.Delete(key)
+}
+
+// drop makes room: the oldest one goes.
+func (out *asideOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
+	out.left = number(k)
+	if it, declared, err := decodeAside(out.left, v); err == nil {
+		for _, g := range lossOf(it, declared) {
+			out.gaps.add(g)
+		}
+	}
+	out.dropped++
+	return out.remove(b, slices.Clone(k))
+}
+
+// sizeAside counts what was set aside, also what is damaged: that is noticed
+// when its turn comes.
+func sizeAside(tx *bbolt.Tx) (s asideSize) {
+	c := tx.Bucket(bucketAside).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		s.count++
+		s.size += asideCost + int64(len(v))
+		s.last = number(k)
+	}
+	return s
+}
+
+// An asideRun is some of what was set aside.
+type asideRun struct {
+	items []Item
+	bad   map[uint64]error // those that are damaged
+	last  uint64           // the last number that was looked at; 0: there is none
+}
+
+// readAside returns the oldest items from a number on and before another, at
+// most max.
+func (f *file) readAside(from, before uint64, max int) (r asideRun, err error) {
+	err = f.view(func(tx *bbolt.Tx) error {
+		r = asideRun{bad: map[uint64]error{}}
+		c := tx.Bucket(bucketAside).Cursor()
+		for k, v := c.Seek(key(from)); k != nil && number(k) < before && len(r.items) < max; k, v = c.Next() {
+			if number(k) == 0 {
+				continue // no key of ours
+			}
+			r.last = number(k)
+			it, _, err := decodeAside(r.last, v) // copies: v is the mapped file
+			if err != nil {
+				r.bad[r.last] = err
+				continue
+			}
+			r.items = append(r.items, it)
+		}
+		return nil
+	})
+	if err != nil {
+		return asideRun{}, fmt.Errorf("read %s: %w", f.path, err)
+	}
+	return r, nil
+}
+
+// takeAside copies what was set aside, as it is, from a file that nobody has
+// open for writing.
+func (f *file) takeAside(path string) error {
+	file, size, err := openSized(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	old, err := pages.Open(file, size)
+	if err != nil {
+		return err
+	}
+	var c change
+	err = old.Each(string(bucketAside), nil, func(key, value []byte) (bool, error) {
+		c.aside.puts = append(c.aside.puts, block{last: number(key), data: slices.Clone(value)})
+		if len(c.aside.puts) < fillBatch {
+			return true, nil
+		}
+		_, err := f.write(c)
+		c = change{}
+		return true, err
+	})
+	if err != nil || c.empty() {
+		return err
+	}
+	_, err = f.write(c)
+	return err
+}
