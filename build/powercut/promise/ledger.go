@@ -157,7 +157,8 @@ func (l *Ledger) Owed(now, syncEvery time.Duration) (n int) {
 }
 
 // checkItems looks at each item, and at the order in each lane: one whose Put
-// had returned before that of another began comes before it.
+// had returned before that of another began comes before it. What was set aside
+// has left its lane.
 func (l *Ledger) checkItems(items []queue.Item) (found []Breach) {
 	seen := map[Key]bool{}
 	var newest [2]*entry // in what came so far, by priority
@@ -176,6 +177,9 @@ func (l *Ledger) checkItems(items []queue.Item) (found []Breach) {
 			found = append(found, Breach{Altered, fmt.Sprintf("%s: got %+v, put %+v", k, it.Reading, e.reading)})
 		}
 		seen[k] = true
+		if it.IsAside() {
+			continue
+		}
 		last := &newest[e.reading.Priority]
 		if *last != nil && e.returned > 0 && e.returned < (*last).began {
 			found = append(found, Breach{Order, fmt.Sprintf("%s came after %s %d", k, (*last).reading.Stream, (*last).reading.Seq)})

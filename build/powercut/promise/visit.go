@@ -102,7 +102,16 @@ func (r *Running) empty() (all []queue.Item, err error) {
 		}
 		all = append(all, items...)
 	}
-	return all, nil
+	return r.emptyAside(all)
+}
+
+// emptyAside takes out what was set aside, too.
+func (r *Running) emptyAside(all []queue.Item) ([]queue.Item, error) {
+	items, err := r.Aside(&queue.Cursor{}, 1<<20)
+	if err == nil {
+		err = r.Ack(items)
+	}
+	return append(all, items...), err
 }
 
 // Take is Next for a queue that has something.

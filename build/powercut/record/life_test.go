@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/build/powercut/disk"
 	"github.com/holdfast-iot/holdfast/build/powercut/promise"
+	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
@@ -119,8 +120,12 @@ func (l *life) act(t *testing.T) {
 	case n < 75:
 		time.Sleep(time.Duration(l.random.IntN(7000)) * time.Millisecond)
 		synctest.Wait()
-	case n < 92:
+	case n < 88:
 		l.take(t, 1+l.random.IntN(60))
+	case n < 91:
+		l.setAside(t, 1+l.random.IntN(5))
+	case n < 92:
+		l.tryAgain(t)
 	case n < 94:
 		l.takeAll(t)
 	case n < 95:
@@ -224,6 +229,34 @@ func (l *life) take(t *testing.T, most int) {
 	if l.random.IntN(4) == 0 {
 		items = items[:len(items)-1]
 	}
+	for _, f := range promise.Taken(items) {
+		l.Note(f)
+	}
+	if err := l.queue.Ack(items); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setAside takes the oldest out of the way; they are owed all the same.
+func (l *life) setAside(t *testing.T, most int) {
+	for range min(most, l.queue.Stats().Backlog) {
+		items, err := l.queue.Take(1)
+		if err == nil {
+			err = l.queue.SetAside(items[0], false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// tryAgain acknowledges some of what was set aside.
+func (l *life) tryAgain(t *testing.T) {
+	items, err := l.queue.Aside(&queue.Cursor{}, 1+l.random.IntN(5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	items = items[l.random.IntN(len(items)+1):]
 	for _, f := range promise.Taken(items) {
 		l.Note(f)
 	}
