@@ -20,7 +20,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestCommandLine(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata"})
+	testscript.Run(t, testscript.Params{
+		Dir:  "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"refuse": refuse},
+	})
 }
 
 func TestUnknownCommandExitsWith2(t *testing.T) {

@@ -27,6 +27,7 @@ type shelf struct {
 	most  int           // items to peek at
 	json  bool
 	yes   bool
+	aside bool // export what was set aside, not what waits
 }
 
 type queueVerb struct {
@@ -39,8 +40,8 @@ type queueVerb struct {
 var queueVerbs = []queueVerb{
 	{"stats", "what waits, and what the agent says if it runs", "json", (*shelf).stats},
 	{"peek", "the first ones to be sent, for a person", "n", (*shelf).peek},
-	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "", (*shelf).export},
-	{"purge", "gives up everything that waits; asks first", "yes", (*shelf).purge},
+	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "aside", (*shelf).export},
+	{"purge", "gives up everything that waits and what was set aside; asks first", "yes", (*shelf).purge},
 }
 
 // runQueue looks into the queue on disk, with the agent running or not.
@@ -51,6 +52,7 @@ func runQueue(_ context.Context, args []string) error {
 	f.StringVar(&s.path, "file", "", "queue `file`, also a copied one, instead of that of the configuration")
 	f.IntVar(&s.most, "n", 20, "peek at this `number` of readings and events")
 	f.BoolVar(&s.json, "json", false, "print stats as JSON")
+	f.BoolVar(&s.aside, "aside", false, "export what was set aside because the broker refuses it, and nothing else")
 	f.BoolVar(&s.yes, "yes", false, "purge without a question")
 	f.Usage = func() { queueUsage(f) }
 
@@ -131,7 +133,8 @@ func (s *shelf) locate(configPath string) error {
 	return nil
 }
 
-// inspect reads the file and calls visit for each item that waits.
+// inspect reads the file and calls visit for each item that waits, and then for
+// each that was set aside.
 func (s *shelf) inspect(visit func(queue.Item) error) (queue.Contents, error) {
 	var stopped error // what visit says
 	watch := func(it queue.Item) error {

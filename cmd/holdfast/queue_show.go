@@ -27,6 +27,7 @@ type queueStats struct {
 	Streams   map[string]int  `json:"streams"` // readings that wait
 	Oldest    *int64          `json:"oldest"`  // ms since 1970; null: nothing waits
 	Newest    *int64          `json:"newest"`
+	Aside     int             `json:"aside"`   // readings and events that the broker refuses: they wait no longer
 	Gaps      int             `json:"gaps"`    // declared and not delivered
 	Missing   uint64          `json:"missing"` // readings in the gaps
 	Damaged   int             `json:"damaged"` // blocks that fail their checksums
@@ -37,6 +38,9 @@ type queueStats struct {
 
 // add counts an item that waits.
 func (t *queueStats) add(it queue.Item) error {
+	if it.IsAside() {
+		return nil
+	}
 	if it.Event == "" {
 		t.Streams[it.Stream]++
 	} else {
@@ -57,7 +61,7 @@ func (s *shelf) total() (t queueStats, err error) {
 	t.Streams = map[string]int{}
 	c, err := s.inspect(t.add)
 	t.File, t.Alarms, t.Routine, t.Gaps = s.path, c.Alarms, c.Routine, len(c.Gaps)
-	t.Damaged, t.Bytes, t.FileBytes = c.Damaged, c.Bytes, c.File
+	t.Aside, t.Damaged, t.Bytes, t.FileBytes = c.Aside, c.Damaged, c.Bytes, c.File
 	for _, g := range c.Gaps {
 		t.Missing += g.Count
 	}
@@ -111,6 +115,9 @@ func (t *queueStats) print() {
 	if t.Events > 0 {
 		fmt.Printf("%-10s %d\n", "events", t.Events)
 	}
+	if t.Aside > 0 {
+		fmt.Printf("%-10s %d that the broker refuses, see holdfast queue export --aside\n", "set aside", t.Aside)
+	}
 	if t.Gaps > 0 {
 		fmt.Printf("%-10s %d, with %d readings missing\n", "gaps", t.Gaps, t.Missing)
 	}
@@ -124,7 +131,7 @@ func (s *shelf) peek() error {
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
 	n := 0
 	c, err := s.inspect(func(it queue.Item) error {
-		if n++; n > s.most {
+		if n++; n > s.most || it.IsAside() {
 			return errEnough
 		}
 		stream, value := it.Stream, itemText(it)
@@ -142,6 +149,9 @@ func (s *shelf) peek() error {
 	}
 	if more := c.Alarms + c.Routine - s.most; more > 0 {
 		fmt.Printf("and %d more\n", more)
+	}
+	if c.Aside > 0 {
+		fmt.Printf("and %d set aside, see holdfast queue export --aside\n", c.Aside)
 	}
 	if len(c.Gaps) > 0 {
 		fmt.Printf("and %d gaps, see holdfast queue export\n", len(c.Gaps))
@@ -186,17 +196,24 @@ func sizeText(n int64) string {
 
 // export prints what waits as it would be published, a line each, in that
 // order; each reading with its stream, which on the wire the topic tells. The
-// gaps, which have no number and no time until they are sent, come last.
+// gaps, which have no number and no time until they are sent, come last. With
+// -aside it prints what was set aside instead, in that order.
 func (s *shelf) export() error {
 	w := bufio.NewWriter(os.Stdout)
 	var line []byte
 	c, err := s.inspect(func(it queue.Item) error {
+		if it.IsAside() != s.aside {
+			return nil
+		}
 		line = exportLine(line[:0], it)
 		_, err := w.Write(line)
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if s.aside {
+		c.Gaps = nil
 	}
 	for _, g := range c.Gaps {
 		if err := json.NewEncoder(w).Encode(struct {

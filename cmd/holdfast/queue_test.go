@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -28,6 +33,48 @@ func fillQueue(t *testing.T, n int) queue.Options {
 		t.Fatal(err)
 	}
 	return opt
+}
+
+// refuse sets the first readings of a queue aside, as the agent does with what a
+// broker refuses: refuse FILE NUMBER.
+func refuse(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: refuse FILE NUMBER")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(setAside(queue.Options{Path: ts.MkAbs(args[0]), MaxSize: 1 << 20, SyncEvery: 5 * time.Second}, n))
+}
+
+func setAside(opt queue.Options, n int) error {
+	q, err := queue.Open(opt, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	items, err := q.Next(context.Background(), n)
+	for _, it := range items {
+		err = errors.Join(err, q.SetAside(it, false))
+	}
+	return errors.Join(err, q.Close())
+}
+
+// TestPurgeTakesWhatWasSetAside: also where nothing else waits.
+func TestPurgeTakesWhatWasSetAside(t *testing.T) {
+	opt := fillQueue(t, 3)
+	if err := setAside(opt, 6); err != nil {
+		t.Fatal(err)
+	}
+	s := shelf{opt: opt, path: opt.Path, yes: true}
+	if before, err := s.total(); err != nil || before.Aside != 6 || before.Routine+before.Alarms+before.Events != 0 || len(before.Streams) != 0 {
+		t.Fatalf("before: %+v, %v, want nothing but 6 aside", before, err)
+	}
+	if err := s.purge(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := s.total()
+	if err != nil || after.Aside != 0 || after.Gaps != 1 || after.Missing != 3 {
+		t.Errorf("afterwards: %+v, %v, want nothing but one gap of 3", after, err)
+	}
 }
 
 // TestPurgeLeavesNothing has files with a tail alone, and with blocks before it.

@@ -58,6 +58,7 @@ type Answer struct {
 	Boot    string `json:"boot"`
 	Backlog int    `json:"backlog"` // readings, events and gaps not acknowledged
 	Memory  int    `json:"memory"`  // of these, in memory alone
+	Aside   int    `json:"aside"`   // readings and events that the broker refuses: they wait no longer
 	Dropped uint64 `json:"dropped"` // since the start
 	Failing bool   `json:"failing"` // the disk fails, or hangs
 	Purged  int    `json:"purged,omitempty"`
@@ -203,7 +204,7 @@ func (s *server) answer(req request, err error) Answer {
 	}
 	st := s.queue.Stats()
 	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.queue.Boot(), Purged: purged,
-		Backlog: st.Backlog, Memory: st.Memory, Dropped: st.Dropped, Failing: st.Failing,
+		Backlog: st.Backlog, Memory: st.Memory, Aside: st.Aside, Dropped: st.Dropped, Failing: st.Failing,
 		Commits: st.Commits, Written: st.Written, CommitsToday: st.CommitsToday, WrittenToday: st.WrittenToday}
 	if err != nil {
 		a.Error = err.Error()
