@@ -43,13 +43,15 @@ type refused struct {
 
 type refusedItem struct {
 	Item
-	declared bool // a gap has told of it
-	alone    bool // it is on disk nowhere else
-	data     []byte
+	alone bool // it is on disk nowhere else
+	data  []byte
 }
 
 // IsAside says that the item was set aside, and comes from there.
 func (it Item) IsAside() bool { return it.aside }
+
+// Declared says that the item was set aside and declared as missing.
+func (it Item) Declared() bool { return it.declared }
 
 // SetAside takes an item that the broker refuses out of the way: it waits no
 // longer, and is kept until Ack or Purge, or until an eighth of MaxSize is full
@@ -79,7 +81,8 @@ func (q *Queue) SetAside(it Item, declare bool) error {
 		return nil
 	}
 	by, alone := q.asideDueLocked(it)
-	q.refused.push(refusedItem{Item: it, declared: declare, alone: alone}, by)
+	it.declared = declare
+	q.refused.push(refusedItem{Item: it, alone: alone}, by)
 	q.ackLocked(it)
 	if declare {
 		q.declareAsideLocked(it)
@@ -131,7 +134,7 @@ func (r *refused) push(it refusedItem, by time.Time) {
 		r.due = by
 	}
 	it.number = r.next
-	it.data = encodeAside(it.Item, it.declared)
+	it.data = encodeAside(it.Item)
 	r.young, r.next = append(r.young, it), r.next+1
 }
 
@@ -316,7 +319,7 @@ func (q *Queue) appliedAsideLocked(c change, out asideOutcome) {
 func (q *Queue) purgeAsideLocked() {
 	for _, it := range q.refused.young {
 		if !q.refused.gone[it.number] {
-			q.droppedLocked(1, lossOf(it.Item, it.declared), purged)
+			q.droppedLocked(1, lossOf(it.Item), purged)
 		}
 	}
 	q.refused.young = nil
@@ -324,8 +327,8 @@ func (q *Queue) purgeAsideLocked() {
 
 // lossOf declares that an item is gone, unless that was done when it was set
 // aside.
-func lossOf(it Item, declared bool) []Gap {
-	if declared {
+func lossOf(it Item) []Gap {
+	if it.declared {
 		return nil
 	}
 	return gapsOf(run{items: []Item{it}})

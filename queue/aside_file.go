@@ -51,20 +51,21 @@ type asideOutcome struct {
 }
 
 // encodeAside makes the value of an item.
-func encodeAside(it Item, declared bool) []byte {
-	return encode(run{items: []Item{it}, aside: true, declared: declared})
+func encodeAside(it Item) []byte {
+	return encode(run{items: []Item{it}, aside: true, declared: it.declared})
 }
 
 // decodeAside returns the item in a value, which must be that of its number.
-func decodeAside(number uint64, value []byte) (it Item, declared bool, err error) {
+func decodeAside(number uint64, value []byte) (it Item, err error) {
 	r, err := decode(value)
 	if err == nil && (!r.aside || len(r.items) != 1 || r.last() != number) {
 		err = errNonsense
 	}
 	if err != nil {
-		return it, false, err
+		return it, err
 	}
-	return r.items[0], r.declared, nil
+	r.items[0].declared = r.declared
+	return r.items[0], nil
 }
 
 // asideBucket does a commit's part in the bucket.
@@ -113,8 +114,8 @@ func (out *asideOutcome) remove(b *bbolt.Bucket, key []byte) error {
 // drop makes room: the oldest one goes.
 func (out *asideOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
 	out.left = number(k)
-	if it, declared, err := decodeAside(out.left, v); err == nil {
-		for _, g := range lossOf(it, declared) {
+	if it, err := decodeAside(out.left, v); err == nil {
+		for _, g := range lossOf(it) {
 			out.gaps.add(g)
 		}
 	}
@@ -152,7 +153,7 @@ func (f *file) readAside(from, before uint64, max int) (r asideRun, err error) {
 				continue // no key of ours
 			}
 			r.last = number(k)
-			it, _, err := decodeAside(r.last, v) // copies: v is the mapped file
+			it, err := decodeAside(r.last, v) // copies: v is the mapped file
 			if err != nil {
 				r.bad[r.last] = err
 				continue

@@ -456,10 +456,12 @@ func manyAside(t *testing.T, path string, n uint64) {
 // TestScanTellsWhatWasSetAsideFromBlocks: page by page, nothing else does.
 func TestScanTellsWhatWasSetAsideFromBlocks(t *testing.T) {
 	it := Item{Boot: "1-00000000", Reading: routine(1), number: 7}
+	told := it
+	told.declared = true
 	for value, aside := range map[string]bool{
 		string(encode(run{items: []Item{it}})): false,
-		string(encodeAside(it, false)):         true,
-		string(encodeAside(it, true)):          true,
+		string(encodeAside(it)):                true,
+		string(encodeAside(told)):              true,
 	} {
 		_, sp, block := spanOf([]byte(value))
 		n, _, was := asideOf([]byte(value))

@@ -118,7 +118,7 @@ func (s *snapshot) read(c *Contents) error {
 func (s *snapshot) aside(c *Contents) error {
 	return s.file.Each(string(bucketAside), nil, func(key, value []byte) (bool, error) {
 		c.Bytes += int64(len(value))
-		it, _, err := decodeAside(number(key), value)
+		it, err := decodeAside(number(key), value)
 		if err != nil {
 			c.Damaged++
 			return true, nil

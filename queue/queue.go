@@ -55,10 +55,11 @@ type Item struct {
 	Event   string // what happened to the agent itself: then Seq counts events, and of the reading only At has a meaning
 	Details string // of the event: a JSON object
 
-	number uint64        // in its lane, or of those set aside
-	aside  bool          // it was set aside, and comes from there
-	turn   int           // Queue.turn, when the number was given
-	put    time.Duration // since the queue was opened
+	number   uint64        // in its lane, or of those set aside
+	aside    bool          // it was set aside, and comes from there
+	declared bool          // as missing, when it was set aside
+	turn     int           // Queue.turn, when the number was given
+	put      time.Duration // since the queue was opened
 }
 
 // A Queue holds readings until they are acknowledged. Put, Report, Ack, SetAside
