@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type broker struct {
 	most     int           // messages that were in flight at a time
 	rate     float64       // bytes a second each way; 0: the link carries anything
 	way      time.Duration // more than the 300 ms that it takes each way, if there is a rate
+	noise    time.Duration // at most so much more, at random, until an acknowledgement is heard
 	carried  int           // bytes to the broker
 	conn     *fakeConn
 }
@@ -121,7 +123,7 @@ func (c *fakeConn) tripOf(size int) time.Duration {
 	}
 	c.b.carried += size + headers
 	there := carry(&c.up, time.Now(), size+headers)
-	return time.Until(carry(&c.down, there, 4+headers))
+	return time.Until(carry(&c.down, there, 4+headers)) + time.Duration(rand.Int64N(int64(c.b.noise)+1))
 }
 
 func later(a, b time.Time) time.Time {

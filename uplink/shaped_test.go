@@ -19,7 +19,7 @@ func TestAnAlarmOvertakesTheBacklogOnASlowLink(t *testing.T) {
 	var waits []time.Duration
 	var used float64
 	up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.rate = rate })
+		br.set(func() { br.rate, br.noise = rate, 20*time.Millisecond })
 		for seq := range uint64(8000) {
 			bl.put(reading("room", seq+1))
 		}
@@ -66,17 +66,17 @@ func TestTheWindowFollowsTheLink(t *testing.T) {
 		for seq, c := range []struct {
 			rate float64 // bytes a second
 			way  time.Duration
-		}{{2500, 0}, {600, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond}, {4000, 0}} {
+		}{{2500, 0}, {600, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond}, {2500, 0}, {4000, 0}} {
 			for n := range uint64(3600) {
 				bl.put(reading("room", 3600*uint64(seq)+n+1))
 			}
-			br.set(func() { br.rate, br.way = c.rate, c.way })
+			br.set(func() { br.rate, br.way, br.noise = c.rate, c.way, 40*time.Millisecond })
 			time.Sleep(2 * time.Minute)
 			before := 0
 			br.set(func() { before = br.carried })
 			time.Sleep(time.Minute)
 			br.set(func() {
-				if used := float64(br.carried-before) / c.rate / 60; used < 0.9 {
+				if used := float64(br.carried-before) / c.rate / 60; used < 0.85 { // a probe costs the slowest link most
 					t.Errorf("%v bytes/s, %v longer: the link is used %.0f %%", c.rate, c.way, 100*used)
 				}
 			})

@@ -10,17 +10,17 @@ const (
 	// slack is how much longer than the shortest a round trip may be, because
 	// more is in flight than the link carries in it. It is how long an alarm
 	// waits behind the backlog, so it stays well below 250 ms.
-	slack = 60 * time.Millisecond
+	slack = 50 * time.Millisecond
 
 	firstWindow = 512              // bytes, while nothing is known about the link
-	probeAfter  = 30 * time.Second // without a round trip as short as the shortest
-	probes      = 3                // round trips that tell the shortest anew
+	probeAfter  = 30 * time.Second // without a round trip that met no other message, and was as short as the shortest
+	probes      = 3                // of these tell the shortest anew
 
 	// overhead is what a message costs on the wire besides topic and payload:
 	// its MQTT header and, on a slow link, a TCP packet of its own.
 	overhead = 56
 
-	haste    = 1.5                  // times as fast as the window is acknowledged, messages are sent
+	haste    = 1.15                 // times as fast as the link carries them, messages are sent
 	leastGap = 2 * time.Millisecond // between messages; of a shorter one no notice is taken
 )
 
@@ -82,9 +82,14 @@ func (w *window) openToAlarm() bool {
 // acknowledgements and what these let go. Each would wait for all others.
 func (w *window) rested() bool { return w.next.IsZero() || !time.Now().Before(w.next) }
 
-// gap is how long a message is given.
+// gap is how long a message is given. The window that grows gets ahead of what
+// it is acknowledged.
 func (w *window) gap(bytes int) time.Duration {
-	return time.Duration(float64(w.shortest) * float64(bytes) / float64(w.limit()) / haste)
+	trip, faster := w.shortest+slack, haste
+	if !w.full {
+		trip, faster = w.shortest, 2
+	}
+	return time.Duration(float64(trip) * float64(bytes) / float64(max(w.size, firstWindow)) / faster)
 }
 
 // limit is how many bytes may be in flight.
@@ -94,9 +99,15 @@ func (w *window) limit() int {
 		size = firstWindow
 	}
 	if w.probing {
-		return int(0.9 * float64(size) * float64(w.shortest) / float64(w.shortest+slack))
+		return w.empty(size)
 	}
 	return size
+}
+
+// empty is how few bytes are in flight when nothing waits, also if the shortest
+// round trip is not true any more.
+func (w *window) empty(size int) int {
+	return int(float64(size) * min(0.5, 0.9*float64(w.shortest)/float64(w.shortest+slack)))
 }
 
 // send notes that a message is on its way.
@@ -111,7 +122,7 @@ func (w *window) send(bytes int) passage {
 		w.next = now.Add(gap)
 	}
 	w.probing = w.probing || w.shortest != 0 && now.Sub(w.renewed) > probeAfter
-	return passage{bytes: bytes, sent: now, turn: w.turn, probe: w.probing && w.bytes-bytes <= w.limit()}
+	return passage{bytes: bytes, sent: now, turn: w.turn, probe: w.bytes-bytes <= w.empty(max(w.size, w.usual))}
 }
 
 // acked learns from an acknowledgement.
@@ -164,7 +175,10 @@ func (w *window) time(trip time.Duration, probe bool, now time.Time) {
 	if w.shortest == 0 || trip <= w.shortest {
 		w.shortest = trip
 	}
-	if trip <= w.shortest+slack/8 {
+	switch {
+	case w.renewed.IsZero():
+		w.renewed = now
+	case probe && trip <= w.shortest+slack/8:
 		w.renewed = now
 		if w.probing {
 			w.refill()

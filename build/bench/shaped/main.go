@@ -102,12 +102,12 @@ func (j job) timeAlarms(s *site) {
 
 // cut breaks the connection again and again, in the middle of a message.
 func (j job) cut(s *site) (cuts int) {
-	for end := time.Now().Add(j.cutting); time.Now().Before(end); cuts++ {
+	for end := time.Now().Add(j.cutting); time.Now().Before(end); {
 		pause := time.Duration(rand.ExpFloat64() * float64(j.every))
 		time.Sleep(min(pause, time.Until(end)))
-		s.cable.CutAfter(rand.IntN(400)) // of about 160 that a message takes
-		if cuts%3 == 0 {
-			s.putAlarm()
+		s.putAlarm()
+		if s.cable.CutAfter(rand.IntN(400)) { // a message and what belongs to it are about 160
+			cuts++
 		}
 	}
 	return cuts

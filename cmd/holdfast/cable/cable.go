@@ -80,11 +80,16 @@ func (c *Cable) Cut() {
 const never = math.MaxInt
 
 // CutAfter breaks every connection when n more bytes have passed, either way:
-// in the middle of a message, and of a packet.
-func (c *Cable) CutAfter(n int) {
+// in the middle of a message, and of a packet. It reports false if there is
+// none that could be cut.
+func (c *Cable) CutAfter(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.conns) == 0 {
+		return false
+	}
 	c.left = n
+	return true
 }
 
 // pass says how much of some data gets through.

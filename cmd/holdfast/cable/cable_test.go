@@ -111,8 +111,11 @@ func TestCutIsInTheMiddleOfWhatTravels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.CutAfter(13) // five each way, and three
+	if c.CutAfter(3) {
+		t.Error("there is something to cut before there is a connection")
+	}
 	conn := talk(t, c)
+	c.CutAfter(3)
 	conn.Write([]byte("hello"))
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection outlived the cut")
