@@ -169,11 +169,11 @@ func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *sensors.Timek
 	for i, q := range backlogs {
 		startAgent(ctx, &fleet, h, i, q, clock, drain)
 	}
-	time.Sleep(2 * time.Minute)
+	time.Sleep(stable + 10*time.Second)
 	h.leave()
 	time.Sleep(away)
 	h.come()
-	time.Sleep(3 * time.Minute)
+	time.Sleep(150 * time.Second)
 	h.mu.Lock()
 	connects, queued, back := perSecond(h.connects), h.most, len(h.conns)
 	h.mu.Unlock()
