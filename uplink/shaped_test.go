@@ -66,7 +66,7 @@ func TestTheWindowFollowsTheLink(t *testing.T) {
 		for seq, c := range []struct {
 			rate float64 // bytes a second
 			way  time.Duration
-		}{{2500, 0}, {600, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond}, {2500, 0}, {4000, 0}} {
+		}{{2500, 0}, {1000, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond}, {2500, 0}, {4000, 0}} {
 			for n := range uint64(3600) {
 				bl.put(reading("room", 3600*uint64(seq)+n+1))
 			}

@@ -15,6 +15,7 @@ const (
 	firstWindow = 512              // bytes, while nothing is known about the link
 	probeAfter  = 30 * time.Second // without a round trip that met no other message, and was as short as the shortest
 	probes      = 3                // of these tell the shortest anew
+	probeDoubt  = 5 * time.Second  // after they told a longer one: it may have been a stall
 
 	// overhead is what a message costs on the wire besides topic and payload:
 	// its MQTT header and, on a slow link, a TCP packet of its own.
@@ -192,7 +193,7 @@ func (w *window) time(trip time.Duration, probe bool, now time.Time) {
 		w.probe = trip
 	}
 	if w.probed++; w.probed >= probes {
-		w.shortest, w.renewed = w.probe, now
+		w.shortest, w.renewed = w.probe, now.Add(probeDoubt-probeAfter)
 		w.refill()
 	}
 }

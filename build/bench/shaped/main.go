@@ -79,10 +79,11 @@ func (j job) run() error {
 // timeAlarms says how the link is used, and how long alarms take on it.
 func (j job) timeAlarms(s *site) {
 	before, began := s.meter.snapshot(), time.Now()
-	var waits []time.Duration
+	var waits, sends []time.Duration
 	for range j.alarms {
 		time.Sleep(time.Duration(700+rand.IntN(1800)) * time.Millisecond)
-		waits = append(waits, s.alarm())
+		wait, send := s.alarm()
+		waits, sends = append(waits, wait), append(sends, send)
 	}
 	used, link := s.meter.snapshot().less(before), float64(j.shape.Rate)/8*time.Since(began).Seconds()
 	percent := func(bytes int) float64 { return 100 * float64(bytes) / link }
@@ -92,12 +93,16 @@ func (j job) timeAlarms(s *site) {
 	if len(waits) == 0 {
 		return
 	}
+	fmt.Printf("alarms      %s; want p99 in a round trip and 300 ms, %v\n", spread(waits), 2*j.shape.Delay+300*time.Millisecond)
+	fmt.Printf("  to send   %s: of these, what this machine takes until the link has it\n", spread(sends))
+}
+
+func spread(waits []time.Duration) string {
 	slices.Sort(waits)
-	at := func(share float64) time.Duration {
-		return waits[min(len(waits)-1, int(share*float64(len(waits))))].Round(time.Millisecond)
+	at := func(percent int) time.Duration {
+		return waits[max(1, len(waits)*percent/100)-1].Round(time.Millisecond)
 	}
-	fmt.Printf("alarms      %d: median %v, p90 %v, p99 %v, worst %v; want p99 in a round trip and 300 ms, %v\n",
-		len(waits), at(0.5), at(0.9), waits[max(0, len(waits)*99/100-1)].Round(time.Millisecond), at(1), 2*j.shape.Delay+300*time.Millisecond)
+	return fmt.Sprintf("%d: median %v, p90 %v, p99 %v, worst %v", len(waits), at(50), at(90), at(99), at(100))
 }
 
 // cut breaks the connection again and again, in the middle of a message.

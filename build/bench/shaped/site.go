@@ -26,13 +26,15 @@ type site struct {
 	clock  *sensors.Timekeeper
 	log    *slog.Logger
 
-	queue *queue.Queue
-	acked chan struct{} // an alarm was
-	put   struct{ readings, alarms int }
-	stop  context.CancelFunc // of the queue
-	up    context.CancelFunc // of the link
-	all   sync.WaitGroup     // the queue
-	links sync.WaitGroup
+	queue  *queue.Queue
+	acked  chan struct{}  // an alarm was
+	taken  chan time.Time // an alarm was, to be sent
+	newest uint64         // of these
+	put    struct{ readings, alarms int }
+	stop   context.CancelFunc // of the queue
+	up     context.CancelFunc // of the link
+	all    sync.WaitGroup     // the queue
+	links  sync.WaitGroup
 }
 
 // Ack makes the site the backlog of its link: it hears of alarms.
@@ -46,12 +48,21 @@ func (s *site) Ack(items []queue.Item) error {
 	return err
 }
 
-func (s *site) Ahead(c *queue.Cursor, max int) ([]queue.Item, error) { return s.queue.Ahead(c, max) }
-func (s *site) Arrived() <-chan struct{}                             { return s.queue.Arrived() }
+// Ahead notes when an alarm is taken for the first time.
+func (s *site) Ahead(c *queue.Cursor, max int) ([]queue.Item, error) {
+	items, err := s.queue.Ahead(c, max)
+	if len(items) > 0 && items[0].Priority == sensors.Alarm && items[0].Event == "" && items[0].Seq > s.newest {
+		s.newest = items[0].Seq
+		s.taken <- time.Now()
+	}
+	return items, err
+}
+
+func (s *site) Arrived() <-chan struct{} { return s.queue.Arrived() }
 
 // open starts all but the link.
 func open(dir string, j job) (*site, error) {
-	s := &site{job: j, meter: &meter{}, clock: sensors.NewTimekeeper(sensors.TrustAlways), acked: make(chan struct{}, 10_000),
+	s := &site{job: j, meter: &meter{}, clock: sensors.NewTimekeeper(sensors.TrustAlways), acked: make(chan struct{}, 10_000), taken: make(chan time.Time, 10_000),
 		log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
 	var err error
 	if s.broker, err = mosquitto.Start(dir, mosquitto.Unbounded+"set_tcp_nodelay true\n"); err != nil {
@@ -104,12 +115,13 @@ func (s *site) putAlarm() {
 	s.queue.Put(r)
 }
 
-// alarm says how long one takes until it is acknowledged.
-func (s *site) alarm() time.Duration {
+// alarm says how long one takes until it is acknowledged, and how long until
+// it is sent.
+func (s *site) alarm() (acked, sent time.Duration) {
 	put := time.Now()
 	s.putAlarm()
 	<-s.acked
-	return time.Since(put)
+	return time.Since(put), (<-s.taken).Sub(put)
 }
 
 // link starts a link to an address, and what the agent has to say of now.
