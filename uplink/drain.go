@@ -23,10 +23,22 @@ func (s *session) fill() {
 // sendNext sends one message, if there is one and room for it: alarms, then
 // what has to be said first, then states in their share, then routine readings.
 func (s *session) sendNext() bool {
+	if s.careful() {
+		return false
+	}
+	if s.trying && s.tryAside() {
+		return true
+	}
 	it := s.peek()
-	alarm := it != nil && it.Priority == sensors.Alarm
-	routine := it != nil && !alarm && s.entrusted() && s.pace.ready()
+	unwanted := it != nil && s.asides.unwanted(it)
+	alarm := it != nil && !unwanted && it.Priority == sensors.Alarm
+	routine := it != nil && !unwanted && !alarm && s.entrusted() && s.pace.ready()
 	switch {
+	case unwanted && s.trusted() && s.flight.len() < 2*s.window.most:
+		s.shelve(it)
+	case unwanted && s.held != "": // it is sent when the others are
+		s.cursor.Pass(*it)
+		s.peeked = s.peeked[1:]
 	case alarm && s.window.openToAlarm():
 		s.sendItem(it)
 	case !s.window.open():
@@ -38,6 +50,7 @@ func (s *session) sendNext() bool {
 	case routine:
 		s.pace.pass()
 		s.sendItem(it)
+	case s.tryAside():
 	default:
 		return false
 	}
@@ -76,7 +89,7 @@ func (s *session) sendState(busy bool) bool {
 	if busy && !s.share.allows() {
 		return false
 	}
-	r, ok := s.states.next(s.flying)
+	r, ok := s.states.next(s.flying, s.asides.mute)
 	if !ok {
 		return false
 	}

@@ -28,9 +28,11 @@ func (s *session) healthMessage() Message {
 		Dropped uint64   `json:"dropped"`
 		Faults  []string `json:"faults"` // streams that cannot be read
 		Clock   string   `json:"clock"`
-		Written int64    `json:"written"`        // bytes
-		Held    string   `json:"held,omitempty"` // why the backlog does not go out
-	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, s.states.failing(), now.Clock.String(), q.Written, s.held})
+		Written int64    `json:"written"`           // bytes
+		Held    string   `json:"held,omitempty"`    // why the backlog does not go out
+		Aside   int      `json:"aside,omitempty"`   // what the broker refuses
+		Refused []string `json:"refused,omitempty"` // streams of which it takes nothing
+	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, s.states.failing(), now.Clock.String(), q.Written, s.held, q.Aside, s.asides.names()})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}

@@ -32,6 +32,13 @@ type Backlog interface {
 	// Ack removes items that the broker has acknowledged, and all older ones of
 	// their lanes.
 	Ack([]queue.Item) error
+	// SetAside keeps an item that the broker refuses, and takes it out of the
+	// way: all before it in its lane have to be acknowledged. With declare, the
+	// loss is declared.
+	SetAside(it queue.Item, declare bool) error
+	// Aside returns the oldest items that are set aside and that the cursor has
+	// not passed. Ack removes them.
+	Aside(c *queue.Cursor, max int) ([]queue.Item, error)
 }
 
 // A Message is one publication, at QoS 1 unless it is sent Once.
@@ -86,6 +93,8 @@ type Link struct {
 	topics   topics
 	states   states
 	rival    rival
+	suspects suspects
+	asides   asides
 	certs    expiries
 	said     map[string]bool // reasons that the log was told since the link went down
 	believed bool            // a session proved that we may publish, and none since failed to
@@ -99,7 +108,8 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Clock == nil {
 		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
 	}
-	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}, deaf: map[string]bool{}}
+	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}, deaf: map[string]bool{},
+		suspects: suspects{}, asides: newAsides()}
 	l.states.changed = make(chan struct{}, 1)
 	return l
 }
@@ -113,6 +123,7 @@ func (l *Link) Run(ctx context.Context) error {
 	silence.Go(func() { l.states.watchSilence(ctx, l.opt.Streams, l.opt.Clock) })
 	defer silence.Wait()
 
+	l.recall()
 	retry := backoff{}
 	for ctx.Err() == nil {
 		up, err := l.connect(ctx)
@@ -146,6 +157,7 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	watch.Go(func() { l.certs.watch(watching, conn, l.opt.Clock, l.log) })
 	s := newSession(l, conn)
 	err = s.run(ctx)
+	s.inquire(err)
 	seen()
 	watch.Wait()
 	if s.since.IsZero() && errors.Is(err, errBrokerClosed) {

@@ -29,15 +29,16 @@ type broker struct {
 	refuse   error
 	deaf     bool
 	denies   bool
-	unread   bool          // subscriptions are refused
-	secret   string        // the subscription to it is refused
-	mute     bool          // subscriptions are granted, and nothing is forwarded
-	orderly  int           // disconnects that make the broker forget the will
-	most     int           // messages that were in flight at a time
-	rate     float64       // bytes a second each way; 0: the link carries anything
-	way      time.Duration // more than the 300 ms that it takes each way, if there is a rate
-	noise    time.Duration // at most so much more, at random, until an acknowledgement is heard
-	carried  int           // bytes to the broker
+	unread   bool               // subscriptions are refused
+	secret   string             // the subscription to it is refused
+	mute     bool               // subscriptions are granted, and nothing is forwarded
+	orderly  int                // disconnects that make the broker forget the will
+	most     int                // messages that were in flight at a time
+	rate     float64            // bytes a second each way; 0: the link carries anything
+	way      time.Duration      // more than the 300 ms that it takes each way, if there is a rate
+	noise    time.Duration      // at most so much more, at random, until an acknowledgement is heard
+	carried  int                // bytes to the broker
+	spurns   func(Message) bool // ends the connection for such a message
 	conn     *fakeConn
 }
 
@@ -53,6 +54,7 @@ type fakeConn struct {
 	better   chan struct{}
 	heard    chan Message
 	topics   map[string]bool
+	why      error // why it is lost, if the broker closed it
 	flying   int
 	up, down time.Time     // when the link is free again
 	last     chan struct{} // closed when the broker has dealt with the last message
@@ -136,6 +138,11 @@ func later(a, b time.Time) time.Time {
 func (c *fakeConn) Publish(m Message) Token {
 	m.Payload = slices.Clone(m.Payload)
 	return c.later(len(m.Topic)+len(m.Payload)+6, func() error {
+		if c.b.spurns != nil && c.b.spurns(m) {
+			c.why = errBrokerClosed
+			c.Close()
+			return errors.New("connection lost")
+		}
 		if c.b.denies {
 			return nil
 		}
@@ -166,9 +173,17 @@ func (c *fakeConn) Subscribe(topic string) Token {
 func (c *fakeConn) Heard() <-chan Message   { return c.heard }
 func (c *fakeConn) Better() <-chan struct{} { return c.better }
 func (c *fakeConn) Disconnect()             { c.b.set(func() { c.b.orderly++ }) }
-func (c *fakeConn) Err() error              { return errors.New("cut") }
-func (c *fakeConn) Done() <-chan struct{}   { return c.lost }
-func (c *fakeConn) Close() error            { c.once.Do(func() { close(c.lost) }); return nil }
+func (c *fakeConn) Err() error {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if c.why != nil {
+		return c.why
+	}
+	return errors.New("cut")
+}
+
+func (c *fakeConn) Done() <-chan struct{} { return c.lost }
+func (c *fakeConn) Close() error          { c.once.Do(func() { close(c.lost) }); return nil }
 
 func (b *broker) set(f func()) { b.mu.Lock(); defer b.mu.Unlock(); f() }
 

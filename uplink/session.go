@@ -30,7 +30,10 @@ type session struct {
 	alive  time.Time    // when the head of flight became it
 	since  time.Time    // of the first acknowledgement; zero before
 
+	began  time.Time
 	cursor queue.Cursor
+	aside  queue.Cursor // through what is set aside
+	trying bool         // something that was set aside goes alone, or will
 	peeked []queue.Item // beyond the cursor
 	dry    bool         // there was nothing beyond it
 	acked  []queue.Item // by the broker, and not to the backlog yet
@@ -78,6 +81,8 @@ const (
 	kindBirth
 	kindOnce         // says nothing about the link
 	kindSubscription // to the canary
+	kindShelved      // of the history, and refused
+	kindAside        // of what was refused, once more
 )
 
 func newSession(l *Link, conn Conn) *session {
@@ -93,6 +98,7 @@ func newSession(l *Link, conn Conn) *session {
 // ctx is done was acknowledged.
 func (s *session) run(ctx context.Context) error {
 	defer s.timer.Stop()
+	s.began = time.Now()
 	s.begin()
 	for s.leaving == nil || s.flight.len() > 0 && time.Now().Before(s.until) {
 		s.fill()
@@ -184,9 +190,12 @@ func (s *session) settle() error {
 // landed takes note that one message was acknowledged, or never will be.
 func (s *session) landed(f *flight) error {
 	err := f.Error()
-	if f.kind == kindSubscription {
+	switch f.kind {
+	case kindSubscription:
 		s.window.gone(f.passage)
 		return s.subscribed(err)
+	case kindShelved:
+		return s.shelved(&f.item)
 	}
 	if err != nil {
 		return s.lost(err)
@@ -203,8 +212,13 @@ func (s *session) landed(f *flight) error {
 	switch f.kind {
 	case kindHistory:
 		s.acked = append(s.acked, f.item)
+		delete(s.suspects, deedOf(&f.item))
 	case kindState:
 		delete(s.flying, f.stream)
+		delete(s.suspects, stateOf(f.stream))
+	case kindAside:
+		s.acked = append(s.acked, f.item)
+		s.took(&f.item)
 	case kindBirth:
 		s.told = true
 	}
@@ -263,6 +277,9 @@ func (s *session) due() time.Time {
 	}
 	if !s.canary.next.IsZero() {
 		sooner(s.canary.next)
+	}
+	if s.careful() {
+		sooner(s.released())
 	}
 	if s.opt.Stats != nil {
 		sooner(s.health)

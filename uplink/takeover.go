@@ -1,9 +1,6 @@
 package uplink
 
-import (
-	"encoding/json"
-	"fmt"
-)
+import "fmt"
 
 // A rival is another client with our client ID. The broker ends our connection
 // for its sake, which looks like any other loss. Only its birth on our own
@@ -46,8 +43,5 @@ func (s *session) rivalBorn(boot string, retained bool) {
 	r.proven = true
 	err := &RivalError{s.opt.ClientID}
 	s.log.Error(err.Error(), "its_boot", boot)
-	if s.opt.Report != nil {
-		details, _ := json.Marshal(map[string]string{"client_id": s.opt.ClientID, "other": boot})
-		s.opt.Report("take_over", s.opt.Clock.Now(), string(details))
-	}
+	s.report("take_over", map[string]any{"client_id": s.opt.ClientID, "other": boot})
 }

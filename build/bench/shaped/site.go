@@ -60,6 +60,10 @@ func (s *site) Ahead(c *queue.Cursor, max int) ([]queue.Item, error) {
 
 func (s *site) Arrived() <-chan struct{} { return s.queue.Arrived() }
 
+func (s *site) SetAside(it queue.Item, declare bool) error { return s.queue.SetAside(it, declare) }
+
+func (s *site) Aside(c *queue.Cursor, max int) ([]queue.Item, error) { return s.queue.Aside(c, max) }
+
 // open starts all but the link.
 func open(dir string, j job) (*site, error) {
 	s := &site{job: j, meter: &meter{}, clock: sensors.NewTimekeeper(sensors.TrustAlways), acked: make(chan struct{}, 10_000), taken: make(chan time.Time, 10_000),

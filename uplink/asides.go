@@ -1,0 +1,218 @@
+package uplink
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+// retryRefused is how long what a broker refuses is left alone. A second message
+// of a stream that it refuses within that time is no poison: it refuses the stream.
+const retryRefused = 24 * time.Hour
+
+// asides are what the broker closes connections for. Poison is set aside and
+// declared. A stream that is refused is held: its readings are set aside too,
+// but nothing is declared, and they come before newer ones when they may go. All
+// of it is tried again after a start and once a day, when nothing else waits.
+type asides struct {
+	poison map[deed]bool        // to be set aside when it comes
+	lately map[string]time.Time // by stream, when one was last set aside
+	held   map[string]bool      // streams
+	mute   map[string]bool      // streams whose state is refused
+	next   time.Time            // when all are tried again
+
+	// of one round of trying
+	tried   map[deed]bool   // poison that was refused again
+	again   map[string]bool // held streams that were refused again
+	welcome map[string]bool // held streams of which one was taken
+}
+
+func newAsides() asides {
+	return asides{poison: map[deed]bool{}, lately: map[string]time.Time{}, held: map[string]bool{}, mute: map[string]bool{},
+		tried: map[deed]bool{}, again: map[string]bool{}, welcome: map[string]bool{}}
+}
+
+// unwanted says that the broker does not take an item.
+func (r *asides) unwanted(it *queue.Item) bool {
+	return r.held[it.Stream] || len(r.poison) > 0 && r.poison[deedOf(it)]
+}
+
+// names are the streams that are refused.
+func (r *asides) names() []string {
+	all := maps.Clone(r.held)
+	maps.Copy(all, r.mute)
+	return slices.Sorted(maps.Keys(all))
+}
+
+// recall learns from the backlog which streams an earlier start held.
+func (l *Link) recall() {
+	var c queue.Cursor
+	for {
+		items, err := l.backlog.Aside(&c, 256)
+		if err != nil {
+			l.log.Error("what is set aside cannot be read", "err", err)
+		}
+		if len(items) == 0 {
+			return
+		}
+		for i := range items {
+			if !items[i].Declared() {
+				l.asides.held[items[i].Stream] = true
+			}
+			c.Pass(items[i])
+		}
+	}
+}
+
+// sentence draws the conclusion from guilt.
+func (s *session) sentence(d deed) {
+	r, now := &s.asides, time.Now()
+	last, before := r.lately[d.stream]
+	r.wait(now)
+	switch {
+	case d.state:
+		r.mute[d.stream] = true
+		s.log.Error("the broker closes the connection for each state of a stream: it is not sent for a day",
+			"stream", d.stream, "topic", s.topics.state[d.stream], "mend", "see the broker's log and access list")
+		return
+	case before && now.Sub(last) < retryRefused:
+		r.held[d.stream] = true
+		s.log.Error("the broker closes the connection for each message of a stream: they are kept and tried again in a day",
+			"stream", d.stream, "topic", s.topics.ofReading(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
+		s.report("aside", map[string]any{"stream": d.stream, "held": true})
+	default:
+		r.poison[d] = true
+		s.log.Error("the broker closes the connection for a message: it is set aside and tried again in a day",
+			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", s.topics.ofReading(d.stream), "look", "holdfast queue export --aside")
+	}
+	r.lately[d.stream] = now
+}
+
+// wait puts the next round of trying off, so that it is a day after the newest
+// refusal.
+func (r *asides) wait(now time.Time) {
+	r.next = now.Add(retryRefused)
+}
+
+func (l *Link) report(event string, details map[string]any) {
+	if l.opt.Report == nil {
+		return
+	}
+	text, err := json.Marshal(details)
+	if err != nil {
+		panic("uplink: event: " + err.Error()) // strings and truths always marshal
+	}
+	l.opt.Report(event, l.opt.Clock.Now(), string(text))
+}
+
+// shelve takes an unwanted item out of the way, once all before it are
+// acknowledged: it lines up with what is in flight.
+func (s *session) shelve(it *queue.Item) {
+	s.launch(flight{Token: arrived{}, kind: kindShelved, item: *it})
+	s.cursor.Pass(*it)
+	s.peeked = s.peeked[1:]
+}
+
+// shelved sets an item aside. Poison is declared.
+func (s *session) shelved(it *queue.Item) error {
+	if err := s.ack(); err != nil { // of all before it
+		return err
+	}
+	if err := s.backlog.SetAside(*it, !s.asides.held[it.Stream]); err != nil {
+		return err
+	}
+	delete(s.asides.poison, deedOf(it))
+	return nil
+}
+
+// arrived is the token of what need not travel.
+type arrived struct{}
+
+var already = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (arrived) Done() <-chan struct{} { return already }
+func (arrived) Error() error          { return nil }
+
+// tryAside sends something again that was set aside, when it is time for that:
+// alone, except for streams of which one was taken.
+func (s *session) tryAside() bool {
+	r := &s.asides
+	if !s.trusted() || time.Now().Before(r.next) || len(s.peeked) > 0 && !s.trying {
+		return false
+	}
+	it := s.nextAside()
+	switch {
+	case it == nil:
+		s.trying = false
+		if s.flight.len() == 0 {
+			s.endRound()
+		}
+		return false
+	case r.welcome[it.Stream] && !it.Declared():
+		if !s.window.open() {
+			return false
+		}
+	case s.flight.len() > 0:
+		s.trying = true // what is in flight lands, and then it goes
+		return false
+	default:
+		s.trying = true
+	}
+	s.publish(s.message(it), flight{kind: kindAside, item: *it})
+	s.aside.Pass(*it)
+	return true
+}
+
+// nextAside is the oldest item that is set aside and was not tried in this round.
+func (s *session) nextAside() *queue.Item {
+	r := &s.asides
+	for {
+		items, err := s.backlog.Aside(&s.aside, 64)
+		if err != nil {
+			s.log.Error("what is set aside cannot be read", "err", err)
+			r.wait(time.Now())
+		}
+		if len(items) == 0 {
+			return nil
+		}
+		for i := range items {
+			it := &items[i]
+			if !r.tried[deedOf(it)] && (it.Declared() || !r.again[it.Stream]) {
+				return it
+			}
+			s.aside.Pass(*it)
+		}
+	}
+}
+
+// took takes note that the broker took what was set aside.
+func (s *session) took(it *queue.Item) {
+	s.trying = false
+	s.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
+	s.asides.welcome[it.Stream] = true
+}
+
+// refusedAgain takes note that it did not.
+func (s *session) refusedAgain(it *queue.Item) {
+	s.log.Warn("the broker still closes the connection for a message that is set aside", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
+	s.asides.tried[deedOf(it)] = true
+	if !it.Declared() {
+		s.asides.again[it.Stream] = true
+	}
+}
+
+// endRound: all that was set aside was tried. What nobody refused again is no
+// longer held.
+func (s *session) endRound() {
+	r := &s.asides
+	r.held = r.again
+	clear(r.tried)
+	clear(r.welcome)
+	clear(r.mute)
+	r.again = map[string]bool{}
+	r.wait(time.Now())
+	s.aside.Rewind()
+}

@@ -1,0 +1,221 @@
+package uplink
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// seqOf is the number of a reading on a topic; 0 if it is something else.
+func seqOf(m Message, topic string) uint64 {
+	var p struct{ Seq uint64 }
+	if m.Topic == topic {
+		json.Unmarshal(m.Payload, &p)
+	}
+	return p.Seq
+}
+
+// events are the events of a name that arrived.
+func (b *broker) events(name string) (all []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.got {
+		if m.Topic == "porch/agent/event" && strings.Contains(string(m.Payload), fmt.Sprintf(`"event":%q`, name)) {
+			all = append(all, string(m.Payload))
+		}
+	}
+	return all
+}
+
+// inOrder says that the first arrivals of a stream are 1, 2, ... n but for some.
+func inOrder(t *testing.T, br *broker, topic string, n uint64, but ...uint64) {
+	t.Helper()
+	newest := uint64(0)
+	seen := map[uint64]bool{}
+	for _, seq := range br.seqs(topic) {
+		if !seen[seq] && seq < newest {
+			t.Errorf("%s: %d came after %d", topic, seq, newest)
+		}
+		seen[seq], newest = true, max(newest, seq)
+	}
+	for seq := uint64(1); seq <= n; seq++ {
+		if seen[seq] == slices.Contains(but, seq) {
+			t.Errorf("%s: %d arrived: %v", topic, seq, seen[seq])
+		}
+	}
+}
+
+func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.spurns = func(m Message) bool { return seqOf(m, "porch/room") == 20 } })
+		fifty(bl)
+		time.Sleep(10 * time.Minute)
+		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 1 {
+			t.Errorf("%d left, %d set aside", left, aside)
+		}
+		inOrder(t, br, "porch/room", 50, 20)
+		conns := br.conns
+		time.Sleep(23 * time.Hour)
+		if br.conns != conns {
+			t.Errorf("%d connections within a day", br.conns-conns)
+		}
+		time.Sleep(2 * time.Hour)
+		if more := br.conns - conns; more != 1 || bl.Stats().Aside != 1 {
+			t.Errorf("%d more connections after a day's trial, %d aside", more, bl.Stats().Aside)
+		}
+		br.set(func() { br.spurns = nil })
+		time.Sleep(25 * time.Hour)
+		if n := bl.Stats().Aside; n != 0 {
+			t.Errorf("%d aside when the broker takes all", n)
+		}
+	})
+	if got := br.seqs("porch/room"); !slices.Contains(got, 20) {
+		t.Error("it did not arrive when the broker took it")
+	}
+	gaps, asides := br.events("gap"), br.events("aside")
+	if len(gaps) != 1 || !strings.Contains(gaps[0], `"from":20,"to":20,"count":1,"why":"aside"`) {
+		t.Errorf("gaps %q", gaps)
+	}
+	if len(asides) != 1 || !strings.Contains(asides[0], `"stream":"room"`) {
+		t.Errorf("events %q", asides)
+	}
+	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "seq=20 ") {
+		t.Errorf("%d errors:\n%s", n, log)
+	}
+}
+
+func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/room" } })
+		for seq := range uint64(50) {
+			bl.put(reading("room", seq+1))
+			bl.put(reading("door", seq+1))
+		}
+		time.Sleep(30 * time.Minute)
+		for seq := range uint64(50) {
+			bl.put(reading("room", seq+51))
+			bl.put(reading("door", seq+51))
+			time.Sleep(time.Second)
+		}
+		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 100 {
+			t.Errorf("%d left, %d kept", left, aside)
+		}
+		inOrder(t, br, "porch/door", 100)
+		if n := br.conns; n > 20 {
+			t.Errorf("%d connections", n)
+		}
+		var health struct{ Refused []string }
+		json.Unmarshal([]byte(br.kept("porch/agent/health")), &health)
+		if !slices.Equal(health.Refused, []string{"room"}) {
+			t.Errorf("health: %s", br.kept("porch/agent/health"))
+		}
+		br.set(func() { br.spurns = nil })
+		time.Sleep(25 * time.Hour)
+		bl.put(reading("room", 101))
+		time.Sleep(time.Minute)
+		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 0 {
+			t.Errorf("%d left, %d kept after it is allowed", left, aside)
+		}
+	})
+	got := br.seqs("porch/room")
+	if len(got) < 101 {
+		t.Fatalf("%d of 101 arrived", len(got))
+	}
+	inOrder(t, br, "porch/room", 101)
+	if gaps := br.events("gap"); len(gaps) != 1 {
+		t.Errorf("more than the first is declared: %q", gaps)
+	}
+	if n := strings.Count(log, "level=ERROR"); n != 2 {
+		t.Errorf("%d errors:\n%s", n, log)
+	}
+}
+
+// TestARestartTriesAgainWhatWasHeld in order, and sends nothing of the stream
+// before it.
+func TestARestartTriesAgainWhatWasHeld(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/room" } })
+		fifty(bl)
+		time.Sleep(30 * time.Minute)
+		next := New(l.opt, bl, br.dial, slog.New(slog.DiscardHandler))
+		next.recall()
+		if !next.asides.held["room"] {
+			t.Error("the next start does not know what is held")
+		}
+	})
+	if got := br.seqs("porch/room"); len(got) != 0 {
+		t.Errorf("%v arrived", got)
+	}
+}
+
+func TestALinkThatIsCutAccusesNobody(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.rate = 2500 })
+		for seq := range uint64(500) {
+			bl.put(reading("room", seq+1))
+		}
+		for range 60 {
+			time.Sleep(5 * time.Second)
+			br.cut()
+		}
+		time.Sleep(10 * time.Minute)
+		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 0 {
+			t.Errorf("%d left, %d set aside", left, aside)
+		}
+	})
+	inOrder(t, br, "porch/room", 500)
+}
+
+// TestABrokerThatRestartsAccusesNobody: it closes every connection in order,
+// whatever is in flight.
+func TestABrokerThatRestartsAccusesNobody(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		for seq := range uint64(300) {
+			bl.put(reading("room", seq+1))
+			if seq%10 == 0 {
+				time.Sleep(50 * time.Millisecond)
+				br.set(func() { br.conn.why = errBrokerClosed; br.conn.Close() })
+			}
+			time.Sleep(3 * time.Second)
+		}
+		time.Sleep(10 * time.Minute)
+		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 0 {
+			t.Errorf("%d left, %d set aside", left, aside)
+		}
+	})
+	inOrder(t, br, "porch/room", 300)
+}
+
+// TestAStateThatIsRefusedIsLeftAlone: the history goes on.
+func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
+	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/room/state" } })
+		l.Observe(reading("room", 1))
+		l.Observe(reading("door", 1))
+		fifty(bl)
+		time.Sleep(10 * time.Minute)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d left", n)
+		}
+		conns := br.conns
+		for seq := range uint64(10) {
+			l.Observe(reading("room", seq))
+			time.Sleep(time.Minute)
+		}
+		if br.conns != conns || br.kept("porch/door/state") == "" {
+			t.Errorf("%d more connections, state of the door %q", br.conns-conns, br.kept("porch/door/state"))
+		}
+		br.set(func() { br.spurns = nil })
+		time.Sleep(25 * time.Hour)
+		if br.kept("porch/room/state") == "" {
+			t.Error("the state is not sent after a day")
+		}
+	})
+	if n := strings.Count(log, "level=ERROR"); n != 1 {
+		t.Errorf("%d errors:\n%s", n, log)
+	}
+}

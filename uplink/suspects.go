@@ -1,0 +1,117 @@
+package uplink
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+const (
+	closedAfter = 5 * time.Second // a broker that closes for a message's sake does so in it
+	suspectFrom = 2               // of the broker's closes in a row, with the message in flight
+	guiltyFrom  = 3               // of them, with the message alone in flight
+	acquitAfter = time.Minute     // of a session: nobody is suspect any more
+)
+
+// suspects are messages that may be poison: a broker that does not want one has
+// no word for it in MQTT 3.1.1, and closes the connection. Whoever sends it
+// again does so for ever.
+//
+// While there are suspects, messages go one at a time. Guilty is the one that
+// was alone in flight when the broker closed, soon after it was sent and after
+// another was acknowledged in the same session, three times.
+type suspects map[deed]*suspicion
+
+// A deed is a message that can be blamed for the end of a session.
+type deed struct {
+	stream, boot string // of an event, stream is empty
+	seq          uint64
+	state        bool // a stream's state, whatever it was
+}
+
+type suspicion struct {
+	closes int // with the message in flight
+	alone  int // with nothing else in flight
+}
+
+func deedOf(it *queue.Item) deed { return deed{stream: it.Stream, boot: it.Boot, seq: it.Seq} }
+
+func stateOf(stream string) deed { return deed{stream: stream, state: true} }
+
+// accuse takes note of what was in flight when the broker closed, and returns
+// the message that is guilty, if one is.
+func (all suspects) accuse(flying []deed, alone bool) (guilty deed, found bool) {
+	for _, d := range flying {
+		if all[d] == nil {
+			all[d] = &suspicion{}
+		}
+		all[d].closes++
+		if alone {
+			all[d].alone++
+		}
+		if all[d].alone >= guiltyFrom {
+			delete(all, d)
+			return d, true
+		}
+	}
+	return guilty, false
+}
+
+// any says that somebody is suspect.
+func (all suspects) any() bool {
+	for _, s := range all {
+		if s.closes >= suspectFrom {
+			return true
+		}
+	}
+	return false
+}
+
+// inquire looks for who is to blame for the end of a session. A reset may be the
+// broker's that left what we sent unread, or the network's: it makes suspects and
+// proves nothing.
+func (s *session) inquire(err error) {
+	closed := errors.Is(err, errBrokerClosed)
+	if !closed && !errors.Is(err, syscall.ECONNRESET) || s.since.IsZero() {
+		return
+	}
+	alone := closed && s.flight.len() == 1 && time.Since(s.flight.front().sent) < closedAfter
+	if alone && s.flight.front().kind == kindAside {
+		s.refusedAgain(&s.flight.front().item)
+		return
+	}
+	var flying []deed
+	for i := range s.flight.len() {
+		switch f := s.flight.at(i); f.kind {
+		case kindHistory:
+			flying = append(flying, deedOf(&f.item))
+		case kindState:
+			flying = append(flying, stateOf(f.stream))
+		}
+	}
+	if d, found := s.suspects.accuse(flying, alone); found {
+		s.sentence(d)
+	}
+}
+
+// careful says that nothing may go beside what is in flight: it may be what the
+// broker closes for.
+func (s *session) careful() bool {
+	if s.flight.len() == 0 || !s.trying && len(s.suspects) == 0 {
+		return false
+	}
+	if time.Since(s.began) > acquitAfter {
+		clear(s.suspects)
+	}
+	return (s.trying || s.suspects.any()) && time.Now().Before(s.released())
+}
+
+// released is when the broker would have closed for what was sent last.
+func (s *session) released() time.Time {
+	if s.flight.len() == 0 {
+		return time.Time{}
+	}
+	return s.flight.at(s.flight.len() - 1).sent.Add(closedAfter)
+}
