@@ -350,8 +350,8 @@ func TestManySetAsideDoNotWaitForTheirTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
-		putMany(h, 1, 3*mostAsideInMemory)
 		h.opt.MaxSize = 64 << 20
+		putMany(h, 1, 3*mostAsideInMemory)
 		time.Sleep(6 * time.Second)
 		before := h.Stats().Commits
 		for range 3 * mostAsideInMemory / 512 {
