@@ -165,6 +165,9 @@ func (s *side) answer(p packet) {
 	case packetSubscribe:
 		s.say(0x90, 3, byte(p.id>>8), byte(p.id), 1)
 	case packetPublish:
+		if s.deaf {
+			s.stalls()
+		}
 		if s.deaf || p.id == 0 {
 			break
 		}
