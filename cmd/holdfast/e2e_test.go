@@ -65,7 +65,7 @@ func (w *wired) live(t *testing.T, stream string) {
 func TestNoReadingIsLost(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, persistent), 5*time.Millisecond, `
-  load: {kind: simulated, counter: {}, every: 10ms}
+  load: {kind: simulated, counter: {}, every: 20ms}
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}
 `)
 	w.agent.start()
