@@ -11,15 +11,15 @@ import (
 // arrivals notes when things were acknowledged: the backlog is empty of alarms.
 func (b *broker) arrived(topic string, seq uint64) bool { return slices.Contains(b.seqs(topic), seq) }
 
-// TestAnAlarmOvertakesTheBacklogOnASlowLink: 20 kbit/s, 600 ms round trip, and
-// more readings and states than it carries. An alarm is acknowledged within a
+// TestAnAlarmOvertakesTheBacklogOnASlowLink: 20 kbit/s, a round trip of 600 ms
+// and up to 20 more, and more readings and states than it carries. An alarm is acknowledged within a
 // round trip and 300 ms, and the link is never idle for want of messages.
 func TestAnAlarmOvertakesTheBacklogOnASlowLink(t *testing.T) {
-	const rate = 20_000.0 / 8
+	const rate, noise = 20_000.0 / 8, 20 * time.Millisecond
 	var waits []time.Duration
 	var used float64
 	up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.rate, br.noise = rate, 20*time.Millisecond })
+		br.set(func() { br.rate, br.noise = rate, noise })
 		for seq := range uint64(8000) {
 			bl.put(reading("room", seq+1))
 		}
@@ -51,7 +51,7 @@ func TestAnAlarmOvertakesTheBacklogOnASlowLink(t *testing.T) {
 	})
 	slices.Sort(waits)
 	t.Logf("alarms: median %v, p99 %v, worst %v; the link is used %.0f %%", waits[50], waits[98], waits[99], 100*used)
-	if waits[98] > 900*time.Millisecond {
+	if waits[98] > 900*time.Millisecond+noise {
 		t.Errorf("p99 of alarms is %v, want a round trip and 300 ms", waits[98])
 	}
 	if used < 0.9 {
@@ -60,18 +60,18 @@ func TestAnAlarmOvertakesTheBacklogOnASlowLink(t *testing.T) {
 }
 
 // TestTheWindowFollowsTheLink: it becomes faster, slower, and longer. What an
-// alarm waits for besides a round trip stays below 300 ms or three messages.
+// alarm waits for besides a round trip stays below 350 ms or four messages.
 func TestTheWindowFollowsTheLink(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		for seq, c := range []struct {
 			rate float64 // bytes a second
 			way  time.Duration
-		}{{2500, 0}, {1000, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond}, {2500, 0}, {4000, 0}} {
+		}{{2500, -250 * time.Millisecond}, {2500, 0}, {1000, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond}, {2500, 0}, {4000, 0}} {
 			for n := range uint64(3600) {
 				bl.put(reading("room", 3600*uint64(seq)+n+1))
 			}
 			br.set(func() { br.rate, br.way, br.noise = c.rate, c.way, 40*time.Millisecond })
-			time.Sleep(2 * time.Minute)
+			time.Sleep(time.Minute)
 			before := 0
 			br.set(func() { before = br.carried })
 			time.Sleep(time.Minute)
@@ -85,7 +85,7 @@ func TestTheWindowFollowsTheLink(t *testing.T) {
 			for !br.arrived("porch/door", uint64(seq+1)) {
 				time.Sleep(5 * time.Millisecond)
 			}
-			most := 600*time.Millisecond + 2*c.way + max(300*time.Millisecond, time.Duration(3*170/c.rate*float64(time.Second)))
+			most := 600*time.Millisecond + 2*c.way + max(350*time.Millisecond, time.Duration(4*170/c.rate*float64(time.Second)))
 			if wait := time.Since(put); wait > most {
 				t.Errorf("%v bytes/s, %v longer: an alarm takes %v, want %v", c.rate, c.way, wait, most)
 			}

@@ -10,12 +10,12 @@ const (
 	// slack is how much longer than the shortest a round trip may be, because
 	// more is in flight than the link carries in it. It is how long an alarm
 	// waits behind the backlog, so it stays well below 250 ms.
-	slack = 50 * time.Millisecond
+	slack = 45 * time.Millisecond
 
 	firstWindow = 512              // bytes, while nothing is known about the link
 	probeAfter  = 30 * time.Second // without a round trip that met no other message, and was as short as the shortest
 	probes      = 3                // of these tell the shortest anew
-	probeDoubt  = 5 * time.Second  // after they told a longer one: it may have been a stall
+	probeDoubt  = 5 * time.Second  // after they told a much longer one: it may have been a stall
 
 	// overhead is what a message costs on the wire besides topic and payload:
 	// its MQTT header and, on a slow link, a TCP packet of its own.
@@ -123,7 +123,7 @@ func (w *window) send(bytes int) passage {
 		w.next = now.Add(gap)
 	}
 	w.probing = w.probing || w.shortest != 0 && now.Sub(w.renewed) > probeAfter
-	return passage{bytes: bytes, sent: now, turn: w.turn, probe: w.bytes-bytes <= w.empty(max(w.size, w.usual))}
+	return passage{bytes: bytes, sent: now, turn: w.turn, probe: w.bytes-bytes <= w.empty(w.size)}
 }
 
 // acked learns from an acknowledgement.
@@ -180,20 +180,24 @@ func (w *window) time(trip time.Duration, probe bool, now time.Time) {
 	case w.renewed.IsZero():
 		w.renewed = now
 	case probe && trip <= w.shortest+slack/8:
-		w.renewed = now
+		w.renewed, w.probed = now, 0
 		if w.probing {
 			w.refill()
 		}
 		return
 	}
-	if !probe || !w.probing {
+	if !probe {
 		return
 	}
 	if w.probed == 0 || trip < w.probe {
 		w.probe = trip
 	}
 	if w.probed++; w.probed >= probes {
-		w.shortest, w.renewed = w.probe, now.Add(probeDoubt-probeAfter)
+		w.renewed = now
+		if w.probe > w.shortest+slack {
+			w.renewed = now.Add(probeDoubt - probeAfter)
+		}
+		w.shortest = w.probe
 		w.refill()
 	}
 }
