@@ -44,6 +44,10 @@ func (r *asides) unwanted(it *queue.Item) bool {
 func (r *asides) names() []string {
 	all := maps.Clone(r.held)
 	maps.Copy(all, r.mute)
+	if all[""] {
+		delete(all, "")
+		all["agent/event"] = true
+	}
 	return slices.Sorted(maps.Keys(all))
 }
 
@@ -81,12 +85,12 @@ func (s *session) sentence(d deed) {
 	case before && now.Sub(last) < retryRefused:
 		r.held[d.stream] = true
 		s.log.Error("the broker closes the connection for each message of a stream: they are kept and tried again in a day",
-			"stream", d.stream, "topic", s.topics.ofReading(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
+			"stream", d.stream, "topic", s.topics.ofHistory(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
 		s.report("aside", map[string]any{"stream": d.stream, "held": true})
 	default:
 		r.poison[d] = true
 		s.log.Error("the broker closes the connection for a message: it is set aside and tried again in a day",
-			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", s.topics.ofReading(d.stream), "look", "holdfast queue export --aside")
+			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", s.topics.ofHistory(d.stream), "look", "holdfast queue export --aside")
 	}
 	r.lately[d.stream] = now
 }

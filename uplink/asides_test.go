@@ -2,7 +2,6 @@ package uplink
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -24,7 +23,8 @@ func (b *broker) events(name string) (all []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.got {
-		if m.Topic == "porch/agent/event" && strings.Contains(string(m.Payload), fmt.Sprintf(`"event":%q`, name)) {
+		var e struct{ Event string }
+		if m.Topic == "porch/agent/event" && json.Unmarshal(m.Payload, &e) == nil && e.Event == name {
 			all = append(all, string(m.Payload))
 		}
 	}
@@ -217,5 +217,35 @@ func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 	})
 	if n := strings.Count(log, "level=ERROR"); n != 1 {
 		t.Errorf("%d errors:\n%s", n, log)
+	}
+}
+
+// TestEventsThatAreRefusedHoldNothingUp: not even by events that say so.
+func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/agent/event" } })
+		bl.Report("fault", l.opt.Clock.Now(), `{"stream":"room"}`)
+		bl.Report("recovered", l.opt.Clock.Now(), `{"stream":"room"}`)
+		fifty(bl)
+		time.Sleep(30 * time.Minute)
+		bl.Report("fault", l.opt.Clock.Now(), `{"stream":"room"}`)
+		time.Sleep(time.Minute)
+		if left, conns := bl.left(), br.conns; left != 0 || conns > 20 {
+			t.Errorf("%d left, %d connections", left, conns)
+		}
+		var health struct{ Refused []string }
+		json.Unmarshal([]byte(br.kept("porch/agent/health")), &health)
+		if !slices.Equal(health.Refused, []string{"agent/event"}) {
+			t.Errorf("health: %s", br.kept("porch/agent/health"))
+		}
+		br.set(func() { br.spurns = nil })
+		time.Sleep(25 * time.Hour)
+		if n := bl.Stats().Aside; n != 0 {
+			t.Errorf("%d kept after they are allowed", n)
+		}
+	})
+	inOrder(t, br, "porch/room", 50)
+	if faults := br.events("fault"); len(faults) != 2 {
+		t.Errorf("faults %q", faults)
 	}
 }

@@ -112,11 +112,7 @@ func (s *session) sendItem(it *queue.Item) {
 
 // message is an item as it is published.
 func (s *session) message(it *queue.Item) Message {
-	topic := s.topics.event
-	if it.Event == "" {
-		topic = s.topics.ofReading(it.Stream)
-	}
-	return Message{Topic: topic, Payload: s.slab.cut(AppendPayload(s.slab.room(), *it, s.historical(*it)))}
+	return Message{Topic: s.topics.ofHistory(it.Stream), Payload: s.slab.cut(AppendPayload(s.slab.room(), *it, s.historical(*it)))}
 }
 
 // A share gives states a third of a busy link at most: a state may go when

@@ -46,6 +46,14 @@ func (t topics) ofReading(stream string) string {
 	return t.name(t.pattern.Reading, stream)
 }
 
+// ofHistory is where the history of a stream goes; the empty one is the agent's.
+func (t topics) ofHistory(stream string) string {
+	if stream == "" {
+		return t.event
+	}
+	return t.ofReading(stream)
+}
+
 func (t topics) agent(what string) string { return t.clientID + "/agent/" + what }
 
 func (l *Link) will() Message { return l.status("offline") }
