@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,8 +153,12 @@ func TestAFleetSparesItsBroker(t *testing.T) {
 	})
 }
 
-// inMemory is a folder that is not on a disk, if there is such.
+// inMemory is a folder that is not on a disk, if there is such with room.
 func inMemory(t *testing.T) string {
+	var fs syscall.Statfs_t
+	if syscall.Statfs("/dev/shm", &fs) != nil || uint64(fs.Bavail)*uint64(fs.Bsize) < 256<<20 {
+		return t.TempDir()
+	}
 	dir, err := os.MkdirTemp("/dev/shm", "holdfast")
 	if err != nil {
 		return t.TempDir()
