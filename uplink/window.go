@@ -54,7 +54,7 @@ type window struct {
 
 	shortest time.Duration
 	renewed  time.Time // when the shortest was last seen
-	probing  bool
+	probing  bool      // few are in flight, to see what is the shortest now
 	probed   int
 	probe    time.Duration // the shortest of the probes
 }
