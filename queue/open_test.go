@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -91,19 +92,32 @@ func injure(r *rand.Rand, b []byte) (string, []byte) {
 func TestNoDamageStopsTheStart(t *testing.T) {
 	whole := filled(t, 40, 20_000)
 	seed := uint64(time.Now().UnixNano())
-	r := rand.New(rand.NewPCG(seed, 1))
+	var mu sync.Mutex
 	back := map[string][]int{}
-	dir := t.TempDir()
-	for i := range 1000 {
-		name, b := injure(r, whole)
-		path := filepath.Join(dir, fmt.Sprint(i), "queue.db")
-		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, b, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		n := openInjured(t, path, fmt.Sprintf("seed %d, file %d, %s", seed, i, name))
-		back[name] = append(back[name], n)
-		os.RemoveAll(filepath.Dir(path))
+	shares, files := 4, 1000
+	if testing.Short() { // on an emulated processor
+		files = 200
 	}
+	t.Run("files", func(t *testing.T) {
+		for share := range uint64(shares) {
+			t.Run(fmt.Sprint(share), func(t *testing.T) {
+				t.Parallel()
+				r := rand.New(rand.NewPCG(seed, share))
+				path := filepath.Join(t.TempDir(), "queue", "queue.db")
+				for i := range files / shares {
+					name, b := injure(r, whole)
+					if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, b, 0o600)); err != nil {
+						t.Fatal(err)
+					}
+					n := openInjured(t, path, fmt.Sprintf("seed %d, share %d, file %d, %s", seed, share, i, name))
+					mu.Lock()
+					back[name] = append(back[name], n)
+					mu.Unlock()
+					os.RemoveAll(filepath.Dir(path))
+				}
+			})
+		}
+	})
 	for name, counts := range back {
 		sum, least := 0, 1<<30
 		for _, n := range counts {
