@@ -93,6 +93,14 @@ func (s *session) sentence(d deed) {
 			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", s.topics.ofHistory(d.stream), "look", "holdfast queue export --aside")
 	}
 	r.lately[d.stream] = now
+	r.newRound()
+}
+
+// newRound forgets what a round has shown, also one that was interrupted.
+func (r *asides) newRound() {
+	clear(r.tried)
+	clear(r.again)
+	clear(r.welcome)
 }
 
 // wait puts the next round of trying off, so that it is a day after the newest
@@ -147,8 +155,13 @@ func (s *session) tryAside() bool {
 	if !s.trusted() || time.Now().Before(r.next) || len(s.peeked) > 0 && !s.trying {
 		return false
 	}
-	it := s.nextAside()
+	it, err := s.nextAside()
 	switch {
+	case err != nil:
+		s.log.Error("what is set aside cannot be read: it is tried again in a day", "err", err)
+		s.trying = false
+		r.wait(time.Now())
+		return false
 	case it == nil:
 		s.trying = false
 		if s.flight.len() == 0 {
@@ -170,22 +183,19 @@ func (s *session) tryAside() bool {
 	return true
 }
 
-// nextAside is the oldest item that is set aside and was not tried in this round.
-func (s *session) nextAside() *queue.Item {
+// nextAside is the oldest item that is set aside and was not tried in this
+// round; nil if there is none.
+func (s *session) nextAside() (*queue.Item, error) {
 	r := &s.asides
 	for {
 		items, err := s.backlog.Aside(&s.aside, 64)
-		if err != nil {
-			s.log.Error("what is set aside cannot be read", "err", err)
-			r.wait(time.Now())
-		}
-		if len(items) == 0 {
-			return nil
+		if err != nil || len(items) == 0 {
+			return nil, err
 		}
 		for i := range items {
 			it := &items[i]
 			if !r.tried[deedOf(it)] && (it.Declared() || !r.again[it.Stream]) {
-				return it
+				return it, nil
 			}
 			s.aside.Pass(*it)
 		}
@@ -212,11 +222,9 @@ func (s *session) refusedAgain(it *queue.Item) {
 // longer held.
 func (s *session) endRound() {
 	r := &s.asides
-	r.held = r.again
-	clear(r.tried)
-	clear(r.welcome)
+	r.held = maps.Clone(r.again)
 	clear(r.mute)
-	r.again = map[string]bool{}
+	r.newRound()
 	r.wait(time.Now())
 	s.aside.Rewind()
 }

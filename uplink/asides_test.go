@@ -134,6 +134,33 @@ func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
 	}
 }
 
+// TestAHoldOutlivesADiskThatFails: what is held comes before what is newer, also
+// when it cannot be read on the day of its trial.
+func TestAHoldOutlivesADiskThatFails(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/room" } })
+		fifty(bl)
+		time.Sleep(30 * time.Minute)
+		br.set(func() { br.spurns = nil })
+		bl.torn.Store(true)
+		time.Sleep(25 * time.Hour)
+		bl.put(reading("room", 51))
+		time.Sleep(time.Minute)
+		if n := len(br.seqs("porch/room")); n != 0 {
+			t.Errorf("%d newer ones overtook what is held", n)
+		}
+		bl.torn.Store(false)
+		time.Sleep(25 * time.Hour)
+		if n := bl.Stats().Aside; n != 0 {
+			t.Errorf("%d kept when the disk is well", n)
+		}
+	}, func(o *Options) { o.Stats = nil }) // no heartbeat: nothing is in flight when the trial is due
+	inOrder(t, br, "porch/room", 51)
+	if n := strings.Count(log, "what is set aside cannot be read"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log)
+	}
+}
+
 // TestARestartTriesAgainWhatWasHeld in order, and sends nothing of the stream
 // before it.
 func TestARestartTriesAgainWhatWasHeld(t *testing.T) {

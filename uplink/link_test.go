@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,7 +226,17 @@ func (b *broker) seqs(topic string) (seqs []uint64) {
 }
 
 // A backlog is a real queue.
-type backlog struct{ *queue.Queue }
+type backlog struct {
+	*queue.Queue
+	torn atomic.Bool // what is set aside cannot be read
+}
+
+func (b *backlog) Aside(c *queue.Cursor, max int) ([]queue.Item, error) {
+	if b.torn.Load() {
+		return nil, errors.New("the disk does not answer")
+	}
+	return b.Queue.Aside(c, max)
+}
 
 func (b *backlog) put(r sensors.Reading) { b.Put(r) }
 
@@ -242,7 +253,7 @@ func openBacklog(t *testing.T) *backlog {
 	done := make(chan struct{})
 	go func() { q.Run(ctx); close(done) }()
 	t.Cleanup(func() { stop(); <-done; q.Close() })
-	return &backlog{q}
+	return &backlog{Queue: q}
 }
 
 // up runs a link in a synctest bubble and stops it at the end.
