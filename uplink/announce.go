@@ -14,9 +14,9 @@ func (s *session) announce() {
 		return
 	}
 	s.announced = true
-	s.first = append(s.first, saying{s.info(), kindBirth})
+	s.birth.now()
 	if s.opt.HomeAssistant.Discovery {
-		s.first = append(s.first, saying{Message: s.opt.Discovery()})
+		s.discovery.now()
 	}
 }
 
@@ -39,7 +39,7 @@ func (s *session) heardBirth(m Message) {
 // clear takes away what the previous birth lists and this start does not feed.
 func (s *session) clear(previous []byte) {
 	for _, m := range cleanup(previous, s.opt) {
-		s.first = append(s.first, saying{Message: m})
+		s.clears = append(s.clears, notice{Message: m})
 	}
 	if s.announced { // it came late: the birth stands on top again
 		s.announced = false
@@ -50,16 +50,7 @@ func (s *session) clear(previous []byte) {
 // heardHome takes what Home Assistant says of itself. What is retained is from
 // before this session, in which it was told already.
 func (s *session) heardHome(m Message) {
-	if s.opt.homeStarted(m) && !m.Retain && s.rediscover.IsZero() {
-		s.rediscover = time.Now().Add(rediscoverAfter())
+	if s.opt.homeStarted(m) && !m.Retain && s.discovery.at.IsZero() {
+		s.discovery.at = time.Now().Add(rediscoverAfter())
 	}
-}
-
-// remind tells Home Assistant again, when that is due.
-func (s *session) remind() {
-	if s.rediscover.IsZero() || time.Now().Before(s.rediscover) {
-		return
-	}
-	s.rediscover = time.Time{}
-	s.first = append(s.first, saying{Message: s.opt.Discovery()})
 }

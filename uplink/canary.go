@@ -16,6 +16,7 @@ const sing = time.Minute
 // acknowledgement.
 type canary struct {
 	song   string
+	unsent bool
 	proven bool
 	held   string    // why the backlog is held
 	next   time.Time // when to draw conclusions, or to try again
@@ -36,20 +37,34 @@ func (s *session) listen() {
 }
 
 func (s *session) subscribe(topic string) {
-	f := flight{kind: kindSubscription, passage: s.window.send(len(topic) + overhead)}
-	f.Token = s.conn.Subscribe(topic)
-	s.launch(f)
+	s.subscriptions = append(s.subscriptions, notice{Message{Topic: topic}, kindSubscription})
 }
 
-// prove sends the canary.
+// prove makes the canary due.
 func (s *session) prove() {
 	if s.opt.NoProof {
 		return
 	}
 	s.proofs++
-	s.song = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.proofs)
-	s.canary.next = time.Now().Add(s.opt.bounds().proof)
-	s.publish(Message{Topic: s.topics.agent("canary"), Payload: []byte(s.song)}, flight{})
+	s.song, s.unsent = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.proofs), true
+	s.canary.next = time.Time{}
+}
+
+// A canaryNotice is the source of the canary. It is to be heard in some time from
+// when it goes.
+type canaryNotice struct{ *session }
+
+func (c canaryNotice) due() time.Time {
+	if !c.unsent {
+		return time.Time{}
+	}
+	return asap
+}
+
+func (c canaryNotice) take() notice {
+	c.unsent = false
+	c.canary.next = time.Now().Add(c.opt.bounds().proof)
+	return notice{Message: Message{Topic: c.topics.agent("canary"), Payload: []byte(c.song)}}
 }
 
 // trusted says that an acknowledgement means that the broker has it.
@@ -73,7 +88,8 @@ func (s *session) sang(m Message) {
 		return
 	}
 	s.log.Info("uplink may publish: the backlog goes out")
-	s.held, s.heldSaid, s.health = "", "", time.Now()
+	s.held, s.heldSaid = "", ""
+	s.healthChanged()
 	s.again()
 }
 
@@ -128,7 +144,8 @@ func (s *session) hold(why string) {
 	if s.held != "" || s.proven {
 		return
 	}
-	s.held, s.health = why, time.Now()
+	s.held = why
+	s.healthChanged()
 	s.announce()
 	if s.heldSaid == why {
 		return

@@ -12,17 +12,18 @@ func (s *session) fill() {
 	if s.leaving != nil {
 		return
 	}
-	s.beat()
-	s.remind()
-	s.correct()
 	s.peeked, s.dry = nil, false // an alarm may have arrived
 	for s.sendNext() {
 	}
 }
 
-// sendNext sends one message, if there is one and room for it: alarms, then
-// what has to be said first, then states in their share, then routine readings.
+// sendNext sends one message, if there is one and room for it: the notices that
+// routine readings wait for, alarms, other notices, then states in their share,
+// then routine readings.
 func (s *session) sendNext() bool {
+	if s.window.openToAlarm() && s.sendNotice(s.urgent) {
+		return true
+	}
 	if s.careful() {
 		return false
 	}
@@ -43,9 +44,7 @@ func (s *session) sendNext() bool {
 		s.sendItem(it)
 	case !s.window.open():
 		return false
-	case len(s.first) > 0:
-		s.publish(s.first[0].Message, flight{kind: s.first[0].kind})
-		s.first = s.first[1:]
+	case s.sendNotice(s.others):
 	case s.sendState(routine):
 	case routine:
 		s.pace.pass()

@@ -9,13 +9,17 @@ import (
 
 const heartbeat = time.Minute
 
-// beat says how the agent is, when that is due.
-func (s *session) beat() {
-	if s.opt.Stats == nil || time.Now().Before(s.health) {
-		return
+// beat says how the agent is, and when to say so again.
+func (s *session) beat() notice {
+	s.health.at = time.Now().Add(heartbeat)
+	return notice{s.healthMessage(), kindOnce}
+}
+
+// healthChanged makes a heartbeat due.
+func (s *session) healthChanged() {
+	if s.opt.Stats != nil {
+		s.health.now()
 	}
-	s.health = time.Now().Add(heartbeat)
-	s.first = append(s.first, saying{s.healthMessage(), kindOnce})
 }
 
 // healthMessage is the heartbeat: how much waits, and what is wrong.

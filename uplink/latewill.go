@@ -7,33 +7,36 @@ import "time"
 const correctEvery = time.Second
 
 // A lateWill is one that the broker sends when it notices that an earlier
-// connection is dead, which may be after we are back.
+// connection is dead, which may be after we are back: we say again that we are
+// online. The first time is at the start of the session.
 type lateWill struct {
+	*session
+	at        time.Time // when it is said; zero: it is not
+	said      bool
 	echoed    bool      // we heard that we are online
 	corrected time.Time // when we last said so again
-	due       time.Time // when to do so; zero: it is not
 }
 
-// heardStatus takes what the broker says of us.
-func (s *session) heardStatus(word string) {
+// heard takes what the broker says of us.
+func (l *lateWill) heard(word string) {
 	switch {
 	case word == "online":
-		s.late.echoed = true
-	case s.late.echoed && s.leaving == nil:
-		s.late.echoed = false
-		s.late.due = s.late.corrected.Add(correctEvery)
+		l.echoed = true
+	case l.echoed && l.leaving == nil:
+		l.echoed = false
+		l.at = l.corrected.Add(correctEvery)
 	}
 }
 
-// correct says again that we are online, when that is due.
-func (s *session) correct() {
-	now := time.Now()
-	if s.late.due.IsZero() || now.Before(s.late.due) {
-		return
+func (l *lateWill) due() time.Time { return l.at }
+
+func (l *lateWill) take() notice {
+	if l.said && l.corrected.IsZero() {
+		l.log.Info("a late will is corrected")
 	}
-	if s.late.corrected.IsZero() {
-		s.log.Info("a late will is corrected")
+	if l.said {
+		l.corrected = time.Now()
 	}
-	s.late.due, s.late.corrected = time.Time{}, now
-	s.first = append(s.first, saying{Message: s.status("online")})
+	l.at, l.said = time.Time{}, true
+	return notice{Message: l.status("online")}
 }

@@ -40,17 +40,22 @@ type session struct {
 	read   time.Time    // not before it the backlog is read again: it cannot be
 	pace   throttle
 
-	first  []saying        // goes before states and routine readings
 	flying map[string]bool // streams whose state is in flight
-	health time.Time       // when the next is due
 
 	canary
-	late       lateWill
-	told       bool      // the broker has acknowledged our birth
-	bornBefore bool      // the broker had our birth before this session
-	cleared    bool      // what an earlier start left there
-	announced  bool      // the birth is on its way
-	rediscover time.Time // when Home Assistant is to be told again; zero: it is not
+	subscriptions noticeList
+	late          lateWill
+	clears        noticeList // of what an earlier start left with the broker
+	birth         once
+	discovery     once
+	health        once
+	urgent        []source // of notices; see sources
+	others        []source
+
+	told       bool // the broker has acknowledged our birth
+	bornBefore bool // the broker had our birth before this session
+	cleared    bool // what an earlier start left there
+	announced  bool // the birth is on its way, or was
 
 	leaving error // why the session ends in order
 	until   time.Time
@@ -64,12 +69,6 @@ type flight struct {
 	kind   kind
 	stream string     // of a state
 	item   queue.Item // of the history
-}
-
-// A saying is a message that waits for room in the window.
-type saying struct {
-	Message
-	kind kind
 }
 
 type kind uint8
@@ -90,8 +89,14 @@ func newSession(l *Link, conn Conn) *session {
 	if most == 0 {
 		most = DefaultWindow
 	}
-	return &session{Link: l, conn: conn, window: window{most: most}, flying: map[string]bool{}, bornBefore: l.rival.born,
+	s := &session{Link: l, conn: conn, window: window{most: most}, flying: map[string]bool{}, bornBefore: l.rival.born,
 		pace: newThrottle(l.opt.Drain.Rate), timer: time.NewTimer(time.Hour)}
+	s.late.session = s
+	s.birth.make = func() notice { return notice{s.info(), kindBirth} }
+	s.discovery.make = func() notice { return notice{Message: s.opt.Discovery()} }
+	s.health.make = s.beat
+	s.urgent, s.others = s.sources()
+	return s
 }
 
 // run publishes until the connection is lost, or until what is in flight when
@@ -115,13 +120,13 @@ func (s *session) run(ctx context.Context) error {
 // begin says that the agent is online and what it is; states follow.
 func (s *session) begin() {
 	s.listen()
-	s.publish(s.status("online"), flight{})
+	s.late.at = asap
 	s.prove()
 	if s.opt.NoProof || s.bornBefore {
 		s.announce()
 	}
 	s.states.refresh()
-	s.health = time.Now()
+	s.healthChanged()
 }
 
 // publish sends a message and notes that it is in flight.
@@ -281,14 +286,12 @@ func (s *session) due() time.Time {
 	if s.careful() {
 		sooner(s.released())
 	}
-	if s.opt.Stats != nil {
-		sooner(s.health)
-	}
-	if !s.rediscover.IsZero() {
-		sooner(s.rediscover)
-	}
-	if !s.late.due.IsZero() {
-		sooner(s.late.due)
+	for _, list := range [...][]source{s.urgent, s.others} {
+		for _, src := range list {
+			if at := src.due(); at.After(now) { // else it waits for room in the window
+				sooner(at)
+			}
+		}
 	}
 	return next
 }
@@ -332,7 +335,7 @@ func (s *session) hear(m Message) {
 	case s.topics.agent("canary"):
 		s.sang(m)
 	case s.topics.agent("status"):
-		s.heardStatus(string(m.Payload))
+		s.late.heard(string(m.Payload))
 	case s.topics.agent("info"):
 		s.heardBirth(m)
 	default:
