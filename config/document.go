@@ -83,7 +83,7 @@ func syntaxError(file string, data []byte, err error) Error {
 	}
 	if m := errorAnchor.FindStringSubmatch(text); m != nil {
 		l, col := position(data, max(0, bytes.Index(data, []byte("*"+m[1]))))
-		return Error{file, l, col, "", "there is no anchor &" + m[1]}
+		return Error{file, l, col, "", "there is no anchor with this name: a value that begins with * stands in quotes"}
 	}
 	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
 	line = min(line, len(lines))

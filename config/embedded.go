@@ -19,12 +19,13 @@ func (r *reader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 			r.failKey(key, "is for a broker elsewhere: the embedded one takes mqtt.embedded.password_file and no TLS")
 		}
 	}
+	r.passwordFile("mqtt.embedded.password_file", e.PasswordFile)
 	own := &Embedded{Listen: e.Listen, Password: uplink.Secret{File: string(e.PasswordFile)}}
 	if r.bad["mqtt.embedded.listen"] {
 		return own, nil
 	}
 	host, port, err := net.SplitHostPort(e.Listen)
-	if err != nil || !isPort(port) {
+	if err != nil || !isPort(port) || host != "" && !isAddress(host) && hostProblem(host) != "" {
 		r.failValue("mqtt.embedded.listen", "%q is no HOST:PORT, such as 127.0.0.1:1883", e.Listen)
 		return own, nil
 	}

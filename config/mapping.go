@@ -37,7 +37,7 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 		case key.Tag == "!!merge":
 			d.say(key, path, "merge keys (<<) are not taken: write the keys out")
 		case first != nil:
-			d.say(key, path, "key %q is repeated: it is already on line %d", key.Value, first.Line)
+			d.say(key, path, "key %q is repeated: it is already on line %d", shownKey(key.Value), first.Line)
 		default:
 			e := entry{key.Value, join(path, key.Value), key, value}
 			seen[e.key], d.keys[e.path], d.values[e.path] = key, key, value
@@ -108,6 +108,8 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 	absent := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return d.has(join(path, k)) })
 	meant := similar(e.key, absent)
 	switch {
+	case shownKey(e.key) != e.key:
+		d.say(e.at, path, "unknown key %q: between a key and its value stand a colon and a blank", shownKey(e.key))
 	case later(path, e.key):
 		d.say(e.at, path, "unknown key %q (not supported by this version)", e.key)
 	case meant != "":
@@ -118,4 +120,13 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 	default:
 		d.say(e.at, path, "unknown key %q; known are %s", e.key, strings.Join(known, ", "))
 	}
+}
+
+// shownKey is a key as an error repeats it: without what may be its value, and
+// a secret ("password:s3cret").
+func shownKey(key string) string {
+	if i := strings.IndexAny(key, ":="); i >= 0 {
+		return key[:i] + "..."
+	}
+	return key
 }

@@ -5,9 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/holdfast-iot/holdfast/uplink"
 )
+
+const maxText = 1<<16 - 1 // bytes of a user name: MQTT 3.1.1, section 1.5.3
 
 type mqttKeys struct {
 	Server         string        `yaml:"server"`
@@ -47,6 +50,8 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 	if r.has("mqtt.embedded") && !r.bad["mqtt.server"] {
 		r.failKey("mqtt.embedded", `is for "server: embedded" alone`)
 	}
+	r.username(m.Username)
+	r.passwordFile("mqtt.password_file", m.PasswordFile)
 	up.Password = password(m.PasswordFile)
 	r.guarded = up.Password.IsSet() && !m.AllowPlaintext
 	up.Servers = r.servers(m)
@@ -67,6 +72,35 @@ func password(file fileName) uplink.Secret {
 		}
 	}
 	return uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}
+}
+
+// username complains about what a text of several lines leaves in a user name,
+// and warns of blanks, which a broker takes for a part of it.
+func (r *reader) username(name string) {
+	const path = "mqtt.username"
+	switch {
+	case strings.ContainsFunc(name, unicode.IsControl):
+		r.failValue(path, "has a line break or a tab: write it on one line, behind the key")
+	case len(name) > maxText:
+		r.failValue(path, "has %d bytes: MQTT takes at most %d", len(name), maxText)
+	case strings.TrimSpace(name) != name:
+		r.warn(path, "begins or ends with a blank, which is sent as a part of it")
+	}
+}
+
+// passwordFile warns of a file that may be the password itself. It is not
+// repeated.
+func (r *reader) passwordFile(path string, file fileName) {
+	if file != "" && !strings.Contains(string(file), "/") {
+		r.warn(path, "is a name without a folder: write the whole path of a file; "+
+			"if this is the password itself, it belongs into such a file, on the first line")
+	}
+}
+
+// warn says what is no mistake and still worth a word, at the value of a path.
+func (r *reader) warn(path, text string) {
+	n := nearest(r.values, path)
+	r.odd = append(r.odd, Error{r.file, n.Line, n.Column, path, text})
 }
 
 // tls checks that the files make sense together and with the servers.

@@ -24,7 +24,7 @@ var plainTags = []string{"!!map", "!!seq", "!!str", "!!int", "!!float", "!!bool"
 func (d *decoder) follow(n *yaml.Node, path string) (*yaml.Node, bool) {
 	n = resolve(n)
 	if !slices.Contains(plainTags, n.Tag) {
-		d.fail(n, path, "the tag %s is not taken", n.Tag)
+		d.fail(n, path, "no tag is taken: a value that begins with ! stands in quotes")
 		return n, false
 	}
 	return n, d.spend(n)

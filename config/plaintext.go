@@ -35,6 +35,5 @@ var hostForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-
 
 // isHost reports whether a text is the name or the address of a host.
 func isHost(text string) bool {
-	_, err := netip.ParseAddr(text)
-	return err == nil || len(text) <= 253 && hostForm.MatchString(text)
+	return isAddress(text) || len(text) <= 253 && hostForm.MatchString(text)
 }

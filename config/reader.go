@@ -1,11 +1,14 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
 	"runtime"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -156,8 +159,13 @@ func reserved(name string) string {
 type fileName string
 
 func (f *fileName) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return fmt.Errorf("the name of a file is missing")
+	switch {
+	case len(text) == 0:
+		return errors.New("the name of a file is missing")
+	case bytes.Contains(text, []byte("-----BEGIN ")):
+		return errors.New("this is the content of a file: write it to one, and its name here")
+	case bytes.ContainsFunc(text, unicode.IsControl):
+		return errors.New("the name of a file has a line break or a tab: write it on one line, behind the key")
 	}
 	*f = fileName(text)
 	return nil

@@ -1,12 +1,16 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // ports are what the schemes mean without one.
@@ -66,55 +70,108 @@ func (r *reader) server(all []*url.URL, path, text string) []*url.URL {
 	return append(all, u)
 }
 
-// parseServer reads the address of a broker. Its errors repeat nothing that may
-// be a password.
+// parseServer reads the address of a broker. Its errors repeat nothing of the
+// text: people write passwords there ("server: porch:SECRET").
 func parseServer(text string) (*url.URL, error) {
-	if strings.Contains(text, "@") {
-		return nil, fmt.Errorf("no user and no password in the address: write username and password_file beside it")
-	}
-	if strings.ContainsAny(text, "?#") {
-		return nil, fmt.Errorf("no query and no fragment in the address: all options are keys of this file")
-	}
 	scheme, rest, found := strings.Cut(text, "://")
+	scheme = strings.ToLower(scheme) // RFC 3986, section 3.1
 	switch {
 	case text == "":
-		return nil, fmt.Errorf("needs an address, such as mqtts://broker.example.com")
+		return nil, errors.New("needs an address, such as mqtts://broker.example.com")
+	case strings.Contains(text, "@"):
+		return nil, errors.New("no user and no password in the address: write username and password_file beside it")
+	case strings.ContainsAny(text, "?#"):
+		return nil, errors.New("no query and no fragment in the address: all options are keys of this file")
 	case !found:
-		return nil, fmt.Errorf("%q is no address of a broker: write mqtts://%s (or mqtt, wss, ws)", text, text)
+		return nil, errors.New("this is not the address of a broker: write mqtts://HOST or mqtts://HOST:PORT (or mqtt, wss, ws)")
 	case ports[scheme] == "":
-		return nil, unknownScheme(scheme, rest)
+		return nil, unknownScheme(scheme)
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" || u.Hostname() == "" {
-		return nil, fmt.Errorf("%q is no address: write %s://HOST or %s://HOST:PORT", text, scheme, scheme)
+	authority, path, _ := strings.Cut(rest, "/")
+	if problem := authorityProblem(scheme, authority); problem != "" {
+		return nil, errors.New(problem)
 	}
-	switch port := u.Port(); {
-	case u.Path != "" && u.Path != "/" && scheme[0] == 'm':
-		return nil, fmt.Errorf("%q: MQTT knows no path: end the address at the port", text)
-	case port == "":
+	if path != "" && scheme[0] == 'm' {
+		return nil, errors.New("MQTT knows no path: end the address at the port")
+	}
+	if address, zone, zoned := strings.Cut(authority, "%"); zoned { // of a link-local address: RFC 6874
+		authority = address + "%25" + strings.TrimPrefix(zone, "25")
+	}
+	u, err := url.Parse(scheme + "://" + authority + rest[min(len(rest), strings.IndexByte(rest+"/", '/')):])
+	if err != nil {
+		return nil, fmt.Errorf("this is not an address: write %s://HOST or %[1]s://HOST:PORT", scheme)
+	}
+	if u.Port() == "" {
 		u.Host = net.JoinHostPort(u.Hostname(), ports[scheme])
-	case !isPort(port):
-		return nil, fmt.Errorf("%q: the port has to be between 1 and 65535", text)
 	}
 	return u, nil
 }
 
-func unknownScheme(scheme, rest string) error {
-	if m := meant[scheme]; m != "" {
-		return fmt.Errorf("%s:// is written %s://%s here", scheme, m, rest)
+// authorityProblem says what is wrong with HOST or HOST:PORT, if anything is.
+// What it lets pass can be looked up and dialled.
+func authorityProblem(scheme, authority string) string {
+	host, port := authority, ""
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
+		host, port = authority[:i], authority[i+1:]
+		if !isPort(port) && port != "" && isDigits(port) {
+			return "the port has to be between 1 and 65535"
+		}
 	}
-	var known []string
-	for s := range ports {
-		known = append(known, s)
+	address, bracketed := strings.CutPrefix(host, "[")
+	switch bare, err := netip.ParseAddr(authority); {
+	case strings.Contains(authority, ","):
+		return "this is more than one address: write servers: [mqtts://HOST, mqtts://HOST]"
+	case bracketed:
+		ip, err := netip.ParseAddr(strings.Replace(strings.TrimSuffix(address, "]"), "%25", "%", 1))
+		if err != nil || !ip.Is6() || !strings.HasSuffix(address, "]") {
+			return "what stands in brackets is not an IPv6 address"
+		}
+	case err == nil && bare.Is6(), strings.Contains(host, ":") && isAddress(host):
+		return fmt.Sprintf("an IPv6 address stands in brackets: write %s://[ADDRESS] or %[1]s://[ADDRESS]:PORT", scheme)
+	case host == "", port != "" && !isDigits(port):
+		return fmt.Sprintf("this is not an address: write %s://HOST or %[1]s://HOST:PORT", scheme)
+	default:
+		return hostProblem(host)
 	}
-	slices.Sort(known)
-	if m := similar(scheme, known); m != "" {
-		return fmt.Errorf("there is no scheme %q (did you mean %q?)", scheme, m)
-	}
-	return fmt.Errorf("there is no scheme %q; known are %s", scheme, strings.Join(known, ", "))
+	return ""
 }
+
+// hostProblem says why a host can be neither a name nor an IPv4 address.
+func hostProblem(host string) string {
+	if isAddress(host) {
+		return ""
+	}
+	name := strings.TrimSuffix(host, ".")
+	switch label := name[strings.LastIndexByte(name, '.')+1:]; {
+	case strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }):
+		return "the name of the host has a letter outside of ASCII: write it as the DNS has it, such as xn--bcher-kva.example"
+	case !isHost(strings.ReplaceAll(name, "_", "x")): // containers and Windows machines have names with _
+		return "the name of the host has a character that no name has, or an empty part"
+	case isDigits(label):
+		return "the host ends like an IPv4 address and is none: four numbers from 0 to 255"
+	}
+	return ""
+}
+
+func unknownScheme(scheme string) error {
+	if m := meant[scheme]; m != "" {
+		return fmt.Errorf("%s:// is written %s:// here", scheme, m)
+	}
+	known := slices.Sorted(maps.Keys(ports))
+	if m := similar(scheme, known); m != "" {
+		return fmt.Errorf("there is no such scheme (did you mean %s://?)", m)
+	}
+	return fmt.Errorf("there is no such scheme; known are %s", strings.Join(known, ", "))
+}
+
+func isAddress(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
+}
+
+func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
 func isPort(text string) bool {
 	n, err := strconv.Atoi(text)
-	return err == nil && n >= 1 && n <= 65535
+	return err == nil && isDigits(text) && n >= 1 && n <= 65535
 }
