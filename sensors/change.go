@@ -17,24 +17,27 @@ type reported struct {
 	Report
 	every time.Duration // between the stream's values: AtLeast counts to the nearest
 	any   bool
-	value float64
+	last  average
 	at    time.Time
 }
 
 // worth reports whether a value is worth a reading, and takes it for said.
-func (r *reported) worth(v float64, at time.Time) bool {
+func (r *reported) worth(v average, at time.Time) bool {
 	if r.any && r.Report != (Report{}) && !r.changed(v) && !r.due(at) {
 		return false
 	}
-	r.any, r.value, r.at = true, v, at
+	r.any, r.last, r.at = true, v, at
 	return true
 }
 
-func (r *reported) changed(v float64) bool {
+// changed compares the values themselves with a limit, and what would be
+// published where any change counts.
+func (r *reported) changed(v average) bool {
 	if r.Change == 0 {
-		return v != r.value
+		return v.rounded != r.last.rounded
 	}
-	return !beyond(r.Change, math.Abs(v-r.value))
+	moved := math.Abs(v.value - r.last.value)
+	return moved > 0 && moved >= r.Change-noise(v.value, r.last.value, r.Change)
 }
 
 // due reports whether AtLeast has passed, rounded to the stream's own pace: a

@@ -58,11 +58,11 @@ func (st *stream) fail(err error, at Stamp) {
 }
 
 func (st *stream) collect(v float64, err error, at Stamp) {
-	v, failed, done := st.mean.add(v, err, at.taken())
+	got, failed, done := st.mean.add(v, err, at.taken())
 	switch {
 	case !done:
 	case failed == nil:
-		st.judge(v, at)
+		st.judge(got, at)
 	case !st.failing:
 		st.failing = true
 		st.said.forget()
@@ -71,15 +71,15 @@ func (st *stream) collect(v float64, err error, at Stamp) {
 }
 
 // judge decides what a value is worth: a reading, an alarm, both or nothing.
-func (st *stream) judge(v float64, at Stamp) {
+func (st *stream) judge(v average, at Stamp) {
 	st.failing = false
 	if st.alarm != nil {
-		if on, news := st.alarm.judge(v, at.taken()); news {
+		if on, news := st.alarm.judge(v.value, at.taken()); news {
 			st.alert.emitValue(alarmValue(on), at)
 		}
 	}
 	if st.said.worth(v, at.taken()) {
-		st.emitValue(v, at)
+		st.emitValue(v.rounded, at)
 	}
 }
 
@@ -91,6 +91,7 @@ func alarmValue(on bool) float64 {
 }
 
 func (st *stream) emitValue(v float64, at Stamp) {
+	v += 0 // never -0, which the queue's file does not tell from 0
 	st.emit(Reading{At: at, Value: v, State: st.Word(v)})
 }
 

@@ -41,7 +41,7 @@ func (p *plausible) check(v float64) error {
 }
 
 func (p *plausible) far(v float64, from *float64) bool {
-	return p.Jump > 0 && from != nil && beyond(math.Abs(v-*from), p.Jump)
+	return p.Jump > 0 && from != nil && math.Abs(v-*from) > p.Jump+noise(v, *from, p.Jump)
 }
 
 func (p *plausible) text(v float64) string {
@@ -52,6 +52,10 @@ func (p *plausible) text(v float64) string {
 	return text
 }
 
-// beyond compares a difference of decimal fractions: 20.3 - 20 is no less than
+// noise is how far the difference of two decimal fractions can be from what
+// people compute, and its limit from what they wrote: 20.3 - 20 is no less than
 // 0.3 and no more, whatever their binary forms make of it.
-func beyond(d, limit float64) bool { return d > limit+1e-9*math.Max(1, limit) }
+func noise(a, b, limit float64) float64 {
+	const ulp = 1.0 / (1 << 52)
+	return ulp * (math.Abs(a) + math.Abs(b) + math.Abs(limit))
+}

@@ -81,11 +81,11 @@ func TestAReadingIsTheMeanOfTheSamplesThatDidNotFail(t *testing.T) {
 		if _, scan := fmt.Sscan(c, &v); scan != nil {
 			err = fmt.Errorf("failed at %d", i)
 		}
-		if value, failed, done := m.add(v, err, midnight.Add(time.Duration(i)*6*time.Second)); done {
-			got = append(got, strings.TrimSpace(fmt.Sprint(i, ": ", value, " ", failed)))
+		if mean, failed, done := m.add(v, err, midnight.Add(time.Duration(i)*6*time.Second)); done {
+			got = append(got, strings.TrimSpace(fmt.Sprint(i, ": ", mean.rounded, " ", failed)))
 		}
 	}
-	want := "[4: 3 <nil> 9: 15 <nil> 14: 0 failed at 14 19: 20.33667 <nil>]"
+	want := "[4: 3 <nil> 9: 15 <nil> 14: 0 failed at 14 19: 20.337 <nil>]"
 	if fmt.Sprint(got) != want {
 		t.Errorf("\ngot  %v\nwant %v", got, want)
 	}
@@ -107,13 +107,13 @@ func TestSpansStayInPlace(t *testing.T) {
 			}
 			v := rapid.Float64Range(-100, 100).Draw(t, "v")
 			sum += v
-			value, failed, done := m.add(v, nil, at)
+			got, failed, done := m.add(v, nil, at)
 			if last := beat%n == n-1; done != last || failed != nil {
 				t.Fatalf("beat %d of %d: done %v, %v", beat, n, done, failed)
 			}
 			if done {
-				if math.Abs(value-sum/float64(n)) > 1e-5 {
-					t.Fatalf("mean %v, want %v", value, sum/float64(n))
+				if math.Abs(got.value-sum/float64(n)) > 1e-12 {
+					t.Fatalf("mean %v, want %v", got.value, sum/float64(n))
 				}
 				sum = 0
 			}
@@ -125,7 +125,7 @@ func TestASensorThatWasGoneForLongGivesOneReading(t *testing.T) {
 	m := mean{samples: 5, span: 5 * time.Millisecond}
 	m.add(1, nil, midnight)
 	begin := midnight.Add(24 * time.Hour) // 17 million spans later
-	if v, _, done := m.add(3, nil, begin); !done || v != 2 {
+	if v, _, done := m.add(3, nil, begin); !done || v.value != 2 {
 		t.Errorf("%v, %v", v, done)
 	}
 	if _, _, done := m.add(3, nil, begin.Add(time.Millisecond)); done {
@@ -155,7 +155,7 @@ func TestReportSaysAllThatIsWorthIt(t *testing.T) {
 			want := !said || r.Report == Report{} ||
 				moved != 0 && moved >= int(math.Round(r.Change*10)) ||
 				r.AtLeast > 0 && at.Sub(lastAt) >= r.AtLeast-every/2
-			if got := r.worth(float64(tenths)/10, at); got != want {
+			if got := r.worth(averageOf([]float64{float64(tenths) / 10}), at); got != want {
 				t.Fatalf("%v from %v, %v later, of %+v: %v, want %v", tenths, lastTenths, at.Sub(lastAt), r.Report, got, want)
 			}
 			if want {
@@ -171,7 +171,7 @@ func TestDecimalFractionsAreComparedAsPeopleDo(t *testing.T) {
 		v    float64
 		want bool
 	}{{20, true}, {20.3, true}, {20.6, true}, {20.3, true}, {20.59, false}, {20, true}, {-0.1, true}, {0.2, true}, {0.49, false}} {
-		if got := r.worth(c.v, midnight); got != c.want {
+		if got := r.worth(averageOf([]float64{c.v}), midnight); got != c.want {
 			t.Errorf("%v: %v", c.v, got)
 		}
 	}
