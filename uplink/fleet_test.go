@@ -38,6 +38,7 @@ type hub struct {
 type hubConn struct {
 	hub    *hub
 	heard  chan Message
+	echoes echoes
 	lost   chan struct{}
 	once   sync.Once
 	better chan struct{}
@@ -91,6 +92,9 @@ func (c *hubConn) after(do func()) Token {
 func (c *hubConn) Publish(m Message) Token {
 	return c.after(func() {
 		c.hub.takeLocked(m)
+		if c.echoes.hear(m.Topic, m.Payload) {
+			return
+		}
 		select {
 		case c.heard <- m:
 		default: // of the topics subscribed to, the canary matters
@@ -103,12 +107,14 @@ func (h *hub) takeLocked(m Message) {
 	h.handed, h.most = time.Now(), max(h.most, h.queued)
 }
 
-func (c *hubConn) Subscribe(string) Token  { return c.after(func() {}) }
-func (c *hubConn) Heard() <-chan Message   { return c.heard }
-func (c *hubConn) Better() <-chan struct{} { return c.better }
-func (c *hubConn) Disconnect()             {}
-func (c *hubConn) Err() error              { return errBrokerClosed }
-func (c *hubConn) Done() <-chan struct{}   { return c.lost }
+func (c *hubConn) Subscribe(string) Token           { return c.after(func() {}) }
+func (c *hubConn) Unsubscribe(string) Token         { return c.after(func() {}) }
+func (c *hubConn) Expect(m Message) <-chan struct{} { return c.echoes.expect(m) }
+func (c *hubConn) Heard() <-chan Message            { return c.heard }
+func (c *hubConn) Better() <-chan struct{}          { return c.better }
+func (c *hubConn) Disconnect()                      {}
+func (c *hubConn) Err() error                       { return errBrokerClosed }
+func (c *hubConn) Done() <-chan struct{}            { return c.lost }
 func (c *hubConn) Close() error {
 	c.hub.mu.Lock()
 	delete(c.hub.conns, c)

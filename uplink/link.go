@@ -62,6 +62,11 @@ type Conn interface {
 	Publish(Message) Token
 	// Subscribe's token fails with a [DeniedError] if the broker says no.
 	Subscribe(topic string) Token
+	Unsubscribe(topic string) Token
+	// Expect returns a channel that is closed when the broker forwards the
+	// message to us. It is called before the message is published, and the topic
+	// has to be subscribed to. Messages on the topic are not given to Heard.
+	Expect(Message) <-chan struct{}
 	// Heard are the messages on the topics subscribed to.
 	Heard() <-chan Message
 	// Done is closed when the connection is lost.

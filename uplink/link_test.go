@@ -54,6 +54,7 @@ type fakeConn struct {
 	once     sync.Once
 	better   chan struct{}
 	heard    chan Message
+	echoes   echoes
 	topics   map[string]bool
 	why      error // why it is lost, if the broker closed it
 	flying   int
@@ -151,11 +152,23 @@ func (c *fakeConn) Publish(m Message) Token {
 		if m.Retain {
 			c.b.retained[m.Topic] = string(m.Payload)
 		}
-		if c.topics[m.Topic] && !c.b.mute {
+		if c.topics[m.Topic] && !c.b.mute && !c.echoes.hear(m.Topic, m.Payload) {
 			c.heard <- Message{Topic: m.Topic, Payload: m.Payload}
 		}
 		return nil
 	})
+}
+
+func (c *fakeConn) Unsubscribe(topic string) Token {
+	return c.later(len(topic)+6, func() error {
+		delete(c.topics, topic)
+		return nil
+	})
+}
+
+func (c *fakeConn) Expect(m Message) <-chan struct{} {
+	m.Payload = slices.Clone(m.Payload)
+	return c.echoes.expect(m)
 }
 
 func (c *fakeConn) Subscribe(topic string) Token {

@@ -129,6 +129,7 @@ type mqttConn struct {
 	client mqtt.Client
 	wire   *wire
 	heard  chan Message
+	echoes echoes
 
 	once sync.Once
 	lost chan struct{}
@@ -156,6 +157,10 @@ func (c *mqttConn) Subscribe(topic string) Token {
 	return subscription{c.client.Subscribe(topic, 1, nil), topic}
 }
 
+func (c *mqttConn) Unsubscribe(topic string) Token { return c.client.Unsubscribe(topic) }
+
+func (c *mqttConn) Expect(m Message) <-chan struct{} { return c.echoes.expect(m) }
+
 func (c *mqttConn) Disconnect() { c.client.Disconnect(quiesce) }
 
 func (c *mqttConn) Close() error {
@@ -182,6 +187,9 @@ func (c *mqttConn) end(why error) {
 
 // hear takes a message for the session, unless too many wait.
 func (c *mqttConn) hear(_ mqtt.Client, m mqtt.Message) {
+	if c.echoes.hear(m.Topic(), m.Payload()) {
+		return
+	}
 	select {
 	case c.heard <- Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained()}:
 	default:

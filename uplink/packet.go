@@ -8,12 +8,14 @@ import (
 
 // Types of packets. MQTT 3.1.1, section 2.2.1.
 const (
-	packetConnack   = 2
-	packetPublish   = 3
-	packetPuback    = 4
-	packetSubscribe = 8
-	packetSuback    = 9
-	packetPingresp  = 13
+	packetConnack     = 2
+	packetPublish     = 3
+	packetPuback      = 4
+	packetSubscribe   = 8
+	packetSuback      = 9
+	packetUnsubscribe = 10
+	packetUnsuback    = 11
+	packetPingresp    = 13
 )
 
 var packetNames = [16]string{"type 0", "CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP",
@@ -21,7 +23,7 @@ var packetNames = [16]string{"type 0", "CONNECT", "CONNACK", "PUBLISH", "PUBACK"
 
 // lengths are those of the packets that we may get, but for PUBLISH. We
 // subscribe to one topic at a time.
-var lengths = map[byte]int{packetConnack: 2, packetPuback: 2, packetSuback: 3, packetPingresp: 0}
+var lengths = map[byte]int{packetConnack: 2, packetPuback: 2, packetSuback: 3, packetUnsuback: 2, packetPingresp: 0}
 
 // errNoMQTT is an answer to CONNECT by something else.
 var errNoMQTT = errors.New("the answer to CONNECT is no MQTT: is this host and port a broker's, and does it want mqtts:// or ws://?")
@@ -114,7 +116,8 @@ func (w *wire) checkPublish(qos byte, size, length int) error {
 	return nil
 }
 
-// checkAnswer sees to it that SUBACK answers SUBSCRIBE, and PUBACK does not.
+// checkAnswer checks that an answer is of the type that the packet with its
+// number wants: SUBACK for SUBSCRIBE, UNSUBACK for UNSUBSCRIBE, else PUBACK.
 func (w *wire) checkAnswer(kind byte, size int) error {
 	packet, err := w.in.Peek(size + 2)
 	if err != nil {
@@ -123,21 +126,34 @@ func (w *wire) checkAnswer(kind byte, size int) error {
 	id := binary.BigEndian.Uint16(packet[size:])
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.asked[id] != (kind == packetSuback) {
+	want, asked := w.asked[id]
+	if !asked {
+		want = packetPuback
+	}
+	if kind != want {
 		return breachf("a %s that answers nothing of ours", packetNames[kind])
 	}
 	delete(w.asked, id)
 	return nil
 }
 
-// subscribeID is the number of a SUBSCRIBE packet, if it is one.
-func subscribeID(packet []byte) (id uint16, ok bool) {
-	if len(packet) < 4 || packet[0]>>4 != packetSubscribe {
-		return 0, false
+// wantedAnswer is the packet number of a SUBSCRIBE or UNSUBSCRIBE and the type
+// of its answer; 0 for any other packet.
+func wantedAnswer(packet []byte) (id uint16, answer byte) {
+	if len(packet) < 4 {
+		return 0, 0
+	}
+	switch packet[0] >> 4 {
+	case packetSubscribe:
+		answer = packetSuback
+	case packetUnsubscribe:
+		answer = packetUnsuback
+	default:
+		return 0, 0
 	}
 	body := packet[1:]
 	for len(body) > 2 && body[0] >= 0x80 {
 		body = body[1:]
 	}
-	return binary.BigEndian.Uint16(body[1:]), true
+	return binary.BigEndian.Uint16(body[1:]), answer
 }

@@ -19,10 +19,11 @@ type scripted struct {
 	from io.Reader
 }
 
-func (s *scripted) Read(p []byte) (int, error)      { return s.from.Read(p) }
-func (s *scripted) Write(p []byte) (int, error)     { return len(p), nil }
-func (s *scripted) SetReadDeadline(time.Time) error { return nil }
-func (s *scripted) Close() error                    { return nil }
+func (s *scripted) Read(p []byte) (int, error)       { return s.from.Read(p) }
+func (s *scripted) Write(p []byte) (int, error)      { return len(p), nil }
+func (s *scripted) SetReadDeadline(time.Time) error  { return nil }
+func (s *scripted) SetWriteDeadline(time.Time) error { return nil }
+func (s *scripted) Close() error                     { return nil }
 
 // readAll reads a wire to its end, as the library does, and returns what it
 // got and why there is no more.
@@ -30,7 +31,7 @@ func readAll(sent []byte, asked ...uint16) (got []byte, why error) {
 	var once sync.Once
 	w := newWire(&scripted{from: bytes.NewReader(sent)}, limits{}, func(err error) { once.Do(func() { why = err }) })
 	for _, id := range asked {
-		w.asked[id] = true
+		w.asked[id] = packetSuback
 	}
 	got, _ = io.ReadAll(w)
 	w.drop()
@@ -45,11 +46,33 @@ func TestTheLibrarySeesWhatItMay(t *testing.T) {
 	}
 }
 
-// FuzzWire: what reaches the library is whole packets of the five kinds, but for
+// TestEachAnswerFitsItsPacket: an answer of another type than the packet with
+// its number wants ends the connection.
+func TestEachAnswerFitsItsPacket(t *testing.T) {
+	packets := map[string][]byte{"SUBSCRIBE": {0x82, 6, 0, 7, 0, 1, 'a', 1}, "UNSUBSCRIBE": {0xa2, 5, 0, 7, 0, 1, 'a'}, "PUBLISH": {0x32, 5, 0, 1, 'a', 0, 7}}
+	answers := map[string][]byte{"SUBSCRIBE": {0x90, 3, 0, 7, 1}, "UNSUBSCRIBE": {0xb0, 2, 0, 7}, "PUBLISH": {0x40, 2, 0, 7}}
+	for name, packet := range packets {
+		for other, answer := range answers {
+			var why error
+			var once sync.Once
+			from := bytes.NewReader(append([]byte{0x20, 2, 0, 0}, answer...))
+			w := newWire(&scripted{from: from}, limits{}, func(err error) { once.Do(func() { why = err }) })
+			w.Write(packet)
+			io.ReadAll(w)
+			w.drop()
+			var b *breach
+			if broken := errors.As(why, &b); broken == (name == other) {
+				t.Errorf("%s answered as %s: %v", name, other, why)
+			}
+		}
+	}
+}
+
+// FuzzWire: what reaches the library is whole packets of the six kinds, but for
 // the last, none longer than allowed, the first CONNACK.
 func FuzzWire(f *testing.F) {
 	connack := []byte{0x20, 2, 0, 0}
-	for _, packet := range [][]byte{{0x90, 3, 0, 7, 1}, {0x40, 2, 0, 7}, {0x30, 0xff, 0xff, 0xff, 0x7f}, {0x30, 0xff, 0xff, 0xff, 0xff, 0xff},
+	for _, packet := range [][]byte{{0x90, 3, 0, 7, 1}, {0x40, 2, 0, 7}, {0xb0, 2, 0, 7}, {0x30, 0xff, 0xff, 0xff, 0x7f}, {0x30, 0xff, 0xff, 0xff, 0xff, 0xff},
 		{0x32, 5, 0, 1, 'a', 0, 9}, {0x34, 5, 0, 1, 'a', 0, 9}, {0x31, 2, 0xff, 0xff}, {0xd0, 0}, {0xe0, 0}, {0x20, 0x82, 0, 0, 0}} {
 		f.Add(append(connack[:4:4], packet...))
 		f.Add(packet)

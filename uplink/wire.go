@@ -40,14 +40,14 @@ type wire struct {
 	room   sync.Cond // there is less in out
 	err    error     // nothing is written any more
 	closed bool
-	asked  map[uint16]bool // SUBSCRIBE packets without an answer
+	asked  map[uint16]byte // type of the answer to each SUBSCRIBE and UNSUBSCRIBE that has none yet
 	kick   chan struct{}   // holds a token: there is something in out
 	ended  chan struct{}   // closed when everything is written that will be
 }
 
 // newWire starts to write; drop ends that.
 func newWire(socket net.Conn, limits limits, failed func(error)) *wire {
-	w := &wire{Conn: socket, limits: limits, failed: failed, asked: map[uint16]bool{},
+	w := &wire{Conn: socket, limits: limits, failed: failed, asked: map[uint16]byte{},
 		kick: make(chan struct{}, 1), ended: make(chan struct{})}
 	w.in = bufio.NewReader(patient{w})
 	w.room.L = &w.mu
@@ -68,8 +68,8 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	if id, ok := subscribeID(p); ok {
-		w.asked[id] = true
+	if id, answer := wantedAnswer(p); answer != 0 {
+		w.asked[id] = answer
 	}
 	w.out = append(w.out, p...)
 	w.wake()

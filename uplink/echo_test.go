@@ -1,0 +1,32 @@
+package uplink
+
+import "testing"
+
+func TestAnEchoIsTheMessageItself(t *testing.T) {
+	var e echoes
+	first := e.expect(Message{Topic: "porch/room", Payload: []byte("1")})
+	if e.hear("porch/door", []byte("1")) || !e.hear("porch/room", []byte("2")) {
+		t.Error("only messages on the topic of an echo are taken from the session")
+	}
+	if closed(first) {
+		t.Error("another payload on the topic counts as the echo")
+	}
+	second := e.expect(Message{Topic: "porch/room", Payload: []byte("3")})
+	if e.hear("porch/room", []byte("1")); closed(first) || closed(second) {
+		t.Error("the message that was replaced counts as the echo")
+	}
+	for range 2 { // at least once
+		if !e.hear("porch/room", []byte("3")) || !closed(second) {
+			t.Error("the echo was not heard")
+		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
