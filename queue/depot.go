@@ -29,6 +29,9 @@ type depot struct {
 	most int64 // bytes that the files aside may take together
 	log  *slog.Logger
 	now  time.Time
+
+	acked [2]seqs         // of the lanes, as far as this start knows
+	event func(news) Item // numbers and stamps an event that is stored in a file
 }
 
 // news is an event that opening the file has made.
@@ -72,20 +75,16 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 	if state == soundFile && m.convicts() {
 		state, why = damaged, errors.New("the agent died twice while it opened the file")
 	}
-	suspect := state == damaged
+	var ends [2]seqs
 	if state == damaged {
-		n, err := d.quarantine(why)
-		if err != nil {
+		if ends, err = d.quarantine(why); err != nil {
 			return nil, k, nil, err
 		}
-		made = append(made, n)
 	}
 	if f, k, err = d.openSound(); err != nil {
 		return nil, k, nil, err
 	}
-	for p := range k.lanes {
-		k.lanes[p].suspect = suspect
-	}
+	k.ends = ends
 	made = append(made, d.tidy()...)
 	return f, k, made, nil
 }
@@ -193,6 +192,9 @@ func (d *depot) openSound() (*file, known, error) {
 		return nil, known{}, err
 	}
 	k, err := f.known([2]uint64{})
+	if err == nil && k.bad.count() > 0 {
+		k, err = d.repair(f, k)
+	}
 	if err != nil {
 		return nil, k, errors.Join(err, f.close())
 	}

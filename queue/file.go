@@ -183,6 +183,8 @@ type known struct {
 	gaps  []Gap
 	aside asideSize
 	boots sensors.Timeline
+	ends  [2]seqs // the last readings in a file that was salvaged
+	bad   damagedValues
 }
 
 // known reads what the file knows, and counts what waits in it from the numbers
@@ -192,12 +194,13 @@ func (f *file) known(first [2]uint64) (k known, err error) {
 	err = f.view(func(tx *bbolt.Tx) error {
 		k.boots = decodeClock(tx.Bucket(bucketMeta).Get(keyClock))
 		for p := range k.lanes {
-			newest := f.lane(tx, p, &k.lanes[p], first[p])
+			newest := f.lane(tx, p, &k.lanes[p], first[p], &k.bad)
 			k.boots.Saw(newest.At)
 		}
 		var bad error
 		if k.gaps, bad = decodeGaps(tx.Bucket(bucketMeta).Get(keyGaps)); bad != nil {
 			f.log.Error("gaps on disk skipped", "err", bad)
+			k.bad.gaps = true
 		}
 		k.aside = sizeAside(tx)
 		f.aside = k.aside
@@ -208,7 +211,7 @@ func (f *file) known(first [2]uint64) (k known, err error) {
 
 // lane fills in what the file knows of one lane, and returns its newest item.
 // Blocks that are damaged count as nothing.
-func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64) (newest Item) {
+func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64, bad *damagedValues) (newest Item) {
 	l.saved = cursorOf(tx.Bucket(bucketMeta).Get(bucketLanes[p]))
 	l.first = max(l.saved, first, 1)
 	c := tx.Bucket(bucketLanes[p]).Cursor()
@@ -216,6 +219,9 @@ func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64) (newest Item) {
 		l.disk = number(k)
 		f.size += int64(len(v))
 		h, _, err := readHeader(v)
+		if err != nil && l.disk >= l.first {
+			bad.blocks[p] = append(bad.blocks[p], l.disk)
+		}
 		if err != nil || l.disk < l.first {
 			continue
 		}
@@ -235,7 +241,10 @@ func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64) (newest Item) {
 		}
 	}
 	l.next = max(l.disk+1, l.first)
-	if r, err := decode(tx.Bucket(bucketTails[p]).Get(keyTail)); err == nil && r.last() > l.disk {
+	tail := tx.Bucket(bucketTails[p]).Get(keyTail)
+	r, err := decode(tail)
+	bad.tails[p] = tail != nil && err != nil
+	if err == nil && r.last() > l.disk {
 		l.tail, newest = r.last(), r.items[len(r.items)-1]
 		l.next = l.tail + 1
 		for _, it := range r.items[countBelow(r.items, max(l.first, l.disk+1)):] {

@@ -88,7 +88,12 @@ func diskTrouble(err error) bool {
 // openFile opens the file, or the one in its place, and takes over what it
 // knows. Everything in memory is newer and stays.
 func (q *Queue) openFile() error {
-	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now()}
+	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now(), event: q.event}
+	q.mu.Lock()
+	for p := range q.lanes {
+		d.acked[p] = q.lanes[p].acked()
+	}
+	q.mu.Unlock()
 	f, k, news, err := d.open()
 	if err != nil {
 		return err
@@ -104,14 +109,25 @@ func (q *Queue) openFile() error {
 	return nil
 }
 
+// event is one that is stored with the file, before there is a queue of it.
+func (q *Queue) event(n news) Item {
+	q.countStart()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it := q.eventLocked(q.opt.Clock.Now())
+	it.Event, it.Details = n.event, n.details
+	return it
+}
+
 // adoptLocked puts what the file knows before what is in memory. What was
 // handed out from memory until now comes again, behind what is on disk.
 func (q *Queue) adoptLocked(k known) {
 	q.turn++
 	for p := range q.lanes {
-		waiting := q.lanes[p].mem.items()
+		waiting, acked := q.lanes[p].mem.items(), q.lanes[p].acked()
 		q.lanes[p] = k.lanes[p]
 		l := &q.lanes[p]
+		l.seqs = acked
 		for i := range l.mem.items() {
 			l.mem.items()[i].turn = q.turn
 		}
@@ -123,6 +139,11 @@ func (q *Queue) adoptLocked(k known) {
 	q.refused.adopt(k.aside)
 	for _, g := range k.gaps {
 		q.gaps.learn(g)
+	}
+	for p := range q.lanes { // damage at the end of the file
+		for _, g := range k.ends[p].missing(run{items: q.lanes[p].mem.items()}, q.gaps.plain()) {
+			q.gaps.add(g)
+		}
 	}
 	q.opt.Clock.Recall(k.boots)
 	signal(q.arrived)

@@ -16,7 +16,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-const keepAside = 30 * 24 * time.Hour // a file that was salvaged completely
+const (
+	keepAside = 30 * 24 * time.Hour // a file that was salvaged completely
+	asideTime = "20060102T150405.000"
+)
 
 // quarantine carries over what is intact in a damaged file into a new one, and
 // moves the damaged one aside. Until that is done, the file stays where it is.
@@ -24,24 +27,39 @@ const keepAside = 30 * 24 * time.Hour // a file that was salvaged completely
 // It runs in this process: the file is read with pread by code that trusts
 // nothing in it (package pages), so there is nothing that a child process would
 // have to die of.
-func (d *depot) quarantine(why error) (news, error) {
+//
+// What is lost is declared in the new file, by gaps and an event, before that
+// takes the place of the damaged one: no restart and no power cut loses it.
+// ends are the last readings in the new file.
+func (d *depot) quarantine(why error) (ends [2]seqs, err error) {
 	s, err := survey(d.path)
 	if err != nil {
-		return news{}, err
+		return ends, err
 	}
-	if err := d.make(d.path+".salvaged", s.fill); err != nil {
-		return news{}, fmt.Errorf("salvage %s: %w", d.path, err)
-	}
-	aside := fmt.Sprintf("%s.aside-%s-%s", d.path, d.now.UTC().Format("20060102T150405.000"), s.verdict())
-	if err := moveFile(d.path, aside); err != nil {
-		return news{}, err
-	}
-	if err := moveFile(d.path+".salvaged", d.path); err != nil {
-		return news{}, err
+	missing := s.declare(d.acked)
+	aside := fmt.Sprintf("%s.aside-%s-%s", d.path, d.now.UTC().Format(asideTime), s.verdict())
+	event := d.event(news{"quarantine", jsonObject("file", aside, "why", why.Error(), "salvaged", s.readings(),
+		"complete", s.complete(), "missing", missing)})
+	err = d.replace(aside, func(f *file) error { return errors.Join(s.fill(f), f.announce(event)) })
+	if err != nil {
+		return ends, fmt.Errorf("salvage %s: %w", d.path, err)
 	}
 	d.log.Error("the queue was damaged: what is intact was carried over, the file is kept aside",
-		"err", why, "aside", aside, "salvaged", s.readings(), "complete", s.complete())
-	return news{"quarantine", jsonObject("file", aside, "why", why.Error(), "salvaged", s.readings(), "complete", s.complete())}, nil
+		"err", why, "aside", aside, "salvaged", s.readings(), "complete", s.complete(), "missing", missing)
+	return s.ends, nil
+}
+
+// replace makes a new file and puts it in the place of the present one, which
+// gets the name kept. A power cut between the two renames leaves the new one
+// under a name that finish knows.
+func (d *depot) replace(kept string, fill func(*file) error) error {
+	if err := d.make(d.path+".salvaged", fill); err != nil {
+		return err
+	}
+	if err := moveFile(d.path, kept); err != nil {
+		return err
+	}
+	return moveFile(d.path+".salvaged", d.path)
 }
 
 // A find is what a survey of a file has found: the intact blocks of both lanes,
@@ -58,6 +76,8 @@ type find struct {
 	gaps    []Gap
 	clock   []byte
 	skipped int // pages that could not be read
+	streams table[streamKey] // that lie in spans
+	ends    [2]seqs          // the last readings that were found, see missing
 
 	aside      map[uint64]uint32 // what was set aside: number and checksum
 	asideWhole bool              // all of it could be reached
@@ -69,14 +89,34 @@ type span struct {
 	first, last uint64
 	count       int
 	sum         uint32
+	edges       []edge // of the streams in it; nil: not asked for
+}
+
+func (s span) same(o span) bool {
+	return s.first == o.first && s.last == o.last && s.count == o.count && s.sum == o.sum
 }
 
 func spanOf(value []byte) (p sensors.Priority, s span, ok bool) {
+	p, s, _, ok = spanAndRun(value)
+	return p, s, ok
+}
+
+func spanAndRun(value []byte) (p sensors.Priority, s span, r run, ok bool) {
 	r, err := decode(value)
 	if err != nil || r.aside {
-		return 0, s, false
+		return 0, s, r, false
 	}
-	return r.items[0].Priority, span{r.items[0].number, r.last(), len(r.items), binary.BigEndian.Uint32(value[1:])}, true
+	s = span{first: r.items[0].number, last: r.last(), count: len(r.items), sum: binary.BigEndian.Uint32(value[1:])}
+	return r.items[0].Priority, s, r, true
+}
+
+// spanOf is a span with its edges.
+func (s *find) spanOf(value []byte) (p sensors.Priority, sp span, ok bool) {
+	p, sp, r, ok := spanAndRun(value)
+	if ok {
+		sp.edges = s.edgesOf(r)
+	}
+	return p, sp, ok
 }
 
 // asideOf tells an item that was set aside by its number and checksum.
@@ -120,7 +160,7 @@ func survey(path string) (*find, error) {
 				s.cursors[p] = max(s.cursors[p], cursorOf(value))
 			}
 		}
-		if p, sp, ok := spanOf(value); ok && !s.overlaps(p, sp) {
+		if p, sp, ok := s.spanOf(value); ok && !s.overlaps(p, sp) {
 			lost[p] = append(lost[p], sp)
 		}
 		if string(key) == string(keyGaps) && len(s.gaps) == 0 {
@@ -168,7 +208,7 @@ func (s *find) reach() error {
 				s.cursors[p] = cursorOf(value)
 			}
 		}
-		if p, sp, ok := spanOf(value); ok {
+		if p, sp, ok := s.spanOf(value); ok {
 			s.spans[p] = append(s.spans[p], sp)
 		}
 		if string(key) == string(keyGaps) {
@@ -207,7 +247,7 @@ func (s *find) overlaps(p sensors.Priority, sp span) bool {
 // wants says that the span is one of those that were found.
 func (s *find) wants(p sensors.Priority, sp span) bool {
 	i := s.at(p, sp.last)
-	return i < len(s.spans[p]) && s.spans[p][i] == sp
+	return i < len(s.spans[p]) && s.spans[p][i].same(sp)
 }
 
 // at is the place of the first span that ends at a number or later.
@@ -338,7 +378,7 @@ func (d *depot) asides() (all []aside) {
 		if m == nil || err != nil || !info.Mode().IsRegular() {
 			continue // not ours
 		}
-		since, _ := time.Parse("20060102T150405.000", m[1]) // the pattern is stricter
+		since, _ := time.Parse(asideTime, m[1]) // the pattern is stricter
 		all = append(all, aside{name, since, m[2] == "complete", info.Size()})
 	}
 	slices.SortFunc(all, func(a, b aside) int {
