@@ -127,6 +127,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		}
 		defer b.Close()
 	}
+	r.hw.Forget() // the file may have been changed because the hardware was
 	return serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink), r.log)
 }
 

@@ -45,12 +45,12 @@ func openDHT(t testing.TB, failures ...error) *dht {
 	s := opened.(*dht)
 	s.file = func(path string) (string, error) {
 		if len(failures) == 0 {
-			return readLine(path)
+			return s.readLine(path)
 		}
 		err := failures[0]
 		failures = failures[1:]
 		if err == nil {
-			return readLine(path)
+			return s.readLine(path)
 		}
 		return "", &fs.PathError{Op: "read", Path: path, Err: err}
 	}

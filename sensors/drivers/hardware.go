@@ -17,6 +17,7 @@ type Hardware struct {
 	Proc string // where procfs is mounted, "/proc"
 
 	buses buses
+	known knownHardware
 
 	// What tests put in place of the kernel; nil is the kernel.
 	openLine func(Pin, request) (line, error)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,7 +19,7 @@ import (
 type hwmonOptions struct {
 	Name   string   `yaml:"name" doc:"the driver's name, as in /sys/class/hwmon/*/name"`
 	Inputs []string `yaml:"inputs" doc:"what to read: temp1, humidity1, in0, curr1, power1, fan1"`
-	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name: 1-0044"`
+	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name: 1-0044, or 1-0044#2 for the second one there"`
 }
 
 func newHwmon() Options { return &hwmonOptions{Inputs: []string{"temp1"}} }
@@ -64,7 +63,7 @@ func (o *hwmonOptions) Check() (problems []Problem) {
 		}
 		seen[input] = true
 	}
-	return problems
+	return append(problems, checkDevice(o.Device)...)
 }
 
 func (o *hwmonOptions) Pace() time.Duration { return 60 * time.Second }
@@ -90,33 +89,36 @@ func (o *hwmonOptions) Quantities() []sensors.Quantity {
 var hwmonDevices = kernelList{"hwmon", "class/hwmon/hwmon*", namedIn("name"), linked}
 
 func (o *hwmonOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	dir, err := hwmonDevices.find(h.Sys, o.Name, o.Device)
+	d, err := hwmonDevices.open(h, o.Name, o.Device)
 	if err != nil {
 		return nil, err
 	}
-	return &hwmon{dir: dir, inputs: o.Inputs, quantities: o.Quantities()}, nil
+	return &hwmon{kernelDevice: d, inputs: o.Inputs, quantities: o.Quantities()}, nil
 }
 
 type hwmon struct {
-	dir        string
+	*kernelDevice
 	inputs     []string
 	quantities []sensors.Quantity
 }
 
 func (s *hwmon) Next(ctx context.Context) ([]sensors.Sample, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	return gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.inputs[i]) })
 }
 
 // read is an input in its quantity's unit. A fault means that the value is none;
 // an alarm (temp1_max_alarm) says that it is beyond a limit, and the value stands.
 func (s *hwmon) read(input string) (float64, error) {
-	path := filepath.Join(s.dir, input)
-	if fault, err := readLine(path + "_fault"); err == nil && fault != "0" {
+	path := s.path(input)
+	if fault, err := s.readLine(input + "_fault"); err == nil && fault != "0" {
 		return 0, fmt.Errorf("%s: the kernel reports a fault (is it wired?)", path)
 	}
-	text, err := readLine(path + "_input")
+	text, err := s.readLine(input + "_input")
 	if errors.Is(err, syscall.ENODATA) {
-		return 0, fmt.Errorf("%s: switched off (write 1 to %s_enable)", path, filepath.Base(path))
+		return 0, fmt.Errorf("%s: switched off (write 1 to %s_enable)", path, input)
 	}
 	if err != nil {
 		return 0, err
@@ -127,5 +129,3 @@ func (s *hwmon) read(input string) (float64, error) {
 	}
 	return float64(n) / hwmonTypeOf(input).per, nil
 }
-
-func (s *hwmon) Close() error { return nil }

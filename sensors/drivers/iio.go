@@ -19,7 +19,7 @@ import (
 type iioOptions struct {
 	Name   string   `yaml:"name" doc:"the part: as in /sys/bus/iio/devices/*/name, or in the name of the I2C device that it is"`
 	Inputs []string `yaml:"inputs" doc:"what to read: in_temp, in_voltage0 (the names of the files, without _raw or _input); without it, all that a known part measures"`
-	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name: 1-0076"`
+	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name: 1-0076, or 1-0076#2 for the second one there"`
 }
 
 func newIIO() Options { return &iioOptions{} }
@@ -70,7 +70,7 @@ func (o *iioOptions) Check() (problems []Problem) {
 		}
 		seen[c.input] = true
 	}
-	return problems
+	return append(problems, checkDevice(o.Device)...)
 }
 
 func (o *iioOptions) Pace() time.Duration { return 30 * time.Second }
@@ -133,22 +133,24 @@ func iioHardware(dir string) string {
 func (o *iioOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) { return o.open(h) }
 
 func (o *iioOptions) open(h *Hardware) (*iio, error) {
-	dir, err := iioDevices.find(h.Sys, o.Name, o.Device)
+	d, err := iioDevices.open(h, o.Name, o.Device)
 	if err != nil {
 		return nil, err
 	}
-	return &iio{name: o.Name, dir: dir, channels: o.channels(), quantities: o.Quantities(), file: readLine}, nil
+	return &iio{kernelDevice: d, channels: o.channels(), quantities: o.Quantities(), file: d.readLine}, nil
 }
 
 type iio struct {
-	name       string
-	dir        string
+	*kernelDevice
 	channels   []iioChannel
 	quantities []sensors.Quantity
-	file       func(path string) (string, error)
+	file       func(name string) (string, error)
 }
 
 func (s *iio) Next(ctx context.Context) ([]sensors.Sample, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	return gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.channels[i]) })
 }
 
@@ -196,14 +198,13 @@ func (s *iio) shared(c iioChannel, attribute string, none float64) (float64, err
 }
 
 func (s *iio) number(file string) (float64, error) {
-	path := filepath.Join(s.dir, file)
-	text, err := s.file(path)
+	text, err := s.file(file)
 	if err != nil {
 		return 0, err
 	}
 	value, err := decimal(text)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
+		return 0, fmt.Errorf("%s: %w", s.path(file), err)
 	}
 	return value, nil
 }
@@ -211,9 +212,8 @@ func (s *iio) number(file string) (float64, error) {
 func (s *iio) noChannel(c iioChannel, err error) error {
 	var there []string
 	for _, kind := range []string{"_input", "_raw"} {
-		files, _ := filepath.Glob(filepath.Join(s.dir, "in_*"+kind)) // the pattern is fixed
-		for _, f := range files {
-			there = append(there, strings.TrimSuffix(filepath.Base(f), kind))
+		for _, f := range s.files("in_*" + kind) {
+			there = append(there, strings.TrimSuffix(f, kind))
 		}
 	}
 	if len(there) == 0 {
@@ -221,5 +221,3 @@ func (s *iio) noChannel(c iioChannel, err error) error {
 	}
 	return fmt.Errorf("iio %s: no %s (there are %s)", s.name, c.input, strings.Join(there, ", "))
 }
-
-func (s *iio) Close() error { return nil }

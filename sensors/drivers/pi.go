@@ -78,12 +78,12 @@ func (o *piOptions) Quantities() []sensors.Quantity {
 }
 
 func (o *piOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	return &board{piOptions: o, sys: h.Sys, proc: h.Proc}, nil
+	return &board{piOptions: o, hw: h}, nil
 }
 
 type board struct {
 	*piOptions
-	sys, proc string
+	hw *Hardware
 }
 
 // Next reads what was chosen. What this board does not tell fails alone.
@@ -103,9 +103,10 @@ func (s *board) Next(ctx context.Context) ([]sensors.Sample, error) {
 func (s *board) temperature() (float64, error) {
 	var first error
 	for _, kind := range []string{"cpu-thermal", "bcm2835_thermal", "x86_pkg_temp"} {
-		dir, err := thermalZones.find(s.sys, kind, "")
+		zone, err := thermalZones.open(s.hw, kind, "")
 		if err == nil {
-			return zoneTemperature(dir)
+			defer zone.Close()
+			return zoneTemperature(zone)
 		}
 		first = cmp.Or(first, err)
 	}
@@ -126,9 +127,10 @@ const (
 // undervoltage is 1 if the supply fell below 4.63 V in the last 2 s: hwmon says so
 // (rpi_volt), or an older kernel's get_throttled.
 func (s *board) undervoltage() (float64, error) {
-	dir, err := hwmonDevices.find(s.sys, "rpi_volt", "")
+	volt, err := hwmonDevices.open(s.hw, "rpi_volt", "")
 	if err == nil {
-		return alarm(filepath.Join(dir, "in0_lcrit_alarm"))
+		defer volt.Close()
+		return alarm(volt, "in0_lcrit_alarm")
 	}
 	bits, older := s.getThrottled()
 	if older != nil {
@@ -147,7 +149,7 @@ func (s *board) throttled() (float64, error) {
 // getThrottled are the firmware's bits, which the kernel writes in hexadecimal
 // digits.
 func (s *board) getThrottled() (uint64, error) {
-	files, _ := filepath.Glob(filepath.Join(s.sys, firmwareDriver)) // the pattern is fixed
+	files, _ := filepath.Glob(filepath.Join(s.hw.Sys, firmwareDriver)) // the pattern is fixed
 	if len(files) == 0 {
 		return 0, fmt.Errorf("throttled: this kernel does not tell: %w", os.ErrNotExist)
 	}
@@ -163,13 +165,44 @@ func (s *board) getThrottled() (uint64, error) {
 }
 
 // diskFree is what is free to a user of what a user may fill, in %: 100 less the
-// Use% of df.
+// Use% of df. A disk that is no longer mounted is an error, not what is free on the
+// one below.
 func (s *board) diskFree() (float64, error) {
+	at, err := mountPoint(s.Path)
+	if err != nil {
+		return 0, fmt.Errorf("disk_free: %w", err)
+	}
+	if err := s.hw.known.confirm("disk_free of "+s.Path, hardwareID{at, "the file system at " + at}); err != nil {
+		return 0, err
+	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.Path, &fs); err != nil {
 		return 0, fmt.Errorf("disk_free of %s: %w", s.Path, err)
 	}
 	return freePercent(fs.Blocks, fs.Bfree, fs.Bavail)
+}
+
+// mountPoint is the top folder of the file system that a path is on.
+func mountPoint(path string) (string, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	var at, above unix.Stat_t
+	if err := unix.Stat(path, &at); err != nil {
+		return "", &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	for path != "/" {
+		up := filepath.Dir(path)
+		if err := unix.Stat(up, &above); err != nil {
+			return "", &os.PathError{Op: "stat", Path: up, Err: err}
+		}
+		if above.Dev != at.Dev {
+			break
+		}
+		path = up
+	}
+	return path, nil
 }
 
 func freePercent(blocks, free, available uint64) (float64, error) {
@@ -182,7 +215,7 @@ func freePercent(blocks, free, available uint64) (float64, error) {
 
 // uptime is how long the kernel runs, in s.
 func (s *board) uptime() (float64, error) {
-	path := filepath.Join(s.proc, "uptime")
+	path := filepath.Join(s.hw.Proc, "uptime")
 	text, err := readLine(path)
 	if err != nil {
 		return 0, err
@@ -196,13 +229,13 @@ func (s *board) uptime() (float64, error) {
 }
 
 // alarm is one of hwmon's files that says 0 or 1.
-func alarm(path string) (float64, error) {
-	text, err := readLine(path)
+func alarm(d *kernelDevice, file string) (float64, error) {
+	text, err := d.readLine(file)
 	if err != nil {
 		return 0, err
 	}
 	if text != "0" && text != "1" {
-		return 0, fmt.Errorf("%s: %.40q is neither 0 nor 1", path, text)
+		return 0, fmt.Errorf("%s: %.40q is neither 0 nor 1", d.path(file), text)
 	}
 	return boolean(text == "1"), nil
 }

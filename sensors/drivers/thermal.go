@@ -33,27 +33,35 @@ func (o *thermalOptions) Quantities() []sensors.Quantity { return []sensors.Quan
 var thermalZones = kernelList{"thermal", "class/thermal/thermal_zone*", namedIn("type"), filepath.Clean}
 
 func (o *thermalOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	dir, err := thermalZones.find(h.Sys, o.Type, "")
+	d, err := thermalZones.open(h, o.Type, "")
 	if err != nil {
 		return nil, err
 	}
-	return &thermal{dir}, nil
+	return &thermal{d}, nil
 }
 
-type thermal struct{ dir string }
+type thermal struct{ *kernelDevice }
 
 // Next reads the zone's temperature in °C; the kernel has it in m°C (ABI
 // sysfs-class-thermal). What no silicon survives is an error.
 func (s *thermal) Next(ctx context.Context) ([]sensors.Sample, error) {
-	return gather(ctx, []sensors.Quantity{temperature}, func(int) (float64, error) { return zoneTemperature(s.dir) })
-}
-
-func zoneTemperature(dir string) (float64, error) {
-	celsius, err := readThousandths(filepath.Join(dir, "temp"))
-	if err == nil && (celsius < -60 || celsius > 200) {
-		return 0, fmt.Errorf("%s: %v °C is no temperature of a running board", dir, celsius)
+	if err := s.check(); err != nil {
+		return nil, err
 	}
-	return celsius, err
+	return gather(ctx, []sensors.Quantity{temperature}, func(int) (float64, error) { return zoneTemperature(s.kernelDevice) })
 }
 
-func (s *thermal) Close() error { return nil }
+func zoneTemperature(d *kernelDevice) (float64, error) {
+	text, err := d.readLine("temp")
+	if err != nil {
+		return 0, err
+	}
+	celsius, err := thousandths(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", d.path("temp"), err)
+	}
+	if celsius < -60 || celsius > 200 {
+		return 0, fmt.Errorf("%s: %v °C is no temperature of a running board", d.dir, celsius)
+	}
+	return celsius, nil
+}

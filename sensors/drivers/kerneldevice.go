@@ -1,0 +1,82 @@
+package drivers
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A kernelDevice is one device of a [kernelList], held by its open folder. When
+// the kernel takes the device away nothing can be opened in that folder any more,
+// whoever has got the number: a file that could be read was this device's. The
+// open folder does not keep the kernel from taking the device away.
+type kernelDevice struct {
+	list         kernelList
+	hw           *Hardware
+	name, device string // as configured
+
+	dir  string
+	root *os.Root
+}
+
+// open opens the device with a name, which has to be the one that it was when
+// the configuration was read.
+func (l kernelList) open(h *Hardware, name, device string) (*kernelDevice, error) {
+	e, err := l.find(h.Sys, name, device)
+	if err != nil {
+		return nil, err
+	}
+	words := strings.TrimSpace(l.kind + " " + name + " " + device)
+	if err := h.known.confirm(words, hardwareID{steadyPath(e.hangs), e.hangs}); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(e.dir)
+	if err != nil {
+		return nil, err
+	}
+	return &kernelDevice{list: l, hw: h, name: name, device: device, dir: e.dir, root: root}, nil
+}
+
+// check makes sure that the configuration still means this device: that neither
+// another has come in its place nor a second one beside it.
+func (d *kernelDevice) check() error {
+	e, err := d.list.find(d.hw.Sys, d.name, d.device)
+	if err != nil {
+		return err
+	}
+	is, err := os.Stat(e.dir)
+	if err != nil {
+		return err
+	}
+	held, err := d.root.Stat(".")
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(is, held) {
+		return fmt.Errorf("%s %s: was taken away and is opened anew", d.list.kind, d.name)
+	}
+	return nil
+}
+
+// path is where a file of the device was when it was opened, for messages.
+func (d *kernelDevice) path(file string) string { return filepath.Join(d.dir, file) }
+
+// readLine reads a file of the device.
+func (d *kernelDevice) readLine(file string) (string, error) {
+	text, err := d.root.ReadFile(file)
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		at.Path = d.path(file)
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// files are the names of the device's files that match a pattern.
+func (d *kernelDevice) files(pattern string) []string {
+	names, _ := fs.Glob(d.root.FS(), pattern) // the patterns are fixed
+	return names
+}
+
+func (d *kernelDevice) Close() error { return d.root.Close() }

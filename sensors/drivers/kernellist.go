@@ -1,0 +1,199 @@
+package drivers
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A kernelList is where sysfs lists the kernel's devices of one type. The kernel
+// gives a number to the next device as soon as its owner has gone, so a device
+// is known by a name, and by where its hardware is if two have the name.
+type kernelList struct {
+	kind  string                    // "hwmon"
+	glob  string                    // under /sys
+	names func(dir string) []string // what the device in dir is called, however many ways
+	hangs func(dir string) string   // the path of its hardware, the same at each boot; dir itself where it has none
+}
+
+// A kernelEntry is one device of a list, as it is now.
+type kernelEntry struct {
+	dir   string
+	names []string
+	hangs string // the path of its hardware; empty: it has none
+	nth   int    // among those of one name at this hardware, from 1
+	twins int    // how many there are of one name at this hardware
+}
+
+// entries are the devices that sysfs lists now, in the order of their numbers.
+func (l kernelList) entries(sys string) (all []kernelEntry) {
+	dirs, _ := filepath.Glob(filepath.Join(sys, l.glob)) // the pattern is fixed
+	slices.SortFunc(dirs, naturally)
+	for _, dir := range dirs {
+		e := kernelEntry{dir: dir, names: l.names(dir), hangs: l.hangs(dir)}
+		if len(e.names) == 0 {
+			continue // gone since, or none of ours to read
+		}
+		if e.hangs == dir {
+			e.hangs = ""
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// named are the devices with a name.
+func (l kernelList) named(all []kernelEntry, name string) (named []kernelEntry) {
+	twins := map[string]int{}
+	for _, e := range all {
+		if slices.Contains(e.names, name) {
+			twins[e.hangs]++
+			e.nth = twins[e.hangs]
+			named = append(named, e)
+		}
+	}
+	for i := range named {
+		named[i].twins = twins[named[i].hangs]
+	}
+	return named
+}
+
+// find returns the one device with a name. What a device is called besides is
+// the end of its hardware's path; empty is anywhere.
+func (l kernelList) find(sys, name, device string) (kernelEntry, error) {
+	all := l.entries(sys)
+	named := l.named(all, name)
+	var found []kernelEntry
+	for _, e := range named {
+		if e.isAt(device) {
+			found = append(found, e)
+		}
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	return kernelEntry{}, l.unclear(sys, name, device, all, named, found)
+}
+
+// isAt reports whether the option `device` means this device: the end of its
+// hardware's path, and #2 for the second of one name at this hardware.
+func (e kernelEntry) isAt(device string) bool {
+	end, nth, counted := strings.Cut(device, "#")
+	if counted && nth != strconv.Itoa(e.nth) {
+		return false
+	}
+	return end == "" && !counted || e.hangs != "" && endsIn(e.hangs, end)
+}
+
+// checkDevice says what is wrong with an option `device`.
+func checkDevice(device string) []Problem {
+	if device == "" {
+		return nil
+	}
+	end, nth, counted := strings.Cut(device, "#")
+	if n, ok := number(nth); end == "" || counted && (!ok || n < 1) {
+		return []Problem{problem("device", "%q is not the end of a path: write e.g. 1-0044, or 1-0044#2 for the second one there", device)}
+	}
+	return nil
+}
+
+// device is the option `device` that means this one of the devices with its
+// name: the end of its hardware's path, at least two elements of it. It is
+// empty if nothing that stays the same tells it from the others.
+func (e kernelEntry) device(named []kernelEntry) string {
+	if e.hangs == "" {
+		return ""
+	}
+	nth := ""
+	if e.twins > 1 {
+		nth = fmt.Sprint("#", e.nth)
+	}
+	elements := strings.Split(strings.TrimPrefix(e.hangs, "/"), "/")
+	for n := min(2, len(elements)); n <= len(elements); n++ {
+		device := strings.Join(elements[len(elements)-n:], "/") + nth
+		others := func(other kernelEntry) bool { return other.dir != e.dir && other.isAt(device) }
+		if !slices.ContainsFunc(named, others) {
+			return device
+		}
+	}
+	return ""
+}
+
+// unclear says why there is not one device with a name.
+func (l kernelList) unclear(sys, name, device string, all, named, found []kernelEntry) error {
+	switch {
+	case len(found) > 1:
+		return l.ambiguous(name, named, found)
+	case len(all) == 0:
+		return fmt.Errorf("%s %s: nothing in %s: %w", l.kind, name, filepath.Join(sys, filepath.Dir(l.glob)), os.ErrNotExist)
+	case device != "":
+		name += " at " + device
+	}
+	var there []string
+	for _, e := range all {
+		there = append(there, strings.Join(e.names, " or "))
+	}
+	return fmt.Errorf("%s %s: %w (there are %s)", l.kind, name, os.ErrNotExist, strings.Join(there, ", "))
+}
+
+// ambiguous offers what tells the devices of one name apart.
+func (l kernelList) ambiguous(name string, named, found []kernelEntry) error {
+	var dirs, devices []string
+	for _, e := range found {
+		dirs = append(dirs, e.dir)
+		if device := e.device(named); device != "" {
+			devices = append(devices, device)
+		}
+	}
+	if len(devices) == 0 {
+		return fmt.Errorf("%s %s: %s have this name, and nothing that stays the same tells them apart", l.kind, name, list(dirs))
+	}
+	return fmt.Errorf("%s %s: %d have this name: add device: %s", l.kind, name, len(found), strings.Join(devices, " or "))
+}
+
+// endsIn reports whether a path ends in whole elements: .../i2c-11/11-0044 ends
+// in 11-0044 and not in 1-0044.
+func endsIn(path, end string) bool {
+	return end == "" || strings.HasSuffix("/"+path, "/"+strings.TrimPrefix(end, "/"))
+}
+
+// linked is where the link in a device's folder leads, or the folder itself.
+func linked(dir string) string {
+	path, err := filepath.EvalSymlinks(filepath.Join(dir, "device"))
+	if err != nil {
+		return dir // a virtual device
+	}
+	return path
+}
+
+// namedIn is the names of a device whose folder has them in a file.
+func namedIn(file string) func(dir string) []string {
+	return func(dir string) []string {
+		name, err := readLine(filepath.Join(dir, file))
+		if err != nil || name == "" {
+			return nil
+		}
+		return []string{name}
+	}
+}
+
+// optionFor is the option `device` with which a name means the device in a
+// folder; empty where the name alone does.
+func (l kernelList) optionFor(all []kernelEntry, name, dir string) (string, error) {
+	named := l.named(all, name)
+	at := slices.IndexFunc(named, func(e kernelEntry) bool { return e.dir == dir })
+	switch {
+	case at < 0:
+		return "", fmt.Errorf("%s %s has another name for the kernel", l.kind, name)
+	case len(named) == 1:
+		return "", nil
+	}
+	device := named[at].device(named)
+	if device == "" || printable(device) != device {
+		return "", fmt.Errorf("%d have this name, and nothing that stays the same tells this one from the others", len(named))
+	}
+	return device, nil
+}
