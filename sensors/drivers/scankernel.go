@@ -14,19 +14,21 @@ import (
 type KernelDevice struct {
 	Name   string   // what the driver calls it: "cpu_thermal", "28-0316a2797bff"
 	Path   string   // where it is now; the numbers change from boot to boot
-	Device string   // where the device hangs: the same at each boot
+	Device string   // the option `device` that means it; empty: it needs none
 	Inputs []string // what it measures
+
+	Unclear string // why no options mean this one alone; empty: they do
 }
 
 // ScanIIO lists the devices of the industrial I/O subsystem: "bme280", "dht11".
 func (h *Hardware) ScanIIO() ([]KernelDevice, error) {
-	return h.kernelDevices(filepath.Join("bus", "iio", "devices"), "iio:device", "name", iioFile)
+	return h.kernelDevices(iioDevices, "name", iioFile)
 }
 
 // ScanHwmon lists the devices of the hardware monitoring subsystem, with the
 // inputs that kind hwmon can read.
 func (h *Hardware) ScanHwmon() ([]KernelDevice, error) {
-	return h.kernelDevices(filepath.Join("class", "hwmon"), "hwmon", "name", func(file string) (string, bool) {
+	return h.kernelDevices(hwmonDevices, "name", func(file string) (string, bool) {
 		input, ok := strings.CutSuffix(file, "_input")
 		return input, ok && hwmonInput.MatchString(input)
 	})
@@ -34,7 +36,7 @@ func (h *Hardware) ScanHwmon() ([]KernelDevice, error) {
 
 // ScanThermal lists the thermal zones by their types.
 func (h *Hardware) ScanThermal() ([]KernelDevice, error) {
-	return h.kernelDevices(filepath.Join("class", "thermal"), "thermal_zone", "type", func(file string) (string, bool) {
+	return h.kernelDevices(thermalZones, "type", func(file string) (string, bool) {
 		return file, file == "temp"
 	})
 }
@@ -53,26 +55,23 @@ func iioFile(file string) (channel string, ok bool) {
 	return "", false
 }
 
-// hardwareOf is the path of the hardware that a device is of, or the device's
-// own where it is of none.
-func hardwareOf(dir string) string {
-	if path, err := filepath.EvalSymlinks(filepath.Join(dir, "device")); err == nil {
-		return printable(path)
-	}
-	return dir
-}
-
-func (h *Hardware) kernelDevices(place, prefix, name string, input func(string) (string, bool)) ([]KernelDevice, error) {
-	root := filepath.Join(h.Sys, place)
-	dirs, err := numbered(root, prefix)
+func (h *Hardware) kernelDevices(list kernelList, name string, input func(string) (string, bool)) ([]KernelDevice, error) {
+	root, pattern := filepath.Split(filepath.Join(h.Sys, list.glob))
+	dirs, err := numbered(root, strings.TrimSuffix(pattern, "*"))
+	entries := list.entries(h.Sys)
 	var all []KernelDevice
 	for _, dir := range dirs {
 		path := filepath.Join(root, dir)
-		d := KernelDevice{Name: shown(filepath.Join(path, name)), Path: path, Device: hardwareOf(path)}
-		if d.Name != "" {
-			d.Inputs = inputsOf(path, input)
-			all = append(all, d)
+		d := KernelDevice{Name: shown(filepath.Join(path, name)), Path: path}
+		if d.Name == "" {
+			continue
 		}
+		d.Inputs = inputsOf(path, input)
+		device, unclear := list.optionFor(entries, d.Name, path)
+		if d.Device = device; unclear != nil {
+			d.Unclear = unclear.Error()
+		}
+		all = append(all, d)
 	}
 	return all, err
 }
@@ -113,7 +112,7 @@ func (h *Hardware) ScanOneWire() (all []KernelDevice, err error) {
 			continue // w1_bus_master1
 		}
 		path := filepath.Join(root, e.Name())
-		all = append(all, KernelDevice{Name: e.Name(), Path: path, Device: hardwareOf(path),
+		all = append(all, KernelDevice{Name: e.Name(), Path: path,
 			Inputs: inputsOf(path, func(file string) (string, bool) { return file, file == "temperature" })})
 	}
 	return all, err

@@ -40,7 +40,7 @@ func pi() findings {
 				{Name: "3a-00000012ab34", Path: "/sys/bus/w1/devices/3a-00000012ab34"},
 			}, nil},
 			{"hwmon", "Hardware monitoring", []drivers.KernelDevice{
-				{Name: "cpu_thermal", Path: "/sys/class/hwmon/hwmon0", Device: "/sys/class/hwmon/hwmon0", Inputs: []string{"temp1"}},
+				{Name: "cpu_thermal", Path: "/sys/class/hwmon/hwmon0", Inputs: []string{"temp1"}},
 				{Name: "rpi_volt", Path: "/sys/class/hwmon/hwmon1"},
 			}, nil},
 			{"iio", "Industrial I/O", nil, errors.New("permission denied")},

@@ -31,7 +31,7 @@ func yaml(f findings) string {
 		s.iio(d)
 	}
 	for _, d := range f.devices("hwmon") {
-		s.hwmon(d, f.devices("hwmon"))
+		s.hwmon(d)
 	}
 	for _, d := range f.devices("thermal") {
 		s.thermal(d, f.devices("hwmon"))
@@ -197,10 +197,10 @@ func (s *section) known(kind string, d drivers.KernelDevice) bool {
 // iio lets the kind say what a part measures where it knows, and asks for the
 // inputs that the kind can read where it does not.
 func (s *section) iio(d drivers.KernelDevice) {
-	if len(d.Inputs) == 0 || !s.known("iio", d) {
+	if len(d.Inputs) == 0 || !s.known("iio", d) || !s.clear("iio", d) {
 		return
 	}
-	named := "name: " + quoted(d.Name)
+	named := named(d)
 	var bodies []string
 	if _, dht := drivers.New("dht"); dht && strings.HasPrefix(d.Name, "dht11") {
 		bodies = append(bodies, "kind: dht, "+named)
@@ -221,14 +221,14 @@ func readable(named string, inputs []string) (can []string) {
 	return can
 }
 
-func (s *section) hwmon(d drivers.KernelDevice, all []drivers.KernelDevice) {
+func (s *section) hwmon(d drivers.KernelDevice) {
 	if _, w1 := drivers.New("w1"); len(d.Inputs) == 0 || w1 && d.Name == "w1_slave_temp" {
 		return // it measures nothing, or is there as a 1-wire part
 	}
-	body := "kind: hwmon, name: " + quoted(d.Name)
-	if alike(d, all) > 1 {
-		body += ", device: " + quoted(end(d.Device))
+	if !s.clear("hwmon", d) {
+		return
 	}
+	body := "kind: hwmon, " + named(d)
 	if !slices.Equal(d.Inputs, []string{"temp1"}) {
 		body += ", inputs: " + quotedList(d.Inputs)
 	}
@@ -239,19 +239,22 @@ func (s *section) hwmon(d drivers.KernelDevice, all []drivers.KernelDevice) {
 	s.add(name, body)
 }
 
-func alike(d drivers.KernelDevice, all []drivers.KernelDevice) (n int) {
-	for _, other := range all {
-		if other.Name == d.Name {
-			n++
-		}
+// named is what a device is found by: its name, and where it is if another has
+// the name.
+func named(d drivers.KernelDevice) string {
+	if d.Device == "" {
+		return "name: " + quoted(d.Name)
 	}
-	return n
+	return "name: " + quoted(d.Name) + ", device: " + quoted(d.Device)
 }
 
-// end is the end of a device's path, which tells it from its likes.
-func end(path string) string {
-	parts := strings.Split(path, "/")
-	return strings.Join(parts[max(0, len(parts)-2):], "/")
+// clear reports whether a device can be told from all others, and says so where
+// it cannot: what would be written for it could not be opened.
+func (s *section) clear(kind string, d drivers.KernelDevice) bool {
+	if d.Unclear != "" {
+		s.comment("%s %s: %s", kind, d.Name, d.Unclear)
+	}
+	return d.Unclear == ""
 }
 
 // thermal leaves out a zone that hwmon has too: the kernel calls it the same
@@ -261,7 +264,7 @@ func (s *section) thermal(d drivers.KernelDevice, hwmon []drivers.KernelDevice) 
 	if len(d.Inputs) == 0 || slices.ContainsFunc(hwmon, func(h drivers.KernelDevice) bool { return h.Name == zone }) {
 		return
 	}
-	if s.known("thermal", d) {
+	if s.known("thermal", d) && s.clear("thermal", d) {
 		s.add(zone, "kind: thermal, type: "+quoted(d.Name))
 	}
 }

@@ -111,8 +111,8 @@ func TestKindThatNeedsMoreThanAPlaceIsAComment(t *testing.T) {
 
 func TestTwoOfOneNameAreToldApart(t *testing.T) {
 	twins := []drivers.KernelDevice{
-		{Name: "sht3x", Device: "/sys/devices/soc/i2c-1/1-0044", Inputs: []string{"humidity1", "temp1"}},
-		{Name: "sht3x", Device: "/sys/devices/soc/i2c-1/1-0045", Inputs: []string{"humidity1", "temp1"}},
+		{Name: "sht3x", Device: "i2c-1/1-0044", Inputs: []string{"humidity1", "temp1"}},
+		{Name: "sht3x", Device: "i2c-1/1-0045", Inputs: []string{"humidity1", "temp1"}},
 		{Name: "w1_slave_temp", Inputs: []string{"temp1"}},
 	}
 	section := yaml(findings{kernel: []subsystem{{"hwmon", "", twins, nil}}})
@@ -120,6 +120,22 @@ func TestTwoOfOneNameAreToldApart(t *testing.T) {
 	if !slices.Contains(got, "sht3x hwmon") || !slices.Contains(got, "sht3x_2 hwmon") ||
 		!strings.Contains(section, `device: "i2c-1/1-0045", inputs: [humidity1, temp1]`) {
 		t.Errorf("%q\n%s", got, section)
+	}
+}
+
+func TestWhatCannotBeToldApartIsAComment(t *testing.T) {
+	f := findings{kernel: []subsystem{
+		{"iio", "", []drivers.KernelDevice{{Name: "bme280", Device: "i2c-1/1-0076#2", Inputs: []string{"in_temp"}}}, nil},
+		{"thermal", "", []drivers.KernelDevice{{Name: "acpitz", Inputs: []string{"temp"}, Unclear: "2 have this name"}}, nil},
+	}}
+	section := yaml(f)
+	if got := check(t, section); !slices.Equal(got, []string{"bme280 iio"}) {
+		t.Errorf("%q", got)
+	}
+	for _, want := range []string{`device: "i2c-1/1-0076#2"`, "  # thermal acpitz: 2 have this name\n"} {
+		if !strings.Contains(section, want) {
+			t.Errorf("no %q in\n%s", want, section)
+		}
 	}
 }
 
