@@ -88,7 +88,7 @@ func FuzzBH1750(f *testing.F) {
 func TestValuesAreAsFineAsTheirParts(t *testing.T) {
 	for _, c := range []struct{ x, resolution, want float64 }{
 		{28066.66667, 1 / 1.2, 28066.7}, {1.23456789, 0.001, 1.235}, {1.23456789, 0.004, 1.235}, {1.23456789, 0.000125, 1.2346},
-		{-1.26, 0.5, -1.3}, {123.4, 1, 123}, {123.4, 50, 123}, {1e-14, 1e-15, 0},
+		{-1.26, 0.5, -1.3}, {123.4, 1, 123}, {123.4, 50, 123}, {1.23e-14, 1e-15, 1.2e-14}, {1e9 + 0.125, 1e-15, 1e9 + 0.125}, {1e-30, 1e-31, 1e-30},
 		{-1e-9, 0.001, 0},
 	} {
 		if got := asFine(c.x, c.resolution); got != c.want || math.Signbit(got) != (c.want < 0) {

@@ -29,7 +29,7 @@ type measured struct {
 func (p *part) samples(values ...measured) ([]sensors.Sample, error) {
 	var samples []sensors.Sample
 	for _, m := range values {
-		value := hundredths(m.value) + 0         // never -0
+		value := hundredths(m.value)
 		if !(value >= m.min && value <= m.max) { // nor NaN
 			return nil, p.explain(fmt.Errorf("%s %v %s is beyond what the part can measure (%v to %v)",
 				m.Name, value, m.Unit, m.min, m.max))

@@ -34,7 +34,23 @@ func (o *dhtOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error
 	if err != nil {
 		return nil, fmt.Errorf("%w (is dtoverlay=dht11,gpiopin=... in config.txt?)", err)
 	}
+	for i := range s.channels {
+		if s.channels[i].Name == temperature.Name { // whatever the device tree calls the part
+			s.channels[i].decode = dhtMilliCelsius
+		}
+	}
 	return &dht{s}, nil
+}
+
+// dhtMilliCelsius mends what the kernel makes of a clone of the DHT22 below
+// 0 °C. The part has a sign and a magnitude in 16 bits, of 0.1 °C; clones send
+// two's complement, and the kernel then reads -0.3 °C, 0xfffd, as -3276.5 °C.
+// No part measures so cold: such a value can mean nothing else.
+func dhtMilliCelsius(kernels float64) float64 {
+	if kernels <= -273_150 {
+		return -3_276_800 - kernels
+	}
+	return kernels
 }
 
 type dht struct{ *iio }

@@ -127,5 +127,6 @@ func (s *hwmon) read(input string) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s_input: %.40q is no number", path, text)
 	}
-	return float64(n) / hwmonTypeOf(input).per, nil
+	t := hwmonTypeOf(input)
+	return possible(path, t.Quantity, float64(n)/t.per)
 }

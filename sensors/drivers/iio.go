@@ -80,6 +80,9 @@ func (o *iioOptions) channels() []iioChannel {
 	var all []iioChannel
 	for _, input := range o.inputs() {
 		if c, err := parseIIOChannel(input); err == nil {
+			if o.Name == "dht11" && c.Name == temperature.Name {
+				c.decode = dhtMilliCelsius
+			}
 			all = append(all, c)
 		}
 	}
@@ -158,8 +161,9 @@ func (s *iio) Next(ctx context.Context) ([]sensors.Sample, error) {
 // raw value with the channel's offset and scale.
 func (s *iio) read(c iioChannel) (float64, error) {
 	value, err := s.number(c.input + "_input")
+	step := 0.0
 	if errors.Is(err, os.ErrNotExist) {
-		value, err = s.scaled(c)
+		value, step, err = s.scaled(c)
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, s.noChannel(c, err)
@@ -167,22 +171,23 @@ func (s *iio) read(c iioChannel) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.value(value)
+	return c.value(value, step)
 }
 
 // scaled is (raw + offset) * scale, each of which a channel may share with
-// others; without them the raw value has the unit already.
-func (s *iio) scaled(c iioChannel) (float64, error) {
+// others; without them the raw value has the unit already. The scale is the step
+// between two values.
+func (s *iio) scaled(c iioChannel) (value, step float64, err error) {
 	raw, err := s.number(c.input + "_raw")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	offset, err := s.shared(c, "offset", 0)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	scale, err := s.shared(c, "scale", 1)
-	return (raw + offset) * scale, err
+	step, err = s.shared(c, "scale", 1)
+	return (raw + offset) * step, step, err
 }
 
 // shared is an attribute of a channel, or of all channels of its type, of all

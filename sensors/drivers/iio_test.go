@@ -102,6 +102,53 @@ func TestEachTypeComesInHomeAssistantsUnit(t *testing.T) {
 	}
 }
 
+// A load cell at an AD7124 with a gain of 128: 2.5 V / 128 / 2^23 are 2.33 nV.
+func TestAFineConverterKeepsItsDigits(t *testing.T) {
+	files := map[string]string{}
+	i2cIIO(files, "0", "spi0.0", "ad7124-4", "ad7124-4", map[string]string{
+		"in_voltage0-voltage1_raw": "4294", "in_voltage-voltage_scale": "0.000002328", // 9.996432 µV
+		"in_current0_raw": "-3", "in_current_scale": "0.000100000"})
+	samples, err := readIIO(t, files, &iioOptions{Name: "ad7124-4", Inputs: []string{"in_voltage0-voltage1", "in_current0"}})
+	_, got := values(samples)
+	if err != nil || !slices.Equal(got, []float64{0.000009996, -0.0000003}) {
+		t.Error(got, err)
+	}
+}
+
+func TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike(t *testing.T) {
+	for input, file := range map[string]string{"temp1": "in_temp", "humidity1": "in_humidityrelative"} {
+		for _, milli := range []string{"-300000", "-273151", "999999"} {
+			if input == "temp1" && milli == "999999" {
+				continue // a kiln
+			}
+			h := sysfs(t, map[string]string{"hwmon0/name": "x", "hwmon0/" + input + "_input": milli})
+			if samples, err := readHwmon(t, h, &hwmonOptions{Name: "x", Inputs: []string{input}}); err == nil {
+				t.Errorf("hwmon %s %s: %v", input, milli, samples)
+			}
+			files := map[string]string{}
+			i2cIIO(files, "0", "1-0076", "x", "x", map[string]string{file + "_input": milli})
+			if samples, err := readIIO(t, files, &iioOptions{Name: "x", Inputs: []string{file}}); err == nil {
+				t.Errorf("iio %s %s: %v", file, milli, samples)
+			}
+		}
+	}
+	for _, c := range []struct{ file, text string }{
+		{"in_illuminance_input", "-1"}, {"in_concentration_co2_input", "-0.01"}, {"in_concentration_co2_input", "101"},
+		{"in_concentration_input", "101"}, {"in_resistance_input", "-1"},
+	} {
+		files := map[string]string{}
+		i2cIIO(files, "0", "1-0076", "x", "x", map[string]string{c.file: c.text})
+		if samples, err := readIIO(t, files, &iioOptions{Name: "x", Inputs: []string{strings.TrimSuffix(c.file, "_input")}}); err == nil {
+			t.Errorf("%s %s: %v", c.file, c.text, samples)
+		}
+	}
+	h := sysfs(t, map[string]string{"hwmon0/name": "x", "hwmon0/fan1_input": "-1", "hwmon0/humidity1_input": "100800", "hwmon0/curr1_input": "-250"})
+	samples, err := readHwmon(t, h, &hwmonOptions{Name: "x", Inputs: []string{"fan1", "humidity1", "curr1"}})
+	if err != nil || samples[0].Err == nil || samples[1].Value != 100 || samples[2].Value != -0.25 {
+		t.Error(samples, err)
+	}
+}
+
 func TestTwoPartsOfOneNameAreToldApartByTheirDevice(t *testing.T) {
 	files := bme280Files()
 	i2cIIO(files, "1", "1-0077", "bme280", "bme280", map[string]string{"in_temp_input": "-5120"})
@@ -131,7 +178,7 @@ func TestAbsentPartsAndInputsListThoseThereAre(t *testing.T) {
 
 func TestWhatCannotBeIsAnError(t *testing.T) {
 	for text, want := range map[string]string{
-		"-273151": "absolute zero", "": "is no number", "nan": "is no number", "1e3": "is no number",
+		"-273151": "is not possible (-273.15", "": "is no number", "nan": "is no number", "1e3": "is no number",
 	} {
 		files := map[string]string{}
 		i2cIIO(files, "0", "1-0076", "bme280", "bme280", map[string]string{"in_temp_input": text})
@@ -145,11 +192,11 @@ func TestWhatCannotBeIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	for milli, want := range map[float64]float64{102_300: 100, -1200: 0, 99_999: 100, 55_555: 55.56} {
-		if got, err := c.value(milli); got != want || err != nil {
+		if got, err := c.value(milli, 0); got != want || err != nil {
 			t.Errorf("%v is %v, %v, want %v", milli, got, err, want)
 		}
 	}
-	if got, err := c.value(118_990); err == nil { // an HTU21 on a bus of ones
+	if got, err := c.value(118_990, 0); err == nil { // an HTU21 on a bus of ones
 		t.Error(got)
 	}
 }
@@ -191,7 +238,7 @@ func FuzzIIOChannel(f *testing.F) {
 		if strings.ContainsAny(c.input, "/. ") || !quantityName.MatchString(c.Name) {
 			t.Errorf("%q is %+v", input, c)
 		}
-		if x, err := c.value(kernels); err == nil && c.Class == "humidity" && !(x >= 0 && x <= 100) && !math.IsNaN(kernels) {
+		if x, err := c.value(kernels, 0); err == nil && c.Class == "humidity" && !(x >= 0 && x <= 100) && !math.IsNaN(kernels) {
 			t.Errorf("%q %v is %v", input, kernels, x)
 		}
 	})

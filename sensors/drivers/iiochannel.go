@@ -38,8 +38,9 @@ var iioTypes = map[string]iioType{
 type iioChannel struct {
 	iioType
 	input  string
-	which  string   // what tells it from others of its type: 0, _object
-	owners []string // who may have its offset and scale, itself first
+	which  string                        // what tells it from others of its type: 0, _object
+	owners []string                      // who may have its offset and scale, itself first
+	decode func(kernels float64) float64 // corrects the kernel's value; nil: it is right
 }
 
 var iioInput = regexp.MustCompile(`^in_(concentration_co2|[a-z]+)([0-9]*)(-[a-z]+[0-9]+)?((?:_[a-z][a-z0-9]*)*)$`)
@@ -64,28 +65,26 @@ func parseIIOChannel(input string) (iioChannel, error) {
 		all += "-" + kind
 	}
 	bare, _, _ := strings.Cut(kind, "_")
-	return iioChannel{t, input, number + other + modifier,
-		[]string{input + "_", all + modifier + "_", all + "_", "in_" + bare + "_", "in_", ""}}, nil
+	return iioChannel{iioType: t, input: input, which: number + other + modifier,
+		owners: []string{input + "_", all + modifier + "_", all + "_", "in_" + bare + "_", "in_", ""}}, nil
 }
 
-// Relative humidity is taken for 0 or 100 % if it is beyond by no more than this,
-// the error of the parts: their formulas may go past the ends (Si7021 5.1.1).
-const humiditySlack = 5
-
-// value is what the kernel measured in the quantity's unit, if it can be true.
-func (c iioChannel) value(kernels float64) (float64, error) {
-	x := kernels * c.per
-	switch c.Class {
-	case "temperature":
-		if x < -273.15 {
-			return 0, fmt.Errorf("%s: %v °C is below absolute zero", c.input, x)
-		}
-	case "humidity":
-		if x < -humiditySlack || x > 100+humiditySlack {
-			return 0, fmt.Errorf("%s: %v %% is no relative humidity", c.input, x)
-		}
-		x = max(0, min(x, 100))
+// value is what the kernel measured in the quantity's unit, if it can be true. It
+// is rounded as the type is, or to the channel's own step where that is finer (0:
+// unknown): a converter of 24 bits has steps of 0.3 µV and less. No climate part
+// means more digits than its type has.
+func (c iioChannel) value(kernels, step float64) (float64, error) {
+	if c.decode != nil {
+		kernels = c.decode(kernels)
 	}
-	steps := math.Round(1 / c.finest) // 1000 is exact where 0.001 is not
-	return math.Round(x*steps) / steps, nil
+	x, err := possible(c.input, c.Quantity, kernels*c.per)
+	if err != nil {
+		return 0, err
+	}
+	finest := c.finest
+	climate := c.Name == temperature.Name || c.Name == humidity.Name || c.Name == carbonDioxide.Name
+	if step = math.Abs(step) * c.per; step > 0 && !climate {
+		finest = min(finest, step)
+	}
+	return asFine(x, finest), nil
 }

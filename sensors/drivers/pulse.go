@@ -136,14 +136,11 @@ func (p *pulse) report() []sensors.Sample {
 	for !p.due.After(now) {
 		p.due = p.due.Add(p.options.Report)
 	}
+	places := placesOf(p.options.PerPulse) // so that a total reads 41.91 and not 41.910000000000004
 	return []sensors.Sample{
-		{Quantity: p.options.Quantity, Value: millionths(float64(p.count.pulses) * p.options.PerPulse)},
-		{Quantity: "rate", Value: millionths(rate)},
+		{Quantity: p.options.Quantity, Value: roundTo(float64(p.count.pulses)*p.options.PerPulse, places)},
+		{Quantity: "rate", Value: roundTo(rate, max(places+2, 6))},
 	}
 }
 
 func (p *pulse) Close() error { return p.line.Close() }
-
-// millionths rounds to what a meter means, so that a payload reads 41.91 and not
-// 41.910000000000004.
-func millionths(x float64) float64 { return math.Round(x*1e6) / 1e6 }

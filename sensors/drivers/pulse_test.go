@@ -78,6 +78,19 @@ func every(d time.Duration, n int) (edges []time.Time) {
 	return edges
 }
 
+// A meter of 10000 pulses a kWh that is configured in MWh.
+func TestASmallPulseIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := rainOptions()
+		o.PerPulse, o.Quantity, o.Unit, o.Class = 1e-7, "energy", "MWh", "energy"
+		s := openPulse(t, &meter{edges: every(time.Second, 3), room: 1024}, o)
+		got, err := s.Next(t.Context())
+		if err != nil || got[0].Value != 3e-7 || got[1].Value != 0.000108 { // in 10 s
+			t.Error(got, err)
+		}
+	})
+}
+
 func TestHourAtFiftyHertzIsCountedWithoutLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &meter{edges: every(20*time.Millisecond, 50*3600), room: 1024}

@@ -113,3 +113,12 @@ func TestOnlyStepsPaceThemselves(t *testing.T) {
 		}
 	}
 }
+
+func TestALargeWaveIsANumber(t *testing.T) {
+	for _, mean := range []float64{1e307, 9007199254740991, 1431649.72} {
+		s := openSimulated(t, &simulatedOptions{Wave: &wave{"energy", "kWh", mean, 0, time.Hour}})
+		if got := next(t, s).Value; got != mean {
+			t.Errorf("%v, want %v", got, mean)
+		}
+	}
+}

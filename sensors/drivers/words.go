@@ -4,6 +4,7 @@ import (
 	"math"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -24,14 +25,30 @@ func list(paths []string) string {
 	return strings.Join(names, ", ")
 }
 
-// hundredths rounds to 0.01, as fine as any part here means it, so that a
-// payload reads 45.2 and not 45.199999999.
-func hundredths(x float64) float64 { return math.Round(x*100) / 100 }
+// roundTo rounds to decimal places, so that a payload reads 45.2 and not
+// 45.199999999. A value that has no digits there stays as it is.
+func roundTo(x float64, places int) float64 {
+	if places > 22 { // the last power of ten that a float64 holds exactly
+		return x
+	}
+	tens := math.Pow10(places)
+	if math.Abs(x)*tens >= 1<<53 {
+		return x
+	}
+	return math.Round(x*tens)/tens + 0 // never -0
+}
+
+// hundredths rounds to 0.01, as fine as any part here means it.
+func hundredths(x float64) float64 { return roundTo(x, 2) }
 
 // asFine rounds to the decimal place of a part's resolution: steps of 0.125 to
 // 0.1, of 0.004 to 0.001.
 func asFine(x, resolution float64) float64 {
-	places := math.Ceil(-math.Log10(resolution) - 1e-9)
-	tens := math.Pow(10, min(max(places, 0), 12))
-	return math.Round(x*tens)/tens + 0 // never -0
+	return roundTo(x, max(0, int(math.Ceil(-math.Log10(resolution)-1e-9))))
+}
+
+// placesOf is how many decimal places a number has as a person writes it.
+func placesOf(x float64) int {
+	_, fraction, _ := strings.Cut(strconv.FormatFloat(x, 'f', -1, 64), ".")
+	return len(fraction)
 }
