@@ -54,7 +54,7 @@ var kinds = map[string]Kind{
 	"simulated": {newSimulated, "nothing: for tests, demos and load", "contract"},
 	"thermal":   {newThermal, "a thermal zone of the kernel's: the SoC", "Documentation/ABI/testing/sysfs-class-thermal"},
 	"tmp102":    {newTMP102, "TI TMP102 and TMP112: temperature", "SBOS397"},
-	"w1":        {newW1, "Maxim DS18B20, DS18S20, DS1822, DS1825, DS28EA00: temperature, by the kernel's 1-wire bus", "DS18B20 datasheet rev 6; linux/drivers/w1/slaves/w1_therm.c"},
+	"w1":        {newW1, "Maxim DS18B20, DS18S20, DS1822, DS1825, DS28EA00, MAX31850 (a thermocouple): temperature, by the kernel's 1-wire bus", "DS18B20 datasheet rev 6, MAX31850 19-6725; linux/drivers/w1/slaves/w1_therm.c"},
 }
 
 // Options are one sensor's options of its kind. The implementation is a

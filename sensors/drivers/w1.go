@@ -128,7 +128,7 @@ type w1Reading struct {
 func (s *w1) read() (w1Reading, error) {
 	text, err := readLine(filepath.Join(s.dir, "w1_slave"))
 	if err == nil {
-		return parseW1Slave(text)
+		return parseW1Slave(s.family(), text)
 	}
 	if !errors.Is(err, os.ErrNotExist) {
 		return w1Reading{}, err
@@ -136,16 +136,18 @@ func (s *w1) read() (w1Reading, error) {
 	if text, err = readLine(filepath.Join(s.dir, "temperature")); err != nil {
 		return w1Reading{}, err
 	}
-	return parseW1Celsius(text)
+	return parseW1Celsius(w1LimitsOf(s.family(), text), text)
 }
+
+func (s *w1) family() string { return s.id[:2] }
 
 var errW1Silent = errors.New("no answer, or one with a wrong checksum five times (is its wire off?)")
 
 // w1Slave is a file of two lines: the scratchpad with its CRC and the verdict, and
 // the scratchpad again with the temperature in m°C.
-var w1Slave = regexp.MustCompile(`^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n[0-9a-f ]*t=(-?[0-9]{1,6})$`)
+var w1Slave = regexp.MustCompile(`^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n[0-9a-f ]*t=(-?[0-9]{1,7})$`)
 
-func parseW1Slave(text string) (w1Reading, error) {
+func parseW1Slave(family, text string) (w1Reading, error) {
 	if text == "" {
 		return w1Reading{}, errW1Silent
 	}
@@ -163,14 +165,23 @@ func parseW1Slave(text string) (w1Reading, error) {
 	if strings.Trim(string(bytes), "\x00") == "" { // whose checksum is right
 		return w1Reading{}, errors.New("nothing but zeros: the data line is held low")
 	}
-	r, err := parseW1Celsius(m[3])
+	switch {
+	case isMAX31850(family, bytes):
+		return max31850Reading(bytes)
+	case family == "10" && bytes[7] == 0: // of which the kernel makes 0 °C
+		return w1Reading{}, errors.New("nothing measured: its count per °C is 0 (is the supply weak?)")
+	}
+	r, err := parseW1Celsius(w1Limits, m[3])
 	r.scratchpad = bytes
 	return r, err
 }
 
-// parseW1Celsius takes m°C between what a part can measure (DS18B20 datasheet):
-// 07FF, 127.9375, is a conversion that ran out of power.
-func parseW1Celsius(text string) (w1Reading, error) {
+// w1Limits are what a DS18B20 and its family can measure (its datasheet): 07FF,
+// 127.9375, is a conversion that ran out of power.
+var w1Limits = limits{-55, 125}
+
+// parseW1Celsius takes m°C.
+func parseW1Celsius(l limits, text string) (w1Reading, error) {
 	if text == "" {
 		return w1Reading{}, errW1Silent
 	}
@@ -178,9 +189,12 @@ func parseW1Celsius(text string) (w1Reading, error) {
 	if err != nil {
 		return w1Reading{}, fmt.Errorf("%.40q is no temperature", text)
 	}
-	celsius := float64(milli) / 1000
-	if celsius < -55 || celsius > 125 {
-		return w1Reading{}, fmt.Errorf("%v °C is beyond what the part can measure (-55 to 125)", celsius)
+	return w1Within(l, float64(milli)/1000)
+}
+
+func w1Within(l limits, celsius float64) (w1Reading, error) {
+	if celsius < l.min || celsius > l.max {
+		return w1Reading{}, fmt.Errorf("%v °C is beyond what the part can measure (%v to %v)", celsius, l.min, l.max)
 	}
 	return w1Reading{celsius: celsius}, nil
 }

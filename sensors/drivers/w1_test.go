@@ -178,14 +178,65 @@ func TestW1OptionsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
+// A MAX31850 has the family of the DS1825. Its datasheet's table 3: 1600 °C is
+// 0x6400, 100.75 is 0x064c, -250 is 0xf060; byte 4 begins with four ones.
+func TestAThermocoupleIsReadBeyond125Celsius(t *testing.T) {
+	const thermocouple = "3b-0000001921e8"
+	for _, c := range []struct {
+		file, says string
+		celsius    float64
+		fault      string
+	}{
+		{"w1_slave", w1File("00 64 90 19 f0 ff ff ff 5a", "YES", 1600000), 1600, ""},
+		{"w1_slave", w1File("4c 06 90 19 f0 ff ff ff 5a", "YES", 100750), 100.75, ""},
+		{"w1_slave", w1File("60 f0 90 19 f3 ff ff ff 5a", "YES", -250000), -250, ""},
+		{"w1_slave", w1File("4e 06 90 19 f0 ff ff ff 5a", "YES", 100875), 100.75, ""}, // the reserved bit
+		{"w1_slave", w1File("50 05 90 19 f0 ff ff ff 5a", "YES", 85000), 85, ""},
+		{"w1_slave", w1File("4d 06 91 19 f0 ff ff ff 5a", "YES", 100812), 0, "is open"},
+		{"w1_slave", w1File("4d 06 92 19 f0 ff ff ff 5a", "YES", 100812), 0, "short circuit to ground"},
+		{"w1_slave", w1File("4d 06 94 19 f0 ff ff ff 5a", "YES", 100812), 0, "short circuit to the supply"},
+		{"w1_slave", w1File("4d 06 90 19 f0 ff ff ff 5a", "YES", 100812), 0, "a fault"},
+		{"w1_slave", w1File("fc 7f 90 19 f0 ff ff ff 5a", "YES", 2047750), 0, "beyond what the part can measure (-270 to 1768)"},
+		{"w1_slave", w1File("00 64 4b 46 7f ff 0c 10 5a", "YES", 1600000), 0, "beyond what the part can measure (-55 to 125)"}, // a DS1825
+		{"temperature", "1600000", 1600, ""},
+		{"temperature", "1600062", 0, "beyond"}, // with the bit of a fault
+		{"temperature", "25062", 25.062, ""},    // a DS1825
+	} {
+		bus := newW1Bus(t, thermocouple, c.file)
+		s := bus.open(thermocouple)
+		bus.says(thermocouple, c.says)
+		samples, err := s.Next(t.Context())
+		if c.fault != "" {
+			if err == nil || !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("%s: %v, %v, want %q", c.says, samples, err, c.fault)
+			}
+		} else if err != nil || samples[0].Err != nil || samples[0].Value != c.celsius {
+			t.Errorf("%s: %v, %v, want %v", c.says, samples, err, c.celsius)
+		}
+	}
+}
+
+// The kernel divides by byte 7 of a DS18S20's, and makes 0 °C of it where it is 0.
+func TestADS18S20WithoutACountIsNoZero(t *testing.T) {
+	const ds18s20 = "10-000802b4a1c3"
+	bus := newW1Bus(t, ds18s20, "w1_slave")
+	s := bus.open(ds18s20)
+	bus.says(ds18s20, w1File("2a 00 4b 46 ff ff 0c 00 87", "YES", 0))
+	if samples, err := s.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing measured") {
+		t.Error(samples, err)
+	}
+}
+
 func FuzzW1Slave(f *testing.F) {
 	for _, text := range []string{w1At25, w1AtMinus, w1PowerOn, "", w1File("91 01 4b 46 7f ff 0f 10 26", "NO", 25062)} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		r, err := parseW1Slave(text)
-		if err == nil && (len(r.scratchpad) != 9 || r.celsius < -55 || r.celsius > 125 || !strings.Contains(text, "YES")) {
-			t.Errorf("%q is %+v", text, r)
+		for family, l := range map[string]limits{"28": w1Limits, "10": w1Limits, "3b": max31850Limits} {
+			r, err := parseW1Slave(family, text)
+			if err == nil && (len(r.scratchpad) != 9 || r.celsius < l.min || r.celsius > l.max || !strings.Contains(text, "YES")) {
+				t.Errorf("%s: %q is %+v", family, text, r)
+			}
 		}
 	})
 }

@@ -1,0 +1,53 @@
+package drivers
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+)
+
+// The family 3b has two members: the DS1825, a thermometer like the DS18B20, and
+// the MAX31850 (MAX31851), which measures with a thermocouple. Their
+// configuration, byte 4 of the scratchpad, tells them apart: its upper half is
+// all ones in a MAX31850 (19-6725, configuration register), and begins with a
+// zero in a DS1825.
+
+// max31850Limits are what any thermocouple of the types K to E can have.
+var max31850Limits = limits{-270, 1768}
+
+func isMAX31850(family string, scratchpad []byte) bool {
+	return family == "3b" && scratchpad[4]&0xf0 == 0xf0
+}
+
+// max31850Reading takes 14 bits of 0.25 °C. The two below them are no fraction,
+// which older kernels take them for: the lower one says that there is no
+// temperature, and byte 2 why (tables 2 and 3).
+func max31850Reading(scratchpad []byte) (w1Reading, error) {
+	const fault, open, shortGround, shortSupply = 1, 1, 2, 4
+	raw := int16(binary.LittleEndian.Uint16(scratchpad))
+	if raw&fault == 0 {
+		r, err := w1Within(max31850Limits, float64(raw>>2)/4)
+		r.scratchpad = scratchpad
+		return r, err
+	}
+	switch why := scratchpad[2]; {
+	case why&open != 0:
+		return w1Reading{}, errors.New("the thermocouple is open: is it wired?")
+	case why&shortGround != 0:
+		return w1Reading{}, errors.New("the thermocouple has a short circuit to ground")
+	case why&shortSupply != 0:
+		return w1Reading{}, errors.New("the thermocouple has a short circuit to the supply")
+	}
+	return w1Reading{}, errors.New("the part reports a fault of the thermocouple")
+}
+
+// w1LimitsOf are the limits for a value in m°C of which the bytes are not known.
+// One of the family 3b that is a multiple of 0.25 °C can be a MAX31850's without
+// a fault.
+func w1LimitsOf(family, milli string) limits {
+	quarter := len(milli) > 3 && slices.Contains([]string{"000", "250", "500", "750"}, milli[len(milli)-3:])
+	if family == "3b" && quarter {
+		return max31850Limits
+	}
+	return w1Limits
+}
