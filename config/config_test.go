@@ -56,7 +56,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 			Servers:   []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
 			Password:  uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"},
 			KeepAlive: 15 * time.Second,
-			Drain:     uplink.Drain{Window: uplink.DefaultWindow},
+			Drain:     uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
 			Topics:    uplink.DefaultTopics,
 			Streams:   []sensors.Stream{stream},
 
@@ -272,3 +272,11 @@ func TestAFileWithoutEndIsRefused(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestTheDrainIsPacedUnlessToldOtherwise(t *testing.T) {
+	for text, want := range map[string]int{"": uplink.AutoRate, "rate: auto": uplink.AutoRate, "rate: 0": 0, "rate: 1000000": 1_000_000} {
+		if got := must(t, "client_id: store\nmqtt: {server: embedded}\ndrain: {window: 20, "+text+"}\nsensors: {door: {kind: door, gpio: GPIO4}}\n").Uplink.Drain.Rate; got != want {
+			t.Errorf("drain: {%s}: rate %d, want %d", text, got, want)
+		}
+	}
+}

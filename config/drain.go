@@ -1,20 +1,37 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 type drainKeys struct {
-	Rate   int64 `yaml:"rate"`
+	Rate   rate  `yaml:"rate"`
 	Window int64 `yaml:"window"`
+}
+
+// A rate is routine readings a second, 0 for no bound, or uplink.AutoRate.
+type rate int
+
+func (v *rate) UnmarshalText(text []byte) error {
+	if string(text) == "auto" {
+		*v = uplink.AutoRate
+		return nil
+	}
+	n, err := strconv.ParseUint(string(text), 10, 32)
+	if err != nil || n > 1_000_000 {
+		return fmt.Errorf("must be auto, or between 1 and 1000000 readings a second, or 0 for no bound")
+	}
+	*v = rate(n)
+	return nil
 }
 
 // drain says how fast the backlog goes out.
 func (r *reader) drain(d drainKeys) uplink.Drain {
-	between(r, "drain.rate", d.Rate, 0, 1_000_000, "between 1 and 1000000 readings a second, or 0 for no bound")
 	between(r, "drain.window", d.Window, 1, 1024, "between 1 and 1024 messages in flight")
 	return uplink.Drain{Rate: int(d.Rate), Window: int(d.Window)}
 }

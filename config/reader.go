@@ -57,7 +57,7 @@ func defaults() file {
 			MaxSize:   64 << 20,
 			SyncEvery: 5 * time.Second,
 		},
-		Drain:  drainKeys{Window: uplink.DefaultWindow},
+		Drain:  drainKeys{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
 		Topics: topicKeys(uplink.DefaultTopics),
 		Home:   homeKeys{Prefix: "homeassistant"},
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // retryRefused is how long what a broker refuses is left alone. A second message
@@ -169,7 +170,7 @@ func (s *session) tryAside() bool {
 		}
 		return false
 	case r.welcome[it.Stream] && !it.Declared():
-		if !s.window.open() {
+		if !s.window.open() || it.Priority != sensors.Alarm && !s.mayGo(it) {
 			return false
 		}
 	case s.flight.len() > 0:
@@ -177,6 +178,9 @@ func (s *session) tryAside() bool {
 		return false
 	default:
 		s.trying = true
+	}
+	if it.Priority != sensors.Alarm {
+		s.pace.pass()
 	}
 	s.publish(s.message(it), flight{kind: kindAside, item: *it})
 	s.aside.Pass(*it)

@@ -10,6 +10,7 @@ type birth struct {
 	Hardware  string                 `json:"hardware"`
 	Topics    *birthTopics           `json:"topics,omitempty"`    // absent: the default ones
 	Discovery string                 `json:"discovery,omitempty"` // Home Assistant's prefix; empty: not announced
+	Drain     birthDrain             `json:"drain"`
 	Streams   map[string]birthStream `json:"streams"`
 }
 
@@ -17,6 +18,20 @@ type birth struct {
 type birthTopics struct {
 	Reading string `json:"reading"`
 	State   string `json:"state"`
+}
+
+// birthDrain is the pace of the backlog, for whoever has to keep up with it.
+type birthDrain struct {
+	Rate      any `json:"rate"`                 // as in the configuration: auto, or readings a second; 0: any
+	PerSecond int `json:"per_second,omitempty"` // of auto: at least, after the burst
+	Burst     int `json:"burst,omitempty"`
+}
+
+func birthDrainOf(d Drain) birthDrain {
+	if d.Rate == AutoRate {
+		return birthDrain{Rate: "auto", PerSecond: autoRate, Burst: autoBurst}
+	}
+	return birthDrain{Rate: d.Rate}
 }
 
 type birthStream struct {
@@ -28,7 +43,7 @@ type birthStream struct {
 }
 
 func birthOf(o Options) birth {
-	b := birth{Version: o.Version, Boot: o.Boot, Hardware: o.Hardware, Streams: map[string]birthStream{}}
+	b := birth{Version: o.Version, Boot: o.Boot, Hardware: o.Hardware, Drain: birthDrainOf(o.Drain), Streams: map[string]birthStream{}}
 	if o.Topics != DefaultTopics {
 		b.Topics = (*birthTopics)(&o.Topics)
 	}

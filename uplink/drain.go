@@ -13,6 +13,7 @@ func (s *session) fill() {
 		return
 	}
 	s.peeked, s.dry = nil, false // an alarm may have arrived
+	s.pace.next = time.Time{}
 	for s.sendNext() {
 	}
 }
@@ -33,7 +34,7 @@ func (s *session) sendNext() bool {
 	it := s.peek()
 	unwanted := it != nil && s.asides.unwanted(it)
 	alarm := it != nil && !unwanted && it.Priority == sensors.Alarm
-	routine := it != nil && !unwanted && !alarm && s.entrusted() && s.pace.ready()
+	routine := it != nil && !unwanted && !alarm && s.entrusted() && s.mayGo(it)
 	switch {
 	case unwanted && s.trusted() && s.flight.len() < 2*s.window.most:
 		s.shelve(it)
@@ -125,36 +126,6 @@ func (s *share) allows() bool { return s.credit >= 0 }
 func (s *share) state(n int)  { s.credit -= 2 * n }
 func (s *share) history(n int) {
 	s.credit = min(s.credit+n, mostCredit)
-}
-
-// A throttle lets through so many a second.
-type throttle struct {
-	each time.Duration // 0: no bound
-	next time.Time     // when the next may go
-}
-
-// late is how much of a delay is made up for: timers are not exact.
-const late = 20 * time.Millisecond
-
-func newThrottle(rate int) throttle {
-	if rate == 0 {
-		return throttle{}
-	}
-	return throttle{each: time.Second / time.Duration(rate)}
-}
-
-// ready says that one may go now.
-func (t *throttle) ready() bool { return t.each == 0 || !time.Now().Before(t.next) }
-
-// pass notes that one goes.
-func (t *throttle) pass() {
-	if t.each == 0 {
-		return
-	}
-	if least := time.Now().Add(-late); t.next.Before(least) {
-		t.next = least
-	}
-	t.next = t.next.Add(t.each)
 }
 
 // A slab is where payloads are written one behind the other. The MQTT library

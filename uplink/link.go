@@ -101,6 +101,8 @@ type Link struct {
 	suspects suspects
 	asides   asides
 	certs    expiries
+	pace     throttle
+	produced meter           // routine readings
 	said     map[string]bool // reasons that the log was told since the link went down
 	believed bool            // a session proved that we may publish, and none since failed to
 	proofs   int             // canaries sent
@@ -114,13 +116,18 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
 	}
 	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}, deaf: map[string]bool{},
-		suspects: suspects{}, asides: newAsides()}
+		suspects: suspects{}, asides: newAsides(), pace: newThrottle(opt.Drain.Rate)}
 	l.states.changed = make(chan struct{}, 1)
 	return l
 }
 
 // Observe takes note of a reading as the state of its stream. It never waits.
-func (l *Link) Observe(r sensors.Reading) { l.states.observe(r) }
+func (l *Link) Observe(r sensors.Reading) {
+	if r.Priority != sensors.Alarm {
+		l.produced.add(time.Now())
+	}
+	l.states.observe(r)
+}
 
 // Run connects and drains until ctx is done, then says goodbye.
 func (l *Link) Run(ctx context.Context) error {

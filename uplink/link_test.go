@@ -283,6 +283,9 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*
 		for _, c := range change {
 			c(&opt)
 		}
+		if opt.Boot == "" {
+			opt.Boot = bl.Boot()
+		}
 		l := New(opt, bl, br.dial, slog.New(slog.NewTextHandler(&log, nil)))
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -340,7 +343,7 @@ func TestBirthWillAndGoodbye(t *testing.T) {
 		if got := br.kept("porch/agent/status"); got != "online" {
 			t.Errorf("status %q", got)
 		}
-		want := `{"version":"1.0","boot":"1-00000000","hardware":"a board","streams":{` +
+		want := `{"version":"1.0","boot":"1-00000000","hardware":"a board","drain":{"rate":0},"streams":{` +
 			`"door":{"kind":"","unit":"","class":"","priority":"routine"},"room":{"kind":"","unit":"%","class":"","priority":"routine"}}}`
 		if got := br.kept("porch/agent/info"); got != want {
 			t.Errorf("info\ngot  %s\nwant %s", got, want)

@@ -39,7 +39,7 @@ type Options struct {
 
 // A Drain says how fast the backlog may go out.
 type Drain struct {
-	Rate   int // routine readings a second; 0: as fast as the link takes them
+	Rate   int // routine readings a second; 0: as fast as the link takes them; or AutoRate
 	Window int // messages in flight; 0: DefaultWindow
 }
 

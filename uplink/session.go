@@ -38,7 +38,6 @@ type session struct {
 	dry    bool         // there was nothing beyond it
 	acked  []queue.Item // by the broker, and not to the backlog yet
 	read   time.Time    // not before it the backlog is read again: it cannot be
-	pace   throttle
 
 	flying map[string]bool // streams whose state is in flight
 
@@ -90,7 +89,7 @@ func newSession(l *Link, conn Conn) *session {
 		most = DefaultWindow
 	}
 	s := &session{Link: l, conn: conn, window: window{most: most}, flying: map[string]bool{}, bornBefore: l.rival.born,
-		pace: newThrottle(l.opt.Drain.Rate), timer: time.NewTimer(time.Hour)}
+		timer: time.NewTimer(time.Hour)}
 	s.late.session = s
 	s.birth.make = func() notice { return notice{s.info(), kindBirth} }
 	s.discovery.make = func() notice { return notice{Message: s.opt.Discovery()} }
@@ -272,10 +271,13 @@ func (s *session) due() time.Time {
 			next = t
 		}
 	}
-	for _, t := range [...]time.Time{s.read, s.pace.next, s.window.next} {
+	for _, t := range [...]time.Time{s.read, s.window.next} {
 		if t.After(now) { // else it waits for room in the window
 			sooner(t)
 		}
+	}
+	if !s.pace.next.IsZero() { // it may have passed since fill asked
+		sooner(s.pace.next)
 	}
 	if s.flight.len() > 0 {
 		sooner(s.alive.Add(s.opt.bounds().ack))

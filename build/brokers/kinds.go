@@ -19,7 +19,7 @@ var kinds = []kind{mosquitto, nats, mochi, rabbitmq, activemq, ejabberd, aedes}
 var mosquitto = kind{
 	name: "Mosquitto", ci: true, source: "Debian `mosquitto`",
 	notes: "After a crash it has lost retained messages and sessions since its last autosave (half an hour unless configured; " +
-		"here a second). Beyond `max_queued_messages` (1000) it drops the newest for an absent subscriber, after it has " +
+		"here a second). Beyond `max_queued_messages` (1000) it drops the newest for an absent or slow subscriber, after it has " +
 		"acknowledged them: set it to 0. It acknowledges what its access list denies, and drops it. On a long link it holds acknowledgements back: `set_tcp_nodelay true` ends that.",
 	version: func(place) (string, error) {
 		return versionOf(exec.Command(sbin("mosquitto"), "-h"), `version ([\d.]+)`, "apt-get install mosquitto")

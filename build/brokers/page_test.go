@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +124,24 @@ func TestChoiceIsOfKnownNamesAlone(t *testing.T) {
 		}
 		if got != c.want && (err == nil || !strings.HasPrefix(got, c.want)) {
 			t.Errorf("-only %q, -all %v: %s, want %s", c.only, c.all, got, c.want)
+		}
+	}
+}
+
+// TestTheDocumentHasWhatIsWrittenHere: between two runs of all brokers, what
+// people wrote must not differ.
+func TestTheDocumentHasWhatIsWrittenHere(t *testing.T) {
+	text, err := os.ReadFile("../../docs/brokers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := []string{pageHead, pageTail}
+	for _, k := range kinds {
+		parts = append(parts, k.notes)
+	}
+	for _, part := range parts {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("docs/brokers.md lacks\n%s", part)
 		}
 	}
 }

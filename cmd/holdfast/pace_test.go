@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// waiting is how many readings of a stream the agent's queue file holds, -1 if
+// there is none.
+func (a *agent) waiting(stream string) int {
+	a.t.Helper()
+	cmd := exec.Command(os.Args[0], "queue", "export", "-c", a.configPath())
+	cmd.Env = append(os.Environ(), agentEnv+"=1")
+	out, err := cmd.Output()
+	if err != nil {
+		return -1
+	}
+	return strings.Count(string(out), fmt.Sprintf(`"stream":%q`, stream))
+}
+
+// slowly makes a handler of messages take 2 ms for each, and no longer on a
+// machine that is busy: a sleep that was too long makes the next ones shorter.
+func slowly(handle mqtt.MessageHandler) mqtt.MessageHandler {
+	var free time.Time
+	return func(c mqtt.Client, m mqtt.Message) {
+		if now := time.Now(); free.Before(now.Add(-time.Second)) {
+			free = now
+		}
+		free = free.Add(2 * time.Millisecond)
+		time.Sleep(time.Until(free))
+		handle(c, m)
+	}
+}
+
+// TestASlowSubscriberGetsABacklogWhole: Mosquitto at its default queues 1,000
+// messages for a subscriber, and acknowledges and drops what comes beyond that.
+// Unpaced, the same backlog does not get through.
+func TestASlowSubscriberGetsABacklogWhole(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, drain string
+		whole       bool
+	}{{"default", "", true}, {"unpaced", "drain: {rate: 0}\n", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			broker := startMosquitto(t, "max_queued_messages 1000\n")
+			sub := &subscriber{}
+			o := mqtt.NewClientOptions().AddBroker("tcp://" + broker.addr).SetClientID("slow").
+				SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond)
+			sub.client = mqtt.NewClient(o)
+			if tok := sub.client.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+				t.Fatal(tok.Error())
+			}
+			t.Cleanup(func() { sub.client.Disconnect(0) })
+			if tok := sub.client.Subscribe("+/+", 1, slowly(sub.arrived)); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+				t.Fatal(tok.Error())
+			}
+
+			const config = "client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n%ssensors:\n  %s\n"
+			a := newAgent(t, fmt.Sprintf(config, freeAddr(t), c.drain, "load: {kind: simulated, counter: {}, every: 1ms}"))
+			a.start()
+			eventually(t, 60*time.Second, "a backlog of 4,000 readings", func() bool {
+				time.Sleep(500 * time.Millisecond)
+				return a.waiting("load") >= 4000
+			})
+			a.stop()
+			n := a.waiting("load")
+			if n < 4000 {
+				t.Fatalf("the backlog has %d readings", n)
+			}
+
+			a.configure(fmt.Sprintf(config, broker.addr, c.drain, "live: {kind: simulated, counter: {}, every: 100ms}"))
+			began := time.Now()
+			a.start()
+			eventually(t, 2*time.Minute, "the broker has the backlog", func() bool {
+				time.Sleep(200 * time.Millisecond)
+				return a.waiting("load") == 0
+			})
+			took, now := time.Since(began), time.Now().UnixMilli()
+			eventually(t, time.Minute, "the subscriber has taken all that the broker holds", func() bool {
+				return sub.last("/live").TS > now
+			})
+			a.stop()
+			seen := map[uint64]bool{}
+			for _, r := range sub.on("/load") {
+				seen[r.Seq] = true
+			}
+			t.Logf("%d of %d arrived; the broker had them in %v", len(seen), n, took.Round(time.Millisecond))
+			if whole := len(seen) == n; whole != c.whole {
+				t.Errorf("%d of %d readings arrived, want all: %v", len(seen), n, c.whole)
+			}
+		})
+	}
+}

@@ -1,0 +1,139 @@
+package uplink
+
+import (
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+// AutoRate is the pace of a backlog that a subscriber at the usual brokers can
+// follow. Mosquitto and EMQX acknowledge what they queue for a subscriber, at
+// most 1,000 messages, and drop what comes beyond that. So a burst stays well
+// below 1,000, and after it goes what a subscriber with 4 ms for a message can
+// take. It is never less than twice what this node produces, or the backlog
+// would never end.
+const AutoRate = -1
+
+const (
+	autoRate  = 250 // readings a second
+	autoBurst = 500 // readings
+
+	// liveAge is the age below which a reading is not part of a backlog: under
+	// AutoRate it does not wait.
+	liveAge = time.Second
+
+	// late is how much of a delay is made up for at a fixed rate: timers are not
+	// exact.
+	late = 20 * time.Millisecond
+)
+
+// A throttle paces routine readings with a token bucket. It belongs to the link
+// and not to a session: a link that breaks every few seconds must not get a
+// burst each time.
+type throttle struct {
+	rate   int       // as in Drain
+	tokens float64   // readings that may go now
+	filled time.Time // when tokens was computed
+	next   time.Time // when the next reading may go; zero: none waits for it
+}
+
+func newThrottle(rate int) throttle {
+	t := throttle{rate: rate}
+	t.tokens = t.burst()
+	return t
+}
+
+func (t *throttle) burst() float64 {
+	if t.rate == AutoRate {
+		return autoBurst
+	}
+	return max(1, float64(t.rate)*late.Seconds())
+}
+
+// ready reports whether a reading may go now. produced is how many readings a
+// second the node makes.
+func (t *throttle) ready(produced float64) bool {
+	if t.rate == 0 {
+		return true
+	}
+	now, perSecond := time.Now(), float64(t.rate)
+	if t.rate == AutoRate {
+		perSecond = max(autoRate, 2*produced)
+	}
+	if !t.filled.IsZero() {
+		t.tokens = min(t.tokens+perSecond*now.Sub(t.filled).Seconds(), t.burst())
+	}
+	t.filled = now
+	if t.tokens < 1 {
+		t.next = now.Add(time.Duration((1-t.tokens)/perSecond*float64(time.Second)) + 1) // rounded up
+		return false
+	}
+	return true
+}
+
+// pass notes that a reading goes.
+func (t *throttle) pass() { t.tokens = max(t.tokens-1, 0) }
+
+// mayGo reports whether the pace lets a routine reading go now. With AutoRate,
+// what was measured just now is no backlog and does not wait.
+func (s *session) mayGo(it *queue.Item) bool {
+	return s.pace.ready(s.produced.perSecond(time.Now())) || s.opt.Drain.Rate == AutoRate && s.live(it)
+}
+
+func (l *Link) live(it *queue.Item) bool {
+	age, known := l.opt.Clock.Age(it.At)
+	return it.Boot == l.opt.Boot && known && age < liveAge
+}
+
+const (
+	meterPeriod = 30 * time.Second
+	meterStart  = 10 * time.Second // the first reading of every sensor comes at once
+)
+
+// A meter counts events per second, over half a minute.
+type meter struct {
+	mu     sync.Mutex
+	from   time.Time // start of the period; zero: there was no event
+	count  int       // in the period
+	before float64   // events a second in the period before; negative: there was none
+}
+
+func (m *meter) add(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.from.IsZero() {
+		m.from, m.before = now, -1
+	}
+	m.rollLocked(now)
+	m.count++
+}
+
+// rollLocked starts the period that now is in.
+func (m *meter) rollLocked(now time.Time) {
+	periods := now.Sub(m.from) / meterPeriod
+	if periods < 1 {
+		return
+	}
+	m.before = 0
+	if periods == 1 {
+		m.before = float64(m.count) / meterPeriod.Seconds()
+	}
+	m.from, m.count = m.from.Add(periods*meterPeriod), 0
+}
+
+// perSecond weighs the period before by how much of it lies in the last
+// meterPeriod.
+func (m *meter) perSecond(now time.Time) float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.from.IsZero() {
+		return 0
+	}
+	m.rollLocked(now)
+	elapsed := now.Sub(m.from)
+	if m.before < 0 {
+		return float64(m.count) / max(elapsed, meterStart).Seconds()
+	}
+	return m.before*(1-elapsed.Seconds()/meterPeriod.Seconds()) + float64(m.count)/meterPeriod.Seconds()
+}
