@@ -38,7 +38,7 @@ func (h *Hardware) line(pin Pin, want request) (line, error) {
 	if len(chips) == 0 {
 		return nil, fmt.Errorf("%v: %w", pin, broken)
 	}
-	at, err := pin.find(chips)
+	at, err := h.find(pin, chips)
 	if err != nil && broken != nil {
 		return nil, fmt.Errorf("%v: %w; and %w", pin, err, broken)
 	}
@@ -135,75 +135,4 @@ func readChip(path string) (chip, error) {
 		c.lines = append(c.lines, lineInfo{uapi.BytesToString(l.Name[:]), uapi.BytesToString(l.Consumer[:])})
 	}
 	return c, nil
-}
-
-// find looks a pin up among the chips. On a board without a chip whose offsets
-// are the SoC's numbers, GPIO17 is the line that the kernel calls so.
-func (p Pin) find(chips []chip) (place, error) {
-	if p.form == onSoC && !slices.ContainsFunc(chips, func(c chip) bool { return isSoC(c.label) }) {
-		p.form, p.name = byName, fmt.Sprint("GPIO", p.offset)
-	}
-	var found []place
-	for _, c := range chips {
-		if offset, ok := p.on(c); ok {
-			found = append(found, place{c, offset})
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return place{}, fmt.Errorf("%w on %s", errNoLine, describe(chips))
-	}
-	return place{}, fmt.Errorf("that name is on two lines: write %v or %v", found[0], found[1])
-}
-
-var errNoLine = errors.New("no such line")
-
-// on is the pin's offset on a chip.
-func (p Pin) on(c chip) (offset int, ok bool) {
-	switch p.form {
-	case onChip:
-		asked := resolve(c.path, p.chip)
-		return p.offset, (asked == c.name || asked == filepath.Base(c.path)) && p.offset < len(c.lines)
-	case onSoC:
-		return p.offset, isSoC(c.label) && p.offset < len(c.lines)
-	}
-	offset = slices.IndexFunc(c.lines, func(l lineInfo) bool { return l.name == p.name })
-	return offset, offset >= 0
-}
-
-// isSoC reports whether a chip is the one whose offsets are the SoC's numbers:
-// pinctrl-bcm2835 up to the Pi 3, pinctrl-bcm2711 on the 4, pinctrl-rp1 on the
-// 5. The kernel's names of its lines differ between boards and kernels: GPIO4 is
-// GPIO_GCLK on some.
-func isSoC(label string) bool {
-	return strings.HasPrefix(label, "pinctrl-bcm2") || label == "pinctrl-rp1"
-}
-
-// resolve follows a link beside a chip's device file: gpiochip4 is a link to
-// gpiochip0 on a Pi 5.
-func resolve(beside, name string) string {
-	if target, err := os.Readlink(filepath.Join(filepath.Dir(beside), name)); err == nil {
-		return filepath.Base(target)
-	}
-	return name
-}
-
-// describe is what a person may have meant: the chips, and some of their names.
-func describe(chips []chip) string {
-	var places, names []string
-	for _, c := range chips {
-		places = append(places, fmt.Sprintf("%s (%s, %d lines)", c.name, c.label, len(c.lines)))
-		for _, l := range c.lines {
-			if len(names) < 4 && len(l.name) > 1 {
-				names = append(names, l.name)
-			}
-		}
-	}
-	s := strings.Join(places, ", ")
-	if len(names) > 0 {
-		s += "; names there are " + strings.Join(names, ", ")
-	}
-	return s
 }

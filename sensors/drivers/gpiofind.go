@@ -1,0 +1,147 @@
+package drivers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// find looks a pin up among the chips: on the chip that it was on when it was
+// first looked up. The numbers of chips go to others when an expander comes back.
+func (h *Hardware) find(pin Pin, chips []chip) (place, error) {
+	ids := h.chipIDs(chips)
+	words := pin.String()
+	if pin.form == onChip {
+		words = pin.chip // gpiochip1 is one chip for all of its lines
+		if was, known := h.known.was(words); known {
+			i := slices.IndexFunc(chips, func(c chip) bool { return ids[c.name].steady == was.steady })
+			if i < 0 {
+				return place{}, fmt.Errorf("%w: %s was %s, which is not there: there are %s", errNoLine, pin.chip, was.shown, describe(chips))
+			}
+			pin.chip = chips[i].name
+		}
+	}
+	at, err := pin.find(chips)
+	if err != nil {
+		return place{}, err
+	}
+	is := ids[at.name]
+	if pin.form != onChip {
+		is = hardwareID{fmt.Sprint(is.steady, "/", at.offset), fmt.Sprintf("line %d of %s", at.offset, is.shown)}
+	}
+	return at, h.known.confirm(words, is)
+}
+
+// chipIDs are what tells chips apart, by their names: the driver's label and where
+// the hardware is, and the order of those that are alike, as the two banks of a
+// Pi 5's BCM2712.
+func (h *Hardware) chipIDs(chips []chip) map[string]hardwareID {
+	names := make([]string, len(chips))
+	labels := map[string]string{}
+	for i, c := range chips {
+		names[i], labels[c.name] = c.name, c.label
+	}
+	slices.SortFunc(names, naturally)
+	ids, alike := map[string]hardwareID{}, map[string]int{}
+	for _, name := range names {
+		id := hardwareID{labels[name], labels[name]}
+		if dir, err := filepath.EvalSymlinks(filepath.Join(h.Sys, "bus", "gpio", "devices", name)); err == nil {
+			hardware := filepath.Dir(dir)
+			id = hardwareID{id.steady + " " + steadyPath(hardware), id.shown + " at " + hardware}
+		}
+		if alike[id.steady]++; alike[id.steady] > 1 {
+			id.steady = fmt.Sprint(id.steady, "#", alike[id.steady])
+		}
+		ids[name] = id
+	}
+	return ids
+}
+
+// find looks a pin up among the chips. On a board without a chip whose offsets
+// are the SoC's numbers, GPIO17 is the line that the kernel calls so.
+func (p Pin) find(chips []chip) (place, error) {
+	if p.form == onSoC && !slices.ContainsFunc(chips, func(c chip) bool { return isSoC(c.label) }) {
+		p.form, p.name = byName, fmt.Sprint("GPIO", p.offset)
+	}
+	var found []place
+	for _, c := range chips {
+		for _, offset := range p.on(c) {
+			found = append(found, place{c, offset})
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return place{}, fmt.Errorf("%w on %s", errNoLine, describe(chips))
+	}
+	places := make([]string, len(found))
+	for i, at := range found {
+		places[i] = at.String()
+	}
+	return place{}, fmt.Errorf("that name is on %d lines: write %s", len(found), strings.Join(places, " or "))
+}
+
+var errNoLine = errors.New("no such line")
+
+// on is the pin's offset on a chip: none, one, or several for a name that several
+// lines have.
+func (p Pin) on(c chip) (offsets []int) {
+	switch p.form {
+	case onChip:
+		asked := resolve(c.path, p.chip)
+		if asked != c.name && asked != filepath.Base(c.path) || p.offset >= len(c.lines) {
+			return nil
+		}
+		return []int{p.offset}
+	case onSoC:
+		if !isSoC(c.label) || p.offset >= len(c.lines) {
+			return nil
+		}
+		return []int{p.offset}
+	}
+	for offset, l := range c.lines {
+		if l.name == p.name {
+			offsets = append(offsets, offset)
+		}
+	}
+	return offsets
+}
+
+// isSoC reports whether a chip is the one whose offsets are the SoC's numbers:
+// pinctrl-bcm2835 up to the Pi 3, pinctrl-bcm2711 on the 4, pinctrl-rp1 on the
+// 5. The kernel's names of its lines differ between boards and kernels: GPIO4 is
+// GPIO_GCLK on some.
+func isSoC(label string) bool {
+	return strings.HasPrefix(label, "pinctrl-bcm2") || label == "pinctrl-rp1"
+}
+
+// resolve follows a link beside a chip's device file: gpiochip4 is a link to
+// gpiochip0 on a Pi 5.
+func resolve(beside, name string) string {
+	if target, err := os.Readlink(filepath.Join(filepath.Dir(beside), name)); err == nil {
+		return filepath.Base(target)
+	}
+	return name
+}
+
+// describe is what a person may have meant: the chips, and some of their names.
+func describe(chips []chip) string {
+	var places, names []string
+	for _, c := range chips {
+		places = append(places, fmt.Sprintf("%s (%s, %d lines)", c.name, c.label, len(c.lines)))
+		for _, l := range c.lines {
+			if len(names) < 4 && len(l.name) > 1 {
+				names = append(names, l.name)
+			}
+		}
+	}
+	s := strings.Join(places, ", ")
+	if len(names) > 0 {
+		s += "; names there are " + strings.Join(names, ", ")
+	}
+	return s
+}
