@@ -31,8 +31,9 @@ type buses struct {
 // sharedBus is one open bus, for one transfer at a time.
 type sharedBus struct {
 	hw     *Hardware
-	path   string
-	users  int // guarded by buses.mu
+	path   string // by the configured number, as in messages
+	now    I2CBus // the number that its adapter has
+	users  int    // guarded by buses.mu
 	health *busHealth
 
 	// turn holds a token while a transfer is under way. It is no mutex, because
@@ -62,20 +63,36 @@ func (h *Hardware) acquire(bus I2CBus) (*sharedBus, error) {
 	if health.underRepair() {
 		return nil, fmt.Errorf("%v is being recovered", bus)
 	}
-	open := h.openBus
-	if open == nil {
-		open = openI2CDev
-	}
-	opened, err := open(path)
+	opened, now, err := h.openAdapter(bus)
 	if err != nil {
-		return nil, h.explainBus(path, err)
+		return nil, err
 	}
 	if h.buses.open == nil {
 		h.buses.open = map[string]*sharedBus{}
 	}
-	b := &sharedBus{hw: h, path: path, users: 1, health: health, turn: make(chan struct{}, 1), bus: opened}
+	b := &sharedBus{hw: h, path: path, now: now, users: 1, health: health, turn: make(chan struct{}, 1), bus: opened}
 	h.buses.open[path] = b
 	return b, nil
+}
+
+// openAdapter opens the adapter that a bus of the configuration stands for, under
+// the number that it has now.
+func (h *Hardware) openAdapter(bus I2CBus) (opened i2c.BusCloser, now I2CBus, err error) {
+	if now, err = h.busNow(bus); err != nil {
+		return nil, 0, err
+	}
+	open := h.openBus
+	if open == nil {
+		open = openI2CDev
+	}
+	path := filepath.Join(h.Dev, now.String())
+	if opened, err = open(path); err != nil {
+		return nil, 0, h.explainBus(path, err)
+	}
+	if err := h.confirmBus(bus, now); err != nil {
+		return nil, 0, errors.Join(err, opened.Close())
+	}
+	return opened, now, nil
 }
 
 func (bs *buses) healthLocked(path string) *busHealth {

@@ -166,7 +166,7 @@ func (b *sharedBus) repair(round int) (did string, err error) {
 		return "", err
 	}
 	defer b.hw.buses.shutOut(b, false)
-	return b.hw.rebind(b.String())
+	return b.hw.rebind(b.now.String())
 }
 
 // shutOut has nobody open a bus while it is repaired. It is false if somebody

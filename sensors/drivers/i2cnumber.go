@@ -1,0 +1,69 @@
+package drivers
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// busNow is the number that a bus of the configuration has now: the one of the
+// adapter that had the configured number when it was first opened. An adapter that
+// is plugged in again, or whose driver was bound anew, gets the lowest free number,
+// and its old one goes to another.
+func (h *Hardware) busNow(bus I2CBus) (I2CBus, error) {
+	was, known := h.known.was(bus.String())
+	ids, numbers := h.adapterIDs()
+	if !known || len(ids) == 0 || ids[bus].steady == was.steady {
+		return bus, nil
+	}
+	var there []string
+	for _, n := range numbers {
+		if ids[n].steady == was.steady {
+			return n, nil
+		}
+		there = append(there, fmt.Sprintf("%v (%s)", n, ids[n].shown))
+	}
+	return bus, fmt.Errorf("%v: was %s: %w (there are %s): if it was moved, reload the configuration (SIGHUP)",
+		bus, was.shown, os.ErrNotExist, strings.Join(there, ", "))
+}
+
+// confirmBus makes sure that an open bus is the adapter that it was before. While
+// it is open the kernel gives its number to no other.
+func (h *Hardware) confirmBus(bus, now I2CBus) error {
+	ids, _ := h.adapterIDs()
+	return h.known.confirm(bus.String(), ids[now])
+}
+
+// adapterIDs are what tells the I2C adapters apart, by their numbers: where their
+// hardware is, the channel of a multiplexer, and the order of those that are alike.
+func (h *Hardware) adapterIDs() (ids map[I2CBus]hardwareID, numbers []I2CBus) {
+	root := filepath.Join(h.Sys, "bus", "i2c", "devices")
+	names, _ := numbered(root, "i2c-") // without sysfs nothing is known
+	ids, alike := map[I2CBus]hardwareID{}, map[string]int{}
+	for _, name := range names {
+		dir, err := filepath.EvalSymlinks(filepath.Join(root, name))
+		if err != nil {
+			continue // gone since
+		}
+		n, _ := number(strings.TrimPrefix(name, "i2c-"))
+		called, hardware := shown(filepath.Join(dir, "name")), filepath.Dir(dir)
+		id := hardwareID{steadyPath(hardware) + " " + steadyName(called), called + " at " + hardware}
+		if alike[id.steady]++; alike[id.steady] > 1 {
+			id.steady = fmt.Sprint(id.steady, "#", alike[id.steady])
+		}
+		ids[I2CBus(n)] = id
+		numbers = append(numbers, I2CBus(n))
+	}
+	slices.Sort(numbers)
+	return ids, numbers
+}
+
+// steadyName is an adapter's name without the numbers that change when it is
+// plugged in again: "i2c-tiny-usb at bus 001 device 004". The channel of a
+// multiplexer stays: "i2c-11-mux (chan_id 0)".
+func steadyName(name string) string {
+	name, channel, _ := strings.Cut(name, "chan_id ")
+	return digitRun.ReplaceAllString(name, "") + channel
+}
