@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -25,12 +26,8 @@ type kernelDevice struct {
 // open opens the device with a name, which has to be the one that it was when
 // the configuration was read.
 func (l kernelList) open(h *Hardware, name, device string) (*kernelDevice, error) {
-	e, err := l.find(h.Sys, name, device)
+	e, err := l.resolve(h, name, device)
 	if err != nil {
-		return nil, err
-	}
-	words := strings.TrimSpace(l.kind + " " + name + " " + device)
-	if err := h.known.confirm(words, hardwareID{steadyPath(e.hangs), e.hangs}); err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(e.dir)
@@ -40,10 +37,43 @@ func (l kernelList) open(h *Hardware, name, device string) (*kernelDevice, error
 	return &kernelDevice{list: l, hw: h, name: name, device: device, dir: e.dir, root: root}, nil
 }
 
+// resolve finds the device with a name: the one that it was when the configuration
+// was read, also if the path that the configuration has is another's by now, as
+// 11-0044 may be after its bus was bound anew.
+func (l kernelList) resolve(h *Hardware, name, device string) (kernelEntry, error) {
+	words := strings.TrimSpace(l.kind + " " + name + " " + device)
+	was, known := h.known.was(words)
+	e, err := l.find(h.Sys, name, device)
+	if known && (err == nil && steadyPath(e.hangs) != was.steady || errors.Is(err, os.ErrNotExist)) {
+		if moved, ok := l.moved(h.Sys, name, device, was); ok {
+			return moved, nil
+		}
+	}
+	if err != nil {
+		return kernelEntry{}, err
+	}
+	return e, h.known.confirm(words, hardwareID{steadyPath(e.hangs), e.hangs})
+}
+
+// moved finds the device of a name at known hardware, whatever its number is now.
+func (l kernelList) moved(sys, name, device string, was hardwareID) (moved kernelEntry, ok bool) {
+	_, nth, counted := strings.Cut(device, "#")
+	for _, e := range l.named(l.entries(sys), name) {
+		if steadyPath(e.hangs) != was.steady || counted && nth != strconv.Itoa(e.nth) {
+			continue
+		}
+		if ok {
+			return kernelEntry{}, false // two
+		}
+		moved, ok = e, true
+	}
+	return moved, ok
+}
+
 // check makes sure that the configuration still means this device: that neither
 // another has come in its place nor a second one beside it.
 func (d *kernelDevice) check() error {
-	e, err := d.list.find(d.hw.Sys, d.name, d.device)
+	e, err := d.list.resolve(d.hw, d.name, d.device)
 	if err != nil {
 		return err
 	}

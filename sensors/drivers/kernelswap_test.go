@@ -179,6 +179,29 @@ func TestAPartThatComesBackIsRead(t *testing.T) {
 	}
 }
 
+// A part behind an adapter that has another number now is still the same part.
+func TestAPartFollowsItsAdaptersNumber(t *testing.T) {
+	const left, right = "platform/pci0000:00/usb1/1-1/1-1:1.0", "platform/pci0000:00/usb1/1-2/1-2:1.0"
+	c := twoParts()["hwmon"]
+	k := newKernelTree(t)
+	k.bind(c.class+"0", left+"/i2c-11/11-0044", c.cold)
+	k.bind(c.class+"1", right+"/i2c-12/12-0044", c.hot)
+	o := &hwmonOptions{Name: "sht3x", Device: "11-0044", Inputs: []string{"temp1"}}
+	last(t, k.open(o))
+	k.unbind(c.class+"0", c.class+"1")
+	k.bind(c.class+"0", right+"/i2c-11/11-0044", c.hot)
+	if _, err := o.Open(t.Context(), k.h); err == nil || !strings.Contains(err.Error(), "1-1:1.0") {
+		t.Errorf("opened as the part of the other adapter: %v", err)
+	}
+	k.bind(c.class+"1", left+"/i2c-13/13-0044", c.cold)
+	s := k.open(o)
+	for range 2 {
+		if got := last(t, s); got.Value != 4 {
+			t.Error(got)
+		}
+	}
+}
+
 // A USB adapter that is plugged into the same place again gets other numbers.
 func TestWhatIsPluggedInAgainIsTheSameHardware(t *testing.T) {
 	const usb = "platform/scb/pci0000:00/0000:00:00.0/usb1/1-1/1-1.2/1-1.2:1.0"
