@@ -18,8 +18,9 @@ func aht10Ops(reply []byte) []i2ctest.IO {
 	return []i2ctest.IO{
 		{Addr: 0x38, W: []byte{0xba}},             // reset
 		{Addr: 0x38, W: []byte{0xe1, 0x08, 0x00}}, // calibrate
-		{Addr: 0x38, R: []byte{0x18}},
+		{Addr: 0x38, R: []byte{0x18, 0x80, 0x00, 0x08, 0x00, 0x00}},
 		{Addr: 0x38, W: []byte{0xac, 0x33, 0x00}}, // measure
+		{Addr: 0x38, R: []byte{0x98}},             // it does
 		{Addr: 0x38, R: reply},
 	}
 }
@@ -30,15 +31,15 @@ func TestAHT10MeasuresAsItsDatasheetSays(t *testing.T) {
 	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(0x80000, 0x60000)), 50, 25)
 	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(0x73b64, 0x33333)), 45.2, -10)
 	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(0xfffff, 0x0cccd)), 100, -40)
-	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(0, 0xacccc)), 0, 85)
+	readsClimate(t, newAHT10(), aht10Ops(aht10Reply(1, 0xacccc)), 0, 85)
 }
 
 func TestAHT10IsWaitedFor(t *testing.T) {
 	ops := aht10Ops(aht10Reply(0x80000, 0x60000))
 	busy := aht10Reply(0x12345, 0x54321)
 	busy[0] = 0x98
-	ops = slices.Insert(ops, 4, i2ctest.IO{Addr: 0x38, R: busy}, i2ctest.IO{Addr: 0x38, R: busy})
-	ops = slices.Insert(ops, 2, i2ctest.IO{Addr: 0x38, R: []byte{0x88}})
+	ops = slices.Insert(ops, 5, i2ctest.IO{Addr: 0x38, R: busy}, i2ctest.IO{Addr: 0x38, R: busy})
+	ops = slices.Insert(ops, 2, i2ctest.IO{Addr: 0x38, R: busy})
 	readsClimate(t, newAHT10(), ops, 50, 25)
 }
 
@@ -50,11 +51,12 @@ func TestAHT10ReplyThatCannotBeTrueIsRefused(t *testing.T) {
 		"temperature -50 °C is beyond": aht10Reply(0x80000, 0),
 		"temperature 150 °C is beyond": aht10Reply(0x80000, 0xfffff),
 		"reads only 0x00":              make([]byte, 6),
+		"humidity reads only zeros":    aht10Reply(0, 0x60000),
 		"still busy after 400 ms":      slices.Repeat([]byte{0xff}, 6),
 	} {
 		ops := aht10Ops(reply)
 		for range 39 {
-			ops = append(ops, ops[4])
+			ops = append(ops, ops[5])
 		}
 		failsWith(t, newAHT10(), ops, "i2c-1 0x38: "+want)
 	}
@@ -62,6 +64,6 @@ func TestAHT10ReplyThatCannotBeTrueIsRefused(t *testing.T) {
 
 func TestAHT10ThatIsNotCalibratedIsRefused(t *testing.T) {
 	ops := aht10Ops(nil)
-	ops[2].R = []byte{0x10}
+	ops[2].R = []byte{0x10, 0, 0, 0, 0, 0}
 	failsWith(t, newAHT10(), ops, "i2c-1 0x38: lost its calibration")
 }

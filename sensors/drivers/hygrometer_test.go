@@ -26,6 +26,7 @@ var hygrometers = map[string]struct {
 	spare int  // a transfer that may fail, or -1
 }{
 	"aht10":   {newAHT10, aht10Ops(aht10Reply(0x80000, 0x60000)), false, 0x00, -1},
+	"aht20":   {newAHT20, aht20Ops(aht20Reply(0x80000, 0x60000)), false, 0xff, -1}, // of seven bytes: see its own test
 	"hdc302x": {newHDC302x, hdc302xOps(0x6666, 0x8000), true, 0xff, 0},
 	"htu21d":  {newHTU21D, htuOps(0x40, 0x02, 0x683a, 0x4e85), true, 0x00, -1},
 	"sht3x":   {newSHT3x, sht3xOps(0x6666, 0x8000), true, 0xff, 0},

@@ -312,7 +312,9 @@ func TestMissingBusSaysHowToSwitchItOn(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(h.Dev, "i2c-20"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = (&aht20Options{onI2C{I2C: 3, Address: 0x38}}).Open(t.Context(), h)
+	other := newAHT20().(*hygrometerOptions)
+	other.I2C = 3
+	_, err = other.Open(t.Context(), h)
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "there are i2c-20") {
 		t.Error(err)
 	}
