@@ -222,6 +222,9 @@ func (b *broker) says(topic, payload string) {
 	}
 }
 
+// connections says how many were made.
+func (b *broker) connections() int { b.mu.Lock(); defer b.mu.Unlock(); return b.conns }
+
 func (b *broker) cut() { b.set(func() { b.conn.Close() }) }
 
 // seqs are the sequence numbers that arrived on a topic.
