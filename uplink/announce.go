@@ -39,7 +39,7 @@ func (s *session) heardBirth(m Message) {
 // clear takes away what the previous birth lists and this start does not feed.
 func (s *session) clear(previous []byte) {
 	for _, m := range cleanup(previous, s.opt) {
-		s.clears = append(s.clears, notice{Message: m})
+		s.clears.all = append(s.clears.all, notice{Message: m})
 	}
 	if s.announced { // it came late: the birth stands on top again
 		s.announced = false

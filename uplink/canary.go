@@ -16,7 +16,6 @@ const sing = time.Minute
 // acknowledgement.
 type canary struct {
 	song   string
-	unsent bool
 	proven bool
 	held   string    // why the backlog is held
 	next   time.Time // when to draw conclusions, or to try again
@@ -28,16 +27,12 @@ func (s *session) listen() {
 	if s.opt.NoProof {
 		return
 	}
-	for _, what := range [...]string{"canary", "status", "info"} {
-		s.subscribe(s.topics.agent(what))
-	}
+	s.readCanary.now()
+	s.readStatus.now()
+	s.readInfo.now()
 	if s.opt.HomeAssistant.Discovery {
-		s.subscribe(s.opt.homeStatusTopic())
+		s.readHome.now()
 	}
-}
-
-func (s *session) subscribe(topic string) {
-	s.subscriptions = append(s.subscriptions, notice{Message{Topic: topic}, kindSubscription})
 }
 
 // prove makes the canary due.
@@ -46,29 +41,19 @@ func (s *session) prove() {
 		return
 	}
 	s.proofs++
-	s.song, s.unsent = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.proofs), true
+	s.song = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.proofs)
+	s.sendCanary.now()
 	s.canary.next = time.Time{}
 }
 
-// A canaryNotice is the source of the canary. It is to be heard in some time from
-// when it goes.
-type canaryNotice struct{ *session }
-
-func (c canaryNotice) due() time.Time {
-	if !c.unsent {
-		return time.Time{}
-	}
-	return asap
-}
-
-func (c canaryNotice) take() notice {
-	c.unsent = false
-	c.canary.next = time.Now().Add(c.opt.bounds().proof)
-	return notice{Message: Message{Topic: c.topics.agent("canary"), Payload: []byte(c.song)}}
+// canaryNotice makes the canary. It is to be heard in some time from when it goes.
+func (s *session) canaryNotice() notice {
+	s.canary.next = time.Now().Add(s.opt.bounds().proof)
+	return notice{Message: Message{Topic: s.topics.agent("canary"), Payload: []byte(s.song)}}
 }
 
 // trusted says that an acknowledgement means that the broker has it.
-func (s *session) trusted() bool { return s.proven || s.opt.NoProof }
+func (s *session) trusted() bool { return s.proven || s.opt.NoProof || s.unprovable() }
 
 // entrusted says that routine readings may go. If we were allowed to publish a
 // moment ago, one window of them does not wait for the proof.
@@ -104,13 +89,17 @@ func (s *session) again() {
 }
 
 // subscribed takes the answer to a subscription.
-func (s *session) subscribed(err error) error {
+func (s *session) subscribed(f *flight) error {
 	var denied *DeniedError
+	err := f.Error()
+	if err != nil && !errors.As(err, &denied) {
+		return s.lost(err)
+	}
+	s.answered = true
+	s.noticeArrived(f)
 	switch {
 	case err == nil:
 		return nil
-	case !errors.As(err, &denied):
-		return s.lost(err)
 	case denied.Topic == s.topics.agent("canary"):
 		s.hold(denied.Error())
 	case s.deaf[denied.Topic]: // the log was told
@@ -133,7 +122,7 @@ func (s *session) doubt() {
 		s.hold(fmt.Sprintf("nothing heard of it in %v", s.opt.bounds().proof))
 		return
 	}
-	s.subscribe(s.topics.agent("canary"))
+	s.readCanary.now()
 	s.prove()
 }
 

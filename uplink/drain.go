@@ -20,7 +20,7 @@ func (s *session) fill() {
 
 // sendNext sends one message, if there is one and room for it: the notices that
 // routine readings wait for, alarms, other notices, then states in their share,
-// then routine readings.
+// then routine readings. What sessions ended with comes last, and alone.
 func (s *session) sendNext() bool {
 	if s.window.openToAlarm() && s.sendNotice(s.urgent) {
 		return true
@@ -41,16 +41,22 @@ func (s *session) sendNext() bool {
 	case unwanted && s.held != "": // it is sent when the others are
 		s.cursor.Pass(*it)
 		s.peeked = s.peeked[1:]
+	case s.beginsWithSuspect():
+		return s.sendSuspect()
 	case alarm && s.window.openToAlarm():
 		s.sendItem(it)
+	case s.asksForAnswer() && (s.sendState(false) || s.sendRoutine(it)):
+	case s.isolating():
+		return s.sendSuspect()
 	case !s.window.open():
 		return false
 	case s.sendNotice(s.others):
 	case s.sendState(routine):
 	case routine:
 		s.pace.pass()
-		s.sendItem(it)
+		s.sendRoutine(it)
 	case s.tryAside():
+	case s.sendSuspect():
 	default:
 		return false
 	}
@@ -99,6 +105,15 @@ func (s *session) sendState(busy bool) bool {
 	if busy {
 		s.share.state(len(m.Topic) + len(m.Payload))
 	}
+	return true
+}
+
+// sendRoutine sends an item, if there is one that the broker takes.
+func (s *session) sendRoutine(it *queue.Item) bool {
+	if it == nil || s.asides.unwanted(it) {
+		return false
+	}
+	s.sendItem(it)
 	return true
 }
 

@@ -12,7 +12,7 @@ const heartbeat = time.Minute
 // beat says how the agent is, and when to say so again.
 func (s *session) beat() notice {
 	s.health.at = time.Now().Add(heartbeat)
-	return notice{s.healthMessage(), kindOnce}
+	return notice{Message: s.healthMessage(), kind: kindOnce}
 }
 
 // healthChanged makes a heartbeat due.
@@ -36,7 +36,9 @@ func (s *session) healthMessage() Message {
 		Held    string   `json:"held,omitempty"`    // why the backlog does not go out
 		Aside   int      `json:"aside,omitempty"`   // what the broker refuses
 		Refused []string `json:"refused,omitempty"` // streams of which it takes nothing
-	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, s.states.failing(), now.Clock.String(), q.Written, s.held, q.Aside, s.asides.names()})
+
+		Deferred []deferredNotice `json:"deferred,omitempty"` // what the agent says of itself and cannot get through
+	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, s.states.failing(), now.Clock.String(), q.Written, s.held, q.Aside, s.asides.names(), s.records.deferredNotices()})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}

@@ -10,33 +10,32 @@ const correctEvery = time.Second
 // connection is dead, which may be after we are back: we say again that we are
 // online. The first time is at the start of the session.
 type lateWill struct {
-	*session
-	at        time.Time // when it is said; zero: it is not
+	once
 	said      bool
 	echoed    bool      // we heard that we are online
 	corrected time.Time // when we last said so again
 }
 
-// heard takes what the broker says of us.
-func (l *lateWill) heard(word string) {
+// heardStatus takes what the broker says of us.
+func (s *session) heardStatus(word string) {
+	l := &s.online
 	switch {
 	case word == "online":
 		l.echoed = true
-	case l.echoed && l.leaving == nil:
+	case l.echoed && s.leaving == nil:
 		l.echoed = false
 		l.at = l.corrected.Add(correctEvery)
 	}
 }
 
-func (l *lateWill) due() time.Time { return l.at }
-
-func (l *lateWill) take() notice {
+func (s *session) sayOnline() notice {
+	l := &s.online
 	if l.said && l.corrected.IsZero() {
-		l.log.Info("a late will is corrected")
+		s.log.Info("a late will is corrected")
 	}
 	if l.said {
 		l.corrected = time.Now()
 	}
-	l.at, l.said = time.Time{}, true
-	return notice{Message: l.status("online")}
+	l.said = true
+	return notice{Message: s.status("online")}
 }

@@ -100,6 +100,12 @@ type Link struct {
 	rival    rival
 	suspects suspects
 	asides   asides
+	records  noticeRecords
+	clears   noticeList // of what an earlier start left with the broker
+	cleared  bool       // that was looked for
+
+	suspectFirst bool // which of notices and history begins a session, until anything is answered
+
 	certs    expiries
 	pace     throttle
 	produced meter           // routine readings
@@ -116,7 +122,8 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
 	}
 	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}, deaf: map[string]bool{},
-		suspects: suspects{}, asides: newAsides(), pace: newThrottle(opt.Drain.Rate)}
+		suspects: suspects{}, asides: newAsides(), records: noticeRecords{}, pace: newThrottle(opt.Drain.Rate)}
+	l.clears.group.form = formClears
 	l.states.changed = make(chan struct{}, 1)
 	return l
 }

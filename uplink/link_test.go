@@ -30,16 +30,18 @@ type broker struct {
 	refuse   error
 	deaf     bool
 	denies   bool
-	unread   bool               // subscriptions are refused
-	secret   string             // the subscription to it is refused
-	mute     bool               // subscriptions are granted, and nothing is forwarded
-	orderly  int                // disconnects that make the broker forget the will
-	most     int                // messages that were in flight at a time
-	rate     float64            // bytes a second each way; 0: the link carries anything
-	way      time.Duration      // more than the 300 ms that it takes each way, if there is a rate
-	noise    time.Duration      // at most so much more, at random, until an acknowledgement is heard
-	carried  int                // bytes to the broker
-	spurns   func(Message) bool // ends the connection for such a message
+	unread   bool                    // subscriptions are refused
+	secret   string                  // the subscription to it is refused
+	mute     bool                    // subscriptions are granted, and nothing is forwarded
+	orderly  int                     // disconnects that make the broker forget the will
+	most     int                     // messages that were in flight at a time
+	rate     float64                 // bytes a second each way; 0: the link carries anything
+	way      time.Duration           // more than the 300 ms that it takes each way, if there is a rate
+	noise    time.Duration           // at most so much more, at random, until an acknowledgement is heard
+	carried  int                     // bytes to the broker
+	spurns   func(Message) bool      // ends the connection for such a message
+	shuts    func(topic string) bool // ends the connection for such a subscription
+	eats     func(Message) bool      // the link loses such a message, and all behind it
 	conn     *fakeConn
 }
 
@@ -57,10 +59,13 @@ type fakeConn struct {
 	echoes   echoes
 	topics   map[string]bool
 	why      error // why it is lost, if the broker closed it
+	hole     bool  // the link carries nothing any more
 	flying   int
 	up, down time.Time     // when the link is free again
 	last     chan struct{} // closed when the broker has dealt with the last message
 }
+
+var errEaten = errors.New("the link lost it")
 
 type token struct {
 	done chan struct{}
@@ -103,6 +108,7 @@ func (c *fakeConn) later(size int, do func() error) Token {
 			if !deaf {
 				t.err = do()
 			}
+			deaf = deaf || errors.Is(t.err, errEaten)
 			c.b.mu.Unlock()
 			if deaf {
 				<-c.lost
@@ -145,6 +151,12 @@ func (c *fakeConn) Publish(m Message) Token {
 			c.Close()
 			return errors.New("connection lost")
 		}
+		if c.b.eats != nil && c.b.eats(m) {
+			c.hole = true
+		}
+		if c.hole {
+			return errEaten
+		}
 		if c.b.denies {
 			return nil
 		}
@@ -173,6 +185,14 @@ func (c *fakeConn) Expect(m Message) <-chan struct{} {
 
 func (c *fakeConn) Subscribe(topic string) Token {
 	return c.later(len(topic)+7, func() error {
+		if c.hole {
+			return errEaten
+		}
+		if c.b.shuts != nil && c.b.shuts(topic) {
+			c.why = errBrokerClosed
+			c.Close()
+			return errors.New("connection lost")
+		}
 		if c.b.unread || topic == c.b.secret {
 			return &DeniedError{topic}
 		}

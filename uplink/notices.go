@@ -7,78 +7,125 @@ import "time"
 type notice struct {
 	Message      // of a subscription the topic alone counts
 	kind    kind // of the flight
+	id      noticeID
 }
 
-// A source makes notices of one kind, one at a time.
+// A noticeID names a notice, whatever it says.
+type noticeID struct {
+	topic string // of a group: the first of its notices, or none
+	form  form
+}
+
+// A form is how a notice is made.
+type form uint8
+
+const (
+	formFull         form = iota
+	formShort             // without what makes it large
+	formSubscription      // it has only a topic
+	formEntities          // the announcement to Home Assistant, entity by entity: a group
+	formClears            // what takes away what an earlier start left: a group
+)
+
+// A source makes notices, one at a time.
 type source interface {
 	// due is when the next notice is to go; zero: there is none.
 	due() time.Time
-	// take returns the notice that is due, which is then not due any more.
+	// id names the next notice.
+	id() noticeID
+	// take returns the next notice, which is then not due any more.
 	take() notice
 }
 
 // asap is when something is due that only waits for room in the window.
 var asap = time.Unix(1, 0)
 
-// sources are what the agent says of itself in a session, in the order in which
-// it goes. The first ones are what routine readings wait for: they need little
-// room, and take that of an alarm.
-func (s *session) sources() (urgent, others []source) {
-	return []source{&s.subscriptions, &s.late, canaryNotice{s}},
-		[]source{&s.clears, &s.birth, &s.discovery, &s.health}
-}
-
-// sendNotice sends a notice of these sources, if one is due.
-func (s *session) sendNotice(sources []source) bool {
-	now := time.Now()
-	for _, src := range sources {
-		if at := src.due(); at.IsZero() || now.Before(at) {
-			continue
-		}
-		s.sendOwn(src.take())
-		return true
-	}
-	return false
-}
-
-func (s *session) sendOwn(n notice) {
-	if n.kind != kindSubscription {
-		s.publish(n.Message, flight{kind: n.kind})
-		return
-	}
-	f := flight{kind: kindSubscription, passage: s.window.send(len(n.Topic) + overhead)}
-	f.Token = s.conn.Subscribe(n.Topic)
-	s.launch(f)
-}
-
-// A once is a notice that is made when it goes.
+// A once is the source of one notice, which may have several forms: the first
+// is the one that is wanted, and the next is taken while the one before does
+// not get through.
 type once struct {
-	at   time.Time // when it is due
+	at      time.Time // when it is due; zero: it is not
+	after   *once     // goes before it; may be nil
+	forms   []noticeForm
+	records noticeRecords
+}
+
+type noticeForm struct {
+	id   noticeID
 	make func() notice
 }
 
-func (o *once) due() time.Time { return o.at }
-
-func (o *once) take() notice {
-	o.at = time.Time{}
-	return o.make()
+func newOnce(records noticeRecords, forms ...noticeForm) once {
+	return once{forms: forms, records: records}
 }
 
 // now makes it due.
 func (o *once) now() { o.at = asap }
 
-// A noticeList holds notices that go one behind the other.
-type noticeList []notice
+func (o *once) due() time.Time {
+	if o.at.IsZero() || o.after != nil && !o.after.at.IsZero() {
+		return time.Time{}
+	}
+	_, at := o.choose()
+	if at.After(o.at) {
+		return at
+	}
+	return o.at
+}
+
+// choose returns the first form that may go now; if none may, the one that may
+// first, and when.
+func (o *once) choose() (f *noticeForm, at time.Time) {
+	now := time.Now()
+	for i := range o.forms {
+		retry := o.records.retryAt(o.forms[i].id)
+		if !retry.After(now) {
+			return &o.forms[i], time.Time{}
+		}
+		if f == nil || retry.Before(at) {
+			f, at = &o.forms[i], retry
+		}
+	}
+	return f, at
+}
+
+func (o *once) id() noticeID {
+	f, _ := o.choose()
+	return f.id
+}
+
+// take makes the notice. If it is not in the form that is wanted, that is due
+// when it may be tried again.
+func (o *once) take() notice {
+	f, _ := o.choose()
+	o.at = time.Time{}
+	n := f.make()
+	n.id = f.id
+	if wanted := o.forms[0].id; f.id != wanted && o.at.IsZero() {
+		o.at = o.records.retryAt(wanted)
+	}
+	return n
+}
+
+// A noticeList holds notices that go one behind the other, as one group.
+type noticeList struct {
+	all   []notice
+	group noticeID
+	wait  func() bool // says that none may go now; may be nil
+}
 
 func (l *noticeList) due() time.Time {
-	if len(*l) == 0 {
+	if len(l.all) == 0 || l.wait != nil && l.wait() {
 		return time.Time{}
 	}
 	return asap
 }
 
+func (l *noticeList) id() noticeID { return l.group }
+
 func (l *noticeList) take() notice {
-	n := (*l)[0]
-	*l = (*l)[1:]
+	n := l.all[0]
+	l.all = l.all[1:]
+	n.id = l.group
 	return n
 }

@@ -15,7 +15,10 @@ const (
 	retryRead    = time.Second     // after the backlog could not be read
 )
 
-var errBetter = errors.New("a server that is preferred answers again")
+var (
+	errBetter = errors.New("a server that is preferred answers again")
+	errNoAcks = errors.New("the broker has acknowledged nothing")
+)
 
 // A session is one connection from CONNECT to its loss. One goroutine sends
 // and listens: it fills the window, and waits until something happens.
@@ -42,18 +45,12 @@ type session struct {
 	flying map[string]bool // streams whose state is in flight
 
 	canary
-	subscriptions noticeList
-	late          lateWill
-	clears        noticeList // of what an earlier start left with the broker
-	birth         once
-	discovery     once
-	health        once
-	urgent        []source // of notices; see sources
-	others        []source
+	sources
+	unconfirmed []flight // notices at QoS 0 that nothing was acknowledged behind
+	answered    bool     // the broker has answered something
 
 	told       bool // the broker has acknowledged our birth
 	bornBefore bool // the broker had our birth before this session
-	cleared    bool // what an earlier start left there
 	announced  bool // the birth is on its way, or was
 
 	leaving error // why the session ends in order
@@ -65,9 +62,11 @@ type session struct {
 type flight struct {
 	Token
 	passage
-	kind   kind
-	stream string     // of a state
-	item   queue.Item // of the history
+	kind     kind
+	stream   string     // of a state
+	item     queue.Item // of the history
+	notice   notice
+	isolated bool // a notice that goes alone: it is a suspect
 }
 
 type kind uint8
@@ -90,11 +89,7 @@ func newSession(l *Link, conn Conn) *session {
 	}
 	s := &session{Link: l, conn: conn, window: window{most: most}, flying: map[string]bool{}, bornBefore: l.rival.born,
 		timer: time.NewTimer(time.Hour)}
-	s.late.session = s
-	s.birth.make = func() notice { return notice{s.info(), kindBirth} }
-	s.discovery.make = func() notice { return notice{Message: s.opt.Discovery()} }
-	s.health.make = s.beat
-	s.urgent, s.others = s.sources()
+	s.newSources()
 	return s
 }
 
@@ -119,7 +114,7 @@ func (s *session) run(ctx context.Context) error {
 // begin says that the agent is online and what it is; states follow.
 func (s *session) begin() {
 	s.listen()
-	s.late.at = asap
+	s.online.now()
 	s.prove()
 	if s.opt.NoProof || s.bornBefore {
 		s.announce()
@@ -197,7 +192,7 @@ func (s *session) landed(f *flight) error {
 	switch f.kind {
 	case kindSubscription:
 		s.window.gone(f.passage)
-		return s.subscribed(err)
+		return s.subscribed(f)
 	case kindShelved:
 		return s.shelved(&f.item)
 	}
@@ -206,9 +201,12 @@ func (s *session) landed(f *flight) error {
 	}
 	if f.kind == kindOnce {
 		s.window.gone(f.passage)
+		s.unconfirmed = append(s.unconfirmed, *f)
 		return nil
 	}
 	s.window.acked(f.passage)
+	s.answered = true
+	s.noticeArrived(f)
 	if s.since.IsZero() {
 		s.since = time.Now()
 		s.sayUp()
@@ -288,10 +286,13 @@ func (s *session) due() time.Time {
 	if s.careful() {
 		sooner(s.released())
 	}
-	for _, list := range [...][]source{s.urgent, s.others} {
-		for _, src := range list {
-			if at := src.due(); at.After(now) { // else it waits for room in the window
-				sooner(at)
+	if at := s.sources.next(now); !at.IsZero() {
+		sooner(at)
+	}
+	if len(s.records) > 0 {
+		for _, t := range [...]time.Time{s.began.Add(suspectWait), s.released()} {
+			if t.After(now) {
+				sooner(t)
 			}
 		}
 	}
@@ -302,7 +303,7 @@ func (s *session) due() time.Time {
 func (s *session) tick() error {
 	now := time.Now()
 	if patience := s.opt.bounds().ack; s.flight.len() > 0 && now.Sub(s.alive) >= patience {
-		return fmt.Errorf("the broker has acknowledged nothing for %v", patience)
+		return fmt.Errorf("%w for %v", errNoAcks, patience)
 	}
 	if !s.canary.next.IsZero() && !now.Before(s.canary.next) {
 		s.doubt()
@@ -337,7 +338,7 @@ func (s *session) hear(m Message) {
 	case s.topics.agent("canary"):
 		s.sang(m)
 	case s.topics.agent("status"):
-		s.late.heard(string(m.Payload))
+		s.heardStatus(string(m.Payload))
 	case s.topics.agent("info"):
 		s.heardBirth(m)
 	default:

@@ -71,10 +71,13 @@ func (all suspects) any() bool {
 
 // inquire looks for who is to blame for the end of a session. A reset may be the
 // broker's that left what we sent unread, or the network's: it makes suspects and
-// proves nothing.
+// proves nothing. A notice that was a suspect already takes all the blame.
 func (s *session) inquire(err error) {
+	if s.blameNotices(err) {
+		return
+	}
 	closed := errors.Is(err, errBrokerClosed)
-	if !closed && !errors.Is(err, syscall.ECONNRESET) || s.since.IsZero() {
+	if !closed && !errors.Is(err, syscall.ECONNRESET) || !s.answered {
 		return
 	}
 	alone := closed && s.flight.len() == 1 && time.Since(s.flight.front().sent) < closedAfter

@@ -1,0 +1,219 @@
+package uplink
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// manyStreams makes birth and announcement larger than 1,000 bytes.
+func manyStreams(o *Options) {
+	for i := range 20 {
+		o.Streams = append(o.Streams, sensors.Stream{Name: fmt.Sprintf("sensor_number_%d", i)})
+	}
+}
+
+func onTopic(topics ...string) func(Message) bool {
+	return func(m Message) bool {
+		for _, t := range topics {
+			if strings.HasPrefix(m.Topic, t) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func subscribing(topic string) func(string) bool {
+	return func(t string) bool { return t == topic }
+}
+
+// What a broker may close the connection for, that the agent says of itself.
+var closings = map[string]struct {
+	publish   func(Message) bool
+	subscribe func(string) bool
+	named     []string // topics that log and health name
+}{
+	"a packet of 1,000 bytes": {publish: func(m Message) bool { return len(m.Payload) > 1000 },
+		named: []string{"porch/agent/info", "homeassistant/device/porch/config"}},
+	"homeassistant/#": {publish: onTopic("homeassistant/"), subscribe: subscribing("homeassistant/status"),
+		named: []string{"homeassistant/device/porch/config", "homeassistant/status"}},
+	"info":                       {publish: onTopic("porch/agent/info"), named: []string{"porch/agent/info"}},
+	"health":                     {publish: onTopic("porch/agent/health"), named: []string{"porch/agent/health"}},
+	"canary":                     {publish: onTopic("porch/agent/canary"), named: []string{"porch/agent/canary"}},
+	"status":                     {publish: onTopic("porch/agent/status"), named: []string{"porch/agent/status"}},
+	"subscription to the canary": {subscribe: subscribing("porch/agent/canary"), named: []string{"porch/agent/canary"}},
+	"subscription to the status": {subscribe: subscribing("porch/agent/status"), named: []string{"porch/agent/status"}},
+	"all of agent/ but events": {
+		publish:   onTopic("porch/agent/status", "porch/agent/info", "porch/agent/health", "porch/agent/canary"),
+		subscribe: func(string) bool { return true }, named: []string{"porch/agent/info", "porch/agent/canary"}},
+}
+
+// TestWhatWeSayOfOurselvesHoldsNothingUp: a broker closes the connection for it,
+// for ever. Readings and alarms arrive, and log and health say what does not.
+func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
+	for name, c := range closings {
+		t.Run(name, func(t *testing.T) {
+			conns := 0
+			br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+				br.set(func() { br.spurns, br.shuts = c.publish, c.subscribe })
+				fifty(bl)
+				bl.put(alarmOf("door", 1))
+				time.Sleep(40 * time.Second)
+				if n := bl.left(); n != 0 {
+					t.Errorf("%d of 51 left after 40 s", n)
+				}
+				for seq := range uint64(600) {
+					bl.put(reading("room", seq+51))
+					time.Sleep(time.Second)
+				}
+				if n := bl.left(); n > 1 {
+					t.Errorf("%d left after 10 minutes", n)
+				}
+				conns = br.connections()
+				if health := br.kept("porch/agent/health"); name != "health" && name != "all of agent/ but events" {
+					checkDeferred(t, health, c.named)
+				}
+				time.Sleep(30 * time.Minute)
+				if more := br.connections() - conns; more != 0 {
+					t.Errorf("%d connections in half an hour", more)
+				}
+				br.set(func() { br.spurns, br.shuts = nil, nil })
+				time.Sleep(3 * time.Hour)
+				if health := br.kept("porch/agent/health"); strings.Contains(health, "deferred") {
+					t.Errorf("deferred although the broker takes all: %s", health)
+				}
+				for _, topic := range []string{"porch/agent/info", "porch/agent/status", "homeassistant/device/porch/config"} {
+					if br.kept(topic) == "" {
+						t.Errorf("nothing on %s", topic)
+					}
+				}
+			}, atHome, manyStreams)
+			inOrder(t, br, "porch/room", 650)
+			for _, topic := range c.named {
+				if n := errorsAbout(log, topic); n == 0 {
+					t.Errorf("the log does not name %s", topic)
+				}
+			}
+			if n := strings.Count(log, "level=ERROR"); n > len(c.named) && name != "all of agent/ but events" {
+				t.Errorf("%d errors", n)
+			}
+			if n := strings.Count(log, "\n"); n > 60 {
+				t.Errorf("%d lines", n)
+			}
+			if conns > 30 || t.Failed() {
+				t.Errorf("%d connections; the log:\n%s", conns, log)
+			}
+		})
+	}
+}
+
+func errorsAbout(log, topic string) (n int) {
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "level=ERROR") && strings.Contains(line, topic) {
+			n++
+		}
+	}
+	return n
+}
+
+func checkDeferred(t *testing.T, health string, topics []string) {
+	t.Helper()
+	var h struct{ Deferred []deferredNotice }
+	json.Unmarshal([]byte(health), &h)
+	for _, topic := range topics {
+		found := false
+		for _, d := range h.Deferred {
+			found = found || d.Topic == topic
+		}
+		if !found {
+			t.Errorf("health does not name %s: %s", topic, health)
+		}
+	}
+}
+
+// TestClearsThatAreDeniedHoldNothingUp: an earlier start fed 80 streams whose
+// topics the access list does not allow any more.
+func TestClearsThatAreDeniedHoldNothingUp(t *testing.T) {
+	var streams []string
+	for i := range 80 {
+		streams = append(streams, fmt.Sprintf(`"old%d":{}`, i))
+	}
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() {
+			br.retained["porch/agent/info"] = `{"boot":"1-11111111","streams":{"cellar":{},` + strings.Join(streams, ",") + `}}`
+			br.retained["porch/cellar/state"] = "4"
+			br.spurns = onTopic("porch/old")
+		})
+		fifty(bl)
+		time.Sleep(40 * time.Second)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d of 50 left after 40 s", n)
+		}
+		time.Sleep(10 * time.Minute)
+		if conns := br.connections(); conns > 8 {
+			t.Errorf("%d connections", conns)
+		}
+		if br.kept("porch/cellar/state") != "" || !strings.Contains(br.kept("porch/agent/info"), l.opt.Boot) {
+			t.Errorf("cellar %q, info %s", br.kept("porch/cellar/state"), br.kept("porch/agent/info"))
+		}
+	})
+	inOrder(t, br, "porch/room", 50)
+	if n := strings.Count(log, "cannot be cleared"); n == 0 || n > clearEnds {
+		t.Errorf("told %d times:\n%s", n, log)
+	}
+}
+
+// TestALinkThatEatsLargeMessages loses the birth and all that is behind it,
+// without a word.
+func TestALinkThatEatsLargeMessages(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.eats = func(m Message) bool { return len(m.Payload) > 1000 } })
+		fifty(bl)
+		time.Sleep(40 * time.Second)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d of 50 left after 40 s", n)
+		}
+		for seq := range uint64(600) {
+			bl.put(reading("room", seq+51))
+			time.Sleep(time.Second)
+		}
+		if n := bl.left(); n > 1 {
+			t.Errorf("%d left after 10 minutes", n)
+		}
+		if conns := br.connections(); conns > 10 {
+			t.Errorf("%d connections", conns)
+		}
+		checkDeferred(t, br.kept("porch/agent/health"), []string{"porch/agent/info"})
+	}, manyStreams, func(o *Options) { o.KeepAlive = 15 * time.Second })
+	inOrder(t, br, "porch/room", 650)
+	if errorsAbout(log, "porch/agent/info") != 1 || strings.Contains(log, "go without it\"") {
+		t.Errorf("want one error about the birth:\n%s", log)
+	}
+}
+
+// TestALinkThatIsCutDefersNothing: the cable is cut every 5 s, and every message
+// gets through all the same.
+func TestALinkThatIsCutDefersNothing(t *testing.T) {
+	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.rate = 2500 })
+		for seq := range uint64(500) {
+			bl.put(reading("room", seq+1))
+		}
+		for range 60 {
+			time.Sleep(5 * time.Second)
+			br.cut()
+		}
+		time.Sleep(3 * time.Minute)
+		if health := br.kept("porch/agent/health"); strings.Contains(health, "deferred") || br.kept("porch/agent/info") == "" {
+			t.Errorf("health %s, info %q", health, br.kept("porch/agent/info"))
+		}
+	})
+	if strings.Contains(log, "does not get through") || strings.Contains(log, "go without it") {
+		t.Error(log)
+	}
+}

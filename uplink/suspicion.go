@@ -1,0 +1,234 @@
+package uplink
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	deferAfter   = 3         // sessions in a row that ended while a notice was in flight, the last two while it was alone
+	firstRetry   = time.Hour // after it was deferred; doubles each time it fails again
+	longestRetry = 24 * time.Hour
+	clearEnds    = 3 // sessions that end with clears: then the others are dropped
+)
+
+// noticeRecords are of the notices that sessions ended with. A broker that does
+// not want a message closes the connection, in MQTT 3.1.1, and a link may carry
+// small packets alone: whoever sends it again does so for ever, and nothing else
+// arrives.
+//
+// A notice that was in flight when a session ended is a suspect: it goes after
+// everything else and alone, so that the next end tells which one it is. After
+// the third end it is deferred: another form of it goes, if there is one, and it
+// is tried again rarely. What the broker acknowledges is no suspect any more.
+type noticeRecords map[noticeID]*noticeRecord
+
+type noticeRecord struct {
+	ends  int       // sessions in a row that ended with it
+	bytes int       // its size
+	retry time.Time // not before it; zero until it is deferred
+	wait  time.Duration
+}
+
+func (all noticeRecords) ends(id noticeID) int {
+	if r := all[id]; r != nil {
+		return r.ends
+	}
+	return 0
+}
+
+func (all noticeRecords) suspect(id noticeID) bool { return all[id] != nil }
+
+// retryAt is when a notice may go that is deferred; zero if it is not.
+func (all noticeRecords) retryAt(id noticeID) time.Time {
+	if r := all[id]; r != nil {
+		return r.retry
+	}
+	return time.Time{}
+}
+
+// deferred says that a notice did not get through, and was not acknowledged since.
+func (all noticeRecords) deferred(id noticeID) bool { return !all.retryAt(id).IsZero() }
+
+// suspectOne takes note that a session ended while a notice was in flight, and
+// others were.
+func (all noticeRecords) suspectOne(id noticeID, bytes int) {
+	if all[id] == nil {
+		all[id] = &noticeRecord{ends: 1}
+	}
+	all[id].bytes = bytes
+}
+
+// failed takes note that a session ended while a notice was in flight alone, and
+// reports whether it is deferred. In a session in which nothing was answered the
+// notice is the last to be blamed: it may be the broker that takes nothing.
+func (all noticeRecords) failed(id noticeID, bytes int, answered bool, now time.Time) bool {
+	all.suspectOne(id, bytes)
+	r := all[id]
+	if r.ends+1 >= deferAfter && !answered {
+		return false
+	}
+	if r.ends++; r.ends < deferAfter {
+		return false
+	}
+	r.wait = min(max(2*r.wait, firstRetry), longestRetry)
+	r.retry = now.Add(r.wait)
+	return true
+}
+
+// A deferredNotice is one that does not get through.
+type deferredNotice struct {
+	Topic string `json:"topic"`
+	Bytes int    `json:"bytes"`
+}
+
+// deferredNotices are those that do not get through, by topic.
+func (all noticeRecords) deferredNotices() (list []deferredNotice) {
+	for id, r := range all {
+		if all.deferred(id) {
+			list = append(list, deferredNotice{id.topic, r.bytes})
+		}
+	}
+	slices.SortFunc(list, func(a, b deferredNotice) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Bytes, b.Bytes))
+	})
+	return list
+}
+
+// noticeArrived takes note that a notice was acknowledged.
+func (s *session) noticeArrived(f *flight) {
+	if len(s.unconfirmed) > 0 { // they went before it
+		for i := range s.unconfirmed {
+			s.confirm(&s.unconfirmed[i])
+		}
+		s.unconfirmed = s.unconfirmed[:0]
+	}
+	switch form := f.notice.id.form; {
+	case form == formEntities && len(s.entities.all) > 0, form == formClears && len(s.clears.all) > 0:
+		return // of the group there is more to come
+	}
+	s.confirm(f)
+}
+
+// size is that of topic and payload.
+func (f *flight) size() int { return len(f.notice.Topic) + len(f.notice.Payload) }
+
+func (s *session) confirm(f *flight) {
+	id := f.notice.id
+	if s.records.deferred(id) {
+		s.log.Info("what did not get through does so again", "topic", id.topic, "bytes", f.size())
+		s.healthChanged()
+	}
+	delete(s.records, id)
+}
+
+// blameNotices looks for notices to blame for the end of a session. It reports
+// whether one was in flight alone: nothing else is to blame then.
+func (s *session) blameNotices(err error) (alone bool) {
+	flying := s.noticesInFlight()
+	if !s.linkFailed(err) {
+		return false
+	}
+	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
+	if closed && !s.answered {
+		s.suspectFirst = !s.suspectFirst
+	}
+	for _, f := range flying {
+		switch {
+		case !closed && (!s.answered || s.provesPublishing(f.notice.id)):
+			// the link fell silent: it says nothing about small messages
+		case f.notice.id.form == formClears:
+			s.clearFailed(f)
+		case f.isolated:
+			s.noticeFailed(f, err)
+		default:
+			s.records.suspectOne(f.notice.id, f.size())
+		}
+	}
+	return len(flying) == 1 && flying[0].isolated
+}
+
+// linkFailed says that a session ended because of what was sent, or of the link.
+func (s *session) linkFailed(err error) bool {
+	select {
+	case <-s.conn.Done():
+	default:
+		if !errors.Is(err, errNoAcks) {
+			return false
+		}
+	}
+	var b *breach
+	return s.leaving == nil && !errors.As(err, &b)
+}
+
+// noticesInFlight are the notices that the broker may have ended the session for.
+// If one was in flight alone, it is that one.
+func (s *session) noticesInFlight() (flying []*flight) {
+	for i := range s.unconfirmed {
+		if f := &s.unconfirmed[i]; time.Since(f.sent) < closedAfter {
+			flying = append(flying, f)
+		}
+	}
+	for i := range s.flight.len() {
+		f := s.flight.at(i)
+		if f.isolated {
+			return []*flight{f}
+		}
+		if f.notice.Topic != "" {
+			flying = append(flying, f)
+		}
+	}
+	return flying
+}
+
+// noticeFailed draws the conclusion when a session ended with a notice alone.
+func (s *session) noticeFailed(f *flight, err error) {
+	id := f.notice.id
+	again := s.records.deferred(id)
+	if !s.records.failed(id, f.size(), s.answered, time.Now()) {
+		return
+	}
+	log := s.log.With("topic", id.topic, "bytes", f.size(), "retry_in", time.Until(s.records.retryAt(id)).Round(time.Minute))
+	switch {
+	case again:
+		log.Debug("a message about ourselves still does not get through")
+	case s.provesPublishing(id):
+		log.Error("the broker closes the connection for the proof that we may publish: readings go without it",
+			"mend", "allow this account to publish and read "+id.topic+", or set mqtt.prove_publish: false")
+	default:
+		log.Error("a message about ourselves does not get through, and readings go on without it",
+			"subscription", id.form == formSubscription, "why", err,
+			"mend", "three sessions ended while it was in flight: see the broker's access list, its limit of a packet's size, and the path's MTU")
+	}
+}
+
+// provesPublishing says that a notice belongs to the proof that we may publish.
+func (s *session) provesPublishing(id noticeID) bool { return id.topic == s.topics.agent("canary") }
+
+// unprovable says that the broker closes the connection for the proof itself.
+// Such a broker does not acknowledge what it denies.
+func (s *session) unprovable() bool {
+	canary := s.topics.agent("canary")
+	return len(s.records) > 0 &&
+		(s.records.deferred(noticeID{topic: canary}) || s.records.deferred(noticeID{canary, formSubscription}))
+}
+
+// clearFailed drops a clear that a session ended with while it was alone; if it
+// was not, it goes once more. If more sessions end, all are dropped.
+func (s *session) clearFailed(f *flight) {
+	id := f.notice.id
+	if !f.isolated {
+		s.clears.all = append(s.clears.all, f.notice)
+		s.records.suspectOne(id, f.size())
+		return
+	}
+	dropped := 0
+	if s.records[id].ends++; s.records[id].ends > clearEnds {
+		dropped, s.clears.all = len(s.clears.all), nil
+	}
+	s.log.Warn("what an earlier start left with the broker cannot be cleared", "topic", f.notice.Topic, "others_not_tried", dropped)
+}
