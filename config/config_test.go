@@ -50,7 +50,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 	want := Config{
 		Sensors: []sensors.Spec{{Name: "door", Kind: "door", Streams: []sensors.Stream{stream},
 			Options: &door{GPIO: "17", Debounce: 20 * time.Millisecond}}},
-		Queue: queue.Options{Path: "/var/lib/holdfast/queue.db", MaxSize: 64 << 20, SyncEvery: 5 * time.Second},
+		Queue: queue.Options{Path: "/var/lib/holdfast/queue.db", MaxSize: 64 << 20, SyncEvery: 5 * time.Second, ClientID: "pi-abcdef01"},
 		Uplink: uplink.Options{
 			ClientID:  "pi-abcdef01",
 			Servers:   []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
@@ -125,7 +125,7 @@ sensors:
 		{"bind", up.Bind, "wwan0"},
 		{"prove_publish", up.NoProof, true},
 		{"drain", up.Drain, uplink.Drain{Rate: 50, Window: 64}},
-		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond}},
+		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond, ClientID: "store-12"}},
 		{"topics", up.Topics, uplink.Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
 		{"clock", got.Clock, sensors.TrustAlways},
 		{"streams", streams, []string{"room_temperature room temperature routine", "hum room  routine",

@@ -97,6 +97,7 @@ func (r *reader) judge(f file) Config {
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
 	cfg.Uplink.Drain = r.drain(f.Drain)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
+	cfg.Queue.ClientID = cfg.Uplink.ClientID
 	r.sensors(&f.Sensors)
 	cfg.Sensors = r.specs
 	for _, s := range r.specs {

@@ -23,6 +23,7 @@ var ErrLocked = errors.New("another process has the queue open")
 //	queue.db.salvaged   what came out of a damaged one, until it takes its place
 //	queue.db.opening    there while the file is opened, see marker
 //	queue.db.aside-...  damaged ones, see aside
+//	queue.db.of-...     those of other client IDs, see Other
 //	queue.db.holdfast   the file, where queue.db was never ours
 type depot struct {
 	path string
@@ -30,8 +31,9 @@ type depot struct {
 	log  *slog.Logger
 	now  time.Time
 
-	acked [2]seqs         // of the lanes, as far as this start knows
-	event func(news) Item // numbers and stamps an event that is stored in a file
+	clientID string          // ours; "": whose the file says
+	acked    [2]seqs         // of the lanes, as far as this start knows
+	event    func(news) Item // numbers and stamps an event that is stored in a file
 }
 
 // news is an event that opening the file has made.
@@ -81,11 +83,17 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 			return nil, k, nil, err
 		}
 	}
+	if state != absent {
+		if err := d.disown(); err != nil {
+			return nil, k, nil, err
+		}
+	}
 	if f, k, err = d.openSound(); err != nil {
 		return nil, k, nil, err
 	}
 	k.ends = ends
 	made = append(made, d.tidy()...)
+	d.remind()
 	return f, k, made, nil
 }
 

@@ -59,8 +59,9 @@ type change struct {
 	gaps  []Gap  // nil: no news
 	clock []byte // what is known of the kernel's boots; nil: no news
 	aside asideChange
-	evict bool  // it may not all fit, or something may be too old
-	max   int64 // bytes of blocks, and of what was set aside, if evict
+	owner []byte // as encodeOwner makes it; nil: the file has it
+	evict bool   // it may not all fit, or something may be too old
+	max   int64  // bytes of blocks, and of what was set aside, if evict
 	why   string
 	old   int64 // drop readings from before this time, in ms; 0: none is too old
 }
@@ -185,6 +186,7 @@ type known struct {
 	boots sensors.Timeline
 	ends  [2]seqs // the last readings in a file that was salvaged
 	bad   damagedValues
+	owner string // the client ID, "" in a file of an older agent
 }
 
 // known reads what the file knows, and counts what waits in it from the numbers
@@ -193,6 +195,7 @@ func (f *file) known(first [2]uint64) (k known, err error) {
 	f.size, f.thinned = 0, 0
 	err = f.view(func(tx *bbolt.Tx) error {
 		k.boots = decodeClock(tx.Bucket(bucketMeta).Get(keyClock))
+		k.owner = decodeOwner(tx.Bucket(bucketMeta).Get(keyOwner))
 		for p := range k.lanes {
 			newest := f.lane(tx, p, &k.lanes[p], first[p], &k.bad)
 			k.boots.Saw(newest.At)
@@ -314,6 +317,11 @@ func (f *file) write(c change) (out outcome, err error) {
 			}
 		}
 		tx.OnCommit(func() { s := tx.Stats(); pages = s.GetPageAlloc() })
+		if c.owner != nil {
+			if err := tx.Bucket(bucketMeta).Put(keyOwner, c.owner); err != nil {
+				return err
+			}
+		}
 		if c.clock != nil {
 			if err := tx.Bucket(bucketMeta).Put(keyClock, c.clock); err != nil {
 				return err

@@ -19,6 +19,8 @@ type Contents struct {
 	Damaged int   // blocks that fail their checksums
 	Bytes   int64 // of blocks
 	File    int64 // bytes of the file
+
+	ClientID string // whose readings these are; "" in a file of an older agent
 }
 
 // readAttempts bounds how often a file is read again because a running agent
@@ -84,7 +86,7 @@ type snapshot struct {
 
 func (s *snapshot) read(c *Contents) error {
 	cursors, err := s.meta(c)
-	for _, p := range [...]sensors.Priority{sensors.Alarm, sensors.Routine} {
+	for _, p := range laneOrder {
 		before := len(s.items)
 		from := cursors[p]
 		visit := func(_, value []byte) (bool, error) {
@@ -140,6 +142,9 @@ func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 		}
 		if string(key) == string(keyGaps) {
 			c.Gaps, err = decodeGaps(value)
+		}
+		if string(key) == string(keyOwner) {
+			c.ClientID = decodeOwner(value)
 		}
 		if string(key) == string(keyClock) {
 			s.boots = decodeClock(value)

@@ -88,7 +88,7 @@ func diskTrouble(err error) bool {
 // openFile opens the file, or the one in its place, and takes over what it
 // knows. Everything in memory is newer and stays.
 func (q *Queue) openFile() error {
-	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now(), event: q.event}
+	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now(), event: q.event, clientID: q.opt.ClientID}
 	q.mu.Lock()
 	for p := range q.lanes {
 		d.acked[p] = q.lanes[p].acked()
@@ -136,6 +136,7 @@ func (q *Queue) adoptLocked(k known) {
 			l.push(it)
 		}
 	}
+	q.owner = k.owner
 	q.refused.adopt(k.aside)
 	for _, g := range k.gaps {
 		q.gaps.learn(g)

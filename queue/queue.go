@@ -40,6 +40,7 @@ type Options struct {
 	MaxAge    time.Duration       // of a reading whose time can be trusted; 0: no bound
 	SyncEvery time.Duration       // the most routine history that a power cut can take
 	Clock     *sensors.Timekeeper // nil: one that asks the kernel
+	ClientID  string              // whose readings it holds; "": whose the file says
 }
 
 const (
@@ -84,8 +85,9 @@ type Queue struct {
 	hangs   bool   // a commit has outlived the patience of a Put
 	writer
 
-	file *file // nil while there is none to be had: memory only
-	turn int   // counts the files: numbers of an earlier one mean nothing
+	owner string // the client ID that the file has
+	file  *file  // nil while there is none to be had: memory only
+	turn  int    // counts the files: numbers of an earlier one mean nothing
 }
 
 // Boot names this start of the agent: a number that counts the starts, and

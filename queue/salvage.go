@@ -36,16 +36,27 @@ func (d *depot) quarantine(why error) (ends [2]seqs, err error) {
 	if err != nil {
 		return ends, err
 	}
+	other := d.isOther(decodeOwner(s.owner)) // then disown tells of the file
+	if other {
+		d.acked = [2]seqs{}
+	}
 	missing := s.declare(d.acked)
 	aside := fmt.Sprintf("%s.aside-%s-%s", d.path, d.now.UTC().Format(asideTime), s.verdict())
-	event := d.event(news{"quarantine", jsonObject("file", aside, "why", why.Error(), "salvaged", s.readings(),
-		"complete", s.complete(), "missing", missing)})
-	err = d.replace(aside, func(f *file) error { return errors.Join(s.fill(f), f.announce(event)) })
+	err = d.replace(aside, func(f *file) error {
+		if err := s.fill(f); err != nil || other {
+			return err
+		}
+		return f.announce(d.event(news{"quarantine", jsonObject("file", aside, "why", why.Error(), "salvaged", s.readings(),
+			"complete", s.complete(), "missing", missing)}))
+	})
 	if err != nil {
 		return ends, fmt.Errorf("salvage %s: %w", d.path, err)
 	}
 	d.log.Error("the queue was damaged: what is intact was carried over, the file is kept aside",
 		"err", why, "aside", aside, "salvaged", s.readings(), "complete", s.complete(), "missing", missing)
+	if other {
+		return ends, nil
+	}
 	return s.ends, nil
 }
 
@@ -75,7 +86,8 @@ type find struct {
 	spans   [2][]span
 	gaps    []Gap
 	clock   []byte
-	skipped int // pages that could not be read
+	skipped int              // pages that could not be read
+	owner   []byte           // value of keyOwner
 	streams table[streamKey] // that lie in spans
 	ends    [2]seqs          // the last readings that were found, see missing
 
@@ -166,7 +178,7 @@ func survey(path string) (*find, error) {
 		if string(key) == string(keyGaps) && len(s.gaps) == 0 {
 			s.gaps, _ = decodeGaps(value) // without, there are none to be had
 		}
-		s.keepClock(key, value)
+		s.keepMeta(key, value)
 		if !s.asideWhole {
 			s.keepAside(value)
 		}
@@ -215,7 +227,7 @@ func (s *find) reach() error {
 			s.gaps, err = decodeGaps(value)
 			s.whole = s.whole && err == nil
 		}
-		s.keepClock(key, value)
+		s.keepMeta(key, value)
 		return true, nil
 	}
 	for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
@@ -231,8 +243,11 @@ func (s *find) reach() error {
 	return nil
 }
 
-// keepClock keeps what is known of the clock, if this is it.
-func (s *find) keepClock(key, value []byte) {
+// keepMeta keeps what is known of the clock and of the owner, if this is it.
+func (s *find) keepMeta(key, value []byte) {
+	if string(key) == string(keyOwner) && s.owner == nil && decodeOwner(value) != "" {
+		s.owner = slices.Clone(value)
+	}
 	if string(key) == string(keyClock) && s.clock == nil && decodeClock(value) != nil {
 		s.clock = slices.Clone(value)
 	}
@@ -288,7 +303,7 @@ func (s *find) fill(f *file) error {
 		for p := range c.lanes {
 			c.lanes[p].cursor = s.cursors[p]
 		}
-		c.gaps, c.clock = s.gaps, s.clock
+		c.gaps, c.clock, c.owner = s.gaps, s.clock, s.owner
 		_, err := f.write(c)
 		c, n = change{}, 0
 		return err
@@ -361,15 +376,28 @@ func (s *find) verdict() string {
 // asideName is the end of the name of a file aside: when, and what came out.
 var asideName = regexp.MustCompile(`\.aside-(\d{8}T\d{6}\.\d{3})-(complete|partial)$`)
 
-// An aside is a damaged file that is kept.
+// An aside is a file that is kept: a damaged one, or that of another client ID.
 type aside struct {
 	path     string
 	since    time.Time
 	complete bool // everything in it was carried over
+	other    bool // of another client ID
 	size     int64
 }
 
-// asides are the files aside, the first to go first: complete ones, the oldest.
+// rank says what goes first when there is too much.
+func (a aside) rank() int {
+	switch {
+	case a.complete:
+		return 0
+	case !a.other:
+		return 1
+	}
+	return 2
+}
+
+// asides are the files aside, the first to go first: complete ones, then partial
+// ones, then those of other client IDs; the oldest of each.
 func (d *depot) asides() (all []aside) {
 	names, _ := filepath.Glob(globQuote(d.path) + ".aside-*")
 	for _, name := range names {
@@ -379,13 +407,15 @@ func (d *depot) asides() (all []aside) {
 			continue // not ours
 		}
 		since, _ := time.Parse(asideTime, m[1]) // the pattern is stricter
-		all = append(all, aside{name, since, m[2] == "complete", info.Size()})
+		all = append(all, aside{path: name, since: since, complete: m[2] == "complete", size: info.Size()})
+	}
+	for _, o := range Others(d.path) {
+		if info, err := os.Lstat(o.Path); err == nil && info.Mode().IsRegular() {
+			all = append(all, aside{path: o.Path, since: o.Since, other: true, size: info.Size()})
+		}
 	}
 	slices.SortFunc(all, func(a, b aside) int {
-		if a.complete != b.complete {
-			return map[bool]int{true: -1, false: 1}[a.complete]
-		}
-		return a.since.Compare(b.since)
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.since.Compare(b.since))
 	})
 	return all
 }

@@ -174,6 +174,9 @@ func (q *Queue) renew() error {
 		}
 	}
 	c.gaps, c.clock = q.gaps.plain(), encodeClock(q.opt.Clock.Timeline())
+	if q.owner != "" {
+		c.owner = encodeOwner(q.owner)
+	}
 	q.mu.Unlock()
 	return q.file.renew(c)
 }
@@ -212,6 +215,9 @@ func (q *Queue) commit(all bool) error {
 		q.written += out.written
 		if c.clock != nil {
 			q.told = told
+		}
+		if c.owner != nil {
+			q.owner = q.opt.ClientID
 		}
 	}
 	if err == nil && c.max < 0 {
@@ -254,6 +260,9 @@ func (q *Queue) changeLocked(all bool) (c change) {
 	}
 	if q.clockNews() && (!c.empty() || q.lanes[0].owesDisk() || q.lanes[1].owesDisk()) {
 		c.clock = encodeClock(q.opt.Clock.Timeline())
+	}
+	if !c.empty() {
+		c.owner = q.claim()
 	}
 	if q.opt.MaxAge > 0 && q.opt.Clock.Steady() >= clockTrusted {
 		c.old = q.opt.Clock.Now().Unix - q.opt.MaxAge.Milliseconds()

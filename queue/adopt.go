@@ -1,0 +1,201 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue/pages"
+)
+
+// An adoption moves what waits in another file into a queue, a block at a time.
+type adoption struct {
+	*Queue
+	path     string
+	file     *os.File // holds the lock
+	from     snapshot
+	declared []Gap // with what damage has taken from the file
+	cursors  [2]uint64
+	n        int
+	last     [2]uint64 // numbers here of the last that were taken
+}
+
+// ErrNoBacklog means that no backlog of a client ID was moved aside.
+var ErrNoBacklog = errors.New("no backlog of this client ID lies beside the queue")
+
+// Adopt takes over what waits in the files of another client ID that were moved
+// aside, also what the broker rejected there, behind what waits here. It is sent
+// under our client ID, and the files are deleted. If it fails, some may be here
+// and there: then adopting again makes copies, as a crash does. It returns how
+// many readings and events it took.
+func (q *Queue) Adopt(clientID string) (n int, err error) {
+	found := false
+	for _, o := range Others(q.opt.Path) {
+		if o.ClientID != clientID {
+			continue
+		}
+		found = true
+		more, err := q.adoptFile(o)
+		if n += more; err != nil {
+			return n, fmt.Errorf("adopt %s: %w", o.Path, err)
+		}
+	}
+	if !found {
+		return 0, fmt.Errorf("%w: %s", ErrNoBacklog, clientID)
+	}
+	return n, nil
+}
+
+func (q *Queue) adoptFile(o Other) (n int, err error) {
+	a, err := q.beginAdoption(o.Path)
+	if err != nil {
+		return 0, err
+	}
+	defer a.file.Close()
+	if err = a.take(); err == nil {
+		err = a.settle()
+	}
+	if err != nil {
+		return a.n, err
+	}
+	q.log.Info("the backlog of another client ID was adopted", "client_id", o.ClientID, "file", o.Path, "items", a.n)
+	q.Report("storage", q.opt.Clock.Now(), jsonObject("state", "adopted", "client_id", o.ClientID, "items", a.n))
+	return a.n, nil
+}
+
+// beginAdoption opens the other file, which nobody may have open.
+func (q *Queue) beginAdoption(path string) (*adoption, error) {
+	file, size, err := openSized(path)
+	if err != nil {
+		return nil, err
+	}
+	a := &adoption{Queue: q, path: path, file: file}
+	if err = a.check(size); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return a, nil
+}
+
+// check looks at the file before anything of it is taken.
+func (a *adoption) check(size int64) error {
+	a.mu.Lock()
+	memoryOnly := a.Queue.file == nil
+	a.mu.Unlock()
+	if memoryOnly {
+		return errDiskKeeps
+	}
+	if err := tryLock(a.file); err != nil {
+		return err
+	}
+	if err := verify(a.file, size); err != nil {
+		return err
+	}
+	s, err := survey(a.path)
+	if err != nil {
+		return err
+	}
+	s.declare([2]seqs{})
+	a.declared = s.gaps
+	if a.from.file, err = pages.Open(a.file, size); err != nil {
+		return err
+	}
+	a.cursors, err = a.from.meta(&Contents{})
+	return err
+}
+
+// take puts everything into the lanes, and the gaps into the list.
+func (a *adoption) take() error {
+	for _, p := range laneOrder {
+		visit := func(_, value []byte) (bool, error) {
+			r, err := decode(value)
+			if err != nil {
+				return true, nil // a gap tells of it
+			}
+			n := countBelow(r.items, a.cursors[p])
+			a.cursors[p] = max(a.cursors[p], r.last()+1)
+			return true, a.put(r.items[n:], r.gaps)
+		}
+		err := a.from.file.Each(string(bucketLanes[p]), key(a.cursors[p]), visit)
+		if err == nil {
+			err = a.from.file.Each(string(bucketTails[p]), nil, visit)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	err := a.from.file.Each(string(bucketAside), nil, func(key, value []byte) (bool, error) {
+		it, err := decodeAside(number(key), value)
+		if err != nil {
+			return true, nil
+		}
+		return true, a.put([]Item{it}, nil)
+	})
+	if err == nil {
+		err = a.put(nil, a.declared)
+	}
+	return err
+}
+
+// put adds items to their lanes. It waits while memory holds many: what does
+// not fit there would be dropped.
+func (a *adoption) put(items []Item, gaps []Gap) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for part := range slices.Chunk(items, blockItems) {
+		err := a.awaitLocked(func() bool { return a.lanes[0].mem.len()+a.lanes[1].mem.len() < spillEarly })
+		if err != nil {
+			return err
+		}
+		for _, it := range part {
+			it.At = a.from.boots.Resolve(it.At)
+			it.aside, it.declared, it.number = false, false, 0
+			a.last[it.Priority] = a.pushLocked(it)
+			a.n++
+		}
+	}
+	for _, g := range gaps {
+		a.gaps.add(g)
+		signal(a.arrived)
+	}
+	return nil
+}
+
+// settle waits until all is on disk or acknowledged, and deletes the file.
+func (a *adoption) settle() error {
+	a.mu.Lock()
+	err := a.awaitLocked(func() bool {
+		for p, last := range a.last {
+			if l := &a.lanes[p]; last > l.onDisk() && last >= l.first {
+				return false
+			}
+		}
+		return !a.gaps.dirty
+	})
+	a.mu.Unlock()
+	if err == nil {
+		err = os.Remove(a.path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(a.path))
+	}
+	return err
+}
+
+// awaitLocked waits for commits until something is so.
+func (a *adoption) awaitLocked(done func() bool) error {
+	patience := time.NewTimer(a.opt.SyncEvery + purgePatience)
+	defer patience.Stop()
+	for !done() {
+		if a.failing {
+			return errDiskKeeps
+		}
+		signal(a.work)
+		if err := a.awaitCommitLocked(patience.C); err != nil {
+			return err
+		}
+	}
+	return nil
+}

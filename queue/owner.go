@@ -1,0 +1,152 @@
+package queue
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue/pages"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// The file keeps the client ID whose readings it holds. A card that was cloned
+// from a running Pi brings that one's backlog along, and it must not be sent
+// under another client ID. A file without one is from an older agent: ours.
+var keyOwner = []byte("client id")
+
+// idForm is what a client ID can be: it becomes part of a file's name.
+var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// encodeOwner is a client ID as the file keeps it. It has a checksum: a wrong
+// one would move our own backlog aside.
+func encodeOwner(id string) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte(id), castagnoli)), id...)
+}
+
+// decodeOwner is the client ID in a value, "" if there is none or it is damaged.
+func decodeOwner(value []byte) string {
+	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.BigEndian.Uint32(value) {
+		return ""
+	}
+	if id := string(value[4:]); idForm.MatchString(id) {
+		return id
+	}
+	return ""
+}
+
+// claim is the client ID that the next commit writes, nil if the file has it.
+func (q *Queue) claim() []byte {
+	if q.opt.ClientID == "" || q.owner == q.opt.ClientID {
+		return nil
+	}
+	return encodeOwner(q.opt.ClientID)
+}
+
+// disown moves a file aside that holds the backlog of another client ID, and
+// puts a new one in its place that tells of it. If nothing waits in it, it
+// becomes ours with the next commit.
+func (d *depot) disown() error {
+	owner, waits, err := glance(d.path)
+	if err != nil || !d.isOther(owner) {
+		return err
+	}
+	if !waits {
+		d.log.Info("the queue of another client ID is empty: it is used", "client_id", d.clientID, "was", owner)
+		return nil
+	}
+	kept := fmt.Sprintf("%s.of-%s-%s", d.path, owner, d.now.UTC().Format(asideTime))
+	event := d.event(news{"storage", jsonObject("state", "other_client", "client_id", owner, "file", kept)})
+	if err := d.replace(kept, func(f *file) error { return f.announce(event) }); err != nil {
+		return fmt.Errorf("move the backlog of client ID %s aside: %w", owner, err)
+	}
+	d.log.Error("the queue held the backlog of another client ID: it is kept aside, and not sent",
+		"client_id", d.clientID, "was", owner, "file", kept)
+	return nil
+}
+
+// isOther says that a client ID is known and not ours.
+func (d *depot) isOther(id string) bool { return id != "" && d.clientID != "" && id != d.clientID }
+
+// Owner reads the client ID whose readings a file holds, "" in a file of an
+// older agent.
+func Owner(path string) (clientID string, err error) {
+	clientID, _, err = glance(path)
+	return clientID, err
+}
+
+// glance reads from a sound file whose it is, and whether anything waits in it.
+func glance(path string) (owner string, waits bool, err error) {
+	file, size, err := openSized(path)
+	if err != nil {
+		return "", false, err
+	}
+	defer file.Close()
+	p, err := pages.Open(file, size)
+	if err != nil {
+		return "", false, err
+	}
+	var c Contents
+	s := snapshot{file: p}
+	cursors, err := s.meta(&c)
+	waits = len(c.Gaps) > 0
+	for p, from := range cursors {
+		err = cmp.Or(err, s.file.Each(string(bucketLanes[p]), key(from), func(_, _ []byte) (bool, error) {
+			waits = true
+			return false, nil
+		}), s.file.Each(string(bucketTails[p]), nil, func(_, value []byte) (bool, error) {
+			r, err := decode(value)
+			waits = waits || err != nil || r.last() >= from
+			return true, nil
+		}))
+	}
+	err = cmp.Or(err, s.file.Each(string(bucketAside), nil, func(_, _ []byte) (bool, error) {
+		waits = true
+		return false, nil
+	}))
+	return c.ClientID, waits, err
+}
+
+// otherName is the end of the name of another client ID's file: whose, and since
+// when.
+var otherName = regexp.MustCompile(`\.of-([A-Za-z0-9_-]{1,64})-(\d{8}T\d{6}\.\d{3})$`)
+
+// An Other is a file with the backlog of another client ID.
+type Other struct {
+	ClientID string
+	Path     string
+	Since    time.Time // when it was moved aside
+}
+
+// Others are the files with the backlogs of other client IDs that were moved
+// aside from a path, the oldest first.
+func Others(path string) (all []Other) {
+	for _, base := range [...]string{path, path + ".holdfast"} { // see depot.stepAside
+		names, _ := filepath.Glob(globQuote(base) + ".of-*") // the pattern is good
+		for _, name := range names {
+			m := otherName.FindStringSubmatch(name)
+			if m == nil || len(name) != len(base)+len(m[0]) {
+				continue // not ours
+			}
+			since, _ := time.Parse(asideTime, m[2]) // the pattern is stricter
+			all = append(all, Other{m[1], name, since})
+		}
+	}
+	slices.SortFunc(all, func(a, b Other) int { return a.Since.Compare(b.Since) })
+	return all
+}
+
+// remind says at each start which backlogs lie there that nobody sends.
+func (d *depot) remind() {
+	for _, o := range Others(d.path) {
+		d.log.Warn("a backlog of another client ID lies beside the queue: "+
+			"holdfast queue adopt sends it under this one, or delete the file", "client_id", o.ClientID, "file", o.Path)
+	}
+}
+
+// laneOrder is the order in which lanes are read: alarms first.
+var laneOrder = [...]sensors.Priority{sensors.Alarm, sensors.Routine}

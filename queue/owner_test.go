@@ -1,0 +1,311 @@
+package queue
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// startAs opens a queue for a client ID.
+func startAs(t *testing.T, path, id string) *harness {
+	t.Helper()
+	return startWith(t, Options{Path: path, MaxSize: 1 << 20, SyncEvery: 5 * time.Second, ClientID: id})
+}
+
+// waiting makes a file of a client ID in which a rejected alarm, alarms, routine
+// readings in blocks and in the tail, and a gap wait.
+func waiting(t *testing.T, path, id string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := startAs(t, path, id)
+		h.Put(alarm(1))
+		h.Put(alarm(2))
+		for seq := range uint64(3000) {
+			h.Put(routine(seq + 1))
+			time.Sleep(20 * time.Millisecond)
+		}
+		h.setAside(t, 1, false)
+		h.mu.Lock()
+		h.gaps.add(Gap{Stream: "cellar", Boot: h.boot, From: 1, To: 10, Count: 10, Why: Dropped})
+		h.mu.Unlock()
+		h.end()
+	})
+}
+
+func owner(t *testing.T, path string) string {
+	t.Helper()
+	c, err := Inspect(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.ClientID
+}
+
+// TestTheBacklogOfAnotherIsNotSent: a card was cloned from a running Pi.
+func TestTheBacklogOfAnotherIsNotSent(t *testing.T) {
+	path := queuePath(t)
+	waiting(t, path, "porch")
+	if id := owner(t, path); id != "porch" {
+		t.Fatalf("the file is of %q", id)
+	}
+	var log bytes.Buffer
+	opt := Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, ClientID: "cellar"}
+	q, err := Open(opt, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	items, err := q.oldest(100)
+	if err != nil || len(items) != 1 || items[0].Event != "storage" || !strings.Contains(items[0].Details, `"client_id":"porch"`) {
+		t.Errorf("%v, %v, want the event alone", names(items), err)
+	}
+	q.Close()
+	if id := owner(t, path); id != "cellar" {
+		t.Errorf("the new file is of %q", id)
+	}
+	for _, want := range []string{"level=ERROR", "was=porch", "client_id=cellar", ".of-porch-", "holdfast queue adopt"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in the log:\n%s", want, &log)
+		}
+	}
+	others := Others(path)
+	if len(others) != 1 || others[0].ClientID != "porch" {
+		t.Fatalf("others: %+v", others)
+	}
+	c, err := Inspect(others[0].Path, nil)
+	if err != nil || c.Alarms != 1 || c.Routine != 3000 || c.Aside != 1 || len(c.Gaps) != 1 || c.ClientID != "porch" {
+		t.Errorf("the backlog aside: %+v, %v", c, err)
+	}
+}
+
+// TestThePowerGoesWhileABacklogIsMovedAside: the event is there all the same.
+func TestThePowerGoesWhileABacklogIsMovedAside(t *testing.T) {
+	path := queuePath(t)
+	waiting(t, path, "porch")
+	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, ClientID: "cellar"}, slog.New(slog.DiscardHandler))
+	if err == nil {
+		err = errors.Join(q.file.close(), os.Rename(path, path+".salvaged"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := startAs(t, path, "cellar")
+	defer h.end()
+	if got := names(h.all(t)); fmt.Sprint(got) != "[storage]" {
+		t.Errorf("%v, want the event", got)
+	}
+}
+
+// TestOurFileStaysOurs: also that of an agent that kept no client ID, one whose
+// client ID is damaged, and one of another in which nothing waits.
+func TestOurFileStaysOurs(t *testing.T) {
+	for _, c := range []struct {
+		name, was string
+		prepare   func(t *testing.T, path string)
+	}{
+		{"the same", "porch", func(*testing.T, string) {}},
+		{"none", "", func(*testing.T, string) {}},
+		{"damaged", "cellar", func(t *testing.T, path string) {
+			db, err := bbolt.Open(path, 0o600, nil)
+			if err == nil {
+				err = db.Update(func(tx *bbolt.Tx) error {
+					b := tx.Bucket(bucketMeta)
+					return b.Put(keyOwner, bytes.Replace(b.Get(keyOwner), []byte("cellar"), []byte("collar"), 1))
+				})
+				err = errors.Join(err, db.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"empty", "cellar", func(t *testing.T, path string) {
+			h := startAs(t, path, "cellar")
+			h.all(t)
+			h.Ack(h.aside(t))
+			h.end()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := queuePath(t)
+			waiting(t, path, c.was)
+			c.prepare(t, path)
+			h := startAs(t, path, "porch")
+			h.Put(alarm(3))
+			n := len(h.all(t))
+			h.end()
+			if others := Others(path); len(others) > 0 || n == 0 {
+				t.Errorf("%d items, others %+v", n, others)
+			}
+			if id := owner(t, path); id != "porch" {
+				t.Errorf("the file is of %q", id)
+			}
+		})
+	}
+}
+
+// TestTheOwnerOutlivesASalvageAndARenewal of the file.
+func TestTheOwnerOutlivesASalvageAndARenewal(t *testing.T) {
+	path := queuePath(t)
+	waiting(t, path, "porch")
+	zero(t, path, blockPages(t, path)[0])
+	h := startAs(t, path, "cellar")
+	if got := names(h.all(t)); fmt.Sprint(got) != "[storage]" {
+		t.Errorf("%v of a damaged file of another", got)
+	}
+	h.end()
+	if others := Others(path); len(others) != 1 {
+		t.Errorf("others %+v", others)
+	}
+	path = queuePath(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := startWith(t, Options{Path: path, MaxSize: 64 << 20, SyncEvery: 5 * time.Second, ClientID: "porch"})
+		before := h.large(t)
+		h.all(t)
+		time.Sleep(5 * time.Minute)
+		h.end()
+		if info, err := os.Stat(path); err != nil || os.SameFile(info, before) {
+			t.Errorf("the file was not made anew: %v", err)
+		}
+	})
+	if id := owner(t, path); id != "porch" {
+		t.Errorf("the new file is of %q", id)
+	}
+}
+
+// large lets the file grow beyond what is kept when it is empty.
+func (h *harness) large(t *testing.T) os.FileInfo {
+	t.Helper()
+	seq := uint64(0)
+	for range 12 {
+		for range 250 {
+			seq++
+			r := routine(seq)
+			r.State = strings.Repeat(fmt.Sprintf("%08x", seq), 500)
+			h.Put(r)
+		}
+		time.Sleep(6 * time.Second)
+	}
+	info, err := os.Stat(h.path)
+	if err != nil || info.Size() < roomy {
+		t.Fatalf("%d bytes, %v", info.Size(), err)
+	}
+	return info
+}
+
+// TestAdoptTakesAllOver: what waits, was rejected and was lost comes out of our
+// queue, once, behind what waits there, also after a restart.
+func TestAdoptTakesAllOver(t *testing.T) {
+	path := queuePath(t)
+	waiting(t, path, "porch")
+	synctest.Test(t, func(t *testing.T) {
+		h := startAs(t, path, "cellar")
+		h.Put(alarm(1))
+		h.Put(routine(1))
+		if _, err := h.Adopt("attic"); !errors.Is(err, ErrNoBacklog) {
+			t.Errorf("of one that is not there: %v", err)
+		}
+		n, err := h.Adopt("porch")
+		if n != 3002 || err != nil {
+			t.Errorf("%d adopted, %v", n, err)
+		}
+		if n, err := h.Adopt("porch"); n != 0 || !errors.Is(err, ErrNoBacklog) {
+			t.Errorf("again: %d adopted, %v", n, err)
+		}
+		h.kill()
+		h = startAs(t, path, "cellar")
+		items := h.all(t)
+		h.end()
+		var r recorder
+		ours := h.boot
+		r.take(items)
+		alarms, routines, last := 0, 0, uint64(0)
+		for _, it := range items {
+			switch {
+			case it.Event != "" || it.Boot == ours:
+			case it.Priority == sensors.Alarm:
+				alarms++
+			default:
+				if routines++; it.Seq < last {
+					t.Fatalf("room %d after %d", it.Seq, last)
+				}
+				last = it.Seq
+			}
+		}
+		if alarms != 2+1 || routines != 3000+1 || len(r.gaps) != 1 {
+			t.Errorf("%d alarms, %d routine readings, gaps %+v", alarms, routines, r.gaps)
+		}
+	})
+	left, _ := filepath.Glob(path + ".*")
+	if len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestAnAdoptedFileMayBeDamaged, locked or gone: then it says so and stays.
+func TestAnAdoptedFileMayBeDamaged(t *testing.T) {
+	path := queuePath(t)
+	waiting(t, path, "porch")
+	h := startAs(t, path, "cellar")
+	defer h.end()
+	other := Others(path)[0].Path
+	flip(t, other, bucketLanes[sensors.Routine], 2)
+	db, err := bbolt.Open(other, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Adopt("porch"); !errors.Is(err, ErrLocked) {
+		t.Errorf("locked: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Adopt("porch"); err != nil {
+		t.Error(err)
+	}
+	var r recorder
+	r.take(h.all(t))
+	if n := len(r.seen["room"]); n == 3000 || n < 1900 {
+		t.Errorf("%d readings of a file with a damaged block", n)
+	}
+	for seq := range uint64(3000) {
+		covered := false
+		for _, g := range r.gaps {
+			covered = covered || g.Stream == "room" && g.From <= seq+1 && seq+1 <= g.To
+		}
+		if covered == r.seen["room"][seq+1] {
+			t.Fatalf("room %d: came or is in a gap, and one of them alone", seq+1)
+		}
+	}
+}
+
+// TestOthersAreKeptLongest: damaged files go before the backlog of another.
+func TestOthersAreKeptLongest(t *testing.T) {
+	path := queuePath(t)
+	d := depot{path: path, most: 250, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), log: slog.New(slog.DiscardHandler)}
+	all := []string{".of-porch-20261001T000000.000", ".of-porch-x-20261101T000000.000", ".aside-20261120T000000.000-partial"}
+	for _, name := range all {
+		if err := os.WriteFile(path+name, make([]byte, 100), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.tidy()
+	if left, _ := filepath.Glob(path + ".of-*"); len(left) != 2 {
+		t.Errorf("a backlog went before a damaged file: %v", left)
+	}
+	if left, _ := filepath.Glob(path + ".aside-*"); len(left) != 0 {
+		t.Errorf("too much is kept: %v", left)
+	}
+	if others := Others(path); len(others) != 2 || others[1].ClientID != "porch-x" {
+		t.Errorf("others: %+v", others)
+	}
+}
