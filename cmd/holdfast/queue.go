@@ -27,12 +27,13 @@ type shelf struct {
 	most  int           // items to peek at
 	json  bool
 	yes   bool
-	aside bool // export what was set aside, not what waits
+	aside bool   // export what was set aside, not what waits
+	from  string // the client ID whose backlog was moved aside
 }
 
 type queueVerb struct {
 	name, does string
-	flag       string // that it alone takes
+	flags      string // that it takes beside -c and -file
 	run        func(*shelf) error
 }
 
@@ -40,7 +41,8 @@ type queueVerb struct {
 var queueVerbs = []queueVerb{
 	{"stats", "what waits, and what the agent says if it runs", "json", (*shelf).stats},
 	{"peek", "the first ones to be sent, for a person", "n", (*shelf).peek},
-	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "aside", (*shelf).export},
+	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "aside from", (*shelf).exportAll},
+	{"adopt", "takes over the backlog of another client ID: it is sent under the present one", "from", (*shelf).adopt},
 	{"purge", "gives up everything that waits and what was set aside; asks first", "yes", (*shelf).purge},
 }
 
@@ -53,6 +55,7 @@ func runQueue(_ context.Context, args []string) error {
 	f.IntVar(&s.most, "n", 20, "peek at this `number` of readings and events")
 	f.BoolVar(&s.json, "json", false, "print stats as JSON")
 	f.BoolVar(&s.aside, "aside", false, "export what was set aside because the broker refuses it, and nothing else")
+	f.StringVar(&s.from, "from", "", "export or adopt what was moved aside as the backlog of this `client ID`")
 	f.BoolVar(&s.yes, "yes", false, "purge without a question")
 	f.Usage = func() { queueUsage(f) }
 
@@ -70,7 +73,7 @@ func runQueue(_ context.Context, args []string) error {
 	if i < 0 {
 		return mistake{fmt.Errorf("queue cannot %q: it can %s", name, verbNames())}
 	}
-	if err := checkQueueFlags(f, name, queueVerbs[i].flag); err != nil {
+	if err := checkQueueFlags(f, name, queueVerbs[i].flags); err != nil {
 		return err
 	}
 	if s.most < 1 {
@@ -102,10 +105,11 @@ func verbNames() string {
 
 // checkQueueFlags refuses a flag that means nothing here.
 func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
+	mayHave := append(strings.Fields(own), "c", "file")
 	given := map[string]bool{}
 	f.Visit(func(g *flag.Flag) {
 		given[g.Name] = true
-		if g.Name != "c" && g.Name != "file" && g.Name != own {
+		if !slices.Contains(mayHave, g.Name) {
 			err = mistake{fmt.Errorf("queue %s takes no -%s", verb, g.Name)}
 		}
 	})

@@ -76,17 +76,32 @@ func confirm() error {
 	return nil
 }
 
-// purgeFile opens the queue in the place of the agent.
-func (s *shelf) purgeFile() (n int, err error) {
+// mustBeOwner refuses to write as another user than the agent's: also root makes
+// files here that the agent could not read.
+func (s *shelf) mustBeOwner() error {
 	info, err := os.Stat(s.path)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != uint32(os.Geteuid()) {
-		// also root makes files here that the agent could not read
-		return 0, mistake{fmt.Errorf("queue %s: it belongs to another user: %s", s.path, s.asOwner())}
+		return mistake{fmt.Errorf("queue %s: it belongs to another user: %s", s.path, s.asOwner())}
 	}
-	q, err := queue.Open(s.opt, slog.New(unsurprised{quiet(newLog(os.Stderr)).Handler()}))
+	return nil
+}
+
+// purgeFile opens the queue in the place of the agent.
+func (s *shelf) purgeFile() (n int, err error) {
+	if err := s.mustBeOwner(); err != nil {
+		return 0, err
+	}
+	opt := s.opt
+	opt.ClientID = "" // whosever it is: it was shown
+	return withQueue(opt, (*queue.Queue).Purge)
+}
+
+// withQueue does something with a queue that no agent has open.
+func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, err error) {
+	q, err := queue.Open(opt, slog.New(unsurprised{quiet(newLog(os.Stderr)).Handler()}))
 	if errors.Is(err, queue.ErrLocked) {
 		return 0, fmt.Errorf("%w, and it has no control socket: end it first, such as with systemctl stop holdfast", err)
 	}
@@ -96,7 +111,7 @@ func (s *shelf) purgeFile() (n int, err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- q.Run(ctx) }()
-	n, err = q.Purge()
+	n, err = do(q)
 	stop()
 	<-ran
 	return n, errors.Join(err, q.Close())

@@ -21,11 +21,12 @@ import (
 // queueStats is what `queue stats --json` prints.
 type queueStats struct {
 	File      string          `json:"file"`
-	Alarms    int             `json:"alarms"`  // readings and events that wait
-	Routine   int             `json:"routine"` // readings that wait
-	Events    int             `json:"events"`  // of the alarms
-	Streams   map[string]int  `json:"streams"` // readings that wait
-	Oldest    *int64          `json:"oldest"`  // ms since 1970; null: nothing waits
+	ClientID  string          `json:"client_id"` // "": a file of an older agent
+	Alarms    int             `json:"alarms"`    // readings and events that wait
+	Routine   int             `json:"routine"`   // readings that wait
+	Events    int             `json:"events"`    // of the alarms
+	Streams   map[string]int  `json:"streams"`   // readings that wait
+	Oldest    *int64          `json:"oldest"`    // ms since 1970; null: nothing waits
 	Newest    *int64          `json:"newest"`
 	Aside     int             `json:"aside"`   // readings and events that the broker refuses: they wait no longer
 	Gaps      int             `json:"gaps"`    // declared and not delivered
@@ -33,7 +34,15 @@ type queueStats struct {
 	Damaged   int             `json:"damaged"` // blocks that fail their checksums
 	Bytes     int64           `json:"bytes"`   // of blocks
 	FileBytes int64           `json:"file_bytes"`
+	Others    []otherBacklog  `json:"others"`
 	Agent     *control.Answer `json:"agent"` // null: it does not run
+}
+
+// otherBacklog is what was moved aside because it is of another client ID.
+type otherBacklog struct {
+	ClientID string `json:"client_id"`
+	File     string `json:"file"`
+	Since    int64  `json:"since"` // ms since 1970
 }
 
 // add counts an item that waits.
@@ -62,8 +71,12 @@ func (s *shelf) total() (t queueStats, err error) {
 	c, err := s.inspect(t.add)
 	t.File, t.Alarms, t.Routine, t.Gaps = s.path, c.Alarms, c.Routine, len(c.Gaps)
 	t.Aside, t.Damaged, t.Bytes, t.FileBytes = c.Aside, c.Damaged, c.Bytes, c.File
+	t.ClientID, t.Others = c.ClientID, []otherBacklog{}
 	for _, g := range c.Gaps {
 		t.Missing += g.Count
+	}
+	for _, o := range queue.Others(s.path) {
+		t.Others = append(t.Others, otherBacklog{o.ClientID, o.Path, o.Since.UnixMilli()})
 	}
 	return t, err
 }
@@ -117,6 +130,9 @@ func (t *queueStats) print() {
 	}
 	if t.Aside > 0 {
 		fmt.Printf("%-10s %d that the broker refuses, see holdfast queue export --aside\n", "set aside", t.Aside)
+	}
+	for _, o := range t.Others {
+		fmt.Printf("%-10s of client ID %s since %s: see holdfast queue export --from %s, or adopt\n", "moved", o.ClientID, timeText(o.Since), o.ClientID)
 	}
 	if t.Gaps > 0 {
 		fmt.Printf("%-10s %d, with %d readings missing\n", "gaps", t.Gaps, t.Missing)
@@ -197,15 +213,21 @@ func sizeText(n int64) string {
 // export prints what waits as it would be published, a line each, in that
 // order; each reading with its stream, which on the wire the topic tells. The
 // gaps, which have no number and no time until they are sent, come last. With
-// -aside it prints what was set aside instead, in that order.
+// -aside it prints what was set aside instead, in that order. Where no
+// configuration says whose the readings are, and the file does, each line says
+// it.
 func (s *shelf) export() error {
 	w := bufio.NewWriter(os.Stdout)
+	owner := ""
+	if s.named {
+		owner, _ = queue.Owner(s.path) // inspect says what is wrong
+	}
 	var line []byte
 	c, err := s.inspect(func(it queue.Item) error {
 		if it.IsAside() != s.aside {
 			return nil
 		}
-		line = exportLine(line[:0], it)
+		line = exportLine(line[:0], owner, it)
 		_, err := w.Write(line)
 		return err
 	})
@@ -217,9 +239,10 @@ func (s *shelf) export() error {
 	}
 	for _, g := range c.Gaps {
 		if err := json.NewEncoder(w).Encode(struct {
-			Event string `json:"event"`
+			ClientID string `json:"client_id,omitempty"`
+			Event    string `json:"event"`
 			queue.Gap
-		}{"gap", g}); err != nil {
+		}{owner, "gap", g}); err != nil {
 			return err
 		}
 	}
@@ -229,14 +252,22 @@ func (s *shelf) export() error {
 	return w.Flush()
 }
 
-func exportLine(b []byte, it queue.Item) []byte {
-	if it.Event != "" {
-		return append(uplink.AppendPayload(b, it, true), '\n')
+func exportLine(b []byte, owner string, it queue.Item) []byte {
+	b = append(b, '{')
+	b = appendName(b, "client_id", owner)
+	if it.Event == "" {
+		b = appendName(b, "stream", it.Stream)
 	}
-	b = append(b, `{"stream":"`...)
-	b = append(b, it.Stream...) // needs no quotes: letters, digits, _ and -
-	b = append(b, `",`...)
 	start := len(b)
 	b = uplink.AppendPayload(b, it, true)
-	return append(append(b[:start], b[start+1:]...), '\n')
+	return append(append(b[:start], b[start+1:]...), '\n') // without its own brace
+}
+
+// appendName appends a member, unless the name is empty. It is of letters,
+// digits, _ and -, and needs no quotes.
+func appendName(b []byte, key, name string) []byte {
+	if name == "" {
+		return b
+	}
+	return append(append(append(append(append(b, '"'), key...), `":"`...), name...), `",`...)
 }

@@ -14,14 +14,24 @@ import (
 // ErrNotRunning means that no agent with that queue listens.
 var ErrNotRunning = errors.New("the agent does not run, or has no control socket")
 
-// purgePatience is how long an agent may take for a purge: a full queue on a
-// slow card is one large commit.
-const purgePatience = 2 * time.Minute
+const (
+	purgePatience = 2 * time.Minute  // a full queue on a slow card is one large commit
+	adoptPatience = 30 * time.Minute // a full queue is written once more, at the pace of sync_every
+)
 
 // Ask asks the agent whose queue is at a path. If it does not do what it was
 // asked, there is an answer and an error.
 func Ask(path, do string) (a Answer, err error) {
-	req := request{Do: do, Queue: filepath.Base(path)}
+	return ask(path, request{Do: do})
+}
+
+// AskToAdopt asks the agent to take over the backlog of another client ID.
+func AskToAdopt(path, clientID string) (a Answer, err error) {
+	return ask(path, request{Do: Adopt, From: clientID})
+}
+
+func ask(path string, req request) (a Answer, err error) {
+	req.Queue = filepath.Base(path)
 	conn, err := net.DialTimeout("unix", socketFor(path), patience)
 	if err != nil {
 		for _, none := range [...]error{fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ENOTDIR, syscall.EINVAL} { // EINVAL: too long a path for any agent
@@ -33,8 +43,11 @@ func Ask(path, do string) (a Answer, err error) {
 	}
 	defer conn.Close()
 	wait := patience
-	if do == Purge {
+	switch req.Do {
+	case Purge:
 		wait = purgePatience
+	case Adopt:
+		wait = adoptPatience
 	}
 	conn.SetDeadline(time.Now().Add(wait))
 	if err := json.NewEncoder(conn).Encode(req); err != nil {

@@ -42,6 +42,13 @@ func (s *shelf) Purge() (int, error) {
 	return n, s.broken
 }
 
+func (s *shelf) Adopt(clientID string) (int, error) {
+	if clientID != "porch" {
+		return 0, queue.ErrNoBacklog
+	}
+	return 7, nil
+}
+
 type served struct {
 	path string // of the queue
 	log  bytes.Buffer
@@ -115,6 +122,16 @@ func TestStatsAndPurge(t *testing.T) {
 	q.n, q.broken = 2, errors.New("the disk fails")
 	if got, err := Ask(s.path, Purge); got.Purged != 2 || err == nil || !strings.Contains(err.Error(), "the disk fails") {
 		t.Errorf("purge of a failing disk: %+v, %v, want 2 gone and why not all", got, err)
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	s := start(t, folder(t), &shelf{}, true)
+	if got, err := AskToAdopt(s.path, "porch"); got.Adopted != 7 || err != nil {
+		t.Errorf("adopt: %+v, %v, want 7", got, err)
+	}
+	if _, err := AskToAdopt(s.path, "attic"); err == nil || !strings.Contains(err.Error(), queue.ErrNoBacklog.Error()) {
+		t.Errorf("adopt of nothing: %v", err)
 	}
 }
 

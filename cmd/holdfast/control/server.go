@@ -37,17 +37,20 @@ type Queue interface {
 	Boot() string
 	Stats() queue.Stats
 	Purge() (int, error)
+	Adopt(clientID string) (int, error)
 }
 
 // What can be asked.
 const (
 	Stats = "stats"
 	Purge = "purge" // gives up all that waits
+	Adopt = "adopt" // takes over the backlog of another client ID
 )
 
 type request struct {
 	Do    string `json:"do"`
-	Queue string `json:"queue"` // the file's name in the state directory
+	Queue string `json:"queue"`          // the file's name in the state directory
+	From  string `json:"from,omitempty"` // Adopt: the client ID
 }
 
 // An Answer is what the agent says.
@@ -62,6 +65,7 @@ type Answer struct {
 	Dropped uint64 `json:"dropped"` // since the start
 	Failing bool   `json:"failing"` // the disk fails, or hangs
 	Purged  int    `json:"purged,omitempty"`
+	Adopted int    `json:"adopted,omitempty"` // readings and events
 
 	Commits      uint64 `json:"commits"`       // since the start
 	Written      int64  `json:"written"`       // bytes, by these commits
@@ -191,7 +195,7 @@ func readLine(r io.Reader) ([]byte, error) {
 }
 
 func (s *server) answer(req request, err error) Answer {
-	purged := 0
+	purged, adopted := 0, 0
 	switch {
 	case err != nil:
 		err = fmt.Errorf("a request is one line of JSON: %w", err)
@@ -199,11 +203,13 @@ func (s *server) answer(req request, err error) Answer {
 		err = fmt.Errorf("the agent's queue is %s, not %q", s.file, req.Queue)
 	case req.Do == Purge:
 		purged, err = s.queue.Purge()
+	case req.Do == Adopt:
+		adopted, err = s.queue.Adopt(req.From)
 	case req.Do != Stats:
 		err = fmt.Errorf("there is no request %q", req.Do)
 	}
 	st := s.queue.Stats()
-	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.queue.Boot(), Purged: purged,
+	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.queue.Boot(), Purged: purged, Adopted: adopted,
 		Backlog: st.Backlog, Memory: st.Memory, Aside: st.Aside, Dropped: st.Dropped, Failing: st.Failing,
 		Commits: st.Commits, Written: st.Written, CommitsToday: st.CommitsToday, WrittenToday: st.WrittenToday}
 	if err != nil {

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+// A file that holds the backlog of another client ID was moved aside by the
+// agent: the card was cloned, or the node renamed. See queue.Options.ClientID.
+
+// exportAll exports the queue, or what was moved aside as the backlog of another
+// client ID.
+func (s *shelf) exportAll() error {
+	others := queue.Others(s.path)
+	if s.from == "" {
+		for _, o := range others {
+			fmt.Fprintf(os.Stderr, "holdfast: queue %s: the backlog of client ID %s lies beside it: add --from %s to export it\n", s.path, o.ClientID, o.ClientID)
+		}
+		return s.export()
+	}
+	found := false
+	for _, o := range others {
+		if o.ClientID != s.from {
+			continue
+		}
+		found = true
+		other := *s
+		other.path, other.named = o.Path, true
+		if err := other.export(); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return s.noBacklog(others)
+	}
+	return nil
+}
+
+// noBacklog says whose backlogs there are.
+func (s *shelf) noBacklog(others []queue.Other) error {
+	if len(others) == 0 {
+		return mistake{fmt.Errorf("queue %s: no backlog of another client ID lies beside it", s.path)}
+	}
+	ids := map[string]bool{}
+	var names []string
+	for _, o := range others {
+		if !ids[o.ClientID] {
+			names = append(names, o.ClientID)
+		}
+		ids[o.ClientID] = true
+	}
+	return mistake{fmt.Errorf("queue %s: --from takes the client ID of a backlog that lies beside it: %s", s.path, strings.Join(names, ", "))}
+}
+
+// adopt takes the backlog over: through the agent if it runs, else by itself.
+func (s *shelf) adopt() error {
+	if s.named {
+		return mistake{errors.New("queue adopt needs to know the present client ID: give a configuration with -c, and no -file")}
+	}
+	others := queue.Others(s.path)
+	known := false
+	for _, o := range others {
+		known = known || o.ClientID == s.from
+	}
+	if !known {
+		return s.noBacklog(others)
+	}
+	agent, err := control.AskToAdopt(s.opt.Path, s.from)
+	n := agent.Adopted
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return mistake{fmt.Errorf("%w: %s", err, s.asOwner())}
+	case errors.Is(err, control.ErrNotRunning):
+		n, err = s.adoptFile()
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d readings and events of client ID %s wait now under %s\n", n, s.from, s.opt.ClientID)
+	return nil
+}
+
+// adoptFile opens the queue in the place of the agent.
+func (s *shelf) adoptFile() (int, error) {
+	if err := s.mustBeOwner(); err != nil {
+		return 0, err
+	}
+	return withQueue(s.opt, func(q *queue.Queue) (int, error) { return q.Adopt(s.from) })
+}
