@@ -1,0 +1,44 @@
+package drivers
+
+import "strings"
+
+// otherWords are what people call a kind by: a part that its driver also
+// reads, or the thing that is wired. Names in the table [kinds] need no entry.
+var otherWords = map[string]string{
+	"am2315": "iio", "am2320": "iio", "am2301": "dht", "dht21": "dht",
+	"1-wire": "w1", "1wire": "w1", "onewire": "w1", "ds18x20": "w1",
+	"bme680": "iio", "bme688": "iio", "bmp085": "iio", "bmp180": "iio", "bmp388": "iio",
+	"mcp3004": "iio", "mcp3008": "iio", "mcp3208": "iio", "mcp3421": "iio",
+	"tsl2561": "iio", "tsl2591": "iio", "veml7700": "iio", "vl53l0x": "iio",
+	"sht85": "sht3x", "sht2x": "htu21d", "si7013": "si7021", "si7020": "si7021",
+	"scd30": "iio", "sps30": "iio",
+	"ina226": "hwmon", "ina3221": "hwmon", "lm73": "hwmon", "max6675": "iio", "max31855": "iio", "max31865": "iio",
+	"gpio": "contact", "door": "contact", "window": "contact", "reed": "contact", "switch": "contact",
+	"button": "contact", "motion": "contact", "pir": "contact", "leak": "contact", "float": "contact",
+	"binary": "contact", "binary_sensor": "contact", "input": "contact",
+	"counter": "pulse", "meter": "pulse", "rain": "pulse", "rain_gauge": "pulse", "rain-gauge": "pulse", "flow": "pulse",
+	"cpu": "pi", "rpi": "pi", "raspberry": "pi", "raspberrypi": "pi",
+	"command": "lines", "exec": "lines", "script": "lines", "shell": "lines", "file": "lines", "fifo": "lines", "serial": "lines",
+	"simulation": "simulated", "simulator": "simulated", "fake": "simulated", "test": "simulated",
+}
+
+// KindFor returns the kind that a person means by a word which is no kind: its
+// name in other letters, a part by its maker's name, or what it is used for. It
+// is empty if nobody knows the word.
+func KindFor(word string) string {
+	folded := strings.ToLower(strings.TrimSpace(word))
+	if _, ok := kinds[folded]; ok {
+		return folded
+	}
+	for _, kind := range Kinds() {
+		for name := range strings.FieldsFuncSeq(kinds[kind].Part, notOfAPart) {
+			if strings.ToLower(name) == folded && strings.ContainsAny(name, "0123456789") {
+				return kind
+			}
+		}
+	}
+	return otherWords[folded]
+}
+
+// notOfAPart separates the words of a description.
+func notOfAPart(r rune) bool { return strings.ContainsRune(" ,;:()", r) }
