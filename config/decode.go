@@ -29,6 +29,7 @@ type decoder struct {
 	bad    map[string]bool       // paths that have been complained about
 	amiss  map[string]bool       // those and all above them
 	left   int                   // values to go until the file is too large
+	more   int                   // mistakes that are not told
 }
 
 func newDecoder(file string) *decoder {
@@ -42,8 +43,22 @@ func (d *decoder) say(n *yaml.Node, path, format string, args ...any) {
 	if d.left < 0 {
 		return // enough has been said
 	}
-	d.errs = append(d.errs, Error{d.file, n.Line, n.Column, path, fmt.Sprintf(format, args...)})
+	if d.full() {
+		return
+	}
+	d.add(Error{d.file, n.Line, n.Column, clip(path, maxErrorPath), clip(fmt.Sprintf(format, args...), maxErrorText)})
 }
+
+// full reports whether enough was told, and counts what is not.
+func (d *decoder) full() bool {
+	if len(d.errs) < maxErrors {
+		return false
+	}
+	d.more++
+	return true
+}
+
+func (d *decoder) add(e Error) { d.errs = append(d.errs, e) }
 
 // fail complains about the value at a path: nothing more is said about it.
 func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
@@ -71,6 +86,16 @@ func (d *decoder) failValue(path, format string, args ...any) {
 	d.fail(nearest(d.values, path), path, format, args...)
 }
 
+// place is the value at a path if it is a single one, else the nearest key.
+func (d *decoder) place(path string) *yaml.Node {
+	if v := d.values[path]; v != nil {
+		if v = resolve(v); v.Kind == yaml.ScalarNode && !isNull(v) {
+			return v
+		}
+	}
+	return nearest(d.keys, path)
+}
+
 func nearest(nodes map[string]*yaml.Node, path string) *yaml.Node {
 	for {
 		if n := nodes[path]; n != nil {
@@ -79,7 +104,7 @@ func nearest(nodes map[string]*yaml.Node, path string) *yaml.Node {
 		if path == "" {
 			return &yaml.Node{Line: 1, Column: 1}
 		}
-		path = path[:max(0, strings.LastIndexByte(path, '.'))]
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 	}
 }
 
@@ -160,4 +185,15 @@ func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {
 		d.value(c, p, one)
 		v.Set(reflect.Append(v, one))
 	}
+}
+
+// all returns what was found, in the order of the file, and how much more
+// there is.
+func (d *decoder) all() Errors {
+	all := d.errs.sorted()
+	if d.more > 0 {
+		text := fmt.Sprintf("and %d mistakes more: correct these first", d.more)
+		all = append(all, Error{File: d.file, Text: text})
+	}
+	return all
 }

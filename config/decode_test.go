@@ -102,7 +102,8 @@ func TestTheWordThatWasMeantIsFound(t *testing.T) {
 	keys := []string{"kind", "gpio", "pull", "normally", "debounce", "password_file", "i2c"}
 	for word, want := range map[string]string{
 		"debounse": "debounce", "debonuce": "debounce", "gipo": "gpio", "password": "password_file",
-		"normaly": "normally", "I2C": "", "colour": "", "x": "", "": "", "Pull": "pull", "i2d": "i2c",
+		"normaly": "normally", "I2C": "i2c", "colour": "", "x": "", "": "", "Pull": "pull", "i2d": "i2c",
+		"PASSWORD-FILE": "password_file", strings.Repeat("k", 1<<20): "",
 	} {
 		if got := similar(word, keys); got != want {
 			t.Errorf("%q: got %q, want %q", word, got, want)
@@ -147,6 +148,9 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, e := range err.(Errors) {
+			if strings.HasPrefix(e.Text, "and ") {
+				continue // how many more there are
+			}
 			if e.Line < 1 || e.Line > len(data)+1 || e.Col < 1 || e.Text == "" {
 				t.Errorf("no place: %+v", e)
 			}

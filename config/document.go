@@ -1,10 +1,10 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,15 +14,18 @@ import (
 
 // document parses the text down to the one mapping that it has to be. It is
 // nil if there is none; an empty file is an empty mapping.
-func (d *decoder) document(data []byte) *yaml.Node {
-	if at := firstUnprintable(data); at >= 0 {
-		line, col := position(data, at)
-		d.errs = append(d.errs, Error{d.file, line, col, "", "this is no UTF-8 text: a configuration holds no such character"})
+func (d *decoder) document(text string) *yaml.Node {
+	if wrong := firstUnreadable(text); wrong != nil {
+		d.failAt(text, *wrong)
+		return nil
+	}
+	if strings.Count(text, "\n")+strings.Count(text, ",") > mostValues { // before the library makes a node of each
+		d.failAt(text, *faultAt(0, tooMany, mostValues))
 		return nil
 	}
 	empty := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: 1, Column: 1}
 	var first, second yaml.Node
-	in := yaml.NewDecoder(bytes.NewReader(data))
+	in := yaml.NewDecoder(strings.NewReader(anyVersion(text)))
 	err := in.Decode(&first)
 	if errors.Is(err, io.EOF) {
 		return empty
@@ -34,7 +37,7 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	case err == nil:
 		d.fail(&second, "", "a second document begins here: one file is one configuration")
 	case !errors.Is(err, io.EOF):
-		d.errs = append(d.errs, syntaxError(d.file, data, err))
+		d.failAt(text, syntaxFault(text, err))
 	case len(first.Content) == 1:
 		return first.Content[0]
 	default:
@@ -43,53 +46,90 @@ func (d *decoder) document(data []byte) *yaml.Node {
 	return nil
 }
 
-// firstUnprintable is the offset of the first byte that is no text, or -1.
-func firstUnprintable(data []byte) int {
-	for i := 0; i < len(data); {
-		r, n := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && n == 1 || r < ' ' && !strings.ContainsRune("\t\n\r", r) || r == 0x7f {
-			return i
+// anyVersion makes a %YAML directive one that the library takes: what a
+// configuration is written in is the same in YAML 1.1 and 1.2.
+func anyVersion(text string) string {
+	rest := text
+	for rest != "" {
+		line, after, _ := strings.Cut(rest, "\n")
+		switch {
+		case yamlVersion.MatchString(line):
+			at := len(text) - len(rest) + len("%YAML 1.")
+			return text[:at] + "1" + text[at+1:]
+		case line != "" && line[0] != '#' && line[0] != '%' && line[0] != '\r':
+			return text
 		}
-		i += n
+		rest = after
 	}
-	return -1
+	return text
 }
 
-// position is the line and column of an offset.
-func position(data []byte, at int) (line, col int) {
-	before := data[:at]
-	return 1 + bytes.Count(before, []byte("\n")),
-		1 + utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
+var yamlVersion = regexp.MustCompile(`^%YAML 1\.[0-9]([ \r]|$)`)
+
+// failAt complains about a place in the text.
+func (d *decoder) failAt(text string, wrong fault) {
+	line, col := position(text, wrong.at)
+	d.add(Error{d.file, line, col, "", wrong.text})
 }
 
-var (
-	errorLine   = regexp.MustCompile(`^line (\d+): `)
-	errorAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
-)
+// position is the line and column of an offset. A byte order mark takes no
+// column: editors do not show it.
+func position(text string, at int) (line, col int) {
+	before := strings.TrimPrefix(text[:at], byteOrderMark)
+	return 1 + strings.Count(before, "\n"), 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+}
 
-// syntaxError finds the place of what the YAML library complains about. It
-// gives a line and no column, counts the parser's lines from 0 and the
-// scanner's from 1, and leaves out the first; the column here is the first
-// letter of the line.
-func syntaxError(file string, data []byte, err error) Error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
+// syntaxFault finds what the YAML library complains about. Where a character
+// is not what it looks like, that is the reason.
+func syntaxFault(text string, err error) fault {
+	f := finder{text: text}
+	wrong := f.find()
+	if wrong == nil {
+		wrong = libraryFault(text, err)
+	}
+	end := wrong.at + strings.IndexByte(text[wrong.at:]+"\n", '\n')
+	if len(f.foreign) > 0 && f.foreign[0].at < end {
+		return f.foreign[0]
+	}
+	return *wrong
+}
+
+var errorLine = regexp.MustCompile(`^line (\d+): `)
+
+// libraryFault is what the library says, at the line that it names. It counts
+// the parser's lines from 0 and the scanner's from 1, and leaves out the first.
+func libraryFault(text string, err error) *fault {
+	says := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
-	if m := errorLine.FindStringSubmatch(text); m != nil {
+	if m := errorLine.FindStringSubmatch(says); m != nil {
 		line, _ = strconv.Atoi(m[1])
-		text = text[len(m[0]):]
-		if strings.HasPrefix(text, "did not find expected") {
+		says = says[len(m[0]):]
+		if strings.HasPrefix(says, "did not find expected") {
 			line++
 		}
 	}
-	if m := errorAnchor.FindStringSubmatch(text); m != nil {
-		l, col := position(data, max(0, bytes.Index(data, []byte("*"+m[1]))))
-		return Error{file, l, col, "", "there is no anchor with this name: a value that begins with * stands in quotes"}
+	at := 0
+	for rest := text; line > 1 && strings.Contains(rest, "\n"); line-- {
+		at += strings.IndexByte(rest, '\n') + 1
+		rest = text[at:]
 	}
-	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
-	line = min(line, len(lines))
-	indent := lines[line-1][:len(lines[line-1])-len(strings.TrimLeft(lines[line-1], " \t"))]
-	if i := strings.IndexByte(indent, '\t'); i >= 0 {
-		return Error{file, line, i + 1, "", "a tab: YAML indents with spaces"}
+	at += len(text[at:]) - len(strings.TrimLeft(text[at:], " "))
+	return faultAt(at, "this is no YAML: %s", says)
+}
+
+// explain puts the characters that are not what they look like in the place of
+// what was said about their lines.
+func (d *decoder) explain(text string) {
+	f := finder{text: text}
+	f.find()
+	line, at := 1, 0
+	for _, c := range f.foreign {
+		line, at = line+strings.Count(text[at:c.at], "\n"), c.at
+		onLine := func(e Error) bool { return e.Line == line }
+		if !slices.ContainsFunc(d.errs, onLine) {
+			continue
+		}
+		d.errs = slices.DeleteFunc(d.errs, onLine)
+		d.failAt(text, c)
 	}
-	return Error{file, line, len(indent) + 1, "", "this is no YAML: " + text}
 }

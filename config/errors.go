@@ -41,6 +41,32 @@ func (es Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Bounds of what is told: more is no help to the person who mends the file, and
+// a file of 1MiB may have a hundred thousand mistakes.
+const (
+	maxErrors    = 100
+	maxErrorText = 1000 // bytes of one error, which repeats what the file has
+	maxErrorPath = 200
+)
+
+// clip ends a text that is too long, between two characters.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
+
+// First returns the first n errors and, if there are others, one that counts
+// them.
+func (es Errors) First(n int) Errors {
+	if len(es) <= n {
+		return es
+	}
+	rest := Error{File: es[0].File, Text: fmt.Sprintf("and %d more", len(es)-n)}
+	return append(slices.Clone(es[:n]), rest)
+}
+
 // sorted puts the errors in the order of the file and says each once: what an
 // alias repeats is still one mistake.
 func (es Errors) sorted() Errors {

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"fmt"
-
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -42,10 +40,18 @@ func (r *reader) classes() {
 	for _, spec := range r.specs {
 		for _, s := range spec.Feeds() {
 			if text := uplink.ClassProblem(s); text != "" {
-				path := fmt.Sprintf("sensors.%s.class", spec.Name)
-				at := nearest(r.keys, path)
+				path := r.classPath("sensors."+spec.Name, s.Quantity.Name)
+				at := r.place(path)
 				r.odd = append(r.odd, Error{r.file, at.Line, at.Column, path, text})
 			}
 		}
 	}
+}
+
+// classPath is where the class of a quantity is written.
+func (r *reader) classPath(sensor, quantity string) string {
+	if own := sensor + ".quantities." + quantity + ".class"; r.has(own) {
+		return own
+	}
+	return sensor + ".class"
 }

@@ -45,8 +45,8 @@ func TestAClassThatHomeAssistantRefusesIsAWarning(t *testing.T) {
 	}
 	lines := strings.Split(must(t, fmt.Sprintf(file, true)).Warnings.Error(), "\n")
 	want := []string{
-		`f.yaml:4:23: sensors.gate.class: Home Assistant has no class "gate" for a number`,
-		`f.yaml:5:23: sensors.tank.class: Home Assistant takes the class "distance" in mm, `,
+		`f.yaml:4:30: sensors.gate.class: Home Assistant has no class "gate" for a number`,
+		`f.yaml:5:30: sensors.tank.class: Home Assistant takes the class "distance" in mm, `,
 		`f.yaml:7:3: sensors.level.class: Home Assistant takes the class "distance" in mm, `,
 	}
 	for i, w := range want {

@@ -24,6 +24,10 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
+		if key := glued(n.Value); key != "" && n.Style == 0 {
+			d.fail(n, path, noBlank, key+": ")
+			return nil
+		}
 		d.fail(n, path, "want keys and values, not %s", describe(n))
 		return nil
 	}
@@ -74,10 +78,11 @@ func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect
 	for _, t := range targets {
 		fields(t, known)
 	}
+	names := slices.Sorted(maps.Keys(known))
 	for _, e := range d.entries(n, path) {
 		into := known[e.key]
 		if into == nil && (strict || later(path, e.key)) {
-			d.unknown(e, path, slices.Sorted(maps.Keys(known)))
+			d.unknown(e, path, names)
 		}
 		for _, v := range into {
 			if !d.bad[e.path] {
@@ -105,8 +110,21 @@ func fields(v reflect.Value, known map[string][]reflect.Value) {
 // unknown complains about a key, and keeps quiet about the absence of the one
 // that was meant.
 func (d *decoder) unknown(e entry, path string, known []string) {
+	if d.full() {
+		return // before the work of a suggestion
+	}
 	absent := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return d.has(join(path, k)) })
 	meant := similar(e.key, absent)
+	word, _, _ := strings.Cut(e.key, " ")
+	if key := glued(e.key); slices.Contains(known, key) {
+		d.say(e.at, path, noBlank, key+": ")
+		d.hush(join(path, key))
+		return
+	} else if word != e.key && slices.Contains(known, word) {
+		d.say(e.at, path, noColon, word+": ")
+		d.hush(join(path, word))
+		return
+	}
 	switch {
 	case shownKey(e.key) != e.key:
 		d.say(e.at, path, "unknown key %q: between a key and its value stand a colon and a blank", shownKey(e.key))

@@ -79,7 +79,8 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 	r := &reader{decoder: newDecoder(name), catalog: kinds,
 		streams: map[string]maker{}, claims: map[string]string{}, parts: map[string]string{}}
 	var cfg Config
-	if root := r.document(data); root != nil {
+	text := string(data)
+	if root := r.document(text); root != nil {
 		f := defaults()
 		r.mapping(root, "", reflect.ValueOf(&f).Elem())
 		if !r.bad[""] { // else there is nothing to judge
@@ -87,7 +88,8 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 		}
 	}
 	if len(r.errs) > 0 {
-		return Config{}, r.errs.sorted()
+		r.explain(text)
+		return Config{}, r.all()
 	}
 	return cfg, nil
 }
@@ -140,6 +142,8 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // misnamed says what is wrong with a name, if anything is.
 func misnamed(name string) string {
 	switch {
+	case glued(name) != "":
+		return fmt.Sprintf(noBlank, glued(name)+": ")
 	case len(name) > 64:
 		return fmt.Sprintf("%q has %d characters: 64 are the most", name, len(name))
 	case !nameForm.MatchString(name):
@@ -157,6 +161,7 @@ func reserved(name string) string {
 }
 
 // A fileName is a path that is not empty. Nobody looks whether it is there.
+// What a shell would put in the place of ~ and $HOME is not known here.
 type fileName string
 
 func (f *fileName) UnmarshalText(text []byte) error {
@@ -167,6 +172,10 @@ func (f *fileName) UnmarshalText(text []byte) error {
 		return errors.New("this is the content of a file: write it to one, and its name here")
 	case bytes.ContainsFunc(text, unicode.IsControl):
 		return errors.New("the name of a file has a line break or a tab: write it on one line, behind the key")
+	case text[0] == '~', text[0] == '$':
+		return errors.New("only a shell knows ~ and $: write the whole path, as in /home/pi/file")
+	case text[len(text)-1] == '/':
+		return errors.New("is a folder: name the file in it")
 	}
 	*f = fileName(text)
 	return nil

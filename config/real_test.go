@@ -68,7 +68,7 @@ sensors:
 // A mistake inside a group is one mistake, and the group's own check adds none.
 func TestAMistakeIsSaidOnce(t *testing.T) {
 	for stanza, want := range map[string]string{
-		"kind: simulated, wave: {quantity: q, period: 5}": `sensors.x.wave.period: "5" needs a unit, such as 5s`,
+		"kind: simulated, wave: {quantity: q, period: 5}": `sensors.x.wave.period: "5" needs a unit: ms, s, m, h, d`,
 		"kind: simulated, waev: {quantity: q}":            `sensors.x: unknown key "waev" (did you mean "wave"?)`,
 		"kind: simulated, counter: {a: 1}":                `sensors.x.counter: unknown key "a": it takes none`,
 		"kind: simulated":                                 `sensors.x: needs one of wave, steps and counter, and has 0`,

@@ -31,6 +31,9 @@ type claimer interface{ Claims() []string }
 
 // sensors reads all stanzas in the order of the file.
 func (r *reader) sensors(n *yaml.Node) {
+	if r.bad["sensors"] {
+		return
+	}
 	if n.Kind == 0 || isNull(resolve(n)) {
 		r.failKey("sensors", "needs one sensor or more, such as door: {kind: contact, gpio: GPIO17}")
 		return
@@ -67,7 +70,7 @@ func (r *reader) sensor(e entry) {
 		Name:    e.key,
 		Kind:    s.Kind,
 		Every:   r.average(e.path, s, qs, every),
-		Streams: r.streamsOf(e, s, every, priority, worth, qs),
+		Streams: r.streamsOf(e, s, every, priority, worth, opts),
 		Options: opts,
 	})
 }
@@ -86,14 +89,21 @@ func (r *reader) kind(e entry) (drivers.Options, bool) {
 		return nil, false // the decoder complains
 	}
 	opts, ok := r.open(n.Value)
+	if !ok && !r.full() {
+		r.say(n, e.path+".kind", "%s", r.unknownKind(n.Value))
+	}
 	if !ok {
-		r.fail(n, e.path+".kind", "%s", r.unknownKind(n.Value))
+		r.hush(e.path + ".kind")
 	}
 	return opts, ok
 }
 
 func (r *reader) unknownKind(kind string) string {
 	known := strings.Join(r.kinds(), ", ")
+	other := drivers.KindFor(kind)
+	if slices.Contains(r.kinds(), other) && !strings.EqualFold(other, kind) {
+		return fmt.Sprintf("unknown kind %q: kind %q reads it; known are %s", kind, other, known)
+	}
 	if meant := similar(kind, r.kinds()); meant != "" {
 		return fmt.Sprintf("unknown kind %q (did you mean %q?); known are %s", kind, meant, known)
 	}
@@ -107,6 +117,9 @@ func (r *reader) noKind(e entry) {
 		switch key := n.Content[i]; {
 		case key.Tag == "!!merge":
 			return // it may have been in there, and the decoder complains
+		case glued(key.Value) == "kind":
+			r.say(key, e.path, noBlank, "kind: ")
+			return
 		case similar(key.Value, []string{"kind"}) != "":
 			r.say(key, e.path, "unknown key %q (did you mean %q?)", key.Value, "kind")
 			return
@@ -127,7 +140,7 @@ func (r *reader) check(path string, opts drivers.Options) bool {
 		if p.Key == "" && !sound || p.Key != "" && !r.sound(path, p.Key) {
 			continue
 		}
-		r.say(nearest(r.keys, at), at, "%s", p.Text)
+		r.say(r.place(at), at, "%s", p.Text)
 	}
 	return sound && len(problems) == 0
 }

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
 // A maker is the sensor that makes a stream.
@@ -15,9 +17,10 @@ type maker struct {
 }
 
 // streamsOf names what a sensor measures.
-func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Priority, w worth, qs []sensors.Quantity) []sensors.Stream {
+func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Priority, w worth, opts drivers.Options) []sensors.Stream {
+	qs := opts.Quantities()
 	r.renames(e.path, s, qs)
-	r.class(e.path, s, &qs)
+	r.class(e.path, s, opts, &qs)
 	var all []sensors.Stream
 	for _, q := range qs {
 		name, at := e.key, e.path
@@ -60,17 +63,25 @@ func (r *reader) renames(path string, s stanza, qs []sensors.Quantity) {
 	}
 }
 
-// class sets the class of the only quantity.
-func (r *reader) class(path string, s stanza, qs *[]sensors.Quantity) {
+// class sets the class of the only quantity. A kind with several that has an
+// option of that name gives it to those that it is for.
+func (r *reader) class(path string, s stanza, opts drivers.Options, qs *[]sensors.Quantity) {
 	path += ".class"
 	switch {
 	case !r.has(path), r.bad[path]:
+	case len(*qs) != 1 && ownClass(opts):
 	case len(*qs) != 1:
 		r.failKey(path, "a %s measures %d quantities, which have their own classes", s.Kind, len(*qs))
 	default:
 		*qs = slices.Clone(*qs) // the kind's own list may be everybody's
 		(*qs)[0].Class = s.Class
 	}
+}
+
+func ownClass(opts drivers.Options) bool {
+	known := map[string][]reflect.Value{}
+	fields(reflect.ValueOf(opts).Elem(), known)
+	return known["class"] != nil
 }
 
 // made notes that a sensor makes a stream, which no other may.

@@ -3,8 +3,13 @@ package config
 import "strings"
 
 // similar returns the candidate that a person most likely meant by word, or ""
-// if none is near. An abbreviation ("password" for "password_file") is near.
+// if none is near. An abbreviation ("password" for "password_file") is near,
+// and so is one in other letters ("MQTT", "client-id").
 func similar(word string, candidates []string) string {
+	if len(word) > 64 {
+		return "" // no key is that long, and the work grows with the square
+	}
+	word = strings.ReplaceAll(strings.ToLower(word), "-", "_")
 	best, least := "", 1+max(1, min(len(word), 12)/3)
 	for _, c := range candidates {
 		d := distance(word, c, least)

@@ -46,7 +46,7 @@ func unpublishableTopic(pattern, bare string) string {
 		return fmt.Sprintf("%q begins with $: such topics are the broker's own", pattern)
 	case strings.Contains("/"+bare+"/", "//"):
 		return fmt.Sprintf("%q has an empty level: a slash too many", pattern)
-	case firstUnprintable([]byte(bare)) >= 0, strings.ContainsAny(bare, "\t\n\r"):
+	case firstUnreadable(bare) != nil, strings.ContainsAny(bare, "\t\n\r"):
 		return fmt.Sprintf("%q has a character that does not print", pattern)
 	case len(pattern) > 1024:
 		return "a topic this long is no topic: 1024 characters are the most"
@@ -70,7 +70,7 @@ func (r *reader) distinct(t topicKeys, clientID string) {
 					r.failKey("topics."+what, "%s would be %s, one of the agent's own topics", here, topic)
 					return
 				}
-				if other := taken[topic]; other != "" {
+				if other := taken[topic]; other != "" && other != here { // a stream that is made twice is told already
 					r.failKey("topics."+what, "%s and %s would both be %s", other, here, topic)
 					return
 				}

@@ -33,7 +33,7 @@ var sizeUnits = []unit{{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 <
 // parseDuration reads "30s", "1.5h", "1h30m" or "90d". A bare 0 is taken: it
 // is the same in every unit.
 func parseDuration(text string) (time.Duration, error) {
-	n, err := parseUnits(text, durationUnits, "s")
+	n, err := parseUnits(text, durationUnits, "such as 30s", func(string) string { return ": ms, s, m, h, d" })
 	return time.Duration(n), err
 }
 
@@ -41,13 +41,27 @@ func parseDuration(text string) (time.Duration, error) {
 type size int64
 
 func (s *size) UnmarshalText(text []byte) error {
-	n, err := parseUnits(string(text), sizeUnits, "MiB")
+	n, err := parseUnits(string(text), sizeUnits, "such as 30MiB", sizeOf)
 	*s = size(n)
 	return err
 }
 
-// parseUnits adds up numbers with units; an error shows the usual one.
-func parseUnits(text string, units []unit, usual string) (int64, error) {
+// sizeOf is what a number without a unit probably stands for: MiB, or bytes if
+// as MiB it would be more than a disk has. What it names is not refused.
+func sizeOf(number string) string {
+	n, err := strconv.ParseFloat(number, 64)
+	switch {
+	case err != nil:
+		return ""
+	case n >= 100_000:
+		n /= 1 << 20
+	}
+	return fmt.Sprintf(", such as %.0fMiB", max(1, math.Round(n)))
+}
+
+// parseUnits adds up numbers with units; meant says what to write for a number
+// without one.
+func parseUnits(text string, units []unit, example string, meant func(number string) string) (int64, error) {
 	if text == "0" {
 		return 0, nil
 	}
@@ -56,10 +70,10 @@ func parseUnits(text string, units []unit, usual string) (int64, error) {
 		number, word, tail := cutUnit(rest)
 		n, err := strconv.ParseFloat(number, 64)
 		if err != nil {
-			return 0, fmt.Errorf("%q is not a number with a unit, such as 30%s", text, usual)
+			return 0, fmt.Errorf("%q is not a number with a unit, %s", text, example)
 		}
 		if word == "" {
-			return 0, fmt.Errorf("%q needs a unit, such as %s%s", text, number, usual)
+			return 0, fmt.Errorf("%q needs a unit%s", text, meant(number))
 		}
 		of, err := unitNamed(word, units)
 		if err != nil {

@@ -1,0 +1,70 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// Every class of a meter, in each unit, is taken and reaches Home Assistant:
+// the total and the rate have classes that go with their units.
+func TestAMeterTakesItsClass(t *testing.T) {
+	for class, units := range map[string][]string{
+		"precipitation": {"mm", "in"}, "water": {"L", "m³"}, "gas": {"m³"}, "volume": {"L", "m³"}, "energy": {"Wh", "kWh", "MWh"},
+	} {
+		for _, unit := range units {
+			text := fmt.Sprintf("client_id: c\nmqtt: {server: mqtt://b}\nhome_assistant: {discovery: true}\n"+
+				"sensors: {m: {kind: pulse, gpio: 17, quantity: amount, class: %s, unit: %q}}", class, unit)
+			cfg, err := Parse("f", []byte(text))
+			if err != nil {
+				t.Errorf("%s in %s: %v", class, unit, err)
+				continue
+			}
+			total, rate := cfg.Uplink.Streams[0], cfg.Uplink.Streams[1]
+			if total.Class != class || !total.Total || rate.Class == "" || rate.Class == class {
+				t.Errorf("%s in %s: got %+v and %+v", class, unit, total, rate)
+			}
+			if problem := uplink.ClassProblem(total) + uplink.ClassProblem(rate); problem != "" || len(cfg.Warnings) > 0 {
+				t.Errorf("%s in %s: %s, %v", class, unit, problem, cfg.Warnings)
+			}
+		}
+	}
+}
+
+func TestAClassAmongQuantitiesIsToldInItsPlace(t *testing.T) {
+	cfg, err := Parse("f", []byte(`client_id: c
+mqtt: {server: mqtt://b}
+home_assistant: {discovery: true}
+sensors:
+  tank:
+    kind: lines
+    file: /run/tank
+    quantities:
+      level: {unit: m, class: distance}
+      flow: {unit: L/min, class: flow}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `f:10:34: sensors.tank.quantities.flow.class: Home Assistant has no class "flow" for a number`
+	if len(cfg.Warnings) != 1 || !strings.HasPrefix(cfg.Warnings[0].Error(), want) {
+		t.Errorf("got %v, want %s", cfg.Warnings, want)
+	}
+}
+
+// What is suggested in the place of a size without a unit is not refused.
+func TestASuggestedSizeIsTaken(t *testing.T) {
+	for _, number := range []string{"1", "0.2", "64", "256", "99999", "100000", "1048576", "67108864", "1000000000", "1099511627776"} {
+		_, err := parse("f", []byte("mqtt: {server: mqtt://b}\nqueue: {max_size: "+number+"}"+oneDoor), testCatalog)
+		_, suggestion, found := strings.Cut(fmt.Sprint(err), "such as ")
+		if !found {
+			t.Errorf("%s: got %v", number, err)
+			continue
+		}
+		if _, err := parse("f", []byte("mqtt: {server: mqtt://b}\nqueue: {max_size: "+suggestion+"}"+oneDoor), testCatalog); err != nil {
+			t.Errorf("%s suggests %s: %v", number, suggestion, err)
+		}
+	}
+}

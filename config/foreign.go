@@ -1,0 +1,63 @@
+package config
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const byteOrderMark = "\uFEFF"
+
+// lookalikes are characters that an editor, a word processor or a web page
+// puts in the place of what YAML wants.
+var lookalikes = map[rune]string{
+	'“': `"`, '”': `"`, '„': `"`, '«': `"`, '»': `"`, '‘': "'", '’': "'", '‚': "'",
+	'：': ":", '，': ",", '；': ";", '−': "-", '–': "-", '—': "-", '‐': "-", '‑': "-",
+}
+
+// collectForeign notes the characters of a text without quotes that are not
+// what they look like. They are no mistake by themselves.
+func (f *finder) collectForeign(from, to int) {
+	if n := len(f.foreign); n > 0 && !strings.Contains(f.text[f.foreign[n-1].at:to], "\n") {
+		return // one in a line is enough
+	}
+	for i, r := range f.text[from:to] {
+		meant, alike := lookalikes[r]
+		switch {
+		case r < utf8.RuneSelf:
+			continue
+		case alike:
+			f.foreign = append(f.foreign, *faultAt(from+i, "%q (%U) is not the character it looks like: write %s", r, r, meant))
+		case r == '\u00a0':
+			f.foreign = append(f.foreign, *faultAt(from+i, "a no-break space (U+00A0): write a plain space"))
+		case unicode.IsSpace(r):
+			f.foreign = append(f.foreign, *faultAt(from+i, "a space of another kind (%U): write a plain space", r))
+		case !unicode.IsPrint(r):
+			f.foreign = append(f.foreign, *faultAt(from+i, "an invisible character (%U): take it out", r))
+		default:
+			continue
+		}
+		return
+	}
+}
+
+// firstUnreadable finds the first character that no configuration may have: one
+// that does not print, or one that YAML and an editor count as different
+// lines.
+func firstUnreadable(text string) *fault {
+	for i, r := range text {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
+			return faultAt(i, "this is no UTF-8 text: save the file as UTF-8")
+		case r == '\r' && !strings.HasPrefix(text[i:], "\r\n"):
+			return faultAt(i, "a carriage return without a line feed: end lines as Unix does")
+		case r == '\u0085' || r == '\u2028' || r == '\u2029':
+			return faultAt(i, "a line end of another kind (%U): begin a new line instead", r)
+		case r == '\uFEFF' && i > 0:
+			return faultAt(i, "a byte order mark (U+FEFF) inside of the file: take it out")
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r >= 0x7f && r < 0xa0, r >= 0xfffe && r <= 0xffff:
+			return faultAt(i, "a control character (%U): take it out", r)
+		}
+	}
+	return nil
+}

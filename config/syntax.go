@@ -1,0 +1,315 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A fault is what is wrong with the YAML of a file, and where.
+type fault struct {
+	at   int // offset
+	text string
+}
+
+func faultAt(at int, format string, args ...any) *fault {
+	return &fault{at, fmt.Sprintf(format, args...)}
+}
+
+// A finder reads a text that the YAML library has rejected, to say what is
+// wrong and where: the library names the line where the enclosing block
+// begins, and no column. It reads the YAML that people write into a
+// configuration; where it gives up, the library's own words have to do.
+//
+// It also collects characters that look like others: they explain what is
+// wrong with a file that is valid YAML.
+type finder struct {
+	text     string
+	at       int // offset of the next character
+	blocks   []block
+	anchors  map[string]bool
+	foreign  []fault // characters that are not what they look like
+	directed bool    // a directive waits for its ---
+	lost     bool    // something that it does not know: nothing more can be said
+}
+
+// A block is an open mapping or list, or the text at the top of a file.
+type block struct {
+	indent int
+	kind   blockKind
+	has    content
+	value  int // offset of the value of the last entry
+	first  int // offset of its first entry
+	count  int // of its entries
+}
+
+// took notes that an entry begins at an offset.
+func (b *block) took(kind blockKind, at int) {
+	if b.count == 0 {
+		b.first = at
+	}
+	b.kind, b.has = kind, nothing
+	b.count++
+}
+
+type blockKind int
+
+const (
+	undecided blockKind = iota
+	mapping
+	list
+	text
+)
+
+// content is what follows the last key or dash of a block.
+type content int
+
+const (
+	nothing  content = iota
+	plain            // text without quotes, which may go on in the next line
+	complete         // quoted text, a flow collection, an alias, a literal
+)
+
+// maxDepth bounds the work on a line of many dashes.
+const maxDepth = 100
+
+// find returns the first fault, or nil.
+func (f *finder) find() *fault {
+	f.anchors = map[string]bool{}
+	f.at = len(f.text) - len(strings.TrimPrefix(f.text, byteOrderMark))
+	for f.at < len(f.text) && !f.lost {
+		if wrong := f.line(); wrong != nil {
+			return wrong
+		}
+	}
+	return nil
+}
+
+// line reads a line, and those that its values go on in.
+func (f *finder) line() *fault {
+	indent := len(f.rest()) - len(strings.TrimLeft(f.rest(), " "))
+	f.at += indent
+	blank := strings.TrimLeft(f.rest(), " \t")
+	switch {
+	case blank == "" || blank[0] == '#':
+		f.skipLine()
+		return nil
+	case f.rest()[0] == '\t':
+		return faultAt(f.at, "a tab: YAML indents with spaces")
+	case indent == 0 && f.marker():
+		f.blocks, f.directed = nil, false
+		f.skipLine()
+		return nil
+	case indent == 0 && f.rest()[0] == '%' && len(f.blocks) == 0:
+		return f.directive()
+	case f.directed && len(f.blocks) == 0:
+		return faultAt(f.at, `a line with "---" is missing between the directives (%%) and the first key`)
+	}
+	if wrong, done := f.settle(indent); done || wrong != nil {
+		return wrong
+	}
+	return f.entry(indent)
+}
+
+// directive is a line such as %YAML 1.2.
+func (f *finder) directive() *fault {
+	start := f.at
+	line, _, _ := strings.Cut(f.rest(), "\n")
+	if strings.HasPrefix(line, "%YAML") && !yamlVersion.MatchString(line) {
+		return faultAt(start, "this is read as YAML 1.1 or 1.2: take the line out")
+	}
+	f.directed = true
+	f.skipLine()
+	return nil
+}
+
+// marker reports whether a document begins or ends here.
+func (f *finder) marker() bool {
+	line := f.rest()
+	return (strings.HasPrefix(line, "---") || strings.HasPrefix(line, "...")) && (len(line) == 3 || isBlank(line[3]))
+}
+
+// settle closes the blocks that end before a line, and opens the one that
+// begins with it. It is done if the line only continues a text.
+func (f *finder) settle(indent int) (wrong *fault, done bool) {
+	before := f.blocks
+	for len(f.blocks) > 0 && f.top().indent > indent {
+		f.blocks = f.blocks[:len(f.blocks)-1]
+	}
+	if len(before) == 0 {
+		f.blocks = append(f.blocks, block{indent: indent})
+		return nil, false
+	}
+	closed := before[len(f.blocks):]
+	switch {
+	case len(f.blocks) == 0, len(closed) > 0 && f.top().indent < indent:
+		return f.misplaced(before, closed[0], indent), true
+	case f.top().indent == indent:
+		return f.sibling(indent), false
+	case f.top().has == nothing:
+		f.blocks = append(f.blocks, block{indent: indent})
+		return nil, false
+	case f.top().has == plain:
+		return f.continued(indent)
+	}
+	return f.deeper(indent), true
+}
+
+// misplaced is a line whose indentation is that of no open block. If the block
+// before it is a single entry at an odd column, the mistake is there.
+func (f *finder) misplaced(before []block, closed block, indent int) *fault {
+	if closed.count == 1 && closed.indent%2 == 1 && indent%2 == 0 {
+		return faultAt(closed.first, "indented by %d, the next line by %d: the keys of a block begin in one column", closed.indent, indent)
+	}
+	var known []string
+	for _, b := range before {
+		known = append(known, fmt.Sprint(b.indent))
+	}
+	return faultAt(f.at, "indented by %d, which is that of no block above: these have %s", indent, strings.Join(slices.Compact(known), ", "))
+}
+
+// deeper is a line inside of a key that has its value.
+func (f *finder) deeper(indent int) *fault {
+	if top := f.top(); top.count == 1 && top.indent%2 == 1 && indent%2 == 0 {
+		return faultAt(top.first, "indented by %d, the next line by %d: the keys of a block begin in one column", top.indent, indent)
+	}
+	return faultAt(f.at, "indented more than the line above, which has its value already")
+}
+
+// sibling is a line at the indentation of the innermost block.
+func (f *finder) sibling(indent int) *fault {
+	switch dash := f.dash(); {
+	case dash && f.top().kind == mapping && f.top().has == nothing:
+		f.blocks = append(f.blocks, block{indent: indent, kind: list})
+	case dash && f.top().kind == mapping:
+		return faultAt(f.at, "an entry of a list (-) among keys")
+	case !dash && f.top().kind == list:
+		if n := len(f.blocks); n > 1 && f.blocks[n-2].indent == indent {
+			f.blocks = f.blocks[:n-1]
+			return nil
+		}
+		return faultAt(f.at, `no entry of a list: it begins with "- "`)
+	}
+	return nil
+}
+
+// continued is a line that goes on with the text of the one before.
+func (f *finder) continued(indent int) (*fault, bool) {
+	if colon := f.key(); colon >= 0 {
+		value := f.top().value
+		if strings.Contains(f.text[value:f.at], "\n") && f.startsLine(value) {
+			return f.noColon(value), true
+		}
+		return f.deeper(indent), true
+	}
+	f.plain()
+	return nil, true
+}
+
+// startsLine reports whether nothing but blanks stands before an offset.
+func (f *finder) startsLine(at int) bool {
+	return strings.TrimRight(f.text[:at], " \t") == "" || strings.HasSuffix(strings.TrimRight(f.text[:at], " \t"), "\n")
+}
+
+// noColon complains about a line that should have been a key with its value.
+func (f *finder) noColon(at int) *fault {
+	line, _, _ := strings.Cut(f.text[at:], "\n")
+	word := strings.TrimRight(line, " \t\r")
+	if key, _, found := strings.Cut(word, ":"); found && isWord(key) {
+		return faultAt(at, noBlank, key+": ")
+	}
+	if key, _, _ := strings.Cut(word, " "); isWord(key) {
+		return faultAt(at, noColon, key+": ")
+	}
+	return faultAt(at, "no key: a line is a key, a colon and a value")
+}
+
+// entry reads what stands at f.at: a dash, a key or a text.
+func (f *finder) entry(indent int) *fault {
+	if f.dash() {
+		f.top().took(list, f.at)
+		return f.dashed(indent)
+	}
+	if strings.HasPrefix(f.rest(), "? ") {
+		f.lost = true
+		return nil
+	}
+	colon := f.key()
+	switch {
+	case colon < 0 && f.top().kind == mapping:
+		return f.noColon(f.at)
+	case colon < 0 && len(f.blocks) > 1: // the value of the key above
+		f.blocks = f.blocks[:len(f.blocks)-1]
+		return f.value()
+	case colon < 0:
+		f.top().kind = text
+		return f.value()
+	case f.top().kind == text:
+		return f.noColon(f.top().value)
+	}
+	if colon-f.at > maxKey {
+		return faultAt(f.at, tooLong, maxKey)
+	}
+	f.top().took(mapping, f.at)
+	f.collectForeign(f.at, colon)
+	key := f.at
+	f.at = colon + 1
+	wrong := f.value()
+	if word := glued(f.text[key:colon]); wrong != nil && word != "" {
+		return faultAt(key, noBlank, word+": ")
+	}
+	return wrong
+}
+
+// dashed reads an entry of a list; what follows the dash may be a block.
+func (f *finder) dashed(indent int) *fault {
+	begin := f.at
+	f.at++
+	f.skipBlanks()
+	if f.endOfLine() {
+		return nil
+	}
+	if len(f.blocks) > maxDepth {
+		f.lost = true
+		return nil
+	}
+	if f.key() >= 0 || f.dash() {
+		inner := indent + f.at - begin
+		f.blocks = append(f.blocks, block{indent: inner})
+		return f.entry(inner)
+	}
+	return f.value()
+}
+
+func (f *finder) top() *block  { return &f.blocks[len(f.blocks)-1] }
+func (f *finder) rest() string { return f.text[f.at:] }
+
+func (f *finder) dash() bool {
+	return strings.HasPrefix(f.rest(), "-") && (len(f.rest()) == 1 || isBlank(f.rest()[1]))
+}
+
+func (f *finder) skipBlanks() {
+	f.at += len(f.rest()) - len(strings.TrimLeft(f.rest(), " \t"))
+}
+
+func (f *finder) skipLine() {
+	if i := strings.IndexByte(f.rest(), '\n'); i >= 0 {
+		f.at += i + 1
+		return
+	}
+	f.at = len(f.text)
+}
+
+// endOfLine reports whether nothing but a comment is left of the line, and
+// skips it.
+func (f *finder) endOfLine() bool {
+	rest := f.rest()
+	comment := rest != "" && rest[0] == '#' && (f.at == 0 || isBlank(f.text[f.at-1]))
+	if rest != "" && rest[0] != '\n' && rest[0] != '\r' && !comment {
+		return false
+	}
+	f.skipLine()
+	return true
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -1,0 +1,265 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// keyWord is what a key of ours looks like.
+var keyWord = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func isWord(s string) bool { return keyWord.MatchString(s) }
+
+const (
+	noBlank = "no blank after the colon: write %q"
+	noColon = "no colon: write %q"
+	tooLong = "a key cannot be longer than %d characters"
+	maxKey  = 1024 // YAML 1.1, section 7.3
+)
+
+// glued returns the key that a text begins with where its colon has no blank
+// behind it, as in kind:contact; "" where there is none. An address such as
+// mqtt://b is none.
+func glued(text string) string {
+	key, value, found := strings.Cut(text, ":")
+	if !found || value == "" || strings.HasPrefix(value, "//") || !isWord(key) {
+		return ""
+	}
+	return key
+}
+
+// key returns the offset of the colon behind the key that begins at f.at, or
+// -1 if this is no key.
+func (f *finder) key() int {
+	line, _, _ := strings.Cut(f.rest(), "\n")
+	end := 0
+	if line != "" && (line[0] == '"' || line[0] == '\'') {
+		if end = closingQuote(line); end < 0 {
+			return -1
+		}
+		for end < len(line) && (line[end] == ' ' || line[end] == '\t') {
+			end++
+		}
+		if end < len(line) && line[end] == ':' && (end+1 == len(line) || isBlank(line[end+1])) {
+			return f.at + end
+		}
+		return -1
+	}
+	if line != "" && strings.IndexByte("[{#|>%@`", line[0]) >= 0 {
+		return -1
+	}
+	for i := range len(line) {
+		switch {
+		case line[i] == '#' && i > 0 && isBlank(line[i-1]):
+			return -1
+		case line[i] == ':' && (i+1 == len(line) || isBlank(line[i+1])):
+			return f.at + i
+		}
+	}
+	return -1
+}
+
+// closingQuote is the offset behind the quote that closes the one at the
+// begin, or -1.
+func closingQuote(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[0] == '"' && s[i] == '\\':
+			i++
+		case s[0] == '\'' && s[i] == '\'' && i+1 < len(s) && s[i+1] == '\'':
+			i++
+		case s[i] == s[0]:
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// value reads what follows a key or a dash in a block.
+func (f *finder) value() *fault {
+	f.skipBlanks()
+	f.properties()
+	top := f.top()
+	top.has, top.value = nothing, f.at
+	if f.endOfLine() {
+		return nil
+	}
+	top.has = complete
+	switch c := f.rest()[0]; {
+	case c == '"' || c == '\'':
+		return f.quotedValue()
+	case c == '[' || c == '{':
+		if wrong := f.flow(); wrong != nil {
+			return wrong
+		}
+		return f.closed(top.value)
+	case c == '|' || c == '>':
+		return f.literal()
+	case c == '*':
+		return f.alias()
+	case strings.IndexByte("%@`,]}&!", c) >= 0, strings.IndexByte("-?:", c) >= 0 && (len(f.rest()) == 1 || isBlank(f.rest()[1])):
+		return f.quoteIt(f.at)
+	}
+	top.has = plain
+	return f.plain()
+}
+
+// properties skips tags and anchors before a value.
+func (f *finder) properties() {
+	for f.at+1 < len(f.text) && (f.text[f.at] == '!' || f.text[f.at] == '&') && !isBlank(f.text[f.at+1]) {
+		end := f.at + strings.IndexAny(f.rest()+"\n", " \t\r\n,[]{}")
+		if f.text[f.at] == '&' {
+			f.anchors[f.text[f.at+1:end]] = true
+		}
+		f.at = end
+		f.skipBlanks()
+	}
+}
+
+// quoteIt complains about a value that begins with a character that YAML
+// reserves. It repeats nothing else of it: it may be a secret.
+func (f *finder) quoteIt(at int) *fault {
+	c := f.text[at]
+	value, _, _ := strings.Cut(f.text[at:], "\n")
+	if value = strings.TrimRight(value, " \t\r,]}"); len(value) <= 1 {
+		return faultAt(at, "a value cannot begin with %c: quote it, as in '%[1]c'", c)
+	}
+	return faultAt(at, "a value cannot begin with %c: quote it", c)
+}
+
+func (f *finder) quotedValue() *fault {
+	start := f.at
+	if wrong := f.quoted(); wrong != nil {
+		return wrong
+	}
+	return f.closed(start)
+}
+
+// quoted reads a text in quotes.
+func (f *finder) quoted() *fault {
+	end := closingQuote(f.rest())
+	if end < 0 {
+		return faultAt(f.at, "a quote (%c) that is not closed", f.text[f.at])
+	}
+	if wrong := f.escapes(f.at, f.at+end); wrong != nil {
+		return wrong
+	}
+	f.at += end
+	return nil
+}
+
+// escapes checks the backslashes of a text in double quotes.
+func (f *finder) escapes(from, to int) *fault {
+	for i := from + 1; f.text[from] == '"' && i < to-1; i++ {
+		if f.text[i] != '\\' {
+			continue
+		}
+		i++
+		digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[f.text[i]]
+		known := strings.IndexByte("0abt\tnvfre \"/\\N_LPxuU\n\r", f.text[i]) >= 0
+		if !known || len(strings.TrimLeft(f.text[i+1:min(i+1+digits, to-1)], "0123456789abcdefABCDEF")) > 0 || i+1+digits > to-1 {
+			letter, _ := utf8.DecodeRuneInString(f.text[i:])
+			return faultAt(i-1, `\%c means nothing between double quotes: write \\, or take single quotes`, letter)
+		}
+	}
+	return nil
+}
+
+// closed complains about what follows a value that is complete. Behind a
+// quote that was closed lines later, or by the next one that opens, the quote
+// is the mistake.
+func (f *finder) closed(start int) *fault {
+	value := f.text[start:f.at]
+	blank := f.at
+	f.skipBlanks()
+	if f.endOfLine() {
+		return nil
+	}
+	quote := value[0] == '"' || value[0] == '\''
+	rest := f.rest()
+	switch {
+	case quote && strings.Contains(value, "\n"):
+		return faultAt(start, "a quote (%c) that is not closed on its line", value[0])
+	case quote && value[0] == '\'' && f.at == blank:
+		return faultAt(f.at, "text behind the closing quote: a ' between single quotes is written ''")
+	case quote && f.at == blank:
+		return faultAt(f.at, `text behind the closing quote: a " between double quotes is written \"`)
+	case quote:
+		return faultAt(f.at, "text behind the closing quote")
+	case rest[0] == '#':
+		return faultAt(f.at, "no blank before the comment")
+	case strings.IndexByte("]}", rest[0]) >= 0:
+		return faultAt(f.at, "this %c closes nothing", rest[0])
+	case f.at == blank:
+		return faultAt(start, "a value cannot begin with %c: quote it", value[0])
+	}
+	return faultAt(f.at, "text behind the closing %c", f.text[blank-1])
+}
+
+// literal reads a block of text behind | or >: all lines that are indented
+// more than the key.
+func (f *finder) literal() *fault {
+	header, _, _ := strings.Cut(f.rest(), "\n")
+	header, _, _ = strings.Cut(header, " #")
+	if strings.Trim(header[1:], "+-0123456789 \t\r") != "" || len(strings.TrimRight(header, " \t\r")) > 3 {
+		return f.quoteIt(f.at)
+	}
+	f.skipLine()
+	for f.at < len(f.text) {
+		line, _, _ := strings.Cut(f.rest(), "\n")
+		content := strings.TrimLeft(line, " ")
+		if strings.TrimRight(content, "\r") != "" && len(line)-len(content) <= f.top().indent {
+			break
+		}
+		f.skipLine()
+	}
+	return nil
+}
+
+// alias reads *name in a block.
+func (f *finder) alias() *fault {
+	start := f.at
+	if wrong := f.aliasName(); wrong != nil {
+		return wrong
+	}
+	f.skipBlanks()
+	if !f.endOfLine() {
+		return f.quoteIt(start)
+	}
+	return nil
+}
+
+func (f *finder) aliasName() *fault {
+	start := f.at
+	f.at += strings.IndexAny(f.rest()+"\n", " \t\r\n,[]{}")
+	name := f.text[start+1 : f.at]
+	switch {
+	case name == "" || !isWord(name):
+		return f.quoteIt(start)
+	case !f.anchors[name]:
+		return faultAt(start, "there is no anchor with this name above: quote a value that begins with *")
+	}
+	return nil
+}
+
+// plain reads text without quotes to the end of the line.
+func (f *finder) plain() *fault {
+	start := f.at
+	line, _, _ := strings.Cut(f.rest(), "\n")
+	for i := range len(line) {
+		switch {
+		case line[i] == '#' && i > 0 && isBlank(line[i-1]):
+			line = line[:i]
+		case line[i] == ':' && (i+1 == len(line) || isBlank(line[i+1])):
+			f.collectForeign(start, start+i)
+			return faultAt(start+i, "a second colon on one line: begin a new line, or quote the value if it is one text")
+		default:
+			continue
+		}
+		break
+	}
+	f.collectForeign(start, start+len(line))
+	f.skipLine()
+	return nil
+}
