@@ -32,7 +32,8 @@ func openSocket(ctx context.Context, opt Options, server *url.URL, config *tls.C
 	limits := opt.bounds()
 	ctx, cancel := context.WithTimeout(ctx, limits.connect)
 	defer cancel()
-	d := &net.Dialer{Control: control(opt.Bind, min(mostUserTimeout, limits.silence))}
+	d := &tcpDialer{bind: opt.Bind}
+	d.Control = control(opt.Bind, min(mostUserTimeout, limits.silence))
 	if a, err := netip.ParseAddr(opt.Bind); err == nil {
 		d.LocalAddr = &net.TCPAddr{IP: a.AsSlice(), Zone: a.Zone()}
 	}
@@ -43,10 +44,10 @@ func openSocket(ctx context.Context, opt Options, server *url.URL, config *tls.C
 	return conn, err
 }
 
-func dialScheme(ctx context.Context, d *net.Dialer, server *url.URL, config *tls.Config) (net.Conn, error) {
+func dialScheme(ctx context.Context, d *tcpDialer, server *url.URL, config *tls.Config) (net.Conn, error) {
 	switch server.Scheme {
 	case "mqtts":
-		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", server.Host)
+		return d.dialTLS(ctx, server.Host, config)
 	case "ws", "wss":
 		return dialWebsocket(ctx, d, server, config)
 	default:
@@ -82,7 +83,7 @@ func bindTo(fd int, name string) error {
 
 // dialWebsocket connects through what $http_proxy and $https_proxy name, if
 // they do.
-func dialWebsocket(ctx context.Context, d *net.Dialer, server *url.URL, config *tls.Config) (net.Conn, error) {
+func dialWebsocket(ctx context.Context, d *tcpDialer, server *url.URL, config *tls.Config) (net.Conn, error) {
 	var socket *stingy
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, network, address)
