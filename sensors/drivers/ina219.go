@@ -15,6 +15,7 @@ const (
 	ina219Config      = 0
 	ina219Shunt       = 1 // 10 µV
 	ina219Bus         = 2 // 4 mV from bit 3; CNVR, OVF
+	ina219Power       = 3 // reading it clears CNVR
 	ina219Current     = 4
 	ina219Calibration = 5
 )
@@ -126,11 +127,11 @@ func (s *ina219Sensor) start() error {
 
 // Next reads the voltage of the bus in V (±0.5 %, steps of 4 mV), the current in
 // A (±0.5 % and the shunt's; positive from IN+ to IN-) and their product in W, as
-// averaged over 68 ms, at most 160 ms ago.
+// averaged over 68 ms, at most 160 ms ago. Each measurement is read once.
 func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var bus, shunt, amps uint16
 	err := s.measure(ctx, func() (err error) {
-		if bus, err = s.word(ina219Bus); err != nil {
+		if bus, err = s.converted(); err != nil {
 			return err
 		}
 		if shunt, err = s.word(ina219Shunt); err != nil {
@@ -139,20 +140,43 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if amps, err = s.word(ina219Current); err != nil {
 			return err
 		}
+		if _, err = s.word(ina219Power); err != nil {
+			return err
+		}
 		return s.check()
 	})
 	if err != nil {
 		return nil, err
 	}
-	v, a, err := s.scale.decode(bus, int16(shunt), int16(amps))
-	if err != nil {
-		return nil, s.explain(err)
+	v := float64(bus>>3) * 0.004
+	if bus>>3 > 8000 {
+		return nil, s.explain(fmt.Errorf("voltage %v V is beyond what the part can measure (0 to 32)", v))
 	}
-	return []sensors.Sample{
-		{Quantity: "voltage", Value: asFine(v, 0.004)},
+	voltage := sensors.Sample{Quantity: "voltage", Value: asFine(v, 0.004)}
+	if s.scale.overflows(bus, int16(shunt)) {
+		err := s.explain(s.scale.tooMuch())
+		return []sensors.Sample{voltage, {Quantity: "current", Err: err}, {Quantity: "power", Err: err}}, nil
+	}
+	a := float64(int16(amps)) * s.scale.step
+	return []sensors.Sample{voltage,
 		{Quantity: "current", Value: asFine(a, s.scale.step)},
 		{Quantity: "power", Value: asFine(v*a, 20*s.scale.step)}, // as fine as the part's own (8.5.1)
 	}, nil
+}
+
+// converted waits for a measurement that has not been read and returns the
+// register of the bus's voltage. The part makes one every 68 ms (8.6.3.2, CNVR).
+func (s *ina219Sensor) converted() (bus uint16, err error) {
+	const ready = 2
+	for range 9 {
+		if bus, err = s.word(ina219Bus); err != nil || bus&ready != 0 {
+			return bus, err
+		}
+		if err = s.pause(20 * time.Millisecond); err != nil {
+			return bus, err
+		}
+	}
+	return bus, errors.New("makes no measurement (has its power dipped?)")
 }
 
 // check makes sure that the part has its settings. A dip of its power takes the
@@ -173,16 +197,15 @@ func (s *ina219Sensor) check() error {
 	return nil
 }
 
-// decode is in V and A.
-func (c ina219Scale) decode(bus uint16, shunt, amps int16) (v, a float64, err error) {
-	const overflow, converted = 1, 2
-	switch {
-	case bus&overflow != 0 || int(shunt) >= c.most || int(shunt) <= -c.most:
-		return 0, 0, fmt.Errorf("more current than can be measured (%.4g A): raise max_current or take a smaller shunt", float64(c.most)*c.step*float64(c.calibration)/4096)
-	case bus&converted == 0:
-		return 0, 0, errors.New("has not measured since it was set (has its power dipped?)")
-	case bus>>3 > 8000:
-		return 0, 0, fmt.Errorf("voltage %v V is beyond what the part can measure (0 to 32)", float64(bus>>3)*0.004)
-	}
-	return float64(bus>>3) * 0.004, float64(amps) * c.step, nil
+// overflows reports whether the current cannot be told: the shunt is at the end
+// of its range, or the part could not compute (OVF). The voltage of the bus is
+// measured on its own, and stays valid (8.6.3.2).
+func (c ina219Scale) overflows(bus uint16, shunt int16) bool {
+	const overflow = 1
+	return bus&overflow != 0 || int(shunt) >= c.most || int(shunt) <= -c.most
+}
+
+func (c ina219Scale) tooMuch() error {
+	most := float64(c.most) * c.step * float64(c.calibration) / 4096
+	return fmt.Errorf("more current than can be measured (%.4g A): raise max_current or take a smaller shunt", most)
 }

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,8 @@ func ina219Ops(bus, shunt, amps uint16) []i2ctest.IO {
 	ops = append(ops,
 		i2ctest.IO{Addr: 0x40, W: []byte{2}, R: word(bus)},
 		i2ctest.IO{Addr: 0x40, W: []byte{1}, R: word(shunt)},
-		i2ctest.IO{Addr: 0x40, W: []byte{4}, R: word(amps)})
+		i2ctest.IO{Addr: 0x40, W: []byte{4}, R: word(amps)},
+		i2ctest.IO{Addr: 0x40, W: []byte{3}, R: word(0)})
 	return append(ops, check...)
 }
 
@@ -80,16 +82,78 @@ func TestINA219OptionsSayWhatIsWrong(t *testing.T) {
 
 func TestINA219MeasurementThatCannotBeTrueIsRefused(t *testing.T) {
 	dipped := ina219Ops(inaVolt(12), 10000, 0)
-	dipped[7].R, dipped[8].R = []byte{0x39, 0x9f}, []byte{0, 0} // as power-up makes it
+	dipped[8].R, dipped[9].R = []byte{0x39, 0x9f}, []byte{0, 0} // as power-up makes it
 	for want, ops := range map[string][]i2ctest.IO{
 		"settings read 0x399f 0x0000, not 0x3fff 0x1062 (is it": dipped,
-		"more current than can be measured (3.2 A)":             ina219Ops(inaVolt(12)|1, 10000, 10239),
-		"more current than can be measured":                     ina219Ops(inaVolt(12), 32000, 32767),
-		"more current":                                          ina219Ops(inaVolt(12), 0x8300, 0x8001), // -32000
-		"has not measured since":                                ina219Ops(inaVolt(12)&^2, 0, 0),
-		"voltage 32.76":                                         ina219Ops(0xfffa, 0, 0),
+		"voltage 32.76": ina219Ops(0xfffa, 0, 0),
 	} {
 		refuses(t, newINA219(), ops, "i2c-1 0x40: "+want)
+	}
+}
+
+// OVF is about what is computed of the shunt, and the bus is measured beside it.
+func TestINA219KeepsTheVoltageWhenTheCurrentOverflows(t *testing.T) {
+	for name, ops := range map[string][]i2ctest.IO{
+		"OVF":                   ina219Ops(inaVolt(12)|1, 10000, 10239),
+		"the end of the range":  ina219Ops(inaVolt(12), 32000, 32767),
+		"and the other end":     ina219Ops(inaVolt(12), 0x8300, 0x8001), // -32000
+		"both, as it should be": ina219Ops(inaVolt(12)|1, 32000, 32767),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			samples, err := once(t, newINA219(), &i2ctest.Playback{Ops: ops, DontPanic: true})
+			if err != nil || len(samples) != 3 || samples[0].Err != nil || samples[0].Value != 12 {
+				t.Fatalf("%s: %v, %v", name, samples, err)
+			}
+			for _, s := range samples[1:] {
+				if s.Err == nil || !strings.HasPrefix(s.Err.Error(), "i2c-1 0x40: more current than can be measured (3.2 A)") || s.Value != 0 {
+					t.Errorf("%s: %+v", name, s)
+				}
+			}
+		})
+	}
+}
+
+// CNVR is cleared by reading the power: a part that repeats what it has measured
+// before leaves it cleared.
+func TestINA219ReadsEachMeasurementOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		every time.Duration // between the part's measurements; 0: there is only one
+		want  string
+	}{"measures": {68 * time.Millisecond, ""}, "has stopped": {0, "i2c-1 0x40: makes no measurement (has its power dipped?)"}} {
+		synctest.Test(t, func(t *testing.T) {
+			read, start := 0, time.Now()
+			bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+				made := 1
+				if c.every > 0 {
+					made = int(time.Since(start) / c.every)
+				}
+				v := inaVolt(12) &^ 2
+				if made > read {
+					v |= 2
+				}
+				switch w[0] {
+				case 0:
+					copy(r, []byte{0x3f, 0xff})
+				case 5:
+					copy(r, []byte{0x10, 0x62})
+				case 2:
+					copy(r, []byte{byte(v >> 8), byte(v)})
+				case 3:
+					read = made
+				}
+				return nil
+			}}
+			s, err := newINA219().Open(t.Context(), wired(bus))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Next(t.Context()); err != nil {
+				t.Fatal(name, err)
+			}
+			if _, err := s.Next(t.Context()); c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+				t.Error(name, err)
+			}
+		})
 	}
 }
 

@@ -54,6 +54,16 @@ func TestLM75TakesNineToTwelveBits(t *testing.T) {
 	}
 }
 
+// Whoever wants no alarm sets the upper limit as high as it goes: 127.5 °C in the
+// nine bits of an LM75, 127.9375 °C in twelve.
+func TestLM75WithItsAlarmSwitchedOffIsOne(t *testing.T) {
+	for _, limit := range [][]byte{{0x7f, 0x80}, {0x7f, 0xf0}, {0x7d, 0x80}} {
+		ops := lm75Ops(0x08, 0x19, 0x00)
+		ops[3].R, ops[7].R = limit, limit
+		measures(t, newLM75(), ops, "temperature", 25)
+	}
+}
+
 func TestLM75ThatCannotBeOneIsRefused(t *testing.T) {
 	at := func(n int, r ...byte) []i2ctest.IO {
 		ops := lm75Ops(0x08, 0x19, 0x00)
