@@ -127,6 +127,7 @@ func (o *ads1115Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor,
 		part:   p,
 		config: adsSettings | adsInputs[o.Input]<<12 | uint16(slices.Index(adsRanges, o.Range))<<9,
 		step:   float64(o.Range) / 32768,
+		single: adsInputs[o.Input] >= adsInputs["A0"],
 	}
 	if _, err := a.convert(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -142,6 +143,7 @@ type ads1115 struct {
 	*part
 	config uint16
 	step   float64 // V
+	single bool    // one pin against ground, not two against each other
 }
 
 // volts converts once, in 8 to 9 ms. What fills the scale may be anything beyond.
@@ -154,7 +156,21 @@ func (a *ads1115) volts(ctx context.Context) (float64, error) {
 	if raw >= full || raw == math.MinInt16 {
 		return 0, a.explain(fmt.Errorf("the input is beyond the range of %.4gV: raise range, if the part's supply allows it", a.step*32768))
 	}
-	return float64(raw) * a.step, nil
+	return a.possible(float64(raw) * a.step)
+}
+
+// adsAgainstGround is what a pin against ground can have (7.1, absolute maximum
+// ratings, with a supply of 5.5 V): what is beyond goes through the protection
+// diodes and is not measured.
+var adsAgainstGround = limits{-0.3, 5.8}
+
+// possible refuses a voltage that the input cannot have.
+func (a *ads1115) possible(v float64) (float64, error) {
+	l := adsAgainstGround
+	if !a.single || v >= l.min && v <= l.max {
+		return v, nil
+	}
+	return 0, a.explain(fmt.Errorf("%.4gV against ground is not possible (%v to %v; are the grounds connected?)", v, l.min, l.max))
 }
 
 // convert starts a conversion and waits for its end. The settings are read

@@ -36,7 +36,7 @@ func adsOps(config uint16, raw uint16) (ops []i2ctest.IO) {
 // Table 7-3 of the datasheet: a count is full scale / 2^15, 125 µV at 4.096 V.
 func TestADS1115MeasuresAsItsDatasheetSays(t *testing.T) {
 	for raw, want := range map[uint16]float64{
-		0x4000: 2.048, 0x0001: 0.0001, 0x0000: 0, 0xffff: -0.0001, 0x8001: -4.0959, 0x67c0: 3.32, 0x7fef: 4.0939,
+		0x4000: 2.048, 0x0001: 0.0001, 0x0000: 0, 0xffff: -0.0001, 0xf6a0: -0.3, 0x67c0: 3.32, 0x7fef: 4.0939,
 	} {
 		measures(t, adsAt("A0"), adsOps(0xc383, raw), "voltage", want)
 	}
@@ -114,9 +114,15 @@ func TestADS1115ResultThatCannotBeTrueIsRefused(t *testing.T) {
 		"the input is beyond the range of 4.096V: raise ran": at(8, 0x7f, 0xf0), // an ADS1015's
 		"settings read 0x8583, not 0xc383 (is it an ADS1115": at(9, 0x85, 0x83), // as power-up makes them
 		"settings read 0xd383":                               at(9, 0xd3, 0x83), // another input
+		"-4.096V against ground is not possible":             at(8, 0x80, 0x01),
+		"-0.3001V against ground is not possible":            at(8, 0xf6, 0x9f),
 	} {
 		refuses(t, adsAt("A0"), ops, "i2c-1 0x48: "+want)
 	}
+	o := adsAt("A0")
+	o.Range = 6.144
+	refuses(t, o, adsOps(0xc183, 0x7ace), "i2c-1 0x48: 5.895V against ground is not possible")
+	measures(t, adsAt("A0-A1"), adsOps(0x8383, 0x8001), "voltage", -4.0959)
 }
 
 func TestADS1115ThatNeverEndsIsNotWaitedForLong(t *testing.T) {

@@ -24,9 +24,9 @@ func bmeOps(chip byte, data []byte) []i2ctest.IO {
 		{Addr: 0x76, W: []byte{0xf5, 0x00}}, // no filter
 		{Addr: 0x76, W: []byte{0xe1}, R: h},
 		{Addr: 0x76, W: []byte{0x88}, R: tp},
-		{Addr: 0x76, W: []byte{0xf2, 0x01, 0xf4, 0x25}}, // measure each once
-		{Addr: 0x76, W: []byte{0xf3}, R: []byte{0x08}},  // still measuring
-		{Addr: 0x76, W: []byte{0xf3}, R: []byte{0x00}},
+		{Addr: 0x76, W: []byte{0xf2, 0x01, 0xf4, 0x25}},            // measure each once
+		{Addr: 0x76, W: []byte{0xf2}, R: []byte{0x01, 0x08, 0x25}}, // still measuring
+		{Addr: 0x76, W: []byte{0xf2}, R: []byte{0x01, 0x00, 0x24}},
 		{Addr: 0x76, W: []byte{0xf7}, R: data},
 	}
 }
@@ -81,6 +81,10 @@ func TestBME280DataThatIsNoMeasurementIsRefused(t *testing.T) {
 		"all 0x00":      {make([]byte, 8), "reads only 0x00"},
 		"too hot":       {with(3, 0xc0, 0, 0), "temperature"},
 		"too high":      {with(0, 0xe0, 0, 0), "pressure"},
+		"no humidity":   {with(6, 0, 0), "humidity reads only 0x00"},
+		"all humidity":  {with(6, 0xff, 0xff), "humidity reads only 0xff"},
+		"no pressure":   {with(0, 0, 0, 0), "pressure reads only 0x00"},
+		"all heat":      {with(3, 0xff, 0xff, 0xf0), "temperature reads only 0xff"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			samples, err := once(t, newBME280(), &i2ctest.Playback{Ops: bmeOps(0x60, c.data), DontPanic: true})
@@ -88,6 +92,23 @@ func TestBME280DataThatIsNoMeasurementIsRefused(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, samples, err)
 			}
 		})
+	}
+}
+
+// A part that does not take the command has the data of before.
+func TestBME280ThatHasNotMeasuredIsRefused(t *testing.T) {
+	for want, regs := range map[string][]byte{
+		"has lost its settings (0x00 0x00":               {0, 0, 0},
+		"has lost its settings (0x00 0x24":               {0x00, 0, 0x24},
+		"still measuring after 30 ms (status 0x00, mode": {0x01, 0, 0x25},
+		"still measuring after 30 ms (status 0x08, mode": {0x01, 8, 0x25},
+	} {
+		ops := bmeOps(0x60, bmxRaw)
+		ops = ops[:8]
+		for range 10 {
+			ops = append(ops, i2ctest.IO{Addr: 0x76, W: []byte{0xf2}, R: regs})
+		}
+		refuses(t, newBME280(), ops, "i2c-1 0x76: "+want)
 	}
 }
 

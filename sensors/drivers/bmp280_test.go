@@ -21,7 +21,7 @@ func bmpOps(chip byte, data []byte) []i2ctest.IO {
 		{Addr: 0x76, W: []byte{0xf5, 0x00}}, // no filter
 		{Addr: 0x76, W: []byte{0x88}, R: tp[:24]},
 		{Addr: 0x76, W: []byte{0xf4, 0x25}}, // measure each once
-		{Addr: 0x76, W: []byte{0xf3}, R: []byte{0x00}},
+		{Addr: 0x76, W: []byte{0xf2}, R: []byte{0x00, 0x00, 0x24}},
 		{Addr: 0x76, W: []byte{0xf7}, R: data},
 	}
 }

@@ -108,13 +108,36 @@ func (s *bmx280) sample() ([]byte, error) {
 	if err := s.pause(10 * time.Millisecond); err != nil { // 9.1: at most 9.3 ms; of the BMP280 6.4 ms
 		return nil, err
 	}
-	if err := s.rests(); err != nil {
+	if err := s.measured(); err != nil {
 		return nil, err
 	}
 	if err := s.registerAlive(bmxData, data); err != nil {
 		return nil, err
 	}
 	return data, bmxMeasured(data)
+}
+
+// measured waits for the end of the measurement and makes sure that there was
+// one, with our settings: the data of a part that did not take the command are
+// those of before. Its mode is sleep again when it has measured (3.3.3).
+func (s *bmx280) measured() error {
+	const forced, pressTemp, hum = 0x03, 0x24, 0x01
+	regs := make([]byte, 3) // bmxCtrlHum, bmxStatus, bmxCtrl
+	for range 10 {
+		if err := s.register(bmxCtrlHum, regs); err != nil {
+			return err
+		}
+		if regs[1]&0x09 == 0 && regs[2]&forced == 0 {
+			if regs[2] == pressTemp && (!s.humid || regs[0]&0x07 == hum) {
+				return nil
+			}
+			return fmt.Errorf("has lost its settings (0x%02x 0x%02x; has its power dipped?)", regs[0], regs[2])
+		}
+		if err := s.pause(2 * time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("still measuring after 30 ms (status 0x%02x, mode 0x%02x; is it still wired?)", regs[1], regs[2]&forced)
 }
 
 // rests waits until the part neither measures nor copies its calibration (5.4.4).
@@ -144,11 +167,20 @@ func (s *bmx280) registerAlive(reg byte, r []byte) error {
 }
 
 // bmxMeasured refuses the values that stand for "not measured" after a reset
-// (5.4.7, 5.4.8). One of them alone is a measurement: of a usual part, 26.46 °C.
+// (5.4.7, 5.4.8). One of them alone is a measurement: of a usual part, 26.46 °C. A
+// converter at either end of its range has measured nothing: the formulas make
+// 0 or 100 % of that.
 func bmxMeasured(data []byte) error {
 	skipped := [3]byte{0x80, 0x00, 0x00}
 	if [3]byte(data[0:3]) == skipped && [3]byte(data[3:6]) == skipped {
 		return errors.New("nothing was measured (has the part's power dipped?)")
+	}
+	for i, name := range []string{"pressure", "temperature", "humidity"} {
+		if at := 3 * i; at < len(data) {
+			if err := alive(data[at : at+2]); err != nil {
+				return fmt.Errorf("%s %w", name, err)
+			}
+		}
 	}
 	return nil
 }

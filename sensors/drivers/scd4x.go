@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -65,14 +66,17 @@ func (o *scd4xOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, e
 	if err != nil {
 		return nil, err
 	}
-	s := &scd4xSensor{p}
+	s := &scd4xSensor{part: p}
 	if err := p.measure(ctx, func() error { return s.start(o) }); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
 }
 
-type scd4xSensor struct{ *part }
+type scd4xSensor struct {
+	*part
+	last []uint16 // the measurement that was read last
+}
 
 // start stops what may be running, since nobody knows with which settings, and
 // begins afresh with those that the part keeps.
@@ -110,7 +114,7 @@ func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if err = s.await(); err != nil {
 			return err
 		}
-		words, err = s.ask(scd4xRead, 3)
+		words, err = s.fresh()
 		return err
 	})
 	if err != nil {
@@ -123,17 +127,38 @@ func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		measured{temperature, celsius, limits{-10, 60}})
 }
 
+// fresh reads the measurement, which the part then no longer has. One that is the
+// same as the last in all 48 bits, and is still there, was not measured.
+func (s *scd4xSensor) fresh() ([]uint16, error) {
+	words, err := s.ask(scd4xRead, 3)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Equal(words, s.last) {
+		ready, err := s.ready()
+		if err != nil {
+			return nil, err
+		}
+		if ready {
+			return nil, errors.New("repeats its last measurement and makes no other")
+		}
+	}
+	s.last = words
+	return words, nil
+}
+
+func (s *scd4xSensor) ready() (bool, error) {
+	status, err := s.ask(scd4xReady, 1)
+	return err == nil && status[0]&0x07ff != 0, err // the lower 11 bits
+}
+
 // await waits until there is a measurement, at most as long as one takes and a
 // second.
 func (s *scd4xSensor) await() error {
 	const most = 6 * time.Second
 	for until := time.Now().Add(most); ; {
-		status, err := s.ask(scd4xReady, 1)
-		if err != nil {
+		if ready, err := s.ready(); ready || err != nil {
 			return err
-		}
-		if status[0]&0x07ff != 0 { // the lower 11 bits
-			return nil
 		}
 		if time.Now().After(until) {
 			return fmt.Errorf("no measurement in %v, and it makes one every 5s (has its power dipped?)", most)

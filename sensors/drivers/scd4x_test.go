@@ -129,6 +129,31 @@ func TestSCD4xThatDoesNotMeasureIsNotWaitedForLong(t *testing.T) {
 	})
 }
 
+// The same measurement twice is one, unless the part offers it for ever.
+func TestSCD4xThatRepeatsAnOldMeasurementIsRefused(t *testing.T) {
+	for after, good := range map[string]bool{string(scd4xNotReady): true, string(scd4xIsReady): false} {
+		synctest.Test(t, func(t *testing.T) {
+			read := []i2ctest.IO{{Addr: 0x62, W: []byte{0xec, 0x05}}, {Addr: 0x62, R: scd4xReply}}
+			ops := slices.Concat(scd4xOps(scd4xReply), scd4xPoll(scd4xIsReady), read, scd4xPoll([]byte(after)))
+			bus := &i2ctest.Playback{Ops: ops, DontPanic: true}
+			s, err := newSCD4x().Open(t.Context(), wired(bus))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			samples, err := s.Next(t.Context())
+			if (err == nil) != good || err != nil && err.Error() != "i2c-1 0x62: repeats its last measurement and makes no other" {
+				t.Errorf("% x: %v, %v", after, samples, err)
+			}
+			if err := bus.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestSCD4xFailsWhereTheBusDoes(t *testing.T) {
 	failsAnywhere(t, newSCD4x(), scd4xOps(scd4xReply), "i2c-1 0x62")
 	survivesDeadBus(t, newSCD4x(), scd4xOps(scd4xReply), 8*time.Second)

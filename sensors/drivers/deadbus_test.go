@@ -1,0 +1,75 @@
+package drivers
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"periph.io/x/conn/v3/i2c/i2ctest"
+)
+
+// noBus are the kinds that do not speak to a part over I2C, and why no dead bus
+// can make a value of theirs, or where that is claimed.
+var noBus = map[string]string{
+	"contact":   "a level is all that a line has: a cut cable is what supervised loops are for",
+	"pulse":     "a line that does not change makes no pulses",
+	"dht":       "TestALineThatIsHeldLowIsNoZero; all ones have a wrong checksum",
+	"w1":        "TestSpoiledReadsAreToldInPlainWords, TestADS18S20WithoutACountIsNoZero",
+	"hwmon":     "TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike: the kernel's driver has the bus",
+	"iio":       "TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike: the kernel's driver has the bus",
+	"thermal":   "the kernel has the bus; TestAZoneThatIsNotClearIsToldWithThoseThereAre",
+	"pi":        "the kernel has the bus",
+	"lines":     "another program has the bus",
+	"simulated": "nothing is measured",
+}
+
+// living are the other kinds with options that can be opened, and what their part
+// sends for opening and one value; of the hygrometers it stands in their own table.
+func living() map[string]struct {
+	o   Options
+	ops []i2ctest.IO
+} {
+	type part = struct {
+		o   Options
+		ops []i2ctest.IO
+	}
+	ads1015 := newADS1015().(*ads1115Options)
+	ads1015.Input = "A0"
+	all := map[string]part{
+		"ads1015":  {ads1015, adsOps(0xc383, 0x4000)},
+		"ads1115":  {adsAt("A0"), adsOps(0xc383, 0x4000)},
+		"bh1750":   {newBH1750(), bh1750Ops(0x83, 0x90)},
+		"bme280":   {newBME280(), bmeOps(0x60, bmxRaw)},
+		"bmp280":   {newBMP280(), bmpOps(0x58, bmxRaw[:6])},
+		"ina219":   {newINA219(), ina219Ops(inaVolt(12), 10000, 10239)},
+		"lm75":     {newLM75(), lm75Ops(0x08, 0x19, 0)},
+		"mcp23017": {pinB3(), mcpOps(8, 8)},
+		"mcp9808":  {newMCP9808(), mcp9808Ops(0xc1, 0x94)},
+		"scd4x":    {newSCD4x(), scd4xOps(scd4xReply)},
+		"tmp102":   {newTMP102(), tmp102Ops(0x19, 0)},
+	}
+	for kind, h := range hygrometers {
+		all[kind] = part{h.new(), h.ops}
+	}
+	return all
+}
+
+// TestNoKindMakesAValueOfADeadBus claims for every kind that a bus on which all
+// bytes read 0x00, or 0xff, is an error, whenever it dies: before the part is
+// opened, or after any of the transfers of opening and a measurement.
+func TestNoKindMakesAValueOfADeadBus(t *testing.T) {
+	parts := living()
+	for _, kind := range Kinds() {
+		p, ok := parts[kind]
+		if _, none := noBus[kind]; none == ok {
+			t.Errorf("%s: has to be in living or in noBus, with the reason", kind)
+		}
+		for alive := range p.ops {
+			for _, b := range []byte{0x00, 0xff} {
+				t.Run(fmt.Sprintf("%s reads 0x%02x after %d", kind, b, alive), func(t *testing.T) {
+					deadAfter(t, p.o, p.ops, alive, b, 8*time.Second)
+				})
+			}
+		}
+	}
+}
