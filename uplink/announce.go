@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"encoding/json"
+	"regexp"
 	"time"
 )
 
@@ -20,20 +21,40 @@ func (s *session) announce() {
 	}
 }
 
-// heardBirth takes a birth on our own topic.
+// bootForm is that of queue.Queue.Boot.
+var bootForm = regexp.MustCompile(`^[0-9]{1,20}-[0-9a-f]{8}$`)
+
+// rebirthEvery is how often our birth is published over another's, at most.
+const rebirthEvery = time.Minute
+
+// heardBirth takes a birth on our own topic. Anybody may publish there whom the
+// broker lets: what does not have our form is nobody's birth.
 func (s *session) heardBirth(m Message) {
 	var b struct{ Boot string }
-	if json.Unmarshal(m.Payload, &b) != nil || b.Boot == "" {
-		return
+	if json.Unmarshal(m.Payload, &b) != nil || !bootForm.MatchString(b.Boot) {
+		b.Boot = ""
 	}
-	if m.Retain && !s.bornBefore && b.Boot != s.opt.Boot { // of our own earlier start, perhaps
+	switch {
+	case b.Boot == s.opt.Boot && !m.Retain:
+	case !m.Retain:
+		s.replaceBirth()
+	case b.Boot == "":
+	case !s.bornBefore && b.Boot != s.opt.Boot: // of our own earlier start, perhaps
 		if !s.cleared {
 			s.cleared = true
 			s.clear(m.Payload)
 		}
-		return
+	default:
+		s.rivalBorn(b.Boot)
 	}
-	s.rivalBorn(b.Boot, m.Retain)
+}
+
+// replaceBirth publishes our birth again: another stands in its place.
+func (s *session) replaceBirth() {
+	if now := time.Now(); s.announced && s.birth.at.IsZero() && now.Sub(s.corrected) >= rebirthEvery {
+		s.corrected = now
+		s.birth.now()
+	}
 }
 
 // clear takes away what the previous birth lists and this start does not feed.

@@ -49,9 +49,11 @@ type session struct {
 	unconfirmed []flight // notices at QoS 0 that nothing was acknowledged behind
 	answered    bool     // the broker has answered something
 
-	told       bool // the broker has acknowledged our birth
-	bornBefore bool // the broker had our birth before this session
-	announced  bool // the birth is on its way, or was
+	told       bool      // the broker has acknowledged our birth
+	bornBefore bool      // the broker had our birth before this session
+	announced  bool      // the birth is on its way, or was
+	met        string    // the boot of another's birth
+	corrected  time.Time // when we last published our birth over another's
 
 	leaving error // why the session ends in order
 	until   time.Time

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,43 @@ func TestTakeOverIsToldAndNotFought(t *testing.T) {
 	}
 	if !strings.Contains(event, `"event":"take_over"`) || !strings.Contains(event, "9-0badcafe") {
 		t.Errorf("event %q", event)
+	}
+}
+
+// TestAForgedBirthProvesNothing: one message on our topic is no take-over, what
+// does not have the form of a birth is none, and ours takes its place.
+func TestAForgedBirthProvesNothing(t *testing.T) {
+	for name, forged := range map[string]string{
+		"of our form":         othersBirth,
+		"with a boot of 200k": fmt.Sprintf(`{"boot":"%0200000d-0badcafe"}`, 0),
+		"with a line break":   `{"boot":"9-0badcaf\n"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+				time.Sleep(time.Minute)
+				br.says("porch/agent/info", forged)
+				time.Sleep(time.Second)
+				if got := br.kept("porch/agent/info"); !strings.Contains(got, l.opt.Boot) {
+					t.Errorf("our birth does not take the place of the forged one: %.100s", got)
+				}
+				br.says("porch/agent/info", forged)
+				for range 3 {
+					conns := br.connections()
+					br.cut()
+					time.Sleep(5 * time.Second)
+					if br.connections() == conns {
+						t.Error("no connection 5 s after a cut")
+					}
+					time.Sleep(stable)
+				}
+			})
+			if n := len(br.seqs("porch/agent/event")); n != 0 {
+				t.Errorf("%d events", n)
+			}
+			if strings.Contains(log, "another client") || len(log) > 10_000 {
+				t.Errorf("%d bytes of log: %.2000s", len(log), log)
+			}
+		})
 	}
 }
 

@@ -25,19 +25,22 @@ func (e *RivalError) Error() string {
 // forget drops what is no proof any more: the broker was away.
 func (r *rival) forget() { r.boot, r.seen = "", 0 }
 
-// rivalBorn takes a birth on our own topic: ours, or of another.
-func (s *session) rivalBorn(boot string, retained bool) {
+// rivalBorn takes what was retained on our own topic when the session began: our
+// birth, or another's. What comes later proves nothing: a client with our client
+// ID would have ended the session before it said anything.
+func (s *session) rivalBorn(boot string) {
 	r := &s.rival
 	switch {
-	case boot == s.opt.Boot:
-		if retained { // nobody was here in the meantime
-			*r = rival{born: r.born}
-		}
+	case boot == s.opt.Boot: // nobody was here in the meantime
+		*r = rival{born: r.born}
+		return
+	case s.met == boot: // told twice
 		return
 	case boot != r.boot:
 		r.boot, r.seen = boot, 0
 	}
-	if r.seen++; r.proven || retained && r.seen < 2 {
+	s.met = boot
+	if r.seen++; r.proven || r.seen < 2 {
 		return
 	}
 	r.proven = true
