@@ -27,6 +27,19 @@ var bootForm = regexp.MustCompile(`^[0-9]{1,20}-[0-9a-f]{8}$`)
 // rebirthEvery is how often our birth is published over another's, at most.
 const rebirthEvery = time.Minute
 
+// birthNotice makes the birth. A large one is not heard again: the broker would
+// send all of it back.
+func (s *session) birthNotice(short bool) notice {
+	m := s.opt.birthMessage(short)
+	if len(m.Payload) > maxEcho && !s.opt.NoProof {
+		topic := s.topics.agent("info")
+		f := flight{passage: s.window.send(len(topic) + overhead)}
+		f.Token = s.conn.Unsubscribe(topic)
+		s.launch(f)
+	}
+	return notice{Message: m, kind: kindBirth}
+}
+
 // heardBirth takes a birth on our own topic. Anybody may publish there whom the
 // broker lets: what does not have our form is nobody's birth.
 func (s *session) heardBirth(m Message) {

@@ -11,8 +11,14 @@ type birth struct {
 	Topics    *birthTopics           `json:"topics,omitempty"`    // absent: the default ones
 	Discovery string                 `json:"discovery,omitempty"` // Home Assistant's prefix; empty: not announced
 	Drain     birthDrain             `json:"drain"`
+	Truncated bool                   `json:"truncated,omitempty"` // the streams are left out
 	Streams   map[string]birthStream `json:"streams"`
 }
+
+const (
+	maxBirth = mostInbound - 4<<10 // bytes of the payload: the next start reads it
+	maxEcho  = 32 << 10            // bytes of a birth that is worth hearing again
+)
 
 // birthTopics are patterns, as in the configuration.
 type birthTopics struct {
@@ -61,6 +67,22 @@ func birthOf(o Options) birth {
 		}
 	}
 	return b
+}
+
+// short is a birth that gets through where the whole one is too large.
+func (b birth) short() birth {
+	b.Streams, b.Truncated = map[string]birthStream{}, true
+	return b
+}
+
+// birthMessage is the birth: what this agent is and which streams it feeds.
+func (o Options) birthMessage(short bool) Message {
+	b := birthOf(o)
+	payload := b.json()
+	if short || len(payload) > maxBirth {
+		payload = b.short().json()
+	}
+	return Message{Topic: newTopics(o).agent("info"), Payload: payload, Retain: true}
 }
 
 func (b birth) json() []byte {

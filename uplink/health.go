@@ -10,9 +10,9 @@ import (
 const heartbeat = time.Minute
 
 // beat says how the agent is, and when to say so again.
-func (s *session) beat() notice {
+func (s *session) beat(short bool) notice {
 	s.health.at = time.Now().Add(heartbeat)
-	return notice{Message: s.healthMessage(), kind: kindOnce}
+	return notice{Message: s.healthMessage(short), kind: kindOnce}
 }
 
 // healthChanged makes a heartbeat due.
@@ -22,9 +22,16 @@ func (s *session) healthChanged() {
 	}
 }
 
+// maxListed is how many of each list a short heartbeat has.
+const maxListed = 3
+
 // healthMessage is the heartbeat: how much waits, and what is wrong.
-func (s *session) healthMessage() Message {
+func (s *session) healthMessage(short bool) Message {
 	q, now := s.opt.Stats(), s.opt.Clock.Now()
+	faults, refused, deferred := s.states.failing(), s.asides.names(), s.records.deferredNotices()
+	if short {
+		faults, refused, deferred = head(faults), head(refused), head(deferred)
+	}
 	payload, err := json.Marshal(struct {
 		TS      int64    `json:"ts"`
 		Backlog int      `json:"backlog"`
@@ -37,13 +44,17 @@ func (s *session) healthMessage() Message {
 		Aside   int      `json:"aside,omitempty"`   // what the broker refuses
 		Refused []string `json:"refused,omitempty"` // streams of which it takes nothing
 
-		Deferred []deferredNotice `json:"deferred,omitempty"` // what the agent says of itself and cannot get through
-	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, s.states.failing(), now.Clock.String(), q.Written, s.held, q.Aside, s.asides.names(), s.records.deferredNotices()})
+		Deferred  []deferredNotice `json:"deferred,omitempty"`  // what the agent says of itself and cannot get through
+		Truncated bool             `json:"truncated,omitempty"` // each list has its first ones alone
+	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written, s.held,
+		q.Aside, refused, deferred, short})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}
 	return Message{Topic: s.topics.agent("health"), Payload: payload, Retain: true, Once: true}
 }
+
+func head[T any](list []T) []T { return list[:min(len(list), maxListed)] }
 
 // age is how old a reading is, also one of an earlier boot; 0 if there is none.
 func (s *session) age(at, now sensors.Stamp) time.Duration {

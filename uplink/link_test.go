@@ -189,7 +189,9 @@ func (c *fakeConn) Subscribe(topic string) Token {
 			return errEaten
 		}
 		if c.b.shuts != nil && c.b.shuts(topic) {
-			c.why = errBrokerClosed
+			if c.why == nil {
+				c.why = errBrokerClosed
+			}
 			c.Close()
 			return errors.New("connection lost")
 		}

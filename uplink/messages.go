@@ -62,11 +62,6 @@ func (l *Link) status(word string) Message {
 	return Message{Topic: l.topics.agent("status"), Payload: []byte(word), Retain: true}
 }
 
-// info is the birth: what this agent is and which streams it feeds.
-func (l *Link) info() Message {
-	return Message{Topic: l.topics.agent("info"), Payload: birthOf(l.opt).json(), Retain: true}
-}
-
 func (l *Link) state(r sensors.Reading) Message {
 	r.At = l.opt.Clock.Resolve(r.At)
 	return Message{Topic: l.topics.state[r.Stream], Payload: appendPayload(nil, r, l.opt.Boot, false), Retain: true}

@@ -75,6 +75,9 @@ func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
 					t.Errorf("%d left after 10 minutes", n)
 				}
 				conns = br.connections()
+				if info := br.kept("porch/agent/info"); strings.Contains(name, "bytes") && !strings.Contains(info, `"truncated":true`) {
+					t.Errorf("no birth without its streams: %q", info)
+				}
 				if health := br.kept("porch/agent/health"); name != "health" && name != "all of agent/ but events" {
 					checkDeferred(t, health, c.named)
 				}
@@ -99,7 +102,7 @@ func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
 					t.Errorf("the log does not name %s", topic)
 				}
 			}
-			if n := strings.Count(log, "level=ERROR"); n > len(c.named) && name != "all of agent/ but events" {
+			if n := strings.Count(log, "level=ERROR"); n > 2*len(c.named) && name != "all of agent/ but events" {
 				t.Errorf("%d errors", n)
 			}
 			if n := strings.Count(log, "\n"); n > 60 {
@@ -215,5 +218,59 @@ func TestALinkThatIsCutDefersNothing(t *testing.T) {
 	})
 	if strings.Contains(log, "does not get through") || strings.Contains(log, "go without it") {
 		t.Error(log)
+	}
+}
+
+// TestALargeBirthIsBoundedAndNotHeardAgain: that of 4,000 streams.
+func TestALargeBirthIsBoundedAndNotHeardAgain(t *testing.T) {
+	for streams, whole := range map[int]bool{20: true, 1000: true, 4000: false} {
+		br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+			time.Sleep(5 * time.Second)
+			info := br.kept("porch/agent/info")
+			if len(info) > maxBirth || whole == strings.Contains(info, "truncated") {
+				t.Errorf("%d streams: a birth of %d bytes: %.200s", streams, len(info), info)
+			}
+			if heard := br.conn.hears("porch/agent/info"); heard != (len(info) < maxEcho) {
+				t.Errorf("%d streams: we hear our birth of %d bytes: %v", streams, len(info), heard)
+			}
+		}, func(o *Options) {
+			for i := range streams {
+				o.Streams = append(o.Streams, sensors.Stream{Name: fmt.Sprintf("sensor_%d", i)})
+			}
+		})
+		if br.conns != 1 {
+			t.Errorf("%d streams: %d connections", streams, br.conns)
+		}
+	}
+}
+
+func (c *fakeConn) hears(topic string) bool {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	return c.topics[topic]
+}
+
+// TestAMessageThatIsTooLargeCostsItsSubscriptionOnly: the birth of an earlier
+// version, or one that somebody forged.
+func TestAMessageThatIsTooLargeCostsItsSubscriptionOnly(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() {
+			br.shuts = func(topic string) bool {
+				if topic == "porch/agent/info" {
+					br.conn.why = &breach{what: "a packet of 300000 bytes", topic: topic, bytes: 300_000}
+				}
+				return topic == "porch/agent/info"
+			}
+		})
+		fifty(bl)
+		time.Sleep(10 * time.Second)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d of 50 left after 10 s", n)
+		}
+		time.Sleep(30 * time.Minute)
+		checkDeferred(t, br.kept("porch/agent/health"), []string{"porch/agent/info"})
+	})
+	if br.conns != 2 || errorsAbout(log, "porch/agent/info") != 1 {
+		t.Errorf("%d connections:\n%s", br.conns, log)
 	}
 }

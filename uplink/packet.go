@@ -29,11 +29,15 @@ var lengths = map[byte]int{packetConnack: 2, packetPuback: 2, packetSuback: 3, p
 var errNoMQTT = errors.New("the answer to CONNECT is no MQTT: is this host and port a broker's, and does it want mqtts:// or ws://?")
 
 // A breach is a packet that a broker must not send, or one too large.
-type breach struct{ what string }
+type breach struct {
+	what  string
+	topic string // of a message that is too large, if that is known
+	bytes int
+}
 
 func (b *breach) Error() string { return "the broker sends " + b.what }
 
-func breachf(format string, args ...any) error { return &breach{fmt.Sprintf(format, args...)} }
+func breachf(format string, args ...any) error { return &breach{what: fmt.Sprintf(format, args...)} }
 
 // header looks at the packet that comes next. MQTT 3.1.1, section 2.2: a byte
 // of type and flags, then the length in seven bits a byte, four at most.
@@ -68,7 +72,8 @@ func (w *wire) check(head byte, size, length int) error {
 	case !w.open && kind != packetConnack:
 		return errNoMQTT
 	case length > mostInbound:
-		return breachf("a packet of %d bytes: %d are taken at most", length, mostInbound)
+		what := fmt.Sprintf("a packet of %d bytes: %d are taken at most", length, mostInbound)
+		return &breach{what: what, topic: w.topicAhead(kind, size), bytes: length}
 	case kind == packetPublish:
 		return w.checkPublish(head>>1&3, size, length)
 	case !fixed:
@@ -95,6 +100,20 @@ func (w *wire) checkConnack(size int) error {
 	w.open = true
 	w.code.Store(uint32(packet[size+1]))
 	return nil
+}
+
+// topicAhead is the topic of a PUBLISH, if that was read with its header.
+func (w *wire) topicAhead(kind byte, size int) string {
+	packet, _ := w.in.Peek(w.in.Buffered())
+	if kind != packetPublish || len(packet) < size+2 {
+		return ""
+	}
+	start := size + 2
+	end := start + int(binary.BigEndian.Uint16(packet[size:]))
+	if end > len(packet) {
+		return ""
+	}
+	return string(packet[start:end])
 }
 
 // checkPublish holds the topic and the number within the packet.

@@ -68,6 +68,18 @@ func TestEachAnswerFitsItsPacket(t *testing.T) {
 	}
 }
 
+// TestAMessageThatIsTooLargeIsNamed, where its topic came with its header.
+func TestAMessageThatIsTooLargeIsNamed(t *testing.T) {
+	header := []byte{0x20, 2, 0, 0, 0x31, 0x80, 0x80, 0x40} // of 1 MiB
+	for sent, want := range map[string]string{"\x00\x03a/b{": "a/b", "\x00\x03a/": "", "\x00": "", "": "", "\xff\xffa/b": ""} {
+		_, why := readAll(append(header[:len(header):len(header)], sent...))
+		var b *breach
+		if !errors.As(why, &b) || b.topic != want || b.bytes != 1<<20 {
+			t.Errorf("%q: topic %q of %v", sent, b.topic, why)
+		}
+	}
+}
+
 // FuzzWire: what reaches the library is whole packets of the six kinds, but for
 // the last, none longer than allowed, the first CONNACK.
 func FuzzWire(f *testing.F) {

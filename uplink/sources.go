@@ -35,6 +35,10 @@ func (s *session) newSources() {
 	one := func(what noticeID, make func() notice) once {
 		return newOnce(l.records, noticeForm{what, make})
 	}
+	either := func(what noticeID, make func(short bool) notice) once {
+		return newOnce(l.records, noticeForm{what, func() notice { return make(false) }},
+			noticeForm{noticeID{what.topic, formShort}, func() notice { return make(true) }})
+	}
 	subscription := func(topic string) once {
 		n := notice{Message: Message{Topic: topic}, kind: kindSubscription}
 		return one(noticeID{topic, formSubscription}, func() notice { return n })
@@ -49,10 +53,10 @@ func (s *session) newSources() {
 	q.sendCanary = one(agent("canary"), s.canaryNotice)
 	q.sendCanary.after = &q.readCanary
 	l.clears.wait = func() bool { return !s.trusted() }
-	q.birth = one(agent("info"), func() notice { return notice{Message: s.info(), kind: kindBirth} })
+	q.birth = either(agent("info"), s.birthNotice)
 	q.discovery = one(noticeID{topic: discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)},
 		func() notice { return notice{Message: s.opt.Discovery()} })
-	q.health = one(agent("health"), s.beat)
+	q.health = either(agent("health"), s.beat)
 
 	q.urgent = []source{&q.readCanary, &q.readStatus, &q.readInfo, &q.online, &q.sendCanary}
 	q.others = []source{&q.readHome, &l.clears, &q.birth, &q.discovery, &q.entities, &q.health}

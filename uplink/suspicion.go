@@ -75,9 +75,16 @@ func (all noticeRecords) failed(id noticeID, bytes int, answered bool, now time.
 	if r.ends++; r.ends < deferAfter {
 		return false
 	}
+	all.postpone(id, now)
+	return true
+}
+
+// postpone puts the next try off.
+func (all noticeRecords) postpone(id noticeID, now time.Time) {
+	r := all[id]
+	r.ends = max(r.ends, deferAfter)
 	r.wait = min(max(2*r.wait, firstRetry), longestRetry)
 	r.retry = now.Add(r.wait)
-	return true
 }
 
 // A deferredNotice is one that does not get through.
@@ -124,6 +131,9 @@ func (s *session) confirm(f *flight) {
 		s.healthChanged()
 	}
 	delete(s.records, id)
+	if id.form == formFull {
+		delete(s.records, noticeID{id.topic, formShort})
+	}
 }
 
 // blameNotices looks for notices to blame for the end of a session. It reports
@@ -162,7 +172,23 @@ func (s *session) linkFailed(err error) bool {
 		}
 	}
 	var b *breach
-	return s.leaving == nil && !errors.As(err, &b)
+	if errors.As(err, &b) {
+		s.tooLarge(b)
+		return false
+	}
+	return s.leaving == nil
+}
+
+// tooLarge defers the subscription to the topic of a message that we do not take.
+func (s *session) tooLarge(b *breach) {
+	id := noticeID{b.topic, formSubscription}
+	if !slices.ContainsFunc(s.all, func(src source) bool { return src.id() == id }) {
+		return
+	}
+	s.records.suspectOne(id, b.bytes)
+	s.records.postpone(id, time.Now())
+	s.log.Error("a message on a topic that we read is too large: it is not read for now", "topic", b.topic, "bytes", b.bytes,
+		"max_bytes", mostInbound, "mend", "see who publishes there", "retry_in", firstRetry)
 }
 
 // noticesInFlight are the notices that the broker may have ended the session for.
@@ -191,6 +217,9 @@ func (s *session) noticeFailed(f *flight, err error) {
 	again := s.records.deferred(id)
 	if !s.records.failed(id, f.size(), s.answered, time.Now()) {
 		return
+	}
+	if id.form == formFull { // the short one comes next: it may be no better
+		s.records.suspectOne(noticeID{id.topic, formShort}, 0)
 	}
 	log := s.log.With("topic", id.topic, "bytes", f.size(), "retry_in", time.Until(s.records.retryAt(id)).Round(time.Minute))
 	switch {
