@@ -47,6 +47,15 @@ func (s *sampler) report(event string, at Stamp, details map[string]any) {
 		s.log.Error("event lost: its details are no JSON", "event", event, "err", err)
 		return
 	}
-	s.log.Info("event", "event", event, "details", string(text))
+	key := event
+	if stream, ok := details["stream"].(string); ok {
+		key += " of " + stream
+	}
+	switch say, first := s.events.allow(key, at.taken()); {
+	case say:
+		s.log.Info("event", "event", event, "details", string(text))
+	case first:
+		s.log.Info("event comes again and again: it is counted from here on", "event", event, "details", string(text))
+	}
 	s.to.Report(event, at, string(text))
 }

@@ -46,6 +46,8 @@ type sampler struct {
 	log     *slog.Logger
 	streams map[string]*stream // by quantity
 	trouble trouble
+	fails   failureLog
+	events  eventLog
 
 	device Sensor // nil: not open
 	hung   *call  // that has not returned yet; until then the sensor is not called
@@ -53,6 +55,7 @@ type sampler struct {
 
 func newSampler(spec Spec, to Wiring) *sampler {
 	s := &sampler{spec: spec, to: to, log: to.Log.With("sensor", spec.Name), streams: map[string]*stream{}}
+	s.fails = failureLog{log: s.log, what: "sensor", back: "sensor answers again"}
 	for _, st := range spec.Streams {
 		s.streams[st.Quantity.Name] = newStream(st, to.Record, s.log)
 	}
@@ -84,6 +87,7 @@ func (s *sampler) run(ctx context.Context) {
 		}
 		retry = min(2*retry, retryMost)
 	}
+	s.tellCounts(true)
 	s.close(ctx)
 }
 
@@ -164,7 +168,7 @@ func (s *sampler) close(ctx context.Context) {
 		return
 	}
 	got := s.call(ctx, measureTimeout, func(context.Context) answer { return answer{err: sensor.Close()} }, func(answer) {})
-	if got.err != nil && s.trouble.failures <= 1 { // not each time that one which fails is tried
+	if got.err != nil && s.trouble.failures <= 1 && (s.fails.said || s.trouble.failures == 0) { // not each time that one which fails is tried
 		s.log.Warn("sensor not closed well", "err", got.err)
 	}
 }

@@ -12,6 +12,7 @@ type stream struct {
 	seq     uint64
 	failing bool    // its last reading was a failure
 	trouble trouble // failures in a row, its own and the sensor's
+	fails   failureLog
 
 	valid plausible
 	mean  mean
@@ -27,6 +28,7 @@ func newStream(st Stream, record func(Reading), log *slog.Logger) *stream {
 		mean:  mean{samples: st.Worth.Average, span: st.Every},
 		said:  reported{Report: st.Worth.Report, every: st.Every},
 	}
+	s.fails = failureLog{log: s.log, what: "quantity", back: "quantity is back"}
 	if limit := st.Worth.Alarm; limit != nil {
 		s.alarm = &alarm{Limit: *limit}
 		s.alert = newStream(limit.Stream, record, log)

@@ -19,6 +19,7 @@ func (s *sampler) take(samples []Sample) (healthy bool) {
 	if good {
 		s.recover(now)
 	}
+	s.tellCounts(false)
 	return good || !bad
 }
 
@@ -26,15 +27,15 @@ func (s *sampler) take(samples []Sample) (healthy bool) {
 func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
 	if err := st.take(sample, at); err != nil {
 		if st.trouble.failures == 1 {
-			st.log.Warn("quantity fails", "err", err)
+			st.fails.fails(err, at.taken())
 		}
 		if st.trouble.fault() {
 			s.report("fault", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "error": short(err), "failures": st.trouble.failures})
 		}
 		return false
 	}
-	if st.trouble.failures > 0 && s.trouble.failures == 0 {
-		st.log.Info("quantity is back")
+	if st.trouble.failures > 0 {
+		st.fails.ends()
 	}
 	if lasted, fault := st.trouble.over(at.taken()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "after_s": int(lasted.Seconds())})
@@ -46,7 +47,7 @@ func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
 func (s *sampler) fail(err error) {
 	at := s.to.Clock.Now()
 	if s.trouble.fail(at.taken()); s.trouble.failures == 1 {
-		s.log.Warn("sensor fails", "err", err)
+		s.fails.fails(err, at.taken())
 	}
 	if s.trouble.fault() {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.trouble.failures})
@@ -61,8 +62,18 @@ func (s *sampler) recover(at Stamp) {
 	if s.trouble.failures == 0 {
 		return
 	}
-	s.log.Info("sensor answers again")
+	s.fails.ends()
 	if lasted, fault := s.trouble.over(at.taken()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "after_s": int(lasted.Seconds())})
 	}
+}
+
+// tellCounts tells the log what it was spared in the last hour, or until now.
+func (s *sampler) tellCounts(inAnyCase bool) {
+	now := s.to.Clock.Now().taken()
+	s.fails.hour(now, inAnyCase)
+	for _, st := range s.spec.Streams {
+		s.streams[st.Quantity.Name].fails.hour(now, inAnyCase)
+	}
+	s.events.hour(s.log, now, inAnyCase)
 }
