@@ -169,6 +169,7 @@ func (q *Queue) Aside(c *Cursor, max int) ([]Item, error) {
 	for file != nil && from < before && len(items) < max {
 		found, err := file.readAside(from, before, max-len(items))
 		if err != nil {
+			q.unreadable(file)
 			return nil, err
 		}
 		if found.last == 0 {

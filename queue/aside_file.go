@@ -125,14 +125,14 @@ func (out *asideOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
 
 // sizeAside counts what was set aside, also what is damaged: that is noticed
 // when its turn comes.
-func sizeAside(tx *bbolt.Tx) (s asideSize) {
-	c := tx.Bucket(bucketAside).Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
+func sizeAside(p *pages.File) (s asideSize, err error) {
+	err = p.Each(string(bucketAside), nil, func(k, v []byte) (bool, error) {
 		s.count++
 		s.size += asideCost + int64(len(v))
 		s.last = number(k)
-	}
-	return s
+		return true, nil
+	})
+	return s, err
 }
 
 // An asideRun is some of what was set aside.
@@ -145,22 +145,25 @@ type asideRun struct {
 // readAside returns the oldest items from a number on and before another, at
 // most max.
 func (f *file) readAside(from, before uint64, max int) (r asideRun, err error) {
-	err = f.view(func(tx *bbolt.Tx) error {
+	err = f.view(func(p *pages.File) error {
 		r = asideRun{bad: map[uint64]error{}}
-		c := tx.Bucket(bucketAside).Cursor()
-		for k, v := c.Seek(key(from)); k != nil && number(k) < before && len(r.items) < max; k, v = c.Next() {
-			if number(k) == 0 {
-				continue // no key of ours
+		return p.Each(string(bucketAside), key(from), func(k, v []byte) (more bool, err error) {
+			n := number(k)
+			if n >= before || len(r.items) >= max {
+				return false, nil
 			}
-			r.last = number(k)
-			it, err := decodeAside(r.last, v) // copies: v is the mapped file
+			if n == 0 {
+				return true, nil // no key of ours
+			}
+			r.last = n
+			it, err := decodeAside(n, v) // copies: v is a buffer
 			if err != nil {
-				r.bad[r.last] = err
-				continue
+				r.bad[n] = err
+				return true, nil
 			}
 			r.items = append(r.items, it)
-		}
-		return nil
+			return true, nil
+		})
 	})
 	if err != nil {
 		return asideRun{}, fmt.Errorf("read %s: %w", f.path, err)

@@ -217,10 +217,7 @@ func TestDamageUnderARunningAgentIsDeclared(t *testing.T) {
 					off = pages[len(pages)-1]
 				}
 				zero(t, path, off)
-				h.file.mu.Lock()
 				h.file.db.Close() // as after a commit that failed
-				h.file.poisoned = true
-				h.file.mu.Unlock()
 				put(9001, 12_000)
 				h.end()
 				after, _ := drained(t, path)

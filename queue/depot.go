@@ -34,6 +34,7 @@ type depot struct {
 	clientID string          // ours; "": whose the file says
 	acked    [2]seqs         // of the lanes, as far as this start knows
 	event    func(news) Item // numbers and stamps an event that is stored in a file
+	had      bool            // this start has had the file open
 }
 
 // news is an event that opening the file has made.
@@ -66,7 +67,9 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 		return nil, k, nil, err
 	}
 	m := marker{path: d.path + ".opening"}
-	if err := m.set(); err != nil {
+	if err := m.set(); diskTrouble(err) { // the backlog is worth more than the marker
+		d.log.Warn("this start is not marked", "err", err)
+	} else if err != nil {
 		return nil, k, nil, err
 	}
 	defer func() { // an error is no death
@@ -79,19 +82,39 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 	}
 	var ends [2]seqs
 	if state == damaged {
-		if ends, err = d.quarantine(why); err != nil {
+		ends, err = d.quarantine(why)
+		if diskTrouble(err) {
+			f, ends, err = d.salvageInMemory(why, err)
+		}
+		if err != nil {
 			return nil, k, nil, err
 		}
 	}
-	if state != absent {
+	if f == nil && state != absent {
 		if err := d.disown(); err != nil {
 			return nil, k, nil, err
 		}
 	}
-	if f, k, err = d.openSound(); err != nil {
-		return nil, k, nil, err
+	if f == nil {
+		f, err = d.openSound()
 	}
-	k.ends = ends
+	if err == nil {
+		k, err = f.known([2]uint64{})
+	}
+	if err == nil && k.bad.count() > 0 && f.readOnly() == nil {
+		k, err = d.repair(f, k)
+	}
+	if err != nil {
+		return nil, k, nil, errors.Join(err, f.close())
+	}
+	switch {
+	case state == damaged:
+		k.ends = ends
+	case state == absent && d.had:
+		d.log.Error("the queue file was emptied under the agent: what was in it is lost", "file", d.path)
+		made = append(made, news{"storage", jsonObject("state", "lost", "file", d.path)})
+		k.ends = d.acked
+	}
 	made = append(made, d.tidy()...)
 	d.remind()
 	return f, k, made, nil
@@ -148,6 +171,9 @@ func (d *depot) inspect() (s state, why, err error) {
 	if isOurs(file, info.Size()) {
 		return damaged, why, nil
 	}
+	if errors.Is(why, syscall.EIO) {
+		return absent, nil, why // whose it is cannot be read
+	}
 	return foreign, nil, nil
 }
 
@@ -189,24 +215,17 @@ func isOurs(file *os.File, size int64) bool {
 
 // openSound opens a file that bbolt can open, or makes one: beside its place,
 // so that a power cut leaves it whole or not there.
-func (d *depot) openSound() (*file, known, error) {
+func (d *depot) openSound() (*file, error) {
 	if info, err := os.Stat(d.path); err != nil || info.Size() == 0 {
 		if err := d.make(d.path, nil); err != nil {
-			return nil, known{}, err
+			return nil, err
 		}
 	}
 	f, err := openFile(d.path, d.log)
-	if err != nil {
-		return nil, known{}, err
+	if diskTrouble(err) {
+		return openReadOnly(d.path, d.log, err)
 	}
-	k, err := f.known([2]uint64{})
-	if err == nil && k.bad.count() > 0 {
-		k, err = d.repair(f, k)
-	}
-	if err != nil {
-		return nil, k, errors.Join(err, f.close())
-	}
-	return f, k, nil
+	return f, err
 }
 
 // make makes a new file at a path; fill puts something into it.

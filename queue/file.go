@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,15 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
-	"syscall"
-	"time"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/holdfast-iot/holdfast/queue/pages"
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
@@ -46,11 +45,11 @@ type file struct {
 	thinned uint64 // the key up to which the routine lane is thinned out
 	aside   asideSize
 
-	mu   sync.RWMutex // guards what follows: held for writing while the file is opened again
-	db   *bbolt.DB
-	lock *os.File // the db's; it holds the lock on the file
-	// poisoned says that a transaction could not be ended: the db is given up.
-	poisoned bool
+	reader  atomic.Pointer[os.File] // what is read; it stays when the db is closed
+	writing sync.Mutex              // held by a transaction
+	db      *db                     // nil: the file cannot be written
+	why     error                   // why there is no db
+	damage  error                   // of the file at path, if this is what was salvaged of it in memory
 }
 
 // change is what one commit does.
@@ -62,6 +61,7 @@ type change struct {
 	owner []byte // as encodeOwner makes it; nil: the file has it
 	evict bool   // it may not all fit, or something may be too old
 	max   int64  // bytes of blocks, and of what was set aside, if evict
+	acks  bool   // it makes room: more is to come
 	why   string
 	old   int64 // drop readings from before this time, in ms; 0: none is too old
 }
@@ -99,58 +99,14 @@ type outcome struct {
 	written int64 // bytes
 }
 
-const pageSize = 4096 // bytes
-
-// openDB opens the file with the options that suit a small card:
-//
-//   - a free list that is not synced: after a large backlog it would be
-//     rewritten with each commit, 300 kB instead of 16 kB
-//   - pages of 4 KiB also where the kernel has 16 KiB, as on a Pi 5
-func openDB(path string) (db *bbolt.DB, lock *os.File, err error) {
-	err = guard(func() (err error) {
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout:        time.Second,
-			NoFreelistSync: true,
-			FreelistType:   bbolt.FreelistMapType,
-			PageSize:       pageSize,
-			NoStatistics:   true,
-			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-				lock, err = os.OpenFile(name, flag, mode)
-				return lock, err
-			},
-		})
-		return err
-	})
-	if err != nil && lock != nil {
-		unlock(lock) // bbolt has, unless it panicked
-	}
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, nil, ErrLocked
-	}
-	return db, lock, err
-}
-
-// guard makes a fault in mapped memory, and a panic of bbolt's, an error of f: a
-// card that cannot read a page any more must not end the agent.
-func guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", syscall.EIO, p)
-		}
-	}()
-	return f()
-}
-
 // openFile opens the file or makes it, durably.
 func openFile(path string, log *slog.Logger) (*file, error) {
-	db, lock, err := openDB(path)
-	if err != nil {
+	f := &file{path: path, log: log}
+	if err := f.open(); err != nil {
 		return nil, err
 	}
-	f := &file{path: path, log: log, db: db, lock: lock}
-	if err := f.prepare(); err != nil {
-		return nil, errors.Join(err, db.Close())
+	if err := errors.Join(f.prepare(), syncDir(filepath.Dir(path))); err != nil {
+		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
 }
@@ -159,15 +115,15 @@ func openFile(path string, log *slog.Logger) (*file, error) {
 // not got.
 func (f *file) prepare() error {
 	ready := false
-	err := f.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketMeta)
-		ready = b != nil && b.Get(keyFormat) != nil && tx.Bucket(bucketAside) != nil
-		return nil
+	err := f.view(func(p *pages.File) error {
+		meta, err := metaOf(p)
+		ready = meta[string(keyFormat)] != nil && p.Has(string(bucketAside))
+		return err
 	})
 	if ready || err != nil {
 		return err
 	}
-	err = f.db.Update(func(tx *bbolt.Tx) error {
+	return f.update(func(tx *bbolt.Tx) error {
 		for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta, bucketAside) {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -175,7 +131,6 @@ func (f *file) prepare() error {
 		}
 		return tx.Bucket(bucketMeta).Put(keyFormat, format)
 	})
-	return errors.Join(err, syncDir(filepath.Dir(f.path)))
 }
 
 // known is what the file says about the lanes, the gaps and the clock.
@@ -189,47 +144,63 @@ type known struct {
 	owner string // the client ID, "" in a file of an older agent
 }
 
+// metaOf is what the file keeps besides the blocks, by key.
+func metaOf(p *pages.File) (map[string][]byte, error) {
+	values := map[string][]byte{}
+	err := p.Each(string(bucketMeta), nil, func(key, value []byte) (bool, error) {
+		values[string(key)] = bytes.Clone(value)
+		return true, nil
+	})
+	return values, err
+}
+
 // known reads what the file knows, and counts what waits in it from the numbers
 // in first on.
 func (f *file) known(first [2]uint64) (k known, err error) {
-	f.size, f.thinned = 0, 0
-	err = f.view(func(tx *bbolt.Tx) error {
-		k.boots = decodeClock(tx.Bucket(bucketMeta).Get(keyClock))
-		k.owner = decodeOwner(tx.Bucket(bucketMeta).Get(keyOwner))
-		for p := range k.lanes {
-			newest := f.lane(tx, p, &k.lanes[p], first[p], &k.bad)
+	err = f.view(func(p *pages.File) error {
+		k, f.size, f.thinned = known{}, 0, 0
+		meta, err := metaOf(p)
+		if err != nil {
+			return err
+		}
+		k.boots = decodeClock(meta[string(keyClock)])
+		k.owner = decodeOwner(meta[string(keyOwner)])
+		for n := range k.lanes {
+			k.lanes[n].saved = cursorOf(meta[string(bucketLanes[n])])
+			newest, err := f.lane(p, n, &k.lanes[n], first[n], &k.bad)
+			if err != nil {
+				return err
+			}
 			k.boots.Saw(newest.At)
 		}
-		var bad error
-		if k.gaps, bad = decodeGaps(tx.Bucket(bucketMeta).Get(keyGaps)); bad != nil {
-			f.log.Error("gaps on disk skipped", "err", bad)
+		if k.gaps, err = decodeGaps(meta[string(keyGaps)]); err != nil {
+			f.log.Error("gaps on disk skipped", "err", err)
 			k.bad.gaps = true
 		}
-		k.aside = sizeAside(tx)
+		k.aside, err = sizeAside(p)
 		f.aside = k.aside
-		return nil
+		return err
 	})
 	return k, err
 }
 
 // lane fills in what the file knows of one lane, and returns its newest item.
 // Blocks that are damaged count as nothing.
-func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64, bad *damagedValues) (newest Item) {
-	l.saved = cursorOf(tx.Bucket(bucketMeta).Get(bucketLanes[p]))
+func (f *file) lane(p *pages.File, n int, l *lane, first uint64, bad *damagedValues) (newest Item, err error) {
 	l.first = max(l.saved, first, 1)
-	c := tx.Bucket(bucketLanes[p]).Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		l.disk = number(k)
+	var last []byte
+	err = p.Each(string(bucketLanes[n]), nil, func(k, v []byte) (bool, error) {
+		l.disk, last = number(k), append(last[:0], v...)
 		f.size += int64(len(v))
 		h, _, err := readHeader(v)
 		if err != nil && l.disk >= l.first {
-			bad.blocks[p] = append(bad.blocks[p], l.disk)
+			bad.blocks[n] = append(bad.blocks[n], l.disk)
 		}
 		if err != nil || l.disk < l.first {
-			continue
+			return true, nil
 		}
 		l.blocks += h.count
-		if h.thinned && p == int(sensors.Routine) {
+		if h.thinned && n == int(sensors.Routine) {
 			f.thinned = l.disk
 		}
 		if h.number < l.first { // part of it is acknowledged
@@ -237,16 +208,21 @@ func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64, bad *damagedValu
 				l.blocks -= countBelow(r.items, l.first)
 			}
 		}
+		return true, nil
+	})
+	if err != nil {
+		return newest, err
 	}
-	if _, v := c.Last(); v != nil {
-		if r, err := decode(v); err == nil {
-			newest = r.items[len(r.items)-1]
-		}
+	if r, err := decode(last); err == nil {
+		newest = r.items[len(r.items)-1]
 	}
 	l.next = max(l.disk+1, l.first)
-	tail := tx.Bucket(bucketTails[p]).Get(keyTail)
+	tail, err := valueOf(p, bucketTails[n], keyTail)
+	if err != nil {
+		return newest, err
+	}
 	r, err := decode(tail)
-	bad.tails[p] = tail != nil && err != nil
+	bad.tails[n] = tail != nil && err != nil
 	if err == nil && r.last() > l.disk {
 		l.tail, newest = r.last(), r.items[len(r.items)-1]
 		l.next = l.tail + 1
@@ -257,7 +233,18 @@ func (f *file) lane(tx *bbolt.Tx, p int, l *lane, first uint64, bad *damagedValu
 	l.first = min(max(l.first, 1), l.next)
 	l.tried, l.given = l.next, l.first-1
 	l.skipHole()
-	return newest
+	return newest, nil
+}
+
+// valueOf is one value of a bucket, nil if there is none.
+func valueOf(p *pages.File, bucket, key []byte) (value []byte, err error) {
+	err = p.Each(string(bucket), key, func(k, v []byte) (bool, error) {
+		if bytes.Equal(k, key) {
+			value = bytes.Clone(v)
+		}
+		return false, nil
+	})
+	return value, err
 }
 
 func countBelow(items []Item, number uint64) (n int) {
@@ -270,28 +257,34 @@ func countBelow(items []Item, number uint64) (n int) {
 // read returns the readings of the oldest intact block, from a number on and
 // not beyond last, and how many damaged blocks it passed over; no readings if
 // there is no such block.
-func (f *file) read(p sensors.Priority, from, last uint64) (r run, damaged int, err error) {
-	err = f.view(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketLanes[p]).Cursor()
-		for k, v := c.Seek(key(from)); k != nil && number(k) <= last; k, v = c.Next() {
-			all, err := decode(v) // copies: v is the mapped file
+func (f *file) read(lane sensors.Priority, from, last uint64) (r run, damaged int, err error) {
+	var bad []uint64
+	err = f.view(func(p *pages.File) error {
+		r, bad = run{}, nil
+		return p.Each(string(bucketLanes[lane]), key(from), func(k, v []byte) (more bool, err error) {
+			if number(k) > last {
+				return false, nil
+			}
+			all, err := decode(v) // copies: v is a buffer
 			if err != nil {
-				f.log.Error("block on disk skipped", "lane", p, "block", number(k), "err", err)
-				damaged++
-				continue
+				bad = append(bad, number(k))
+				return true, nil
 			}
-			if all.items = all.items[countBelow(all.items, from):]; len(all.items) == 0 {
-				continue // a block that is not what its key says
-			}
+			all.items = all.items[countBelow(all.items, from):]
 			r = all
-			return nil
-		}
-		return nil
+			return len(all.items) == 0, nil // else a block that is not what its key says
+		})
 	})
 	if err != nil {
 		return run{}, 0, fmt.Errorf("read %s: %w", f.path, err)
 	}
-	return r, damaged, nil
+	for _, n := range bad {
+		f.log.Error("block on disk skipped", "lane", lane, "block", n)
+	}
+	if len(r.items) == 0 {
+		r = run{}
+	}
+	return r, len(bad), nil
 }
 
 // write commits a change.
@@ -337,37 +330,6 @@ func (f *file) write(c change) (out outcome, err error) {
 	}
 	f.size, f.thinned, f.aside = e.size-out.aside.there.size, e.thinned, out.aside.there
 	return outcome{e.out, out.aside, pages + pageSize}, nil // and the meta page
-}
-
-func (f *file) view(do func(*bbolt.Tx) error) error {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return guard(func() error { return f.db.View(do) })
-}
-
-// update runs a transaction. One that fails before it is committed is not
-// rolled back: without a synced free list bbolt then walks the whole file in a
-// goroutine of its own, and where the file is damaged, that ends the process.
-// The db is given up instead, and the file opened again.
-func (f *file) update(do func(*bbolt.Tx) error) error {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	if f.poisoned {
-		return bolterrors.ErrDatabaseNotOpen
-	}
-	return guard(func() error {
-		tx, err := f.db.Begin(true)
-		if err != nil {
-			return err
-		}
-		f.poisoned = true
-		if err := do(tx); err != nil {
-			return err
-		}
-		err = tx.Commit() // rolls back by itself
-		f.poisoned = false
-		return err
-	})
 }
 
 // putGaps stores the gaps, with those that this commit makes. They do not join:
@@ -430,9 +392,7 @@ func (f *file) renew(c change) error {
 		return err
 	}
 	d := depot{path: f.path, log: f.log}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.closeLocked(); err != nil {
+	if err := f.endWriting(errReopened); err != nil {
 		return err
 	}
 	err = d.make(f.path, func(fresh *file) error {
@@ -442,56 +402,7 @@ func (f *file) renew(c change) error {
 		_, err := fresh.write(c)
 		return err
 	})
-	return errors.Join(err, f.openLocked()) // the new one, or still the old
-}
-
-// reopen opens the file again after a commit that failed: it may be on disk all
-// the same. It reports false if the file is not sound.
-func (f *file) reopen() (sound bool, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.closeLocked(); err != nil {
-		return false, err
-	}
-	d := depot{path: f.path, log: f.log}
-	if found, _, err := d.inspect(); err != nil || found != soundFile {
-		return false, err
-	}
-	return true, f.openLocked()
-}
-
-func (f *file) openLocked() error {
-	db, lock, err := openDB(f.path)
-	if err != nil {
-		return fmt.Errorf("open %s again: %w", f.path, err)
-	}
-	f.db, f.lock, f.poisoned = db, lock, false
-	return nil
-}
-
-// closeLocked closes the db, or lets go of one that cannot be closed: its
-// mapping stays until the process ends.
-func (f *file) closeLocked() error {
-	if !f.poisoned {
-		return f.db.Close()
-	}
-	return unlock(f.lock)
-}
-
-// unlock takes the lock off and closes the file. Closing is not enough: the
-// mapping keeps the file open, and the lock with it.
-func unlock(file *os.File) error {
-	err := errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
-	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EBADF) {
-		return nil // it was closed before
-	}
-	return err
-}
-
-func (f *file) close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.closeLocked()
+	return errors.Join(err, f.open()) // the new one, or still the old
 }
 
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

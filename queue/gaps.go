@@ -273,6 +273,14 @@ func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
 	return gaps
 }
 
+// saw takes note of one reading.
+func (s *seqs) saw(boot, stream string, seq uint64) {
+	if *s == nil {
+		*s = seqs{}
+	}
+	(*s)[streamKey{boot: boot, stream: stream}] = seq
+}
+
 // declareDamageLocked declares what damaged blocks before a run have taken.
 func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
 	if damaged > 0 {

@@ -27,6 +27,7 @@ type lane struct {
 	head   []Item   // the oldest readings in blocks, as read; all that were handed out
 	seqs   seqs     // of the readings that were in head, acknowledged, or evicted
 	ends   []runEnd // of the blocks in head
+	past   past
 
 	suspect bool // readings may be missing on disk without a trace
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,8 +91,9 @@ func diskTrouble(err error) bool {
 func (q *Queue) openFile() error {
 	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now(), event: q.event, clientID: q.opt.ClientID}
 	q.mu.Lock()
+	d.had = q.file != nil || q.detached
 	for p := range q.lanes {
-		d.acked[p] = q.lanes[p].acked()
+		d.acked[p] = q.seenLocked(&q.lanes[p])
 	}
 	q.mu.Unlock()
 	f, k, news, err := d.open()
@@ -101,10 +103,17 @@ func (q *Queue) openFile() error {
 	q.countStart()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.file = f
+	old := q.file
+	q.file, q.checked, q.detached = f, time.Now(), false
+	old.close()
 	q.adoptLocked(k)
+	q.declareEndLocked(k.ends)
 	for _, n := range news {
 		q.reportLocked(n.event, q.opt.Clock.Now(), n.details)
+	}
+	if err := f.readOnly(); err != nil {
+		q.last = time.Now()
+		q.storageLocked(err)
 	}
 	return nil
 }
@@ -124,10 +133,14 @@ func (q *Queue) event(n news) Item {
 func (q *Queue) adoptLocked(k known) {
 	q.turn++
 	for p := range q.lanes {
-		waiting, acked := q.lanes[p].mem.items(), q.lanes[p].acked()
+		old := q.lanes[p]
+		waiting := old.mem.items()
+		if k.lanes[p].blocks == 0 {
+			waiting = slices.Concat(old.head, waiting)
+		}
 		q.lanes[p] = k.lanes[p]
 		l := &q.lanes[p]
-		l.seqs = acked
+		l.past, l.seqs = old.past, old.acked()
 		for i := range l.mem.items() {
 			l.mem.items()[i].turn = q.turn
 		}
@@ -141,11 +154,6 @@ func (q *Queue) adoptLocked(k known) {
 	for _, g := range k.gaps {
 		q.gaps.learn(g)
 	}
-	for p := range q.lanes { // damage at the end of the file
-		for _, g := range k.ends[p].missing(run{items: q.lanes[p].mem.items()}, q.gaps.plain()) {
-			q.gaps.add(g)
-		}
-	}
 	q.opt.Clock.Recall(k.boots)
 	signal(q.arrived)
 }
@@ -153,6 +161,9 @@ func (q *Queue) adoptLocked(k known) {
 // reconcile opens the file again after a failed commit, and learns what of it
 // is on disk. Put waits for that: the lanes must not move meanwhile.
 func (q *Queue) reconcile() error {
+	if err := q.restore(); err != nil {
+		return err
+	}
 	sound, err := q.file.reopen()
 	if err != nil {
 		return err
@@ -174,6 +185,36 @@ func (q *Queue) reconcile() error {
 	}
 	signal(q.arrived)
 	return nil
+}
+
+// restore puts a file back that was deleted or replaced under the agent.
+func (q *Queue) restore() error {
+	why := q.file.inPlace()
+	if !errors.Is(why, errDeleted) && !errors.Is(why, errReplaced) {
+		return nil // what else it is, is found when the file is opened
+	}
+	d := depot{path: q.file.path, log: q.log, now: time.Now()}
+	n, err := d.restore(q.file, why)
+	if err != nil {
+		return fmt.Errorf("%w: %w", why, err)
+	}
+	q.keepCount()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.reportLocked(n.event, q.opt.Clock.Now(), n.details)
+	return nil
+}
+
+// keepCount puts the count of starts back if it went with the folder.
+func (q *Queue) keepCount() {
+	path := filepath.Join(filepath.Dir(q.opt.Path), "starts")
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	count, _, _ := strings.Cut(q.boot, "-")
+	if err := replaceFile(path, []byte(count+"\n")); err != nil {
+		q.log.Warn("the count of starts could not be put back: it begins anew", "err", err)
+	}
 }
 
 // countStart names this start, once it is known that it is one.
@@ -239,8 +280,8 @@ func (q *Queue) Close() error {
 	q.mu.Unlock()
 	var err error
 	if file != nil {
-		if err = q.commitAll(); err != nil && q.reconcile() == nil {
-			err = q.commitAll()
+		if err = q.save(); err != nil {
+			err = q.save()
 		}
 		err = errors.Join(err, q.file.close())
 	}
@@ -248,6 +289,21 @@ func (q *Queue) Close() error {
 		err = errors.Join(fmt.Errorf("%d readings were in memory only and are lost", n), err)
 	}
 	return err
+}
+
+// save writes everything, into a file that was opened again if it has to be.
+func (q *Queue) save() error {
+	if q.file == nil {
+		if err := q.openFile(); err != nil {
+			return err
+		}
+	}
+	if wrong, blind := q.misplaced(); wrong {
+		if err := q.repair(blind); err != nil {
+			return err
+		}
+	}
+	return q.commitAll()
 }
 
 func (q *Queue) inMemoryAlone() int {

@@ -346,18 +346,24 @@ func TestPathOfAPersonsMaking(t *testing.T) {
 	}
 }
 
-// small mounts a file system of 1 MiB. Only root may: CI is root.
+// small mounts a file system of 1 MiB.
 func small(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+	mount(t, dir, "size=1m")
+	return dir
+}
+
+// mount mounts a file system in memory. Only root may: CI is root.
+func mount(t *testing.T, dir, options string) {
+	t.Helper()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
 		}
-		t.Skip("only root can make a full disk: ", err)
+		t.Skip("only root can mount: ", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
 }
 
 // fill leaves no room; it returns the file that takes it.

@@ -85,9 +85,10 @@ type Queue struct {
 	hangs   bool   // a commit has outlived the patience of a Put
 	writer
 
-	owner string // the client ID that the file has
-	file  *file  // nil while there is none to be had: memory only
-	turn  int    // counts the files: numbers of an earlier one mean nothing
+	owner    string // the client ID that the file has
+	file     *file  // nil while there is none to be had: memory only
+	detached bool   // there was one
+	turn     int    // counts the files: numbers of an earlier one mean nothing
 }
 
 // Boot names this start of the agent: a number that counts the starts, and
@@ -133,6 +134,9 @@ func (q *Queue) pushLocked(it Item) (number uint64) {
 		return 0
 	}
 	number = l.push(it)
+	if it.Event == "" {
+		l.past.put.saw(it.Boot, it.Stream, it.Seq)
+	}
 	signal(q.arrived)
 	if n := len(l.unsafe()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
 		signal(q.work)
@@ -217,20 +221,22 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 	for {
 		q.mu.Lock()
 		from, needed := l.toLoad(want)
-		last, turn, turnFile := l.disk, l.turn, q.turn
+		last, turn, turnFile, file := l.disk, l.turn, q.turn, q.file
 		q.mu.Unlock()
 		if !needed || want == 0 {
 			return nil
 		}
-		r, damaged, err := q.file.read(p, from, last)
-		if err != nil {
+		r, damaged, err := file.read(p, from, last)
+		if err != nil && q.unreadable(file) {
 			return err
+		} else if err != nil {
+			continue
 		}
 		for i := range r.items {
 			r.items[i].turn = turnFile
 		}
 		q.mu.Lock()
-		if turn == l.turn { // else what was read may be evicted
+		if turn == l.turn && turnFile == q.turn { // else what was read may be evicted, or of a file that is gone
 			q.declareDamageLocked(l, r, damaged)
 			l.loaded(r, last)
 		}

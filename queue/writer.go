@@ -11,6 +11,7 @@ import (
 const (
 	idleCursor   = time.Minute     // that the file may lag behind acknowledged alarms
 	retryStorage = 5 * time.Second // between attempts while the disk fails
+	lookAtFile   = time.Minute     // whether it is still in its place
 
 	// A tail may take so many bytes: together with its key it must fit into a
 	// quarter of a page, or bbolt gives it pages of its own.
@@ -36,6 +37,8 @@ type writer struct {
 	}
 	last     time.Time // the end of the last commit
 	failing  bool      // the last commit failed
+	broken   bool      // what is on disk could not be read
+	checked  time.Time // when the place of the file was looked at
 	saidDrop string    // the last reason for dropping that the log was told
 	told     uint64    // of the clock's news: what the file knows
 	purge    bool      // the next commit drops what it may
@@ -54,33 +57,31 @@ func (q *Queue) Run(ctx context.Context) error {
 		case <-q.work:
 		case <-timer.C:
 		}
-		wait, due := q.due()
-		if due && wait <= 0 {
+		if q.due() <= 0 {
 			q.store()
-			wait, due = q.due()
 		}
-		if !due {
-			wait = time.Hour
-		}
-		timer.Reset(max(wait, 0))
+		timer.Reset(max(q.due(), 0))
 	}
 }
 
-// due says how long the writer may wait, and whether there is anything to do.
-func (q *Queue) due() (wait time.Duration, ok bool) {
+// due says how long the writer may wait.
+func (q *Queue) due() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.file == nil {
-		return time.Until(q.last.Add(retryStorage)), true
+		return time.Until(q.last.Add(retryStorage))
 	}
-	var at time.Time
+	at := q.checked.Add(lookAtFile)
 	by := func(t time.Time) {
 		if q.failing {
 			t = later(t, q.last.Add(retryStorage))
 		}
-		if !ok || t.Before(at) {
-			at, ok = t, true
+		if t.Before(at) {
+			at = t
 		}
+	}
+	if q.broken {
+		by(later(q.last, q.checked.Add(retryStorage)))
 	}
 	if q.purge || q.failing { // the file is closed, and what is in it waits, also if there is nothing to write
 		by(q.last)
@@ -88,7 +89,7 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 	alarms, routine := &q.lanes[sensors.Alarm], &q.lanes[sensors.Routine]
 	if len(alarms.unsafe()) > 0 {
 		if alarms.tried < alarms.next {
-			return 0, true // even while the disk fails: Put waits for the answer
+			return 0 // even while the disk fails: Put waits for the answer
 		}
 		by(q.last)
 	}
@@ -106,7 +107,21 @@ func (q *Queue) due() (wait time.Duration, ok bool) {
 	if alarms.dirty() || len(q.refused.gone) > 0 {
 		by(q.last.Add(idleCursor))
 	}
-	return time.Until(at), ok
+	return time.Until(at)
+}
+
+// unreadable has the writer look at a file that could not be read: what is
+// damaged is salvaged, and what is intact goes on. It reports false if another
+// file is in its place by now.
+func (q *Queue) unreadable(f *file) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.file != f {
+		return false
+	}
+	q.broken = true
+	signal(q.work)
+	return true
 }
 
 // routineDueLocked is when the oldest routine reading that is not on disk must
@@ -137,9 +152,13 @@ func (q *Queue) store() {
 	var err error
 	switch {
 	case q.file == nil:
-		err = q.openFile()
-	case q.failing:
-		err = q.reconcile()
+		if err = q.openFile(); err == nil {
+			err = q.file.readOnly()
+		}
+	default:
+		if wrong, blind := q.misplaced(); wrong {
+			err = q.repair(blind)
+		}
 	}
 	if err == nil {
 		if err = q.commit(false); err != nil {
@@ -159,6 +178,41 @@ func (q *Queue) store() {
 		q.lanes[p].tried = q.lanes[p].next
 	}
 	q.wakePutLocked()
+}
+
+// misplaced says that the file has to be opened again, and whether it could not
+// be read.
+func (q *Queue) misplaced() (wrong, blind bool) {
+	wrong = q.file.inPlace() != nil
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	blind = q.broken
+	q.checked, q.broken = time.Now(), false
+	return wrong || blind || q.failing, blind
+}
+
+// repair opens the file again and makes room in it. A file that can be neither
+// written nor read is given up until it can be: what is in memory must not wait
+// behind it.
+func (q *Queue) repair(blind bool) error {
+	err := q.reconcile()
+	if err != nil && blind {
+		q.file.let()
+		if failed := q.openFile(); failed == nil {
+			err = nil
+		} else {
+			q.mu.Lock()
+			q.detachLocked()
+			q.mu.Unlock()
+		}
+	}
+	if err == nil {
+		err = q.file.readOnly()
+	}
+	if err == nil {
+		err = q.commitChange(q.acksLocked)
+	}
+	return err
 }
 
 // renew makes a file anew that has grown and is empty.
@@ -184,9 +238,14 @@ func (q *Queue) renew() error {
 // commit writes what is due, and how far the broker has acknowledged, in one
 // transaction. With all it writes everything.
 func (q *Queue) commit(all bool) error {
+	return q.commitChange(func() change { return q.changeLocked(all) })
+}
+
+// commitChange writes a change that is made with the lock held.
+func (q *Queue) commitChange(makeLocked func() change) error {
 	q.mu.Lock()
 	told := q.opt.Clock.News()
-	c := q.changeLocked(all)
+	c := makeLocked()
 	q.writing = !c.empty()
 	q.mu.Unlock()
 	if c.empty() {
@@ -197,7 +256,9 @@ func (q *Queue) commit(all bool) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.last, q.writing = time.Now(), false
-	q.storageLocked(err)
+	if err != nil || !c.acks {
+		q.storageLocked(err)
+	}
 	for p := range q.lanes {
 		l := &q.lanes[p]
 		l.eviction, l.committing = false, 0
@@ -285,6 +346,24 @@ func (q *Queue) changeLocked(all bool) (c change) {
 			}
 		}
 	}
+	return c
+}
+
+// acksLocked is the part of a change that makes room: in a file that cannot grow,
+// what is acknowledged has to go before something else can come. What was set
+// aside goes with it, so that no cursor is on disk before what it has passed.
+func (q *Queue) acksLocked() (c change) {
+	c.acks = true
+	for p := range q.lanes {
+		l := &q.lanes[p]
+		if l.dirty() {
+			c.lanes[p].cursor = l.cursor()
+		}
+		if c.lanes[p].cursor > l.tail && l.tail > l.disk {
+			c.lanes[p].tail = []byte{} // acknowledged
+		}
+	}
+	q.changeAsideLocked(&c)
 	return c
 }
 

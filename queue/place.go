@@ -1,0 +1,133 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// What can happen to the file while it is open.
+var (
+	errDeleted   = errors.New("the queue file was deleted under the agent")
+	errReplaced  = errors.New("the queue file was replaced under the agent")
+	errTruncated = errors.New("the queue file was damaged under the agent")
+)
+
+// inPlace says what is wrong with the place of the file: commits that go into a
+// file without a name are lost with the process.
+func (f *file) inPlace() error {
+	ours, err := f.reader.Load().Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errDeleted
+	case err != nil:
+		return err
+	case f.damage != nil:
+		return fmt.Errorf("%w: %w", errReplaced, f.damage) // by what is in memory
+	case !os.SameFile(ours, there):
+		return errReplaced
+	}
+	if _, err := openPages(f.reader.Load()); err != nil {
+		return fmt.Errorf("%w: %w", errTruncated, err)
+	}
+	return nil
+}
+
+// restore puts the file back into its place, for a reason: all that was in it is
+// still there for who has it open. Another file that lies there is kept aside.
+func (d *depot) restore(f *file, why error) (news, error) {
+	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
+		return news{}, err
+	}
+	aside, err := d.displace()
+	if err != nil {
+		return news{}, err
+	}
+	if err := d.copyFrom(f.reader.Load()); err != nil {
+		return news{}, fmt.Errorf("restore %s: %w", d.path, err)
+	}
+	d.log.Error("the queue file was made anew with all that it held", "file", d.path, "why", why, "aside", aside)
+	switch {
+	case f.damage != nil && aside != "":
+		f.damage = nil
+		return news{"quarantine", jsonObject("file", aside, "why", why.Error())}, nil
+	case aside != "":
+		return news{"storage", jsonObject("state", "replaced", "file", d.path, "aside", aside)}, nil
+	}
+	f.damage = nil
+	return news{"storage", jsonObject("state", "deleted", "file", d.path)}, nil
+}
+
+// displace moves away what lies in the place of the file, and returns where to.
+// A folder stays, and so does a file that another process has open.
+func (d *depot) displace() (aside string, err error) {
+	file, err := os.Open(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", removeIfThere(d.path) // a symbolic link to nowhere
+	}
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err == nil && info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: d.path, Err: syscall.EISDIR}
+	}
+	if err == nil {
+		err = tryLock(file)
+	}
+	if err != nil {
+		return "", err
+	}
+	aside = fmt.Sprintf("%s.aside-%s-partial", d.path, d.now.UTC().Format("20060102T150405.000"))
+	return aside, moveFile(d.path, aside)
+}
+
+// copyFrom makes the file as a copy of one that has lost its name. What cannot be
+// read is left out: the damage is noticed when the copy is opened.
+func (d *depot) copyFrom(reader *os.File) error {
+	info, err := reader.Stat()
+	if err != nil {
+		return err
+	}
+	part := d.path + ".new"
+	if err := removeIfThere(part); err != nil {
+		return err
+	}
+	to, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = copyPages(to, reader, info.Size())
+	if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
+		return errors.Join(err, removeIfThere(part))
+	}
+	return moveFile(part, d.path)
+}
+
+// copyPages leaves a hole where a page cannot be read, or is empty.
+func copyPages(to, from *os.File, size int64) error {
+	if err := to.Truncate(size); err != nil {
+		return err
+	}
+	empty := make([]byte, pageSize)
+	page := make([]byte, pageSize)
+	for at := int64(0); at < size; at += pageSize {
+		n, err := from.ReadAt(page, at)
+		if err != nil && err != io.EOF || string(page[:n]) == string(empty[:n]) {
+			continue
+		}
+		if _, err := to.WriteAt(page[:n], at); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// outage puts readings, one every 10 ms, from a number on, and an alarm with each
+// hundredth.
+func (h *harness) outage(from, to uint64) {
+	for seq := from; seq <= to; seq++ {
+		h.Put(routine(seq))
+		if seq%100 == 0 {
+			h.Put(alarm(seq / 100))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// drain is what all returns of a queue that may need a moment to read its disk.
+func (h *harness) drain(t *testing.T) (all []Item) {
+	t.Helper()
+	for range 100_000 {
+		if h.Stats().Backlog == 0 {
+			return all
+		}
+		items, err := h.Ahead(&Cursor{}, 100)
+		if err != nil || len(items) == 0 {
+			time.Sleep(time.Second)
+			continue
+		}
+		h.Ack(items)
+		all = append(all, items...)
+	}
+	t.Fatalf("%d of the backlog are left", h.Stats().Backlog)
+	return nil
+}
+
+func events(items []Item, event string) (details []string) {
+	for _, it := range items {
+		if it.Event == event {
+			details = append(details, it.Details)
+		}
+	}
+	return details
+}
+
+// TestFileTruncatedUnderTheAgent: what is in memory is delivered, what was on
+// disk comes or lies in a gap, and what comes is kept, without a restart.
+func TestFileTruncatedUnderTheAgent(t *testing.T) {
+	for _, left := range []int64{0, 1, 4096, 8192, 20480} {
+		for _, more := range []uint64{0, 1000} { // nothing, or something, to commit
+			t.Run(fmt.Sprintf("to %d bytes, %d more readings", left, more), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := start(t, queuePath(t))
+					h.outage(1, 6000)
+					if err := os.Truncate(h.path, left); err != nil {
+						t.Fatal(err)
+					}
+					h.outage(6001, 6000+more)
+					items := h.drain(t)
+					r := recorder{}
+					r.take(items)
+					r.check(t, map[string]uint64{"room": 6000 + more, "door": (6000 + more) / 100})
+					for seq := uint64(6001); seq <= 6000+more; seq++ {
+						if !r.seen["room"][seq] {
+							t.Fatalf("%d, which came later, is lost: gaps %+v", seq, r.gaps)
+						}
+					}
+					if len(events(items, "storage"))+len(events(items, "quarantine")) == 0 {
+						t.Error("no event says that the file was lost")
+					}
+					h.outage(7001, 8000)
+					h.kill()
+					h = start(t, h.path)
+					defer h.end()
+					r = recorder{}
+					if r.take(h.all(t)); !r.seen["room"][7001] || !r.seen["room"][7400] {
+						t.Error("what came after the file was lost is not on disk")
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestFileThatGoesIsMadeAnew with all that it held, within a minute, or with the
+// next commit; an event says so.
+func TestFileThatGoesIsMadeAnew(t *testing.T) {
+	other := filled(t, 3, 90)
+	for name, c := range map[string]struct {
+		do    func(t *testing.T, path string) error
+		state string
+	}{
+		"the file is deleted":   {func(_ *testing.T, path string) error { return os.Remove(path) }, "deleted"},
+		"the folder is deleted": {func(_ *testing.T, path string) error { return os.RemoveAll(filepath.Dir(path)) }, "deleted"},
+		"the folder is moved": {func(_ *testing.T, path string) error {
+			return os.Rename(filepath.Dir(path), filepath.Dir(path)+"-old")
+		}, "deleted"},
+		"another file is put in its place": {func(_ *testing.T, path string) error {
+			return errors.Join(os.WriteFile(path+".restored", other, 0o600), os.Rename(path+".restored", path))
+		}, "replaced"},
+		"rubbish is put in its place": {func(_ *testing.T, path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, []byte("rubbish"), 0o600))
+		}, "replaced"},
+		"another file system is mounted over it": {func(t *testing.T, path string) error {
+			mount(t, filepath.Dir(path), "size=4m")
+			return nil
+		}, "deleted"},
+	} {
+		for _, more := range []uint64{0, 500} { // nothing, or something, to commit
+			t.Run(fmt.Sprintf("%s, %d more readings", name, more), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "state", "queue.db")
+				synctest.Test(t, func(t *testing.T) {
+					h := start(t, path)
+					h.outage(1, 3000)
+					h.Ack(h.next(t, 100))
+					time.Sleep(10 * time.Second)
+					if err := c.do(t, path); err != nil {
+						t.Fatal(err)
+					}
+					h.outage(3001, 3000+more)
+					time.Sleep(61 * time.Second)
+					h.kill()
+					h = start(t, path)
+					defer h.end()
+					items := h.all(t)
+					r := recorder{}
+					r.take(items)
+					for seq := uint64(71); seq <= 3000+more; seq++ { // 30 alarms and 70 others were acknowledged
+						if !r.seen["room"][seq] {
+							t.Fatalf("%d is lost: %d readings, gaps %+v", seq, len(r.seen["room"]), r.gaps)
+						}
+					}
+					if got := events(items, "storage"); len(got) == 0 || !strings.Contains(got[0], `"state":"`+c.state+`"`) {
+						t.Errorf("events: %v", got)
+					}
+					if aside, _ := filepath.Glob(path + ".aside-*"); len(aside) != map[string]int{"deleted": 0, "replaced": 1}[c.state] {
+						t.Errorf("aside: %v", aside)
+					}
+					if !strings.HasPrefix(h.Boot(), "2-") {
+						t.Errorf("the second start is %s", h.Boot())
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestFileOfAnotherAgentStaysInItsPlace: two agents must not take it from one
+// another in turn. What this one has is delivered.
+func TestFileOfAnotherAgentStaysInItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		h.outage(1, 3000)
+		if err := os.Remove(h.path); err != nil {
+			t.Fatal(err)
+		}
+		other := start(t, h.path)
+		other.outage(1, 10)
+		time.Sleep(2 * time.Minute)
+		h.outage(3001, 3100)
+		if !h.Stats().Failing {
+			t.Error("the agent without a file says nothing")
+		}
+		r := recorder{}
+		r.take(h.drain(t))
+		r.check(t, map[string]uint64{"room": 3100, "door": 31})
+		if len(r.gaps) > 0 {
+			t.Errorf("gaps %+v", r.gaps)
+		}
+		if n := len(other.all(t)); n != 10 {
+			t.Errorf("the other agent has %d of 10 readings", n)
+		}
+		other.end()
+		h.end()
+	})
+}
