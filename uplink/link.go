@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -101,9 +102,11 @@ type Link struct {
 	suspects suspects
 	asides   asides
 	records  noticeRecords
-	clears   noticeList // of what an earlier start left with the broker
-	cleared  bool       // that was looked for
+	taken    map[noticeID]bool // notices that were acknowledged once
+	clears   noticeList        // of what an earlier start left with the broker
+	cleared  bool              // that was looked for
 
+	expected     bool // the session ended with a suspect that went alone
 	suspectFirst bool // which of notices and history begins a session, until anything is answered
 
 	certs    expiries
@@ -122,7 +125,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
 	}
 	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}, deaf: map[string]bool{},
-		suspects: suspects{}, asides: newAsides(), records: noticeRecords{}, pace: newThrottle(opt.Drain.Rate)}
+		suspects: suspects{}, asides: newAsides(), records: noticeRecords{}, taken: map[noticeID]bool{}, pace: newThrottle(opt.Drain.Rate)}
 	l.clears.group.form = formClears
 	l.states.changed = make(chan struct{}, 1)
 	return l
@@ -153,7 +156,10 @@ func (l *Link) Run(ctx context.Context) error {
 			l.log.Info("uplink goes back to the server that is preferred")
 			continue
 		}
-		wait := retry.after(err, up)
+		wait := rand.N(paceNetwork.first) // the end was expected: of few notices, and three times each at most
+		if !l.expected {
+			wait = retry.after(err, up)
+		}
 		if most := l.opt.RetryMost; most > 0 {
 			wait = min(wait, most)
 		}
@@ -166,6 +172,7 @@ func (l *Link) Run(ctx context.Context) error {
 // connect runs one session from CONNECT to its end, and says how long the
 // broker acknowledged what we sent.
 func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
+	l.expected = false
 	conn, err := l.dial(ctx, l.will())
 	if err != nil {
 		l.rival.forget()

@@ -90,7 +90,7 @@ func (s *session) pick(list []source, suspect bool) (best source) {
 	now := time.Now()
 	for _, src := range list {
 		at := src.due()
-		if at.IsZero() || now.Before(at) || s.records.suspect(src.id()) != suspect {
+		if at.IsZero() || now.Before(at) || s.suspect(src.id()) != suspect {
 			continue
 		}
 		if !suspect {
@@ -148,6 +148,9 @@ func (s *session) isolating() bool {
 func (s *session) sendSuspect() bool {
 	if len(s.records) == 0 {
 		return false
+	}
+	if !s.answered && s.trusted() && !s.suspectFirst && time.Since(s.began) < suspectWait {
+		return false // a reading may come, and the answer to it
 	}
 	for i := range s.flight.len() {
 		if !s.flight.at(i).alarm() || time.Since(s.began) < suspectWait {

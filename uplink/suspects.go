@@ -73,7 +73,8 @@ func (all suspects) any() bool {
 // broker's that left what we sent unread, or the network's: it makes suspects and
 // proves nothing. A notice that was a suspect already takes all the blame.
 func (s *session) inquire(err error) {
-	if s.blameNotices(err) {
+	if alone := s.blameNotices(err); alone {
+		s.expected = s.answered
 		return
 	}
 	closed := errors.Is(err, errBrokerClosed)

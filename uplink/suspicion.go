@@ -41,7 +41,14 @@ func (all noticeRecords) ends(id noticeID) int {
 	return 0
 }
 
-func (all noticeRecords) suspect(id noticeID) bool { return all[id] != nil }
+func (all noticeRecords) known(id noticeID) bool { return all[id] != nil }
+
+// suspect says that a notice is to go alone. While one is known to be a suspect,
+// each is that was never acknowledged: what the broker closes the connection for
+// once is seldom the only thing.
+func (s *session) suspect(id noticeID) bool {
+	return len(s.records) > 0 && (s.records.known(id) || !s.taken[id])
+}
 
 // retryAt is when a notice may go that is deferred; zero if it is not.
 func (all noticeRecords) retryAt(id noticeID) time.Time {
@@ -67,8 +74,11 @@ func (all noticeRecords) suspectOne(id noticeID, bytes int) {
 // reports whether it is deferred. In a session in which nothing was answered the
 // notice is the last to be blamed: it may be the broker that takes nothing.
 func (all noticeRecords) failed(id noticeID, bytes int, answered bool, now time.Time) bool {
-	all.suspectOne(id, bytes)
+	if all[id] == nil {
+		all[id] = &noticeRecord{}
+	}
 	r := all[id]
+	r.bytes = bytes
 	if r.ends+1 >= deferAfter && !answered {
 		return false
 	}
@@ -115,8 +125,8 @@ func (s *session) noticeArrived(f *flight) {
 		s.unconfirmed = s.unconfirmed[:0]
 	}
 	switch form := f.notice.id.form; {
-	case form == formEntities && len(s.entities.all) > 0, form == formClears && len(s.clears.all) > 0:
-		return // of the group there is more to come
+	case f.notice.Topic == "", form == formEntities && len(s.entities.all) > 0, form == formClears && len(s.clears.all) > 0:
+		return // none, or of the group there is more to come
 	}
 	s.confirm(f)
 }
@@ -126,6 +136,7 @@ func (f *flight) size() int { return len(f.notice.Topic) + len(f.notice.Payload)
 
 func (s *session) confirm(f *flight) {
 	id := f.notice.id
+	s.taken[id] = true
 	if s.records.deferred(id) {
 		s.log.Info("what did not get through does so again", "topic", id.topic, "bytes", f.size())
 		s.healthChanged()
@@ -144,8 +155,8 @@ func (s *session) blameNotices(err error) (alone bool) {
 		return false
 	}
 	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
-	if closed && !s.answered {
-		s.suspectFirst = !s.suspectFirst
+	if closed && !s.answered { // what it began with may be what the broker closes for
+		s.suspectFirst = !s.suspectFirst && len(flying) == 0
 	}
 	for _, f := range flying {
 		switch {

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A doorkeeper is a TCP proxy in front of a broker that closes the connection for
+// some of what a client sends, as brokers do that have no word for "you may not".
+type doorkeeper struct {
+	listener net.Listener
+	target   string
+	closes   func(kind byte, topic string, size int) bool
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	closed int
+	all    sync.WaitGroup
+}
+
+func newDoorkeeper(t *testing.T, target string, closes func(kind byte, topic string, size int) bool) *doorkeeper {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &doorkeeper{listener: l, target: target, closes: closes, conns: map[net.Conn]bool{}}
+	d.all.Go(d.accept)
+	t.Cleanup(func() {
+		l.Close()
+		d.mu.Lock()
+		for c := range d.conns {
+			c.Close()
+		}
+		d.mu.Unlock()
+		d.all.Wait()
+	})
+	return d
+}
+
+func (d *doorkeeper) accept() {
+	for {
+		near, err := d.listener.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", d.target)
+		if err != nil {
+			near.Close()
+			continue
+		}
+		d.mu.Lock()
+		d.conns[near], d.conns[far] = true, true
+		d.mu.Unlock()
+		d.all.Go(func() { io.Copy(near, far); d.drop(near, far) })
+		d.all.Go(func() { d.forward(near, far); d.drop(near, far) })
+	}
+}
+
+func (d *doorkeeper) drop(conns ...net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+		delete(d.conns, c)
+	}
+}
+
+// forward carries packets to the broker until one is not allowed.
+func (d *doorkeeper) forward(near, far net.Conn) {
+	for in := bufio.NewReader(near); ; {
+		head, err := in.ReadByte()
+		if err != nil {
+			return
+		}
+		length, err := binary.ReadUvarint(in)
+		if err != nil {
+			return
+		}
+		body := make([]byte, length)
+		if _, err := io.ReadFull(in, body); err != nil {
+			return
+		}
+		if kind := head >> 4; d.closes(kind, topicIn(kind, body), len(body)) {
+			d.mu.Lock()
+			d.closed++
+			d.mu.Unlock()
+			return
+		}
+		if _, err := far.Write(append(binary.AppendUvarint([]byte{head}, length), body...)); err != nil {
+			return
+		}
+	}
+}
+
+const (
+	publishes  = 3
+	subscribes = 8
+)
+
+// topicIn is that of a PUBLISH, or the first of a SUBSCRIBE.
+func topicIn(kind byte, body []byte) string {
+	switch {
+	case kind == subscribes && len(body) > 2:
+		body = body[2:]
+	case kind != publishes:
+		return ""
+	}
+	if len(body) < 2 || len(body) < 2+int(binary.BigEndian.Uint16(body)) {
+		return ""
+	}
+	return string(body[2 : 2+binary.BigEndian.Uint16(body)])
+}
+
+func twentySensors() string {
+	text := "\n  load: {kind: simulated, counter: {}, every: 100ms}\n"
+	for i := range 20 {
+		text += fmt.Sprintf("  sensor_%d: {kind: simulated, wave: {quantity: humidity, unit: \"%%\", mean: 45, swing: 10, period: 1h}, every: 10s}\n", i)
+	}
+	return text
+}
+
+// TestWhatIsSaidOfTheAgentHoldsNothingUp: a broker, or the one that stands before
+// it, closes the connection for what the agent says of itself. Readings arrive
+// within seconds, and the log names what does not.
+func TestWhatIsSaidOfTheAgentHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		broker string
+		closes func(kind byte, topic string, size int) bool
+		named  string
+	}{
+		"max_packet_size 1000": {broker: "max_packet_size 1000\n", named: "store/agent/info"},
+		"homeassistant": {closes: func(_ byte, topic string, _ int) bool { return strings.HasPrefix(topic, "homeassistant/") },
+			named: "homeassistant/device/store/config"},
+		"canary": {closes: func(kind byte, topic string, _ int) bool { return kind == publishes && topic == "store/agent/canary" },
+			named: "store/agent/canary"},
+		"info": {closes: func(kind byte, topic string, _ int) bool { return kind == publishes && topic == "store/agent/info" },
+			named: "store/agent/info"},
+		"health": {closes: func(_ byte, topic string, _ int) bool { return topic == "store/agent/health" }, named: "store/agent/health"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			broker := startMosquitto(t, c.broker)
+			sub := subscribe(t, broker.addr, "store/#")
+			addr := broker.addr
+			if c.closes != nil {
+				addr = newDoorkeeper(t, addr, c.closes).listener.Addr().String()
+			}
+			a := newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
+				"home_assistant: {discovery: true}\nsensors:\n%s", addr, twentySensors()))
+			a.start()
+			eventually(t, 60*time.Second, "a hundred readings", func() bool { return len(sub.on("store/load")) >= 100 })
+			eventually(t, 60*time.Second, "the log names "+c.named, func() bool { return strings.Contains(a.log.String(), "topic="+c.named+" ") })
+			eventually(t, 60*time.Second, "readings are live", func() bool {
+				last := sub.last("store/load")
+				return last.at.Sub(time.UnixMilli(last.TS)) < time.Second && time.Since(last.at) < time.Second
+			})
+			a.stop()
+			log := a.log.String()
+			if n := strings.Count(log, "\n"); n > 60 {
+				t.Errorf("%d lines in the log:\n%s", n, log)
+			}
+			w := &wired{sub: sub, tap: newWiretap(0)}
+			w.checkComplete(t, "load")
+		})
+	}
+}
