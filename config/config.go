@@ -13,6 +13,7 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +52,28 @@ const biggest = 1 << 20
 
 // Load reads a file, or standard input if path is "-". What is wrong with it is
 // an [Errors].
-func Load(path string) (Config, error) {
+//
+// It returns when ctx is done, whatever it reads from: a terminal or a named pipe
+// may never come to its end. The reading is then left behind.
+func Load(ctx context.Context, path string) (Config, error) {
+	type result struct {
+		Config
+		error
+	}
+	loaded := make(chan result, 1)
+	go func() {
+		cfg, err := loadFile(path)
+		loaded <- result{cfg, err}
+	}()
+	select {
+	case r := <-loaded:
+		return r.Config, r.error
+	case <-ctx.Done():
+		return Config{}, ctx.Err()
+	}
+}
+
+func loadFile(path string) (Config, error) {
 	if path == "-" {
 		return load("<stdin>", os.Stdin)
 	}

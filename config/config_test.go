@@ -184,7 +184,7 @@ func TestAPasswordIsNamedAndNeverRead(t *testing.T) {
 	if err := os.WriteFile(name, []byte("s3cret"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := must(t, text).Uplink.Password; got != (uplink.Secret{File: name}) {
+	if got := must(t, text).Uplink.Password; got != (uplink.Secret{File: name, Key: "the credential mqtt.password"}) {
 		t.Errorf("with a credential: %v", got)
 	}
 }
@@ -199,7 +199,7 @@ func TestTheEmbeddedBrokerIsReachedWhereItListens(t *testing.T) {
 		{"embedded: {listen: '192.0.2.1:1', password_file: p}", "192.0.2.1:1", "mqtt://192.0.2.1:1", "p"},
 	} {
 		got := must(t, "mqtt: {server: embedded, "+c.keys+"}"+oneDoor)
-		secret := uplink.Secret{File: c.file}
+		secret := uplink.Secret{File: c.file, Key: "mqtt.embedded.password_file"}
 		if *got.Embedded != (Embedded{c.listen, secret}) || got.Uplink.Password != secret ||
 			len(got.Uplink.Servers) != 1 || got.Uplink.Servers[0].String() != c.server {
 			t.Errorf("%s: got %v, %v", c.keys, *got.Embedded, got.Uplink.Servers)
@@ -235,7 +235,7 @@ func TestNoMistakeRepeatsASecret(t *testing.T) {
 }
 
 func TestAMissingFileSaysWhatToDo(t *testing.T) {
-	_, err := Load("/no/such.yaml")
+	_, err := Load(t.Context(), "/no/such.yaml")
 	var all Errors
 	if !errors.As(err, &all) {
 		t.Fatalf("got %T", err)
@@ -256,7 +256,7 @@ func TestStandardInputIsAFile(t *testing.T) {
 	os.Stdin = in
 	out.WriteString("mqtt: {server: mqtt://b}\n")
 	out.Close()
-	_, err = Load("-")
+	_, err = Load(t.Context(), "-")
 	if err == nil || !strings.HasPrefix(err.Error(), "<stdin>:1:1: sensors: ") {
 		t.Errorf("got %v", err)
 	}

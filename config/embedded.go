@@ -20,7 +20,7 @@ func (r *reader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 		}
 	}
 	r.passwordFile("mqtt.embedded.password_file", e.PasswordFile)
-	own := &Embedded{Listen: e.Listen, Password: uplink.Secret{File: string(e.PasswordFile)}}
+	own := &Embedded{Listen: e.Listen, Password: uplink.Secret{File: string(e.PasswordFile), Key: "mqtt.embedded.password_file"}}
 	if r.bad["mqtt.embedded.listen"] {
 		return own, nil
 	}

@@ -68,7 +68,7 @@ func password(file fileName) uplink.Secret {
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
 		name := filepath.Join(dir, "mqtt.password")
 		if _, err := os.Stat(name); err == nil {
-			return uplink.Secret{File: name}
+			return uplink.Secret{File: name, Key: "the credential mqtt.password"}
 		}
 	}
 	return uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}

@@ -22,7 +22,7 @@ func TestTheExamplesAreTaken(t *testing.T) {
 			"hum bme280 30s routine", "temp bme280 30s routine", "room_pressure bme280 30s routine",
 			"freezer w1 30s routine", "freezer_alarm w1 30s alarm", "cpu hwmon 1m0s routine", "tank lines 0s routine", "fake simulated 1s routine", "gate simulated 0s alarm", "load simulated 1ms routine"},
 	} {
-		cfg, err := Load("testdata/good/" + name + ".yaml")
+		cfg, err := Load(t.Context(), "testdata/good/"+name+".yaml")
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -182,7 +182,9 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	var watch sync.WaitGroup
 	watch.Go(func() { l.certs.watch(watching, conn, l.opt.Clock, l.log) })
 	s := newSession(l, conn)
+	over := dropLate(ctx, conn)
 	err = s.run(ctx)
+	over()
 	s.inquire(err)
 	seen()
 	watch.Wait()
@@ -228,6 +230,28 @@ func reason(err error) string {
 		return op.Op + ": " + op.Err.Error()
 	}
 	return err.Error()
+}
+
+// dropLate closes a connection that outlives ctx for too long: what the session
+// publishes may block for as long as a broker that reads nothing keeps the
+// link open. The session is over when over returns.
+func dropLate(ctx context.Context, conn Conn) (over func()) {
+	done, end := context.WithCancel(context.WithoutCancel(ctx))
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-ctx.Done():
+			sleep(done, goodbyeMost)
+		case <-done.Done():
+		}
+		if done.Err() == nil {
+			conn.Close()
+		}
+	})
+	return func() {
+		end()
+		waiting.Wait()
+	}
 }
 
 // sleep waits for d or until ctx is done.

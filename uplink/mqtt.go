@@ -63,7 +63,7 @@ func (d *dialer) dial(ctx context.Context, will Message) (Conn, error) {
 func dialServer(ctx context.Context, opt Options, server *url.URL, will Message) (*mqttConn, error) {
 	limits := opt.bounds()
 	certs := new(shown)
-	options, err := clientOptions(opt, server, will, certs.show)
+	options, err := clientOptions(ctx, opt, server, will, certs.show)
 	if err != nil {
 		return nil, err
 	}
@@ -91,16 +91,18 @@ func dialServer(ctx context.Context, opt Options, server *url.URL, will Message)
 	return c, nil
 }
 
-func clientOptions(opt Options, server *url.URL, will Message, show func([]certificate)) (*mqtt.ClientOptions, error) {
-	password, err := opt.Password.Read()
-	if err != nil {
-		return nil, err
-	}
-	config, err := opt.TLS.config(server.Hostname(), show)
-	if err != nil {
-		return nil, err
-	}
+func clientOptions(ctx context.Context, opt Options, server *url.URL, will Message, show func([]certificate)) (*mqtt.ClientOptions, error) {
 	limits := opt.bounds()
+	ctx, cancel := context.WithTimeout(ctx, limits.connect)
+	defer cancel()
+	password, err := opt.Password.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	config, err := opt.TLS.config(ctx, server.Hostname(), show)
+	if err != nil {
+		return nil, err
+	}
 	o := mqtt.NewClientOptions().
 		AddBroker(server.String()).
 		SetClientID(opt.ClientID).
@@ -247,7 +249,7 @@ func (c *mqttConn) watch(opt Options, every time.Duration) {
 // answers says whether the preferred server takes connections.
 func answers(ctx context.Context, opt Options) bool {
 	server := opt.Servers[0]
-	config, err := opt.TLS.config(server.Hostname(), func([]certificate) {})
+	config, err := opt.TLS.config(ctx, server.Hostname(), func([]certificate) {})
 	if err != nil {
 		return false
 	}

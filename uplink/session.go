@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	goodbyeGrace = 4 * time.Second // for what is in flight when the agent stops
-	goodbyeTime  = time.Second     // for the goodbye itself
-	retryRead    = time.Second     // after the backlog could not be read
+	goodbyeGrace = 3 * time.Second         // for what is in flight when the agent stops
+	goodbyeTime  = time.Second             // for the goodbye itself
+	goodbyeMost  = 4500 * time.Millisecond // for both, whatever blocks: then the connection is dropped
+	retryRead    = time.Second             // after the backlog could not be read
 )
 
 var (

@@ -85,15 +85,26 @@ func bindTo(fd int, name string) error {
 // they do.
 func dialWebsocket(ctx context.Context, d *tcpDialer, server *url.URL, config *tls.Config) (net.Conn, error) {
 	var socket *stingy
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+	leave := func() bool { return true }
+	dial := func(_ context.Context, network, address string) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
 		socket = &stingy{Conn: conn, left: mostUpgrade}
-		return socket, err
+		leave = context.AfterFunc(ctx, func() { conn.Close() }) // the library looks at its deadline only
+		return socket, nil
 	}
 	ws := websocket.Dialer{NetDialContext: dial, Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
 		Subprotocols: []string{"mqtt"}}
 	conn, answer, err := ws.DialContext(ctx, server.String(), nil)
+	leave()
 	switch {
+	case ctx.Err() != nil:
+		if conn != nil {
+			conn.Close()
+		}
+		return nil, ctx.Err()
 	case err != nil && answer != nil:
 		return nil, fmt.Errorf("%w: the server answers %s", err, answer.Status)
 	case err != nil:

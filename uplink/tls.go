@@ -1,13 +1,13 @@
 package uplink
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -25,18 +25,18 @@ type TLS struct {
 
 // config builds what crypto/tls needs, from the files as they are now. After
 // each handshake, show is told the certificates of both ends.
-func (t TLS) config(server string, show func([]certificate)) (*tls.Config, error) {
+func (t TLS) config(ctx context.Context, server string, show func([]certificate)) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: server}
 	if t.ServerName != "" {
 		c.ServerName = t.ServerName
 	}
 	var err error
-	if c.RootCAs, err = t.roots(); err != nil {
+	if c.RootCAs, err = t.roots(ctx); err != nil {
 		return nil, err
 	}
 	var ours []certificate
 	if t.Cert != "" {
-		pair, err := t.pair()
+		pair, err := t.pair(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -51,35 +51,35 @@ func (t TLS) config(server string, show func([]certificate)) (*tls.Config, error
 }
 
 // roots are whom we trust; nil is the system's choice.
-func (t TLS) roots() (*x509.CertPool, error) {
+func (t TLS) roots(ctx context.Context) (*x509.CertPool, error) {
 	if t.CA == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(t.CA)
+	file, err := readFile(ctx, t.CA)
 	if err != nil {
 		return nil, fmt.Errorf("mqtt.tls.ca: %w", err)
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
+	if !pool.AppendCertsFromPEM(file.text) {
 		return nil, fmt.Errorf("mqtt.tls.ca: %s holds no certificate in PEM form", t.CA)
 	}
 	return pool, nil
 }
 
 // pair reads our certificate and its key.
-func (t TLS) pair() (tls.Certificate, error) {
-	cert, err := os.ReadFile(t.Cert)
+func (t TLS) pair(ctx context.Context) (tls.Certificate, error) {
+	cert, err := readFile(ctx, t.Cert)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("mqtt.tls.cert: %w", err)
 	}
-	key, err := readSecret(t.Key)
+	key, err := readSecret(ctx, t.Key)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("mqtt.tls.key: %w", err)
 	}
 	if encrypted(key) {
 		return tls.Certificate{}, fmt.Errorf("mqtt.tls.key: %s is encrypted, and nobody is there to type its password: openssl pkey -in %[1]s -out PLAIN.key", t.Key)
 	}
-	pair, err := tls.X509KeyPair(cert, key)
+	pair, err := tls.X509KeyPair(cert.text, key)
 	if err != nil {
 		return pair, fmt.Errorf("mqtt.tls.cert and key: %s and %s: %w", t.Cert, t.Key, err)
 	}
@@ -98,11 +98,16 @@ func encrypted(key []byte) bool {
 }
 
 // Check reads every file that a connection needs, so that a mistake shows at
-// the start.
-func (o Options) Check() error {
-	_, password := o.Password.Read()
-	_, files := o.TLS.config("", nil)
-	return errors.Join(password, files)
+// the start. A warning is no mistake and still worth a word.
+func (o Options) Check(ctx context.Context) (warnings []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.bounds().connect)
+	defer cancel()
+	_, warning, password := o.Password.read(ctx)
+	if warning != "" {
+		warnings = append(warnings, warning)
+	}
+	_, files := o.TLS.config(ctx, "", nil)
+	return warnings, errors.Join(password, files)
 }
 
 // explain says what a person can do about an error of TLS.
@@ -117,7 +122,9 @@ func (t TLS) blameOurs(err error, clock *sensors.Timekeeper) error {
 	if t.Cert == "" || !errors.As(err, &op) || op.Op != "remote error" { // as crypto/tls calls an alert of the other end
 		return err
 	}
-	pair, failed := t.pair()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	pair, failed := t.pair(ctx)
 	if failed != nil {
 		return err
 	}

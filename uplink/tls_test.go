@@ -265,7 +265,7 @@ func TestUnreadableTLSFilesAreNamed(t *testing.T) {
 		{TLS{Cert: a.path("node.pem"), Key: a.path("other.key")}, "mqtt.tls.cert and key: " + a.path("node.pem") + " and " + a.path("other.key")},
 		{TLS{Cert: a.path("node.pem"), Key: a.path("locked")}, "mqtt.tls.key: " + a.path("locked") + " is encrypted"},
 	} {
-		if err := (Options{TLS: c.files}).Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+		if _, err := (Options{TLS: c.files}).Check(t.Context()); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}

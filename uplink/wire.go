@@ -149,9 +149,18 @@ func (w *wire) Close() error {
 	return w.Conn.Close()
 }
 
-// drop closes the socket as it is.
+// drop closes the socket as it is. Without a word of the layers above TCP: TLS
+// would wait 5 s to say that it closes, if the kernel takes nothing more.
 func (w *wire) drop() error {
-	err := w.Conn.Close()
+	bare := w.Conn
+	for {
+		layer, ok := bare.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		bare = layer.NetConn()
+	}
+	err := bare.Close()
 	w.Close()
 	return err
 }

@@ -36,15 +36,15 @@ func runHA(ctx context.Context, args []string) error {
 		return err
 	}
 	if verb == "show" {
-		return showHA(*path)
+		return showHA(ctx, *path)
 	}
 	return clearHA(ctx, *path)
 }
 
 // showHA prints the announcement, and says beside it what a person may wonder
 // about. It opens no device and no secret.
-func showHA(path string) error {
-	cfg, err := config.Load(path)
+func showHA(ctx context.Context, path string) error {
+	cfg, err := config.Load(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func showHA(path string) error {
 // clearHA clears what the broker retains. An agent that runs keeps its own
 // status, which would be missed, and brings its states back.
 func clearHA(ctx context.Context, path string) error {
-	cfg, err := load(path)
+	cfg, err := load(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -19,24 +19,28 @@ import (
 
 const defaultConfig = "/etc/holdfast/config.yaml"
 
-// commands in the order of the usage text.
+// commands in the order of the usage text. SIGINT and SIGTERM end the context of
+// one that is orderly; the others have nothing to bring to an end, and may wait
+// for a terminal or a pipe: a signal ends them where they are.
 var commands = []struct {
 	name, does string
 	run        func(ctx context.Context, args []string) error
+	orderly    bool
 }{
-	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run},
-	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo},
-	{"check", "reads the configuration and says everything that is wrong with it", check},
-	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste", runScan},
-	{"read", "reads the sensors once and prints; publishes nothing", read},
-	{"ha", "what Home Assistant is told of this node, and how to make it forget", runHA},
-	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue},
-	{"version", "version, commit, Go version", version},
+	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run, true},
+	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo, true},
+	{"check", "reads the configuration and says everything that is wrong with it", check, false},
+	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste", runScan, true},
+	{"read", "reads the sensors once and prints; publishes nothing", read, true},
+	{"ha", "what Home Assistant is told of this node, and how to make it forget", runHA, true},
+	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue, false},
+	{"version", "version, commit, Go version", version, false},
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(command(ctx, os.Args[1:]))
 }
 
@@ -46,6 +50,9 @@ func command(ctx context.Context, args []string) int {
 	if len(args) > 0 {
 		for _, c := range commands {
 			if c.name == args[0] {
+				if !c.orderly {
+					signal.Reset(os.Interrupt, syscall.SIGTERM)
+				}
 				return report(c.run(ctx, args[1:]))
 			}
 		}

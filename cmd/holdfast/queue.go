@@ -126,7 +126,7 @@ func (s *shelf) locate(configPath string) error {
 		s.opt = queue.Options{Path: s.path, MaxSize: math.MaxInt64 / 2, SyncEvery: 5 * time.Second}
 		return nil
 	}
-	cfg, err := config.Load(configPath)
+	cfg, err := config.Load(context.Background(), configPath) // a signal ends the process
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
 		return mistake{fmt.Errorf("%w: name a configuration with -c, or a queue with -file", err)}
 	}

@@ -24,7 +24,7 @@ func read(ctx context.Context, args []string) error {
 	if err := parse(f, args, 1<<16); err != nil {
 		return err
 	}
-	cfg, err := config.Load(*path)
+	cfg, err := config.Load(ctx, *path)
 	if err != nil {
 		return err
 	}

@@ -25,9 +25,9 @@ func run(ctx context.Context, args []string) error {
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	cfg, err := load(*path)
+	cfg, err := load(ctx, *path)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	r := runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware()} // before any file is opened: see there
 	for good := (*config.Config)(nil); ; {
@@ -53,13 +53,20 @@ type runner struct {
 }
 
 // load reads the configuration and the files that it names.
-func load(path string) (config.Config, error) {
-	cfg, err := config.Load(path)
+func load(ctx context.Context, path string) (config.Config, error) {
+	cfg, err := config.Load(ctx, path)
 	if err != nil {
 		return cfg, err
 	}
-	if err := cfg.Uplink.Check(); err != nil {
+	warnings, err := cfg.Uplink.Check(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return cfg, ctx.Err()
+	case err != nil:
 		return cfg, mistake{err}
+	}
+	for _, w := range warnings {
+		cfg.Warnings = append(cfg.Warnings, config.Error{File: path, Text: w})
 	}
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
 	return cfg, nil
@@ -102,7 +109,10 @@ func (r *runner) awaitReload(ctx context.Context) *config.Config {
 			r.log.Error("the configuration came from standard input: it cannot be read again")
 			continue
 		}
-		next, err := load(r.path)
+		next, err := load(ctx, r.path)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err == nil {
 			r.log.Info("configuration read again", "file", r.path)
 			return &next
@@ -117,9 +127,9 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		r.log.Warn("configuration", "warning", w)
 	}
 	if cfg.Embedded != nil {
-		password, err := cfg.Embedded.Password.Read()
+		password, err := cfg.Embedded.Password.Read(ctx)
 		if err != nil {
-			return mistake{err}
+			return unlessStopped(ctx, mistake{err})
 		}
 		b, err := broker.Listen(cfg.Embedded.Listen, password, quiet(r.log))
 		if err != nil {
@@ -131,15 +141,24 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	return serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink), r.log)
 }
 
+// unlessStopped is an error, but not if the agent was told to stop meanwhile: it
+// has ended in order.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // check reads the configuration and says everything that is wrong with it. It
 // opens no device and no secret, so it works off the target.
-func check(_ context.Context, args []string) error {
+func check(ctx context.Context, args []string) error {
 	f := flags("check")
 	path := configFlag(f)
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	cfg, err := config.Load(*path)
+	cfg, err := config.Load(ctx, *path)
 	if err != nil {
 		return err
 	}
