@@ -1,51 +1,99 @@
 // Package broker runs an MQTT broker inside the agent, for `server: embedded`
 // and the demo. What it acknowledged lives in memory only.
+//
+// It shares the memory and the descriptors of the agent, and anybody who
+// reaches its port can use them: all that it keeps for others is bounded. See
+// [limits].
 package broker
 
 import (
-	"bytes"
-	"crypto/subtle"
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
+// limits bound what clients can take. The library has no bounds of its own for
+// most of it.
+type limits struct {
+	connect  time.Duration // from the connection to an accepted CONNECT
+	write    time.Duration // for one write: a client that does not read is ended
+	pending  int           // connections without an accepted CONNECT; the oldest gives way
+	clients  int           // connections with one
+	sessions int           // clients, connected or not; the one that left first gives way
+	waiting  int           // bytes on the way to one client, or kept for it
+	total    int           // and to all
+	retained int           // bytes of retained messages with their topics
+	topics   int           // retained messages, and messages on the way to one client
+	filters  int           // subscriptions of one client
+}
+
+var defaultLimits = limits{
+	connect: 10 * time.Second, write: 10 * time.Second,
+	pending: 32, clients: 64, sessions: 128,
+	waiting: 16 << 20, total: 32 << 20, retained: 8 << 20, topics: 4096, filters: 128,
+}
+
 const (
-	maxPacket = 1 << 20                 // bytes; the library has no bound of its own
-	keepFor   = 10 * 365 * 24 * 60 * 60 // seconds; the library drops retained messages after a day
+	maxPacket  = 1 << 20                 // bytes: an announcement to Home Assistant has at most as much
+	maxConnect = 16 << 10                // bytes of a CONNECT: nobody is known yet
+	maxTopic   = 1024                    // bytes; the configuration has the same bound
+	maxLevels  = 32                      // of a topic: each is a node in the library's tree
+	keepFor    = 10 * 365 * 24 * 60 * 60 // seconds; the library drops retained messages after a day
+	sessionFor = 60 * 60                 // seconds that the session of a client that has left is kept
+	sysEvery   = 60                      // seconds between two messages about the broker itself
 )
 
 // A Broker serves MQTT on one address.
 type Broker struct {
 	server *mochi.Server
 	addr   net.Addr
+	budget *budget
 }
 
 // Listen starts a broker on a TCP address. Every client needs the password,
 // under any user name; an empty one lets everybody in.
 func Listen(addr, password string, log *slog.Logger) (*Broker, error) {
+	return listen(addr, password, defaultLimits, log)
+}
+
+func listen(addr, password string, lim limits, log *slog.Logger) (*Broker, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
-	caps := mochi.NewDefaultServerCapabilities()
-	caps.MaximumPacketSize = maxPacket
-	caps.MaximumMessageExpiryInterval = keepFor
-	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: caps, Logger: log})
-	if err := server.AddHook(&door{password: password}, nil); err != nil {
-		return nil, fmt.Errorf("embedded broker: %w", err)
+	log = slog.New(newOnce(log.Handler()))
+	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities(lim), Logger: log,
+		SysTopicResendInterval: sysEvery})
+	b := &Broker{server, l.Addr(), newBudget(server, lim, log)}
+	for _, hook := range []mochi.Hook{&door{password: password}, b.budget} {
+		if err := server.AddHook(hook, nil); err != nil {
+			return nil, fmt.Errorf("embedded broker: %w", err)
+		}
 	}
-	if err := server.AddListener(listeners.NewNet("tcp", l)); err != nil {
+	if err := server.AddListener(newGate(l, lim, log)); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	if err := server.Serve(); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
-	return &Broker{server, l.Addr()}, nil
+	return b, nil
+}
+
+// capabilities are the bounds that the library knows.
+func capabilities(lim limits) *mochi.Capabilities {
+	caps := mochi.NewDefaultServerCapabilities()
+	caps.MaximumPacketSize = maxPacket
+	caps.MaximumMessageExpiryInterval = keepFor
+	caps.MaximumSessionExpiryInterval = sessionFor
+	caps.MaximumClients = int64(lim.clients)
+	caps.MaximumClientWritesPending = int32(lim.topics)
+	caps.MaximumInflight = uint16(lim.topics)
+	caps.TopicAliasMaximum = 0 // each would keep a topic for the client
+	return caps
 }
 
 // Addr is where the broker listens.
@@ -68,21 +116,3 @@ func (b *Broker) Subscribe(filter string, f func(Message)) error {
 
 // Close ends every connection.
 func (b *Broker) Close() error { return b.server.Close() }
-
-// door lets clients in.
-type door struct {
-	mochi.HookBase
-	password string
-}
-
-func (d *door) ID() string { return "password" }
-
-func (d *door) Provides(hook byte) bool {
-	return bytes.Contains([]byte{mochi.OnConnectAuthenticate, mochi.OnACLCheck}, []byte{hook})
-}
-
-func (d *door) OnConnectAuthenticate(_ *mochi.Client, p packets.Packet) bool {
-	return d.password == "" || subtle.ConstantTimeCompare(p.Connect.Password, []byte(d.password)) == 1
-}
-
-func (d *door) OnACLCheck(*mochi.Client, string, bool) bool { return true }

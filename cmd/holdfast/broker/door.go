@@ -1,0 +1,36 @@
+package broker
+
+import (
+	"bytes"
+	"crypto/subtle"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// door lets clients in.
+type door struct {
+	mochi.HookBase
+	password string
+}
+
+func (d *door) ID() string { return "password" }
+
+func (d *door) Provides(hook byte) bool {
+	return bytes.Contains([]byte{mochi.OnConnectAuthenticate, mochi.OnSessionEstablish}, []byte{hook})
+}
+
+func (d *door) OnConnectAuthenticate(_ *mochi.Client, p packets.Packet) bool {
+	return d.password == "" || subtle.ConstantTimeCompare(p.Connect.Password, []byte(d.password)) == 1
+}
+
+// OnSessionEstablish is called once the client is let in.
+func (d *door) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
+	if c, ok := cl.Net.Conn.(*guarded); ok {
+		c.admit()
+	}
+	// A delayed will outlives its client, and an alias keeps a topic: there is
+	// no bound for the sum of either.
+	cl.Properties.Will.WillDelayInterval = 0
+	cl.Properties.Props.TopicAliasMaximum = 0
+}

@@ -1,0 +1,206 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/listeners"
+)
+
+// A gate is a listener whose connections have deadlines, and of which only so
+// many wait to be let in. It waits for the goroutines that it starts: the
+// library's own does not, and races with its Close.
+type gate struct {
+	limits
+	listener net.Listener
+	log      *slog.Logger
+	closed   chan struct{}
+	once     sync.Once
+	work     sync.WaitGroup
+
+	mu      sync.Mutex
+	open    map[*guarded]bool
+	shut    bool       // what is accepted now is closed at once
+	waiting []*guarded // not let in yet, the oldest first
+}
+
+func newGate(l net.Listener, lim limits, log *slog.Logger) *gate {
+	return &gate{limits: lim, listener: l, log: log, closed: make(chan struct{}), open: map[*guarded]bool{}}
+}
+
+func (g *gate) ID() string                { return "tcp" }
+func (g *gate) Address() string           { return g.listener.Addr().String() }
+func (g *gate) Protocol() string          { return "tcp" }
+func (g *gate) Init(_ *slog.Logger) error { g.work.Add(1); return nil } // for Serve
+
+// Serve accepts connections until Close.
+func (g *gate) Serve(establish listeners.EstablishFn) {
+	defer g.work.Done()
+	for {
+		conn, err := g.accept()
+		if err != nil {
+			return
+		}
+		c := g.guard(conn)
+		g.work.Go(func() {
+			defer c.Close()
+			if err := establish(g.ID(), c); err != nil {
+				g.log.Warn("embedded broker: connection ended", "err", err)
+			}
+		})
+	}
+}
+
+// accept returns an error only after Close: one such as that of a process
+// without free descriptors passes.
+func (g *gate) accept() (net.Conn, error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		conn, err := g.listener.Accept()
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return conn, err
+		}
+		select {
+		case <-g.closed:
+			return nil, net.ErrClosed
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Close ends all connections, and returns when nothing is left of them.
+func (g *gate) Close(closeClients listeners.CloseFn) {
+	g.once.Do(func() {
+		close(g.closed)
+		_ = g.listener.Close() // it was open
+		closeClients(g.ID())   // tells those of MQTT 5
+		g.mu.Lock()
+		all := slices.Collect(maps.Keys(g.open))
+		g.shut = true
+		g.mu.Unlock()
+		for _, c := range all {
+			c.Close()
+		}
+		g.work.Wait()
+	})
+}
+
+// guard puts a connection under the deadline for its CONNECT. If too many wait
+// already, the oldest gives way: those that mean to connect take milliseconds.
+func (g *gate) guard(conn net.Conn) *guarded {
+	c := &guarded{Conn: conn, gate: g}
+	_ = conn.SetDeadline(time.Now().Add(g.connect)) // of a socket that is open
+	g.mu.Lock()
+	g.open[c] = true
+	g.waiting = append(g.waiting, c)
+	var oldest *guarded
+	if g.shut {
+		oldest = c
+	}
+	if len(g.waiting) > g.pending {
+		oldest = g.waiting[0]
+		g.waiting = slices.Delete(g.waiting, 0, 1)
+	}
+	g.mu.Unlock()
+	if oldest != nil {
+		oldest.Close()
+	}
+	return c
+}
+
+// leave takes a connection off those that wait.
+func (g *gate) leave(c *guarded) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(g.waiting, c); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+	}
+}
+
+// guarded is one connection of a gate.
+type guarded struct {
+	net.Conn
+	gate *gate
+
+	mu       sync.Mutex
+	admitted bool
+	head     []byte // the first bytes that it sent, until it is let in
+}
+
+// admit ends the deadline of the CONNECT.
+func (c *guarded) admit() {
+	c.mu.Lock()
+	c.admitted = true
+	c.mu.Unlock()
+	c.gate.leave(c)
+	_ = c.Conn.SetDeadline(time.Time{}) // the library sets that of the keep-alive before it reads
+}
+
+// Read checks the head of the CONNECT: the library makes room for as much as
+// that says before it has read it.
+func (c *guarded) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.admitted || len(c.head) > 4 {
+		return n, err
+	}
+	c.head = append(c.head, p[:min(n, 5-len(c.head))]...)
+	if wrong := checkHead(c.head); wrong != nil {
+		return 0, wrong
+	}
+	return n, err
+}
+
+// checkHead checks the fixed header of a CONNECT, of which there may be a part.
+func checkHead(head []byte) error {
+	if len(head) > 0 && head[0] != 0x10 {
+		return errors.New("the first packet is not a CONNECT")
+	}
+	size := 0
+	for i := 1; i < len(head); i++ {
+		size |= int(head[i]&0x7f) << (7 * (i - 1))
+		if head[i]&0x80 == 0 {
+			break
+		}
+	}
+	if size > maxConnect {
+		return fmt.Errorf("a CONNECT of more than %d bytes", maxConnect)
+	}
+	return nil
+}
+
+// Write ends a connection whose other side does not read: the library would go
+// on to fill its memory for it.
+func (c *guarded) Write(p []byte) (int, error) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.gate.write))
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.Close()
+	}
+	return n, err
+}
+
+// SetDeadline is the library's for the keep-alive: it is for reading alone, as
+// each write has one of its own, and says nothing before the client is let in.
+func (c *guarded) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.admitted {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *guarded) Close() error {
+	c.gate.leave(c)
+	c.gate.mu.Lock()
+	delete(c.gate.open, c)
+	c.gate.mu.Unlock()
+	return c.Conn.Close()
+}

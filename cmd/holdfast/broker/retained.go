@@ -1,0 +1,64 @@
+package broker
+
+import (
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// OnPublish notes what a client publishes. What there is no room to retain is
+// delivered and not kept.
+func (b *budget) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	b.move(cl, pk)
+	pk.FixedHeader.Retain = pk.FixedHeader.Retain && b.retain(pk)
+	return pk, nil
+}
+
+func (b *budget) OnPublished(cl *mochi.Client, _ packets.Packet) { b.moved(cl) }
+
+// OnWill does the same for a last will.
+func (b *budget) OnWill(cl *mochi.Client, will mochi.Will) (mochi.Will, error) {
+	pk := packets.Packet{TopicName: will.TopicName, Payload: will.Payload, Properties: packets.Properties{User: will.User}}
+	b.move(cl, pk)
+	will.Retain = will.Retain && b.retain(pk)
+	return will, nil
+}
+
+func (b *budget) OnWillSent(cl *mochi.Client, _ packets.Packet) { b.moved(cl) }
+
+func (b *budget) move(cl *mochi.Client, pk packets.Packet) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.moving[cl] = message{pk.TopicName, sizeOf(pk)}
+}
+
+func (b *budget) moved(cl *mochi.Client) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.moving, cl)
+}
+
+// retain reports whether there is room to retain a message, and counts it.
+func (b *budget) retain(pk packets.Packet) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before, known := b.retained[pk.TopicName]
+	if len(pk.Payload) == 0 { // it clears the topic
+		b.kept -= before
+		delete(b.retained, pk.TopicName)
+		return true
+	}
+	after := b.kept - before + sizeOf(pk)
+	if after > b.limits.retained || !known && len(b.retained) >= b.topics {
+		b.log.Warn("embedded broker: a message is not retained: too many are", "topics", len(b.retained), "bytes", b.kept)
+		return false
+	}
+	b.retained[pk.TopicName], b.kept = sizeOf(pk), after
+	return true
+}
+
+func (b *budget) OnRetainedExpired(topic string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kept -= b.retained[topic]
+	delete(b.retained, topic)
+}
