@@ -96,7 +96,8 @@ func TestAMeanIsThatOfTheDecimalsAndHasOneDigitMore(t *testing.T) {
 		if placesOf(strconv.FormatFloat(got.rounded, 'f', -1, 64)) > finest+1 {
 			t.Fatalf("%v has more than one decimal place more than %v", got.rounded, values)
 		}
-		half := new(big.Rat).Quo(big.NewRat(1, 2), new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(finest+1)), nil)))
+		tens := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(finest+1)), nil)
+		half := new(big.Rat).Quo(big.NewRat(1, 2), new(big.Rat).SetInt(tens))
 		off := new(big.Rat).Sub(new(big.Rat).SetFloat64(got.rounded), new(big.Rat).SetFloat64(got.value))
 		ulp := new(big.Rat).SetFloat64(math.Abs(got.value) / (1 << 52))
 		if off.Abs(off).Cmp(half.Add(half, ulp)) > 0 {
@@ -108,7 +109,8 @@ func TestAMeanIsThatOfTheDecimalsAndHasOneDigitMore(t *testing.T) {
 // A limit means what it says whatever the size of the values.
 func TestDistancesAreComparedAsPreciselyAsTheValuesAre(t *testing.T) {
 	for _, c := range []struct{ from, to, limit float64 }{
-		{20, 20.3, 0.3}, {1431649.718, 1431649.719, 0.001}, {9007199254740990, 9007199254740991, 1}, {0, 1e-12, 1e-12}, {0.1, 0.3, 0.2},
+		{20, 20.3, 0.3}, {1431649.718, 1431649.719, 0.001}, {9007199254740990, 9007199254740991, 1},
+		{0, 1e-12, 1e-12}, {0.1, 0.3, 0.2},
 	} {
 		for _, moved := range []struct {
 			by            float64

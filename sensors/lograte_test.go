@@ -75,7 +75,8 @@ func TestASensorThatFailsAgainAndAgainIsCounted(t *testing.T) {
 		t.Errorf("%d lines:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
 	hours := with(lines, `"sensor has failed"`)
-	if got := counted(t, hours); got != failures || len(hours) != 3 || !strings.Contains(hours[0], `last="no acknowledge"`) {
+	got := counted(t, hours)
+	if got != failures || len(hours) != 3 || !strings.Contains(hours[0], `last="no acknowledge"`) {
 		t.Errorf("counted %d of %d:\n%s", got, failures, strings.Join(hours, "\n"))
 	}
 }

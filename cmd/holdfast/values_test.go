@@ -81,7 +81,8 @@ func sampled(t *testing.T, values []float64) (readings []sensors.Reading) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		spec := sensors.Spec{Name: "meter", Streams: []sensors.Stream{{Name: "meter", Quantity: sensors.Quantity{Name: "total"}}}}
+		stream := sensors.Stream{Name: "meter", Quantity: sensors.Quantity{Name: "total"}}
+		spec := sensors.Spec{Name: "meter", Streams: []sensors.Stream{stream}}
 		_ = sensors.Run(ctx, []sensors.Spec{spec}, sensors.Wiring{
 			Open: func(context.Context, sensors.Spec) (sensors.Sensor, error) { return &script{values}, nil },
 			Record: func(r sensors.Reading) {

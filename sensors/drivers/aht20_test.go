@@ -89,6 +89,9 @@ func TestAHT20EndsInTimeOnABusThatReadsTheSameForEver(t *testing.T) {
 	}
 }
 
+// ahtFrames are a measurement of each kind.
+var ahtFrames = map[string][]byte{"aht10": aht10Reply(0x80000, 0x60000), "aht20": aht20Reply(0x80000, 0x60000)}
+
 // stuckAHT is a part that has measured once and makes no other measurement,
 // busy or not, until it is reset.
 type stuckAHT struct {
@@ -107,7 +110,7 @@ func (s *stuckAHT) tx(_ int, _ uint16, w, r []byte) error {
 // A part that hangs in the middle of a measurement is recovered by the reset that
 // opening it anew sends: closing the bus does nothing for it.
 func TestAHTsThatAreStuckRecoverWhenTheyAreOpened(t *testing.T) {
-	for kind, idle := range map[string][]byte{"aht10": aht10Reply(0x80000, 0x60000), "aht20": aht20Reply(0x80000, 0x60000)} {
+	for kind, idle := range ahtFrames {
 		synctest.Test(t, func(t *testing.T) {
 			stuck := &stuckAHT{frame: slices.Clone(idle)}
 			stuck.frame[0] |= ahtBusy
@@ -125,12 +128,16 @@ func TestAHTsThatAreStuckRecoverWhenTheyAreOpened(t *testing.T) {
 }
 
 func TestAHTsThatRepeatAnOldMeasurementAreRefused(t *testing.T) {
-	for kind, frame := range map[string][]byte{"aht10": aht10Reply(0x80000, 0x60000), "aht20": aht20Reply(0x80000, 0x60000)} {
+	for kind, frame := range ahtFrames {
 		for name, c := range map[string]struct {
 			busy  bool          // right after the command
 			takes time.Duration // to read that
 			good  bool
-		}{"it has measured the same again": {true, 0, true}, "it does not measure": {false, 0, false}, "nobody could tell": {false, 50 * time.Millisecond, true}} {
+		}{
+			"it has measured the same again": {true, 0, true},
+			"it does not measure":            {false, 0, false},
+			"nobody could tell":              {false, 50 * time.Millisecond, true},
+		} {
 			synctest.Test(t, func(t *testing.T) {
 				bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
 					copy(r, frame)

@@ -137,7 +137,8 @@ func (s *bmx280) measured() error {
 			return err
 		}
 	}
-	return fmt.Errorf("still measuring after 30 ms (status 0x%02x, mode 0x%02x; is it still wired?)", regs[1], regs[2]&forced)
+	return fmt.Errorf("still measuring after 30 ms (status 0x%02x, mode 0x%02x; is it still wired?)",
+		regs[1], regs[2]&forced)
 }
 
 // rests waits until the part neither measures nor copies its calibration (5.4.4).

@@ -22,7 +22,10 @@ const (
 
 // ina219Settings are: the bus up to 32 V, 128 samples of each averaged in
 // 68.1 ms, measuring by itself. The range of the shunt is added.
-const ina219Settings = 0x27ff
+const (
+	ina219Settings = 0x27ff
+	ina219Reset    = 0x8000 // as at power-on (8.6.2.1, RST)
+)
 
 // The range of the shunt's voltage is 40, 80, 160 or 320 mV.
 const (
@@ -93,8 +96,8 @@ func (o *ina219Options) scale() ina219Scale {
 	}
 }
 
-// Open writes the settings and the calibration and waits for the first
-// measurement.
+// Open resets the part, writes the settings and the calibration and waits for the
+// first measurement.
 func (o *ina219Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := h.openPart(o.I2C, o.Address)
 	if err != nil {
@@ -113,6 +116,12 @@ type ina219Sensor struct {
 }
 
 func (s *ina219Sensor) start() error {
+	if err := s.setWord(ina219Config, ina219Reset); err != nil {
+		return err
+	}
+	if err := s.pause(time.Millisecond); err != nil {
+		return err
+	}
 	if err := s.setWord(ina219Config, s.scale.config); err != nil {
 		return err
 	}

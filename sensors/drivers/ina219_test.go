@@ -19,6 +19,7 @@ func ina219Ops(bus, shunt, amps uint16) []i2ctest.IO {
 		{Addr: 0x40, W: []byte{5}, R: []byte{0x10, 0x62}},
 	}
 	ops := append([]i2ctest.IO{
+		{Addr: 0x40, W: []byte{0, 0x80, 0x00}}, // reset
 		{Addr: 0x40, W: []byte{0, 0x3f, 0xff}},
 		{Addr: 0x40, W: []byte{5, 0x10, 0x62}},
 	}, check...)
@@ -82,7 +83,7 @@ func TestINA219OptionsSayWhatIsWrong(t *testing.T) {
 
 func TestINA219MeasurementThatCannotBeTrueIsRefused(t *testing.T) {
 	dipped := ina219Ops(inaVolt(12), 10000, 0)
-	dipped[8].R, dipped[9].R = []byte{0x39, 0x9f}, []byte{0, 0} // as power-up makes it
+	dipped[9].R, dipped[10].R = []byte{0x39, 0x9f}, []byte{0, 0} // as power-up makes it
 	for want, ops := range map[string][]i2ctest.IO{
 		"settings read 0x399f 0x0000, not 0x3fff 0x1062 (is it": dipped,
 		"voltage 32.76": ina219Ops(0xfffa, 0, 0),

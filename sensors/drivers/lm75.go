@@ -92,7 +92,7 @@ func (s lm75) check() error {
 }
 
 func lm75Alike(settings, config byte, low, high int16) error {
-	const coldest, hottest = -55 << 8, 0x7ff0 // 127.9375 °C: an upper limit that is switched off is set as high as it goes
+	const coldest, hottest = -55 << 8, 0x7ff0 // 127.9375 °C: who wants no alarm sets the limit as high as it goes
 	switch {
 	case low < coldest || high > hottest || low >= high:
 		return fmt.Errorf("this is no LM75: its alarm limits are 0x%04x and 0x%04x", uint16(low), uint16(high))
