@@ -10,6 +10,7 @@ import (
 const (
 	retryFirst = time.Second      // before a sensor that failed is opened again
 	retryMost  = 15 * time.Second // however slow its own pace is: a reading is late then, not missing
+	stableTime = time.Minute      // open for so long, a sensor that waits for events has not just been restarted
 )
 
 // Wiring is what the sensors are connected to. Its functions are called from
@@ -48,6 +49,7 @@ type sampler struct {
 	trouble trouble
 	fails   failureLog
 	events  eventLog
+	restart restart
 
 	device Sensor // nil: not open
 	hung   *call  // that has not returned yet; until then the sensor is not called
@@ -72,6 +74,10 @@ func (s *sampler) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
+		if s.isStable(healthy) {
+			retry = retryFirst
+			s.endRestarts()
+		}
 		if err != nil {
 			s.fail(err)
 			s.close(ctx)
@@ -79,7 +85,6 @@ func (s *sampler) run(ctx context.Context) {
 		beat = s.next(beat)
 		due = beat
 		if healthy {
-			retry = retryFirst
 			continue
 		}
 		if again := time.Now().Add(retry); err != nil || again.Before(beat) {
@@ -126,7 +131,9 @@ func (s *sampler) turn(ctx context.Context) (healthy bool, err error) {
 	if got.err != nil {
 		return false, got.err
 	}
-	return s.take(got.samples), nil
+	healthy = s.take(got.samples)
+	s.restart.worked = s.restart.worked || healthy
+	return healthy, nil
 }
 
 // back is an error while a call that was left behind has not come back.
@@ -157,6 +164,7 @@ func (s *sampler) open(ctx context.Context) error {
 	})
 	if got.err == nil {
 		s.device = got.sensor
+		s.restart.opened, s.restart.worked = time.Now(), false
 	}
 	return got.err
 }

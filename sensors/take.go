@@ -52,6 +52,12 @@ func (s *sampler) fail(err error) {
 	if s.trouble.fault() {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.trouble.failures})
 	}
+	if s.failedSoon() {
+		s.restart.fail(at.taken())
+	}
+	if s.restart.fault() {
+		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.restart.failures})
+	}
 	for _, st := range s.spec.Streams {
 		s.streams[st.Quantity.Name].fail(err, at)
 	}
