@@ -116,7 +116,7 @@ func (o *linesOptions) Open(ctx context.Context, _ *Hardware) (sensors.Sensor, e
 	now := time.Now()
 	return &lineSensor{
 		source:     source,
-		reader:     lineReader{file: source.lines()},
+		reader:     lineReader{file: source.lines(), writers: o.File != ""},
 		quantities: o.Quantities(),
 		silence:    o.Silence,
 		heard:      now,

@@ -16,8 +16,8 @@ type fifo struct {
 	is   fs.FileInfo
 }
 
-// openFIFO opens a pipe for reading and writing: then it has a writer always, and
-// does not end when one leaves.
+// openFIFO opens a pipe for reading alone: then it tells when its last writer
+// leaves.
 func openFIFO(path string) (*fifo, error) {
 	is, err := os.Stat(path)
 	if err != nil {
@@ -26,9 +26,9 @@ func openFIFO(path string) (*fifo, error) {
 	if is.Mode().Type() != fs.ModeNamedPipe {
 		return nil, fmt.Errorf("%s: is no named pipe (move it away, and make one with mkfifo %s)", path, path)
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%w: it has to be open to %s for reading and writing", err, userName())
+		return nil, fmt.Errorf("%w: it has to be open to %s for reading", err, userName())
 	}
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const longestLine = 4096 // bytes, with its end
@@ -15,6 +17,8 @@ const longestLine = 4096 // bytes, with its end
 // little.
 type lineReader struct {
 	file    *os.File
+	writers bool // come and go: the end is that of a line, and more may come
+
 	buf     [longestLine]byte
 	from, n int  // what is in buf and was not taken: buf[from:n]
 	long    bool // the line in buf has been too long: skip to its end
@@ -82,13 +86,51 @@ func (r *lineReader) fill(ctx context.Context, until time.Time) error {
 	}
 	stop := context.AfterFunc(ctx, func() { r.file.SetReadDeadline(time.Unix(1, 0)) }) // its error is the read's
 	defer stop()
-	n, err := r.file.Read(r.buf[r.n:])
+	read := r.file.Read
+	if r.writers {
+		read = r.readWriters
+	}
+	n, err := read(r.buf[r.n:])
 	r.n += n
 	r.taken += n
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
+}
+
+// readWriters reads from a pipe whose writers come and go. When the last of them
+// leaves a line without an end, it ends there: else it would wait for the next
+// writer's line and become one with it. Two writers at a time, or one that comes
+// before this was read, cannot be told apart.
+func (r *lineReader) readWriters(buf []byte) (n int, err error) {
+	raw, err := r.file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	unfinished := r.n > r.from || r.long
+	waiting := raw.Read(func(fd uintptr) bool {
+		for {
+			n, err = unix.Read(int(fd), buf)
+			if err != unix.EINTR {
+				break
+			}
+		}
+		if err == unix.EAGAIN {
+			return false
+		}
+		return err != nil || n > 0 || unfinished // else nobody has it open: wait for a writer
+	})
+	switch {
+	case waiting != nil:
+		return 0, waiting
+	case err != nil:
+		return 0, &os.PathError{Op: "read", Path: r.file.Name(), Err: err}
+	case n == 0:
+		buf[0] = '\n' // there is room: a full buffer is no unfinished line
+		n = 1
+	}
+	return n, nil
 }
 
 // breathe waits for the next breath where this one's bytes have been taken.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func mkfifo(t testing.TB, path string) {
@@ -42,6 +43,67 @@ func TestAPipeOutlivesItsWriters(t *testing.T) {
 	hears(t, s, "level 1", "level 2")
 	write(t, path, "3\n")
 	hears(t, s, "level 3")
+}
+
+// A line without its end is one when its writer leaves: it does not become one with
+// the next writer's.
+func TestALineWithoutItsEndEndsWithItsWriter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tank")
+	mkfifo(t, path)
+	s := openLinesOf(t, &linesOptions{File: path, Quantity: "level"})
+	write(t, path, "21")
+	hears(t, s, "level 21")
+	write(t, path, "22")
+	hears(t, s, "level 22")
+	write(t, path, strings.Repeat("7", longestLine+1))
+	hears(t, s, "was skipped")
+	for range 2 { // its last byte, and its writer's end
+		if err := s.reader.fill(t.Context(), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, path, "23\n24")
+	hears(t, s, "level 23", "level 24")
+	write(t, path, "\n25\n")
+	hears(t, s, "level 25")
+}
+
+// A writer that stays may take its time for a line, and a pipe without writers
+// costs no processor.
+func TestAPipeWaitsForItsWriters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tank")
+	mkfifo(t, path)
+	s := openLinesOf(t, &linesOptions{File: path, Quantity: "level"})
+	write(t, path, "1\n") // and leaves
+	hears(t, s, "level 1")
+	w, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for _, part := range []string{"2", "2"} {
+		if _, err := w.WriteString(part); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.reader.fill(t.Context(), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if line, ok, _ := s.reader.line(); ok {
+			t.Errorf("half a line: %q", line)
+		}
+	}
+	if _, err := w.WriteString("\n"); err != nil {
+		t.Fatal(err)
+	}
+	hears(t, s, "level 22")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	err = s.reader.fill(t.Context(), began.Add(50*time.Millisecond))
+	if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) < 50*time.Millisecond {
+		t.Errorf("without a writer: %v after %v", err, time.Since(began))
+	}
 }
 
 func TestAPipeThatIsMadeAnewIsNoticed(t *testing.T) {
