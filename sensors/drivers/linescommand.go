@@ -21,7 +21,8 @@ type command struct {
 	cmd    *exec.Cmd
 	out    *os.File // its standard output
 	err    *os.File // and error
-	said   []byte   // the end of what it said there, at most mostSaid
+	guard  guard
+	said   []byte // the end of what it said there, at most mostSaid
 	reaped bool
 }
 
@@ -43,20 +44,26 @@ func startCommand(args []string) (*command, error) {
 	if err != nil {
 		return nil, errors.Join(err, out.Close(), outEnd.Close())
 	}
+	guard, err := newGuard()
+	if err != nil {
+		return nil, errors.Join(err, out.Close(), outEnd.Close(), said.Close(), saidEnd.Close())
+	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = outEnd, saidEnd
+	cmd.ExtraFiles = guard.files()
 	cmd.Env = foreignEnv(os.Environ())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setpgid:   true,
-		Pdeathsig: syscall.SIGKILL, // should the agent be killed without a chance to close it
-	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
 	outEnd.Close() // the program has its own; nothing was written here
 	saidEnd.Close()
 	if err != nil {
-		return nil, errors.Join(err, out.Close(), said.Close())
+		return nil, errors.Join(err, out.Close(), said.Close(), guard.groups.Close(), guard.Close())
 	}
-	return &command{cmd: cmd, out: out, err: said}, nil
+	c := &command{cmd: cmd, out: out, err: said, guard: guard}
+	if err := guard.watch(cmd.Process.Pid); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // foreignEnv is the environment for a program that is none of ours.
@@ -206,5 +213,5 @@ func (c *command) end() error {
 }
 
 func (c *command) Close() error {
-	return errors.Join(c.end(), c.out.Close(), c.err.Close())
+	return errors.Join(c.end(), c.out.Close(), c.err.Close(), c.guard.Close())
 }
