@@ -59,7 +59,7 @@ func childMain(args []string) {
 		fatal(err)
 	}
 	c.send(message{Kind: msgFound, Items: items, Breaches: found})
-	if c.Running, err = promise.Start(promise.Options(*dir, childSync), slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+	if c.Running, err = promise.Start(promise.Options(*dir, childSync, ""), slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 		fatal(err)
 	}
 	c.send(message{Kind: msgOpened})
@@ -86,7 +86,7 @@ func inspect(dir string) ([]queue.Item, []promise.Breach, error) {
 			return nil, nil, err
 		}
 	}
-	items, found := promise.Drain(drained, childSync)
+	items, found := promise.Drain(drained, childSync, "")
 	return items, found, nil
 }
 

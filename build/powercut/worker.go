@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ const (
 	syncEvery      = 5 * time.Second // what the recorder gives the queue
 	choicesPerCut  = 2
 	openingChanges = 20 // about so many changes open a queue
+	afterMove      = 6  // changes that may follow a moved name before the folder is synced
 	reuseEvery     = 8  // one image in so many is used again after it was drained
 )
 
@@ -27,6 +29,7 @@ type worker struct {
 	dir     string
 	lies    bool
 	changes []int // the events that change the disk
+	moves   []int // places in changes, of those that move a name
 	cut     int   // what state and ledger are of
 	state   *disk.State
 	ledger  *promise.Ledger
@@ -49,6 +52,9 @@ func workerMain(args []string) {
 	}
 	w := &worker{rec: rec, seed: *seed<<8 | *life, dir: *dir, lies: *lies, cut: -1}
 	for i, e := range rec.Events {
+		if e.Op == disk.Rename || e.Op == disk.Remove {
+			w.moves = append(w.moves, len(w.changes))
+		}
 		if e.Op != disk.Note {
 			w.changes = append(w.changes, i)
 		}
@@ -63,7 +69,8 @@ func workerMain(args []string) {
 }
 
 // pick chooses a moment: mostly just after a change of the disk, and now and
-// then after one of those that open the queue.
+// then after one of those that open the queue, soon after a name has moved, or
+// at the end.
 func (w *worker) pick(n int) int {
 	random := rand.New(rand.NewPCG(w.seed, uint64(n)|1<<32))
 	among := w.changes
@@ -72,6 +79,13 @@ func (w *worker) pick(n int) int {
 		return random.IntN(len(w.rec.Events) + 1)
 	case 2:
 		among = among[:min(len(among), openingChanges)]
+	case 3:
+		among = among[max(0, len(among)-openingChanges):]
+	case 4:
+		if len(w.moves) > 0 {
+			among = among[w.moves[random.IntN(len(w.moves))]:]
+			among = among[:min(len(among), afterMove)]
+		}
 	}
 	if len(among) == 0 {
 		return 0
@@ -96,11 +110,14 @@ func (w *worker) image(cut, choice int) []promise.Breach {
 	if err := disk.Lay(w.dir, w.state.Torn(random)); err != nil {
 		return []promise.Breach{{Sort: promise.Refused, What: "lay the image: " + err.Error()}}
 	}
-	items, found := promise.Drain(w.dir, syncEvery)
+	items, found := promise.Drain(w.dir, syncEvery, w.rec.ClientID)
+	if w.rec.Upset {
+		found = slices.DeleteFunc(found, func(b promise.Breach) bool { return b.Sort == promise.Aside || b.Sort == promise.Complaint })
+	}
 	found = append(found, w.ledger.Check(items, w.rec.Now(cut), syncEvery)...)
 	if len(found) == 0 && random.IntN(reuseEvery) == 0 {
 		s := promise.Source{Rand: random}
-		found = promise.Reuse(w.dir, syncEvery, s.Next(sensors.Alarm, 0))
+		found = promise.Reuse(w.dir, syncEvery, w.rec.ClientID, s.Next(sensors.Alarm, 0))
 	}
 	return found
 }

@@ -23,12 +23,12 @@ func (s *State) All() []File {
 // Torn is an image that the disk could hold after a power cut, by chance:
 //
 //   - the first few of the moves of names since the folder was synced, in their
-//     order, as a journal keeps them
+//     order, as a journal keeps them; or any subset, as a disk without one does
 //   - of the changes of a file since it was synced any subset, and of each
 //     write any subset of its sectors
 func (s *State) Torn(rand *rand.Rand) []File {
 	names := maps.Clone(s.names)
-	for _, c := range s.moves[:rand.IntN(len(s.moves)+1)] {
+	for _, c := range s.kept(rand) {
 		move(names, c)
 	}
 	keep := []float64{0, 0.1, 0.5, 0.9, 1}[rand.IntN(5)]
@@ -41,6 +41,19 @@ func (s *State) Torn(rand *rand.Rand) []File {
 		}
 		return torn(data, c, rand)
 	})
+}
+
+// kept are the moves of names that outlive the cut.
+func (s *State) kept(rand *rand.Rand) (kept []change) {
+	if rand.IntN(2) == 0 {
+		return s.moves[:rand.IntN(len(s.moves)+1)]
+	}
+	for _, c := range s.moves {
+		if rand.IntN(2) == 0 {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 // torn applies some of the sectors of a write. The file may have grown for

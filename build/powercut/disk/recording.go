@@ -49,6 +49,11 @@ type Recording struct {
 	Base   []File // what the disk held; the first has number 1
 	Kept   []promise.Fact
 	Events []Event
+
+	ClientID string // whose queue it was opened as
+	// Upset says that the base may be damaged, or of another client ID: Open may
+	// put it away, and complain.
+	Upset bool
 }
 
 // A File is a name and what is in it.

@@ -83,9 +83,17 @@ func move(names map[string]int, c change) {
 	case Create:
 		names[c.Name] = c.File
 	case Rename:
-		names[c.To] = names[c.Name]
-		delete(names, c.Name)
+		names[c.To] = c.File
+		leave(names, c)
 	case Remove:
+		leave(names, c)
+	}
+}
+
+// leave takes a name away from a file, unless it is another's: a disk may have
+// kept this move and not the one before.
+func leave(names map[string]int, c change) {
+	if names[c.Name] == c.File {
 		delete(names, c.Name)
 	}
 }

@@ -18,6 +18,7 @@ const (
 	Refused   Sort = "refused"   // Open failed, or what should work afterwards did not
 	Aside     Sort = "aside"     // Open put the file away
 	Complaint Sort = "complaint" // the log has an error after a mere power cut
+	Silent    Sort = "silent"    // damage has taken it, and neither a gap nor an event says so
 	Died      Sort = "died"      // the process did not survive Open
 )
 

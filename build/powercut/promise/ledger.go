@@ -21,6 +21,9 @@ const (
 	Acked                // Ack is about to be called
 	Closed               // Close came back
 	Kept                 // was there after the cut before
+	Declared             // was lost to damage, and a gap said so after the cut before
+	Happened             // an event about damage was there after the cut before
+	Told                 // a gap or an event is about to be acknowledged
 )
 
 // A Fact is something that happened to a reading, or to the whole queue.
@@ -28,7 +31,9 @@ type Fact struct {
 	Kind    Kind
 	At      time.Duration // on the clock of the run
 	Boot    string
-	Reading sensors.Reading // Returned, Acked: stream and number are enough
+	Reading sensors.Reading // Returned, Acked, Declared: stream and number are enough
+	To      uint64          // Declared, Told: the last number of a gap that begins with the reading's
+	Event   string          // Happened, Told
 }
 
 // Beginning is the fact that a reading is about to be put.
@@ -61,17 +66,19 @@ type entry struct {
 	returned int           // 0: not yet
 	acked    bool
 	durable  bool // was there when the queue was closed or cut
+	declared bool // lost to damage: a gap must say so
 }
 
 // A Ledger is what the facts add up to.
 type Ledger struct {
 	entries map[Key]*entry
+	events  map[string]bool // that must come, by name
 	facts   int
 	Strange []Breach // what the facts themselves say that cannot be
 }
 
 // Open starts a ledger with nothing in it.
-func Open() *Ledger { return &Ledger{entries: map[Key]*entry{}} }
+func Open() *Ledger { return &Ledger{entries: map[Key]*entry{}, events: map[string]bool{}} }
 
 // Note adds a fact. Facts are noted in the order in which they happened.
 func (l *Ledger) Note(f Fact) {
@@ -83,6 +90,12 @@ func (l *Ledger) Note(f Fact) {
 		l.entries[f.key()] = &entry{reading: f.Reading, began: l.facts, returned: l.facts, durable: true}
 	case f.Kind == Closed:
 		l.closed()
+	case f.Kind == Declared:
+		l.declared(f)
+	case f.Kind == Happened:
+		l.events[f.Event] = true
+	case f.Kind == Told:
+		l.told(f)
 	case e == nil:
 		l.Strange = append(l.Strange, Breach{Foreign, fmt.Sprintf("%s was taken and never put", f.key())})
 	case f.Kind == Returned:
@@ -103,7 +116,7 @@ func (l *Ledger) closed() {
 // owed says why a reading must be there, or "".
 func (e *entry) owed(now, syncEvery time.Duration) string {
 	switch {
-	case e.returned == 0 || e.acked:
+	case e.returned == 0 || e.acked || e.declared:
 		return ""
 	case e.durable:
 		return "was on disk before"
@@ -132,12 +145,16 @@ func (l *Ledger) Check(items []queue.Item, now, syncEvery time.Duration) []Breac
 		if there[k] {
 			continue
 		}
+		if e.declared {
+			continue // see silent
+		}
 		if why := e.owed(now, syncEvery); why != "" {
 			found = append(found, Breach{Lost, fmt.Sprintf("%s %s %s", e.reading.Priority, k, why)})
 		} else if !e.acked && e.returned > 0 && e.returned < newest[stream{k.Boot, k.Stream}] {
 			found = append(found, Breach{Hole, fmt.Sprintf("%s %s, and a later one of its stream is there", e.reading.Priority, k)})
 		}
 	}
+	found = append(found, l.silent(items, there)...)
 	slices.SortFunc(found, compare)
 	return found
 }
@@ -173,7 +190,7 @@ func (l *Ledger) checkItems(items []queue.Item) (found []Breach) {
 			continue
 		case seen[k]:
 			found = append(found, Breach{Twice, k.String()})
-		case !same(e.reading, it.Reading):
+		case !e.declared && !same(e.reading, it.Reading):
 			found = append(found, Breach{Altered, fmt.Sprintf("%s: got %+v, put %+v", k, it.Reading, e.reading)})
 		}
 		seen[k] = true
@@ -213,7 +230,7 @@ func Carry(items []queue.Item) []Fact {
 		r := it.Reading
 		facts = append(facts, Fact{Kind: Kept, Boot: it.Boot, Reading: r})
 	}
-	return facts
+	return append(facts, carryDamage(items)...)
 }
 
 // Taken returns the facts that items are about to be acknowledged.
@@ -221,6 +238,9 @@ func Taken(items []queue.Item) (facts []Fact) {
 	for _, it := range items {
 		if IsReading(it) {
 			facts = append(facts, about(Acked, it.Boot, it.Reading))
+		} else if f, ok := telling(it); ok {
+			f.Kind = Told
+			facts = append(facts, f)
 		}
 	}
 	return facts

@@ -2,12 +2,14 @@ package promise
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,34 +24,41 @@ const File = "queue.db"
 const patience = 10 * time.Second
 
 // Options are what every queue here is opened with, but for the time.
-func Options(dir string, syncEvery time.Duration) queue.Options {
-	return queue.Options{Path: filepath.Join(dir, File), MaxSize: 64 << 20, SyncEvery: syncEvery}
+func Options(dir string, syncEvery time.Duration, clientID string) queue.Options {
+	return queue.Options{Path: filepath.Join(dir, File), MaxSize: 64 << 20, SyncEvery: syncEvery, ClientID: clientID}
 }
 
 // Drain opens the queue in a folder as an agent does after a power cut, takes
-// out all there is and closes it. What is wrong with that in itself is
+// out all there is and closes it; before that comes what was moved aside as
+// the backlog of another client ID. What is wrong with that in itself is
 // returned beside it.
-func Drain(dir string, syncEvery time.Duration) (items []queue.Item, found []Breach) {
+func Drain(dir string, syncEvery time.Duration, clientID string) (items []queue.Item, found []Breach) {
 	var log errorLog
 	before, _ := os.Stat(filepath.Join(dir, File))
-	q, err := Start(Options(dir, syncEvery), slog.New(&log))
+	opt := Options(dir, syncEvery, clientID)
+	q, err := Start(opt, slog.New(&log))
 	if err != nil {
 		return nil, []Breach{{Refused, err.Error()}}
 	}
-	items, err = q.empty()
+	items, err = others(opt.Path)
+	all, failed := q.empty()
+	items, err = append(items, all...), errors.Join(err, failed)
 	if err := errors.Join(err, q.Stop()); err != nil {
 		found = append(found, Breach{Refused, err.Error()})
 	}
 	if name := aside(dir, before); name != "" {
 		found = append(found, Breach{Aside, name})
+		if !hasEvent(items) {
+			found = append(found, Breach{Silent, "no event says that the file was moved to " + name})
+		}
 	}
 	return items, append(found, log.errors...)
 }
 
 // Reuse proves that a queue that was opened after a cut is as good as new: an
 // alarm that is put now is there at the next start, and nothing else is.
-func Reuse(dir string, syncEvery time.Duration, alarm sensors.Reading) []Breach {
-	q, err := Start(Options(dir, syncEvery), slog.New(slog.DiscardHandler))
+func Reuse(dir string, syncEvery time.Duration, clientID string, alarm sensors.Reading) []Breach {
+	q, err := Start(Options(dir, syncEvery, clientID), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return []Breach{{Refused, fmt.Sprint("second start: ", err)}}
 	}
@@ -61,8 +70,24 @@ func Reuse(dir string, syncEvery time.Duration, alarm sensors.Reading) []Breach 
 	if err := q.Stop(); err != nil {
 		return []Breach{{Refused, fmt.Sprint("second stop: ", err)}}
 	}
-	items, found := Drain(dir, syncEvery)
+	items, found := Drain(dir, syncEvery, clientID)
+	if clientID != "" {
+		items = slices.DeleteFunc(items, func(it queue.Item) bool { return it.Boot != q.Boot() }) // of another
+	}
 	return append(found, l.Check(items, 0, syncEvery)...)
+}
+
+// others is what waits in files of other client IDs.
+func others(path string) (items []queue.Item, err error) {
+	for _, o := range queue.Others(path) {
+		c, failed := queue.Inspect(o.Path, func(it queue.Item) error { items = append(items, it); return nil })
+		err = errors.Join(err, failed)
+		for _, g := range c.Gaps {
+			details, failed := json.Marshal(g)
+			items, err = append(items, queue.Item{Event: "gap", Details: string(details)}), errors.Join(err, failed)
+		}
+	}
+	return items, err
 }
 
 // A Running is a queue with its writer.

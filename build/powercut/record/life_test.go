@@ -38,48 +38,87 @@ func TestLives(t *testing.T) {
 	for n := range *lives {
 		random := rand.New(rand.NewPCG(*seed, uint64(n)))
 		base, kept := []disk.File(nil), []promise.Fact(nil)
+		next := disk.Recording{ClientID: "porch", Upset: rec.Upset}
+		if n == *lives-1 && *seed%4 == 1 {
+			next.ClientID, next.Upset = "cellar", true // the card was cloned
+		}
 		if n > 0 {
-			base, kept = survive(t, rec, random)
+			cut := random.IntN(len(rec.Events))
+			if rots(n) {
+				cut = len(rec.Events) - 1 - cut/4 // when it had grown
+			}
+			base = disk.Before(rec, cut, false).Torn(random)
+			items := drain(t, base, &next)
+			if rots(n) {
+				base, items = rot(t, base, items, &next, random)
+			}
+			kept = promise.Carry(items)
 		}
 		dir := filepath.Join(t.TempDir(), "life")
 		if err := disk.Lay(dir, base); err != nil {
 			t.Fatal(err)
 		}
 		l := &life{n: n, random: random}
-		synctest.Test(t, func(t *testing.T) { rec = l.record(t, dir, base, kept) })
+		synctest.Test(t, func(t *testing.T) { rec = l.record(t, dir, base, kept, next.ClientID) })
+		rec.ClientID, rec.Upset = next.ClientID, next.Upset
 		if err := rec.Save(fmt.Sprintf("%s%d.rec", *out, n)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// survive is what a power cut leaves of a life: the disk, and the readings
-// that a queue finds on it.
-func survive(t *testing.T, rec *disk.Recording, random *rand.Rand) ([]disk.File, []promise.Fact) {
+// rot damages a disk so that the queue loses readings, if it can, and returns
+// what it still holds. What is lost must be declared.
+func rot(t *testing.T, base []disk.File, items []queue.Item, next *disk.Recording, random *rand.Rand) ([]disk.File, []queue.Item) {
 	t.Helper()
-	base := disk.Before(rec, random.IntN(len(rec.Events)), false).Torn(random)
+	spoiled, left := base, items
+	for range 20 {
+		copied, ok := spoil(base, random)
+		if !ok {
+			break
+		}
+		spoiled, left = copied, drain(t, copied, next)
+		next.Upset = true
+		if promise.Readings(left) < promise.Readings(items) {
+			break
+		}
+	}
+	for _, b := range promise.Undeclared(items, left) {
+		t.Errorf("after damage: %s", b)
+	}
+	return spoiled, left
+}
+
+// drain is what a queue finds on a disk that a power cut has left.
+func drain(t *testing.T, base []disk.File, next *disk.Recording) []queue.Item {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "survivor")
 	if err := disk.Lay(dir, base); err != nil {
 		t.Fatal(err)
 	}
-	items, found := promise.Drain(dir, syncEvery)
+	items, found := promise.Drain(dir, syncEvery, next.ClientID)
 	for _, b := range found {
 		t.Logf("between two lives: %s", b) // an image of the life finds it again
+		if b.Sort == promise.Silent {
+			t.Fail()
+		}
 	}
-	return base, promise.Carry(items)
+	return items
 }
 
 // A life is a queue and those who use it.
 type life struct {
 	*Recorder
 	n      int
+	id     string // client ID
 	random *rand.Rand
 	queue  *promise.Running
 	source *promise.Source
 }
 
 // record lives one life, from what a power cut has left.
-func (l *life) record(t *testing.T, dir string, base []disk.File, kept []promise.Fact) *disk.Recording {
+func (l *life) record(t *testing.T, dir string, base []disk.File, kept []promise.Fact, id string) *disk.Recording {
+	l.id = id
 	boot := filepath.Join(t.TempDir(), "boot_id")
 	if err := os.WriteFile(boot, fmt.Appendf(nil, "00000000-0000-4000-8000-%012d\n", l.n), 0o600); err != nil {
 		t.Fatal(err)
@@ -88,6 +127,9 @@ func (l *life) record(t *testing.T, dir string, base []disk.File, kept []promise
 	l.Hook(boot)
 	defer Unhook()
 	l.start(t)
+	if rots(l.n + 1) {
+		l.grow()
+	}
 	for range 20 + l.random.IntN(40) {
 		l.act(t)
 	}
@@ -139,6 +181,16 @@ func (l *life) act(t *testing.T) {
 	}
 }
 
+// grow leaves many blocks on several pages, so that damage can take one between
+// others.
+func (l *life) grow() {
+	for range 20 {
+		l.put(250, 1)
+		time.Sleep(syncEvery + time.Second)
+		synctest.Wait()
+	}
+}
+
 // swell makes the file large and empties it, so that the queue may want a
 // smaller one: n readings of 4 kB at a time. It costs too much to be part of
 // every life.
@@ -170,7 +222,7 @@ func (l *life) noise(size int) string {
 }
 
 func (l *life) start(t *testing.T) {
-	q, err := promise.Start(promise.Options(l.dir, syncEvery), slog.New(slog.DiscardHandler))
+	q, err := promise.Start(promise.Options(l.dir, syncEvery, l.id), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
