@@ -26,6 +26,8 @@ const (
 	Dropped = "dropped" // to stay within the bounds
 	Thinned = "thinned" // the same, less
 	Damaged = "damaged" // on disk
+	// Unproven: the broker acknowledged them and does not forward the stream.
+	Unproven = "unproven"
 )
 
 // gaps are the declared losses that are not delivered yet, in the order in which
@@ -58,6 +60,16 @@ func (g *gaps) add(more Gap) {
 		}
 	}
 	g.list = slices.Insert(g.list, at, &gap{Gap: more})
+}
+
+// Declare declares a loss that the queue cannot know of: of readings that were
+// acknowledged.
+func (q *Queue) Declare(g Gap) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.gaps.add(g)
+	signal(q.arrived)
+	signal(q.work)
 }
 
 // learn takes over a gap of the file's, unless the list tells of its readings:

@@ -10,41 +10,45 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// retryRefused is how long what a broker refuses is left alone. A second message
-// of a stream that it refuses within that time is no poison: it refuses the stream.
+// retryRefused is how long what a broker closes the connection for is left
+// alone. A second message of a stream that it refuses within that time is no
+// poison: it refuses the stream.
 const retryRefused = 24 * time.Hour
 
-// asides are what the broker closes connections for. Poison is set aside and
-// declared. A stream that is refused is held: its readings are set aside too,
-// but nothing is declared, and they come before newer ones when they may go. All
-// of it is tried again after a start and once a day, when nothing else waits.
+// asides are what the broker does not take. Poison is set aside and declared. A
+// stream that is refused is held: its readings are set aside too, but nothing is
+// declared, and they come before newer ones when they may go.
+//
+// What the broker closes the connection for is tried again after a start and
+// once a day, alone and when nothing else waits; see hold for what it drops.
 type asides struct {
 	poison map[deed]bool        // to be set aside when it comes
 	lately map[string]time.Time // by stream, when one was last set aside
-	held   map[string]bool      // streams
+	held   map[string]*hold     // streams
 	mute   map[string]bool      // streams whose state is refused
-	next   time.Time            // when all are tried again
+	next   time.Time            // when all that closes the connection is tried again
 
 	// of one round of trying
-	tried   map[deed]bool   // poison that was refused again
-	again   map[string]bool // held streams that were refused again
-	welcome map[string]bool // held streams of which one was taken
+	tried map[deed]bool   // poison that was refused again
+	again map[string]bool // held streams that were refused again
 }
 
 func newAsides() asides {
-	return asides{poison: map[deed]bool{}, lately: map[string]time.Time{}, held: map[string]bool{}, mute: map[string]bool{},
-		tried: map[deed]bool{}, again: map[string]bool{}, welcome: map[string]bool{}}
+	return asides{poison: map[deed]bool{}, lately: map[string]time.Time{}, held: map[string]*hold{}, mute: map[string]bool{},
+		tried: map[deed]bool{}, again: map[string]bool{}}
 }
 
 // unwanted says that the broker does not take an item.
 func (r *asides) unwanted(it *queue.Item) bool {
-	return r.held[it.Stream] || len(r.poison) > 0 && r.poison[deedOf(it)]
+	return r.held[it.Stream] != nil || len(r.poison) > 0 && r.poison[deedOf(it)]
 }
 
 // names are the streams that are refused.
 func (r *asides) names() []string {
-	all := maps.Clone(r.held)
-	maps.Copy(all, r.mute)
+	all := maps.Clone(r.mute)
+	for stream := range r.held {
+		all[stream] = true
+	}
 	if all[""] {
 		delete(all, "")
 		all["agent/event"] = true
@@ -65,10 +69,17 @@ func (l *Link) recall() {
 		}
 		for i := range items {
 			if !items[i].Declared() {
-				l.asides.held[items[i].Stream] = true
+				l.asides.held[items[i].Stream] = &hold{}
 			}
 			c.Pass(items[i])
 		}
+	}
+}
+
+// rewind starts a session: what was sent of what is kept comes again.
+func (r *asides) rewind() {
+	for _, h := range r.held {
+		h.rewind()
 	}
 }
 
@@ -77,14 +88,19 @@ func (s *session) sentence(d deed) {
 	r, now := &s.asides, time.Now()
 	last, before := r.lately[d.stream]
 	r.wait(now)
-	switch {
+	switch held := r.held[d.stream]; {
+	case held != nil && !d.state: // it was kept, and sent again beside others
+		held.closes, held.open = true, false
+		r.again[d.stream] = true
+		s.log.Warn("the broker closes the connection for a stream that it took: it is held again", "stream", d.stream)
+		return
 	case d.state:
 		r.mute[d.stream] = true
 		s.log.Error("the broker closes the connection for each state of a stream: it is not sent for a day",
 			"stream", d.stream, "topic", s.topics.state[d.stream], "mend", "see the broker's log and access list")
 		return
-	case before && now.Sub(last) < retryRefused:
-		r.held[d.stream] = true
+	case before && now.Sub(last) < retryRefused || !s.proofs.of(d.stream).acked:
+		r.held[d.stream] = &hold{closes: true}
 		s.log.Error("the broker closes the connection for each message of a stream: they are kept and tried again in a day",
 			"stream", d.stream, "topic", s.topics.ofHistory(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
 		s.report("aside", map[string]any{"stream": d.stream, "held": true})
@@ -101,7 +117,6 @@ func (s *session) sentence(d deed) {
 func (r *asides) newRound() {
 	clear(r.tried)
 	clear(r.again)
-	clear(r.welcome)
 }
 
 // wait puts the next round of trying off, so that it is a day after the newest
@@ -129,18 +144,6 @@ func (s *session) shelve(it *queue.Item) {
 	s.peeked = s.peeked[1:]
 }
 
-// shelved sets an item aside. Poison is declared.
-func (s *session) shelved(it *queue.Item) error {
-	if err := s.ack(); err != nil { // of all before it
-		return err
-	}
-	if err := s.backlog.SetAside(*it, !s.asides.held[it.Stream]); err != nil {
-		return err
-	}
-	delete(s.asides.poison, deedOf(it))
-	return nil
-}
-
 // arrived is the token of what need not travel.
 type arrived struct{}
 
@@ -149,8 +152,8 @@ var already = func() chan struct{} { c := make(chan struct{}); close(c); return 
 func (arrived) Done() <-chan struct{} { return already }
 func (arrived) Error() error          { return nil }
 
-// tryAside sends something again that was set aside, when it is time for that:
-// alone, except for streams of which one was taken.
+// tryAside sends something again for which the broker closed the connection,
+// when it is time for that: alone, except for streams of which one was taken.
 func (s *session) tryAside() bool {
 	r := &s.asides
 	if !s.trusted() || time.Now().Before(r.next) || len(s.peeked) > 0 && !s.trying {
@@ -169,26 +172,26 @@ func (s *session) tryAside() bool {
 			s.endRound()
 		}
 		return false
-	case r.welcome[it.Stream] && !it.Declared():
-		if !s.window.open() || it.Priority != sensors.Alarm && !s.mayGo(it) {
-			return false
-		}
 	case s.flight.len() > 0:
 		s.trying = true // what is in flight lands, and then it goes
 		return false
-	default:
-		s.trying = true
 	}
+	s.trying = true
 	if it.Priority != sensors.Alarm {
 		s.pace.pass()
 	}
-	s.publish(s.message(it), flight{kind: kindAside, item: *it})
+	m, f := s.message(it), flight{kind: kindAside, item: *it}
+	if s.proving() && !it.Declared() {
+		s.sendProbe(it.Stream, m, f, true)
+	} else {
+		s.publish(m, f)
+	}
 	s.aside.Pass(*it)
 	return true
 }
 
-// nextAside is the oldest item that is set aside and was not tried in this
-// round; nil if there is none.
+// nextAside is the oldest item that is set aside, closes the connection, and was
+// not tried in this round; nil if there is none.
 func (s *session) nextAside() (*queue.Item, error) {
 	r := &s.asides
 	for {
@@ -198,19 +201,33 @@ func (s *session) nextAside() (*queue.Item, error) {
 		}
 		for i := range items {
 			it := &items[i]
-			if !r.tried[deedOf(it)] && (it.Declared() || !r.again[it.Stream]) {
+			if r.closes(it) {
 				return it, nil
+			}
+			if r.held[it.Stream] == nil && !it.Declared() {
+				r.held[it.Stream] = &hold{} // it was kept without our knowledge
 			}
 			s.aside.Pass(*it)
 		}
 	}
 }
 
-// took takes note that the broker took what was set aside.
+// closes says that an item is to be tried alone.
+func (r *asides) closes(it *queue.Item) bool {
+	if it.Declared() {
+		return !r.tried[deedOf(it)]
+	}
+	h := r.held[it.Stream]
+	return h != nil && h.closes && !h.open && !r.again[it.Stream]
+}
+
+// took takes note that the broker took what it closed the connection for.
 func (s *session) took(it *queue.Item) {
-	s.trying = false
-	s.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
-	s.asides.welcome[it.Stream] = true
+	if it.Declared() {
+		s.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
+		return
+	}
+	s.acceptStream(it.Stream)
 }
 
 // refusedAgain takes note that it did not.
@@ -222,11 +239,9 @@ func (s *session) refusedAgain(it *queue.Item) {
 	}
 }
 
-// endRound: all that was set aside was tried. What nobody refused again is no
-// longer held.
+// endRound: all that closes the connection was tried.
 func (s *session) endRound() {
 	r := &s.asides
-	r.held = maps.Clone(r.again)
 	clear(r.mute)
 	r.newRound()
 	r.wait(time.Now())

@@ -40,8 +40,8 @@ func (s *session) prove() {
 	if s.opt.NoProof {
 		return
 	}
-	s.proofs++
-	s.song = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.proofs)
+	s.canaries++
+	s.song = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.canaries)
 	s.sendCanary.now()
 	s.canary.next = time.Time{}
 }
@@ -58,7 +58,7 @@ func (s *session) trusted() bool { return s.proven || s.opt.NoProof || s.unprova
 // entrusted says that routine readings may go. If we were allowed to publish a
 // moment ago, one window of them does not wait for the proof.
 func (s *session) entrusted() bool {
-	return s.trusted() || s.believed && s.held == "" && len(s.acked)+s.window.messages < s.window.most
+	return s.trusted() || s.believed && s.held == "" && s.released.len()+s.window.messages < s.window.most
 }
 
 // sang hears the canary.
@@ -134,6 +134,7 @@ func (s *session) hold(why string) {
 		return
 	}
 	s.held = why
+	s.declareDoubted()
 	s.healthChanged()
 	s.announce()
 	if s.heldSaid == why {

@@ -34,7 +34,7 @@ func (s *session) sendNext() bool {
 	it := s.peek()
 	unwanted := it != nil && s.asides.unwanted(it)
 	alarm := it != nil && !unwanted && it.Priority == sensors.Alarm
-	routine := it != nil && !unwanted && !alarm && s.entrusted() && s.mayGo(it)
+	routine := it != nil && !unwanted && !alarm && s.entrusted() && s.mayGo(it) && !s.released.full(it.Priority)
 	switch {
 	case unwanted && s.trusted() && s.flight.len() < 2*s.window.most:
 		s.shelve(it)
@@ -43,7 +43,7 @@ func (s *session) sendNext() bool {
 		s.peeked = s.peeked[1:]
 	case s.beginsWithSuspect():
 		return s.sendSuspect()
-	case alarm && s.window.openToAlarm():
+	case alarm && s.window.openToAlarm() && !s.released.full(it.Priority):
 		s.sendItem(it)
 	case s.asksForAnswer() && (s.sendState(false) || s.sendRoutine(it)):
 	case s.isolating():
@@ -52,6 +52,7 @@ func (s *session) sendNext() bool {
 		return false
 	case s.sendNotice(s.others):
 	case s.sendState(routine):
+	case s.tryHeld():
 	case routine:
 		s.pace.pass()
 		s.sendRoutine(it)
@@ -118,8 +119,12 @@ func (s *session) sendRoutine(it *queue.Item) bool {
 }
 
 func (s *session) sendItem(it *queue.Item) {
-	m := s.message(it)
-	s.publish(m, flight{kind: kindHistory, item: *it})
+	m, f := s.message(it), flight{kind: kindHistory, item: *it}
+	if s.mayProbe() && s.proofs.due(it.Stream, time.Now()) {
+		s.sendProbe(it.Stream, m, f, false)
+	} else {
+		s.publish(m, f)
+	}
 	s.cursor.Pass(*it)
 	s.peeked = s.peeked[1:]
 	s.share.history(len(m.Topic) + len(m.Payload))

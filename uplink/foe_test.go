@@ -59,7 +59,7 @@ func (f *foe) accept() {
 }
 
 func (f *foe) meet(conn net.Conn) {
-	f.script(&side{foe: f, Conn: conn, in: bufio.NewReader(conn)})
+	f.script(&side{foe: f, Conn: conn, in: bufio.NewReader(conn), subs: map[string]bool{}})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	conn.Close()
@@ -85,6 +85,7 @@ type side struct {
 	net.Conn
 	in   *bufio.Reader
 	deaf bool // acknowledges no publication
+	subs map[string]bool
 }
 
 // A packet is one from the agent.
@@ -115,6 +116,9 @@ func (s *side) next() (p packet, ok bool) {
 	case packetSubscribe:
 		p.id = binary.BigEndian.Uint16(body)
 		p.topic = string(body[4 : len(body)-1])
+	case packetUnsubscribe:
+		p.id = binary.BigEndian.Uint16(body)
+		p.topic = string(body[4:])
 	case packetPublish:
 		topic, rest := cutString(body)
 		p.topic = topic
@@ -163,7 +167,11 @@ func (s *side) serve(odd func(packet) bool) {
 func (s *side) answer(p packet) {
 	switch p.kind {
 	case packetSubscribe:
+		s.subs[p.topic] = true
 		s.say(0x90, 3, byte(p.id>>8), byte(p.id), 1)
+	case packetUnsubscribe:
+		delete(s.subs, p.topic)
+		s.say(0xb0, 2, byte(p.id>>8), byte(p.id))
 	case packetPublish:
 		if s.deaf {
 			s.stalls()
@@ -173,7 +181,7 @@ func (s *side) answer(p packet) {
 		}
 		s.note(p)
 		s.say(0x40, 2, byte(p.id>>8), byte(p.id))
-		if p.topic == "porch/agent/canary" {
+		if s.subs[p.topic] || p.topic == "porch/agent/canary" {
 			s.tell(0, p.topic, p.payload)
 		}
 	case 12: // PINGREQ

@@ -44,10 +44,11 @@ func (s *session) healthMessage(short bool) Message {
 		Aside   int      `json:"aside,omitempty"`   // what the broker refuses
 		Refused []string `json:"refused,omitempty"` // streams of which it takes nothing
 
+		Unproven  string           `json:"unproven,omitempty"`  // why nothing proves that what the broker acknowledges arrives
 		Deferred  []deferredNotice `json:"deferred,omitempty"`  // what the agent says of itself and cannot get through
 		Truncated bool             `json:"truncated,omitempty"` // each list has its first ones alone
 	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written, s.held,
-		q.Aside, refused, deferred, short})
+		q.Aside, refused, s.unproven(), deferred, short})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}

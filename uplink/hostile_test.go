@@ -131,7 +131,8 @@ func (d *duel) fight(end time.Time) {
 	time.Sleep(time.Until(end))
 	for longer := end.Add(busyTime); !d.decided() && time.Now().Before(longer); time.Sleep(100 * time.Millisecond) {
 	}
-	d.left = d.queue.Stats().Backlog
+	stats := d.queue.Stats()
+	d.left = stats.Backlog + stats.Aside // of a stream that is held, the readings are kept
 	stop()
 	select {
 	case <-done:

@@ -108,15 +108,15 @@ type Link struct {
 
 	expected     bool // the session ended with a suspect that went alone
 	suspectFirst bool // which of notices and history begins a session, until anything is answered
-
-	certs    expiries
-	pace     throttle
-	produced meter           // routine readings
-	said     map[string]bool // reasons that the log was told since the link went down
-	believed bool            // a session proved that we may publish, and none since failed to
-	proofs   int             // canaries sent
-	heldSaid string          // why the backlog is held, as the log was told
-	deaf     map[string]bool // topics that we may not read, as the log was told
+	proofs       proofs
+	certs        expiries
+	pace         throttle
+	produced     meter           // routine readings
+	said         map[string]bool // reasons that the log was told since the link went down
+	believed     bool            // a session proved that we may publish, and none since failed to
+	canaries     int             // sent
+	heldSaid     string          // why the backlog is held, as the log was told
+	deaf         map[string]bool // topics that we may not read, as the log was told
 }
 
 // New returns a link that drains backlog; Run starts it.
@@ -125,7 +125,8 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
 	}
 	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}, deaf: map[string]bool{},
-		suspects: suspects{}, asides: newAsides(), records: noticeRecords{}, taken: map[noticeID]bool{}, pace: newThrottle(opt.Drain.Rate)}
+		suspects: suspects{}, asides: newAsides(), proofs: newProofs(), records: noticeRecords{}, taken: map[noticeID]bool{},
+		pace: newThrottle(opt.Drain.Rate)}
 	l.clears.group.form = formClears
 	l.states.changed = make(chan struct{}, 1)
 	return l

@@ -34,7 +34,7 @@ type broker struct {
 	secret   string                  // the subscription to it is refused
 	mute     bool                    // subscriptions are granted, and nothing is forwarded
 	orderly  int                     // disconnects that make the broker forget the will
-	most     int                     // messages that were in flight at a time
+	most     int                     // publications that were in flight at a time
 	rate     float64                 // bytes a second each way; 0: the link carries anything
 	way      time.Duration           // more than the 300 ms that it takes each way, if there is a rate
 	noise    time.Duration           // at most so much more, at random, until an acknowledgement is heard
@@ -42,6 +42,9 @@ type broker struct {
 	spurns   func(Message) bool      // ends the connection for such a message
 	shuts    func(topic string) bool // ends the connection for such a subscription
 	eats     func(Message) bool      // the link loses such a message, and all behind it
+	drops    func(Message) bool      // acknowledges such a message, and does not forward it
+	late     bool                    // an UNSUBSCRIBE overtakes what is to be forwarded
+	echoed   int                     // readings that were sent back to us
 	conn     *fakeConn
 }
 
@@ -91,8 +94,6 @@ func (c *fakeConn) later(size int, do func() error) Token {
 	t := &token{done: make(chan struct{})}
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
-	c.flying++
-	c.b.most = max(c.b.most, c.flying)
 	trip := c.tripOf(size)
 	before := c.last
 	c.last = t.done
@@ -104,7 +105,6 @@ func (c *fakeConn) later(size int, do func() error) Token {
 			}
 			c.b.mu.Lock()
 			deaf := c.b.deaf
-			c.flying--
 			if !deaf {
 				t.err = do()
 			}
@@ -145,7 +145,12 @@ func later(a, b time.Time) time.Time {
 
 func (c *fakeConn) Publish(m Message) Token {
 	m.Payload = slices.Clone(m.Payload)
+	c.b.set(func() {
+		c.flying++
+		c.b.most = max(c.b.most, c.flying)
+	})
 	return c.later(len(m.Topic)+len(m.Payload)+6, func() error {
+		c.flying--
 		if c.b.spurns != nil && c.b.spurns(m) {
 			c.why = errBrokerClosed
 			c.Close()
@@ -157,17 +162,39 @@ func (c *fakeConn) Publish(m Message) Token {
 		if c.hole {
 			return errEaten
 		}
-		if c.b.denies {
+		if c.b.denies || c.b.drops != nil && c.b.drops(m) {
 			return nil
 		}
 		c.b.got = append(c.b.got, m)
 		if m.Retain {
 			c.b.retained[m.Topic] = string(m.Payload)
 		}
-		if c.topics[m.Topic] && !c.b.mute && !c.echoes.hear(m.Topic, m.Payload) {
-			c.heard <- Message{Topic: m.Topic, Payload: m.Payload}
+		if c.topics[m.Topic] && !c.b.mute {
+			c.forward(m)
 		}
 		return nil
+	})
+}
+
+// forward sends a message back, as the mutex allows it.
+func (c *fakeConn) forward(m Message) {
+	hear := func() {
+		if c.echoes.hear(m.Topic, m.Payload) {
+			c.b.echoed++
+			return
+		}
+		c.heard <- Message{Topic: m.Topic, Payload: m.Payload}
+	}
+	if !c.b.late {
+		hear()
+		return
+	}
+	time.AfterFunc(roundTrip, func() {
+		c.b.set(func() {
+			if c.topics[m.Topic] {
+				hear()
+			}
+		})
 	})
 }
 
@@ -301,7 +328,7 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*
 	var log strings.Builder
 	synctest.Test(t, func(t *testing.T) {
 		bl := openBacklog(t)
-		opt := Options{Report: bl.Report, Stats: bl.Stats,
+		opt := Options{Report: bl.Report, Declare: bl.Declare, Stats: bl.Stats,
 			ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
 			Clock:   sensors.NewTimekeeper(sensors.TrustAlways),
 			Streams: []sensors.Stream{{Name: "room", Quantity: sensors.Quantity{Unit: "%"}}, {Name: "door"}}}

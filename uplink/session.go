@@ -34,14 +34,14 @@ type session struct {
 	alive  time.Time    // when the head of flight became it
 	since  time.Time    // of the first acknowledgement; zero before
 
-	began  time.Time
-	cursor queue.Cursor
-	aside  queue.Cursor // through what is set aside
-	trying bool         // something that was set aside goes alone, or will
-	peeked []queue.Item // beyond the cursor
-	dry    bool         // there was nothing beyond it
-	acked  []queue.Item // by the broker, and not to the backlog yet
-	read   time.Time    // not before it the backlog is read again: it cannot be
+	began    time.Time
+	cursor   queue.Cursor
+	aside    queue.Cursor // through what is set aside
+	trying   bool         // something that was set aside goes alone, or will
+	peeked   []queue.Item // beyond the cursor
+	dry      bool         // there was nothing beyond it
+	released released     // acknowledged by the broker, and not to the backlog yet
+	read     time.Time    // not before it the backlog is read again: it cannot be
 
 	flying map[string]bool // streams whose state is in flight
 
@@ -69,7 +69,8 @@ type flight struct {
 	stream   string     // of a state
 	item     queue.Item // of the history
 	notice   notice
-	isolated bool // a notice that goes alone: it is a suspect
+	isolated bool   // a notice that goes alone: it is a suspect
+	probe    *probe // it is expected back
 }
 
 type kind uint8
@@ -83,6 +84,7 @@ const (
 	kindSubscription // to the canary
 	kindShelved      // of the history, and refused
 	kindAside        // of what was refused, once more
+	kindProbe        // a reading once more, to be heard
 )
 
 func newSession(l *Link, conn Conn) *session {
@@ -116,6 +118,9 @@ func (s *session) run(ctx context.Context) error {
 
 // begin says that the agent is online and what it is; states follow.
 func (s *session) begin() {
+	s.declareDoubted()
+	s.proofs.begin()
+	s.asides.rewind()
 	s.listen()
 	s.online.now()
 	s.prove()
@@ -128,7 +133,11 @@ func (s *session) begin() {
 
 // publish sends a message and notes that it is in flight.
 func (s *session) publish(m Message, f flight) {
-	f.passage = s.window.send(len(m.Topic) + len(m.Payload) + overhead)
+	size := len(m.Topic) + len(m.Payload) + overhead
+	if f.probe != nil {
+		size += probeBytes(m.Topic)
+	}
+	f.passage = s.window.send(size)
 	f.Token = s.conn.Publish(m)
 	s.launch(f)
 }
@@ -149,10 +158,17 @@ func (s *session) wait(ctx context.Context) error {
 	if s.leaving == nil {
 		stop, better = ctx.Done(), s.conn.Better()
 	}
+	lines := s.released.lists()
 	s.timer.Reset(time.Until(s.due()))
 	select {
 	case <-head:
 		return s.settle()
+	case <-s.heardAhead(lines[0]):
+		return s.ack()
+	case <-s.heardAhead(lines[1]):
+		return s.ack()
+	case <-s.heardAhead(lines[2]):
+		return s.ack()
 	case <-s.backlog.Arrived():
 	case <-s.states.changed:
 	case m := <-s.conn.Heard():
@@ -197,7 +213,8 @@ func (s *session) landed(f *flight) error {
 		s.window.gone(f.passage)
 		return s.subscribed(f)
 	case kindShelved:
-		return s.shelved(&f.item)
+		s.released.push(outcome{item: f.item, reject: true})
+		return nil
 	}
 	if err != nil {
 		return s.lost(err)
@@ -210,20 +227,27 @@ func (s *session) landed(f *flight) error {
 	s.window.acked(f.passage)
 	s.answered = true
 	s.noticeArrived(f)
+	if f.probe != nil {
+		f.probe.acked = time.Now()
+	}
 	if s.since.IsZero() {
 		s.since = time.Now()
 		s.sayUp()
 	}
 	switch f.kind {
 	case kindHistory:
-		s.acked = append(s.acked, f.item)
+		s.released.push(outcome{item: f.item})
 		delete(s.suspects, deedOf(&f.item))
 	case kindState:
 		delete(s.flying, f.stream)
 		delete(s.suspects, stateOf(f.stream))
 	case kindAside:
-		s.acked = append(s.acked, f.item)
-		s.took(&f.item)
+		s.released.push(outcome{item: f.item})
+		delete(s.suspects, deedOf(&f.item))
+		s.trying = false
+		if f.probe == nil {
+			s.took(&f.item)
+		}
 	case kindBirth:
 		s.told = true
 	}
@@ -239,25 +263,6 @@ func (s *session) lost(err error) error {
 	case <-time.After(time.Second):
 	}
 	return fmt.Errorf("connection lost: %w", err)
-}
-
-// ack tells the backlog what the broker has acknowledged, if that is to be
-// believed.
-func (s *session) ack() error {
-	if s.held != "" {
-		s.acked = s.acked[:0]
-	}
-	if !s.trusted() {
-		return nil
-	}
-	s.rival.born = s.rival.born || s.told
-	if len(s.acked) == 0 {
-		return nil
-	}
-	err := s.backlog.Ack(s.acked)
-	clear(s.acked)
-	s.acked = s.acked[:0]
-	return err
 }
 
 // due is when something has to be done even if nothing happens.
@@ -287,13 +292,18 @@ func (s *session) due() time.Time {
 		sooner(s.canary.next)
 	}
 	if s.careful() {
-		sooner(s.released())
+		sooner(s.quietUntil())
+	}
+	for _, t := range [...]time.Time{s.probesDue(), s.asides.heldDue()} {
+		if t.After(now) {
+			sooner(t)
+		}
 	}
 	if at := s.sources.next(now); !at.IsZero() {
 		sooner(at)
 	}
 	if len(s.records) > 0 {
-		for _, t := range [...]time.Time{s.began.Add(suspectWait), s.released()} {
+		for _, t := range [...]time.Time{s.began.Add(suspectWait), s.quietUntil()} {
 			if t.After(now) {
 				sooner(t)
 			}
@@ -311,7 +321,7 @@ func (s *session) tick() error {
 	if !s.canary.next.IsZero() && !now.Before(s.canary.next) {
 		s.doubt()
 	}
-	return nil
+	return s.ack() // or give up what should have been heard by now
 }
 
 // leave lets the session end in order.

@@ -72,6 +72,14 @@ func (s *states) next(wait, mute map[string]bool) (r sensors.Reading, ok bool) {
 	return r, false
 }
 
+// of is the latest reading of a stream.
+func (s *states) of(stream string) (r sensors.Reading, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok = s.latest[stream]
+	return r, ok
+}
+
 // failing names the streams whose latest reading is a failure, in the order of
 // their first reading.
 func (s *states) failing() []string {

@@ -78,7 +78,7 @@ func (s *session) inquire(err error) {
 		return
 	}
 	closed := errors.Is(err, errBrokerClosed)
-	if !closed && !errors.Is(err, syscall.ECONNRESET) || !s.answered {
+	if !closed && !errors.Is(err, syscall.ECONNRESET) || s.blameProbe() || !s.answered {
 		return
 	}
 	alone := closed && s.flight.len() == 1 && time.Since(s.flight.front().sent) < closedAfter
@@ -89,7 +89,7 @@ func (s *session) inquire(err error) {
 	var flying []deed
 	for i := range s.flight.len() {
 		switch f := s.flight.at(i); f.kind {
-		case kindHistory:
+		case kindHistory, kindAside:
 			flying = append(flying, deedOf(&f.item))
 		case kindState:
 			flying = append(flying, stateOf(f.stream))
@@ -109,11 +109,11 @@ func (s *session) careful() bool {
 	if time.Since(s.began) > acquitAfter {
 		clear(s.suspects)
 	}
-	return (s.trying || s.suspects.any()) && time.Now().Before(s.released())
+	return (s.trying || s.suspects.any()) && time.Now().Before(s.quietUntil())
 }
 
-// released is when the broker would have closed for what was sent last.
-func (s *session) released() time.Time {
+// quietUntil is when the broker would have closed for what was sent last.
+func (s *session) quietUntil() time.Time {
 	if s.flight.len() == 0 {
 		return time.Time{}
 	}

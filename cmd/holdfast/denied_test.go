@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/queue"
 )
 
 // An acl is what an agent, which has no user name, may do with a broker. The
@@ -133,5 +135,132 @@ func TestAnAccountThatMayOnlyWrite(t *testing.T) {
 	w.agent.cmd.Process.Signal(syscall.SIGHUP)
 	w.arrivedWhole(t, "load", 30*time.Second)
 	w.arrivedWhole(t, "gate", 10*time.Second)
+	w.agent.stop()
+}
+
+// rules writes an access list of the agent's own, line by line.
+func (a *acl) rules(lines ...string) {
+	a.t.Helper()
+	text := strings.Join(lines, "\n") + "\nuser recorder\ntopic readwrite #\n"
+	if err := os.WriteFile(a.path, []byte(text), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (w *wired) reloadACL() { w.broker.cmd.Process.Signal(syscall.SIGHUP) }
+
+// accounted fails unless each reading of a stream, up to the last that arrived,
+// has arrived or lies in a gap that was declared. It returns how many lie in gaps.
+func (w *wired) accounted(t *testing.T, stream string) (declared int) {
+	t.Helper()
+	seen, last := map[uint64]bool{}, uint64(0)
+	for _, a := range w.sub.on("store/" + stream) {
+		seen[a.Seq], last = true, max(last, a.Seq)
+	}
+	var gaps []queue.Gap
+	for _, a := range w.sub.on("store/agent/event") {
+		var e struct {
+			queue.Gap
+			Event string
+		}
+		if json.Unmarshal([]byte(a.raw), &e) == nil && e.Event == "gap" && e.Stream == stream {
+			gaps = append(gaps, e.Gap)
+		}
+	}
+	undeclared := 0
+	for seq := uint64(1); seq <= last; seq++ {
+		in := slices.ContainsFunc(gaps, func(g queue.Gap) bool { return g.From <= seq && seq <= g.To })
+		switch {
+		case seen[seq]:
+		case in:
+			declared++
+		default:
+			undeclared++
+		}
+	}
+	if undeclared > 0 || last == 0 {
+		t.Errorf("%s: %d of %d readings neither arrived nor lie in a gap: %+v", stream, undeclared, last, gaps)
+	}
+	return declared
+}
+
+// TestAStreamThatTheAccessListDeniesIsKept: the canary and the other streams get
+// through, and Mosquitto acknowledges what it drops.
+func TestAStreamThatTheAccessListDeniesIsKept(t *testing.T) {
+	t.Parallel()
+	a := newACL(t, "read")
+	a.rules("topic readwrite store/agent/#", "topic readwrite store/+/state", "topic readwrite store/gate")
+	w := guarded(t, a, heldSensors)
+	w.agent.start()
+	eventually(t, 60*time.Second, "health names the stream that is held", func() bool {
+		var health struct{ Refused []string }
+		json.Unmarshal([]byte(w.sub.last("store/agent/health").raw), &health)
+		return slices.Equal(health.Refused, []string{"load"})
+	})
+	w.arrivedWhole(t, "gate", 10*time.Second)
+	if n := len(w.sub.on("store/load")); n != 0 {
+		t.Fatalf("%d readings arrived: the access list denies nothing", n)
+	}
+	a.allow("readwrite")
+	w.reloadACL()
+	w.arrivedWhole(t, "load", 120*time.Second) // it is tried once a minute
+	w.agent.stop()
+	if log := w.agent.log.String(); strings.Count(log, "level=ERROR") != 1 || !strings.Contains(log, "topic=store/load") {
+		t.Errorf("want one error that names the topic:\n%s", log)
+	}
+}
+
+// TestReadingTopicsThatAreDeniedLoseNothing: states and health look well, and no
+// reading gets through.
+func TestReadingTopicsThatAreDeniedLoseNothing(t *testing.T) {
+	t.Parallel()
+	a := newACL(t, "read")
+	a.rules("topic readwrite store/#")
+	w := guarded(t, a, heldSensors)
+	w.agent.configure(w.guardedConfig("", heldSensors) + "topics: {reading: \"plant/{client_id}/{stream}\"}\n")
+	w.agent.start()
+	eventually(t, 60*time.Second, "health names the streams that are held", func() bool {
+		var health struct{ Refused []string }
+		json.Unmarshal([]byte(w.sub.last("store/agent/health").raw), &health)
+		return slices.Equal(health.Refused, []string{"gate", "load"})
+	})
+	a.rules("topic readwrite store/#", "topic readwrite plant/store/#")
+	w.reloadACL()
+	for _, stream := range []string{"plant/store/load", "plant/store/gate"} {
+		now := time.Now().UnixMilli()
+		eventually(t, 120*time.Second, stream+" is live", func() bool { return w.sub.last(stream).TS > now })
+		seen, last := map[uint64]bool{}, uint64(0)
+		for _, a := range w.sub.on(stream) {
+			seen[a.Seq], last = true, max(last, a.Seq)
+		}
+		if n := int(last) - len(seen); n != 0 {
+			t.Errorf("%s: %d of %d readings are lost", stream, n, last)
+		}
+	}
+	w.agent.stop()
+}
+
+// TestARightThatIsRevokedInMidSessionIsNoticed: for 70 seconds, by a SIGHUP of the
+// broker. What it acknowledged and dropped meanwhile is declared or kept.
+func TestARightThatIsRevokedInMidSessionIsNoticed(t *testing.T) {
+	t.Parallel()
+	a := newACL(t, "readwrite")
+	w := guarded(t, a, heldSensors)
+	w.agent.start()
+	w.more(t, "load", 100)
+	a.allow("read")
+	w.reloadACL()
+	time.Sleep(70 * time.Second)
+	a.allow("readwrite")
+	w.reloadACL()
+	for _, stream := range []string{"load", "gate"} {
+		now := time.Now().UnixMilli()
+		eventually(t, 150*time.Second, stream+" is live", func() bool { return w.sub.last("store/"+stream).TS > now })
+	}
+	w.live(t, "load")
+	if declared := w.accounted(t, "load"); declared == 0 || declared > 700 {
+		t.Errorf("%d readings lie in gaps, and 700 were made while nothing was allowed", declared)
+	}
+	w.accounted(t, "gate")
 	w.agent.stop()
 }

@@ -23,7 +23,7 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 	if err != nil {
 		return err
 	}
-	cfg.Uplink.Boot, cfg.Uplink.Report, cfg.Uplink.Stats = q.Boot(), q.Report, q.Stats
+	cfg.Uplink.Boot, cfg.Uplink.Report, cfg.Uplink.Declare, cfg.Uplink.Stats = q.Boot(), q.Report, q.Declare, q.Stats
 	link := uplink.New(cfg.Uplink, q, dial, log)
 	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID, "boot", q.Boot(), "backlog", q.Stats().Backlog)
 

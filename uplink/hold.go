@@ -1,0 +1,162 @@
+package uplink
+
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// retryHeld is how long a stream is left alone whose readings the broker drops.
+// That costs nobody anything, and alarms may wait.
+const retryHeld = time.Minute
+
+// A hold is a stream that the broker does not take: what it made is kept among
+// the rejects, in order.
+//
+// One whose readings the broker acknowledges and drops is tried once a minute with
+// the oldest that is kept, as a probe, beside all others. When that comes back the
+// hold is open: what is kept goes out, and when nothing is left the stream is not
+// held any more. One for which the broker closes the connection is tried alone: see
+// [asides].
+type hold struct {
+	closes bool // the broker closes the connection for it
+	open   bool // one was taken: the others follow
+	next   time.Time
+	cursor queue.Cursor // through what is kept, of all streams
+	peeked []queue.Item // of the stream, beyond what was sent
+}
+
+// rewind goes back to the oldest that is kept.
+func (h *hold) rewind() {
+	h.cursor.Rewind()
+	h.peeked = nil
+}
+
+// holdStream holds a stream of which the broker dropped a probe.
+func (s *session) holdStream(stream string, dropped *probe, why string) {
+	h, topic := s.asides.held[stream], dropped.message.Topic
+	if h == nil {
+		h = &hold{}
+		s.asides.held[stream] = h
+		s.log.Error("a stream is held: the broker acknowledges its readings and does not forward them", "stream", stream,
+			"topic", topic, "why", why, "mend", "let the access list allow "+s.topics.clientID+" to write and read "+topic+
+				", or set mqtt.prove_publish: false if it may not read")
+		s.report("aside", map[string]any{"stream": stream, "held": true})
+	}
+	h.closes, h.open, h.next = false, false, dropped.sent.Add(retryHeld)
+	h.rewind()
+	s.healthChanged()
+}
+
+// acceptStream lets what is kept of a stream go, if it is held.
+func (s *session) acceptStream(stream string) {
+	h := s.asides.held[stream]
+	if h == nil || h.open {
+		return
+	}
+	s.log.Info("the broker takes a stream again: what was kept goes out", "stream", stream, "topic", s.topics.ofHistory(stream))
+	h.open, h.next = true, time.Time{}
+	h.rewind()
+	s.healthChanged()
+}
+
+// tryHeld sends the oldest reading that is kept of a stream whose time has come,
+// or the next one of a stream that is taken again.
+func (s *session) tryHeld() bool {
+	if !s.trusted() {
+		return false
+	}
+	for stream, h := range s.asides.held {
+		if h.closes && !h.open || time.Now().Before(h.next) || s.proofs.of(stream).probe != nil {
+			continue
+		}
+		if s.sendKept(stream, h) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) sendKept(stream string, h *hold) bool {
+	it, err := s.nextKept(stream, h)
+	switch {
+	case err != nil:
+		s.log.Error("what is kept of a stream cannot be read", "stream", stream, "err", err, "retry_in", retryHeld)
+		h.next = time.Now().Add(retryHeld)
+	case it != nil && it.Priority != sensors.Alarm && !s.mayGo(it):
+		return false
+	case it != nil:
+		if it.Priority != sensors.Alarm {
+			s.pace.pass()
+		}
+		m, f := s.message(it), flight{kind: kindAside, item: *it}
+		h.peeked = h.peeked[1:]
+		if h.open && (!s.proving() || s.proofs.proven(stream)) {
+			s.publish(m, f)
+		} else {
+			s.sendProbe(stream, m, f, true)
+		}
+		return true
+	case h.open && !s.travels(stream):
+		delete(s.asides.held, stream)
+		s.healthChanged()
+		return true // what waits of it may go
+	case !h.open: // nothing is kept: its next reading will be
+		h.next = time.Now().Add(retryHeld)
+	}
+	return false
+}
+
+// nextKept is the oldest item that is kept of a stream and was not sent; nil if
+// there is none.
+func (s *session) nextKept(stream string, h *hold) (*queue.Item, error) {
+	for len(h.peeked) == 0 {
+		items, err := s.backlog.Aside(&h.cursor, 64)
+		if err != nil || len(items) == 0 {
+			return nil, err
+		}
+		for i := range items {
+			h.cursor.Pass(items[i])
+			if it := &items[i]; it.Stream == stream && !it.Declared() {
+				h.peeked = append(h.peeked, *it)
+			}
+		}
+	}
+	return &h.peeked[0], nil
+}
+
+// travels says that something of a stream is in flight, or waits for what is
+// before it: it may still be rejected, or come back from there.
+func (s *session) travels(stream string) bool {
+	for i := range s.flight.len() {
+		if f := s.flight.at(i); (f.kind == kindAside || f.kind == kindShelved) && f.item.Stream == stream {
+			return true
+		}
+	}
+	return s.released.waits(stream)
+}
+
+// releaseKept takes an item that was rejected before out of the backlog, if it
+// has arrived. It reports false if that is not known yet.
+func (s *session) releaseKept(o *outcome) bool {
+	stream := o.item.Stream
+	h := s.asides.held[stream]
+	switch {
+	case o.item.Declared() || h != nil && h.open && s.delivered(stream):
+		s.released.batch = append(s.released.batch, o.item)
+	case h != nil && s.proofs.of(stream).probe != nil:
+		return false
+	}
+	return true // else it was dropped, and is kept
+}
+
+// heldDue is when the next stream is to be tried; zero: there is none.
+func (r *asides) heldDue() (due time.Time) {
+	for _, h := range r.held {
+		if !h.closes && !h.open && (due.IsZero() || h.next.Before(due)) {
+			due = h.next
+		}
+	}
+	return due
+}

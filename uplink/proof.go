@@ -1,0 +1,158 @@
+package uplink
+
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+)
+
+const (
+	proofEvery = 45 * time.Second // between two probes while all streams are proven: one costs some 140 bytes
+	proofTurn  = 10 * time.Second // longer, for a stream that was probed in this round already
+	proofAge   = time.Hour        // of a stream's last proof: its next reading is a probe, whatever the others cost
+	echoWait   = 5 * time.Second  // from the acknowledgement of a probe: its echo comes with it
+)
+
+// proofs say of which streams the readings are known to arrive. MQTT 3.1.1 has
+// no answer for "you may not publish this": a broker acknowledges what its
+// access list denies, and drops it. Access lists go by topic, and change while a
+// session lasts. So the first reading of each stream in a session is a probe: it
+// has to come back to us, before anything of its stream that the broker
+// acknowledges is taken for delivered. Later one probe a minute is enough: the
+// streams take turns.
+//
+// All fields belong to the goroutine of the session. They outlive a session,
+// because what was acknowledged in it may turn out not to have arrived.
+type proofs struct {
+	session int                     // counts the sessions
+	last    time.Time               // when the last probe was sent
+	streams map[string]*streamProof // the empty name is that of events
+	probing map[string]*streamProof // of these, those with a probe on its way
+	round   map[string]bool         // streams that were probed in this round of turns
+
+	prompt bool // an echo came although we had unsubscribed right behind the message
+	late   bool // this broker forwards nothing behind an UNSUBSCRIBE: it waits for the echo
+
+	closes   int       // sessions in a row that the broker ended while a probe's subscription had no answer
+	offUntil time.Time // nothing is proven until then
+}
+
+// A streamProof is what is known of one stream.
+type streamProof struct {
+	session int         // in which a reading came back last; 0: none did, or it is in doubt
+	at      time.Time   // when that reading was sent
+	probe   *probe      // nil: there is none
+	doubted bool        // the broker has dropped a probe of another stream since that reading
+	since   []queue.Gap // what was acknowledged, and removed from the backlog, since that reading
+	acked   bool        // the broker has ever acknowledged a reading
+}
+
+// A probe is a reading that is expected back.
+type probe struct {
+	message    Message
+	heard      <-chan struct{} // closed when it came back
+	subscribed Token           // to its topic
+	sent       time.Time
+	acked      time.Time // zero: not yet
+	lasting    bool      // the topic stays subscribed until the probe is heard or given up
+	repeated   bool      // it was sent twice
+}
+
+func newProofs() proofs {
+	return proofs{streams: map[string]*streamProof{}, probing: map[string]*streamProof{}, round: map[string]bool{}}
+}
+
+// begin starts a session: what was on its way is not any more, and nothing is
+// proven.
+func (p *proofs) begin() {
+	p.session++
+	p.forgetProbes()
+}
+
+// forgetProbes gives up what is on its way. It says nothing about the streams.
+func (p *proofs) forgetProbes() {
+	for _, st := range p.probing {
+		st.probe = nil
+	}
+	clear(p.probing)
+}
+
+func (p *proofs) of(stream string) *streamProof {
+	st := p.streams[stream]
+	if st == nil {
+		st = &streamProof{}
+		p.streams[stream] = st
+	}
+	return st
+}
+
+// due says that the next reading of a stream is to be a probe.
+func (p *proofs) due(stream string, now time.Time) bool {
+	st := p.of(stream)
+	switch idle := now.Sub(p.last); {
+	case st.probe != nil:
+		return false
+	case st.session != p.session:
+		return true
+	case now.Sub(st.at) > max(proofAge, time.Duration(len(p.streams))*2*time.Minute):
+		return true
+	case idle < proofEvery:
+		return false
+	case p.round[stream] && idle < proofEvery+proofTurn:
+		return false // it is another's turn
+	case p.round[stream]:
+		clear(p.round)
+	}
+	return true
+}
+
+// sent notes that a probe is on its way.
+func (p *proofs) sent(stream string, pr *probe) {
+	now := time.Now()
+	pr.sent, p.last = now, now
+	p.round[stream] = true
+	st := p.of(stream)
+	st.probe, p.probing[stream] = pr, st
+}
+
+// end takes the probe of a stream out.
+func (p *proofs) end(stream string) {
+	p.of(stream).probe = nil
+	delete(p.probing, stream)
+}
+
+// proven says that what the broker acknowledges of a stream has arrived.
+func (p *proofs) proven(stream string) bool {
+	st := p.of(stream)
+	return st.probe == nil && st.session == p.session
+}
+
+// nextCheck is when the probe has to be looked at; zero: not before it is
+// acknowledged, or sent again.
+func (pr *probe) nextCheck(proof time.Duration) time.Time {
+	switch {
+	case pr.acked.IsZero():
+		return time.Time{}
+	case pr.repeated:
+		return pr.acked.Add(proof)
+	}
+	return pr.acked.Add(echoWait)
+}
+
+// note takes note of a reading that is removed from the backlog.
+func (st *streamProof) note(it *queue.Item) {
+	st.acked = true
+	if it.Event != "" {
+		return // events are not counted by stream: no gap could tell of one
+	}
+	if n := len(st.since); n > 0 {
+		if last := &st.since[n-1]; last.Boot == it.Boot {
+			if it.Seq > last.To { // else it came twice
+				last.To = it.Seq
+				last.Count++
+			}
+			return
+		}
+	}
+	st.since = append(st.since, queue.Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: queue.Unproven})
+}
