@@ -27,19 +27,20 @@ const (
 // library's own reconnecting, which completes publications that the broker
 // never acknowledged.
 func DialMQTT(opt Options) Dial {
-	d := &dialer{opt: opt, look: probeWait}
+	d := &dialer{opt: opt, paths: make([]segments, len(opt.Servers)), look: probeWait}
 	return d.dial
 }
 
 type dialer struct {
-	opt  Options
-	look time.Duration // between looks at the preferred server
+	opt   Options
+	paths []segments    // to each server
+	look  time.Duration // between looks at the preferred server
 }
 
 func (d *dialer) dial(ctx context.Context, will Message) (Conn, error) {
 	var failed error
 	for i, server := range d.opt.Servers {
-		conn, err := dialServer(ctx, d.opt, server, will)
+		conn, err := dialServer(ctx, d.opt, server, &d.paths[i], will)
 		switch {
 		case err == nil && i > 0:
 			conn.watch(d.opt, d.look)
@@ -60,8 +61,9 @@ func (d *dialer) dial(ctx context.Context, will Message) (Conn, error) {
 	return nil, failed
 }
 
-func dialServer(ctx context.Context, opt Options, server *url.URL, will Message) (*mqttConn, error) {
+func dialServer(ctx context.Context, opt Options, server *url.URL, path *segments, will Message) (*mqttConn, error) {
 	limits := opt.bounds()
+	opt.segment = path.limit()
 	certs := new(shown)
 	options, err := clientOptions(ctx, opt, server, will, certs.show)
 	if err != nil {
@@ -69,9 +71,9 @@ func dialServer(ctx context.Context, opt Options, server *url.URL, will Message)
 	}
 	socket, err := openSocket(ctx, opt, server, options.TLSConfig)
 	if err != nil {
-		return nil, err
+		return nil, path.notMade(err)
 	}
-	c := &mqttConn{shown: certs, lost: make(chan struct{}), heard: make(chan Message, mostHeard), better: make(chan struct{})}
+	c := &mqttConn{shown: certs, path: path, began: time.Now(), lost: make(chan struct{}), heard: make(chan Message, mostHeard), better: make(chan struct{})}
 	c.wire = newWire(socket, limits, c.end)
 	options.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return c.wire, nil })
 	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.end(fmt.Errorf("the broker does not answer: %w", err)) }) // else the wire was first
@@ -132,6 +134,8 @@ type mqttConn struct {
 	wire   *wire
 	heard  chan Message
 	echoes echoes
+	path   *segments
+	began  time.Time
 
 	once sync.Once
 	lost chan struct{}
@@ -182,7 +186,7 @@ func (c *mqttConn) Close() error {
 // end notes why the connection is lost: the first reason is the true one.
 func (c *mqttConn) end(why error) {
 	c.once.Do(func() {
-		c.why = why
+		c.why = c.path.ended(why, stalled(c.wire.Conn), c.began)
 		close(c.lost)
 	})
 }

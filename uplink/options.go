@@ -35,7 +35,8 @@ type Options struct {
 	Version  string
 	Hardware string // the board's own name
 
-	limits limits // zero: the usual ones
+	limits  limits // zero: the usual ones
+	segment int    // bytes of a TCP segment; 0: as the kernel says
 }
 
 // A Drain says how fast the backlog may go out.

@@ -33,7 +33,7 @@ func openSocket(ctx context.Context, opt Options, server *url.URL, config *tls.C
 	ctx, cancel := context.WithTimeout(ctx, limits.connect)
 	defer cancel()
 	d := &tcpDialer{bind: opt.Bind}
-	d.Control = control(opt.Bind, min(mostUserTimeout, limits.silence))
+	d.Control = control(opt.Bind, min(mostUserTimeout, limits.silence), opt.segment)
 	if a, err := netip.ParseAddr(opt.Bind); err == nil {
 		d.LocalAddr = &net.TCPAddr{IP: a.AsSlice(), Zone: a.Zone()}
 	}
@@ -57,13 +57,14 @@ func dialScheme(ctx context.Context, d *tcpDialer, server *url.URL, config *tls.
 
 // control sets up a socket before it connects: it bounds how long the kernel
 // keeps sending into a link whose other end is gone, and how much it holds back.
-func control(bind string, timeout time.Duration) func(string, string, syscall.RawConn) error {
+func control(bind string, timeout time.Duration, segment int) func(string, string, syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) {
 			failed = errors.Join(
 				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(timeout.Milliseconds())),
 				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLowat, mostNotSent),
+				bound(fd, segment),
 				bindTo(int(fd), bind))
 		})
 		return errors.Join(err, failed)
