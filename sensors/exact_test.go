@@ -1,6 +1,7 @@
 package sensors
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -132,6 +133,30 @@ func TestDistancesAreComparedAsPreciselyAsTheValuesAre(t *testing.T) {
 			if got := p.check(to) != nil; got != moved.jump {
 				t.Errorf("%v from %v with jump %v: refused %v", to, c.from, c.limit, got)
 			}
+		}
+	}
+}
+
+// The state after a failure is a value again, changed or not.
+func TestTheFirstValueAfterAFailureIsReported(t *testing.T) {
+	spec := freezer(time.Minute, Worth{Report: Report{Change: 5}})
+	got := follow(t, 5*time.Minute, spec, func(since time.Duration) ([]Sample, error) {
+		if since == 2*time.Minute {
+			return []Sample{{Quantity: "q", Err: errors.New("skipped")}}, nil
+		}
+		return sample(-20), nil
+	})
+	wantLines(t, got,
+		"0s freezer 1 routine -20",
+		"2m0s freezer 2 routine null skipped",
+		"2m1s freezer 3 routine -20")
+}
+
+func TestAStateIsAWholeNumber(t *testing.T) {
+	q := Quantity{States: []string{"closed", "open"}}
+	for v, want := range map[float64]string{0: "closed", 1: "open", 0.5: "", 1.5: "", 2: "", -1: "", -0.5: "", math.Inf(1): ""} {
+		if got := q.Word(v); got != want {
+			t.Errorf("%v is %q, want %q", v, got, want)
 		}
 	}
 }

@@ -141,3 +141,31 @@ func TestSeldomFailuresAreToldOneByOne(t *testing.T) {
 		t.Errorf("%d of 48:\n%s", n, strings.Join(lines, "\n"))
 	}
 }
+
+// A quantity that was back says so once, whatever fails after it.
+func TestAQuantityIsBackOnlyAfterItHasFailed(t *testing.T) {
+	lines, _ := logOf(t, 10*time.Minute, time.Minute, func(n int) ([]Sample, error) {
+		switch n {
+		case 2:
+			return []Sample{{Quantity: "q"}, {Quantity: "r", Err: errors.New("skipped")}}, nil
+		case 5:
+			return nil, errors.New("no acknowledge")
+		}
+		return []Sample{{Quantity: "q"}, {Quantity: "r"}}, nil
+	})
+	if len(with(lines, `"quantity is back"`)) != 1 || len(with(lines, `"sensor answers again"`)) != 1 || len(lines) != 4 {
+		t.Error(strings.Join(lines, "\n"))
+	}
+}
+
+// A quantity that is broken for good does not make the others be measured sooner.
+func TestASensorWithOneGoodQuantityKeepsItsPace(t *testing.T) {
+	n := 0
+	logOf(t, 10*time.Minute, time.Minute, func(int) ([]Sample, error) {
+		n++
+		return []Sample{{Quantity: "q"}, {Quantity: "r", Err: errors.New("skipped")}}, nil
+	})
+	if n != 10 {
+		t.Errorf("measured %d times in 10 minutes", n)
+	}
+}

@@ -158,3 +158,42 @@ func TestAHTsThatRepeatAnOldMeasurementAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A part that has measured, and stops then, is noticed at the first repetition.
+func TestAHTsThatStopMeasuringAreNoticed(t *testing.T) {
+	for kind, frame := range ahtFrames {
+		synctest.Test(t, func(t *testing.T) {
+			n, works := 0, true // measurements
+			bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+				if len(w) > 0 && w[0] == 0xac && works {
+					n++
+				}
+				copy(r, frame)
+				if len(r) > 5 {
+					r[5] += byte(n)
+				}
+				if len(r) == 7 {
+					r[6] = crc8(0xff, r[:6])
+				}
+				if len(r) == 1 && n > 0 && works {
+					r[0] |= ahtBusy
+				}
+				return nil
+			}}
+			o, _ := New(kind)
+			s, err := o.Open(t.Context(), wired(bus))
+			if err != nil {
+				t.Fatal(kind, err)
+			}
+			for range 3 {
+				if _, err := s.Next(t.Context()); err != nil {
+					t.Fatal(kind, err)
+				}
+			}
+			works = false
+			if samples, err := s.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "repeats") {
+				t.Error(kind, samples, err)
+			}
+		})
+	}
+}
