@@ -167,9 +167,11 @@ func (q *Queue) Aside(c *Cursor, max int) ([]Item, error) {
 
 	var items []Item
 	for file != nil && from < before && len(items) < max {
-		found, err := file.readAside(from, before, max-len(items))
-		if err != nil {
+		found, err := q.readAside(asideBlock{file, from, before, max - len(items)})
+		if err != nil && !errors.Is(err, errSlow) {
 			q.unreadable(file)
+		}
+		if err != nil {
 			return nil, err
 		}
 		if found.last == 0 {

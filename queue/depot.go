@@ -35,6 +35,7 @@ type depot struct {
 	acked    [2]seqs         // of the lanes, as far as this start knows
 	event    func(news) Item // numbers and stamps an event that is stored in a file
 	had      bool            // this start has had the file open
+	first    [2]uint64       // what is older is acknowledged
 }
 
 // news is an event that opening the file has made.
@@ -99,7 +100,7 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 		f, err = d.openSound()
 	}
 	if err == nil {
-		k, err = f.known([2]uint64{})
+		k, err = f.known(d.first)
 	}
 	if err == nil && k.bad.count() > 0 && f.readOnly() == nil {
 		k, err = d.repair(f, k)

@@ -40,10 +40,12 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		lanes:   [2]lane{{first: 1, next: 1}, {first: 1, next: 1}},
 		refused: refused{next: 1},
 	}
-	err := os.MkdirAll(filepath.Dir(opt.Path), 0o700)
-	if err == nil || diskTrouble(err) {
-		err = q.openFile()
-	}
+	err := q.openFirst()
+	defer func() {
+		if err == nil || diskTrouble(err) {
+			q.takeOver(opt.Left)
+		}
+	}()
 	switch {
 	case err == nil:
 		return q, nil
@@ -60,6 +62,21 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	default:
 		return nil, fmt.Errorf("queue %s: %w", opt.Path, err)
 	}
+}
+
+// errHangs means that the queue of before has the file.
+var errHangs = fmt.Errorf("%w: the disk hangs, and the configuration of before still waits for it", syscall.EIO)
+
+// openFirst opens the file for the first time.
+func (q *Queue) openFirst() error {
+	if left := q.opt.Left; left != nil && left.hangs {
+		q.boot = left.nextBoot()
+		return errHangs
+	}
+	if err := os.MkdirAll(filepath.Dir(q.opt.Path), 0o700); err != nil && !diskTrouble(err) {
+		return err
+	}
+	return q.openFile()
 }
 
 // ErrPath means that a person has to change the path of the queue, or what is
@@ -91,7 +108,7 @@ func diskTrouble(err error) bool {
 func (q *Queue) openFile() error {
 	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now(), event: q.event, clientID: q.opt.ClientID}
 	q.mu.Lock()
-	d.had = q.file != nil || q.detached
+	d.had, d.first = q.file != nil || q.detached, q.opt.Left.firstIn(q.opt.Path)
 	for p := range q.lanes {
 		d.acked[p] = q.seenLocked(&q.lanes[p])
 	}
@@ -108,6 +125,7 @@ func (q *Queue) openFile() error {
 	old.close()
 	q.adoptLocked(k)
 	q.declareEndLocked(k.ends)
+	q.opt.Left = nil // its numbers are not those of a later file
 	for _, n := range news {
 		q.reportLocked(n.event, q.opt.Clock.Now(), n.details)
 	}
@@ -171,9 +189,8 @@ func (q *Queue) reconcile() error {
 	if !sound {
 		return q.openFile() // as at a start: what is intact is salvaged
 	}
-	q.mu.Lock()
+	k, err := q.relearnLocked() // takes the lock
 	defer q.mu.Unlock()
-	k, err := q.file.known([2]uint64{q.lanes[0].first, q.lanes[1].first})
 	if err != nil {
 		return err
 	}
@@ -185,6 +202,29 @@ func (q *Queue) reconcile() error {
 	}
 	signal(q.arrived)
 	return nil
+}
+
+// relearnLocked reads what the file knows and takes the lock, so that the lanes
+// have not moved meanwhile. A disk that hangs does not hold the lock up, unless
+// they move all the time.
+func (q *Queue) relearnLocked() (k known, err error) {
+	first := [2]uint64{}
+	for range readAttempts {
+		if k, err = q.file.known(first); err != nil {
+			q.mu.Lock()
+			return k, err
+		}
+		q.mu.Lock()
+		if now := [2]uint64{q.lanes[0].first, q.lanes[1].first}; now == first {
+			return k, nil
+		} else {
+			first = now
+		}
+		q.mu.Unlock()
+	}
+	q.mu.Lock()
+	k, err = q.file.known([2]uint64{q.lanes[0].first, q.lanes[1].first})
+	return k, err
 }
 
 // restore puts a file back that was deleted or replaced under the agent.

@@ -26,6 +26,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -41,6 +42,7 @@ type Options struct {
 	SyncEvery time.Duration       // the most routine history that a power cut can take
 	Clock     *sensors.Timekeeper // nil: one that asks the kernel
 	ClientID  string              // whose readings it holds; "": whose the file says
+	Left      *Left               // what a queue of before could not write; nil: nothing
 }
 
 const (
@@ -89,6 +91,8 @@ type Queue struct {
 	file     *file  // nil while there is none to be had: memory only
 	detached bool   // there was one
 	turn     int    // counts the files: numbers of an earlier one mean nothing
+
+	pending [len(bucketLanes) + 1]*pending // reads; for the goroutine that calls Next
 }
 
 // Boot names this start of the agent: a number that counts the starts, and
@@ -226,8 +230,10 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 		if !needed || want == 0 {
 			return nil
 		}
-		r, damaged, err := file.read(p, from, last)
-		if err != nil && q.unreadable(file) {
+		r, damaged, err := q.readBlock(blockRead{file, p, from, last})
+		if errors.Is(err, errSlow) {
+			return err
+		} else if err != nil && q.unreadable(file) {
 			return err
 		} else if err != nil {
 			continue

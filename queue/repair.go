@@ -43,11 +43,11 @@ func (d *depot) repair(f *file, k known) (known, error) {
 		if _, err := f.reopen(); err != nil {
 			return k, err
 		}
-		return f.known([2]uint64{})
+		return f.known(d.first)
 	}
 	d.log.Error("blocks of the queue were damaged: the rest is used", "file", d.path, "blocks", k.bad.count(), "missing", missing)
 	ends := s.ends
-	k, err = f.known([2]uint64{})
+	k, err = f.known(d.first)
 	k.ends = ends
 	return k, err
 }

@@ -133,5 +133,5 @@ func runDemo(ctx context.Context, args []string) error {
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	return demo.Run(ctx, demo.Options{For: *length, Verbose: *verbose, Out: os.Stdout, Serve: serve})
+	return demo.Run(ctx, demo.Options{For: *length, Verbose: *verbose, Out: os.Stdout, Serve: serveOnce})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
 	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
@@ -50,6 +52,7 @@ type runner struct {
 	hup  <-chan os.Signal
 	log  *slog.Logger
 	hw   *drivers.Hardware
+	left *queue.Left // what the queue of the last configuration could not write
 }
 
 // load reads the configuration and the files that it names.
@@ -86,14 +89,14 @@ func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Co
 	err := r.runOne(running, cfg)
 	end()
 	next := <-reloaded
-	if err != context.Canceled { // also where it is one of several
-		return nil, err
+	if err != context.Canceled {
+		return nil, errors.Join(err, r.left.Err())
 	}
 	if ctx.Err() == nil {
-		return next, nil
+		return next, nil // what is left goes on in memory
 	}
 	r.log.Info("holdfast stopped")
-	return nil, nil
+	return nil, r.left.Err()
 }
 
 // awaitReload waits for a SIGHUP and a file that is good, all or nothing; nil
@@ -138,7 +141,12 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		defer b.Close()
 	}
 	r.hw.Forget() // the file may have been changed because the hardware was
-	return serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink), r.log)
+	cfg.Queue.Left = r.left
+	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink), r.log)
+	if left != nil {
+		r.left = left
+	}
+	return err
 }
 
 // unlessStopped is an error, but not if the agent was told to stop meanwhile: it

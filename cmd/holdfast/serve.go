@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,13 +16,13 @@ import (
 )
 
 // serve is the agent: readings move from the sensors through the queue to the
-// broker, until ctx is done.
-func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) error {
+// broker, until ctx is done. It returns what the queue could not write.
+func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) (*queue.Left, error) {
 	clock := sensors.NewTimekeeper(cfg.Clock)
 	cfg.Queue.Clock, cfg.Uplink.Clock = clock, clock
-	q, err := queue.Open(cfg.Queue, log)
+	q, err := openQueue(ctx, cfg.Queue, log)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg.Uplink.Boot, cfg.Uplink.Report, cfg.Uplink.Declare, cfg.Uplink.Stats = q.Boot(), q.Report, q.Declare, q.Stats
 	link := uplink.New(cfg.Uplink, q, dial, log)
@@ -33,7 +34,7 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 	}
 
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
-	writer := new(errgroup.Group) // ends last: until then an alarm is on disk when Put returns
+	writer := new(errgroup.Group) // what needs the disk ends last: until then an alarm is on disk when Put returns
 	writer.Go(func() error { return q.Run(writing) })
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -42,12 +43,51 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 	})
 	g.Go(func() error { return clock.Run(ctx, q.Report) })
 	g.Go(func() error { return link.Run(ctx) })
-	g.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) })
+	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) }) // its socket is on the disk, which may hang
 	err = g.Wait()
 	stopWriting()
-	writer.Wait()
-	if closed := q.Close(); closed != nil {
-		return errors.Join(err, closed)
+	return closeQueue(q, writer), err
+}
+
+// serveOnce is serve for who starts no other agent after it.
+func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) error {
+	left, err := serve(ctx, cfg, open, dial, log)
+	if failed := left.Err(); failed != nil {
+		return errors.Join(err, failed)
 	}
 	return err
+}
+
+// closePatience is how long the end of the agent waits for the disk.
+const closePatience = 5 * time.Second
+
+var errHangs = errors.New("the disk hangs: what was in memory only could not be written")
+
+// openQueue opens the queue, and waits no longer than ctx for its disk.
+func openQueue(ctx context.Context, opt queue.Options, log *slog.Logger) (*queue.Queue, error) {
+	type result struct {
+		q   *queue.Queue
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() { q, err := queue.Open(opt, log); opened <- result{q, err} }()
+	select {
+	case r := <-opened:
+		return r.q, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// closeQueue closes the queue when its writer has ended. A disk that hangs does
+// not keep it: who waits for the disk then ends with the process.
+func closeQueue(q *queue.Queue, writer *errgroup.Group) *queue.Left {
+	closed := make(chan error, 1)
+	go func() { writer.Wait(); closed <- q.Close() }()
+	select {
+	case err := <-closed:
+		return q.Left(err, false)
+	case <-time.After(closePatience):
+		return q.Left(errHangs, true)
+	}
 }

@@ -1,0 +1,103 @@
+package queue
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Left is what a queue could not write before it was closed. One that is opened
+// after it in the same process takes it over: a disk that fails, or hangs, costs
+// no reading at a reload.
+type Left struct {
+	err      error // of Close
+	hangs    bool  // Close has not ended: the file is still locked
+	boot     string
+	path     string
+	clientID string
+
+	items   [2][]Item
+	refused []Item // set aside
+	gaps    []Gap
+	first   [2]uint64   // what is older is acknowledged, also where the file says less
+	there   os.FileInfo // the file that these are numbers of
+}
+
+// Left returns what is in memory alone. closed is what Close has returned, or
+// why nobody waits for it any more.
+func (q *Queue) Left(closed error, hangs bool) *Left {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left := &Left{err: closed, hangs: hangs, boot: q.boot, path: q.opt.Path, clientID: q.opt.ClientID}
+	for p := range q.lanes {
+		l := &q.lanes[p]
+		left.items[p] = append([]Item(nil), l.unsafe()...)
+		left.first[p] = l.first
+	}
+	if q.file != nil && !hangs {
+		left.there, _ = os.Stat(q.file.path) // without it the numbers say nothing
+	}
+	for _, it := range q.refused.young {
+		if !q.refused.gone[it.number] {
+			left.refused = append(left.refused, it.Item)
+		}
+	}
+	if q.gaps.dirty {
+		left.gaps = q.gaps.plain()
+	}
+	return left
+}
+
+// Err is why something is left, nil if nothing is.
+func (l *Left) Err() error {
+	if l == nil {
+		return nil
+	}
+	return l.err
+}
+
+func (l *Left) count() int { return len(l.items[0]) + len(l.items[1]) + len(l.refused) }
+
+// firstIn are the numbers below which all is acknowledged in a file.
+func (l *Left) firstIn(path string) (first [2]uint64) {
+	if l == nil || l.there == nil {
+		return first
+	}
+	if info, err := os.Stat(path); err == nil && os.SameFile(info, l.there) {
+		return l.first
+	}
+	return first
+}
+
+// nextBoot names a start that follows the one of before without asking the disk.
+func (l *Left) nextBoot() string {
+	count, _, _ := strings.Cut(l.boot, "-")
+	n, _ := strconv.ParseUint(count, 10, 32)
+	return bootName(n + 1)
+}
+
+// takeOver goes on with what another queue has left.
+func (q *Queue) takeOver(l *Left) {
+	if l == nil || l.err == nil {
+		return
+	}
+	if l.clientID != q.opt.ClientID || l.path != q.opt.Path {
+		q.log.Error("readings of another client ID or queue were in memory only and are lost", "readings", l.count(), "client_id", l.clientID)
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for p := range l.items {
+		for _, it := range l.items[p] {
+			q.pushLocked(it)
+		}
+	}
+	for _, it := range l.refused {
+		q.refused.push(refusedItem{Item: it, alone: true}, q.start)
+	}
+	for _, g := range l.gaps {
+		q.gaps.learn(g)
+	}
+	q.log.Info("what could not be written goes on in memory", "readings", l.count(), "why", fmt.Sprint(l.err))
+}

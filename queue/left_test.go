@@ -1,0 +1,166 @@
+package queue
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// reload closes the queue and opens it again in the same process.
+func (h *harness) reload(t *testing.T) *harness {
+	t.Helper()
+	h.stop()
+	<-h.done
+	opt := h.opt
+	opt.Left = h.Left(h.Close(), false)
+	return startWith(t, opt)
+}
+
+// TestReloadLosesNothingThatTheDiskDidNotTake: readings, what was set aside, gaps
+// and acknowledgements go on in memory, and to disk when it can be written.
+func TestReloadLosesNothingThatTheDiskDidNotTake(t *testing.T) {
+	for name, breakIt := range unwritable {
+		t.Run(name, func(t *testing.T) {
+			dir := small(t)
+			path := filepath.Join(dir, "queue.db")
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, path)
+				h.outage(1, 300)
+				h.end()
+			})
+			mend := breakIt(t, dir)
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, path)
+				r := recorder{}
+				items := h.next(t, 100) // 3 alarms, and perhaps the news that the disk fails
+				h.Ack(items)
+				r.take(items)
+				h.outage(301, 6000) // more than fits into the file
+				h.setAside(t, 1, false)
+				for range 3 {
+					h = h.reload(t)
+				}
+				if n := len(h.aside(t)); n != 1 {
+					t.Errorf("%d of 1 are set aside after reloads", n)
+				}
+				r.take(h.aside(t))
+				if err := mend(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				h.kill()
+				h = start(t, path)
+				defer h.end()
+				for _, it := range h.all(t) {
+					if it.Event == "" && r.seen[it.Stream][it.Seq] {
+						t.Fatalf("%s %d was acknowledged, and comes again", it.Stream, it.Seq)
+					}
+					r.take([]Item{it})
+				}
+				r.check(t, map[string]uint64{"room": 6000, "door": 60})
+				if len(r.gaps) > 0 {
+					t.Errorf("gaps %+v", r.gaps)
+				}
+			})
+		})
+	}
+}
+
+// TestReloadDoesNotWaitForADiskThatHangs: the queue of before has the file. Its
+// readings are delivered from memory, and the file is opened when it is free.
+func TestReloadDoesNotWaitForADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		h.outage(1, 1000)
+		h.stop()
+		<-h.done
+		opt := h.opt
+		opt.Left = h.Left(errSlow, true)
+		next := startWith(t, opt)
+		defer next.end()
+		if next.Boot() == h.Boot() || next.Boot()[:2] != "2-" {
+			t.Errorf("boot %s after %s", next.Boot(), h.Boot())
+		}
+		next.Put(alarm(11))
+		r := recorder{}
+		r.take(next.next(t, 1000))
+		if !r.seen["room"][1000] || !r.seen["door"][11] {
+			t.Errorf("in memory are %v", r.seen)
+		}
+		h.Close() // the disk answers
+		time.Sleep(10 * time.Second)
+		r.take(next.drain(t))
+		r.check(t, map[string]uint64{"room": 1000, "door": 11})
+	})
+}
+
+// TestLeftOfAnotherClientIsNotSent under the new client ID.
+func TestLeftOfAnotherClientIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		h.Put(routine(1))
+		h.stop()
+		<-h.done
+		opt := h.opt
+		opt.ClientID, opt.Left = "other", h.Left(errSlow, true)
+		h.Close()
+		q, err := Open(opt, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer q.Close()
+		if items, _ := q.oldest(10); fmt.Sprint(names(items)) != "[storage]" {
+			t.Errorf("got %v", names(items))
+		}
+	})
+}
+
+// TestDiskThatDoesNotAnswerIsWaitedForOnce and its answer is taken when it comes.
+func TestDiskThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		defer h.end()
+		answer := make(chan int)
+		reads := 0
+		read := func() any { reads++; return <-answer }
+		began := time.Now()
+		for range 100 {
+			if _, err := h.patiently(0, "block", read); err != errSlow {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(began); d != diskPatience {
+			t.Errorf("waited for %v in a hundred calls, want %v", d, diskPatience)
+		}
+		if _, err := h.patiently(1, "block", func() any { return nil }); err != nil {
+			t.Errorf("the other lane: %v", err)
+		}
+		answer <- 7
+		synctest.Wait()
+		if got, err := h.patiently(0, "block", read); got != 7 || err != nil || reads != 1 {
+			t.Errorf("%v, %v after %d reads", got, err, reads)
+		}
+	})
+}
+
+// TestLookAtTheFileIsNoCommit: on a healthy link the file is looked at, and not
+// written.
+func TestLookAtTheFileIsNoCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		defer h.end()
+		before, err := os.Stat(h.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		after, err := os.Stat(h.path)
+		if err != nil || h.Stats().Commits > 0 || !after.ModTime().Equal(before.ModTime()) {
+			t.Errorf("%d commits in an idle day, %v", h.Stats().Commits, err)
+		}
+	})
+}

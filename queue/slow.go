@@ -1,0 +1,105 @@
+package queue
+
+import (
+	"errors"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// errSlow means that the disk neither gives what is read nor fails.
+var errSlow = errors.New("the disk does not answer")
+
+// A pending read is one that the disk has not answered yet, or whose answer
+// nobody has taken.
+type pending struct {
+	what   any // is read
+	done   chan struct{}
+	answer any // once it is done
+}
+
+// What can be read at a time: a block of each lane, and what was set aside.
+const asideRead = len(bucketLanes)
+
+// patiently reads, and waits for a disk that does not answer once. Until it has
+// answered, further calls fail at once: what is in memory must not wait behind
+// it. It is called by the goroutine that calls Next.
+func (q *Queue) patiently(slot int, what any, read func() any) (any, error) {
+	b := q.pending[slot]
+	if b == nil || b.isDone() && b.what != what {
+		b = &pending{what: what, done: make(chan struct{})}
+		q.pending[slot] = b
+		go func() { defer close(b.done); b.answer = read() }()
+		b.wait(diskPatience)
+	}
+	if !b.isDone() {
+		return nil, errSlow
+	}
+	q.pending[slot] = nil
+	return b.answer, nil
+}
+
+func (b *pending) isDone() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (b *pending) wait(patience time.Duration) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-b.done:
+	case <-timer.C:
+	}
+}
+
+type blockRead struct {
+	file       *file
+	lane       sensors.Priority
+	from, last uint64
+}
+
+// readBlock is file.read with patience.
+func (q *Queue) readBlock(what blockRead) (run, int, error) {
+	type answer struct {
+		r       run
+		damaged int
+		err     error
+	}
+	got, err := q.patiently(int(what.lane), what, func() any {
+		r, damaged, err := what.file.read(what.lane, what.from, what.last)
+		return answer{r, damaged, err}
+	})
+	if err != nil {
+		return run{}, 0, err
+	}
+	a := got.(answer)
+	return a.r, a.damaged, a.err
+}
+
+type asideBlock struct {
+	file         *file
+	from, before uint64
+	max          int
+}
+
+// readAside is file.readAside with patience.
+func (q *Queue) readAside(what asideBlock) (asideRun, error) {
+	type answer struct {
+		r   asideRun
+		err error
+	}
+	got, err := q.patiently(asideRead, what, func() any {
+		r, err := what.file.readAside(what.from, what.before, what.max)
+		return answer{r, err}
+	})
+	if err != nil {
+		return asideRun{}, err
+	}
+	a := got.(answer)
+	return a.r, a.err
+}
