@@ -268,3 +268,29 @@ func TestTheEndDoesNotWaitForSilentClients(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	s.stop()
 }
+
+// TestSocketThatGoesIsMadeAnew: somebody deletes the state directory.
+func TestSocketThatGoesIsMadeAnew(t *testing.T) {
+	old := lookAgain
+	lookAgain = 10 * time.Millisecond
+	dir := filepath.Join(folder(t), "state")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, dir, &shelf{n: 5}, true)
+	defer func() { s.stop(); lookAgain = old }()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // it is looked for while there is no folder
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := Ask(s.path, Stats); err == nil {
+			return
+		} else if time.Now().After(end) {
+			t.Fatal("no socket after the folder is there again: ", err)
+		}
+	}
+}

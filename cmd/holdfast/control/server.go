@@ -32,6 +32,8 @@ const (
 	patience    = 5 * time.Second // with a peer that does not speak or listen
 )
 
+var lookAgain = time.Minute // whether the socket is still there; tests change it
+
 // A Queue is what the agent can be asked about.
 type Queue interface {
 	Boot() string
@@ -74,37 +76,80 @@ type Answer struct {
 }
 
 // Serve answers for the queue whose file is at a path until ctx is done. A
-// socket that cannot be made is a warning: the agent is worth more than it.
+// socket that cannot be made is a warning: the agent is worth more than it. One
+// that goes, with its folder or because the disk fails, is made anew.
 func Serve(ctx context.Context, path string, q Queue, log *slog.Logger) error {
-	l, err := listen(socketFor(path))
-	if err != nil {
-		log.Warn("no control socket: holdfast queue cannot ask this agent", "err", err)
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	defer os.Remove(socketFor(path))
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	s := server{file: filepath.Base(path), queue: q}
-	var clients sync.WaitGroup
-	defer clients.Wait()
-	places := make(chan struct{}, mostClients)
+	warned := false
 	for {
-		places <- struct{}{} // a client leaves within its deadlines
-		conn, err := l.AcceptUnix()
-		switch {
-		case err == nil:
-			clients.Go(func() { s.serve(ctx, conn); <-places })
-			continue
-		case ctx.Err() != nil:
+		l, err := listen(socketFor(path))
+		if err == nil {
+			s := server{file: filepath.Base(path), queue: q}
+			s.listen(ctx, l, socketFor(path), log)
+			warned = false
+		} else if !warned && ctx.Err() == nil {
+			log.Warn("no control socket: holdfast queue cannot ask this agent", "err", err)
+			warned = true
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
 			return ctx.Err()
 		}
-		log.Warn("control socket: no client was let in", "err", err)
+	}
+}
+
+// listen answers until ctx is done or the socket is gone.
+func (s *server) listen(ctx context.Context, l *net.UnixListener, path string, log *slog.Logger) {
+	ours, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return
+	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	var clients sync.WaitGroup
+	clients.Go(func() { defer end(); watch(ctx, path, ours) })
+	places := make(chan struct{}, mostClients)
+	for ctx.Err() == nil {
+		places <- struct{}{} // a client leaves within its deadlines
+		conn, err := l.AcceptUnix()
+		if err == nil {
+			clients.Go(func() { s.serve(ctx, conn); <-places })
+			continue
+		}
 		<-places
+		if ctx.Err() != nil {
+			break
+		}
+		log.Warn("control socket: no client was let in", "err", err)
 		select {
 		case <-time.After(patience):
 		case <-ctx.Done():
 		}
 	}
+	clients.Wait()
+	if isAt(path, ours) {
+		os.Remove(path)
+	}
+}
+
+// watch returns when the socket is not at its path any more.
+func watch(ctx context.Context, path string, ours os.FileInfo) {
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	for isAt(path, ours) {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func isAt(path string, ours os.FileInfo) bool {
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(there, ours)
 }
 
 func socketFor(path string) string { return filepath.Join(filepath.Dir(path), "control.sock") }
