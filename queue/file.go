@@ -429,8 +429,8 @@ func cursorOf(value []byte) uint64 {
 	return binary.BigEndian.Uint64(value)
 }
 
-// syncDir makes a folder's entries durable.
-func syncDir(dir string) error {
+// syncDir makes a folder's entries durable; tests put another in place.
+var syncDir = func(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
