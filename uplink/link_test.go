@@ -27,6 +27,7 @@ type broker struct {
 	got      []Message
 	retained map[string]string
 	conns    int
+	wills    []Message // of the connections
 	refuse   error
 	deaf     bool
 	denies   bool
@@ -82,6 +83,7 @@ func (b *broker) dial(_ context.Context, will Message) (Conn, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.conns++
+	b.wills = append(b.wills, will)
 	if b.refuse != nil {
 		return nil, b.refuse
 	}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+// TestAKilledAgentIsOffline: the broker sends the will, for those who listen and
+// retained for those who come later.
+func TestAKilledAgentIsOffline(t *testing.T) {
+	broker := startMosquitto(t, "")
+	now := subscribe(t, broker.addr, "porch/agent/status")
+	a := newAgent(t, `
+client_id: porch
+mqtt: {server: "mqtt://`+broker.addr+`"}
+queue: {path: %DIR%/queue.db}
+sensors: {load: {kind: simulated, counter: {}, every: 1s}}
+`)
+	a.start()
+	eventually(t, 20*time.Second, "the agent is online", func() bool { return now.last("/status").raw == "online" })
+	a.kill()
+	eventually(t, 20*time.Second, "the will arrives", func() bool { return now.last("/status").raw == "offline" })
+	now.client.Disconnect(0)
+	later := subscribe(t, broker.addr, "porch/agent/status")
+	eventually(t, 20*time.Second, "the will is retained", func() bool {
+		last := later.last("/status")
+		return last.raw == "offline" && last.retained
+	})
+}
