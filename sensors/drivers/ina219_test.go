@@ -86,7 +86,8 @@ func TestINA219MeasurementThatCannotBeTrueIsRefused(t *testing.T) {
 	dipped[9].R, dipped[10].R = []byte{0x39, 0x9f}, []byte{0, 0} // as power-up makes it
 	for want, ops := range map[string][]i2ctest.IO{
 		"settings read 0x399f 0x0000, not 0x3fff 0x1062 (is it": dipped,
-		"voltage 32.76": ina219Ops(0xfffa, 0, 0),
+		"voltage 32.76":              ina219Ops(0xfffa, 0, 0),
+		"voltage 32.004 V is beyond": ina219Ops(8001<<3|2, 0, 0),
 	} {
 		refuses(t, newINA219(), ops, "i2c-1 0x40: "+want)
 	}

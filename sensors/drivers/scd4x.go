@@ -21,6 +21,7 @@ type scd4xCommand uint16
 const (
 	scd4xStart    scd4xCommand = 0x21b1 // a measurement every 5 s
 	scd4xStop     scd4xCommand = 0x3f86
+	scd4xWake     scd4xCommand = 0x36f6 // of an SCD41 that was powered down, which never acknowledges it
 	scd4xReady    scd4xCommand = 0xe4b8
 	scd4xRead     scd4xCommand = 0xec05
 	scd4xReload   scd4xCommand = 0x3646 // the settings that the part keeps
@@ -78,9 +79,13 @@ type scd4xSensor struct {
 	last []uint16 // the measurement that was read last
 }
 
-// start stops what may be running, since nobody knows with which settings, and
-// begins afresh with those that the part keeps.
+// start wakes the part, stops what may be running, since nobody knows with which
+// settings, and begins afresh with those that the part keeps.
 func (s *scd4xSensor) start(o *scd4xOptions) error {
+	s.try(byte(scd4xWake>>8), byte(scd4xWake&0xff))
+	if err := s.pause(30 * time.Millisecond); err != nil {
+		return err
+	}
 	if err := s.tell(scd4xStop, 500*time.Millisecond); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package drivers
 import (
 	"errors"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,7 @@ var (
 
 func scd4xOpening(settings ...i2ctest.IO) []i2ctest.IO {
 	ops := []i2ctest.IO{
+		{Addr: 0x62, W: []byte{0x36, 0xf6}}, // wake
 		{Addr: 0x62, W: []byte{0x3f, 0x86}}, {Addr: 0x62, W: []byte{0x36, 0x46}},
 		{Addr: 0x62, W: []byte{0x36, 0x82}}, {Addr: 0x62, R: scd4xSerialReply},
 	}
@@ -71,9 +73,30 @@ func TestSCD4xIsToldHowThinTheAirIs(t *testing.T) {
 		{&scd4xOptions{Pressure: &pressure}, []byte{0xe0, 0x00, 0x03, 0xdb, 0x42}},
 	} {
 		c.o.onI2C = newSCD4x().(*scd4xOptions).onI2C
-		ops := append(scd4xOpening(i2ctest.IO{Addr: 0x62, W: c.w}), scd4xOps(scd4xReply)[5:]...)
+		ops := append(scd4xOpening(i2ctest.IO{Addr: 0x62, W: c.w}), scd4xOps(scd4xReply)[6:]...)
 		measures(t, c.o, ops, "carbon_dioxide humidity temperature", 500, 37, 25)
 	}
+}
+
+// An SCD41 that somebody has powered down answers to nothing but the waking,
+// which it does not acknowledge.
+func TestSCD4xThatSleepsIsWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		awake, play := false, playback(scd4xOps(scd4xReply)[1:])
+		bus := &fakeBus{tx: func(_ int, addr uint16, w, r []byte) error {
+			if slices.Equal(w, []byte{0x36, 0xf6}) {
+				awake = true
+				return syscall.EREMOTEIO
+			}
+			if !awake {
+				return syscall.EREMOTEIO
+			}
+			return play.Tx(addr, w, r)
+		}}
+		if _, err := once(t, newSCD4x(), bus); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestSCD4xOptionsSayWhatIsWrong(t *testing.T) {
@@ -155,7 +178,7 @@ func TestSCD4xThatRepeatsAnOldMeasurementIsRefused(t *testing.T) {
 }
 
 func TestSCD4xFailsWhereTheBusDoes(t *testing.T) {
-	failsAnywhere(t, newSCD4x(), scd4xOps(scd4xReply), "i2c-1 0x62")
+	failsAnywhere(t, newSCD4x(), scd4xOps(scd4xReply), "i2c-1 0x62", 0)
 	survivesDeadBus(t, newSCD4x(), scd4xOps(scd4xReply), 8*time.Second)
 }
 
