@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
@@ -111,8 +110,8 @@ type Link struct {
 	proofs       proofs
 	certs        expiries
 	pace         throttle
-	produced     meter           // routine readings
-	said         map[string]bool // reasons that the log was told since the link went down
+	produced     meter // routine readings
+	journal      linkLog
 	believed     bool            // a session proved that we may publish, and none since failed to
 	canaries     int             // sent
 	heldSaid     string          // why the backlog is held, as the log was told
@@ -124,8 +123,8 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Clock == nil {
 		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
 	}
-	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), said: map[string]bool{}, deaf: map[string]bool{},
-		suspects: suspects{}, asides: newAsides(), proofs: newProofs(), records: noticeRecords{}, taken: map[noticeID]bool{},
+	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), journal: linkLog{log: log, said: map[string]bool{}},
+		deaf: map[string]bool{}, suspects: suspects{}, asides: newAsides(), proofs: newProofs(), records: noticeRecords{}, taken: map[noticeID]bool{},
 		pace: newThrottle(opt.Drain.Rate)}
 	l.clears.group.form = formClears
 	l.states.changed = make(chan struct{}, 1)
@@ -147,7 +146,7 @@ func (l *Link) Run(ctx context.Context) error {
 	defer silence.Wait()
 
 	l.recall()
-	retry := backoff{}
+	retry := newBackoff()
 	for ctx.Err() == nil {
 		up, err := l.connect(ctx)
 		if ctx.Err() != nil {
@@ -164,7 +163,7 @@ func (l *Link) Run(ctx context.Context) error {
 		if most := l.opt.RetryMost; most > 0 {
 			wait = min(wait, most)
 		}
-		l.sayDown(err, wait)
+		l.journal.down(err, up, wait)
 		sleep(ctx, wait)
 	}
 	return ctx.Err()
@@ -201,36 +200,6 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 		err = fmt.Errorf("%w: %w", &RivalError{l.opt.ClientID}, err)
 	}
 	return up, err
-}
-
-func (l *Link) sayUp() {
-	l.said = map[string]bool{}
-	l.log.Info("uplink up")
-}
-
-// sayDown logs each reason once, not at every attempt. What a person has to
-// mend is an error.
-func (l *Link) sayDown(err error, wait time.Duration) {
-	level := slog.LevelWarn
-	var refused *RefusedError
-	why := reason(err)
-	switch {
-	case l.said[why]:
-		level = slog.LevelDebug
-	case errors.As(err, &refused) && !refused.busy():
-		level = slog.LevelError
-	}
-	l.said[why] = true
-	l.log.Log(context.Background(), level, "uplink down", "err", err, "retry_in", wait.Round(10*time.Millisecond))
-}
-
-// reason is an error without the port of our end, which is new each time.
-func reason(err error) string {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Op + ": " + op.Err.Error()
-	}
-	return err.Error()
 }
 
 // dropLate closes a connection that outlives ctx for too long: what the session

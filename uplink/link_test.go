@@ -46,6 +46,7 @@ type broker struct {
 	drops    func(Message) bool      // acknowledges such a message, and does not forward it
 	late     bool                    // an UNSUBSCRIBE overtakes what is to be forwarded
 	echoed   int                     // readings that were sent back to us
+	resets   bool                    // by a reset
 	conn     *fakeConn
 }
 
@@ -155,6 +156,9 @@ func (c *fakeConn) Publish(m Message) Token {
 		c.flying--
 		if c.b.spurns != nil && c.b.spurns(m) {
 			c.why = errBrokerClosed
+			if c.b.resets {
+				c.why = errPeerReset
+			}
 			c.Close()
 			return errors.New("connection lost")
 		}

@@ -33,6 +33,7 @@ type session struct {
 	flight fifo[flight] // in the order in which they were sent
 	alive  time.Time    // when the head of flight became it
 	since  time.Time    // of the first acknowledgement; zero before
+	lasts  bool         // it has been stable for long enough
 
 	began    time.Time
 	cursor   queue.Cursor
@@ -232,7 +233,7 @@ func (s *session) landed(f *flight) error {
 	}
 	if s.since.IsZero() {
 		s.since = time.Now()
-		s.sayUp()
+		s.journal.up()
 	}
 	switch f.kind {
 	case kindHistory:
@@ -288,6 +289,9 @@ func (s *session) due() time.Time {
 	if s.flight.len() > 0 {
 		sooner(s.alive.Add(s.opt.bounds().ack))
 	}
+	if !s.since.IsZero() && !s.lasts {
+		sooner(s.since.Add(stable))
+	}
 	if !s.canary.next.IsZero() {
 		sooner(s.canary.next)
 	}
@@ -320,6 +324,10 @@ func (s *session) tick() error {
 	}
 	if !s.canary.next.IsZero() && !now.Before(s.canary.next) {
 		s.doubt()
+	}
+	if !s.since.IsZero() && !s.lasts && now.Sub(s.since) >= stable {
+		s.lasts = true
+		s.journal.stable()
 	}
 	return s.ack() // or give up what should have been heard by now
 }

@@ -1,0 +1,80 @@
+package uplink
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestABrokerThatResetsIsNotMetAllTheTime: whatever it resets for, there are at
+// most 30 connections and 60 lines of log in 200 s.
+func TestABrokerThatResetsIsNotMetAllTheTime(t *testing.T) {
+	for _, topic := range []string{"/agent/info", "/agent/canary", "/agent/health", "/room", "/room/state", "/door"} {
+		for _, resets := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s %t", topic[1:], resets), func(t *testing.T) {
+				br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+					br.set(func() {
+						br.resets = resets
+						br.spurns = func(m Message) bool { return strings.HasSuffix(m.Topic, topic) && m.Topic != "porch/agent/event" }
+					})
+					for seq := range uint64(200) {
+						bl.put(reading("room", seq+1))
+						l.Observe(reading("room", seq+1))
+						if seq%10 == 0 {
+							bl.put(alarmOf("door", seq+1))
+						}
+						time.Sleep(500 * time.Millisecond)
+						br.says("porch/agent/status", "offline") // the will of the connection that was reset
+						time.Sleep(500 * time.Millisecond)
+					}
+				})
+				if lines := strings.Count(log, "\n"); br.conns > 30 || lines > 60 {
+					t.Errorf("%d connections and %d lines of log in 200 s:\n%s", br.conns, lines, log)
+				}
+			})
+		}
+	}
+}
+
+// TestTheLogIsTrueWhileTheLinkFlaps: each reason is said once, but after "uplink
+// up" the next failure is; and what was not said is when a session lasts.
+func TestTheLogIsTrueWhileTheLinkFlaps(t *testing.T) {
+	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		for range 10 {
+			time.Sleep(15 * time.Second)
+			br.cut()
+		}
+		br.set(func() { br.refuse = errors.New("dial: no route to host") })
+		br.cut()
+		time.Sleep(5 * time.Minute)
+		br.set(func() { br.refuse = nil })
+		time.Sleep(3 * time.Minute)
+		br.cut()
+		time.Sleep(10 * time.Second)
+	})
+	var got []string
+	for line := range strings.Lines(log) {
+		_, said, _ := strings.Cut(line, "msg=")
+		switch {
+		case strings.Contains(said, "uplink down") && strings.Contains(said, "note="):
+			said = "down, again and again"
+		case strings.Contains(said, "no route"):
+			said = "no route"
+		case strings.Contains(said, "uplink down"):
+			said = "down"
+		case strings.Contains(said, "after_short_sessions"):
+			said = "up after all"
+		case strings.Contains(said, "uplink up"):
+			said = "up"
+		default:
+			continue
+		}
+		got = append(got, said)
+	}
+	want := "up; down; up; down; up; down, again and again; no route; up after all; down; up"
+	if strings.Join(got, "; ") != want {
+		t.Errorf("the log says %s\nwant         %s\n%s", strings.Join(got, "; "), want, log)
+	}
+}
