@@ -98,6 +98,7 @@ mqtt:
   keepalive: 1m30s
   bind: wwan0
   prove_publish: false
+  retain: false
 drain: {rate: 50, window: 64}
 queue: {path: q.db, max_size: 1.5GiB, sync_every: 250ms, max_age: 90d}
 topics: {reading: "{client_id}/{stream}/history", state: "{client_id}/{stream}"}
@@ -124,6 +125,7 @@ sensors:
 		{"keepalive", up.KeepAlive, 90 * time.Second},
 		{"bind", up.Bind, "wwan0"},
 		{"prove_publish", up.NoProof, true},
+		{"retain", up.NoRetain, true},
 		{"drain", up.Drain, uplink.Drain{Rate: 50, Window: 64}},
 		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond, ClientID: "store-12"}},
 		{"topics", up.Topics, uplink.Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},

@@ -22,6 +22,7 @@ type mqttKeys struct {
 	TLS            tlsKeys       `yaml:"tls"`
 	Bind           string        `yaml:"bind"`
 	Prove          bool          `yaml:"prove_publish"`
+	Retain         bool          `yaml:"retain"`
 	Embedded       embeddedKeys  `yaml:"embedded"`
 }
 
@@ -40,6 +41,7 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 		KeepAlive: m.KeepAlive,
 		Bind:      r.bind(m.Bind),
 		NoProof:   !m.Prove,
+		NoRetain:  !m.Retain,
 		TLS:       uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key), ServerName: m.TLS.ServerName},
 	}
 	if !r.has("mqtt.servers") && m.Server == "embedded" {

@@ -50,6 +50,7 @@ func defaults() file {
 		MQTT: mqttKeys{
 			KeepAlive: 15 * time.Second,
 			Prove:     true,
+			Retain:    true,
 			Embedded:  embeddedKeys{Listen: "127.0.0.1:1883"},
 		},
 		Queue: queueKeys{

@@ -72,6 +72,9 @@ func (s *session) replaceBirth() {
 
 // clear takes away what the previous birth lists and this start does not feed.
 func (s *session) clear(previous []byte) {
+	if s.opt.NoRetain { // an empty message would clear nothing, and be taken for a state
+		return
+	}
 	for _, m := range cleanup(previous, s.opt) {
 		s.clears.all = append(s.clears.all, notice{Message: m})
 	}

@@ -118,6 +118,25 @@ func (o Options) homeStarted(m Message) bool {
 	return o.HomeAssistant.Discovery && m.Topic == o.homeStatusTopic() && string(m.Payload) == "online"
 }
 
+// restateAfter is how long Home Assistant is given to subscribe to what it was
+// told of.
+const restateAfter = 5 * time.Second
+
+// discover tells Home Assistant of our entities. Where the broker retains
+// nothing, they have neither an availability nor a state until both are sent
+// again.
+func (s *session) discover() notice {
+	if s.opt.NoRetain {
+		s.restate.at = time.Now().Add(restateAfter)
+	}
+	return notice{Message: s.opt.Discovery()}
+}
+
+func (s *session) sayAgain() notice {
+	s.states.refresh()
+	return notice{Message: s.status("online")}
+}
+
 const rediscoverWithin = 10 * time.Second
 
 // rediscoverAfter is how long to wait before telling it: a start is busy, and a

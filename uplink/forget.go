@@ -19,6 +19,9 @@ const retainedWait = 3 * time.Second // for a retained message; there may be non
 // The session has a client ID of its own, so that an agent that runs is not
 // taken over, except by a broker that makes client IDs of user names.
 func (o Options) Forget(ctx context.Context, whole bool) (topics []string, err error) {
+	if o.NoRetain {
+		return nil, errors.New("mqtt.retain is false: the broker keeps nothing that could be cleared")
+	}
 	aside := o
 	aside.ClientID += "-ha"
 	if aside.Username == "" && o.Password.IsSet() {

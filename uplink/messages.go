@@ -59,7 +59,7 @@ func (t topics) agent(what string) string { return t.clientID + "/agent/" + what
 func (l *Link) will() Message { return l.status("offline") }
 
 func (l *Link) status(word string) Message {
-	return Message{Topic: l.topics.agent("status"), Payload: []byte(word), Retain: true}
+	return Message{Topic: l.topics.agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
 }
 
 func (l *Link) state(r sensors.Reading) Message {

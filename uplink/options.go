@@ -19,6 +19,7 @@ type Options struct {
 	RetryMost time.Duration // bounds the wait between attempts while the network fails; 0: a minute
 	Bind      string        // an interface or an address of ours; empty: as the routes say
 	NoProof   bool          // do not ask for proof that we may publish: the account may only write
+	NoRetain  bool          // the broker keeps no messages: none is retained, the will neither
 	Drain     Drain
 
 	Topics  Topics

@@ -134,6 +134,7 @@ func (s *session) begin() {
 
 // publish sends a message and notes that it is in flight.
 func (s *session) publish(m Message, f flight) {
+	m.Retain = m.Retain && !s.opt.NoRetain
 	size := len(m.Topic) + len(m.Payload) + overhead
 	if f.probe != nil {
 		size += probeBytes(m.Topic)

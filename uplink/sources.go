@@ -22,6 +22,7 @@ type sources struct {
 	birth      once
 	discovery  once
 	entities   noticeList // what is left of an announcement entity by entity
+	restate    once       // after discovery, where the broker retains nothing
 	health     once
 
 	urgent, others []source // in the order in which they go
@@ -55,11 +56,12 @@ func (s *session) newSources() {
 	l.clears.wait = func() bool { return !s.trusted() }
 	q.birth = either(agent("info"), s.birthNotice)
 	q.discovery = one(noticeID{topic: discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)},
-		func() notice { return notice{Message: s.opt.Discovery()} })
+		s.discover)
+	q.restate = one(agent("status"), s.sayAgain)
 	q.health = either(agent("health"), s.beat)
 
 	q.urgent = []source{&q.readCanary, &q.readStatus, &q.readInfo, &q.online, &q.sendCanary}
-	q.others = []source{&q.readHome, &l.clears, &q.birth, &q.discovery, &q.entities, &q.health}
+	q.others = []source{&q.readHome, &l.clears, &q.birth, &q.discovery, &q.entities, &q.restate, &q.health}
 	q.proof, q.all = []source{&q.readCanary, &q.sendCanary}, slices.Concat(q.urgent, q.others)
 }
 

@@ -104,6 +104,22 @@ states, and what is measured while there is no backlog are not paced. ` + "`agen
 HiveMQ and VerneMQ were not run: their rows are from their documentation. NATS, RabbitMQ and ActiveMQ keep what waits for a
 persistent session on disk; what an operator limits there (` + "`max-length`" + ` policies, stream limits) drops readings too.
 
+## Brokers without retained messages
+
+Some brokers keep no retained messages (Mosquitto with ` + "`retain_available false`" + `, some services). With MQTT 3.1.1 they can only close
+the connection, because of the will already. With ` + "`mqtt.retain: false`" + ` nothing is sent to be retained. What is lost:
+
+- Who subscribes to states, ` + "`agent/status`" + `, ` + "`agent/info`" + ` or ` + "`agent/health`" + ` sees nothing until the next one comes. States come with each
+  change and each connect; ` + "`report: {at_least: 10m}`" + ` bounds the wait.
+- Who was not connected when the will was sent does not learn that the node is gone.
+- Home Assistant is told of the entities when the agent connects and when Home Assistant has started, and gets their states five
+  seconds later. An entity that is no longer configured stays until it is deleted there, and so does an old state on a broker that
+  did retain before. ` + "`holdfast ha clear`" + ` has nothing to clear.
+- Nobody notices a second client with our client ID.
+
+Readings, alarms and events do not need it: they are never retained. QoS 1 is needed: without acknowledgements nobody knows what
+has arrived. A broker that takes QoS 0 alone (Mosquitto with ` + "`max_qos 0`" + `) cannot be used.
+
 ## What no broker can promise
 
 - An acknowledgement says that the broker has the reading, not that a recorder has it. A broker that keeps sessions in memory

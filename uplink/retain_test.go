@@ -1,0 +1,52 @@
+package uplink
+
+import (
+	"testing"
+	"time"
+)
+
+// TestNothingIsRetainedWhereTheBrokerKeepsNothing: it ends the connection for
+// one retained message, the will or an empty one that clears.
+func TestNothingIsRetainedWhereTheBrokerKeepsNothing(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		if l.will().Retain {
+			t.Error("the will is retained")
+		}
+		br.set(func() { // from before
+			br.retained["porch/agent/info"] = `{"boot":"1-11111111","streams":{"cellar":{}}}`
+			br.retained["porch/cellar/state"] = "42"
+			br.spurns = func(m Message) bool { return m.Retain }
+		})
+		l.Observe(reading("room", 1))
+		bl.put(reading("room", 1))
+		time.Sleep(30 * time.Second)
+
+		br.set(func() { br.got = nil })
+		br.says("homeassistant/status", "online")
+		for end := time.Now().Add(rediscoverWithin + time.Second); br.arrivedOn("homeassistant/device/porch/config") == 0 && time.Now().Before(end); {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := br.arrivedOn("homeassistant/device/porch/config"); n != 1 {
+			t.Fatalf("Home Assistant was told %d times", n)
+		}
+		br.set(func() { br.got = nil })
+		time.Sleep(restateAfter + time.Second)
+		for _, topic := range []string{"porch/agent/status", "porch/room/state"} {
+			if n := br.arrivedOn(topic); n != 1 {
+				t.Errorf("%s came %d times after Home Assistant was told, want once", topic, n)
+			}
+		}
+	}, func(o *Options) {
+		o.NoRetain = true
+		o.HomeAssistant = HomeAssistant{Discovery: true, Prefix: "homeassistant"}
+	})
+	if br.conns != 1 {
+		t.Errorf("%d connections: something was to be retained", br.conns)
+	}
+	if n := br.arrivedOn("porch/cellar/state"); n != 0 {
+		t.Error("an empty state was sent, which clears nothing")
+	}
+	if br.orderly != 1 {
+		t.Error("no goodbye")
+	}
+}
