@@ -282,3 +282,12 @@ func TestTheDrainIsPacedUnlessToldOtherwise(t *testing.T) {
 		}
 	}
 }
+
+func TestFilesForTLSNeedAServerWithTLS(t *testing.T) {
+	for scheme, good := range map[string]bool{"mqtt": false, "ws": false, "mqtts": true, "wss": true} {
+		_, err := read("client_id: store\nmqtt: {server: \"" + scheme + "://127.0.0.1\", tls: {ca: /etc/ca.pem}}\nsensors: {door: {kind: door, gpio: GPIO4}}\n")
+		if said := err != nil && strings.Contains(err.Error(), "no server uses TLS"); said == good {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+}

@@ -109,8 +109,8 @@ func (r *reader) warn(path, text string) {
 func (r *reader) tls(up uplink.Options) {
 	secure, plain := false, false
 	for _, u := range up.Servers {
-		secure = secure || strings.HasSuffix(u.Scheme, "s")
-		plain = plain || !strings.HasSuffix(u.Scheme, "s")
+		secure = secure || secured[u.Scheme] == ""
+		plain = plain || secured[u.Scheme] != ""
 	}
 	if r.has("mqtt.tls") && plain && !secure {
 		r.failKey("mqtt.tls", "no server uses TLS: write mqtts:// or wss://")

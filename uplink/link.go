@@ -176,7 +176,7 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	conn, err := l.dial(ctx, l.will())
 	if err != nil {
 		l.rival.forget()
-		return 0, l.opt.explain(err)
+		return 0, err
 	}
 	watching, seen := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -188,8 +188,8 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	s.inquire(err)
 	seen()
 	watch.Wait()
-	if s.since.IsZero() && errors.Is(err, errBrokerClosed) {
-		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#", err, l.opt.ClientID)
+	if s.since.IsZero() && (errors.Is(err, errBrokerClosed) || isReset(err)) {
+		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#%s", err, l.opt.ClientID, l.opt.mayBeRefused())
 	}
 	conn.Close() // a failure of it says nothing that err does not
 	l.believed = s.proven || l.believed && s.held == ""

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 const (
@@ -27,7 +29,10 @@ const (
 // library's own reconnecting, which completes publications that the broker
 // never acknowledged.
 func DialMQTT(opt Options) Dial {
-	d := &dialer{opt: opt, paths: make([]segments, len(opt.Servers)), look: probeWait}
+	if opt.Clock == nil {
+		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
+	}
+	d := &dialer{opt: opt, paths: make([]segments, len(opt.Servers)), look: probeWait, findings: map[string]finding{}}
 	return d.dial
 }
 
@@ -35,12 +40,19 @@ type dialer struct {
 	opt   Options
 	paths []segments    // to each server
 	look  time.Duration // between looks at the preferred server
+
+	findings map[string]finding // by server: why it does not answer
 }
 
 func (d *dialer) dial(ctx context.Context, will Message) (Conn, error) {
 	var failed error
 	for i, server := range d.opt.Servers {
 		conn, err := dialServer(ctx, d.opt, server, &d.paths[i], will)
+		if err != nil {
+			err = d.opt.explain(d.findOut(ctx, server, will, err))
+		} else {
+			delete(d.findings, server.Scheme+server.Host)
+		}
 		switch {
 		case err == nil && i > 0:
 			conn.watch(d.opt, d.look)

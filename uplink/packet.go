@@ -26,7 +26,7 @@ var packetNames = [16]string{"type 0", "CONNECT", "CONNACK", "PUBLISH", "PUBACK"
 var lengths = map[byte]int{packetConnack: 2, packetPuback: 2, packetSuback: 3, packetUnsuback: 2, packetPingresp: 0}
 
 // errNoMQTT is an answer to CONNECT by something else.
-var errNoMQTT = errors.New("the answer to CONNECT is no MQTT: is this host and port a broker's, and does it want mqtts:// or ws://?")
+var errNoMQTT = errors.New("the answer to CONNECT is no MQTT")
 
 // A breach is a packet that a broker must not send, or one too large.
 type breach struct {
@@ -55,8 +55,8 @@ func (w *wire) header() error {
 			return w.check(head[0], n, length)
 		}
 	}
-	if !w.open {
-		return errNoMQTT
+	if !w.open.Load() {
+		return w.notMQTT()
 	}
 	return breachf("a packet whose length has no end")
 }
@@ -69,8 +69,8 @@ func (w *wire) check(head byte, size, length int) error {
 	kind := head >> 4
 	want, fixed := lengths[kind]
 	switch {
-	case !w.open && kind != packetConnack:
-		return errNoMQTT
+	case !w.open.Load() && kind != packetConnack:
+		return w.notMQTT()
 	case length > mostInbound:
 		what := fmt.Sprintf("a packet of %d bytes: %d are taken at most", length, mostInbound)
 		return &breach{what: what, topic: w.topicAhead(kind, size), bytes: length}
@@ -90,14 +90,14 @@ func (w *wire) check(head byte, size, length int) error {
 
 // checkConnack takes the code of the first CONNACK.
 func (w *wire) checkConnack(size int) error {
-	if w.open {
+	if w.open.Load() {
 		return breachf("a second CONNACK")
 	}
 	packet, err := w.in.Peek(size + 2)
 	if err != nil {
 		return err
 	}
-	w.open = true
+	w.open.Store(true)
 	w.code.Store(uint32(packet[size+1]))
 	return nil
 }

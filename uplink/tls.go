@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -112,30 +111,7 @@ func (o Options) Check(ctx context.Context) (warnings []string, err error) {
 
 // explain says what a person can do about an error of TLS.
 func (o Options) explain(err error) error {
-	return o.TLS.blameOurs(blameClock(err, o.Clock), o.Clock)
-}
-
-// blameOurs says that it is our certificate that the broker complains about, if
-// that is out of date: some brokers only say that it is bad.
-func (t TLS) blameOurs(err error, clock *sensors.Timekeeper) error {
-	var op *net.OpError
-	if t.Cert == "" || !errors.As(err, &op) || op.Op != "remote error" { // as crypto/tls calls an alert of the other end
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	pair, failed := t.pair(ctx)
-	if failed != nil {
-		return err
-	}
-	now := time.UnixMilli(clock.Now().Unix)
-	switch {
-	case now.After(pair.Leaf.NotAfter):
-		return fmt.Errorf("%w: our certificate %s has expired on %s: renew it", err, t.Cert, day(pair.Leaf.NotAfter.UTC()))
-	case now.Before(pair.Leaf.NotBefore):
-		return fmt.Errorf("%w: our certificate %s is valid from %s, and the clock of this machine says %s: see timedatectl", err, t.Cert, day(pair.Leaf.NotBefore.UTC()), day(now.UTC()))
-	}
-	return fmt.Errorf("%w: the broker does not take our certificate %s: see who signed it, and the broker's log", err, t.Cert)
+	return o.TLS.explainAlert(explainBroker(blameClock(err, o.Clock)), o.Clock)
 }
 
 // blameClock says what is behind a certificate that is too old or too young: on

@@ -33,7 +33,7 @@ type wire struct {
 	in   *bufio.Reader
 	left int           // bytes of the packet that is being read
 	code atomic.Uint32 // of CONNACK
-	open bool          // CONNACK was read
+	open atomic.Bool   // CONNACK was read
 
 	mu     sync.Mutex
 	out    []byte
@@ -43,12 +43,15 @@ type wire struct {
 	asked  map[uint16]byte // type of the answer to each SUBSCRIBE and UNSUBSCRIBE that has none yet
 	kick   chan struct{}   // holds a token: there is something in out
 	ended  chan struct{}   // closed when everything is written that will be
+
+	unreadable chan struct{} // closed when nothing more can be read
+	stopped    sync.Once     // closes it
 }
 
 // newWire starts to write; drop ends that.
 func newWire(socket net.Conn, limits limits, failed func(error)) *wire {
 	w := &wire{Conn: socket, limits: limits, failed: failed, asked: map[uint16]byte{},
-		kick: make(chan struct{}, 1), ended: make(chan struct{})}
+		kick: make(chan struct{}, 1), ended: make(chan struct{}), unreadable: make(chan struct{})}
 	w.in = bufio.NewReader(patient{w})
 	w.room.L = &w.mu
 	go w.flush()
@@ -124,6 +127,13 @@ func (w *wire) put(out []byte, last bool) error {
 
 // breakOff ends the connection for a reason.
 func (w *wire) breakOff(err error) {
+	if isReset(err) && !w.open.Load() { // what came before may say why: it is read first
+		select {
+		case <-w.unreadable:
+		case <-time.After(flushOnClose):
+		}
+		err = w.early(err)
+	}
 	w.mu.Lock()
 	w.err = err
 	w.room.Broadcast()
@@ -185,7 +195,7 @@ func (w *wire) Read(p []byte) (int, error) {
 type patient struct{ *wire }
 
 func (w patient) Read(p []byte) (int, error) {
-	if w.open {
+	if w.open.Load() {
 		w.Conn.SetReadDeadline(time.Now().Add(w.limits.silence))
 	}
 	return w.Conn.Read(p)
@@ -193,17 +203,28 @@ func (w patient) Read(p []byte) (int, error) {
 
 // unread says why nothing more can be read.
 func (w *wire) unread(err error) error {
+	defer w.stopped.Do(func() { close(w.unreadable) })
 	switch {
 	case errors.Is(err, net.ErrClosed):
 		return err // by us
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		w.failed(errBrokerClosed)
-	case errors.Is(err, os.ErrDeadlineExceeded) && w.open:
+		w.failed(w.early(errBrokerClosed))
+	case errors.Is(err, os.ErrDeadlineExceeded) && w.open.Load():
 		w.failed(fmt.Errorf("nothing heard from the broker for %v", w.limits.silence))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.failed(fmt.Errorf("the broker has not answered CONNECT in %v", w.limits.connect))
+		w.failed(&unansweredError{err: fmt.Errorf("the broker has not answered CONNECT in %v", w.limits.connect), silent: true})
+	case isReset(err):
+		w.failed(w.early(err))
 	default:
 		w.failed(err)
 	}
 	return err
+}
+
+// early marks the end of a connection whose CONNECT was not answered.
+func (w *wire) early(err error) error {
+	if w.open.Load() {
+		return err
+	}
+	return &unansweredError{err: err}
 }
