@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	measureTimeout = 10 * time.Second // for one call into a driver
+	measureTimeout = 10 * time.Second // for one call into a driver, without what it waits for its turn
 	grace          = time.Second      // for a driver to return after its context has ended
 )
 
@@ -98,7 +98,7 @@ func (c *call) hangs() error {
 func bounded(ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer)) (answer, *call) {
 	if limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
+		ctx, cancel = withLimit(ctx, limit)
 		defer cancel()
 	}
 	c := start(ctx, do, late)

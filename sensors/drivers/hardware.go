@@ -18,6 +18,7 @@ type Hardware struct {
 
 	buses buses
 	known knownHardware
+	w1    w1Buses
 
 	// What tests put in place of the kernel; nil is the kernel.
 	openLine func(Pin, request) (line, error)

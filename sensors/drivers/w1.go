@@ -50,7 +50,7 @@ func (o *w1Options) Open(_ context.Context, h *Hardware) (sensors.Sensor, error)
 	if _, err := os.Stat(dir); err != nil {
 		return nil, o.absent(root)
 	}
-	return &w1{id: o.id(), dir: dir}, nil
+	return &w1{id: o.id(), dir: dir, bus: h.w1.of(dir), file: readLine}, nil
 }
 
 // absent says what is on the bus instead.
@@ -69,6 +69,10 @@ type w1 struct {
 	id  string
 	dir string
 
+	bus      *w1Turn
+	external bool // it has a supply of its own and leaves the bus free while it measures
+	file     func(path string) (string, error)
+
 	last  float64 // the last good value
 	known bool    // there was one
 }
@@ -82,7 +86,7 @@ func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // the read itself cannot be ended
 	}
-	r, err := s.read()
+	r, err := s.readInTurn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("w1 %s: %w", s.id, err)
 	}
@@ -126,14 +130,14 @@ type w1Reading struct {
 // read asks for w1_slave before temperature: both measure, but only the former
 // comes with the bytes and the verdict on them.
 func (s *w1) read() (w1Reading, error) {
-	text, err := readLine(filepath.Join(s.dir, "w1_slave"))
+	text, err := s.file(filepath.Join(s.dir, "w1_slave"))
 	if err == nil {
 		return parseW1Slave(s.family(), text)
 	}
 	if !errors.Is(err, os.ErrNotExist) {
 		return w1Reading{}, err
 	}
-	if text, err = readLine(filepath.Join(s.dir, "temperature")); err != nil {
+	if text, err = s.file(filepath.Join(s.dir, "temperature")); err != nil {
 		return w1Reading{}, err
 	}
 	return parseW1Celsius(w1LimitsOf(s.family(), text), text)
