@@ -2,6 +2,7 @@ package i2csim
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,7 +18,11 @@ type BME280 struct {
 	registers [256]byte
 	at        byte // the register that is read next
 	ready     time.Time
+	heated    atomic.Bool
 }
+
+// Heat makes the part measure some 25 °C more than in the example, or as much again.
+func (b *BME280) Heat(on bool) { b.heated.Store(on) }
 
 // Registers, section 5.3.
 const (
@@ -104,6 +109,9 @@ func (b *BME280) measure() {
 	}
 	if b.registers[bmeCtrlMeas]>>5 != 0 {
 		copy(data[3:6], bmeMeasured[3:6])
+		if b.heated.Load() {
+			data[3] += 0x14 // 81920 of 2^20
+		}
 	}
 	if b.registers[bmeCtrlHum]&7 != 0 {
 		copy(data[6:8], bmeMeasured[6:8])

@@ -33,6 +33,7 @@ type house struct {
 	disk     *nbd.Disk
 	bus      *i2csim.Bus
 	room     *i2csim.AHT20
+	weather  *i2csim.BME280
 
 	machine *vm.Machine
 	gpio    string // the controller's path
@@ -110,9 +111,10 @@ const kernelAddress = 0x77
 
 func (h *house) plugAdapter(socket string) error {
 	h.room = &i2csim.AHT20{}
+	h.weather = i2csim.NewBME280()
 	h.bus = i2csim.NewBus(map[byte]i2csim.Part{
 		i2csim.AHT20Address:  h.room,
-		i2csim.BME280Address: i2csim.NewBME280(),
+		i2csim.BME280Address: h.weather,
 		kernelAddress:        i2csim.NewBME280(),
 	})
 	l, err := net.Listen("unix", socket)

@@ -21,6 +21,7 @@ func (h *house) workbench(ctx context.Context, _ options) error {
 		h.clockSteps,
 		h.pulses,
 		h.kernelDrives,
+		h.kernelSwaps,
 		h.busFallsSilent,
 		h.scans,
 		h.goodbye,
@@ -185,6 +186,36 @@ func (h *house) kernelDrives(ctx context.Context) error {
 	h.arrives(ctx, n, "kernel_humidity", "the kernel's driver has 55 %", func(r reading) bool { return r.is(55, 0.1) && r.Unit == "%" })
 	h.arrives(ctx, n, "kernel_pressure", "the kernel's driver has 1006.53 hPa", func(r reading) bool { return r.is(1006.53, 0.05) && r.Unit == "hPa" })
 	return nil
+}
+
+// kernelSwaps: the kernel's driver is bound anew to two parts in another order, so
+// that another part, which is warmer, has the number iio:device0. What the agent
+// reads by the part's address stays that part's.
+func (h *house) kernelSwaps(ctx context.Context) error {
+	const bind = "cd /sys/bus/i2c/devices/i2c-$(cat /run/bus) && "
+	h.weather.Heat(true)
+	n := len(h.recorder.Arrivals())
+	err := h.must(ctx, bind+"echo 0x77 > delete_device && echo bme280 0x76 > new_device && echo bme280 0x77 > new_device && "+
+		"readlink -f /sys/bus/iio/devices/iio:device0 | grep -q 0076 && cd /")
+	if err != nil {
+		return err
+	}
+	warm, err := h.machine.Shell(ctx, "test $(cat /sys/bus/iio/devices/iio:device0/in_temp_input) -gt 40000")
+	if err != nil {
+		return err
+	}
+	h.check(warm, "iio:device0 is the other part, which is warm")
+	const rounds = 3
+	h.within(ctx, 30*time.Second, func(arrivals []broker.Arrival) bool {
+		return len(only(of(readings(arrivals[n:]), "kernel_temperature"), func(r reading) bool { return r.is(25.08, 0.01) })) >= rounds
+	})
+	all := of(readings(h.recorder.Arrivals()[n:]), "kernel_temperature")
+	right := only(all, func(r reading) bool { return r.is(25.08, 0.01) })
+	failed := only(all, reading.failed)
+	h.check(len(right) >= rounds && len(right)+len(failed) == len(all),
+		"the drivers are bound in another order: of %d readings %d are right, %d failed and none is the other part's", len(all), len(right), len(failed))
+	h.weather.Heat(false)
+	return h.must(ctx, bind+"echo 0x76 > delete_device && cd /")
 }
 
 // busFallsSilent: nothing on the bus answers for a while; every part says so
