@@ -1,8 +1,10 @@
 package config
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -31,6 +33,7 @@ type tlsKeys struct {
 	Cert       fileName `yaml:"cert"`
 	Key        fileName `yaml:"key"`
 	ServerName string   `yaml:"server_name"`
+	ALPN       string   `yaml:"alpn"`
 }
 
 // mqtt says which broker to reach and, if it is our own, how to run it.
@@ -42,7 +45,7 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 		Bind:      r.bind(m.Bind),
 		NoProof:   !m.Prove,
 		NoRetain:  !m.Retain,
-		TLS:       uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key), ServerName: m.TLS.ServerName},
+		TLS:       uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key), ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN},
 	}
 	if !r.has("mqtt.servers") && m.Server == "embedded" {
 		own, address := r.embedded(m.Embedded)
@@ -117,8 +120,23 @@ func (r *reader) tls(up uplink.Options) {
 	}
 	r.together("mqtt.tls.cert", "mqtt.tls.key")
 	r.together("mqtt.tls.key", "mqtt.tls.cert")
+	r.alpn(up.TLS.ALPN, up.Servers)
 	if path := "mqtt.tls.server_name"; r.has(path) && !r.bad[path] && !isHost(up.TLS.ServerName) {
 		r.failValue(path, "%q is no name as it stands in a certificate: write broker.example.com", up.TLS.ServerName)
+	}
+}
+
+// alpn checks the name of a protocol: RFC 7301, section 3.1, bounds it, and those
+// that are in use are printable.
+func (r *reader) alpn(name string, servers []*url.URL) {
+	const path = "mqtt.tls.alpn"
+	raw := slices.ContainsFunc(servers, func(u *url.URL) bool { return u.Scheme == "mqtts" })
+	switch {
+	case !r.has(path) || r.bad[path]:
+	case name == "" || len(name) > 255 || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }):
+		r.failValue(path, "this is not the name of a protocol: write what the broker's documents say, such as mqtt or x-amzn-mqtt-ca")
+	case len(servers) > 0 && !raw:
+		r.failKey(path, "is for mqtts:// alone: a WebSocket always asks for HTTP")
 	}
 }
 

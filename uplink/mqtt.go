@@ -83,7 +83,7 @@ func dialServer(ctx context.Context, opt Options, server *url.URL, path *segment
 	}
 	socket, err := openSocket(ctx, opt, server, options.TLSConfig)
 	if err != nil {
-		return nil, path.notMade(err)
+		return nil, path.notMade(opt.TLS.explainUntrusted(ctx, err))
 	}
 	c := &mqttConn{shown: certs, path: path, began: time.Now(), lost: make(chan struct{}), heard: make(chan Message, mostHeard), better: make(chan struct{})}
 	c.wire = newWire(socket, limits, c.end)

@@ -96,12 +96,16 @@ func dialWebsocket(ctx context.Context, d *tcpDialer, server *url.URL, config *t
 		leave = context.AfterFunc(ctx, func() { conn.Close() }) // the library looks at its deadline only
 		return socket, nil
 	}
+	if config != nil {
+		config = config.Clone()
+		config.NextProtos = nil // what is asked for is HTTP
+	}
 	ws := websocket.Dialer{NetDialContext: dial, Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
 		Subprotocols: []string{"mqtt"}}
 	conn, answer, err := ws.DialContext(ctx, server.String(), nil)
 	leave()
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && (err == nil || errors.Is(err, net.ErrClosed) || errors.Is(ctx.Err(), context.Canceled)): // closed by us
 		if conn != nil {
 			conn.Close()
 		}
