@@ -39,6 +39,9 @@ type Config struct {
 	Uplink   uplink.Options
 	Embedded *Embedded // set when the broker is to run inside the agent
 	Warnings Errors    // what is no mistake and still worth a word
+
+	Untrusted string // why anybody may have written the file, one of the warnings; empty: they cannot
+	Commands  bool   // the file names commands that the agent runs
 }
 
 // Embedded is the broker inside the agent; Uplink.Servers is its address.
@@ -82,7 +85,14 @@ func loadFile(path string) (Config, error) {
 		return Config{}, Errors{{File: path, Text: unreadable(err)}}
 	}
 	defer f.Close()
-	return load(path, f)
+	cfg, err := load(path, f)
+	if err != nil {
+		return cfg, err
+	}
+	if cfg.Untrusted = writable(path, f); cfg.Untrusted != "" {
+		cfg.Warnings = append(cfg.Warnings, Error{File: path, Text: cfg.Untrusted})
+	}
+	return cfg, nil
 }
 
 func load(name string, from io.Reader) (Config, error) {

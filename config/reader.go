@@ -104,6 +104,9 @@ func (r *reader) judge(f file) Config {
 	r.sensors(&f.Sensors)
 	cfg.Sensors = r.specs
 	for _, s := range r.specs {
+		if c, ok := s.Options.(commander); ok && c.RunsCommand() {
+			cfg.Commands = true
+		}
 		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.Feeds()...)
 	}
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID)

@@ -29,6 +29,10 @@ type stanza struct {
 // Claims is asked only after Check has found nothing wrong.
 type claimer interface{ Claims() []string }
 
+// A commander is a kind's options that may name a program, which the agent runs
+// with its own rights.
+type commander interface{ RunsCommand() bool }
+
 // sensors reads all stanzas in the order of the file.
 func (r *reader) sensors(n *yaml.Node) {
 	if r.bad["sensors"] {

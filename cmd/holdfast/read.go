@@ -28,6 +28,9 @@ func read(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := trust(cfg, *path); err != nil {
+		return err
+	}
 	specs, err := choose(cfg.Sensors, f.Args())
 	if err != nil {
 		return err

@@ -61,6 +61,9 @@ func load(ctx context.Context, path string) (config.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
+	if err := trust(cfg, path); err != nil {
+		return cfg, err
+	}
 	warnings, err := cfg.Uplink.Check(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -147,6 +150,16 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		r.left = left
 	}
 	return err
+}
+
+// trust refuses a configuration that every user of this machine can change, if it
+// would lend them rights that they do not have: root's, or those of the agent
+// to commands.
+func trust(cfg config.Config, path string) error {
+	if cfg.Untrusted == "" || !cfg.Commands && os.Geteuid() != 0 {
+		return nil
+	}
+	return mistake{fmt.Errorf("%s: %s", path, cfg.Untrusted)}
 }
 
 // unlessStopped is an error, but not if the agent was told to stop meanwhile: it

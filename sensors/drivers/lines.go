@@ -88,6 +88,9 @@ func (o *linesOptions) checkQuantity(q sensors.Quantity) (problems []Problem) {
 // Pace is 0: a line comes when it comes.
 func (o *linesOptions) Pace() time.Duration { return 0 }
 
+// RunsCommand reports whether the agent runs a program for the sensor.
+func (o *linesOptions) RunsCommand() bool { return len(o.Command) > 0 }
+
 // Claims is the pipe, of which a second reader would take every other line.
 func (o *linesOptions) Claims() []string {
 	if o.File == "" {
