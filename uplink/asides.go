@@ -113,6 +113,13 @@ func (s *session) sentence(d deed) {
 	r.newRound()
 }
 
+// convictedLately says that a message of a stream was set aside a moment ago: the
+// broker may refuse the whole stream.
+func (r *asides) convictedLately(stream string) bool {
+	last, ok := r.lately[stream]
+	return ok && time.Since(last) < likelyFor
+}
+
 // newRound forgets what a round has shown, also one that was interrupted.
 func (r *asides) newRound() {
 	clear(r.tried)

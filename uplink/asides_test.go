@@ -134,6 +134,36 @@ func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
 	}
 }
 
+// TestABrokerThatClosesForAStreamCostsTheOthersLittle: whether it took the stream
+// before or not, it is held soon, and alarms of others wait for seconds only.
+func TestABrokerThatClosesForAStreamCostsTheOthersLittle(t *testing.T) {
+	for _, before := range []int{0, 100} {
+		up(t, func(l *Link, br *broker, bl *backlog) {
+			var d drip
+			d.run(l, bl, before)
+			br.set(func() { br.spurns = on("porch/room") })
+			worst, put, arrived := time.Duration(0), map[uint64]time.Time{}, 0
+			for range 120 {
+				put[d.door+1] = time.Now()
+				d.run(l, bl, 1)
+				all := br.seqs("porch/door")
+				for _, seq := range all[arrived:] {
+					if at, ok := put[seq]; ok {
+						worst = max(worst, time.Since(at))
+					}
+				}
+				arrived = len(all)
+			}
+			if worst > 20*time.Second || bl.Stats().Aside == 0 || bl.left() > 8 {
+				t.Errorf("an alarm waited for %v; %d kept, %d left", worst, bl.Stats().Aside, bl.left())
+			}
+			if n := br.connections(); n > 12 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
 // TestAHoldOutlivesADiskThatFails: what is held comes before what is newer, also
 // when it cannot be read on the day of its trial.
 func TestAHoldOutlivesADiskThatFails(t *testing.T) {

@@ -108,7 +108,10 @@ func (c *fakeConn) later(size int, do func() error) Token {
 			}
 			c.b.mu.Lock()
 			deaf := c.b.deaf
-			if !deaf {
+			switch {
+			case closed(c.lost): // by what came before it
+				t.err = errors.New("connection lost")
+			case !deaf:
 				t.err = do()
 			}
 			deaf = deaf || errors.Is(t.err, errEaten)

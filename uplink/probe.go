@@ -36,7 +36,7 @@ func (s *session) unproven() string {
 
 // blameProbe reports whether the broker closed the connection for the
 // subscription of a probe: it takes packets in order, and that is the first
-// without an answer. No message is to blame then.
+// without an answer. Nothing else is to blame then.
 func (s *session) blameProbe() bool {
 	if s.flight.len() == 0 {
 		return false
@@ -55,8 +55,22 @@ func (s *session) blameProbe() bool {
 
 // mayProbe says that a probe may go. After a session that ended for one, the next
 // has to get an answer to something else first: a broker that answers nothing
-// says nothing about subscriptions.
-func (s *session) mayProbe() bool { return s.proving() && (s.answered || s.proofs.closes == 0) }
+// says nothing about subscriptions. Nor may one go beside a notice under suspicion:
+// the end of the session would be blamed on that.
+func (s *session) mayProbe() bool {
+	if !s.proving() || !s.answered && s.proofs.closes > 0 {
+		return false
+	}
+	if len(s.records) == 0 {
+		return true
+	}
+	for i := range s.flight.len() {
+		if s.flight.at(i).isolated {
+			return false
+		}
+	}
+	return true
+}
 
 func succeeded(t Token) bool {
 	select {
@@ -69,9 +83,10 @@ func succeeded(t Token) bool {
 
 // sendProbe publishes a reading that has to come back, between a SUBSCRIBE and an
 // UNSUBSCRIBE: a broker takes packets in order, and so forwards this one alone.
-// A probe that lasts stays subscribed until it is heard.
+// A probe that lasts stays subscribed until it is heard: also while messages are
+// under suspicion, so that nothing is sent behind one.
 func (s *session) sendProbe(stream string, m Message, f flight, lasting bool) {
-	pr := &probe{message: m, lasting: lasting || s.proofs.late}
+	pr := &probe{message: m, lasting: lasting || s.proofs.late || s.suspects.any()}
 	// A stream that is held is tried again in a minute anyway.
 	pr.repeated = s.proofs.of(stream).probe != nil || s.asides.held[stream] != nil
 	s.proofs.sent(stream, pr)

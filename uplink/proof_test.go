@@ -261,7 +261,7 @@ func TestABrokerThatClosesForASubscriptionGetsTheReadings(t *testing.T) {
 			t.Errorf("%d connections", n)
 		}
 	})
-	if n := strings.Count(log, "level=ERROR"); n != 1 || len(br.events("gap")) > 0 {
+	if n := strings.Count(log, "level=ERROR"); n != 1 || len(br.events("gap")) > 0 || t.Failed() {
 		t.Errorf("gaps %q, log:\n%s", br.events("gap"), log)
 	}
 }

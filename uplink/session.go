@@ -108,6 +108,7 @@ func (s *session) run(ctx context.Context) error {
 	for s.leaving == nil || s.flight.len() > 0 && time.Now().Before(s.until) {
 		s.fill()
 		if err := s.wait(ctx); err != nil {
+			s.settle() // what was answered before the end: nothing of it is to blame, or has to be sent again
 			return err
 		}
 	}

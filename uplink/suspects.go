@@ -12,7 +12,9 @@ const (
 	closedAfter = 5 * time.Second // a broker that closes for a message's sake does so in it
 	suspectFrom = 2               // of the broker's closes in a row, with the message in flight
 	guiltyFrom  = 3               // of them, with the message alone in flight
-	acquitAfter = time.Minute     // of a session: nobody is suspect any more
+	likelyFrom  = 2               // of them, if another message of its stream was convicted
+	likelyFor   = 10 * time.Minute
+	acquitAfter = time.Minute // of a session: nobody is suspect any more
 )
 
 // suspects are messages that may be poison: a broker that does not want one has
@@ -32,8 +34,19 @@ type deed struct {
 }
 
 type suspicion struct {
-	closes int // with the message in flight
-	alone  int // with nothing else in flight
+	closes int  // with the message in flight
+	alone  int  // with nothing else in flight
+	likely bool // another message of the stream was convicted a moment ago
+}
+
+// suspected says that the message is to go alone.
+func (s *suspicion) suspected() bool { return s.likely || s.closes >= suspectFrom }
+
+func (s *suspicion) guilty() bool {
+	if s.likely {
+		return s.alone >= likelyFrom
+	}
+	return s.alone >= guiltyFrom
 }
 
 func deedOf(it *queue.Item) deed { return deed{stream: it.Stream, boot: it.Boot, seq: it.Seq} }
@@ -41,8 +54,9 @@ func deedOf(it *queue.Item) deed { return deed{stream: it.Stream, boot: it.Boot,
 func stateOf(stream string) deed { return deed{stream: stream, state: true} }
 
 // accuse takes note of what was in flight when the broker closed, and returns
-// the message that is guilty, if one is.
-func (all suspects) accuse(flying []deed, alone bool) (guilty deed, found bool) {
+// the message that is guilty, if one is. likely says that another message of a
+// stream was convicted a moment ago.
+func (all suspects) accuse(flying []deed, alone bool, likely func(stream string) bool) (guilty deed, found bool) {
 	for _, d := range flying {
 		if all[d] == nil {
 			all[d] = &suspicion{}
@@ -51,7 +65,8 @@ func (all suspects) accuse(flying []deed, alone bool) (guilty deed, found bool) 
 		if alone {
 			all[d].alone++
 		}
-		if all[d].alone >= guiltyFrom {
+		all[d].likely = likely(d.stream)
+		if all[d].guilty() {
 			delete(all, d)
 			return d, true
 		}
@@ -62,26 +77,26 @@ func (all suspects) accuse(flying []deed, alone bool) (guilty deed, found bool) 
 // any says that somebody is suspect.
 func (all suspects) any() bool {
 	for _, s := range all {
-		if s.closes >= suspectFrom {
+		if s.suspected() {
 			return true
 		}
 	}
 	return false
 }
 
-// inquire looks for who is to blame for the end of a session. A reset may be the
-// broker's that left what we sent unread, or the network's: it makes suspects and
-// proves nothing. A notice that was a suspect already takes all the blame.
+// inquire looks for who is to blame for the end of a session. A reset is the
+// broker's that left unread what we sent behind the message, as Mosquitto does; one
+// of the network's hits no message three times. A notice that was a suspect already takes all the blame.
 func (s *session) inquire(err error) {
 	if alone := s.blameNotices(err); alone {
 		s.expected = s.answered
 		return
 	}
-	closed := errors.Is(err, errBrokerClosed)
-	if !closed && !errors.Is(err, syscall.ECONNRESET) || s.blameProbe() || !s.answered {
+	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
+	if !closed || s.blameProbe() || !s.answered {
 		return
 	}
-	alone := closed && s.flight.len() == 1 && time.Since(s.flight.front().sent) < closedAfter
+	alone := s.flight.len() == 1 && time.Since(s.flight.front().sent) < closedAfter
 	if alone && s.flight.front().kind == kindAside {
 		s.refusedAgain(&s.flight.front().item)
 		return
@@ -95,7 +110,10 @@ func (s *session) inquire(err error) {
 			flying = append(flying, stateOf(f.stream))
 		}
 	}
-	if d, found := s.suspects.accuse(flying, alone); found {
+	// A session that ends with a suspect alone in flight was to end: the next one
+	// does not wait for long. Each message does so three times at most.
+	s.expected = s.expected || alone && s.suspects.any()
+	if d, found := s.suspects.accuse(flying, alone, s.asides.convictedLately); found {
 		s.sentence(d)
 	}
 }

@@ -37,11 +37,16 @@ func (a *acl) allow(agents string) {
 	}
 }
 
-// guarded is wired, with a broker that has an access list.
+// guarded is wired, with a broker that has an access list. It acknowledges what it
+// denies.
 func guarded(t *testing.T, a *acl, sensors string) *wired {
 	t.Helper()
-	// With max_queued_messages 0, Mosquitto 2.0.11 closes the connection for a publish that is denied.
-	w := &wired{broker: startMosquitto(t, "max_queued_messages 100000\nacl_file "+a.path+"\n"), tap: newWiretap(0)}
+	return guardedBy(t, a, "max_queued_messages 100000", sensors)
+}
+
+func guardedBy(t *testing.T, a *acl, option, sensors string) *wired {
+	t.Helper()
+	w := &wired{broker: startMosquitto(t, option+"\nacl_file "+a.path+"\n"), tap: newWiretap(0)}
 	w.sub = subscribeWith(t, mqtt.NewClientOptions().AddBroker("tcp://"+w.broker.addr).SetUsername("recorder"), "#")
 	var err error
 	if w.cable, err = cable.New(w.broker.addr, w.tap.tap); err != nil {
@@ -262,5 +267,27 @@ func TestARightThatIsRevokedInMidSessionIsNoticed(t *testing.T) {
 		t.Errorf("%d readings lie in gaps, and 700 were made while nothing was allowed", declared)
 	}
 	w.accounted(t, "gate")
+	w.agent.stop()
+}
+
+// TestABrokerThatResetsForADeniedStream: with max_queued_messages 0, Mosquitto
+// 2.0.11 resets the connection for a publish that is denied. The stream is held,
+// and the others go on.
+func TestABrokerThatResetsForADeniedStream(t *testing.T) {
+	t.Parallel()
+	a := newACL(t, "read")
+	a.rules("topic readwrite store/agent/#", "topic readwrite store/+/state", "topic readwrite store/gate")
+	w := guardedBy(t, a, "max_queued_messages 0", heldSensors)
+	w.agent.start()
+	eventually(t, 90*time.Second, "health names the stream that is held", func() bool {
+		var health struct{ Refused []string }
+		json.Unmarshal([]byte(w.sub.last("store/agent/health").raw), &health)
+		return slices.Equal(health.Refused, []string{"load"})
+	})
+	w.arrivedWhole(t, "gate", 10*time.Second)
+	_, conns := w.tap.snapshot()
+	if n := len(conns); n > 12 {
+		t.Errorf("%d connections", n)
+	}
 	w.agent.stop()
 }
