@@ -83,7 +83,8 @@ func (q *Queue) takeOver(l *Left) {
 		return
 	}
 	if l.clientID != q.opt.ClientID || l.path != q.opt.Path {
-		q.log.Error("readings of another client ID or queue were in memory only and are lost", "readings", l.count(), "client_id", l.clientID)
+		q.log.Error("readings of another client ID or queue were in memory only and are lost",
+			"readings", l.count(), "client_id", l.clientID)
 		return
 	}
 	q.mu.Lock()

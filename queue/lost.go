@@ -60,7 +60,8 @@ func (q *Queue) detachLocked() {
 		l.past.acked, l.past.follow = seen[p], l.firsts()
 	}
 	old.close()
-	q.log.Error("the queue file can be neither read nor written: what is in it waits, the rest goes on in memory", "file", old.path)
+	q.log.Error("the queue file can be neither read nor written: what is in it waits, the rest goes on in memory",
+		"file", old.path)
 }
 
 // declareEndLocked declares what is missing between the last readings that a

@@ -21,8 +21,8 @@ import (
 // Open opens the queue, or makes it. It starts nothing: see Run.
 //
 // No damage stops it: what is intact in a damaged file is carried over into a
-// new one, and the old one is kept aside. A disk that cannot be written leaves
-// a queue in memory, which tries again. The log and an event say so. The errors
+// new one, and the old one is kept aside. Of a disk that cannot be written, what
+// is there is read; the rest stays in memory until it can be. The log and an event say so. The errors
 // are what a person has to mend: a file that another process holds
 // ([ErrLocked]), a folder in its place, a folder that may not be written.
 func Open(opt Options, log *slog.Logger) (*Queue, error) {

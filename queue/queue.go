@@ -20,6 +20,8 @@
 //   - No corruption reaches the payload: what fails its checksum is dropped. A
 //     gap says so, except for what came before the first reading that this
 //     start has seen of its stream: then an event counts the blocks.
+//   - No state of the disk holds up what can be delivered: what can be read is
+//     sent, and what is in memory does not wait behind what cannot.
 //   - Put never waits for the network, and for a routine reading it does not
 //     wait for the disk, but for a moment when a failed file is opened again.
 package queue

@@ -178,7 +178,8 @@ func TestFileLostOnADiskThatCannotBeWritten(t *testing.T) {
 						r.take(items)
 					}
 					if !r.seen["room"][7000] || !r.seen["door"][70] {
-						t.Errorf("a minute later what is in memory still waits: %d readings and %d alarms came", len(r.seen["room"]), len(r.seen["door"]))
+						t.Errorf("a minute later what is in memory still waits: %d readings and %d alarms came",
+							len(r.seen["room"]), len(r.seen["door"]))
 					}
 					if err := mend(); err != nil {
 						t.Fatal(err)
