@@ -251,6 +251,28 @@ func TestAdoptTakesAllOver(t *testing.T) {
 	}
 }
 
+// TestAdoptWaitsUntilTheLastReadingIsOnDisk, also where it is the only one: then
+// the file that it was in is gone.
+func TestAdoptWaitsUntilTheLastReadingIsOnDisk(t *testing.T) {
+	path := queuePath(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := startAs(t, path, "porch")
+		h.Put(routine(1))
+		h.end()
+		h = startAs(t, path, "cellar")
+		n, err := h.Adopt("porch")
+		h.kill()
+		if n != 1 || err != nil {
+			t.Errorf("%d adopted, %v", n, err)
+		}
+		h = startAs(t, path, "cellar")
+		defer h.end()
+		if got := fmt.Sprint(names(h.all(t))); !strings.Contains(got, "room1") {
+			t.Errorf("after a kill: %s", got)
+		}
+	})
+}
+
 // TestAnAdoptedFileMayBeDamaged, locked or gone: then it says so and stays.
 func TestAnAdoptedFileMayBeDamaged(t *testing.T) {
 	path := queuePath(t)
@@ -308,4 +330,20 @@ func TestOthersAreKeptLongest(t *testing.T) {
 	if others := Others(path); len(others) != 2 || others[1].ClientID != "porch-x" {
 		t.Errorf("others: %+v", others)
 	}
+}
+
+// FuzzOwner: what is decoded can be part of a file's name, and is what was
+// encoded.
+func FuzzOwner(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(encodeOwner("porch"))
+	f.Add(encodeOwner("../porch"))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		switch id := decodeOwner(value); {
+		case id != "" && (!idForm.MatchString(id) || !bytes.Equal(encodeOwner(id), value)):
+			t.Errorf("% x is %q", value, id)
+		case idForm.Match(value) && decodeOwner(encodeOwner(string(value))) != string(value):
+			t.Errorf("%q does not come back", value)
+		}
+	})
 }
