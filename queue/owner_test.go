@@ -347,3 +347,39 @@ func FuzzOwner(f *testing.F) {
 		}
 	})
 }
+
+// TestAFileInWhichAnythingWaitsIsMovedAside, whatever it is.
+func TestAFileInWhichAnythingWaitsIsMovedAside(t *testing.T) {
+	for name, put := range map[string]func(*testing.T, *harness){
+		"a routine reading": func(t *testing.T, h *harness) { h.Put(routine(1)) },
+		"an alarm":          func(t *testing.T, h *harness) { h.Put(alarm(1)) },
+		"blocks": func(t *testing.T, h *harness) {
+			for seq := range uint64(2000) {
+				h.Put(routine(seq + 1))
+			}
+		},
+		"what was rejected": func(t *testing.T, h *harness) {
+			h.Put(routine(1))
+			h.setAside(t, 1, false)
+		},
+		"a gap": func(t *testing.T, h *harness) {
+			h.Put(routine(1))
+			h.all(t)
+			h.mu.Lock()
+			h.gaps.add(Gap{Stream: "room", Boot: h.boot, From: 2, To: 3, Count: 2, Why: Dropped})
+			h.mu.Unlock()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := queuePath(t)
+			h := startAs(t, path, "porch")
+			put(t, h)
+			h.end()
+			h = startAs(t, path, "cellar")
+			defer h.end()
+			if others := Others(path); len(others) != 1 {
+				t.Errorf("others: %+v", others)
+			}
+		})
+	}
+}
