@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // connectTo answers one CONNECT with a code, and tells of it.
@@ -88,6 +90,15 @@ func TestTheLinkGivesItsWillToTheDial(t *testing.T) {
 	for i, w := range br.wills {
 		if w.Topic != "porch/agent/status" || string(w.Payload) != "offline" || !w.Retain {
 			t.Errorf("session %d: %+v", i, w)
+		}
+	}
+}
+
+// TestPatienceIsThreeTimesThePace, and never less than half a minute.
+func TestPatienceIsThreeTimesThePace(t *testing.T) {
+	for every, want := range map[time.Duration]time.Duration{0: patience, time.Second: patience, time.Minute: 3 * time.Minute} {
+		if got := patienceFor(sensors.Stream{Every: every}); got != want {
+			t.Errorf("every %v: %v, want %v", every, got, want)
 		}
 	}
 }
