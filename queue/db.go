@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,6 +46,9 @@ func openDB(path string) (*db, error) {
 			NoStatistics:   true,
 			Logger:         d.abort,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				if strings.HasSuffix(name, ".new") { // one that we are making: a link there is not ours
+					flag |= syscall.O_NOFOLLOW
+				}
 				d.lock, err = os.OpenFile(name, flag, mode)
 				return d.lock, err
 			},

@@ -30,7 +30,7 @@ var kernelBoot = func() string {
 // set leaves the marker, counting the deaths that the last one tells of.
 func (m *marker) set() error {
 	var last marker
-	if text, err := os.ReadFile(m.path); err == nil && json.Unmarshal(text, &last) == nil {
+	if text, err := readStateFile(m.path); err == nil && json.Unmarshal(text, &last) == nil {
 		if last.Kernel != "" && last.Kernel == kernelBoot() {
 			m.Deaths = last.Deaths + 1
 		}

@@ -276,7 +276,7 @@ func (q *Queue) countStart() {
 // for people: the random digits make the name unique even if it repeats.
 func nextBoot(dir string) (string, error) {
 	path := filepath.Join(dir, "starts")
-	text, err := os.ReadFile(path)
+	text, err := readStateFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
@@ -289,27 +289,6 @@ func bootName(n uint64) string {
 	var digits [4]byte
 	rand.Read(digits[:])
 	return fmt.Sprintf("%d-%s", n, hex.EncodeToString(digits[:]))
-}
-
-// replaceFile writes a file so that a power cut leaves the old or the new one.
-func replaceFile(path string, data []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return moveFile(path+".new", path)
-}
-
-// moveFile renames durably.
-func moveFile(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(to))
 }
 
 // Close writes what is still in memory and closes the file. Run has returned,

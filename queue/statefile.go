@@ -1,0 +1,56 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+const maxStateFile = 4096 // bytes; a number, or one line of JSON
+
+// replaceFile writes a file so that a power cut leaves the old or the new one.
+// It writes into a file of its own making: a symbolic link or a pipe under the
+// name of the part would lead elsewhere, or block.
+func replaceFile(path string, data []byte) error {
+	part := path + ".new"
+	if err := removeIfThere(part); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return moveFile(part, path)
+}
+
+// readStateFile reads what replaceFile wrote: a regular file, and a short one.
+func readStateFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, maxStateFile))
+}
+
+// moveFile renames durably.
+func moveFile(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(to))
+}
