@@ -60,3 +60,12 @@ func TestAFloodOfMistakesIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A key may have a line end in it; what is told of it is one line all the same.
+func TestAnErrorIsOneLine(t *testing.T) {
+	_, err := read("mqtt: {server: mqtt://b}\nsensors:\n  \"a\\nf.yaml:1:1: all is well\": {kind: probe, x: 1}\n")
+	var all Errors
+	if !errors.As(err, &all) || strings.Count(err.Error(), "\n") != len(all)-1 {
+		t.Errorf("got %v", err)
+	}
+}

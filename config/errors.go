@@ -26,7 +26,7 @@ func (e Error) Error() string {
 		b.WriteString(": " + e.Path)
 	}
 	b.WriteString(": " + e.Text)
-	return b.String()
+	return strings.ReplaceAll(b.String(), "\n", `\n`) // a key can have a line end; an error is one line
 }
 
 // Errors are everything that is wrong with a file, in the order of the file.
@@ -63,7 +63,7 @@ func (es Errors) First(n int) Errors {
 	if len(es) <= n {
 		return es
 	}
-	rest := Error{File: es[0].File, Text: fmt.Sprintf("and %d more", len(es)-n)}
+	rest := Error{File: es[0].File, Text: fmt.Sprintf("and %d more: holdfast check tells all", len(es)-n)}
 	return append(slices.Clone(es[:n]), rest)
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
@@ -51,16 +50,16 @@ func showHA(ctx context.Context, path string) error {
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
 	m := cfg.Uplink.Discovery()
 	if !cfg.Uplink.HomeAssistant.Discovery {
-		fmt.Fprintf(os.Stderr, "holdfast: nothing is announced: home_assistant: {discovery: true} would publish this to %s\n", m.Topic)
+		fmt.Fprintf(stderr, "holdfast: nothing is announced: home_assistant: {discovery: true} would publish this to %s\n", m.Topic)
 	}
 	for _, w := range cfg.Warnings {
-		fmt.Fprintln(os.Stderr, "warning:", w)
+		fmt.Fprintln(stderr, "warning:", w)
 	}
 	var text bytes.Buffer
 	if err := json.Indent(&text, m.Payload, "", "  "); err != nil {
 		panic("holdfast: ha: " + err.Error()) // it was marshalled a moment ago
 	}
-	fmt.Println(text.String())
+	fmt.Fprintln(stdout, text.String())
 	return nil
 }
 
@@ -80,13 +79,13 @@ func clearHA(ctx context.Context, path string) error {
 	defer cancel()
 	topics, err := cfg.Uplink.Forget(ctx, !running)
 	for _, t := range topics {
-		fmt.Println(t)
+		fmt.Fprintln(stdout, oneLine(t)) // it may be what a forged birth lists
 	}
 	if err != nil {
 		return err
 	}
 	if running {
-		fmt.Fprintln(os.Stderr, "holdfast: the agent runs: it publishes each state again with the next reading, and all of them when it connects; stop it before, if it is not to come back")
+		fmt.Fprintln(stderr, "holdfast: the agent runs: it publishes each state again with the next reading, and all of them when it connects; stop it before, if it is not to come back")
 	}
 	return nil
 }

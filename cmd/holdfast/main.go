@@ -65,7 +65,7 @@ func command(ctx context.Context, args []string) int {
 		usage(os.Stdout)
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "holdfast: there is no command %q; see holdfast help\n", args[0])
+	fmt.Fprintf(stderr, "holdfast: there is no command %q; see holdfast help\n", args[0])
 	return 2
 }
 
@@ -90,20 +90,20 @@ func report(err error) int {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.As(err, &wrong):
-		fmt.Fprintln(os.Stderr, wrong)
+		fmt.Fprintln(stderr, wrong)
 		return 2
 	case errors.As(err, &user), errors.Is(err, queue.ErrPath):
-		fmt.Fprintln(os.Stderr, "holdfast:", err)
+		fmt.Fprintln(stderr, "holdfast:", err)
 		return 2
 	}
-	fmt.Fprintln(os.Stderr, "holdfast:", err)
+	fmt.Fprintln(stderr, "holdfast:", err)
 	return 1
 }
 
 // flags are the flags of one command.
 func flags(name string) *flag.FlagSet {
 	f := flag.NewFlagSet("holdfast "+name, flag.ContinueOnError)
-	f.SetOutput(os.Stderr)
+	f.SetOutput(stderr)
 	return f
 }
 
@@ -133,5 +133,5 @@ func runDemo(ctx context.Context, args []string) error {
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	return demo.Run(ctx, demo.Options{For: *length, Verbose: *verbose, Out: os.Stdout, Serve: serveOnce})
+	return demo.Run(ctx, demo.Options{For: *length, Verbose: *verbose, Out: stdout, Serve: serveOnce})
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
@@ -20,7 +19,7 @@ func (s *shelf) exportAll() error {
 	others := queue.Others(s.path)
 	if s.from == "" {
 		for _, o := range others {
-			fmt.Fprintf(os.Stderr, "holdfast: queue %s: the backlog of client ID %s lies beside it: add --from %s to export it\n", s.path, o.ClientID, o.ClientID)
+			fmt.Fprintf(stderr, "holdfast: queue %s: the backlog of client ID %s lies beside it: add --from %s to export it\n", s.path, oneLine(o.ClientID), oneLine(o.ClientID))
 		}
 		return s.export()
 	}
@@ -82,7 +81,7 @@ func (s *shelf) adopt() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d readings and events of client ID %s wait now under %s\n", n, s.from, s.opt.ClientID)
+	fmt.Fprintf(stdout, "%d readings and events of client ID %s wait now under %s\n", n, s.from, s.opt.ClientID)
 	return nil
 }
 

@@ -32,13 +32,13 @@ func (s *shelf) purge() error {
 		return err
 	}
 	if t.Alarms+t.Routine+max(t.Aside, agent.Aside)+agent.Memory+t.Damaged == 0 {
-		fmt.Println("nothing waits: there is nothing to purge")
+		fmt.Fprintln(stdout, "nothing waits: there is nothing to purge")
 		return nil
 	}
-	fmt.Printf("To be given up in %s:\n", t.File)
+	fmt.Fprintf(stdout, "To be given up in %s:\n", t.File)
 	t.print()
 	if running {
-		fmt.Printf("%-10s %d, in the agent that runs\n", "in memory", agent.Memory)
+		fmt.Fprintf(stdout, "%-10s %d, in the agent that runs\n", "in memory", agent.Memory)
 	}
 	if !s.yes {
 		if err := confirm(); err != nil {
@@ -53,7 +53,7 @@ func (s *shelf) purge() error {
 		n, err = s.purgeFile()
 	}
 	if err == nil || n > 0 {
-		fmt.Printf("%d readings and events are gone; gaps that say so are left for the broker\n", n)
+		fmt.Fprintf(stdout, "%d readings and events are gone; gaps that say so are left for the broker\n", n)
 	}
 	return err
 }

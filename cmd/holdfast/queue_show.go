@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -90,52 +89,52 @@ func (s *shelf) stats() error {
 	case err == nil:
 		t.Agent = &a
 	case !errors.Is(err, control.ErrNotRunning):
-		fmt.Fprintln(os.Stderr, "holdfast:", err)
+		fmt.Fprintln(stderr, "holdfast:", err)
 	}
 	if s.json {
-		return json.NewEncoder(os.Stdout).Encode(t)
+		return json.NewEncoder(stdout).Encode(t)
 	}
-	fmt.Printf("%-10s %s, %s of blocks in %s\n", "file", t.File, sizeText(t.Bytes), sizeText(t.FileBytes))
+	fmt.Fprintf(stdout, "%-10s %s, %s of blocks in %s\n", "file", t.File, sizeText(t.Bytes), sizeText(t.FileBytes))
 	t.print()
 	if t.Damaged > 0 {
-		fmt.Printf("%-10s %d blocks fail their checksums and are passed over\n", "damaged", t.Damaged)
+		fmt.Fprintf(stdout, "%-10s %d blocks fail their checksums and are passed over\n", "damaged", t.Damaged)
 	}
 	if a := t.Agent; a != nil {
-		fmt.Printf("%-10s runs: process %d, start %s\n", "agent", a.PID, a.Boot)
-		fmt.Printf("%-10s %d wait, %d of them in memory alone; %d dropped since the start\n", "", a.Backlog, a.Memory, a.Dropped)
-		fmt.Printf("%-10s %s in %d commits, today %s in %d\n", "written", sizeText(a.Written), a.Commits, sizeText(a.WrittenToday), a.CommitsToday)
+		fmt.Fprintf(stdout, "%-10s runs: process %d, start %s\n", "agent", a.PID, oneLine(a.Boot))
+		fmt.Fprintf(stdout, "%-10s %d wait, %d of them in memory alone; %d dropped since the start\n", "", a.Backlog, a.Memory, a.Dropped)
+		fmt.Fprintf(stdout, "%-10s %s in %d commits, today %s in %d\n", "written", sizeText(a.Written), a.Commits, sizeText(a.WrittenToday), a.CommitsToday)
 		if a.Failing {
-			fmt.Printf("%-10s the last commit failed, or hangs: the agent's log says why\n", "disk")
+			fmt.Fprintf(stdout, "%-10s the last commit failed, or hangs: the agent's log says why\n", "disk")
 		}
 	} else {
-		fmt.Printf("%-10s does not run, or cannot be asked\n", "agent")
+		fmt.Fprintf(stdout, "%-10s does not run, or cannot be asked\n", "agent")
 	}
 	return nil
 }
 
 // print says what waits, for a person.
 func (t *queueStats) print() {
-	fmt.Printf("%-10s %d on disk: %d alarms and events, %d routine\n", "waiting", t.Alarms+t.Routine, t.Alarms, t.Routine)
+	fmt.Fprintf(stdout, "%-10s %d on disk: %d alarms and events, %d routine\n", "waiting", t.Alarms+t.Routine, t.Alarms, t.Routine)
 	if t.Oldest != nil {
-		fmt.Printf("%-10s %s\n", "oldest", timeText(*t.Oldest))
-		fmt.Printf("%-10s %s\n", "newest", timeText(*t.Newest))
+		fmt.Fprintf(stdout, "%-10s %s\n", "oldest", timeText(*t.Oldest))
+		fmt.Fprintf(stdout, "%-10s %s\n", "newest", timeText(*t.Newest))
 	}
 	title := "streams"
 	for _, name := range slices.Sorted(maps.Keys(t.Streams)) {
-		fmt.Printf("%-10s %-24s %d\n", title, name, t.Streams[name])
+		fmt.Fprintf(stdout, "%-10s %-24s %d\n", title, oneLine(name), t.Streams[name])
 		title = ""
 	}
 	if t.Events > 0 {
-		fmt.Printf("%-10s %d\n", "events", t.Events)
+		fmt.Fprintf(stdout, "%-10s %d\n", "events", t.Events)
 	}
 	if t.Aside > 0 {
-		fmt.Printf("%-10s %d that the broker refuses, see holdfast queue export --aside\n", "set aside", t.Aside)
+		fmt.Fprintf(stdout, "%-10s %d that the broker refuses, see holdfast queue export --aside\n", "set aside", t.Aside)
 	}
 	for _, o := range t.Others {
-		fmt.Printf("%-10s of client ID %s since %s: see holdfast queue export --from %s, or adopt\n", "moved", o.ClientID, timeText(o.Since), o.ClientID)
+		fmt.Fprintf(stdout, "%-10s of client ID %s since %s: see holdfast queue export --from %s, or adopt\n", "moved", oneLine(o.ClientID), timeText(o.Since), oneLine(o.ClientID))
 	}
 	if t.Gaps > 0 {
-		fmt.Printf("%-10s %d, with %d readings missing\n", "gaps", t.Gaps, t.Missing)
+		fmt.Fprintf(stdout, "%-10s %d, with %d readings missing\n", "gaps", t.Gaps, t.Missing)
 	}
 }
 
@@ -143,18 +142,18 @@ var errEnough = errors.New("enough was seen")
 
 // peek prints what goes first.
 func (s *shelf) peek() error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
 	n := 0
 	c, err := s.inspect(func(it queue.Item) error {
 		if n++; n > s.most || it.IsAside() {
 			return errEnough
 		}
-		stream, value := it.Stream, itemText(it)
+		stream, value := oneLine(it.Stream), itemText(it)
 		if it.Event != "" {
 			stream = "(event)"
 		}
-		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", stampText(it.At), stream, value, it.Boot, it.Seq)
+		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", stampText(it.At), stream, value, oneLine(it.Boot), it.Seq)
 		return err
 	})
 	if err != nil && err != errEnough {
@@ -164,13 +163,13 @@ func (s *shelf) peek() error {
 		return err
 	}
 	if more := c.Alarms + c.Routine - s.most; more > 0 {
-		fmt.Printf("and %d more\n", more)
+		fmt.Fprintf(stdout, "and %d more\n", more)
 	}
 	if c.Aside > 0 {
-		fmt.Printf("and %d set aside, see holdfast queue export --aside\n", c.Aside)
+		fmt.Fprintf(stdout, "and %d set aside, see holdfast queue export --aside\n", c.Aside)
 	}
 	if len(c.Gaps) > 0 {
-		fmt.Printf("and %d gaps, see holdfast queue export\n", len(c.Gaps))
+		fmt.Fprintf(stdout, "and %d gaps, see holdfast queue export\n", len(c.Gaps))
 	}
 	return nil
 }
@@ -183,9 +182,9 @@ func itemText(it queue.Item) string {
 	case it.Err != "":
 		return oneLine("error: " + it.Err)
 	case it.State != "":
-		return it.State
+		return oneLine(it.State)
 	}
-	return valueText(sensors.Quantity{Unit: it.Unit}, it.Value)
+	return oneLine(valueText(sensors.Quantity{Unit: it.Unit}, it.Value))
 }
 
 // oneLine keeps tabs and line ends out of a table.
@@ -217,7 +216,7 @@ func sizeText(n int64) string {
 // configuration says whose the readings are, and the file does, each line says
 // it.
 func (s *shelf) export() error {
-	w := bufio.NewWriter(os.Stdout)
+	w := bufio.NewWriter(stdout)
 	owner := ""
 	if s.named {
 		owner, _ = queue.Owner(s.path) // inspect says what is wrong
@@ -247,7 +246,7 @@ func (s *shelf) export() error {
 		}
 	}
 	if c.Damaged > 0 {
-		fmt.Fprintf(os.Stderr, "holdfast: queue %s: %d blocks fail their checksums and are left out\n", s.path, c.Damaged)
+		fmt.Fprintf(stderr, "holdfast: queue %s: %d blocks fail their checksums and are left out\n", s.path, c.Damaged)
 	}
 	return w.Flush()
 }
@@ -263,11 +262,14 @@ func exportLine(b []byte, owner string, it queue.Item) []byte {
 	return append(append(b[:start], b[start+1:]...), '\n') // without its own brace
 }
 
-// appendName appends a member, unless the name is empty. It is of letters,
-// digits, _ and -, and needs no quotes.
+// appendName appends a member, unless the name is empty.
 func appendName(b []byte, key, name string) []byte {
 	if name == "" {
 		return b
 	}
-	return append(append(append(append(append(b, '"'), key...), `":"`...), name...), `",`...)
+	text, err := json.Marshal(name) // a file from elsewhere may have any name
+	if err != nil {
+		panic("holdfast: export: " + err.Error()) // it is a string
+	}
+	return append(append(append(append(append(b, '"'), key...), `":`...), text...), ',')
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +38,7 @@ func read(ctx context.Context, args []string) error {
 	open := drivers.NewHardware().Open
 	for _, spec := range specs {
 		if err := readOne(ctx, spec, open); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", spec.Name, err)
+			fmt.Fprintf(stderr, "%s: %v\n", spec.Name, err)
 			failed++
 		}
 	}
@@ -94,7 +93,7 @@ func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err err
 			err = errors.Join(err, sample.Err)
 			continue
 		}
-		fmt.Printf("%-24s %s\n", spec.Streams[i].Name, valueText(spec.Streams[i].Quantity, sample.Value))
+		fmt.Fprintf(stdout, "%-24s %s\n", spec.Streams[i].Name, valueText(spec.Streams[i].Quantity, sample.Value))
 	}
 	return err
 }

@@ -102,6 +102,16 @@ func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Co
 	return nil, r.left.Err()
 }
 
+// firstMistakes is as much of what is wrong with a file as a log wants: holdfast
+// check tells all.
+func firstMistakes(err error) error {
+	var all config.Errors
+	if errors.As(err, &all) {
+		return all.First(5)
+	}
+	return err
+}
+
 // awaitReload waits for a SIGHUP and a file that is good, all or nothing; nil
 // when ctx is done.
 func (r *runner) awaitReload(ctx context.Context) *config.Config {
@@ -123,7 +133,7 @@ func (r *runner) awaitReload(ctx context.Context) *config.Config {
 			r.log.Info("configuration read again", "file", r.path)
 			return &next
 		}
-		r.log.Error("configuration not changed: the file is wrong", "err", err)
+		r.log.Error("configuration not changed: the file is wrong", "err", firstMistakes(err))
 	}
 }
 
@@ -184,8 +194,8 @@ func check(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, w := range cfg.Warnings {
-		fmt.Fprintln(os.Stderr, "warning:", w)
+		fmt.Fprintln(stderr, "warning:", w)
 	}
-	fmt.Printf("%s: ok, %d sensors, %d streams\n", *path, len(cfg.Sensors), len(cfg.Uplink.Streams))
+	fmt.Fprintf(stdout, "%s: ok, %d sensors, %d streams\n", *path, len(cfg.Sensors), len(cfg.Uplink.Streams))
 	return nil
 }

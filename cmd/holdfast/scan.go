@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/scan"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
@@ -14,5 +13,5 @@ func runScan(ctx context.Context, args []string) error {
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	return scan.Run(ctx, drivers.NewHardware(), scan.Options{YAML: *yaml, Out: os.Stdout})
+	return scan.Run(ctx, drivers.NewHardware(), scan.Options{YAML: *yaml, Out: stdout})
 }

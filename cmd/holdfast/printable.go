@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// What commands print comes from elsewhere too: a broker, a file that was
+// copied, the labels of a board. It does not reach the terminal as it is.
+var (
+	stdout io.Writer = &printable{w: os.Stdout}
+	stderr io.Writer = &printable{w: os.Stderr}
+)
+
+// printable writes text with everything escaped that a terminal acts on or does
+// not show: \u001b. In JSON that means the same. Line ends and tabs stay.
+type printable struct {
+	w    io.Writer
+	part []byte // of a character whose other bytes come with the next Write
+}
+
+func (p *printable) Write(text []byte) (int, error) {
+	rest := append(p.part, text...)
+	var out []byte
+	for utf8.FullRune(rest) {
+		r, n := utf8.DecodeRune(rest)
+		out = appendPrintable(out, r, rest[:n])
+		rest = rest[n:]
+	}
+	p.part = append([]byte(nil), rest...)
+	if _, err := p.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+func appendPrintable(out []byte, r rune, raw []byte) []byte {
+	switch {
+	case r == utf8.RuneError && len(raw) == 1:
+		return fmt.Appendf(out, `\x%02x`, raw[0])
+	case r == '\n', r == '\t', unicode.IsPrint(r):
+		return append(out, raw...)
+	case r > 0xffff:
+		high, low := utf16.EncodeRune(r)
+		return fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+	}
+	return fmt.Appendf(out, `\u%04x`, r)
+}
