@@ -195,13 +195,18 @@ func (h *house) kernelSwaps(ctx context.Context) error {
 	const bind = "cd /sys/bus/i2c/devices/i2c-$(cat /run/bus) && "
 	h.weather.Heat(true)
 	n := len(h.recorder.Arrivals())
-	err := h.must(ctx, bind+"echo 0x77 > delete_device && echo bme280 0x76 > new_device && echo bme280 0x77 > new_device && "+
+	// The agent stands still meanwhile: all of it is between two of its reads.
+	err := h.must(ctx, "kill -STOP $(pidof holdfast) && "+bind+
+		"echo 0x77 > delete_device && echo bme280 0x76 > new_device && echo bme280 0x77 > new_device && "+
 		"readlink -f /sys/bus/iio/devices/iio:device0 | grep -q 0076 && cd /")
 	if err != nil {
 		return err
 	}
 	warm, err := h.machine.Shell(ctx, "test $(cat /sys/bus/iio/devices/iio:device0/in_temp_input) -gt 40000")
 	if err != nil {
+		return err
+	}
+	if err := h.must(ctx, "kill -CONT $(pidof holdfast)"); err != nil {
 		return err
 	}
 	h.check(warm, "iio:device0 is the other part, which is warm")
