@@ -442,3 +442,15 @@ func TestClassHasTheWordsOfHomeAssistant(t *testing.T) {
 		}
 	}
 }
+
+// A contact that was 0 for longer than it is held, when that is noticed, is 0 now.
+func TestAHoldNeverEndsInThePast(t *testing.T) {
+	start := time.Now()
+	h := hold{length: time.Second}
+	h.pass(change{true, start}, start)
+	late := start.Add(time.Minute)
+	h.pass(change{false, start.Add(time.Second)}, late)
+	if c, news := h.expire(late); !news || !c.since.Equal(late) {
+		t.Errorf("%+v, %v", c, news)
+	}
+}

@@ -17,7 +17,7 @@ var noBus = map[string]string{
 	"w1":        "TestSpoiledReadsAreToldInPlainWords, TestADS18S20WithoutACountIsNoZero",
 	"hwmon":     "TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike: the kernel's driver has the bus",
 	"iio":       "TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike: the kernel's driver has the bus",
-	"thermal":   "the kernel has the bus; TestAZoneThatIsNotClearIsToldWithThoseThereAre",
+	"thermal":   "the kernel has the bus; TestAZoneIsNoHotterThanSilicon",
 	"pi":        "the kernel has the bus",
 	"lines":     "another program has the bus",
 	"simulated": "nothing is measured",

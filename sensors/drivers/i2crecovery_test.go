@@ -527,3 +527,17 @@ func FuzzGPIOSpecs(f *testing.F) {
 		}
 	})
 }
+
+// What was only written says nothing about the bus.
+func TestOnlyReadsOfZerosAreSilence(t *testing.T) {
+	var z zeros
+	if z.see(nil, nil); z.all() {
+		t.Error("a write is silence")
+	}
+	if z.see(nil, []byte{0, 0}); !z.all() {
+		t.Error("zeros are none")
+	}
+	if z.see(nil, []byte{0, 1}); z.all() {
+		t.Error("a one is silence")
+	}
+}

@@ -256,3 +256,20 @@ func TestLoopPacesItself(t *testing.T) {
 		t.Error("a loop is paced")
 	}
 }
+
+// Each end is crossed a margin beyond it, on the way up and on the way down.
+func TestABandReachesAMarginBeyondItsEnds(t *testing.T) {
+	for i, end := range byHand().ends() {
+		w := byHand().watch()
+		for _, c := range []struct {
+			seen    int
+			margins float64
+			want    int
+		}{{i, 0.9, i}, {i, 1.1, i + 1}, {i + 1, -0.9, i + 1}, {i + 1, -1.1, i}} {
+			w.seen = c.seen
+			if got := w.band(end + c.margins*w.margin); got != c.want {
+				t.Errorf("end %d, from band %d, %v margins beyond: band %d, want %d", i, c.seen, c.margins, got, c.want)
+			}
+		}
+	}
+}

@@ -266,3 +266,14 @@ func TestRateHasTheUnitOfItsClass(t *testing.T) {
 		}
 	}
 }
+
+// Edges that were lost count, but no more than there was time for.
+func TestLostEdgesAreAtMostWhatFits(t *testing.T) {
+	for lost, want := range map[uint32]uint64{0: 1, 5: 6, 9: 10, 100: 10} {
+		start := time.Now()
+		c := pulseCount{apart: 5 * time.Millisecond, at: start}
+		if c.edge(start.Add(50*time.Millisecond), lost); c.pulses != want {
+			t.Errorf("%d lost: %d pulses, want %d", lost, c.pulses, want)
+		}
+	}
+}

@@ -139,6 +139,14 @@ func silence() *fakeBus {
 	}}
 }
 
+func TestSCD4xIsReadyByElevenBits(t *testing.T) {
+	for _, status := range []uint16{0x0800, 0x8000, 0xf800} {
+		w := []byte{byte(status >> 8), 0}
+		ops := slices.Concat(scd4xOpening(), scd4xPoll(append(w, crc8(0xff, w))), scd4xOps(scd4xReply)[len(scd4xOpening()):])
+		measures(t, newSCD4x(), ops, "carbon_dioxide humidity temperature", 500, 37, 25)
+	}
+}
+
 func TestSCD4xThatDoesNotMeasureIsNotWaitedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -67,3 +67,11 @@ func TestAZoneThatIsNotClearIsToldWithThoseThereAre(t *testing.T) {
 		}
 	}
 }
+
+func TestAZoneIsNoHotterThanSilicon(t *testing.T) {
+	for temp, good := range map[string]bool{"-60000": true, "200000": true, "-60001": false, "200001": false} {
+		if samples, err := readThermal(t, "", zone("0", "cpu-thermal", temp)); (err == nil) != good {
+			t.Errorf("%s: %v, %v", temp, samples, err)
+		}
+	}
+}

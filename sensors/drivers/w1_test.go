@@ -96,6 +96,8 @@ func TestThePowerOnValueIsRefusedAndA85FromNearIsNot(t *testing.T) {
 		{"measured first", aDS18B20, "w1_slave", []string{w1True85}, false},
 		{"without bytes", aDS18B20, "temperature", []string{"25062", "85000"}, true},
 		{"without bytes, from near", aDS18B20, "temperature", []string{"81000", "85000"}, false},
+		{"without bytes, from above", aDS18B20, "temperature", []string{"92000", "85000"}, true},
+		{"without bytes, from near above", aDS18B20, "temperature", []string{"89000", "85000"}, false},
 		{"a hair away", aDS18B20, "temperature", []string{"85062"}, false},
 		{"a DS18S20 from afar", ds18s20, "w1_slave", []string{s20PowerOn}, true},
 		{"a DS18S20 from near", ds18s20, "w1_slave", []string{w1File("a8 00 4b 46 ff ff 0c 10 00", "YES", 84000), s20PowerOn}, false},
