@@ -30,7 +30,7 @@ const rebirthEvery = time.Minute
 // birthNotice makes the birth. A large one is not heard again: the broker would
 // send all of it back.
 func (s *session) birthNotice(short bool) notice {
-	m := s.opt.birthMessage(short)
+	m := s.opt.birthMessage(short, s.split)
 	if len(m.Payload) > maxEcho && !s.opt.NoProof {
 		topic := s.topics.agent("info")
 		f := flight{passage: s.window.send(len(topic) + overhead)}
@@ -70,8 +70,31 @@ func (s *session) replaceBirth() {
 	}
 }
 
+// beginShort begins with the forms that the previous start found to get through:
+// the whole ones are tried later.
+func (s *session) beginShort(previous []byte) {
+	var was birth
+	if json.Unmarshal(previous, &was) != nil {
+		return
+	}
+	later := func(full noticeID, m Message) {
+		if !s.records.known(full) {
+			s.records.suspectOne(full, len(m.Topic)+len(m.Payload))
+			s.records.postpone(full, time.Now())
+		}
+	}
+	if was.Split && s.opt.HomeAssistant.Discovery {
+		s.split = true
+		later(noticeID{topic: s.entities.group.topic}, s.opt.Discovery())
+	}
+	if was.Truncated {
+		later(noticeID{topic: s.topics.agent("info")}, s.opt.birthMessage(false, s.split))
+	}
+}
+
 // clear takes away what the previous birth lists and this start does not feed.
 func (s *session) clear(previous []byte) {
+	s.beginShort(previous)
 	if s.opt.NoRetain { // an empty message would clear nothing, and be taken for a state
 		return
 	}

@@ -10,6 +10,7 @@ type birth struct {
 	Hardware  string                 `json:"hardware"`
 	Topics    *birthTopics           `json:"topics,omitempty"`    // absent: the default ones
 	Discovery string                 `json:"discovery,omitempty"` // Home Assistant's prefix; empty: not announced
+	Split     bool                   `json:"split,omitempty"`     // to Home Assistant, entity by entity
 	Drain     birthDrain             `json:"drain"`
 	Truncated bool                   `json:"truncated,omitempty"` // the streams are left out
 	Streams   map[string]birthStream `json:"streams"`
@@ -76,8 +77,9 @@ func (b birth) short() birth {
 }
 
 // birthMessage is the birth: what this agent is and which streams it feeds.
-func (o Options) birthMessage(short bool) Message {
+func (o Options) birthMessage(short, split bool) Message {
 	b := birthOf(o)
+	b.Split = split
 	payload := b.json()
 	if short || len(payload) > maxBirth {
 		payload = b.short().json()

@@ -36,6 +36,9 @@ func (was birth) forgetEntities(now Options) []Message {
 	if !isPrefix(was.Discovery) {
 		return nil
 	}
+	if was.Split {
+		return was.forgetSingles(now)
+	}
 	if ha := now.HomeAssistant; !ha.Discovery || ha.Prefix != was.Discovery {
 		return []Message{{Topic: discoveryTopic(was.Discovery, now.ClientID), Retain: true}}
 	}

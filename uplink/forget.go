@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -54,7 +55,11 @@ func (o Options) Forget(ctx context.Context, whole bool) (topics []string, err e
 func (o Options) forgetting(previous []byte, whole bool) []Message {
 	nothing := o
 	nothing.Streams, nothing.HomeAssistant = nil, HomeAssistant{}
-	msgs := cleanup(birthOf(o).json(), nothing)
+	var was birth
+	json.Unmarshal(previous, &was) // what is no birth lists nothing
+	mine := birthOf(o)
+	mine.Split = was.Split
+	msgs := cleanup(mine.json(), nothing)
 	msgs = append(msgs, cleanup(previous, nothing)...)
 	msgs = append(msgs, Message{Topic: discoveryTopic(o.HomeAssistant.Prefix, o.ClientID), Retain: true})
 	if whole {

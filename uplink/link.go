@@ -104,6 +104,7 @@ type Link struct {
 	taken    map[noticeID]bool // notices that were acknowledged once
 	clears   noticeList        // of what an earlier start left with the broker
 	cleared  bool              // that was looked for
+	split    bool              // Home Assistant is told entity by entity
 
 	expected     bool // the session ended with a suspect that went alone
 	suspectFirst bool // which of notices and history begins a session, until anything is answered

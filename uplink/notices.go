@@ -21,9 +21,8 @@ type form uint8
 
 const (
 	formFull         form = iota
-	formShort             // without what makes it large
+	formShort             // without what makes it large, or in parts: a group then
 	formSubscription      // it has only a topic
-	formEntities          // the announcement to Home Assistant, entity by entity: a group
 	formClears            // what takes away what an earlier start left: a group
 )
 

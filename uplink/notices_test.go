@@ -83,6 +83,9 @@ func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
 				if info := br.kept("porch/agent/info"); strings.Contains(name, "bytes") && !strings.Contains(info, `"truncated":true`) {
 					t.Errorf("no birth without its streams: %q", info)
 				}
+				if name == "a packet of 1,000 bytes" && br.kept("homeassistant/sensor/porch/room/config") == "" {
+					t.Error("no announcement entity by entity")
+				}
 				if health := br.kept("porch/agent/health"); name != "health" && name != "all of agent/ but events" {
 					checkDeferred(t, health, c.named)
 				}
@@ -94,6 +97,9 @@ func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
 				time.Sleep(3 * time.Hour)
 				if health := br.kept("porch/agent/health"); strings.Contains(health, "deferred") {
 					t.Errorf("deferred although the broker takes all: %s", health)
+				}
+				if single := br.kept("homeassistant/sensor/porch/room/config"); single != "" {
+					t.Errorf("beside the whole announcement: %s", single)
 				}
 				for _, topic := range []string{"porch/agent/info", "porch/agent/status", "homeassistant/device/porch/config"} {
 					if br.kept(topic) == "" {

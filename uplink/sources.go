@@ -55,9 +55,15 @@ func (s *session) newSources() {
 	q.sendCanary.after = &q.readCanary
 	l.clears.wait = func() bool { return !s.trusted() }
 	q.birth = either(agent("info"), s.birthNotice)
-	q.discovery = one(noticeID{topic: discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)},
-		s.discover)
 	q.restate = one(agent("status"), s.sayAgain)
+	announcement := noticeID{topic: discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)}
+	q.discovery = either(announcement, func(short bool) notice {
+		if short {
+			return s.singlesNotice()
+		}
+		return s.discover()
+	})
+	q.entities.group = noticeID{announcement.topic, formShort}
 	q.health = either(agent("health"), s.beat)
 
 	q.urgent = []source{&q.readCanary, &q.readStatus, &q.readInfo, &q.online, &q.sendCanary}

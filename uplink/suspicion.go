@@ -124,8 +124,8 @@ func (s *session) noticeArrived(f *flight) {
 		}
 		s.unconfirmed = s.unconfirmed[:0]
 	}
-	switch form := f.notice.id.form; {
-	case f.notice.Topic == "", form == formEntities && len(s.entities.all) > 0, form == formClears && len(s.clears.all) > 0:
+	switch id := f.notice.id; {
+	case f.notice.Topic == "", id == s.entities.group && len(s.entities.all) > 0, id.form == formClears && len(s.clears.all) > 0:
 		return // none, or of the group there is more to come
 	}
 	s.confirm(f)
@@ -144,6 +144,12 @@ func (s *session) confirm(f *flight) {
 	delete(s.records, id)
 	if id.form == formFull {
 		delete(s.records, noticeID{id.topic, formShort})
+	}
+	switch {
+	case id == s.entities.group:
+		s.announcedSingly()
+	case id == noticeID{topic: s.entities.group.topic}:
+		s.announcedWhole()
 	}
 }
 

@@ -1,0 +1,93 @@
+package uplink
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestSinglesAreSmallAndWhole: each passes where 1,000 bytes do, and says what
+// the announcement of all says of its entity.
+func TestSinglesAreSmallAndWhole(t *testing.T) {
+	o := house("homeassistant", contact("front_door"), humidity("living_room_humidity"))
+	whole := o.announcement()
+	msgs := o.singles()
+	if len(msgs) != len(whole.Components) {
+		t.Errorf("%d singles of %d entities", len(msgs), len(whole.Components))
+	}
+	for _, m := range msgs {
+		if n := len(m.Topic) + len(m.Payload); n > 980 || !m.Retain {
+			t.Errorf("%s: %d bytes, retained %v", m.Topic, n, m.Retain)
+		}
+		var got struct {
+			component
+			Device device
+		}
+		if err := json.Unmarshal(m.Payload, &got); err != nil {
+			t.Fatal(err)
+		}
+		level := strings.Split(m.Topic, "/")
+		want := whole.Components[strings.ReplaceAll(level[3], "--", ".")]
+		if got.Platform != "" || level[1] != string(want.Platform) || level[2] != o.ClientID {
+			t.Errorf("topic %s of platform %q", m.Topic, want.Platform)
+		}
+		if got.UniqueID != want.UniqueID || got.StateTopic != want.StateTopic || got.ValueTemplate != want.ValueTemplate {
+			t.Errorf("got %+v, want %+v", got.component, want)
+		}
+		if len(got.Availability) == 0 || !slices.Equal(got.Device.Identifiers, whole.Device.Identifiers) {
+			t.Errorf("%s", m.Payload)
+		}
+	}
+}
+
+func TestSinglesThatNobodyFeedsAreCleared(t *testing.T) {
+	diagnostics := []string{"ha/sensor/store-12/agent--backlog/config", "ha/sensor/store-12/agent--faults/config",
+		"ha/event/store-12/agent--gap/config", "ha/sensor/store-12/agent--oldest/config"}
+	was := birthOf(house("ha", contact("door"), humidity("hum")))
+	was.Split = true
+	for _, c := range []struct {
+		what string
+		now  Options
+		want []string
+	}{
+		{"nothing changed", house("ha", contact("door"), humidity("hum")), nil},
+		{"a sensor went", house("ha", contact("door")), []string{"ha/sensor/store-12/hum/config", "store-12/hum/state"}},
+		{"no longer announced", house("", contact("door"), humidity("hum")),
+			append(slices.Clone(diagnostics), "ha/binary_sensor/store-12/door/config", "ha/sensor/store-12/hum/config")},
+		{"announced elsewhere", house("b", contact("door"), humidity("hum")),
+			append(slices.Clone(diagnostics), "ha/binary_sensor/store-12/door/config", "ha/sensor/store-12/hum/config")},
+	} {
+		if got := cleared(t, cleanup(was.json(), c.now)); !slices.Equal(got, c.want) {
+			t.Errorf("%s:\ngot  %q\nwant %q", c.what, got, c.want)
+		}
+	}
+	all := cleared(t, house("ha", contact("door"), humidity("hum")).forgetting(was.json(), true))
+	for _, topic := range append(diagnostics, "ha/sensor/store-12/hum/config", "ha/device/store-12/config") {
+		if !slices.Contains(all, topic) {
+			t.Errorf("%s stays when the node is taken out of service: %q", topic, all)
+		}
+	}
+}
+
+// TestTheNextStartBeginsWithWhatGetsThrough, and no session ends for what the
+// start before found out.
+func TestTheNextStartBeginsWithWhatGetsThrough(t *testing.T) {
+	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() {
+			br.retained["porch/agent/info"] = `{"boot":"1-11111111","discovery":"homeassistant","split":true,"truncated":true,"streams":{}}`
+			br.spurns = func(m Message) bool { return len(m.Payload) > 1000 }
+		})
+		time.Sleep(10 * time.Minute)
+		if info := br.kept("porch/agent/info"); !strings.Contains(info, `"split":true`) || !strings.Contains(info, l.opt.Boot) {
+			t.Errorf("birth: %s", info)
+		}
+		if br.kept("homeassistant/sensor/porch/sensor_number_19/config") == "" {
+			t.Error("an entity is not announced")
+		}
+	}, atHome, manyStreams)
+	if br.conns != 1 {
+		t.Errorf("%d connections:\n%s", br.conns, log)
+	}
+}
