@@ -29,11 +29,7 @@ const (
 // library's own reconnecting, which completes publications that the broker
 // never acknowledged.
 func DialMQTT(opt Options) Dial {
-	if opt.Clock == nil {
-		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
-	}
-	d := &dialer{opt: opt, paths: make([]segments, len(opt.Servers)), look: probeWait, findings: map[string]finding{}}
-	return d.dial
+	return newDialer(opt, probeWait).dial
 }
 
 type dialer struct {
@@ -42,6 +38,13 @@ type dialer struct {
 	look  time.Duration // between looks at the preferred server
 
 	findings map[string]finding // by server: why it does not answer
+}
+
+func newDialer(opt Options, look time.Duration) *dialer {
+	if opt.Clock == nil {
+		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
+	}
+	return &dialer{opt: opt, paths: make([]segments, len(opt.Servers)), look: look, findings: map[string]finding{}}
 }
 
 func (d *dialer) dial(ctx context.Context, will Message) (Conn, error) {

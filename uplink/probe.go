@@ -58,18 +58,7 @@ func (s *session) blameProbe() bool {
 // says nothing about subscriptions. Nor may one go beside a notice under suspicion:
 // the end of the session would be blamed on that.
 func (s *session) mayProbe() bool {
-	if !s.proving() || !s.answered && s.proofs.closes > 0 {
-		return false
-	}
-	if len(s.records) == 0 {
-		return true
-	}
-	for i := range s.flight.len() {
-		if s.flight.at(i).isolated {
-			return false
-		}
-	}
-	return true
+	return s.proving() && (s.answered || s.proofs.closes == 0) && s.isolatedOne() == nil
 }
 
 func succeeded(t Token) bool {

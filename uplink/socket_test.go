@@ -60,7 +60,7 @@ func TestTheLinkReturnsToTheFirstServer(t *testing.T) {
 	a.close() // the first is away
 	opt := Options{ClientID: "porch", KeepAlive: 15 * time.Second, Topics: DefaultTopics, Clock: sensors.NewTimekeeper(sensors.TrustAlways),
 		Servers: []*url.URL{{Scheme: "mqtt", Host: address}, {Scheme: "mqtt", Host: b.listener.Addr().String()}}}
-	d := &dialer{opt: opt, look: 50 * time.Millisecond}
+	d := newDialer(opt, 50*time.Millisecond)
 	conn, err := d.dial(t.Context(), Message{})
 	if err != nil {
 		t.Fatal(err)

@@ -141,13 +141,24 @@ func (s *session) isolating() bool {
 	if len(s.records) == 0 {
 		return false
 	}
-	for i := range s.flight.len() {
-		if f := s.flight.at(i); f.isolated {
-			return time.Since(f.sent) < closedAfter
-		}
+	if f := s.isolatedOne(); f != nil {
+		return time.Since(f.sent) < closedAfter
 	}
 	src, urgent := s.pickSuspect()
 	return src != nil && (urgent || time.Since(s.began) >= suspectWait)
+}
+
+// isolatedOne is the suspect in flight; nil if there is none.
+func (s *session) isolatedOne() *flight {
+	if len(s.records) == 0 {
+		return nil
+	}
+	for i := range s.flight.len() {
+		if f := s.flight.at(i); f.isolated {
+			return f
+		}
+	}
+	return nil
 }
 
 // sendSuspect sends a suspect, if nothing is in flight: if the session ends then,

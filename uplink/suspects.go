@@ -88,12 +88,15 @@ func (all suspects) any() bool {
 // broker's that left unread what we sent behind the message, as Mosquitto does; one
 // of the network's hits no message three times. A notice that was a suspect already takes all the blame.
 func (s *session) inquire(err error) {
+	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
+	if closed && s.blameProbe() {
+		return
+	}
 	if alone := s.blameNotices(err); alone {
 		s.expected = s.answered
 		return
 	}
-	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
-	if !closed || s.blameProbe() || !s.answered {
+	if !closed || !s.answered {
 		return
 	}
 	alone := s.flight.len() == 1 && time.Since(s.flight.front().sent) < closedAfter
