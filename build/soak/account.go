@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-iot/holdfast/build/rig/broker"
+)
+
+// A span is what is known of the numbers of one stream of one start of an agent.
+type span struct {
+	seen     map[uint64]bool
+	last     uint64
+	twice    int
+	disorder int // first arrivals behind a later one
+	gaps     []gap
+}
+
+type gap struct{ From, To, Count uint64 }
+
+type payload struct {
+	Boot   string
+	Seq    uint64
+	Event  string
+	Stream string
+	gap
+}
+
+// account counts what arrived, prints it by stream, and returns how many numbers
+// below the last of their start neither arrived nor lie in a gap. What a start had
+// in memory alone when it was killed comes behind its last number.
+func account(all []broker.Arrival, w io.Writer) (holes int) {
+	spans := map[string]*span{} // by topic and boot
+	of := func(topic, boot string) *span {
+		k := topic + " " + boot
+		if spans[k] == nil {
+			spans[k] = &span{seen: map[uint64]bool{}}
+		}
+		return spans[k]
+	}
+	for _, a := range all {
+		var p payload
+		if a.Retained || json.Unmarshal([]byte(a.Payload), &p) != nil {
+			continue
+		}
+		name, rest, _ := strings.Cut(a.Topic, "/")
+		switch {
+		case rest == "agent/event" && p.Event == "gap":
+			s := of(name+"/"+p.Stream, p.Boot)
+			s.gaps = append(s.gaps, p.gap)
+		case !strings.Contains(rest, "/"):
+			of(a.Topic, p.Boot).arrived(p.Seq)
+		}
+	}
+	totals := map[string]*total{}
+	for _, k := range slices.Sorted(maps.Keys(spans)) {
+		topic, _, _ := strings.Cut(k, " ")
+		if totals[topic] == nil {
+			totals[topic] = &total{}
+		}
+		totals[topic].add(spans[k])
+	}
+	for _, topic := range slices.Sorted(maps.Keys(totals)) {
+		t := totals[topic]
+		fmt.Fprintf(w, "%-14s %7d readings of %2d starts arrived, %5d twice, %5d in gaps, %d out of order, %d holes\n",
+			topic, t.arrived, t.starts, t.twice, t.declared, t.disorder, t.holes)
+		holes += t.holes
+	}
+	return holes
+}
+
+func (s *span) arrived(seq uint64) {
+	if s.seen[seq] {
+		s.twice++
+		return
+	}
+	if seq < s.last {
+		s.disorder++
+	}
+	s.seen[seq], s.last = true, max(s.last, seq)
+}
+
+// A total is of all starts of a stream.
+type total struct{ starts, arrived, twice, declared, disorder, holes int }
+
+func (t *total) add(s *span) {
+	t.starts++
+	t.arrived += len(s.seen)
+	t.twice += s.twice
+	t.disorder += s.disorder
+	for seq := uint64(1); seq < s.last; seq++ {
+		if s.seen[seq] {
+			continue
+		}
+		if slices.ContainsFunc(s.gaps, func(g gap) bool { return g.From <= seq && seq <= g.To }) {
+			t.declared++
+		} else {
+			t.holes++
+		}
+	}
+}
