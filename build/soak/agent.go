@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -79,13 +78,4 @@ func (a *agent) close() {
 	a.cable.Close()
 	a.card.close()
 	a.log.Close()
-}
-
-// errors are the lines of the log that say that a person has to act.
-func (a *agent) errors() (n int) {
-	text, err := os.ReadFile(a.log.Name())
-	if err != nil {
-		return 0
-	}
-	return strings.Count(string(text), "level=ERROR")
 }

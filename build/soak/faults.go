@@ -10,12 +10,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
 // A site is all agents with their broker.
 type site struct {
-	broker *mosquitto
+	broker *mosquitto.Broker
 	agents []*agent
 	rnd    *rand.Rand
 	counts map[string]int
@@ -41,9 +42,9 @@ var linkFaults = []fault{
 		return nil
 	}},
 	{"broker restarted", func(s *site, a *agent) error {
-		s.broker.stop()
+		s.broker.Stop()
 		s.pause(0, 10*time.Second)
-		return s.broker.start()
+		return s.broker.Run()
 	}},
 }
 

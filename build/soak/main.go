@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
@@ -43,19 +44,21 @@ func soak(ctx context.Context, holdfast string, length time.Duration, rnd *rand.
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b, err := startBroker(dir)
+	// It is stopped in order alone: one that is killed loses what it acknowledged,
+	// and that is not the agents' fault.
+	b, err := mosquitto.Start(dir, mosquitto.Unbounded+"persistence true\npersistence_location "+dir+"/\n")
 	if err != nil {
 		return err
 	}
-	defer b.stop()
-	rec, err := broker.Record(b.addr, "soak-recorder", "#")
+	defer b.Stop()
+	rec, err := broker.Record(b.Addr, "soak-recorder", "#")
 	if err != nil {
 		return err
 	}
 	defer rec.Close()
 	s := &site{broker: b, rnd: rnd}
 	for _, name := range names {
-		a, err := newAgent(dir, name, holdfast, b.addr)
+		a, err := newAgent(dir, name, holdfast, b.Addr)
 		if err != nil {
 			return err
 		}
