@@ -208,7 +208,7 @@ func (c *fakeConn) forward(m Message) {
 }
 
 func (c *fakeConn) Unsubscribe(topic string) Token {
-	return c.later(len(topic)+6, func() error {
+	return c.later(len(topic)+6-headers, func() error { // likewise
 		delete(c.topics, topic)
 		return nil
 	})
@@ -220,7 +220,7 @@ func (c *fakeConn) Expect(m Message) <-chan struct{} {
 }
 
 func (c *fakeConn) Subscribe(topic string) Token {
-	return c.later(len(topic)+7, func() error {
+	return c.later(len(topic)+7-headers, func() error { // in the packet of what goes with it
 		if c.hole {
 			return errEaten
 		}
