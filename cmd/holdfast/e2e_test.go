@@ -12,6 +12,10 @@ import (
 
 const syncEvery = 5 * time.Second // the default
 
+// comesBack bounds the wait for readings after sessions that were reset: a minute
+// of back-off, and a backlog of some minutes that drains at the default pace.
+const comesBack = 4 * time.Minute
+
 // wired is a broker, a cable with a tap, a subscriber and an agent behind it.
 type wired struct {
 	broker *mosquitto
@@ -45,7 +49,7 @@ func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, fu
 func (w *wired) more(t *testing.T, stream string, n int) {
 	t.Helper()
 	have := len(w.sub.on("store/" + stream))
-	eventually(t, 90*time.Second, fmt.Sprintf("%d more readings of %s", n, stream), func() bool {
+	eventually(t, comesBack, fmt.Sprintf("%d more readings of %s", n, stream), func() bool {
 		return len(w.sub.on("store/"+stream)) >= have+n
 	})
 }
@@ -53,7 +57,7 @@ func (w *wired) more(t *testing.T, stream string, n int) {
 // live waits until what happens now arrives at once.
 func (w *wired) live(t *testing.T, stream string) {
 	t.Helper()
-	eventually(t, 90*time.Second, stream+" is live", func() bool {
+	eventually(t, comesBack, stream+" is live", func() bool {
 		last := w.sub.last("store/" + stream)
 		return last.at.Sub(time.UnixMilli(last.TS)) < time.Second && time.Since(last.at) < time.Second
 	})
