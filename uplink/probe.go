@@ -9,9 +9,10 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// maxProbeCloses is how many sessions in a row may end while a subscription of a
-// probe has no answer. Then nothing is proven for a while: an access list may
-// close the connection for a subscription, and readings have to go.
+// maxProbeCloses is how many sessions may end while the subscription of a stream's
+// probe has no answer, and without an echo of that stream in between. Then nothing is
+// proven for a while: an access list may close the connection for a subscription, and
+// readings have to go.
 const (
 	maxProbeCloses = 3
 	probesOff      = 24 * time.Hour
@@ -45,8 +46,10 @@ func (s *session) blameProbe() bool {
 	if pr == nil || succeeded(pr.subscribed) {
 		return false
 	}
-	if s.proofs.closes++; s.proofs.closes >= maxProbeCloses {
-		s.proofs.closes, s.proofs.offUntil = 0, time.Now().Add(probesOff)
+	closes := s.proofs.closes
+	if closes[pr.stream]++; closes[pr.stream] >= maxProbeCloses {
+		clear(closes)
+		s.proofs.offUntil = time.Now().Add(probesOff)
 		s.log.Error("the broker closes the connection when we subscribe to our own readings: they go without proof that they arrive",
 			"topic", pr.message.Topic, "mend", "allow this account to read what it publishes, or set mqtt.prove_publish: false")
 	}
@@ -58,7 +61,7 @@ func (s *session) blameProbe() bool {
 // says nothing about subscriptions. Nor may one go beside a notice under suspicion:
 // the end of the session would be blamed on that.
 func (s *session) mayProbe() bool {
-	return s.proving() && (s.answered || s.proofs.closes == 0) && s.isolatedOne() == nil
+	return s.proving() && (s.answered || len(s.proofs.closes) == 0) && s.isolatedOne() == nil
 }
 
 func succeeded(t Token) bool {
@@ -75,7 +78,7 @@ func succeeded(t Token) bool {
 // A probe that lasts stays subscribed until it is heard: also while messages are
 // under suspicion, so that nothing is sent behind one.
 func (s *session) sendProbe(stream string, m Message, f flight, lasting bool) {
-	pr := &probe{message: m, lasting: lasting || s.proofs.late || s.suspects.any()}
+	pr := &probe{stream: stream, message: m, lasting: lasting || s.proofs.late || s.suspects.any()}
 	// A stream that is held is tried again in a minute anyway.
 	pr.repeated = s.proofs.of(stream).probe != nil || s.asides.held[stream] != nil
 	s.proofs.sent(stream, pr)
@@ -136,7 +139,7 @@ func tokenError[E error](t Token, target *E) bool {
 func (s *session) heardProbe(stream string, st *streamProof) {
 	pr := st.probe
 	s.proofs.end(stream)
-	s.proofs.closes = 0
+	delete(s.proofs.closes, stream)
 	if pr.lasting {
 		s.conn.Unsubscribe(pr.message.Topic)
 	} else {

@@ -33,7 +33,9 @@ type proofs struct {
 	prompt bool // an echo came although we had unsubscribed right behind the message
 	late   bool // this broker forwards nothing behind an UNSUBSCRIBE: it waits for the echo
 
-	closes   int       // sessions in a row that the broker ended while a probe's subscription had no answer
+	// By stream: sessions that the broker ended while the subscription of its probe had
+	// no answer, since its last echo. The echo of another stream says nothing about it.
+	closes   map[string]int
 	offUntil time.Time // nothing is proven until then
 }
 
@@ -49,6 +51,7 @@ type streamProof struct {
 
 // A probe is a reading that is expected back.
 type probe struct {
+	stream     string
 	message    Message
 	heard      <-chan struct{} // closed when it came back
 	subscribed Token           // to its topic
@@ -59,7 +62,7 @@ type probe struct {
 }
 
 func newProofs() proofs {
-	return proofs{streams: map[string]*streamProof{}, probing: map[string]*streamProof{}, round: map[string]bool{}}
+	return proofs{streams: map[string]*streamProof{}, probing: map[string]*streamProof{}, round: map[string]bool{}, closes: map[string]int{}}
 }
 
 // begin starts a session: what was on its way is not any more, and nothing is
