@@ -285,3 +285,19 @@ func TestAMessageThatIsTooLargeCostsItsSubscriptionOnly(t *testing.T) {
 		t.Errorf("%d connections:\n%s", br.conns, log)
 	}
 }
+
+// TestAClearThatWasNeverTriedBeforeMayFail: it goes alone because another notice
+// is a suspect. The previous start was told entity by entity.
+func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() {
+			br.retained["porch/agent/info"] = `{"boot":"1-11111111","truncated":true,"streams":{"old":{},"older":{}}}`
+			br.spurns = onTopic("porch/old")
+		})
+		fifty(bl)
+		time.Sleep(10 * time.Minute)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d of 50 left", n)
+		}
+	})
+}

@@ -43,6 +43,15 @@ func (all noticeRecords) ends(id noticeID) int {
 
 func (all noticeRecords) known(id noticeID) bool { return all[id] != nil }
 
+// of is the record of a notice: it may have been in flight alone without one,
+// since it was never acknowledged.
+func (all noticeRecords) of(id noticeID) *noticeRecord {
+	if all[id] == nil {
+		all[id] = &noticeRecord{}
+	}
+	return all[id]
+}
+
 // suspect says that a notice is to go alone. While one is known to be a suspect,
 // each is that was never acknowledged: what the broker closes the connection for
 // once is seldom the only thing.
@@ -74,10 +83,7 @@ func (all noticeRecords) suspectOne(id noticeID, bytes int) {
 // reports whether it is deferred. In a session in which nothing was answered the
 // notice is the last to be blamed: it may be the broker that takes nothing.
 func (all noticeRecords) failed(id noticeID, bytes int, answered bool, now time.Time) bool {
-	if all[id] == nil {
-		all[id] = &noticeRecord{}
-	}
-	r := all[id]
+	r := all.of(id)
 	r.bytes = bytes
 	if r.ends+1 >= deferAfter && !answered {
 		return false
@@ -272,8 +278,8 @@ func (s *session) clearFailed(f *flight) {
 		s.records.suspectOne(id, f.size())
 		return
 	}
-	dropped := 0
-	if s.records[id].ends++; s.records[id].ends > clearEnds {
+	dropped, r := 0, s.records.of(id)
+	if r.ends++; r.ends > clearEnds {
 		dropped, s.clears.all = len(s.clears.all), nil
 	}
 	s.log.Warn("what an earlier start left with the broker cannot be cleared", "topic", f.notice.Topic, "others_not_tried", dropped)
