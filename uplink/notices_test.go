@@ -286,6 +286,23 @@ func TestAMessageThatIsTooLargeCostsItsSubscriptionOnly(t *testing.T) {
 	}
 }
 
+// TestABirthGoesWhereTheProofIsClosedFor: no canary comes back that the first
+// birth could wait for.
+func TestABirthGoesWhereTheProofIsClosedFor(t *testing.T) {
+	for _, name := range []string{"canary", "subscription to the canary"} {
+		t.Run(name, func(t *testing.T) {
+			up(t, func(l *Link, br *broker, bl *backlog) {
+				br.set(func() { br.spurns, br.shuts = closings[name].publish, closings[name].subscribe })
+				fifty(bl)
+				time.Sleep(10 * time.Minute)
+				if br.kept("porch/agent/info") == "" || br.kept("homeassistant/device/porch/config") == "" {
+					t.Errorf("info %q, announcement %q", br.kept("porch/agent/info"), br.kept("homeassistant/device/porch/config"))
+				}
+			}, atHome)
+		})
+	}
+}
+
 // TestAClearThatWasNeverTriedBeforeMayFail: it goes alone because another notice
 // is a suspect. The previous start was told entity by entity.
 func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {

@@ -126,7 +126,7 @@ func (s *session) begin() {
 	s.listen()
 	s.online.now()
 	s.prove()
-	if s.opt.NoProof || s.bornBefore {
+	if s.bornBefore || s.trusted() { // else the canary is awaited: see announce
 		s.announce()
 	}
 	s.states.refresh()
