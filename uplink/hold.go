@@ -92,7 +92,7 @@ func (s *session) sendKept(stream string, h *hold) bool {
 		}
 		m, f := s.message(it), flight{kind: kindAside, item: *it}
 		h.peeked = h.peeked[1:]
-		if h.open && (!s.proving() || s.proofs.proven(stream)) {
+		if !s.proving() || h.open && s.proofs.proven(stream) {
 			s.publish(m, f)
 		} else {
 			s.sendProbe(stream, m, f, true)

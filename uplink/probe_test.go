@@ -1,6 +1,8 @@
 package uplink
 
 import (
+	"context"
+	"log/slog"
 	"testing"
 	"time"
 )
@@ -25,4 +27,31 @@ func TestAStreamWhoseSubscriptionClosesTheConnection(t *testing.T) {
 	if t.Failed() {
 		t.Log(log)
 	}
+}
+
+// TestAHoldEndsWhereProofIsOff: a person has followed the advice in the log, and
+// set mqtt.prove_publish to false.
+func TestAHoldEndsWhereProofIsOff(t *testing.T) {
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.secret = "porch/room" })
+		var d drip
+		d.run(l, bl, 30)
+		br.set(func() { br.refuse = errEaten })
+		br.cut()
+
+		opt, restarted := l.opt, &broker{retained: map[string]string{}}
+		opt.NoProof = true
+		next := New(opt, bl, restarted.dial, slog.New(slog.DiscardHandler))
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { next.Run(ctx); close(done) }()
+		d.run(next, bl, 30)
+		time.Sleep(5 * time.Second)
+		stop()
+		<-done
+		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+			t.Errorf("%d left, %d kept", left, kept)
+		}
+		inOrder(t, restarted, "porch/room", d.room)
+	})
 }
