@@ -47,7 +47,7 @@ func (s *session) blameProbe() bool {
 		return false
 	}
 	closes := s.proofs.closes
-	if closes[pr.stream]++; closes[pr.stream] >= maxProbeCloses {
+	if closes[pr.item.Stream]++; closes[pr.item.Stream] >= maxProbeCloses {
 		clear(closes)
 		s.proofs.offUntil = time.Now().Add(probesOff)
 		s.log.Error("the broker closes the connection when we subscribe to our own readings: they go without proof that they arrive",
@@ -78,9 +78,12 @@ func succeeded(t Token) bool {
 // A probe that lasts stays subscribed until it is heard: also while messages are
 // under suspicion, so that nothing is sent behind one.
 func (s *session) sendProbe(stream string, m Message, f flight, lasting bool) {
-	pr := &probe{stream: stream, message: m, lasting: lasting || s.proofs.late || s.suspects.any()}
+	pr := &probe{item: f.item, message: m, lasting: lasting || s.proofs.late || s.suspects.any()}
+	if first := s.proofs.of(stream).probe; first != nil {
+		pr.second, pr.waited = true, first.lasting
+	}
 	// A stream that is held is tried again in a minute anyway.
-	pr.repeated = s.proofs.of(stream).probe != nil || s.asides.held[stream] != nil
+	pr.repeated = pr.second || s.asides.held[stream] != nil
 	s.proofs.sent(stream, pr)
 	pr.subscribed = s.conn.Subscribe(m.Topic)
 	pr.heard = s.conn.Expect(m)
@@ -146,13 +149,35 @@ func (s *session) heardProbe(stream string, st *streamProof) {
 		s.proofs.prompt = true
 	}
 	switch {
-	case pr.repeated && s.proofs.prompt:
+	case pr.second && (pr.waited || s.proofs.prompt):
+		s.noteUnreleased(pr, st)
 		s.declareUnproven(stream, st)
-	case pr.repeated:
+	case pr.second:
 		s.proofs.late = true
 	}
 	st.session, st.at, st.since, st.doubted = s.proofs.session, pr.sent, nil, false
 	s.acceptStream(stream)
+}
+
+// noteUnreleased takes note of what was sent before the second copy of a probe and
+// waits for it: the broker has dropped the first copy, and perhaps what came behind.
+func (s *session) noteUnreleased(pr *probe, st *streamProof) {
+	note := func(it *queue.Item, sent time.Time) {
+		if it.Stream == pr.item.Stream && deedOf(it) != deedOf(&pr.item) && sent.Before(pr.sent) {
+			st.note(it)
+		}
+	}
+	list := &s.released.lanes[pr.item.Priority]
+	for i := range list.len() {
+		if o := list.at(i); !o.reject {
+			note(&o.item, o.sent)
+		}
+	}
+	for i := range s.flight.len() {
+		if f := s.flight.at(i); f.kind == kindHistory {
+			note(&f.item, f.sent)
+		}
+	}
 }
 
 // repeatProbe sends a probe once more, since nothing was heard of it. The canary
@@ -160,7 +185,7 @@ func (s *session) heardProbe(stream string, st *streamProof) {
 // the other streams is in doubt too.
 func (s *session) repeatProbe(stream string, st *streamProof) {
 	pr := st.probe
-	s.sendProbe(stream, pr.message, flight{kind: kindProbe}, true)
+	s.sendProbe(stream, pr.message, flight{kind: kindProbe, item: pr.item}, true)
 	if s.proven {
 		s.proven = false
 		s.prove()
@@ -177,6 +202,10 @@ func (s *session) repeatProbe(stream string, st *streamProof) {
 // next one may come when the access list is as it was. One that waits for room in
 // the window is a probe anyway.
 func (s *session) probeAgain(stream string, st *streamProof) {
+	if it := s.released.latest(stream); it != nil {
+		s.sendProbe(stream, s.message(it), flight{kind: kindProbe, item: *it}, false)
+		return
+	}
 	n := len(st.since)
 	r, ok := s.states.of(stream)
 	if n == 0 || !ok || st.since[n-1].Boot != s.opt.Boot || r.Seq > st.since[n-1].To {
@@ -184,7 +213,7 @@ func (s *session) probeAgain(stream string, st *streamProof) {
 	}
 	it := queue.Item{Reading: r, Boot: s.opt.Boot}
 	it.At = s.opt.Clock.Resolve(it.At)
-	s.sendProbe(stream, s.message(&it), flight{kind: kindProbe}, false)
+	s.sendProbe(stream, s.message(&it), flight{kind: kindProbe, item: it}, false)
 }
 
 // deny draws the conclusion that a stream's readings do not arrive: unless
@@ -222,7 +251,7 @@ func (s *session) declareUnproven(stream string, st *streamProof) {
 func (s *session) declareDoubted() {
 	for _, stream := range slices.Sorted(maps.Keys(s.proofs.streams)) {
 		st := s.proofs.of(stream)
-		if st.doubted || st.probe != nil && st.probe.repeated {
+		if st.doubted || st.probe != nil && st.probe.second {
 			s.declareUnproven(stream, st)
 			st.session = 0
 		}

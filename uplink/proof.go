@@ -51,14 +51,16 @@ type streamProof struct {
 
 // A probe is a reading that is expected back.
 type probe struct {
-	stream     string
+	item       queue.Item
 	message    Message
 	heard      <-chan struct{} // closed when it came back
 	subscribed Token           // to its topic
 	sent       time.Time
 	acked      time.Time // zero: not yet
 	lasting    bool      // the topic stays subscribed until the probe is heard or given up
-	repeated   bool      // it was sent twice
+	repeated   bool      // it is not sent once more
+	second     bool      // nothing was heard of the first copy
+	waited     bool      // the topic stayed subscribed for the first copy
 }
 
 func newProofs() proofs {

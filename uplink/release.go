@@ -1,6 +1,8 @@
 package uplink
 
 import (
+	"time"
+
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 )
@@ -21,6 +23,7 @@ type released struct {
 // An outcome is what became of an item.
 type outcome struct {
 	item   queue.Item
+	sent   time.Time
 	reject bool // it was not sent: the broker does not take it
 }
 
@@ -51,6 +54,19 @@ func (r *released) waits(stream string) bool {
 		}
 	}
 	return false
+}
+
+// latest is the newest reading of a stream that was sent and waits in the line; nil
+// if there is none.
+func (r *released) latest(stream string) *queue.Item {
+	for l := range r.lanes {
+		for i := r.lanes[l].len() - 1; i >= 0; i-- {
+			if o := r.lanes[l].at(i); o.item.Stream == stream && !o.reject {
+				return &o.item
+			}
+		}
+	}
+	return nil
 }
 
 func (r *released) forget() { *r = released{batch: r.batch[:0]} }
@@ -107,7 +123,7 @@ func (s *session) delivered(stream string) bool { return !s.proving() || s.proof
 // unproven and has none: the line waits for it.
 func (s *session) probeHead(o *outcome) {
 	if s.proofs.of(o.item.Stream).probe == nil && s.mayProbe() {
-		s.sendProbe(o.item.Stream, s.message(&o.item), flight{kind: kindProbe}, false)
+		s.sendProbe(o.item.Stream, s.message(&o.item), flight{kind: kindProbe, item: o.item}, false)
 	}
 }
 

@@ -239,7 +239,7 @@ func (s *session) landed(f *flight) error {
 	}
 	switch f.kind {
 	case kindHistory:
-		s.released.push(outcome{item: f.item})
+		s.released.push(outcome{item: f.item, sent: f.sent})
 		delete(s.suspects, deedOf(&f.item))
 	case kindState:
 		delete(s.flying, f.stream)

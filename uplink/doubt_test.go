@@ -1,0 +1,60 @@
+package uplink
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// revoked denies some topics until a while after the first probe on one of them
+// was dropped. The broker calls it with its mutex held.
+func revoked(br *broker, after time.Duration, topics ...string) func(Message) bool {
+	var first time.Time
+	return func(m Message) bool {
+		if !slices.Contains(topics, m.Topic) {
+			return false
+		}
+		if first.IsZero() && br.conn.topics[m.Topic] {
+			first = time.Now()
+		}
+		return first.IsZero() || time.Since(first) < after
+	}
+}
+
+// TestWhatWasDroppedBeforeARepeatedProbeIsDeclared: rights come back while the
+// echo of a probe is awaited. What was sent behind the probe was dropped too.
+func TestWhatWasDroppedBeforeARepeatedProbeIsDeclared(t *testing.T) {
+	for after, topics := range map[time.Duration][]string{
+		3 * time.Second:  {"porch/room"},
+		10 * time.Second: {"porch/room", "porch/hall"},
+	} {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			var d drip
+			hall := uint64(0)
+			br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+				more := func(secs int) {
+					for range secs {
+						d.run(l, bl, 1)
+						if d.door%2 == 0 {
+							hall++
+							r := reading("hall", hall)
+							l.Observe(r)
+							bl.put(r)
+						}
+					}
+				}
+				more(30)
+				br.set(func() { br.drops = revoked(br, after, topics...) })
+				more(180)
+				time.Sleep(5 * time.Second)
+				if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+					t.Errorf("%d left, %d kept", left, kept)
+				}
+			})
+			accounted(t, br, "room", d.room)
+			accounted(t, br, "hall", hall)
+			accounted(t, br, "door", d.door)
+		})
+	}
+}
