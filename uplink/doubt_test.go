@@ -58,3 +58,27 @@ func TestWhatWasDroppedBeforeARepeatedProbeIsDeclared(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsKeptIsProvenWhileItGoesOut: rights that are revoked again drop what
+// was kept, and the broker acknowledges that too.
+func TestWhatIsKeptIsProvenWhileItGoesOut(t *testing.T) {
+	var d drip
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.drops = on("porch/room") })
+		d.run(l, bl, 300)
+		br.set(func() { br.drops = nil })
+		d.run(l, bl, 90)
+		br.set(func() { br.drops = on("porch/room") })
+		d.run(l, bl, 200)
+		br.set(func() { br.drops = nil })
+		d.run(l, bl, 600)
+		time.Sleep(5 * time.Minute)
+		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+			t.Errorf("%d left, %d kept", left, kept)
+		}
+	}, func(o *Options) { o.Drain.Rate = 12 })
+	_, declared := accounted(t, br, "room", d.room)
+	if declared == 0 {
+		t.Error("none lies in a gap")
+	}
+}

@@ -37,8 +37,10 @@ func (h *hold) rewind() {
 func (s *session) holdStream(stream string, dropped *probe, why string) {
 	h, topic := s.asides.held[stream], dropped.message.Topic
 	if h == nil {
-		h = &hold{}
+		h = &hold{open: true}
 		s.asides.held[stream] = h
+	}
+	if h.open { // else the log was told
 		s.log.Error("a stream is held: the broker acknowledges its readings and does not forward them", "stream", stream,
 			"topic", topic, "why", why, "mend", "let the access list allow "+s.topics.clientID+" to write and read "+topic+
 				", or set mqtt.prove_publish: false if it may not read")
@@ -92,10 +94,11 @@ func (s *session) sendKept(stream string, h *hold) bool {
 		}
 		m, f := s.message(it), flight{kind: kindAside, item: *it}
 		h.peeked = h.peeked[1:]
-		if !s.proving() || h.open && s.proofs.proven(stream) {
-			s.publish(m, f)
-		} else {
+		probes := !h.open || !s.proofs.proven(stream) || s.mayProbe() && s.proofs.due(stream, time.Now())
+		if s.proving() && probes {
 			s.sendProbe(stream, m, f, true)
+		} else {
+			s.publish(m, f)
 		}
 		return true
 	case h.open && !s.travels(stream):
@@ -143,7 +146,10 @@ func (s *session) releaseKept(o *outcome) bool {
 	stream := o.item.Stream
 	h := s.asides.held[stream]
 	switch {
-	case o.item.Declared() || h != nil && h.open && s.delivered(stream):
+	case o.item.Declared():
+		s.released.batch = append(s.released.batch, o.item)
+	case h != nil && h.open && s.delivered(stream):
+		s.proofs.of(stream).note(&o.item)
 		s.released.batch = append(s.released.batch, o.item)
 	case h != nil && s.proofs.of(stream).probe != nil:
 		return false
