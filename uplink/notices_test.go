@@ -3,6 +3,7 @@ package uplink
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -317,4 +318,16 @@ func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {
 			t.Errorf("%d of 50 left", n)
 		}
 	})
+}
+
+// TestAQuietSessionKeepsOneHeartbeat: where nothing is acknowledged for weeks, the
+// heartbeats at QoS 0 are not all kept.
+func TestAQuietSessionKeepsOneHeartbeat(t *testing.T) {
+	s := newSession(New(Options{}, nil, nil, slog.New(slog.DiscardHandler)), nil)
+	for range 1000 {
+		s.landed(&flight{Token: arrived{}, kind: kindOnce, notice: notice{id: noticeID{topic: "porch/agent/health"}}})
+	}
+	if n := len(s.unconfirmed); n != 1 {
+		t.Errorf("%d are kept", n)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
@@ -48,7 +49,7 @@ type session struct {
 
 	canary
 	sources
-	unconfirmed []flight // notices at QoS 0 that nothing was acknowledged behind
+	unconfirmed []flight // notices at QoS 0 that nothing was acknowledged behind; the latest of each
 	answered    bool     // the broker has answered something
 
 	told       bool      // the broker has acknowledged our birth
@@ -224,7 +225,7 @@ func (s *session) landed(f *flight) error {
 	}
 	if f.kind == kindOnce {
 		s.window.gone(f.passage)
-		s.unconfirmed = append(s.unconfirmed, *f)
+		s.unconfirmed = append(slices.DeleteFunc(s.unconfirmed, f.sameNotice), *f)
 		return nil
 	}
 	s.window.acked(f.passage)

@@ -140,6 +140,9 @@ func (s *session) noticeArrived(f *flight) {
 // size is that of topic and payload.
 func (f *flight) size() int { return len(f.notice.Topic) + len(f.notice.Payload) }
 
+// sameNotice says that another flight is of the same notice, whatever it says.
+func (f *flight) sameNotice(other flight) bool { return f.notice.id == other.notice.id }
+
 func (s *session) confirm(f *flight) {
 	id := f.notice.id
 	s.taken[id] = true
