@@ -78,9 +78,11 @@ func (s *session) sang(m Message) {
 	s.again()
 }
 
-// again sends what was sent in this session again: it was denied.
+// again sends what was sent in this session again: it was denied. What is kept of
+// a stream comes before its new readings, so it is sent again too.
 func (s *session) again() {
 	s.cursor.Rewind()
+	s.asides.rewind()
 	for i := range s.flight.len() {
 		if f := s.flight.at(i); f.kind == kindHistory {
 			f.kind = kindOther

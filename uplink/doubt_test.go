@@ -82,3 +82,32 @@ func TestWhatIsKeptIsProvenWhileItGoesOut(t *testing.T) {
 		t.Error("none lies in a gap")
 	}
 }
+
+// TestWhatIsKeptComesInOrderAfterAllWasDenied: rights to everything are revoked
+// while what is kept goes out. What was sent of it is sent again.
+func TestWhatIsKeptComesInOrderAfterAllWasDenied(t *testing.T) {
+	var d drip
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.drops = on("porch/room") })
+		d.run(l, bl, 300)
+		br.set(func() { br.drops = nil })
+		d.run(l, bl, 90)
+		br.set(func() { br.drops = func(Message) bool { return true } })
+		d.run(l, bl, 110)
+		br.set(func() { br.drops = nil })
+		d.run(l, bl, 600)
+		time.Sleep(5 * time.Minute)
+		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+			t.Errorf("%d left, %d kept", left, kept)
+		}
+	}, func(o *Options) { o.Drain.Rate = 12 })
+	accounted(t, br, "room", d.room)
+	newest := uint64(0)
+	seen := map[uint64]bool{}
+	for _, seq := range br.seqs("porch/room") {
+		if !seen[seq] && seq < newest {
+			t.Fatalf("%d came after %d", seq, newest)
+		}
+		seen[seq], newest = true, max(newest, seq)
+	}
+}
