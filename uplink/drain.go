@@ -52,8 +52,10 @@ func (s *session) sendNext() bool {
 		return false
 	case s.sendNotice(s.others):
 	case s.sendState(routine):
-	case s.tryHeld():
+	case (s.keptTurn || !routine) && s.tryHeld():
+		s.keptTurn = false
 	case routine:
+		s.keptTurn = true
 		s.pace.pass()
 		s.sendRoutine(it)
 	case s.tryAside():

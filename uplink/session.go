@@ -42,6 +42,7 @@ type session struct {
 	trying   bool         // something that was set aside goes alone, or will
 	peeked   []queue.Item // beyond the cursor
 	dry      bool         // there was nothing beyond it
+	keptTurn bool         // what is kept of a stream goes before a routine reading
 	released released     // acknowledged by the broker, and not to the backlog yet
 	read     time.Time    // not before it the backlog is read again: it cannot be
 
