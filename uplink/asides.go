@@ -182,6 +182,8 @@ func (s *session) tryAside() bool {
 	case s.flight.len() > 0:
 		s.trying = true // what is in flight lands, and then it goes
 		return false
+	case s.proofs.of(it.Stream).probe != nil:
+		return false // the one before it comes back, or does not
 	}
 	s.trying = true
 	if it.Priority != sensors.Alarm {

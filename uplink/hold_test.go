@@ -33,3 +33,64 @@ func TestOtherStreamsGoBesideWhatIsKept(t *testing.T) {
 		inOrder(t, br, "porch/hall", hall)
 	}, func(o *Options) { o.Drain.Rate = 12 })
 }
+
+// TestWhatIsTriedAgainWaitsForItsEcho: a broker that closed the connection for a
+// stream acknowledges and drops it now.
+func TestWhatIsTriedAgainWaitsForItsEcho(t *testing.T) {
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.spurns = on("porch/room") })
+		fifty(bl)
+		time.Sleep(time.Hour)
+		var tried []time.Time
+		br.set(func() {
+			br.spurns = nil
+			br.drops = func(m Message) bool {
+				if m.Topic == "porch/room" {
+					tried = append(tried, time.Now())
+				}
+				return m.Topic == "porch/room"
+			}
+		})
+		time.Sleep(24 * time.Hour)
+		br.set(func() {
+			if len(tried) < 2 || tried[1].Sub(tried[0]) < 10*time.Second {
+				t.Errorf("they went at %v", tried[:min(len(tried), 3)])
+			}
+			br.drops = nil
+		})
+		time.Sleep(2 * time.Minute)
+		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+			t.Errorf("%d left, %d kept", left, kept)
+		}
+		inOrder(t, br, "porch/room", 50)
+	})
+}
+
+// TestABrokerThatClosesForAllOfAStream, for its subscription and for its readings,
+// costs the others little.
+func TestABrokerThatClosesForAllOfAStream(t *testing.T) {
+	var d drip
+	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() {
+			br.spurns = on("porch/room")
+			br.shuts = func(topic string) bool { return topic == "porch/room" }
+		})
+		d.run(l, bl, 120)
+		time.Sleep(time.Minute)
+		if n := bl.left(); n != 0 {
+			t.Errorf("%d left", n)
+		}
+		inOrder(t, br, "porch/door", d.door)
+		conns := br.connections()
+		if conns > 20 {
+			t.Errorf("%d connections", conns)
+		}
+		time.Sleep(72 * time.Hour)
+		if more := br.connections() - conns; more > 60 {
+			t.Errorf("%d more connections in three days", more)
+		}
+	})
+	if t.Failed() {
+		t.Log(log)
+	}
+}
