@@ -64,7 +64,8 @@ type probe struct {
 }
 
 func newProofs() proofs {
-	return proofs{streams: map[string]*streamProof{}, probing: map[string]*streamProof{}, round: map[string]bool{}, closes: map[string]int{}}
+	return proofs{streams: map[string]*streamProof{}, probing: map[string]*streamProof{}, round: map[string]bool{},
+		closes: map[string]int{}}
 }
 
 // begin starts a session: what was on its way is not any more, and nothing is
