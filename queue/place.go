@@ -42,17 +42,23 @@ func (f *file) inPlace() error {
 }
 
 // restore puts the file back into its place, for a reason: all that was in it is
-// still there for who has it open. Another file that lies there is kept aside.
+// still there for who has it open. Another file that lies there is kept aside,
+// but not before the copy is whole: the damaged file behind a copy in memory is
+// all that the next start would find. See finish for a power cut in between.
 func (d *depot) restore(f *file, why error) (news, error) {
 	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
 		return news{}, err
 	}
-	aside, err := d.displace()
+	occupied, err := d.occupied()
 	if err != nil {
 		return news{}, err
 	}
 	if err := d.copyFrom(f.reader.Load()); err != nil {
 		return news{}, fmt.Errorf("restore %s: %w", d.path, err)
+	}
+	aside, err := d.displace(occupied)
+	if err != nil {
+		return news{}, err
 	}
 	d.log.Error("the queue file was made anew with all that it held", "file", d.path, "why", why, "aside", aside)
 	switch {
@@ -66,15 +72,15 @@ func (d *depot) restore(f *file, why error) (news, error) {
 	return news{"storage", jsonObject("state", "deleted", "file", d.path)}, nil
 }
 
-// displace moves away what lies in the place of the file, and returns where to.
-// A folder stays, and so does a file that another process has open.
-func (d *depot) displace() (aside string, err error) {
+// occupied reports whether a file lies in the place of ours that can be moved
+// away: a folder stays, and so does a file that another process has open.
+func (d *depot) occupied() (bool, error) {
 	file, err := os.Open(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", removeIfThere(d.path) // a symbolic link to nowhere
+		return false, nil
 	}
 	if err != nil {
-		return "", err
+		return false, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
@@ -84,15 +90,30 @@ func (d *depot) displace() (aside string, err error) {
 	if err == nil {
 		err = tryLock(file)
 	}
-	if err != nil {
-		return "", err
-	}
-	aside = fmt.Sprintf("%s.aside-%s-partial", d.path, d.now.UTC().Format("20060102T150405.000"))
-	return aside, moveFile(d.path, aside)
+	return true, err
 }
 
-// copyFrom makes the file as a copy of one that has lost its name. What cannot be
-// read is left out: the damage is noticed when the copy is opened.
+// displace moves away what lies in the place of the file, puts the copy there,
+// and returns where the other one is. The copy stays only where it is the file:
+// a later start must not find an old one.
+func (d *depot) displace(occupied bool) (aside string, err error) {
+	part := d.path + ".salvaged"
+	if occupied {
+		aside = fmt.Sprintf("%s.aside-%s-partial", d.path, d.now.UTC().Format(asideTime))
+		err = moveFile(d.path, aside)
+	}
+	if err == nil {
+		err = moveFile(part, d.path) // also over a symbolic link to nowhere
+	}
+	if _, there := os.Lstat(d.path); err != nil && there == nil {
+		err = errors.Join(err, removeIfThere(part))
+	}
+	return aside, err
+}
+
+// copyFrom makes a copy of a file that has lost its name, under the name that
+// finish knows. What cannot be read is left out: the damage is noticed when the
+// copy is opened.
 func (d *depot) copyFrom(reader *os.File) error {
 	info, err := reader.Stat()
 	if err != nil {
@@ -110,7 +131,7 @@ func (d *depot) copyFrom(reader *os.File) error {
 	if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
 		return errors.Join(err, removeIfThere(part))
 	}
-	return moveFile(part, d.path)
+	return moveFile(part, d.path+".salvaged")
 }
 
 // copyPages leaves a hole where a page cannot be read, or is empty.

@@ -3,9 +3,11 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,4 +183,41 @@ func TestFileOfAnotherAgentStaysInItsPlace(t *testing.T) {
 		other.end()
 		h.end()
 	})
+}
+
+// TestNothingIsMovedAwayBeforeTheCopyIsWhole: a damaged file on a disk that could
+// not be written is read from a copy in memory. When the copy cannot be written,
+// a restart still finds the damaged file.
+func TestNothingIsMovedAwayBeforeTheCopyIsWhole(t *testing.T) {
+	path := queuePath(t)
+	if err := os.WriteFile(path, filled(t, 4, 2000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := depot{path: path, log: slog.New(slog.DiscardHandler), now: time.Now(), event: func(news) Item {
+		return Item{Boot: "1-test", Event: "storage", Reading: alarm(1)}
+	}}
+	f, _, err := d.salvageInMemory(errTruncated, syscall.EROFS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if err := os.MkdirAll(filepath.Join(path+".new", "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.restore(f, f.inPlace()); err == nil {
+		t.Fatal("restored")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("a copy that could not be written: %v", err)
+	}
+	if err := os.RemoveAll(path + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.restore(f, f.inPlace()); err != nil {
+		t.Fatal(err)
+	}
+	aside, _ := filepath.Glob(path + ".*")
+	if len(aside) != 1 || !strings.HasSuffix(aside[0], "-partial") {
+		t.Errorf("beside the queue: %v", aside)
+	}
 }
