@@ -43,7 +43,7 @@ func (q *Queue) Left(closed error, hangs bool) *Left {
 			left.refused = append(left.refused, it.Item)
 		}
 	}
-	if q.gaps.dirty {
+	if q.gaps.dirty || q.writing { // a commit under way may have taken the mark along, and hang
 		left.gaps = q.gaps.plain()
 	}
 	return left
