@@ -203,7 +203,7 @@ func (q *Queue) stillAside(found asideRun) []Item {
 	if bad > 0 {
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", bad))
 	}
-	return slices.DeleteFunc(found.items, func(it Item) bool { return q.refused.gone[it.number] })
+	return slices.DeleteFunc(found.items, func(it Item) bool { return q.refused.gone[it.number] || it.number <= q.refused.left })
 }
 
 // inMemory is the number of the oldest in memory.

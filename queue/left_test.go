@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // reload closes the queue and opens it again in the same process.
@@ -161,6 +163,61 @@ func TestLookAtTheFileIsNoCommit(t *testing.T) {
 		after, err := os.Stat(h.path)
 		if err != nil || h.Stats().Commits > 0 || !after.ModTime().Equal(before.ModTime()) {
 			t.Errorf("%d commits in an idle day, %v", h.Stats().Commits, err)
+		}
+	})
+}
+
+// TestGapInACommitThatHangsIsLeft: the commit holds it, and may never end.
+func TestGapInACommitThatHangsIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		h.stop()
+		<-h.done
+		h.mu.Lock()
+		h.gaps.add(Gap{Stream: "room", Boot: h.boot, From: 1, To: 10, Count: 10, Why: Dropped})
+		h.changeLocked(true)
+		h.writing = true // as commitChange has it while the disk works
+		h.mu.Unlock()
+		opt := h.opt
+		opt.Left = h.Left(errSlow, true)
+		next := startWith(t, opt)
+		r := recorder{}
+		r.take(next.next(t, 10))
+		next.end()
+		h.file.close()
+		if len(r.gaps) != 1 {
+			t.Errorf("gaps %+v", r.gaps)
+		}
+	})
+}
+
+// TestLateAnswerIsNotOfBeforeAnEviction: what has been dropped and declared while
+// the disk did not answer must not come.
+func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		defer h.end()
+		for seq := range uint64(3000) {
+			h.Put(routine(seq + 1))
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		l := &h.lanes[sensors.Routine]
+		h.next(t, 1)
+		given := uint64(len(h.next(t, len(l.head)))) // the first block: it stays
+		from, _ := l.toLoad(1)
+		what := blockRead{h.file, sensors.Routine, from, l.disk, l.turn}
+		r, damaged, err := h.file.read(what.lane, what.from, what.last)
+		late := &pending{what: what, done: make(chan struct{}), answer: blockAnswer{r, damaged, err}}
+		close(late.done)
+		h.pending[sensors.Routine] = late
+		if _, err := h.Purge(); err != nil {
+			t.Fatal(err)
+		}
+		got := recorder{}
+		got.take(h.drain(t))
+		if n := len(got.seen["room"]); n > int(given) || len(got.gaps) == 0 {
+			t.Errorf("%d readings came, %d were handed out before the rest was dropped; gaps %+v", n, given, got.gaps)
 		}
 	})
 }

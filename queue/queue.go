@@ -232,7 +232,7 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 		if !needed || want == 0 {
 			return nil
 		}
-		r, damaged, err := q.readBlock(blockRead{file, p, from, last})
+		r, damaged, err := q.readBlock(blockRead{file, p, from, last, turn})
 		if errors.Is(err, errSlow) {
 			return err
 		} else if err != nil && q.unreadable(file) {

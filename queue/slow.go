@@ -61,23 +61,25 @@ type blockRead struct {
 	file       *file
 	lane       sensors.Priority
 	from, last uint64
+	turn       int // lane.turn: what a late answer brings may be evicted since
+}
+
+type blockAnswer struct {
+	r       run
+	damaged int
+	err     error
 }
 
 // readBlock is file.read with patience.
 func (q *Queue) readBlock(what blockRead) (run, int, error) {
-	type answer struct {
-		r       run
-		damaged int
-		err     error
-	}
 	got, err := q.patiently(int(what.lane), what, func() any {
 		r, damaged, err := what.file.read(what.lane, what.from, what.last)
-		return answer{r, damaged, err}
+		return blockAnswer{r, damaged, err}
 	})
 	if err != nil {
 		return run{}, 0, err
 	}
-	a := got.(answer)
+	a := got.(blockAnswer)
 	return a.r, a.damaged, a.err
 }
 
