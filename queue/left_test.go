@@ -221,3 +221,31 @@ func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
 		}
 	})
 }
+
+// TestLossOfAnotherStartsReadings: the first thousand were acknowledged before a
+// reload. When the file is lost after it, only what was left is declared.
+func TestLossOfAnotherStartsReadings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		h.outage(1, 1000)
+		h.drain(t)
+		putMany(h, 1001, 3000)
+		h.stop()
+		<-h.done
+		opt := h.opt
+		opt.Left = h.Left(errSlow, false)
+		h.file.close()
+		next := startWith(t, opt)
+		defer next.end()
+		time.Sleep(time.Minute)
+		if err := os.Truncate(next.path, 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		r := recorder{}
+		r.take(next.drain(t))
+		if len(r.gaps) != 1 || r.gaps[0].From != 1001 || r.gaps[0].Boot != h.Boot() || r.gaps[0].Count+uint64(len(r.seen["room"])) != 2000 {
+			t.Errorf("%d readings came, declared are %+v", len(r.seen["room"]), r.gaps)
+		}
+	})
+}

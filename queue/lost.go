@@ -6,9 +6,19 @@ import "maps"
 // seen since they were written. How many is known all the same: the streams of a
 // start begin at 1, and what is in memory follows what is lost.
 type past struct {
-	put    seqs // the newest readings of this start
+	put    seqs // the newest readings that were put in this start
+	before seqs // what came before the first of these, of the streams of another start
 	acked  seqs // what was acknowledged when the queue went on without its file
 	follow seqs // the first numbers that were in memory then
+}
+
+// saw takes note of a reading that was put. Those of another start were left by
+// the queue of before, or adopted: what came before them may have arrived.
+func (p *past) saw(it Item, boot string) {
+	if _, known := p.put[streamKey{boot: it.Boot, stream: it.Stream}]; !known && it.Boot != boot {
+		p.before.saw(it.Boot, it.Stream, it.Seq-1)
+	}
+	p.put.saw(it.Boot, it.Stream, it.Seq)
 }
 
 // seenLocked is what this start knows to be acknowledged of a lane. Of a stream
@@ -23,7 +33,7 @@ func (q *Queue) seenLocked(l *lane) seqs {
 	}
 	for k := range l.past.put {
 		if _, ok := known[k]; !ok {
-			known[k] = 0
+			known[k] = l.past.before[k] // 0 of a stream of this start
 		}
 	}
 	return known

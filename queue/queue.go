@@ -141,7 +141,7 @@ func (q *Queue) pushLocked(it Item) (number uint64) {
 	}
 	number = l.push(it)
 	if it.Event == "" {
-		l.past.put.saw(it.Boot, it.Stream, it.Seq)
+		l.past.saw(it, q.boot)
 	}
 	signal(q.arrived)
 	if n := len(l.unsafe()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
