@@ -16,6 +16,7 @@ type adoption struct {
 	*Queue
 	path     string
 	file     *os.File // holds the lock
+	turn     int      // Queue.turn, when it began
 	from     snapshot
 	declared []Gap // with what damage has taken from the file
 	cursors  [2]uint64
@@ -83,11 +84,12 @@ func (q *Queue) beginAdoption(path string) (*adoption, error) {
 func (a *adoption) check(size int64) error {
 	a.mu.Lock()
 	memoryOnly := a.Queue.file == nil
+	a.turn = a.Queue.turn
 	a.mu.Unlock()
 	if memoryOnly {
 		return errDiskKeeps
 	}
-	if err := tryLock(a.file); err != nil {
+	if err := lockAlone(a.file); err != nil {
 		return err
 	}
 	if err := verify(a.file, size); err != nil {
@@ -145,6 +147,9 @@ func (a *adoption) put(items []Item, gaps []Gap) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for part := range slices.Chunk(items, blockItems) {
+		if a.isStopped() {
+			return errStops
+		}
 		err := a.awaitLocked(func() bool { return a.lanes[0].mem.len()+a.lanes[1].mem.len() < spillEarly })
 		if err != nil {
 			return err
@@ -157,7 +162,7 @@ func (a *adoption) put(items []Item, gaps []Gap) error {
 		}
 	}
 	for _, g := range gaps {
-		a.gaps.add(g)
+		a.gaps.learn(g) // it may be here from an adoption that failed
 		signal(a.arrived)
 	}
 	return nil
@@ -172,7 +177,7 @@ func (a *adoption) settle() error {
 				return false
 			}
 		}
-		return !a.gaps.dirty
+		return !a.gaps.dirty && !a.writing // a commit clears the mark when it begins
 	})
 	a.mu.Unlock()
 	if err == nil {
@@ -184,12 +189,32 @@ func (a *adoption) settle() error {
 	return err
 }
 
-// awaitLocked waits for commits until something is so.
+var (
+	errStops  = errors.New("the agent stops: adopt the backlog again after it has started")
+	errOpened = errors.New("the queue file was lost or replaced meanwhile: adopt the backlog again")
+)
+
+func (q *Queue) isStopped() bool {
+	select {
+	case <-q.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitLocked waits for commits until something is so. In another queue file the
+// numbers mean nothing, and what was written before may be gone.
 func (a *adoption) awaitLocked(done func() bool) error {
 	patience := time.NewTimer(a.opt.SyncEvery + purgePatience)
 	defer patience.Stop()
-	for !done() {
-		if a.failing {
+	for {
+		switch {
+		case a.turn != a.Queue.turn:
+			return errOpened
+		case done():
+			return nil
+		case a.failing:
 			return errDiskKeeps
 		}
 		signal(a.work)
@@ -197,5 +222,4 @@ func (a *adoption) awaitLocked(done func() bool) error {
 			return err
 		}
 	}
-	return nil
 }

@@ -256,8 +256,13 @@ func removeIfThere(path string) error {
 }
 
 // tryLock tells whether another process holds the file, as bbolt locks it.
-func tryLock(file *os.File) error {
-	err := syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+func tryLock(file *os.File) error { return flock(file, syscall.LOCK_SH) }
+
+// lockAlone takes the lock on the file: nobody else has it, also not to read.
+func lockAlone(file *os.File) error { return flock(file, syscall.LOCK_EX) }
+
+func flock(file *os.File, how int) error {
+	err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
 		return err
 	}

@@ -383,3 +383,103 @@ func TestAFileInWhichAnythingWaitsIsMovedAside(t *testing.T) {
 		})
 	}
 }
+
+// TestTwoAdoptionsAtATime make no copies: one has the file.
+func TestTwoAdoptionsAtATime(t *testing.T) {
+	path := queuePath(t)
+	waiting(t, path, "porch")
+	h := startAs(t, path, "cellar")
+	defer h.end()
+	a, err := h.beginAdoption(Others(path)[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.file.Close()
+	if n, err := h.Adopt("porch"); n > 0 || !errors.Is(err, ErrLocked) {
+		t.Errorf("%d adopted, %v", n, err)
+	}
+}
+
+// TestAdoptingAgainCountsNoGapTwice after an adoption that failed at its end.
+func TestAdoptingAgainCountsNoGapTwice(t *testing.T) {
+	path := queuePath(t)
+	waiting(t, path, "porch")
+	synctest.Test(t, func(t *testing.T) {
+		h := startAs(t, path, "cellar")
+		defer h.end()
+		a, err := h.beginAdoption(Others(path)[0].Path)
+		if err == nil {
+			err = errors.Join(a.take(), a.file.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Adopt("porch"); err != nil {
+			t.Fatal(err)
+		}
+		var r recorder
+		r.take(h.all(t))
+		if len(r.gaps) != 1 || r.gaps[0].Count != 10 {
+			t.Errorf("gaps %+v", r.gaps)
+		}
+	})
+}
+
+// TestAdoptionKeepsTheFileUntilItsReadingsAreSafe: not when our queue file was
+// lost meanwhile, when the gaps are in a commit under way, or when the agent stops.
+func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
+	for name, disturb := range map[string]func(h *harness){
+		"our file is lost": func(h *harness) {
+			time.Sleep(time.Minute) // all is on disk
+			os.Truncate(h.path, 0)
+			time.Sleep(2 * time.Minute)
+		},
+		"a commit is under way": func(h *harness) {
+			time.Sleep(30 * time.Second) // all else is on disk
+			h.mu.Lock()
+			h.gaps.add(Gap{Stream: "attic", Boot: "1-x", From: 1, To: 10, Count: 10, Why: Dropped})
+			h.changeLocked(true)
+			h.writing = true // as commitChange has it while the disk works
+			h.mu.Unlock()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := queuePath(t)
+			waiting(t, path, "porch")
+			synctest.Test(t, func(t *testing.T) {
+				h := startAs(t, path, "cellar")
+				defer h.end()
+				a, err := h.beginAdoption(Others(path)[0].Path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer a.file.Close()
+				if err := a.take(); err != nil {
+					t.Fatal(err)
+				}
+				disturb(h)
+				settled := make(chan error, 1)
+				go func() { settled <- a.settle() }()
+				select {
+				case err = <-settled:
+				case <-time.After(time.Second):
+				}
+				if len(Others(path)) != 1 {
+					t.Errorf("the file is gone: %v", err)
+				}
+				h.mu.Lock()
+				h.writing = false
+				h.mu.Unlock()
+			})
+		})
+	}
+	path := queuePath(t)
+	waiting(t, path, "porch")
+	h := startAs(t, path, "cellar")
+	h.stop()
+	<-h.done
+	if n, err := h.Adopt("porch"); n > 0 || err == nil || len(Others(path)) != 1 {
+		t.Errorf("after the end of the writer: %d adopted, %v", n, err)
+	}
+	h.Close()
+}
