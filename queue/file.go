@@ -70,6 +70,7 @@ type laneChange struct {
 	cursor   uint64  // everything below is acknowledged; 0: no news
 	disk     uint64  // the newest reading that is known to be in blocks
 	tried    uint64  // everything below is in this commit, or needs none
+	next     uint64  // of the lane, when the change was made
 	given    uint64  // up to here readings were handed out, and may not be evicted
 	suspect  bool    // as in lane
 	seqs     seqs    // a copy of the lane's, where something may be evicted

@@ -263,6 +263,9 @@ func (q *Queue) commitChange(makeLocked func() change) error {
 		l := &q.lanes[p]
 		l.eviction, l.committing = false, 0
 		l.tried = max(l.tried, c.lanes[p].tried)
+		if err != nil { // also what did not fit into this commit: else the next one is due at once, again and again
+			l.tried = max(l.tried, c.lanes[p].next)
+		}
 		if err == nil {
 			q.appliedLocked(l, c.lanes[p], out.lanes[p], c.why)
 		}
@@ -371,7 +374,7 @@ func (q *Queue) acksLocked() (c change) {
 // here, under the lock, so that they may leave memory while the disk works.
 func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 	l := &q.lanes[p]
-	c := laneChange{disk: l.disk}
+	c := laneChange{disk: l.disk, next: l.next}
 	if l.dirty() {
 		c.cursor = l.cursor()
 	}
