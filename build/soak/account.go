@@ -59,6 +59,9 @@ func account(all []broker.Arrival, w io.Writer) (holes int) {
 	totals := map[string]*total{}
 	for _, k := range slices.Sorted(maps.Keys(spans)) {
 		topic, _, _ := strings.Cut(k, " ")
+		if from, to, n := spans[k].holes(); n > 0 {
+			fmt.Fprintf(w, "%s: %d holes from %d to %d; the last number is %d, gaps %v\n", k, n, from, to, spans[k].last, spans[k].gaps)
+		}
 		if totals[topic] == nil {
 			totals[topic] = &total{}
 		}
@@ -84,6 +87,23 @@ func (s *span) arrived(seq uint64) {
 	s.seen[seq], s.last = true, max(s.last, seq)
 }
 
+// holes are the numbers below the last that neither arrived nor lie in a gap: the
+// first, the last, and how many.
+func (s *span) holes() (from, to uint64, n int) {
+	for seq := uint64(1); seq < s.last; seq++ {
+		in := func(g gap) bool { return g.From <= seq && seq <= g.To }
+		if s.seen[seq] || slices.ContainsFunc(s.gaps, in) {
+			continue
+		}
+		if n == 0 {
+			from = seq
+		}
+		to = seq
+		n++
+	}
+	return from, to, n
+}
+
 // A total is of all starts of a stream.
 type total struct{ starts, arrived, twice, declared, disorder, holes int }
 
@@ -92,14 +112,12 @@ func (t *total) add(s *span) {
 	t.arrived += len(s.seen)
 	t.twice += s.twice
 	t.disorder += s.disorder
+	_, _, holes := s.holes()
+	t.holes += holes
 	for seq := uint64(1); seq < s.last; seq++ {
-		if s.seen[seq] {
-			continue
-		}
-		if slices.ContainsFunc(s.gaps, func(g gap) bool { return g.From <= seq && seq <= g.To }) {
+		if !s.seen[seq] {
 			t.declared++
-		} else {
-			t.holes++
 		}
 	}
+	t.declared -= holes
 }

@@ -19,6 +19,7 @@ type site struct {
 	broker *mosquitto.Broker
 	agents []*agent
 	rnd    *rand.Rand
+	only   string // the agent to which faults happen; empty: all
 	counts map[string]int
 }
 
@@ -128,6 +129,9 @@ func (s *site) run(ctx context.Context, length time.Duration, u *usage) error {
 			a, faults = killed, append(processFaults, linkFaults...)
 		case 2:
 			a, faults = broken, append(diskFaults, processFaults...)
+		}
+		if s.only != "" && a.name != s.only {
+			continue
 		}
 		f := faults[s.rnd.IntN(len(faults))]
 		log.Printf("%s: %s", a.name, f.name)

@@ -25,11 +25,12 @@ func main() {
 	holdfast := flag.String("holdfast", "", "the agent's binary")
 	minutes := flag.Int("minutes", 60, "how long faults go on")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the faults")
+	only := flag.String("only", "", "the one agent to which faults happen")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	log.Printf("%d minutes, seed %d", *minutes, *seed)
-	if err := soak(ctx, *holdfast, time.Duration(*minutes)*time.Minute, rand.New(rand.NewPCG(*seed, 0))); err != nil {
+	if err := soak(ctx, *holdfast, *only, time.Duration(*minutes)*time.Minute, rand.New(rand.NewPCG(*seed, 0))); err != nil {
 		log.Fatal("soak: ", err)
 	}
 }
@@ -38,7 +39,7 @@ func main() {
 // nothing happens to its disk.
 var names = []string{"steady", "killed", "broken"}
 
-func soak(ctx context.Context, holdfast string, length time.Duration, rnd *rand.Rand) error {
+func soak(ctx context.Context, holdfast, only string, length time.Duration, rnd *rand.Rand) error {
 	dir, err := os.MkdirTemp("", "holdfast-soak-")
 	if err != nil {
 		return err
@@ -56,7 +57,7 @@ func soak(ctx context.Context, holdfast string, length time.Duration, rnd *rand.
 		return err
 	}
 	defer rec.Close()
-	s := &site{broker: b, rnd: rnd}
+	s := &site{broker: b, rnd: rnd, only: only}
 	for _, name := range names {
 		a, err := newAgent(dir, name, holdfast, b.Addr)
 		if err != nil {
