@@ -90,7 +90,7 @@ func (h *house) backInTheDark(ctx context.Context) error {
 	if err := h.agentWatches(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, time.Second); err != nil { // it reports the level that it finds, first
+	if err := sleep(ctx, 4*time.Second); err != nil { // it reports the level that it finds, first, also on a busy host
 		return err
 	}
 	if err := h.swing(true); err != nil {
