@@ -51,8 +51,9 @@ func (s *suite) twin(ctx context.Context, observed func()) (remark string, err e
 }
 
 // quarrelTime is enough for what the agent takes for proof: the other's birth
-// found on its own topic at two returns, between pauses that double.
-const quarrelTime = 90 * time.Second
+// found on its own topic at the start of two sessions, between pauses that double up
+// to a minute: the broker ends each of them.
+const quarrelTime = 4 * time.Minute
 
 // quarrel lets the clone run until the agent has told of it.
 func (s *suite) quarrel(ctx context.Context, clone *agent, boot string) error {
