@@ -155,7 +155,7 @@ func TestThePaceIsTwiceWhatIsProduced(t *testing.T) {
 		var m meter
 		p := newThrottle(AutoRate)
 		sent := func(from, to time.Duration, perSecond int) (n int) {
-			for range int(to-from) / int(time.Millisecond) {
+			for range (to - from) / time.Millisecond {
 				for range perSecond / 1000 {
 					m.add(time.Now())
 				}
