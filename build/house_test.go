@@ -16,19 +16,20 @@ const module = "github.com/holdfast-iot/holdfast/"
 // upstream says which rooms a room may know. A reading only ever moves right,
 // and imports point against it.
 var upstream = map[string][]string{
-	"sensors":              {},
-	"sensors/drivers":      {"sensors"},
-	"queue":                {"queue/pages", "sensors"},
+	"sensors/clock":        {},
+	"sensors":              {"sensors/clock"},
+	"sensors/drivers":      {"sensors", "sensors/clock"},
+	"queue":                {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages":          {},
-	"uplink":               {"queue", "sensors", "uplink/mdns"},
+	"uplink":               {"queue", "sensors", "sensors/clock", "uplink/mdns"},
 	"uplink/mdns":          {},
-	"config":               {"uplink", "queue", "sensors", "sensors/drivers"},
+	"config":               {"uplink", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/broker":  {},
 	"cmd/holdfast/cable":   {},
 	"cmd/holdfast/control": {"queue"},
-	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/drivers"},
+	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/scan":    {"config", "sensors/drivers"},
-	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "queue", "sensors", "sensors/drivers"},
+	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 
 // thirdParty says which rooms a module belongs to.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
@@ -34,7 +35,7 @@ const DefaultPath = "/etc/holdfast/config.yaml"
 // caller to fill.
 type Config struct {
 	Sensors  []sensors.Spec // in the order of the file
-	Clock    sensors.Trust
+	Clock    clock.Trust
 	Queue    queue.Options
 	Uplink   uplink.Options
 	Embedded *Embedded // set when the broker is to run inside the agent

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -129,7 +130,7 @@ sensors:
 		{"drain", up.Drain, uplink.Drain{Rate: 50, Window: 64}},
 		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond, ClientID: "store-12"}},
 		{"topics", up.Topics, uplink.Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
-		{"clock", got.Clock, sensors.TrustAlways},
+		{"clock", got.Clock, clock.TrustAlways},
 		{"streams", streams, []string{"room_temperature room temperature routine", "hum room  routine",
 			"gate door garage alarm", "tank probe volume routine"}},
 		{"room", got.Sensors[0].Options, &room{I2C: "1", Address: 0x76}},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -96,7 +97,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 }
 
 func (r *reader) judge(f file) Config {
-	cfg := Config{Clock: sensors.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
+	cfg := Config{Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
 	cfg.Uplink.Drain = r.drain(f.Drain)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
@@ -185,10 +186,10 @@ func (f *fileName) UnmarshalText(text []byte) error {
 	return nil
 }
 
-type trust sensors.Trust
+type trust clock.Trust
 
 func (t *trust) UnmarshalText(text []byte) error {
-	words := map[string]sensors.Trust{"auto": sensors.TrustAuto, "always": sensors.TrustAlways, "never": sensors.TrustNever}
+	words := map[string]clock.Trust{"auto": clock.TrustAuto, "always": clock.TrustAlways, "never": clock.TrustNever}
 	known, ok := words[string(text)]
 	if !ok {
 		return fmt.Errorf("want auto, always or never, not %q", text)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // A block is a run of readings of one lane, the value of one key:
@@ -96,7 +97,7 @@ func (t *track) took(unix int64, first bool) {
 // common is what readings of all streams share.
 type common struct {
 	number uint64
-	clock  sensors.Clock
+	clock  clock.Quality
 	drift  int64 // ms of uptime less ms of unix
 }
 
@@ -453,8 +454,8 @@ func (d *decoder) about(it *Item, t *track, more byte) {
 	}
 	it.State = t.state
 	if more&moreClock != 0 {
-		d.common.clock = sensors.Clock(d.take(1)[0])
-		d.bad = d.bad || d.common.clock > sensors.Unsynced
+		d.common.clock = clock.Quality(d.take(1)[0])
+		d.bad = d.bad || d.common.clock > clock.Unsynced
 	}
 	it.At.Clock = d.common.clock
 	if more&moreDrift != 0 {

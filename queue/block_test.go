@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 func drawItems(t *rapid.T) []Item {
@@ -25,7 +26,7 @@ func drawItems(t *rapid.T) []Item {
 			Priority: sensors.Priority(rapid.IntRange(0, 1).Draw(t, "priority")),
 		}}
 		it.At.Unix = rapid.Int64Range(-1<<50, 1<<50).Draw(t, "unix")
-		it.At.Clock = sensors.Clock(rapid.IntRange(0, 2).Draw(t, "clock"))
+		it.At.Clock = clock.Quality(rapid.IntRange(0, 2).Draw(t, "clock"))
 		if rapid.Bool().Draw(t, "uptime") {
 			it.At.Kernel = rapid.SampledFrom([]string{"9f3c02ab", "51d0c77e"}).Draw(t, "kernel")
 			it.At.Uptime = time.Duration(rapid.Uint32().Draw(t, "ms")) * time.Millisecond
@@ -84,7 +85,7 @@ func routineBlock() []Item {
 		it.Value = math.Round(4500+300*math.Sin(float64(i)/40)+float64(i*7919%11)) / 100
 		at := now.Add(time.Duration(i/3)*time.Second + time.Duration(i*31337%1500)*time.Microsecond)
 		uptime := at.Sub(now).Truncate(time.Millisecond) // and the wall clock is told from it, as the timekeeper does
-		it.At = sensors.Stamp{Unix: now.UnixMilli() + uptime.Milliseconds(), Uptime: uptime + time.Hour, Kernel: "51d0c77e"}
+		it.At = clock.Stamp{Unix: now.UnixMilli() + uptime.Milliseconds(), Uptime: uptime + time.Hour, Kernel: "51d0c77e"}
 		items = append(items, it)
 	}
 	return items

@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // The file keeps what the timekeeper knows of the kernel's boots, so that what
 // was stamped before anybody knew the time gets it in a later start, too.
 
 // clockNews says that the file knows less of the clock than there is to know.
-func (q *Queue) clockNews() bool { return q.opt.Clock.News() != q.told }
+func (q *Queue) clockNews() bool { return q.opt.Clock.Version() != q.told }
 
 // encodeClock is a timeline as the file keeps it: a checksum, since a wrong one
 // would move readings in time, and JSON.
-func encodeClock(boots sensors.Timeline) []byte {
+func encodeClock(boots clock.Timeline) []byte {
 	data, err := json.Marshal(boots)
 	if err != nil {
 		panic(fmt.Sprint("queue: clock: ", err)) // strings and numbers always marshal
@@ -26,7 +26,7 @@ func encodeClock(boots sensors.Timeline) []byte {
 }
 
 // decodeClock is the timeline in a value, none if it is damaged.
-func decodeClock(value []byte) (boots sensors.Timeline) {
+func decodeClock(value []byte) (boots clock.Timeline) {
 	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.BigEndian.Uint32(value) {
 		return nil
 	}

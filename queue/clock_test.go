@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const week = 7 * 24 * 3600 * 1000 // ms
 
 // wrongly is a reading whose time nobody vouches for, of a machine that woke up
 // at last week's date.
-func wrongly(clock *sensors.Timekeeper, seq uint64) sensors.Reading {
+func wrongly(clock *clock.Timekeeper, seq uint64) sensors.Reading {
 	r := routine(seq)
 	r.At = clock.Now()
 	r.At.Unix -= week
@@ -35,7 +36,7 @@ func TestReadingsOnDiskGetTheirTrueTime(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			items, err := h.Next(t.Context(), 1)
-			if err != nil || items[0].At.Clock != sensors.Unsynced || items[0].At.Unix != truth[0]-week {
+			if err != nil || items[0].At.Clock != clock.Unsynced || items[0].At.Unix != truth[0]-week {
 				t.Errorf("before the time is known: %+v, %v", items[0].At, err)
 			}
 			h.end()
@@ -98,7 +99,7 @@ func checkTimes(t *testing.T, items []Item, truth []int64) {
 	}
 	before := int64(0)
 	for i, it := range items {
-		if d := it.At.Unix - truth[i]; d < -1000 || d > 1000 || it.At.Clock != sensors.Estimated || it.At.Unix <= before {
+		if d := it.At.Unix - truth[i]; d < -1000 || d > 1000 || it.At.Clock != clock.Estimated || it.At.Unix <= before {
 			t.Fatalf("reading %d: %+v after %d, want %d", i, it.At, before, truth[i])
 		}
 		before = it.At.Unix
@@ -107,17 +108,17 @@ func checkTimes(t *testing.T, items []Item, truth []int64) {
 
 // clocks are the same clock before and after somebody vouches for it. They are
 // made together: in a bubble each counts on from the uptime that it finds.
-func clocks() (before, after *sensors.Timekeeper) {
-	return sensors.NewTimekeeper(sensors.TrustNever), sensors.NewTimekeeper(sensors.TrustAlways)
+func clocks() (before, after *clock.Timekeeper) {
+	return clock.NewTimekeeper(clock.TrustNever), clock.NewTimekeeper(clock.TrustAlways)
 }
 
-func startAt(t testing.TB, path string, clock *sensors.Timekeeper) *harness {
+func startAt(t testing.TB, path string, clock *clock.Timekeeper) *harness {
 	t.Helper()
 	return startWith(t, Options{Path: path, MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: clock})
 }
 
 func TestDamagedClockIsForgotten(t *testing.T) {
-	boots := sensors.Timeline{{Kernel: "51d0c77e", Began: 1_790_000_000_000, Last: 5}}
+	boots := clock.Timeline{{Kernel: "51d0c77e", Began: 1_790_000_000_000, Last: 5}}
 	data := encodeClock(boots)
 	if got := decodeClock(data); !slices.Equal(got, boots) {
 		t.Errorf("%+v, want %+v", got, boots)
@@ -132,9 +133,9 @@ func TestDamagedClockIsForgotten(t *testing.T) {
 }
 
 func FuzzClock(f *testing.F) {
-	f.Add(encodeClock(sensors.Timeline{{Kernel: "51d0c77e", Began: 1_790_000_000_000}}), int64(5), int64(7))
+	f.Add(encodeClock(clock.Timeline{{Kernel: "51d0c77e", Began: 1_790_000_000_000}}), int64(5), int64(7))
 	f.Fuzz(func(t *testing.T, data []byte, unix, uptime int64) {
-		at := sensors.Stamp{Unix: unix, Uptime: time.Duration(uptime), Kernel: "51d0c77e", Clock: sensors.Unsynced}
+		at := clock.Stamp{Unix: unix, Uptime: time.Duration(uptime), Kernel: "51d0c77e", Clock: clock.Unsynced}
 		if got := decodeClock(data).Resolve(at); got.Uptime != at.Uptime || got.Kernel != at.Kernel {
 			t.Errorf("%+v from %+v", got, at)
 		}

@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // laneOutcome is what a commit did to a lane besides what it was told.
@@ -69,7 +70,7 @@ func (e *evictor) older(before int64) error {
 }
 
 func allBefore(items []Item, before int64) bool {
-	return !slices.ContainsFunc(items, func(it Item) bool { return it.At.Clock != sensors.Synced || it.At.Unix >= before })
+	return !slices.ContainsFunc(items, func(it Item) bool { return it.At.Clock != clock.Synced || it.At.Unix >= before })
 }
 
 // clockTrusted is how long a clock must have been trusted, without a step, before

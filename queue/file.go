@@ -17,6 +17,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue/pages"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // The file has a bucket for each lane, whose keys are the number of the last
@@ -139,7 +140,7 @@ type known struct {
 	lanes [2]lane
 	gaps  []Gap
 	aside asideSize
-	boots sensors.Timeline
+	boots clock.Timeline
 	ends  [2]seqs // the last readings in a file that was salvaged
 	bad   damagedValues
 	owner string // the client ID, "" in a file of an older agent
@@ -172,7 +173,7 @@ func (f *file) known(first [2]uint64) (k known, err error) {
 			if err != nil {
 				return err
 			}
-			k.boots.Saw(newest.At)
+			k.boots.Observe(newest.At)
 		}
 		if k.gaps, err = decodeGaps(meta[string(keyGaps)]); err != nil {
 			f.log.Error("gaps on disk skipped", "err", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue/pages"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // Contents is what a file holds.
@@ -81,7 +82,7 @@ func inspectOnce(path string) (c Contents, items []Item, err error) {
 type snapshot struct {
 	file  *pages.File
 	items []Item
-	boots sensors.Timeline
+	boots clock.Timeline
 }
 
 func (s *snapshot) read(c *Contents) error {

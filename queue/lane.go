@@ -1,6 +1,6 @@
 package queue
 
-import "github.com/holdfast-iot/holdfast/sensors"
+import "github.com/holdfast-iot/holdfast/sensors/clock"
 
 // A lane is one priority's readings, oldest first:
 //
@@ -217,7 +217,7 @@ func (l *lane) relearned(there *lane) {
 }
 
 // oldest is the time of the oldest reading, if it is in memory.
-func (l *lane) oldest() (at sensors.Stamp, ok bool) {
+func (l *lane) oldest() (at clock.Stamp, ok bool) {
 	switch {
 	case len(l.head) > 0:
 		return l.head[0].At, true

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // Open opens the queue, or makes it. It starts nothing: see Run.
@@ -27,7 +27,7 @@ import (
 // ([ErrLocked]), a folder in its place, a folder that may not be written.
 func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	if opt.Clock == nil {
-		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
+		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
 	q := &Queue{
 		opt:     opt,
@@ -172,7 +172,7 @@ func (q *Queue) adoptLocked(k known) {
 	for _, g := range k.gaps {
 		q.gaps.learn(g)
 	}
-	q.opt.Clock.Recall(k.boots)
+	q.opt.Clock.Restore(k.boots)
 	signal(q.arrived)
 }
 

@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // filled makes a queue file with alarms and routine readings that wait, and
@@ -132,7 +132,7 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 
 func openInjured(t *testing.T, path, what string) (n int) {
 	t.Helper()
-	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, Clock: sensors.NewTimekeeper(sensors.TrustAlways)}, slog.New(slog.DiscardHandler))
+	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, Clock: clock.NewTimekeeper(clock.TrustAlways)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}

@@ -34,17 +34,18 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // Options say where the queue is and how much it may hold.
 type Options struct {
-	Path      string              // of the file; its folder is the state directory
-	MaxSize   int64               // bytes of readings on disk; then the oldest routine ones are thinned out, then dropped
-	MaxAge    time.Duration       // of a reading whose time can be trusted; 0: no bound
-	SyncEvery time.Duration       // the most routine history that a power cut can take
-	Clock     *sensors.Timekeeper // nil: one that asks the kernel
-	ClientID  string              // whose readings it holds; "": whose the file says
-	Left      *Left               // what a queue of before could not write; nil: nothing
+	Path      string            // of the file; its folder is the state directory
+	MaxSize   int64             // bytes of readings on disk; then the oldest routine ones are thinned out, then dropped
+	MaxAge    time.Duration     // of a reading whose time can be trusted; 0: no bound
+	SyncEvery time.Duration     // the most routine history that a power cut can take
+	Clock     *clock.Timekeeper // nil: one that asks the kernel
+	ClientID  string            // whose readings it holds; "": whose the file says
+	Left      *Left             // what a queue of before could not write; nil: nothing
 }
 
 const (
@@ -114,20 +115,20 @@ func (q *Queue) Put(r sensors.Reading) {
 
 // Report adds an event with its details, a JSON object. It goes with the
 // alarms, and does not wait for the disk.
-func (q *Queue) Report(event string, at sensors.Stamp, details string) {
+func (q *Queue) Report(event string, at clock.Stamp, details string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.reportLocked(event, at, details)
 }
 
-func (q *Queue) reportLocked(event string, at sensors.Stamp, details string) {
+func (q *Queue) reportLocked(event string, at clock.Stamp, details string) {
 	it := q.eventLocked(at)
 	it.Event, it.Details = event, details
 	q.pushLocked(it)
 }
 
 // eventLocked is an event without its name.
-func (q *Queue) eventLocked(at sensors.Stamp) Item {
+func (q *Queue) eventLocked(at clock.Stamp) Item {
 	q.events++
 	return Item{Boot: q.boot, Reading: sensors.Reading{Seq: q.events, At: at, Priority: sensors.Alarm}}
 }
@@ -192,7 +193,7 @@ func (q *Queue) hangLocked() {
 // Next returns the oldest items that are not acknowledged: alarms and events,
 // then gaps, then routine readings; at least one and at most max. It waits for
 // one if there is none. Until Ack, it returns the same items again. Their times
-// are as well known as can be by then: see [sensors.Timekeeper.Resolve].
+// are as well known as can be by then: see [clock.Timekeeper.Resolve].
 func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
 	for {
 		items, err := q.oldest(max)
@@ -284,12 +285,12 @@ func (q *Queue) ackLocked(it Item) {
 
 // Stats is what the queue holds and has done since it was opened.
 type Stats struct {
-	Backlog int           // readings and events not acknowledged
-	Memory  int           // of these, in memory alone
-	Aside   int           // readings and events that were set aside: they wait no longer
-	Dropped uint64        // readings that left without an acknowledgement
-	Failing bool          // the last commit failed, or hangs
-	Oldest  sensors.Stamp // of the oldest reading or event that waits, as far as it is in memory; else zero
+	Backlog int         // readings and events not acknowledged
+	Memory  int         // of these, in memory alone
+	Aside   int         // readings and events that were set aside: they wait no longer
+	Dropped uint64      // readings that left without an acknowledgement
+	Failing bool        // the last commit failed, or hangs
+	Oldest  clock.Stamp // of the oldest reading or event that waits, as far as it is in memory; else zero
 
 	Commits      uint64 // since the queue was opened
 	Written      int64  // bytes, by these commits
@@ -307,7 +308,7 @@ func (q *Queue) Stats() Stats {
 	for i := range q.lanes {
 		s.Backlog += q.lanes[i].owed()
 		s.Memory += len(q.lanes[i].unsafe())
-		if at, ok := q.lanes[i].oldest(); ok && (s.Oldest == (sensors.Stamp{}) || at.Unix < s.Oldest.Unix) {
+		if at, ok := q.lanes[i].oldest(); ok && (s.Oldest == (clock.Stamp{}) || at.Unix < s.Oldest.Unix) {
 			s.Oldest = at
 		}
 	}

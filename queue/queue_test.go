@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // a harness opens a queue and runs it.
@@ -53,10 +54,10 @@ func queuePath(t testing.TB) string { return filepath.Join(t.TempDir(), "queue.d
 
 // stamp is this moment, of a kernel that booted when synctest's time begins: all
 // stamps of a bubble are of one machine, whose clock does not step.
-func stamp() sensors.Stamp {
+func stamp() clock.Stamp {
 	booted := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	now := time.Now()
-	return sensors.Stamp{Unix: now.UnixMilli(), Uptime: now.Sub(booted).Truncate(time.Millisecond), Kernel: "51d0c77e"}
+	return clock.Stamp{Unix: now.UnixMilli(), Uptime: now.Sub(booted).Truncate(time.Millisecond), Kernel: "51d0c77e"}
 }
 
 func routine(seq uint64) sensors.Reading {
@@ -361,10 +362,10 @@ func (r *recorder) check(t interface{ Errorf(string, ...any) }, last map[string]
 }
 
 func TestMaxAgeWaitsForATrustedClock(t *testing.T) {
-	for clock, want := range map[sensors.Trust]bool{sensors.TrustAlways: true, sensors.TrustNever: false} {
+	for trust, want := range map[clock.Trust]bool{clock.TrustAlways: true, clock.TrustNever: false} {
 		synctest.Test(t, func(t *testing.T) {
 			h := startWith(t, Options{Path: queuePath(t), MaxSize: 1 << 20, SyncEvery: 5 * time.Second,
-				MaxAge: 2 * time.Hour, Clock: sensors.NewTimekeeper(clock)})
+				MaxAge: 2 * time.Hour, Clock: clock.NewTimekeeper(trust)})
 			defer h.end()
 			for seq := range uint64(4 * 3600) {
 				r := routine(seq + 1)
@@ -375,7 +376,7 @@ func TestMaxAgeWaitsForATrustedClock(t *testing.T) {
 			r := recorder{}
 			got := r.take(h.all(t))
 			if dropped := len(got) < 4*3600; dropped != want {
-				t.Errorf("clock %v: %d of %d readings left", clock, len(got), 4*3600)
+				t.Errorf("trust %v: %d of %d readings left", trust, len(got), 4*3600)
 			}
 			if want && len(got) < 2*3600 {
 				t.Errorf("%d readings left of those of two hours", len(got))

@@ -244,7 +244,7 @@ func (q *Queue) commit(all bool) error {
 // commitChange writes a change that is made with the lock held.
 func (q *Queue) commitChange(makeLocked func() change) error {
 	q.mu.Lock()
-	told := q.opt.Clock.News()
+	told := q.opt.Clock.Version()
 	c := makeLocked()
 	q.writing = !c.empty()
 	q.mu.Unlock()

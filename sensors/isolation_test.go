@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // site is a few sensors on one agent, and what came of them.
@@ -34,12 +36,12 @@ func (s *site) run(ctx context.Context, specs ...Spec) {
 			defer s.mu.Unlock()
 			s.got[r.Stream] = append(s.got[r.Stream], r)
 		},
-		Report: func(event string, _ Stamp, details string) {
+		Report: func(event string, _ clock.Stamp, details string) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.events = append(s.events, event+" "+details)
 		},
-		Clock: NewTimekeeper(TrustAlways), Log: slog.New(slog.DiscardHandler),
+		Clock: clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -137,7 +139,7 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 			t.Errorf("the healthy sensor has %d readings in an hour, want 3600", len(got))
 		}
 		for i, r := range s.got["good"] {
-			if r.Err != "" || r.At.said().Sub(begin) != time.Duration(i)*time.Second {
+			if r.Err != "" || wallTime(r.At).Sub(begin) != time.Duration(i)*time.Second {
 				t.Fatalf("reading %d: %+v", i, r)
 			}
 		}
@@ -182,7 +184,7 @@ func TestASensorThatHungIsPickedUpAgain(t *testing.T) {
 		defer cancel()
 		s.run(ctx, spec("room", 30*time.Second, Worth{}))
 		got := s.got["room"]
-		if len(got) != 3 || got[1].Value != 2 || got[1].At.said().Sub(begin) != 17*time.Minute || got[2].At.said().Sub(begin) != 17*time.Minute+30*time.Second {
+		if len(got) != 3 || got[1].Value != 2 || wallTime(got[1].At).Sub(begin) != 17*time.Minute || wallTime(got[2].At).Sub(begin) != 17*time.Minute+30*time.Second {
 			t.Errorf("%+v", got)
 		}
 		if len(s.events) != 2 {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // logOf is the log of one sensor with the streams q and r that runs for less than
@@ -28,8 +30,8 @@ func logOf(t *testing.T, length, every time.Duration, next func(n int) ([]Sample
 				return device{func(context.Context) ([]Sample, error) { n++; return next(n) }, func() {}}, nil
 			},
 			Record: func(Reading) {},
-			Report: func(string, Stamp, string) { events++ },
-			Clock:  NewTimekeeper(TrustAlways), Log: slog.New(slog.NewTextHandler(&log, nil)),
+			Report: func(string, clock.Stamp, string) { events++ },
+			Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 	})
 	return strings.Split(strings.TrimSpace(log.String()), "\n"), events

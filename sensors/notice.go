@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 type noticeKey struct{}
@@ -31,7 +33,7 @@ func (s *sampler) notice(e Event) { s.report(e.Name, s.to.Clock.Now(), e.Details
 
 // noticeOf reports what a driver noticed about a stream; nil is none of those
 // that are configured.
-func (s *sampler) noticeOf(st *stream, e Event, at Stamp) {
+func (s *sampler) noticeOf(st *stream, e Event, at clock.Stamp) {
 	details := map[string]any{}
 	maps.Copy(details, e.Details)
 	details["sensor"] = s.spec.Name
@@ -41,7 +43,7 @@ func (s *sampler) noticeOf(st *stream, e Event, at Stamp) {
 	s.report(e.Name, at, details)
 }
 
-func (s *sampler) report(event string, at Stamp, details map[string]any) {
+func (s *sampler) report(event string, at clock.Stamp, details map[string]any) {
 	text, err := json.Marshal(details)
 	if err != nil {
 		s.log.Error("event lost: its details are no JSON", "event", event, "err", err)
@@ -51,7 +53,7 @@ func (s *sampler) report(event string, at Stamp, details map[string]any) {
 	if stream, ok := details["stream"].(string); ok {
 		key += " of " + stream
 	}
-	switch say, first := s.events.allow(key, at.taken()); {
+	switch say, first := s.events.allow(key, at.Monotonic()); {
 	case say:
 		s.log.Info("event", "event", event, "details", string(text))
 	case first:

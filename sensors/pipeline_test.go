@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // freezer is a sensor with an alarm.
@@ -26,7 +28,7 @@ func freezer(every time.Duration, w Worth) Spec {
 }
 
 // said is what the wall clock said.
-func (s Stamp) said() time.Time { return time.UnixMilli(s.Unix) }
+func wallTime(s clock.Stamp) time.Time { return time.UnixMilli(s.Unix) }
 
 // follow runs one sensor for less than a time and tells, by the time since the
 // start, what came of it. The
@@ -35,8 +37,8 @@ func follow(t *testing.T, length time.Duration, spec Spec, next func(since time.
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		say := func(what string, at Stamp) {
-			lines = append(lines, fmt.Sprintf("%v %s", at.said().Sub(begin), what))
+		say := func(what string, at clock.Stamp) {
+			lines = append(lines, fmt.Sprintf("%v %s", wallTime(at).Sub(begin), what))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), length-1)
 		defer cancel()
@@ -51,8 +53,8 @@ func follow(t *testing.T, length time.Duration, spec Spec, next func(since time.
 				}
 				say(fmt.Sprintf("%s %d %v %s", r.Stream, r.Seq, r.Priority, strings.TrimSpace(what)), r.At)
 			},
-			Report: func(event string, at Stamp, details string) { say(event+" "+details, at) },
-			Clock:  NewTimekeeper(TrustAlways), Log: slog.New(slog.DiscardHandler),
+			Report: func(event string, at clock.Stamp, details string) { say(event+" "+details, at) },
+			Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 		})
 	})
 	return lines

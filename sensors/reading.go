@@ -5,22 +5,26 @@
 // sample a [Reading] of a stream: named, numbered and stamped. A stream is the
 // unit of history; a sensor feeds one stream for each quantity it measures.
 //
-// Nothing here knows the sensors' hardware, disks or brokers. The [Timekeeper]
+// Nothing here knows the sensors' hardware, disks or brokers. The [clock.Timekeeper]
 // knows the machine's clocks, and asks who sets them.
 package sensors
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
 
 // A Reading is one value of one stream at one moment, or the fact that there
 // was none to be had.
 type Reading struct {
 	Stream   string
-	Seq      uint64  // 1, 2, 3, ... in its stream, since the start of the agent
-	At       Stamp   // when it was measured
-	Value    float64 // in Unit; 0 or 1 in a two-valued stream
-	State    string  // the word for Value in a two-valued stream: "open"
-	Unit     string  // as Home Assistant writes it: "°C", "%", "hPa"
-	Err      string  // why the sensor could not be read: Value and State have no meaning; empty: it was read
+	Seq      uint64      // 1, 2, 3, ... in its stream, since the start of the agent
+	At       clock.Stamp // when it was measured
+	Value    float64     // in Unit; 0 or 1 in a two-valued stream
+	State    string      // the word for Value in a two-valued stream: "open"
+	Unit     string      // as Home Assistant writes it: "°C", "%", "hPa"
+	Err      string      // why the sensor could not be read: Value and State have no meaning; empty: it was read
 	Priority Priority
 }
 
@@ -39,32 +43,6 @@ func (p Priority) String() string {
 	}
 	return "routine"
 }
-
-// A Stamp is one moment, told by two clocks.
-type Stamp struct {
-	// Unix is what the wall clock said, in milliseconds UTC since 1970.
-	Unix int64
-	// Uptime is how long the kernel had been running, suspended time included,
-	// in whole milliseconds. Nobody sets that clock: differences always count.
-	Uptime time.Duration
-	// Kernel names the boot of the kernel that Uptime belongs to. Empty: Uptime
-	// has no meaning.
-	Kernel string
-	// Clock says how far Unix can be trusted.
-	Clock Clock
-}
-
-// Before is the moment that lies some time before this one.
-func (s Stamp) Before(ago time.Duration) Stamp {
-	ago = ago.Truncate(time.Millisecond)
-	s.Unix -= ago.Milliseconds()
-	s.Uptime -= ago
-	return s
-}
-
-// taken is the moment by the kernel's uptime: as a time of which only
-// differences count.
-func (s Stamp) taken() time.Time { return time.Unix(0, 0).Add(s.Uptime) }
 
 // A Stream is a named history of readings of one quantity.
 type Stream struct {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const (
@@ -16,10 +18,10 @@ const (
 // Wiring is what the sensors are connected to. Its functions are called from
 // many goroutines.
 type Wiring struct {
-	Open   Open                                         // opens a device
-	Record func(Reading)                                // takes each reading
-	Report func(event string, at Stamp, details string) // takes what happened to the sensors themselves; details is a JSON object
-	Clock  *Timekeeper
+	Open   Open                                               // opens a device
+	Record func(Reading)                                      // takes each reading
+	Report func(event string, at clock.Stamp, details string) // takes what happened to the sensors themselves; details is a JSON object
+	Clock  *clock.Timekeeper
 	Log    *slog.Logger
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // A device is a fake sensor that does what its functions say.
@@ -46,7 +48,7 @@ func sampleFor(t *testing.T, length time.Duration, every map[string]time.Duratio
 		defer cancel()
 		Run(ctx, specs, Wiring{
 			Open: b.openOne, Record: b.record, Report: b.report,
-			Clock: NewTimekeeper(TrustAlways), Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+			Clock: clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.NewTextHandler(&b.log, nil)),
 		})
 	})
 	return b
@@ -73,7 +75,7 @@ func (b *bench) record(r Reading) {
 	b.got[r.Stream] = append(b.got[r.Stream], r)
 }
 
-func (b *bench) report(event string, _ Stamp, details string) {
+func (b *bench) report(event string, _ clock.Stamp, details string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.events = append(b.events, event+" "+details)

@@ -1,6 +1,10 @@
 package sensors
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
 
 // stream is the running state of one stream: what a sample passes on its way to
 // a reading.
@@ -37,7 +41,7 @@ func newStream(st Stream, record func(Reading), log *slog.Logger) *stream {
 }
 
 // take takes a sample. The error says why it was not good.
-func (st *stream) take(sample Sample, at Stamp) error {
+func (st *stream) take(sample Sample, at clock.Stamp) error {
 	err := sample.Err
 	if err == nil {
 		err = st.valid.check(sample.Value)
@@ -51,16 +55,16 @@ func (st *stream) take(sample Sample, at Stamp) error {
 }
 
 // fail takes the absence of a sample.
-func (st *stream) fail(err error, at Stamp) {
-	st.trouble.fail(at.taken())
+func (st *stream) fail(err error, at clock.Stamp) {
+	st.trouble.fail(at.Monotonic())
 	if st.alarm != nil && st.trouble.failures >= faultAfter && st.alarm.lost() {
 		st.alert.emit(Reading{At: at, Err: short(err)})
 	}
 	st.collect(0, err, at)
 }
 
-func (st *stream) collect(v float64, err error, at Stamp) {
-	got, failed, done := st.mean.add(v, err, at.taken())
+func (st *stream) collect(v float64, err error, at clock.Stamp) {
+	got, failed, done := st.mean.add(v, err, at.Monotonic())
 	switch {
 	case !done:
 	case failed == nil:
@@ -73,14 +77,14 @@ func (st *stream) collect(v float64, err error, at Stamp) {
 }
 
 // judge decides what a value is worth: a reading, an alarm, both or nothing.
-func (st *stream) judge(v average, at Stamp) {
+func (st *stream) judge(v average, at clock.Stamp) {
 	st.failing = false
 	if st.alarm != nil {
-		if on, news := st.alarm.judge(v.value, at.taken()); news {
+		if on, news := st.alarm.judge(v.value, at.Monotonic()); news {
 			st.alert.emitValue(alarmValue(on), at)
 		}
 	}
-	if st.said.worth(v, at.taken()) {
+	if st.said.worth(v, at.Monotonic()) {
 		st.emitValue(v.rounded, at)
 	}
 }
@@ -92,7 +96,7 @@ func alarmValue(on bool) float64 {
 	return 0
 }
 
-func (st *stream) emitValue(v float64, at Stamp) {
+func (st *stream) emitValue(v float64, at clock.Stamp) {
 	v += 0 // never -0, which the queue's file does not tell from 0
 	st.emit(Reading{At: at, Value: v, State: st.Word(v)})
 }

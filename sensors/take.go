@@ -1,5 +1,7 @@
 package sensors
 
+import "github.com/holdfast-iot/holdfast/sensors/clock"
+
 // take makes readings of samples. It is false if they were failures, all of them.
 func (s *sampler) take(samples []Sample) (healthy bool) {
 	now := s.to.Clock.Now()
@@ -24,10 +26,10 @@ func (s *sampler) take(samples []Sample) (healthy bool) {
 }
 
 // takeOne makes of a sample what it is worth, and reports whether it was good.
-func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
+func (s *sampler) takeOne(st *stream, sample Sample, at clock.Stamp) bool {
 	if err := st.take(sample, at); err != nil {
 		if st.trouble.failures == 1 {
-			st.fails.fails(err, at.taken())
+			st.fails.fails(err, at.Monotonic())
 		}
 		if st.trouble.fault() {
 			s.report("fault", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "error": short(err), "failures": st.trouble.failures})
@@ -37,7 +39,7 @@ func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
 	if st.trouble.failures > 0 {
 		st.fails.ends()
 	}
-	if lasted, fault := st.trouble.over(at.taken()); fault {
+	if lasted, fault := st.trouble.over(at.Monotonic()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "after_s": int(lasted.Seconds())})
 	}
 	return true
@@ -46,14 +48,14 @@ func (s *sampler) takeOne(st *stream, sample Sample, at Stamp) bool {
 // fail takes note of a failure of the whole sensor.
 func (s *sampler) fail(err error) {
 	at := s.to.Clock.Now()
-	if s.trouble.fail(at.taken()); s.trouble.failures == 1 {
-		s.fails.fails(err, at.taken())
+	if s.trouble.fail(at.Monotonic()); s.trouble.failures == 1 {
+		s.fails.fails(err, at.Monotonic())
 	}
 	if s.trouble.fault() {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.trouble.failures})
 	}
 	if s.failedSoon() {
-		s.restart.fail(at.taken())
+		s.restart.fail(at.Monotonic())
 	}
 	if s.restart.fault() {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.restart.failures})
@@ -64,19 +66,19 @@ func (s *sampler) fail(err error) {
 }
 
 // recover ends the failures of the whole sensor.
-func (s *sampler) recover(at Stamp) {
+func (s *sampler) recover(at clock.Stamp) {
 	if s.trouble.failures == 0 {
 		return
 	}
 	s.fails.ends()
-	if lasted, fault := s.trouble.over(at.taken()); fault {
+	if lasted, fault := s.trouble.over(at.Monotonic()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "after_s": int(lasted.Seconds())})
 	}
 }
 
 // tellCounts tells the log what it was spared in the last hour, or until now.
 func (s *sampler) tellCounts(inAnyCase bool) {
-	now := s.to.Clock.Now().taken()
+	now := s.to.Clock.Now().Monotonic()
 	s.fails.hour(now, inAnyCase)
 	for _, st := range s.spec.Streams {
 		s.streams[st.Quantity.Name].fails.hour(now, inAnyCase)

@@ -9,7 +9,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // Alerts of the other end. RFC 8446, section 6.
@@ -52,7 +52,7 @@ const (
 
 // explainAlert says what an alert of the broker's means here. Only some alerts
 // are about our certificate.
-func (t TLS) explainAlert(err error, clock *sensors.Timekeeper) error {
+func (t TLS) explainAlert(err error, clock *clock.Timekeeper) error {
 	alert, ok := alertOf(err)
 	if !ok {
 		return err
@@ -82,7 +82,7 @@ func (t TLS) explainAlert(err error, clock *sensors.Timekeeper) error {
 
 // ourCertificate says why the broker may not take our certificate: if it is out
 // of date, that is the reason, and some brokers only say that it is bad.
-func (t TLS) ourCertificate(clock *sensors.Timekeeper) string {
+func (t TLS) ourCertificate(clock *clock.Timekeeper) string {
 	if t.Cert == "" {
 		return wantsCert
 	}

@@ -12,9 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"golang.org/x/net/dns/dnsmessage"
-
-	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // announce answers by multicast DNS on the loopback interface for one host.
@@ -74,7 +73,7 @@ func TestABrokerIsFoundByItsLocalName(t *testing.T) {
 // attempt.
 func TestALocalNameThatNobodyHasIsNamed(t *testing.T) {
 	server := &url.URL{Scheme: "mqtt", Host: "porch-nobody.local:1883"}
-	opt := Options{Servers: []*url.URL{server}, Bind: "lo", Clock: sensors.NewTimekeeper(sensors.TrustAlways)}
+	opt := Options{Servers: []*url.URL{server}, Bind: "lo", Clock: clock.NewTimekeeper(clock.TrustAlways)}
 	_, err := dial(t, opt)
 	var unknown *net.DNSError
 	if !errors.As(err, &unknown) || unknown.Name != "porch-nobody.local" || !strings.Contains(err.Error(), "by multicast DNS on lo") {

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // A certificate is one of those that a connection depends on.
@@ -74,7 +74,7 @@ type expiries struct {
 
 // watch warns of the certificates of a connection until ctx is done. A
 // connection without any is left alone.
-func (e *expiries) watch(ctx context.Context, conn Conn, clock *sensors.Timekeeper, log *slog.Logger) {
+func (e *expiries) watch(ctx context.Context, conn Conn, clock *clock.Timekeeper, log *slog.Logger) {
 	c, ok := conn.(interface{ certificates() []certificate })
 	if !ok || len(c.certificates()) == 0 {
 		return
@@ -88,7 +88,7 @@ func (e *expiries) watch(ctx context.Context, conn Conn, clock *sensors.Timekeep
 // warn says which certificates end soon, each step once. A clock that nothing
 // vouches for was at least good enough for the handshake: it warns too, and the
 // log says what it is worth.
-func (e *expiries) warn(certs []certificate, now sensors.Stamp, log *slog.Logger) {
+func (e *expiries) warn(certs []certificate, now clock.Stamp, log *slog.Logger) {
 	for _, c := range certs {
 		left := c.NotAfter.Sub(time.UnixMilli(now.Unix))
 		i := slices.IndexFunc(ahead[:], func(d time.Duration) bool { return left <= d })

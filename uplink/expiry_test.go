@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const aDay = 24 * time.Hour
@@ -25,14 +25,14 @@ type secured struct {
 }
 
 // watchFor watches certificates for a time and returns the log's lines.
-func watchFor(t *testing.T, e *expiries, trust sensors.Trust, length time.Duration, certs ...certificate) []string {
+func watchFor(t *testing.T, e *expiries, trust clock.Trust, length time.Duration, certs ...certificate) []string {
 	t.Helper()
 	var out strings.Builder
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	conn := &secured{}
 	conn.show(certs)
-	e.watch(ctx, conn, sensors.NewTimekeeper(trust), slog.New(slog.NewTextHandler(&out, nil)))
+	e.watch(ctx, conn, clock.NewTimekeeper(trust), slog.New(slog.NewTextHandler(&out, nil)))
 	return strings.Split(strings.TrimSpace(out.String()), "\n")
 }
 
@@ -49,7 +49,7 @@ func TestExpiryIsSaidThirtySevenAndOneDayAheadOnceEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e expiries
 		node := issued(t, "node", "ours, node.pem", 45)
-		lines := watchFor(t, &e, sensors.TrustAlways, 50*aDay, node, issued(t, "broker", "the broker's", 400))
+		lines := watchFor(t, &e, clock.TrustAlways, 50*aDay, node, issued(t, "broker", "the broker's", 400))
 		var days []string
 		for _, line := range lines {
 			days = append(days, daysLeft.FindStringSubmatch(line)[1])
@@ -63,7 +63,7 @@ func TestExpiryIsSaidThirtySevenAndOneDayAheadOnceEach(t *testing.T) {
 		if !strings.Contains(lines[len(lines)-1], "has expired") {
 			t.Errorf("the last line is %s", lines[len(lines)-1])
 		}
-		if again := watchFor(t, &e, sensors.TrustAlways, 10*aDay, node); again[0] != "" {
+		if again := watchFor(t, &e, clock.TrustAlways, 10*aDay, node); again[0] != "" {
 			t.Errorf("said again after a reconnect: %q", again)
 		}
 	})
@@ -72,10 +72,10 @@ func TestExpiryIsSaidThirtySevenAndOneDayAheadOnceEach(t *testing.T) {
 func TestACertificateFoundLateIsWarnedOfOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e expiries
-		if lines := watchFor(t, &e, sensors.TrustAlways, time.Hour, issued(t, "node", "ours", 5)); len(lines) != 1 || !strings.Contains(lines[0], "days_left=5") {
+		if lines := watchFor(t, &e, clock.TrustAlways, time.Hour, issued(t, "node", "ours", 5)); len(lines) != 1 || !strings.Contains(lines[0], "days_left=5") {
 			t.Errorf("said %q", lines)
 		}
-		if lines := watchFor(t, &e, sensors.TrustAlways, time.Hour, issued(t, "node", "ours", 5)); !strings.Contains(lines[0], "days_left=5") {
+		if lines := watchFor(t, &e, clock.TrustAlways, time.Hour, issued(t, "node", "ours", 5)); !strings.Contains(lines[0], "days_left=5") {
 			t.Errorf("the next certificate is another one: %q", lines)
 		}
 	})
@@ -83,7 +83,7 @@ func TestACertificateFoundLateIsWarnedOfOnce(t *testing.T) {
 
 func TestAWarningSaysWhatTheClockIsWorth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for trust, want := range map[sensors.Trust]string{sensors.TrustNever: "clock=unsynced", sensors.TrustAlways: "clock=ok"} {
+		for trust, want := range map[clock.Trust]string{clock.TrustNever: "clock=unsynced", clock.TrustAlways: "clock=ok"} {
 			if lines := watchFor(t, &expiries{}, trust, aDay/4, issued(t, "node", "ours", 0.5)); len(lines) != 1 || !strings.Contains(lines[0], want) {
 				t.Errorf("said %q, want %s", lines, want)
 			}

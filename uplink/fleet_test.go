@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const (
@@ -144,7 +145,7 @@ func TestAFleetSparesItsBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hub{conns: map[*hubConn]bool{}, handed: time.Now()}
 		backlogs := make([]*queue.Queue, agents)
-		dir, clock := inMemory(t), sensors.NewTimekeeper(sensors.TrustAlways)
+		dir, clock := inMemory(t), clock.NewTimekeeper(clock.TrustAlways)
 		for i := range backlogs {
 			var err error
 			backlogs[i], err = queue.Open(queue.Options{Path: fmt.Sprintf("%s/%d/queue.db", dir, i), MaxSize: 1 << 20,
@@ -174,7 +175,7 @@ func inMemory(t *testing.T) string {
 }
 
 // outage runs a fleet whose broker is away for some time.
-func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *sensors.Timekeeper, away time.Duration, drain Drain) {
+func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *clock.Timekeeper, away time.Duration, drain Drain) {
 	ctx, stop := context.WithCancel(t.Context())
 	var fleet sync.WaitGroup
 	for i, q := range backlogs {
@@ -201,7 +202,7 @@ func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *sensors.Timek
 }
 
 // startAgent starts a link with a queue, and reads something now and then.
-func startAgent(ctx context.Context, fleet *sync.WaitGroup, h *hub, i int, q *queue.Queue, clock *sensors.Timekeeper, drain Drain) {
+func startAgent(ctx context.Context, fleet *sync.WaitGroup, h *hub, i int, q *queue.Queue, clock *clock.Timekeeper, drain Drain) {
 	opt := Options{ClientID: fmt.Sprintf("agent-%d", i), Topics: DefaultTopics, Boot: q.Boot(), Clock: clock, Drain: drain,
 		Streams: []sensors.Stream{{Name: "room"}}}
 	l := New(opt, q, h.dial, slog.New(slog.DiscardHandler))

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const heartbeat = time.Minute
@@ -58,8 +58,8 @@ func (s *session) healthMessage(short bool) Message {
 func head[T any](list []T) []T { return list[:min(len(list), maxListed)] }
 
 // age is how old a reading is, also one of an earlier boot; 0 if there is none.
-func (s *session) age(at, now sensors.Stamp) time.Duration {
-	if at == (sensors.Stamp{}) {
+func (s *session) age(at, now clock.Stamp) time.Duration {
+	if at == (clock.Stamp{}) {
 		return 0
 	}
 	if d, known := s.opt.Clock.Age(at); known {

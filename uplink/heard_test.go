@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // aSession is one that hears and sends nothing.
 func aSession(bornBefore bool) *session {
-	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Clock: sensors.NewTimekeeper(sensors.TrustAlways),
+	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Clock: clock.NewTimekeeper(clock.TrustAlways),
 		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant"}}
 	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), nil)
 	s.bornBefore = bornBefore

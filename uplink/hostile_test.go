@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const (
@@ -98,7 +99,7 @@ func heapInUse() int64 {
 // filled at once.
 func (d *duel) fill(path string) {
 	q, err := queue.Open(queue.Options{Path: path, MaxSize: 64 << 20, SyncEvery: time.Minute,
-		Clock: sensors.NewTimekeeper(sensors.TrustAlways)}, slog.New(slog.DiscardHandler))
+		Clock: clock.NewTimekeeper(clock.TrustAlways)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		panic(err)
 	}
@@ -119,7 +120,7 @@ func (d *duel) fight(end time.Time) {
 	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: d.queue.Boot(), KeepAlive: 15 * time.Second,
 		Servers: []*url.URL{{Scheme: scheme, Host: d.foe.listener.Addr().String(), Path: "/mqtt"}},
 		Drain:   Drain{Window: d.window}, Report: d.queue.Report, Stats: d.queue.Stats,
-		Clock: sensors.NewTimekeeper(sensors.TrustAlways), Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
+		Clock: clock.NewTimekeeper(clock.TrustAlways), Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
 	link := New(opt, d.queue, DialMQTT(opt), slog.New(slog.NewTextHandler(&d.log, nil)))
 	link.Observe(reading("room", 1))
 	ctx, stop := context.WithCancel(context.Background())

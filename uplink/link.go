@@ -20,6 +20,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // A Backlog is what the link drains; a [queue.Queue] is one.
@@ -122,7 +123,7 @@ type Link struct {
 // New returns a link that drains backlog; Run starts it.
 func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Clock == nil {
-		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
+		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
 	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), journal: linkLog{log: log, said: map[string]bool{}},
 		deaf: map[string]bool{}, suspects: suspects{}, asides: newAsides(), proofs: newProofs(), records: noticeRecords{}, taken: map[noticeID]bool{},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // A broker is the other end of fake connections: whatever is published is
@@ -318,7 +319,7 @@ func (b *backlog) left() int { return b.Stats().Backlog }
 
 func openBacklog(t *testing.T) *backlog {
 	t.Helper()
-	clock := sensors.NewTimekeeper(sensors.TrustAlways)
+	clock := clock.NewTimekeeper(clock.TrustAlways)
 	q, err := queue.Open(queue.Options{Path: t.TempDir() + "/queue.db", MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: clock}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -339,7 +340,7 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*
 		bl := openBacklog(t)
 		opt := Options{Report: bl.Report, Declare: bl.Declare, Stats: bl.Stats,
 			ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
-			Clock:   sensors.NewTimekeeper(sensors.TrustAlways),
+			Clock:   clock.NewTimekeeper(clock.TrustAlways),
 			Streams: []sensors.Stream{{Name: "room", Quantity: sensors.Quantity{Unit: "%"}}, {Name: "door"}}}
 		for _, c := range change {
 			c(&opt)
@@ -359,7 +360,7 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*
 }
 
 func reading(stream string, seq uint64) sensors.Reading {
-	return sensors.Reading{Stream: stream, Seq: seq, Value: float64(seq), Unit: "%", At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}
+	return sensors.Reading{Stream: stream, Seq: seq, Value: float64(seq), Unit: "%", At: clock.NewTimekeeper(clock.TrustAlways).Now()}
 }
 
 func TestReadingsArriveInOrder(t *testing.T) {
@@ -497,7 +498,7 @@ func TestSilenceIsToldInTheOrderOfPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := states{changed: make(chan struct{}, 1)}
 		streams := []sensors.Stream{{Name: "slow", Every: time.Hour}, {Name: "door"}, {Name: "room", Every: 30 * time.Second}}
-		go s.watchSilence(t.Context(), streams, sensors.NewTimekeeper(sensors.TrustAlways))
+		go s.watchSilence(t.Context(), streams, clock.NewTimekeeper(clock.TrustAlways))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if got := s.failing(); len(got) != 2 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // historicalAge is the age beyond which a reading is history when it is sent.
@@ -115,7 +116,7 @@ func appendPayload(b []byte, r sensors.Reading, boot string, historical bool) []
 	if historical {
 		b = append(b, `,"historical":true`...)
 	}
-	if r.At.Clock != sensors.Synced {
+	if r.At.Clock != clock.Synced {
 		b = appendString(b, `,"clock":`, r.At.Clock.String())
 	}
 	if r.Err != "" {

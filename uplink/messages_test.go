@@ -10,19 +10,20 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // The examples of the contract, to the letter.
 func TestPayloadIsTheContract(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(Options{ClientID: "porch", Boot: "17-9f3c02ab", Clock: sensors.NewTimekeeper(sensors.TrustAlways)}, nil, nil, slog.New(slog.DiscardHandler))
-		stamp := func(ms int64, age time.Duration) sensors.Stamp {
+		l := New(Options{ClientID: "porch", Boot: "17-9f3c02ab", Clock: clock.NewTimekeeper(clock.TrustAlways)}, nil, nil, slog.New(slog.DiscardHandler))
+		stamp := func(ms int64, age time.Duration) clock.Stamp {
 			at := l.opt.Clock.Now().Before(age)
 			at.Unix = ms
 			return at
 		}
 		doubted := stamp(5, 10*time.Second+time.Millisecond)
-		doubted.Clock = sensors.Unsynced
+		doubted.Clock = clock.Unsynced
 		for want, it := range map[string]queue.Item{
 			`{"ts":1763640000123,"boot":"17-9f3c02ab","seq":41,"value":45.2,"unit":"%"}`: {Boot: "17-9f3c02ab",
 				Reading: sensors.Reading{At: stamp(1763640000123, 10*time.Second), Seq: 41, Value: 45.2, Unit: "%"}},
@@ -68,7 +69,7 @@ func FuzzPayloadIsAlwaysJSON(f *testing.F) {
 			t.Skip("the sampler makes these failures")
 		}
 		b := AppendPayload(nil, queue.Item{Boot: boot, Reading: sensors.Reading{Unit: unit, State: state, Err: reason, Value: value,
-			At: sensors.Stamp{Unix: ms, Clock: sensors.Estimated}}}, true)
+			At: clock.Stamp{Unix: ms, Clock: clock.Estimated}}}, true)
 		var p struct {
 			TS         int64
 			Value      *float64

@@ -10,8 +10,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const (
@@ -42,7 +41,7 @@ type dialer struct {
 
 func newDialer(opt Options, look time.Duration) *dialer {
 	if opt.Clock == nil {
-		opt.Clock = sensors.NewTimekeeper(sensors.TrustAuto)
+		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
 	return &dialer{opt: opt, paths: make([]segments, len(opt.Servers)), look: look, findings: map[string]finding{}}
 }

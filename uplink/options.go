@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // Options say which broker to reach and as whom.
@@ -27,12 +28,12 @@ type Options struct {
 
 	HomeAssistant HomeAssistant
 
-	Report  func(event string, at sensors.Stamp, details string) // takes what happened to the link; details is a JSON object
-	Declare func(queue.Gap)                                      // takes readings that the broker acknowledged and that may not have arrived
-	Stats   func() queue.Stats                                   // of the backlog, for the heartbeat; nil: there is none
+	Report  func(event string, at clock.Stamp, details string) // takes what happened to the link; details is a JSON object
+	Declare func(queue.Gap)                                    // takes readings that the broker acknowledged and that may not have arrived
+	Stats   func() queue.Stats                                 // of the backlog, for the heartbeat; nil: there is none
 
-	Clock    *sensors.Timekeeper // nil: one that asks the kernel
-	Boot     string              // of this start of the agent
+	Clock    *clock.Timekeeper // nil: one that asks the kernel
+	Boot     string            // of this start of the agent
 	Version  string
 	Hardware string // the board's own name
 

@@ -19,8 +19,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // lookup asks a name server that is not there.
@@ -64,7 +63,7 @@ func expired(t *testing.T, now time.Time) error {
 		t.Fatal("it is valid")
 	}
 	return blameClock(&tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{cert}, Err: err},
-		sensors.NewTimekeeper(sensors.TrustAlways))
+		clock.NewTimekeeper(clock.TrustAlways))
 }
 
 func dialError(from, to int, err error) error {

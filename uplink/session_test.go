@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 func fifty(bl *backlog) {
@@ -333,12 +334,12 @@ func TestTheLinkGoesBackToThePreferredServer(t *testing.T) {
 
 func TestPayloadsCostNoAllocations(t *testing.T) {
 	it := queue.Item{Boot: "17-9f3c02ab", Reading: sensors.Reading{Stream: "room", Seq: 41, Value: 45.25, Unit: "%",
-		At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}}
+		At: clock.NewTimekeeper(clock.TrustAlways).Now()}}
 	buf := make([]byte, 0, 512)
 	if n := testing.AllocsPerRun(1000, func() { buf = AppendPayload(buf[:0], it, false) }); n != 0 {
 		t.Errorf("%v allocations a payload", n)
 	}
-	s := session{Link: &Link{opt: Options{Clock: sensors.NewTimekeeper(sensors.TrustAlways)}, topics: newTopics(Options{ClientID: "porch", Topics: DefaultTopics, Streams: []sensors.Stream{{Name: "room"}}})}}
+	s := session{Link: &Link{opt: Options{Clock: clock.NewTimekeeper(clock.TrustAlways)}, topics: newTopics(Options{ClientID: "porch", Topics: DefaultTopics, Streams: []sensors.Stream{{Name: "room"}}})}}
 	if n := testing.AllocsPerRun(10_000, func() { s.message(&it) }); n > 0.1 {
 		t.Errorf("%v allocations a message", n)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // patience is how long a stream may have no reading after the start, before
@@ -97,7 +98,7 @@ func (s *states) failing() []string {
 // watchSilence gives each stream that has no reading in time a state that says
 // so. The broker may hold a state from before the start, and an old "closed"
 // must not stand beside "online".
-func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, clock *sensors.Timekeeper) {
+func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, clock *clock.Timekeeper) {
 	start := time.Now()
 	streams = slices.Clone(streams)
 	slices.SortFunc(streams, func(a, b sensors.Stream) int { return cmp.Compare(patienceFor(a), patienceFor(b)) })
@@ -113,7 +114,7 @@ func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, clo
 func patienceFor(st sensors.Stream) time.Duration { return max(patience, 3*st.Every) }
 
 // silent makes the absence of a reading the state, unless there is one by now.
-func (s *states) silent(st sensors.Stream, at sensors.Stamp) {
+func (s *states) silent(st sensors.Stream, at clock.Stamp) {
 	s.mu.Lock()
 	if _, known := s.latest[st.Name]; !known {
 		s.setLocked(sensors.Reading{Stream: st.Name, Unit: st.Unit, Priority: st.Priority, At: at, Err: "no reading since start"})

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const stopTime = 5 * time.Second // that the end of the agent may take
@@ -51,7 +52,7 @@ func TestTheEndDoesNotWaitForTheBroker(t *testing.T) {
 					return stuckConn{conn.(*fakeConn), stuck}, err
 				}
 				l := New(Options{ClientID: "porch", Topics: DefaultTopics, Boot: bl.Boot(), Report: bl.Report, Stats: bl.Stats,
-					Clock: sensors.NewTimekeeper(sensors.TrustAlways), Streams: []sensors.Stream{{Name: "room"}}}, bl, dial, slog.New(slog.DiscardHandler))
+					Clock: clock.NewTimekeeper(clock.TrustAlways), Streams: []sensors.Stream{{Name: "room"}}}, bl, dial, slog.New(slog.DiscardHandler))
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan struct{})
 				go func() { l.Run(ctx); close(done) }()

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // TLS names the files of a TLS connection. They are read for each connection,
@@ -58,18 +58,18 @@ func (o Options) explain(err error) error {
 
 // blameClock says what is behind a certificate that is too old or too young: on
 // a board without a battery it is the clock more often than the certificate.
-func blameClock(err error, clock *sensors.Timekeeper) error {
+func blameClock(err error, keeper *clock.Timekeeper) error {
 	var invalid x509.CertificateInvalidError
 	if !errors.As(err, &invalid) || invalid.Reason != x509.Expired || invalid.Cert == nil {
 		return err
 	}
-	now := clock.Now()
+	now := keeper.Now()
 	here := time.UnixMilli(now.Unix).UTC()
 	from, until := invalid.Cert.NotBefore.UTC(), invalid.Cert.NotAfter.UTC()
 	switch {
 	case here.Before(from):
 		return fmt.Errorf("%w: the clock of this machine is the likely cause: it says %s, and the certificate is valid from %s: see timedatectl", err, day(here), day(from))
-	case now.Clock != sensors.Synced:
+	case now.Clock != clock.Synced:
 		return fmt.Errorf("%w: the clock of this machine may be the cause: it says %s, and nothing vouches for it (%v); the certificate is valid until %s: see timedatectl", err, day(here), now.Clock, day(until))
 	}
 	return fmt.Errorf("%w: the certificate has to be renewed on the broker: it was valid until %s", err, day(until))

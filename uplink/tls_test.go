@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // An authority signs certificates for a test and keeps them in a folder.
@@ -197,17 +197,17 @@ func TestWrongClockIsBlamedForACertificateError(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		from, until time.Time
-		trust       sensors.Trust
+		trust       clock.Trust
 		want, not   string
 	}{
-		{"too young", future, future.Add(time.Hour), sensors.TrustAlways, "is the likely cause: it says " + day(time.Now().UTC()), "renewed"},
-		{"expired, clock doubted", past.Add(-time.Hour), past, sensors.TrustNever, "nothing vouches for it (unsynced)", "renewed"},
-		{"expired, clock good", past.Add(-time.Hour), past, sensors.TrustAlways, "has to be renewed on the broker: it was valid until " + day(past.UTC()), "clock of this"},
+		{"too young", future, future.Add(time.Hour), clock.TrustAlways, "is the likely cause: it says " + day(time.Now().UTC()), "renewed"},
+		{"expired, clock doubted", past.Add(-time.Hour), past, clock.TrustNever, "nothing vouches for it (unsynced)", "renewed"},
+		{"expired, clock good", past.Add(-time.Hour), past, clock.TrustAlways, "has to be renewed on the broker: it was valid until " + day(past.UTC()), "clock of this"},
 	} {
 		server, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback, NotBefore: c.from, NotAfter: c.until})}})
 		for _, scheme := range []string{"mqtts", "wss"} {
 			_, err := dial(t, Options{Servers: []*url.URL{{Scheme: scheme, Host: server.Host}}, TLS: TLS{CA: a.path("ca.pem")},
-				Clock: sensors.NewTimekeeper(c.trust)})
+				Clock: clock.NewTimekeeper(c.trust)})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), c.not) {
 				t.Errorf("%s, %s: %v", c.name, scheme, err)
 			}
@@ -239,7 +239,7 @@ func TestOurOwnCertificateIsBlamedWhereItIsToBlame(t *testing.T) {
 		} {
 			c.by.issue(t, "node", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, NotBefore: c.from, NotAfter: c.until})
 			opt := Options{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), Cert: c.by.path("node.pem"), Key: c.by.path("node.key")},
-				Clock: sensors.NewTimekeeper(sensors.TrustAlways)}
+				Clock: clock.NewTimekeeper(clock.TrustAlways)}
 			_, err := dial(t, opt)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s: %v, want %s", tls.VersionName(version), err, c.want)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // Whatever comes in, in whatever pieces, a terminal gets nothing to act on, and
@@ -69,7 +70,7 @@ const evil = "\x1b[2J\x1b]0;owned\x07\u009b31m\u202edoor\nfake  line\r"
 
 // A queue that was copied from elsewhere is looked at.
 func TestAForeignQueueIsPrintedSafely(t *testing.T) {
-	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: sensors.NewTimekeeper(sensors.TrustAuto)}
+	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: clock.NewTimekeeper(clock.TrustAuto)}
 	q, err := queue.Open(opt, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -190,8 +191,8 @@ func itemText(it queue.Item) string {
 // oneLine keeps tabs and line ends out of a table.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-func stampText(at sensors.Stamp) string {
-	if at.Clock == sensors.Synced {
+func stampText(at clock.Stamp) string {
+	if at.Clock == clock.Synced {
 		return timeText(at.Unix)
 	}
 	return timeText(at.Unix) + " (" + at.Clock.String() + ")"

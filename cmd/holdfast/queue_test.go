@@ -14,12 +14,13 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // fillQueue makes a file with n readings of each priority.
 func fillQueue(t *testing.T, n int) queue.Options {
 	t.Helper()
-	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: sensors.NewTimekeeper(sensors.TrustAuto)}
+	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: clock.NewTimekeeper(clock.TrustAuto)}
 	q, err := queue.Open(opt, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

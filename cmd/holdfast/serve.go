@@ -12,13 +12,14 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 // serve is the agent: readings move from the sensors through the queue to the
 // broker, until ctx is done. It returns what the queue could not write.
 func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) (*queue.Left, error) {
-	clock := sensors.NewTimekeeper(cfg.Clock)
+	clock := clock.NewTimekeeper(cfg.Clock)
 	cfg.Queue.Clock, cfg.Uplink.Clock = clock, clock
 	q, err := openQueue(ctx, cfg.Queue, log)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -90,8 +91,8 @@ func sampled(t *testing.T, values []float64) (readings []sensors.Reading) {
 					cancel()
 				}
 			},
-			Report: func(event string, _ sensors.Stamp, details string) { t.Error(event, details) },
-			Clock:  sensors.NewTimekeeper(sensors.TrustAlways), Log: slog.New(slog.DiscardHandler),
+			Report: func(event string, _ clock.Stamp, details string) { t.Error(event, details) },
+			Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 		})
 	})
 	return readings

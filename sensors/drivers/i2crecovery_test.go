@@ -18,6 +18,7 @@ import (
 	"periph.io/x/conn/v3/i2c"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // idPart are the options of a part with one register, which holds 0x18.
@@ -91,8 +92,8 @@ func (r *rack) run(ctx context.Context, parts ...string) {
 				r.say("%s: %s", s.Stream, what)
 			}
 		},
-		Report: func(event string, _ sensors.Stamp, details string) { r.say("%s %s", event, details) },
-		Clock:  sensors.NewTimekeeper(sensors.TrustAlways), Log: slog.New(slog.DiscardHandler),
+		Report: func(event string, _ clock.Stamp, details string) { r.say("%s %s", event, details) },
+		Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // A w1Wire is a bus with parts that take their supply from the data line: the
@@ -80,8 +81,8 @@ func (w *w1Wire) run(ctx context.Context) {
 				w.bad[r.Stream] = r.Err
 			}
 		},
-		Report: func(string, sensors.Stamp, string) {},
-		Clock:  sensors.NewTimekeeper(sensors.TrustAlways), Log: slog.New(slog.DiscardHandler),
+		Report: func(string, clock.Stamp, string) {},
+		Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 	})
 }
 

@@ -9,13 +9,14 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 // An agent has readings to tell.
 type agent struct {
 	queue *queue.Queue
-	clock *sensors.Timekeeper
+	clock *clock.Timekeeper
 	stop  context.CancelFunc
 	all   sync.WaitGroup
 }
@@ -24,7 +25,7 @@ var silent = slog.New(slog.DiscardHandler)
 
 // newAgent returns one with n readings in its queue.
 func newAgent(path string, n int) (*agent, error) {
-	a := &agent{clock: sensors.NewTimekeeper(sensors.TrustAlways)}
+	a := &agent{clock: clock.NewTimekeeper(clock.TrustAlways)}
 	var err error
 	a.queue, err = queue.Open(queue.Options{Path: path, MaxSize: 256 << 20, SyncEvery: 5 * time.Second, Clock: a.clock}, silent)
 	if err != nil {
@@ -51,7 +52,7 @@ func (a *agent) close() {
 }
 
 // reading is one whose payload is as long as every other's.
-func reading(clock *sensors.Timekeeper, seq int) sensors.Reading {
+func reading(clock *clock.Timekeeper, seq int) sensors.Reading {
 	return sensors.Reading{Stream: "room", Seq: uint64(1_000_000 + seq), Value: 45.25, Unit: "%", At: clock.Now()}
 }
 

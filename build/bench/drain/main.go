@@ -27,7 +27,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
 	"github.com/holdfast-iot/holdfast/queue"
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -110,7 +110,7 @@ func speeds(dir string, n, window, rounds int) error {
 }
 
 func payloads(n int) [][]byte {
-	clock := sensors.NewTimekeeper(sensors.TrustAlways)
+	clock := clock.NewTimekeeper(clock.TrustAlways)
 	payloads := make([][]byte, n)
 	for i := range payloads {
 		payloads[i] = uplink.AppendPayload(nil, queue.Item{Reading: reading(clock, i+1), Boot: "1-00000000"}, false)

@@ -12,12 +12,13 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 // start starts an agent: a queue, a link, and one sensor.
 func (j job) start(ctx context.Context, all *sync.WaitGroup, addr, path string, i int) error {
-	log, clock := slog.New(slog.DiscardHandler), sensors.NewTimekeeper(sensors.TrustAlways)
+	log, clock := slog.New(slog.DiscardHandler), clock.NewTimekeeper(clock.TrustAlways)
 	q, err := queue.Open(queue.Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Hour, Clock: clock}, log)
 	if err != nil {
 		return err

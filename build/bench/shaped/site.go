@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -23,7 +24,7 @@ type site struct {
 	cable  *cable.Cable
 	meter  *meter
 	seen   *seen
-	clock  *sensors.Timekeeper
+	clock  *clock.Timekeeper
 	log    *slog.Logger
 
 	queue  *queue.Queue
@@ -66,7 +67,7 @@ func (s *site) Aside(c *queue.Cursor, max int) ([]queue.Item, error) { return s.
 
 // open starts all but the link.
 func open(dir string, j job) (*site, error) {
-	s := &site{job: j, meter: &meter{}, clock: sensors.NewTimekeeper(sensors.TrustAlways), acked: make(chan struct{}, 10_000), taken: make(chan time.Time, 10_000),
+	s := &site{job: j, meter: &meter{}, clock: clock.NewTimekeeper(clock.TrustAlways), acked: make(chan struct{}, 10_000), taken: make(chan time.Time, 10_000),
 		log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
 	var err error
 	if s.broker, err = mosquitto.Start(dir, mosquitto.Unbounded+"set_tcp_nodelay true\n"); err != nil {

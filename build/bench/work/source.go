@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // A source is three sensors that wander, read in turn, to two decimals.
@@ -37,14 +38,14 @@ func (s *source) next() sensors.Reading {
 	st.value += s.rng.NormFloat64() * st.step
 	return sensors.Reading{
 		Stream: st.name, Seq: st.seq, Unit: st.unit,
-		Value: math.Round(st.value*100) / 100, At: sensors.NewTimekeeper(sensors.TrustAlways).Now(),
+		Value: math.Round(st.value*100) / 100, At: clock.NewTimekeeper(clock.TrustAlways).Now(),
 	}
 }
 
 // alarm is the next change of a door.
 func (s *source) alarm() sensors.Reading {
 	s.n++
-	r := sensors.Reading{Stream: "door", Seq: uint64(s.n), State: "closed", Priority: sensors.Alarm, At: sensors.NewTimekeeper(sensors.TrustAlways).Now()}
+	r := sensors.Reading{Stream: "door", Seq: uint64(s.n), State: "closed", Priority: sensors.Alarm, At: clock.NewTimekeeper(clock.TrustAlways).Now()}
 	if s.n%2 == 1 {
 		r.Value, r.State = 1, "open"
 	}

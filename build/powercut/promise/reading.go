@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // A Source makes the readings of one start of an agent.
@@ -17,13 +18,13 @@ type Source struct {
 // Next makes the next reading of a stream: two decimals as a rule, now and
 // then all the bits that a float has, a failed reading, or a state.
 func (s *Source) Next(p sensors.Priority, n int) sensors.Reading {
-	r := sensors.Reading{Stream: fmt.Sprintf("%s%d", p, n), Priority: p, At: sensors.NewTimekeeper(sensors.TrustAlways).Now(), Unit: "°C"}
+	r := sensors.Reading{Stream: fmt.Sprintf("%s%d", p, n), Priority: p, At: clock.NewTimekeeper(clock.TrustAlways).Now(), Unit: "°C"}
 	if s.seqs == nil {
 		s.seqs = map[string]uint64{}
 	}
 	s.seqs[r.Stream]++
 	r.Seq = s.seqs[r.Stream]
-	r.At.Clock = sensors.Clock(s.Rand.IntN(3))
+	r.At.Clock = clock.Quality(s.Rand.IntN(3))
 	switch s.Rand.IntN(8) {
 	case 0:
 		r.Value = math.Ldexp(s.Rand.Float64()-0.5, s.Rand.IntN(200)-100)

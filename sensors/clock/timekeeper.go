@@ -1,4 +1,4 @@
-package sensors
+package clock
 
 import (
 	"context"
@@ -21,28 +21,28 @@ type Timekeeper struct {
 	trust   Trust
 	machine machine
 
-	mu     sync.Mutex
-	boots  Timeline // the last one is this boot of the kernel
-	news   uint64   // counts what became known of them
-	looked bool
-	offset int64         // ms of the wall clock less those of uptime, at the last look
-	clock  Clock         // at the last look
-	steady time.Duration // uptime since when the clock has been trusted and has not stepped
-	steps  []step        // not reported yet
+	mu       sync.Mutex
+	boots    Timeline // the last one is this boot of the kernel
+	version  uint64   // counts what became known of them
+	observed bool
+	offset   int64         // ms of the wall clock less those of uptime, at the last look
+	clock    Quality       // at the last look
+	steady   time.Duration // uptime since when the clock has been trusted and has not stepped
+	steps    []step        // not reported yet
 }
 
 // A step is a jump of the wall clock.
 type step struct {
 	at  Stamp
 	by  int64 // ms
-	was Clock
+	was Quality
 }
 
 const (
-	stepLeast    = 1000              // ms, from one look to the next: more than a clock is slewed in half an hour
-	lookEvery    = time.Second       // while nothing is measured
-	hearEvery    = 10                // looks, until the slower witnesses are asked
-	youngestUnix = 1_767_225_600_000 // 2026-01-01, before the first release: a clock that says less is wrong
+	minStep         = 1000              // ms, from one look to the next: more than a clock is slewed in half an hour
+	pollEvery       = time.Second       // while nothing is measured
+	slowPollEvery   = 10                // looks, until the slower timeSources are asked
+	oldestPlausible = 1_767_225_600_000 // 2026-01-01, before the first release: a clock that says less is wrong
 )
 
 // NewTimekeeper returns a timekeeper of this machine that asks whom trust says.
@@ -50,7 +50,7 @@ func NewTimekeeper(trust Trust) *Timekeeper { return newTimekeeper(trust, thisMa
 
 func newTimekeeper(trust Trust, m machine) *Timekeeper {
 	if trust == TrustAuto {
-		m.hear()
+		m.poll()
 	}
 	return &Timekeeper{trust: trust, machine: m, boots: Timeline{{Kernel: m.kernel}}}
 }
@@ -61,41 +61,41 @@ func (k *Timekeeper) Now() Stamp {
 	defer k.mu.Unlock()
 	wall, uptime := k.machine.wall().UnixMilli(), k.machine.uptime().Truncate(time.Millisecond)
 	offset := wall - uptime.Milliseconds()
-	if d := offset - k.offset; k.looked && -1 <= d && d <= 1 {
+	if d := offset - k.offset; k.observed && -1 <= d && d <= 1 {
 		offset = k.offset // the rounding of two clocks
 	}
-	at := Stamp{Unix: uptime.Milliseconds() + offset, Uptime: uptime, Kernel: k.machine.kernel, Clock: k.vouch(wall)}
-	k.lookLocked(at, offset)
+	at := Stamp{Unix: uptime.Milliseconds() + offset, Uptime: uptime, Kernel: k.machine.kernel, Clock: k.quality(wall)}
+	k.observeLocked(at, offset)
 	return at
 }
 
 // vouch says how far the wall clock can be trusted.
-func (k *Timekeeper) vouch(wall int64) Clock {
+func (k *Timekeeper) quality(wall int64) Quality {
 	switch {
 	case k.trust == TrustAlways:
 		return Synced
-	case k.trust == TrustNever, wall < youngestUnix:
+	case k.trust == TrustNever, wall < oldestPlausible:
 		return Unsynced
 	}
-	return k.machine.vouch()
+	return k.machine.quality()
 }
 
-// lookLocked learns from a stamp: whether the clock has stepped, and when this
+// observeLocked learns from a stamp: whether the clock has stepped, and when this
 // kernel booted.
-func (k *Timekeeper) lookLocked(at Stamp, offset int64) {
+func (k *Timekeeper) observeLocked(at Stamp, offset int64) {
 	by := offset - k.offset
-	stepped := k.looked && (by >= stepLeast || by <= -stepLeast)
+	stepped := k.observed && (by >= minStep || by <= -minStep)
 	if stepped {
 		k.steps = append(k.steps, step{at, by, k.clock})
 	}
-	if anchored := at.Clock == Synced && k.looked && k.clock == Synced; !anchored || stepped {
+	if anchored := at.Clock == Synced && k.observed && k.clock == Synced; !anchored || stepped {
 		k.steady = at.Uptime
 		if at.Clock == Synced {
 			k.boots.anchor(offset)
-			k.news++
+			k.version++
 		}
 	}
-	k.looked, k.offset, k.clock = true, offset, at.Clock
+	k.observed, k.offset, k.clock = true, offset, at.Clock
 }
 
 // Steady is for how long the wall clock has been trusted and has not stepped,
@@ -131,12 +131,12 @@ func (k *Timekeeper) Age(at Stamp) (age time.Duration, known bool) {
 	return k.machine.uptime().Truncate(time.Millisecond) - at.Uptime, at.Kernel == k.machine.kernel
 }
 
-// Recall takes over what an earlier start of the agent knew.
-func (k *Timekeeper) Recall(past Timeline) {
+// Restore takes over what an earlier start of the agent knew.
+func (k *Timekeeper) Restore(past Timeline) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.boots = past.with(k.boots[len(k.boots)-1])
-	k.news++
+	k.version++
 }
 
 // Timeline is what is known of the boots of the kernel, for the next start of
@@ -147,18 +147,18 @@ func (k *Timekeeper) Timeline() Timeline {
 	return append(Timeline(nil), k.boots...)
 }
 
-// News counts what became known: while it stays the same, so does Timeline.
-func (k *Timekeeper) News() uint64 {
+// Version counts what became known: while it stays the same, so does Timeline.
+func (k *Timekeeper) Version() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.news
+	return k.version
 }
 
 // Run looks at the clock every second until ctx is done, and reports its steps
 // as events `clock_step`: `by_ms` is how far, `was` how far it could be trusted
 // before, `clock` since.
 func (k *Timekeeper) Run(ctx context.Context, report func(event string, at Stamp, details string)) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		select {
@@ -166,8 +166,8 @@ func (k *Timekeeper) Run(ctx context.Context, report func(event string, at Stamp
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if n%hearEvery == 0 && k.trust == TrustAuto {
-			k.machine.hear()
+		if n%slowPollEvery == 0 && k.trust == TrustAuto {
+			k.machine.poll()
 		}
 		k.Now()
 		for _, s := range k.takeSteps() {

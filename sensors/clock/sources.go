@@ -1,4 +1,4 @@
-package sensors
+package clock
 
 import (
 	"encoding/hex"
@@ -16,11 +16,11 @@ import (
 // A machine is what a timekeeper asks. Tests step its wall clock, suspend it and
 // set it right; time itself passes as Go's clock does.
 type machine struct {
-	kernel string               // names this boot of the kernel
-	wall   func() time.Time     // what the wall clock says
-	uptime func() time.Duration // since the kernel booted, suspended time included
-	vouch  func() Clock         // how far the wall clock can be trusted
-	hear   func()               // asks those whose answer takes time, for vouch
+	kernel  string               // names this boot of the kernel
+	wall    func() time.Time     // what the wall clock says
+	uptime  func() time.Duration // since the kernel booted, suspended time included
+	quality func() Quality       // how far the wall clock can be trusted
+	poll    func()               // asks those whose answer takes time, for vouch
 }
 
 // shortestSleep is a time for which no machine is suspended: less is the time
@@ -30,7 +30,7 @@ const shortestSleep = 500 * time.Millisecond
 func thisMachine() machine {
 	start, at := time.Now(), boottime()
 	asleep := at - monotonic() // suspended until now
-	w := &witnesses{sys: "/sys", run: "/run", chrony: "127.0.0.1:323"}
+	w := &timeSources{sys: "/sys", run: "/run", chrony: "127.0.0.1:323"}
 	return machine{
 		kernel: kernelBoot(),
 		wall:   time.Now,
@@ -41,8 +41,8 @@ func thisMachine() machine {
 			}
 			return at + time.Since(start) + suspended.Truncate(time.Millisecond)
 		},
-		vouch: w.vouch,
-		hear:  w.hear,
+		quality: w.quality,
+		poll:    w.poll,
 	}
 }
 
@@ -74,29 +74,29 @@ func clock(id uintptr) time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// witnesses vouch for the wall clock.
-type witnesses struct {
+// timeSources vouch for the wall clock.
+type timeSources struct {
 	sys, run string
 	chrony   string        // host:port
-	second   atomic.Uint32 // what the slower ones said, a Clock
+	second   atomic.Uint32 // what the slower ones said, a Quality
 }
 
 // vouch asks the kernel, and only if it knows no time source the others, as
 // they spoke when they were last heard. It waits for nobody.
-func (w *witnesses) vouch() Clock {
+func (w *timeSources) quality() Quality {
 	if kernelSynced() {
 		return Synced
 	}
-	return Clock(w.second.Load())
+	return Quality(w.second.Load())
 }
 
 // hear asks those whose answer takes time.
-func (w *witnesses) hear() { w.second.Store(uint32(w.ask(time.Now().UnixMilli()))) }
+func (w *timeSources) poll() { w.second.Store(uint32(w.query(time.Now().UnixMilli()))) }
 
 // ask hears those who know of a clock that the kernel calls unsynchronised: it
 // does so when nobody has confirmed it for some nine hours, and always where
 // chrony runs without rtcsync.
-func (w *witnesses) ask(wall int64) Clock {
+func (w *timeSources) query(wall int64) Quality {
 	switch {
 	case chronySynced(w.chrony):
 		return Synced
@@ -108,7 +108,7 @@ func (w *witnesses) ask(wall int64) Clock {
 
 // setThisBoot finds the mark that systemd-timesyncd leaves when it has set the
 // clock, in a folder that does not outlive the boot.
-func (w *witnesses) setThisBoot() bool {
+func (w *timeSources) setThisBoot() bool {
 	_, err := os.Stat(filepath.Join(w.run, "systemd/timesync/synchronized"))
 	return err == nil
 }
@@ -116,7 +116,7 @@ func (w *witnesses) setThisBoot() bool {
 // agreesWithRTC compares the wall clock with a clock that has a battery. One
 // without, as on most Pi 5s, begins in 1970 and agrees with nothing that
 // fake-hwclock or systemd may have set.
-func (w *witnesses) agreesWithRTC(wall int64) bool {
+func (w *timeSources) agreesWithRTC(wall int64) bool {
 	text, err := os.ReadFile(filepath.Join(w.sys, "class/rtc/rtc0/since_epoch"))
 	if err != nil {
 		return false

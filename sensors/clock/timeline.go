@@ -1,4 +1,4 @@
-package sensors
+package clock
 
 // A Timeline is the boots of the kernel, in order, as far as readings of them
 // may still wait.
@@ -11,9 +11,9 @@ type KernelBoot struct {
 	Last   int64  `json:"last,omitempty"`  // ms of uptime of the last moment that is known of it
 }
 
-// mostBoots bounds a timeline: a boot of which readings still wait is among the
+// maxBoots bounds a timeline: a boot of which readings still wait is among the
 // last, unless the power fails every few minutes for hours.
-const mostBoots = 64
+const maxBoots = 64
 
 const minutes = 5 * 60 * 1000 // ms: bounds this close make a time good to minutes
 
@@ -34,11 +34,11 @@ func (t Timeline) with(present KernelBoot) Timeline {
 		}
 	}
 	all = append(all, present)
-	return all[max(0, len(all)-mostBoots):]
+	return all[max(0, len(all)-maxBoots):]
 }
 
-// Saw notes a moment that readings on disk tell of.
-func (t Timeline) Saw(at Stamp) {
+// Observe notes a moment that readings on disk tell of.
+func (t Timeline) Observe(at Stamp) {
 	for i := range t {
 		if t[i].Kernel == at.Kernel {
 			t[i].Last = max(t[i].Last, at.Uptime.Milliseconds())
@@ -60,16 +60,16 @@ func (t Timeline) Resolve(at Stamp) Stamp {
 		at.Unix, at.Clock = t[i].Began+up, Estimated
 		return at
 	}
-	least, most := t.bounds(i)
+	earliest, latest := t.bounds(i)
 	began := at.Unix - up // as the wall clock had it
-	if most != 0 {
-		began = min(began, most)
+	if latest != 0 {
+		began = min(began, latest)
 	}
-	if began < least {
-		began = least
+	if began < earliest {
+		began = earliest
 	}
 	at.Unix = began + up
-	if least != 0 && most != 0 && most-least <= minutes {
+	if earliest != 0 && latest != 0 && latest-earliest <= minutes {
 		at.Clock = Estimated
 	}
 	return at
@@ -78,22 +78,22 @@ func (t Timeline) Resolve(at Stamp) Stamp {
 // bounds are between when a boot has begun that nobody knows of: after what came
 // before it, and early enough for what it and those after it have lived. 0: not
 // bounded.
-func (t Timeline) bounds(i int) (least, most int64) {
+func (t Timeline) bounds(i int) (earliest, latest int64) {
 	lived := int64(0)
 	for j := i - 1; j >= 0; j-- {
 		lived += t[j].Last
 		if t[j].Began != 0 {
-			least = t[j].Began + lived
+			earliest = t[j].Began + lived
 			break
 		}
 	}
 	lived = t[i].Last
 	for j := i + 1; j < len(t); j++ {
 		if t[j].Began != 0 {
-			most = t[j].Began - lived
+			latest = t[j].Began - lived
 			break
 		}
 		lived += t[j].Last
 	}
-	return least, most
+	return earliest, latest
 }

@@ -1,4 +1,4 @@
-package sensors
+package clock
 
 import (
 	"encoding/binary"

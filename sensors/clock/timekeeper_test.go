@@ -1,4 +1,4 @@
-package sensors
+package clock
 
 import (
 	"context"
@@ -18,19 +18,19 @@ import (
 type board struct {
 	machine
 	wrong  time.Duration // the wall clock less the truth
-	says   Clock
+	says   Quality
 	booted time.Time
 }
 
 // newBoard is switched on now, with a wall clock that is wrong.
-func newBoard(kernel string, wrong time.Duration, says Clock) *board {
+func newBoard(kernel string, wrong time.Duration, says Quality) *board {
 	b := &board{wrong: wrong, says: says, booted: time.Now()}
 	b.machine = machine{
-		kernel: kernel,
-		wall:   func() time.Time { return time.Now().Add(b.wrong) },
-		uptime: func() time.Duration { return time.Since(b.booted) },
-		vouch:  func() Clock { return b.says },
-		hear:   func() {},
+		kernel:  kernel,
+		wall:    func() time.Time { return time.Now().Add(b.wrong) },
+		uptime:  func() time.Duration { return time.Since(b.booted) },
+		quality: func() Quality { return b.says },
+		poll:    func() {},
 	}
 	return b
 }
@@ -67,7 +67,7 @@ func TestReadingsGetTheirTrueTimeOnceItIsKnown(t *testing.T) {
 				for i := range 600 {
 					if i == 300 { // the agent starts again
 						again := newTimekeeper(TrustAuto, b.machine)
-						again.Recall(k.Timeline())
+						again.Restore(k.Timeline())
 						k = again
 					}
 					time.Sleep(time.Second)
@@ -222,11 +222,11 @@ func TestBootThatNeverKnewIsBetweenItsNeighbours(t *testing.T) {
 
 func TestTimelineKeepsThePresentLastAndIsBounded(t *testing.T) {
 	var line Timeline
-	for i := range 3 * mostBoots {
+	for i := range 3 * maxBoots {
 		line = line.with(KernelBoot{Kernel: strconv.Itoa(i), Began: int64(i)})
 	}
 	again := line.with(KernelBoot{Kernel: line[len(line)-1].Kernel})
-	if len(again) != mostBoots || again[len(again)-1].Began != 3*mostBoots-1 {
+	if len(again) != maxBoots || again[len(again)-1].Began != 3*maxBoots-1 {
 		t.Errorf("%d boots, the last %+v", len(again), again[len(again)-1])
 	}
 }
@@ -250,25 +250,25 @@ func TestTrustOverrulesTheKernel(t *testing.T) {
 
 func TestWitnessesVouchWhereTheKernelDoesNot(t *testing.T) {
 	now := time.Now().UnixMilli()
-	w := &witnesses{sys: t.TempDir(), run: t.TempDir(), chrony: "127.0.0.1:1"}
-	if c := w.ask(now); c != Unsynced {
+	w := &timeSources{sys: t.TempDir(), run: t.TempDir(), chrony: "127.0.0.1:1"}
+	if c := w.query(now); c != Unsynced {
 		t.Errorf("nobody vouches, and the clock is %v", c)
 	}
 	rtc := filepath.Join(w.sys, "class/rtc/rtc0")
 	write(t, filepath.Join(rtc, "since_epoch"), strconv.FormatInt(now/1000-5, 10)+"\n")
-	if c := w.ask(now); c != Estimated {
+	if c := w.query(now); c != Estimated {
 		t.Errorf("the real-time clock agrees, and the clock is %v", c)
 	}
 	write(t, filepath.Join(rtc, "since_epoch"), "3600\n") // a Pi 5 without a battery
-	if c := w.ask(now); c != Unsynced {
+	if c := w.query(now); c != Unsynced {
 		t.Errorf("the real-time clock begins anew, and the clock is %v", c)
 	}
 	write(t, filepath.Join(w.run, "systemd/timesync/synchronized"), "")
-	if c := w.ask(now); c != Estimated {
+	if c := w.query(now); c != Estimated {
 		t.Errorf("timesyncd has set the clock, and it is %v", c)
 	}
 	w.chrony = chronyd(t, 0, 0)
-	if c := w.ask(now); c != Synced {
+	if c := w.query(now); c != Synced {
 		t.Errorf("chrony has the time, and the clock is %v", c)
 	}
 }
