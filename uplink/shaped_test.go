@@ -3,6 +3,7 @@ package uplink
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -60,8 +61,9 @@ func TestAnAlarmOvertakesTheBacklogOnASlowLink(t *testing.T) {
 }
 
 // TestTheWindowFollowsTheLink: it becomes faster, slower, and longer. What an
-// alarm waits for besides a round trip stays below 350 ms or four messages.
+// alarm waits for besides its own round trip stays below 250 ms or three messages.
 func TestTheWindowFollowsTheLink(t *testing.T) {
+	const noise = 40 * time.Millisecond
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		for seq, c := range []struct {
 			rate float64 // bytes a second
@@ -70,7 +72,7 @@ func TestTheWindowFollowsTheLink(t *testing.T) {
 			for n := range uint64(3600) {
 				bl.put(reading("room", 3600*uint64(seq)+n+1))
 			}
-			br.set(func() { br.rate, br.way, br.noise = c.rate, c.way, 40*time.Millisecond })
+			br.set(func() { br.rate, br.way, br.noise = c.rate, c.way, noise })
 			time.Sleep(time.Minute)
 			before := 0
 			br.set(func() { before = br.carried })
@@ -85,7 +87,9 @@ func TestTheWindowFollowsTheLink(t *testing.T) {
 			for !br.arrived("porch/door", uint64(seq+1)) {
 				time.Sleep(5 * time.Millisecond)
 			}
-			most := 600*time.Millisecond + 2*c.way + max(350*time.Millisecond, time.Duration(4*170/c.rate*float64(time.Second)))
+			carry := func(bytes float64) time.Duration { return time.Duration(bytes / c.rate * float64(time.Second)) }
+			own := 600*time.Millisecond + 2*c.way + carry(170+headers) + carry(4+headers) + noise
+			most := own + max(250*time.Millisecond, carry(3*170))
 			if wait := time.Since(put); wait > most {
 				t.Errorf("%v bytes/s, %v longer: an alarm takes %v, want %v", c.rate, c.way, wait, most)
 			}
@@ -97,4 +101,27 @@ func alarmOf(stream string, seq uint64) sensors.Reading {
 	r := reading(stream, seq)
 	r.Priority, r.State = sensors.Alarm, "open"
 	return r
+}
+
+// TestAWindowThatMessagesLimitShrinks: with small messages their number is the
+// limit, not the bytes. When the link becomes slower, the bytes take over.
+func TestAWindowThatMessagesLimitShrinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bytes = 158
+		w := window{most: 20, usual: bytes, size: 3400, full: true, shortest: 1300 * time.Millisecond, renewed: time.Now()}
+		for range 3 {
+			var flying []passage
+			for w.next = (time.Time{}); w.messages < w.most-1 && w.bytes+bytes <= w.limit(); {
+				flying = append(flying, w.send(bytes))
+			}
+			time.Sleep(2500 * time.Millisecond) // 19 messages at 1,200 bytes a second
+			for _, p := range flying {
+				w.acked(p)
+			}
+		}
+		if want := 19 * bytes; w.size >= want {
+			t.Errorf("%d bytes may be in flight while round trips are %v too long, want less than the %d that were",
+				w.size, 1200*time.Millisecond-slack, want)
+		}
+	})
 }

@@ -158,8 +158,10 @@ func (w *window) adjust() {
 	used := min(w.used, now)
 	next := int(float64(used) * float64(goal) / float64(w.trip))
 	switch idle := w.trip < w.shortest+slack/2; {
-	case used+w.usual < now: // there was no more to send
+	case used+w.usual < now && w.trip <= goal: // there was no more to send
 		next = max(next, now)
+	case used+w.usual < now: // the number of messages is the limit, and already too high
+		next = int(float64(now) * float64(goal) / float64(w.trip))
 	case idle && !w.full:
 		next = 2 * now
 	case idle:
