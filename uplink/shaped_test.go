@@ -3,7 +3,6 @@ package uplink
 import (
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -106,22 +105,12 @@ func alarmOf(stream string, seq uint64) sensors.Reading {
 // TestAWindowThatMessagesLimitShrinks: with small messages their number is the
 // limit, not the bytes. When the link becomes slower, the bytes take over.
 func TestAWindowThatMessagesLimitShrinks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const bytes = 158
-		w := window{most: 20, usual: bytes, size: 3400, full: true, shortest: 1300 * time.Millisecond, renewed: time.Now()}
-		for range 3 {
-			var flying []passage
-			for w.next = (time.Time{}); w.messages < w.most-1 && w.bytes+bytes <= w.limit(); {
-				flying = append(flying, w.send(bytes))
-			}
-			time.Sleep(2500 * time.Millisecond) // 19 messages at 1,200 bytes a second
-			for _, p := range flying {
-				w.acked(p)
-			}
+	const bytes, used = 158, 19 * 158
+	for trip, shrinks := range map[time.Duration]bool{1320 * time.Millisecond: false, 2500 * time.Millisecond: true} {
+		w := window{most: 20, usual: bytes, size: 3400, used: used, full: true, shortest: 1300 * time.Millisecond, trip: trip}
+		w.adjust()
+		if got := w.size < used; got != shrinks {
+			t.Errorf("round trips of %v: %d bytes may be in flight after %d were, want less: %v", trip, w.size, used, shrinks)
 		}
-		if want := 19 * bytes; w.size >= want {
-			t.Errorf("%d bytes may be in flight while round trips are %v too long, want less than the %d that were",
-				w.size, 1200*time.Millisecond-slack, want)
-		}
-	})
+	}
 }
