@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"regexp"
 	"time"
 )
@@ -113,4 +114,62 @@ func (s *session) heardHome(m Message) {
 	if s.opt.homeStarted(m) && !m.Retain && s.discovery.at.IsZero() {
 		s.discovery.at = time.Now().Add(rediscoverAfter())
 	}
+}
+
+// restateAfter is how long Home Assistant is given to subscribe to what it was
+// told of.
+const restateAfter = 5 * time.Second
+
+// discover tells Home Assistant of our entities. Where the broker retains
+// nothing, they have neither an availability nor a state until both are sent
+// again.
+func (s *session) discover() notice {
+	if s.opt.NoRetain {
+		s.restate.at = time.Now().Add(restateAfter)
+	}
+	return notice{Message: s.opt.Discovery()}
+}
+
+func (s *session) sayAgain() notice {
+	s.states.refresh()
+	return notice{Message: s.status("online")}
+}
+
+const rediscoverWithin = 10 * time.Second
+
+// rediscoverAfter is how long to wait before telling it: a start is busy, and a
+// thousand devices hear of it at once.
+func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
+
+// singlesNotice makes the first of them; the others follow.
+func (s *session) singlesNotice() notice {
+	msgs := s.opt.singles()
+	s.entities.all = nil
+	for _, m := range msgs[1:] {
+		s.entities.all = append(s.entities.all, notice{Message: m})
+	}
+	return notice{Message: msgs[0]}
+}
+
+// announcedSingly takes note that all singles got through: the next start has to
+// know of them.
+func (s *session) announcedSingly() {
+	if !s.split {
+		s.split = true
+		s.birth.now()
+	}
+}
+
+// announcedWhole takes note that the announcement of all got through. While
+// singles stand beside it, Home Assistant refuses its entities.
+func (s *session) announcedWhole() {
+	if !s.split {
+		return
+	}
+	s.split = false
+	for _, m := range s.opt.singles() {
+		s.clears.all = append(s.clears.all, notice{Message: Message{Topic: m.Topic, Retain: true}})
+	}
+	s.discovery.now()
+	s.birth.now()
 }

@@ -2,9 +2,7 @@ package uplink
 
 import (
 	"encoding/json"
-	"math/rand/v2"
 	"strings"
-	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
 )
@@ -117,31 +115,6 @@ func (o Options) homeStatusTopic() string { return o.HomeAssistant.Prefix + "/st
 func (o Options) homeStarted(m Message) bool {
 	return o.HomeAssistant.Discovery && m.Topic == o.homeStatusTopic() && string(m.Payload) == "online"
 }
-
-// restateAfter is how long Home Assistant is given to subscribe to what it was
-// told of.
-const restateAfter = 5 * time.Second
-
-// discover tells Home Assistant of our entities. Where the broker retains
-// nothing, they have neither an availability nor a state until both are sent
-// again.
-func (s *session) discover() notice {
-	if s.opt.NoRetain {
-		s.restate.at = time.Now().Add(restateAfter)
-	}
-	return notice{Message: s.opt.Discovery()}
-}
-
-func (s *session) sayAgain() notice {
-	s.states.refresh()
-	return notice{Message: s.status("online")}
-}
-
-const rediscoverWithin = 10 * time.Second
-
-// rediscoverAfter is how long to wait before telling it: a start is busy, and a
-// thousand devices hear of it at once.
-func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
 
 func (o Options) announcement() announcement {
 	t := newTopics(o)

@@ -141,6 +141,27 @@ func (l *Link) Observe(r sensors.Reading) {
 	l.states.observe(r)
 }
 
+func (l *Link) will() Message { return l.status("offline") }
+
+func (l *Link) status(word string) Message {
+	return Message{Topic: l.topics.agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
+}
+
+func (l *Link) state(r sensors.Reading) Message {
+	r.At = l.opt.Clock.Resolve(r.At)
+	return Message{Topic: l.topics.state[r.Stream], Payload: appendPayload(nil, r, l.opt.Boot, false), Retain: true}
+}
+
+// historicalAge is the age beyond which a reading is history when it is sent.
+const historicalAge = 10 * time.Second
+
+// historical says whether a copy that is sent now is history: it was measured
+// long ago, or by an earlier start of the agent.
+func (l *Link) historical(it queue.Item) bool {
+	age, known := l.opt.Clock.Age(it.At)
+	return it.Boot != l.opt.Boot || !known || age > historicalAge
+}
+
 // Run connects and drains until ctx is done, then says goodbye.
 func (l *Link) Run(ctx context.Context) error {
 	var silence sync.WaitGroup
@@ -202,6 +223,14 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 		err = fmt.Errorf("%w: %w", &RivalError{l.opt.ClientID}, err)
 	}
 	return up, err
+}
+
+// mayBeRefused is what else a broker may close for that we send first.
+func (o Options) mayBeRefused() string {
+	if o.NoRetain {
+		return ", or it takes no QoS 1"
+	}
+	return ", or it takes no QoS 1, or nothing that is retained (see mqtt.retain)"
 }
 
 // dropLate closes a connection that outlives ctx for too long: what the session

@@ -5,15 +5,11 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
-
-// historicalAge is the age beyond which a reading is history when it is sent.
-const historicalAge = 10 * time.Second
 
 // topics makes topic names, each once.
 type topics struct {
@@ -56,24 +52,6 @@ func (t topics) ofHistory(stream string) string {
 }
 
 func (t topics) agent(what string) string { return t.clientID + "/agent/" + what }
-
-func (l *Link) will() Message { return l.status("offline") }
-
-func (l *Link) status(word string) Message {
-	return Message{Topic: l.topics.agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
-}
-
-func (l *Link) state(r sensors.Reading) Message {
-	r.At = l.opt.Clock.Resolve(r.At)
-	return Message{Topic: l.topics.state[r.Stream], Payload: appendPayload(nil, r, l.opt.Boot, false), Retain: true}
-}
-
-// historical says whether a copy that is sent now is history: it was measured
-// long ago, or by an earlier start of the agent.
-func (l *Link) historical(it queue.Item) bool {
-	age, known := l.opt.Clock.Age(it.At)
-	return it.Boot != l.opt.Boot || !known || age > historicalAge
-}
 
 // AppendPayload appends an item as it is published: one flat JSON object.
 func AppendPayload(b []byte, it queue.Item, historical bool) []byte {

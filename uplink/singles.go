@@ -51,39 +51,6 @@ func (o Options) singles() (msgs []Message) {
 	return msgs
 }
 
-// singlesNotice makes the first of them; the others follow.
-func (s *session) singlesNotice() notice {
-	msgs := s.opt.singles()
-	s.entities.all = nil
-	for _, m := range msgs[1:] {
-		s.entities.all = append(s.entities.all, notice{Message: m})
-	}
-	return notice{Message: msgs[0]}
-}
-
-// announcedSingly takes note that all singles got through: the next start has to
-// know of them.
-func (s *session) announcedSingly() {
-	if !s.split {
-		s.split = true
-		s.birth.now()
-	}
-}
-
-// announcedWhole takes note that the announcement of all got through. While
-// singles stand beside it, Home Assistant refuses its entities.
-func (s *session) announcedWhole() {
-	if !s.split {
-		return
-	}
-	s.split = false
-	for _, m := range s.opt.singles() {
-		s.clears.all = append(s.clears.all, notice{Message: Message{Topic: m.Topic, Retain: true}})
-	}
-	s.discovery.now()
-	s.birth.now()
-}
-
 // forgetSingles clears the singles of entities that are no longer announced, or
 // no longer there.
 func (was birth) forgetSingles(now Options) (msgs []Message) {

@@ -214,11 +214,3 @@ func (o Options) speaksTLS(ctx context.Context, plain *url.URL) bool {
 	_, alert := alertOf(err)
 	return alert || errors.As(err, &invalid)
 }
-
-// mayBeRefused is what else a broker may close for that we send first.
-func (o Options) mayBeRefused() string {
-	if o.NoRetain {
-		return ", or it takes no QoS 1"
-	}
-	return ", or it takes no QoS 1, or nothing that is retained (see mqtt.retain)"
-}
