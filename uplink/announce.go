@@ -34,9 +34,9 @@ func (s *session) birthNotice(short bool) notice {
 	m := s.opt.birthMessage(short, s.split)
 	if len(m.Payload) > maxEcho && !s.opt.NoProof {
 		topic := s.topics.agent("info")
-		f := flight{passage: s.window.send(len(topic) + overhead)}
+		f := sentMessage{slot: s.window.send(len(topic) + overhead)}
 		f.Token = s.conn.Unsubscribe(topic)
-		s.launch(f)
+		s.track(f)
 	}
 	return notice{Message: m, kind: kindBirth}
 }
@@ -53,20 +53,20 @@ func (s *session) heardBirth(m Message) {
 	case !m.Retain:
 		s.replaceBirth()
 	case b.Boot == "":
-	case !s.bornBefore && b.Boot != s.opt.Boot: // of our own earlier start, perhaps
+	case !s.birthSeenBefore && b.Boot != s.opt.Boot: // of our own earlier start, perhaps
 		if !s.cleared {
 			s.cleared = true
 			s.clear(m.Payload)
 		}
 	default:
-		s.rivalBorn(b.Boot)
+		s.foundRival(b.Boot)
 	}
 }
 
 // replaceBirth publishes our birth again: another stands in its place.
 func (s *session) replaceBirth() {
-	if now := time.Now(); s.announced && s.birth.at.IsZero() && now.Sub(s.corrected) >= rebirthEvery {
-		s.corrected = now
+	if now := time.Now(); s.announced && s.birth.at.IsZero() && now.Sub(s.rebornAt) >= rebirthEvery {
+		s.rebornAt = now
 		s.birth.now()
 	}
 }
@@ -123,14 +123,14 @@ const restateAfter = 5 * time.Second
 // discover tells Home Assistant of our entities. Where the broker retains
 // nothing, they have neither an availability nor a state until both are sent
 // again.
-func (s *session) discover() notice {
+func (s *session) discoveryNotice() notice {
 	if s.opt.NoRetain {
 		s.restate.at = time.Now().Add(restateAfter)
 	}
 	return notice{Message: s.opt.Discovery()}
 }
 
-func (s *session) sayAgain() notice {
+func (s *session) restateNotice() notice {
 	s.states.refresh()
 	return notice{Message: s.status("online")}
 }
@@ -142,7 +142,7 @@ const rediscoverWithin = 10 * time.Second
 func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
 
 // singlesNotice makes the first of them; the others follow.
-func (s *session) singlesNotice() notice {
+func (s *session) singleNotice() notice {
 	msgs := s.opt.singles()
 	s.entities.all = nil
 	for _, m := range msgs[1:] {

@@ -19,8 +19,8 @@ var (
 )
 
 const (
-	stable = time.Minute     // how long a session lasts that worked
-	useful = 2 * time.Second // how long one lasts that was worth its connection
+	stableSession = time.Minute     // how long a session lasts that worked
+	usefulSession = 2 * time.Second // how long one lasts that was worth its connection
 
 	// shortCycle is how long a session that was reset and the wait after it take
 	// together, on average: at most 30 connections in 200 s, with the first and
@@ -57,14 +57,14 @@ func newBackoff() *backoff { return &backoff{bounds: map[pace]time.Duration{}, s
 func (b *backoff) after(err error, up time.Duration) time.Duration {
 	p := paceOf(err)
 	worked, reset := p == paceNetwork && up > 0 && !byBroker(err), isReset(err)
-	if p == paceNetwork && up >= stable {
+	if p == paceNetwork && up >= stableSession {
 		clear(b.bounds)
 		b.spare = shortCycle
 	}
 	switch bound := b.bounds[p]; {
 	case bound == 0:
 		b.bounds[p] = p.first
-	case worked && (up >= useful || !reset):
+	case worked && (up >= usefulSession || !reset):
 		b.bounds[p] = max(bound/4, p.first)
 	default:
 		b.bounds[p] = min(2*bound, p.most)

@@ -30,7 +30,7 @@ func TestBackoffDoublesWithJitter(t *testing.T) {
 	if longest < 2*time.Second {
 		t.Errorf("the longest of ten waits is %v", longest)
 	}
-	if d := b.after(errReset, stable); d > time.Second {
+	if d := b.after(errReset, stableSession); d > time.Second {
 		t.Errorf("first wait after a stable session is %v", d)
 	}
 }
@@ -79,7 +79,7 @@ func TestRefusalsAndTheNetworkHaveBoundsOfTheirOwn(t *testing.T) {
 	if b.bounds[paceNetwork] != 32*time.Second || b.bounds[paceRefused] != 15*time.Minute || b.bounds[paceBusy] != 160*time.Second {
 		t.Errorf("bounds %v", b.bounds)
 	}
-	b.after(errReset, stable)
+	b.after(errReset, stableSession)
 	if len(b.bounds) != 1 || b.bounds[paceNetwork] != time.Second {
 		t.Errorf("bounds after a stable session: %v", b.bounds)
 	}
@@ -126,7 +126,7 @@ func TestALinkThatIsCutAllTheTimeIsUsed(t *testing.T) {
 func TestSessionsThatAreEndedAgainAndAgainAreRare(t *testing.T) {
 	broken := fmt.Errorf("connection lost: %w", breachf("a second CONNACK"))
 	for _, err := range []error{errPeerReset, errBrokerClosed, broken, &net.OpError{Op: "write", Err: syscall.EPIPE}} {
-		for _, lasts := range []time.Duration{1, 10 * time.Millisecond, 300 * time.Millisecond, time.Second, useful - 1, useful,
+		for _, lasts := range []time.Duration{1, 10 * time.Millisecond, 300 * time.Millisecond, time.Second, usefulSession - 1, usefulSession,
 			3 * time.Second, 5 * time.Second, 6900 * time.Millisecond, 20 * time.Second} {
 			b, n := newBackoff(), 0
 			for at := time.Duration(0); at < 200*time.Second; n++ {
@@ -194,7 +194,7 @@ func TestABrokerThatFailsAgainAndAgainIsNotStormed(t *testing.T) {
 func TestTheFirstRetryComesWithinASecond(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		for i := range 5 {
-			time.Sleep(stable + 2*time.Second)
+			time.Sleep(stableSession + 2*time.Second)
 			br.cut()
 			time.Sleep(time.Second + time.Millisecond)
 			br.set(func() {

@@ -8,14 +8,14 @@ import (
 
 // sing is how long a session whose backlog is held waits before it tries to
 // prove again that it may publish.
-const sing = time.Minute
+const canaryRetry = time.Minute
 
 // A canary proves that we may publish. MQTT 3.1.1 has no word for "you may
 // not": a broker acknowledges what its access list denies, and drops it. So a
 // session publishes something that it must hear itself, before it believes any
 // acknowledgement.
 type canary struct {
-	song   string
+	token  string
 	proven bool
 	held   string    // why the backlog is held
 	next   time.Time // when to draw conclusions, or to try again
@@ -40,8 +40,8 @@ func (s *session) prove() {
 	if s.opt.NoProof {
 		return
 	}
-	s.canaries++
-	s.song = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.canaries)
+	s.canariesSent++
+	s.token = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.canariesSent)
 	s.sendCanary.now()
 	s.canary.next = time.Time{}
 }
@@ -49,31 +49,31 @@ func (s *session) prove() {
 // canaryNotice makes the canary. It is to be heard in some time from when it goes.
 func (s *session) canaryNotice() notice {
 	s.canary.next = time.Now().Add(s.opt.bounds().proof)
-	return notice{Message: Message{Topic: s.topics.agent("canary"), Payload: []byte(s.song)}}
+	return notice{Message: Message{Topic: s.topics.agent("canary"), Payload: []byte(s.token)}}
 }
 
 // trusted says that an acknowledgement means that the broker has it.
-func (s *session) trusted() bool { return s.proven || s.opt.NoProof || s.unprovable() }
+func (s *session) acksProven() bool { return s.proven || s.opt.NoProof || s.unprovable() }
 
 // entrusted says that routine readings may go. If we were allowed to publish a
 // moment ago, one window of them does not wait for the proof.
-func (s *session) entrusted() bool {
-	return s.trusted() || s.believed && s.held == "" && s.released.len()+s.window.messages < s.window.most
+func (s *session) routineAllowed() bool {
+	return s.acksProven() || s.provenBefore && s.held == "" && s.released.len()+s.window.messages < s.window.most
 }
 
 // sang hears the canary.
-func (s *session) sang(m Message) {
-	if string(m.Payload) != s.song || s.proven {
+func (s *session) canaryHeard(m Message) {
+	if string(m.Payload) != s.token || s.proven {
 		return
 	}
 	s.proven, s.canary.next = true, time.Time{}
 	s.announce()
 	if s.held == "" {
-		s.heldSaid = ""
+		s.heldLogged = ""
 		return
 	}
 	s.log.Info("uplink may publish: the backlog goes out")
-	s.held, s.heldSaid = "", ""
+	s.held, s.heldLogged = "", ""
 	s.healthChanged()
 	s.again()
 }
@@ -82,16 +82,16 @@ func (s *session) sang(m Message) {
 // a stream comes before its new readings, so it is sent again too.
 func (s *session) again() {
 	s.cursor.Rewind()
-	s.asides.rewind()
-	for i := range s.flight.len() {
-		if f := s.flight.at(i); f.kind == kindHistory {
+	s.rejects.rewind()
+	for i := range s.inflight.len() {
+		if f := s.inflight.at(i); f.kind == kindHistory {
 			f.kind = kindOther
 		}
 	}
 }
 
 // subscribed takes the answer to a subscription.
-func (s *session) subscribed(f *flight) error {
+func (s *session) subscribed(f *sentMessage) error {
 	var denied *DeniedError
 	err := f.Error()
 	if err != nil && !errors.As(err, &denied) {
@@ -104,19 +104,19 @@ func (s *session) subscribed(f *flight) error {
 		return nil
 	case denied.Topic == s.topics.agent("canary"):
 		s.hold(denied.Error())
-	case s.deaf[denied.Topic]: // the log was told
+	case s.unreadable[denied.Topic]: // the log was told
 	case denied.Topic == s.opt.homeStatusTopic():
 		s.log.Warn("when Home Assistant restarts it is not told again", "err", err)
 	default:
 		s.log.Warn("take-overs and late wills go unnoticed", "err", err)
 	}
-	s.deaf[denied.Topic] = true
+	s.unreadable[denied.Topic] = true
 	return nil
 }
 
 // doubt draws conclusions from silence, or tries again.
 func (s *session) doubt() {
-	if s.held == "" && s.since.IsZero() { // from a broker that acknowledges nothing, silence says nothing
+	if s.held == "" && s.firstAck.IsZero() { // from a broker that acknowledges nothing, silence says nothing
 		s.canary.next = time.Now().Add(s.opt.bounds().proof)
 		return
 	}
@@ -131,7 +131,7 @@ func (s *session) doubt() {
 // hold keeps the backlog for this session. Alarms are sent all the same, and
 // kept.
 func (s *session) hold(why string) {
-	s.canary.next = time.Now().Add(sing)
+	s.canary.next = time.Now().Add(canaryRetry)
 	if s.held != "" || s.proven {
 		return
 	}
@@ -139,10 +139,10 @@ func (s *session) hold(why string) {
 	s.declareDoubted()
 	s.healthChanged()
 	s.announce()
-	if s.heldSaid == why {
+	if s.heldLogged == why {
 		return
 	}
-	s.heldSaid = why
+	s.heldLogged = why
 	topic := s.topics.agent("canary")
 	s.log.Error("the backlog is held: there is no proof that we may publish", "topic", topic, "why", why, "mend",
 		"either the broker's access list denies publishing to "+s.topics.clientID+"/#, or this account may write and not read: "+

@@ -12,7 +12,7 @@ func (s *session) fill() {
 	if s.leaving != nil {
 		return
 	}
-	s.peeked, s.dry = nil, false // an alarm may have arrived
+	s.peeked, s.drained = nil, false // an alarm may have arrived
 	s.pace.next = time.Time{}
 	for s.sendNext() {
 	}
@@ -32,13 +32,13 @@ func (s *session) sendNext() bool {
 		return true
 	}
 	it := s.peek()
-	unwanted := it != nil && s.asides.unwanted(it)
-	alarm := it != nil && !unwanted && it.Priority == sensors.Alarm
-	routine := it != nil && !unwanted && !alarm && s.entrusted() && s.mayGo(it) && !s.released.full(it.Priority)
+	isRejected := it != nil && s.rejects.isRejected(it)
+	alarm := it != nil && !isRejected && it.Priority == sensors.Alarm
+	routine := it != nil && !isRejected && !alarm && s.routineAllowed() && s.mayGo(it) && !s.released.full(it.Priority)
 	switch {
-	case unwanted && s.trusted() && s.flight.len() < 2*s.window.most:
-		s.shelve(it)
-	case unwanted && s.held != "": // it is sent when the others are
+	case isRejected && s.acksProven() && s.inflight.len() < 2*s.window.most:
+		s.divert(it)
+	case isRejected && s.held != "": // it is sent when the others are
 		s.cursor.Pass(*it)
 		s.peeked = s.peeked[1:]
 	case s.beginsWithSuspect():
@@ -69,9 +69,9 @@ func (s *session) sendNext() bool {
 // peek is the oldest item of the backlog that was not sent in this session; nil
 // if there is none.
 func (s *session) peek() *queue.Item {
-	if len(s.peeked) == 0 && !s.dry && s.window.openToAlarm() && !time.Now().Before(s.read) {
+	if len(s.peeked) == 0 && !s.drained && s.window.openToAlarm() && !time.Now().Before(s.readAgainAt) {
 		s.peeked = s.look(s.window.most - s.window.messages)
-		s.dry = len(s.peeked) == 0
+		s.drained = len(s.peeked) == 0
 	}
 	if len(s.peeked) == 0 {
 		return nil
@@ -83,37 +83,37 @@ func (s *session) look(most int) []queue.Item {
 	items, err := s.backlog.Ahead(&s.cursor, most)
 	switch {
 	case err == nil:
-		s.read = time.Time{}
+		s.readAgainAt = time.Time{}
 		return items
-	case s.read.IsZero():
+	case s.readAgainAt.IsZero():
 		s.log.Error("backlog cannot be read", "err", err, "retry_every", retryRead)
 	}
-	s.read = time.Now().Add(retryRead)
+	s.readAgainAt = time.Now().Add(retryRead)
 	return nil
 }
 
 // sendState sends a state that changed, if there is one and the history leaves
 // room for it. A state that changes while it is in flight waits.
 func (s *session) sendState(busy bool) bool {
-	if busy && !s.share.allows() {
+	if busy && !s.stateShare.allows() {
 		return false
 	}
-	r, ok := s.states.next(s.flying, s.asides.mute)
+	r, ok := s.states.next(s.flying, s.rejects.mutedStates)
 	if !ok {
 		return false
 	}
 	m := s.state(r)
 	s.flying[r.Stream] = true
-	s.publish(m, flight{kind: kindState, stream: r.Stream})
+	s.publish(m, sentMessage{kind: kindState, stream: r.Stream})
 	if busy {
-		s.share.state(len(m.Topic) + len(m.Payload))
+		s.stateShare.state(len(m.Topic) + len(m.Payload))
 	}
 	return true
 }
 
 // sendRoutine sends an item, if there is one that the broker takes.
 func (s *session) sendRoutine(it *queue.Item) bool {
-	if it == nil || s.asides.unwanted(it) {
+	if it == nil || s.rejects.isRejected(it) {
 		return false
 	}
 	s.sendItem(it)
@@ -121,7 +121,7 @@ func (s *session) sendRoutine(it *queue.Item) bool {
 }
 
 func (s *session) sendItem(it *queue.Item) {
-	m, f := s.message(it), flight{kind: kindHistory, item: *it}
+	m, f := s.message(it), sentMessage{kind: kindHistory, item: *it}
 	if s.mayProbe() && s.proofs.due(it.Stream, time.Now()) {
 		s.sendProbe(it.Stream, m, f, false)
 	} else {
@@ -129,43 +129,43 @@ func (s *session) sendItem(it *queue.Item) {
 	}
 	s.cursor.Pass(*it)
 	s.peeked = s.peeked[1:]
-	s.share.history(len(m.Topic) + len(m.Payload))
+	s.stateShare.history(len(m.Topic) + len(m.Payload))
 }
 
 // message is an item as it is published.
 func (s *session) message(it *queue.Item) Message {
-	return Message{Topic: s.topics.ofHistory(it.Stream), Payload: s.slab.cut(AppendPayload(s.slab.room(), *it, s.historical(*it)))}
+	return Message{Topic: s.topics.ofHistory(it.Stream), Payload: s.payloadBuf.cut(AppendPayload(s.payloadBuf.room(), *it, s.historical(*it)))}
 }
 
-// A share gives states a third of a busy link at most: a state may go when
+// A stateShare gives states a third of a busy link at most: a state may go when
 // twice as many bytes of history went since.
-type share struct{ credit int }
+type stateShare struct{ credit int }
 
 // enough for a few states at once, after a time without any.
-const mostCredit = 2048
+const maxCredit = 2048
 
-func (s *share) allows() bool { return s.credit >= 0 }
-func (s *share) state(n int)  { s.credit -= 2 * n }
-func (s *share) history(n int) {
-	s.credit = min(s.credit+n, mostCredit)
+func (s *stateShare) allows() bool { return s.credit >= 0 }
+func (s *stateShare) state(n int)  { s.credit -= 2 * n }
+func (s *stateShare) history(n int) {
+	s.credit = min(s.credit+n, maxCredit)
 }
 
 // A slab is where payloads are written one behind the other. The MQTT library
 // keeps them until they are acknowledged, so none is used twice.
-type slab struct{ buf []byte }
+type payloadBuf struct{ buf []byte }
 
-const slabSize = 16 << 10
+const payloadBufSize = 16 << 10
 
 // room is an empty slice with room for a payload.
-func (s *slab) room() []byte {
+func (s *payloadBuf) room() []byte {
 	if cap(s.buf)-len(s.buf) < 512 {
-		s.buf = make([]byte, 0, slabSize)
+		s.buf = make([]byte, 0, payloadBufSize)
 	}
 	return s.buf[len(s.buf):]
 }
 
 // cut takes a payload that was appended to room.
-func (s *slab) cut(payload []byte) []byte {
+func (s *payloadBuf) cut(payload []byte) []byte {
 	if n := len(s.buf) + len(payload); n <= cap(s.buf) && len(payload) > 0 && &payload[0] == &s.buf[:n][len(s.buf)] {
 		s.buf = s.buf[:n]
 	}

@@ -71,7 +71,7 @@ func diagnostics(t topics) map[string]component {
 		return component{
 			Platform: platformSensor, Name: title, UniqueID: t.clientID + "/agent/" + name, EntityCategory: "diagnostic", StateClass: "measurement",
 			DefaultEntityID: entityID(platformSensor, t.clientID, "agent_"+name), StateTopic: t.agent("health"), ValueTemplate: template,
-			ExpireAfter: seconds(3 * heartbeat),
+			ExpireAfter: seconds(3 * heartbeatEvery),
 		}
 	}
 	oldest := health("oldest", "Oldest unsent", "{{ value_json.oldest }}")

@@ -181,7 +181,7 @@ func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *clock.Timekee
 	for i, q := range backlogs {
 		startAgent(ctx, &fleet, h, i, q, clock, drain)
 	}
-	time.Sleep(stable + 10*time.Second)
+	time.Sleep(stableSession + 10*time.Second)
 	h.leave()
 	time.Sleep(away)
 	h.come()

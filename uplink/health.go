@@ -7,11 +7,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-const heartbeat = time.Minute
+const heartbeatEvery = time.Minute
 
 // beat says how the agent is, and when to say so again.
-func (s *session) beat(short bool) notice {
-	s.health.at = time.Now().Add(heartbeat)
+func (s *session) heartbeatNotice(short bool) notice {
+	s.health.at = time.Now().Add(heartbeatEvery)
 	return notice{Message: s.healthMessage(short), kind: kindOnce}
 }
 
@@ -28,7 +28,7 @@ const maxListed = 3
 // healthMessage is the heartbeat: how much waits, and what is wrong.
 func (s *session) healthMessage(short bool) Message {
 	q, now := s.opt.Stats(), s.opt.Clock.Now()
-	faults, refused, deferred := s.states.failing(), s.asides.names(), s.records.deferredNotices()
+	faults, refused, deferred := s.states.failing(), s.rejects.names(), s.records.deferredNotices()
 	if short {
 		faults, refused, deferred = head(faults), head(refused), head(deferred)
 	}

@@ -12,11 +12,11 @@ import (
 )
 
 // aSession is one that hears and sends nothing.
-func aSession(bornBefore bool) *session {
+func newTestSession(birthSeenBefore bool) *session {
 	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Clock: clock.NewTimekeeper(clock.TrustAlways),
 		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant"}}
 	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), nil)
-	s.bornBefore = bornBefore
+	s.birthSeenBefore = birthSeenBefore
 	return s
 }
 
@@ -42,8 +42,8 @@ func FuzzHeard(f *testing.F) {
 			f.Add(where, false, true, payload)
 		}
 	}
-	f.Fuzz(func(t *testing.T, where byte, retained, bornBefore bool, payload string) {
-		s := aSession(bornBefore)
+	f.Fuzz(func(t *testing.T, where byte, retained, birthSeenBefore bool, payload string) {
+		s := newTestSession(birthSeenBefore)
 		topics := []string{s.topics.agent("canary"), s.topics.agent("status"), s.topics.agent("info"), s.opt.homeStatusTopic()}
 		m := Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
 		s.hear(m)
@@ -97,7 +97,7 @@ func TestWhoeverSaysOfflineAllTheTimeIsNotFought(t *testing.T) {
 // an access list for a link that is dead.
 func TestSilenceOfABrokerThatAcknowledgesNothingIsNoDenial(t *testing.T) {
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.deaf = true })
+		br.set(func() { br.acksNothing = true })
 		time.Sleep(3 * time.Minute)
 	}, func(o *Options) { o.KeepAlive = 15 * time.Second })
 	if strings.Contains(log, "held") || !strings.Contains(log, "acknowledged nothing for 28s") {

@@ -28,7 +28,7 @@ func (s *session) heardStatus(word string) {
 	}
 }
 
-func (s *session) sayOnline() notice {
+func (s *session) onlineNotice() notice {
 	l := &s.online
 	if l.said && l.corrected.IsZero() && s.journal.once("late will") {
 		s.log.Info("a late will is corrected")

@@ -92,20 +92,20 @@ type Dial func(ctx context.Context, will Message) (Conn, error)
 
 // A Link is the way from the agent to the broker.
 type Link struct {
-	opt      Options
-	backlog  Backlog
-	dial     Dial
-	log      *slog.Logger
-	topics   topics
-	states   states
-	rival    rival
-	suspects suspects
-	asides   asides
-	records  noticeRecords
-	taken    map[noticeID]bool // notices that were acknowledged once
-	clears   noticeList        // of what an earlier start left with the broker
-	cleared  bool              // that was looked for
-	split    bool              // Home Assistant is told entity by entity
+	opt          Options
+	backlog      Backlog
+	dial         Dial
+	log          *slog.Logger
+	topics       topics
+	states       states
+	rival        rival
+	suspects     suspects
+	rejects      rejects
+	records      noticeRecords
+	noticesAcked map[noticeID]bool // notices that were acknowledged once
+	clears       noticeList        // of what an earlier start left with the broker
+	cleared      bool              // that was looked for
+	split        bool              // Home Assistant is told entity by entity
 
 	expected     bool // the session ended with a suspect that went alone
 	suspectFirst bool // which of notices and history begins a session, until anything is answered
@@ -114,10 +114,10 @@ type Link struct {
 	pace         throttle
 	produced     meter // routine readings
 	journal      linkLog
-	believed     bool            // a session proved that we may publish, and none since failed to
-	canaries     int             // sent
-	heldSaid     string          // why the backlog is held, as the log was told
-	deaf         map[string]bool // topics that we may not read, as the log was told
+	provenBefore bool            // a session proved that we may publish, and none since failed to
+	canariesSent int             // sent
+	heldLogged   string          // why the backlog is held, as the log was told
+	unreadable   map[string]bool // topics that we may not read, as the log was told
 }
 
 // New returns a link that drains backlog; Run starts it.
@@ -125,8 +125,8 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Clock == nil {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
-	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), journal: linkLog{log: log, said: map[string]bool{}},
-		deaf: map[string]bool{}, suspects: suspects{}, asides: newAsides(), proofs: newProofs(), records: noticeRecords{}, taken: map[noticeID]bool{},
+	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), journal: linkLog{log: log, logged: map[string]bool{}},
+		unreadable: map[string]bool{}, suspects: suspects{}, rejects: newRejects(), proofs: newProofs(), records: noticeRecords{}, noticesAcked: map[noticeID]bool{},
 		pace: newThrottle(opt.Drain.Rate)}
 	l.clears.group.form = formClears
 	l.states.changed = make(chan struct{}, 1)
@@ -175,7 +175,7 @@ func (l *Link) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if errors.Is(err, errBetter) {
+		if errors.Is(err, errPreferred) {
 			l.log.Info("uplink goes back to the server that is preferred")
 			continue
 		}
@@ -208,16 +208,16 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	over := dropLate(ctx, conn)
 	err = s.run(ctx)
 	over()
-	s.inquire(err)
+	s.onDisconnect(err)
 	seen()
 	watch.Wait()
-	if s.since.IsZero() && (errors.Is(err, errBrokerClosed) || isReset(err)) {
+	if s.firstAck.IsZero() && (errors.Is(err, errBrokerClosed) || isReset(err)) {
 		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#%s", err, l.opt.ClientID, l.opt.mayBeRefused())
 	}
 	conn.Close() // a failure of it says nothing that err does not
-	l.believed = s.proven || l.believed && s.held == ""
-	if !s.since.IsZero() {
-		up = time.Since(s.since)
+	l.provenBefore = s.proven || l.provenBefore && s.held == ""
+	if !s.firstAck.IsZero() {
+		up = time.Since(s.firstAck)
 	}
 	if l.rival.proven {
 		err = fmt.Errorf("%w: %w", &RivalError{l.opt.ClientID}, err)
@@ -242,7 +242,7 @@ func dropLate(ctx context.Context, conn Conn) (over func()) {
 	waiting.Go(func() {
 		select {
 		case <-ctx.Done():
-			sleep(done, goodbyeMost)
+			sleep(done, goodbyeLimit)
 		case <-done.Done():
 		}
 		if done.Err() == nil {

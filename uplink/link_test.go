@@ -21,34 +21,34 @@ import (
 )
 
 // A broker is the other end of fake connections: whatever is published is
-// acknowledged after a round trip, by one that is not deaf. What it denies it
+// acknowledged after a round trip, unless acksNothing is set. What it denies it
 // acknowledges and drops.
 type broker struct {
-	mu       sync.Mutex
-	got      []Message
-	retained map[string]string
-	conns    int
-	wills    []Message // of the connections
-	refuse   error
-	deaf     bool
-	denies   bool
-	unread   bool                    // subscriptions are refused
-	secret   string                  // the subscription to it is refused
-	mute     bool                    // subscriptions are granted, and nothing is forwarded
-	orderly  int                     // disconnects that make the broker forget the will
-	most     int                     // publications that were in flight at a time
-	rate     float64                 // bytes a second each way; 0: the link carries anything
-	way      time.Duration           // more than the 300 ms that it takes each way, if there is a rate
-	noise    time.Duration           // at most so much more, at random, until an acknowledgement is heard
-	carried  int                     // bytes to the broker
-	spurns   func(Message) bool      // ends the connection for such a message
-	shuts    func(topic string) bool // ends the connection for such a subscription
-	eats     func(Message) bool      // the link loses such a message, and all behind it
-	drops    func(Message) bool      // acknowledges such a message, and does not forward it
-	late     bool                    // an UNSUBSCRIBE overtakes what is to be forwarded
-	echoed   int                     // readings that were sent back to us
-	resets   bool                    // by a reset
-	conn     *fakeConn
+	mu              sync.Mutex
+	got             []Message
+	retained        map[string]string
+	conns           int
+	wills           []Message // of the connections
+	refuse          error
+	acksNothing     bool
+	denies          bool
+	unread          bool                    // subscriptions are refused
+	secret          string                  // the subscription to it is refused
+	forwardsNothing bool                    // subscriptions are granted, and nothing is forwarded
+	orderly         int                     // disconnects that make the broker forget the will
+	most            int                     // publications that were in flight at a time
+	rate            float64                 // bytes a second each way; 0: the link carries anything
+	way             time.Duration           // more than the 300 ms that it takes each way, if there is a rate
+	noise           time.Duration           // at most so much more, at random, until an acknowledgement is heard
+	carried         int                     // bytes to the broker
+	closesFor       func(Message) bool      // ends the connection for such a message
+	closesForTopic  func(topic string) bool // ends the connection for such a subscription
+	eats            func(Message) bool      // the link loses such a message, and all behind it
+	drops           func(Message) bool      // acknowledges such a message, and does not forward it
+	late            bool                    // an UNSUBSCRIBE overtakes what is to be forwarded
+	echoed          int                     // readings that were sent back to us
+	resets          bool                    // by a reset
+	conn            *fakeConn
 }
 
 const roundTrip = 100 * time.Millisecond
@@ -108,16 +108,16 @@ func (c *fakeConn) later(size int, do func() error) Token {
 				<-before
 			}
 			c.b.mu.Lock()
-			deaf := c.b.deaf
+			silent := c.b.acksNothing
 			switch {
 			case closed(c.lost): // by what came before it
 				t.err = errors.New("connection lost")
-			case !deaf:
+			case !silent:
 				t.err = do()
 			}
-			deaf = deaf || errors.Is(t.err, errEaten)
+			silent = silent || errors.Is(t.err, errEaten)
 			c.b.mu.Unlock()
-			if deaf {
+			if silent {
 				<-c.lost
 				t.err = errors.New("connection lost")
 			}
@@ -158,7 +158,7 @@ func (c *fakeConn) Publish(m Message) Token {
 	})
 	return c.later(len(m.Topic)+len(m.Payload)+6, func() error {
 		c.flying--
-		if c.b.spurns != nil && c.b.spurns(m) {
+		if c.b.closesFor != nil && c.b.closesFor(m) {
 			c.why = errBrokerClosed
 			if c.b.resets {
 				c.why = errPeerReset
@@ -179,7 +179,7 @@ func (c *fakeConn) Publish(m Message) Token {
 		if m.Retain {
 			c.b.retained[m.Topic] = string(m.Payload)
 		}
-		if c.topics[m.Topic] && !c.b.mute {
+		if c.topics[m.Topic] && !c.b.forwardsNothing {
 			c.forward(m)
 		}
 		return nil
@@ -225,7 +225,7 @@ func (c *fakeConn) Subscribe(topic string) Token {
 		if c.hole {
 			return errEaten
 		}
-		if c.b.shuts != nil && c.b.shuts(topic) {
+		if c.b.closesForTopic != nil && c.b.closesForTopic(topic) {
 			if c.why == nil {
 				c.why = errBrokerClosed
 			}
@@ -236,7 +236,7 @@ func (c *fakeConn) Subscribe(topic string) Token {
 			return &DeniedError{topic}
 		}
 		c.topics[topic] = true
-		if kept := c.b.retained[topic]; kept != "" && !c.b.mute {
+		if kept := c.b.retained[topic]; kept != "" && !c.b.forwardsNothing {
 			c.heard <- Message{Topic: topic, Payload: []byte(kept), Retain: true}
 		}
 		return nil
@@ -383,15 +383,15 @@ func TestReadingsArriveInOrder(t *testing.T) {
 func TestNothingIsAckedUnlessPublished(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
-		br.set(func() { br.deaf = true })
+		br.set(func() { br.acksNothing = true })
 		for seq := range uint64(50) {
 			bl.put(reading("room", seq+1))
 		}
 		time.Sleep(time.Minute)
 		if n := bl.left(); n != 50 {
-			t.Errorf("%d of 50 readings left while the broker was deaf", n)
+			t.Errorf("%d of 50 readings left while the broker acknowledged nothing", n)
 		}
-		br.set(func() { br.deaf = false })
+		br.set(func() { br.acksNothing = false })
 		time.Sleep(2 * time.Minute)
 		if n := bl.left(); n != 0 {
 			t.Errorf("%d readings left after the broker came back", n)
@@ -512,14 +512,14 @@ func TestSilenceIsToldInTheOrderOfPatience(t *testing.T) {
 func TestOnlyAGoodbyeSuppressesTheWill(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
-		br.set(func() { br.deaf = true })
+		br.set(func() { br.acksNothing = true })
 		bl.put(reading("room", 1))
 		time.Sleep(time.Minute)
 		br.set(func() {
 			if br.orderly != 0 {
 				t.Errorf("%d orderly disconnects from a broker that acknowledges nothing", br.orderly)
 			}
-			br.deaf = false
+			br.acksNothing = false
 		})
 		time.Sleep(2 * time.Minute)
 	})

@@ -16,37 +16,37 @@ const flapping = 3
 // log. What the log said last is true at any time: after "uplink up" the next
 // failure is said, whatever was said before.
 type linkLog struct {
-	log    *slog.Logger
-	said   map[string]bool // kinds of errors, since the last stable session
-	saidUp bool            // the last line is "uplink up"
-	brief  int             // sessions in a row that were not stable
+	log           *slog.Logger
+	logged        map[string]bool // kinds of errors, since the last stable session
+	upLogged      bool            // the last line is "uplink up"
+	shortSessions int             // sessions in a row that were not stable
 }
 
 // once reports whether something is said for the first time since the last
 // stable session.
 func (g *linkLog) once(what string) bool {
-	first := !g.said[what]
-	g.said[what] = true
+	first := !g.logged[what]
+	g.logged[what] = true
 	return first
 }
 
 // up: the broker has acknowledged something.
 func (g *linkLog) up() {
-	if g.brief >= flapping {
+	if g.shortSessions >= flapping {
 		g.log.Debug("uplink up")
 		return
 	}
-	g.saidUp = true
+	g.upLogged = true
 	g.log.Info("uplink up")
 }
 
 // stable: the session has lasted.
 func (g *linkLog) stable() {
-	if !g.saidUp {
-		g.log.Info("uplink up", "after_short_sessions", g.brief)
+	if !g.upLogged {
+		g.log.Info("uplink up", "after_short_sessions", g.shortSessions)
 	}
-	g.saidUp, g.brief = true, 0
-	clear(g.said)
+	g.upLogged, g.shortSessions = true, 0
+	clear(g.logged)
 }
 
 // down: a session ended that was up for so long, or there was none. What a
@@ -55,18 +55,18 @@ func (g *linkLog) down(err error, up, wait time.Duration) {
 	level := slog.LevelWarn
 	var refused *RefusedError
 	switch first := g.once("down: " + kindOf(err)); {
-	case !first && !g.saidUp:
+	case !first && !g.upLogged:
 		level = slog.LevelDebug
 	case errors.As(err, &refused) && !refused.busy():
 		level = slog.LevelError
 	}
-	if up > 0 && up < stable {
-		g.brief++
+	if up > 0 && up < stableSession {
+		g.shortSessions++
 	}
 	attrs := []any{"err", err, "retry_in", wait.Round(10 * time.Millisecond)}
-	if g.brief == flapping && g.saidUp {
+	if g.shortSessions == flapping && g.upLogged {
 		attrs = append(attrs, "note", "session after session ends within a minute: the next line comes when one lasts, or fails otherwise")
 	}
-	g.saidUp = g.saidUp && level == slog.LevelDebug
+	g.upLogged = g.upLogged && level == slog.LevelDebug
 	g.log.Log(context.Background(), level, "uplink down", attrs...)
 }

@@ -17,7 +17,7 @@ func TestABrokerThatResetsIsNotMetAllTheTime(t *testing.T) {
 				br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 					br.set(func() {
 						br.resets = resets
-						br.spurns = func(m Message) bool { return strings.HasSuffix(m.Topic, topic) && m.Topic != "porch/agent/event" }
+						br.closesFor = func(m Message) bool { return strings.HasSuffix(m.Topic, topic) && m.Topic != "porch/agent/event" }
 					})
 					for seq := range uint64(200) {
 						bl.put(reading("room", seq+1))

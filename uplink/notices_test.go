@@ -61,7 +61,7 @@ func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conns := 0
 			br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-				br.set(func() { br.spurns, br.shuts = c.publish, c.subscribe })
+				br.set(func() { br.closesFor, br.closesForTopic = c.publish, c.subscribe })
 				fifty(bl)
 				bl.put(alarmOf("door", 1))
 				time.Sleep(40 * time.Second)
@@ -94,7 +94,7 @@ func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
 				if more := br.connections() - conns; more != 0 {
 					t.Errorf("%d connections in half an hour", more)
 				}
-				br.set(func() { br.spurns, br.shuts = nil, nil })
+				br.set(func() { br.closesFor, br.closesForTopic = nil, nil })
 				time.Sleep(3 * time.Hour)
 				if health := br.kept("porch/agent/health"); strings.Contains(health, "deferred") {
 					t.Errorf("deferred although the broker takes all: %s", health)
@@ -162,7 +162,7 @@ func TestClearsThatAreDeniedHoldNothingUp(t *testing.T) {
 		br.set(func() {
 			br.retained["porch/agent/info"] = `{"boot":"1-11111111","streams":{"cellar":{},` + strings.Join(streams, ",") + `}}`
 			br.retained["porch/cellar/state"] = "4"
-			br.spurns = onTopic("porch/old")
+			br.closesFor = onTopic("porch/old")
 		})
 		fifty(bl)
 		time.Sleep(40 * time.Second)
@@ -267,7 +267,7 @@ func (c *fakeConn) hears(topic string) bool {
 func TestAMessageThatIsTooLargeCostsItsSubscriptionOnly(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
-			br.shuts = func(topic string) bool {
+			br.closesForTopic = func(topic string) bool {
 				if topic == "porch/agent/info" {
 					br.conn.why = &breach{what: "a packet of 300000 bytes", topic: topic, bytes: 300_000}
 				}
@@ -293,7 +293,7 @@ func TestABirthGoesWhereTheProofIsClosedFor(t *testing.T) {
 	for _, name := range []string{"canary", "subscription to the canary"} {
 		t.Run(name, func(t *testing.T) {
 			up(t, func(l *Link, br *broker, bl *backlog) {
-				br.set(func() { br.spurns, br.shuts = closings[name].publish, closings[name].subscribe })
+				br.set(func() { br.closesFor, br.closesForTopic = closings[name].publish, closings[name].subscribe })
 				fifty(bl)
 				time.Sleep(10 * time.Minute)
 				if br.kept("porch/agent/info") == "" || br.kept("homeassistant/device/porch/config") == "" {
@@ -310,7 +310,7 @@ func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
 			br.retained["porch/agent/info"] = `{"boot":"1-11111111","truncated":true,"streams":{"old":{},"older":{}}}`
-			br.spurns = onTopic("porch/old")
+			br.closesFor = onTopic("porch/old")
 		})
 		fifty(bl)
 		time.Sleep(10 * time.Minute)
@@ -325,7 +325,7 @@ func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {
 func TestAQuietSessionKeepsOneHeartbeat(t *testing.T) {
 	s := newSession(New(Options{}, nil, nil, slog.New(slog.DiscardHandler)), nil)
 	for range 1000 {
-		s.landed(&flight{Token: arrived{}, kind: kindOnce, notice: notice{id: noticeID{topic: "porch/agent/health"}}})
+		s.completed(&sentMessage{Token: arrived{}, kind: kindOnce, notice: notice{id: noticeID{topic: "porch/agent/health"}}})
 	}
 	if n := len(s.unconfirmed); n != 1 {
 		t.Errorf("%d are kept", n)

@@ -39,10 +39,10 @@ func (s *session) unproven() string {
 // subscription of a probe: it takes packets in order, and that is the first
 // without an answer. Nothing else is to blame then.
 func (s *session) blameProbe() bool {
-	if s.flight.len() == 0 {
+	if s.inflight.len() == 0 {
 		return false
 	}
-	pr := s.flight.front().probe
+	pr := s.inflight.front().probe
 	if pr == nil || succeeded(pr.subscribed) {
 		return false
 	}
@@ -77,13 +77,13 @@ func succeeded(t Token) bool {
 // UNSUBSCRIBE: a broker takes packets in order, and so forwards this one alone.
 // A probe that lasts stays subscribed until it is heard: also while messages are
 // under suspicion, so that nothing is sent behind one.
-func (s *session) sendProbe(stream string, m Message, f flight, lasting bool) {
+func (s *session) sendProbe(stream string, m Message, f sentMessage, lasting bool) {
 	pr := &probe{item: f.item, message: m, lasting: lasting || s.proofs.late || s.suspects.any()}
 	if first := s.proofs.of(stream).probe; first != nil {
 		pr.second, pr.waited = true, first.lasting
 	}
 	// A stream that is held is tried again in a minute anyway.
-	pr.repeated = pr.second || s.asides.held[stream] != nil
+	pr.repeated = pr.second || s.rejects.held[stream] != nil
 	s.proofs.sent(stream, pr)
 	pr.subscribed = s.conn.Subscribe(m.Topic)
 	pr.heard = s.conn.Expect(m)
@@ -155,7 +155,7 @@ func (s *session) heardProbe(stream string, st *streamProof) {
 	case pr.second:
 		s.proofs.late = true
 	}
-	st.session, st.at, st.since, st.doubted = s.proofs.session, pr.sent, nil, false
+	st.session, st.at, st.unproven, st.doubted = s.proofs.session, pr.sent, nil, false
 	s.acceptStream(stream)
 }
 
@@ -163,7 +163,7 @@ func (s *session) heardProbe(stream string, st *streamProof) {
 // waits for it: the broker has dropped the first copy, and perhaps what came behind.
 func (s *session) noteUnreleased(pr *probe, st *streamProof) {
 	note := func(it *queue.Item, sent time.Time) {
-		if it.Stream == pr.item.Stream && deedOf(it) != deedOf(&pr.item) && sent.Before(pr.sent) {
+		if it.Stream == pr.item.Stream && msgIDOf(it) != msgIDOf(&pr.item) && sent.Before(pr.sent) {
 			st.note(it)
 		}
 	}
@@ -173,8 +173,8 @@ func (s *session) noteUnreleased(pr *probe, st *streamProof) {
 			note(&o.item, o.sent)
 		}
 	}
-	for i := range s.flight.len() {
-		if f := s.flight.at(i); f.kind == kindHistory {
+	for i := range s.inflight.len() {
+		if f := s.inflight.at(i); f.kind == kindHistory {
 			note(&f.item, f.sent)
 		}
 	}
@@ -185,7 +185,7 @@ func (s *session) noteUnreleased(pr *probe, st *streamProof) {
 // the other streams is in doubt too.
 func (s *session) repeatProbe(stream string, st *streamProof) {
 	pr := st.probe
-	s.sendProbe(stream, pr.message, flight{kind: kindProbe, item: pr.item}, true)
+	s.sendProbe(stream, pr.message, sentMessage{kind: kindProbe, item: pr.item}, true)
 	if s.proven {
 		s.proven = false
 		s.prove()
@@ -203,23 +203,23 @@ func (s *session) repeatProbe(stream string, st *streamProof) {
 // the window is a probe anyway.
 func (s *session) probeAgain(stream string, st *streamProof) {
 	if it := s.released.latest(stream); it != nil {
-		s.sendProbe(stream, s.message(it), flight{kind: kindProbe, item: *it}, false)
+		s.sendProbe(stream, s.message(it), sentMessage{kind: kindProbe, item: *it}, false)
 		return
 	}
-	n := len(st.since)
+	n := len(st.unproven)
 	r, ok := s.states.of(stream)
-	if n == 0 || !ok || st.since[n-1].Boot != s.opt.Boot || r.Seq > st.since[n-1].To {
+	if n == 0 || !ok || st.unproven[n-1].Boot != s.opt.Boot || r.Seq > st.unproven[n-1].To {
 		return
 	}
 	it := queue.Item{Reading: r, Boot: s.opt.Boot}
 	it.At = s.opt.Clock.Resolve(it.At)
-	s.sendProbe(stream, s.message(&it), flight{kind: kindProbe, item: it}, false)
+	s.sendProbe(stream, s.message(&it), sentMessage{kind: kindProbe, item: it}, false)
 }
 
 // deny draws the conclusion that a stream's readings do not arrive: unless
 // nothing of ours does, it is held.
 func (s *session) deny(stream, why string) {
-	if !s.trusted() {
+	if !s.acksProven() {
 		return // the canary tells more
 	}
 	st := s.proofs.of(stream)
@@ -234,8 +234,8 @@ func (s *session) deny(stream, why string) {
 // declareUnproven declares what was acknowledged of a stream since the reading
 // that came back last: it may not have arrived.
 func (s *session) declareUnproven(stream string, st *streamProof) {
-	lost := st.since
-	st.since, st.doubted = nil, false
+	lost := st.unproven
+	st.unproven, st.doubted = nil, false
 	for _, g := range lost {
 		s.log.Error("readings that the broker acknowledged may not have arrived", "stream", stream,
 			"topic", s.topics.ofHistory(stream), "boot", g.Boot, "from", g.From, "to", g.To, "count", g.Count)
@@ -275,7 +275,7 @@ func (s *session) probesDue() (due time.Time) {
 // heardAhead is closed when the probe that the head of a line waits for is heard.
 // Before the session is trusted nothing is done about it.
 func (s *session) heardAhead(list *fifo[outcome]) <-chan struct{} {
-	if list.len() == 0 || !s.proving() || !s.trusted() {
+	if list.len() == 0 || !s.proving() || !s.acksProven() {
 		return nil
 	}
 	if pr := s.proofs.of(list.front().item.Stream).probe; pr != nil {

@@ -12,7 +12,7 @@ import (
 func TestAStreamWhoseSubscriptionClosesTheConnection(t *testing.T) {
 	var d drip
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.shuts = func(topic string) bool { return topic == "porch/room" } })
+		br.set(func() { br.closesForTopic = func(topic string) bool { return topic == "porch/room" } })
 		d.run(l, bl, 120)
 		time.Sleep(10 * time.Second)
 		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {

@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	proofEvery = 45 * time.Second // between two probes while all streams are proven: one costs some 140 bytes
-	proofTurn  = 10 * time.Second // longer, for a stream that was probed in this round already
-	proofAge   = time.Hour        // of a stream's last proof: its next reading is a probe, whatever the others cost
-	echoWait   = 5 * time.Second  // from the acknowledgement of a probe: its echo comes with it
+	probeEvery  = 45 * time.Second // between two probes while all streams are proven: one costs some 140 bytes
+	probeTurn   = 10 * time.Second // longer, for a stream that was probed in this round already
+	maxProofAge = time.Hour        // of a stream's last proof: its next reading is a probe, whatever the others cost
+	echoWait    = 5 * time.Second  // from the acknowledgement of a probe: its echo comes with it
 )
 
 // proofs say of which streams the readings are known to arrive. MQTT 3.1.1 has
@@ -41,12 +41,12 @@ type proofs struct {
 
 // A streamProof is what is known of one stream.
 type streamProof struct {
-	session int         // in which a reading came back last; 0: none did, or it is in doubt
-	at      time.Time   // when that reading was sent
-	probe   *probe      // nil: there is none
-	doubted bool        // the broker has dropped a probe of another stream since that reading
-	since   []queue.Gap // what was acknowledged, and removed from the backlog, since that reading
-	acked   bool        // the broker has ever acknowledged a reading
+	session  int         // in which a reading came back last; 0: none did, or it is in doubt
+	at       time.Time   // when that reading was sent
+	probe    *probe      // nil: there is none
+	doubted  bool        // the broker has dropped a probe of another stream since that reading
+	unproven []queue.Gap // what was acknowledged, and removed from the backlog, since that reading
+	acked    bool        // the broker has ever acknowledged a reading
 }
 
 // A probe is a reading that is expected back.
@@ -100,11 +100,11 @@ func (p *proofs) due(stream string, now time.Time) bool {
 		return false
 	case st.session != p.session:
 		return true
-	case now.Sub(st.at) > max(proofAge, time.Duration(len(p.streams))*2*time.Minute):
+	case now.Sub(st.at) > max(maxProofAge, time.Duration(len(p.streams))*2*time.Minute):
 		return true
-	case idle < proofEvery:
+	case idle < probeEvery:
 		return false
-	case p.round[stream] && idle < proofEvery+proofTurn:
+	case p.round[stream] && idle < probeEvery+probeTurn:
 		return false // it is another's turn
 	case p.round[stream]:
 		clear(p.round)
@@ -151,8 +151,8 @@ func (st *streamProof) note(it *queue.Item) {
 	if it.Event != "" {
 		return // events are not counted by stream: no gap could tell of one
 	}
-	if n := len(st.since); n > 0 {
-		if last := &st.since[n-1]; last.Boot == it.Boot {
+	if n := len(st.unproven); n > 0 {
+		if last := &st.unproven[n-1]; last.Boot == it.Boot {
 			if it.Seq > last.To { // else it came twice
 				last.To = it.Seq
 				last.Count++
@@ -160,5 +160,5 @@ func (st *streamProof) note(it *queue.Item) {
 			return
 		}
 	}
-	st.since = append(st.since, queue.Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: queue.Unproven})
+	st.unproven = append(st.unproven, queue.Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: queue.Unproven})
 }

@@ -242,7 +242,7 @@ func TestAStreamThatMayNotBeReadIsHeld(t *testing.T) {
 func TestABrokerThatClosesForASubscriptionGetsTheReadings(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
-			br.shuts = func(topic string) bool {
+			br.closesForTopic = func(topic string) bool {
 				return slices.Contains([]string{"porch/room", "porch/door", "porch/agent/event"}, topic)
 			}
 		})

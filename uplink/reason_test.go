@@ -94,7 +94,7 @@ func TestOneReasonIsOneKind(t *testing.T) {
 			t.Errorf("%s: two kinds\n%s\n%s", name, a, b)
 		}
 		var text strings.Builder
-		log := linkLog{log: slog.New(slog.NewTextHandler(&text, nil)), said: map[string]bool{}}
+		log := linkLog{log: slog.New(slog.NewTextHandler(&text, nil)), logged: map[string]bool{}}
 		for i := range 10 {
 			log.down(pair[i%2], 0, time.Second)
 		}

@@ -15,7 +15,7 @@ func TestNothingIsRetainedWhereTheBrokerKeepsNothing(t *testing.T) {
 		br.set(func() { // from before
 			br.retained["porch/agent/info"] = `{"boot":"1-11111111","streams":{"cellar":{}}}`
 			br.retained["porch/cellar/state"] = "42"
-			br.spurns = func(m Message) bool { return m.Retain }
+			br.closesFor = func(m Message) bool { return m.Retain }
 		})
 		l.Observe(reading("room", 1))
 		bl.put(reading("room", 1))

@@ -11,53 +11,53 @@ import (
 )
 
 const (
-	goodbyeGrace = 3 * time.Second         // for what is in flight when the agent stops
-	goodbyeTime  = time.Second             // for the goodbye itself
-	goodbyeMost  = 4500 * time.Millisecond // for both, whatever blocks: then the connection is dropped
-	retryRead    = time.Second             // after the backlog could not be read
+	goodbyeGrace   = 3 * time.Second         // for what is in flight when the agent stops
+	offlineTimeout = time.Second             // for the goodbye itself
+	goodbyeLimit   = 4500 * time.Millisecond // for both, whatever blocks: then the connection is dropped
+	retryRead      = time.Second             // after the backlog could not be read
 )
 
 var (
-	errBetter = errors.New("a server that is preferred answers again")
-	errNoAcks = errors.New("the broker has acknowledged nothing")
+	errPreferred = errors.New("a server that is preferred answers again")
+	errNoAcks    = errors.New("the broker has acknowledged nothing")
 )
 
 // A session is one connection from CONNECT to its loss. One goroutine sends
 // and listens: it fills the window, and waits until something happens.
 type session struct {
 	*Link
-	conn   Conn
-	window window
-	share  share
-	slab   slab
+	conn       Conn
+	window     window
+	stateShare stateShare
+	payloadBuf payloadBuf
 
-	flight fifo[flight] // in the order in which they were sent
-	alive  time.Time    // when the head of flight became it
-	since  time.Time    // of the first acknowledgement; zero before
-	lasts  bool         // it has been stable for long enough
+	inflight     fifo[sentMessage] // in the order in which they were sent
+	lastProgress time.Time         // when the head of flight became it
+	firstAck     time.Time         // of the first acknowledgement; zero before
+	isStable     bool              // it has been stable for long enough
 
-	began    time.Time
-	cursor   queue.Cursor
-	aside    queue.Cursor // through what is set aside
-	trying   bool         // something that was set aside goes alone, or will
-	peeked   []queue.Item // beyond the cursor
-	dry      bool         // there was nothing beyond it
-	keptTurn bool         // what is kept of a stream goes before a routine reading
-	released released     // acknowledged by the broker, and not to the backlog yet
-	read     time.Time    // not before it the backlog is read again: it cannot be
+	began       time.Time
+	cursor      queue.Cursor
+	aside       queue.Cursor // through what is set aside
+	trying      bool         // something that was set aside goes alone, or will
+	peeked      []queue.Item // beyond the cursor
+	drained     bool         // there was nothing beyond it
+	keptTurn    bool         // what is kept of a stream goes before a routine reading
+	released    released     // acknowledged by the broker, and not to the backlog yet
+	readAgainAt time.Time    // not before it the backlog is read again: it cannot be
 
 	flying map[string]bool // streams whose state is in flight
 
 	canary
 	sources
-	unconfirmed []flight // notices at QoS 0 that nothing was acknowledged behind; the latest of each
-	answered    bool     // the broker has answered something
+	unconfirmed []sentMessage // notices at QoS 0 that nothing was acknowledged behind; the latest of each
+	answered    bool          // the broker has answered something
 
-	told       bool      // the broker has acknowledged our birth
-	bornBefore bool      // the broker had our birth before this session
-	announced  bool      // the birth is on its way, or was
-	met        string    // the boot of another's birth
-	corrected  time.Time // when we last published our birth over another's
+	birthAcked      bool      // the broker has acknowledged our birth
+	birthSeenBefore bool      // the broker had our birth before this session
+	announced       bool      // the birth is on its way, or was
+	rivalSeen       string    // the boot of another's birth
+	rebornAt        time.Time // when we last published our birth over another's
 
 	leaving error // why the session ends in order
 	until   time.Time
@@ -65,9 +65,9 @@ type session struct {
 }
 
 // A flight is a message that the broker has not acknowledged.
-type flight struct {
+type sentMessage struct {
 	Token
-	passage
+	slot
 	kind     kind
 	stream   string     // of a state
 	item     queue.Item // of the history
@@ -85,8 +85,8 @@ const (
 	kindBirth
 	kindOnce         // says nothing about the link
 	kindSubscription // to the canary
-	kindShelved      // of the history, and refused
-	kindAside        // of what was refused, once more
+	kindDiverted     // of the history, and refused
+	kindRetry        // of what was refused, once more
 	kindProbe        // a reading once more, to be heard
 )
 
@@ -95,7 +95,7 @@ func newSession(l *Link, conn Conn) *session {
 	if most == 0 {
 		most = DefaultWindow
 	}
-	s := &session{Link: l, conn: conn, window: window{most: most}, flying: map[string]bool{}, bornBefore: l.rival.born,
+	s := &session{Link: l, conn: conn, window: window{most: most}, flying: map[string]bool{}, birthSeenBefore: l.rival.born,
 		timer: time.NewTimer(time.Hour)}
 	s.newSources()
 	return s
@@ -107,7 +107,7 @@ func (s *session) run(ctx context.Context) error {
 	defer s.timer.Stop()
 	s.began = time.Now()
 	s.begin()
-	for s.leaving == nil || s.flight.len() > 0 && time.Now().Before(s.until) {
+	for s.leaving == nil || s.inflight.len() > 0 && time.Now().Before(s.until) {
 		s.fill()
 		if err := s.wait(ctx); err != nil {
 			s.settle() // what was answered before the end: nothing of it is to blame, or has to be sent again
@@ -124,11 +124,11 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) begin() {
 	s.declareDoubted()
 	s.proofs.begin()
-	s.asides.rewind()
+	s.rejects.rewind()
 	s.listen()
 	s.online.now()
 	s.prove()
-	if s.bornBefore || s.trusted() { // else the canary is awaited: see announce
+	if s.birthSeenBefore || s.acksProven() { // else the canary is awaited: see announce
 		s.announce()
 	}
 	s.states.refresh()
@@ -136,29 +136,29 @@ func (s *session) begin() {
 }
 
 // publish sends a message and notes that it is in flight.
-func (s *session) publish(m Message, f flight) {
+func (s *session) publish(m Message, f sentMessage) {
 	m.Retain = m.Retain && !s.opt.NoRetain
 	size := len(m.Topic) + len(m.Payload) + overhead
 	if f.probe != nil {
 		size += probeBytes(m.Topic)
 	}
-	f.passage = s.window.send(size)
+	f.slot = s.window.send(size)
 	f.Token = s.conn.Publish(m)
-	s.launch(f)
+	s.track(f)
 }
 
-func (s *session) launch(f flight) {
-	if s.flight.len() == 0 {
-		s.alive = time.Now()
+func (s *session) track(f sentMessage) {
+	if s.inflight.len() == 0 {
+		s.lastProgress = time.Now()
 	}
-	s.flight.push(f)
+	s.inflight.push(f)
 }
 
 // wait waits until something happens, and takes note of it.
 func (s *session) wait(ctx context.Context) error {
 	var head, stop, better <-chan struct{}
-	if s.flight.len() > 0 {
-		head = s.flight.front().Done()
+	if s.inflight.len() > 0 {
+		head = s.inflight.front().Done()
 	}
 	if s.leaving == nil {
 		stop, better = ctx.Done(), s.conn.Better()
@@ -182,7 +182,7 @@ func (s *session) wait(ctx context.Context) error {
 	case <-s.conn.Done():
 		return fmt.Errorf("connection lost: %w", s.conn.Err())
 	case <-better:
-		s.leave(errBetter)
+		s.leave(errPreferred)
 	case <-stop:
 		s.leave(ctx.Err())
 	case <-s.timer.C:
@@ -194,30 +194,30 @@ func (s *session) wait(ctx context.Context) error {
 // settle takes what the broker has acknowledged, oldest first. Only here
 // anything is acknowledged to the backlog.
 func (s *session) settle() error {
-	for s.flight.len() > 0 {
-		f := s.flight.front()
+	for s.inflight.len() > 0 {
+		f := s.inflight.front()
 		select {
 		case <-f.Done():
 		default:
 			return s.ack()
 		}
-		if err := s.landed(f); err != nil {
+		if err := s.completed(f); err != nil {
 			return err
 		}
-		s.flight.pop()
-		s.alive = time.Now()
+		s.inflight.pop()
+		s.lastProgress = time.Now()
 	}
 	return s.ack()
 }
 
 // landed takes note that one message was acknowledged, or never will be.
-func (s *session) landed(f *flight) error {
+func (s *session) completed(f *sentMessage) error {
 	err := f.Error()
 	switch f.kind {
 	case kindSubscription:
-		s.window.gone(f.passage)
+		s.window.gone(f.slot)
 		return s.subscribed(f)
-	case kindShelved:
+	case kindDiverted:
 		s.released.push(outcome{item: f.item, reject: true})
 		return nil
 	}
@@ -225,36 +225,36 @@ func (s *session) landed(f *flight) error {
 		return s.lost(err)
 	}
 	if f.kind == kindOnce {
-		s.window.gone(f.passage)
+		s.window.gone(f.slot)
 		s.unconfirmed = append(slices.DeleteFunc(s.unconfirmed, f.sameNotice), *f)
 		return nil
 	}
-	s.window.acked(f.passage)
+	s.window.acked(f.slot)
 	s.answered = true
 	s.noticeArrived(f)
 	if f.probe != nil {
 		f.probe.acked = time.Now()
 	}
-	if s.since.IsZero() {
-		s.since = time.Now()
+	if s.firstAck.IsZero() {
+		s.firstAck = time.Now()
 		s.journal.up()
 	}
 	switch f.kind {
 	case kindHistory:
 		s.released.push(outcome{item: f.item, sent: f.sent})
-		delete(s.suspects, deedOf(&f.item))
+		delete(s.suspects, msgIDOf(&f.item))
 	case kindState:
 		delete(s.flying, f.stream)
-		delete(s.suspects, stateOf(f.stream))
-	case kindAside:
+		delete(s.suspects, stateIDOf(f.stream))
+	case kindRetry:
 		s.released.push(outcome{item: f.item})
-		delete(s.suspects, deedOf(&f.item))
+		delete(s.suspects, msgIDOf(&f.item))
 		s.trying = false
 		if f.probe == nil {
-			s.took(&f.item)
+			s.accepted(&f.item)
 		}
 	case kindBirth:
-		s.told = true
+		s.birthAcked = true
 	}
 	return nil
 }
@@ -282,7 +282,7 @@ func (s *session) due() time.Time {
 			next = t
 		}
 	}
-	for _, t := range [...]time.Time{s.read, s.window.next} {
+	for _, t := range [...]time.Time{s.readAgainAt, s.window.next} {
 		if t.After(now) { // else it waits for room in the window
 			sooner(t)
 		}
@@ -290,11 +290,11 @@ func (s *session) due() time.Time {
 	if !s.pace.next.IsZero() { // it may have passed since fill asked
 		sooner(s.pace.next)
 	}
-	if s.flight.len() > 0 {
-		sooner(s.alive.Add(s.opt.bounds().ack))
+	if s.inflight.len() > 0 {
+		sooner(s.lastProgress.Add(s.opt.bounds().ack))
 	}
-	if !s.since.IsZero() && !s.lasts {
-		sooner(s.since.Add(stable))
+	if !s.firstAck.IsZero() && !s.isStable {
+		sooner(s.firstAck.Add(stableSession))
 	}
 	if !s.canary.next.IsZero() {
 		sooner(s.canary.next)
@@ -302,7 +302,7 @@ func (s *session) due() time.Time {
 	if s.careful() {
 		sooner(s.quietUntil())
 	}
-	for _, t := range [...]time.Time{s.probesDue(), s.asides.heldDue()} {
+	for _, t := range [...]time.Time{s.probesDue(), s.rejects.heldDue()} {
 		if t.After(now) {
 			sooner(t)
 		}
@@ -323,14 +323,14 @@ func (s *session) due() time.Time {
 // tick does what is due.
 func (s *session) tick() error {
 	now := time.Now()
-	if patience := s.opt.bounds().ack; s.flight.len() > 0 && now.Sub(s.alive) >= patience {
+	if patience := s.opt.bounds().ack; s.inflight.len() > 0 && now.Sub(s.lastProgress) >= patience {
 		return fmt.Errorf("%w for %v", errNoAcks, patience)
 	}
 	if !s.canary.next.IsZero() && !now.Before(s.canary.next) {
 		s.doubt()
 	}
-	if !s.since.IsZero() && !s.lasts && now.Sub(s.since) >= stable {
-		s.lasts = true
+	if !s.firstAck.IsZero() && !s.isStable && now.Sub(s.firstAck) >= stableSession {
+		s.isStable = true
 		s.journal.stable()
 	}
 	return s.ack() // or give up what should have been heard by now
@@ -349,7 +349,7 @@ func (s *session) goodbye() bool {
 	select {
 	case <-token.Done():
 		err = token.Error()
-	case <-time.After(goodbyeTime):
+	case <-time.After(offlineTimeout):
 	}
 	if err != nil {
 		s.log.Warn("no goodbye: the broker will send the will", "err", err)
@@ -361,7 +361,7 @@ func (s *session) goodbye() bool {
 func (s *session) hear(m Message) {
 	switch m.Topic {
 	case s.topics.agent("canary"):
-		s.sang(m)
+		s.canaryHeard(m)
 	case s.topics.agent("status"):
 		s.heardStatus(string(m.Payload))
 	case s.topics.agent("info"):

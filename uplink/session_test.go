@@ -53,7 +53,7 @@ func TestADeniedBacklogIsHeldUntilItMayGo(t *testing.T) {
 func TestAlarmsGoWhileTheBacklogIsHeld(t *testing.T) {
 	for name, c := range map[string]func(*broker){
 		"subscription refused": func(br *broker) { br.unread = true },
-		"nothing heard":        func(br *broker) { br.mute = true },
+		"nothing heard":        func(br *broker) { br.forwardsNothing = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
@@ -127,7 +127,7 @@ func TestTakeOverIsToldAndNotFought(t *testing.T) {
 		t.Errorf("the log does not tell:\n%s", log)
 	}
 	if br.conns > 40 {
-		t.Errorf("%d connections in 10 minutes: that is a fight", br.conns)
+		t.Errorf("%d connections in 10 minutes: that is too many", br.conns)
 	}
 	var event string
 	for _, m := range br.got {
@@ -164,7 +164,7 @@ func TestAForgedBirthProvesNothing(t *testing.T) {
 					if br.connections() == conns {
 						t.Error("no connection 5 s after a cut")
 					}
-					time.Sleep(stable)
+					time.Sleep(stableSession)
 				}
 			})
 			if n := len(br.seqs("porch/agent/event")); n != 0 {
@@ -346,7 +346,7 @@ func TestPayloadsCostNoAllocations(t *testing.T) {
 }
 
 func TestPayloadsDoNotOverlap(t *testing.T) {
-	var s slab
+	var s payloadBuf
 	var all [][]byte
 	for i := range 3000 {
 		n := 1 + i*7%900

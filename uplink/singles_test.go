@@ -77,7 +77,7 @@ func TestTheNextStartBeginsWithWhatGetsThrough(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
 			br.retained["porch/agent/info"] = `{"boot":"1-11111111","discovery":"homeassistant","split":true,"truncated":true,"streams":{}}`
-			br.spurns = func(m Message) bool { return len(m.Payload) > 1000 }
+			br.closesFor = func(m Message) bool { return len(m.Payload) > 1000 }
 		})
 		time.Sleep(10 * time.Minute)
 		if info := br.kept("porch/agent/info"); !strings.Contains(info, `"split":true`) || !strings.Contains(info, l.opt.Boot) {

@@ -50,21 +50,21 @@ func (s *session) newSources() {
 	q.readStatus = subscription(l.topics.agent("status"))
 	q.readInfo = subscription(l.topics.agent("info"))
 	q.readHome = subscription(l.opt.homeStatusTopic())
-	q.online = lateWill{once: one(agent("status"), s.sayOnline)}
+	q.online = lateWill{once: one(agent("status"), s.onlineNotice)}
 	q.sendCanary = one(agent("canary"), s.canaryNotice)
 	q.sendCanary.after = &q.readCanary
-	l.clears.wait = func() bool { return !s.trusted() }
+	l.clears.wait = func() bool { return !s.acksProven() }
 	q.birth = either(agent("info"), s.birthNotice)
-	q.restate = one(agent("status"), s.sayAgain)
+	q.restate = one(agent("status"), s.restateNotice)
 	announcement := noticeID{topic: discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)}
 	q.discovery = either(announcement, func(short bool) notice {
 		if short {
-			return s.singlesNotice()
+			return s.singleNotice()
 		}
-		return s.discover()
+		return s.discoveryNotice()
 	})
 	q.entities.group = noticeID{announcement.topic, formShort}
-	q.health = either(agent("health"), s.beat)
+	q.health = either(agent("health"), s.heartbeatNotice)
 
 	q.urgent = []source{&q.readCanary, &q.readStatus, &q.readInfo, &q.online, &q.sendCanary}
 	q.others = []source{&q.readHome, &l.clears, &q.birth, &q.discovery, &q.entities, &q.restate, &q.health}
@@ -115,18 +115,18 @@ func (s *session) pick(list []source, suspect bool) (best source) {
 // readings wait for it: what belongs to the proof goes first, once the broker
 // has answered anything.
 func (s *session) pickSuspect() (src source, urgent bool) {
-	if s.answered && !s.trusted() {
+	if s.answered && !s.acksProven() {
 		if src := s.pick(s.proof, true); src != nil {
 			return src, true
 		}
 	}
-	return s.pick(s.all, true), !s.answered && !s.trusted()
+	return s.pick(s.all, true), !s.answered && !s.acksProven()
 }
 
 // asksForAnswer says that something that is no notice is to go first: a suspect
 // is not blamed where nothing is ever answered.
 func (s *session) asksForAnswer() bool {
-	return len(s.records) > 0 && !s.answered && !s.suspectFirst && s.flight.len() == 0 && s.pick(s.all, true) != nil
+	return len(s.records) > 0 && !s.answered && !s.suspectFirst && s.inflight.len() == 0 && s.pick(s.all, true) != nil
 }
 
 // beginsWithSuspect says that a suspect is to go before alarms, since the last
@@ -149,12 +149,12 @@ func (s *session) isolating() bool {
 }
 
 // isolatedOne is the suspect in flight; nil if there is none.
-func (s *session) isolatedOne() *flight {
+func (s *session) isolatedOne() *sentMessage {
 	if len(s.records) == 0 {
 		return nil
 	}
-	for i := range s.flight.len() {
-		if f := s.flight.at(i); f.isolated {
+	for i := range s.inflight.len() {
+		if f := s.inflight.at(i); f.isolated {
 			return f
 		}
 	}
@@ -168,11 +168,11 @@ func (s *session) sendSuspect() bool {
 	if len(s.records) == 0 {
 		return false
 	}
-	if !s.answered && s.trusted() && !s.suspectFirst && time.Since(s.began) < suspectWait {
+	if !s.answered && s.acksProven() && !s.suspectFirst && time.Since(s.began) < suspectWait {
 		return false // a reading may come, and the answer to it
 	}
-	for i := range s.flight.len() {
-		if !s.flight.at(i).alarm() || time.Since(s.began) < suspectWait {
+	for i := range s.inflight.len() {
+		if !s.inflight.at(i).alarm() || time.Since(s.began) < suspectWait {
 			return false
 		}
 	}
@@ -188,15 +188,15 @@ func (s *session) sendSuspect() bool {
 	return true
 }
 
-func (f *flight) alarm() bool { return f.kind == kindHistory && f.item.Priority == sensors.Alarm }
+func (f *sentMessage) alarm() bool { return f.kind == kindHistory && f.item.Priority == sensors.Alarm }
 
 func (s *session) sendOwn(n notice, isolated bool) {
-	f := flight{kind: n.kind, notice: n, isolated: isolated}
+	f := sentMessage{kind: n.kind, notice: n, isolated: isolated}
 	if n.kind != kindSubscription {
 		s.publish(n.Message, f)
 		return
 	}
-	f.passage = s.window.send(len(n.Topic) + overhead)
+	f.slot = s.window.send(len(n.Topic) + overhead)
 	f.Token = s.conn.Subscribe(n.Topic)
-	s.launch(f)
+	s.track(f)
 }

@@ -61,11 +61,11 @@ func (s *states) refresh() {
 }
 
 // next takes the oldest news, but for streams that have to wait.
-func (s *states) next(wait, mute map[string]bool) (r sensors.Reading, ok bool) {
+func (s *states) next(wait, mutedStates map[string]bool) (r sensors.Reading, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, name := range s.fresh {
-		if !wait[name] && !mute[name] {
+		if !wait[name] && !mutedStates[name] {
 			s.fresh = slices.Delete(s.fresh, i, i+1)
 			return s.latest[name], true
 		}

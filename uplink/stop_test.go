@@ -41,7 +41,7 @@ func (c stuckConn) Publish(m Message) Token {
 func TestTheEndDoesNotWaitForTheBroker(t *testing.T) {
 	for name, disable := range map[string]func(br *broker, stick func()){
 		"in order":             func(*broker, func()) {},
-		"acknowledges nothing": func(br *broker, _ func()) { br.set(func() { br.deaf = true }) },
+		"acknowledges nothing": func(br *broker, _ func()) { br.set(func() { br.acksNothing = true }) },
 		"reads nothing":        func(_ *broker, stick func()) { stick() },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,18 +28,18 @@ func (r *rival) forget() { r.boot, r.seen = "", 0 }
 // rivalBorn takes what was retained on our own topic when the session began: our
 // birth, or another's. What comes later proves nothing: a client with our client
 // ID would have ended the session before it said anything.
-func (s *session) rivalBorn(boot string) {
+func (s *session) foundRival(boot string) {
 	r := &s.rival
 	switch {
 	case boot == s.opt.Boot: // nobody was here in the meantime
 		*r = rival{born: r.born}
 		return
-	case s.met == boot: // told twice
+	case s.rivalSeen == boot: // told twice
 		return
 	case boot != r.boot:
 		r.boot, r.seen = boot, 0
 	}
-	s.met = boot
+	s.rivalSeen = boot
 	if r.seen++; r.proven || r.seen < 2 {
 		return
 	}

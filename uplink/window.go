@@ -21,8 +21,8 @@ const (
 	// its MQTT header and, on a slow link, a TCP packet of its own.
 	overhead = 56
 
-	haste    = 1.15                 // times as fast as the link carries them, messages are sent
-	leastGap = 2 * time.Millisecond // between messages; of a shorter one no notice is taken
+	sendRatio = 1.15                 // times as fast as the link carries them, messages are sent
+	minGap    = 2 * time.Millisecond // between messages; of a shorter one no notice is taken
 )
 
 // A window says how much may be in flight: what the link carries in its
@@ -60,7 +60,7 @@ type window struct {
 }
 
 // A passage is one message's way through the window.
-type passage struct {
+type slot struct {
 	bytes int
 	sent  time.Time
 	turn  int
@@ -86,7 +86,7 @@ func (w *window) rested() bool { return w.next.IsZero() || !time.Now().Before(w.
 // gap is how long a message is given. The window that grows gets ahead of what
 // it is acknowledged.
 func (w *window) gap(bytes int) time.Duration {
-	trip, faster := w.shortest+slack, haste
+	trip, faster := w.shortest+slack, sendRatio
 	if !w.full {
 		trip, faster = w.shortest, 2
 	}
@@ -112,22 +112,22 @@ func (w *window) empty(size int) int {
 }
 
 // send notes that a message is on its way.
-func (w *window) send(bytes int) passage {
+func (w *window) send(bytes int) slot {
 	now := time.Now()
 	w.messages++
 	w.bytes += bytes
 	w.usual = bytes
 	w.used = max(w.used, w.bytes)
 	w.next = time.Time{}
-	if gap := w.gap(bytes); gap >= leastGap {
+	if gap := w.gap(bytes); gap >= minGap {
 		w.next = now.Add(gap)
 	}
 	w.probing = w.probing || w.shortest != 0 && now.Sub(w.renewed) > probeAfter
-	return passage{bytes: bytes, sent: now, turn: w.turn, probe: w.bytes-bytes <= w.empty(w.size)}
+	return slot{bytes: bytes, sent: now, turn: w.turn, probe: w.bytes-bytes <= w.empty(w.size)}
 }
 
 // acked learns from an acknowledgement.
-func (w *window) acked(p passage) {
+func (w *window) acked(p slot) {
 	now := time.Now()
 	w.gone(p)
 	trip := max(now.Sub(p.sent), time.Microsecond)
@@ -147,7 +147,7 @@ func (w *window) acked(p passage) {
 }
 
 // gone notes that a message is not in flight any more.
-func (w *window) gone(p passage) {
+func (w *window) gone(p slot) {
 	w.messages--
 	w.bytes -= p.bytes
 }

@@ -51,7 +51,7 @@ func inOrder(t *testing.T, br *broker, topic string, n uint64, but ...uint64) {
 
 func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.spurns = func(m Message) bool { return seqOf(m, "porch/room") == 20 } })
+		br.set(func() { br.closesFor = func(m Message) bool { return seqOf(m, "porch/room") == 20 } })
 		fifty(bl)
 		time.Sleep(10 * time.Minute)
 		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 1 {
@@ -67,7 +67,7 @@ func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 		if more := br.conns - conns; more != 1 || bl.Stats().Aside != 1 {
 			t.Errorf("%d more connections after a day's trial, %d aside", more, bl.Stats().Aside)
 		}
-		br.set(func() { br.spurns = nil })
+		br.set(func() { br.closesFor = nil })
 		time.Sleep(25 * time.Hour)
 		if n := bl.Stats().Aside; n != 0 {
 			t.Errorf("%d aside when the broker takes all", n)
@@ -76,12 +76,12 @@ func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 	if got := br.seqs("porch/room"); !slices.Contains(got, 20) {
 		t.Error("it did not arrive when the broker took it")
 	}
-	gaps, asides := br.events("gap"), br.events("aside")
+	gaps, rejects := br.events("gap"), br.events("aside")
 	if len(gaps) != 1 || !strings.Contains(gaps[0], `"from":20,"to":20,"count":1,"why":"aside"`) {
 		t.Errorf("gaps %q", gaps)
 	}
-	if len(asides) != 1 || !strings.Contains(asides[0], `"stream":"room"`) {
-		t.Errorf("events %q", asides)
+	if len(rejects) != 1 || !strings.Contains(rejects[0], `"stream":"room"`) {
+		t.Errorf("events %q", rejects)
 	}
 	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "seq=20 ") {
 		t.Errorf("%d errors:\n%s", n, log)
@@ -90,7 +90,7 @@ func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 
 func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/room" } })
+		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/room" } })
 		for seq := range uint64(50) {
 			bl.put(reading("room", seq+1))
 			bl.put(reading("door", seq+1))
@@ -113,7 +113,7 @@ func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
 		if !slices.Equal(health.Refused, []string{"room"}) {
 			t.Errorf("health: %s", br.kept("porch/agent/health"))
 		}
-		br.set(func() { br.spurns = nil })
+		br.set(func() { br.closesFor = nil })
 		time.Sleep(25 * time.Hour)
 		bl.put(reading("room", 101))
 		time.Sleep(time.Minute)
@@ -141,7 +141,7 @@ func TestABrokerThatClosesForAStreamCostsTheOthersLittle(t *testing.T) {
 		up(t, func(l *Link, br *broker, bl *backlog) {
 			var d drip
 			d.run(l, bl, before)
-			br.set(func() { br.spurns = on("porch/room") })
+			br.set(func() { br.closesFor = on("porch/room") })
 			worst, put, arrived := time.Duration(0), map[uint64]time.Time{}, 0
 			for range 120 {
 				put[d.door+1] = time.Now()
@@ -168,10 +168,10 @@ func TestABrokerThatClosesForAStreamCostsTheOthersLittle(t *testing.T) {
 // when it cannot be read on the day of its trial.
 func TestAHoldOutlivesADiskThatFails(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/room" } })
+		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/room" } })
 		fifty(bl)
 		time.Sleep(30 * time.Minute)
-		br.set(func() { br.spurns = nil })
+		br.set(func() { br.closesFor = nil })
 		bl.torn.Store(true)
 		time.Sleep(25 * time.Hour)
 		bl.put(reading("room", 51))
@@ -195,12 +195,12 @@ func TestAHoldOutlivesADiskThatFails(t *testing.T) {
 // before it.
 func TestARestartTriesAgainWhatWasHeld(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/room" } })
+		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/room" } })
 		fifty(bl)
 		time.Sleep(30 * time.Minute)
 		next := New(l.opt, bl, br.dial, slog.New(slog.DiscardHandler))
 		next.recall()
-		if next.asides.held["room"] == nil {
+		if next.rejects.held["room"] == nil {
 			t.Error("the next start does not know what is held")
 		}
 	})
@@ -250,7 +250,7 @@ func TestABrokerThatRestartsAccusesNobody(t *testing.T) {
 // TestAStateThatIsRefusedIsLeftAlone: the history goes on.
 func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/room/state" } })
+		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/room/state" } })
 		l.Observe(reading("room", 1))
 		l.Observe(reading("door", 1))
 		fifty(bl)
@@ -266,7 +266,7 @@ func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 		if br.conns != conns || br.kept("porch/door/state") == "" {
 			t.Errorf("%d more connections, state of the door %q", br.conns-conns, br.kept("porch/door/state"))
 		}
-		br.set(func() { br.spurns = nil })
+		br.set(func() { br.closesFor = nil })
 		time.Sleep(25 * time.Hour)
 		if br.kept("porch/room/state") == "" {
 			t.Error("the state is not sent after a day")
@@ -280,7 +280,7 @@ func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 // TestEventsThatAreRefusedHoldNothingUp: not even by events that say so.
 func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.spurns = func(m Message) bool { return m.Topic == "porch/agent/event" } })
+		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/agent/event" } })
 		bl.Report("fault", l.opt.Clock.Now(), `{"stream":"room"}`)
 		bl.Report("recovered", l.opt.Clock.Now(), `{"stream":"room"}`)
 		fifty(bl)
@@ -295,7 +295,7 @@ func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
 		if !slices.Equal(health.Refused, []string{"agent/event"}) {
 			t.Errorf("health: %s", br.kept("porch/agent/health"))
 		}
-		br.set(func() { br.spurns = nil })
+		br.set(func() { br.closesFor = nil })
 		time.Sleep(25 * time.Hour)
 		if n := bl.Stats().Aside; n != 0 {
 			t.Errorf("%d kept after they are allowed", n)

@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	closedAfter = 5 * time.Second // a broker that closes for a message's sake does so in it
-	suspectFrom = 2               // of the broker's closes in a row, with the message in flight
-	guiltyFrom  = 3               // of them, with the message alone in flight
-	likelyFrom  = 2               // of them, if another message of its stream was convicted
-	likelyFor   = 10 * time.Minute
-	acquitAfter = time.Minute // of a session: nobody is suspect any more
+	closedAfter  = 5 * time.Second // a broker that closes for a message's sake does so in it
+	suspectAfter = 2               // of the broker's closes in a row, with the message in flight
+	rejectAfter  = 3               // of them, with the message alone in flight
+	likelyAfter  = 2               // of them, if another message of its stream was convicted
+	likelyFor    = 10 * time.Minute
+	forgiveAfter = time.Minute // of a session: nobody is suspect any more
 )
 
 // suspects are messages that may be poison: a broker that does not want one has
@@ -24,54 +24,54 @@ const (
 // While there are suspects, messages go one at a time. Guilty is the one that
 // was alone in flight when the broker closed, soon after it was sent and after
 // another was acknowledged in the same session, three times.
-type suspects map[deed]*suspicion
+type suspects map[msgID]*strikes
 
 // A deed is a message that can be blamed for the end of a session.
-type deed struct {
+type msgID struct {
 	stream, boot string // of an event, stream is empty
 	seq          uint64
 	state        bool // a stream's state, whatever it was
 }
 
-type suspicion struct {
+type strikes struct {
 	closes int  // with the message in flight
 	alone  int  // with nothing else in flight
 	likely bool // another message of the stream was convicted a moment ago
 }
 
 // suspected says that the message is to go alone.
-func (s *suspicion) suspected() bool { return s.likely || s.closes >= suspectFrom }
+func (s *strikes) suspected() bool { return s.likely || s.closes >= suspectAfter }
 
-func (s *suspicion) guilty() bool {
+func (s *strikes) isPoison() bool {
 	if s.likely {
-		return s.alone >= likelyFrom
+		return s.alone >= likelyAfter
 	}
-	return s.alone >= guiltyFrom
+	return s.alone >= rejectAfter
 }
 
-func deedOf(it *queue.Item) deed { return deed{stream: it.Stream, boot: it.Boot, seq: it.Seq} }
+func msgIDOf(it *queue.Item) msgID { return msgID{stream: it.Stream, boot: it.Boot, seq: it.Seq} }
 
-func stateOf(stream string) deed { return deed{stream: stream, state: true} }
+func stateIDOf(stream string) msgID { return msgID{stream: stream, state: true} }
 
 // accuse takes note of what was in flight when the broker closed, and returns
 // the message that is guilty, if one is. likely says that another message of a
 // stream was convicted a moment ago.
-func (all suspects) accuse(flying []deed, alone bool, likely func(stream string) bool) (guilty deed, found bool) {
+func (all suspects) recordClose(flying []msgID, alone bool, likely func(stream string) bool) (isPoison msgID, found bool) {
 	for _, d := range flying {
 		if all[d] == nil {
-			all[d] = &suspicion{}
+			all[d] = &strikes{}
 		}
 		all[d].closes++
 		if alone {
 			all[d].alone++
 		}
 		all[d].likely = likely(d.stream)
-		if all[d].guilty() {
+		if all[d].isPoison() {
 			delete(all, d)
 			return d, true
 		}
 	}
-	return guilty, false
+	return isPoison, false
 }
 
 // any says that somebody is suspect.
@@ -87,7 +87,7 @@ func (all suspects) any() bool {
 // inquire looks for who is to blame for the end of a session. A reset is the
 // broker's that left unread what we sent behind the message, as Mosquitto does; one
 // of the network's hits no message three times. A notice that was a suspect already takes all the blame.
-func (s *session) inquire(err error) {
+func (s *session) onDisconnect(err error) {
 	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
 	if closed && s.blameProbe() {
 		return
@@ -99,35 +99,35 @@ func (s *session) inquire(err error) {
 	if !closed || !s.answered {
 		return
 	}
-	alone := s.flight.len() == 1 && time.Since(s.flight.front().sent) < closedAfter
-	if alone && s.flight.front().kind == kindAside {
-		s.refusedAgain(&s.flight.front().item)
+	alone := s.inflight.len() == 1 && time.Since(s.inflight.front().sent) < closedAfter
+	if alone && s.inflight.front().kind == kindRetry {
+		s.stillRejected(&s.inflight.front().item)
 		return
 	}
-	var flying []deed
-	for i := range s.flight.len() {
-		switch f := s.flight.at(i); f.kind {
-		case kindHistory, kindAside:
-			flying = append(flying, deedOf(&f.item))
+	var flying []msgID
+	for i := range s.inflight.len() {
+		switch f := s.inflight.at(i); f.kind {
+		case kindHistory, kindRetry:
+			flying = append(flying, msgIDOf(&f.item))
 		case kindState:
-			flying = append(flying, stateOf(f.stream))
+			flying = append(flying, stateIDOf(f.stream))
 		}
 	}
 	// A session that ends with a suspect alone in flight was to end: the next one
 	// does not wait for long. Each message does so three times at most.
 	s.expected = s.expected || alone && s.suspects.any()
-	if d, found := s.suspects.accuse(flying, alone, s.asides.convictedLately); found {
-		s.sentence(d)
+	if d, found := s.suspects.recordClose(flying, alone, s.rejects.rejectedLately); found {
+		s.rejectPoison(d)
 	}
 }
 
 // careful says that nothing may go beside what is in flight: it may be what the
 // broker closes for.
 func (s *session) careful() bool {
-	if s.flight.len() == 0 || !s.trying && len(s.suspects) == 0 {
+	if s.inflight.len() == 0 || !s.trying && len(s.suspects) == 0 {
 		return false
 	}
-	if time.Since(s.began) > acquitAfter {
+	if time.Since(s.began) > forgiveAfter {
 		clear(s.suspects)
 	}
 	return (s.trying || s.suspects.any()) && time.Now().Before(s.quietUntil())
@@ -135,8 +135,8 @@ func (s *session) careful() bool {
 
 // quietUntil is when the broker would have closed for what was sent last.
 func (s *session) quietUntil() time.Time {
-	if s.flight.len() == 0 {
+	if s.inflight.len() == 0 {
 		return time.Time{}
 	}
-	return s.flight.at(s.flight.len() - 1).sent.Add(closedAfter)
+	return s.inflight.at(s.inflight.len() - 1).sent.Add(closedAfter)
 }

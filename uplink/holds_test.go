@@ -38,12 +38,12 @@ func TestOtherStreamsGoBesideWhatIsKept(t *testing.T) {
 // stream acknowledges and drops it now.
 func TestWhatIsTriedAgainWaitsForItsEcho(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.spurns = on("porch/room") })
+		br.set(func() { br.closesFor = on("porch/room") })
 		fifty(bl)
 		time.Sleep(time.Hour)
 		var tried []time.Time
 		br.set(func() {
-			br.spurns = nil
+			br.closesFor = nil
 			br.drops = func(m Message) bool {
 				if m.Topic == "porch/room" {
 					tried = append(tried, time.Now())
@@ -72,8 +72,8 @@ func TestABrokerThatClosesForAllOfAStream(t *testing.T) {
 	var d drip
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
-			br.spurns = on("porch/room")
-			br.shuts = func(topic string) bool { return topic == "porch/room" }
+			br.closesFor = on("porch/room")
+			br.closesForTopic = func(topic string) bool { return topic == "porch/room" }
 		})
 		d.run(l, bl, 120)
 		time.Sleep(time.Minute)

@@ -9,7 +9,7 @@ import (
 
 // retryHeld is how long a stream is left alone whose readings the broker drops.
 // That costs nobody anything, and alarms may wait.
-const retryHeld = time.Minute
+const holdRetry = time.Minute
 
 // A hold is a stream that the broker does not take: what it made is kept among
 // the rejects, in order.
@@ -35,10 +35,10 @@ func (h *hold) rewind() {
 
 // holdStream holds a stream of which the broker dropped a probe.
 func (s *session) holdStream(stream string, dropped *probe, why string) {
-	h, topic := s.asides.held[stream], dropped.message.Topic
+	h, topic := s.rejects.held[stream], dropped.message.Topic
 	if h == nil {
 		h = &hold{open: true}
-		s.asides.held[stream] = h
+		s.rejects.held[stream] = h
 	}
 	if h.open { // else the log was told
 		s.log.Error("a stream is held: the broker acknowledges its readings and does not forward them", "stream", stream,
@@ -46,14 +46,14 @@ func (s *session) holdStream(stream string, dropped *probe, why string) {
 				", or set mqtt.prove_publish: false if it may not read")
 		s.report("aside", map[string]any{"stream": stream, "held": true})
 	}
-	h.closes, h.open, h.next = false, false, dropped.sent.Add(retryHeld)
+	h.closes, h.open, h.next = false, false, dropped.sent.Add(holdRetry)
 	h.rewind()
 	s.healthChanged()
 }
 
 // acceptStream lets what is kept of a stream go, if it is held.
 func (s *session) acceptStream(stream string) {
-	h := s.asides.held[stream]
+	h := s.rejects.held[stream]
 	if h == nil || h.open {
 		return
 	}
@@ -66,10 +66,10 @@ func (s *session) acceptStream(stream string) {
 // tryHeld sends the oldest reading that is kept of a stream whose time has come,
 // or the next one of a stream that is taken again.
 func (s *session) tryHeld() bool {
-	if !s.trusted() {
+	if !s.acksProven() {
 		return false
 	}
-	for stream, h := range s.asides.held {
+	for stream, h := range s.rejects.held {
 		if h.closes && !h.open || time.Now().Before(h.next) || s.proofs.of(stream).probe != nil {
 			continue
 		}
@@ -84,15 +84,15 @@ func (s *session) sendKept(stream string, h *hold) bool {
 	it, err := s.nextKept(stream, h)
 	switch {
 	case err != nil:
-		s.log.Error("what is kept of a stream cannot be read", "stream", stream, "err", err, "retry_in", retryHeld)
-		h.next = time.Now().Add(retryHeld)
+		s.log.Error("what is kept of a stream cannot be read", "stream", stream, "err", err, "retry_in", holdRetry)
+		h.next = time.Now().Add(holdRetry)
 	case it != nil && it.Priority != sensors.Alarm && !s.mayGo(it):
 		return false
 	case it != nil:
 		if it.Priority != sensors.Alarm {
 			s.pace.pass()
 		}
-		m, f := s.message(it), flight{kind: kindAside, item: *it}
+		m, f := s.message(it), sentMessage{kind: kindRetry, item: *it}
 		h.peeked = h.peeked[1:]
 		probes := !h.open || !s.proofs.proven(stream) || s.mayProbe() && s.proofs.due(stream, time.Now())
 		if s.proving() && probes {
@@ -101,12 +101,12 @@ func (s *session) sendKept(stream string, h *hold) bool {
 			s.publish(m, f)
 		}
 		return true
-	case h.open && !s.travels(stream):
-		delete(s.asides.held, stream)
+	case h.open && !s.underWay(stream):
+		delete(s.rejects.held, stream)
 		s.healthChanged()
 		return true // what waits of it may go
 	case !h.open: // nothing is kept: its next reading will be
-		h.next = time.Now().Add(retryHeld)
+		h.next = time.Now().Add(holdRetry)
 	}
 	return false
 }
@@ -131,9 +131,9 @@ func (s *session) nextKept(stream string, h *hold) (*queue.Item, error) {
 
 // travels says that something of a stream is in flight, or waits for what is
 // before it: it may still be rejected, or come back from there.
-func (s *session) travels(stream string) bool {
-	for i := range s.flight.len() {
-		if f := s.flight.at(i); (f.kind == kindAside || f.kind == kindShelved) && f.item.Stream == stream {
+func (s *session) underWay(stream string) bool {
+	for i := range s.inflight.len() {
+		if f := s.inflight.at(i); (f.kind == kindRetry || f.kind == kindDiverted) && f.item.Stream == stream {
 			return true
 		}
 	}
@@ -144,7 +144,7 @@ func (s *session) travels(stream string) bool {
 // has arrived. It reports false if that is not known yet.
 func (s *session) releaseKept(o *outcome) bool {
 	stream := o.item.Stream
-	h := s.asides.held[stream]
+	h := s.rejects.held[stream]
 	switch {
 	case o.item.Declared():
 		s.released.batch = append(s.released.batch, o.item)
@@ -158,7 +158,7 @@ func (s *session) releaseKept(o *outcome) bool {
 }
 
 // heldDue is when the next stream is to be tried; zero: there is none.
-func (r *asides) heldDue() (due time.Time) {
+func (r *rejects) heldDue() (due time.Time) {
 	for _, h := range r.held {
 		if !h.closes && !h.open && (due.IsZero() || h.next.Before(due)) {
 			due = h.next

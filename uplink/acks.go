@@ -76,10 +76,10 @@ func (s *session) ack() error {
 	if s.held != "" {
 		s.released.forget()
 	}
-	if !s.trusted() {
+	if !s.acksProven() {
 		return nil
 	}
-	s.rival.born = s.rival.born || s.told
+	s.rival.born = s.rival.born || s.birthAcked
 	if err := s.checkProbes(); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (s *session) ack() error {
 func (s *session) release(list *fifo[outcome]) error {
 	for list.len() > 0 {
 		o := list.front()
-		switch held := s.asides.held[o.item.Stream] != nil; {
+		switch held := s.rejects.held[o.item.Stream] != nil; {
 		case o.item.IsAside():
 			if !s.releaseKept(o) {
 				return nil
@@ -123,7 +123,7 @@ func (s *session) delivered(stream string) bool { return !s.proving() || s.proof
 // unproven and has none: the line waits for it.
 func (s *session) probeHead(o *outcome) {
 	if s.proofs.of(o.item.Stream).probe == nil && s.mayProbe() {
-		s.sendProbe(o.item.Stream, s.message(&o.item), flight{kind: kindProbe, item: o.item}, false)
+		s.sendProbe(o.item.Stream, s.message(&o.item), sentMessage{kind: kindProbe, item: o.item}, false)
 	}
 }
 
@@ -143,9 +143,9 @@ func (s *session) reject(it *queue.Item) error {
 	if err := s.flushAcks(); err != nil {
 		return err
 	}
-	if err := s.backlog.SetAside(*it, s.asides.held[it.Stream] == nil); err != nil {
+	if err := s.backlog.SetAside(*it, s.rejects.held[it.Stream] == nil); err != nil {
 		return err
 	}
-	delete(s.asides.poison, deedOf(it))
+	delete(s.rejects.poison, msgIDOf(it))
 	return nil
 }

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	deferAfter   = 3         // sessions in a row that ended while a notice was in flight, the last two while it was alone
-	firstRetry   = time.Hour // after it was deferred; doubles each time it fails again
-	longestRetry = 24 * time.Hour
-	clearEnds    = 3 // sessions that end with clears: then the others are dropped
+	deferAfter  = 3         // sessions in a row that ended while a notice was in flight, the last two while it was alone
+	minDeferral = time.Hour // after it was deferred; doubles each time it fails again
+	maxDeferral = 24 * time.Hour
+	clearEnds   = 3 // sessions that end with clears: then the others are dropped
 )
 
 // noticeRecords are of the notices that sessions ended with. A broker that does
@@ -56,7 +56,7 @@ func (all noticeRecords) of(id noticeID) *noticeRecord {
 // each is that was never acknowledged: what the broker closes the connection for
 // once is seldom the only thing.
 func (s *session) suspect(id noticeID) bool {
-	return len(s.records) > 0 && (s.records.known(id) || !s.taken[id])
+	return len(s.records) > 0 && (s.records.known(id) || !s.noticesAcked[id])
 }
 
 // retryAt is when a notice may go that is deferred; zero if it is not.
@@ -99,7 +99,7 @@ func (all noticeRecords) failed(id noticeID, bytes int, answered bool, now time.
 func (all noticeRecords) postpone(id noticeID, now time.Time) {
 	r := all[id]
 	r.ends = max(r.ends, deferAfter)
-	r.wait = min(max(2*r.wait, firstRetry), longestRetry)
+	r.wait = min(max(2*r.wait, minDeferral), maxDeferral)
 	r.retry = now.Add(r.wait)
 }
 
@@ -123,7 +123,7 @@ func (all noticeRecords) deferredNotices() (list []deferredNotice) {
 }
 
 // noticeArrived takes note that a notice was acknowledged.
-func (s *session) noticeArrived(f *flight) {
+func (s *session) noticeArrived(f *sentMessage) {
 	if len(s.unconfirmed) > 0 { // they went before it
 		for i := range s.unconfirmed {
 			s.confirm(&s.unconfirmed[i])
@@ -138,14 +138,14 @@ func (s *session) noticeArrived(f *flight) {
 }
 
 // size is that of topic and payload.
-func (f *flight) size() int { return len(f.notice.Topic) + len(f.notice.Payload) }
+func (f *sentMessage) size() int { return len(f.notice.Topic) + len(f.notice.Payload) }
 
 // sameNotice says that another flight is of the same notice, whatever it says.
-func (f *flight) sameNotice(other flight) bool { return f.notice.id == other.notice.id }
+func (f *sentMessage) sameNotice(other sentMessage) bool { return f.notice.id == other.notice.id }
 
-func (s *session) confirm(f *flight) {
+func (s *session) confirm(f *sentMessage) {
 	id := f.notice.id
-	s.taken[id] = true
+	s.noticesAcked[id] = true
 	if s.records.deferred(id) {
 		s.log.Info("what did not get through does so again", "topic", id.topic, "bytes", f.size())
 		s.healthChanged()
@@ -214,21 +214,21 @@ func (s *session) tooLarge(b *breach) {
 	s.records.suspectOne(id, b.bytes)
 	s.records.postpone(id, time.Now())
 	s.log.Error("a message on a topic that we read is too large: it is not read for now", "topic", b.topic, "bytes", b.bytes,
-		"max_bytes", mostInbound, "mend", "see who publishes there", "retry_in", firstRetry)
+		"max_bytes", mostInbound, "mend", "see who publishes there", "retry_in", minDeferral)
 }
 
 // noticesInFlight are the notices that the broker may have ended the session for.
 // If one was in flight alone, it is that one.
-func (s *session) noticesInFlight() (flying []*flight) {
+func (s *session) noticesInFlight() (flying []*sentMessage) {
 	for i := range s.unconfirmed {
 		if f := &s.unconfirmed[i]; time.Since(f.sent) < closedAfter {
 			flying = append(flying, f)
 		}
 	}
-	for i := range s.flight.len() {
-		f := s.flight.at(i)
+	for i := range s.inflight.len() {
+		f := s.inflight.at(i)
 		if f.isolated {
-			return []*flight{f}
+			return []*sentMessage{f}
 		}
 		if f.notice.Topic != "" {
 			flying = append(flying, f)
@@ -238,7 +238,7 @@ func (s *session) noticesInFlight() (flying []*flight) {
 }
 
 // noticeFailed draws the conclusion when a session ended with a notice alone.
-func (s *session) noticeFailed(f *flight, err error) {
+func (s *session) noticeFailed(f *sentMessage, err error) {
 	id := f.notice.id
 	again := s.records.deferred(id)
 	if !s.records.failed(id, f.size(), s.answered, time.Now()) {
@@ -274,7 +274,7 @@ func (s *session) unprovable() bool {
 
 // clearFailed drops a clear that a session ended with while it was alone; if it
 // was not, it goes once more. If more sessions end, all are dropped.
-func (s *session) clearFailed(f *flight) {
+func (s *session) clearFailed(f *sentMessage) {
 	id := f.notice.id
 	if !f.isolated {
 		s.clears.all = append(s.clears.all, f.notice)

@@ -13,7 +13,7 @@ import (
 // retryRefused is how long what a broker closes the connection for is left
 // alone. A second message of a stream that it refuses within that time is no
 // poison: it refuses the stream.
-const retryRefused = 24 * time.Hour
+const rejectRetry = 24 * time.Hour
 
 // asides are what the broker does not take. Poison is set aside and declared. A
 // stream that is refused is held: its readings are set aside too, but nothing is
@@ -21,31 +21,31 @@ const retryRefused = 24 * time.Hour
 //
 // What the broker closes the connection for is tried again after a start and
 // once a day, alone and when nothing else waits; see hold for what it drops.
-type asides struct {
-	poison map[deed]bool        // to be set aside when it comes
-	lately map[string]time.Time // by stream, when one was last set aside
-	held   map[string]*hold     // streams
-	mute   map[string]bool      // streams whose state is refused
-	next   time.Time            // when all that closes the connection is tried again
+type rejects struct {
+	poison      map[msgID]bool       // to be set aside when it comes
+	lastReject  map[string]time.Time // by stream, when one was last set aside
+	held        map[string]*hold     // streams
+	mutedStates map[string]bool      // streams whose state is refused
+	next        time.Time            // when all that closes the connection is tried again
 
 	// of one round of trying
-	tried map[deed]bool   // poison that was refused again
+	tried map[msgID]bool  // poison that was refused again
 	again map[string]bool // held streams that were refused again
 }
 
-func newAsides() asides {
-	return asides{poison: map[deed]bool{}, lately: map[string]time.Time{}, held: map[string]*hold{}, mute: map[string]bool{},
-		tried: map[deed]bool{}, again: map[string]bool{}}
+func newRejects() rejects {
+	return rejects{poison: map[msgID]bool{}, lastReject: map[string]time.Time{}, held: map[string]*hold{}, mutedStates: map[string]bool{},
+		tried: map[msgID]bool{}, again: map[string]bool{}}
 }
 
 // unwanted says that the broker does not take an item.
-func (r *asides) unwanted(it *queue.Item) bool {
-	return r.held[it.Stream] != nil || len(r.poison) > 0 && r.poison[deedOf(it)]
+func (r *rejects) isRejected(it *queue.Item) bool {
+	return r.held[it.Stream] != nil || len(r.poison) > 0 && r.poison[msgIDOf(it)]
 }
 
 // names are the streams that are refused.
-func (r *asides) names() []string {
-	all := maps.Clone(r.mute)
+func (r *rejects) names() []string {
+	all := maps.Clone(r.mutedStates)
 	for stream := range r.held {
 		all[stream] = true
 	}
@@ -69,7 +69,7 @@ func (l *Link) recall() {
 		}
 		for i := range items {
 			if !items[i].Declared() {
-				l.asides.held[items[i].Stream] = &hold{}
+				l.rejects.held[items[i].Stream] = &hold{}
 			}
 			c.Pass(items[i])
 		}
@@ -77,16 +77,16 @@ func (l *Link) recall() {
 }
 
 // rewind starts a session: what was sent of what is kept comes again.
-func (r *asides) rewind() {
+func (r *rejects) rewind() {
 	for _, h := range r.held {
 		h.rewind()
 	}
 }
 
 // sentence draws the conclusion from guilt.
-func (s *session) sentence(d deed) {
-	r, now := &s.asides, time.Now()
-	last, before := r.lately[d.stream]
+func (s *session) rejectPoison(d msgID) {
+	r, now := &s.rejects, time.Now()
+	last, before := r.lastReject[d.stream]
 	r.wait(now)
 	switch held := r.held[d.stream]; {
 	case held != nil && !d.state: // it was kept, and sent again beside others
@@ -95,11 +95,11 @@ func (s *session) sentence(d deed) {
 		s.log.Warn("the broker closes the connection for a stream that it took: it is held again", "stream", d.stream)
 		return
 	case d.state:
-		r.mute[d.stream] = true
+		r.mutedStates[d.stream] = true
 		s.log.Error("the broker closes the connection for each state of a stream: it is not sent for a day",
 			"stream", d.stream, "topic", s.topics.state[d.stream], "mend", "see the broker's log and access list")
 		return
-	case before && now.Sub(last) < retryRefused || !s.proofs.of(d.stream).acked:
+	case before && now.Sub(last) < rejectRetry || !s.proofs.of(d.stream).acked:
 		r.held[d.stream] = &hold{closes: true}
 		s.log.Error("the broker closes the connection for each message of a stream: they are kept and tried again in a day",
 			"stream", d.stream, "topic", s.topics.ofHistory(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
@@ -109,27 +109,27 @@ func (s *session) sentence(d deed) {
 		s.log.Error("the broker closes the connection for a message: it is set aside and tried again in a day",
 			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", s.topics.ofHistory(d.stream), "look", "holdfast queue export --aside")
 	}
-	r.lately[d.stream] = now
+	r.lastReject[d.stream] = now
 	r.newRound()
 }
 
 // convictedLately says that a message of a stream was set aside a moment ago: the
 // broker may refuse the whole stream.
-func (r *asides) convictedLately(stream string) bool {
-	last, ok := r.lately[stream]
+func (r *rejects) rejectedLately(stream string) bool {
+	last, ok := r.lastReject[stream]
 	return ok && time.Since(last) < likelyFor
 }
 
 // newRound forgets what a round has shown, also one that was interrupted.
-func (r *asides) newRound() {
+func (r *rejects) newRound() {
 	clear(r.tried)
 	clear(r.again)
 }
 
 // wait puts the next round of trying off, so that it is a day after the newest
 // refusal.
-func (r *asides) wait(now time.Time) {
-	r.next = now.Add(retryRefused)
+func (r *rejects) wait(now time.Time) {
+	r.next = now.Add(rejectRetry)
 }
 
 func (l *Link) report(event string, details map[string]any) {
@@ -145,8 +145,8 @@ func (l *Link) report(event string, details map[string]any) {
 
 // shelve takes an unwanted item out of the way, once all before it are
 // acknowledged: it lines up with what is in flight.
-func (s *session) shelve(it *queue.Item) {
-	s.launch(flight{Token: arrived{}, kind: kindShelved, item: *it})
+func (s *session) divert(it *queue.Item) {
+	s.track(sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
 	s.cursor.Pass(*it)
 	s.peeked = s.peeked[1:]
 }
@@ -162,8 +162,8 @@ func (arrived) Error() error          { return nil }
 // tryAside sends something again for which the broker closed the connection,
 // when it is time for that: alone, except for streams of which one was taken.
 func (s *session) tryAside() bool {
-	r := &s.asides
-	if !s.trusted() || time.Now().Before(r.next) || len(s.peeked) > 0 && !s.trying {
+	r := &s.rejects
+	if !s.acksProven() || time.Now().Before(r.next) || len(s.peeked) > 0 && !s.trying {
 		return false
 	}
 	it, err := s.nextAside()
@@ -175,11 +175,11 @@ func (s *session) tryAside() bool {
 		return false
 	case it == nil:
 		s.trying = false
-		if s.flight.len() == 0 {
+		if s.inflight.len() == 0 {
 			s.endRound()
 		}
 		return false
-	case s.flight.len() > 0:
+	case s.inflight.len() > 0:
 		s.trying = true // what is in flight lands, and then it goes
 		return false
 	case s.proofs.of(it.Stream).probe != nil:
@@ -189,7 +189,7 @@ func (s *session) tryAside() bool {
 	if it.Priority != sensors.Alarm {
 		s.pace.pass()
 	}
-	m, f := s.message(it), flight{kind: kindAside, item: *it}
+	m, f := s.message(it), sentMessage{kind: kindRetry, item: *it}
 	if s.proving() && !it.Declared() {
 		s.sendProbe(it.Stream, m, f, true)
 	} else {
@@ -202,7 +202,7 @@ func (s *session) tryAside() bool {
 // nextAside is the oldest item that is set aside, closes the connection, and was
 // not tried in this round; nil if there is none.
 func (s *session) nextAside() (*queue.Item, error) {
-	r := &s.asides
+	r := &s.rejects
 	for {
 		items, err := s.backlog.Aside(&s.aside, 64)
 		if err != nil || len(items) == 0 {
@@ -222,16 +222,16 @@ func (s *session) nextAside() (*queue.Item, error) {
 }
 
 // closes says that an item is to be tried alone.
-func (r *asides) closes(it *queue.Item) bool {
+func (r *rejects) closes(it *queue.Item) bool {
 	if it.Declared() {
-		return !r.tried[deedOf(it)]
+		return !r.tried[msgIDOf(it)]
 	}
 	h := r.held[it.Stream]
 	return h != nil && h.closes && !h.open && !r.again[it.Stream]
 }
 
 // took takes note that the broker took what it closed the connection for.
-func (s *session) took(it *queue.Item) {
+func (s *session) accepted(it *queue.Item) {
 	if it.Declared() {
 		s.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
 		return
@@ -240,18 +240,18 @@ func (s *session) took(it *queue.Item) {
 }
 
 // refusedAgain takes note that it did not.
-func (s *session) refusedAgain(it *queue.Item) {
+func (s *session) stillRejected(it *queue.Item) {
 	s.log.Warn("the broker still closes the connection for a message that is set aside", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
-	s.asides.tried[deedOf(it)] = true
+	s.rejects.tried[msgIDOf(it)] = true
 	if !it.Declared() {
-		s.asides.again[it.Stream] = true
+		s.rejects.again[it.Stream] = true
 	}
 }
 
 // endRound: all that closes the connection was tried.
 func (s *session) endRound() {
-	r := &s.asides
-	clear(r.mute)
+	r := &s.rejects
+	clear(r.mutedStates)
 	r.newRound()
 	r.wait(time.Now())
 	s.aside.Rewind()
