@@ -55,8 +55,8 @@ func TestABrokerIsFoundByItsLocalName(t *testing.T) {
 	announce(t, "porch-broker.local", "127.0.0.2", "127.0.0.1")
 	a := newAuthority(t)
 	secure, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{DNSNames: []string{"porch-broker.local"}})}})
-	f := newFoe(t, func(s *side) {
-		s.welcome()
+	f := newFakeBroker(t, func(s *brokerConn) {
+		s.acceptConnect()
 		s.serve(nil)
 	})
 	defer f.close()
@@ -87,7 +87,7 @@ func TestALocalNameThatNobodyHasIsNamed(t *testing.T) {
 // One address swallows what is sent to it: the next is tried beside it, and
 // nothing is left of the first.
 func TestAnAddressThatIsSilentDoesNotHoldUpTheNext(t *testing.T) {
-	f := newFoe(t, func(s *side) { s.serve(nil) })
+	f := newFakeBroker(t, func(s *brokerConn) { s.serve(nil) })
 	defer f.close()
 	_, port, _ := net.SplitHostPort(f.listener.Addr().String())
 	d := &tcpDialer{}

@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	mostHang  = 42 * time.Second // 40, and the wait for the next attempt
-	duelTime  = 43 * time.Second
-	busyTime  = time.Minute // longer, where the machine has other things to do
-	mostLines = 80          // of a log
-	mostHeap  = 48 << 20    // bytes, of all duels together
+	maxHang   = 42 * time.Second // 40, and the wait for the next attempt
+	runTime   = 43 * time.Second
+	extraTime = time.Minute // longer, where the machine has other things to do
+	maxLines  = 80          // of a log
+	maxHeap   = 48 << 20    // bytes, of all runs together
 )
 
-// A duel is the real link and a real queue against a foe.
-type duel struct {
-	villainy
-	foe   *foe
-	queue *queue.Queue
-	log   lines
+// A hostileRun is the real link and a real queue against a fake broker.
+type hostileRun struct {
+	hostileCase
+	fakeBroker *fakeBroker
+	queue      *queue.Queue
+	log        lines
 
 	size    int // of the backlog at first
 	left    int // of it, before the link is stopped
@@ -52,31 +52,31 @@ func (l *lines) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.tex
 // TestAHostileBrokerIsEndured: whatever a broker does, the link gives up within
 // 40 s or goes on where that is right; it comes back at the pace of the back-off,
 // in bounded memory; the log says what is the matter; and nothing counts as
-// delivered that the broker did not acknowledge. All duels are fought at once.
+// delivered that the broker did not acknowledge. All cases run at the same time.
 func TestAHostileBrokerIsEndured(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
-	var duels []*duel
+	var runs []*hostileRun
 	var all sync.WaitGroup
-	for _, v := range villainies {
-		d := &duel{villainy: v, foe: newFoe(t, v.script)}
-		duels = append(duels, d)
+	for _, v := range hostileCases {
+		d := &hostileRun{hostileCase: v, fakeBroker: newFakeBroker(t, v.script)}
+		runs = append(runs, d)
 		path := filepath.Join(t.TempDir(), "queue.db")
 		all.Go(func() { d.fill(path) })
 	}
 	all.Wait()
-	heap, end := heapInUse(), time.Now().Add(duelTime)
-	for _, d := range duels {
-		all.Go(func() { d.fight(end) })
+	heap, end := heapInUse(), time.Now().Add(runTime)
+	for _, d := range runs {
+		all.Go(func() { d.run(end) })
 	}
 	time.Sleep(time.Until(end.Add(-time.Second)))
-	if n := heapInUse() - heap; n > mostHeap {
+	if n := heapInUse() - heap; n > maxHeap {
 		t.Errorf("the links hold %d MiB after 40 s", n>>20)
 	} else {
 		t.Logf("the links hold %d MiB after 40 s", n>>20)
 	}
 	all.Wait()
-	for _, d := range duels {
-		t.Run(d.name, d.judge)
+	for _, d := range runs {
+		t.Run(d.name, d.check)
 	}
 	for range 100 {
 		if runtime.NumGoroutine() <= goroutines {
@@ -97,7 +97,7 @@ func heapInUse() int64 {
 
 // fill puts a backlog into a queue: an alarm waits for the disk, so all are
 // filled at once.
-func (d *duel) fill(path string) {
+func (d *hostileRun) fill(path string) {
 	q, err := queue.Open(queue.Options{Path: path, MaxSize: 64 << 20, SyncEvery: time.Minute,
 		Clock: clock.NewTimekeeper(clock.TrustAlways)}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -111,14 +111,14 @@ func (d *duel) fill(path string) {
 	d.queue = q
 }
 
-// fight runs the link until the end, and the foe longer.
-func (d *duel) fight(end time.Time) {
+// run runs the link until the end, and the fake broker a little longer.
+func (d *hostileRun) run(end time.Time) {
 	scheme := "mqtt"
 	if d.scheme != "" {
 		scheme = d.scheme
 	}
 	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: d.queue.Boot(), KeepAlive: 15 * time.Second,
-		Servers: []*url.URL{{Scheme: scheme, Host: d.foe.listener.Addr().String(), Path: "/mqtt"}},
+		Servers: []*url.URL{{Scheme: scheme, Host: d.fakeBroker.listener.Addr().String(), Path: "/mqtt"}},
 		Drain:   Drain{Window: d.window}, Report: d.queue.Report, Stats: d.queue.Stats,
 		Clock: clock.NewTimekeeper(clock.TrustAlways), Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
 	link := New(opt, d.queue, DialMQTT(opt), slog.New(slog.NewTextHandler(&d.log, nil)))
@@ -130,7 +130,7 @@ func (d *duel) fight(end time.Time) {
 	running.Go(func() { link.Run(ctx); close(done) })
 
 	time.Sleep(time.Until(end))
-	for longer := end.Add(busyTime); !d.decided() && time.Now().Before(longer); time.Sleep(100 * time.Millisecond) {
+	for longer := end.Add(extraTime); !d.decided() && time.Now().Before(longer); time.Sleep(100 * time.Millisecond) {
 	}
 	stats := d.queue.Stats()
 	d.left = stats.Backlog + stats.Aside // of a stream that is held, the readings are kept
@@ -140,23 +140,23 @@ func (d *duel) fight(end time.Time) {
 		d.stopped = true
 	case <-time.After(10 * time.Second):
 	}
-	d.foe.close()
+	d.fakeBroker.close()
 	running.Wait()
 	d.queue.Close()
 }
 
 // decided says that what has to happen did.
-func (d *duel) decided() bool {
-	d.foe.mu.Lock()
-	defer d.foe.mu.Unlock()
+func (d *hostileRun) decided() bool {
+	d.fakeBroker.mu.Lock()
+	defer d.fakeBroker.mu.Unlock()
 	if d.drains && d.queue.Stats().Backlog > 0 {
 		return false
 	}
-	return d.goesOn || d.foe.connects > 1
+	return d.keepsConnection || d.fakeBroker.connects > 1
 }
 
-func (d *duel) judge(t *testing.T) {
-	f, log, all := d.foe, d.log.String(), d.size
+func (d *hostileRun) check(t *testing.T) {
+	f, log, all := d.fakeBroker, d.log.String(), d.size
 	if !d.stopped {
 		t.Error("the link does not stop")
 	}
@@ -164,13 +164,13 @@ func (d *duel) judge(t *testing.T) {
 		t.Errorf("%d of %d left, and the broker acknowledged %d", d.left, all, len(f.acked))
 	}
 	least, most := 2, d.connects
-	if d.goesOn {
+	if d.keepsConnection {
 		least, most = 1, max(1, d.connects)
 	}
 	if f.connects < least || f.connects > most {
-		t.Errorf("%d connections in %v, want %d to %d", f.connects, duelTime, least, most)
+		t.Errorf("%d connections in %v, want %d to %d", f.connects, runTime, least, most)
 	}
-	if !d.goesOn && f.second.Sub(f.first) > mostHang {
+	if !d.keepsConnection && f.second.Sub(f.first) > maxHang {
 		t.Errorf("the next attempt came after %v", f.second.Sub(f.first))
 	}
 	if d.drains && d.left > 0 {
@@ -187,7 +187,7 @@ func (d *duel) judge(t *testing.T) {
 	if d.not != "" && strings.Contains(log, d.not) {
 		t.Errorf("the log says %q", d.not)
 	}
-	if n := strings.Count(log, "\n"); n > mostLines {
+	if n := strings.Count(log, "\n"); n > maxLines {
 		t.Errorf("%d lines in the log", n)
 	}
 	if t.Failed() || testing.Verbose() {

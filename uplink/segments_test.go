@@ -57,7 +57,7 @@ func TestOnlyStallsInARowShrinkSegments(t *testing.T) {
 // found to ask the kernel.
 func TestSegmentsAreBoundBothWays(t *testing.T) {
 	sizes := make(chan int, 1)
-	f := newFoe(t, func(s *side) {
+	f := newFakeBroker(t, func(s *brokerConn) {
 		sizes <- sendSegment(t, s.Conn)
 		s.linger()
 	})

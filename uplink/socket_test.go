@@ -15,10 +15,10 @@ import (
 // the latter needs no privilege.
 func TestBindSaysWhereFrom(t *testing.T) {
 	from := make(chan string, 1)
-	f := newFoe(t, func(s *side) {
+	f := newFakeBroker(t, func(s *brokerConn) {
 		host, _, _ := net.SplitHostPort(s.RemoteAddr().String())
 		from <- host
-		s.welcome()
+		s.acceptConnect()
 		s.serve(nil)
 	})
 	defer f.close()
@@ -44,17 +44,17 @@ func TestBindSaysWhereFrom(t *testing.T) {
 // TestTheLinkReturnsToTheFirstServer: while it is connected to the second, it
 // looks whether the first answers again.
 func TestTheLinkReturnsToTheFirstServer(t *testing.T) {
-	polite := func(n *atomic.Int32) func(*side) {
-		return func(s *side) {
+	polite := func(n *atomic.Int32) func(*brokerConn) {
+		return func(s *brokerConn) {
 			if _, ok := s.next(); ok { // else it was a look
 				n.Add(1)
-				s.say(0x20, 2, 0, 0)
+				s.write(0x20, 2, 0, 0)
 				s.serve(nil)
 			}
 		}
 	}
 	var first, second atomic.Int32
-	a, b := newFoe(t, polite(&first)), newFoe(t, polite(&second))
+	a, b := newFakeBroker(t, polite(&first)), newFakeBroker(t, polite(&second))
 	defer b.close()
 	address := a.listener.Addr().String()
 	a.close() // the first is away
@@ -70,7 +70,7 @@ func TestTheLinkReturnsToTheFirstServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a = &foe{listener: back, script: polite(&first), acked: map[string]bool{}, open: map[net.Conn]bool{}, closing: make(chan struct{})}
+	a = &fakeBroker{listener: back, script: polite(&first), acked: map[string]bool{}, open: map[net.Conn]bool{}, closing: make(chan struct{})}
 	a.all.Go(a.accept)
 	defer a.close()
 	select {

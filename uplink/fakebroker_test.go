@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// A foe is a broker on loopback that behaves as a script says.
-type foe struct {
+// A fakeBroker is a broker on loopback that behaves as a script says.
+type fakeBroker struct {
 	listener net.Listener
-	script   func(*side)
+	script   func(*brokerConn)
 
 	mu        sync.Mutex
 	connects  int
-	first     time.Time       // when the first connection came, or when the foe began to stall it
+	first     time.Time       // when the first connection came, or when the broker began to stall it
 	second    time.Time       // when the next came
 	published int             // messages that came
 	acked     map[string]bool // readings that it acknowledged
@@ -28,18 +28,18 @@ type foe struct {
 	all       sync.WaitGroup
 }
 
-func newFoe(t *testing.T, script func(*side)) *foe {
+func newFakeBroker(t *testing.T, script func(*brokerConn)) *fakeBroker {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &foe{listener: l, script: script, acked: map[string]bool{}, open: map[net.Conn]bool{}, closing: make(chan struct{})}
+	f := &fakeBroker{listener: l, script: script, acked: map[string]bool{}, open: map[net.Conn]bool{}, closing: make(chan struct{})}
 	f.all.Go(f.accept)
 	return f
 }
 
-func (f *foe) accept() {
+func (f *fakeBroker) accept() {
 	for {
 		conn, err := f.listener.Accept()
 		if err != nil {
@@ -54,12 +54,12 @@ func (f *foe) accept() {
 		}
 		f.open[conn] = true
 		f.mu.Unlock()
-		f.all.Go(func() { f.meet(conn) })
+		f.all.Go(func() { f.handle(conn) })
 	}
 }
 
-func (f *foe) meet(conn net.Conn) {
-	f.script(&side{foe: f, Conn: conn, in: bufio.NewReader(conn), subs: map[string]bool{}})
+func (f *fakeBroker) handle(conn net.Conn) {
+	f.script(&brokerConn{fakeBroker: f, Conn: conn, in: bufio.NewReader(conn), subs: map[string]bool{}})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	conn.Close()
@@ -67,7 +67,7 @@ func (f *foe) meet(conn net.Conn) {
 }
 
 // close ends every connection, and returns when all scripts have ended.
-func (f *foe) close() {
+func (f *fakeBroker) close() {
 	f.listener.Close()
 	close(f.closing)
 	f.mu.Lock()
@@ -79,13 +79,13 @@ func (f *foe) close() {
 	f.all.Wait()
 }
 
-// A side is the foe's end of one connection.
-type side struct {
-	*foe
+// A brokerConn is the broker's end of one connection.
+type brokerConn struct {
+	*fakeBroker
 	net.Conn
-	in   *bufio.Reader
-	deaf bool // acknowledges no publication
-	subs map[string]bool
+	in          *bufio.Reader
+	acksNothing bool // acknowledges no publication
+	subs        map[string]bool
 }
 
 // A packet is one from the agent.
@@ -98,7 +98,7 @@ type packet struct {
 }
 
 // next reads a packet; false when the connection has ended.
-func (s *side) next() (p packet, ok bool) {
+func (s *brokerConn) next() (p packet, ok bool) {
 	head, err := s.in.ReadByte()
 	if err != nil {
 		return p, false
@@ -139,58 +139,58 @@ func cutString(b []byte) (string, []byte) {
 }
 
 // say writes bytes; false when nothing can be written any more.
-func (s *side) say(bytes ...byte) bool {
+func (s *brokerConn) write(bytes ...byte) bool {
 	_, err := s.Write(bytes)
 	return err == nil
 }
 
 // welcome reads CONNECT and answers it.
-func (s *side) welcome() bool {
+func (s *brokerConn) acceptConnect() bool {
 	_, ok := s.next()
-	return ok && s.say(0x20, 2, 0, 0)
+	return ok && s.write(0x20, 2, 0, 0)
 }
 
 // serve answers until the connection has ended, as a broker should but for what
 // odd deals with.
-func (s *side) serve(odd func(packet) bool) {
+func (s *brokerConn) serve(special func(packet) bool) {
 	for {
 		p, ok := s.next()
 		if !ok {
 			return
 		}
-		if odd == nil || !odd(p) {
+		if special == nil || !special(p) {
 			s.answer(p)
 		}
 	}
 }
 
-func (s *side) answer(p packet) {
+func (s *brokerConn) answer(p packet) {
 	switch p.kind {
 	case packetSubscribe:
 		s.subs[p.topic] = true
-		s.say(0x90, 3, byte(p.id>>8), byte(p.id), 1)
+		s.write(0x90, 3, byte(p.id>>8), byte(p.id), 1)
 	case packetUnsubscribe:
 		delete(s.subs, p.topic)
-		s.say(0xb0, 2, byte(p.id>>8), byte(p.id))
+		s.write(0xb0, 2, byte(p.id>>8), byte(p.id))
 	case packetPublish:
-		if s.deaf {
-			s.stalls()
+		if s.acksNothing {
+			s.noteStall()
 		}
-		if s.deaf || p.id == 0 {
+		if s.acksNothing || p.id == 0 {
 			break
 		}
-		s.note(p)
-		s.say(0x40, 2, byte(p.id>>8), byte(p.id))
+		s.noteAcked(p)
+		s.write(0x40, 2, byte(p.id>>8), byte(p.id))
 		if s.subs[p.topic] || p.topic == "porch/agent/canary" {
-			s.tell(0, p.topic, p.payload)
+			s.publish(0, p.topic, p.payload)
 		}
 	case 12: // PINGREQ
-		s.say(0xd0, 0)
+		s.write(0xd0, 0)
 	}
 }
 
 // note remembers a reading that is acknowledged.
-func (s *side) note(p packet) {
+func (s *brokerConn) noteAcked(p packet) {
 	var r struct{ Seq uint64 }
 	if p.topic != "porch/room" && p.topic != "porch/door" || json.Unmarshal(p.payload, &r) != nil {
 		return
@@ -201,18 +201,18 @@ func (s *side) note(p packet) {
 }
 
 // tell publishes at QoS 0, or at another if flags say so.
-func (s *side) tell(flags byte, topic string, payload []byte) bool {
+func (s *brokerConn) publish(flags byte, topic string, payload []byte) bool {
 	body := binary.BigEndian.AppendUint16(nil, uint16(len(topic)))
 	body = append(body, topic...)
 	if flags&6 != 0 {
 		body = append(body, 1, 1)
 	}
 	body = append(body, payload...)
-	return s.say(append(binary.AppendUvarint([]byte{0x30 | flags}, uint64(len(body))), body...)...)
+	return s.write(append(binary.AppendUvarint([]byte{0x30 | flags}, uint64(len(body))), body...)...)
 }
 
 // stalls notes that the hang begins now, not with the connection.
-func (s *side) stalls() {
+func (s *brokerConn) noteStall() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.connects == 1 {
@@ -220,23 +220,23 @@ func (s *side) stalls() {
 	}
 }
 
-func (s *side) isFirst() bool {
+func (s *brokerConn) isFirst() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.connects == 1
 }
 
 // linger reads and says nothing until the agent gives up.
-func (s *side) linger() { io.Copy(io.Discard, s.in) }
+func (s *brokerConn) linger() { io.Copy(io.Discard, s.in) }
 
 // ignore does not even read.
-func (s *side) ignore() { <-s.closing }
+func (s *brokerConn) blockUntilClosed() { <-s.closing }
 
 // trickle writes a byte at a time until the agent gives up.
-func (s *side) trickle(every time.Duration, bytes ...byte) bool {
+func (s *brokerConn) trickle(every time.Duration, bytes ...byte) bool {
 	for _, b := range bytes {
 		time.Sleep(every)
-		if !s.say(b) {
+		if !s.write(b) {
 			return false
 		}
 	}

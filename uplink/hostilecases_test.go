@@ -1,0 +1,262 @@
+package uplink
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A hostileCase is what a fake broker does, and what the link must do then.
+type hostileCase struct {
+	name   string
+	script func(*brokerConn)
+	want   []string // in the log
+
+	not             string // in the log
+	connects        int    // at most, in runTime; only where connections end
+	keepsConnection bool   // the one connection stays
+	drains          bool   // the backlog arrives
+
+	scheme  string
+	backlog int
+	window  int
+}
+
+// Attempts that fail at once follow each other at random within 1, 2, 4, 8, 16,
+// 32 s: eight in 40 s are usual, and more than thirty happen once in many
+// years of testing.
+const (
+	maxFast = 30
+	maxSlow = 6 // what takes 10 s at least
+)
+
+var (
+	noMQTT  = []string{"the answer to CONNECT is no MQTT"}
+	noReply = []string{"the broker has not answered CONNECT in 15s"}
+	noAcks  = []string{"the broker has acknowledged nothing for 28s"}
+	closes  = []string{"the broker closed the connection"}
+	heldLog = []string{"the backlog is held", "mqtt.prove_publish: false"}
+)
+
+func sends(packet ...byte) func(*brokerConn) {
+	return func(s *brokerConn) {
+		if s.acceptConnect() {
+			s.write(packet...)
+			s.linger()
+		}
+	}
+}
+
+func replies(packet ...byte) func(*brokerConn) {
+	return func(s *brokerConn) { s.next(); s.write(packet...); s.linger() }
+}
+
+// floods sends n packets into the first connection, and serves.
+func floods(n int, flags byte, topic string, payload func(i int) string) func(*brokerConn) {
+	return func(s *brokerConn) {
+		if !s.acceptConnect() {
+			return
+		}
+		if s.isFirst() {
+			go func() {
+				for i := 0; i < n && s.publish(flags, topic, []byte(payload(i))); i++ {
+				}
+			}()
+		}
+		s.serve(nil)
+	}
+}
+
+var hostileCases = []hostileCase{
+	{name: "says nothing", script: (*brokerConn).linger, want: noReply, connects: maxSlow},
+	{name: "half a CONNACK", script: replies(0x20, 2), want: noReply, connects: maxSlow},
+	{name: "CONNACK byte by byte", script: func(s *brokerConn) {
+		s.next()
+		s.trickle(2*time.Second, 0x20, 2, 0, 0)
+		s.serve(nil)
+	}, keepsConnection: true, drains: true, want: []string{"uplink up"}},
+	{name: "CONNACK too slowly", script: func(s *brokerConn) {
+		s.next()
+		s.trickle(6*time.Second, 0x20, 2, 0, 0)
+		s.serve(nil)
+	}, want: noReply, connects: maxSlow},
+	{name: "closes at CONNECT", script: func(s *brokerConn) { s.next() }, want: closes, connects: maxFast},
+	{name: "closes before CONNECT", script: func(s *brokerConn) {}, want: []string{"connection"}, connects: maxFast},
+	{name: "closes after CONNACK", script: func(s *brokerConn) { s.acceptConnect() }, want: []string{"before it acknowledged anything: its access list may deny porch/#"}, connects: maxFast},
+	{name: "garbage for CONNACK", script: replies(0xf7, 3, 9, 9, 9, 0xff), want: noMQTT, connects: maxFast},
+	{name: "a web server", script: func(s *brokerConn) {
+		s.next()
+		io.WriteString(s, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+	}, want: noMQTT, connects: maxFast},
+	{name: "a TLS port", script: replies(0x15, 3, 1, 0, 2, 2, 0x46), want: noMQTT, connects: maxFast},
+	{name: "CONNACK of 3 bytes", script: replies(0x20, 3, 0, 0, 0), want: []string{"a CONNACK of 3 bytes"}, connects: maxFast},
+	{name: "two CONNACKs", script: sends(0x20, 2, 0, 0), want: []string{"a second CONNACK"}, connects: maxFast},
+	{name: "CONNACK 3", script: replies(0x20, 2, 0, 3), want: []string{"level=WARN", "it says it is not available"}, connects: 10},
+	{name: "CONNACK 5", script: replies(0x20, 2, 0, 5), want: []string{"level=ERROR", "mqtt.password_file"}, connects: 6},
+	{name: "CONNACK 6", script: replies(0x20, 2, 0, 6), want: []string{"level=ERROR", "code 6"}, connects: 6},
+	{name: "CONNACK 0x80", script: replies(0x20, 2, 0, 0x80), want: []string{"level=ERROR", "code 128"}, connects: 6},
+	{name: "CONNACK 255", script: replies(0x20, 2, 0, 255), want: []string{"level=ERROR", "code 255"}, connects: 6},
+
+	{name: "a message of 256 MB", script: sends(0x30, 0xff, 0xff, 0xff, 0x7f), want: []string{"a packet of 268435455 bytes"}, connects: maxFast},
+	{name: "a length without an end", script: sends(0x30, 0xff, 0xff, 0xff, 0xff, 0xff), want: []string{"a packet whose length has no end"}, connects: maxFast},
+	{name: "a message byte by byte", script: func(s *brokerConn) {
+		if s.acceptConnect() {
+			go s.linger()
+			s.trickle(time.Second/2, append([]byte{0x30, 0x80, 0x02, 0, 100}, make([]byte, 256)...)...)
+		}
+	}, want: []string{"uplink down"}, connects: maxSlow},
+	{name: "a topic longer than its message", script: sends(0x30, 4, 0xff, 0xff, 'a', 'b'), want: []string{"a topic of 65535 bytes in a PUBLISH of 4"}, connects: maxFast},
+	{name: "a message without a topic", script: sends(0x30, 0), want: []string{"a PUBLISH of 0 bytes"}, connects: maxFast},
+	{name: "a packet of type 0", script: sends(0x00, 0), want: []string{"not for us: type 0"}, connects: maxFast},
+	{name: "a packet of type 15", script: sends(0xf0, 0), want: []string{"not for us: type 15"}, connects: maxFast},
+	{name: "CONNECT", script: sends(0x10, 2, 0, 0), want: []string{"not for us: CONNECT"}, connects: maxFast},
+	{name: "garbage after CONNACK", script: sends(0x51, 0x8a, 0x77, 0x02, 0x11), want: []string{"not for us: PUBREC"}, connects: maxFast},
+	{name: "echoes", script: func(s *brokerConn) { io.Copy(s, s.in) }, want: noMQTT, connects: maxFast},
+	{name: "echoes after CONNACK", script: func(s *brokerConn) {
+		s.acceptConnect()
+		io.Copy(s, s.in)
+	}, want: []string{"not for us: SUBSCRIBE"}, connects: maxFast},
+	{name: "resets in the middle of a packet", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.write(0x30, 100, 0, 10, 'a')
+		s.Conn.(*net.TCPConn).SetLinger(0)
+	}, want: []string{"connection reset by peer"}, connects: maxFast},
+	{name: "100,000 DISCONNECTs", script: sends(bytes.Repeat([]byte{0xe0, 0}, 100_000)...), want: []string{"not for us: DISCONNECT"}, connects: maxFast},
+	{name: "100,000 PINGRESPs", script: func(s *brokerConn) {
+		if s.acceptConnect() && s.isFirst() {
+			go s.write(bytes.Repeat([]byte{0xd0, 0}, 100_000)...)
+		}
+		s.serve(nil)
+	}, keepsConnection: true, drains: true, connects: maxSlow},
+
+	{name: "acknowledges what was never sent", not: "held", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.acksNothing = true
+		go func() {
+			for id := uint16(20_000); id < 25_000 && s.write(0x40, 2, byte(id>>8), byte(id)); id++ {
+			}
+		}()
+		s.serve(nil)
+	}, want: []string{"uplink down"}, connects: maxSlow},
+	{name: "acknowledges nothing, and answers pings", not: "held", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.acksNothing = true
+		s.serve(nil)
+	}, want: noAcks, connects: maxSlow},
+	{name: "acknowledges all but one", script: func(s *brokerConn) {
+		var n atomic.Int32
+		s.acceptConnect()
+		s.serve(func(p packet) bool {
+			if p.topic != "porch/room" || n.Add(1) != 50 {
+				return false
+			}
+			s.noteStall()
+			return true
+		})
+	}, want: noAcks, connects: maxSlow},
+	{name: "falls silent", not: "held", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.linger()
+	}, want: []string{"uplink down"}, connects: maxSlow},
+	{name: "reads nothing", not: "held", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.blockUntilClosed()
+	}, want: []string{"uplink down"}, connects: maxSlow},
+	{name: "reads nothing any more", script: func(s *brokerConn) {
+		s.Conn.(*net.TCPConn).SetReadBuffer(4096)
+		s.acceptConnect()
+		for range 1000 {
+			p, _ := s.next()
+			s.answer(p)
+		}
+		s.noteStall()
+		s.blockUntilClosed()
+	}, want: []string{"uplink down"}, connects: maxSlow, backlog: 10_000, window: 60_000},
+	{name: "other answers to publications", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.acksNothing = true
+		s.serve(func(p packet) bool {
+			return p.kind == packetPublish && s.write(0x90, 3, byte(p.id>>8), byte(p.id), 0)
+		})
+	}, want: []string{"a SUBACK that answers nothing of ours"}, connects: maxFast},
+	{name: "PUBCOMP for publications", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.acksNothing = true
+		s.serve(func(p packet) bool { return p.kind == packetPublish && s.write(0x70, 2, byte(p.id>>8), byte(p.id)) })
+	}, want: []string{"not for us: PUBCOMP"}, connects: maxFast},
+
+	{name: "refuses SUBSCRIBE", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.serve(func(p packet) bool {
+			return p.kind == packetSubscribe && s.write(0x90, 3, byte(p.id>>8), byte(p.id), 0x80)
+		})
+	}, keepsConnection: true, want: append(heldLog, "the broker refuses the subscription")},
+	{name: "denies everything silently", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.serve(func(p packet) bool {
+			return p.topic == "porch/agent/canary" && p.kind == packetPublish && s.write(0x40, 2, byte(p.id>>8), byte(p.id))
+		})
+	}, keepsConnection: true, want: append(heldLog, "nothing heard of it in 15s")},
+	{name: "SUBACK with two codes", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.serve(func(p packet) bool {
+			return p.kind == packetSubscribe && s.write(0x90, 4, byte(p.id>>8), byte(p.id), 1, 1)
+		})
+	}, want: []string{"a SUBACK of 4 bytes"}, connects: maxFast},
+	{name: "SUBACK of another number", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.serve(func(p packet) bool {
+			return p.kind == packetSubscribe && s.write(0x90, 3, byte(p.id>>8)^0x40, byte(p.id), 1)
+		})
+	}, want: []string{"a SUBACK that answers nothing of ours"}, connects: maxFast},
+	{name: "PUBACK for SUBSCRIBE", script: func(s *brokerConn) {
+		s.acceptConnect()
+		s.serve(func(p packet) bool {
+			return p.kind == packetSubscribe && s.write(0x40, 2, byte(p.id>>8), byte(p.id))
+		})
+	}, want: []string{"a PUBACK that answers nothing of ours"}, connects: maxFast},
+	{name: "a take-over every second", script: func(s *brokerConn) {
+		s.acceptConnect()
+		time.AfterFunc(time.Second, func() { s.Conn.Close() })
+		s.serve(nil)
+	}, want: append(closes, "uplink up"), connects: maxFast, drains: true},
+
+	{name: "2,000 messages on another topic", script: floods(2_000, 0, "somewhere/else", func(int) string { return strings.Repeat("x", 1000) }), keepsConnection: true, drains: true, connects: maxSlow},
+	{name: "2,000 messages at QoS 1", script: floods(2_000, 2, "porch/agent/canary", func(int) string { return "tweet" }), keepsConnection: true, drains: true, connects: maxSlow},
+	{name: "a message at QoS 2", script: sends(0x34, 5, 0, 1, 'a', 0, 9), want: []string{"a message at QoS 2"}, connects: maxFast},
+	{name: "messages at QoS 1 and no ear for the answers", script: func(s *brokerConn) {
+		s.Conn.(*net.TCPConn).SetReadBuffer(4096)
+		s.acceptConnect()
+		for s.publish(2, "porch/agent/canary", []byte("tweet")) {
+		}
+	}, want: []string{"uplink down"}, connects: maxSlow},
+	{name: "2,000 births of others", script: floods(2_000, 1, "porch/agent/info", func(i int) string {
+		return fmt.Sprintf(`{"boot":"%d-11111111","streams":{"a%d":{},"b":{}}}`, i, i)
+	}), keepsConnection: true, drains: true, connects: maxSlow},
+	{name: "2,000 live births of others", script: floods(2_000, 0, "porch/agent/info", func(i int) string {
+		return fmt.Sprintf(`{"boot":"%d-11111111"}`, i)
+	}), keepsConnection: true, drains: true, connects: maxSlow, not: "another client uses"},
+	{name: "online and offline in turn", script: floods(4_000, 0, "porch/agent/status", func(i int) string {
+		return []string{"online", "offline"}[i%2]
+	}), keepsConnection: true, drains: true, connects: maxSlow, want: []string{"a late will is corrected"}},
+
+	{name: "a TLS handshake without an end", scheme: "mqtts", script: func(s *brokerConn) {
+		s.trickle(time.Second, append([]byte{22, 3, 3, 0x40, 0}, make([]byte, 100)...)...)
+	}, want: []string{"no mqtts connection in 15s"}, connects: maxSlow},
+	{name: "a TLS port that says nothing", scheme: "mqtts", script: (*brokerConn).linger, want: []string{"no mqtts connection in 15s"}, connects: maxSlow},
+	{name: "a WebSocket without an answer", scheme: "ws", script: (*brokerConn).linger, want: []string{"no ws connection in 15s"}, connects: maxSlow},
+	{name: "a WebSocket with an answer without an end", scheme: "ws", script: func(s *brokerConn) {
+		io.WriteString(s, "HTTP/1.1 101 Switching Protocols\r\n")
+		line := []byte("X: " + strings.Repeat("x", 1000) + "\r\n")
+		for range 200_000 {
+			if !s.write(line...) {
+				return
+			}
+		}
+		s.linger()
+	}, want: []string{"the server's answer is longer than 262144 bytes"}, connects: maxFast},
+}
