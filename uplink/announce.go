@@ -33,10 +33,7 @@ const rebirthEvery = time.Minute
 func (s *session) birthNotice(short bool) notice {
 	m := s.opt.birthMessage(short, s.split)
 	if len(m.Payload) > maxEcho && !s.opt.NoProof {
-		topic := s.topics.agent("info")
-		f := sentMessage{slot: s.window.send(len(topic) + overhead)}
-		f.Token = s.conn.Unsubscribe(topic)
-		s.track(f)
+		s.out.unsubscribe(s.topics.agent("info"))
 	}
 	return notice{Message: m, kind: kindBirth}
 }

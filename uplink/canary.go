@@ -58,7 +58,7 @@ func (s *session) acksProven() bool { return s.proven || s.opt.NoProof || s.unpr
 // entrusted says that routine readings may go. If we were allowed to publish a
 // moment ago, one window of them does not wait for the proof.
 func (s *session) routineAllowed() bool {
-	return s.acksProven() || s.provenBefore && s.held == "" && s.released.len()+s.window.messages < s.window.most
+	return s.acksProven() || s.provenBefore && s.held == "" && s.released.len()+s.out.window.messages < s.out.window.most
 }
 
 // sang hears the canary.
@@ -83,8 +83,8 @@ func (s *session) canaryHeard(m Message) {
 func (s *session) again() {
 	s.cursor.Rewind()
 	s.rejects.rewind()
-	for i := range s.inflight.len() {
-		if f := s.inflight.at(i); f.kind == kindHistory {
+	for i := range s.out.inflight.len() {
+		if f := s.out.inflight.at(i); f.kind == kindHistory {
 			f.kind = kindOther
 		}
 	}
@@ -97,7 +97,7 @@ func (s *session) subscribed(f *sentMessage) error {
 	if err != nil && !errors.As(err, &denied) {
 		return s.lost(err)
 	}
-	s.answered = true
+	s.out.answered = true
 	s.noticeArrived(f)
 	switch {
 	case err == nil:
@@ -116,7 +116,7 @@ func (s *session) subscribed(f *sentMessage) error {
 
 // doubt draws conclusions from silence, or tries again.
 func (s *session) doubt() {
-	if s.held == "" && s.firstAck.IsZero() { // from a broker that acknowledges nothing, silence says nothing
+	if s.held == "" && s.out.firstAck.IsZero() { // from a broker that acknowledges nothing, silence says nothing
 		s.canary.next = time.Now().Add(s.opt.bounds().proof)
 		return
 	}

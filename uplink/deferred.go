@@ -170,12 +170,12 @@ func (s *session) blameNotices(err error) (alone bool) {
 		return false
 	}
 	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
-	if closed && !s.answered { // what it began with may be what the broker closes for
+	if closed && !s.out.answered { // what it began with may be what the broker closes for
 		s.suspectFirst = !s.suspectFirst && len(flying) == 0
 	}
 	for _, f := range flying {
 		switch {
-		case !closed && (!s.answered || s.provesPublishing(f.notice.id)):
+		case !closed && (!s.out.answered || s.provesPublishing(f.notice.id)):
 			// the link fell silent: it says nothing about small messages
 		case f.notice.id.form == formClears:
 			s.clearFailed(f)
@@ -191,7 +191,7 @@ func (s *session) blameNotices(err error) (alone bool) {
 // linkFailed says that a session ended because of what was sent, or of the link.
 func (s *session) linkFailed(err error) bool {
 	select {
-	case <-s.conn.Done():
+	case <-s.out.conn.Done():
 	default:
 		if !errors.Is(err, errNoAcks) {
 			return false
@@ -225,8 +225,8 @@ func (s *session) noticesInFlight() (flying []*sentMessage) {
 			flying = append(flying, f)
 		}
 	}
-	for i := range s.inflight.len() {
-		f := s.inflight.at(i)
+	for i := range s.out.inflight.len() {
+		f := s.out.inflight.at(i)
 		if f.isolated {
 			return []*sentMessage{f}
 		}
@@ -241,7 +241,7 @@ func (s *session) noticesInFlight() (flying []*sentMessage) {
 func (s *session) noticeFailed(f *sentMessage, err error) {
 	id := f.notice.id
 	again := s.records.deferred(id)
-	if !s.records.failed(id, f.size(), s.answered, time.Now()) {
+	if !s.records.failed(id, f.size(), s.out.answered, time.Now()) {
 		return
 	}
 	if id.form == formFull { // the short one comes next: it may be no better

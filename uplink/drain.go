@@ -22,7 +22,7 @@ func (s *session) fill() {
 // routine readings wait for, alarms, other notices, then states in their share,
 // then routine readings. What sessions ended with comes last, and alone.
 func (s *session) sendNext() bool {
-	if s.window.openToAlarm() && s.sendNotice(s.urgent) {
+	if s.out.window.openToAlarm() && s.sendNotice(s.urgent) {
 		return true
 	}
 	if s.careful() {
@@ -36,19 +36,19 @@ func (s *session) sendNext() bool {
 	alarm := it != nil && !isRejected && it.Priority == sensors.Alarm
 	routine := it != nil && !isRejected && !alarm && s.routineAllowed() && s.mayGo(it) && !s.released.full(it.Priority)
 	switch {
-	case isRejected && s.acksProven() && s.inflight.len() < 2*s.window.most:
+	case isRejected && s.acksProven() && s.out.inflight.len() < 2*s.out.window.most:
 		s.divert(it)
 	case isRejected && s.held != "": // it is sent when the others are
 		s.cursor.Pass(*it)
 		s.peeked = s.peeked[1:]
 	case s.beginsWithSuspect():
 		return s.sendSuspect()
-	case alarm && s.window.openToAlarm() && !s.released.full(it.Priority):
+	case alarm && s.out.window.openToAlarm() && !s.released.full(it.Priority):
 		s.sendItem(it)
 	case s.asksForAnswer() && (s.sendState(false) || s.sendRoutine(it)):
 	case s.isolating():
 		return s.sendSuspect()
-	case !s.window.open():
+	case !s.out.window.open():
 		return false
 	case s.sendNotice(s.others):
 	case s.sendState(routine):
@@ -69,8 +69,8 @@ func (s *session) sendNext() bool {
 // peek is the oldest item of the backlog that was not sent in this session; nil
 // if there is none.
 func (s *session) peek() *queue.Item {
-	if len(s.peeked) == 0 && !s.drained && s.window.openToAlarm() && !time.Now().Before(s.readAgainAt) {
-		s.peeked = s.look(s.window.most - s.window.messages)
+	if len(s.peeked) == 0 && !s.drained && s.out.window.openToAlarm() && !time.Now().Before(s.readAgainAt) {
+		s.peeked = s.look(s.out.window.most - s.out.window.messages)
 		s.drained = len(s.peeked) == 0
 	}
 	if len(s.peeked) == 0 {
@@ -104,7 +104,7 @@ func (s *session) sendState(busy bool) bool {
 	}
 	m := s.state(r)
 	s.flying[r.Stream] = true
-	s.publish(m, sentMessage{kind: kindState, stream: r.Stream})
+	s.out.publish(m, sentMessage{kind: kindState, stream: r.Stream})
 	if busy {
 		s.stateShare.state(len(m.Topic) + len(m.Payload))
 	}
@@ -125,7 +125,7 @@ func (s *session) sendItem(it *queue.Item) {
 	if s.mayProbe() && s.proofs.due(it.Stream, time.Now()) {
 		s.sendProbe(it.Stream, m, f, false)
 	} else {
-		s.publish(m, f)
+		s.out.publish(m, f)
 	}
 	s.cursor.Pass(*it)
 	s.peeked = s.peeked[1:]

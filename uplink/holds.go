@@ -98,7 +98,7 @@ func (s *session) sendKept(stream string, h *hold) bool {
 		if s.proving() && probes {
 			s.sendProbe(stream, m, f, true)
 		} else {
-			s.publish(m, f)
+			s.out.publish(m, f)
 		}
 		return true
 	case h.open && !s.underWay(stream):
@@ -132,8 +132,8 @@ func (s *session) nextKept(stream string, h *hold) (*queue.Item, error) {
 // travels says that something of a stream is in flight, or waits for what is
 // before it: it may still be rejected, or come back from there.
 func (s *session) underWay(stream string) bool {
-	for i := range s.inflight.len() {
-		if f := s.inflight.at(i); (f.kind == kindRetry || f.kind == kindDiverted) && f.item.Stream == stream {
+	for i := range s.out.inflight.len() {
+		if f := s.out.inflight.at(i); (f.kind == kindRetry || f.kind == kindDiverted) && f.item.Stream == stream {
 			return true
 		}
 	}

@@ -211,13 +211,13 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	s.onDisconnect(err)
 	seen()
 	watch.Wait()
-	if s.firstAck.IsZero() && (errors.Is(err, errBrokerClosed) || isReset(err)) {
+	if s.out.firstAck.IsZero() && (errors.Is(err, errBrokerClosed) || isReset(err)) {
 		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#%s", err, l.opt.ClientID, l.opt.mayBeRefused())
 	}
 	conn.Close() // a failure of it says nothing that err does not
 	l.provenBefore = s.proven || l.provenBefore && s.held == ""
-	if !s.firstAck.IsZero() {
-		up = time.Since(s.firstAck)
+	if !s.out.firstAck.IsZero() {
+		up = time.Since(s.out.firstAck)
 	}
 	if l.rival.proven {
 		err = fmt.Errorf("%w: %w", &RivalError{l.opt.ClientID}, err)

@@ -93,20 +93,20 @@ func (s *session) onDisconnect(err error) {
 		return
 	}
 	if alone := s.blameNotices(err); alone {
-		s.expected = s.answered
+		s.expected = s.out.answered
 		return
 	}
-	if !closed || !s.answered {
+	if !closed || !s.out.answered {
 		return
 	}
-	alone := s.inflight.len() == 1 && time.Since(s.inflight.front().sent) < closedAfter
-	if alone && s.inflight.front().kind == kindRetry {
-		s.stillRejected(&s.inflight.front().item)
+	alone := s.out.inflight.len() == 1 && time.Since(s.out.inflight.front().sent) < closedAfter
+	if alone && s.out.inflight.front().kind == kindRetry {
+		s.stillRejected(&s.out.inflight.front().item)
 		return
 	}
 	var flying []msgID
-	for i := range s.inflight.len() {
-		switch f := s.inflight.at(i); f.kind {
+	for i := range s.out.inflight.len() {
+		switch f := s.out.inflight.at(i); f.kind {
 		case kindHistory, kindRetry:
 			flying = append(flying, msgIDOf(&f.item))
 		case kindState:
@@ -124,19 +124,11 @@ func (s *session) onDisconnect(err error) {
 // careful says that nothing may go beside what is in flight: it may be what the
 // broker closes for.
 func (s *session) careful() bool {
-	if s.inflight.len() == 0 || !s.trying && len(s.suspects) == 0 {
+	if s.out.inflight.len() == 0 || !s.trying && len(s.suspects) == 0 {
 		return false
 	}
-	if time.Since(s.began) > forgiveAfter {
+	if time.Since(s.out.began) > forgiveAfter {
 		clear(s.suspects)
 	}
-	return (s.trying || s.suspects.any()) && time.Now().Before(s.quietUntil())
-}
-
-// quietUntil is when the broker would have closed for what was sent last.
-func (s *session) quietUntil() time.Time {
-	if s.inflight.len() == 0 {
-		return time.Time{}
-	}
-	return s.inflight.at(s.inflight.len() - 1).sent.Add(closedAfter)
+	return (s.trying || s.suspects.any()) && time.Now().Before(s.out.quietUntil())
 }

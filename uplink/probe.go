@@ -39,10 +39,10 @@ func (s *session) unproven() string {
 // subscription of a probe: it takes packets in order, and that is the first
 // without an answer. Nothing else is to blame then.
 func (s *session) blameProbe() bool {
-	if s.inflight.len() == 0 {
+	if s.out.inflight.len() == 0 {
 		return false
 	}
-	pr := s.inflight.front().probe
+	pr := s.out.inflight.front().probe
 	if pr == nil || succeeded(pr.subscribed) {
 		return false
 	}
@@ -61,7 +61,7 @@ func (s *session) blameProbe() bool {
 // says nothing about subscriptions. Nor may one go beside a notice under suspicion:
 // the end of the session would be blamed on that.
 func (s *session) mayProbe() bool {
-	return s.proving() && (s.answered || len(s.proofs.closes) == 0) && s.isolatedOne() == nil
+	return s.proving() && (s.out.answered || len(s.proofs.closes) == 0) && s.isolatedOne() == nil
 }
 
 func succeeded(t Token) bool {
@@ -85,12 +85,12 @@ func (s *session) sendProbe(stream string, m Message, f sentMessage, lasting boo
 	// A stream that is held is tried again in a minute anyway.
 	pr.repeated = pr.second || s.rejects.held[stream] != nil
 	s.proofs.sent(stream, pr)
-	pr.subscribed = s.conn.Subscribe(m.Topic)
-	pr.heard = s.conn.Expect(m)
+	pr.subscribed = s.out.conn.Subscribe(m.Topic)
+	pr.heard = s.out.conn.Expect(m)
 	f.probe = pr
-	s.publish(m, f)
+	s.out.publish(m, f)
 	if !pr.lasting {
-		s.conn.Unsubscribe(m.Topic)
+		s.out.conn.Unsubscribe(m.Topic)
 	}
 }
 
@@ -144,7 +144,7 @@ func (s *session) heardProbe(stream string, st *streamProof) {
 	s.proofs.end(stream)
 	delete(s.proofs.closes, stream)
 	if pr.lasting {
-		s.conn.Unsubscribe(pr.message.Topic)
+		s.out.conn.Unsubscribe(pr.message.Topic)
 	} else {
 		s.proofs.prompt = true
 	}
@@ -173,8 +173,8 @@ func (s *session) noteUnreleased(pr *probe, st *streamProof) {
 			note(&o.item, o.sent)
 		}
 	}
-	for i := range s.inflight.len() {
-		if f := s.inflight.at(i); f.kind == kindHistory {
+	for i := range s.out.inflight.len() {
+		if f := s.out.inflight.at(i); f.kind == kindHistory {
 			note(&f.item, f.sent)
 		}
 	}
@@ -224,7 +224,7 @@ func (s *session) deny(stream, why string) {
 	}
 	st := s.proofs.of(stream)
 	pr := st.probe
-	s.conn.Unsubscribe(pr.message.Topic)
+	s.out.conn.Unsubscribe(pr.message.Topic)
 	s.declareUnproven(stream, st)
 	s.proofs.end(stream)
 	st.session = 0

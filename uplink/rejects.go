@@ -146,7 +146,7 @@ func (l *Link) report(event string, details map[string]any) {
 // shelve takes an unwanted item out of the way, once all before it are
 // acknowledged: it lines up with what is in flight.
 func (s *session) divert(it *queue.Item) {
-	s.track(sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
+	s.out.track(sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
 	s.cursor.Pass(*it)
 	s.peeked = s.peeked[1:]
 }
@@ -175,11 +175,11 @@ func (s *session) tryAside() bool {
 		return false
 	case it == nil:
 		s.trying = false
-		if s.inflight.len() == 0 {
+		if s.out.inflight.len() == 0 {
 			s.endRound()
 		}
 		return false
-	case s.inflight.len() > 0:
+	case s.out.inflight.len() > 0:
 		s.trying = true // what is in flight lands, and then it goes
 		return false
 	case s.proofs.of(it.Stream).probe != nil:
@@ -193,7 +193,7 @@ func (s *session) tryAside() bool {
 	if s.proving() && !it.Declared() {
 		s.sendProbe(it.Stream, m, f, true)
 	} else {
-		s.publish(m, f)
+		s.out.publish(m, f)
 	}
 	s.aside.Pass(*it)
 	return true

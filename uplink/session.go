@@ -26,17 +26,10 @@ var (
 // and listens: it fills the window, and waits until something happens.
 type session struct {
 	*Link
-	conn       Conn
-	window     window
+	out        *outgoing
 	stateShare stateShare
 	payloadBuf payloadBuf
 
-	inflight     fifo[sentMessage] // in the order in which they were sent
-	lastProgress time.Time         // when the head of flight became it
-	firstAck     time.Time         // of the first acknowledgement; zero before
-	isStable     bool              // it has been stable for long enough
-
-	began       time.Time
 	cursor      queue.Cursor
 	aside       queue.Cursor // through what is set aside
 	trying      bool         // something that was set aside goes alone, or will
@@ -51,7 +44,6 @@ type session struct {
 	canary
 	sources
 	unconfirmed []sentMessage // notices at QoS 0 that nothing was acknowledged behind; the latest of each
-	answered    bool          // the broker has answered something
 
 	birthAcked      bool      // the broker has acknowledged our birth
 	birthSeenBefore bool      // the broker had our birth before this session
@@ -64,38 +56,8 @@ type session struct {
 	timer   *time.Timer
 }
 
-// A flight is a message that the broker has not acknowledged.
-type sentMessage struct {
-	Token
-	slot
-	kind     kind
-	stream   string     // of a state
-	item     queue.Item // of the history
-	notice   notice
-	isolated bool   // a notice that goes alone: it is a suspect
-	probe    *probe // it is expected back
-}
-
-type kind uint8
-
-const (
-	kindOther kind = iota
-	kindHistory
-	kindState
-	kindBirth
-	kindOnce         // says nothing about the link
-	kindSubscription // to the canary
-	kindDiverted     // of the history, and refused
-	kindRetry        // of what was refused, once more
-	kindProbe        // a reading once more, to be heard
-)
-
 func newSession(l *Link, conn Conn) *session {
-	most := l.opt.Drain.Window
-	if most == 0 {
-		most = DefaultWindow
-	}
-	s := &session{Link: l, conn: conn, window: window{most: most}, flying: map[string]bool{}, birthSeenBefore: l.rival.born,
+	s := &session{Link: l, out: newOutgoing(conn, l.opt), flying: map[string]bool{}, birthSeenBefore: l.rival.born,
 		timer: time.NewTimer(time.Hour)}
 	s.newSources()
 	return s
@@ -105,9 +67,9 @@ func newSession(l *Link, conn Conn) *session {
 // ctx is done was acknowledged.
 func (s *session) run(ctx context.Context) error {
 	defer s.timer.Stop()
-	s.began = time.Now()
+	s.out.began = time.Now()
 	s.begin()
-	for s.leaving == nil || s.inflight.len() > 0 && time.Now().Before(s.until) {
+	for s.leaving == nil || s.out.inflight.len() > 0 && time.Now().Before(s.until) {
 		s.fill()
 		if err := s.wait(ctx); err != nil {
 			s.settle() // what was answered before the end: nothing of it is to blame, or has to be sent again
@@ -115,7 +77,7 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}
 	if s.goodbye() {
-		s.conn.Disconnect()
+		s.out.conn.Disconnect()
 	}
 	return s.leaving
 }
@@ -135,38 +97,16 @@ func (s *session) begin() {
 	s.healthChanged()
 }
 
-// publish sends a message and notes that it is in flight.
-func (s *session) publish(m Message, f sentMessage) {
-	m.Retain = m.Retain && !s.opt.NoRetain
-	size := len(m.Topic) + len(m.Payload) + overhead
-	if f.probe != nil {
-		size += probeBytes(m.Topic)
-	}
-	f.slot = s.window.send(size)
-	f.Token = s.conn.Publish(m)
-	s.track(f)
-}
-
-func (s *session) track(f sentMessage) {
-	if s.inflight.len() == 0 {
-		s.lastProgress = time.Now()
-	}
-	s.inflight.push(f)
-}
-
 // wait waits until something happens, and takes note of it.
 func (s *session) wait(ctx context.Context) error {
-	var head, stop, better <-chan struct{}
-	if s.inflight.len() > 0 {
-		head = s.inflight.front().Done()
-	}
+	var stop, better <-chan struct{}
 	if s.leaving == nil {
-		stop, better = ctx.Done(), s.conn.Better()
+		stop, better = ctx.Done(), s.out.conn.Better()
 	}
 	lines := s.released.lists()
 	s.timer.Reset(time.Until(s.due()))
 	select {
-	case <-head:
+	case <-s.out.done():
 		return s.settle()
 	case <-s.heardAhead(lines[0]):
 		return s.ack()
@@ -176,11 +116,11 @@ func (s *session) wait(ctx context.Context) error {
 		return s.ack()
 	case <-s.backlog.Arrived():
 	case <-s.states.changed:
-	case m := <-s.conn.Heard():
+	case m := <-s.out.conn.Heard():
 		s.hear(m)
 		return s.ack() // of what waited for the canary
-	case <-s.conn.Done():
-		return fmt.Errorf("connection lost: %w", s.conn.Err())
+	case <-s.out.conn.Done():
+		return fmt.Errorf("connection lost: %w", s.out.conn.Err())
 	case <-better:
 		s.leave(errPreferred)
 	case <-stop:
@@ -194,8 +134,8 @@ func (s *session) wait(ctx context.Context) error {
 // settle takes what the broker has acknowledged, oldest first. Only here
 // anything is acknowledged to the backlog.
 func (s *session) settle() error {
-	for s.inflight.len() > 0 {
-		f := s.inflight.front()
+	for s.out.inflight.len() > 0 {
+		f := s.out.inflight.front()
 		select {
 		case <-f.Done():
 		default:
@@ -204,8 +144,7 @@ func (s *session) settle() error {
 		if err := s.completed(f); err != nil {
 			return err
 		}
-		s.inflight.pop()
-		s.lastProgress = time.Now()
+		s.out.pop()
 	}
 	return s.ack()
 }
@@ -215,7 +154,7 @@ func (s *session) completed(f *sentMessage) error {
 	err := f.Error()
 	switch f.kind {
 	case kindSubscription:
-		s.window.gone(f.slot)
+		s.out.window.gone(f.slot)
 		return s.subscribed(f)
 	case kindDiverted:
 		s.released.push(outcome{item: f.item, reject: true})
@@ -225,18 +164,13 @@ func (s *session) completed(f *sentMessage) error {
 		return s.lost(err)
 	}
 	if f.kind == kindOnce {
-		s.window.gone(f.slot)
+		s.out.window.gone(f.slot)
 		s.unconfirmed = append(slices.DeleteFunc(s.unconfirmed, f.sameNotice), *f)
 		return nil
 	}
-	s.window.acked(f.slot)
-	s.answered = true
+	first := s.out.acked(f)
 	s.noticeArrived(f)
-	if f.probe != nil {
-		f.probe.acked = time.Now()
-	}
-	if s.firstAck.IsZero() {
-		s.firstAck = time.Now()
+	if first {
 		s.journal.up()
 	}
 	switch f.kind {
@@ -263,8 +197,8 @@ func (s *session) completed(f *sentMessage) error {
 // better why.
 func (s *session) lost(err error) error {
 	select {
-	case <-s.conn.Done():
-		err = s.conn.Err()
+	case <-s.out.conn.Done():
+		err = s.out.conn.Err()
 	case <-time.After(time.Second):
 	}
 	return fmt.Errorf("connection lost: %w", err)
@@ -282,25 +216,16 @@ func (s *session) due() time.Time {
 			next = t
 		}
 	}
-	for _, t := range [...]time.Time{s.readAgainAt, s.window.next} {
-		if t.After(now) { // else it waits for room in the window
+	for _, t := range [...]time.Time{ifAfter(s.readAgainAt, now), s.out.due(now), s.pace.next} {
+		if !t.IsZero() {
 			sooner(t)
 		}
-	}
-	if !s.pace.next.IsZero() { // it may have passed since fill asked
-		sooner(s.pace.next)
-	}
-	if s.inflight.len() > 0 {
-		sooner(s.lastProgress.Add(s.opt.bounds().ack))
-	}
-	if !s.firstAck.IsZero() && !s.isStable {
-		sooner(s.firstAck.Add(stableSession))
 	}
 	if !s.canary.next.IsZero() {
 		sooner(s.canary.next)
 	}
 	if s.careful() {
-		sooner(s.quietUntil())
+		sooner(s.out.quietUntil())
 	}
 	for _, t := range [...]time.Time{s.probesDue(), s.rejects.heldDue()} {
 		if t.After(now) {
@@ -311,7 +236,7 @@ func (s *session) due() time.Time {
 		sooner(at)
 	}
 	if len(s.records) > 0 {
-		for _, t := range [...]time.Time{s.began.Add(suspectWait), s.quietUntil()} {
+		for _, t := range [...]time.Time{s.out.began.Add(suspectWait), s.out.quietUntil()} {
 			if t.After(now) {
 				sooner(t)
 			}
@@ -323,14 +248,13 @@ func (s *session) due() time.Time {
 // tick does what is due.
 func (s *session) tick() error {
 	now := time.Now()
-	if patience := s.opt.bounds().ack; s.inflight.len() > 0 && now.Sub(s.lastProgress) >= patience {
-		return fmt.Errorf("%w for %v", errNoAcks, patience)
+	if err := s.out.expired(now); err != nil {
+		return err
 	}
 	if !s.canary.next.IsZero() && !now.Before(s.canary.next) {
 		s.doubt()
 	}
-	if !s.firstAck.IsZero() && !s.isStable && now.Sub(s.firstAck) >= stableSession {
-		s.isStable = true
+	if s.out.becomesStable(now) {
 		s.journal.stable()
 	}
 	return s.ack() // or give up what should have been heard by now
@@ -344,7 +268,7 @@ func (s *session) leave(why error) {
 // goodbye is the offline message that we send ourselves: an orderly disconnect
 // suppresses the will. It reports whether the broker has it.
 func (s *session) goodbye() bool {
-	token := s.conn.Publish(s.status("offline"))
+	token := s.out.conn.Publish(s.status("offline"))
 	err := errors.New("not acknowledged in time")
 	select {
 	case <-token.Done():

@@ -3,8 +3,6 @@ package uplink
 import (
 	"slices"
 	"time"
-
-	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // suspectWait is how long after the start of a session a notice that sessions
@@ -115,24 +113,24 @@ func (s *session) pick(list []source, suspect bool) (best source) {
 // readings wait for it: what belongs to the proof goes first, once the broker
 // has answered anything.
 func (s *session) pickSuspect() (src source, urgent bool) {
-	if s.answered && !s.acksProven() {
+	if s.out.answered && !s.acksProven() {
 		if src := s.pick(s.proof, true); src != nil {
 			return src, true
 		}
 	}
-	return s.pick(s.all, true), !s.answered && !s.acksProven()
+	return s.pick(s.all, true), !s.out.answered && !s.acksProven()
 }
 
 // asksForAnswer says that something that is no notice is to go first: a suspect
 // is not blamed where nothing is ever answered.
 func (s *session) asksForAnswer() bool {
-	return len(s.records) > 0 && !s.answered && !s.suspectFirst && s.inflight.len() == 0 && s.pick(s.all, true) != nil
+	return len(s.records) > 0 && !s.out.answered && !s.suspectFirst && s.out.inflight.len() == 0 && s.pick(s.all, true) != nil
 }
 
 // beginsWithSuspect says that a suspect is to go before alarms, since the last
 // session that began with these was ended before anything was answered.
 func (s *session) beginsWithSuspect() bool {
-	return len(s.records) > 0 && !s.answered && s.suspectFirst && s.pick(s.all, true) != nil
+	return len(s.records) > 0 && !s.out.answered && s.suspectFirst && s.pick(s.all, true) != nil
 }
 
 // isolating says that nothing but alarms may go beside what is in flight: a
@@ -145,7 +143,7 @@ func (s *session) isolating() bool {
 		return time.Since(f.sent) < closedAfter
 	}
 	src, urgent := s.pickSuspect()
-	return src != nil && (urgent || time.Since(s.began) >= suspectWait)
+	return src != nil && (urgent || time.Since(s.out.began) >= suspectWait)
 }
 
 // isolatedOne is the suspect in flight; nil if there is none.
@@ -153,12 +151,7 @@ func (s *session) isolatedOne() *sentMessage {
 	if len(s.records) == 0 {
 		return nil
 	}
-	for i := range s.inflight.len() {
-		if f := s.inflight.at(i); f.isolated {
-			return f
-		}
-	}
-	return nil
+	return s.out.isolated()
 }
 
 // sendSuspect sends a suspect, if nothing is in flight: if the session ends then,
@@ -168,11 +161,11 @@ func (s *session) sendSuspect() bool {
 	if len(s.records) == 0 {
 		return false
 	}
-	if !s.answered && s.acksProven() && !s.suspectFirst && time.Since(s.began) < suspectWait {
+	if !s.out.answered && s.acksProven() && !s.suspectFirst && time.Since(s.out.began) < suspectWait {
 		return false // a reading may come, and the answer to it
 	}
-	for i := range s.inflight.len() {
-		if !s.inflight.at(i).alarm() || time.Since(s.began) < suspectWait {
+	for i := range s.out.inflight.len() {
+		if !s.out.inflight.at(i).alarm() || time.Since(s.out.began) < suspectWait {
 			return false
 		}
 	}
@@ -188,15 +181,11 @@ func (s *session) sendSuspect() bool {
 	return true
 }
 
-func (f *sentMessage) alarm() bool { return f.kind == kindHistory && f.item.Priority == sensors.Alarm }
-
 func (s *session) sendOwn(n notice, isolated bool) {
 	f := sentMessage{kind: n.kind, notice: n, isolated: isolated}
 	if n.kind != kindSubscription {
-		s.publish(n.Message, f)
+		s.out.publish(n.Message, f)
 		return
 	}
-	f.slot = s.window.send(len(n.Topic) + overhead)
-	f.Token = s.conn.Subscribe(n.Topic)
-	s.track(f)
+	s.out.subscribe(n.Topic, f)
 }

@@ -1,0 +1,197 @@
+package uplink
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// outgoing sends on one connection, and keeps what the broker has not
+// acknowledged in the order in which it was sent. All fields belong to the
+// goroutine of the session.
+type outgoing struct {
+	conn       Conn
+	noRetain   bool          // as in Options
+	ackTimeout time.Duration // without an acknowledgement, while something is in flight
+
+	window   window
+	inflight fifo[sentMessage]
+
+	began        time.Time // of the session
+	lastProgress time.Time // when the head of inflight became the head
+	firstAck     time.Time // zero: nothing was acknowledged yet
+	answered     bool      // the broker has acknowledged something, or answered a SUBSCRIBE
+	isStable     bool      // stableSession has passed since firstAck
+}
+
+// A sentMessage is in flight: the broker has not answered it yet.
+type sentMessage struct {
+	Token
+	slot
+	kind     kind
+	stream   string     // of a state
+	item     queue.Item // of the history
+	notice   notice
+	isolated bool   // a notice that goes alone: it is a suspect
+	probe    *probe // nil unless the broker has to send the message back
+}
+
+// A kind says what a message in flight is, and so what follows from the answer.
+type kind uint8
+
+const (
+	kindOther kind = iota
+	kindHistory
+	kindState
+	kindBirth
+	kindOnce         // at QoS 0: that it is sent says nothing about the link
+	kindSubscription // SUBSCRIBE to one topic
+	kindDiverted     // an item of the history that is rejected: it is not sent
+	kindRetry        // an item that was rejected, sent once more
+	kindProbe        // a reading that is sent a second time, so that it comes back
+)
+
+func newOutgoing(conn Conn, opt Options) *outgoing {
+	limit := opt.Drain.Window
+	if limit == 0 {
+		limit = DefaultWindow
+	}
+	return &outgoing{conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.bounds().ack, window: window{most: limit}}
+}
+
+// publish sends a message and notes that it is in flight.
+func (o *outgoing) publish(m Message, f sentMessage) {
+	m.Retain = m.Retain && !o.noRetain
+	size := len(m.Topic) + len(m.Payload) + overhead
+	if f.probe != nil {
+		size += probeBytes(m.Topic)
+	}
+	f.slot = o.window.send(size)
+	f.Token = o.conn.Publish(m)
+	o.track(f)
+}
+
+// subscribe sends a SUBSCRIBE, which is in flight as a message is.
+func (o *outgoing) subscribe(topic string, f sentMessage) {
+	f.slot = o.window.send(len(topic) + overhead)
+	f.Token = o.conn.Subscribe(topic)
+	o.track(f)
+}
+
+// unsubscribe sends an UNSUBSCRIBE, which is in flight as a message is.
+func (o *outgoing) unsubscribe(topic string) {
+	f := sentMessage{slot: o.window.send(len(topic) + overhead)}
+	f.Token = o.conn.Unsubscribe(topic)
+	o.track(f)
+}
+
+// track appends to what is in flight.
+func (o *outgoing) track(f sentMessage) {
+	if o.inflight.len() == 0 {
+		o.lastProgress = time.Now()
+	}
+	o.inflight.push(f)
+}
+
+// pop removes the oldest message in flight: it was answered.
+func (o *outgoing) pop() {
+	o.inflight.pop()
+	o.lastProgress = time.Now()
+}
+
+// done is closed when the oldest message in flight is answered; nil: nothing is
+// in flight.
+func (o *outgoing) done() <-chan struct{} {
+	if o.inflight.len() == 0 {
+		return nil
+	}
+	return o.inflight.front().Done()
+}
+
+// acked takes note of an acknowledgement. It reports whether it is the first one
+// of the session.
+func (o *outgoing) acked(f *sentMessage) (first bool) {
+	o.window.acked(f.slot)
+	o.answered = true
+	if f.probe != nil {
+		f.probe.acked = time.Now()
+	}
+	if first = o.firstAck.IsZero(); first {
+		o.firstAck = time.Now()
+	}
+	return first
+}
+
+// isolated is the notice that goes alone and is in flight; nil if there is none.
+func (o *outgoing) isolated() *sentMessage {
+	for i := range o.inflight.len() {
+		if f := o.inflight.at(i); f.isolated {
+			return f
+		}
+	}
+	return nil
+}
+
+// quietUntil is when the broker would have closed the connection for the message
+// that was sent last; zero: nothing is in flight.
+func (o *outgoing) quietUntil() time.Time {
+	n := o.inflight.len()
+	if n == 0 {
+		return time.Time{}
+	}
+	return o.inflight.at(n - 1).sent.Add(closedAfter)
+}
+
+// due is when the window opens, the broker is taken for dead, or the session for
+// stable.
+func (o *outgoing) due(now time.Time) time.Time {
+	opens := ifAfter(o.window.next, now) // else it waits for room in the window
+	var dead, stable time.Time
+	if o.inflight.len() > 0 {
+		dead = o.lastProgress.Add(o.ackTimeout)
+	}
+	if !o.firstAck.IsZero() && !o.isStable {
+		stable = o.firstAck.Add(stableSession)
+	}
+	return earliest(opens, dead, stable)
+}
+
+// expired is the error of a broker that acknowledges nothing any more.
+func (o *outgoing) expired(now time.Time) error {
+	if o.inflight.len() > 0 && now.Sub(o.lastProgress) >= o.ackTimeout {
+		return fmt.Errorf("%w for %v", errNoAcks, o.ackTimeout)
+	}
+	return nil
+}
+
+// becomesStable reports, once, that the session has lasted for stableSession.
+func (o *outgoing) becomesStable(now time.Time) bool {
+	if o.isStable || o.firstAck.IsZero() || now.Sub(o.firstAck) < stableSession {
+		return false
+	}
+	o.isStable = true
+	return true
+}
+
+// alarm says that a message is a reading of the alarm lane.
+func (f *sentMessage) alarm() bool { return f.kind == kindHistory && f.item.Priority == sensors.Alarm }
+
+// earliest is the first of some times; a zero time does not count.
+func earliest(times ...time.Time) (first time.Time) {
+	for _, t := range times {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
+}
+
+// ifAfter is t if it is after now; else zero.
+func ifAfter(t, now time.Time) time.Time {
+	if t.After(now) {
+		return t
+	}
+	return time.Time{}
+}
