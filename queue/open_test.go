@@ -94,9 +94,12 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	var mu sync.Mutex
 	back := map[string][]int{}
-	shares, files := 4, 1000
-	if testing.Short() { // on an emulated processor
-		files = 200
+	shares, files := 4, 200
+	switch {
+	case proving:
+		files = 1000
+	case testing.Short():
+		files = 40
 	}
 	t.Run("files", func(t *testing.T) {
 		for share := range uint64(shares) {

@@ -142,6 +142,9 @@ func perSecond(times []time.Time) (most int) {
 // reading a second each is the broker's rate by the number of agents, less what
 // happens meanwhile.
 func TestAFleetSparesItsBroker(t *testing.T) {
+	if !proving {
+		t.Skip("a thousand agents take a minute of the processor: build/prove runs it")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		h := &hub{conns: map[*hubConn]bool{}, handed: time.Now()}
 		backlogs := make([]*queue.Queue, agents)

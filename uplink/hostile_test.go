@@ -54,6 +54,9 @@ func (l *lines) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.tex
 // in bounded memory; the log says what is the matter; and nothing counts as
 // delivered that the broker did not acknowledge. All cases run at the same time.
 func TestAHostileBrokerIsEndured(t *testing.T) {
+	if !proving {
+		t.Skip("takes 43 s of real time: build/prove runs it")
+	}
 	goroutines := runtime.NumGoroutine()
 	var runs []*hostileRun
 	var all sync.WaitGroup

@@ -18,6 +18,7 @@ const blackHoleEnv = "HOLDFAST_TEST_BLACK_HOLE"
 // sensors is the first that is larger. The test runs in network namespaces of its
 // own, for which no privilege is needed where user namespaces are allowed.
 func TestABlackHoleIsPassedInSmallPackets(t *testing.T) {
+	minutesLong(t, false)
 	t.Parallel()
 	if os.Getenv(blackHoleEnv) != "" {
 		passBlackHole(t)

@@ -192,6 +192,7 @@ func (w *wired) accounted(t *testing.T, stream string) (declared int) {
 // TestAStreamThatTheAccessListDeniesIsKept: the canary and the other streams get
 // through, and Mosquitto acknowledges what it drops.
 func TestAStreamThatTheAccessListDeniesIsKept(t *testing.T) {
+	minutesLong(t, true)
 	t.Parallel()
 	a := newACL(t, "read")
 	a.rules("topic readwrite store/agent/#", "topic readwrite store/+/state", "topic readwrite store/gate")
@@ -218,6 +219,7 @@ func TestAStreamThatTheAccessListDeniesIsKept(t *testing.T) {
 // TestReadingTopicsThatAreDeniedLoseNothing: states and health look well, and no
 // reading gets through.
 func TestReadingTopicsThatAreDeniedLoseNothing(t *testing.T) {
+	minutesLong(t, false)
 	t.Parallel()
 	a := newACL(t, "read")
 	a.rules("topic readwrite store/#")
@@ -248,6 +250,7 @@ func TestReadingTopicsThatAreDeniedLoseNothing(t *testing.T) {
 // TestARightThatIsRevokedInMidSessionIsNoticed: for 70 seconds, by a SIGHUP of the
 // broker. What it acknowledged and dropped meanwhile is declared or kept.
 func TestARightThatIsRevokedInMidSessionIsNoticed(t *testing.T) {
+	minutesLong(t, false)
 	t.Parallel()
 	a := newACL(t, "readwrite")
 	w := guarded(t, a, heldSensors)

@@ -67,6 +67,7 @@ func (w *wired) live(t *testing.T, stream string) {
 // back, a link that is cut in the middle of a drain, an agent that is killed
 // in the middle of one.
 func TestNoReadingIsLost(t *testing.T) {
+	minutesLong(t, true)
 	t.Parallel()
 	w := wire(t, startMosquitto(t, persistent), 5*time.Millisecond, `
   load: {kind: simulated, counter: {}, every: 20ms}
@@ -188,6 +189,7 @@ func (w *wired) checkSteps(t *testing.T, stream, boot string, killed time.Time, 
 }
 
 func TestHealthyLinkWritesNothing(t *testing.T) {
+	minutesLong(t, true)
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "  load: {kind: simulated, counter: {}, every: 10ms}\n")
 	w.agent.start()
@@ -210,6 +212,7 @@ func TestHealthyLinkWritesNothing(t *testing.T) {
 }
 
 func TestStateIsRightAtOnceAfterAnOutage(t *testing.T) {
+	minutesLong(t, true)
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 20*time.Millisecond, `
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}}

@@ -1,0 +1,83 @@
+# Sourced by build/test and build/prove, at the root of the tree: what both need.
+
+staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PATH=$PATH:/usr/sbin:/sbin # where Debian puts mosquitto
+
+say() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
+fail() { printf '%s: %s\n' "$0" "$*" >&2; exit 1; }
+
+# need COMMAND PACKAGE notes what is missing.
+missing=()
+need() { command -v "$1" >/dev/null || missing+=("$2"); }
+
+# install_missing installs what need noted, as root or with sudo; else it says
+# what is missing.
+install_missing() {
+	[ ${#missing[@]} -gt 0 ] || return 0
+	local sudo=
+	if [ "$(id -u)" != 0 ]; then
+		sudo -n true 2>/dev/null || fail "missing: ${missing[*]}; as root: apt-get install ${missing[*]}"
+		sudo=sudo
+	fi
+	say "install ${missing[*]}"
+	$sudo apt-get -q update >/dev/null
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# install_tools installs what the tests and proofs run on.
+install_tools() {
+	command -v go >/dev/null || fail "Go is missing: https://go.dev/doc/install"
+	need gcc gcc
+	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev) # the race detector links with cgo
+	need git git
+	need mosquitto mosquitto
+	need openssl openssl # its TLS server, beside that of Go
+	need avahi-daemon avahi-daemon
+	need ip iproute2
+	need rabbitmq-server rabbitmq-server
+	[ -d /usr/lib/python3/dist-packages/paho ] || missing+=(python3-paho-mqtt)
+	[ -d /usr/lib/python3/dist-packages/django ] || missing+=(python3-django)
+	need qemu-arm-static qemu-user-static
+	need mkfs.ext4 e2fsprogs # a card of its own for the agent
+	need fsfreeze util-linux
+	install_missing
+}
+
+# race is the flag of the race detector, empty where there is none.
+race=-race
+case $(go env GOARCH 2>/dev/null) in arm | riscv64) race= ;; esac
+
+# rig is empty where HOLDFAST_RIG=off leaves out the emulated machine; CI never does.
+rig=on
+[ "${HOLDFAST_RIG:-on}" != off ] || [ -n "${CI:-}" ] || rig=
+
+# fetch_rig fetches in the background what the rig runs on; the rig itself says
+# what went wrong.
+fetching=
+fetch_rig() {
+	[ "$rig" ] || return 0
+	build/rig/fetch build/.cache/rig >/dev/null 2>&1 &
+	fetching=$!
+	trap 'kill $fetching 2>/dev/null || true' EXIT
+}
+
+# run_rig [OPTION...] runs the rig when it has been fetched.
+run_rig() {
+	if [ -z "$rig" ]; then
+		say "the rig is left out"
+		return 0
+	fi
+	say "the rig $*"
+	wait $fetching || true
+	build/rig/run "$@"
+}
+
+# runs_386: whether this kernel runs programs of 32 bits.
+runs_386() {
+	local dir status=0
+	dir=$(mktemp -d)
+	printf 'package main\nfunc main() {}\n' >"$dir/main.go"
+	CGO_ENABLED=0 GOARCH=386 go build -o "$dir/main" "$dir/main.go" && "$dir/main" 2>/dev/null || status=1
+	rm -r "$dir"
+	return $status
+}

@@ -1,0 +1,15 @@
+package main
+
+import (
+	"os"
+	"testing"
+)
+
+// minutesLong marks a test that takes a minute or more of real time. build/prove
+// runs all of them; build/test runs those that hold the core promises.
+func minutesLong(t *testing.T, core bool) {
+	t.Helper()
+	if testing.Short() || !core && os.Getenv("HOLDFAST_PROVE") == "" {
+		t.Skip("takes a minute of real time: build/prove runs it")
+	}
+}
