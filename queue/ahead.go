@@ -16,8 +16,8 @@ type Cursor struct {
 	turn   int       // Queue.turn, when the numbers were given
 }
 
-// Pass moves the cursor over an item, the first that Ahead or Aside returned.
-func (c *Cursor) Pass(it Item) {
+// Advance moves the cursor over an item, the first that Peek or Rejected returned.
+func (c *Cursor) Advance(it Item) {
 	if it.aside {
 		c.settle(it.turn)
 		c.aside = it.number
@@ -41,10 +41,16 @@ func (c *Cursor) settle(turn int) {
 	}
 }
 
-// Ahead returns the oldest items that the cursor has not passed, in the order
-// of Next, at most max. It does not wait: no items means that there are none.
-// It is called by the goroutine that calls Next.
-func (q *Queue) Ahead(c *Cursor, max int) ([]Item, error) {
+// Peek returns the oldest items that the cursor has not passed, at most max:
+// alarms and events, then gaps, then routine readings. It does not wait: no
+// items means that there are none, and Arrived says when there are. With the same
+// cursor it returns the same items again, until Ack. Their times are as well
+// known as can be by then: see [clock.Timekeeper.Resolve].
+//
+// An error means that a lane cannot be read and that the other has nothing. A
+// lane is never skipped in part: its order is a promise. Peek is called by one
+// goroutine at a time.
+func (q *Queue) Peek(c *Cursor, max int) ([]Item, error) {
 	err := q.loadAhead(sensors.Alarm, c, max)
 	items := q.peekAlarms(c, max, err)
 	// An alarm does not wait for the disk to give routine readings.
@@ -87,7 +93,7 @@ func (q *Queue) peekRest(items []Item, c *Cursor, max int, routine bool) []Item 
 	return items
 }
 
-// Arrived holds a token when there may be more for Ahead.
+// Arrived holds a token when there may be more for Peek.
 func (q *Queue) Arrived() <-chan struct{} { return q.arrived }
 
 // wanted is how many readings from disk a lane needs in memory, so that room

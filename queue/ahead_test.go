@@ -18,12 +18,12 @@ func TestAheadGoesOnWhereTheCursorStandsAndAlarmsFirst(t *testing.T) {
 	}
 	var c Cursor
 	ahead := func(max int) string {
-		items, err := h.Ahead(&c, max)
+		items, err := h.Peek(&c, max)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, it := range items {
-			c.Pass(it)
+			c.Advance(it)
 		}
 		return fmt.Sprint(names(items))
 	}
@@ -91,7 +91,7 @@ func readAhead(t *testing.T, seed uint64) {
 				c, flight, sent = Cursor{}, nil, acked
 			}
 		case 5:
-			items, err := h.Ahead(&c, 1+rnd.IntN(40))
+			items, err := h.Peek(&c, 1+rnd.IntN(40))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,19 +100,19 @@ func readAhead(t *testing.T, seed uint64) {
 					t.Fatalf("seed %d: %v %d comes after %d", seed, it.Priority, it.Seq, sent[it.Priority])
 				}
 				sent[it.Priority] = it.Seq
-				c.Pass(it)
+				c.Advance(it)
 				flight = append(flight, it)
 			}
 		}
 	}
 	for sent != put {
-		items, err := h.Ahead(&c, 50)
+		items, err := h.Peek(&c, 50)
 		if err != nil || len(items) == 0 {
 			t.Fatalf("seed %d: %v of %v sent, and nothing more comes: %v", seed, sent, put, err)
 		}
 		for _, it := range items {
 			sent[it.Priority]++
-			c.Pass(it)
+			c.Advance(it)
 		}
 	}
 }

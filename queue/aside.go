@@ -11,9 +11,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// Aside is why a reading is missing that the broker refuses: it is kept, and
+// Rejected is why a reading is missing that the broker refuses: it is kept, and
 // may come yet.
-const Aside = "aside"
+const Rejected = "aside"
 
 const asideEvent = "aside"
 
@@ -47,13 +47,13 @@ type refusedItem struct {
 	data  []byte
 }
 
-// IsAside says that the item was set aside, and comes from there.
-func (it Item) IsAside() bool { return it.aside }
+// IsRejected says that the item was set aside, and comes from there.
+func (it Item) IsRejected() bool { return it.aside }
 
 // Declared says that the item was set aside and declared as missing.
 func (it Item) Declared() bool { return it.declared }
 
-// SetAside takes an item that the broker refuses out of the way: it waits no
+// Reject takes an item that the broker refuses out of the way: it waits no
 // longer, and is kept until Ack or Purge, or until an eighth of MaxSize is full
 // of newer ones. All older items of its lane were acknowledged or set aside. An
 // item that is there already stays there.
@@ -64,7 +64,7 @@ func (it Item) Declared() bool { return it.declared }
 // It does not wait for the disk, but for the Put of an alarm that does. The commit
 // that takes the item out of its lane has it here. With an error it stays where it
 // is, and comes again.
-func (q *Queue) SetAside(it Item, declare bool) error {
+func (q *Queue) Reject(it Item, declare bool) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if it.Priority == sensors.Alarm && it.turn == q.turn && !it.aside && it.Event != gapEvent {
@@ -145,7 +145,7 @@ func (q *Queue) declareAsideLocked(it Item) {
 	case asideEvent:
 		return
 	case "":
-		q.gaps.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Aside})
+		q.gaps.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Rejected})
 		signal(q.arrived)
 	default:
 		of["event"] = it.Event
@@ -154,11 +154,11 @@ func (q *Queue) declareAsideLocked(it Item) {
 	q.reportLocked(asideEvent, q.opt.Clock.Now(), details)
 }
 
-// Aside returns the oldest items that were set aside and that the cursor has
+// Rejected returns the oldest items that were set aside and that the cursor has
 // not passed, at most max; none if there are none. It does not wait. What it
 // has returned may be dropped all the same, when newer ones take its place. It
-// is called by the goroutine that calls Next.
-func (q *Queue) Aside(c *Cursor, max int) ([]Item, error) {
+// is called by the goroutine that calls Peek.
+func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
 	q.mu.Lock()
 	c.settle(q.turn)
 	file, from, before := q.file, c.aside+1, q.refused.inMemory()

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// next returns the oldest items.
-func (h *harness) next(t testing.TB, max int) []Item {
+// oldest returns the oldest items.
+func (h *harness) oldest(t testing.TB, max int) []Item {
 	t.Helper()
-	items, err := h.Next(t.Context(), max)
+	items, err := h.next(t.Context(), max)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func (h *harness) next(t testing.TB, max int) []Item {
 func (h *harness) setAside(t testing.TB, n int, declare bool) {
 	t.Helper()
 	for range n {
-		if err := h.SetAside(h.next(t, 1)[0], declare); err != nil {
+		if err := h.Reject(h.oldest(t, 1)[0], declare); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -39,7 +39,7 @@ func (h *harness) aside(t testing.TB) (all []Item) {
 	t.Helper()
 	var c Cursor
 	for step := 3; ; step *= 2 {
-		items, err := h.Aside(&c, step)
+		items, err := h.Rejected(&c, step)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,10 +47,10 @@ func (h *harness) aside(t testing.TB) (all []Item) {
 			return all
 		}
 		for _, it := range items {
-			if !it.IsAside() {
+			if !it.IsRejected() {
 				t.Errorf("%+v does not say that it was set aside", it)
 			}
-			c.Pass(it)
+			c.Advance(it)
 		}
 		all = append(all, items...)
 	}
@@ -68,10 +68,10 @@ func TestWhatIsSetAsideWaitsNoLongerAndIsKept(t *testing.T) {
 		defer h.end()
 		putMany(h, 1, 5)
 		h.setAside(t, 2, false)
-		if got := fmt.Sprint(names(h.next(t, 9))); got != "[room3 room4 room5]" {
+		if got := fmt.Sprint(names(h.oldest(t, 9))); got != "[room3 room4 room5]" {
 			t.Errorf("next is %s", got)
 		}
-		if s := h.Stats(); s.Backlog != 3 || s.Aside != 2 || s.Dropped != 0 {
+		if s := h.Stats(); s.Backlog != 3 || s.Rejected != 2 || s.Dropped != 0 {
 			t.Errorf("stats %+v", s)
 		}
 		h.setAside(t, 3, false)
@@ -82,13 +82,13 @@ func TestWhatIsSetAsideWaitsNoLongerAndIsKept(t *testing.T) {
 			time.Sleep(6 * time.Second)
 		}
 		third := h.aside(t)[2]
-		if err := h.SetAside(third, true); err != nil {
+		if err := h.Reject(third, true); err != nil {
 			t.Errorf("one that is there already: %v", err)
 		}
 		h.Ack([]Item{third, third})
 		for range 2 {
-			if got := fmt.Sprint(names(h.aside(t))); got != "[room1 room2 room4 room5]" || h.Stats().Aside != 4 {
-				t.Errorf("after room3 was acknowledged: %s, of %d", got, h.Stats().Aside)
+			if got := fmt.Sprint(names(h.aside(t))); got != "[room1 room2 room4 room5]" || h.Stats().Rejected != 4 {
+				t.Errorf("after room3 was acknowledged: %s, of %d", got, h.Stats().Rejected)
 			}
 			time.Sleep(2 * time.Minute)
 		}
@@ -104,21 +104,21 @@ func TestOnlyTheOldestOfItsLaneIsSetAside(t *testing.T) {
 			h := start(t, queuePath(t))
 			defer h.end()
 			putMany(h, 1, 1000)
-			items := h.next(t, 3)
+			items := h.oldest(t, 3)
 			time.Sleep(wait)
-			if err := h.SetAside(items[1], true); err == nil {
+			if err := h.Reject(items[1], true); err == nil {
 				t.Errorf("%s: the second is set aside before the first", name)
 			}
-			if got := fmt.Sprint(names(h.next(t, 3))); got != "[room1 room2 room3]" {
+			if got := fmt.Sprint(names(h.oldest(t, 3))); got != "[room1 room2 room3]" {
 				t.Errorf("%s: then next is %s", name, got)
 			}
 			h.Ack(items[:1])
 			for range 2 { // the second time it is there
-				if err := h.SetAside(items[1], false); err != nil {
+				if err := h.Reject(items[1], false); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
-			if got := fmt.Sprint(names(h.next(t, 1)), names(h.aside(t))); got != "[room3] [room2]" {
+			if got := fmt.Sprint(names(h.oldest(t, 1)), names(h.aside(t))); got != "[room3] [room2]" {
 				t.Errorf("%s: next and aside are %s", name, got)
 			}
 		})
@@ -141,7 +141,7 @@ func TestWhatIsSetAsideSurvivesARestartAsItWas(t *testing.T) {
 		h.mu.Lock()
 		h.gaps.add(Gap{Stream: "room", Boot: "1-00000000", From: 3, To: 9, Count: 7, Why: Dropped})
 		h.mu.Unlock()
-		want := h.next(t, 9)
+		want := h.oldest(t, 9)
 		if got := fmt.Sprint(names(want)); got != "[door1 storage gap room1]" {
 			t.Fatalf("next is %s", got)
 		}
@@ -175,7 +175,7 @@ func TestWhatIsSetAsideIsDeclaredOnce(t *testing.T) {
 		putMany(h, 1, 2)
 		h.setAside(t, 1, true)
 		boot := h.Boot()
-		items := h.next(t, 9)
+		items := h.oldest(t, 9)
 		if got := fmt.Sprint(names(items)); got != "[aside gap room2]" {
 			t.Fatalf("next is %s", got)
 		}
@@ -189,7 +189,7 @@ func TestWhatIsSetAsideIsDeclaredOnce(t *testing.T) {
 
 		h.Report("storage", stamp(), `{"state":"fails"}`)
 		h.setAside(t, 1, true)
-		items = h.next(t, 9)
+		items = h.oldest(t, 9)
 		if got, want := fmt.Sprint(names(items), items[0].Details), `[aside]{"of":{"boot":"`+boot+`","event":"storage","seq":3}}`; got != want {
 			t.Errorf("of an event: %s, want %s", got, want)
 		}
@@ -234,7 +234,7 @@ func TestOldestGoesWhenAnEighthIsSetAside(t *testing.T) {
 			h.Put(routine(seq + 1))
 			h.setAside(t, 1, seq < 10)
 			for h.Stats().Backlog > 0 {
-				h.Ack(slices.DeleteFunc(h.next(t, 9), func(it Item) bool { return it.Event != "gap" && it.Event != "aside" }))
+				h.Ack(slices.DeleteFunc(h.oldest(t, 9), func(it Item) bool { return it.Event != "gap" && it.Event != "aside" }))
 			}
 		}
 		time.Sleep(6 * time.Second)
@@ -242,7 +242,7 @@ func TestOldestGoesWhenAnEighthIsSetAside(t *testing.T) {
 		size := h.file.aside.size
 		h.mu.Unlock()
 		kept := h.aside(t)
-		if size > h.opt.MaxSize/8 || size < h.opt.MaxSize/16 || len(kept) != h.Stats().Aside || kept[len(kept)-1].Seq != 100 {
+		if size > h.opt.MaxSize/8 || size < h.opt.MaxSize/16 || len(kept) != h.Stats().Rejected || kept[len(kept)-1].Seq != 100 {
 			t.Fatalf("%d items of %d bytes, the last is %v; stats %+v", len(kept), size, kept[len(kept)-1], h.Stats())
 		}
 		r := recorder{}
@@ -292,14 +292,14 @@ func TestFailingDiskSetsAsideInBoundedMemory(t *testing.T) {
 		h.opt.MaxSize = 64 << 20
 		breakDisk(t, h)
 		h.Put(alarm(1))
-		h.Ack(h.next(t, 9)) // and the news that the disk fails
+		h.Ack(h.oldest(t, 9)) // and the news that the disk fails
 		putMany(h, 1, mostAsideInMemory+1)
 		h.setAside(t, mostAsideInMemory, false)
-		last := h.next(t, 9)
-		if err := h.SetAside(last[0], true); !errors.Is(err, errAsideFull) {
+		last := h.oldest(t, 9)
+		if err := h.Reject(last[0], true); !errors.Is(err, errAsideFull) {
 			t.Errorf("one more than %d: %v", mostAsideInMemory, err)
 		}
-		if again := h.next(t, 9); !reflect.DeepEqual(again, last) || len(last) != 1 {
+		if again := h.oldest(t, 9); !reflect.DeepEqual(again, last) || len(last) != 1 {
 			t.Errorf("then next is %v, want %v again and nothing that was declared", names(again), names(last))
 		}
 		time.Sleep(time.Minute + time.Second)
@@ -333,7 +333,7 @@ func TestDiskThatFailsIsReadAllTheSame(t *testing.T) {
 		if got := fmt.Sprint(names(h.aside(t))); got != "[room1 room2 room3]" {
 			t.Errorf("while the disk fails: %s", got)
 		}
-		if got := h.next(t, 9); len(got) == 2 {
+		if got := h.oldest(t, 9); len(got) == 2 {
 			h.Ack(got) // and the news that it fails
 		}
 		mendDisk(t, h)
@@ -379,7 +379,7 @@ func TestDiskThatComesLateGetsWhatWasSetAside(t *testing.T) {
 	ballast := fill(t, dir)
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, path)
-		h.Ack(h.next(t, 9)) // the news that the disk fails
+		h.Ack(h.oldest(t, 9)) // the news that the disk fails
 		putMany(h, 11, 13)
 		h.setAside(t, 3, false)
 		flight := h.aside(t)
@@ -393,8 +393,8 @@ func TestDiskThatComesLateGetsWhatWasSetAside(t *testing.T) {
 		time.Sleep(time.Minute)
 		h.Ack(flight[:1]) // numbered before there was a file: it comes again
 		for range 2 {
-			if got := fmt.Sprint(names(h.aside(t))); got != "[door1 door2 room11 room13]" || h.Stats().Aside != 4 {
-				t.Errorf("with the file: %s of %d", got, h.Stats().Aside)
+			if got := fmt.Sprint(names(h.aside(t))); got != "[door1 door2 room11 room13]" || h.Stats().Rejected != 4 {
+				t.Errorf("with the file: %s of %d", got, h.Stats().Rejected)
 			}
 			h.end()
 			h = start(t, path)
@@ -419,12 +419,12 @@ func TestDamageOfOneSetAsideIsToldOnce(t *testing.T) {
 		if err := errors.Join(b.Put(key(2), v), tx.Commit()); err != nil {
 			t.Fatal(err)
 		}
-		if c, err := Inspect(h.path, nil); err != nil || c.Aside != 2 || c.Damaged != 1 {
+		if c, err := Inspect(h.path, nil); err != nil || c.Rejected != 2 || c.Damaged != 1 {
 			t.Errorf("inspected: %+v, %v", c, err)
 		}
 		for range 3 {
-			if got := fmt.Sprint(names(h.aside(t))); got != "[room1 room3]" || h.Stats().Aside != 2 {
-				t.Errorf("got %s of %d", got, h.Stats().Aside)
+			if got := fmt.Sprint(names(h.aside(t))); got != "[room1 room3]" || h.Stats().Rejected != 2 {
+				t.Errorf("got %s of %d", got, h.Stats().Rejected)
 			}
 			time.Sleep(2 * time.Minute)
 		}
@@ -576,14 +576,14 @@ func TestCommitThatLandedThoughItFailedSetsNothingAsideTwice(t *testing.T) {
 	if err := h.reconcile(); err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(names(h.aside(t))); got != "[room3 room4]" || h.Stats().Aside != 2 {
-		t.Errorf("%s are aside, %d counted", got, h.Stats().Aside)
+	if got := fmt.Sprint(names(h.aside(t))); got != "[room3 room4]" || h.Stats().Rejected != 2 {
+		t.Errorf("%s are aside, %d counted", got, h.Stats().Rejected)
 	}
 	h.end()
 	h = start(t, h.path)
 	defer h.end()
-	if aside, waits := names(h.aside(t)), names(h.all(t)); fmt.Sprint(aside, waits) != "[room3 room4] [room5]" || h.Stats().Aside != 2 {
-		t.Errorf("after a stop %v are aside, %d counted, and %v wait", aside, h.Stats().Aside, waits)
+	if aside, waits := names(h.aside(t)), names(h.all(t)); fmt.Sprint(aside, waits) != "[room3 room4] [room5]" || h.Stats().Rejected != 2 {
+		t.Errorf("after a stop %v are aside, %d counted, and %v wait", aside, h.Stats().Rejected, waits)
 	}
 }
 
@@ -621,8 +621,8 @@ func TestRenewedFileKeepsWhatWasSetAside(t *testing.T) {
 			}
 			for _, how := range []string{"renewed", "opened again"} {
 				got := h.aside(t)
-				if len(got) != int(n) || got[n-1].Seq != n || h.Stats().Aside != int(n) {
-					t.Errorf("%s: %d of %d, %d counted", how, len(got), n, h.Stats().Aside)
+				if len(got) != int(n) || got[n-1].Seq != n || h.Stats().Rejected != int(n) {
+					t.Errorf("%s: %d of %d, %d counted", how, len(got), n, h.Stats().Rejected)
 				}
 				h.end()
 				h = startWith(t, h.opt)
@@ -648,7 +648,7 @@ func TestOlderFileGetsTheBucket(t *testing.T) {
 		if err := errors.Join(tx.DeleteBucket(bucketAside), tx.Commit(), db.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if c, err := Inspect(h.path, nil); err != nil || c.Alarms != 1 || c.Aside != 0 {
+		if c, err := Inspect(h.path, nil); err != nil || c.Alarms != 1 || c.Rejected != 0 {
 			t.Errorf("inspected: %+v, %v", c, err)
 		}
 		h = start(t, h.path)
@@ -668,10 +668,10 @@ func TestPurgeTakesWhatWasSetAside(t *testing.T) {
 			h := start(t, queuePath(t))
 			putMany(h, 1, 5)
 			h.setAside(t, 1, true)
-			h.Ack(h.next(t, 2)) // its event and its gap
+			h.Ack(h.oldest(t, 2)) // its event and its gap
 			h.setAside(t, 2, false)
 			time.Sleep(wait)
-			h.Ack(h.next(t, 2))
+			h.Ack(h.oldest(t, 2))
 			if n, err := h.Purge(); n != 3 || err != nil {
 				t.Errorf("%d purged, %v, want 3", n, err)
 			}
@@ -681,7 +681,7 @@ func TestPurgeTakesWhatWasSetAside(t *testing.T) {
 				t.Errorf("gaps %+v, want %+v", r.gaps, want)
 			}
 			for range 2 {
-				if n := h.Stats().Aside; n != 0 || len(h.aside(t)) != 0 {
+				if n := h.Stats().Rejected; n != 0 || len(h.aside(t)) != 0 {
 					t.Errorf("%d are still set aside", n)
 				}
 				h.end()
@@ -697,10 +697,10 @@ func TestInspectTellsWhatWasSetAsideFromWhatWaits(t *testing.T) {
 	manyAside(t, path, 2)
 	var got []string
 	c, err := Inspect(path, func(it Item) error {
-		got = append(got, fmt.Sprint(names([]Item{it}), it.IsAside()))
+		got = append(got, fmt.Sprint(names([]Item{it}), it.IsRejected()))
 		return nil
 	})
-	if want := "[room1] false [room2] false [room3] false [room4] false [door1] true [door2] true"; err != nil || c.Aside != 2 || c.Alarms != 0 || c.Routine != 4 || strings.Join(got, " ") != want {
+	if want := "[room1] false [room2] false [room3] false [room4] false [door1] true [door2] true"; err != nil || c.Rejected != 2 || c.Alarms != 0 || c.Routine != 4 || strings.Join(got, " ") != want {
 		t.Errorf("%v: %+v, %v, want %s", err, c, got, want)
 	}
 }

@@ -35,7 +35,7 @@ func TestReadingsOnDiskGetTheirTrueTime(t *testing.T) {
 				truth = append(truth, time.Now().UnixMilli())
 				time.Sleep(time.Second)
 			}
-			items, err := h.Next(t.Context(), 1)
+			items, err := h.next(t.Context(), 1)
 			if err != nil || items[0].At.Clock != clock.Unsynced || items[0].At.Unix != truth[0]-week {
 				t.Errorf("before the time is known: %+v, %v", items[0].At, err)
 			}

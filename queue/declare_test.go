@@ -145,7 +145,7 @@ func TestWhatWasSalvagedIsDeclaredAfterARestart(t *testing.T) {
 			} else {
 				h := start(t, path)
 				for range some / 20 {
-					items, err := h.Next(t.Context(), 20)
+					items, err := h.next(t.Context(), 20)
 					if err = errors.Join(err, h.Ack(items)); err != nil {
 						t.Fatal(err)
 					}
@@ -205,7 +205,7 @@ func TestDamageUnderARunningAgentIsDeclared(t *testing.T) {
 				}
 				put(1, 9000)
 				for range 10 {
-					items, err := h.Next(context.Background(), 20)
+					items, err := h.next(context.Background(), 20)
 					if err = errors.Join(err, h.Ack(items)); err != nil {
 						t.Fatal(err)
 					}
@@ -248,7 +248,7 @@ func TestADamagedBlockIsDeclaredAtTheNextStart(t *testing.T) {
 	h := start(t, path)
 	var r recorder
 	for left := int(before.spans[sensors.Routine][1].last); left > 0; { // all up to the block before
-		items, err := h.Next(t.Context(), min(left, 20))
+		items, err := h.next(t.Context(), min(left, 20))
 		if err = errors.Join(err, h.Ack(items)); err != nil {
 			t.Fatal(err)
 		}

@@ -15,8 +15,7 @@ import (
 // arrived.
 func TestWhatWasHandedOutStaysWhenTheNextCallGivesLess(t *testing.T) {
 	for name, less := range map[string]func(h *harness) ([]Item, error){
-		"Next":  func(h *harness) ([]Item, error) { return h.Next(t.Context(), 5) },
-		"Ahead": func(h *harness) ([]Item, error) { return h.Ahead(&Cursor{}, 5) },
+		"Peek": func(h *harness) ([]Item, error) { return h.Peek(&Cursor{}, 5) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := start(t, queuePath(t))
@@ -31,7 +30,7 @@ func TestWhatWasHandedOutStaysWhenTheNextCallGivesLess(t *testing.T) {
 				}
 			}
 			put(1000)
-			flight, err := h.Next(t.Context(), 600)
+			flight, err := h.next(t.Context(), 600)
 			if err != nil || len(flight) != 600 {
 				t.Fatalf("%s: %d in flight, %v", name, len(flight), err)
 			}
@@ -116,14 +115,14 @@ func holdSessions(t *testing.T, rt *rapid.T, most int64, rounds []round) {
 				}
 				flight = flight[len(some):]
 			default:
-				items, err := h.Ahead(&c, s.most)
+				items, err := h.Peek(&c, s.most)
 				if err != nil {
 					rt.Fatal(err)
 				}
 				r.hand(items)
 				items = items[:min(s.some, len(items))]
 				for _, it := range items {
-					c.Pass(it)
+					c.Advance(it)
 				}
 				flight = append(flight, items...)
 			}
@@ -149,11 +148,11 @@ func TestBacklogIsExactBeyondAHole(t *testing.T) {
 			}
 		}
 		put(350)
-		if _, err := h.Next(t.Context(), 1); err != nil { // its block stays
+		if _, err := h.next(t.Context(), 1); err != nil { // its block stays
 			t.Fatal(err)
 		}
 		put(20_030)
-		flight, err := h.Next(t.Context(), 100_000)
+		flight, err := h.next(t.Context(), 100_000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +163,7 @@ func TestBacklogIsExactBeyondAHole(t *testing.T) {
 		}
 		h.Ack(flight)
 		backlog := h.Stats().Backlog
-		rest, err := h.Next(t.Context(), 100_000)
+		rest, err := h.next(t.Context(), 100_000)
 		if err != nil || len(rest) != backlog {
 			t.Errorf("backlog is %d, but %d items wait, %v", backlog, len(rest), err)
 		}

@@ -13,13 +13,13 @@ import (
 
 // Contents is what a file holds.
 type Contents struct {
-	Alarms  int   // readings and events of the alarm lane that wait
-	Routine int   // routine readings that wait
-	Aside   int   // readings and events that were set aside
-	Gaps    []Gap // declared and not delivered
-	Damaged int   // blocks that fail their checksums
-	Bytes   int64 // of blocks
-	File    int64 // bytes of the file
+	Alarms   int   // readings and events of the alarm lane that wait
+	Routine  int   // routine readings that wait
+	Rejected int   // readings and events that were set aside
+	Gaps     []Gap // declared and not delivered
+	Damaged  int   // blocks that fail their checksums
+	Bytes    int64 // of blocks
+	File     int64 // bytes of the file
 
 	ClientID string // whose readings these are; "" in a file of an older agent
 }
@@ -31,7 +31,7 @@ const readAttempts = 5
 // Inspect reads a queue's file without locking it or changing it: also that of
 // a running agent, which is as new as its last commit, and a copied one. It
 // calls visit, which may be nil, for each item that waits, oldest first, alarms
-// before routine readings, and then for each that was set aside (Item.IsAside).
+// before routine readings, and then for each that was set aside (Item.IsRejected).
 // Their times are as good as the file knows.
 func Inspect(path string, visit func(Item) error) (c Contents, err error) {
 	for range readAttempts {
@@ -128,7 +128,7 @@ func (s *snapshot) aside(c *Contents) error {
 		}
 		it.aside = true
 		s.items = append(s.items, it)
-		c.Aside++
+		c.Rejected++
 		return true, nil
 	})
 }

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Left is what a queue could not write before it was closed. One that is opened
+// Unsaved is what a queue could not write before it was closed. One that is opened
 // after it in the same process takes it over: a disk that fails, or hangs, costs
 // no reading at a reload.
-type Left struct {
+type Unsaved struct {
 	err      error // of Close
 	hangs    bool  // Close has not ended: the file is still locked
 	boot     string
@@ -24,12 +24,12 @@ type Left struct {
 	there   os.FileInfo // the file that these are numbers of
 }
 
-// Left returns what is in memory alone. closed is what Close has returned, or
+// Unsaved returns what is in memory alone. closed is what Close has returned, or
 // why nobody waits for it any more.
-func (q *Queue) Left(closed error, hangs bool) *Left {
+func (q *Queue) Unsaved(closed error, hangs bool) *Unsaved {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	left := &Left{err: closed, hangs: hangs, boot: q.boot, path: q.opt.Path, clientID: q.opt.ClientID}
+	left := &Unsaved{err: closed, hangs: hangs, boot: q.boot, path: q.opt.Path, clientID: q.opt.ClientID}
 	for p := range q.lanes {
 		l := &q.lanes[p]
 		left.items[p] = append([]Item(nil), l.unsafe()...)
@@ -50,17 +50,17 @@ func (q *Queue) Left(closed error, hangs bool) *Left {
 }
 
 // Err is why something is left, nil if nothing is.
-func (l *Left) Err() error {
+func (l *Unsaved) Err() error {
 	if l == nil {
 		return nil
 	}
 	return l.err
 }
 
-func (l *Left) count() int { return len(l.items[0]) + len(l.items[1]) + len(l.refused) }
+func (l *Unsaved) count() int { return len(l.items[0]) + len(l.items[1]) + len(l.refused) }
 
 // firstIn are the numbers below which all is acknowledged in a file.
-func (l *Left) firstIn(path string) (first [2]uint64) {
+func (l *Unsaved) firstIn(path string) (first [2]uint64) {
 	if l == nil || l.there == nil {
 		return first
 	}
@@ -71,14 +71,14 @@ func (l *Left) firstIn(path string) (first [2]uint64) {
 }
 
 // nextBoot names a start that follows the one of before without asking the disk.
-func (l *Left) nextBoot() string {
+func (l *Unsaved) nextBoot() string {
 	count, _, _ := strings.Cut(l.boot, "-")
 	n, _ := strconv.ParseUint(count, 10, 32)
 	return bootName(n + 1)
 }
 
 // takeOver goes on with what another queue has left.
-func (q *Queue) takeOver(l *Left) {
+func (q *Queue) takeOver(l *Unsaved) {
 	if l == nil || l.err == nil {
 		return
 	}

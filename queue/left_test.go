@@ -18,7 +18,7 @@ func (h *harness) reload(t *testing.T) *harness {
 	h.stop()
 	<-h.done
 	opt := h.opt
-	opt.Left = h.Left(h.Close(), false)
+	opt.Unsaved = h.Unsaved(h.Close(), false)
 	return startWith(t, opt)
 }
 
@@ -38,7 +38,7 @@ func TestReloadLosesNothingThatTheDiskDidNotTake(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := start(t, path)
 				r := recorder{}
-				items := h.next(t, 100) // 3 alarms, and perhaps the news that the disk fails
+				items := h.oldest(t, 100) // 3 alarms, and perhaps the news that the disk fails
 				h.Ack(items)
 				r.take(items)
 				h.outage(301, 6000) // more than fits into the file
@@ -81,7 +81,7 @@ func TestReloadDoesNotWaitForADiskThatHangs(t *testing.T) {
 		h.stop()
 		<-h.done
 		opt := h.opt
-		opt.Left = h.Left(errSlow, true)
+		opt.Unsaved = h.Unsaved(errSlow, true)
 		next := startWith(t, opt)
 		defer next.end()
 		if next.Boot() == h.Boot() || next.Boot()[:2] != "2-" {
@@ -89,7 +89,7 @@ func TestReloadDoesNotWaitForADiskThatHangs(t *testing.T) {
 		}
 		next.Put(alarm(11))
 		r := recorder{}
-		r.take(next.next(t, 1000))
+		r.take(next.oldest(t, 1000))
 		if !r.seen["room"][1000] || !r.seen["door"][11] {
 			t.Errorf("in memory are %v", r.seen)
 		}
@@ -108,14 +108,14 @@ func TestLeftOfAnotherClientIsNotSent(t *testing.T) {
 		h.stop()
 		<-h.done
 		opt := h.opt
-		opt.ClientID, opt.Left = "other", h.Left(errSlow, true)
+		opt.ClientID, opt.Unsaved = "other", h.Unsaved(errSlow, true)
 		h.Close()
 		q, err := Open(opt, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer q.Close()
-		if items, _ := q.oldest(10); fmt.Sprint(names(items)) != "[storage]" {
+		if items, _ := q.Peek(&Cursor{}, 10); fmt.Sprint(names(items)) != "[storage]" {
 			t.Errorf("got %v", names(items))
 		}
 	})
@@ -179,10 +179,10 @@ func TestGapInACommitThatHangsIsLeft(t *testing.T) {
 		h.writing = true // as commitChange has it while the disk works
 		h.mu.Unlock()
 		opt := h.opt
-		opt.Left = h.Left(errSlow, true)
+		opt.Unsaved = h.Unsaved(errSlow, true)
 		next := startWith(t, opt)
 		r := recorder{}
-		r.take(next.next(t, 10))
+		r.take(next.oldest(t, 10))
 		next.end()
 		h.file.close()
 		if len(r.gaps) != 1 {
@@ -203,8 +203,8 @@ func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		l := &h.lanes[sensors.Routine]
-		h.next(t, 1)
-		given := uint64(len(h.next(t, len(l.head)))) // the first block: it stays
+		h.oldest(t, 1)
+		given := uint64(len(h.oldest(t, len(l.head)))) // the first block: it stays
 		from, _ := l.toLoad(1)
 		what := blockRead{h.file, sensors.Routine, from, l.disk, l.turn}
 		r, damaged, err := h.file.read(what.lane, what.from, what.last)
@@ -233,7 +233,7 @@ func TestLossOfAnotherStartsReadings(t *testing.T) {
 		h.stop()
 		<-h.done
 		opt := h.opt
-		opt.Left = h.Left(errSlow, false)
+		opt.Unsaved = h.Unsaved(errSlow, false)
 		h.file.close()
 		next := startWith(t, opt)
 		defer next.end()

@@ -170,7 +170,7 @@ func play(t *testing.T, rt *rapid.T, path string) {
 			if got, want := h.Stats().Backlog, len(m.waiting[0])+len(m.waiting[1]); got < want || m.since.IsZero() && !m.broken && !m.spoken && got > want {
 				rt.Fatalf("backlog is %d, want %d after %v", got, want, m.trail)
 			}
-			if got := h.Stats().Aside; got != len(m.aside) && !m.unwell() {
+			if got := h.Stats().Rejected; got != len(m.aside) && !m.unwell() {
 				rt.Fatalf("%d are aside, want %d after %v", got, len(m.aside), m.trail)
 			}
 		},
@@ -252,14 +252,14 @@ func (m *model) unwell() bool {
 	return m.broken || !m.since.IsZero() && time.Since(m.since) < mended
 }
 
-// next returns the oldest items, none if the disk fails that has them.
+// oldest returns the oldest items, none if the disk fails that has them.
 func (m *model) next(t *rapid.T, h *harness, max int) []Item {
-	items, err := h.Next(context.Background(), max)
+	items, err := h.next(context.Background(), max)
 	if err != nil && m.unwell() {
 		return nil // the oldest are in blocks, and the disk fails
 	}
 	if err != nil || len(items) == 0 || len(items) > max {
-		t.Fatalf("Next(%d): %d items, %v", max, len(items), err)
+		t.Fatalf("Peek(%d): %d items, %v", max, len(items), err)
 	}
 	return items
 }
@@ -302,7 +302,7 @@ func (m *model) setAside(t *rapid.T, h *harness, max int, declare bool) {
 			h.Ack([]Item{it})
 			continue
 		}
-		if err := h.SetAside(it, declare); err != nil {
+		if err := h.Reject(it, declare); err != nil {
 			t.Fatalf("%v, after %v", err, m.trail)
 		}
 		m.took(t, it)
@@ -313,12 +313,12 @@ func (m *model) setAside(t *rapid.T, h *harness, max int, declare bool) {
 
 // tryAgain takes some of what was set aside.
 func (m *model) tryAgain(t *rapid.T, h *harness, max int) {
-	items, err := h.Aside(&Cursor{}, max)
+	items, err := h.Rejected(&Cursor{}, max)
 	if err != nil && m.unwell() {
 		return
 	}
 	if want := m.aside[:min(max, len(m.aside))]; err != nil || !slices.Equal(marks(items), want) {
-		t.Fatalf("Aside(%d): %v, %v, want %v, after %v", max, marks(items), err, want, m.trail)
+		t.Fatalf("Rejected(%d): %v, %v, want %v, after %v", max, marks(items), err, want, m.trail)
 	}
 	for _, it := range items {
 		if rapid.Bool().Draw(t, "arrives") {
@@ -408,7 +408,7 @@ func held(t *rapid.T, h *harness, p sensors.Priority) (seqs []uint64) {
 
 // heldAside reads all that is aside.
 func heldAside(t *rapid.T, h *harness) []mark {
-	items, err := h.Aside(&Cursor{}, 1<<20)
+	items, err := h.Rejected(&Cursor{}, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

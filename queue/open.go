@@ -43,7 +43,7 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	err := q.openFirst()
 	defer func() {
 		if err == nil || diskTrouble(err) {
-			q.takeOver(opt.Left)
+			q.takeOver(opt.Unsaved)
 		}
 	}()
 	switch {
@@ -69,7 +69,7 @@ var errHangs = fmt.Errorf("%w: the disk hangs, and the configuration of before s
 
 // openFirst opens the file for the first time.
 func (q *Queue) openFirst() error {
-	if left := q.opt.Left; left != nil && left.hangs {
+	if left := q.opt.Unsaved; left != nil && left.hangs {
 		q.boot = left.nextBoot()
 		return errHangs
 	}
@@ -108,7 +108,7 @@ func diskTrouble(err error) bool {
 func (q *Queue) openFile() error {
 	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now(), event: q.event, clientID: q.opt.ClientID}
 	q.mu.Lock()
-	d.had, d.first = q.file != nil || q.detached, q.opt.Left.firstIn(q.opt.Path)
+	d.had, d.first = q.file != nil || q.detached, q.opt.Unsaved.firstIn(q.opt.Path)
 	for p := range q.lanes {
 		d.acked[p] = q.seenLocked(&q.lanes[p])
 	}
@@ -125,7 +125,7 @@ func (q *Queue) openFile() error {
 	old.close()
 	q.adoptLocked(k)
 	q.declareEndLocked(k.ends)
-	q.opt.Left = nil // its numbers are not those of a later file
+	q.opt.Unsaved = nil // its numbers are not those of a later file
 	for _, n := range news {
 		q.reportLocked(n.event, q.opt.Clock.Now(), n.details)
 	}

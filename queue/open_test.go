@@ -141,7 +141,7 @@ func openInjured(t *testing.T, path, what string) (n int) {
 	}
 	defer q.Close()
 	for q.Stats().Backlog > 0 {
-		items, err := q.oldest(1000)
+		items, err := q.Peek(&Cursor{}, 1000)
 		if err != nil || len(items) == 0 {
 			t.Fatalf("%s: %d items of a backlog of %d, %v", what, len(items), q.Stats().Backlog, err)
 		}
@@ -428,7 +428,7 @@ func TestNoDiskAtTheStart(t *testing.T) {
 		h := start(t, path)
 		h.Put(routine(1))
 		h.Put(alarm(1))
-		inFlight, err := h.Next(t.Context(), 10)
+		inFlight, err := h.next(t.Context(), 10)
 		if err != nil || len(inFlight) == 0 {
 			t.Fatalf("%v, %v", names(inFlight), err)
 		}

@@ -65,7 +65,7 @@ func TestTheBacklogOfAnotherIsNotSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	items, err := q.oldest(100)
+	items, err := q.Peek(&Cursor{}, 100)
 	if err != nil || len(items) != 1 || items[0].Event != "storage" || !strings.Contains(items[0].Details, `"client_id":"porch"`) {
 		t.Errorf("%v, %v, want the event alone", names(items), err)
 	}
@@ -83,7 +83,7 @@ func TestTheBacklogOfAnotherIsNotSent(t *testing.T) {
 		t.Fatalf("others: %+v", others)
 	}
 	c, err := Inspect(others[0].Path, nil)
-	if err != nil || c.Alarms != 1 || c.Routine != 3000 || c.Aside != 1 || len(c.Gaps) != 1 || c.ClientID != "porch" {
+	if err != nil || c.Alarms != 1 || c.Routine != 3000 || c.Rejected != 1 || len(c.Gaps) != 1 || c.ClientID != "porch" {
 		t.Errorf("the backlog aside: %+v, %v", c, err)
 	}
 }

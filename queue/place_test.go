@@ -32,7 +32,7 @@ func (h *harness) drain(t *testing.T) (all []Item) {
 		if h.Stats().Backlog == 0 {
 			return all
 		}
-		items, err := h.Ahead(&Cursor{}, 100)
+		items, err := h.Peek(&Cursor{}, 100)
 		if err != nil || len(items) == 0 {
 			time.Sleep(time.Second)
 			continue
@@ -122,7 +122,7 @@ func TestFileThatGoesIsMadeAnew(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					h := start(t, path)
 					h.outage(1, 3000)
-					h.Ack(h.next(t, 100))
+					h.Ack(h.oldest(t, 100))
 					time.Sleep(10 * time.Second)
 					if err := c.do(t, path); err != nil {
 						t.Fatal(err)

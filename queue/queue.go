@@ -6,7 +6,7 @@
 //
 // There are two lanes, one for each priority. In a lane, readings are numbered
 // in the order of Put, and everything in memory is newer than everything on
-// disk; Next returns the oldest, from disk first.
+// disk; Peek returns the oldest, from disk first.
 //
 // What the queue promises:
 //
@@ -27,7 +27,6 @@
 package queue
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -45,7 +44,7 @@ type Options struct {
 	SyncEvery time.Duration     // the most routine history that a power cut can take
 	Clock     *clock.Timekeeper // nil: one that asks the kernel
 	ClientID  string            // whose readings it holds; "": whose the file says
-	Left      *Left             // what a queue of before could not write; nil: nothing
+	Unsaved   *Unsaved          // what a queue of before could not write; nil: nothing
 }
 
 const (
@@ -68,8 +67,8 @@ type Item struct {
 	put      time.Duration // since the queue was opened
 }
 
-// A Queue holds readings until they are acknowledged. Put, Report, Ack, SetAside
-// and Stats may be called from any goroutine, Next from one at a time.
+// A Queue holds readings until they are acknowledged. Put, Report, Ack, Reject
+// and Stats may be called from any goroutine, Peek and Rejected from one at a time.
 type Queue struct {
 	opt   Options
 	log   *slog.Logger
@@ -95,7 +94,7 @@ type Queue struct {
 	detached bool   // there was one
 	turn     int    // counts the files: numbers of an earlier one mean nothing
 
-	pending [len(bucketLanes) + 1]*pending // reads; for the goroutine that calls Next
+	pending [len(bucketLanes) + 1]*pending // reads; for the goroutine that calls Peek
 }
 
 // Boot names this start of the agent: a number that counts the starts, and
@@ -190,28 +189,6 @@ func (q *Queue) hangLocked() {
 	q.reportLocked("storage", q.opt.Clock.Now(), `{"state":"hangs"}`)
 }
 
-// Next returns the oldest items that are not acknowledged: alarms and events,
-// then gaps, then routine readings; at least one and at most max. It waits for
-// one if there is none. Until Ack, it returns the same items again. Their times
-// are as well known as can be by then: see [clock.Timekeeper.Resolve].
-func (q *Queue) Next(ctx context.Context, max int) ([]Item, error) {
-	for {
-		items, err := q.oldest(max)
-		if err != nil || len(items) > 0 {
-			return items, err
-		}
-		select {
-		case <-q.arrived:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// oldest is what Next returns. A lane that cannot be read does not hold up the
-// other, but it is never skipped in part: its order is a promise.
-func (q *Queue) oldest(max int) ([]Item, error) { return q.Ahead(&Cursor{}, max) }
-
 // onDisk says that the oldest readings of a lane must be read from disk.
 func (q *Queue) onDisk(p sensors.Priority, want int) bool {
 	q.mu.Lock()
@@ -285,12 +262,12 @@ func (q *Queue) ackLocked(it Item) {
 
 // Stats is what the queue holds and has done since it was opened.
 type Stats struct {
-	Backlog int         // readings and events not acknowledged
-	Memory  int         // of these, in memory alone
-	Aside   int         // readings and events that were set aside: they wait no longer
-	Dropped uint64      // readings that left without an acknowledgement
-	Failing bool        // the last commit failed, or hangs
-	Oldest  clock.Stamp // of the oldest reading or event that waits, as far as it is in memory; else zero
+	Backlog  int         // readings and events not acknowledged
+	Memory   int         // of these, in memory alone
+	Rejected int         // readings and events that were set aside: they wait no longer
+	Dropped  uint64      // readings that left without an acknowledgement
+	Failing  bool        // the last commit failed, or hangs
+	Oldest   clock.Stamp // of the oldest reading or event that waits, as far as it is in memory; else zero
 
 	Commits      uint64 // since the queue was opened
 	Written      int64  // bytes, by these commits
@@ -303,7 +280,7 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.newDayLocked()
-	s := Stats{Aside: q.refused.count(), Dropped: q.dropped, Failing: q.failing || q.hangs,
+	s := Stats{Rejected: q.refused.count(), Dropped: q.dropped, Failing: q.failing || q.hangs,
 		Commits: q.commits, Written: q.written, CommitsToday: q.commits - q.day.commits, WrittenToday: q.written - q.day.written}
 	for i := range q.lanes {
 		s.Backlog += q.lanes[i].owed()

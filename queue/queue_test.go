@@ -28,6 +28,21 @@ type harness struct {
 	done chan struct{}
 }
 
+// oldest returns the oldest items that are not acknowledged, and waits for one.
+func (h *harness) next(ctx context.Context, max int) ([]Item, error) {
+	for {
+		items, err := h.Peek(&Cursor{}, max)
+		if err != nil || len(items) > 0 {
+			return items, err
+		}
+		select {
+		case <-h.Arrived():
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 func start(t testing.TB, path string) *harness {
 	t.Helper()
 	return startWith(t, Options{Path: path, MaxSize: 1 << 20, SyncEvery: 5 * time.Second})
@@ -73,7 +88,7 @@ func (h *harness) all(t testing.TB) []Item {
 	t.Helper()
 	var all []Item
 	for h.Stats().Backlog > 0 {
-		items, err := h.Next(context.Background(), 7)
+		items, err := h.next(context.Background(), 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +117,7 @@ func TestHealthyLinkNeverTouchesDisk(t *testing.T) {
 		defer h.end()
 		for seq := range uint64(1000) {
 			h.Put(routine(seq + 1))
-			items, err := h.Next(t.Context(), 20)
+			items, err := h.next(t.Context(), 20)
 			if err != nil || len(items) != 1 {
 				t.Fatalf("got %d items, %v", len(items), err)
 			}
@@ -168,7 +183,7 @@ func TestAlarmOvertakesBacklog(t *testing.T) {
 		for seq := range uint64(3) {
 			h.Put(alarm(seq + 1)) // each with a commit and so a block of its own
 		}
-		items, err := h.Next(t.Context(), 5)
+		items, err := h.next(t.Context(), 5)
 		if err != nil || fmt.Sprint(names(items)) != "[door1 door2 door3 room1 room2]" {
 			t.Errorf("next is %v, %v; want the alarms first", names(items), err)
 		}
@@ -181,8 +196,8 @@ func TestNextRepeatsUntilAck(t *testing.T) {
 	for seq := range uint64(5) {
 		h.Put(routine(seq + 1))
 	}
-	first, _ := h.Next(t.Context(), 2)
-	again, _ := h.Next(t.Context(), 2)
+	first, _ := h.next(t.Context(), 2)
+	again, _ := h.next(t.Context(), 2)
 	if fmt.Sprint(names(first)) != "[room1 room2]" || fmt.Sprint(names(again)) != "[room1 room2]" {
 		t.Errorf("got %v then %v", names(first), names(again))
 	}
@@ -199,7 +214,7 @@ func TestReadingsKeepTheirTimeAndBoot(t *testing.T) {
 		before.At = h.opt.Clock.Now()
 		h.Put(before)
 		time.Sleep(6 * time.Second)
-		items, err := h.Next(t.Context(), 1)
+		items, err := h.next(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +227,7 @@ func TestReadingsKeepTheirTimeAndBoot(t *testing.T) {
 
 		h = start(t, h.path)
 		defer h.end()
-		items, err = h.Next(t.Context(), 1)
+		items, err = h.next(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +290,7 @@ func TestEveryHoleLiesInAGap(t *testing.T) {
 					if h.Stats().Backlog == 0 {
 						break
 					}
-					items, err := h.Next(t.Context(), 20)
+					items, err := h.next(t.Context(), 20)
 					if err != nil {
 						rt.Fatal(err)
 					}
@@ -519,7 +534,7 @@ func TestFailingDiskKeepsReadingsInMemory(t *testing.T) {
 		if s.Memory != mostInMemory || s.Dropped != 102 {
 			t.Errorf("%d in memory and %d dropped, want %d and 102", s.Memory, s.Dropped, mostInMemory)
 		}
-		items, err := h.Next(t.Context(), 4)
+		items, err := h.next(t.Context(), 4)
 		slices.SortFunc(items[:2], func(a, b Item) int { return strings.Compare(a.Event, b.Event) }) // either may be first
 		if err != nil || fmt.Sprint(names(items)) != "[door1 storage gap room103]" {
 			t.Errorf("next is %v, %v", names(items), err)
@@ -565,7 +580,7 @@ func TestHangingDiskHoldsNobodyUp(t *testing.T) {
 		h.Put(alarm(seq + 2)) // nobody waits any more: else the test takes 100 s
 		h.Put(routine(seq + 1))
 	}
-	items, err := h.Next(t.Context(), 3)
+	items, err := h.next(t.Context(), 3)
 	if err != nil || fmt.Sprint(names(items)) != "[door1 storage door2]" {
 		t.Errorf("next is %v, %v", names(items), err)
 	}

@@ -62,7 +62,7 @@ func TestBacklogIsSentFromADiskThatCannotBeWritten(t *testing.T) {
 				h := start(t, path)
 				var got []Item
 				for range 2 {
-					items, err := h.Ahead(&Cursor{}, 50)
+					items, err := h.Peek(&Cursor{}, 50)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -170,7 +170,7 @@ func TestFileLostOnADiskThatCannotBeWritten(t *testing.T) {
 					deadline := time.Now().Add(time.Minute)
 					r := recorder{}
 					for !r.seen["room"][7000] && time.Now().Before(deadline) {
-						items, err := h.Ahead(&Cursor{}, 100)
+						items, err := h.Peek(&Cursor{}, 100)
 						if err != nil || len(items) == 0 {
 							time.Sleep(time.Second)
 						}

@@ -23,7 +23,7 @@ const asideRead = len(bucketLanes)
 
 // patiently reads, and waits for a disk that does not answer once. Until it has
 // answered, further calls fail at once: what is in memory must not wait behind
-// it. It is called by the goroutine that calls Next.
+// it. It is called by the goroutine that calls Peek.
 func (q *Queue) patiently(slot int, what any, read func() any) (any, error) {
 	b := q.pending[slot]
 	if b == nil || b.isDone() && b.what != what {

@@ -28,7 +28,7 @@ type outcome struct {
 }
 
 func (r *released) push(o outcome) {
-	if o.item.IsAside() {
+	if o.item.IsRejected() {
 		r.kept.push(o)
 		return
 	}
@@ -96,7 +96,7 @@ func (s *session) release(list *fifo[outcome]) error {
 	for list.len() > 0 {
 		o := list.front()
 		switch held := s.rejects.held[o.item.Stream] != nil; {
-		case o.item.IsAside():
+		case o.item.IsRejected():
 			if !s.releaseKept(o) {
 				return nil
 			}
@@ -143,7 +143,7 @@ func (s *session) reject(it *queue.Item) error {
 	if err := s.flushAcks(); err != nil {
 		return err
 	}
-	if err := s.backlog.SetAside(*it, s.rejects.held[it.Stream] == nil); err != nil {
+	if err := s.backlog.Reject(*it, s.rejects.held[it.Stream] == nil); err != nil {
 		return err
 	}
 	delete(s.rejects.poison, msgIDOf(it))

@@ -48,7 +48,7 @@ func TestWhatWasDroppedBeforeARepeatedProbeIsDeclared(t *testing.T) {
 				br.set(func() { br.drops = revoked(br, after, topics...) })
 				more(180)
 				time.Sleep(5 * time.Second)
-				if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+				if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 					t.Errorf("%d left, %d kept", left, kept)
 				}
 			})
@@ -73,7 +73,7 @@ func TestWhatIsKeptIsProvenWhileItGoesOut(t *testing.T) {
 		br.set(func() { br.drops = nil })
 		d.run(l, bl, 600)
 		time.Sleep(5 * time.Minute)
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept", left, kept)
 		}
 	}, func(o *Options) { o.Drain.Rate = 12 })
@@ -97,7 +97,7 @@ func TestWhatIsKeptComesInOrderAfterAllWasDenied(t *testing.T) {
 		br.set(func() { br.drops = nil })
 		d.run(l, bl, 600)
 		time.Sleep(5 * time.Minute)
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept", left, kept)
 		}
 	}, func(o *Options) { o.Drain.Rate = 12 })

@@ -39,7 +39,7 @@ func (s *session) sendNext() bool {
 	case isRejected && s.acksProven() && s.out.inflight.len() < 2*s.out.window.most:
 		s.divert(it)
 	case isRejected && s.held != "": // it is sent when the others are
-		s.cursor.Pass(*it)
+		s.cursor.Advance(*it)
 		s.peeked = s.peeked[1:]
 	case s.beginsWithSuspect():
 		return s.sendSuspect()
@@ -80,7 +80,7 @@ func (s *session) peek() *queue.Item {
 }
 
 func (s *session) look(most int) []queue.Item {
-	items, err := s.backlog.Ahead(&s.cursor, most)
+	items, err := s.backlog.Peek(&s.cursor, most)
 	switch {
 	case err == nil:
 		s.readAgainAt = time.Time{}
@@ -127,7 +127,7 @@ func (s *session) sendItem(it *queue.Item) {
 	} else {
 		s.out.publish(m, f)
 	}
-	s.cursor.Pass(*it)
+	s.cursor.Advance(*it)
 	s.peeked = s.peeked[1:]
 	s.stateShare.history(len(m.Topic) + len(m.Payload))
 }

@@ -48,7 +48,7 @@ func (s *session) healthMessage(short bool) Message {
 		Deferred  []deferredNotice `json:"deferred,omitempty"`  // what the agent says of itself and cannot get through
 		Truncated bool             `json:"truncated,omitempty"` // each list has its first ones alone
 	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written, s.held,
-		q.Aside, refused, s.unproven(), deferred, short})
+		q.Rejected, refused, s.unproven(), deferred, short})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}

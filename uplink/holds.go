@@ -115,12 +115,12 @@ func (s *session) sendKept(stream string, h *hold) bool {
 // there is none.
 func (s *session) nextKept(stream string, h *hold) (*queue.Item, error) {
 	for len(h.peeked) == 0 {
-		items, err := s.backlog.Aside(&h.cursor, 64)
+		items, err := s.backlog.Rejected(&h.cursor, 64)
 		if err != nil || len(items) == 0 {
 			return nil, err
 		}
 		for i := range items {
-			h.cursor.Pass(items[i])
+			h.cursor.Advance(items[i])
 			if it := &items[i]; it.Stream == stream && !it.Declared() {
 				h.peeked = append(h.peeked, *it)
 			}

@@ -21,7 +21,7 @@ func TestOtherStreamsGoBesideWhatIsKept(t *testing.T) {
 		both(300)
 		br.set(func() { br.drops = nil })
 		both(90)
-		if kept := bl.Stats().Aside; kept == 0 {
+		if kept := bl.Stats().Rejected; kept == 0 {
 			t.Error("nothing is kept any more")
 		}
 		if n := uint64(len(br.seqs("porch/hall"))); n+5 < hall {
@@ -59,7 +59,7 @@ func TestWhatIsTriedAgainWaitsForItsEcho(t *testing.T) {
 			br.drops = nil
 		})
 		time.Sleep(2 * time.Minute)
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept", left, kept)
 		}
 		inOrder(t, br, "porch/room", 50)

@@ -136,7 +136,7 @@ func (d *hostileRun) run(end time.Time) {
 	for longer := end.Add(extraTime); !d.decided() && time.Now().Before(longer); time.Sleep(100 * time.Millisecond) {
 	}
 	stats := d.queue.Stats()
-	d.left = stats.Backlog + stats.Aside // of a stream that is held, the readings are kept
+	d.left = stats.Backlog + stats.Rejected // of a stream that is held, the readings are kept
 	stop()
 	select {
 	case <-done:

@@ -25,21 +25,21 @@ import (
 
 // A Backlog is what the link drains; a [queue.Queue] is one.
 type Backlog interface {
-	// Ahead returns the oldest items that the cursor has not passed, alarms
+	// Peek returns the oldest items that the cursor has not passed, alarms
 	// first; none if there are none.
-	Ahead(c *queue.Cursor, max int) ([]queue.Item, error)
+	Peek(c *queue.Cursor, max int) ([]queue.Item, error)
 	// Arrived holds a token when there may be more.
 	Arrived() <-chan struct{}
 	// Ack removes items that the broker has acknowledged, and all older ones of
 	// their lanes.
 	Ack([]queue.Item) error
-	// SetAside keeps an item that the broker refuses, and takes it out of the
+	// Reject keeps an item that the broker refuses, and takes it out of the
 	// way: all before it in its lane have to be acknowledged. With declare, the
 	// loss is declared.
-	SetAside(it queue.Item, declare bool) error
-	// Aside returns the oldest items that are set aside and that the cursor has
+	Reject(it queue.Item, declare bool) error
+	// Rejected returns the oldest items that are set aside and that the cursor has
 	// not passed. Ack removes them.
-	Aside(c *queue.Cursor, max int) ([]queue.Item, error)
+	Rejected(c *queue.Cursor, max int) ([]queue.Item, error)
 }
 
 // A Message is one publication, at QoS 1 unless it is sent Once.

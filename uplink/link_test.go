@@ -306,11 +306,11 @@ type backlog struct {
 	torn atomic.Bool // what is set aside cannot be read
 }
 
-func (b *backlog) Aside(c *queue.Cursor, max int) ([]queue.Item, error) {
+func (b *backlog) Rejected(c *queue.Cursor, max int) ([]queue.Item, error) {
 	if b.torn.Load() {
 		return nil, errors.New("the disk does not answer")
 	}
-	return b.Queue.Aside(c, max)
+	return b.Queue.Rejected(c, max)
 }
 
 func (b *backlog) put(r sensors.Reading) { b.Put(r) }

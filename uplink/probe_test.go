@@ -15,7 +15,7 @@ func TestAStreamWhoseSubscriptionClosesTheConnection(t *testing.T) {
 		br.set(func() { br.closesForTopic = func(topic string) bool { return topic == "porch/room" } })
 		d.run(l, bl, 120)
 		time.Sleep(10 * time.Second)
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept", left, kept)
 		}
 		if n := br.connections(); n > 8 {
@@ -49,7 +49,7 @@ func TestAHoldEndsWhereProofIsOff(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		stop()
 		<-done
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept", left, kept)
 		}
 		inOrder(t, restarted, "porch/room", d.room)

@@ -77,7 +77,7 @@ func TestADeniedStreamIsHeldAndLosesNothing(t *testing.T) {
 		if n := len(br.seqs("porch/door")); n < 39 {
 			t.Errorf("%d of 40 alarms arrived beside a stream that is denied", n)
 		}
-		if kept := bl.Stats().Aside; kept < 150 {
+		if kept := bl.Stats().Rejected; kept < 150 {
 			t.Errorf("%d of 160 readings are kept", kept)
 		}
 		time.Sleep(time.Second)
@@ -89,7 +89,7 @@ func TestADeniedStreamIsHeldAndLosesNothing(t *testing.T) {
 		br.set(func() { br.drops = nil })
 		d.run(l, bl, 70)
 		time.Sleep(5 * time.Second)
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept a minute after it is allowed", left, kept)
 		}
 		inOrder(t, br, "porch/room", d.room)
@@ -120,7 +120,7 @@ func TestAHeldStreamGoesOnAfterARestart(t *testing.T) {
 		br.cut()
 		d.run(l, bl, 130)
 		time.Sleep(time.Second)
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept", left, kept)
 		}
 		inOrder(t, br, "porch/room", d.room)
@@ -144,7 +144,7 @@ func TestRightsThatAreRevokedForAMinuteLoseNothingUndeclared(t *testing.T) {
 				br.set(func() { br.drops = nil })
 				d.run(l, bl, 150)
 				time.Sleep(5 * time.Second)
-				if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+				if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 					t.Errorf("%d left, %d kept", left, kept)
 				}
 			})
@@ -172,7 +172,7 @@ func TestShortRevocationOfAllIsNoticed(t *testing.T) {
 			br.set(func() { br.drops = nil })
 			d.run(l, bl, 150)
 			time.Sleep(5 * time.Second)
-			if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+			if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 				t.Errorf("%d left, %d kept", left, kept)
 			}
 		})
@@ -209,7 +209,7 @@ func TestABrokerThatForwardsLateIsNotBlamed(t *testing.T) {
 		br.cut()
 		d.run(l, bl, 100)
 		time.Sleep(time.Second)
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept", left, kept)
 		}
 		inOrder(t, br, "porch/room", d.room)
@@ -228,7 +228,7 @@ func TestAStreamThatMayNotBeReadIsHeld(t *testing.T) {
 		if n := len(br.seqs("porch/door")); n < 19 {
 			t.Errorf("%d of 20 alarms arrived", n)
 		}
-		if kept := bl.Stats().Aside; kept < 72 {
+		if kept := bl.Stats().Rejected; kept < 72 {
 			t.Errorf("%d of 80 readings are kept", kept)
 		}
 	})
@@ -249,7 +249,7 @@ func TestABrokerThatClosesForASubscriptionGetsTheReadings(t *testing.T) {
 		var d drip
 		d.run(l, bl, 300)
 		time.Sleep(10 * time.Second)
-		if left, kept := bl.left(), bl.Stats().Aside; left != 0 || kept != 0 {
+		if left, kept := bl.left(), bl.Stats().Rejected; left != 0 || kept != 0 {
 			t.Errorf("%d left, %d kept", left, kept)
 		}
 		inOrder(t, br, "porch/room", d.room)

@@ -60,7 +60,7 @@ func (r *rejects) names() []string {
 func (l *Link) recall() {
 	var c queue.Cursor
 	for {
-		items, err := l.backlog.Aside(&c, 256)
+		items, err := l.backlog.Rejected(&c, 256)
 		if err != nil {
 			l.log.Error("what is set aside cannot be read", "err", err)
 		}
@@ -71,7 +71,7 @@ func (l *Link) recall() {
 			if !items[i].Declared() {
 				l.rejects.held[items[i].Stream] = &hold{}
 			}
-			c.Pass(items[i])
+			c.Advance(items[i])
 		}
 	}
 }
@@ -147,7 +147,7 @@ func (l *Link) report(event string, details map[string]any) {
 // acknowledged: it lines up with what is in flight.
 func (s *session) divert(it *queue.Item) {
 	s.out.track(sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
-	s.cursor.Pass(*it)
+	s.cursor.Advance(*it)
 	s.peeked = s.peeked[1:]
 }
 
@@ -195,7 +195,7 @@ func (s *session) tryAside() bool {
 	} else {
 		s.out.publish(m, f)
 	}
-	s.aside.Pass(*it)
+	s.aside.Advance(*it)
 	return true
 }
 
@@ -204,7 +204,7 @@ func (s *session) tryAside() bool {
 func (s *session) nextAside() (*queue.Item, error) {
 	r := &s.rejects
 	for {
-		items, err := s.backlog.Aside(&s.aside, 64)
+		items, err := s.backlog.Rejected(&s.aside, 64)
 		if err != nil || len(items) == 0 {
 			return nil, err
 		}
@@ -216,7 +216,7 @@ func (s *session) nextAside() (*queue.Item, error) {
 			if r.held[it.Stream] == nil && !it.Declared() {
 				r.held[it.Stream] = &hold{} // it was kept without our knowledge
 			}
-			s.aside.Pass(*it)
+			s.aside.Advance(*it)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 		br.set(func() { br.closesFor = func(m Message) bool { return seqOf(m, "porch/room") == 20 } })
 		fifty(bl)
 		time.Sleep(10 * time.Minute)
-		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 1 {
+		if left, aside := bl.left(), bl.Stats().Rejected; left != 0 || aside != 1 {
 			t.Errorf("%d left, %d set aside", left, aside)
 		}
 		inOrder(t, br, "porch/room", 50, 20)
@@ -64,12 +64,12 @@ func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 			t.Errorf("%d connections within a day", br.conns-conns)
 		}
 		time.Sleep(2 * time.Hour)
-		if more := br.conns - conns; more != 1 || bl.Stats().Aside != 1 {
-			t.Errorf("%d more connections after a day's trial, %d aside", more, bl.Stats().Aside)
+		if more := br.conns - conns; more != 1 || bl.Stats().Rejected != 1 {
+			t.Errorf("%d more connections after a day's trial, %d aside", more, bl.Stats().Rejected)
 		}
 		br.set(func() { br.closesFor = nil })
 		time.Sleep(25 * time.Hour)
-		if n := bl.Stats().Aside; n != 0 {
+		if n := bl.Stats().Rejected; n != 0 {
 			t.Errorf("%d aside when the broker takes all", n)
 		}
 	})
@@ -101,7 +101,7 @@ func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
 			bl.put(reading("door", seq+51))
 			time.Sleep(time.Second)
 		}
-		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 100 {
+		if left, aside := bl.left(), bl.Stats().Rejected; left != 0 || aside != 100 {
 			t.Errorf("%d left, %d kept", left, aside)
 		}
 		inOrder(t, br, "porch/door", 100)
@@ -117,7 +117,7 @@ func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		bl.put(reading("room", 101))
 		time.Sleep(time.Minute)
-		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 0 {
+		if left, aside := bl.left(), bl.Stats().Rejected; left != 0 || aside != 0 {
 			t.Errorf("%d left, %d kept after it is allowed", left, aside)
 		}
 	})
@@ -154,8 +154,8 @@ func TestABrokerThatClosesForAStreamCostsTheOthersLittle(t *testing.T) {
 				}
 				arrived = len(all)
 			}
-			if worst > 20*time.Second || bl.Stats().Aside == 0 || bl.left() > 8 {
-				t.Errorf("an alarm waited for %v; %d kept, %d left", worst, bl.Stats().Aside, bl.left())
+			if worst > 20*time.Second || bl.Stats().Rejected == 0 || bl.left() > 8 {
+				t.Errorf("an alarm waited for %v; %d kept, %d left", worst, bl.Stats().Rejected, bl.left())
 			}
 			if n := br.connections(); n > 12 {
 				t.Errorf("%d connections", n)
@@ -181,7 +181,7 @@ func TestAHoldOutlivesADiskThatFails(t *testing.T) {
 		}
 		bl.torn.Store(false)
 		time.Sleep(25 * time.Hour)
-		if n := bl.Stats().Aside; n != 0 {
+		if n := bl.Stats().Rejected; n != 0 {
 			t.Errorf("%d kept when the disk is well", n)
 		}
 	}, func(o *Options) { o.Stats = nil }) // no heartbeat: nothing is in flight when the trial is due
@@ -220,7 +220,7 @@ func TestALinkThatIsCutAccusesNobody(t *testing.T) {
 			br.cut()
 		}
 		time.Sleep(10 * time.Minute)
-		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 0 {
+		if left, aside := bl.left(), bl.Stats().Rejected; left != 0 || aside != 0 {
 			t.Errorf("%d left, %d set aside", left, aside)
 		}
 	})
@@ -240,7 +240,7 @@ func TestABrokerThatRestartsAccusesNobody(t *testing.T) {
 			time.Sleep(3 * time.Second)
 		}
 		time.Sleep(10 * time.Minute)
-		if left, aside := bl.left(), bl.Stats().Aside; left != 0 || aside != 0 {
+		if left, aside := bl.left(), bl.Stats().Rejected; left != 0 || aside != 0 {
 			t.Errorf("%d left, %d set aside", left, aside)
 		}
 	})
@@ -297,7 +297,7 @@ func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
 		}
 		br.set(func() { br.closesFor = nil })
 		time.Sleep(25 * time.Hour)
-		if n := bl.Stats().Aside; n != 0 {
+		if n := bl.Stats().Rejected; n != 0 {
 			t.Errorf("%d kept after they are allowed", n)
 		}
 	})

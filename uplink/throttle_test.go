@@ -122,15 +122,15 @@ func TestWhatTheBrokerTakesAgainIsPaced(t *testing.T) {
 		bl.putOld(1, 1200)
 		c := queue.Cursor{}
 		for {
-			items, err := bl.Ahead(&c, 500)
+			items, err := bl.Peek(&c, 500)
 			if err != nil || len(items) == 0 {
 				break
 			}
 			for _, it := range items {
-				if err := bl.SetAside(it, false); err != nil {
+				if err := bl.Reject(it, false); err != nil {
 					t.Fatal(err)
 				}
-				c.Pass(it)
+				c.Advance(it)
 			}
 		}
 		br.set(func() { br.refuse = nil })

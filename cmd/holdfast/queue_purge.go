@@ -31,7 +31,7 @@ func (s *shelf) purge() error {
 	case !running && !errors.Is(err, control.ErrNotRunning):
 		return err
 	}
-	if t.Alarms+t.Routine+max(t.Aside, agent.Aside)+agent.Memory+t.Damaged == 0 {
+	if t.Alarms+t.Routine+max(t.Rejected, agent.Rejected)+agent.Memory+t.Damaged == 0 {
 		fmt.Fprintln(stdout, "nothing waits: there is nothing to purge")
 		return nil
 	}

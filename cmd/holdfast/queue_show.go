@@ -28,7 +28,7 @@ type queueStats struct {
 	Streams   map[string]int  `json:"streams"`   // readings that wait
 	Oldest    *int64          `json:"oldest"`    // ms since 1970; null: nothing waits
 	Newest    *int64          `json:"newest"`
-	Aside     int             `json:"aside"`   // readings and events that the broker refuses: they wait no longer
+	Rejected  int             `json:"aside"`   // readings and events that the broker refuses: they wait no longer
 	Gaps      int             `json:"gaps"`    // declared and not delivered
 	Missing   uint64          `json:"missing"` // readings in the gaps
 	Damaged   int             `json:"damaged"` // blocks that fail their checksums
@@ -47,7 +47,7 @@ type otherBacklog struct {
 
 // add counts an item that waits.
 func (t *queueStats) add(it queue.Item) error {
-	if it.IsAside() {
+	if it.IsRejected() {
 		return nil
 	}
 	if it.Event == "" {
@@ -70,7 +70,7 @@ func (s *shelf) total() (t queueStats, err error) {
 	t.Streams = map[string]int{}
 	c, err := s.inspect(t.add)
 	t.File, t.Alarms, t.Routine, t.Gaps = s.path, c.Alarms, c.Routine, len(c.Gaps)
-	t.Aside, t.Damaged, t.Bytes, t.FileBytes = c.Aside, c.Damaged, c.Bytes, c.File
+	t.Rejected, t.Damaged, t.Bytes, t.FileBytes = c.Rejected, c.Damaged, c.Bytes, c.File
 	t.ClientID, t.Others = c.ClientID, []otherBacklog{}
 	for _, g := range c.Gaps {
 		t.Missing += g.Count
@@ -128,8 +128,8 @@ func (t *queueStats) print() {
 	if t.Events > 0 {
 		fmt.Fprintf(stdout, "%-10s %d\n", "events", t.Events)
 	}
-	if t.Aside > 0 {
-		fmt.Fprintf(stdout, "%-10s %d that the broker refuses, see holdfast queue export --aside\n", "set aside", t.Aside)
+	if t.Rejected > 0 {
+		fmt.Fprintf(stdout, "%-10s %d that the broker refuses, see holdfast queue export --aside\n", "set aside", t.Rejected)
 	}
 	for _, o := range t.Others {
 		fmt.Fprintf(stdout, "%-10s of client ID %s since %s: see holdfast queue export --from %s, or adopt\n", "moved", oneLine(o.ClientID), timeText(o.Since), oneLine(o.ClientID))
@@ -147,7 +147,7 @@ func (s *shelf) peek() error {
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
 	n := 0
 	c, err := s.inspect(func(it queue.Item) error {
-		if n++; n > s.most || it.IsAside() {
+		if n++; n > s.most || it.IsRejected() {
 			return errEnough
 		}
 		stream, value := oneLine(it.Stream), itemText(it)
@@ -166,8 +166,8 @@ func (s *shelf) peek() error {
 	if more := c.Alarms + c.Routine - s.most; more > 0 {
 		fmt.Fprintf(stdout, "and %d more\n", more)
 	}
-	if c.Aside > 0 {
-		fmt.Fprintf(stdout, "and %d set aside, see holdfast queue export --aside\n", c.Aside)
+	if c.Rejected > 0 {
+		fmt.Fprintf(stdout, "and %d set aside, see holdfast queue export --aside\n", c.Rejected)
 	}
 	if len(c.Gaps) > 0 {
 		fmt.Fprintf(stdout, "and %d gaps, see holdfast queue export\n", len(c.Gaps))
@@ -224,7 +224,7 @@ func (s *shelf) export() error {
 	}
 	var line []byte
 	c, err := s.inspect(func(it queue.Item) error {
-		if it.IsAside() != s.aside {
+		if it.IsRejected() != s.aside {
 			return nil
 		}
 		line = exportLine(line[:0], owner, it)

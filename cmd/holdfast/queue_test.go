@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,9 +51,9 @@ func setAside(opt queue.Options, n int) error {
 	if err != nil {
 		return err
 	}
-	items, err := q.Next(context.Background(), n)
+	items, err := q.Peek(&queue.Cursor{}, n)
 	for _, it := range items {
-		err = errors.Join(err, q.SetAside(it, false))
+		err = errors.Join(err, q.Reject(it, false))
 	}
 	return errors.Join(err, q.Close())
 }
@@ -66,14 +65,14 @@ func TestPurgeTakesWhatWasSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := shelf{opt: opt, path: opt.Path, yes: true}
-	if before, err := s.total(); err != nil || before.Aside != 6 || before.Routine+before.Alarms+before.Events != 0 || len(before.Streams) != 0 {
+	if before, err := s.total(); err != nil || before.Rejected != 6 || before.Routine+before.Alarms+before.Events != 0 || len(before.Streams) != 0 {
 		t.Fatalf("before: %+v, %v, want nothing but 6 aside", before, err)
 	}
 	if err := s.purge(); err != nil {
 		t.Fatal(err)
 	}
 	after, err := s.total()
-	if err != nil || after.Aside != 0 || after.Gaps != 1 || after.Missing != 3 {
+	if err != nil || after.Rejected != 0 || after.Gaps != 1 || after.Missing != 3 {
 		t.Errorf("afterwards: %+v, %v, want nothing but one gap of 3", after, err)
 	}
 }

@@ -52,7 +52,7 @@ type runner struct {
 	hup  <-chan os.Signal
 	log  *slog.Logger
 	hw   *drivers.Hardware
-	left *queue.Left // what the queue of the last configuration could not write
+	left *queue.Unsaved // what the queue of the last configuration could not write
 }
 
 // load reads the configuration and the files that it names.
@@ -154,7 +154,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		defer b.Close()
 	}
 	r.hw.Forget() // the file may have been changed because the hardware was
-	cfg.Queue.Left = r.left
+	cfg.Queue.Unsaved = r.left
 	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink), r.log)
 	if left != nil {
 		r.left = left

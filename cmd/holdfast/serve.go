@@ -18,7 +18,7 @@ import (
 
 // serve is the agent: readings move from the sensors through the queue to the
 // broker, until ctx is done. It returns what the queue could not write.
-func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) (*queue.Left, error) {
+func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) (*queue.Unsaved, error) {
 	clock := clock.NewTimekeeper(cfg.Clock)
 	cfg.Queue.Clock, cfg.Uplink.Clock = clock, clock
 	q, err := openQueue(ctx, cfg.Queue, log)
@@ -82,13 +82,13 @@ func openQueue(ctx context.Context, opt queue.Options, log *slog.Logger) (*queue
 
 // closeQueue closes the queue when its writer has ended. A disk that hangs does
 // not keep it: who waits for the disk then ends with the process.
-func closeQueue(q *queue.Queue, writer *errgroup.Group) *queue.Left {
+func closeQueue(q *queue.Queue, writer *errgroup.Group) *queue.Unsaved {
 	closed := make(chan error, 1)
 	go func() { writer.Wait(); closed <- q.Close() }()
 	select {
 	case err := <-closed:
-		return q.Left(err, false)
+		return q.Unsaved(err, false)
 	case <-time.After(closePatience):
-		return q.Left(errHangs, true)
+		return q.Unsaved(errHangs, true)
 	}
 }

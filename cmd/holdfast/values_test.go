@@ -101,7 +101,7 @@ func sampled(t *testing.T, values []float64) (readings []sensors.Reading) {
 // arrive claims that the payloads of what is in the queue have the values.
 func arrive(t *rapid.T, from string, q *queue.Queue, values []float64) {
 	t.Helper()
-	items, err := q.Next(context.Background(), len(values)+1)
+	items, err := q.Peek(&queue.Cursor{}, len(values)+1)
 	if err != nil || len(items) != len(values) {
 		t.Fatalf("%s: %d of %d readings, %v", from, len(items), len(values), err)
 	}

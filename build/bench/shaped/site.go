@@ -49,9 +49,9 @@ func (s *site) Ack(items []queue.Item) error {
 	return err
 }
 
-// Ahead notes when an alarm is taken for the first time.
-func (s *site) Ahead(c *queue.Cursor, max int) ([]queue.Item, error) {
-	items, err := s.queue.Ahead(c, max)
+// Peek notes when an alarm is taken for the first time.
+func (s *site) Peek(c *queue.Cursor, max int) ([]queue.Item, error) {
+	items, err := s.queue.Peek(c, max)
 	if len(items) > 0 && items[0].Priority == sensors.Alarm && items[0].Event == "" && items[0].Seq > s.newest {
 		s.newest = items[0].Seq
 		s.taken <- time.Now()
@@ -61,9 +61,9 @@ func (s *site) Ahead(c *queue.Cursor, max int) ([]queue.Item, error) {
 
 func (s *site) Arrived() <-chan struct{} { return s.queue.Arrived() }
 
-func (s *site) SetAside(it queue.Item, declare bool) error { return s.queue.SetAside(it, declare) }
+func (s *site) Reject(it queue.Item, declare bool) error { return s.queue.Reject(it, declare) }
 
-func (s *site) Aside(c *queue.Cursor, max int) ([]queue.Item, error) { return s.queue.Aside(c, max) }
+func (s *site) Rejected(c *queue.Cursor, max int) ([]queue.Item, error) { return s.queue.Rejected(c, max) }
 
 // open starts all but the link.
 func open(dir string, j job) (*site, error) {

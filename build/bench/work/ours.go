@@ -39,11 +39,20 @@ func (o *ours) put(r sensors.Reading) error {
 }
 
 func (o *ours) take(ctx context.Context, most int) (int, error) {
-	items, err := o.Next(ctx, most)
-	if err != nil {
-		return 0, err
+	for {
+		items, err := o.Peek(&queue.Cursor{}, most)
+		if err != nil {
+			return 0, err
+		}
+		if len(items) > 0 {
+			return len(items), o.Ack(items)
+		}
+		select {
+		case <-o.Arrived():
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
 	}
-	return len(items), o.Ack(items)
 }
 
 func (o *ours) backlog() int { return int(o.Stats().Backlog) }

@@ -194,7 +194,7 @@ func (l *Ledger) checkItems(items []queue.Item) (found []Breach) {
 			found = append(found, Breach{Altered, fmt.Sprintf("%s: got %+v, put %+v", k, it.Reading, e.reading)})
 		}
 		seen[k] = true
-		if it.IsAside() {
+		if it.IsRejected() {
 			continue
 		}
 		last := &newest[e.reading.Priority]

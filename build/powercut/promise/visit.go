@@ -132,22 +132,33 @@ func (r *Running) empty() (all []queue.Item, err error) {
 
 // emptyAside takes out what was set aside, too.
 func (r *Running) emptyAside(all []queue.Item) ([]queue.Item, error) {
-	items, err := r.Aside(&queue.Cursor{}, 1<<20)
+	items, err := r.Rejected(&queue.Cursor{}, 1<<20)
 	if err == nil {
 		err = r.Ack(items)
 	}
 	return append(all, items...), err
 }
 
-// Take is Next for a queue that has something.
+// Take returns the oldest items of a queue that has something, and waits for
+// them.
 func (r *Running) Take(most int) ([]queue.Item, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	items, err := r.Next(ctx, most)
-	if err != nil {
+	for {
+		items, err := r.Peek(&queue.Cursor{}, most)
+		if len(items) > 0 {
+			return items, nil
+		}
+		if err == nil {
+			select {
+			case <-r.Arrived():
+				continue
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
 		return nil, fmt.Errorf("take from a backlog of %d: %w", r.Stats().Backlog, err)
 	}
-	return items, nil
 }
 
 // aside is the new name of a file that has moved, or "".

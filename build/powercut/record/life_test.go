@@ -294,7 +294,7 @@ func (l *life) setAside(t *testing.T, most int) {
 	for range min(most, l.queue.Stats().Backlog) {
 		items, err := l.queue.Take(1)
 		if err == nil {
-			err = l.queue.SetAside(items[0], false)
+			err = l.queue.Reject(items[0], false)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -304,7 +304,7 @@ func (l *life) setAside(t *testing.T, most int) {
 
 // tryAgain acknowledges some of what was set aside.
 func (l *life) tryAgain(t *testing.T) {
-	items, err := l.queue.Aside(&queue.Cursor{}, 1+l.random.IntN(5))
+	items, err := l.queue.Rejected(&queue.Cursor{}, 1+l.random.IntN(5))
 	if err != nil {
 		t.Fatal(err)
 	}

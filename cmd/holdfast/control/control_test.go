@@ -31,7 +31,7 @@ func (s *shelf) Boot() string { return "7-0badcafe" }
 func (s *shelf) Stats() queue.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return queue.Stats{Backlog: s.n, Memory: 1, Aside: 2, Dropped: 3, Failing: true, Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
+	return queue.Stats{Backlog: s.n, Memory: 1, Rejected: 2, Dropped: 3, Failing: true, Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
 }
 
 func (s *shelf) Purge() (int, error) {
@@ -111,7 +111,7 @@ func say(t *testing.T, path, text string) string {
 func TestStatsAndPurge(t *testing.T) {
 	q := &shelf{n: 5}
 	s := start(t, folder(t), q, true)
-	want := Answer{Queue: "queue.db", PID: os.Getpid(), Boot: "7-0badcafe", Backlog: 5, Memory: 1, Aside: 2, Dropped: 3, Failing: true,
+	want := Answer{Queue: "queue.db", PID: os.Getpid(), Boot: "7-0badcafe", Backlog: 5, Memory: 1, Rejected: 2, Dropped: 3, Failing: true,
 		Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
 	if got, err := Ask(s.path, Stats); got != want || err != nil {
 		t.Errorf("stats: %+v, %v, want %+v", got, err, want)

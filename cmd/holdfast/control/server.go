@@ -57,17 +57,17 @@ type request struct {
 
 // An Answer is what the agent says.
 type Answer struct {
-	Queue   string `json:"queue"` // the file's name in the state directory
-	Error   string `json:"error,omitempty"`
-	PID     int    `json:"pid"`
-	Boot    string `json:"boot"`
-	Backlog int    `json:"backlog"` // readings, events and gaps not acknowledged
-	Memory  int    `json:"memory"`  // of these, in memory alone
-	Aside   int    `json:"aside"`   // readings and events that the broker refuses: they wait no longer
-	Dropped uint64 `json:"dropped"` // since the start
-	Failing bool   `json:"failing"` // the disk fails, or hangs
-	Purged  int    `json:"purged,omitempty"`
-	Adopted int    `json:"adopted,omitempty"` // readings and events
+	Queue    string `json:"queue"` // the file's name in the state directory
+	Error    string `json:"error,omitempty"`
+	PID      int    `json:"pid"`
+	Boot     string `json:"boot"`
+	Backlog  int    `json:"backlog"` // readings, events and gaps not acknowledged
+	Memory   int    `json:"memory"`  // of these, in memory alone
+	Rejected int    `json:"aside"`   // readings and events that the broker refuses: they wait no longer
+	Dropped  uint64 `json:"dropped"` // since the start
+	Failing  bool   `json:"failing"` // the disk fails, or hangs
+	Purged   int    `json:"purged,omitempty"`
+	Adopted  int    `json:"adopted,omitempty"` // readings and events
 
 	Commits      uint64 `json:"commits"`       // since the start
 	Written      int64  `json:"written"`       // bytes, by these commits
@@ -255,7 +255,7 @@ func (s *server) answer(req request, err error) Answer {
 	}
 	st := s.queue.Stats()
 	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.queue.Boot(), Purged: purged, Adopted: adopted,
-		Backlog: st.Backlog, Memory: st.Memory, Aside: st.Aside, Dropped: st.Dropped, Failing: st.Failing,
+		Backlog: st.Backlog, Memory: st.Memory, Rejected: st.Rejected, Dropped: st.Dropped, Failing: st.Failing,
 		Commits: st.Commits, Written: st.Written, CommitsToday: st.CommitsToday, WrittenToday: st.WrittenToday}
 	if err != nil {
 		a.Error = err.Error()
