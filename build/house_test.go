@@ -18,7 +18,8 @@ const module = "github.com/holdfast-iot/holdfast/"
 var upstream = map[string][]string{
 	"sensors/clock":        {},
 	"sensors":              {"sensors/clock"},
-	"sensors/drivers":      {"sensors", "sensors/clock"},
+	"sensors/debounce":     {},
+	"sensors/drivers":      {"sensors", "sensors/clock", "sensors/debounce"},
 	"queue":                {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages":          {},
 	"uplink":               {"queue", "sensors", "sensors/clock", "uplink/mdns"},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/debounce"
 )
 
 // contactOptions are the options of kind contact: a switch, a reed or the
@@ -49,7 +50,8 @@ type contact struct {
 	name     string // of the line, for an error
 	line     line
 	highIsOn bool
-	watch    watch
+	filter   *debounce.Filter
+	quiet    time.Duration // of the filter
 
 	lookAt time.Time // when to read the level again
 	edges  [64]edge
@@ -86,10 +88,10 @@ func (c *contact) Next(ctx context.Context) ([]sensors.Sample, error) {
 // bounces none is urgent; gathering them bounds what a noisy line costs.
 func (c *contact) listen(ctx context.Context) error {
 	switch {
-	case c.watch.flapping.on:
+	case c.filter.Flapping():
 		idle(ctx, lookWait)
-	case c.watch.debounce.restless(time.Now()) > 0:
-		idle(ctx, min(bounces, c.watch.debounce.quiet/4))
+	case c.filter.Restless(time.Now()):
+		idle(ctx, min(bounces, c.quiet/4))
 	}
 	for timeout := time.Until(c.next()); ; timeout = 0 {
 		n, err := c.line.wait(ctx, max(timeout, time.Millisecond), c.edges[:])
@@ -97,7 +99,7 @@ func (c *contact) listen(ctx context.Context) error {
 			return err
 		}
 		for _, e := range c.edges[:n] {
-			c.watch.edge(e.high == c.highIsOn, e.at, e.lost)
+			c.filter.Edge(e.high == c.highIsOn, e.at, e.lost)
 		}
 		if n == 0 {
 			c.lookAt = time.Time{} // it is time to, or the line announces no edges
@@ -114,14 +116,14 @@ func (c *contact) look(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
-	c.watch.look(high == c.highIsOn, now)
+	c.filter.Look(high == c.highIsOn, now)
 	c.lookAt = now.Add(lookWait)
 	return nil
 }
 
 // next is when to look if there is no edge.
 func (c *contact) next() time.Time {
-	if due := c.watch.due(); !due.IsZero() && due.Before(c.lookAt) {
+	if due := c.filter.Due(); !due.IsZero() && due.Before(c.lookAt) {
 		return due
 	}
 	return c.lookAt
@@ -129,12 +131,12 @@ func (c *contact) next() time.Time {
 
 // samples are what there is to say.
 func (c *contact) samples() (samples []sensors.Sample) {
-	for _, n := range c.watch.take() {
-		s := sensors.Sample{Quantity: "contact", Ago: max(time.Since(n.since), 0)}
+	for _, n := range c.filter.Take() {
+		s := sensors.Sample{Quantity: "contact", Ago: max(time.Since(n.Since), 0)}
 		switch {
-		case n.event != nil:
-			s.Event = &sensors.Event{Name: "flapping", Details: n.event}
-		case n.on:
+		case n.Event != nil:
+			s.Event = &sensors.Event{Name: "flapping", Details: n.Event}
+		case n.On:
 			s.Value = 1
 		}
 		samples = append(samples, s)

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/debounce"
 )
 
 // wire is a line with its levels set by a test; edges may get lost.
@@ -116,7 +117,7 @@ func settled(t testing.TB, l line, o *contactOptions) sensors.Sensor {
 }
 
 func TestContactReportsItsLevelAtTheStartOnceItIsStable(t *testing.T) {
-	for _, mode := range []debounceMode{debounceStable, debounceSettle} {
+	for _, mode := range []debounce.Mode{debounce.Stable, debounce.Settle} {
 		synctest.Test(t, func(t *testing.T) {
 			o := doorOptions()
 			o.Mode = mode
@@ -134,9 +135,9 @@ func TestContactReportsItsLevelAtTheStartOnceItIsStable(t *testing.T) {
 
 // The first bounce is 20 ms before the last one.
 func TestReadingHasTheTimeOfTheEdgeAndSettleDoesNotWait(t *testing.T) {
-	for mode, want := range map[debounceMode]struct{ took, ago time.Duration }{
-		debounceSettle: {0, 0},
-		debounceStable: {70 * time.Millisecond, 50 * time.Millisecond},
+	for mode, want := range map[debounce.Mode]struct{ took, ago time.Duration }{
+		debounce.Settle: {0, 0},
+		debounce.Stable: {70 * time.Millisecond, 50 * time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w, o := newWire(), doorOptions()
@@ -223,7 +224,7 @@ func TestContactEndsAtTheTrueLevelAfterAnyBounceWithEdgesMissed(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		pattern := bouncy.Draw(rt, "pattern")
 		o := doorOptions()
-		o.Mode = rapid.SampledFrom([]debounceMode{debounceStable, debounceSettle}).Draw(rt, "mode")
+		o.Mode = rapid.SampledFrom([]debounce.Mode{debounce.Stable, debounce.Settle}).Draw(rt, "mode")
 		o.Hold = time.Duration(rapid.IntRange(0, 1).Draw(rt, "hold")) * 700 * time.Millisecond
 		told := tellOf(t, o, pattern)
 		if final := pattern[len(pattern)-1].level; len(told) == 0 || final != (told[len(told)-1] == 1) {
@@ -300,14 +301,14 @@ func (n *noise) wait(ctx context.Context, timeout time.Duration, into []edge) (c
 
 // TestAnHourOfNoiseIsAHandfulOfMessages: 36 million edges, in each mode.
 func TestAnHourOfNoiseIsAHandfulOfMessages(t *testing.T) {
-	for mode, want := range map[debounceMode]struct {
+	for mode, want := range map[debounce.Mode]struct {
 		quiet  time.Duration
 		events string
 		most   int // readings
 	}{
-		debounceStable: {50 * time.Millisecond, "started continues ended", 3},
-		debounceSettle: {50 * time.Millisecond, "started continues ended", 3},
-		"none":         {0, "started continues ended", 30 + 75},
+		debounce.Stable: {50 * time.Millisecond, "started continues ended", 3},
+		debounce.Settle: {50 * time.Millisecond, "started continues ended", 3},
+		"none":          {0, "started continues ended", 30 + 75},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			o := doorOptions()
@@ -440,17 +441,5 @@ func TestClassHasTheWordsOfHomeAssistant(t *testing.T) {
 		if len(q) != 1 || q[0].Name != "contact" || q[0].Class != class || !slices.Equal(q[0].States, want) {
 			t.Errorf("%q: %+v", class, q)
 		}
-	}
-}
-
-// A contact that was 0 for longer than it is held, when that is noticed, is 0 now.
-func TestAHoldNeverEndsInThePast(t *testing.T) {
-	start := time.Now()
-	h := hold{length: time.Second}
-	h.pass(change{true, start}, start)
-	late := start.Add(time.Minute)
-	h.pass(change{false, start.Add(time.Second)}, late)
-	if c, news := h.expire(late); !news || !c.since.Equal(late) {
-		t.Errorf("%+v, %v", c, news)
 	}
 }

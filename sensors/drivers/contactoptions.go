@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/debounce"
 )
 
 // asContact are the options of everything that is a contact; a kind's own
@@ -15,7 +16,7 @@ import (
 type asContact struct {
 	Normally string        `yaml:"normally" doc:"the circuit while the value is 0: closed or open; without it, a high line is 1"`
 	Debounce time.Duration `yaml:"debounce" doc:"how long the contact has to be quiet"`
-	Mode     debounceMode  `yaml:"debounce_mode" doc:"stable: a level counts once it has held that long, and a shorter pulse is noise; settle: the first edge counts at once, even of a short pulse, and the next change once it was quiet that long"`
+	Mode     debounce.Mode `yaml:"debounce_mode" doc:"stable: a level counts once it has held that long, and a shorter pulse is noise; settle: the first edge counts at once, even of a short pulse, and the next change once it was quiet that long"`
 	Hold     time.Duration `yaml:"hold" doc:"keeps the value at 1 that long after it was 1 last: one detection of motion instead of many"`
 	Flapping int           `yaml:"flapping" doc:"more readings than this in a minute are an event, with a count each hour, and the level at most once a minute; 0: never"`
 	Class    string        `yaml:"class" doc:"Home Assistant's device class of a binary sensor; it gives the states their words"`
@@ -30,7 +31,7 @@ const (
 // spike on a long wire must wake nobody. The time of a reading is the edge's all
 // the same.
 func newAsContact() asContact {
-	return asContact{Debounce: 50 * time.Millisecond, Mode: debounceStable, Flapping: 30}
+	return asContact{Debounce: 50 * time.Millisecond, Mode: debounce.Stable, Flapping: 30}
 }
 
 func (o *asContact) check() (problems []Problem) {
@@ -40,7 +41,7 @@ func (o *asContact) check() (problems []Problem) {
 	if o.Debounce < 0 || o.Debounce > mostDebounce {
 		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, mostDebounce))
 	}
-	if o.Mode != debounceStable && o.Mode != debounceSettle {
+	if o.Mode != debounce.Stable && o.Mode != debounce.Settle {
 		problems = append(problems, problem("debounce_mode", "%q is not stable or settle", o.Mode))
 	}
 	if o.Hold < 0 || o.Hold > mostHold {
@@ -65,11 +66,8 @@ func (o *asContact) Quantities() []sensors.Quantity {
 
 // open makes a contact of a line.
 func (o *asContact) open(name string, l line, pull pull) *contact {
-	return &contact{name: name, line: l, highIsOn: o.highIsOn(pull), watch: watch{
-		debounce: debounce{mode: o.Mode, quiet: o.Debounce},
-		hold:     hold{length: o.Hold},
-		flapping: flapping{most: o.Flapping},
-	}}
+	return &contact{name: name, line: l, highIsOn: o.highIsOn(pull), quiet: o.Debounce,
+		filter: debounce.New(debounce.Options{Mode: o.Mode, Quiet: o.Debounce, Hold: o.Hold, MaxPerMinute: o.Flapping})}
 }
 
 // highIsOn reports whether a high line is 1. The value is 1 when the circuit is

@@ -277,3 +277,6 @@ func TestLostEdgesAreAtMostWhatFits(t *testing.T) {
 		}
 	}
 }
+
+// at is the time of a millisecond.
+func at(ms int) time.Time { return time.UnixMilli(int64(ms)) }

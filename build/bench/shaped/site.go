@@ -63,7 +63,9 @@ func (s *site) Arrived() <-chan struct{} { return s.queue.Arrived() }
 
 func (s *site) Reject(it queue.Item, declare bool) error { return s.queue.Reject(it, declare) }
 
-func (s *site) Rejected(c *queue.Cursor, max int) ([]queue.Item, error) { return s.queue.Rejected(c, max) }
+func (s *site) Rejected(c *queue.Cursor, max int) ([]queue.Item, error) {
+	return s.queue.Rejected(c, max)
+}
 
 // open starts all but the link.
 func open(dir string, j job) (*site, error) {

@@ -1,4 +1,4 @@
-package drivers
+package debounce
 
 import (
 	"fmt"
@@ -48,54 +48,54 @@ func (p pattern) edges() []int {
 }
 
 // rules is what has to be reported of a pattern, worked out from the rules alone
-// one millisecond after the other: each change as "on since 7, told at 12".
-func (p pattern) rules(mode debounceMode, quiet int) (told []string) {
+// one millisecond after the other: each change as "on since 7, reported at 12".
+func (p pattern) rules(mode Mode, quiet int) (got []string) {
 	reported, last := false, false
-	tell := func(since, now int) {
-		told = append(told, fmt.Sprintf("%v since %d, told at %d", p[since], since, now))
+	report := func(since, now int) {
+		got = append(got, fmt.Sprintf("%v since %d, reported at %d", p[since], since, now))
 		reported, last = true, p[since]
 	}
 	edge := p.edges()
 	for now := range p {
 		// A level that has held for the time counts now, also if it ends now.
 		if since := now - quiet; quiet > 0 && since >= 0 && edge[now-1] == since && (!reported || p[since] != last) {
-			tell(since, now)
+			report(since, now)
 		}
 		if quiet == 0 && (!reported || p[now] != last) {
-			tell(now, now)
+			report(now, now)
 		}
 		// The first edge after a rest counts at once.
-		if mode == debounceSettle && reported && p.changed(now) && p[now] != last && edge[now-1] <= now-quiet {
-			tell(now, now)
+		if mode == Settle && reported && p.changed(now) && p[now] != last && edge[now-1] <= now-quiet {
+			report(now, now)
 		}
 	}
-	return told
+	return got
 }
 
-// run is what the debounce reports of a pattern, told of its edges alone.
-func (p pattern) run(mode debounceMode, quiet int) (told []string, d *debounce) {
+// run is what the debounce reports of a pattern, reported its edges alone.
+func (p pattern) run(mode Mode, quiet int) (got []string, d *debounce) {
 	d = &debounce{mode: mode, quiet: time.Duration(quiet) * time.Millisecond}
-	note := func(c change, news bool, now int) {
-		if news {
-			told = append(told, fmt.Sprintf("%v since %d, told at %d", c.on, c.since.UnixMilli(), now))
+	note := func(c Change, ok bool, now int) {
+		if ok {
+			got = append(got, fmt.Sprintf("%v since %d, reported at %d", c.On, c.Since.UnixMilli(), now))
 		}
 	}
 	for now := range p {
-		c, news := d.rest(at(now))
-		note(c, news, now)
+		c, ok := d.rest(at(now))
+		note(c, ok, now)
 		switch {
 		case now == 0:
-			c, news = d.look(p[0], at(0))
+			c, ok = d.look(p[0], at(0))
 		case p.changed(now):
-			c, news = d.edge(p[now], at(now), 0)
+			c, ok = d.edge(p[now], at(now), 0)
 		default:
 			continue
 		}
-		note(c, news, now)
-		c, news = d.rest(at(now)) // a debounce of 0
-		note(c, news, now)
+		note(c, ok, now)
+		c, ok = d.rest(at(now)) // a debounce of 0
+		note(c, ok, now)
 	}
-	return told, d
+	return got, d
 }
 
 // TestDebounceTellsWhatTheRulesSay compares 10,000 patterns in both modes with a
@@ -106,12 +106,12 @@ func TestDebounceTellsWhatTheRulesSay(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 4))
 		quiet := r.IntN(60)
 		p := bouncing(r, quiet)
-		for _, mode := range []debounceMode{debounceStable, debounceSettle} {
+		for _, mode := range []Mode{Stable, Settle} {
 			got, d := p.run(mode, quiet)
 			if want := p.rules(mode, quiet); !slices.Equal(got, want) {
 				t.Fatalf("seed %d, %s, %d ms:\ngot  %q\nwant %q", seed, mode, quiet, got, want)
 			}
-			if !d.told || d.last != p[len(p)-1] {
+			if !d.counting || d.last != p[len(p)-1] {
 				t.Fatalf("seed %d, %s, %d ms: ended at %v, the contact at %v", seed, mode, quiet, d.last, p[len(p)-1])
 			}
 			edges := 0
@@ -132,22 +132,22 @@ func TestDebounceTellsWhatTheRulesSay(t *testing.T) {
 }
 
 func TestSettleTellsTheFirstEdgeAtOnceAndTheEndOfAShortPulse(t *testing.T) {
-	d := debounce{mode: debounceSettle, quiet: 50 * time.Millisecond}
+	d := debounce{mode: Settle, quiet: 50 * time.Millisecond}
 	d.look(false, at(0))
-	if c, news := d.rest(at(50)); !news || c.on {
-		t.Fatal("did not tell of the level of the start")
+	if c, ok := d.rest(at(50)); !ok || c.On {
+		t.Fatal("did not report of the level of the start")
 	}
-	if c, news := d.edge(true, at(1000), 0); !news || !c.on || !c.since.Equal(at(1000)) {
-		t.Fatal("did not tell at once", c, news)
+	if c, ok := d.edge(true, at(1000), 0); !ok || !c.On || !c.Since.Equal(at(1000)) {
+		t.Fatal("did not report at once", c, ok)
 	}
-	if _, news := d.edge(false, at(1003), 0); news {
-		t.Fatal("told of a bounce")
+	if _, ok := d.edge(false, at(1003), 0); ok {
+		t.Fatal("reported a bounce")
 	}
 	if due := d.due(); !due.Equal(at(1053)) {
 		t.Fatal("due at", due)
 	}
-	if c, news := d.rest(at(1053)); !news || c.on || !c.since.Equal(at(1003)) {
-		t.Fatal("did not tell that it is off again", c, news)
+	if c, ok := d.rest(at(1053)); !ok || c.On || !c.Since.Equal(at(1003)) {
+		t.Fatal("did not report that it is off again", c, ok)
 	}
 	if n := d.swallowed(); n != 0 {
 		t.Error("swallowed", n)
@@ -155,15 +155,15 @@ func TestSettleTellsTheFirstEdgeAtOnceAndTheEndOfAShortPulse(t *testing.T) {
 }
 
 func TestStableNeverTellsOfAPulseShorterThanItsTime(t *testing.T) {
-	d := debounce{mode: debounceStable, quiet: 50 * time.Millisecond}
+	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
 	d.look(false, at(0))
 	d.rest(at(50))
 	for ms := 100; ms < 100+200*49; ms += 49 {
-		if c, news := d.rest(at(ms)); news {
-			t.Fatal("told of a pulse", c)
+		if c, ok := d.rest(at(ms)); ok {
+			t.Fatal("reported a pulse", c)
 		}
-		if c, news := d.edge(!d.on, at(ms), 0); news {
-			t.Fatal("told of a pulse", c)
+		if c, ok := d.edge(!d.on, at(ms), 0); ok {
+			t.Fatal("reported a pulse", c)
 		}
 	}
 	if n := d.swallowed(); n != 200 {
@@ -172,14 +172,14 @@ func TestStableNeverTellsOfAPulseShorterThanItsTime(t *testing.T) {
 }
 
 func TestEdgeToTheSameLevelIsThereAndBack(t *testing.T) {
-	d := debounce{mode: debounceStable, quiet: 50 * time.Millisecond}
+	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
 	d.look(true, at(0))
 	d.edge(true, at(40), 0)
-	if _, news := d.rest(at(60)); news {
-		t.Fatal("told of a level that held for 20 ms")
+	if _, ok := d.rest(at(60)); ok {
+		t.Fatal("reported a level that held for 20 ms")
 	}
-	if c, news := d.rest(at(90)); !news || !c.since.Equal(at(40)) {
-		t.Fatal("did not tell of a level that held")
+	if c, ok := d.rest(at(90)); !ok || !c.Since.Equal(at(40)) {
+		t.Fatal("did not report of a level that held")
 	}
 	if n := d.swallowed(); n != 2 {
 		t.Errorf("swallowed %d, want both edges", n)
@@ -187,10 +187,10 @@ func TestEdgeToTheSameLevelIsThereAndBack(t *testing.T) {
 }
 
 func TestEdgeThatALookHasSeenIsNotCountedTwice(t *testing.T) {
-	d := debounce{mode: debounceSettle, quiet: 50 * time.Millisecond}
+	d := debounce{mode: Settle, quiet: 50 * time.Millisecond}
 	d.look(false, at(0))
 	d.rest(at(50))
-	if _, news := d.look(true, at(101)); !news {
+	if _, ok := d.look(true, at(101)); !ok {
 		t.Fatal("a look that finds a change is an edge")
 	}
 	d.edge(true, at(101), 0) // the kernel tells it now
@@ -200,17 +200,17 @@ func TestEdgeThatALookHasSeenIsNotCountedTwice(t *testing.T) {
 }
 
 func TestLostEdgesAreCountedAndVouchForNoRest(t *testing.T) {
-	d := debounce{mode: debounceStable, quiet: 50 * time.Millisecond}
+	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
 	d.look(false, at(0))
 	d.rest(at(50))
 	d.edge(true, at(100), 0)
 	d.miss(at(200)) // until then nobody knows
-	if c, news := d.rest(at(200)); news {
-		t.Fatal("told of a level that nobody saw hold", c)
+	if c, ok := d.rest(at(200)); ok {
+		t.Fatal("reported a level that nobody saw hold", c)
 	}
 	d.edge(true, at(200), 7)
-	if c, news := d.rest(at(250)); !news || !c.since.Equal(at(200)) {
-		t.Fatal(c, news)
+	if c, ok := d.rest(at(250)); !ok || !c.Since.Equal(at(200)) {
+		t.Fatal(c, ok)
 	}
 	if d.edges != 9 || d.swallowed() != 8 {
 		t.Errorf("%d edges, %d swallowed", d.edges, d.swallowed())
@@ -218,7 +218,7 @@ func TestLostEdgesAreCountedAndVouchForNoRest(t *testing.T) {
 }
 
 // FuzzWatch tells a contact anything: times that go back, lost edges, looks that
-// contradict the edges. Whatever it was, the level told last is the true one
+// contradict the edges. Whatever it was, the level reported last is the true one
 // once the contact is quiet, readings alternate and are in order of time, and no
 // more edges count than there were.
 func FuzzWatch(f *testing.F) {
@@ -229,44 +229,44 @@ func FuzzWatch(f *testing.F) {
 		if len(options) < 4 {
 			return
 		}
-		w := watch{
-			debounce: debounce{mode: debounceStable, quiet: time.Duration(options[1]) * time.Millisecond},
+		w := Filter{
+			debounce: debounce{mode: Stable, quiet: time.Duration(options[1]) * time.Millisecond},
 			hold:     hold{length: time.Duration(options[2]) * time.Second},
-			flapping: flapping{most: int(options[3])},
+			flapping: flapping{max: int(options[3])},
 		}
 		if options[0]%2 == 1 {
-			w.debounce.mode = debounceSettle
+			w.debounce.mode = Settle
 		}
 		ms, on := 0, false
 		for ; len(seen) >= 2; seen = seen[2:] {
 			ms += int(seen[1]) << (seen[0] >> 3 & 7)
 			on = seen[0]&1 == 1
 			if seen[0]&2 == 0 {
-				w.look(on, at(ms))
+				w.Look(on, at(ms))
 			} else {
-				w.edge(on, at(ms-int(seen[0]>>6)), uint32(seen[0]>>2&1))
+				w.Edge(on, at(ms-int(seen[0]>>6)), uint32(seen[0]>>2&1))
 			}
 		}
-		w.look(on, at(ms))
-		end := w.clock.Add(time.Duration(options[1])*time.Millisecond + time.Duration(options[2])*time.Second + flapWindow)
-		w.look(on, end)
+		w.Look(on, at(ms))
+		end := w.now.Add(time.Duration(options[1])*time.Millisecond + time.Duration(options[2])*time.Second + flapWindow)
+		w.Look(on, end)
 
-		var readings []notice
+		var readings []Notice
 		changes, counted, flapped := 0, 0, false
-		for _, n := range w.take() {
-			if n.event != nil {
+		for _, n := range w.Take() {
+			if n.Event != nil {
 				flapped = true
-				changes += n.event["changes"].(int)
-				counted += n.event["readings"].(int)
+				changes += n.Event["changes"].(int)
+				counted += n.Event["readings"].(int)
 				continue
 			}
-			if i := len(readings); i > 0 && (readings[i-1].on == n.on || n.since.Before(readings[i-1].since)) {
+			if i := len(readings); i > 0 && (readings[i-1].On == n.On || n.Since.Before(readings[i-1].Since)) {
 				t.Fatalf("%v after %v", n, readings[i-1])
 			}
 			readings = append(readings, n)
 		}
-		if len(readings) == 0 || readings[len(readings)-1].on != on {
-			t.Fatalf("told %v, the contact ended at %v", readings, on)
+		if len(readings) == 0 || readings[len(readings)-1].On != on {
+			t.Fatalf("got %v, the contact ended at %v", readings, on)
 		}
 		if counted > len(readings) || flapped && changes < counted-1 {
 			t.Fatalf("%d readings, events tell of %d, and of %d changes", len(readings), counted, changes)

@@ -1,0 +1,180 @@
+package debounce
+
+import (
+	"strings"
+	"time"
+)
+
+const (
+	flapWindow      = time.Minute // in which changes are counted, and between two readings of a contact that flaps
+	calmWindows     = 10          // windows in a row in which it behaves: then it does not flap any more
+	windowsPerCount = 60          // windows between two counts: an hour
+)
+
+// flapping holds back the readings of a contact that flaps: one with more
+// readings than `max` in a minute, or without a rest in one. Then there is at
+// most one reading a minute, of the level at that time, and an event at the
+// start, each hour, and at the end, with the number of changes in between: the
+// level is never older than a minute, and nothing is lost silently.
+type flapping struct {
+	max    int    // readings in a minute; 0: any number
+	recent []mark // the readings of the last minute
+
+	on      bool
+	over    time.Time // when the minute under way is
+	calm    int       // minutes in a row in which it behaved
+	total   int       // minutes
+	changes int       // changes in this minute
+	begun   mark      // since when the sums count
+	sums    sums
+
+	reported bool // there was a reading
+	last     Change
+	lastAt   time.Time // when that was reported
+	held     Change    // the level now, if it is another
+	holds    bool
+}
+
+// A mark is a moment, and how many edges had been swallowed until then.
+type mark struct {
+	at        time.Time
+	swallowed uint64
+}
+
+// sums count since the last event.
+type sums struct{ changes, readings int }
+
+// A notice is one thing that is worth saying of a contact: a change, or else an
+// event.
+type Notice struct {
+	Change
+	Event map[string]any
+}
+
+// pass takes a change at the time that it counts.
+func (f *flapping) pass(c Change, now mark) []Notice {
+	if !f.on {
+		f.forget(now.at)
+		if f.max == 0 || len(f.recent) < f.max {
+			f.recent = append(f.recent, now)
+			return []Notice{f.report(c, now.at)}
+		}
+		notices := f.begin(f.recent[0], now, 1)
+		f.hold(c)
+		return notices
+	}
+	f.sums.changes++
+	f.changes++
+	f.hold(c)
+	return f.release(now.at)
+}
+
+// restless takes a contact that was never quiet in a minute.
+func (f *flapping) restless(since, now mark) []Notice {
+	if f.on || f.max == 0 {
+		return nil
+	}
+	f.forget(now.at)
+	return f.begin(since, now, 0)
+}
+
+// begin starts flapping, with that many changes beyond the recent readings.
+func (f *flapping) begin(since, now mark, beyond int) []Notice {
+	f.sums = sums{len(f.recent) + beyond, len(f.recent)}
+	f.begun, f.recent = since, nil
+	event := f.count("started", now)
+	f.on, f.over, f.calm, f.total, f.changes = true, now.at.Add(flapWindow), 0, 0, 0
+	return []Notice{event}
+}
+
+// due is when [flapping.tick] has something to do; zero if it has nothing.
+func (f *flapping) due() time.Time {
+	if next := f.lastAt.Add(flapWindow); f.on && f.holds && next.Before(f.over) {
+		return next
+	}
+	if f.on {
+		return f.over
+	}
+	return time.Time{}
+}
+
+// tick lets time pass; restless says whether the contact is never quiet.
+func (f *flapping) tick(now mark, restless bool) []Notice {
+	if !f.on {
+		return nil
+	}
+	notices := f.release(now.at)
+	if f.over.After(now.at) {
+		return notices
+	}
+	f.total++
+	f.calm++
+	if f.changes > f.max || restless {
+		f.calm = 0
+	}
+	f.over, f.changes = f.over.Add(flapWindow), 0
+	switch {
+	case f.calm == calmWindows:
+		f.on = false
+		if f.holds { // less than a minute after the last
+			notices = append(notices, f.report(f.held, now.at))
+			f.sums.readings++
+		}
+		notices = append(notices, f.count("ended", now))
+	case f.total%windowsPerCount == 0:
+		notices = append(notices, f.count("continues", now))
+	}
+	return notices
+}
+
+// hold remembers a change, unless it leads back to the level that was reported last.
+func (f *flapping) hold(c Change) { f.held, f.holds = c, !f.reported || c.On != f.last.On }
+
+// release reports the level that is held if the last reading was long enough ago.
+func (f *flapping) release(at time.Time) []Notice {
+	if !f.holds || f.reported && at.Sub(f.lastAt) < flapWindow {
+		return nil
+	}
+	f.sums.readings++
+	return []Notice{f.report(f.held, at)}
+}
+
+func (f *flapping) report(c Change, at time.Time) Notice {
+	c.Since = latest(c.Since, f.last.Since) // readings of a stream are in order of time
+	f.reported, f.last, f.lastAt, f.holds = true, c, at, false
+	return Notice{Change: c}
+}
+
+// count is an event with the sums, and begins new ones.
+func (f *flapping) count(phase string, now mark) Notice {
+	event := map[string]any{
+		"phase":     phase,
+		"window":    span(now.at.Sub(f.begun.at)),
+		"changes":   f.sums.changes,                    // that would have been readings
+		"readings":  f.sums.readings,                   // that there were
+		"swallowed": now.swallowed - f.begun.swallowed, // edges that were no changes: bounces
+	}
+	f.begun, f.sums = now, sums{}
+	return Notice{Change{Since: now.at}, event}
+}
+
+// forget drops the readings that are older than a minute.
+func (f *flapping) forget(at time.Time) {
+	old := 0
+	for old < len(f.recent) && at.Sub(f.recent[old].at) >= flapWindow {
+		old++
+	}
+	f.recent = append(f.recent[:0], f.recent[old:]...)
+}
+
+// span writes a duration as a person does: 1m, 1h, 12m30s.
+func span(d time.Duration) string {
+	s := d.Round(time.Second).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
