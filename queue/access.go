@@ -70,18 +70,18 @@ var (
 func (f *file) open() error {
 	d, err := openDB(f.path)
 	if err != nil {
-		f.why = fmt.Errorf("open %s: %w", f.path, err)
-		return f.why
+		f.readOnlyCause = fmt.Errorf("open %s: %w", f.path, err)
+		return f.readOnlyCause
 	}
 	reader, err := os.Open(f.path)
 	if err == nil {
 		err = sameFile(reader, d.lock)
 	}
 	if err != nil {
-		f.why = err
+		f.readOnlyCause = err
 		return errors.Join(err, d.end())
 	}
-	f.db, f.why = d, nil
+	f.db, f.readOnlyCause = d, nil
 	f.readFrom(reader)
 	return nil
 }
@@ -111,7 +111,7 @@ func (f *file) endWriting(why error) error {
 		return nil
 	}
 	d := f.db
-	f.db, f.why = nil, why
+	f.db, f.readOnlyCause = nil, why
 	return d.end()
 }
 
@@ -121,9 +121,9 @@ func openReadOnly(path string, log *slog.Logger, why error) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &file{path: path, log: log, why: why}
+	f := &file{path: path, log: log, readOnlyCause: why}
 	f.readFrom(reader)
-	if err := f.hold(); err != nil {
+	if err := f.lockReader(); err != nil {
 		return nil, errors.Join(ErrLocked, reader.Close())
 	}
 	return f, nil
@@ -134,16 +134,16 @@ func (f *file) readOnly() error {
 	if f.db != nil {
 		return nil
 	}
-	return f.why
+	return f.readOnlyCause
 }
 
-// hold takes the lock on a file that is only read. bbolt would wait for it: let
+// lockReader takes the lock on a file that is only read. bbolt would wait for it: let
 // gives it back.
-func (f *file) hold() error {
+func (f *file) lockReader() error {
 	return syscall.Flock(int(f.reader.Load().Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
-func (f *file) let() error { return syscall.Flock(int(f.reader.Load().Fd()), syscall.LOCK_UN) }
+func (f *file) unlockReader() error { return syscall.Flock(int(f.reader.Load().Fd()), syscall.LOCK_UN) }
 
 // reopen opens the file again after a commit that failed: it may be on disk all
 // the same. It reports false if the file is not sound. With an error it can be
@@ -154,16 +154,16 @@ func (f *file) reopen() (sound bool, err error) {
 	}
 	defer func() {
 		if err != nil {
-			f.why = err
-			f.hold() // else another process has it, and inspect says so
+			f.readOnlyCause = err
+			f.lockReader() // else another process has it, and inspect says so
 		}
 	}()
 	if err := f.mayWrite(); err != nil {
 		return false, err
 	}
-	f.let()
-	d := depot{path: f.path, log: f.log}
-	if found, _, err := d.inspect(); err != nil || found != soundFile {
+	f.unlockReader()
+	st := store{path: f.path, log: f.log}
+	if found, _, err := st.inspect(); err != nil || found != intact {
 		return false, err
 	}
 	return true, f.open()

@@ -14,14 +14,14 @@ import (
 // An adoption moves what waits in another file into a queue, a block at a time.
 type adoption struct {
 	*Queue
-	path     string
-	file     *os.File // holds the lock
-	turn     int      // Queue.turn, when it began
-	from     snapshot
-	declared []Gap // with what damage has taken from the file
-	cursors  [2]uint64
-	n        int
-	last     [2]uint64 // numbers here of the last that were taken
+	path       string
+	file       *os.File // holds the lock
+	generation int      // Queue.turn, when it began
+	from       snapshot
+	declared   []Gap // with what damage has taken from the file
+	cursors    [2]uint64
+	n          int
+	last       [2]uint64 // numbers here of the last that were taken
 }
 
 // ErrNoBacklog means that no backlog of a client ID was moved aside.
@@ -57,7 +57,7 @@ func (q *Queue) adoptFile(o Other) (n int, err error) {
 	}
 	defer a.file.Close()
 	if err = a.take(); err == nil {
-		err = a.settle()
+		err = a.finish()
 	}
 	if err != nil {
 		return a.n, err
@@ -84,10 +84,10 @@ func (q *Queue) beginAdoption(path string) (*adoption, error) {
 func (a *adoption) check(size int64) error {
 	a.mu.Lock()
 	memoryOnly := a.Queue.file == nil
-	a.turn = a.Queue.turn
+	a.generation = a.Queue.generation
 	a.mu.Unlock()
 	if memoryOnly {
-		return errDiskKeeps
+		return errDiskFails
 	}
 	if err := lockAlone(a.file); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (a *adoption) check(size int64) error {
 	if err := verify(a.file, size); err != nil {
 		return err
 	}
-	s, err := survey(a.path)
+	s, err := scanDamaged(a.path)
 	if err != nil {
 		return err
 	}
@@ -128,8 +128,8 @@ func (a *adoption) take() error {
 			return err
 		}
 	}
-	err := a.from.file.Each(string(bucketAside), nil, func(key, value []byte) (bool, error) {
-		it, err := decodeAside(number(key), value)
+	err := a.from.file.Each(string(bucketRejects), nil, func(key, value []byte) (bool, error) {
+		it, err := decodeRejected(number(key), value)
 		if err != nil {
 			return true, nil
 		}
@@ -148,7 +148,7 @@ func (a *adoption) put(items []Item, gaps []Gap) error {
 	defer a.mu.Unlock()
 	for part := range slices.Chunk(items, blockItems) {
 		if a.isStopped() {
-			return errStops
+			return errStopping
 		}
 		err := a.awaitLocked(func() bool { return a.lanes[0].mem.len()+a.lanes[1].mem.len() < spillEarly })
 		if err != nil {
@@ -156,20 +156,20 @@ func (a *adoption) put(items []Item, gaps []Gap) error {
 		}
 		for _, it := range part {
 			it.At = a.from.boots.Resolve(it.At)
-			it.aside, it.declared, it.number = false, false, 0
+			it.rejected, it.declared, it.number = false, false, 0
 			a.last[it.Priority] = a.pushLocked(it)
 			a.n++
 		}
 	}
 	for _, g := range gaps {
-		a.gaps.learn(g) // it may be here from an adoption that failed
+		a.gaps.merge(g) // it may be here from an adoption that failed
 		signal(a.arrived)
 	}
 	return nil
 }
 
-// settle waits until all is on disk or acknowledged, and deletes the file.
-func (a *adoption) settle() error {
+// finish waits until all is on disk or acknowledged, and deletes the file.
+func (a *adoption) finish() error {
 	a.mu.Lock()
 	err := a.awaitLocked(func() bool {
 		for p, last := range a.last {
@@ -190,8 +190,8 @@ func (a *adoption) settle() error {
 }
 
 var (
-	errStops  = errors.New("the agent stops: adopt the backlog again after it has started")
-	errOpened = errors.New("the queue file was lost or replaced meanwhile: adopt the backlog again")
+	errStopping = errors.New("the agent stops: adopt the backlog again after it has started")
+	errOpened   = errors.New("the queue file was lost or replaced meanwhile: adopt the backlog again")
 )
 
 func (q *Queue) isStopped() bool {
@@ -210,12 +210,12 @@ func (a *adoption) awaitLocked(done func() bool) error {
 	defer patience.Stop()
 	for {
 		switch {
-		case a.turn != a.Queue.turn:
+		case a.generation != a.Queue.generation:
 			return errOpened
 		case done():
 			return nil
 		case a.failing:
-			return errDiskKeeps
+			return errDiskFails
 		}
 		signal(a.work)
 		if err := a.awaitCommitLocked(patience.C); err != nil {

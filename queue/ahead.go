@@ -10,34 +10,34 @@ import (
 // A Cursor is how far a drain has read ahead of what it has acknowledged. The
 // zero value stands at the oldest item, which is where a new session starts.
 type Cursor struct {
-	passed [2]uint64 // number of the newest item passed, by lane
-	gap    uint64    // the newest gap passed
-	aside  uint64    // number of the newest item passed that was set aside
-	turn   int       // Queue.turn, when the numbers were given
+	passed     [2]uint64 // number of the newest item passed, by lane
+	gap        uint64    // the newest gap passed
+	rejected   uint64    // number of the newest item passed that was set aside
+	generation int       // Queue.turn, when the numbers were given
 }
 
 // Advance moves the cursor over an item, the first that Peek or Rejected returned.
 func (c *Cursor) Advance(it Item) {
-	if it.aside {
-		c.settle(it.turn)
-		c.aside = it.number
+	if it.rejected {
+		c.sync(it.generation)
+		c.rejected = it.number
 		return
 	}
 	if it.Event == gapEvent {
 		c.gap = it.Seq
 		return
 	}
-	c.settle(it.turn)
+	c.sync(it.generation)
 	c.passed[it.Priority] = it.number
 }
 
 // Rewind goes back to the oldest item.
 func (c *Cursor) Rewind() { *c = Cursor{} }
 
-// settle forgets the numbers of a file that is gone: what had them comes again.
-func (c *Cursor) settle(turn int) {
-	if c.turn != turn {
-		c.passed, c.aside, c.turn = [2]uint64{}, 0, turn
+// sync forgets the numbers of a file that is gone: what had them comes again.
+func (c *Cursor) sync(turn int) {
+	if c.generation != turn {
+		c.passed, c.rejected, c.generation = [2]uint64{}, 0, turn
 	}
 }
 
@@ -76,7 +76,7 @@ func (q *Queue) peekAlarms(c *Cursor, max int, failed error) []Item {
 	if failed != nil {
 		return nil
 	}
-	c.settle(q.turn)
+	c.sync(q.generation)
 	return q.lanes[sensors.Alarm].peek(nil, max, c.passed[sensors.Alarm])
 }
 
@@ -85,7 +85,7 @@ func (q *Queue) peekAlarms(c *Cursor, max int, failed error) []Item {
 func (q *Queue) peekRest(items []Item, c *Cursor, max int, routine bool) []Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	c.settle(q.turn)
+	c.sync(q.generation)
 	items = q.gaps.peek(items, max-len(items), c.gap, func() Item { return q.eventLocked(q.opt.Clock.Now()) })
 	if routine {
 		items = q.lanes[sensors.Routine].peek(items, max-len(items), c.passed[sensors.Routine])
@@ -101,7 +101,7 @@ func (q *Queue) Arrived() <-chan struct{} { return q.arrived }
 func (q *Queue) wanted(p sensors.Priority, c *Cursor, room int) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	c.settle(q.turn)
+	c.sync(q.generation)
 	return q.lanes[p].passed(c.passed[p]) + room
 }
 

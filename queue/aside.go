@@ -15,40 +15,40 @@ import (
 // may come yet.
 const Rejected = "aside"
 
-const asideEvent = "aside"
+const rejectEvent = "aside"
 
 const (
-	asideShare        = 8    // one part of max_size may be set aside
-	asideEarly        = 1024 // items set aside that wait for a commit no longer
-	mostAsideInMemory = 4096 // what a failing disk may cost
+	rejectsShare       = 8    // one part of max_size may be set aside
+	rejectsEarly       = 1024 // items set aside that wait for a commit no longer
+	maxRejectsInMemory = 4096 // what a failing disk may cost
 )
 
 var (
-	errAsideFull = fmt.Errorf("%d items that were set aside wait for the disk", mostAsideInMemory)
-	errNewFile   = errors.New("the queue has opened another file: it comes again")
+	errRejectsFull = fmt.Errorf("%d items that were set aside wait for the disk", maxRejectsInMemory)
+	errNewFile     = errors.New("the queue has opened another file: it comes again")
 )
 
-// refused are the items that were set aside, numbered in that order. What is in
+// rejects are the items that were set aside, numbered in that order. What is in
 // memory is newer than what is in the file, which need not know yet what was
 // acknowledged.
-type refused struct {
-	next  uint64          // number of the next one
-	young []refusedItem   // not known to be on disk, oldest first
-	tried uint64          // number of the newest that was in a commit, failed or not
-	due   time.Time       // when the young must be on their way to disk
-	gone  map[uint64]bool // acknowledged, and perhaps on disk
-	left  uint64          // everything up to it was dropped
-	disk  int             // items on disk
+type rejects struct {
+	next           uint64          // number of the next one
+	pending        []rejectedItem  // not known to be on disk, oldest first
+	attempted      uint64          // number of the newest that was in a commit, failed or not
+	due            time.Time       // when the young must be on their way to disk
+	acked          map[uint64]bool // acknowledged, and perhaps on disk
+	droppedThrough uint64          // everything up to it was dropped
+	onDisk         int             // items on disk
 }
 
-type refusedItem struct {
+type rejectedItem struct {
 	Item
-	alone bool // it is on disk nowhere else
-	data  []byte
+	onlyInMemory bool // it is on disk nowhere else
+	data         []byte
 }
 
 // IsRejected says that the item was set aside, and comes from there.
-func (it Item) IsRejected() bool { return it.aside }
+func (it Item) IsRejected() bool { return it.rejected }
 
 // Declared says that the item was set aside and declared as missing.
 func (it Item) Declared() bool { return it.declared }
@@ -67,12 +67,12 @@ func (it Item) Declared() bool { return it.declared }
 func (q *Queue) Reject(it Item, declare bool) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if it.Priority == sensors.Alarm && it.turn == q.turn && !it.aside && it.Event != gapEvent {
-		q.waitTriedLocked(&q.lanes[sensors.Alarm], it.number)
+	if it.Priority == sensors.Alarm && it.generation == q.generation && !it.rejected && it.Event != gapEvent {
+		q.waitAttemptedLocked(&q.lanes[sensors.Alarm], it.number)
 	}
 	waits, err := q.waitsLocked(it)
-	if err == nil && waits && len(q.refused.young) >= mostAsideInMemory {
-		err = errAsideFull
+	if err == nil && waits && len(q.rejects.pending) >= maxRejectsInMemory {
+		err = errRejectsFull
 	}
 	if err != nil {
 		return fmt.Errorf("set aside: %w", err)
@@ -80,12 +80,12 @@ func (q *Queue) Reject(it Item, declare bool) error {
 	if !waits {
 		return nil
 	}
-	by, alone := q.asideDueLocked(it)
+	by, alone := q.rejectDueLocked(it)
 	it.declared = declare
-	q.refused.push(refusedItem{Item: it, alone: alone}, by)
+	q.rejects.push(rejectedItem{Item: it, onlyInMemory: alone}, by)
 	q.ackLocked(it)
 	if declare {
-		q.declareAsideLocked(it)
+		q.declareRejectLocked(it)
 	}
 	q.wakePutLocked()
 	signal(q.work)
@@ -94,10 +94,10 @@ func (q *Queue) Reject(it Item, declare bool) error {
 
 // waitsLocked says that an item waits and is the oldest of its lane.
 func (q *Queue) waitsLocked(it Item) (bool, error) {
-	if it.aside || it.Event == gapEvent {
-		return !it.aside && q.gaps.holds(it.Seq), nil
+	if it.rejected || it.Event == gapEvent {
+		return !it.rejected && q.gaps.holds(it.Seq), nil
 	}
-	if it.turn != q.turn {
+	if it.generation != q.generation {
 		return false, errNewFile
 	}
 	l := &q.lanes[it.Priority]
@@ -113,12 +113,12 @@ func (q *Queue) waitsLocked(it Item) (bool, error) {
 
 // holds says that a gap that was handed out under a number is not acknowledged.
 func (g *gaps) holds(seq uint64) bool {
-	return slices.ContainsFunc(g.list, func(e *gap) bool { return e.given != nil && e.given.Seq == seq })
+	return slices.ContainsFunc(g.list, func(e *gap) bool { return e.issued != nil && e.issued.Seq == seq })
 }
 
-// asideDueLocked is when an item must be on its way to the disk at the latest,
+// rejectDueLocked is when an item must be on its way to the disk at the latest,
 // and whether it is not there yet.
-func (q *Queue) asideDueLocked(it Item) (by time.Time, alone bool) {
+func (q *Queue) rejectDueLocked(it Item) (by time.Time, alone bool) {
 	now := time.Now()
 	switch {
 	case it.Event == gapEvent || it.number <= q.lanes[it.Priority].onDisk():
@@ -129,20 +129,20 @@ func (q *Queue) asideDueLocked(it Item) (by time.Time, alone bool) {
 	return q.spillAt(it), true
 }
 
-func (r *refused) push(it refusedItem, by time.Time) {
-	if len(r.young) == 0 || by.Before(r.due) {
+func (r *rejects) push(it rejectedItem, by time.Time) {
+	if len(r.pending) == 0 || by.Before(r.due) {
 		r.due = by
 	}
 	it.number = r.next
-	it.data = encodeAside(it.Item)
-	r.young, r.next = append(r.young, it), r.next+1
+	it.data = encodeRejected(it.Item)
+	r.pending, r.next = append(r.pending, it), r.next+1
 }
 
-func (q *Queue) declareAsideLocked(it Item) {
+func (q *Queue) declareRejectLocked(it Item) {
 	of := map[string]any{"boot": it.Boot, "seq": it.Seq}
 	details := jsonObject("stream", it.Stream, "of", of)
 	switch it.Event {
-	case asideEvent:
+	case rejectEvent:
 		return
 	case "":
 		q.gaps.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Rejected})
@@ -151,7 +151,7 @@ func (q *Queue) declareAsideLocked(it Item) {
 		of["event"] = it.Event
 		details = jsonObject("of", of)
 	}
-	q.reportLocked(asideEvent, q.opt.Clock.Now(), details)
+	q.reportLocked(rejectEvent, q.opt.Clock.Now(), details)
 }
 
 // Rejected returns the oldest items that were set aside and that the cursor has
@@ -160,16 +160,16 @@ func (q *Queue) declareAsideLocked(it Item) {
 // is called by the goroutine that calls Peek.
 func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
 	q.mu.Lock()
-	c.settle(q.turn)
-	file, from, before := q.file, c.aside+1, q.refused.inMemory()
-	young := q.refused.after(c.aside, max)
+	c.sync(q.generation)
+	file, from, before := q.file, c.rejected+1, q.rejects.firstInMemory()
+	young := q.rejects.after(c.rejected, max)
 	q.mu.Unlock()
 
 	var items []Item
 	for file != nil && from < before && len(items) < max {
-		found, err := q.readAside(asideBlock{file, from, before, max - len(items)})
+		found, err := q.readRejects(rejectsRead{file, from, before, max - len(items)})
 		if err != nil && !errors.Is(err, errSlow) {
-			q.unreadable(file)
+			q.noteUnreadable(file)
 		}
 		if err != nil {
 			return nil, err
@@ -177,86 +177,86 @@ func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
 		if found.last == 0 {
 			break
 		}
-		items = append(items, q.stillAside(found)...)
+		items = append(items, q.stillRejected(found)...)
 		from = found.last + 1
 	}
 	items = append(items, young[:min(len(young), max-len(items))]...)
 	for i := range items {
-		items[i].aside, items[i].turn = true, c.turn
+		items[i].rejected, items[i].generation = true, c.generation
 		items[i].At = q.opt.Clock.Resolve(items[i].At)
 	}
 	return items, nil
 }
 
-// stillAside leaves out what is acknowledged, and what is damaged for good.
-func (q *Queue) stillAside(found asideRun) []Item {
+// stillRejected leaves out what is acknowledged, and what is damaged for good.
+func (q *Queue) stillRejected(found rejectsRun) []Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	bad := 0
 	for n, err := range found.bad {
-		if !q.refused.gone[n] {
+		if !q.rejects.acked[n] {
 			q.log.Error("item that was set aside is damaged and skipped", "number", n, "err", err)
-			q.refused.forget(n)
+			q.rejects.forget(n)
 			bad++
 		}
 	}
 	if bad > 0 {
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", bad))
 	}
-	return slices.DeleteFunc(found.items, func(it Item) bool { return q.refused.gone[it.number] || it.number <= q.refused.left })
+	return slices.DeleteFunc(found.items, func(it Item) bool { return q.rejects.acked[it.number] || it.number <= q.rejects.droppedThrough })
 }
 
-// inMemory is the number of the oldest in memory.
-func (r *refused) inMemory() uint64 {
-	if len(r.young) > 0 {
-		return r.young[0].number
+// firstInMemory is the number of the oldest in memory.
+func (r *rejects) firstInMemory() uint64 {
+	if len(r.pending) > 0 {
+		return r.pending[0].number
 	}
 	return r.next
 }
 
 // after returns what is in memory beyond a number, at most max.
-func (r *refused) after(number uint64, max int) (items []Item) {
-	for i := r.find(number + 1); i < len(r.young) && len(items) < max; i++ {
-		if !r.gone[r.young[i].number] {
-			items = append(items, r.young[i].Item)
+func (r *rejects) after(number uint64, max int) (items []Item) {
+	for i := r.index(number + 1); i < len(r.pending) && len(items) < max; i++ {
+		if !r.acked[r.pending[i].number] {
+			items = append(items, r.pending[i].Item)
 		}
 	}
 	return items
 }
 
-// find is the place of the first in memory from a number on.
-func (r *refused) find(number uint64) int {
-	return sort.Search(len(r.young), func(i int) bool { return r.young[i].number >= number })
+// index is the place of the first in memory from a number on.
+func (r *rejects) index(number uint64) int {
+	return sort.Search(len(r.pending), func(i int) bool { return r.pending[i].number >= number })
 }
 
 // ack takes out an item. One that may be on disk stays there until a commit.
-func (r *refused) ack(number uint64) {
-	if number <= r.left || number >= r.next {
+func (r *rejects) ack(number uint64) {
+	if number <= r.droppedThrough || number >= r.next {
 		return
 	}
-	if number <= r.tried || number < r.inMemory() {
+	if number <= r.attempted || number < r.firstInMemory() {
 		r.forget(number)
 		return
 	}
-	if i := r.find(number); i < len(r.young) && r.young[i].number == number {
-		r.young = slices.Delete(r.young, i, i+1)
+	if i := r.index(number); i < len(r.pending) && r.pending[i].number == number {
+		r.pending = slices.Delete(r.pending, i, i+1)
 	}
 }
 
 // forget leaves the rest to the next commit.
-func (r *refused) forget(number uint64) {
-	if r.gone == nil {
-		r.gone = map[uint64]bool{}
+func (r *rejects) forget(number uint64) {
+	if r.acked == nil {
+		r.acked = map[uint64]bool{}
 	}
-	r.gone[number] = true
+	r.acked[number] = true
 }
 
-func (r *refused) count() int { return max(0, r.disk+len(r.young)-len(r.gone)) }
+func (r *rejects) count() int { return max(0, r.onDisk+len(r.pending)-len(r.acked)) }
 
-// alone counts what is on disk nowhere.
-func (r *refused) alone() (n int) {
-	for i := range r.young {
-		if r.young[i].alone && !r.gone[r.young[i].number] {
+// onlyInMemory counts what is on disk nowhere.
+func (r *rejects) onlyInMemory() (n int) {
+	for i := range r.pending {
+		if r.pending[i].onlyInMemory && !r.acked[r.pending[i].number] {
 			n++
 		}
 	}
@@ -265,67 +265,67 @@ func (r *refused) alone() (n int) {
 
 // change is what a commit should do: all there is, so that no cursor goes to
 // disk before what it has passed.
-func (r *refused) change() asideChange {
-	c := asideChange{last: r.next - 1, gone: slices.Sorted(maps.Keys(r.gone))}
-	for i := range r.young {
-		if it := &r.young[i]; !r.gone[it.number] {
+func (r *rejects) change() rejectsChange {
+	c := rejectsChange{last: r.next - 1, acked: slices.Sorted(maps.Keys(r.acked))}
+	for i := range r.pending {
+		if it := &r.pending[i]; !r.acked[it.number] {
 			c.puts = append(c.puts, block{last: it.number, data: it.data})
 		}
 	}
-	r.tried = c.last
+	r.attempted = c.last
 	return c
 }
 
 // applied takes over what a successful commit has done. One that failed is done
 // again, number by number, whether it has landed or not.
-func (r *refused) applied(c asideChange, out asideOutcome) {
-	r.young = slices.Delete(r.young, 0, r.find(c.last+1))
-	for _, n := range c.gone {
-		delete(r.gone, n)
+func (r *rejects) applied(c rejectsChange, out rejectsOutcome) {
+	r.pending = slices.Delete(r.pending, 0, r.index(c.last+1))
+	for _, n := range c.acked {
+		delete(r.acked, n)
 	}
-	maps.DeleteFunc(r.gone, func(n uint64, _ bool) bool { return n <= out.left })
-	r.left, r.disk = max(r.left, out.left), out.there.count
+	maps.DeleteFunc(r.acked, func(n uint64, _ bool) bool { return n <= out.droppedThrough })
+	r.droppedThrough, r.onDisk = max(r.droppedThrough, out.droppedThrough), out.size.count
 }
 
-// adopt puts what another file has before what is in memory, which gets new
+// rebase puts what another file has before what is in memory, which gets new
 // numbers.
-func (r *refused) adopt(there asideSize) {
-	young := slices.DeleteFunc(r.young, func(it refusedItem) bool { return r.gone[it.number] })
-	*r = refused{next: max(r.next, there.last+1), disk: there.count, due: r.due}
+func (r *rejects) rebase(there rejectsSize) {
+	young := slices.DeleteFunc(r.pending, func(it rejectedItem) bool { return r.acked[it.number] })
+	*r = rejects{next: max(r.next, there.last+1), onDisk: there.count, due: r.due}
 	for _, it := range young {
 		r.push(it, r.due)
 	}
 }
 
-// changeAsideLocked is what a commit should do to what was set aside.
-func (q *Queue) changeAsideLocked(c *change) {
-	c.aside = q.refused.change()
-	c.aside.most = q.opt.MaxSize / asideShare
-	c.aside.full = q.file.aside.size+c.aside.grown() > c.aside.most
-	if q.purge {
-		c.aside.most, c.aside.full = 0, true
+// rejectsChangeLocked is what a commit should do to what was set aside.
+func (q *Queue) rejectsChangeLocked(c *change) {
+	c.rejects = q.rejects.change()
+	c.rejects.limit = q.opt.MaxSize / rejectsShare
+	c.rejects.full = q.file.rejects.size+c.rejects.grown() > c.rejects.limit
+	if q.purging {
+		c.rejects.limit, c.rejects.full = 0, true
 	}
 }
 
-const becauseAside = "an eighth of max_size is set aside"
+const becauseRejects = "an eighth of max_size is set aside"
 
-func (q *Queue) appliedAsideLocked(c change, out asideOutcome) {
-	why := becauseAside
+func (q *Queue) appliedRejectsLocked(c change, out rejectsOutcome) {
+	why := becauseRejects
 	if c.max < 0 {
 		why = purged
 	}
-	q.refused.applied(c.aside, out)
-	q.droppedLocked(out.dropped, out.gaps.plain(), why)
+	q.rejects.applied(c.rejects, out)
+	q.droppedLocked(out.dropped, out.gaps.values(), why)
 }
 
-// purgeAsideLocked gives up what is in memory alone.
-func (q *Queue) purgeAsideLocked() {
-	for _, it := range q.refused.young {
-		if !q.refused.gone[it.number] {
+// purgeRejectsLocked gives up what is in memory alone.
+func (q *Queue) purgeRejectsLocked() {
+	for _, it := range q.rejects.pending {
+		if !q.rejects.acked[it.number] {
 			q.droppedLocked(1, lossOf(it.Item), purged)
 		}
 	}
-	q.refused.young = nil
+	q.rejects.pending = nil
 }
 
 // lossOf declares that an item is gone, unless that was done when it was set

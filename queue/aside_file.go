@@ -11,55 +11,55 @@ import (
 
 // What was set aside lies in a bucket of its own: the key is the item's number
 // there, the value a block of this item alone.
-var bucketAside = []byte("aside")
+var bucketRejects = []byte("aside")
 
-// asideCost is what an item takes beside its value: the key, and an element of
+// rejectCost is what an item takes beside its value: the key, and an element of
 // the page's table.
-const asideCost = 8 + 16 // bytes
+const rejectCost = 8 + 16 // bytes
 
-// asideSize is what the bucket holds.
-type asideSize struct {
+// rejectsSize is what the bucket holds.
+type rejectsSize struct {
 	count int
 	size  int64  // bytes
 	last  uint64 // number of the newest one
 }
 
-type asideChange struct {
-	puts []block  // by number
-	gone []uint64 // numbers of what was acknowledged
-	last uint64   // of the newest in memory
-	full bool     // it may not all fit
-	most int64    // bytes, if full
+type rejectsChange struct {
+	puts  []block  // by number
+	acked []uint64 // numbers of what was acknowledged
+	last  uint64   // of the newest in memory
+	full  bool     // it may not all fit
+	limit int64    // bytes, if full
 }
 
-func (c asideChange) empty() bool { return len(c.puts) == 0 && len(c.gone) == 0 && !c.full }
+func (c rejectsChange) empty() bool { return len(c.puts) == 0 && len(c.acked) == 0 && !c.full }
 
 // grown is how many bytes it adds at most.
-func (c asideChange) grown() (n int64) {
+func (c rejectsChange) grown() (n int64) {
 	for _, b := range c.puts {
-		n += asideCost + int64(len(b.data))
+		n += rejectCost + int64(len(b.data))
 	}
 	return n
 }
 
-// asideOutcome is what a commit did besides what it was told.
-type asideOutcome struct {
-	there   asideSize
-	left    uint64 // everything up to it went to make room; 0: nothing
-	dropped int
-	gaps    gaps
+// rejectsOutcome is what a commit did besides what it was told.
+type rejectsOutcome struct {
+	size           rejectsSize
+	droppedThrough uint64 // everything up to it went to make room; 0: nothing
+	dropped        int
+	gaps           gaps
 }
 
-// encodeAside makes the value of an item.
-func encodeAside(it Item) []byte {
-	return encode(run{items: []Item{it}, aside: true, declared: it.declared})
+// encodeRejected makes the value of an item.
+func encodeRejected(it Item) []byte {
+	return encode(run{items: []Item{it}, rejected: true, declared: it.declared})
 }
 
-// decodeAside returns the item in a value, which must be that of its number.
-func decodeAside(number uint64, value []byte) (it Item, err error) {
+// decodeRejected returns the item in a value, which must be that of its number.
+func decodeRejected(number uint64, value []byte) (it Item, err error) {
 	r, err := decode(value)
-	if err == nil && (!r.aside || len(r.items) != 1 || r.last() != number) {
-		err = errNonsense
+	if err == nil && (!r.rejected || len(r.items) != 1 || r.last() != number) {
+		err = errMalformed
 	}
 	if err != nil {
 		return it, err
@@ -68,12 +68,12 @@ func decodeAside(number uint64, value []byte) (it Item, err error) {
 	return r.items[0], nil
 }
 
-// asideBucket does a commit's part in the bucket.
-func asideBucket(tx *bbolt.Tx, there asideSize, c asideChange) (out asideOutcome, err error) {
-	b := tx.Bucket(bucketAside)
+// applyRejects does a commit's part in the bucket.
+func applyRejects(tx *bbolt.Tx, there rejectsSize, c rejectsChange) (out rejectsOutcome, err error) {
+	b := tx.Bucket(bucketRejects)
 	b.FillPercent = 0.95 // keys only ever grow
-	out.there = there
-	for _, n := range c.gone {
+	out.size = there
+	for _, n := range c.acked {
 		if err := out.remove(b, key(n)); err != nil {
 			return out, err
 		}
@@ -83,7 +83,7 @@ func asideBucket(tx *bbolt.Tx, there asideSize, c asideChange) (out asideOutcome
 			return out, err
 		}
 	}
-	for k, v := b.Cursor().First(); k != nil && c.full && out.there.size > c.most; k, v = b.Cursor().Seek(key(out.left + 1)) {
+	for k, v := b.Cursor().First(); k != nil && c.full && out.size.size > c.limit; k, v = b.Cursor().Seek(key(out.droppedThrough + 1)) {
 		if err := out.drop(b, k, v); err != nil {
 			return out, err
 		}
@@ -91,30 +91,30 @@ func asideBucket(tx *bbolt.Tx, there asideSize, c asideChange) (out asideOutcome
 	return out, nil
 }
 
-func (out *asideOutcome) put(b *bbolt.Bucket, bl block) error {
+func (out *rejectsOutcome) put(b *bbolt.Bucket, bl block) error {
 	if err := out.remove(b, key(bl.last)); err != nil { // of a commit that landed and was said to have failed
 		return err
 	}
-	out.there.count++
-	out.there.size += asideCost + int64(len(bl.data))
-	out.there.last = max(out.there.last, bl.last)
+	out.size.count++
+	out.size.size += rejectCost + int64(len(bl.data))
+	out.size.last = max(out.size.last, bl.last)
 	return b.Put(key(bl.last), bl.data)
 }
 
-func (out *asideOutcome) remove(b *bbolt.Bucket, key []byte) error {
+func (out *rejectsOutcome) remove(b *bbolt.Bucket, key []byte) error {
 	old := b.Get(key)
 	if old == nil {
 		return nil
 	}
-	out.there.count--
-	out.there.size -= asideCost + int64(len(old))
+	out.size.count--
+	out.size.size -= rejectCost + int64(len(old))
 	return b.Delete(key)
 }
 
 // drop makes room: the oldest one goes.
-func (out *asideOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
-	out.left = number(k)
-	if it, err := decodeAside(out.left, v); err == nil {
+func (out *rejectsOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
+	out.droppedThrough = number(k)
+	if it, err := decodeRejected(out.droppedThrough, v); err == nil {
 		for _, g := range lossOf(it) {
 			out.gaps.add(g)
 		}
@@ -123,31 +123,31 @@ func (out *asideOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
 	return out.remove(b, slices.Clone(k))
 }
 
-// sizeAside counts what was set aside, also what is damaged: that is noticed
+// sizeRejects counts what was set aside, also what is damaged: that is noticed
 // when its turn comes.
-func sizeAside(p *pages.File) (s asideSize, err error) {
-	err = p.Each(string(bucketAside), nil, func(k, v []byte) (bool, error) {
+func sizeRejects(p *pages.File) (s rejectsSize, err error) {
+	err = p.Each(string(bucketRejects), nil, func(k, v []byte) (bool, error) {
 		s.count++
-		s.size += asideCost + int64(len(v))
+		s.size += rejectCost + int64(len(v))
 		s.last = number(k)
 		return true, nil
 	})
 	return s, err
 }
 
-// An asideRun is some of what was set aside.
-type asideRun struct {
+// An rejectsRun is some of what was set aside.
+type rejectsRun struct {
 	items []Item
 	bad   map[uint64]error // those that are damaged
 	last  uint64           // the last number that was looked at; 0: there is none
 }
 
-// readAside returns the oldest items from a number on and before another, at
+// readRejects returns the oldest items from a number on and before another, at
 // most max.
-func (f *file) readAside(from, before uint64, max int) (r asideRun, err error) {
+func (f *file) readRejects(from, before uint64, max int) (r rejectsRun, err error) {
 	err = f.view(func(p *pages.File) error {
-		r = asideRun{bad: map[uint64]error{}}
-		return p.Each(string(bucketAside), key(from), func(k, v []byte) (more bool, err error) {
+		r = rejectsRun{bad: map[uint64]error{}}
+		return p.Each(string(bucketRejects), key(from), func(k, v []byte) (more bool, err error) {
 			n := number(k)
 			if n >= before || len(r.items) >= max {
 				return false, nil
@@ -156,7 +156,7 @@ func (f *file) readAside(from, before uint64, max int) (r asideRun, err error) {
 				return true, nil // no key of ours
 			}
 			r.last = n
-			it, err := decodeAside(n, v) // copies: v is a buffer
+			it, err := decodeRejected(n, v) // copies: v is a buffer
 			if err != nil {
 				r.bad[n] = err
 				return true, nil
@@ -166,14 +166,14 @@ func (f *file) readAside(from, before uint64, max int) (r asideRun, err error) {
 		})
 	})
 	if err != nil {
-		return asideRun{}, fmt.Errorf("read %s: %w", f.path, err)
+		return rejectsRun{}, fmt.Errorf("read %s: %w", f.path, err)
 	}
 	return r, nil
 }
 
-// takeAside copies what was set aside, as it is, from a file that nobody has
+// copyRejects copies what was set aside, as it is, from a file that nobody has
 // open for writing.
-func (f *file) takeAside(path string) error {
+func (f *file) copyRejects(path string) error {
 	file, size, err := openSized(path)
 	if err != nil {
 		return err
@@ -184,9 +184,9 @@ func (f *file) takeAside(path string) error {
 		return err
 	}
 	var c change
-	err = old.Each(string(bucketAside), nil, func(key, value []byte) (bool, error) {
-		c.aside.puts = append(c.aside.puts, block{last: number(key), data: slices.Clone(value)})
-		if len(c.aside.puts) < fillBatch {
+	err = old.Each(string(bucketRejects), nil, func(key, value []byte) (bool, error) {
+		c.rejects.puts = append(c.rejects.puts, block{last: number(key), data: slices.Clone(value)})
+		if len(c.rejects.puts) < fillBatch {
 			return true, nil
 		}
 		_, err := f.write(c)

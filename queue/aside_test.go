@@ -149,7 +149,7 @@ func TestWhatIsSetAsideSurvivesARestartAsItWas(t *testing.T) {
 		for _, how := range []string{"in memory", "after a stop", "after a kill"} {
 			got := h.aside(t)
 			for i := range got {
-				got[i].number, got[i].turn, got[i].put, got[i].aside = want[i].number, want[i].turn, want[i].put, false
+				got[i].number, got[i].generation, got[i].put, got[i].rejected = want[i].number, want[i].generation, want[i].put, false
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%s:\ngot  %+v\nwant %+v", how, got, want)
@@ -239,7 +239,7 @@ func TestOldestGoesWhenAnEighthIsSetAside(t *testing.T) {
 		}
 		time.Sleep(6 * time.Second)
 		h.mu.Lock()
-		size := h.file.aside.size
+		size := h.file.rejects.size
 		h.mu.Unlock()
 		kept := h.aside(t)
 		if size > h.opt.MaxSize/8 || size < h.opt.MaxSize/16 || len(kept) != h.Stats().Rejected || kept[len(kept)-1].Seq != 100 {
@@ -280,7 +280,7 @@ func TestWhatIsSetAsideTakesFromMaxSize(t *testing.T) {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if lanes, aside := h.file.size, h.file.aside.size; lanes+aside > h.opt.MaxSize || lanes < h.opt.MaxSize/2 || aside < 20_000 {
+		if lanes, aside := h.file.size, h.file.rejects.size; lanes+aside > h.opt.MaxSize || lanes < h.opt.MaxSize/2 || aside < 20_000 {
 			t.Errorf("%d bytes of blocks and %d aside, max_size is %d", lanes, aside, h.opt.MaxSize)
 		}
 	})
@@ -293,11 +293,11 @@ func TestFailingDiskSetsAsideInBoundedMemory(t *testing.T) {
 		breakDisk(t, h)
 		h.Put(alarm(1))
 		h.Ack(h.oldest(t, 9)) // and the news that the disk fails
-		putMany(h, 1, mostAsideInMemory+1)
-		h.setAside(t, mostAsideInMemory, false)
+		putMany(h, 1, maxRejectsInMemory+1)
+		h.setAside(t, maxRejectsInMemory, false)
 		last := h.oldest(t, 9)
-		if err := h.Reject(last[0], true); !errors.Is(err, errAsideFull) {
-			t.Errorf("one more than %d: %v", mostAsideInMemory, err)
+		if err := h.Reject(last[0], true); !errors.Is(err, errRejectsFull) {
+			t.Errorf("one more than %d: %v", maxRejectsInMemory, err)
 		}
 		if again := h.oldest(t, 9); !reflect.DeepEqual(again, last) || len(last) != 1 {
 			t.Errorf("then next is %v, want %v again and nothing that was declared", names(again), names(last))
@@ -309,10 +309,10 @@ func TestFailingDiskSetsAsideInBoundedMemory(t *testing.T) {
 		h = startWith(t, h.opt)
 		defer h.end()
 		got := h.aside(t)
-		if len(got) != mostAsideInMemory || got[0].Seq != 1 || got[len(got)-1].Seq != mostAsideInMemory {
+		if len(got) != maxRejectsInMemory || got[0].Seq != 1 || got[len(got)-1].Seq != maxRejectsInMemory {
 			t.Errorf("%d are set aside after the disk works again", len(got))
 		}
-		if got := names(h.all(t)); !slices.Contains(got, fmt.Sprint("room", mostAsideInMemory+1)) {
+		if got := names(h.all(t)); !slices.Contains(got, fmt.Sprint("room", maxRejectsInMemory+1)) {
 			t.Errorf("and %v waits", got)
 		}
 	})
@@ -351,18 +351,18 @@ func TestManySetAsideDoNotWaitForTheirTime(t *testing.T) {
 		h := start(t, queuePath(t))
 		defer h.end()
 		h.opt.MaxSize = 64 << 20
-		putMany(h, 1, 3*mostAsideInMemory)
+		putMany(h, 1, 3*maxRejectsInMemory)
 		time.Sleep(6 * time.Second)
 		before := h.Stats().Commits
-		for range 3 * mostAsideInMemory / 512 {
+		for range 3 * maxRejectsInMemory / 512 {
 			h.setAside(t, 512, false)
 			synctest.Wait()
 		}
 		if n := h.Stats().Commits - before; n < 10 || n > 13 {
-			t.Errorf("%d commits for %d items, one for %d is enough", n, 3*mostAsideInMemory, asideEarly)
+			t.Errorf("%d commits for %d items, one for %d is enough", n, 3*maxRejectsInMemory, rejectsEarly)
 		}
-		if n := len(h.aside(t)); n != 3*mostAsideInMemory {
-			t.Errorf("%d of %d", n, 3*mostAsideInMemory)
+		if n := len(h.aside(t)); n != 3*maxRejectsInMemory {
+			t.Errorf("%d of %d", n, 3*maxRejectsInMemory)
 		}
 	})
 }
@@ -413,7 +413,7 @@ func TestDamageOfOneSetAsideIsToldOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := tx.Bucket(bucketAside)
+		b := tx.Bucket(bucketRejects)
 		v := slices.Clone(b.Get(key(2)))
 		v[len(v)-1] ^= 1
 		if err := errors.Join(b.Put(key(2), v), tx.Commit()); err != nil {
@@ -463,11 +463,11 @@ func TestScanTellsWhatWasSetAsideFromBlocks(t *testing.T) {
 	told.declared = true
 	for value, aside := range map[string]bool{
 		string(encode(run{items: []Item{it}})): false,
-		string(encodeAside(it)):                true,
-		string(encodeAside(told)):              true,
+		string(encodeRejected(it)):             true,
+		string(encodeRejected(told)):           true,
 	} {
 		_, sp, block := spanOf([]byte(value))
-		n, _, was := asideOf([]byte(value))
+		n, _, was := rejectedIn([]byte(value))
 		if block == aside || was != aside || block && sp.last != 7 || was && n != 7 {
 			t.Errorf("%q: block %v, aside %v, want aside %v", value, block, was, aside)
 		}
@@ -536,7 +536,7 @@ func TestFileIsNotMadeAnewOverWhatWaitsForACommit(t *testing.T) {
 		h.opt.MaxSize = 64 << 20
 		putMany(h, 1, 2)
 		h.setAside(t, 1, false)
-		h.swell(t, roomy) // room2 is in it
+		h.swell(t, renewAbove) // room2 is in it
 		h.stop()
 		<-h.done
 		h.Put(routine(3))
@@ -600,7 +600,7 @@ func TestRenewedFileKeepsWhatWasSetAside(t *testing.T) {
 				h.setAside(t, 600, false)
 				time.Sleep(5 * time.Second)
 			}
-			h.swell(t, 2*roomy)
+			h.swell(t, 2*renewAbove)
 			time.Sleep(6 * time.Second)
 			renewed := info()
 			held, err := os.Open(h.path) // so that no other file gets its inode
@@ -608,8 +608,8 @@ func TestRenewedFileKeepsWhatWasSetAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer held.Close()
-			if renewed.Size() > roomy {
-				t.Errorf("the empty file has %d bytes, %d of them aside", renewed.Size(), h.file.aside.size)
+			if renewed.Size() > renewAbove {
+				t.Errorf("the empty file has %d bytes, %d of them aside", renewed.Size(), h.file.rejects.size)
 			}
 			for seq := range uint64(5) {
 				h.Put(alarm(seq + 1))
@@ -645,7 +645,7 @@ func TestOlderFileGetsTheBucket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(tx.DeleteBucket(bucketAside), tx.Commit(), db.Close()); err != nil {
+		if err := errors.Join(tx.DeleteBucket(bucketRejects), tx.Commit(), db.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if c, err := Inspect(h.path, nil); err != nil || c.Alarms != 1 || c.Rejected != 0 {

@@ -38,7 +38,7 @@ const (
 
 const (
 	flagThinned  = 1 << iota // every second reading may be missing: gaps say which
-	flagAside                // one item that was set aside: number is its place there
+	flagRejected             // one item that was set aside: number is its place there
 	flagDeclared             // the same, and a gap has told of it
 	knownFlags   = 1<<iota - 1
 )
@@ -86,8 +86,8 @@ type track struct {
 // next is the time at which the next reading is expected.
 func (t *track) next() int64 { return t.unix + t.pace }
 
-// took notes the time of a reading.
-func (t *track) took(unix int64, first bool) {
+// setTime notes the time of a reading.
+func (t *track) setTime(unix int64, first bool) {
 	if !first {
 		t.pace = unix - t.unix
 	}
@@ -162,7 +162,7 @@ type run struct {
 	gaps    []Gap // of streams that have a reading in the run, thinned ones
 	thinned bool
 
-	aside, declared bool // of an item that was set aside
+	rejected, declared bool // of an item that was set aside
 }
 
 // last is the number of the run's last reading, the block's key.
@@ -178,7 +178,7 @@ func encode(r run) []byte {
 	}
 	e.gaps(r.gaps)
 	b := []byte{blockVersion, 0, 0, 0, 0, 0}
-	for i, set := range [...]bool{r.thinned, r.aside, r.declared} { // in the order of the flags
+	for i, set := range [...]bool{r.thinned, r.rejected, r.declared} { // in the order of the flags
 		if set {
 			b[5] |= 1 << i
 		}
@@ -256,7 +256,7 @@ func (e *encoder) item(it *Item, unix int64) {
 		after = binary.AppendUvarint(after, d)
 	}
 	after = binary.AppendVarint(after, it.At.Unix-t.next())
-	more, value = e.about(it, t, more, value)
+	more, value = e.appendRare(it, t, more, value)
 	if digits, places, ok := digitsOf(it.Value, t.places); !ok {
 		more |= moreFloat
 		value = binary.BigEndian.AppendUint64(value, math.Float64bits(it.Value))
@@ -279,12 +279,12 @@ func (e *encoder) item(it *Item, unix int64) {
 	}
 	e.body = append(append(e.body, after...), value...)
 	t.seq = it.Seq
-	t.took(it.At.Unix, first)
+	t.setTime(it.At.Unix, first)
 	e.common.number = it.number + 1
 }
 
-// about appends what is seldom news: the error, the state, the clocks.
-func (e *encoder) about(it *Item, t *track, more byte, b []byte) (byte, []byte) {
+// appendRare appends what is seldom news: the error, the state, the clocks.
+func (e *encoder) appendRare(it *Item, t *track, more byte, b []byte) (byte, []byte) {
 	if it.Err != "" {
 		more |= moreErr
 		b = binary.AppendUvarint(b, e.words.index(it.Err))
@@ -326,20 +326,20 @@ func decode(data []byte) (run, error) {
 	d.readWords()
 	d.readStreams(unix)
 	if h.count > blockItems || h.count > len(d.rest) {
-		return run{}, errNonsense
+		return run{}, errMalformed
 	}
-	r := run{items: make([]Item, h.count), thinned: h.thinned, aside: h.aside, declared: h.declared}
+	r := run{items: make([]Item, h.count), thinned: h.thinned, rejected: h.rejected, declared: h.declared}
 	for i := range r.items {
 		d.item(&r.items[i])
 	}
 	r.gaps = d.readGaps()
 	if d.bad || len(d.rest) > 0 || len(r.items) == 0 {
-		return run{}, errNonsense
+		return run{}, errMalformed
 	}
 	return r, nil
 }
 
-var errNonsense = errors.New("block makes no sense")
+var errMalformed = errors.New("block makes no sense")
 
 // A header is what is known of a block without reading it.
 type header struct {
@@ -347,7 +347,7 @@ type header struct {
 	count   int
 	thinned bool
 
-	aside, declared bool
+	rejected, declared bool
 }
 
 // readHeader checks a block's version and checksum.
@@ -363,11 +363,11 @@ func readHeader(data []byte) (h header, rest []byte, err error) {
 	}
 	d := decoder{rest: data[6:]}
 	flags := data[5]
-	h.thinned, h.aside, h.declared = flags&flagThinned != 0, flags&flagAside != 0, flags&flagDeclared != 0
+	h.thinned, h.rejected, h.declared = flags&flagThinned != 0, flags&flagRejected != 0, flags&flagDeclared != 0
 	h.number = d.uvarint()
 	h.count = d.count(blockItems)
 	if d.bad || flags&^knownFlags != 0 {
-		return h, nil, errNonsense
+		return h, nil, errMalformed
 	}
 	return h, d.rest, nil
 }
@@ -439,7 +439,7 @@ func (d *decoder) item(it *Item) {
 	it.number = d.common.number
 	d.common.number++
 	it.At.Unix = t.next() + d.varint()
-	t.took(it.At.Unix, !d.seen[index])
+	t.setTime(it.At.Unix, !d.seen[index])
 	d.seen[index] = true
 	d.about(it, t, more)
 	d.value(it, t, head, more)
@@ -497,9 +497,9 @@ func (d *decoder) word() string {
 }
 
 // count reads a number that can be no larger than most, nor than what is left.
-func (d *decoder) count(most int) int {
+func (d *decoder) count(limit int) int {
 	n := d.uvarint()
-	if n > uint64(min(most, len(d.rest))) {
+	if n > uint64(min(limit, len(d.rest))) {
 		d.bad = true
 		return 0
 	}

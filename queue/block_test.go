@@ -130,9 +130,9 @@ func FuzzDecode(f *testing.F) {
 	event.number, event.Event, event.Details = 3, "storage", `{"state":"works"}`
 	f.Add(encode(run{items: append(items, event)}))
 	f.Add(encode(thin(run{items: routineBlock()})))
-	f.Add(encodeAside(items[0]))
+	f.Add(encodeRejected(items[0]))
 	event.declared = true
-	f.Add(encodeAside(event))
+	f.Add(encodeRejected(event))
 	f.Add([]byte{})
 	f.Add([]byte{blockVersion, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {

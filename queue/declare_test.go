@@ -28,7 +28,7 @@ func blockPages(t *testing.T, path string) (offsets []int64) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	reachable, err := survey(path)
+	reachable, err := scanDamaged(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestADamagedBlockIsDeclaredAtTheNextStart(t *testing.T) {
 	if err := os.WriteFile(path, slowlyFilled(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before, err := survey(path)
+	before, err := scanDamaged(path)
 	if err != nil {
 		t.Fatal(err)
 	}

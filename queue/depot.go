@@ -16,7 +16,7 @@ import (
 // ErrLocked means that another process has the queue open.
 var ErrLocked = errors.New("another process has the queue open")
 
-// A depot is the place of the file on disk, with what lies around it:
+// A store is the place of the file on disk, with what lies around it:
 //
 //	queue.db            the file
 //	queue.db.new        one in the making: without a promise
@@ -25,41 +25,41 @@ var ErrLocked = errors.New("another process has the queue open")
 //	queue.db.aside-...  damaged ones, see aside
 //	queue.db.of-...     those of other client IDs, see Other
 //	queue.db.holdfast   the file, where queue.db was never ours
-type depot struct {
-	path string
-	most int64 // bytes that the files aside may take together
-	log  *slog.Logger
-	now  time.Time
+type store struct {
+	path           string
+	maxQuarantined int64 // bytes that the files aside may take together
+	log            *slog.Logger
+	now            time.Time
 
-	clientID string          // ours; "": whose the file says
-	acked    [2]seqs         // of the lanes, as far as this start knows
-	event    func(news) Item // numbers and stamps an event that is stored in a file
-	had      bool            // this start has had the file open
-	first    [2]uint64       // what is older is acknowledged
+	clientID     string                  // ours; "": whose the file says
+	acked        [2]seqs                 // of the lanes, as far as this start knows
+	newEvent     func(storageEvent) Item // numbers and stamps an event that is stored in a file
+	hadFile      bool                    // this start has had the file open
+	firstWaiting [2]uint64               // what is older is acknowledged
 }
 
-// news is an event that opening the file has made.
-type news struct{ event, details string }
+// storageEvent is an event that opening the file has made.
+type storageEvent struct{ name, details string }
 
-// A state is what the file looks like without opening it with bbolt.
-type state int
+// A condition is what the file looks like without opening it with bbolt.
+type condition int
 
 const (
-	absent state = iota // or empty
-	soundFile
+	absent condition = iota // or empty
+	intact
 	damaged
 	foreign // never ours
 )
 
 // open opens the file, whatever it looks like.
-func (d *depot) open() (f *file, k known, made []news, err error) {
-	if err := d.finish(); err != nil {
+func (st *store) open() (f *file, k fileState, made []storageEvent, err error) {
+	if err := st.finishRename(); err != nil {
 		return nil, k, nil, err
 	}
-	state, why, err := d.inspect()
+	state, why, err := st.inspect()
 	if err == nil && state == foreign {
-		made = append(made, d.stepAside())
-		state, why, err = d.inspect()
+		made = append(made, st.useOtherPath())
+		state, why, err = st.inspect()
 	}
 	if err == nil && state == foreign {
 		err = errNeverOurs
@@ -67,43 +67,43 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 	if err != nil {
 		return nil, k, nil, err
 	}
-	m := marker{path: d.path + ".opening"}
+	m := marker{path: st.path + ".opening"}
 	if err := m.set(); diskTrouble(err) { // the backlog is worth more than the marker
-		d.log.Warn("this start is not marked", "err", err)
+		st.log.Warn("this start is not marked", "err", err)
 	} else if err != nil {
 		return nil, k, nil, err
 	}
 	defer func() { // an error is no death
 		if failed := m.clear(); failed != nil {
-			d.log.Warn("the marker of this start stays", "err", failed)
+			st.log.Warn("the marker of this start stays", "err", failed)
 		}
 	}()
-	if state == soundFile && m.convicts() {
+	if state == intact && m.suspectFile() {
 		state, why = damaged, errors.New("the agent died twice while it opened the file")
 	}
 	var ends [2]seqs
 	if state == damaged {
-		ends, err = d.quarantine(why)
+		ends, err = st.quarantine(why)
 		if diskTrouble(err) {
-			f, ends, err = d.salvageInMemory(why, err)
+			f, ends, err = st.salvageInMemory(why, err)
 		}
 		if err != nil {
 			return nil, k, nil, err
 		}
 	}
 	if f == nil && state != absent {
-		if err := d.disown(); err != nil {
+		if err := st.moveOtherClient(); err != nil {
 			return nil, k, nil, err
 		}
 	}
 	if f == nil {
-		f, err = d.openSound()
+		f, err = st.openOrMake()
 	}
 	if err == nil {
-		k, err = f.known(d.first)
+		k, err = f.loadState(st.firstWaiting)
 	}
-	if err == nil && k.bad.count() > 0 && f.readOnly() == nil {
-		k, err = d.repair(f, k)
+	if err == nil && k.damaged.count() > 0 && f.readOnly() == nil {
+		k, err = st.repair(f, k)
 	}
 	if err != nil {
 		return nil, k, nil, errors.Join(err, f.close())
@@ -111,42 +111,42 @@ func (d *depot) open() (f *file, k known, made []news, err error) {
 	switch {
 	case state == damaged:
 		k.ends = ends
-	case state == absent && d.had:
-		d.log.Error("the queue file was emptied under the agent: what was in it is lost", "file", d.path)
-		made = append(made, news{"storage", jsonObject("state", "lost", "file", d.path)})
-		k.ends = d.acked
+	case state == absent && st.hadFile:
+		st.log.Error("the queue file was emptied under the agent: what was in it is lost", "file", st.path)
+		made = append(made, storageEvent{"storage", jsonObject("state", "lost", "file", st.path)})
+		k.ends = st.acked
 	}
-	made = append(made, d.tidy()...)
-	d.remind()
+	made = append(made, st.deleteOldQuarantined()...)
+	st.warnOtherClients()
 	return f, k, made, nil
 }
 
 var errNeverOurs = errors.New("neither this file nor the one beside it that ends in .holdfast was made by holdfast")
 
-// finish puts a salvaged file into its place, if the power went just before
+// finishRename puts a salvaged file into its place, if the power went just before
 // that: it is whole, or it would not have its name.
-func (d *depot) finish() error {
-	if _, err := os.Stat(d.path); !errors.Is(err, fs.ErrNotExist) {
+func (st *store) finishRename() error {
+	if _, err := os.Stat(st.path); !errors.Is(err, fs.ErrNotExist) {
 		return nil // inspect says what is wrong
 	}
-	if _, err := os.Stat(d.path + ".salvaged"); err != nil {
+	if _, err := os.Stat(st.path + ".salvaged"); err != nil {
 		return nil
 	}
-	return moveFile(d.path+".salvaged", d.path)
+	return moveFile(st.path+".salvaged", st.path)
 }
 
-// stepAside takes another path than that of a file that was never ours.
-func (d *depot) stepAside() news {
-	old := d.path
-	d.path += ".holdfast"
-	d.log.Error("the file at queue.path was not made by holdfast: it stays as it is", "file", old, "using", d.path)
-	return news{"storage", jsonObject("state", "foreign", "file", old, "using", d.path)}
+// useOtherPath takes another path than that of a file that was never ours.
+func (st *store) useOtherPath() storageEvent {
+	old := st.path
+	st.path += ".holdfast"
+	st.log.Error("the file at queue.path was not made by holdfast: it stays as it is", "file", old, "using", st.path)
+	return storageEvent{"storage", jsonObject("state", "foreign", "file", old, "using", st.path)}
 }
 
 // inspect reads the file without trust. The error is what a person has to mend,
 // or the disk's; why is what is wrong with a damaged file.
-func (d *depot) inspect() (s state, why, err error) {
-	file, err := os.Open(d.path)
+func (st *store) inspect() (s condition, why, err error) {
+	file, err := os.Open(st.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return absent, nil, nil
 	}
@@ -159,7 +159,7 @@ func (d *depot) inspect() (s state, why, err error) {
 	case err != nil:
 		return absent, nil, err
 	case info.IsDir():
-		return absent, nil, &fs.PathError{Op: "open", Path: d.path, Err: syscall.EISDIR}
+		return absent, nil, &fs.PathError{Op: "open", Path: st.path, Err: syscall.EISDIR}
 	case info.Size() == 0:
 		return absent, nil, nil
 	}
@@ -167,7 +167,7 @@ func (d *depot) inspect() (s state, why, err error) {
 		return absent, nil, err
 	}
 	if why = verify(file, info.Size()); why == nil {
-		return soundFile, nil, nil
+		return intact, nil, nil
 	}
 	if isOurs(file, info.Size()) {
 		return damaged, why, nil
@@ -214,28 +214,28 @@ func isOurs(file *os.File, size int64) bool {
 	return err == nil && ours
 }
 
-// openSound opens a file that bbolt can open, or makes one: beside its place,
+// openOrMake opens a file that bbolt can open, or makes one: beside its place,
 // so that a power cut leaves it whole or not there.
-func (d *depot) openSound() (*file, error) {
-	if info, err := os.Stat(d.path); err != nil || info.Size() == 0 {
-		if err := d.make(d.path, nil); err != nil {
+func (st *store) openOrMake() (*file, error) {
+	if info, err := os.Stat(st.path); err != nil || info.Size() == 0 {
+		if err := st.make(st.path, nil); err != nil {
 			return nil, err
 		}
 	}
-	f, err := openFile(d.path, d.log)
+	f, err := openFile(st.path, st.log)
 	if diskTrouble(err) {
-		return openReadOnly(d.path, d.log, err)
+		return openReadOnly(st.path, st.log, err)
 	}
 	return f, err
 }
 
 // make makes a new file at a path; fill puts something into it.
-func (d *depot) make(path string, fill func(*file) error) error {
-	part := d.path + ".new"
+func (st *store) make(path string, fill func(*file) error) error {
+	part := st.path + ".new"
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := openFile(part, d.log)
+	f, err := openFile(part, st.log)
 	if err != nil {
 		return errors.Join(err, removeIfThere(part))
 	}

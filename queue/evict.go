@@ -12,7 +12,7 @@ import (
 
 // laneOutcome is what a commit did to a lane besides what it was told.
 type laneOutcome struct {
-	gone    int   // readings
+	removed int   // readings
 	damaged int   // blocks that went and could not be read
 	seqs    seqs  // of the last readings that went
 	gaps    []Gap // what that was, as far as it is final: thinned ones stay with their block
@@ -21,9 +21,9 @@ type laneOutcome struct {
 // evictor makes room: it thins out the oldest routine readings first, and
 // drops what is oldest when all but the newest quarter is thinned out.
 type evictor struct {
-	tx    *bbolt.Tx
-	given [2]uint64 // up to here readings were handed out, and stay
-	size  int64     // of all blocks, as it shrinks
+	tx     *bbolt.Tx
+	issued [2]uint64 // up to here readings were handed out, and stay
+	size   int64     // of all blocks, as it shrinks
 	// suspect lanes may lack readings without a trace.
 	suspect [2]bool
 	// thinned is the key up to which the routine lane is thinned out.
@@ -31,18 +31,18 @@ type evictor struct {
 	out     [2]laneOutcome
 }
 
-// until makes the blocks fit into max bytes, as far as they may go.
-func (e *evictor) until(max int64) error {
+// evictToSize makes the blocks fit into max bytes, as far as they may go.
+func (e *evictor) evictToSize(max int64) error {
 	for e.size > max {
 		done, err := max >= 0, error(nil)
 		if done { // else nothing is to be left
-			done, err = e.thinOne()
+			done, err = e.thinOldest()
 		}
 		if err == nil && !done {
-			done, err = e.dropOne(sensors.Routine)
+			done, err = e.dropOldest(sensors.Routine)
 		}
 		if err == nil && !done {
-			done, err = e.dropOne(sensors.Alarm)
+			done, err = e.dropOldest(sensors.Alarm)
 		}
 		if err != nil || !done {
 			return err
@@ -51,17 +51,17 @@ func (e *evictor) until(max int64) error {
 	return nil
 }
 
-// older drops the oldest blocks of both lanes whose readings are all from
+// evictOlderThan drops the oldest blocks of both lanes whose readings are all from
 // before a time, in ms, by a clock that could be trusted.
-func (e *evictor) older(before int64) error {
+func (e *evictor) evictOlderThan(before int64) error {
 	for p := range bucketLanes {
 		for {
 			k, v := e.tx.Bucket(bucketLanes[p]).Cursor().First()
 			r, err := decode(v)
-			if k == nil || err != nil || r.items[0].number <= e.given[p] || !allBefore(r.items, before) {
+			if k == nil || err != nil || r.items[0].number <= e.issued[p] || !allBefore(r.items, before) {
 				break
 			}
-			if _, err := e.dropOne(sensors.Priority(p)); err != nil {
+			if _, err := e.dropOldest(sensors.Priority(p)); err != nil {
 				return err
 			}
 		}
@@ -73,13 +73,13 @@ func allBefore(items []Item, before int64) bool {
 	return !slices.ContainsFunc(items, func(it Item) bool { return it.At.Clock != clock.Synced || it.At.Unix >= before })
 }
 
-// clockTrusted is how long a clock must have been trusted, without a step, before
+// minTrusted is how long a clock must have been trusted, without a step, before
 // it may tell the age of readings.
-const clockTrusted = time.Hour
+const minTrusted = time.Hour
 
-// thinOne thins out the oldest two routine blocks that are not, and makes one
+// thinOldest thins out the oldest two routine blocks that are not, and makes one
 // of them. It reports false if there are none but the newest quarter.
-func (e *evictor) thinOne() (done bool, err error) {
+func (e *evictor) thinOldest() (done bool, err error) {
 	b := e.tx.Bucket(bucketLanes[sensors.Routine])
 	c := b.Cursor()
 	oldest, _ := c.First()
@@ -87,13 +87,13 @@ func (e *evictor) thinOne() (done bool, err error) {
 	if newest == nil {
 		return false, nil
 	}
-	most := number(oldest) + (number(newest)-number(oldest))/4*3
-	from := max(e.thinned, e.given[sensors.Routine]) + 1
+	limit := number(oldest) + (number(newest)-number(oldest))/4*3
+	from := max(e.thinned, e.issued[sensors.Routine]) + 1
 	var r run
 	var keys []uint64
-	for k, v := c.Seek(key(from)); k != nil && number(k) <= most && len(keys) < 2; k, v = c.Next() {
+	for k, v := c.Seek(key(from)); k != nil && number(k) <= limit && len(keys) < 2; k, v = c.Next() {
 		part, err := decode(v)
-		if err != nil || part.items[0].number <= e.given[sensors.Routine] || part.thinned || len(r.items)+len(part.items) > blockItems {
+		if err != nil || part.items[0].number <= e.issued[sensors.Routine] || part.thinned || len(r.items)+len(part.items) > blockItems {
 			if len(keys) > 0 {
 				break
 			}
@@ -121,18 +121,18 @@ func (e *evictor) replace(b *bbolt.Bucket, keys []uint64, r run) error {
 	data := encode(less)
 	e.thinned = less.last()
 	e.size += int64(len(data))
-	e.out[sensors.Routine].gone += len(r.items) - len(less.items)
+	e.out[sensors.Routine].removed += len(r.items) - len(less.items)
 	return b.Put(key(less.last()), data)
 }
 
-// dropOne drops the oldest block of a lane that was not handed out, and
+// dropOldest drops the oldest block of a lane that was not handed out, and
 // reports false if there is none.
-func (e *evictor) dropOne(p sensors.Priority) (done bool, err error) {
+func (e *evictor) dropOldest(p sensors.Priority) (done bool, err error) {
 	b := e.tx.Bucket(bucketLanes[p])
 	c := b.Cursor()
-	for k, v := c.Seek(key(e.given[p] + 1)); k != nil; k, v = c.Next() {
+	for k, v := c.Seek(key(e.issued[p] + 1)); k != nil; k, v = c.Next() {
 		r, err := decode(v)
-		if err == nil && r.items[0].number <= e.given[p] {
+		if err == nil && r.items[0].number <= e.issued[p] {
 			continue // part of it was handed out
 		}
 		e.size -= int64(len(v))
@@ -150,7 +150,7 @@ func (e *evictor) dropOne(p sensors.Priority) (done bool, err error) {
 // numbers between the readings that went before and these.
 func (e *evictor) dropped(p sensors.Priority, r run) {
 	out := &e.out[p]
-	out.gone += len(r.items)
+	out.removed += len(r.items)
 	var all gaps
 	for _, g := range out.gaps {
 		all.add(g)
@@ -163,6 +163,6 @@ func (e *evictor) dropped(p sensors.Priority, r run) {
 	for _, g := range gapsOf(r) {
 		all.add(g)
 	}
-	out.gaps = all.plain()
-	out.seqs.note(r)
+	out.gaps = all.values()
+	out.seqs.observeRun(r)
 }

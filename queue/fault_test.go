@@ -59,7 +59,7 @@ func TestFaultAtAnyPageOfAnyCall(t *testing.T) {
 		"fails": func(f *file) error {
 			return f.update(func(tx *bbolt.Tx) error { return errors.Join(put(tx), syscall.ENOSPC) })
 		},
-		"view":  func(f *file) error { _, err := f.known([2]uint64{}); return err },
+		"view":  func(f *file) error { _, err := f.loadState([2]uint64{}); return err },
 		"close": func(f *file) error { return f.close() },
 	}
 	path := queuePath(t)

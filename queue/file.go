@@ -44,40 +44,40 @@ type file struct {
 
 	size    int64  // bytes of all blocks in the lanes
 	thinned uint64 // the key up to which the routine lane is thinned out
-	aside   asideSize
+	rejects rejectsSize
 
-	reader  atomic.Pointer[os.File] // what is read; it stays when the db is closed
-	writing sync.Mutex              // held by a transaction
-	db      *db                     // nil: the file cannot be written
-	why     error                   // why there is no db
-	damage  error                   // of the file at path, if this is what was salvaged of it in memory
+	reader        atomic.Pointer[os.File] // what is read; it stays when the db is closed
+	writing       sync.Mutex              // held by a transaction
+	db            *db                     // nil: the file cannot be written
+	readOnlyCause error                   // why there is no db
+	salvagedFrom  error                   // of the file at path, if this is what was salvaged of it in memory
 }
 
 // change is what one commit does.
 type change struct {
-	lanes [2]laneChange
-	gaps  []Gap  // nil: no news
-	clock []byte // what is known of the kernel's boots; nil: no news
-	aside asideChange
-	owner []byte // as encodeOwner makes it; nil: the file has it
-	evict bool   // it may not all fit, or something may be too old
-	max   int64  // bytes of blocks, and of what was set aside, if evict
-	acks  bool   // it makes room: more is to come
-	why   string
-	old   int64 // drop readings from before this time, in ms; 0: none is too old
+	lanes      [2]laneChange
+	gaps       []Gap  // nil: no news
+	clock      []byte // what is known of the kernel's boots; nil: no news
+	rejects    rejectsChange
+	owner      []byte // as encodeOwner makes it; nil: the file has it
+	evict      bool   // it may not all fit, or something may be too old
+	max        int64  // bytes of blocks, and of what was set aside, if evict
+	acksOnly   bool   // it makes room: more is to come
+	reason     string
+	dropBefore int64 // drop readings from before this time, in ms; 0: none is too old
 }
 
 type laneChange struct {
-	cursor   uint64  // everything below is acknowledged; 0: no news
-	disk     uint64  // the newest reading that is known to be in blocks
-	tried    uint64  // everything below is in this commit, or needs none
-	next     uint64  // of the lane, when the change was made
-	given    uint64  // up to here readings were handed out, and may not be evicted
-	suspect  bool    // as in lane
-	seqs     seqs    // a copy of the lane's, where something may be evicted
-	blocks   []block // oldest first
-	tail     []byte  // nil: no news; empty: none
-	tailLast uint64
+	cursor    uint64  // everything below is acknowledged; 0: no news
+	lastBlock uint64  // the newest reading that is known to be in blocks
+	attempted uint64  // everything below is in this commit, or needs none
+	next      uint64  // of the lane, when the change was made
+	issued    uint64  // up to here readings were handed out, and may not be evicted
+	suspect   bool    // as in lane
+	seqs      seqs    // a copy of the lane's, where something may be evicted
+	blocks    []block // oldest first
+	tail      []byte  // nil: no news; empty: none
+	tailLast  uint64
 }
 
 type block struct {
@@ -91,13 +91,13 @@ func (c change) empty() bool {
 			return false
 		}
 	}
-	return c.gaps == nil && c.clock == nil && c.aside.empty()
+	return c.gaps == nil && c.clock == nil && c.rejects.empty()
 }
 
 // outcome is what a commit did besides what it was told.
 type outcome struct {
 	lanes   [2]laneOutcome
-	aside   asideOutcome
+	rejects rejectsOutcome
 	written int64 // bytes
 }
 
@@ -119,14 +119,14 @@ func (f *file) prepare() error {
 	ready := false
 	err := f.view(func(p *pages.File) error {
 		meta, err := metaOf(p)
-		ready = meta[string(keyFormat)] != nil && p.Has(string(bucketAside))
+		ready = meta[string(keyFormat)] != nil && p.Has(string(bucketRejects))
 		return err
 	})
 	if ready || err != nil {
 		return err
 	}
 	return f.update(func(tx *bbolt.Tx) error {
-		for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta, bucketAside) {
+		for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta, bucketRejects) {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -135,15 +135,15 @@ func (f *file) prepare() error {
 	})
 }
 
-// known is what the file says about the lanes, the gaps and the clock.
-type known struct {
-	lanes [2]lane
-	gaps  []Gap
-	aside asideSize
-	boots clock.Timeline
-	ends  [2]seqs // the last readings in a file that was salvaged
-	bad   damagedValues
-	owner string // the client ID, "" in a file of an older agent
+// fileState is what the file says about the lanes, the gaps and the clock.
+type fileState struct {
+	lanes   [2]lane
+	gaps    []Gap
+	rejects rejectsSize
+	boots   clock.Timeline
+	ends    [2]seqs // the last readings in a file that was salvaged
+	damaged damagedValues
+	owner   string // the client ID, "" in a file of an older agent
 }
 
 // metaOf is what the file keeps besides the blocks, by key.
@@ -156,11 +156,11 @@ func metaOf(p *pages.File) (map[string][]byte, error) {
 	return values, err
 }
 
-// known reads what the file knows, and counts what waits in it from the numbers
+// loadState reads what the file knows, and counts what waits in it from the numbers
 // in first on.
-func (f *file) known(first [2]uint64) (k known, err error) {
+func (f *file) loadState(first [2]uint64) (k fileState, err error) {
 	err = f.view(func(p *pages.File) error {
-		k, f.size, f.thinned = known{}, 0, 0
+		k, f.size, f.thinned = fileState{}, 0, 0
 		meta, err := metaOf(p)
 		if err != nil {
 			return err
@@ -168,8 +168,8 @@ func (f *file) known(first [2]uint64) (k known, err error) {
 		k.boots = decodeClock(meta[string(keyClock)])
 		k.owner = decodeOwner(meta[string(keyOwner)])
 		for n := range k.lanes {
-			k.lanes[n].saved = cursorOf(meta[string(bucketLanes[n])])
-			newest, err := f.lane(p, n, &k.lanes[n], first[n], &k.bad)
+			k.lanes[n].savedFirst = cursorOf(meta[string(bucketLanes[n])])
+			newest, err := f.loadLane(p, n, &k.lanes[n], first[n], &k.damaged)
 			if err != nil {
 				return err
 			}
@@ -177,33 +177,33 @@ func (f *file) known(first [2]uint64) (k known, err error) {
 		}
 		if k.gaps, err = decodeGaps(meta[string(keyGaps)]); err != nil {
 			f.log.Error("gaps on disk skipped", "err", err)
-			k.bad.gaps = true
+			k.damaged.gaps = true
 		}
-		k.aside, err = sizeAside(p)
-		f.aside = k.aside
+		k.rejects, err = sizeRejects(p)
+		f.rejects = k.rejects
 		return err
 	})
 	return k, err
 }
 
-// lane fills in what the file knows of one lane, and returns its newest item.
+// loadLane fills in what the file knows of one lane, and returns its newest item.
 // Blocks that are damaged count as nothing.
-func (f *file) lane(p *pages.File, n int, l *lane, first uint64, bad *damagedValues) (newest Item, err error) {
-	l.first = max(l.saved, first, 1)
+func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damagedValues) (newest Item, err error) {
+	l.first = max(l.savedFirst, first, 1)
 	var last []byte
 	err = p.Each(string(bucketLanes[n]), nil, func(k, v []byte) (bool, error) {
-		l.disk, last = number(k), append(last[:0], v...)
+		l.lastBlock, last = number(k), append(last[:0], v...)
 		f.size += int64(len(v))
 		h, _, err := readHeader(v)
-		if err != nil && l.disk >= l.first {
-			bad.blocks[n] = append(bad.blocks[n], l.disk)
+		if err != nil && l.lastBlock >= l.first {
+			bad.blocks[n] = append(bad.blocks[n], l.lastBlock)
 		}
-		if err != nil || l.disk < l.first {
+		if err != nil || l.lastBlock < l.first {
 			return true, nil
 		}
 		l.blocks += h.count
 		if h.thinned && n == int(sensors.Routine) {
-			f.thinned = l.disk
+			f.thinned = l.lastBlock
 		}
 		if h.number < l.first { // part of it is acknowledged
 			if r, err := decode(v); err == nil {
@@ -218,22 +218,22 @@ func (f *file) lane(p *pages.File, n int, l *lane, first uint64, bad *damagedVal
 	if r, err := decode(last); err == nil {
 		newest = r.items[len(r.items)-1]
 	}
-	l.next = max(l.disk+1, l.first)
+	l.next = max(l.lastBlock+1, l.first)
 	tail, err := valueOf(p, bucketTails[n], keyTail)
 	if err != nil {
 		return newest, err
 	}
 	r, err := decode(tail)
 	bad.tails[n] = tail != nil && err != nil
-	if err == nil && r.last() > l.disk {
-		l.tail, newest = r.last(), r.items[len(r.items)-1]
-		l.next = l.tail + 1
-		for _, it := range r.items[countBelow(r.items, max(l.first, l.disk+1)):] {
+	if err == nil && r.last() > l.lastBlock {
+		l.lastTail, newest = r.last(), r.items[len(r.items)-1]
+		l.next = l.lastTail + 1
+		for _, it := range r.items[countBelow(r.items, max(l.first, l.lastBlock+1)):] {
 			l.mem.push(it)
 		}
 	}
 	l.first = min(max(l.first, 1), l.next)
-	l.tried, l.given = l.next, l.first-1
+	l.attempted, l.issued = l.next, l.first-1
 	l.skipHole()
 	return newest, nil
 }
@@ -294,20 +294,20 @@ func (f *file) write(c change) (out outcome, err error) {
 	var e evictor
 	var pages int64
 	err = f.update(func(tx *bbolt.Tx) error {
-		if out.aside, err = asideBucket(tx, f.aside, c.aside); err != nil {
+		if out.rejects, err = applyRejects(tx, f.rejects, c.rejects); err != nil {
 			return err
 		}
-		e = evictor{tx: tx, size: f.size + out.aside.there.size, thinned: f.thinned}
+		e = evictor{tx: tx, size: f.size + out.rejects.size.size, thinned: f.thinned}
 		for p := range c.lanes {
 			grown, err := applyLane(tx, p, c.lanes[p])
 			if err != nil {
 				return err
 			}
 			e.size += grown
-			e.given[p], e.suspect[p], e.out[p].seqs = c.lanes[p].given, c.lanes[p].suspect, c.lanes[p].seqs
+			e.issued[p], e.suspect[p], e.out[p].seqs = c.lanes[p].issued, c.lanes[p].suspect, c.lanes[p].seqs
 		}
 		if c.evict {
-			if err := errors.Join(e.older(c.old), e.until(c.max)); err != nil {
+			if err := errors.Join(e.evictOlderThan(c.dropBefore), e.evictToSize(c.max)); err != nil {
 				return err
 			}
 		}
@@ -323,15 +323,15 @@ func (f *file) write(c change) (out outcome, err error) {
 			}
 		}
 		if c.gaps != nil {
-			c.gaps = append(slices.Clip(c.gaps), out.aside.gaps.plain()...)
+			c.gaps = append(slices.Clip(c.gaps), out.rejects.gaps.values()...)
 		}
 		return putGaps(tx, c.gaps, e.out)
 	})
 	if err != nil {
 		return out, fmt.Errorf("write %s: %w", f.path, err)
 	}
-	f.size, f.thinned, f.aside = e.size-out.aside.there.size, e.thinned, out.aside.there
-	return outcome{e.out, out.aside, pages + pageSize}, nil // and the meta page
+	f.size, f.thinned, f.rejects = e.size-out.rejects.size.size, e.thinned, out.rejects.size
+	return outcome{e.out, out.rejects, pages + pageSize}, nil // and the meta page
 }
 
 // putGaps stores the gaps, with those that this commit makes. They do not join:
@@ -381,8 +381,8 @@ func applyLane(tx *bbolt.Tx, p int, c laneChange) (grown int64, err error) {
 	}
 }
 
-// roomy is a file that is made anew when it is empty.
-const roomy = 8 << 20 // bytes
+// renewAbove is a file that is made anew when it is empty.
+const renewAbove = 8 << 20 // bytes
 
 // renew makes the file anew if it has grown and holds no block: bbolt's files
 // never shrink. What else it knows is carried over, and what was set aside.
@@ -390,15 +390,15 @@ func (f *file) renew(c change) error {
 	info, err := os.Stat(f.path)
 	// bbolt doubles its files: less than four times as much might not be enough for
 	// what is carried over, and the file would be made anew again and again.
-	if err != nil || info.Size() < max(roomy, 4*f.aside.size) || f.size > 0 {
+	if err != nil || info.Size() < max(renewAbove, 4*f.rejects.size) || f.size > 0 {
 		return err
 	}
-	d := depot{path: f.path, log: f.log}
+	st := store{path: f.path, log: f.log}
 	if err := f.endWriting(errReopened); err != nil {
 		return err
 	}
-	err = d.make(f.path, func(fresh *file) error {
-		if err := fresh.takeAside(f.path); err != nil {
+	err = st.make(f.path, func(fresh *file) error {
+		if err := fresh.copyRejects(f.path); err != nil {
 			return err
 		}
 		_, err := fresh.write(c)

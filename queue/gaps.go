@@ -40,7 +40,7 @@ type gaps struct {
 
 type gap struct {
 	Gap
-	given *Item // as handed out: it may not change any more
+	issued *Item // as handed out: it may not change any more
 }
 
 // add declares a loss. It becomes one with those that have the same cause, were
@@ -52,7 +52,7 @@ func (g *gaps) add(more Gap) {
 	}
 	g.dirty = true
 	at := len(g.list)
-	for i := at - 1; i >= 0 && g.list[i].given == nil; i-- {
+	for i := at - 1; i >= 0 && g.list[i].issued == nil; i-- {
 		if e := g.list[i]; e.Why == more.Why && e.meets(more, 1) {
 			more.join(e.Gap)
 			g.list = slices.Delete(g.list, i, i+1)
@@ -72,9 +72,9 @@ func (q *Queue) Declare(g Gap) {
 	signal(q.work)
 }
 
-// learn takes over a gap of the file's, unless the list tells of its readings:
+// merge takes over a gap of the file's, unless the list tells of its readings:
 // a gap grows only in the list.
-func (g *gaps) learn(there Gap) {
+func (g *gaps) merge(there Gap) {
 	for _, e := range g.list {
 		if e.Why == there.Why && e.meets(there, 0) {
 			return
@@ -97,18 +97,18 @@ func (g *Gap) join(more Gap) {
 // numbers and stamps an event when it is handed out for the first time.
 func (g *gaps) peek(items []Item, max int, after uint64, give func() Item) []Item {
 	for _, e := range g.list {
-		if e.given != nil && e.given.Seq <= after {
+		if e.issued != nil && e.issued.Seq <= after {
 			continue
 		}
 		if max--; max < 0 {
 			break
 		}
-		if e.given == nil {
+		if e.issued == nil {
 			it := give()
 			it.Event, it.Details = gapEvent, e.details()
-			e.given = &it
+			e.issued = &it
 		}
-		items = append(items, *e.given)
+		items = append(items, *e.issued)
 	}
 	return items
 }
@@ -125,7 +125,7 @@ func (g Gap) details() string {
 // ack takes out the gap that was handed out under a number.
 func (g *gaps) ack(seq uint64) {
 	for i, e := range g.list {
-		if e.given != nil && e.given.Seq == seq {
+		if e.issued != nil && e.issued.Seq == seq {
 			g.list = append(g.list[:i:i], g.list[i+1:]...)
 			g.dirty = true
 			return
@@ -149,8 +149,8 @@ func decodeGaps(data []byte) (list []Gap, err error) {
 	return list, err
 }
 
-// plain is the list without what was handed out.
-func (g *gaps) plain() []Gap {
+// values is the list without what was handed out.
+func (g *gaps) values() []Gap {
 	list := []Gap{}
 	for _, e := range g.list {
 		list = append(list, e.Gap)
@@ -170,7 +170,7 @@ func gapsOf(r run) []Gap {
 			all.add(it.lost(Dropped))
 		}
 	}
-	return all.plain()
+	return all.values()
 }
 
 // thinRun is how many readings of a stream keep their extremes together.
@@ -251,8 +251,8 @@ func keepOnly(r run, keep []bool) run {
 // order of the lane.
 type seqs map[streamKey]uint64
 
-// note takes note of the readings of a run.
-func (s *seqs) note(r run) {
+// observeRun takes note of the readings of a run.
+func (s *seqs) observeRun(r run) {
 	if *s == nil {
 		*s = seqs{}
 	}
@@ -285,8 +285,8 @@ func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
 	return gaps
 }
 
-// saw takes note of one reading.
-func (s *seqs) saw(boot, stream string, seq uint64) {
+// set takes note of one reading.
+func (s *seqs) set(boot, stream string, seq uint64) {
 	if *s == nil {
 		*s = seqs{}
 	}
@@ -299,11 +299,11 @@ func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
 	}
 	if damaged > 0 || l.suspect {
-		for _, g := range l.seqs.missing(r, q.gaps.plain()) {
+		for _, g := range l.seqs.missing(r, q.gaps.values()) {
 			q.gaps.add(g)
 		}
 	}
-	l.seqs.note(r)
+	l.seqs.observeRun(r)
 }
 
 // without is what is left of a hole, of which all numbers are missing, where no

@@ -33,7 +33,7 @@ func TestGapsJoinOnlyWhereTheyAdjoin(t *testing.T) {
 		for _, more := range c.add {
 			g.add(more)
 		}
-		if got := spans(t, g.plain()); got != c.want {
+		if got := spans(t, g.values()); got != c.want {
 			t.Errorf("%v become %s, want %s", c.add, got, c.want)
 		}
 	}
@@ -66,18 +66,18 @@ func TestGapThatWasHandedOutGrowsOnNeitherSide(t *testing.T) {
 	g.peek(nil, 1, 0, func() Item { return Item{Reading: sensors.Reading{Seq: 1}} })
 	var out [2]laneOutcome
 	out[0].gaps = []Gap{lost(1, 100), lost(201, 300)}
-	err = f.update(func(tx *bbolt.Tx) error { return putGaps(tx, g.plain(), out) })
+	err = f.update(func(tx *bbolt.Tx) error { return putGaps(tx, g.values(), out) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := f.known([2]uint64{})
+	k, err := f.loadState([2]uint64{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, there := range k.gaps { // as after a commit that failed for all that was known
-		g.learn(there)
+		g.merge(there)
 	}
-	if got := spans(t, g.plain()); got != "[101-200 1-100 201-300]" {
+	if got := spans(t, g.values()); got != "[101-200 1-100 201-300]" {
 		t.Errorf("what the file taught: %s", got)
 	}
 }
@@ -127,7 +127,7 @@ func TestMemoryThatOverflowsBeforeTheDiskLeavesTwoGaps(t *testing.T) {
 		put(10_000)
 		time.Sleep(6 * time.Second) // so that all is on disk
 		breakDisk(t, h)
-		put(mostInMemory + 1000)
+		put(maxInMemory + 1000)
 		mendDisk(t, h)
 		r := recorder{}
 		for size := int64(150_000); size > 10_000; size -= 10_000 { // a little more is lost each time

@@ -57,9 +57,9 @@ func TestWhatWasHandedOutStaysWhenTheNextCallGivesLess(t *testing.T) {
 // the process where rapid gives an attempt up.
 func TestEveryHoleLiesInAGapWhenSessionsEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		most := rapid.Int64Range(1000, 20_000).Draw(rt, "max_size")
+		limit := rapid.Int64Range(1000, 20_000).Draw(rt, "max_size")
 		rounds := rapid.SliceOfN(rapid.Custom(drawRound), 1, 60).Draw(rt, "rounds")
-		synctest.Test(t, func(t *testing.T) { holdSessions(t, rt, most, rounds) })
+		synctest.Test(t, func(t *testing.T) { holdSessions(t, rt, limit, rounds) })
 	})
 }
 
@@ -86,10 +86,10 @@ func drawRound(t *rapid.T) round {
 	}
 }
 
-func holdSessions(t *testing.T, rt *rapid.T, most int64, rounds []round) {
+func holdSessions(t *testing.T, rt *rapid.T, limit int64, rounds []round) {
 	h := start(t, queuePath(t))
 	defer h.end()
-	h.opt.MaxSize = most
+	h.opt.MaxSize = limit
 	var r recorder
 	var c Cursor
 	var flight []Item

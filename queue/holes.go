@@ -18,7 +18,7 @@ type edge struct {
 }
 
 // edgesOf are those of a run.
-func (s *find) edgesOf(r run) (edges []edge) {
+func (s *salvager) edgesOf(r run) (edges []edge) {
 	at := map[int]int{}
 	widen := func(boot, stream string, from, to uint64) {
 		n := int(s.streams.index(streamKey{boot: boot, stream: stream}))
@@ -53,7 +53,7 @@ type seenAt struct {
 // in it, the loss before its first reading cannot be known. A block is intact
 // or lost as a whole, so a stream has lost readings only where the numbers of
 // the lane have a hole, too.
-func (s *find) missing(p sensors.Priority, acked seqs) (lost []Gap) {
+func (s *salvager) missing(p sensors.Priority, acked seqs) (lost []Gap) {
 	seen := map[int]seenAt{}
 	for k, seq := range acked {
 		seen[int(s.streams.index(streamKey{boot: k.boot, stream: k.stream}))] = seenAt{seq: seq}
@@ -84,7 +84,7 @@ func (s *find) missing(p sensors.Priority, acked seqs) (lost []Gap) {
 
 // declare adds to the gaps what damage has taken from both lanes, and returns
 // how many readings that is.
-func (s *find) declare(acked [2]seqs) (n uint64) {
+func (s *salvager) declare(acked [2]seqs) (n uint64) {
 	var lost []Gap
 	for p := range s.spans {
 		lost = append(lost, s.missing(sensors.Priority(p), acked[p])...)
@@ -96,9 +96,9 @@ func (s *find) declare(acked [2]seqs) (n uint64) {
 	return n
 }
 
-// acked is, for each stream that this start has handed out, the seq before the
+// ackedSeqs is, for each stream that this start has handed out, the seq before the
 // first that is not acknowledged.
-func (l *lane) acked() seqs {
+func (l *lane) ackedSeqs() seqs {
 	if l.seqs == nil {
 		return nil
 	}

@@ -110,23 +110,23 @@ func (s *snapshot) read(c *Contents) error {
 			c.Routine = n
 		}
 	}
-	err = errors.Join(err, s.aside(c))
+	err = errors.Join(err, s.readRejects(c))
 	for i := range s.items {
 		s.items[i].At = s.boots.Resolve(s.items[i].At)
 	}
 	return err
 }
 
-// aside reads what was set aside.
-func (s *snapshot) aside(c *Contents) error {
-	return s.file.Each(string(bucketAside), nil, func(key, value []byte) (bool, error) {
+// readRejects reads what was set aside.
+func (s *snapshot) readRejects(c *Contents) error {
+	return s.file.Each(string(bucketRejects), nil, func(key, value []byte) (bool, error) {
 		c.Bytes += int64(len(value))
-		it, err := decodeAside(number(key), value)
+		it, err := decodeRejected(number(key), value)
 		if err != nil {
 			c.Damaged++
 			return true, nil
 		}
-		it.aside = true
+		it.rejected = true
 		s.items = append(s.items, it)
 		c.Rejected++
 		return true, nil
@@ -167,7 +167,7 @@ func (q *Queue) Purge() (n int, err error) {
 	before := q.dropped
 	patience := time.NewTimer(purgePatience)
 	defer patience.Stop()
-	defer func() { q.purge, n = false, int(q.dropped-before) }()
+	defer func() { q.purging, n = false, int(q.dropped-before) }()
 	for q.writing { // it holds what is in memory
 		if err := q.awaitCommitLocked(patience.C); err != nil {
 			return 0, err
@@ -175,17 +175,17 @@ func (q *Queue) Purge() (n int, err error) {
 	}
 	for p := range q.lanes {
 		l := &q.lanes[p]
-		for l.mem.len() > 0 && l.mem.items()[0].number > l.given {
+		for l.mem.len() > 0 && l.mem.items()[0].number > l.issued {
 			it := l.dropOldestInMemory()
 			q.droppedLocked(1, gapsOf(run{items: []Item{it}}), purged)
 		}
 	}
-	q.purgeAsideLocked()
-	q.purge = true
+	q.purgeRejectsLocked()
+	q.purging = true
 	signal(q.work)
-	for q.purge && q.file != nil {
+	for q.purging && q.file != nil {
 		if q.failing {
-			return 0, errDiskKeeps
+			return 0, errDiskFails
 		}
 		if err := q.awaitCommitLocked(patience.C); err != nil {
 			return 0, err
@@ -194,11 +194,11 @@ func (q *Queue) Purge() (n int, err error) {
 	return 0, nil
 }
 
-var errDiskKeeps = errors.New("the disk fails: what is on it stays")
+var errDiskFails = errors.New("the disk fails: what is on it stays")
 
 // awaitCommitLocked waits for the end of a commit, or of the patience.
 func (q *Queue) awaitCommitLocked(patience <-chan time.Time) (err error) {
-	tried := q.tried
+	tried := q.commitEnded
 	q.mu.Unlock()
 	defer q.mu.Lock()
 	select {
@@ -207,6 +207,6 @@ func (q *Queue) awaitCommitLocked(patience <-chan time.Time) (err error) {
 	case <-q.stopped:
 		return q.commit(true)
 	case <-patience:
-		return errDiskKeeps
+		return errDiskFails
 	}
 }

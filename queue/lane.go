@@ -14,28 +14,28 @@ import "github.com/holdfast-iot/holdfast/sensors/clock"
 //
 // Numbers never repeat in a file. A number that is missing was dropped.
 type lane struct {
-	first uint64 // number of the oldest reading that is not acknowledged
-	next  uint64 // number of the next reading put
-	disk  uint64 // number of the newest reading in blocks, 0 if there is none
-	tail  uint64 // number of the newest reading in the tail, 0 if there is none
-	saved uint64 // what the file says about first
-	tried uint64 // every reading below it was in a commit, failed or not
+	first      uint64 // number of the oldest reading that is not acknowledged
+	next       uint64 // number of the next reading put
+	lastBlock  uint64 // number of the newest reading in blocks, 0 if there is none
+	lastTail   uint64 // number of the newest reading in the tail, 0 if there is none
+	savedFirst uint64 // what the file says about first
+	attempted  uint64 // every reading below it was in a commit, failed or not
 
-	blocks int // readings in blocks that are not acknowledged
-	mem    fifo
-	read   uint64   // blocks up to here are read, or unreadable
-	head   []Item   // the oldest readings in blocks, as read; all that were handed out
-	seqs   seqs     // of the readings that were in head, acknowledged, or evicted
-	ends   []runEnd // of the blocks in head
-	past   past
+	blocks  int // readings in blocks that are not acknowledged
+	mem     fifo
+	readTo  uint64   // blocks up to here are read, or unreadable
+	head    []Item   // the oldest readings in blocks, as read; all that were handed out
+	seqs    seqs     // of the readings that were in head, acknowledged, or evicted
+	ends    []runEnd // of the blocks in head
+	history streamHistory
 
 	suspect bool // readings may be missing on disk without a trace
 
 	committing uint64 // number of the newest reading in the commit under way
 
-	given    uint64 // number of the newest reading ever handed out: up to it, all may have arrived
-	eviction bool   // a commit is evicting what was not handed out
-	turn     int    // counts evictions: what was read before one is stale
+	issued    uint64 // number of the newest reading ever handed out: up to it, all may have arrived
+	evicting  bool   // a commit is evicting what was not handed out
+	evictions int    // counts evictions: what was read before one is stale
 }
 
 // runEnd is the end of a block in head: the gaps in it are final when its last
@@ -53,26 +53,26 @@ func (l *lane) push(it Item) uint64 {
 	return it.number
 }
 
-// inMemory is the number of the oldest reading in memory.
-func (l *lane) inMemory() uint64 { return l.next - uint64(l.mem.len()) }
+// firstInMemory is the number of the oldest reading in memory.
+func (l *lane) firstInMemory() uint64 { return l.next - uint64(l.mem.len()) }
 
-// unsafe are the items in memory that are not on disk.
-func (l *lane) unsafe() []Item {
-	in := l.inMemory()
-	if l.tail < in {
+// unsynced are the items in memory that are not on disk.
+func (l *lane) unsynced() []Item {
+	in := l.firstInMemory()
+	if l.lastTail < in {
 		return l.mem.items()
 	}
-	return l.mem.items()[l.tail+1-in:]
+	return l.mem.items()[l.lastTail+1-in:]
 }
 
 // toLoad is the number from which to read the blocks on, so that head holds
 // want readings or all there are.
 func (l *lane) toLoad(want int) (from uint64, needed bool) {
-	from = max(l.first, l.read+1)
+	from = max(l.first, l.readTo+1)
 	if n := len(l.head); n > 0 {
 		from = max(from, l.head[n-1].number+1)
 	}
-	return from, len(l.head) < want && from <= l.disk
+	return from, len(l.head) < want && from <= l.lastBlock
 }
 
 // loaded takes the block that was read from a number on; without items there is
@@ -84,10 +84,10 @@ func (l *lane) loaded(r run, last uint64) {
 		l.first = max(l.first, l.head[0].number)
 		return
 	}
-	l.read = max(l.read, last)
+	l.readTo = max(l.readTo, last)
 	if len(l.head) == 0 {
 		l.first = max(l.first, last+1)
-		if l.first > l.disk {
+		if l.first > l.lastBlock {
 			l.blocks = 0
 		}
 		l.skipHole()
@@ -97,24 +97,24 @@ func (l *lane) loaded(r run, last uint64) {
 // peek appends the oldest items beyond a number, at most most, and notes that
 // they are handed out. During an eviction these are only what was handed out
 // before.
-func (l *lane) peek(items []Item, most int, after uint64) []Item {
+func (l *lane) peek(items []Item, limit int, after uint64) []Item {
 	n := len(items)
 	head := l.head[l.passed(after):]
-	items = append(items, head[:min(most, len(head))]...)
-	if from, _ := l.toLoad(0); from > l.disk {
+	items = append(items, head[:min(limit, len(head))]...)
+	if from, _ := l.toLoad(0); from > l.lastBlock {
 		mem := l.mem.items()
-		if in := l.inMemory(); after >= in {
+		if in := l.firstInMemory(); after >= in {
 			mem = mem[min(int(after+1-in), len(mem)):]
 		}
-		items = append(items, mem[:min(most-(len(items)-n), len(mem))]...)
+		items = append(items, mem[:min(limit-(len(items)-n), len(mem))]...)
 	}
-	if l.eviction {
-		for len(items) > n && items[len(items)-1].number > l.given {
+	if l.evicting {
+		for len(items) > n && items[len(items)-1].number > l.issued {
 			items = items[:len(items)-1]
 		}
 	}
 	if len(items) > n {
-		l.given = max(l.given, items[len(items)-1].number) // the call before may have had more room
+		l.issued = max(l.issued, items[len(items)-1].number) // the call before may have had more room
 	}
 	return items
 }
@@ -130,9 +130,9 @@ func (l *lane) ack(number uint64) (final []Gap) {
 		final = append(final, l.ends[0].gaps...)
 		l.ends = l.ends[1:]
 	}
-	if in := l.inMemory(); l.first > in {
+	if in := l.firstInMemory(); l.first > in {
 		n := int(min(l.first, l.next) - in)
-		l.seqs.note(run{items: l.mem.items()[:n]})
+		l.seqs.observeRun(run{items: l.mem.items()[:n]})
 		l.mem.pop(n)
 	}
 	l.skipHole()
@@ -143,14 +143,14 @@ func (l *lane) ack(number uint64) (final []Gap) {
 func (l *lane) countAcked(number uint64) {
 	n := countBelow(l.head, number+1)
 	l.head = l.head[n:]
-	if l.blocks -= n; number >= l.disk {
+	if l.blocks -= n; number >= l.lastBlock {
 		l.blocks = 0
 	}
 }
 
 // skipHole moves first over numbers between the blocks and memory that are gone.
 func (l *lane) skipHole() {
-	if in := l.inMemory(); l.first > l.disk && l.first < in {
+	if in := l.firstInMemory(); l.first > l.lastBlock && l.first < in {
 		l.first = in
 	}
 }
@@ -163,16 +163,16 @@ func (l *lane) dropOldestInMemory() Item {
 	return it
 }
 
-// stored says that everything up to number is in blocks; n readings were new
+// movedToBlocks says that everything up to number is in blocks; n readings were new
 // there and are not acknowledged.
-func (l *lane) stored(number uint64) {
-	in := l.inMemory()
+func (l *lane) movedToBlocks(number uint64) {
+	in := l.firstInMemory()
 	if number >= in {
 		n := int(number + 1 - in)
 		l.blocks += n
 		l.leaveMemory(n)
 	}
-	l.disk = number
+	l.lastBlock = number
 }
 
 // leaveMemory lets the oldest n readings in memory go, because they are in
@@ -180,8 +180,8 @@ func (l *lane) stored(number uint64) {
 // all read by then, and it will be acknowledged by its number.
 func (l *lane) leaveMemory(n int) {
 	items := l.mem.items()[:n]
-	given := run{items: items[:countBelow(items, l.given+1)]}
-	l.seqs.note(given)
+	given := run{items: items[:countBelow(items, l.issued+1)]}
+	l.seqs.observeRun(given)
 	l.head = append(l.head, given.items...)
 	l.mem.pop(n)
 }
@@ -189,7 +189,7 @@ func (l *lane) leaveMemory(n int) {
 // evicted takes over what an eviction did to the blocks: gone readings, and
 // what was read of them before is stale.
 func (l *lane) evicted(gone int) {
-	for len(l.head) > 0 && l.head[len(l.head)-1].number > l.given {
+	for len(l.head) > 0 && l.head[len(l.head)-1].number > l.issued {
 		l.head = l.head[:len(l.head)-1]
 	}
 	keep := 0
@@ -198,20 +198,20 @@ func (l *lane) evicted(gone int) {
 	}
 	l.ends = l.ends[:keep]
 	l.blocks -= gone
-	l.read = min(l.read, l.given)
-	l.turn++
-	if l.owed() == 0 {
+	l.readTo = min(l.readTo, l.issued)
+	l.evictions++
+	if l.waiting() == 0 {
 		l.first = l.next
 	}
 }
 
-// relearned takes over what the file says after a commit that failed and may
+// reconcile takes over what the file says after a commit that failed and may
 // have landed all the same.
-func (l *lane) relearned(there *lane) {
-	if in := l.inMemory(); there.disk >= in {
-		l.leaveMemory(int(min(there.disk+1, l.next) - in))
+func (l *lane) reconcile(there *lane) {
+	if in := l.firstInMemory(); there.lastBlock >= in {
+		l.leaveMemory(int(min(there.lastBlock+1, l.next) - in))
 	}
-	l.disk, l.tail, l.saved = max(l.disk, there.disk), there.tail, there.saved
+	l.lastBlock, l.lastTail, l.savedFirst = max(l.lastBlock, there.lastBlock), there.lastTail, there.savedFirst
 	l.evicted(0) // and what was read may be gone
 	l.blocks = there.blocks
 }
@@ -227,20 +227,20 @@ func (l *lane) oldest() (at clock.Stamp, ok bool) {
 	return at, false
 }
 
-// owed counts the readings that wait.
-func (l *lane) owed() int { return l.blocks + l.mem.len() }
+// waiting counts the readings that wait.
+func (l *lane) waiting() int { return l.blocks + l.mem.len() }
 
 // onDisk is the number of the newest reading on disk.
-func (l *lane) onDisk() uint64 { return max(l.disk, l.tail) }
+func (l *lane) onDisk() uint64 { return max(l.lastBlock, l.lastTail) }
 
-// owesDisk says that readings on disk are still waiting.
-func (l *lane) owesDisk() bool { return l.first <= l.onDisk() }
+// waitingOnDisk says that readings on disk are still waiting.
+func (l *lane) waitingOnDisk() bool { return l.first <= l.onDisk() }
 
 // cursor is what the file should say about first.
 func (l *lane) cursor() uint64 { return min(l.first, l.onDisk()+1) }
 
 // dirty says that the file knows less about first than there is to know.
-func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > max(l.saved, 1) }
+func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > max(l.savedFirst, 1) }
 
 // A fifo is a slice that is popped at the front without growing for ever.
 type fifo struct {

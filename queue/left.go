@@ -32,19 +32,19 @@ func (q *Queue) Unsaved(closed error, hangs bool) *Unsaved {
 	left := &Unsaved{err: closed, hangs: hangs, boot: q.boot, path: q.opt.Path, clientID: q.opt.ClientID}
 	for p := range q.lanes {
 		l := &q.lanes[p]
-		left.items[p] = append([]Item(nil), l.unsafe()...)
+		left.items[p] = append([]Item(nil), l.unsynced()...)
 		left.first[p] = l.first
 	}
 	if q.file != nil && !hangs {
 		left.there, _ = os.Stat(q.file.path) // without it the numbers say nothing
 	}
-	for _, it := range q.refused.young {
-		if !q.refused.gone[it.number] {
+	for _, it := range q.rejects.pending {
+		if !q.rejects.acked[it.number] {
 			left.refused = append(left.refused, it.Item)
 		}
 	}
 	if q.gaps.dirty || q.writing { // a commit under way may have taken the mark along, and hang
-		left.gaps = q.gaps.plain()
+		left.gaps = q.gaps.values()
 	}
 	return left
 }
@@ -77,8 +77,8 @@ func (l *Unsaved) nextBoot() string {
 	return bootName(n + 1)
 }
 
-// takeOver goes on with what another queue has left.
-func (q *Queue) takeOver(l *Unsaved) {
+// takeUnsaved goes on with what another queue has left.
+func (q *Queue) takeUnsaved(l *Unsaved) {
 	if l == nil || l.err == nil {
 		return
 	}
@@ -95,10 +95,10 @@ func (q *Queue) takeOver(l *Unsaved) {
 		}
 	}
 	for _, it := range l.refused {
-		q.refused.push(refusedItem{Item: it, alone: true}, q.start)
+		q.rejects.push(rejectedItem{Item: it, onlyInMemory: true}, q.start)
 	}
 	for _, g := range l.gaps {
-		q.gaps.learn(g)
+		q.gaps.merge(g)
 	}
 	q.log.Info("what could not be written goes on in memory", "readings", l.count(), "why", fmt.Sprint(l.err))
 }

@@ -131,19 +131,19 @@ func TestDiskThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 		read := func() any { reads++; return <-answer }
 		began := time.Now()
 		for range 100 {
-			if _, err := h.patiently(0, "block", read); err != errSlow {
+			if _, err := h.readWithPatience(0, "block", read); err != errSlow {
 				t.Fatal(err)
 			}
 		}
 		if d := time.Since(began); d != diskPatience {
 			t.Errorf("waited for %v in a hundred calls, want %v", d, diskPatience)
 		}
-		if _, err := h.patiently(1, "block", func() any { return nil }); err != nil {
+		if _, err := h.readWithPatience(1, "block", func() any { return nil }); err != nil {
 			t.Errorf("the other lane: %v", err)
 		}
 		answer <- 7
 		synctest.Wait()
-		if got, err := h.patiently(0, "block", read); got != 7 || err != nil || reads != 1 {
+		if got, err := h.readWithPatience(0, "block", read); got != 7 || err != nil || reads != 1 {
 			t.Errorf("%v, %v after %d reads", got, err, reads)
 		}
 	})
@@ -206,11 +206,11 @@ func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
 		h.oldest(t, 1)
 		given := uint64(len(h.oldest(t, len(l.head)))) // the first block: it stays
 		from, _ := l.toLoad(1)
-		what := blockRead{h.file, sensors.Routine, from, l.disk, l.turn}
+		what := blockRead{h.file, sensors.Routine, from, l.lastBlock, l.evictions}
 		r, damaged, err := h.file.read(what.lane, what.from, what.last)
-		late := &pending{what: what, done: make(chan struct{}), answer: blockAnswer{r, damaged, err}}
+		late := &pendingRead{what: what, done: make(chan struct{}), answer: blockAnswer{r, damaged, err}}
 		close(late.done)
-		h.pending[sensors.Routine] = late
+		h.reads[sensors.Routine] = late
 		if _, err := h.Purge(); err != nil {
 			t.Fatal(err)
 		}

@@ -5,35 +5,35 @@ import "maps"
 // A file that is lost under the agent takes readings with it that nobody has
 // seen since they were written. How many is known all the same: the streams of a
 // start begin at 1, and what is in memory follows what is lost.
-type past struct {
-	put    seqs // the newest readings that were put in this start
-	before seqs // what came before the first of these, of the streams of another start
-	acked  seqs // what was acknowledged when the queue went on without its file
-	follow seqs // the first numbers that were in memory then
+type streamHistory struct {
+	put        seqs // the newest readings that were put in this start
+	startAfter seqs // what came before the first of these, of the streams of another start
+	acked      seqs // what was acknowledged when the queue went on without its file
+	firstKept  seqs // the first numbers that were in memory then
 }
 
-// saw takes note of a reading that was put. Those of another start were left by
+// observe takes note of a reading that was put. Those of another start were left by
 // the queue of before, or adopted: what came before them may have arrived.
-func (p *past) saw(it Item, boot string) {
+func (p *streamHistory) observe(it Item, boot string) {
 	if _, known := p.put[streamKey{boot: it.Boot, stream: it.Stream}]; !known && it.Boot != boot {
-		p.before.saw(it.Boot, it.Stream, it.Seq-1)
+		p.startAfter.set(it.Boot, it.Stream, it.Seq-1)
 	}
-	p.put.saw(it.Boot, it.Stream, it.Seq)
+	p.put.set(it.Boot, it.Stream, it.Seq)
 }
 
-// seenLocked is what this start knows to be acknowledged of a lane. Of a stream
+// ackedLocked is what this start knows to be acknowledged of a lane. Of a stream
 // that began in this start, that may be nothing.
-func (q *Queue) seenLocked(l *lane) seqs {
+func (q *Queue) ackedLocked(l *lane) seqs {
 	if q.detached {
-		return l.past.acked
+		return l.history.acked
 	}
-	known := l.acked()
+	known := l.ackedSeqs()
 	if known == nil {
 		known = seqs{}
 	}
-	for k := range l.past.put {
+	for k := range l.history.put {
 		if _, ok := known[k]; !ok {
-			known[k] = l.past.before[k] // 0 of a stream of this start
+			known[k] = l.history.startAfter[k] // 0 of a stream of this start
 		}
 	}
 	return known
@@ -43,13 +43,13 @@ func (q *Queue) seenLocked(l *lane) seqs {
 // have none there.
 func (l *lane) firsts() seqs {
 	first := seqs{}
-	for k, newest := range l.past.put {
+	for k, newest := range l.history.put {
 		first[k] = newest + 1
 	}
 	items := l.mem.items()
 	for i := len(items) - 1; i >= 0; i-- {
 		if it := &items[i]; it.Event == "" {
-			first.saw(it.Boot, it.Stream, it.Seq)
+			first.set(it.Boot, it.Stream, it.Seq)
 		}
 	}
 	return first
@@ -60,14 +60,14 @@ func (l *lane) firsts() seqs {
 func (q *Queue) detachLocked() {
 	var seen [2]seqs
 	for p := range q.lanes {
-		seen[p] = maps.Clone(q.seenLocked(&q.lanes[p]))
+		seen[p] = maps.Clone(q.ackedLocked(&q.lanes[p]))
 	}
 	old := q.file
 	q.file, q.detached = nil, true
-	q.adoptLocked(known{lanes: [2]lane{{first: 1, next: 1}, {first: 1, next: 1}}})
+	q.adoptLocked(fileState{lanes: [2]lane{{first: 1, next: 1}, {first: 1, next: 1}}})
 	for p := range q.lanes {
 		l := &q.lanes[p]
-		l.past.acked, l.past.follow = seen[p], l.firsts()
+		l.history.acked, l.history.firstKept = seen[p], l.firsts()
 	}
 	old.close()
 	q.log.Error("the queue file can be neither read nor written: what is in it waits, the rest goes on in memory",
@@ -79,11 +79,11 @@ func (q *Queue) detachLocked() {
 func (q *Queue) declareEndLocked(ends [2]seqs) {
 	for p := range q.lanes {
 		l := &q.lanes[p]
-		follow := l.past.follow
+		follow := l.history.firstKept
 		if follow == nil {
 			follow = l.firsts()
 		}
-		declared := q.gaps.plain()
+		declared := q.gaps.values()
 		for k, first := range follow {
 			last, known := ends[p][k]
 			if !known || last+1 >= first {
@@ -94,6 +94,6 @@ func (q *Queue) declareEndLocked(ends [2]seqs) {
 				q.gaps.add(g)
 			}
 		}
-		l.past.acked, l.past.follow = nil, nil
+		l.history.acked, l.history.firstKept = nil, nil
 	}
 }

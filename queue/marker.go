@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// deathsToConvict is how many starts must die while they open the file, under
+// crashesToQuarantine is how many starts must die while they open the file, under
 // one kernel boot, before the file is held to be the cause.
-const deathsToConvict = 2
+const crashesToQuarantine = 2
 
 // A marker lies beside the file while it is opened. One that is found at the
 // start says that the start before died there: of the file, if the kernel has
 // run on since then. If it has not, the power went, which says nothing about
 // the file, however often it happens.
 type marker struct {
-	path   string
-	Kernel string `json:"kernel"` // its boot ID
-	Deaths int    `json:"deaths"` // of starts before this one, under this kernel boot
+	path    string
+	Kernel  string `json:"kernel"` // its boot ID
+	Crashes int    `json:"deaths"` // of starts before this one, under this kernel boot
 }
 
 // kernelBoot is the kernel's name for this boot; tests put another in place.
@@ -32,7 +32,7 @@ func (m *marker) set() error {
 	var last marker
 	if text, err := readStateFile(m.path); err == nil && json.Unmarshal(text, &last) == nil {
 		if last.Kernel != "" && last.Kernel == kernelBoot() {
-			m.Deaths = last.Deaths + 1
+			m.Crashes = last.Crashes + 1
 		}
 	}
 	m.Kernel = kernelBoot()
@@ -43,8 +43,8 @@ func (m *marker) set() error {
 	return replaceFile(m.path, text)
 }
 
-// convicts says that the file is the cause.
-func (m *marker) convicts() bool { return m.Deaths >= deathsToConvict }
+// suspectFile says that the file is the cause.
+func (m *marker) suspectFile() bool { return m.Crashes >= crashesToQuarantine }
 
 // clear takes the marker away: the file is open.
 func (m *marker) clear() error {

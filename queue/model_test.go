@@ -138,7 +138,7 @@ func play(t *testing.T, rt *rapid.T, path string) {
 			if err := h.Close(); err != nil {
 				rt.Fatalf("close: %v, after %v", err, m.trail)
 			}
-			before := fmt.Sprintf("%+v", [...]any{h.lanes[0].first, h.lanes[0].next, h.lanes[0].disk, h.lanes[0].tail, h.lanes[0].saved, h.lanes[1].first, h.lanes[1].next, h.lanes[1].disk, h.lanes[1].tail, h.lanes[1].saved})
+			before := fmt.Sprintf("%+v", [...]any{h.lanes[0].first, h.lanes[0].next, h.lanes[0].lastBlock, h.lanes[0].lastTail, h.lanes[0].savedFirst, h.lanes[1].first, h.lanes[1].next, h.lanes[1].lastBlock, h.lanes[1].lastTail, h.lanes[1].savedFirst})
 			h = start(t, path)
 			for p := range m.waiting {
 				if left := held(rt, h, sensors.Priority(p)); !slices.Equal(left, m.waiting[p]) {
@@ -376,8 +376,8 @@ func subset[T comparable](some, all []T) bool {
 	return !slices.ContainsFunc(some, func(n T) bool { return !slices.Contains(all, n) })
 }
 
-func upTo(seqs []uint64, most uint64) []uint64 {
-	n, found := slices.BinarySearch(seqs, most)
+func upTo(seqs []uint64, limit uint64) []uint64 {
+	n, found := slices.BinarySearch(seqs, limit)
 	if found {
 		n++
 	}
@@ -386,7 +386,7 @@ func upTo(seqs []uint64, most uint64) []uint64 {
 
 // held reads a lane from disk, straight from the file.
 func held(t *rapid.T, h *harness, p sensors.Priority) (seqs []uint64) {
-	for from, last := h.lanes[p].first, h.lanes[p].disk; from <= last; {
+	for from, last := h.lanes[p].first, h.lanes[p].lastBlock; from <= last; {
 		r, damaged, err := h.file.read(p, from, last)
 		if err != nil || len(r.items) == 0 || damaged > 0 {
 			t.Fatalf("read lane %v from %d to %d: %d items, %d damaged, %v", p, from, last, len(r.items), damaged, err)

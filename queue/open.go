@@ -30,20 +30,20 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
 	q := &Queue{
-		opt:     opt,
-		log:     log,
-		start:   time.Now(),
-		arrived: make(chan struct{}, 1),
-		work:    make(chan struct{}, 1),
-		stopped: make(chan struct{}),
-		tried:   make(chan struct{}),
-		lanes:   [2]lane{{first: 1, next: 1}, {first: 1, next: 1}},
-		refused: refused{next: 1},
+		opt:         opt,
+		log:         log,
+		start:       time.Now(),
+		arrived:     make(chan struct{}, 1),
+		work:        make(chan struct{}, 1),
+		stopped:     make(chan struct{}),
+		commitEnded: make(chan struct{}),
+		lanes:       [2]lane{{first: 1, next: 1}, {first: 1, next: 1}},
+		rejects:     rejects{next: 1},
 	}
 	err := q.openFirst()
 	defer func() {
 		if err == nil || diskTrouble(err) {
-			q.takeOver(opt.Unsaved)
+			q.takeUnsaved(opt.Unsaved)
 		}
 	}()
 	switch {
@@ -51,7 +51,7 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		return q, nil
 	case diskTrouble(err):
 		q.countStart()
-		q.failing, q.last = true, time.Now()
+		q.failing, q.lastCommit = true, time.Now()
 		q.log.Error("storage fails: readings are kept in memory", "err", err)
 		q.reportLocked("storage", opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
 		return q, nil
@@ -106,14 +106,14 @@ func diskTrouble(err error) bool {
 // openFile opens the file, or the one in its place, and takes over what it
 // knows. Everything in memory is newer and stays.
 func (q *Queue) openFile() error {
-	d := depot{path: q.opt.Path, most: q.opt.MaxSize, log: q.log, now: time.Now(), event: q.event, clientID: q.opt.ClientID}
+	st := store{path: q.opt.Path, maxQuarantined: q.opt.MaxSize, log: q.log, now: time.Now(), newEvent: q.newEvent, clientID: q.opt.ClientID}
 	q.mu.Lock()
-	d.had, d.first = q.file != nil || q.detached, q.opt.Unsaved.firstIn(q.opt.Path)
+	st.hadFile, st.firstWaiting = q.file != nil || q.detached, q.opt.Unsaved.firstIn(q.opt.Path)
 	for p := range q.lanes {
-		d.acked[p] = q.seenLocked(&q.lanes[p])
+		st.acked[p] = q.ackedLocked(&q.lanes[p])
 	}
 	q.mu.Unlock()
-	f, k, news, err := d.open()
+	f, k, news, err := st.open()
 	if err != nil {
 		return err
 	}
@@ -121,35 +121,35 @@ func (q *Queue) openFile() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	old := q.file
-	q.file, q.checked, q.detached = f, time.Now(), false
+	q.file, q.fileChecked, q.detached = f, time.Now(), false
 	old.close()
 	q.adoptLocked(k)
 	q.declareEndLocked(k.ends)
 	q.opt.Unsaved = nil // its numbers are not those of a later file
 	for _, n := range news {
-		q.reportLocked(n.event, q.opt.Clock.Now(), n.details)
+		q.reportLocked(n.name, q.opt.Clock.Now(), n.details)
 	}
 	if err := f.readOnly(); err != nil {
-		q.last = time.Now()
+		q.lastCommit = time.Now()
 		q.storageLocked(err)
 	}
 	return nil
 }
 
-// event is one that is stored with the file, before there is a queue of it.
-func (q *Queue) event(n news) Item {
+// newEvent is one that is stored with the file, before there is a queue of it.
+func (q *Queue) newEvent(n storageEvent) Item {
 	q.countStart()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	it := q.eventLocked(q.opt.Clock.Now())
-	it.Event, it.Details = n.event, n.details
+	it.Event, it.Details = n.name, n.details
 	return it
 }
 
 // adoptLocked puts what the file knows before what is in memory. What was
 // handed out from memory until now comes again, behind what is on disk.
-func (q *Queue) adoptLocked(k known) {
-	q.turn++
+func (q *Queue) adoptLocked(k fileState) {
+	q.generation++
 	for p := range q.lanes {
 		old := q.lanes[p]
 		waiting := old.mem.items()
@@ -158,19 +158,19 @@ func (q *Queue) adoptLocked(k known) {
 		}
 		q.lanes[p] = k.lanes[p]
 		l := &q.lanes[p]
-		l.past, l.seqs = old.past, old.acked()
+		l.history, l.seqs = old.history, old.ackedSeqs()
 		for i := range l.mem.items() {
-			l.mem.items()[i].turn = q.turn
+			l.mem.items()[i].generation = q.generation
 		}
 		for _, it := range waiting {
-			it.turn = q.turn
+			it.generation = q.generation
 			l.push(it)
 		}
 	}
 	q.owner = k.owner
-	q.refused.adopt(k.aside)
+	q.rejects.rebase(k.rejects)
 	for _, g := range k.gaps {
-		q.gaps.learn(g)
+		q.gaps.merge(g)
 	}
 	q.opt.Clock.Restore(k.boots)
 	signal(q.arrived)
@@ -179,7 +179,7 @@ func (q *Queue) adoptLocked(k known) {
 // reconcile opens the file again after a failed commit, and learns what of it
 // is on disk. Put waits for that: the lanes must not move meanwhile.
 func (q *Queue) reconcile() error {
-	if err := q.restore(); err != nil {
+	if err := q.restoreFile(); err != nil {
 		return err
 	}
 	sound, err := q.file.reopen()
@@ -189,28 +189,28 @@ func (q *Queue) reconcile() error {
 	if !sound {
 		return q.openFile() // as at a start: what is intact is salvaged
 	}
-	k, err := q.relearnLocked() // takes the lock
+	k, err := q.reloadLocked() // takes the lock
 	defer q.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	for p := range q.lanes {
-		q.lanes[p].relearned(&k.lanes[p])
+		q.lanes[p].reconcile(&k.lanes[p])
 	}
 	for _, g := range k.gaps {
-		q.gaps.learn(g)
+		q.gaps.merge(g)
 	}
 	signal(q.arrived)
 	return nil
 }
 
-// relearnLocked reads what the file knows and takes the lock, so that the lanes
+// reloadLocked reads what the file knows and takes the lock, so that the lanes
 // have not moved meanwhile. A disk that hangs does not hold the lock up, unless
 // they move all the time.
-func (q *Queue) relearnLocked() (k known, err error) {
+func (q *Queue) reloadLocked() (k fileState, err error) {
 	first := [2]uint64{}
 	for range readAttempts {
-		if k, err = q.file.known(first); err != nil {
+		if k, err = q.file.loadState(first); err != nil {
 			q.mu.Lock()
 			return k, err
 		}
@@ -223,30 +223,30 @@ func (q *Queue) relearnLocked() (k known, err error) {
 		q.mu.Unlock()
 	}
 	q.mu.Lock()
-	k, err = q.file.known([2]uint64{q.lanes[0].first, q.lanes[1].first})
+	k, err = q.file.loadState([2]uint64{q.lanes[0].first, q.lanes[1].first})
 	return k, err
 }
 
-// restore puts a file back that was deleted or replaced under the agent.
-func (q *Queue) restore() error {
+// restoreFile puts a file back that was deleted or replaced under the agent.
+func (q *Queue) restoreFile() error {
 	why := q.file.inPlace()
 	if !errors.Is(why, errDeleted) && !errors.Is(why, errReplaced) {
 		return nil // what else it is, is found when the file is opened
 	}
-	d := depot{path: q.file.path, log: q.log, now: time.Now()}
-	n, err := d.restore(q.file, why)
+	st := store{path: q.file.path, log: q.log, now: time.Now()}
+	n, err := st.restore(q.file, why)
 	if err != nil {
 		return fmt.Errorf("%w: %w", why, err)
 	}
-	q.keepCount()
+	q.restoreStartCount()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.reportLocked(n.event, q.opt.Clock.Now(), n.details)
+	q.reportLocked(n.name, q.opt.Clock.Now(), n.details)
 	return nil
 }
 
-// keepCount puts the count of starts back if it went with the folder.
-func (q *Queue) keepCount() {
+// restoreStartCount puts the count of starts back if it went with the folder.
+func (q *Queue) restoreStartCount() {
 	path := filepath.Join(filepath.Dir(q.opt.Path), "starts")
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return
@@ -304,7 +304,7 @@ func (q *Queue) Close() error {
 		}
 		err = errors.Join(err, q.file.close())
 	}
-	if n := q.inMemoryAlone(); n > 0 {
+	if n := q.unsavedCount(); n > 0 {
 		err = errors.Join(fmt.Errorf("%d readings were in memory only and are lost", n), err)
 	}
 	return err
@@ -317,19 +317,19 @@ func (q *Queue) save() error {
 			return err
 		}
 	}
-	if wrong, blind := q.misplaced(); wrong {
-		if err := q.repair(blind); err != nil {
+	if wrong, blind := q.needsReopen(); wrong {
+		if err := q.reopen(blind); err != nil {
 			return err
 		}
 	}
 	return q.commitAll()
 }
 
-func (q *Queue) inMemoryAlone() int {
+func (q *Queue) unsavedCount() int {
 	n := q.Stats().Memory
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return n + q.refused.alone()
+	return n + q.rejects.onlyInMemory()
 }
 
 // commitAll writes everything; a single commit has a bound.

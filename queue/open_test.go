@@ -202,15 +202,15 @@ func dieOpening(t *testing.T, path string, times int, boot func() string) {
 	t.Cleanup(func() { kernelBoot = old })
 	kernelBoot = boot
 	for range times {
-		d := depot{path: path, log: slog.New(slog.DiscardHandler)}
-		if state, why, err := d.inspect(); state != soundFile || err != nil {
+		d := store{path: path, log: slog.New(slog.DiscardHandler)}
+		if state, why, err := d.inspect(); state != intact || err != nil {
 			t.Fatalf("state %v: %v, %v", state, why, err)
 		}
 		id := boot() // one ID for all of a start
 		kernelBoot = func() string { return id }
 		m := marker{path: path + ".opening"}
-		if err := m.set(); err != nil || m.convicts() {
-			t.Fatalf("convicted after %d deaths, %v", m.Deaths, err)
+		if err := m.set(); err != nil || m.suspectFile() {
+			t.Fatalf("convicted after %d deaths, %v", m.Crashes, err)
 		}
 		kernelBoot = boot
 	}
@@ -230,11 +230,11 @@ func TestPowerCutBetweenTheRenamesOfASalvage(t *testing.T) {
 // TestSalvageOfASoundFileAgreesWithItsGaps: what was evicted lies on free pages
 // of a file that was full once, and must not come back.
 func TestSalvageOfASoundFileAgreesWithItsGaps(t *testing.T) {
-	for _, most := range []int64{2000, 5000, 9000, 20_000} {
+	for _, limit := range []int64{2000, 5000, 9000, 20_000} {
 		path := queuePath(t)
 		synctest.Test(t, func(t *testing.T) {
 			h := start(t, path)
-			h.opt.MaxSize = most
+			h.opt.MaxSize = limit
 			for seq := range uint64(20_000) {
 				r := routine(seq + 1)
 				r.Value = float64(seq * 7919 % 101)
@@ -256,7 +256,7 @@ func TestSalvageOfASoundFileAgreesWithItsGaps(t *testing.T) {
 func TestFileAsideGoesThirtyDaysAfterItsSalvage(t *testing.T) {
 	path := queuePath(t)
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
-	d := depot{path: path, most: 1000, now: now, log: slog.New(slog.DiscardHandler)}
+	d := store{path: path, maxQuarantined: 1000, now: now, log: slog.New(slog.DiscardHandler)}
 	stays := map[string]bool{
 		".aside-20261022T000000.000-complete": true,
 		".aside-20261021T000000.000-complete": false,
@@ -268,14 +268,14 @@ func TestFileAsideGoesThirtyDaysAfterItsSalvage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.tidy()
-	d.most = 150
+	d.deleteOldQuarantined()
+	d.maxQuarantined = 150
 	for name, want := range stays {
 		if _, err := os.Stat(path + name); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	d.tidy() // too large together: the complete one goes first
+	d.deleteOldQuarantined() // too large together: the complete one goes first
 	if _, err := os.Stat(path + ".aside-20261022T000000.000-complete"); err == nil {
 		t.Error("too much is kept aside")
 	}

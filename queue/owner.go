@@ -39,48 +39,48 @@ func decodeOwner(value []byte) string {
 	return ""
 }
 
-// claim is the client ID that the next commit writes, nil if the file has it.
-func (q *Queue) claim() []byte {
+// newOwner is the client ID that the next commit writes, nil if the file has it.
+func (q *Queue) newOwner() []byte {
 	if q.opt.ClientID == "" || q.owner == q.opt.ClientID {
 		return nil
 	}
 	return encodeOwner(q.opt.ClientID)
 }
 
-// disown moves a file aside that holds the backlog of another client ID, and
+// moveOtherClient moves a file aside that holds the backlog of another client ID, and
 // puts a new one in its place that tells of it. If nothing waits in it, it
 // becomes ours with the next commit.
-func (d *depot) disown() error {
-	owner, waits, err := glance(d.path)
-	if err != nil || !d.isOther(owner) {
+func (st *store) moveOtherClient() error {
+	owner, waits, err := readOwner(st.path)
+	if err != nil || !st.isOther(owner) {
 		return err
 	}
 	if !waits {
-		d.log.Info("the queue of another client ID is empty: it is used", "client_id", d.clientID, "was", owner)
+		st.log.Info("the queue of another client ID is empty: it is used", "client_id", st.clientID, "was", owner)
 		return nil
 	}
-	kept := fmt.Sprintf("%s.of-%s-%s", d.path, owner, d.now.UTC().Format(asideTime))
-	event := d.event(news{"storage", jsonObject("state", "other_client", "client_id", owner, "file", kept)})
-	if err := d.replace(kept, func(f *file) error { return f.announce(event) }); err != nil {
+	kept := fmt.Sprintf("%s.of-%s-%s", st.path, owner, st.now.UTC().Format(quarantineTime))
+	event := st.newEvent(storageEvent{"storage", jsonObject("state", "other_client", "client_id", owner, "file", kept)})
+	if err := st.replace(kept, func(f *file) error { return f.putEvent(event) }); err != nil {
 		return fmt.Errorf("move the backlog of client ID %s aside: %w", owner, err)
 	}
-	d.log.Error("the queue held the backlog of another client ID: it is kept aside, and not sent",
-		"client_id", d.clientID, "was", owner, "file", kept)
+	st.log.Error("the queue held the backlog of another client ID: it is kept aside, and not sent",
+		"client_id", st.clientID, "was", owner, "file", kept)
 	return nil
 }
 
 // isOther says that a client ID is known and not ours.
-func (d *depot) isOther(id string) bool { return id != "" && d.clientID != "" && id != d.clientID }
+func (st *store) isOther(id string) bool { return id != "" && st.clientID != "" && id != st.clientID }
 
 // Owner reads the client ID whose readings a file holds, "" in a file of an
 // older agent.
 func Owner(path string) (clientID string, err error) {
-	clientID, _, err = glance(path)
+	clientID, _, err = readOwner(path)
 	return clientID, err
 }
 
-// glance reads from a sound file whose it is, and whether anything waits in it.
-func glance(path string) (owner string, waits bool, err error) {
+// readOwner reads from a sound file whose it is, and whether anything waits in it.
+func readOwner(path string) (owner string, waits bool, err error) {
 	file, size, err := openSized(path)
 	if err != nil {
 		return "", false, err
@@ -104,7 +104,7 @@ func glance(path string) (owner string, waits bool, err error) {
 			return true, nil
 		}))
 	}
-	err = cmp.Or(err, s.file.Each(string(bucketAside), nil, func(_, _ []byte) (bool, error) {
+	err = cmp.Or(err, s.file.Each(string(bucketRejects), nil, func(_, _ []byte) (bool, error) {
 		waits = true
 		return false, nil
 	}))
@@ -132,7 +132,7 @@ func Others(path string) (all []Other) {
 			if m == nil || len(name) != len(base)+len(m[0]) {
 				continue // not ours
 			}
-			since, _ := time.Parse(asideTime, m[2]) // the pattern is stricter
+			since, _ := time.Parse(quarantineTime, m[2]) // the pattern is stricter
 			all = append(all, Other{m[1], name, since})
 		}
 	}
@@ -140,10 +140,10 @@ func Others(path string) (all []Other) {
 	return all
 }
 
-// remind says at each start which backlogs lie there that nobody sends.
-func (d *depot) remind() {
-	for _, o := range Others(d.path) {
-		d.log.Warn("a backlog of another client ID lies beside the queue: "+
+// warnOtherClients says at each start which backlogs lie there that nobody sends.
+func (st *store) warnOtherClients() {
+	for _, o := range Others(st.path) {
+		st.log.Warn("a backlog of another client ID lies beside the queue: "+
 			"holdfast queue adopt sends it under this one, or delete the file", "client_id", o.ClientID, "file", o.Path)
 	}
 }

@@ -196,7 +196,7 @@ func (h *harness) large(t *testing.T) os.FileInfo {
 		time.Sleep(6 * time.Second)
 	}
 	info, err := os.Stat(h.path)
-	if err != nil || info.Size() < roomy {
+	if err != nil || info.Size() < renewAbove {
 		t.Fatalf("%d bytes, %v", info.Size(), err)
 	}
 	return info
@@ -313,14 +313,14 @@ func TestAnAdoptedFileMayBeDamaged(t *testing.T) {
 // TestOthersAreKeptLongest: damaged files go before the backlog of another.
 func TestOthersAreKeptLongest(t *testing.T) {
 	path := queuePath(t)
-	d := depot{path: path, most: 250, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), log: slog.New(slog.DiscardHandler)}
+	d := store{path: path, maxQuarantined: 250, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), log: slog.New(slog.DiscardHandler)}
 	all := []string{".of-porch-20261001T000000.000", ".of-porch-x-20261101T000000.000", ".aside-20261120T000000.000-partial"}
 	for _, name := range all {
 		if err := os.WriteFile(path+name, make([]byte, 100), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d.tidy()
+	d.deleteOldQuarantined()
 	if left, _ := filepath.Glob(path + ".of-*"); len(left) != 2 {
 		t.Errorf("a backlog went before a damaged file: %v", left)
 	}
@@ -459,7 +459,7 @@ func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
 				}
 				disturb(h)
 				settled := make(chan error, 1)
-				go func() { settled <- a.settle() }()
+				go func() { settled <- a.finish() }()
 				select {
 				case err = <-settled:
 				case <-time.After(time.Second):

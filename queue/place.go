@@ -30,8 +30,8 @@ func (f *file) inPlace() error {
 		return errDeleted
 	case err != nil:
 		return err
-	case f.damage != nil:
-		return fmt.Errorf("%w: %w", errReplaced, f.damage) // by what is in memory
+	case f.salvagedFrom != nil:
+		return fmt.Errorf("%w: %w", errReplaced, f.salvagedFrom) // by what is in memory
 	case !os.SameFile(ours, there):
 		return errReplaced
 	}
@@ -45,37 +45,37 @@ func (f *file) inPlace() error {
 // still there for who has it open. Another file that lies there is kept aside,
 // but not before the copy is whole: the damaged file behind a copy in memory is
 // all that the next start would find. See finish for a power cut in between.
-func (d *depot) restore(f *file, why error) (news, error) {
-	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
-		return news{}, err
+func (st *store) restore(f *file, why error) (storageEvent, error) {
+	if err := os.MkdirAll(filepath.Dir(st.path), 0o700); err != nil {
+		return storageEvent{}, err
 	}
-	occupied, err := d.occupied()
+	occupied, err := st.occupied()
 	if err != nil {
-		return news{}, err
+		return storageEvent{}, err
 	}
-	if err := d.copyFrom(f.reader.Load()); err != nil {
-		return news{}, fmt.Errorf("restore %s: %w", d.path, err)
+	if err := st.copyFrom(f.reader.Load()); err != nil {
+		return storageEvent{}, fmt.Errorf("restore %s: %w", st.path, err)
 	}
-	aside, err := d.displace(occupied)
+	aside, err := st.displace(occupied)
 	if err != nil {
-		return news{}, err
+		return storageEvent{}, err
 	}
-	d.log.Error("the queue file was made anew with all that it held", "file", d.path, "why", why, "aside", aside)
+	st.log.Error("the queue file was made anew with all that it held", "file", st.path, "why", why, "aside", aside)
 	switch {
-	case f.damage != nil && aside != "":
-		f.damage = nil
-		return news{"quarantine", jsonObject("file", aside, "why", why.Error())}, nil
+	case f.salvagedFrom != nil && aside != "":
+		f.salvagedFrom = nil
+		return storageEvent{"quarantine", jsonObject("file", aside, "why", why.Error())}, nil
 	case aside != "":
-		return news{"storage", jsonObject("state", "replaced", "file", d.path, "aside", aside)}, nil
+		return storageEvent{"storage", jsonObject("state", "replaced", "file", st.path, "aside", aside)}, nil
 	}
-	f.damage = nil
-	return news{"storage", jsonObject("state", "deleted", "file", d.path)}, nil
+	f.salvagedFrom = nil
+	return storageEvent{"storage", jsonObject("state", "deleted", "file", st.path)}, nil
 }
 
 // occupied reports whether a file lies in the place of ours that can be moved
 // away: a folder stays, and so does a file that another process has open.
-func (d *depot) occupied() (bool, error) {
-	file, err := os.Open(d.path)
+func (st *store) occupied() (bool, error) {
+	file, err := os.Open(st.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -85,7 +85,7 @@ func (d *depot) occupied() (bool, error) {
 	defer file.Close()
 	info, err := file.Stat()
 	if err == nil && info.IsDir() {
-		err = &fs.PathError{Op: "open", Path: d.path, Err: syscall.EISDIR}
+		err = &fs.PathError{Op: "open", Path: st.path, Err: syscall.EISDIR}
 	}
 	if err == nil {
 		err = tryLock(file)
@@ -96,16 +96,16 @@ func (d *depot) occupied() (bool, error) {
 // displace moves away what lies in the place of the file, puts the copy there,
 // and returns where the other one is. The copy stays only where it is the file:
 // a later start must not find an old one.
-func (d *depot) displace(occupied bool) (aside string, err error) {
-	part := d.path + ".salvaged"
+func (st *store) displace(occupied bool) (aside string, err error) {
+	part := st.path + ".salvaged"
 	if occupied {
-		aside = fmt.Sprintf("%s.aside-%s-partial", d.path, d.now.UTC().Format(asideTime))
-		err = moveFile(d.path, aside)
+		aside = fmt.Sprintf("%s.aside-%s-partial", st.path, st.now.UTC().Format(quarantineTime))
+		err = moveFile(st.path, aside)
 	}
 	if err == nil {
-		err = moveFile(part, d.path) // also over a symbolic link to nowhere
+		err = moveFile(part, st.path) // also over a symbolic link to nowhere
 	}
-	if _, there := os.Lstat(d.path); err != nil && there == nil {
+	if _, there := os.Lstat(st.path); err != nil && there == nil {
 		err = errors.Join(err, removeIfThere(part))
 	}
 	return aside, err
@@ -114,12 +114,12 @@ func (d *depot) displace(occupied bool) (aside string, err error) {
 // copyFrom makes a copy of a file that has lost its name, under the name that
 // finish knows. What cannot be read is left out: the damage is noticed when the
 // copy is opened.
-func (d *depot) copyFrom(reader *os.File) error {
+func (st *store) copyFrom(reader *os.File) error {
 	info, err := reader.Stat()
 	if err != nil {
 		return err
 	}
-	part := d.path + ".new"
+	part := st.path + ".new"
 	if err := removeIfThere(part); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (d *depot) copyFrom(reader *os.File) error {
 	if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
 		return errors.Join(err, removeIfThere(part))
 	}
-	return moveFile(part, d.path+".salvaged")
+	return moveFile(part, st.path+".salvaged")
 }
 
 // copyPages leaves a hole where a page cannot be read, or is empty.

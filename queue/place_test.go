@@ -193,7 +193,7 @@ func TestNothingIsMovedAwayBeforeTheCopyIsWhole(t *testing.T) {
 	if err := os.WriteFile(path, filled(t, 4, 2000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := depot{path: path, log: slog.New(slog.DiscardHandler), now: time.Now(), event: func(news) Item {
+	d := store{path: path, log: slog.New(slog.DiscardHandler), now: time.Now(), newEvent: func(storageEvent) Item {
 		return Item{Boot: "1-test", Event: "storage", Reading: alarm(1)}
 	}}
 	f, _, err := d.salvageInMemory(errTruncated, syscall.EROFS)

@@ -48,7 +48,7 @@ type Options struct {
 }
 
 const (
-	mostInMemory = 32768           // readings of both lanes: 6 MB, what a failing disk may cost
+	maxInMemory  = 32768           // readings of both lanes: 6 MB, what a failing disk may cost
 	spillEarly   = 8192            // readings of a lane in memory before their time
 	diskPatience = 2 * time.Second // that Put waits for a disk that neither succeeds nor fails
 )
@@ -60,11 +60,11 @@ type Item struct {
 	Event   string // what happened to the agent itself: then Seq counts events, and of the reading only At has a meaning
 	Details string // of the event: a JSON object
 
-	number   uint64        // in its lane, or of those set aside
-	aside    bool          // it was set aside, and comes from there
-	declared bool          // as missing, when it was set aside
-	turn     int           // Queue.turn, when the number was given
-	put      time.Duration // since the queue was opened
+	number     uint64        // in its lane, or of those set aside
+	rejected   bool          // it was set aside, and comes from there
+	declared   bool          // as missing, when it was set aside
+	generation int           // Queue.turn, when the number was given
+	put        time.Duration // since the queue was opened
 }
 
 // A Queue holds readings until they are acknowledged. Put, Report, Ack, Reject
@@ -79,22 +79,22 @@ type Queue struct {
 	work    chan struct{} // holds one token: the writer should look again
 	stopped chan struct{} // closed when Run has returned
 
-	mu      sync.Mutex
-	lanes   [2]lane       // by sensors.Priority
-	gaps    gaps          // come after the alarms and before routine readings
-	refused refused       // what was set aside
-	tried   chan struct{} // closed after each commit, whether it succeeded or not
-	dropped uint64
-	events  uint64 // numbers given to events
-	hangs   bool   // a commit has outlived the patience of a Put
+	mu          sync.Mutex
+	lanes       [2]lane       // by sensors.Priority
+	gaps        gaps          // come after the alarms and before routine readings
+	rejects     rejects       // what was set aside
+	commitEnded chan struct{} // closed after each commit, whether it succeeded or not
+	dropped     uint64
+	events      uint64 // numbers given to events
+	hangs       bool   // a commit has outlived the patience of a Put
 	writer
 
-	owner    string // the client ID that the file has
-	file     *file  // nil while there is none to be had: memory only
-	detached bool   // there was one
-	turn     int    // counts the files: numbers of an earlier one mean nothing
+	owner      string // the client ID that the file has
+	file       *file  // nil while there is none to be had: memory only
+	detached   bool   // there was one
+	generation int    // counts the files: numbers of an earlier one mean nothing
 
-	pending [len(bucketLanes) + 1]*pending // reads; for the goroutine that calls Peek
+	reads [len(bucketLanes) + 1]*pendingRead // reads; for the goroutine that calls Peek
 }
 
 // Boot names this start of the agent: a number that counts the starts, and
@@ -108,7 +108,7 @@ func (q *Queue) Put(r sensors.Reading) {
 	defer q.mu.Unlock()
 	number := q.pushLocked(Item{Reading: r, Boot: q.boot})
 	if r.Priority == sensors.Alarm {
-		q.waitTriedLocked(&q.lanes[sensors.Alarm], number)
+		q.waitAttemptedLocked(&q.lanes[sensors.Alarm], number)
 	}
 }
 
@@ -134,32 +134,32 @@ func (q *Queue) eventLocked(at clock.Stamp) Item {
 
 func (q *Queue) pushLocked(it Item) (number uint64) {
 	l := &q.lanes[it.Priority]
-	it.put, it.turn = time.Since(q.start), q.turn
-	if !q.roomLocked(it.Priority) {
+	it.put, it.generation = time.Since(q.start), q.generation
+	if !q.makeRoomLocked(it.Priority) {
 		q.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
 		return 0
 	}
 	number = l.push(it)
 	if it.Event == "" {
-		l.past.saw(it, q.boot)
+		l.history.observe(it, q.boot)
 	}
 	signal(q.arrived)
-	if n := len(l.unsafe()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
+	if n := len(l.unsynced()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
 		signal(q.work)
 	}
 	return number
 }
 
-// waitTriedLocked waits until a commit that holds the reading has ended. It
+// waitAttemptedLocked waits until a commit that holds the reading has ended. It
 // does not wait for a disk that hangs.
-func (q *Queue) waitTriedLocked(l *lane, number uint64) {
+func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 	if q.file == nil || q.hangs {
 		return
 	}
 	patience := time.NewTimer(diskPatience)
 	defer patience.Stop()
-	for l.tried <= number && l.first <= number && !q.hangs {
-		tried := q.tried
+	for l.attempted <= number && l.first <= number && !q.hangs {
+		tried := q.commitEnded
 		q.mu.Unlock()
 		ended, hangs := false, false
 		select {
@@ -205,7 +205,7 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 	for {
 		q.mu.Lock()
 		from, needed := l.toLoad(want)
-		last, turn, turnFile, file := l.disk, l.turn, q.turn, q.file
+		last, turn, turnFile, file := l.lastBlock, l.evictions, q.generation, q.file
 		q.mu.Unlock()
 		if !needed || want == 0 {
 			return nil
@@ -213,16 +213,16 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 		r, damaged, err := q.readBlock(blockRead{file, p, from, last, turn})
 		if errors.Is(err, errSlow) {
 			return err
-		} else if err != nil && q.unreadable(file) {
+		} else if err != nil && q.noteUnreadable(file) {
 			return err
 		} else if err != nil {
 			continue
 		}
 		for i := range r.items {
-			r.items[i].turn = turnFile
+			r.items[i].generation = turnFile
 		}
 		q.mu.Lock()
-		if turn == l.turn && turnFile == q.turn { // else what was read may be evicted, or of a file that is gone
+		if turn == l.evictions && turnFile == q.generation { // else what was read may be evicted, or of a file that is gone
 			q.declareDamageLocked(l, r, damaged)
 			l.loaded(r, last)
 		}
@@ -246,12 +246,12 @@ func (q *Queue) Ack(items []Item) error {
 
 func (q *Queue) ackLocked(it Item) {
 	switch {
-	case it.Event == gapEvent && !it.aside:
+	case it.Event == gapEvent && !it.rejected:
 		q.gaps.ack(it.Seq)
-	case it.turn != q.turn:
+	case it.generation != q.generation:
 		return // it comes again
-	case it.aside:
-		q.refused.ack(it.number)
+	case it.rejected:
+		q.rejects.ack(it.number)
 	default:
 		for _, g := range q.lanes[it.Priority].ack(it.number) {
 			q.gaps.add(g)
@@ -280,11 +280,11 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.newDayLocked()
-	s := Stats{Rejected: q.refused.count(), Dropped: q.dropped, Failing: q.failing || q.hangs,
+	s := Stats{Rejected: q.rejects.count(), Dropped: q.dropped, Failing: q.failing || q.hangs,
 		Commits: q.commits, Written: q.written, CommitsToday: q.commits - q.day.commits, WrittenToday: q.written - q.day.written}
 	for i := range q.lanes {
-		s.Backlog += q.lanes[i].owed()
-		s.Memory += len(q.lanes[i].unsafe())
+		s.Backlog += q.lanes[i].waiting()
+		s.Memory += len(q.lanes[i].unsynced())
 		if at, ok := q.lanes[i].oldest(); ok && (s.Oldest == (clock.Stamp{}) || at.Unix < s.Oldest.Unix) {
 			s.Oldest = at
 		}
@@ -295,23 +295,23 @@ func (q *Queue) Stats() Stats {
 
 const becauseMemory = "the disk fails and memory is full"
 
-// roomLocked makes room in memory for one more reading: it drops the oldest,
+// makeRoomLocked makes room in memory for one more reading: it drops the oldest,
 // routine before alarm, that was not handed out and is in no commit under way.
 // It reports false if there is none such: then what comes is dropped. Alarms
 // may take twice as much.
-func (q *Queue) roomLocked(p sensors.Priority) bool {
+func (q *Queue) makeRoomLocked(p sensors.Priority) bool {
 	total := q.lanes[0].mem.len() + q.lanes[1].mem.len()
-	if total < mostInMemory {
+	if total < maxInMemory {
 		return true
 	}
 	for _, from := range [...]sensors.Priority{sensors.Routine, sensors.Alarm} {
-		if l := &q.lanes[from]; from <= p && l.mem.len() > 0 && l.mem.items()[0].number > max(l.given, l.committing) {
+		if l := &q.lanes[from]; from <= p && l.mem.len() > 0 && l.mem.items()[0].number > max(l.issued, l.committing) {
 			it := l.dropOldestInMemory()
 			q.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
 			return true
 		}
 	}
-	return p == sensors.Alarm && total < 2*mostInMemory
+	return p == sensors.Alarm && total < 2*maxInMemory
 }
 
 // droppedLocked declares the loss of n readings, and says so when it starts.
@@ -324,8 +324,8 @@ func (q *Queue) droppedLocked(n int, gaps []Gap, why string) {
 	}
 	q.dropped += uint64(n)
 	signal(q.arrived)
-	if why != q.saidDrop {
-		q.saidDrop = why
+	if why != q.loggedDrop {
+		q.loggedDrop = why
 		q.log.Error("readings dropped", "why", why, "dropped", q.dropped)
 	}
 }

@@ -455,7 +455,7 @@ func TestFileShrinksWhenItHasBeenEmptied(t *testing.T) {
 		h.opt.MaxSize = 64 << 20
 		seq := uint64(0)
 		size := func() int64 { info, _ := os.Stat(h.path); return info.Size() }
-		for size() < roomy {
+		for size() < renewAbove {
 			for range 5000 {
 				seq++
 				r := routine(seq)
@@ -525,14 +525,14 @@ func TestFailingDiskKeepsReadingsInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		breakDisk(t, h)
-		for seq := range uint64(mostInMemory + 100) {
+		for seq := range uint64(maxInMemory + 100) {
 			h.Put(routine(seq + 1))
 		}
 		h.Put(alarm(1))
 		time.Sleep(time.Minute + time.Second) // not in step with the attempts
 		s := h.Stats()
-		if s.Memory != mostInMemory || s.Dropped != 102 {
-			t.Errorf("%d in memory and %d dropped, want %d and 102", s.Memory, s.Dropped, mostInMemory)
+		if s.Memory != maxInMemory || s.Dropped != 102 {
+			t.Errorf("%d in memory and %d dropped, want %d and 102", s.Memory, s.Dropped, maxInMemory)
 		}
 		items, err := h.next(t.Context(), 4)
 		slices.SortFunc(items[:2], func(a, b Item) int { return strings.Compare(a.Event, b.Event) }) // either may be first
@@ -541,7 +541,7 @@ func TestFailingDiskKeepsReadingsInMemory(t *testing.T) {
 		}
 		mendDisk(t, h)
 		time.Sleep(10 * time.Second)
-		if s := h.Stats(); s.Memory != 0 || s.Backlog != mostInMemory+2 { // a gap, and the news that the disk works
+		if s := h.Stats(); s.Memory != 0 || s.Backlog != maxInMemory+2 { // a gap, and the news that the disk works
 			t.Errorf("after the disk came back: %d in memory, %d waiting", s.Memory, s.Backlog)
 		}
 		h.end()

@@ -31,37 +31,37 @@ func (v damagedValues) count() (n int) {
 // commit what was in them, as far as the others tell. Without that, a gap would
 // be found only while both neighbours of a damaged block are read by one start.
 // A disk that cannot be written leaves them: then they are noticed one by one.
-func (d *depot) repair(f *file, k known) (known, error) {
-	s, err := survey(d.path)
+func (st *store) repair(f *file, k fileState) (fileState, error) {
+	s, err := scanDamaged(st.path)
 	if err != nil {
 		return k, err
 	}
-	missing := s.declare(d.acked)
-	event := d.event(news{"storage", jsonObject("state", "damaged", "blocks", k.bad.count(), "missing", missing)})
+	missing := s.declare(st.acked)
+	event := st.newEvent(storageEvent{"storage", jsonObject("state", "damaged", "blocks", k.damaged.count(), "missing", missing)})
 	if err := f.remove(k, s.gaps, event); err != nil {
-		d.log.Error("damaged blocks stay in the queue", "file", d.path, "blocks", k.bad.count(), "err", err)
+		st.log.Error("damaged blocks stay in the queue", "file", st.path, "blocks", k.damaged.count(), "err", err)
 		if _, err := f.reopen(); err != nil {
 			return k, err
 		}
-		return f.known(d.first)
+		return f.loadState(st.firstWaiting)
 	}
-	d.log.Error("blocks of the queue were damaged: the rest is used", "file", d.path, "blocks", k.bad.count(), "missing", missing)
+	st.log.Error("blocks of the queue were damaged: the rest is used", "file", st.path, "blocks", k.damaged.count(), "missing", missing)
 	ends := s.ends
-	k, err = f.known(d.first)
+	k, err = f.loadState(st.firstWaiting)
 	k.ends = ends
 	return k, err
 }
 
 // remove deletes what is damaged, stores the gaps and an event.
-func (f *file) remove(k known, gaps []Gap, event Item) error {
+func (f *file) remove(k fileState, gaps []Gap, event Item) error {
 	return f.update(func(tx *bbolt.Tx) error {
-		for p, keys := range k.bad.blocks {
+		for p, keys := range k.damaged.blocks {
 			for _, n := range keys {
 				if err := tx.Bucket(bucketLanes[p]).Delete(key(n)); err != nil {
 					return err
 				}
 			}
-			if k.bad.tails[p] {
+			if k.damaged.tails[p] {
 				if err := tx.Bucket(bucketTails[p]).Delete(keyTail); err != nil {
 					return err
 				}
@@ -70,32 +70,32 @@ func (f *file) remove(k known, gaps []Gap, event Item) error {
 		if err := tx.Bucket(bucketMeta).Put(keyGaps, encodeGaps(gaps)); err != nil {
 			return err
 		}
-		_, err := applyLane(tx, int(sensors.Alarm), k.behindAlarms(event))
+		_, err := applyLane(tx, int(sensors.Alarm), k.appendEvent(event))
 		return err
 	})
 }
 
-// behindAlarms is the change that puts an event behind the alarms of a file
+// appendEvent is the change that puts an event behind the alarms of a file
 // that nobody uses yet, in one block with what is in the tail.
-func (k *known) behindAlarms(event Item) (c laneChange) {
+func (k *fileState) appendEvent(event Item) (c laneChange) {
 	l := &k.lanes[sensors.Alarm]
 	event.number = l.next
 	items := append(l.mem.items(), event)
 	c.blocks = []block{{last: event.number, data: encode(run{items: items})}}
-	if l.tail > 0 {
+	if l.lastTail > 0 {
 		c.tail = []byte{}
 	}
 	return c
 }
 
-// announce puts an event into a file that is being made.
-func (f *file) announce(event Item) error {
-	k, err := f.known([2]uint64{})
+// putEvent puts an event into a file that is being made.
+func (f *file) putEvent(event Item) error {
+	k, err := f.loadState([2]uint64{})
 	if err != nil {
 		return err
 	}
 	c := change{}
-	c.lanes[sensors.Alarm] = k.behindAlarms(event)
+	c.lanes[sensors.Alarm] = k.appendEvent(event)
 	_, err = f.write(c)
 	return err
 }

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	keepAside = 30 * 24 * time.Hour // a file that was salvaged completely
-	asideTime = "20060102T150405.000"
+	keepQuarantined = 30 * 24 * time.Hour // a file that was salvaged completely
+	quarantineTime  = "20060102T150405.000"
 )
 
 // quarantine carries over what is intact in a damaged file into a new one, and
@@ -31,28 +31,28 @@ const (
 // What is lost is declared in the new file, by gaps and an event, before that
 // takes the place of the damaged one: no restart and no power cut loses it.
 // ends are the last readings in the new file.
-func (d *depot) quarantine(why error) (ends [2]seqs, err error) {
-	s, err := survey(d.path)
+func (st *store) quarantine(why error) (ends [2]seqs, err error) {
+	s, err := scanDamaged(st.path)
 	if err != nil {
 		return ends, err
 	}
-	other := d.isOther(decodeOwner(s.owner)) // then disown tells of the file
+	other := st.isOther(decodeOwner(s.owner)) // then disown tells of the file
 	if other {
-		d.acked = [2]seqs{}
+		st.acked = [2]seqs{}
 	}
-	missing := s.declare(d.acked)
-	aside := fmt.Sprintf("%s.aside-%s-%s", d.path, d.now.UTC().Format(asideTime), s.verdict())
-	err = d.replace(aside, func(f *file) error {
+	missing := s.declare(st.acked)
+	aside := fmt.Sprintf("%s.aside-%s-%s", st.path, st.now.UTC().Format(quarantineTime), s.verdict())
+	err = st.replace(aside, func(f *file) error {
 		if err := s.fill(f); err != nil || other {
 			return err
 		}
-		return f.announce(d.event(news{"quarantine", jsonObject("file", aside, "why", why.Error(), "salvaged", s.readings(),
+		return f.putEvent(st.newEvent(storageEvent{"quarantine", jsonObject("file", aside, "why", why.Error(), "salvaged", s.readings(),
 			"complete", s.complete(), "missing", missing)}))
 	})
 	if err != nil {
-		return ends, fmt.Errorf("salvage %s: %w", d.path, err)
+		return ends, fmt.Errorf("salvage %s: %w", st.path, err)
 	}
-	d.log.Error("the queue was damaged: what is intact was carried over, the file is kept aside",
+	st.log.Error("the queue was damaged: what is intact was carried over, the file is kept aside",
 		"err", why, "aside", aside, "salvaged", s.readings(), "complete", s.complete(), "missing", missing)
 	if other {
 		return ends, nil
@@ -63,37 +63,37 @@ func (d *depot) quarantine(why error) (ends [2]seqs, err error) {
 // replace makes a new file and puts it in the place of the present one, which
 // gets the name kept. A power cut between the two renames leaves the new one
 // under a name that finish knows.
-func (d *depot) replace(kept string, fill func(*file) error) error {
-	if err := d.make(d.path+".salvaged", fill); err != nil {
+func (st *store) replace(kept string, fill func(*file) error) error {
+	if err := st.make(st.path+".salvaged", fill); err != nil {
 		return err
 	}
-	if err := moveFile(d.path, kept); err != nil {
+	if err := moveFile(st.path, kept); err != nil {
 		return err
 	}
-	return moveFile(d.path+".salvaged", d.path)
+	return moveFile(st.path+".salvaged", st.path)
 }
 
-// A find is what a survey of a file has found: the intact blocks of both lanes,
+// A salvager is what a survey of a file has found: the intact blocks of both lanes,
 // what is acknowledged, and the gaps.
 //
 // What can be reached from the file's root is what it holds. Only where the way
 // there is damaged, pages that cannot be reached fill in what is missing: they
 // may be lost, or hold old versions of what was evicted since.
-type find struct {
-	path    string
-	whole   bool // everything could be reached
-	cursors [2]uint64
-	spans   [2][]span
-	gaps    []Gap
-	clock   []byte
-	skipped int              // pages that could not be read
-	owner   []byte           // value of keyOwner
-	streams table[streamKey] // that lie in spans
-	ends    [2]seqs          // the last readings that were found, see missing
+type salvager struct {
+	path       string
+	reachedAll bool // everything could be reached
+	cursors    [2]uint64
+	spans      [2][]span
+	gaps       []Gap
+	clock      []byte
+	skipped    int              // pages that could not be read
+	owner      []byte           // value of keyOwner
+	streams    table[streamKey] // that lie in spans
+	ends       [2]seqs          // the last readings that were found, see missing
 
-	aside      map[uint64]uint32 // what was set aside: number and checksum
-	asideWhole bool              // all of it could be reached
-	blind      bool              // there is no way into the file
+	rejected      map[uint64]uint32 // what was set aside: number and checksum
+	rejectedWhole bool              // all of it could be reached
+	unopenable    bool              // there is no way into the file
 }
 
 // A span is the numbers of a block, and what tells it from its old versions.
@@ -115,7 +115,7 @@ func spanOf(value []byte) (p sensors.Priority, s span, ok bool) {
 
 func spanAndRun(value []byte) (p sensors.Priority, s span, r run, ok bool) {
 	r, err := decode(value)
-	if err != nil || r.aside {
+	if err != nil || r.rejected {
 		return 0, s, r, false
 	}
 	s = span{first: r.items[0].number, last: r.last(), count: len(r.items), sum: binary.BigEndian.Uint32(value[1:])}
@@ -123,7 +123,7 @@ func spanAndRun(value []byte) (p sensors.Priority, s span, r run, ok bool) {
 }
 
 // spanOf is a span with its edges.
-func (s *find) spanOf(value []byte) (p sensors.Priority, sp span, ok bool) {
+func (s *salvager) spanOf(value []byte) (p sensors.Priority, sp span, ok bool) {
 	p, sp, r, ok := spanAndRun(value)
 	if ok {
 		sp.edges = s.edgesOf(r)
@@ -131,9 +131,9 @@ func (s *find) spanOf(value []byte) (p sensors.Priority, sp span, ok bool) {
 	return p, sp, ok
 }
 
-// asideOf tells an item that was set aside by its number and checksum.
-func asideOf(value []byte) (number uint64, sum uint32, ok bool) {
-	if len(value) < 6 || value[5]&flagAside == 0 { // the flags: most values are not worth a decoding
+// rejectedIn tells an item that was set aside by its number and checksum.
+func rejectedIn(value []byte) (number uint64, sum uint32, ok bool) {
+	if len(value) < 6 || value[5]&flagRejected == 0 { // the flags: most values are not worth a decoding
 		return 0, 0, false
 	}
 	r, err := decode(value)
@@ -143,26 +143,26 @@ func asideOf(value []byte) (number uint64, sum uint32, ok bool) {
 	return r.last(), binary.BigEndian.Uint32(value[1:]), true
 }
 
-// keepAside keeps what was set aside, if its number is new, and reports whether
+// keepRejected keeps what was set aside, if its number is new, and reports whether
 // this is such an item.
-func (s *find) keepAside(value []byte) bool {
-	n, sum, ok := asideOf(value)
-	if _, known := s.aside[n]; ok && !known {
-		s.aside[n] = sum
+func (s *salvager) keepRejected(value []byte) bool {
+	n, sum, ok := rejectedIn(value)
+	if _, known := s.rejected[n]; ok && !known {
+		s.rejected[n] = sum
 	}
 	return ok
 }
 
-// survey reads a file.
-func survey(path string) (*find, error) {
-	s := &find{path: path, whole: true, aside: map[uint64]uint32{}}
-	if err := s.reach(); err != nil {
+// scanDamaged reads a file.
+func scanDamaged(path string) (*salvager, error) {
+	s := &salvager{path: path, reachedAll: true, rejected: map[uint64]uint32{}}
+	if err := s.readReachable(); err != nil {
 		return nil, err
 	}
 	for p := range s.spans {
 		s.spans[p] = outermost(s.spans[p], s.cursors[p])
 	}
-	if s.whole {
+	if s.reachedAll {
 		return s, nil
 	}
 	var lost [2][]span
@@ -179,8 +179,8 @@ func survey(path string) (*find, error) {
 			s.gaps, _ = decodeGaps(value) // without, there are none to be had
 		}
 		s.keepMeta(key, value)
-		if !s.asideWhole {
-			s.keepAside(value)
+		if !s.rejectedWhole {
+			s.keepRejected(value)
 		}
 	})
 	for p := range s.spans {
@@ -202,8 +202,8 @@ func openSized(path string) (*os.File, int64, error) {
 	return file, info.Size(), nil
 }
 
-// reach takes what can be reached from the root.
-func (s *find) reach() error {
+// readReachable takes what can be reached from the root.
+func (s *salvager) readReachable() error {
 	file, size, err := openSized(s.path)
 	if err != nil {
 		return err
@@ -211,7 +211,7 @@ func (s *find) reach() error {
 	defer file.Close()
 	f, err := pages.Open(file, size)
 	if err != nil {
-		s.whole, s.blind = false, true
+		s.reachedAll, s.unopenable = false, true
 		return nil
 	}
 	visit := func(key, value []byte) (bool, error) {
@@ -225,26 +225,26 @@ func (s *find) reach() error {
 		}
 		if string(key) == string(keyGaps) {
 			s.gaps, err = decodeGaps(value)
-			s.whole = s.whole && err == nil
+			s.reachedAll = s.reachedAll && err == nil
 		}
 		s.keepMeta(key, value)
 		return true, nil
 	}
 	for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
-		s.whole = f.Has(string(name)) && f.Each(string(name), nil, visit) == nil && s.whole
+		s.reachedAll = f.Has(string(name)) && f.Each(string(name), nil, visit) == nil && s.reachedAll
 	}
-	s.asideWhole = true // an older file has none
-	err = f.Each(string(bucketAside), nil, func(_, value []byte) (bool, error) {
-		s.asideWhole = s.keepAside(value) && s.asideWhole
+	s.rejectedWhole = true // an older file has none
+	err = f.Each(string(bucketRejects), nil, func(_, value []byte) (bool, error) {
+		s.rejectedWhole = s.keepRejected(value) && s.rejectedWhole
 		return true, nil
 	})
-	s.asideWhole = s.asideWhole && err == nil
-	s.whole = s.whole && s.asideWhole
+	s.rejectedWhole = s.rejectedWhole && err == nil
+	s.reachedAll = s.reachedAll && s.rejectedWhole
 	return nil
 }
 
 // keepMeta keeps what is known of the clock and of the owner, if this is it.
-func (s *find) keepMeta(key, value []byte) {
+func (s *salvager) keepMeta(key, value []byte) {
 	if string(key) == string(keyOwner) && s.owner == nil && decodeOwner(value) != "" {
 		s.owner = slices.Clone(value)
 	}
@@ -254,24 +254,24 @@ func (s *find) keepMeta(key, value []byte) {
 }
 
 // overlaps says that a number of the span is in one that is known.
-func (s *find) overlaps(p sensors.Priority, sp span) bool {
+func (s *salvager) overlaps(p sensors.Priority, sp span) bool {
 	i := s.at(p, sp.first)
 	return i < len(s.spans[p]) && s.spans[p][i].first <= sp.last
 }
 
 // wants says that the span is one of those that were found.
-func (s *find) wants(p sensors.Priority, sp span) bool {
+func (s *salvager) wants(p sensors.Priority, sp span) bool {
 	i := s.at(p, sp.last)
 	return i < len(s.spans[p]) && s.spans[p][i].same(sp)
 }
 
 // at is the place of the first span that ends at a number or later.
-func (s *find) at(p sensors.Priority, number uint64) int {
+func (s *salvager) at(p sensors.Priority, number uint64) int {
 	i, _ := slices.BinarySearchFunc(s.spans[p], number, func(sp span, n uint64) int { return cmp.Compare(sp.last, n) })
 	return i
 }
 
-func (s *find) scan(visit func(key, value []byte)) error {
+func (s *salvager) scan(visit func(key, value []byte)) error {
 	file, size, err := openSized(s.path)
 	if err != nil {
 		return err
@@ -296,7 +296,7 @@ func outermost(spans []span, cursor uint64) (left []span) {
 }
 
 // fill puts what was found into a new file.
-func (s *find) fill(f *file) error {
+func (s *salvager) fill(f *file) error {
 	var c change
 	n := 0
 	flush := func() error {
@@ -327,21 +327,21 @@ func (s *find) fill(f *file) error {
 const fillBatch = 256
 
 // take adds a value to a change, if it is one of those that were found.
-func (s *find) take(c *change, value []byte) bool {
+func (s *salvager) take(c *change, value []byte) bool {
 	if p, sp, ok := spanOf(value); ok && s.wants(p, sp) {
 		c.lanes[p].blocks = append(c.lanes[p].blocks, block{last: sp.last, data: slices.Clone(value)})
 		return true
 	}
-	n, sum, ok := asideOf(value)
-	if known, wanted := s.aside[n]; !ok || !wanted || known != sum {
+	n, sum, ok := rejectedIn(value)
+	if known, wanted := s.rejected[n]; !ok || !wanted || known != sum {
 		return false
 	}
-	c.aside.puts = append(c.aside.puts, block{last: n, data: slices.Clone(value)})
+	c.rejects.puts = append(c.rejects.puts, block{last: n, data: slices.Clone(value)})
 	return true
 }
 
-func (s *find) readings() (n int) {
-	n = len(s.aside)
+func (s *salvager) readings() (n int) {
+	n = len(s.rejected)
 	for _, spans := range s.spans {
 		for _, sp := range spans {
 			n += sp.count
@@ -353,7 +353,7 @@ func (s *find) readings() (n int) {
 // complete says that no number is missing between what was acknowledged and the
 // newest that was found, nor anything that was set aside, as far as that can be
 // known.
-func (s *find) complete() bool {
+func (s *salvager) complete() bool {
 	for p, spans := range s.spans {
 		next := max(s.cursors[p], 1)
 		for _, sp := range spans {
@@ -363,21 +363,21 @@ func (s *find) complete() bool {
 			next = sp.last + 1
 		}
 	}
-	return s.skipped == 0 && (s.asideWhole || s.blind && len(s.aside) == 0)
+	return s.skipped == 0 && (s.rejectedWhole || s.unopenable && len(s.rejected) == 0)
 }
 
-func (s *find) verdict() string {
+func (s *salvager) verdict() string {
 	if s.complete() {
 		return "complete"
 	}
 	return "partial"
 }
 
-// asideName is the end of the name of a file aside: when, and what came out.
-var asideName = regexp.MustCompile(`\.aside-(\d{8}T\d{6}\.\d{3})-(complete|partial)$`)
+// quarantinedName is the end of the name of a file aside: when, and what came out.
+var quarantinedName = regexp.MustCompile(`\.aside-(\d{8}T\d{6}\.\d{3})-(complete|partial)$`)
 
-// An aside is a file that is kept: a damaged one, or that of another client ID.
-type aside struct {
+// An quarantinedFile is a file that is kept: a damaged one, or that of another client ID.
+type quarantinedFile struct {
 	path     string
 	since    time.Time
 	complete bool // everything in it was carried over
@@ -386,7 +386,7 @@ type aside struct {
 }
 
 // rank says what goes first when there is too much.
-func (a aside) rank() int {
+func (a quarantinedFile) rank() int {
 	switch {
 	case a.complete:
 		return 0
@@ -396,51 +396,51 @@ func (a aside) rank() int {
 	return 2
 }
 
-// asides are the files aside, the first to go first: complete ones, then partial
+// quarantined are the files aside, the first to go first: complete ones, then partial
 // ones, then those of other client IDs; the oldest of each.
-func (d *depot) asides() (all []aside) {
-	names, _ := filepath.Glob(globQuote(d.path) + ".aside-*")
+func (st *store) quarantined() (all []quarantinedFile) {
+	names, _ := filepath.Glob(globQuote(st.path) + ".aside-*")
 	for _, name := range names {
-		m := asideName.FindStringSubmatch(name)
+		m := quarantinedName.FindStringSubmatch(name)
 		info, err := os.Lstat(name)
 		if m == nil || err != nil || !info.Mode().IsRegular() {
 			continue // not ours
 		}
-		since, _ := time.Parse(asideTime, m[1]) // the pattern is stricter
-		all = append(all, aside{path: name, since: since, complete: m[2] == "complete", size: info.Size()})
+		since, _ := time.Parse(quarantineTime, m[1]) // the pattern is stricter
+		all = append(all, quarantinedFile{path: name, since: since, complete: m[2] == "complete", size: info.Size()})
 	}
-	for _, o := range Others(d.path) {
+	for _, o := range Others(st.path) {
 		if info, err := os.Lstat(o.Path); err == nil && info.Mode().IsRegular() {
-			all = append(all, aside{path: o.Path, since: o.Since, other: true, size: info.Size()})
+			all = append(all, quarantinedFile{path: o.Path, since: o.Since, other: true, size: info.Size()})
 		}
 	}
-	slices.SortFunc(all, func(a, b aside) int {
+	slices.SortFunc(all, func(a, b quarantinedFile) int {
 		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.since.Compare(b.since))
 	})
 	return all
 }
 
-// tidy deletes files aside that are not wanted any more: those that were
+// deleteOldQuarantined deletes files aside that are not wanted any more: those that were
 // salvaged completely, thirty days later; and while they take more room together
 // than a full queue, the first to go, but never the youngest.
-func (d *depot) tidy() (made []news) {
-	all := d.asides()
+func (st *store) deleteOldQuarantined() (made []storageEvent) {
+	all := st.quarantined()
 	total := int64(0)
 	for _, a := range all {
 		total += a.size
 	}
 	for i, a := range all {
-		old := a.complete && d.now.Sub(a.since) > keepAside
-		if !old && (total <= d.most || i == len(all)-1) {
+		old := a.complete && st.now.Sub(a.since) > keepQuarantined
+		if !old && (total <= st.maxQuarantined || i == len(all)-1) {
 			continue
 		}
 		if err := os.Remove(a.path); err != nil {
-			d.log.Warn("a file aside stays", "err", err)
+			st.log.Warn("a file aside stays", "err", err)
 			continue
 		}
 		total -= a.size
-		d.log.Warn("a file aside was deleted", "file", a.path, "bytes", a.size)
-		made = append(made, news{"quarantine", jsonObject("file", a.path, "deleted", true)})
+		st.log.Warn("a file aside was deleted", "file", a.path, "bytes", a.size)
+		made = append(made, storageEvent{"quarantine", jsonObject("file", a.path, "deleted", true)})
 	}
 	return made
 }

@@ -10,36 +10,36 @@ import (
 // errSlow means that the disk neither gives what is read nor fails.
 var errSlow = errors.New("the disk does not answer")
 
-// A pending read is one that the disk has not answered yet, or whose answer
+// A pendingRead read is one that the disk has not answered yet, or whose answer
 // nobody has taken.
-type pending struct {
+type pendingRead struct {
 	what   any // is read
 	done   chan struct{}
 	answer any // once it is done
 }
 
 // What can be read at a time: a block of each lane, and what was set aside.
-const asideRead = len(bucketLanes)
+const rejectsSlot = len(bucketLanes)
 
-// patiently reads, and waits for a disk that does not answer once. Until it has
+// readWithPatience reads, and waits for a disk that does not answer once. Until it has
 // answered, further calls fail at once: what is in memory must not wait behind
 // it. It is called by the goroutine that calls Peek.
-func (q *Queue) patiently(slot int, what any, read func() any) (any, error) {
-	b := q.pending[slot]
+func (q *Queue) readWithPatience(slot int, what any, read func() any) (any, error) {
+	b := q.reads[slot]
 	if b == nil || b.isDone() && b.what != what {
-		b = &pending{what: what, done: make(chan struct{})}
-		q.pending[slot] = b
+		b = &pendingRead{what: what, done: make(chan struct{})}
+		q.reads[slot] = b
 		go func() { defer close(b.done); b.answer = read() }()
 		b.wait(diskPatience)
 	}
 	if !b.isDone() {
 		return nil, errSlow
 	}
-	q.pending[slot] = nil
+	q.reads[slot] = nil
 	return b.answer, nil
 }
 
-func (b *pending) isDone() bool {
+func (b *pendingRead) isDone() bool {
 	select {
 	case <-b.done:
 		return true
@@ -48,7 +48,7 @@ func (b *pending) isDone() bool {
 	}
 }
 
-func (b *pending) wait(patience time.Duration) {
+func (b *pendingRead) wait(patience time.Duration) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -61,7 +61,7 @@ type blockRead struct {
 	file       *file
 	lane       sensors.Priority
 	from, last uint64
-	turn       int // lane.turn: what a late answer brings may be evicted since
+	evictions  int // lane.turn: what a late answer brings may be evicted since
 }
 
 type blockAnswer struct {
@@ -72,7 +72,7 @@ type blockAnswer struct {
 
 // readBlock is file.read with patience.
 func (q *Queue) readBlock(what blockRead) (run, int, error) {
-	got, err := q.patiently(int(what.lane), what, func() any {
+	got, err := q.readWithPatience(int(what.lane), what, func() any {
 		r, damaged, err := what.file.read(what.lane, what.from, what.last)
 		return blockAnswer{r, damaged, err}
 	})
@@ -83,24 +83,24 @@ func (q *Queue) readBlock(what blockRead) (run, int, error) {
 	return a.r, a.damaged, a.err
 }
 
-type asideBlock struct {
+type rejectsRead struct {
 	file         *file
 	from, before uint64
 	max          int
 }
 
-// readAside is file.readAside with patience.
-func (q *Queue) readAside(what asideBlock) (asideRun, error) {
+// readRejects is file.readAside with patience.
+func (q *Queue) readRejects(what rejectsRead) (rejectsRun, error) {
 	type answer struct {
-		r   asideRun
+		r   rejectsRun
 		err error
 	}
-	got, err := q.patiently(asideRead, what, func() any {
-		r, err := what.file.readAside(what.from, what.before, what.max)
+	got, err := q.readWithPatience(rejectsSlot, what, func() any {
+		r, err := what.file.readRejects(what.from, what.before, what.max)
 		return answer{r, err}
 	})
 	if err != nil {
-		return asideRun{}, err
+		return rejectsRun{}, err
 	}
 	a := got.(answer)
 	return a.r, a.err

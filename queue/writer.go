@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	idleCursor   = time.Minute     // that the file may lag behind acknowledged alarms
-	retryStorage = 5 * time.Second // between attempts while the disk fails
-	lookAtFile   = time.Minute     // whether it is still in its place
+	idleCursor     = time.Minute     // that the file may lag behind acknowledged alarms
+	retryStorage   = 5 * time.Second // between attempts while the disk fails
+	checkFileEvery = time.Minute     // whether it is still in its place
 
 	// A tail may take so many bytes: together with its key it must fit into a
 	// quarter of a page, or bbolt gives it pages of its own.
-	mostTail = 900
+	maxTail = 900
 
 	// A block takes no more bytes, unless one reading does: package pages reads
 	// no value of over a mebibyte, because a damaged file may claim anything.
-	mostBlock = 64 << 10
+	maxBlock = 64 << 10
 
-	mostEncode = 8 * blockItems // readings of a lane in one commit: half a millisecond here
+	maxEncode = 8 * blockItems // readings of a lane in one commit: half a millisecond here
 )
 
 const purged = "purged" // why readings were dropped
@@ -35,14 +35,14 @@ type writer struct {
 		commits uint64
 		written int64
 	}
-	last     time.Time // the end of the last commit
-	failing  bool      // the last commit failed
-	broken   bool      // what is on disk could not be read
-	checked  time.Time // when the place of the file was looked at
-	saidDrop string    // the last reason for dropping that the log was told
-	told     uint64    // of the clock's news: what the file knows
-	purge    bool      // the next commit drops what it may
-	writing  bool      // a commit is under way
+	lastCommit    time.Time // the end of the last commit
+	failing       bool      // the last commit failed
+	readFailed    bool      // what is on disk could not be read
+	fileChecked   time.Time // when the place of the file was looked at
+	loggedDrop    string    // the last reason for dropping that the log was told
+	savedTimeline uint64    // of the clock's news: what the file knows
+	purging       bool      // the next commit drops what it may
+	writing       bool      // a commit is under way
 }
 
 // Run moves readings to disk when they have waited too long, until ctx is done.
@@ -58,7 +58,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		if q.due() <= 0 {
-			q.store()
+			q.flush()
 		}
 		timer.Reset(max(q.due(), 0))
 	}
@@ -69,57 +69,57 @@ func (q *Queue) due() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.file == nil {
-		return time.Until(q.last.Add(retryStorage))
+		return time.Until(q.lastCommit.Add(retryStorage))
 	}
-	at := q.checked.Add(lookAtFile)
+	at := q.fileChecked.Add(checkFileEvery)
 	by := func(t time.Time) {
 		if q.failing {
-			t = later(t, q.last.Add(retryStorage))
+			t = later(t, q.lastCommit.Add(retryStorage))
 		}
 		if t.Before(at) {
 			at = t
 		}
 	}
-	if q.broken {
-		by(later(q.last, q.checked.Add(retryStorage)))
+	if q.readFailed {
+		by(later(q.lastCommit, q.fileChecked.Add(retryStorage)))
 	}
-	if q.purge || q.failing { // the file is closed, and what is in it waits, also if there is nothing to write
-		by(q.last)
+	if q.purging || q.failing { // the file is closed, and what is in it waits, also if there is nothing to write
+		by(q.lastCommit)
 	}
 	alarms, routine := &q.lanes[sensors.Alarm], &q.lanes[sensors.Routine]
-	if len(alarms.unsafe()) > 0 {
-		if alarms.tried < alarms.next {
+	if len(alarms.unsynced()) > 0 {
+		if alarms.attempted < alarms.next {
 			return 0 // even while the disk fails: Put waits for the answer
 		}
-		by(q.last)
+		by(q.lastCommit)
 	}
-	if len(routine.unsafe()) > 0 {
+	if len(routine.unsynced()) > 0 {
 		by(q.routineDueLocked(routine))
 	}
-	if n := len(q.refused.young); n >= asideEarly {
-		by(q.last)
+	if n := len(q.rejects.pending); n >= rejectsEarly {
+		by(q.lastCommit)
 	} else if n > 0 {
-		by(q.refused.due)
+		by(q.rejects.due)
 	}
-	if q.gaps.dirty || q.clockNews() && (routine.owesDisk() || alarms.owesDisk()) || routine.dirty() || alarms.dirty() && alarms.owesDisk() {
-		by(q.last.Add(q.opt.SyncEvery))
+	if q.gaps.dirty || q.clockChanged() && (routine.waitingOnDisk() || alarms.waitingOnDisk()) || routine.dirty() || alarms.dirty() && alarms.waitingOnDisk() {
+		by(q.lastCommit.Add(q.opt.SyncEvery))
 	}
-	if alarms.dirty() || len(q.refused.gone) > 0 {
-		by(q.last.Add(idleCursor))
+	if alarms.dirty() || len(q.rejects.acked) > 0 {
+		by(q.lastCommit.Add(idleCursor))
 	}
 	return time.Until(at)
 }
 
-// unreadable has the writer look at a file that could not be read: what is
+// noteUnreadable has the writer look at a file that could not be read: what is
 // damaged is salvaged, and what is intact goes on. It reports false if another
 // file is in its place by now.
-func (q *Queue) unreadable(f *file) bool {
+func (q *Queue) noteUnreadable(f *file) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.file != f {
 		return false
 	}
-	q.broken = true
+	q.readFailed = true
 	signal(q.work)
 	return true
 }
@@ -127,9 +127,9 @@ func (q *Queue) unreadable(f *file) bool {
 // routineDueLocked is when the oldest routine reading that is not on disk must
 // be on its way there: a little early, so that it arrives in time.
 func (q *Queue) routineDueLocked(l *lane) time.Time {
-	unsafe := l.unsafe()
+	unsafe := l.unsynced()
 	if len(unsafe) >= spillEarly {
-		return q.last
+		return q.lastCommit
 	}
 	return q.spillAt(unsafe[0])
 }
@@ -146,9 +146,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// store commits. A file that was not to be had is opened first, and one whose
+// flush commits. A file that was not to be had is opened first, and one whose
 // last commit failed is opened again.
-func (q *Queue) store() {
+func (q *Queue) flush() {
 	var err error
 	switch {
 	case q.file == nil:
@@ -156,8 +156,8 @@ func (q *Queue) store() {
 			err = q.file.readOnly()
 		}
 	default:
-		if wrong, blind := q.misplaced(); wrong {
-			err = q.repair(blind)
+		if wrong, blind := q.needsReopen(); wrong {
+			err = q.reopen(blind)
 		}
 	}
 	if err == nil {
@@ -172,32 +172,32 @@ func (q *Queue) store() {
 		q.storageLocked(nil) // also where there was nothing to write
 		return
 	}
-	q.last = time.Now()
+	q.lastCommit = time.Now()
 	q.storageLocked(err)
 	for p := range q.lanes {
-		q.lanes[p].tried = q.lanes[p].next
+		q.lanes[p].attempted = q.lanes[p].next
 	}
 	q.wakePutLocked()
 }
 
-// misplaced says that the file has to be opened again, and whether it could not
+// needsReopen says that the file has to be opened again, and whether it could not
 // be read.
-func (q *Queue) misplaced() (wrong, blind bool) {
+func (q *Queue) needsReopen() (wrong, blind bool) {
 	wrong = q.file.inPlace() != nil
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	blind = q.broken
-	q.checked, q.broken = time.Now(), false
+	blind = q.readFailed
+	q.fileChecked, q.readFailed = time.Now(), false
 	return wrong || blind || q.failing, blind
 }
 
-// repair opens the file again and makes room in it. A file that can be neither
+// reopen opens the file again and makes room in it. A file that can be neither
 // written nor read is given up until it can be: what is in memory must not wait
 // behind it.
-func (q *Queue) repair(blind bool) error {
+func (q *Queue) reopen(blind bool) error {
 	err := q.reconcile()
 	if err != nil && blind {
-		q.file.let()
+		q.file.unlockReader()
 		if failed := q.openFile(); failed == nil {
 			err = nil
 		} else {
@@ -222,12 +222,12 @@ func (q *Queue) renew() error {
 	for p := range q.lanes {
 		l := &q.lanes[p]
 		c.lanes[p].cursor = l.cursor()
-		if l.owed() > 0 || len(q.refused.young)+len(q.refused.gone) > 0 {
+		if l.waiting() > 0 || len(q.rejects.pending)+len(q.rejects.acked) > 0 {
 			q.mu.Unlock()
 			return nil
 		}
 	}
-	c.gaps, c.clock = q.gaps.plain(), encodeClock(q.opt.Clock.Timeline())
+	c.gaps, c.clock = q.gaps.values(), encodeClock(q.opt.Clock.Timeline())
 	if q.owner != "" {
 		c.owner = encodeOwner(q.owner)
 	}
@@ -255,37 +255,37 @@ func (q *Queue) commitChange(makeLocked func() change) error {
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.last, q.writing = time.Now(), false
-	if err != nil || !c.acks {
+	q.lastCommit, q.writing = time.Now(), false
+	if err != nil || !c.acksOnly {
 		q.storageLocked(err)
 	}
 	for p := range q.lanes {
 		l := &q.lanes[p]
-		l.eviction, l.committing = false, 0
-		l.tried = max(l.tried, c.lanes[p].tried)
+		l.evicting, l.committing = false, 0
+		l.attempted = max(l.attempted, c.lanes[p].attempted)
 		if err != nil { // also what did not fit into this commit: else the next one is due at once, again and again
-			l.tried = max(l.tried, c.lanes[p].next)
+			l.attempted = max(l.attempted, c.lanes[p].next)
 		}
 		if err == nil {
-			q.appliedLocked(l, c.lanes[p], out.lanes[p], c.why)
+			q.appliedLocked(l, c.lanes[p], out.lanes[p], c.reason)
 		}
 	}
 	if err == nil {
-		q.appliedAsideLocked(c, out.aside)
+		q.appliedRejectsLocked(c, out.rejects)
 	}
 	if err == nil {
 		q.newDayLocked()
 		q.commits++
 		q.written += out.written
 		if c.clock != nil {
-			q.told = told
+			q.savedTimeline = told
 		}
 		if c.owner != nil {
 			q.owner = q.opt.ClientID
 		}
 	}
 	if err == nil && c.max < 0 {
-		q.purge = false
+		q.purging = false
 	}
 	if err != nil {
 		q.gaps.dirty = q.gaps.dirty || c.gaps != nil
@@ -304,8 +304,8 @@ func (q *Queue) newDayLocked() {
 
 // wakePutLocked lets every waiting Put look again.
 func (q *Queue) wakePutLocked() {
-	close(q.tried)
-	q.tried = make(chan struct{})
+	close(q.commitEnded)
+	q.commitEnded = make(chan struct{})
 }
 
 // changeLocked is what a commit should do.
@@ -317,34 +317,34 @@ func (q *Queue) changeLocked(all bool) (c change) {
 			grown += len(b.data)
 		}
 	}
-	q.changeAsideLocked(&c)
-	grown += int(c.aside.grown())
-	if q.gaps.dirty || c.aside.full {
-		c.gaps, q.gaps.dirty = q.gaps.plain(), false
+	q.rejectsChangeLocked(&c)
+	grown += int(c.rejects.grown())
+	if q.gaps.dirty || c.rejects.full {
+		c.gaps, q.gaps.dirty = q.gaps.values(), false
 	}
-	if q.clockNews() && (!c.empty() || q.lanes[0].owesDisk() || q.lanes[1].owesDisk()) {
+	if q.clockChanged() && (!c.empty() || q.lanes[0].waitingOnDisk() || q.lanes[1].waitingOnDisk()) {
 		c.clock = encodeClock(q.opt.Clock.Timeline())
 	}
 	if !c.empty() {
-		c.owner = q.claim()
+		c.owner = q.newOwner()
 	}
-	if q.opt.MaxAge > 0 && q.opt.Clock.Steady() >= clockTrusted {
-		c.old = q.opt.Clock.Now().Unix - q.opt.MaxAge.Milliseconds()
+	if q.opt.MaxAge > 0 && q.opt.Clock.Steady() >= minTrusted {
+		c.dropBefore = q.opt.Clock.Now().Unix - q.opt.MaxAge.Milliseconds()
 	}
-	if full := q.file.size+q.file.aside.size+int64(grown) > q.opt.MaxSize; q.purge || grown > 0 && (full || c.old > 0) {
-		c.max, c.why = q.opt.MaxSize, "max_size is reached"
+	if full := q.file.size+q.file.rejects.size+int64(grown) > q.opt.MaxSize; q.purging || grown > 0 && (full || c.dropBefore > 0) {
+		c.max, c.reason = q.opt.MaxSize, "max_size is reached"
 		switch {
-		case q.purge:
-			c.max, c.why = -1, purged
+		case q.purging:
+			c.max, c.reason = -1, purged
 		case !full:
-			c.why = "max_age is reached"
+			c.reason = "max_age is reached"
 		}
-		c.evict, c.gaps = true, q.gaps.plain()
+		c.evict, c.gaps = true, q.gaps.values()
 		for p := range q.lanes {
-			q.lanes[p].eviction = true
+			q.lanes[p].evicting = true
 			l := &q.lanes[p]
-			c.lanes[p].given, c.lanes[p].suspect, c.lanes[p].seqs = l.given, l.suspect, maps.Clone(l.seqs)
-			if q.purge && q.lanes[p].mem.len() == 0 {
+			c.lanes[p].issued, c.lanes[p].suspect, c.lanes[p].seqs = l.issued, l.suspect, maps.Clone(l.seqs)
+			if q.purging && q.lanes[p].mem.len() == 0 {
 				c.lanes[p].tail = []byte{}
 			}
 		}
@@ -356,17 +356,17 @@ func (q *Queue) changeLocked(all bool) (c change) {
 // what is acknowledged has to go before something else can come. What was set
 // aside goes with it, so that no cursor is on disk before what it has passed.
 func (q *Queue) acksLocked() (c change) {
-	c.acks = true
+	c.acksOnly = true
 	for p := range q.lanes {
 		l := &q.lanes[p]
 		if l.dirty() {
 			c.lanes[p].cursor = l.cursor()
 		}
-		if c.lanes[p].cursor > l.tail && l.tail > l.disk {
+		if c.lanes[p].cursor > l.lastTail && l.lastTail > l.lastBlock {
 			c.lanes[p].tail = []byte{} // acknowledged
 		}
 	}
-	q.changeAsideLocked(&c)
+	q.rejectsChangeLocked(&c)
 	return c
 }
 
@@ -374,16 +374,16 @@ func (q *Queue) acksLocked() (c change) {
 // here, under the lock, so that they may leave memory while the disk works.
 func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 	l := &q.lanes[p]
-	c := laneChange{disk: l.disk, next: l.next}
+	c := laneChange{lastBlock: l.lastBlock, next: l.next}
 	if l.dirty() {
 		c.cursor = l.cursor()
 	}
 	if p == sensors.Alarm {
-		c.tried = min(l.next, l.inMemory()+mostEncode) // they are in this commit, or on disk, or acknowledged
+		c.attempted = min(l.next, l.firstInMemory()+maxEncode) // they are in this commit, or on disk, or acknowledged
 	}
-	unsafe := l.unsafe()
+	unsafe := l.unsynced()
 	if len(unsafe) == 0 || p == sensors.Routine && !all && time.Until(q.routineDueLocked(l)) > 0 {
-		if c.cursor > l.tail && l.tail > l.disk {
+		if c.cursor > l.lastTail && l.lastTail > l.lastBlock {
 			c.tail = []byte{} // acknowledged
 		}
 		return c
@@ -401,16 +401,16 @@ func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 // due at once.
 func (q *Queue) encodeMemory(l *lane, c *laneChange) {
 	items := l.mem.items()
-	items = items[:min(len(items), mostEncode)]
+	items = items[:min(len(items), maxEncode)]
 	for len(items) > 0 {
 		n := min(len(items), blockItems)
 		data := encode(run{items: items[:n]})
-		for len(data) > mostBlock && n > 1 {
+		for len(data) > maxBlock && n > 1 {
 			n = max(1, n/2)
 			data = encode(run{items: items[:n]})
 		}
 		b := block{last: items[n-1].number, data: data}
-		if items = items[n:]; len(items) == 0 && len(b.data) <= mostTail {
+		if items = items[n:]; len(items) == 0 && len(b.data) <= maxTail {
 			c.tail, c.tailLast = b.data, b.last
 			return
 		}
@@ -421,12 +421,12 @@ func (q *Queue) encodeMemory(l *lane, c *laneChange) {
 
 // appliedLocked moves a lane to where a successful commit has put it.
 func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string) {
-	l.saved = max(l.saved, c.cursor)
+	l.savedFirst = max(l.savedFirst, c.cursor)
 	if n := len(c.blocks); n > 0 {
-		l.stored(c.blocks[n-1].last)
+		l.movedToBlocks(c.blocks[n-1].last)
 	}
 	if c.tail != nil {
-		l.tail = c.tailLast
+		l.lastTail = c.tailLast
 	}
 	if out.damaged > 0 {
 		l.suspect = true
@@ -438,9 +438,9 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string
 	for k, seq := range out.seqs {
 		l.seqs[k] = max(l.seqs[k], seq)
 	}
-	if out.gone > 0 || why == purged {
-		l.evicted(out.gone)
-		q.droppedLocked(out.gone, out.gaps, why)
+	if out.removed > 0 || why == purged {
+		l.evicted(out.removed)
+		q.droppedLocked(out.removed, out.gaps, why)
 	}
 }
 

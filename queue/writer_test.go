@@ -13,7 +13,7 @@ func TestManyAlarmsOnADiskThatFailsAreTriedInTurn(t *testing.T) {
 		h.stop()
 		<-h.done
 		h.mu.Lock()
-		for seq := range uint64(mostEncode + 1000) {
+		for seq := range uint64(maxEncode + 1000) {
 			h.pushLocked(Item{Reading: alarm(seq + 1), Boot: h.boot})
 		}
 		h.mu.Unlock()
