@@ -4,10 +4,9 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"go.etcd.io/bbolt"
 )
 
 // laneOutcome is what a commit did to a lane besides what it was told.
@@ -165,4 +164,73 @@ func (e *evictor) dropped(p sensors.Priority, r run) {
 	}
 	out.gaps = all.values()
 	out.seqs.observeRun(r)
+}
+
+// thinRun is how many readings of a stream keep their extremes together.
+const thinRun = 16
+
+// thin takes every second reading out of a run, but for the lowest and the
+// highest of each sixteen of a stream, failures, states and events: what is
+// left has the shape of what was there.
+func thin(r run) run {
+	keep := make([]bool, len(r.items))
+	streams := map[streamKey][]int{}
+	for i := range r.items {
+		it := &r.items[i]
+		if it.Err != "" || it.State != "" || it.Event != "" {
+			keep[i] = true
+			continue
+		}
+		k := streamKey{boot: it.Boot, stream: it.Stream}
+		streams[k] = append(streams[k], i)
+	}
+	for _, places := range streams {
+		for len(places) > 0 {
+			n := min(thinRun, len(places))
+			thinPlaces(r.items, places[:n], keep)
+			places = places[n:]
+		}
+	}
+	return keepOnly(r, keep)
+}
+
+func thinPlaces(items []Item, places []int, keep []bool) {
+	low, high := places[0], places[0]
+	for n, i := range places {
+		if items[i].Value < items[low].Value {
+			low = i
+		}
+		if items[i].Value > items[high].Value {
+			high = i
+		}
+		keep[i] = n%2 == 0
+	}
+	keep[low], keep[high] = true, true
+}
+
+// keepOnly is a run with some of its readings, and the gaps that the others
+// leave. A gap spans what is kept, but ends where the run has a hole already:
+// another gap tells of that.
+func keepOnly(r run, keep []bool) run {
+	less := run{gaps: slices.Clone(r.gaps), thinned: true}
+	last := seqs{}
+	open := map[streamKey]int{} // place of the stream's gap, from one
+	for i := range r.items {
+		it := &r.items[i]
+		k := streamKey{boot: it.Boot, stream: it.Stream}
+		if it.Seq != last[k]+1 {
+			open[k] = 0
+		}
+		last[k] = it.Seq
+		switch g := open[k]; {
+		case keep[i]:
+			less.items = append(less.items, *it)
+		case g > 0:
+			less.gaps[g-1].join(it.lost(Thinned))
+		default:
+			less.gaps = append(less.gaps, it.lost(Thinned))
+			open[k] = len(less.gaps)
+		}
+	}
+	return less
 }

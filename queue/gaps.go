@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -173,137 +172,9 @@ func gapsOf(r run) []Gap {
 	return all.values()
 }
 
-// thinRun is how many readings of a stream keep their extremes together.
-const thinRun = 16
-
-// thin takes every second reading out of a run, but for the lowest and the
-// highest of each sixteen of a stream, failures, states and events: what is
-// left has the shape of what was there.
-func thin(r run) run {
-	keep := make([]bool, len(r.items))
-	streams := map[streamKey][]int{}
-	for i := range r.items {
-		it := &r.items[i]
-		if it.Err != "" || it.State != "" || it.Event != "" {
-			keep[i] = true
-			continue
-		}
-		k := streamKey{boot: it.Boot, stream: it.Stream}
-		streams[k] = append(streams[k], i)
-	}
-	for _, places := range streams {
-		for len(places) > 0 {
-			n := min(thinRun, len(places))
-			thinPlaces(r.items, places[:n], keep)
-			places = places[n:]
-		}
-	}
-	return keepOnly(r, keep)
-}
-
-func thinPlaces(items []Item, places []int, keep []bool) {
-	low, high := places[0], places[0]
-	for n, i := range places {
-		if items[i].Value < items[low].Value {
-			low = i
-		}
-		if items[i].Value > items[high].Value {
-			high = i
-		}
-		keep[i] = n%2 == 0
-	}
-	keep[low], keep[high] = true, true
-}
-
 // lost declares the loss of a reading.
 func (it *Item) lost(why string) Gap {
 	return Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: why}
-}
-
-// keepOnly is a run with some of its readings, and the gaps that the others
-// leave. A gap spans what is kept, but ends where the run has a hole already:
-// another gap tells of that.
-func keepOnly(r run, keep []bool) run {
-	less := run{gaps: slices.Clone(r.gaps), thinned: true}
-	last := seqs{}
-	open := map[streamKey]int{} // place of the stream's gap, from one
-	for i := range r.items {
-		it := &r.items[i]
-		k := streamKey{boot: it.Boot, stream: it.Stream}
-		if it.Seq != last[k]+1 {
-			open[k] = 0
-		}
-		last[k] = it.Seq
-		switch g := open[k]; {
-		case keep[i]:
-			less.items = append(less.items, *it)
-		case g > 0:
-			less.gaps[g-1].join(it.lost(Thinned))
-		default:
-			less.gaps = append(less.gaps, it.lost(Thinned))
-			open[k] = len(less.gaps)
-		}
-	}
-	return less
-}
-
-// seqs are the last numbers that were seen of each stream of a lane, in the
-// order of the lane.
-type seqs map[streamKey]uint64
-
-// observeRun takes note of the readings of a run.
-func (s *seqs) observeRun(r run) {
-	if *s == nil {
-		*s = seqs{}
-	}
-	for i := range r.items {
-		if it := &r.items[i]; it.Event == "" {
-			(*s)[streamKey{boot: it.Boot, stream: it.Stream}] = it.Seq
-		}
-	}
-}
-
-// missing declares what damage has taken between the numbers seen and a run,
-// less what is declared. What was missing before the first reading that was
-// seen of a stream cannot be known.
-func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
-	seen := maps.Clone(s)
-	for i := range r.items {
-		it := &r.items[i]
-		if it.Event != "" {
-			continue
-		}
-		last, known := seen[streamKey{boot: it.Boot, stream: it.Stream}]
-		if known && it.Seq > last+1 {
-			hole := Gap{Stream: it.Stream, Boot: it.Boot, From: last + 1, To: it.Seq - 1, Why: Damaged}
-			gaps = append(gaps, hole.without(r.gaps, declared)...)
-		}
-		if known {
-			seen[streamKey{boot: it.Boot, stream: it.Stream}] = it.Seq
-		}
-	}
-	return gaps
-}
-
-// set takes note of one reading.
-func (s *seqs) set(boot, stream string, seq uint64) {
-	if *s == nil {
-		*s = seqs{}
-	}
-	(*s)[streamKey{boot: boot, stream: stream}] = seq
-}
-
-// declareDamageLocked declares what damaged blocks before a run have taken.
-func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
-	if damaged > 0 {
-		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
-	}
-	if damaged > 0 || l.suspect {
-		for _, g := range l.seqs.missing(r, q.gaps.values()) {
-			q.gaps.add(g)
-		}
-	}
-	l.seqs.observeRun(r)
 }
 
 // without is what is left of a hole, of which all numbers are missing, where no
@@ -323,15 +194,7 @@ func (g Gap) without(lists ...[]Gap) (left []Gap) {
 	return left
 }
 
-// jsonObject is an object of keys and values in turn.
-func jsonObject(pairs ...any) string {
-	o := map[string]any{}
-	for i := 0; i < len(pairs); i += 2 {
-		o[pairs[i].(string)] = pairs[i+1]
-	}
-	b, err := json.Marshal(o)
-	if err != nil {
-		panic(fmt.Sprint("queue: event: ", err)) // strings and numbers always marshal
-	}
-	return string(b)
+// holds says that a gap that was handed out under a number is not acknowledged.
+func (g *gaps) holds(seq uint64) bool {
+	return slices.ContainsFunc(g.list, func(e *gap) bool { return e.issued != nil && e.issued.Seq == seq })
 }

@@ -1,15 +1,21 @@
 package queue
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/bbolt"
-
+	"github.com/holdfast-iot/holdfast/queue/pages"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"go.etcd.io/bbolt"
 )
 
 // TestGapsJoinOnlyWhereTheyAdjoin: what lies between two waits, has arrived, or
@@ -197,4 +203,285 @@ func TestWhatWentFromMemoryIsNoDamage(t *testing.T) {
 			t.Errorf("gaps %+v, want one of the block that was damaged", r.gaps)
 		}
 	})
+}
+
+// blockPages are the offsets of the pages with reachable routine blocks, in the
+// order of the lane.
+func blockPages(t *testing.T, path string) (offsets []int64) {
+	t.Helper()
+	file, size, err := openSized(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	reachable, err := scanDamaged(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := map[int64]uint64{}
+	_, err = pages.Scan(file, size, func(page uint64, key, value []byte) {
+		if p, sp, ok := spanOf(value); ok && p == sensors.Routine && reachable.wants(p, sp) && number(key) == sp.last {
+			first[int64(page)*pageSize] = sp.first
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.SortedFunc(maps.Keys(first), func(a, b int64) int { return cmp.Compare(first[a], first[b]) })
+}
+
+// rotten is a file with 20,000 readings of two streams, of which a page in the
+// middle is lost.
+func rotten(t *testing.T, path string) {
+	t.Helper()
+	b := slowlyFilled(t)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pages := blockPages(t, path)
+	zero(t, path, pages[len(pages)/2])
+}
+
+// zero clears a page.
+func zero(t *testing.T, path string, off int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, pageSize), off)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// slowlyFilled is a file with many small blocks, so that a page holds several.
+func slowlyFilled(t *testing.T) []byte {
+	t.Helper()
+	path := queuePath(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, path)
+		for seq := range uint64(20_000) {
+			h.Put(routine(seq + 1))
+			if seq%10 == 0 {
+				r := routine(seq/10 + 1)
+				r.Stream = "cellar"
+				h.Put(r)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		h.end()
+	})
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// openOnly opens a queue that no writer runs for, and lets go of it.
+func openOnly(t *testing.T, path string) {
+	t.Helper()
+	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second}, slog.New(slog.DiscardHandler))
+	if err == nil {
+		err = q.file.close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// drained is what a start hands out, and the events among it.
+func drained(t *testing.T, path string) (r recorder, events []string) {
+	t.Helper()
+	h := start(t, path)
+	items := h.all(t)
+	r.take(items)
+	h.end()
+	for _, it := range items {
+		if it.Event != "" && it.Event != gapEvent {
+			events = append(events, it.Event+" "+it.Details)
+		}
+	}
+	return r, events
+}
+
+func wantOne(t *testing.T, events []string, sort string) {
+	t.Helper()
+	n := 0
+	for _, e := range events {
+		if len(e) > len(sort) && e[:len(sort)] == sort {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d events %s among %q, want 1", n, sort, events)
+	}
+}
+
+// TestWhatWasSalvagedIsDeclaredAfterARestart: the agent ends before it has
+// drained what it salvaged, or before it has written anything at all.
+func TestWhatWasSalvagedIsDeclaredAfterARestart(t *testing.T) {
+	for _, some := range []int{0, 500, 9000} {
+		t.Run(fmt.Sprint(some), func(t *testing.T) {
+			path := queuePath(t)
+			rotten(t, path)
+			var r recorder
+			if some == 0 {
+				openOnly(t, path)
+			} else {
+				h := start(t, path)
+				for range some / 20 {
+					items, err := h.next(t.Context(), 20)
+					if err = errors.Join(err, h.Ack(items)); err != nil {
+						t.Fatal(err)
+					}
+					r.take(items)
+				}
+				h.end()
+			}
+			after, events := drained(t, path)
+			for stream, seen := range after.seen {
+				for seq := range seen {
+					if r.seen[stream] == nil {
+						r.take([]Item{{Reading: sensors.Reading{Stream: stream, Seq: seq}}})
+					}
+					r.seen[stream][seq] = true
+				}
+			}
+			r.gaps = append(r.gaps, after.gaps...)
+			r.check(t, map[string]uint64{"room": 20_000, "cellar": 2000})
+			if !slices.ContainsFunc(r.gaps, func(g Gap) bool { return g.Why == Damaged && g.Count >= 512 }) {
+				t.Errorf("no large gap: %+v", r.gaps)
+			}
+			if some == 0 {
+				wantOne(t, events, "quarantine")
+			}
+		})
+	}
+}
+
+// TestPowerCutBetweenTheRenamesDeclaresWhatWasLost: the damaged file has its
+// new name, and the salvaged one has not.
+func TestPowerCutBetweenTheRenamesDeclaresWhatWasLost(t *testing.T) {
+	path := queuePath(t)
+	rotten(t, path)
+	openOnly(t, path)
+	if err := os.Rename(path, path+".salvaged"); err != nil {
+		t.Fatal(err)
+	}
+	r, events := drained(t, path)
+	r.check(t, map[string]uint64{"room": 20_000, "cellar": 2000})
+	wantOne(t, events, "quarantine")
+}
+
+// TestDamageUnderARunningAgentIsDeclared: at the front of the file, where only
+// this start knows what came before, and at its end, behind which memory goes on.
+func TestDamageUnderARunningAgentIsDeclared(t *testing.T) {
+	for _, where := range []string{"front", "end"} {
+		t.Run(where, func(t *testing.T) {
+			path := queuePath(t)
+			synctest.Test(t, func(t *testing.T) {
+				h := start(t, path)
+				var r recorder
+				put := func(from, to uint64) {
+					for seq := from; seq <= to; seq++ {
+						h.Put(routine(seq))
+						time.Sleep(20 * time.Millisecond)
+					}
+				}
+				put(1, 9000)
+				for range 10 {
+					items, err := h.next(context.Background(), 20)
+					if err = errors.Join(err, h.Ack(items)); err != nil {
+						t.Fatal(err)
+					}
+					r.take(items)
+				}
+				pages := blockPages(t, path)
+				off := pages[0]
+				if where == "end" {
+					off = pages[len(pages)-1]
+				}
+				zero(t, path, off)
+				h.file.db.Close() // as after a commit that failed
+				put(9001, 12_000)
+				h.end()
+				after, _ := drained(t, path)
+				for seq := range after.seen["room"] {
+					r.seen["room"][seq] = true
+				}
+				r.gaps = append(r.gaps, after.gaps...)
+				r.check(t, map[string]uint64{"room": 12_000})
+			})
+		})
+	}
+}
+
+// TestADamagedBlockIsDeclaredAtTheNextStart: the structure is sound, and the
+// start that finds it ends before it has read the neighbours of the block.
+func TestADamagedBlockIsDeclaredAtTheNextStart(t *testing.T) {
+	path := queuePath(t)
+	if err := os.WriteFile(path, slowlyFilled(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, err := scanDamaged(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip(t, path, bucketLanes[sensors.Routine], 3)
+	flip(t, path, bucketTails[sensors.Routine], 1)
+	openOnly(t, path)
+	h := start(t, path)
+	var r recorder
+	for left := int(before.spans[sensors.Routine][1].last); left > 0; { // all up to the block before
+		items, err := h.next(t.Context(), min(left, 20))
+		if err = errors.Join(err, h.Ack(items)); err != nil {
+			t.Fatal(err)
+		}
+		left -= len(r.take(items))
+	}
+	h.end()
+	after, events := drained(t, path)
+	r.gaps = append(r.gaps, after.gaps...)
+	n := 0
+	for _, g := range r.gaps {
+		if g.Why != Damaged {
+			t.Errorf("a gap of %s", g.Why)
+		}
+		n += int(g.Count)
+	}
+	if n < 100 || n > 1024 {
+		t.Errorf("gaps of %d readings, want those of one block: %+v", n, r.gaps)
+	}
+	for seq := uint64(1); seq < 10_000; seq++ {
+		covered := slices.ContainsFunc(r.gaps, func(g Gap) bool { return g.Stream == "room" && g.From <= seq && seq <= g.To })
+		if !r.seen["room"][seq] && !after.seen["room"][seq] && !covered {
+			t.Fatalf("room %d never came and no gap says so", seq)
+		}
+	}
+	if len(events) != 0 {
+		t.Errorf("events again: %q", events)
+	}
+}
+
+// flip changes a bit in the n-th value of a bucket.
+func flip(t *testing.T, path string, bucket []byte, n int) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoFreelistSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucket).Cursor()
+		k, v := c.First()
+		for range n - 1 {
+			k, v = c.Next()
+		}
+		v = slices.Clone(v)
+		v[len(v)-2] ^= 4
+		return tx.Bucket(bucket).Put(slices.Clone(k), v)
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/holdfast-iot/holdfast/sensors/clock"
+import (
+	"sort"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
 
 // A lane is one priority's readings, oldest first:
 //
@@ -248,9 +252,11 @@ type fifo struct {
 	head int
 }
 
-func (f *fifo) len() int      { return len(f.buf) - f.head }
+func (f *fifo) len() int { return len(f.buf) - f.head }
+
 func (f *fifo) items() []Item { return f.buf[f.head:] }
-func (f *fifo) push(it Item)  { f.buf = append(f.buf, it) }
+
+func (f *fifo) push(it Item) { f.buf = append(f.buf, it) }
 
 func (f *fifo) pop(n int) {
 	clear(f.buf[f.head : f.head+n]) // let go of the strings
@@ -260,4 +266,12 @@ func (f *fifo) pop(n int) {
 		clear(f.buf[rest:])
 		f.buf, f.head = f.buf[:rest], 0
 	}
+}
+
+// passed counts the readings in head up to a number.
+func (l *lane) passed(number uint64) int {
+	if len(l.head) == 0 || l.head[0].number > number {
+		return 0
+	}
+	return sort.Search(len(l.head), func(i int) bool { return l.head[i].number > number })
 }

@@ -2,9 +2,7 @@ package queue
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,31 +11,6 @@ import (
 	"github.com/holdfast-iot/holdfast/queue/pages"
 	"github.com/holdfast-iot/holdfast/sensors"
 )
-
-// The file keeps the client ID whose readings it holds. A card that was cloned
-// from a running Pi brings that one's backlog along, and it must not be sent
-// under another client ID. A file without one is from an older agent: ours.
-var keyOwner = []byte("client id")
-
-// idForm is what a client ID can be: it becomes part of a file's name.
-var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-// encodeOwner is a client ID as the file keeps it. It has a checksum: a wrong
-// one would move our own backlog aside.
-func encodeOwner(id string) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte(id), castagnoli)), id...)
-}
-
-// decodeOwner is the client ID in a value, "" if there is none or it is damaged.
-func decodeOwner(value []byte) string {
-	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.BigEndian.Uint32(value) {
-		return ""
-	}
-	if id := string(value[4:]); idForm.MatchString(id) {
-		return id
-	}
-	return ""
-}
 
 // newOwner is the client ID that the next commit writes, nil if the file has it.
 func (q *Queue) newOwner() []byte {

@@ -27,7 +27,6 @@
 package queue
 
 import (
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -112,26 +111,6 @@ func (q *Queue) Put(r sensors.Reading) {
 	}
 }
 
-// Report adds an event with its details, a JSON object. It goes with the
-// alarms, and does not wait for the disk.
-func (q *Queue) Report(event string, at clock.Stamp, details string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.reportLocked(event, at, details)
-}
-
-func (q *Queue) reportLocked(event string, at clock.Stamp, details string) {
-	it := q.eventLocked(at)
-	it.Event, it.Details = event, details
-	q.pushLocked(it)
-}
-
-// eventLocked is an event without its name.
-func (q *Queue) eventLocked(at clock.Stamp) Item {
-	q.events++
-	return Item{Boot: q.boot, Reading: sensors.Reading{Seq: q.events, At: at, Priority: sensors.Alarm}}
-}
-
 func (q *Queue) pushLocked(it Item) (number uint64) {
 	l := &q.lanes[it.Priority]
 	it.put, it.generation = time.Since(q.start), q.generation
@@ -187,47 +166,6 @@ func (q *Queue) hangLocked() {
 	q.hangs = true
 	q.log.Error("storage hangs: alarms are in memory only", "waited", diskPatience)
 	q.reportLocked("storage", q.opt.Clock.Now(), `{"state":"hangs"}`)
-}
-
-// onDisk says that the oldest readings of a lane must be read from disk.
-func (q *Queue) onDisk(p sensors.Priority, want int) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	_, needed := q.lanes[p].toLoad(want)
-	return needed
-}
-
-// load brings the oldest readings of a lane into memory if they are on disk,
-// as many as wanted. The disk is read without the lock, so that Put does not
-// wait for it.
-func (q *Queue) load(p sensors.Priority, want int) error {
-	l := &q.lanes[p]
-	for {
-		q.mu.Lock()
-		from, needed := l.toLoad(want)
-		last, turn, turnFile, file := l.lastBlock, l.evictions, q.generation, q.file
-		q.mu.Unlock()
-		if !needed || want == 0 {
-			return nil
-		}
-		r, damaged, err := q.readBlock(blockRead{file, p, from, last, turn})
-		if errors.Is(err, errSlow) {
-			return err
-		} else if err != nil && q.noteUnreadable(file) {
-			return err
-		} else if err != nil {
-			continue
-		}
-		for i := range r.items {
-			r.items[i].generation = turnFile
-		}
-		q.mu.Lock()
-		if turn == l.evictions && turnFile == q.generation { // else what was read may be evicted, or of a file that is gone
-			q.declareDamageLocked(l, r, damaged)
-			l.loaded(r, last)
-		}
-		q.mu.Unlock()
-	}
 }
 
 // Ack removes items that the broker has acknowledged, and all older ones of

@@ -14,10 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"pgregory.net/rapid"
 )
 
 // a harness opens a queue and runs it.
@@ -62,7 +61,8 @@ func startWith(t testing.TB, opt Options) *harness {
 }
 
 // end stops the queue in order; kill drops it as SIGKILL does.
-func (h *harness) end()  { h.stop(); <-h.done; h.Close() }
+func (h *harness) end() { h.stop(); <-h.done; h.Close() }
+
 func (h *harness) kill() { h.stop(); <-h.done; h.file.close() }
 
 func queuePath(t testing.TB) string { return filepath.Join(t.TempDir(), "queue.db") }
@@ -665,4 +665,29 @@ func TestCloseKeepsWhatIsInMemory(t *testing.T) {
 	if got := names(h.all(t)); fmt.Sprint(got) != "[room1]" {
 		t.Errorf("got %v", got)
 	}
+}
+
+// TestManyAlarmsOnADiskThatFailsAreTriedInTurn: more than fit into one commit
+// are not a reason to try again at once.
+func TestManyAlarmsOnADiskThatFailsAreTriedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		h.stop()
+		<-h.done
+		h.mu.Lock()
+		for seq := range uint64(maxEncode + 1000) {
+			h.pushLocked(Item{Reading: alarm(seq + 1), Boot: h.boot})
+		}
+		h.mu.Unlock()
+		h.file.db.spent = true
+		for range 2 { // the first brings an event that is due at once
+			if h.commit(false) == nil {
+				t.Fatal("the disk does not fail")
+			}
+		}
+		if due := h.due(); due <= 0 {
+			t.Errorf("the next attempt is due in %v", due)
+		}
+		h.file.close()
+	})
 }

@@ -111,11 +111,6 @@ func (q *Queue) waitsLocked(it Item) (bool, error) {
 	return it.number >= l.first, nil
 }
 
-// holds says that a gap that was handed out under a number is not acknowledged.
-func (g *gaps) holds(seq uint64) bool {
-	return slices.ContainsFunc(g.list, func(e *gap) bool { return e.issued != nil && e.issued.Seq == seq })
-}
-
 // rejectDueLocked is when an item must be on its way to the disk at the latest,
 // and whether it is not there yet.
 func (q *Queue) rejectDueLocked(it Item) (by time.Time, alone bool) {

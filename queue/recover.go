@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue/pages"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"go.etcd.io/bbolt"
 )
 
 // ErrLocked means that another process has the queue open.
@@ -248,13 +250,6 @@ func (st *store) make(path string, fill func(*file) error) error {
 	return moveFile(part, path)
 }
 
-func removeIfThere(path string) error {
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
 // tryLock tells whether another process holds the file, as bbolt locks it.
 func tryLock(file *os.File) error { return flock(file, syscall.LOCK_SH) }
 
@@ -286,4 +281,161 @@ func holder(file *os.File) string {
 		}
 	}
 	return ""
+}
+
+// renewAbove is a file that is made anew when it is empty.
+const renewAbove = 8 << 20 // bytes
+
+// renew makes the file anew if it has grown and holds no block: bbolt's files
+// never shrink. What else it knows is carried over, and what was set aside.
+func (f *file) renew(c change) error {
+	info, err := os.Stat(f.path)
+	// bbolt doubles its files: less than four times as much might not be enough for
+	// what is carried over, and the file would be made anew again and again.
+	if err != nil || info.Size() < max(renewAbove, 4*f.rejects.size) || f.size > 0 {
+		return err
+	}
+	st := store{path: f.path, log: f.log}
+	if err := f.endWriting(errReopened); err != nil {
+		return err
+	}
+	err = st.make(f.path, func(fresh *file) error {
+		if err := fresh.copyRejects(f.path); err != nil {
+			return err
+		}
+		_, err := fresh.write(c)
+		return err
+	})
+	return errors.Join(err, f.open()) // the new one, or still the old
+}
+
+// reopen opens the file again after a commit that failed: it may be on disk all
+// the same. It reports false if the file is not sound. With an error it can be
+// read as before, if its disk can.
+func (f *file) reopen() (sound bool, err error) {
+	if err := f.endWriting(errReopened); err != nil {
+		return false, err
+	}
+	defer func() {
+		if err != nil {
+			f.readOnlyCause = err
+			f.lockReader() // else another process has it, and inspect says so
+		}
+	}()
+	if err := f.mayWrite(); err != nil {
+		return false, err
+	}
+	f.unlockReader()
+	st := store{path: f.path, log: f.log}
+	if found, _, err := st.inspect(); err != nil || found != intact {
+		return false, err
+	}
+	return true, f.open()
+}
+
+// mayWrite says what keeps the file from being opened for writing, before it is
+// read as a whole.
+func (f *file) mayWrite() error {
+	file, err := os.OpenFile(f.path, os.O_WRONLY|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it is made anew
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// damagedValues are those of a sound file that fail their checksums: the disk
+// has changed a bit where no structure is.
+type damagedValues struct {
+	blocks [2][]uint64 // keys, of what is not acknowledged
+	tails  [2]bool
+	gaps   bool
+}
+
+func (v damagedValues) count() (n int) {
+	for p := range v.blocks {
+		n += len(v.blocks[p])
+		if v.tails[p] {
+			n++
+		}
+	}
+	if v.gaps {
+		n++
+	}
+	return n
+}
+
+// repair takes damaged values out of a sound file, and declares in the same
+// commit what was in them, as far as the others tell. Without that, a gap would
+// be found only while both neighbours of a damaged block are read by one start.
+// A disk that cannot be written leaves them: then they are noticed one by one.
+func (st *store) repair(f *file, k fileState) (fileState, error) {
+	s, err := scanDamaged(st.path)
+	if err != nil {
+		return k, err
+	}
+	missing := s.declare(st.acked)
+	event := st.newEvent(storageEvent{"storage", jsonObject("state", "damaged", "blocks", k.damaged.count(), "missing", missing)})
+	if err := f.remove(k, s.gaps, event); err != nil {
+		st.log.Error("damaged blocks stay in the queue", "file", st.path, "blocks", k.damaged.count(), "err", err)
+		if _, err := f.reopen(); err != nil {
+			return k, err
+		}
+		return f.loadState(st.firstWaiting)
+	}
+	st.log.Error("blocks of the queue were damaged: the rest is used", "file", st.path, "blocks", k.damaged.count(), "missing", missing)
+	ends := s.ends
+	k, err = f.loadState(st.firstWaiting)
+	k.ends = ends
+	return k, err
+}
+
+// remove deletes what is damaged, stores the gaps and an event.
+func (f *file) remove(k fileState, gaps []Gap, event Item) error {
+	return f.update(func(tx *bbolt.Tx) error {
+		for p, keys := range k.damaged.blocks {
+			for _, n := range keys {
+				if err := tx.Bucket(bucketLanes[p]).Delete(key(n)); err != nil {
+					return err
+				}
+			}
+			if k.damaged.tails[p] {
+				if err := tx.Bucket(bucketTails[p]).Delete(keyTail); err != nil {
+					return err
+				}
+			}
+		}
+		if err := tx.Bucket(bucketMeta).Put(keyGaps, encodeGaps(gaps)); err != nil {
+			return err
+		}
+		_, err := applyLane(tx, int(sensors.Alarm), k.appendEvent(event))
+		return err
+	})
+}
+
+// appendEvent is the change that puts an event behind the alarms of a file
+// that nobody uses yet, in one block with what is in the tail.
+func (k *fileState) appendEvent(event Item) (c laneChange) {
+	l := &k.lanes[sensors.Alarm]
+	event.number = l.next
+	items := append(l.mem.items(), event)
+	c.blocks = []block{{last: event.number, data: encode(run{items: items})}}
+	if l.lastTail > 0 {
+		c.tail = []byte{}
+	}
+	return c
+}
+
+// putEvent puts an event into a file that is being made.
+func (f *file) putEvent(event Item) error {
+	k, err := f.loadState([2]uint64{})
+	if err != nil {
+		return err
+	}
+	c := change{}
+	c.lanes[sensors.Alarm] = k.appendEvent(event)
+	_, err = f.write(c)
+	return err
 }

@@ -1,0 +1,225 @@
+package queue
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
+
+// decode returns what a block holds.
+func decode(data []byte) (run, error) {
+	h, rest, err := readHeader(data)
+	if err != nil {
+		return run{}, err
+	}
+	d := decoder{rest: rest}
+	d.common.number = h.number
+	unix := d.varint()
+	d.readWords()
+	d.readStreams(unix)
+	if h.count > blockItems || h.count > len(d.rest) {
+		return run{}, errMalformed
+	}
+	r := run{items: make([]Item, h.count), thinned: h.thinned, rejected: h.rejected, declared: h.declared}
+	for i := range r.items {
+		d.item(&r.items[i])
+	}
+	r.gaps = d.readGaps()
+	if d.bad || len(d.rest) > 0 || len(r.items) == 0 {
+		return run{}, errMalformed
+	}
+	return r, nil
+}
+
+// readHeader checks a block's version and checksum.
+func readHeader(data []byte) (h header, rest []byte, err error) {
+	if len(data) < 6 {
+		return h, nil, errors.New("block is cut short")
+	}
+	if data[0] != blockVersion {
+		return h, nil, fmt.Errorf("block has version %d, this program knows %d", data[0], blockVersion)
+	}
+	if crc32.Checksum(data[5:], castagnoli) != binary.BigEndian.Uint32(data[1:]) {
+		return h, nil, errors.New("block fails its checksum")
+	}
+	d := decoder{rest: data[6:]}
+	flags := data[5]
+	h.thinned, h.rejected, h.declared = flags&flagThinned != 0, flags&flagRejected != 0, flags&flagDeclared != 0
+	h.number = d.uvarint()
+	h.count = d.count(blockItems)
+	if d.bad || flags&^knownFlags != 0 {
+		return h, nil, errMalformed
+	}
+	return h, d.rest, nil
+}
+
+// A decoder reads a block front to back. What does not fit makes it bad.
+type decoder struct {
+	rest   []byte
+	bad    bool
+	common common
+	words  []string
+	tracks []track
+	seen   []bool // by stream: it had a reading
+}
+
+func (d *decoder) readWords() {
+	d.words = make([]string, d.count(blockWords))
+	for i := range d.words {
+		d.words[i] = string(d.take(d.count(len(d.rest))))
+	}
+}
+
+func (d *decoder) readStreams(unix int64) {
+	n := d.count(blockItems)
+	d.tracks, d.seen = make([]track, n), make([]bool, n)
+	for i := range d.tracks {
+		d.tracks[i] = track{boot: d.word(), kernel: d.word(), stream: d.word(), unit: d.word(), priority: sensors.Priority(d.take(1)[0]), unix: unix}
+		if d.tracks[i].priority > sensors.Alarm {
+			d.bad = true
+		}
+	}
+}
+
+func (d *decoder) readGaps() []Gap {
+	var gaps []Gap
+	for range d.count(blockItems) {
+		i, from, count, length := d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
+		if i >= uint64(len(d.tracks)) || !d.seen[i] {
+			d.bad = true
+			return nil
+		}
+		t := &d.tracks[i]
+		gaps = append(gaps, Gap{Stream: t.stream, Boot: t.boot, From: from, To: from + length, Count: count, Why: Thinned})
+	}
+	return gaps
+}
+
+func (d *decoder) item(it *Item) {
+	head := d.uvarint()
+	index := head >> headBits
+	if d.bad || index >= uint64(len(d.tracks)) {
+		d.bad, d.rest = true, nil
+		return
+	}
+	t := &d.tracks[index]
+	more := byte(0)
+	if head&headMore != 0 {
+		more = d.take(1)[0]
+	}
+	it.Boot, it.Stream, it.Unit, it.Priority = t.boot, t.stream, t.unit, t.priority
+	it.At.Kernel = t.kernel
+	t.seq++
+	if head&headSeq != 0 {
+		t.seq += uint64(d.varint())
+	}
+	it.Seq = t.seq
+	if head&headNumber != 0 {
+		d.common.number += d.uvarint()
+	}
+	it.number = d.common.number
+	d.common.number++
+	it.At.Unix = t.next() + d.varint()
+	t.setTime(it.At.Unix, !d.seen[index])
+	d.seen[index] = true
+	d.about(it, t, more)
+	d.value(it, t, head, more)
+}
+
+func (d *decoder) about(it *Item, t *track, more byte) {
+	if more&moreErr != 0 {
+		it.Err = d.word()
+	}
+	if more&moreState != 0 {
+		t.state = d.word()
+	}
+	it.State = t.state
+	if more&moreClock != 0 {
+		d.common.clock = clock.Quality(d.take(1)[0])
+		d.bad = d.bad || d.common.clock > clock.Unsynced
+	}
+	it.At.Clock = d.common.clock
+	if more&moreDrift != 0 {
+		d.common.drift = d.varint()
+	}
+	if more&moreNoUptime == 0 && t.kernel != "" {
+		it.At.Uptime = time.Duration(it.At.Unix+d.common.drift) * time.Millisecond
+	}
+	if more&moreEvent != 0 {
+		it.Event, it.Details = d.word(), d.word()
+		d.bad = d.bad || it.Event == "" // details of nothing
+	}
+}
+
+func (d *decoder) value(it *Item, t *track, head uint64, more byte) {
+	if more&moreFloat != 0 {
+		it.Value = math.Float64frombits(binary.BigEndian.Uint64(d.take(8)))
+	}
+	if more&morePlaces != 0 {
+		t.places, t.digits = d.take(1)[0], 0
+	}
+	if head&headDigits == 0 {
+		return
+	}
+	if int(t.places) >= len(powers) {
+		d.bad, t.places = true, 0
+	}
+	t.digits += d.varint()
+	it.Value = float64(t.digits) / powers[t.places]
+}
+
+// word reads an index of words.
+func (d *decoder) word() string {
+	if i := d.uvarint(); i < uint64(len(d.words)) {
+		return d.words[i]
+	}
+	d.bad = true
+	return ""
+}
+
+// count reads a number that can be no larger than most, nor than what is left.
+func (d *decoder) count(limit int) int {
+	n := d.uvarint()
+	if n > uint64(min(limit, len(d.rest))) {
+		d.bad = true
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	d.skip(n)
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.rest)
+	d.skip(n)
+	return v
+}
+
+func (d *decoder) skip(n int) {
+	if n <= 0 {
+		d.bad, d.rest = true, nil
+		return
+	}
+	d.rest = d.rest[n:]
+}
+
+// take returns the next n bytes, zeros where they are missing.
+func (d *decoder) take(n int) []byte {
+	if n > len(d.rest) {
+		d.bad, d.rest = true, nil
+		return make([]byte, n)
+	}
+	b := d.rest[:n]
+	d.rest = d.rest[n:]
+	return b
+}

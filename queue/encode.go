@@ -1,0 +1,203 @@
+package queue
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+	"slices"
+)
+
+// An encoder makes a block.
+type encoder struct {
+	common common
+	words  table[string]
+	tracks []*track
+	index  map[streamKey]uint64
+	body   []byte
+}
+
+// A table numbers values in the order of their first use.
+type table[T comparable] struct {
+	list []T
+	at   map[T]uint64
+}
+
+func (t *table[T]) index(v T) uint64 {
+	if i, ok := t.at[v]; ok {
+		return i
+	}
+	if t.at == nil {
+		t.at = map[T]uint64{}
+	}
+	i := uint64(len(t.list))
+	t.at[v], t.list = i, append(t.list, v)
+	return i
+}
+
+// encode makes a block of a run.
+func encode(r run) []byte {
+	e := encoder{index: map[streamKey]uint64{}}
+	e.common.number = r.items[0].number
+	unix := r.items[0].At.Unix
+	for i := range r.items {
+		e.item(&r.items[i], unix)
+	}
+	e.gaps(r.gaps)
+	b := []byte{blockVersion, 0, 0, 0, 0, 0}
+	for i, set := range [...]bool{r.thinned, r.rejected, r.declared} { // in the order of the flags
+		if set {
+			b[5] |= 1 << i
+		}
+	}
+	b = binary.AppendUvarint(b, r.items[0].number)
+	b = binary.AppendUvarint(b, uint64(len(r.items)))
+	b = binary.AppendVarint(b, unix)
+	streams := e.streams()
+	b = e.appendWords(b)
+	b = append(b, streams...)
+	b = append(b, e.body...)
+	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(b[5:], castagnoli))
+	return b
+}
+
+func (e *encoder) gaps(gaps []Gap) {
+	e.body = binary.AppendUvarint(e.body, uint64(len(gaps)))
+	for _, g := range gaps {
+		i := slices.IndexFunc(e.tracks, func(t *track) bool { return t.stream == g.Stream && t.boot == g.Boot })
+		if i < 0 {
+			panic("queue: a gap of a stream that is not in its block")
+		}
+		for _, v := range [...]uint64{uint64(i), g.From, g.Count, g.To - g.From} {
+			e.body = binary.AppendUvarint(e.body, v)
+		}
+	}
+}
+
+func (e *encoder) appendWords(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(e.words.list)))
+	for _, w := range e.words.list {
+		b = binary.AppendUvarint(b, uint64(len(w)))
+		b = append(b, w...)
+	}
+	return b
+}
+
+func (e *encoder) streams() (b []byte) {
+	b = binary.AppendUvarint(b, uint64(len(e.tracks)))
+	for _, t := range e.tracks {
+		for _, w := range [...]string{t.boot, t.kernel, t.stream, t.unit} {
+			b = binary.AppendUvarint(b, e.words.index(w))
+		}
+		b = append(b, byte(t.priority))
+	}
+	return b
+}
+
+// track finds the stream of an item, and says whether this is its first.
+func (e *encoder) track(it *Item, unix int64) (t *track, index uint64, first bool) {
+	k := streamKey{it.Boot, it.At.Kernel, it.Stream, it.Unit, it.Priority}
+	if i, ok := e.index[k]; ok {
+		return e.tracks[i], i, false
+	}
+	t = &track{boot: it.Boot, kernel: it.At.Kernel, stream: it.Stream, unit: it.Unit, priority: it.Priority, unix: unix}
+	index = uint64(len(e.tracks))
+	e.index[k], e.tracks = index, append(e.tracks, t)
+	return t, index, true
+}
+
+// item appends one reading: head, more, then what they announce, with the time
+// as a varint, less the expected, in front.
+func (e *encoder) item(it *Item, unix int64) {
+	t, index, first := e.track(it, unix)
+	head, more := index<<headBits, byte(0)
+	var about, rest [64]byte
+	after, value := about[:0], rest[:0]
+
+	if d := it.Seq - t.seq - 1; d != 0 {
+		head |= headSeq
+		after = binary.AppendVarint(after, int64(d))
+	}
+	if d := it.number - e.common.number; d != 0 {
+		head |= headNumber
+		after = binary.AppendUvarint(after, d)
+	}
+	after = binary.AppendVarint(after, it.At.Unix-t.next())
+	more, value = e.appendRare(it, t, more, value)
+	if digits, places, ok := digitsOf(it.Value, t.places); !ok {
+		more |= moreFloat
+		value = binary.BigEndian.AppendUint64(value, math.Float64bits(it.Value))
+	} else if it.Err == "" || digits != 0 {
+		if places != t.places {
+			more |= morePlaces
+			value = append(value, places)
+			t.places, t.digits = places, 0
+		}
+		head |= headDigits
+		value = binary.AppendVarint(value, digits-t.digits)
+		t.digits = digits
+	}
+	if more != 0 {
+		head |= headMore
+	}
+	e.body = binary.AppendUvarint(e.body, head)
+	if more != 0 {
+		e.body = append(e.body, more)
+	}
+	e.body = append(append(e.body, after...), value...)
+	t.seq = it.Seq
+	t.setTime(it.At.Unix, first)
+	e.common.number = it.number + 1
+}
+
+// appendRare appends what is seldom news: the error, the state, the clocks.
+func (e *encoder) appendRare(it *Item, t *track, more byte, b []byte) (byte, []byte) {
+	if it.Err != "" {
+		more |= moreErr
+		b = binary.AppendUvarint(b, e.words.index(it.Err))
+	}
+	if it.State != t.state {
+		more |= moreState
+		b = binary.AppendUvarint(b, e.words.index(it.State))
+		t.state = it.State
+	}
+	if it.At.Clock != e.common.clock {
+		more |= moreClock
+		b = append(b, byte(it.At.Clock))
+		e.common.clock = it.At.Clock
+	}
+	if it.At.Kernel == "" {
+		more |= moreNoUptime
+	} else if drift := it.At.Uptime.Milliseconds() - it.At.Unix; drift != e.common.drift {
+		more |= moreDrift
+		b = binary.AppendVarint(b, drift)
+		e.common.drift = drift
+	}
+	if it.Event != "" {
+		more |= moreEvent
+		b = binary.AppendUvarint(b, e.words.index(it.Event))
+		b = binary.AppendUvarint(b, e.words.index(it.Details))
+	}
+	return more, b
+}
+
+// digitsOf finds a whole number that, divided by ten to the places, is v to
+// the last bit. It tries the places of the reading before first.
+func digitsOf(v float64, places byte) (digits int64, used byte, ok bool) {
+	if d, ok := exactDigits(v, places); ok {
+		return d, places, true
+	}
+	for p := range powers {
+		if d, ok := exactDigits(v, byte(p)); ok {
+			return d, byte(p), true
+		}
+	}
+	return 0, 0, false
+}
+
+func exactDigits(v float64, places byte) (int64, bool) {
+	d := math.Round(v * powers[places])
+	if math.Abs(d) >= 1<<53 || math.Float64bits(d/powers[places]) != math.Float64bits(v) {
+		return 0, false
+	}
+	return int64(d), true
+}

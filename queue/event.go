@@ -1,0 +1,42 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
+
+// jsonObject is an object of keys and values in turn.
+func jsonObject(pairs ...any) string {
+	o := map[string]any{}
+	for i := 0; i < len(pairs); i += 2 {
+		o[pairs[i].(string)] = pairs[i+1]
+	}
+	b, err := json.Marshal(o)
+	if err != nil {
+		panic(fmt.Sprint("queue: event: ", err)) // strings and numbers always marshal
+	}
+	return string(b)
+}
+
+// Report adds an event with its details, a JSON object. It goes with the
+// alarms, and does not wait for the disk.
+func (q *Queue) Report(event string, at clock.Stamp, details string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.reportLocked(event, at, details)
+}
+
+func (q *Queue) reportLocked(event string, at clock.Stamp, details string) {
+	it := q.eventLocked(at)
+	it.Event, it.Details = event, details
+	q.pushLocked(it)
+}
+
+// eventLocked is an event without its name.
+func (q *Queue) eventLocked(at clock.Stamp) Item {
+	q.events++
+	return Item{Boot: q.boot, Reading: sensors.Reading{Seq: q.events, At: at, Priority: sensors.Alarm}}
+}

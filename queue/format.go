@@ -1,0 +1,126 @@
+package queue
+
+import (
+	"errors"
+	"hash/crc32"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
+
+// A block is a run of readings of one lane, the value of one key:
+//
+//	version   1 byte
+//	checksum  CRC-32C of all that follows, 4 bytes, big endian
+//	flags     1 byte
+//	number    uvarint, of the first reading in its lane
+//	count     uvarint, of the readings
+//	unix      varint, milliseconds, of the first reading
+//	words     uvarint n, then n times: uvarint length, bytes
+//	streams   uvarint n, then n times: boot, kernel, stream, unit: uvarint each, an index of words; priority: 1 byte
+//	readings  count times what encoder.item writes
+//	gaps      uvarint n, then n times: stream, from, count: uvarint each; to: uvarint, less from
+//
+// A reading is told by how it differs from what was to be expected: the next
+// number, the next seq of its stream, the time that its stream's pace
+// predicts, the decimal digits of the value before. A hygrometer's reading
+// takes four bytes.
+const (
+	blockVersion = 2
+	blockItems   = 1024 // readings in a block, at most
+	blockWords   = 7 * blockItems
+)
+
+const (
+	flagThinned  = 1 << iota // every second reading may be missing: gaps say which
+	flagRejected             // one item that was set aside: number is its place there
+	flagDeclared             // the same, and a gap has told of it
+	knownFlags   = 1<<iota - 1
+)
+
+// The head of a reading is stream<<4 and these bits.
+const (
+	headMore   = 1 << iota // a byte of the more bits follows
+	headSeq                // varint: seq, less the expected
+	headNumber             // uvarint: number, less the expected
+	headDigits             // varint: the value's digits, less those before
+	headBits   = 4
+)
+
+// The more bits, each with what follows it, in this order.
+const (
+	moreErr   = 1 << iota // uvarint: the error, an index of words
+	moreState             // uvarint: the state, an index of words; else as before
+	moreClock             // 1 byte: the clock from here on
+	moreNoUptime
+	moreDrift // varint: ms of uptime less ms of unix, from here on
+	moreFloat // 8 bytes: the value, IEEE 754
+	morePlaces
+	moreEvent // uvarint twice: the event and its details, indexes of words
+)
+
+// A digit is worth a power of ten. morePlaces: 1 byte, the decimal places of
+// the stream from here on; the digits before count as 0.
+var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// track is what a stream's next reading is expected to be.
+type track struct {
+	boot, kernel, stream, unit string
+	priority                   sensors.Priority
+
+	seq    uint64
+	unix   int64 // ms, of the reading before
+	pace   int64 // ms, between the last two
+	places byte
+	digits int64
+	state  string
+}
+
+// next is the time at which the next reading is expected.
+func (t *track) next() int64 { return t.unix + t.pace }
+
+// setTime notes the time of a reading.
+func (t *track) setTime(unix int64, first bool) {
+	if !first {
+		t.pace = unix - t.unix
+	}
+	t.unix = unix
+}
+
+// common is what readings of all streams share.
+type common struct {
+	number uint64
+	clock  clock.Quality
+	drift  int64 // ms of uptime less ms of unix
+}
+
+type streamKey struct {
+	boot, kernel, stream, unit string
+	priority                   sensors.Priority
+}
+
+// A run is what a block holds: readings in the order of their numbers, at
+// least one, and what was thinned out between them.
+type run struct {
+	items   []Item
+	gaps    []Gap // of streams that have a reading in the run, thinned ones
+	thinned bool
+
+	rejected, declared bool // of an item that was set aside
+}
+
+// last is the number of the run's last reading, the block's key.
+func (r run) last() uint64 { return r.items[len(r.items)-1].number }
+
+var errMalformed = errors.New("block makes no sense")
+
+// A header is what is known of a block without reading it.
+type header struct {
+	number  uint64 // of the first reading
+	count   int
+	thinned bool
+
+	rejected, declared bool
+}
