@@ -83,8 +83,8 @@ func (q *Queue) beginAdoption(path string) (*adoption, error) {
 // check looks at the file before anything of it is taken.
 func (a *adoption) check(size int64) error {
 	a.mu.Lock()
-	memoryOnly := a.Queue.file == nil
-	a.generation = a.Queue.generation
+	memoryOnly := a.Queue.opened.file == nil
+	a.generation = a.Queue.opened.generation
 	a.mu.Unlock()
 	if memoryOnly {
 		return errDiskFails
@@ -177,7 +177,7 @@ func (a *adoption) finish() error {
 				return false
 			}
 		}
-		return !a.gaps.dirty && !a.writing // a commit clears the mark when it begins
+		return !a.gaps.dirty && !a.writer.writing // a commit clears the mark when it begins
 	})
 	a.mu.Unlock()
 	if err == nil {
@@ -210,11 +210,11 @@ func (a *adoption) awaitLocked(done func() bool) error {
 	defer patience.Stop()
 	for {
 		switch {
-		case a.generation != a.Queue.generation:
+		case a.generation != a.Queue.opened.generation:
 			return errOpened
 		case done():
 			return nil
-		case a.failing:
+		case a.writer.failing:
 			return errDiskFails
 		}
 		signal(a.work)

@@ -76,7 +76,7 @@ func (q *Queue) peekAlarms(c *Cursor, max int, failed error) []Item {
 	if failed != nil {
 		return nil
 	}
-	c.sync(q.generation)
+	c.sync(q.opened.generation)
 	return q.lanes[sensors.Alarm].peek(nil, max, c.passed[sensors.Alarm])
 }
 
@@ -85,7 +85,7 @@ func (q *Queue) peekAlarms(c *Cursor, max int, failed error) []Item {
 func (q *Queue) peekRest(items []Item, c *Cursor, max int, routine bool) []Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	c.sync(q.generation)
+	c.sync(q.opened.generation)
 	items = q.gaps.peek(items, max-len(items), c.gap, func() Item { return q.eventLocked(q.opt.Clock.Now()) })
 	if routine {
 		items = q.lanes[sensors.Routine].peek(items, max-len(items), c.passed[sensors.Routine])
@@ -101,7 +101,7 @@ func (q *Queue) Arrived() <-chan struct{} { return q.arrived }
 func (q *Queue) wanted(p sensors.Priority, c *Cursor, room int) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	c.sync(q.generation)
+	c.sync(q.opened.generation)
 	return q.lanes[p].passed(c.passed[p]) + room
 }
 
@@ -132,7 +132,7 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 	for {
 		q.mu.Lock()
 		from, needed := l.toLoad(want)
-		last, turn, turnFile, file := l.lastBlock, l.evictions, q.generation, q.file
+		last, turn, turnFile, file := l.disk.lastBlock, l.disk.evictions, q.opened.generation, q.opened.file
 		q.mu.Unlock()
 		if !needed || want == 0 {
 			return nil
@@ -149,7 +149,7 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 			r.items[i].generation = turnFile
 		}
 		q.mu.Lock()
-		if turn == l.evictions && turnFile == q.generation { // else what was read may be evicted, or of a file that is gone
+		if turn == l.disk.evictions && turnFile == q.opened.generation { // else what was read may be evicted, or of a file that is gone
 			q.declareDamageLocked(l, r, damaged)
 			l.loaded(r, last)
 		}

@@ -37,6 +37,6 @@ func (q *Queue) reportLocked(event string, at clock.Stamp, details string) {
 
 // eventLocked is an event without its name.
 func (q *Queue) eventLocked(at clock.Stamp) Item {
-	q.events++
-	return Item{Boot: q.boot, Reading: sensors.Reading{Seq: q.events, At: at, Priority: sensors.Alarm}}
+	q.counts.events++
+	return Item{Boot: q.boot, Reading: sensors.Reading{Seq: q.counts.events, At: at, Priority: sensors.Alarm}}
 }

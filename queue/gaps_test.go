@@ -283,7 +283,7 @@ func openOnly(t *testing.T, path string) {
 	t.Helper()
 	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second}, slog.New(slog.DiscardHandler))
 	if err == nil {
-		err = q.file.close()
+		err = q.opened.file.close()
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -403,7 +403,7 @@ func TestDamageUnderARunningAgentIsDeclared(t *testing.T) {
 					off = pages[len(pages)-1]
 				}
 				zero(t, path, off)
-				h.file.db.Close() // as after a commit that failed
+				h.opened.file.db.Close() // as after a commit that failed
 				put(9001, 12_000)
 				h.end()
 				after, _ := drained(t, path)

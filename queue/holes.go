@@ -100,14 +100,14 @@ func (s *salvager) declare(acked [2]seqs) (n uint64) {
 // ackedSeqs is, for each stream that this start has handed out, the seq before the
 // first that is not acknowledged.
 func (l *lane) ackedSeqs() seqs {
-	if l.seqs == nil {
+	if l.cache.seqs == nil {
 		return nil
 	}
 	known := seqs{}
-	for k, seq := range l.seqs {
+	for k, seq := range l.cache.seqs {
 		known[streamKey{boot: k.boot, stream: k.stream}] = seq
 	}
-	for _, it := range slices.Backward(l.head) {
+	for _, it := range slices.Backward(l.cache.head) {
 		if it.Event == "" {
 			known[streamKey{boot: it.Boot, stream: it.Stream}] = it.Seq - 1
 		}
@@ -166,12 +166,12 @@ func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
 	if damaged > 0 {
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
 	}
-	if damaged > 0 || l.suspect {
-		for _, g := range l.seqs.missing(r, q.gaps.values()) {
+	if damaged > 0 || l.disk.suspect {
+		for _, g := range l.cache.seqs.missing(r, q.gaps.values()) {
 			q.gaps.add(g)
 		}
 	}
-	l.seqs.observeRun(r)
+	l.cache.seqs.observeRun(r)
 }
 
 // A file that is lost under the agent takes readings with it that nobody has
@@ -196,7 +196,7 @@ func (p *streamHistory) observe(it Item, boot string) {
 // ackedLocked is what this start knows to be acknowledged of a lane. Of a stream
 // that began in this start, that may be nothing.
 func (q *Queue) ackedLocked(l *lane) seqs {
-	if q.detached {
+	if q.opened.detached {
 		return l.history.acked
 	}
 	known := l.ackedSeqs()
@@ -234,9 +234,9 @@ func (q *Queue) detachLocked() {
 	for p := range q.lanes {
 		seen[p] = maps.Clone(q.ackedLocked(&q.lanes[p]))
 	}
-	old := q.file
-	q.file, q.detached = nil, true
-	q.adoptLocked(fileState{lanes: [2]lane{{first: 1, next: 1}, {first: 1, next: 1}}})
+	old := q.opened.file
+	q.opened.file, q.opened.detached = nil, true
+	q.adoptLocked(fileState{lanes: [2]lane{newLane(), newLane()}})
 	for p := range q.lanes {
 		l := &q.lanes[p]
 		l.history.acked, l.history.firstKept = seen[p], l.firsts()

@@ -18,28 +18,51 @@ import (
 //
 // Numbers never repeat in a file. A number that is missing was dropped.
 type lane struct {
-	first      uint64 // number of the oldest reading that is not acknowledged
-	next       uint64 // number of the next reading put
+	numbers
+	disk    laneDisk
+	cache   laneCache
+	mem     fifo          // what is newer than the blocks: the numbers up to next, without a hole
+	history streamHistory // of the streams, for the day that the file is lost
+}
+
+// numbers are the lane's places in the order of Put, all under Queue.mu:
+//
+//	first <= next, issued < next, committing < next
+//
+// They only grow while the same file is open, but for committing.
+type numbers struct {
+	first  uint64 // of the oldest reading that is not acknowledged
+	next   uint64 // of the next reading put
+	issued uint64 // of the newest reading that Peek has ever returned: up to it, all may have arrived, and nothing is evicted
+
+	attempted  uint64 // every reading below it was in a commit, whether it succeeded or not: Put waits for that
+	committing uint64 // the newest reading in the commit under way, 0 if there is none; it stays in memory until then
+}
+
+// laneDisk is what the writer knows of the lane's part in the file, under
+// Queue.mu. It learns of blocks only when a commit has succeeded, or when the
+// file was read anew after one that failed.
+//
+//	savedFirst <= first
+//	lastBlock < number of the oldest reading in memory
+//	there is a tail if lastTail > lastBlock; all of it is in memory, too
+type laneDisk struct {
 	lastBlock  uint64 // number of the newest reading in blocks, 0 if there is none
 	lastTail   uint64 // number of the newest reading in the tail, 0 if there is none
-	savedFirst uint64 // what the file says about first
-	attempted  uint64 // every reading below it was in a commit, failed or not
+	savedFirst uint64 // the cursor in the file: first, as of the last commit that wrote it
+	readings   int    // in blocks and not acknowledged
+	suspect    bool   // readings may be missing in blocks although no block is damaged
+	evicting   bool   // a commit under way removes what was not issued: Peek issues nothing new
+	evictions  int    // counts them: a block that was read before one is stale
+}
 
-	blocks  int // readings in blocks that are not acknowledged
-	mem     fifo
-	readTo  uint64   // blocks up to here are read, or unreadable
-	head    []Item   // the oldest readings in blocks, as read; all that were handed out
-	seqs    seqs     // of the readings that were in head, acknowledged, or evicted
-	ends    []runEnd // of the blocks in head
-	history streamHistory
-
-	suspect bool // readings may be missing on disk without a trace
-
-	committing uint64 // number of the newest reading in the commit under way
-
-	issued    uint64 // number of the newest reading ever handed out: up to it, all may have arrived
-	evicting  bool   // a commit is evicting what was not handed out
-	evictions int    // counts evictions: what was read before one is stale
+// laneCache is what was read of the blocks, oldest first, under Queue.mu. All of
+// it is in blocks, and all that was issued of the blocks is in head.
+type laneCache struct {
+	readTo uint64   // blocks up to here were read, or cannot be
+	head   []Item   // the oldest readings in blocks that are not acknowledged
+	ends   []runEnd // of the blocks in head, in order
+	seqs   seqs     // the last of each stream that was in head and is acknowledged, or was evicted
 }
 
 // runEnd is the end of a block in head: the gaps in it are final when its last
@@ -48,6 +71,9 @@ type runEnd struct {
 	last uint64
 	gaps []Gap
 }
+
+// newLane is an empty lane: numbers begin at 1.
+func newLane() lane { return lane{numbers: numbers{first: 1, next: 1}} }
 
 // push adds an item at the new end and returns its number.
 func (l *lane) push(it Item) uint64 {
@@ -63,36 +89,36 @@ func (l *lane) firstInMemory() uint64 { return l.next - uint64(l.mem.len()) }
 // unsynced are the items in memory that are not on disk.
 func (l *lane) unsynced() []Item {
 	in := l.firstInMemory()
-	if l.lastTail < in {
+	if l.disk.lastTail < in {
 		return l.mem.items()
 	}
-	return l.mem.items()[l.lastTail+1-in:]
+	return l.mem.items()[l.disk.lastTail+1-in:]
 }
 
 // toLoad is the number from which to read the blocks on, so that head holds
 // want readings or all there are.
 func (l *lane) toLoad(want int) (from uint64, needed bool) {
-	from = max(l.first, l.readTo+1)
-	if n := len(l.head); n > 0 {
-		from = max(from, l.head[n-1].number+1)
+	from = max(l.first, l.cache.readTo+1)
+	if n := len(l.cache.head); n > 0 {
+		from = max(from, l.cache.head[n-1].number+1)
 	}
-	return from, len(l.head) < want && from <= l.lastBlock
+	return from, len(l.cache.head) < want && from <= l.disk.lastBlock
 }
 
 // loaded takes the block that was read from a number on; without items there is
 // nothing to read up to last.
 func (l *lane) loaded(r run, last uint64) {
 	if len(r.items) > 0 {
-		l.head = append(l.head, r.items...)
-		l.ends = append(l.ends, runEnd{r.last(), r.gaps})
-		l.first = max(l.first, l.head[0].number)
+		l.cache.head = append(l.cache.head, r.items...)
+		l.cache.ends = append(l.cache.ends, runEnd{r.last(), r.gaps})
+		l.first = max(l.first, l.cache.head[0].number)
 		return
 	}
-	l.readTo = max(l.readTo, last)
-	if len(l.head) == 0 {
+	l.cache.readTo = max(l.cache.readTo, last)
+	if len(l.cache.head) == 0 {
 		l.first = max(l.first, last+1)
-		if l.first > l.lastBlock {
-			l.blocks = 0
+		if l.first > l.disk.lastBlock {
+			l.disk.readings = 0
 		}
 		l.skipHole()
 	}
@@ -103,16 +129,16 @@ func (l *lane) loaded(r run, last uint64) {
 // before.
 func (l *lane) peek(items []Item, limit int, after uint64) []Item {
 	n := len(items)
-	head := l.head[l.passed(after):]
+	head := l.cache.head[l.passed(after):]
 	items = append(items, head[:min(limit, len(head))]...)
-	if from, _ := l.toLoad(0); from > l.lastBlock {
+	if from, _ := l.toLoad(0); from > l.disk.lastBlock {
 		mem := l.mem.items()
 		if in := l.firstInMemory(); after >= in {
 			mem = mem[min(int(after+1-in), len(mem)):]
 		}
 		items = append(items, mem[:min(limit-(len(items)-n), len(mem))]...)
 	}
-	if l.evicting {
+	if l.disk.evicting {
 		for len(items) > n && items[len(items)-1].number > l.issued {
 			items = items[:len(items)-1]
 		}
@@ -130,13 +156,13 @@ func (l *lane) ack(number uint64) (final []Gap) {
 	}
 	l.countAcked(number)
 	l.first = number + 1
-	for len(l.ends) > 0 && l.ends[0].last < l.first {
-		final = append(final, l.ends[0].gaps...)
-		l.ends = l.ends[1:]
+	for len(l.cache.ends) > 0 && l.cache.ends[0].last < l.first {
+		final = append(final, l.cache.ends[0].gaps...)
+		l.cache.ends = l.cache.ends[1:]
 	}
 	if in := l.firstInMemory(); l.first > in {
 		n := int(min(l.first, l.next) - in)
-		l.seqs.observeRun(run{items: l.mem.items()[:n]})
+		l.cache.seqs.observeRun(run{items: l.mem.items()[:n]})
 		l.mem.pop(n)
 	}
 	l.skipHole()
@@ -145,16 +171,16 @@ func (l *lane) ack(number uint64) (final []Gap) {
 
 // countAcked takes out of head, and counts, what is acknowledged in blocks.
 func (l *lane) countAcked(number uint64) {
-	n := countBelow(l.head, number+1)
-	l.head = l.head[n:]
-	if l.blocks -= n; number >= l.lastBlock {
-		l.blocks = 0
+	n := countBelow(l.cache.head, number+1)
+	l.cache.head = l.cache.head[n:]
+	if l.disk.readings -= n; number >= l.disk.lastBlock {
+		l.disk.readings = 0
 	}
 }
 
 // skipHole moves first over numbers between the blocks and memory that are gone.
 func (l *lane) skipHole() {
-	if in := l.firstInMemory(); l.first > l.lastBlock && l.first < in {
+	if in := l.firstInMemory(); l.first > l.disk.lastBlock && l.first < in {
 		l.first = in
 	}
 }
@@ -173,10 +199,10 @@ func (l *lane) movedToBlocks(number uint64) {
 	in := l.firstInMemory()
 	if number >= in {
 		n := int(number + 1 - in)
-		l.blocks += n
+		l.disk.readings += n
 		l.leaveMemory(n)
 	}
-	l.lastBlock = number
+	l.disk.lastBlock = number
 }
 
 // leaveMemory lets the oldest n readings in memory go, because they are in
@@ -185,25 +211,25 @@ func (l *lane) movedToBlocks(number uint64) {
 func (l *lane) leaveMemory(n int) {
 	items := l.mem.items()[:n]
 	given := run{items: items[:countBelow(items, l.issued+1)]}
-	l.seqs.observeRun(given)
-	l.head = append(l.head, given.items...)
+	l.cache.seqs.observeRun(given)
+	l.cache.head = append(l.cache.head, given.items...)
 	l.mem.pop(n)
 }
 
 // evicted takes over what an eviction did to the blocks: gone readings, and
 // what was read of them before is stale.
 func (l *lane) evicted(gone int) {
-	for len(l.head) > 0 && l.head[len(l.head)-1].number > l.issued {
-		l.head = l.head[:len(l.head)-1]
+	for len(l.cache.head) > 0 && l.cache.head[len(l.cache.head)-1].number > l.issued {
+		l.cache.head = l.cache.head[:len(l.cache.head)-1]
 	}
 	keep := 0
-	for keep < len(l.ends) && len(l.head) > 0 && l.ends[keep].last <= l.head[len(l.head)-1].number {
+	for keep < len(l.cache.ends) && len(l.cache.head) > 0 && l.cache.ends[keep].last <= l.cache.head[len(l.cache.head)-1].number {
 		keep++
 	}
-	l.ends = l.ends[:keep]
-	l.blocks -= gone
-	l.readTo = min(l.readTo, l.issued)
-	l.evictions++
+	l.cache.ends = l.cache.ends[:keep]
+	l.disk.readings -= gone
+	l.cache.readTo = min(l.cache.readTo, l.issued)
+	l.disk.evictions++
 	if l.waiting() == 0 {
 		l.first = l.next
 	}
@@ -212,30 +238,30 @@ func (l *lane) evicted(gone int) {
 // reconcile takes over what the file says after a commit that failed and may
 // have landed all the same.
 func (l *lane) reconcile(there *lane) {
-	if in := l.firstInMemory(); there.lastBlock >= in {
-		l.leaveMemory(int(min(there.lastBlock+1, l.next) - in))
+	if in := l.firstInMemory(); there.disk.lastBlock >= in {
+		l.leaveMemory(int(min(there.disk.lastBlock+1, l.next) - in))
 	}
-	l.lastBlock, l.lastTail, l.savedFirst = max(l.lastBlock, there.lastBlock), there.lastTail, there.savedFirst
+	l.disk.lastBlock, l.disk.lastTail, l.disk.savedFirst = max(l.disk.lastBlock, there.disk.lastBlock), there.disk.lastTail, there.disk.savedFirst
 	l.evicted(0) // and what was read may be gone
-	l.blocks = there.blocks
+	l.disk.readings = there.disk.readings
 }
 
 // oldest is the time of the oldest reading, if it is in memory.
 func (l *lane) oldest() (at clock.Stamp, ok bool) {
 	switch {
-	case len(l.head) > 0:
-		return l.head[0].At, true
-	case l.blocks == 0 && l.mem.len() > 0:
+	case len(l.cache.head) > 0:
+		return l.cache.head[0].At, true
+	case l.disk.readings == 0 && l.mem.len() > 0:
 		return l.mem.items()[0].At, true
 	}
 	return at, false
 }
 
 // waiting counts the readings that wait.
-func (l *lane) waiting() int { return l.blocks + l.mem.len() }
+func (l *lane) waiting() int { return l.disk.readings + l.mem.len() }
 
 // onDisk is the number of the newest reading on disk.
-func (l *lane) onDisk() uint64 { return max(l.lastBlock, l.lastTail) }
+func (l *lane) onDisk() uint64 { return max(l.disk.lastBlock, l.disk.lastTail) }
 
 // waitingOnDisk says that readings on disk are still waiting.
 func (l *lane) waitingOnDisk() bool { return l.first <= l.onDisk() }
@@ -244,7 +270,7 @@ func (l *lane) waitingOnDisk() bool { return l.first <= l.onDisk() }
 func (l *lane) cursor() uint64 { return min(l.first, l.onDisk()+1) }
 
 // dirty says that the file knows less about first than there is to know.
-func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > max(l.savedFirst, 1) }
+func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > max(l.disk.savedFirst, 1) }
 
 // A fifo is a slice that is popped at the front without growing for ever.
 type fifo struct {
@@ -270,8 +296,8 @@ func (f *fifo) pop(n int) {
 
 // passed counts the readings in head up to a number.
 func (l *lane) passed(number uint64) int {
-	if len(l.head) == 0 || l.head[0].number > number {
+	if len(l.cache.head) == 0 || l.cache.head[0].number > number {
 		return 0
 	}
-	return sort.Search(len(l.head), func(i int) bool { return l.head[i].number > number })
+	return sort.Search(len(l.cache.head), func(i int) bool { return l.cache.head[i].number > number })
 }

@@ -42,7 +42,7 @@ func (f *file) loadState(first [2]uint64) (k fileState, err error) {
 		k.boots = decodeClock(meta[string(keyClock)])
 		k.owner = decodeOwner(meta[string(keyOwner)])
 		for n := range k.lanes {
-			k.lanes[n].savedFirst = cursorOf(meta[string(bucketLanes[n])])
+			k.lanes[n].disk.savedFirst = cursorOf(meta[string(bucketLanes[n])])
 			newest, err := f.loadLane(p, n, &k.lanes[n], first[n], &k.damaged)
 			if err != nil {
 				return err
@@ -63,25 +63,25 @@ func (f *file) loadState(first [2]uint64) (k fileState, err error) {
 // loadLane fills in what the file knows of one lane, and returns its newest item.
 // Blocks that are damaged count as nothing.
 func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damagedValues) (newest Item, err error) {
-	l.first = max(l.savedFirst, first, 1)
+	l.first = max(l.disk.savedFirst, first, 1)
 	var last []byte
 	err = p.Each(string(bucketLanes[n]), nil, func(k, v []byte) (bool, error) {
-		l.lastBlock, last = number(k), append(last[:0], v...)
+		l.disk.lastBlock, last = number(k), append(last[:0], v...)
 		f.size += int64(len(v))
 		h, _, err := readHeader(v)
-		if err != nil && l.lastBlock >= l.first {
-			bad.blocks[n] = append(bad.blocks[n], l.lastBlock)
+		if err != nil && l.disk.lastBlock >= l.first {
+			bad.blocks[n] = append(bad.blocks[n], l.disk.lastBlock)
 		}
-		if err != nil || l.lastBlock < l.first {
+		if err != nil || l.disk.lastBlock < l.first {
 			return true, nil
 		}
-		l.blocks += h.count
+		l.disk.readings += h.count
 		if h.thinned && n == int(sensors.Routine) {
-			f.thinned = l.lastBlock
+			f.thinned = l.disk.lastBlock
 		}
 		if h.number < l.first { // part of it is acknowledged
 			if r, err := decode(v); err == nil {
-				l.blocks -= countBelow(r.items, l.first)
+				l.disk.readings -= countBelow(r.items, l.first)
 			}
 		}
 		return true, nil
@@ -92,17 +92,17 @@ func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damage
 	if r, err := decode(last); err == nil {
 		newest = r.items[len(r.items)-1]
 	}
-	l.next = max(l.lastBlock+1, l.first)
+	l.next = max(l.disk.lastBlock+1, l.first)
 	tail, err := valueOf(p, bucketTails[n], keyTail)
 	if err != nil {
 		return newest, err
 	}
 	r, err := decode(tail)
 	bad.tails[n] = tail != nil && err != nil
-	if err == nil && r.last() > l.lastBlock {
-		l.lastTail, newest = r.last(), r.items[len(r.items)-1]
-		l.next = l.lastTail + 1
-		for _, it := range r.items[countBelow(r.items, max(l.first, l.lastBlock+1)):] {
+	if err == nil && r.last() > l.disk.lastBlock {
+		l.disk.lastTail, newest = r.last(), r.items[len(r.items)-1]
+		l.next = l.disk.lastTail + 1
+		for _, it := range r.items[countBelow(r.items, max(l.first, l.disk.lastBlock+1)):] {
 			l.mem.push(it)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // was stamped before anybody knew the time gets it in a later start, too.
 
 // clockChanged says that the file knows less of the clock than there is to know.
-func (q *Queue) clockChanged() bool { return q.opt.Clock.Version() != q.savedTimeline }
+func (q *Queue) clockChanged() bool { return q.opt.Clock.Version() != q.writer.savedTimeline }
 
 // encodeClock is a timeline as the file keeps it: a checksum, since a wrong one
 // would move readings in time, and JSON.

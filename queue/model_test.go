@@ -138,7 +138,7 @@ func play(t *testing.T, rt *rapid.T, path string) {
 			if err := h.Close(); err != nil {
 				rt.Fatalf("close: %v, after %v", err, m.trail)
 			}
-			before := fmt.Sprintf("%+v", [...]any{h.lanes[0].first, h.lanes[0].next, h.lanes[0].lastBlock, h.lanes[0].lastTail, h.lanes[0].savedFirst, h.lanes[1].first, h.lanes[1].next, h.lanes[1].lastBlock, h.lanes[1].lastTail, h.lanes[1].savedFirst})
+			before := fmt.Sprintf("%+v", [...]any{h.lanes[0].first, h.lanes[0].next, h.lanes[0].disk.lastBlock, h.lanes[0].disk.lastTail, h.lanes[0].disk.savedFirst, h.lanes[1].first, h.lanes[1].next, h.lanes[1].disk.lastBlock, h.lanes[1].disk.lastTail, h.lanes[1].disk.savedFirst})
 			h = start(t, path)
 			for p := range m.waiting {
 				if left := held(rt, h, sensors.Priority(p)); !slices.Equal(left, m.waiting[p]) {
@@ -158,7 +158,7 @@ func play(t *testing.T, rt *rapid.T, path string) {
 				h.stop()
 				<-h.done
 				m.mend(t, h)
-				h.file.close()
+				h.opened.file.close()
 			} else {
 				h.kill()
 			}
@@ -203,10 +203,10 @@ func (m *model) mend(t *testing.T, h *harness) bool {
 	synctest.Wait() // the writer must not make a file while there is none
 	mendDisk(t, h)
 	h.mu.Lock()
-	noticed := h.failing
+	noticed := h.writer.failing
 	h.mu.Unlock()
 	if !noticed { // as if nothing had been
-		if sound, err := h.file.reopen(); err != nil || !sound {
+		if sound, err := h.opened.file.reopen(); err != nil || !sound {
 			t.Fatal(sound, err)
 		}
 	}
@@ -386,8 +386,8 @@ func upTo(seqs []uint64, limit uint64) []uint64 {
 
 // held reads a lane from disk, straight from the file.
 func held(t *rapid.T, h *harness, p sensors.Priority) (seqs []uint64) {
-	for from, last := h.lanes[p].first, h.lanes[p].lastBlock; from <= last; {
-		r, damaged, err := h.file.read(p, from, last)
+	for from, last := h.lanes[p].first, h.lanes[p].disk.lastBlock; from <= last; {
+		r, damaged, err := h.opened.file.read(p, from, last)
 		if err != nil || len(r.items) == 0 || damaged > 0 {
 			t.Fatalf("read lane %v from %d to %d: %d items, %d damaged, %v", p, from, last, len(r.items), damaged, err)
 		}

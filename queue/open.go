@@ -30,15 +30,15 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
 	q := &Queue{
-		opt:         opt,
-		log:         log,
-		start:       time.Now(),
-		arrived:     make(chan struct{}, 1),
-		work:        make(chan struct{}, 1),
-		stopped:     make(chan struct{}),
-		commitEnded: make(chan struct{}),
-		lanes:       [2]lane{{first: 1, next: 1}, {first: 1, next: 1}},
-		rejects:     rejects{next: 1},
+		opt:     opt,
+		log:     log,
+		start:   time.Now(),
+		arrived: make(chan struct{}, 1),
+		work:    make(chan struct{}, 1),
+		stopped: make(chan struct{}),
+		lanes:   [2]lane{newLane(), newLane()},
+		writer:  writer{commitEnded: make(chan struct{})},
+		rejects: rejects{next: 1},
 	}
 	err := q.openFirst()
 	defer func() {
@@ -51,7 +51,7 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		return q, nil
 	case diskTrouble(err):
 		q.countStart()
-		q.failing, q.lastCommit = true, time.Now()
+		q.writer.failing, q.writer.lastCommit = true, time.Now()
 		q.log.Error("storage fails: readings are kept in memory", "err", err)
 		q.reportLocked("storage", opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
 		return q, nil
@@ -108,7 +108,7 @@ func diskTrouble(err error) bool {
 func (q *Queue) openFile() error {
 	st := store{path: q.opt.Path, maxQuarantined: q.opt.MaxSize, log: q.log, now: time.Now(), newEvent: q.newEvent, clientID: q.opt.ClientID}
 	q.mu.Lock()
-	st.hadFile, st.firstWaiting = q.file != nil || q.detached, q.opt.Unsaved.firstIn(q.opt.Path)
+	st.hadFile, st.firstWaiting = q.opened.file != nil || q.opened.detached, q.opt.Unsaved.firstIn(q.opt.Path)
 	for p := range q.lanes {
 		st.acked[p] = q.ackedLocked(&q.lanes[p])
 	}
@@ -120,8 +120,8 @@ func (q *Queue) openFile() error {
 	q.countStart()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	old := q.file
-	q.file, q.fileChecked, q.detached = f, time.Now(), false
+	old := q.opened.file
+	q.opened.file, q.writer.fileChecked, q.opened.detached = f, time.Now(), false
 	old.close()
 	q.adoptLocked(k)
 	q.declareEndLocked(k.ends)
@@ -130,7 +130,7 @@ func (q *Queue) openFile() error {
 		q.reportLocked(n.name, q.opt.Clock.Now(), n.details)
 	}
 	if err := f.readOnly(); err != nil {
-		q.lastCommit = time.Now()
+		q.writer.lastCommit = time.Now()
 		q.storageLocked(err)
 	}
 	return nil
@@ -149,25 +149,25 @@ func (q *Queue) newEvent(n storageEvent) Item {
 // adoptLocked puts what the file knows before what is in memory. What was
 // handed out from memory until now comes again, behind what is on disk.
 func (q *Queue) adoptLocked(k fileState) {
-	q.generation++
+	q.opened.generation++
 	for p := range q.lanes {
 		old := q.lanes[p]
 		waiting := old.mem.items()
-		if k.lanes[p].blocks == 0 {
-			waiting = slices.Concat(old.head, waiting)
+		if k.lanes[p].disk.readings == 0 {
+			waiting = slices.Concat(old.cache.head, waiting)
 		}
 		q.lanes[p] = k.lanes[p]
 		l := &q.lanes[p]
-		l.history, l.seqs = old.history, old.ackedSeqs()
+		l.history, l.cache.seqs = old.history, old.ackedSeqs()
 		for i := range l.mem.items() {
-			l.mem.items()[i].generation = q.generation
+			l.mem.items()[i].generation = q.opened.generation
 		}
 		for _, it := range waiting {
-			it.generation = q.generation
+			it.generation = q.opened.generation
 			l.push(it)
 		}
 	}
-	q.owner = k.owner
+	q.opened.owner = k.owner
 	q.rejects.rebase(k.rejects)
 	for _, g := range k.gaps {
 		q.gaps.merge(g)
@@ -182,7 +182,7 @@ func (q *Queue) reconcile() error {
 	if err := q.restoreFile(); err != nil {
 		return err
 	}
-	sound, err := q.file.reopen()
+	sound, err := q.opened.file.reopen()
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (q *Queue) reconcile() error {
 func (q *Queue) reloadLocked() (k fileState, err error) {
 	first := [2]uint64{}
 	for range readAttempts {
-		if k, err = q.file.loadState(first); err != nil {
+		if k, err = q.opened.file.loadState(first); err != nil {
 			q.mu.Lock()
 			return k, err
 		}
@@ -223,18 +223,18 @@ func (q *Queue) reloadLocked() (k fileState, err error) {
 		q.mu.Unlock()
 	}
 	q.mu.Lock()
-	k, err = q.file.loadState([2]uint64{q.lanes[0].first, q.lanes[1].first})
+	k, err = q.opened.file.loadState([2]uint64{q.lanes[0].first, q.lanes[1].first})
 	return k, err
 }
 
 // restoreFile puts a file back that was deleted or replaced under the agent.
 func (q *Queue) restoreFile() error {
-	why := q.file.inPlace()
+	why := q.opened.file.inPlace()
 	if !errors.Is(why, errDeleted) && !errors.Is(why, errReplaced) {
 		return nil // what else it is, is found when the file is opened
 	}
-	st := store{path: q.file.path, log: q.log, now: time.Now()}
-	n, err := st.restore(q.file, why)
+	st := store{path: q.opened.file.path, log: q.log, now: time.Now()}
+	n, err := st.restore(q.opened.file, why)
 	if err != nil {
 		return fmt.Errorf("%w: %w", why, err)
 	}
@@ -295,14 +295,14 @@ func bootName(n uint64) string {
 // or was never called. The error says what is lost with the process.
 func (q *Queue) Close() error {
 	q.mu.Lock()
-	file := q.file
+	file := q.opened.file
 	q.mu.Unlock()
 	var err error
 	if file != nil {
 		if err = q.save(); err != nil {
 			err = q.save()
 		}
-		err = errors.Join(err, q.file.close())
+		err = errors.Join(err, q.opened.file.close())
 	}
 	if n := q.unsavedCount(); n > 0 {
 		err = errors.Join(fmt.Errorf("%d readings were in memory only and are lost", n), err)
@@ -312,7 +312,7 @@ func (q *Queue) Close() error {
 
 // save writes everything, into a file that was opened again if it has to be.
 func (q *Queue) save() error {
-	if q.file == nil {
+	if q.opened.file == nil {
 		if err := q.openFile(); err != nil {
 			return err
 		}

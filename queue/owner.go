@@ -14,7 +14,7 @@ import (
 
 // newOwner is the client ID that the next commit writes, nil if the file has it.
 func (q *Queue) newOwner() []byte {
-	if q.opt.ClientID == "" || q.owner == q.opt.ClientID {
+	if q.opt.ClientID == "" || q.opened.owner == q.opt.ClientID {
 		return nil
 	}
 	return encodeOwner(q.opt.ClientID)

@@ -94,7 +94,7 @@ func TestThePowerGoesWhileABacklogIsMovedAside(t *testing.T) {
 	waiting(t, path, "porch")
 	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, ClientID: "cellar"}, slog.New(slog.DiscardHandler))
 	if err == nil {
-		err = errors.Join(q.file.close(), os.Rename(path, path+".salvaged"))
+		err = errors.Join(q.opened.file.close(), os.Rename(path, path+".salvaged"))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -439,7 +439,7 @@ func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
 			h.mu.Lock()
 			h.gaps.add(Gap{Stream: "attic", Boot: "1-x", From: 1, To: 10, Count: 10, Why: Dropped})
 			h.changeLocked(true)
-			h.writing = true // as commitChange has it while the disk works
+			h.writer.writing = true // as commitChange has it while the disk works
 			h.mu.Unlock()
 		},
 	} {
@@ -468,7 +468,7 @@ func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
 					t.Errorf("the file is gone: %v", err)
 				}
 				h.mu.Lock()
-				h.writing = false
+				h.writer.writing = false
 				h.mu.Unlock()
 			})
 		})

@@ -14,11 +14,11 @@ const purgePatience = 5 * time.Second
 func (q *Queue) Purge() (n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	before := q.dropped
+	before := q.counts.dropped
 	patience := time.NewTimer(purgePatience)
 	defer patience.Stop()
-	defer func() { q.purging, n = false, int(q.dropped-before) }()
-	for q.writing { // it holds what is in memory
+	defer func() { q.writer.purging, n = false, int(q.counts.dropped-before) }()
+	for q.writer.writing { // it holds what is in memory
 		if err := q.awaitCommitLocked(patience.C); err != nil {
 			return 0, err
 		}
@@ -31,10 +31,10 @@ func (q *Queue) Purge() (n int, err error) {
 		}
 	}
 	q.purgeRejectsLocked()
-	q.purging = true
+	q.writer.purging = true
 	signal(q.work)
-	for q.purging && q.file != nil {
-		if q.failing {
+	for q.writer.purging && q.opened.file != nil {
+		if q.writer.failing {
 			return 0, errDiskFails
 		}
 		if err := q.awaitCommitLocked(patience.C); err != nil {
@@ -48,7 +48,7 @@ var errDiskFails = errors.New("the disk fails: what is on it stays")
 
 // awaitCommitLocked waits for the end of a commit, or of the patience.
 func (q *Queue) awaitCommitLocked(patience <-chan time.Time) (err error) {
-	tried := q.commitEnded
+	tried := q.writer.commitEnded
 	q.mu.Unlock()
 	defer q.mu.Lock()
 	select {

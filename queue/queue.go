@@ -66,34 +66,60 @@ type Item struct {
 	put        time.Duration // since the queue was opened
 }
 
-// A Queue holds readings until they are acknowledged. Put, Report, Ack, Reject
-// and Stats may be called from any goroutine, Peek and Rejected from one at a time.
+// A Queue holds readings until they are acknowledged.
+//
+// Put, Report, Declare, Ack, Reject, Purge, Adopt and Stats may be called from
+// any goroutine. Peek and Rejected are called by one goroutine at a time, the
+// drain. Run is called once.
+//
+// It has more methods than other types: one mutex guards one state, and each
+// step on it is a method whose name says whether the lock is held.
 type Queue struct {
 	opt   Options
 	log   *slog.Logger
-	boot  string
-	start time.Time
+	boot  string    // set before the first Put: see countStart
+	start time.Time // of the monotonic times in Item.put
 
 	arrived chan struct{} // holds one token: something was put
 	work    chan struct{} // holds one token: the writer should look again
 	stopped chan struct{} // closed when Run has returned
 
-	mu          sync.Mutex
-	lanes       [2]lane       // by sensors.Priority
-	gaps        gaps          // come after the alarms and before routine readings
-	rejects     rejects       // what was set aside
-	commitEnded chan struct{} // closed after each commit, whether it succeeded or not
-	dropped     uint64
-	events      uint64 // numbers given to events
-	hangs       bool   // a commit has outlived the patience of a Put
-	writer
+	// mu guards all that follows, but for reads. No reading and no writing of the
+	// file happens under it, with one exception: see reloadLocked.
+	mu      sync.Mutex
+	lanes   [2]lane // by sensors.Priority
+	gaps    gaps    // come after the alarms and before routine readings
+	rejects rejects // what the broker has refused
+	counts  counters
+	writer  writer
+	opened  openedFile
 
+	reads [len(bucketLanes) + 1]*pendingRead // for the goroutine that calls Peek, without a lock
+}
+
+// openedFile is the file that the queue works with, under Queue.mu. Only the
+// writer's goroutine replaces it, and so that goroutine reads it without the
+// lock.
+type openedFile struct {
+	file       *file  // nil while there is none: memory only
+	detached   bool   // there was one, and it can be neither read nor written
 	owner      string // the client ID that the file has
-	file       *file  // nil while there is none to be had: memory only
-	detached   bool   // there was one
-	generation int    // counts the files: numbers of an earlier one mean nothing
+	generation int    // counts the files: a number that an earlier one gave means nothing
+}
 
-	reads [len(bucketLanes) + 1]*pendingRead // reads; for the goroutine that calls Peek
+// counters are what Stats reports and numbers that are never given twice, under
+// Queue.mu.
+type counters struct {
+	dropped    uint64 // readings that left without an acknowledgement
+	loggedDrop string // the last reason for dropping that was logged
+	events     uint64 // numbers given to events
+	commits    uint64
+	written    int64 // bytes
+	day        struct {
+		number  int64 // days since 1970, UTC
+		commits uint64
+		written int64
+	}
 }
 
 // Boot names this start of the agent: a number that counts the starts, and
@@ -113,7 +139,7 @@ func (q *Queue) Put(r sensors.Reading) {
 
 func (q *Queue) pushLocked(it Item) (number uint64) {
 	l := &q.lanes[it.Priority]
-	it.put, it.generation = time.Since(q.start), q.generation
+	it.put, it.generation = time.Since(q.start), q.opened.generation
 	if !q.makeRoomLocked(it.Priority) {
 		q.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
 		return 0
@@ -132,13 +158,13 @@ func (q *Queue) pushLocked(it Item) (number uint64) {
 // waitAttemptedLocked waits until a commit that holds the reading has ended. It
 // does not wait for a disk that hangs.
 func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
-	if q.file == nil || q.hangs {
+	if q.opened.file == nil || q.writer.hangs {
 		return
 	}
 	patience := time.NewTimer(diskPatience)
 	defer patience.Stop()
-	for l.attempted <= number && l.first <= number && !q.hangs {
-		tried := q.commitEnded
+	for l.attempted <= number && l.first <= number && !q.writer.hangs {
+		tried := q.writer.commitEnded
 		q.mu.Unlock()
 		ended, hangs := false, false
 		select {
@@ -160,10 +186,10 @@ func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 
 // hangLocked says that the disk neither succeeds nor fails.
 func (q *Queue) hangLocked() {
-	if q.hangs {
+	if q.writer.hangs {
 		return
 	}
-	q.hangs = true
+	q.writer.hangs = true
 	q.log.Error("storage hangs: alarms are in memory only", "waited", diskPatience)
 	q.reportLocked("storage", q.opt.Clock.Now(), `{"state":"hangs"}`)
 }
@@ -186,7 +212,7 @@ func (q *Queue) ackLocked(it Item) {
 	switch {
 	case it.Event == gapEvent && !it.rejected:
 		q.gaps.ack(it.Seq)
-	case it.generation != q.generation:
+	case it.generation != q.opened.generation:
 		return // it comes again
 	case it.rejected:
 		q.rejects.ack(it.number)
@@ -218,8 +244,8 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.newDayLocked()
-	s := Stats{Rejected: q.rejects.count(), Dropped: q.dropped, Failing: q.failing || q.hangs,
-		Commits: q.commits, Written: q.written, CommitsToday: q.commits - q.day.commits, WrittenToday: q.written - q.day.written}
+	s := Stats{Rejected: q.rejects.count(), Dropped: q.counts.dropped, Failing: q.writer.failing || q.writer.hangs,
+		Commits: q.counts.commits, Written: q.counts.written, CommitsToday: q.counts.commits - q.counts.day.commits, WrittenToday: q.counts.written - q.counts.day.written}
 	for i := range q.lanes {
 		s.Backlog += q.lanes[i].waiting()
 		s.Memory += len(q.lanes[i].unsynced())
@@ -260,11 +286,11 @@ func (q *Queue) droppedLocked(n int, gaps []Gap, why string) {
 	if n == 0 {
 		return
 	}
-	q.dropped += uint64(n)
+	q.counts.dropped += uint64(n)
 	signal(q.arrived)
-	if why != q.loggedDrop {
-		q.loggedDrop = why
-		q.log.Error("readings dropped", "why", why, "dropped", q.dropped)
+	if why != q.counts.loggedDrop {
+		q.counts.loggedDrop = why
+		q.log.Error("readings dropped", "why", why, "dropped", q.counts.dropped)
 	}
 }
 

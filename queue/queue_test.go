@@ -63,7 +63,7 @@ func startWith(t testing.TB, opt Options) *harness {
 // end stops the queue in order; kill drops it as SIGKILL does.
 func (h *harness) end() { h.stop(); <-h.done; h.Close() }
 
-func (h *harness) kill() { h.stop(); <-h.done; h.file.close() }
+func (h *harness) kill() { h.stop(); <-h.done; h.opened.file.close() }
 
 func queuePath(t testing.TB) string { return filepath.Join(t.TempDir(), "queue.db") }
 
@@ -551,7 +551,7 @@ func TestFailingDiskKeepsReadingsInMemory(t *testing.T) {
 // breakDisk makes every commit fail, also after the file is opened again;
 // mendDisk ends that.
 func breakDisk(t *testing.T, h *harness) {
-	if err := errors.Join(h.file.db.Close(), os.Rename(h.path, h.path+".hidden"), os.Mkdir(h.path, 0o700)); err != nil {
+	if err := errors.Join(h.opened.file.db.Close(), os.Rename(h.path, h.path+".hidden"), os.Mkdir(h.path, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -568,7 +568,7 @@ func mendDisk(t *testing.T, h *harness) {
 func TestHangingDiskHoldsNobodyUp(t *testing.T) {
 	h := start(t, queuePath(t))
 	defer h.end()
-	tx, err := h.file.db.Begin(true)
+	tx, err := h.opened.file.db.Begin(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -596,7 +596,7 @@ func TestHangingDiskHoldsNobodyUp(t *testing.T) {
 func (h *harness) hanging() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.hangs
+	return h.writer.hangs
 }
 
 func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
@@ -623,7 +623,7 @@ func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
 
 // damageBlock flips a bit in a routine block, counted from 0.
 func damageBlock(t *testing.T, q *Queue, place int) {
-	tx, err := q.file.db.Begin(true)
+	tx, err := q.opened.file.db.Begin(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -679,7 +679,7 @@ func TestManyAlarmsOnADiskThatFailsAreTriedInTurn(t *testing.T) {
 			h.pushLocked(Item{Reading: alarm(seq + 1), Boot: h.boot})
 		}
 		h.mu.Unlock()
-		h.file.db.spent = true
+		h.opened.file.db.spent = true
 		for range 2 { // the first brings an event that is due at once
 			if h.commit(false) == nil {
 				t.Fatal("the disk does not fail")
@@ -688,6 +688,6 @@ func TestManyAlarmsOnADiskThatFailsAreTriedInTurn(t *testing.T) {
 		if due := h.due(); due <= 0 {
 			t.Errorf("the next attempt is due in %v", due)
 		}
-		h.file.close()
+		h.opened.file.close()
 	})
 }

@@ -422,7 +422,7 @@ func (k *fileState) appendEvent(event Item) (c laneChange) {
 	event.number = l.next
 	items := append(l.mem.items(), event)
 	c.blocks = []block{{last: event.number, data: encode(run{items: items})}}
-	if l.lastTail > 0 {
+	if l.disk.lastTail > 0 {
 		c.tail = []byte{}
 	}
 	return c

@@ -67,7 +67,7 @@ func (it Item) Declared() bool { return it.declared }
 func (q *Queue) Reject(it Item, declare bool) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if it.Priority == sensors.Alarm && it.generation == q.generation && !it.rejected && it.Event != gapEvent {
+	if it.Priority == sensors.Alarm && it.generation == q.opened.generation && !it.rejected && it.Event != gapEvent {
 		q.waitAttemptedLocked(&q.lanes[sensors.Alarm], it.number)
 	}
 	waits, err := q.waitsLocked(it)
@@ -97,13 +97,13 @@ func (q *Queue) waitsLocked(it Item) (bool, error) {
 	if it.rejected || it.Event == gapEvent {
 		return !it.rejected && q.gaps.holds(it.Seq), nil
 	}
-	if it.generation != q.generation {
+	if it.generation != q.opened.generation {
 		return false, errNewFile
 	}
 	l := &q.lanes[it.Priority]
 	oldest := l.first
-	if len(l.head) > 0 {
-		oldest = max(oldest, l.head[0].number)
+	if len(l.cache.head) > 0 {
+		oldest = max(oldest, l.cache.head[0].number)
 	}
 	if it.number > oldest {
 		return false, errors.New("older items of its lane are not acknowledged")
@@ -155,8 +155,8 @@ func (q *Queue) declareRejectLocked(it Item) {
 // is called by the goroutine that calls Peek.
 func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
 	q.mu.Lock()
-	c.sync(q.generation)
-	file, from, before := q.file, c.rejected+1, q.rejects.firstInMemory()
+	c.sync(q.opened.generation)
+	file, from, before := q.opened.file, c.rejected+1, q.rejects.firstInMemory()
 	young := q.rejects.after(c.rejected, max)
 	q.mu.Unlock()
 
@@ -296,8 +296,8 @@ func (r *rejects) rebase(there rejectsSize) {
 func (q *Queue) rejectsChangeLocked(c *change) {
 	c.rejects = q.rejects.change()
 	c.rejects.limit = q.opt.MaxSize / rejectsShare
-	c.rejects.full = q.file.rejects.size+c.rejects.grown() > c.rejects.limit
-	if q.purging {
+	c.rejects.full = q.opened.file.rejects.size+c.rejects.grown() > c.rejects.limit
+	if q.writer.purging {
 		c.rejects.limit, c.rejects.full = 0, true
 	}
 }

@@ -239,7 +239,7 @@ func TestOldestGoesWhenAnEighthIsSetAside(t *testing.T) {
 		}
 		time.Sleep(6 * time.Second)
 		h.mu.Lock()
-		size := h.file.rejects.size
+		size := h.opened.file.rejects.size
 		h.mu.Unlock()
 		kept := h.aside(t)
 		if size > h.opt.MaxSize/8 || size < h.opt.MaxSize/16 || len(kept) != h.Stats().Rejected || kept[len(kept)-1].Seq != 100 {
@@ -280,7 +280,7 @@ func TestWhatIsSetAsideTakesFromMaxSize(t *testing.T) {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if lanes, aside := h.file.size, h.file.rejects.size; lanes+aside > h.opt.MaxSize || lanes < h.opt.MaxSize/2 || aside < 20_000 {
+		if lanes, aside := h.opened.file.size, h.opened.file.rejects.size; lanes+aside > h.opt.MaxSize || lanes < h.opt.MaxSize/2 || aside < 20_000 {
 			t.Errorf("%d bytes of blocks and %d aside, max_size is %d", lanes, aside, h.opt.MaxSize)
 		}
 	})
@@ -409,7 +409,7 @@ func TestDamageOfOneSetAsideIsToldOnce(t *testing.T) {
 		putMany(h, 1, 3)
 		h.setAside(t, 3, false)
 		time.Sleep(6 * time.Second)
-		tx, err := h.file.db.Begin(true)
+		tx, err := h.opened.file.db.Begin(true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -547,7 +547,7 @@ func TestFileIsNotMadeAnewOverWhatWaitsForACommit(t *testing.T) {
 		if err := h.renew(); err != nil {
 			t.Fatal(err)
 		}
-		h.file.close()
+		h.opened.file.close()
 		h = start(t, h.path)
 		defer h.end()
 		if aside, waits := names(h.aside(t)), names(h.all(t)); fmt.Sprint(aside, waits) != "[room1] [room3]" {
@@ -568,7 +568,7 @@ func TestCommitThatLandedThoughItFailedSetsNothingAsideTwice(t *testing.T) {
 	h.mu.Lock()
 	c := h.changeLocked(true)
 	h.mu.Unlock()
-	if _, err := h.file.write(c); err != nil {
+	if _, err := h.opened.file.write(c); err != nil {
 		t.Fatal(err)
 	}
 	h.setAside(t, 1, false)
@@ -609,7 +609,7 @@ func TestRenewedFileKeepsWhatWasSetAside(t *testing.T) {
 			}
 			defer held.Close()
 			if renewed.Size() > renewAbove {
-				t.Errorf("the empty file has %d bytes, %d of them aside", renewed.Size(), h.file.rejects.size)
+				t.Errorf("the empty file has %d bytes, %d of them aside", renewed.Size(), h.opened.file.rejects.size)
 			}
 			for seq := range uint64(5) {
 				h.Put(alarm(seq + 1))

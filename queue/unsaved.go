@@ -35,15 +35,15 @@ func (q *Queue) Unsaved(closed error, hangs bool) *Unsaved {
 		left.items[p] = append([]Item(nil), l.unsynced()...)
 		left.first[p] = l.first
 	}
-	if q.file != nil && !hangs {
-		left.there, _ = os.Stat(q.file.path) // without it the numbers say nothing
+	if q.opened.file != nil && !hangs {
+		left.there, _ = os.Stat(q.opened.file.path) // without it the numbers say nothing
 	}
 	for _, it := range q.rejects.pending {
 		if !q.rejects.acked[it.number] {
 			left.refused = append(left.refused, it.Item)
 		}
 	}
-	if q.gaps.dirty || q.writing { // a commit under way may have taken the mark along, and hang
+	if q.gaps.dirty || q.writer.writing { // a commit under way may have taken the mark along, and hang
 		left.gaps = q.gaps.values()
 	}
 	return left

@@ -176,7 +176,7 @@ func TestGapInACommitThatHangsIsLeft(t *testing.T) {
 		h.mu.Lock()
 		h.gaps.add(Gap{Stream: "room", Boot: h.boot, From: 1, To: 10, Count: 10, Why: Dropped})
 		h.changeLocked(true)
-		h.writing = true // as commitChange has it while the disk works
+		h.writer.writing = true // as commitChange has it while the disk works
 		h.mu.Unlock()
 		opt := h.opt
 		opt.Unsaved = h.Unsaved(errSlow, true)
@@ -184,7 +184,7 @@ func TestGapInACommitThatHangsIsLeft(t *testing.T) {
 		r := recorder{}
 		r.take(next.oldest(t, 10))
 		next.end()
-		h.file.close()
+		h.opened.file.close()
 		if len(r.gaps) != 1 {
 			t.Errorf("gaps %+v", r.gaps)
 		}
@@ -204,10 +204,10 @@ func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
 		time.Sleep(time.Minute)
 		l := &h.lanes[sensors.Routine]
 		h.oldest(t, 1)
-		given := uint64(len(h.oldest(t, len(l.head)))) // the first block: it stays
+		given := uint64(len(h.oldest(t, len(l.cache.head)))) // the first block: it stays
 		from, _ := l.toLoad(1)
-		what := blockRead{h.file, sensors.Routine, from, l.lastBlock, l.evictions}
-		r, damaged, err := h.file.read(what.lane, what.from, what.last)
+		what := blockRead{h.opened.file, sensors.Routine, from, l.disk.lastBlock, l.disk.evictions}
+		r, damaged, err := h.opened.file.read(what.lane, what.from, what.last)
 		late := &pendingRead{what: what, done: make(chan struct{}), answer: blockAnswer{r, damaged, err}}
 		close(late.done)
 		h.reads[sensors.Routine] = late
@@ -234,7 +234,7 @@ func TestLossOfAnotherStartsReadings(t *testing.T) {
 		<-h.done
 		opt := h.opt
 		opt.Unsaved = h.Unsaved(errSlow, false)
-		h.file.close()
+		h.opened.file.close()
 		next := startWith(t, opt)
 		defer next.end()
 		time.Sleep(time.Minute)

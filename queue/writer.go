@@ -26,23 +26,18 @@ const (
 
 const purged = "purged" // why readings were dropped
 
-// writer is what the goroutine of Run keeps, under the queue's lock.
+// writer is the state of the goroutine of Run, under Queue.mu: Put, Purge and
+// Stats read it.
 type writer struct {
-	commits uint64
-	written int64 // bytes
-	day     struct {
-		number  int64 // since 1970
-		commits uint64
-		written int64
-	}
-	lastCommit    time.Time // the end of the last commit
-	failing       bool      // the last commit failed
-	readFailed    bool      // what is on disk could not be read
-	fileChecked   time.Time // when the place of the file was looked at
-	loggedDrop    string    // the last reason for dropping that the log was told
-	savedTimeline uint64    // of the clock's news: what the file knows
-	purging       bool      // the next commit drops what it may
-	writing       bool      // a commit is under way
+	commitEnded   chan struct{} // closed after each commit, whether it succeeded or not, and then replaced
+	lastCommit    time.Time     // the end of the last one
+	writing       bool          // one is under way
+	failing       bool          // the last one failed
+	hangs         bool          // one has outlived diskPatience
+	purging       bool          // the next one drops all that it may
+	readFailed    bool          // what is on disk could not be read: the file is opened again
+	fileChecked   time.Time     // when the place of the file was looked at
+	savedTimeline uint64        // version of the clock's timeline that the file has
 }
 
 // Run moves readings to disk when they have waited too long, until ctx is done.
@@ -68,44 +63,44 @@ func (q *Queue) Run(ctx context.Context) error {
 func (q *Queue) due() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.file == nil {
-		return time.Until(q.lastCommit.Add(retryStorage))
+	if q.opened.file == nil {
+		return time.Until(q.writer.lastCommit.Add(retryStorage))
 	}
-	at := q.fileChecked.Add(checkFileEvery)
+	at := q.writer.fileChecked.Add(checkFileEvery)
 	by := func(t time.Time) {
-		if q.failing {
-			t = later(t, q.lastCommit.Add(retryStorage))
+		if q.writer.failing {
+			t = later(t, q.writer.lastCommit.Add(retryStorage))
 		}
 		if t.Before(at) {
 			at = t
 		}
 	}
-	if q.readFailed {
-		by(later(q.lastCommit, q.fileChecked.Add(retryStorage)))
+	if q.writer.readFailed {
+		by(later(q.writer.lastCommit, q.writer.fileChecked.Add(retryStorage)))
 	}
-	if q.purging || q.failing { // the file is closed, and what is in it waits, also if there is nothing to write
-		by(q.lastCommit)
+	if q.writer.purging || q.writer.failing { // the file is closed, and what is in it waits, also if there is nothing to write
+		by(q.writer.lastCommit)
 	}
 	alarms, routine := &q.lanes[sensors.Alarm], &q.lanes[sensors.Routine]
 	if len(alarms.unsynced()) > 0 {
 		if alarms.attempted < alarms.next {
 			return 0 // even while the disk fails: Put waits for the answer
 		}
-		by(q.lastCommit)
+		by(q.writer.lastCommit)
 	}
 	if len(routine.unsynced()) > 0 {
 		by(q.routineDueLocked(routine))
 	}
 	if n := len(q.rejects.pending); n >= rejectsEarly {
-		by(q.lastCommit)
+		by(q.writer.lastCommit)
 	} else if n > 0 {
 		by(q.rejects.due)
 	}
 	if q.gaps.dirty || q.clockChanged() && (routine.waitingOnDisk() || alarms.waitingOnDisk()) || routine.dirty() || alarms.dirty() && alarms.waitingOnDisk() {
-		by(q.lastCommit.Add(q.opt.SyncEvery))
+		by(q.writer.lastCommit.Add(q.opt.SyncEvery))
 	}
 	if alarms.dirty() || len(q.rejects.acked) > 0 {
-		by(q.lastCommit.Add(idleCursor))
+		by(q.writer.lastCommit.Add(idleCursor))
 	}
 	return time.Until(at)
 }
@@ -116,10 +111,10 @@ func (q *Queue) due() time.Duration {
 func (q *Queue) noteUnreadable(f *file) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.file != f {
+	if q.opened.file != f {
 		return false
 	}
-	q.readFailed = true
+	q.writer.readFailed = true
 	signal(q.work)
 	return true
 }
@@ -129,7 +124,7 @@ func (q *Queue) noteUnreadable(f *file) bool {
 func (q *Queue) routineDueLocked(l *lane) time.Time {
 	unsafe := l.unsynced()
 	if len(unsafe) >= spillEarly {
-		return q.lastCommit
+		return q.writer.lastCommit
 	}
 	return q.spillAt(unsafe[0])
 }
@@ -151,9 +146,9 @@ func later(a, b time.Time) time.Time {
 func (q *Queue) flush() {
 	var err error
 	switch {
-	case q.file == nil:
+	case q.opened.file == nil:
 		if err = q.openFile(); err == nil {
-			err = q.file.readOnly()
+			err = q.opened.file.readOnly()
 		}
 	default:
 		if wrong, blind := q.needsReopen(); wrong {
@@ -172,7 +167,7 @@ func (q *Queue) flush() {
 		q.storageLocked(nil) // also where there was nothing to write
 		return
 	}
-	q.lastCommit = time.Now()
+	q.writer.lastCommit = time.Now()
 	q.storageLocked(err)
 	for p := range q.lanes {
 		q.lanes[p].attempted = q.lanes[p].next
@@ -183,12 +178,12 @@ func (q *Queue) flush() {
 // needsReopen says that the file has to be opened again, and whether it could not
 // be read.
 func (q *Queue) needsReopen() (wrong, blind bool) {
-	wrong = q.file.inPlace() != nil
+	wrong = q.opened.file.inPlace() != nil
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	blind = q.readFailed
-	q.fileChecked, q.readFailed = time.Now(), false
-	return wrong || blind || q.failing, blind
+	blind = q.writer.readFailed
+	q.writer.fileChecked, q.writer.readFailed = time.Now(), false
+	return wrong || blind || q.writer.failing, blind
 }
 
 // reopen opens the file again and makes room in it. A file that can be neither
@@ -197,7 +192,7 @@ func (q *Queue) needsReopen() (wrong, blind bool) {
 func (q *Queue) reopen(blind bool) error {
 	err := q.reconcile()
 	if err != nil && blind {
-		q.file.unlockReader()
+		q.opened.file.unlockReader()
 		if failed := q.openFile(); failed == nil {
 			err = nil
 		} else {
@@ -207,7 +202,7 @@ func (q *Queue) reopen(blind bool) error {
 		}
 	}
 	if err == nil {
-		err = q.file.readOnly()
+		err = q.opened.file.readOnly()
 	}
 	if err == nil {
 		err = q.commitChange(q.acksLocked)
@@ -228,11 +223,11 @@ func (q *Queue) renew() error {
 		}
 	}
 	c.gaps, c.clock = q.gaps.values(), encodeClock(q.opt.Clock.Timeline())
-	if q.owner != "" {
-		c.owner = encodeOwner(q.owner)
+	if q.opened.owner != "" {
+		c.owner = encodeOwner(q.opened.owner)
 	}
 	q.mu.Unlock()
-	return q.file.renew(c)
+	return q.opened.file.renew(c)
 }
 
 // commit writes what is due, and how far the broker has acknowledged, in one
@@ -246,22 +241,22 @@ func (q *Queue) commitChange(makeLocked func() change) error {
 	q.mu.Lock()
 	told := q.opt.Clock.Version()
 	c := makeLocked()
-	q.writing = !c.empty()
+	q.writer.writing = !c.empty()
 	q.mu.Unlock()
 	if c.empty() {
 		return nil
 	}
-	out, err := q.file.write(c)
+	out, err := q.opened.file.write(c)
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.lastCommit, q.writing = time.Now(), false
+	q.writer.lastCommit, q.writer.writing = time.Now(), false
 	if err != nil || !c.acksOnly {
 		q.storageLocked(err)
 	}
 	for p := range q.lanes {
 		l := &q.lanes[p]
-		l.evicting, l.committing = false, 0
+		l.disk.evicting, l.committing = false, 0
 		l.attempted = max(l.attempted, c.lanes[p].attempted)
 		if err != nil { // also what did not fit into this commit: else the next one is due at once, again and again
 			l.attempted = max(l.attempted, c.lanes[p].next)
@@ -275,17 +270,17 @@ func (q *Queue) commitChange(makeLocked func() change) error {
 	}
 	if err == nil {
 		q.newDayLocked()
-		q.commits++
-		q.written += out.written
+		q.counts.commits++
+		q.counts.written += out.written
 		if c.clock != nil {
-			q.savedTimeline = told
+			q.writer.savedTimeline = told
 		}
 		if c.owner != nil {
-			q.owner = q.opt.ClientID
+			q.opened.owner = q.opt.ClientID
 		}
 	}
 	if err == nil && c.max < 0 {
-		q.purging = false
+		q.writer.purging = false
 	}
 	if err != nil {
 		q.gaps.dirty = q.gaps.dirty || c.gaps != nil
@@ -297,15 +292,15 @@ func (q *Queue) commitChange(makeLocked func() change) error {
 
 // newDayLocked begins to count anew after midnight.
 func (q *Queue) newDayLocked() {
-	if today := time.Now().Unix() / (24 * 60 * 60); today != q.day.number {
-		q.day.number, q.day.commits, q.day.written = today, q.commits, q.written
+	if today := time.Now().Unix() / (24 * 60 * 60); today != q.counts.day.number {
+		q.counts.day.number, q.counts.day.commits, q.counts.day.written = today, q.counts.commits, q.counts.written
 	}
 }
 
 // wakePutLocked lets every waiting Put look again.
 func (q *Queue) wakePutLocked() {
-	close(q.commitEnded)
-	q.commitEnded = make(chan struct{})
+	close(q.writer.commitEnded)
+	q.writer.commitEnded = make(chan struct{})
 }
 
 // changeLocked is what a commit should do.
@@ -331,20 +326,20 @@ func (q *Queue) changeLocked(all bool) (c change) {
 	if q.opt.MaxAge > 0 && q.opt.Clock.Steady() >= minTrusted {
 		c.dropBefore = q.opt.Clock.Now().Unix - q.opt.MaxAge.Milliseconds()
 	}
-	if full := q.file.size+q.file.rejects.size+int64(grown) > q.opt.MaxSize; q.purging || grown > 0 && (full || c.dropBefore > 0) {
+	if full := q.opened.file.size+q.opened.file.rejects.size+int64(grown) > q.opt.MaxSize; q.writer.purging || grown > 0 && (full || c.dropBefore > 0) {
 		c.max, c.reason = q.opt.MaxSize, "max_size is reached"
 		switch {
-		case q.purging:
+		case q.writer.purging:
 			c.max, c.reason = -1, purged
 		case !full:
 			c.reason = "max_age is reached"
 		}
 		c.evict, c.gaps = true, q.gaps.values()
 		for p := range q.lanes {
-			q.lanes[p].evicting = true
+			q.lanes[p].disk.evicting = true
 			l := &q.lanes[p]
-			c.lanes[p].issued, c.lanes[p].suspect, c.lanes[p].seqs = l.issued, l.suspect, maps.Clone(l.seqs)
-			if q.purging && q.lanes[p].mem.len() == 0 {
+			c.lanes[p].issued, c.lanes[p].suspect, c.lanes[p].seqs = l.issued, l.disk.suspect, maps.Clone(l.cache.seqs)
+			if q.writer.purging && q.lanes[p].mem.len() == 0 {
 				c.lanes[p].tail = []byte{}
 			}
 		}
@@ -362,7 +357,7 @@ func (q *Queue) acksLocked() (c change) {
 		if l.dirty() {
 			c.lanes[p].cursor = l.cursor()
 		}
-		if c.lanes[p].cursor > l.lastTail && l.lastTail > l.lastBlock {
+		if c.lanes[p].cursor > l.disk.lastTail && l.disk.lastTail > l.disk.lastBlock {
 			c.lanes[p].tail = []byte{} // acknowledged
 		}
 	}
@@ -374,7 +369,7 @@ func (q *Queue) acksLocked() (c change) {
 // here, under the lock, so that they may leave memory while the disk works.
 func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 	l := &q.lanes[p]
-	c := laneChange{lastBlock: l.lastBlock, next: l.next}
+	c := laneChange{lastBlock: l.disk.lastBlock, next: l.next}
 	if l.dirty() {
 		c.cursor = l.cursor()
 	}
@@ -383,7 +378,7 @@ func (q *Queue) laneChangeLocked(p sensors.Priority, all bool) laneChange {
 	}
 	unsafe := l.unsynced()
 	if len(unsafe) == 0 || p == sensors.Routine && !all && time.Until(q.routineDueLocked(l)) > 0 {
-		if c.cursor > l.lastTail && l.lastTail > l.lastBlock {
+		if c.cursor > l.disk.lastTail && l.disk.lastTail > l.disk.lastBlock {
 			c.tail = []byte{} // acknowledged
 		}
 		return c
@@ -421,22 +416,22 @@ func (q *Queue) encodeMemory(l *lane, c *laneChange) {
 
 // appliedLocked moves a lane to where a successful commit has put it.
 func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string) {
-	l.savedFirst = max(l.savedFirst, c.cursor)
+	l.disk.savedFirst = max(l.disk.savedFirst, c.cursor)
 	if n := len(c.blocks); n > 0 {
 		l.movedToBlocks(c.blocks[n-1].last)
 	}
 	if c.tail != nil {
-		l.lastTail = c.tailLast
+		l.disk.lastTail = c.tailLast
 	}
 	if out.damaged > 0 {
-		l.suspect = true
+		l.disk.suspect = true
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", out.damaged))
 	}
-	if l.seqs == nil && len(out.seqs) > 0 {
-		l.seqs = seqs{}
+	if l.cache.seqs == nil && len(out.seqs) > 0 {
+		l.cache.seqs = seqs{}
 	}
 	for k, seq := range out.seqs {
-		l.seqs[k] = max(l.seqs[k], seq)
+		l.cache.seqs[k] = max(l.cache.seqs[k], seq)
 	}
 	if out.removed > 0 || why == purged {
 		l.evicted(out.removed)
@@ -446,15 +441,15 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string
 
 // storageLocked says when the disk starts and stops failing.
 func (q *Queue) storageLocked(err error) {
-	hung := q.hangs
-	q.hangs = false
+	hung := q.writer.hangs
+	q.writer.hangs = false
 	switch failing := err != nil; {
-	case failing && !q.failing:
+	case failing && !q.writer.failing:
 		q.log.Error("storage fails: readings are kept in memory", "err", err)
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
-	case !failing && (q.failing || hung):
+	case !failing && (q.writer.failing || hung):
 		q.log.Info("storage works again")
 		q.reportLocked("storage", q.opt.Clock.Now(), `{"state":"works"}`)
 	}
-	q.failing = err != nil
+	q.writer.failing = err != nil
 }
