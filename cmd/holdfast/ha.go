@@ -29,7 +29,7 @@ func runHA(ctx context.Context, args []string) error {
 	}
 	verb := f.Arg(0)
 	if verb != "show" && verb != "clear" {
-		return mistake{fmt.Errorf("ha does what? One of show, clear; see holdfast ha -h")}
+		return usageError{fmt.Errorf("ha does what? One of show, clear; see holdfast ha -h")}
 	}
 	if err := parse(f, f.Args()[1:], 0); err != nil { // flags after the verb
 		return err
@@ -71,7 +71,7 @@ func clearHA(ctx context.Context, path string) error {
 		return err
 	}
 	if cfg.Embedded != nil {
-		return mistake{errors.New("the embedded broker keeps nothing after the agent ends: there is nothing to clear")}
+		return usageError{errors.New("the embedded broker keeps nothing after the agent ends: there is nothing to clear")}
 	}
 	_, err = control.Ask(cfg.Queue.Path, control.Stats)
 	running := !errors.Is(err, control.ErrNotRunning)

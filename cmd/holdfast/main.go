@@ -77,15 +77,15 @@ func usage(w io.Writer) {
 	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n", defaultConfig)
 }
 
-// A mistake is an error that the user has to mend.
-type mistake struct{ error }
+// A usageError is an error that the user has to correct: the exit status is 2.
+type usageError struct{ error }
 
-func (m mistake) Unwrap() error { return m.error }
+func (m usageError) Unwrap() error { return m.error }
 
 // report prints an error and returns the exit status that it stands for.
 func report(err error) int {
 	var wrong config.Errors
-	var user mistake
+	var user usageError
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
@@ -113,10 +113,10 @@ func parse(f *flag.FlagSet, args []string, most int) error {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		return mistake{fmt.Errorf("see %s -h", f.Name())}
+		return usageError{fmt.Errorf("see %s -h", f.Name())}
 	}
 	if f.NArg() > most {
-		return mistake{fmt.Errorf("%s takes no argument %q", f.Name(), f.Arg(most))}
+		return usageError{fmt.Errorf("%s takes no argument %q", f.Name(), f.Arg(most))}
 	}
 	return nil
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// A shelf is a queue that a person looks at or clears.
-type shelf struct {
+// A queueCmd is one call of `holdfast queue`: its flags and the queue they name.
+type queueCmd struct {
 	opt   queue.Options // as the agent has it
 	path  string        // of the file; it is beside opt.Path where that was never ours
 	named bool          // with -file
@@ -34,21 +34,21 @@ type shelf struct {
 type queueVerb struct {
 	name, does string
 	flags      string // that it takes beside -c and -file
-	run        func(*shelf) error
+	run        func(*queueCmd) error
 }
 
 // queueVerbs in the order of the usage text.
 var queueVerbs = []queueVerb{
-	{"stats", "what waits, and what the agent says if it runs", "json", (*shelf).stats},
-	{"peek", "the first ones to be sent, for a person", "n", (*shelf).peek},
-	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "aside from", (*shelf).exportAll},
-	{"adopt", "takes over the backlog of another client ID: it is sent under the present one", "from", (*shelf).adopt},
-	{"purge", "gives up everything that waits and what was set aside; asks first", "yes", (*shelf).purge},
+	{"stats", "what waits, and what the agent says if it runs", "json", (*queueCmd).stats},
+	{"peek", "the first ones to be sent, for a person", "n", (*queueCmd).peek},
+	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "aside from", (*queueCmd).exportAll},
+	{"adopt", "takes over the backlog of another client ID: it is sent under the present one", "from", (*queueCmd).adopt},
+	{"purge", "gives up everything that waits and what was set aside; asks first", "yes", (*queueCmd).purge},
 }
 
 // runQueue looks into the queue on disk, with the agent running or not.
 func runQueue(_ context.Context, args []string) error {
-	s := shelf{}
+	s := queueCmd{}
 	f := flags("queue")
 	path := configFlag(f)
 	f.StringVar(&s.path, "file", "", "queue `file`, also a copied one, instead of that of the configuration")
@@ -63,7 +63,7 @@ func runQueue(_ context.Context, args []string) error {
 		return err
 	}
 	if f.NArg() == 0 {
-		return mistake{fmt.Errorf("queue does what? One of %s; see holdfast queue -h", verbNames())}
+		return usageError{fmt.Errorf("queue does what? One of %s; see holdfast queue -h", verbNames())}
 	}
 	name := f.Arg(0)
 	if err := parse(f, f.Args()[1:], 0); err != nil { // flags after the verb
@@ -71,13 +71,13 @@ func runQueue(_ context.Context, args []string) error {
 	}
 	i := slices.IndexFunc(queueVerbs, func(v queueVerb) bool { return v.name == name })
 	if i < 0 {
-		return mistake{fmt.Errorf("queue cannot %q: it can %s", name, verbNames())}
+		return usageError{fmt.Errorf("queue cannot %q: it can %s", name, verbNames())}
 	}
 	if err := checkQueueFlags(f, name, queueVerbs[i].flags); err != nil {
 		return err
 	}
 	if s.most < 1 {
-		return mistake{fmt.Errorf("-n %d: at least 1", s.most)}
+		return usageError{fmt.Errorf("-n %d: at least 1", s.most)}
 	}
 	if err := s.locate(*path); err != nil {
 		return err
@@ -110,17 +110,17 @@ func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
 	f.Visit(func(g *flag.Flag) {
 		given[g.Name] = true
 		if !slices.Contains(mayHave, g.Name) {
-			err = mistake{fmt.Errorf("queue %s takes no -%s", verb, g.Name)}
+			err = usageError{fmt.Errorf("queue %s takes no -%s", verb, g.Name)}
 		}
 	})
 	if err == nil && given["c"] && given["file"] {
-		return mistake{errors.New("-c and -file both say where the queue is: give one")}
+		return usageError{errors.New("-c and -file both say where the queue is: give one")}
 	}
 	return err
 }
 
 // locate finds the file.
-func (s *shelf) locate(configPath string) error {
+func (s *queueCmd) locate(configPath string) error {
 	if s.path != "" {
 		s.named = true
 		s.opt = queue.Options{Path: s.path, MaxSize: math.MaxInt64 / 2, SyncEvery: 5 * time.Second}
@@ -128,7 +128,7 @@ func (s *shelf) locate(configPath string) error {
 	}
 	cfg, err := config.Load(context.Background(), configPath) // a signal ends the process
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
-		return mistake{fmt.Errorf("%w: name a configuration with -c, or a queue with -file", err)}
+		return usageError{fmt.Errorf("%w: name a configuration with -c, or a queue with -file", err)}
 	}
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (s *shelf) locate(configPath string) error {
 
 // inspect reads the file and calls visit for each item that waits, and then for
 // each that was set aside.
-func (s *shelf) inspect(visit func(queue.Item) error) (queue.Contents, error) {
+func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error) {
 	var stopped error // what visit says
 	watch := func(it queue.Item) error {
 		stopped = visit(it)
@@ -163,29 +163,29 @@ func (s *shelf) inspect(visit func(queue.Item) error) (queue.Contents, error) {
 }
 
 // aboutPath says that an error is about the path, not about what is in the file.
-func (s *shelf) aboutPath(err error) bool {
+func (s *queueCmd) aboutPath(err error) bool {
 	var path *fs.PathError
 	return errors.As(err, &path)
 }
 
 // explain says how to mend what keeps the file from being read.
-func (s *shelf) explain(err error) error {
+func (s *queueCmd) explain(err error) error {
 	switch info, _ := os.Stat(s.path); {
 	case errors.Is(err, fs.ErrNotExist):
-		return mistake{fmt.Errorf("queue %s: there is no such file: the agent makes it when it starts; name another with -c or -file", s.path)}
+		return usageError{fmt.Errorf("queue %s: there is no such file: the agent makes it when it starts; name another with -c or -file", s.path)}
 	case errors.Is(err, fs.ErrPermission):
-		return mistake{fmt.Errorf("queue %s: permission denied: %s", s.path, s.asOwner())}
+		return usageError{fmt.Errorf("queue %s: permission denied: %s", s.path, s.asOwner())}
 	case info != nil && info.IsDir():
-		return mistake{fmt.Errorf("queue %s: is a directory: name the file in it with -file", s.path)}
+		return usageError{fmt.Errorf("queue %s: is a directory: name the file in it with -file", s.path)}
 	case s.aboutPath(err):
 		return fmt.Errorf("queue %s: %w", s.path, err)
 	}
 	why := strings.TrimPrefix(err.Error(), s.path+": ")
-	return mistake{fmt.Errorf("queue %s: %s: name a file that holdfast made with -file; if it made this one, the agent carries over what is intact when it starts", s.path, why)}
+	return usageError{fmt.Errorf("queue %s: %s: name a file that holdfast made with -file; if it made this one, the agent carries over what is intact when it starts", s.path, why)}
 }
 
 // asOwner tells a person how to become the user that the agent runs as.
-func (s *shelf) asOwner() string {
+func (s *queueCmd) asOwner() string {
 	if name := owner(s.path); name != "" {
 		return fmt.Sprintf("try sudo -u %s holdfast queue ...", name)
 	}

@@ -15,7 +15,7 @@ import (
 
 // exportAll exports the queue, or what was moved aside as the backlog of another
 // client ID.
-func (s *shelf) exportAll() error {
+func (s *queueCmd) exportAll() error {
 	others := queue.Others(s.path)
 	if s.from == "" {
 		for _, o := range others {
@@ -42,9 +42,9 @@ func (s *shelf) exportAll() error {
 }
 
 // noBacklog says whose backlogs there are.
-func (s *shelf) noBacklog(others []queue.Other) error {
+func (s *queueCmd) noBacklog(others []queue.Other) error {
 	if len(others) == 0 {
-		return mistake{fmt.Errorf("queue %s: no backlog of another client ID lies beside it", s.path)}
+		return usageError{fmt.Errorf("queue %s: no backlog of another client ID lies beside it", s.path)}
 	}
 	ids := map[string]bool{}
 	var names []string
@@ -54,13 +54,13 @@ func (s *shelf) noBacklog(others []queue.Other) error {
 		}
 		ids[o.ClientID] = true
 	}
-	return mistake{fmt.Errorf("queue %s: --from takes the client ID of a backlog that lies beside it: %s", s.path, strings.Join(names, ", "))}
+	return usageError{fmt.Errorf("queue %s: --from takes the client ID of a backlog that lies beside it: %s", s.path, strings.Join(names, ", "))}
 }
 
 // adopt takes the backlog over: through the agent if it runs, else by itself.
-func (s *shelf) adopt() error {
+func (s *queueCmd) adopt() error {
 	if s.named {
-		return mistake{errors.New("queue adopt needs to know the present client ID: give a configuration with -c, and no -file")}
+		return usageError{errors.New("queue adopt needs to know the present client ID: give a configuration with -c, and no -file")}
 	}
 	others := queue.Others(s.path)
 	known := false
@@ -74,7 +74,7 @@ func (s *shelf) adopt() error {
 	n := agent.Adopted
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return mistake{fmt.Errorf("%w: %s", err, s.asOwner())}
+		return usageError{fmt.Errorf("%w: %s", err, s.asOwner())}
 	case errors.Is(err, control.ErrNotRunning):
 		n, err = s.adoptFile()
 	}
@@ -86,7 +86,7 @@ func (s *shelf) adopt() error {
 }
 
 // adoptFile opens the queue in the place of the agent.
-func (s *shelf) adoptFile() (int, error) {
+func (s *queueCmd) adoptFile() (int, error) {
 	if err := s.mustBeOwner(); err != nil {
 		return 0, err
 	}

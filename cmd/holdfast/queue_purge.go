@@ -18,7 +18,7 @@ import (
 
 // purge says what would be lost, asks, and gives it up: through the agent if it
 // runs, else by itself.
-func (s *shelf) purge() error {
+func (s *queueCmd) purge() error {
 	t, err := s.total()
 	if err != nil {
 		return err
@@ -27,7 +27,7 @@ func (s *shelf) purge() error {
 	running := err == nil
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return mistake{fmt.Errorf("%w: %s", err, s.asOwner())}
+		return usageError{fmt.Errorf("%w: %s", err, s.asOwner())}
 	case !running && !errors.Is(err, control.ErrNotRunning):
 		return err
 	}
@@ -60,7 +60,7 @@ func (s *shelf) purge() error {
 
 // confirm lets a person type the word.
 func confirm() error {
-	unasked := mistake{errors.New("nothing was purged: nobody can be asked here: --yes purges without a question")}
+	unasked := usageError{errors.New("nothing was purged: nobody can be asked here: --yes purges without a question")}
 	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&fs.ModeCharDevice == 0 {
 		return unasked
 	}
@@ -78,19 +78,19 @@ func confirm() error {
 
 // mustBeOwner refuses to write as another user than the agent's: also root makes
 // files here that the agent could not read.
-func (s *shelf) mustBeOwner() error {
+func (s *queueCmd) mustBeOwner() error {
 	info, err := os.Stat(s.path)
 	if err != nil {
 		return err
 	}
 	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != uint32(os.Geteuid()) {
-		return mistake{fmt.Errorf("queue %s: it belongs to another user: %s", s.path, s.asOwner())}
+		return usageError{fmt.Errorf("queue %s: it belongs to another user: %s", s.path, s.asOwner())}
 	}
 	return nil
 }
 
 // purgeFile opens the queue in the place of the agent.
-func (s *shelf) purgeFile() (n int, err error) {
+func (s *queueCmd) purgeFile() (n int, err error) {
 	if err := s.mustBeOwner(); err != nil {
 		return 0, err
 	}
@@ -101,7 +101,7 @@ func (s *shelf) purgeFile() (n int, err error) {
 
 // withQueue does something with a queue that no agent has open.
 func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, err error) {
-	q, err := queue.Open(opt, slog.New(unsurprised{quiet(newLog(os.Stderr)).Handler()}))
+	q, err := queue.Open(opt, slog.New(withoutDropLog{quiet(newLog(os.Stderr)).Handler()}))
 	if errors.Is(err, queue.ErrLocked) {
 		return 0, fmt.Errorf("%w, and it has no control socket: end it first, such as with systemctl stop holdfast", err)
 	}
@@ -117,10 +117,10 @@ func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, er
 	return n, errors.Join(err, q.Close())
 }
 
-// unsurprised leaves out of a log that readings were dropped: that was the wish.
-type unsurprised struct{ slog.Handler }
+// withoutDropLog leaves out of a log that readings were dropped: that was the wish.
+type withoutDropLog struct{ slog.Handler }
 
-func (h unsurprised) Handle(ctx context.Context, r slog.Record) error {
+func (h withoutDropLog) Handle(ctx context.Context, r slog.Record) error {
 	if r.Message == "readings dropped" {
 		return nil
 	}

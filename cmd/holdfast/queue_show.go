@@ -66,7 +66,7 @@ func (t *queueStats) add(it queue.Item) error {
 }
 
 // total counts what is on disk.
-func (s *shelf) total() (t queueStats, err error) {
+func (s *queueCmd) total() (t queueStats, err error) {
 	t.Streams = map[string]int{}
 	c, err := s.inspect(t.add)
 	t.File, t.Alarms, t.Routine, t.Gaps = s.path, c.Alarms, c.Routine, len(c.Gaps)
@@ -81,7 +81,7 @@ func (s *shelf) total() (t queueStats, err error) {
 	return t, err
 }
 
-func (s *shelf) stats() error {
+func (s *queueCmd) stats() error {
 	t, err := s.total()
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (t *queueStats) print() {
 var errEnough = errors.New("enough was seen")
 
 // peek prints what goes first.
-func (s *shelf) peek() error {
+func (s *queueCmd) peek() error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
 	n := 0
@@ -216,7 +216,7 @@ func sizeText(n int64) string {
 // -aside it prints what was set aside instead, in that order. Where no
 // configuration says whose the readings are, and the file does, each line says
 // it.
-func (s *shelf) export() error {
+func (s *queueCmd) export() error {
 	w := bufio.NewWriter(stdout)
 	owner := ""
 	if s.named {

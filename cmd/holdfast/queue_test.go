@@ -64,7 +64,7 @@ func TestPurgeTakesWhatWasSetAside(t *testing.T) {
 	if err := setAside(opt, 6); err != nil {
 		t.Fatal(err)
 	}
-	s := shelf{opt: opt, path: opt.Path, yes: true}
+	s := queueCmd{opt: opt, path: opt.Path, yes: true}
 	if before, err := s.total(); err != nil || before.Rejected != 6 || before.Routine+before.Alarms+before.Events != 0 || len(before.Streams) != 0 {
 		t.Fatalf("before: %+v, %v, want nothing but 6 aside", before, err)
 	}
@@ -82,7 +82,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	for _, n := range []int{1, 100, 1100, 5000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			opt := fillQueue(t, n)
-			s := shelf{opt: opt, path: opt.Path}
+			s := queueCmd{opt: opt, path: opt.Path}
 			if before, err := s.total(); err != nil || before.Routine != n || before.Alarms != n {
 				t.Fatalf("before: %+v, %v, want %d of each lane", before, err, n)
 			}

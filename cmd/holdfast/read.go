@@ -57,7 +57,7 @@ func choose(all []sensors.Spec, names []string) ([]sensors.Spec, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(s sensors.Spec) bool { return s.Name == name })
 		if i < 0 {
-			return nil, mistake{fmt.Errorf("no sensor %q in the configuration, which has %s", name, listNames(all))}
+			return nil, usageError{fmt.Errorf("no sensor %q in the configuration, which has %s", name, listNames(all))}
 		}
 		chosen = append(chosen, all[i])
 	}

@@ -69,7 +69,7 @@ func load(ctx context.Context, path string) (config.Config, error) {
 	case err != nil && ctx.Err() != nil:
 		return cfg, ctx.Err()
 	case err != nil:
-		return cfg, mistake{err}
+		return cfg, usageError{err}
 	}
 	for _, w := range warnings {
 		cfg.Warnings = append(cfg.Warnings, config.Error{File: path, Text: w})
@@ -145,7 +145,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	if cfg.Embedded != nil {
 		password, err := cfg.Embedded.Password.Read(ctx)
 		if err != nil {
-			return unlessStopped(ctx, mistake{err})
+			return unlessStopped(ctx, usageError{err})
 		}
 		b, err := broker.Listen(cfg.Embedded.Listen, password, quiet(r.log))
 		if err != nil {
@@ -169,7 +169,7 @@ func trust(cfg config.Config, path string) error {
 	if cfg.Untrusted == "" || !cfg.Commands && os.Geteuid() != 0 {
 		return nil
 	}
-	return mistake{fmt.Errorf("%s: %s", path, cfg.Untrusted)}
+	return usageError{fmt.Errorf("%s: %s", path, cfg.Untrusted)}
 }
 
 // unlessStopped is an error, but not if the agent was told to stop meanwhile: it

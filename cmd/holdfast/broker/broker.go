@@ -69,7 +69,7 @@ func listen(addr, password string, lim limits, log *slog.Logger) (*Broker, error
 	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities(lim), Logger: log,
 		SysTopicResendInterval: sysEvery})
 	b := &Broker{server, l.Addr(), newBudget(server, lim, log)}
-	for _, hook := range []mochi.Hook{&door{password: password}, b.budget} {
+	for _, hook := range []mochi.Hook{&authHook{password: password}, b.budget} {
 		if err := server.AddHook(hook, nil); err != nil {
 			return nil, fmt.Errorf("embedded broker: %w", err)
 		}

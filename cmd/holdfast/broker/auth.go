@@ -8,24 +8,24 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// door lets clients in.
-type door struct {
+// authHook admits clients by password.
+type authHook struct {
 	mochi.HookBase
 	password string
 }
 
-func (d *door) ID() string { return "password" }
+func (d *authHook) ID() string { return "password" }
 
-func (d *door) Provides(hook byte) bool {
+func (d *authHook) Provides(hook byte) bool {
 	return bytes.Contains([]byte{mochi.OnConnectAuthenticate, mochi.OnSessionEstablish}, []byte{hook})
 }
 
-func (d *door) OnConnectAuthenticate(_ *mochi.Client, p packets.Packet) bool {
+func (d *authHook) OnConnectAuthenticate(_ *mochi.Client, p packets.Packet) bool {
 	return d.password == "" || subtle.ConstantTimeCompare(p.Connect.Password, []byte(d.password)) == 1
 }
 
 // OnSessionEstablish is called once the client is let in.
-func (d *door) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
+func (d *authHook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	if c, ok := cl.Net.Conn.(*guarded); ok {
 		c.admit()
 	}
