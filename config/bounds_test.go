@@ -13,28 +13,28 @@ func floods() map[string]string {
 	const head = "mqtt: {server: mqtt://b}\nsensors:\n"
 	repeat := func(one func(i int) string) string {
 		var b strings.Builder
-		for i := 0; b.Len() < biggest-len(head)-2000; i++ {
+		for i := 0; b.Len() < maxFile-len(head)-2000; i++ {
 			b.WriteString(one(i))
 		}
 		return b.String()
 	}
 	return map[string]string{
 		"unknown keys":      repeat(func(i int) string { return fmt.Sprintf("k%d: 1\n", i) }),
-		"a long key":        "a: 1\n" + strings.Repeat("k", biggest/2) + ": 1\n",
+		"a long key":        "a: 1\n" + strings.Repeat("k", maxFile/2) + ": 1\n",
 		"keys of a sensor":  head + "  a: {kind: probe, " + repeat(func(i int) string { return fmt.Sprintf("k%d: 1, ", i) }) + "}\n",
 		"sensors":           head + repeat(func(i int) string { return fmt.Sprintf("  k%d: {kind: nothing, x: y}\n", i) }),
 		"repeated keys":     repeat(func(int) string { return "a:\n" }),
-		"one long key":      head + "  a: {kind: probe, " + strings.Repeat("k", biggest/2) + ": 1}\n",
+		"one long key":      head + "  a: {kind: probe, " + strings.Repeat("k", maxFile/2) + ": 1}\n",
 		"a long sensor":     head + "  " + strings.Repeat("k", 1000) + ": {kind: probe, x: 1}\n",
-		"one long value":    head + "  a: {kind: probe, wait: " + strings.Repeat("9", biggest/2) + "}\n",
-		"one long kind":     head + "  a: {kind: " + strings.Repeat("k", biggest/2) + "}\n",
-		"one line of text":  strings.Repeat("x", biggest/2) + "\n",
-		"an open bracket":   strings.Repeat("[", biggest/2) + "\n",
-		"an open quote":     "a: '" + strings.Repeat("x", biggest/2) + "\n",
-		"a text of percent": "a: " + strings.Repeat("%", biggest/2) + "\n",
-		"dashes":            strings.Repeat("- ", biggest/2-10) + "x: y: z\n",
+		"one long value":    head + "  a: {kind: probe, wait: " + strings.Repeat("9", maxFile/2) + "}\n",
+		"one long kind":     head + "  a: {kind: " + strings.Repeat("k", maxFile/2) + "}\n",
+		"one line of text":  strings.Repeat("x", maxFile/2) + "\n",
+		"an open bracket":   strings.Repeat("[", maxFile/2) + "\n",
+		"an open quote":     "a: '" + strings.Repeat("x", maxFile/2) + "\n",
+		"a text of percent": "a: " + strings.Repeat("%", maxFile/2) + "\n",
+		"dashes":            strings.Repeat("- ", maxFile/2-10) + "x: y: z\n",
 		"lines of foreign":  repeat(func(int) string { return "a\u00a0: 1\n" }),
-		"foreign spaces":    "a: " + strings.Repeat("\u00a0", biggest/3) + "\n",
+		"foreign spaces":    "a: " + strings.Repeat("\u00a0", maxFile/3) + "\n",
 	}
 }
 

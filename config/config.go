@@ -51,8 +51,8 @@ type Embedded struct {
 	Password uplink.Secret // zero: everybody may connect, which loopback alone allows
 }
 
-// biggest a file may be: a thousand sensors take a tenth of it.
-const biggest = 1 << 20
+// maxFile is the size limit of a file in bytes: a thousand sensors take a tenth of it.
+const maxFile = 1 << 20
 
 // Load reads a file, or standard input if path is "-". What is wrong with it is
 // an [Errors].
@@ -98,11 +98,11 @@ func loadFile(path string) (Config, error) {
 
 func load(name string, from io.Reader) (Config, error) {
 	var data bytes.Buffer
-	n, err := io.Copy(&data, io.LimitReader(from, biggest+1))
+	n, err := io.Copy(&data, io.LimitReader(from, maxFile+1))
 	if err != nil {
 		return Config{}, Errors{{File: name, Text: unreadable(err)}}
 	}
-	if n > biggest {
+	if n > maxFile {
 		return Config{}, Errors{{File: name, Text: "this is no configuration: it is larger than 1MiB"}}
 	}
 	return Parse(name, data.Bytes())

@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// most values one file may have once its aliases are written out: a hundred
+// maxValues is how many values one file may have once its aliases are written out: a hundred
 // times what the largest site needs, and a second's work for a Pi Zero.
-const mostValues = 100_000
+const maxValues = 100_000
 
 // A decoder fills structs from YAML and collects everything that is wrong, with
 // its place. The keys of a struct are its fields' yaml tags; a field without a
@@ -22,24 +22,24 @@ const mostValues = 100_000
 // field that takes it says what it has to be. An absent key leaves the field as
 // it was; a key without a value is a mistake, unless a mapping belongs there.
 type decoder struct {
-	file   string
-	errs   Errors
-	keys   map[string]*yaml.Node // the key at each path
-	values map[string]*yaml.Node // and what it holds
-	bad    map[string]bool       // paths that have been complained about
-	amiss  map[string]bool       // those and all above them
-	left   int                   // values to go until the file is too large
-	more   int                   // mistakes that are not told
+	file      string
+	errs      Errors
+	keys      map[string]*yaml.Node // the key at each path
+	values    map[string]*yaml.Node // and what it holds
+	bad       map[string]bool       // paths that have been complained about
+	badWithin map[string]bool       // those and all above them
+	left      int                   // values to go until the file is too large
+	more      int                   // mistakes that are not told
 }
 
 func newDecoder(file string) *decoder {
-	return &decoder{file: file, left: mostValues,
+	return &decoder{file: file, left: maxValues,
 		keys: map[string]*yaml.Node{}, values: map[string]*yaml.Node{},
-		bad: map[string]bool{}, amiss: map[string]bool{}}
+		bad: map[string]bool{}, badWithin: map[string]bool{}}
 }
 
-// say complains about what is at n.
-func (d *decoder) say(n *yaml.Node, path, format string, args ...any) {
+// errorAt complains about what is at n.
+func (d *decoder) errorAt(n *yaml.Node, path, format string, args ...any) {
 	if d.left < 0 {
 		return // enough has been said
 	}
@@ -62,15 +62,15 @@ func (d *decoder) add(e Error) { d.errs = append(d.errs, e) }
 
 // fail complains about the value at a path: nothing more is said about it.
 func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
-	d.say(n, path, format, args...)
-	d.hush(path)
+	d.errorAt(n, path, format, args...)
+	d.suppress(path)
 }
 
-// hush makes this the last that is said about a path.
-func (d *decoder) hush(path string) {
+// suppress makes this the last that is said about a path.
+func (d *decoder) suppress(path string) {
 	d.bad[path] = true
-	for !d.amiss[path] {
-		d.amiss[path] = true
+	for !d.badWithin[path] {
+		d.badWithin[path] = true
 		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 	}
 }
@@ -111,10 +111,10 @@ func nearest(nodes map[string]*yaml.Node, path string) *yaml.Node {
 // has reports whether the file has a key at a path.
 func (d *decoder) has(path string) bool { return d.keys[path] != nil }
 
-// sound reports whether nothing was wrong at some keys under a path.
-func (d *decoder) sound(path string, keys ...string) bool {
+// clean reports whether nothing was wrong at some keys under a path.
+func (d *decoder) clean(path string, keys ...string) bool {
 	for _, key := range keys {
-		if d.amiss[join(path, key)] {
+		if d.badWithin[join(path, key)] {
 			return false
 		}
 	}

@@ -58,8 +58,8 @@ func TestTwiceTheSensorsAreTwiceTheWork(t *testing.T) {
 		}
 		return float64(after.TotalAlloc - before.TotalAlloc)
 	}
-	work(biggest / 4)
-	if half, whole := work(biggest/2-100), work(biggest-100); whole > 2.6*half {
+	work(maxFile / 4)
+	if half, whole := work(maxFile/2-100), work(maxFile-100); whole > 2.6*half {
 		t.Errorf("%.0f bytes for a file, %.0f for half of it", whole, half)
 	}
 }
@@ -132,7 +132,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("mqtt: {server: embedded}" + oneDoor))
 	f.Add([]byte("sensors: {p: &p {kind: probe, nested: *p, words: [a, *p], weights: {*p : 1}}}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > biggest {
+		if len(data) > maxFile {
 			return
 		}
 		begin := time.Now()

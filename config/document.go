@@ -19,8 +19,8 @@ func (d *decoder) document(text string) *yaml.Node {
 		d.failAt(text, *wrong)
 		return nil
 	}
-	if strings.Count(text, "\n")+strings.Count(text, ",") > mostValues { // before the library makes a node of each
-		d.failAt(text, *faultAt(0, tooMany, mostValues))
+	if strings.Count(text, "\n")+strings.Count(text, ",") > maxValues { // before the library makes a node of each
+		d.failAt(text, *faultAt(0, tooMany, maxValues))
 		return nil
 	}
 	empty := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: 1, Column: 1}

@@ -17,13 +17,13 @@ func pick[T any](r *reader, said map[string]T, path, quantity string) (one T, at
 		at = path
 		one, ok = said[""]
 	}
-	return one, at, ok && !r.amiss[at]
+	return one, at, ok && !r.badWithin[at]
 }
 
-// worthOf judges what was said of one quantity.
-func (r *reader) worthOf(path string, s stanza, w worth, q sensors.Quantity, every time.Duration) sensors.Worth {
+// filterOf checks what was said of one quantity.
+func (r *reader) filterOf(path string, s stanza, w filters, q sensors.Quantity, every time.Duration) sensors.Filter {
 	valid := r.valid(path, s, w, q)
-	return sensors.Worth{
+	return sensors.Filter{
 		Valid:   valid,
 		Average: max(s.Average, 0),
 		Alarm:   r.limit(path, s, w, q, valid),
@@ -31,7 +31,7 @@ func (r *reader) worthOf(path string, s stanza, w worth, q sensors.Quantity, eve
 	}
 }
 
-func (r *reader) valid(path string, s stanza, w worth, q sensors.Quantity) sensors.Valid {
+func (r *reader) valid(path string, s stanza, w filters, q sensors.Quantity) sensors.Valid {
 	v, at, ok := pick(r, w.valid, path+".valid", q.Name)
 	switch {
 	case !ok:
@@ -48,7 +48,7 @@ func (r *reader) valid(path string, s stanza, w worth, q sensors.Quantity) senso
 	return sensors.Valid{Min: v.Min, Max: v.Max, Jump: v.Jump}
 }
 
-func (r *reader) report(path string, w worth, q sensors.Quantity, every time.Duration) sensors.Report {
+func (r *reader) report(path string, w filters, q sensors.Quantity, every time.Duration) sensors.Report {
 	v, at, ok := pick(r, w.report, path+".report", q.Name)
 	states := len(q.States) > 0
 	switch {
@@ -68,7 +68,7 @@ func (r *reader) report(path string, w worth, q sensors.Quantity, every time.Dur
 	return sensors.Report(v)
 }
 
-func (r *reader) limit(path string, s stanza, w worth, q sensors.Quantity, valid sensors.Valid) *sensors.Limit {
+func (r *reader) limit(path string, s stanza, w filters, q sensors.Quantity, valid sensors.Valid) *sensors.Limit {
 	v, at, ok := pick(r, w.limit, path+".alarm", q.Name)
 	switch {
 	case !ok:

@@ -12,10 +12,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// worthNodes are the keys of a stanza that say which samples become readings.
+// filterNodes are the keys of a stanza that say which samples become readings.
 // What they hold is for all that the sensor measures, or stands under the names
 // of its quantities.
-type worthNodes struct {
+type filterNodes struct {
 	Valid   yaml.Node `yaml:"valid"`
 	Average int       `yaml:"average"`
 	Alarm   yaml.Node `yaml:"alarm"` // or true, which is the priority of all its streams
@@ -40,16 +40,16 @@ type reportKeys struct {
 	AtLeast time.Duration `yaml:"at_least"`
 }
 
-// A worth is what was written, by quantity; under "" what was written for all.
-type worth struct {
+// filters holds the filter keys of a stanza by quantity; "" holds what is for all of them.
+type filters struct {
 	valid  map[string]validKeys
 	limit  map[string]limitKeys
 	report map[string]reportKeys
 }
 
-// worth reads what a stanza says, whatever its sensor measures.
-func (r *reader) worth(n *worthNodes, path string) worth {
-	w := worth{
+// filters reads what a stanza says, whatever its sensor measures.
+func (r *reader) filters(n *filterNodes, path string) filters {
+	w := filters{
 		valid:  byQuantity[validKeys](r, &n.Valid, path+".valid"),
 		report: byQuantity[reportKeys](r, &n.Report, path+".report"),
 	}
@@ -88,9 +88,9 @@ func namesQuantities(n *yaml.Node) bool {
 	return false
 }
 
-// measured complains about what is said of quantities that the sensor does not
+// checkQuantities complains about what is said of quantities that the sensor does not
 // measure, and about thresholds that would be for several at once.
-func (r *reader) measured(path string, s stanza, w worth, qs []sensors.Quantity) {
+func (r *reader) checkQuantities(path string, s stanza, w filters, qs []sensors.Quantity) {
 	var names []string
 	for _, q := range qs {
 		names = append(names, q.Name)
@@ -99,7 +99,7 @@ func (r *reader) measured(path string, s stanza, w worth, qs []sensors.Quantity)
 		at := path + "." + key
 		for _, q := range quantities {
 			switch {
-			case r.amiss[join(at, q)], slices.Contains(names, q):
+			case r.badWithin[join(at, q)], slices.Contains(names, q):
 			case q != "":
 				r.failKey(join(at, q), "a %s measures no %q; it measures %s", s.Kind, q, strings.Join(names, ", "))
 			case example != "" && len(qs) > 1:

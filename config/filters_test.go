@@ -20,27 +20,27 @@ sensors:
 		return sensors.Stream{Name: stream, Kind: kind, Every: 30 * time.Second, Priority: sensors.Alarm,
 			Quantity: sensors.Quantity{Name: quantity, Class: "problem", States: []string{"ok", "alarm"}}}
 	}
-	freezer := sensors.Worth{
+	freezer := sensors.Filter{
 		Valid:   sensors.Valid{Min: new(-60.0), Max: new(60.0), Jump: 5},
 		Average: 5,
 		Report:  sensors.Report{Change: 0.3, AtLeast: 10 * time.Minute},
 		Alarm:   &sensors.Limit{At: -15, Clear: -17, For: 5 * time.Minute, Stream: alarm("freezer_alarm", "probe", "level_alarm")},
 	}
 	hourly := sensors.Report{AtLeast: time.Hour}
-	worth := map[string]sensors.Worth{}
+	worth := map[string]sensors.Filter{}
 	var names []string
 	for _, s := range got.Uplink.Streams {
 		names = append(names, s.Name+" "+s.Priority.String())
-		worth[s.Name] = s.Worth
+		worth[s.Name] = s.Filter
 	}
 	for _, c := range []struct{ what, got, want any }{
 		{"streams", names, []string{"freezer routine", "freezer_alarm alarm", "temp routine", "temp_alarm alarm", "room_humidity routine", "door alarm"}},
 		{"freezer", worth["freezer"], freezer},
-		{"temp", worth["temp"], sensors.Worth{Report: hourly,
+		{"temp", worth["temp"], sensors.Filter{Report: hourly,
 			Alarm: &sensors.Limit{At: 5, Below: true, Clear: 5, Stream: alarm("temp_alarm", "room", "temperature_alarm")}}},
-		{"humidity", worth["room_humidity"], sensors.Worth{Report: hourly, Valid: sensors.Valid{Min: new(1.0)}}},
-		{"door", worth["door"], sensors.Worth{Report: hourly}},
-		{"alarms", worth["freezer_alarm"], sensors.Worth{}},
+		{"humidity", worth["room_humidity"], sensors.Filter{Report: hourly, Valid: sensors.Valid{Min: new(1.0)}}},
+		{"door", worth["door"], sensors.Filter{Report: hourly}},
+		{"alarms", worth["freezer_alarm"], sensors.Filter{}},
 		{"time between samples", got.Sensors[0].Every, 6 * time.Second},
 		{"time between readings", got.Sensors[0].Streams[0].Every, 30 * time.Second},
 	} {

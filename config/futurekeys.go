@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// laterKeys are the keys that the documents promise and this version does not
+// futureKeys are the keys that the documents promise and this version does not
 // have, by the pattern of the path they stand under. A person who writes one
 // has made no spelling mistake. Take a key off when it is built.
-var laterKeys = map[string][]string{
+var futureKeys = map[string][]string{
 	"":          {"status", "payload", "plain"},
 	"sensors.*": {"payload", "plain"},
 }
 
-// later reports whether a key under a path is for another version.
-func later(under, key string) bool {
-	for pattern, keys := range laterKeys {
+// futureKey reports whether a key under a path is for another version.
+func futureKey(under, key string) bool {
+	for pattern, keys := range futureKeys {
 		ok, _ := path.Match(strings.ReplaceAll(pattern, ".", "/"), strings.ReplaceAll(under, ".", "/"))
 		if ok && slices.Contains(keys, key) {
 			return true

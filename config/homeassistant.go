@@ -38,11 +38,11 @@ func (r *reader) home(h homeKeys, up uplink.Options) uplink.HomeAssistant {
 // Assistant know more of them than we do.
 func (r *reader) classes() {
 	for _, spec := range r.specs {
-		for _, s := range spec.Feeds() {
+		for _, s := range spec.AllStreams() {
 			if text := uplink.ClassProblem(s); text != "" {
 				path := r.classPath("sensors."+spec.Name, s.Quantity.Name)
 				at := r.place(path)
-				r.odd = append(r.odd, Error{r.file, at.Line, at.Column, path, text})
+				r.warnings = append(r.warnings, Error{r.file, at.Line, at.Column, path, text})
 			}
 		}
 	}

@@ -37,11 +37,11 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 		key, value := n.Content[i], n.Content[i+1]
 		switch first := seen[key.Value]; {
 		case key.Kind != yaml.ScalarNode:
-			d.say(key, path, "a key has to be a plain word, not %s", describe(key))
+			d.errorAt(key, path, "a key has to be a plain word, not %s", describe(key))
 		case key.Tag == "!!merge":
-			d.say(key, path, "merge keys (<<) are not taken: write the keys out")
+			d.errorAt(key, path, "merge keys (<<) are not taken: write the keys out")
 		case first != nil:
-			d.say(key, path, "key %q is repeated: it is already on line %d", shownKey(key.Value), first.Line)
+			d.errorAt(key, path, "key %q is repeated: it is already on line %d", shownKey(key.Value), first.Line)
 		default:
 			e := entry{key.Value, join(path, key.Value), key, value}
 			seen[e.key], d.keys[e.path], d.values[e.path] = key, key, value
@@ -81,7 +81,7 @@ func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect
 	names := slices.Sorted(maps.Keys(known))
 	for _, e := range d.entries(n, path) {
 		into := known[e.key]
-		if into == nil && (strict || later(path, e.key)) {
+		if into == nil && (strict || futureKey(path, e.key)) {
 			d.unknown(e, path, names)
 		}
 		for _, v := range into {
@@ -114,29 +114,29 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 		return // before the work of a suggestion
 	}
 	absent := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return d.has(join(path, k)) })
-	meant := similar(e.key, absent)
+	suggestion := similar(e.key, absent)
 	word, _, _ := strings.Cut(e.key, " ")
 	if key := glued(e.key); slices.Contains(known, key) {
-		d.say(e.at, path, noBlank, key+": ")
-		d.hush(join(path, key))
+		d.errorAt(e.at, path, noBlank, key+": ")
+		d.suppress(join(path, key))
 		return
 	} else if word != e.key && slices.Contains(known, word) {
-		d.say(e.at, path, noColon, word+": ")
-		d.hush(join(path, word))
+		d.errorAt(e.at, path, noColon, word+": ")
+		d.suppress(join(path, word))
 		return
 	}
 	switch {
 	case shownKey(e.key) != e.key:
-		d.say(e.at, path, "unknown key %q: between a key and its value stand a colon and a blank", shownKey(e.key))
-	case later(path, e.key):
-		d.say(e.at, path, "unknown key %q (not supported by this version)", e.key)
-	case meant != "":
-		d.say(e.at, path, "unknown key %q (did you mean %q?)", e.key, meant)
-		d.hush(join(path, meant))
+		d.errorAt(e.at, path, "unknown key %q: between a key and its value stand a colon and a blank", shownKey(e.key))
+	case futureKey(path, e.key):
+		d.errorAt(e.at, path, "unknown key %q (not supported by this version)", e.key)
+	case suggestion != "":
+		d.errorAt(e.at, path, "unknown key %q (did you mean %q?)", e.key, suggestion)
+		d.suppress(join(path, suggestion))
 	case len(known) == 0:
-		d.say(e.at, path, "unknown key %q: it takes none", e.key)
+		d.errorAt(e.at, path, "unknown key %q: it takes none", e.key)
 	default:
-		d.say(e.at, path, "unknown key %q; known are %s", e.key, strings.Join(known, ", "))
+		d.errorAt(e.at, path, "unknown key %q; known are %s", e.key, strings.Join(known, ", "))
 	}
 }
 

@@ -105,21 +105,21 @@ func (r *reader) passwordFile(path string, file fileName) {
 // warn says what is no mistake and still worth a word, at the value of a path.
 func (r *reader) warn(path, text string) {
 	n := nearest(r.values, path)
-	r.odd = append(r.odd, Error{r.file, n.Line, n.Column, path, text})
+	r.warnings = append(r.warnings, Error{r.file, n.Line, n.Column, path, text})
 }
 
 // tls checks that the files make sense together and with the servers.
 func (r *reader) tls(up uplink.Options) {
 	secure, plain := false, false
 	for _, u := range up.Servers {
-		secure = secure || secured[u.Scheme] == ""
-		plain = plain || secured[u.Scheme] != ""
+		secure = secure || tlsScheme[u.Scheme] == ""
+		plain = plain || tlsScheme[u.Scheme] != ""
 	}
 	if r.has("mqtt.tls") && plain && !secure {
 		r.failKey("mqtt.tls", "no server uses TLS: write mqtts:// or wss://")
 	}
-	r.together("mqtt.tls.cert", "mqtt.tls.key")
-	r.together("mqtt.tls.key", "mqtt.tls.cert")
+	r.requirePair("mqtt.tls.cert", "mqtt.tls.key")
+	r.requirePair("mqtt.tls.key", "mqtt.tls.cert")
 	r.alpn(up.TLS.ALPN, up.Servers)
 	if path := "mqtt.tls.server_name"; r.has(path) && !r.bad[path] && !isHost(up.TLS.ServerName) {
 		r.failValue(path, "%q is no name as it stands in a certificate: write broker.example.com", up.TLS.ServerName)
@@ -140,8 +140,8 @@ func (r *reader) alpn(name string, servers []*url.URL) {
 	}
 }
 
-// together complains about a key that stands there without its other half.
-func (r *reader) together(path, other string) {
+// requirePair complains about a key that stands there without its other half.
+func (r *reader) requirePair(path, other string) {
 	if r.has(path) && !r.has(other) && !r.bad[other] {
 		r.failKey(path, "needs %q beside it", other[strings.LastIndexByte(other, '.')+1:])
 	}

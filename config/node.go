@@ -38,7 +38,7 @@ const tooMany = "the file has too many values, with its aliases written out: %d 
 func (d *decoder) spend(n *yaml.Node) bool {
 	if d.left--; d.left == 0 {
 		d.errs, d.more = nil, 0
-		d.fail(n, "", tooMany, mostValues)
+		d.fail(n, "", tooMany, maxValues)
 		d.left = -1
 	}
 	return d.left > 0

@@ -69,12 +69,12 @@ func defaults() file {
 type reader struct {
 	*decoder
 	catalog
-	specs   []sensors.Spec
-	streams map[string]maker  // by name
-	claims  map[string]string // the sensor, by what it has for itself
-	parts   map[string]string // and by what it has a part of
-	odd     Errors            // what is no mistake and still worth a word
-	guarded bool              // there is a password that must not travel in plain text
+	specs    []sensors.Spec
+	streams  map[string]maker  // by name
+	claims   map[string]string // the sensor, by what it has for itself
+	parts    map[string]string // and by what it has a part of
+	warnings Errors            // what is no mistake and still worth a word
+	guarded  bool              // there is a password that must not travel in plain text
 }
 
 func parse(name string, data []byte, kinds catalog) (Config, error) {
@@ -86,7 +86,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 		f := defaults()
 		r.mapping(root, "", reflect.ValueOf(&f).Elem())
 		if !r.bad[""] { // else there is nothing to judge
-			cfg = r.judge(f)
+			cfg = r.interpret(f)
 		}
 	}
 	if len(r.errs) > 0 {
@@ -96,7 +96,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 	return cfg, nil
 }
 
-func (r *reader) judge(f file) Config {
+func (r *reader) interpret(f file) Config {
 	cfg := Config{Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
 	cfg.Uplink.Drain = r.drain(f.Drain)
@@ -108,11 +108,11 @@ func (r *reader) judge(f file) Config {
 		if c, ok := s.Options.(commander); ok && c.RunsCommand() {
 			cfg.Commands = true
 		}
-		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.Feeds()...)
+		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.AllStreams()...)
 	}
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID)
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg.Uplink)
-	cfg.Warnings = r.odd.sorted()
+	cfg.Warnings = r.warnings.sorted()
 	return cfg
 }
 

@@ -28,7 +28,7 @@ func TestTheExamplesAreTaken(t *testing.T) {
 		}
 		var got []string
 		for _, spec := range cfg.Sensors {
-			for _, s := range spec.Feeds() {
+			for _, s := range spec.AllStreams() {
 				got = append(got, fmt.Sprint(s.Name, " ", s.Kind, " ", spec.Every, " ", s.Priority))
 			}
 		}

@@ -21,7 +21,7 @@ type stanza struct {
 	Every   time.Duration     `yaml:"every"`
 	Class   string            `yaml:"class"`
 	Streams map[string]string `yaml:"streams"`
-	worthNodes
+	filterNodes
 }
 
 // A claimer is a kind's options that know which hardware their sensor has for
@@ -59,22 +59,22 @@ func (r *reader) sensor(e entry) {
 	opts, ok := r.kind(e)
 	if !ok {
 		r.part(e.value, e.path, reflect.ValueOf(&s).Elem())
-		r.worth(&s.worthNodes, e.path)
+		r.filters(&s.filterNodes, e.path)
 		return
 	}
 	r.mapping(e.value, e.path, reflect.ValueOf(&s).Elem(), reflect.ValueOf(opts).Elem())
-	priority, worth := r.priority(s, e.path), r.worth(&s.worthNodes, e.path)
+	priority, w := r.priority(s, e.path), r.filters(&s.filterNodes, e.path)
 	if !r.check(e.path, opts) {
 		return // what is wrong promises nothing about its pace and quantities
 	}
 	r.claim(e.path, opts)
 	every, qs := r.pace(e.path, s, opts), opts.Quantities()
-	r.measured(e.path, s, worth, qs)
+	r.checkQuantities(e.path, s, w, qs)
 	r.specs = append(r.specs, sensors.Spec{
 		Name:    e.key,
 		Kind:    s.Kind,
 		Every:   r.average(e.path, s, qs, every),
-		Streams: r.streamsOf(e, s, every, priority, worth, opts),
+		Streams: r.streamsOf(e, s, every, priority, w, opts),
 		Options: opts,
 	})
 }
@@ -94,10 +94,10 @@ func (r *reader) kind(e entry) (drivers.Options, bool) {
 	}
 	opts, ok := r.open(n.Value)
 	if !ok && !r.full() {
-		r.say(n, e.path+".kind", "%s", r.unknownKind(n.Value))
+		r.errorAt(n, e.path+".kind", "%s", r.unknownKind(n.Value))
 	}
 	if !ok {
-		r.hush(e.path + ".kind")
+		r.suppress(e.path + ".kind")
 	}
 	return opts, ok
 }
@@ -108,8 +108,8 @@ func (r *reader) unknownKind(kind string) string {
 	if slices.Contains(r.kinds(), other) && !strings.EqualFold(other, kind) {
 		return fmt.Sprintf("unknown kind %q: kind %q reads it; known are %s", kind, other, known)
 	}
-	if meant := similar(kind, r.kinds()); meant != "" {
-		return fmt.Sprintf("unknown kind %q (did you mean %q?); known are %s", kind, meant, known)
+	if suggestion := similar(kind, r.kinds()); suggestion != "" {
+		return fmt.Sprintf("unknown kind %q (did you mean %q?); known are %s", kind, suggestion, known)
 	}
 	return fmt.Sprintf("unknown kind %q; known are %s", kind, known)
 }
@@ -122,10 +122,10 @@ func (r *reader) noKind(e entry) {
 		case key.Tag == "!!merge":
 			return // it may have been in there, and the decoder complains
 		case glued(key.Value) == "kind":
-			r.say(key, e.path, noBlank, "kind: ")
+			r.errorAt(key, e.path, noBlank, "kind: ")
 			return
 		case similar(key.Value, []string{"kind"}) != "":
-			r.say(key, e.path, "unknown key %q (did you mean %q?)", key.Value, "kind")
+			r.errorAt(key, e.path, "unknown key %q (did you mean %q?)", key.Value, "kind")
 			return
 		}
 	}
@@ -137,16 +137,16 @@ func (r *reader) noKind(e entry) {
 func (r *reader) check(path string, opts drivers.Options) bool {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)
-	sound := r.sound(path, slices.Collect(maps.Keys(known))...)
+	clean := r.clean(path, slices.Collect(maps.Keys(known))...)
 	problems := opts.Check()
 	for _, p := range problems {
 		at := strings.TrimSuffix(join(path, p.Key), ".")
-		if p.Key == "" && !sound || p.Key != "" && !r.sound(path, p.Key) {
+		if p.Key == "" && !clean || p.Key != "" && !r.clean(path, p.Key) {
 			continue
 		}
-		r.say(r.place(at), at, "%s", p.Text)
+		r.errorAt(r.place(at), at, "%s", p.Text)
 	}
-	return sound && len(problems) == 0
+	return clean && len(problems) == 0
 }
 
 // claim makes sure that no two sensors have the same hardware.
@@ -158,7 +158,7 @@ func (r *reader) claim(path string, opts drivers.Options) {
 	for _, what := range c.Claims() {
 		whole := drivers.Whole(what)
 		if other := cmp.Or(r.claims[what], r.claims[whole], r.parts[what]); other != "" {
-			r.say(r.keys[path], path, "%s belongs to %s already (line %d)", what, other, r.keys[other].Line)
+			r.errorAt(r.keys[path], path, "%s belongs to %s already (line %d)", what, other, r.keys[other].Line)
 			continue
 		}
 		r.claims[what] = path

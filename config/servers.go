@@ -16,11 +16,11 @@ import (
 // ports are what the schemes mean without one.
 var ports = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}
 
-// secured are the schemes without TLS and what they are with it.
-var secured = map[string]string{"mqtt": "mqtts", "ws": "wss"}
+// tlsScheme maps each scheme without TLS to the one with it.
+var tlsScheme = map[string]string{"mqtt": "mqtts", "ws": "wss"}
 
-// meant are schemes that people know from elsewhere.
-var meant = map[string]string{
+// schemeAliases are schemes that people know from elsewhere.
+var schemeAliases = map[string]string{
 	"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts", "mqtt+ssl": "mqtts",
 	"http": "ws", "https": "wss",
 }
@@ -33,14 +33,14 @@ func (r *reader) servers(m mqttKeys) []*url.URL {
 	case one:
 		return r.server(nil, "mqtt.server", m.Server)
 	case many:
-		return r.several(m.Servers)
+		return r.serverList(m.Servers)
 	case !r.bad["mqtt"] && !r.bad["mqtt.server"] && !r.bad["mqtt.servers"]:
 		r.failKey("mqtt", `needs "server", such as mqtts://broker.example.com, or "embedded"`)
 	}
 	return nil
 }
 
-func (r *reader) several(texts []string) (all []*url.URL) {
+func (r *reader) serverList(texts []string) (all []*url.URL) {
 	if len(texts) == 0 && !r.bad["mqtt.servers"] {
 		r.failValue("mqtt.servers", "needs one server or more")
 	}
@@ -64,7 +64,7 @@ func (r *reader) server(all []*url.URL, path, text string) []*url.URL {
 		r.failValue(path, "%v", err)
 		return all
 	}
-	if secure := secured[u.Scheme]; r.guarded && secure != "" && !isPrivate(u.Hostname()) {
+	if secure := tlsScheme[u.Scheme]; r.guarded && secure != "" && !isPrivate(u.Hostname()) {
 		r.failValue(path, "the password would travel in plain text to %s, which is no private address: write %s://, or allow_plaintext: true under mqtt if you trust all that is between", u.Hostname(), secure)
 	}
 	return append(all, u)
@@ -154,7 +154,7 @@ func hostProblem(host string) string {
 }
 
 func unknownScheme(scheme string) error {
-	if m := meant[scheme]; m != "" {
+	if m := schemeAliases[scheme]; m != "" {
 		return fmt.Errorf("%s:// is written %s:// here", scheme, m)
 	}
 	known := slices.Sorted(maps.Keys(ports))

@@ -17,9 +17,9 @@ type maker struct {
 }
 
 // streamsOf names what a sensor measures.
-func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Priority, w worth, opts drivers.Options) []sensors.Stream {
+func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Priority, w filters, opts drivers.Options) []sensors.Stream {
 	qs := opts.Quantities()
-	r.renames(e.path, s, qs)
+	r.checkRenames(e.path, s, qs)
 	r.class(e.path, s, opts, &qs)
 	var all []sensors.Stream
 	for _, q := range qs {
@@ -30,12 +30,12 @@ func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Pri
 		if given, ok := s.Streams[q.Name]; ok {
 			name, at = given, e.path+".streams."+q.Name
 		}
-		r.made(name, at, e)
+		r.addStream(name, at, e)
 		stream := sensors.Stream{Name: name, Kind: s.Kind, Every: every, Priority: p, Quantity: q,
-			Worth: r.worthOf(e.path, s, w, q, every)}
-		if limit := stream.Worth.Alarm; limit != nil {
+			Filter: r.filterOf(e.path, s, w, q, every)}
+		if limit := stream.Filter.Alarm; limit != nil {
 			limit.Stream = alarmOf(stream)
-			r.made(limit.Stream.Name, join(e.path+".alarm", q.Name), e)
+			r.addStream(limit.Stream.Name, join(e.path+".alarm", q.Name), e)
 		}
 		all = append(all, stream)
 	}
@@ -48,8 +48,8 @@ func alarmOf(st sensors.Stream) sensors.Stream {
 		Quantity: sensors.Quantity{Name: st.Quantity.Name + "_alarm", Class: "problem", States: sensors.AlarmStates}}
 }
 
-// renames complains about names for what the sensor does not measure.
-func (r *reader) renames(path string, s stanza, qs []sensors.Quantity) {
+// checkRenames complains about names for what the sensor does not measure.
+func (r *reader) checkRenames(path string, s stanza, qs []sensors.Quantity) {
 	var names []string
 	for _, q := range qs {
 		names = append(names, q.Name)
@@ -84,8 +84,8 @@ func ownClass(opts drivers.Options) bool {
 	return known["class"] != nil
 }
 
-// made notes that a sensor makes a stream, which no other may.
-func (r *reader) made(name, at string, by entry) {
+// addStream notes that a sensor makes a stream, which no other may.
+func (r *reader) addStream(name, at string, by entry) {
 	if r.bad[at] {
 		return
 	}

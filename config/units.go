@@ -59,9 +59,9 @@ func sizeOf(number string) string {
 	return fmt.Sprintf(", such as %.0fMiB", max(1, math.Round(n)))
 }
 
-// parseUnits adds up numbers with units; meant says what to write for a number
+// parseUnits adds up numbers with units; hint says what to write for a number
 // without one.
-func parseUnits(text string, units []unit, example string, meant func(number string) string) (int64, error) {
+func parseUnits(text string, units []unit, example string, hint func(number string) string) (int64, error) {
 	if text == "0" {
 		return 0, nil
 	}
@@ -73,7 +73,7 @@ func parseUnits(text string, units []unit, example string, meant func(number str
 			return 0, fmt.Errorf("%q is not a number with a unit, %s", text, example)
 		}
 		if word == "" {
-			return 0, fmt.Errorf("%q needs a unit%s", text, meant(number))
+			return 0, fmt.Errorf("%q needs a unit%s", text, hint(number))
 		}
 		of, err := unitNamed(word, units)
 		if err != nil {

@@ -23,15 +23,15 @@ var AlarmStates = []string{"ok", "alarm"}
 //	           clear
 type alarm struct {
 	Limit
-	on    bool
-	said  bool      // since the start or since the source was lost
-	mute  bool      // the source is lost, and that was said
-	since time.Time // of the first sample beyond, if none came back since
+	on           bool
+	reported     bool      // since the start, or since the source was lost
+	lossReported bool      // since the source was lost
+	since        time.Time // of the first sample beyond the limit; zero: the last sample was not beyond it
 }
 
 // judge takes a value and reports whether the alarm is on, and whether that is
 // news: the first value is, then only a change.
-func (a *alarm) judge(v float64, at time.Time) (on, news bool) {
+func (a *alarm) evaluate(v float64, at time.Time) (on, changed bool) {
 	was := a.on
 	switch {
 	case a.on:
@@ -47,18 +47,18 @@ func (a *alarm) judge(v float64, at time.Time) (on, news bool) {
 	if a.on != was {
 		a.since = time.Time{}
 	}
-	news = !a.said || a.on != was
-	a.said, a.mute = true, false
-	return a.on, news
+	changed = !a.reported || a.on != was
+	a.reported, a.lossReported = true, false
+	return a.on, changed
 }
 
 // lost takes note that the source has failed for good, and reports whether that
 // is news. Nobody knows then what the value has been: the time beyond the limit
 // begins anew. An alarm that was on stays on until a value clears it.
-func (a *alarm) lost() (news bool) {
-	news = !a.mute
-	a.said, a.mute, a.since = false, true, time.Time{}
-	return news
+func (a *alarm) lost() (changed bool) {
+	changed = !a.lossReported
+	a.reported, a.lossReported, a.since = false, true, time.Time{}
+	return changed
 }
 
 func (a *alarm) beyond(v float64) bool {

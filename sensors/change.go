@@ -21,8 +21,8 @@ type reported struct {
 	at    time.Time
 }
 
-// worth reports whether a value is worth a reading, and takes it for said.
-func (r *reported) worth(v average, at time.Time) bool {
+// shouldReport reports whether a value is worth a reading, and takes it for said.
+func (r *reported) shouldReport(v average, at time.Time) bool {
 	if r.any && r.Report != (Report{}) && !r.changed(v) && !r.due(at) {
 		return false
 	}

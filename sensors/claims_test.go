@@ -14,9 +14,9 @@ import (
 // TestASensorFeedsItsQuantitiesAndTheirAlarms: the uplink announces each.
 func TestASensorFeedsItsQuantitiesAndTheirAlarms(t *testing.T) {
 	alarm := Stream{Name: "room/humidity_alarm"}
-	spec := Spec{Streams: []Stream{{Name: "room/humidity", Worth: Worth{Alarm: &Limit{Stream: alarm}}}, {Name: "room/temperature"}}}
+	spec := Spec{Streams: []Stream{{Name: "room/humidity", Filter: Filter{Alarm: &Limit{Stream: alarm}}}, {Name: "room/temperature"}}}
 	var names []string
-	for _, st := range spec.Feeds() {
+	for _, st := range spec.AllStreams() {
 		names = append(names, st.Name)
 	}
 	if want := []string{"room/humidity", "room/humidity_alarm", "room/temperature"}; !slices.Equal(names, want) {

@@ -29,7 +29,7 @@ func TestASingleSampleIsPublishedAsItWasMeasured(t *testing.T) {
 	values := []float64{1431649.718, 100000001, 100000002, 100000003, 52.5200066, 1e-9, math.MaxFloat64, 0}
 	for average := range 2 { // without it, and with `average: 1`
 		n := -1
-		got := follow(t, time.Duration(len(values))*time.Second, freezer(time.Second, Worth{Average: average}),
+		got := follow(t, time.Duration(len(values))*time.Second, freezer(time.Second, Filter{Average: average}),
 			func(time.Duration) ([]Sample, error) { n++; return sample(values[n]), nil })
 		var want []string
 		for i, v := range values {
@@ -41,7 +41,7 @@ func TestASingleSampleIsPublishedAsItWasMeasured(t *testing.T) {
 
 func TestCountersThatDifferByOneAreDifferentReadings(t *testing.T) {
 	n := 0.0
-	got := follow(t, 3*time.Second, freezer(time.Second, Worth{Report: Report{Change: 1}}),
+	got := follow(t, 3*time.Second, freezer(time.Second, Filter{Report: Report{Change: 1}}),
 		func(time.Duration) ([]Sample, error) { n++; return sample(100000000 + n), nil })
 	wantLines(t, got,
 		"0s freezer 1 routine 1.00000001e+08",
@@ -67,7 +67,7 @@ func TestAlarmComparesTheValueAndNotWhatIsPublished(t *testing.T) {
 		"a mean of large ones": {2, Limit{At: 1e308, Clear: 1e308}, []float64{1.7e308, 1.7e308}, "alarm"},
 	} {
 		n := -1
-		spec := freezer(time.Duration(c.average)*time.Second, Worth{Average: c.average, Alarm: &c.limit})
+		spec := freezer(time.Duration(c.average)*time.Second, Filter{Average: c.average, Alarm: &c.limit})
 		got := follow(t, time.Duration(c.average)*time.Second, spec, func(time.Duration) ([]Sample, error) {
 			n++
 			return sample(c.samples[n]), nil
@@ -124,11 +124,11 @@ func TestDistancesAreComparedAsPreciselyAsTheValuesAre(t *testing.T) {
 				continue // there is nothing between two such numbers
 			}
 			r := reported{Report: Report{Change: c.limit}}
-			r.worth(averageOf([]float64{c.from}), midnight)
-			if got := r.worth(averageOf([]float64{to}), midnight); got != moved.changed {
+			r.shouldReport(averageOf([]float64{c.from}), midnight)
+			if got := r.shouldReport(averageOf([]float64{to}), midnight); got != moved.changed {
 				t.Errorf("%v from %v with change %v: %v", to, c.from, c.limit, got)
 			}
-			p := plausible{Valid: Valid{Jump: c.limit}}
+			p := validator{Valid: Valid{Jump: c.limit}}
 			p.check(c.from)
 			if got := p.check(to) != nil; got != moved.jump {
 				t.Errorf("%v from %v with jump %v: refused %v", to, c.from, c.limit, got)
@@ -139,7 +139,7 @@ func TestDistancesAreComparedAsPreciselyAsTheValuesAre(t *testing.T) {
 
 // The state after a failure is a value again, changed or not.
 func TestTheFirstValueAfterAFailureIsReported(t *testing.T) {
-	spec := freezer(time.Minute, Worth{Report: Report{Change: 5}})
+	spec := freezer(time.Minute, Filter{Report: Report{Change: 5}})
 	got := follow(t, 5*time.Minute, spec, func(since time.Duration) ([]Sample, error) {
 		if since == 2*time.Minute {
 			return []Sample{{Quantity: "q", Err: errors.New("skipped")}}, nil

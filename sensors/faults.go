@@ -5,14 +5,14 @@ import "time"
 // faultAfter is how many failures in a row are a fault: one NAK is not.
 const faultAfter = 3
 
-// trouble counts failures in a row.
-type trouble struct {
+// faults counts failures in a row.
+type faults struct {
 	failures int
 	since    time.Time
-	told     bool // as a fault
+	reported bool // as a fault
 }
 
-func (t *trouble) fail(now time.Time) {
+func (t *faults) fail(now time.Time) {
 	if t.failures == 0 {
 		t.since = now
 	}
@@ -20,18 +20,18 @@ func (t *trouble) fail(now time.Time) {
 }
 
 // fault reports once that the failures have become a fault.
-func (t *trouble) fault() bool {
-	if t.failures < faultAfter || t.told {
+func (t *faults) fault() bool {
+	if t.failures < faultAfter || t.reported {
 		return false
 	}
-	t.told = true
+	t.reported = true
 	return true
 }
 
 // over ends the failures. It reports whether they were a fault, and how long
 // they lasted.
-func (t *trouble) over(now time.Time) (lasted time.Duration, fault bool) {
-	lasted, fault = now.Sub(t.since), t.told
-	*t = trouble{}
+func (t *faults) over(now time.Time) (lasted time.Duration, fault bool) {
+	lasted, fault = now.Sub(t.since), t.reported
+	*t = faults{}
 	return lasted, fault
 }

@@ -13,7 +13,7 @@ import (
 var midnight = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
 
 func TestImplausibleValuesAreFailedReadsWithTheValueInTheError(t *testing.T) {
-	p := plausible{Valid: Valid{Min: new(-60.0), Max: new(60.0)}, unit: "°C"}
+	p := validator{Valid: Valid{Min: new(-60.0), Max: new(60.0)}, unit: "°C"}
 	for v, want := range map[float64]string{
 		85:          "85 °C is above valid.max 60 °C",
 		-127:        "-127 °C is below valid.min -60 °C",
@@ -26,7 +26,7 @@ func TestImplausibleValuesAreFailedReadsWithTheValueInTheError(t *testing.T) {
 			t.Errorf("%v: %s, want %s", v, got, want)
 		}
 	}
-	bare := plausible{Valid: Valid{Max: new(1.5)}}
+	bare := validator{Valid: Valid{Max: new(1.5)}}
 	if got := fmt.Sprint(bare.check(2)); got != "2 is above valid.max 1.5" {
 		t.Error(got)
 	}
@@ -45,7 +45,7 @@ func TestAJumpIsRefusedOnceAndBelievedWhenTheNextConfirmsIt(t *testing.T) {
 		"five is no jump, more is": {[]float64{20.3, 25.3, 20.3, 15.3, 10.2, 10},
 			"ggggxg"},
 	} {
-		p, got := plausible{Valid: Valid{Jump: 5}}, ""
+		p, got := validator{Valid: Valid{Jump: 5}}, ""
 		for _, v := range c.values {
 			if p.check(v) == nil {
 				got += "g"
@@ -60,7 +60,7 @@ func TestAJumpIsRefusedOnceAndBelievedWhenTheNextConfirmsIt(t *testing.T) {
 }
 
 func TestARefusedJumpSaysFromWhere(t *testing.T) {
-	p := plausible{Valid: Valid{Jump: 5}, unit: "°C"}
+	p := validator{Valid: Valid{Jump: 5}, unit: "°C"}
 	p.check(-20)
 	want := "30.5 °C is a jump from -20 °C beyond valid.jump 5 °C: refused unless the next sample confirms it"
 	if got := fmt.Sprint(p.check(30.5)); got != want {
@@ -155,7 +155,7 @@ func TestReportSaysAllThatIsWorthIt(t *testing.T) {
 			want := !said || r.Report == Report{} ||
 				moved != 0 && moved >= int(math.Round(r.Change*10)) ||
 				r.AtLeast > 0 && at.Sub(lastAt) >= r.AtLeast-every/2
-			if got := r.worth(averageOf([]float64{float64(tenths) / 10}), at); got != want {
+			if got := r.shouldReport(averageOf([]float64{float64(tenths) / 10}), at); got != want {
 				t.Fatalf("%v from %v, %v later, of %+v: %v, want %v", tenths, lastTenths, at.Sub(lastAt), r.Report, got, want)
 			}
 			if want {
@@ -171,7 +171,7 @@ func TestDecimalFractionsAreComparedAsPeopleDo(t *testing.T) {
 		v    float64
 		want bool
 	}{{20, true}, {20.3, true}, {20.6, true}, {20.3, true}, {20.59, false}, {20, true}, {-0.1, true}, {0.2, true}, {0.49, false}} {
-		if got := r.worth(averageOf([]float64{c.v}), midnight); got != c.want {
+		if got := r.shouldReport(averageOf([]float64{c.v}), midnight); got != c.want {
 			t.Errorf("%v: %v", c.v, got)
 		}
 	}
@@ -198,8 +198,8 @@ func TestAlarmIsWhatItsPastSays(t *testing.T) {
 		for range rapid.IntRange(1, 80).Draw(t, "samples") {
 			at = at.Add(time.Duration(rapid.IntRange(1, 200).Draw(t, "s")) * time.Second)
 			if rapid.IntRange(0, 9).Draw(t, "lost") == 0 {
-				if news := a.lost(); news != !lost {
-					t.Fatalf("lost is news: %v", news)
+				if changed := a.lost(); changed != !lost {
+					t.Fatalf("lost is changed: %v", changed)
 				}
 				fresh, lost, since = true, true, nil
 				continue
@@ -217,9 +217,9 @@ func TestAlarmIsWhatItsPastSays(t *testing.T) {
 			case v > 0:
 				now = at.Sub(since[first].at) >= hold
 			}
-			gotOn, news := a.judge(side*float64(v), at)
-			if gotOn != now || news != (fresh || now != on) {
-				t.Fatalf("%v: %v, news %v; want %v, %v", since, gotOn, news, now, fresh || now != on)
+			gotOn, changed := a.evaluate(side*float64(v), at)
+			if gotOn != now || changed != (fresh || now != on) {
+				t.Fatalf("%v: %v, changed %v; want %v, %v", since, gotOn, changed, now, fresh || now != on)
 			}
 			if now != on {
 				since = nil
@@ -230,7 +230,7 @@ func TestAlarmIsWhatItsPastSays(t *testing.T) {
 }
 
 func TestFaultIsToldOnceAfterThreeFailuresInARow(t *testing.T) {
-	var tr trouble
+	var tr faults
 	got := ""
 	for i, c := range "ff.ffff.f." {
 		at := midnight.Add(time.Duration(i) * time.Second)

@@ -45,8 +45,8 @@ func (s *site) run(ctx context.Context, specs ...Spec) {
 	})
 }
 
-func spec(name string, every time.Duration, w Worth) Spec {
-	return Spec{Name: name, Every: every, Streams: []Stream{{Name: name, Every: every, Worth: w, Quantity: Quantity{Name: "q"}}}}
+func spec(name string, every time.Duration, w Filter) Spec {
+	return Spec{Name: name, Every: every, Streams: []Stream{{Name: name, Every: every, Filter: w, Quantity: Quantity{Name: "q"}}}}
 }
 
 // part is a fake sensor that counts the calls under way.
@@ -121,8 +121,8 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour-1)
 		defer cancel()
-		s.run(ctx, spec("good", time.Second, Worth{}), spec("hung", time.Second, Worth{}),
-			spec("pulled", time.Second, Worth{}), spec("garbage", time.Second, Worth{Valid: Valid{Max: new(100.0)}}))
+		s.run(ctx, spec("good", time.Second, Filter{}), spec("hung", time.Second, Filter{}),
+			spec("pulled", time.Second, Filter{}), spec("garbage", time.Second, Filter{Valid: Valid{Max: new(100.0)}}))
 		synctest.Wait()
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
@@ -182,7 +182,7 @@ func TestASensorThatHungIsPickedUpAgain(t *testing.T) {
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute-1)
 		defer cancel()
-		s.run(ctx, spec("room", 30*time.Second, Worth{}))
+		s.run(ctx, spec("room", 30*time.Second, Filter{}))
 		got := s.got["room"]
 		if len(got) != 3 || got[1].Value != 2 || wallTime(got[1].At).Sub(begin) != 17*time.Minute || wallTime(got[2].At).Sub(begin) != 17*time.Minute+30*time.Second {
 			t.Errorf("%+v", got)
@@ -223,7 +223,7 @@ func TestRunReturnsThoughADriverHangs(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second+1)
 			defer cancel()
 			begin := time.Now()
-			s.run(ctx, spec("room", c.every, Worth{}))
+			s.run(ctx, spec("room", c.every, Filter{}))
 			if took := time.Since(begin) - 5*time.Second - 1; took != c.in {
 				t.Errorf("%s hangs: Run returned after %v, want %v", c.what, took, c.in)
 			}
@@ -255,7 +255,7 @@ func TestAnEventMayTakeForEver(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
 		defer cancel()
 		begin := time.Now()
-		s.run(ctx, spec("door", 0, Worth{}))
+		s.run(ctx, spec("door", 0, Filter{}))
 		if took := time.Since(begin); took != 24*time.Hour {
 			t.Errorf("Run ended after %v", took)
 		}
@@ -277,7 +277,7 @@ func TestASlowDriverThatListensIsToldItsDeadline(t *testing.T) {
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		s.run(ctx, spec("room", time.Second, Worth{}))
+		s.run(ctx, spec("room", time.Second, Filter{}))
 		if got := s.got["room"]; len(got) != 1 || got[0].Err != "no answer within 10s: i2c-1 0x38: context deadline exceeded" {
 			t.Errorf("%+v", got)
 		}
@@ -297,7 +297,7 @@ func TestNoticesOfADriverGoOutUntilTheEnd(t *testing.T) {
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		s.run(ctx, spec("room", time.Second, Worth{}))
+		s.run(ctx, spec("room", time.Second, Filter{}))
 		close(release)
 		synctest.Wait()
 		if fmt.Sprint(s.events) != `[fault {"bus":"i2c-1"}]` {

@@ -55,7 +55,7 @@ type failureLog struct {
 	log        *slog.Logger
 	what, back string // "sensor", "sensor answers again"
 	rate       logRate
-	said       bool // that it fails
+	logged     bool // the failure under way is in the log
 	last       error
 }
 
@@ -63,7 +63,7 @@ func (f *failureLog) fails(err error, now time.Time) {
 	f.hour(now, false)
 	f.last = err
 	say, first := f.rate.allow(now)
-	switch f.said = say; {
+	switch f.logged = say; {
 	case say:
 		f.log.Warn(f.what+" fails", "err", err)
 	case first:
@@ -72,10 +72,10 @@ func (f *failureLog) fails(err error, now time.Time) {
 }
 
 func (f *failureLog) ends() {
-	if f.said {
+	if f.logged {
 		f.log.Info(f.back)
 	}
-	f.said = false
+	f.logged = false
 }
 
 // hour tells how often it has failed in an hour of which the log was spared.

@@ -14,7 +14,7 @@ import (
 )
 
 // freezer is a sensor with an alarm.
-func freezer(every time.Duration, w Worth) Spec {
+func freezer(every time.Duration, w Filter) Spec {
 	if w.Alarm != nil {
 		w.Alarm.Stream = Stream{Name: "freezer_alarm", Every: every, Priority: Alarm,
 			Quantity: Quantity{Class: "problem", States: AlarmStates}}
@@ -24,7 +24,7 @@ func freezer(every time.Duration, w Worth) Spec {
 		pace /= time.Duration(w.Average)
 	}
 	return Spec{Name: "freezer", Every: pace, Streams: []Stream{{
-		Name: "freezer", Every: every, Worth: w, Quantity: Quantity{Name: "q", Unit: "°C"}}}}
+		Name: "freezer", Every: every, Filter: w, Quantity: Quantity{Name: "q", Unit: "°C"}}}}
 }
 
 // said is what the wall clock said.
@@ -68,7 +68,7 @@ func wantLines(t *testing.T, got []string, want ...string) {
 }
 
 func TestAFreezerThatWarmsUpIsAnAlarmAndFewReadings(t *testing.T) {
-	spec := freezer(30*time.Second, Worth{
+	spec := freezer(30*time.Second, Filter{
 		Valid:  Valid{Min: new(-60.0), Max: new(60.0)},
 		Report: Report{Change: 5, AtLeast: 10 * time.Minute},
 		Alarm:  &Limit{At: -15, Clear: -17, For: 5 * time.Minute},
@@ -96,7 +96,7 @@ func TestAFreezerThatWarmsUpIsAnAlarmAndFewReadings(t *testing.T) {
 }
 
 func TestADeadSensorLeavesNoOldOkAndNoAlarmIsForgotten(t *testing.T) {
-	spec := freezer(time.Minute, Worth{Alarm: &Limit{At: -15, Clear: -15}})
+	spec := freezer(time.Minute, Filter{Alarm: &Limit{At: -15, Clear: -15}})
 	got := follow(t, 5*time.Minute, spec, func(since time.Duration) ([]Sample, error) {
 		switch {
 		case since == time.Minute:
@@ -122,7 +122,7 @@ func TestADeadSensorLeavesNoOldOkAndNoAlarmIsForgotten(t *testing.T) {
 }
 
 func TestAGarbledQuantityIsAFaultOfItsStream(t *testing.T) {
-	spec := freezer(time.Hour, Worth{Valid: Valid{Max: new(60.0)}})
+	spec := freezer(time.Hour, Filter{Valid: Valid{Max: new(60.0)}})
 	got := follow(t, time.Hour, spec, func(since time.Duration) ([]Sample, error) {
 		if since < 20*time.Second {
 			return sample(85), nil
@@ -137,7 +137,7 @@ func TestAGarbledQuantityIsAFaultOfItsStream(t *testing.T) {
 }
 
 func TestAStepThatIsConfirmedIsLateByASecondAndNotByAnHour(t *testing.T) {
-	spec := freezer(time.Hour, Worth{Valid: Valid{Jump: 5}})
+	spec := freezer(time.Hour, Filter{Valid: Valid{Jump: 5}})
 	got := follow(t, 2*time.Hour, spec, func(since time.Duration) ([]Sample, error) {
 		return sample(20 * since.Truncate(time.Hour).Hours()), nil
 	})
@@ -148,7 +148,7 @@ func TestAStepThatIsConfirmedIsLateByASecondAndNotByAnHour(t *testing.T) {
 }
 
 func TestAverageReadsEvenlyAndLeavesFailuresOut(t *testing.T) {
-	spec := freezer(30*time.Second, Worth{Average: 5})
+	spec := freezer(30*time.Second, Filter{Average: 5})
 	got := follow(t, 3*time.Minute, spec, func(since time.Duration) ([]Sample, error) {
 		switch {
 		case since == 12*time.Second:
@@ -170,7 +170,7 @@ func TestAverageReadsEvenlyAndLeavesFailuresOut(t *testing.T) {
 
 func TestWhatADriverNoticesIsReportedWithItsPlace(t *testing.T) {
 	n := 0
-	got := follow(t, 2*time.Second, freezer(time.Second, Worth{}), func(time.Duration) ([]Sample, error) {
+	got := follow(t, 2*time.Second, freezer(time.Second, Filter{}), func(time.Duration) ([]Sample, error) {
 		if n++; n == 1 {
 			return []Sample{{Quantity: "q", Ago: 500 * time.Millisecond, Event: &Event{Name: "flapping", Details: map[string]any{"edges": 40}}},
 				{Quantity: "q", Ago: 250 * time.Millisecond, Value: 1}}, nil

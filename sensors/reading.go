@@ -50,13 +50,13 @@ type Stream struct {
 	Kind     string        // of the sensor that feeds it
 	Every    time.Duration // between its readings; 0: they come with events
 	Priority Priority
-	Worth    Worth // which of its samples become readings
+	Filter   Filter // which of its samples become readings
 	Quantity
 }
 
-// Worth says what is worth saying of a stream's samples. They pass in this
+// A Filter decides which samples of a stream become readings. The stages run in this
 // order: valid, average, alarm, report.
-type Worth struct {
+type Filter struct {
 	Valid   Valid
 	Average int    // samples in one reading, their mean, taken evenly over Every; 0: 1
 	Alarm   *Limit // nil: none

@@ -8,7 +8,7 @@ import "time"
 type restart struct {
 	opened time.Time
 	worked bool // since then
-	trouble
+	faults
 }
 
 // isStable reports whether the sensor's next failure is one of its own, and not the

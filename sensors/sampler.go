@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	retryFirst = time.Second      // before a sensor that failed is opened again
-	retryMost  = 15 * time.Second // however slow its own pace is: a reading is late then, not missing
+	minRetry   = time.Second      // before a sensor that failed is opened again
+	maxRetry   = 15 * time.Second // however slow its own pace is: a reading is late then, not missing
 	stableTime = time.Minute      // open for so long, a sensor that waits for events has not just been restarted
 )
 
@@ -48,7 +48,7 @@ type sampler struct {
 	to      Wiring
 	log     *slog.Logger
 	streams map[string]*stream // by quantity
-	trouble trouble
+	faults  faults
 	fails   failureLog
 	events  eventLog
 	restart restart
@@ -70,14 +70,14 @@ func newSampler(spec Spec, to Wiring) *sampler {
 // a failure.
 func (s *sampler) run(ctx context.Context) {
 	ctx = withNotices(ctx, s.notice)
-	beat, retry := time.Now(), retryFirst
+	beat, retry := time.Now(), minRetry
 	for due := beat; s.sleep(ctx, time.Until(due)); {
 		healthy, err := s.turn(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		if s.isStable(healthy) {
-			retry = retryFirst
+			retry = minRetry
 			s.endRestarts()
 		}
 		if err != nil {
@@ -92,9 +92,9 @@ func (s *sampler) run(ctx context.Context) {
 		if again := time.Now().Add(retry); err != nil || again.Before(beat) {
 			due = again
 		}
-		retry = min(2*retry, retryMost)
+		retry = min(2*retry, maxRetry)
 	}
-	s.tellCounts(true)
+	s.logCounts(true)
 	s.close(ctx)
 }
 
@@ -133,7 +133,7 @@ func (s *sampler) turn(ctx context.Context) (healthy bool, err error) {
 	if got.err != nil {
 		return false, got.err
 	}
-	healthy = s.take(got.samples)
+	healthy = s.process(got.samples)
 	s.restart.worked = s.restart.worked || healthy
 	return healthy, nil
 }
@@ -178,7 +178,7 @@ func (s *sampler) close(ctx context.Context) {
 		return
 	}
 	got := s.call(ctx, measureTimeout, func(context.Context) answer { return answer{err: sensor.Close()} }, func(answer) {})
-	if got.err != nil && s.trouble.failures <= 1 && (s.fails.said || s.trouble.failures == 0) { // not each time that one which fails is tried
+	if got.err != nil && s.faults.failures <= 1 && (s.fails.logged || s.faults.failures == 0) { // not each time that one which fails is tried
 		s.log.Warn("sensor not closed well", "err", got.err)
 	}
 }

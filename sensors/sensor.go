@@ -44,13 +44,13 @@ type Spec struct {
 	Options any           // the kind's own; Open understands them
 }
 
-// Feeds are all streams that the sensor feeds: those of its quantities, and the
+// AllStreams returns all streams that the sensor feeds: those of its quantities, and the
 // alarms that are made of them.
-func (s Spec) Feeds() (all []Stream) {
+func (s Spec) AllStreams() (all []Stream) {
 	for _, st := range s.Streams {
 		all = append(all, st)
-		if st.Worth.Alarm != nil {
-			all = append(all, st.Worth.Alarm.Stream)
+		if st.Filter.Alarm != nil {
+			all = append(all, st.Filter.Alarm.Stream)
 		}
 	}
 	return all

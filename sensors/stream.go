@@ -14,26 +14,26 @@ type stream struct {
 	log    *slog.Logger
 
 	seq     uint64
-	failing bool    // its last reading was a failure
-	trouble trouble // failures in a row, its own and the sensor's
+	failing bool   // its last reading was a failure
+	faults  faults // failures in a row, its own and the sensor's
 	fails   failureLog
 
-	valid plausible
+	valid validator
 	mean  mean
 	alarm *alarm // nil: none
 	alert *stream
-	said  reported
+	last  reported
 }
 
 func newStream(st Stream, record func(Reading), log *slog.Logger) *stream {
 	s := &stream{
 		Stream: st, record: record, log: log.With("stream", st.Name),
-		valid: plausible{Valid: st.Worth.Valid, unit: st.Unit},
-		mean:  mean{samples: st.Worth.Average, span: st.Every},
-		said:  reported{Report: st.Worth.Report, every: st.Every},
+		valid: validator{Valid: st.Filter.Valid, unit: st.Unit},
+		mean:  mean{samples: st.Filter.Average, span: st.Every},
+		last:  reported{Report: st.Filter.Report, every: st.Every},
 	}
 	s.fails = failureLog{log: s.log, what: "quantity", back: "quantity is back"}
-	if limit := st.Worth.Alarm; limit != nil {
+	if limit := st.Filter.Alarm; limit != nil {
 		s.alarm = &alarm{Limit: *limit}
 		s.alert = newStream(limit.Stream, record, log)
 	}
@@ -41,7 +41,7 @@ func newStream(st Stream, record func(Reading), log *slog.Logger) *stream {
 }
 
 // take takes a sample. The error says why it was not good.
-func (st *stream) take(sample Sample, at clock.Stamp) error {
+func (st *stream) process(sample Sample, at clock.Stamp) error {
 	err := sample.Err
 	if err == nil {
 		err = st.valid.check(sample.Value)
@@ -56,8 +56,8 @@ func (st *stream) take(sample Sample, at clock.Stamp) error {
 
 // fail takes the absence of a sample.
 func (st *stream) fail(err error, at clock.Stamp) {
-	st.trouble.fail(at.Monotonic())
-	if st.alarm != nil && st.trouble.failures >= faultAfter && st.alarm.lost() {
+	st.faults.fail(at.Monotonic())
+	if st.alarm != nil && st.faults.failures >= faultAfter && st.alarm.lost() {
 		st.alert.emit(Reading{At: at, Err: short(err)})
 	}
 	st.collect(0, err, at)
@@ -68,23 +68,23 @@ func (st *stream) collect(v float64, err error, at clock.Stamp) {
 	switch {
 	case !done:
 	case failed == nil:
-		st.judge(got, at)
+		st.evaluate(got, at)
 	case !st.failing:
 		st.failing = true
-		st.said.forget()
+		st.last.forget()
 		st.emit(Reading{At: at, Err: short(failed)})
 	}
 }
 
 // judge decides what a value is worth: a reading, an alarm, both or nothing.
-func (st *stream) judge(v average, at clock.Stamp) {
+func (st *stream) evaluate(v average, at clock.Stamp) {
 	st.failing = false
 	if st.alarm != nil {
-		if on, news := st.alarm.judge(v.value, at.Monotonic()); news {
+		if on, changed := st.alarm.evaluate(v.value, at.Monotonic()); changed {
 			st.alert.emitValue(alarmValue(on), at)
 		}
 	}
-	if st.said.worth(v, at.Monotonic()) {
+	if st.last.shouldReport(v, at.Monotonic()) {
 		st.emitValue(v.rounded, at)
 	}
 }

@@ -12,18 +12,18 @@ type Valid struct {
 	Jump     float64  // the most between two samples; 0: any
 }
 
-// plausible judges the samples of one stream.
-type plausible struct {
+// validator checks the samples of one stream.
+type validator struct {
 	Valid
-	unit    string
-	last    *float64 // the last value that was believed
-	doubted *float64 // the jump that the next sample is to confirm
+	unit        string
+	last        *float64 // the last value that was believed
+	unconfirmed *float64 // the jump that the next sample is to confirm
 }
 
 // check says why a value is not to be believed. A jump is refused once and
 // believed when the next sample is near it: a spike is one sample, a door opened
 // in the cold store is a step.
-func (p *plausible) check(v float64) error {
+func (p *validator) check(v float64) error {
 	switch {
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		return fmt.Errorf("the sensor returned %v, not a number", v)
@@ -31,20 +31,20 @@ func (p *plausible) check(v float64) error {
 		return fmt.Errorf("%s is below valid.min %s", p.text(v), p.text(*p.Min))
 	case p.Max != nil && v > *p.Max:
 		return fmt.Errorf("%s is above valid.max %s", p.text(v), p.text(*p.Max))
-	case p.far(v, p.last) && (p.doubted == nil || p.far(v, p.doubted)):
-		p.doubted = &v
+	case p.far(v, p.last) && (p.unconfirmed == nil || p.far(v, p.unconfirmed)):
+		p.unconfirmed = &v
 		return fmt.Errorf("%s is a jump from %s beyond valid.jump %s: refused unless the next sample confirms it",
 			p.text(v), p.text(*p.last), p.text(p.Jump))
 	}
-	p.last, p.doubted = &v, nil
+	p.last, p.unconfirmed = &v, nil
 	return nil
 }
 
-func (p *plausible) far(v float64, from *float64) bool {
+func (p *validator) far(v float64, from *float64) bool {
 	return p.Jump > 0 && from != nil && math.Abs(v-*from) > p.Jump+noise(v, *from, p.Jump)
 }
 
-func (p *plausible) text(v float64) string {
+func (p *validator) text(v float64) string {
 	text := strconv.FormatFloat(v, 'f', -1, 64)
 	if p.unit != "" {
 		text += " " + p.unit

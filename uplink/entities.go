@@ -50,7 +50,7 @@ func expireAfter(s sensors.Stream) int { return seconds(3 * beat(s)) }
 // alarm that a threshold makes only the transitions are readings, and of a stream
 // that reports changes alone nothing is told while there are none.
 func beat(s sensors.Stream) time.Duration {
-	report := s.Worth.Report
+	report := s.Filter.Report
 	switch {
 	case slices.Equal(s.States, sensors.AlarmStates), s.Every == 0:
 		return 0

@@ -19,7 +19,7 @@ const (
 	chronyLength   = 104
 	chronyUnsynced = 3 // leap status: not synchronised
 
-	chronyPatience = 200 * time.Millisecond
+	chronyTimeout = 200 * time.Millisecond
 )
 
 // chronySynced asks chronyd on this machine whether it has the time and has set
@@ -30,7 +30,7 @@ func chronySynced(address string) bool {
 		return false
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(chronyPatience))
+	conn.SetDeadline(time.Now().Add(chronyTimeout))
 	var ask, answer [chronyLength]byte
 	sequence := rand.Uint32()
 	ask[0], ask[1] = chronyVersion, chronyRequest
@@ -40,12 +40,12 @@ func chronySynced(address string) bool {
 		return false
 	}
 	n, err := conn.Read(answer[:])
-	return err == nil && chronySays(answer[:n], sequence)
+	return err == nil && chronyInSync(answer[:n], sequence)
 }
 
-// chronySays reads an answer: it is in sync, and the clock is within a second
+// chronyInSync reads an answer: it is in sync, and the clock is within a second
 // of what it should be.
-func chronySays(b []byte, sequence uint32) bool {
+func chronyInSync(b []byte, sequence uint32) bool {
 	if len(b) < chronyLength || b[0] != chronyVersion || b[1] != chronyReply ||
 		binary.BigEndian.Uint16(b[6:]) != chronyTracked || binary.BigEndian.Uint16(b[8:]) != 0 ||
 		binary.BigEndian.Uint32(b[16:]) != sequence {

@@ -10,13 +10,13 @@ import (
 func TestAnEarlierBootIsKnownAfterARestart(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", -time.Hour, Unsynced)
-		k := newTimekeeper(TrustAuto, b.machine)
+		k := newTimekeeper(TrustAuto, b.clockSource)
 		early, truth := k.Now(), time.Now()
 		time.Sleep(time.Minute)
 		b.sync()
 		k.Now()
 
-		next := newTimekeeper(TrustAuto, newBoard("bbbbbbbb", -time.Hour, Unsynced).machine)
+		next := newTimekeeper(TrustAuto, newBoard("bbbbbbbb", -time.Hour, Unsynced).clockSource)
 		if got := next.Resolve(early); got != early {
 			t.Errorf("an unknown boot: %+v became %+v", early, got)
 		}
@@ -37,7 +37,7 @@ func TestAnEarlierBootIsKnownAfterARestart(t *testing.T) {
 // TestAgeIsKnownInThisBootOnly compares stamps of two boots of the kernel.
 func TestAgeIsKnownInThisBootOnly(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
-		k := newTimekeeper(TrustAuto, newBoard("aaaaaaaa", 0, Unsynced).machine)
+		k := newTimekeeper(TrustAuto, newBoard("aaaaaaaa", 0, Unsynced).clockSource)
 		at := k.Now()
 		time.Sleep(3 * time.Second)
 		if age, known := k.Age(at); !known || age != 3*time.Second {
@@ -56,8 +56,8 @@ func TestOnlyAutomaticTrustPollsTheSlowSources(t *testing.T) {
 	for trust, want := range map[Trust]int{TrustAuto: 1, TrustAlways: 0, TrustNever: 0} {
 		polls := 0
 		b := newBoard("aaaaaaaa", 0, Unsynced)
-		b.machine.poll = func() { polls++ }
-		if newTimekeeper(trust, b.machine); polls != want {
+		b.clockSource.poll = func() { polls++ }
+		if newTimekeeper(trust, b.clockSource); polls != want {
 			t.Errorf("trust %d: polled %d times at the start, want %d", trust, polls, want)
 		}
 	}
@@ -68,7 +68,7 @@ func TestOnlyAutomaticTrustPollsTheSlowSources(t *testing.T) {
 func TestRoundingOfTwoClocksIsNotAStep(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Synced)
-		k := newTimekeeper(TrustAuto, b.machine)
+		k := newTimekeeper(TrustAuto, b.clockSource)
 		first := k.Now()
 		offset := first.Unix - first.Uptime.Milliseconds()
 		for _, late := range []time.Duration{time.Millisecond, -time.Millisecond, 0} {

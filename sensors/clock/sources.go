@@ -15,7 +15,7 @@ import (
 
 // A machine is what a timekeeper asks. Tests step its wall clock, suspend it and
 // set it right; time itself passes as Go's clock does.
-type machine struct {
+type clockSource struct {
 	kernel  string               // names this boot of the kernel
 	wall    func() time.Time     // what the wall clock says
 	uptime  func() time.Duration // since the kernel booted, suspended time included
@@ -27,11 +27,11 @@ type machine struct {
 // between two questions.
 const shortestSleep = 500 * time.Millisecond
 
-func thisMachine() machine {
+func kernelClocks() clockSource {
 	start, at := time.Now(), boottime()
 	asleep := at - monotonic() // suspended until now
 	w := &timeSources{sys: "/sys", run: "/run", chrony: "127.0.0.1:323"}
-	return machine{
+	return clockSource{
 		kernel: kernelBoot(),
 		wall:   time.Now,
 		uptime: func() time.Duration {

@@ -18,8 +18,8 @@ import (
 // trusted, an anchor, says when the kernel booted, and with that when every
 // other moment of this boot was. See [Timekeeper.Resolve].
 type Timekeeper struct {
-	trust   Trust
-	machine machine
+	trust  Trust
+	source clockSource
 
 	mu       sync.Mutex
 	boots    Timeline // the last one is this boot of the kernel
@@ -46,25 +46,25 @@ const (
 )
 
 // NewTimekeeper returns a timekeeper of this machine that asks whom trust says.
-func NewTimekeeper(trust Trust) *Timekeeper { return newTimekeeper(trust, thisMachine()) }
+func NewTimekeeper(trust Trust) *Timekeeper { return newTimekeeper(trust, kernelClocks()) }
 
-func newTimekeeper(trust Trust, m machine) *Timekeeper {
+func newTimekeeper(trust Trust, m clockSource) *Timekeeper {
 	if trust == TrustAuto {
 		m.poll()
 	}
-	return &Timekeeper{trust: trust, machine: m, boots: Timeline{{Kernel: m.kernel}}}
+	return &Timekeeper{trust: trust, source: m, boots: Timeline{{Kernel: m.kernel}}}
 }
 
 // Now stamps this moment. It waits for nobody.
 func (k *Timekeeper) Now() Stamp {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	wall, uptime := k.machine.wall().UnixMilli(), k.machine.uptime().Truncate(time.Millisecond)
+	wall, uptime := k.source.wall().UnixMilli(), k.source.uptime().Truncate(time.Millisecond)
 	offset := wall - uptime.Milliseconds()
 	if d := offset - k.offset; k.observed && -1 <= d && d <= 1 {
 		offset = k.offset // the rounding of two clocks
 	}
-	at := Stamp{Unix: uptime.Milliseconds() + offset, Uptime: uptime, Kernel: k.machine.kernel, Clock: k.quality(wall)}
+	at := Stamp{Unix: uptime.Milliseconds() + offset, Uptime: uptime, Kernel: k.source.kernel, Clock: k.quality(wall)}
 	k.observeLocked(at, offset)
 	return at
 }
@@ -77,7 +77,7 @@ func (k *Timekeeper) quality(wall int64) Quality {
 	case k.trust == TrustNever, wall < oldestPlausible:
 		return Unsynced
 	}
-	return k.machine.quality()
+	return k.source.quality()
 }
 
 // observeLocked learns from a stamp: whether the clock has stepped, and when this
@@ -128,7 +128,7 @@ func (k *Timekeeper) Resolve(at Stamp) Stamp {
 
 // Age is how long ago a moment of this boot of the kernel was.
 func (k *Timekeeper) Age(at Stamp) (age time.Duration, known bool) {
-	return k.machine.uptime().Truncate(time.Millisecond) - at.Uptime, at.Kernel == k.machine.kernel
+	return k.source.uptime().Truncate(time.Millisecond) - at.Uptime, at.Kernel == k.source.kernel
 }
 
 // Restore takes over what an earlier start of the agent knew.
@@ -167,7 +167,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(event string, at Stamp
 			return ctx.Err()
 		}
 		if n%slowPollEvery == 0 && k.trust == TrustAuto {
-			k.machine.poll()
+			k.source.poll()
 		}
 		k.Now()
 		for _, s := range k.takeSteps() {

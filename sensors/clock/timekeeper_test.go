@@ -16,7 +16,7 @@ import (
 // A board is a machine whose clocks a test sets. In a bubble Go's own clock
 // tells the truth.
 type board struct {
-	machine
+	clockSource
 	wrong  time.Duration // the wall clock less the truth
 	says   Quality
 	booted time.Time
@@ -25,7 +25,7 @@ type board struct {
 // newBoard is switched on now, with a wall clock that is wrong.
 func newBoard(kernel string, wrong time.Duration, says Quality) *board {
 	b := &board{wrong: wrong, says: says, booted: time.Now()}
-	b.machine = machine{
+	b.clockSource = clockSource{
 		kernel:  kernel,
 		wall:    func() time.Time { return time.Now().Add(b.wrong) },
 		uptime:  func() time.Duration { return time.Since(b.booted) },
@@ -63,10 +63,10 @@ func TestReadingsGetTheirTrueTimeOnceItIsKnown(t *testing.T) {
 				b := newBoard("aaaaaaaa", wrong, Unsynced)
 				var stamps []Stamp
 				var truth []time.Time
-				k := newTimekeeper(TrustAuto, b.machine)
+				k := newTimekeeper(TrustAuto, b.clockSource)
 				for i := range 600 {
 					if i == 300 { // the agent starts again
-						again := newTimekeeper(TrustAuto, b.machine)
+						again := newTimekeeper(TrustAuto, b.clockSource)
 						again.Restore(k.Timeline())
 						k = again
 					}
@@ -102,7 +102,7 @@ func TestReadingsGetTheirTrueTimeOnceItIsKnown(t *testing.T) {
 func TestSuspendedTimeCounts(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", -30*24*time.Hour, Unsynced)
-		k := newTimekeeper(TrustAuto, b.machine)
+		k := newTimekeeper(TrustAuto, b.clockSource)
 		early, truth := k.Now(), time.Now()
 		time.Sleep(8 * time.Hour) // uptime goes on while the machine sleeps, and Go's own clock does not
 		b.sync()
@@ -117,7 +117,7 @@ func TestStepOfATrustedClockShowsInTheStampAndAsAnEvent(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		inPresent(t, func(t *testing.T) {
 			b := newBoard("aaaaaaaa", 0, Synced)
-			k := newTimekeeper(TrustAuto, b.machine)
+			k := newTimekeeper(TrustAuto, b.clockSource)
 			ctx, stop := context.WithCancel(t.Context())
 			var events []string
 			go k.Run(ctx, func(event string, at Stamp, details string) {
@@ -156,7 +156,7 @@ func TestStepOfATrustedClockShowsInTheStampAndAsAnEvent(t *testing.T) {
 func TestSlewIsNoStep(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Synced)
-		k := newTimekeeper(TrustAuto, b.machine)
+		k := newTimekeeper(TrustAuto, b.clockSource)
 		before := int64(0)
 		for range 3600 {
 			time.Sleep(time.Second)
@@ -178,7 +178,7 @@ func TestSlewIsNoStep(t *testing.T) {
 func TestClockThatIsNoLongerConfirmedIsReckoned(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Synced)
-		k := newTimekeeper(TrustAuto, b.machine)
+		k := newTimekeeper(TrustAuto, b.clockSource)
 		k.Now()
 		time.Sleep(10 * time.Hour)
 		b.says, b.wrong = Unsynced, time.Hour
@@ -234,15 +234,15 @@ func TestTimelineKeepsThePresentLastAndIsBounded(t *testing.T) {
 func TestTrustOverrulesTheKernel(t *testing.T) {
 	inPresent(t, func(t *testing.T) {
 		b := newBoard("aaaaaaaa", 0, Unsynced)
-		if at := newTimekeeper(TrustAlways, b.machine).Now(); at.Clock != Synced {
+		if at := newTimekeeper(TrustAlways, b.clockSource).Now(); at.Clock != Synced {
 			t.Errorf("a site's own clock is %v", at.Clock)
 		}
 		b.says = Synced
-		if at := newTimekeeper(TrustNever, b.machine).Now(); at.Clock != Unsynced {
+		if at := newTimekeeper(TrustNever, b.clockSource).Now(); at.Clock != Unsynced {
 			t.Errorf("a clock that nobody trusts is %v", at.Clock)
 		}
 		b.wrong = -40 * 365 * 24 * time.Hour
-		if at := newTimekeeper(TrustAuto, b.machine).Now(); at.Clock != Unsynced {
+		if at := newTimekeeper(TrustAuto, b.clockSource).Now(); at.Clock != Unsynced {
 			t.Errorf("a clock before the first release is %v", at.Clock)
 		}
 	})
@@ -334,7 +334,7 @@ func TestChronyIsInSyncOnlyWhenItSaysSo(t *testing.T) {
 		"to another question": {tracking(8, 0, 0), false},
 		"short":               {tracking(7, 0, 0)[:60], false},
 	} {
-		if got := chronySays(c.answer, 7); got != c.want {
+		if got := chronyInSync(c.answer, 7); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -346,14 +346,14 @@ func TestChronyIsInSyncOnlyWhenItSaysSo(t *testing.T) {
 func FuzzChrony(f *testing.F) {
 	f.Add(tracking(7, 0, 0), uint32(7))
 	f.Fuzz(func(t *testing.T, b []byte, sequence uint32) {
-		if chronySays(b, sequence) && len(b) < chronyLength {
+		if chronyInSync(b, sequence) && len(b) < chronyLength {
 			t.Error("took a short answer")
 		}
 	})
 }
 
 func TestThisMachineHasABootAndAnUptime(t *testing.T) {
-	m := thisMachine()
+	m := kernelClocks()
 	if len(m.kernel) != 8 || m.uptime() <= 0 {
 		t.Errorf("kernel %q, uptime %v", m.kernel, m.uptime())
 	}
