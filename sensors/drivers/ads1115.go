@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // Registers of the ADS1115 (datasheet SBAS444, 8.1).
@@ -230,6 +231,6 @@ func (s *ads1115Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	value := asFine(v*s.options.Scale+s.options.Offset, s.step*math.Abs(s.options.Scale))
+	value := host.RoundToStep(v*s.options.Scale+s.options.Offset, s.step*math.Abs(s.options.Scale))
 	return []sensors.Sample{{Quantity: s.options.Quantities()[0].Name, Value: value}}, nil
 }

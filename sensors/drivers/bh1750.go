@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 var illuminance = sensors.Quantity{Name: "illuminance", Unit: "lx", Class: "illuminance"}
@@ -97,5 +98,5 @@ func (s *bh1750Sensor) dark() error {
 
 // bh1750Decode is in lx: 1.2 counts each.
 func bh1750Decode(r [2]byte) float64 {
-	return asFine(float64(uint16(r[0])<<8|uint16(r[1]))/1.2, 1/1.2)
+	return host.RoundToStep(float64(uint16(r[0])<<8|uint16(r[1]))/1.2, 1/1.2)
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -91,7 +92,7 @@ func TestValuesAreAsFineAsTheirParts(t *testing.T) {
 		{-1.26, 0.5, -1.3}, {123.4, 1, 123}, {123.4, 50, 123}, {1.23e-14, 1e-15, 1.2e-14}, {1e9 + 0.125, 1e-15, 1e9 + 0.125}, {1e-30, 1e-31, 1e-30},
 		{-1e-9, 0.001, 0},
 	} {
-		if got := asFine(c.x, c.resolution); got != c.want || math.Signbit(got) != (c.want < 0) {
+		if got := host.RoundToStep(c.x, c.resolution); got != c.want || math.Signbit(got) != (c.want < 0) {
 			t.Errorf("%v in steps of %v: %v, want %v", c.x, c.resolution, got, c.want)
 		}
 	}

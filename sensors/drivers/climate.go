@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // What the climate parts measure, as Home Assistant names and writes it.
@@ -29,7 +30,7 @@ type measured struct {
 func (p *part) samples(values ...measured) ([]sensors.Sample, error) {
 	var samples []sensors.Sample
 	for _, m := range values {
-		value := hundredths(m.value)
+		value := host.RoundHundredths(m.value)
 		if !(value >= m.min && value <= m.max) { // nor NaN
 			return nil, p.explain(fmt.Errorf("%s %v %s is beyond what the part can measure (%v to %v)",
 				m.Name, value, m.Unit, m.min, m.max))

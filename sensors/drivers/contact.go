@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/debounce"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // contactOptions are the options of kind contact: a switch, a reed or the
@@ -89,9 +90,9 @@ func (c *contact) Next(ctx context.Context) ([]sensors.Sample, error) {
 func (c *contact) listen(ctx context.Context) error {
 	switch {
 	case c.filter.Flapping():
-		idle(ctx, lookWait)
+		_ = host.Sleep(ctx, lookWait)
 	case c.filter.Restless(time.Now()):
-		idle(ctx, min(bounces, c.quiet/4))
+		_ = host.Sleep(ctx, min(bounces, c.quiet/4))
 	}
 	for timeout := time.Until(c.next()); ; timeout = 0 {
 		n, err := c.line.wait(ctx, max(timeout, time.Millisecond), c.edges[:])

@@ -12,10 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/debounce"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"pgregory.net/rapid"
 )
 
 // wire is a line with its levels set by a test; edges may get lost.
@@ -284,7 +284,7 @@ func (n *noise) wait(ctx context.Context, timeout time.Duration, into []edge) (c
 		if time.Now().Before(n.ends) {
 			next = min(timeout, max(time.Until(n.begun), 100*time.Microsecond))
 		}
-		idle(ctx, next)
+		_ = host.Sleep(ctx, next)
 	}
 	all, lost := n.edges(), int64(0)
 	if all-n.read > 256 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // dhtOptions are the options of kind dht: Aosong's DHT11, DHT22 and AM2302 on one
@@ -76,7 +77,7 @@ func (s *dht) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if try == dhtTries {
 			return nil, fmt.Errorf("%w, %d times (is it wired, with 4.7 to 10 kΩ from data to 3.3 V?)", err, try)
 		}
-		if err := wait(ctx, dhtPause); err != nil {
+		if err := host.Sleep(ctx, dhtPause); err != nil {
 			return nil, err
 		}
 	}
@@ -107,16 +108,4 @@ func (s *dht) transmission(ctx context.Context) ([]sensors.Sample, error) {
 // too few edges.
 func dhtLost(err error) bool {
 	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, errSilent)
-}
-
-// wait waits unless ctx ends before.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

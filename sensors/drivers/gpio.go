@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/warthog618/go-gpiocdev/uapi"
 )
 
@@ -111,7 +112,7 @@ func (h *Hardware) chips() (all []chip, broken error) {
 
 func explainChip(err error) error {
 	if errors.Is(err, syscall.EACCES) {
-		return fmt.Errorf("%w: join the group that may: sudo usermod -aG gpio %s, then start again", err, userName())
+		return fmt.Errorf("%w: join the group that may: sudo usermod -aG gpio %s, then start again", err, host.UserName())
 	}
 	return err
 }

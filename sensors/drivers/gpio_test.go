@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // Chips of a Raspberry Pi 4 and its neighbours, shortened.
@@ -104,7 +106,7 @@ func TestBusyLineNamesWhoHoldsIt(t *testing.T) {
 }
 
 func TestNoGPIOChipSaysWhatToDo(t *testing.T) {
-	h := &Hardware{Dev: t.TempDir()}
+	h := &Hardware{Host: host.Host{Dev: t.TempDir()}}
 	_, err := h.line(pinOf(t, "GPIO17"), request{pull: pullUp})
 	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "GPIO17: no ") || !strings.Contains(err.Error(), "--device") {
 		t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // find looks a pin up among the chips: on the chip that it was on when it was
@@ -16,10 +18,10 @@ func (h *Hardware) find(pin Pin, chips []chip) (place, error) {
 	words := pin.String()
 	if pin.form == onChip {
 		words = pin.chip // gpiochip1 is one chip for all of its lines
-		if was, known := h.known.was(words); known {
-			i := slices.IndexFunc(chips, func(c chip) bool { return ids[c.name].steady == was.steady })
+		if was, known := h.Known.Lookup(words); known {
+			i := slices.IndexFunc(chips, func(c chip) bool { return ids[c.name].Stable == was.Stable })
 			if i < 0 {
-				return place{}, fmt.Errorf("%w: %s was %s, which is not there: there are %s", errNoLine, pin.chip, was.shown, describe(chips))
+				return place{}, fmt.Errorf("%w: %s was %s, which is not there: there are %s", errNoLine, pin.chip, was.Shown, describe(chips))
 			}
 			pin.chip = chips[i].name
 		}
@@ -30,30 +32,30 @@ func (h *Hardware) find(pin Pin, chips []chip) (place, error) {
 	}
 	is := ids[at.name]
 	if pin.form != onChip {
-		is = hardwareID{fmt.Sprint(is.steady, "/", at.offset), fmt.Sprintf("line %d of %s", at.offset, is.shown)}
+		is = host.Identity{Stable: fmt.Sprint(is.Stable, "/", at.offset), Shown: fmt.Sprintf("line %d of %s", at.offset, is.Shown)}
 	}
-	return at, h.known.confirm(words, is)
+	return at, h.Known.Confirm(words, is)
 }
 
 // chipIDs are what tells chips apart, by their names: the driver's label and where
 // the hardware is, and the order of those that are alike, as the two banks of a
 // Pi 5's BCM2712.
-func (h *Hardware) chipIDs(chips []chip) map[string]hardwareID {
+func (h *Hardware) chipIDs(chips []chip) map[string]host.Identity {
 	names := make([]string, len(chips))
 	labels := map[string]string{}
 	for i, c := range chips {
 		names[i], labels[c.name] = c.name, c.label
 	}
-	slices.SortFunc(names, naturally)
-	ids, alike := map[string]hardwareID{}, map[string]int{}
+	slices.SortFunc(names, host.CompareNatural)
+	ids, alike := map[string]host.Identity{}, map[string]int{}
 	for _, name := range names {
-		id := hardwareID{labels[name], labels[name]}
+		id := host.Identity{Stable: labels[name], Shown: labels[name]}
 		if dir, err := filepath.EvalSymlinks(filepath.Join(h.Sys, "bus", "gpio", "devices", name)); err == nil {
 			hardware := filepath.Dir(dir)
-			id = hardwareID{id.steady + " " + steadyPath(hardware), id.shown + " at " + hardware}
+			id = host.Identity{Stable: id.Stable + " " + host.StablePath(hardware), Shown: id.Shown + " at " + hardware}
 		}
-		if alike[id.steady]++; alike[id.steady] > 1 {
-			id.steady = fmt.Sprint(id.steady, "#", alike[id.steady])
+		if alike[id.Stable]++; alike[id.Stable] > 1 {
+			id.Stable = fmt.Sprint(id.Stable, "#", alike[id.Stable])
 		}
 		ids[name] = id
 	}

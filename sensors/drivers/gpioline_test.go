@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/warthog618/go-gpiocdev/uapi"
 	"golang.org/x/sys/unix"
 )
@@ -141,7 +142,7 @@ func FuzzEvents(f *testing.F) {
 }
 
 func TestFileThatIsNoChipIsNamed(t *testing.T) {
-	h := &Hardware{Dev: t.TempDir()}
+	h := &Hardware{Host: host.Host{Dev: t.TempDir()}}
 	if err := os.WriteFile(h.Dev+"/gpiochip0", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

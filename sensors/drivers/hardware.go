@@ -4,20 +4,17 @@ import (
 	"context"
 	"fmt"
 
-	"periph.io/x/conn/v3/i2c"
-
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"periph.io/x/conn/v3/i2c"
 )
 
 // Hardware is the machine that the sensors hang on. It owns what they share:
 // an I2C bus is opened with its first sensor and closed with its last.
 type Hardware struct {
-	Dev  string // where the device files are, "/dev"
-	Sys  string // where sysfs is mounted, "/sys"
-	Proc string // where procfs is mounted, "/proc"
+	host.Host
 
 	buses buses
-	known knownHardware
 	w1    w1Buses
 
 	// What tests put in place of the kernel; nil is the kernel.
@@ -30,7 +27,7 @@ type Hardware struct {
 // it does (see [initPeriph]).
 func NewHardware() *Hardware {
 	initPeriph()
-	return &Hardware{Dev: "/dev", Sys: "/sys", Proc: "/proc"}
+	return &Hardware{Host: host.Host{Dev: "/dev", Sys: "/sys", Proc: "/proc"}}
 }
 
 // Open opens the device behind a spec. It is a [sensors.Open].

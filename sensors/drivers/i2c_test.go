@@ -11,10 +11,10 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
-
-	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // fakeBus answers each transfer with a function and counts.
@@ -63,7 +63,7 @@ func wired(bus i2c.Bus) *Hardware {
 	if !ok || strings.HasPrefix(bus.String(), "playback") { // whose Close is a check of its own
 		closer = noClose{bus}
 	}
-	return &Hardware{Dev: "/dev", openBus: func(string) (i2c.BusCloser, error) { return closer, nil }}
+	return &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(string) (i2c.BusCloser, error) { return closer, nil }}
 }
 
 // once opens a sensor, measures once and closes.
@@ -106,7 +106,7 @@ func TestBusIsUnderstoodHoweverItIsWritten(t *testing.T) {
 
 func TestSensorsShareOneBusAndTheLastClosesIt(t *testing.T) {
 	bus, opened := reading(0x18), 0
-	h := &Hardware{Dev: "/dev", openBus: func(path string) (i2c.BusCloser, error) {
+	h := &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(path string) (i2c.BusCloser, error) {
 		if opened++; path != "/dev/i2c-1" {
 			t.Error(path)
 		}
@@ -132,7 +132,7 @@ func TestUnpluggedAdapterIsClosedAtOnceAndOpenedAfresh(t *testing.T) {
 	first, second := reading(0), reading(0)
 	first.tx = func(int, uint16, []byte, []byte) error { return syscall.ENODEV }
 	next := []*fakeBus{first, second}
-	h := &Hardware{Dev: "/dev", openBus: func(string) (i2c.BusCloser, error) {
+	h := &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(string) (i2c.BusCloser, error) {
 		bus := next[0]
 		next = next[1:]
 		return bus, nil
@@ -303,7 +303,7 @@ func TestAddressOfAKernelDriverIsLeftAlone(t *testing.T) {
 }
 
 func TestMissingBusSaysHowToSwitchItOn(t *testing.T) {
-	h := &Hardware{Dev: t.TempDir()}
+	h := &Hardware{Host: host.Host{Dev: t.TempDir()}}
 	_, err := newAHT20().Open(t.Context(), h)
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "dtparam=i2c_arm=on") ||
 		!strings.Contains(err.Error(), h.Dev+"/i2c-1") {
@@ -321,7 +321,7 @@ func TestMissingBusSaysHowToSwitchItOn(t *testing.T) {
 }
 
 func TestForbiddenBusNamesTheGroup(t *testing.T) {
-	h := &Hardware{Dev: "/dev", openBus: func(path string) (i2c.BusCloser, error) {
+	h := &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(path string) (i2c.BusCloser, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EACCES}
 	}}
 	_, err := newAHT20().Open(t.Context(), h)

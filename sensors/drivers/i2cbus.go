@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"periph.io/x/conn/v3/i2c"
 )
 
@@ -169,7 +170,7 @@ func adapterGone(err error) bool {
 func (h *Hardware) explainBus(path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%w: join the group that may: sudo usermod -aG i2c %s, then start again", err, userName())
+		return fmt.Errorf("%w: join the group that may: sudo usermod -aG i2c %s, then start again", err, host.UserName())
 	case !errors.Is(err, syscall.ENOENT):
 		return err
 	case filepath.Base(path) == "i2c-1":
@@ -179,5 +180,5 @@ func (h *Hardware) explainBus(path string, err error) error {
 	if len(found) == 0 {
 		return fmt.Errorf("%w: there is no I2C bus at all: sudo raspi-config nonint do_i2c 0 (dtparam=i2c_arm=on and the module i2c-dev) makes i2c-1", err)
 	}
-	return fmt.Errorf("%w: there are %s", err, list(found))
+	return fmt.Errorf("%w: there are %s", err, host.JoinNames(found))
 }

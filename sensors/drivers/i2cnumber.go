@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // busNow is the number that a bus of the configuration has now: the one of the
@@ -13,45 +15,45 @@ import (
 // is plugged in again, or whose driver was bound anew, gets the lowest free number,
 // and its old one goes to another.
 func (h *Hardware) busNow(bus I2CBus) (I2CBus, error) {
-	was, known := h.known.was(bus.String())
+	was, known := h.Known.Lookup(bus.String())
 	ids, numbers := h.adapterIDs()
-	if !known || len(ids) == 0 || ids[bus].steady == was.steady {
+	if !known || len(ids) == 0 || ids[bus].Stable == was.Stable {
 		return bus, nil
 	}
 	var there []string
 	for _, n := range numbers {
-		if ids[n].steady == was.steady {
+		if ids[n].Stable == was.Stable {
 			return n, nil
 		}
-		there = append(there, fmt.Sprintf("%v (%s)", n, ids[n].shown))
+		there = append(there, fmt.Sprintf("%v (%s)", n, ids[n].Shown))
 	}
 	return bus, fmt.Errorf("%v: was %s: %w (there are %s): if it was moved, reload the configuration (SIGHUP)",
-		bus, was.shown, os.ErrNotExist, strings.Join(there, ", "))
+		bus, was.Shown, os.ErrNotExist, strings.Join(there, ", "))
 }
 
 // confirmBus makes sure that an open bus is the adapter that it was before. While
 // it is open the kernel gives its number to no other.
 func (h *Hardware) confirmBus(bus, now I2CBus) error {
 	ids, _ := h.adapterIDs()
-	return h.known.confirm(bus.String(), ids[now])
+	return h.Known.Confirm(bus.String(), ids[now])
 }
 
 // adapterIDs are what tells the I2C adapters apart, by their numbers: where their
 // hardware is, the channel of a multiplexer, and the order of those that are alike.
-func (h *Hardware) adapterIDs() (ids map[I2CBus]hardwareID, numbers []I2CBus) {
+func (h *Hardware) adapterIDs() (ids map[I2CBus]host.Identity, numbers []I2CBus) {
 	root := filepath.Join(h.Sys, "bus", "i2c", "devices")
-	names, _ := numbered(root, "i2c-") // without sysfs nothing is known
-	ids, alike := map[I2CBus]hardwareID{}, map[string]int{}
+	names, _ := host.Numbered(root, "i2c-") // without sysfs nothing is known
+	ids, alike := map[I2CBus]host.Identity{}, map[string]int{}
 	for _, name := range names {
 		dir, err := filepath.EvalSymlinks(filepath.Join(root, name))
 		if err != nil {
 			continue // gone since
 		}
-		n, _ := number(strings.TrimPrefix(name, "i2c-"))
-		called, hardware := shown(filepath.Join(dir, "name")), filepath.Dir(dir)
-		id := hardwareID{steadyPath(hardware) + " " + steadyName(called), called + " at " + hardware}
-		if alike[id.steady]++; alike[id.steady] > 1 {
-			id.steady = fmt.Sprint(id.steady, "#", alike[id.steady])
+		n, _ := host.ParseNumber(strings.TrimPrefix(name, "i2c-"))
+		called, hardware := host.ReadPrintable(filepath.Join(dir, "name")), filepath.Dir(dir)
+		id := host.Identity{Stable: host.StablePath(hardware) + " " + steadyName(called), Shown: called + " at " + hardware}
+		if alike[id.Stable]++; alike[id.Stable] > 1 {
+			id.Stable = fmt.Sprint(id.Stable, "#", alike[id.Stable])
 		}
 		ids[I2CBus(n)] = id
 		numbers = append(numbers, I2CBus(n))
@@ -65,5 +67,5 @@ func (h *Hardware) adapterIDs() (ids map[I2CBus]hardwareID, numbers []I2CBus) {
 // multiplexer stays: "i2c-11-mux (chan_id 0)".
 func steadyName(name string) string {
 	name, channel, _ := strings.Cut(name, "chan_id ")
-	return digitRun.ReplaceAllString(name, "") + channel
+	return host.WithoutDigits(name) + channel
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"periph.io/x/conn/v3/physic"
 )
 
@@ -136,17 +137,14 @@ func (p *part) fetch(r []byte) error { return p.Tx(p.addr, nil, r) }
 // pause waits while the part works, unless the measurement is to end. Its
 // error counts as a transfer's.
 func (p *part) pause(d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	err := host.Sleep(p.ctx, d)
+	if err == nil {
 		return nil
-	case <-p.ctx.Done():
-		if p.err == nil {
-			p.err = p.explain(p.ctx.Err())
-		}
-		return p.err
 	}
+	if p.err == nil {
+		p.err = p.explain(err)
+	}
+	return p.err
 }
 
 // Tx implements i2c.Bus.

@@ -15,10 +15,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"periph.io/x/conn/v3/i2c"
-
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"periph.io/x/conn/v3/i2c"
 )
 
 // idPart are the options of a part with one register, which holds 0x18.
@@ -127,7 +127,7 @@ func TestAPartThatHangsCostsItsOwnBusOnly(t *testing.T) {
 			return answer(b, 0x18)
 		}}
 		bus2 := reading(0x18)
-		r.Hardware = &Hardware{Dev: "/dev", openBus: func(path string) (i2c.BusCloser, error) {
+		r.Hardware = &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(path string) (i2c.BusCloser, error) {
 			return map[string]i2c.BusCloser{"/dev/i2c-1": bus1, "/dev/i2c-2": bus2}[path], nil
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), 70*time.Second-1) // before the next beat
@@ -225,7 +225,7 @@ func TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain(t *testing.T) {
 			return answer(b, 0x18)
 		}
 		opened := 0
-		r := rack{Hardware: &Hardware{Dev: "/dev", Sys: pi(t, "i2c-bcm2835"), openBus: func(string) (i2c.BusCloser, error) { opened++; return bus, nil }}}
+		r := rack{Hardware: &Hardware{Host: host.Host{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}, openBus: func(string) (i2c.BusCloser, error) { opened++; return bus, nil }}}
 		r.buses.openAttr = func(path string) (io.WriteCloser, error) {
 			return attr{func(text string) error {
 				r.say("%s > %s, %d open", text, strings.TrimPrefix(path, r.Sys), opened-bus.closed)
@@ -258,7 +258,7 @@ func TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain(t *testing.T) {
 func TestWhatMayNotBeWrittenIsSaidOnceAndNothingIsTakenAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := &fakeBus{tx: func(int, uint16, []byte, []byte) error { return syscall.ETIMEDOUT }}
-		r := rack{Hardware: &Hardware{Dev: "/dev", Sys: pi(t, "i2c-bcm2835"), openBus: func(string) (i2c.BusCloser, error) { return bus, nil }}}
+		r := rack{Hardware: &Hardware{Host: host.Host{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}, openBus: func(string) (i2c.BusCloser, error) { return bus, nil }}}
 		r.buses.openAttr = func(path string) (io.WriteCloser, error) {
 			if filepath.Base(path) == "bind" {
 				return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EACCES}
@@ -347,7 +347,7 @@ func TestAHeldSDAOfAGPIOBusIsFreedByClocks(t *testing.T) {
 			"bus/gpio/devices/gpiochip0/of_node/phandle":      "\x00\x00\x00\x07",
 			"bus/gpio/devices/gpiochip0/of_node/#gpio-cells":  "\x00\x00\x00\x02",
 		})
-		r := rack{Hardware: &Hardware{Dev: "/dev", Sys: sys, openBus: func(string) (i2c.BusCloser, error) { return bus, nil }}}
+		r := rack{Hardware: &Hardware{Host: host.Host{Dev: "/dev", Sys: sys}, openBus: func(string) (i2c.BusCloser, error) { return bus, nil }}}
 		bound := true
 		r.buses.openAttr = func(path string) (io.WriteCloser, error) {
 			return attr{func(string) error { bound = filepath.Base(path) == "bind"; return nil }}, nil
@@ -400,7 +400,7 @@ func TestLinesOfABusAreFoundInTheDeviceTree(t *testing.T) {
 		"bus/gpio/devices/gpiochip1/of_node/phandle":     "\x00\x00\x00\x09",
 		"bus/gpio/devices/gpiochip1/of_node/#gpio-cells": "\x00\x00\x00\x02",
 	})
-	h := &Hardware{Dev: "/dev", Sys: sys}
+	h := &Hardware{Host: host.Host{Dev: "/dev", Sys: sys}}
 	sda, scl, err := h.busLines(filepath.Join(sys, "dev"))
 	if err != nil || sda.path != "/dev/gpiochip0" || sda.offset != 2 || scl.path != "/dev/gpiochip1" || scl.offset != 3 {
 		t.Errorf("%v/%d %v/%d %v", sda.path, sda.offset, scl.path, scl.offset, err)
@@ -467,7 +467,7 @@ func TestABusWithoutAnAdapterOfItsOwnIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	link(t, filepath.Join(sys, "devices", "i2c-0", "i2c-10"), filepath.Join(sys, "bus", "i2c", "devices", "i2c-10"))
-	h := &Hardware{Dev: "/dev", Sys: sys}
+	h := &Hardware{Host: host.Host{Dev: "/dev", Sys: sys}}
 	if _, err := h.rebind("i2c-10"); err == nil || !strings.Contains(err.Error(), "has no driver") {
 		t.Error(err)
 	}
@@ -478,7 +478,7 @@ func TestABusWithoutAnAdapterOfItsOwnIsSaid(t *testing.T) {
 
 // The kernel's files are written and never made.
 func TestFilesOfADriverAreThereOrNot(t *testing.T) {
-	h := &Hardware{Sys: pi(t, "i2c-bcm2835")}
+	h := &Hardware{Host: host.Host{Sys: pi(t, "i2c-bcm2835")}}
 	if _, err := h.rebind("i2c-1"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
@@ -495,7 +495,7 @@ func TestFilesOfADriverAreThereOrNot(t *testing.T) {
 }
 
 func TestABusThatCannotBeBoundAgainSaysHow(t *testing.T) {
-	h := &Hardware{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}
+	h := &Hardware{Host: host.Host{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}}
 	h.buses.openAttr = func(path string) (io.WriteCloser, error) {
 		return attr{func(string) error {
 			if filepath.Base(path) == "bind" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // An iioType is a type of channel, as the kernel's ABI/testing/sysfs-bus-iio has
@@ -86,5 +87,5 @@ func (c iioChannel) value(kernels, step float64) (float64, error) {
 	if step = math.Abs(step) * c.per; step > 0 && !climate {
 		finest = min(finest, step)
 	}
-	return asFine(x, finest), nil
+	return host.RoundToStep(x, finest), nil
 }

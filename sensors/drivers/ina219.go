@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // Registers of the INA219 (datasheet SBOS448, 8.6).
@@ -161,15 +162,15 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if bus>>3 > 8000 {
 		return nil, s.explain(fmt.Errorf("voltage %v V is beyond what the part can measure (0 to 32)", v))
 	}
-	voltage := sensors.Sample{Quantity: "voltage", Value: asFine(v, 0.004)}
+	voltage := sensors.Sample{Quantity: "voltage", Value: host.RoundToStep(v, 0.004)}
 	if s.scale.overflows(bus, int16(shunt)) {
 		err := s.explain(s.scale.tooMuch())
 		return []sensors.Sample{voltage, {Quantity: "current", Err: err}, {Quantity: "power", Err: err}}, nil
 	}
 	a := float64(int16(amps)) * s.scale.step
 	return []sensors.Sample{voltage,
-		{Quantity: "current", Value: asFine(a, s.scale.step)},
-		{Quantity: "power", Value: asFine(v*a, 20*s.scale.step)}, // as fine as the part's own (8.5.1)
+		{Quantity: "current", Value: host.RoundToStep(a, s.scale.step)},
+		{Quantity: "power", Value: host.RoundToStep(v*a, 20*s.scale.step)}, // as fine as the part's own (8.5.1)
 	}, nil
 }
 

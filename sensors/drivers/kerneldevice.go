@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // A kernelDevice is one device of a [kernelList], held by its open folder. When
@@ -42,9 +44,9 @@ func (l kernelList) open(h *Hardware, name, device string) (*kernelDevice, error
 // 11-0044 may be after its bus was bound anew.
 func (l kernelList) resolve(h *Hardware, name, device string) (kernelEntry, error) {
 	words := strings.TrimSpace(l.kind + " " + name + " " + device)
-	was, known := h.known.was(words)
+	was, known := h.Known.Lookup(words)
 	e, err := l.find(h.Sys, name, device)
-	if known && (err == nil && steadyPath(e.hangs) != was.steady || errors.Is(err, os.ErrNotExist)) {
+	if known && (err == nil && host.StablePath(e.hangs) != was.Stable || errors.Is(err, os.ErrNotExist)) {
 		if moved, ok := l.moved(h.Sys, name, device, was); ok {
 			return moved, nil
 		}
@@ -52,14 +54,14 @@ func (l kernelList) resolve(h *Hardware, name, device string) (kernelEntry, erro
 	if err != nil {
 		return kernelEntry{}, err
 	}
-	return e, h.known.confirm(words, hardwareID{steadyPath(e.hangs), e.hangs})
+	return e, h.Known.Confirm(words, host.Identity{Stable: host.StablePath(e.hangs), Shown: e.hangs})
 }
 
 // moved finds the device of a name at known hardware, whatever its number is now.
-func (l kernelList) moved(sys, name, device string, was hardwareID) (moved kernelEntry, ok bool) {
+func (l kernelList) moved(sys, name, device string, was host.Identity) (moved kernelEntry, ok bool) {
 	_, nth, counted := strings.Cut(device, "#")
 	for _, e := range l.named(l.entries(sys), name) {
-		if steadyPath(e.hangs) != was.steady || counted && nth != strconv.Itoa(e.nth) {
+		if host.StablePath(e.hangs) != was.Stable || counted && nth != strconv.Itoa(e.nth) {
 			continue
 		}
 		if ok {

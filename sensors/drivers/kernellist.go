@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // A kernelList is where sysfs lists the kernel's devices of one type. The kernel
@@ -31,7 +33,7 @@ type kernelEntry struct {
 // entries are the devices that sysfs lists now, in the order of their numbers.
 func (l kernelList) entries(sys string) (all []kernelEntry) {
 	dirs, _ := filepath.Glob(filepath.Join(sys, l.glob)) // the pattern is fixed
-	slices.SortFunc(dirs, naturally)
+	slices.SortFunc(dirs, host.CompareNatural)
 	for _, dir := range dirs {
 		e := kernelEntry{dir: dir, names: l.names(dir), hangs: l.hangs(dir)}
 		if len(e.names) == 0 {
@@ -94,7 +96,7 @@ func checkDevice(device string) []Problem {
 		return nil
 	}
 	end, nth, counted := strings.Cut(device, "#")
-	if n, ok := number(nth); end == "" || counted && (!ok || n < 1) {
+	if n, ok := host.ParseNumber(nth); end == "" || counted && (!ok || n < 1) {
 		return []Problem{problem("device", "%q is not the end of a path: write e.g. 1-0044, or 1-0044#2 for the second one there", device)}
 	}
 	return nil
@@ -149,7 +151,7 @@ func (l kernelList) ambiguous(name string, named, found []kernelEntry) error {
 		}
 	}
 	if len(devices) == 0 {
-		return fmt.Errorf("%s %s: %s have this name, and nothing that stays the same tells them apart", l.kind, name, list(dirs))
+		return fmt.Errorf("%s %s: %s have this name, and nothing that stays the same tells them apart", l.kind, name, host.JoinNames(dirs))
 	}
 	return fmt.Errorf("%s %s: %d have this name: add device: %s", l.kind, name, len(found), strings.Join(devices, " or "))
 }
@@ -172,7 +174,7 @@ func linked(dir string) string {
 // namedIn is the names of a device whose folder has them in a file.
 func namedIn(file string) func(dir string) []string {
 	return func(dir string) []string {
-		name, err := readLine(filepath.Join(dir, file))
+		name, err := host.ReadLine(filepath.Join(dir, file))
 		if err != nil || name == "" {
 			return nil
 		}
@@ -192,7 +194,7 @@ func (l kernelList) optionFor(all []kernelEntry, name, dir string) (string, erro
 		return "", nil
 	}
 	device := named[at].device(named)
-	if device == "" || printable(device) != device {
+	if device == "" || host.Printable(device) != device {
 		return "", fmt.Errorf("%d have this name, and nothing that stays the same tells this one from the others", len(named))
 	}
 	return device, nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // A kernelTree is a sysfs in which drivers are bound and unbound: a device's
@@ -224,7 +225,7 @@ func TestWhatIsPluggedInAgainIsTheSameHardware(t *testing.T) {
 		{"w1_bus_master1/28-0316a2797bff", "w1_bus_master1/28-0316a2797bfe", false},
 		{usb + "/0003:1234:5678.0001/hidraw0", usb + "/0003:1234:5678.0009/hidraw1", true},
 	} {
-		if was, is := steadyPath("/sys/devices/"+c.was), steadyPath("/sys/devices/"+c.is); (was == is) != c.same {
+		if was, is := host.StablePath("/sys/devices/"+c.was), host.StablePath("/sys/devices/"+c.is); (was == is) != c.same {
 			t.Errorf("%s is %s, and %s is %s", c.was, was, c.is, is)
 		}
 	}
@@ -250,7 +251,7 @@ func TestADiskThatIsNotMountedHasNothingFree(t *testing.T) {
 	k := newKernelTree(t)
 	disk := t.TempDir()
 	s := k.open(&piOptions{Chosen: []string{"disk_free"}, Path: disk})
-	if err := k.h.known.confirm("disk_free of "+disk, hardwareID{disk, "the file system at " + disk}); err != nil {
+	if err := k.h.Known.Confirm("disk_free of "+disk, host.Identity{Stable: disk, Shown: "the file system at " + disk}); err != nil {
 		t.Fatal(err)
 	}
 	if samples, err := s.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "is now the file system at /") {

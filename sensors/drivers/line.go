@@ -3,6 +3,8 @@ package drivers
 import (
 	"context"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // line is one line held as an input.
@@ -58,16 +60,6 @@ type polledLine struct{ leveler }
 const pollWait = 20 * time.Millisecond // short against a debounce of 50 ms
 
 func (polledLine) wait(ctx context.Context, timeout time.Duration, _ []edge) (int, error) {
-	idle(ctx, min(max(timeout, time.Millisecond), pollWait))
+	_ = host.Sleep(ctx, min(max(timeout, time.Millisecond), pollWait))
 	return 0, nil
-}
-
-// idle lets time pass, unless ctx ends.
-func idle(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

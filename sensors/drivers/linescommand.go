@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"golang.org/x/sys/unix"
 )
 
@@ -182,7 +183,7 @@ func (c *command) exited() bool {
 // await waits for the program to end, and reports whether it has.
 func (c *command) await(ctx context.Context, d time.Duration) bool {
 	for end := time.Now().Add(d); !c.exited(); {
-		if time.Now().After(end) || wait(ctx, pollEvery) != nil {
+		if time.Now().After(end) || host.Sleep(ctx, pollEvery) != nil {
 			return false
 		}
 		c.listen() // it may have much to say before it goes

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // A fifo is a named pipe that others write to.
@@ -28,7 +30,7 @@ func openFIFO(path string) (*fifo, error) {
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%w: it has to be open to %s for reading", err, userName())
+		return nil, fmt.Errorf("%w: it has to be open to %s for reading", err, host.UserName())
 	}
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"golang.org/x/sys/unix"
 )
 
@@ -142,5 +143,5 @@ func (r *lineReader) breathe(ctx context.Context) error {
 	if r.taken < mostInABreath {
 		return nil
 	}
-	return wait(ctx, time.Until(r.breath.Add(breath+time.Millisecond)))
+	return host.Sleep(ctx, time.Until(r.breath.Add(breath+time.Millisecond)))
 }

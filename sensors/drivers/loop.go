@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // loop is a supervised loop, as an alarm panel has it: a resistor at the end of
@@ -227,12 +228,5 @@ func (l *loop) foreign(v float64) error {
 
 // rest waits until the loop is to be looked at again.
 func (s *loopSensor) rest(ctx context.Context) error {
-	timer := time.NewTimer(min(loopLooks, s.loop.debounce()/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return host.Sleep(ctx, min(loopLooks, s.loop.debounce()/2))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // mcp23017Options are the options of kind mcp23017: a contact on one pin of
@@ -173,6 +174,6 @@ func withBit(was, bit byte, one bool) byte {
 
 // wait lets the time until the next look pass: the part announces no edges.
 func (l *mcp23017Line) wait(ctx context.Context, timeout time.Duration, _ []edge) (int, error) {
-	idle(ctx, min(timeout, l.poll))
+	_ = host.Sleep(ctx, min(timeout, l.poll))
 	return 0, nil
 }

@@ -14,9 +14,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"golang.org/x/sys/unix"
 )
 
 // piOptions are the options of kind pi: the board itself.
@@ -153,7 +153,7 @@ func (s *board) getThrottled() (uint64, error) {
 	if len(files) == 0 {
 		return 0, fmt.Errorf("throttled: this kernel does not tell: %w", os.ErrNotExist)
 	}
-	text, err := readLine(files[0])
+	text, err := host.ReadLine(files[0])
 	if err != nil {
 		return 0, err
 	}
@@ -172,7 +172,7 @@ func (s *board) diskFree() (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("disk_free: %w", err)
 	}
-	if err := s.hw.known.confirm("disk_free of "+s.Path, hardwareID{at, "the file system at " + at}); err != nil {
+	if err := s.hw.Known.Confirm("disk_free of "+s.Path, host.Identity{Stable: at, Shown: "the file system at " + at}); err != nil {
 		return 0, err
 	}
 	var fs unix.Statfs_t
@@ -216,7 +216,7 @@ func freePercent(blocks, free, available uint64) (float64, error) {
 // uptime is how long the kernel runs, in s.
 func (s *board) uptime() (float64, error) {
 	path := filepath.Join(s.hw.Proc, "uptime")
-	text, err := readLine(path)
+	text, err := host.ReadLine(path)
 	if err != nil {
 		return 0, err
 	}

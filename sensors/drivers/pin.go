@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // Pin is one GPIO line as a person names it.
@@ -76,7 +78,7 @@ func (p *Pin) UnmarshalText(text []byte) error {
 }
 
 func socPin(digits string) (Pin, error) {
-	n, ok := number(digits)
+	n, ok := host.ParseNumber(digits)
 	if !ok {
 		return Pin{}, fmt.Errorf("%s", pinForms)
 	}
@@ -87,7 +89,7 @@ func socPin(digits string) (Pin, error) {
 }
 
 func headerPin(digits string) (Pin, error) {
-	n, ok := number(digits)
+	n, ok := host.ParseNumber(digits)
 	if !ok {
 		return Pin{}, fmt.Errorf("%s", pinForms)
 	}
@@ -102,8 +104,8 @@ func headerPin(digits string) (Pin, error) {
 }
 
 func chipPin(chip, offset string) (Pin, error) {
-	_, isChip := number(strings.TrimPrefix(chip, "gpiochip"))
-	n, ok := number(offset)
+	_, isChip := host.ParseNumber(strings.TrimPrefix(chip, "gpiochip"))
+	n, ok := host.ParseNumber(offset)
 	if !ok || !isChip || !strings.HasPrefix(chip, "gpiochip") {
 		return Pin{}, fmt.Errorf("%s", pinForms)
 	}
@@ -116,11 +118,4 @@ func namedPin(name string) (Pin, error) {
 		return Pin{}, fmt.Errorf("a line's name is 1 to %d characters, as gpioinfo shows it", longest)
 	}
 	return Pin{form: byName, name: name}, nil
-}
-
-// number reads digits alone: no sign, and no zero in front that a person might
-// mean as octal.
-func number(digits string) (int, bool) {
-	n, err := strconv.ParseUint(digits, 10, 16)
-	return int(n), err == nil && strconv.FormatUint(n, 10) == digits
 }

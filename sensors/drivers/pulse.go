@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // pulseOptions are the options of kind pulse: a rain gauge, or a meter for water,
@@ -121,7 +122,7 @@ func (p *pulse) listen(ctx context.Context) error {
 		return fmt.Errorf("%v: wait for a pulse: %w", p.options.GPIO, err)
 	}
 	if n > 0 && n < len(p.edges) {
-		idle(ctx, min(time.Until(p.due), gatherEdges))
+		_ = host.Sleep(ctx, min(time.Until(p.due), gatherEdges))
 	}
 	return nil
 }
@@ -136,10 +137,10 @@ func (p *pulse) report() []sensors.Sample {
 	for !p.due.After(now) {
 		p.due = p.due.Add(p.options.Report)
 	}
-	places := placesOf(p.options.PerPulse) // so that a total reads 41.91 and not 41.910000000000004
+	places := host.DecimalPlaces(p.options.PerPulse) // so that a total reads 41.91 and not 41.910000000000004
 	return []sensors.Sample{
-		{Quantity: p.options.Quantity, Value: roundTo(float64(p.count.pulses)*p.options.PerPulse, places)},
-		{Quantity: "rate", Value: roundTo(rate, max(places+2, 6))},
+		{Quantity: p.options.Quantity, Value: host.Round(float64(p.count.pulses)*p.options.PerPulse, places)},
+		{Quantity: "rate", Value: host.Round(rate, max(places+2, 6))},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // meter is a line with edges at times that a test has chosen, as the kernel tells
@@ -33,9 +34,9 @@ func (m *meter) wait(ctx context.Context, timeout time.Duration, into []edge) (n
 	case len(m.edges) == 0 && m.fails != nil:
 		return 0, m.fails
 	case len(m.edges) == 0:
-		idle(ctx, timeout)
+		_ = host.Sleep(ctx, timeout)
 	default:
-		idle(ctx, min(timeout, max(time.Until(m.edges[0]), 0)))
+		_ = host.Sleep(ctx, min(timeout, max(time.Until(m.edges[0]), 0)))
 	}
 	been := 0
 	for been < len(m.edges) && !m.edges[been].After(time.Now()) {

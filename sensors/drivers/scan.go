@@ -2,14 +2,8 @@ package drivers
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
-	"unicode"
 )
 
 // Looking a machine over, for `holdfast scan`: the functions of [Hardware] that
@@ -47,57 +41,6 @@ func kindsAt(addr uint16) (kinds []string) {
 
 // seldom are kinds that have a commoner likeness at all of their addresses.
 var seldom = []string{"ads1015"} // most boards have an ADS1115
-
-// numbered are the files of a folder that are called prefix and a number, by
-// the number. A folder that is not there has none.
-func numbered(dir, prefix string) (names []string, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	for _, e := range entries {
-		if digits, ok := strings.CutPrefix(e.Name(), prefix); ok {
-			if _, ok := number(digits); ok {
-				names = append(names, e.Name())
-			}
-		}
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
-	})
-	return names, nil
-}
-
-// shown is what a file says, for a person: drivers, device trees and plugged
-// USB devices write what they like.
-func shown(path string) string {
-	text, err := readLine(path)
-	if err != nil {
-		return ""
-	}
-	return printable(text)
-}
-
-// printable is a text without what moves a terminal's cursor or ends a line, and
-// not longer than a line.
-func printable(text string) string {
-	var clean []rune
-	for _, r := range text {
-		if unicode.IsPrint(r) && r != unicode.ReplacementChar && len(clean) < 80 {
-			clean = append(clean, r)
-		}
-	}
-	return string(clean)
-}
-
-// leadsTo is the name of what a link leads to.
-func leadsTo(path string) string {
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return ""
-	}
-	return filepath.Base(target)
-}
 
 // address is how a person writes an address of an I2C bus.
 func address(addr uint16) string { return fmt.Sprintf("0x%02x", addr) }

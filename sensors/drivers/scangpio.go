@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/warthog618/go-gpiocdev/uapi"
 )
 
@@ -32,7 +33,7 @@ type GPIOLine struct {
 // ScanGPIO looks at every GPIO chip. The errors say how to mend what could not
 // be looked at; no chip at all is one.
 func (h *Hardware) ScanGPIO() (chips []GPIOChip, err error) {
-	names, err := numbered(h.Dev, "gpiochip")
+	names, err := host.Numbered(h.Dev, "gpiochip")
 	if err != nil {
 		return nil, err
 	}
@@ -75,16 +76,16 @@ func scanChip(path string) (GPIOChip, error) {
 
 func chipOf(info uapi.ChipInfo) GPIOChip {
 	label := uapi.BytesToString(info.Label[:])
-	return GPIOChip{Name: printable(uapi.BytesToString(info.Name[:])), Label: printable(label), SoC: isSoC(label)}
+	return GPIOChip{Name: host.Printable(uapi.BytesToString(info.Name[:])), Label: host.Printable(label), SoC: isSoC(label)}
 }
 
 // line makes a line of what the kernel says (linux/gpio.h, gpio_v2_line_info).
 func (c GPIOChip) line(offset int, info uapi.LineInfoV2) GPIOLine {
 	l := GPIOLine{
 		Pin:    fmt.Sprintf("%s/%d", c.Name, offset),
-		Name:   printable(uapi.BytesToString(info.Name[:])),
+		Name:   host.Printable(uapi.BytesToString(info.Name[:])),
 		Used:   info.Flags&uapi.LineFlagV2Used != 0,
-		Holder: printable(uapi.BytesToString(info.Consumer[:])),
+		Holder: host.Printable(uapi.BytesToString(info.Consumer[:])),
 		Output: info.Flags&uapi.LineFlagV2Output != 0,
 		Bias:   biasOf(info.Flags),
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/warthog618/go-gpiocdev/uapi"
 )
 
@@ -66,7 +67,7 @@ func TestEveryPinOfTheHeaderIsFoundFromItsGPIO(t *testing.T) {
 }
 
 func TestChipThatCannotBeLookedAtIsNamed(t *testing.T) {
-	h := &Hardware{Dev: t.TempDir()}
+	h := &Hardware{Host: host.Host{Dev: t.TempDir()}}
 	if _, err := h.ScanGPIO(); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "--device") {
 		t.Error(err)
 	}
@@ -87,7 +88,7 @@ func FuzzLineIsPrintable(f *testing.F) {
 		copy(unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)), raw)
 		l := GPIOChip{Name: "gpiochip0", SoC: offset%2 == 0}.line(offset&0xffff, info)
 		for _, text := range []string{l.Pin, l.Name, l.Holder, l.Bias} {
-			if printable(text) != text {
+			if host.Printable(text) != text {
 				t.Errorf("%q", text)
 			}
 		}

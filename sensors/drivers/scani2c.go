@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // An I2CAdapter is an I2C bus and what was found on it.
@@ -37,7 +39,7 @@ var displays = regexp.MustCompile(`(?i)hdmi|ddc|gmbus|amdgpu|nvidia|7e805000|^fe
 // ScanI2C lists the I2C buses. Nothing is sent. No bus at all is an error that
 // says how to get one.
 func (h *Hardware) ScanI2C() (all []I2CAdapter, err error) {
-	names, err := numbered(h.Dev, "i2c-")
+	names, err := host.Numbered(h.Dev, "i2c-")
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +49,8 @@ func (h *Hardware) ScanI2C() (all []I2CAdapter, err error) {
 	}
 	screens := h.screenBuses()
 	for _, name := range names {
-		n, _ := number(strings.TrimPrefix(name, "i2c-"))
-		a := I2CAdapter{Bus: I2CBus(n), Name: shown(filepath.Join(sys, name, "name"))}
+		n, _ := host.ParseNumber(strings.TrimPrefix(name, "i2c-"))
+		a := I2CAdapter{Bus: I2CBus(n), Name: host.ReadPrintable(filepath.Join(sys, name, "name"))}
 		if screens[name] || displays.MatchString(a.Name) {
 			a.Left = "a screen's bus (DDC): a stray write can upset a monitor, and no sensor is there"
 		}
@@ -59,8 +61,8 @@ func (h *Hardware) ScanI2C() (all []I2CAdapter, err error) {
 
 func (h *Hardware) noBus(sys string) error {
 	missing := &os.PathError{Op: "open", Path: filepath.Join(h.Dev, "i2c-*"), Err: syscall.ENOENT}
-	if there, _ := numbered(sys, "i2c-"); len(there) > 0 {
-		return fmt.Errorf("%w: the kernel has %s, but nobody may use it yet: sudo modprobe i2c-dev", missing, list(there))
+	if there, _ := host.Numbered(sys, "i2c-"); len(there) > 0 {
+		return fmt.Errorf("%w: the kernel has %s, but nobody may use it yet: sudo modprobe i2c-dev", missing, host.JoinNames(there))
 	}
 	return h.explainBus(missing.Path, missing)
 }
@@ -70,7 +72,7 @@ func (h *Hardware) screenBuses() map[string]bool {
 	links, _ := filepath.Glob(filepath.Join(h.Sys, "class", "drm", "*", "ddc")) // the pattern is fixed
 	buses := map[string]bool{}
 	for _, link := range links {
-		buses[leadsTo(link)] = true
+		buses[host.LinkTarget(link)] = true
 	}
 	return buses
 }
@@ -212,7 +214,7 @@ func (s *busScan) verdict() error {
 // kernels is a part that a driver of the kernel has.
 func (s *busScan) kernels(addr uint16) I2CPart {
 	dir := filepath.Join(s.hw.Sys, "bus", "i2c", "devices", fmt.Sprintf("%d-%04x", s.bus, addr))
-	p := I2CPart{Address: addr, Driver: printable(leadsTo(filepath.Join(dir, "driver"))), Device: shown(filepath.Join(dir, "name"))}
+	p := I2CPart{Address: addr, Driver: host.Printable(host.LinkTarget(filepath.Join(dir, "driver"))), Device: host.ReadPrintable(filepath.Join(dir, "name"))}
 	if p.Driver == "" {
 		p.Driver = "unknown"
 	}

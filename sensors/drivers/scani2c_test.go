@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"periph.io/x/conn/v3/i2c"
 )
 
@@ -71,7 +72,7 @@ func (s *street) knock(addr uint16, read bool) error {
 }
 
 func (s *street) hardware() *Hardware {
-	return &Hardware{Dev: "/dev", openBus: func(string) (i2c.BusCloser, error) { return s, nil }}
+	return &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(string) (i2c.BusCloser, error) { return s, nil }}
 }
 
 func (s *street) scan(t testing.TB) I2CAdapter {
@@ -242,7 +243,7 @@ func TestScanEndsWithItsContext(t *testing.T) {
 }
 
 func TestScreensAreLeftAlone(t *testing.T) {
-	h := &Hardware{Dev: t.TempDir(), Sys: t.TempDir()}
+	h := &Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
 	names := []string{"bcm2835 (i2c@7e804000)", "bcm2835 (i2c@7e805000)", "fef04500.i2c", "fef09500.i2c", "107d508200.i2c",
 		"107d508280.i2c", "Broadcom STB :", "Synopsys DesignWare I2C adapter", "DesignWare HDMI", "i915 gmbus dpb",
 		"i2c-1-mux (chan_id 0)", "i2c-tiny-usb at bus 001 device 002", "something new"}
@@ -269,7 +270,7 @@ func TestScreensAreLeftAlone(t *testing.T) {
 }
 
 func TestNoBusSaysHowToGetOne(t *testing.T) {
-	h := &Hardware{Dev: t.TempDir(), Sys: t.TempDir()}
+	h := &Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
 	if _, err := h.ScanI2C(); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "raspi-config") {
 		t.Error(err)
 	}
@@ -280,7 +281,7 @@ func TestNoBusSaysHowToGetOne(t *testing.T) {
 }
 
 func TestForbiddenBusIsToldWithItsGroup(t *testing.T) {
-	h := &Hardware{Dev: "/dev", openBus: func(path string) (i2c.BusCloser, error) {
+	h := &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(path string) (i2c.BusCloser, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EACCES}
 	}}
 	if a := h.ScanBus(t.Context(), I2CAdapter{Bus: 1}); !errors.Is(a.Err, os.ErrPermission) || !strings.Contains(a.Err.Error(), "usermod -aG i2c ") {

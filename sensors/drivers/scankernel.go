@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // A KernelDevice is something that a driver of the kernel measures.
@@ -57,12 +59,12 @@ func iioFile(file string) (channel string, ok bool) {
 
 func (h *Hardware) kernelDevices(list kernelList, name string, input func(string) (string, bool)) ([]KernelDevice, error) {
 	root, pattern := filepath.Split(filepath.Join(h.Sys, list.glob))
-	dirs, err := numbered(root, strings.TrimSuffix(pattern, "*"))
+	dirs, err := host.Numbered(root, strings.TrimSuffix(pattern, "*"))
 	entries := list.entries(h.Sys)
 	var all []KernelDevice
 	for _, dir := range dirs {
 		path := filepath.Join(root, dir)
-		d := KernelDevice{Name: shown(filepath.Join(path, name)), Path: path}
+		d := KernelDevice{Name: host.ReadPrintable(filepath.Join(path, name)), Path: path}
 		if d.Name == "" {
 			continue
 		}
@@ -79,21 +81,12 @@ func (h *Hardware) kernelDevices(list kernelList, name string, input func(string
 func inputsOf(dir string, input func(string) (string, bool)) (inputs []string) {
 	files, _ := os.ReadDir(dir) // gone since: it has no inputs
 	for _, f := range files {
-		if name, ok := input(f.Name()); ok && printable(name) == name && !slices.Contains(inputs, name) {
+		if name, ok := input(f.Name()); ok && host.Printable(name) == name && !slices.Contains(inputs, name) {
 			inputs = append(inputs, name)
 		}
 	}
-	slices.SortFunc(inputs, naturally)
+	slices.SortFunc(inputs, host.CompareNatural)
 	return inputs
-}
-
-// naturally puts temp2 before temp10.
-func naturally(a, b string) int {
-	cut := func(s string) string { return strings.TrimRight(s, "0123456789") }
-	if cut(a) == cut(b) && len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	return strings.Compare(a, b)
 }
 
 // oneWireID is the family and the serial number of a part on a 1-wire bus, as

@@ -7,12 +7,14 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // machine is a Raspberry Pi's sysfs, as far as its sensors go.
 func machine(t testing.TB) *Hardware {
 	t.Helper()
-	h := &Hardware{Dev: t.TempDir(), Sys: t.TempDir()}
+	h := &Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
 	for path, text := range map[string]string{
 		"class/hwmon/hwmon0/name":                      "cpu_thermal",
 		"class/hwmon/hwmon0/temp1_input":               "48312",
@@ -75,7 +77,7 @@ func TestKernelsDevicesAreListedWithTheirInputs(t *testing.T) {
 }
 
 func TestMachineWithoutSensorsHasNoneAndNoError(t *testing.T) {
-	h := &Hardware{Sys: t.TempDir()}
+	h := &Hardware{Host: host.Host{Sys: t.TempDir()}}
 	for _, scan := range []func() ([]KernelDevice, error){h.ScanHwmon, h.ScanIIO, h.ScanThermal, h.ScanOneWire} {
 		if devices, err := scan(); devices != nil || err != nil {
 			t.Error(devices, err)
@@ -84,7 +86,7 @@ func TestMachineWithoutSensorsHasNoneAndNoError(t *testing.T) {
 }
 
 func TestFolderThatCannotBeReadIsAnError(t *testing.T) {
-	h := &Hardware{Sys: t.TempDir()}
+	h := &Hardware{Host: host.Host{Sys: t.TempDir()}}
 	for _, path := range []string{"class/hwmon", "class/thermal", "bus/iio/devices", "bus/w1/devices"} {
 		plant(t, filepath.Join(h.Sys, path), "a file in the place of the folder")
 	}
@@ -103,7 +105,7 @@ func TestNamesAreFitToPrint(t *testing.T) {
 		"\xff\xfe°C":              "°C",
 		strings.Repeat("x", 1000): strings.Repeat("x", 80),
 	} {
-		if got := printable(text); got != want {
+		if got := host.Printable(text); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

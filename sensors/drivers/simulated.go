@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // simulatedOptions are the options of kind simulated, which serves tests, demos
@@ -144,21 +145,14 @@ func (s *simulated) await(ctx context.Context) error {
 		return ctx.Err()
 	}
 	due := s.opened.Add(time.Duration(s.reads) * s.options.Steps.Every)
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return host.Sleep(ctx, time.Until(due))
 }
 
 func (s *simulated) value() float64 {
 	switch o := s.options; {
 	case o.Wave != nil:
 		t := time.Since(s.opened)
-		return hundredths(o.Wave.Mean + o.Wave.Swing*math.Sin(2*math.Pi*t.Seconds()/o.Wave.Period.Seconds()))
+		return host.RoundHundredths(o.Wave.Mean + o.Wave.Swing*math.Sin(2*math.Pi*t.Seconds()/o.Wave.Period.Seconds()))
 	case o.Steps != nil:
 		return float64((s.reads - 1) % len(o.Steps.States))
 	}

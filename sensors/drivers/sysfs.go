@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
-	"strings"
 
 	"github.com/holdfast-iot/holdfast/sensors"
 )
@@ -33,11 +31,6 @@ func gather(ctx context.Context, quantities []sensors.Quantity, read func(i int)
 		return nil, first
 	}
 	return samples, nil
-}
-
-func readLine(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	return strings.TrimSpace(string(text)), err
 }
 
 // thousandths is what the kernel counts in thousandths: m°C, milli-percent,

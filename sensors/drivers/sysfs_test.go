@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // kernel is a machine whose /sys, /proc and /dev are trees of files in a folder;
@@ -26,7 +28,7 @@ func kernel(t testing.TB, files map[string]string) *Hardware {
 			t.Fatal(err)
 		}
 	}
-	return &Hardware{Dev: root + "/dev", Sys: root + "/sys", Proc: root + "/proc"}
+	return &Hardware{Host: host.Host{Dev: root + "/dev", Sys: root + "/sys", Proc: root + "/proc"}}
 }
 
 // sysfs is such a tree under /sys/class/hwmon; a name that ends in device is a

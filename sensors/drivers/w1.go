@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // w1Options are the options of kind w1: a thermometer of the DS18B20's family on
@@ -50,7 +51,7 @@ func (o *w1Options) Open(_ context.Context, h *Hardware) (sensors.Sensor, error)
 	if _, err := os.Stat(dir); err != nil {
 		return nil, o.absent(root)
 	}
-	return &w1{id: o.id(), dir: dir, bus: h.w1.of(dir), file: readLine}, nil
+	return &w1{id: o.id(), dir: dir, bus: h.w1.of(dir), file: host.ReadLine}, nil
 }
 
 // absent says what is on the bus instead.
@@ -58,7 +59,7 @@ func (o *w1Options) absent(root string) error {
 	all, _ := filepath.Glob(filepath.Join(root, "*-*")) // the pattern is fixed; masters have no hyphen
 	switch masters, _ := filepath.Glob(filepath.Join(root, "w1_bus_master*")); {
 	case len(all) > 0:
-		return fmt.Errorf("w1 %s: is not on the bus, or its wire is off: %w (there are %s)", o.id(), os.ErrNotExist, list(all))
+		return fmt.Errorf("w1 %s: is not on the bus, or its wire is off: %w (there are %s)", o.id(), os.ErrNotExist, host.JoinNames(all))
 	case len(masters) > 0:
 		return fmt.Errorf("w1 %s: nothing is on the bus: %w (is it wired, with 4.7 kΩ from data to 3.3 V?)", o.id(), os.ErrNotExist)
 	}

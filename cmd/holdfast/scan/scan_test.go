@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // tree is a machine of files below /dev and /sys.
 func tree(t testing.TB, files map[string]string) *drivers.Hardware {
 	t.Helper()
 	root := t.TempDir()
-	h := &drivers.Hardware{Dev: filepath.Join(root, "dev"), Sys: filepath.Join(root, "sys")}
+	h := &drivers.Hardware{Host: host.Host{Dev: filepath.Join(root, "dev"), Sys: filepath.Join(root, "sys")}}
 	err := errors.Join(os.MkdirAll(filepath.Join(h.Sys, "class"), 0o700), os.Mkdir(h.Dev, 0o700))
 	for path, text := range files {
 		path := filepath.Join(root, path)
