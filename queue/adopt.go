@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue/pages"
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // An adoption moves what waits in another file into a queue, a block at a time.
@@ -63,7 +65,8 @@ func (q *Queue) adoptFile(o Other) (n int, err error) {
 		return a.n, err
 	}
 	q.log.Info("the backlog of another client ID was adopted", "client_id", o.ClientID, "file", o.Path, "items", a.n)
-	q.Report("storage", q.opt.Clock.Now(), jsonObject("state", "adopted", "client_id", o.ClientID, "items", a.n))
+	q.Report(sensors.Event{Name: "storage", At: q.opt.Clock.Now(),
+		Details: json.RawMessage(jsonObject("state", "adopted", "client_id", o.ClientID, "items", a.n))})
 	return a.n, nil
 }
 

@@ -21,12 +21,11 @@ func jsonObject(pairs ...any) string {
 	return string(b)
 }
 
-// Report adds an event with its details, a JSON object. It goes with the
-// alarms, and does not wait for the disk.
-func (q *Queue) Report(event string, at clock.Stamp, details string) {
+// Report adds an event. It goes with the alarms, and does not wait for the disk.
+func (q *Queue) Report(e sensors.Event) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.reportLocked(event, at, details)
+	q.reportLocked(e.Name, e.At, string(e.Details))
 }
 
 func (q *Queue) reportLocked(event string, at clock.Stamp, details string) {

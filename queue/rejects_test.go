@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // oldest returns the oldest items.
@@ -131,7 +134,7 @@ func everyKind(h *harness) {
 	failed.Err, failed.Value = "i2c-1 0x38: no acknowledge", 0
 	h.Put(failed)
 	h.Put(alarm(1))
-	h.Report("storage", stamp(), `{"state":"fails"}`)
+	h.Report(sensors.Event{Name: "storage", At: stamp(), Details: json.RawMessage(`{"state":"fails"}`)})
 }
 
 func TestWhatIsSetAsideSurvivesARestartAsItWas(t *testing.T) {
@@ -187,7 +190,7 @@ func TestWhatIsSetAsideIsDeclaredOnce(t *testing.T) {
 		}
 		h.Ack(items)
 
-		h.Report("storage", stamp(), `{"state":"fails"}`)
+		h.Report(sensors.Event{Name: "storage", At: stamp(), Details: json.RawMessage(`{"state":"fails"}`)})
 		h.setAside(t, 1, true)
 		items = h.oldest(t, 9)
 		if got, want := fmt.Sprint(names(items), items[0].Details), `[aside]{"of":{"boot":"`+boot+`","event":"storage","seq":3}}`; got != want {

@@ -36,10 +36,10 @@ func (s *site) run(ctx context.Context, specs ...Spec) {
 			defer s.mu.Unlock()
 			s.got[r.Stream] = append(s.got[r.Stream], r)
 		},
-		Report: func(event string, _ clock.Stamp, details string) {
+		Report: func(e Event) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.events = append(s.events, event+" "+details)
+			s.events = append(s.events, e.Name+" "+string(e.Details))
 		},
 		Clock: clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 	})
@@ -289,9 +289,9 @@ func TestNoticesOfADriverGoOutUntilTheEnd(t *testing.T) {
 		release := make(chan struct{})
 		s := site{open: map[string]func(context.Context) (Sensor, error){
 			"room": func(ctx context.Context) (Sensor, error) {
-				Notice(ctx, Event{"fault", map[string]any{"bus": "i2c-1"}})
+				Notice(ctx, NewEvent("fault", map[string]any{"bus": "i2c-1"}))
 				<-release
-				Notice(ctx, Event{"fault", map[string]any{"bus": "too late"}})
+				Notice(ctx, NewEvent("fault", map[string]any{"bus": "too late"}))
 				return nil, errors.New("gone")
 			},
 		}}

@@ -30,7 +30,7 @@ func logOf(t *testing.T, length, every time.Duration, next func(n int) ([]Sample
 				return device{func(context.Context) ([]Sample, error) { n++; return next(n) }, func() {}}, nil
 			},
 			Record: func(Reading) {},
-			Report: func(string, clock.Stamp, string) { events++ },
+			Report: func(Event) { events++ },
 			Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 	})

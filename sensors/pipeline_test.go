@@ -2,6 +2,7 @@ package sensors
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,7 +54,7 @@ func follow(t *testing.T, length time.Duration, spec Spec, next func(since time.
 				}
 				say(fmt.Sprintf("%s %d %v %s", r.Stream, r.Seq, r.Priority, strings.TrimSpace(what)), r.At)
 			},
-			Report: func(event string, at clock.Stamp, details string) { say(event+" "+details, at) },
+			Report: func(e Event) { say(e.Name+" "+string(e.Details), e.At) },
 			Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 		})
 	})
@@ -172,7 +173,7 @@ func TestWhatADriverNoticesIsReportedWithItsPlace(t *testing.T) {
 	n := 0
 	got := follow(t, 2*time.Second, freezer(time.Second, Filter{}), func(time.Duration) ([]Sample, error) {
 		if n++; n == 1 {
-			return []Sample{{Quantity: "q", Ago: 500 * time.Millisecond, Event: &Event{Name: "flapping", Details: map[string]any{"edges": 40}}},
+			return []Sample{{Quantity: "q", Ago: 500 * time.Millisecond, Event: &Event{Name: "flapping", Details: json.RawMessage(`{"edges":40}`)}},
 				{Quantity: "q", Ago: 250 * time.Millisecond, Value: 1}}, nil
 		}
 		return []Sample{{Event: &Event{Name: "flapping"}}}, nil

@@ -18,9 +18,9 @@ const (
 // Wiring is what the sensors are connected to. Its functions are called from
 // many goroutines.
 type Wiring struct {
-	Open   Open                                               // opens a device
-	Record func(Reading)                                      // takes each reading
-	Report func(event string, at clock.Stamp, details string) // takes what happened to the sensors themselves; details is a JSON object
+	Open   Open          // opens a device
+	Record func(Reading) // takes each reading
+	Report func(Event)   // takes what happened to the sensors themselves
 	Clock  *clock.Timekeeper
 	Log    *slog.Logger
 }

@@ -75,10 +75,10 @@ func (b *bench) record(r Reading) {
 	b.got[r.Stream] = append(b.got[r.Stream], r)
 }
 
-func (b *bench) report(event string, _ clock.Stamp, details string) {
+func (b *bench) report(e Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.events = append(b.events, event+" "+details)
+	b.events = append(b.events, e.Name+" "+string(e.Details))
 }
 
 func sample(v float64) []Sample { return []Sample{{Quantity: "q", Value: v}} }

@@ -29,12 +29,6 @@ type Sample struct {
 	Event *Event // instead of a value: what the driver noticed
 }
 
-// An Event is something that happened to a sensor or the agent itself.
-type Event struct {
-	Name    string         // "flapping"
-	Details map[string]any // what marshals to JSON
-}
-
 // A Spec is one sensor as configured.
 type Spec struct {
 	Name    string

@@ -28,9 +28,9 @@ type Options struct {
 
 	HomeAssistant HomeAssistant
 
-	Report  func(event string, at clock.Stamp, details string) // takes what happened to the link; details is a JSON object
-	Declare func(queue.Gap)                                    // takes readings that the broker acknowledged and that may not have arrived
-	Stats   func() queue.Stats                                 // of the backlog, for the heartbeat; nil: there is none
+	Report  func(sensors.Event) // takes what happened to the link
+	Declare func(queue.Gap)     // takes readings that the broker acknowledged and that may not have arrived
+	Stats   func() queue.Stats  // of the backlog, for the heartbeat; nil: there is none
 
 	Clock    *clock.Timekeeper // nil: one that asks the kernel
 	Boot     string            // of this start of the agent

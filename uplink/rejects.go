@@ -140,7 +140,7 @@ func (l *Link) report(event string, details map[string]any) {
 	if err != nil {
 		panic("uplink: event: " + err.Error()) // strings and truths always marshal
 	}
-	l.opt.Report(event, l.opt.Clock.Now(), string(text))
+	l.opt.Report(sensors.Event{Name: event, At: l.opt.Clock.Now(), Details: text})
 }
 
 // shelve takes an unwanted item out of the way, once all before it are

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // seqOf is the number of a reading on a topic; 0 if it is something else.
@@ -281,11 +283,11 @@ func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/agent/event" } })
-		bl.Report("fault", l.opt.Clock.Now(), `{"stream":"room"}`)
-		bl.Report("recovered", l.opt.Clock.Now(), `{"stream":"room"}`)
+		bl.Report(sensors.Event{Name: "fault", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})
+		bl.Report(sensors.Event{Name: "recovered", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})
 		fifty(bl)
 		time.Sleep(30 * time.Minute)
-		bl.Report("fault", l.opt.Clock.Now(), `{"stream":"room"}`)
+		bl.Report(sensors.Event{Name: "fault", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})
 		time.Sleep(time.Minute)
 		if left, conns := bl.left(), br.conns; left != 0 || conns > 20 {
 			t.Errorf("%d left, %d connections", left, conns)

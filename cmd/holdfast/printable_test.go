@@ -79,7 +79,7 @@ func TestAForeignQueueIsPrintedSafely(t *testing.T) {
 	q.Put(sensors.Reading{Stream: evil, Seq: 1, At: at, Unit: evil, Value: 1})
 	q.Put(sensors.Reading{Stream: "a", Seq: 1, At: at, State: evil, Value: 1})
 	q.Put(sensors.Reading{Stream: "b", Seq: 1, At: at, Err: evil})
-	q.Report("fault", at, `{"why":"`+"\u009b31m\u202e"+`"}`)
+	q.Report(sensors.Event{Name: "fault", At: at, Details: json.RawMessage(`{"why":"` + "\u009b31m\u202e" + `"}`)})
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
 	}

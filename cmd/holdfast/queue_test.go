@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,7 +28,7 @@ func fillQueue(t *testing.T, n int) queue.Options {
 	for seq := range uint64(n) {
 		at := opt.Clock.Now()
 		q.Put(sensors.Reading{Stream: "load", Seq: seq + 1, At: at, Value: float64(seq)})
-		q.Report("canary", at, "{}") // as an alarm, but does not wait for the disk
+		q.Report(sensors.Event{Name: "canary", At: at, Details: json.RawMessage("{}")}) // as an alarm, but does not wait for the disk
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)

@@ -42,12 +42,17 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 	g.Go(func() error {
 		return sensors.Run(ctx, cfg.Sensors, sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log})
 	})
-	g.Go(func() error { return clock.Run(ctx, q.Report) })
+	g.Go(func() error { return clock.Run(ctx, reportSteps(q)) })
 	g.Go(func() error { return link.Run(ctx) })
 	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) }) // its socket is on the disk, which may hang
 	err = g.Wait()
 	stopWriting()
 	return closeQueue(q, writer), err
+}
+
+// reportSteps returns what makes an event of each step of the wall clock.
+func reportSteps(q *queue.Queue) func(clock.Step) {
+	return func(s clock.Step) { q.Report(sensors.Event{Name: "clock_step", At: s.At, Details: s.Details()}) }
 }
 
 // serveOnce is serve for who starts no other agent after it.

@@ -91,7 +91,7 @@ func sampled(t *testing.T, values []float64) (readings []sensors.Reading) {
 					cancel()
 				}
 			},
-			Report: func(event string, _ clock.Stamp, details string) { t.Error(event, details) },
+			Report: func(e sensors.Event) { t.Error(e.Name, string(e.Details)) },
 			Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 		})
 	})

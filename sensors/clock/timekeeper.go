@@ -28,14 +28,14 @@ type Timekeeper struct {
 	offset   int64         // ms of the wall clock less those of uptime, at the last look
 	clock    Quality       // at the last look
 	steady   time.Duration // uptime since when the clock has been trusted and has not stepped
-	steps    []step        // not reported yet
+	steps    []Step        // not reported yet
 }
 
-// A step is a jump of the wall clock.
-type step struct {
-	at  Stamp
-	by  int64 // ms
-	was Quality
+// A Step is a jump of the wall clock.
+type Step struct {
+	At  Stamp   // the first stamp after it; its Clock is the quality since
+	By  int64   // how far the clock jumped, in ms; negative: back
+	Was Quality // of the clock before the jump
 }
 
 const (
@@ -86,7 +86,7 @@ func (k *Timekeeper) observeLocked(at Stamp, offset int64) {
 	by := offset - k.offset
 	stepped := k.observed && (by >= minStep || by <= -minStep)
 	if stepped {
-		k.steps = append(k.steps, step{at, by, k.clock})
+		k.steps = append(k.steps, Step{at, by, k.clock})
 	}
 	if anchored := at.Clock == Synced && k.observed && k.clock == Synced; !anchored || stepped {
 		k.steady = at.Uptime
@@ -154,10 +154,9 @@ func (k *Timekeeper) Version() uint64 {
 	return k.version
 }
 
-// Run looks at the clock every second until ctx is done, and reports its steps
-// as events `clock_step`: `by_ms` is how far, `was` how far it could be trusted
-// before, `clock` since.
-func (k *Timekeeper) Run(ctx context.Context, report func(event string, at Stamp, details string)) error {
+// Run looks at the clock every second until ctx is done, and reports its steps.
+// It returns the error of ctx.
+func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for n := 1; ; n++ {
@@ -171,12 +170,12 @@ func (k *Timekeeper) Run(ctx context.Context, report func(event string, at Stamp
 		}
 		k.Now()
 		for _, s := range k.takeSteps() {
-			report("clock_step", s.at, s.details())
+			report(s)
 		}
 	}
 }
 
-func (k *Timekeeper) takeSteps() []step {
+func (k *Timekeeper) takeSteps() []Step {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	steps := k.steps
@@ -184,14 +183,16 @@ func (k *Timekeeper) takeSteps() []step {
 	return steps
 }
 
-func (s step) details() string {
+// Details are what the event `clock_step` tells of a step: `by_ms` is how far the
+// clock jumped, `was` its quality before, `clock` its quality since.
+func (s Step) Details() json.RawMessage {
 	b, err := json.Marshal(struct {
 		By  int64  `json:"by_ms"`
 		Was string `json:"was"`
 		Is  string `json:"clock"`
-	}{s.by, s.was.String(), s.at.Clock.String()})
+	}{s.By, s.Was.String(), s.At.Clock.String()})
 	if err != nil {
 		panic(fmt.Sprint("sensors: clock step: ", err)) // strings and numbers always marshal
 	}
-	return string(b)
+	return b
 }

@@ -120,11 +120,11 @@ func TestStepOfATrustedClockShowsInTheStampAndAsAnEvent(t *testing.T) {
 			k := newTimekeeper(TrustAuto, b.clockSource)
 			ctx, stop := context.WithCancel(t.Context())
 			var events []string
-			go k.Run(ctx, func(event string, at Stamp, details string) {
-				if !json.Valid([]byte(details)) || event != "clock_step" {
-					t.Error(event, details)
+			go k.Run(ctx, func(s Step) {
+				if !json.Valid(s.Details()) {
+					t.Errorf("%s", s.Details())
 				}
-				events = append(events, details)
+				events = append(events, string(s.Details()))
 			})
 			time.Sleep(2 * time.Hour)
 			if long := k.Steady(); long < 119*time.Minute {
@@ -186,7 +186,7 @@ func TestClockThatIsNoLongerConfirmedIsReckoned(t *testing.T) {
 		if got := k.Resolve(at); got.Clock != Estimated || off(got, time.Now()) > time.Second {
 			t.Errorf("%v (%v)", time.UnixMilli(got.Unix), got.Clock)
 		}
-		if steps := k.takeSteps(); len(steps) != 1 || steps[0].was != Synced {
+		if steps := k.takeSteps(); len(steps) != 1 || steps[0].Was != Synced {
 			t.Errorf("steps %+v", steps)
 		}
 	})

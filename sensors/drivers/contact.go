@@ -136,7 +136,8 @@ func (c *contact) samples() (samples []sensors.Sample) {
 		s := sensors.Sample{Quantity: "contact", Ago: max(time.Since(n.Since), 0)}
 		switch {
 		case n.Event != nil:
-			s.Event = &sensors.Event{Name: "flapping", Details: n.Event}
+			e := sensors.NewEvent("flapping", n.Event)
+			s.Event = &e
 		case n.On:
 			s.Value = 1
 		}

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -332,8 +333,15 @@ func TestAnHourOfNoiseIsAHandfulOfMessages(t *testing.T) {
 						readings, last = readings+1, s.Value
 						continue
 					}
-					events = append(events, s.Event.Details["phase"].(string))
-					edges += s.Event.Details["swallowed"].(uint64) + uint64(s.Event.Details["changes"].(int))
+					var details struct {
+						Phase              string
+						Swallowed, Changes uint64
+					}
+					if err := json.Unmarshal(s.Event.Details, &details); err != nil {
+						t.Fatal(err)
+					}
+					events = append(events, details.Phase)
+					edges += details.Swallowed + details.Changes
 				}
 			}
 			if got := strings.Join(events, " "); got != want.events || readings > want.most || last != float64(n.edges()%2) {

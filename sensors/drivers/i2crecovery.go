@@ -115,7 +115,7 @@ func (b *sharedBus) judge(ctx context.Context, err error, r []byte) {
 		if did != "" {
 			details["tried"] = did
 		}
-		sensors.Notice(ctx, sensors.Event{Name: "recovered", Details: details})
+		sensors.Notice(ctx, sensors.NewEvent("recovered", details))
 	}
 }
 
@@ -148,7 +148,7 @@ func (b *sharedBus) struck(ctx context.Context, why error) {
 	if err != nil {
 		details["repair"] = err.Error()
 	}
-	sensors.Notice(ctx, sensors.Event{Name: "fault", Details: details})
+	sensors.Notice(ctx, sensors.NewEvent("fault", details))
 }
 
 // repair has every user open the bus anew, and from the second round on has the

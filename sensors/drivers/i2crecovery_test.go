@@ -92,7 +92,7 @@ func (r *rack) run(ctx context.Context, parts ...string) {
 				r.say("%s: %s", s.Stream, what)
 			}
 		},
-		Report: func(event string, _ clock.Stamp, details string) { r.say("%s %s", event, details) },
+		Report: func(e sensors.Event) { r.say("%s %s", e.Name, e.Details) },
 		Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 	})
 }

@@ -137,9 +137,8 @@ func (s *lineSensor) deliver(now time.Time) []sensors.Sample {
 	}
 	s.newest = s.newest[:0]
 	if s.dropped > 0 && (s.told.IsZero() || now.Sub(s.told) >= tellEvery) {
-		samples = append(samples, sensors.Sample{Quantity: s.quantities[0].Name, Event: &sensors.Event{
-			Name: "flapping", Details: map[string]any{"dropped": s.dropped, "most": s.limit.most},
-		}})
+		e := sensors.NewEvent("flapping", map[string]any{"dropped": s.dropped, "most": s.limit.most})
+		samples = append(samples, sensors.Sample{Quantity: s.quantities[0].Name, Event: &e})
 		s.dropped, s.told = 0, now
 	}
 	return samples

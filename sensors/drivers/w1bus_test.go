@@ -81,7 +81,7 @@ func (w *w1Wire) run(ctx context.Context) {
 				w.bad[r.Stream] = r.Err
 			}
 		},
-		Report: func(string, clock.Stamp, string) {},
+		Report: func(sensors.Event) {},
 		Clock:  clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler),
 	})
 }
