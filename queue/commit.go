@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -18,8 +17,9 @@ type change struct {
 	evict      bool   // it may not all fit, or something may be too old
 	max        int64  // bytes of blocks, and of what was set aside, if evict
 	acksOnly   bool   // it makes room: more is to come
-	reason     string
-	dropBefore int64 // drop readings from before this time, in ms; 0: none is too old
+	reason     string // why readings are dropped, if evict
+	purge      bool   // drop all that may be dropped, if evict
+	dropBefore int64  // drop readings from before this time, in ms; 0: none is too old
 }
 
 type laneChange struct {
@@ -74,7 +74,7 @@ func (f *file) write(c change) (out outcome, err error) {
 			e.issued[p], e.suspect[p], e.out[p].seqs = c.lanes[p].issued, c.lanes[p].suspect, c.lanes[p].seqs
 		}
 		if c.evict {
-			if err := errors.Join(e.evictOlderThan(c.dropBefore), e.evictToSize(c.max)); err != nil {
+			if err := e.evict(c); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -30,24 +31,46 @@ type evictor struct {
 	out     [2]laneOutcome
 }
 
-// evictToSize makes the blocks fit into max bytes, as far as they may go.
+// evict removes what a change allows.
+func (e *evictor) evict(c change) error {
+	err := e.evictOlderThan(c.dropBefore)
+	if c.purge {
+		return errors.Join(err, e.evictAll())
+	}
+	return errors.Join(err, e.evictToSize(c.max))
+}
+
+// evictToSize makes the blocks fit into max bytes, as far as they may go: it
+// thins out routine readings, then drops routine readings, then alarms.
 func (e *evictor) evictToSize(max int64) error {
 	for e.size > max {
-		done, err := max >= 0, error(nil)
-		if done { // else nothing is to be left
-			done, err = e.thinOldest()
-		}
+		done, err := e.thinOldest()
 		if err == nil && !done {
-			done, err = e.dropOldest(sensors.Routine)
-		}
-		if err == nil && !done {
-			done, err = e.dropOldest(sensors.Alarm)
+			done, err = e.dropOldestOfAll()
 		}
 		if err != nil || !done {
 			return err
 		}
 	}
 	return nil
+}
+
+// evictAll drops every block that was not issued.
+func (e *evictor) evictAll() error {
+	for {
+		if done, err := e.dropOldestOfAll(); err != nil || !done {
+			return err
+		}
+	}
+}
+
+// dropOldestOfAll drops a routine block or, if none may go, one of alarms.
+func (e *evictor) dropOldestOfAll() (done bool, err error) {
+	done, err = e.dropOldest(sensors.Routine)
+	if err == nil && !done {
+		done, err = e.dropOldest(sensors.Alarm)
+	}
+	return done, err
 }
 
 // evictOlderThan drops the oldest blocks of both lanes whose readings are all from

@@ -203,8 +203,8 @@ func dieOpening(t *testing.T, path string, times int, boot func() string) {
 	kernelBoot = boot
 	for range times {
 		d := store{path: path, log: slog.New(slog.DiscardHandler)}
-		if state, why, err := d.inspect(); state != intact || err != nil {
-			t.Fatalf("state %v: %v, %v", state, why, err)
+		if found, err := d.inspect(); found.condition != intact || err != nil {
+			t.Fatalf("found %v, %v", found, err)
 		}
 		id := boot() // one ID for all of a start
 		kernelBoot = func() string { return id }

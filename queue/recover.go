@@ -53,67 +53,35 @@ const (
 	foreign // never ours
 )
 
-// open opens the file, whatever it looks like.
+// open opens the file, whatever it looks like: it inspects it, replaces what is
+// damaged or of another client ID, opens it and loads what it knows.
 func (st *store) open() (f *file, k fileState, made []storageEvent, err error) {
 	if err := st.finishRename(); err != nil {
 		return nil, k, nil, err
 	}
-	state, why, err := st.inspect()
-	if err == nil && state == foreign {
-		made = append(made, st.useOtherPath())
-		state, why, err = st.inspect()
-	}
-	if err == nil && state == foreign {
-		err = errNeverOurs
-	}
+	found, made, err := st.inspectOurs()
 	if err != nil {
 		return nil, k, nil, err
 	}
 	m := marker{path: st.path + ".opening"}
-	if err := m.set(); diskTrouble(err) { // the backlog is worth more than the marker
-		st.log.Warn("this start is not marked", "err", err)
-	} else if err != nil {
+	if err := st.mark(&m); err != nil {
 		return nil, k, nil, err
 	}
-	defer func() { // an error is no death
-		if failed := m.clear(); failed != nil {
-			st.log.Warn("the marker of this start stays", "err", failed)
-		}
-	}()
-	if state == intact && m.suspectFile() {
-		state, why = damaged, errors.New("the agent died twice while it opened the file")
+	defer st.unmark(&m) // also after an error: it is no crash
+	if found.condition == intact && m.suspectFile() {
+		found = finding{damaged, errCrashes}
 	}
-	var ends [2]seqs
-	if state == damaged {
-		ends, err = st.quarantine(why)
-		if diskTrouble(err) {
-			f, ends, err = st.salvageInMemory(why, err)
-		}
-		if err != nil {
-			return nil, k, nil, err
-		}
-	}
-	if f == nil && state != absent {
-		if err := st.moveOtherClient(); err != nil {
-			return nil, k, nil, err
-		}
-	}
-	if f == nil {
-		f, err = st.openOrMake()
-	}
+	f, ends, err := st.openFound(found)
 	if err == nil {
-		k, err = f.loadState(st.firstWaiting)
-	}
-	if err == nil && k.damaged.count() > 0 && f.readOnly() == nil {
-		k, err = st.repair(f, k)
+		k, err = st.loadOrRepair(f)
 	}
 	if err != nil {
 		return nil, k, nil, errors.Join(err, f.close())
 	}
 	switch {
-	case state == damaged:
+	case found.condition == damaged:
 		k.ends = ends
-	case state == absent && st.hadFile:
+	case found.condition == absent && st.hadFile:
 		st.log.Error("the queue file was emptied under the agent: what was in it is lost", "file", st.path)
 		made = append(made, storageEvent{"storage", jsonObject("state", "lost", "file", st.path)})
 		k.ends = st.acked
@@ -121,6 +89,69 @@ func (st *store) open() (f *file, k fileState, made []storageEvent, err error) {
 	made = append(made, st.deleteOldQuarantined()...)
 	st.warnOtherClients()
 	return f, k, made, nil
+}
+
+// inspectOurs inspects the file, or the one beside it if it was never ours.
+func (st *store) inspectOurs() (found finding, made []storageEvent, err error) {
+	found, err = st.inspect()
+	if err == nil && found.condition == foreign {
+		made = append(made, st.useOtherPath())
+		found, err = st.inspect()
+	}
+	if err == nil && found.condition == foreign {
+		err = errNeverOurs
+	}
+	return found, made, err
+}
+
+var errCrashes = errors.New("the agent died twice while it opened the file")
+
+// mark leaves the marker of this start. A disk that cannot be written is no
+// error: the backlog is worth more than the marker.
+func (st *store) mark(m *marker) error {
+	err := m.set()
+	if diskTrouble(err) {
+		st.log.Warn("this start is not marked", "err", err)
+		return nil
+	}
+	return err
+}
+
+func (st *store) unmark(m *marker) {
+	if err := m.clear(); err != nil {
+		st.log.Warn("the marker of this start stays", "err", err)
+	}
+}
+
+// openFound opens what inspect found. ends are the last readings in a damaged
+// file that was replaced.
+func (st *store) openFound(found finding) (f *file, ends [2]seqs, err error) {
+	if found.condition == damaged {
+		ends, err = st.quarantine(found.damage)
+		if diskTrouble(err) {
+			f, ends, err = st.salvageInMemory(found.damage, err)
+		}
+		if f != nil || err != nil {
+			return f, ends, err
+		}
+	}
+	if found.condition != absent {
+		if err := st.moveOtherClient(); err != nil {
+			return nil, ends, err
+		}
+	}
+	f, err = st.openOrMake()
+	return f, ends, err
+}
+
+// loadOrRepair loads what an open file knows, and takes damaged values out of it
+// if it can be written.
+func (st *store) loadOrRepair(f *file) (fileState, error) {
+	k, err := f.loadState(st.firstWaiting)
+	if err == nil && k.damaged.count() > 0 && f.readOnly() == nil {
+		return st.repair(f, k)
+	}
+	return k, err
 }
 
 var errNeverOurs = errors.New("neither this file nor the one beside it that ends in .holdfast was made by holdfast")
@@ -145,39 +176,46 @@ func (st *store) useOtherPath() storageEvent {
 	return storageEvent{"storage", jsonObject("state", "foreign", "file", old, "using", st.path)}
 }
 
-// inspect reads the file without trust. The error is what a person has to mend,
-// or the disk's; why is what is wrong with a damaged file.
-func (st *store) inspect() (s condition, why, err error) {
+// A finding is what inspect found.
+type finding struct {
+	condition condition
+	damage    error // what is wrong with a damaged file
+}
+
+// inspect reads the file without trust and without bbolt. The error is what a
+// person has to mend, or the disk's.
+func (st *store) inspect() (finding, error) {
+	none := finding{condition: absent}
 	file, err := os.Open(st.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return absent, nil, nil
+		return none, nil
 	}
 	if err != nil {
-		return absent, nil, err
+		return none, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	switch {
 	case err != nil:
-		return absent, nil, err
+		return none, err
 	case info.IsDir():
-		return absent, nil, &fs.PathError{Op: "open", Path: st.path, Err: syscall.EISDIR}
+		return none, &fs.PathError{Op: "open", Path: st.path, Err: syscall.EISDIR}
 	case info.Size() == 0:
-		return absent, nil, nil
+		return none, nil
 	}
 	if err := tryLock(file); err != nil {
-		return absent, nil, err
+		return none, err
 	}
-	if why = verify(file, info.Size()); why == nil {
-		return intact, nil, nil
+	damage := verify(file, info.Size())
+	switch {
+	case damage == nil:
+		return finding{condition: intact}, nil
+	case isOurs(file, info.Size()):
+		return finding{damaged, damage}, nil
+	case errors.Is(damage, syscall.EIO):
+		return none, damage // whose it is cannot be read
 	}
-	if isOurs(file, info.Size()) {
-		return damaged, why, nil
-	}
-	if errors.Is(why, syscall.EIO) {
-		return absent, nil, why // whose it is cannot be read
-	}
-	return foreign, nil, nil
+	return finding{condition: foreign}, nil
 }
 
 var errForeign = errors.New("a database of another program")
@@ -327,7 +365,7 @@ func (f *file) reopen() (sound bool, err error) {
 	}
 	f.unlockReader()
 	st := store{path: f.path, log: f.log}
-	if found, _, err := st.inspect(); err != nil || found != intact {
+	if found, err := st.inspect(); err != nil || found.condition != intact {
 		return false, err
 	}
 	return true, f.open()

@@ -306,7 +306,7 @@ const becauseRejects = "an eighth of max_size is set aside"
 
 func (q *Queue) appliedRejectsLocked(c change, out rejectsOutcome) {
 	why := becauseRejects
-	if c.max < 0 {
+	if c.purge {
 		why = purged
 	}
 	q.rejects.applied(c.rejects, out)

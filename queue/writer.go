@@ -59,50 +59,80 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
+// A deadline is the earliest of several times.
+type deadline struct {
+	at        time.Time
+	notBefore time.Time // while the disk fails: what is due then is tried again at this time
+}
+
+func (d *deadline) by(t time.Time) {
+	if t.Before(d.notBefore) {
+		t = d.notBefore
+	}
+	if t.Before(d.at) {
+		d.at = t
+	}
+}
+
 // due says how long the writer may wait.
 func (q *Queue) due() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	w := &q.writer
 	if q.opened.file == nil {
-		return time.Until(q.writer.lastCommit.Add(retryStorage))
+		return time.Until(w.lastCommit.Add(retryStorage))
 	}
-	at := q.writer.fileChecked.Add(checkFileEvery)
-	by := func(t time.Time) {
-		if q.writer.failing {
-			t = later(t, q.writer.lastCommit.Add(retryStorage))
-		}
-		if t.Before(at) {
-			at = t
-		}
+	alarms := &q.lanes[sensors.Alarm]
+	if len(alarms.unsynced()) > 0 && alarms.attempted < alarms.next {
+		return 0 // even while the disk fails: Put waits for the answer
 	}
-	if q.writer.readFailed {
-		by(later(q.writer.lastCommit, q.writer.fileChecked.Add(retryStorage)))
+	d := deadline{at: w.fileChecked.Add(checkFileEvery)}
+	if w.failing {
+		d.notBefore = w.lastCommit.Add(retryStorage)
 	}
-	if q.writer.purging || q.writer.failing { // the file is closed, and what is in it waits, also if there is nothing to write
-		by(q.writer.lastCommit)
+	q.fileDueLocked(&d)
+	q.itemsDueLocked(&d)
+	q.metaDueLocked(&d)
+	return time.Until(d.at)
+}
+
+// fileDueLocked is for the file itself, also if there is nothing to write.
+func (q *Queue) fileDueLocked(d *deadline) {
+	w := &q.writer
+	if w.readFailed {
+		d.by(later(w.lastCommit, w.fileChecked.Add(retryStorage)))
 	}
-	alarms, routine := &q.lanes[sensors.Alarm], &q.lanes[sensors.Routine]
-	if len(alarms.unsynced()) > 0 {
-		if alarms.attempted < alarms.next {
-			return 0 // even while the disk fails: Put waits for the answer
-		}
-		by(q.writer.lastCommit)
+	if w.purging || w.failing { // after a commit that failed the file is closed, and what is in it waits
+		d.by(w.lastCommit)
 	}
-	if len(routine.unsynced()) > 0 {
-		by(q.routineDueLocked(routine))
+}
+
+// itemsDueLocked is for what is in memory and not on disk.
+func (q *Queue) itemsDueLocked(d *deadline) {
+	if len(q.lanes[sensors.Alarm].unsynced()) > 0 {
+		d.by(q.writer.lastCommit)
+	}
+	if routine := &q.lanes[sensors.Routine]; len(routine.unsynced()) > 0 {
+		d.by(q.routineDueLocked(routine))
 	}
 	if n := len(q.rejects.pending); n >= rejectsEarly {
-		by(q.writer.lastCommit)
+		d.by(q.writer.lastCommit)
 	} else if n > 0 {
-		by(q.rejects.due)
+		d.by(q.rejects.due)
 	}
-	if q.gaps.dirty || q.clockChanged() && (routine.waitingOnDisk() || alarms.waitingOnDisk()) || routine.dirty() || alarms.dirty() && alarms.waitingOnDisk() {
-		by(q.writer.lastCommit.Add(q.opt.SyncEvery))
+}
+
+// metaDueLocked is for the gaps, the clock and the cursors. They do not matter
+// while nothing waits on disk, but for the cursor of routine readings.
+func (q *Queue) metaDueLocked(d *deadline) {
+	alarms, routine := &q.lanes[sensors.Alarm], &q.lanes[sensors.Routine]
+	timeline := q.clockChanged() && (routine.waitingOnDisk() || alarms.waitingOnDisk())
+	if q.gaps.dirty || timeline || routine.dirty() || alarms.dirty() && alarms.waitingOnDisk() {
+		d.by(q.writer.lastCommit.Add(q.opt.SyncEvery))
 	}
 	if alarms.dirty() || len(q.rejects.acked) > 0 {
-		by(q.writer.lastCommit.Add(idleCursor))
+		d.by(q.writer.lastCommit.Add(idleCursor))
 	}
-	return time.Until(at)
 }
 
 // noteUnreadable has the writer look at a file that could not be read: what is
@@ -279,7 +309,7 @@ func (q *Queue) commitChange(makeLocked func() change) error {
 			q.opened.owner = q.opt.ClientID
 		}
 	}
-	if err == nil && c.max < 0 {
+	if err == nil && c.purge {
 		q.writer.purging = false
 	}
 	if err != nil {
@@ -326,25 +356,33 @@ func (q *Queue) changeLocked(all bool) (c change) {
 	if q.opt.MaxAge > 0 && q.opt.Clock.Steady() >= minTrusted {
 		c.dropBefore = q.opt.Clock.Now().Unix - q.opt.MaxAge.Milliseconds()
 	}
-	if full := q.opened.file.size+q.opened.file.rejects.size+int64(grown) > q.opt.MaxSize; q.writer.purging || grown > 0 && (full || c.dropBefore > 0) {
+	q.evictionLocked(&c, int64(grown))
+	return c
+}
+
+// evictionLocked lets a change that adds grown bytes remove what is too much or
+// too old; or everything that it may, for Purge.
+func (q *Queue) evictionLocked(c *change, grown int64) {
+	full := q.opened.file.size+q.opened.file.rejects.size+grown > q.opt.MaxSize
+	switch {
+	case q.writer.purging:
+		c.purge, c.reason = true, purged
+	case grown > 0 && full:
 		c.max, c.reason = q.opt.MaxSize, "max_size is reached"
-		switch {
-		case q.writer.purging:
-			c.max, c.reason = -1, purged
-		case !full:
-			c.reason = "max_age is reached"
-		}
-		c.evict, c.gaps = true, q.gaps.values()
-		for p := range q.lanes {
-			q.lanes[p].disk.evicting = true
-			l := &q.lanes[p]
-			c.lanes[p].issued, c.lanes[p].suspect, c.lanes[p].seqs = l.issued, l.disk.suspect, maps.Clone(l.cache.seqs)
-			if q.writer.purging && q.lanes[p].mem.len() == 0 {
-				c.lanes[p].tail = []byte{}
-			}
+	case grown > 0 && c.dropBefore > 0:
+		c.max, c.reason = q.opt.MaxSize, "max_age is reached"
+	default:
+		return
+	}
+	c.evict, c.gaps = true, q.gaps.values()
+	for p := range q.lanes {
+		l, lc := &q.lanes[p], &c.lanes[p]
+		l.disk.evicting = true
+		lc.issued, lc.suspect, lc.seqs = l.issued, l.disk.suspect, maps.Clone(l.cache.seqs)
+		if c.purge && l.mem.len() == 0 {
+			lc.tail = []byte{}
 		}
 	}
-	return c
 }
 
 // acksLocked is the part of a change that makes room: in a file that cannot grow,
