@@ -282,6 +282,7 @@ func (b *broker) says(topic, payload string) {
 }
 
 // connections says how many were made.
+func (b *broker) echoCount() int   { b.mu.Lock(); defer b.mu.Unlock(); return b.echoed }
 func (b *broker) connections() int { b.mu.Lock(); defer b.mu.Unlock(); return b.conns }
 
 func (b *broker) cut() { b.set(func() { b.conn.Close() }) }

@@ -189,11 +189,11 @@ func TestProofsAreCheap(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		var d drip
 		d.run(l, bl, 40)
-		if br.echoed != 2 {
-			t.Errorf("%d echoes of two streams in a session", br.echoed)
+		if br.echoCount() != 2 {
+			t.Errorf("%d echoes of two streams in a session", br.echoCount())
 		}
 		d.run(l, bl, 600)
-		if n := br.echoed - 2; n < 10 || n > 14 {
+		if n := br.echoCount() - 2; n < 10 || n > 14 {
 			t.Errorf("%d more echoes in ten minutes", n)
 		}
 	})
@@ -258,7 +258,7 @@ func TestABrokerThatClosesForASubscriptionGetsTheReadings(t *testing.T) {
 		if json.Unmarshal([]byte(br.kept("porch/agent/health")), &health); !strings.Contains(health.Unproven, "subscribe") {
 			t.Errorf("health: %s", br.kept("porch/agent/health"))
 		}
-		if n := br.conns; n > 8 {
+		if n := br.connections(); n > 8 {
 			t.Errorf("%d connections", n)
 		}
 	})

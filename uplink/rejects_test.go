@@ -60,13 +60,13 @@ func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 			t.Errorf("%d left, %d set aside", left, aside)
 		}
 		inOrder(t, br, "porch/room", 50, 20)
-		conns := br.conns
+		conns := br.connections()
 		time.Sleep(23 * time.Hour)
-		if br.conns != conns {
-			t.Errorf("%d connections within a day", br.conns-conns)
+		if br.connections() != conns {
+			t.Errorf("%d connections within a day", br.connections()-conns)
 		}
 		time.Sleep(2 * time.Hour)
-		if more := br.conns - conns; more != 1 || bl.Stats().Rejected != 1 {
+		if more := br.connections() - conns; more != 1 || bl.Stats().Rejected != 1 {
 			t.Errorf("%d more connections after a day's trial, %d aside", more, bl.Stats().Rejected)
 		}
 		br.set(func() { br.closesFor = nil })
@@ -107,7 +107,7 @@ func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
 			t.Errorf("%d left, %d kept", left, aside)
 		}
 		inOrder(t, br, "porch/door", 100)
-		if n := br.conns; n > 20 {
+		if n := br.connections(); n > 20 {
 			t.Errorf("%d connections", n)
 		}
 		var health struct{ Refused []string }
@@ -260,13 +260,13 @@ func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 		if n := bl.left(); n != 0 {
 			t.Errorf("%d left", n)
 		}
-		conns := br.conns
+		conns := br.connections()
 		for seq := range uint64(10) {
 			l.Observe(reading("room", seq))
 			time.Sleep(time.Minute)
 		}
-		if br.conns != conns || br.kept("porch/door/state") == "" {
-			t.Errorf("%d more connections, state of the door %q", br.conns-conns, br.kept("porch/door/state"))
+		if br.connections() != conns || br.kept("porch/door/state") == "" {
+			t.Errorf("%d more connections, state of the door %q", br.connections()-conns, br.kept("porch/door/state"))
 		}
 		br.set(func() { br.closesFor = nil })
 		time.Sleep(25 * time.Hour)
@@ -289,7 +289,7 @@ func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		bl.Report(sensors.Event{Name: "fault", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})
 		time.Sleep(time.Minute)
-		if left, conns := bl.left(), br.conns; left != 0 || conns > 20 {
+		if left, conns := bl.left(), br.connections(); left != 0 || conns > 20 {
 			t.Errorf("%d left, %d connections", left, conns)
 		}
 		var health struct{ Refused []string }
