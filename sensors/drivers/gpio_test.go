@@ -13,7 +13,7 @@ import (
 )
 
 // Chips of a Raspberry Pi 4 and its neighbours, shortened.
-func lines(n int, named map[int]string) []lineInfo {
+func withLines(n int, named map[int]string) []lineInfo {
 	all := make([]lineInfo, n)
 	for offset, name := range named {
 		all[offset].name = name
@@ -23,11 +23,11 @@ func lines(n int, named map[int]string) []lineInfo {
 
 var (
 	soc = chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711",
-		lines(58, map[int]string{2: "SDA1", 4: "GPIO_GCLK", 17: "GPIO17"})}
+		withLines(58, map[int]string{2: "SDA1", 4: "GPIO_GCLK", 17: "GPIO17"})}
 	expander = chip{"/dev/gpiochip1", "gpiochip1", "raspberrypi-exp-gpio",
-		lines(8, map[int]string{0: "BT_ON", 5: "GPIO4"})}
+		withLines(8, map[int]string{0: "BT_ON", 5: "GPIO4"})}
 	second = chip{"/dev/gpiochip2", "gpiochip2", "pcf8574",
-		lines(8, map[int]string{1: "BT_ON"})}
+		withLines(8, map[int]string{1: "BT_ON"})}
 )
 
 func pinOf(t testing.TB, text string) Pin {
@@ -84,7 +84,7 @@ func TestChipIsFoundThroughTheLinkOfAPi5(t *testing.T) {
 	if err := os.Symlink("gpiochip0", filepath.Join(dev, "gpiochip4")); err != nil {
 		t.Fatal(err)
 	}
-	rp1 := chip{filepath.Join(dev, "gpiochip0"), "gpiochip0", "pinctrl-rp1", lines(54, nil)}
+	rp1 := chip{filepath.Join(dev, "gpiochip0"), "gpiochip0", "pinctrl-rp1", withLines(54, nil)}
 	at, err := pinOf(t, "gpiochip4/17").find([]chip{rp1})
 	if err != nil || at.String() != "gpiochip0/17" {
 		t.Fatal(at, err)

@@ -9,13 +9,13 @@ import (
 )
 
 func TestANameTwiceOnOneChipIsNotGuessed(t *testing.T) {
-	c := chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711", lines(58, map[int]string{3: "DOOR", 9: "DOOR", 40: "DOOR"})}
+	c := chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711", withLines(58, map[int]string{3: "DOOR", 9: "DOOR", 40: "DOOR"})}
 	_, err := pinOf(t, "line:DOOR").find([]chip{expander, c})
 	if err == nil || !strings.Contains(err.Error(), "gpiochip0/3 or gpiochip0/9 or gpiochip0/40") {
 		t.Error(err)
 	}
 	c.label = "9030000.pl061" // GPIO17 is a name there
-	c.lines = lines(8, map[int]string{1: "GPIO17", 6: "GPIO17"})
+	c.lines = withLines(8, map[int]string{1: "GPIO17", 6: "GPIO17"})
 	if _, err := pinOf(t, "GPIO17").find([]chip{c}); err == nil || !strings.Contains(err.Error(), "gpiochip0/1 or gpiochip0/6") {
 		t.Error(err)
 	}
@@ -42,7 +42,7 @@ func (c chipTree) chips(hardware ...string) (all []chip) {
 		if err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(devices, 0o700), os.Symlink(dir, link)); err != nil {
 			c.t.Fatal(err)
 		}
-		all = append(all, chip{"/dev/" + name, name, label, lines(8, map[int]string{2: label + "-IN"})})
+		all = append(all, chip{"/dev/" + name, name, label, withLines(8, map[int]string{2: label + "-IN"})})
 	}
 	return all
 }
@@ -112,8 +112,8 @@ func TestChipsThatAreAlikeAreToldApart(t *testing.T) {
 	}
 	c.h.Sys = t.TempDir()
 	c.h.Forget()
-	c.at("gpiochip1/1", []chip{{name: "gpiochip0", label: "a", lines: lines(8, nil)}, {name: "gpiochip1", label: "b", lines: lines(8, nil)}})
-	if got := c.at("gpiochip1/1", []chip{{name: "gpiochip0", label: "b", lines: lines(8, nil)}, {name: "gpiochip1", label: "a", lines: lines(8, nil)}}); got != "gpiochip0/1" {
+	c.at("gpiochip1/1", []chip{{name: "gpiochip0", label: "a", lines: withLines(8, nil)}, {name: "gpiochip1", label: "b", lines: withLines(8, nil)}})
+	if got := c.at("gpiochip1/1", []chip{{name: "gpiochip0", label: "b", lines: withLines(8, nil)}, {name: "gpiochip1", label: "a", lines: withLines(8, nil)}}); got != "gpiochip0/1" {
 		t.Error(got)
 	}
 }

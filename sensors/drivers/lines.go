@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/lines"
 )
 
 // linesOptions are the options of kind lines: whatever writes lines, into a
@@ -36,7 +37,7 @@ type lineKind struct {
 	States []string `yaml:"states"`
 }
 
-const mostLines = 1000 // a second; what contacts and pulses need has kinds of its own
+const maxLines = 1000 // a second; what contacts and pulses need has kinds of its own
 
 func newLines() Options { return &linesOptions{Most: 10} }
 
@@ -56,8 +57,8 @@ func (o *linesOptions) Check() (problems []Problem) {
 	for _, q := range o.Quantities() {
 		problems = append(problems, o.checkQuantity(q)...)
 	}
-	if o.Most < 1 || o.Most > mostLines {
-		problems = append(problems, problem("most", "%d is not between 1 and %d lines a second", o.Most, mostLines))
+	if o.Most < 1 || o.Most > maxLines {
+		problems = append(problems, problem("most", "%d is not between 1 and %d lines a second", o.Most, maxLines))
 	}
 	if o.Silence != 0 && o.Silence < time.Second {
 		problems = append(problems, problem("silence", "%v is shorter than 1s", o.Silence))
@@ -111,25 +112,7 @@ func (o *linesOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
-func (o *linesOptions) Open(ctx context.Context, _ *Hardware) (sensors.Sensor, error) {
-	source, err := o.source()
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	return &lineSensor{
-		source:     source,
-		reader:     lineReader{file: source.lines(), writers: o.File != ""},
-		quantities: o.Quantities(),
-		silence:    o.Silence,
-		heard:      now,
-		limit:      newLimit(o.Most, now),
-	}, nil
-}
-
-func (o *linesOptions) source() (lineSource, error) {
-	if o.File != "" {
-		return openFIFO(o.File)
-	}
-	return startCommand(o.Command)
+func (o *linesOptions) Open(context.Context, *Hardware) (sensors.Sensor, error) {
+	return lines.Open(lines.Options{File: o.File, Command: o.Command, Quantities: o.Quantities(),
+		MaxPerSecond: o.Most, Silence: o.Silence})
 }

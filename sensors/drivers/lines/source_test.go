@@ -1,4 +1,4 @@
-package drivers
+package lines
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ func write(t testing.TB, path, text string) {
 func TestAPipeOutlivesItsWriters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tank")
 	mkfifo(t, path)
-	s := openLinesOf(t, &linesOptions{File: path, Quantity: "level"})
+	s := openOf(t, Options{File: path, Quantities: level})
 	write(t, path, "1\n2\n")
 	hears(t, s, "level 1", "level 2")
 	write(t, path, "3\n")
@@ -50,12 +50,12 @@ func TestAPipeOutlivesItsWriters(t *testing.T) {
 func TestALineWithoutItsEndEndsWithItsWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tank")
 	mkfifo(t, path)
-	s := openLinesOf(t, &linesOptions{File: path, Quantity: "level"})
+	s := openOf(t, Options{File: path, Quantities: level})
 	write(t, path, "21")
 	hears(t, s, "level 21")
 	write(t, path, "22")
 	hears(t, s, "level 22")
-	write(t, path, strings.Repeat("7", longestLine+1))
+	write(t, path, strings.Repeat("7", maxLine+1))
 	hears(t, s, "was skipped")
 	for range 2 { // its last byte, and its writer's end
 		if err := s.reader.fill(t.Context(), time.Now().Add(time.Minute)); err != nil {
@@ -73,7 +73,7 @@ func TestALineWithoutItsEndEndsWithItsWriter(t *testing.T) {
 func TestAPipeWaitsForItsWriters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tank")
 	mkfifo(t, path)
-	s := openLinesOf(t, &linesOptions{File: path, Quantity: "level"})
+	s := openOf(t, Options{File: path, Quantities: level})
 	write(t, path, "1\n") // and leaves
 	hears(t, s, "level 1")
 	w, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -110,7 +110,7 @@ func TestAPipeThatIsMadeAnewIsNoticed(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tank")
 	mkfifo(t, path)
-	s := openLinesOf(t, &linesOptions{File: path})
+	s := openOf(t, Options{File: path})
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -135,9 +135,9 @@ func TestWhatIsNoPipeIsToldWithTheMend(t *testing.T) {
 }
 
 // family is a command with a child, both of which tell their numbers.
-func family(t testing.TB, trap string) (s *lineSensor, pids []int) {
+func family(t testing.TB, trap string) (s *sensor, pids []int) {
 	t.Helper()
-	s = shell(t, trap+` sleep 60 & echo $!; echo $$; while :; do sleep 60; done`, linesOptions{})
+	s = shell(t, trap+` sleep 60 & echo $!; echo $$; while :; do sleep 60; done`, Options{})
 	for range 2 {
 		pid, err := strconv.Atoi(strings.TrimPrefix(said(t, s), "value "))
 		if err != nil {
@@ -177,7 +177,7 @@ func TestASecretIsNotTheCommandsToSee(t *testing.T) {
 	t.Setenv("HOLDFAST_MQTT_PASSWORD", "geheim")
 	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/holdfast")
 	t.Setenv("TANK", "7")
-	hears(t, shell(t, `echo "{\"value\": \"$HOLDFAST_MQTT_PASSWORD$CREDENTIALS_DIRECTORY$TANK\"}"; exec sleep 60`, linesOptions{}), "value 7")
+	hears(t, shell(t, `echo "{\"value\": \"$HOLDFAST_MQTT_PASSWORD$CREDENTIALS_DIRECTORY$TANK\"}"; exec sleep 60`, Options{}), "value 7")
 	if got := foreignEnv([]string{"PATH=/bin", "NOTIFY_SOCKET=/run/x", "WATCHDOG_USEC=1", "HOLDFAST_X=1", "HOME=/"}); !slices.Equal(got, []string{"PATH=/bin", "HOME=/"}) {
 		t.Error(got)
 	}
@@ -186,7 +186,7 @@ func TestASecretIsNotTheCommandsToSee(t *testing.T) {
 func TestNothingOfACommandIsLeftOpen(t *testing.T) {
 	before := openFiles(t)
 	for range 20 {
-		s := shell(t, `echo 1; exec sleep 60`, linesOptions{})
+		s := shell(t, `echo 1; exec sleep 60`, Options{})
 		hears(t, s, "value 1")
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -208,5 +208,5 @@ func openFiles(t testing.TB) int {
 
 func TestWhatLeftTheGroupDoesNotHoldTheCommandsEnd(t *testing.T) {
 	t.Parallel()
-	hears(t, shell(t, `setsid sleep 5 & echo 1; exit 6`, linesOptions{}), "value 1", "sh ended with status 6")
+	hears(t, shell(t, `setsid sleep 5 & echo 1; exit 6`, Options{}), "value 1", "sh ended with status 6")
 }

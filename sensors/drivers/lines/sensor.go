@@ -1,4 +1,4 @@
-package drivers
+package lines
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A lineSource is where lines come from.
-type lineSource interface {
+// A source is where lines come from.
+type source interface {
 	lines() *os.File
 	// look finds out, after a second without a line, what no line tells: that
 	// the source is no more.
@@ -22,12 +22,12 @@ type lineSource interface {
 	io.Closer
 }
 
-// A lineSensor is an open source of lines.
+// A sensor is an open source of lines.
 //
 //	source ─▶ reader ─▶ parse ─▶ newest of each quantity ─▶ limit ─▶ samples
-type lineSensor struct {
-	source     lineSource
-	reader     lineReader
+type sensor struct {
+	source     source
+	reader     reader
 	quantities []sensors.Quantity
 	silence    time.Duration
 	heard      time.Time // when there was a line
@@ -54,7 +54,7 @@ const (
 // limit are dropped, all but the newest value of each quantity, which follows
 // as soon as the limit allows: a flood ends with what is true. The drops are
 // told in a notice, `flapping`, at once and then hourly while they go on.
-func (s *lineSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
+func (s *sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for {
 		now := time.Now()
 		if len(s.newest) > 0 && (s.over || s.limit.take(now)) {
@@ -76,7 +76,7 @@ func (s *lineSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 }
 
 // hear takes a line that is in memory, and reports whether there was one.
-func (s *lineSensor) hear(now time.Time) bool {
+func (s *sensor) hear(now time.Time) bool {
 	line, ok, err := s.reader.line()
 	switch {
 	case err != nil:
@@ -91,7 +91,7 @@ func (s *lineSensor) hear(now time.Time) bool {
 }
 
 // more reads from the source until there may be a reason to act.
-func (s *lineSensor) more(ctx context.Context, now time.Time) error {
+func (s *sensor) more(ctx context.Context, now time.Time) error {
 	until := now.Add(lookEvery)
 	if len(s.newest) > 0 {
 		until = s.limit.next()
@@ -113,7 +113,7 @@ func (s *lineSensor) more(ctx context.Context, now time.Time) error {
 }
 
 // keep lets samples wait for the limit, each in place of an older one.
-func (s *lineSensor) keep(samples []sensors.Sample, now time.Time) {
+func (s *sensor) keep(samples []sensors.Sample, now time.Time) {
 	for _, sample := range samples {
 		i := 0
 		for i < len(s.newest) && s.newest[i].Quantity != sample.Quantity {
@@ -129,7 +129,7 @@ func (s *lineSensor) keep(samples []sensors.Sample, now time.Time) {
 }
 
 // deliver returns what waits, and a notice if it is time for one.
-func (s *lineSensor) deliver(now time.Time) []sensors.Sample {
+func (s *sensor) deliver(now time.Time) []sensors.Sample {
 	samples := make([]sensors.Sample, len(s.newest), len(s.newest)+1)
 	for i, n := range s.newest {
 		samples[i] = n.Sample
@@ -144,4 +144,4 @@ func (s *lineSensor) deliver(now time.Time) []sensors.Sample {
 	return samples
 }
 
-func (s *lineSensor) Close() error { return s.source.Close() }
+func (s *sensor) Close() error { return s.source.Close() }

@@ -1,4 +1,4 @@
-package drivers
+package lines
 
 import (
 	"bytes"
@@ -11,37 +11,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const longestLine = 4096 // bytes, with its end
+const maxLine = 4096 // bytes, with its end
 
-// A lineReader cuts what a pipe delivers into lines, in memory of one line. It
-// takes no more than most bytes a breath, so that a source without end costs
+// A reader cuts what a pipe delivers into lines, in memory of one line. It
+// takes no more than most bytes a period, so that a source without end costs
 // little.
-type lineReader struct {
+type reader struct {
 	file    *os.File
 	writers bool // come and go: the end is that of a line, and more may come
 
-	buf     [longestLine]byte
+	buf     [maxLine]byte
 	from, n int  // what is in buf and was not taken: buf[from:n]
 	long    bool // the line in buf has been too long: skip to its end
 
-	breath time.Time // the current one's beginning
+	period time.Time // the current one's beginning
 	taken  int       // bytes in it
 }
 
 const (
-	breath        = 100 * time.Millisecond
-	mostInABreath = 2 * longestLine // 80 KiB/s: 1000 lines a second of 80 bytes
+	period      = 100 * time.Millisecond
+	maxInPeriod = 2 * maxLine // 80 KiB/s: 1000 lines a second of 80 bytes
 )
 
 type lineTooLong struct{}
 
 func (lineTooLong) Error() string {
-	return fmt.Sprintf("a line of more than %d bytes was skipped", longestLine)
+	return fmt.Sprintf("a line of more than %d bytes was skipped", maxLine)
 }
 
 // line returns the next line that is in memory, without its end, or false. A
 // line that is too long is a lineTooLong, once.
-func (r *lineReader) line() (string, bool, error) {
+func (r *reader) line() (string, bool, error) {
 	for {
 		end := bytes.IndexByte(r.buf[r.from:r.n], '\n')
 		if end < 0 {
@@ -68,7 +68,7 @@ func (r *lineReader) line() (string, bool, error) {
 }
 
 // rest is what came without an end before the source ended.
-func (r *lineReader) rest() string {
+func (r *reader) rest() string {
 	line := bytes.TrimSpace(r.buf[r.from:r.n])
 	r.from, r.n = 0, 0
 	if r.long {
@@ -78,8 +78,8 @@ func (r *lineReader) rest() string {
 }
 
 // fill reads more, until a time or the end of ctx.
-func (r *lineReader) fill(ctx context.Context, until time.Time) error {
-	if err := r.breathe(ctx); err != nil {
+func (r *reader) fill(ctx context.Context, until time.Time) error {
+	if err := r.pace(ctx); err != nil {
 		return err
 	}
 	if err := r.file.SetReadDeadline(until); err != nil {
@@ -104,7 +104,7 @@ func (r *lineReader) fill(ctx context.Context, until time.Time) error {
 // leaves a line without an end, it ends there: else it would wait for the next
 // writer's line and become one with it. Two writers at a time, or one that comes
 // before this was read, cannot be told apart.
-func (r *lineReader) readWriters(buf []byte) (n int, err error) {
+func (r *reader) readWriters(buf []byte) (n int, err error) {
 	raw, err := r.file.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -134,14 +134,14 @@ func (r *lineReader) readWriters(buf []byte) (n int, err error) {
 	return n, nil
 }
 
-// breathe waits for the next breath where this one's bytes have been taken.
-func (r *lineReader) breathe(ctx context.Context) error {
+// pace waits for the next period where this one's bytes have been taken.
+func (r *reader) pace(ctx context.Context) error {
 	now := time.Now()
-	if now.Sub(r.breath) > breath {
-		r.breath, r.taken = now, 0
+	if now.Sub(r.period) > period {
+		r.period, r.taken = now, 0
 	}
-	if r.taken < mostInABreath {
+	if r.taken < maxInPeriod {
 		return nil
 	}
-	return host.Sleep(ctx, time.Until(r.breath.Add(breath+time.Millisecond)))
+	return host.Sleep(ctx, time.Until(r.period.Add(period+time.Millisecond)))
 }
