@@ -9,18 +9,40 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-func TestSensorsPageIsWhatTheTableGives(t *testing.T) {
-	want, err := sensorsPage()
+func TestPagesAreWhatTheCodeGives(t *testing.T) {
+	for page, text := range pages {
+		want, err := text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join("..", "..", page))
+		if err != nil || string(got) != want {
+			t.Errorf("%s is not what the code gives (%v): run go run ./build/docs", page, err)
+		}
+	}
+}
+
+// Where a default is written by hand, the file that says it is the same
+// configuration as the file that leaves it out.
+func TestDefaultsOfTheConfigurationAreTrue(t *testing.T) {
+	const least = "client_id: porch\nmqtt: {server: mqtts://broker.example.com}\nsensors: {door: {kind: contact, gpio: GPIO17}}\n"
+	want, err := config.Parse("f.yaml", []byte(least))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile(filepath.Join("..", "..", page))
-	if err != nil || string(got) != want {
-		t.Errorf("%s is not what the table of kinds gives (%v): run go run ./build/docs", page, err)
+	got, err := config.Parse("f.yaml", []byte(least+`queue: {path: /var/lib/holdfast/queue.db, max_size: 64MiB, sync_every: 5s}
+drain: {rate: auto, window: 20}
+topics: {reading: "{client_id}/{stream}", state: "{client_id}/{stream}/state"}
+home_assistant: {discovery: false, prefix: homeassistant}
+clock: {trust: auto}
+`))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n%+v\nwant\n%+v", err, got, want)
 	}
 }
 

@@ -1,4 +1,5 @@
-// Docs writes docs/sensors.md from the table of kinds in package drivers.
+// Docs writes docs/sensors.md from the table of kinds in package drivers, and
+// docs/configuration.md from the structs that package config fills.
 //
 //	go run ./build/docs
 package main
@@ -8,15 +9,25 @@ import (
 	"os"
 )
 
-const page = "docs/sensors.md"
+// pages are what is written, and how its text is made.
+var pages = map[string]func() (string, error){
+	"docs/sensors.md":       sensorsPage,
+	"docs/configuration.md": configurationPage,
+}
 
 func main() {
-	text, err := sensorsPage()
-	if err == nil {
-		err = os.WriteFile(page, []byte(text), 0o644)
+	for page, text := range pages {
+		if err := write(page, text); err != nil {
+			fmt.Fprintln(os.Stderr, "docs:", err)
+			os.Exit(1)
+		}
 	}
+}
+
+func write(page string, text func() (string, error)) error {
+	s, err := text()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "docs:", err)
-		os.Exit(1)
+		return err
 	}
+	return os.WriteFile(page, []byte(s), 0o644)
 }
