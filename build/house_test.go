@@ -1,4 +1,4 @@
-// Package build holds how the house is shipped and proven.
+// Package build holds what builds, ships and tests the program.
 package build
 
 import (
@@ -13,8 +13,9 @@ import (
 
 const module = "github.com/holdfast-iot/holdfast/"
 
-// upstream says which rooms a room may know. A reading only ever moves right,
-// and imports point against it.
+// upstream says which of our packages a package may import. A reading only ever
+// moves downstream, from sensors to queue to uplink, and imports point against it:
+// a package that is not in the list of another cannot be imported there.
 var upstream = map[string][]string{
 	"sensors/clock":         {},
 	"sensors":               {"sensors/clock"},
@@ -35,7 +36,8 @@ var upstream = map[string][]string{
 	"cmd/holdfast":          {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 
-// thirdParty says which rooms a module belongs to.
+// thirdParty says which packages may import a module of others, so that it can be
+// replaced in one place.
 var thirdParty = map[string]string{
 	"periph.io/":                 "sensors/drivers",
 	"github.com/warthog618/":     "sensors/drivers",
@@ -48,42 +50,43 @@ var thirdParty = map[string]string{
 	"golang.org/x/sync/errgroup": "cmd/holdfast",
 }
 
-// TestImportsPointAgainstTheFlow reads the sources itself: what `go list` reads
-// is unknown to the cache of `go test`, which then repeats an old answer.
+// TestImportsPointAgainstTheFlow reads the sources itself. `go list` would read
+// files that the cache of `go test` does not know of, and an old result would be
+// repeated after they changed.
 func TestImportsPointAgainstTheFlow(t *testing.T) {
-	rooms := 0
+	files := 0
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
-		room := filepath.ToSlash(filepath.Dir(strings.TrimPrefix(path, "../")))
-		if strings.HasPrefix(room, "build") {
-			return nil // proves the house, and is not part of it
+		pkg := filepath.ToSlash(filepath.Dir(strings.TrimPrefix(path, "../")))
+		if strings.HasPrefix(pkg, "build") {
+			return nil // tools and tests, which may import everything
 		}
-		known, ok := upstream[room]
+		known, ok := upstream[pkg]
 		if !ok {
-			t.Errorf("%s is a room that this test does not know: say what it may import", room)
+			t.Errorf("%s is a package that this test does not know: say what it may import", pkg)
 		}
-		rooms++
+		files++
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
 		if err != nil {
 			return err
 		}
 		for _, i := range file.Imports {
-			checkImport(t, room, known, strings.Trim(i.Path.Value, `"`))
+			checkImport(t, pkg, known, strings.Trim(i.Path.Value, `"`))
 		}
 		return nil
 	})
-	if err != nil || rooms == 0 {
-		t.Fatalf("%d files read: %v", rooms, err)
+	if err != nil || files == 0 {
+		t.Fatalf("%d files read: %v", files, err)
 	}
 }
 
-func checkImport(t *testing.T, room string, known []string, path string) {
+func checkImport(t *testing.T, pkg string, known []string, path string) {
 	t.Helper()
 	if other, ours := strings.CutPrefix(path, module); ours {
 		if !slices.Contains(known, other) {
-			t.Errorf("%s imports %s, which is not upstream of it", room, other)
+			t.Errorf("%s imports %s, which is not upstream of it", pkg, other)
 		}
 		return
 	}
@@ -92,11 +95,11 @@ func checkImport(t *testing.T, room string, known []string, path string) {
 	}
 	for prefix, owner := range thirdParty {
 		if strings.HasPrefix(path, prefix) {
-			if !slices.Contains(strings.Fields(owner), room) {
-				t.Errorf("%s imports %s, which belongs to %s alone", room, path, owner)
+			if !slices.Contains(strings.Fields(owner), pkg) {
+				t.Errorf("%s imports %s, which belongs to %s alone", pkg, path, owner)
 			}
 			return
 		}
 	}
-	t.Errorf("%s imports %s: say to which room that module belongs", room, path)
+	t.Errorf("%s imports %s: say which package that module belongs to", pkg, path)
 }
