@@ -51,8 +51,8 @@ var configSections = []configSection{
 		{"prefix", "Home Assistant's own discovery prefix", "", ""},
 	}},
 	{path: "clock", title: "clock", keys: []configKey{
-		{"trust", "whether the system's time is right: `auto` asks the kernel, chrony and systemd; `always` and `never` are " +
-			"for containers and sites with their own clock", "", "`auto`"},
+		{"trust", "whether the system's time is right: `auto` asks the kernel, " +
+			"systemd-timesyncd, chrony and the real-time clock; `always` and `never` are for containers and sites with their own clock", "", "`auto`"},
 	}},
 	{path: "sensors.NAME", title: "sensors", intro: "A sensor is its name and its keys. These are the keys of every kind; " +
 		"[sensors](sensors.md) has those of each.\n\n```yaml\nsensors:\n" +
@@ -79,7 +79,7 @@ var configSections = []configSection{
 		"stream `<stream>_alarm`: `ok`, `alarm`. Its changes go first; the measured stream stays routine. A sensor of several " +
 		"quantities says which: `alarm: {humidity: {above: 80}}`.", keys: []configKey{
 		{"above", "an alarm while the value is above this", "", ""},
-		{"below", "or below this; one of the two", "", ""},
+		{"below", "or below this; one of the two, not both", "", ""},
 		{"clear", "`ok` again beyond this", "", "the threshold"},
 		{"for", "how long it has to be beyond the threshold", "", ""},
 	}},
