@@ -10,21 +10,34 @@ import (
 
 // A block is a run of readings of one lane, the value of one key:
 //
-//	version   1 byte
-//	checksum  CRC-32C of all that follows, 4 bytes, big endian
-//	flags     1 byte
-//	number    uvarint, of the first reading in its lane
-//	count     uvarint, of the readings
-//	unix      varint, milliseconds, of the first reading
-//	words     uvarint n, then n times: uvarint length, bytes
-//	streams   uvarint n, then n times: boot, kernel, stream, unit: uvarint each, an index of words; priority: 1 byte
-//	readings  count times what encoder.item writes
-//	gaps      uvarint n, then n times: stream, from, count: uvarint each; to: uvarint, less from
+//	offset  size     field
+//	     0  1        version, 2
+//	     1  4        CRC-32C (Castagnoli) of all that follows, big endian
+//	     5  1        flags
+//	     6  uvarint  number of the first reading in its lane
+//	        uvarint  count of the readings, 1 to 1024
+//	        varint   Unix time of the first reading, milliseconds
+//	        uvarint  n words, then n times: uvarint length, bytes
+//	        uvarint  n streams, then n times: boot, kernel, stream, unit, each a
+//	                 uvarint index of the words; 1 byte priority
+//	        ...      the readings, count times
+//	        uvarint  n gaps, then n times: stream, from, count, to-from: uvarint
 //
-// A reading is told by how it differs from what was to be expected: the next
-// number, the next seq of its stream, the time that its stream's pace
-// predicts, the decimal digits of the value before. A hygrometer's reading
-// takes four bytes.
+// From offset 6 on, fields follow one another without padding. uvarint and varint
+// are those of encoding/binary. A reading is
+//
+//	size     field
+//	uvarint  head: stream<<4 | head bits
+//	1        more bits, if headMore
+//	varint   seq, less the expected one, if headSeq
+//	uvarint  number, less the expected one, if headNumber
+//	varint   Unix time in milliseconds, less the expected one
+//	...      what the more bits announce, in the order of the bits
+//	varint   digits of the value, less those before, if headDigits
+//
+// A reading is stored as its difference from what was to be expected: the next
+// number, the next seq of its stream, the time that its stream's pace predicts,
+// the decimal digits of the value before. A hygrometer's reading takes four bytes.
 const (
 	blockVersion = 2
 	blockItems   = 1024 // readings in a block, at most
@@ -33,7 +46,7 @@ const (
 
 const (
 	flagThinned  = 1 << iota // every second reading may be missing: gaps say which
-	flagRejected             // one item that was set aside: number is its place there
+	flagRejected             // one item that the broker rejected: number is its place in the bucket aside
 	flagDeclared             // the same, and a gap has told of it
 	knownFlags   = 1<<iota - 1
 )
@@ -49,18 +62,17 @@ const (
 
 // The more bits, each with what follows it, in this order.
 const (
-	moreErr   = 1 << iota // uvarint: the error, an index of words
-	moreState             // uvarint: the state, an index of words; else as before
-	moreClock             // 1 byte: the clock from here on
-	moreNoUptime
-	moreDrift // varint: ms of uptime less ms of unix, from here on
-	moreFloat // 8 bytes: the value, IEEE 754
-	morePlaces
-	moreEvent // uvarint twice: the event and its details, indexes of words
+	moreErr      = 1 << iota // uvarint: the error, an index of words
+	moreState                // uvarint: the state, an index of words; else as before
+	moreClock                // 1 byte: the clock from here on
+	moreNoUptime             // nothing: the reading has no uptime
+	moreDrift                // varint: ms of uptime less ms of unix, from here on
+	moreFloat                // 8 bytes: the value, IEEE 754
+	morePlaces               // 1 byte: the decimal places of the stream from here on; the digits before count as 0
+	moreEvent                // uvarint twice: the event and its details, indexes of words
 )
 
-// A digit is worth a power of ten. morePlaces: 1 byte, the decimal places of
-// the stream from here on; the digits before count as 0.
+// powers of ten, by the decimal places of a value: value = digits / powers[places].
 var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -61,31 +61,10 @@ func (f *file) loadState(first [2]uint64) (k fileState, err error) {
 }
 
 // loadLane fills in what the file knows of one lane, and returns its newest item.
-// Blocks that are damaged count as nothing.
+// Values that are damaged count as nothing, and are noted in bad.
 func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damagedValues) (newest Item, err error) {
 	l.first = max(l.disk.savedFirst, first, 1)
-	var last []byte
-	err = p.Each(string(bucketLanes[n]), nil, func(k, v []byte) (bool, error) {
-		l.disk.lastBlock, last = number(k), append(last[:0], v...)
-		f.size += int64(len(v))
-		h, _, err := readHeader(v)
-		if err != nil && l.disk.lastBlock >= l.first {
-			bad.blocks[n] = append(bad.blocks[n], l.disk.lastBlock)
-		}
-		if err != nil || l.disk.lastBlock < l.first {
-			return true, nil
-		}
-		l.disk.readings += h.count
-		if h.thinned && n == int(sensors.Routine) {
-			f.thinned = l.disk.lastBlock
-		}
-		if h.number < l.first { // part of it is acknowledged
-			if r, err := decode(v); err == nil {
-				l.disk.readings -= countBelow(r.items, l.first)
-			}
-		}
-		return true, nil
-	})
+	last, err := f.loadBlocks(p, n, l, bad)
 	if err != nil {
 		return newest, err
 	}
@@ -99,17 +78,45 @@ func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damage
 	}
 	r, err := decode(tail)
 	bad.tails[n] = tail != nil && err != nil
-	if err == nil && r.last() > l.disk.lastBlock {
+	if err == nil && r.last() > l.disk.lastBlock { // else the block that holds it was written later
 		l.disk.lastTail, newest = r.last(), r.items[len(r.items)-1]
 		l.next = l.disk.lastTail + 1
 		for _, it := range r.items[countBelow(r.items, max(l.first, l.disk.lastBlock+1)):] {
 			l.mem.push(it)
 		}
 	}
-	l.first = min(max(l.first, 1), l.next)
+	l.first = min(l.first, l.next)
 	l.attempted, l.issued = l.next, l.first-1
 	l.skipHole()
 	return newest, nil
+}
+
+// loadBlocks counts the readings in a lane's blocks, and returns the value of the
+// newest one. Only headers are decoded, but for the block that first lies in.
+func (f *file) loadBlocks(p *pages.File, n int, l *lane, bad *damagedValues) (last []byte, err error) {
+	err = p.Each(string(bucketLanes[n]), nil, func(k, v []byte) (bool, error) {
+		l.disk.lastBlock, last = number(k), append(last[:0], v...)
+		f.size += int64(len(v))
+		if l.disk.lastBlock < l.first {
+			return true, nil
+		}
+		h, _, err := readHeader(v)
+		if err != nil {
+			bad.blocks[n] = append(bad.blocks[n], l.disk.lastBlock)
+			return true, nil
+		}
+		l.disk.readings += h.count
+		if h.thinned && n == int(sensors.Routine) {
+			f.thinned = l.disk.lastBlock
+		}
+		if h.number < l.first { // part of it is acknowledged
+			if r, err := decode(v); err == nil {
+				l.disk.readings -= countBelow(r.items, l.first)
+			}
+		}
+		return true, nil
+	})
+	return last, err
 }
 
 // valueOf is one value of a bucket, nil if there is none.

@@ -8,19 +8,27 @@ import (
 // purgePatience is how long Purge waits for the disk.
 const purgePatience = 5 * time.Second
 
-// Purge gives up every reading and event that waits, but for what was handed
-// out and the block that it lies in, and all that was set aside; it declares gaps
-// for the readings, and returns how many there were.
+// Purge gives up every reading and event that waits, and all that was rejected.
+// What Peek has returned stays, with the block that it lies in: it may be on its
+// way. Gaps declare the readings. Purge waits at most 5 s for the disk, and
+// returns how many it has dropped, also with an error.
 func (q *Queue) Purge() (n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	before := q.counts.dropped
+	err = q.purgeLocked()
+	q.writer.purging = false
+	return int(q.counts.dropped - before), err
+}
+
+// purgeLocked drops what is in memory, and waits for the commit that drops what
+// is on disk.
+func (q *Queue) purgeLocked() error {
 	patience := time.NewTimer(purgePatience)
 	defer patience.Stop()
-	defer func() { q.writer.purging, n = false, int(q.counts.dropped-before) }()
-	for q.writer.writing { // it holds what is in memory
+	for q.writer.writing { // the commit under way holds what is in memory
 		if err := q.awaitCommitLocked(patience.C); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	for p := range q.lanes {
@@ -35,13 +43,13 @@ func (q *Queue) Purge() (n int, err error) {
 	signal(q.work)
 	for q.writer.purging && q.opened.file != nil {
 		if q.writer.failing {
-			return 0, errDiskFails
+			return errDiskFails
 		}
 		if err := q.awaitCommitLocked(patience.C); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return 0, nil
+	return nil
 }
 
 var errDiskFails = errors.New("the disk fails: what is on it stays")

@@ -15,7 +15,7 @@
 //   - A routine reading that waits for longer than Options.SyncEvery is on disk.
 //   - A reading leaves only when it was acknowledged, or when the bounds on
 //     disk or memory force it: then a [Gap] says so, and the log. One that the
-//     broker refuses is set aside, and kept.
+//     broker rejects is kept apart, as in a dead-letter queue.
 //   - An acknowledged reading may come again after a crash.
 //   - No corruption reaches the payload: what fails its checksum is dropped. A
 //     gap says so, except for what came before the first reading that this
@@ -24,6 +24,26 @@
 //     sent, and what is in memory does not wait behind what cannot.
 //   - Put never waits for the network, and for a routine reading it does not
 //     wait for the disk, but for a moment when a failed file is opened again.
+//
+// # Usage
+//
+// Open makes a queue, Run writes it until its context ends, and then Close writes
+// the rest. A sender keeps a [Cursor]: it calls Peek, sends what it gets, moves
+// the cursor with Advance, and calls Ack when the broker has acknowledged. After a
+// lost connection it calls Rewind, and what was not acknowledged comes again.
+//
+// # Concurrency
+//
+// Put, Report, Declare, Ack, Reject, Purge, Adopt, Arrived and Stats may be called
+// from any goroutine at any time between Open and Close. Peek and Rejected are for
+// one goroutine at a time, the sender; a Cursor belongs to it. Run is called once,
+// and Close after Run has returned. Only Put of an alarm, Reject of an alarm,
+// Purge and Adopt wait for the disk, each for a bounded time; Peek and Rejected
+// wait for a read of at most 2 s. No method holds the queue's lock while the disk
+// works, except where a failed file is opened again.
+//
+// One process has a file open: Open returns [ErrLocked] to a second one. [Inspect]
+// reads the file of a running agent without a lock.
 package queue
 
 import (
