@@ -11,10 +11,17 @@ import (
 // for the proof that it arrived.
 const maxUnreleased = 1024
 
-// released holds what may leave the backlog, in the order of its lane, until it
-// is known to have arrived. What is rejected waits in the same line: the backlog
-// takes nothing out of the middle of a lane.
-type released struct {
+// acks hold what may leave the backlog, in the order of its lane, until it is
+// known to have arrived. What is rejected waits in the same line: the backlog
+// takes nothing out of the middle of a lane. All fields belong to the goroutine
+// of the session.
+type acks struct {
+	link    *Link
+	canary  *canary
+	probes  *prober
+	retries *retries
+	history *history
+
 	lanes [2]fifo[outcome] // by sensors.Priority
 	kept  fifo[outcome]    // what was rejected once and sent again: in no order
 	batch []queue.Item     // for one call of Ack
@@ -27,26 +34,26 @@ type outcome struct {
 	reject bool // it was not sent: the broker does not take it
 }
 
-func (r *released) push(o outcome) {
+func (k *acks) push(o outcome) {
 	if o.item.IsRejected() {
-		r.kept.push(o)
+		k.kept.push(o)
 		return
 	}
-	r.lanes[o.item.Priority].push(o)
+	k.lanes[o.item.Priority].push(o)
 }
 
 // lists are all that waits, alarms first.
-func (r *released) lists() [3]*fifo[outcome] {
-	return [...]*fifo[outcome]{&r.lanes[sensors.Alarm], &r.lanes[sensors.Routine], &r.kept}
+func (k *acks) lists() [3]*fifo[outcome] {
+	return [...]*fifo[outcome]{&k.lanes[sensors.Alarm], &k.lanes[sensors.Routine], &k.kept}
 }
 
-func (r *released) len() int { return r.lanes[0].len() + r.lanes[1].len() }
+func (k *acks) len() int { return k.lanes[0].len() + k.lanes[1].len() }
 
-func (r *released) full(p sensors.Priority) bool { return r.lanes[p].len() >= maxUnreleased }
+func (k *acks) full(p sensors.Priority) bool { return k.lanes[p].len() >= maxUnreleased }
 
 // waits says that something of a stream is in the line.
-func (r *released) waits(stream string) bool {
-	for _, l := range r.lists() {
+func (k *acks) waits(stream string) bool {
+	for _, l := range k.lists() {
 		for i := range l.len() {
 			if l.at(i).item.Stream == stream {
 				return true
@@ -58,10 +65,10 @@ func (r *released) waits(stream string) bool {
 
 // latest is the newest reading of a stream that was sent and waits in the line; nil
 // if there is none.
-func (r *released) latest(stream string) *queue.Item {
-	for l := range r.lanes {
-		for i := r.lanes[l].len() - 1; i >= 0; i-- {
-			if o := r.lanes[l].at(i); o.item.Stream == stream && !o.reject {
+func (k *acks) latest(stream string) *queue.Item {
+	for l := range k.lanes {
+		for i := k.lanes[l].len() - 1; i >= 0; i-- {
+			if o := k.lanes[l].at(i); o.item.Stream == stream && !o.reject {
 				return &o.item
 			}
 		}
@@ -69,47 +76,40 @@ func (r *released) latest(stream string) *queue.Item {
 	return nil
 }
 
-func (r *released) forget() { *r = released{batch: r.batch[:0]} }
+// forget drops all that waits: it stays in the backlog.
+func (k *acks) forget() {
+	k.lanes, k.kept, k.batch = [2]fifo[outcome]{}, fifo[outcome]{}, k.batch[:0]
+}
 
-// ack tells the backlog what has arrived, and what the broker rejects.
-func (s *session) ack() error {
-	if s.held != "" {
-		s.released.forget()
-	}
-	if !s.acksProven() {
-		return nil
-	}
-	s.rival.born = s.rival.born || s.birthAcked
-	if err := s.checkProbes(); err != nil {
-		return err
-	}
-	for _, list := range s.released.lists() {
-		if err := s.release(list); err != nil {
+// flushDecided tells the backlog what has arrived, and what the broker rejects.
+func (k *acks) flushDecided() error {
+	for _, list := range k.lists() {
+		if err := k.release(list); err != nil {
 			return err
 		}
 	}
-	return s.flushAcks()
+	return k.flush()
 }
 
 // release takes as much of a line as is decided.
-func (s *session) release(list *fifo[outcome]) error {
+func (k *acks) release(list *fifo[outcome]) error {
 	for list.len() > 0 {
 		o := list.front()
-		switch held := s.rejects.held[o.item.Stream] != nil; {
+		switch held := k.link.rejects.held[o.item.Stream] != nil; {
 		case o.item.IsRejected():
-			if !s.releaseKept(o) {
+			if !k.retries.releaseKept(o) {
 				return nil
 			}
 		case o.reject || held:
-			if err := s.reject(&o.item); err != nil {
+			if err := k.reject(&o.item); err != nil {
 				return err
 			}
-		case !s.delivered(o.item.Stream):
-			s.probeHead(o)
+		case !k.delivered(o.item.Stream):
+			k.probeHead(o)
 			return nil
 		default:
-			s.proofs.of(o.item.Stream).note(&o.item)
-			s.released.batch = append(s.released.batch, o.item)
+			k.link.proofs.of(o.item.Stream).note(&o.item)
+			k.batch = append(k.batch, o.item)
 		}
 		list.pop()
 	}
@@ -117,35 +117,37 @@ func (s *session) release(list *fifo[outcome]) error {
 }
 
 // delivered says that an acknowledgement means that a reading has arrived.
-func (s *session) delivered(stream string) bool { return !s.proving() || s.proofs.proven(stream) }
+func (k *acks) delivered(stream string) bool {
+	return !k.probes.proving() || k.link.proofs.proven(stream)
+}
 
 // probeHead sends the head of a line once more as a probe, if its stream is
 // unproven and has none: the line waits for it.
-func (s *session) probeHead(o *outcome) {
-	if s.proofs.of(o.item.Stream).probe == nil && s.mayProbe() {
-		s.sendProbe(o.item.Stream, s.message(&o.item), sentMessage{kind: kindProbe, item: o.item}, false)
+func (k *acks) probeHead(o *outcome) {
+	if k.link.proofs.of(o.item.Stream).probe == nil && k.probes.mayProbe() {
+		k.probes.send(o.item.Stream, k.history.message(&o.item), sentMessage{kind: kindProbe, item: o.item}, false)
 	}
 }
 
-func (s *session) flushAcks() error {
-	if len(s.released.batch) == 0 {
+func (k *acks) flush() error {
+	if len(k.batch) == 0 {
 		return nil
 	}
-	err := s.backlog.Ack(s.released.batch)
-	clear(s.released.batch)
-	s.released.batch = s.released.batch[:0]
+	err := k.link.backlog.Ack(k.batch)
+	clear(k.batch)
+	k.batch = k.batch[:0]
 	return err
 }
 
 // reject moves an item out of its lane, behind all before it. What is rejected
 // alone is declared; what is held with its stream comes later.
-func (s *session) reject(it *queue.Item) error {
-	if err := s.flushAcks(); err != nil {
+func (k *acks) reject(it *queue.Item) error {
+	if err := k.flush(); err != nil {
 		return err
 	}
-	if err := s.backlog.Reject(*it, s.rejects.held[it.Stream] == nil); err != nil {
+	if err := k.link.backlog.Reject(*it, k.link.rejects.held[it.Stream] == nil); err != nil {
 		return err
 	}
-	delete(s.rejects.poison, msgIDOf(it))
+	delete(k.link.rejects.poison, msgIDOf(it))
 	return nil
 }

@@ -7,18 +7,60 @@ import (
 	"time"
 )
 
+// An announcer publishes the birth and tells Home Assistant of our entities. It
+// hears births of others on our topic, and clears what an earlier start left with
+// the broker. All fields belong to the goroutine of the session.
+type announcer struct {
+	link *Link
+	out  *outgoing
+
+	birth     once
+	discovery once
+	entities  noticeList // what is left of an announcement entity by entity
+	restate   once       // states again, after discovery, where the broker retains nothing
+
+	announced       bool      // the birth is due, or was
+	birthAcked      bool      // the broker has acknowledged our birth
+	birthSeenBefore bool      // the broker had our birth before this session
+	rivalSeen       string    // the boot of another's birth
+	rebornAt        time.Time // when we last published our birth over another's
+}
+
+// announceMemory is what outlives a session. It belongs to the goroutine of the
+// session.
+type announceMemory struct {
+	rival   rival
+	cleared bool // what an earlier start left was looked for
+	split   bool // Home Assistant is told entity by entity
+}
+
+func newAnnouncer(l *Link, out *outgoing) *announcer {
+	a := &announcer{link: l, out: out, birthSeenBefore: l.announced.rival.born}
+	a.birth = l.notices.either(l.topics.agent("info"), a.birthNotice)
+	a.restate = newOnce(l.notices.records, noticeForm{noticeID{topic: l.topics.agent("status")}, a.restateNotice})
+	topic := discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)
+	a.discovery = l.notices.either(topic, func(short bool) notice {
+		if short {
+			return a.singleNotice()
+		}
+		return a.discoveryNotice()
+	})
+	a.entities.group = noticeID{topic, formShort}
+	return a
+}
+
 // announce says what this agent is, and tells Home Assistant of its entities.
 // In the first session it waits for the canary, behind which the broker has told
 // what an earlier start left there: that is cleared first, or a power cut in
 // between would leave it for ever.
-func (s *session) announce() {
-	if s.announced {
+func (a *announcer) announce() {
+	if a.announced {
 		return
 	}
-	s.announced = true
-	s.birth.now()
-	if s.opt.HomeAssistant.Discovery {
-		s.discovery.now()
+	a.announced = true
+	a.birth.now()
+	if a.link.opt.HomeAssistant.Discovery {
+		a.discovery.now()
 	}
 }
 
@@ -30,86 +72,86 @@ const rebirthEvery = time.Minute
 
 // birthNotice makes the birth. A large one is not heard again: the broker would
 // send all of it back.
-func (s *session) birthNotice(short bool) notice {
-	m := s.opt.birthMessage(short, s.split)
-	if len(m.Payload) > maxEcho && !s.opt.NoProof {
-		s.out.unsubscribe(s.topics.agent("info"))
+func (a *announcer) birthNotice(short bool) notice {
+	m := a.link.opt.birthMessage(short, a.link.announced.split)
+	if len(m.Payload) > maxEcho && !a.link.opt.NoProof {
+		a.out.unsubscribe(a.link.topics.agent("info"))
 	}
 	return notice{Message: m, kind: kindBirth}
 }
 
 // heardBirth takes a birth on our own topic. Anybody may publish there whom the
 // broker lets: what does not have our form is nobody's birth.
-func (s *session) heardBirth(m Message) {
+func (a *announcer) hearBirth(m Message) {
 	var b struct{ Boot string }
 	if json.Unmarshal(m.Payload, &b) != nil || !bootForm.MatchString(b.Boot) {
 		b.Boot = ""
 	}
 	switch {
-	case b.Boot == s.opt.Boot && !m.Retain:
+	case b.Boot == a.link.opt.Boot && !m.Retain:
 	case !m.Retain:
-		s.replaceBirth()
+		a.replaceBirth()
 	case b.Boot == "":
-	case !s.birthSeenBefore && b.Boot != s.opt.Boot: // of our own earlier start, perhaps
-		if !s.cleared {
-			s.cleared = true
-			s.clear(m.Payload)
+	case !a.birthSeenBefore && b.Boot != a.link.opt.Boot: // of our own earlier start, perhaps
+		if !a.link.announced.cleared {
+			a.link.announced.cleared = true
+			a.clear(m.Payload)
 		}
 	default:
-		s.foundRival(b.Boot)
+		a.foundRival(b.Boot)
 	}
 }
 
 // replaceBirth publishes our birth again: another stands in its place.
-func (s *session) replaceBirth() {
-	if now := time.Now(); s.announced && s.birth.at.IsZero() && now.Sub(s.rebornAt) >= rebirthEvery {
-		s.rebornAt = now
-		s.birth.now()
+func (a *announcer) replaceBirth() {
+	if now := time.Now(); a.announced && a.birth.at.IsZero() && now.Sub(a.rebornAt) >= rebirthEvery {
+		a.rebornAt = now
+		a.birth.now()
 	}
 }
 
 // beginShort begins with the forms that the previous start found to get through:
 // the whole ones are tried later.
-func (s *session) beginShort(previous []byte) {
+func (a *announcer) beginShort(previous []byte) {
 	var was birth
 	if json.Unmarshal(previous, &was) != nil {
 		return
 	}
 	later := func(full noticeID, m Message) {
-		if !s.records.known(full) {
-			s.records.suspectOne(full, len(m.Topic)+len(m.Payload))
-			s.records.postpone(full, time.Now())
+		if !a.link.notices.records.known(full) {
+			a.link.notices.records.suspectOne(full, len(m.Topic)+len(m.Payload))
+			a.link.notices.records.postpone(full, time.Now())
 		}
 	}
-	if was.Split && s.opt.HomeAssistant.Discovery {
-		s.split = true
-		later(noticeID{topic: s.entities.group.topic}, s.opt.Discovery())
+	if was.Split && a.link.opt.HomeAssistant.Discovery {
+		a.link.announced.split = true
+		later(noticeID{topic: a.entities.group.topic}, a.link.opt.Discovery())
 	}
 	if was.Truncated {
-		later(noticeID{topic: s.topics.agent("info")}, s.opt.birthMessage(false, s.split))
+		later(noticeID{topic: a.link.topics.agent("info")}, a.link.opt.birthMessage(false, a.link.announced.split))
 	}
 }
 
 // clear takes away what the previous birth lists and this start does not feed.
-func (s *session) clear(previous []byte) {
-	s.beginShort(previous)
-	if s.opt.NoRetain { // an empty message would clear nothing, and be taken for a state
+func (a *announcer) clear(previous []byte) {
+	a.beginShort(previous)
+	if a.link.opt.NoRetain { // an empty message would clear nothing, and be taken for a state
 		return
 	}
-	for _, m := range cleanup(previous, s.opt) {
-		s.clears.all = append(s.clears.all, notice{Message: m})
+	for _, m := range cleanup(previous, a.link.opt) {
+		a.link.notices.clears.all = append(a.link.notices.clears.all, notice{Message: m})
 	}
-	if s.announced { // it came late: the birth stands on top again
-		s.announced = false
-		s.announce()
+	if a.announced { // it came late: the birth stands on top again
+		a.announced = false
+		a.announce()
 	}
 }
 
 // heardHome takes what Home Assistant says of itself. What is retained is from
 // before this session, in which it was told already.
-func (s *session) heardHome(m Message) {
-	if s.opt.homeStarted(m) && !m.Retain && s.discovery.at.IsZero() {
-		s.discovery.at = time.Now().Add(rediscoverAfter())
+func (a *announcer) hearHome(m Message) {
+	if a.link.opt.homeStarted(m) && !m.Retain && a.discovery.at.IsZero() {
+		a.discovery.at = time.Now().Add(rediscoverAfter())
 	}
 }
 
@@ -120,16 +162,16 @@ const restateAfter = 5 * time.Second
 // discover tells Home Assistant of our entities. Where the broker retains
 // nothing, they have neither an availability nor a state until both are sent
 // again.
-func (s *session) discoveryNotice() notice {
-	if s.opt.NoRetain {
-		s.restate.at = time.Now().Add(restateAfter)
+func (a *announcer) discoveryNotice() notice {
+	if a.link.opt.NoRetain {
+		a.restate.at = time.Now().Add(restateAfter)
 	}
-	return notice{Message: s.opt.Discovery()}
+	return notice{Message: a.link.opt.Discovery()}
 }
 
-func (s *session) restateNotice() notice {
-	s.states.refresh()
-	return notice{Message: s.status("online")}
+func (a *announcer) restateNotice() notice {
+	a.link.states.refresh()
+	return notice{Message: a.link.status("online")}
 }
 
 const rediscoverWithin = 10 * time.Second
@@ -139,34 +181,50 @@ const rediscoverWithin = 10 * time.Second
 func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
 
 // singlesNotice makes the first of them; the others follow.
-func (s *session) singleNotice() notice {
-	msgs := s.opt.singles()
-	s.entities.all = nil
+func (a *announcer) singleNotice() notice {
+	msgs := a.link.opt.singles()
+	a.entities.all = nil
 	for _, m := range msgs[1:] {
-		s.entities.all = append(s.entities.all, notice{Message: m})
+		a.entities.all = append(a.entities.all, notice{Message: m})
 	}
 	return notice{Message: msgs[0]}
 }
 
 // announcedSingly takes note that all singles got through: the next start has to
 // know of them.
-func (s *session) announcedSingly() {
-	if !s.split {
-		s.split = true
-		s.birth.now()
+func (a *announcer) announcedSingly() {
+	if !a.link.announced.split {
+		a.link.announced.split = true
+		a.birth.now()
 	}
 }
 
 // announcedWhole takes note that the announcement of all got through. While
 // singles stand beside it, Home Assistant refuses its entities.
-func (s *session) announcedWhole() {
-	if !s.split {
+func (a *announcer) announcedWhole() {
+	if !a.link.announced.split {
 		return
 	}
-	s.split = false
-	for _, m := range s.opt.singles() {
-		s.clears.all = append(s.clears.all, notice{Message: Message{Topic: m.Topic, Retain: true}})
+	a.link.announced.split = false
+	for _, m := range a.link.opt.singles() {
+		a.link.notices.clears.all = append(a.link.notices.clears.all, notice{Message: Message{Topic: m.Topic, Retain: true}})
 	}
-	s.discovery.now()
-	s.birth.now()
+	a.discovery.now()
+	a.birth.now()
+}
+
+// confirmed takes note that a notice got through.
+func (a *announcer) confirmed(id noticeID) {
+	switch id {
+	case a.entities.group:
+		a.announcedSingly()
+	case noticeID{topic: a.entities.group.topic}:
+		a.announcedWhole()
+	}
+}
+
+// proven takes note that acknowledgements are proven: the broker has our birth.
+func (a *announcer) proven() {
+	r := &a.link.announced.rival
+	r.born = r.born || a.birthAcked
 }

@@ -1,150 +1,149 @@
 package uplink
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
 
-// sing is how long a session whose backlog is held waits before it tries to
-// prove again that it may publish.
+// canaryRetry is how long a session whose backlog is held waits before it sends
+// the next canary.
 const canaryRetry = time.Minute
 
-// A canary proves that we may publish. MQTT 3.1.1 has no word for "you may
-// not": a broker acknowledges what its access list denies, and drops it. So a
-// session publishes something that it must hear itself, before it believes any
-// acknowledgement.
+// A canary proves that we may publish. MQTT 3.1.1 has no answer for "you may not
+// publish this": a broker acknowledges what its access list denies, and drops it.
+// So a session publishes a token on a topic that it has subscribed to, and counts
+// no acknowledgement before the token came back.
+//
+// If the token does not come back, the backlog is held: alarms are sent all the
+// same, and everything stays in the queue. All fields belong to the goroutine of
+// the session.
 type canary struct {
-	token  string
-	proven bool
-	held   string    // why the backlog is held
-	next   time.Time // when to draw conclusions, or to try again
+	link       *Link
+	out        *outgoing
+	read, send once // the subscription to the topic; the token
+
+	token string
+	heard bool      // the token came back
+	held  string    // why the backlog is held; empty: it is not
+	next  time.Time // when silence is judged, or the canary is repeated; zero: neither
 }
 
-// listen subscribes to what others may say in our name, to the canary, and to
-// what Home Assistant says of itself.
-func (s *session) listen() {
-	if s.opt.NoProof {
+// canaryMemory is what outlives a session. It belongs to the goroutine of the
+// session.
+type canaryMemory struct {
+	sent         int             // numbers the tokens
+	provenBefore bool            // a session proved that we may publish, and none since failed to
+	heldLogged   string          // the latest reason for a hold that is in the log
+	unreadable   map[string]bool // topics whose subscription was denied, as the log says
+}
+
+func newCanary(l *Link, out *outgoing) *canary {
+	c := &canary{link: l, out: out}
+	topic := l.topics.agent("canary")
+	c.read = l.notices.subscription(topic)
+	c.send = newOnce(l.notices.records, noticeForm{noticeID{topic: topic}, c.notice})
+	c.send.after = &c.read
+	return c
+}
+
+// prove makes a canary with a new token due.
+func (c *canary) prove() {
+	if c.link.opt.NoProof {
 		return
 	}
-	s.readCanary.now()
-	s.readStatus.now()
-	s.readInfo.now()
-	if s.opt.HomeAssistant.Discovery {
-		s.readHome.now()
+	memory := &c.link.canary
+	memory.sent++
+	c.token = fmt.Sprintf(`{"boot":%q,"n":%d}`, c.link.opt.Boot, memory.sent)
+	c.send.now()
+	c.next = time.Time{}
+}
+
+// notice makes the message. The time in which it has to come back begins now.
+func (c *canary) notice() notice {
+	c.next = time.Now().Add(c.link.opt.bounds().proof)
+	return notice{Message: Message{Topic: c.link.topics.agent("canary"), Payload: []byte(c.token)}}
+}
+
+// acksProven says that an acknowledgement of the broker's means that it has the
+// message: the token came back, or cannot be expected to.
+func (c *canary) acksProven() bool { return c.heard || c.link.opt.NoProof || c.unprovable() }
+
+// routineAllowed says that routine readings may be sent. If the session before
+// was allowed to publish, one window of readings does not wait for the proof.
+// unreleased is how many are acknowledged and wait for it.
+func (c *canary) routineAllowed(unreleased int) bool {
+	return c.acksProven() || c.link.canary.provenBefore && c.held == "" && unreleased+c.out.window.messages < c.out.window.most
+}
+
+// unprovable says that the broker closes the connection for the canary itself.
+// Such a broker does not acknowledge what it denies.
+func (c *canary) unprovable() bool {
+	topic, records := c.link.topics.agent("canary"), c.link.notices.records
+	return len(records) > 0 && (records.deferred(noticeID{topic: topic}) || records.deferred(noticeID{topic, formSubscription}))
+}
+
+// hear takes a message on the topic. proven says that the token came back for
+// the first time; released, that the backlog was held until now.
+func (c *canary) hear(payload string) (proven, released bool) {
+	if payload != c.token || c.heard {
+		return false, false
+	}
+	released = c.held != ""
+	c.heard, c.next = true, time.Time{}
+	c.held, c.link.canary.heldLogged = "", ""
+	return true, released
+}
+
+// repeat takes the proof back, and makes another canary due: a probe was not
+// heard.
+func (c *canary) repeat() {
+	if c.heard {
+		c.heard = false
+		c.prove()
 	}
 }
 
-// prove makes the canary due.
-func (s *session) prove() {
-	if s.opt.NoProof {
-		return
-	}
-	s.canariesSent++
-	s.token = fmt.Sprintf(`{"boot":%q,"n":%d}`, s.opt.Boot, s.canariesSent)
-	s.sendCanary.now()
-	s.canary.next = time.Time{}
-}
-
-// canaryNotice makes the canary. It is to be heard in some time from when it goes.
-func (s *session) canaryNotice() notice {
-	s.canary.next = time.Now().Add(s.opt.bounds().proof)
-	return notice{Message: Message{Topic: s.topics.agent("canary"), Payload: []byte(s.token)}}
-}
-
-// trusted says that an acknowledgement means that the broker has it.
-func (s *session) acksProven() bool { return s.proven || s.opt.NoProof || s.unprovable() }
-
-// entrusted says that routine readings may go. If we were allowed to publish a
-// moment ago, one window of them does not wait for the proof.
-func (s *session) routineAllowed() bool {
-	return s.acksProven() || s.provenBefore && s.held == "" && s.released.len()+s.out.window.messages < s.out.window.most
-}
-
-// sang hears the canary.
-func (s *session) canaryHeard(m Message) {
-	if string(m.Payload) != s.token || s.proven {
-		return
-	}
-	s.proven, s.canary.next = true, time.Time{}
-	s.announce()
-	if s.held == "" {
-		s.heldLogged = ""
-		return
-	}
-	s.log.Info("uplink may publish: the backlog goes out")
-	s.held, s.heldLogged = "", ""
-	s.healthChanged()
-	s.again()
-}
-
-// again sends what was sent in this session again: it was denied. What is kept of
-// a stream comes before its new readings, so it is sent again too.
-func (s *session) again() {
-	s.cursor.Rewind()
-	s.rejects.rewind()
-	for i := range s.out.inflight.len() {
-		if f := s.out.inflight.at(i); f.kind == kindHistory {
-			f.kind = kindOther
-		}
-	}
-}
-
-// subscribed takes the answer to a subscription.
-func (s *session) subscribed(f *sentMessage) error {
-	var denied *DeniedError
-	err := f.Error()
-	if err != nil && !errors.As(err, &denied) {
-		return s.lost(err)
-	}
-	s.out.answered = true
-	s.noticeArrived(f)
+// silence draws the conclusion when the token did not come back in time. It
+// returns why the backlog is to be held; empty: it is not, or is held already.
+func (c *canary) silence(now time.Time) (why string) {
+	proof := c.link.opt.bounds().proof
 	switch {
-	case err == nil:
-		return nil
-	case denied.Topic == s.topics.agent("canary"):
-		s.hold(denied.Error())
-	case s.unreadable[denied.Topic]: // the log was told
-	case denied.Topic == s.opt.homeStatusTopic():
-		s.log.Warn("when Home Assistant restarts it is not told again", "err", err)
+	case c.next.IsZero() || now.Before(c.next):
+	case c.held != "":
+		c.read.now()
+		c.prove()
+	case c.out.firstAck.IsZero(): // from a broker that acknowledges nothing, silence proves nothing
+		c.next = now.Add(proof)
 	default:
-		s.log.Warn("take-overs and late wills go unnoticed", "err", err)
+		return fmt.Sprintf("nothing heard of it in %v", proof)
 	}
-	s.unreadable[denied.Topic] = true
-	return nil
+	return ""
 }
 
-// doubt draws conclusions from silence, or tries again.
-func (s *session) doubt() {
-	if s.held == "" && s.out.firstAck.IsZero() { // from a broker that acknowledges nothing, silence says nothing
-		s.canary.next = time.Now().Add(s.opt.bounds().proof)
-		return
+// hold holds the backlog. It reports whether it was not held before.
+func (c *canary) hold(why string) bool {
+	c.next = time.Now().Add(canaryRetry)
+	if c.held != "" || c.heard {
+		return false
 	}
-	if s.held == "" {
-		s.hold(fmt.Sprintf("nothing heard of it in %v", s.opt.bounds().proof))
-		return
-	}
-	s.readCanary.now()
-	s.prove()
+	c.held = why
+	return true
 }
 
-// hold keeps the backlog for this session. Alarms are sent all the same, and
-// kept.
-func (s *session) hold(why string) {
-	s.canary.next = time.Now().Add(canaryRetry)
-	if s.held != "" || s.proven {
+// logHold writes the reason to the log, once until it changes.
+func (c *canary) logHold() {
+	if c.link.canary.heldLogged == c.held {
 		return
 	}
-	s.held = why
-	s.declareDoubted()
-	s.healthChanged()
-	s.announce()
-	if s.heldLogged == why {
-		return
-	}
-	s.heldLogged = why
-	topic := s.topics.agent("canary")
-	s.log.Error("the backlog is held: there is no proof that we may publish", "topic", topic, "why", why, "mend",
-		"either the broker's access list denies publishing to "+s.topics.clientID+"/#, or this account may write and not read: "+
+	c.link.canary.heldLogged = c.held
+	topic := c.link.topics.agent("canary")
+	c.link.log.Error("the backlog is held: there is no proof that we may publish", "topic", topic, "why", c.held, "mend",
+		"either the broker's access list denies publishing to "+c.link.topics.clientID+"/#, or this account may write and not read: "+
 			"allow it to read "+topic+", or set mqtt.prove_publish: false")
+}
+
+// ended takes note of the end of the session.
+func (c *canary) ended() {
+	memory := &c.link.canary
+	memory.provenBefore = c.heard || memory.provenBefore && c.held == ""
 }

@@ -55,8 +55,8 @@ func (all noticeRecords) of(id noticeID) *noticeRecord {
 // suspect says that a notice is to go alone. While one is known to be a suspect,
 // each is that was never acknowledged: what the broker closes the connection for
 // once is seldom the only thing.
-func (s *session) suspect(id noticeID) bool {
-	return len(s.records) > 0 && (s.records.known(id) || !s.noticesAcked[id])
+func (n *notices) suspect(id noticeID) bool {
+	return len(n.link.notices.records) > 0 && (n.link.notices.records.known(id) || !n.link.notices.acked[id])
 }
 
 // retryAt is when a notice may go that is deferred; zero if it is not.
@@ -123,18 +123,18 @@ func (all noticeRecords) deferredNotices() (list []deferredNotice) {
 }
 
 // noticeArrived takes note that a notice was acknowledged.
-func (s *session) noticeArrived(f *sentMessage) {
-	if len(s.unconfirmed) > 0 { // they went before it
-		for i := range s.unconfirmed {
-			s.confirm(&s.unconfirmed[i])
+func (n *notices) answered(f *sentMessage) {
+	if len(n.unconfirmed) > 0 { // they went before it
+		for i := range n.unconfirmed {
+			n.confirm(&n.unconfirmed[i])
 		}
-		s.unconfirmed = s.unconfirmed[:0]
+		n.unconfirmed = n.unconfirmed[:0]
 	}
 	switch id := f.notice.id; {
-	case f.notice.Topic == "", id == s.entities.group && len(s.entities.all) > 0, id.form == formClears && len(s.clears.all) > 0:
+	case f.notice.Topic == "", id == n.announcer.entities.group && len(n.announcer.entities.all) > 0, id.form == formClears && len(n.link.notices.clears.all) > 0:
 		return // none, or of the group there is more to come
 	}
-	s.confirm(f)
+	n.confirm(f)
 }
 
 // size is that of topic and payload.
@@ -143,55 +143,50 @@ func (f *sentMessage) size() int { return len(f.notice.Topic) + len(f.notice.Pay
 // sameNotice says that another flight is of the same notice, whatever it says.
 func (f *sentMessage) sameNotice(other sentMessage) bool { return f.notice.id == other.notice.id }
 
-func (s *session) confirm(f *sentMessage) {
+func (n *notices) confirm(f *sentMessage) {
 	id := f.notice.id
-	s.noticesAcked[id] = true
-	if s.records.deferred(id) {
-		s.log.Info("what did not get through does so again", "topic", id.topic, "bytes", f.size())
-		s.healthChanged()
+	n.link.notices.acked[id] = true
+	if n.link.notices.records.deferred(id) {
+		n.link.log.Info("what did not get through does so again", "topic", id.topic, "bytes", f.size())
+		n.health.changed()
 	}
-	delete(s.records, id)
+	delete(n.link.notices.records, id)
 	if id.form == formFull {
-		delete(s.records, noticeID{id.topic, formShort})
+		delete(n.link.notices.records, noticeID{id.topic, formShort})
 	}
-	switch {
-	case id == s.entities.group:
-		s.announcedSingly()
-	case id == noticeID{topic: s.entities.group.topic}:
-		s.announcedWhole()
-	}
+	n.announcer.confirmed(id)
 }
 
 // blameNotices looks for notices to blame for the end of a session. It reports
 // whether one was in flight alone: nothing else is to blame then.
-func (s *session) blameNotices(err error) (alone bool) {
-	flying := s.noticesInFlight()
-	if !s.linkFailed(err) {
+func (n *notices) blame(err error, leaving bool) (alone bool) {
+	flying := n.inFlight()
+	if !n.linkFailed(err, leaving) {
 		return false
 	}
 	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
-	if closed && !s.out.answered { // what it began with may be what the broker closes for
-		s.suspectFirst = !s.suspectFirst && len(flying) == 0
+	if closed && !n.out.answered { // what it began with may be what the broker closes for
+		n.link.notices.suspectFirst = !n.link.notices.suspectFirst && len(flying) == 0
 	}
 	for _, f := range flying {
 		switch {
-		case !closed && (!s.out.answered || s.provesPublishing(f.notice.id)):
+		case !closed && (!n.out.answered || n.provesPublishing(f.notice.id)):
 			// the link fell silent: it says nothing about small messages
 		case f.notice.id.form == formClears:
-			s.clearFailed(f)
+			n.clearFailed(f)
 		case f.isolated:
-			s.noticeFailed(f, err)
+			n.failed(f, err)
 		default:
-			s.records.suspectOne(f.notice.id, f.size())
+			n.link.notices.records.suspectOne(f.notice.id, f.size())
 		}
 	}
 	return len(flying) == 1 && flying[0].isolated
 }
 
 // linkFailed says that a session ended because of what was sent, or of the link.
-func (s *session) linkFailed(err error) bool {
+func (n *notices) linkFailed(err error, leaving bool) bool {
 	select {
-	case <-s.out.conn.Done():
+	case <-n.out.conn.Done():
 	default:
 		if !errors.Is(err, errNoAcks) {
 			return false
@@ -199,34 +194,34 @@ func (s *session) linkFailed(err error) bool {
 	}
 	var b *breach
 	if errors.As(err, &b) {
-		s.tooLarge(b)
+		n.tooLarge(b)
 		return false
 	}
-	return s.leaving == nil
+	return !leaving
 }
 
 // tooLarge defers the subscription to the topic of a message that we do not take.
-func (s *session) tooLarge(b *breach) {
+func (n *notices) tooLarge(b *breach) {
 	id := noticeID{b.topic, formSubscription}
-	if !slices.ContainsFunc(s.all, func(src source) bool { return src.id() == id }) {
+	if !slices.ContainsFunc(n.all, func(src source) bool { return src.id() == id }) {
 		return
 	}
-	s.records.suspectOne(id, b.bytes)
-	s.records.postpone(id, time.Now())
-	s.log.Error("a message on a topic that we read is too large: it is not read for now", "topic", b.topic, "bytes", b.bytes,
+	n.link.notices.records.suspectOne(id, b.bytes)
+	n.link.notices.records.postpone(id, time.Now())
+	n.link.log.Error("a message on a topic that we read is too large: it is not read for now", "topic", b.topic, "bytes", b.bytes,
 		"max_bytes", mostInbound, "mend", "see who publishes there", "retry_in", minDeferral)
 }
 
 // noticesInFlight are the notices that the broker may have ended the session for.
 // If one was in flight alone, it is that one.
-func (s *session) noticesInFlight() (flying []*sentMessage) {
-	for i := range s.unconfirmed {
-		if f := &s.unconfirmed[i]; time.Since(f.sent) < closedAfter {
+func (n *notices) inFlight() (flying []*sentMessage) {
+	for i := range n.unconfirmed {
+		if f := &n.unconfirmed[i]; time.Since(f.sent) < closedAfter {
 			flying = append(flying, f)
 		}
 	}
-	for i := range s.out.inflight.len() {
-		f := s.out.inflight.at(i)
+	for i := range n.out.inflight.len() {
+		f := n.out.inflight.at(i)
 		if f.isolated {
 			return []*sentMessage{f}
 		}
@@ -238,20 +233,20 @@ func (s *session) noticesInFlight() (flying []*sentMessage) {
 }
 
 // noticeFailed draws the conclusion when a session ended with a notice alone.
-func (s *session) noticeFailed(f *sentMessage, err error) {
+func (n *notices) failed(f *sentMessage, err error) {
 	id := f.notice.id
-	again := s.records.deferred(id)
-	if !s.records.failed(id, f.size(), s.out.answered, time.Now()) {
+	again := n.link.notices.records.deferred(id)
+	if !n.link.notices.records.failed(id, f.size(), n.out.answered, time.Now()) {
 		return
 	}
 	if id.form == formFull { // the short one comes next: it may be no better
-		s.records.suspectOne(noticeID{id.topic, formShort}, 0)
+		n.link.notices.records.suspectOne(noticeID{id.topic, formShort}, 0)
 	}
-	log := s.log.With("topic", id.topic, "bytes", f.size(), "retry_in", time.Until(s.records.retryAt(id)).Round(time.Minute))
+	log := n.link.log.With("topic", id.topic, "bytes", f.size(), "retry_in", time.Until(n.link.notices.records.retryAt(id)).Round(time.Minute))
 	switch {
 	case again:
 		log.Debug("a message about ourselves still does not get through")
-	case s.provesPublishing(id):
+	case n.provesPublishing(id):
 		log.Error("the broker closes the connection for the proof that we may publish: readings go without it",
 			"mend", "allow this account to publish and read "+id.topic+", or set mqtt.prove_publish: false")
 	default:
@@ -262,28 +257,22 @@ func (s *session) noticeFailed(f *sentMessage, err error) {
 }
 
 // provesPublishing says that a notice belongs to the proof that we may publish.
-func (s *session) provesPublishing(id noticeID) bool { return id.topic == s.topics.agent("canary") }
-
-// unprovable says that the broker closes the connection for the proof itself.
-// Such a broker does not acknowledge what it denies.
-func (s *session) unprovable() bool {
-	canary := s.topics.agent("canary")
-	return len(s.records) > 0 &&
-		(s.records.deferred(noticeID{topic: canary}) || s.records.deferred(noticeID{canary, formSubscription}))
+func (n *notices) provesPublishing(id noticeID) bool {
+	return id.topic == n.link.topics.agent("canary")
 }
 
 // clearFailed drops a clear that a session ended with while it was alone; if it
 // was not, it goes once more. If more sessions end, all are dropped.
-func (s *session) clearFailed(f *sentMessage) {
+func (n *notices) clearFailed(f *sentMessage) {
 	id := f.notice.id
 	if !f.isolated {
-		s.clears.all = append(s.clears.all, f.notice)
-		s.records.suspectOne(id, f.size())
+		n.link.notices.clears.all = append(n.link.notices.clears.all, f.notice)
+		n.link.notices.records.suspectOne(id, f.size())
 		return
 	}
-	dropped, r := 0, s.records.of(id)
+	dropped, r := 0, n.link.notices.records.of(id)
 	if r.ends++; r.ends > clearEnds {
-		dropped, s.clears.all = len(s.clears.all), nil
+		dropped, n.link.notices.clears.all = len(n.link.notices.clears.all), nil
 	}
-	s.log.Warn("what an earlier start left with the broker cannot be cleared", "topic", f.notice.Topic, "others_not_tried", dropped)
+	n.link.log.Warn("what an earlier start left with the broker cannot be cleared", "topic", f.notice.Topic, "others_not_tried", dropped)
 }

@@ -7,134 +7,178 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// fill sends as much as the window has room for.
-func (s *session) fill() {
-	if s.leaving != nil {
-		return
-	}
-	s.peeked, s.drained = nil, false // an alarm may have arrived
-	s.pace.next = time.Time{}
-	for s.sendNext() {
-	}
+// The history drains the backlog, and sends states in their share of the link.
+// All fields belong to the goroutine of the session.
+type history struct {
+	link    *Link
+	out     *outgoing
+	canary  *canary
+	probes  *prober
+	acks    *acks
+	retries *retries
+
+	cursor      queue.Cursor    // what it has passed was sent in this session, or diverted
+	peeked      []queue.Item    // beyond the cursor
+	drained     bool            // there was nothing beyond it
+	readAgainAt time.Time       // the backlog cannot be read: not before it is tried again; zero: it can
+	next        candidate       // of the peeked items the first
+	keptTurn    bool            // what is kept of a stream goes before a routine reading
+	flying      map[string]bool // streams whose state is in flight
+
+	stateShare stateShare
+	payloadBuf payloadBuf
 }
 
-// sendNext sends one message, if there is one and room for it: the notices that
-// routine readings wait for, alarms, other notices, then states in their share,
-// then routine readings. What sessions ended with comes last, and alone.
-func (s *session) sendNext() bool {
-	if s.out.window.openToAlarm() && s.sendNotice(s.urgent) {
-		return true
+// A candidate is the item that goes next, and what it is.
+type candidate struct {
+	item     *queue.Item // nil: there is none
+	rejected bool        // the broker does not take it
+	alarm    bool
+	routine  bool // and it may go now, for all but the window
+}
+
+// refresh forgets what was peeked: an alarm may have arrived, which goes first.
+func (h *history) refresh() { h.peeked, h.drained = nil, false }
+
+// chooseNext finds the item that goes next. It sends nothing.
+func (h *history) chooseNext() step {
+	c := candidate{item: h.peek()}
+	if it := c.item; it != nil {
+		c.rejected = h.link.rejects.isRejected(it)
+		c.alarm = !c.rejected && it.Priority == sensors.Alarm
+		c.routine = !c.rejected && !c.alarm && h.canary.routineAllowed(h.acks.len()) && h.link.mayGo(it) && !h.acks.full(it.Priority)
 	}
-	if s.careful() {
-		return false
-	}
-	if s.trying && s.tryAside() {
-		return true
-	}
-	it := s.peek()
-	isRejected := it != nil && s.rejects.isRejected(it)
-	alarm := it != nil && !isRejected && it.Priority == sensors.Alarm
-	routine := it != nil && !isRejected && !alarm && s.routineAllowed() && s.mayGo(it) && !s.released.full(it.Priority)
+	h.next = c
+	return stepNone
+}
+
+// divertRejected takes an item out of the way that the broker does not take.
+func (h *history) divertRejected() step {
+	it := h.next.item
 	switch {
-	case isRejected && s.acksProven() && s.out.inflight.len() < 2*s.out.window.most:
-		s.divert(it)
-	case isRejected && s.held != "": // it is sent when the others are
-		s.cursor.Advance(*it)
-		s.peeked = s.peeked[1:]
-	case s.beginsWithSuspect():
-		return s.sendSuspect()
-	case alarm && s.out.window.openToAlarm() && !s.released.full(it.Priority):
-		s.sendItem(it)
-	case s.asksForAnswer() && (s.sendState(false) || s.sendRoutine(it)):
-	case s.isolating():
-		return s.sendSuspect()
-	case !s.out.window.open():
-		return false
-	case s.sendNotice(s.others):
-	case s.sendState(routine):
-	case (s.keptTurn || !routine) && s.tryHeld():
-		s.keptTurn = false
-	case routine:
-		s.keptTurn = true
-		s.pace.pass()
-		s.sendRoutine(it)
-	case s.tryAside():
-	case s.sendSuspect():
-	default:
+	case !h.next.rejected:
+		return stepNone
+	case h.canary.acksProven() && h.out.inflight.len() < 2*h.out.window.most:
+		h.divert(it)
+		return stepSent
+	case h.canary.held != "": // it is sent when the others are
+		h.pass()
+		return stepSent
+	}
+	return stepNone
+}
+
+func (h *history) sendAlarm() step {
+	if !h.next.alarm || !h.out.window.openToAlarm() || h.acks.full(sensors.Alarm) {
+		return stepNone
+	}
+	h.sendItem(h.next.item)
+	return stepSent
+}
+
+// sendItemOfAnyLane sends an item, if there is one that the broker takes.
+func (h *history) sendItemOfAnyLane() bool {
+	if h.next.item == nil || h.next.rejected {
 		return false
 	}
+	h.sendItem(h.next.item)
 	return true
+}
+
+// sendKept sends what is kept of a stream. It takes turns with routine readings.
+func (h *history) sendKept() step {
+	if h.next.routine && !h.keptTurn || !h.retries.tryHeld() {
+		return stepNone
+	}
+	h.keptTurn = false
+	return stepSent
+}
+
+func (h *history) sendRoutine() step {
+	if !h.next.routine {
+		return stepNone
+	}
+	h.keptTurn = true
+	h.link.pace.pass()
+	h.sendItem(h.next.item)
+	return stepSent
+}
+
+// due is when the backlog is to be read again.
+func (h *history) due(now time.Time) time.Time { return ifAfter(h.readAgainAt, now) }
+
+// pass moves the cursor behind the first item that was peeked.
+func (h *history) pass() {
+	h.cursor.Advance(h.peeked[0])
+	h.peeked = h.peeked[1:]
 }
 
 // peek is the oldest item of the backlog that was not sent in this session; nil
 // if there is none.
-func (s *session) peek() *queue.Item {
-	if len(s.peeked) == 0 && !s.drained && s.out.window.openToAlarm() && !time.Now().Before(s.readAgainAt) {
-		s.peeked = s.look(s.out.window.most - s.out.window.messages)
-		s.drained = len(s.peeked) == 0
+func (h *history) peek() *queue.Item {
+	if len(h.peeked) == 0 && !h.drained && h.out.window.openToAlarm() && !time.Now().Before(h.readAgainAt) {
+		h.peeked = h.look(h.out.window.most - h.out.window.messages)
+		h.drained = len(h.peeked) == 0
 	}
-	if len(s.peeked) == 0 {
+	if len(h.peeked) == 0 {
 		return nil
 	}
-	return &s.peeked[0]
+	return &h.peeked[0]
 }
 
-func (s *session) look(most int) []queue.Item {
-	items, err := s.backlog.Peek(&s.cursor, most)
+func (h *history) look(most int) []queue.Item {
+	items, err := h.link.backlog.Peek(&h.cursor, most)
 	switch {
 	case err == nil:
-		s.readAgainAt = time.Time{}
+		h.readAgainAt = time.Time{}
 		return items
-	case s.readAgainAt.IsZero():
-		s.log.Error("backlog cannot be read", "err", err, "retry_every", retryRead)
+	case h.readAgainAt.IsZero():
+		h.link.log.Error("backlog cannot be read", "err", err, "retry_every", retryRead)
 	}
-	s.readAgainAt = time.Now().Add(retryRead)
+	h.readAgainAt = time.Now().Add(retryRead)
 	return nil
 }
 
 // sendState sends a state that changed, if there is one and the history leaves
 // room for it. A state that changes while it is in flight waits.
-func (s *session) sendState(busy bool) bool {
-	if busy && !s.stateShare.allows() {
+func (h *history) sendState(busy bool) bool {
+	if busy && !h.stateShare.allows() {
 		return false
 	}
-	r, ok := s.states.next(s.flying, s.rejects.mutedStates)
+	r, ok := h.link.states.next(h.flying, h.link.rejects.mutedStates)
 	if !ok {
 		return false
 	}
-	m := s.state(r)
-	s.flying[r.Stream] = true
-	s.out.publish(m, sentMessage{kind: kindState, stream: r.Stream})
+	m := h.link.state(r)
+	h.flying[r.Stream] = true
+	h.out.publish(m, sentMessage{kind: kindState, stream: r.Stream})
 	if busy {
-		s.stateShare.state(len(m.Topic) + len(m.Payload))
+		h.stateShare.state(len(m.Topic) + len(m.Payload))
 	}
 	return true
 }
 
-// sendRoutine sends an item, if there is one that the broker takes.
-func (s *session) sendRoutine(it *queue.Item) bool {
-	if it == nil || s.rejects.isRejected(it) {
-		return false
-	}
-	s.sendItem(it)
-	return true
+// divert takes a rejected item out of the way, once all before it are
+// acknowledged: it lines up with what is in flight.
+func (h *history) divert(it *queue.Item) {
+	h.out.track(sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
+	h.pass()
 }
 
-func (s *session) sendItem(it *queue.Item) {
-	m, f := s.message(it), sentMessage{kind: kindHistory, item: *it}
-	if s.mayProbe() && s.proofs.due(it.Stream, time.Now()) {
-		s.sendProbe(it.Stream, m, f, false)
+func (h *history) sendItem(it *queue.Item) {
+	m, f := h.message(it), sentMessage{kind: kindHistory, item: *it}
+	if h.probes.mayProbe() && h.link.proofs.due(it.Stream, time.Now()) {
+		h.probes.send(it.Stream, m, f, false)
 	} else {
-		s.out.publish(m, f)
+		h.out.publish(m, f)
 	}
-	s.cursor.Advance(*it)
-	s.peeked = s.peeked[1:]
-	s.stateShare.history(len(m.Topic) + len(m.Payload))
+	h.pass()
+	h.stateShare.history(len(m.Topic) + len(m.Payload))
 }
 
 // message is an item as it is published.
-func (s *session) message(it *queue.Item) Message {
-	return Message{Topic: s.topics.ofHistory(it.Stream), Payload: s.payloadBuf.cut(AppendPayload(s.payloadBuf.room(), *it, s.historical(*it)))}
+func (h *history) message(it *queue.Item) Message {
+	return Message{Topic: h.link.topics.ofHistory(it.Stream), Payload: h.payloadBuf.cut(AppendPayload(h.payloadBuf.room(), *it, h.link.historical(*it)))}
 }
 
 // A stateShare gives states a third of a busy link at most: a state may go when

@@ -9,26 +9,43 @@ import (
 
 const heartbeatEvery = time.Minute
 
-// beat says how the agent is, and when to say so again.
-func (s *session) heartbeatNotice(short bool) notice {
-	s.health.at = time.Now().Add(heartbeatEvery)
-	return notice{Message: s.healthMessage(short), kind: kindOnce}
+// A heartbeat is what agent/health says: how much waits, and what is wrong. It is
+// sent every minute, and when any of that changes. All fields belong to the
+// goroutine of the session.
+type heartbeat struct {
+	once
+	link   *Link
+	canary *canary
+	probes *prober
 }
 
-// healthChanged makes a heartbeat due.
-func (s *session) healthChanged() {
-	if s.opt.Stats != nil {
-		s.health.now()
+func newHeartbeat(l *Link, c *canary, probes *prober) *heartbeat {
+	h := &heartbeat{link: l, canary: c, probes: probes}
+	h.once = l.notices.either(l.topics.agent("health"), h.notice)
+	return h
+}
+
+// notice makes the heartbeat, and the next one due.
+func (h *heartbeat) notice(short bool) notice {
+	h.at = time.Now().Add(heartbeatEvery)
+	return notice{Message: h.message(short), kind: kindOnce}
+}
+
+// changed makes a heartbeat due.
+func (h *heartbeat) changed() {
+	if h.link.opt.Stats != nil {
+		h.now()
 	}
 }
 
 // maxListed is how many of each list a short heartbeat has.
 const maxListed = 3
 
-// healthMessage is the heartbeat: how much waits, and what is wrong.
-func (s *session) healthMessage(short bool) Message {
-	q, now := s.opt.Stats(), s.opt.Clock.Now()
-	faults, refused, deferred := s.states.failing(), s.rejects.names(), s.records.deferredNotices()
+// message makes the heartbeat. A short one has the first entries of each list.
+func (h *heartbeat) message(short bool) Message {
+	l := h.link
+	q, now := l.opt.Stats(), l.opt.Clock.Now()
+	faults, refused, deferred := l.states.failing(), l.rejects.names(), l.notices.records.deferredNotices()
 	if short {
 		faults, refused, deferred = head(faults), head(refused), head(deferred)
 	}
@@ -47,23 +64,23 @@ func (s *session) healthMessage(short bool) Message {
 		Unproven  string           `json:"unproven,omitempty"`  // why nothing proves that what the broker acknowledges arrives
 		Deferred  []deferredNotice `json:"deferred,omitempty"`  // what the agent says of itself and cannot get through
 		Truncated bool             `json:"truncated,omitempty"` // each list has its first ones alone
-	}{now.Unix, q.Backlog, int64(s.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written, s.held,
-		q.Rejected, refused, s.unproven(), deferred, short})
+	}{now.Unix, q.Backlog, int64(l.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written, h.canary.held,
+		q.Rejected, refused, h.probes.unproven(), deferred, short})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}
-	return Message{Topic: s.topics.agent("health"), Payload: payload, Retain: true, Once: true}
+	return Message{Topic: l.topics.agent("health"), Payload: payload, Retain: true, Once: true}
 }
 
 func head[T any](list []T) []T { return list[:min(len(list), maxListed)] }
 
 // age is how old a reading is, also one of an earlier boot; 0 if there is none.
-func (s *session) age(at, now clock.Stamp) time.Duration {
+func (l *Link) age(at, now clock.Stamp) time.Duration {
 	if at == (clock.Stamp{}) {
 		return 0
 	}
-	if d, known := s.opt.Clock.Age(at); known {
+	if d, known := l.opt.Clock.Age(at); known {
 		return d
 	}
-	return max(0, time.Duration(now.Unix-s.opt.Clock.Resolve(at).Unix)*time.Millisecond)
+	return max(0, time.Duration(now.Unix-l.opt.Clock.Resolve(at).Unix)*time.Millisecond)
 }

@@ -16,13 +16,13 @@ func newTestSession(birthSeenBefore bool) *session {
 	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Clock: clock.NewTimekeeper(clock.TrustAlways),
 		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant"}}
 	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), nil)
-	s.birthSeenBefore = birthSeenBefore
+	s.announcer.birthSeenBefore = birthSeenBefore
 	return s
 }
 
 // said are the notices that are due.
 func said(s *session) (all []notice) {
-	for _, src := range slices.Concat(s.urgent, s.others) {
+	for _, src := range slices.Concat(s.notices.urgent, s.notices.others) {
 		for at := src.due(); !at.IsZero() && !at.After(time.Now()); at = src.due() {
 			all = append(all, src.take())
 		}
@@ -44,7 +44,7 @@ func FuzzHeard(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, where byte, retained, birthSeenBefore bool, payload string) {
 		s := newTestSession(birthSeenBefore)
-		topics := []string{s.topics.agent("canary"), s.topics.agent("status"), s.topics.agent("info"), s.opt.homeStatusTopic()}
+		topics := []string{s.link.topics.agent("canary"), s.link.topics.agent("status"), s.link.topics.agent("info"), s.link.opt.homeStatusTopic()}
 		m := Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
 		s.hear(m)
 		s.hear(Message{Topic: topics[1], Payload: []byte("online")})

@@ -34,76 +34,76 @@ func (h *hold) rewind() {
 }
 
 // holdStream holds a stream of which the broker dropped a probe.
-func (s *session) holdStream(stream string, dropped *probe, why string) {
-	h, topic := s.rejects.held[stream], dropped.message.Topic
+func (t *retries) holdStream(stream string, dropped *probe, why string) {
+	h, topic := t.link.rejects.held[stream], dropped.message.Topic
 	if h == nil {
 		h = &hold{open: true}
-		s.rejects.held[stream] = h
+		t.link.rejects.held[stream] = h
 	}
 	if h.open { // else the log was told
-		s.log.Error("a stream is held: the broker acknowledges its readings and does not forward them", "stream", stream,
-			"topic", topic, "why", why, "mend", "let the access list allow "+s.topics.clientID+" to write and read "+topic+
+		t.link.log.Error("a stream is held: the broker acknowledges its readings and does not forward them", "stream", stream,
+			"topic", topic, "why", why, "mend", "let the access list allow "+t.link.topics.clientID+" to write and read "+topic+
 				", or set mqtt.prove_publish: false if it may not read")
-		s.report("aside", map[string]any{"stream": stream, "held": true})
+		t.link.report("aside", map[string]any{"stream": stream, "held": true})
 	}
 	h.closes, h.open, h.next = false, false, dropped.sent.Add(holdRetry)
 	h.rewind()
-	s.healthChanged()
+	t.health.changed()
 }
 
 // acceptStream lets what is kept of a stream go, if it is held.
-func (s *session) acceptStream(stream string) {
-	h := s.rejects.held[stream]
+func (t *retries) acceptStream(stream string) {
+	h := t.link.rejects.held[stream]
 	if h == nil || h.open {
 		return
 	}
-	s.log.Info("the broker takes a stream again: what was kept goes out", "stream", stream, "topic", s.topics.ofHistory(stream))
+	t.link.log.Info("the broker takes a stream again: what was kept goes out", "stream", stream, "topic", t.link.topics.ofHistory(stream))
 	h.open, h.next = true, time.Time{}
 	h.rewind()
-	s.healthChanged()
+	t.health.changed()
 }
 
 // tryHeld sends the oldest reading that is kept of a stream whose time has come,
 // or the next one of a stream that is taken again.
-func (s *session) tryHeld() bool {
-	if !s.acksProven() {
+func (t *retries) tryHeld() bool {
+	if !t.canary.acksProven() {
 		return false
 	}
-	for stream, h := range s.rejects.held {
-		if h.closes && !h.open || time.Now().Before(h.next) || s.proofs.of(stream).probe != nil {
+	for stream, h := range t.link.rejects.held {
+		if h.closes && !h.open || time.Now().Before(h.next) || t.link.proofs.of(stream).probe != nil {
 			continue
 		}
-		if s.sendKept(stream, h) {
+		if t.sendKept(stream, h) {
 			return true
 		}
 	}
 	return false
 }
 
-func (s *session) sendKept(stream string, h *hold) bool {
-	it, err := s.nextKept(stream, h)
+func (t *retries) sendKept(stream string, h *hold) bool {
+	it, err := t.nextKept(stream, h)
 	switch {
 	case err != nil:
-		s.log.Error("what is kept of a stream cannot be read", "stream", stream, "err", err, "retry_in", holdRetry)
+		t.link.log.Error("what is kept of a stream cannot be read", "stream", stream, "err", err, "retry_in", holdRetry)
 		h.next = time.Now().Add(holdRetry)
-	case it != nil && it.Priority != sensors.Alarm && !s.mayGo(it):
+	case it != nil && it.Priority != sensors.Alarm && !t.link.mayGo(it):
 		return false
 	case it != nil:
 		if it.Priority != sensors.Alarm {
-			s.pace.pass()
+			t.link.pace.pass()
 		}
-		m, f := s.message(it), sentMessage{kind: kindRetry, item: *it}
+		m, f := t.history.message(it), sentMessage{kind: kindRetry, item: *it}
 		h.peeked = h.peeked[1:]
-		probes := !h.open || !s.proofs.proven(stream) || s.mayProbe() && s.proofs.due(stream, time.Now())
-		if s.proving() && probes {
-			s.sendProbe(stream, m, f, true)
+		probes := !h.open || !t.link.proofs.proven(stream) || t.probes.mayProbe() && t.link.proofs.due(stream, time.Now())
+		if t.probes.proving() && probes {
+			t.probes.send(stream, m, f, true)
 		} else {
-			s.out.publish(m, f)
+			t.out.publish(m, f)
 		}
 		return true
-	case h.open && !s.underWay(stream):
-		delete(s.rejects.held, stream)
-		s.healthChanged()
+	case h.open && !t.underWay(stream):
+		delete(t.link.rejects.held, stream)
+		t.health.changed()
 		return true // what waits of it may go
 	case !h.open: // nothing is kept: its next reading will be
 		h.next = time.Now().Add(holdRetry)
@@ -113,9 +113,9 @@ func (s *session) sendKept(stream string, h *hold) bool {
 
 // nextKept is the oldest item that is kept of a stream and was not sent; nil if
 // there is none.
-func (s *session) nextKept(stream string, h *hold) (*queue.Item, error) {
+func (t *retries) nextKept(stream string, h *hold) (*queue.Item, error) {
 	for len(h.peeked) == 0 {
-		items, err := s.backlog.Rejected(&h.cursor, 64)
+		items, err := t.link.backlog.Rejected(&h.cursor, 64)
 		if err != nil || len(items) == 0 {
 			return nil, err
 		}
@@ -131,38 +131,38 @@ func (s *session) nextKept(stream string, h *hold) (*queue.Item, error) {
 
 // travels says that something of a stream is in flight, or waits for what is
 // before it: it may still be rejected, or come back from there.
-func (s *session) underWay(stream string) bool {
-	for i := range s.out.inflight.len() {
-		if f := s.out.inflight.at(i); (f.kind == kindRetry || f.kind == kindDiverted) && f.item.Stream == stream {
+func (t *retries) underWay(stream string) bool {
+	for i := range t.out.inflight.len() {
+		if f := t.out.inflight.at(i); (f.kind == kindRetry || f.kind == kindDiverted) && f.item.Stream == stream {
 			return true
 		}
 	}
-	return s.released.waits(stream)
+	return t.acks.waits(stream)
 }
 
 // releaseKept takes an item that was rejected before out of the backlog, if it
 // has arrived. It reports false if that is not known yet.
-func (s *session) releaseKept(o *outcome) bool {
+func (t *retries) releaseKept(o *outcome) bool {
 	stream := o.item.Stream
-	h := s.rejects.held[stream]
+	h := t.link.rejects.held[stream]
 	switch {
 	case o.item.Declared():
-		s.released.batch = append(s.released.batch, o.item)
-	case h != nil && h.open && s.delivered(stream):
-		s.proofs.of(stream).note(&o.item)
-		s.released.batch = append(s.released.batch, o.item)
-	case h != nil && s.proofs.of(stream).probe != nil:
+		t.acks.batch = append(t.acks.batch, o.item)
+	case h != nil && h.open && t.acks.delivered(stream):
+		t.link.proofs.of(stream).note(&o.item)
+		t.acks.batch = append(t.acks.batch, o.item)
+	case h != nil && t.link.proofs.of(stream).probe != nil:
 		return false
 	}
 	return true // else it was dropped, and is kept
 }
 
 // heldDue is when the next stream is to be tried; zero: there is none.
-func (r *rejects) heldDue() (due time.Time) {
+func (r *rejects) due(now time.Time) (due time.Time) {
 	for _, h := range r.held {
 		if !h.closes && !h.open && (due.IsZero() || h.next.Before(due)) {
 			due = h.next
 		}
 	}
-	return due
+	return ifAfter(due, now)
 }

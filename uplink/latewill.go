@@ -2,40 +2,46 @@ package uplink
 
 import "time"
 
-// correctEvery is how often we say again that we are online, at most: whoever
-// says otherwise all the time is no late will.
+// correctEvery is the shortest time between two corrections: a client that says
+// "offline" all the time is no late will.
 const correctEvery = time.Second
 
-// A lateWill is one that the broker sends when it notices that an earlier
-// connection is dead, which may be after we are back: we say again that we are
-// online. The first time is at the start of the session.
+// A lateWill is one that the broker publishes when it notices that an earlier
+// connection is dead, which may be after we are back. Then "online" is published
+// again. The first "online" is that at the start of the session. All fields
+// belong to the goroutine of the session.
 type lateWill struct {
 	once
-	said      bool
-	echoed    bool      // we heard that we are online
-	corrected time.Time // when we last said so again
+	link      *Link
+	said      bool      // "online" was published in this session
+	echoed    bool      // it was heard since it was published last
+	corrected time.Time // when it was last published again; zero: never
 }
 
-// heardStatus takes what the broker says of us.
-func (s *session) heardStatus(word string) {
-	l := &s.online
+func newLateWill(l *Link) *lateWill {
+	w := &lateWill{link: l}
+	w.once = newOnce(l.notices.records, noticeForm{noticeID{topic: l.topics.agent("status")}, w.notice})
+	return w
+}
+
+// hear takes what the broker says of us.
+func (w *lateWill) hear(word string) {
 	switch {
 	case word == "online":
-		l.echoed = true
-	case l.echoed && s.leaving == nil:
-		l.echoed = false
-		l.at = l.corrected.Add(correctEvery)
+		w.echoed = true
+	case w.echoed:
+		w.echoed = false
+		w.at = w.corrected.Add(correctEvery)
 	}
 }
 
-func (s *session) onlineNotice() notice {
-	l := &s.online
-	if l.said && l.corrected.IsZero() && s.journal.once("late will") {
-		s.log.Info("a late will is corrected")
+func (w *lateWill) notice() notice {
+	if w.said && w.corrected.IsZero() && w.link.journal.once("late will") {
+		w.link.log.Info("a late will is corrected")
 	}
-	if l.said {
-		l.corrected = time.Now()
+	if w.said {
+		w.corrected = time.Now()
 	}
-	l.said = true
-	return notice{Message: s.status("online")}
+	w.said = true
+	return notice{Message: w.link.status("online")}
 }

@@ -11,6 +11,7 @@ package uplink
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -90,34 +91,29 @@ func (e *DeniedError) Error() string { return "the broker refuses the subscripti
 // Dial connects to the broker, which publishes will if the connection is lost.
 type Dial func(ctx context.Context, will Message) (Conn, error)
 
-// A Link is the way from the agent to the broker.
+// A Link is the way from the agent to the broker. Observe may be called at any
+// time from any goroutine; everything else happens in the goroutine of Run.
 type Link struct {
-	opt          Options
-	backlog      Backlog
-	dial         Dial
-	log          *slog.Logger
-	topics       topics
-	states       states
-	rival        rival
-	suspects     suspects
-	rejects      rejects
-	records      noticeRecords
-	noticesAcked map[noticeID]bool // notices that were acknowledged once
-	clears       noticeList        // of what an earlier start left with the broker
-	cleared      bool              // that was looked for
-	split        bool              // Home Assistant is told entity by entity
+	// Set by New, and not changed.
+	opt     Options
+	backlog Backlog
+	dial    Dial
+	log     *slog.Logger
+	topics  topics
 
-	expected     bool // the session ended with a suspect that went alone
-	suspectFirst bool // which of notices and history begins a session, until anything is answered
-	proofs       proofs
-	certs        expiries
-	pace         throttle
-	produced     meter // routine readings
-	journal      linkLog
-	provenBefore bool            // a session proved that we may publish, and none since failed to
-	canariesSent int             // sent
-	heldLogged   string          // why the backlog is held, as the log was told
-	unreadable   map[string]bool // topics that we may not read, as the log was told
+	states states    // has a mutex of its own
+	pace   *throttle // its meter has a mutex of its own
+	certs  expiries  // a goroutine beside the session has it while one lasts
+
+	// What outlives a session. It belongs to the goroutine of the session, or to
+	// that of Run between two of them.
+	canary    canaryMemory
+	proofs    proofs
+	suspects  suspects
+	rejects   rejects
+	notices   noticeMemory
+	announced announceMemory
+	journal   linkLog
 }
 
 // New returns a link that drains backlog; Run starts it.
@@ -125,10 +121,9 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Clock == nil {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
-	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), journal: linkLog{log: log, logged: map[string]bool{}},
-		unreadable: map[string]bool{}, suspects: suspects{}, rejects: newRejects(), proofs: newProofs(), records: noticeRecords{}, noticesAcked: map[noticeID]bool{},
-		pace: newThrottle(opt.Drain.Rate)}
-	l.clears.group.form = formClears
+	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), pace: newThrottle(opt.Drain.Rate),
+		canary: canaryMemory{unreadable: map[string]bool{}}, proofs: newProofs(), suspects: suspects{}, rejects: newRejects(),
+		notices: newNoticeMemory(), journal: linkLog{log: log, logged: map[string]bool{}}}
 	l.states.changed = make(chan struct{}, 1)
 	return l
 }
@@ -136,7 +131,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 // Observe takes note of a reading as the state of its stream. It never waits.
 func (l *Link) Observe(r sensors.Reading) {
 	if r.Priority != sensors.Alarm {
-		l.produced.add(time.Now())
+		l.pace.produced.add(time.Now())
 	}
 	l.states.observe(r)
 }
@@ -171,7 +166,7 @@ func (l *Link) Run(ctx context.Context) error {
 	l.recall()
 	retry := newBackoff()
 	for ctx.Err() == nil {
-		up, err := l.connect(ctx)
+		up, expected, err := l.connect(ctx)
 		if ctx.Err() != nil {
 			break
 		}
@@ -180,7 +175,7 @@ func (l *Link) Run(ctx context.Context) error {
 			continue
 		}
 		wait := rand.N(paceNetwork.first) // the end was expected: of few notices, and three times each at most
-		if !l.expected {
+		if !expected {
 			wait = retry.after(err, up)
 		}
 		if most := l.opt.RetryMost; most > 0 {
@@ -192,14 +187,26 @@ func (l *Link) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// connect runs one session from CONNECT to its end, and says how long the
-// broker acknowledged what we sent.
-func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
-	l.expected = false
+// report reports an event; the details have to marshal.
+func (l *Link) report(event string, details map[string]any) {
+	if l.opt.Report == nil {
+		return
+	}
+	text, err := json.Marshal(details)
+	if err != nil {
+		panic("uplink: event: " + err.Error()) // strings and truths always marshal
+	}
+	l.opt.Report(sensors.Event{Name: event, At: l.opt.Clock.Now(), Details: text})
+}
+
+// connect runs one session from CONNECT to its end. up is for how long the broker
+// acknowledged what we sent; expected says that the session was to end, since a
+// suspect went alone.
+func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, err error) {
 	conn, err := l.dial(ctx, l.will())
 	if err != nil {
-		l.rival.forget()
-		return 0, err
+		l.announced.rival.forget()
+		return 0, false, err
 	}
 	watching, seen := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -208,21 +215,21 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, err error) {
 	over := dropLate(ctx, conn)
 	err = s.run(ctx)
 	over()
-	s.onDisconnect(err)
+	expected = s.onDisconnect(err)
 	seen()
 	watch.Wait()
 	if s.out.firstAck.IsZero() && (errors.Is(err, errBrokerClosed) || isReset(err)) {
 		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#%s", err, l.opt.ClientID, l.opt.mayBeRefused())
 	}
 	conn.Close() // a failure of it says nothing that err does not
-	l.provenBefore = s.proven || l.provenBefore && s.held == ""
+	s.canary.ended()
 	if !s.out.firstAck.IsZero() {
 		up = time.Since(s.out.firstAck)
 	}
-	if l.rival.proven {
+	if l.announced.rival.proven {
 		err = fmt.Errorf("%w: %w", &RivalError{l.opt.ClientID}, err)
 	}
-	return up, err
+	return up, expected, err
 }
 
 // mayBeRefused is what else a broker may close for that we send first.

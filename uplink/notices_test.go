@@ -327,7 +327,7 @@ func TestAQuietSessionKeepsOneHeartbeat(t *testing.T) {
 	for range 1000 {
 		s.completed(&sentMessage{Token: arrived{}, kind: kindOnce, notice: notice{id: noticeID{topic: "porch/agent/health"}}})
 	}
-	if n := len(s.unconfirmed); n != 1 {
+	if n := len(s.notices.unconfirmed); n != 1 {
 		t.Errorf("%d are kept", n)
 	}
 }

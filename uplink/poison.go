@@ -84,51 +84,59 @@ func (all suspects) any() bool {
 	return false
 }
 
-// inquire looks for who is to blame for the end of a session. A reset is the
-// broker's that left unread what we sent behind the message, as Mosquitto does; one
-// of the network's hits no message three times. A notice that was a suspect already takes all the blame.
-func (s *session) onDisconnect(err error) {
+// onDisconnect looks for the message that the broker closed the connection for.
+// It reports whether the session was to end, since a suspect went alone: then the
+// next one does not wait for long. Each message does so three times at most.
+//
+// A reset counts as a close: a broker that left unread what we sent behind the
+// message resets, as Mosquitto does. A reset of the network does not meet one
+// message three times. A notice that was a suspect already takes all the blame.
+func (s *session) onDisconnect(err error) (expected bool) {
 	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
-	if closed && s.blameProbe() {
-		return
+	if closed && s.probes.blame() {
+		return false
 	}
-	if alone := s.blameNotices(err); alone {
-		s.expected = s.out.answered
-		return
+	if alone := s.notices.blame(err, s.leaving != nil); alone {
+		return s.out.answered
 	}
 	if !closed || !s.out.answered {
-		return
+		return false
 	}
 	alone := s.out.inflight.len() == 1 && time.Since(s.out.inflight.front().sent) < closedAfter
 	if alone && s.out.inflight.front().kind == kindRetry {
-		s.stillRejected(&s.out.inflight.front().item)
-		return
+		s.retries.stillRejected(&s.out.inflight.front().item)
+		return false
 	}
-	var flying []msgID
-	for i := range s.out.inflight.len() {
-		switch f := s.out.inflight.at(i); f.kind {
-		case kindHistory, kindRetry:
-			flying = append(flying, msgIDOf(&f.item))
-		case kindState:
-			flying = append(flying, stateIDOf(f.stream))
-		}
+	expected = alone && s.link.suspects.any()
+	if id, found := s.link.suspects.recordClose(s.out.blamable(), alone, s.link.rejects.rejectedLately); found {
+		s.retries.rejectPoison(id)
 	}
-	// A session that ends with a suspect alone in flight was to end: the next one
-	// does not wait for long. Each message does so three times at most.
-	s.expected = s.expected || alone && s.suspects.any()
-	if d, found := s.suspects.recordClose(flying, alone, s.rejects.rejectedLately); found {
-		s.rejectPoison(d)
-	}
+	return expected
 }
 
-// careful says that nothing may go beside what is in flight: it may be what the
+// blamable are the messages in flight that the broker may have closed for, but
+// for notices.
+func (o *outgoing) blamable() (ids []msgID) {
+	for i := range o.inflight.len() {
+		switch f := o.inflight.at(i); f.kind {
+		case kindHistory, kindRetry:
+			ids = append(ids, msgIDOf(&f.item))
+		case kindState:
+			ids = append(ids, stateIDOf(f.stream))
+		}
+	}
+	return ids
+}
+
+// mustWait says that nothing may go beside what is in flight: it may be what the
 // broker closes for.
-func (s *session) careful() bool {
-	if s.out.inflight.len() == 0 || !s.trying && len(s.suspects) == 0 {
+func (s *session) mustWait() bool {
+	suspects, trying := s.link.suspects, s.retries.trying
+	if s.out.inflight.len() == 0 || !trying && len(suspects) == 0 {
 		return false
 	}
 	if time.Since(s.out.began) > forgiveAfter {
-		clear(s.suspects)
+		clear(suspects)
 	}
-	return (s.trying || s.suspects.any()) && time.Now().Before(s.out.quietUntil())
+	return (trying || suspects.any()) && time.Now().Before(s.out.quietUntil())
 }

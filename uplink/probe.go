@@ -18,18 +18,30 @@ const (
 	probesOff      = 24 * time.Hour
 )
 
+// A prober publishes readings that have to come back, and draws the conclusions:
+// see proofs. All fields belong to the goroutine of the session.
+type prober struct {
+	link    *Link
+	out     *outgoing
+	canary  *canary
+	notices *notices
+	acks    *acks
+	retries *retries
+	history *history
+}
+
 // proving says that readings are expected back.
-func (s *session) proving() bool { return s.held == "" && s.unproven() == "" }
+func (p *prober) proving() bool { return p.canary.held == "" && p.unproven() == "" }
 
 // unproven says why nothing proves that what the broker acknowledges arrives;
 // empty: probes do.
-func (s *session) unproven() string {
+func (p *prober) unproven() string {
 	switch {
-	case s.opt.NoProof:
+	case p.link.opt.NoProof:
 		return "mqtt.prove_publish is false"
-	case s.unprovable():
-		return "the broker closes the connection for " + s.topics.agent("canary")
-	case !s.proofs.offUntil.IsZero() && time.Now().Before(s.proofs.offUntil):
+	case p.canary.unprovable():
+		return "the broker closes the connection for " + p.link.topics.agent("canary")
+	case !p.link.proofs.offUntil.IsZero() && time.Now().Before(p.link.proofs.offUntil):
 		return "the broker closes the connection when we subscribe to our own readings"
 	}
 	return ""
@@ -38,19 +50,19 @@ func (s *session) unproven() string {
 // blameProbe reports whether the broker closed the connection for the
 // subscription of a probe: it takes packets in order, and that is the first
 // without an answer. Nothing else is to blame then.
-func (s *session) blameProbe() bool {
-	if s.out.inflight.len() == 0 {
+func (p *prober) blame() bool {
+	if p.out.inflight.len() == 0 {
 		return false
 	}
-	pr := s.out.inflight.front().probe
+	pr := p.out.inflight.front().probe
 	if pr == nil || succeeded(pr.subscribed) {
 		return false
 	}
-	closes := s.proofs.closes
+	closes := p.link.proofs.closes
 	if closes[pr.item.Stream]++; closes[pr.item.Stream] >= maxProbeCloses {
 		clear(closes)
-		s.proofs.offUntil = time.Now().Add(probesOff)
-		s.log.Error("the broker closes the connection when we subscribe to our own readings: they go without proof that they arrive",
+		p.link.proofs.offUntil = time.Now().Add(probesOff)
+		p.link.log.Error("the broker closes the connection when we subscribe to our own readings: they go without proof that they arrive",
 			"topic", pr.message.Topic, "mend", "allow this account to read what it publishes, or set mqtt.prove_publish: false")
 	}
 	return true
@@ -60,8 +72,8 @@ func (s *session) blameProbe() bool {
 // has to get an answer to something else first: a broker that answers nothing
 // says nothing about subscriptions. Nor may one go beside a notice under suspicion:
 // the end of the session would be blamed on that.
-func (s *session) mayProbe() bool {
-	return s.proving() && (s.out.answered || len(s.proofs.closes) == 0) && s.isolatedOne() == nil
+func (p *prober) mayProbe() bool {
+	return p.proving() && (p.out.answered || len(p.link.proofs.closes) == 0) && p.notices.isolated() == nil
 }
 
 func succeeded(t Token) bool {
@@ -77,20 +89,20 @@ func succeeded(t Token) bool {
 // UNSUBSCRIBE: a broker takes packets in order, and so forwards this one alone.
 // A probe that lasts stays subscribed until it is heard: also while messages are
 // under suspicion, so that nothing is sent behind one.
-func (s *session) sendProbe(stream string, m Message, f sentMessage, lasting bool) {
-	pr := &probe{item: f.item, message: m, lasting: lasting || s.proofs.late || s.suspects.any()}
-	if first := s.proofs.of(stream).probe; first != nil {
+func (p *prober) send(stream string, m Message, f sentMessage, lasting bool) {
+	pr := &probe{item: f.item, message: m, lasting: lasting || p.link.proofs.late || p.link.suspects.any()}
+	if first := p.link.proofs.of(stream).probe; first != nil {
 		pr.second, pr.waited = true, first.lasting
 	}
 	// A stream that is held is tried again in a minute anyway.
-	pr.repeated = pr.second || s.rejects.held[stream] != nil
-	s.proofs.sent(stream, pr)
-	pr.subscribed = s.out.conn.Subscribe(m.Topic)
-	pr.heard = s.out.conn.Expect(m)
+	pr.repeated = pr.second || p.link.rejects.held[stream] != nil
+	p.link.proofs.sent(stream, pr)
+	pr.subscribed = p.out.conn.Subscribe(m.Topic)
+	pr.heard = p.out.conn.Expect(m)
 	f.probe = pr
-	s.out.publish(m, f)
+	p.out.publish(m, f)
 	if !pr.lasting {
-		s.out.conn.Unsubscribe(m.Topic)
+		p.out.conn.Unsubscribe(m.Topic)
 	}
 }
 
@@ -99,29 +111,29 @@ func (s *session) sendProbe(stream string, m Message, f sentMessage, lasting boo
 func probeBytes(topic string) int { return 2*len(topic) + 22 }
 
 // checkProbes draws conclusions from what was heard, and from what was not.
-func (s *session) checkProbes() error {
-	if len(s.proofs.probing) == 0 || !s.proving() {
+func (p *prober) check() error {
+	if len(p.link.proofs.probing) == 0 || !p.proving() {
 		return nil
 	}
 	now := time.Now()
-	for stream, st := range s.proofs.probing {
+	for stream, st := range p.link.proofs.probing {
 		pr := st.probe
-		check := pr.nextCheck(s.opt.bounds().proof)
+		check := pr.nextCheck(p.link.opt.bounds().proof)
 		select {
 		case <-pr.heard:
-			s.heardProbe(stream, st)
+			p.heard(stream, st)
 			continue
 		default:
 		}
 		var denied *DeniedError
 		switch {
 		case tokenError(pr.subscribed, &denied):
-			s.deny(stream, denied.Error())
+			p.deny(stream, denied.Error())
 		case check.IsZero() || now.Before(check):
 		case !pr.repeated:
-			s.repeatProbe(stream, st)
+			p.repeat(stream, st)
 		default:
-			s.deny(stream, "nothing heard of it")
+			p.deny(stream, "nothing heard of it")
 		}
 	}
 	return nil
@@ -139,42 +151,42 @@ func tokenError[E error](t Token, target *E) bool {
 
 // heardProbe notes that a stream's readings arrive. If the broker has dropped a
 // probe before this one, those before it may be lost.
-func (s *session) heardProbe(stream string, st *streamProof) {
+func (p *prober) heard(stream string, st *streamProof) {
 	pr := st.probe
-	s.proofs.end(stream)
-	delete(s.proofs.closes, stream)
+	p.link.proofs.end(stream)
+	delete(p.link.proofs.closes, stream)
 	if pr.lasting {
-		s.out.conn.Unsubscribe(pr.message.Topic)
+		p.out.conn.Unsubscribe(pr.message.Topic)
 	} else {
-		s.proofs.prompt = true
+		p.link.proofs.prompt = true
 	}
 	switch {
-	case pr.second && (pr.waited || s.proofs.prompt):
-		s.noteUnreleased(pr, st)
-		s.declareUnproven(stream, st)
+	case pr.second && (pr.waited || p.link.proofs.prompt):
+		p.noteUnreleased(pr, st)
+		p.declareUnproven(stream, st)
 	case pr.second:
-		s.proofs.late = true
+		p.link.proofs.late = true
 	}
-	st.session, st.at, st.unproven, st.doubted = s.proofs.session, pr.sent, nil, false
-	s.acceptStream(stream)
+	st.session, st.at, st.unproven, st.doubted = p.link.proofs.session, pr.sent, nil, false
+	p.retries.acceptStream(stream)
 }
 
 // noteUnreleased takes note of what was sent before the second copy of a probe and
 // waits for it: the broker has dropped the first copy, and perhaps what came behind.
-func (s *session) noteUnreleased(pr *probe, st *streamProof) {
+func (p *prober) noteUnreleased(pr *probe, st *streamProof) {
 	note := func(it *queue.Item, sent time.Time) {
 		if it.Stream == pr.item.Stream && msgIDOf(it) != msgIDOf(&pr.item) && sent.Before(pr.sent) {
 			st.note(it)
 		}
 	}
-	list := &s.released.lanes[pr.item.Priority]
+	list := &p.acks.lanes[pr.item.Priority]
 	for i := range list.len() {
 		if o := list.at(i); !o.reject {
 			note(&o.item, o.sent)
 		}
 	}
-	for i := range s.out.inflight.len() {
-		if f := s.out.inflight.at(i); f.kind == kindHistory {
+	for i := range p.out.inflight.len() {
+		if f := p.out.inflight.at(i); f.kind == kindHistory {
 			note(&f.item, f.sent)
 		}
 	}
@@ -183,17 +195,14 @@ func (s *session) noteUnreleased(pr *probe, st *streamProof) {
 // repeatProbe sends a probe once more, since nothing was heard of it. The canary
 // behind it tells whether anything of ours arrives; and what was acknowledged of
 // the other streams is in doubt too.
-func (s *session) repeatProbe(stream string, st *streamProof) {
+func (p *prober) repeat(stream string, st *streamProof) {
 	pr := st.probe
-	s.sendProbe(stream, pr.message, sentMessage{kind: kindProbe, item: pr.item}, true)
-	if s.proven {
-		s.proven = false
-		s.prove()
-	}
-	for other, st := range s.proofs.streams {
-		if st.session == s.proofs.session && st.probe == nil {
+	p.send(stream, pr.message, sentMessage{kind: kindProbe, item: pr.item}, true)
+	p.canary.repeat()
+	for other, st := range p.link.proofs.streams {
+		if st.session == p.link.proofs.session && st.probe == nil {
 			st.session, st.doubted = 0, true
-			s.probeAgain(other, st)
+			p.probeAgain(other, st)
 		}
 	}
 }
@@ -201,46 +210,46 @@ func (s *session) repeatProbe(stream string, st *streamProof) {
 // probeAgain sends the latest reading of a stream a second time, as a probe: its
 // next one may come when the access list is as it was. One that waits for room in
 // the window is a probe anyway.
-func (s *session) probeAgain(stream string, st *streamProof) {
-	if it := s.released.latest(stream); it != nil {
-		s.sendProbe(stream, s.message(it), sentMessage{kind: kindProbe, item: *it}, false)
+func (p *prober) probeAgain(stream string, st *streamProof) {
+	if it := p.acks.latest(stream); it != nil {
+		p.send(stream, p.history.message(it), sentMessage{kind: kindProbe, item: *it}, false)
 		return
 	}
 	n := len(st.unproven)
-	r, ok := s.states.of(stream)
-	if n == 0 || !ok || st.unproven[n-1].Boot != s.opt.Boot || r.Seq > st.unproven[n-1].To {
+	r, ok := p.link.states.of(stream)
+	if n == 0 || !ok || st.unproven[n-1].Boot != p.link.opt.Boot || r.Seq > st.unproven[n-1].To {
 		return
 	}
-	it := queue.Item{Reading: r, Boot: s.opt.Boot}
-	it.At = s.opt.Clock.Resolve(it.At)
-	s.sendProbe(stream, s.message(&it), sentMessage{kind: kindProbe, item: it}, false)
+	it := queue.Item{Reading: r, Boot: p.link.opt.Boot}
+	it.At = p.link.opt.Clock.Resolve(it.At)
+	p.send(stream, p.history.message(&it), sentMessage{kind: kindProbe, item: it}, false)
 }
 
 // deny draws the conclusion that a stream's readings do not arrive: unless
 // nothing of ours does, it is held.
-func (s *session) deny(stream, why string) {
-	if !s.acksProven() {
+func (p *prober) deny(stream, why string) {
+	if !p.canary.acksProven() {
 		return // the canary tells more
 	}
-	st := s.proofs.of(stream)
+	st := p.link.proofs.of(stream)
 	pr := st.probe
-	s.out.conn.Unsubscribe(pr.message.Topic)
-	s.declareUnproven(stream, st)
-	s.proofs.end(stream)
+	p.out.conn.Unsubscribe(pr.message.Topic)
+	p.declareUnproven(stream, st)
+	p.link.proofs.end(stream)
 	st.session = 0
-	s.holdStream(stream, pr, why)
+	p.retries.holdStream(stream, pr, why)
 }
 
 // declareUnproven declares what was acknowledged of a stream since the reading
 // that came back last: it may not have arrived.
-func (s *session) declareUnproven(stream string, st *streamProof) {
+func (p *prober) declareUnproven(stream string, st *streamProof) {
 	lost := st.unproven
 	st.unproven, st.doubted = nil, false
 	for _, g := range lost {
-		s.log.Error("readings that the broker acknowledged may not have arrived", "stream", stream,
-			"topic", s.topics.ofHistory(stream), "boot", g.Boot, "from", g.From, "to", g.To, "count", g.Count)
-		if s.opt.Declare != nil {
-			s.opt.Declare(g)
+		p.link.log.Error("readings that the broker acknowledged may not have arrived", "stream", stream,
+			"topic", p.link.topics.ofHistory(stream), "boot", g.Boot, "from", g.From, "to", g.To, "count", g.Count)
+		if p.link.opt.Declare != nil {
+			p.link.opt.Declare(g)
 		}
 	}
 }
@@ -248,37 +257,37 @@ func (s *session) declareUnproven(stream string, st *streamProof) {
 // declareDoubted declares what is unproven of the streams that are in doubt, or
 // whose probe was not heard: nothing of ours arrives, or the session has ended
 // before that was known.
-func (s *session) declareDoubted() {
-	for _, stream := range slices.Sorted(maps.Keys(s.proofs.streams)) {
-		st := s.proofs.of(stream)
+func (p *prober) declareDoubted() {
+	for _, stream := range slices.Sorted(maps.Keys(p.link.proofs.streams)) {
+		st := p.link.proofs.of(stream)
 		if st.doubted || st.probe != nil && st.probe.second {
-			s.declareUnproven(stream, st)
+			p.declareUnproven(stream, st)
 			st.session = 0
 		}
 	}
-	s.proofs.forgetProbes()
+	p.link.proofs.forgetProbes()
 }
 
 // probesDue is when the first probe has to be looked at; zero: there is none.
-func (s *session) probesDue() (due time.Time) {
-	if !s.proving() {
+func (p *prober) due(now time.Time) (due time.Time) {
+	if !p.proving() {
 		return due
 	}
-	for _, st := range s.proofs.probing {
-		if at := st.probe.nextCheck(s.opt.bounds().proof); !at.IsZero() && (due.IsZero() || at.Before(due)) {
+	for _, st := range p.link.proofs.probing {
+		if at := st.probe.nextCheck(p.link.opt.bounds().proof); !at.IsZero() && (due.IsZero() || at.Before(due)) {
 			due = at
 		}
 	}
-	return due
+	return ifAfter(due, now)
 }
 
 // heardAhead is closed when the probe that the head of a line waits for is heard.
 // Before the session is trusted nothing is done about it.
-func (s *session) heardAhead(list *fifo[outcome]) <-chan struct{} {
-	if list.len() == 0 || !s.proving() || !s.acksProven() {
+func (p *prober) heardAhead(list *fifo[outcome]) <-chan struct{} {
+	if list.len() == 0 || !p.proving() || !p.canary.acksProven() {
 		return nil
 	}
-	if pr := s.proofs.of(list.front().item.Stream).probe; pr != nil {
+	if pr := p.link.proofs.of(list.front().item.Stream).probe; pr != nil {
 		return pr.heard
 	}
 	return nil

@@ -1,7 +1,6 @@
 package uplink
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -83,31 +82,46 @@ func (r *rejects) rewind() {
 	}
 }
 
+// retries send rejected messages once more. All fields belong to the goroutine of
+// the session.
+type retries struct {
+	link    *Link
+	out     *outgoing
+	canary  *canary
+	probes  *prober
+	acks    *acks
+	history *history
+	health  *heartbeat
+
+	cursor queue.Cursor // through what was rejected, for what goes alone
+	trying bool         // something that was rejected goes alone, or will
+}
+
 // sentence draws the conclusion from guilt.
-func (s *session) rejectPoison(d msgID) {
-	r, now := &s.rejects, time.Now()
+func (t *retries) rejectPoison(d msgID) {
+	r, now := &t.link.rejects, time.Now()
 	last, before := r.lastReject[d.stream]
 	r.wait(now)
 	switch held := r.held[d.stream]; {
 	case held != nil && !d.state: // it was kept, and sent again beside others
 		held.closes, held.open = true, false
 		r.again[d.stream] = true
-		s.log.Warn("the broker closes the connection for a stream that it took: it is held again", "stream", d.stream)
+		t.link.log.Warn("the broker closes the connection for a stream that it took: it is held again", "stream", d.stream)
 		return
 	case d.state:
 		r.mutedStates[d.stream] = true
-		s.log.Error("the broker closes the connection for each state of a stream: it is not sent for a day",
-			"stream", d.stream, "topic", s.topics.state[d.stream], "mend", "see the broker's log and access list")
+		t.link.log.Error("the broker closes the connection for each state of a stream: it is not sent for a day",
+			"stream", d.stream, "topic", t.link.topics.state[d.stream], "mend", "see the broker's log and access list")
 		return
-	case before && now.Sub(last) < rejectRetry || !s.proofs.of(d.stream).acked:
+	case before && now.Sub(last) < rejectRetry || !t.link.proofs.of(d.stream).acked:
 		r.held[d.stream] = &hold{closes: true}
-		s.log.Error("the broker closes the connection for each message of a stream: they are kept and tried again in a day",
-			"stream", d.stream, "topic", s.topics.ofHistory(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
-		s.report("aside", map[string]any{"stream": d.stream, "held": true})
+		t.link.log.Error("the broker closes the connection for each message of a stream: they are kept and tried again in a day",
+			"stream", d.stream, "topic", t.link.topics.ofHistory(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
+		t.link.report("aside", map[string]any{"stream": d.stream, "held": true})
 	default:
 		r.poison[d] = true
-		s.log.Error("the broker closes the connection for a message: it is set aside and tried again in a day",
-			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", s.topics.ofHistory(d.stream), "look", "holdfast queue export --aside")
+		t.link.log.Error("the broker closes the connection for a message: it is set aside and tried again in a day",
+			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", t.link.topics.ofHistory(d.stream), "look", "holdfast queue export --aside")
 	}
 	r.lastReject[d.stream] = now
 	r.newRound()
@@ -132,25 +146,6 @@ func (r *rejects) wait(now time.Time) {
 	r.next = now.Add(rejectRetry)
 }
 
-func (l *Link) report(event string, details map[string]any) {
-	if l.opt.Report == nil {
-		return
-	}
-	text, err := json.Marshal(details)
-	if err != nil {
-		panic("uplink: event: " + err.Error()) // strings and truths always marshal
-	}
-	l.opt.Report(sensors.Event{Name: event, At: l.opt.Clock.Now(), Details: text})
-}
-
-// shelve takes an unwanted item out of the way, once all before it are
-// acknowledged: it lines up with what is in flight.
-func (s *session) divert(it *queue.Item) {
-	s.out.track(sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
-	s.cursor.Advance(*it)
-	s.peeked = s.peeked[1:]
-}
-
 // arrived is the token of what need not travel.
 type arrived struct{}
 
@@ -161,50 +156,50 @@ func (arrived) Error() error          { return nil }
 
 // tryAside sends something again for which the broker closed the connection,
 // when it is time for that: alone, except for streams of which one was taken.
-func (s *session) tryAside() bool {
-	r := &s.rejects
-	if !s.acksProven() || time.Now().Before(r.next) || len(s.peeked) > 0 && !s.trying {
+func (t *retries) tryAlone() bool {
+	r := &t.link.rejects
+	if !t.canary.acksProven() || time.Now().Before(r.next) || len(t.history.peeked) > 0 && !t.trying {
 		return false
 	}
-	it, err := s.nextAside()
+	it, err := t.nextAlone()
 	switch {
 	case err != nil:
-		s.log.Error("what is set aside cannot be read: it is tried again in a day", "err", err)
-		s.trying = false
+		t.link.log.Error("what is set aside cannot be read: it is tried again in a day", "err", err)
+		t.trying = false
 		r.wait(time.Now())
 		return false
 	case it == nil:
-		s.trying = false
-		if s.out.inflight.len() == 0 {
-			s.endRound()
+		t.trying = false
+		if t.out.inflight.len() == 0 {
+			t.endRound()
 		}
 		return false
-	case s.out.inflight.len() > 0:
-		s.trying = true // what is in flight lands, and then it goes
+	case t.out.inflight.len() > 0:
+		t.trying = true // what is in flight lands, and then it goes
 		return false
-	case s.proofs.of(it.Stream).probe != nil:
+	case t.link.proofs.of(it.Stream).probe != nil:
 		return false // the one before it comes back, or does not
 	}
-	s.trying = true
+	t.trying = true
 	if it.Priority != sensors.Alarm {
-		s.pace.pass()
+		t.link.pace.pass()
 	}
-	m, f := s.message(it), sentMessage{kind: kindRetry, item: *it}
-	if s.proving() && !it.Declared() {
-		s.sendProbe(it.Stream, m, f, true)
+	m, f := t.history.message(it), sentMessage{kind: kindRetry, item: *it}
+	if t.probes.proving() && !it.Declared() {
+		t.probes.send(it.Stream, m, f, true)
 	} else {
-		s.out.publish(m, f)
+		t.out.publish(m, f)
 	}
-	s.aside.Advance(*it)
+	t.cursor.Advance(*it)
 	return true
 }
 
 // nextAside is the oldest item that is set aside, closes the connection, and was
 // not tried in this round; nil if there is none.
-func (s *session) nextAside() (*queue.Item, error) {
-	r := &s.rejects
+func (t *retries) nextAlone() (*queue.Item, error) {
+	r := &t.link.rejects
 	for {
-		items, err := s.backlog.Rejected(&s.aside, 64)
+		items, err := t.link.backlog.Rejected(&t.cursor, 64)
 		if err != nil || len(items) == 0 {
 			return nil, err
 		}
@@ -216,7 +211,7 @@ func (s *session) nextAside() (*queue.Item, error) {
 			if r.held[it.Stream] == nil && !it.Declared() {
 				r.held[it.Stream] = &hold{} // it was kept without our knowledge
 			}
-			s.aside.Advance(*it)
+			t.cursor.Advance(*it)
 		}
 	}
 }
@@ -231,28 +226,36 @@ func (r *rejects) closes(it *queue.Item) bool {
 }
 
 // took takes note that the broker took what it closed the connection for.
-func (s *session) accepted(it *queue.Item) {
+func (t *retries) accepted(it *queue.Item) {
 	if it.Declared() {
-		s.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
+		t.link.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
 		return
 	}
-	s.acceptStream(it.Stream)
+	t.acceptStream(it.Stream)
 }
 
 // refusedAgain takes note that it did not.
-func (s *session) stillRejected(it *queue.Item) {
-	s.log.Warn("the broker still closes the connection for a message that is set aside", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
-	s.rejects.tried[msgIDOf(it)] = true
+func (t *retries) stillRejected(it *queue.Item) {
+	t.link.log.Warn("the broker still closes the connection for a message that is set aside", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
+	t.link.rejects.tried[msgIDOf(it)] = true
 	if !it.Declared() {
-		s.rejects.again[it.Stream] = true
+		t.link.rejects.again[it.Stream] = true
 	}
 }
 
 // endRound: all that closes the connection was tried.
-func (s *session) endRound() {
-	r := &s.rejects
+func (t *retries) endRound() {
+	r := &t.link.rejects
 	clear(r.mutedStates)
 	r.newRound()
 	r.wait(time.Now())
-	s.aside.Rewind()
+	t.cursor.Rewind()
+}
+
+// acked takes note that the broker acknowledged what was rejected.
+func (t *retries) acked(f *sentMessage) {
+	t.trying = false
+	if f.probe == nil { // else it has to come back first
+		t.accepted(&f.item)
+	}
 }

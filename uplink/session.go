@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"github.com/holdfast-iot/holdfast/queue"
 )
 
 const (
@@ -22,44 +19,44 @@ var (
 	errNoAcks    = errors.New("the broker has acknowledged nothing")
 )
 
-// A session is one connection from CONNECT to its loss. One goroutine sends
-// and listens: it fills the window, and waits until something happens.
+// A session is one connection from CONNECT to its loss. One goroutine sends and
+// listens: it fills the window, and waits until something happens. What has to be
+// sent and when is known to the parts; the session asks them in order, and tells
+// them what was acknowledged, heard or lost. All fields belong to that goroutine.
 type session struct {
-	*Link
-	out        *outgoing
-	stateShare stateShare
-	payloadBuf payloadBuf
+	link *Link
+	out  *outgoing
 
-	cursor      queue.Cursor
-	aside       queue.Cursor // through what is set aside
-	trying      bool         // something that was set aside goes alone, or will
-	peeked      []queue.Item // beyond the cursor
-	drained     bool         // there was nothing beyond it
-	keptTurn    bool         // what is kept of a stream goes before a routine reading
-	released    released     // acknowledged by the broker, and not to the backlog yet
-	readAgainAt time.Time    // not before it the backlog is read again: it cannot be
+	canary    *canary
+	lateWill  *lateWill
+	announcer *announcer
+	health    *heartbeat
+	notices   *notices
+	probes    *prober
+	history   *history
+	retries   *retries
+	acks      *acks
 
-	flying map[string]bool // streams whose state is in flight
-
-	canary
-	sources
-	unconfirmed []sentMessage // notices at QoS 0 that nothing was acknowledged behind; the latest of each
-
-	birthAcked      bool      // the broker has acknowledged our birth
-	birthSeenBefore bool      // the broker had our birth before this session
-	announced       bool      // the birth is on its way, or was
-	rivalSeen       string    // the boot of another's birth
-	rebornAt        time.Time // when we last published our birth over another's
-
-	leaving error // why the session ends in order
-	until   time.Time
+	order   []func() step // what goes next: see sendOrder
+	leaving error         // why the session ends in order; nil: it does not
+	until   time.Time     // the end of what is waited for when leaving
 	timer   *time.Timer
 }
 
 func newSession(l *Link, conn Conn) *session {
-	s := &session{Link: l, out: newOutgoing(conn, l.opt), flying: map[string]bool{}, birthSeenBefore: l.rival.born,
-		timer: time.NewTimer(time.Hour)}
-	s.newSources()
+	out := newOutgoing(conn, l.opt)
+	s := &session{link: l, out: out, canary: newCanary(l, out), lateWill: newLateWill(l), announcer: newAnnouncer(l, out),
+		probes: &prober{link: l, out: out}, retries: &retries{link: l, out: out}, acks: &acks{link: l},
+		history: &history{link: l, out: out, flying: map[string]bool{}}, timer: time.NewTimer(time.Hour)}
+	s.health = newHeartbeat(l, s.canary, s.probes)
+	s.notices = newNotices(l, out, s.canary, s.lateWill, s.announcer, s.health)
+
+	p, h, t, k := s.probes, s.history, s.retries, s.acks
+	p.canary, p.notices, p.acks, p.retries, p.history = s.canary, s.notices, k, t, h
+	h.canary, h.probes, h.acks, h.retries = s.canary, p, k, t
+	t.canary, t.probes, t.acks, t.history, t.health = s.canary, p, k, h, s.health
+	k.canary, k.probes, k.retries, k.history = s.canary, p, t, h
+	s.order = s.sendOrder()
 	return s
 }
 
@@ -67,12 +64,13 @@ func newSession(l *Link, conn Conn) *session {
 // ctx is done was acknowledged.
 func (s *session) run(ctx context.Context) error {
 	defer s.timer.Stop()
-	s.out.began = time.Now()
 	s.begin()
 	for s.leaving == nil || s.out.inflight.len() > 0 && time.Now().Before(s.until) {
-		s.fill()
+		if s.leaving == nil {
+			s.fill()
+		}
 		if err := s.wait(ctx); err != nil {
-			s.settle() // what was answered before the end: nothing of it is to blame, or has to be sent again
+			s.settle() // what was answered before the end is not to blame, and need not be sent again
 			return err
 		}
 	}
@@ -84,44 +82,45 @@ func (s *session) run(ctx context.Context) error {
 
 // begin says that the agent is online and what it is; states follow.
 func (s *session) begin() {
-	s.declareDoubted()
-	s.proofs.begin()
-	s.rejects.rewind()
-	s.listen()
-	s.online.now()
-	s.prove()
-	if s.birthSeenBefore || s.acksProven() { // else the canary is awaited: see announce
-		s.announce()
+	s.out.began = time.Now()
+	s.probes.declareDoubted()
+	s.link.proofs.begin()
+	s.link.rejects.rewind()
+	s.notices.subscribe()
+	s.lateWill.now()
+	s.canary.prove()
+	if s.announcer.birthSeenBefore || s.canary.acksProven() { // else after the canary: see announce
+		s.announcer.announce()
 	}
-	s.states.refresh()
-	s.healthChanged()
+	s.link.states.refresh()
+	s.health.changed()
 }
 
 // wait waits until something happens, and takes note of it.
 func (s *session) wait(ctx context.Context) error {
-	var stop, better <-chan struct{}
+	var stop, preferred <-chan struct{}
 	if s.leaving == nil {
-		stop, better = ctx.Done(), s.out.conn.Better()
+		stop, preferred = ctx.Done(), s.out.conn.Better()
 	}
-	lines := s.released.lists()
+	lines := s.acks.lists()
 	s.timer.Reset(time.Until(s.due()))
 	select {
 	case <-s.out.done():
 		return s.settle()
-	case <-s.heardAhead(lines[0]):
+	case <-s.probes.heardAhead(lines[0]):
 		return s.ack()
-	case <-s.heardAhead(lines[1]):
+	case <-s.probes.heardAhead(lines[1]):
 		return s.ack()
-	case <-s.heardAhead(lines[2]):
+	case <-s.probes.heardAhead(lines[2]):
 		return s.ack()
-	case <-s.backlog.Arrived():
-	case <-s.states.changed:
+	case <-s.link.backlog.Arrived():
+	case <-s.link.states.changed:
 	case m := <-s.out.conn.Heard():
 		s.hear(m)
 		return s.ack() // of what waited for the canary
 	case <-s.out.conn.Done():
 		return fmt.Errorf("connection lost: %w", s.out.conn.Err())
-	case <-better:
+	case <-preferred:
 		s.leave(errPreferred)
 	case <-stop:
 		s.leave(ctx.Err())
@@ -149,47 +148,70 @@ func (s *session) settle() error {
 	return s.ack()
 }
 
-// landed takes note that one message was acknowledged, or never will be.
+// completed takes note that one message was answered, or never will be.
 func (s *session) completed(f *sentMessage) error {
 	err := f.Error()
-	switch f.kind {
-	case kindSubscription:
+	switch {
+	case f.kind == kindSubscription:
 		s.out.window.gone(f.slot)
 		return s.subscribed(f)
-	case kindDiverted:
-		s.released.push(outcome{item: f.item, reject: true})
-		return nil
-	}
-	if err != nil {
+	case f.kind == kindDiverted:
+		s.acks.push(outcome{item: f.item, reject: true})
+	case err != nil:
 		return s.lost(err)
+	case f.kind == kindOnce:
+		s.notices.sent(f)
+	default:
+		first := s.out.acked(f)
+		s.notices.answered(f)
+		if first {
+			s.link.journal.up()
+		}
+		s.acked(f)
 	}
-	if f.kind == kindOnce {
-		s.out.window.gone(f.slot)
-		s.unconfirmed = append(slices.DeleteFunc(s.unconfirmed, f.sameNotice), *f)
-		return nil
-	}
-	first := s.out.acked(f)
-	s.noticeArrived(f)
-	if first {
-		s.journal.up()
-	}
+	return nil
+}
+
+// acked tells the part that sent a message that the broker has acknowledged it.
+func (s *session) acked(f *sentMessage) {
 	switch f.kind {
 	case kindHistory:
-		s.released.push(outcome{item: f.item, sent: f.sent})
-		delete(s.suspects, msgIDOf(&f.item))
+		s.acks.push(outcome{item: f.item, sent: f.sent})
+		delete(s.link.suspects, msgIDOf(&f.item))
 	case kindState:
-		delete(s.flying, f.stream)
-		delete(s.suspects, stateIDOf(f.stream))
+		delete(s.history.flying, f.stream)
+		delete(s.link.suspects, stateIDOf(f.stream))
 	case kindRetry:
-		s.released.push(outcome{item: f.item})
-		delete(s.suspects, msgIDOf(&f.item))
-		s.trying = false
-		if f.probe == nil {
-			s.accepted(&f.item)
-		}
+		s.acks.push(outcome{item: f.item})
+		delete(s.link.suspects, msgIDOf(&f.item))
+		s.retries.acked(f)
 	case kindBirth:
-		s.birthAcked = true
+		s.announcer.birthAcked = true
 	}
+}
+
+// subscribed takes the answer to a subscription.
+func (s *session) subscribed(f *sentMessage) error {
+	var denied *DeniedError
+	err := f.Error()
+	if err != nil && !errors.As(err, &denied) {
+		return s.lost(err)
+	}
+	s.out.answered = true
+	s.notices.answered(f)
+	unreadable := s.link.canary.unreadable
+	switch {
+	case err == nil:
+		return nil
+	case denied.Topic == s.link.topics.agent("canary"):
+		s.hold(denied.Error())
+	case unreadable[denied.Topic]: // the log was told
+	case denied.Topic == s.link.opt.homeStatusTopic():
+		s.link.log.Warn("when Home Assistant restarts it is not told again", "err", err)
+	default:
+		s.link.log.Warn("take-overs and late wills go unnoticed", "err", err)
+	}
+	unreadable[denied.Topic] = true
 	return nil
 }
 
@@ -204,45 +226,36 @@ func (s *session) lost(err error) error {
 	return fmt.Errorf("connection lost: %w", err)
 }
 
+// ack tells the backlog what is known to have arrived. While the backlog is held,
+// acknowledgements prove nothing.
+func (s *session) ack() error {
+	if s.canary.held != "" {
+		s.acks.forget()
+	}
+	if !s.canary.acksProven() {
+		return nil
+	}
+	s.announcer.proven()
+	if err := s.probes.check(); err != nil {
+		return err
+	}
+	return s.acks.flushDecided()
+}
+
 // due is when something has to be done even if nothing happens.
 func (s *session) due() time.Time {
-	now := time.Now()
 	if s.leaving != nil {
 		return s.until
 	}
-	next := now.Add(time.Minute)
-	sooner := func(t time.Time) {
-		if t.Before(next) {
-			next = t
-		}
+	now := time.Now()
+	at := earliest(now.Add(time.Minute), s.link.pace.next, s.canary.next) // these two may have passed since fill asked
+	if s.mustWait() {
+		at = earliest(at, s.out.quietUntil())
 	}
-	for _, t := range [...]time.Time{ifAfter(s.readAgainAt, now), s.out.due(now), s.pace.next} {
-		if !t.IsZero() {
-			sooner(t)
-		}
+	for _, part := range []interface{ due(now time.Time) time.Time }{s.out, s.history, s.probes, &s.link.rejects, s.notices} {
+		at = earliest(at, part.due(now))
 	}
-	if !s.canary.next.IsZero() {
-		sooner(s.canary.next)
-	}
-	if s.careful() {
-		sooner(s.out.quietUntil())
-	}
-	for _, t := range [...]time.Time{s.probesDue(), s.rejects.heldDue()} {
-		if t.After(now) {
-			sooner(t)
-		}
-	}
-	if at := s.sources.next(now); !at.IsZero() {
-		sooner(at)
-	}
-	if len(s.records) > 0 {
-		for _, t := range [...]time.Time{s.out.began.Add(suspectWait), s.out.quietUntil()} {
-			if t.After(now) {
-				sooner(t)
-			}
-		}
-	}
-	return next
+	return at
 }
 
 // tick does what is due.
@@ -251,13 +264,62 @@ func (s *session) tick() error {
 	if err := s.out.expired(now); err != nil {
 		return err
 	}
-	if !s.canary.next.IsZero() && !now.Before(s.canary.next) {
-		s.doubt()
+	if why := s.canary.silence(now); why != "" {
+		s.hold(why)
 	}
 	if s.out.becomesStable(now) {
-		s.journal.stable()
+		s.link.journal.stable()
 	}
 	return s.ack() // or give up what should have been heard by now
+}
+
+// hear takes a message on one of the topics subscribed to.
+func (s *session) hear(m Message) {
+	switch m.Topic {
+	case s.link.topics.agent("canary"):
+		s.canaryHeard(string(m.Payload))
+	case s.link.topics.agent("status"):
+		if s.leaving == nil {
+			s.lateWill.hear(string(m.Payload))
+		}
+	case s.link.topics.agent("info"):
+		s.announcer.hearBirth(m)
+	default:
+		s.announcer.hearHome(m)
+	}
+}
+
+// canaryHeard takes a message on the topic of the canary. If the backlog was
+// held, what was sent in this session was denied, and is sent again.
+func (s *session) canaryHeard(payload string) {
+	proven, released := s.canary.hear(payload)
+	if proven {
+		s.announcer.announce()
+	}
+	if !released {
+		return
+	}
+	s.link.log.Info("uplink may publish: the backlog goes out")
+	s.health.changed()
+	s.history.cursor.Rewind()
+	s.link.rejects.rewind() // what is kept of a stream comes before its new readings
+	for i := range s.out.inflight.len() {
+		if f := s.out.inflight.at(i); f.kind == kindHistory {
+			f.kind = kindOther
+		}
+	}
+}
+
+// hold holds the backlog for this session. Alarms are sent all the same, and
+// stay in the queue.
+func (s *session) hold(why string) {
+	if !s.canary.hold(why) {
+		return
+	}
+	s.probes.declareDoubted()
+	s.health.changed()
+	s.announcer.announce()
+	s.canary.logHold()
 }
 
 // leave lets the session end in order.
@@ -268,7 +330,7 @@ func (s *session) leave(why error) {
 // goodbye is the offline message that we send ourselves: an orderly disconnect
 // suppresses the will. It reports whether the broker has it.
 func (s *session) goodbye() bool {
-	token := s.out.conn.Publish(s.status("offline"))
+	token := s.out.conn.Publish(s.link.status("offline"))
 	err := errors.New("not acknowledged in time")
 	select {
 	case <-token.Done():
@@ -276,21 +338,7 @@ func (s *session) goodbye() bool {
 	case <-time.After(offlineTimeout):
 	}
 	if err != nil {
-		s.log.Warn("no goodbye: the broker will send the will", "err", err)
+		s.link.log.Warn("no goodbye: the broker will send the will", "err", err)
 	}
 	return err == nil
-}
-
-// hear takes a message on one of the topics subscribed to.
-func (s *session) hear(m Message) {
-	switch m.Topic {
-	case s.topics.agent("canary"):
-		s.canaryHeard(m)
-	case s.topics.agent("status"):
-		s.heardStatus(string(m.Payload))
-	case s.topics.agent("info"):
-		s.heardBirth(m)
-	default:
-		s.heardHome(m)
-	}
 }

@@ -339,8 +339,9 @@ func TestPayloadsCostNoAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { buf = AppendPayload(buf[:0], it, false) }); n != 0 {
 		t.Errorf("%v allocations a payload", n)
 	}
-	s := session{Link: &Link{opt: Options{Clock: clock.NewTimekeeper(clock.TrustAlways)}, topics: newTopics(Options{ClientID: "porch", Topics: DefaultTopics, Streams: []sensors.Stream{{Name: "room"}}})}}
-	if n := testing.AllocsPerRun(10_000, func() { s.message(&it) }); n > 0.1 {
+	h := &history{link: New(Options{Clock: clock.NewTimekeeper(clock.TrustAlways), ClientID: "porch", Topics: DefaultTopics,
+		Streams: []sensors.Stream{{Name: "room"}}}, nil, nil, nil)}
+	if n := testing.AllocsPerRun(10_000, func() { h.message(&it) }); n > 0.1 {
 		t.Errorf("%v allocations a message", n)
 	}
 }

@@ -10,99 +10,121 @@ import (
 // for its sake.
 const suspectWait = 30 * time.Second
 
-// The sources are what an agent says of itself in a session, and what it
-// listens to.
-type sources struct {
-	readCanary, readStatus, readInfo, readHome once // subscriptions
+// notices send what the agent says of itself in a session, and its
+// subscriptions, in the order of two lists. A notice that sessions ended with is a
+// suspect: see noticeRecords. All fields belong to the goroutine of the session.
+type notices struct {
+	link      *Link
+	out       *outgoing
+	canary    *canary
+	announcer *announcer
+	health    *heartbeat
 
-	online     lateWill
-	sendCanary once
-	birth      once
-	discovery  once
-	entities   noticeList // what is left of an announcement entity by entity
-	restate    once       // after discovery, where the broker retains nothing
-	health     once
+	readStatus, readInfo, readHome once // subscriptions
 
-	urgent, others []source // in the order in which they go
-	proof, all     []source
+	urgent []source // routine readings wait for them: they need little room, and may take that of an alarm
+	others []source
+	proof  []source // of the urgent ones: the canary and its subscription
+	all    []source
+
+	unconfirmed []sentMessage // at QoS 0, and nothing was acknowledged behind them; the latest of each
 }
 
-// newSources makes the sources; none is due. The urgent ones are what routine
-// readings wait for: they need little room, and take that of an alarm.
-func (s *session) newSources() {
-	l, q := s.Link, &s.sources
-	one := func(what noticeID, make func() notice) once {
-		return newOnce(l.records, noticeForm{what, make})
-	}
-	either := func(what noticeID, make func(short bool) notice) once {
-		return newOnce(l.records, noticeForm{what, func() notice { return make(false) }},
-			noticeForm{noticeID{what.topic, formShort}, func() notice { return make(true) }})
-	}
-	subscription := func(topic string) once {
-		n := notice{Message: Message{Topic: topic}, kind: kindSubscription}
-		return one(noticeID{topic, formSubscription}, func() notice { return n })
-	}
-	agent := func(what string) noticeID { return noticeID{topic: l.topics.agent(what)} }
-
-	q.readCanary = subscription(l.topics.agent("canary"))
-	q.readStatus = subscription(l.topics.agent("status"))
-	q.readInfo = subscription(l.topics.agent("info"))
-	q.readHome = subscription(l.opt.homeStatusTopic())
-	q.online = lateWill{once: one(agent("status"), s.onlineNotice)}
-	q.sendCanary = one(agent("canary"), s.canaryNotice)
-	q.sendCanary.after = &q.readCanary
-	l.clears.wait = func() bool { return !s.acksProven() }
-	q.birth = either(agent("info"), s.birthNotice)
-	q.restate = one(agent("status"), s.restateNotice)
-	announcement := noticeID{topic: discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)}
-	q.discovery = either(announcement, func(short bool) notice {
-		if short {
-			return s.singleNotice()
-		}
-		return s.discoveryNotice()
-	})
-	q.entities.group = noticeID{announcement.topic, formShort}
-	q.health = either(agent("health"), s.heartbeatNotice)
-
-	q.urgent = []source{&q.readCanary, &q.readStatus, &q.readInfo, &q.online, &q.sendCanary}
-	q.others = []source{&q.readHome, &l.clears, &q.birth, &q.discovery, &q.entities, &q.restate, &q.health}
-	q.proof, q.all = []source{&q.readCanary, &q.sendCanary}, slices.Concat(q.urgent, q.others)
+// noticeMemory is what outlives a session. It belongs to the goroutine of the
+// session.
+type noticeMemory struct {
+	records      noticeRecords
+	acked        map[noticeID]bool // were acknowledged once
+	clears       noticeList        // take away what an earlier start left with the broker
+	suspectFirst bool              // a session begins with a suspect, not with the history, until anything is answered
 }
 
-// next is when the next notice is due that is not due yet.
-func (q *sources) next(now time.Time) (next time.Time) {
-	for _, src := range q.all {
-		if at := src.due(); at.After(now) && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
+func newNoticeMemory() noticeMemory {
+	return noticeMemory{records: noticeRecords{}, acked: map[noticeID]bool{}, clears: noticeList{group: noticeID{form: formClears}}}
+}
+
+// subscription is the source of a subscription.
+func (m *noticeMemory) subscription(topic string) once {
+	n := notice{Message: Message{Topic: topic}, kind: kindSubscription}
+	return newOnce(m.records, noticeForm{noticeID{topic, formSubscription}, func() notice { return n }})
+}
+
+// either is the source of a notice that has a full and a short form.
+func (m *noticeMemory) either(topic string, make func(short bool) notice) once {
+	return newOnce(m.records, noticeForm{noticeID{topic: topic}, func() notice { return make(false) }},
+		noticeForm{noticeID{topic, formShort}, func() notice { return make(true) }})
+}
+
+// newNotices makes the lists of sources; none of them is due.
+func newNotices(l *Link, out *outgoing, c *canary, w *lateWill, a *announcer, h *heartbeat) *notices {
+	n := &notices{link: l, out: out, canary: c, announcer: a, health: h}
+	n.readStatus = l.notices.subscription(l.topics.agent("status"))
+	n.readInfo = l.notices.subscription(l.topics.agent("info"))
+	n.readHome = l.notices.subscription(l.opt.homeStatusTopic())
+	l.notices.clears.wait = func() bool { return !c.acksProven() }
+	n.urgent = []source{&c.read, &n.readStatus, &n.readInfo, w, &c.send}
+	n.others = []source{&n.readHome, &l.notices.clears, &a.birth, &a.discovery, &a.entities, &a.restate, h}
+	n.proof, n.all = []source{&c.read, &c.send}, slices.Concat(n.urgent, n.others)
+	return n
+}
+
+// subscribe makes the subscriptions due: to what others may say in our name, to
+// the canary, and to what Home Assistant says of itself.
+func (n *notices) subscribe() {
+	if n.link.opt.NoProof {
+		return
+	}
+	n.canary.read.now()
+	n.readStatus.now()
+	n.readInfo.now()
+	if n.link.opt.HomeAssistant.Discovery {
+		n.readHome.now()
+	}
+}
+
+// due is when the next notice is due that is not due yet, or when one that goes
+// alone may go: see isolating and sendSuspect.
+func (n *notices) due(now time.Time) (next time.Time) {
+	for _, src := range n.all {
+		next = earliest(next, ifAfter(src.due(), now))
+	}
+	if len(n.link.notices.records) > 0 {
+		next = earliest(next, ifAfter(n.out.began.Add(suspectWait), now), ifAfter(n.out.quietUntil(), now))
 	}
 	return next
 }
 
+// sent takes note that a message at QoS 0 was written: it is confirmed by the
+// next acknowledgement.
+func (n *notices) sent(f *sentMessage) {
+	n.out.window.gone(f.slot)
+	n.unconfirmed = append(slices.DeleteFunc(n.unconfirmed, f.sameNotice), *f)
+}
+
 // sendNotice sends a notice of these sources, if one is due that nothing speaks
 // against.
-func (s *session) sendNotice(list []source) bool {
-	src := s.pick(list, false)
+func (n *notices) sendNotice(list []source) bool {
+	src := n.pick(list, false)
 	if src == nil {
 		return false
 	}
-	s.sendOwn(src.take(), false)
+	n.sendOwn(src.take(), false)
 	return true
 }
 
 // pick returns the first source whose notice is due and is a suspect, or is
 // none; of suspects, the one that the fewest sessions ended with.
-func (s *session) pick(list []source, suspect bool) (best source) {
+func (n *notices) pick(list []source, suspect bool) (best source) {
 	now := time.Now()
 	for _, src := range list {
 		at := src.due()
-		if at.IsZero() || now.Before(at) || s.suspect(src.id()) != suspect {
+		if at.IsZero() || now.Before(at) || n.suspect(src.id()) != suspect {
 			continue
 		}
 		if !suspect {
 			return src
 		}
-		if best == nil || s.records.ends(src.id()) < s.records.ends(best.id()) {
+		if best == nil || n.link.notices.records.ends(src.id()) < n.link.notices.records.ends(best.id()) {
 			best = src
 		}
 	}
@@ -112,80 +134,80 @@ func (s *session) pick(list []source, suspect bool) (best source) {
 // pickSuspect returns the source of a suspect that is due, and whether routine
 // readings wait for it: what belongs to the proof goes first, once the broker
 // has answered anything.
-func (s *session) pickSuspect() (src source, urgent bool) {
-	if s.out.answered && !s.acksProven() {
-		if src := s.pick(s.proof, true); src != nil {
+func (n *notices) pickSuspect() (src source, urgent bool) {
+	if n.out.answered && !n.canary.acksProven() {
+		if src := n.pick(n.proof, true); src != nil {
 			return src, true
 		}
 	}
-	return s.pick(s.all, true), !s.out.answered && !s.acksProven()
+	return n.pick(n.all, true), !n.out.answered && !n.canary.acksProven()
 }
 
 // asksForAnswer says that something that is no notice is to go first: a suspect
 // is not blamed where nothing is ever answered.
-func (s *session) asksForAnswer() bool {
-	return len(s.records) > 0 && !s.out.answered && !s.suspectFirst && s.out.inflight.len() == 0 && s.pick(s.all, true) != nil
+func (n *notices) asksForAnswer() bool {
+	return len(n.link.notices.records) > 0 && !n.out.answered && !n.link.notices.suspectFirst && n.out.inflight.len() == 0 && n.pick(n.all, true) != nil
 }
 
 // beginsWithSuspect says that a suspect is to go before alarms, since the last
 // session that began with these was ended before anything was answered.
-func (s *session) beginsWithSuspect() bool {
-	return len(s.records) > 0 && !s.out.answered && s.suspectFirst && s.pick(s.all, true) != nil
+func (n *notices) beginsWithSuspect() bool {
+	return len(n.link.notices.records) > 0 && !n.out.answered && n.link.notices.suspectFirst && n.pick(n.all, true) != nil
 }
 
 // isolating says that nothing but alarms may go beside what is in flight: a
 // suspect is in flight, or its turn has come.
-func (s *session) isolating() bool {
-	if len(s.records) == 0 {
+func (n *notices) isolating() bool {
+	if len(n.link.notices.records) == 0 {
 		return false
 	}
-	if f := s.isolatedOne(); f != nil {
+	if f := n.isolated(); f != nil {
 		return time.Since(f.sent) < closedAfter
 	}
-	src, urgent := s.pickSuspect()
-	return src != nil && (urgent || time.Since(s.out.began) >= suspectWait)
+	src, urgent := n.pickSuspect()
+	return src != nil && (urgent || time.Since(n.out.began) >= suspectWait)
 }
 
 // isolatedOne is the suspect in flight; nil if there is none.
-func (s *session) isolatedOne() *sentMessage {
-	if len(s.records) == 0 {
+func (n *notices) isolated() *sentMessage {
+	if len(n.link.notices.records) == 0 {
 		return nil
 	}
-	return s.out.isolated()
+	return n.out.isolated()
 }
 
 // sendSuspect sends a suspect, if nothing is in flight: if the session ends then,
 // it is to blame. Where there are always alarms in flight it does not wait for
 // them for ever.
-func (s *session) sendSuspect() bool {
-	if len(s.records) == 0 {
+func (n *notices) sendSuspect() bool {
+	if len(n.link.notices.records) == 0 {
 		return false
 	}
-	if !s.out.answered && s.acksProven() && !s.suspectFirst && time.Since(s.out.began) < suspectWait {
+	if !n.out.answered && n.canary.acksProven() && !n.link.notices.suspectFirst && time.Since(n.out.began) < suspectWait {
 		return false // a reading may come, and the answer to it
 	}
-	for i := range s.out.inflight.len() {
-		if !s.out.inflight.at(i).alarm() || time.Since(s.out.began) < suspectWait {
+	for i := range n.out.inflight.len() {
+		if !n.out.inflight.at(i).alarm() || time.Since(n.out.began) < suspectWait {
 			return false
 		}
 	}
-	src, _ := s.pickSuspect()
+	src, _ := n.pickSuspect()
 	if src == nil {
 		return false
 	}
-	n := src.take()
-	if n.kind == kindOnce { // it is to be acknowledged
-		n.kind, n.Once = kindOther, false
+	msg := src.take()
+	if msg.kind == kindOnce { // it is to be acknowledged
+		msg.kind, msg.Once = kindOther, false
 	}
-	s.sendOwn(n, true)
+	n.sendOwn(msg, true)
 	return true
 }
 
-func (s *session) sendOwn(n notice, isolated bool) {
-	f := sentMessage{kind: n.kind, notice: n, isolated: isolated}
-	if n.kind != kindSubscription {
-		s.out.publish(n.Message, f)
+func (n *notices) sendOwn(msg notice, isolated bool) {
+	f := sentMessage{kind: msg.kind, notice: msg, isolated: isolated}
+	if msg.kind != kindSubscription {
+		n.out.publish(msg.Message, f)
 		return
 	}
-	s.out.subscribe(n.Topic, f)
+	n.out.subscribe(msg.Topic, f)
 }

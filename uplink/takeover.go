@@ -28,23 +28,23 @@ func (r *rival) forget() { r.boot, r.seen = "", 0 }
 // rivalBorn takes what was retained on our own topic when the session began: our
 // birth, or another's. What comes later proves nothing: a client with our client
 // ID would have ended the session before it said anything.
-func (s *session) foundRival(boot string) {
-	r := &s.rival
+func (a *announcer) foundRival(boot string) {
+	r := &a.link.announced.rival
 	switch {
-	case boot == s.opt.Boot: // nobody was here in the meantime
+	case boot == a.link.opt.Boot: // nobody was here in the meantime
 		*r = rival{born: r.born}
 		return
-	case s.rivalSeen == boot: // told twice
+	case a.rivalSeen == boot: // told twice
 		return
 	case boot != r.boot:
 		r.boot, r.seen = boot, 0
 	}
-	s.rivalSeen = boot
+	a.rivalSeen = boot
 	if r.seen++; r.proven || r.seen < 2 {
 		return
 	}
 	r.proven = true
-	err := &RivalError{s.opt.ClientID}
-	s.log.Error(err.Error(), "its_boot", boot)
-	s.report("take_over", map[string]any{"client_id": s.opt.ClientID, "other": boot})
+	err := &RivalError{a.link.opt.ClientID}
+	a.link.log.Error(err.Error(), "its_boot", boot)
+	a.link.report("take_over", map[string]any{"client_id": a.link.opt.ClientID, "other": boot})
 }

@@ -36,10 +36,12 @@ type throttle struct {
 	tokens float64   // readings that may go now
 	filled time.Time // when tokens was computed
 	next   time.Time // when the next reading may go; zero: none waits for it
+
+	produced meter // routine readings of this node
 }
 
-func newThrottle(rate int) throttle {
-	t := throttle{rate: rate}
+func newThrottle(rate int) *throttle {
+	t := &throttle{rate: rate}
 	t.tokens = t.burst()
 	return t
 }
@@ -51,15 +53,14 @@ func (t *throttle) burst() float64 {
 	return max(1, float64(t.rate)*late.Seconds())
 }
 
-// ready reports whether a reading may go now. produced is how many readings a
-// second the node makes.
-func (t *throttle) ready(produced float64) bool {
+// ready reports whether a reading may go now.
+func (t *throttle) ready() bool {
 	if t.rate == 0 {
 		return true
 	}
 	now, perSecond := time.Now(), float64(t.rate)
 	if t.rate == AutoRate {
-		perSecond = max(autoRate, 2*produced)
+		perSecond = max(autoRate, 2*t.produced.perSecond(now))
 	}
 	if !t.filled.IsZero() {
 		t.tokens = min(t.tokens+perSecond*now.Sub(t.filled).Seconds(), t.burst())
@@ -77,8 +78,8 @@ func (t *throttle) pass() { t.tokens = max(t.tokens-1, 0) }
 
 // mayGo reports whether the pace lets a routine reading go now. With AutoRate,
 // what was measured just now is no backlog and does not wait.
-func (s *session) mayGo(it *queue.Item) bool {
-	return s.pace.ready(s.produced.perSecond(time.Now())) || s.opt.Drain.Rate == AutoRate && s.live(it)
+func (l *Link) mayGo(it *queue.Item) bool {
+	return l.pace.ready() || l.opt.Drain.Rate == AutoRate && l.live(it)
 }
 
 func (l *Link) live(it *queue.Item) bool {

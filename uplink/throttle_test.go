@@ -152,14 +152,14 @@ func TestWhatTheBrokerTakesAgainIsPaced(t *testing.T) {
 // TestThePaceIsTwiceWhatIsProduced, or a backlog would never end.
 func TestThePaceIsTwiceWhatIsProduced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var m meter
 		p := newThrottle(AutoRate)
+		m := &p.produced
 		sent := func(from, to time.Duration, perSecond int) (n int) {
 			for range (to - from) / time.Millisecond {
 				for range perSecond / 1000 {
 					m.add(time.Now())
 				}
-				for p.ready(m.perSecond(time.Now())) {
+				for p.ready() {
 					p.pass()
 					n++
 				}

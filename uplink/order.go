@@ -1,0 +1,95 @@
+package uplink
+
+import "time"
+
+// A step is what came of asking one source of messages.
+type step uint8
+
+const (
+	stepNone step = iota // the source has nothing to send now: ask the next one
+	stepSent             // a message was sent, or diverted: ask all again
+	stepWait             // nothing may be sent now, by any source behind this one
+)
+
+func stepIf(sent bool) step {
+	if sent {
+		return stepSent
+	}
+	return stepNone
+}
+
+// stepOnly is the step of a source behind which nothing may go.
+func stepOnly(sent bool) step {
+	if sent {
+		return stepSent
+	}
+	return stepWait
+}
+
+// fill sends as much as the window has room for.
+func (s *session) fill() {
+	s.history.refresh()
+	s.link.pace.next = time.Time{}
+	for s.sendNext() {
+	}
+}
+
+// sendNext sends one message, if there is one and room for it.
+func (s *session) sendNext() bool {
+	for _, send := range s.order {
+		switch send() {
+		case stepSent:
+			return true
+		case stepWait:
+			return false
+		}
+	}
+	return false
+}
+
+// sendOrder are the sources of messages in the order in which they are asked: the
+// notices that routine readings wait for, alarms, other notices, then states in
+// their share, then routine readings. What sessions ended with comes last, and
+// alone; so it goes before them all while nothing was answered and its turn has
+// come.
+func (s *session) sendOrder() []func() step {
+	n, h, t, w := s.notices, s.history, s.retries, &s.out.window
+	return []func() step{
+		func() step { return stepIf(w.openToAlarm() && n.sendNotice(n.urgent)) },
+		func() step {
+			if s.mustWait() {
+				return stepWait
+			}
+			return stepNone
+		},
+		func() step { return stepIf(t.trying && t.tryAlone()) },
+		h.chooseNext,
+		h.divertRejected,
+		func() step {
+			if n.beginsWithSuspect() {
+				return stepOnly(n.sendSuspect())
+			}
+			return stepNone
+		},
+		h.sendAlarm,
+		func() step { return stepIf(n.asksForAnswer() && (h.sendState(false) || h.sendItemOfAnyLane())) },
+		func() step {
+			if n.isolating() {
+				return stepOnly(n.sendSuspect())
+			}
+			return stepNone
+		},
+		func() step {
+			if !w.open() {
+				return stepWait
+			}
+			return stepNone
+		},
+		func() step { return stepIf(n.sendNotice(n.others)) },
+		func() step { return stepIf(h.sendState(h.next.routine)) },
+		h.sendKept,
+		h.sendRoutine,
+		func() step { return stepIf(t.tryAlone()) },
+		func() step { return stepIf(n.sendSuspect()) },
+	}
+}
