@@ -18,7 +18,7 @@ type adoption struct {
 	*Queue
 	path       string
 	file       *os.File // holds the lock
-	generation int      // Queue.turn, when it began
+	generation int      // Queue.opened.generation, when it began
 	from       snapshot
 	declared   []Gap // with what damage has taken from the file
 	cursors    [2]uint64

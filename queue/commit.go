@@ -7,7 +7,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// change is what one commit does.
+// A change is what one commit does. It is made under Queue.mu and belongs to the
+// writer after that: nothing in it is shared with the lanes.
 type change struct {
 	lanes      [2]laneChange
 	gaps       []Gap  // nil: no news
@@ -15,29 +16,31 @@ type change struct {
 	rejects    rejectsChange
 	owner      []byte // as encodeOwner makes it; nil: the file has it
 	evict      bool   // it may not all fit, or something may be too old
-	max        int64  // bytes of blocks, and of what was set aside, if evict
+	max        int64  // bytes of blocks, and of what was rejected, if evict
 	acksOnly   bool   // it makes room: more is to come
 	reason     string // why readings are dropped, if evict
 	purge      bool   // drop all that may be dropped, if evict
 	dropBefore int64  // drop readings from before this time, in ms; 0: none is too old
 }
 
+// laneChange is a commit's part in one lane.
 type laneChange struct {
 	cursor    uint64  // everything below is acknowledged; 0: no news
 	lastBlock uint64  // the newest reading that is known to be in blocks
 	attempted uint64  // everything below is in this commit, or needs none
 	next      uint64  // of the lane, when the change was made
-	issued    uint64  // up to here readings were handed out, and may not be evicted
+	issued    uint64  // readings up to here were issued, and may not be evicted
 	suspect   bool    // as in lane
 	seqs      seqs    // a copy of the lane's, where something may be evicted
 	blocks    []block // oldest first
 	tail      []byte  // nil: no news; empty: none
-	tailLast  uint64
+	tailLast  uint64  // number of the last reading in it
 }
 
+// A block is a value in a lane's bucket.
 type block struct {
-	last uint64
-	data []byte
+	last uint64 // number of its last reading: the key
+	data []byte // as encode makes it
 }
 
 func (c change) empty() bool {
@@ -49,7 +52,7 @@ func (c change) empty() bool {
 	return c.gaps == nil && c.clock == nil && c.rejects.empty()
 }
 
-// outcome is what a commit did besides what it was told.
+// outcome is what a commit did beside the change that it was given.
 type outcome struct {
 	lanes   [2]laneOutcome
 	rejects rejectsOutcome
@@ -102,7 +105,7 @@ func (f *file) write(c change) (out outcome, err error) {
 }
 
 // putGaps stores the gaps, with those that this commit makes. They do not join:
-// some may have been handed out, and if the commit fails, and is on disk all the
+// some may have been issued, and if the commit fails, and is on disk all the
 // same, what it has made is new to the list.
 func putGaps(tx *bbolt.Tx, list []Gap, more [2]laneOutcome) error {
 	if list == nil {

@@ -12,8 +12,8 @@ import (
 type Cursor struct {
 	passed     [2]uint64 // number of the newest item passed, by lane
 	gap        uint64    // the newest gap passed
-	rejected   uint64    // number of the newest item passed that was set aside
-	generation int       // Queue.turn, when the numbers were given
+	rejected   uint64    // number of the newest item passed that was rejected
+	generation int       // Queue.opened.generation, when the numbers were given
 }
 
 // Advance moves the cursor over an item, the first that Peek or Rejected returned.
@@ -35,9 +35,9 @@ func (c *Cursor) Advance(it Item) {
 func (c *Cursor) Rewind() { *c = Cursor{} }
 
 // sync forgets the numbers of a file that is gone: what had them comes again.
-func (c *Cursor) sync(turn int) {
-	if c.generation != turn {
-		c.passed, c.rejected, c.generation = [2]uint64{}, 0, turn
+func (c *Cursor) sync(generation int) {
+	if c.generation != generation {
+		c.passed, c.rejected, c.generation = [2]uint64{}, 0, generation
 	}
 }
 
@@ -80,7 +80,7 @@ func (q *Queue) peekAlarms(c *Cursor, max int, failed error) []Item {
 	return q.lanes[sensors.Alarm].peek(nil, max, c.passed[sensors.Alarm])
 }
 
-// peekRest hands out the gaps and, if they can be read, the routine readings
+// peekRest issues the gaps and, if they can be read, the routine readings
 // behind them. Both in one step: no gap comes between.
 func (q *Queue) peekRest(items []Item, c *Cursor, max int, routine bool) []Item {
 	q.mu.Lock()
@@ -132,12 +132,12 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 	for {
 		q.mu.Lock()
 		from, needed := l.toLoad(want)
-		last, turn, turnFile, file := l.disk.lastBlock, l.disk.evictions, q.opened.generation, q.opened.file
+		last, evictions, generation, file := l.disk.lastBlock, l.disk.evictions, q.opened.generation, q.opened.file
 		q.mu.Unlock()
 		if !needed || want == 0 {
 			return nil
 		}
-		r, damaged, err := q.readBlock(blockRead{file, p, from, last, turn})
+		r, damaged, err := q.readBlock(blockRead{file, p, from, last, evictions})
 		if errors.Is(err, errSlow) {
 			return err
 		} else if err != nil && q.noteUnreadable(file) {
@@ -146,10 +146,11 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 			continue
 		}
 		for i := range r.items {
-			r.items[i].generation = turnFile
+			r.items[i].generation = generation
 		}
 		q.mu.Lock()
-		if turn == l.disk.evictions && turnFile == q.opened.generation { // else what was read may be evicted, or of a file that is gone
+		// Else what was read may be evicted, or is of a file that was replaced.
+		if evictions == l.disk.evictions && generation == q.opened.generation {
 			q.declareDamageLocked(l, r, damaged)
 			l.loaded(r, last)
 		}
@@ -161,14 +162,14 @@ func (q *Queue) load(p sensors.Priority, want int) error {
 var errSlow = errors.New("the disk does not answer")
 
 // A pendingRead read is one that the disk has not answered yet, or whose answer
-// nobody has taken.
+// was not taken.
 type pendingRead struct {
 	what   any // is read
 	done   chan struct{}
 	answer any // once it is done
 }
 
-// What can be read at a time: a block of each lane, and what was set aside.
+// What can be read at a time: a block of each lane, and what was rejected.
 const rejectsSlot = len(bucketLanes)
 
 // readWithPatience reads, and waits for a disk that does not answer once. Until it has
@@ -211,7 +212,7 @@ type blockRead struct {
 	file       *file
 	lane       sensors.Priority
 	from, last uint64
-	evictions  int // lane.turn: what a late answer brings may be evicted since
+	evictions  int // lane.disk.evictions: what a late answer brings may be evicted since
 }
 
 type blockAnswer struct {

@@ -241,7 +241,7 @@ func holdSessions(t *testing.T, rt *rapid.T, limit int64, rounds []round) {
 	r.check(rt, seqs)
 }
 
-// TestBacklogIsExactBeyondAHole: what was handed out from memory, behind a hole
+// TestBacklogIsExactBeyondAHole: what was issued from memory, behind a hole
 // that an eviction has left, goes to disk and is acknowledged only then.
 func TestBacklogIsExactBeyondAHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -97,7 +97,7 @@ func (d *db) update(do func(*bbolt.Tx) error) error {
 	return err
 }
 
-// end closes the db, or lets go of one that cannot be closed: its mapping stays
+// end closes the db, or gives up one that cannot be closed: its mapping stays
 // until the process ends.
 func (d *db) end() error {
 	if d.stuck {
@@ -110,8 +110,8 @@ func (d *db) end() error {
 	return err
 }
 
-// An abort is bbolt's log. A commit that fails says so there before it rolls
-// back, and without a synced free list bbolt then walks the whole file in a
+// An abort is bbolt's logger. bbolt logs a commit that fails before it rolls it
+// back; without a synced free list it then walks the whole file in a
 // goroutine of its own, where a damaged page ends the process. When it is armed,
 // an error that is logged ends the commit at once. What bbolt knows of its free
 // pages is wrong after that: no transaction may follow.

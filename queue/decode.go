@@ -80,7 +80,8 @@ func (d *decoder) readStreams(unix int64) {
 	n := d.count(blockItems)
 	d.tracks, d.seen = make([]track, n), make([]bool, n)
 	for i := range d.tracks {
-		d.tracks[i] = track{boot: d.word(), kernel: d.word(), stream: d.word(), unit: d.word(), priority: sensors.Priority(d.take(1)[0]), unix: unix}
+		d.tracks[i] = track{boot: d.word(), kernel: d.word(), stream: d.word(), unit: d.word(),
+			priority: sensors.Priority(d.take(1)[0]), unix: unix}
 		if d.tracks[i].priority > sensors.Alarm {
 			d.bad = true
 		}
@@ -96,7 +97,8 @@ func (d *decoder) readGaps() []Gap {
 			return nil
 		}
 		t := &d.tracks[i]
-		gaps = append(gaps, Gap{Stream: t.stream, Boot: t.boot, From: from, To: from + length, Count: count, Why: Thinned})
+		g := Gap{Stream: t.stream, Boot: t.boot, From: from, To: from + length, Count: count, Why: Thinned}
+		gaps = append(gaps, g)
 	}
 	return gaps
 }

@@ -149,7 +149,7 @@ func (e *encoder) item(it *Item, unix int64) {
 	e.common.number = it.number + 1
 }
 
-// appendRare appends what is seldom news: the error, the state, the clocks.
+// appendRare appends what seldom changes: the error, the state, the clocks.
 func (e *encoder) appendRare(it *Item, t *track, more byte, b []byte) (byte, []byte) {
 	if it.Err != "" {
 		more |= moreErr

@@ -10,7 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// laneOutcome is what a commit did to a lane besides what it was told.
+// laneOutcome is what a commit did to a lane beside the change: what it evicted.
 type laneOutcome struct {
 	removed int   // readings
 	damaged int   // blocks that went and could not be read
@@ -22,7 +22,7 @@ type laneOutcome struct {
 // drops what is oldest when all but the newest quarter is thinned out.
 type evictor struct {
 	tx     *bbolt.Tx
-	issued [2]uint64 // up to here readings were handed out, and stay
+	issued [2]uint64 // by lane: readings up to here were issued, and stay
 	size   int64     // of all blocks, as it shrinks
 	// suspect lanes may lack readings without a trace.
 	suspect [2]bool
@@ -92,7 +92,9 @@ func (e *evictor) evictOlderThan(before int64) error {
 }
 
 func allBefore(items []Item, before int64) bool {
-	return !slices.ContainsFunc(items, func(it Item) bool { return it.At.Clock != clock.Synced || it.At.Unix >= before })
+	return !slices.ContainsFunc(items, func(it Item) bool {
+		return it.At.Clock != clock.Synced || it.At.Unix >= before
+	})
 }
 
 // minTrusted is how long a clock must have been trusted, without a step, before
@@ -115,7 +117,8 @@ func (e *evictor) thinOldest() (done bool, err error) {
 	var keys []uint64
 	for k, v := c.Seek(key(from)); k != nil && number(k) <= limit && len(keys) < 2; k, v = c.Next() {
 		part, err := decode(v)
-		if err != nil || part.items[0].number <= e.issued[sensors.Routine] || part.thinned || len(r.items)+len(part.items) > blockItems {
+		issued := err == nil && part.items[0].number <= e.issued[sensors.Routine]
+		if err != nil || issued || part.thinned || len(r.items)+len(part.items) > blockItems {
 			if len(keys) > 0 {
 				break
 			}
@@ -147,7 +150,7 @@ func (e *evictor) replace(b *bbolt.Bucket, keys []uint64, r run) error {
 	return b.Put(key(less.last()), data)
 }
 
-// dropOldest drops the oldest block of a lane that was not handed out, and
+// dropOldest drops the oldest block of a lane that was not issued, and
 // reports false if there is none.
 func (e *evictor) dropOldest(p sensors.Priority) (done bool, err error) {
 	b := e.tx.Bucket(bucketLanes[p])
@@ -155,7 +158,7 @@ func (e *evictor) dropOldest(p sensors.Priority) (done bool, err error) {
 	for k, v := c.Seek(key(e.issued[p] + 1)); k != nil; k, v = c.Next() {
 		r, err := decode(v)
 		if err == nil && r.items[0].number <= e.issued[p] {
-			continue // part of it was handed out
+			continue // part of it was issued
 		}
 		e.size -= int64(len(v))
 		if err == nil {
@@ -233,7 +236,7 @@ func thinPlaces(items []Item, places []int, keep []bool) {
 
 // keepOnly is a run with some of its readings, and the gaps that the others
 // leave. A gap spans what is kept, but ends where the run has a hole already:
-// another gap tells of that.
+// another gap counts that.
 func keepOnly(r run, keep []bool) run {
 	less := run{gaps: slices.Clone(r.gaps), thinned: true}
 	last := seqs{}

@@ -18,8 +18,9 @@ import (
 
 // The file has a bucket for each lane, whose keys are the number of the last
 // reading in a block; one for the tail of each lane; one for what is known
-// about them; and one for what was set aside. All but the first two are small enough to lie in the root page,
-// so that a commit that touches no block writes two pages.
+// about them; and one for what was rejected. All but the first two are small
+// enough to lie in the root page, so that a commit that touches no block writes
+// two pages.
 var (
 	bucketLanes = [...][]byte{sensors.Routine: []byte("routine"), sensors.Alarm: []byte("alarm")}
 	bucketTails = [...][]byte{sensors.Routine: []byte("routine tail"), sensors.Alarm: []byte("alarm tail")}

@@ -47,7 +47,7 @@ const (
 const (
 	flagThinned  = 1 << iota // every second reading may be missing: gaps say which
 	flagRejected             // one item that the broker rejected: number is its place in the bucket aside
-	flagDeclared             // the same, and a gap has told of it
+	flagDeclared             // the same, and a gap has declared it
 	knownFlags   = 1<<iota - 1
 )
 
@@ -120,7 +120,7 @@ type run struct {
 	gaps    []Gap // of streams that have a reading in the run, thinned ones
 	thinned bool
 
-	rejected, declared bool // of an item that was set aside
+	rejected, declared bool // of an item that was rejected
 }
 
 // last is the number of the run's last reading, the block's key.

@@ -30,8 +30,8 @@ const (
 )
 
 // gaps are the declared losses that are not delivered yet, in the order in which
-// they go: those that were handed out are the first. No two tell of the same
-// reading.
+// they are sent: those that were issued come first. No reading is counted in two
+// of them. It is used under Queue.mu, or by one goroutine alone.
 type gaps struct {
 	list  []*gap
 	dirty bool // the file does not know
@@ -39,12 +39,12 @@ type gaps struct {
 
 type gap struct {
 	Gap
-	issued *Item // as handed out: it may not change any more
+	issued *Item // as issued: it may not change any more
 }
 
-// add declares a loss. It becomes one with those that have the same cause, were
-// not handed out, and that it meets or adjoins: what lies between two others
-// waits, has arrived, or is told by a third.
+// add declares a loss. A gap that overlaps or adjoins it, has the same cause and
+// was not issued yet is merged with it. Two gaps with numbers between them stay
+// two: those numbers may wait, may have arrived, or may be in another gap.
 func (g *gaps) add(more Gap) {
 	if more.Count == 0 {
 		return
@@ -71,8 +71,8 @@ func (q *Queue) Declare(g Gap) {
 	signal(q.work)
 }
 
-// merge takes over a gap of the file's, unless the list tells of its readings:
-// a gap grows only in the list.
+// merge adds a gap that the file has, unless one in the list counts the same
+// readings: then that one is as new or newer, because gaps grow only in the list.
 func (g *gaps) merge(there Gap) {
 	for _, e := range g.list {
 		if e.Why == there.Why && e.meets(there, 0) {
@@ -93,7 +93,7 @@ func (g *Gap) join(more Gap) {
 }
 
 // peek appends the gaps beyond an event's number as items, at most max. give
-// numbers and stamps an event when it is handed out for the first time.
+// numbers and stamps an event when its gap is issued for the first time.
 func (g *gaps) peek(items []Item, max int, after uint64, give func() Item) []Item {
 	for _, e := range g.list {
 		if e.issued != nil && e.issued.Seq <= after {
@@ -112,7 +112,7 @@ func (g *gaps) peek(items []Item, max int, after uint64, give func() Item) []Ite
 	return items
 }
 
-// details is the gap as the event tells it.
+// details is the gap as the JSON of its event.
 func (g Gap) details() string {
 	b, err := json.Marshal(g)
 	if err != nil {
@@ -121,7 +121,7 @@ func (g Gap) details() string {
 	return string(b)
 }
 
-// ack takes out the gap that was handed out under a number.
+// ack takes out the gap that was issued under a number.
 func (g *gaps) ack(seq uint64) {
 	for i, e := range g.list {
 		if e.issued != nil && e.issued.Seq == seq {
@@ -148,7 +148,7 @@ func decodeGaps(data []byte) (list []Gap, err error) {
 	return list, err
 }
 
-// values is the list without what was handed out.
+// values is the list without what was issued.
 func (g *gaps) values() []Gap {
 	list := []Gap{}
 	for _, e := range g.list {
@@ -178,7 +178,7 @@ func (it *Item) lost(why string) Gap {
 }
 
 // without is what is left of a hole, of which all numbers are missing, where no
-// other gap tells of it.
+// other gap counts it.
 func (g Gap) without(lists ...[]Gap) (left []Gap) {
 	told := slices.DeleteFunc(slices.Concat(lists...), func(o Gap) bool { return !o.meets(g, 0) })
 	slices.SortFunc(told, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
@@ -194,7 +194,7 @@ func (g Gap) without(lists ...[]Gap) (left []Gap) {
 	return left
 }
 
-// holds says that a gap that was handed out under a number is not acknowledged.
+// holds says that a gap that was issued under a number is not acknowledged.
 func (g *gaps) holds(seq uint64) bool {
 	return slices.ContainsFunc(g.list, func(e *gap) bool { return e.issued != nil && e.issued.Seq == seq })
 }

@@ -290,7 +290,7 @@ func openOnly(t *testing.T, path string) {
 	}
 }
 
-// drained is what a start hands out, and the events among it.
+// drained is what a start issues, and the events among it.
 func drained(t *testing.T, path string) (r recorder, events []string) {
 	t.Helper()
 	h := start(t, path)

@@ -97,7 +97,7 @@ func (s *salvager) declare(acked [2]seqs) (n uint64) {
 	return n
 }
 
-// ackedSeqs is, for each stream that this start has handed out, the seq before the
+// ackedSeqs is, for each stream that this start has issued, the seq before the
 // first that is not acknowledged.
 func (l *lane) ackedSeqs() seqs {
 	if l.cache.seqs == nil {
@@ -174,8 +174,8 @@ func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
 	l.cache.seqs.observeRun(r)
 }
 
-// A file that is lost under the agent takes readings with it that nobody has
-// seen since they were written. How many is known all the same: the streams of a
+// A file that is lost while the agent runs takes readings with it that were not
+// read since they were written. How many is known all the same: the streams of a
 // start begin at 1, and what is in memory follows what is lost.
 type streamHistory struct {
 	put        seqs // the newest readings that were put in this start

@@ -14,7 +14,7 @@ import (
 type Contents struct {
 	Alarms   int   // readings and events of the alarm lane that wait
 	Routine  int   // routine readings that wait
-	Rejected int   // readings and events that were set aside
+	Rejected int   // readings and events that were rejected
 	Gaps     []Gap // declared and not delivered
 	Damaged  int   // blocks that fail their checksums
 	Bytes    int64 // of blocks
@@ -30,7 +30,7 @@ const readAttempts = 5
 // Inspect reads a queue's file without locking it or changing it: also that of
 // a running agent, which is as new as its last commit, and a copied one. It
 // calls visit, which may be nil, for each item that waits, oldest first, alarms
-// before routine readings, and then for each that was set aside (Item.IsRejected).
+// before routine readings, and then for each that was rejected (Item.IsRejected).
 // Their times are as good as the file knows.
 func Inspect(path string, visit func(Item) error) (c Contents, err error) {
 	for range readAttempts {
@@ -116,7 +116,7 @@ func (s *snapshot) read(c *Contents) error {
 	return err
 }
 
-// readRejects reads what was set aside.
+// readRejects reads what was rejected.
 func (s *snapshot) readRejects(c *Contents) error {
 	return s.file.Each(string(bucketRejects), nil, func(key, value []byte) (bool, error) {
 		c.Bytes += int64(len(value))

@@ -14,7 +14,7 @@ import (
 //
 // What is in memory is newer than what is in blocks. The oldest part of it may
 // be on disk as well, in the tail: a short block that is written anew with each
-// commit until it is worth a place of its own.
+// commit until it is long enough to become a block.
 //
 // Numbers never repeat in a file. A number that is missing was dropped.
 type lane struct {
@@ -31,9 +31,11 @@ type lane struct {
 //
 // They only grow while the same file is open, but for committing.
 type numbers struct {
-	first  uint64 // of the oldest reading that is not acknowledged
-	next   uint64 // of the next reading put
-	issued uint64 // of the newest reading that Peek has ever returned: up to it, all may have arrived, and nothing is evicted
+	first uint64 // of the oldest reading that is not acknowledged
+	next  uint64 // of the next reading put
+	// issued is the newest reading that Peek has ever returned: up to it, all may
+	// have arrived, and nothing is evicted.
+	issued uint64
 
 	attempted  uint64 // every reading below it was in a commit, whether it succeeded or not: Put waits for that
 	committing uint64 // the newest reading in the commit under way, 0 if there is none; it stays in memory until then
@@ -86,7 +88,7 @@ func (l *lane) push(it Item) uint64 {
 // firstInMemory is the number of the oldest reading in memory.
 func (l *lane) firstInMemory() uint64 { return l.next - uint64(l.mem.len()) }
 
-// unsynced are the items in memory that are not on disk.
+// unsynced returns the items in memory that are not on disk.
 func (l *lane) unsynced() []Item {
 	in := l.firstInMemory()
 	if l.disk.lastTail < in {
@@ -125,7 +127,7 @@ func (l *lane) loaded(r run, last uint64) {
 }
 
 // peek appends the oldest items beyond a number, at most most, and notes that
-// they are handed out. During an eviction these are only what was handed out
+// they are issued. During an eviction these are only what was issued
 // before.
 func (l *lane) peek(items []Item, limit int, after uint64) []Item {
 	n := len(items)
@@ -206,7 +208,7 @@ func (l *lane) movedToBlocks(number uint64) {
 }
 
 // leaveMemory lets the oldest n readings in memory go, because they are in
-// blocks. What was handed out of them goes to head: the blocks before it were
+// blocks. What was issued of them goes to head: the blocks before it were
 // all read by then, and it will be acknowledged by its number.
 func (l *lane) leaveMemory(n int) {
 	items := l.mem.items()[:n]
@@ -223,8 +225,10 @@ func (l *lane) evicted(gone int) {
 		l.cache.head = l.cache.head[:len(l.cache.head)-1]
 	}
 	keep := 0
-	for keep < len(l.cache.ends) && len(l.cache.head) > 0 && l.cache.ends[keep].last <= l.cache.head[len(l.cache.head)-1].number {
-		keep++
+	if n := len(l.cache.head); n > 0 {
+		for keep < len(l.cache.ends) && l.cache.ends[keep].last <= l.cache.head[n-1].number {
+			keep++
+		}
 	}
 	l.cache.ends = l.cache.ends[:keep]
 	l.disk.readings -= gone
@@ -241,7 +245,8 @@ func (l *lane) reconcile(there *lane) {
 	if in := l.firstInMemory(); there.disk.lastBlock >= in {
 		l.leaveMemory(int(min(there.disk.lastBlock+1, l.next) - in))
 	}
-	l.disk.lastBlock, l.disk.lastTail, l.disk.savedFirst = max(l.disk.lastBlock, there.disk.lastBlock), there.disk.lastTail, there.disk.savedFirst
+	l.disk.lastBlock = max(l.disk.lastBlock, there.disk.lastBlock)
+	l.disk.lastTail, l.disk.savedFirst = there.disk.lastTail, there.disk.savedFirst
 	l.evicted(0) // and what was read may be gone
 	l.disk.readings = there.disk.readings
 }
@@ -257,19 +262,21 @@ func (l *lane) oldest() (at clock.Stamp, ok bool) {
 	return at, false
 }
 
-// waiting counts the readings that wait.
+// waiting counts the readings that are not acknowledged.
 func (l *lane) waiting() int { return l.disk.readings + l.mem.len() }
 
 // onDisk is the number of the newest reading on disk.
 func (l *lane) onDisk() uint64 { return max(l.disk.lastBlock, l.disk.lastTail) }
 
-// waitingOnDisk says that readings on disk are still waiting.
+// waitingOnDisk reports whether readings on disk are not acknowledged.
 func (l *lane) waitingOnDisk() bool { return l.first <= l.onDisk() }
 
-// cursor is what the file should say about first.
+// cursor is what the file should have for first: no more than one beyond what is
+// on disk, because later numbers may be given again after a crash.
 func (l *lane) cursor() uint64 { return min(l.first, l.onDisk()+1) }
 
-// dirty says that the file knows less about first than there is to know.
+// dirty reports whether the file's cursor is behind first, and has to be written.
+// A file without readings of the lane needs no cursor.
 func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > max(l.disk.savedFirst, 1) }
 
 // A fifo is a slice that is popped at the front without growing for ever.
@@ -285,7 +292,7 @@ func (f *fifo) items() []Item { return f.buf[f.head:] }
 func (f *fifo) push(it Item) { f.buf = append(f.buf, it) }
 
 func (f *fifo) pop(n int) {
-	clear(f.buf[f.head : f.head+n]) // let go of the strings
+	clear(f.buf[f.head : f.head+n]) // the strings can be collected
 	f.head += n
 	if f.head == len(f.buf) || f.head >= 64 && f.head >= len(f.buf)/2 {
 		rest := copy(f.buf, f.buf[f.head:])

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// crashesToQuarantine is how many starts must die while they open the file, under
-// one kernel boot, before the file is held to be the cause.
+// crashesToQuarantine is how many starts must crash while they open the file,
+// under one kernel boot, before the file counts as the cause.
 const crashesToQuarantine = 2
 
-// A marker lies beside the file while it is opened. One that is found at the
-// start says that the start before died there: of the file, if the kernel has
-// run on since then. If it has not, the power went, which says nothing about
-// the file, however often it happens.
+// A marker lies beside the file while it is opened. A start that finds one knows
+// that the start before ended there. If the kernel is still the same boot, that
+// start crashed, and the file may be the cause. If not, the power was cut, which
+// says nothing about the file, however often it happens.
 type marker struct {
 	path    string
 	Kernel  string `json:"kernel"` // its boot ID
@@ -23,11 +23,11 @@ type marker struct {
 
 // kernelBoot is the kernel's name for this boot; tests put another in place.
 var kernelBoot = func() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without one, no death counts
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without one, no crash counts
 	return strings.TrimSpace(string(id))
 }
 
-// set leaves the marker, counting the deaths that the last one tells of.
+// set leaves the marker, with one crash more than the last marker counts.
 func (m *marker) set() error {
 	var last marker
 	if text, err := readStateFile(m.path); err == nil && json.Unmarshal(text, &last) == nil {
@@ -43,7 +43,7 @@ func (m *marker) set() error {
 	return replaceFile(m.path, text)
 }
 
-// suspectFile says that the file is the cause.
+// suspectFile reports whether the file must be taken for the cause of the crashes.
 func (m *marker) suspectFile() bool { return m.Crashes >= crashesToQuarantine }
 
 // clear takes the marker away: the file is open.

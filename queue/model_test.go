@@ -15,7 +15,7 @@ import (
 )
 
 // A model is what the queue promises, as two slices of sequence numbers, and a
-// third one of what was set aside.
+// third one of what was rejected.
 type model struct {
 	waiting [2][]uint64 // by priority, oldest first
 	acked   [2][]uint64 // acknowledged, perhaps not on disk yet: may come again after a kill
@@ -27,7 +27,7 @@ type model struct {
 	step    int64                   // ms that the wall clock is off
 	trail   []string                // what was done
 
-	aside  []mark // set aside, oldest first
+	aside  []mark // rejected, oldest first
 	gone   []mark // of these, acknowledged, perhaps not on disk yet
 	spoken bool   // something was declared: events and gaps wait, too
 }
@@ -295,7 +295,7 @@ func (m *model) ack(t *rapid.T, h *harness, max int) {
 	}
 }
 
-// setAside sets readings aside, and acknowledges the events between them.
+// setAside rejects readings, and acknowledges the events between them.
 func (m *model) setAside(t *rapid.T, h *harness, max int, declare bool) {
 	for _, it := range m.next(t, h, max) {
 		if it.Event != "" {
@@ -311,7 +311,7 @@ func (m *model) setAside(t *rapid.T, h *harness, max int, declare bool) {
 	}
 }
 
-// tryAgain takes some of what was set aside.
+// tryAgain takes some of what was rejected.
 func (m *model) tryAgain(t *rapid.T, h *harness, max int) {
 	items, err := h.Rejected(&Cursor{}, max)
 	if err != nil && m.unwell() {
@@ -361,7 +361,7 @@ func (m *model) killed(t *rapid.T, h *harness) {
 	m.aside, m.gone = aside, nil
 }
 
-// killedAside checks that what was set aside is in its lane again or is aside,
+// killedAside checks that what was rejected is in its lane again or is aside,
 // and not both.
 func (m *model) killedAside(t *rapid.T, p sensors.Priority, left, aside []uint64) {
 	for _, n := range of(m.aside, p) {

@@ -22,9 +22,10 @@ import (
 //
 // No damage stops it: what is intact in a damaged file is carried over into a
 // new one, and the old one is kept aside. Of a disk that cannot be written, what
-// is there is read; the rest stays in memory until it can be. The log and an event say so. The errors
-// are what a person has to mend: a file that another process holds
-// ([ErrLocked]), a folder in its place, a folder that may not be written.
+// is there is read; the rest stays in memory until it can be. The log and an event
+// say so. The errors are what a person has to mend: a file that another process
+// holds ([ErrLocked]), a folder in its place or one that may not be written
+// ([ErrPath]).
 func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	if opt.Clock == nil {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
@@ -56,7 +57,8 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		q.reportLocked("storage", opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
 		return q, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%w %s: %w: let the user that holdfast runs as write to the folder, or set queue.path", ErrPath, opt.Path, err)
+		return nil, fmt.Errorf("%w %s: %w: let the user that holdfast runs as write to the folder, or set queue.path",
+			ErrPath, opt.Path, err)
 	case pathTrouble(err):
 		return nil, fmt.Errorf("%w %s: %w: set queue.path", ErrPath, opt.Path, err)
 	default:
@@ -106,7 +108,8 @@ func diskTrouble(err error) bool {
 // openFile opens the file, or the one in its place, and takes over what it
 // knows. Everything in memory is newer and stays.
 func (q *Queue) openFile() error {
-	st := store{path: q.opt.Path, maxQuarantined: q.opt.MaxSize, log: q.log, now: time.Now(), newEvent: q.newEvent, clientID: q.opt.ClientID}
+	st := store{path: q.opt.Path, maxQuarantined: q.opt.MaxSize, log: q.log, now: time.Now(),
+		newEvent: q.newEvent, clientID: q.opt.ClientID}
 	q.mu.Lock()
 	st.hadFile, st.firstWaiting = q.opened.file != nil || q.opened.detached, q.opt.Unsaved.firstIn(q.opt.Path)
 	for p := range q.lanes {
@@ -147,7 +150,7 @@ func (q *Queue) newEvent(n storageEvent) Item {
 }
 
 // adoptLocked puts what the file knows before what is in memory. What was
-// handed out from memory until now comes again, behind what is on disk.
+// issued from memory until now comes again, behind what is on disk.
 func (q *Queue) adoptLocked(k fileState) {
 	q.opened.generation++
 	for p := range q.lanes {

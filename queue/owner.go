@@ -20,7 +20,7 @@ func (q *Queue) newOwner() []byte {
 	return encodeOwner(q.opt.ClientID)
 }
 
-// moveOtherClient moves a file aside that holds the backlog of another client ID, and
+// moveOtherClient moves the file away that holds the backlog of another client ID, and
 // puts a new one in its place that tells of it. If nothing waits in it, it
 // becomes ours with the next commit.
 func (st *store) moveOtherClient() error {

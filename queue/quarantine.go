@@ -31,7 +31,7 @@ func (st *store) quarantine(why error) (ends [2]seqs, err error) {
 	if err != nil {
 		return ends, err
 	}
-	other := st.isOther(decodeOwner(s.owner)) // then disown tells of the file
+	other := st.isOther(decodeOwner(s.owner)) // then moveOtherClient reports the file
 	if other {
 		st.acked = [2]seqs{}
 	}
@@ -41,8 +41,8 @@ func (st *store) quarantine(why error) (ends [2]seqs, err error) {
 		if err := s.fill(f); err != nil || other {
 			return err
 		}
-		return f.putEvent(st.newEvent(storageEvent{"quarantine", jsonObject("file", aside, "why", why.Error(), "salvaged", s.readings(),
-			"complete", s.complete(), "missing", missing)}))
+		return f.putEvent(st.newEvent(storageEvent{"quarantine", jsonObject("file", aside, "why", why.Error(),
+			"salvaged", s.readings(), "complete", s.complete(), "missing", missing)}))
 	})
 	if err != nil {
 		return ends, fmt.Errorf("salvage %s: %w", st.path, err)
@@ -68,7 +68,7 @@ func (st *store) replace(kept string, fill func(*file) error) error {
 	return moveFile(st.path+".salvaged", st.path)
 }
 
-// quarantinedName is the end of the name of a file aside: when, and what came out.
+// quarantinedName is the end of the name of a quarantined file: when, and what came out.
 var quarantinedName = regexp.MustCompile(`\.aside-(\d{8}T\d{6}\.\d{3})-(complete|partial)$`)
 
 // An quarantinedFile is a file that is kept: a damaged one, or that of another client ID.
@@ -91,7 +91,7 @@ func (a quarantinedFile) rank() int {
 	return 2
 }
 
-// quarantined are the files aside, the first to go first: complete ones, then partial
+// quarantined are the quarantined files, the first to go first: complete ones, then partial
 // ones, then those of other client IDs; the oldest of each.
 func (st *store) quarantined() (all []quarantinedFile) {
 	names, _ := filepath.Glob(globQuote(st.path) + ".aside-*")
@@ -115,7 +115,7 @@ func (st *store) quarantined() (all []quarantinedFile) {
 	return all
 }
 
-// deleteOldQuarantined deletes files aside that are not wanted any more: those that were
+// deleteOldQuarantined deletes quarantined files that are not wanted any more: those that were
 // salvaged completely, thirty days later; and while they take more room together
 // than a full queue, the first to go, but never the youngest.
 func (st *store) deleteOldQuarantined() (made []storageEvent) {

@@ -72,17 +72,18 @@ const (
 	diskPatience = 2 * time.Second // that Put waits for a disk that neither succeeds nor fails
 )
 
-// An Item is a reading in the queue, or an event.
+// An Item is a reading in the queue, or an event. Of an event, the embedded
+// Reading has only Seq, At and Priority. A [Gap] is an event, too.
 type Item struct {
 	sensors.Reading
 	Boot    string // the start of the agent that made it
-	Event   string // what happened to the agent itself: then Seq counts events, and of the reading only At has a meaning
+	Event   string // what happened to the agent itself; "" for a reading. Then Seq counts events
 	Details string // of the event: a JSON object
 
-	number     uint64        // in its lane, or of those set aside
-	rejected   bool          // it was set aside, and comes from there
-	declared   bool          // as missing, when it was set aside
-	generation int           // Queue.turn, when the number was given
+	number     uint64        // in its lane, or of those rejected
+	rejected   bool          // it was rejected, and comes from there
+	declared   bool          // as missing, when it was rejected
+	generation int           // Queue.opened.generation, when the number was given
 	put        time.Duration // since the queue was opened
 }
 
@@ -215,7 +216,7 @@ func (q *Queue) hangLocked() {
 }
 
 // Ack removes items that the broker has acknowledged, and all older ones of
-// their lanes; of what was set aside, the items alone. It costs no commit of its
+// their lanes; of what was rejected, the items alone. It costs no commit of its
 // own.
 func (q *Queue) Ack(items []Item) error {
 	q.mu.Lock()
@@ -248,7 +249,7 @@ func (q *Queue) ackLocked(it Item) {
 type Stats struct {
 	Backlog  int         // readings and events not acknowledged
 	Memory   int         // of these, in memory alone
-	Rejected int         // readings and events that were set aside: they wait no longer
+	Rejected int         // readings and events that were rejected: they wait no longer
 	Dropped  uint64      // readings that left without an acknowledgement
 	Failing  bool        // the last commit failed, or hangs
 	Oldest   clock.Stamp // of the oldest reading or event that waits, as far as it is in memory; else zero
@@ -265,7 +266,8 @@ func (q *Queue) Stats() Stats {
 	defer q.mu.Unlock()
 	q.newDayLocked()
 	s := Stats{Rejected: q.rejects.count(), Dropped: q.counts.dropped, Failing: q.writer.failing || q.writer.hangs,
-		Commits: q.counts.commits, Written: q.counts.written, CommitsToday: q.counts.commits - q.counts.day.commits, WrittenToday: q.counts.written - q.counts.day.written}
+		Commits: q.counts.commits, CommitsToday: q.counts.commits - q.counts.day.commits,
+		Written: q.counts.written, WrittenToday: q.counts.written - q.counts.day.written}
 	for i := range q.lanes {
 		s.Backlog += q.lanes[i].waiting()
 		s.Memory += len(q.lanes[i].unsynced())
@@ -280,7 +282,7 @@ func (q *Queue) Stats() Stats {
 const becauseMemory = "the disk fails and memory is full"
 
 // makeRoomLocked makes room in memory for one more reading: it drops the oldest,
-// routine before alarm, that was not handed out and is in no commit under way.
+// routine before alarm, that was not issued and is in no commit under way.
 // It reports false if there is none such: then what comes is dropped. Alarms
 // may take twice as much.
 func (q *Queue) makeRoomLocked(p sensors.Priority) bool {

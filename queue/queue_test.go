@@ -315,7 +315,7 @@ type recorder struct {
 	gaps   []Gap
 }
 
-// hand notes what was handed out, and so must come.
+// hand notes what was issued, and so must come.
 func (r *recorder) hand(items []Item) {
 	for _, it := range items {
 		if it.Event == "" {

@@ -24,12 +24,12 @@ var ErrLocked = errors.New("another process has the queue open")
 //	queue.db.new        one in the making: without a promise
 //	queue.db.salvaged   what came out of a damaged one, until it takes its place
 //	queue.db.opening    there while the file is opened, see marker
-//	queue.db.aside-...  damaged ones, see aside
+//	queue.db.aside-...  damaged ones, see quarantinedFile
 //	queue.db.of-...     those of other client IDs, see Other
 //	queue.db.holdfast   the file, where queue.db was never ours
 type store struct {
 	path           string
-	maxQuarantined int64 // bytes that the files aside may take together
+	maxQuarantined int64 // bytes that the quarantined files may take together
 	log            *slog.Logger
 	now            time.Time
 
@@ -325,7 +325,7 @@ func holder(file *os.File) string {
 const renewAbove = 8 << 20 // bytes
 
 // renew makes the file anew if it has grown and holds no block: bbolt's files
-// never shrink. What else it knows is carried over, and what was set aside.
+// never shrink. What else it knows is carried over, and what was rejected.
 func (f *file) renew(c change) error {
 	info, err := os.Stat(f.path)
 	// bbolt doubles its files: less than four times as much might not be enough for
@@ -415,7 +415,8 @@ func (st *store) repair(f *file, k fileState) (fileState, error) {
 		return k, err
 	}
 	missing := s.declare(st.acked)
-	event := st.newEvent(storageEvent{"storage", jsonObject("state", "damaged", "blocks", k.damaged.count(), "missing", missing)})
+	details := jsonObject("state", "damaged", "blocks", k.damaged.count(), "missing", missing)
+	event := st.newEvent(storageEvent{"storage", details})
 	if err := f.remove(k, s.gaps, event); err != nil {
 		st.log.Error("damaged blocks stay in the queue", "file", st.path, "blocks", k.damaged.count(), "err", err)
 		if _, err := f.reopen(); err != nil {
@@ -423,7 +424,8 @@ func (st *store) repair(f *file, k fileState) (fileState, error) {
 		}
 		return f.loadState(st.firstWaiting)
 	}
-	st.log.Error("blocks of the queue were damaged: the rest is used", "file", st.path, "blocks", k.damaged.count(), "missing", missing)
+	st.log.Error("blocks of the queue were damaged: the rest is used",
+		"file", st.path, "blocks", k.damaged.count(), "missing", missing)
 	ends := s.ends
 	k, err = f.loadState(st.firstWaiting)
 	k.ends = ends

@@ -18,8 +18,8 @@ const Rejected = "aside"
 const rejectEvent = "aside"
 
 const (
-	rejectsShare       = 8    // one part of max_size may be set aside
-	rejectsEarly       = 1024 // items set aside that wait for a commit no longer
+	rejectsShare       = 8    // one part of max_size may be rejected
+	rejectsEarly       = 1024 // items rejected that wait for a commit no longer
 	maxRejectsInMemory = 4096 // what a failing disk may cost
 )
 
@@ -28,9 +28,10 @@ var (
 	errNewFile     = errors.New("the queue has opened another file: it comes again")
 )
 
-// rejects are the items that were set aside, numbered in that order. What is in
-// memory is newer than what is in the file, which need not know yet what was
-// acknowledged.
+// rejects are the items that the broker refuses, as in a dead-letter queue,
+// numbered in the order in which they came. What is in memory is newer than what
+// is in the file. The file learns what was acknowledged with the next commit. All
+// under Queue.mu.
 type rejects struct {
 	next           uint64          // number of the next one
 	pending        []rejectedItem  // not known to be on disk, oldest first
@@ -47,15 +48,15 @@ type rejectedItem struct {
 	data         []byte
 }
 
-// IsRejected says that the item was set aside, and comes from there.
+// IsRejected says that the item was rejected, and comes from there.
 func (it Item) IsRejected() bool { return it.rejected }
 
-// Declared says that the item was set aside and declared as missing.
+// Declared says that the item was rejected and declared as missing.
 func (it Item) Declared() bool { return it.declared }
 
 // Reject takes an item that the broker refuses out of the way: it waits no
 // longer, and is kept until Ack or Purge, or until an eighth of MaxSize is full
-// of newer ones. All older items of its lane were acknowledged or set aside. An
+// of newer ones. All older items of its lane were acknowledged or rejected. An
 // item that is there already stays there.
 //
 // With declare a [Gap] and an event "aside" say so. Of an event there is no gap,
@@ -149,7 +150,7 @@ func (q *Queue) declareRejectLocked(it Item) {
 	q.reportLocked(rejectEvent, q.opt.Clock.Now(), details)
 }
 
-// Rejected returns the oldest items that were set aside and that the cursor has
+// Rejected returns the oldest items that were rejected and that the cursor has
 // not passed, at most max; none if there are none. It does not wait. What it
 // has returned may be dropped all the same, when newer ones take its place. It
 // is called by the goroutine that calls Peek.
@@ -198,7 +199,9 @@ func (q *Queue) stillRejected(found rejectsRun) []Item {
 	if bad > 0 {
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", bad))
 	}
-	return slices.DeleteFunc(found.items, func(it Item) bool { return q.rejects.acked[it.number] || it.number <= q.rejects.droppedThrough })
+	return slices.DeleteFunc(found.items, func(it Item) bool {
+		return q.rejects.acked[it.number] || it.number <= q.rejects.droppedThrough
+	})
 }
 
 // firstInMemory is the number of the oldest in memory.
@@ -292,7 +295,7 @@ func (r *rejects) rebase(there rejectsSize) {
 	}
 }
 
-// rejectsChangeLocked is what a commit should do to what was set aside.
+// rejectsChangeLocked is what a commit should do to what was rejected.
 func (q *Queue) rejectsChangeLocked(c *change) {
 	c.rejects = q.rejects.change()
 	c.rejects.limit = q.opt.MaxSize / rejectsShare

@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-iot/holdfast/queue/pages"
 )
 
-// What was set aside lies in a bucket of its own: the key is the item's number
-// there, the value a block of this item alone.
+// What was rejected lies in a bucket of its own: the key is the item's number
+// there, the value a block of only this item.
 var bucketRejects = []byte("aside")
 
 // rejectCost is what an item takes beside its value: the key, and an element of
@@ -42,7 +42,7 @@ func (c rejectsChange) grown() (n int64) {
 	return n
 }
 
-// rejectsOutcome is what a commit did besides what it was told.
+// rejectsOutcome is what a commit did to the bucket.
 type rejectsOutcome struct {
 	size           rejectsSize
 	droppedThrough uint64 // everything up to it went to make room; 0: nothing
@@ -83,7 +83,8 @@ func applyRejects(tx *bbolt.Tx, there rejectsSize, c rejectsChange) (out rejects
 			return out, err
 		}
 	}
-	for k, v := b.Cursor().First(); k != nil && c.full && out.size.size > c.limit; k, v = b.Cursor().Seek(key(out.droppedThrough + 1)) {
+	next := func() ([]byte, []byte) { return b.Cursor().Seek(key(out.droppedThrough + 1)) }
+	for k, v := b.Cursor().First(); k != nil && c.full && out.size.size > c.limit; k, v = next() {
 		if err := out.drop(b, k, v); err != nil {
 			return out, err
 		}
@@ -123,7 +124,7 @@ func (out *rejectsOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
 	return out.remove(b, slices.Clone(k))
 }
 
-// sizeRejects counts what was set aside, also what is damaged: that is noticed
+// sizeRejects counts what was rejected, also what is damaged: that is noticed
 // when its turn comes.
 func sizeRejects(p *pages.File) (s rejectsSize, err error) {
 	err = p.Each(string(bucketRejects), nil, func(k, v []byte) (bool, error) {
@@ -135,7 +136,7 @@ func sizeRejects(p *pages.File) (s rejectsSize, err error) {
 	return s, err
 }
 
-// An rejectsRun is some of what was set aside.
+// A rejectsRun is some of the rejected items, read from the file.
 type rejectsRun struct {
 	items []Item
 	bad   map[uint64]error // those that are damaged
@@ -171,7 +172,7 @@ func (f *file) readRejects(from, before uint64, max int) (r rejectsRun, err erro
 	return r, nil
 }
 
-// copyRejects copies what was set aside, as it is, from a file that nobody has
+// copyRejects copies what was rejected, as it is, from a file that nobody has
 // open for writing.
 func (f *file) copyRejects(path string) error {
 	file, size, err := openSized(path)

@@ -37,7 +37,7 @@ func (h *harness) setAside(t testing.TB, n int, declare bool) {
 	}
 }
 
-// aside returns all that was set aside, read in steps.
+// aside returns all that was rejected, read in steps.
 func (h *harness) aside(t testing.TB) (all []Item) {
 	t.Helper()
 	var c Cursor
@@ -443,7 +443,7 @@ func TestDamageOfOneSetAsideIsToldOnce(t *testing.T) {
 	})
 }
 
-// manyAside makes a file in which every third reading was set aside, and the
+// manyAside makes a file in which every third reading was rejected, and the
 // others wait.
 func manyAside(t *testing.T, path string, n uint64) {
 	t.Helper()

@@ -30,7 +30,7 @@ type salvager struct {
 	streams    table[streamKey] // that lie in spans
 	ends       [2]seqs          // the last readings that were found, see missing
 
-	rejected      map[uint64]uint32 // what was set aside: number and checksum
+	rejected      map[uint64]uint32 // what was rejected: number and checksum
 	rejectedWhole bool              // all of it could be reached
 	unopenable    bool              // there is no way into the file
 }
@@ -70,7 +70,7 @@ func (s *salvager) spanOf(value []byte) (p sensors.Priority, sp span, ok bool) {
 	return p, sp, ok
 }
 
-// rejectedIn tells an item that was set aside by its number and checksum.
+// rejectedIn tells an item that was rejected by its number and checksum.
 func rejectedIn(value []byte) (number uint64, sum uint32, ok bool) {
 	if len(value) < 6 || value[5]&flagRejected == 0 { // the flags: most values are not worth a decoding
 		return 0, 0, false
@@ -82,7 +82,7 @@ func rejectedIn(value []byte) (number uint64, sum uint32, ok bool) {
 	return r.last(), binary.BigEndian.Uint32(value[1:]), true
 }
 
-// keepRejected keeps what was set aside, if its number is new, and reports whether
+// keepRejected keeps what was rejected, if its number is new, and reports whether
 // this is such an item.
 func (s *salvager) keepRejected(value []byte) bool {
 	n, sum, ok := rejectedIn(value)
@@ -115,7 +115,7 @@ func scanDamaged(path string) (*salvager, error) {
 			lost[p] = append(lost[p], sp)
 		}
 		if string(key) == string(keyGaps) && len(s.gaps) == 0 {
-			s.gaps, _ = decodeGaps(value) // without, there are none to be had
+			s.gaps, _ = decodeGaps(value) // without, there are none available
 		}
 		s.keepMeta(key, value)
 		if !s.rejectedWhole {
@@ -290,7 +290,7 @@ func (s *salvager) readings() (n int) {
 }
 
 // complete says that no number is missing between what was acknowledged and the
-// newest that was found, nor anything that was set aside, as far as that can be
+// newest that was found, nor anything that was rejected, as far as that can be
 // known.
 func (s *salvager) complete() bool {
 	for p, spans := range s.spans {
@@ -336,8 +336,8 @@ func (st *store) salvageInMemory(damage, why error) (f *file, ends [2]seqs, err 
 		return nil, ends, err
 	}
 	missing := s.declare(st.acked)
-	event := st.newEvent(storageEvent{"storage", jsonObject("state", "read_only", "error", damage.Error(), "salvaged", s.readings(),
-		"complete", s.complete(), "missing", missing)})
+	event := st.newEvent(storageEvent{"storage", jsonObject("state", "read_only", "error", damage.Error(),
+		"salvaged", s.readings(), "complete", s.complete(), "missing", missing)})
 	err = errors.Join(f.prepare(), s.fill(f), f.putEvent(event), f.endWriting(why))
 	f.path, f.salvagedFrom = st.path, damage
 	if err != nil {

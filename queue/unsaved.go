@@ -17,11 +17,11 @@ type Unsaved struct {
 	path     string
 	clientID string
 
-	items   [2][]Item
-	refused []Item // set aside
-	gaps    []Gap
-	first   [2]uint64   // what is older is acknowledged, also where the file says less
-	there   os.FileInfo // the file that these are numbers of
+	items        [2][]Item
+	rejects      []Item // rejected
+	gaps         []Gap
+	firstWaiting [2]uint64   // what is older is acknowledged, also where the file says less
+	file         os.FileInfo // the file that these are numbers of
 }
 
 // Unsaved returns what is in memory alone. closed is what Close has returned, or
@@ -33,14 +33,14 @@ func (q *Queue) Unsaved(closed error, hangs bool) *Unsaved {
 	for p := range q.lanes {
 		l := &q.lanes[p]
 		left.items[p] = append([]Item(nil), l.unsynced()...)
-		left.first[p] = l.first
+		left.firstWaiting[p] = l.first
 	}
 	if q.opened.file != nil && !hangs {
-		left.there, _ = os.Stat(q.opened.file.path) // without it the numbers say nothing
+		left.file, _ = os.Stat(q.opened.file.path) // without it the numbers say nothing
 	}
 	for _, it := range q.rejects.pending {
 		if !q.rejects.acked[it.number] {
-			left.refused = append(left.refused, it.Item)
+			left.rejects = append(left.rejects, it.Item)
 		}
 	}
 	if q.gaps.dirty || q.writer.writing { // a commit under way may have taken the mark along, and hang
@@ -57,15 +57,15 @@ func (l *Unsaved) Err() error {
 	return l.err
 }
 
-func (l *Unsaved) count() int { return len(l.items[0]) + len(l.items[1]) + len(l.refused) }
+func (l *Unsaved) count() int { return len(l.items[0]) + len(l.items[1]) + len(l.rejects) }
 
 // firstIn are the numbers below which all is acknowledged in a file.
 func (l *Unsaved) firstIn(path string) (first [2]uint64) {
-	if l == nil || l.there == nil {
+	if l == nil || l.file == nil {
 		return first
 	}
-	if info, err := os.Stat(path); err == nil && os.SameFile(info, l.there) {
-		return l.first
+	if info, err := os.Stat(path); err == nil && os.SameFile(info, l.file) {
+		return l.firstWaiting
 	}
 	return first
 }
@@ -94,7 +94,7 @@ func (q *Queue) takeUnsaved(l *Unsaved) {
 			q.pushLocked(it)
 		}
 	}
-	for _, it := range l.refused {
+	for _, it := range l.rejects {
 		q.rejects.push(rejectedItem{Item: it, onlyInMemory: true}, q.start)
 	}
 	for _, g := range l.gaps {

@@ -22,7 +22,7 @@ func (h *harness) reload(t *testing.T) *harness {
 	return startWith(t, opt)
 }
 
-// TestReloadLosesNothingThatTheDiskDidNotTake: readings, what was set aside, gaps
+// TestReloadLosesNothingThatTheDiskDidNotTake: readings, what was rejected, gaps
 // and acknowledgements go on in memory, and to disk when it can be written.
 func TestReloadLosesNothingThatTheDiskDidNotTake(t *testing.T) {
 	for name, breakIt := range unwritable {

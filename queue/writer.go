@@ -171,8 +171,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// flush commits. A file that was not to be had is opened first, and one whose
-// last commit failed is opened again.
+// flush commits. If the file could not be opened before, it opens it first; if the
+// last commit failed, it opens it again.
 func (q *Queue) flush() {
 	var err error
 	switch {
