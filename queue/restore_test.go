@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // outage puts readings, one every 10 ms, from a number on, and an alarm with each
@@ -320,13 +322,13 @@ func TestBacklogIsSentFromADiskThatCannotBeWritten(t *testing.T) {
 // at the start and under a running agent, and takes the place of the damaged file
 // when the disk can be written.
 func TestDamagedFileOnADiskThatCannotBeWritten(t *testing.T) {
-	whole := filled(t, 40, 20_000)
+	bad := filled(t, 40, 20_000)
+	n := leafPage(t, bad)
+	clear(bad[n*pageSize : (n+1)*pageSize])
 	for name, breakIt := range unwritable {
 		t.Run(name, func(t *testing.T) {
 			dir := small(t)
 			path := filepath.Join(dir, "queue.db")
-			bad := append([]byte(nil), whole...)
-			clear(bad[5*pageSize : 6*pageSize])
 			if err := os.WriteFile(path, bad, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -359,6 +361,36 @@ func TestDamagedFileOnADiskThatCannotBeWritten(t *testing.T) {
 			})
 		})
 	}
+}
+
+// leafPage is the first leaf page of a file that is in use: which pages are free
+// is not the same in each run.
+func leafPage(t *testing.T, file []byte) (n int) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "copy.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bbolt.Tx) error {
+		for n = 2; ; n++ {
+			p, err := tx.Page(n)
+			if err != nil || p == nil {
+				return fmt.Errorf("page %d: no leaf page before it: %w", n, err)
+			}
+			if p.Type == "leaf" && p.OverflowCount == 0 && p.Count > 1 {
+				return nil
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestFileLostOnADiskThatCannotBeWritten under the agent: what is in memory does
