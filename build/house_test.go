@@ -20,7 +20,8 @@ var upstream = map[string][]string{
 	"sensors/clock":         {},
 	"sensors":               {"sensors/clock"},
 	"sensors/debounce":      {},
-	"sensors/drivers":       {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/host", "sensors/drivers/lines"},
+	"sensors/drivers":       {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/lines"},
+	"sensors/drivers/gpio":  {"sensors/drivers/host"},
 	"sensors/drivers/lines": {"sensors", "sensors/drivers/host"},
 	"sensors/drivers/host":  {},
 	"queue":                 {"queue/pages", "sensors", "sensors/clock"},
@@ -39,9 +40,9 @@ var upstream = map[string][]string{
 // thirdParty says which packages may import a module of others, so that it can be
 // replaced in one place.
 var thirdParty = map[string]string{
-	"periph.io/":                 "sensors/drivers",
-	"github.com/warthog618/":     "sensors/drivers",
-	"golang.org/x/sys/":          "sensors/drivers sensors/drivers/lines uplink",
+	"periph.io/":                 "sensors/drivers sensors/drivers/gpio",
+	"github.com/warthog618/":     "sensors/drivers sensors/drivers/gpio",
+	"golang.org/x/sys/":          "sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink",
 	"go.etcd.io/bbolt":           "queue",
 	"github.com/eclipse/paho":    "uplink",
 	"github.com/gorilla/":        "uplink", // comes with paho, which hides the socket

@@ -45,7 +45,7 @@ type pin string
 func (p *pin) UnmarshalText(text []byte) error {
 	*p = pin(strings.TrimPrefix(string(text), "GPIO"))
 	if strings.Trim(string(*p), "0123456789") != "" {
-		return fmt.Errorf("%q is no pin: write GPIO17", text)
+		return fmt.Errorf("%q is not a valid pin: write GPIO17", text)
 	}
 	return nil
 }

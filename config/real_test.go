@@ -57,7 +57,7 @@ sensors:
 	want := []string{
 		`/etc/holdfast/config.yaml:3:19: queue.max_size: "64MB": there is no unit "MB"; known are B, KiB, MiB, GiB (MB means two things)`,
 		`/etc/holdfast/config.yaml:8:5: sensors.door: unknown key "debounse" (did you mean "debounce"?)`,
-		`/etc/holdfast/config.yaml:11:11: sensors.back.gpio: "GPIO99" is no pin: the SoC has GPIO0 to GPIO53`,
+		`/etc/holdfast/config.yaml:11:11: sensors.back.gpio: "GPIO99" is not a valid pin: the SoC has GPIO0 to GPIO53`,
 		`/etc/holdfast/config.yaml:13:5: sensors.back: key "pull" is repeated: it is already on line 12`,
 	}
 	if !reflect.DeepEqual(lines, want) {

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
 func TestPagesAreWhatTheCodeGives(t *testing.T) {
@@ -84,7 +85,7 @@ type strange struct {
 	Words  []string      `yaml:"words" doc:"c"`
 	On     bool          `yaml:"on" doc:"d"`
 	Deep   *deep         `yaml:"deep" doc:"e"`
-	Pin    drivers.Pin   `yaml:"pin" doc:"f"`
+	Pin    gpio.Pin      `yaml:"pin" doc:"f"`
 	none   int
 	None   int
 }

@@ -7,30 +7,31 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/debounce"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // contactOptions are the options of kind contact: a switch, a reed or the
 // output of a detector on a GPIO line.
 type contactOptions struct {
-	GPIO Pin  `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
-	Pull pull `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
+	GPIO gpio.Pin  `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
+	Pull gpio.Pull `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
 	asContact
 }
 
 func newContact() Options {
-	return &contactOptions{Pull: pullUp, asContact: newAsContact()}
+	return &contactOptions{Pull: gpio.PullUp, asContact: newAsContact()}
 }
 
 func (o *contactOptions) Check() []Problem {
 	return append(checkLine(o.GPIO, o.Pull), o.check()...)
 }
 
-func checkLine(pin Pin, p pull) (problems []Problem) {
-	if pin.form == noPin {
-		problems = append(problems, problem("gpio", "is missing: %s", pinForms))
+func checkLine(pin gpio.Pin, p gpio.Pull) (problems []Problem) {
+	if pin.IsZero() {
+		problems = append(problems, problem("gpio", "is missing: %s", gpio.PinForms))
 	}
-	if p != pullUp && p != pullDown && p != pullOff {
+	if p != gpio.PullUp && p != gpio.PullDown && p != gpio.PullOff {
 		problems = append(problems, problem("pull", "%q is not up, down or off", p))
 	}
 	return problems
@@ -39,7 +40,7 @@ func checkLine(pin Pin, p pull) (problems []Problem) {
 func (o *contactOptions) Claims() []string { return []string{o.GPIO.String()} }
 
 func (o *contactOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	l, err := h.line(o.GPIO, request{pull: o.Pull, buffer: 256})
+	l, err := h.openPin(o.GPIO, gpio.Request{Pull: o.Pull, Buffer: 256})
 	if err != nil {
 		return nil, err
 	}
@@ -49,13 +50,13 @@ func (o *contactOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, e
 // contact is one open contact.
 type contact struct {
 	name     string // of the line, for an error
-	line     line
+	line     gpio.Line
 	highIsOn bool
 	filter   *debounce.Filter
 	quiet    time.Duration // of the filter
 
 	lookAt time.Time // when to read the level again
-	edges  [64]edge
+	edges  [64]gpio.Edge
 }
 
 const (
@@ -95,12 +96,12 @@ func (c *contact) listen(ctx context.Context) error {
 		_ = host.Sleep(ctx, min(bounces, c.quiet/4))
 	}
 	for timeout := time.Until(c.next()); ; timeout = 0 {
-		n, err := c.line.wait(ctx, max(timeout, time.Millisecond), c.edges[:])
+		n, err := c.line.WaitEdges(ctx, max(timeout, time.Millisecond), c.edges[:])
 		if err != nil {
 			return err
 		}
 		for _, e := range c.edges[:n] {
-			c.filter.Edge(e.high == c.highIsOn, e.at, e.lost)
+			c.filter.Edge(e.High == c.highIsOn, e.At, e.Lost)
 		}
 		if n == 0 {
 			c.lookAt = time.Time{} // it is time to, or the line announces no edges
@@ -112,7 +113,7 @@ func (c *contact) listen(ctx context.Context) error {
 }
 
 func (c *contact) look(ctx context.Context) error {
-	high, err := c.line.level(ctx)
+	high, err := c.line.Level(ctx)
 	if err != nil {
 		return err
 	}

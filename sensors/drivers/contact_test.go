@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/debounce"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"pgregory.net/rapid"
 )
@@ -23,7 +24,7 @@ import (
 type wire struct {
 	mu     sync.Mutex
 	high   bool
-	told   []edge // not read yet
+	told   []gpio.Edge // not read yet
 	lost   uint32
 	room   int // for edges that are not read yet; 0: any number
 	rung   chan struct{}
@@ -45,11 +46,11 @@ func (w *wire) set(high, heard bool) {
 		return
 	}
 	if w.room > 0 && len(w.told) == w.room { // the kernel drops the oldest
-		w.lost += w.told[0].lost + 1
+		w.lost += w.told[0].Lost + 1
 		w.told = w.told[1:]
 	}
-	if w.told = append(w.told, edge{high: high, at: time.Now()}); len(w.told) == 1 || w.room == 1 {
-		w.told[0].lost, w.lost = w.lost, 0
+	if w.told = append(w.told, gpio.Edge{High: high, At: time.Now()}); len(w.told) == 1 || w.room == 1 {
+		w.told[0].Lost, w.lost = w.lost, 0
 	}
 	select {
 	case w.rung <- struct{}{}:
@@ -57,7 +58,7 @@ func (w *wire) set(high, heard bool) {
 	}
 }
 
-func (w *wire) level(context.Context) (bool, error) {
+func (w *wire) Level(context.Context) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.high, w.fails
@@ -65,7 +66,7 @@ func (w *wire) level(context.Context) (bool, error) {
 
 func (w *wire) Close() error { w.closed = true; return nil }
 
-func (w *wire) wait(ctx context.Context, timeout time.Duration, into []edge) (int, error) {
+func (w *wire) WaitEdges(ctx context.Context, timeout time.Duration, into []gpio.Edge) (int, error) {
 	if timeout <= 0 || timeout > lookWait {
 		return 0, fmt.Errorf("would wait %v", timeout)
 	}
@@ -74,7 +75,7 @@ func (w *wire) wait(ctx context.Context, timeout time.Duration, into []edge) (in
 	for {
 		w.mu.Lock()
 		if len(w.told) > 0 {
-			w.told[0].lost += w.lost
+			w.told[0].Lost += w.lost
 			w.lost = 0
 		}
 		n := copy(into, w.told)
@@ -91,9 +92,9 @@ func (w *wire) wait(ctx context.Context, timeout time.Duration, into []edge) (in
 	}
 }
 
-func openContact(t testing.TB, l line, o *contactOptions) sensors.Sensor {
+func openContact(t testing.TB, l gpio.Line, o *contactOptions) sensors.Sensor {
 	t.Helper()
-	h := &Hardware{openLine: func(Pin, request) (line, error) { return l, nil }}
+	h := &Hardware{openLine: func(gpio.Pin, gpio.Request) (gpio.Line, error) { return l, nil }}
 	s, err := o.Open(t.Context(), h)
 	if err != nil {
 		t.Fatal(err)
@@ -103,12 +104,12 @@ func openContact(t testing.TB, l line, o *contactOptions) sensors.Sensor {
 
 func doorOptions() *contactOptions {
 	o := newContact().(*contactOptions)
-	o.GPIO = Pin{form: onSoC, offset: 17}
+	o.GPIO = gpio.SoCPin(17)
 	return o
 }
 
 // settled opens a contact and takes its first reading.
-func settled(t testing.TB, l line, o *contactOptions) sensors.Sensor {
+func settled(t testing.TB, l gpio.Line, o *contactOptions) sensors.Sensor {
 	t.Helper()
 	s := openContact(t, l, o)
 	if _, err := s.Next(t.Context()); err != nil {
@@ -208,14 +209,14 @@ func TestContactSeesAChangeWhoseEdgeWasLost(t *testing.T) {
 // A contact as the driver meets it: levels that last for some time each, and
 // edges of which some never arrive.
 type bounce struct {
-	level bool
+	Level bool
 	lasts time.Duration
 	heard bool
 }
 
 var bouncy = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) bounce {
 	return bounce{
-		level: rapid.Bool().Draw(t, "level"),
+		Level: rapid.Bool().Draw(t, "level"),
 		lasts: time.Duration(rapid.IntRange(0, 400).Draw(t, "ms")) * time.Millisecond,
 		heard: rapid.Bool().Draw(t, "heard"),
 	}
@@ -228,7 +229,7 @@ func TestContactEndsAtTheTrueLevelAfterAnyBounceWithEdgesMissed(t *testing.T) {
 		o.Mode = rapid.SampledFrom([]debounce.Mode{debounce.Stable, debounce.Settle}).Draw(rt, "mode")
 		o.Hold = time.Duration(rapid.IntRange(0, 1).Draw(rt, "hold")) * 700 * time.Millisecond
 		told := tellOf(t, o, pattern)
-		if final := pattern[len(pattern)-1].level; len(told) == 0 || final != (told[len(told)-1] == 1) {
+		if final := pattern[len(pattern)-1].Level; len(told) == 0 || final != (told[len(told)-1] == 1) {
 			rt.Fatalf("told %v, the contact ended at %v", told, final)
 		}
 	})
@@ -242,7 +243,7 @@ func tellOf(t *testing.T, o *contactOptions, pattern []bounce) (told []float64) 
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			for _, b := range pattern {
-				w.set(b.level, b.heard)
+				w.set(b.Level, b.heard)
 				time.Sleep(b.lasts)
 				synctest.Wait()
 			}
@@ -275,10 +276,10 @@ func (n *noise) edges() int64 {
 	return int64(max(min(time.Since(n.begun), n.ends.Sub(n.begun)), 0) / (100 * time.Microsecond))
 }
 
-func (n *noise) level(context.Context) (bool, error) { return n.edges()%2 == 1, nil }
+func (n *noise) Level(context.Context) (bool, error) { return n.edges()%2 == 1, nil }
 func (n *noise) Close() error                        { return nil }
 
-func (n *noise) wait(ctx context.Context, timeout time.Duration, into []edge) (count int, err error) {
+func (n *noise) WaitEdges(ctx context.Context, timeout time.Duration, into []gpio.Edge) (count int, err error) {
 	n.asked++
 	if n.edges() == n.read {
 		next := timeout
@@ -294,7 +295,7 @@ func (n *noise) wait(ctx context.Context, timeout time.Duration, into []edge) (c
 	n.read += lost
 	for ; count < len(into) && n.read < all; count++ {
 		n.read++
-		into[count] = edge{high: n.read%2 == 1, at: n.begun.Add(time.Duration(n.read) * 100 * time.Microsecond), lost: uint32(lost)}
+		into[count] = gpio.Edge{High: n.read%2 == 1, At: n.begun.Add(time.Duration(n.read) * 100 * time.Microsecond), Lost: uint32(lost)}
 		lost = 0
 	}
 	return count, nil
@@ -390,11 +391,11 @@ func TestContactStopsWithinAQuarterOfASecond(t *testing.T) {
 func TestPolledContactIsAsGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
-		s := settled(t, polledLine{w}, doorOptions())
+		s := settled(t, gpio.PolledLine{Leveler: w}, doorOptions())
 		w.set(true, true)
 		start := time.Now()
 		got, err := s.Next(t.Context())
-		if took := time.Since(start); err != nil || got[0].Value != 1 || took > pollWait+51*time.Millisecond {
+		if took := time.Since(start); err != nil || got[0].Value != 1 || took > gpio.PollWait+51*time.Millisecond {
 			t.Fatal(got, err, took)
 		}
 		if w.waits != 0 {
@@ -405,13 +406,13 @@ func TestPolledContactIsAsGood(t *testing.T) {
 
 func TestContactIsOneWhenTheCircuitIsNotAsItNormallyIs(t *testing.T) {
 	for _, c := range []struct {
-		pull     pull
+		pull     gpio.Pull
 		normally string
 		high     bool
 	}{
-		{pullUp, "", true}, {pullUp, "closed", true}, {pullUp, "open", false},
-		{pullDown, "", true}, {pullDown, "open", true}, {pullDown, "closed", false},
-		{pullOff, "", true}, {pullOff, "closed", true}, {pullOff, "open", false},
+		{gpio.PullUp, "", true}, {gpio.PullUp, "closed", true}, {gpio.PullUp, "open", false},
+		{gpio.PullDown, "", true}, {gpio.PullDown, "open", true}, {gpio.PullDown, "closed", false},
+		{gpio.PullOff, "", true}, {gpio.PullOff, "closed", true}, {gpio.PullOff, "open", false},
 	} {
 		o := &asContact{Normally: c.normally}
 		if got := o.highIsOn(c.pull); got != c.high {

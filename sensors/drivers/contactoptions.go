@@ -5,6 +5,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/debounce"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
 // asContact are the options of everything that is a contact; a kind's own
@@ -65,14 +66,14 @@ func (o *asContact) Quantities() []sensors.Quantity {
 }
 
 // open makes a contact of a line.
-func (o *asContact) open(name string, l line, pull pull) *contact {
+func (o *asContact) open(name string, l gpio.Line, pull gpio.Pull) *contact {
 	return &contact{name: name, line: l, highIsOn: o.highIsOn(pull), quiet: o.Debounce,
 		filter: debounce.New(debounce.Options{Mode: o.Mode, Quiet: o.Debounce, Hold: o.Hold, MaxPerMinute: o.Flapping})}
 }
 
 // highIsOn reports whether a high line is 1. The value is 1 when the circuit is
 // not as it normally is.
-func (o *asContact) highIsOn(pull pull) bool {
-	highIsOpen := pull != pullDown
+func (o *asContact) highIsOn(pull gpio.Pull) bool {
+	highIsOpen := pull != gpio.PullDown
 	return !(o.Normally == "open" && highIsOpen || o.Normally == "closed" && !highIsOpen)
 }

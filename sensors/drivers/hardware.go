@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"periph.io/x/conn/v3/i2c"
 )
@@ -18,15 +19,15 @@ type Hardware struct {
 	w1    w1Buses
 
 	// What tests put in place of the kernel; nil is the kernel.
-	openLine func(Pin, request) (line, error)
+	openLine func(gpio.Pin, gpio.Request) (gpio.Line, error)
 	openBus  func(path string) (i2c.BusCloser, error)
 }
 
 // NewHardware is the machine that the program runs on. Call it early: periph
 // looks at the GPIO chips here, and may close a file that is not its own while
-// it does (see [initPeriph]).
+// it does (see [gpio.InitPeriph]).
 func NewHardware() *Hardware {
-	initPeriph()
+	gpio.InitPeriph()
 	return &Hardware{Host: host.Host{Dev: "/dev", Sys: "/sys", Proc: "/proc"}}
 }
 
@@ -37,4 +38,12 @@ func (h *Hardware) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor,
 		return nil, fmt.Errorf("sensor %s: no kind %q", spec.Name, spec.Kind)
 	}
 	return o.Open(ctx, h)
+}
+
+// openPin opens a GPIO line as an input.
+func (h *Hardware) openPin(pin gpio.Pin, want gpio.Request) (gpio.Line, error) {
+	if h.openLine != nil {
+		return h.openLine(pin, want)
+	}
+	return gpio.Open(&h.Host, pin, want)
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"periph.io/x/conn/v3/i2c"
 )
@@ -26,7 +27,7 @@ type buses struct {
 
 	// What tests put in place of the kernel; nil is the kernel.
 	openAttr func(path string) (io.WriteCloser, error)
-	openWire func(place) (busWire, error)
+	openWire func(gpio.Place) (busWire, error)
 }
 
 // sharedBus is one open bus, for one transfer at a time.

@@ -3,18 +3,16 @@ package drivers
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
-	"github.com/warthog618/go-gpiocdev/uapi"
-	"golang.org/x/sys/unix"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
 // busWire is one of a bus's two, driven as they are: low, or let go of and pulled
 // up by its resistor.
 type busWire interface {
-	set(high bool) error
-	level() (high bool, err error)
+	Set(high bool) error
+	Level() (high bool, err error)
 	Close() error
 }
 
@@ -23,10 +21,10 @@ type busWire interface {
 const halfClock = 5 * time.Microsecond
 
 // clock sends a bus clocks whose lines nobody holds.
-func (h *Hardware) clock(sdaAt, sclAt place) (clocks int, err error) {
+func (h *Hardware) clock(sdaAt, sclAt gpio.Place) (clocks int, err error) {
 	open := h.buses.openWire
 	if open == nil {
-		open = openWire
+		open = func(at gpio.Place) (busWire, error) { return gpio.OpenDrainLine(at) }
 	}
 	scl, err := open(sclAt)
 	if err != nil {
@@ -73,51 +71,14 @@ func (b *bitBang) high(w busWire) { b.set(w, true) }
 
 func (b *bitBang) set(w busWire, high bool) {
 	if b.err == nil {
-		b.err = w.set(high)
+		b.err = w.Set(high)
 		time.Sleep(halfClock)
 	}
 }
 
 func (b *bitBang) isHigh(w busWire) (high bool) {
 	if b.err == nil {
-		high, b.err = w.level()
+		high, b.err = w.Level()
 	}
 	return high
 }
-
-// kernelWire is a line as an open-drain output of the kernel, which makes it an
-// input while it is high where the chip has no such mode (linux/gpio.h, v2).
-type kernelWire struct{ file *os.File }
-
-func openWire(at place) (busWire, error) {
-	chip, err := os.Open(at.path)
-	if err != nil {
-		return nil, err
-	}
-	defer chip.Close()
-	request := uapi.LineRequest{Lines: 1, Config: uapi.LineConfig{Flags: uapi.LineFlagV2Output | uapi.LineFlagV2OpenDrain}}
-	request.Offsets[0] = uint32(at.offset)
-	request.Config.AddAttribute(uapi.LineConfigAttribute{Attr: uapi.OutputValues(1).Encode(), Mask: 1}) // high from the first moment
-	copy(request.Consumer[:len(request.Consumer)-1], consumer())
-	if err := uapi.GetLine(chip.Fd(), &request); err != nil {
-		return nil, err
-	}
-	unix.CloseOnExec(int(request.Fd))
-	return kernelWire{os.NewFile(uintptr(request.Fd), at.String())}, nil
-}
-
-func (w kernelWire) set(high bool) error {
-	values := uapi.LineValues{Mask: 1}
-	if high {
-		values.Bits = 1
-	}
-	return uapi.SetLineValuesV2(w.file.Fd(), values)
-}
-
-func (w kernelWire) level() (bool, error) {
-	values := uapi.LineValues{Mask: 1}
-	err := uapi.GetLineValuesV2(w.file.Fd(), &values)
-	return values.Get(0) != 0, err
-}
-
-func (w kernelWire) Close() error { return w.file.Close() }

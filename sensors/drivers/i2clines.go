@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
 // busLines finds the lines of an i2c-gpio bus: in the device tree, else by what
 // the driver calls them while it holds them.
-func (h *Hardware) busLines(device string) (sda, scl place, err error) {
+func (h *Hardware) busLines(device string) (sda, scl gpio.Place, err error) {
 	node := filepath.Join(device, "of_node")
 	data, err := os.ReadFile(filepath.Join(node, "sda-gpios"))
 	if err == nil {
@@ -21,9 +23,9 @@ func (h *Hardware) busLines(device string) (sda, scl place, err error) {
 		data, err = os.ReadFile(filepath.Join(node, "gpios")) // the older form, as in the i2c-gpio overlay: SDA, SCL
 	}
 	if err != nil {
-		chips, broken := h.chips()
-		if broken != nil {
-			return sda, scl, errors.Join(err, broken)
+		chips, broken := gpio.Chips(&h.Host)
+		if len(broken) > 0 {
+			return sda, scl, errors.Join(err, broken[0])
 		}
 		return linesHeldAs(chips, "sda", "scl")
 	}
@@ -32,21 +34,21 @@ func (h *Hardware) busLines(device string) (sda, scl place, err error) {
 	if err != nil || len(specs) != 2 {
 		return sda, scl, fmt.Errorf("%s: %d lines, want SDA and SCL: %w", node, len(specs), err)
 	}
-	at := func(s gpioSpec) place {
+	at := func(s gpioSpec) gpio.Place {
 		name := controllers[s.phandle].chip
-		return place{chip{path: filepath.Join(h.Dev, name), name: name}, int(s.offset)}
+		return gpio.Place{Chip: gpio.Chip{Path: filepath.Join(h.Dev, name), Name: name}, Offset: int(s.offset)}
 	}
 	return at(specs[0]), at(specs[1]), nil
 }
 
 // linesHeldAs finds the two lines by the consumers' names.
-func linesHeldAs(chips []chip, sdaName, sclName string) (sda, scl place, err error) {
-	var found [2][]place
+func linesHeldAs(chips []gpio.Chip, sdaName, sclName string) (sda, scl gpio.Place, err error) {
+	var found [2][]gpio.Place
 	for _, c := range chips {
-		for offset, l := range c.lines {
+		for offset, l := range c.Lines {
 			for i, name := range []string{sdaName, sclName} {
-				if l.consumer == name {
-					found[i] = append(found[i], place{c, offset})
+				if l.Consumer == name {
+					found[i] = append(found[i], gpio.Place{Chip: c, Offset: offset})
 				}
 			}
 		}

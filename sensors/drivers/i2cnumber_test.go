@@ -135,3 +135,18 @@ func TestChannelsOfAMultiplexerAreToldApart(t *testing.T) {
 		}
 	}
 }
+
+func FuzzI2CBus(f *testing.F) {
+	for _, s := range []string{"1", "i2c-1", "/dev/i2c-1", "", "i2c", "-1", "99999"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var b, again I2CBus
+		if b.UnmarshalText([]byte(s)) != nil {
+			return
+		}
+		if err := again.UnmarshalText([]byte("/dev/" + b.String())); err != nil || again != b || b < 0 {
+			t.Fatalf("%q is %v, which is %v, %v", s, b, again, err)
+		}
+	})
+}

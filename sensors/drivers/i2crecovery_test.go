@@ -17,6 +17,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"periph.io/x/conn/v3/i2c"
 )
@@ -288,7 +289,7 @@ type deafWire struct {
 	scl  bool
 }
 
-func (w deafWire) set(high bool) error {
+func (w deafWire) Set(high bool) error {
 	p := w.part
 	switch {
 	case w.scl && high && !p.scl && p.clocks > 0:
@@ -304,7 +305,7 @@ func (w deafWire) set(high bool) error {
 	return nil
 }
 
-func (w deafWire) level() (bool, error) {
+func (w deafWire) Level() (bool, error) {
 	if w.scl {
 		return w.part.scl && !w.part.shorted, nil
 	}
@@ -352,14 +353,14 @@ func TestAHeldSDAOfAGPIOBusIsFreedByClocks(t *testing.T) {
 		r.buses.openAttr = func(path string) (io.WriteCloser, error) {
 			return attr{func(string) error { bound = filepath.Base(path) == "bind"; return nil }}, nil
 		}
-		r.buses.openWire = func(at place) (busWire, error) {
+		r.buses.openWire = func(at gpio.Place) (busWire, error) {
 			if bound {
 				return nil, syscall.EBUSY
 			}
-			if at.path != "/dev/gpiochip0" {
-				t.Error(at.path)
+			if at.Path != "/dev/gpiochip0" {
+				t.Error(at.Path)
 			}
-			return deafWire{held, at.offset == 24}, nil
+			return deafWire{held, at.Offset == 24}, nil
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -402,18 +403,18 @@ func TestLinesOfABusAreFoundInTheDeviceTree(t *testing.T) {
 	})
 	h := &Hardware{Host: host.Host{Dev: "/dev", Sys: sys}}
 	sda, scl, err := h.busLines(filepath.Join(sys, "dev"))
-	if err != nil || sda.path != "/dev/gpiochip0" || sda.offset != 2 || scl.path != "/dev/gpiochip1" || scl.offset != 3 {
-		t.Errorf("%v/%d %v/%d %v", sda.path, sda.offset, scl.path, scl.offset, err)
+	if err != nil || sda.Path != "/dev/gpiochip0" || sda.Offset != 2 || scl.Path != "/dev/gpiochip1" || scl.Offset != 3 {
+		t.Errorf("%v/%d %v/%d %v", sda.Path, sda.Offset, scl.Path, scl.Offset, err)
 	}
 }
 
 func TestLinesOfABusAreFoundByTheirHolder(t *testing.T) {
-	chips := []chip{{name: "gpiochip0", lines: []lineInfo{{"A", "sda"}, {"B", ""}, {"C", "scl"}}}, {name: "gpiochip1", lines: []lineInfo{{"", "led"}}}}
+	chips := []gpio.Chip{{Name: "gpiochip0", Lines: []gpio.LineInfo{{Name: "A", Consumer: "sda"}, {Name: "B"}, {Name: "C", Consumer: "scl"}}}, {Name: "gpiochip1", Lines: []gpio.LineInfo{{Consumer: "led"}}}}
 	sda, scl, err := linesHeldAs(chips, "sda", "scl")
 	if err != nil || sda.String() != "gpiochip0/0" || scl.String() != "gpiochip0/2" {
 		t.Error(sda, scl, err)
 	}
-	chips[1].lines = append(chips[1].lines, lineInfo{"", "sda"}) // of a second such bus
+	chips[1].Lines = append(chips[1].Lines, gpio.LineInfo{Consumer: "sda"}) // of a second such bus
 	if _, _, err := linesHeldAs(chips, "sda", "scl"); err == nil || !strings.Contains(err.Error(), `2 lines are held as "sda"`) {
 		t.Error(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
 func TestEveryKindHasOptionsOfItsOwnEachTime(t *testing.T) {
@@ -24,7 +25,7 @@ func TestEveryKindHasOptionsOfItsOwnEachTime(t *testing.T) {
 func TestClaimsAreTheSameHoweverThePinIsWritten(t *testing.T) {
 	type claimer interface{ Claims() []string }
 	for want, o := range map[string]claimer{
-		"GPIO17":     &contactOptions{GPIO: pinOf(t, "pin11")},
+		"GPIO17":     &contactOptions{GPIO: gpio.SoCPin(17)},
 		"i2c-1 0x38": newAHT20().(claimer),
 		"i2c-1 0x76": newBME280().(claimer),
 	} {

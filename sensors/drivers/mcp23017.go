@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
@@ -19,7 +20,7 @@ import (
 type mcp23017Options struct {
 	onI2C
 	Pin  string        `yaml:"pin" doc:"A0 to A7, B0 to B7; of A7 and B7 Microchip says since 2022 that they are outputs only"`
-	Pull pull          `yaml:"pull" doc:"up, the part's resistor of 100 kΩ, or off"`
+	Pull gpio.Pull     `yaml:"pull" doc:"up, the part's resistor of 100 kΩ, or off"`
 	Poll time.Duration `yaml:"poll" doc:"how often the part is asked; each time takes 2 ms of a bus at 100 kHz"`
 	asContact
 }
@@ -27,7 +28,7 @@ type mcp23017Options struct {
 func newMCP23017() Options {
 	return &mcp23017Options{
 		onI2C: newOnI2C("an MCP23017", 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27),
-		Pull:  pullUp, Poll: 100 * time.Millisecond, asContact: newAsContact(),
+		Pull:  gpio.PullUp, Poll: 100 * time.Millisecond, asContact: newAsContact(),
 	}
 }
 
@@ -41,7 +42,7 @@ func (o *mcp23017Options) Check() []Problem {
 	if _, _, ok := o.bit(); !ok {
 		problems = append(problems, problem("pin", "%q is no pin of it: it has A0 to A7 and B0 to B7", o.Pin))
 	}
-	if o.Pull != pullUp && o.Pull != pullOff {
+	if o.Pull != gpio.PullUp && o.Pull != gpio.PullOff {
 		problems = append(problems, problem("pull", "%q is not up or off: the part cannot pull down", o.Pull))
 	}
 	if o.Poll < shortestPoll || o.Poll > longestPoll {
@@ -91,7 +92,7 @@ type mcp23017Line struct {
 	*part
 	port int
 	bit  byte
-	pull pull
+	pull gpio.Pull
 	poll time.Duration
 }
 
@@ -108,7 +109,7 @@ func (l *mcp23017Line) setUp(ctx context.Context) error {
 		for _, set := range []struct {
 			reg byte
 			one bool
-		}{{mcpDirection, true}, {mcpPolarity, false}, {mcpPullUp, l.pull == pullUp}} {
+		}{{mcpDirection, true}, {mcpPolarity, false}, {mcpPullUp, l.pull == gpio.PullUp}} {
 			if err := l.update(set.reg+byte(l.port), func(was byte) byte { return withBit(was, l.bit, set.one) }); err != nil {
 				return err
 			}
@@ -121,9 +122,9 @@ func (l *mcp23017Line) setUp(ctx context.Context) error {
 	})
 }
 
-// level reads the pin together with its settings: a part whose power has dipped
+// Level reads the pin together with its settings: a part whose power has dipped
 // is without its pull-up, and its level means nothing.
-func (l *mcp23017Line) level(ctx context.Context) (high bool, err error) {
+func (l *mcp23017Line) Level(ctx context.Context) (high bool, err error) {
 	err = l.measure(ctx, func() error {
 		regs, err := l.registers()
 		if err == nil {
@@ -145,7 +146,7 @@ func (l *mcp23017Line) decode(regs []byte) (high bool, err error) {
 		return false, err
 	}
 	is := func(reg int) bool { return regs[reg+l.port]&l.bit != 0 }
-	if !is(mcpDirection) || is(mcpPolarity) || is(mcpPullUp) != (l.pull == pullUp) {
+	if !is(mcpDirection) || is(mcpPolarity) || is(mcpPullUp) != (l.pull == gpio.PullUp) {
 		return false, errors.New("the pin has lost its settings (has the part's power dipped, or does something else write to it?)")
 	}
 	return is(mcpLevel), nil
@@ -172,8 +173,8 @@ func withBit(was, bit byte, one bool) byte {
 	return was &^ bit
 }
 
-// wait lets the time until the next look pass: the part announces no edges.
-func (l *mcp23017Line) wait(ctx context.Context, timeout time.Duration, _ []edge) (int, error) {
+// WaitEdges lets the time until the next look pass: the part announces no edges.
+func (l *mcp23017Line) WaitEdges(ctx context.Context, timeout time.Duration, _ []gpio.Edge) (int, error) {
 	_ = host.Sleep(ctx, min(timeout, l.poll))
 	return 0, nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -224,9 +225,9 @@ func FuzzMCP23017(f *testing.F) {
 		if len(regs) != mcpRegisters {
 			return
 		}
-		l := &mcp23017Line{port: int(pin / 8 % 2), bit: 1 << (pin % 8), pull: pullOff}
+		l := &mcp23017Line{port: int(pin / 8 % 2), bit: 1 << (pin % 8), pull: gpio.PullOff}
 		if up {
-			l.pull = pullUp
+			l.pull = gpio.PullUp
 		}
 		high, err := l.decode(regs)
 		bit := func(reg int) bool { return regs[reg+l.port]>>(pin%8)&1 == 1 }
@@ -239,7 +240,7 @@ func FuzzMCP23017(f *testing.F) {
 
 func TestMCP23017OptionsSayWhatIsWrong(t *testing.T) {
 	o := newMCP23017().(*mcp23017Options)
-	o.Address, o.Pin, o.Pull, o.Poll, o.Mode = 0x28, "C1", pullDown, time.Millisecond, ""
+	o.Address, o.Pin, o.Pull, o.Poll, o.Mode = 0x28, "C1", gpio.PullDown, time.Millisecond, ""
 	var keys []string
 	for _, p := range o.Check() {
 		keys = append(keys, p.Key)

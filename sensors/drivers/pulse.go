@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // pulseOptions are the options of kind pulse: a rain gauge, or a meter for water,
 // gas or energy, that closes a contact for each portion.
 type pulseOptions struct {
-	GPIO     Pin           `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
-	Pull     pull          `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
+	GPIO     gpio.Pin      `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
+	Pull     gpio.Pull     `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
 	Edge     string        `yaml:"edge" doc:"the edge that is a pulse: falling, as of a contact to ground, or rising"`
 	Debounce time.Duration `yaml:"debounce" doc:"an edge that follows a pulse sooner than this is a bounce; it has to be shorter than the time between two pulses"`
 	PerPulse float64       `yaml:"per_pulse" doc:"how much a pulse is, in the unit: 0.2794 mm, 1 L, 0.001 kWh"`
@@ -25,7 +26,7 @@ type pulseOptions struct {
 }
 
 func newPulse() Options {
-	return &pulseOptions{Pull: pullUp, Edge: "falling", Debounce: 5 * time.Millisecond, PerPulse: 1, Quantity: "count", Report: time.Minute}
+	return &pulseOptions{Pull: gpio.PullUp, Edge: "falling", Debounce: 5 * time.Millisecond, PerPulse: 1, Quantity: "count", Report: time.Minute}
 }
 
 const (
@@ -65,11 +66,11 @@ func (o *pulseOptions) Quantities() []sensors.Quantity {
 }
 
 func (o *pulseOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	want := request{pull: o.Pull, edges: falling, buffer: 1024}
+	want := gpio.Request{Pull: o.Pull, Edges: gpio.FallingEdges, Buffer: 1024}
 	if o.Edge == "rising" {
-		want.edges = rising
+		want.Edges = gpio.RisingEdges
 	}
-	l, err := h.line(o.GPIO, want)
+	l, err := h.openPin(o.GPIO, want)
 	if err != nil {
 		return nil, err
 	}
@@ -84,14 +85,14 @@ func (o *pulseOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, err
 // pulse is one open counter.
 type pulse struct {
 	options *pulseOptions
-	line    line
+	line    gpio.Line
 	count   pulseCount
 
 	begun time.Time // of the period under way
 	due   time.Time // its end
 	base  uint64    // pulses before it
 	ended error     // after the last reading
-	edges [64]edge
+	edges [64]gpio.Edge
 }
 
 // gatherEdges is how long edges are left to the kernel, which keeps 1024, before they
@@ -114,9 +115,9 @@ func (p *pulse) Next(ctx context.Context) ([]sensors.Sample, error) {
 }
 
 func (p *pulse) listen(ctx context.Context) error {
-	n, err := p.line.wait(ctx, min(time.Until(p.due), lookWait), p.edges[:])
+	n, err := p.line.WaitEdges(ctx, min(time.Until(p.due), lookWait), p.edges[:])
 	for _, e := range p.edges[:n] {
-		p.count.edge(e.at, e.lost)
+		p.count.edge(e.At, e.Lost)
 	}
 	if err != nil {
 		return fmt.Errorf("%v: wait for a pulse: %w", p.options.GPIO, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
@@ -21,14 +22,14 @@ type meter struct {
 	edges []time.Time
 	room  int
 	fails error // once there are no more edges
-	asked request
+	asked gpio.Request
 	waits int
 }
 
-func (m *meter) level(context.Context) (bool, error) { return false, nil }
+func (m *meter) Level(context.Context) (bool, error) { return false, nil }
 func (m *meter) Close() error                        { return nil }
 
-func (m *meter) wait(ctx context.Context, timeout time.Duration, into []edge) (n int, err error) {
+func (m *meter) WaitEdges(ctx context.Context, timeout time.Duration, into []gpio.Edge) (n int, err error) {
 	m.waits++
 	switch {
 	case len(m.edges) == 0 && m.fails != nil:
@@ -45,10 +46,10 @@ func (m *meter) wait(ctx context.Context, timeout time.Duration, into []edge) (n
 	lost := max(been-m.room, 0)
 	n = min(been-lost, len(into))
 	for i, at := range m.edges[lost : lost+n] {
-		into[i] = edge{at: at}
+		into[i] = gpio.Edge{At: at}
 	}
 	if n > 0 {
-		into[0].lost = uint32(lost)
+		into[0].Lost = uint32(lost)
 	}
 	m.edges = m.edges[lost+n:]
 	return n, nil
@@ -56,7 +57,7 @@ func (m *meter) wait(ctx context.Context, timeout time.Duration, into []edge) (n
 
 func openPulse(t testing.TB, m *meter, o *pulseOptions) sensors.Sensor {
 	t.Helper()
-	h := &Hardware{openLine: func(_ Pin, want request) (line, error) { m.asked = want; return m, nil }}
+	h := &Hardware{openLine: func(_ gpio.Pin, want gpio.Request) (gpio.Line, error) { m.asked = want; return m, nil }}
 	s, err := o.Open(t.Context(), h)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +67,7 @@ func openPulse(t testing.TB, m *meter, o *pulseOptions) sensors.Sensor {
 
 func rainOptions() *pulseOptions {
 	o := newPulse().(*pulseOptions)
-	o.GPIO = Pin{form: onSoC, offset: 6}
+	o.GPIO = gpio.SoCPin(6)
 	o.PerPulse, o.Quantity, o.Unit, o.Class = 0.2794, "rain", "mm", "precipitation"
 	return o
 }
@@ -228,11 +229,11 @@ func FuzzPulseCount(f *testing.F) {
 }
 
 func TestPulseAsksForItsEdgesAlone(t *testing.T) {
-	for edge, want := range map[string]edges{"falling": falling, "rising": rising} {
+	for edge, want := range map[string]gpio.Edges{"falling": gpio.FallingEdges, "rising": gpio.RisingEdges} {
 		o, m := rainOptions(), &meter{}
 		o.Edge = edge
 		openPulse(t, m, o)
-		if m.asked != (request{pull: pullUp, edges: want, buffer: 1024}) {
+		if m.asked != (gpio.Request{Pull: gpio.PullUp, Edges: want, Buffer: 1024}) {
 			t.Errorf("%s: asked for %+v", edge, m.asked)
 		}
 	}

@@ -3,10 +3,8 @@ package drivers
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/warthog618/go-gpiocdev/uapi"
 )
@@ -33,64 +31,33 @@ type GPIOLine struct {
 // ScanGPIO looks at every GPIO chip. The errors say how to mend what could not
 // be looked at; no chip at all is one.
 func (h *Hardware) ScanGPIO() (chips []GPIOChip, err error) {
-	names, err := host.Numbered(h.Dev, "gpiochip")
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("no %s/gpiochip*: %w: is this a Raspberry Pi, and if a container, has it --device /dev/gpiochip0?", h.Dev, os.ErrNotExist)
-	}
-	var broken []error
-	for _, name := range names {
-		c, err := scanChip(filepath.Join(h.Dev, name))
-		switch {
-		case err != nil:
-			broken = append(broken, explainChip(err))
-		case !slices.ContainsFunc(chips, func(other GPIOChip) bool { return other.Name == c.Name }):
-			chips = append(chips, c) // gpiochip4 of a Pi 5 is a link to gpiochip0
-		}
+	all, broken := gpio.Chips(&h.Host)
+	for _, c := range all {
+		chips = append(chips, scanChip(c))
 	}
 	return chips, errors.Join(broken...)
 }
 
-func scanChip(path string) (GPIOChip, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return GPIOChip{}, err
+func scanChip(c gpio.Chip) GPIOChip {
+	s := GPIOChip{Name: host.Printable(c.Name), Label: host.Printable(c.Label), SoC: c.IsSoC()}
+	for offset, l := range c.Lines {
+		s.Lines = append(s.Lines, s.line(offset, l))
 	}
-	defer file.Close()
-	info, err := uapi.GetChipInfo(file.Fd())
-	if err != nil {
-		return GPIOChip{}, fmt.Errorf("%s: is it a GPIO chip? %w", path, err)
-	}
-	c := chipOf(info)
-	for offset := range int(info.Lines) {
-		l, err := uapi.GetLineInfoV2(file.Fd(), offset)
-		if err != nil {
-			return GPIOChip{}, fmt.Errorf("%s line %d: %w", path, offset, err)
-		}
-		c.Lines = append(c.Lines, c.line(offset, l))
-	}
-	return c, nil
+	return s
 }
 
-func chipOf(info uapi.ChipInfo) GPIOChip {
-	label := uapi.BytesToString(info.Label[:])
-	return GPIOChip{Name: host.Printable(uapi.BytesToString(info.Name[:])), Label: host.Printable(label), SoC: isSoC(label)}
-}
-
-// line makes a line of what the kernel says (linux/gpio.h, gpio_v2_line_info).
-func (c GPIOChip) line(offset int, info uapi.LineInfoV2) GPIOLine {
+// line makes a line of what the kernel says.
+func (c GPIOChip) line(offset int, info gpio.LineInfo) GPIOLine {
 	l := GPIOLine{
 		Pin:    fmt.Sprintf("%s/%d", c.Name, offset),
-		Name:   host.Printable(uapi.BytesToString(info.Name[:])),
+		Name:   host.Printable(info.Name),
 		Used:   info.Flags&uapi.LineFlagV2Used != 0,
-		Holder: host.Printable(uapi.BytesToString(info.Consumer[:])),
+		Holder: host.Printable(info.Consumer),
 		Output: info.Flags&uapi.LineFlagV2Output != 0,
 		Bias:   biasOf(info.Flags),
 	}
-	if c.SoC && offset <= mostGPIO {
-		l.Pin, l.Header = Pin{form: onSoC, offset: offset}.String(), headerOf(offset)
+	if c.SoC && offset <= gpio.MaxSoCNumber {
+		l.Pin, l.Header = gpio.SoCPin(offset).String(), gpio.HeaderPin(offset)
 	}
 	return l
 }
@@ -105,14 +72,4 @@ func biasOf(flags uapi.LineFlagV2) string {
 		return "no pull"
 	}
 	return ""
-}
-
-// headerOf is the pin of the header that a GPIO of the SoC is on; 0 for none.
-func headerOf(gpio int) int {
-	for pin, at := range header {
-		if at == gpio {
-			return pin
-		}
-	}
-	return 0
 }

@@ -9,15 +9,13 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/warthog618/go-gpiocdev/uapi"
 )
 
-func lineInfoOf(name, holder string, flags uapi.LineFlagV2) (info uapi.LineInfoV2) {
-	copy(info.Name[:], name)
-	copy(info.Consumer[:], holder)
-	info.Flags = flags
-	return info
+func lineInfoOf(name, holder string, flags uapi.LineFlagV2) gpio.LineInfo {
+	return gpio.LineInfo{Name: name, Consumer: holder, Flags: flags}
 }
 
 func TestLineIsTheKernelsWithItsPin(t *testing.T) {
@@ -26,7 +24,7 @@ func TestLineIsTheKernelsWithItsPin(t *testing.T) {
 	for _, c := range []struct {
 		chip   GPIOChip
 		offset int
-		info   uapi.LineInfoV2
+		info   gpio.LineInfo
 		want   GPIOLine
 	}{
 		{board, 17, lineInfoOf("GPIO17", "holdfast@812", uapi.LineFlagV2Used|uapi.LineFlagV2Input|uapi.LineFlagV2BiasPullUp),
@@ -41,28 +39,6 @@ func TestLineIsTheKernelsWithItsPin(t *testing.T) {
 		if got := c.chip.line(c.offset, c.info); got != c.want {
 			t.Errorf("%+v, want %+v", got, c.want)
 		}
-	}
-}
-
-func TestChipOfTheSoCIsKnownByItsLabel(t *testing.T) {
-	for label, soc := range map[string]bool{"pinctrl-bcm2835": true, "pinctrl-rp1": true, "raspberrypi-exp-gpio": false} {
-		var info uapi.ChipInfo
-		copy(info.Name[:], "gpiochip0")
-		copy(info.Label[:], label)
-		if c := chipOf(info); c.SoC != soc || c.Label != label || c.Name != "gpiochip0" {
-			t.Errorf("%+v", c)
-		}
-	}
-}
-
-func TestEveryPinOfTheHeaderIsFoundFromItsGPIO(t *testing.T) {
-	for pin, gpio := range header {
-		if got := headerOf(gpio); got != pin {
-			t.Errorf("GPIO%d is at pin %d, not %d", gpio, pin, got)
-		}
-	}
-	if headerOf(30) != 0 {
-		t.Error("GPIO30 is on no pin")
 	}
 }
 
@@ -86,13 +62,15 @@ func FuzzLineIsPrintable(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte, offset int) {
 		var info uapi.LineInfoV2
 		copy(unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)), raw)
-		l := GPIOChip{Name: "gpiochip0", SoC: offset%2 == 0}.line(offset&0xffff, info)
+		l := GPIOChip{Name: "gpiochip0", SoC: offset%2 == 0}.line(offset&0xffff, gpio.LineInfo{
+			Name: uapi.BytesToString(info.Name[:]), Consumer: uapi.BytesToString(info.Consumer[:]), Flags: info.Flags,
+		})
 		for _, text := range []string{l.Pin, l.Name, l.Holder, l.Bias} {
 			if host.Printable(text) != text {
 				t.Errorf("%q", text)
 			}
 		}
-		var p Pin
+		var p gpio.Pin
 		if err := p.UnmarshalText([]byte(l.Pin)); err != nil {
 			t.Error(err)
 		}

@@ -1,4 +1,4 @@
-package drivers
+package gpio
 
 import (
 	"errors"
@@ -13,21 +13,21 @@ import (
 )
 
 // Chips of a Raspberry Pi 4 and its neighbours, shortened.
-func withLines(n int, named map[int]string) []lineInfo {
-	all := make([]lineInfo, n)
+func lines(n int, named map[int]string) []LineInfo {
+	all := make([]LineInfo, n)
 	for offset, name := range named {
-		all[offset].name = name
+		all[offset].Name = name
 	}
 	return all
 }
 
 var (
-	soc = chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711",
-		withLines(58, map[int]string{2: "SDA1", 4: "GPIO_GCLK", 17: "GPIO17"})}
-	expander = chip{"/dev/gpiochip1", "gpiochip1", "raspberrypi-exp-gpio",
-		withLines(8, map[int]string{0: "BT_ON", 5: "GPIO4"})}
-	second = chip{"/dev/gpiochip2", "gpiochip2", "pcf8574",
-		withLines(8, map[int]string{1: "BT_ON"})}
+	soc = Chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711",
+		lines(58, map[int]string{2: "SDA1", 4: "GPIO_GCLK", 17: "GPIO17"})}
+	expander = Chip{"/dev/gpiochip1", "gpiochip1", "raspberrypi-exp-gpio",
+		lines(8, map[int]string{0: "BT_ON", 5: "GPIO4"})}
+	second = Chip{"/dev/gpiochip2", "gpiochip2", "pcf8574",
+		lines(8, map[int]string{1: "BT_ON"})}
 )
 
 func pinOf(t testing.TB, text string) Pin {
@@ -48,7 +48,7 @@ func TestPinIsFoundWhereItIs(t *testing.T) {
 		"line:SDA1":   "gpiochip0/2",
 		"line:GPIO4":  "gpiochip1/5",
 	} {
-		at, err := pinOf(t, text).find([]chip{soc, expander})
+		at, err := pinOf(t, text).find([]Chip{soc, expander})
 		if err != nil || at.String() != want {
 			t.Errorf("%s is %v, %v; want %s", text, at, err, want)
 		}
@@ -57,7 +57,7 @@ func TestPinIsFoundWhereItIs(t *testing.T) {
 
 func TestMissingPinListsWhereItLookedAndWhatThereIs(t *testing.T) {
 	for _, text := range []string{"line:DOOR", "gpiochip1/8", "gpiochip9/0"} {
-		_, err := pinOf(t, text).find([]chip{soc, expander})
+		_, err := pinOf(t, text).find([]Chip{soc, expander})
 		if !errors.Is(err, errNoLine) {
 			t.Fatalf("%s: %v", text, err)
 		}
@@ -67,13 +67,13 @@ func TestMissingPinListsWhereItLookedAndWhatThereIs(t *testing.T) {
 			}
 		}
 	}
-	if _, err := pinOf(t, "GPIO17").find([]chip{expander}); !errors.Is(err, errNoLine) {
+	if _, err := pinOf(t, "GPIO17").find([]Chip{expander}); !errors.Is(err, errNoLine) {
 		t.Errorf("an expander's line was taken for the SoC's: %v", err)
 	}
 }
 
 func TestNameOnTwoLinesIsNotGuessed(t *testing.T) {
-	_, err := pinOf(t, "line:BT_ON").find([]chip{soc, expander, second})
+	_, err := pinOf(t, "line:BT_ON").find([]Chip{soc, expander, second})
 	if err == nil || !strings.Contains(err.Error(), "gpiochip1/0 or gpiochip2/1") {
 		t.Fatal(err)
 	}
@@ -84,8 +84,8 @@ func TestChipIsFoundThroughTheLinkOfAPi5(t *testing.T) {
 	if err := os.Symlink("gpiochip0", filepath.Join(dev, "gpiochip4")); err != nil {
 		t.Fatal(err)
 	}
-	rp1 := chip{filepath.Join(dev, "gpiochip0"), "gpiochip0", "pinctrl-rp1", withLines(54, nil)}
-	at, err := pinOf(t, "gpiochip4/17").find([]chip{rp1})
+	rp1 := Chip{filepath.Join(dev, "gpiochip0"), "gpiochip0", "pinctrl-rp1", lines(54, nil)}
+	at, err := pinOf(t, "gpiochip4/17").find([]Chip{rp1})
 	if err != nil || at.String() != "gpiochip0/17" {
 		t.Fatal(at, err)
 	}
@@ -97,8 +97,8 @@ func TestBusyLineNamesWhoHoldsIt(t *testing.T) {
 		"":                                "gpioinfo",
 		fmt.Sprint("agent@", os.Getpid()): "another sensor",
 	} {
-		c := chip{name: "gpiochip0", lines: []lineInfo{{"GPIO0", holder}}}
-		err := place{c, 0}.explain(syscall.EBUSY)
+		c := Chip{Name: "gpiochip0", Lines: []LineInfo{{Name: "GPIO0", Consumer: holder}}}
+		err := Place{c, 0}.explain(syscall.EBUSY)
 		if !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", holder, err)
 		}
@@ -106,8 +106,8 @@ func TestBusyLineNamesWhoHoldsIt(t *testing.T) {
 }
 
 func TestNoGPIOChipSaysWhatToDo(t *testing.T) {
-	h := &Hardware{Host: host.Host{Dev: t.TempDir()}}
-	_, err := h.line(pinOf(t, "GPIO17"), request{pull: pullUp})
+	h := &host.Host{Dev: t.TempDir()}
+	_, err := Open(h, pinOf(t, "GPIO17"), Request{Pull: PullUp})
 	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "GPIO17: no ") || !strings.Contains(err.Error(), "--device") {
 		t.Fatal(err)
 	}
@@ -137,8 +137,16 @@ func TestQuietlyDropsOnlyRemarksAboutGPIO(t *testing.T) {
 
 func TestSoCNumberIsANameWhereThereIsNoSoC(t *testing.T) {
 	pin := Pin{form: onSoC, offset: 17}
-	chips := []chip{{path: "/dev/gpiochip0", name: "gpiochip0", label: "9030000.pl061", lines: []lineInfo{{name: "GPIO27"}, {name: "GPIO17"}}}}
-	if at, err := pin.find(chips); err != nil || at.offset != 1 {
-		t.Errorf("found at %v, %v; want the line that is called GPIO17", at.offset, err)
+	chips := []Chip{{Path: "/dev/gpiochip0", Name: "gpiochip0", Label: "9030000.pl061", Lines: []LineInfo{{Name: "GPIO27"}, {Name: "GPIO17"}}}}
+	if at, err := pin.find(chips); err != nil || at.Offset != 1 {
+		t.Errorf("found at %v, %v; want the line that is called GPIO17", at.Offset, err)
+	}
+}
+
+func TestChipOfTheSoCIsKnownByItsLabel(t *testing.T) {
+	for label, soc := range map[string]bool{"pinctrl-bcm2835": true, "pinctrl-rp1": true, "raspberrypi-exp-gpio": false} {
+		if c := (Chip{Label: label}); c.IsSoC() != soc {
+			t.Errorf("%s: %v, want %v", label, c.IsSoC(), soc)
+		}
 	}
 }

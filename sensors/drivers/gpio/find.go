@@ -1,4 +1,4 @@
-package drivers
+package gpio
 
 import (
 	"errors"
@@ -13,26 +13,30 @@ import (
 
 // find looks a pin up among the chips: on the chip that it was on when it was
 // first looked up. The numbers of chips go to others when an expander comes back.
-func (h *Hardware) find(pin Pin, chips []chip) (place, error) {
-	ids := h.chipIDs(chips)
+func find(h *host.Host, pin Pin, chips []Chip) (Place, error) {
+	ids := chipIDs(h, chips)
 	words := pin.String()
 	if pin.form == onChip {
 		words = pin.chip // gpiochip1 is one chip for all of its lines
 		if was, known := h.Known.Lookup(words); known {
-			i := slices.IndexFunc(chips, func(c chip) bool { return ids[c.name].Stable == was.Stable })
+			i := slices.IndexFunc(chips, func(c Chip) bool { return ids[c.Name].Stable == was.Stable })
 			if i < 0 {
-				return place{}, fmt.Errorf("%w: %s was %s, which is not there: there are %s", errNoLine, pin.chip, was.Shown, describe(chips))
+				return Place{}, fmt.Errorf("%w: %s was %s, which is not there: there are %s",
+					errNoLine, pin.chip, was.Shown, describe(chips))
 			}
-			pin.chip = chips[i].name
+			pin.chip = chips[i].Name
 		}
 	}
 	at, err := pin.find(chips)
 	if err != nil {
-		return place{}, err
+		return Place{}, err
 	}
-	is := ids[at.name]
+	is := ids[at.Name]
 	if pin.form != onChip {
-		is = host.Identity{Stable: fmt.Sprint(is.Stable, "/", at.offset), Shown: fmt.Sprintf("line %d of %s", at.offset, is.Shown)}
+		is = host.Identity{
+			Stable: fmt.Sprint(is.Stable, "/", at.Offset),
+			Shown:  fmt.Sprintf("line %d of %s", at.Offset, is.Shown),
+		}
 	}
 	return at, h.Known.Confirm(words, is)
 }
@@ -40,11 +44,11 @@ func (h *Hardware) find(pin Pin, chips []chip) (place, error) {
 // chipIDs are what tells chips apart, by their names: the driver's label and where
 // the hardware is, and the order of those that are alike, as the two banks of a
 // Pi 5's BCM2712.
-func (h *Hardware) chipIDs(chips []chip) map[string]host.Identity {
+func chipIDs(h *host.Host, chips []Chip) map[string]host.Identity {
 	names := make([]string, len(chips))
 	labels := map[string]string{}
 	for i, c := range chips {
-		names[i], labels[c.name] = c.name, c.label
+		names[i], labels[c.Name] = c.Name, c.Label
 	}
 	slices.SortFunc(names, host.CompareNatural)
 	ids, alike := map[string]host.Identity{}, map[string]int{}
@@ -64,61 +68,61 @@ func (h *Hardware) chipIDs(chips []chip) map[string]host.Identity {
 
 // find looks a pin up among the chips. On a board without a chip whose offsets
 // are the SoC's numbers, GPIO17 is the line that the kernel calls so.
-func (p Pin) find(chips []chip) (place, error) {
-	if p.form == onSoC && !slices.ContainsFunc(chips, func(c chip) bool { return isSoC(c.label) }) {
+func (p Pin) find(chips []Chip) (Place, error) {
+	if p.form == onSoC && !slices.ContainsFunc(chips, func(c Chip) bool { return c.IsSoC() }) {
 		p.form, p.name = byName, fmt.Sprint("GPIO", p.offset)
 	}
-	var found []place
+	var found []Place
 	for _, c := range chips {
 		for _, offset := range p.on(c) {
-			found = append(found, place{c, offset})
+			found = append(found, Place{c, offset})
 		}
 	}
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return place{}, fmt.Errorf("%w on %s", errNoLine, describe(chips))
+		return Place{}, fmt.Errorf("%w on %s", errNoLine, describe(chips))
 	}
 	places := make([]string, len(found))
 	for i, at := range found {
 		places[i] = at.String()
 	}
-	return place{}, fmt.Errorf("that name is on %d lines: write %s", len(found), strings.Join(places, " or "))
+	return Place{}, fmt.Errorf("that name is on %d lines: write %s", len(found), strings.Join(places, " or "))
 }
 
 var errNoLine = errors.New("no such line")
 
 // on is the pin's offset on a chip: none, one, or several for a name that several
 // lines have.
-func (p Pin) on(c chip) (offsets []int) {
+func (p Pin) on(c Chip) (offsets []int) {
 	switch p.form {
 	case onChip:
-		asked := resolve(c.path, p.chip)
-		if asked != c.name && asked != filepath.Base(c.path) || p.offset >= len(c.lines) {
+		asked := resolve(c.Path, p.chip)
+		if asked != c.Name && asked != filepath.Base(c.Path) || p.offset >= len(c.Lines) {
 			return nil
 		}
 		return []int{p.offset}
 	case onSoC:
-		if !isSoC(c.label) || p.offset >= len(c.lines) {
+		if !c.IsSoC() || p.offset >= len(c.Lines) {
 			return nil
 		}
 		return []int{p.offset}
 	}
-	for offset, l := range c.lines {
-		if l.name == p.name {
+	for offset, l := range c.Lines {
+		if l.Name == p.name {
 			offsets = append(offsets, offset)
 		}
 	}
 	return offsets
 }
 
-// isSoC reports whether a chip is the one whose offsets are the SoC's numbers:
+// IsSoC reports whether a chip is the one whose offsets are the SoC's numbers:
 // pinctrl-bcm2835 up to the Pi 3, pinctrl-bcm2711 on the 4, pinctrl-rp1 on the
 // 5. The kernel's names of its lines differ between boards and kernels: GPIO4 is
 // GPIO_GCLK on some.
-func isSoC(label string) bool {
-	return strings.HasPrefix(label, "pinctrl-bcm2") || label == "pinctrl-rp1"
+func (c Chip) IsSoC() bool {
+	return strings.HasPrefix(c.Label, "pinctrl-bcm2") || c.Label == "pinctrl-rp1"
 }
 
 // resolve follows a link beside a chip's device file: gpiochip4 is a link to
@@ -131,13 +135,13 @@ func resolve(beside, name string) string {
 }
 
 // describe is what a person may have meant: the chips, and some of their names.
-func describe(chips []chip) string {
+func describe(chips []Chip) string {
 	var places, names []string
 	for _, c := range chips {
-		places = append(places, fmt.Sprintf("%s (%s, %d lines)", c.name, c.label, len(c.lines)))
-		for _, l := range c.lines {
-			if len(names) < 4 && len(l.name) > 1 {
-				names = append(names, l.name)
+		places = append(places, fmt.Sprintf("%s (%s, %d lines)", c.Name, c.Label, len(c.Lines)))
+		for _, l := range c.Lines {
+			if len(names) < 4 && len(l.Name) > 1 {
+				names = append(names, l.Name)
 			}
 		}
 	}

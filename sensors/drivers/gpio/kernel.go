@@ -1,4 +1,4 @@
-package drivers
+package gpio
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 // before it, a buffer for more than 16 of them, the errno, lines without a name,
 // chips plugged in later, and a bias that is switched off. gpiocdev's own watcher
 // is not used: it is a goroutine for each line, and spins once the chip has gone.
-func openKernel(at place, want request) (line, error) {
-	fd, err := requestLine(at, edgeFlags(want.edges)|biasFlag(want.pull), want.buffer)
+func openKernel(at Place, want Request) (Line, error) {
+	fd, err := requestLine(at, edgeFlags(want.Edges)|biasFlag(want.Pull), want.Buffer)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func openKernel(at place, want request) (line, error) {
 }
 
 // openLevel opens a line for its level alone.
-func openLevel(at place, pull pull) (leveler, error) {
+func openLevel(at Place, pull Pull) (Leveler, error) {
 	fd, err := requestLine(at, biasFlag(pull), 0)
 	if err != nil {
 		return nil, err
@@ -39,21 +39,21 @@ func openLevel(at place, pull pull) (leveler, error) {
 	return kernelLevel{fd, os.NewFile(uintptr(fd), at.String())}, nil
 }
 
-func edgeFlags(e edges) uapi.LineFlagV2 {
+func edgeFlags(e Edges) uapi.LineFlagV2 {
 	switch e {
-	case rising:
+	case RisingEdges:
 		return uapi.LineFlagV2EdgeRising
-	case falling:
+	case FallingEdges:
 		return uapi.LineFlagV2EdgeFalling
 	}
 	return uapi.LineFlagV2EdgeBoth
 }
 
-func biasFlag(pull pull) uapi.LineFlagV2 {
+func biasFlag(pull Pull) uapi.LineFlagV2 {
 	switch pull {
-	case pullUp:
+	case PullUp:
 		return uapi.LineFlagV2BiasPullUp
-	case pullDown:
+	case PullDown:
 		return uapi.LineFlagV2BiasPullDown
 	}
 	return uapi.LineFlagV2BiasDisabled
@@ -66,8 +66,8 @@ func noInterrupt(err error) bool {
 	return errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
 }
 
-func requestLine(at place, flags uapi.LineFlagV2, buffer uint32) (fd int, err error) {
-	file, err := os.Open(at.path)
+func requestLine(at Place, flags uapi.LineFlagV2, buffer uint32) (fd int, err error) {
+	file, err := os.Open(at.Path)
 	if err != nil {
 		return -1, err
 	}
@@ -77,7 +77,7 @@ func requestLine(at place, flags uapi.LineFlagV2, buffer uint32) (fd int, err er
 		Config:          uapi.LineConfig{Flags: uapi.LineFlagV2Input | flags},
 		EventBufferSize: buffer, // the kernel cuts it to 1024
 	}
-	request.Offsets[0] = uint32(at.offset)
+	request.Offsets[0] = uint32(at.Offset)
 	copy(request.Consumer[:len(request.Consumer)-1], consumer())
 	if err := uapi.GetLine(file.Fd(), &request); err != nil {
 		return -1, err
@@ -96,7 +96,7 @@ type kernelLevel struct {
 	file *os.File
 }
 
-func (l kernelLevel) level(context.Context) (bool, error) {
+func (l kernelLevel) Level(context.Context) (bool, error) {
 	values := uapi.LineValues{Mask: 1}
 	err := uapi.GetLineValuesV2(uintptr(l.fd), &values)
 	return values.Get(0) != 0, err
@@ -112,7 +112,7 @@ type kernelLine struct {
 	raw [64 * eventSize]byte
 }
 
-func (l *kernelLine) wait(_ context.Context, timeout time.Duration, into []edge) (int, error) {
+func (l *kernelLine) WaitEdges(_ context.Context, timeout time.Duration, into []Edge) (int, error) {
 	if err := l.file.SetReadDeadline(time.Now().Add(max(timeout, time.Millisecond))); err != nil {
 		return 0, err
 	}
@@ -133,7 +133,7 @@ func (l *kernelLine) wait(_ context.Context, timeout time.Duration, into []edge)
 const eventSize = 48
 
 // decode makes edges of events as the kernel wrote them just now.
-func (l *kernelLine) decode(raw []byte, into []edge) (n int, err error) {
+func (l *kernelLine) decode(raw []byte, into []Edge) (n int, err error) {
 	ticks, now := monotonic(), time.Now()
 	for ; len(raw) >= eventSize; raw = raw[eventSize:] {
 		id := uapi.LineEventID(binary.NativeEndian.Uint32(raw[8:]))
@@ -142,10 +142,10 @@ func (l *kernelLine) decode(raw []byte, into []edge) (n int, err error) {
 		}
 		age := ticks - int64(binary.NativeEndian.Uint64(raw))
 		seq := binary.NativeEndian.Uint32(raw[20:])
-		into[n] = edge{
-			high: id == uapi.LineEventRisingEdge,
-			at:   now.Add(-time.Duration(max(age, 0))),
-			lost: seq - l.seq - 1,
+		into[n] = Edge{
+			High: id == uapi.LineEventRisingEdge,
+			At:   now.Add(-time.Duration(max(age, 0))),
+			Lost: seq - l.seq - 1,
 		}
 		l.seq = seq
 		n++

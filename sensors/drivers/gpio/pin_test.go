@@ -1,4 +1,4 @@
-package drivers
+package gpio
 
 import (
 	"strings"
@@ -85,17 +85,13 @@ func FuzzPin(f *testing.F) {
 	})
 }
 
-func FuzzI2CBus(f *testing.F) {
-	for _, s := range []string{"1", "i2c-1", "/dev/i2c-1", "", "i2c", "-1", "99999"} {
-		f.Add(s)
+func TestEveryPinOfTheHeaderIsFoundFromItsGPIO(t *testing.T) {
+	for pin, gpio := range header {
+		if got := HeaderPin(gpio); got != pin {
+			t.Errorf("GPIO%d is at pin %d, not %d", gpio, pin, got)
+		}
 	}
-	f.Fuzz(func(t *testing.T, s string) {
-		var b, again I2CBus
-		if b.UnmarshalText([]byte(s)) != nil {
-			return
-		}
-		if err := again.UnmarshalText([]byte("/dev/" + b.String())); err != nil || again != b || b < 0 {
-			t.Fatalf("%q is %v, which is %v, %v", s, b, again, err)
-		}
-	})
+	if HeaderPin(30) != 0 {
+		t.Error("GPIO30 is on no pin")
+	}
 }

@@ -1,4 +1,4 @@
-package drivers
+package gpio
 
 import (
 	"fmt"
@@ -25,10 +25,12 @@ const (
 	byName         // line:NAME
 )
 
-// mostGPIO is the highest number of a GPIO on any Raspberry Pi's SoC.
-const mostGPIO = 53
+// MaxSoCNumber is the highest number of a GPIO on any Raspberry Pi's SoC.
+const MaxSoCNumber = 53
 
-const pinForms = "write GPIO17 (the SoC's number), pin11 (of the 40-pin header), gpiochip0/17 (chip and offset) or line:NAME (the kernel's name)"
+// PinForms says how a pin may be written, for a message.
+const PinForms = "write GPIO17 (the SoC's number), pin11 (of the 40-pin header), " +
+	"gpiochip0/17 (chip and offset) or line:NAME (the kernel's name)"
 
 // header is the 40-pin header: the GPIO at each pin that has one.
 var header = map[int]int{
@@ -57,7 +59,23 @@ func (p Pin) String() string {
 	return "no pin"
 }
 
-// UnmarshalText understands the forms of [pinForms].
+// IsZero reports whether there is no pin.
+func (p Pin) IsZero() bool { return p.form == noPin }
+
+// SoCPin is the pin with a number of the SoC: 17 is GPIO17.
+func SoCPin(n int) Pin { return Pin{form: onSoC, offset: n} }
+
+// HeaderPin is the pin of the 40-pin header that a GPIO of the SoC is on; 0 for none.
+func HeaderPin(gpio int) int {
+	for pin, at := range header {
+		if at == gpio {
+			return pin
+		}
+	}
+	return 0
+}
+
+// UnmarshalText understands the forms of [PinForms].
 func (p *Pin) UnmarshalText(text []byte) error {
 	s := string(text)
 	var err error
@@ -72,7 +90,7 @@ func (p *Pin) UnmarshalText(text []byte) error {
 		*p, err = socPin(strings.TrimPrefix(s, "GPIO"))
 	}
 	if err != nil {
-		return fmt.Errorf("%q is no pin: %w", s, err)
+		return fmt.Errorf("%q is not a valid pin: %w", s, err)
 	}
 	return nil
 }
@@ -80,10 +98,10 @@ func (p *Pin) UnmarshalText(text []byte) error {
 func socPin(digits string) (Pin, error) {
 	n, ok := host.ParseNumber(digits)
 	if !ok {
-		return Pin{}, fmt.Errorf("%s", pinForms)
+		return Pin{}, fmt.Errorf("%s", PinForms)
 	}
-	if n > mostGPIO {
-		return Pin{}, fmt.Errorf("the SoC has GPIO0 to GPIO%d", mostGPIO)
+	if n > MaxSoCNumber {
+		return Pin{}, fmt.Errorf("the SoC has GPIO0 to GPIO%d", MaxSoCNumber)
 	}
 	return Pin{form: onSoC, offset: n}, nil
 }
@@ -91,7 +109,7 @@ func socPin(digits string) (Pin, error) {
 func headerPin(digits string) (Pin, error) {
 	n, ok := host.ParseNumber(digits)
 	if !ok {
-		return Pin{}, fmt.Errorf("%s", pinForms)
+		return Pin{}, fmt.Errorf("%s", PinForms)
 	}
 	if what := power[n]; what != "" {
 		return Pin{}, fmt.Errorf("pin %d of the header is %s", n, what)
@@ -107,7 +125,7 @@ func chipPin(chip, offset string) (Pin, error) {
 	_, isChip := host.ParseNumber(strings.TrimPrefix(chip, "gpiochip"))
 	n, ok := host.ParseNumber(offset)
 	if !ok || !isChip || !strings.HasPrefix(chip, "gpiochip") {
-		return Pin{}, fmt.Errorf("%s", pinForms)
+		return Pin{}, fmt.Errorf("%s", PinForms)
 	}
 	return Pin{form: onChip, chip: chip, offset: n}, nil
 }

@@ -1,4 +1,4 @@
-package drivers
+package gpio
 
 import (
 	"encoding/binary"
@@ -35,7 +35,7 @@ func TestLookingForChipsIsQuietAndRestoresTheLog(t *testing.T) {
 	was := log.Writer()
 	defer log.SetOutput(was)
 	log.SetOutput(&out)
-	NewHardware()
+	InitPeriph()
 	if log.Writer() != &out || out.Len() > 0 {
 		t.Error(out.String())
 	}
@@ -70,27 +70,27 @@ func TestLineWaitsForEdgesOrTheTimeout(t *testing.T) {
 	told := os.NewFile(uintptr(fds[1]), "edges")
 	l := &kernelLine{kernelLevel: kernelLevel{fds[0], os.NewFile(uintptr(fds[0]), "line")}}
 	defer l.Close()
-	into := make([]edge, 8)
+	into := make([]Edge, 8)
 	for _, timeout := range []time.Duration{-1, 0, time.Millisecond} {
-		if n, err := l.wait(t.Context(), timeout, into); n != 0 || err != nil {
+		if n, err := l.WaitEdges(t.Context(), timeout, into); n != 0 || err != nil {
 			t.Fatalf("%v: %v, %v", timeout, n, err)
 		}
 	}
 	if _, err := told.Write(slices.Concat(event(1, time.Second, 1), event(2, 0, 5))); err != nil {
 		t.Fatal(err)
 	}
-	n, err := l.wait(t.Context(), time.Minute, into)
-	if err != nil || n != 2 || !into[0].high || into[0].lost != 0 || into[1].high || into[1].lost != 3 {
+	n, err := l.WaitEdges(t.Context(), time.Minute, into)
+	if err != nil || n != 2 || !into[0].High || into[0].Lost != 0 || into[1].High || into[1].Lost != 3 {
 		t.Fatalf("%d edges, %+v, %v", n, into[:2], err)
 	}
-	if apart := into[1].at.Sub(into[0].at); apart < 999*time.Millisecond || apart > 2*time.Second {
+	if apart := into[1].At.Sub(into[0].At); apart < 999*time.Millisecond || apart > 2*time.Second {
 		t.Error(apart, "apart; they were written as a second apart")
 	}
 	told.Close()
-	if n, err := l.wait(t.Context(), time.Minute, into); n != 0 || !errors.Is(err, io.EOF) {
+	if n, err := l.WaitEdges(t.Context(), time.Minute, into); n != 0 || !errors.Is(err, io.EOF) {
 		t.Fatal("waited on what has gone", n, err)
 	}
-	if _, err := l.level(t.Context()); !errors.Is(err, syscall.ENOTTY) && !errors.Is(err, syscall.EINVAL) {
+	if _, err := l.Level(t.Context()); !errors.Is(err, syscall.ENOTTY) && !errors.Is(err, syscall.EINVAL) {
 		t.Error("read a level from a pipe", err)
 	}
 }
@@ -108,9 +108,9 @@ func TestWaitTakesNoMoreEdgesThanThereIsRoomFor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	into := make([]edge, 3)
+	into := make([]Edge, 3)
 	for _, want := range []int{3, 2, 0} {
-		if n, err := l.wait(t.Context(), time.Millisecond, into); n != want || err != nil {
+		if n, err := l.WaitEdges(t.Context(), time.Millisecond, into); n != want || err != nil {
 			t.Fatal(n, err, "want", want)
 		}
 	}
@@ -124,15 +124,15 @@ func FuzzEvents(f *testing.F) {
 	f.Add(uint32(7), event(3, 0, 8)[:47])
 	f.Fuzz(func(t *testing.T, seq uint32, raw []byte) {
 		l := &kernelLine{seq: seq}
-		into := make([]edge, len(raw)/eventSize)
+		into := make([]Edge, len(raw)/eventSize)
 		n, err := l.decode(raw, into)
 		if err == nil && n != len(into) {
 			t.Fatalf("%d edges of %d bytes", n, len(raw))
 		}
 		sum := seq
 		for _, e := range into[:n] {
-			if sum += e.lost + 1; e.at.After(time.Now()) {
-				t.Fatalf("an edge %v from now", time.Until(e.at))
+			if sum += e.Lost + 1; e.At.After(time.Now()) {
+				t.Fatalf("an edge %v from now", time.Until(e.At))
 			}
 		}
 		if sum != l.seq {
@@ -142,11 +142,11 @@ func FuzzEvents(f *testing.F) {
 }
 
 func TestFileThatIsNoChipIsNamed(t *testing.T) {
-	h := &Hardware{Host: host.Host{Dev: t.TempDir()}}
+	h := &host.Host{Dev: t.TempDir()}
 	if err := os.WriteFile(h.Dev+"/gpiochip0", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := h.line(pinOf(t, "GPIO17"), request{pull: pullUp})
+	_, err := Open(h, pinOf(t, "GPIO17"), Request{Pull: PullUp})
 	if !errors.Is(err, syscall.ENOTTY) || !strings.Contains(err.Error(), "GPIO17: "+h.Dev+"/gpiochip0: is it a GPIO chip?") {
 		t.Error(err)
 	}

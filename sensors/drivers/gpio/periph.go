@@ -1,4 +1,4 @@
-package drivers
+package gpio
 
 import (
 	"context"
@@ -24,15 +24,15 @@ var errNotPeriph = errors.New("not a line of periph's")
 // line, because a set reports errors where a GPIOLine reads low. Periph cannot
 // open a line without a name of its own, a chip that came after the start, or a
 // line with its bias switched off (it leaves the last one on).
-func openPeriph(at place, pull pull) (leveler, error) {
-	initPeriph()
+func openPeriph(at Place, pull Pull) (Leveler, error) {
+	InitPeriph()
 	bias := gpio.PullUp
-	if pull == pullDown {
+	if pull == PullDown {
 		bias = gpio.PullDown
 	}
 	for _, c := range gpioioctl.Chips {
-		l := c.ByName(at.line().name)
-		if c.Name() != at.name || l == nil || l.Name() == "" || l.Number() != at.offset || pull == pullOff {
+		l := c.ByName(at.line().Name)
+		if c.Name() != at.Name || l == nil || l.Name() == "" || l.Number() != at.Offset || pull == PullOff {
 			continue
 		}
 		set, err := c.LineSet(gpioioctl.LineInput, gpio.NoEdge, bias, l.Name())
@@ -47,7 +47,7 @@ func openPeriph(at place, pull pull) (leveler, error) {
 // periphLine is a line of periph.
 type periphLine struct{ set *gpioioctl.LineSet }
 
-func (l periphLine) level(context.Context) (bool, error) {
+func (l periphLine) Level(context.Context) (bool, error) {
 	bits, err := l.set.Read(1)
 	return bits&1 != 0, errnoOf(err)
 }
@@ -65,14 +65,14 @@ func errnoOf(err error) error {
 	return err
 }
 
-// initPeriph makes periph look at the GPIO chips, once for the process. Only
+// InitPeriph makes periph look at the GPIO chips, once for the process. Only
 // gpioioctl is imported, not periph's host, which would map a Pi 5's registers
 // wrongly.
 //
 // Where one chip has two files, as on a Pi 5, periph closes the second twice and
 // file 0 with it (periph.io/x/host issue 70); and it takes file 0 for none. So
 // this comes before other files are opened, and puts file 0 back.
-var initPeriph = sync.OnceFunc(func() {
+var InitPeriph = sync.OnceFunc(func() {
 	keepStdin(func() {
 		quietly(func() {
 			_, _ = driverreg.Init() // what it could not open, chips() says better

@@ -1,4 +1,4 @@
-package drivers
+package gpio
 
 import (
 	"errors"
@@ -6,17 +6,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 func TestANameTwiceOnOneChipIsNotGuessed(t *testing.T) {
-	c := chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711", withLines(58, map[int]string{3: "DOOR", 9: "DOOR", 40: "DOOR"})}
-	_, err := pinOf(t, "line:DOOR").find([]chip{expander, c})
+	c := Chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711", lines(58, map[int]string{3: "DOOR", 9: "DOOR", 40: "DOOR"})}
+	_, err := pinOf(t, "line:DOOR").find([]Chip{expander, c})
 	if err == nil || !strings.Contains(err.Error(), "gpiochip0/3 or gpiochip0/9 or gpiochip0/40") {
 		t.Error(err)
 	}
-	c.label = "9030000.pl061" // GPIO17 is a name there
-	c.lines = withLines(8, map[int]string{1: "GPIO17", 6: "GPIO17"})
-	if _, err := pinOf(t, "GPIO17").find([]chip{c}); err == nil || !strings.Contains(err.Error(), "gpiochip0/1 or gpiochip0/6") {
+	c.Label = "9030000.pl061" // GPIO17 is a name there
+	c.Lines = lines(8, map[int]string{1: "GPIO17", 6: "GPIO17"})
+	if _, err := pinOf(t, "GPIO17").find([]Chip{c}); err == nil || !strings.Contains(err.Error(), "gpiochip0/1 or gpiochip0/6") {
 		t.Error(err)
 	}
 }
@@ -24,11 +26,11 @@ func TestANameTwiceOnOneChipIsNotGuessed(t *testing.T) {
 // A chipTree is a machine's GPIO chips and their hardware.
 type chipTree struct {
 	t testing.TB
-	h *Hardware
+	h *host.Host
 }
 
 // chips gives the chips numbers in the order of their hardware.
-func (c chipTree) chips(hardware ...string) (all []chip) {
+func (c chipTree) chips(hardware ...string) (all []Chip) {
 	c.t.Helper()
 	devices := filepath.Join(c.h.Sys, "bus", "gpio", "devices")
 	if err := os.RemoveAll(devices); err != nil {
@@ -42,14 +44,14 @@ func (c chipTree) chips(hardware ...string) (all []chip) {
 		if err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(devices, 0o700), os.Symlink(dir, link)); err != nil {
 			c.t.Fatal(err)
 		}
-		all = append(all, chip{"/dev/" + name, name, label, withLines(8, map[int]string{2: label + "-IN"})})
+		all = append(all, Chip{"/dev/" + name, name, label, lines(8, map[int]string{2: label + "-IN"})})
 	}
 	return all
 }
 
-func (c chipTree) at(pin string, chips []chip) string {
+func (c chipTree) at(pin string, chips []Chip) string {
 	c.t.Helper()
-	at, err := c.h.find(pinOf(c.t, pin), chips)
+	at, err := find(c.h, pinOf(c.t, pin), chips)
 	if err != nil {
 		return err.Error()
 	}
@@ -64,7 +66,7 @@ const (
 
 // Expanders that are bound anew in another order have each other's numbers.
 func TestALineStaysOnItsChip(t *testing.T) {
-	c := chipTree{t, kernel(t, nil)}
+	c := chipTree{t, &host.Host{Sys: t.TempDir()}}
 	first := c.chips(door, window, siren)
 	for _, pin := range []string{"gpiochip0/1", "gpiochip1/1", "gpiochip0/7", "line:mcp23008-IN"} {
 		c.at(pin, first)
@@ -89,7 +91,7 @@ func TestALineStaysOnItsChip(t *testing.T) {
 
 // A name that another chip has, too, does not go there when its own has gone.
 func TestANameStaysOnItsChip(t *testing.T) {
-	c := chipTree{t, kernel(t, nil)}
+	c := chipTree{t, &host.Host{Sys: t.TempDir()}}
 	if got := c.at("line:pcf8574-IN", c.chips(door)); got != "gpiochip0/2" {
 		t.Fatal(got)
 	}
@@ -101,7 +103,7 @@ func TestANameStaysOnItsChip(t *testing.T) {
 // Banks of one device are told apart by their order, and chips without sysfs, as
 // in a container, by their labels.
 func TestChipsThatAreAlikeAreToldApart(t *testing.T) {
-	c := chipTree{t, kernel(t, nil)}
+	c := chipTree{t, &host.Host{Sys: t.TempDir()}}
 	const bank = "gpio-brcmstb@107d508500 platform/soc@107c000000/107d508500.gpio"
 	banks := c.chips(bank, bank)
 	if c.at("gpiochip0/1", banks) != "gpiochip0/1" || c.at("gpiochip1/1", banks) != "gpiochip1/1" {
@@ -112,8 +114,8 @@ func TestChipsThatAreAlikeAreToldApart(t *testing.T) {
 	}
 	c.h.Sys = t.TempDir()
 	c.h.Forget()
-	c.at("gpiochip1/1", []chip{{name: "gpiochip0", label: "a", lines: withLines(8, nil)}, {name: "gpiochip1", label: "b", lines: withLines(8, nil)}})
-	if got := c.at("gpiochip1/1", []chip{{name: "gpiochip0", label: "b", lines: withLines(8, nil)}, {name: "gpiochip1", label: "a", lines: withLines(8, nil)}}); got != "gpiochip0/1" {
+	c.at("gpiochip1/1", []Chip{{Name: "gpiochip0", Label: "a", Lines: lines(8, nil)}, {Name: "gpiochip1", Label: "b", Lines: lines(8, nil)}})
+	if got := c.at("gpiochip1/1", []Chip{{Name: "gpiochip0", Label: "b", Lines: lines(8, nil)}, {Name: "gpiochip1", Label: "a", Lines: lines(8, nil)}}); got != "gpiochip0/1" {
 		t.Error(got)
 	}
 }

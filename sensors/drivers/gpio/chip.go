@@ -1,0 +1,88 @@
+package gpio
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/warthog618/go-gpiocdev/uapi"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+)
+
+// A Chip is a GPIO chip as the kernel shows it now.
+type Chip struct {
+	Path  string     // its device file, "/dev/gpiochip0"
+	Name  string     // "gpiochip0"
+	Label string     // what its driver calls it: "pinctrl-bcm2711"
+	Lines []LineInfo // by offset
+}
+
+// LineInfo is one line as the kernel shows it now (linux/gpio.h, struct
+// gpio_v2_line_info).
+type LineInfo struct {
+	Name     string // the kernel's: "GPIO17", "SDA1"
+	Consumer string // who holds it, where that program says so
+	Flags    uapi.LineFlagV2
+}
+
+// Chips asks the kernel for every GPIO chip, fresh each time: periph knows only
+// those that were there at the start. A chip with two device files is there once.
+// The errors are about those that could not be asked and say how to mend it; that
+// there is no chip at all is one.
+func Chips(h *host.Host) (all []Chip, broken []error) {
+	names, err := host.Numbered(h.Dev, "gpiochip")
+	if err != nil {
+		return nil, []error{err}
+	}
+	if len(names) == 0 {
+		return nil, []error{fmt.Errorf("no %s/gpiochip*: %w: is this a Raspberry Pi, "+
+			"and if a container, has it --device /dev/gpiochip0?", h.Dev, os.ErrNotExist)}
+	}
+	for _, name := range names {
+		c, err := readChip(filepath.Join(h.Dev, name))
+		switch {
+		case err != nil:
+			broken = append(broken, explainChip(err))
+		case !slices.ContainsFunc(all, func(other Chip) bool { return other.Name == c.Name }):
+			all = append(all, c) // gpiochip4 of a Pi 5 is a link to gpiochip0
+		}
+	}
+	return all, broken
+}
+
+func explainChip(err error) error {
+	if errors.Is(err, syscall.EACCES) {
+		return fmt.Errorf("%w: join the group that may: sudo usermod -aG gpio %s, then start again",
+			err, host.UserName())
+	}
+	return err
+}
+
+func readChip(path string) (Chip, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return Chip{}, err
+	}
+	defer file.Close()
+	info, err := uapi.GetChipInfo(file.Fd())
+	if err != nil {
+		return Chip{}, fmt.Errorf("%s: is it a GPIO chip? %w", path, err)
+	}
+	c := Chip{Path: path, Name: uapi.BytesToString(info.Name[:]), Label: uapi.BytesToString(info.Label[:])}
+	for offset := range int(info.Lines) {
+		l, err := uapi.GetLineInfoV2(file.Fd(), offset)
+		if err != nil {
+			return Chip{}, fmt.Errorf("%s line %d: %w", path, offset, err)
+		}
+		c.Lines = append(c.Lines, LineInfo{
+			Name:     uapi.BytesToString(l.Name[:]),
+			Consumer: uapi.BytesToString(l.Consumer[:]),
+			Flags:    l.Flags,
+		})
+	}
+	return c, nil
+}
