@@ -95,7 +95,9 @@ func (c *call) hangs() error {
 
 // bounded calls into a driver and waits for the answer, at most for limit if
 // there is one. If the call hangs, it is returned too.
-func bounded(ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer)) (answer, *call) {
+func bounded(
+	ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer),
+) (answer, *call) {
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = withLimit(ctx, limit)

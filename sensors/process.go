@@ -32,7 +32,8 @@ func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 			st.fails.fails(err, at.Monotonic())
 		}
 		if st.faults.fault() {
-			s.report("fault", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "error": short(err), "failures": st.faults.failures})
+			s.report("fault", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name,
+				"error": short(err), "failures": st.faults.failures})
 		}
 		return false
 	}
@@ -40,7 +41,8 @@ func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 		st.fails.ends()
 	}
 	if lasted, fault := st.faults.over(at.Monotonic()); fault {
-		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name, "after_s": int(lasted.Seconds())})
+		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name,
+			"after_s": int(lasted.Seconds())})
 	}
 	return true
 }
@@ -58,7 +60,8 @@ func (s *sampler) fail(err error) {
 		s.restart.fail(at.Monotonic())
 	}
 	if s.restart.fault() {
-		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.restart.failures})
+		s.report("fault", at, map[string]any{"sensor": s.spec.Name,
+			"error": short(err), "failures": s.restart.failures})
 	}
 	for _, st := range s.spec.Streams {
 		s.streams[st.Quantity.Name].fail(err, at)

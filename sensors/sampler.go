@@ -177,13 +177,17 @@ func (s *sampler) close(ctx context.Context) {
 	if s.device = nil; sensor == nil || s.hung != nil {
 		return
 	}
-	got := s.call(ctx, measureTimeout, func(context.Context) answer { return answer{err: sensor.Close()} }, func(answer) {})
-	if got.err != nil && s.faults.failures <= 1 && (s.fails.logged || s.faults.failures == 0) { // not each time that one which fails is tried
+	got := s.call(ctx, measureTimeout,
+		func(context.Context) answer { return answer{err: sensor.Close()} }, func(answer) {})
+	// A sensor that fails is opened and closed again and again: only the first close is logged.
+	if got.err != nil && s.faults.failures <= 1 && (s.fails.logged || s.faults.failures == 0) {
 		s.log.Warn("sensor not closed well", "err", got.err)
 	}
 }
 
-func (s *sampler) call(ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer)) answer {
+func (s *sampler) call(
+	ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer),
+) answer {
 	got, hung := bounded(ctx, limit, do, late)
 	s.hung = hung
 	return got

@@ -21,7 +21,8 @@ func runHA(ctx context.Context, args []string) error {
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), "Usage: holdfast ha [-c FILE] VERB\n\n"+
 			"  show     prints the announcement to Home Assistant, as JSON\n"+
-			"  clear    makes the broker, and so Home Assistant, forget this node: for one that is taken out of service\n\n")
+			"  clear    makes the broker, and so Home Assistant, forget this node: "+
+			"for one that is taken out of service\n\n")
 		f.PrintDefaults()
 	}
 	if err := parse(f, args, 1<<16); err != nil {
@@ -29,7 +30,7 @@ func runHA(ctx context.Context, args []string) error {
 	}
 	verb := f.Arg(0)
 	if verb != "show" && verb != "clear" {
-		return usageError{fmt.Errorf("ha does what? One of show, clear; see holdfast ha -h")}
+		return usageError{errors.New("ha needs a verb, show or clear; see holdfast ha -h")}
 	}
 	if err := parse(f, f.Args()[1:], 0); err != nil { // flags after the verb
 		return err
@@ -50,7 +51,8 @@ func showHA(ctx context.Context, path string) error {
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
 	m := cfg.Uplink.Discovery()
 	if !cfg.Uplink.HomeAssistant.Discovery {
-		fmt.Fprintf(stderr, "holdfast: nothing is announced: home_assistant: {discovery: true} would publish this to %s\n", m.Topic)
+		fmt.Fprintf(stderr, "holdfast: nothing is announced: "+
+			"home_assistant: {discovery: true} would publish this to %s\n", m.Topic)
 	}
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(stderr, "warning:", w)
@@ -71,7 +73,8 @@ func clearHA(ctx context.Context, path string) error {
 		return err
 	}
 	if cfg.Embedded != nil {
-		return usageError{errors.New("the embedded broker keeps nothing after the agent ends: there is nothing to clear")}
+		return usageError{errors.New("the embedded broker keeps nothing after the agent ends: " +
+			"there is nothing to clear")}
 	}
 	_, err = control.Ask(cfg.Queue.Path, control.Stats)
 	running := !errors.Is(err, control.ErrNotRunning)
@@ -85,7 +88,8 @@ func clearHA(ctx context.Context, path string) error {
 		return err
 	}
 	if running {
-		fmt.Fprintln(stderr, "holdfast: the agent runs: it publishes each state again with the next reading, and all of them when it connects; stop it before, if it is not to come back")
+		fmt.Fprintln(stderr, "holdfast: the agent runs: it publishes each state again with the next reading, "+
+			"and all of them when it connects; stop it before, if it is not to come back")
 	}
 	return nil
 }

@@ -17,8 +17,6 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-const defaultConfig = "/etc/holdfast/config.yaml"
-
 // commands in the order of the usage text. SIGINT and SIGTERM end the context of
 // one that is orderly; the others have nothing to bring to an end, and may wait
 // for a terminal or a pipe: a signal ends them where they are.
@@ -30,7 +28,8 @@ var commands = []struct {
 	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run, true},
 	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo, true},
 	{"check", "reads the configuration and says everything that is wrong with it", check, false},
-	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste", runScan, true},
+	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste",
+		runScan, true},
 	{"read", "reads the sensors once and prints; publishes nothing", read, true},
 	{"ha", "what Home Assistant is told of this node, and how to make it forget", runHA, true},
 	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue, false},
@@ -74,7 +73,7 @@ func usage(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.does)
 	}
-	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n", defaultConfig)
+	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n", config.DefaultPath)
 }
 
 // A usageError is an error that the user has to correct: the exit status is 2.
@@ -107,23 +106,24 @@ func flags(name string) *flag.FlagSet {
 	return f
 }
 
-// parse parses a command's flags, and at most `most` arguments after them.
-func parse(f *flag.FlagSet, args []string, most int) error {
+// parse parses a command's flags, and at most maxArgs arguments after them. Its
+// errors are usage errors, or flag.ErrHelp when help was asked for and printed.
+func parse(f *flag.FlagSet, args []string, maxArgs int) error {
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
 		return usageError{fmt.Errorf("see %s -h", f.Name())}
 	}
-	if f.NArg() > most {
-		return usageError{fmt.Errorf("%s takes no argument %q", f.Name(), f.Arg(most))}
+	if f.NArg() > maxArgs {
+		return usageError{fmt.Errorf("%s takes no argument %q", f.Name(), f.Arg(maxArgs))}
 	}
 	return nil
 }
 
 // configFlag is the flag that every command with a configuration has.
 func configFlag(f *flag.FlagSet) *string {
-	return f.String("c", defaultConfig, "configuration `file`; - reads standard input")
+	return f.String("c", config.DefaultPath, "configuration `file`; - reads standard input")
 }
 
 func runDemo(ctx context.Context, args []string) error {

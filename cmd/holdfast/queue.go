@@ -22,9 +22,9 @@ import (
 // A queueCmd is one call of `holdfast queue`: its flags and the queue they name.
 type queueCmd struct {
 	opt   queue.Options // as the agent has it
-	path  string        // of the file; it is beside opt.Path where that was never ours
+	path  string        // of the file; it is beside opt.Path if holdfast did not make that one
 	named bool          // with -file
-	most  int           // items to peek at
+	max   int           // items to peek at
 	json  bool
 	yes   bool
 	aside bool   // export what was set aside, not what waits
@@ -41,8 +41,10 @@ type queueVerb struct {
 var queueVerbs = []queueVerb{
 	{"stats", "what waits, and what the agent says if it runs", "json", (*queueCmd).stats},
 	{"peek", "the first ones to be sent, for a person", "n", (*queueCmd).peek},
-	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "aside from", (*queueCmd).exportAll},
-	{"adopt", "takes over the backlog of another client ID: it is sent under the present one", "from", (*queueCmd).adopt},
+	{"export", "everything that waits, as JSON Lines: alarms, routine readings, gaps", "aside from",
+		(*queueCmd).exportAll},
+	{"adopt", "takes over the backlog of another client ID: it is sent under the present one", "from",
+		(*queueCmd).adopt},
 	{"purge", "gives up everything that waits and what was set aside; asks first", "yes", (*queueCmd).purge},
 }
 
@@ -52,7 +54,7 @@ func runQueue(_ context.Context, args []string) error {
 	f := flags("queue")
 	path := configFlag(f)
 	f.StringVar(&s.path, "file", "", "queue `file`, also a copied one, instead of that of the configuration")
-	f.IntVar(&s.most, "n", 20, "peek at this `number` of readings and events")
+	f.IntVar(&s.max, "n", 20, "peek at this `number` of readings and events")
 	f.BoolVar(&s.json, "json", false, "print stats as JSON")
 	f.BoolVar(&s.aside, "aside", false, "export what was set aside because the broker refuses it, and nothing else")
 	f.StringVar(&s.from, "from", "", "export or adopt what was moved aside as the backlog of this `client ID`")
@@ -63,7 +65,7 @@ func runQueue(_ context.Context, args []string) error {
 		return err
 	}
 	if f.NArg() == 0 {
-		return usageError{fmt.Errorf("queue does what? One of %s; see holdfast queue -h", verbNames())}
+		return usageError{fmt.Errorf("queue needs a verb, one of %s; see holdfast queue -h", verbNames())}
 	}
 	name := f.Arg(0)
 	if err := parse(f, f.Args()[1:], 0); err != nil { // flags after the verb
@@ -71,13 +73,13 @@ func runQueue(_ context.Context, args []string) error {
 	}
 	i := slices.IndexFunc(queueVerbs, func(v queueVerb) bool { return v.name == name })
 	if i < 0 {
-		return usageError{fmt.Errorf("queue cannot %q: it can %s", name, verbNames())}
+		return usageError{fmt.Errorf("unknown verb %q of queue; known are %s", name, verbNames())}
 	}
 	if err := checkQueueFlags(f, name, queueVerbs[i].flags); err != nil {
 		return err
 	}
-	if s.most < 1 {
-		return usageError{fmt.Errorf("-n %d: at least 1", s.most)}
+	if s.max < 1 {
+		return usageError{fmt.Errorf("-n %d: at least 1", s.max)}
 	}
 	if err := s.locate(*path); err != nil {
 		return err
@@ -146,8 +148,9 @@ func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error)
 		return stopped
 	}
 	c, err := queue.Inspect(s.path, watch)
-	if beside := s.opt.Path + ".holdfast"; err != nil && stopped == nil && !s.named && s.path != beside && !s.aboutPath(err) {
-		// queue.path was never ours: then the agent uses the one beside it
+	beside := s.opt.Path + ".holdfast"
+	if err != nil && stopped == nil && !s.named && s.path != beside && !s.aboutPath(err) {
+		// The file at queue.path was not made by holdfast: then the agent uses the one beside it.
 		if _, missing := os.Stat(beside); missing == nil {
 			s.path = beside
 			return s.inspect(visit)
@@ -172,7 +175,8 @@ func (s *queueCmd) aboutPath(err error) bool {
 func (s *queueCmd) explain(err error) error {
 	switch info, _ := os.Stat(s.path); {
 	case errors.Is(err, fs.ErrNotExist):
-		return usageError{fmt.Errorf("queue %s: there is no such file: the agent makes it when it starts; name another with -c or -file", s.path)}
+		return usageError{fmt.Errorf("queue %s: there is no such file: the agent makes it when it starts; "+
+			"name another with -c or -file", s.path)}
 	case errors.Is(err, fs.ErrPermission):
 		return usageError{fmt.Errorf("queue %s: permission denied: %s", s.path, s.asOwner())}
 	case info != nil && info.IsDir():
@@ -181,7 +185,8 @@ func (s *queueCmd) explain(err error) error {
 		return fmt.Errorf("queue %s: %w", s.path, err)
 	}
 	why := strings.TrimPrefix(err.Error(), s.path+": ")
-	return usageError{fmt.Errorf("queue %s: %s: name a file that holdfast made with -file; if it made this one, the agent carries over what is intact when it starts", s.path, why)}
+	return usageError{fmt.Errorf("queue %s: %s: name a file that holdfast made with -file; "+
+		"if it made this one, the agent carries over what is intact when it starts", s.path, why)}
 }
 
 // asOwner tells a person how to become the user that the agent runs as.

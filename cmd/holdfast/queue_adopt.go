@@ -19,7 +19,9 @@ func (s *queueCmd) exportAll() error {
 	others := queue.Others(s.path)
 	if s.from == "" {
 		for _, o := range others {
-			fmt.Fprintf(stderr, "holdfast: queue %s: the backlog of client ID %s lies beside it: add --from %s to export it\n", s.path, oneLine(o.ClientID), oneLine(o.ClientID))
+			id := oneLine(o.ClientID)
+			fmt.Fprintf(stderr, "holdfast: queue %s: the backlog of client ID %s lies beside it: "+
+				"add --from %s to export it\n", s.path, id, id)
 		}
 		return s.export()
 	}
@@ -54,13 +56,15 @@ func (s *queueCmd) noBacklog(others []queue.Other) error {
 		}
 		ids[o.ClientID] = true
 	}
-	return usageError{fmt.Errorf("queue %s: --from takes the client ID of a backlog that lies beside it: %s", s.path, strings.Join(names, ", "))}
+	return usageError{fmt.Errorf("queue %s: --from takes the client ID of a backlog that lies beside it: %s",
+		s.path, strings.Join(names, ", "))}
 }
 
 // adopt takes the backlog over: through the agent if it runs, else by itself.
 func (s *queueCmd) adopt() error {
 	if s.named {
-		return usageError{errors.New("queue adopt needs to know the present client ID: give a configuration with -c, and no -file")}
+		return usageError{errors.New("queue adopt needs to know the present client ID: " +
+			"give a configuration with -c, and no -file")}
 	}
 	others := queue.Others(s.path)
 	known := false

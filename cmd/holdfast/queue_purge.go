@@ -103,7 +103,8 @@ func (s *queueCmd) purgeFile() (n int, err error) {
 func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, err error) {
 	q, err := queue.Open(opt, slog.New(withoutDropLog{quiet(newLog(os.Stderr)).Handler()}))
 	if errors.Is(err, queue.ErrLocked) {
-		return 0, fmt.Errorf("%w, and it has no control socket: end it first, such as with systemctl stop holdfast", err)
+		return 0, fmt.Errorf("%w, and it has no control socket: "+
+			"end it first, such as with systemctl stop holdfast", err)
 	}
 	if err != nil {
 		return 0, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,8 +103,10 @@ func (s *queueCmd) stats() error {
 	}
 	if a := t.Agent; a != nil {
 		fmt.Fprintf(stdout, "%-10s runs: process %d, start %s\n", "agent", a.PID, oneLine(a.Boot))
-		fmt.Fprintf(stdout, "%-10s %d wait, %d of them in memory alone; %d dropped since the start\n", "", a.Backlog, a.Memory, a.Dropped)
-		fmt.Fprintf(stdout, "%-10s %s in %d commits, today %s in %d\n", "written", sizeText(a.Written), a.Commits, sizeText(a.WrittenToday), a.CommitsToday)
+		fmt.Fprintf(stdout, "%-10s %d wait, %d of them in memory alone; %d dropped since the start\n",
+			"", a.Backlog, a.Memory, a.Dropped)
+		fmt.Fprintf(stdout, "%-10s %s in %d commits, today %s in %d\n",
+			"written", sizeText(a.Written), a.Commits, sizeText(a.WrittenToday), a.CommitsToday)
 		if a.Failing {
 			fmt.Fprintf(stdout, "%-10s the last commit failed, or hangs: the agent's log says why\n", "disk")
 		}
@@ -115,7 +118,8 @@ func (s *queueCmd) stats() error {
 
 // print says what waits, for a person.
 func (t *queueStats) print() {
-	fmt.Fprintf(stdout, "%-10s %d on disk: %d alarms and events, %d routine\n", "waiting", t.Alarms+t.Routine, t.Alarms, t.Routine)
+	fmt.Fprintf(stdout, "%-10s %d on disk: %d alarms and events, %d routine\n",
+		"waiting", t.Alarms+t.Routine, t.Alarms, t.Routine)
 	if t.Oldest != nil {
 		fmt.Fprintf(stdout, "%-10s %s\n", "oldest", timeText(*t.Oldest))
 		fmt.Fprintf(stdout, "%-10s %s\n", "newest", timeText(*t.Newest))
@@ -129,10 +133,13 @@ func (t *queueStats) print() {
 		fmt.Fprintf(stdout, "%-10s %d\n", "events", t.Events)
 	}
 	if t.Rejected > 0 {
-		fmt.Fprintf(stdout, "%-10s %d that the broker refuses, see holdfast queue export --aside\n", "set aside", t.Rejected)
+		fmt.Fprintf(stdout, "%-10s %d that the broker refuses, see holdfast queue export --aside\n",
+			"set aside", t.Rejected)
 	}
 	for _, o := range t.Others {
-		fmt.Fprintf(stdout, "%-10s of client ID %s since %s: see holdfast queue export --from %s, or adopt\n", "moved", oneLine(o.ClientID), timeText(o.Since), oneLine(o.ClientID))
+		id := oneLine(o.ClientID)
+		fmt.Fprintf(stdout, "%-10s of client ID %s since %s: see holdfast queue export --from %s, or adopt\n",
+			"moved", id, timeText(o.Since), id)
 	}
 	if t.Gaps > 0 {
 		fmt.Fprintf(stdout, "%-10s %d, with %d readings missing\n", "gaps", t.Gaps, t.Missing)
@@ -147,7 +154,7 @@ func (s *queueCmd) peek() error {
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
 	n := 0
 	c, err := s.inspect(func(it queue.Item) error {
-		if n++; n > s.most || it.IsRejected() {
+		if n++; n > s.max || it.IsRejected() {
 			return errEnough
 		}
 		stream, value := oneLine(it.Stream), itemText(it)
@@ -157,13 +164,13 @@ func (s *queueCmd) peek() error {
 		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", stampText(it.At), stream, value, oneLine(it.Boot), it.Seq)
 		return err
 	})
-	if err != nil && err != errEnough {
+	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if more := c.Alarms + c.Routine - s.most; more > 0 {
+	if more := c.Alarms + c.Routine - s.max; more > 0 {
 		fmt.Fprintf(stdout, "and %d more\n", more)
 	}
 	if c.Rejected > 0 {
@@ -252,25 +259,34 @@ func (s *queueCmd) export() error {
 	return w.Flush()
 }
 
+// exportLine appends an item as it would be published, with its client ID and
+// stream, and a line end. Empty names are left out.
 func exportLine(b []byte, owner string, it queue.Item) []byte {
-	b = append(b, '{')
-	b = appendName(b, "client_id", owner)
+	names := exportNames{ClientID: owner}
 	if it.Event == "" {
-		b = appendName(b, "stream", it.Stream)
+		names.Stream = it.Stream
 	}
-	start := len(b)
-	b = uplink.AppendPayload(b, it, true)
-	return append(append(b[:start], b[start+1:]...), '\n') // without its own brace
+	head, err := json.Marshal(names)
+	if err != nil {
+		panic("holdfast: export: " + err.Error()) // strings always marshal
+	}
+	return append(appendJoined(b, head, uplink.AppendPayload(nil, it, true)), '\n')
 }
 
-// appendName appends a member, unless the name is empty.
-func appendName(b []byte, key, name string) []byte {
-	if name == "" {
-		return b
+// exportNames are what the wire tells by the topic, and a file has to say.
+type exportNames struct {
+	ClientID string `json:"client_id,omitempty"`
+	Stream   string `json:"stream,omitempty"`
+}
+
+// appendJoined appends one JSON object with the members of two, none of them
+// twice.
+func appendJoined(b, first, second []byte) []byte {
+	first = bytes.TrimSuffix(first, []byte("}"))
+	second = bytes.TrimPrefix(second, []byte("{"))
+	b = append(b, first...)
+	if len(first) > len("{") && len(second) > len("}") {
+		b = append(b, ',')
 	}
-	text, err := json.Marshal(name) // a file from elsewhere may have any name
-	if err != nil {
-		panic("holdfast: export: " + err.Error()) // it is a string
-	}
-	return append(append(append(append(append(b, '"'), key...), `":`...), text...), ',')
+	return append(b, second...)
 }

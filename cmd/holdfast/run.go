@@ -31,7 +31,8 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	r := runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware()} // before any file is opened: see there
+	// NewHardware comes before any file is opened: see there.
+	r := runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware()}
 	for good := (*config.Config)(nil); ; {
 		next, err := r.untilReload(ctx, cfg)
 		switch {
@@ -92,7 +93,7 @@ func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Co
 	err := r.runOne(running, cfg)
 	end()
 	next := <-reloaded
-	if err != context.Canceled {
+	if !errors.Is(err, context.Canceled) {
 		return nil, errors.Join(err, r.left.Err())
 	}
 	if ctx.Err() == nil {

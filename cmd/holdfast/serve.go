@@ -18,7 +18,9 @@ import (
 
 // serve is the agent: readings move from the sensors through the queue to the
 // broker, until ctx is done. It returns what the queue could not write.
-func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) (*queue.Unsaved, error) {
+func serve(
+	ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger,
+) (*queue.Unsaved, error) {
 	clock := clock.NewTimekeeper(cfg.Clock)
 	cfg.Queue.Clock, cfg.Uplink.Clock = clock, clock
 	q, err := openQueue(ctx, cfg.Queue, log)
@@ -27,7 +29,8 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 	}
 	cfg.Uplink.Boot, cfg.Uplink.Report, cfg.Uplink.Declare, cfg.Uplink.Stats = q.Boot(), q.Report, q.Declare, q.Stats
 	link := uplink.New(cfg.Uplink, q, dial, log)
-	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID, "boot", q.Boot(), "backlog", q.Stats().Backlog)
+	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID,
+		"boot", q.Boot(), "backlog", q.Stats().Backlog)
 
 	record := func(r sensors.Reading) {
 		link.Observe(r) // what is true now
@@ -40,11 +43,13 @@ func serve(ctx context.Context, cfg config.Config, open sensors.Open, dial uplin
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return sensors.Run(ctx, cfg.Sensors, sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log})
+		return sensors.Run(ctx, cfg.Sensors,
+			sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log})
 	})
 	g.Go(func() error { return clock.Run(ctx, reportSteps(q)) })
 	g.Go(func() error { return link.Run(ctx) })
-	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) }) // its socket is on the disk, which may hang
+	// The control socket is on the disk, which may hang.
+	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) })
 	err = g.Wait()
 	stopWriting()
 	return closeQueue(q, writer), err
@@ -55,7 +60,7 @@ func reportSteps(q *queue.Queue) func(clock.Step) {
 	return func(s clock.Step) { q.Report(sensors.Event{Name: "clock_step", At: s.At, Details: s.Details()}) }
 }
 
-// serveOnce is serve for who starts no other agent after it.
+// serveOnce is serve for a caller that starts no other agent in this process.
 func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) error {
 	left, err := serve(ctx, cfg, open, dial, log)
 	if failed := left.Err(); failed != nil {
@@ -64,8 +69,8 @@ func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, dial u
 	return err
 }
 
-// closePatience is how long the end of the agent waits for the disk.
-const closePatience = 5 * time.Second
+// closeTimeout is how long the end of the agent waits for the disk.
+const closeTimeout = 5 * time.Second
 
 var errHangs = errors.New("the disk hangs: what was in memory only could not be written")
 
@@ -93,7 +98,7 @@ func closeQueue(q *queue.Queue, writer *errgroup.Group) *queue.Unsaved {
 	select {
 	case err := <-closed:
 		return q.Unsaved(err, false)
-	case <-time.After(closePatience):
+	case <-time.After(closeTimeout):
 		return q.Unsaved(errHangs, true)
 	}
 }

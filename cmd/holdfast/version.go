@@ -21,7 +21,8 @@ func version(_ context.Context, args []string) error {
 	if err := parse(flags("version"), args, 0); err != nil {
 		return err
 	}
-	fmt.Printf("holdfast %s (commit %s, %s, %s/%s)\n", release, commitName(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Printf("holdfast %s (commit %s, %s, %s/%s)\n",
+		release, commitName(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }
 

@@ -51,8 +51,10 @@ func (b *budget) ID() string { return "budget" }
 
 func (b *budget) Provides(hook byte) bool {
 	return bytes.Contains([]byte{
-		mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect, mochi.OnClientExpired,
-		mochi.OnPublish, mochi.OnPublished, mochi.OnWill, mochi.OnWillSent, mochi.OnRetainedExpired, mochi.OnRetainPublished,
+		mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect,
+		mochi.OnClientExpired,
+		mochi.OnPublish, mochi.OnPublished, mochi.OnWill, mochi.OnWillSent,
+		mochi.OnRetainedExpired, mochi.OnRetainPublished,
 		mochi.OnPacketSent, mochi.OnPublishDropped, mochi.OnQosPublish, mochi.OnQosComplete, mochi.OnQosDropped,
 	}, []byte{hook})
 }

@@ -17,7 +17,8 @@ func (b *budget) OnPublished(cl *mochi.Client, _ packets.Packet) { b.moved(cl) }
 
 // OnWill does the same for a last will.
 func (b *budget) OnWill(cl *mochi.Client, will mochi.Will) (mochi.Will, error) {
-	pk := packets.Packet{TopicName: will.TopicName, Payload: will.Payload, Properties: packets.Properties{User: will.User}}
+	pk := packets.Packet{TopicName: will.TopicName, Payload: will.Payload,
+		Properties: packets.Properties{User: will.User}}
 	b.move(cl, pk)
 	will.Retain = will.Retain && b.retain(pk)
 	return will, nil
@@ -49,7 +50,8 @@ func (b *budget) retain(pk packets.Packet) bool {
 	}
 	after := b.kept - before + sizeOf(pk)
 	if after > b.limits.retained || !known && len(b.retained) >= b.topics {
-		b.log.Warn("embedded broker: a message is not retained: too many are", "topics", len(b.retained), "bytes", b.kept)
+		b.log.Warn("embedded broker: a message is not retained: too many are",
+			"topics", len(b.retained), "bytes", b.kept)
 		return false
 	}
 	b.retained[pk.TopicName], b.kept = sizeOf(pk), after

@@ -34,7 +34,8 @@ func ask(path string, req request) (a Answer, err error) {
 	req.Queue = filepath.Base(path)
 	conn, err := net.DialTimeout("unix", socketFor(path), patience)
 	if err != nil {
-		for _, none := range [...]error{fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ENOTDIR, syscall.EINVAL} { // EINVAL: too long a path for any agent
+		// EINVAL: the path is too long for a socket, so no agent listens there.
+		for _, none := range [...]error{fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ENOTDIR, syscall.EINVAL} {
 			if errors.Is(err, none) {
 				return a, ErrNotRunning
 			}

@@ -81,7 +81,8 @@ func Run(ctx context.Context, opt Options) (err error) {
 	cfg.Uplink.RetryMost = retryMost
 
 	s := newScreen(opt.Out)
-	s.printf("A house without hardware. Its broker is %s, its queue is in %s.\nThe configuration:\n\n%s\n", b.Addr(), dir, text)
+	s.printf("A house without hardware. Its broker is %s, its queue is in %s.\nThe configuration:\n\n%s\n",
+		b.Addr(), dir, text)
 	if err := b.Subscribe("#", s.arrived); err != nil {
 		return err
 	}
