@@ -42,6 +42,7 @@ func (r *reader) bind(name string) string {
 	if name == "" || err == nil || len(name) < 16 && !strings.ContainsAny(name, " /:\t\n") { // IFNAMSIZ of netdevice(7)
 		return name
 	}
-	r.failValue("mqtt.bind", "%q is neither an address, such as 192.168.1.7, nor the name of an interface, such as wwan0", name)
+	r.failValue("mqtt.bind", "%q is neither an address, such as 192.168.1.7, "+
+		"nor the name of an interface, such as wwan0", name)
 	return ""
 }

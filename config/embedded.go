@@ -12,7 +12,9 @@ type embeddedKeys struct {
 	PasswordFile fileName `yaml:"password_file"`
 }
 
-// embedded says where our own broker listens, and how we reach it.
+// embedded returns where the broker inside the agent listens, and the address at
+// which the agent reaches it. Without a password it may listen on loopback only:
+// anybody who reaches the port could publish.
 func (r *reader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 	for _, key := range []string{"mqtt.password_file", "mqtt.tls"} {
 		if r.has(key) {
@@ -20,7 +22,10 @@ func (r *reader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 		}
 	}
 	r.passwordFile("mqtt.embedded.password_file", e.PasswordFile)
-	own := &Embedded{Listen: e.Listen, Password: uplink.Secret{File: string(e.PasswordFile), Key: "mqtt.embedded.password_file"}}
+	own := &Embedded{
+		Listen:   e.Listen,
+		Password: uplink.Secret{File: string(e.PasswordFile), Key: "mqtt.embedded.password_file"},
+	}
 	if r.bad["mqtt.embedded.listen"] {
 		return own, nil
 	}
@@ -36,12 +41,15 @@ func (r *reader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 	return own, []*url.URL{{Scheme: "mqtt", Host: net.JoinHostPort(reach(host), port)}}
 }
 
+// isLoopback reports whether only this machine reaches what listens on host. A
+// name other than localhost is not looked up and counts as reachable.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// reach is the host under which this machine reaches what listens on host.
+// reach returns the host to dial for a broker that listens on host: the loopback
+// address if it listens on all addresses.
 func reach(host string) string {
 	switch ip := net.ParseIP(host); {
 	case host == "", ip != nil && ip.To4() != nil && ip.IsUnspecified():

@@ -9,18 +9,21 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// pick finds what was said of a quantity, and where. It is not ok if nothing
-// was, or nothing that makes sense.
-func pick[T any](r *reader, said map[string]T, path, quantity string) (one T, at string, ok bool) {
+// pick returns the filter keys of one quantity and the path where they are
+// written: keys under the quantity's own name win over those for all quantities.
+// It is not ok if there are none, or if the decoder has rejected them.
+func pick[T any](r *reader, written map[string]T, path, quantity string) (one T, at string, ok bool) {
 	at = join(path, quantity)
-	if one, ok = said[quantity]; !ok {
+	if one, ok = written[quantity]; !ok {
 		at = path
-		one, ok = said[""]
+		one, ok = written[""]
 	}
 	return one, at, ok && !r.badWithin[at]
 }
 
-// filterOf checks what was said of one quantity.
+// filterOf builds the filter of one quantity. Every check reports to the reader
+// and goes on, so that a person sees all mistakes of a file at once; the filter
+// has no meaning then.
 func (r *reader) filterOf(path string, s stanza, w filters, q sensors.Quantity, every time.Duration) sensors.Filter {
 	valid := r.valid(path, s, w, q)
 	return sensors.Filter{
@@ -31,6 +34,8 @@ func (r *reader) filterOf(path string, s stanza, w filters, q sensors.Quantity, 
 	}
 }
 
+// valid checks the range that values have to lie in. A quantity with states has
+// none: each of its states is valid.
 func (r *reader) valid(path string, s stanza, w filters, q sensors.Quantity) sensors.Valid {
 	v, at, ok := pick(r, w.valid, path+".valid", q.Name)
 	switch {
@@ -48,6 +53,8 @@ func (r *reader) valid(path string, s stanza, w filters, q sensors.Quantity) sen
 	return sensors.Valid{Min: v.Min, Max: v.Max, Jump: v.Jump}
 }
 
+// report checks when a value is reported. An at_least that is not longer than
+// the pace would report every reading, so it is a mistake.
 func (r *reader) report(path string, w filters, q sensors.Quantity, every time.Duration) sensors.Report {
 	v, at, ok := pick(r, w.report, path+".report", q.Name)
 	states := len(q.States) > 0
@@ -63,11 +70,14 @@ func (r *reader) report(path string, w filters, q sensors.Quantity, every time.D
 	case r.has(at+".at_least") && v.AtLeast < time.Second:
 		r.failValue(at+".at_least", "must be 1s or more")
 	case r.has(at+".at_least") && v.AtLeast <= every:
-		r.failValue(at+".at_least", "must be longer than the %s between two readings: all would be reported", duration(every))
+		r.failValue(at+".at_least", "must be longer than the %s between two readings: all would be reported",
+			duration(every))
 	}
 	return sensors.Report(v)
 }
 
+// limit checks the threshold of an alarm. Without clear the alarm ends where it
+// began. A threshold outside of the valid range could never be reached.
 func (r *reader) limit(path string, s stanza, w filters, q sensors.Quantity, valid sensors.Valid) *sensors.Limit {
 	v, at, ok := pick(r, w.limit, path+".alarm", q.Name)
 	switch {
@@ -100,8 +110,8 @@ func (r *reader) limit(path string, s stanza, w filters, q sensors.Quantity, val
 	return &limit
 }
 
-// average judges the number of samples in a reading, and returns the time
-// between two samples.
+// average checks the number of samples in a reading, and returns the time
+// between two samples: every divided by that number.
 func (r *reader) average(path string, s stanza, qs []sensors.Quantity, every time.Duration) time.Duration {
 	at := path + ".average"
 	switch {
@@ -120,9 +130,11 @@ func (r *reader) average(path string, s stanza, qs []sensors.Quantity, every tim
 	return every
 }
 
-// number and duration are as a person writes them.
+// number formats a number as a person writes it: without an exponent.
 func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
+// duration formats a duration without the units that are zero at its end: 1h, not
+// 1h0m0s.
 func duration(d time.Duration) string {
 	text := d.String() // 1h0m0s
 	if strings.HasSuffix(text, "m0s") {

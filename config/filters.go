@@ -22,12 +22,15 @@ type filterNodes struct {
 	Report  yaml.Node `yaml:"report"`
 }
 
+// validKeys bound the values that are taken for real, in the unit of the quantity.
 type validKeys struct {
 	Min  *float64 `yaml:"min"`
 	Max  *float64 `yaml:"max"`
 	Jump float64  `yaml:"jump"`
 }
 
+// limitKeys are the threshold of an alarm, in the unit of the quantity. Exactly one
+// of Above and Below has to be written.
 type limitKeys struct {
 	Above *float64      `yaml:"above"`
 	Below *float64      `yaml:"below"`
@@ -35,6 +38,8 @@ type limitKeys struct {
 	For   time.Duration `yaml:"for"`
 }
 
+// reportKeys say when a value is reported: after a change of that much, in the unit
+// of the quantity, and after that time in any case.
 type reportKeys struct {
 	Change  float64       `yaml:"change"`
 	AtLeast time.Duration `yaml:"at_least"`
@@ -59,6 +64,8 @@ func (r *reader) filters(n *filterNodes, path string) filters {
 	return w
 }
 
+// byQuantity decodes one filter key. A mapping of mappings has the names of
+// quantities as its keys; any other value is for all quantities.
 func byQuantity[T any](r *reader, n *yaml.Node, path string) map[string]T {
 	all := map[string]T{}
 	fill := func(n *yaml.Node, path, quantity string) {
@@ -95,7 +102,7 @@ func (r *reader) checkQuantities(path string, s stanza, w filters, qs []sensors.
 	for _, q := range qs {
 		names = append(names, q.Name)
 	}
-	said := func(key string, quantities []string, example string) {
+	check := func(key string, quantities []string, example string) {
 		at := path + "." + key
 		for _, q := range quantities {
 			switch {
@@ -103,13 +110,14 @@ func (r *reader) checkQuantities(path string, s stanza, w filters, qs []sensors.
 			case q != "":
 				r.failKey(join(at, q), "a %s measures no %q; it measures %s", s.Kind, q, strings.Join(names, ", "))
 			case example != "" && len(qs) > 1:
-				r.failKey(at, "a %s measures %s: say which is meant, as in %s: {%s: {%s}}", s.Kind, strings.Join(names, ", "), key, names[0], example)
+				r.failKey(at, "a %s measures %s: say which is meant, as in %s: {%s: {%s}}",
+					s.Kind, strings.Join(names, ", "), key, names[0], example)
 			}
 		}
 	}
-	said("valid", sorted(w.valid), "min: 0, max: 60")
-	said("alarm", sorted(w.limit), "above: 30")
-	said("report", sorted(w.report), "")
+	check("valid", sorted(w.valid), "min: 0, max: 60")
+	check("alarm", sorted(w.limit), "above: 30")
+	check("report", sorted(w.report), "")
 }
 
 func sorted[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -27,7 +27,8 @@ func (f *finder) collectForeign(from, to int) {
 		case r < utf8.RuneSelf:
 			continue
 		case alike:
-			f.foreign = append(f.foreign, *faultAt(from+i, "%q (%U) is not the character it looks like: write %s", r, r, meant))
+			f.foreign = append(f.foreign,
+				*faultAt(from+i, "%q (%U) is not the character it looks like: write %s", r, r, meant))
 		case r == '\u00a0':
 			f.foreign = append(f.foreign, *faultAt(from+i, "a no-break space (U+00A0): write a plain space"))
 		case unicode.IsSpace(r):
@@ -39,6 +40,12 @@ func (f *finder) collectForeign(from, to int) {
 		}
 		return
 	}
+}
+
+// isControl reports whether YAML forbids a character: a control character of C0 or
+// C1 other than tab and line end, or U+FFFE and U+FFFF (YAML 1.2, section 5.1).
+func isControl(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r >= 0x7f && r < 0xa0 || r >= 0xfffe && r <= 0xffff
 }
 
 // firstUnreadable finds the first character that no configuration may have: one
@@ -55,7 +62,7 @@ func firstUnreadable(text string) *fault {
 			return faultAt(i, "a line end of another kind (%U): begin a new line instead", r)
 		case r == '\uFEFF' && i > 0:
 			return faultAt(i, "a byte order mark (U+FEFF) inside of the file: take it out")
-		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r >= 0x7f && r < 0xa0, r >= 0xfffe && r <= 0xffff:
+		case isControl(r):
 			return faultAt(i, "a control character (%U): take it out", r)
 		}
 	}

@@ -15,8 +15,10 @@ type homeKeys struct {
 // home says whether and where the device is announced.
 func (r *reader) home(h homeKeys, up uplink.Options) uplink.HomeAssistant {
 	ha := uplink.HomeAssistant(h)
-	if r.has("home_assistant") && !r.has("home_assistant.discovery") && !r.bad["home_assistant"] && !r.bad["home_assistant.discovery"] {
-		r.failKey("home_assistant", `needs "discovery": write discovery: true to announce the sensors to Home Assistant`)
+	const key = "home_assistant.discovery"
+	if r.has("home_assistant") && !r.has(key) && !r.bad["home_assistant"] && !r.bad[key] {
+		r.failKey("home_assistant",
+			`needs "discovery": write discovery: true to announce the sensors to Home Assistant`)
 	}
 	path := "home_assistant.prefix"
 	if text := unpublishableTopic(h.Prefix, h.Prefix); text != "" && !r.bad[path] {
@@ -27,7 +29,8 @@ func (r *reader) home(h homeKeys, up uplink.Options) uplink.HomeAssistant {
 	}
 	up.HomeAssistant = ha
 	if n := len(up.Discovery().Payload); n > uplink.MaxDiscovery {
-		r.failValue("home_assistant.discovery", "to announce %d streams takes %dKiB, and brokers cut the connection for 1024KiB: spread the sensors over two agents with a client_id each", len(up.Streams), n>>10)
+		r.failValue(key, "to announce %d streams takes %dKiB, and brokers cut the connection for 1024KiB: "+
+			"spread the sensors over two agents with a client_id each", len(up.Streams), n>>10)
 	}
 	r.classes()
 	return ha

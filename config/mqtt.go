@@ -14,6 +14,8 @@ import (
 
 const maxText = 1<<16 - 1 // bytes of a user name: MQTT 3.1.1, section 1.5.3
 
+// mqttKeys are the keys under mqtt. AllowPlaintext lets a password travel without
+// TLS to a host that is not private; Prove and Retain are on unless they are set.
 type mqttKeys struct {
 	Server         string        `yaml:"server"`
 	Servers        []string      `yaml:"servers"`
@@ -28,6 +30,8 @@ type mqttKeys struct {
 	Embedded       embeddedKeys  `yaml:"embedded"`
 }
 
+// tlsKeys are the keys under mqtt.tls. The files are named here and read when the
+// agent connects.
 type tlsKeys struct {
 	CA         fileName `yaml:"ca"`
 	Cert       fileName `yaml:"cert"`
@@ -36,7 +40,8 @@ type tlsKeys struct {
 	ALPN       string   `yaml:"alpn"`
 }
 
-// mqtt says which broker to reach and, if it is our own, how to run it.
+// mqtt returns how to reach the broker, and how to run it if it is the embedded
+// one (nil: it is not). Of an embedded broker the password is known by its own key.
 func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 	between(r, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	up := uplink.Options{
@@ -45,7 +50,8 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 		Bind:      r.bind(m.Bind),
 		NoProof:   !m.Prove,
 		NoRetain:  !m.Retain,
-		TLS:       uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key), ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN},
+		TLS: uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
+			ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN},
 	}
 	if !r.has("mqtt.servers") && m.Server == "embedded" {
 		own, address := r.embedded(m.Embedded)
@@ -102,7 +108,8 @@ func (r *reader) passwordFile(path string, file fileName) {
 	}
 }
 
-// warn says what is no mistake and still worth a word, at the value of a path.
+// warn adds a warning at the value of a path: the file is valid, but probably not
+// what the person wants.
 func (r *reader) warn(path, text string) {
 	n := nearest(r.values, path)
 	r.warnings = append(r.warnings, Error{r.file, n.Line, n.Column, path, text})
@@ -134,7 +141,8 @@ func (r *reader) alpn(name string, servers []*url.URL) {
 	switch {
 	case !r.has(path) || r.bad[path]:
 	case name == "" || len(name) > 255 || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }):
-		r.failValue(path, "this is not the name of a protocol: write what the broker's documents say, such as mqtt or x-amzn-mqtt-ca")
+		r.failValue(path, "this is not the name of a protocol: "+
+			"write what the broker's documents say, such as mqtt or x-amzn-mqtt-ca")
 	case len(servers) > 0 && !raw:
 		r.failKey(path, "is for mqtts:// alone: a WebSocket always asks for HTTP")
 	}

@@ -21,7 +21,8 @@ func isPrivate(host string) bool {
 	}
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if !strings.Contains(name, ".") {
-		return name == strings.ToLower(host) && strings.Trim(name, "0123456789") != "" // "1572395042" is an address to some
+		// Digits alone, as in 1572395042, are an IPv4 address to some resolvers.
+		return name == strings.ToLower(host) && strings.Trim(name, "0123456789") != ""
 	}
 	for _, end := range privateEnds {
 		if strings.HasSuffix(name, end) {

@@ -40,6 +40,8 @@ func (r *reader) servers(m mqttKeys) []*url.URL {
 	return nil
 }
 
+// serverList reads the list of `servers`. The embedded broker cannot be one of
+// several: the agent would have to keep two backlogs.
 func (r *reader) serverList(texts []string) (all []*url.URL) {
 	if len(texts) == 0 && !r.bad["mqtt.servers"] {
 		r.failValue("mqtt.servers", "needs one server or more")
@@ -55,6 +57,8 @@ func (r *reader) serverList(texts []string) (all []*url.URL) {
 	return all
 }
 
+// server appends the address that a text holds, unless it is wrong or would let
+// the password travel unencrypted to a host that is not private.
 func (r *reader) server(all []*url.URL, path, text string) []*url.URL {
 	if r.bad[path] {
 		return all
@@ -65,7 +69,8 @@ func (r *reader) server(all []*url.URL, path, text string) []*url.URL {
 		return all
 	}
 	if secure := tlsScheme[u.Scheme]; r.guarded && secure != "" && !isPrivate(u.Hostname()) {
-		r.failValue(path, "the password would travel in plain text to %s, which is no private address: write %s://, or allow_plaintext: true under mqtt if you trust all that is between", u.Hostname(), secure)
+		r.failValue(path, "the password would travel in plain text to %s, which is no private address: "+
+			"write %s://, or allow_plaintext: true under mqtt if you trust all that is between", u.Hostname(), secure)
 	}
 	return append(all, u)
 }
@@ -83,7 +88,8 @@ func parseServer(text string) (*url.URL, error) {
 	case strings.ContainsAny(text, "?#"):
 		return nil, errors.New("no query and no fragment in the address: all options are keys of this file")
 	case !found:
-		return nil, errors.New("this is not the address of a broker: write mqtts://HOST or mqtts://HOST:PORT (or mqtt, wss, ws)")
+		return nil, errors.New("this is not the address of a broker: " +
+			"write mqtts://HOST or mqtts://HOST:PORT (or mqtt, wss, ws)")
 	case ports[scheme] == "":
 		return nil, unknownScheme(scheme)
 	}
@@ -107,15 +113,22 @@ func parseServer(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// splitPort splits HOST:PORT at the last colon. The colons inside of brackets
+// belong to an IPv6 address.
+func splitPort(authority string) (host, port string) {
+	i := strings.LastIndexByte(authority, ':')
+	if i < 0 || strings.HasSuffix(authority, "]") {
+		return authority, ""
+	}
+	return authority[:i], authority[i+1:]
+}
+
 // authorityProblem says what is wrong with HOST or HOST:PORT, if anything is.
 // What it lets pass can be looked up and dialled.
 func authorityProblem(scheme, authority string) string {
-	host, port := authority, ""
-	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
-		host, port = authority[:i], authority[i+1:]
-		if !isPort(port) && port != "" && isDigits(port) {
-			return "the port has to be between 1 and 65535"
-		}
+	host, port := splitPort(authority)
+	if isDigits(port) && !isPort(port) {
+		return "the port has to be between 1 and 65535"
 	}
 	address, bracketed := strings.CutPrefix(host, "[")
 	switch bare, err := netip.ParseAddr(authority); {
@@ -144,7 +157,8 @@ func hostProblem(host string) string {
 	name := strings.TrimSuffix(host, ".")
 	switch label := name[strings.LastIndexByte(name, '.')+1:]; {
 	case strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }):
-		return "the name of the host has a letter outside of ASCII: write it as the DNS has it, such as xn--bcher-kva.example"
+		return "the name of the host has a letter outside of ASCII: " +
+			"write it as the DNS has it, such as xn--bcher-kva.example"
 	case !isHost(strings.ReplaceAll(name, "_", "x")): // containers and Windows machines have names with _
 		return "the name of the host has a character that no name has, or an empty part"
 	case isDigits(label):
@@ -153,6 +167,7 @@ func hostProblem(host string) string {
 	return ""
 }
 
+// unknownScheme names the scheme that was probably meant.
 func unknownScheme(scheme string) error {
 	if m := schemeAliases[scheme]; m != "" {
 		return fmt.Errorf("%s:// is written %s:// here", scheme, m)

@@ -16,8 +16,12 @@ type maker struct {
 	line   int
 }
 
-// streamsOf names what a sensor measures.
-func (r *reader) streamsOf(e entry, s stanza, every time.Duration, p sensors.Priority, w filters, opts drivers.Options) []sensors.Stream {
+// streamsOf returns one stream for each quantity of a sensor. A sensor of one
+// quantity gives its own name to the stream; one of several appends the name of
+// the quantity, unless the key streams renames it.
+func (r *reader) streamsOf(
+	e entry, s stanza, every time.Duration, p sensors.Priority, w filters, opts drivers.Options,
+) []sensors.Stream {
 	qs := opts.Quantities()
 	r.checkRenames(e.path, s, qs)
 	r.class(e.path, s, opts, &qs)
@@ -78,6 +82,7 @@ func (r *reader) class(path string, s stanza, opts drivers.Options, qs *[]sensor
 	}
 }
 
+// ownClass reports whether the options of a kind have a key `class` of their own.
 func ownClass(opts drivers.Options) bool {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)

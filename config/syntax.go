@@ -155,23 +155,26 @@ func (f *finder) settle(indent int) (wrong *fault, done bool) {
 	return f.deeper(indent), true
 }
 
+const unevenBlock = "indented by %d, the next line by %d: the keys of a block begin in one column"
+
 // misplaced is a line whose indentation is that of no open block. If the block
 // before it is a single entry at an odd column, the mistake is there.
 func (f *finder) misplaced(before []block, closed block, indent int) *fault {
 	if closed.count == 1 && closed.indent%2 == 1 && indent%2 == 0 {
-		return faultAt(closed.first, "indented by %d, the next line by %d: the keys of a block begin in one column", closed.indent, indent)
+		return faultAt(closed.first, unevenBlock, closed.indent, indent)
 	}
 	var known []string
 	for _, b := range before {
 		known = append(known, fmt.Sprint(b.indent))
 	}
-	return faultAt(f.at, "indented by %d, which is that of no block above: these have %s", indent, strings.Join(slices.Compact(known), ", "))
+	return faultAt(f.at, "indented by %d, which is that of no block above: these have %s",
+		indent, strings.Join(slices.Compact(known), ", "))
 }
 
 // deeper is a line inside of a key that has its value.
 func (f *finder) deeper(indent int) *fault {
 	if top := f.top(); top.count == 1 && top.indent%2 == 1 && indent%2 == 0 {
-		return faultAt(top.first, "indented by %d, the next line by %d: the keys of a block begin in one column", top.indent, indent)
+		return faultAt(top.first, unevenBlock, top.indent, indent)
 	}
 	return faultAt(f.at, "indented more than the line above, which has its value already")
 }

@@ -101,41 +101,54 @@ func (f *finder) flowToken(top *bracket) *fault {
 		next = f.text[f.at+1]
 	}
 	separate := isBlank(next) || strings.IndexByte(",[]{}", next) >= 0
+	complete := top.ended && !top.words // a value that cannot go on: quoted, an alias or brackets
 	switch {
 	case c == ',':
-		if !top.begun {
-			return faultAt(f.at, "a comma too many")
-		}
-		top.newEntry()
-		f.at++
-		return nil
-	case c == ':' && (separate || top.ended && !top.words):
+		return f.flowComma(top)
+	case c == ':' && (separate || complete):
 		return f.flowColon(top)
 	case c == '?' && separate:
 		f.lost, f.at = true, len(f.text)
 		return nil
-	case top.ended && !top.words:
+	case complete, top.ended && (c == '"' || c == '\''):
 		return f.noComma(top)
+	case top.ended:
+		f.flowWords(top)
+		return nil
+	}
+	return f.flowValue(top, c, next, separate)
+}
+
+// flowComma is the comma behind an entry.
+func (f *finder) flowComma(top *bracket) *fault {
+	if !top.begun {
+		return faultAt(f.at, "a comma too many")
+	}
+	top.newEntry()
+	f.at++
+	return nil
+}
+
+// flowValue reads what begins a key or a value: c is its first character, next
+// the one behind it, and separate reports whether next ends a word.
+func (f *finder) flowValue(top *bracket, c, next byte, separate bool) *fault {
+	start := f.at
+	switch {
 	case c == '"' || c == '\'':
-		if top.ended {
-			return f.noComma(top)
-		}
-		start := f.at
 		if wrong := f.quoted(); wrong != nil {
 			return wrong
 		}
 		top.took(start, false)
 		return nil
-	case c == '*' && !top.ended:
-		start := f.at
+	case c == '*':
 		wrong := f.aliasName()
 		top.took(start, false)
 		return wrong
-	case (c == '&' || c == '!') && !top.ended && !separate:
+	case (c == '&' || c == '!') && !separate:
 		f.properties()
 		return nil
-	case !top.ended && (strings.IndexByte("%@`|>&!", c) >= 0 || c == '-' && isBlank(next)):
-		return f.quoteIt(f.at)
+	case strings.IndexByte("%@`|>&!", c) >= 0, c == '-' && isBlank(next):
+		return f.quoteIt(start)
 	}
 	f.flowWords(top)
 	return nil

@@ -33,28 +33,48 @@ func glued(text string) string {
 // -1 if this is no key.
 func (f *finder) key() int {
 	line, _, _ := strings.Cut(f.rest(), "\n")
-	end := 0
-	if line != "" && (line[0] == '"' || line[0] == '\'') {
-		if end = closingQuote(line); end < 0 {
-			return -1
-		}
-		for end < len(line) && (line[end] == ' ' || line[end] == '\t') {
-			end++
-		}
-		if end < len(line) && line[end] == ':' && (end+1 == len(line) || isBlank(line[end+1])) {
-			return f.at + end
-		}
+	colon := -1
+	switch {
+	case line == "", strings.IndexByte("[{#|>%@`", line[0]) >= 0: // no plain key begins so
+	case line[0] == '"', line[0] == '\'':
+		colon = colonAfterQuoted(line)
+	default:
+		colon = colonAfterPlain(line)
+	}
+	if colon < 0 {
 		return -1
 	}
-	if line != "" && strings.IndexByte("[{#|>%@`", line[0]) >= 0 {
+	return f.at + colon
+}
+
+// isKeyColon reports whether a colon stands at i that ends a key: a blank or the
+// end of the line follows it (YAML 1.2, section 7.4.2).
+func isKeyColon(line string, i int) bool {
+	return i < len(line) && line[i] == ':' && (i+1 == len(line) || isBlank(line[i+1]))
+}
+
+// colonAfterQuoted returns the offset of the colon behind a key in quotes, or -1.
+func colonAfterQuoted(line string) int {
+	end := closingQuote(line)
+	if end < 0 {
 		return -1
 	}
+	end += len(line[end:]) - len(strings.TrimLeft(line[end:], " \t"))
+	if isKeyColon(line, end) {
+		return end
+	}
+	return -1
+}
+
+// colonAfterPlain returns the offset of the colon behind a key without quotes, or
+// -1 if there is none before a comment.
+func colonAfterPlain(line string) int {
 	for i := range len(line) {
 		switch {
 		case line[i] == '#' && i > 0 && isBlank(line[i-1]):
 			return -1
-		case line[i] == ':' && (i+1 == len(line) || isBlank(line[i+1])):
-			return f.at + i
+		case isKeyColon(line, i):
+			return i
 		}
 	}
 	return -1
@@ -98,7 +118,8 @@ func (f *finder) value() *fault {
 		return f.literal()
 	case c == '*':
 		return f.alias()
-	case strings.IndexByte("%@`,]}&!", c) >= 0, strings.IndexByte("-?:", c) >= 0 && (len(f.rest()) == 1 || isBlank(f.rest()[1])):
+	case strings.IndexByte("%@`,]}&!", c) >= 0,
+		strings.IndexByte("-?:", c) >= 0 && (len(f.rest()) == 1 || isBlank(f.rest()[1])):
 		return f.quoteIt(f.at)
 	}
 	top.has = plain
@@ -158,7 +179,8 @@ func (f *finder) escapes(from, to int) *fault {
 		i++
 		digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[f.text[i]]
 		known := strings.IndexByte("0abt\tnvfre \"/\\N_LPxuU\n\r", f.text[i]) >= 0
-		if !known || len(strings.TrimLeft(f.text[i+1:min(i+1+digits, to-1)], "0123456789abcdefABCDEF")) > 0 || i+1+digits > to-1 {
+		end := i + 1 + digits
+		if !known || end > to-1 || strings.Trim(f.text[i+1:end], "0123456789abcdefABCDEF") != "" {
 			letter, _ := utf8.DecodeRuneInString(f.text[i:])
 			return faultAt(i-1, `\%c means nothing between double quotes: write \\, or take single quotes`, letter)
 		}
@@ -253,7 +275,8 @@ func (f *finder) plain() *fault {
 			line = line[:i]
 		case line[i] == ':' && (i+1 == len(line) || isBlank(line[i+1])):
 			f.collectForeign(start, start+i)
-			return faultAt(start+i, "a second colon on one line: begin a new line, or quote the value if it is one text")
+			return faultAt(start+i, "a second colon on one line: "+
+				"begin a new line, or quote the value if it is one text")
 		default:
 			continue
 		}

@@ -25,7 +25,8 @@ func writable(path string, f *os.File) string {
 	dir := filepath.Dir(path)
 	folder, err := os.Stat(dir)
 	if err == nil && folder.Mode().Perm()&byAll != 0 && folder.Mode()&fs.ModeSticky == 0 {
-		return fmt.Sprintf("every user of this machine can replace this file (its folder has mode %04o): chmod o-w %s", folder.Mode().Perm(), dir)
+		return fmt.Sprintf("every user of this machine can replace this file (its folder has mode %04o): chmod o-w %s",
+			folder.Mode().Perm(), dir)
 	}
 	return ""
 }
