@@ -30,7 +30,7 @@ func runHA(ctx context.Context, args []string) error {
 	}
 	verb := f.Arg(0)
 	if verb != "show" && verb != "clear" {
-		return usageError{errors.New("ha needs a verb, show or clear; see holdfast ha -h")}
+		return usageError{errors.New("ha needs a verb, one of show, clear; see holdfast ha -h")}
 	}
 	if err := parse(f, f.Args()[1:], 0); err != nil { // flags after the verb
 		return err
