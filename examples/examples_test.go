@@ -3,7 +3,9 @@
 package examples
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/config"
@@ -29,5 +31,21 @@ func TestEveryExampleIsTakenWithoutAWarning(t *testing.T) {
 				t.Errorf("client ID %q and %d sensors: not the configuration of a site", cfg.Uplink.ClientID, len(cfg.Sensors))
 			}
 		})
+	}
+}
+
+// TestTheConfigurationInREADMEIsTaken loads what a stranger copies first.
+func TestTheConfigurationInREADMEIsTaken(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(text), "```yaml\n")
+	block, _, ended := strings.Cut(block, "```\n")
+	if !found || !ended {
+		t.Fatal("README.md has no configuration")
+	}
+	if cfg, err := config.Parse("README.md", []byte(block)); err != nil || len(cfg.Warnings) > 0 {
+		t.Errorf("%v %v", err, cfg.Warnings)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
 // columns are the cases of the table, in its order.
@@ -25,7 +27,7 @@ not run.
 
 `
 
-// page is docs/brokers.md, made from the run.
+// page is docs/brokers.md, made from the run, and wrapped.
 func (r *report) page() []byte {
 	var b bytes.Buffer
 	b.WriteString(pageHead)
@@ -42,7 +44,7 @@ func (r *report) page() []byte {
 		r.paragraph(&b, &k)
 	}
 	b.WriteString(pageTail)
-	return b.Bytes()
+	return []byte(markdown.Wrap(b.String()))
 }
 
 // paragraph is what is known of a broker, what this run has shown, and why a word

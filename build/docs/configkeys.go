@@ -52,12 +52,13 @@ var configSections = []configSection{
 	}},
 	{path: "clock", title: "clock", keys: []configKey{
 		{"trust", "whether the system's time is right: `auto` asks the kernel, " +
-			"systemd-timesyncd, chrony and the real-time clock; `always` and `never` are for containers and sites with their own clock", "", "`auto`"},
+			"systemd-timesyncd, chrony and the real-time clock; `always` and `never` are for containers and " +
+			"sites with their own clock", "", "`auto`"},
 	}},
 	{path: "sensors.NAME", title: "sensors", intro: "A sensor is its name and its keys. These are the keys of every kind; " +
 		"[sensors](sensors.md) has those of each.\n\n```yaml\nsensors:\n" +
-		"  door:    {kind: contact, gpio: GPIO17, normally: closed, class: door, alarm: true}\n" +
-		"  room:    {kind: bme280, i2c: \"1\", address: 0x76, every: 30s, streams: {humidity: hum}}\n" +
+		"  door: {kind: contact, gpio: GPIO17, normally: closed, class: door, alarm: true}\n" +
+		"  room: {kind: bme280, i2c: \"1\", address: 0x76, every: 30s, streams: {humidity: hum}}\n" +
 		"  freezer:\n    kind: w1\n    id: 28-0316a2797bff\n" +
 		"    average: 5                                    # a reading is the mean of so many samples\n" +
 		"    valid: {min: -60, max: 60, jump: 5}           # what is implausible is a failed read\n" +

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/holdfast-iot/holdfast/build/markdown"
 	"github.com/holdfast-iot/holdfast/config"
 )
 
@@ -59,7 +60,7 @@ func configurationPage() (string, error) {
 	for path := range known {
 		return "", fmt.Errorf("the configuration takes %s: say in build/docs/configkeys.go what it is", path)
 	}
-	return out.String(), nil
+	return markdown.Wrap(out.String()), nil
 }
 
 // configKeys are all keys of the configuration by path, but for those that only

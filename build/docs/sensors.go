@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/build/markdown"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
@@ -39,7 +40,7 @@ func sensorsPage() (string, error) {
 			return "", err
 		}
 	}
-	return out.String(), nil
+	return markdown.Wrap(out.String()), nil
 }
 
 func section(out *strings.Builder, kind string) error {
