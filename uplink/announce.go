@@ -80,7 +80,7 @@ func (a *announcer) birthNotice(short bool) notice {
 	return notice{Message: m, kind: kindBirth}
 }
 
-// heardBirth takes a birth on our own topic. Anybody may publish there whom the
+// hearBirth takes a birth on our own topic. Anybody may publish there whom the
 // broker lets: what does not have our form is nobody's birth.
 func (a *announcer) hearBirth(m Message) {
 	var b struct{ Boot string }
@@ -147,7 +147,7 @@ func (a *announcer) clear(previous []byte) {
 	}
 }
 
-// heardHome takes what Home Assistant says of itself. What is retained is from
+// hearHome takes what Home Assistant says of itself. What is retained is from
 // before this session, in which it was told already.
 func (a *announcer) hearHome(m Message) {
 	if a.link.opt.homeStarted(m) && !m.Retain && a.discovery.at.IsZero() {
@@ -159,7 +159,7 @@ func (a *announcer) hearHome(m Message) {
 // told of.
 const restateAfter = 5 * time.Second
 
-// discover tells Home Assistant of our entities. Where the broker retains
+// discoveryNotice tells Home Assistant of our entities. Where the broker retains
 // nothing, they have neither an availability nor a state until both are sent
 // again.
 func (a *announcer) discoveryNotice() notice {
@@ -180,7 +180,7 @@ const rediscoverWithin = 10 * time.Second
 // thousand devices hear of it at once.
 func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
 
-// singlesNotice makes the first of them; the others follow.
+// singleNotice makes the first of them; the others follow.
 func (a *announcer) singleNotice() notice {
 	msgs := a.link.opt.singles()
 	a.entities.all = nil

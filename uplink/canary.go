@@ -82,6 +82,9 @@ func (c *canary) unprovable() bool {
 	return len(records) > 0 && (records.deferred(noticeID{topic: topic}) || records.deferred(noticeID{topic, formSubscription}))
 }
 
+// isProof says that a notice belongs to the proof that we may publish.
+func (c *canary) isProof(id noticeID) bool { return id.topic == c.link.topics.agent("canary") }
+
 // hear takes a message on the topic. proven says that the token came back for
 // the first time; released, that the backlog was held until now.
 func (c *canary) hear(payload string) (proven, released bool) {

@@ -122,7 +122,7 @@ func (all noticeRecords) deferredNotices() (list []deferredNotice) {
 	return list
 }
 
-// noticeArrived takes note that a notice was acknowledged.
+// answered takes note that a notice was acknowledged.
 func (n *notices) answered(f *sentMessage) {
 	if len(n.unconfirmed) > 0 { // they went before it
 		for i := range n.unconfirmed {
@@ -157,7 +157,7 @@ func (n *notices) confirm(f *sentMessage) {
 	n.announcer.confirmed(id)
 }
 
-// blameNotices looks for notices to blame for the end of a session. It reports
+// blame looks for notices to blame for the end of a session. It reports
 // whether one was in flight alone: nothing else is to blame then.
 func (n *notices) blame(err error, leaving bool) (alone bool) {
 	flying := n.inFlight()
@@ -170,7 +170,7 @@ func (n *notices) blame(err error, leaving bool) (alone bool) {
 	}
 	for _, f := range flying {
 		switch {
-		case !closed && (!n.out.answered || n.provesPublishing(f.notice.id)):
+		case !closed && (!n.out.answered || n.canary.isProof(f.notice.id)):
 			// the link fell silent: it says nothing about small messages
 		case f.notice.id.form == formClears:
 			n.clearFailed(f)
@@ -212,7 +212,7 @@ func (n *notices) tooLarge(b *breach) {
 		"max_bytes", mostInbound, "mend", "see who publishes there", "retry_in", minDeferral)
 }
 
-// noticesInFlight are the notices that the broker may have ended the session for.
+// inFlight are the notices that the broker may have ended the session for.
 // If one was in flight alone, it is that one.
 func (n *notices) inFlight() (flying []*sentMessage) {
 	for i := range n.unconfirmed {
@@ -232,7 +232,7 @@ func (n *notices) inFlight() (flying []*sentMessage) {
 	return flying
 }
 
-// noticeFailed draws the conclusion when a session ended with a notice alone.
+// failed draws the conclusion when a session ended with a notice alone.
 func (n *notices) failed(f *sentMessage, err error) {
 	id := f.notice.id
 	again := n.link.notices.records.deferred(id)
@@ -246,7 +246,7 @@ func (n *notices) failed(f *sentMessage, err error) {
 	switch {
 	case again:
 		log.Debug("a message about ourselves still does not get through")
-	case n.provesPublishing(id):
+	case n.canary.isProof(id):
 		log.Error("the broker closes the connection for the proof that we may publish: readings go without it",
 			"mend", "allow this account to publish and read "+id.topic+", or set mqtt.prove_publish: false")
 	default:
@@ -254,11 +254,6 @@ func (n *notices) failed(f *sentMessage, err error) {
 			"subscription", id.form == formSubscription, "why", err,
 			"mend", "three sessions ended while it was in flight: see the broker's access list, its limit of a packet's size, and the path's MTU")
 	}
-}
-
-// provesPublishing says that a notice belongs to the proof that we may publish.
-func (n *notices) provesPublishing(id noticeID) bool {
-	return id.topic == n.link.topics.agent("canary")
 }
 
 // clearFailed drops a clear that a session ended with while it was alone; if it

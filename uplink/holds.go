@@ -18,7 +18,7 @@ const holdRetry = time.Minute
 // the oldest that is kept, as a probe, beside all others. When that comes back the
 // hold is open: what is kept goes out, and when nothing is left the stream is not
 // held any more. One for which the broker closes the connection is tried alone: see
-// [asides].
+// [rejects].
 type hold struct {
 	closes bool // the broker closes the connection for it
 	open   bool // one was taken: the others follow
@@ -129,7 +129,7 @@ func (t *retries) nextKept(stream string, h *hold) (*queue.Item, error) {
 	return &h.peeked[0], nil
 }
 
-// travels says that something of a stream is in flight, or waits for what is
+// underWay says that something of a stream is in flight, or waits for what is
 // before it: it may still be rejected, or come back from there.
 func (t *retries) underWay(stream string) bool {
 	for i := range t.out.inflight.len() {
@@ -157,7 +157,7 @@ func (t *retries) releaseKept(o *outcome) bool {
 	return true // else it was dropped, and is kept
 }
 
-// heldDue is when the next stream is to be tried; zero: there is none.
+// due is when the next stream is to be tried; zero: there is none.
 func (r *rejects) due(now time.Time) (due time.Time) {
 	for _, h := range r.held {
 		if !h.closes && !h.open && (due.IsZero() || h.next.Before(due)) {

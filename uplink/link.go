@@ -7,6 +7,17 @@
 // there only when the broker has acknowledged it.
 //
 // Only [DialMQTT] knows the MQTT library.
+//
+// # Concurrency
+//
+// [Link.Run] may be called once; [Link.Observe] at any time from any goroutine,
+// and it never waits for the network. The goroutine of Run owns everything else:
+// it connects, and in a session it alone sends, hears and acknowledges, so what a
+// session is made of has no locks. Beside it run, for as long as Run or a session
+// lasts, a goroutine that finds streams without readings, one that watches the
+// expiry of certificates, and one that closes a connection that outlives the
+// context. Run waits for all of them. A [Conn] and a [Backlog] bring goroutines of
+// their own, and speak to the session by channels.
 package uplink
 
 import (

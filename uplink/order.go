@@ -57,7 +57,7 @@ func (s *session) sendOrder() []func() step {
 	return []func() step{
 		func() step { return stepIf(w.openToAlarm() && n.sendNotice(n.urgent)) },
 		func() step {
-			if s.mustWait() {
+			if t.mustWait() {
 				return stepWait
 			}
 			return stepNone

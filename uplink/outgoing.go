@@ -73,6 +73,16 @@ func (o *outgoing) publish(m Message, f sentMessage) {
 	o.track(f)
 }
 
+// sendNotice publishes a notice, or subscribes if it is a subscription.
+func (o *outgoing) sendNotice(n notice, isolated bool) {
+	f := sentMessage{kind: n.kind, notice: n, isolated: isolated}
+	if n.kind == kindSubscription {
+		o.subscribe(n.Topic, f)
+		return
+	}
+	o.publish(n.Message, f)
+}
+
 // subscribe sends a SUBSCRIBE, which is in flight as a message is.
 func (o *outgoing) subscribe(topic string, f sentMessage) {
 	f.slot = o.window.send(len(topic) + overhead)
@@ -173,6 +183,17 @@ func (o *outgoing) becomesStable(now time.Time) bool {
 	}
 	o.isStable = true
 	return true
+}
+
+// lost is the end of a connection that failed a message. The connection knows
+// better why.
+func (o *outgoing) lost(err error) error {
+	select {
+	case <-o.conn.Done():
+		err = o.conn.Err()
+	case <-time.After(time.Second):
+	}
+	return fmt.Errorf("connection lost: %w", err)
 }
 
 // alarm says that a message is a reading of the alarm lane.

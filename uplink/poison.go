@@ -12,31 +12,33 @@ const (
 	closedAfter  = 5 * time.Second // a broker that closes for a message's sake does so in it
 	suspectAfter = 2               // of the broker's closes in a row, with the message in flight
 	rejectAfter  = 3               // of them, with the message alone in flight
-	likelyAfter  = 2               // of them, if another message of its stream was convicted
+	likelyAfter  = 2               // of them, if another message of its stream was rejected a moment ago
 	likelyFor    = 10 * time.Minute
-	forgiveAfter = time.Minute // of a session: nobody is suspect any more
+	forgiveAfter = time.Minute // of a session: nothing is a suspect any more
 )
 
 // suspects are messages that may be poison: a broker that does not want one has
 // no word for it in MQTT 3.1.1, and closes the connection. Whoever sends it
 // again does so for ever.
 //
-// While there are suspects, messages go one at a time. Guilty is the one that
-// was alone in flight when the broker closed, soon after it was sent and after
-// another was acknowledged in the same session, three times.
+// While there are suspects, messages go one at a time. A message is poison if three
+// times the broker closed the connection while that message was alone in flight,
+// soon after it was sent, and after it had acknowledged another message in the
+// same session.
 type suspects map[msgID]*strikes
 
-// A deed is a message that can be blamed for the end of a session.
+// A msgID names a message that the broker may have closed the connection for.
 type msgID struct {
 	stream, boot string // of an event, stream is empty
 	seq          uint64
 	state        bool // a stream's state, whatever it was
 }
 
+// strikes are the broker's closes that a message was in flight at.
 type strikes struct {
 	closes int  // with the message in flight
 	alone  int  // with nothing else in flight
-	likely bool // another message of the stream was convicted a moment ago
+	likely bool // another message of the stream was rejected a moment ago
 }
 
 // suspected says that the message is to go alone.
@@ -53,10 +55,11 @@ func msgIDOf(it *queue.Item) msgID { return msgID{stream: it.Stream, boot: it.Bo
 
 func stateIDOf(stream string) msgID { return msgID{stream: stream, state: true} }
 
-// accuse takes note of what was in flight when the broker closed, and returns
-// the message that is guilty, if one is. likely says that another message of a
-// stream was convicted a moment ago.
-func (all suspects) recordClose(flying []msgID, alone bool, likely func(stream string) bool) (isPoison msgID, found bool) {
+// recordClose takes note of what was in flight when the broker closed the
+// connection, and returns the message that is poison now, if one is. alone says
+// that nothing else was in flight; likely, that another message of a stream was
+// rejected a moment ago.
+func (all suspects) recordClose(flying []msgID, alone bool, likely func(string) bool) (poison msgID, found bool) {
 	for _, d := range flying {
 		if all[d] == nil {
 			all[d] = &strikes{}
@@ -71,10 +74,10 @@ func (all suspects) recordClose(flying []msgID, alone bool, likely func(stream s
 			return d, true
 		}
 	}
-	return isPoison, false
+	return poison, false
 }
 
-// any says that somebody is suspect.
+// any says that a message is a suspect.
 func (all suspects) any() bool {
 	for _, s := range all {
 		if s.suspected() {
@@ -130,13 +133,13 @@ func (o *outgoing) blamable() (ids []msgID) {
 
 // mustWait says that nothing may go beside what is in flight: it may be what the
 // broker closes for.
-func (s *session) mustWait() bool {
-	suspects, trying := s.link.suspects, s.retries.trying
-	if s.out.inflight.len() == 0 || !trying && len(suspects) == 0 {
+func (t *retries) mustWait() bool {
+	suspects, trying := t.link.suspects, t.trying
+	if t.out.inflight.len() == 0 || !trying && len(suspects) == 0 {
 		return false
 	}
-	if time.Since(s.out.began) > forgiveAfter {
+	if time.Since(t.out.began) > forgiveAfter {
 		clear(suspects)
 	}
-	return (trying || suspects.any()) && time.Now().Before(s.out.quietUntil())
+	return (trying || suspects.any()) && time.Now().Before(t.out.quietUntil())
 }

@@ -47,7 +47,7 @@ func (p *prober) unproven() string {
 	return ""
 }
 
-// blameProbe reports whether the broker closed the connection for the
+// blame reports whether the broker closed the connection for the
 // subscription of a probe: it takes packets in order, and that is the first
 // without an answer. Nothing else is to blame then.
 func (p *prober) blame() bool {
@@ -85,7 +85,7 @@ func succeeded(t Token) bool {
 	}
 }
 
-// sendProbe publishes a reading that has to come back, between a SUBSCRIBE and an
+// send publishes a reading that has to come back, between a SUBSCRIBE and an
 // UNSUBSCRIBE: a broker takes packets in order, and so forwards this one alone.
 // A probe that lasts stays subscribed until it is heard: also while messages are
 // under suspicion, so that nothing is sent behind one.
@@ -110,7 +110,7 @@ func (p *prober) send(stream string, m Message, f sentMessage, lasting bool) {
 // and their answers.
 func probeBytes(topic string) int { return 2*len(topic) + 22 }
 
-// checkProbes draws conclusions from what was heard, and from what was not.
+// check draws conclusions from what was heard, and from what was not.
 func (p *prober) check() error {
 	if len(p.link.proofs.probing) == 0 || !p.proving() {
 		return nil
@@ -149,7 +149,7 @@ func tokenError[E error](t Token, target *E) bool {
 	}
 }
 
-// heardProbe notes that a stream's readings arrive. If the broker has dropped a
+// heard notes that a stream's readings arrive. If the broker has dropped a
 // probe before this one, those before it may be lost.
 func (p *prober) heard(stream string, st *streamProof) {
 	pr := st.probe
@@ -192,7 +192,7 @@ func (p *prober) noteUnreleased(pr *probe, st *streamProof) {
 	}
 }
 
-// repeatProbe sends a probe once more, since nothing was heard of it. The canary
+// repeat sends a probe once more, since nothing was heard of it. The canary
 // behind it tells whether anything of ours arrives; and what was acknowledged of
 // the other streams is in doubt too.
 func (p *prober) repeat(stream string, st *streamProof) {
@@ -268,7 +268,7 @@ func (p *prober) declareDoubted() {
 	p.link.proofs.forgetProbes()
 }
 
-// probesDue is when the first probe has to be looked at; zero: there is none.
+// due is when the first probe has to be looked at; zero: there is none.
 func (p *prober) due(now time.Time) (due time.Time) {
 	if !p.proving() {
 		return due
@@ -282,7 +282,7 @@ func (p *prober) due(now time.Time) (due time.Time) {
 }
 
 // heardAhead is closed when the probe that the head of a line waits for is heard.
-// Before the session is trusted nothing is done about it.
+// Before acknowledgements are proven nothing is done about it.
 func (p *prober) heardAhead(list *fifo[outcome]) <-chan struct{} {
 	if list.len() == 0 || !p.proving() || !p.canary.acksProven() {
 		return nil

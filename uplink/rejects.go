@@ -14,15 +14,16 @@ import (
 // poison: it refuses the stream.
 const rejectRetry = 24 * time.Hour
 
-// asides are what the broker does not take. Poison is set aside and declared. A
-// stream that is refused is held: its readings are set aside too, but nothing is
-// declared, and they come before newer ones when they may go.
+// rejects are what the broker does not take. Poison is rejected and declared. A
+// stream that is refused is held: its readings are rejected too, but nothing is
+// declared, and they come before newer ones when they may go. All fields belong to
+// the goroutine of the session, and outlive it.
 //
 // What the broker closes the connection for is tried again after a start and
 // once a day, alone and when nothing else waits; see hold for what it drops.
 type rejects struct {
-	poison      map[msgID]bool       // to be set aside when it comes
-	lastReject  map[string]time.Time // by stream, when one was last set aside
+	poison      map[msgID]bool       // to be rejected when it comes
+	lastReject  map[string]time.Time // by stream, when a message was last rejected
 	held        map[string]*hold     // streams
 	mutedStates map[string]bool      // streams whose state is refused
 	next        time.Time            // when all that closes the connection is tried again
@@ -37,7 +38,7 @@ func newRejects() rejects {
 		tried: map[msgID]bool{}, again: map[string]bool{}}
 }
 
-// unwanted says that the broker does not take an item.
+// isRejected says that the broker does not take an item.
 func (r *rejects) isRejected(it *queue.Item) bool {
 	return r.held[it.Stream] != nil || len(r.poison) > 0 && r.poison[msgIDOf(it)]
 }
@@ -97,7 +98,8 @@ type retries struct {
 	trying bool         // something that was rejected goes alone, or will
 }
 
-// sentence draws the conclusion from guilt.
+// rejectPoison draws the conclusion when a message is poison: it is rejected alone,
+// or with its stream.
 func (t *retries) rejectPoison(d msgID) {
 	r, now := &t.link.rejects, time.Now()
 	last, before := r.lastReject[d.stream]
@@ -127,7 +129,7 @@ func (t *retries) rejectPoison(d msgID) {
 	r.newRound()
 }
 
-// convictedLately says that a message of a stream was set aside a moment ago: the
+// rejectedLately says that a message of a stream was rejected a moment ago: the
 // broker may refuse the whole stream.
 func (r *rejects) rejectedLately(stream string) bool {
 	last, ok := r.lastReject[stream]
@@ -154,7 +156,7 @@ var already = func() chan struct{} { c := make(chan struct{}); close(c); return 
 func (arrived) Done() <-chan struct{} { return already }
 func (arrived) Error() error          { return nil }
 
-// tryAside sends something again for which the broker closed the connection,
+// tryAlone sends something again for which the broker closed the connection,
 // when it is time for that: alone, except for streams of which one was taken.
 func (t *retries) tryAlone() bool {
 	r := &t.link.rejects
@@ -194,7 +196,7 @@ func (t *retries) tryAlone() bool {
 	return true
 }
 
-// nextAside is the oldest item that is set aside, closes the connection, and was
+// nextAlone is the oldest item that is rejected, closes the connection, and was
 // not tried in this round; nil if there is none.
 func (t *retries) nextAlone() (*queue.Item, error) {
 	r := &t.link.rejects
@@ -225,7 +227,7 @@ func (r *rejects) closes(it *queue.Item) bool {
 	return h != nil && h.closes && !h.open && !r.again[it.Stream]
 }
 
-// took takes note that the broker took what it closed the connection for.
+// accepted takes note that the broker took what it closed the connection for.
 func (t *retries) accepted(it *queue.Item) {
 	if it.Declared() {
 		t.link.log.Info("the broker takes what it refused", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
@@ -234,7 +236,7 @@ func (t *retries) accepted(it *queue.Item) {
 	t.acceptStream(it.Stream)
 }
 
-// refusedAgain takes note that it did not.
+// stillRejected takes note that the broker closed the connection for it again.
 func (t *retries) stillRejected(it *queue.Item) {
 	t.link.log.Warn("the broker still closes the connection for a message that is set aside", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
 	t.link.rejects.tried[msgIDOf(it)] = true

@@ -158,7 +158,7 @@ func (s *session) completed(f *sentMessage) error {
 	case f.kind == kindDiverted:
 		s.acks.push(outcome{item: f.item, reject: true})
 	case err != nil:
-		return s.lost(err)
+		return s.out.lost(err)
 	case f.kind == kindOnce:
 		s.notices.sent(f)
 	default:
@@ -195,7 +195,7 @@ func (s *session) subscribed(f *sentMessage) error {
 	var denied *DeniedError
 	err := f.Error()
 	if err != nil && !errors.As(err, &denied) {
-		return s.lost(err)
+		return s.out.lost(err)
 	}
 	s.out.answered = true
 	s.notices.answered(f)
@@ -213,17 +213,6 @@ func (s *session) subscribed(f *sentMessage) error {
 	}
 	unreadable[denied.Topic] = true
 	return nil
-}
-
-// lost is the end of a connection that failed a message. The connection knows
-// better why.
-func (s *session) lost(err error) error {
-	select {
-	case <-s.out.conn.Done():
-		err = s.out.conn.Err()
-	case <-time.After(time.Second):
-	}
-	return fmt.Errorf("connection lost: %w", err)
 }
 
 // ack tells the backlog what is known to have arrived. While the backlog is held,
@@ -249,7 +238,7 @@ func (s *session) due() time.Time {
 	}
 	now := time.Now()
 	at := earliest(now.Add(time.Minute), s.link.pace.next, s.canary.next) // these two may have passed since fill asked
-	if s.mustWait() {
+	if s.retries.mustWait() {
 		at = earliest(at, s.out.quietUntil())
 	}
 	for _, part := range []interface{ due(now time.Time) time.Time }{s.out, s.history, s.probes, &s.link.rejects, s.notices} {

@@ -108,7 +108,7 @@ func (n *notices) sendNotice(list []source) bool {
 	if src == nil {
 		return false
 	}
-	n.sendOwn(src.take(), false)
+	n.out.sendNotice(src.take(), false)
 	return true
 }
 
@@ -168,7 +168,7 @@ func (n *notices) isolating() bool {
 	return src != nil && (urgent || time.Since(n.out.began) >= suspectWait)
 }
 
-// isolatedOne is the suspect in flight; nil if there is none.
+// isolated is the suspect in flight; nil if there is none.
 func (n *notices) isolated() *sentMessage {
 	if len(n.link.notices.records) == 0 {
 		return nil
@@ -199,15 +199,6 @@ func (n *notices) sendSuspect() bool {
 	if msg.kind == kindOnce { // it is to be acknowledged
 		msg.kind, msg.Once = kindOther, false
 	}
-	n.sendOwn(msg, true)
+	n.out.sendNotice(msg, true)
 	return true
-}
-
-func (n *notices) sendOwn(msg notice, isolated bool) {
-	f := sentMessage{kind: msg.kind, notice: msg, isolated: isolated}
-	if msg.kind != kindSubscription {
-		n.out.publish(msg.Message, f)
-		return
-	}
-	n.out.subscribe(msg.Topic, f)
 }

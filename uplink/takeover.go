@@ -25,7 +25,7 @@ func (e *RivalError) Error() string {
 // forget drops what is no proof any more: the broker was away.
 func (r *rival) forget() { r.boot, r.seen = "", 0 }
 
-// rivalBorn takes what was retained on our own topic when the session began: our
+// foundRival takes what was retained on our own topic when the session began: our
 // birth, or another's. What comes later proves nothing: a client with our client
 // ID would have ended the session before it said anything.
 func (a *announcer) foundRival(boot string) {
