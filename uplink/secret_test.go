@@ -136,3 +136,13 @@ func TestASecretInThePlaceOfItsFileIsNotRepeated(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckWarnsOfABlankInAPassword: check prints what Options.Check returns.
+func TestCheckWarnsOfABlankInAPassword(t *testing.T) {
+	name := t.TempDir() + "/password"
+	write(t, name, "s3cret \n", 0o600)
+	warnings, err := Options{Password: Secret{File: name}}.Check(t.Context())
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "begins or ends with a blank") {
+		t.Errorf("warnings %q, %v", warnings, err)
+	}
+}
