@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -113,6 +114,11 @@ func (s *brokerConn) next() (p packet, ok bool) {
 	}
 	p = packet{kind: head >> 4, raw: append(binary.AppendUvarint([]byte{head}, length), body...)}
 	switch p.kind {
+	case 1: // CONNECT
+		if !bytes.HasPrefix(body, []byte("\x00\x04MQTT")) {
+			s.Close() // another program's client, for which this port belonged to its own server before
+			return p, false
+		}
 	case packetSubscribe:
 		p.id = binary.BigEndian.Uint16(body)
 		p.topic = string(body[4 : len(body)-1])
