@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestAheadGoesOnWhereTheCursorStandsAndAlarmsFirst(t *testing.T) {
+func TestPeekContinuesAtTheCursorAndAlarmsGoFirst(t *testing.T) {
 	h := start(t, queuePath(t))
 	defer h.end()
 	for seq := range uint64(5) {
@@ -48,9 +48,9 @@ func TestAheadGoesOnWhereTheCursorStandsAndAlarmsFirst(t *testing.T) {
 	}
 }
 
-// TestAheadSkipsNothingAndRepeatsNothing reads ahead while readings move from
+// TestPeekSkipsNothingAndRepeatsNothing reads ahead while readings move from
 // memory to disk under it, and sessions end at any moment.
-func TestAheadSkipsNothingAndRepeatsNothing(t *testing.T) {
+func TestPeekSkipsNothingAndRepeatsNothing(t *testing.T) {
 	seeds := uint64(5)
 	if proving {
 		seeds = 20

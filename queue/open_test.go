@@ -95,10 +95,10 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 	var mu sync.Mutex
 	back := map[string][]int{}
 	shares, files := 4, 200
-	switch {
-	case proving:
+	switch short := testing.Short(); {
+	case proving && !short:
 		files = 1000
-	case testing.Short():
+	case short && !proving:
 		files = 40
 	}
 	t.Run("files", func(t *testing.T) {
