@@ -13,18 +13,18 @@ import (
 	"unsafe"
 )
 
-// A machine is what a timekeeper asks. Tests step its wall clock, suspend it and
-// set it right; time itself passes as Go's clock does.
+// A machine is the clocks that a timekeeper reads. Tests replace its functions to
+// step the wall clock, to suspend the machine and to synchronise the clock.
 type clockSource struct {
-	kernel  string               // names this boot of the kernel
-	wall    func() time.Time     // what the wall clock says
+	kernel  string               // the id of this boot of the kernel
+	wall    func() time.Time     // the wall clock
 	uptime  func() time.Duration // since the kernel booted, suspended time included
 	quality func() Quality       // how far the wall clock can be trusted
-	poll    func()               // asks those whose answer takes time, for vouch
+	poll    func()               // asks the slow sources; quality uses their last answer
 }
 
-// shortestSleep is a time for which no machine is suspended: less is the time
-// between two questions.
+// shortestSleep is less than any real suspension of the machine: a smaller
+// difference is the time between reading two clocks.
 const shortestSleep = 500 * time.Millisecond
 
 func kernelClocks() clockSource {
@@ -36,7 +36,7 @@ func kernelClocks() clockSource {
 		wall:   time.Now,
 		uptime: func() time.Duration {
 			suspended := boottime() - monotonic() - asleep
-			if suspended < shortestSleep { // the two were not asked at the same moment
+			if suspended < shortestSleep { // the two clocks were not read at the same moment
 				suspended = 0
 			}
 			return at + time.Since(start) + suspended.Truncate(time.Millisecond)
@@ -46,13 +46,13 @@ func kernelClocks() clockSource {
 	}
 }
 
-// kernelBoot is the start of the kernel's own name for this boot.
+// kernelBoot is the start of the kernel's id of this boot.
 var kernelBoot = sync.OnceValue(func() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err == nil && len(id) > 8 {
 		return string(id[:8])
 	}
-	started := boottime() - time.Duration(time.Now().UnixNano()) // no /proc: as good as its own moment
+	started := boottime() - time.Duration(time.Now().UnixNano()) // no /proc: the time of the boot serves as an id
 	return hex.EncodeToString([]byte(strconv.FormatInt(int64(started), 36)))[:8]
 })
 
@@ -74,15 +74,15 @@ func clock(id uintptr) time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// timeSources vouch for the wall clock.
+// timeSources are what can confirm the wall clock.
 type timeSources struct {
 	sys, run string
 	chrony   string        // host:port
-	second   atomic.Uint32 // what the slower ones said, a Quality
+	second   atomic.Uint32 // the last answer of the slow sources, a Quality
 }
 
-// vouch asks the kernel, and only if it knows no time source the others, as
-// they spoke when they were last heard. It waits for nobody.
+// quality asks the kernel. If that knows no time source, it is the last answer of
+// the slow sources. It does not wait.
 func (w *timeSources) quality() Quality {
 	if kernelSynced() {
 		return Synced
@@ -90,12 +90,12 @@ func (w *timeSources) quality() Quality {
 	return Quality(w.second.Load())
 }
 
-// hear asks those whose answer takes time.
+// poll asks the slow sources, which takes up to chronyPatience.
 func (w *timeSources) poll() { w.second.Store(uint32(w.query(time.Now().UnixMilli()))) }
 
-// ask hears those who know of a clock that the kernel calls unsynchronised: it
-// does so when nobody has confirmed it for some nine hours, and always where
-// chrony runs without rtcsync.
+// query asks the sources that may know better where the kernel calls its clock
+// unsynchronised: it does so when no program has confirmed the clock for some
+// nine hours, and always where chrony runs without rtcsync.
 func (w *timeSources) query(wall int64) Quality {
 	switch {
 	case chronySynced(w.chrony):

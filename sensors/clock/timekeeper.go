@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// A Timekeeper stamps moments, and knows how far the wall clock can be trusted
-// and when moments truly were that were stamped before anybody knew. It is safe
-// for concurrent use.
+// A Timekeeper stamps moments, knows how far the wall clock can be trusted, and
+// corrects stamps that were made before the time was known. It is safe for
+// concurrent use.
 //
 // A Raspberry Pi starts without the time, and may get it hours later, in one
-// step. So each moment is told by two clocks: the wall clock, and the time since
-// the kernel booted, which nobody sets. The first moment at which both can be
-// trusted, an anchor, says when the kernel booted, and with that when every
-// other moment of this boot was. See [Timekeeper.Resolve].
+// step. So each stamp has two times: the wall clock's, and the time since the
+// kernel booted, which no program sets. The first moment at which the wall clock
+// can be trusted is the anchor of the boot: it says when the kernel booted, and
+// so when every other moment of this boot was. See [Timekeeper.Resolve].
 type Timekeeper struct {
 	trust  Trust
 	source clockSource
 
 	mu       sync.Mutex
 	boots    Timeline // the last one is this boot of the kernel
-	version  uint64   // counts what became known of them
+	version  uint64   // grows when boots changes
 	observed bool
-	offset   int64         // ms of the wall clock less those of uptime, at the last look
-	clock    Quality       // at the last look
+	offset   int64         // wall clock minus uptime in ms, at the last stamp
+	clock    Quality       // at the last stamp
 	steady   time.Duration // uptime since when the clock has been trusted and has not stepped
 	steps    []Step        // not reported yet
 }
@@ -39,13 +39,13 @@ type Step struct {
 }
 
 const (
-	minStep         = 1000              // ms, from one look to the next: more than a clock is slewed in half an hour
+	minStep         = 1000              // ms between two stamps: more than a clock is slewed in half an hour
 	pollEvery       = time.Second       // while nothing is measured
-	slowPollEvery   = 10                // looks, until the slower timeSources are asked
-	oldestPlausible = 1_767_225_600_000 // 2026-01-01, before the first release: a clock that says less is wrong
+	slowPollEvery   = 10                // polls of the clock for one of the slow sources
+	oldestPlausible = 1_767_225_600_000 // 2026-01-01, before the first release: an earlier wall clock is wrong
 )
 
-// NewTimekeeper returns a timekeeper of this machine that asks whom trust says.
+// NewTimekeeper returns a timekeeper of this machine.
 func NewTimekeeper(trust Trust) *Timekeeper { return newTimekeeper(trust, kernelClocks()) }
 
 func newTimekeeper(trust Trust, m clockSource) *Timekeeper {
@@ -55,21 +55,21 @@ func newTimekeeper(trust Trust, m clockSource) *Timekeeper {
 	return &Timekeeper{trust: trust, source: m, boots: Timeline{{Kernel: m.kernel}}}
 }
 
-// Now stamps this moment. It waits for nobody.
+// Now stamps this moment. It does not wait.
 func (k *Timekeeper) Now() Stamp {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	wall, uptime := k.source.wall().UnixMilli(), k.source.uptime().Truncate(time.Millisecond)
 	offset := wall - uptime.Milliseconds()
 	if d := offset - k.offset; k.observed && -1 <= d && d <= 1 {
-		offset = k.offset // the rounding of two clocks
+		offset = k.offset // a difference of 1 ms is the rounding of two clocks
 	}
 	at := Stamp{Unix: uptime.Milliseconds() + offset, Uptime: uptime, Kernel: k.source.kernel, Clock: k.quality(wall)}
 	k.observeLocked(at, offset)
 	return at
 }
 
-// vouch says how far the wall clock can be trusted.
+// quality is how far the wall clock can be trusted.
 func (k *Timekeeper) quality(wall int64) Quality {
 	switch {
 	case k.trust == TrustAlways:
@@ -110,13 +110,13 @@ func (k *Timekeeper) Steady() time.Duration {
 	return now.Uptime - k.steady
 }
 
-// Resolve tells when a moment truly was, as well as it is known by now.
+// Resolve returns a stamp with the best wall-clock time that is known by now.
 //
-// A moment whose clock was trusted stays as it is. Any other moment of a boot of
-// the kernel that was anchored, before or since, is reckoned from the anchor and
-// is [Estimated]: those of one anchor keep their order and their distances. A
-// moment of an earlier boot that never was is moved between what is known to
-// have been before and after it, and is good to minutes where these are close.
+// A stamp whose clock was trusted stays as it is. Any other stamp of a boot with
+// an anchor is calculated from the anchor and becomes [Estimated]; stamps of one
+// boot keep their order and distances. A stamp of an earlier boot without an
+// anchor is moved between the known boots before and after it; it becomes
+// Estimated where these are at most five minutes apart.
 func (k *Timekeeper) Resolve(at Stamp) Stamp {
 	if at.Clock == Synced {
 		return at
@@ -131,7 +131,7 @@ func (k *Timekeeper) Age(at Stamp) (age time.Duration, known bool) {
 	return k.source.uptime().Truncate(time.Millisecond) - at.Uptime, at.Kernel == k.source.kernel
 }
 
-// Restore takes over what an earlier start of the agent knew.
+// Restore takes over the timeline of an earlier start of the agent.
 func (k *Timekeeper) Restore(past Timeline) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -147,7 +147,7 @@ func (k *Timekeeper) Timeline() Timeline {
 	return append(Timeline(nil), k.boots...)
 }
 
-// Version counts what became known: while it stays the same, so does Timeline.
+// Version grows with each change of Timeline.
 func (k *Timekeeper) Version() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -183,7 +183,7 @@ func (k *Timekeeper) takeSteps() []Step {
 	return steps
 }
 
-// Details are what the event `clock_step` tells of a step: `by_ms` is how far the
+// Details are the details of the event `clock_step`: `by_ms` is how far the
 // clock jumped, `was` its quality before, `clock` its quality since.
 func (s Step) Details() json.RawMessage {
 	b, err := json.Marshal(struct {

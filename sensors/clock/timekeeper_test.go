@@ -248,11 +248,11 @@ func TestTrustOverrulesTheKernel(t *testing.T) {
 	})
 }
 
-func TestWitnessesVouchWhereTheKernelDoesNot(t *testing.T) {
+func TestSourcesConfirmWhatTheKernelDoesNot(t *testing.T) {
 	now := time.Now().UnixMilli()
 	w := &timeSources{sys: t.TempDir(), run: t.TempDir(), chrony: "127.0.0.1:1"}
 	if c := w.query(now); c != Unsynced {
-		t.Errorf("nobody vouches, and the clock is %v", c)
+		t.Errorf("no source confirms the clock, and it is %v", c)
 	}
 	rtc := filepath.Join(w.sys, "class/rtc/rtc0")
 	write(t, filepath.Join(rtc, "since_epoch"), strconv.FormatInt(now/1000-5, 10)+"\n")

@@ -75,8 +75,8 @@ func (t Timeline) Resolve(at Stamp) Stamp {
 	return at
 }
 
-// bounds are between when a boot has begun that nobody knows of: after what came
-// before it, and early enough for what it and those after it have lived. 0: not
+// bounds are the earliest and the latest time at which boot i can have begun: after
+// the boots before it, and early enough for it and the boots after it. 0: not
 // bounded.
 func (t Timeline) bounds(i int) (earliest, latest int64) {
 	lived := int64(0)
