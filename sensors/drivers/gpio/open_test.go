@@ -150,3 +150,23 @@ func TestChipOfTheSoCIsKnownByItsLabel(t *testing.T) {
 		}
 	}
 }
+
+// TestChipsAreReadInTheOrderOfTheirNumbers: with eleven chips the order of their
+// names is another one, and the first error would be that of gpiochip10.
+func TestChipsAreReadInTheOrderOfTheirNumbers(t *testing.T) {
+	h := &host.Host{Dev: t.TempDir()}
+	for _, n := range []int{10, 2, 0} {
+		if err := os.WriteFile(fmt.Sprintf("%s/gpiochip%d", h.Dev, n), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, broken := Chips(h)
+	if len(all) != 0 || len(broken) != 3 {
+		t.Fatalf("%v, %v; want three errors about files that are not chips", all, broken)
+	}
+	for i, n := range []int{0, 2, 10} {
+		if want := fmt.Sprintf("gpiochip%d: is it a GPIO chip?", n); !strings.Contains(broken[i].Error(), want) {
+			t.Errorf("error %d: %v, want %q", i, broken[i], want)
+		}
+	}
+}
