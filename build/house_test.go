@@ -26,15 +26,16 @@ var upstream = map[string][]string{
 	"sensors/drivers/host":  {},
 	"queue":                 {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages":           {},
-	"uplink":                {"queue", "sensors", "sensors/clock", "uplink/mdns"},
+	"uplink":                {"queue", "sensors", "sensors/clock", "uplink/mdns", "uplink/payload"},
+	"uplink/payload":        {"queue", "sensors", "sensors/clock"},
 	"uplink/mdns":           {},
-	"config":                {"uplink", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"config":                {"uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/broker":   {},
 	"cmd/holdfast/cable":    {},
 	"cmd/holdfast/control":  {"queue"},
 	"cmd/holdfast/demo":     {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/scan":     {"config", "sensors/drivers"},
-	"cmd/holdfast":          {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast":          {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 
 // thirdParty says which packages may import a module of others, so that it can be

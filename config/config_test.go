@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // must reads a file that is right.
@@ -58,7 +59,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 			Password:  uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"},
 			KeepAlive: 15 * time.Second,
 			Drain:     uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
-			Topics:    uplink.DefaultTopics,
+			Topics:    payload.DefaultPatterns,
 			Streams:   []sensors.Stream{stream},
 
 			HomeAssistant: uplink.HomeAssistant{Prefix: "homeassistant"},
@@ -129,7 +130,7 @@ sensors:
 		{"retain", up.NoRetain, true},
 		{"drain", up.Drain, uplink.Drain{Rate: 50, Window: 64}},
 		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond, ClientID: "store-12"}},
-		{"topics", up.Topics, uplink.Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
+		{"topics", up.Topics, payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
 		{"clock", got.Clock, clock.TrustAlways},
 		{"streams", streams, []string{"room_temperature room temperature routine", "hum room  routine",
 			"gate door garage alarm", "tank probe volume routine"}},

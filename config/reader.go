@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"runtime"
 	"time"
 	"unicode"
@@ -16,6 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // A file is the configuration as a person writes it.
@@ -60,7 +60,7 @@ func defaults() file {
 			SyncEvery: 5 * time.Second,
 		},
 		Drain:  drainKeys{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
-		Topics: topicKeys(uplink.DefaultTopics),
+		Topics: topicKeys(payload.DefaultPatterns),
 		Home:   homeKeys{Prefix: "homeassistant"},
 	}
 }
@@ -140,10 +140,6 @@ func between[T ~int64](r *reader, path string, value, least, most T, text string
 	}
 }
 
-// nameForm is what client IDs, sensors and streams are called: it goes into
-// topics, file names and the keys of databases as it is.
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // misnamed says what is wrong with a name, if anything is.
 func misnamed(name string) string {
 	switch {
@@ -151,7 +147,7 @@ func misnamed(name string) string {
 		return fmt.Sprintf(noBlank, glued(name)+": ")
 	case len(name) > 64:
 		return fmt.Sprintf("%q has %d characters: 64 are the most", name, len(name))
-	case !nameForm.MatchString(name):
+	case !payload.IsName(name):
 		return fmt.Sprintf("%q is no name: it takes letters, digits, _ and - (A-Z a-z 0-9 _ -)", name)
 	}
 	return ""

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // topics checks both patterns, first by themselves, then for what they make of
 // the streams that there are.
-func (r *reader) topics(t topicKeys, clientID string) uplink.Topics {
+func (r *reader) topics(t topicKeys, clientID string) payload.Patterns {
 	good := reserved(clientID) == ""
 	for _, p := range [][2]string{{"topics.reading", t.Reading}, {"topics.state", t.State}} {
 		path, pattern := p[0], p[1]
@@ -21,12 +21,12 @@ func (r *reader) topics(t topicKeys, clientID string) uplink.Topics {
 	if good {
 		r.distinct(t, clientID)
 	}
-	return uplink.Topics(t)
+	return payload.Patterns(t)
 }
 
 // unpublishable says why a pattern makes no topics that one may publish to.
 func unpublishable(pattern string) string {
-	bare := strings.NewReplacer("{client_id}", "x", "{stream}", "x").Replace(pattern)
+	bare := payload.Expand(pattern, "x", "x")
 	switch {
 	case !strings.Contains(pattern, "{client_id}"), !strings.Contains(pattern, "{stream}"):
 		return fmt.Sprintf("%q has to contain {client_id} and {stream}", pattern)
@@ -48,7 +48,7 @@ func unpublishableTopic(pattern, bare string) string {
 		return fmt.Sprintf("%q has an empty level: a slash too many", pattern)
 	case firstUnreadable(bare) != nil, strings.ContainsAny(bare, "\t\n\r"):
 		return fmt.Sprintf("%q has a character that does not print", pattern)
-	case len(pattern) > 1024:
+	case len(pattern) > payload.MaxTopic:
 		return "a topic this long is no topic: 1024 characters are the most"
 	}
 	return ""
@@ -64,7 +64,7 @@ func (r *reader) distinct(t topicKeys, clientID string) {
 				if what == "state" {
 					pattern = t.State
 				}
-				topic := strings.NewReplacer("{client_id}", clientID, "{stream}", st.Name).Replace(pattern)
+				topic := payload.Expand(pattern, clientID, st.Name)
 				here := fmt.Sprintf("the %s of %s", what, st.Name)
 				if own := clientID + "/agent"; topic == own || strings.HasPrefix(topic, own+"/") {
 					r.failKey("topics."+what, "%s would be %s, one of the agent's own topics", here, topic)

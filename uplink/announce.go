@@ -36,8 +36,8 @@ type announceMemory struct {
 
 func newAnnouncer(l *Link, out *outgoing) *announcer {
 	a := &announcer{link: l, out: out, birthSeenBefore: l.announced.rival.born}
-	a.birth = l.notices.either(l.topics.agent("info"), a.birthNotice)
-	a.restate = newOnce(l.notices.records, noticeForm{noticeID{topic: l.topics.agent("status")}, a.restateNotice})
+	a.birth = l.notices.either(l.topics.Agent("info"), a.birthNotice)
+	a.restate = newOnce(l.notices.records, noticeForm{noticeID{topic: l.topics.Agent("status")}, a.restateNotice})
 	topic := discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)
 	a.discovery = l.notices.either(topic, func(short bool) notice {
 		if short {
@@ -75,7 +75,7 @@ const rebirthEvery = time.Minute
 func (a *announcer) birthNotice(short bool) notice {
 	m := a.link.opt.birthMessage(short, a.link.announced.split)
 	if len(m.Payload) > maxEcho && !a.link.opt.NoProof {
-		a.out.unsubscribe(a.link.topics.agent("info"))
+		a.out.unsubscribe(a.link.topics.Agent("info"))
 	}
 	return notice{Message: m, kind: kindBirth}
 }
@@ -128,7 +128,7 @@ func (a *announcer) beginShort(previous []byte) {
 		later(noticeID{topic: a.entities.group.topic}, a.link.opt.Discovery())
 	}
 	if was.Truncated {
-		later(noticeID{topic: a.link.topics.agent("info")}, a.link.opt.birthMessage(false, a.link.announced.split))
+		later(noticeID{topic: a.link.topics.Agent("info")}, a.link.opt.birthMessage(false, a.link.announced.split))
 	}
 }
 

@@ -1,6 +1,10 @@
 package uplink
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/holdfast-iot/holdfast/uplink/payload"
+)
 
 // A birth is what agent/info says: what an agent is and what it feeds. The next
 // one reads it back, to clear what is no longer there.
@@ -51,7 +55,7 @@ type birthStream struct {
 
 func birthOf(o Options) birth {
 	b := birth{Version: o.Version, Boot: o.Boot, Hardware: o.Hardware, Drain: birthDrainOf(o.Drain), Streams: map[string]birthStream{}}
-	if o.Topics != DefaultTopics {
+	if o.Topics != payload.DefaultPatterns {
 		b.Topics = (*birthTopics)(&o.Topics)
 	}
 	for _, s := range o.Streams {
@@ -84,7 +88,7 @@ func (o Options) birthMessage(short, split bool) Message {
 	if short || len(payload) > maxBirth {
 		payload = b.short().json()
 	}
-	return Message{Topic: newTopics(o).agent("info"), Payload: payload, Retain: true}
+	return Message{Topic: o.topicNames().Agent("info"), Payload: payload, Retain: true}
 }
 
 func (b birth) json() []byte {

@@ -39,7 +39,7 @@ type canaryMemory struct {
 
 func newCanary(l *Link, out *outgoing) *canary {
 	c := &canary{link: l, out: out}
-	topic := l.topics.agent("canary")
+	topic := l.topics.Agent("canary")
 	c.read = l.notices.subscription(topic)
 	c.send = newOnce(l.notices.records, noticeForm{noticeID{topic: topic}, c.notice})
 	c.send.after = &c.read
@@ -61,7 +61,7 @@ func (c *canary) prove() {
 // notice makes the message. The time in which it has to come back begins now.
 func (c *canary) notice() notice {
 	c.next = time.Now().Add(c.link.opt.bounds().proof)
-	return notice{Message: Message{Topic: c.link.topics.agent("canary"), Payload: []byte(c.token)}}
+	return notice{Message: Message{Topic: c.link.topics.Agent("canary"), Payload: []byte(c.token)}}
 }
 
 // acksProven says that an acknowledgement of the broker's means that it has the
@@ -78,12 +78,12 @@ func (c *canary) routineAllowed(unreleased int) bool {
 // unprovable says that the broker closes the connection for the canary itself.
 // Such a broker does not acknowledge what it denies.
 func (c *canary) unprovable() bool {
-	topic, records := c.link.topics.agent("canary"), c.link.notices.records
+	topic, records := c.link.topics.Agent("canary"), c.link.notices.records
 	return len(records) > 0 && (records.deferred(noticeID{topic: topic}) || records.deferred(noticeID{topic, formSubscription}))
 }
 
 // isProof says that a notice belongs to the proof that we may publish.
-func (c *canary) isProof(id noticeID) bool { return id.topic == c.link.topics.agent("canary") }
+func (c *canary) isProof(id noticeID) bool { return id.topic == c.link.topics.Agent("canary") }
 
 // hear takes a message on the topic. proven says that the token came back for
 // the first time; released, that the backlog was held until now.
@@ -139,9 +139,9 @@ func (c *canary) logHold() {
 		return
 	}
 	c.link.canary.heldLogged = c.held
-	topic := c.link.topics.agent("canary")
+	topic := c.link.topics.Agent("canary")
 	c.link.log.Error("the backlog is held: there is no proof that we may publish", "topic", topic, "why", c.held, "mend",
-		"either the broker's access list denies publishing to "+c.link.topics.clientID+"/#, or this account may write and not read: "+
+		"either the broker's access list denies publishing to "+c.link.opt.ClientID+"/#, or this account may write and not read: "+
 			"allow it to read "+topic+", or set mqtt.prove_publish: false")
 }
 

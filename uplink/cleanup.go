@@ -3,9 +3,10 @@ package uplink
 import (
 	"encoding/json"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // cleanup takes away what the previous start of this agent left with the broker
@@ -22,18 +23,15 @@ func cleanup(previous []byte, now Options) []Message {
 	if json.Unmarshal(previous, &was) != nil {
 		return nil
 	}
-	maps.DeleteFunc(was.Streams, func(name string, _ birthStream) bool { return !nameForm.MatchString(name) })
+	maps.DeleteFunc(was.Streams, func(name string, _ birthStream) bool { return !payload.IsName(name) })
 	return append(was.forgetEntities(now), was.forgetStates(now)...)
 }
-
-// nameForm is that of package config.
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // forgetEntities removes what Home Assistant shows and is no longer announced.
 // One entity goes with its platform alone; the announcement that follows leaves
 // it out.
 func (was birth) forgetEntities(now Options) []Message {
-	if !isPrefix(was.Discovery) {
+	if !payload.IsPrefix(was.Discovery) {
 		return nil
 	}
 	if was.Split {
@@ -57,33 +55,19 @@ func (was birth) forgetEntities(now Options) []Message {
 
 // forgetStates clears the retained states that nobody would change any more.
 func (was birth) forgetStates(now Options) (msgs []Message) {
-	pattern := DefaultTopics.State
+	pattern := payload.DefaultPatterns.State
 	if was.Topics != nil {
 		pattern = was.Topics.State
 	}
-	if !isPattern(pattern) {
+	if !payload.IsPattern(pattern) {
 		return nil
 	}
-	t := newTopics(now)
-	fed := map[string]bool{}
-	for _, topic := range t.state {
-		fed[topic] = true
-	}
+	t := now.topicNames()
 	for _, name := range slices.Sorted(maps.Keys(was.Streams)) {
-		topic := t.name(pattern, name)
-		if !fed[topic] && !strings.HasPrefix(topic, t.agent("")) {
+		topic := payload.Expand(pattern, now.ClientID, name)
+		if !t.IsState(topic) && !strings.HasPrefix(topic, t.Agent("")) {
 			msgs = append(msgs, Message{Topic: topic, Retain: true})
 		}
 	}
 	return msgs
-}
-
-// isPattern reports whether a pattern makes topics that are this agent's own.
-func isPattern(p string) bool {
-	return isPrefix(p) && strings.Contains(p, "{client_id}") && strings.Contains(p, "{stream}")
-}
-
-// isPrefix reports whether a text can stand at the head of a topic to publish to.
-func isPrefix(p string) bool {
-	return p != "" && len(p) <= 1024 && !strings.ContainsAny(p, "+#\x00") && p[0] != '$'
 }

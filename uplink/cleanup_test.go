@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // house is an agent with streams, announced under a prefix if there is one.
 func house(prefix string, streams ...sensors.Stream) Options {
-	return Options{ClientID: "store-12", Topics: DefaultTopics, Streams: streams, Version: "1.0",
+	return Options{ClientID: "store-12", Topics: payload.DefaultPatterns, Streams: streams, Version: "1.0",
 		HomeAssistant: HomeAssistant{Discovery: prefix != "", Prefix: prefix}}
 }
 
@@ -53,7 +54,7 @@ func cleared(t *testing.T, msgs []Message) (all []string) {
 
 func TestWhatIsNoLongerConfiguredIsCleared(t *testing.T) {
 	moved := house("", contact("door"), humidity("hum"))
-	moved.Topics = Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}
+	moved.Topics = payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}
 	for _, c := range []struct {
 		what     string
 		was, now Options

@@ -117,11 +117,11 @@ func (o Options) homeStarted(m Message) bool {
 }
 
 func (o Options) announcement() announcement {
-	t := newTopics(o)
+	t := o.topicNames()
 	a := announcement{
 		Device:       device{Identifiers: []string{o.ClientID}, Name: o.ClientID, Model: o.Hardware, SWVersion: o.Version},
 		Origin:       origin{Name: "holdfast", SWVersion: o.Version, SupportURL: supportURL},
-		Availability: []available{{Topic: t.agent("status")}},
+		Availability: []available{{Topic: t.Agent("status")}},
 		QoS:          1,
 		Components:   diagnostics(t),
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // The keys that Home Assistant knows, from its source: the device and origin
@@ -200,7 +201,7 @@ func TestTheDeviceIsTheBoard(t *testing.T) {
 // An entity reads the state alone, wherever the topics were moved.
 func TestEntitiesReadNoHistory(t *testing.T) {
 	o := house("homeassistant", contact("door"), humidity("hum"))
-	o.Topics = Topics{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}
+	o.Topics = payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}
 	c := validate(t, o.Discovery().Payload)
 	for _, name := range []string{"door", "hum"} {
 		if got := c[name]["state_topic"]; got != "store-12/"+name {

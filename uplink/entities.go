@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // unread is an entity that cannot be read now. A state that was cleared is no
@@ -15,16 +16,16 @@ const unread = "{{ 'online' if value_json is defined and value_json.value is not
 
 // entity shows the state of a stream, never its history: a reading that comes
 // late cannot change it.
-func entity(t topics, s sensors.Stream) component {
-	state := t.state[s.Name]
+func entity(t payload.Topics, s sensors.Stream) component {
+	state := t.State(s.Name)
 	c := component{
 		Platform:         platformSensor,
 		Name:             title(s.Name),
-		UniqueID:         t.clientID + "/" + s.Name, // a topic's form: it can be nobody else's
+		UniqueID:         t.ClientID() + "/" + s.Name, // a topic's form: it can be nobody else's
 		DeviceClass:      classOf(s),
 		StateTopic:       state,
 		ExpireAfter:      expireAfter(s),
-		Availability:     []available{{Topic: t.agent("status")}, {state, unread}},
+		Availability:     []available{{Topic: t.Agent("status")}, {state, unread}},
 		AvailabilityMode: "all",
 	}
 	switch platformOf(s) {
@@ -38,7 +39,7 @@ func entity(t topics, s sensors.Stream) component {
 		c.Unit, c.StateClass = s.Unit, stateClassOf(c.DeviceClass, s.Total)
 		c.ValueTemplate = "{{ value_json.value }}"
 	}
-	c.DefaultEntityID = entityID(c.Platform, t.clientID, s.Name)
+	c.DefaultEntityID = entityID(c.Platform, t.ClientID(), s.Name)
 	return c
 }
 
@@ -66,25 +67,25 @@ func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // diagnostics show how the agent itself is. Their keys have a dot, which no
 // stream's name has.
-func diagnostics(t topics) map[string]component {
+func diagnostics(t payload.Topics) map[string]component {
 	health := func(name, title, template string) component {
 		return component{
-			Platform: platformSensor, Name: title, UniqueID: t.clientID + "/agent/" + name, EntityCategory: "diagnostic", StateClass: "measurement",
-			DefaultEntityID: entityID(platformSensor, t.clientID, "agent_"+name), StateTopic: t.agent("health"), ValueTemplate: template,
+			Platform: platformSensor, Name: title, UniqueID: t.ClientID() + "/agent/" + name, EntityCategory: "diagnostic", StateClass: "measurement",
+			DefaultEntityID: entityID(platformSensor, t.ClientID(), "agent_"+name), StateTopic: t.Agent("health"), ValueTemplate: template,
 			ExpireAfter: seconds(3 * heartbeatEvery),
 		}
 	}
 	oldest := health("oldest", "Oldest unsent", "{{ value_json.oldest }}")
 	oldest.DeviceClass, oldest.Unit = "duration", "s"
 	faults := health("faults", "Faults", "{{ value_json.faults | count }}")
-	faults.AttributesTopic, faults.AttributeTemplate = t.agent("health"), "{{ {'streams': value_json.faults} | tojson }}"
+	faults.AttributesTopic, faults.AttributeTemplate = t.Agent("health"), "{{ {'streams': value_json.faults} | tojson }}"
 	return map[string]component{
 		"agent.backlog": health("backlog", "Backlog", "{{ value_json.backlog }}"),
 		"agent.oldest":  oldest,
 		"agent.faults":  faults,
 		"agent.gap": {
-			Platform: platformEvent, Name: "Last gap", UniqueID: t.clientID + "/agent/gap", EntityCategory: "diagnostic",
-			DefaultEntityID: entityID(platformEvent, t.clientID, "agent_gap"), EventTypes: []string{"gap"}, StateTopic: t.agent("event"),
+			Platform: platformEvent, Name: "Last gap", UniqueID: t.ClientID() + "/agent/gap", EntityCategory: "diagnostic",
+			DefaultEntityID: entityID(platformEvent, t.ClientID(), "agent_gap"), EventTypes: []string{"gap"}, StateTopic: t.Agent("event"),
 			ValueTemplate: "{% if value_json.event == 'gap' %}{{ dict(value_json, event_type='gap') | tojson }}{% endif %}",
 		},
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 const (
@@ -206,7 +207,7 @@ func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *clock.Timekee
 
 // startAgent starts a link with a queue, and reads something now and then.
 func startAgent(ctx context.Context, fleet *sync.WaitGroup, h *hub, i int, q *queue.Queue, clock *clock.Timekeeper, drain Drain) {
-	opt := Options{ClientID: fmt.Sprintf("agent-%d", i), Topics: DefaultTopics, Boot: q.Boot(), Clock: clock, Drain: drain,
+	opt := Options{ClientID: fmt.Sprintf("agent-%d", i), Topics: payload.DefaultPatterns, Boot: q.Boot(), Clock: clock, Drain: drain,
 		Streams: []sensors.Stream{{Name: "room"}}}
 	l := New(opt, q, h.dial, slog.New(slog.DiscardHandler))
 	linked, unlink := context.WithCancel(context.Background())

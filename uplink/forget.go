@@ -37,7 +37,7 @@ func (o Options) Forget(ctx context.Context, whole bool) (topics []string, err e
 		conn.Disconnect()
 		err = errors.Join(err, conn.Close())
 	}()
-	previous, err := conn.retained(ctx, newTopics(o).agent("info"))
+	previous, err := conn.retained(ctx, o.topicNames().Agent("info"))
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (o Options) forgetting(previous []byte, whole bool) []Message {
 	msgs = append(msgs, Message{Topic: discoveryTopic(o.HomeAssistant.Prefix, o.ClientID), Retain: true})
 	if whole {
 		for _, what := range []string{"health", "info", "status"} {
-			msgs = append(msgs, Message{Topic: newTopics(o).agent(what), Retain: true})
+			msgs = append(msgs, Message{Topic: o.topicNames().Agent(what), Retain: true})
 		}
 	}
 	seen := map[string]bool{}

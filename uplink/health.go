@@ -21,7 +21,7 @@ type heartbeat struct {
 
 func newHeartbeat(l *Link, c *canary, probes *prober) *heartbeat {
 	h := &heartbeat{link: l, canary: c, probes: probes}
-	h.once = l.notices.either(l.topics.agent("health"), h.notice)
+	h.once = l.notices.either(l.topics.Agent("health"), h.notice)
 	return h
 }
 
@@ -69,7 +69,7 @@ func (h *heartbeat) message(short bool) Message {
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}
-	return Message{Topic: l.topics.agent("health"), Payload: payload, Retain: true, Once: true}
+	return Message{Topic: l.topics.Agent("health"), Payload: payload, Retain: true, Once: true}
 }
 
 func head[T any](list []T) []T { return list[:min(len(list), maxListed)] }

@@ -9,11 +9,12 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // aSession is one that hears and sends nothing.
 func newTestSession(birthSeenBefore bool) *session {
-	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Clock: clock.NewTimekeeper(clock.TrustAlways),
+	opt := Options{ClientID: "porch", Topics: payload.DefaultPatterns, Boot: "1-00000000", Clock: clock.NewTimekeeper(clock.TrustAlways),
 		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant"}}
 	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), nil)
 	s.announcer.birthSeenBefore = birthSeenBefore
@@ -44,7 +45,7 @@ func FuzzHeard(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, where byte, retained, birthSeenBefore bool, payload string) {
 		s := newTestSession(birthSeenBefore)
-		topics := []string{s.link.topics.agent("canary"), s.link.topics.agent("status"), s.link.topics.agent("info"), s.link.opt.homeStatusTopic()}
+		topics := []string{s.link.topics.Agent("canary"), s.link.topics.Agent("status"), s.link.topics.Agent("info"), s.link.opt.homeStatusTopic()}
 		m := Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
 		s.hear(m)
 		s.hear(Message{Topic: topics[1], Payload: []byte("online")})

@@ -42,7 +42,7 @@ func (t *retries) holdStream(stream string, dropped *probe, why string) {
 	}
 	if h.open { // else the log was told
 		t.link.log.Error("a stream is held: the broker acknowledges its readings and does not forward them", "stream", stream,
-			"topic", topic, "why", why, "mend", "let the access list allow "+t.link.topics.clientID+" to write and read "+topic+
+			"topic", topic, "why", why, "mend", "let the access list allow "+t.link.opt.ClientID+" to write and read "+topic+
 				", or set mqtt.prove_publish: false if it may not read")
 		t.link.report("aside", map[string]any{"stream": stream, "held": true})
 	}
@@ -57,7 +57,7 @@ func (t *retries) acceptStream(stream string) {
 	if h == nil || h.open {
 		return
 	}
-	t.link.log.Info("the broker takes a stream again: what was kept goes out", "stream", stream, "topic", t.link.topics.ofHistory(stream))
+	t.link.log.Info("the broker takes a stream again: what was kept goes out", "stream", stream, "topic", t.link.topics.History(stream))
 	h.open, h.next = true, time.Time{}
 	h.rewind()
 	t.health.changed()

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 const (
@@ -120,7 +121,7 @@ func (d *hostileRun) run(end time.Time) {
 	if d.scheme != "" {
 		scheme = d.scheme
 	}
-	opt := Options{ClientID: "porch", Topics: DefaultTopics, Boot: d.queue.Boot(), KeepAlive: 15 * time.Second,
+	opt := Options{ClientID: "porch", Topics: payload.DefaultPatterns, Boot: d.queue.Boot(), KeepAlive: 15 * time.Second,
 		Servers: []*url.URL{{Scheme: scheme, Host: d.fakeBroker.listener.Addr().String(), Path: "/mqtt"}},
 		Drain:   Drain{Window: d.window}, Report: d.queue.Report, Stats: d.queue.Stats,
 		Clock: clock.NewTimekeeper(clock.TrustAlways), Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}

@@ -20,7 +20,7 @@ type lateWill struct {
 
 func newLateWill(l *Link) *lateWill {
 	w := &lateWill{link: l}
-	w.once = newOnce(l.notices.records, noticeForm{noticeID{topic: l.topics.agent("status")}, w.notice})
+	w.once = newOnce(l.notices.records, noticeForm{noticeID{topic: l.topics.Agent("status")}, w.notice})
 	return w
 }
 

@@ -33,6 +33,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // A Backlog is what the link drains; a [queue.Queue] is one.
@@ -110,7 +111,7 @@ type Link struct {
 	backlog Backlog
 	dial    Dial
 	log     *slog.Logger
-	topics  topics
+	topics  payload.Topics
 
 	states states    // has a mutex of its own
 	pace   *throttle // its meter has a mutex of its own
@@ -132,7 +133,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Clock == nil {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
-	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: newTopics(opt), pace: newThrottle(opt.Drain.Rate),
+	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: opt.topicNames(), pace: newThrottle(opt.Drain.Rate),
 		canary: canaryMemory{unreadable: map[string]bool{}}, proofs: newProofs(), suspects: suspects{}, rejects: newRejects(),
 		notices: newNoticeMemory(), journal: linkLog{log: log, logged: map[string]bool{}}}
 	l.states.changed = make(chan struct{}, 1)
@@ -150,12 +151,12 @@ func (l *Link) Observe(r sensors.Reading) {
 func (l *Link) will() Message { return l.status("offline") }
 
 func (l *Link) status(word string) Message {
-	return Message{Topic: l.topics.agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
+	return Message{Topic: l.topics.Agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
 }
 
 func (l *Link) state(r sensors.Reading) Message {
 	r.At = l.opt.Clock.Resolve(r.At)
-	return Message{Topic: l.topics.state[r.Stream], Payload: appendPayload(nil, r, l.opt.Boot, false), Retain: true}
+	return Message{Topic: l.topics.State(r.Stream), Payload: payload.AppendReading(nil, r, l.opt.Boot, false), Retain: true}
 }
 
 // historicalAge is the age beyond which a reading is history when it is sent.

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // A broker is the other end of fake connections: whatever is published is
@@ -340,7 +341,7 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*
 	synctest.Test(t, func(t *testing.T) {
 		bl := openBacklog(t)
 		opt := Options{Report: bl.Report, Declare: bl.Declare, Stats: bl.Stats,
-			ClientID: "porch", Topics: DefaultTopics, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
+			ClientID: "porch", Topics: payload.DefaultPatterns, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
 			Clock:   clock.NewTimekeeper(clock.TrustAlways),
 			Streams: []sensors.Stream{{Name: "room", Quantity: sensors.Quantity{Unit: "%"}}, {Name: "door"}}}
 		for _, c := range change {

@@ -3,7 +3,6 @@ package uplink
 import (
 	"encoding/json"
 	"log/slog"
-	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // The examples of the contract, to the letter.
@@ -40,7 +40,7 @@ func TestPayloadIsTheContract(t *testing.T) {
 			`{"ts":7,"boot":"18-00000000","seq":4,"event":"storage","state":"works"}`: {Boot: "18-00000000",
 				Event: "storage", Details: `{"state":"works"}`, Reading: sensors.Reading{At: stamp(7, 0), Seq: 4}},
 		} {
-			if got := string(AppendPayload(nil, it, l.historical(it))); !sameJSON(t, got, want) {
+			if got := string(payload.Append(nil, it, l.historical(it))); !sameJSON(t, got, want) {
 				t.Errorf("\ngot  %s\nwant %s", got, want)
 			}
 		}
@@ -59,27 +59,4 @@ func sameJSON(t *testing.T, got, want string) bool {
 	again, _ := json.Marshal(a)
 	other, _ := json.Marshal(b)
 	return string(again) == string(other)
-}
-
-func FuzzPayloadIsAlwaysJSON(f *testing.F) {
-	f.Add("17-9f3c02ab", "%", "open", "", 45.2, int64(1763640000123))
-	f.Add("", "°C", "\x00\xff\"\\", "no\nacknowledge", math.MaxFloat64, int64(-1))
-	f.Fuzz(func(t *testing.T, boot, unit, state, reason string, value float64, ms int64) {
-		if math.IsNaN(value) || math.IsInf(value, 0) {
-			t.Skip("the sampler makes these failures")
-		}
-		b := AppendPayload(nil, queue.Item{Boot: boot, Reading: sensors.Reading{Unit: unit, State: state, Err: reason, Value: value,
-			At: clock.Stamp{Unix: ms, Clock: clock.Estimated}}}, true)
-		var p struct {
-			TS         int64
-			Value      *float64
-			Historical bool
-		}
-		if err := json.Unmarshal(b, &p); err != nil {
-			t.Fatalf("%s: %v", b, err)
-		}
-		if p.TS != ms || !p.Historical || (p.Value == nil) != (reason != "") || p.Value != nil && *p.Value != value {
-			t.Errorf("%s does not say %v at %d, %q", b, value, ms, reason)
-		}
-	})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // Options say which broker to reach and as whom.
@@ -23,7 +24,7 @@ type Options struct {
 	NoRetain  bool          // the broker keeps no messages: none is retained, the will neither
 	Drain     Drain
 
-	Topics  Topics
+	Topics  payload.Patterns
 	Streams []sensors.Stream
 
 	HomeAssistant HomeAssistant
@@ -69,11 +70,11 @@ func (o Options) bounds() limits {
 		ack: min(30*time.Second, dead), proof: 15 * time.Second}
 }
 
-// Topics are the patterns for readings and states, with {client_id} and {stream}.
-type Topics struct {
-	Reading string
-	State   string
+// topicNames are the topics of the agent and its streams.
+func (o Options) topicNames() payload.Topics {
+	names := make([]string, len(o.Streams))
+	for i, s := range o.Streams {
+		names[i] = s.Name
+	}
+	return payload.NewTopics(o.ClientID, o.Topics, names)
 }
-
-// DefaultTopics: two levels are data, three levels are everything else.
-var DefaultTopics = Topics{Reading: "{client_id}/{stream}", State: "{client_id}/{stream}/state"}

@@ -40,7 +40,7 @@ func (p *prober) unproven() string {
 	case p.link.opt.NoProof:
 		return "mqtt.prove_publish is false"
 	case p.canary.unprovable():
-		return "the broker closes the connection for " + p.link.topics.agent("canary")
+		return "the broker closes the connection for " + p.link.topics.Agent("canary")
 	case !p.link.proofs.offUntil.IsZero() && time.Now().Before(p.link.proofs.offUntil):
 		return "the broker closes the connection when we subscribe to our own readings"
 	}
@@ -247,7 +247,7 @@ func (p *prober) declareUnproven(stream string, st *streamProof) {
 	st.unproven, st.doubted = nil, false
 	for _, g := range lost {
 		p.link.log.Error("readings that the broker acknowledged may not have arrived", "stream", stream,
-			"topic", p.link.topics.ofHistory(stream), "boot", g.Boot, "from", g.From, "to", g.To, "count", g.Count)
+			"topic", p.link.topics.History(stream), "boot", g.Boot, "from", g.From, "to", g.To, "count", g.Count)
 		if p.link.opt.Declare != nil {
 			p.link.opt.Declare(g)
 		}

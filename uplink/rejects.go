@@ -113,17 +113,17 @@ func (t *retries) rejectPoison(d msgID) {
 	case d.state:
 		r.mutedStates[d.stream] = true
 		t.link.log.Error("the broker closes the connection for each state of a stream: it is not sent for a day",
-			"stream", d.stream, "topic", t.link.topics.state[d.stream], "mend", "see the broker's log and access list")
+			"stream", d.stream, "topic", t.link.topics.State(d.stream), "mend", "see the broker's log and access list")
 		return
 	case before && now.Sub(last) < rejectRetry || !t.link.proofs.of(d.stream).acked:
 		r.held[d.stream] = &hold{closes: true}
 		t.link.log.Error("the broker closes the connection for each message of a stream: they are kept and tried again in a day",
-			"stream", d.stream, "topic", t.link.topics.ofHistory(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
+			"stream", d.stream, "topic", t.link.topics.History(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
 		t.link.report("aside", map[string]any{"stream": d.stream, "held": true})
 	default:
 		r.poison[d] = true
 		t.link.log.Error("the broker closes the connection for a message: it is set aside and tried again in a day",
-			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", t.link.topics.ofHistory(d.stream), "look", "holdfast queue export --aside")
+			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", t.link.topics.History(d.stream), "look", "holdfast queue export --aside")
 	}
 	r.lastReject[d.stream] = now
 	r.newRound()

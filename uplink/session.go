@@ -203,7 +203,7 @@ func (s *session) subscribed(f *sentMessage) error {
 	switch {
 	case err == nil:
 		return nil
-	case denied.Topic == s.link.topics.agent("canary"):
+	case denied.Topic == s.link.topics.Agent("canary"):
 		s.hold(denied.Error())
 	case unreadable[denied.Topic]: // the log was told
 	case denied.Topic == s.link.opt.homeStatusTopic():
@@ -265,13 +265,13 @@ func (s *session) tick() error {
 // hear takes a message on one of the topics subscribed to.
 func (s *session) hear(m Message) {
 	switch m.Topic {
-	case s.link.topics.agent("canary"):
+	case s.link.topics.Agent("canary"):
 		s.canaryHeard(string(m.Payload))
-	case s.link.topics.agent("status"):
+	case s.link.topics.Agent("status"):
 		if s.leaving == nil {
 			s.lateWill.hear(string(m.Payload))
 		}
-	case s.link.topics.agent("info"):
+	case s.link.topics.Agent("info"):
 		s.announcer.hearBirth(m)
 	default:
 		s.announcer.hearHome(m)

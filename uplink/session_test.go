@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 func fifty(bl *backlog) {
@@ -336,10 +337,10 @@ func TestPayloadsCostNoAllocations(t *testing.T) {
 	it := queue.Item{Boot: "17-9f3c02ab", Reading: sensors.Reading{Stream: "room", Seq: 41, Value: 45.25, Unit: "%",
 		At: clock.NewTimekeeper(clock.TrustAlways).Now()}}
 	buf := make([]byte, 0, 512)
-	if n := testing.AllocsPerRun(1000, func() { buf = AppendPayload(buf[:0], it, false) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { buf = payload.Append(buf[:0], it, false) }); n != 0 {
 		t.Errorf("%v allocations a payload", n)
 	}
-	h := &history{link: New(Options{Clock: clock.NewTimekeeper(clock.TrustAlways), ClientID: "porch", Topics: DefaultTopics,
+	h := &history{link: New(Options{Clock: clock.NewTimekeeper(clock.TrustAlways), ClientID: "porch", Topics: payload.DefaultPatterns,
 		Streams: []sensors.Stream{{Name: "room"}}}, nil, nil, nil)}
 	if n := testing.AllocsPerRun(10_000, func() { h.message(&it) }); n > 0.1 {
 		t.Errorf("%v allocations a message", n)

@@ -64,7 +64,7 @@ func (was birth) forgetSingles(now Options) (msgs []Message) {
 			platforms[name] = s.Platform
 		}
 	}
-	for name, c := range diagnostics(newTopics(now)) {
+	for name, c := range diagnostics(now.topicNames()) {
 		platforms[name] = c.Platform
 	}
 	for _, name := range slices.Sorted(maps.Keys(platforms)) {

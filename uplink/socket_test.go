@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // TestBindSaysWhereFrom: an address of ours, or an interface. Since Linux 5.7
@@ -58,7 +59,7 @@ func TestTheLinkReturnsToTheFirstServer(t *testing.T) {
 	defer b.close()
 	address := a.listener.Addr().String()
 	a.close() // the first is away
-	opt := Options{ClientID: "porch", KeepAlive: 15 * time.Second, Topics: DefaultTopics, Clock: clock.NewTimekeeper(clock.TrustAlways),
+	opt := Options{ClientID: "porch", KeepAlive: 15 * time.Second, Topics: payload.DefaultPatterns, Clock: clock.NewTimekeeper(clock.TrustAlways),
 		Servers: []*url.URL{{Scheme: "mqtt", Host: address}, {Scheme: "mqtt", Host: b.listener.Addr().String()}}}
 	d := newDialer(opt, 50*time.Millisecond)
 	conn, err := d.dial(t.Context(), Message{})

@@ -58,8 +58,8 @@ func (m *noticeMemory) either(topic string, make func(short bool) notice) once {
 // newNotices makes the lists of sources; none of them is due.
 func newNotices(l *Link, out *outgoing, c *canary, w *lateWill, a *announcer, h *heartbeat) *notices {
 	n := &notices{link: l, out: out, canary: c, announcer: a, health: h}
-	n.readStatus = l.notices.subscription(l.topics.agent("status"))
-	n.readInfo = l.notices.subscription(l.topics.agent("info"))
+	n.readStatus = l.notices.subscription(l.topics.Agent("status"))
+	n.readInfo = l.notices.subscription(l.topics.Agent("info"))
 	n.readHome = l.notices.subscription(l.opt.homeStatusTopic())
 	l.notices.clears.wait = func() bool { return !c.acksProven() }
 	n.urgent = []source{&c.read, &n.readStatus, &n.readInfo, w, &c.send}

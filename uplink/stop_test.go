@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 const stopTime = 5 * time.Second // that the end of the agent may take
@@ -51,7 +52,7 @@ func TestTheEndDoesNotWaitForTheBroker(t *testing.T) {
 					conn, err := br.dial(ctx, will)
 					return stuckConn{conn.(*fakeConn), stuck}, err
 				}
-				l := New(Options{ClientID: "porch", Topics: DefaultTopics, Boot: bl.Boot(), Report: bl.Report, Stats: bl.Stats,
+				l := New(Options{ClientID: "porch", Topics: payload.DefaultPatterns, Boot: bl.Boot(), Report: bl.Report, Stats: bl.Stats,
 					Clock: clock.NewTimekeeper(clock.TrustAlways), Streams: []sensors.Stream{{Name: "room"}}}, bl, dial, slog.New(slog.DiscardHandler))
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan struct{})

@@ -81,10 +81,10 @@ type arrival struct {
 	retained bool
 	at       time.Time
 	raw      string
-	payload
+	received
 }
 
-type payload struct {
+type received struct {
 	TS         int64    `json:"ts"`
 	Boot       string   `json:"boot"`
 	Seq        uint64   `json:"seq"`
@@ -138,7 +138,7 @@ func subscribeWith(t *testing.T, o *mqtt.ClientOptions, filters ...string) *subs
 
 func (s *subscriber) arrived(_ mqtt.Client, m mqtt.Message) {
 	a := arrival{topic: m.Topic(), retained: m.Retained(), at: time.Now(), raw: string(m.Payload())}
-	json.Unmarshal(m.Payload(), &a.payload)
+	json.Unmarshal(m.Payload(), &a.received)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.got = append(s.got, a)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
-	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // queueStats is what `queue stats --json` prints.
@@ -234,7 +233,7 @@ func (s *queueCmd) export() error {
 		if it.IsRejected() != s.aside {
 			return nil
 		}
-		line = exportLine(line[:0], owner, it)
+		line = append(payload.AppendNamed(line[:0], owner, it, true), '\n')
 		_, err := w.Write(line)
 		return err
 	})
@@ -257,36 +256,4 @@ func (s *queueCmd) export() error {
 		fmt.Fprintf(stderr, "holdfast: queue %s: %d blocks fail their checksums and are left out\n", s.path, c.Damaged)
 	}
 	return w.Flush()
-}
-
-// exportLine appends an item as it would be published, with its client ID and
-// stream, and a line end. Empty names are left out.
-func exportLine(b []byte, owner string, it queue.Item) []byte {
-	names := exportNames{ClientID: owner}
-	if it.Event == "" {
-		names.Stream = it.Stream
-	}
-	head, err := json.Marshal(names)
-	if err != nil {
-		panic("holdfast: export: " + err.Error()) // strings always marshal
-	}
-	return append(appendJoined(b, head, uplink.AppendPayload(nil, it, true)), '\n')
-}
-
-// exportNames are what the wire tells by the topic, and a file has to say.
-type exportNames struct {
-	ClientID string `json:"client_id,omitempty"`
-	Stream   string `json:"stream,omitempty"`
-}
-
-// appendJoined appends one JSON object with the members of two, none of them
-// twice.
-func appendJoined(b, first, second []byte) []byte {
-	first = bytes.TrimSuffix(first, []byte("}"))
-	second = bytes.TrimPrefix(second, []byte("{"))
-	b = append(b, first...)
-	if len(first) > len("{") && len(second) > len("}") {
-		b = append(b, ',')
-	}
-	return append(b, second...)
 }

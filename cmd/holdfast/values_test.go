@@ -16,7 +16,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
-	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // TestAValueIsPublishedAsItWasMeasured follows values from Sensor.Next through
@@ -107,12 +107,12 @@ func arrive(t *rapid.T, from string, q *queue.Queue, values []float64) {
 	}
 	for i, it := range items {
 		var got struct{ Value float64 }
-		payload := uplink.AppendPayload(nil, it, false)
-		if err := json.Unmarshal(payload, &got); err != nil {
+		text := payload.Append(nil, it, false)
+		if err := json.Unmarshal(text, &got); err != nil {
 			t.Fatal(err)
 		}
 		if got.Value != values[i] || math.Signbit(got.Value) != (values[i] < 0) {
-			t.Fatalf("%s: %s, measured was %s", from, payload, fmt.Sprint(values[i]))
+			t.Fatalf("%s: %s, measured was %s", from, text, fmt.Sprint(values[i]))
 		}
 	}
 }

@@ -22,7 +22,7 @@ type wiretap struct {
 type published struct {
 	topic string
 	at    time.Time
-	payload
+	received
 }
 
 func newWiretap(delay time.Duration) *wiretap {
@@ -66,7 +66,7 @@ func (c *tapped) ToServer(data []byte) {
 		}
 		n := int(binary.BigEndian.Uint16(body))
 		topic, id := string(body[2:2+n]), binary.BigEndian.Uint16(body[2+n:])
-		var p payload
+		var p received
 		json.Unmarshal(body[4+n:], &p)
 		if head&1 != 0 {
 			c.states = append(c.states, published{topic, time.Now(), p})

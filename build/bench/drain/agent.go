@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // An agent has readings to tell.
@@ -62,7 +63,7 @@ func (a *agent) drain(server string, tls uplink.TLS, window int) (time.Duration,
 	if err != nil {
 		return 0, err
 	}
-	opt := uplink.Options{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls, KeepAlive: 15 * time.Second, Topics: uplink.DefaultTopics,
+	opt := uplink.Options{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls, KeepAlive: 15 * time.Second, Topics: payload.DefaultPatterns,
 		Drain: uplink.Drain{Window: window}, Clock: a.clock, Boot: a.queue.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
 	link := uplink.New(opt, a.queue, uplink.DialMQTT(opt), silent)
 	ctx, stop := context.WithCancel(context.Background())

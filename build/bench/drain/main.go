@@ -29,6 +29,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 func main() {
@@ -113,7 +114,7 @@ func payloads(n int) [][]byte {
 	clock := clock.NewTimekeeper(clock.TrustAlways)
 	payloads := make([][]byte, n)
 	for i := range payloads {
-		payloads[i] = uplink.AppendPayload(nil, queue.Item{Reading: reading(clock, i+1), Boot: "1-00000000"}, false)
+		payloads[i] = payload.Append(nil, queue.Item{Reading: reading(clock, i+1), Boot: "1-00000000"}, false)
 	}
 	return payloads
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // start starts an agent: a queue, a link, and one sensor.
@@ -24,7 +25,7 @@ func (j job) start(ctx context.Context, all *sync.WaitGroup, addr, path string, 
 		return err
 	}
 	opt := uplink.Options{ClientID: fmt.Sprintf("agent-%d", i), Servers: []*url.URL{{Scheme: "mqtt", Host: addr}}, KeepAlive: time.Minute,
-		Topics: uplink.DefaultTopics, Drain: uplink.Drain{Rate: j.rate}, Clock: clock, Boot: q.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
+		Topics: payload.DefaultPatterns, Drain: uplink.Drain{Rate: j.rate}, Clock: clock, Boot: q.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
 	link := uplink.New(opt, q, uplink.DialMQTT(opt), log)
 	linked, unlink := context.WithCancel(context.Background())
 	all.Go(func() { link.Run(linked); q.Close() })

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // A site is an agent, a broker, and what is between them.
@@ -134,7 +135,7 @@ func (s *site) alarm() (acked, sent time.Duration) {
 // link starts a link to an address, and what the agent has to say of now.
 func (s *site) link(addr string) {
 	server := &url.URL{Scheme: "mqtt", Host: addr}
-	opt := uplink.Options{ClientID: "site", Servers: []*url.URL{server}, KeepAlive: 15 * time.Second, Topics: uplink.DefaultTopics,
+	opt := uplink.Options{ClientID: "site", Servers: []*url.URL{server}, KeepAlive: 15 * time.Second, Topics: payload.DefaultPatterns,
 		Drain: uplink.Drain{Window: s.window}, Clock: s.clock, Boot: s.queue.Boot(), Stats: s.queue.Stats,
 		Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
 	link := uplink.New(opt, s, uplink.DialMQTT(opt), s.log)

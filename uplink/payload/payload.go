@@ -1,4 +1,4 @@
-package uplink
+package payload
 
 import (
 	"encoding/json"
@@ -11,60 +11,43 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// topics makes topic names, each once.
-type topics struct {
-	clientID string
-	pattern  Topics
-	event    string
-	reading  map[string]string // by stream
-	state    map[string]string
+// Append appends an item as it is published: one flat JSON object. A reading that is
+// historical says so. It allocates nothing, unless b has to grow or a text has to
+// be quoted.
+func Append(b []byte, it queue.Item, historical bool) []byte {
+	return appendMembers(append(b, '{'), it, historical)
 }
 
-func newTopics(opt Options) topics {
-	t := topics{clientID: opt.ClientID, pattern: opt.Topics, reading: map[string]string{}, state: map[string]string{}}
-	t.event = t.agent("event")
-	for _, s := range opt.Streams {
-		t.reading[s.Name] = t.name(opt.Topics.Reading, s.Name)
-		t.state[s.Name] = t.name(opt.Topics.State, s.Name)
+// AppendReading appends a reading of a start of the agent as it is published.
+func AppendReading(b []byte, r sensors.Reading, boot string, historical bool) []byte {
+	return appendReading(append(b, '{'), r, boot, historical)
+}
+
+// AppendNamed appends an item with the names that its topic has when it is
+// published, for a file: its client, and its stream if it is a reading. Empty
+// names are left out.
+func AppendNamed(b []byte, clientID string, it queue.Item, historical bool) []byte {
+	b = append(b, '{')
+	if clientID != "" {
+		b = append(appendString(b, `"client_id":`, clientID), ',')
 	}
-	return t
-}
-
-func (t topics) name(pattern, stream string) string {
-	return strings.NewReplacer("{client_id}", t.clientID, "{stream}", stream).Replace(pattern)
-}
-
-// ofReading is where a stream's readings go. The backlog may hold readings of
-// a stream that is no longer configured.
-func (t topics) ofReading(stream string) string {
-	if name, ok := t.reading[stream]; ok {
-		return name
+	if it.Event == "" && it.Stream != "" {
+		b = append(appendString(b, `"stream":`, it.Stream), ',')
 	}
-	return t.name(t.pattern.Reading, stream)
+	return appendMembers(b, it, historical)
 }
 
-// ofHistory is where the history of a stream goes; the empty one is the agent's.
-func (t topics) ofHistory(stream string) string {
-	if stream == "" {
-		return t.event
-	}
-	return t.ofReading(stream)
-}
-
-func (t topics) agent(what string) string { return t.clientID + "/agent/" + what }
-
-// AppendPayload appends an item as it is published: one flat JSON object.
-func AppendPayload(b []byte, it queue.Item, historical bool) []byte {
+func appendMembers(b []byte, it queue.Item, historical bool) []byte {
 	if it.Event != "" {
 		return appendEvent(b, it)
 	}
-	return appendPayload(b, it.Reading, it.Boot, historical)
+	return appendReading(b, it.Reading, it.Boot, historical)
 }
 
 // appendEvent appends an event with its details. The boot of a gap is that of
 // the readings that are missing; the start that tells of it is `start` then.
 func appendEvent(b []byte, it queue.Item) []byte {
-	b = append(b, `{"ts":`...)
+	b = append(b, `"ts":`...)
 	b = strconv.AppendInt(b, it.At.Unix, 10)
 	key := `,"boot":`
 	if it.Event == "gap" {
@@ -81,8 +64,8 @@ func appendEvent(b []byte, it queue.Item) []byte {
 	return append(b, '}')
 }
 
-func appendPayload(b []byte, r sensors.Reading, boot string, historical bool) []byte {
-	b = append(b, `{"ts":`...)
+func appendReading(b []byte, r sensors.Reading, boot string, historical bool) []byte {
+	b = append(b, `"ts":`...)
 	b = strconv.AppendInt(b, r.At.Unix, 10)
 	b = appendString(b, `,"boot":`, boot)
 	b = append(b, `,"seq":`...)
@@ -131,7 +114,7 @@ func appendString(b []byte, key, s string) []byte {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
 			quoted, err := json.Marshal(s) // also mends what is not UTF-8
 			if err != nil {
-				panic("uplink: payload: " + err.Error()) // strings always marshal
+				panic("payload: " + err.Error()) // strings always marshal
 			}
 			return append(b, quoted...)
 		}

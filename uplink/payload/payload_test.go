@@ -1,0 +1,34 @@
+package payload
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
+
+func FuzzPayloadIsAlwaysJSON(f *testing.F) {
+	f.Add("17-9f3c02ab", "%", "open", "", 45.2, int64(1763640000123))
+	f.Add("", "°C", "\x00\xff\"\\", "no\nacknowledge", math.MaxFloat64, int64(-1))
+	f.Fuzz(func(t *testing.T, boot, unit, state, reason string, value float64, ms int64) {
+		if math.IsNaN(value) || math.IsInf(value, 0) {
+			t.Skip("the sampler makes these failures")
+		}
+		b := Append(nil, queue.Item{Boot: boot, Reading: sensors.Reading{Unit: unit, State: state, Err: reason, Value: value,
+			At: clock.Stamp{Unix: ms, Clock: clock.Estimated}}}, true)
+		var p struct {
+			TS         int64
+			Value      *float64
+			Historical bool
+		}
+		if err := json.Unmarshal(b, &p); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if p.TS != ms || !p.Historical || (p.Value == nil) != (reason != "") || p.Value != nil && *p.Value != value {
+			t.Errorf("%s does not say %v at %d, %q", b, value, ms, reason)
+		}
+	})
+}

@@ -1,0 +1,108 @@
+// Package payload says what holdfast publishes and where: the names of topics,
+// and readings and events as flat JSON objects.
+package payload
+
+import (
+	"regexp"
+	"strings"
+)
+
+// Patterns are the topics of readings and states, with {client_id} and {stream}.
+type Patterns struct {
+	Reading string
+	State   string
+}
+
+// DefaultPatterns have two levels for data and three for everything else.
+var DefaultPatterns = Patterns{Reading: "{client_id}/{stream}", State: "{client_id}/{stream}/state"}
+
+// Expand replaces {client_id} and {stream} in a pattern.
+func Expand(pattern, clientID, stream string) string {
+	return strings.NewReplacer("{client_id}", clientID, "{stream}", stream).Replace(pattern)
+}
+
+// nameForm is the form of a name. It goes into topics, so it has none of their
+// special characters, and no dot, which the agent's own entities have.
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// IsName reports whether a client, a sensor or a stream may have this name.
+func IsName(s string) bool { return nameForm.MatchString(s) }
+
+// MaxTopic is how many bytes a pattern or a prefix may have.
+const MaxTopic = 1024
+
+// IsPattern reports whether a pattern makes topics that belong to one client and
+// stream, and that one may publish to. Package config says why it does not.
+func IsPattern(p string) bool {
+	return IsPrefix(p) && strings.Contains(p, "{client_id}") && strings.Contains(p, "{stream}")
+}
+
+// IsPrefix reports whether a topic that one may publish to can begin with this.
+func IsPrefix(p string) bool {
+	return p != "" && len(p) <= MaxTopic && !strings.ContainsAny(p, "+#\x00") && p[0] != '$'
+}
+
+// Topics are the topics of one client. Those of its streams are made once: its
+// methods may be called from any goroutine, and allocate nothing for a stream
+// that is configured.
+type Topics struct {
+	clientID string
+	patterns Patterns
+	event    string
+	reading  map[string]string // by stream
+	state    map[string]string // by stream
+}
+
+// NewTopics makes the topics of a client with these streams.
+func NewTopics(clientID string, patterns Patterns, streams []string) Topics {
+	t := Topics{clientID: clientID, patterns: patterns, reading: map[string]string{}, state: map[string]string{}}
+	t.event = t.Agent("event")
+	for _, s := range streams {
+		t.reading[s] = Expand(patterns.Reading, clientID, s)
+		t.state[s] = Expand(patterns.State, clientID, s)
+	}
+	return t
+}
+
+// ClientID is the client's own name.
+func (t Topics) ClientID() string { return t.clientID }
+
+// Reading is where the readings of a stream go. The backlog may hold some of a
+// stream that is no longer configured.
+func (t Topics) Reading(stream string) string {
+	if topic, ok := t.reading[stream]; ok {
+		return topic
+	}
+	return Expand(t.patterns.Reading, t.clientID, stream)
+}
+
+// History is where the history of a stream goes: its readings, or the agent's
+// events if the stream is empty.
+func (t Topics) History(stream string) string {
+	if stream == "" {
+		return t.event
+	}
+	return t.Reading(stream)
+}
+
+// State is where the state of a stream is retained.
+func (t Topics) State(stream string) string {
+	if topic, ok := t.state[stream]; ok {
+		return topic
+	}
+	return Expand(t.patterns.State, t.clientID, stream)
+}
+
+// IsState reports whether a topic is that of the state of a configured stream.
+func (t Topics) IsState(topic string) bool {
+	for _, fed := range t.state {
+		if fed == topic {
+			return true
+		}
+	}
+	return false
+}
+
+// Agent is the topic of something that the agent says of itself; of nothing, what
+// these topics begin with.
+func (t Topics) Agent(what string) string { return t.clientID + "/agent/" + what }
