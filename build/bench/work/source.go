@@ -10,8 +10,13 @@ import (
 )
 
 // A source is three sensors that wander, read in turn, to two decimals.
+//
+// All its stamps come from one timekeeper, as in the agent. A timekeeper counts
+// the uptime from its own start: one for each reading would take the uptime from
+// the kernel each time, which knows nothing of simulated time.
 type source struct {
 	rng     *rand.Rand
+	clock   *clock.Timekeeper
 	streams [3]stream
 	n       int
 }
@@ -23,7 +28,7 @@ type stream struct {
 }
 
 func newSource(seed uint64) *source {
-	return &source{rng: rand.New(rand.NewPCG(seed, 0)), streams: [...]stream{
+	return &source{rng: rand.New(rand.NewPCG(seed, 0)), clock: clock.NewTimekeeper(clock.TrustAlways), streams: [...]stream{
 		{name: "room-temperature", unit: "°C", value: 21.4, step: 0.03},
 		{name: "room-humidity", unit: "%", value: 45.2, step: 0.1},
 		{name: "room-pressure", unit: "hPa", value: 1013.2, step: 0.05},
@@ -38,14 +43,16 @@ func (s *source) next() sensors.Reading {
 	st.value += s.rng.NormFloat64() * st.step
 	return sensors.Reading{
 		Stream: st.name, Seq: st.seq, Unit: st.unit,
-		Value: math.Round(st.value*100) / 100, At: clock.NewTimekeeper(clock.TrustAlways).Now(),
+		Value: math.Round(st.value*100) / 100, At: s.clock.Now(),
 	}
 }
 
 // alarm is the next change of a door.
 func (s *source) alarm() sensors.Reading {
 	s.n++
-	r := sensors.Reading{Stream: "door", Seq: uint64(s.n), State: "closed", Priority: sensors.Alarm, At: clock.NewTimekeeper(clock.TrustAlways).Now()}
+	r := sensors.Reading{
+		Stream: "door", Seq: uint64(s.n), State: "closed", Priority: sensors.Alarm, At: s.clock.Now(),
+	}
 	if s.n%2 == 1 {
 		r.Value, r.State = 1, "open"
 	}

@@ -6,6 +6,9 @@ import (
 	"os"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // TestJob is how build/bench starts a job: in the environment it says which,
@@ -78,4 +81,21 @@ func TestSourceRepeats(t *testing.T) {
 			t.Fatalf("reading %d has seq %d, want %d", i, x.Seq, want)
 		}
 	}
+}
+
+// TestStampsOfASourceFollowSimulatedTime: what the queue stores of a reading
+// depends on the uptime in its stamp, so the figures of a bench in simulated time
+// are right only if the uptime follows that time.
+func TestStampsOfASourceFollowSimulatedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(1)
+		first := s.next().At
+		time.Sleep(time.Hour)
+		for _, at := range []clock.Stamp{s.next().At, s.alarm().At} {
+			// The wall clock and the uptime are each rounded to a millisecond.
+			if by := at.Uptime - first.Uptime; (by-time.Hour).Abs() > time.Millisecond || at.Unix-first.Unix != by.Milliseconds() {
+				t.Errorf("an hour later the uptime is %v later and the wall clock %d ms", by, at.Unix-first.Unix)
+			}
+		}
+	})
 }
