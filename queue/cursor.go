@@ -240,19 +240,24 @@ type rejectsRead struct {
 	max          int
 }
 
-// readRejects is file.readAside with patience.
+type rejectsAnswer struct {
+	r   rejectsRun
+	err error
+}
+
+// readRejects is file.readRejects with patience.
 func (q *Queue) readRejects(what rejectsRead) (rejectsRun, error) {
-	type answer struct {
-		r   rejectsRun
-		err error
-	}
 	got, err := q.readWithPatience(rejectsSlot, what, func() any {
+		q.mu.Lock()
+		commits := q.rejects.commits
+		q.mu.Unlock()
 		r, err := what.file.readRejects(what.from, what.before, what.max)
-		return answer{r, err}
+		r.commits = commits
+		return rejectsAnswer{r, err}
 	})
 	if err != nil {
 		return rejectsRun{}, err
 	}
-	a := got.(answer)
+	a := got.(rejectsAnswer)
 	return a.r, a.err
 }

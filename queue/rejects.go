@@ -40,6 +40,7 @@ type rejects struct {
 	acked          map[uint64]bool // acknowledged, and perhaps on disk
 	droppedThrough uint64          // everything up to it was dropped
 	onDisk         int             // items on disk
+	commits        int             // commits that were applied: a read from before one is stale
 }
 
 type rejectedItem struct {
@@ -173,7 +174,11 @@ func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
 		if found.last == 0 {
 			break
 		}
-		items = append(items, q.stillRejected(found)...)
+		found, current := q.stillRejected(found)
+		if !current {
+			continue
+		}
+		items = append(items, found.items...)
 		from = found.last + 1
 	}
 	items = append(items, young[:min(len(young), max-len(items))]...)
@@ -184,10 +189,15 @@ func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
 	return items, nil
 }
 
-// stillRejected leaves out what is acknowledged, and what is damaged for good.
-func (q *Queue) stillRejected(found rejectsRun) []Item {
+// stillRejected leaves out what is acknowledged, and what is damaged for good. A
+// read that began before the last commit is not current: it may hold what that
+// commit took out, and what was acknowledged is forgotten by then.
+func (q *Queue) stillRejected(found rejectsRun) (still rejectsRun, current bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if found.commits != q.rejects.commits {
+		return found, false
+	}
 	bad := 0
 	for n, err := range found.bad {
 		if !q.rejects.acked[n] {
@@ -199,9 +209,10 @@ func (q *Queue) stillRejected(found rejectsRun) []Item {
 	if bad > 0 {
 		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", bad))
 	}
-	return slices.DeleteFunc(found.items, func(it Item) bool {
+	found.items = slices.DeleteFunc(found.items, func(it Item) bool {
 		return q.rejects.acked[it.number] || it.number <= q.rejects.droppedThrough
 	})
+	return found, true
 }
 
 // firstInMemory is the number of the oldest in memory.
@@ -277,6 +288,7 @@ func (r *rejects) change() rejectsChange {
 // applied takes over what a successful commit has done. One that failed is done
 // again, number by number, whether it has landed or not.
 func (r *rejects) applied(c rejectsChange, out rejectsOutcome) {
+	r.commits++
 	r.pending = slices.Delete(r.pending, 0, r.index(c.last+1))
 	for _, n := range c.acked {
 		delete(r.acked, n)
@@ -289,7 +301,7 @@ func (r *rejects) applied(c rejectsChange, out rejectsOutcome) {
 // numbers.
 func (r *rejects) rebase(there rejectsSize) {
 	young := slices.DeleteFunc(r.pending, func(it rejectedItem) bool { return r.acked[it.number] })
-	*r = rejects{next: max(r.next, there.last+1), onDisk: there.count, due: r.due}
+	*r = rejects{next: max(r.next, there.last+1), onDisk: there.count, due: r.due, commits: r.commits}
 	for _, it := range young {
 		r.push(it, r.due)
 	}

@@ -347,6 +347,39 @@ func TestDiskThatFailsIsReadAllTheSame(t *testing.T) {
 	})
 }
 
+// TestReadFromBeforeACommitIsStale: the disk answers a read of what was rejected
+// only after the commit that took out what was acknowledged meanwhile.
+func TestReadFromBeforeACommitIsStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, queuePath(t))
+		defer h.end()
+		putMany(h, 1, 3)
+		h.setAside(t, 3, false)
+		time.Sleep(time.Minute) // they are on disk
+		first, err := h.Rejected(&Cursor{}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		what := rejectsRead{h.opened.file, 1, h.rejects.firstInMemory(), 9}
+		before, err := h.readRejects(what)
+		if err != nil || len(before.items) != 3 {
+			t.Fatalf("%d items, %v, want 3", len(before.items), err)
+		}
+		h.Ack(first)
+		time.Sleep(time.Minute) // the commit
+		late := &pendingRead{what: what, done: make(chan struct{}), answer: rejectsAnswer{before, nil}}
+		close(late.done)
+		h.reads[rejectsSlot] = late
+		items, err := h.Rejected(&Cursor{}, 9)
+		if got := fmt.Sprint(names(items)); err != nil || got != "[room2 room3]" {
+			t.Errorf("%s, %v, want what was not acknowledged", got, err)
+		}
+		if h.reads[rejectsSlot] != nil {
+			t.Error("the late answer was not taken")
+		}
+	})
+}
+
 // TestManySetAsideDoNotWaitForTheirTime: a stream that is held as a whole may
 // drain faster than the writer's time comes.
 func TestManySetAsideDoNotWaitForTheirTime(t *testing.T) {
