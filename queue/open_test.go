@@ -353,7 +353,7 @@ func TestPathOfAPersonsMaking(t *testing.T) {
 func small(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	mount(t, dir, "size=1m")
+	mount(t, dir, "size=1m,nr_inodes=64")
 	return dir
 }
 

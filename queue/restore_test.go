@@ -232,14 +232,15 @@ var unwritable = map[string]func(t *testing.T, dir string) (mend func() error){
 		return func() error { return os.Remove(ballast) }
 	},
 	"out of inodes": func(t *testing.T, dir string) func() error {
-		n := 0
-		for ; n < 100_000; n++ {
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("inode-", n)), nil, 0o600); err != nil {
-				break
-			}
+		n, err := 0, error(nil)
+		for ; err == nil; n++ {
+			err = os.WriteFile(filepath.Join(dir, fmt.Sprint("inode-", n)), nil, 0o600)
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
 		}
 		return func() (err error) {
-			for i := range n {
+			for i := range n - 1 {
 				err = errors.Join(err, os.Remove(filepath.Join(dir, fmt.Sprint("inode-", i))))
 			}
 			return err
