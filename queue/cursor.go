@@ -86,7 +86,7 @@ func (q *Queue) peekRest(items []Item, c *Cursor, max int, routine bool) []Item 
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	c.sync(q.opened.generation)
-	items = q.gaps.peek(items, max-len(items), c.gap, func() Item { return q.eventLocked(q.opt.Clock.Now()) })
+	items = q.gaps.peek(items, max-len(items), c.gap, q.gapEventLocked)
 	if routine {
 		items = q.lanes[sensors.Routine].peek(items, max-len(items), c.passed[sensors.Routine])
 	}

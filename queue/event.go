@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
@@ -31,7 +32,28 @@ func (q *Queue) Report(e sensors.Event) {
 func (q *Queue) reportLocked(event string, at clock.Stamp, details string) {
 	it := q.eventLocked(at)
 	it.Event, it.Details = event, details
+	q.rememberLocked(it)
 	q.pushLocked(it)
+}
+
+// maxRecent is how many events Recent remembers: 10 kB, as events are some 200
+// bytes.
+const maxRecent = 50
+
+// rememberLocked notes an event for Recent.
+func (q *Queue) rememberLocked(it Item) {
+	if n := len(q.counts.recent); n == maxRecent {
+		q.counts.recent = slices.Delete(q.counts.recent, 0, 1)
+	}
+	q.counts.recent = append(q.counts.recent, it)
+}
+
+// Recent returns the last events of this start, oldest first, at most 50. A gap is
+// one of them when it is first given to the sender: until then it grows.
+func (q *Queue) Recent() []Item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.counts.recent)
 }
 
 // eventLocked is an event without its name.

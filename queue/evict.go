@@ -12,10 +12,11 @@ import (
 
 // laneOutcome is what a commit did to a lane beside the change: what it evicted.
 type laneOutcome struct {
-	removed int   // readings
-	damaged int   // blocks that went and could not be read
-	seqs    seqs  // of the last readings that went
-	gaps    []Gap // what that was, as far as it is final: thinned ones stay with their block
+	removed int         // readings
+	last    clock.Stamp // of the newest reading that was dropped, in a lane whose oldest ones go; zero: none
+	damaged int         // blocks that went and could not be read
+	seqs    seqs        // of the last readings that went
+	gaps    []Gap       // what that was, as far as it is final: thinned ones stay with their block
 }
 
 // evictor makes room: it thins out the oldest routine readings first, and
@@ -176,6 +177,7 @@ func (e *evictor) dropOldest(p sensors.Priority) (done bool, err error) {
 func (e *evictor) dropped(p sensors.Priority, r run) {
 	out := &e.out[p]
 	out.removed += len(r.items)
+	out.last = r.items[len(r.items)-1].At
 	var all gaps
 	for _, g := range out.gaps {
 		all.add(g)

@@ -33,8 +33,9 @@ const (
 // they are sent: those that were issued come first. No reading is counted in two
 // of them. It is used under Queue.mu, or by one goroutine alone.
 type gaps struct {
-	list  []*gap
-	dirty bool // the file does not know
+	list    []*gap
+	dirty   bool   // the file does not know
+	missing uint64 // readings in all that was added
 }
 
 type gap struct {
@@ -50,6 +51,7 @@ func (g *gaps) add(more Gap) {
 		return
 	}
 	g.dirty = true
+	g.missing += more.Count
 	at := len(g.list)
 	for i := at - 1; i >= 0 && g.list[i].issued == nil; i-- {
 		if e := g.list[i]; e.Why == more.Why && e.meets(more, 1) {
@@ -93,8 +95,8 @@ func (g *Gap) join(more Gap) {
 }
 
 // peek appends the gaps beyond an event's number as items, at most max. give
-// numbers and stamps an event when its gap is issued for the first time.
-func (g *gaps) peek(items []Item, max int, after uint64, give func() Item) []Item {
+// makes the event of a gap that is issued for the first time.
+func (g *gaps) peek(items []Item, max int, after uint64, give func(Gap) Item) []Item {
 	for _, e := range g.list {
 		if e.issued != nil && e.issued.Seq <= after {
 			continue
@@ -103,13 +105,20 @@ func (g *gaps) peek(items []Item, max int, after uint64, give func() Item) []Ite
 			break
 		}
 		if e.issued == nil {
-			it := give()
-			it.Event, it.Details = gapEvent, e.details()
+			it := give(e.Gap)
 			e.issued = &it
 		}
 		items = append(items, *e.issued)
 	}
 	return items
+}
+
+// gapEventLocked is the event that declares a gap.
+func (q *Queue) gapEventLocked(g Gap) Item {
+	it := q.eventLocked(q.opt.Clock.Now())
+	it.Event, it.Details = gapEvent, g.details()
+	q.rememberLocked(it)
+	return it
 }
 
 // details is the gap as the JSON of its event.

@@ -69,7 +69,7 @@ func TestGapThatWasHandedOutGrowsOnNeitherSide(t *testing.T) {
 	}
 	var g gaps
 	g.add(lost(101, 200))
-	g.peek(nil, 1, 0, func() Item { return Item{Reading: sensors.Reading{Seq: 1}} })
+	g.peek(nil, 1, 0, func(Gap) Item { return Item{Reading: sensors.Reading{Seq: 1}} })
 	var out [2]laneOutcome
 	out[0].gaps = []Gap{lost(1, 100), lost(201, 300)}
 	err = f.update(func(tx *bbolt.Tx) error { return putGaps(tx, g.values(), out) })
@@ -141,7 +141,7 @@ func TestMemoryThatOverflowsBeforeTheDiskLeavesTwoGaps(t *testing.T) {
 			put(500)
 			time.Sleep(6 * time.Second)
 			h.mu.Lock()
-			gaps := h.gaps.peek(nil, 9, 0, func() Item { return h.eventLocked(stamp()) })
+			gaps := h.gaps.peek(nil, 9, 0, h.gapEventLocked)
 			h.mu.Unlock()
 			r.take(gaps)
 			h.Ack(gaps)

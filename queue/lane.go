@@ -53,9 +53,12 @@ type laneDisk struct {
 	lastTail   uint64 // number of the newest reading in the tail, 0 if there is none
 	savedFirst uint64 // the cursor in the file: first, as of the last commit that wrote it
 	readings   int    // in blocks and not acknowledged
-	suspect    bool   // readings may be missing in blocks although no block is damaged
-	evicting   bool   // a commit under way removes what was not issued: Peek issues nothing new
-	evictions  int    // counts them: a block that was read before one is stale
+	// oldest is the time of the oldest of these, or of one shortly before it: what
+	// is read of the blocks later knows better.
+	oldest    clock.Stamp
+	suspect   bool // readings may be missing in blocks although no block is damaged
+	evicting  bool // a commit under way removes what was not issued: Peek issues nothing new
+	evictions int  // counts them: a block that was read before one is stale
 }
 
 // laneCache is what was read of the blocks, oldest first, under Queue.mu. All of
@@ -174,6 +177,9 @@ func (l *lane) ack(number uint64) (final []Gap) {
 // countAcked takes out of head, and counts, what is acknowledged in blocks.
 func (l *lane) countAcked(number uint64) {
 	n := countBelow(l.cache.head, number+1)
+	if n > 0 {
+		l.disk.oldest = l.cache.head[n-1].At
+	}
 	l.cache.head = l.cache.head[n:]
 	if l.disk.readings -= n; number >= l.disk.lastBlock {
 		l.disk.readings = 0
@@ -201,6 +207,9 @@ func (l *lane) movedToBlocks(number uint64) {
 	in := l.firstInMemory()
 	if number >= in {
 		n := int(number + 1 - in)
+		if l.disk.readings == 0 && n > 0 {
+			l.disk.oldest = l.mem.items()[0].At
+		}
 		l.disk.readings += n
 		l.leaveMemory(n)
 	}
@@ -218,9 +227,12 @@ func (l *lane) leaveMemory(n int) {
 	l.mem.pop(n)
 }
 
-// evicted takes over what an eviction did to the blocks: gone readings, and
-// what was read of them before is stale.
-func (l *lane) evicted(gone int) {
+// evicted takes over what an eviction did to the blocks: gone readings, the last
+// of them from a time that may be zero, and what was read of them before is stale.
+func (l *lane) evicted(gone int, last clock.Stamp) {
+	if last != (clock.Stamp{}) {
+		l.disk.oldest = last
+	}
 	for len(l.cache.head) > 0 && l.cache.head[len(l.cache.head)-1].number > l.issued {
 		l.cache.head = l.cache.head[:len(l.cache.head)-1]
 	}
@@ -247,16 +259,18 @@ func (l *lane) reconcile(there *lane) {
 	}
 	l.disk.lastBlock = max(l.disk.lastBlock, there.disk.lastBlock)
 	l.disk.lastTail, l.disk.savedFirst = there.disk.lastTail, there.disk.savedFirst
-	l.evicted(0) // and what was read may be gone
+	l.evicted(0, there.disk.oldest) // and what was read may be gone
 	l.disk.readings = there.disk.readings
 }
 
-// oldest is the time of the oldest reading, if it is in memory.
+// oldest is the time of the oldest reading that waits, if there is one.
 func (l *lane) oldest() (at clock.Stamp, ok bool) {
 	switch {
 	case len(l.cache.head) > 0:
 		return l.cache.head[0].At, true
-	case l.disk.readings == 0 && l.mem.len() > 0:
+	case l.disk.readings > 0:
+		return l.disk.oldest, true
+	case l.mem.len() > 0:
 		return l.mem.items()[0].At, true
 	}
 	return at, false

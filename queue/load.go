@@ -92,7 +92,7 @@ func (f *file) loadLane(p *pages.File, n int, l *lane, first uint64, bad *damage
 }
 
 // loadBlocks counts the readings in a lane's blocks, and returns the value of the
-// newest one. Only headers are decoded, but for the block that first lies in.
+// newest one. Only headers are decoded, but for the oldest block.
 func (f *file) loadBlocks(p *pages.File, n int, l *lane, bad *damagedValues) (last []byte, err error) {
 	err = p.Each(string(bucketLanes[n]), nil, func(k, v []byte) (bool, error) {
 		l.disk.lastBlock, last = number(k), append(last[:0], v...)
@@ -105,13 +105,16 @@ func (f *file) loadBlocks(p *pages.File, n int, l *lane, bad *damagedValues) (la
 			bad.blocks[n] = append(bad.blocks[n], l.disk.lastBlock)
 			return true, nil
 		}
+		first := l.disk.readings == 0
 		l.disk.readings += h.count
 		if h.thinned && n == int(sensors.Routine) {
 			f.thinned = l.disk.lastBlock
 		}
-		if h.number < l.first { // part of it is acknowledged
+		if h.number < l.first || first { // part of it may be acknowledged
 			if r, err := decode(v); err == nil {
-				l.disk.readings -= countBelow(r.items, l.first)
+				acked := countBelow(r.items, l.first)
+				l.disk.readings -= acked
+				l.disk.oldest = r.items[min(acked, len(r.items)-1)].At
 			}
 		}
 		return true, nil

@@ -134,6 +134,7 @@ type counters struct {
 	dropped    uint64 // readings that left without an acknowledgement
 	loggedDrop string // the last reason for dropping that was logged
 	events     uint64 // numbers given to events
+	recent     []Item // the last events, oldest first, at most maxRecent
 	commits    uint64
 	written    int64 // bytes
 	day        struct {
@@ -251,8 +252,9 @@ type Stats struct {
 	Memory   int         // of these, in memory alone
 	Rejected int         // readings and events that were rejected: they wait no longer
 	Dropped  uint64      // readings that left without an acknowledgement
+	Missing  uint64      // readings declared as missing, whatever took them; of those before the start, what is not delivered
 	Failing  bool        // the last commit failed, or hangs
-	Oldest   clock.Stamp // of the oldest reading or event that waits, as far as it is in memory; else zero
+	Oldest   clock.Stamp // of the oldest reading or event that waits, or of one shortly before it; zero: none waits
 
 	Commits      uint64 // since the queue was opened
 	Written      int64  // bytes, by these commits
@@ -265,7 +267,7 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.newDayLocked()
-	s := Stats{Rejected: q.rejects.count(), Dropped: q.counts.dropped, Failing: q.writer.failing || q.writer.hangs,
+	s := Stats{Rejected: q.rejects.count(), Dropped: q.counts.dropped, Missing: q.gaps.missing, Failing: q.writer.failing || q.writer.hangs,
 		Commits: q.counts.commits, CommitsToday: q.counts.commits - q.counts.day.commits,
 		Written: q.counts.written, WrittenToday: q.counts.written - q.counts.day.written}
 	for i := range q.lanes {

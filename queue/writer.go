@@ -472,7 +472,7 @@ func (q *Queue) appliedLocked(l *lane, c laneChange, out laneOutcome, why string
 		l.cache.seqs[k] = max(l.cache.seqs[k], seq)
 	}
 	if out.removed > 0 || why == purged {
-		l.evicted(out.removed)
+		l.evicted(out.removed, out.last)
 		q.droppedLocked(out.removed, out.gaps, why)
 	}
 }
