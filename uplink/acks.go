@@ -134,6 +134,7 @@ func (k *acks) flush() error {
 		return nil
 	}
 	err := k.link.backlog.Ack(k.batch)
+	k.link.board.delivered(len(k.batch))
 	clear(k.batch)
 	k.batch = k.batch[:0]
 	return err

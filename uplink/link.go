@@ -113,9 +113,10 @@ type Link struct {
 	log     *slog.Logger
 	topics  payload.Topics
 
-	states states    // has a mutex of its own
-	pace   *throttle // its meter has a mutex of its own
-	certs  expiries  // a goroutine beside the session has it while one lasts
+	states states      // has a mutex of its own
+	pace   *throttle   // its meter has a mutex of its own
+	certs  expiries    // a goroutine beside the session has it while one lasts
+	board  statusBoard // has a mutex of its own
 
 	// What outlives a session. It belongs to the goroutine of the session, or to
 	// that of Run between two of them.
@@ -137,6 +138,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 		canary: canaryMemory{unreadable: map[string]bool{}}, proofs: newProofs(), suspects: suspects{}, rejects: newRejects(),
 		notices: newNoticeMemory(), journal: linkLog{log: log, logged: map[string]bool{}}}
 	l.states.changed = make(chan struct{}, 1)
+	l.board.now.Since = time.Now()
 	return l
 }
 
@@ -179,6 +181,7 @@ func (l *Link) Run(ctx context.Context) error {
 	retry := newBackoff()
 	for ctx.Err() == nil {
 		up, expected, err := l.connect(ctx)
+		l.board.disconnected(err)
 		if ctx.Err() != nil {
 			break
 		}
@@ -194,7 +197,9 @@ func (l *Link) Run(ctx context.Context) error {
 			wait = min(wait, most)
 		}
 		l.journal.down(err, up, wait)
+		l.board.retries(time.Now().Add(wait))
 		sleep(ctx, wait)
+		l.board.retries(time.Time{})
 	}
 	return ctx.Err()
 }
@@ -220,6 +225,7 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 		l.announced.rival.forget()
 		return 0, false, err
 	}
+	l.board.connected(conn, time.Now())
 	watching, seen := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { l.certs.watch(watching, conn, l.opt.Clock, l.log) })

@@ -87,7 +87,8 @@ func dialServer(ctx context.Context, opt Options, server *url.URL, path *segment
 	if err != nil {
 		return nil, path.notMade(opt.TLS.explainUntrusted(ctx, err))
 	}
-	c := &mqttConn{shown: certs, path: path, began: time.Now(), lost: make(chan struct{}), heard: make(chan Message, mostHeard), better: make(chan struct{})}
+	c := &mqttConn{shown: certs, path: path, began: time.Now(), host: server.Host,
+		lost: make(chan struct{}), heard: make(chan Message, mostHeard), better: make(chan struct{})}
 	c.wire = newWire(socket, limits, c.end)
 	options.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return c.wire, nil })
 	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.end(fmt.Errorf("the broker does not answer: %w", err)) }) // else the wire was first
@@ -150,6 +151,7 @@ type mqttConn struct {
 	echoes echoes
 	path   *segments
 	began  time.Time
+	host   string // and port, of the server
 
 	once sync.Once
 	lost chan struct{}
@@ -164,6 +166,9 @@ func (c *mqttConn) Done() <-chan struct{}   { return c.lost }
 func (c *mqttConn) Err() error              { return c.why }
 func (c *mqttConn) Heard() <-chan Message   { return c.heard }
 func (c *mqttConn) Better() <-chan struct{} { return c.better }
+
+// server is where the connection goes, for [Link.Status].
+func (c *mqttConn) server() string { return c.host }
 
 func (c *mqttConn) Publish(m Message) Token {
 	qos := byte(1)

@@ -162,6 +162,7 @@ func (s *session) completed(f *sentMessage) error {
 	case f.kind == kindOnce:
 		s.notices.sent(f)
 	default:
+		s.link.board.acked(time.Since(f.slot.sent))
 		first := s.out.acked(f)
 		s.notices.answered(f)
 		if first {
@@ -288,6 +289,7 @@ func (s *session) canaryHeard(payload string) {
 	if !released {
 		return
 	}
+	s.link.board.holds("")
 	s.link.log.Info("uplink may publish: the backlog goes out")
 	s.health.changed()
 	s.history.cursor.Rewind()
@@ -305,6 +307,7 @@ func (s *session) hold(why string) {
 	if !s.canary.hold(why) {
 		return
 	}
+	s.link.board.holds("no proof that we may publish, agent/canary: " + why)
 	s.probes.declareDoubted()
 	s.health.changed()
 	s.announcer.announce()

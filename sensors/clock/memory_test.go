@@ -87,9 +87,9 @@ func TestRoundingOfTwoClocksIsNotAStep(t *testing.T) {
 // TestTheSlowSourcesAnswerUntilTheyArePolledAgain: quality waits for nobody.
 func TestTheSlowSourcesAnswerUntilTheyArePolledAgain(t *testing.T) {
 	w := &timeSources{sys: t.TempDir(), run: t.TempDir(), chrony: "127.0.0.1:1"}
-	w.second.Store(uint32(Synced))
-	if w.poll(); Quality(w.second.Load()) != Unsynced {
-		t.Errorf("no source answers, and the clock is %v", Quality(w.second.Load()))
+	w.second.Store(uint32(sourceChrony))
+	if w.poll(); source(w.second.Load()) != sourceNone {
+		t.Errorf("no source answers, and the clock is %v", source(w.second.Load()).quality())
 	}
 }
 

@@ -20,6 +20,7 @@ type clockSource struct {
 	wall    func() time.Time     // the wall clock
 	uptime  func() time.Duration // since the kernel booted, suspended time included
 	quality func() Quality       // how far the wall clock can be trusted
+	name    func() string        // what confirms it; nil: nobody knows
 	poll    func()               // asks the slow sources; quality uses their last answer
 }
 
@@ -42,6 +43,7 @@ func kernelClocks() clockSource {
 			return at + time.Since(start) + suspended.Truncate(time.Millisecond)
 		},
 		quality: w.quality,
+		name:    w.name,
 		poll:    w.poll,
 	}
 }
@@ -78,7 +80,40 @@ func clock(id uintptr) time.Duration {
 type timeSources struct {
 	sys, run string
 	chrony   string        // host:port
-	second   atomic.Uint32 // the last answer of the slow sources, a Quality
+	second   atomic.Uint32 // the last answer of the slow sources, a source
+}
+
+// A source is what confirms the wall clock where the kernel does not.
+type source uint32
+
+const (
+	sourceNone source = iota
+	sourceChrony
+	sourceTimesyncd
+	sourceRTC
+)
+
+// quality is how far a time can be trusted that the source confirms.
+func (s source) quality() Quality {
+	switch s {
+	case sourceChrony:
+		return Synced
+	case sourceTimesyncd, sourceRTC:
+		return Estimated
+	}
+	return Unsynced
+}
+
+func (s source) String() string {
+	return [...]string{"", "chrony", "systemd-timesyncd", "real-time clock"}[s]
+}
+
+// name says what confirms the wall clock, empty if nothing does.
+func (w *timeSources) name() string {
+	if kernelSynced() {
+		return "kernel (NTP)"
+	}
+	return source(w.second.Load()).String()
 }
 
 // quality asks the kernel. If that knows no time source, it is the last answer of
@@ -87,7 +122,7 @@ func (w *timeSources) quality() Quality {
 	if kernelSynced() {
 		return Synced
 	}
-	return Quality(w.second.Load())
+	return source(w.second.Load()).quality()
 }
 
 // poll asks the slow sources, which takes up to chronyPatience.
@@ -96,14 +131,16 @@ func (w *timeSources) poll() { w.second.Store(uint32(w.query(time.Now().UnixMill
 // query asks the sources that may know better where the kernel calls its clock
 // unsynchronised: it does so when no program has confirmed the clock for some
 // nine hours, and always where chrony runs without rtcsync.
-func (w *timeSources) query(wall int64) Quality {
+func (w *timeSources) query(wall int64) source {
 	switch {
 	case chronySynced(w.chrony):
-		return Synced
-	case w.setThisBoot(), w.agreesWithRTC(wall):
-		return Estimated
+		return sourceChrony
+	case w.setThisBoot():
+		return sourceTimesyncd
+	case w.agreesWithRTC(wall):
+		return sourceRTC
 	}
-	return Unsynced
+	return sourceNone
 }
 
 // setThisBoot finds the mark that systemd-timesyncd leaves when it has set the

@@ -69,6 +69,18 @@ func (k *Timekeeper) Now() Stamp {
 	return at
 }
 
+// Source names what vouches for the wall clock, for a person: the kernel, a program,
+// the configuration. It is empty if nothing does.
+func (k *Timekeeper) Source() string {
+	switch {
+	case k.trust == TrustAlways:
+		return "clock.trust: always"
+	case k.trust == TrustNever, k.source.name == nil:
+		return ""
+	}
+	return k.source.name()
+}
+
 // quality is how far the wall clock can be trusted.
 func (k *Timekeeper) quality(wall int64) Quality {
 	switch {

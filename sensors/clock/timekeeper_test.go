@@ -251,25 +251,33 @@ func TestTrustOverrulesTheKernel(t *testing.T) {
 func TestSourcesConfirmWhatTheKernelDoesNot(t *testing.T) {
 	now := time.Now().UnixMilli()
 	w := &timeSources{sys: t.TempDir(), run: t.TempDir(), chrony: "127.0.0.1:1"}
-	if c := w.query(now); c != Unsynced {
+	if c := w.query(now).quality(); c != Unsynced {
 		t.Errorf("no source confirms the clock, and it is %v", c)
 	}
 	rtc := filepath.Join(w.sys, "class/rtc/rtc0")
 	write(t, filepath.Join(rtc, "since_epoch"), strconv.FormatInt(now/1000-5, 10)+"\n")
-	if c := w.query(now); c != Estimated {
+	if c := w.query(now).quality(); c != Estimated {
 		t.Errorf("the real-time clock agrees, and the clock is %v", c)
 	}
 	write(t, filepath.Join(rtc, "since_epoch"), "3600\n") // a Pi 5 without a battery
-	if c := w.query(now); c != Unsynced {
+	if c := w.query(now).quality(); c != Unsynced {
 		t.Errorf("the real-time clock begins anew, and the clock is %v", c)
 	}
 	write(t, filepath.Join(w.run, "systemd/timesync/synchronized"), "")
-	if c := w.query(now); c != Estimated {
+	if c := w.query(now).quality(); c != Estimated {
 		t.Errorf("timesyncd has set the clock, and it is %v", c)
 	}
 	w.chrony = chronyd(t, 0, 0)
-	if c := w.query(now); c != Synced {
+	if c := w.query(now).quality(); c != Synced {
 		t.Errorf("chrony has the time, and the clock is %v", c)
+	}
+	if w.poll(); !kernelSynced() && w.name() != "chrony" {
+		t.Errorf("chrony has the time, and %q vouches for it", w.name())
+	}
+	for trust, want := range map[Trust]string{TrustAlways: "clock.trust: always", TrustNever: ""} {
+		if got := NewTimekeeper(trust).Source(); got != want {
+			t.Errorf("%v: %q vouches for the clock, want %q", trust, got, want)
+		}
 	}
 }
 

@@ -1,0 +1,117 @@
+package uplink
+
+import (
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A Status is what a link knows of itself at one moment. Its times are by the
+// monotonic clock, too.
+type Status struct {
+	Connected   bool          // the broker has accepted the connection
+	Server      string        // host:port that we are connected to; else the first one
+	Since       time.Time     // of the connection or of the outage
+	LastError   string        // why the last connection or attempt ended; empty: none ended yet
+	LastErrorAt time.Time     // zero: none ended yet
+	NextTry     time.Time     // of a connection; zero: there is one, or an attempt is under way
+	RoundTrip   time.Duration // from the last message acknowledged; 0: there is none in this connection
+	Held        string        // why the backlog does not go out although we are connected; empty: it goes out
+	Delivered   uint64        // readings and events that were acknowledged since the start
+	Rate        float64       // of them per second, over half a minute
+	CertExpires time.Time     // the first of the certificates that the connection depends on; zero: there are none
+}
+
+// A statusBoard holds what [Link.Status] reports. The goroutine of Run writes it,
+// and a few numbers with each acknowledgement: that costs a lock that is free.
+type statusBoard struct {
+	rate meter // has a mutex of its own
+
+	mu  sync.Mutex
+	now Status
+}
+
+// connected notes that a connection was accepted.
+func (b *statusBoard) connected(c Conn, start time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now.Connected, b.now.Since, b.now.NextTry, b.now.Held, b.now.RoundTrip = true, start, time.Time{}, "", 0
+	b.now.Server = ""
+	if named, ok := c.(interface{ server() string }); ok {
+		b.now.Server = named.server()
+	}
+	b.now.CertExpires = time.Time{}
+	if secure, ok := c.(interface{ certificates() []certificate }); ok {
+		for _, cert := range secure.certificates() {
+			b.now.CertExpires = earliest(b.now.CertExpires, cert.NotAfter)
+		}
+	}
+}
+
+// disconnected notes that a connection ended, or that an attempt failed.
+func (b *statusBoard) disconnected(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if b.now.Connected {
+		b.now.Connected, b.now.Since, b.now.Held, b.now.RoundTrip = false, now, "", 0
+	}
+	b.now.LastError, b.now.LastErrorAt = err.Error(), now
+}
+
+// retries notes when the next attempt is; zero: now.
+func (b *statusBoard) retries(at time.Time) {
+	b.mu.Lock()
+	b.now.NextTry = at
+	b.mu.Unlock()
+}
+
+// holds notes why the backlog is held; empty: it is not.
+func (b *statusBoard) holds(why string) {
+	b.mu.Lock()
+	b.now.Held = why
+	b.mu.Unlock()
+}
+
+// acked notes how long a message took until it was acknowledged.
+func (b *statusBoard) acked(trip time.Duration) {
+	b.mu.Lock()
+	b.now.RoundTrip = trip
+	b.mu.Unlock()
+}
+
+// delivered notes that readings and events left the backlog.
+func (b *statusBoard) delivered(n int) {
+	now := time.Now()
+	for range n {
+		b.rate.add(now)
+	}
+	b.mu.Lock()
+	b.now.Delivered += uint64(n)
+	b.mu.Unlock()
+}
+
+// Status returns what the link knows of itself. It may be called from any goroutine.
+func (l *Link) Status() Status {
+	l.board.mu.Lock()
+	s := l.board.now
+	l.board.mu.Unlock()
+	if s.Server == "" && len(l.opt.Servers) > 0 {
+		s.Server = l.opt.Servers[0].Host
+	}
+	s.Rate = l.board.rate.perSecond(time.Now())
+	return s
+}
+
+// States returns the latest reading of each stream that has one, in the order of
+// their first ones. It may be called from any goroutine.
+func (l *Link) States() []sensors.Reading {
+	l.states.mu.Lock()
+	defer l.states.mu.Unlock()
+	all := make([]sensors.Reading, len(l.states.order))
+	for i, name := range l.states.order {
+		all[i] = l.states.latest[name]
+	}
+	return all
+}
