@@ -17,31 +17,35 @@ const module = "github.com/holdfast-iot/holdfast/"
 // moves downstream, from sensors to queue to uplink, and imports point against it:
 // a package that is not in the list of another cannot be imported there.
 var upstream = map[string][]string{
-	"sensors/clock":         {},
-	"sensors":               {"sensors/clock"},
-	"sensors/debounce":      {},
-	"sensors/drivers":       {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/lines"},
-	"sensors/drivers/gpio":  {"sensors/drivers/host"},
-	"sensors/drivers/lines": {"sensors", "sensors/drivers/host"},
-	"sensors/drivers/host":  {},
-	"queue":                 {"queue/pages", "sensors", "sensors/clock"},
-	"queue/pages":           {},
-	"uplink":                {"queue", "sensors", "sensors/clock", "uplink/mdns", "uplink/payload"},
-	"uplink/payload":        {"queue", "sensors", "sensors/clock"},
-	"uplink/mdns":           {},
-	"config":                {"uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
-	"cmd/holdfast/broker":   {},
-	"cmd/holdfast/cable":    {},
-	"cmd/holdfast/control":  {"queue"},
-	"cmd/holdfast/demo":     {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
-	"cmd/holdfast/scan":     {"config", "sensors/drivers"},
-	"cmd/holdfast":          {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"sensors/clock":    {},
+	"sensors":          {"sensors/clock"},
+	"sensors/debounce": {},
+	"sensors/drivers": {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/gpio",
+		"sensors/drivers/host", "sensors/drivers/i2c", "sensors/drivers/lines"},
+	"sensors/drivers/gpio":        {"sensors/drivers/host"},
+	"sensors/drivers/host":        {},
+	"sensors/drivers/i2c":         {"sensors", "sensors/drivers/gpio", "sensors/drivers/host"},
+	"sensors/drivers/i2c/i2cfake": {}, // for tests
+	"sensors/drivers/lines":       {"sensors", "sensors/drivers/host"},
+
+	"queue":                {"queue/pages", "sensors", "sensors/clock"},
+	"queue/pages":          {},
+	"uplink":               {"queue", "sensors", "sensors/clock", "uplink/mdns", "uplink/payload"},
+	"uplink/payload":       {"queue", "sensors", "sensors/clock"},
+	"uplink/mdns":          {},
+	"config":               {"uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast/broker":  {},
+	"cmd/holdfast/cable":   {},
+	"cmd/holdfast/control": {"queue"},
+	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c"},
+	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 
 // thirdParty says which packages may import a module of others, so that it can be
 // replaced in one place.
 var thirdParty = map[string]string{
-	"periph.io/":                 "sensors/drivers sensors/drivers/gpio",
+	"periph.io/":                 "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
 	"github.com/warthog618/":     "sensors/drivers sensors/drivers/gpio",
 	"golang.org/x/sys/":          "sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink",
 	"go.etcd.io/bbolt":           "queue",

@@ -155,7 +155,7 @@ func TestInputOfAPartThatIsAnotherIsRefused(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	for _, line := range []string{"line:My Front Door", "GPIO17", "i2c-1 0x48"} {
-		if got := drivers.Whole(line); got != "" {
+		if got := drivers.ParentClaim(line); got != "" {
 			t.Errorf("%s is a part of %s", line, got)
 		}
 	}

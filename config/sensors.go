@@ -156,7 +156,7 @@ func (r *reader) claim(path string, opts drivers.Options) {
 		return
 	}
 	for _, what := range c.Claims() {
-		whole := drivers.Whole(what)
+		whole := drivers.ParentClaim(what)
 		if other := cmp.Or(r.claims[what], r.claims[whole], r.parts[what]); other != "" {
 			r.errorAt(r.keys[path], path, "%s belongs to %s already (line %d)", what, other, r.keys[other].Line)
 			continue

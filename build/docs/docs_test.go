@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 func TestPagesAreWhatTheCodeGives(t *testing.T) {
@@ -94,7 +95,7 @@ type strange struct {
 }
 
 type base struct {
-	I2C drivers.I2CBus `yaml:"i2c" doc:"g"`
+	I2C i2c.Bus `yaml:"i2c" doc:"g"`
 }
 
 type deep struct {

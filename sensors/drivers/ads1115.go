@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // Registers of the ADS1115 (datasheet SBAS444, 8.1).
@@ -120,12 +121,12 @@ func (o *ads1115Options) Quantities() []sensors.Quantity {
 
 // Open converts once to see that the part is there and takes its settings.
 func (o *ads1115Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
+	p, err := o.openPart(h)
 	if err != nil {
 		return nil, err
 	}
 	a := &ads1115{
-		part:   p,
+		Part:   p,
 		config: adsSettings | adsInputs[o.Input]<<12 | uint16(slices.Index(adsRanges, o.Range))<<9,
 		step:   float64(o.Range) / 32768,
 		single: adsInputs[o.Input] >= adsInputs["A0"],
@@ -141,7 +142,7 @@ func (o *ads1115Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor,
 
 // ads1115 is one input of the part.
 type ads1115 struct {
-	*part
+	*i2c.Part
 	config uint16
 	step   float64 // V
 	single bool    // one pin against ground, not two against each other
@@ -155,7 +156,7 @@ func (a *ads1115) volts(ctx context.Context) (float64, error) {
 	}
 	const full = 0x7ff0 // of an ADS1015, whose 12 bits are the upper ones
 	if raw >= full || raw == math.MinInt16 {
-		return 0, a.explain(fmt.Errorf("the input is beyond the range of %.4gV: raise range, if the part's supply allows it", a.step*32768))
+		return 0, a.Explain(fmt.Errorf("the input is beyond the range of %.4gV: raise range, if the part's supply allows it", a.step*32768))
 	}
 	return a.possible(float64(raw) * a.step)
 }
@@ -171,21 +172,21 @@ func (a *ads1115) possible(v float64) (float64, error) {
 	if !a.single || v >= l.min && v <= l.max {
 		return v, nil
 	}
-	return 0, a.explain(fmt.Errorf("%.4gV against ground is not possible (%v to %v; are the grounds connected?)", v, l.min, l.max))
+	return 0, a.Explain(fmt.Errorf("%.4gV against ground is not possible (%v to %v; are the grounds connected?)", v, l.min, l.max))
 }
 
 // convert starts a conversion and waits for its end. The settings are read
 // before and after the result, which then is of this input, whoever else uses
 // the part, and not of a bus that has died.
 func (a *ads1115) convert(ctx context.Context) (raw int16, err error) {
-	err = a.measureInTurn(ctx, func() error {
-		if err := a.setWord(adsConfig, a.config); err != nil {
+	err = a.MeasureExclusive(ctx, func() error {
+		if err := a.WriteWord(adsConfig, a.config); err != nil {
 			return err
 		}
 		if err := a.await(); err != nil {
 			return err
 		}
-		word, err := a.word(adsConversion)
+		word, err := a.ReadWord(adsConversion)
 		if err != nil {
 			return err
 		}
@@ -200,7 +201,7 @@ func (a *ads1115) convert(ctx context.Context) (raw int16, err error) {
 func (a *ads1115) await() error {
 	wait := 8 * time.Millisecond
 	for range 10 {
-		if err := a.pause(wait); err != nil {
+		if err := a.Pause(wait); err != nil {
 			return err
 		}
 		if done, err := a.done(); done || err != nil {
@@ -213,7 +214,7 @@ func (a *ads1115) await() error {
 
 // done reports whether the part has its settings and does not convert.
 func (a *ads1115) done() (bool, error) {
-	config, err := a.word(adsConfig)
+	config, err := a.ReadWord(adsConfig)
 	if err == nil && config|adsDone != a.config {
 		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (is it an ADS1115? has its power dipped?)", config|adsDone, a.config)
 	}

@@ -1,13 +1,12 @@
 package drivers
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -173,7 +172,7 @@ func (c *adsChip) tx(_ int, _ uint16, w, r []byte) error {
 func TestInputsThatAreReadAtOnceKeepTheirOwnValues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		chip := &adsChip{volts: [8]uint16{4: 1000 * 8, 5: 1001 * 8, 6: 1002 * 8, 7: 1003 * 8}}
-		h := wired(&fakeBus{tx: chip.tx})
+		h := wired(&i2cfake.Bus{Answer: chip.tx})
 		for i, input := range []string{"A0", "A1", "A2", "A3"} {
 			go func() {
 				s, err := adsAt(input).Open(t.Context(), h)
@@ -193,23 +192,6 @@ func TestInputsThatAreReadAtOnceKeepTheirOwnValues(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Hour)
-	})
-}
-
-func TestWaitingForOnesTurnEndsWithTheContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := wired(&fakeBus{tx: (&adsChip{}).tx})
-		s, err := adsAt("A0").Open(t.Context(), h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		s.(*ads1115Sensor).bus.turnOf(0x48) <- struct{}{} // another has it and hangs
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := s.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
-		}
 	})
 }
 

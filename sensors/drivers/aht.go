@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // The status of Aosong's parts (AHT20 table 10, AHT10 table 10).
@@ -16,7 +18,7 @@ const (
 // aht is what the AHT10 and the AHT20 have in common. A measurement is the
 // status, 20 bits of humidity and 20 bits of temperature.
 type aht struct {
-	*part
+	*i2c.Part
 	length int    // of what is read for a measurement
 	sum    bool   // the last byte of it is a checksum of the others
 	last   []byte // what was read last
@@ -25,15 +27,15 @@ type aht struct {
 // reset brings the part out of any state, also one in which it stays busy or
 // measures no more (5.5).
 func (a *aht) reset() error {
-	if err := a.command(0xba); err != nil {
+	if err := a.Command(0xba); err != nil {
 		return err
 	}
-	return a.pause(20 * time.Millisecond) // at most
+	return a.Pause(20 * time.Millisecond) // at most
 }
 
 // calibrate has the part load its calibration (5.4).
 func (a *aht) calibrate(command byte) error {
-	if err := a.command(command, 0x08, 0x00); err != nil {
+	if err := a.Command(command, 0x08, 0x00); err != nil {
 		return err
 	}
 	return a.remember(10 * time.Millisecond)
@@ -50,10 +52,10 @@ func (a *aht) remember(wait time.Duration) (err error) {
 // 40 ms nobody can tell.
 func (a *aht) convert() ([]byte, error) {
 	began, status := time.Now(), []byte{0}
-	if err := a.command(0xac, 0x33, 0x00); err != nil {
+	if err := a.Command(0xac, 0x33, 0x00); err != nil {
 		return nil, err
 	}
-	if err := a.fetch(status); err != nil {
+	if err := a.Receive(status); err != nil {
 		return nil, err
 	}
 	inTime := time.Since(began) < 40*time.Millisecond
@@ -73,10 +75,10 @@ func (a *aht) convert() ([]byte, error) {
 func (a *aht) idle(wait time.Duration, n int) ([]byte, error) {
 	r := make([]byte, n)
 	for range 40 {
-		if err := a.pause(wait); err != nil {
+		if err := a.Pause(wait); err != nil {
 			return nil, err
 		}
-		if err := a.fetch(r); err != nil {
+		if err := a.Receive(r); err != nil {
 			return nil, err
 		}
 		if err := a.checksum(r); err != nil {
@@ -95,10 +97,10 @@ func (a *aht) checksum(r []byte) error {
 	if !a.sum || len(r) < a.length {
 		return nil
 	}
-	if err := alive(r); err != nil {
+	if err := i2c.CheckAlive(r); err != nil {
 		return err
 	}
-	if want := crc8(0xff, r[:len(r)-1]); r[len(r)-1] != want {
+	if want := i2c.CRC8(0xff, r[:len(r)-1]); r[len(r)-1] != want {
 		return fmt.Errorf("wrong checksum 0x%02x, want 0x%02x", r[len(r)-1], want)
 	}
 	return nil
@@ -106,7 +108,7 @@ func (a *aht) checksum(r []byte) error {
 
 // ahtStatus refuses a status without the mark of the calibration.
 func ahtStatus(r []byte) error {
-	if err := alive(r); err != nil {
+	if err := i2c.CheckAlive(r); err != nil {
 		return err
 	}
 	if r[0]&ahtCalibrated == 0 {

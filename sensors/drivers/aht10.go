@@ -1,12 +1,16 @@
 package drivers
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+)
 
 // The pin ADR low is 0x38, high 0x39.
 func newAHT10() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an AHT10", 0x38, 0x39),
-		speak:   func(p *part) hygrometer { return aht10{&aht{part: p, length: 6}} },
+		speak:   func(p *i2c.Part) hygrometer { return aht10{&aht{Part: p, length: 6}} },
 		celsius: limits{-40, 85},
 	}
 }

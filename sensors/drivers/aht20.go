@@ -1,9 +1,11 @@
 package drivers
 
+import "github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+
 func newAHT20() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an AHT20", 0x38), // 7.1: the only one
-		speak:   func(p *part) hygrometer { return aht20{&aht{part: p, length: 7, sum: true}} },
+		speak:   func(p *i2c.Part) hygrometer { return aht20{&aht{Part: p, length: 7, sum: true}} },
 		celsius: limits{-40, 85},
 	}
 }
@@ -18,7 +20,7 @@ func (a aht20) start() error {
 		return err
 	}
 	status := []byte{0}
-	if err := a.fetch(status); err != nil {
+	if err := a.Receive(status); err != nil {
 		return err
 	}
 	if status[0]&ahtCalibrated == 0 {

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -14,7 +16,7 @@ import (
 // humidity, 20 bits of temperature, checksum from 0xFF (5.4, step 4).
 func aht20Reply(rh, temp uint32) []byte {
 	r := []byte{0x18, byte(rh >> 12), byte(rh >> 4), byte(rh<<4) | byte(temp>>16), byte(temp >> 8), byte(temp)}
-	return append(r, crc8(0xff, r))
+	return append(r, i2c.CRC8(0xff, r))
 }
 
 // aht20Ops are opening and one measurement that is answered so.
@@ -49,7 +51,7 @@ func TestAHT20IsWaitedFor(t *testing.T) {
 	ops := aht20Ops(aht20Reply(0x80000, 0x60000))
 	busy := aht20Reply(0x12345, 0x54321)
 	busy[0] = 0x98
-	busy[6] = crc8(0xff, busy[:6])
+	busy[6] = i2c.CRC8(0xff, busy[:6])
 	ops = slices.Insert(ops, 5, i2ctest.IO{Addr: 0x38, R: busy}, i2ctest.IO{Addr: 0x38, R: busy})
 	readsClimate(t, newAHT20(), ops, 50, 25)
 }
@@ -57,7 +59,7 @@ func TestAHT20IsWaitedFor(t *testing.T) {
 func TestAHT20ReplyThatCannotBeTrueIsRefused(t *testing.T) {
 	uncalibrated := aht20Reply(0x80000, 0x60000)
 	uncalibrated[0] = 0x10
-	uncalibrated[6] = crc8(0xff, uncalibrated[:6])
+	uncalibrated[6] = i2c.CRC8(0xff, uncalibrated[:6])
 	for want, reply := range map[string][]byte{
 		"lost its calibration":         uncalibrated,
 		"temperature -50 °C is beyond": aht20Reply(0x80000, 0),
@@ -77,13 +79,13 @@ func TestAHT20ReplyThatCannotBeTrueIsRefused(t *testing.T) {
 func TestAHT20EndsInTimeOnABusThatReadsTheSameForEver(t *testing.T) {
 	for b := range 256 {
 		synctest.Test(t, func(t *testing.T) {
-			bus, start := reading(byte(b)), time.Now()
+			bus, start := i2cfake.Reading(byte(b)), time.Now()
 			samples, err := once(t, newAHT20(), bus)
 			if err == nil {
 				t.Errorf("0x%02x: took %v for a measurement", b, samples)
 			}
-			if took := time.Since(start); took > 500*time.Millisecond || bus.count > mostTransfers {
-				t.Errorf("0x%02x: took %v and %d transfers", b, took, bus.count)
+			if took := time.Since(start); took > 500*time.Millisecond || bus.Count > i2c.MaxTransfers {
+				t.Errorf("0x%02x: took %v and %d transfers", b, took, bus.Count)
 			}
 		})
 	}
@@ -116,7 +118,7 @@ func TestAHTsThatAreStuckRecoverWhenTheyAreOpened(t *testing.T) {
 			stuck.frame[0] |= ahtBusy
 			stuck.cured = func() { stuck.frame = idle }
 			o, _ := New(kind)
-			s, err := o.Open(t.Context(), wired(&fakeBus{tx: stuck.tx}))
+			s, err := o.Open(t.Context(), wired(&i2cfake.Bus{Answer: stuck.tx}))
 			if err != nil {
 				t.Fatalf("%s: %v", kind, err)
 			}
@@ -139,7 +141,7 @@ func TestAHTsThatRepeatAnOldMeasurementAreRefused(t *testing.T) {
 			"nobody could tell":              {false, 50 * time.Millisecond, true},
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+				bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 					copy(r, frame)
 					if len(r) == 1 && len(w) == 0 {
 						time.Sleep(c.takes)
@@ -164,7 +166,7 @@ func TestAHTsThatStopMeasuringAreNoticed(t *testing.T) {
 	for kind, frame := range ahtFrames {
 		synctest.Test(t, func(t *testing.T) {
 			n, works := 0, true // measurements
-			bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+			bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 				if len(w) > 0 && w[0] == 0xac && works {
 					n++
 				}
@@ -173,7 +175,7 @@ func TestAHTsThatStopMeasuringAreNoticed(t *testing.T) {
 					r[5] += byte(n)
 				}
 				if len(r) == 7 {
-					r[6] = crc8(0xff, r[:6])
+					r[6] = i2c.CRC8(0xff, r[:6])
 				}
 				if len(r) == 1 && n > 0 && works {
 					r[0] |= ahtBusy

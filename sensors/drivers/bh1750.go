@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 var illuminance = sensors.Quantity{Name: "illuminance", Unit: "lx", Class: "illuminance"}
@@ -28,13 +29,13 @@ var bh1750Start = []byte{0x01, 0x07, 0x40 | 69>>5, 0x60 | 69&0x1f}
 
 // Open sets the sensitivity. The part has no id and no register that can be read.
 func (o *bh1750Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
+	p, err := o.openPart(h)
 	if err != nil {
 		return nil, err
 	}
-	err = p.measure(ctx, func() error {
+	err = p.Measure(ctx, func() error {
 		for _, command := range bh1750Start {
-			if err := p.command(command); err != nil {
+			if err := p.Command(command); err != nil {
 				return err
 			}
 		}
@@ -46,20 +47,20 @@ func (o *bh1750Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, 
 	return &bh1750Sensor{p}, nil
 }
 
-type bh1750Sensor struct{ *part }
+type bh1750Sensor struct{ *i2c.Part }
 
 // Next measures once, in 180 ms: illuminance in lx (±20 %, steps of 0.8 lx, at
 // most 54612 lx).
 func (s *bh1750Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var r [2]byte
-	err := s.measure(ctx, func() error {
-		if err := s.command(0x20); err != nil { // once, to 1 lx
+	err := s.Measure(ctx, func() error {
+		if err := s.Command(0x20); err != nil { // once, to 1 lx
 			return err
 		}
-		if err := s.pause(180 * time.Millisecond); err != nil { // at most; 120 ms as a rule
+		if err := s.Pause(180 * time.Millisecond); err != nil { // at most; 120 ms as a rule
 			return err
 		}
-		if err := s.fetch(r[:]); err != nil {
+		if err := s.Receive(r[:]); err != nil {
 			return err
 		}
 		return s.check(r)
@@ -76,22 +77,7 @@ func (s *bh1750Sensor) check(r [2]byte) error {
 	case [2]byte{0xff, 0xff}:
 		return fmt.Errorf("reads only 0xff (is it still wired?), or it is brighter than %.0f lx", bh1750Decode(r))
 	case [2]byte{}:
-		return s.dark()
-	}
-	return nil
-}
-
-// dark makes sure that it is dark and SDA not held low: then every address
-// acknowledges and reads 0x00, also one that no part may acknowledge, a master
-// code of the high-speed mode (UM10204, 5.3).
-func (s *bh1750Sensor) dark() error {
-	const masterCode = 0x05
-	err := s.bus.transfer(s.ctx, masterCode, nil, make([]byte, 1))
-	switch {
-	case err == nil:
-		return errors.New("reads only 0x00, and so does every address (is something holding the bus low?)")
-	case s.ctx.Err() != nil, adapterGone(err):
-		return err
+		return s.CheckSDAHigh() // else it is dark
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -33,8 +34,8 @@ func TestBH1750MeasuresAsItsDatasheetSays(t *testing.T) {
 }
 
 // night is a bus with a BH1750 in the dark, where nobody else answers but so.
-func night(elsewhere error) *fakeBus {
-	return &fakeBus{tx: func(_ int, addr uint16, _, _ []byte) error {
+func night(elsewhere error) *i2cfake.Bus {
+	return &i2cfake.Bus{Answer: func(_ int, addr uint16, _, _ []byte) error {
 		if addr != 0x23 {
 			return elsewhere
 		}
@@ -74,7 +75,7 @@ func FuzzBH1750(f *testing.F) {
 	f.Add([]byte{0xff, 0xff})
 	f.Fuzz(func(t *testing.T, r []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := &fakeBus{tx: func(_ int, addr uint16, w, into []byte) error {
+			bus := &i2cfake.Bus{Answer: func(_ int, addr uint16, w, into []byte) error {
 				if addr != 0x23 {
 					return syscall.EREMOTEIO
 				}

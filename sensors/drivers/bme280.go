@@ -22,7 +22,7 @@ func (o *bme280Options) Quantities() []sensors.Quantity {
 
 // Open makes sure that the part is a BME280, resets it and reads its calibration.
 func (o *bme280Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openBMX280(ctx, o.onI2C, "bme280")
+	p, err := openBMX280(ctx, h, &o.onI2C, "bme280")
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (s *bme280Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.samples(
+	return samples(s.Part,
 		measured{humidity, c.humidity, limits{0, 100}},
 		measured{temperature, c.temperature, limits{-40, 85}},
 		measured{pressure, c.pressure, limits{300, 1100}})

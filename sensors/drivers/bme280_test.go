@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -158,8 +160,8 @@ func TestBME280EndsOnABusThatFallsSilent(t *testing.T) {
 	for n := range len(bmeOps(0x60, bmxRaw)) {
 		synctest.Test(t, func(t *testing.T) {
 			opening := &i2ctest.Playback{Ops: bmeOps(0x60, bmxRaw)[:n], DontPanic: true}
-			stuck := reading(0xff)
-			bus := &fakeBus{tx: func(i int, addr uint16, w, r []byte) error {
+			stuck := i2cfake.Reading(0xff)
+			bus := &i2cfake.Bus{Answer: func(i int, addr uint16, w, r []byte) error {
 				if i < n {
 					return opening.Tx(addr, w, r)
 				}
@@ -170,8 +172,8 @@ func TestBME280EndsOnABusThatFallsSilent(t *testing.T) {
 			if err == nil {
 				t.Errorf("after %d transfers: took %v for a measurement", n, samples)
 			}
-			if took := time.Since(start); took > 100*time.Millisecond || stuck.count > mostTransfers {
-				t.Error(n, took, stuck.count)
+			if took := time.Since(start); took > 100*time.Millisecond || stuck.Count > i2c.MaxTransfers {
+				t.Error(n, took, stuck.Count)
 			}
 		})
 	}
@@ -180,13 +182,13 @@ func TestBME280EndsOnABusThatFallsSilent(t *testing.T) {
 func TestBME280FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
 	for n := range len(bmeOps(0x60, bmxRaw)) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := failAt(&i2ctest.Playback{Ops: bmeOps(0x60, bmxRaw), DontPanic: true}, n, syscall.EREMOTEIO)
+			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: bmeOps(0x60, bmxRaw), DontPanic: true}, n, syscall.EREMOTEIO)
 			_, err := once(t, newBME280(), bus)
 			if !errors.Is(err, syscall.EREMOTEIO) || err.Error() != "i2c-1 0x76: no acknowledge" {
 				t.Errorf("transfer %d: %v", n, err)
 			}
-			if bus.count != n+1 || bus.closed != 1 {
-				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.count, bus.closed)
+			if bus.Count != n+1 || bus.Closed != 1 {
+				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.Count, bus.Closed)
 			}
 		})
 	}
@@ -209,7 +211,7 @@ func FuzzBME280(f *testing.F) {
 	f.Add(make([]byte, 26), make([]byte, 7), make([]byte, 8))
 	f.Fuzz(func(t *testing.T, tph, h, data []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+			bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 				copy(r, map[byte][]byte{0xd0: {0x60}, 0x88: tph, 0xe1: h, 0xf7: data}[w[0]])
 				return nil
 			}}

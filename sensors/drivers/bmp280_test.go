@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -75,13 +76,13 @@ func TestBME280UnderTheNameOfABMP280IsTold(t *testing.T) {
 func TestBMP280FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
 	for n := range len(bmpOps(0x58, nil)) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := failAt(&i2ctest.Playback{Ops: bmpOps(0x58, bmxRaw[:6]), DontPanic: true}, n, syscall.EREMOTEIO)
+			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: bmpOps(0x58, bmxRaw[:6]), DontPanic: true}, n, syscall.EREMOTEIO)
 			_, err := once(t, newBMP280(), bus)
 			if !errors.Is(err, syscall.EREMOTEIO) || err.Error() != "i2c-1 0x76: no acknowledge" {
 				t.Errorf("transfer %d: %v", n, err)
 			}
-			if bus.count != n+1 || bus.closed != 1 {
-				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.count, bus.closed)
+			if bus.Count != n+1 || bus.Closed != 1 {
+				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.Count, bus.Closed)
 			}
 		})
 	}
@@ -94,7 +95,7 @@ func FuzzBMP280(f *testing.F) {
 	f.Add(make([]byte, 24), make([]byte, 6))
 	f.Fuzz(func(t *testing.T, tp, data []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+			bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 				copy(r, map[byte][]byte{0xd0: {0x58}, 0x88: tp, 0xf7: data}[w[0]])
 				return nil
 			}}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // Registers of the BME280 (datasheet BST-BME280-DS002, 5.3). The BMP280
@@ -26,18 +28,18 @@ const (
 // It rests between measurements and keeps no settings that matter, so that a dip
 // of its power costs at most the measurement under way.
 type bmx280 struct {
-	*part
+	*i2c.Part
 	humid       bool
 	calibration bmxCalibration
 }
 
-func (h *Hardware) openBMX280(ctx context.Context, o onI2C, kind string) (*bmx280, error) {
-	p, err := h.openPart(o.I2C, o.Address)
+func openBMX280(ctx context.Context, h *Hardware, o *onI2C, kind string) (*bmx280, error) {
+	p, err := o.openPart(h)
 	if err != nil {
 		return nil, err
 	}
-	s := &bmx280{part: p, humid: kind == "bme280"}
-	if err := p.measure(ctx, func() error { return s.start(kind) }); err != nil {
+	s := &bmx280{Part: p, humid: kind == "bme280"}
+	if err := p.Measure(ctx, func() error { return s.start(kind) }); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
@@ -47,22 +49,22 @@ func (h *Hardware) openBMX280(ctx context.Context, o onI2C, kind string) (*bmx28
 // calibration once it has copied that to the registers (5.4.2, 5.4.4).
 func (s *bmx280) start(kind string) error {
 	var chip [1]byte
-	if err := s.register(bmxChip, chip[:]); err != nil {
+	if err := s.ReadRegister(bmxChip, chip[:]); err != nil {
 		return err
 	}
 	if err := bmxIs(kind, chip[0]); err != nil {
 		return err
 	}
-	if err := s.command(bmxReset, 0xb6); err != nil {
+	if err := s.Command(bmxReset, 0xb6); err != nil {
 		return err
 	}
-	if err := s.pause(3 * time.Millisecond); err != nil { // table 1: 2 ms
+	if err := s.Pause(3 * time.Millisecond); err != nil { // table 1: 2 ms
 		return err
 	}
 	if err := s.rests(); err != nil {
 		return err
 	}
-	if err := s.command(bmxConfig, 0x00); err != nil { // as the reset should have left it
+	if err := s.Command(bmxConfig, 0x00); err != nil { // as the reset should have left it
 		return err
 	}
 	return s.calibrate()
@@ -87,7 +89,7 @@ func (s *bmx280) calibrate() error {
 // quantity is sampled once, without a filter: noise 3.3 Pa and 0.07 %RH, and the
 // part warms itself least.
 func (s *bmx280) read(ctx context.Context) (c bmxClimate, err error) {
-	err = s.measure(ctx, func() error {
+	err = s.Measure(ctx, func() error {
 		data, err := s.sample()
 		if err == nil {
 			c = s.calibration.climate(data)
@@ -102,10 +104,10 @@ func (s *bmx280) sample() ([]byte, error) {
 	if s.humid {
 		force, data = []byte{bmxCtrlHum, 0x01, bmxCtrl, 0x25}, make([]byte, 8)
 	}
-	if err := s.command(force...); err != nil {
+	if err := s.Command(force...); err != nil {
 		return nil, err
 	}
-	if err := s.pause(10 * time.Millisecond); err != nil { // 9.1: at most 9.3 ms; of the BMP280 6.4 ms
+	if err := s.Pause(10 * time.Millisecond); err != nil { // 9.1: at most 9.3 ms; of the BMP280 6.4 ms
 		return nil, err
 	}
 	if err := s.measured(); err != nil {
@@ -124,7 +126,7 @@ func (s *bmx280) measured() error {
 	const forced, pressTemp, hum = 0x03, 0x24, 0x01
 	regs := make([]byte, 3) // bmxCtrlHum, bmxStatus, bmxCtrl
 	for range 10 {
-		if err := s.register(bmxCtrlHum, regs); err != nil {
+		if err := s.ReadRegister(bmxCtrlHum, regs); err != nil {
 			return err
 		}
 		if regs[1]&0x09 == 0 && regs[2]&forced == 0 {
@@ -133,7 +135,7 @@ func (s *bmx280) measured() error {
 			}
 			return fmt.Errorf("has lost its settings (0x%02x 0x%02x; has its power dipped?)", regs[0], regs[2])
 		}
-		if err := s.pause(2 * time.Millisecond); err != nil {
+		if err := s.Pause(2 * time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -145,13 +147,13 @@ func (s *bmx280) measured() error {
 func (s *bmx280) rests() error {
 	var status [1]byte
 	for range 10 {
-		if err := s.register(bmxStatus, status[:]); err != nil {
+		if err := s.ReadRegister(bmxStatus, status[:]); err != nil {
 			return err
 		}
 		if status[0]&0x09 == 0 {
 			return nil
 		}
-		if err := s.pause(2 * time.Millisecond); err != nil {
+		if err := s.Pause(2 * time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -161,10 +163,10 @@ func (s *bmx280) rests() error {
 // registerAlive reads registers of which not all can be 0x00 or 0xff: the part
 // has no checksum, and a plausible climate can be computed of either.
 func (s *bmx280) registerAlive(reg byte, r []byte) error {
-	if err := s.register(reg, r); err != nil {
+	if err := s.ReadRegister(reg, r); err != nil {
 		return err
 	}
-	return alive(r)
+	return i2c.CheckAlive(r)
 }
 
 // bmxMeasured refuses the values that stand for "not measured" after a reset
@@ -178,7 +180,7 @@ func bmxMeasured(data []byte) error {
 	}
 	for i, name := range []string{"pressure", "temperature", "humidity"} {
 		if at := 3 * i; at < len(data) {
-			if err := alive(data[at : at+2]); err != nil {
+			if err := i2c.CheckAlive(data[at : at+2]); err != nil {
 				return fmt.Errorf("%s %w", name, err)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // What the climate parts measure, as Home Assistant names and writes it.
@@ -27,15 +28,15 @@ type measured struct {
 // samples makes samples of values, rounded to 0.01. A value beyond what the part
 // can measure fails the whole measurement: then its settings or calibration are
 // not what we wrote or read, and it has to be opened again.
-func (p *part) samples(values ...measured) ([]sensors.Sample, error) {
-	var samples []sensors.Sample
+func samples(p *i2c.Part, values ...measured) ([]sensors.Sample, error) {
+	var all []sensors.Sample
 	for _, m := range values {
 		value := host.RoundHundredths(m.value)
 		if !(value >= m.min && value <= m.max) { // nor NaN
-			return nil, p.explain(fmt.Errorf("%s %v %s is beyond what the part can measure (%v to %v)",
+			return nil, p.Explain(fmt.Errorf("%s %v %s is beyond what the part can measure (%v to %v)",
 				m.Name, value, m.Unit, m.min, m.max))
 		}
-		samples = append(samples, sensors.Sample{Quantity: m.Name, Value: value})
+		all = append(all, sensors.Sample{Quantity: m.Name, Value: value})
 	}
-	return samples, nil
+	return all, nil
 }

@@ -7,20 +7,21 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
-	"periph.io/x/conn/v3/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// Hardware is the machine that the sensors hang on. It owns what they share:
-// an I2C bus is opened with its first sensor and closed with its last.
+// Hardware is the machine that the sensors are connected to. It owns what they share.
+// It is safe for concurrent use, and not to be copied.
 type Hardware struct {
 	host.Host
 
-	buses buses
-	w1    w1Buses
+	// I2C are the buses in use: each is opened with its first sensor and closed with its
+	// last.
+	I2C i2c.Buses
+	w1  w1Buses
 
-	// What tests put in place of the kernel; nil is the kernel.
+	// openLine opens a line in place of the kernel, in tests; nil is the kernel.
 	openLine func(gpio.Pin, gpio.Request) (gpio.Line, error)
-	openBus  func(path string) (i2c.BusCloser, error)
 }
 
 // NewHardware is the machine that the program runs on. Call it early: periph

@@ -3,13 +3,15 @@ package drivers
 import (
 	"fmt"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // The pins ADDR and ADDR1 make the address (7.5.2).
 func newHDC302x() Options {
 	return &hygrometerOptions{
 		onI2C: newOnI2C("an HDC302x", 0x44, 0x45, 0x46, 0x47),
-		speak: func(p *part) hygrometer {
+		speak: func(p *i2c.Part) hygrometer {
 			return hdc302x{sht3x{p, 20 * time.Millisecond}} // table 7-4: typically 12.5 ms
 		},
 		celsius: limits{-40, 125},
@@ -27,7 +29,7 @@ func (s hdc302x) start() error {
 	if err := s.sht3x.start(); err != nil {
 		return err
 	}
-	id, err := s.ask(time.Millisecond, sht3xCRC, 1, 0x37, 0x81)
+	id, err := s.Query(time.Millisecond, sht3xCRC, 1, 0x37, 0x81)
 	if err != nil {
 		return err
 	}

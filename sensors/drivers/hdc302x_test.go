@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -12,7 +13,7 @@ import (
 func hdc302xOps(temp, rh uint16) []i2ctest.IO {
 	return slices.Concat(sht3xOps(0, 0)[:4], []i2ctest.IO{
 		{Addr: 0x44, W: []byte{0x37, 0x81}}, // manufacturer id
-		{Addr: 0x44, R: checked(0xff, 0x3000)},
+		{Addr: 0x44, R: i2c.EncodeWords(0xff, 0x3000)},
 	}, sht3xOps(0, 0)[4:], sht3xOps(temp, rh)[4:])
 }
 
@@ -30,7 +31,7 @@ func TestHDC302xBeyondItsRangeIsRefused(t *testing.T) {
 
 func TestOtherPartInPlaceOfAnHDC302xIsTold(t *testing.T) {
 	ops := hdc302xOps(0x6666, 0x8000)
-	ops[5].R = checked(0xff, 0x1234)
+	ops[5].R = i2c.EncodeWords(0xff, 0x1234)
 	failsWith(t, newHDC302x(), ops, "i2c-1 0x44: this is no HDC302x: manufacturer id 0x1234, not 0x3000")
 }
 

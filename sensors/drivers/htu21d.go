@@ -1,6 +1,10 @@
 package drivers
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+)
 
 func newHTU21D() Options { return newHTU("an HTU21D") }
 func newSi7021() Options { return newHTU("an Si7021") }
@@ -8,14 +12,14 @@ func newSi7021() Options { return newHTU("an Si7021") }
 func newHTU(name string) Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C(name, 0x40),
-		speak:   func(p *part) hygrometer { return htu21d{p} },
+		speak:   func(p *i2c.Part) hygrometer { return htu21d{p} },
 		celsius: limits{-40, 125},
 	}
 }
 
 // htu21d is TE's HTU21D, Silicon Labs' Si7021 or Sensirion's SHT20, SHT21 or
 // SHT25: one set of commands from three makers.
-type htu21d struct{ *part }
+type htu21d struct{ *i2c.Part }
 
 // htuCRC is where the checksum starts. That of a word of zeros is then zero too.
 const htuCRC = 0x00
@@ -31,21 +35,21 @@ const (
 // resolution and the heater off in the user register. Its other bits are to stay
 // as they are.
 func (s htu21d) start() error {
-	if err := s.command(0xfe); err != nil {
+	if err := s.Command(0xfe); err != nil {
 		return err
 	}
-	if err := s.pause(16 * time.Millisecond); err != nil { // at most 15 ms
+	if err := s.Pause(16 * time.Millisecond); err != nil { // at most 15 ms
 		return err
 	}
 	var user [1]byte
-	if err := s.register(0xe7, user[:]); err != nil {
+	if err := s.ReadRegister(0xe7, user[:]); err != nil {
 		return err
 	}
-	if err := alive(user[:]); err != nil {
+	if err := i2c.CheckAlive(user[:]); err != nil {
 		return err
 	}
 	if want := user[0] &^ 0x85; want != user[0] {
-		return s.command(0xe6, want)
+		return s.Command(0xe6, want)
 	}
 	return nil
 }
@@ -53,11 +57,11 @@ func (s htu21d) start() error {
 // read measures once without holding the clock line low, in 120 ms: humidity in %
 // (HTU21D ±2 %, Si7021 ±3 %), temperature in °C (±0.3 °C, ±0.4 °C).
 func (s htu21d) read() (rh, celsius float64, err error) {
-	t, err := s.ask(htuLongestT, htuCRC, 1, 0xf3)
+	t, err := s.Query(htuLongestT, htuCRC, 1, 0xf3)
 	if err != nil {
 		return 0, 0, err
 	}
-	h, err := s.ask(htuLongestRH, htuCRC, 1, 0xf5)
+	h, err := s.Query(htuLongestRH, htuCRC, 1, 0xf5)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -14,9 +15,9 @@ func htuOps(addr uint16, user byte, temp, rh uint16) []i2ctest.IO {
 		{Addr: addr, W: []byte{0xfe}}, // reset
 		{Addr: addr, W: []byte{0xe7}, R: []byte{user}},
 		{Addr: addr, W: []byte{0xf3}},
-		{Addr: addr, R: checked(0x00, temp)},
+		{Addr: addr, R: i2c.EncodeWords(0x00, temp)},
 		{Addr: addr, W: []byte{0xf5}},
-		{Addr: addr, R: checked(0x00, rh)},
+		{Addr: addr, R: i2c.EncodeWords(0x00, rh)},
 	}
 }
 

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // A hygrometer is how one kind of part that measures humidity and temperature is
-// spoken to. Both methods run within [part.measure].
+// spoken to. Both methods run within [i2c.Part.Measure].
 type hygrometer interface {
 	// start makes sure that the part is there and brings it from any state into
 	// the one that read expects.
@@ -21,7 +22,7 @@ type hygrometer interface {
 // hygrometerOptions are the options of a kind that is a hygrometer.
 type hygrometerOptions struct {
 	onI2C
-	speak   func(*part) hygrometer
+	speak   func(*i2c.Part) hygrometer
 	celsius limits // that the part can measure
 }
 
@@ -33,19 +34,19 @@ func (o *hygrometerOptions) Quantities() []sensors.Quantity {
 
 // Open opens the part and starts it.
 func (o *hygrometerOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
+	p, err := o.openPart(h)
 	if err != nil {
 		return nil, err
 	}
 	s := &hygrometerSensor{p, o.speak(p), o.celsius}
-	if err := p.measure(ctx, s.dev.start); err != nil {
+	if err := p.Measure(ctx, s.dev.start); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
 }
 
 type hygrometerSensor struct {
-	*part
+	*i2c.Part
 	dev     hygrometer
 	celsius limits
 }
@@ -53,12 +54,12 @@ type hygrometerSensor struct {
 // Next measures once: humidity in %, temperature in °C.
 func (s *hygrometerSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var rh, celsius float64
-	err := s.measure(ctx, func() (err error) {
+	err := s.Measure(ctx, func() (err error) {
 		rh, celsius, err = s.dev.read()
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.samples(measured{humidity, rh, limits{0, 100}}, measured{temperature, celsius, s.celsius})
+	return samples(s.Part, measured{humidity, rh, limits{0, 100}}, measured{temperature, celsius, s.celsius})
 }

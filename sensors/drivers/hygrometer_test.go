@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -80,13 +82,13 @@ func TestHygrometersFailWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T
 				continue
 			}
 			synctest.Test(t, func(t *testing.T) {
-				bus := failAt(playback(ops), n, syscall.EREMOTEIO)
+				bus := i2cfake.FailAt(playback(ops), n, syscall.EREMOTEIO)
 				samples, err := once(t, hygrometers[kind].new(), bus)
 				if !errors.Is(err, syscall.EREMOTEIO) || err.Error() != want || samples != nil {
 					t.Errorf("transfer %d: %v", n, err)
 				}
-				if bus.count != n+1 || bus.closed != 1 {
-					t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.count, bus.closed)
+				if bus.Count != n+1 || bus.Closed != 1 {
+					t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.Count, bus.Closed)
 				}
 			})
 		}
@@ -98,8 +100,8 @@ func TestHygrometersEndInTimeOnABusThatFallsSilent(t *testing.T) {
 		for n := range ops {
 			for _, dead := range []byte{0x00, 0xff} {
 				synctest.Test(t, func(t *testing.T) {
-					alive, stuck := playback(ops), reading(dead)
-					bus := &fakeBus{tx: func(i int, addr uint16, w, r []byte) error {
+					alive, stuck := playback(ops), i2cfake.Reading(dead)
+					bus := &i2cfake.Bus{Answer: func(i int, addr uint16, w, r []byte) error {
 						if i < n {
 							return alive.Tx(addr, w, r)
 						}
@@ -110,8 +112,8 @@ func TestHygrometersEndInTimeOnABusThatFallsSilent(t *testing.T) {
 					if err == nil || !strings.Contains(err.Error(), "is it still wired?") {
 						t.Errorf("0x%02x after %d transfers: %v, %v", dead, n, samples, err)
 					}
-					if took := time.Since(start); took > time.Second || bus.count > mostTransfers {
-						t.Errorf("0x%02x after %d transfers: took %v and %d transfers", dead, n, took, bus.count)
+					if took := time.Since(start); took > time.Second || bus.Count > i2c.MaxTransfers {
+						t.Errorf("0x%02x after %d transfers: took %v and %d transfers", dead, n, took, bus.Count)
 					}
 				})
 			}
@@ -138,12 +140,12 @@ func TestHygrometersRefuseEveryBitThatIsWrong(t *testing.T) {
 func TestHygrometersStopWhenTheyAreTold(t *testing.T) {
 	eachHygrometer(t, func(t *testing.T, kind string, ops []i2ctest.IO) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := reading(0xff)
+			bus := i2cfake.Reading(0xff)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			_, err := hygrometers[kind].new().Open(ctx, wired(bus))
-			if !errors.Is(err, context.Canceled) || bus.count != 0 || bus.closed != 1 {
-				t.Errorf("%v, %d transfers, closed %d times", err, bus.count, bus.closed)
+			if !errors.Is(err, context.Canceled) || bus.Count != 0 || bus.Closed != 1 {
+				t.Errorf("%v, %d transfers, closed %d times", err, bus.Count, bus.Closed)
 			}
 		})
 	})
@@ -165,10 +167,10 @@ func FuzzHygrometers(f *testing.F) {
 		kind := kinds[int(which)%len(kinds)]
 		start := hygrometers[kind].start
 		synctest.Test(t, func(t *testing.T) {
-			bus := &fakeBus{tx: func(_ int, _ uint16, _, r []byte) error {
+			bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, _, r []byte) error {
 				replies = replies[copy(r, replies):]
 				for at := 0; right && at+3 <= len(r); at += 3 {
-					r[at+2] = crc8(start, r[at:at+2])
+					r[at+2] = i2c.CRC8(start, r[at:at+2])
 				}
 				return nil
 			}}

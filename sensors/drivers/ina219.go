@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // Registers of the INA219 (datasheet SBOS448, 8.6).
@@ -100,39 +101,39 @@ func (o *ina219Options) scale() ina219Scale {
 // Open resets the part, writes the settings and the calibration and waits for the
 // first measurement.
 func (o *ina219Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
+	p, err := o.openPart(h)
 	if err != nil {
 		return nil, err
 	}
 	s := &ina219Sensor{p, o.scale()}
-	if err := p.measure(ctx, s.start); err != nil {
+	if err := p.Measure(ctx, s.start); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
 }
 
 type ina219Sensor struct {
-	*part
+	*i2c.Part
 	scale ina219Scale
 }
 
 func (s *ina219Sensor) start() error {
-	if err := s.setWord(ina219Config, ina219Reset); err != nil {
+	if err := s.WriteWord(ina219Config, ina219Reset); err != nil {
 		return err
 	}
-	if err := s.pause(time.Millisecond); err != nil {
+	if err := s.Pause(time.Millisecond); err != nil {
 		return err
 	}
-	if err := s.setWord(ina219Config, s.scale.config); err != nil {
+	if err := s.WriteWord(ina219Config, s.scale.config); err != nil {
 		return err
 	}
-	if err := s.setWord(ina219Calibration, s.scale.calibration); err != nil {
+	if err := s.WriteWord(ina219Calibration, s.scale.calibration); err != nil {
 		return err
 	}
 	if err := s.check(); err != nil {
 		return err
 	}
-	return s.pause(160 * time.Millisecond) // twice 68.1 ms, and 10 %
+	return s.Pause(160 * time.Millisecond) // twice 68.1 ms, and 10 %
 }
 
 // Next reads the voltage of the bus in V (±0.5 %, steps of 4 mV), the current in
@@ -140,17 +141,17 @@ func (s *ina219Sensor) start() error {
 // averaged over 68 ms, at most 160 ms ago. Each measurement is read once.
 func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var bus, shunt, amps uint16
-	err := s.measure(ctx, func() (err error) {
+	err := s.Measure(ctx, func() (err error) {
 		if bus, err = s.converted(); err != nil {
 			return err
 		}
-		if shunt, err = s.word(ina219Shunt); err != nil {
+		if shunt, err = s.ReadWord(ina219Shunt); err != nil {
 			return err
 		}
-		if amps, err = s.word(ina219Current); err != nil {
+		if amps, err = s.ReadWord(ina219Current); err != nil {
 			return err
 		}
-		if _, err = s.word(ina219Power); err != nil {
+		if _, err = s.ReadWord(ina219Power); err != nil {
 			return err
 		}
 		return s.check()
@@ -160,11 +161,11 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	}
 	v := float64(bus>>3) * 0.004
 	if bus>>3 > 8000 {
-		return nil, s.explain(fmt.Errorf("voltage %v V is beyond what the part can measure (0 to 32)", v))
+		return nil, s.Explain(fmt.Errorf("voltage %v V is beyond what the part can measure (0 to 32)", v))
 	}
 	voltage := sensors.Sample{Quantity: "voltage", Value: host.RoundToStep(v, 0.004)}
 	if s.scale.overflows(bus, int16(shunt)) {
-		err := s.explain(s.scale.tooMuch())
+		err := s.Explain(s.scale.tooMuch())
 		return []sensors.Sample{voltage, {Quantity: "current", Err: err}, {Quantity: "power", Err: err}}, nil
 	}
 	a := float64(int16(amps)) * s.scale.step
@@ -179,10 +180,10 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 func (s *ina219Sensor) converted() (bus uint16, err error) {
 	const ready = 2
 	for range 9 {
-		if bus, err = s.word(ina219Bus); err != nil || bus&ready != 0 {
+		if bus, err = s.ReadWord(ina219Bus); err != nil || bus&ready != 0 {
 			return bus, err
 		}
-		if err = s.pause(20 * time.Millisecond); err != nil {
+		if err = s.Pause(20 * time.Millisecond); err != nil {
 			return bus, err
 		}
 	}
@@ -192,11 +193,11 @@ func (s *ina219Sensor) converted() (bus uint16, err error) {
 // check makes sure that the part has its settings. A dip of its power takes the
 // calibration, and the current is then 0 whatever flows.
 func (s *ina219Sensor) check() error {
-	config, err := s.word(ina219Config)
+	config, err := s.ReadWord(ina219Config)
 	if err != nil {
 		return err
 	}
-	calibration, err := s.word(ina219Calibration)
+	calibration, err := s.ReadWord(ina219Calibration)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -124,7 +125,7 @@ func TestINA219ReadsEachMeasurementOnce(t *testing.T) {
 	}{"measures": {68 * time.Millisecond, ""}, "has stopped": {0, "i2c-1 0x40: makes no measurement (has its power dipped?)"}} {
 		synctest.Test(t, func(t *testing.T) {
 			read, start := 0, time.Now()
-			bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+			bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 				made := 1
 				if c.every > 0 {
 					made = int(time.Since(start) / c.every)

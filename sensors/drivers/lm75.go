@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // Registers of the LM75 and of all that are compatible with it.
@@ -33,7 +35,7 @@ func newLM75() Options {
 		register: lm75Temp,
 		celsius:  limits{-55, 125},
 	}}
-	o.speak = func(p *part) thermometer { return lm75{p, o.Bits} }
+	o.speak = func(p *i2c.Part) thermometer { return lm75{p, o.Bits} }
 	return o
 }
 
@@ -47,18 +49,18 @@ func (o *lm75Options) Check() []Problem {
 
 // lm75 is such a part: ±2 °C, steps of 0.0625 to 0.5 °C.
 type lm75 struct {
-	*part
+	*i2c.Part
 	bits uint8 // 0: what the part has
 }
 
 func (s lm75) start() error {
-	if err := s.command(lm75Config, s.settings()); err != nil {
+	if err := s.Command(lm75Config, s.settings()); err != nil {
 		return err
 	}
 	if err := s.check(); err != nil {
 		return err
 	}
-	return s.pause(s.first())
+	return s.Pause(s.first())
 }
 
 // settings are: awake, and the resolution where the part has a choice.
@@ -77,14 +79,14 @@ func (s lm75) first() time.Duration {
 // (80 and 75 °C, unless somebody has set them).
 func (s lm75) check() error {
 	var config [1]byte
-	if err := s.register(lm75Config, config[:]); err != nil {
+	if err := s.ReadRegister(lm75Config, config[:]); err != nil {
 		return err
 	}
-	low, err := s.word(lm75Hyst)
+	low, err := s.ReadWord(lm75Hyst)
 	if err != nil {
 		return err
 	}
-	high, err := s.word(lm75Over)
+	high, err := s.ReadWord(lm75Over)
 	if err != nil {
 		return err
 	}

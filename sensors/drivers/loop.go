@@ -207,7 +207,7 @@ func (s *loopSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 			return nil, err
 		}
 		if err := s.loop.foreign(v); err != nil {
-			return nil, s.explain(err)
+			return nil, s.Explain(err)
 		}
 		if value, news := s.watch.see(v, time.Now()); news {
 			return []sensors.Sample{{Quantity: loopStates.Name, Value: value}}, nil

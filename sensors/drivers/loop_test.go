@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 )
 
 // byHand is the loop of a kilo-ohm each that the comments speak of: short 0 V,
@@ -171,7 +172,7 @@ func onLoop(t *testing.T, l *loop) (sensors.Sensor, *adsChip) {
 		t.Fatal(p)
 	}
 	chip.set(1.65)
-	s, err := o.Open(t.Context(), wired(&fakeBus{tx: chip.tx}))
+	s, err := o.Open(t.Context(), wired(&i2cfake.Bus{Answer: chip.tx}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,7 @@ func TestLoopWhoseConverterIsPulledIsAnError(t *testing.T) {
 		chip.set(1.65)
 		o := adsAt("A2")
 		o.Loop = byHand()
-		s, err := o.Open(t.Context(), wired(&fakeBus{tx: func(n int, addr uint16, w, r []byte) error {
+		s, err := o.Open(t.Context(), wired(&i2cfake.Bus{Answer: func(n int, addr uint16, w, r []byte) error {
 			if time.Since(start) >= time.Minute { // pulled
 				return syscall.EREMOTEIO
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // mcp23017Options are the options of kind mcp23017: a contact on one pin of
@@ -64,12 +65,12 @@ func (o *mcp23017Options) Claims() []string {
 }
 
 func (o *mcp23017Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
+	p, err := o.openPart(h)
 	if err != nil {
 		return nil, err
 	}
 	port, bit, _ := o.bit()
-	l := &mcp23017Line{part: p, port: port, bit: bit, pull: o.Pull, poll: o.Poll}
+	l := &mcp23017Line{Part: p, port: port, bit: bit, pull: o.Pull, poll: o.Poll}
 	if err := l.setUp(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -89,7 +90,7 @@ const (
 
 // mcp23017Line is one pin of the part.
 type mcp23017Line struct {
-	*part
+	*i2c.Part
 	port int
 	bit  byte
 	pull gpio.Pull
@@ -98,7 +99,7 @@ type mcp23017Line struct {
 
 // setUp makes the pin an input.
 func (l *mcp23017Line) setUp(ctx context.Context) error {
-	return l.measure(ctx, func() error {
+	return l.Measure(ctx, func() error {
 		regs, err := l.registers()
 		if err != nil {
 			return err
@@ -110,7 +111,7 @@ func (l *mcp23017Line) setUp(ctx context.Context) error {
 			reg byte
 			one bool
 		}{{mcpDirection, true}, {mcpPolarity, false}, {mcpPullUp, l.pull == gpio.PullUp}} {
-			if err := l.update(set.reg+byte(l.port), func(was byte) byte { return withBit(was, l.bit, set.one) }); err != nil {
+			if err := l.Update(set.reg+byte(l.port), func(was byte) byte { return withBit(was, l.bit, set.one) }); err != nil {
 				return err
 			}
 		}
@@ -125,7 +126,7 @@ func (l *mcp23017Line) setUp(ctx context.Context) error {
 // Level reads the pin together with its settings: a part whose power has dipped
 // is without its pull-up, and its level means nothing.
 func (l *mcp23017Line) Level(ctx context.Context) (high bool, err error) {
-	err = l.measure(ctx, func() error {
+	err = l.Measure(ctx, func() error {
 		regs, err := l.registers()
 		if err == nil {
 			high, err = l.decode(regs)
@@ -138,7 +139,7 @@ func (l *mcp23017Line) Level(ctx context.Context) (high bool, err error) {
 // registers reads all that matter in one transfer: they are of one moment.
 func (l *mcp23017Line) registers() ([]byte, error) {
 	regs := make([]byte, mcpRegisters)
-	return regs, l.register(mcpDirection, regs)
+	return regs, l.ReadRegister(mcpDirection, regs)
 }
 
 func (l *mcp23017Line) decode(regs []byte) (high bool, err error) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -70,14 +71,14 @@ func TestMCP23017SetsUpItsPinAndReadsItsLevel(t *testing.T) {
 
 // mcpChip is an MCP23017 as its datasheet tells, as far as inputs go.
 type mcpChip struct {
-	*fakeBus
+	*i2cfake.Bus
 	mu   sync.Mutex
 	regs []byte
 }
 
 func newMCPChip() *mcpChip {
 	x := &mcpChip{regs: mcpPowerOn()}
-	x.fakeBus = &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+	x.Bus = &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 		runtime.Gosched() // a transfer takes its time
 		x.mu.Lock()
 		defer x.mu.Unlock()
@@ -159,13 +160,13 @@ func TestMCP23017ReportsAChangeAndThatItsPowerDipped(t *testing.T) {
 func TestMCP23017OnABusThatReadsTheSameForEverIsAnError(t *testing.T) {
 	for b := range 256 {
 		synctest.Test(t, func(t *testing.T) {
-			bus, start := reading(byte(b)), time.Now()
+			bus, start := i2cfake.Reading(byte(b)), time.Now()
 			samples, err := once(t, pinB3(), bus)
 			if err == nil || !strings.HasPrefix(err.Error(), "i2c-1 0x20: ") {
 				t.Errorf("0x%02x: %v, %v", b, samples, err)
 			}
-			if time.Since(start) > 0 || bus.count > 10 {
-				t.Errorf("0x%02x: %v and %d transfers", b, time.Since(start), bus.count)
+			if time.Since(start) > 0 || bus.Count > 10 {
+				t.Errorf("0x%02x: %v and %d transfers", b, time.Since(start), bus.Count)
 			}
 		})
 	}
@@ -179,8 +180,8 @@ func TestMCP23017WritesToNoOtherPart(t *testing.T) {
 	} {
 		x := newMCPChip()
 		regs(x.regs)
-		if _, err := pinB3().Open(t.Context(), wired(x)); err == nil || !strings.Contains(err.Error(), "no MCP23017") || x.count != 1 {
-			t.Errorf("%s: %v after %d transfers", name, err, x.count)
+		if _, err := pinB3().Open(t.Context(), wired(x)); err == nil || !strings.Contains(err.Error(), "no MCP23017") || x.Count != 1 {
+			t.Errorf("%s: %v after %d transfers", name, err, x.Count)
 		}
 	}
 }
@@ -188,13 +189,13 @@ func TestMCP23017WritesToNoOtherPart(t *testing.T) {
 func TestMCP23017FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
 	for n := range len(mcpOps(8, 8)) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := failAt(&i2ctest.Playback{Ops: mcpOps(8, 8), DontPanic: true}, n, syscall.EREMOTEIO)
+			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: mcpOps(8, 8), DontPanic: true}, n, syscall.EREMOTEIO)
 			_, err := once(t, pinB3(), bus)
 			if !errors.Is(err, syscall.EREMOTEIO) || !strings.HasSuffix(err.Error(), "i2c-1 0x20: no acknowledge") {
 				t.Errorf("transfer %d: %v", n, err)
 			}
-			if bus.count != n+1 || bus.closed != 1 {
-				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.count, bus.closed)
+			if bus.Count != n+1 || bus.Closed != 1 {
+				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.Count, bus.Closed)
 			}
 		})
 	}

@@ -3,6 +3,8 @@ package drivers
 import (
 	"fmt"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // Registers of the MCP9808 (datasheet DS25095, 5.1).
@@ -23,7 +25,7 @@ const mcp9808Settings = 0x0200
 func newMCP9808() Options {
 	return &thermometerOptions{
 		onI2C:    newOnI2C("an MCP9808", 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f),
-		speak:    func(p *part) thermometer { return mcp9808{p} },
+		speak:    func(p *i2c.Part) thermometer { return mcp9808{p} },
 		register: mcp9808Temp,
 		celsius:  limits{-40, 125},
 	}
@@ -31,14 +33,14 @@ func newMCP9808() Options {
 
 // mcp9808 is Microchip's MCP9808: ±0.5 °C from -20 to 100 °C, steps of 0.0625 °C,
 // at most 250 ms old.
-type mcp9808 struct{ *part }
+type mcp9808 struct{ *i2c.Part }
 
 func (s mcp9808) start() error {
-	maker, err := s.word(mcp9808Maker)
+	maker, err := s.ReadWord(mcp9808Maker)
 	if err != nil {
 		return err
 	}
-	device, err := s.word(mcp9808Device)
+	device, err := s.ReadWord(mcp9808Device)
 	if err != nil {
 		return err
 	}
@@ -49,21 +51,21 @@ func (s mcp9808) start() error {
 }
 
 func (s mcp9808) set() error {
-	if err := s.setWord(mcp9808Config, mcp9808Settings); err != nil {
+	if err := s.WriteWord(mcp9808Config, mcp9808Settings); err != nil {
 		return err
 	}
-	if err := s.command(mcp9808Resolution, 3); err != nil { // 0.0625 °C, 250 ms
+	if err := s.Command(mcp9808Resolution, 3); err != nil { // 0.0625 °C, 250 ms
 		return err
 	}
 	if err := s.check(); err != nil {
 		return err
 	}
-	return s.pause(500 * time.Millisecond) // a measurement may be under way
+	return s.Pause(500 * time.Millisecond) // a measurement may be under way
 }
 
 // check makes sure that the part has its settings.
 func (s mcp9808) check() error {
-	config, err := s.word(mcp9808Config)
+	config, err := s.ReadWord(mcp9808Config)
 	if err == nil && config != mcp9808Settings {
 		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (has its power dipped, or are its limits locked until it is switched off and on?)", config, mcp9808Settings)
 	}

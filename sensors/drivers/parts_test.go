@@ -9,8 +9,47 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
+	periph "periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
+
+// wired is hardware with one bus.
+func wired(bus periph.Bus) *Hardware {
+	closer, ok := bus.(periph.BusCloser)
+	if !ok || strings.HasPrefix(bus.String(), "playback") { // whose Close is a check of its own
+		closer = i2cfake.NoClose{Bus: bus}
+	}
+	return &Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{
+		OpenBus: func(string) (periph.BusCloser, error) { return closer, nil },
+	}}
+}
+
+// once opens a sensor, measures once and closes.
+func once(t testing.TB, o Options, bus periph.Bus) ([]sensors.Sample, error) {
+	t.Helper()
+	s, err := o.Open(t.Context(), wired(bus))
+	if err != nil {
+		return nil, err
+	}
+	samples, err := s.Next(t.Context())
+	if closing := s.Close(); closing != nil {
+		t.Error(closing)
+	}
+	return samples, err
+}
+
+// values are samples by quantity, in order.
+func values(samples []sensors.Sample) (names string, all []float64) {
+	for _, s := range samples {
+		names += s.Quantity + " "
+		all = append(all, s.Value)
+	}
+	return strings.TrimSpace(names), all
+}
 
 // These hold for every part of the files beside this one.
 
@@ -52,13 +91,13 @@ func failsAnywhere(t *testing.T, o Options, ops []i2ctest.IO, where string, spar
 			continue
 		}
 		synctest.Test(t, func(t *testing.T) {
-			bus := failAt(&i2ctest.Playback{Ops: ops, DontPanic: true}, n, syscall.EREMOTEIO)
+			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: ops, DontPanic: true}, n, syscall.EREMOTEIO)
 			_, err := once(t, o, bus)
 			if !errors.Is(err, syscall.EREMOTEIO) || err.Error() != where+": no acknowledge" {
 				t.Errorf("transfer %d: %v", n, err)
 			}
-			if bus.count != n+1 || bus.closed != 1 {
-				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.count, bus.closed)
+			if bus.Count != n+1 || bus.Closed != 1 {
+				t.Errorf("transfer %d: %d transfers, closed %d times", n, bus.Count, bus.Closed)
 			}
 		})
 	}
@@ -82,8 +121,8 @@ func survivesDeadBus(t *testing.T, o Options, ops []i2ctest.IO, within time.Dura
 func deadAfter(t *testing.T, o Options, ops []i2ctest.IO, alive int, b byte, within time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		opening, dead := &i2ctest.Playback{Ops: ops, DontPanic: true}, reading(b)
-		bus := &fakeBus{tx: func(n int, addr uint16, w, r []byte) error {
+		opening, dead := &i2ctest.Playback{Ops: ops, DontPanic: true}, i2cfake.Reading(b)
+		bus := &i2cfake.Bus{Answer: func(n int, addr uint16, w, r []byte) error {
 			if n < alive {
 				return opening.Tx(addr, w, r)
 			}
@@ -94,15 +133,15 @@ func deadAfter(t *testing.T, o Options, ops []i2ctest.IO, alive int, b byte, wit
 		if err == nil {
 			t.Errorf("0x%02x after %d transfers: took %v for a measurement", b, alive, samples)
 		}
-		if took := time.Since(start); took > within || bus.count > len(ops)+mostTransfers {
-			t.Errorf("0x%02x after %d transfers: took %v and %d transfers", b, alive, took, bus.count)
+		if took := time.Since(start); took > within || bus.Count > len(ops)+i2c.MaxTransfers {
+			t.Errorf("0x%02x after %d transfers: took %v and %d transfers", b, alive, took, bus.Count)
 		}
 	})
 }
 
 // answers is a bus with registers.
-func answers(registers map[byte][]byte) *fakeBus {
-	return &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+func answers(registers map[byte][]byte) *i2cfake.Bus {
+	return &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 		if len(w) > 0 {
 			copy(r, registers[w[0]])
 		}
@@ -111,7 +150,7 @@ func answers(registers map[byte][]byte) *fakeBus {
 }
 
 // within claims that a measurement is an error, or within the limits.
-func within(t *testing.T, o Options, bus *fakeBus, all ...limits) {
+func within(t *testing.T, o Options, bus *i2cfake.Bus, all ...limits) {
 	t.Helper()
 	samples, err := once(t, o, bus)
 	if err != nil {

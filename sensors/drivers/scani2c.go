@@ -11,11 +11,12 @@ import (
 	"syscall"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // An I2CAdapter is an I2C bus and what was found on it.
 type I2CAdapter struct {
-	Bus   I2CBus
+	Bus   i2c.Bus
 	Name  string // the adapter's: "bcm2835 (i2c@7e804000)"
 	Left  string // why it is left alone; empty: it may be looked over
 	Parts []I2CPart
@@ -50,7 +51,7 @@ func (h *Hardware) ScanI2C() (all []I2CAdapter, err error) {
 	screens := h.screenBuses()
 	for _, name := range names {
 		n, _ := host.ParseNumber(strings.TrimPrefix(name, "i2c-"))
-		a := I2CAdapter{Bus: I2CBus(n), Name: host.ReadPrintable(filepath.Join(sys, name, "name"))}
+		a := I2CAdapter{Bus: i2c.Bus(n), Name: host.ReadPrintable(filepath.Join(sys, name, "name"))}
 		if screens[name] || displays.MatchString(a.Name) {
 			a.Left = "a screen's bus (DDC): a stray write can upset a monitor, and no sensor is there"
 		}
@@ -64,7 +65,7 @@ func (h *Hardware) noBus(sys string) error {
 	if there, _ := host.Numbered(sys, "i2c-"); len(there) > 0 {
 		return fmt.Errorf("%w: the kernel has %s, but nobody may use it yet: sudo modprobe i2c-dev", missing, host.JoinNames(there))
 	}
-	return h.explainBus(missing.Path, missing)
+	return i2c.ExplainOpen(&h.Host, missing.Path, missing)
 }
 
 // screenBuses are the buses that the graphics drivers say are a screen's.
@@ -99,18 +100,13 @@ func (h *Hardware) ScanBus(ctx context.Context, a I2CAdapter) I2CAdapter {
 	if a.Left != "" {
 		return a
 	}
-	path := filepath.Join(h.Dev, a.Bus.String())
-	open := h.openBus
-	if open == nil {
-		open = openI2CDev
-	}
-	bus, err := open(path)
+	bus, err := h.I2C.OpenProber(&h.Host, a.Bus)
 	if err != nil {
-		a.Err = h.explainBus(path, err)
+		a.Err = err
 		return a
 	}
-	s := &busScan{hw: h, bus: a.Bus}
-	a.Left, a.Err = s.all(ctx, bus)
+	s := &busScan{hw: h, bus: a.Bus, dev: bus}
+	a.Left, a.Err = s.all(ctx)
 	a.Parts, a.Err = s.parts, errors.Join(a.Err, bus.Close())
 	return a
 }
@@ -118,30 +114,25 @@ func (h *Hardware) ScanBus(ctx context.Context, a I2CAdapter) I2CAdapter {
 // busScan is one bus being looked over.
 type busScan struct {
 	hw    *Hardware
-	bus   I2CBus
-	dev   prober
+	bus   i2c.Bus
+	dev   i2c.Prober
 	parts []I2CPart
 
 	asked, answers, stuck int
 	failing               error // the last error that was no plain "nobody here"
 }
 
-func (s *busScan) all(ctx context.Context, bus any) (left string, err error) {
-	dev, ok := bus.(prober)
-	if !ok {
-		return "", fmt.Errorf("%v cannot be looked over", s.bus)
-	}
-	s.dev = dev
-	can, err := dev.funcs()
+func (s *busScan) all(ctx context.Context) (left string, err error) {
+	can, err := s.dev.Functions()
 	switch {
 	case err != nil:
 		return "", err
-	case can&funcI2C == 0:
+	case can&i2c.FuncI2C == 0:
 		return "the adapter does SMBus alone, which no kind here can use", nil
 	}
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
 		read := byReading(addr)
-		if read && can&funcRead == 0 || !read && can&funcQuick == 0 {
+		if read && can&i2c.FuncReadByte == 0 || !read && can&i2c.FuncQuick == 0 {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -156,10 +147,10 @@ func (s *busScan) all(ctx context.Context, bus any) (left string, err error) {
 
 // ask asks at one address. An error ends the scan of the bus.
 func (s *busScan) ask(addr uint16, read bool) error {
-	err := s.dev.held(addr)
+	err := s.dev.CheckFree(addr)
 	if err == nil {
 		s.asked++
-		err = s.dev.knock(addr, read)
+		err = s.dev.Probe(addr, read)
 	}
 	switch {
 	case err == nil:
@@ -170,7 +161,7 @@ func (s *busScan) ask(addr uint16, read bool) error {
 		s.parts = append(s.parts, s.kernels(addr))
 	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EAGAIN):
 		return s.hangs(addr, err)
-	case adapterGone(err):
+	case i2c.AdapterGone(err):
 		return fmt.Errorf("%v has gone: %w", s.bus, err)
 	case errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EREMOTEIO):
 		s.stuck = 0 // nobody here: Documentation/i2c/fault-codes.rst

@@ -10,15 +10,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
-	"periph.io/x/conn/v3/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
+	periph "periph.io/x/conn/v3/i2c"
 )
 
 // street is a bus of the kernel's with parts on it, which remembers who came by.
 type street struct {
-	fakeBus
+	i2cfake.Bus
 	can   uint
 	owned uint16                  // a driver of the kernel has this address
 	at    map[uint16]byte         // who answers, and the byte they read as
@@ -30,11 +31,11 @@ type street struct {
 
 // newStreet has parts that read as 0xab.
 func newStreet(at ...uint16) *street {
-	s := &street{can: funcI2C | funcQuick | funcRead, at: map[uint16]byte{}}
+	s := &street{can: i2c.FuncI2C | i2c.FuncQuick | i2c.FuncReadByte, at: map[uint16]byte{}}
 	for _, addr := range at {
 		s.at[addr] = 0xab
 	}
-	s.tx = func(_ int, addr uint16, w, r []byte) error {
+	s.Answer = func(_ int, addr uint16, w, r []byte) error {
 		s.sent = append(s.sent, fmt.Sprintf("%02x<%x>%d", addr, w, len(r)))
 		b, ok := s.at[addr]
 		for i := range r {
@@ -48,16 +49,16 @@ func newStreet(at ...uint16) *street {
 	return s
 }
 
-func (s *street) funcs() (uint, error) { return s.can, nil }
+func (s *street) Functions() (uint, error) { return s.can, nil }
 
-func (s *street) held(addr uint16) error {
+func (s *street) CheckFree(addr uint16) error {
 	if addr == s.owned {
 		return syscall.EBUSY
 	}
 	return nil
 }
 
-func (s *street) knock(addr uint16, read bool) error {
+func (s *street) Probe(addr uint16, read bool) error {
 	s.asked = append(s.asked, addr)
 	if read {
 		s.read = append(s.read, addr)
@@ -72,14 +73,14 @@ func (s *street) knock(addr uint16, read bool) error {
 }
 
 func (s *street) hardware() *Hardware {
-	return &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(string) (i2c.BusCloser, error) { return s, nil }}
+	return &Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{OpenBus: func(string) (periph.BusCloser, error) { return s, nil }}}
 }
 
 func (s *street) scan(t testing.TB) I2CAdapter {
 	t.Helper()
 	a := s.hardware().ScanBus(t.Context(), I2CAdapter{Bus: 1})
-	if s.closed != 1 {
-		t.Errorf("closed %d times", s.closed)
+	if s.Closed != 1 {
+		t.Errorf("closed %d times", s.Closed)
 	}
 	return a
 }
@@ -102,17 +103,17 @@ func TestAddressesAreAskedAsI2cdetectAsks(t *testing.T) {
 
 func TestOnlyWhatTheAdapterCanIsAsked(t *testing.T) {
 	s := newStreet()
-	s.can = funcI2C | funcRead
+	s.can = i2c.FuncI2C | i2c.FuncReadByte
 	if a := s.scan(t); a.Err != nil || !slices.Equal(s.asked, s.read) || len(s.read) != 8+16 {
 		t.Errorf("%+v: %x", a, s.asked)
 	}
 	s = newStreet()
-	s.can = funcI2C | funcQuick
+	s.can = i2c.FuncI2C | i2c.FuncQuick
 	if a := s.scan(t); a.Err != nil || s.read != nil || len(s.asked) != 112-24 {
 		t.Errorf("%+v: %x", a, s.asked)
 	}
 	s = newStreet(0x50) // a PC's, with its memory's EEPROMs
-	s.can = funcQuick | funcRead
+	s.can = i2c.FuncQuick | i2c.FuncReadByte
 	if a := s.scan(t); a.Err != nil || s.asked != nil || !strings.Contains(a.Left, "SMBus alone") {
 		t.Errorf("%+v: %x", a, s.asked)
 	}
@@ -281,36 +282,11 @@ func TestNoBusSaysHowToGetOne(t *testing.T) {
 }
 
 func TestForbiddenBusIsToldWithItsGroup(t *testing.T) {
-	h := &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(path string) (i2c.BusCloser, error) {
+	h := &Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{OpenBus: func(path string) (periph.BusCloser, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EACCES}
-	}}
+	}}}
 	if a := h.ScanBus(t.Context(), I2CAdapter{Bus: 1}); !errors.Is(a.Err, os.ErrPermission) || !strings.Contains(a.Err.Error(), "usermod -aG i2c ") {
 		t.Error(a.Err)
-	}
-}
-
-func TestKernelRefusesToLookOverAFileThatIsNoBus(t *testing.T) {
-	file, err := os.Open("/dev/null")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &i2cDev{file}
-	defer b.Close()
-	if _, err := b.funcs(); !errors.Is(err, syscall.ENOTTY) {
-		t.Error(err)
-	}
-	if err := b.knock(0x38, true); !errors.Is(err, syscall.ENOTTY) {
-		t.Error(err)
-	}
-}
-
-// struct i2c_smbus_ioctl_data of <linux/i2c-dev.h>: 2 bytes, padding, 32 bits, a pointer.
-func TestTransactionsAreLaidOutAsTheKernelReadsThem(t *testing.T) {
-	if got, want := unsafe.Sizeof(smbusTransfer{}), 8+unsafe.Sizeof(uintptr(0)); got != want {
-		t.Errorf("i2c_smbus_ioctl_data has %d bytes, want %d", got, want)
-	}
-	if size, data := unsafe.Offsetof(smbusTransfer{}.size), unsafe.Offsetof(smbusTransfer{}.data); size != 4 || data != 8 {
-		t.Errorf("size is at %d, data at %d", size, data)
 	}
 }
 

@@ -3,9 +3,12 @@ package drivers
 import (
 	"fmt"
 	"slices"
-
-	"periph.io/x/conn/v3/i2c"
 )
+
+// A registerBus is what asking a part for its identity takes of a bus.
+type registerBus interface {
+	Tx(addr uint16, w, r []byte) error
+}
 
 // An identity is a register that says what a part is. Asking for it writes the
 // register's number, and at most addresses that may change something: it
@@ -16,7 +19,7 @@ import (
 type identity struct {
 	first, last uint16
 	tells       []string // the kinds that it can tell from all others
-	ask         func(i2c.Bus, uint16) (says, kind string, err error)
+	ask         func(registerBus, uint16) (says, kind string, err error)
 }
 
 var identities = []identity{
@@ -26,7 +29,7 @@ var identities = []identity{
 
 // identify narrows down what a part may be, where its registers say so. A part
 // that cannot be asked stays what its address says.
-func identify(bus i2c.Bus, p *I2CPart) {
+func identify(bus registerBus, p *I2CPart) {
 	for _, id := range identities {
 		if p.Address < id.first || p.Address > id.last {
 			continue
@@ -52,7 +55,7 @@ var boschParts = map[byte][2]string{
 // askBosch reads the chip id (BST-BME280-DS002 5.4.1, BST-BMP280-DS001 4.3.1). A
 // multiplexer TCA9548A can be at these addresses too, and has one register: it
 // takes the number for a choice of channels and answers with it. It gets back what it had.
-func askBosch(bus i2c.Bus, addr uint16) (says, kind string, err error) {
+func askBosch(bus registerBus, addr uint16) (says, kind string, err error) {
 	const chip = 0xd0
 	var before, id [1]byte
 	if err := bus.Tx(addr, nil, before[:]); err != nil {
@@ -72,7 +75,7 @@ func askBosch(bus i2c.Bus, addr uint16) (says, kind string, err error) {
 }
 
 // askMCP9808 reads the manufacturer's id and the device's (DS25095A 5.1.5, 5.1.6).
-func askMCP9808(bus i2c.Bus, addr uint16) (says, kind string, err error) {
+func askMCP9808(bus registerBus, addr uint16) (says, kind string, err error) {
 	var maker, device [2]byte
 	if err := bus.Tx(addr, []byte{0x06}, maker[:]); err != nil {
 		return "", "", err

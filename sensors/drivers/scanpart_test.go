@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 )
 
 func TestEveryKindIsLikelyAtItsAddresses(t *testing.T) {
@@ -49,8 +51,8 @@ func TestLikeliestKindIsFirst(t *testing.T) {
 
 // registers is a part's bus with registers of one or two bytes: each reads as
 // its value from its first byte on. What is read without a number is register 0.
-func registers(values map[byte]string) *fakeBus {
-	return &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+func registers(values map[byte]string) *i2cfake.Bus {
+	return &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 		var reg byte
 		if len(w) > 0 {
 			reg = w[0]
@@ -103,7 +105,7 @@ func TestPartThatCannotBeAskedStaysWhatItsAddressSays(t *testing.T) {
 	for _, addr := range []uint16{0x18, 0x76} {
 		for n := range 2 {
 			p := I2CPart{Address: addr, Kinds: []string{"bme280", "mcp9808"}}
-			identify(failAt(reading(0x60), n, syscall.EREMOTEIO), &p)
+			identify(i2cfake.FailAt(i2cfake.Reading(0x60), n, syscall.EREMOTEIO), &p)
 			if len(p.Kinds) != 2 || p.Says != "" {
 				t.Errorf("0x%02x, transfer %d: %+v", addr, n, p)
 			}
@@ -114,7 +116,7 @@ func TestPartThatCannotBeAskedStaysWhatItsAddressSays(t *testing.T) {
 // A TCA9548A has one register, the channels that are switched on.
 func TestMultiplexerKeepsItsChannels(t *testing.T) {
 	channels := byte(0x05)
-	mux := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+	mux := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 		for _, b := range w {
 			channels = b
 		}
@@ -136,7 +138,7 @@ func FuzzIdentity(f *testing.F) {
 	f.Add(byte(0x77), []byte{0xd0, 0xd0})
 	f.Add(byte(0x18), []byte{0x00, 0x54, 0x04, 0x00})
 	f.Fuzz(func(t *testing.T, addr byte, answers []byte) {
-		bus := &fakeBus{tx: func(_ int, _ uint16, _, r []byte) error {
+		bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, _, r []byte) error {
 			n := copy(r, answers)
 			answers = answers[n:]
 			return nil
@@ -149,8 +151,8 @@ func FuzzIdentity(f *testing.F) {
 				t.Errorf("0x%02x: %v is not among %v", addr, kind, likely)
 			}
 		}
-		if bus.count > 3 {
-			t.Errorf("%d transfers", bus.count)
+		if bus.Count > 3 {
+			t.Errorf("%d transfers", bus.Count)
 		}
 	})
 }

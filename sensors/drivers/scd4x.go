@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 var carbonDioxide = sensors.Quantity{Name: "carbon_dioxide", Unit: "ppm", Class: "carbon_dioxide"}
@@ -63,27 +64,27 @@ func (o *scd4xOptions) Quantities() []sensors.Quantity {
 // Open makes sure that the part is an SCD4x and sets it measuring. The first
 // measurement is there 5 s later.
 func (o *scd4xOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
+	p, err := o.openPart(h)
 	if err != nil {
 		return nil, err
 	}
-	s := &scd4xSensor{part: p}
-	if err := p.measure(ctx, func() error { return s.start(o) }); err != nil {
+	s := &scd4xSensor{Part: p}
+	if err := p.Measure(ctx, func() error { return s.start(o) }); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
 }
 
 type scd4xSensor struct {
-	*part
+	*i2c.Part
 	last []uint16 // the measurement that was read last
 }
 
 // start wakes the part, stops what may be running, since nobody knows with which
 // settings, and begins afresh with those that the part keeps.
 func (s *scd4xSensor) start(o *scd4xOptions) error {
-	s.try(byte(scd4xWake>>8), byte(scd4xWake&0xff))
-	if err := s.pause(30 * time.Millisecond); err != nil {
+	s.TryCommand(byte(scd4xWake>>8), byte(scd4xWake&0xff))
+	if err := s.Pause(30 * time.Millisecond); err != nil {
 		return err
 	}
 	if err := s.tell(scd4xStop, 500*time.Millisecond); err != nil {
@@ -115,7 +116,7 @@ func (s *scd4xSensor) compensate(o *scd4xOptions) error {
 // 5 %), temperature in °C (±0.8 °C) and humidity in % (±6 %), at most 5 s old.
 func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var words []uint16
-	err := s.measure(ctx, func() (err error) {
+	err := s.Measure(ctx, func() (err error) {
 		if err = s.await(); err != nil {
 			return err
 		}
@@ -126,7 +127,7 @@ func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		return nil, err
 	}
 	co2, celsius, percent := scd4xDecode([3]uint16(words))
-	return s.samples(
+	return samples(s.Part,
 		measured{carbonDioxide, co2, limits{1, 40000}},
 		measured{humidity, percent, limits{0, 100}},
 		measured{temperature, celsius, limits{-10, 60}})
@@ -168,7 +169,7 @@ func (s *scd4xSensor) await() error {
 		if time.Now().After(until) {
 			return fmt.Errorf("no measurement in %v, and it makes one every 5s (has its power dipped?)", most)
 		}
-		if err := s.pause(500 * time.Millisecond); err != nil {
+		if err := s.Pause(500 * time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -176,24 +177,24 @@ func (s *scd4xSensor) await() error {
 
 // tell sends a command and waits as long as the part takes for it.
 func (s *scd4xSensor) tell(c scd4xCommand, takes time.Duration) error {
-	if err := s.command(byte(c>>8), byte(c)); err != nil {
+	if err := s.Command(byte(c>>8), byte(c)); err != nil {
 		return err
 	}
-	return s.pause(takes)
+	return s.Pause(takes)
 }
 
 // set sends a command with a word.
 func (s *scd4xSensor) set(c scd4xCommand, word uint16) error {
-	w := []byte{byte(c >> 8), byte(c), byte(word >> 8), byte(word)}
-	if err := s.command(append(w, crc8(0xff, w[2:]))...); err != nil {
+	w := append([]byte{byte(c >> 8), byte(c)}, i2c.EncodeWords(0xff, word)...)
+	if err := s.Command(w...); err != nil {
 		return err
 	}
-	return s.pause(time.Millisecond)
+	return s.Pause(time.Millisecond)
 }
 
 // ask sends a command that is answered with words, which have checksums.
 func (s *scd4xSensor) ask(c scd4xCommand, n int) ([]uint16, error) {
-	return s.part.ask(time.Millisecond, 0xff, n, byte(c>>8), byte(c))
+	return s.Part.Query(time.Millisecond, 0xff, n, byte(c>>8), byte(c))
 }
 
 // scd4xDecode is CO2 in ppm, T = -45 + 175*w/65535 °C and RH = 100*w/65535 %

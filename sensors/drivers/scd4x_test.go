@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -41,13 +43,13 @@ func scd4xOps(reply []byte) []i2ctest.IO {
 func scd4xMeasured(co2, t, rh uint16) (r []byte) {
 	for _, w := range []uint16{co2, t, rh} {
 		b := []byte{byte(w >> 8), byte(w)}
-		r = append(r, b[0], b[1], crc8(0xff, b))
+		r = append(r, b[0], b[1], i2c.CRC8(0xff, b))
 	}
 	return r
 }
 
 func TestSCD4xChecksumIsTheDatasheets(t *testing.T) {
-	if got := crc8(0xff, []byte{0xbe, 0xef}); got != 0x92 { // the example of the datasheet
+	if got := i2c.CRC8(0xff, []byte{0xbe, 0xef}); got != 0x92 { // the example of the datasheet
 		t.Errorf("0x%02x, want 0x92", got)
 	}
 }
@@ -83,7 +85,7 @@ func TestSCD4xIsToldHowThinTheAirIs(t *testing.T) {
 func TestSCD4xThatSleepsIsWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		awake, play := false, playback(scd4xOps(scd4xReply)[1:])
-		bus := &fakeBus{tx: func(_ int, addr uint16, w, r []byte) error {
+		bus := &i2cfake.Bus{Answer: func(_ int, addr uint16, w, r []byte) error {
 			if slices.Equal(w, []byte{0x36, 0xf6}) {
 				awake = true
 				return syscall.EREMOTEIO
@@ -128,9 +130,9 @@ func TestSCD4xReplyThatCannotBeTrueIsRefused(t *testing.T) {
 }
 
 // silence is an SCD4x that never has a measurement.
-func silence() *fakeBus {
+func silence() *i2cfake.Bus {
 	var asked byte
-	return &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+	return &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 		if len(w) > 1 {
 			asked = w[1]
 		}
@@ -142,7 +144,7 @@ func silence() *fakeBus {
 func TestSCD4xIsReadyByElevenBits(t *testing.T) {
 	for _, status := range []uint16{0x0800, 0x8000, 0xf800} {
 		w := []byte{byte(status >> 8), 0}
-		ops := slices.Concat(scd4xOpening(), scd4xPoll(append(w, crc8(0xff, w))), scd4xOps(scd4xReply)[len(scd4xOpening()):])
+		ops := slices.Concat(scd4xOpening(), scd4xPoll(append(w, i2c.CRC8(0xff, w))), scd4xOps(scd4xReply)[len(scd4xOpening()):])
 		measures(t, newSCD4x(), ops, "carbon_dioxide humidity temperature", 500, 37, 25)
 	}
 }
@@ -197,7 +199,7 @@ func FuzzSCD4x(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status, reply []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			var asked byte
-			bus := &fakeBus{tx: func(_ int, _ uint16, w, r []byte) error {
+			bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
 				if len(w) > 1 {
 					asked = w[1]
 				}
@@ -216,7 +218,7 @@ func FuzzSCD4xWords(f *testing.F) {
 		f.Add(uint16(500), temp, uint16(0))
 	}
 	f.Fuzz(func(t *testing.T, co2, temp, rh uint16) {
-		words, err := words(0xff, scd4xMeasured(co2, temp, rh))
+		words, err := i2c.DecodeWords(0xff, scd4xMeasured(co2, temp, rh))
 		if err != nil || !slices.Equal(words, []uint16{co2, temp, rh}) {
 			t.Fatal(words, err)
 		}

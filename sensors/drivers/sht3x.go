@@ -3,20 +3,22 @@ package drivers
 import (
 	"fmt"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // The pin ADDR low is 0x44, high 0x45.
 func newSHT3x() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an SHT3x", 0x44, 0x45),
-		speak:   func(p *part) hygrometer { return sht3x{p, 16 * time.Millisecond} }, // table 4: 15.5 ms
+		speak:   func(p *i2c.Part) hygrometer { return sht3x{p, 16 * time.Millisecond} }, // table 4: 15.5 ms
 		celsius: limits{-40, 125},
 	}
 }
 
 // sht3x is Sensirion's SHT30, SHT31 or SHT35.
 type sht3x struct {
-	*part
+	*i2c.Part
 	longest time.Duration // that a measurement takes
 }
 
@@ -25,14 +27,14 @@ const sht3xCRC = 0xff // where the checksum starts (4.12)
 // start ends a series of measurements that somebody left running, in which the
 // part does not take the reset, and resets it (4.8, 4.9).
 func (s sht3x) start() error {
-	s.try(0x30, 0x93) // an idle part has nothing to end
-	if err := s.pause(s.longest); err != nil {
+	s.TryCommand(0x30, 0x93) // an idle part has nothing to end
+	if err := s.Pause(s.longest); err != nil {
 		return err
 	}
-	if err := s.command(0x30, 0xa2); err != nil {
+	if err := s.Command(0x30, 0xa2); err != nil {
 		return err
 	}
-	status, err := s.ask(10*time.Millisecond, sht3xCRC, 1, 0xf3, 0x2d)
+	status, err := s.Query(10*time.Millisecond, sht3xCRC, 1, 0xf3, 0x2d)
 	if err != nil {
 		return err
 	}
@@ -46,7 +48,7 @@ func (s sht3x) start() error {
 // low (4.3): humidity in % (SHT30 ±2 %, SHT35 ±1.5 %, table 1), temperature in °C
 // (±0.2 °C, table 2).
 func (s sht3x) read() (rh, celsius float64, err error) {
-	w, err := s.ask(s.longest, sht3xCRC, 2, 0x24, 0x00)
+	w, err := s.Query(s.longest, sht3xCRC, 2, 0x24, 0x00)
 	if err != nil {
 		return 0, 0, err
 	}

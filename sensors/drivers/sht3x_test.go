@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -14,9 +16,9 @@ func sht3xOps(temp, rh uint16) []i2ctest.IO {
 		{Addr: 0x44, W: []byte{0x30, 0x93}}, // break
 		{Addr: 0x44, W: []byte{0x30, 0xa2}}, // reset
 		{Addr: 0x44, W: []byte{0xf3, 0x2d}},
-		{Addr: 0x44, R: checked(0xff, 0x8010)}, // status after a reset (4.11)
+		{Addr: 0x44, R: i2c.EncodeWords(0xff, 0x8010)}, // status after a reset (4.11)
 		{Addr: 0x44, W: []byte{0x24, 0x00}},
-		{Addr: 0x44, R: checked(0xff, temp, rh)},
+		{Addr: 0x44, R: i2c.EncodeWords(0xff, temp, rh)},
 	}
 }
 
@@ -39,20 +41,20 @@ func TestSHT3xThatHasNothingToEndMaySayNo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ops := sht3xOps(0x6666, 0x8000)
 		idle := playback(ops[1:])
-		bus := &fakeBus{tx: func(n int, addr uint16, w, r []byte) error {
+		bus := &i2cfake.Bus{Answer: func(n int, addr uint16, w, r []byte) error {
 			if n == 0 {
 				return syscall.EREMOTEIO
 			}
 			return idle.Tx(addr, w, r)
 		}}
-		if _, err := once(t, newSHT3x(), bus); err != nil || bus.count != len(ops) {
-			t.Error(err, bus.count)
+		if _, err := once(t, newSHT3x(), bus); err != nil || bus.Count != len(ops) {
+			t.Error(err, bus.Count)
 		}
 	})
 }
 
 func TestSHT3xThatHeatsItselfIsRefused(t *testing.T) {
 	ops := sht3xOps(0x6666, 0x8000)
-	ops[3].R = checked(0xff, 0xa010)
+	ops[3].R = i2c.EncodeWords(0xff, 0xa010)
 	failsWith(t, newSHT3x(), ops, "i2c-1 0x44: heats itself in spite of a reset (status 0xa010)")
 }

@@ -1,38 +1,42 @@
 package drivers
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+)
 
 // The letter behind the model, as in SHT40-B, makes the address.
 func newSHT4x() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an SHT4x", 0x44, 0x45, 0x46),
-		speak:   func(p *part) hygrometer { return sht4x{p} },
+		speak:   func(p *i2c.Part) hygrometer { return sht4x{p} },
 		celsius: limits{-40, 125},
 	}
 }
 
 // sht4x is Sensirion's SHT40, SHT41 or SHT45.
-type sht4x struct{ *part }
+type sht4x struct{ *i2c.Part }
 
 const sht4xCRC = 0xff // where the checksum starts (4.4)
 
 // start resets the part and reads its serial number, so that another part at the
 // address is noticed (4.5, 4.7).
 func (s sht4x) start() error {
-	if err := s.command(0x94); err != nil {
+	if err := s.Command(0x94); err != nil {
 		return err
 	}
-	if err := s.pause(2 * time.Millisecond); err != nil { // system timing: 1 ms
+	if err := s.Pause(2 * time.Millisecond); err != nil { // system timing: 1 ms
 		return err
 	}
-	_, err := s.ask(10*time.Millisecond, sht4xCRC, 2, 0x89)
+	_, err := s.Query(10*time.Millisecond, sht4xCRC, 2, 0x89)
 	return err
 }
 
 // read measures once with high precision: humidity in % (SHT40 ±1.8 %, SHT45
 // ±1 %, table 1), temperature in °C (±0.2 °C, ±0.1 °C, table 2).
 func (s sht4x) read() (rh, celsius float64, err error) {
-	w, err := s.ask(9*time.Millisecond, sht4xCRC, 2, 0xfd) // system timing: 8.3 ms
+	w, err := s.Query(9*time.Millisecond, sht4xCRC, 2, 0xfd) // system timing: 8.3 ms
 	if err != nil {
 		return 0, 0, err
 	}

@@ -3,6 +3,7 @@ package drivers
 import (
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 )
 
@@ -11,9 +12,9 @@ func sht4xOps(temp, rh uint16) []i2ctest.IO {
 	return []i2ctest.IO{
 		{Addr: 0x44, W: []byte{0x94}}, // reset
 		{Addr: 0x44, W: []byte{0x89}}, // serial number
-		{Addr: 0x44, R: checked(0xff, 0x0f12, 0x3456)},
+		{Addr: 0x44, R: i2c.EncodeWords(0xff, 0x0f12, 0x3456)},
 		{Addr: 0x44, W: []byte{0xfd}},
-		{Addr: 0x44, R: checked(0xff, temp, rh)},
+		{Addr: 0x44, R: i2c.EncodeWords(0xff, temp, rh)},
 	}
 }
 

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // A thermometer is how one kind of part that measures temperature by itself, in a
-// register of 16 bits, is spoken to. Its methods run within [part.measure].
+// register of 16 bits, is spoken to. Its methods run within [i2c.Part.Measure].
 type thermometer interface {
 	// start makes sure that the part is there, writes its settings and waits for
 	// the first measurement with them.
@@ -23,7 +24,7 @@ type thermometer interface {
 // thermometerOptions are the options of a kind that is a thermometer.
 type thermometerOptions struct {
 	onI2C
-	speak    func(*part) thermometer
+	speak    func(*i2c.Part) thermometer
 	register byte   // of the temperature
 	celsius  limits // that the part can measure
 }
@@ -36,19 +37,19 @@ func (o *thermometerOptions) Quantities() []sensors.Quantity {
 
 // Open opens the part and starts it.
 func (o *thermometerOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
+	p, err := o.openPart(h)
 	if err != nil {
 		return nil, err
 	}
 	s := &thermometerSensor{p, o.speak(p), o.register, o.celsius}
-	if err := p.measure(ctx, s.dev.start); err != nil {
+	if err := p.Measure(ctx, s.dev.start); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
 }
 
 type thermometerSensor struct {
-	*part
+	*i2c.Part
 	dev     thermometer
 	temp    byte
 	celsius limits
@@ -58,8 +59,8 @@ type thermometerSensor struct {
 // whether its settings are what they should be: else it was none.
 func (s *thermometerSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var raw uint16
-	err := s.measure(ctx, func() (err error) {
-		if raw, err = s.word(s.temp); err != nil {
+	err := s.Measure(ctx, func() (err error) {
+		if raw, err = s.ReadWord(s.temp); err != nil {
 			return err
 		}
 		return s.dev.check()
@@ -69,7 +70,7 @@ func (s *thermometerSensor) Next(ctx context.Context) ([]sensors.Sample, error) 
 	}
 	celsius, err := s.dev.celsius(raw)
 	if err != nil {
-		return nil, s.explain(err)
+		return nil, s.Explain(err)
 	}
-	return s.samples(measured{temperature, celsius, s.celsius})
+	return samples(s.Part, measured{temperature, celsius, s.celsius})
 }

@@ -3,6 +3,8 @@ package drivers
 import (
 	"fmt"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // Registers of the TMP102 (datasheet SBOS397, 6.5).
@@ -24,7 +26,7 @@ const (
 func newTMP102() Options {
 	return &thermometerOptions{
 		onI2C:    newOnI2C("a TMP102", 0x48, 0x49, 0x4a, 0x4b),
-		speak:    func(p *part) thermometer { return tmp102{p} },
+		speak:    func(p *i2c.Part) thermometer { return tmp102{p} },
 		register: tmp102Temp,
 		celsius:  limits{-55, 125},
 	}
@@ -32,22 +34,22 @@ func newTMP102() Options {
 
 // tmp102 is TI's TMP102 or TMP112: ±0.5 °C from -25 to 85 °C, steps of 0.0625 °C,
 // at most 300 ms old.
-type tmp102 struct{ *part }
+type tmp102 struct{ *i2c.Part }
 
 func (s tmp102) start() error {
-	if err := s.setWord(tmp102Config, tmp102Settings); err != nil {
+	if err := s.WriteWord(tmp102Config, tmp102Settings); err != nil {
 		return err
 	}
 	if err := s.check(); err != nil {
 		return err
 	}
-	return s.pause(300 * time.Millisecond) // a turn of 250 ms and a measurement of at most 35 ms
+	return s.Pause(300 * time.Millisecond) // a turn of 250 ms and a measurement of at most 35 ms
 }
 
 // check makes sure that the part is one and has its settings: it has no id, and
 // the two bits R always read 1.
 func (s tmp102) check() error {
-	config, err := s.word(tmp102Config)
+	config, err := s.ReadWord(tmp102Config)
 	if err == nil && config&^tmp102Own != tmp102Settings {
 		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (is it a TMP102? has its power dipped?)", config&^tmp102Own, tmp102Settings)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
 // yaml is a `sensors:` section of what was found. Each stanza has been through
@@ -148,7 +149,7 @@ func (s *section) troubles(f findings) {
 
 // part writes the likeliest kind of a part that answers, and one alone: two on
 // one address would both speak to it.
-func (s *section) part(bus drivers.I2CBus, p drivers.I2CPart) {
+func (s *section) part(bus i2c.Bus, p drivers.I2CPart) {
 	at := fmt.Sprintf("%v 0x%02x", bus, p.Address)
 	switch {
 	case p.Driver != "":

@@ -1,4 +1,4 @@
-package drivers
+package i2c
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c"
 )
 
@@ -14,19 +16,19 @@ import (
 // register says which adapter it is on.
 type adapters struct {
 	t  testing.TB
-	h  *Hardware
+	h  *busRig
 	on map[string]byte // what the part of an adapter says, by the adapter's hardware
 }
 
 func newAdapters(t testing.TB, on map[string]byte) *adapters {
-	a := &adapters{t: t, h: kernel(t, nil), on: on}
-	a.h.openBus = func(path string) (i2c.BusCloser, error) {
+	a := &adapters{t: t, h: &busRig{Host: host.Host{Dev: "/dev", Sys: t.TempDir()}}, on: on}
+	a.h.OpenBus = func(path string) (i2c.BusCloser, error) {
 		dir, err := filepath.EvalSymlinks(filepath.Join(a.h.Sys, "bus", "i2c", "devices", filepath.Base(path)))
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
 		}
 		hardware, err := filepath.Rel(filepath.Join(a.h.Sys, "devices"), filepath.Dir(dir))
-		return noClose{reading(a.on[hardware])}, err
+		return i2cfake.Reading(a.on[hardware]), err
 	}
 	return a
 }
@@ -47,21 +49,21 @@ func (a *adapters) plug(numbers map[string][2]string) {
 }
 
 // says is what the part on a bus of the configuration says, opened anew.
-func (a *adapters) says(bus I2CBus) (byte, error) {
+func (a *adapters) says(bus Bus) (byte, error) {
 	a.t.Helper()
-	p, err := a.h.openPart(bus, 0x38)
+	p, err := a.h.part(bus, 0x38)
 	if err != nil {
 		return 0, err
 	}
 	var id [1]byte
-	err = p.measure(a.t.Context(), func() error { return p.register(0, id[:]) })
+	err = p.Measure(a.t.Context(), func() error { return p.ReadRegister(0, id[:]) })
 	if closing := p.Close(); closing != nil {
 		a.t.Error(closing)
 	}
 	return id[0], err
 }
 
-func (a *adapters) want(bus I2CBus, want byte) {
+func (a *adapters) want(bus Bus, want byte) {
 	a.t.Helper()
 	if got, err := a.says(bus); err != nil || got != want {
 		a.t.Errorf("%v is the adapter %#x, %v; want %#x", bus, got, err, want)
@@ -105,12 +107,12 @@ func TestARebindThatChangesTheNumberIsFollowed(t *testing.T) {
 	a.want(11, 0xd4)
 	a.plug(map[string][2]string{"i2c-10": {gpio, "i2c-gpio0"}})
 	a.want(11, 0xd4)
-	p, err := a.h.openPart(11, 0x38)
+	p, err := a.h.part(11, 0x38)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.bus.now != 10 || p.String() != "i2c-11" { // what a repair unbinds, and what messages say
-		t.Error(p.bus.now, p.String())
+	if p.bus.current != 10 || p.String() != "i2c-11" { // what a repair unbinds, and what messages say
+		t.Error(p.bus.current, p.String())
 	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
@@ -123,14 +125,14 @@ func TestChannelsOfAMultiplexerAreToldApart(t *testing.T) {
 		return [2]string{soldered + "/i2c-" + parent, "i2c-" + parent + "-mux (chan_id " + n + ")"}
 	}
 	a.plug(map[string][2]string{"i2c-20": channel("1", "0"), "i2c-21": channel("1", "1")})
-	for _, bus := range []I2CBus{20, 21} {
+	for _, bus := range []Bus{20, 21} {
 		if _, err := a.says(bus); err != nil {
 			t.Fatal(err)
 		}
 	}
 	a.plug(map[string][2]string{"i2c-20": channel("2", "1"), "i2c-21": channel("2", "0")})
-	for bus, want := range map[I2CBus]I2CBus{20: 21, 21: 20} {
-		if now, err := a.h.busNow(bus); err != nil || now != want {
+	for bus, want := range map[Bus]Bus{20: 21, 21: 20} {
+		if now, err := currentBus(&a.h.Host, bus); err != nil || now != want {
 			t.Errorf("%v is %v, %v; want %v", bus, now, err, want)
 		}
 	}
@@ -141,7 +143,7 @@ func FuzzI2CBus(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		var b, again I2CBus
+		var b, again Bus
 		if b.UnmarshalText([]byte(s)) != nil {
 			return
 		}

@@ -1,19 +1,10 @@
-package drivers
+package i2c
 
 import (
 	"slices"
 	"strings"
 	"testing"
 )
-
-// checked are words as a part sends them.
-func checked(start byte, all ...uint16) (r []byte) {
-	for _, w := range all {
-		b := []byte{byte(w >> 8), byte(w)}
-		r = append(append(r, b...), crc8(start, b))
-	}
-	return r
-}
 
 // The examples in the datasheets of SHT3x (4.12) and HTU21D ("CRC-8 checksum
 // using I²C protocol").
@@ -28,7 +19,7 @@ func TestChecksumIsTheDatasheets(t *testing.T) {
 		{0x00, []byte{0x68, 0x3a}, 0x7c},
 		{0x00, []byte{0x4e, 0x85}, 0x6b},
 	} {
-		if got := crc8(c.start, c.data); got != c.want {
+		if got := CRC8(c.start, c.data); got != c.want {
 			t.Errorf("% x: 0x%02x, want 0x%02x", c.data, got, c.want)
 		}
 	}
@@ -37,7 +28,7 @@ func TestChecksumIsTheDatasheets(t *testing.T) {
 func TestWordsOfADeadBusAreRefused(t *testing.T) {
 	for _, dead := range []byte{0x00, 0xff} {
 		for _, start := range []byte{0x00, 0xff} { // from 0x00, zeros have the checksum 0x00
-			got, err := words(start, slices.Repeat([]byte{dead}, 6))
+			got, err := DecodeWords(start, slices.Repeat([]byte{dead}, 6))
 			if err == nil || !strings.HasPrefix(err.Error(), "reads only 0x") || got != nil {
 				t.Errorf("0x%02x from 0x%02x: %v, %v", dead, start, got, err)
 			}
@@ -47,15 +38,15 @@ func TestWordsOfADeadBusAreRefused(t *testing.T) {
 
 // What is taken is what was sent, and no other bytes are.
 func FuzzWords(f *testing.F) {
-	f.Add(byte(0xff), checked(0xff, 0xbeef, 0x1234))
-	f.Add(byte(0x00), checked(0x00, 0x683a))
+	f.Add(byte(0xff), EncodeWords(0xff, 0xbeef, 0x1234))
+	f.Add(byte(0x00), EncodeWords(0x00, 0x683a))
 	f.Add(byte(0x00), make([]byte, 3))
 	f.Fuzz(func(t *testing.T, start byte, r []byte) {
 		if len(r) == 0 || len(r)%3 != 0 {
 			return
 		}
-		all, err := words(start, r)
-		if err == nil && !slices.Equal(checked(start, all...), r) {
+		all, err := DecodeWords(start, r)
+		if err == nil && !slices.Equal(EncodeWords(start, all...), r) {
 			t.Errorf("% x gave %x", r, all)
 		}
 	})

@@ -1,4 +1,4 @@
-package drivers
+package i2c
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // adapter is the device that a bus belongs to, and the kernel's driver of it.
@@ -18,9 +20,9 @@ func (a adapter) name() string { return filepath.Base(a.device) }
 
 func (a adapter) isGPIO() bool { return filepath.Base(a.driver) == "i2c-gpio" }
 
-// adapter finds a bus in sysfs: /sys/bus/i2c/devices/i2c-1 is a link to the bus,
+// findAdapter finds a bus in sysfs: /sys/bus/i2c/devices/i2c-1 is a link to the bus,
 // inside the device.
-func (h *Hardware) adapter(bus string) (adapter, error) {
+func findAdapter(h *host.Host, bus string) (adapter, error) {
 	dir, err := filepath.EvalSymlinks(filepath.Join(h.Sys, "bus", "i2c", "devices", bus))
 	if err != nil {
 		return adapter{}, err
@@ -39,24 +41,24 @@ func (h *Hardware) adapter(bus string) (adapter, error) {
 //
 // The kernel's drivers of parts on the bus go and come with it. A file that
 // another program has open holds this up until it is closed.
-func (h *Hardware) rebind(bus string) (did string, err error) {
-	a, err := h.adapter(bus)
+func (bs *Buses) rebind(h *host.Host, bus string) (did string, err error) {
+	a, err := findAdapter(h, bus)
 	if err != nil {
 		return "", err
 	}
-	unbind, err := h.attr(a, "unbind")
+	unbind, err := bs.attr(a, "unbind")
 	if err != nil {
 		return "", err
 	}
 	defer unbind.Close()
-	bind, err := h.attr(a, "bind") // before anything is taken away
+	bind, err := bs.attr(a, "bind") // before anything is taken away
 	if err != nil {
 		return "", err
 	}
 	defer bind.Close()
 	var clock func() (string, error)
 	if a.isGPIO() {
-		clock = h.clocks(a) // while the lines can still be found by their holder
+		clock = bs.clocks(h, a) // while the lines can still be found by their holder
 	}
 	if _, err := io.WriteString(unbind, a.name()); err != nil {
 		return "", fmt.Errorf("unbind %s: %w", a.name(), err)
@@ -68,37 +70,40 @@ func (h *Hardware) rebind(bus string) (did string, err error) {
 		did = strings.TrimPrefix(clocked+", ", ", ") + did
 	}
 	if _, failed := io.WriteString(bind, a.name()); failed != nil {
-		return "", fmt.Errorf("%s is gone: bind %s: %w: echo %s | sudo tee %s/bind", bus, a.name(), failed, a.name(), a.driver)
+		return "", fmt.Errorf("%s is gone: bind %s: %w: echo %s | sudo tee %s/bind",
+			bus, a.name(), failed, a.name(), a.driver)
 	}
 	return did, err
 }
 
-// attr opens a driver's file to write.
-func (h *Hardware) attr(a adapter, file string) (io.WriteCloser, error) {
+// attr opens a driver's file to write. Its error says which permission is missing.
+func (bs *Buses) attr(a adapter, file string) (io.WriteCloser, error) {
 	path := filepath.Join(a.driver, file)
-	open := h.buses.openAttr
+	open := bs.openAttr
 	if open == nil {
 		open = func(path string) (io.WriteCloser, error) { return os.OpenFile(path, os.O_WRONLY, 0) }
 	}
 	f, err := open(path)
 	switch {
 	case errors.Is(err, syscall.EROFS):
-		return nil, fmt.Errorf("%w: the service's ProtectKernelTunables= keeps holdfast from setting the adapter up again", err)
+		return nil, fmt.Errorf("%w: the service's ProtectKernelTunables= keeps holdfast from "+
+			"setting the adapter up again", err)
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("%w: to let holdfast set the adapter up again: sudo chgrp i2c %s/{bind,unbind}; sudo chmod g+w %s/{bind,unbind} at each boot", err, a.driver, a.driver)
+		return nil, fmt.Errorf("%w: to let holdfast set the adapter up again: sudo chgrp i2c %s/{bind,unbind}; "+
+			"sudo chmod g+w %s/{bind,unbind} at each boot", err, a.driver, a.driver)
 	}
 	return f, err
 }
 
 // clocks finds the lines of an i2c-gpio bus and returns what sends it nine clocks
 // once they are free.
-func (h *Hardware) clocks(a adapter) func() (string, error) {
-	sda, scl, err := h.busLines(a.device)
+func (bs *Buses) clocks(h *host.Host, a adapter) func() (string, error) {
+	sda, scl, err := busLines(h, a.device)
 	return func() (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("no clocks: %w", err)
 		}
-		n, err := h.clock(sda, scl)
+		n, err := bs.clock(sda, scl)
 		if err != nil {
 			return fmt.Sprintf("%d clocks on %v", n, scl), err
 		}

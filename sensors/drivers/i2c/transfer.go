@@ -1,4 +1,4 @@
-package drivers
+package i2c
 
 import (
 	"context"
@@ -14,31 +14,32 @@ import (
 // its turn. After an error that means that the adapter itself has gone, the bus
 // is closed at once and every other user learns it at its next transfer.
 func (b *sharedBus) transfer(ctx context.Context, addr uint16, w, r []byte) error {
-	bus, err := b.take(ctx, addr)
+	bus, err := b.begin(ctx, addr)
 	if err != nil {
 		return err
 	}
-	defer b.done()
+	defer b.end()
 	err = bus.Tx(addr, w, r)
-	if adapterGone(err) {
+	if AdapterGone(err) {
 		b.mu.Lock()
-		b.leaveLocked(err)
+		b.markGoneLocked(err)
 		b.mu.Unlock()
 	}
-	b.judge(ctx, err, r)
+	b.observe(ctx, err, r)
 	if errors.Is(err, syscall.EBUSY) {
 		return errors.New("the bus stays busy (is a part holding it low?)") // not what EBUSY of an address means
 	}
 	return err
 }
 
-// take waits for the bus's turn; [sharedBus.done] gives it back.
-func (b *sharedBus) take(ctx context.Context, addr uint16) (i2c.BusCloser, error) {
+// begin waits until no other transfer is under way; [sharedBus.end] lets the next one
+// begin. What it returns may be used until then.
+func (b *sharedBus) begin(ctx context.Context, addr uint16) (i2c.BusCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	select {
-	case b.turn <- struct{}{}:
+	case b.token <- struct{}{}:
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, b.busy()
@@ -49,28 +50,32 @@ func (b *sharedBus) take(ctx context.Context, addr uint16) (i2c.BusCloser, error
 	defer b.mu.Unlock()
 	if b.gone != nil {
 		gone := b.gone
-		_ = b.doneLocked()
+		_ = b.endLocked()
 		return nil, gone
 	}
 	b.addr, b.since = addr, time.Now()
 	return b.bus, nil
 }
 
-func (b *sharedBus) done() {
+// end ends a transfer, and closes the bus if it has gone meanwhile.
+func (b *sharedBus) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_ = b.doneLocked() // what closing says adds nothing to why it was closed
+	_ = b.endLocked() // what closing says adds nothing to why it was closed
 }
 
-func (b *sharedBus) doneLocked() (err error) {
+// endLocked takes the token out. The caller has put it in.
+func (b *sharedBus) endLocked() (err error) {
 	if b.gone != nil {
-		err = b.shutLocked()
+		err = b.closeFileLocked()
 	}
-	<-b.turn
+	<-b.token
 	return err
 }
 
-func (b *sharedBus) shutLocked() (err error) {
+// closeFileLocked closes the device file once. The caller has the token: no transfer
+// uses the file.
+func (b *sharedBus) closeFileLocked() (err error) {
 	if b.bus != nil {
 		err = b.bus.Close()
 	}
@@ -81,8 +86,8 @@ func (b *sharedBus) shutLocked() (err error) {
 // busyError is the error of a part that waited in vain for another's transfer.
 type busyError struct {
 	bus  string
-	addr uint16
-	time time.Duration
+	addr uint16        // of the other part
+	time time.Duration // since its transfer began
 }
 
 func (b *sharedBus) busy() error {

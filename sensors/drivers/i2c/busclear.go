@@ -1,4 +1,4 @@
-package drivers
+package i2c
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
-// busWire is one of a bus's two, driven as they are: low, or let go of and pulled
-// up by its resistor.
+// busWire is SDA or SCL. It is driven low, or released and pulled high by its
+// resistor: a wire that is driven high against a part that holds it low is a short.
 type busWire interface {
 	Set(high bool) error
 	Level() (high bool, err error)
@@ -20,9 +20,9 @@ type busWire interface {
 // bound for it below 25 ms.
 const halfClock = 5 * time.Microsecond
 
-// clock sends a bus clocks whose lines nobody holds.
-func (h *Hardware) clock(sdaAt, sclAt gpio.Place) (clocks int, err error) {
-	open := h.buses.openWire
+// clock sends clocks on the lines of a bus, which must not be held by its driver.
+func (bs *Buses) clock(sdaAt, sclAt gpio.Place) (clocks int, err error) {
+	open := bs.openWire
 	if open == nil {
 		open = func(at gpio.Place) (busWire, error) { return gpio.OpenDrainLine(at) }
 	}
@@ -46,13 +46,15 @@ func nineClocks(sda, scl busWire) (clocks int, err error) {
 	steps := bitBang{}
 	for ; ; clocks++ {
 		if steps.high(scl); steps.err == nil && !steps.isHigh(scl) {
-			return clocks, errors.Join(steps.err, errors.New("SCL is held low: clocks cannot help; look for a short, or cut the power of the parts"))
+			return clocks, errors.Join(steps.err, errors.New("SCL is held low: clocks cannot help; "+
+				"look for a short, or cut the power of the parts"))
 		}
 		if steps.err != nil || steps.isHigh(sda) {
 			break
 		}
 		if clocks == 9 {
-			return clocks, errors.Join(steps.err, errors.New("SDA is low after nine clocks: look for a short, or cut the power of the parts"))
+			return clocks, errors.Join(steps.err, errors.New("SDA is low after nine clocks: "+
+				"look for a short, or cut the power of the parts"))
 		}
 		steps.low(scl)
 	}
@@ -63,7 +65,7 @@ func nineClocks(sda, scl busWire) (clocks int, err error) {
 	return clocks, steps.err
 }
 
-// bitBang keeps the first error of many steps.
+// bitBang keeps the first error of many steps, and does nothing after it.
 type bitBang struct{ err error }
 
 func (b *bitBang) low(w busWire)  { b.set(w, false) }

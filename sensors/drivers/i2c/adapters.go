@@ -1,4 +1,4 @@
-package drivers
+package i2c
 
 import (
 	"fmt"
@@ -10,13 +10,13 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// busNow is the number that a bus of the configuration has now: the one of the
+// currentBus is the number that a bus of the configuration has now: the one of the
 // adapter that had the configured number when it was first opened. An adapter that
 // is plugged in again, or whose driver was bound anew, gets the lowest free number,
 // and its old one goes to another.
-func (h *Hardware) busNow(bus I2CBus) (I2CBus, error) {
+func currentBus(h *host.Host, bus Bus) (Bus, error) {
 	was, known := h.Known.Lookup(bus.String())
-	ids, numbers := h.adapterIDs()
+	ids, numbers := adapterIDs(h)
 	if !known || len(ids) == 0 || ids[bus].Stable == was.Stable {
 		return bus, nil
 	}
@@ -33,17 +33,17 @@ func (h *Hardware) busNow(bus I2CBus) (I2CBus, error) {
 
 // confirmBus makes sure that an open bus is the adapter that it was before. While
 // it is open the kernel gives its number to no other.
-func (h *Hardware) confirmBus(bus, now I2CBus) error {
-	ids, _ := h.adapterIDs()
+func confirmBus(h *host.Host, bus, now Bus) error {
+	ids, _ := adapterIDs(h)
 	return h.Known.Confirm(bus.String(), ids[now])
 }
 
 // adapterIDs are what tells the I2C adapters apart, by their numbers: where their
 // hardware is, the channel of a multiplexer, and the order of those that are alike.
-func (h *Hardware) adapterIDs() (ids map[I2CBus]host.Identity, numbers []I2CBus) {
+func adapterIDs(h *host.Host) (ids map[Bus]host.Identity, numbers []Bus) {
 	root := filepath.Join(h.Sys, "bus", "i2c", "devices")
 	names, _ := host.Numbered(root, "i2c-") // without sysfs nothing is known
-	ids, alike := map[I2CBus]host.Identity{}, map[string]int{}
+	ids, alike := map[Bus]host.Identity{}, map[string]int{}
 	for _, name := range names {
 		dir, err := filepath.EvalSymlinks(filepath.Join(root, name))
 		if err != nil {
@@ -55,8 +55,8 @@ func (h *Hardware) adapterIDs() (ids map[I2CBus]host.Identity, numbers []I2CBus)
 		if alike[id.Stable]++; alike[id.Stable] > 1 {
 			id.Stable = fmt.Sprint(id.Stable, "#", alike[id.Stable])
 		}
-		ids[I2CBus(n)] = id
-		numbers = append(numbers, I2CBus(n))
+		ids[Bus(n)] = id
+		numbers = append(numbers, Bus(n))
 	}
 	slices.Sort(numbers)
 	return ids, numbers

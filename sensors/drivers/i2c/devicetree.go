@@ -1,4 +1,4 @@
-package drivers
+package i2c
 
 import (
 	"encoding/binary"
@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
 // busLines finds the lines of an i2c-gpio bus: in the device tree, else by what
 // the driver calls them while it holds them.
-func (h *Hardware) busLines(device string) (sda, scl gpio.Place, err error) {
+func busLines(h *host.Host, device string) (sda, scl gpio.Place, err error) {
 	node := filepath.Join(device, "of_node")
 	data, err := os.ReadFile(filepath.Join(node, "sda-gpios"))
 	if err == nil {
@@ -23,13 +24,13 @@ func (h *Hardware) busLines(device string) (sda, scl gpio.Place, err error) {
 		data, err = os.ReadFile(filepath.Join(node, "gpios")) // the older form, as in the i2c-gpio overlay: SDA, SCL
 	}
 	if err != nil {
-		chips, broken := gpio.Chips(&h.Host)
+		chips, broken := gpio.Chips(h)
 		if len(broken) > 0 {
 			return sda, scl, errors.Join(err, broken[0])
 		}
 		return linesHeldAs(chips, "sda", "scl")
 	}
-	controllers := h.controllers()
+	controllers := controllersOf(h)
 	specs, err := gpioSpecs(data, func(phandle uint32) int { return controllers[phandle].cells })
 	if err != nil || len(specs) != 2 {
 		return sda, scl, fmt.Errorf("%s: %d lines, want SDA and SCL: %w", node, len(specs), err)
@@ -54,33 +55,39 @@ func linesHeldAs(chips []gpio.Chip, sdaName, sclName string) (sda, scl gpio.Plac
 		}
 	}
 	if len(found[0]) != 1 || len(found[1]) != 1 {
-		return sda, scl, fmt.Errorf("%d lines are held as %q and %d as %q, want one each", len(found[0]), sdaName, len(found[1]), sclName)
+		return sda, scl, fmt.Errorf("%d lines are held as %q and %d as %q, want one each",
+			len(found[0]), sdaName, len(found[1]), sclName)
 	}
 	return found[0][0], found[1][0], nil
 }
 
-// controller is a GPIO chip of the device tree.
+// A controller is a GPIO chip of the device tree.
 type controller struct {
 	chip  string // "gpiochip0"
 	cells int    // #gpio-cells: how many numbers name a line
 }
 
-// controllers are the GPIO chips by their phandles.
-func (h *Hardware) controllers() map[uint32]controller {
+// controllersOf are the GPIO chips by their phandles.
+func controllersOf(h *host.Host) map[uint32]controller {
 	all := map[uint32]controller{}
-	nodes, _ := filepath.Glob(filepath.Join(h.Sys, "bus", "gpio", "devices", "gpiochip*", "of_node")) // the pattern is fixed
+	pattern := filepath.Join(h.Sys, "bus", "gpio", "devices", "gpiochip*", "of_node")
+	nodes, _ := filepath.Glob(pattern) // its only error is a bad pattern
 	for _, node := range nodes {
 		phandle, err := os.ReadFile(filepath.Join(node, "phandle"))
 		cells, err2 := os.ReadFile(filepath.Join(node, "#gpio-cells"))
 		if err != nil || err2 != nil || len(phandle) != 4 || len(cells) != 4 {
-			continue
+			continue // nothing in the tree can mean this chip
 		}
-		all[binary.BigEndian.Uint32(phandle)] = controller{filepath.Base(filepath.Dir(node)), int(binary.BigEndian.Uint32(cells))}
+		all[binary.BigEndian.Uint32(phandle)] = controller{
+			chip:  filepath.Base(filepath.Dir(node)),
+			cells: int(binary.BigEndian.Uint32(cells)),
+		}
 	}
 	return all
 }
 
-// gpioSpec is a line in the device tree.
+// A gpioSpec is a line as the device tree names it: by the phandle of its chip, and its
+// offset there.
 type gpioSpec struct{ phandle, offset uint32 }
 
 // gpioSpecs decodes a property of GPIO lines: for each the phandle of its chip
@@ -89,7 +96,7 @@ type gpioSpec struct{ phandle, offset uint32 }
 func gpioSpecs(data []byte, cells func(phandle uint32) int) (specs []gpioSpec, err error) {
 	for len(data) > 0 {
 		if len(data) < 12 {
-			return nil, fmt.Errorf("%d bytes are left, which is no line", len(data))
+			return nil, fmt.Errorf("%d bytes are left, which is not a whole line", len(data))
 		}
 		phandle := binary.BigEndian.Uint32(data)
 		if n := cells(phandle); n != 2 {

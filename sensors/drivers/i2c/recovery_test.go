@@ -1,4 +1,4 @@
-package drivers
+package i2c
 
 import (
 	"context"
@@ -19,28 +19,22 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 	"periph.io/x/conn/v3/i2c"
 )
 
-// idPart are the options of a part with one register, which holds 0x18.
-type idPart struct{ onI2C }
-
-func (o *idPart) Pace() time.Duration { return time.Second }
-func (o *idPart) Quantities() []sensors.Quantity {
-	return []sensors.Quantity{{Name: "id"}}
+// idOptions are the options of a part with one register, which holds 0x18.
+type idOptions struct {
+	bus  Bus
+	addr uint16
 }
 
-func (o *idPart) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	p, err := h.openPart(o.I2C, o.Address)
-	return idSensor{p}, err
-}
-
-type idSensor struct{ *part }
+type idSensor struct{ *Part }
 
 func (s idSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	var id [1]byte
-	err := s.measure(ctx, func() error {
-		if err := s.register(0, id[:]); err != nil {
+	err := s.Measure(ctx, func() error {
+		if err := s.ReadRegister(0, id[:]); err != nil {
 			return err
 		}
 		if id[0] != 0x18 {
@@ -53,7 +47,7 @@ func (s idSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 
 // rack is hardware with sensors on it, and what happened.
 type rack struct {
-	*Hardware
+	*busRig
 	mu    sync.Mutex
 	begin time.Time
 	lines []string
@@ -70,16 +64,20 @@ func (r *rack) run(ctx context.Context, parts ...string) {
 	r.begin = time.Now()
 	var specs []sensors.Spec
 	for _, name := range parts {
-		o := &idPart{}
-		if n, _ := fmt.Sscanf(name, "%d/0x%x", &o.I2C, &o.Address); n != 2 {
+		var o idOptions
+		if n, _ := fmt.Sscanf(name, "%d/0x%x", &o.bus, &o.addr); n != 2 {
 			panic(name)
 		}
 		specs = append(specs, sensors.Spec{Name: name, Every: time.Second, Options: o,
-			Streams: []sensors.Stream{{Name: name, Every: time.Second, Quantity: o.Quantities()[0]}}})
+			Streams: []sensors.Stream{{Name: name, Every: time.Second, Quantity: sensors.Quantity{Name: "id"}}}})
 	}
 	last := map[string]string{}
 	sensors.Run(ctx, specs, sensors.Wiring{
-		Open: r.Open,
+		Open: func(_ context.Context, spec sensors.Spec) (sensors.Sensor, error) {
+			o := spec.Options.(idOptions)
+			p, err := r.part(o.bus, o.addr)
+			return idSensor{p}, err
+		},
 		Record: func(s sensors.Reading) {
 			what := fmt.Sprint(s.Value)
 			if s.Err != "" {
@@ -119,7 +117,7 @@ func TestAPartThatHangsCostsItsOwnBusOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r rack
 		hung := false
-		bus1 := &fakeBus{tx: func(_ int, addr uint16, _, b []byte) error {
+		bus1 := &i2cfake.Bus{Answer: func(_ int, addr uint16, _, b []byte) error {
 			if addr == 0x38 && !hung {
 				hung = true
 				time.Sleep(time.Minute)
@@ -127,10 +125,10 @@ func TestAPartThatHangsCostsItsOwnBusOnly(t *testing.T) {
 			}
 			return answer(b, 0x18)
 		}}
-		bus2 := reading(0x18)
-		r.Hardware = &Hardware{Host: host.Host{Dev: "/dev"}, openBus: func(path string) (i2c.BusCloser, error) {
+		bus2 := i2cfake.Reading(0x18)
+		r.busRig = openedBy(func(path string) (i2c.BusCloser, error) {
 			return map[string]i2c.BusCloser{"/dev/i2c-1": bus1, "/dev/i2c-2": bus2}[path], nil
-		}}
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), 70*time.Second-1) // before the next beat
 		defer cancel()
 		r.run(ctx, "1/0x38", "1/0x76", "2/0x38")
@@ -145,11 +143,11 @@ func TestAPartThatHangsCostsItsOwnBusOnly(t *testing.T) {
 				t.Errorf("no %q in\n%s", want, got)
 			}
 		}
-		if strings.Count(got, "2/0x38") != 1 || bus2.count != 70 {
-			t.Errorf("the other bus was disturbed, %d transfers:\n%s", bus2.count, got)
+		if strings.Count(got, "2/0x38") != 1 || bus2.Count != 70 {
+			t.Errorf("the other bus was disturbed, %d transfers:\n%s", bus2.Count, got)
 		}
-		if bus2.closed != 1 || bus1.closed < 1 {
-			t.Error("left open", bus1.closed, bus2.closed)
+		if bus2.Closed != 1 || bus1.Closed < 1 {
+			t.Error("left open", bus1.Closed, bus2.Closed)
 		}
 	})
 }
@@ -157,29 +155,29 @@ func TestAPartThatHangsCostsItsOwnBusOnly(t *testing.T) {
 func TestABusWhoseTransferHangsIsClosedWhenThatReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		bus := &fakeBus{tx: func(int, uint16, []byte, []byte) error { <-release; return nil }}
-		h := wired(bus)
-		p, err := h.openPart(1, 0x38)
+		bus := &i2cfake.Bus{Answer: func(int, uint16, []byte, []byte) error { <-release; return nil }}
+		h := withBus(bus)
+		p, err := h.part(1, 0x38)
 		if err != nil {
 			t.Fatal(err)
 		}
-		go p.measure(t.Context(), func() error { return p.fetch(make([]byte, 1)) })
+		go p.Measure(t.Context(), func() error { return p.Receive(make([]byte, 1)) })
 		synctest.Wait()
-		if err := p.Close(); err != nil || bus.closed != 0 {
-			t.Error("closed under a transfer", err, bus.closed)
+		if err := p.Close(); err != nil || bus.Closed != 0 {
+			t.Error("closed under a transfer", err, bus.Closed)
 		}
-		other, err := h.openPart(1, 0x39) // neither does that wait
+		other, err := h.part(1, 0x39) // neither does that wait
 		if err != nil {
 			t.Fatal(err)
 		}
 		close(release)
 		synctest.Wait()
-		if bus.closed != 1 {
-			t.Errorf("closed %d times", bus.closed)
+		if bus.Closed != 1 {
+			t.Errorf("closed %d times", bus.Closed)
 		}
 		other.Close()
-		if bus.closed != 2 {
-			t.Errorf("closed %d times", bus.closed)
+		if bus.Closed != 2 {
+			t.Errorf("closed %d times", bus.Closed)
 		}
 	})
 }
@@ -218,18 +216,19 @@ func (a attr) Close() error                { return nil }
 func TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wedged := true
-		bus := &fakeBus{}
-		bus.tx = func(_ int, _ uint16, _, b []byte) error {
-			if wedged && bus.count > 2 {
+		bus := &i2cfake.Bus{}
+		bus.Answer = func(_ int, _ uint16, _, b []byte) error {
+			if wedged && bus.Count > 2 {
 				return syscall.ETIMEDOUT
 			}
 			return answer(b, 0x18)
 		}
 		opened := 0
-		r := rack{Hardware: &Hardware{Host: host.Host{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}, openBus: func(string) (i2c.BusCloser, error) { opened++; return bus, nil }}}
-		r.buses.openAttr = func(path string) (io.WriteCloser, error) {
+		r := rack{busRig: openedBy(func(string) (i2c.BusCloser, error) { opened++; return bus, nil })}
+		r.Sys = pi(t, "i2c-bcm2835")
+		r.openAttr = func(path string) (io.WriteCloser, error) {
 			return attr{func(text string) error {
-				r.say("%s > %s, %d open", text, strings.TrimPrefix(path, r.Sys), opened-bus.closed)
+				r.say("%s > %s, %d open", text, strings.TrimPrefix(path, r.Sys), opened-bus.Closed)
 				wedged = wedged && filepath.Base(path) == "unbind"
 				return nil
 			}}, nil
@@ -248,8 +247,8 @@ func TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain(t *testing.T) {
 			`47s recovered {"after_s":45,"bus":"i2c-1","tried":"i2c-bcm2835 unbound and bound"}`,
 			"47s 1/0x38: 24",
 			`47s recovered {"after_s":45,"sensor":"1/0x38"}`)
-		if opened != bus.closed {
-			t.Errorf("opened %d times and closed %d times", opened, bus.closed)
+		if opened != bus.Closed {
+			t.Errorf("opened %d times and closed %d times", opened, bus.Closed)
 		}
 	})
 }
@@ -258,9 +257,10 @@ func TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain(t *testing.T) {
 // unbinds.
 func TestWhatMayNotBeWrittenIsSaidOnceAndNothingIsTakenAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bus := &fakeBus{tx: func(int, uint16, []byte, []byte) error { return syscall.ETIMEDOUT }}
-		r := rack{Hardware: &Hardware{Host: host.Host{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}, openBus: func(string) (i2c.BusCloser, error) { return bus, nil }}}
-		r.buses.openAttr = func(path string) (io.WriteCloser, error) {
+		bus := &i2cfake.Bus{Answer: func(int, uint16, []byte, []byte) error { return syscall.ETIMEDOUT }}
+		r := rack{busRig: openedBy(func(string) (i2c.BusCloser, error) { return bus, nil })}
+		r.Sys = pi(t, "i2c-bcm2835")
+		r.openAttr = func(path string) (io.WriteCloser, error) {
 			if filepath.Base(path) == "bind" {
 				return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EACCES}
 			}
@@ -336,7 +336,7 @@ func TestNineClocksEndWithAStopOrSayWhatIsWrong(t *testing.T) {
 func TestAHeldSDAOfAGPIOBusIsFreedByClocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		held := &deafPart{scl: true, sda: true, clocks: 4}
-		bus := &fakeBus{tx: func(_ int, _ uint16, _, b []byte) error {
+		bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, _, b []byte) error {
 			if held.clocks > 0 {
 				return answer(b, 0)
 			}
@@ -348,12 +348,13 @@ func TestAHeldSDAOfAGPIOBusIsFreedByClocks(t *testing.T) {
 			"bus/gpio/devices/gpiochip0/of_node/phandle":      "\x00\x00\x00\x07",
 			"bus/gpio/devices/gpiochip0/of_node/#gpio-cells":  "\x00\x00\x00\x02",
 		})
-		r := rack{Hardware: &Hardware{Host: host.Host{Dev: "/dev", Sys: sys}, openBus: func(string) (i2c.BusCloser, error) { return bus, nil }}}
+		r := rack{busRig: openedBy(func(string) (i2c.BusCloser, error) { return bus, nil })}
+		r.Sys = sys
 		bound := true
-		r.buses.openAttr = func(path string) (io.WriteCloser, error) {
+		r.openAttr = func(path string) (io.WriteCloser, error) {
 			return attr{func(string) error { bound = filepath.Base(path) == "bind"; return nil }}, nil
 		}
-		r.buses.openWire = func(at gpio.Place) (busWire, error) {
+		r.openWire = func(at gpio.Place) (busWire, error) {
 			if bound {
 				return nil, syscall.EBUSY
 			}
@@ -401,8 +402,8 @@ func TestLinesOfABusAreFoundInTheDeviceTree(t *testing.T) {
 		"bus/gpio/devices/gpiochip1/of_node/phandle":     "\x00\x00\x00\x09",
 		"bus/gpio/devices/gpiochip1/of_node/#gpio-cells": "\x00\x00\x00\x02",
 	})
-	h := &Hardware{Host: host.Host{Dev: "/dev", Sys: sys}}
-	sda, scl, err := h.busLines(filepath.Join(sys, "dev"))
+	h := &busRig{Host: host.Host{Dev: "/dev", Sys: sys}}
+	sda, scl, err := busLines(&h.Host, filepath.Join(sys, "dev"))
 	if err != nil || sda.Path != "/dev/gpiochip0" || sda.Offset != 2 || scl.Path != "/dev/gpiochip1" || scl.Offset != 3 {
 		t.Errorf("%v/%d %v/%d %v", sda.Path, sda.Offset, scl.Path, scl.Offset, err)
 	}
@@ -424,16 +425,16 @@ func TestOneBusyPartIsNoWedge(t *testing.T) {
 	b := &sharedBus{path: "/dev/i2c-1", health: &busHealth{}}
 	for i := range 20 {
 		errs := []error{syscall.ETIMEDOUT, syscall.EAGAIN, syscall.EREMOTEIO}
-		b.judge(t.Context(), errs[i%3], nil) // it would open the bus anew, and has no hardware
+		b.observe(t.Context(), errs[i%3], nil) // it would open the bus anew, and has no hardware
 	}
-	if b.health.rounds != 0 || b.health.strikes > 2 {
+	if b.health.rounds != 0 || b.health.failures > 2 {
 		t.Errorf("%+v", b.health)
 	}
 	for range 4 { // an acknowledge proves nothing: a held SDA is one
-		b.judge(t.Context(), nil, nil)
-		b.judge(t.Context(), nil, make([]byte, 6))
+		b.observe(t.Context(), nil, nil)
+		b.observe(t.Context(), nil, make([]byte, 6))
 	}
-	if round := b.health.strike(time.Now()); round != 1 {
+	if round := b.health.failure(time.Now()); round != 1 {
 		t.Errorf("round %d: %+v", round, b.health)
 	}
 }
@@ -442,7 +443,7 @@ func TestRepairsComeFartherAndFartherApart(t *testing.T) {
 	h, begin := &busHealth{}, time.Now()
 	var at []time.Duration
 	for s := time.Duration(0); s < 6*time.Hour; s += 5 * time.Second {
-		if h.strike(begin.Add(s)) > 0 {
+		if h.failure(begin.Add(s)) > 0 {
 			at = append(at, s)
 		}
 	}
@@ -453,10 +454,10 @@ func TestRepairsComeFartherAndFartherApart(t *testing.T) {
 	if got := fmt.Sprint(gaps); got != "[0s 1m0s 2m0s 4m0s 8m0s 16m0s 32m0s 1h0m0s 1h0m0s 1h0m0s 1h0m0s]" {
 		t.Error(got)
 	}
-	if _, _, wedged := h.answers(begin); !wedged {
+	if _, _, wedged := h.success(begin); !wedged {
 		t.Error("forgot that it was wedged")
 	}
-	if _, _, wedged := h.answers(begin); wedged {
+	if _, _, wedged := h.success(begin); wedged {
 		t.Error("recovered twice")
 	}
 }
@@ -468,24 +469,24 @@ func TestABusWithoutAnAdapterOfItsOwnIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	link(t, filepath.Join(sys, "devices", "i2c-0", "i2c-10"), filepath.Join(sys, "bus", "i2c", "devices", "i2c-10"))
-	h := &Hardware{Host: host.Host{Dev: "/dev", Sys: sys}}
-	if _, err := h.rebind("i2c-10"); err == nil || !strings.Contains(err.Error(), "has no driver") {
+	h := &busRig{Host: host.Host{Dev: "/dev", Sys: sys}}
+	if _, err := h.Buses.rebind(&h.Host, "i2c-10"); err == nil || !strings.Contains(err.Error(), "has no driver") {
 		t.Error(err)
 	}
-	if _, err := h.rebind("i2c-11"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := h.Buses.rebind(&h.Host, "i2c-11"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 }
 
 // The kernel's files are written and never made.
 func TestFilesOfADriverAreThereOrNot(t *testing.T) {
-	h := &Hardware{Host: host.Host{Sys: pi(t, "i2c-bcm2835")}}
-	if _, err := h.rebind("i2c-1"); !errors.Is(err, os.ErrNotExist) {
+	h := &busRig{Host: host.Host{Sys: pi(t, "i2c-bcm2835")}}
+	if _, err := h.Buses.rebind(&h.Host, "i2c-1"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 	folder := filepath.Join(h.Sys, "bus", "platform", "drivers", "i2c-bcm2835")
 	tree(t, folder, map[string]string{"bind": "", "unbind": ""})
-	if did, err := h.rebind("i2c-1"); err != nil || did != "i2c-bcm2835 unbound and bound" {
+	if did, err := h.Buses.rebind(&h.Host, "i2c-1"); err != nil || did != "i2c-bcm2835 unbound and bound" {
 		t.Error(did, err)
 	}
 	for _, name := range []string{"bind", "unbind"} {
@@ -496,8 +497,8 @@ func TestFilesOfADriverAreThereOrNot(t *testing.T) {
 }
 
 func TestABusThatCannotBeBoundAgainSaysHow(t *testing.T) {
-	h := &Hardware{Host: host.Host{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}}
-	h.buses.openAttr = func(path string) (io.WriteCloser, error) {
+	h := &busRig{Host: host.Host{Dev: "/dev", Sys: pi(t, "i2c-bcm2835")}}
+	h.openAttr = func(path string) (io.WriteCloser, error) {
 		return attr{func(string) error {
 			if filepath.Base(path) == "bind" {
 				return syscall.ENODEV
@@ -505,7 +506,7 @@ func TestABusThatCannotBeBoundAgainSaysHow(t *testing.T) {
 			return nil
 		}}, nil
 	}
-	_, err := h.rebind("i2c-1")
+	_, err := h.Buses.rebind(&h.Host, "i2c-1")
 	if err == nil || !strings.Contains(err.Error(), "i2c-1 is gone") || !strings.Contains(err.Error(), "echo fe804000.i2c | sudo tee ") {
 		t.Error(err)
 	}
@@ -533,13 +534,13 @@ func FuzzGPIOSpecs(f *testing.F) {
 // What was only written says nothing about the bus.
 func TestOnlyReadsOfZerosAreSilence(t *testing.T) {
 	var z zeros
-	if z.see(nil, nil); z.all() {
+	if z.add(nil, nil); z.all() {
 		t.Error("a write is silence")
 	}
-	if z.see(nil, []byte{0, 0}); !z.all() {
+	if z.add(nil, []byte{0, 0}); !z.all() {
 		t.Error("zeros are none")
 	}
-	if z.see(nil, []byte{0, 1}); z.all() {
+	if z.add(nil, []byte{0, 1}); z.all() {
 		t.Error("a one is silence")
 	}
 }

@@ -1,0 +1,77 @@
+package i2c
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// CRC8 is the checksum that most parts here use: CRC-8 with the polynomial
+// x^8+x^5+x^4+1 (0x31), the highest bit first. What it starts from differs: 0xff with
+// Sensirion's and Aosong's parts (SHT3x-DIS version 7, 4.12), 0x00 with the HTU21D.
+func CRC8(start byte, data []byte) byte {
+	crc := start
+	for _, b := range data {
+		crc ^= b
+		for range 8 {
+			top := crc & 0x80
+			if crc <<= 1; top != 0 {
+				crc ^= 0x31
+			}
+		}
+	}
+	return crc
+}
+
+// DecodeWords takes words of 16 bits apart, the high byte first and a checksum behind
+// each that starts from start, as Sensirion's parts and those made after them send everything.
+func DecodeWords(start byte, r []byte) ([]uint16, error) {
+	if err := CheckAlive(r); err != nil {
+		return nil, err
+	}
+	var all []uint16
+	for ; len(r) >= 3; r = r[3:] {
+		if want := CRC8(start, r[:2]); r[2] != want {
+			return nil, fmt.Errorf("wrong checksum 0x%02x, want 0x%02x", r[2], want)
+		}
+		all = append(all, binary.BigEndian.Uint16(r))
+	}
+	return all, nil
+}
+
+// EncodeWords is words as such a part sends and takes them: the inverse of
+// [DecodeWords].
+func EncodeWords(start byte, all ...uint16) (w []byte) {
+	for _, word := range all {
+		b := binary.BigEndian.AppendUint16(nil, word)
+		w = append(append(w, b...), CRC8(start, b))
+	}
+	return w
+}
+
+// Query sends a command, gives the part time, and reads as many words, of which
+// each checksum starts from start.
+func (p *Part) Query(wait time.Duration, start byte, n int, command ...byte) ([]uint16, error) {
+	if err := p.Command(command...); err != nil {
+		return nil, err
+	}
+	if err := p.Pause(wait); err != nil {
+		return nil, err
+	}
+	r := make([]byte, 3*n)
+	if err := p.Receive(r); err != nil {
+		return nil, err
+	}
+	return DecodeWords(start, r)
+}
+
+// CheckAlive refuses what a bus without a part on it reads: all bytes 0x00, where SDA is
+// held low, or all 0xff, where the pull-up alone has it.
+func CheckAlive(r []byte) error {
+	for _, b := range r {
+		if b != r[0] || b != 0x00 && b != 0xff {
+			return nil
+		}
+	}
+	return fmt.Errorf("reads only 0x%02x (is it still wired?)", r[0])
+}
