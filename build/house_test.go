@@ -47,7 +47,7 @@ var upstream = map[string][]string{
 var thirdParty = map[string]string{
 	"periph.io/":                 "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
 	"github.com/warthog618/":     "sensors/drivers sensors/drivers/gpio",
-	"golang.org/x/sys/":          "sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink",
+	"golang.org/x/sys/":          "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink",
 	"go.etcd.io/bbolt":           "queue",
 	"github.com/eclipse/paho":    "uplink",
 	"github.com/gorilla/":        "uplink", // comes with paho, which hides the socket

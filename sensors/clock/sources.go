@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"context"
 	"encoding/hex"
 	"os"
 	"path/filepath"
@@ -22,6 +23,10 @@ type clockSource struct {
 	quality func() Quality       // how far the wall clock can be trusted
 	name    func() string        // what confirms it; nil: nobody knows
 	poll    func()               // asks the slow sources; quality uses their last answer
+
+	// awaitSet leaves a token in wake each time that the wall clock is set, until
+	// ctx is done. It fails if that cannot be told.
+	awaitSet func(ctx context.Context, wake chan<- struct{}) error
 }
 
 // shortestSleep is less than any real suspension of the machine: a smaller
@@ -42,9 +47,10 @@ func kernelClocks() clockSource {
 			}
 			return at + time.Since(start) + suspended.Truncate(time.Millisecond)
 		},
-		quality: w.quality,
-		name:    w.name,
-		poll:    w.poll,
+		quality:  w.quality,
+		name:     w.name,
+		poll:     w.poll,
+		awaitSet: awaitSet,
 	}
 }
 

@@ -1,7 +1,6 @@
 package clock
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -20,6 +19,7 @@ import (
 type Timekeeper struct {
 	trust  Trust
 	source clockSource
+	wake   chan struct{} // a token: the clock was set, and Run is to look at it
 
 	mu       sync.Mutex
 	boots    Timeline // the last one is this boot of the kernel
@@ -40,8 +40,6 @@ type Step struct {
 
 const (
 	minStep         = 1000              // ms between two stamps: more than a clock is slewed in half an hour
-	pollEvery       = time.Second       // while nothing is measured
-	slowPollEvery   = 10                // polls of the clock for one of the slow sources
 	oldestPlausible = 1_767_225_600_000 // 2026-01-01, before the first release: an earlier wall clock is wrong
 )
 
@@ -52,7 +50,7 @@ func newTimekeeper(trust Trust, m clockSource) *Timekeeper {
 	if trust == TrustAuto {
 		m.poll()
 	}
-	return &Timekeeper{trust: trust, source: m, boots: Timeline{{Kernel: m.kernel}}}
+	return &Timekeeper{trust: trust, source: m, wake: make(chan struct{}, 1), boots: Timeline{{Kernel: m.kernel}}}
 }
 
 // Now stamps this moment. It does not wait.
@@ -99,6 +97,7 @@ func (k *Timekeeper) observeLocked(at Stamp, offset int64) {
 	stepped := k.observed && (by >= minStep || by <= -minStep)
 	if stepped {
 		k.steps = append(k.steps, Step{at, by, k.clock})
+		signal(k.wake)
 	}
 	if anchored := at.Clock == Synced && k.observed && k.clock == Synced; !anchored || stepped {
 		k.steady = at.Uptime
@@ -164,35 +163,6 @@ func (k *Timekeeper) Version() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.version
-}
-
-// Run looks at the clock every second until ctx is done, and reports its steps.
-// It returns the error of ctx.
-func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for n := 1; ; n++ {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if n%slowPollEvery == 0 && k.trust == TrustAuto {
-			k.source.poll()
-		}
-		k.Now()
-		for _, s := range k.takeSteps() {
-			report(s)
-		}
-	}
-}
-
-func (k *Timekeeper) takeSteps() []Step {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	steps := k.steps
-	k.steps = nil
-	return steps
 }
 
 // Details are the details of the event `clock_step`: `by_ms` is how far the

@@ -20,17 +20,28 @@ type board struct {
 	wrong  time.Duration // the wall clock less the truth
 	says   Quality
 	booted time.Time
+	set    chan struct{} // the wall clock was set
 }
 
 // newBoard is switched on now, with a wall clock that is wrong.
 func newBoard(kernel string, wrong time.Duration, says Quality) *board {
-	b := &board{wrong: wrong, says: says, booted: time.Now()}
+	b := &board{wrong: wrong, says: says, booted: time.Now(), set: make(chan struct{})}
 	b.clockSource = clockSource{
 		kernel:  kernel,
 		wall:    func() time.Time { return time.Now().Add(b.wrong) },
 		uptime:  func() time.Duration { return time.Since(b.booted) },
 		quality: func() Quality { return b.says },
 		poll:    func() {},
+		awaitSet: func(ctx context.Context, wake chan<- struct{}) error {
+			for {
+				select {
+				case <-b.set:
+					signal(wake)
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		},
 	}
 	return b
 }

@@ -1,0 +1,139 @@
+package clock
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// running starts Run and returns the steps that it has reported. It ends with the
+// test.
+func running(t *testing.T, k *Timekeeper) (steps *[]Step) {
+	steps = new([]Step)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- k.Run(ctx, func(s Step) { *steps = append(*steps, s) }) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
+	return steps
+}
+
+// TestAClockThatIsSetIsLookedAtASecondLater although nothing is measured, and
+// although it is set twice in that second.
+func TestAClockThatIsSetIsLookedAtASecondLater(t *testing.T) {
+	inPresent(t, func(t *testing.T) {
+		b := newBoard("aaaaaaaa", -time.Hour, Unsynced)
+		k := newTimekeeper(TrustAuto, b.clockSource)
+		k.Now()
+		steps := running(t, k)
+		time.Sleep(lookEvery + 3*time.Second)
+		synctest.Wait()
+		b.wrong = time.Minute
+		b.set <- struct{}{}
+		time.Sleep(settle / 2)
+		synctest.Wait()
+		b.sync() // the second call of the program that sets the clock
+		b.set <- struct{}{}
+		time.Sleep(settle/2 + time.Millisecond)
+		synctest.Wait()
+		if len(*steps) != 1 || (*steps)[0].By != time.Hour.Milliseconds() || (*steps)[0].At.Clock != Synced {
+			t.Fatalf("steps %+v, want one of an hour to a clock that is right", *steps)
+		}
+		if began := k.Timeline()[0].Began; began == 0 {
+			t.Error("the boot has no anchor")
+		}
+	})
+}
+
+// TestAStepThatAReadingSawIsReportedASecondLater: a machine whose kernel did not
+// tell of it.
+func TestAStepThatAReadingSawIsReportedASecondLater(t *testing.T) {
+	inPresent(t, func(t *testing.T) {
+		b := newBoard("aaaaaaaa", 0, Synced)
+		k := newTimekeeper(TrustAuto, b.clockSource)
+		k.Now()
+		steps := running(t, k)
+		time.Sleep(lookEvery + time.Second)
+		synctest.Wait()
+		b.wrong = time.Hour
+		k.Now()
+		time.Sleep(settle + time.Millisecond)
+		synctest.Wait()
+		if len(*steps) != 1 {
+			t.Errorf("steps %+v, want one", *steps)
+		}
+	})
+}
+
+// TestAnIdleClockIsLookedAtSixTimesAMinute, or each second where the kernel does
+// not tell when the clock is set.
+func TestAnIdleClockIsLookedAtSixTimesAMinute(t *testing.T) {
+	for want, err := range map[int]error{6: nil, 60: unix.ENOSYS} {
+		inPresent(t, func(t *testing.T) {
+			looks, polls := 0, 0
+			b := newBoard("aaaaaaaa", 0, Unsynced)
+			b.quality = func() Quality { looks++; return Unsynced }
+			b.poll = func() { polls++ }
+			if err != nil {
+				b.awaitSet = func(context.Context, chan<- struct{}) error { return err }
+			}
+			k := newTimekeeper(TrustAuto, b.clockSource)
+			polls = 0
+			running(t, k)
+			time.Sleep(time.Minute + time.Millisecond)
+			synctest.Wait()
+			if looks != want || polls != 6 {
+				t.Errorf("%d looks and %d polls in a minute, want %d and 6", looks, polls, want)
+			}
+		})
+	}
+}
+
+// TestTheKernelTellsWhenTheClockIsSet steps the machine's clock by a nanosecond,
+// twice. build/rig does it with hours.
+func TestTheKernelTellsWhenTheClockIsSet(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	wake, ended := make(chan struct{}, 1), make(chan error)
+	go func() { ended <- awaitSet(ctx, wake) }()
+	for range 2 {
+		if !steppedUntil(t, wake) {
+			break // without the right to set the clock, awaitSet still has to end
+		}
+	}
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// steppedUntil steps the clock until a token comes: the timer may not be there
+// yet at the first time. It reports false if we may not set the clock.
+func steppedUntil(t *testing.T, wake <-chan struct{}) bool {
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for range 3000 {
+		step := unix.Timex{Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO}
+		step.Time.Usec = 1 // of ADJ_NANO: nanoseconds
+		if _, err := unix.Adjtimex(&step); errors.Is(err, unix.EPERM) {
+			t.Log("needs CAP_SYS_TIME to step the clock")
+			return false
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-wake:
+			return true
+		case <-again.C:
+		}
+	}
+	t.Fatal("the clock was set for half a minute, and the kernel told nothing")
+	return false
+}
