@@ -17,6 +17,9 @@ const module = "github.com/holdfast-iot/holdfast/"
 // moves downstream, from sensors to queue to uplink, and imports point against it:
 // a package that is not in the list of another cannot be imported there.
 var upstream = map[string][]string{
+	"cmd/holdfast/control": {"cmd/holdfast/status", "queue"},
+	"cmd/holdfast/status":  {"queue", "sensors", "sensors/clock", "uplink"},
+
 	"sensors/clock":    {},
 	"sensors":          {"sensors/clock"},
 	"sensors/debounce": {},
@@ -28,18 +31,17 @@ var upstream = map[string][]string{
 	"sensors/drivers/i2c/i2cfake": {}, // for tests
 	"sensors/drivers/lines":       {"sensors", "sensors/drivers/host"},
 
-	"queue":                {"queue/pages", "sensors", "sensors/clock"},
-	"queue/pages":          {},
-	"uplink":               {"queue", "sensors", "sensors/clock", "uplink/mdns", "uplink/payload"},
-	"uplink/payload":       {"queue", "sensors", "sensors/clock"},
-	"uplink/mdns":          {},
-	"config":               {"uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
-	"cmd/holdfast/broker":  {},
-	"cmd/holdfast/cable":   {},
-	"cmd/holdfast/control": {"queue"},
-	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
-	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c"},
-	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"queue":               {"queue/pages", "sensors", "sensors/clock"},
+	"queue/pages":         {},
+	"uplink":              {"queue", "sensors", "sensors/clock", "uplink/mdns", "uplink/payload"},
+	"uplink/payload":      {"queue", "sensors", "sensors/clock"},
+	"uplink/mdns":         {},
+	"config":              {"uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast/broker": {},
+	"cmd/holdfast/cable":  {},
+	"cmd/holdfast/demo":   {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast/scan":   {"config", "sensors/drivers", "sensors/drivers/i2c"},
+	"cmd/holdfast":        {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "cmd/holdfast/status", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 
 // thirdParty says which packages may import a module of others, so that it can be

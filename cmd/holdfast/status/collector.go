@@ -1,0 +1,206 @@
+package status
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// A Backlog is what the collector asks the queue; a [queue.Queue] is one.
+type Backlog interface {
+	Boot() string
+	Stats() queue.Stats
+	Recent() []queue.Item
+}
+
+// An Uplink is what the collector asks the link; an [uplink.Link] is one.
+type Uplink interface {
+	Status() uplink.Status
+	States() []sensors.Reading
+}
+
+// A Collector makes snapshots. Its methods may be called from any goroutine.
+type Collector struct {
+	opt     uplink.Options
+	backlog Backlog
+	link    Uplink
+	started time.Time
+
+	mu    sync.Mutex
+	rings map[string]*ring // by stream; nil: no history is kept
+}
+
+// NewCollector returns a collector for a node whose link has these options, its
+// clock and boot among them. It keeps the last hour of each stream if history
+// says so: 400 bytes a stream.
+func NewCollector(opt uplink.Options, backlog Backlog, link Uplink, history bool) *Collector {
+	c := &Collector{opt: opt, backlog: backlog, link: link, started: time.Now()}
+	if history {
+		c.rings = map[string]*ring{}
+	}
+	return c
+}
+
+// Observe takes a reading for the history, if one is kept.
+func (c *Collector) Observe(r sensors.Reading) {
+	if c.rings == nil { // it is set once, by NewCollector
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rings[r.Stream] == nil {
+		c.rings[r.Stream] = &ring{}
+	}
+	v := r.Value
+	if r.Err != "" {
+		v = math.NaN()
+	}
+	c.rings[r.Stream].add(r.At.Uptime, v)
+}
+
+// Snapshot returns the node as it is now. The histories are most of it, and left out
+// unless they are asked for.
+func (c *Collector) Snapshot(history bool) Snapshot {
+	now := c.opt.Clock.Now()
+	m := moment{now, time.Now(), c.opt.Clock}
+	s := Snapshot{
+		Time: now.Unix,
+		Node: Node{ClientID: c.opt.ClientID, Version: c.opt.Version, Hardware: c.opt.Hardware,
+			Boot: c.backlog.Boot(), PID: os.Getpid(), Started: m.at(c.started)},
+		Clock:   Clock{Quality: now.Clock.String(), Source: c.opt.Clock.Source()},
+		Streams: c.streams(m, history),
+		Events:  events(m, c.backlog.Recent()),
+	}
+	link := c.link.Status()
+	s.Link = Link{Connected: link.Connected, Server: link.Server, Since: m.at(link.Since), Error: link.LastError,
+		ErrorAt: m.at(link.LastErrorAt), NextTry: m.at(link.NextTry), RoundTrip: link.RoundTrip.Seconds(), Held: link.Held}
+	if !link.CertExpires.IsZero() {
+		s.Link.CertExpires = link.CertExpires.UnixMilli() // on the calendar, whatever our clock says
+	}
+	s.Queue = queueOf(m, c.backlog.Stats(), link)
+	s.Problems = problems(&s)
+	return s
+}
+
+// streams are those of the configuration with their latest readings.
+func (c *Collector) streams(m moment, history bool) []Stream {
+	latest := map[string]sensors.Reading{}
+	for _, r := range c.link.States() {
+		latest[r.Stream] = r
+	}
+	all := make([]Stream, len(c.opt.Streams))
+	for i, st := range c.opt.Streams {
+		s := Stream{Name: st.Name, Kind: st.Kind, Unit: st.Unit, Class: st.Class, Alarm: st.Priority == sensors.Alarm}
+		if r, ok := latest[st.Name]; ok {
+			s.State, s.Error, s.Seq, s.At = r.State, r.Err, r.Seq, m.stamped(r.At)
+			if r.Err == "" {
+				s.Value = &r.Value
+			}
+		}
+		all[i] = s
+	}
+	if history {
+		c.addHistories(all, m)
+	}
+	return all
+}
+
+func (c *Collector) addHistories(all []Stream, m moment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range all {
+		if r := c.rings[all[i].Name]; r != nil {
+			all[i].History = r.history(slotOf(m.stamp.Uptime))
+		}
+	}
+}
+
+func events(m moment, items []queue.Item) []Event {
+	all := make([]Event, len(items))
+	for i, it := range items {
+		all[i] = Event{At: m.stamped(it.At), Name: it.Event, Details: json.RawMessage(it.Details)}
+		if !json.Valid(all[i].Details) {
+			all[i].Details = json.RawMessage("{}")
+		}
+	}
+	return all
+}
+
+// minRate is the least rate from which a time left is reckoned: it is less than one
+// reading in the half minute that the rate is over.
+const minRate = 0.03
+
+func queueOf(m moment, q queue.Stats, link uplink.Status) Queue {
+	s := Queue{Backlog: q.Backlog, Memory: q.Memory, Rate: link.Rate, Delivered: link.Delivered, Dropped: q.Dropped,
+		Missing: q.Missing, Aside: q.Rejected, Failing: q.Failing, Written: q.Written, WrittenToday: q.WrittenToday,
+		Commits: q.Commits, CommitsToday: q.CommitsToday}
+	if q.Oldest != (clock.Stamp{}) {
+		s.Oldest = max(0, float64(m.stamp.Unix-m.stamped(q.Oldest))/1000)
+	}
+	switch {
+	case q.Backlog == 0:
+	case link.Connected && link.Rate >= minRate:
+		s.Left = float64(q.Backlog) / link.Rate
+	default:
+		s.Left = -1
+	}
+	return s
+}
+
+// problems says what is wrong, in sentences for a person.
+func problems(s *Snapshot) []string {
+	list := []string{}
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	if s.Queue.Failing {
+		add("The disk fails or hangs: what waits is in memory only. The log says why.")
+	}
+	if s.Link.Held != "" {
+		add("The backlog is held: %s.", s.Link.Held)
+	}
+	if s.Queue.Aside > 0 {
+		add("The broker refuses %d readings or events: see holdfast queue export --aside.", s.Queue.Aside)
+	}
+	if s.Clock.Quality != "ok" {
+		add("The clock is %s: times may be wrong.", s.Clock.Quality)
+	}
+	if at := s.Link.CertExpires; at != 0 {
+		if days := float64(at-s.Time) / 86_400_000; days < 0 {
+			add("A certificate of the connection has expired.")
+		} else if days < 30 {
+			add("A certificate of the connection expires in %.0f days.", days)
+		}
+	}
+	return list
+}
+
+// A moment turns times of three kinds into Unix milliseconds that fit together: a
+// step of the clock moves all of them.
+type moment struct {
+	stamp clock.Stamp
+	time  time.Time // the same, by Go's clock
+	clock *clock.Timekeeper
+}
+
+// at is a time of this process; 0 for the zero time.
+func (m moment) at(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return m.stamp.Unix - m.time.Sub(t).Milliseconds()
+}
+
+// stamped is a stamp, also one of an earlier boot.
+func (m moment) stamped(at clock.Stamp) int64 {
+	if age, known := m.clock.Age(at); known {
+		return m.stamp.Unix - age.Milliseconds()
+	}
+	return m.clock.Resolve(at).Unix
+}

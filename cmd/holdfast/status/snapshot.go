@@ -1,0 +1,94 @@
+// Package status is what a node knows of itself: one [Snapshot], which the status
+// page, the metrics and the command `holdfast status` show.
+//
+// A [Collector] fills it from the queue, the link and the clock when somebody asks,
+// and costs nothing until then. Only the history of the last hour has to be kept
+// while nobody asks, and is kept only where there is a status page.
+package status
+
+import "encoding/json"
+
+// A Snapshot is a node at one moment. Its JSON is a promise to those who read
+// `holdfast status --json`: keys are added, never changed. Times are Unix
+// milliseconds by the node's clock, 0 where there is none; ages and durations are
+// seconds.
+type Snapshot struct {
+	Time     int64    `json:"ts"`
+	Node     Node     `json:"node"`
+	Link     Link     `json:"link"`
+	Queue    Queue    `json:"queue"`
+	Clock    Clock    `json:"clock"`
+	Streams  []Stream `json:"streams"`  // in the order of the configuration
+	Events   []Event  `json:"events"`   // the last ones, oldest first
+	Problems []string `json:"problems"` // what a person should mend, most important first
+}
+
+// A Node says which agent this is.
+type Node struct {
+	ClientID string `json:"client_id"`
+	Version  string `json:"version"`
+	Hardware string `json:"hardware"`
+	Boot     string `json:"boot"` // of this start of the agent, as in payloads
+	PID      int    `json:"pid"`
+	Started  int64  `json:"started"`
+}
+
+// A Link is the way to the broker.
+type Link struct {
+	Connected   bool    `json:"connected"`
+	Server      string  `json:"server"` // host:port
+	Since       int64   `json:"since"`  // of the connection or of the outage
+	Error       string  `json:"error"`  // why the last connection or attempt ended
+	ErrorAt     int64   `json:"error_at"`
+	NextTry     int64   `json:"next_try"`     // of a connection; 0: now, or there is one
+	RoundTrip   float64 `json:"round_trip_s"` // of the last message acknowledged
+	Held        string  `json:"held"`         // why nothing goes out although it is connected
+	CertExpires int64   `json:"certificate_expires"`
+}
+
+// A Queue is what waits, and what became of the rest since the start.
+type Queue struct {
+	Backlog   int     `json:"backlog"` // readings, events and gaps that are not acknowledged
+	Memory    int     `json:"memory"`  // of these, in memory alone
+	Oldest    float64 `json:"oldest_s"`
+	Rate      float64 `json:"drain_rate"`   // acknowledged per second, over half a minute
+	Left      float64 `json:"drain_left_s"` // until the backlog is empty at that rate; -1: unknown, it does not shrink
+	Delivered uint64  `json:"delivered"`
+	Dropped   uint64  `json:"dropped"` // readings that had to make room
+	Missing   uint64  `json:"missing"` // readings declared as gaps, the dropped ones among them
+	Aside     int     `json:"aside"`   // what the broker refuses
+	Failing   bool    `json:"failing"` // the disk fails, or hangs
+
+	Written      int64  `json:"written"` // bytes, since the start
+	WrittenToday int64  `json:"written_today"`
+	Commits      uint64 `json:"commits"`
+	CommitsToday uint64 `json:"commits_today"`
+}
+
+// A Clock is how far the node's time can be trusted.
+type Clock struct {
+	Quality string `json:"quality"` // ok, estimated or unsynced
+	Source  string `json:"source"`  // what vouches for it; empty: nothing
+}
+
+// A Stream is the latest reading of one stream, or the fact that there is none.
+type Stream struct {
+	Name    string   `json:"name"`
+	Kind    string   `json:"kind"`
+	Unit    string   `json:"unit"`
+	Class   string   `json:"class"`
+	Alarm   bool     `json:"alarm"` // its readings go first
+	Value   *float64 `json:"value"` // null: there is none
+	State   string   `json:"state"` // the word of a two-valued stream
+	Error   string   `json:"error"` // why it cannot be read
+	At      int64    `json:"at"`    // of the value, or since when it cannot be read; 0: there was no reading yet
+	Seq     uint64   `json:"seq"`
+	History *History `json:"history,omitempty"` // nil: none is kept, or none was asked for
+}
+
+// An Event is something that happened to the agent itself.
+type Event struct {
+	At      int64           `json:"ts"`
+	Name    string          `json:"event"`
+	Details json.RawMessage `json:"details"`
+}

@@ -1,0 +1,137 @@
+package status
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// A node is what the collector asks.
+type node struct {
+	clock  *clock.Timekeeper
+	stats  queue.Stats
+	recent []queue.Item
+	link   uplink.Status
+	states []sensors.Reading
+}
+
+func (n *node) Boot() string              { return "7-0badcafe" }
+func (n *node) Stats() queue.Stats        { return n.stats }
+func (n *node) Recent() []queue.Item      { return n.recent }
+func (n *node) Status() uplink.Status     { return n.link }
+func (n *node) States() []sensors.Reading { return n.states }
+
+func (n *node) collector(history bool) *Collector {
+	n.clock = clock.NewTimekeeper(clock.TrustAlways)
+	return NewCollector(uplink.Options{ClientID: "porch", Version: "1.2.3", Hardware: "a board", Clock: n.clock,
+		Streams: []sensors.Stream{
+			{Name: "door", Kind: "contact", Priority: sensors.Alarm, Quantity: sensors.Quantity{Class: "door"}},
+			{Name: "room", Kind: "aht20", Quantity: sensors.Quantity{Unit: "%"}},
+			{Name: "cellar", Kind: "w1"},
+		}}, n, n, history)
+}
+
+func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{}
+		c := n.collector(false)
+		then := n.clock.Now()
+		began := time.Now()
+		time.Sleep(90 * time.Second)
+		n.states = []sensors.Reading{
+			{Stream: "room", Value: 45.2, At: n.clock.Now(), Seq: 9},
+			{Stream: "door", Err: "line is held by another program", At: then, Seq: 2},
+		}
+		n.link = uplink.Status{Connected: true, Server: "broker:8883", Since: began, Rate: 2.5, RoundTrip: 20 * time.Millisecond,
+			LastError: "reset", LastErrorAt: began, CertExpires: time.Now().Add(10 * 24 * time.Hour)}
+		n.stats = queue.Stats{Backlog: 50, Oldest: then, Missing: 3, Dropped: 2, WrittenToday: 4096}
+		n.recent = []queue.Item{
+			{Event: "fault", Details: `{"stream":"door"}`, Reading: sensors.Reading{At: then}},
+			{Event: "odd", Details: `{`, Reading: sensors.Reading{At: then}},
+		}
+		s := c.Snapshot(true)
+		age := func(at int64) float64 { return float64(s.Time-at) / 1000 }
+		door, room, cellar := s.Streams[0], s.Streams[1], s.Streams[2]
+		if door.Value != nil || door.Error == "" || math.Round(age(door.At)) != 90 || !door.Alarm {
+			t.Errorf("door: %+v, %v s old", door, age(door.At))
+		}
+		if *room.Value != 45.2 || age(room.At) > 1 || room.Unit != "%" || room.History != nil {
+			t.Errorf("room: %+v", room)
+		}
+		if cellar.At != 0 || cellar.Value != nil || cellar.Error != "" {
+			t.Errorf("cellar: %+v, want no reading yet", cellar)
+		}
+		if q := s.Queue; math.Round(q.Oldest) != 90 || q.Left != 20 || q.Missing != 3 || q.WrittenToday != 4096 {
+			t.Errorf("queue: %+v", q)
+		}
+		if l := s.Link; math.Round(age(l.Since)) != 90 || l.NextTry != 0 || l.RoundTrip != 0.02 {
+			t.Errorf("link: %+v", l)
+		}
+		if len(s.Problems) != 1 || s.Problems[0] != "A certificate of the connection expires in 10 days." {
+			t.Errorf("problems: %q", s.Problems)
+		}
+		if len(s.Events) != 2 || math.Round(age(s.Events[0].At)) != 90 || string(s.Events[1].Details) != "{}" {
+			t.Errorf("events: %+v", s.Events)
+		}
+		if _, err := json.Marshal(s); err != nil {
+			t.Error(err)
+		}
+		n.link.Connected = false
+		if left := c.Snapshot(false).Queue.Left; left != -1 {
+			t.Errorf("disconnected, and %v s are left", left)
+		}
+	})
+}
+
+func TestHistoryIsTheLastHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{}
+		c := n.collector(true)
+		for i := range 200 { // two hours and more
+			c.Observe(sensors.Reading{Stream: "room", Value: float64(i), At: n.clock.Now()})
+			c.Observe(sensors.Reading{Stream: "room", Value: float64(i + 2), At: n.clock.Now()})
+			time.Sleep(slotLength)
+		}
+		c.Observe(sensors.Reading{Stream: "room", Err: "gone", At: n.clock.Now()})
+		time.Sleep(5 * slotLength)
+		h := c.Snapshot(true).Streams[1].History
+		if len(h.Values) != slots || h.Step != 40 {
+			t.Fatalf("%d values of %v s", len(h.Values), h.Step)
+		}
+		for i, v := range h.Values[:slots-6] {
+			if want := float32(200 - (slots - 6) + i + 1); v != want {
+				t.Errorf("slot %d is %v, want the mean %v", i, v, want)
+			}
+		}
+		for _, v := range h.Values[slots-6:] {
+			if !math.IsNaN(float64(v)) {
+				t.Errorf("%v where nothing was measured", v)
+			}
+		}
+		if h := c.Snapshot(false).Streams[1].History; h != nil {
+			t.Error("a history that was not asked for")
+		}
+	})
+}
+
+func TestHistoryThatIsYoungIsShort(t *testing.T) {
+	var r ring
+	r.add(10*slotLength, 5)
+	r.add(12*slotLength, 7)
+	r.add(11*slotLength, 99) // an edge that was told late
+	text, err := json.Marshal(r.history(13))
+	if err != nil || string(text) != `{"step_s":40,"values":[5,null,7,null]}` {
+		t.Errorf("%s, %v", text, err)
+	}
+	var back History
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Values) != 4 || back.Values[2] != 7 || back.Step != 40 {
+		t.Errorf("read back: %+v, %v", back, err)
+	}
+}
