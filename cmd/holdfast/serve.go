@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -32,10 +33,13 @@ func serve(
 	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID,
 		"boot", q.Boot(), "backlog", q.Stats().Backlog)
 
+	node := status.NewCollector(cfg.Uplink, q, link, false)
 	record := func(r sensors.Reading) {
+		node.Observe(r)
 		link.Observe(r) // what is true now
 		q.Put(r)        // what happened
 	}
+	agent := control.Agent{Queue: q, Snapshot: func() status.Snapshot { return node.Snapshot(true) }}
 
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	writer := new(errgroup.Group) // what needs the disk ends last: until then an alarm is on disk when Put returns
@@ -49,7 +53,7 @@ func serve(
 	g.Go(func() error { return clock.Run(ctx, reportSteps(q)) })
 	g.Go(func() error { return link.Run(ctx) })
 	// The control socket is on the disk, which may hang.
-	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, q, log) })
+	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, agent, log) })
 	err = g.Wait()
 	stopWriting()
 	return closeQueue(q, writer), err

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
 // ErrNotRunning means that no agent with that queue listens.
@@ -28,6 +30,18 @@ func Ask(path, do string) (a Answer, err error) {
 // AskToAdopt asks the agent to take over the backlog of another client ID.
 func AskToAdopt(path, clientID string) (a Answer, err error) {
 	return ask(path, request{Do: Adopt, From: clientID})
+}
+
+// AskStatus asks the agent for all that it knows of itself.
+func AskStatus(path string) (status.Snapshot, error) {
+	a, err := ask(path, request{Do: Status})
+	switch {
+	case err != nil:
+		return status.Snapshot{}, err
+	case a.Status == nil:
+		return status.Snapshot{}, errors.New("the agent that runs is older than this command: restart it")
+	}
+	return *a.Status, nil
 }
 
 func ask(path string, req request) (a Answer, err error) {
@@ -54,7 +68,7 @@ func ask(path string, req request) (a Answer, err error) {
 	if err := json.NewEncoder(conn).Encode(req); err != nil {
 		return a, fmt.Errorf("ask the agent: %w", err)
 	}
-	line, err := readLine(conn)
+	line, err := readLine(conn, maxAnswer)
 	if err == nil {
 		err = json.Unmarshal(line, &a)
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
@@ -61,7 +62,10 @@ func start(t *testing.T, dir string, q Queue, there bool) *served {
 	s := &served{path: filepath.Join(dir, "queue.db")}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, s.path, q, slog.New(slog.NewTextHandler(&s.log, nil))) }()
+	agent := Agent{Queue: q, Snapshot: func() status.Snapshot {
+		return status.Snapshot{Node: status.Node{Boot: q.Boot()}, Streams: make([]status.Stream, 2000)}
+	}}
+	go func() { ended <- Serve(ctx, s.path, agent, slog.New(slog.NewTextHandler(&s.log, nil))) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		select {
@@ -132,6 +136,15 @@ func TestAdopt(t *testing.T) {
 	}
 	if _, err := AskToAdopt(s.path, "attic"); err == nil || !strings.Contains(err.Error(), queue.ErrNoBacklog.Error()) {
 		t.Errorf("adopt of nothing: %v", err)
+	}
+}
+
+// TestStatus has an answer that is larger than a request may be.
+func TestStatus(t *testing.T) {
+	s := start(t, folder(t), &shelf{}, true)
+	got, err := AskStatus(s.path)
+	if err != nil || got.Node.Boot != "7-0badcafe" || len(got.Streams) != 2000 {
+		t.Errorf("status: %+v with %d streams, %v", got.Node, len(got.Streams), err)
 	}
 }
 

@@ -23,12 +23,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
 const (
 	mostClients = 8               // at a time; others wait
-	mostLine    = 64 << 10        // bytes of a request or an answer
+	mostLine    = 64 << 10        // bytes of a request
+	maxAnswer   = 4 << 20         // bytes of an answer: the status of ten thousand streams
 	patience    = 5 * time.Second // with a peer that does not speak or listen
 )
 
@@ -44,10 +46,17 @@ type Queue interface {
 
 // What can be asked.
 const (
-	Stats = "stats"
-	Purge = "purge" // gives up all that waits
-	Adopt = "adopt" // takes over the backlog of another client ID
+	Stats  = "stats"
+	Purge  = "purge"  // gives up all that waits
+	Adopt  = "adopt"  // takes over the backlog of another client ID
+	Status = "status" // all that the node knows of itself
 )
+
+// An Agent is what answers.
+type Agent struct {
+	Queue    Queue
+	Snapshot func() status.Snapshot // for Status; may be called from any goroutine
+}
 
 type request struct {
 	Do    string `json:"do"`
@@ -69,21 +78,23 @@ type Answer struct {
 	Purged   int    `json:"purged,omitempty"`
 	Adopted  int    `json:"adopted,omitempty"` // readings and events
 
+	Status *status.Snapshot `json:"status,omitempty"` // for Status alone
+
 	Commits      uint64 `json:"commits"`       // since the start
 	Written      int64  `json:"written"`       // bytes, by these commits
 	CommitsToday uint64 `json:"commits_today"` // since midnight UTC, or since the start
 	WrittenToday int64  `json:"written_today"`
 }
 
-// Serve answers for the queue whose file is at a path until ctx is done. A
+// Serve answers for an agent, whose queue is the file at a path, until ctx is done. A
 // socket that cannot be made is a warning: the agent is worth more than it. One
 // that goes, with its folder or because the disk fails, is made anew.
-func Serve(ctx context.Context, path string, q Queue, log *slog.Logger) error {
+func Serve(ctx context.Context, path string, agent Agent, log *slog.Logger) error {
 	warned := false
 	for {
 		l, err := listen(socketFor(path))
 		if err == nil {
-			s := server{file: filepath.Base(path), queue: q}
+			s := server{file: filepath.Base(path), agent: agent}
 			s.listen(ctx, l, socketFor(path), log)
 			warned = false
 		} else if !warned && ctx.Err() == nil {
@@ -213,7 +224,7 @@ func removeSocket(path string) error {
 
 type server struct {
 	file  string
-	queue Queue
+	agent Agent
 }
 
 // serve hears one request and answers it. At the end of ctx it stops hearing,
@@ -222,7 +233,7 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	conn.SetReadDeadline(time.Now().Add(patience))
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
-	line, err := readLine(conn)
+	line, err := readLine(conn, mostLine)
 	if len(line) == 0 && err != nil {
 		return // nothing was asked
 	}
@@ -235,26 +246,30 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 	json.NewEncoder(conn).Encode(answer) // a client that has gone wants none
 }
 
-func readLine(r io.Reader) ([]byte, error) {
-	return bufio.NewReader(io.LimitReader(r, mostLine)).ReadBytes('\n')
+func readLine(r io.Reader, max int64) ([]byte, error) {
+	return bufio.NewReader(io.LimitReader(r, max)).ReadBytes('\n')
 }
 
 func (s *server) answer(req request, err error) Answer {
 	purged, adopted := 0, 0
-	switch {
+	var all *status.Snapshot
+	switch q := s.agent.Queue; {
 	case err != nil:
 		err = fmt.Errorf("a request is one line of JSON: %w", err)
 	case req.Queue != s.file:
 		err = fmt.Errorf("the agent's queue is %s, not %q", s.file, req.Queue)
 	case req.Do == Purge:
-		purged, err = s.queue.Purge()
+		purged, err = q.Purge()
 	case req.Do == Adopt:
-		adopted, err = s.queue.Adopt(req.From)
+		adopted, err = q.Adopt(req.From)
+	case req.Do == Status:
+		now := s.agent.Snapshot()
+		all = &now
 	case req.Do != Stats:
 		err = fmt.Errorf("there is no request %q", req.Do)
 	}
-	st := s.queue.Stats()
-	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.queue.Boot(), Purged: purged, Adopted: adopted,
+	st := s.agent.Queue.Stats()
+	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.agent.Queue.Boot(), Purged: purged, Adopted: adopted, Status: all,
 		Backlog: st.Backlog, Memory: st.Memory, Rejected: st.Rejected, Dropped: st.Dropped, Failing: st.Failing,
 		Commits: st.Commits, Written: st.Written, CommitsToday: st.CommitsToday, WrittenToday: st.WrittenToday}
 	if err != nil {
