@@ -31,6 +31,7 @@ var commands = []struct {
 	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste",
 		runScan, true},
 	{"read", "reads the sensors once and prints; publishes nothing", read, true},
+	{"status", "what the agent that runs knows of itself: streams, link, backlog, losses, events", showStatus, true},
 	{"ha", "what Home Assistant is told of this node, and how to make it forget", runHA, true},
 	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue, false},
 	{"version", "version, commit, Go version", version, false},

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+)
+
+// outage is a node with a fault, a backlog, and text that comes from elsewhere.
+func outage() status.Snapshot {
+	value, nan := 45.2, float32(math.NaN())
+	return status.Snapshot{
+		Time: 1_000_000,
+		Node: status.Node{ClientID: "porch", Version: "1.2.3", Boot: "7-0badcafe", Started: 1_000_000 - 90_061_000},
+		Link: status.Link{Server: "broker:8883", Since: 400_000, Error: "connection lost: \x1b[2J", ErrorAt: 940_000, NextTry: 1_005_000},
+		Queue: status.Queue{Backlog: 1234, Oldest: 600, Left: -1, Dropped: 5, Missing: 7,
+			WrittenToday: 3 << 20, CommitsToday: 12},
+		Clock: status.Clock{Quality: "unsynced"},
+		Streams: []status.Stream{
+			{Name: "room", Unit: "%", Value: &value, At: 999_000,
+				History: &status.History{Step: 40, Values: []float32{1, 2, 3, nan, nan, nan, 8, 9, 10}}},
+			{Name: "door", Error: "gpiochip0: line 17 is held", At: 700_000},
+			{Name: "cellar"},
+		},
+		Events:   []status.Event{{At: 900_000, Name: "fault", Details: json.RawMessage(`{"stream":"door","failures":3}`)}},
+		Problems: []string{"The clock is unsynced: times may be wrong."},
+	}
+}
+
+func TestStatusTextSaysWhatIsWrong(t *testing.T) {
+	text := statusText(outage(), false)
+	for _, want := range []string{
+		"porch  not connected\n", "up 1 d 1 h", "not connected to broker:8883 for 10 min 0 s, next try in 5 s\n",
+		`last error 1 min 0 s ago: connection lost: \u001b[2J` + "\n",
+		"1234, the oldest 10 min 0 s old\n", "5 dropped, 7 missing", "3.0 MiB written today in 12 commits",
+		"unsynced: nothing vouches for it", "! The clock is unsynced",
+		"room    45.2 %  1 s        ▃▃█\n", "door    -       5 min 0 s  fault: gpiochip0: line 17 is held\n",
+		"cellar  -       -\n", "fault         failures=3, stream=door\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Error("there are colours where none are wanted, or a terminal is told what a broker says")
+	}
+}
+
+func TestStatusTextHasColours(t *testing.T) {
+	text := statusText(outage(), true)
+	if !strings.Contains(text, "\x1b[31mnot connected\x1b[0m") || !strings.Contains(text, "\x1b[31m  door ") {
+		t.Errorf("no colours in\n%q", text)
+	}
+	if strings.Contains(text, "\x1b[2J") {
+		t.Error("the terminal is told what a broker says")
+	}
+}
+
+func TestDrainSaysWhatIsLeft(t *testing.T) {
+	s := outage()
+	s.Link.Connected, s.Queue.Rate, s.Queue.Left = true, 250, 4.9
+	if text := statusText(s, false); !strings.Contains(text, "1234, the oldest 10 min 0 s old, 250.0 a second, 4 s left\n") {
+		t.Errorf("%s", text)
+	}
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// A statusPage is a snapshot as a person reads it in a terminal.
+type statusPage struct {
+	status.Snapshot
+	out     strings.Builder
+	colours bool
+}
+
+// statusText is the page of a snapshot. It is printable whatever the snapshot
+// holds, but for the colours.
+func statusText(s status.Snapshot, colours bool) string {
+	p := &statusPage{Snapshot: s, colours: colours}
+	p.head()
+	p.facts()
+	p.problems()
+	p.streams()
+	p.events()
+	return p.out.String()
+}
+
+// Colours of ECMA-48, section 8.3.117.
+const (
+	bold   = "1"
+	faint  = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (p *statusPage) paint(code, text string) string {
+	if !p.colours || text == "" || code == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (p *statusPage) printf(format string, args ...any) { fmt.Fprintf(&p.out, format, args...) }
+
+func (p *statusPage) head() {
+	n := p.Node
+	word, good := worst(p.Snapshot)
+	colour := green
+	if !good {
+		colour = red
+	}
+	p.printf("%s  %s\n", p.paint(bold, printableText(n.ClientID)), p.paint(colour, word))
+	p.printf("%s\n\n", p.paint(faint, printableText(fmt.Sprintf("holdfast %s, %s, up %s, start %s, process %d",
+		n.Version, n.Hardware, p.ago(n.Started), n.Boot, n.PID))))
+}
+
+// ago is how long before the snapshot a moment was.
+func (p *statusPage) ago(at int64) string { return spanText(float64(p.Time-at) / 1000) }
+
+func (p *statusPage) fact(name, colour, format string, args ...any) {
+	p.printf("  %s %s\n", p.paint(faint, fmt.Sprintf("%-9s", name)), p.paint(colour, printableText(fmt.Sprintf(format, args...))))
+}
+
+func (p *statusPage) facts() {
+	l, q := p.Link, p.Queue
+	if l.Connected {
+		p.fact("link", green, "connected to %s for %s, round trip %.1f ms", l.Server, p.ago(l.Since), l.RoundTrip*1000)
+	} else {
+		next := "trying now"
+		if l.NextTry > p.Time {
+			next = "next try in " + spanText(float64(l.NextTry-p.Time)/1000)
+		}
+		p.fact("link", red, "not connected to %s for %s, %s", l.Server, p.ago(l.Since), next)
+	}
+	if l.Error != "" {
+		p.fact("", "", "last error %s ago: %s", p.ago(l.ErrorAt), l.Error)
+	}
+	switch {
+	case q.Backlog == 0:
+		p.fact("backlog", "", "0: everything was acknowledged")
+	case q.Left >= 0:
+		p.fact("backlog", yellow, "%d, the oldest %s old, %.1f a second, %s left",
+			q.Backlog, spanText(q.Oldest), q.Rate, spanText(q.Left))
+	default:
+		p.fact("backlog", yellow, "%d, the oldest %s old", q.Backlog, spanText(q.Oldest))
+	}
+	colour := ""
+	if q.Dropped+q.Missing > 0 {
+		colour = red
+	}
+	p.fact("delivered", colour, "%d since the start; %d dropped, %d missing, %d set aside",
+		q.Delivered, q.Dropped, q.Missing, q.Aside)
+	p.fact("disk", "", "%s written today in %d commits", sizeText(q.WrittenToday), q.CommitsToday)
+	source := p.Clock.Source
+	if source == "" {
+		source = "nothing vouches for it"
+	}
+	p.fact("clock", "", "%s: %s", p.Clock.Quality, source)
+}
+
+func (p *statusPage) problems() {
+	for _, text := range p.Problems {
+		p.printf("  %s\n", p.paint(yellow, "! "+printableText(text)))
+	}
+}
+
+func (p *statusPage) streams() {
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "  STREAM\tVALUE\tAGE\tLAST HOUR")
+	for _, s := range p.Streams {
+		value, age := "-", "-"
+		if s.Value != nil {
+			q := sensors.Quantity{Unit: s.Unit}
+			if value = s.State; value == "" {
+				value = valueText(q, *s.Value)
+			}
+		}
+		if s.At != 0 {
+			age = p.ago(s.At)
+		}
+		trail := sparkText(s.History)
+		if s.Error != "" {
+			trail = "fault: " + s.Error
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", printableText(s.Name), printableText(value), age, printableText(trail))
+	}
+	w.Flush()
+	lines := strings.SplitAfter(table.String(), "\n") // painted when the columns are laid out
+	for i, line := range lines {
+		line = strings.TrimRight(line, " \n")
+		switch {
+		case line == "":
+			continue
+		case i == 0:
+			line = "\n" + p.paint(faint, line)
+		case p.Streams[i-1].Error != "":
+			line = p.paint(red, line)
+		}
+		p.printf("%s\n", line)
+	}
+}
+
+// maxEventsShown is how many events fit below the rest; -json has all of them.
+const maxEventsShown = 8
+
+func (p *statusPage) events() {
+	list := p.Events[max(0, len(p.Events)-maxEventsShown):]
+	if len(list) == 0 {
+		return
+	}
+	p.printf("\n%s\n", p.paint(faint, "  EVENTS"))
+	for _, e := range list {
+		at := time.UnixMilli(e.At).Format("2006-01-02 15:04:05")
+		p.printf("  %s  %-13s %s\n", at, printableText(e.Name), printableText(detailsText(e.Details)))
+	}
+}
+
+// detailsText is the details of an event on one line: sensor=room, failures=3.
+func detailsText(details json.RawMessage) string {
+	var all map[string]any
+	if json.Unmarshal(details, &all) != nil {
+		return ""
+	}
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		parts = append(parts, fmt.Sprintf("%s=%v", key, all[key]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// sparkText draws a history in characters, three slots each; empty if there is
+// none.
+func sparkText(h *status.History) string {
+	if h == nil {
+		return ""
+	}
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, v := range h.Values {
+		if !math.IsNaN(float64(v)) {
+			low, high = min(low, float64(v)), max(high, float64(v))
+		}
+	}
+	const bars = "▁▂▃▄▅▆▇█"
+	steps := []rune(bars)
+	var out []rune
+	last := math.NaN()
+	for i, v := range h.Values {
+		if !math.IsNaN(float64(v)) {
+			last = float64(v)
+		}
+		if i%3 != (len(h.Values)-1)%3 { // so that the last one is drawn
+			continue
+		}
+		switch {
+		case math.IsNaN(last):
+			out = append(out, ' ')
+		case high == low:
+			out = append(out, steps[0])
+		default:
+			out = append(out, steps[int((last-low)/(high-low)*float64(len(steps)-1)+0.5)])
+		}
+	}
+	return string(out)
+}
+
+// spanText is a time span as a person reads it, two units at most.
+func spanText(seconds float64) string {
+	s := int64(max(seconds, 0))
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
+	}
+	return fmt.Sprintf("%d d %d h", s/86400, s%86400/3600)
+}
