@@ -14,16 +14,17 @@ import (
 )
 
 // An adoption moves what waits in another file into a queue, a block at a time.
+// It belongs to the goroutine that calls Adopt; only the queue behind it is shared.
 type adoption struct {
 	*Queue
 	path       string
-	file       *os.File // holds the lock
-	generation int      // Queue.opened.generation, when it began
-	from       snapshot
-	declared   []Gap // with what damage has taken from the file
-	cursors    [2]uint64
-	n          int
-	last       [2]uint64 // numbers here of the last that were taken
+	file       *os.File  // holds the lock
+	generation int       // Queue.opened.generation, when it began: last are numbers of that file
+	from       snapshot  // of file
+	declared   []Gap     // with what damage has taken from the file
+	cursors    [2]uint64 // by lane: what is older is acknowledged, or was taken
+	n          int       // items taken
+	last       [2]uint64 // by lane: our number of the last that was taken
 }
 
 // ErrNoBacklog means that no backlog of a client ID was moved aside.
@@ -53,7 +54,7 @@ func (q *Queue) Adopt(clientID string) (n int, err error) {
 }
 
 func (q *Queue) adoptFile(o Other) (n int, err error) {
-	a, err := q.beginAdoption(o.Path)
+	a, err := beginAdoption(q, o.Path)
 	if err != nil {
 		return 0, err
 	}
@@ -71,7 +72,7 @@ func (q *Queue) adoptFile(o Other) (n int, err error) {
 }
 
 // beginAdoption opens the other file, which nobody may have open.
-func (q *Queue) beginAdoption(path string) (*adoption, error) {
+func beginAdoption(q *Queue, path string) (*adoption, error) {
 	file, size, err := openSized(path)
 	if err != nil {
 		return nil, err
@@ -180,7 +181,7 @@ func (a *adoption) finish() error {
 				return false
 			}
 		}
-		return !a.gaps.dirty && !a.writer.writing // a commit clears the mark when it begins
+		return !a.gaps.dirty && !a.storage.writing // a commit clears the mark when it begins
 	})
 	a.mu.Unlock()
 	if err == nil {
@@ -217,7 +218,7 @@ func (a *adoption) awaitLocked(done func() bool) error {
 			return errOpened
 		case done():
 			return nil
-		case a.writer.failing:
+		case a.storage.failing:
 			return errDiskFails
 		}
 		signal(a.work)

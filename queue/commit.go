@@ -7,34 +7,44 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A change is what one commit does. It is made under Queue.mu and belongs to the
-// writer after that: nothing in it is shared with the lanes.
+// A change is what one commit does. It is planned under Queue.mu and belongs to
+// the writer's goroutine after that, without a lock: it shares nothing with the
+// backlog that either of them changes. The file applies it as a whole or not at
+// all.
 type change struct {
-	lanes      [2]laneChange
-	gaps       []Gap  // nil: no news
-	clock      []byte // what is known of the kernel's boots; nil: no news
-	rejects    rejectsChange
-	owner      []byte // as encodeOwner makes it; nil: the file has it
+	lanes   [2]laneChange // by sensors.Priority
+	rejects rejectsChange
+	gaps    []Gap  // all that are declared; nil: no news; never nil if evict
+	clock   []byte // as encodeClock makes it; nil: no news
+	owner   []byte // as encodeOwner makes it; nil: the file has it
+
+	acksOnly bool // it makes room, so that a second change can follow: its success says nothing of the disk
+
+	// What may be removed. Without evict the rest is zero, but for dropBefore.
 	evict      bool   // it may not all fit, or something may be too old
-	max        int64  // bytes of blocks, and of what was rejected, if evict
-	acksOnly   bool   // it makes room: more is to come
-	reason     string // why readings are dropped, if evict
-	purge      bool   // drop all that may be dropped, if evict
-	dropBefore int64  // drop readings from before this time, in ms; 0: none is too old
+	purge      bool   // drop all that may be dropped
+	max        int64  // bytes of blocks, and of what was rejected; not looked at if purge
+	reason     string // why readings are dropped, for the log
+	dropBefore int64  // Unix time in ms, before which a reading is too old; 0: none is
 }
 
-// laneChange is a commit's part in one lane.
+// laneChange is a commit's part in one lane. The numbers are as of the plan, and
+// the lane may have moved on when the commit ends:
+//
+//	lastBlock < numbers in blocks < numbers in tail <= tailLast < next
 type laneChange struct {
 	cursor    uint64  // everything below is acknowledged; 0: no news
 	lastBlock uint64  // the newest reading that is known to be in blocks
-	attempted uint64  // everything below is in this commit, or needs none
-	next      uint64  // of the lane, when the change was made
-	issued    uint64  // readings up to here were issued, and may not be evicted
-	suspect   bool    // as in lane
-	seqs      seqs    // a copy of the lane's, where something may be evicted
+	attempted uint64  // everything below is in this commit, or needs none; 0 of routine readings
+	next      uint64  // of the lane, when the change was planned
 	blocks    []block // oldest first
 	tail      []byte  // nil: no news; empty: none
-	tailLast  uint64  // number of the last reading in it
+	tailLast  uint64  // number of the last reading in tail, 0 if that is empty
+
+	// For the eviction.
+	issued  uint64 // readings up to here were issued, and may not be evicted
+	suspect bool   // laneDisk.suspect
+	seqs    seqs   // a copy of laneCache.seqs
 }
 
 // A block is a value in a lane's bucket.
@@ -52,14 +62,17 @@ func (c change) empty() bool {
 	return c.gaps == nil && c.clock == nil && c.rejects.empty()
 }
 
-// outcome is what a commit did beside the change that it was given.
+// outcome is what a commit did beside the change that it was given. It means
+// something only if the commit succeeded.
 type outcome struct {
-	lanes   [2]laneOutcome
+	lanes   [2]laneOutcome // by sensors.Priority
 	rejects rejectsOutcome
-	written int64 // bytes
+	written int64 // bytes, in whole pages
 }
 
-// write commits a change.
+// write commits a change. An error does not mean that nothing of it is on disk: the
+// sync may have failed after the last page was written. So the file is read again
+// before the next commit, see reconcile.
 func (f *file) write(c change) (out outcome, err error) {
 	var e evictor
 	var pages int64

@@ -153,7 +153,8 @@ func TestWhatWasHandedOutStaysWhenTheNextCallGivesLess(t *testing.T) {
 				t.Fatalf("%s: nothing was dropped: the test shows nothing", name)
 			}
 			if !slices.Equal(names(got[:600]), names(flight)) {
-				t.Errorf("%s: of 600 readings that were handed out, only %d came again", name, countBelow(got, flight[599].number+1))
+				t.Errorf("%s: of 600 readings that were handed out, only %d came again", name,
+					countBelow(got, flight[599].number+1))
 			}
 			r.check(t, map[string]uint64{"room": seq})
 		})
@@ -190,7 +191,8 @@ func drawRound(t *rapid.T) round {
 		puts:  rapid.IntRange(0, 2000).Draw(t, "puts"),
 		every: time.Duration(rapid.IntRange(1, 50).Draw(t, "every")) * time.Millisecond,
 		steps: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
-			return step{rapid.IntRange(0, 4).Draw(t, "do"), rapid.IntRange(1, 600).Draw(t, "most"), rapid.IntRange(0, 600).Draw(t, "some")}
+			return step{rapid.IntRange(0, 4).Draw(t, "do"), rapid.IntRange(1, 600).Draw(t, "most"),
+				rapid.IntRange(0, 600).Draw(t, "some")}
 		}), 0, 8).Draw(t, "steps"),
 	}
 }

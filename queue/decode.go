@@ -185,7 +185,7 @@ func (d *decoder) word() string {
 	return ""
 }
 
-// count reads a number that can be no larger than most, nor than what is left.
+// count reads a number that can be no larger than limit, nor than what is left.
 func (d *decoder) count(limit int) int {
 	n := d.uvarint()
 	if n > uint64(min(limit, len(d.rest))) {

@@ -46,7 +46,8 @@ func TestFaultAtAnyPageOfAnyCall(t *testing.T) {
 	}
 	put := func(tx *bbolt.Tx) error {
 		for p := range bucketLanes {
-			for k, _ := tx.Bucket(bucketLanes[p]).Cursor().First(); k != nil; k, _ = tx.Bucket(bucketLanes[p]).Cursor().First() {
+			for k, _ := tx.Bucket(bucketLanes[p]).Cursor().First(); k != nil; k,
+				_ = tx.Bucket(bucketLanes[p]).Cursor().First() {
 				if err := tx.Bucket(bucketLanes[p]).Delete(k); err != nil {
 					return err
 				}
@@ -120,7 +121,8 @@ func TestCommitThatFailsReadsNothingMore(t *testing.T) {
 		err = f.update(func(tx *bbolt.Tx) error {
 			blockPage(t, f.db, page)
 			err := tx.Bucket(bucketMeta).Put([]byte("fault"), make([]byte, 100))
-			return errors.Join(err, syscall.Dup3(int(reader.Fd()), int(f.db.lock.Fd()), syscall.O_CLOEXEC)) // no write succeeds
+			// no write succeeds
+			return errors.Join(err, syscall.Dup3(int(reader.Fd()), int(f.db.lock.Fd()), syscall.O_CLOEXEC))
 		})
 		if err == nil {
 			t.Errorf("page %d: the commit did not fail", page)
@@ -161,11 +163,15 @@ func TestAStateFileIsNotWrittenThroughALinkOrAPipe(t *testing.T) {
 	}
 	for name, plant := range map[string]func() error{
 		"a link to a file, in the place of the part": func() error { return os.Symlink(victim, path+".new") },
-		"a link to nowhere":                          func() error { return os.Symlink(filepath.Join(dir, "made"), path+".new") },
-		"a pipe":                                     func() error { return syscall.Mkfifo(path+".new", 0o600) },
-		"what a power cut left":                      func() error { return os.WriteFile(path+".new", []byte("old and long"), 0o600) },
-		"a link in the place of the file itself":     func() error { os.Remove(path); return os.Symlink(victim, path) },
-		"a hard link":                                func() error { return os.Link(victim, path+".new") },
+		"a link to nowhere": func() error {
+			return os.Symlink(filepath.Join(dir, "made"), path+".new")
+		},
+		"a pipe": func() error { return syscall.Mkfifo(path+".new", 0o600) },
+		"what a power cut left": func() error {
+			return os.WriteFile(path+".new", []byte("old and long"), 0o600)
+		},
+		"a link in the place of the file itself": func() error { os.Remove(path); return os.Symlink(victim, path) },
+		"a hard link":                            func() error { return os.Link(victim, path+".new") },
 	} {
 		if err := plant(); err != nil {
 			t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/holdfast-iot/holdfast/sensors"
-	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // jsonObject is an object of keys and values in turn.
@@ -29,23 +28,16 @@ func (q *Queue) Report(e sensors.Event) {
 	q.reportLocked(e.Name, e.At, string(e.Details))
 }
 
-func (q *Queue) reportLocked(event string, at clock.Stamp, details string) {
-	it := q.eventLocked(at)
-	it.Event, it.Details = event, details
-	q.rememberLocked(it)
-	q.pushLocked(it)
-}
-
 // maxRecent is how many events Recent remembers: 10 kB, as events are some 200
 // bytes.
 const maxRecent = 50
 
-// rememberLocked notes an event for Recent.
-func (q *Queue) rememberLocked(it Item) {
-	if n := len(q.counts.recent); n == maxRecent {
-		q.counts.recent = slices.Delete(q.counts.recent, 0, 1)
+// remember notes an event for Recent.
+func (c *counters) remember(it Item) {
+	if len(c.recent) == maxRecent {
+		c.recent = slices.Delete(c.recent, 0, 1)
 	}
-	q.counts.recent = append(q.counts.recent, it)
+	c.recent = append(c.recent, it)
 }
 
 // Recent returns the last events of this start, oldest first, at most 50. A gap is
@@ -54,10 +46,4 @@ func (q *Queue) Recent() []Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.Clone(q.counts.recent)
-}
-
-// eventLocked is an event without its name.
-func (q *Queue) eventLocked(at clock.Stamp) Item {
-	q.counts.events++
-	return Item{Boot: q.boot, Reading: sensors.Reading{Seq: q.counts.events, At: at, Priority: sensors.Alarm}}
 }

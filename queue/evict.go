@@ -15,20 +15,21 @@ type laneOutcome struct {
 	removed int         // readings
 	last    clock.Stamp // of the newest reading that was dropped, in a lane whose oldest ones go; zero: none
 	damaged int         // blocks that went and could not be read
-	seqs    seqs        // of the last readings that went
-	gaps    []Gap       // what that was, as far as it is final: thinned ones stay with their block
+	seqs    seqs        // of the last readings that went, and of those acknowledged before
+	gaps    []Gap       // what went, as far as it is final: thinned ones stay with their block
 }
 
 // evictor makes room: it thins out the oldest routine readings first, and
 // drops what is oldest when all but the newest quarter is thinned out.
+//
+// It lives in one transaction, in the writer's goroutine. What it has counted
+// becomes the file's only if the transaction succeeds.
 type evictor struct {
-	tx     *bbolt.Tx
-	issued [2]uint64 // by lane: readings up to here were issued, and stay
-	size   int64     // of all blocks, as it shrinks
-	// suspect lanes may lack readings without a trace.
-	suspect [2]bool
-	// thinned is the key up to which the routine lane is thinned out.
-	thinned uint64
+	tx      *bbolt.Tx
+	issued  [2]uint64 // by lane: readings up to here were issued, and stay
+	suspect [2]bool   // by lane: readings may be missing without a trace
+	size    int64     // bytes of all blocks and of what was rejected, as it shrinks
+	thinned uint64    // the key up to which the routine lane is thinned out
 	out     [2]laneOutcome
 }
 

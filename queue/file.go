@@ -33,21 +33,28 @@ var (
 	format    = []byte("holdfast queue 1")
 )
 
-// file is the part of the queue on disk. Its methods are for one writer and
-// one reader at a time.
+// file is the part of the queue on disk. Its methods are for one writer and one
+// reader at a time. That of the reader are view, read and readRejects; all others
+// belong to the writer, and every field but reader and writing is the writer's
+// alone. It has more methods than other types because both bbolt and package pages
+// have the same file open, and only here anybody knows of both.
 type file struct {
-	path string
+	path string // never changes
 	log  *slog.Logger
 
+	// What the last commit that succeeded has left. The writer plans the next one
+	// with them.
 	size    int64  // bytes of all blocks in the lanes
 	thinned uint64 // the key up to which the routine lane is thinned out
 	rejects rejectsSize
 
-	reader        atomic.Pointer[os.File] // what is read; it stays when the db is closed
-	writing       sync.Mutex              // held by a transaction
-	db            *db                     // nil: the file cannot be written
-	readOnlyCause error                   // why there is no db
-	salvagedFrom  error                   // of the file at path, if this is what was salvaged of it in memory
+	reader  atomic.Pointer[os.File] // what is read; it stays when the db is closed
+	writing sync.Mutex              // held by a transaction, and by a view that commits have disturbed too often
+
+	// Either db or readOnlyCause is nil, but before open.
+	db            *db   // nil: the file cannot be written
+	readOnlyCause error // why there is no db
+	salvagedFrom  error // what is wrong with the file at path, if this one is what was salvaged of it in memory
 }
 
 // openFile opens the file or makes it, durably.
@@ -218,8 +225,8 @@ func (f *file) readOnly() error {
 	return f.readOnlyCause
 }
 
-// lockReader takes the lock on a file that is only read. bbolt would wait for it: let
-// gives it back.
+// lockReader takes the lock on a file that is only read, so that no other process
+// opens it. bbolt would wait for that lock: unlockReader gives it back first.
 func (f *file) lockReader() error {
 	return syscall.Flock(int(f.reader.Load().Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }

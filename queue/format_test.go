@@ -20,7 +20,8 @@ func drawItems(t *rapid.T) []Item {
 	word := rapid.SampledFrom([]string{"", "room", "door", "°C", "open", "17-9f3c02ab", "no acknowledge"})
 	item := rapid.Custom(func(t *rapid.T) Item {
 		it := Item{Boot: word.Draw(t, "boot"), Reading: sensors.Reading{
-			Stream: word.Draw(t, "stream"), Unit: word.Draw(t, "unit"), State: word.Draw(t, "state"), Err: word.Draw(t, "err"),
+			Stream: word.Draw(t, "stream"), Unit: word.Draw(t, "unit"), State: word.Draw(t, "state"),
+			Err:      word.Draw(t, "err"),
 			Seq:      rapid.Uint64().Draw(t, "seq"),
 			Value:    rapid.Float64().Draw(t, "value"),
 			Priority: sensors.Priority(rapid.IntRange(0, 1).Draw(t, "priority")),
@@ -85,7 +86,8 @@ func routineBlock() []Item {
 		it.Value = math.Round(4500+300*math.Sin(float64(i)/40)+float64(i*7919%11)) / 100
 		at := now.Add(time.Duration(i/3)*time.Second + time.Duration(i*31337%1500)*time.Microsecond)
 		uptime := at.Sub(now).Truncate(time.Millisecond) // and the wall clock is told from it, as the timekeeper does
-		it.At = clock.Stamp{Unix: now.UnixMilli() + uptime.Milliseconds(), Uptime: uptime + time.Hour, Kernel: "51d0c77e"}
+		it.At = clock.Stamp{Unix: now.UnixMilli() + uptime.Milliseconds(), Uptime: uptime + time.Hour,
+			Kernel: "51d0c77e"}
 		items = append(items, it)
 	}
 	return items
@@ -124,7 +126,8 @@ func BenchmarkDecode(b *testing.B) {
 }
 
 func FuzzDecode(f *testing.F) {
-	items := []Item{{Boot: "1-00000000", Reading: routine(1), number: 1}, {Boot: "1-00000000", Reading: alarm(1), number: 2}}
+	items := []Item{{Boot: "1-00000000", Reading: routine(1), number: 1},
+		{Boot: "1-00000000", Reading: alarm(1), number: 2}}
 	f.Add(encode(run{items: items}))
 	event := items[1]
 	event.number, event.Event, event.Details = 3, "storage", `{"state":"works"}`

@@ -33,14 +33,14 @@ const (
 // they are sent: those that were issued come first. No reading is counted in two
 // of them. It is used under Queue.mu, or by one goroutine alone.
 type gaps struct {
-	list    []*gap
-	dirty   bool   // the file does not know
-	missing uint64 // readings in all that was added
+	list    []*gap // those that were issued first, in the order of their event's Seq
+	dirty   bool   // the list has changed since it was last put into a change that did not fail
+	missing uint64 // readings in all that was added; only grows
 }
 
 type gap struct {
 	Gap
-	issued *Item // as issued: it may not change any more
+	issued *Item // the event, once Peek has returned it: then the gap may not change any more
 }
 
 // add declares a loss. A gap that overlaps or adjoins it, has the same cause and
@@ -114,10 +114,10 @@ func (g *gaps) peek(items []Item, max int, after uint64, give func(Gap) Item) []
 }
 
 // gapEventLocked is the event that declares a gap.
-func (q *Queue) gapEventLocked(g Gap) Item {
-	it := q.eventLocked(q.opt.Clock.Now())
+func (b *backlog) gapEventLocked(g Gap) Item {
+	it := b.eventLocked(b.opt.Clock.Now())
 	it.Event, it.Details = gapEvent, g.details()
-	q.rememberLocked(it)
+	b.counts.remember(it)
 	return it
 }
 
@@ -157,7 +157,8 @@ func decodeGaps(data []byte) (list []Gap, err error) {
 	return list, err
 }
 
-// values is the list without what was issued.
+// values are the gaps of the list, also those that were issued: the file keeps
+// them until they are acknowledged. It is never nil.
 func (g *gaps) values() []Gap {
 	list := []Gap{}
 	for _, e := range g.list {

@@ -454,7 +454,9 @@ func TestADamagedBlockIsDeclaredAtTheNextStart(t *testing.T) {
 		t.Errorf("gaps of %d readings, want those of one block: %+v", n, r.gaps)
 	}
 	for seq := uint64(1); seq < 10_000; seq++ {
-		covered := slices.ContainsFunc(r.gaps, func(g Gap) bool { return g.Stream == "room" && g.From <= seq && seq <= g.To })
+		covered := slices.ContainsFunc(r.gaps, func(g Gap) bool {
+			return g.Stream == "room" && g.From <= seq && seq <= g.To
+		})
 		if !r.seen["room"][seq] && !after.seen["room"][seq] && !covered {
 			t.Fatalf("room %d never came and no gap says so", seq)
 		}

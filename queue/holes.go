@@ -14,7 +14,7 @@ import (
 // An edge is the part of a stream that a block accounts for: its first and last
 // seq there, with what was thinned out.
 type edge struct {
-	stream      int // index in find.streams
+	stream      int // index in salvager.streams
 	first, last uint64
 }
 
@@ -162,13 +162,13 @@ func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
 }
 
 // declareDamageLocked declares what damaged blocks before a run have taken.
-func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
+func (b *backlog) declareDamageLocked(l *lane, r run, damaged int) {
 	if damaged > 0 {
-		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
+		b.reportLocked("storage", b.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
 	}
 	if damaged > 0 || l.disk.suspect {
-		for _, g := range l.cache.seqs.missing(r, q.gaps.values()) {
-			q.gaps.add(g)
+		for _, g := range l.cache.seqs.missing(r, b.gaps.values()) {
+			b.gaps.add(g)
 		}
 	}
 	l.cache.seqs.observeRun(r)
@@ -177,6 +177,9 @@ func (q *Queue) declareDamageLocked(l *lane, r run, damaged int) {
 // A file that is lost while the agent runs takes readings with it that were not
 // read since they were written. How many is known all the same: the streams of a
 // start begin at 1, and what is in memory follows what is lost.
+//
+// All under Queue.mu. acked and firstKept are set together, by detachLocked, and
+// cleared when a file is open again.
 type streamHistory struct {
 	put        seqs // the newest readings that were put in this start
 	startAfter seqs // what came before the first of these, of the streams of another start
@@ -195,8 +198,8 @@ func (p *streamHistory) observe(it Item, boot string) {
 
 // ackedLocked is what this start knows to be acknowledged of a lane. Of a stream
 // that began in this start, that may be nothing.
-func (q *Queue) ackedLocked(l *lane) seqs {
-	if q.opened.detached {
+func (b *backlog) ackedLocked(l *lane) seqs {
+	if b.opened.detached {
 		return l.history.acked
 	}
 	known := l.ackedSeqs()
@@ -227,35 +230,16 @@ func (l *lane) firsts() seqs {
 	return first
 }
 
-// detachLocked goes on in memory alone, as at a start without a disk. The file
-// comes first again when it can be opened.
-func (q *Queue) detachLocked() {
-	var seen [2]seqs
-	for p := range q.lanes {
-		seen[p] = maps.Clone(q.ackedLocked(&q.lanes[p]))
-	}
-	old := q.opened.file
-	q.opened.file, q.opened.detached = nil, true
-	q.adoptLocked(fileState{lanes: [2]lane{newLane(), newLane()}})
-	for p := range q.lanes {
-		l := &q.lanes[p]
-		l.history.acked, l.history.firstKept = seen[p], l.firsts()
-	}
-	old.close()
-	q.log.Error("the queue file can be neither read nor written: what is in it waits, the rest goes on in memory",
-		"file", old.path)
-}
-
 // declareEndLocked declares what is missing between the last readings that a
 // damaged or lost file has, and what was in memory.
-func (q *Queue) declareEndLocked(ends [2]seqs) {
-	for p := range q.lanes {
-		l := &q.lanes[p]
+func (b *backlog) declareEndLocked(ends [2]seqs) {
+	for p := range b.lanes {
+		l := &b.lanes[p]
 		follow := l.history.firstKept
 		if follow == nil {
 			follow = l.firsts()
 		}
-		declared := q.gaps.values()
+		declared := b.gaps.values()
 		for k, first := range follow {
 			last, known := ends[p][k]
 			if !known || last+1 >= first {
@@ -263,7 +247,7 @@ func (q *Queue) declareEndLocked(ends [2]seqs) {
 			}
 			hole := Gap{Stream: k.stream, Boot: k.boot, From: last + 1, To: first - 1, Why: Damaged}
 			for _, g := range hole.without(declared) {
-				q.gaps.add(g)
+				b.gaps.add(g)
 			}
 		}
 		l.history.acked, l.history.firstKept = nil, nil

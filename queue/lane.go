@@ -17,11 +17,15 @@ import (
 // commit until it is long enough to become a block.
 //
 // Numbers never repeat in a file. A number that is missing was dropped.
+//
+// Everything in a lane is used under Queue.mu, or by one goroutine that has made
+// the lane. It has a few methods more than other types: each moves all the parts
+// together, so that what is said at their fields holds again when it returns.
 type lane struct {
 	numbers
 	disk    laneDisk
 	cache   laneCache
-	mem     fifo          // what is newer than the blocks: the numbers up to next, without a hole
+	mem     fifo          // what is newer than the blocks: the last numbers before next, without a hole
 	history streamHistory // of the streams, for the day that the file is lost
 }
 
@@ -129,7 +133,7 @@ func (l *lane) loaded(r run, last uint64) {
 	}
 }
 
-// peek appends the oldest items beyond a number, at most most, and notes that
+// peek appends the oldest items beyond a number, at most limit, and notes that
 // they are issued. During an eviction these are only what was issued
 // before.
 func (l *lane) peek(items []Item, limit int, after uint64) []Item {

@@ -13,8 +13,8 @@ import (
 // The file keeps what the timekeeper knows of the kernel's boots, so that what
 // was stamped before anybody knew the time gets it in a later start, too.
 
-// clockChanged says that the file knows less of the clock than there is to know.
-func (q *Queue) clockChanged() bool { return q.opt.Clock.Version() != q.writer.savedTimeline }
+// timelineChanged says that the file knows less of the clock than there is to know.
+func (s *storage) timelineChanged(c *clock.Timekeeper) bool { return c.Version() != s.savedTimeline }
 
 // encodeClock is a timeline as the file keeps it: a checksum, since a wrong one
 // would move readings in time, and JSON.

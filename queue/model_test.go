@@ -138,12 +138,15 @@ func play(t *testing.T, rt *rapid.T, path string) {
 			if err := h.Close(); err != nil {
 				rt.Fatalf("close: %v, after %v", err, m.trail)
 			}
-			before := fmt.Sprintf("%+v", [...]any{h.lanes[0].first, h.lanes[0].next, h.lanes[0].disk.lastBlock, h.lanes[0].disk.lastTail, h.lanes[0].disk.savedFirst, h.lanes[1].first, h.lanes[1].next, h.lanes[1].disk.lastBlock, h.lanes[1].disk.lastTail, h.lanes[1].disk.savedFirst})
+			before := fmt.Sprintf("%+v", [...]any{h.lanes[0].first, h.lanes[0].next, h.lanes[0].disk.lastBlock,
+				h.lanes[0].disk.lastTail, h.lanes[0].disk.savedFirst, h.lanes[1].first, h.lanes[1].next,
+				h.lanes[1].disk.lastBlock, h.lanes[1].disk.lastTail, h.lanes[1].disk.savedFirst})
 			h = start(t, path)
 			for p := range m.waiting {
 				if left := held(rt, h, sensors.Priority(p)); !slices.Equal(left, m.waiting[p]) {
 					aside, _ := filepath.Glob(path + "*")
-					rt.Fatalf("lane %v after a stop: %v, want %v; lanes were %s, files %v after %v", sensors.Priority(p), left, m.waiting[p], before, aside, m.trail)
+					rt.Fatalf("lane %v after a stop: %v, want %v; lanes were %s, files %v after %v",
+						sensors.Priority(p), left, m.waiting[p], before, aside, m.trail)
 				}
 			}
 			if left := heldAside(rt, h); !slices.Equal(left, m.aside) {
@@ -167,7 +170,8 @@ func play(t *testing.T, rt *rapid.T, path string) {
 		},
 		"": func(rt *rapid.T) {
 			// Events wait too: the disk has failed, the disk works again.
-			if got, want := h.Stats().Backlog, len(m.waiting[0])+len(m.waiting[1]); got < want || m.since.IsZero() && !m.broken && !m.spoken && got > want {
+			if got, want := h.Stats().Backlog, len(m.waiting[0])+len(m.waiting[1]); got < want ||
+				m.since.IsZero() && !m.broken && !m.spoken && got > want {
 				rt.Fatalf("backlog is %d, want %d after %v", got, want, m.trail)
 			}
 			if got := h.Stats().Rejected; got != len(m.aside) && !m.unwell() {
@@ -203,7 +207,7 @@ func (m *model) mend(t *testing.T, h *harness) bool {
 	synctest.Wait() // the writer must not make a file while there is none
 	mendDisk(t, h)
 	h.mu.Lock()
-	noticed := h.writer.failing
+	noticed := h.storage.failing
 	h.mu.Unlock()
 	if !noticed { // as if nothing had been
 		if sound, err := h.opened.file.reopen(); err != nil || !sound {
@@ -367,7 +371,8 @@ func (m *model) killedAside(t *rapid.T, p sensors.Priority, left, aside []uint64
 	for _, n := range of(m.aside, p) {
 		waits, kept := slices.Contains(left, n), slices.Contains(aside, n)
 		if waits && kept || !waits && !kept && n <= m.safe[p] {
-			t.Fatalf("%v %d was set aside; after the kill it waits: %v, is aside: %v; safe up to %d, after %v", p, n, waits, kept, m.safe[p], m.trail)
+			t.Fatalf("%v %d was set aside; after the kill it waits: %v, is aside: %v; safe up to %d, after %v", p, n,
+				waits, kept, m.safe[p], m.trail)
 		}
 	}
 }

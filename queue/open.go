@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,17 +32,20 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
 	q := &Queue{
-		opt:     opt,
-		log:     log,
-		start:   time.Now(),
-		arrived: make(chan struct{}, 1),
-		work:    make(chan struct{}, 1),
+		backlog: backlog{
+			opt:     opt,
+			log:     log,
+			start:   time.Now(),
+			arrived: make(chan struct{}, 1),
+			work:    make(chan struct{}, 1),
+			lanes:   [2]lane{newLane(), newLane()},
+			rejects: rejects{next: 1},
+			storage: storage{commitEnded: make(chan struct{})},
+		},
 		stopped: make(chan struct{}),
-		lanes:   [2]lane{newLane(), newLane()},
-		writer:  writer{commitEnded: make(chan struct{})},
-		rejects: rejects{next: 1},
 	}
-	err := q.openFirst()
+	w := writer{q}
+	err := w.openFirst()
 	defer func() {
 		if err == nil || diskTrouble(err) {
 			q.takeUnsaved(opt.Unsaved)
@@ -51,8 +55,8 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	case err == nil:
 		return q, nil
 	case diskTrouble(err):
-		q.countStart()
-		q.writer.failing, q.writer.lastCommit = true, time.Now()
+		w.countStart()
+		q.storage.failing, q.storage.lastCommit = true, time.Now()
 		q.log.Error("storage fails: readings are kept in memory", "err", err)
 		q.reportLocked("storage", opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
 		return q, nil
@@ -70,15 +74,15 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 var errHangs = fmt.Errorf("%w: the disk hangs, and the configuration of before still waits for it", syscall.EIO)
 
 // openFirst opens the file for the first time.
-func (q *Queue) openFirst() error {
-	if left := q.opt.Unsaved; left != nil && left.hangs {
-		q.boot = left.nextBoot()
+func (w writer) openFirst() error {
+	if left := w.opt.Unsaved; left != nil && left.hangs {
+		w.boot = left.nextBoot()
 		return errHangs
 	}
-	if err := os.MkdirAll(filepath.Dir(q.opt.Path), 0o700); err != nil && !diskTrouble(err) {
+	if err := os.MkdirAll(filepath.Dir(w.opt.Path), 0o700); err != nil && !diskTrouble(err) {
 		return err
 	}
-	return q.openFile()
+	return w.openFile()
 }
 
 // ErrPath means that a person has to change the path of the queue, or what is
@@ -107,172 +111,191 @@ func diskTrouble(err error) bool {
 
 // openFile opens the file, or the one in its place, and takes over what it
 // knows. Everything in memory is newer and stays.
-func (q *Queue) openFile() error {
-	st := store{path: q.opt.Path, maxQuarantined: q.opt.MaxSize, log: q.log, now: time.Now(),
-		newEvent: q.newEvent, clientID: q.opt.ClientID}
-	q.mu.Lock()
-	st.hadFile, st.firstWaiting = q.opened.file != nil || q.opened.detached, q.opt.Unsaved.firstIn(q.opt.Path)
-	for p := range q.lanes {
-		st.acked[p] = q.ackedLocked(&q.lanes[p])
+func (w writer) openFile() error {
+	st := store{path: w.opt.Path, maxQuarantined: w.opt.MaxSize, log: w.log, now: time.Now(),
+		newEvent: w.newEvent, clientID: w.opt.ClientID}
+	w.mu.Lock()
+	st.hadFile, st.firstWaiting = w.opened.file != nil || w.opened.detached, w.opt.Unsaved.firstIn(w.opt.Path)
+	for p := range w.lanes {
+		st.acked[p] = w.ackedLocked(&w.lanes[p])
 	}
-	q.mu.Unlock()
+	w.mu.Unlock()
 	f, k, news, err := st.open()
 	if err != nil {
 		return err
 	}
-	q.countStart()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	old := q.opened.file
-	q.opened.file, q.writer.fileChecked, q.opened.detached = f, time.Now(), false
+	w.countStart()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.opened.file
+	w.opened.file, w.storage.fileChecked, w.opened.detached = f, time.Now(), false
 	old.close()
-	q.adoptLocked(k)
-	q.declareEndLocked(k.ends)
-	q.opt.Unsaved = nil // its numbers are not those of a later file
+	w.adoptLocked(k)
+	w.declareEndLocked(k.ends)
+	w.opt.Unsaved = nil // its numbers are not those of a later file
 	for _, n := range news {
-		q.reportLocked(n.name, q.opt.Clock.Now(), n.details)
+		w.reportLocked(n.name, w.opt.Clock.Now(), n.details)
 	}
 	if err := f.readOnly(); err != nil {
-		q.writer.lastCommit = time.Now()
-		q.storageLocked(err)
+		w.storage.lastCommit = time.Now()
+		w.storageLocked(err)
 	}
 	return nil
 }
 
 // newEvent is one that is stored with the file, before there is a queue of it.
-func (q *Queue) newEvent(n storageEvent) Item {
-	q.countStart()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	it := q.eventLocked(q.opt.Clock.Now())
+func (w writer) newEvent(n storageEvent) Item {
+	w.countStart()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	it := w.eventLocked(w.opt.Clock.Now())
 	it.Event, it.Details = n.name, n.details
 	return it
 }
 
 // adoptLocked puts what the file knows before what is in memory. What was
 // issued from memory until now comes again, behind what is on disk.
-func (q *Queue) adoptLocked(k fileState) {
-	q.opened.generation++
-	for p := range q.lanes {
-		old := q.lanes[p]
+func (w writer) adoptLocked(k fileState) {
+	w.opened.generation++
+	for p := range w.lanes {
+		old := w.lanes[p]
 		waiting := old.mem.items()
 		if k.lanes[p].disk.readings == 0 {
 			waiting = slices.Concat(old.cache.head, waiting)
 		}
-		q.lanes[p] = k.lanes[p]
-		l := &q.lanes[p]
+		w.lanes[p] = k.lanes[p]
+		l := &w.lanes[p]
 		l.history, l.cache.seqs = old.history, old.ackedSeqs()
 		for i := range l.mem.items() {
-			l.mem.items()[i].generation = q.opened.generation
+			l.mem.items()[i].generation = w.opened.generation
 		}
 		for _, it := range waiting {
-			it.generation = q.opened.generation
+			it.generation = w.opened.generation
 			l.push(it)
 		}
 	}
-	q.opened.owner = k.owner
-	q.rejects.rebase(k.rejects)
+	w.opened.owner = k.owner
+	w.rejects.rebase(k.rejects)
 	for _, g := range k.gaps {
-		q.gaps.merge(g)
+		w.gaps.merge(g)
 	}
-	q.opt.Clock.Restore(k.boots)
-	signal(q.arrived)
+	w.opt.Clock.Restore(k.boots)
+	signal(w.arrived)
+}
+
+// detachLocked goes on in memory alone, as at a start without a disk. The file
+// comes first again when it can be opened.
+func (w writer) detachLocked() {
+	var seen [2]seqs
+	for p := range w.lanes {
+		seen[p] = maps.Clone(w.ackedLocked(&w.lanes[p]))
+	}
+	old := w.opened.file
+	w.opened.file, w.opened.detached = nil, true
+	w.adoptLocked(fileState{lanes: [2]lane{newLane(), newLane()}})
+	for p := range w.lanes {
+		l := &w.lanes[p]
+		l.history.acked, l.history.firstKept = seen[p], l.firsts()
+	}
+	old.close()
+	w.log.Error("the queue file can be neither read nor written: what is in it waits, the rest goes on in memory",
+		"file", old.path)
 }
 
 // reconcile opens the file again after a failed commit, and learns what of it
 // is on disk. Put waits for that: the lanes must not move meanwhile.
-func (q *Queue) reconcile() error {
-	if err := q.restoreFile(); err != nil {
+func (w writer) reconcile() error {
+	if err := w.restoreFile(); err != nil {
 		return err
 	}
-	sound, err := q.opened.file.reopen()
+	sound, err := w.opened.file.reopen()
 	if err != nil {
 		return err
 	}
 	if !sound {
-		return q.openFile() // as at a start: what is intact is salvaged
+		return w.openFile() // as at a start: what is intact is salvaged
 	}
-	k, err := q.reloadLocked() // takes the lock
-	defer q.mu.Unlock()
+	k, err := w.reloadLocked() // takes the lock
+	defer w.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	for p := range q.lanes {
-		q.lanes[p].reconcile(&k.lanes[p])
+	for p := range w.lanes {
+		w.lanes[p].reconcile(&k.lanes[p])
 	}
 	for _, g := range k.gaps {
-		q.gaps.merge(g)
+		w.gaps.merge(g)
 	}
-	signal(q.arrived)
+	signal(w.arrived)
 	return nil
 }
 
 // reloadLocked reads what the file knows and takes the lock, so that the lanes
 // have not moved meanwhile. A disk that hangs does not hold the lock up, unless
 // they move all the time.
-func (q *Queue) reloadLocked() (k fileState, err error) {
+func (w writer) reloadLocked() (k fileState, err error) {
 	first := [2]uint64{}
 	for range readAttempts {
-		if k, err = q.opened.file.loadState(first); err != nil {
-			q.mu.Lock()
+		if k, err = w.opened.file.loadState(first); err != nil {
+			w.mu.Lock()
 			return k, err
 		}
-		q.mu.Lock()
-		if now := [2]uint64{q.lanes[0].first, q.lanes[1].first}; now == first {
+		w.mu.Lock()
+		if now := [2]uint64{w.lanes[0].first, w.lanes[1].first}; now == first {
 			return k, nil
 		} else {
 			first = now
 		}
-		q.mu.Unlock()
+		w.mu.Unlock()
 	}
-	q.mu.Lock()
-	k, err = q.opened.file.loadState([2]uint64{q.lanes[0].first, q.lanes[1].first})
+	w.mu.Lock()
+	k, err = w.opened.file.loadState([2]uint64{w.lanes[0].first, w.lanes[1].first})
 	return k, err
 }
 
 // restoreFile puts a file back that was deleted or replaced under the agent.
-func (q *Queue) restoreFile() error {
-	why := q.opened.file.inPlace()
+func (w writer) restoreFile() error {
+	why := w.opened.file.inPlace()
 	if !errors.Is(why, errDeleted) && !errors.Is(why, errReplaced) {
 		return nil // what else it is, is found when the file is opened
 	}
-	st := store{path: q.opened.file.path, log: q.log, now: time.Now()}
-	n, err := st.restore(q.opened.file, why)
+	st := store{path: w.opened.file.path, log: w.log, now: time.Now()}
+	n, err := st.restore(w.opened.file, why)
 	if err != nil {
 		return fmt.Errorf("%w: %w", why, err)
 	}
-	q.restoreStartCount()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.reportLocked(n.name, q.opt.Clock.Now(), n.details)
+	w.restoreStartCount()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reportLocked(n.name, w.opt.Clock.Now(), n.details)
 	return nil
 }
 
 // restoreStartCount puts the count of starts back if it went with the folder.
-func (q *Queue) restoreStartCount() {
-	path := filepath.Join(filepath.Dir(q.opt.Path), "starts")
+func (w writer) restoreStartCount() {
+	path := filepath.Join(filepath.Dir(w.opt.Path), "starts")
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	count, _, _ := strings.Cut(q.boot, "-")
+	count, _, _ := strings.Cut(w.boot, "-")
 	if err := replaceFile(path, []byte(count+"\n")); err != nil {
-		q.log.Warn("the count of starts could not be put back: it begins anew", "err", err)
+		w.log.Warn("the count of starts could not be put back: it begins anew", "err", err)
 	}
 }
 
 // countStart names this start, once it is known that it is one.
-func (q *Queue) countStart() {
-	if q.boot != "" {
+func (w writer) countStart() {
+	if w.boot != "" {
 		return
 	}
-	name, err := nextBoot(filepath.Dir(q.opt.Path))
+	name, err := nextBoot(filepath.Dir(w.opt.Path))
 	if name == "" {
 		name = bootName(1)
 	}
 	if err != nil {
-		q.log.Error("this start could not be counted: its number may repeat", "err", err)
+		w.log.Error("this start could not be counted: its number may repeat", "err", err)
 	}
-	q.boot = name
+	w.boot = name
 }
 
 // nextBoot counts this start in the state directory and names it. The count is
@@ -300,45 +323,43 @@ func (q *Queue) Close() error {
 	q.mu.Lock()
 	file := q.opened.file
 	q.mu.Unlock()
+	w := writer{q}
 	var err error
 	if file != nil {
-		if err = q.save(); err != nil {
-			err = q.save()
+		if err = w.save(); err != nil {
+			err = w.save()
 		}
 		err = errors.Join(err, q.opened.file.close())
 	}
-	if n := q.unsavedCount(); n > 0 {
+	n := q.Stats().Memory
+	q.mu.Lock()
+	n += q.rejects.onlyInMemory()
+	q.mu.Unlock()
+	if n > 0 {
 		err = errors.Join(fmt.Errorf("%d readings were in memory only and are lost", n), err)
 	}
 	return err
 }
 
 // save writes everything, into a file that was opened again if it has to be.
-func (q *Queue) save() error {
-	if q.opened.file == nil {
-		if err := q.openFile(); err != nil {
+func (w writer) save() error {
+	if w.opened.file == nil {
+		if err := w.openFile(); err != nil {
 			return err
 		}
 	}
-	if wrong, blind := q.needsReopen(); wrong {
-		if err := q.reopen(blind); err != nil {
+	if wrong, blind := w.needsReopen(); wrong {
+		if err := w.reopen(blind); err != nil {
 			return err
 		}
 	}
-	return q.commitAll()
-}
-
-func (q *Queue) unsavedCount() int {
-	n := q.Stats().Memory
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return n + q.rejects.onlyInMemory()
+	return w.commitAll()
 }
 
 // commitAll writes everything; a single commit has a bound.
-func (q *Queue) commitAll() error {
+func (w writer) commitAll() error {
 	for {
-		if err := q.commit(true); err != nil || q.Stats().Memory == 0 {
+		if err := w.commit(true); err != nil || w.Stats().Memory == 0 {
 			return err
 		}
 	}

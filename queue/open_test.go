@@ -109,7 +109,8 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "queue", "queue.db")
 				for i := range files / shares {
 					name, b := injure(r, whole)
-					if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, b, 0o600)); err != nil {
+					if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700),
+						os.WriteFile(path, b, 0o600)); err != nil {
 						t.Fatal(err)
 					}
 					n := openInjured(t, path, fmt.Sprintf("seed %d, share %d, file %d, %s", seed, share, i, name))
@@ -126,8 +127,11 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 		for _, n := range counts {
 			sum, least = sum+n, min(least, n)
 		}
-		t.Logf("%-14s %4d files: %6d of 20040 readings come back on average, %d at least", name, len(counts), sum/len(counts), least)
-		if mean := sum / len(counts); mean < 15_000 && slices.Contains([]string{"flipped bits", "bad heads", "zeroed pages", "random page", "swapped pages", "long"}, name) {
+		t.Logf("%-14s %4d files: %6d of 20040 readings come back on average, %d at least", name, len(counts),
+			sum/len(counts), least)
+		if mean := sum / len(counts); mean < 15_000 &&
+			slices.Contains([]string{"flipped bits", "bad heads", "zeroed pages", "random page", "swapped pages",
+				"long"}, name) {
 			t.Errorf("%s: only %d readings come back on average (seed %d)", name, mean, seed)
 		}
 	}
@@ -135,7 +139,8 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 
 func openInjured(t *testing.T, path, what string) (n int) {
 	t.Helper()
-	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, Clock: clock.NewTimekeeper(clock.TrustAlways)}, slog.New(slog.DiscardHandler))
+	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second,
+		Clock: clock.NewTimekeeper(clock.TrustAlways)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
@@ -150,7 +155,8 @@ func openInjured(t *testing.T, path, what string) (n int) {
 				continue
 			}
 			n++
-			if it.Stream == "room" && it.Value != float64(it.Seq)/100 || it.Stream == "door" && it.State != "open" || it.Seq == 0 || it.Seq > 20_000 {
+			if it.Stream == "room" && it.Value != float64(it.Seq)/100 || it.Stream == "door" && it.State != "open" ||
+				it.Seq == 0 || it.Seq > 20_000 {
 				t.Fatalf("%s: this was never put: %+v", what, it)
 			}
 		}
@@ -327,7 +333,8 @@ func TestRefusedStartIsNotCounted(t *testing.T) {
 	h := start(t, queuePath(t))
 	defer h.end()
 	for range 3 {
-		if _, err := Open(h.opt, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+		if _, err := Open(h.opt, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrLocked) ||
+			!strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -342,8 +349,10 @@ func TestPathOfAPersonsMaking(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, path := range map[string]string{"a folder": dir, "below a file": filepath.Join(file, "queue.db"), "too long": filepath.Join(dir, strings.Repeat("q", 300))} {
-		if _, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second}, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrPath) {
+	for name, path := range map[string]string{"a folder": dir, "below a file": filepath.Join(file, "queue.db"),
+		"too long": filepath.Join(dir, strings.Repeat("q", 300))} {
+		if _, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second},
+			slog.New(slog.DiscardHandler)); !errors.Is(err, ErrPath) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -12,14 +12,6 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// newOwner is the client ID that the next commit writes, nil if the file has it.
-func (q *Queue) newOwner() []byte {
-	if q.opt.ClientID == "" || q.opened.owner == q.opt.ClientID {
-		return nil
-	}
-	return encodeOwner(q.opt.ClientID)
-}
-
 // moveOtherClient moves the file away that holds the backlog of another client ID, and
 // puts a new one in its place that tells of it. If nothing waits in it, it
 // becomes ours with the next commit.
@@ -98,7 +90,7 @@ type Other struct {
 // Others are the files with the backlogs of other client IDs that were moved
 // aside from a path, the oldest first.
 func Others(path string) (all []Other) {
-	for _, base := range [...]string{path, path + ".holdfast"} { // see depot.stepAside
+	for _, base := range [...]string{path, path + ".holdfast"} { // see useOtherPath
 		names, _ := filepath.Glob(globQuote(base) + ".of-*") // the pattern is good
 		for _, name := range names {
 			m := otherName.FindStringSubmatch(name)

@@ -66,14 +66,16 @@ func TestTheBacklogOfAnotherIsNotSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	items, err := q.Peek(&Cursor{}, 100)
-	if err != nil || len(items) != 1 || items[0].Event != "storage" || !strings.Contains(items[0].Details, `"client_id":"porch"`) {
+	if err != nil || len(items) != 1 || items[0].Event != "storage" ||
+		!strings.Contains(items[0].Details, `"client_id":"porch"`) {
 		t.Errorf("%v, %v, want the event alone", names(items), err)
 	}
 	q.Close()
 	if id := owner(t, path); id != "cellar" {
 		t.Errorf("the new file is of %q", id)
 	}
-	for _, want := range []string{"level=ERROR", "was=porch", "client_id=cellar", ".of-porch-", "holdfast queue adopt"} {
+	for _, want := range []string{"level=ERROR", "was=porch", "client_id=cellar", ".of-porch-",
+		"holdfast queue adopt"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in the log:\n%s", want, &log)
 		}
@@ -83,7 +85,8 @@ func TestTheBacklogOfAnotherIsNotSent(t *testing.T) {
 		t.Fatalf("others: %+v", others)
 	}
 	c, err := Inspect(others[0].Path, nil)
-	if err != nil || c.Alarms != 1 || c.Routine != 3000 || c.Rejected != 1 || len(c.Gaps) != 1 || c.ClientID != "porch" {
+	if err != nil || c.Alarms != 1 || c.Routine != 3000 || c.Rejected != 1 || len(c.Gaps) != 1 ||
+		c.ClientID != "porch" {
 		t.Errorf("the backlog aside: %+v, %v", c, err)
 	}
 }
@@ -92,7 +95,8 @@ func TestTheBacklogOfAnotherIsNotSent(t *testing.T) {
 func TestThePowerGoesWhileABacklogIsMovedAside(t *testing.T) {
 	path := queuePath(t)
 	waiting(t, path, "porch")
-	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, ClientID: "cellar"}, slog.New(slog.DiscardHandler))
+	q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second, ClientID: "cellar"},
+		slog.New(slog.DiscardHandler))
 	if err == nil {
 		err = errors.Join(q.opened.file.close(), os.Rename(path, path+".salvaged"))
 	}
@@ -313,8 +317,10 @@ func TestAnAdoptedFileMayBeDamaged(t *testing.T) {
 // TestOthersAreKeptLongest: damaged files go before the backlog of another.
 func TestOthersAreKeptLongest(t *testing.T) {
 	path := queuePath(t)
-	d := store{path: path, maxQuarantined: 250, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), log: slog.New(slog.DiscardHandler)}
-	all := []string{".of-porch-20261001T000000.000", ".of-porch-x-20261101T000000.000", ".aside-20261120T000000.000-partial"}
+	d := store{path: path, maxQuarantined: 250, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC),
+		log: slog.New(slog.DiscardHandler)}
+	all := []string{".of-porch-20261001T000000.000", ".of-porch-x-20261101T000000.000",
+		".aside-20261120T000000.000-partial"}
 	for _, name := range all {
 		if err := os.WriteFile(path+name, make([]byte, 100), 0o600); err != nil {
 			t.Fatal(err)
@@ -390,7 +396,7 @@ func TestTwoAdoptionsAtATime(t *testing.T) {
 	waiting(t, path, "porch")
 	h := startAs(t, path, "cellar")
 	defer h.end()
-	a, err := h.beginAdoption(Others(path)[0].Path)
+	a, err := beginAdoption(h.Queue, Others(path)[0].Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +413,7 @@ func TestAdoptingAgainCountsNoGapTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startAs(t, path, "cellar")
 		defer h.end()
-		a, err := h.beginAdoption(Others(path)[0].Path)
+		a, err := beginAdoption(h.Queue, Others(path)[0].Path)
 		if err == nil {
 			err = errors.Join(a.take(), a.file.Close())
 		}
@@ -438,8 +444,8 @@ func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
 			time.Sleep(30 * time.Second) // all else is on disk
 			h.mu.Lock()
 			h.gaps.add(Gap{Stream: "attic", Boot: "1-x", From: 1, To: 10, Count: 10, Why: Dropped})
-			h.changeLocked(true)
-			h.writer.writing = true // as commitChange has it while the disk works
+			planLocked(&h.backlog, true)
+			h.storage.writing = true // as commitChange has it while the disk works
 			h.mu.Unlock()
 		},
 	} {
@@ -449,7 +455,7 @@ func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := startAs(t, path, "cellar")
 				defer h.end()
-				a, err := h.beginAdoption(Others(path)[0].Path)
+				a, err := beginAdoption(h.Queue, Others(path)[0].Path)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -468,7 +474,7 @@ func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
 					t.Errorf("the file is gone: %v", err)
 				}
 				h.mu.Lock()
-				h.writer.writing = false
+				h.storage.writing = false
 				h.mu.Unlock()
 			})
 		})

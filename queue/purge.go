@@ -17,7 +17,7 @@ func (q *Queue) Purge() (n int, err error) {
 	defer q.mu.Unlock()
 	before := q.counts.dropped
 	err = q.purgeLocked()
-	q.writer.purging = false
+	q.storage.purging = false
 	return int(q.counts.dropped - before), err
 }
 
@@ -26,7 +26,7 @@ func (q *Queue) Purge() (n int, err error) {
 func (q *Queue) purgeLocked() error {
 	patience := time.NewTimer(purgePatience)
 	defer patience.Stop()
-	for q.writer.writing { // the commit under way holds what is in memory
+	for q.storage.writing { // the commit under way holds what is in memory
 		if err := q.awaitCommitLocked(patience.C); err != nil {
 			return err
 		}
@@ -39,10 +39,10 @@ func (q *Queue) purgeLocked() error {
 		}
 	}
 	q.purgeRejectsLocked()
-	q.writer.purging = true
+	q.storage.purging = true
 	signal(q.work)
-	for q.writer.purging && q.opened.file != nil {
-		if q.writer.failing {
+	for q.storage.purging && q.opened.file != nil {
+		if q.storage.failing {
 			return errDiskFails
 		}
 		if err := q.awaitCommitLocked(patience.C); err != nil {
@@ -56,14 +56,14 @@ var errDiskFails = errors.New("the disk fails: what is on it stays")
 
 // awaitCommitLocked waits for the end of a commit, or of the patience.
 func (q *Queue) awaitCommitLocked(patience <-chan time.Time) (err error) {
-	tried := q.writer.commitEnded
+	tried := q.storage.commitEnded
 	q.mu.Unlock()
 	defer q.mu.Lock()
 	select {
 	case <-tried:
 		return nil
 	case <-q.stopped:
-		return q.commit(true)
+		return writer{q}.commit(true)
 	case <-patience:
 		return errDiskFails
 	}

@@ -57,7 +57,7 @@ func (st *store) quarantine(why error) (ends [2]seqs, err error) {
 
 // replace makes a new file and puts it in the place of the present one, which
 // gets the name kept. A power cut between the two renames leaves the new one
-// under a name that finish knows.
+// under a name that finishRename knows.
 func (st *store) replace(kept string, fill func(*file) error) error {
 	if err := st.make(st.path+".salvaged", fill); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (st *store) replace(kept string, fill func(*file) error) error {
 // quarantinedName is the end of the name of a quarantined file: when, and what came out.
 var quarantinedName = regexp.MustCompile(`\.aside-(\d{8}T\d{6}\.\d{3})-(complete|partial)$`)
 
-// An quarantinedFile is a file that is kept: a damaged one, or that of another client ID.
+// A quarantinedFile is a file that is kept: a damaged one, or that of another client ID.
 type quarantinedFile struct {
 	path     string
 	since    time.Time

@@ -34,9 +34,9 @@
 //
 // # Concurrency
 //
-// Put, Report, Declare, Ack, Reject, Purge, Adopt, Arrived and Stats may be called
-// from any goroutine at any time between Open and Close. Peek and Rejected are for
-// one goroutine at a time, the sender; a Cursor belongs to it. Run is called once,
+// Put, Report, Declare, Ack, Reject, Purge, Adopt, Arrived, Stats and Recent may be
+// called from any goroutine at any time between Open and Close. Peek and Rejected
+// are for one goroutine at a time, the sender; a Cursor belongs to it. Run is called once,
 // and Close after Run has returned. Only Put of an alarm, Reject of an alarm,
 // Purge and Adopt wait for the disk, each for a bounded time; Peek and Rejected
 // wait for a read of at most 2 s. No method holds the queue's lock while the disk
@@ -47,7 +47,6 @@
 package queue
 
 import (
-	"log/slog"
 	"sync"
 	"time"
 
@@ -91,57 +90,19 @@ type Item struct {
 //
 // Put, Report, Declare, Ack, Reject, Purge, Adopt and Stats may be called from
 // any goroutine. Peek and Rejected are called by one goroutine at a time, the
-// drain. Run is called once.
+// sender. Run is called once.
 //
-// It has more methods than other types: one mutex guards one state, and each
-// step on it is a method whose name says whether the lock is held.
+// Its parts: the [backlog] is the state; a [writer] moves it to disk, in the
+// goroutine of Run; blockReader reads from the disk for the sender. The methods of
+// Queue take the lock, wait, and leave the rest to these.
 type Queue struct {
-	opt   Options
-	log   *slog.Logger
-	boot  string    // set before the first Put: see countStart
-	start time.Time // of the monotonic times in Item.put
+	// mu guards the backlog. No reading and no writing of the file happens under it,
+	// with one exception: see reloadLocked.
+	mu sync.Mutex
+	backlog
 
-	arrived chan struct{} // holds one token: something was put
-	work    chan struct{} // holds one token: the writer should look again
-	stopped chan struct{} // closed when Run has returned
-
-	// mu guards all that follows, but for reads. No reading and no writing of the
-	// file happens under it, with one exception: see reloadLocked.
-	mu      sync.Mutex
-	lanes   [2]lane // by sensors.Priority
-	gaps    gaps    // come after the alarms and before routine readings
-	rejects rejects // what the broker has refused
-	counts  counters
-	writer  writer
-	opened  openedFile
-
-	reads [len(bucketLanes) + 1]*pendingRead // for the goroutine that calls Peek, without a lock
-}
-
-// openedFile is the file that the queue works with, under Queue.mu. Only the
-// writer's goroutine replaces it, and so that goroutine reads it without the
-// lock.
-type openedFile struct {
-	file       *file  // nil while there is none: memory only
-	detached   bool   // there was one, and it can be neither read nor written
-	owner      string // the client ID that the file has
-	generation int    // counts the files: a number that an earlier one gave means nothing
-}
-
-// counters are what Stats reports and numbers that are never given twice, under
-// Queue.mu.
-type counters struct {
-	dropped    uint64 // readings that left without an acknowledgement
-	loggedDrop string // the last reason for dropping that was logged
-	events     uint64 // numbers given to events
-	recent     []Item // the last events, oldest first, at most maxRecent
-	commits    uint64
-	written    int64 // bytes
-	day        struct {
-		number  int64 // days since 1970, UTC
-		commits uint64
-		written int64
-	}
+	stopped chan struct{} // closed when Run has returned; used without the lock
+	reader  blockReader   // for the goroutine that calls Peek, without a lock
 }
 
 // Boot names this start of the agent: a number that counts the starts, and
@@ -159,34 +120,16 @@ func (q *Queue) Put(r sensors.Reading) {
 	}
 }
 
-func (q *Queue) pushLocked(it Item) (number uint64) {
-	l := &q.lanes[it.Priority]
-	it.put, it.generation = time.Since(q.start), q.opened.generation
-	if !q.makeRoomLocked(it.Priority) {
-		q.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
-		return 0
-	}
-	number = l.push(it)
-	if it.Event == "" {
-		l.history.observe(it, q.boot)
-	}
-	signal(q.arrived)
-	if n := len(l.unsynced()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
-		signal(q.work)
-	}
-	return number
-}
-
 // waitAttemptedLocked waits until a commit that holds the reading has ended. It
 // does not wait for a disk that hangs.
 func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
-	if q.opened.file == nil || q.writer.hangs {
+	if q.opened.file == nil || q.storage.hangs {
 		return
 	}
 	patience := time.NewTimer(diskPatience)
 	defer patience.Stop()
-	for l.attempted <= number && l.first <= number && !q.writer.hangs {
-		tried := q.writer.commitEnded
+	for l.attempted <= number && l.first <= number && !q.storage.hangs {
+		tried := q.storage.commitEnded
 		q.mu.Unlock()
 		ended, hangs := false, false
 		select {
@@ -206,16 +149,6 @@ func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 	}
 }
 
-// hangLocked says that the disk neither succeeds nor fails.
-func (q *Queue) hangLocked() {
-	if q.writer.hangs {
-		return
-	}
-	q.writer.hangs = true
-	q.log.Error("storage hangs: alarms are in memory only", "waited", diskPatience)
-	q.reportLocked("storage", q.opt.Clock.Now(), `{"state":"hangs"}`)
-}
-
 // Ack removes items that the broker has acknowledged, and all older ones of
 // their lanes; of what was rejected, the items alone. It costs no commit of its
 // own.
@@ -225,36 +158,22 @@ func (q *Queue) Ack(items []Item) error {
 	for _, it := range items {
 		q.ackLocked(it)
 	}
-	q.wakePutLocked()
+	q.storage.wakeWaiting()
 	signal(q.work)
 	return nil
 }
 
-func (q *Queue) ackLocked(it Item) {
-	switch {
-	case it.Event == gapEvent && !it.rejected:
-		q.gaps.ack(it.Seq)
-	case it.generation != q.opened.generation:
-		return // it comes again
-	case it.rejected:
-		q.rejects.ack(it.number)
-	default:
-		for _, g := range q.lanes[it.Priority].ack(it.number) {
-			q.gaps.add(g)
-			signal(q.arrived)
-		}
-	}
-}
-
 // Stats is what the queue holds and has done since it was opened.
 type Stats struct {
-	Backlog  int         // readings and events not acknowledged
-	Memory   int         // of these, in memory alone
-	Rejected int         // readings and events that were rejected: they wait no longer
-	Dropped  uint64      // readings that left without an acknowledgement
-	Missing  uint64      // readings declared as missing, whatever took them; of those before the start, what is not delivered
-	Failing  bool        // the last commit failed, or hangs
-	Oldest   clock.Stamp // of the oldest reading or event that waits, or of one shortly before it; zero: none waits
+	Backlog  int    // readings and events not acknowledged
+	Memory   int    // of these, in memory alone
+	Rejected int    // readings and events that were rejected: they wait no longer
+	Dropped  uint64 // readings that left without an acknowledgement
+	// readings declared as missing, whatever took them; of those before the start, what
+	// is not delivered
+	Missing uint64
+	Failing bool        // the last commit failed, or hangs
+	Oldest  clock.Stamp // of the oldest reading or event that waits, or of one shortly before it; zero: none waits
 
 	Commits      uint64 // since the queue was opened
 	Written      int64  // bytes, by these commits
@@ -266,8 +185,9 @@ type Stats struct {
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.newDayLocked()
-	s := Stats{Rejected: q.rejects.count(), Dropped: q.counts.dropped, Missing: q.gaps.missing, Failing: q.writer.failing || q.writer.hangs,
+	q.counts.newDay()
+	s := Stats{Rejected: q.rejects.count(), Dropped: q.counts.dropped,
+		Missing: q.gaps.missing, Failing: q.storage.failing || q.storage.hangs,
 		Commits: q.counts.commits, CommitsToday: q.counts.commits - q.counts.day.commits,
 		Written: q.counts.written, WrittenToday: q.counts.written - q.counts.day.written}
 	for i := range q.lanes {
@@ -279,43 +199,6 @@ func (q *Queue) Stats() Stats {
 	}
 	s.Backlog += len(q.gaps.list)
 	return s
-}
-
-const becauseMemory = "the disk fails and memory is full"
-
-// makeRoomLocked makes room in memory for one more reading: it drops the oldest,
-// routine before alarm, that was not issued and is in no commit under way.
-// It reports false if there is none such: then what comes is dropped. Alarms
-// may take twice as much.
-func (q *Queue) makeRoomLocked(p sensors.Priority) bool {
-	total := q.lanes[0].mem.len() + q.lanes[1].mem.len()
-	if total < maxInMemory {
-		return true
-	}
-	for _, from := range [...]sensors.Priority{sensors.Routine, sensors.Alarm} {
-		if l := &q.lanes[from]; from <= p && l.mem.len() > 0 && l.mem.items()[0].number > max(l.issued, l.committing) {
-			it := l.dropOldestInMemory()
-			q.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
-			return true
-		}
-	}
-	return p == sensors.Alarm && total < 2*maxInMemory
-}
-
-// droppedLocked declares the loss of n readings, and says so when it starts.
-func (q *Queue) droppedLocked(n int, gaps []Gap, why string) {
-	for _, g := range gaps {
-		q.gaps.add(g)
-	}
-	if n == 0 {
-		return
-	}
-	q.counts.dropped += uint64(n)
-	signal(q.arrived)
-	if why != q.counts.loggedDrop {
-		q.counts.loggedDrop = why
-		q.log.Error("readings dropped", "why", why, "dropped", q.counts.dropped)
-	}
 }
 
 // signal leaves a token if there is none.

@@ -350,7 +350,9 @@ func (r *recorder) take(items []Item) (readings []Item) {
 func (r *recorder) check(t interface{ Errorf(string, ...any) }, last map[string]uint64) {
 	for stream, n := range last {
 		for seq := uint64(1); seq <= n; seq++ {
-			covered := slices.ContainsFunc(r.gaps, func(g Gap) bool { return g.Stream == stream && g.From <= seq && seq <= g.To })
+			covered := slices.ContainsFunc(r.gaps, func(g Gap) bool {
+				return g.Stream == stream && g.From <= seq && seq <= g.To
+			})
 			if !r.seen[stream][seq] && !covered {
 				t.Errorf("%s %d never came and no gap says so", stream, seq)
 				return
@@ -426,7 +428,8 @@ func TestThinningKeepsTheExtremes(t *testing.T) {
 		t.Errorf("gaps %+v", g)
 	}
 	again, err := decode(encode(less))
-	if err != nil || len(again.items) != len(less.items) || !again.thinned || fmt.Sprint(again.gaps) != fmt.Sprint(less.gaps) {
+	if err != nil || len(again.items) != len(less.items) || !again.thinned ||
+		fmt.Sprint(again.gaps) != fmt.Sprint(less.gaps) {
 		t.Errorf("%v: %d items, %v", err, len(again.items), again.gaps)
 	}
 }
@@ -535,7 +538,8 @@ func TestFailingDiskKeepsReadingsInMemory(t *testing.T) {
 			t.Errorf("%d in memory and %d dropped, want %d and 102", s.Memory, s.Dropped, maxInMemory)
 		}
 		items, err := h.next(t.Context(), 4)
-		slices.SortFunc(items[:2], func(a, b Item) int { return strings.Compare(a.Event, b.Event) }) // either may be first
+		// either may be first
+		slices.SortFunc(items[:2], func(a, b Item) int { return strings.Compare(a.Event, b.Event) })
 		if err != nil || fmt.Sprint(names(items)) != "[door1 storage gap room103]" {
 			t.Errorf("next is %v, %v", names(items), err)
 		}
@@ -551,7 +555,8 @@ func TestFailingDiskKeepsReadingsInMemory(t *testing.T) {
 // breakDisk makes every commit fail, also after the file is opened again;
 // mendDisk ends that.
 func breakDisk(t *testing.T, h *harness) {
-	if err := errors.Join(h.opened.file.db.Close(), os.Rename(h.path, h.path+".hidden"), os.Mkdir(h.path, 0o700)); err != nil {
+	if err := errors.Join(h.opened.file.db.Close(), os.Rename(h.path, h.path+".hidden"),
+		os.Mkdir(h.path, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -596,7 +601,7 @@ func TestHangingDiskHoldsNobodyUp(t *testing.T) {
 func (h *harness) hanging() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.writer.hangs
+	return h.storage.hangs
 }
 
 func TestDamagedBlockIsSkippedAndCounted(t *testing.T) {
@@ -681,11 +686,11 @@ func TestManyAlarmsOnADiskThatFailsAreTriedInTurn(t *testing.T) {
 		h.mu.Unlock()
 		h.opened.file.db.spent = true
 		for range 2 { // the first brings an event that is due at once
-			if h.commit(false) == nil {
+			if (writer{h.Queue}).commit(false) == nil {
 				t.Fatal("the disk does not fail")
 			}
 		}
-		if due := h.due(); due <= 0 {
+		if due := (writer{h.Queue}).due(); due <= 0 {
 			t.Errorf("the next attempt is due in %v", due)
 		}
 		h.opened.file.close()

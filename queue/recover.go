@@ -27,17 +27,22 @@ var ErrLocked = errors.New("another process has the queue open")
 //	queue.db.aside-...  damaged ones, see quarantinedFile
 //	queue.db.of-...     those of other client IDs, see Other
 //	queue.db.holdfast   the file, where queue.db was never ours
+//
+// It is made for one opening, in the writer's goroutine, and holds no lock. It has
+// more methods than other types: each is one thing that can be wrong with a file,
+// and what is done about it.
 type store struct {
-	path           string
-	maxQuarantined int64 // bytes that the quarantined files may take together
+	path           string // useOtherPath changes it
+	maxQuarantined int64  // bytes that the quarantined files may take together
 	log            *slog.Logger
-	now            time.Time
+	now            time.Time // of the names that moved files get
 
+	// What the queue knows that opens the file; zero where a store only moves files.
 	clientID     string                  // ours; "": whose the file says
-	acked        [2]seqs                 // of the lanes, as far as this start knows
+	acked        [2]seqs                 // by lane, as far as this start knows
 	newEvent     func(storageEvent) Item // numbers and stamps an event that is stored in a file
 	hadFile      bool                    // this start has had the file open
-	firstWaiting [2]uint64               // what is older is acknowledged
+	firstWaiting [2]uint64               // by lane: what is older is acknowledged
 }
 
 // storageEvent is an event that opening the file has made.

@@ -32,21 +32,24 @@ var (
 // numbered in the order in which they came. What is in memory is newer than what
 // is in the file. The file learns what was acknowledged with the next commit. All
 // under Queue.mu.
+//
+//	droppedThrough < numbers known to be on disk < numbers in pending < next
 type rejects struct {
-	next           uint64          // number of the next one
-	pending        []rejectedItem  // not known to be on disk, oldest first
-	attempted      uint64          // number of the newest that was in a commit, failed or not
-	due            time.Time       // when the young must be on their way to disk
-	acked          map[uint64]bool // acknowledged, and perhaps on disk
+	next           uint64          // number of the next one, from 1 on
+	pending        []rejectedItem  // not known to be on disk, oldest first; numbers may be missing
+	attempted      uint64          // number of the newest that was in a commit, failed or not; below next
+	due            time.Time       // when pending must be on its way to disk; means nothing while it is empty
+	acked          map[uint64]bool // acknowledged, and perhaps on disk: the next commit removes them there
 	droppedThrough uint64          // everything up to it was dropped
-	onDisk         int             // items on disk
-	commits        int             // commits that were applied: a read from before one is stale
+	commits        int             // commits that were applied; only grows
+	onDisk         int             // items on disk, as of the last commit that succeeded, with those in acked
 }
 
+// A rejectedItem is one that no commit is known to have written.
 type rejectedItem struct {
 	Item
-	onlyInMemory bool // it is on disk nowhere else
-	data         []byte
+	onlyInMemory bool   // its lane on disk does not have it either
+	data         []byte // as encodeRejected makes it; never changes
 }
 
 // IsRejected says that the item was rejected, and comes from there.
@@ -89,20 +92,20 @@ func (q *Queue) Reject(it Item, declare bool) error {
 	if declare {
 		q.declareRejectLocked(it)
 	}
-	q.wakePutLocked()
+	q.storage.wakeWaiting()
 	signal(q.work)
 	return nil
 }
 
 // waitsLocked says that an item waits and is the oldest of its lane.
-func (q *Queue) waitsLocked(it Item) (bool, error) {
+func (b *backlog) waitsLocked(it Item) (bool, error) {
 	if it.rejected || it.Event == gapEvent {
-		return !it.rejected && q.gaps.holds(it.Seq), nil
+		return !it.rejected && b.gaps.holds(it.Seq), nil
 	}
-	if it.generation != q.opened.generation {
+	if it.generation != b.opened.generation {
 		return false, errNewFile
 	}
-	l := &q.lanes[it.Priority]
+	l := &b.lanes[it.Priority]
 	oldest := l.first
 	if len(l.cache.head) > 0 {
 		oldest = max(oldest, l.cache.head[0].number)
@@ -115,15 +118,15 @@ func (q *Queue) waitsLocked(it Item) (bool, error) {
 
 // rejectDueLocked is when an item must be on its way to the disk at the latest,
 // and whether it is not there yet.
-func (q *Queue) rejectDueLocked(it Item) (by time.Time, alone bool) {
+func (b *backlog) rejectDueLocked(it Item) (by time.Time, alone bool) {
 	now := time.Now()
 	switch {
-	case it.Event == gapEvent || it.number <= q.lanes[it.Priority].onDisk():
-		return now.Add(q.opt.SyncEvery), false // the cursor stays before it until then
+	case it.Event == gapEvent || it.number <= b.lanes[it.Priority].onDisk():
+		return now.Add(b.opt.SyncEvery), false // the cursor stays before it until then
 	case it.Priority == sensors.Alarm:
 		return now, true
 	}
-	return q.spillAt(it), true
+	return b.spillAt(it), true
 }
 
 func (r *rejects) push(it rejectedItem, by time.Time) {
@@ -135,20 +138,20 @@ func (r *rejects) push(it rejectedItem, by time.Time) {
 	r.pending, r.next = append(r.pending, it), r.next+1
 }
 
-func (q *Queue) declareRejectLocked(it Item) {
+func (b *backlog) declareRejectLocked(it Item) {
 	of := map[string]any{"boot": it.Boot, "seq": it.Seq}
 	details := jsonObject("stream", it.Stream, "of", of)
 	switch it.Event {
 	case rejectEvent:
 		return
 	case "":
-		q.gaps.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Rejected})
-		signal(q.arrived)
+		b.gaps.add(Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: Rejected})
+		signal(b.arrived)
 	default:
 		of["event"] = it.Event
 		details = jsonObject("of", of)
 	}
-	q.reportLocked(rejectEvent, q.opt.Clock.Now(), details)
+	b.reportLocked(rejectEvent, b.opt.Clock.Now(), details)
 }
 
 // Rejected returns the oldest items that were rejected and that the cursor has
@@ -156,63 +159,61 @@ func (q *Queue) declareRejectLocked(it Item) {
 // has returned may be dropped all the same, when newer ones take its place. It
 // is called by the goroutine that calls Peek.
 func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
-	q.mu.Lock()
-	c.sync(q.opened.generation)
-	file, from, before := q.opened.file, c.rejected+1, q.rejects.firstInMemory()
-	young := q.rejects.after(c.rejected, max)
-	q.mu.Unlock()
-
-	var items []Item
-	for file != nil && from < before && len(items) < max {
-		found, err := q.readRejects(rejectsRead{file, from, before, max - len(items)})
-		if err != nil && !errors.Is(err, errSlow) {
-			q.noteUnreadable(file)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if found.last == 0 {
-			break
-		}
-		found, current := q.stillRejected(found)
-		if !current {
-			continue
-		}
-		items = append(items, found.items...)
-		from = found.last + 1
-	}
-	items = append(items, young[:min(len(young), max-len(items))]...)
+	items, err := q.rejected(c, max)
 	for i := range items {
 		items[i].rejected, items[i].generation = true, c.generation
 		items[i].At = q.opt.Clock.Resolve(items[i].At)
 	}
-	return items, nil
+	return items, err
 }
 
-// stillRejected leaves out what is acknowledged, and what is damaged for good. A
-// read that began before the last commit is not current: it may hold what that
-// commit took out, and what was acknowledged is forgotten by then.
-func (q *Queue) stillRejected(found rejectsRun) (still rejectsRun, current bool) {
+// rejected is one critical section, but for the time in which the disk is read.
+func (q *Queue) rejected(c *Cursor, max int) (items []Item, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if found.commits != q.rejects.commits {
-		return found, false
+	c.sync(q.opened.generation)
+	file, from, before := q.opened.file, c.rejected+1, q.rejects.firstInMemory()
+	inMemory := q.rejects.after(c.rejected, max)
+	for file != nil && from < before && len(items) < max {
+		read := rejectsRead{file, from, before, max - len(items), q.rejects.commits}
+		q.mu.Unlock()
+		found, err := q.reader.readRejects(read)
+		q.mu.Lock()
+		if err != nil && !errors.Is(err, errSlow) {
+			q.noteUnreadableLocked(file)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if read.commits != q.rejects.commits {
+			continue // it may hold what a commit took out, and what was acknowledged is forgotten by then
+		}
+		if found.last == 0 {
+			break
+		}
+		items = append(items, q.stillRejectedLocked(found)...)
+		from = found.last + 1
 	}
+	return append(items, inMemory[:min(len(inMemory), max-len(items))]...), nil
+}
+
+// stillRejectedLocked leaves out what is acknowledged, and what is damaged for
+// good.
+func (b *backlog) stillRejectedLocked(found rejectsRun) []Item {
 	bad := 0
 	for n, err := range found.bad {
-		if !q.rejects.acked[n] {
-			q.log.Error("item that was set aside is damaged and skipped", "number", n, "err", err)
-			q.rejects.forget(n)
+		if !b.rejects.acked[n] {
+			b.log.Error("item that was set aside is damaged and skipped", "number", n, "err", err)
+			b.rejects.forget(n)
 			bad++
 		}
 	}
 	if bad > 0 {
-		q.reportLocked("storage", q.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", bad))
+		b.reportLocked("storage", b.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", bad))
 	}
-	found.items = slices.DeleteFunc(found.items, func(it Item) bool {
-		return q.rejects.acked[it.number] || it.number <= q.rejects.droppedThrough
+	return slices.DeleteFunc(found.items, func(it Item) bool {
+		return b.rejects.acked[it.number] || it.number <= b.rejects.droppedThrough
 	})
-	return found, true
 }
 
 // firstInMemory is the number of the oldest in memory.
@@ -307,35 +308,16 @@ func (r *rejects) rebase(there rejectsSize) {
 	}
 }
 
-// rejectsChangeLocked is what a commit should do to what was rejected.
-func (q *Queue) rejectsChangeLocked(c *change) {
-	c.rejects = q.rejects.change()
-	c.rejects.limit = q.opt.MaxSize / rejectsShare
-	c.rejects.full = q.opened.file.rejects.size+c.rejects.grown() > c.rejects.limit
-	if q.writer.purging {
-		c.rejects.limit, c.rejects.full = 0, true
-	}
-}
-
 const becauseRejects = "an eighth of max_size is set aside"
 
-func (q *Queue) appliedRejectsLocked(c change, out rejectsOutcome) {
-	why := becauseRejects
-	if c.purge {
-		why = purged
-	}
-	q.rejects.applied(c.rejects, out)
-	q.droppedLocked(out.dropped, out.gaps.values(), why)
-}
-
 // purgeRejectsLocked gives up what is in memory alone.
-func (q *Queue) purgeRejectsLocked() {
-	for _, it := range q.rejects.pending {
-		if !q.rejects.acked[it.number] {
-			q.droppedLocked(1, lossOf(it.Item), purged)
+func (b *backlog) purgeRejectsLocked() {
+	for _, it := range b.rejects.pending {
+		if !b.rejects.acked[it.number] {
+			b.droppedLocked(1, lossOf(it.Item), purged)
 		}
 	}
-	q.rejects.pending = nil
+	b.rejects.pending = nil
 }
 
 // lossOf declares that an item is gone, unless that was done when it was set

@@ -141,8 +141,6 @@ type rejectsRun struct {
 	items []Item
 	bad   map[uint64]error // those that are damaged
 	last  uint64           // the last number that was looked at; 0: there is none
-
-	commits int // of rejects, when the read began
 }
 
 // readRejects returns the oldest items from a number on and before another, at

@@ -152,7 +152,8 @@ func TestWhatIsSetAsideSurvivesARestartAsItWas(t *testing.T) {
 		for _, how := range []string{"in memory", "after a stop", "after a kill"} {
 			got := h.aside(t)
 			for i := range got {
-				got[i].number, got[i].generation, got[i].put, got[i].rejected = want[i].number, want[i].generation, want[i].put, false
+				got[i].number, got[i].generation, got[i].put, got[i].rejected = want[i].number, want[i].generation,
+					want[i].put, false
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("%s:\ngot  %+v\nwant %+v", how, got, want)
@@ -185,7 +186,8 @@ func TestWhatIsSetAsideIsDeclaredOnce(t *testing.T) {
 		if got, want := items[0].Details, `{"of":{"boot":"`+boot+`","seq":1},"stream":"room"}`; got != want {
 			t.Errorf("the event says %s, want %s", got, want)
 		}
-		if got, want := items[1].Details, `{"stream":"room","boot":"`+boot+`","from":1,"to":1,"count":1,"why":"aside"}`; got != want {
+		if got, want := items[1].Details,
+			`{"stream":"room","boot":"`+boot+`","from":1,"to":1,"count":1,"why":"aside"}`; got != want {
 			t.Errorf("the gap says %s, want %s", got, want)
 		}
 		h.Ack(items)
@@ -193,7 +195,8 @@ func TestWhatIsSetAsideIsDeclaredOnce(t *testing.T) {
 		h.Report(sensors.Event{Name: "storage", At: stamp(), Details: json.RawMessage(`{"state":"fails"}`)})
 		h.setAside(t, 1, true)
 		items = h.oldest(t, 9)
-		if got, want := fmt.Sprint(names(items), items[0].Details), `[aside]{"of":{"boot":"`+boot+`","event":"storage","seq":3}}`; got != want {
+		if got, want := fmt.Sprint(names(items), items[0].Details),
+			`[aside]{"of":{"boot":"`+boot+`","event":"storage","seq":3}}`; got != want {
 			t.Errorf("of an event: %s, want %s", got, want)
 		}
 		h.setAside(t, 1, true)
@@ -222,7 +225,8 @@ func TestCursorNeverGoesToDiskBeforeWhatItPassed(t *testing.T) {
 				aside, waits := len(h.aside(t)), h.Stats().Backlog
 				late := time.Duration(quarters)*250*time.Millisecond >= 5*time.Second
 				if aside != 0 && aside != 2 || (onDisk || late) && aside+waits != 3 || late && aside != 2 {
-					t.Errorf("killed after %d quarters, on disk before: %v: %d aside and %d wait of 3", quarters, onDisk, aside, waits)
+					t.Errorf("killed after %d quarters, on disk before: %v: %d aside and %d wait of 3", quarters,
+						onDisk, aside, waits)
 				}
 			})
 		}
@@ -237,7 +241,9 @@ func TestOldestGoesWhenAnEighthIsSetAside(t *testing.T) {
 			h.Put(routine(seq + 1))
 			h.setAside(t, 1, seq < 10)
 			for h.Stats().Backlog > 0 {
-				h.Ack(slices.DeleteFunc(h.oldest(t, 9), func(it Item) bool { return it.Event != "gap" && it.Event != "aside" }))
+				h.Ack(slices.DeleteFunc(h.oldest(t, 9), func(it Item) bool {
+					return it.Event != "gap" && it.Event != "aside"
+				}))
 			}
 		}
 		time.Sleep(6 * time.Second)
@@ -245,13 +251,15 @@ func TestOldestGoesWhenAnEighthIsSetAside(t *testing.T) {
 		size := h.opened.file.rejects.size
 		h.mu.Unlock()
 		kept := h.aside(t)
-		if size > h.opt.MaxSize/8 || size < h.opt.MaxSize/16 || len(kept) != h.Stats().Rejected || kept[len(kept)-1].Seq != 100 {
+		if size > h.opt.MaxSize/8 || size < h.opt.MaxSize/16 || len(kept) != h.Stats().Rejected ||
+			kept[len(kept)-1].Seq != 100 {
 			t.Fatalf("%d items of %d bytes, the last is %v; stats %+v", len(kept), size, kept[len(kept)-1], h.Stats())
 		}
 		r := recorder{}
 		r.take(h.all(t))
 		first := kept[0].Seq
-		if want := (Gap{Stream: "room", Boot: h.Boot(), From: 11, To: first - 1, Count: first - 11, Why: Dropped}); len(r.gaps) != 1 || r.gaps[0] != want {
+		if want := (Gap{Stream: "room", Boot: h.Boot(), From: 11, To: first - 1, Count: first - 11,
+			Why: Dropped}); len(r.gaps) != 1 || r.gaps[0] != want {
 			t.Errorf("gaps %+v, want one of what was not declared before: %+v", r.gaps, want)
 		}
 		if n := h.Stats().Dropped; n != first-1 {
@@ -283,7 +291,8 @@ func TestWhatIsSetAsideTakesFromMaxSize(t *testing.T) {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if lanes, aside := h.opened.file.size, h.opened.file.rejects.size; lanes+aside > h.opt.MaxSize || lanes < h.opt.MaxSize/2 || aside < 20_000 {
+		if lanes, aside := h.opened.file.size, h.opened.file.rejects.size; lanes+aside > h.opt.MaxSize ||
+			lanes < h.opt.MaxSize/2 || aside < 20_000 {
 			t.Errorf("%d bytes of blocks and %d aside, max_size is %d", lanes, aside, h.opt.MaxSize)
 		}
 	})
@@ -360,8 +369,8 @@ func TestReadFromBeforeACommitIsStale(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		what := rejectsRead{h.opened.file, 1, h.rejects.firstInMemory(), 9}
-		before, err := h.readRejects(what)
+		what := rejectsRead{h.opened.file, 1, h.rejects.firstInMemory(), 9, h.rejects.commits}
+		before, err := h.reader.readRejects(what)
 		if err != nil || len(before.items) != 3 {
 			t.Fatalf("%d items, %v, want 3", len(before.items), err)
 		}
@@ -369,12 +378,12 @@ func TestReadFromBeforeACommitIsStale(t *testing.T) {
 		time.Sleep(time.Minute) // the commit
 		late := &pendingRead{what: what, done: make(chan struct{}), answer: rejectsAnswer{before, nil}}
 		close(late.done)
-		h.reads[rejectsSlot] = late
+		h.reader[rejectsSlot] = late
 		items, err := h.Rejected(&Cursor{}, 9)
 		if got := fmt.Sprint(names(items)); err != nil || got != "[room2 room3]" {
 			t.Errorf("%s, %v, want what was not acknowledged", got, err)
 		}
-		if h.reads[rejectsSlot] != nil {
+		if h.reader[rejectsSlot] != nil {
 			t.Error("the late answer was not taken")
 		}
 	})
@@ -517,7 +526,8 @@ func TestSalvageCarriesWhatWasSetAside(t *testing.T) {
 	kernelBoot = func() string { return "boot-1" }
 	h := start(t, path)
 	defer h.end()
-	if aside, rest := h.aside(t), names(h.all(t)); len(aside) != 300 || aside[299].Seq != 300 || len(rest) != 601 || rest[0] != "quarantine" {
+	if aside, rest := h.aside(t), names(h.all(t)); len(aside) != 300 || aside[299].Seq != 300 || len(rest) != 601 ||
+		rest[0] != "quarantine" {
 		t.Errorf("%d aside and %d more: %v", len(aside), len(rest), rest[:1])
 	}
 }
@@ -576,11 +586,11 @@ func TestFileIsNotMadeAnewOverWhatWaitsForACommit(t *testing.T) {
 		h.stop()
 		<-h.done
 		h.Put(routine(3))
-		if err := h.commit(true); err != nil {
+		if err := (writer{h.Queue}).commit(true); err != nil {
 			t.Fatal(err)
 		}
 		h.setAside(t, 1, false)
-		if err := h.renew(); err != nil {
+		if err := (writer{h.Queue}).renew(); err != nil {
 			t.Fatal(err)
 		}
 		h.opened.file.close()
@@ -602,14 +612,14 @@ func TestCommitThatLandedThoughItFailedSetsNothingAsideTwice(t *testing.T) {
 	h.setAside(t, 3, false)
 	h.Ack(h.aside(t)[1:2])
 	h.mu.Lock()
-	c := h.changeLocked(true)
+	c := planLocked(&h.backlog, true)
 	h.mu.Unlock()
 	if _, err := h.opened.file.write(c); err != nil {
 		t.Fatal(err)
 	}
 	h.setAside(t, 1, false)
 	h.Ack(h.aside(t)[:1]) // room1 is on disk
-	if err := h.reconcile(); err != nil {
+	if err := (writer{h.Queue}).reconcile(); err != nil {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(names(h.aside(t))); got != "[room3 room4]" || h.Stats().Rejected != 2 {
@@ -618,7 +628,8 @@ func TestCommitThatLandedThoughItFailedSetsNothingAsideTwice(t *testing.T) {
 	h.end()
 	h = start(t, h.path)
 	defer h.end()
-	if aside, waits := names(h.aside(t)), names(h.all(t)); fmt.Sprint(aside, waits) != "[room3 room4] [room5]" || h.Stats().Rejected != 2 {
+	if aside, waits := names(h.aside(t)), names(h.all(t)); fmt.Sprint(aside, waits) != "[room3 room4] [room5]" ||
+		h.Stats().Rejected != 2 {
 		t.Errorf("after a stop %v are aside, %d counted, and %v wait", aside, h.Stats().Rejected, waits)
 	}
 }
@@ -713,7 +724,8 @@ func TestPurgeTakesWhatWasSetAside(t *testing.T) {
 			}
 			r := recorder{}
 			r.take(h.all(t))
-			if want := (Gap{Stream: "room", Boot: h.Boot(), From: 2, To: 3, Count: 2, Why: Dropped}); len(r.gaps) != 1 || r.gaps[0] != want {
+			if want := (Gap{Stream: "room", Boot: h.Boot(), From: 2, To: 3, Count: 2,
+				Why: Dropped}); len(r.gaps) != 1 || r.gaps[0] != want {
 				t.Errorf("gaps %+v, want %+v", r.gaps, want)
 			}
 			for range 2 {
@@ -736,7 +748,8 @@ func TestInspectTellsWhatWasSetAsideFromWhatWaits(t *testing.T) {
 		got = append(got, fmt.Sprint(names([]Item{it}), it.IsRejected()))
 		return nil
 	})
-	if want := "[room1] false [room2] false [room3] false [room4] false [door1] true [door2] true"; err != nil || c.Rejected != 2 || c.Alarms != 0 || c.Routine != 4 || strings.Join(got, " ") != want {
+	if want := "[room1] false [room2] false [room3] false [room4] false [door1] true [door2] true"; err != nil ||
+		c.Rejected != 2 || c.Alarms != 0 || c.Routine != 4 || strings.Join(got, " ") != want {
 		t.Errorf("%v: %+v, %v, want %s", err, c, got, want)
 	}
 }

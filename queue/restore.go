@@ -44,7 +44,7 @@ func (f *file) inPlace() error {
 // restore puts the file back into its place, for a reason: all that was in it is
 // still there for who has it open. Another file that lies there is kept aside,
 // but not before the copy is whole: the damaged file behind a copy in memory is
-// all that the next start would find. See finish for a power cut in between.
+// all that the next start would find. See finishRename for a power cut in between.
 func (st *store) restore(f *file, why error) (storageEvent, error) {
 	if err := os.MkdirAll(filepath.Dir(st.path), 0o700); err != nil {
 		return storageEvent{}, err
@@ -112,7 +112,7 @@ func (st *store) displace(occupied bool) (aside string, err error) {
 }
 
 // copyFrom makes a copy of a file that has lost its name, under the name that
-// finish knows. What cannot be read is left out: the damage is noticed when the
+// finishRename knows. What cannot be read is left out: the damage is noticed when the
 // copy is opened.
 func (st *store) copyFrom(reader *os.File) error {
 	info, err := reader.Stat()

@@ -102,8 +102,10 @@ func TestFileThatGoesIsMadeAnew(t *testing.T) {
 		do    func(t *testing.T, path string) error
 		state string
 	}{
-		"the file is deleted":   {func(_ *testing.T, path string) error { return os.Remove(path) }, "deleted"},
-		"the folder is deleted": {func(_ *testing.T, path string) error { return os.RemoveAll(filepath.Dir(path)) }, "deleted"},
+		"the file is deleted": {func(_ *testing.T, path string) error { return os.Remove(path) }, "deleted"},
+		"the folder is deleted": {func(_ *testing.T, path string) error {
+			return os.RemoveAll(filepath.Dir(path))
+		}, "deleted"},
 		"the folder is moved": {func(_ *testing.T, path string) error {
 			return os.Rename(filepath.Dir(path), filepath.Dir(path)+"-old")
 		}, "deleted"},
@@ -142,10 +144,12 @@ func TestFileThatGoesIsMadeAnew(t *testing.T) {
 							t.Fatalf("%d is lost: %d readings, gaps %+v", seq, len(r.seen["room"]), r.gaps)
 						}
 					}
-					if got := events(items, "storage"); len(got) == 0 || !strings.Contains(got[0], `"state":"`+c.state+`"`) {
+					if got := events(items, "storage"); len(got) == 0 ||
+						!strings.Contains(got[0], `"state":"`+c.state+`"`) {
 						t.Errorf("events: %v", got)
 					}
-					if aside, _ := filepath.Glob(path + ".aside-*"); len(aside) != map[string]int{"deleted": 0, "replaced": 1}[c.state] {
+					if aside, _ := filepath.Glob(path + ".aside-*"); len(aside) != map[string]int{"deleted": 0,
+						"replaced": 1}[c.state] {
 						t.Errorf("aside: %v", aside)
 					}
 					if !strings.HasPrefix(h.Boot(), "2-") {
@@ -398,7 +402,8 @@ func leafPage(t *testing.T, file []byte) (n int) {
 // not wait behind what is gone, and what is gone is declared.
 func TestFileLostOnADiskThatCannotBeWritten(t *testing.T) {
 	for _, left := range []int64{0, 20480} {
-		for _, name := range []string{"full", "out of inodes"} { // no disk with an open file turns read-only but by an error
+		// no disk with an open file turns read-only but by an error
+		for _, name := range []string{"full", "out of inodes"} {
 			breakIt := unwritable[name]
 			t.Run(fmt.Sprint(name, ", ", left, " bytes left"), func(t *testing.T) {
 				dir := small(t)

@@ -12,27 +12,28 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A salvager is what a survey of a file has found: the intact blocks of both lanes,
-// what is acknowledged, and the gaps.
+// A salvager is what reading a damaged file has found: the intact blocks of both
+// lanes, what is acknowledged, and the gaps. It is used by one goroutine.
 //
 // What can be reached from the file's root is what it holds. Only where the way
 // there is damaged, pages that cannot be reached fill in what is missing: they
 // may be lost, or hold old versions of what was evicted since.
 type salvager struct {
 	path       string
-	reachedAll bool // everything could be reached
-	cursors    [2]uint64
-	spans      [2][]span
-	gaps       []Gap
-	clock      []byte
-	skipped    int              // pages that could not be read
-	owner      []byte           // value of keyOwner
-	streams    table[streamKey] // that lie in spans
-	ends       [2]seqs          // the last readings that were found, see missing
+	unopenable bool      // there is no way into the file: nothing could be reached
+	reachedAll bool      // everything could be reached
+	skipped    int       // pages that could not be read
+	cursors    [2]uint64 // by lane: what is older is acknowledged
+	spans      [2][]span // by lane, in order; none lies within another
+	gaps       []Gap     // those of the file, and after declare what damage has taken
+	clock      []byte    // value of keyClock, nil if there is no good one
+	owner      []byte    // value of keyOwner, nil if there is no good one
+
+	streams table[streamKey] // that lie in spans
+	ends    [2]seqs          // the last readings that were found, set by missing
 
 	rejected      map[uint64]uint32 // what was rejected: number and checksum
 	rejectedWhole bool              // all of it could be reached
-	unopenable    bool              // there is no way into the file
 }
 
 // A span is the numbers of a block, and what tells it from its old versions.

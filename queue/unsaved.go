@@ -11,17 +11,19 @@ import (
 // after it in the same process takes it over: a disk that fails, or hangs, costs
 // no reading at a reload.
 type Unsaved struct {
-	err      error // of Close
-	hangs    bool  // Close has not ended: the file is still locked
-	boot     string
-	path     string
+	err      error  // of Close; nil: nothing is left
+	hangs    bool   // Close has not ended: the file is still locked
+	boot     string // of the queue that left it
+	path     string // of its file
 	clientID string
 
-	items        [2][]Item
-	rejects      []Item // rejected
-	gaps         []Gap
-	firstWaiting [2]uint64   // what is older is acknowledged, also where the file says less
-	file         os.FileInfo // the file that these are numbers of
+	items        [2][]Item // by lane, oldest first
+	rejects      []Item    // rejected, oldest first
+	gaps         []Gap     // nil: the file has them all
+	firstWaiting [2]uint64 // what is older is acknowledged, also where the file says less
+	// file is the file that firstWaiting are numbers of; nil: there is none, or it
+	// cannot be known.
+	file os.FileInfo
 }
 
 // Unsaved returns what is in memory alone. closed is what Close has returned, or
@@ -43,7 +45,7 @@ func (q *Queue) Unsaved(closed error, hangs bool) *Unsaved {
 			left.rejects = append(left.rejects, it.Item)
 		}
 	}
-	if q.gaps.dirty || q.writer.writing { // a commit under way may have taken the mark along, and hang
+	if q.gaps.dirty || q.storage.writing { // a commit under way may have taken the mark along, and hang
 		left.gaps = q.gaps.values()
 	}
 	return left

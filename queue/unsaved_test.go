@@ -131,19 +131,19 @@ func TestDiskThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 		read := func() any { reads++; return <-answer }
 		began := time.Now()
 		for range 100 {
-			if _, err := h.readWithPatience(0, "block", read); err != errSlow {
+			if _, err := h.reader.read(0, "block", read); err != errSlow {
 				t.Fatal(err)
 			}
 		}
 		if d := time.Since(began); d != diskPatience {
 			t.Errorf("waited for %v in a hundred calls, want %v", d, diskPatience)
 		}
-		if _, err := h.readWithPatience(1, "block", func() any { return nil }); err != nil {
+		if _, err := h.reader.read(1, "block", func() any { return nil }); err != nil {
 			t.Errorf("the other lane: %v", err)
 		}
 		answer <- 7
 		synctest.Wait()
-		if got, err := h.readWithPatience(0, "block", read); got != 7 || err != nil || reads != 1 {
+		if got, err := h.reader.read(0, "block", read); got != 7 || err != nil || reads != 1 {
 			t.Errorf("%v, %v after %d reads", got, err, reads)
 		}
 	})
@@ -175,8 +175,8 @@ func TestGapInACommitThatHangsIsLeft(t *testing.T) {
 		<-h.done
 		h.mu.Lock()
 		h.gaps.add(Gap{Stream: "room", Boot: h.boot, From: 1, To: 10, Count: 10, Why: Dropped})
-		h.changeLocked(true)
-		h.writer.writing = true // as commitChange has it while the disk works
+		planLocked(&h.backlog, true)
+		h.storage.writing = true // as commitChange has it while the disk works
 		h.mu.Unlock()
 		opt := h.opt
 		opt.Unsaved = h.Unsaved(errSlow, true)
@@ -206,11 +206,11 @@ func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
 		h.oldest(t, 1)
 		given := uint64(len(h.oldest(t, len(l.cache.head)))) // the first block: it stays
 		from, _ := l.toLoad(1)
-		what := blockRead{h.opened.file, sensors.Routine, from, l.disk.lastBlock, l.disk.evictions}
+		what := blockRead{h.opened.file, h.opened.generation, sensors.Routine, from, l.disk.lastBlock, l.disk.evictions}
 		r, damaged, err := h.opened.file.read(what.lane, what.from, what.last)
 		late := &pendingRead{what: what, done: make(chan struct{}), answer: blockAnswer{r, damaged, err}}
 		close(late.done)
-		h.reads[sensors.Routine] = late
+		h.reader[sensors.Routine] = late
 		if _, err := h.Purge(); err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +244,8 @@ func TestLossOfAnotherStartsReadings(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		r := recorder{}
 		r.take(next.drain(t))
-		if len(r.gaps) != 1 || r.gaps[0].From != 1001 || r.gaps[0].Boot != h.Boot() || r.gaps[0].Count+uint64(len(r.seen["room"])) != 2000 {
+		if len(r.gaps) != 1 || r.gaps[0].From != 1001 || r.gaps[0].Boot != h.Boot() ||
+			r.gaps[0].Count+uint64(len(r.seen["room"])) != 2000 {
 			t.Errorf("%d readings came, declared are %+v", len(r.seen["room"]), r.gaps)
 		}
 	})

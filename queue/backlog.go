@@ -1,0 +1,240 @@
+package queue
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
+
+// A backlog is all that waits, and what is known of the file: the state that
+// Queue.mu guards. It knows nothing of the lock: its methods end in Locked, do
+// not wait and do not touch the disk.
+//
+// A reading that was put is in exactly one place until it is acknowledged: in a
+// lane, in rejects, or declared in gaps.
+type backlog struct {
+	// Set by Open and never changed after the first Put, so they are read without
+	// the lock; but for opt.Unsaved, which openFile clears under it.
+	opt   Options
+	log   *slog.Logger
+	boot  string    // see countStart
+	start time.Time // of the monotonic times in Item.put
+
+	// Signals, used with and without the lock. Each holds at most one token.
+	arrived chan struct{} // something was put, or can be issued again
+	work    chan struct{} // the writer should look again
+
+	lanes   [2]lane // by sensors.Priority
+	gaps    gaps    // come after the alarms and before routine readings
+	rejects rejects // what the broker has refused
+	counts  counters
+	storage storage
+	opened  openedFile
+}
+
+// openedFile is the file that the queue works with. Only the writer replaces it,
+// under Queue.mu; the writer's goroutine reads it without the lock, all others
+// with it.
+type openedFile struct {
+	file       *file  // nil while there is none: memory only
+	detached   bool   // there was one, and it can be neither read nor written; then file is nil
+	owner      string // the client ID that the file has, as of the last commit that succeeded
+	generation int    // grows with each file: a number that an earlier one gave means nothing
+}
+
+// counters are what Stats and Recent report and numbers that are never given twice,
+// under Queue.mu. The numbers only grow.
+type counters struct {
+	dropped    uint64 // readings that left without an acknowledgement
+	loggedDrop string // the last reason for dropping that was logged
+	events     uint64 // numbers given to events
+	recent     []Item // the last events, oldest first, at most maxRecent
+	commits    uint64 // that succeeded
+	written    int64  // bytes, by these commits
+	day        dayCounters
+}
+
+// dayCounters are what the counters were when the day began, or the queue was
+// opened.
+type dayCounters struct {
+	number  int64 // days since 1970, UTC
+	commits uint64
+	written int64
+}
+
+// newDay begins to count anew after midnight.
+func (c *counters) newDay() {
+	if today := time.Now().Unix() / (24 * 60 * 60); today != c.day.number {
+		c.day = dayCounters{today, c.commits, c.written}
+	}
+}
+
+// storage is what the writer tells those that wait for the disk, and what they ask
+// of it, under Queue.mu.
+type storage struct {
+	// commitEnded is closed after each commit, whether it succeeded or not, and
+	// then replaced. It is also closed when an acknowledgement may end a wait.
+	commitEnded   chan struct{}
+	lastCommit    time.Time // the end of the last one
+	writing       bool      // one is under way
+	failing       bool      // the last one failed
+	hangs         bool      // one has outlived diskPatience; cleared when it ends
+	purging       bool      // the next one drops all that it may
+	readFailed    bool      // what is on disk could not be read: the file is opened again
+	fileChecked   time.Time // when the place of the file was looked at
+	savedTimeline uint64    // version of the clock's timeline that the file has
+}
+
+// wakeWaiting lets every call that waits for a commit look again.
+func (s *storage) wakeWaiting() {
+	close(s.commitEnded)
+	s.commitEnded = make(chan struct{})
+}
+
+// pushLocked adds an item to its lane and wakes those that want to know. It
+// returns the item's number, 0 if memory had no room for it: then a gap declares
+// it.
+func (b *backlog) pushLocked(it Item) (number uint64) {
+	l := &b.lanes[it.Priority]
+	it.put, it.generation = time.Since(b.start), b.opened.generation
+	if !b.makeRoomLocked(it.Priority) {
+		b.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
+		return 0
+	}
+	number = l.push(it)
+	if it.Event == "" {
+		l.history.observe(it, b.boot)
+	}
+	signal(b.arrived)
+	// The first reading sets the writer's deadline; those after it do not change it.
+	if n := len(l.unsynced()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
+		signal(b.work)
+	}
+	return number
+}
+
+const becauseMemory = "the disk fails and memory is full"
+
+// makeRoomLocked makes room in memory for one more reading: it drops the oldest,
+// routine before alarm, that was not issued and is in no commit under way.
+// It reports false if there is none such: then what comes is dropped. Alarms
+// may take twice as much.
+func (b *backlog) makeRoomLocked(p sensors.Priority) bool {
+	total := b.lanes[0].mem.len() + b.lanes[1].mem.len()
+	if total < maxInMemory {
+		return true
+	}
+	for _, from := range [...]sensors.Priority{sensors.Routine, sensors.Alarm} {
+		if l := &b.lanes[from]; from <= p && l.mem.len() > 0 && l.mem.items()[0].number > max(l.issued, l.committing) {
+			it := l.dropOldestInMemory()
+			b.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
+			return true
+		}
+	}
+	return p == sensors.Alarm && total < 2*maxInMemory
+}
+
+// droppedLocked declares the loss of n readings, and logs it when its reason is a
+// new one: a full disk drops readings for hours.
+func (b *backlog) droppedLocked(n int, gaps []Gap, why string) {
+	for _, g := range gaps {
+		b.gaps.add(g)
+	}
+	if n == 0 {
+		return
+	}
+	b.counts.dropped += uint64(n)
+	signal(b.arrived)
+	if why != b.counts.loggedDrop {
+		b.counts.loggedDrop = why
+		b.log.Error("readings dropped", "why", why, "dropped", b.counts.dropped)
+	}
+}
+
+// ackLocked removes one item, and the older ones of its lane. An item that came
+// from an earlier file stays: its number means another one here.
+func (b *backlog) ackLocked(it Item) {
+	switch {
+	case it.Event == gapEvent && !it.rejected:
+		b.gaps.ack(it.Seq)
+	case it.generation != b.opened.generation:
+		return // it comes again
+	case it.rejected:
+		b.rejects.ack(it.number)
+	default:
+		for _, g := range b.lanes[it.Priority].ack(it.number) {
+			b.gaps.add(g)
+			signal(b.arrived)
+		}
+	}
+}
+
+// reportLocked adds an event of the queue itself or of another package.
+func (b *backlog) reportLocked(event string, at clock.Stamp, details string) {
+	it := b.eventLocked(at)
+	it.Event, it.Details = event, details
+	b.counts.remember(it)
+	b.pushLocked(it)
+}
+
+// eventLocked is an event without its name.
+func (b *backlog) eventLocked(at clock.Stamp) Item {
+	b.counts.events++
+	return Item{Boot: b.boot, Reading: sensors.Reading{Seq: b.counts.events, At: at, Priority: sensors.Alarm}}
+}
+
+// hangLocked says that the disk neither succeeds nor fails.
+func (b *backlog) hangLocked() {
+	if b.storage.hangs {
+		return
+	}
+	b.storage.hangs = true
+	b.log.Error("storage hangs: alarms are in memory only", "waited", diskPatience)
+	b.reportLocked("storage", b.opt.Clock.Now(), `{"state":"hangs"}`)
+}
+
+// storageLocked says when the disk starts and stops failing.
+func (b *backlog) storageLocked(err error) {
+	hung := b.storage.hangs
+	b.storage.hangs = false
+	switch failing := err != nil; {
+	case failing && !b.storage.failing:
+		b.log.Error("storage fails: readings are kept in memory", "err", err)
+		b.reportLocked("storage", b.opt.Clock.Now(), jsonObject("state", "fails", "error", err.Error()))
+	case !failing && (b.storage.failing || hung):
+		b.log.Info("storage works again")
+		b.reportLocked("storage", b.opt.Clock.Now(), `{"state":"works"}`)
+	}
+	b.storage.failing = err != nil
+}
+
+// noteUnreadableLocked has the writer look at a file that could not be read: what is
+// damaged is salvaged, and what is intact goes on. It reports false if another
+// file is in its place by now.
+func (b *backlog) noteUnreadableLocked(f *file) bool {
+	if b.opened.file != f {
+		return false
+	}
+	b.storage.readFailed = true
+	signal(b.work)
+	return true
+}
+
+// spillAt is when an item that was put must be on its way to the disk: a little
+// before SyncEvery has passed, so that it arrives in time. It needs no lock.
+func (b *backlog) spillAt(it Item) time.Time {
+	early := min(b.opt.SyncEvery/20, 250*time.Millisecond)
+	return b.start.Add(it.put + b.opt.SyncEvery - early)
+}
+
+// routineDueLocked is when the routine readings that are not on disk must be on
+// their way there, of which there is at least one.
+func (b *backlog) routineDueLocked() time.Time {
+	unsynced := b.lanes[sensors.Routine].unsynced()
+	if len(unsynced) >= spillEarly {
+		return b.storage.lastCommit // at once
+	}
+	return b.spillAt(unsynced[0])
+}
