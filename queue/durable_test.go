@@ -46,8 +46,8 @@ func TestFaultAtAnyPageOfAnyCall(t *testing.T) {
 	}
 	put := func(tx *bbolt.Tx) error {
 		for p := range bucketLanes {
-			for k, _ := tx.Bucket(bucketLanes[p]).Cursor().First(); k != nil; k,
-				_ = tx.Bucket(bucketLanes[p]).Cursor().First() {
+			first := func() []byte { k, _ := tx.Bucket(bucketLanes[p]).Cursor().First(); return k }
+			for k := first(); k != nil; k = first() {
 				if err := tx.Bucket(bucketLanes[p]).Delete(k); err != nil {
 					return err
 				}

@@ -148,8 +148,8 @@ func TestFileThatGoesIsMadeAnew(t *testing.T) {
 						!strings.Contains(got[0], `"state":"`+c.state+`"`) {
 						t.Errorf("events: %v", got)
 					}
-					if aside, _ := filepath.Glob(path + ".aside-*"); len(aside) != map[string]int{"deleted": 0,
-						"replaced": 1}[c.state] {
+					want := map[string]int{"deleted": 0, "replaced": 1}[c.state]
+					if aside, _ := filepath.Glob(path + ".aside-*"); len(aside) != want {
 						t.Errorf("aside: %v", aside)
 					}
 					if !strings.HasPrefix(h.Boot(), "2-") {

@@ -76,7 +76,9 @@ func use(path string) error {
 		if err != nil {
 			return fmt.Errorf("open %d: %w", round, err)
 		}
-		if err := db.View(func(tx *bbolt.Tx) error { return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return read(b) }) }); err != nil {
+		if err := db.View(func(tx *bbolt.Tx) error {
+			return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return read(b) })
+		}); err != nil {
 			return fmt.Errorf("view: %w", err)
 		}
 		for range 2 {

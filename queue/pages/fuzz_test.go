@@ -75,7 +75,9 @@ func FuzzAnyBytes(f *testing.F) {
 			}
 		}
 		bytesSeen := 0
-		Scan(bytes.NewReader(data), int64(len(data)), func(_ uint64, key, value []byte) { bytesSeen += len(key) + len(value) })
+		Scan(bytes.NewReader(data), int64(len(data)), func(_ uint64, key, value []byte) {
+			bytesSeen += len(key) + len(value)
+		})
 		if most := (mostOverflow + 2) * 4 * len(data); bytesSeen > most {
 			t.Errorf("Scan shows %d bytes of a file of %d", bytesSeen, len(data))
 		}

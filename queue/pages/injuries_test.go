@@ -27,8 +27,14 @@ var injuries = []injury{
 		}
 		return b
 	}},
-	{"flip a bit of a header", func(rnd *rand.Rand, v *victim, b []byte) []byte { flip(rnd, v.page(rnd, b)[:16]); return b }},
-	{"flip a bit of a table", func(rnd *rand.Rand, v *victim, b []byte) []byte { flip(rnd, v.page(rnd, b)[16:80]); return b }},
+	{"flip a bit of a header", func(rnd *rand.Rand, v *victim, b []byte) []byte {
+		flip(rnd, v.page(rnd, b)[:16])
+		return b
+	}},
+	{"flip a bit of a table", func(rnd *rand.Rand, v *victim, b []byte) []byte {
+		flip(rnd, v.page(rnd, b)[16:80])
+		return b
+	}},
 	{"zero a page", func(rnd *rand.Rand, v *victim, b []byte) []byte { clear(v.page(rnd, b)); return b }},
 	{"zero a sector", func(rnd *rand.Rand, v *victim, b []byte) []byte {
 		p := v.page(rnd, b)
@@ -56,7 +62,10 @@ var injuries = []injury{
 		copy(b[:2*v.pageSize], v.older)
 		return b
 	}},
-	{"fill a page with random bytes", func(rnd *rand.Rand, v *victim, b []byte) []byte { noise(rnd, v.page(rnd, b)); return b }},
+	{"fill a page with random bytes", func(rnd *rand.Rand, v *victim, b []byte) []byte {
+		noise(rnd, v.page(rnd, b))
+		return b
+	}},
 	{"truncate", func(rnd *rand.Rand, v *victim, b []byte) []byte { return b[:rnd.IntN(len(b))] }},
 	{"ruin a meta", func(rnd *rand.Rand, v *victim, b []byte) []byte {
 		noise(rnd, b[rnd.IntN(2)*v.pageSize:][:80])

@@ -66,7 +66,8 @@ func (n node) element(i int) element {
 	at := headerSize + i*elementSize
 	b := n.data[at : at+elementSize]
 	if n.leaf {
-		return element{le.Uint32(b), int64(at) + int64(le.Uint32(b[4:])), int64(le.Uint32(b[8:])), int64(le.Uint32(b[12:]))}
+		return element{le.Uint32(b), int64(at) + int64(le.Uint32(b[4:])), int64(le.Uint32(b[8:])),
+			int64(le.Uint32(b[12:]))}
 	}
 	return element{0, int64(at) + int64(le.Uint32(b)), int64(le.Uint32(b[4:])), 0}
 }
@@ -157,7 +158,8 @@ func parseBucket(value []byte) (bucket, error) {
 		return b, fmt.Errorf("inline bucket of %d bytes", len(page))
 	}
 	if h := parseHeader(page); h.id != 0 || h.flags != leafPage || h.overflow != 0 {
-		return b, fmt.Errorf("inline bucket has the header of page %d with flags %x and overflow %d", h.id, h.flags, h.overflow)
+		return b, fmt.Errorf("inline bucket has the header of page %d with flags %x and overflow %d", h.id, h.flags,
+			h.overflow)
 	}
 	n, err := parseNode(page)
 	if err != nil {

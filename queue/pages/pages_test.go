@@ -68,7 +68,8 @@ func TestEachBeginsWhereBboltSeeks(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, bucket := range []string{"lane", "wild", "small1", "small2", "nest", "none"} {
-			for _, from := range []string{"", "0", "000000000050", "5", "\x00\x00\x00\x00\x00\x00\x01\x11", "\xff", "k1"} {
+			for _, from := range []string{"", "0", "000000000050", "5", "\x00\x00\x00\x00\x00\x00\x01\x11", "\xff",
+				"k1"} {
 				got, want := eachPairs(t, f, bucket, from), seekPairs(t, db, bucket, from)
 				if !slices.Equal(got, want) {
 					t.Errorf("%v: %s from %x: %d pairs, bbolt has %d", s, bucket, from, len(got), len(want))
@@ -230,7 +231,8 @@ func TestScanPassesWhatCannotBeRead(t *testing.T) {
 			}
 		}
 	}
-	skipped, err := Scan(dyingCard{data, func(int64) bool { return true }}, int64(len(data)), func(uint64, []byte, []byte) {})
+	card := dyingCard{data, func(int64) bool { return true }}
+	skipped, err := Scan(card, int64(len(data)), func(uint64, []byte, []byte) {})
 	if !errors.Is(err, errIO) || skipped != (len(data)+4095)/4096 {
 		t.Errorf("%d pages skipped, %v; want all and the error", skipped, err)
 	}

@@ -127,7 +127,9 @@ func TestBboltDestroysAFileWhoseBranchKeyIsTooLow(t *testing.T) {
 	if n := problems(t, db); n > 0 {
 		t.Fatalf("bbolt's check found %d problems at once", n)
 	}
-	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("lane")).Put(first, []byte("changed")) }); err != nil {
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("lane")).Put(first, []byte("changed"))
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if n := problems(t, db); n == 0 {

@@ -62,7 +62,8 @@ func (w *walker) walk(t *tree, id uint64, lo, hi []byte, depth int) (more bool, 
 func (n node) fits(lo, hi []byte) error {
 	switch {
 	case !n.leaf && n.count < 2:
-		return fmt.Errorf("branch with %d pages below", n.count) // at 0 bbolt faults, at 1 it asserts when it rebalances
+		// at 0 bbolt faults, at 1 it asserts when it rebalances
+		return fmt.Errorf("branch with %d pages below", n.count)
 	case lo != nil && n.count == 0:
 		return errors.New("empty leaf")
 	case lo != nil && !bytes.Equal(n.key(0), lo):
