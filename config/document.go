@@ -66,12 +66,6 @@ func anyVersion(text string) string {
 
 var yamlVersion = regexp.MustCompile(`^%YAML 1\.[0-9]([ \r]|$)`)
 
-// failAt complains about a place in the text.
-func (d *decoder) failAt(text string, wrong fault) {
-	line, col := position(text, wrong.at)
-	d.add(Error{d.file, line, col, "", wrong.text})
-}
-
 // position is the line and column of an offset. A byte order mark takes no
 // column: editors do not show it.
 func position(text string, at int) (line, col int) {
@@ -82,7 +76,7 @@ func position(text string, at int) (line, col int) {
 // syntaxFault finds what the YAML library complains about. Where a character
 // is not what it looks like, that is the reason.
 func syntaxFault(text string, err error) fault {
-	f := finder{text: text}
+	f := newFinder(text)
 	wrong := f.find()
 	if wrong == nil {
 		wrong = libraryFault(text, err)
@@ -120,7 +114,7 @@ func libraryFault(text string, err error) *fault {
 // explain puts the characters that are not what they look like in the place of
 // what was said about their lines.
 func (d *decoder) explain(text string) {
-	f := finder{text: text}
+	f := newFinder(text)
 	f.find()
 	line, at := 1, 0
 	for _, c := range f.foreign {

@@ -15,7 +15,7 @@ type embeddedKeys struct {
 // embedded returns where the broker inside the agent listens, and the address at
 // which the agent reaches it. Without a password it may listen on loopback only:
 // anybody who reaches the port could publish.
-func (r *reader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
+func (r *mqttReader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 	for _, key := range []string{"mqtt.password_file", "mqtt.tls"} {
 		if r.has(key) {
 			r.failKey(key, "is for a broker elsewhere: the embedded one takes mqtt.embedded.password_file and no TLS")

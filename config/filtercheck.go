@@ -24,70 +24,70 @@ func pick[T any](r *reader, written map[string]T, path, quantity string) (one T,
 // filterOf builds the filter of one quantity. Every check reports to the reader
 // and goes on, so that a person sees all mistakes of a file at once; the filter
 // has no meaning then.
-func (r *reader) filterOf(path string, s stanza, w filters, q sensors.Quantity, every time.Duration) sensors.Filter {
-	valid := r.valid(path, s, w, q)
+func (f *filterReader) filterOf(q sensors.Quantity, every time.Duration) sensors.Filter {
+	valid := f.validOf(q)
 	return sensors.Filter{
 		Valid:   valid,
-		Average: max(s.Average, 0),
-		Alarm:   r.limit(path, s, w, q, valid),
-		Report:  r.report(path, w, q, every),
+		Average: max(f.stanza.Average, 0),
+		Alarm:   f.limitOf(q, valid),
+		Report:  f.reportOf(q, every),
 	}
 }
 
-// valid checks the range that values have to lie in. A quantity with states has
+// validOf checks the range that values have to lie in. A quantity with states has
 // none: each of its states is valid.
-func (r *reader) valid(path string, s stanza, w filters, q sensors.Quantity) sensors.Valid {
-	v, at, ok := pick(r, w.valid, path+".valid", q.Name)
+func (f *filterReader) validOf(q sensors.Quantity) sensors.Valid {
+	v, at, ok := pick(f.reader, f.valid, f.path+".valid", q.Name)
 	switch {
 	case !ok:
 		return sensors.Valid{}
 	case len(q.States) > 0:
-		r.failKey(at, "a %s has states, all of which are valid: leave this out", s.Kind)
-	case !r.has(at+".min") && !r.has(at+".max") && !r.has(at+".jump"):
-		r.failKey(at, "needs min, max or jump, as in {min: -60, max: 60}")
+		f.failKey(at, "a %s has states, all of which are valid: leave this out", f.stanza.Kind)
+	case !f.has(at+".min") && !f.has(at+".max") && !f.has(at+".jump"):
+		f.failKey(at, "needs min, max or jump, as in {min: -60, max: 60}")
 	case v.Min != nil && v.Max != nil && *v.Min >= *v.Max:
-		r.failValue(at+".max", "must be more than min, which is %s", number(*v.Min))
-	case r.has(at+".jump") && v.Jump <= 0:
-		r.failValue(at+".jump", "must be more than 0")
+		f.failValue(at+".max", "must be more than min, which is %s", number(*v.Min))
+	case f.has(at+".jump") && v.Jump <= 0:
+		f.failValue(at+".jump", "must be more than 0")
 	}
 	return sensors.Valid{Min: v.Min, Max: v.Max, Jump: v.Jump}
 }
 
-// report checks when a value is reported. An at_least that is not longer than
+// reportOf checks when a value is reported. An at_least that is not longer than
 // the pace would report every reading, so it is a mistake.
-func (r *reader) report(path string, w filters, q sensors.Quantity, every time.Duration) sensors.Report {
-	v, at, ok := pick(r, w.report, path+".report", q.Name)
+func (f *filterReader) reportOf(q sensors.Quantity, every time.Duration) sensors.Report {
+	v, at, ok := pick(f.reader, f.report, f.path+".report", q.Name)
 	states := len(q.States) > 0
 	switch {
 	case !ok:
 		return sensors.Report{}
-	case !r.has(at+".change") && !r.has(at+".at_least"):
-		r.failKey(at, "needs change, at_least or both, as in {change: 0.3, at_least: 10m}")
-	case states && r.has(at+".change"):
-		r.failKey(at+".change", "each change of a state is reported: leave this out")
-	case r.has(at+".change") && v.Change <= 0:
-		r.failValue(at+".change", "must be more than 0")
-	case r.has(at+".at_least") && v.AtLeast < time.Second:
-		r.failValue(at+".at_least", "must be 1s or more")
-	case r.has(at+".at_least") && v.AtLeast <= every:
-		r.failValue(at+".at_least", "must be longer than the %s between two readings: all would be reported",
+	case !f.has(at+".change") && !f.has(at+".at_least"):
+		f.failKey(at, "needs change, at_least or both, as in {change: 0.3, at_least: 10m}")
+	case states && f.has(at+".change"):
+		f.failKey(at+".change", "each change of a state is reported: leave this out")
+	case f.has(at+".change") && v.Change <= 0:
+		f.failValue(at+".change", "must be more than 0")
+	case f.has(at+".at_least") && v.AtLeast < time.Second:
+		f.failValue(at+".at_least", "must be 1s or more")
+	case f.has(at+".at_least") && v.AtLeast <= every:
+		f.failValue(at+".at_least", "must be longer than the %s between two readings: all would be reported",
 			duration(every))
 	}
 	return sensors.Report(v)
 }
 
-// limit checks the threshold of an alarm. Without clear the alarm ends where it
+// limitOf checks the threshold of an alarm. Without clear the alarm ends where it
 // began. A threshold outside of the valid range could never be reached.
-func (r *reader) limit(path string, s stanza, w filters, q sensors.Quantity, valid sensors.Valid) *sensors.Limit {
-	v, at, ok := pick(r, w.limit, path+".alarm", q.Name)
+func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors.Limit {
+	v, at, ok := pick(f.reader, f.limit, f.path+".alarm", q.Name)
 	switch {
 	case !ok:
 		return nil
 	case len(q.States) > 0:
-		r.failKey(at, "a %s has states and no threshold: alarm: true puts every one of them in the alarm lane", s.Kind)
+		f.failKey(at, "a %s has states and no threshold: alarm: true puts every one of them in the alarm lane", f.stanza.Kind)
 		return nil
 	case (v.Above == nil) == (v.Below == nil):
-		r.failKey(at, "needs above or below, and not both, as in {above: -15, clear: -17, for: 5m}")
+		f.failKey(at, "needs above or below, and not both, as in {above: -15, clear: -17, for: 5m}")
 		return nil
 	}
 	limit, key := sensors.Limit{For: v.For, Below: v.Below != nil}, "above"
@@ -100,32 +100,32 @@ func (r *reader) limit(path string, s stanza, w filters, q sensors.Quantity, val
 	}
 	switch {
 	case limit.Below && limit.Clear < limit.At, !limit.Below && limit.Clear > limit.At:
-		r.failValue(at+".clear", "is on the alarm's side: %s %s is the alarm, so it clears at %s or on the other side",
+		f.failValue(at+".clear", "is on the alarm's side: %s %s is the alarm, so it clears at %s or on the other side",
 			key, number(limit.At), number(limit.At))
 	case !limit.Below && valid.Max != nil && limit.At >= *valid.Max:
-		r.failValue(at+".above", "cannot be: valid.max is %s", number(*valid.Max))
+		f.failValue(at+".above", "cannot be: valid.max is %s", number(*valid.Max))
 	case limit.Below && valid.Min != nil && limit.At <= *valid.Min:
-		r.failValue(at+".below", "cannot be: valid.min is %s", number(*valid.Min))
+		f.failValue(at+".below", "cannot be: valid.min is %s", number(*valid.Min))
 	}
 	return &limit
 }
 
 // average checks the number of samples in a reading, and returns the time
 // between two samples: every divided by that number.
-func (r *reader) average(path string, s stanza, qs []sensors.Quantity, every time.Duration) time.Duration {
-	at := path + ".average"
+func (f *filterReader) average(qs []sensors.Quantity, every time.Duration) time.Duration {
+	at := f.path + ".average"
 	switch {
-	case !r.has(at), r.bad[at], r.bad[path+".every"]:
+	case !f.has(at), f.bad[at], f.bad[f.path+".every"]:
 	case every == 0:
-		r.failKey(at, "a %s says by itself when something happens: there is nothing to average", s.Kind)
+		f.failKey(at, "a %s says by itself when something happens: there is nothing to average", f.stanza.Kind)
 	case slices.ContainsFunc(qs, func(q sensors.Quantity) bool { return len(q.States) > 0 }):
-		r.failKey(at, "a %s has states, which have no mean: leave this out", s.Kind)
-	case s.Average < 1:
-		r.failValue(at, "must be 1 or more: the samples in a reading")
-	case every/time.Duration(s.Average) < time.Millisecond:
-		r.failValue(at, "%d samples in %s are more than one in 1ms", s.Average, duration(every))
+		f.failKey(at, "a %s has states, which have no mean: leave this out", f.stanza.Kind)
+	case f.stanza.Average < 1:
+		f.failValue(at, "must be 1 or more: the samples in a reading")
+	case every/time.Duration(f.stanza.Average) < time.Millisecond:
+		f.failValue(at, "%d samples in %s are more than one in 1ms", f.stanza.Average, duration(every))
 	default:
-		return every / time.Duration(s.Average)
+		return every / time.Duration(f.stanza.Average)
 	}
 	return every
 }

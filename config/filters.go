@@ -45,23 +45,30 @@ type reportKeys struct {
 	AtLeast time.Duration `yaml:"at_least"`
 }
 
-// filters holds the filter keys of a stanza by quantity; "" holds what is for all of them.
-type filters struct {
+// A filterReader holds the filter keys of one stanza by quantity, and judges them
+// when it is told what the sensor measures. "" holds what is for all quantities.
+type filterReader struct {
+	*reader
+	path   string // of the stanza
+	stanza stanza
 	valid  map[string]validKeys
 	limit  map[string]limitKeys
 	report map[string]reportKeys
 }
 
-// filters reads what a stanza says, whatever its sensor measures.
-func (r *reader) filters(n *filterNodes, path string) filters {
-	w := filters{
-		valid:  byQuantity[validKeys](r, &n.Valid, path+".valid"),
-		report: byQuantity[reportKeys](r, &n.Report, path+".report"),
+// readFilters decodes what a stanza says, whatever its sensor measures.
+func readFilters(r *reader, path string, s stanza) filterReader {
+	f := filterReader{
+		reader: r,
+		path:   path,
+		stanza: s,
+		valid:  byQuantity[validKeys](r, &s.Valid, path+".valid"),
+		report: byQuantity[reportKeys](r, &s.Report, path+".report"),
 	}
-	if n.Alarm.Kind == yaml.MappingNode {
-		w.limit = byQuantity[limitKeys](r, &n.Alarm, path+".alarm")
+	if s.Alarm.Kind == yaml.MappingNode {
+		f.limit = byQuantity[limitKeys](r, &s.Alarm, path+".alarm")
 	}
-	return w
+	return f
 }
 
 // byQuantity decodes one filter key. A mapping of mappings has the names of
@@ -97,27 +104,27 @@ func namesQuantities(n *yaml.Node) bool {
 
 // checkQuantities complains about what is said of quantities that the sensor does not
 // measure, and about thresholds that would be for several at once.
-func (r *reader) checkQuantities(path string, s stanza, w filters, qs []sensors.Quantity) {
+func (f *filterReader) checkQuantities(qs []sensors.Quantity) {
 	var names []string
 	for _, q := range qs {
 		names = append(names, q.Name)
 	}
 	check := func(key string, quantities []string, example string) {
-		at := path + "." + key
+		at := f.path + "." + key
 		for _, q := range quantities {
 			switch {
-			case r.badWithin[join(at, q)], slices.Contains(names, q):
+			case f.badWithin[join(at, q)], slices.Contains(names, q):
 			case q != "":
-				r.failKey(join(at, q), "a %s measures no %q; it measures %s", s.Kind, q, strings.Join(names, ", "))
+				f.failKey(join(at, q), "a %s measures no %q; it measures %s", f.stanza.Kind, q, strings.Join(names, ", "))
 			case example != "" && len(qs) > 1:
-				r.failKey(at, "a %s measures %s: say which is meant, as in %s: {%s: {%s}}",
-					s.Kind, strings.Join(names, ", "), key, names[0], example)
+				f.failKey(at, "a %s measures %s: say which is meant, as in %s: {%s: {%s}}",
+					f.stanza.Kind, strings.Join(names, ", "), key, names[0], example)
 			}
 		}
 	}
-	check("valid", sorted(w.valid), "min: 0, max: 60")
-	check("alarm", sorted(w.limit), "above: 30")
-	check("report", sorted(w.report), "")
+	check("valid", sorted(f.valid), "min: 0, max: 60")
+	check("alarm", sorted(f.limit), "above: 30")
+	check("report", sorted(f.report), "")
 }
 
 func sorted[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

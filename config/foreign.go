@@ -17,24 +17,24 @@ var lookalikes = map[rune]string{
 
 // collectForeign notes the characters of a text without quotes that are not
 // what they look like. They are no mistake by themselves.
-func (f *finder) collectForeign(from, to int) {
-	if n := len(f.foreign); n > 0 && !strings.Contains(f.text[f.foreign[n-1].at:to], "\n") {
+func (s *scanner) collectForeign(from, to int) {
+	if n := len(s.foreign); n > 0 && !strings.Contains(s.text[s.foreign[n-1].at:to], "\n") {
 		return // one in a line is enough
 	}
-	for i, r := range f.text[from:to] {
+	for i, r := range s.text[from:to] {
 		meant, alike := lookalikes[r]
 		switch {
 		case r < utf8.RuneSelf:
 			continue
 		case alike:
-			f.foreign = append(f.foreign,
+			s.foreign = append(s.foreign,
 				*faultAt(from+i, "%q (%U) is not the character it looks like: write %s", r, r, meant))
 		case r == '\u00a0':
-			f.foreign = append(f.foreign, *faultAt(from+i, "a no-break space (U+00A0): write a plain space"))
+			s.foreign = append(s.foreign, *faultAt(from+i, "a no-break space (U+00A0): write a plain space"))
 		case unicode.IsSpace(r):
-			f.foreign = append(f.foreign, *faultAt(from+i, "a space of another kind (%U): write a plain space", r))
+			s.foreign = append(s.foreign, *faultAt(from+i, "a space of another kind (%U): write a plain space", r))
 		case !unicode.IsPrint(r):
-			f.foreign = append(f.foreign, *faultAt(from+i, "an invisible character (%U): take it out", r))
+			s.foreign = append(s.foreign, *faultAt(from+i, "an invisible character (%U): take it out", r))
 		default:
 			continue
 		}

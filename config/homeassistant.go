@@ -1,6 +1,7 @@
 package config
 
 import (
+	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -13,7 +14,7 @@ type homeKeys struct {
 }
 
 // home says whether and where the device is announced.
-func (r *reader) home(h homeKeys, up uplink.Options) uplink.HomeAssistant {
+func (r *reader) home(h homeKeys, up uplink.Options, specs []sensors.Spec) uplink.HomeAssistant {
 	ha := uplink.HomeAssistant(h)
 	const key = "home_assistant.discovery"
 	if r.has("home_assistant") && !r.has(key) && !r.bad["home_assistant"] && !r.bad[key] {
@@ -32,15 +33,15 @@ func (r *reader) home(h homeKeys, up uplink.Options) uplink.HomeAssistant {
 		r.failValue(key, "to announce %d streams takes %dKiB, and brokers cut the connection for 1024KiB: "+
 			"spread the sensors over two agents with a client_id each", len(up.Streams), n>>10)
 	}
-	r.classes()
+	r.classes(specs)
 	return ha
 }
 
 // classes tells of those that Home Assistant would refuse. They are no mistake:
 // other back ends have classes of their own, and later versions of Home
 // Assistant know more of them than we do.
-func (r *reader) classes() {
-	for _, spec := range r.specs {
+func (r *reader) classes(specs []sensors.Spec) {
+	for _, spec := range specs {
 		for _, s := range spec.AllStreams() {
 			if text := uplink.ClassProblem(s); text != "" {
 				path := r.classPath("sensors."+spec.Name, s.Quantity.Name)

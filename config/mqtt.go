@@ -40,10 +40,21 @@ type tlsKeys struct {
 	ALPN       string   `yaml:"alpn"`
 }
 
+// An mqttReader judges the keys under mqtt.
+type mqttReader struct {
+	*reader
+	guarded bool // there is a password, and it must not travel in plain text
+}
+
 // mqtt returns how to reach the broker, and how to run it if it is the embedded
 // one (nil: it is not). Of an embedded broker the password is known by its own key.
 func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
-	between(r, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
+	own := mqttReader{reader: r}
+	return own.read(m)
+}
+
+func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
+	between(r.reader, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	up := uplink.Options{
 		Username:  m.Username,
 		KeepAlive: m.KeepAlive,
@@ -87,7 +98,7 @@ func password(file fileName) uplink.Secret {
 
 // username complains about what a text of several lines leaves in a user name,
 // and warns of blanks, which a broker takes for a part of it.
-func (r *reader) username(name string) {
+func (r *mqttReader) username(name string) {
 	const path = "mqtt.username"
 	switch {
 	case strings.ContainsFunc(name, unicode.IsControl):
@@ -116,7 +127,7 @@ func (r *reader) warn(path, text string) {
 }
 
 // tls checks that the files make sense together and with the servers.
-func (r *reader) tls(up uplink.Options) {
+func (r *mqttReader) tls(up uplink.Options) {
 	secure, plain := false, false
 	for _, u := range up.Servers {
 		secure = secure || tlsScheme[u.Scheme] == ""
@@ -135,7 +146,7 @@ func (r *reader) tls(up uplink.Options) {
 
 // alpn checks the name of a protocol: RFC 7301, section 3.1, bounds it, and those
 // that are in use are printable.
-func (r *reader) alpn(name string, servers []*url.URL) {
+func (r *mqttReader) alpn(name string, servers []*url.URL) {
 	const path = "mqtt.tls.alpn"
 	raw := slices.ContainsFunc(servers, func(u *url.URL) bool { return u.Scheme == "mqtts" })
 	switch {
@@ -149,7 +160,7 @@ func (r *reader) alpn(name string, servers []*url.URL) {
 }
 
 // requirePair complains about a key that stands there without its other half.
-func (r *reader) requirePair(path, other string) {
+func (r *mqttReader) requirePair(path, other string) {
 	if r.has(path) && !r.has(other) && !r.bad[other] {
 		r.failKey(path, "needs %q beside it", other[strings.LastIndexByte(other, '.')+1:])
 	}

@@ -32,18 +32,6 @@ func (d *decoder) follow(n *yaml.Node, path string) (*yaml.Node, bool) {
 
 const tooMany = "the file has too many values, with its aliases written out: %d is the most"
 
-// spend counts one value. It bounds the work that a few lines of aliases of
-// aliases can make, and ends the walk through an alias that contains itself.
-// When it has come to its end, that is the only mistake.
-func (d *decoder) spend(n *yaml.Node) bool {
-	if d.left--; d.left == 0 {
-		d.errs, d.more = nil, 0
-		d.fail(n, "", tooMany, maxValues)
-		d.left = -1
-	}
-	return d.left > 0
-}
-
 // describe names what is at n without repeating it: it may be a secret.
 func describe(n *yaml.Node) string {
 	switch {

@@ -12,7 +12,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/holdfast-iot/holdfast/queue"
-	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
@@ -69,17 +68,11 @@ func defaults() file {
 type reader struct {
 	*decoder
 	catalog
-	specs    []sensors.Spec
-	streams  map[string]maker  // by name
-	claims   map[string]string // the sensor, by what it has for itself
-	parts    map[string]string // and by what it has a part of
-	warnings Errors            // what is no mistake and still worth a word
-	guarded  bool              // there is a password that must not travel in plain text
+	warnings Errors // what is no mistake and still worth a word
 }
 
 func parse(name string, data []byte, kinds catalog) (Config, error) {
-	r := &reader{decoder: newDecoder(name), catalog: kinds,
-		streams: map[string]maker{}, claims: map[string]string{}, parts: map[string]string{}}
+	r := &reader{decoder: &decoder{newProblems(name)}, catalog: kinds}
 	var cfg Config
 	text := string(data)
 	if root := r.document(text); root != nil {
@@ -102,16 +95,15 @@ func (r *reader) interpret(f file) Config {
 	cfg.Uplink.Drain = r.drain(f.Drain)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	cfg.Queue.ClientID = cfg.Uplink.ClientID
-	r.sensors(&f.Sensors)
-	cfg.Sensors = r.specs
-	for _, s := range r.specs {
+	cfg.Sensors = r.sensors(&f.Sensors)
+	for _, s := range cfg.Sensors {
 		if c, ok := s.Options.(commander); ok && c.RunsCommand() {
 			cfg.Commands = true
 		}
 		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.AllStreams()...)
 	}
-	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID)
-	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg.Uplink)
+	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Sensors)
+	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg.Uplink, cfg.Sensors)
 	cfg.Warnings = r.warnings.sorted()
 	return cfg
 }

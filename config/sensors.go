@@ -33,8 +33,25 @@ type claimer interface{ Claims() []string }
 // with its own rights.
 type commander interface{ RunsCommand() bool }
 
-// sensors reads all stanzas in the order of the file.
-func (r *reader) sensors(n *yaml.Node) {
+// A sensorReader reads the stanzas of the sensors, one after the other.
+type sensorReader struct {
+	*reader
+	specs   []sensors.Spec    // those of the stanzas that are good so far
+	streams map[string]maker  // by name
+	claims  map[string]string // path of the sensor, by the hardware that it has for itself
+	parts   map[string]string // the same, by the hardware that it has a part of
+}
+
+// sensors returns what all stanzas say, in the order of the file. A stanza with a
+// mistake is left out; a file without one that is good is a mistake.
+func (r *reader) sensors(n *yaml.Node) []sensors.Spec {
+	s := sensorReader{reader: r,
+		streams: map[string]maker{}, claims: map[string]string{}, parts: map[string]string{}}
+	s.readAll(n)
+	return s.specs
+}
+
+func (r *sensorReader) readAll(n *yaml.Node) {
 	if r.bad["sensors"] {
 		return
 	}
@@ -51,7 +68,7 @@ func (r *reader) sensors(n *yaml.Node) {
 	}
 }
 
-func (r *reader) sensor(e entry) {
+func (r *sensorReader) sensor(e entry) {
 	var s stanza
 	if text := misnamed(e.key); text != "" {
 		r.failKey(e.path, "%s", text)
@@ -59,28 +76,28 @@ func (r *reader) sensor(e entry) {
 	opts, ok := r.kind(e)
 	if !ok {
 		r.part(e.value, e.path, reflect.ValueOf(&s).Elem())
-		r.filters(&s.filterNodes, e.path)
+		readFilters(r.reader, e.path, s)
 		return
 	}
 	r.mapping(e.value, e.path, reflect.ValueOf(&s).Elem(), reflect.ValueOf(opts).Elem())
-	priority, w := r.priority(s, e.path), r.filters(&s.filterNodes, e.path)
+	priority, written := r.priority(s, e.path), readFilters(r.reader, e.path, s)
 	if !r.check(e.path, opts) {
 		return // what is wrong promises nothing about its pace and quantities
 	}
 	r.claim(e.path, opts)
 	every, qs := r.pace(e.path, s, opts), opts.Quantities()
-	r.checkQuantities(e.path, s, w, qs)
+	written.checkQuantities(qs)
 	r.specs = append(r.specs, sensors.Spec{
 		Name:    e.key,
 		Kind:    s.Kind,
-		Every:   r.average(e.path, s, qs, every),
-		Streams: r.streamsOf(e, s, every, priority, w, opts),
+		Every:   written.average(qs, every),
+		Streams: r.streamsOf(e, s, every, priority, written, opts),
 		Options: opts,
 	})
 }
 
 // kind finds the options of the kind that a stanza names.
-func (r *reader) kind(e entry) (drivers.Options, bool) {
+func (r *sensorReader) kind(e entry) (drivers.Options, bool) {
 	if at := resolve(e.value); at.Tag != "!!map" && !isNull(at) {
 		return nil, false // the decoder complains
 	}
@@ -102,7 +119,7 @@ func (r *reader) kind(e entry) (drivers.Options, bool) {
 	return opts, ok
 }
 
-func (r *reader) unknownKind(kind string) string {
+func (r *sensorReader) unknownKind(kind string) string {
 	known := strings.Join(r.kinds(), ", ")
 	other := drivers.KindFor(kind)
 	if slices.Contains(r.kinds(), other) && !strings.EqualFold(other, kind) {
@@ -115,7 +132,7 @@ func (r *reader) unknownKind(kind string) string {
 }
 
 // noKind complains about a stanza without a kind, or with a misspelled one.
-func (r *reader) noKind(e entry) {
+func (r *sensorReader) noKind(e entry) {
 	n := resolve(e.value)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		switch key := n.Content[i]; {
@@ -134,7 +151,7 @@ func (r *reader) noKind(e entry) {
 
 // check asks the kind about its options and reports whether they are good. It
 // says nothing about a key that has been complained about, or whose part has.
-func (r *reader) check(path string, opts drivers.Options) bool {
+func (r *sensorReader) check(path string, opts drivers.Options) bool {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)
 	clean := r.clean(path, slices.Collect(maps.Keys(known))...)
@@ -150,7 +167,7 @@ func (r *reader) check(path string, opts drivers.Options) bool {
 }
 
 // claim makes sure that no two sensors have the same hardware.
-func (r *reader) claim(path string, opts drivers.Options) {
+func (r *sensorReader) claim(path string, opts drivers.Options) {
 	c, ok := opts.(claimer)
 	if !ok {
 		return
@@ -169,7 +186,7 @@ func (r *reader) claim(path string, opts drivers.Options) {
 }
 
 // pace is the time between two measurements.
-func (r *reader) pace(path string, s stanza, opts drivers.Options) time.Duration {
+func (r *sensorReader) pace(path string, s stanza, opts drivers.Options) time.Duration {
 	pace, path := opts.Pace(), path+".every"
 	switch {
 	case !r.has(path):
@@ -185,7 +202,7 @@ func (r *reader) pace(path string, s stanza, opts drivers.Options) time.Duration
 
 // priority is that of all streams of a sensor. Thresholds make alarms of their
 // own, and leave the measured streams routine.
-func (r *reader) priority(s stanza, path string) sensors.Priority {
+func (r *sensorReader) priority(s stanza, path string) sensors.Priority {
 	if s.Alarm.Kind == 0 || s.Alarm.Kind == yaml.MappingNode {
 		return sensors.Routine
 	}

@@ -26,7 +26,7 @@ var schemeAliases = map[string]string{
 }
 
 // servers reads `server` or `servers`, of which there has to be one.
-func (r *reader) servers(m mqttKeys) []*url.URL {
+func (r *mqttReader) servers(m mqttKeys) []*url.URL {
 	switch one, many := r.has("mqtt.server"), r.has("mqtt.servers"); {
 	case one && many:
 		r.failKey("mqtt.servers", `stands beside "server": write one of the two`)
@@ -42,7 +42,7 @@ func (r *reader) servers(m mqttKeys) []*url.URL {
 
 // serverList reads the list of `servers`. The embedded broker cannot be one of
 // several: the agent would have to keep two backlogs.
-func (r *reader) serverList(texts []string) (all []*url.URL) {
+func (r *mqttReader) serverList(texts []string) (all []*url.URL) {
 	if len(texts) == 0 && !r.bad["mqtt.servers"] {
 		r.failValue("mqtt.servers", "needs one server or more")
 	}
@@ -59,7 +59,7 @@ func (r *reader) serverList(texts []string) (all []*url.URL) {
 
 // server appends the address that a text holds, unless it is wrong or would let
 // the password travel unencrypted to a host that is not private.
-func (r *reader) server(all []*url.URL, path, text string) []*url.URL {
+func (r *mqttReader) server(all []*url.URL, path, text string) []*url.URL {
 	if r.bad[path] {
 		return all
 	}

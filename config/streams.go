@@ -19,8 +19,8 @@ type maker struct {
 // streamsOf returns one stream for each quantity of a sensor. A sensor of one
 // quantity gives its own name to the stream; one of several appends the name of
 // the quantity, unless the key streams renames it.
-func (r *reader) streamsOf(
-	e entry, s stanza, every time.Duration, p sensors.Priority, w filters, opts drivers.Options,
+func (r *sensorReader) streamsOf(
+	e entry, s stanza, every time.Duration, p sensors.Priority, written filterReader, opts drivers.Options,
 ) []sensors.Stream {
 	qs := opts.Quantities()
 	r.checkRenames(e.path, s, qs)
@@ -36,7 +36,7 @@ func (r *reader) streamsOf(
 		}
 		r.addStream(name, at, e)
 		stream := sensors.Stream{Name: name, Kind: s.Kind, Every: every, Priority: p, Quantity: q,
-			Filter: r.filterOf(e.path, s, w, q, every)}
+			Filter: written.filterOf(q, every)}
 		if limit := stream.Filter.Alarm; limit != nil {
 			limit.Stream = alarmOf(stream)
 			r.addStream(limit.Stream.Name, join(e.path+".alarm", q.Name), e)
@@ -53,7 +53,7 @@ func alarmOf(st sensors.Stream) sensors.Stream {
 }
 
 // checkRenames complains about names for what the sensor does not measure.
-func (r *reader) checkRenames(path string, s stanza, qs []sensors.Quantity) {
+func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity) {
 	var names []string
 	for _, q := range qs {
 		names = append(names, q.Name)
@@ -69,7 +69,7 @@ func (r *reader) checkRenames(path string, s stanza, qs []sensors.Quantity) {
 
 // class sets the class of the only quantity. A kind with several that has an
 // option of that name gives it to those that it is for.
-func (r *reader) class(path string, s stanza, opts drivers.Options, qs *[]sensors.Quantity) {
+func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]sensors.Quantity) {
 	path += ".class"
 	switch {
 	case !r.has(path), r.bad[path]:
@@ -90,7 +90,7 @@ func ownClass(opts drivers.Options) bool {
 }
 
 // addStream notes that a sensor makes a stream, which no other may.
-func (r *reader) addStream(name, at string, by entry) {
+func (r *sensorReader) addStream(name, at string, by entry) {
 	if r.bad[at] {
 		return
 	}

@@ -23,14 +23,18 @@ func faultAt(at int, format string, args ...any) *fault {
 //
 // It also collects characters that look like others: they explain what is
 // wrong with a file that is valid YAML.
+//
+// The finder knows the blocks, its scanner the characters, and a flowReader what
+// stands in brackets.
 type finder struct {
-	text     string
-	at       int // offset of the next character
-	blocks   []block
-	anchors  map[string]bool
-	foreign  []fault // characters that are not what they look like
+	scanner
+	blocks   []block // that are open, the outermost first; each is indented as far as the one before or more
 	directed bool    // a directive waits for its ---
-	lost     bool    // something that it does not know: nothing more can be said
+}
+
+// newFinder is a finder at the begin of a text.
+func newFinder(text string) *finder {
+	return &finder{scanner: scanner{text: text, anchors: map[string]bool{}}}
 }
 
 // A block is an open mapping or list, or the text at the top of a file.
@@ -75,7 +79,6 @@ const maxDepth = 100
 
 // find returns the first fault, or nil.
 func (f *finder) find() *fault {
-	f.anchors = map[string]bool{}
 	f.at = len(f.text) - len(strings.TrimPrefix(f.text, byteOrderMark))
 	for f.at < len(f.text) && !f.lost {
 		if wrong := f.line(); wrong != nil {
@@ -121,12 +124,6 @@ func (f *finder) directive() *fault {
 	f.directed = true
 	f.skipLine()
 	return nil
-}
-
-// marker reports whether a document begins or ends here.
-func (f *finder) marker() bool {
-	line := f.rest()
-	return (strings.HasPrefix(line, "---") || strings.HasPrefix(line, "...")) && (len(line) == 3 || isBlank(line[3]))
 }
 
 // settle closes the blocks that end before a line, and opens the one that
@@ -209,11 +206,6 @@ func (f *finder) continued(indent int) (*fault, bool) {
 	return nil, true
 }
 
-// startsLine reports whether nothing but blanks stands before an offset.
-func (f *finder) startsLine(at int) bool {
-	return strings.TrimRight(f.text[:at], " \t") == "" || strings.HasSuffix(strings.TrimRight(f.text[:at], " \t"), "\n")
-}
-
 // noColon complains about a line that should have been a key with its value.
 func (f *finder) noColon(at int) *fault {
 	line, _, _ := strings.Cut(f.text[at:], "\n")
@@ -284,35 +276,6 @@ func (f *finder) dashed(indent int) *fault {
 	return f.value()
 }
 
-func (f *finder) top() *block  { return &f.blocks[len(f.blocks)-1] }
-func (f *finder) rest() string { return f.text[f.at:] }
-
-func (f *finder) dash() bool {
-	return strings.HasPrefix(f.rest(), "-") && (len(f.rest()) == 1 || isBlank(f.rest()[1]))
-}
-
-func (f *finder) skipBlanks() {
-	f.at += len(f.rest()) - len(strings.TrimLeft(f.rest(), " \t"))
-}
-
-func (f *finder) skipLine() {
-	if i := strings.IndexByte(f.rest(), '\n'); i >= 0 {
-		f.at += i + 1
-		return
-	}
-	f.at = len(f.text)
-}
-
-// endOfLine reports whether nothing but a comment is left of the line, and
-// skips it.
-func (f *finder) endOfLine() bool {
-	rest := f.rest()
-	comment := rest != "" && rest[0] == '#' && (f.at == 0 || isBlank(f.text[f.at-1]))
-	if rest != "" && rest[0] != '\n' && rest[0] != '\r' && !comment {
-		return false
-	}
-	f.skipLine()
-	return true
-}
+func (f *finder) top() *block { return &f.blocks[len(f.blocks)-1] }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -23,37 +23,51 @@ func (b *bracket) took(at int, words bool) {
 	b.begun, b.ended, b.value, b.words = true, true, at, words
 }
 
+// A flowReader reads one flow collection, with all that are inside of it.
+type flowReader struct {
+	*scanner
+	indent int // of the block around it: a key there ends the collection, which was not closed
+}
+
 // flow reads a collection in brackets, to the bracket that closes it.
 func (f *finder) flow() *fault {
-	open := []*bracket{{at: f.at}}
-	f.at++
+	r := flowReader{&f.scanner, f.top().indent}
+	return r.read()
+}
+
+// read reads from an opening bracket to the one that closes it. All that are open
+// are in a list, the outermost first: recursion would go as deep as the file
+// says.
+func (r *flowReader) read() *fault {
+	open := []*bracket{{at: r.at}}
+	r.at++
 	for len(open) > 0 {
-		if wrong := f.flowBlanks(open); wrong != nil {
+		if wrong := r.blanks(open); wrong != nil {
 			return wrong
 		}
 		top := open[len(open)-1]
-		if f.at >= len(f.text) {
-			return faultAt(top.at, "this %c is not closed", f.text[top.at])
+		if r.at >= len(r.text) {
+			return faultAt(top.at, "this %c is not closed", r.text[top.at])
 		}
 		var wrong *fault
-		switch c := f.text[f.at]; c {
+		switch c := r.text[r.at]; c {
 		case ']', '}':
-			if (c == ']') != (f.text[top.at] == '[') {
-				return faultAt(f.at, "this %c does not close the %c before it", c, f.text[top.at])
+			if (c == ']') != (r.text[top.at] == '[') {
+				return faultAt(r.at, "this %c does not close the %c before it", c, r.text[top.at])
 			}
 			open = open[:len(open)-1]
 			if len(open) > 0 {
 				open[len(open)-1].took(top.at, false)
 			}
-			f.at++
+			r.at++
 		case '[', '{':
 			if top.ended {
-				return f.noComma(top)
+				return r.noComma(top)
 			}
-			open = append(open, &bracket{at: f.at})
-			f.at++
+			open = append(open, &bracket{at: r.at})
+			r.at++
 		default:
-			wrong = f.flowToken(top)
+			wrong = r.token(top)
 		}
 		if wrong != nil {
 			return wrong
@@ -62,151 +76,151 @@ func (f *finder) flow() *fault {
 	return nil
 }
 
-// flowBlanks skips blanks, comments and line ends. A line that is a key of the
+// blanks skips blanks, comments and line ends. A line that is a key of the
 // block around the brackets is not inside of them.
-func (f *finder) flowBlanks(open []*bracket) *fault {
-	for f.at < len(f.text) {
-		c := f.text[f.at]
+func (r *flowReader) blanks(open []*bracket) *fault {
+	for r.at < len(r.text) {
+		c := r.text[r.at]
 		switch {
-		case c == '#' && isBlank(f.text[f.at-1]):
-			f.skipLine()
-			f.at-- // to the line end
-			if f.text[f.at] != '\n' {
-				f.at++
+		case c == '#' && isBlank(r.text[r.at-1]):
+			r.skipLine()
+			r.at-- // to the line end
+			if r.text[r.at] != '\n' {
+				r.at++
 			}
 		case !isBlank(c):
 			return nil
-		case c == '\n' && f.outside(f.text[f.at+1:]):
+		case c == '\n' && r.outside(r.text[r.at+1:]):
 			top := open[len(open)-1]
-			return faultAt(top.at, "this %c is not closed", f.text[top.at])
+			return faultAt(top.at, "this %c is not closed", r.text[top.at])
 		default:
-			f.at++
+			r.at++
 		}
 	}
 	return nil
 }
 
 // outside reports whether a line is a key of one of the open blocks.
-func (f *finder) outside(line string) bool {
+func (r *flowReader) outside(line string) bool {
 	line, _, _ = strings.Cut(line, "\n")
 	content := strings.TrimLeft(line, " ")
 	key, _, found := strings.Cut(content, ":")
-	return found && isWord(key) && len(line)-len(content) <= f.top().indent
+	return found && isWord(key) && len(line)-len(content) <= r.indent
 }
 
-// flowToken reads one thing between brackets.
-func (f *finder) flowToken(top *bracket) *fault {
-	c, next := f.text[f.at], byte('\n')
-	if f.at+1 < len(f.text) {
-		next = f.text[f.at+1]
+// token reads one thing between brackets.
+func (r *flowReader) token(top *bracket) *fault {
+	c, next := r.text[r.at], byte('\n')
+	if r.at+1 < len(r.text) {
+		next = r.text[r.at+1]
 	}
 	separate := isBlank(next) || strings.IndexByte(",[]{}", next) >= 0
 	complete := top.ended && !top.words // a value that cannot go on: quoted, an alias or brackets
 	switch {
 	case c == ',':
-		return f.flowComma(top)
+		return r.comma(top)
 	case c == ':' && (separate || complete):
-		return f.flowColon(top)
+		return r.colon(top)
 	case c == '?' && separate:
-		f.lost, f.at = true, len(f.text)
+		r.lost, r.at = true, len(r.text)
 		return nil
 	case complete, top.ended && (c == '"' || c == '\''):
-		return f.noComma(top)
+		return r.noComma(top)
 	case top.ended:
-		f.flowWords(top)
+		r.words(top)
 		return nil
 	}
-	return f.flowValue(top, c, next, separate)
+	return r.value(top, c, next, separate)
 }
 
-// flowComma is the comma behind an entry.
-func (f *finder) flowComma(top *bracket) *fault {
+// comma is the comma behind an entry.
+func (r *flowReader) comma(top *bracket) *fault {
 	if !top.begun {
-		return faultAt(f.at, "a comma too many")
+		return faultAt(r.at, "a comma too many")
 	}
 	top.newEntry()
-	f.at++
+	r.at++
 	return nil
 }
 
-// flowValue reads what begins a key or a value: c is its first character, next
+// value reads what begins a key or a value: c is its first character, next
 // the one behind it, and separate reports whether next ends a word.
-func (f *finder) flowValue(top *bracket, c, next byte, separate bool) *fault {
-	start := f.at
+func (r *flowReader) value(top *bracket, c, next byte, separate bool) *fault {
+	start := r.at
 	switch {
 	case c == '"' || c == '\'':
-		if wrong := f.quoted(); wrong != nil {
+		if wrong := r.quoted(); wrong != nil {
 			return wrong
 		}
 		top.took(start, false)
 		return nil
 	case c == '*':
-		wrong := f.aliasName()
+		wrong := r.aliasName()
 		top.took(start, false)
 		return wrong
 	case (c == '&' || c == '!') && !separate:
-		f.properties()
+		r.properties()
 		return nil
 	case strings.IndexByte("%@`|>&!", c) >= 0, c == '-' && isBlank(next):
-		return f.quoteIt(start)
+		return r.quoteIt(start)
 	}
-	f.flowWords(top)
+	r.words(top)
 	return nil
 }
 
-// flowColon is the colon behind a key.
-func (f *finder) flowColon(top *bracket) *fault {
+// colon is the colon behind a key.
+func (r *flowReader) colon(top *bracket) *fault {
 	if top.colon {
-		return f.secondColon(top)
+		return r.secondColon(top)
 	}
-	if top.ended && f.at-top.value > maxKey {
+	if top.ended && r.at-top.value > maxKey {
 		return faultAt(top.value, tooLong, maxKey)
 	}
 	top.begun, top.colon, top.ended = true, true, false
-	f.at++
+	r.at++
 	return nil
 }
 
 // secondColon is one behind what was taken for a value. Its last word is the
 // next key, then, if there are several.
-func (f *finder) secondColon(top *bracket) *fault {
-	value := f.text[top.value:f.at]
+func (r *flowReader) secondColon(top *bracket) *fault {
+	value := r.text[top.value:r.at]
 	blank := strings.LastIndexFunc(strings.TrimRightFunc(value, unicode.IsSpace), unicode.IsSpace)
 	if word := strings.TrimSpace(value[blank+1:]); top.words && blank >= 0 && isWord(word) {
 		return faultAt(top.value+blank+1, "no comma before %q", word)
 	}
 	if !top.words && strings.Contains(value, "\n") {
-		return faultAt(top.value, "a quote (%c) that is not closed on its line", f.text[top.value])
+		return faultAt(top.value, "a quote (%c) that is not closed on its line", r.text[top.value])
 	}
-	return faultAt(f.at, "a second colon: write a comma before the next key, or quote the value if it is one text")
+	return faultAt(r.at, "a second colon: write a comma before the next key, or quote the value if it is one text")
 }
 
 // noComma complains about something right behind a value.
-func (f *finder) noComma(top *bracket) *fault {
-	value := f.text[top.value:f.at]
+func (r *flowReader) noComma(top *bracket) *fault {
+	value := r.text[top.value:r.at]
 	if c := value[0]; (c == '"' || c == '\'') && strings.Contains(strings.TrimSpace(value), "\n") {
 		return faultAt(top.value, "a quote (%c) that is not closed on its line", c)
 	}
-	return faultAt(f.at, "no comma before this")
+	return faultAt(r.at, "no comma before this")
 }
 
-// flowWords reads text without quotes: a word, with what follows it up to the
+// words reads text without quotes: a word, with what follows it up to the
 // end of the line.
-func (f *finder) flowWords(top *bracket) {
-	start := f.at
-	for f.at < len(f.text) {
-		c, next := f.text[f.at], byte('\n')
-		if f.at+1 < len(f.text) {
-			next = f.text[f.at+1]
+func (r *flowReader) words(top *bracket) {
+	start := r.at
+	for r.at < len(r.text) {
+		c, next := r.text[r.at], byte('\n')
+		if r.at+1 < len(r.text) {
+			next = r.text[r.at+1]
 		}
 		colon := c == ':' && (isBlank(next) || strings.IndexByte(",[]{}", next) >= 0)
-		comment := c == '#' && f.at > start && isBlank(f.text[f.at-1])
+		comment := c == '#' && r.at > start && isBlank(r.text[r.at-1])
 		if colon || comment || c == '\n' || strings.IndexByte(",[]{}", c) >= 0 {
 			break
 		}
-		f.at++
+		r.at++
 	}
-	f.collectForeign(start, f.at)
+	r.collectForeign(start, r.at)
 	if top.ended {
 		start = top.value // the text goes on
 	}

@@ -3,7 +3,6 @@ package config
 import (
 	"regexp"
 	"strings"
-	"unicode/utf8"
 )
 
 // keyWord is what a key of ours looks like.
@@ -27,24 +26,6 @@ func glued(text string) string {
 		return ""
 	}
 	return key
-}
-
-// key returns the offset of the colon behind the key that begins at f.at, or
-// -1 if this is no key.
-func (f *finder) key() int {
-	line, _, _ := strings.Cut(f.rest(), "\n")
-	colon := -1
-	switch {
-	case line == "", strings.IndexByte("[{#|>%@`", line[0]) >= 0: // no plain key begins so
-	case line[0] == '"', line[0] == '\'':
-		colon = colonAfterQuoted(line)
-	default:
-		colon = colonAfterPlain(line)
-	}
-	if colon < 0 {
-		return -1
-	}
-	return f.at + colon
 }
 
 // isKeyColon reports whether a colon stands at i that ends a key: a blank or the
@@ -126,66 +107,12 @@ func (f *finder) value() *fault {
 	return f.plain()
 }
 
-// properties skips tags and anchors before a value.
-func (f *finder) properties() {
-	for f.at+1 < len(f.text) && (f.text[f.at] == '!' || f.text[f.at] == '&') && !isBlank(f.text[f.at+1]) {
-		end := f.at + strings.IndexAny(f.rest()+"\n", " \t\r\n,[]{}")
-		if f.text[f.at] == '&' {
-			f.anchors[f.text[f.at+1:end]] = true
-		}
-		f.at = end
-		f.skipBlanks()
-	}
-}
-
-// quoteIt complains about a value that begins with a character that YAML
-// reserves. It repeats nothing else of it: it may be a secret.
-func (f *finder) quoteIt(at int) *fault {
-	c := f.text[at]
-	value, _, _ := strings.Cut(f.text[at:], "\n")
-	if value = strings.TrimRight(value, " \t\r,]}"); len(value) <= 1 {
-		return faultAt(at, "a value cannot begin with %c: quote it, as in '%[1]c'", c)
-	}
-	return faultAt(at, "a value cannot begin with %c: quote it", c)
-}
-
 func (f *finder) quotedValue() *fault {
 	start := f.at
 	if wrong := f.quoted(); wrong != nil {
 		return wrong
 	}
 	return f.closed(start)
-}
-
-// quoted reads a text in quotes.
-func (f *finder) quoted() *fault {
-	end := closingQuote(f.rest())
-	if end < 0 {
-		return faultAt(f.at, "a quote (%c) that is not closed", f.text[f.at])
-	}
-	if wrong := f.escapes(f.at, f.at+end); wrong != nil {
-		return wrong
-	}
-	f.at += end
-	return nil
-}
-
-// escapes checks the backslashes of a text in double quotes.
-func (f *finder) escapes(from, to int) *fault {
-	for i := from + 1; f.text[from] == '"' && i < to-1; i++ {
-		if f.text[i] != '\\' {
-			continue
-		}
-		i++
-		digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[f.text[i]]
-		known := strings.IndexByte("0abt\tnvfre \"/\\N_LPxuU\n\r", f.text[i]) >= 0
-		end := i + 1 + digits
-		if !known || end > to-1 || strings.Trim(f.text[i+1:end], "0123456789abcdefABCDEF") != "" {
-			letter, _ := utf8.DecodeRuneInString(f.text[i:])
-			return faultAt(i-1, `\%c means nothing between double quotes: write \\, or take single quotes`, letter)
-		}
-	}
-	return nil
 }
 
 // closed complains about what follows a value that is complete. Behind a
@@ -248,19 +175,6 @@ func (f *finder) alias() *fault {
 	f.skipBlanks()
 	if !f.endOfLine() {
 		return f.quoteIt(start)
-	}
-	return nil
-}
-
-func (f *finder) aliasName() *fault {
-	start := f.at
-	f.at += strings.IndexAny(f.rest()+"\n", " \t\r\n,[]{}")
-	name := f.text[start+1 : f.at]
-	switch {
-	case name == "" || !isWord(name):
-		return f.quoteIt(start)
-	case !f.anchors[name]:
-		return faultAt(start, "there is no anchor with this name above: quote a value that begins with *")
 	}
 	return nil
 }

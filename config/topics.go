@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // topics checks both patterns, first by themselves, then for what they make of
 // the streams that there are.
-func (r *reader) topics(t topicKeys, clientID string) payload.Patterns {
+func (r *reader) topics(t topicKeys, clientID string, specs []sensors.Spec) payload.Patterns {
 	good := reserved(clientID) == ""
 	for _, p := range [][2]string{{"topics.reading", t.Reading}, {"topics.state", t.State}} {
 		path, pattern := p[0], p[1]
@@ -19,7 +20,7 @@ func (r *reader) topics(t topicKeys, clientID string) payload.Patterns {
 		good = good && !r.bad[path]
 	}
 	if good {
-		r.distinct(t, clientID)
+		r.distinct(t, clientID, specs)
 	}
 	return payload.Patterns(t)
 }
@@ -55,9 +56,9 @@ func unpublishableTopic(pattern, bare string) string {
 }
 
 // distinct makes sure that no topic is two things.
-func (r *reader) distinct(t topicKeys, clientID string) {
+func (r *reader) distinct(t topicKeys, clientID string, specs []sensors.Spec) {
 	taken := map[string]string{}
-	for _, s := range r.specs {
+	for _, s := range specs {
 		for _, st := range s.Streams {
 			for _, what := range []string{"reading", "state"} {
 				pattern := t.Reading

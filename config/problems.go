@@ -1,0 +1,140 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// problems are what is wrong with a file, with the places of all that is in it. A
+// path is a list of keys such as "sensors.door.gpio" or "mqtt.servers[0]"; "" is
+// the file as a whole.
+type problems struct {
+	file      string                // as errors name it
+	errs      Errors                // at most maxErrors, in the order in which they were found
+	more      int                   // mistakes that are not in errs
+	keys      map[string]*yaml.Node // the key at each path
+	values    map[string]*yaml.Node // and what it holds
+	bad       map[string]bool       // paths that have been complained about
+	badWithin map[string]bool       // those and all above them
+	left      int                   // values to go until the file is too large; negative: it is
+}
+
+func newProblems(file string) problems {
+	return problems{file: file, left: maxValues,
+		keys: map[string]*yaml.Node{}, values: map[string]*yaml.Node{},
+		bad: map[string]bool{}, badWithin: map[string]bool{}}
+}
+
+func (p *problems) add(e Error) { p.errs = append(p.errs, e) }
+
+// full reports whether enough was told, and counts what is not.
+func (p *problems) full() bool {
+	if len(p.errs) < maxErrors {
+		return false
+	}
+	p.more++
+	return true
+}
+
+// errorAt complains about what is at n.
+func (p *problems) errorAt(n *yaml.Node, path, format string, args ...any) {
+	if p.left < 0 {
+		return // enough has been said
+	}
+	if p.full() {
+		return
+	}
+	p.add(Error{p.file, n.Line, n.Column, clip(path, maxErrorPath), clip(fmt.Sprintf(format, args...), maxErrorText)})
+}
+
+// fail complains about the value at a path: nothing more is said about it.
+func (p *problems) fail(n *yaml.Node, path, format string, args ...any) {
+	p.errorAt(n, path, format, args...)
+	p.suppress(path)
+}
+
+// failKey complains at the key of a path, or at the nearest key above it that
+// is there.
+func (p *problems) failKey(path, format string, args ...any) {
+	p.fail(nearest(p.keys, path), path, format, args...)
+}
+
+// failValue complains at the value of a path.
+func (p *problems) failValue(path, format string, args ...any) {
+	p.fail(nearest(p.values, path), path, format, args...)
+}
+
+// failAt complains about a place in the text.
+func (p *problems) failAt(text string, wrong fault) {
+	line, col := position(text, wrong.at)
+	p.add(Error{p.file, line, col, "", wrong.text})
+}
+
+// suppress makes this the last that is said about a path.
+func (p *problems) suppress(path string) {
+	p.bad[path] = true
+	for !p.badWithin[path] {
+		p.badWithin[path] = true
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+}
+
+// place is the value at a path if it is a single one, else the nearest key.
+func (p *problems) place(path string) *yaml.Node {
+	if v := p.values[path]; v != nil {
+		if v = resolve(v); v.Kind == yaml.ScalarNode && !isNull(v) {
+			return v
+		}
+	}
+	return nearest(p.keys, path)
+}
+
+// has reports whether the file has a key at a path.
+func (p *problems) has(path string) bool { return p.keys[path] != nil }
+
+// clean reports whether nothing was wrong at some keys under a path.
+func (p *problems) clean(path string, keys ...string) bool {
+	for _, key := range keys {
+		if p.badWithin[join(path, key)] {
+			return false
+		}
+	}
+	return true
+}
+
+// spend counts one value. It bounds the work that a few lines of aliases of
+// aliases can make, and ends the walk through an alias that contains itself.
+// When it has come to its end, that is the only mistake.
+func (p *problems) spend(n *yaml.Node) bool {
+	if p.left--; p.left == 0 {
+		p.errs, p.more = nil, 0
+		p.fail(n, "", tooMany, maxValues)
+		p.left = -1
+	}
+	return p.left > 0
+}
+
+// all returns what was found, in the order of the file, and how much more
+// there is.
+func (p *problems) all() Errors {
+	all := p.errs.sorted()
+	if p.more > 0 {
+		text := fmt.Sprintf("and %d mistakes more: correct these first", p.more)
+		all = append(all, Error{File: p.file, Text: text})
+	}
+	return all
+}
+
+func nearest(nodes map[string]*yaml.Node, path string) *yaml.Node {
+	for {
+		if n := nodes[path]; n != nil {
+			return n
+		}
+		if path == "" {
+			return &yaml.Node{Line: 1, Column: 1}
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+}
