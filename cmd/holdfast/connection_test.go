@@ -121,7 +121,7 @@ func TestAHalfOpenLinkIsFoundIn30Seconds(t *testing.T) {
 			a := newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
 				"sensors:\n  load: {kind: simulated, counter: {}, every: %s}\n", c.Addr(), every))
 			a.start()
-			eventually(t, 20*time.Second, "a reading", func() bool { return len(sub.on("store/load")) > 0 })
+			eventually(t, 20*time.Second, "a reading", func() bool { return sub.count("store/load") > 0 })
 			time.Sleep(3 * time.Second)
 			dry.Store(true)
 			close(flooded)

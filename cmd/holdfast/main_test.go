@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"testing"
 
@@ -12,15 +13,29 @@ import (
 // agentEnv makes the test binary the agent, so that tests can kill it.
 const agentEnv = "HOLDFAST_TEST_AGENT"
 
+// raceEnv has the options of the race detector.
+const raceEnv = "GORACE"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(agentEnv) != "" {
 		main()
+	}
+	if signal.Ignored(os.Interrupt) { // as in a background job: the agents would inherit it
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	}
+	if os.Getenv(raceEnv) == "" { // the race detector sleeps a second at the end of each program
+		os.Setenv(raceEnv, "atexit_sleep_ms=0")
 	}
 	testscript.Main(m, map[string]func(){"holdfast": main})
 }
 
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
+		Setup: func(env *testscript.Env) error {
+			env.Setenv(raceEnv, os.Getenv(raceEnv))
+			return nil
+		},
 		Dir:  "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"refuse": refuse},
 	})

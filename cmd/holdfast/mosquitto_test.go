@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -156,18 +157,35 @@ func (s *subscriber) on(suffix string) (got []arrival) {
 	return got
 }
 
-// last returns the latest arrival on topics that end in suffix.
+// last returns the latest arrival on topics that end in suffix. It looks from the
+// end: tests ask often while thousands of readings arrive.
 func (s *subscriber) last(suffix string) arrival {
-	if got := s.on(suffix); len(got) > 0 {
-		return got[len(got)-1]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range slices.Backward(s.got) {
+		if strings.HasSuffix(a.topic, suffix) {
+			return a
+		}
 	}
 	return arrival{}
+}
+
+// count is how many arrived on topics that end in suffix.
+func (s *subscriber) count(suffix string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.got {
+		if strings.HasSuffix(s.got[i].topic, suffix) {
+			n++
+		}
+	}
+	return n
 }
 
 // eventually waits until something is so, and fails the test if it never is.
 func eventually(t *testing.T, most time.Duration, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(most); !so(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(most); !so(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", most, what)
 		}

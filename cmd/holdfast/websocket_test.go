@@ -91,7 +91,7 @@ func webAgent(t *testing.T, server, tls string) *agent {
 func (a *agent) delivers(t *testing.T, s *subscriber) {
 	t.Helper()
 	a.start()
-	eventually(t, 30*time.Second, "readings arrive", func() bool { return len(s.on("store/load")) > 50 })
+	eventually(t, 30*time.Second, "readings arrive", func() bool { return s.count("store/load") > 50 })
 	a.stop()
 	eventually(t, 5*time.Second, "the goodbye", func() bool { return s.last("/agent/status").raw == "offline" })
 }

@@ -8,6 +8,7 @@ import (
 // TestAKilledAgentIsOffline: the broker sends the will, for those who listen and
 // retained for those who come later.
 func TestAKilledAgentIsOffline(t *testing.T) {
+	t.Parallel()
 	broker := startMosquitto(t, "")
 	now := subscribe(t, broker.addr, "porch/agent/status")
 	a := newAgent(t, `

@@ -23,7 +23,7 @@ import (
 
 const (
 	plugged   = 8 * time.Second  // with a network
-	pulled    = 10 * time.Second // without
+	pulled    = 12 * time.Second // without: more than the ten that make a reading historical
 	retryMost = 2 * time.Second  // an impatient agent: nobody likes to wait in a demo
 	settle    = 20 * time.Second // for the backlog to arrive at the end
 )
