@@ -33,10 +33,12 @@ var upstream = map[string][]string{
 
 	"queue":               {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages":         {},
-	"uplink":              {"queue", "sensors", "sensors/clock", "uplink/mdns", "uplink/payload"},
+	"uplink":              {"queue", "sensors", "sensors/clock", "uplink/mqtt", "uplink/payload"},
+	"uplink/mqtt":         {"sensors/clock", "uplink/mdns"},
+	"uplink/mqtttest":     {}, // for tests
 	"uplink/payload":      {"queue", "sensors", "sensors/clock"},
 	"uplink/mdns":         {},
-	"config":              {"uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"config":              {"uplink", "uplink/mqtt", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/broker": {},
 	"cmd/holdfast/cable":  {},
 	"cmd/holdfast/demo":   {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
@@ -49,10 +51,10 @@ var upstream = map[string][]string{
 var thirdParty = map[string]string{
 	"periph.io/":                 "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
 	"github.com/warthog618/":     "sensors/drivers sensors/drivers/gpio",
-	"golang.org/x/sys/":          "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink",
+	"golang.org/x/sys/":          "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink/mqtt",
 	"go.etcd.io/bbolt":           "queue",
-	"github.com/eclipse/paho":    "uplink",
-	"github.com/gorilla/":        "uplink", // comes with paho, which hides the socket
+	"github.com/eclipse/paho":    "uplink/mqtt",
+	"github.com/gorilla/":        "uplink/mqtt", // comes with paho, which hides the socket
 	"go.yaml.in/yaml":            "config",
 	"github.com/mochi-mqtt/":     "cmd/holdfast/broker",
 	"golang.org/x/sync/errgroup": "cmd/holdfast",

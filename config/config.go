@@ -25,6 +25,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // DefaultPath is where the file is, if nobody says otherwise.
@@ -47,8 +48,8 @@ type Config struct {
 
 // Embedded is the broker inside the agent; Uplink.Servers is its address.
 type Embedded struct {
-	Listen   string        // host:port
-	Password uplink.Secret // zero: everybody may connect, which loopback alone allows
+	Listen   string      // host:port
+	Password mqtt.Secret // zero: everybody may connect, which loopback alone allows
 }
 
 // maxFile is the size limit of a file in bytes: a thousand sensors take a tenth of it.

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -54,13 +55,10 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 			Options: &door{GPIO: "17", Debounce: 20 * time.Millisecond}}},
 		Queue: queue.Options{Path: "/var/lib/holdfast/queue.db", MaxSize: 64 << 20, SyncEvery: 5 * time.Second, ClientID: "pi-abcdef01"},
 		Uplink: uplink.Options{
-			ClientID:  "pi-abcdef01",
-			Servers:   []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
-			Password:  uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"},
-			KeepAlive: 15 * time.Second,
-			Drain:     uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
-			Topics:    payload.DefaultPatterns,
-			Streams:   []sensors.Stream{stream},
+			Broker:  mqtt.Broker{ClientID: "pi-abcdef01", Servers: []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}}, Password: mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}, KeepAlive: 15 * time.Second},
+			Drain:   uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
+			Topics:  payload.DefaultPatterns,
+			Streams: []sensors.Stream{stream},
 
 			HomeAssistant: uplink.HomeAssistant{Prefix: "homeassistant"},
 		},
@@ -122,8 +120,8 @@ sensors:
 	for _, c := range []struct{ what, got, want any }{
 		{"servers", servers, []string{"mqtts://a.example.com:8883", "wss://b.example.com:443/mqtt", "ws://c:8080", "mqtt://[::1]:1883"}},
 		{"username", up.Username, "me"},
-		{"password", up.Password, uplink.Secret{File: "/no/such/file"}},
-		{"tls", up.TLS, uplink.TLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"}},
+		{"password", up.Password, mqtt.Secret{File: "/no/such/file"}},
+		{"tls", up.TLS, mqtt.TLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"}},
 		{"keepalive", up.KeepAlive, 90 * time.Second},
 		{"bind", up.Bind, "wwan0"},
 		{"prove_publish", up.NoProof, true},
@@ -181,14 +179,14 @@ func TestAPasswordIsNamedAndNeverRead(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	text := "mqtt: {server: mqtt://b}" + oneDoor
-	if got := must(t, text).Uplink.Password; got != (uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}) {
+	if got := must(t, text).Uplink.Password; got != (mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}) {
 		t.Errorf("without a credential: %v", got)
 	}
 	name := filepath.Join(dir, "mqtt.password")
 	if err := os.WriteFile(name, []byte("s3cret"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := must(t, text).Uplink.Password; got != (uplink.Secret{File: name, Key: "the credential mqtt.password"}) {
+	if got := must(t, text).Uplink.Password; got != (mqtt.Secret{File: name, Key: "the credential mqtt.password"}) {
 		t.Errorf("with a credential: %v", got)
 	}
 }
@@ -203,7 +201,7 @@ func TestTheEmbeddedBrokerIsReachedWhereItListens(t *testing.T) {
 		{"embedded: {listen: '192.0.2.1:1', password_file: p}", "192.0.2.1:1", "mqtt://192.0.2.1:1", "p"},
 	} {
 		got := must(t, "mqtt: {server: embedded, "+c.keys+"}"+oneDoor)
-		secret := uplink.Secret{File: c.file, Key: "mqtt.embedded.password_file"}
+		secret := mqtt.Secret{File: c.file, Key: "mqtt.embedded.password_file"}
 		if *got.Embedded != (Embedded{c.listen, secret}) || got.Uplink.Password != secret ||
 			len(got.Uplink.Servers) != 1 || got.Uplink.Servers[0].String() != c.server {
 			t.Errorf("%s: got %v, %v", c.keys, *got.Embedded, got.Uplink.Servers)

@@ -4,7 +4,7 @@ import (
 	"net"
 	"net/url"
 
-	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 type embeddedKeys struct {
@@ -24,7 +24,7 @@ func (r *mqttReader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 	r.passwordFile("mqtt.embedded.password_file", e.PasswordFile)
 	own := &Embedded{
 		Listen:   e.Listen,
-		Password: uplink.Secret{File: string(e.PasswordFile), Key: "mqtt.embedded.password_file"},
+		Password: mqtt.Secret{File: string(e.PasswordFile), Key: "mqtt.embedded.password_file"},
 	}
 	if r.bad["mqtt.embedded.listen"] {
 		return own, nil

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 const maxText = 1<<16 - 1 // bytes of a user name: MQTT 3.1.1, section 1.5.3
@@ -56,13 +57,10 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	between(r.reader, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	up := uplink.Options{
-		Username:  m.Username,
-		KeepAlive: m.KeepAlive,
-		Bind:      r.bind(m.Bind),
-		NoProof:   !m.Prove,
-		NoRetain:  !m.Retain,
-		TLS: uplink.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
-			ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN},
+		Broker: mqtt.Broker{Username: m.Username, KeepAlive: m.KeepAlive, Bind: r.bind(m.Bind), TLS: mqtt.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
+			ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}},
+		NoProof:  !m.Prove,
+		NoRetain: !m.Retain,
 	}
 	if !r.has("mqtt.servers") && m.Server == "embedded" {
 		own, address := r.embedded(m.Embedded)
@@ -83,17 +81,17 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 
 // password says where the password is: in the file that is named, in what
 // systemd passes on, else in the environment.
-func password(file fileName) uplink.Secret {
+func password(file fileName) mqtt.Secret {
 	if file != "" {
-		return uplink.Secret{File: string(file)}
+		return mqtt.Secret{File: string(file)}
 	}
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
 		name := filepath.Join(dir, "mqtt.password")
 		if _, err := os.Stat(name); err == nil {
-			return uplink.Secret{File: name, Key: "the credential mqtt.password"}
+			return mqtt.Secret{File: name, Key: "the credential mqtt.password"}
 		}
 	}
-	return uplink.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}
+	return mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}
 }
 
 // username complains about what a text of several lines leaves in a user name,

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // An announcer publishes the birth and tells Home Assistant of our entities. It
@@ -82,7 +84,7 @@ func (a *announcer) birthNotice(short bool) notice {
 
 // hearBirth takes a birth on our own topic. Anybody may publish there whom the
 // broker lets: what does not have our form is nobody's birth.
-func (a *announcer) hearBirth(m Message) {
+func (a *announcer) hearBirth(m mqtt.Message) {
 	var b struct{ Boot string }
 	if json.Unmarshal(m.Payload, &b) != nil || !bootForm.MatchString(b.Boot) {
 		b.Boot = ""
@@ -117,7 +119,7 @@ func (a *announcer) beginShort(previous []byte) {
 	if json.Unmarshal(previous, &was) != nil {
 		return
 	}
-	later := func(full noticeID, m Message) {
+	later := func(full noticeID, m mqtt.Message) {
 		if !a.link.notices.records.known(full) {
 			a.link.notices.records.suspectOne(full, len(m.Topic)+len(m.Payload))
 			a.link.notices.records.postpone(full, time.Now())
@@ -149,7 +151,7 @@ func (a *announcer) clear(previous []byte) {
 
 // hearHome takes what Home Assistant says of itself. What is retained is from
 // before this session, in which it was told already.
-func (a *announcer) hearHome(m Message) {
+func (a *announcer) hearHome(m mqtt.Message) {
 	if a.link.opt.homeStarted(m) && !m.Retain && a.discovery.at.IsZero() {
 		a.discovery.at = time.Now().Add(rediscoverAfter())
 	}
@@ -207,7 +209,7 @@ func (a *announcer) announcedWhole() {
 	}
 	a.link.announced.split = false
 	for _, m := range a.link.opt.singles() {
-		a.link.notices.clears.all = append(a.link.notices.clears.all, notice{Message: Message{Topic: m.Topic, Retain: true}})
+		a.link.notices.clears.all = append(a.link.notices.clears.all, notice{Message: mqtt.Message{Topic: m.Topic, Retain: true}})
 	}
 	a.discovery.now()
 	a.birth.now()

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // topicsOf are the topics of what arrived, in order.
@@ -69,7 +71,7 @@ func TestABirthThatComesLateIsClearedAllTheSame(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(5 * time.Second)
 		br.set(func() {
-			br.conn.heard <- Message{Topic: "porch/agent/info", Retain: true, Payload: []byte(`{"boot":"0-11111111","streams":{"cellar":{}}}`)}
+			br.conn.heard <- mqtt.Message{Topic: "porch/agent/info", Retain: true, Payload: []byte(`{"boot":"0-11111111","streams":{"cellar":{}}}`)}
 		})
 		time.Sleep(5 * time.Second)
 	})

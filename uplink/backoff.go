@@ -3,8 +3,9 @@ package uplink
 import (
 	"errors"
 	"math/rand/v2"
-	"syscall"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // A pace is how attempts to connect follow each other: at random within a
@@ -27,9 +28,6 @@ const (
 	// one that longer ones have saved.
 	shortCycle = 7200 * time.Millisecond
 )
-
-// errBrokerClosed is a connection that the other end closed in order.
-var errBrokerClosed = errors.New("the broker closed the connection")
 
 // A backoff remembers the bound of each pace since the last stable session.
 type backoff struct {
@@ -56,7 +54,7 @@ func newBackoff() *backoff { return &backoff{bounds: map[pace]time.Duration{}, s
 // it lasts, not for a half.
 func (b *backoff) after(err error, up time.Duration) time.Duration {
 	p := paceOf(err)
-	worked, reset := p == paceNetwork && up > 0 && !byBroker(err), isReset(err)
+	worked, reset := p == paceNetwork && up > 0 && !byBroker(err), mqtt.IsReset(err)
 	if p == paceNetwork && up >= stableSession {
 		clear(b.bounds)
 		b.spare = shortCycle
@@ -92,25 +90,19 @@ func (b *backoff) spend(cycle time.Duration) (longer time.Duration) {
 
 // byBroker says that the broker ended the connection, or made us do so.
 func byBroker(err error) bool {
-	var b *breach
-	return errors.Is(err, errBrokerClosed) || errors.As(err, &b)
-}
-
-// isReset says that something at the other end answered that there is no such
-// connection.
-func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
+	var b *mqtt.ProtocolError
+	return errors.Is(err, mqtt.ErrBrokerClosed) || errors.As(err, &b)
 }
 
 func paceOf(err error) pace {
-	var refused *RefusedError
+	var refused *mqtt.RefusedError
 	var rival *RivalError
 	switch {
 	case errors.As(err, &rival):
 		return paceRival
 	case !errors.As(err, &refused):
 		return paceNetwork
-	case refused.busy():
+	case refused.Busy():
 		return paceBusy
 	default:
 		return paceRefused

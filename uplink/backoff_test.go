@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 var (
@@ -36,7 +38,7 @@ func TestBackoffDoublesWithJitter(t *testing.T) {
 }
 
 func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
-	closed := fmt.Errorf("connection lost: %w", errBrokerClosed)
+	closed := fmt.Errorf("connection lost: %w", mqtt.ErrBrokerClosed)
 	for _, c := range []struct {
 		what string
 		err  error
@@ -48,10 +50,10 @@ func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 		{"a broker that resets at once", errPeerReset, 300 * time.Millisecond, time.Minute},
 		{"a link on which a NAT resets", errPeerReset, 5 * time.Second, time.Second},
 		{"a link that is cut before the broker answers", errReset, 0, time.Minute},
-		{"a broker that breaks the protocol", fmt.Errorf("connection lost: %w", breachf("a second CONNACK")), 10 * time.Second, time.Minute},
+		{"a broker that breaks the protocol", fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK")), 10 * time.Second, time.Minute},
 		{"a broker that closes after a stable session", closed, time.Minute, time.Second},
-		{"a refusal", &RefusedError{5}, 0, 15 * time.Minute},
-		{"a broker that is busy", &RefusedError{3}, 0, 5 * time.Minute},
+		{"a refusal", &mqtt.RefusedError{Code: 5}, 0, 15 * time.Minute},
+		{"a broker that is busy", &mqtt.RefusedError{Code: 3}, 0, 5 * time.Minute},
 		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, closed), time.Minute, 15 * time.Minute},
 	} {
 		b := newBackoff()
@@ -69,7 +71,7 @@ func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 func TestRefusalsAndTheNetworkHaveBoundsOfTheirOwn(t *testing.T) {
 	b := newBackoff()
 	for i := range 6 {
-		for _, err := range []error{errRoute, &RefusedError{4}, &RefusedError{0x89}} {
+		for _, err := range []error{errRoute, &mqtt.RefusedError{Code: 4}, &mqtt.RefusedError{Code: 0x89}} {
 			p := paceOf(err)
 			if d, bound := b.after(err, 0), min(p.first<<i, p.most); d > bound {
 				t.Errorf("%v: waited %v the %dth time, bound %v", err, d, i+1, bound)
@@ -90,7 +92,7 @@ func TestRefusalsAndTheNetworkHaveBoundsOfTheirOwn(t *testing.T) {
 func TestBareEOFsKeepTheNetworksSchedule(t *testing.T) {
 	b := newBackoff()
 	for i := range 100 {
-		if d, bound := b.after(errBrokerClosed, 3*time.Second), min(time.Second<<min(i, 10), time.Minute); d > bound {
+		if d, bound := b.after(mqtt.ErrBrokerClosed, 3*time.Second), min(time.Second<<min(i, 10), time.Minute); d > bound {
 			t.Fatalf("waited %v the %dth time, bound %v", d, i+1, bound)
 		}
 	}
@@ -124,8 +126,8 @@ func TestALinkThatIsCutAllTheTimeIsUsed(t *testing.T) {
 // TestSessionsThatAreEndedAgainAndAgainAreRare, whoever ended them and however
 // long they lasted.
 func TestSessionsThatAreEndedAgainAndAgainAreRare(t *testing.T) {
-	broken := fmt.Errorf("connection lost: %w", breachf("a second CONNACK"))
-	for _, err := range []error{errPeerReset, errBrokerClosed, broken, &net.OpError{Op: "write", Err: syscall.EPIPE}} {
+	broken := fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK"))
+	for _, err := range []error{errPeerReset, mqtt.ErrBrokerClosed, broken, &net.OpError{Op: "write", Err: syscall.EPIPE}} {
 		for _, lasts := range []time.Duration{1, 10 * time.Millisecond, 300 * time.Millisecond, time.Second, usefulSession - 1, usefulSession,
 			3 * time.Second, 5 * time.Second, 6900 * time.Millisecond, 20 * time.Second} {
 			b, n := newBackoff(), 0
@@ -215,7 +217,7 @@ func TestAFleetDoesNotComeBackAtOnce(t *testing.T) {
 		for range 1000 {
 			b := newBackoff()
 			at := time.Duration(rand.Int64N(int64(time.Second)))
-			for err := error(errBrokerClosed); at < away; err = errRoute {
+			for err := error(mqtt.ErrBrokerClosed); at < away; err = errRoute {
 				at += b.after(err, 0)
 			}
 			perSecond[at/time.Second]++

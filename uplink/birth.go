@@ -3,6 +3,7 @@ package uplink
 import (
 	"encoding/json"
 
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -21,8 +22,8 @@ type birth struct {
 }
 
 const (
-	maxBirth = mostInbound - 4<<10 // bytes of the payload: the next start reads it
-	maxEcho  = 32 << 10            // bytes of a birth that is worth hearing again
+	maxBirth = mqtt.MaxInbound - 4<<10 // bytes of the payload: the next start reads it
+	maxEcho  = 32 << 10                // bytes of a birth that is worth hearing again
 )
 
 // birthTopics are patterns, as in the configuration.
@@ -81,14 +82,14 @@ func (b birth) short() birth {
 }
 
 // birthMessage is the birth: what this agent is and which streams it feeds.
-func (o Options) birthMessage(short, split bool) Message {
+func (o Options) birthMessage(short, split bool) mqtt.Message {
 	b := birthOf(o)
 	b.Split = split
 	payload := b.json()
 	if short || len(payload) > maxBirth {
 		payload = b.short().json()
 	}
-	return Message{Topic: o.topicNames().Agent("info"), Payload: payload, Retain: true}
+	return mqtt.Message{Topic: o.topicNames().Agent("info"), Payload: payload, Retain: true}
 }
 
 func (b birth) json() []byte {

@@ -3,6 +3,8 @@ package uplink
 import (
 	"fmt"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // canaryRetry is how long a session whose backlog is held waits before it sends
@@ -60,8 +62,8 @@ func (c *canary) prove() {
 
 // notice makes the message. The time in which it has to come back begins now.
 func (c *canary) notice() notice {
-	c.next = time.Now().Add(c.link.opt.bounds().proof)
-	return notice{Message: Message{Topic: c.link.topics.Agent("canary"), Payload: []byte(c.token)}}
+	c.next = time.Now().Add(c.link.opt.ackBounds().proof)
+	return notice{Message: mqtt.Message{Topic: c.link.topics.Agent("canary"), Payload: []byte(c.token)}}
 }
 
 // acksProven says that an acknowledgement of the broker's means that it has the
@@ -109,7 +111,7 @@ func (c *canary) repeat() {
 // silence draws the conclusion when the token did not come back in time. It
 // returns why the backlog is to be held; empty: it is not, or is held already.
 func (c *canary) silence(now time.Time) (why string) {
-	proof := c.link.opt.bounds().proof
+	proof := c.link.opt.ackBounds().proof
 	switch {
 	case c.next.IsZero() || now.Before(c.next):
 	case c.held != "":

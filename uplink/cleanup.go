@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -18,7 +19,7 @@ import (
 // Publish the messages before the birth, or a power cut in between leaves them
 // undone for ever, and before the announcement: Home Assistant refuses an
 // entity while another announcement has one with its unique ID.
-func cleanup(previous []byte, now Options) []Message {
+func cleanup(previous []byte, now Options) []mqtt.Message {
 	var was birth
 	if json.Unmarshal(previous, &was) != nil {
 		return nil
@@ -30,7 +31,7 @@ func cleanup(previous []byte, now Options) []Message {
 // forgetEntities removes what Home Assistant shows and is no longer announced.
 // One entity goes with its platform alone; the announcement that follows leaves
 // it out.
-func (was birth) forgetEntities(now Options) []Message {
+func (was birth) forgetEntities(now Options) []mqtt.Message {
 	if !payload.IsPrefix(was.Discovery) {
 		return nil
 	}
@@ -38,7 +39,7 @@ func (was birth) forgetEntities(now Options) []Message {
 		return was.forgetSingles(now)
 	}
 	if ha := now.HomeAssistant; !ha.Discovery || ha.Prefix != was.Discovery {
-		return []Message{{Topic: discoveryTopic(was.Discovery, now.ClientID), Retain: true}}
+		return []mqtt.Message{{Topic: discoveryTopic(was.Discovery, now.ClientID), Retain: true}}
 	}
 	a, gone := now.announcement(), false
 	for name, s := range was.Streams {
@@ -50,11 +51,11 @@ func (was birth) forgetEntities(now Options) []Message {
 	if !gone {
 		return nil
 	}
-	return []Message{now.announce(a)}
+	return []mqtt.Message{now.announce(a)}
 }
 
 // forgetStates clears the retained states that nobody would change any more.
-func (was birth) forgetStates(now Options) (msgs []Message) {
+func (was birth) forgetStates(now Options) (msgs []mqtt.Message) {
 	pattern := payload.DefaultPatterns.State
 	if was.Topics != nil {
 		pattern = was.Topics.State
@@ -66,7 +67,7 @@ func (was birth) forgetStates(now Options) (msgs []Message) {
 	for _, name := range slices.Sorted(maps.Keys(was.Streams)) {
 		topic := payload.Expand(pattern, now.ClientID, name)
 		if !t.IsState(topic) && !strings.HasPrefix(topic, t.Agent("")) {
-			msgs = append(msgs, Message{Topic: topic, Retain: true})
+			msgs = append(msgs, mqtt.Message{Topic: topic, Retain: true})
 		}
 	}
 	return msgs

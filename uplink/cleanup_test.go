@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // house is an agent with streams, announced under a prefix if there is one.
 func house(prefix string, streams ...sensors.Stream) Options {
-	return Options{ClientID: "store-12", Topics: payload.DefaultPatterns, Streams: streams, Version: "1.0",
+	return Options{Broker: mqtt.Broker{ClientID: "store-12"}, Topics: payload.DefaultPatterns, Streams: streams, Version: "1.0",
 		HomeAssistant: HomeAssistant{Discovery: prefix != "", Prefix: prefix}}
 }
 
@@ -26,7 +27,7 @@ func humidity(name string) sensors.Stream {
 }
 
 // cleared are the topics of messages; an announcement adds what it removes.
-func cleared(t *testing.T, msgs []Message) (all []string) {
+func cleared(t *testing.T, msgs []mqtt.Message) (all []string) {
 	t.Helper()
 	for _, m := range msgs {
 		if !m.Retain {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 const (
@@ -164,7 +166,7 @@ func (n *notices) blame(err error, leaving bool) (alone bool) {
 	if !n.linkFailed(err, leaving) {
 		return false
 	}
-	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
+	closed := errors.Is(err, mqtt.ErrBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
 	if closed && !n.out.answered { // what it began with may be what the broker closes for
 		n.link.notices.suspectFirst = !n.link.notices.suspectFirst && len(flying) == 0
 	}
@@ -192,7 +194,7 @@ func (n *notices) linkFailed(err error, leaving bool) bool {
 			return false
 		}
 	}
-	var b *breach
+	var b *mqtt.ProtocolError
 	if errors.As(err, &b) {
 		n.tooLarge(b)
 		return false
@@ -201,15 +203,15 @@ func (n *notices) linkFailed(err error, leaving bool) bool {
 }
 
 // tooLarge defers the subscription to the topic of a message that we do not take.
-func (n *notices) tooLarge(b *breach) {
-	id := noticeID{b.topic, formSubscription}
+func (n *notices) tooLarge(b *mqtt.ProtocolError) {
+	id := noticeID{b.Topic, formSubscription}
 	if !slices.ContainsFunc(n.all, func(src source) bool { return src.id() == id }) {
 		return
 	}
-	n.link.notices.records.suspectOne(id, b.bytes)
+	n.link.notices.records.suspectOne(id, b.Bytes)
 	n.link.notices.records.postpone(id, time.Now())
-	n.link.log.Error("a message on a topic that we read is too large: it is not read for now", "topic", b.topic, "bytes", b.bytes,
-		"max_bytes", mostInbound, "mend", "see who publishes there", "retry_in", minDeferral)
+	n.link.log.Error("a message on a topic that we read is too large: it is not read for now", "topic", b.Topic, "bytes", b.Bytes,
+		"max_bytes", mqtt.MaxInbound, "mend", "see who publishes there", "retry_in", minDeferral)
 }
 
 // inFlight are the notices that the broker may have ended the session for.

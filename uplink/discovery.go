@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // HomeAssistant says whether and where our device is announced.
@@ -93,14 +94,14 @@ type component struct {
 }
 
 // Discovery is the retained message that announces our device and its entities.
-func (o Options) Discovery() Message { return o.announce(o.announcement()) }
+func (o Options) Discovery() mqtt.Message { return o.announce(o.announcement()) }
 
-func (o Options) announce(a announcement) Message {
+func (o Options) announce(a announcement) mqtt.Message {
 	payload, err := json.Marshal(a)
 	if err != nil {
 		panic("uplink: discovery: " + err.Error()) // strings always marshal
 	}
-	return Message{Topic: discoveryTopic(o.HomeAssistant.Prefix, o.ClientID), Payload: payload, Retain: true}
+	return mqtt.Message{Topic: discoveryTopic(o.HomeAssistant.Prefix, o.ClientID), Payload: payload, Retain: true}
 }
 
 func discoveryTopic(prefix, clientID string) string {
@@ -112,7 +113,7 @@ func (o Options) homeStatusTopic() string { return o.HomeAssistant.Prefix + "/st
 
 // homeStarted reports whether a message is Home Assistant's that it has started
 // and wants to be told again.
-func (o Options) homeStarted(m Message) bool {
+func (o Options) homeStarted(m mqtt.Message) bool {
 	return o.HomeAssistant.Discovery && m.Topic == o.homeStatusTopic() && string(m.Payload) == "online"
 }
 

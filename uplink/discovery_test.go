@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -240,7 +241,7 @@ func TestHomeAssistantIsToldAgainWhenItHasStarted(t *testing.T) {
 		{"homeassistant", "homeassistant/status", "offline", false}, {"homeassistant", "homeassistant/status", "", false},
 		{"ha", "homeassistant/status", "online", false}, {"", "homeassistant/status", "online", false}, {"ha", "store-12/agent/status", "online", false},
 	} {
-		if got := house(c.prefix).homeStarted(Message{Topic: c.topic, Payload: []byte(c.word)}); got != c.want {
+		if got := house(c.prefix).homeStarted(mqtt.Message{Topic: c.topic, Payload: []byte(c.word)}); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}

@@ -5,13 +5,15 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // revoked denies some topics until a while after the first probe on one of them
 // was dropped. The broker calls it with its mutex held.
-func revoked(br *broker, after time.Duration, topics ...string) func(Message) bool {
+func revoked(br *broker, after time.Duration, topics ...string) func(mqtt.Message) bool {
 	var first time.Time
-	return func(m Message) bool {
+	return func(m mqtt.Message) bool {
 		if !slices.Contains(topics, m.Topic) {
 			return false
 		}
@@ -92,7 +94,7 @@ func TestWhatIsKeptComesInOrderAfterAllWasDenied(t *testing.T) {
 		d.run(l, bl, 300)
 		br.set(func() { br.drops = nil })
 		d.run(l, bl, 90)
-		br.set(func() { br.drops = func(Message) bool { return true } })
+		br.set(func() { br.drops = func(mqtt.Message) bool { return true } })
 		d.run(l, bl, 110)
 		br.set(func() { br.drops = nil })
 		d.run(l, bl, 600)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -178,8 +179,8 @@ func (h *history) sendItem(it *queue.Item) {
 }
 
 // message is an item as it is published.
-func (h *history) message(it *queue.Item) Message {
-	return Message{Topic: h.link.topics.History(it.Stream), Payload: h.payloadBuf.cut(payload.Append(h.payloadBuf.room(), *it, h.link.historical(*it)))}
+func (h *history) message(it *queue.Item) mqtt.Message {
+	return mqtt.Message{Topic: h.link.topics.History(it.Stream), Payload: h.payloadBuf.cut(payload.Append(h.payloadBuf.room(), *it, h.link.historical(*it)))}
 }
 
 // A stateShare gives states a third of a busy link at most: a state may go when

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -38,22 +39,22 @@ type hub struct {
 }
 
 type hubConn struct {
-	hub    *hub
-	heard  chan Message
-	echoes echoes
-	lost   chan struct{}
-	once   sync.Once
-	better chan struct{}
+	hub       *hub
+	heard     chan mqtt.Message
+	echoes    mqtt.Echoes
+	lost      chan struct{}
+	once      sync.Once
+	preferred chan struct{}
 }
 
-func (h *hub) dial(ctx context.Context, _ Message) (Conn, error) {
-	sleep(ctx, roundTrip)
+func (h *hub) dial(ctx context.Context, _ mqtt.Message) (Conn, error) {
+	clock.Sleep(ctx, roundTrip)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.away {
 		return nil, errRoute
 	}
-	c := &hubConn{hub: h, heard: make(chan Message, 4), lost: make(chan struct{}), better: make(chan struct{})}
+	c := &hubConn{hub: h, heard: make(chan mqtt.Message, 4), lost: make(chan struct{}), preferred: make(chan struct{})}
 	h.conns[c] = true
 	h.connects = append(h.connects, time.Now())
 	return c, nil
@@ -77,11 +78,11 @@ func (h *hub) come() {
 }
 
 // after does something in a round trip, unless the connection is lost by then.
-func (c *hubConn) after(do func()) Token {
+func (c *hubConn) after(do func()) mqtt.Token {
 	t := &token{done: make(chan struct{})}
 	time.AfterFunc(roundTrip, func() {
 		c.hub.mu.Lock()
-		if t.err = errBrokerClosed; c.hub.conns[c] {
+		if t.err = mqtt.ErrBrokerClosed; c.hub.conns[c] {
 			t.err = nil
 			do()
 		}
@@ -91,10 +92,10 @@ func (c *hubConn) after(do func()) Token {
 	return t
 }
 
-func (c *hubConn) Publish(m Message) Token {
+func (c *hubConn) Publish(m mqtt.Message) mqtt.Token {
 	return c.after(func() {
 		c.hub.takeLocked(m)
-		if c.echoes.hear(m.Topic, m.Payload) {
+		if c.echoes.Hear(m.Topic, m.Payload) {
 			return
 		}
 		select {
@@ -104,19 +105,21 @@ func (c *hubConn) Publish(m Message) Token {
 	})
 }
 
-func (h *hub) takeLocked(m Message) {
+func (h *hub) takeLocked(m mqtt.Message) {
 	h.queued = max(0, h.queued-handOn*time.Since(h.handed).Seconds()) + 1
 	h.handed, h.most = time.Now(), max(h.most, h.queued)
 }
 
-func (c *hubConn) Subscribe(string) Token           { return c.after(func() {}) }
-func (c *hubConn) Unsubscribe(string) Token         { return c.after(func() {}) }
-func (c *hubConn) Expect(m Message) <-chan struct{} { return c.echoes.expect(m) }
-func (c *hubConn) Heard() <-chan Message            { return c.heard }
-func (c *hubConn) Better() <-chan struct{}          { return c.better }
-func (c *hubConn) Disconnect()                      {}
-func (c *hubConn) Err() error                       { return errBrokerClosed }
-func (c *hubConn) Done() <-chan struct{}            { return c.lost }
+func (c *hubConn) Subscribe(string) mqtt.Token           { return c.after(func() {}) }
+func (c *hubConn) Unsubscribe(string) mqtt.Token         { return c.after(func() {}) }
+func (c *hubConn) Expect(m mqtt.Message) <-chan struct{} { return c.echoes.Expect(m) }
+func (c *hubConn) Heard() <-chan mqtt.Message            { return c.heard }
+func (c *hubConn) Preferred() <-chan struct{}            { return c.preferred }
+func (c *hubConn) Server() string                        { return "broker.test:1883" }
+func (c *hubConn) Certificates() []mqtt.Certificate      { return nil }
+func (c *hubConn) Disconnect()                           {}
+func (c *hubConn) Err() error                            { return mqtt.ErrBrokerClosed }
+func (c *hubConn) Done() <-chan struct{}                 { return c.lost }
 func (c *hubConn) Close() error {
 	c.hub.mu.Lock()
 	delete(c.hub.conns, c)
@@ -206,21 +209,21 @@ func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *clock.Timekee
 }
 
 // startAgent starts a link with a queue, and reads something now and then.
-func startAgent(ctx context.Context, fleet *sync.WaitGroup, h *hub, i int, q *queue.Queue, clock *clock.Timekeeper, drain Drain) {
-	opt := Options{ClientID: fmt.Sprintf("agent-%d", i), Topics: payload.DefaultPatterns, Boot: q.Boot(), Clock: clock, Drain: drain,
+func startAgent(ctx context.Context, fleet *sync.WaitGroup, h *hub, i int, q *queue.Queue, keeper *clock.Timekeeper, drain Drain) {
+	opt := Options{Broker: mqtt.Broker{ClientID: fmt.Sprintf("agent-%d", i), Clock: keeper}, Topics: payload.DefaultPatterns, Boot: q.Boot(), Drain: drain,
 		Streams: []sensors.Stream{{Name: "room"}}}
 	l := New(opt, q, h.dial, slog.New(slog.DiscardHandler))
 	linked, unlink := context.WithCancel(context.Background())
 	fleet.Go(func() { l.Run(linked) })
 	fleet.Go(func() {
-		sleep(ctx, time.Duration(rand.Int64N(int64(readEvery))))
+		clock.Sleep(ctx, time.Duration(rand.Int64N(int64(readEvery))))
 		for seq := uint64(1); ctx.Err() == nil; seq++ {
-			r := sensors.Reading{Stream: "room", Seq: seq, Value: float64(seq), Unit: "%", At: clock.Now()}
+			r := sensors.Reading{Stream: "room", Seq: seq, Value: float64(seq), Unit: "%", At: keeper.Now()}
 			l.Observe(r)
 			q.Put(r)
-			sleep(ctx, readEvery)
+			clock.Sleep(ctx, readEvery)
 		}
-		sleep(linked, time.Second) // for the last one
+		clock.Sleep(linked, time.Second) // for the last one
 		unlink()
 	})
 }

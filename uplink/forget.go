@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 const retainedWait = 3 * time.Second // for a retained message; there may be none
@@ -28,21 +28,20 @@ func (o Options) Forget(ctx context.Context, whole bool) (topics []string, err e
 	if aside.Username == "" && o.Password.IsSet() {
 		aside.Username = o.ClientID
 	}
-	dialled, err := DialMQTT(aside)(ctx, Message{})
+	conn, err := DialMQTT(aside.Broker)(ctx, mqtt.Message{})
 	if err != nil {
 		return nil, err
 	}
-	conn := dialled.(*mqttConn)
 	defer func() {
 		conn.Disconnect()
 		err = errors.Join(err, conn.Close())
 	}()
-	previous, err := conn.retained(ctx, o.topicNames().Agent("info"))
+	previous, err := retained(ctx, conn, o.topicNames().Agent("info"))
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range o.forgetting(previous, whole) {
-		if err := conn.await(ctx, conn.client.Publish(m.Topic, 1, m.Retain, m.Payload)); err != nil {
+		if err := await(ctx, conn, conn.Publish(m)); err != nil {
 			return topics, err
 		}
 		topics = append(topics, m.Topic)
@@ -52,7 +51,7 @@ func (o Options) Forget(ctx context.Context, whole bool) (topics []string, err e
 
 // forgetting is what to publish so that nothing is left: what the last birth
 // lists, and what the configuration has now.
-func (o Options) forgetting(previous []byte, whole bool) []Message {
+func (o Options) forgetting(previous []byte, whole bool) []mqtt.Message {
 	nothing := o
 	nothing.Streams, nothing.HomeAssistant = nil, HomeAssistant{}
 	var was birth
@@ -61,14 +60,14 @@ func (o Options) forgetting(previous []byte, whole bool) []Message {
 	mine.Split = was.Split
 	msgs := cleanup(mine.json(), nothing)
 	msgs = append(msgs, cleanup(previous, nothing)...)
-	msgs = append(msgs, Message{Topic: discoveryTopic(o.HomeAssistant.Prefix, o.ClientID), Retain: true})
+	msgs = append(msgs, mqtt.Message{Topic: discoveryTopic(o.HomeAssistant.Prefix, o.ClientID), Retain: true})
 	if whole {
 		for _, what := range []string{"health", "info", "status"} {
-			msgs = append(msgs, Message{Topic: o.topicNames().Agent(what), Retain: true})
+			msgs = append(msgs, mqtt.Message{Topic: o.topicNames().Agent(what), Retain: true})
 		}
 	}
 	seen := map[string]bool{}
-	return slices.DeleteFunc(msgs, func(m Message) bool {
+	return slices.DeleteFunc(msgs, func(m mqtt.Message) bool {
 		again := seen[m.Topic]
 		seen[m.Topic] = true
 		return again
@@ -77,21 +76,16 @@ func (o Options) forgetting(previous []byte, whole bool) []Message {
 
 // retained returns what the broker retains on a topic, nothing if that does not
 // come in time.
-func (c *mqttConn) retained(ctx context.Context, topic string) ([]byte, error) {
-	got := make(chan []byte, 1)
-	heard := func(_ mqtt.Client, m mqtt.Message) {
-		select {
-		case got <- m.Payload():
-		default:
-		}
-	}
-	if err := c.await(ctx, c.client.Subscribe(topic, 1, heard)); err != nil {
+func retained(ctx context.Context, conn Conn, topic string) ([]byte, error) {
+	if err := await(ctx, conn, conn.Subscribe(topic)); err != nil {
 		return nil, err
 	}
+	late := time.NewTimer(retainedWait)
+	defer late.Stop()
 	select {
-	case payload := <-got:
-		return payload, nil
-	case <-time.After(retainedWait):
+	case m := <-conn.Heard():
+		return m.Payload, nil
+	case <-late.C:
 		return nil, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -99,12 +93,12 @@ func (c *mqttConn) retained(ctx context.Context, topic string) ([]byte, error) {
 }
 
 // await waits until the broker has answered.
-func (c *mqttConn) await(ctx context.Context, token mqtt.Token) error {
+func await(ctx context.Context, conn Conn, token mqtt.Token) error {
 	select {
 	case <-token.Done():
 		return token.Error()
-	case <-c.lost:
-		return fmt.Errorf("connection lost: %w", c.why)
+	case <-conn.Done():
+		return fmt.Errorf("connection lost: %w", conn.Err())
 	case <-ctx.Done():
 		return fmt.Errorf("the broker does not answer: %w", ctx.Err())
 	}

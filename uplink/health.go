@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 const heartbeatEvery = time.Minute
@@ -42,7 +43,7 @@ func (h *heartbeat) changed() {
 const maxListed = 3
 
 // message makes the heartbeat. A short one has the first entries of each list.
-func (h *heartbeat) message(short bool) Message {
+func (h *heartbeat) message(short bool) mqtt.Message {
 	l := h.link
 	q, now := l.opt.Stats(), l.opt.Clock.Now()
 	faults, refused, deferred := l.states.failing(), l.rejects.names(), l.notices.records.deferredNotices()
@@ -69,7 +70,7 @@ func (h *heartbeat) message(short bool) Message {
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}
-	return Message{Topic: l.topics.Agent("health"), Payload: payload, Retain: true, Once: true}
+	return mqtt.Message{Topic: l.topics.Agent("health"), Payload: payload, Retain: true, AtMostOnce: true}
 }
 
 func head[T any](list []T) []T { return list[:min(len(list), maxListed)] }

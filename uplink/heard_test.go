@@ -9,12 +9,13 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // aSession is one that hears and sends nothing.
 func newTestSession(birthSeenBefore bool) *session {
-	opt := Options{ClientID: "porch", Topics: payload.DefaultPatterns, Boot: "1-00000000", Clock: clock.NewTimekeeper(clock.TrustAlways),
+	opt := Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)}, Topics: payload.DefaultPatterns, Boot: "1-00000000",
 		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant"}}
 	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), nil)
 	s.announcer.birthSeenBefore = birthSeenBefore
@@ -46,9 +47,9 @@ func FuzzHeard(f *testing.F) {
 	f.Fuzz(func(t *testing.T, where byte, retained, birthSeenBefore bool, payload string) {
 		s := newTestSession(birthSeenBefore)
 		topics := []string{s.link.topics.Agent("canary"), s.link.topics.Agent("status"), s.link.topics.Agent("info"), s.link.opt.homeStatusTopic()}
-		m := Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
+		m := mqtt.Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
 		s.hear(m)
-		s.hear(Message{Topic: topics[1], Payload: []byte("online")})
+		s.hear(mqtt.Message{Topic: topics[1], Payload: []byte("online")})
 		once := said(s)
 		var again []notice
 		for range 100 {

@@ -3,6 +3,8 @@ package uplink
 import (
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // TestOtherStreamsGoBesideWhatIsKept: what is kept of a stream may take hours.
@@ -44,7 +46,7 @@ func TestWhatIsTriedAgainWaitsForItsEcho(t *testing.T) {
 		var tried []time.Time
 		br.set(func() {
 			br.closesFor = nil
-			br.drops = func(m Message) bool {
+			br.drops = func(m mqtt.Message) bool {
 				if m.Topic == "porch/room" {
 					tried = append(tried, time.Now())
 				}

@@ -14,6 +14,8 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+	"github.com/holdfast-iot/holdfast/uplink/mqtttest"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -28,7 +30,7 @@ const (
 // A hostileRun is the real link and a real queue against a fake broker.
 type hostileRun struct {
 	hostileCase
-	fakeBroker *fakeBroker
+	fakeBroker *mqtttest.Broker
 	queue      *queue.Queue
 	log        lines
 
@@ -62,7 +64,7 @@ func TestAHostileBrokerIsEndured(t *testing.T) {
 	var runs []*hostileRun
 	var all sync.WaitGroup
 	for _, v := range hostileCases {
-		d := &hostileRun{hostileCase: v, fakeBroker: newFakeBroker(t, v.script)}
+		d := &hostileRun{hostileCase: v, fakeBroker: mqtttest.NewBroker(t, v.script)}
 		runs = append(runs, d)
 		path := filepath.Join(t.TempDir(), "queue.db")
 		all.Go(func() { d.fill(path) })
@@ -121,11 +123,9 @@ func (d *hostileRun) run(end time.Time) {
 	if d.scheme != "" {
 		scheme = d.scheme
 	}
-	opt := Options{ClientID: "porch", Topics: payload.DefaultPatterns, Boot: d.queue.Boot(), KeepAlive: 15 * time.Second,
-		Servers: []*url.URL{{Scheme: scheme, Host: d.fakeBroker.listener.Addr().String(), Path: "/mqtt"}},
-		Drain:   Drain{Window: d.window}, Report: d.queue.Report, Stats: d.queue.Stats,
-		Clock: clock.NewTimekeeper(clock.TrustAlways), Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
-	link := New(opt, d.queue, DialMQTT(opt), slog.New(slog.NewTextHandler(&d.log, nil)))
+	opt := Options{Broker: mqtt.Broker{ClientID: "porch", KeepAlive: 15 * time.Second, Servers: []*url.URL{{Scheme: scheme, Host: d.fakeBroker.Listener.Addr().String(), Path: "/mqtt"}}, Clock: clock.NewTimekeeper(clock.TrustAlways)}, Topics: payload.DefaultPatterns, Boot: d.queue.Boot(),
+		Drain: Drain{Window: d.window}, Report: d.queue.Report, Stats: d.queue.Stats, Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
+	link := New(opt, d.queue, DialMQTT(opt.Broker), slog.New(slog.NewTextHandler(&d.log, nil)))
 	link.Observe(reading("room", 1))
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -144,19 +144,19 @@ func (d *hostileRun) run(end time.Time) {
 		d.stopped = true
 	case <-time.After(10 * time.Second):
 	}
-	d.fakeBroker.close()
+	d.fakeBroker.Stop()
 	running.Wait()
 	d.queue.Close()
 }
 
 // decided says that what has to happen did.
 func (d *hostileRun) decided() bool {
-	d.fakeBroker.mu.Lock()
-	defer d.fakeBroker.mu.Unlock()
+	d.fakeBroker.Mu.Lock()
+	defer d.fakeBroker.Mu.Unlock()
 	if d.drains && d.queue.Stats().Backlog > 0 {
 		return false
 	}
-	return d.keepsConnection || d.fakeBroker.connects > 1
+	return d.keepsConnection || d.fakeBroker.Connects > 1
 }
 
 func (d *hostileRun) check(t *testing.T) {
@@ -164,24 +164,24 @@ func (d *hostileRun) check(t *testing.T) {
 	if !d.stopped {
 		t.Error("the link does not stop")
 	}
-	if d.left < all-len(f.acked) {
-		t.Errorf("%d of %d left, and the broker acknowledged %d", d.left, all, len(f.acked))
+	if d.left < all-len(f.Acked) {
+		t.Errorf("%d of %d left, and the broker acknowledged %d", d.left, all, len(f.Acked))
 	}
 	least, most := 2, d.connects
 	if d.keepsConnection {
 		least, most = 1, max(1, d.connects)
 	}
-	if f.connects < least || f.connects > most {
-		t.Errorf("%d connections in %v, want %d to %d", f.connects, runTime, least, most)
+	if f.Connects < least || f.Connects > most {
+		t.Errorf("%d connections in %v, want %d to %d", f.Connects, runTime, least, most)
 	}
-	if !d.keepsConnection && f.second.Sub(f.first) > maxHang {
-		t.Errorf("the next attempt came after %v", f.second.Sub(f.first))
+	if !d.keepsConnection && f.Second.Sub(f.First) > maxHang {
+		t.Errorf("the next attempt came after %v", f.Second.Sub(f.First))
 	}
 	if d.drains && d.left > 0 {
 		t.Errorf("%d of %d left: the link should have gone on", d.left, all)
 	}
-	if n := 3*all + 100*f.connects; f.published > n {
-		t.Errorf("%d messages sent, bound %d", f.published, n)
+	if n := 3*all + 100*f.Connects; f.Published > n {
+		t.Errorf("%d messages sent, bound %d", f.Published, n)
 	}
 	for _, want := range d.want {
 		if !strings.Contains(log, want) {
@@ -195,6 +195,6 @@ func (d *hostileRun) check(t *testing.T) {
 		t.Errorf("%d lines in the log", n)
 	}
 	if t.Failed() || testing.Verbose() {
-		t.Logf("%d connections, %d messages, %d acknowledged, %d left; the log:\n%s", f.connects, f.published, len(f.acked), d.left, log)
+		t.Logf("%d connections, %d messages, %d acknowledged, %d left; the log:\n%s", f.Connects, f.Published, len(f.Acked), d.left, log)
 	}
 }

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtttest"
 )
 
 // A hostileCase is what a fake broker does, and what the link must do then.
 type hostileCase struct {
 	name   string
-	script func(*brokerConn)
+	script func(*mqtttest.Conn)
 	want   []string // in the log
 
 	not             string // in the log
@@ -42,54 +44,54 @@ var (
 	heldLog = []string{"the backlog is held", "mqtt.prove_publish: false"}
 )
 
-func sends(packet ...byte) func(*brokerConn) {
-	return func(s *brokerConn) {
-		if s.acceptConnect() {
-			s.write(packet...)
-			s.linger()
+func sends(packet ...byte) func(*mqtttest.Conn) {
+	return func(s *mqtttest.Conn) {
+		if s.AcceptConnect() {
+			s.Send(packet...)
+			s.Linger()
 		}
 	}
 }
 
-func replies(packet ...byte) func(*brokerConn) {
-	return func(s *brokerConn) { s.next(); s.write(packet...); s.linger() }
+func replies(packet ...byte) func(*mqtttest.Conn) {
+	return func(s *mqtttest.Conn) { s.Next(); s.Send(packet...); s.Linger() }
 }
 
 // floods sends n packets into the first connection, and serves.
-func floods(n int, flags byte, topic string, payload func(i int) string) func(*brokerConn) {
-	return func(s *brokerConn) {
-		if !s.acceptConnect() {
+func floods(n int, flags byte, topic string, payload func(i int) string) func(*mqtttest.Conn) {
+	return func(s *mqtttest.Conn) {
+		if !s.AcceptConnect() {
 			return
 		}
-		if s.isFirst() {
+		if s.IsFirst() {
 			go func() {
-				for i := 0; i < n && s.publish(flags, topic, []byte(payload(i))); i++ {
+				for i := 0; i < n && s.Publish(flags, topic, []byte(payload(i))); i++ {
 				}
 			}()
 		}
-		s.serve(nil)
+		s.Serve(nil)
 	}
 }
 
 var hostileCases = []hostileCase{
-	{name: "says nothing", script: (*brokerConn).linger, want: noReply, connects: maxSlow},
+	{name: "says nothing", script: (*mqtttest.Conn).Linger, want: noReply, connects: maxSlow},
 	{name: "half a CONNACK", script: replies(0x20, 2), want: noReply, connects: maxSlow},
-	{name: "CONNACK byte by byte", script: func(s *brokerConn) {
-		s.next()
-		s.trickle(2*time.Second, 0x20, 2, 0, 0)
-		s.serve(nil)
+	{name: "CONNACK byte by byte", script: func(s *mqtttest.Conn) {
+		s.Next()
+		s.Trickle(2*time.Second, 0x20, 2, 0, 0)
+		s.Serve(nil)
 	}, keepsConnection: true, drains: true, want: []string{"uplink up"}},
-	{name: "CONNACK too slowly", script: func(s *brokerConn) {
-		s.next()
-		s.trickle(6*time.Second, 0x20, 2, 0, 0)
-		s.serve(nil)
+	{name: "CONNACK too slowly", script: func(s *mqtttest.Conn) {
+		s.Next()
+		s.Trickle(6*time.Second, 0x20, 2, 0, 0)
+		s.Serve(nil)
 	}, want: noReply, connects: maxSlow},
-	{name: "closes at CONNECT", script: func(s *brokerConn) { s.next() }, want: closes, connects: maxFast},
-	{name: "closes before CONNECT", script: func(s *brokerConn) {}, want: []string{"connection"}, connects: maxFast},
-	{name: "closes after CONNACK", script: func(s *brokerConn) { s.acceptConnect() }, want: []string{"before it acknowledged anything: its access list may deny porch/#"}, connects: maxFast},
+	{name: "closes at CONNECT", script: func(s *mqtttest.Conn) { s.Next() }, want: closes, connects: maxFast},
+	{name: "closes before CONNECT", script: func(s *mqtttest.Conn) {}, want: []string{"connection"}, connects: maxFast},
+	{name: "closes after CONNACK", script: func(s *mqtttest.Conn) { s.AcceptConnect() }, want: []string{"before it acknowledged anything: its access list may deny porch/#"}, connects: maxFast},
 	{name: "garbage for CONNACK", script: replies(0xf7, 3, 9, 9, 9, 0xff), want: noMQTT, connects: maxFast},
-	{name: "a web server", script: func(s *brokerConn) {
-		s.next()
+	{name: "a web server", script: func(s *mqtttest.Conn) {
+		s.Next()
 		io.WriteString(s, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 	}, want: noMQTT, connects: maxFast},
 	{name: "a TLS port", script: replies(0x15, 3, 1, 0, 2, 2, 0x46), want: noMQTT, connects: maxFast},
@@ -103,10 +105,10 @@ var hostileCases = []hostileCase{
 
 	{name: "a message of 256 MB", script: sends(0x30, 0xff, 0xff, 0xff, 0x7f), want: []string{"a packet of 268435455 bytes"}, connects: maxFast},
 	{name: "a length without an end", script: sends(0x30, 0xff, 0xff, 0xff, 0xff, 0xff), want: []string{"a packet whose length has no end"}, connects: maxFast},
-	{name: "a message byte by byte", script: func(s *brokerConn) {
-		if s.acceptConnect() {
-			go s.linger()
-			s.trickle(time.Second/2, append([]byte{0x30, 0x80, 0x02, 0, 100}, make([]byte, 256)...)...)
+	{name: "a message byte by byte", script: func(s *mqtttest.Conn) {
+		if s.AcceptConnect() {
+			go s.Linger()
+			s.Trickle(time.Second/2, append([]byte{0x30, 0x80, 0x02, 0, 100}, make([]byte, 256)...)...)
 		}
 	}, want: []string{"uplink down"}, connects: maxSlow},
 	{name: "a topic longer than its message", script: sends(0x30, 4, 0xff, 0xff, 'a', 'b'), want: []string{"a topic of 65535 bytes in a PUBLISH of 4"}, connects: maxFast},
@@ -115,123 +117,125 @@ var hostileCases = []hostileCase{
 	{name: "a packet of type 15", script: sends(0xf0, 0), want: []string{"not for us: type 15"}, connects: maxFast},
 	{name: "CONNECT", script: sends(0x10, 2, 0, 0), want: []string{"not for us: CONNECT"}, connects: maxFast},
 	{name: "garbage after CONNACK", script: sends(0x51, 0x8a, 0x77, 0x02, 0x11), want: []string{"not for us: PUBREC"}, connects: maxFast},
-	{name: "echoes", script: func(s *brokerConn) { io.Copy(s, s.in) }, want: noMQTT, connects: maxFast},
-	{name: "echoes after CONNACK", script: func(s *brokerConn) {
-		s.acceptConnect()
-		io.Copy(s, s.in)
+	{name: "echoes", script: func(s *mqtttest.Conn) { io.Copy(s, s.Input) }, want: noMQTT, connects: maxFast},
+	{name: "echoes after CONNACK", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		io.Copy(s, s.Input)
 	}, want: []string{"not for us: SUBSCRIBE"}, connects: maxFast},
-	{name: "resets in the middle of a packet", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.write(0x30, 100, 0, 10, 'a')
+	{name: "resets in the middle of a packet", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.Send(0x30, 100, 0, 10, 'a')
 		s.Conn.(*net.TCPConn).SetLinger(0)
 	}, want: []string{"connection reset by peer"}, connects: maxFast},
 	{name: "100,000 DISCONNECTs", script: sends(bytes.Repeat([]byte{0xe0, 0}, 100_000)...), want: []string{"not for us: DISCONNECT"}, connects: maxFast},
-	{name: "100,000 PINGRESPs", script: func(s *brokerConn) {
-		if s.acceptConnect() && s.isFirst() {
-			go s.write(bytes.Repeat([]byte{0xd0, 0}, 100_000)...)
+	{name: "100,000 PINGRESPs", script: func(s *mqtttest.Conn) {
+		if s.AcceptConnect() && s.IsFirst() {
+			go s.Send(bytes.Repeat([]byte{0xd0, 0}, 100_000)...)
 		}
-		s.serve(nil)
+		s.Serve(nil)
 	}, keepsConnection: true, drains: true, connects: maxSlow},
 
-	{name: "acknowledges what was never sent", not: "held", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.acksNothing = true
+	{name: "acknowledges what was never sent", not: "held", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.AcksNothing = true
 		go func() {
-			for id := uint16(20_000); id < 25_000 && s.write(0x40, 2, byte(id>>8), byte(id)); id++ {
+			for id := uint16(20_000); id < 25_000 && s.Send(0x40, 2, byte(id>>8), byte(id)); id++ {
 			}
 		}()
-		s.serve(nil)
+		s.Serve(nil)
 	}, want: []string{"uplink down"}, connects: maxSlow},
-	{name: "acknowledges nothing, and answers pings", not: "held", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.acksNothing = true
-		s.serve(nil)
+	{name: "acknowledges nothing, and answers pings", not: "held", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.AcksNothing = true
+		s.Serve(nil)
 	}, want: noAcks, connects: maxSlow},
-	{name: "acknowledges all but one", script: func(s *brokerConn) {
+	{name: "acknowledges all but one", script: func(s *mqtttest.Conn) {
 		var n atomic.Int32
-		s.acceptConnect()
-		s.serve(func(p packet) bool {
-			if p.topic != "porch/room" || n.Add(1) != 50 {
+		s.AcceptConnect()
+		s.Serve(func(p mqtttest.Packet) bool {
+			if p.Topic != "porch/room" || n.Add(1) != 50 {
 				return false
 			}
-			s.noteStall()
+			s.NoteStall()
 			return true
 		})
 	}, want: noAcks, connects: maxSlow},
-	{name: "falls silent", not: "held", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.linger()
+	{name: "falls silent", not: "held", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.Linger()
 	}, want: []string{"uplink down"}, connects: maxSlow},
-	{name: "reads nothing", not: "held", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.blockUntilClosed()
+	{name: "reads nothing", not: "held", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.BlockUntilClosed()
 	}, want: []string{"uplink down"}, connects: maxSlow},
-	{name: "reads nothing any more", script: func(s *brokerConn) {
+	{name: "reads nothing any more", script: func(s *mqtttest.Conn) {
 		s.Conn.(*net.TCPConn).SetReadBuffer(4096)
-		s.acceptConnect()
+		s.AcceptConnect()
 		for range 1000 {
-			p, _ := s.next()
-			s.answer(p)
+			p, _ := s.Next()
+			s.Answer(p)
 		}
-		s.noteStall()
-		s.blockUntilClosed()
+		s.NoteStall()
+		s.BlockUntilClosed()
 	}, want: []string{"uplink down"}, connects: maxSlow, backlog: 10_000, window: 60_000},
-	{name: "other answers to publications", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.acksNothing = true
-		s.serve(func(p packet) bool {
-			return p.kind == packetPublish && s.write(0x90, 3, byte(p.id>>8), byte(p.id), 0)
+	{name: "other answers to publications", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.AcksNothing = true
+		s.Serve(func(p mqtttest.Packet) bool {
+			return p.Kind == mqtttest.PublishPacket && s.Send(0x90, 3, byte(p.Id>>8), byte(p.Id), 0)
 		})
 	}, want: []string{"a SUBACK that answers nothing of ours"}, connects: maxFast},
-	{name: "PUBCOMP for publications", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.acksNothing = true
-		s.serve(func(p packet) bool { return p.kind == packetPublish && s.write(0x70, 2, byte(p.id>>8), byte(p.id)) })
+	{name: "PUBCOMP for publications", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.AcksNothing = true
+		s.Serve(func(p mqtttest.Packet) bool {
+			return p.Kind == mqtttest.PublishPacket && s.Send(0x70, 2, byte(p.Id>>8), byte(p.Id))
+		})
 	}, want: []string{"not for us: PUBCOMP"}, connects: maxFast},
 
-	{name: "refuses SUBSCRIBE", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.serve(func(p packet) bool {
-			return p.kind == packetSubscribe && s.write(0x90, 3, byte(p.id>>8), byte(p.id), 0x80)
+	{name: "refuses SUBSCRIBE", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.Serve(func(p mqtttest.Packet) bool {
+			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 3, byte(p.Id>>8), byte(p.Id), 0x80)
 		})
 	}, keepsConnection: true, want: append(heldLog, "the broker refuses the subscription")},
-	{name: "denies everything silently", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.serve(func(p packet) bool {
-			return p.topic == "porch/agent/canary" && p.kind == packetPublish && s.write(0x40, 2, byte(p.id>>8), byte(p.id))
+	{name: "denies everything silently", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.Serve(func(p mqtttest.Packet) bool {
+			return p.Topic == "porch/agent/canary" && p.Kind == mqtttest.PublishPacket && s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
 		})
 	}, keepsConnection: true, want: append(heldLog, "nothing heard of it in 15s")},
-	{name: "SUBACK with two codes", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.serve(func(p packet) bool {
-			return p.kind == packetSubscribe && s.write(0x90, 4, byte(p.id>>8), byte(p.id), 1, 1)
+	{name: "SUBACK with two codes", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.Serve(func(p mqtttest.Packet) bool {
+			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 4, byte(p.Id>>8), byte(p.Id), 1, 1)
 		})
 	}, want: []string{"a SUBACK of 4 bytes"}, connects: maxFast},
-	{name: "SUBACK of another number", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.serve(func(p packet) bool {
-			return p.kind == packetSubscribe && s.write(0x90, 3, byte(p.id>>8)^0x40, byte(p.id), 1)
+	{name: "SUBACK of another number", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.Serve(func(p mqtttest.Packet) bool {
+			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 3, byte(p.Id>>8)^0x40, byte(p.Id), 1)
 		})
 	}, want: []string{"a SUBACK that answers nothing of ours"}, connects: maxFast},
-	{name: "PUBACK for SUBSCRIBE", script: func(s *brokerConn) {
-		s.acceptConnect()
-		s.serve(func(p packet) bool {
-			return p.kind == packetSubscribe && s.write(0x40, 2, byte(p.id>>8), byte(p.id))
+	{name: "PUBACK for SUBSCRIBE", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
+		s.Serve(func(p mqtttest.Packet) bool {
+			return p.Kind == mqtttest.SubscribePacket && s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
 		})
 	}, want: []string{"a PUBACK that answers nothing of ours"}, connects: maxFast},
-	{name: "a take-over every second", script: func(s *brokerConn) {
-		s.acceptConnect()
+	{name: "a take-over every second", script: func(s *mqtttest.Conn) {
+		s.AcceptConnect()
 		time.AfterFunc(time.Second, func() { s.Conn.Close() })
-		s.serve(nil)
+		s.Serve(nil)
 	}, want: append(closes, "uplink up"), connects: maxFast, drains: true},
 
 	{name: "2,000 messages on another topic", script: floods(2_000, 0, "somewhere/else", func(int) string { return strings.Repeat("x", 1000) }), keepsConnection: true, drains: true, connects: maxSlow},
 	{name: "2,000 messages at QoS 1", script: floods(2_000, 2, "porch/agent/canary", func(int) string { return "tweet" }), keepsConnection: true, drains: true, connects: maxSlow},
 	{name: "a message at QoS 2", script: sends(0x34, 5, 0, 1, 'a', 0, 9), want: []string{"a message at QoS 2"}, connects: maxFast},
-	{name: "messages at QoS 1 and no ear for the answers", script: func(s *brokerConn) {
+	{name: "messages at QoS 1 and no ear for the answers", script: func(s *mqtttest.Conn) {
 		s.Conn.(*net.TCPConn).SetReadBuffer(4096)
-		s.acceptConnect()
-		for s.publish(2, "porch/agent/canary", []byte("tweet")) {
+		s.AcceptConnect()
+		for s.Publish(2, "porch/agent/canary", []byte("tweet")) {
 		}
 	}, want: []string{"uplink down"}, connects: maxSlow},
 	{name: "2,000 births of others", script: floods(2_000, 1, "porch/agent/info", func(i int) string {
@@ -244,19 +248,19 @@ var hostileCases = []hostileCase{
 		return []string{"online", "offline"}[i%2]
 	}), keepsConnection: true, drains: true, connects: maxSlow, want: []string{"a late will is corrected"}},
 
-	{name: "a TLS handshake without an end", scheme: "mqtts", script: func(s *brokerConn) {
-		s.trickle(time.Second, append([]byte{22, 3, 3, 0x40, 0}, make([]byte, 100)...)...)
+	{name: "a TLS handshake without an end", scheme: "mqtts", script: func(s *mqtttest.Conn) {
+		s.Trickle(time.Second, append([]byte{22, 3, 3, 0x40, 0}, make([]byte, 100)...)...)
 	}, want: []string{"no mqtts connection in 15s"}, connects: maxSlow},
-	{name: "a TLS port that says nothing", scheme: "mqtts", script: (*brokerConn).linger, want: []string{"no mqtts connection in 15s"}, connects: maxSlow},
-	{name: "a WebSocket without an answer", scheme: "ws", script: (*brokerConn).linger, want: []string{"no ws connection in 15s"}, connects: maxSlow},
-	{name: "a WebSocket with an answer without an end", scheme: "ws", script: func(s *brokerConn) {
+	{name: "a TLS port that says nothing", scheme: "mqtts", script: (*mqtttest.Conn).Linger, want: []string{"no mqtts connection in 15s"}, connects: maxSlow},
+	{name: "a WebSocket without an answer", scheme: "ws", script: (*mqtttest.Conn).Linger, want: []string{"no ws connection in 15s"}, connects: maxSlow},
+	{name: "a WebSocket with an answer without an end", scheme: "ws", script: func(s *mqtttest.Conn) {
 		io.WriteString(s, "HTTP/1.1 101 Switching Protocols\r\n")
 		line := []byte("X: " + strings.Repeat("x", 1000) + "\r\n")
 		for range 200_000 {
-			if !s.write(line...) {
+			if !s.Send(line...) {
 				return
 			}
 		}
-		s.linger()
+		s.Linger()
 	}, want: []string{"the server's answer is longer than 262144 bytes"}, connects: maxFast},
 }

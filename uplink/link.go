@@ -6,7 +6,8 @@
 // and the history, every reading, drained from a backlog and acknowledged
 // there only when the broker has acknowledged it.
 //
-// Only [DialMQTT] knows the MQTT library.
+// Package mqtt speaks the protocol, package homeassistant knows its discovery, and
+// package payload what topics and messages look like.
 //
 // # Concurrency
 //
@@ -33,6 +34,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -55,53 +57,36 @@ type Backlog interface {
 	Rejected(c *queue.Cursor, max int) ([]queue.Item, error)
 }
 
-// A Message is one publication, at QoS 1 unless it is sent Once.
-type Message struct {
-	Topic   string
-	Payload []byte
-	Retain  bool // of one that was heard: it is from before the subscription
-	Once    bool // at QoS 0: nobody acknowledges it
-}
-
-// A Token stands for what the broker has yet to acknowledge.
-type Token interface {
-	// Done is closed when the broker has acknowledged it, or never will.
-	Done() <-chan struct{}
-	// Error is nil if the broker has acknowledged it, once Done is closed.
-	Error() error
-}
-
 // A Conn is one connection to the broker.
 type Conn interface {
-	Publish(Message) Token
+	Publish(mqtt.Message) mqtt.Token
 	// Subscribe's token fails with a [DeniedError] if the broker says no.
-	Subscribe(topic string) Token
-	Unsubscribe(topic string) Token
+	Subscribe(topic string) mqtt.Token
+	Unsubscribe(topic string) mqtt.Token
 	// Expect returns a channel that is closed when the broker forwards the
 	// message to us. It is called before the message is published, and the topic
 	// has to be subscribed to. Messages on the topic are not given to Heard.
-	Expect(Message) <-chan struct{}
+	Expect(mqtt.Message) <-chan struct{}
 	// Heard are the messages on the topics subscribed to.
-	Heard() <-chan Message
+	Heard() <-chan mqtt.Message
 	// Done is closed when the connection is lost.
 	Done() <-chan struct{}
 	// Err says why, once Done is closed.
 	Err() error
+	// Server is where the connection goes: host:port.
+	Server() string
+	// Certificates are those that the connection depends on; none without TLS.
+	Certificates() []mqtt.Certificate
 	// Better is closed when a server that is preferred to this one answers.
-	Better() <-chan struct{}
+	Preferred() <-chan struct{}
 	// Disconnect ends the connection in order: the broker forgets the will.
 	Disconnect()
 	// Close drops the connection: the broker publishes the will.
 	Close() error
 }
 
-// A DeniedError is a subscription that the broker refused.
-type DeniedError struct{ Topic string }
-
-func (e *DeniedError) Error() string { return "the broker refuses the subscription to " + e.Topic }
-
 // Dial connects to the broker, which publishes will if the connection is lost.
-type Dial func(ctx context.Context, will Message) (Conn, error)
+type Dial func(ctx context.Context, will mqtt.Message) (Conn, error)
 
 // A Link is the way from the agent to the broker. Observe may be called at any
 // time from any goroutine; everything else happens in the goroutine of Run.
@@ -113,10 +98,10 @@ type Link struct {
 	log     *slog.Logger
 	topics  payload.Topics
 
-	states states      // has a mutex of its own
-	pace   *throttle   // its meter has a mutex of its own
-	certs  expiries    // a goroutine beside the session has it while one lasts
-	board  statusBoard // has a mutex of its own
+	states states        // has a mutex of its own
+	pace   *throttle     // its meter has a mutex of its own
+	certs  mqtt.Expiries // a goroutine beside the session has it while one lasts
+	board  statusBoard   // has a mutex of its own
 
 	// What outlives a session. It belongs to the goroutine of the session, or to
 	// that of Run between two of them.
@@ -150,15 +135,15 @@ func (l *Link) Observe(r sensors.Reading) {
 	l.states.observe(r)
 }
 
-func (l *Link) will() Message { return l.status("offline") }
+func (l *Link) will() mqtt.Message { return l.status("offline") }
 
-func (l *Link) status(word string) Message {
-	return Message{Topic: l.topics.Agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
+func (l *Link) status(word string) mqtt.Message {
+	return mqtt.Message{Topic: l.topics.Agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
 }
 
-func (l *Link) state(r sensors.Reading) Message {
+func (l *Link) state(r sensors.Reading) mqtt.Message {
 	r.At = l.opt.Clock.Resolve(r.At)
-	return Message{Topic: l.topics.State(r.Stream), Payload: payload.AppendReading(nil, r, l.opt.Boot, false), Retain: true}
+	return mqtt.Message{Topic: l.topics.State(r.Stream), Payload: payload.AppendReading(nil, r, l.opt.Boot, false), Retain: true}
 }
 
 // historicalAge is the age beyond which a reading is history when it is sent.
@@ -198,7 +183,7 @@ func (l *Link) Run(ctx context.Context) error {
 		}
 		l.journal.down(err, up, wait)
 		l.board.retries(time.Now().Add(wait))
-		sleep(ctx, wait)
+		clock.Sleep(ctx, wait)
 		l.board.retries(time.Time{})
 	}
 	return ctx.Err()
@@ -228,7 +213,7 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 	l.board.connected(conn, time.Now())
 	watching, seen := context.WithCancel(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { l.certs.watch(watching, conn, l.opt.Clock, l.log) })
+	watch.Go(func() { l.certs.Watch(watching, conn.Certificates(), l.opt.Clock, l.log) })
 	s := newSession(l, conn)
 	over := dropLate(ctx, conn)
 	err = s.run(ctx)
@@ -236,7 +221,7 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 	expected = s.onDisconnect(err)
 	seen()
 	watch.Wait()
-	if s.out.firstAck.IsZero() && (errors.Is(err, errBrokerClosed) || isReset(err)) {
+	if s.out.firstAck.IsZero() && (errors.Is(err, mqtt.ErrBrokerClosed) || mqtt.IsReset(err)) {
 		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#%s", err, l.opt.ClientID, l.opt.mayBeRefused())
 	}
 	conn.Close() // a failure of it says nothing that err does not
@@ -267,7 +252,7 @@ func dropLate(ctx context.Context, conn Conn) (over func()) {
 	waiting.Go(func() {
 		select {
 		case <-ctx.Done():
-			sleep(done, goodbyeLimit)
+			clock.Sleep(done, goodbyeLimit)
 		case <-done.Done():
 		}
 		if done.Err() == nil {
@@ -277,15 +262,5 @@ func dropLate(ctx context.Context, conn Conn) (over func()) {
 	return func() {
 		end()
 		waiting.Wait()
-	}
-}
-
-// sleep waits for d or until ctx is done.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

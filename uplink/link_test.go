@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -26,10 +27,10 @@ import (
 // acknowledges and drops.
 type broker struct {
 	mu              sync.Mutex
-	got             []Message
+	got             []mqtt.Message
 	retained        map[string]string
 	conns           int
-	wills           []Message // of the connections
+	wills           []mqtt.Message // of the connections
 	refuse          error
 	acksNothing     bool
 	denies          bool
@@ -42,10 +43,10 @@ type broker struct {
 	way             time.Duration           // more than the 300 ms that it takes each way, if there is a rate
 	noise           time.Duration           // at most so much more, at random, until an acknowledgement is heard
 	carried         int                     // bytes to the broker
-	closesFor       func(Message) bool      // ends the connection for such a message
+	closesFor       func(mqtt.Message) bool // ends the connection for such a message
 	closesForTopic  func(topic string) bool // ends the connection for such a subscription
-	eats            func(Message) bool      // the link loses such a message, and all behind it
-	drops           func(Message) bool      // acknowledges such a message, and does not forward it
+	eats            func(mqtt.Message) bool // the link loses such a message, and all behind it
+	drops           func(mqtt.Message) bool // acknowledges such a message, and does not forward it
 	late            bool                    // an UNSUBSCRIBE overtakes what is to be forwarded
 	echoed          int                     // readings that were sent back to us
 	resets          bool                    // by a reset
@@ -58,18 +59,18 @@ const roundTrip = 100 * time.Millisecond
 const headers = 52
 
 type fakeConn struct {
-	b        *broker
-	lost     chan struct{}
-	once     sync.Once
-	better   chan struct{}
-	heard    chan Message
-	echoes   echoes
-	topics   map[string]bool
-	why      error // why it is lost, if the broker closed it
-	hole     bool  // the link carries nothing any more
-	flying   int
-	up, down time.Time     // when the link is free again
-	last     chan struct{} // closed when the broker has dealt with the last message
+	b         *broker
+	lost      chan struct{}
+	once      sync.Once
+	preferred chan struct{}
+	heard     chan mqtt.Message
+	echoes    mqtt.Echoes
+	topics    map[string]bool
+	why       error // why it is lost, if the broker closed it
+	hole      bool  // the link carries nothing any more
+	flying    int
+	up, down  time.Time     // when the link is free again
+	last      chan struct{} // closed when the broker has dealt with the last message
 }
 
 var errEaten = errors.New("the link lost it")
@@ -82,7 +83,7 @@ type token struct {
 func (t *token) Done() <-chan struct{} { return t.done }
 func (t *token) Error() error          { return t.err }
 
-func (b *broker) dial(_ context.Context, will Message) (Conn, error) {
+func (b *broker) dial(_ context.Context, will mqtt.Message) (Conn, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.conns++
@@ -90,12 +91,12 @@ func (b *broker) dial(_ context.Context, will Message) (Conn, error) {
 	if b.refuse != nil {
 		return nil, b.refuse
 	}
-	b.conn = &fakeConn{b: b, lost: make(chan struct{}), better: make(chan struct{}), heard: make(chan Message, 64), topics: map[string]bool{}}
+	b.conn = &fakeConn{b: b, lost: make(chan struct{}), preferred: make(chan struct{}), heard: make(chan mqtt.Message, 64), topics: map[string]bool{}}
 	return b.conn, nil
 }
 
 // later does something after a round trip, unless the connection is lost.
-func (c *fakeConn) later(size int, do func() error) Token {
+func (c *fakeConn) later(size int, do func() error) mqtt.Token {
 	t := &token{done: make(chan struct{})}
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
@@ -111,7 +112,7 @@ func (c *fakeConn) later(size int, do func() error) Token {
 			c.b.mu.Lock()
 			silent := c.b.acksNothing
 			switch {
-			case closed(c.lost): // by what came before it
+			case isClosed(c.lost): // by what came before it
 				t.err = errors.New("connection lost")
 			case !silent:
 				t.err = do()
@@ -151,7 +152,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func (c *fakeConn) Publish(m Message) Token {
+func (c *fakeConn) Publish(m mqtt.Message) mqtt.Token {
 	m.Payload = slices.Clone(m.Payload)
 	c.b.set(func() {
 		c.flying++
@@ -160,7 +161,7 @@ func (c *fakeConn) Publish(m Message) Token {
 	return c.later(len(m.Topic)+len(m.Payload)+6, func() error {
 		c.flying--
 		if c.b.closesFor != nil && c.b.closesFor(m) {
-			c.why = errBrokerClosed
+			c.why = mqtt.ErrBrokerClosed
 			if c.b.resets {
 				c.why = errPeerReset
 			}
@@ -188,13 +189,13 @@ func (c *fakeConn) Publish(m Message) Token {
 }
 
 // forward sends a message back, as the mutex allows it.
-func (c *fakeConn) forward(m Message) {
+func (c *fakeConn) forward(m mqtt.Message) {
 	hear := func() {
-		if c.echoes.hear(m.Topic, m.Payload) {
+		if c.echoes.Hear(m.Topic, m.Payload) {
 			c.b.echoed++
 			return
 		}
-		c.heard <- Message{Topic: m.Topic, Payload: m.Payload}
+		c.heard <- mqtt.Message{Topic: m.Topic, Payload: m.Payload}
 	}
 	if !c.b.late {
 		hear()
@@ -209,44 +210,47 @@ func (c *fakeConn) forward(m Message) {
 	})
 }
 
-func (c *fakeConn) Unsubscribe(topic string) Token {
+func (c *fakeConn) Unsubscribe(topic string) mqtt.Token {
 	return c.later(len(topic)+6-headers, func() error { // likewise
 		delete(c.topics, topic)
 		return nil
 	})
 }
 
-func (c *fakeConn) Expect(m Message) <-chan struct{} {
+func (c *fakeConn) Expect(m mqtt.Message) <-chan struct{} {
 	m.Payload = slices.Clone(m.Payload)
-	return c.echoes.expect(m)
+	return c.echoes.Expect(m)
 }
 
-func (c *fakeConn) Subscribe(topic string) Token {
+func (c *fakeConn) Subscribe(topic string) mqtt.Token {
 	return c.later(len(topic)+7-headers, func() error { // in the packet of what goes with it
 		if c.hole {
 			return errEaten
 		}
 		if c.b.closesForTopic != nil && c.b.closesForTopic(topic) {
 			if c.why == nil {
-				c.why = errBrokerClosed
+				c.why = mqtt.ErrBrokerClosed
 			}
 			c.Close()
 			return errors.New("connection lost")
 		}
 		if c.b.unread || topic == c.b.secret {
-			return &DeniedError{topic}
+			return &mqtt.DeniedError{Topic: topic}
 		}
 		c.topics[topic] = true
 		if kept := c.b.retained[topic]; kept != "" && !c.b.forwardsNothing {
-			c.heard <- Message{Topic: topic, Payload: []byte(kept), Retain: true}
+			c.heard <- mqtt.Message{Topic: topic, Payload: []byte(kept), Retain: true}
 		}
 		return nil
 	})
 }
 
-func (c *fakeConn) Heard() <-chan Message   { return c.heard }
-func (c *fakeConn) Better() <-chan struct{} { return c.better }
-func (c *fakeConn) Disconnect()             { c.b.set(func() { c.b.orderly++ }) }
+func (c *fakeConn) Heard() <-chan mqtt.Message { return c.heard }
+func (c *fakeConn) Preferred() <-chan struct{} { return c.preferred }
+
+func (c *fakeConn) Server() string                   { return "broker.example.com:1883" }
+func (c *fakeConn) Certificates() []mqtt.Certificate { return nil }
+func (c *fakeConn) Disconnect()                      { c.b.set(func() { c.b.orderly++ }) }
 func (c *fakeConn) Err() error {
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
@@ -277,7 +281,7 @@ func (b *broker) says(topic, payload string) {
 		return
 	}
 	select {
-	case b.conn.heard <- Message{Topic: topic, Payload: []byte(payload)}:
+	case b.conn.heard <- mqtt.Message{Topic: topic, Payload: []byte(payload)}:
 	case <-b.conn.lost: // and nobody hears any more
 	}
 }
@@ -340,9 +344,7 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*
 	var log strings.Builder
 	synctest.Test(t, func(t *testing.T) {
 		bl := openBacklog(t)
-		opt := Options{Report: bl.Report, Declare: bl.Declare, Stats: bl.Stats,
-			ClientID: "porch", Topics: payload.DefaultPatterns, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
-			Clock:   clock.NewTimekeeper(clock.TrustAlways),
+		opt := Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)}, Report: bl.Report, Declare: bl.Declare, Stats: bl.Stats, Topics: payload.DefaultPatterns, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
 			Streams: []sensors.Stream{{Name: "room", Quantity: sensors.Quantity{Unit: "%"}}, {Name: "door"}}}
 		for _, c := range change {
 			c(&opt)
@@ -533,7 +535,7 @@ func TestOnlyAGoodbyeSuppressesTheWill(t *testing.T) {
 func TestRefusalIsAnErrorSaidOnce(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
-		br.set(func() { br.refuse = &RefusedError{5} })
+		br.set(func() { br.refuse = &mqtt.RefusedError{Code: 5} })
 		br.cut()
 		time.Sleep(10 * time.Minute)
 	})
@@ -547,8 +549,17 @@ func TestRefusalIsAnErrorSaidOnce(t *testing.T) {
 
 func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 	for code := 1; code <= 255; code++ {
-		if text := (&RefusedError{byte(code)}).Error(); !strings.Contains(text, fmt.Sprintf("code %d", code)) {
+		if text := (&mqtt.RefusedError{Code: byte(code)}).Error(); !strings.Contains(text, fmt.Sprintf("code %d", code)) {
 			t.Error(text)
 		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }

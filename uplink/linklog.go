@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // flapping is after how many sessions in a row that were not stable the log is
@@ -53,11 +55,11 @@ func (g *linkLog) stable() {
 // person has to mend is an error.
 func (g *linkLog) down(err error, up, wait time.Duration) {
 	level := slog.LevelWarn
-	var refused *RefusedError
-	switch first := g.once("down: " + kindOf(err)); {
+	var refused *mqtt.RefusedError
+	switch first := g.once("down: " + mqtt.ReasonOf(err)); {
 	case !first && !g.upLogged:
 		level = slog.LevelDebug
-	case errors.As(err, &refused) && !refused.busy():
+	case errors.As(err, &refused) && !refused.Busy():
 		level = slog.LevelError
 	}
 	if up > 0 && up < stableSession {

@@ -3,9 +3,14 @@ package uplink
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // TestABrokerThatResetsIsNotMetAllTheTime: whatever it resets for, there are at
@@ -17,7 +22,7 @@ func TestABrokerThatResetsIsNotMetAllTheTime(t *testing.T) {
 				br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 					br.set(func() {
 						br.resets = resets
-						br.closesFor = func(m Message) bool { return strings.HasSuffix(m.Topic, topic) && m.Topic != "porch/agent/event" }
+						br.closesFor = func(m mqtt.Message) bool { return strings.HasSuffix(m.Topic, topic) && m.Topic != "porch/agent/event" }
 					})
 					for seq := range uint64(200) {
 						bl.put(reading("room", seq+1))
@@ -76,5 +81,17 @@ func TestTheLogIsTrueWhileTheLinkFlaps(t *testing.T) {
 	want := "up; down; up; down; up; down, again and again; no route; up after all; down; up"
 	if strings.Join(got, "; ") != want {
 		t.Errorf("the log says %s\nwant         %s\n%s", strings.Join(got, "; "), want, log)
+	}
+}
+
+// TestAReasonIsLoggedOnce also where its text differs, by the port of our end.
+func TestAReasonIsLoggedOnce(t *testing.T) {
+	var text strings.Builder
+	log := linkLog{log: slog.New(slog.NewTextHandler(&text, nil)), logged: map[string]bool{}}
+	for port := range 10 {
+		log.down(&net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{Port: 40_000 + port}, Err: syscall.ECONNREFUSED}, 0, time.Second)
+	}
+	if n := strings.Count(text.String(), "\n"); n != 1 {
+		t.Errorf("%d lines for ten attempts", n)
 	}
 }

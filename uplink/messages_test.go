@@ -10,13 +10,14 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // The examples of the contract, to the letter.
 func TestPayloadIsTheContract(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(Options{ClientID: "porch", Boot: "17-9f3c02ab", Clock: clock.NewTimekeeper(clock.TrustAlways)}, nil, nil, slog.New(slog.DiscardHandler))
+		l := New(Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)}, Boot: "17-9f3c02ab"}, nil, nil, slog.New(slog.DiscardHandler))
 		stamp := func(ms int64, age time.Duration) clock.Stamp {
 			at := l.opt.Clock.Now().Before(age)
 			at.Unix = ms

@@ -1,13 +1,17 @@
 package uplink
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
 
 // A notice is what the agent says of itself, or a subscription. Readings and
 // alarms are what it is for: a notice is best effort.
 type notice struct {
-	Message      // of a subscription the topic alone counts
-	kind    kind // of the flight
-	id      noticeID
+	mqtt.Message      // of a subscription the topic alone counts
+	kind         kind // of the flight
+	id           noticeID
 }
 
 // A noticeID names a notice, whatever it says.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // manyStreams makes birth and announcement larger than 1,000 bytes.
@@ -18,8 +19,8 @@ func manyStreams(o *Options) {
 	}
 }
 
-func onTopic(topics ...string) func(Message) bool {
-	return func(m Message) bool {
+func onTopic(topics ...string) func(mqtt.Message) bool {
+	return func(m mqtt.Message) bool {
 		for _, t := range topics {
 			if strings.HasPrefix(m.Topic, t) {
 				return true
@@ -35,11 +36,11 @@ func subscribing(topic string) func(string) bool {
 
 // What a broker may close the connection for, that the agent says of itself.
 var closings = map[string]struct {
-	publish   func(Message) bool
+	publish   func(mqtt.Message) bool
 	subscribe func(string) bool
 	named     []string // topics that log and health name
 }{
-	"a packet of 1,000 bytes": {publish: func(m Message) bool { return len(m.Payload) > 1000 },
+	"a packet of 1,000 bytes": {publish: func(m mqtt.Message) bool { return len(m.Payload) > 1000 },
 		named: []string{"porch/agent/info", "homeassistant/device/porch/config"}},
 	"homeassistant/#": {publish: onTopic("homeassistant/"), subscribe: subscribing("homeassistant/status"),
 		named: []string{"homeassistant/device/porch/config", "homeassistant/status"}},
@@ -187,7 +188,7 @@ func TestClearsThatAreDeniedHoldNothingUp(t *testing.T) {
 // without a word.
 func TestALinkThatEatsLargeMessages(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.eats = func(m Message) bool { return len(m.Payload) > 1000 } })
+		br.set(func() { br.eats = func(m mqtt.Message) bool { return len(m.Payload) > 1000 } })
 		fifty(bl)
 		time.Sleep(40 * time.Second)
 		if n := bl.left(); n != 0 {
@@ -269,7 +270,7 @@ func TestAMessageThatIsTooLargeCostsItsSubscriptionOnly(t *testing.T) {
 		br.set(func() {
 			br.closesForTopic = func(topic string) bool {
 				if topic == "porch/agent/info" {
-					br.conn.why = &breach{what: "a packet of 300000 bytes", topic: topic, bytes: 300_000}
+					br.conn.why = &mqtt.ProtocolError{What: "a packet of 300000 bytes", Topic: topic, Bytes: 300_000}
 				}
 				return topic == "porch/agent/info"
 			}

@@ -1,25 +1,18 @@
 package uplink
 
 import (
-	"net/url"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
-	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// Options say which broker to reach and as whom.
+// Options say which broker to reach, and what to tell it.
 type Options struct {
-	ClientID  string
-	Servers   []*url.URL // in order of preference: mqtt, mqtts, ws or wss
-	Username  string     // empty: the client ID, where there is a password
-	Password  Secret
-	TLS       TLS
-	KeepAlive time.Duration
+	mqtt.Broker
 	RetryMost time.Duration // bounds the wait between attempts while the network fails; 0: a minute
-	Bind      string        // an interface or an address of ours; empty: as the routes say
 	NoProof   bool          // do not ask for proof that we may publish: the account may only write
 	NoRetain  bool          // the broker keeps no messages: none is retained, the will neither
 	Drain     Drain
@@ -33,13 +26,11 @@ type Options struct {
 	Declare func(queue.Gap)     // takes readings that the broker acknowledged and that may not have arrived
 	Stats   func() queue.Stats  // of the backlog, for the heartbeat; nil: there is none
 
-	Clock    *clock.Timekeeper // nil: one that asks the kernel
-	Boot     string            // of this start of the agent
+	Boot     string // of this start of the agent
 	Version  string
 	Hardware string // the board's own name
 
-	limits  limits // zero: the usual ones
-	segment int    // bytes of a TCP segment; 0: as the kernel says
+	acks ackLimits // zero: the usual ones
 }
 
 // A Drain says how fast the backlog may go out.
@@ -48,26 +39,20 @@ type Drain struct {
 	Window int // messages in flight; 0: DefaultWindow
 }
 
-// limits bound what a broker may let us wait for.
-type limits struct {
-	connect time.Duration // a connection, and the answer to CONNECT
-	write   time.Duration // until the kernel takes what we send
-	silence time.Duration // without one byte from the broker
-	ping    time.Duration // the answer to a ping
-	ack     time.Duration // acknowledgements: a broker may answer pings and acknowledge nothing
-	proof   time.Duration // our own canary
+// ackLimits are how long a connection may last on which messages are not answered:
+// a broker may answer pings and acknowledge nothing.
+type ackLimits struct {
+	acks  time.Duration // of anything that waits for an acknowledgement
+	proof time.Duration // of our own canary
 }
 
-// bounds are the limits. A link that is dead is found in 30 s if the
-// keepalive is 15 s, else in the keepalive and 15 s: a ping is sent at most 5 s
-// after the keepalive.
-func (o Options) bounds() limits {
-	if o.limits != (limits{}) {
-		return o.limits
+// ackBounds are the limits that hold. A link on which nothing is acknowledged
+// is given up as soon as one that is dead.
+func (o Options) ackBounds() ackLimits {
+	if o.acks != (ackLimits{}) {
+		return o.acks
 	}
-	dead := o.KeepAlive + 13*time.Second
-	return limits{connect: 15 * time.Second, write: 10 * time.Second, silence: dead, ping: 10 * time.Second,
-		ack: min(30*time.Second, dead), proof: 15 * time.Second}
+	return ackLimits{acks: min(30*time.Second, o.Silence()), proof: 15 * time.Second}
 }
 
 // topicNames are the topics of the agent and its streams.

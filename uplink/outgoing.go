@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // outgoing sends on one connection, and keeps what the broker has not
@@ -28,7 +29,7 @@ type outgoing struct {
 
 // A sentMessage is in flight: the broker has not answered it yet.
 type sentMessage struct {
-	Token
+	mqtt.Token
 	slot
 	kind     kind
 	stream   string     // of a state
@@ -58,11 +59,11 @@ func newOutgoing(conn Conn, opt Options) *outgoing {
 	if limit == 0 {
 		limit = DefaultWindow
 	}
-	return &outgoing{conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.bounds().ack, window: window{most: limit}}
+	return &outgoing{conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: window{most: limit}}
 }
 
 // publish sends a message and notes that it is in flight.
-func (o *outgoing) publish(m Message, f sentMessage) {
+func (o *outgoing) publish(m mqtt.Message, f sentMessage) {
 	m.Retain = m.Retain && !o.noRetain
 	size := len(m.Topic) + len(m.Payload) + overhead
 	if f.probe != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 const (
@@ -95,7 +96,7 @@ func (all suspects) any() bool {
 // message resets, as Mosquitto does. A reset of the network does not meet one
 // message three times. A notice that was a suspect already takes all the blame.
 func (s *session) onDisconnect(err error) (expected bool) {
-	closed := errors.Is(err, errBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
+	closed := errors.Is(err, mqtt.ErrBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
 	if closed && s.probes.blame() {
 		return false
 	}

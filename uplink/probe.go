@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // maxProbeCloses is how many sessions may end while the subscription of a stream's
@@ -76,7 +77,7 @@ func (p *prober) mayProbe() bool {
 	return p.proving() && (p.out.answered || len(p.link.proofs.closes) == 0) && p.notices.isolated() == nil
 }
 
-func succeeded(t Token) bool {
+func succeeded(t mqtt.Token) bool {
 	select {
 	case <-t.Done():
 		return t.Error() == nil
@@ -89,7 +90,7 @@ func succeeded(t Token) bool {
 // UNSUBSCRIBE: a broker takes packets in order, and so forwards this one alone.
 // A probe that lasts stays subscribed until it is heard: also while messages are
 // under suspicion, so that nothing is sent behind one.
-func (p *prober) send(stream string, m Message, f sentMessage, lasting bool) {
+func (p *prober) send(stream string, m mqtt.Message, f sentMessage, lasting bool) {
 	pr := &probe{item: f.item, message: m, lasting: lasting || p.link.proofs.late || p.link.suspects.any()}
 	if first := p.link.proofs.of(stream).probe; first != nil {
 		pr.second, pr.waited = true, first.lasting
@@ -118,14 +119,14 @@ func (p *prober) check() error {
 	now := time.Now()
 	for stream, st := range p.link.proofs.probing {
 		pr := st.probe
-		check := pr.nextCheck(p.link.opt.bounds().proof)
+		check := pr.nextCheck(p.link.opt.ackBounds().proof)
 		select {
 		case <-pr.heard:
 			p.heard(stream, st)
 			continue
 		default:
 		}
-		var denied *DeniedError
+		var denied *mqtt.DeniedError
 		switch {
 		case tokenError(pr.subscribed, &denied):
 			p.deny(stream, denied.Error())
@@ -140,7 +141,7 @@ func (p *prober) check() error {
 }
 
 // tokenError says that the broker has answered, and with such an error.
-func tokenError[E error](t Token, target *E) bool {
+func tokenError[E error](t mqtt.Token, target *E) bool {
 	select {
 	case <-t.Done():
 		return errors.As(t.Error(), target)
@@ -274,7 +275,7 @@ func (p *prober) due(now time.Time) (due time.Time) {
 		return due
 	}
 	for _, st := range p.link.proofs.probing {
-		if at := st.probe.nextCheck(p.link.opt.bounds().proof); !at.IsZero() && (due.IsZero() || at.Before(due)) {
+		if at := st.probe.nextCheck(p.link.opt.ackBounds().proof); !at.IsZero() && (due.IsZero() || at.Before(due)) {
 			due = at
 		}
 	}

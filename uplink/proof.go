@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 const (
@@ -52,9 +53,9 @@ type streamProof struct {
 // A probe is a reading that is expected back.
 type probe struct {
 	item       queue.Item
-	message    Message
+	message    mqtt.Message
 	heard      <-chan struct{} // closed when it came back
-	subscribed Token           // to its topic
+	subscribed mqtt.Token      // to its topic
 	sent       time.Time
 	acked      time.Time // zero: not yet
 	lasting    bool      // the topic stays subscribed until the probe is heard or given up

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // accounted fails unless each of the first n readings of a stream has arrived or
@@ -63,8 +64,8 @@ func (d *drip) run(l *Link, bl *backlog, secs int) {
 	}
 }
 
-func on(topics ...string) func(Message) bool {
-	return func(m Message) bool { return slices.Contains(topics, m.Topic) }
+func on(topics ...string) func(mqtt.Message) bool {
+	return func(m mqtt.Message) bool { return slices.Contains(topics, m.Topic) }
 }
 
 // TestADeniedStreamIsHeldAndLosesNothing: the broker acknowledges what its access
@@ -130,8 +131,8 @@ func TestAHeldStreamGoesOnAfterARestart(t *testing.T) {
 // TestRightsThatAreRevokedForAMinuteLoseNothingUndeclared: also those of one
 // stream alone, and when alarms end before anybody knows.
 func TestRightsThatAreRevokedForAMinuteLoseNothingUndeclared(t *testing.T) {
-	for name, drops := range map[string]func(Message) bool{
-		"all":      func(Message) bool { return true },
+	for name, drops := range map[string]func(mqtt.Message) bool{
+		"all":      func(mqtt.Message) bool { return true },
 		"readings": on("porch/room", "porch/door"),
 		"room":     on("porch/room"),
 	} {

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // seqOf is the number of a reading on a topic; 0 if it is something else.
-func seqOf(m Message, topic string) uint64 {
+func seqOf(m mqtt.Message, topic string) uint64 {
 	var p struct{ Seq uint64 }
 	if m.Topic == topic {
 		json.Unmarshal(m.Payload, &p)
@@ -53,7 +54,7 @@ func inOrder(t *testing.T, br *broker, topic string, n uint64, but ...uint64) {
 
 func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.closesFor = func(m Message) bool { return seqOf(m, "porch/room") == 20 } })
+		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return seqOf(m, "porch/room") == 20 } })
 		fifty(bl)
 		time.Sleep(10 * time.Minute)
 		if left, aside := bl.left(), bl.Stats().Rejected; left != 0 || aside != 1 {
@@ -92,7 +93,7 @@ func TestPoisonIsSetAsideAndTheRestArrives(t *testing.T) {
 
 func TestARefusedStreamIsHeldAndTheOthersGo(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/room" } })
+		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return m.Topic == "porch/room" } })
 		for seq := range uint64(50) {
 			bl.put(reading("room", seq+1))
 			bl.put(reading("door", seq+1))
@@ -170,7 +171,7 @@ func TestABrokerThatClosesForAStreamCostsTheOthersLittle(t *testing.T) {
 // when it cannot be read on the day of its trial.
 func TestAHoldOutlivesADiskThatFails(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/room" } })
+		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return m.Topic == "porch/room" } })
 		fifty(bl)
 		time.Sleep(30 * time.Minute)
 		br.set(func() { br.closesFor = nil })
@@ -197,7 +198,7 @@ func TestAHoldOutlivesADiskThatFails(t *testing.T) {
 // before it.
 func TestARestartTriesAgainWhatWasHeld(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/room" } })
+		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return m.Topic == "porch/room" } })
 		fifty(bl)
 		time.Sleep(30 * time.Minute)
 		next := New(l.opt, bl, br.dial, slog.New(slog.DiscardHandler))
@@ -237,7 +238,7 @@ func TestABrokerThatRestartsAccusesNobody(t *testing.T) {
 			bl.put(reading("room", seq+1))
 			if seq%10 == 0 {
 				time.Sleep(50 * time.Millisecond)
-				br.set(func() { br.conn.why = errBrokerClosed; br.conn.Close() })
+				br.set(func() { br.conn.why = mqtt.ErrBrokerClosed; br.conn.Close() })
 			}
 			time.Sleep(3 * time.Second)
 		}
@@ -252,7 +253,7 @@ func TestABrokerThatRestartsAccusesNobody(t *testing.T) {
 // TestAStateThatIsRefusedIsLeftAlone: the history goes on.
 func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/room/state" } })
+		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return m.Topic == "porch/room/state" } })
 		l.Observe(reading("room", 1))
 		l.Observe(reading("door", 1))
 		fifty(bl)
@@ -282,7 +283,7 @@ func TestAStateThatIsRefusedIsLeftAlone(t *testing.T) {
 // TestEventsThatAreRefusedHoldNothingUp: not even by events that say so.
 func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
-		br.set(func() { br.closesFor = func(m Message) bool { return m.Topic == "porch/agent/event" } })
+		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return m.Topic == "porch/agent/event" } })
 		bl.Report(sensors.Event{Name: "fault", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})
 		bl.Report(sensors.Event{Name: "recovered", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})
 		fifty(bl)

@@ -3,6 +3,8 @@ package uplink
 import (
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // TestNothingIsRetainedWhereTheBrokerKeepsNothing: it ends the connection for
@@ -15,7 +17,7 @@ func TestNothingIsRetainedWhereTheBrokerKeepsNothing(t *testing.T) {
 		br.set(func() { // from before
 			br.retained["porch/agent/info"] = `{"boot":"1-11111111","streams":{"cellar":{}}}`
 			br.retained["porch/cellar/state"] = "42"
-			br.closesFor = func(m Message) bool { return m.Retain }
+			br.closesFor = func(m mqtt.Message) bool { return m.Retain }
 		})
 		l.Observe(reading("room", 1))
 		bl.put(reading("room", 1))

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 const (
@@ -100,7 +102,7 @@ func (s *session) begin() {
 func (s *session) wait(ctx context.Context) error {
 	var stop, preferred <-chan struct{}
 	if s.leaving == nil {
-		stop, preferred = ctx.Done(), s.out.conn.Better()
+		stop, preferred = ctx.Done(), s.out.conn.Preferred()
 	}
 	lines := s.acks.lists()
 	s.timer.Reset(time.Until(s.due()))
@@ -193,7 +195,7 @@ func (s *session) acked(f *sentMessage) {
 
 // subscribed takes the answer to a subscription.
 func (s *session) subscribed(f *sentMessage) error {
-	var denied *DeniedError
+	var denied *mqtt.DeniedError
 	err := f.Error()
 	if err != nil && !errors.As(err, &denied) {
 		return s.out.lost(err)
@@ -264,7 +266,7 @@ func (s *session) tick() error {
 }
 
 // hear takes a message on one of the topics subscribed to.
-func (s *session) hear(m Message) {
+func (s *session) hear(m mqtt.Message) {
 	switch m.Topic {
 	case s.link.topics.Agent("canary"):
 		s.canaryHeard(string(m.Payload))

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -219,7 +220,7 @@ func TestHealthSaysWhatWaitsAndWhatFails(t *testing.T) {
 			continue
 		}
 		var h health
-		if err := json.Unmarshal(m.Payload, &h); err != nil || !m.Retain || !m.Once {
+		if err := json.Unmarshal(m.Payload, &h); err != nil || !m.Retain || !m.AtMostOnce {
 			t.Fatalf("%s, %v", m.Payload, err)
 		}
 		all = append(all, h)
@@ -314,7 +315,7 @@ func TestTheLinkGoesBackToThePreferredServer(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
 		fifty(bl)
-		br.set(func() { close(br.conn.better) })
+		br.set(func() { close(br.conn.preferred) })
 		time.Sleep(2 * time.Second)
 		br.set(func() {
 			if br.conns != 2 || br.orderly != 1 {
@@ -340,7 +341,7 @@ func TestPayloadsCostNoAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { buf = payload.Append(buf[:0], it, false) }); n != 0 {
 		t.Errorf("%v allocations a payload", n)
 	}
-	h := &history{link: New(Options{Clock: clock.NewTimekeeper(clock.TrustAlways), ClientID: "porch", Topics: payload.DefaultPatterns,
+	h := &history{link: New(Options{Broker: mqtt.Broker{Clock: clock.NewTimekeeper(clock.TrustAlways), ClientID: "porch"}, Topics: payload.DefaultPatterns,
 		Streams: []sensors.Stream{{Name: "room"}}}, nil, nil, nil)}
 	if n := testing.AllocsPerRun(10_000, func() { h.message(&it) }); n > 0.1 {
 		t.Errorf("%v allocations a message", n)

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // A single announces one entity by itself, in the older form of Home Assistant's
@@ -33,7 +35,7 @@ func singleTopic(prefix string, p platform, clientID, name string) string {
 }
 
 // singles are the retained messages that announce each entity by itself.
-func (o Options) singles() (msgs []Message) {
+func (o Options) singles() (msgs []mqtt.Message) {
 	a := o.announcement()
 	for _, name := range slices.Sorted(maps.Keys(a.Components)) {
 		c := a.Components[name]
@@ -46,14 +48,14 @@ func (o Options) singles() (msgs []Message) {
 			panic("uplink: discovery: " + err.Error()) // strings always marshal
 		}
 		topic := singleTopic(o.HomeAssistant.Prefix, c.Platform, o.ClientID, name)
-		msgs = append(msgs, Message{Topic: topic, Payload: payload, Retain: true})
+		msgs = append(msgs, mqtt.Message{Topic: topic, Payload: payload, Retain: true})
 	}
 	return msgs
 }
 
 // forgetSingles clears the singles of entities that are no longer announced, or
 // no longer there.
-func (was birth) forgetSingles(now Options) (msgs []Message) {
+func (was birth) forgetSingles(now Options) (msgs []mqtt.Message) {
 	stay := map[string]component{}
 	if ha := now.HomeAssistant; ha.Discovery && ha.Prefix == was.Discovery {
 		stay = now.announcement().Components
@@ -69,7 +71,7 @@ func (was birth) forgetSingles(now Options) (msgs []Message) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(platforms)) {
 		if p := platforms[name]; stay[name].Platform != p {
-			msgs = append(msgs, Message{Topic: singleTopic(was.Discovery, p, now.ClientID, name), Retain: true})
+			msgs = append(msgs, mqtt.Message{Topic: singleTopic(was.Discovery, p, now.ClientID, name), Retain: true})
 		}
 	}
 	return msgs

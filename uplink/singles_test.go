@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // TestSinglesAreSmallAndWhole: each passes where 1,000 bytes do, and says what
@@ -77,7 +79,7 @@ func TestTheNextStartBeginsWithWhatGetsThrough(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
 			br.retained["porch/agent/info"] = `{"boot":"1-11111111","discovery":"homeassistant","split":true,"truncated":true,"streams":{}}`
-			br.closesFor = func(m Message) bool { return len(m.Payload) > 1000 }
+			br.closesFor = func(m mqtt.Message) bool { return len(m.Payload) > 1000 }
 		})
 		time.Sleep(10 * time.Minute)
 		if info := br.kept("porch/agent/info"); !strings.Contains(info, `"split":true`) || !strings.Contains(info, l.opt.Boot) {

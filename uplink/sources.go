@@ -3,6 +3,8 @@ package uplink
 import (
 	"slices"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // suspectWait is how long after the start of a session a notice that sessions
@@ -45,7 +47,7 @@ func newNoticeMemory() noticeMemory {
 
 // subscription is the source of a subscription.
 func (m *noticeMemory) subscription(topic string) once {
-	n := notice{Message: Message{Topic: topic}, kind: kindSubscription}
+	n := notice{Message: mqtt.Message{Topic: topic}, kind: kindSubscription}
 	return newOnce(m.records, noticeForm{noticeID{topic, formSubscription}, func() notice { return n }})
 }
 
@@ -197,7 +199,7 @@ func (n *notices) sendSuspect() bool {
 	}
 	msg := src.take()
 	if msg.kind == kindOnce { // it is to be acknowledged
-		msg.kind, msg.Once = kindOther, false
+		msg.kind, msg.AtMostOnce = kindOther, false
 	}
 	n.out.sendNotice(msg, true)
 	return true

@@ -98,16 +98,16 @@ func (s *states) failing() []string {
 // watchSilence gives each stream that has no reading in time a state that says
 // so. The broker may hold a state from before the start, and an old "closed"
 // must not stand beside "online".
-func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, clock *clock.Timekeeper) {
+func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, keeper *clock.Timekeeper) {
 	start := time.Now()
 	streams = slices.Clone(streams)
 	slices.SortFunc(streams, func(a, b sensors.Stream) int { return cmp.Compare(patienceFor(a), patienceFor(b)) })
 	for _, st := range streams {
-		sleep(ctx, time.Until(start.Add(patienceFor(st))))
+		clock.Sleep(ctx, time.Until(start.Add(patienceFor(st))))
 		if ctx.Err() != nil {
 			return
 		}
-		s.silent(st, clock.Now())
+		s.silent(st, keeper.Now())
 	}
 }
 

@@ -37,15 +37,10 @@ func (b *statusBoard) connected(c Conn, start time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.now.Connected, b.now.Since, b.now.NextTry, b.now.Held, b.now.RoundTrip = true, start, time.Time{}, "", 0
-	b.now.Server = ""
-	if named, ok := c.(interface{ server() string }); ok {
-		b.now.Server = named.server()
-	}
+	b.now.Server = c.Server()
 	b.now.CertExpires = time.Time{}
-	if secure, ok := c.(interface{ certificates() []certificate }); ok {
-		for _, cert := range secure.certificates() {
-			b.now.CertExpires = earliest(b.now.CertExpires, cert.NotAfter)
-		}
+	for _, cert := range c.Certificates() {
+		b.now.CertExpires = earliest(b.now.CertExpires, cert.NotAfter)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 func TestStatusFollowsTheLink(t *testing.T) {
@@ -41,7 +43,7 @@ func TestStatusFollowsTheLink(t *testing.T) {
 			t.Errorf("the outage is %v old", since)
 		}
 
-		br.set(func() { br.refuse, br.drops = nil, func(Message) bool { return true } })
+		br.set(func() { br.refuse, br.drops = nil, func(mqtt.Message) bool { return true } })
 		time.Sleep(2 * time.Minute)
 		if s = l.Status(); !s.Connected || !strings.Contains(s.Held, "canary") || !s.NextTry.IsZero() {
 			t.Errorf("held: %+v", s)

@@ -156,7 +156,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	}
 	r.hw.Forget() // the file may have been changed because the hardware was
 	cfg.Queue.Unsaved = r.left
-	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink), r.log)
+	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink.Broker), r.log)
 	if left != nil {
 		r.left = left
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -58,14 +59,14 @@ func reading(clock *clock.Timekeeper, seq int) sensors.Reading {
 }
 
 // drain is how long it takes until nothing waits any more.
-func (a *agent) drain(server string, tls uplink.TLS, window int) (time.Duration, error) {
+func (a *agent) drain(server string, tls mqtt.TLS, window int) (time.Duration, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return 0, err
 	}
-	opt := uplink.Options{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls, KeepAlive: 15 * time.Second, Topics: payload.DefaultPatterns,
-		Drain: uplink.Drain{Window: window}, Clock: a.clock, Boot: a.queue.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
-	link := uplink.New(opt, a.queue, uplink.DialMQTT(opt), silent)
+	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls, KeepAlive: 15 * time.Second, Clock: a.clock}, Topics: payload.DefaultPatterns,
+		Drain: uplink.Drain{Window: window}, Boot: a.queue.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
+	link := uplink.New(opt, a.queue, uplink.DialMQTT(opt.Broker), silent)
 	ctx, stop := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
 	defer ended.Wait()

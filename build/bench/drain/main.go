@@ -23,12 +23,13 @@ import (
 	"slices"
 	"time"
 
-	mqtt "github.com/eclipse/paho.mqtt.golang"
+	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -85,7 +86,7 @@ func speeds(dir string, n, window, rounds int) error {
 		if err != nil {
 			return err
 		}
-		ours, err := timed(n, func() (time.Duration, error) { return a.drain("mqtt://"+b.Addr, uplink.TLS{}, window) })
+		ours, err := timed(n, func() (time.Duration, error) { return a.drain("mqtt://"+b.Addr, mqtt.TLS{}, window) })
 		a.close()
 		if err != nil {
 			return err
@@ -121,14 +122,14 @@ func payloads(n int) [][]byte {
 
 // publish is how long the library takes.
 func publish(addr string, payloads [][]byte, window int) (time.Duration, error) {
-	o := mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("raw").SetAutoReconnect(false)
-	client := mqtt.NewClient(o)
+	o := paho.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("raw").SetAutoReconnect(false)
+	client := paho.NewClient(o)
 	if t := client.Connect(); t.Wait() && t.Error() != nil {
 		return 0, t.Error()
 	}
 	defer client.Disconnect(100)
 	began := time.Now()
-	flight := make(chan mqtt.Token, window)
+	flight := make(chan paho.Token, window)
 	failed := make(chan error, 1)
 	go func() {
 		for t := range flight {

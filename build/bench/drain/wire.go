@@ -8,7 +8,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
-	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // traffic is what a cable has carried.
@@ -41,14 +41,14 @@ func wires(dir string, window int) error {
 	}
 	for _, c := range []struct {
 		name, scheme, config string
-		tls                  uplink.TLS
+		tls                  mqtt.TLS
 		shape                cable.Shape
 		n                    int
 	}{
-		{"mqtt, quick", "mqtt", "", uplink.TLS{}, cable.Shape{}, 20_000},
-		{"mqtts, quick", "mqtts", config, uplink.TLS{CA: ca}, cable.Shape{}, 20_000},
-		{"mqtt, 20 kbit/s", "mqtt", "", uplink.TLS{}, slow, 300},
-		{"mqtts, 20 kbit/s", "mqtts", config, uplink.TLS{CA: ca}, slow, 300},
+		{"mqtt, quick", "mqtt", "", mqtt.TLS{}, cable.Shape{}, 20_000},
+		{"mqtts, quick", "mqtts", config, mqtt.TLS{CA: ca}, cable.Shape{}, 20_000},
+		{"mqtt, 20 kbit/s", "mqtt", "", mqtt.TLS{}, slow, 300},
+		{"mqtts, 20 kbit/s", "mqtts", config, mqtt.TLS{CA: ca}, slow, 300},
 	} {
 		b, err := mosquitto.Start(dir, c.config+"set_tcp_nodelay true\n")
 		if err != nil {
@@ -74,7 +74,7 @@ func wires(dir string, window int) error {
 }
 
 // carry drains n readings over a cable.
-func carry(path, addr, scheme string, tls uplink.TLS, shape cable.Shape, n, window int) (*traffic, error) {
+func carry(path, addr, scheme string, tls mqtt.TLS, shape cable.Shape, n, window int) (*traffic, error) {
 	t := &traffic{}
 	c, err := cable.NewShaped(addr, t.tap, shape) // a cable without a shape is quick
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -24,9 +25,9 @@ func (j job) start(ctx context.Context, all *sync.WaitGroup, addr, path string, 
 	if err != nil {
 		return err
 	}
-	opt := uplink.Options{ClientID: fmt.Sprintf("agent-%d", i), Servers: []*url.URL{{Scheme: "mqtt", Host: addr}}, KeepAlive: time.Minute,
-		Topics: payload.DefaultPatterns, Drain: uplink.Drain{Rate: j.rate}, Clock: clock, Boot: q.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
-	link := uplink.New(opt, q, uplink.DialMQTT(opt), log)
+	opt := uplink.Options{Broker: mqtt.Broker{ClientID: fmt.Sprintf("agent-%d", i), Servers: []*url.URL{{Scheme: "mqtt", Host: addr}}, KeepAlive: time.Minute, Clock: clock},
+		Topics: payload.DefaultPatterns, Drain: uplink.Drain{Rate: j.rate}, Boot: q.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
+	link := uplink.New(opt, q, uplink.DialMQTT(opt.Broker), log)
 	linked, unlink := context.WithCancel(context.Background())
 	all.Go(func() { link.Run(linked); q.Close() })
 	all.Go(func() {

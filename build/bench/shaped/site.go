@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -135,10 +136,10 @@ func (s *site) alarm() (acked, sent time.Duration) {
 // link starts a link to an address, and what the agent has to say of now.
 func (s *site) link(addr string) {
 	server := &url.URL{Scheme: "mqtt", Host: addr}
-	opt := uplink.Options{ClientID: "site", Servers: []*url.URL{server}, KeepAlive: 15 * time.Second, Topics: payload.DefaultPatterns,
-		Drain: uplink.Drain{Window: s.window}, Clock: s.clock, Boot: s.queue.Boot(), Stats: s.queue.Stats,
+	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "site", Servers: []*url.URL{server}, KeepAlive: 15 * time.Second, Clock: s.clock}, Topics: payload.DefaultPatterns,
+		Drain: uplink.Drain{Window: s.window}, Boot: s.queue.Boot(), Stats: s.queue.Stats,
 		Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
-	link := uplink.New(opt, s, uplink.DialMQTT(opt), s.log)
+	link := uplink.New(opt, s, uplink.DialMQTT(opt.Broker), s.log)
 	var ctx context.Context
 	ctx, s.up = context.WithCancel(context.Background())
 	s.links.Go(func() { link.Run(ctx) })

@@ -98,7 +98,7 @@ func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger,
 	defer hush()
 	m := &meter{open: drivers.NewHardware().Open, count: s.sent, enough: enough}
 	ended := make(chan error, 1)
-	go func() { ended <- opt.Serve(running, cfg, m.Open, uplink.DialMQTT(cfg.Uplink), log) }()
+	go func() { ended <- opt.Serve(running, cfg, m.Open, uplink.DialMQTT(cfg.Uplink.Broker), log) }()
 
 	if err := schedule(ctx, opt.For, wire, s, ended); err != nil {
 		return err

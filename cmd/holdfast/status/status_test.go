@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // A node is what the collector asks.
@@ -30,7 +31,7 @@ func (n *node) States() []sensors.Reading { return n.states }
 
 func (n *node) collector(history bool) *Collector {
 	n.clock = clock.NewTimekeeper(clock.TrustAlways)
-	return NewCollector(uplink.Options{ClientID: "porch", Version: "1.2.3", Hardware: "a board", Clock: n.clock,
+	return NewCollector(uplink.Options{Broker: mqtt.Broker{ClientID: "porch", Clock: n.clock}, Version: "1.2.3", Hardware: "a board",
 		Streams: []sensors.Stream{
 			{Name: "door", Kind: "contact", Priority: sensors.Alarm, Quantity: sensors.Quantity{Class: "door"}},
 			{Name: "room", Kind: "aht20", Quantity: sensors.Quantity{Unit: "%"}},
