@@ -24,11 +24,12 @@ var upstream = map[string][]string{
 	"sensors":          {"sensors/clock"},
 	"sensors/debounce": {},
 	"sensors/drivers": {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/gpio",
-		"sensors/drivers/host", "sensors/drivers/i2c", "sensors/drivers/lines"},
+		"sensors/drivers/host", "sensors/drivers/i2c", "sensors/drivers/kernel", "sensors/drivers/lines"},
 	"sensors/drivers/gpio":        {"sensors/drivers/host"},
 	"sensors/drivers/host":        {},
 	"sensors/drivers/i2c":         {"sensors", "sensors/drivers/gpio", "sensors/drivers/host"},
 	"sensors/drivers/i2c/i2cfake": {}, // for tests
+	"sensors/drivers/kernel":      {"sensors", "sensors/drivers/host"},
 	"sensors/drivers/lines":       {"sensors", "sensors/drivers/host"},
 
 	"queue":               {"queue/pages", "sensors", "sensors/clock"},

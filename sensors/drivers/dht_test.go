@@ -38,19 +38,19 @@ func openDHT(t testing.TB, failures ...error) *dht {
 	if p := o.Check(); p != nil {
 		t.Fatal(p)
 	}
-	opened, err := o.Open(t.Context(), kernel(t, dhtFiles()))
+	opened, err := o.Open(t.Context(), sysTree(t, dhtFiles()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := opened.(*dht)
 	s.file = func(path string) (string, error) {
 		if len(failures) == 0 {
-			return s.readLine(path)
+			return s.ReadLine(path)
 		}
 		err := failures[0]
 		failures = failures[1:]
 		if err == nil {
-			return s.readLine(path)
+			return s.ReadLine(path)
 		}
 		return "", &fs.PathError{Op: "read", Path: path, Err: err}
 	}
@@ -64,11 +64,11 @@ func TestDHTIsFoundByItsNodeAndReadInOneTransmission(t *testing.T) {
 	if err != nil || !slices.Equal(samples, dhtValues) {
 		t.Error(samples, err)
 	}
-	_, err = newDHT().Open(t.Context(), kernel(t, dhtFiles()))
+	_, err = newDHT().Open(t.Context(), sysTree(t, dhtFiles()))
 	if err == nil || !strings.Contains(err.Error(), "add device:") || !strings.Contains(err.Error(), "dht11@11") {
 		t.Error(err)
 	}
-	_, err = newDHT().Open(t.Context(), kernel(t, nil))
+	_, err = newDHT().Open(t.Context(), sysTree(t, nil))
 	if err == nil || !strings.Contains(err.Error(), "dtoverlay=dht11") {
 		t.Error(err)
 	}

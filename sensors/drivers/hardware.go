@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
 // Hardware is the machine that the sensors are connected to. It owns what they share.
@@ -18,7 +19,7 @@ type Hardware struct {
 	// I2C are the buses in use: each is opened with its first sensor and closed with its
 	// last.
 	I2C i2c.Buses
-	w1  w1Buses
+	w1  kernel.OneWireBuses
 
 	// openLine opens a line in place of the kernel, in tests; nil is the kernel.
 	openLine func(gpio.Pin, gpio.Request) (gpio.Line, error)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
 // hwmonOptions are the options of kind hwmon: any sensor that the kernel
@@ -63,7 +64,10 @@ func (o *hwmonOptions) Check() (problems []Problem) {
 		}
 		seen[input] = true
 	}
-	return append(problems, checkDevice(o.Device)...)
+	if err := kernel.CheckOption(o.Device); err != nil {
+		problems = append(problems, problem("device", "%v", err))
+	}
+	return problems
 }
 
 func (o *hwmonOptions) Pace() time.Duration { return 60 * time.Second }
@@ -85,38 +89,35 @@ func (o *hwmonOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
-// hwmonDevices are found by the name that their driver gave.
-var hwmonDevices = kernelList{"hwmon", "class/hwmon/hwmon*", namedIn("name"), linked}
-
 func (o *hwmonOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	d, err := hwmonDevices.open(h, o.Name, o.Device)
+	d, err := kernel.Hwmon.Open(&h.Host, o.Name, o.Device)
 	if err != nil {
 		return nil, err
 	}
-	return &hwmon{kernelDevice: d, inputs: o.Inputs, quantities: o.Quantities()}, nil
+	return &hwmon{Device: d, inputs: o.Inputs, quantities: o.Quantities()}, nil
 }
 
 type hwmon struct {
-	*kernelDevice
+	*kernel.Device
 	inputs     []string
 	quantities []sensors.Quantity
 }
 
 func (s *hwmon) Next(ctx context.Context) ([]sensors.Sample, error) {
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	return gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.inputs[i]) })
+	return kernel.Gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.inputs[i]) })
 }
 
 // read is an input in its quantity's unit. A fault means that the value is none;
 // an alarm (temp1_max_alarm) says that it is beyond a limit, and the value stands.
 func (s *hwmon) read(input string) (float64, error) {
-	path := s.path(input)
-	if fault, err := s.readLine(input + "_fault"); err == nil && fault != "0" {
+	path := s.Path(input)
+	if fault, err := s.ReadLine(input + "_fault"); err == nil && fault != "0" {
 		return 0, fmt.Errorf("%s: the kernel reports a fault (is it wired?)", path)
 	}
-	text, err := s.readLine(input + "_input")
+	text, err := s.ReadLine(input + "_input")
 	if errors.Is(err, syscall.ENODATA) {
 		return 0, fmt.Errorf("%s: switched off (write 1 to %s_enable)", path, input)
 	}
@@ -125,8 +126,8 @@ func (s *hwmon) read(input string) (float64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s_input: %.40q is no number", path, text)
+		return 0, fmt.Errorf("%s_input: %.40q is not a number", path, text)
 	}
 	t := hwmonTypeOf(input)
-	return possible(path, t.Quantity, float64(n)/t.per)
+	return kernel.Possible(path, t.Quantity, float64(n)/t.per)
 }

@@ -73,7 +73,7 @@ func TestOneInputThatFailsLeavesTheOthers(t *testing.T) {
 	if err != nil || samples[0].Err != nil || samples[0].Value != 20 {
 		t.Fatal(samples, err)
 	}
-	for i, want := range []string{1: "is no number", 2: "reports a fault", 3: "no such file"} {
+	for i, want := range []string{1: "is not a number", 2: "reports a fault", 3: "no such file"} {
 		if want == "" {
 			continue
 		}

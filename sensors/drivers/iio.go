@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
 // iioOptions are the options of kind iio: any part that a driver of the kernel
@@ -70,7 +69,10 @@ func (o *iioOptions) Check() (problems []Problem) {
 		}
 		seen[c.input] = true
 	}
-	return append(problems, checkDevice(o.Device)...)
+	if err := kernel.CheckOption(o.Device); err != nil {
+		problems = append(problems, problem("device", "%v", err))
+	}
+	return problems
 }
 
 func (o *iioOptions) Pace() time.Duration { return 30 * time.Second }
@@ -107,54 +109,28 @@ func (o *iioOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
-// iioDevices have a name of their driver's choice: the part (bme280), the device
-// tree's node (dht11@4) or the address of an I2C device (1-0040), whose own name
-// is then the part's (si7020).
-var iioDevices = kernelList{"iio", "bus/iio/devices/iio:device*",
-	func(dir string) []string {
-		names := namedIn("name")(dir)
-		for _, n := range names {
-			if node, _, ok := strings.Cut(n, "@"); ok {
-				names = append(names, node)
-			}
-		}
-		if part := namedIn("name")(iioHardware(dir)); len(part) == 1 && !slices.Contains(names, part[0]) {
-			names = append(names, part[0])
-		}
-		return names
-	}, iioHardware}
-
-// iioHardware is the folder of the hardware, in which that of the IIO device is.
-func iioHardware(dir string) string {
-	path, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return dir
-	}
-	return filepath.Dir(path)
-}
-
 func (o *iioOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) { return o.open(h) }
 
 func (o *iioOptions) open(h *Hardware) (*iio, error) {
-	d, err := iioDevices.open(h, o.Name, o.Device)
+	d, err := kernel.IIO.Open(&h.Host, o.Name, o.Device)
 	if err != nil {
 		return nil, err
 	}
-	return &iio{kernelDevice: d, channels: o.channels(), quantities: o.Quantities(), file: d.readLine}, nil
+	return &iio{Device: d, channels: o.channels(), quantities: o.Quantities(), file: d.ReadLine}, nil
 }
 
 type iio struct {
-	*kernelDevice
+	*kernel.Device
 	channels   []iioChannel
 	quantities []sensors.Quantity
 	file       func(name string) (string, error)
 }
 
 func (s *iio) Next(ctx context.Context) ([]sensors.Sample, error) {
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	return gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.channels[i]) })
+	return kernel.Gather(ctx, s.quantities, func(i int) (float64, error) { return s.read(s.channels[i]) })
 }
 
 // read is a channel in its quantity's unit: what the driver worked out, or the
@@ -207,9 +183,9 @@ func (s *iio) number(file string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	value, err := decimal(text)
+	value, err := kernel.Decimal(text)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", s.path(file), err)
+		return 0, fmt.Errorf("%s: %w", s.Path(file), err)
 	}
 	return value, nil
 }
@@ -217,12 +193,12 @@ func (s *iio) number(file string) (float64, error) {
 func (s *iio) noChannel(c iioChannel, err error) error {
 	var there []string
 	for _, kind := range []string{"_input", "_raw"} {
-		for _, f := range s.files("in_*" + kind) {
+		for _, f := range s.Files("in_*" + kind) {
 			there = append(there, strings.TrimSuffix(f, kind))
 		}
 	}
 	if len(there) == 0 {
 		return err // the device itself has gone
 	}
-	return fmt.Errorf("iio %s: no %s (there are %s)", s.name, c.input, strings.Join(there, ", "))
+	return fmt.Errorf("iio %s: no %s (there are %s)", s.Name, c.input, strings.Join(there, ", "))
 }

@@ -27,7 +27,7 @@ func readIIO(t testing.TB, files map[string]string, o Options) ([]sensors.Sample
 	if p := o.Check(); p != nil {
 		t.Fatal(p)
 	}
-	s, err := o.Open(t.Context(), kernel(t, files))
+	s, err := o.Open(t.Context(), sysTree(t, files))
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func TestAbsentPartsAndInputsListThoseThereAre(t *testing.T) {
 
 func TestWhatCannotBeIsAnError(t *testing.T) {
 	for text, want := range map[string]string{
-		"-273151": "is not possible (-273.15", "": "is no number", "nan": "is no number", "1e3": "is no number",
+		"-273151": "is not possible (-273.15", "": "is not a number", "nan": "is not a number", "1e3": "is not a number",
 	} {
 		files := map[string]string{}
 		i2cIIO(files, "0", "1-0076", "bme280", "bme280", map[string]string{"in_temp_input": text})

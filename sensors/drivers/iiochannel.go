@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
 // An iioType is a type of channel, as the kernel's ABI/testing/sysfs-bus-iio has
@@ -78,7 +79,7 @@ func (c iioChannel) value(kernels, step float64) (float64, error) {
 	if c.decode != nil {
 		kernels = c.decode(kernels)
 	}
-	x, err := possible(c.input, c.Quantity, kernels*c.per)
+	x, err := kernel.Possible(c.input, c.Quantity, kernels*c.per)
 	if err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 	"golang.org/x/sys/unix"
 )
 
@@ -88,7 +89,7 @@ type board struct {
 
 // Next reads what was chosen. What this board does not tell fails alone.
 func (s *board) Next(ctx context.Context) ([]sensors.Sample, error) {
-	return gather(ctx, s.Quantities(), func(i int) (float64, error) {
+	return kernel.Gather(ctx, s.Quantities(), func(i int) (float64, error) {
 		name := s.Chosen[i]
 		value, err := piQuantities[name].read(s)
 		if errors.Is(err, os.ErrNotExist) {
@@ -103,7 +104,7 @@ func (s *board) Next(ctx context.Context) ([]sensors.Sample, error) {
 func (s *board) temperature() (float64, error) {
 	var first error
 	for _, kind := range []string{"cpu-thermal", "bcm2835_thermal", "x86_pkg_temp"} {
-		zone, err := thermalZones.open(s.hw, kind, "")
+		zone, err := kernel.Thermal.Open(&s.hw.Host, kind, "")
 		if err == nil {
 			defer zone.Close()
 			return zoneTemperature(zone)
@@ -127,7 +128,7 @@ const (
 // undervoltage is 1 if the supply fell below 4.63 V in the last 2 s: hwmon says so
 // (rpi_volt), or an older kernel's get_throttled.
 func (s *board) undervoltage() (float64, error) {
-	volt, err := hwmonDevices.open(s.hw, "rpi_volt", "")
+	volt, err := kernel.Hwmon.Open(&s.hw.Host, "rpi_volt", "")
 	if err == nil {
 		defer volt.Close()
 		return alarm(volt, "in0_lcrit_alarm")
@@ -221,7 +222,7 @@ func (s *board) uptime() (float64, error) {
 		return 0, err
 	}
 	first, _, _ := strings.Cut(text, " ")
-	seconds, err := decimal(first)
+	seconds, err := kernel.Decimal(first)
 	if err != nil || seconds < 0 {
 		return 0, fmt.Errorf("%s: %.40q has no uptime", path, text)
 	}
@@ -229,13 +230,13 @@ func (s *board) uptime() (float64, error) {
 }
 
 // alarm is one of hwmon's files that says 0 or 1.
-func alarm(d *kernelDevice, file string) (float64, error) {
-	text, err := d.readLine(file)
+func alarm(d *kernel.Device, file string) (float64, error) {
+	text, err := d.ReadLine(file)
 	if err != nil {
 		return 0, err
 	}
 	if text != "0" && text != "1" {
-		return 0, fmt.Errorf("%s: %.40q is neither 0 nor 1", d.path(file), text)
+		return 0, fmt.Errorf("%s: %.40q is neither 0 nor 1", d.Path(file), text)
 	}
 	return boolean(text == "1"), nil
 }

@@ -46,7 +46,7 @@ func readPi(t testing.TB, change map[string]string, chosen ...string) (map[strin
 	if p := o.Check(); p != nil {
 		t.Fatal(p)
 	}
-	s, err := o.Open(t.Context(), kernel(t, files))
+	s, err := o.Open(t.Context(), sysTree(t, files))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
 // A KernelDevice is something that a driver of the kernel measures.
@@ -24,13 +25,13 @@ type KernelDevice struct {
 
 // ScanIIO lists the devices of the industrial I/O subsystem: "bme280", "dht11".
 func (h *Hardware) ScanIIO() ([]KernelDevice, error) {
-	return h.kernelDevices(iioDevices, "name", iioFile)
+	return h.kernelDevices(kernel.IIO, "name", iioFile)
 }
 
 // ScanHwmon lists the devices of the hardware monitoring subsystem, with the
 // inputs that kind hwmon can read.
 func (h *Hardware) ScanHwmon() ([]KernelDevice, error) {
-	return h.kernelDevices(hwmonDevices, "name", func(file string) (string, bool) {
+	return h.kernelDevices(kernel.Hwmon, "name", func(file string) (string, bool) {
 		input, ok := strings.CutSuffix(file, "_input")
 		return input, ok && hwmonInput.MatchString(input)
 	})
@@ -38,7 +39,7 @@ func (h *Hardware) ScanHwmon() ([]KernelDevice, error) {
 
 // ScanThermal lists the thermal zones by their types.
 func (h *Hardware) ScanThermal() ([]KernelDevice, error) {
-	return h.kernelDevices(thermalZones, "type", func(file string) (string, bool) {
+	return h.kernelDevices(kernel.Thermal, "type", func(file string) (string, bool) {
 		return file, file == "temp"
 	})
 }
@@ -57,10 +58,10 @@ func iioFile(file string) (channel string, ok bool) {
 	return "", false
 }
 
-func (h *Hardware) kernelDevices(list kernelList, name string, input func(string) (string, bool)) ([]KernelDevice, error) {
-	root, pattern := filepath.Split(filepath.Join(h.Sys, list.glob))
+func (h *Hardware) kernelDevices(list kernel.List, name string, input func(string) (string, bool)) ([]KernelDevice, error) {
+	root, pattern := filepath.Split(filepath.Join(h.Sys, list.Glob))
 	dirs, err := host.Numbered(root, strings.TrimSuffix(pattern, "*"))
-	entries := list.entries(h.Sys)
+	entries := list.Entries(h.Sys)
 	var all []KernelDevice
 	for _, dir := range dirs {
 		path := filepath.Join(root, dir)
@@ -69,7 +70,7 @@ func (h *Hardware) kernelDevices(list kernelList, name string, input func(string
 			continue
 		}
 		d.Inputs = inputsOf(path, input)
-		device, unclear := list.optionFor(entries, d.Name, path)
+		device, unclear := list.OptionFor(entries, d.Name, path)
 		if d.Device = device; unclear != nil {
 			d.Unclear = unclear.Error()
 		}

@@ -3,11 +3,11 @@ package drivers
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
 // thermalOptions are the options of kind thermal: a zone that the kernel keeps
@@ -29,39 +29,36 @@ func (o *thermalOptions) Pace() time.Duration { return 60 * time.Second }
 
 func (o *thermalOptions) Quantities() []sensors.Quantity { return []sensors.Quantity{temperature} }
 
-// thermalZones are found by their type; each is its own hardware.
-var thermalZones = kernelList{"thermal", "class/thermal/thermal_zone*", namedIn("type"), filepath.Clean}
-
 func (o *thermalOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	d, err := thermalZones.open(h, o.Type, "")
+	d, err := kernel.Thermal.Open(&h.Host, o.Type, "")
 	if err != nil {
 		return nil, err
 	}
 	return &thermal{d}, nil
 }
 
-type thermal struct{ *kernelDevice }
+type thermal struct{ *kernel.Device }
 
 // Next reads the zone's temperature in °C; the kernel has it in m°C (ABI
 // sysfs-class-thermal). What no silicon survives is an error.
 func (s *thermal) Next(ctx context.Context) ([]sensors.Sample, error) {
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	return gather(ctx, []sensors.Quantity{temperature}, func(int) (float64, error) { return zoneTemperature(s.kernelDevice) })
+	return kernel.Gather(ctx, []sensors.Quantity{temperature}, func(int) (float64, error) { return zoneTemperature(s.Device) })
 }
 
-func zoneTemperature(d *kernelDevice) (float64, error) {
-	text, err := d.readLine("temp")
+func zoneTemperature(d *kernel.Device) (float64, error) {
+	text, err := d.ReadLine("temp")
 	if err != nil {
 		return 0, err
 	}
-	celsius, err := thousandths(text)
+	celsius, err := kernel.Thousandths(text)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", d.path("temp"), err)
+		return 0, fmt.Errorf("%s: %w", d.Path("temp"), err)
 	}
 	if celsius < -60 || celsius > 200 {
-		return 0, fmt.Errorf("%s: %v °C is no temperature of a running board", d.dir, celsius)
+		return 0, fmt.Errorf("%s: %v °C is no temperature of a running board", d.Path(""), celsius)
 	}
 	return celsius, nil
 }

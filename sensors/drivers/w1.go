@@ -14,6 +14,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
 // w1Options are the options of kind w1: a thermometer of the DS18B20's family on
@@ -24,19 +25,16 @@ type w1Options struct {
 
 func newW1() Options { return &w1Options{} }
 
-// The families are those that the kernel's w1_therm knows: DS18S20, DS1822,
-// DS18B20, DS1825 and DS28EA00.
-var w1ID = regexp.MustCompile(`^(10|22|28|3b|42)-[0-9a-f]{12}$`)
-
 const w1Master = "/sys/bus/w1/devices"
 
 func (o *w1Options) id() string { return strings.ToLower(o.ID) }
 
 func (o *w1Options) Check() []Problem {
-	if w1ID.MatchString(o.id()) {
+	if kernel.IsOneWireThermometer(o.id()) {
 		return nil
 	}
-	return []Problem{problem("id", "%q is missing or no thermometer's: write one of ls %s that begins with 10-, 22-, 28-, 3b- or 42-, as in id: 28-0316a2797bff", o.ID, w1Master)}
+	return []Problem{problem("id", "%q is missing or is not the id of a thermometer: write one of ls %s "+
+		"that begins with 10-, 22-, 28-, 3b- or 42-, as in id: 28-0316a2797bff", o.ID, w1Master)}
 }
 
 func (o *w1Options) Claims() []string { return []string{"w1 " + o.id()} }
@@ -51,7 +49,7 @@ func (o *w1Options) Open(_ context.Context, h *Hardware) (sensors.Sensor, error)
 	if _, err := os.Stat(dir); err != nil {
 		return nil, o.absent(root)
 	}
-	return &w1{id: o.id(), dir: dir, bus: h.w1.of(dir), file: host.ReadLine}, nil
+	return &w1{id: o.id(), dir: dir, bus: h.w1.Bus(dir), file: host.ReadLine}, nil
 }
 
 // absent says what is on the bus instead.
@@ -70,7 +68,7 @@ type w1 struct {
 	id  string
 	dir string
 
-	bus      *w1Turn
+	bus      *kernel.OneWireBus
 	external bool // it has a supply of its own and leaves the bus free while it measures
 	file     func(path string) (string, error)
 
@@ -116,7 +114,7 @@ func (s *w1) isPowerOn(r w1Reading) bool {
 	if r.celsius != 85 {
 		return false
 	}
-	if r.scratchpad != nil && !strings.HasPrefix(s.id, "10-") && r.scratchpad[6] != 0x0C {
+	if r.scratchpad != nil && s.family() != kernel.FamilyDS18S20 && r.scratchpad[6] != 0x0C {
 		return false
 	}
 	return !s.known || s.last < 85-w1Near || s.last > 85+w1Near
@@ -173,7 +171,7 @@ func parseW1Slave(family, text string) (w1Reading, error) {
 	switch {
 	case isMAX31850(family, bytes):
 		return max31850Reading(bytes)
-	case family == "10" && bytes[7] == 0: // of which the kernel makes 0 °C
+	case family == kernel.FamilyDS18S20 && bytes[7] == 0: // of which the kernel makes 0 °C
 		return w1Reading{}, errors.New("nothing measured: its count per °C is 0 (is the supply weak?)")
 	}
 	r, err := parseW1Celsius(w1Limits, m[3])
@@ -205,3 +203,21 @@ func w1Within(l limits, celsius float64) (w1Reading, error) {
 }
 
 func (s *w1) Close() error { return nil }
+
+// readInTurn measures when it is the part's turn. One with a supply of its own
+// needs none: the kernel leaves the bus to others while it measures (w1_therm.c).
+func (s *w1) readInTurn(ctx context.Context) (w1Reading, error) {
+	if s.external {
+		return s.read()
+	}
+	if err := s.bus.Acquire(ctx, s.id); err != nil {
+		return w1Reading{}, err
+	}
+	defer s.bus.Release()
+	r, err := s.read()
+	if err == nil {
+		supply, _ := s.file(filepath.Join(s.dir, "ext_power")) // since Linux 5.10
+		s.external = supply == "1"
+	}
+	return r, err
+}

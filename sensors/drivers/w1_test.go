@@ -37,7 +37,7 @@ type w1Bus struct {
 
 func newW1Bus(t testing.TB, id, file string) *w1Bus {
 	t.Helper()
-	return &w1Bus{t, kernel(t, map[string]string{
+	return &w1Bus{t, sysTree(t, map[string]string{
 		"sys/bus/w1/devices/" + id + "/" + file:              "",
 		"sys/bus/w1/devices/w1_bus_master1/w1_master_slaves": id,
 	}), file}
@@ -143,7 +143,7 @@ func TestAnAbsentThermometerListsThoseThereAre(t *testing.T) {
 		"nothing is on the bus": {"sys/bus/w1/devices/w1_bus_master1/w1_master_slaves": "not found."},
 		"dtoverlay=w1-gpio":     {},
 	} {
-		_, err := (&w1Options{ID: "28-000000000001"}).Open(t.Context(), kernel(t, files))
+		_, err := (&w1Options{ID: "28-000000000001"}).Open(t.Context(), sysTree(t, files))
 		if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}

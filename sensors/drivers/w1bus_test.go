@@ -37,7 +37,7 @@ func newW1Wire(t testing.TB, n int) *w1Wire {
 		w.ids = append(w.ids, id)
 		files["sys/bus/w1/devices/"+id] = "->sys/devices/w1_bus_master1/" + id
 	}
-	w.h = kernel(t, files)
+	w.h = sysTree(t, files)
 	return w
 }
 

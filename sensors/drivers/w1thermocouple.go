@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
 // The family 3b has two members: the DS1825, a thermometer like the DS18B20, and
@@ -16,7 +18,7 @@ import (
 var max31850Limits = limits{-270, 1768}
 
 func isMAX31850(family string, scratchpad []byte) bool {
-	return family == "3b" && scratchpad[4]&0xf0 == 0xf0
+	return family == kernel.FamilyDS1825 && scratchpad[4]&0xf0 == 0xf0
 }
 
 // max31850Reading takes 14 bits of 0.25 °C. The two below them are no fraction,
@@ -46,7 +48,7 @@ func max31850Reading(scratchpad []byte) (w1Reading, error) {
 // a fault.
 func w1LimitsOf(family, milli string) limits {
 	quarter := len(milli) > 3 && slices.Contains([]string{"000", "250", "500", "750"}, milli[len(milli)-3:])
-	if family == "3b" && quarter {
+	if family == kernel.FamilyDS1825 && quarter {
 		return max31850Limits
 	}
 	return w1Limits

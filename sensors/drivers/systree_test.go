@@ -11,7 +11,7 @@ import (
 
 // kernel is a machine whose /sys, /proc and /dev are trees of files in a folder;
 // a text that begins with "->" makes a link to another place in the tree.
-func kernel(t testing.TB, files map[string]string) *Hardware {
+func sysTree(t testing.TB, files map[string]string) *Hardware {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range files {
@@ -42,20 +42,5 @@ func sysfs(t testing.TB, files map[string]string) *Hardware {
 		}
 		all["sys/class/hwmon/"+name] = text
 	}
-	return kernel(t, all)
-}
-
-func FuzzDecimal(f *testing.F) {
-	for _, s := range []string{"0", "-12.345000000", "102.129031250", "1e3", "NaN", "0x10", "-", "1.", "99999999999999999999"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		x, err := decimal(text)
-		if err == nil && (x > 1e18 || x < -1e18 || x != x) {
-			t.Errorf("%q is %v", text, x)
-		}
-		if err != nil && strings.ContainsRune(err.Error(), '\n') {
-			t.Errorf("%q: %v", text, err)
-		}
-	})
+	return sysTree(t, all)
 }
