@@ -32,33 +32,35 @@ var upstream = map[string][]string{
 	"sensors/drivers/kernel":      {"sensors", "sensors/drivers/host"},
 	"sensors/drivers/lines":       {"sensors", "sensors/drivers/host"},
 
-	"queue":               {"queue/pages", "sensors", "sensors/clock"},
-	"queue/pages":         {},
-	"uplink":              {"queue", "sensors", "sensors/clock", "uplink/mqtt", "uplink/payload"},
-	"uplink/mqtt":         {"sensors/clock", "uplink/mdns"},
-	"uplink/mqtttest":     {}, // for tests
-	"uplink/payload":      {"queue", "sensors", "sensors/clock"},
-	"uplink/mdns":         {},
-	"config":              {"uplink", "uplink/mqtt", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
-	"cmd/holdfast/broker": {},
-	"cmd/holdfast/cable":  {},
-	"cmd/holdfast/demo":   {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
-	"cmd/holdfast/scan":   {"config", "sensors/drivers", "sensors/drivers/i2c"},
-	"cmd/holdfast":        {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "cmd/holdfast/status", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"queue":                {"queue/pages", "sensors", "sensors/clock"},
+	"queue/pages":          {},
+	"uplink":               {"queue", "sensors", "sensors/clock", "uplink/mqtt", "uplink/payload"},
+	"uplink/mqtt":          {"sensors/clock", "uplink/mdns"},
+	"uplink/mqtttest":      {}, // for tests
+	"uplink/payload":       {"queue", "sensors", "sensors/clock"},
+	"uplink/mdns":          {},
+	"config":               {"uplink", "uplink/mqtt", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast/broker":  {},
+	"cmd/holdfast/cable":   {},
+	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c"},
+	"cmd/holdfast/systemd": {},
+	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 
 // thirdParty says which packages may import a module of others, so that it can be
 // replaced in one place.
 var thirdParty = map[string]string{
-	"periph.io/":                 "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
-	"github.com/warthog618/":     "sensors/drivers sensors/drivers/gpio",
-	"golang.org/x/sys/":          "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink/mqtt",
-	"go.etcd.io/bbolt":           "queue",
-	"github.com/eclipse/paho":    "uplink/mqtt",
-	"github.com/gorilla/":        "uplink/mqtt", // comes with paho, which hides the socket
-	"go.yaml.in/yaml":            "config",
-	"github.com/mochi-mqtt/":     "cmd/holdfast/broker",
-	"golang.org/x/sync/errgroup": "cmd/holdfast",
+	"periph.io/":                    "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
+	"github.com/warthog618/":        "sensors/drivers sensors/drivers/gpio",
+	"golang.org/x/sys/":             "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink/mqtt cmd/holdfast/systemd",
+	"go.etcd.io/bbolt":              "queue",
+	"github.com/eclipse/paho":       "uplink/mqtt",
+	"github.com/gorilla/":           "uplink/mqtt", // comes with paho, which hides the socket
+	"go.yaml.in/yaml":               "config",
+	"github.com/mochi-mqtt/":        "cmd/holdfast/broker",
+	"github.com/coreos/go-systemd/": "cmd/holdfast/systemd",
+	"golang.org/x/sync/errgroup":    "cmd/holdfast",
 }
 
 // TestImportsPointAgainstTheFlow reads the sources itself. `go list` would read

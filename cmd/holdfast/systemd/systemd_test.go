@@ -1,0 +1,290 @@
+package systemd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A manager takes what is sent, as the service manager does.
+type manager struct {
+	mu   sync.Mutex
+	sent []string
+	log  lockedText
+	*Notifier
+}
+
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func newManager(timeout time.Duration) *manager {
+	m := &manager{}
+	m.Notifier = newNotifier(slog.New(slog.NewTextHandler(&m.log, nil)), func(state string) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.sent = append(m.sent, state)
+		return nil
+	}, timeout)
+	m.watchdog.stuck = func() bool { return false }
+	return m
+}
+
+// take returns what was sent since the last call, and how often the watchdog was fed.
+func (m *manager) take() (states []string, fed int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sent {
+		if s == "WATCHDOG=1" {
+			fed++
+		} else {
+			states = append(states, s)
+		}
+	}
+	m.sent = nil
+	return states, fed
+}
+
+// running runs a Notifier with a watchdog of a minute in a bubble.
+func running(t *testing.T, do func(m *manager)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { m.Run(ctx) })
+		do(m)
+		cancel()
+		run.Wait()
+	})
+}
+
+func TestTheWatchdogIsFedWhileLoopsMakeProgress(t *testing.T) {
+	running(t, func(m *manager) {
+		writer, sensor := m.Loop("queue writer"), m.Loop("sensor door")
+		sensor(0) // waits for an edge, for ever
+		for range 60 {
+			writer(time.Minute)
+			time.Sleep(time.Minute - time.Millisecond)
+		}
+		if _, fed := m.take(); fed < 230 {
+			t.Errorf("fed %d times in an hour, want every 15 s", fed)
+		}
+		if m.log.String() != "" {
+			t.Errorf("the log says %s", m.log.String())
+		}
+	})
+}
+
+func TestALoopThatHangsIsNamedAndStopsTheFeeding(t *testing.T) {
+	for _, name := range []string{"queue writer", "link", "sensor door"} {
+		t.Run(name, func(t *testing.T) {
+			running(t, func(m *manager) {
+				loops := map[string]func(time.Duration){}
+				for _, all := range []string{"queue writer", "link", "sensor door"} {
+					loops[all] = m.Loop(all)
+				}
+				loops[name](10 * time.Second)
+				for range 60 {
+					for other, progress := range loops {
+						if other != name {
+							progress(10 * time.Second)
+						}
+					}
+					time.Sleep(time.Second)
+				}
+				if _, fed := m.take(); fed != 2 { // at 15 s and 30 s; half a watchdog after its progress was due it ends
+					t.Errorf("fed %d times while %s hung", fed, name)
+				}
+				if !strings.Contains(m.log.String(), "hangs") || !strings.Contains(m.log.String(), name) ||
+					strings.Count(m.log.String(), "\n") != 1 {
+					t.Errorf("the log says %q", m.log.String())
+				}
+				for _, progress := range loops {
+					progress(time.Minute)
+				}
+				time.Sleep(time.Minute)
+				if _, fed := m.take(); fed < 3 || !strings.Contains(m.log.String(), "progress again") {
+					t.Errorf("fed %d times afterwards; the log says %q", fed, m.log.String())
+				}
+			})
+		})
+	}
+}
+
+// The words for the state may need a lock that the loop holds.
+func TestALoopIsNamedWhileItsStateCannotBeTold(t *testing.T) {
+	running(t, func(m *manager) {
+		free := make(chan struct{}, 1) // a lock that lets the bubble's time pass
+		free <- struct{}{}
+		m.Ready(func() string {
+			<-free
+			free <- struct{}{}
+			return ""
+		})
+		<-free
+		defer func() { free <- struct{}{} }()
+		m.Loop("queue writer")(time.Second)
+		time.Sleep(time.Hour)
+		if _, fed := m.take(); fed != 2 || !strings.Contains(m.log.String(), "queue writer") {
+			t.Errorf("fed %d times; the log says %q", fed, m.log.String())
+		}
+	})
+}
+
+// A restart cannot end what hangs in the kernel, and delivery goes on without it.
+func TestWhatHangsInTheKernelIsToldAndFed(t *testing.T) {
+	running(t, func(m *manager) {
+		m.watchdog.stuck = func() bool { return true }
+		m.Loop("queue writer")(time.Second)
+		time.Sleep(time.Hour)
+		if _, fed := m.take(); fed < 239 {
+			t.Errorf("fed %d times in an hour", fed)
+		}
+		if strings.Count(m.log.String(), "\n") != 1 || !strings.Contains(m.log.String(), "hangs in the kernel") {
+			t.Errorf("the log says %q", m.log.String())
+		}
+	})
+}
+
+func TestTheLoopsOfAConfigurationEndWithIt(t *testing.T) {
+	running(t, func(m *manager) {
+		m.Loop("queue writer")(time.Second)
+		m.Forget()
+		time.Sleep(time.Hour)
+		if _, fed := m.take(); fed < 239 {
+			t.Errorf("fed %d times in an hour", fed)
+		}
+	})
+}
+
+func TestStatesInTheirOrder(t *testing.T) {
+	var backlog atomic.Int64
+	running(t, func(m *manager) {
+		describe := func() string { return fmt.Sprint("backlog ", backlog.Load()) }
+		m.Kept() // before it is ready: nothing
+		m.Ready(describe)
+		time.Sleep(time.Hour)
+		backlog.Store(7)
+		time.Sleep(time.Hour)
+		m.Changed()
+		m.Reloading()
+		m.Kept()
+		m.Reloading()
+		m.Forget()
+		m.Changed()
+		m.Ready(describe)
+		got, _ := m.take()
+		for i, s := range got {
+			if before, _, ok := strings.Cut(s, "MONOTONIC_USEC="); ok {
+				got[i] = before + "..."
+			}
+		}
+		want := []string{"READY=1\nSTATUS=backlog 0", "STATUS=backlog 7",
+			"RELOADING=1\n...", "READY=1\nSTATUS=backlog 7", "RELOADING=1\n...", "READY=1\nSTATUS=backlog 7"}
+		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	})
+}
+
+func TestTheEndIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		m.Run(ctx)
+		if got, _ := m.take(); len(got) != 1 || !strings.HasPrefix(got[0], "STOPPING=1") {
+			t.Errorf("sent %q", got)
+		}
+	})
+}
+
+func TestWithoutAServiceManagerNothingHappens(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "")
+	n := New(slog.New(slog.DiscardHandler))
+	if n != nil {
+		t.Fatal("a Notifier, and nobody listens")
+	}
+	n.Ready(func() string { panic("asked") })
+	n.Reloading()
+	n.Kept()
+	n.Changed()
+	n.Forget()
+	n.Loop("link")(time.Second)
+	n.Run(t.Context())
+}
+
+// TestTheSocketIsTheServiceManagers speaks over a real socket.
+func TestTheSocketIsTheServiceManagers(t *testing.T) {
+	dir, err := os.MkdirTemp("", "notify") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "s"))
+	t.Setenv("WATCHDOG_USEC", "60000000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	n := New(slog.New(slog.DiscardHandler))
+	n.Ready(func() string { return "connected" })
+	n.feed()
+	for _, want := range []string{"STATUS=starting", "READY=1\nSTATUS=connected", "WATCHDOG=1"} {
+		buf := make([]byte, 4096)
+		got, err := socket.Read(buf)
+		if err != nil || string(buf[:got]) != want {
+			t.Errorf("heard %q, %v, want %q", buf[:got], err, want)
+		}
+	}
+	if n.watchdog.timeout != time.Minute {
+		t.Errorf("a watchdog of %v", n.watchdog.timeout)
+	}
+}
+
+func TestThreadsThatTheKernelHoldsAreFound(t *testing.T) {
+	dir := t.TempDir()
+	write := func(thread, stat string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(dir, thread), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, thread, "stat"), []byte(stat), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("1", "1 (hold) D fast) S 1 1 1\n")
+	write("2", "")
+	if threadStuck(dir) {
+		t.Error("a thread that sleeps counts as stuck")
+	}
+	write("3", "3 (holdfast) D 1 1 1\n")
+	if !threadStuck(dir) {
+		t.Error("a thread in uninterruptible sleep is not found")
+	}
+}

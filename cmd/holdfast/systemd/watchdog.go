@@ -1,0 +1,114 @@
+package systemd
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A watchdog decides whether the service manager's is fed: while each loop makes
+// progress.
+type watchdog struct {
+	log     *slog.Logger
+	timeout time.Duration // the service manager restarts us after so long without WATCHDOG=1; 0: it does not
+	stuck   func() bool   // whether the kernel holds a thread
+
+	mu    sync.Mutex
+	loops []*loop // of the configuration that runs
+	hung  string  // the loop that hangs, which the log was told
+}
+
+// A loop is one that the watchdog looks at.
+type loop struct {
+	name  string
+	start time.Time
+	due   atomic.Int64 // when progress has to be made, in ns since start; 0: no matter when
+}
+
+func (l *loop) progress(within time.Duration) {
+	if within <= 0 {
+		l.due.Store(0)
+		return
+	}
+	l.due.Store(int64(time.Since(l.start) + within))
+}
+
+// late is for how long progress has been due.
+func (l *loop) late() time.Duration {
+	due := l.due.Load()
+	if due == 0 {
+		return 0
+	}
+	return time.Since(l.start) - time.Duration(due)
+}
+
+func (w *watchdog) add(name string) (progress func(within time.Duration)) {
+	l := &loop{name: name, start: time.Now()}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loops = append(w.loops, l)
+	return hangOnPurpose(name, l.progress)
+}
+
+func (w *watchdog) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loops = nil
+}
+
+// mayFeed reports whether all loops make progress, or a restart would not help
+// the one that hangs: a process with a thread that the kernel holds cannot be
+// ended, and what still works would stop. A disk that hangs is the usual case.
+func (w *watchdog) mayFeed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name, late := w.latestLocked()
+	if late <= w.timeout/2 {
+		if w.hung != "" {
+			w.log.Info("makes progress again", "loop", w.hung)
+		}
+		w.hung = ""
+		return true
+	}
+	stuck := w.stuck()
+	if w.hung != name {
+		w.hung = name
+		what := "hangs: the watchdog is not fed, and systemd will restart the agent"
+		if stuck {
+			what = "hangs in the kernel, which a restart would not end"
+		}
+		w.log.Error(what, "loop", name, "late", late.Round(time.Second))
+	}
+	return stuck
+}
+
+// latestLocked returns the loop whose progress has been due for longest.
+func (w *watchdog) latestLocked() (name string, late time.Duration) {
+	for _, l := range w.loops {
+		if d := l.late(); d > late {
+			name, late = l.name, d
+		}
+	}
+	return name, late
+}
+
+// threadStuck reports whether a thread is in uninterruptible sleep: proc(5),
+// /proc/pid/stat. dir has a folder for each thread.
+func threadStuck(dir string) bool {
+	stats, _ := filepath.Glob(filepath.Join(dir, "*", "stat")) // the pattern is valid
+	for _, name := range stats {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		// The name before the state stands in brackets and may hold any character.
+		if end := bytes.LastIndexByte(text, ')'); bytes.HasPrefix(text[end+1:], []byte(" D ")) {
+			return true
+		}
+	}
+	return false
+}
