@@ -63,6 +63,10 @@ type Options struct {
 	Clock     *clock.Timekeeper // nil: one that asks the kernel
 	ClientID  string            // whose readings it holds; "": whose the file says
 	Unsaved   *Unsaved          // what a queue of before could not write; nil: nothing
+
+	// Progress is called by the goroutine of Run as it makes progress, with the time
+	// within which it calls again; nil: nobody watches.
+	Progress func(within time.Duration)
 }
 
 const (

@@ -11,6 +11,7 @@ const (
 	idleCursor     = time.Minute     // that the file may lag behind acknowledged alarms
 	retryStorage   = 5 * time.Second // between attempts while the disk fails
 	checkFileEvery = time.Minute     // whether it is still in its place
+	flushLimit     = 5 * time.Minute // for what the writer does at once; a full file on a slow card is purged in two
 
 	// A tail may take so many bytes: together with its key it must fit into a
 	// quarter of a page, or bbolt gives it pages of its own.
@@ -33,9 +34,14 @@ type writer struct{ *Queue }
 func (q *Queue) Run(ctx context.Context) error {
 	defer close(q.stopped)
 	w := writer{q}
+	progress := q.opt.Progress
+	if progress == nil {
+		progress = func(time.Duration) {}
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for wait := time.Duration(0); ; {
+		progress(wait + time.Second)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -43,9 +49,11 @@ func (q *Queue) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		if w.due() <= 0 {
+			progress(flushLimit)
 			w.flush()
 		}
-		timer.Reset(max(w.due(), 0))
+		wait = max(w.due(), 0)
+		timer.Reset(wait)
 	}
 }
 

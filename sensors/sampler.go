@@ -13,6 +13,7 @@ const (
 	minRetry   = time.Second      // before a sensor that failed is opened again
 	maxRetry   = 15 * time.Second // however slow its own pace is: a reading is late then, not missing
 	stableTime = time.Minute      // open for so long, a sensor that waits for events has not just been restarted
+	busyLimit  = time.Minute      // for what a sampler does between two calls into its driver
 )
 
 // Wiring is what the sensors are connected to. Its functions are called from
@@ -23,6 +24,11 @@ type Wiring struct {
 	Report func(Event)   // takes what happened to the sensors themselves
 	Clock  *clock.Timekeeper
 	Log    *slog.Logger
+
+	// Watch returns the function by which a sensor's sampler says that it makes
+	// progress, and within what time it says so again; 0: it waits for the driver,
+	// which has bounds of its own, or has ended. nil: nobody watches.
+	Watch func(sensor string) (progress func(within time.Duration))
 }
 
 // Run samples every sensor until ctx is done. A sensor that fails, hangs or
@@ -53,6 +59,8 @@ type sampler struct {
 	events  eventLog
 	restart restart
 
+	progress func(within time.Duration) // see Wiring.Watch
+
 	device Sensor // nil: not open
 	hung   *call  // that has not returned yet; until then the sensor is not called
 }
@@ -62,6 +70,10 @@ func newSampler(spec Spec, to Wiring) *sampler {
 	s.fails = failureLog{log: s.log, what: "sensor", back: "sensor answers again"}
 	for _, st := range spec.Streams {
 		s.streams[st.Quantity.Name] = newStream(st, to.Record, s.log)
+	}
+	s.progress = func(time.Duration) {}
+	if to.Watch != nil {
+		s.progress = to.Watch(spec.Name)
 	}
 	return s
 }
@@ -96,6 +108,7 @@ func (s *sampler) run(ctx context.Context) {
 	}
 	s.logCounts(true)
 	s.close(ctx)
+	s.progress(0)
 }
 
 // next is when to measure after a beat: on the next one that has not passed,
@@ -188,7 +201,9 @@ func (s *sampler) close(ctx context.Context) {
 func (s *sampler) call(
 	ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer),
 ) answer {
+	s.progress(0)
 	got, hung := bounded(ctx, limit, do, late)
+	s.progress(busyLimit)
 	s.hung = hung
 	return got
 }
@@ -196,6 +211,7 @@ func (s *sampler) call(
 // sleep waits for d, or until a call that hung has returned. It reports false if
 // ctx ended first.
 func (s *sampler) sleep(ctx context.Context, d time.Duration) bool {
+	s.progress(max(d, 0) + busyLimit)
 	var back chan struct{} // nil: never
 	if s.hung != nil {
 		back = s.hung.done

@@ -119,6 +119,12 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Clock == nil {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
+	if opt.Progress == nil {
+		opt.Progress = func(time.Duration) {}
+	}
+	if opt.Changed == nil {
+		opt.Changed = func() {}
+	}
 	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: opt.topicNames(), pace: newThrottle(opt.Drain.Rate),
 		canary: canaryMemory{unreadable: map[string]bool{}}, proofs: newProofs(), suspects: suspects{}, rejects: newRejects(),
 		notices: newNoticeMemory(), journal: linkLog{log: log, logged: map[string]bool{}}}
@@ -146,6 +152,11 @@ func (l *Link) state(r sensors.Reading) mqtt.Message {
 	return mqtt.Message{Topic: l.topics.State(r.Stream), Payload: payload.AppendReading(nil, r, l.opt.Boot, false), Retain: true}
 }
 
+const (
+	busyLimit = time.Minute     // for what the goroutine of Run does between two waits; a publication may block for 10 s
+	dialLimit = 2 * time.Minute // for the attempts at one server: each step has a bound of at most 15 s
+)
+
 // historicalAge is the age beyond which a reading is history when it is sent.
 const historicalAge = 10 * time.Second
 
@@ -167,6 +178,7 @@ func (l *Link) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		up, expected, err := l.connect(ctx)
 		l.board.disconnected(err)
+		l.opt.Changed()
 		if ctx.Err() != nil {
 			break
 		}
@@ -183,9 +195,11 @@ func (l *Link) Run(ctx context.Context) error {
 		}
 		l.journal.down(err, up, wait)
 		l.board.retries(time.Now().Add(wait))
+		l.opt.Progress(wait + busyLimit)
 		clock.Sleep(ctx, wait)
 		l.board.retries(time.Time{})
 	}
+	l.opt.Progress(0)
 	return ctx.Err()
 }
 
@@ -205,12 +219,14 @@ func (l *Link) report(event string, details map[string]any) {
 // acknowledged what we sent; expected says that the session was to end, since a
 // suspect went alone.
 func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, err error) {
+	l.opt.Progress(dialLimit * time.Duration(1+len(l.opt.Servers)))
 	conn, err := l.dial(ctx, l.will())
 	if err != nil {
 		l.announced.rival.forget()
 		return 0, false, err
 	}
 	l.board.connected(conn, time.Now())
+	l.opt.Changed()
 	watching, seen := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { l.certs.Watch(watching, conn.Certificates(), l.opt.Clock, l.log) })

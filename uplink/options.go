@@ -26,6 +26,11 @@ type Options struct {
 	Declare func(queue.Gap)     // takes readings that the broker acknowledged and that may not have arrived
 	Stats   func() queue.Stats  // of the backlog, for the heartbeat; nil: there is none
 
+	// Progress is called by the goroutine of Run as it makes progress, with the time
+	// within which it calls again; nil: nobody watches.
+	Progress func(within time.Duration)
+	Changed  func() // is called by that goroutine after a connection or an attempt has begun or ended; nil: nobody asks
+
 	Boot     string // of this start of the agent
 	Version  string
 	Hardware string // the board's own name

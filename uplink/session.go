@@ -105,7 +105,9 @@ func (s *session) wait(ctx context.Context) error {
 		stop, preferred = ctx.Done(), s.out.conn.Preferred()
 	}
 	lines := s.acks.lists()
-	s.timer.Reset(time.Until(s.due()))
+	wait := time.Until(s.due())
+	s.timer.Reset(wait)
+	s.link.opt.Progress(max(wait, 0) + busyLimit)
 	select {
 	case <-s.out.done():
 		return s.settle()
