@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/systemd"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
@@ -33,6 +35,12 @@ func run(ctx context.Context, args []string) error {
 	}
 	// NewHardware comes before any file is opened: see there.
 	r := runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware()}
+	r.manager = systemd.New(r.log)
+	telling, end := context.WithCancel(ctx)
+	var tell sync.WaitGroup
+	tell.Go(func() { r.manager.Run(telling) })
+	defer tell.Wait()
+	defer end()
 	for good := (*config.Config)(nil); ; {
 		next, err := r.untilReload(ctx, cfg)
 		switch {
@@ -54,6 +62,8 @@ type runner struct {
 	log  *slog.Logger
 	hw   *drivers.Hardware
 	left *queue.Unsaved // what the queue of the last configuration could not write
+
+	manager *systemd.Notifier // nil: none listens
 }
 
 // load reads the configuration and the files that it names.
@@ -126,6 +136,7 @@ func (r *runner) awaitReload(ctx context.Context) *config.Config {
 			r.log.Error("the configuration came from standard input: it cannot be read again")
 			continue
 		}
+		r.manager.Reloading()
 		next, err := load(ctx, r.path)
 		if ctx.Err() != nil {
 			return nil
@@ -135,6 +146,7 @@ func (r *runner) awaitReload(ctx context.Context) *config.Config {
 			return &next
 		}
 		r.log.Error("configuration not changed: the file is wrong", "err", firstMistakes(err))
+		r.manager.Kept()
 	}
 }
 
@@ -156,7 +168,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	}
 	r.hw.Forget() // the file may have been changed because the hardware was
 	cfg.Queue.Unsaved = r.left
-	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink.Broker), r.log)
+	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink.Broker), r.log, r.manager)
 	if left != nil {
 		r.left = left
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/systemd"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -21,9 +23,13 @@ import (
 // broker, until ctx is done. It returns what the queue could not write.
 func serve(
 	ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger,
+	manager *systemd.Notifier,
 ) (*queue.Unsaved, error) {
 	clock := clock.NewTimekeeper(cfg.Clock)
 	cfg.Queue.Clock, cfg.Uplink.Clock = clock, clock
+	cfg.Queue.Progress = manager.Loop("queue writer")
+	cfg.Uplink.Progress, cfg.Uplink.Changed = manager.Loop("link"), manager.Changed
+	defer manager.Forget()
 	q, err := openQueue(ctx, cfg.Queue, log)
 	if err != nil {
 		return nil, err
@@ -48,15 +54,40 @@ func serve(
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return sensors.Run(ctx, cfg.Sensors,
-			sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log})
+			sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log, Watch: watching(manager)})
 	})
 	g.Go(func() error { return clock.Run(ctx, reportSteps(q)) })
 	g.Go(func() error { return link.Run(ctx) })
 	// The control socket is on the disk, which may hang.
 	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, agent, log) })
+	manager.Ready(func() string { return inWords(link.Status(), q.Stats()) })
 	err = g.Wait()
 	stopWriting()
 	return closeQueue(q, writer), err
+}
+
+// watching returns what has the watchdog look at the loop of a sensor.
+func watching(manager *systemd.Notifier) func(sensor string) (progress func(time.Duration)) {
+	return func(sensor string) func(time.Duration) { return manager.Loop("sensor " + sensor) }
+}
+
+// inWords is what `systemctl status` shows.
+func inWords(at uplink.Status, st queue.Stats) string {
+	words := "connected to " + at.Server
+	if !at.Connected {
+		words = "not " + words
+	}
+	words += fmt.Sprintf(", backlog %d", st.Backlog)
+	if st.Dropped > 0 {
+		words += fmt.Sprintf(", dropped %d", st.Dropped)
+	}
+	if st.Failing {
+		words += ", storage fails"
+	}
+	if !at.Connected && at.LastError != "" {
+		words += ": " + at.LastError
+	}
+	return words
 }
 
 // reportSteps returns what makes an event of each step of the wall clock.
@@ -66,7 +97,7 @@ func reportSteps(q *queue.Queue) func(clock.Step) {
 
 // serveOnce is serve for a caller that starts no other agent in this process.
 func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) error {
-	left, err := serve(ctx, cfg, open, dial, log)
+	left, err := serve(ctx, cfg, open, dial, log, nil)
 	if failed := left.Err(); failed != nil {
 		return errors.Join(err, failed)
 	}

@@ -9,9 +9,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
@@ -82,7 +84,7 @@ func (n *Notifier) Ready(describe func() string) {
 }
 
 func (n *Notifier) readyLocked() {
-	n.lastStatus = n.describe()
+	n.lastStatus = oneLine(n.describe())
 	n.tell("READY=1\nSTATUS=" + n.lastStatus)
 }
 
@@ -120,7 +122,7 @@ func (n *Notifier) Changed() {
 	if n.describe == nil {
 		return
 	}
-	if status := n.describe(); status != n.lastStatus {
+	if status := oneLine(n.describe()); status != n.lastStatus {
 		n.lastStatus = status
 		n.tell("STATUS=" + status)
 	}
@@ -153,6 +155,23 @@ func (n *Notifier) Run(ctx context.Context) {
 	<-ctx.Done()
 	n.tell("STOPPING=1\nSTATUS=stops")
 	work.Wait()
+}
+
+const maxStatus = 400 // bytes: systemctl shows it on one line
+
+// oneLine makes a text one line: in it may be what a broker said, and each line of
+// a message is an order to the service manager.
+func oneLine(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) > maxStatus {
+		text = strings.ToValidUTF8(text[:maxStatus], "") + "..."
+	}
+	return text
 }
 
 func (n *Notifier) feed() {

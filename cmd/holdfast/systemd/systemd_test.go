@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 )
 
 // A manager takes what is sent, as the service manager does.
@@ -208,6 +209,17 @@ func TestStatesInTheirOrder(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	})
+}
+
+// What a broker says may be in the words for the state.
+func TestNothingInTheWordsIsAnOrder(t *testing.T) {
+	m := newManager(0)
+	m.Ready(func() string { return "not connected: go away\nMAINPID=1\r" + strings.Repeat("é", 500) })
+	m.Changed()
+	got, _ := m.take()
+	if len(got) != 1 || strings.Count(got[0], "\n") != 1 || len(got[0]) > 450 || !utf8.ValidString(got[0]) {
+		t.Errorf("sent %q", got)
+	}
 }
 
 func TestTheEndIsTold(t *testing.T) {
