@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/holdfast-iot/holdfast/uplink/payload"
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // serialFiles hold the serial number of the board, ended by a NUL.
@@ -33,7 +33,7 @@ func defaultClientID() string {
 		raw, err := os.ReadFile(name)
 		serial := strings.Trim(string(raw), "\x00 \n")
 		serial = serial[max(0, len(serial)-8):]
-		if err == nil && payload.IsName(serial) && strings.Trim(serial, "0") != "" {
+		if err == nil && sensors.IsName(serial) && strings.Trim(serial, "0") != "" {
 			return "pi-" + serial
 		}
 	}

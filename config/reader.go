@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
@@ -139,7 +140,7 @@ func misnamed(name string) string {
 		return fmt.Sprintf(noBlank, glued(name)+": ")
 	case len(name) > 64:
 		return fmt.Sprintf("%q has %d characters: 64 are the most", name, len(name))
-	case !payload.IsName(name):
+	case !sensors.IsName(name):
 		return fmt.Sprintf("%q is no name: it takes letters, digits, _ and - (A-Z a-z 0-9 _ -)", name)
 	}
 	return ""

@@ -1,14 +1,13 @@
 package config
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// keyWord is what a key of ours looks like.
-var keyWord = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-func isWord(s string) bool { return keyWord.MatchString(s) }
+// isWord reports whether something looks like a key of ours, or like a name.
+func isWord(s string) bool { return sensors.IsName(s) }
 
 const (
 	noBlank = "no blank after the colon: write %q"

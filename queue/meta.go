@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
-	"regexp"
 
+	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
@@ -57,9 +57,6 @@ func cursorOf(value []byte) uint64 {
 // under another client ID. A file without one is from an older agent: ours.
 var keyOwner = []byte("client id")
 
-// idForm is what a client ID can be: it becomes part of a file's name.
-var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // encodeOwner is a client ID as the file keeps it. It has a checksum: a wrong
 // one would move our own backlog aside.
 func encodeOwner(id string) []byte {
@@ -67,11 +64,12 @@ func encodeOwner(id string) []byte {
 }
 
 // decodeOwner is the client ID in a value, "" if there is none or it is damaged.
+// The ID becomes part of a file's name.
 func decodeOwner(value []byte) string {
 	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.BigEndian.Uint32(value) {
 		return ""
 	}
-	if id := string(value[4:]); idForm.MatchString(id) {
+	if id := string(value[4:]); sensors.IsName(id) {
 		return id
 	}
 	return ""

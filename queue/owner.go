@@ -78,7 +78,7 @@ func readOwner(path string) (owner string, waits bool, err error) {
 
 // otherName is the end of the name of another client ID's file: whose, and since
 // when.
-var otherName = regexp.MustCompile(`\.of-([A-Za-z0-9_-]{1,64})-(\d{8}T\d{6}\.\d{3})$`)
+var otherName = regexp.MustCompile(`\.of-([A-Za-z0-9_-]+)-(\d{8}T\d{6}\.\d{3})$`)
 
 // An Other is a file with the backlog of another client ID.
 type Other struct {
@@ -94,7 +94,7 @@ func Others(path string) (all []Other) {
 		names, _ := filepath.Glob(globQuote(base) + ".of-*") // the pattern is good
 		for _, name := range names {
 			m := otherName.FindStringSubmatch(name)
-			if m == nil || len(name) != len(base)+len(m[0]) {
+			if m == nil || len(name) != len(base)+len(m[0]) || !sensors.IsName(m[1]) {
 				continue // not ours
 			}
 			since, _ := time.Parse(quarantineTime, m[2]) // the pattern is stricter

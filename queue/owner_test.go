@@ -346,9 +346,9 @@ func FuzzOwner(f *testing.F) {
 	f.Add(encodeOwner("../porch"))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		switch id := decodeOwner(value); {
-		case id != "" && (!idForm.MatchString(id) || !bytes.Equal(encodeOwner(id), value)):
+		case id != "" && (!sensors.IsName(id) || !bytes.Equal(encodeOwner(id), value)):
 			t.Errorf("% x is %q", value, id)
-		case idForm.Match(value) && decodeOwner(encodeOwner(string(value))) != string(value):
+		case sensors.IsName(string(value)) && decodeOwner(encodeOwner(string(value))) != string(value):
 			t.Errorf("%q does not come back", value)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
@@ -24,7 +25,7 @@ func cleanup(previous []byte, now Options) []mqtt.Message {
 	if json.Unmarshal(previous, &was) != nil {
 		return nil
 	}
-	maps.DeleteFunc(was.Streams, func(name string, _ birthStream) bool { return !payload.IsName(name) })
+	maps.DeleteFunc(was.Streams, func(name string, _ birthStream) bool { return !sensors.IsName(name) })
 	return append(was.forgetEntities(now), was.forgetStates(now)...)
 }
 

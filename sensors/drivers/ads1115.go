@@ -90,7 +90,7 @@ func (o *ads1115Options) checkTransducer() (problems []Problem) {
 	if o.Quantity == "" && (o.Scale != 1 || o.Offset != 0 || o.Unit != "") {
 		problems = append(problems, problem("quantity", "is missing: say what scale, offset and unit make of the voltage, as in quantity: level"))
 	}
-	if o.Quantity != "" && !quantityName.MatchString(o.Quantity) {
+	if o.Quantity != "" && !sensors.IsName(o.Quantity) {
 		problems = append(problems, problem("quantity", "%q has other characters than A-Z a-z 0-9 _ -", o.Quantity))
 	}
 	return problems

@@ -235,7 +235,7 @@ func FuzzIIOChannel(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if strings.ContainsAny(c.input, "/. ") || !quantityName.MatchString(c.Name) {
+		if strings.ContainsAny(c.input, "/. ") || !sensors.IsName(c.Name) {
 			t.Errorf("%q is %+v", input, c)
 		}
 		if x, err := c.value(kernels, 0); err == nil && c.Class == "humidity" && !(x >= 0 && x <= 100) && !math.IsNaN(kernels) {

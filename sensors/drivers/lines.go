@@ -71,7 +71,7 @@ func (o *linesOptions) checkQuantity(q sensors.Quantity) (problems []Problem) {
 	if o.Several != nil {
 		at, under = "quantities."+q.Name, "quantities."+q.Name+"."
 	}
-	if !quantityName.MatchString(q.Name) {
+	if !sensors.IsName(q.Name) {
 		problems = append(problems, problem(at, "%q is empty or has other characters than A-Z a-z 0-9 _ -", q.Name))
 	}
 	if q.States == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"regexp"
 	"slices"
 	"time"
 
@@ -45,8 +44,6 @@ type fail struct {
 
 func newSimulated() Options { return &simulatedOptions{} }
 
-var quantityName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 func (o *simulatedOptions) Check() (problems []Problem) {
 	n := 0
 	if o.Wave != nil {
@@ -70,7 +67,7 @@ func (o *simulatedOptions) Check() (problems []Problem) {
 }
 
 func (w *wave) check() (problems []Problem) {
-	if !quantityName.MatchString(w.Quantity) {
+	if !sensors.IsName(w.Quantity) {
 		problems = append(problems, problem("wave.quantity", "%q is missing or has other characters than A-Z a-z 0-9 _ -", w.Quantity))
 	}
 	if w.Period <= 0 {

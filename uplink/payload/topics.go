@@ -3,7 +3,6 @@
 package payload
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -20,13 +19,6 @@ var DefaultPatterns = Patterns{Reading: "{client_id}/{stream}", State: "{client_
 func Expand(pattern, clientID, stream string) string {
 	return strings.NewReplacer("{client_id}", clientID, "{stream}", stream).Replace(pattern)
 }
-
-// nameForm is the form of a name. It goes into topics, so it has none of their
-// special characters, and no dot, which the agent's own entities have.
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-// IsName reports whether a client, a sensor or a stream may have this name.
-func IsName(s string) bool { return nameForm.MatchString(s) }
 
 // MaxTopic is how many bytes a pattern or a prefix may have.
 const MaxTopic = 1024
