@@ -34,12 +34,13 @@ var upstream = map[string][]string{
 
 	"queue":                {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages":          {},
-	"uplink":               {"queue", "sensors", "sensors/clock", "uplink/mqtt", "uplink/payload"},
+	"uplink":               {"queue", "sensors", "sensors/clock", "uplink/homeassistant", "uplink/mqtt", "uplink/payload"},
+	"uplink/homeassistant": {"sensors", "uplink/payload"},
 	"uplink/mqtt":          {"sensors/clock", "uplink/mdns"},
 	"uplink/mqtttest":      {}, // for tests
 	"uplink/payload":       {"queue", "sensors", "sensors/clock"},
 	"uplink/mdns":          {},
-	"config":               {"uplink", "uplink/mqtt", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"config":               {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/broker":  {},
 	"cmd/holdfast/cable":   {},
 	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 )
 
 // Every class of a meter, in each unit, is taken and reaches Home Assistant:
@@ -26,7 +26,7 @@ func TestAMeterTakesItsClass(t *testing.T) {
 			if total.Class != class || !total.Total || rate.Class == "" || rate.Class == class {
 				t.Errorf("%s in %s: got %+v and %+v", class, unit, total, rate)
 			}
-			if problem := uplink.ClassProblem(total) + uplink.ClassProblem(rate); problem != "" || len(cfg.Warnings) > 0 {
+			if problem := homeassistant.ClassProblem(total) + homeassistant.ClassProblem(rate); problem != "" || len(cfg.Warnings) > 0 {
 				t.Errorf("%s in %s: %s, %v", class, unit, problem, cfg.Warnings)
 			}
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 )
 
 // homeKeys are off unless a person says so: what is announced goes beyond the
@@ -29,7 +30,7 @@ func (r *reader) home(h homeKeys, up uplink.Options, specs []sensors.Spec) uplin
 		return ha
 	}
 	up.HomeAssistant = ha
-	if n := len(up.Discovery().Payload); n > uplink.MaxDiscovery {
+	if n := len(up.Discovery().Payload); n > homeassistant.MaxDiscovery {
 		r.failValue(key, "to announce %d streams takes %dKiB, and brokers cut the connection for 1024KiB: "+
 			"spread the sensors over two agents with a client_id each", len(up.Streams), n>>10)
 	}
@@ -43,7 +44,7 @@ func (r *reader) home(h homeKeys, up uplink.Options, specs []sensors.Spec) uplin
 func (r *reader) classes(specs []sensors.Spec) {
 	for _, spec := range specs {
 		for _, s := range spec.AllStreams() {
-			if text := uplink.ClassProblem(s); text != "" {
+			if text := homeassistant.ClassProblem(s); text != "" {
 				path := r.classPath("sensors."+spec.Name, s.Quantity.Name)
 				at := r.place(path)
 				r.warnings = append(r.warnings, Error{r.file, at.Line, at.Column, path, text})

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
@@ -40,7 +41,7 @@ func newAnnouncer(l *Link, out *outgoing) *announcer {
 	a := &announcer{link: l, out: out, birthSeenBefore: l.announced.rival.born}
 	a.birth = l.notices.either(l.topics.Agent("info"), a.birthNotice)
 	a.restate = newOnce(l.notices.records, noticeForm{noticeID{topic: l.topics.Agent("status")}, a.restateNotice})
-	topic := discoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)
+	topic := homeassistant.DiscoveryTopic(l.opt.HomeAssistant.Prefix, l.opt.ClientID)
 	a.discovery = l.notices.either(topic, func(short bool) notice {
 		if short {
 			return a.singleNotice()
@@ -184,7 +185,7 @@ func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
 
 // singleNotice makes the first of them; the others follow.
 func (a *announcer) singleNotice() notice {
-	msgs := a.link.opt.singles()
+	msgs := a.link.opt.entities()
 	a.entities.all = nil
 	for _, m := range msgs[1:] {
 		a.entities.all = append(a.entities.all, notice{Message: m})
@@ -208,7 +209,7 @@ func (a *announcer) announcedWhole() {
 		return
 	}
 	a.link.announced.split = false
-	for _, m := range a.link.opt.singles() {
+	for _, m := range a.link.opt.entities() {
 		a.link.notices.clears.all = append(a.link.notices.clears.all, notice{Message: mqtt.Message{Topic: m.Topic, Retain: true}})
 	}
 	a.discovery.now()

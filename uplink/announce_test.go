@@ -121,3 +121,26 @@ func TestARefusedSubscriptionHoldsNothingBack(t *testing.T) {
 		t.Errorf("told %d times, announced %d times:\n%s", n, br.count(announced), log)
 	}
 }
+
+func TestHomeAssistantIsToldAgainWhenItHasStarted(t *testing.T) {
+	for _, c := range []struct {
+		prefix, topic, word string
+		want                bool
+	}{
+		{"homeassistant", "homeassistant/status", "online", true}, {"a/b", "a/b/status", "online", true},
+		{"homeassistant", "homeassistant/status", "offline", false}, {"homeassistant", "homeassistant/status", "", false},
+		{"ha", "homeassistant/status", "online", false}, {"", "homeassistant/status", "online", false}, {"ha", "store-12/agent/status", "online", false},
+	} {
+		if got := house(c.prefix).homeStarted(mqtt.Message{Topic: c.topic, Payload: []byte(c.word)}); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	var least, most time.Duration = time.Hour, 0
+	for range 1000 {
+		d := rediscoverAfter()
+		least, most = min(least, d), max(most, d)
+	}
+	if least > rediscoverWithin/10 || most < rediscoverWithin*9/10 || most >= rediscoverWithin {
+		t.Errorf("a thousand devices answer between %v and %v", least, most)
+	}
+}

@@ -3,6 +3,7 @@ package uplink
 import (
 	"encoding/json"
 
+	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
@@ -47,11 +48,11 @@ func birthDrainOf(d Drain) birthDrain {
 }
 
 type birthStream struct {
-	Kind     string   `json:"kind"`
-	Unit     string   `json:"unit"`
-	Class    string   `json:"class"`
-	Priority string   `json:"priority"`
-	Platform platform `json:"platform,omitempty"` // of its entity in Home Assistant
+	Kind     string                 `json:"kind"`
+	Unit     string                 `json:"unit"`
+	Class    string                 `json:"class"`
+	Priority string                 `json:"priority"`
+	Platform homeassistant.Platform `json:"platform,omitempty"` // of its entity in Home Assistant
 }
 
 func birthOf(o Options) birth {
@@ -66,11 +67,10 @@ func birthOf(o Options) birth {
 		return b
 	}
 	b.Discovery = o.HomeAssistant.Prefix
-	for name, c := range o.announcement().Components {
-		if s, ok := b.Streams[name]; ok {
-			s.Platform = c.Platform
-			b.Streams[name] = s
-		}
+	for name, p := range o.device().Platforms() {
+		s := b.Streams[name]
+		s.Platform = p
+		b.Streams[name] = s
 	}
 	return b
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
@@ -36,23 +37,30 @@ func (was birth) forgetEntities(now Options) []mqtt.Message {
 	if !payload.IsPrefix(was.Discovery) {
 		return nil
 	}
-	if was.Split {
-		return was.forgetSingles(now)
-	}
-	if ha := now.HomeAssistant; !ha.Discovery || ha.Prefix != was.Discovery {
-		return []mqtt.Message{{Topic: discoveryTopic(was.Discovery, now.ClientID), Retain: true}}
-	}
-	a, gone := now.announcement(), false
+	platforms := map[string]homeassistant.Platform{}
 	for name, s := range was.Streams {
-		if s.Platform != platformSensor && s.Platform != platformBinary || a.Components[name].Platform == s.Platform {
-			continue
-		}
-		a.Components[name], gone = component{Platform: s.Platform}, true
+		platforms[name] = s.Platform
 	}
-	if !gone {
-		return nil
+	ha, device := now.HomeAssistant, now.device()
+	stays := ha.Discovery && ha.Prefix == was.Discovery
+	switch {
+	case was.Split:
+		return clearing(device.EntitiesGone(was.Discovery, platforms, stays))
+	case !stays:
+		return clearing([]string{homeassistant.DiscoveryTopic(was.Discovery, now.ClientID)})
 	}
-	return []mqtt.Message{now.announce(a)}
+	if c, some := device.DiscoveryWithout(platforms); some {
+		return []mqtt.Message{retainedConfig(c)}
+	}
+	return nil
+}
+
+// clearing are the messages that take away what is retained on topics.
+func clearing(topics []string) (msgs []mqtt.Message) {
+	for _, topic := range topics {
+		msgs = append(msgs, mqtt.Message{Topic: topic, Retain: true})
+	}
+	return msgs
 }
 
 // forgetStates clears the retained states that nobody would change any more.

@@ -37,7 +37,12 @@ func cleared(t *testing.T, msgs []mqtt.Message) (all []string) {
 			all = append(all, m.Topic)
 			continue
 		}
-		var a announcement
+		var a struct {
+			Components map[string]struct {
+				Platform string `json:"platform"`
+				UniqueID string `json:"unique_id"`
+			} `json:"components"`
+		}
 		if err := json.Unmarshal(m.Payload, &a); err != nil {
 			t.Fatal(err)
 		}

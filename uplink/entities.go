@@ -1,113 +1,42 @@
 package uplink
 
 import (
-	"math"
-	"slices"
-	"strings"
-	"time"
-
-	"github.com/holdfast-iot/holdfast/sensors"
-	"github.com/holdfast-iot/holdfast/uplink/payload"
+	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// unread is an entity that cannot be read now. A state that was cleared is no
-// JSON.
-const unread = "{{ 'online' if value_json is defined and value_json.value is not none else 'offline' }}"
-
-// entity shows the state of a stream, never its history: a reading that comes
-// late cannot change it.
-func entity(t payload.Topics, s sensors.Stream) component {
-	state := t.State(s.Name)
-	c := component{
-		Platform:         platformSensor,
-		Name:             title(s.Name),
-		UniqueID:         t.ClientID() + "/" + s.Name, // a topic's form: it can be nobody else's
-		DeviceClass:      classOf(s),
-		StateTopic:       state,
-		ExpireAfter:      expireAfter(s),
-		Availability:     []available{{Topic: t.Agent("status")}, {state, unread}},
-		AvailabilityMode: "all",
-	}
-	switch platformOf(s) {
-	case platformBinary:
-		c.Platform = platformBinary
-		c.ValueTemplate, c.PayloadOff, c.PayloadOn = "{{ value_json.value }}", "0", "1"
-	case platformEnum:
-		c.DeviceClass, c.Options = "enum", s.States
-		c.ValueTemplate = "{{ value_json.get('state') }}"
-	default:
-		c.Unit, c.StateClass = s.Unit, stateClassOf(c.DeviceClass, s.Total)
-		c.ValueTemplate = "{{ value_json.value }}"
-	}
-	c.DefaultEntityID = entityID(c.Platform, t.ClientID(), s.Name)
-	return c
+// HomeAssistant says whether and where our device is announced.
+type HomeAssistant struct {
+	Discovery bool
+	Prefix    string // of Home Assistant's own topics: "homeassistant"
 }
 
-// expireAfter is how many seconds a state is good for: three of its beats, if
-// it has any. A state that comes with events alone is good until the next.
-func expireAfter(s sensors.Stream) int { return seconds(3 * beat(s)) }
-
-// beat is how often a state is repeated whatever happens; 0: it is not. Of an
-// alarm that a threshold makes only the transitions are readings, and of a stream
-// that reports changes alone nothing is told while there are none.
-func beat(s sensors.Stream) time.Duration {
-	report := s.Filter.Report
-	switch {
-	case slices.Equal(s.States, sensors.AlarmStates), s.Every == 0:
-		return 0
-	case report.AtLeast > 0:
-		return max(report.AtLeast, s.Every)
-	case report.Change > 0:
-		return 0
-	}
-	return s.Every
+// device is what Home Assistant is told of us.
+func (o Options) device() homeassistant.Device {
+	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version, Hardware: o.Hardware,
+		Topics: o.topicNames(), Streams: o.Streams, Heartbeat: heartbeatEvery}
 }
 
-func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
+// Discovery is the retained message that announces our device and its entities.
+func (o Options) Discovery() mqtt.Message { return retainedConfig(o.device().Discovery()) }
 
-// diagnostics show how the agent itself is. Their keys have a dot, which no
-// stream's name has.
-func diagnostics(t payload.Topics) map[string]component {
-	health := func(name, title, template string) component {
-		return component{
-			Platform: platformSensor, Name: title, UniqueID: t.ClientID() + "/agent/" + name, EntityCategory: "diagnostic", StateClass: "measurement",
-			DefaultEntityID: entityID(platformSensor, t.ClientID(), "agent_"+name), StateTopic: t.Agent("health"), ValueTemplate: template,
-			ExpireAfter: seconds(3 * heartbeatEvery),
-		}
+// entities are the retained messages that announce each entity by itself.
+func (o Options) entities() (msgs []mqtt.Message) {
+	for _, c := range o.device().Entities() {
+		msgs = append(msgs, retainedConfig(c))
 	}
-	oldest := health("oldest", "Oldest unsent", "{{ value_json.oldest }}")
-	oldest.DeviceClass, oldest.Unit = "duration", "s"
-	faults := health("faults", "Faults", "{{ value_json.faults | count }}")
-	faults.AttributesTopic, faults.AttributeTemplate = t.Agent("health"), "{{ {'streams': value_json.faults} | tojson }}"
-	return map[string]component{
-		"agent.backlog": health("backlog", "Backlog", "{{ value_json.backlog }}"),
-		"agent.oldest":  oldest,
-		"agent.faults":  faults,
-		"agent.gap": {
-			Platform: platformEvent, Name: "Last gap", UniqueID: t.ClientID() + "/agent/gap", EntityCategory: "diagnostic",
-			DefaultEntityID: entityID(platformEvent, t.ClientID(), "agent_gap"), EventTypes: []string{"gap"}, StateTopic: t.Agent("event"),
-			ValueTemplate: "{% if value_json.event == 'gap' %}{{ dict(value_json, event_type='gap') | tojson }}{% endif %}",
-		},
-	}
+	return msgs
 }
 
-// title is a stream's name as a person writes it: "room_humidity" is Room humidity.
-func title(name string) string {
-	words := strings.Join(strings.FieldsFunc(name, isSeparator), " ")
-	if words == "" {
-		return name
-	}
-	return strings.ToUpper(words[:1]) + words[1:]
+func retainedConfig(c homeassistant.Config) mqtt.Message {
+	return mqtt.Message{Topic: c.Topic, Payload: c.Payload, Retain: true}
 }
 
-// entityID is in the form of Home Assistant's entity IDs, which have neither
-// capitals nor dashes, and no underscore at an end or beside another.
-func entityID(p platform, clientID, name string) string {
-	words := strings.FieldsFunc(clientID+"_"+name, isSeparator)
-	if len(words) == 0 {
-		return "" // Home Assistant makes one of the names
-	}
-	return string(p) + "." + strings.ToLower(strings.Join(words, "_"))
-}
+// homeStatusTopic is where Home Assistant says "online" when it has started.
+func (o Options) homeStatusTopic() string { return homeassistant.StatusTopic(o.HomeAssistant.Prefix) }
 
-func isSeparator(r rune) bool { return r == '_' || r == '-' }
+// homeStarted reports whether a message is Home Assistant's that it has started
+// and wants to be told again.
+func (o Options) homeStarted(m mqtt.Message) bool {
+	return o.HomeAssistant.Discovery && m.Topic == o.homeStatusTopic() && string(m.Payload) == "online"
+}

@@ -1,7 +1,6 @@
 package uplink
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -9,40 +8,6 @@ import (
 
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
-
-// TestSinglesAreSmallAndWhole: each passes where 1,000 bytes do, and says what
-// the announcement of all says of its entity.
-func TestSinglesAreSmallAndWhole(t *testing.T) {
-	o := house("homeassistant", contact("front_door"), humidity("living_room_humidity"))
-	whole := o.announcement()
-	msgs := o.singles()
-	if len(msgs) != len(whole.Components) {
-		t.Errorf("%d singles of %d entities", len(msgs), len(whole.Components))
-	}
-	for _, m := range msgs {
-		if n := len(m.Topic) + len(m.Payload); n > 980 || !m.Retain {
-			t.Errorf("%s: %d bytes, retained %v", m.Topic, n, m.Retain)
-		}
-		var got struct {
-			component
-			Device device
-		}
-		if err := json.Unmarshal(m.Payload, &got); err != nil {
-			t.Fatal(err)
-		}
-		level := strings.Split(m.Topic, "/")
-		want := whole.Components[strings.ReplaceAll(level[3], "--", ".")]
-		if got.Platform != "" || level[1] != string(want.Platform) || level[2] != o.ClientID {
-			t.Errorf("topic %s of platform %q", m.Topic, want.Platform)
-		}
-		if got.UniqueID != want.UniqueID || got.StateTopic != want.StateTopic || got.ValueTemplate != want.ValueTemplate {
-			t.Errorf("got %+v, want %+v", got.component, want)
-		}
-		if len(got.Availability) == 0 || !slices.Equal(got.Device.Identifiers, whole.Device.Identifiers) {
-			t.Errorf("%s", m.Payload)
-		}
-	}
-}
 
 func TestSinglesThatNobodyFeedsAreCleared(t *testing.T) {
 	diagnostics := []string{"ha/sensor/store-12/agent--backlog/config", "ha/sensor/store-12/agent--faults/config",

@@ -1,4 +1,4 @@
-package uplink
+package homeassistant
 
 import (
 	"encoding/json"
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
-	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -152,8 +151,8 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 		o.Streams = append(o.Streams, q("two_"+class, "", class, "a", "b"))
 	}
 	m := o.Discovery()
-	if m.Topic != "homeassistant/device/store-12/config" || !m.Retain {
-		t.Errorf("topic %s, retained %v", m.Topic, m.Retain)
+	if m.Topic != "homeassistant/device/store-12/config" {
+		t.Errorf("topic %s", m.Topic)
 	}
 	c := validate(t, m.Payload)
 	if len(c) != len(o.Streams)+4 {
@@ -202,7 +201,7 @@ func TestTheDeviceIsTheBoard(t *testing.T) {
 // An entity reads the state alone, wherever the topics were moved.
 func TestEntitiesReadNoHistory(t *testing.T) {
 	o := house("homeassistant", contact("door"), humidity("hum"))
-	o.Topics = payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}
+	o.Topics = payload.NewTopics(o.ClientID, payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}, []string{"door", "hum"})
 	c := validate(t, o.Discovery().Payload)
 	for _, name := range []string{"door", "hum"} {
 		if got := c[name]["state_topic"]; got != "store-12/"+name {
@@ -229,29 +228,6 @@ func TestAnAlarmOfAThresholdDoesNotExpire(t *testing.T) {
 	s.Every, s.States, s.Class = 30*time.Second, []string{"ok", "alarm"}, "problem"
 	if got := validate(t, house("ha", s).Discovery().Payload)["freezer_alarm"]["expire_after"]; got != nil {
 		t.Errorf("expires after %v, though only its transitions are readings", got)
-	}
-}
-
-func TestHomeAssistantIsToldAgainWhenItHasStarted(t *testing.T) {
-	for _, c := range []struct {
-		prefix, topic, word string
-		want                bool
-	}{
-		{"homeassistant", "homeassistant/status", "online", true}, {"a/b", "a/b/status", "online", true},
-		{"homeassistant", "homeassistant/status", "offline", false}, {"homeassistant", "homeassistant/status", "", false},
-		{"ha", "homeassistant/status", "online", false}, {"", "homeassistant/status", "online", false}, {"ha", "store-12/agent/status", "online", false},
-	} {
-		if got := house(c.prefix).homeStarted(mqtt.Message{Topic: c.topic, Payload: []byte(c.word)}); got != c.want {
-			t.Errorf("%+v: %v", c, got)
-		}
-	}
-	var least, most time.Duration = time.Hour, 0
-	for range 1000 {
-		d := rediscoverAfter()
-		least, most = min(least, d), max(most, d)
-	}
-	if least > rediscoverWithin/10 || most < rediscoverWithin*9/10 || most >= rediscoverWithin {
-		t.Errorf("a thousand devices answer between %v and %v", least, most)
 	}
 }
 
@@ -318,4 +294,18 @@ func TestAClassThatHomeAssistantRefusesIsTold(t *testing.T) {
 			t.Errorf("%+v: %q, want %q", c.stream, got, c.want)
 		}
 	}
+}
+
+// house is a device with streams, announced under a prefix.
+func house(prefix string, streams ...sensors.Stream) Device {
+	return Device{ClientID: "store-12", Prefix: prefix, Version: "1.0", Topics: payload.NewTopics("store-12", payload.DefaultPatterns, nil),
+		Streams: streams, Heartbeat: time.Minute}
+}
+
+func contact(name string) sensors.Stream {
+	return sensors.Stream{Name: name, Quantity: sensors.Quantity{States: []string{"closed", "open"}}}
+}
+
+func humidity(name string) sensors.Stream {
+	return sensors.Stream{Name: name, Quantity: sensors.Quantity{Unit: "%", Class: "humidity"}}
 }
