@@ -55,18 +55,27 @@ type contact struct {
 	filter   *debounce.Filter
 	quiet    time.Duration // of the filter
 
+	heard  time.Time // when the last edges were read
 	lookAt time.Time // when to read the level again
 	edges  [64]gpio.Edge
 }
 
 const (
-	lookWait = 250 * time.Millisecond // between two looks at a line that is quiet, or that flaps
+	lookWait = 250 * time.Millisecond // between two looks at a line that changes, or that flaps
 	bounces  = 5 * time.Millisecond   // in which the edges of a contact that bounces are gathered
+
+	// lookIdle is the time between two looks at a line that announces its edges and
+	// is quiet. Edges get lost where others are: in a buffer that overflows, or in an
+	// interrupt that serves two. So the line is looked at every lookWait until it has
+	// been quiet for so long. After that only a fault loses an edge (a chip that was
+	// unplugged or reset, an interrupt line that came off), and ten seconds until it
+	// is noticed are worth three wake-ups a second for each contact.
+	lookIdle = 10 * time.Second
 )
 
 // Next reports the level once it has held after the start, and then each change
-// that counts, with the time of its edge. It also reads the level every 250 ms,
-// so that a missed edge delays a report and never loses the level.
+// that counts, with the time of its edge. It also reads the level now and then, so
+// that a missed edge delays a report and never loses the level.
 func (c *contact) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for ctx.Err() == nil {
 		if samples := c.samples(); samples != nil {
@@ -103,7 +112,10 @@ func (c *contact) listen(ctx context.Context) error {
 		for _, e := range c.edges[:n] {
 			c.filter.Edge(e.High == c.highIsOn, e.At, e.Lost)
 		}
-		if n == 0 {
+		if n > 0 {
+			c.heard = time.Now()
+			c.lookAt = earlier(c.lookAt, c.heard.Add(lookWait))
+		} else {
 			c.lookAt = time.Time{} // it is time to, or the line announces no edges
 		}
 		if n < len(c.edges) {
@@ -120,7 +132,17 @@ func (c *contact) look(ctx context.Context) error {
 	now := time.Now()
 	c.filter.Look(high == c.highIsOn, now)
 	c.lookAt = now.Add(lookWait)
+	if now.Sub(c.heard) >= lookWait {
+		c.lookAt = now.Truncate(lookIdle).Add(lookIdle) // all contacts in the same wake-up
+	}
 	return nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // next is when to look if there is no edge.

@@ -115,7 +115,7 @@ func (p *pulse) Next(ctx context.Context) ([]sensors.Sample, error) {
 }
 
 func (p *pulse) listen(ctx context.Context) error {
-	n, err := p.line.WaitEdges(ctx, min(time.Until(p.due), lookWait), p.edges[:])
+	n, err := p.line.WaitEdges(ctx, time.Until(p.due), p.edges[:])
 	for _, e := range p.edges[:n] {
 		p.count.edge(e.At, e.Lost)
 	}

@@ -112,10 +112,11 @@ type kernelLine struct {
 	raw [64 * eventSize]byte
 }
 
-func (l *kernelLine) WaitEdges(_ context.Context, timeout time.Duration, into []Edge) (int, error) {
+func (l *kernelLine) WaitEdges(ctx context.Context, timeout time.Duration, into []Edge) (int, error) {
 	if err := l.file.SetReadDeadline(time.Now().Add(max(timeout, time.Millisecond))); err != nil {
 		return 0, err
 	}
+	defer context.AfterFunc(ctx, func() { l.file.SetReadDeadline(time.Unix(1, 0)) })() // its error is the read's
 	raw := l.raw[:min(len(l.raw), len(into)*eventSize)]
 	size, err := l.file.Read(raw)
 	if errors.Is(err, os.ErrDeadlineExceeded) {

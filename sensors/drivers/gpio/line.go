@@ -13,7 +13,7 @@ type Line interface {
 	// Level reads the level now: high is the higher voltage, whatever that means.
 	Level(context.Context) (high bool, err error)
 	// WaitEdges returns with the first edges there are, or with none after the
-	// timeout. Some lines announce none, and the best miss some.
+	// timeout or when ctx is done. Some lines announce none, and the best miss some.
 	WaitEdges(ctx context.Context, timeout time.Duration, into []Edge) (n int, err error)
 	Close() error
 }

@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -85,6 +86,14 @@ func TestLineWaitsForEdgesOrTheTimeout(t *testing.T) {
 	}
 	if apart := into[1].At.Sub(into[0].At); apart < 999*time.Millisecond || apart > 2*time.Second {
 		t.Error(apart, "apart; they were written as a second apart")
+	}
+	ended, end := context.WithCancel(t.Context())
+	time.AfterFunc(time.Millisecond, end)
+	if n, err := l.WaitEdges(ended, time.Hour, into); n != 0 || err != nil || ended.Err() == nil {
+		t.Fatal("a context that ends does not end the wait", n, err)
+	}
+	if n, err := l.WaitEdges(ended, time.Hour, into); n != 0 || err != nil {
+		t.Fatal("waited although the context has ended", n, err)
 	}
 	told.Close()
 	if n, err := l.WaitEdges(t.Context(), time.Minute, into); n != 0 || !errors.Is(err, io.EOF) {
