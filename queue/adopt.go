@@ -13,8 +13,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// An adoption moves what waits in another file into a queue, a block at a time.
-// It belongs to the goroutine that calls Adopt; only the queue behind it is shared.
+// An adoption moves what waits in another file into a queue, a block at a time: a
+// backlog of days has to fit into the memory of a Pi. It belongs to the goroutine
+// that calls Adopt; only the queue behind it is shared.
 type adoption struct {
 	*Queue
 	path       string
@@ -53,6 +54,8 @@ func (q *Queue) Adopt(clientID string) (n int, err error) {
 	return n, nil
 }
 
+// adoptFile adopts one file. It deletes the file only when all that was in it is on
+// our disk or acknowledged. It returns how many items it took, also with an error.
 func (q *Queue) adoptFile(o Other) (n int, err error) {
 	a, err := beginAdoption(q, o.Path)
 	if err != nil {
@@ -84,7 +87,10 @@ func beginAdoption(q *Queue, path string) (*adoption, error) {
 	return a, nil
 }
 
-// check looks at the file before anything of it is taken.
+// check refuses what cannot be adopted before anything of it is taken: there has to
+// be a file of our own that can be written, nobody may have the other one open, and
+// its structure has to be sound. What fails its checksum in a sound file is
+// declared, as at an opening.
 func (a *adoption) check(size int64) error {
 	a.mu.Lock()
 	memoryOnly := a.Queue.opened.file == nil
@@ -103,6 +109,8 @@ func (a *adoption) check(size int64) error {
 	if err != nil {
 		return err
 	}
+	// What was acknowledged before the first block is not known here: the file is
+	// another agent's.
 	s.declare([2]seqs{})
 	a.declared = s.gaps
 	if a.from.file, err = pages.Open(a.file, size); err != nil {
@@ -184,6 +192,7 @@ func (a *adoption) finish() error {
 		return !a.gaps.dirty && !a.storage.writing // a commit clears the mark when it begins
 	})
 	a.mu.Unlock()
+	// A crash before this line makes copies, one after it loses nothing.
 	if err == nil {
 		err = os.Remove(a.path)
 	}
@@ -193,11 +202,14 @@ func (a *adoption) finish() error {
 	return err
 }
 
+// What ends an adoption before everything was taken. Both are for the person who
+// asked for it.
 var (
 	errStopping = errors.New("the agent stops: adopt the backlog again after it has started")
 	errOpened   = errors.New("the queue file was lost or replaced meanwhile: adopt the backlog again")
 )
 
+// isStopped reports whether Run has returned: then nobody writes but Close.
 func (q *Queue) isStopped() bool {
 	select {
 	case <-q.stopped:

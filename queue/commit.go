@@ -53,6 +53,9 @@ type block struct {
 	data []byte // as encode makes it
 }
 
+// empty reports whether there is nothing to write. A change that may evict is
+// never empty: its gaps are set. An owner alone is worth no commit: it goes along
+// with the next one.
 func (c change) empty() bool {
 	for _, l := range c.lanes {
 		if l.cursor > 0 || len(l.blocks) > 0 || l.tail != nil {
@@ -77,6 +80,7 @@ func (f *file) write(c change) (out outcome, err error) {
 	var e evictor
 	var pages int64
 	err = f.update(func(tx *bbolt.Tx) error {
+		// What was rejected comes first: its size is part of what evict compares.
 		if out.rejects, err = applyRejects(tx, f.rejects, c.rejects); err != nil {
 			return err
 		}
@@ -113,13 +117,14 @@ func (f *file) write(c change) (out outcome, err error) {
 	if err != nil {
 		return out, fmt.Errorf("write %s: %w", f.path, err)
 	}
+	// Only now: a transaction that fails leaves what was known before.
 	f.size, f.thinned, f.rejects = e.size-out.rejects.size.size, e.thinned, out.rejects.size
 	return outcome{e.out, out.rejects, pages + pageSize}, nil // and the meta page
 }
 
-// putGaps stores the gaps, with those that this commit makes. They do not join:
-// some may have been issued, and if the commit fails, and is on disk all the
-// same, what it has made is new to the list.
+// putGaps stores the gaps, with those that this commit makes; nil leaves the value
+// as it is. They do not join: some may have been issued, and if the commit fails,
+// and is on disk all the same, what it has made is new to the list.
 func putGaps(tx *bbolt.Tx, list []Gap, more [2]laneOutcome) error {
 	if list == nil {
 		return nil
@@ -131,8 +136,9 @@ func putGaps(tx *bbolt.Tx, list []Gap, more [2]laneOutcome) error {
 	return tx.Bucket(bucketMeta).Put(keyGaps, encodeGaps(all))
 }
 
-// applyLane does one lane's part of a commit and returns how much larger it
-// made the blocks.
+// applyLane does one lane's part of a commit and returns how many bytes larger it
+// made the blocks. First it removes what is acknowledged: in a full file that makes
+// the pages for what comes.
 func applyLane(tx *bbolt.Tx, p int, c laneChange) (grown int64, err error) {
 	b := tx.Bucket(bucketLanes[p])
 	b.FillPercent = 0.95 // keys only ever grow

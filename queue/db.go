@@ -123,6 +123,8 @@ type abort struct {
 // aborted is what ends the commit; it is the error that was logged.
 type aborted struct{ error }
 
+// Errorf panics with the first error among its arguments, or with the text if there
+// is none. Only update arms it, and guard recovers the panic.
 func (a *abort) Errorf(format string, v ...any) {
 	if !a.armed {
 		return

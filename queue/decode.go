@@ -12,7 +12,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// decode returns what a block holds.
+// decode returns what a block holds. It takes any bytes, of any origin: an error is
+// all that bad ones can cause, and what it allocates is bounded by their length. The
+// run does not share memory with data.
 func decode(data []byte) (run, error) {
 	h, rest, err := readHeader(data)
 	if err != nil {
@@ -23,7 +25,7 @@ func decode(data []byte) (run, error) {
 	unix := d.varint()
 	d.readWords()
 	d.readStreams(unix)
-	if h.count > blockItems || h.count > len(d.rest) {
+	if h.count > blockItems || h.count > len(d.rest) { // a reading takes a byte or more
 		return run{}, errMalformed
 	}
 	r := run{items: make([]Item, h.count), thinned: h.thinned, rejected: h.rejected, declared: h.declared}
@@ -37,7 +39,9 @@ func decode(data []byte) (run, error) {
 	return r, nil
 }
 
-// readHeader checks a block's version and checksum.
+// readHeader checks a block's version and checksum and returns the rest behind the
+// header. A block of a version that this program does not know is an error, like a
+// damaged one.
 func readHeader(data []byte) (h header, rest []byte, err error) {
 	if len(data) < 6 {
 		return h, nil, errors.New("block is cut short")
@@ -61,14 +65,16 @@ func readHeader(data []byte) (h header, rest []byte, err error) {
 
 // A decoder reads a block front to back. What does not fit makes it bad.
 type decoder struct {
-	rest   []byte
-	bad    bool
-	common common
-	words  []string
-	tracks []track
-	seen   []bool // by stream: it had a reading
+	rest   []byte   // not read yet
+	bad    bool     // something did not fit: what was read means nothing
+	common common   // as the encoder had it before the next reading
+	words  []string // the texts, by index
+	tracks []track  // the streams, by index
+	seen   []bool   // by stream: it had a reading
 }
 
+// readWords reads the table of texts that the readings refer to. A stream, a unit or
+// a state is in it once, however many readings have it.
 func (d *decoder) readWords() {
 	d.words = make([]string, d.count(blockWords))
 	for i := range d.words {
@@ -76,6 +82,8 @@ func (d *decoder) readWords() {
 	}
 }
 
+// readStreams reads the table of streams. Each begins at the time of the block's
+// first reading, in ms.
 func (d *decoder) readStreams(unix int64) {
 	n := d.count(blockItems)
 	d.tracks, d.seen = make([]track, n), make([]bool, n)
@@ -88,6 +96,8 @@ func (d *decoder) readStreams(unix int64) {
 	}
 }
 
+// readGaps reads what was thinned out. A gap has to be of a stream that has a
+// reading in the block: a block tells of nothing but its own readings.
 func (d *decoder) readGaps() []Gap {
 	var gaps []Gap
 	for range d.count(blockItems) {
@@ -103,6 +113,8 @@ func (d *decoder) readGaps() []Gap {
 	return gaps
 }
 
+// item reads one reading, in the order in which [encoder.item] has written it. After
+// a mistake the decoder is bad, and the item means nothing.
 func (d *decoder) item(it *Item) {
 	head := d.uvarint()
 	index := head >> headBits
@@ -134,6 +146,8 @@ func (d *decoder) item(it *Item) {
 	d.value(it, t, head, more)
 }
 
+// about reads what encoder.appendRare has written, in the same order: the error, the
+// state, the clocks, the event.
 func (d *decoder) about(it *Item, t *track, more byte) {
 	if more&moreErr != 0 {
 		it.Err = d.word()
@@ -159,6 +173,8 @@ func (d *decoder) about(it *Item, t *track, more byte) {
 	}
 }
 
+// value reads the value: a float as it is, or the digits less those of the reading
+// before.
 func (d *decoder) value(it *Item, t *track, head uint64, more byte) {
 	if more&moreFloat != 0 {
 		it.Value = math.Float64frombits(binary.BigEndian.Uint64(d.take(8)))
@@ -195,18 +211,22 @@ func (d *decoder) count(limit int) int {
 	return int(n)
 }
 
+// uvarint reads an unsigned number, 0 where there is none.
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.rest)
 	d.skip(n)
 	return v
 }
 
+// varint reads a signed number, 0 where there is none.
 func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.rest)
 	d.skip(n)
 	return v
 }
 
+// skip moves over a number of n bytes. n is what package binary returns: 0 or less
+// if there was no number.
 func (d *decoder) skip(n int) {
 	if n <= 0 {
 		d.bad, d.rest = true, nil

@@ -48,7 +48,8 @@ func readStateFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxStateFile))
 }
 
-// moveFile renames durably.
+// moveFile renames a file durably, over one that is there. Both are in the same
+// folder.
 func moveFile(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -65,6 +66,7 @@ var syncDir = func(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// removeIfThere removes a file. That there is none is no error.
 func removeIfThere(path string) error {
 	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -9,19 +9,20 @@ import (
 
 // An encoder makes a block.
 type encoder struct {
-	common common
-	words  table[string]
-	tracks []*track
-	index  map[streamKey]uint64
-	body   []byte
+	common common               // what the next reading is expected to share with the one before
+	words  table[string]        // all texts
+	tracks []*track             // the streams, in the order of their first reading
+	index  map[streamKey]uint64 // of tracks
+	body   []byte               // the readings and the gaps
 }
 
 // A table numbers values in the order of their first use.
 type table[T comparable] struct {
-	list []T
-	at   map[T]uint64
+	list []T          // by number
+	at   map[T]uint64 // the number of each
 }
 
+// index returns the number of a value, and gives it one if it is new.
 func (t *table[T]) index(v T) uint64 {
 	if i, ok := t.at[v]; ok {
 		return i
@@ -34,7 +35,9 @@ func (t *table[T]) index(v T) uint64 {
 	return i
 }
 
-// encode makes a block of a run.
+// encode makes a block of a run of at least one reading and at most blockItems. The
+// numbers of its items ascend; the gaps are of streams that have a reading in it.
+// decode returns the same run, bit by bit, but for times below a millisecond.
 func encode(r run) []byte {
 	e := encoder{index: map[streamKey]uint64{}}
 	e.common.number = r.items[0].number
@@ -60,6 +63,7 @@ func encode(r run) []byte {
 	return b
 }
 
+// gaps appends what was thinned out between the readings of the block.
 func (e *encoder) gaps(gaps []Gap) {
 	e.body = binary.AppendUvarint(e.body, uint64(len(gaps)))
 	for _, g := range gaps {
@@ -73,6 +77,8 @@ func (e *encoder) gaps(gaps []Gap) {
 	}
 }
 
+// appendWords appends the table of texts. It comes last but stands before the
+// readings: only now all of them are known.
 func (e *encoder) appendWords(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(e.words.list)))
 	for _, w := range e.words.list {
@@ -82,6 +88,7 @@ func (e *encoder) appendWords(b []byte) []byte {
 	return b
 }
 
+// streams is the table of streams. It adds their names to the words.
 func (e *encoder) streams() (b []byte) {
 	b = binary.AppendUvarint(b, uint64(len(e.tracks)))
 	for _, t := range e.tracks {
@@ -194,6 +201,9 @@ func digitsOf(v float64, places byte) (digits int64, used byte, ok bool) {
 	return 0, 0, false
 }
 
+// exactDigits is the whole number that stands for v with that many decimal places.
+// It is not ok if dividing it again does not give v to the last bit, or if it would
+// not be exact as a float: beyond 2^53.
 func exactDigits(v float64, places byte) (int64, bool) {
 	d := math.Round(v * powers[places])
 	if math.Abs(d) >= 1<<53 || math.Float64bits(d/powers[places]) != math.Float64bits(v) {

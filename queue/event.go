@@ -8,7 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// jsonObject is an object of keys and values in turn.
+// jsonObject is an object of keys and values in turn: the keys are strings, the
+// values whatever marshals without an error.
 func jsonObject(pairs ...any) string {
 	o := map[string]any{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -21,7 +22,9 @@ func jsonObject(pairs ...any) string {
 	return string(b)
 }
 
-// Report adds an event. It goes with the alarms, and does not wait for the disk.
+// Report adds an event. It is sent with the alarms, in their order. It does not wait
+// for the disk: only a reading of an alarm is promised to be there when the call
+// returns.
 func (q *Queue) Report(e sensors.Event) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

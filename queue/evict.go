@@ -93,6 +93,8 @@ func (e *evictor) evictOlderThan(before int64) error {
 	return nil
 }
 
+// allBefore reports whether all readings are from before a time, in ms, by a clock
+// that could be trusted. One that could not be trusted has no age.
 func allBefore(items []Item, before int64) bool {
 	return !slices.ContainsFunc(items, func(it Item) bool {
 		return it.At.Clock != clock.Synced || it.At.Unix >= before
@@ -113,6 +115,7 @@ func (e *evictor) thinOldest() (done bool, err error) {
 	if newest == nil {
 		return false, nil
 	}
+	// The newest quarter stays whole: what happened last is what people look at.
 	limit := number(oldest) + (number(newest)-number(oldest))/4*3
 	from := max(e.thinned, e.issued[sensors.Routine]) + 1
 	var r run
@@ -120,6 +123,8 @@ func (e *evictor) thinOldest() (done bool, err error) {
 	for k, v := c.Seek(key(from)); k != nil && number(k) <= limit && len(keys) < 2; k, v = c.Next() {
 		part, err := decode(v)
 		issued := err == nil && part.items[0].number <= e.issued[sensors.Routine]
+		// A thinned block is not thinned again: then only dropping is left, and the
+		// loop in evictToSize comes to its end.
 		if err != nil || issued || part.thinned || len(r.items)+len(part.items) > blockItems {
 			if len(keys) > 0 {
 				break
@@ -223,6 +228,8 @@ func thin(r run) run {
 	return keepOnly(r, keep)
 }
 
+// thinPlaces marks what is kept of the readings at some places, which are of one
+// stream: every second, and the lowest and the highest.
 func thinPlaces(items []Item, places []int, keep []bool) {
 	low, high := places[0], places[0]
 	for n, i := range places {

@@ -16,21 +16,22 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The file has a bucket for each lane, whose keys are the number of the last
-// reading in a block; one for the tail of each lane; one for what is known
-// about them; and one for what was rejected. All but the first two are small
-// enough to lie in the root page, so that a commit that touches no block writes
-// two pages.
+// What the reader and bbolt call the parts of the file. The file has a bucket for
+// each lane, whose keys are the number of the last reading in a block; one for the
+// tail of each lane; one for what is known about them; and one for what was
+// rejected. All but the first two are small enough to lie in the root page, so that
+// a commit that touches no block writes two pages.
 var (
+	// A name must not change: files of older agents have it.
 	bucketLanes = [...][]byte{sensors.Routine: []byte("routine"), sensors.Alarm: []byte("alarm")}
 	bucketTails = [...][]byte{sensors.Routine: []byte("routine tail"), sensors.Alarm: []byte("alarm tail")}
 	bucketMeta  = []byte("meta")
 
-	keyTail   = []byte("tail")
-	keyGaps   = []byte("gaps")
-	keyClock  = []byte("clock")
-	keyFormat = []byte("format")
-	format    = []byte("holdfast queue 1")
+	keyTail   = []byte("tail")             // the only key of a tail's bucket: a block
+	keyGaps   = []byte("gaps")             // see encodeGaps
+	keyClock  = []byte("clock")            // see encodeClock
+	keyFormat = []byte("format")           // says that the file is ours, and its version
+	format    = []byte("holdfast queue 1") // its value
 )
 
 // file is the part of the queue on disk. Its methods are for one writer and one
@@ -91,8 +92,11 @@ func (f *file) prepare() error {
 	})
 }
 
+// key is the key of a number. Big endian, so that bbolt's order of the keys is the
+// order of the numbers.
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
+// number is the number of a key, 0 if it is none of ours: 0 is never given.
 func number(key []byte) uint64 {
 	if len(key) != 8 {
 		return 0
@@ -101,7 +105,8 @@ func number(key []byte) uint64 {
 }
 
 // view reads the file as of one commit. It calls do again when commits have come
-// between; at last it keeps them away.
+// between, and so do must begin anew each time; at last it keeps commits away. It
+// needs no db, and works while the disk cannot be written.
 func (f *file) view(do func(*pages.File) error) error {
 	for range readAttempts {
 		if done, err := f.viewOnce(do); done {
@@ -139,7 +144,7 @@ func openPages(file *os.File) (*pages.File, error) {
 	return pages.Open(file, info.Size())
 }
 
-// update runs a transaction.
+// update runs a transaction. An error leaves the db unusable: see reopen.
 func (f *file) update(do func(*bbolt.Tx) error) error {
 	if err := f.readOnly(); err != nil {
 		return err
@@ -149,6 +154,7 @@ func (f *file) update(do func(*bbolt.Tx) error) error {
 	return f.db.update(do)
 }
 
+// Why a file has no db, where no disk is at fault.
 var (
 	errClosed   = errors.New("the queue file is closed")
 	errReopened = errors.New("the queue file is being opened again")
@@ -174,6 +180,8 @@ func (f *file) open() error {
 	return nil
 }
 
+// sameFile returns errReplaced if two open files are not the same one: the path was
+// given to another file between the two openings.
 func sameFile(a, b *os.File) error {
 	one, err := a.Stat()
 	if err != nil {
@@ -231,9 +239,12 @@ func (f *file) lockReader() error {
 	return syscall.Flock(int(f.reader.Load().Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
+// unlockReader gives the lock of lockReader back. To unlock a file that is not
+// locked is no error.
 func (f *file) unlockReader() error { return syscall.Flock(int(f.reader.Load().Fd()), syscall.LOCK_UN) }
 
-// close closes the file.
+// close closes the file; nil is no file and nothing to close. Reads under way end
+// with an error.
 func (f *file) close() error {
 	if f == nil {
 		return nil

@@ -73,21 +73,23 @@ const (
 )
 
 // powers of ten, by the decimal places of a value: value = digits / powers[places].
+// No sensor here has more than nine; what has more is stored as a float.
 var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
+// castagnoli is the polynomial for which ARM and x86 have an instruction.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // track is what a stream's next reading is expected to be.
 type track struct {
-	boot, kernel, stream, unit string
+	boot, kernel, stream, unit string // of all its readings in the block
 	priority                   sensors.Priority
 
-	seq    uint64
-	unix   int64 // ms, of the reading before
-	pace   int64 // ms, between the last two
-	places byte
-	digits int64
-	state  string
+	seq    uint64 // of the reading before; the next one is expected to follow it
+	unix   int64  // ms, of the reading before
+	pace   int64  // ms, between the last two
+	places byte   // decimal places of the value
+	digits int64  // of the value before, with these places
+	state  string // of the reading before
 }
 
 // next is the time at which the next reading is expected.
@@ -103,11 +105,13 @@ func (t *track) setTime(unix int64, first bool) {
 
 // common is what readings of all streams share.
 type common struct {
-	number uint64
-	clock  clock.Quality
-	drift  int64 // ms of uptime less ms of unix
+	number uint64        // of the next reading
+	clock  clock.Quality // of the reading before
+	drift  int64         // ms of uptime less ms of unix, of the last reading that has an uptime
 }
 
+// streamKey tells streams apart. In a block all fields count; where streams are
+// followed through the file only boot and stream do, and the rest is empty.
 type streamKey struct {
 	boot, kernel, stream, unit string
 	priority                   sensors.Priority
@@ -118,7 +122,7 @@ type streamKey struct {
 type run struct {
 	items   []Item
 	gaps    []Gap // of streams that have a reading in the run, thinned ones
-	thinned bool
+	thinned bool  // an eviction has been here: gaps may still be empty, where all was kept
 
 	rejected, declared bool // of an item that was rejected
 }
@@ -126,13 +130,15 @@ type run struct {
 // last is the number of the run's last reading, the block's key.
 func (r run) last() uint64 { return r.items[len(r.items)-1].number }
 
+// errMalformed is a block whose checksum is right and whose content is not: it was
+// written by another program, or by a mistake of this one.
 var errMalformed = errors.New("block makes no sense")
 
 // A header is what is known of a block without reading it.
 type header struct {
 	number  uint64 // of the first reading
-	count   int
-	thinned bool
+	count   int    // of readings, at most blockItems
+	thinned bool   // as in run
 
 	rejected, declared bool
 }

@@ -38,6 +38,8 @@ type gaps struct {
 	missing uint64 // readings in all that was added; only grows
 }
 
+// A gap is a Gap in the list. While it was not issued, add may replace it by a
+// larger one.
 type gap struct {
 	Gap
 	issued *Item // the event, once Peek has returned it: then the gap may not change any more
@@ -53,6 +55,8 @@ func (g *gaps) add(more Gap) {
 	g.dirty = true
 	g.missing += more.Count
 	at := len(g.list)
+	// From the end: issued gaps come first, and a gap that grows by one merge may
+	// meet another one.
 	for i := at - 1; i >= 0 && g.list[i].issued == nil; i-- {
 		if e := g.list[i]; e.Why == more.Why && e.meets(more, 1) {
 			more.join(e.Gap)
@@ -89,6 +93,7 @@ func (g Gap) meets(o Gap, reach uint64) bool {
 	return g.Stream == o.Stream && g.Boot == o.Boot && g.From <= o.To+reach && o.From <= g.To+reach
 }
 
+// join makes one gap of two that meet. No reading is counted in both.
 func (g *Gap) join(more Gap) {
 	g.From, g.To = min(g.From, more.From), max(g.To, more.To)
 	g.Count += more.Count
@@ -141,7 +146,8 @@ func (g *gaps) ack(seq uint64) {
 	}
 }
 
-// encodeGaps is what the file keeps of the gaps.
+// encodeGaps is what the file keeps of the gaps. They are JSON, for a person who
+// looks into a file; there are few.
 func encodeGaps(list []Gap) []byte {
 	b, err := json.Marshal(list)
 	if err != nil {
@@ -150,6 +156,8 @@ func encodeGaps(list []Gap) []byte {
 	return b
 }
 
+// decodeGaps returns the gaps in a value, none if there is no value. With an error
+// it may return some: they are not to be used.
 func decodeGaps(data []byte) (list []Gap, err error) {
 	if len(data) > 0 {
 		err = json.Unmarshal(data, &list)

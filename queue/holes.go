@@ -11,8 +11,9 @@ import (
 // stored as gaps in the file that takes its place: a mark in memory would be
 // lost at the next start.
 
-// An edge is the part of a stream that a block accounts for: its first and last
-// seq there, with what was thinned out.
+// An edge is the part of a stream that a block accounts for: its first and last seq
+// there, with what was thinned out. The numbers between them are there, or in a gap
+// of the block.
 type edge struct {
 	stream      int // index in salvager.streams
 	first, last uint64
@@ -214,8 +215,8 @@ func (b *backlog) ackedLocked(l *lane) seqs {
 	return known
 }
 
-// firsts are the first numbers in memory, and after the last ones of streams that
-// have none there.
+// firsts are the first numbers in memory of each stream; of a stream that has none
+// there, the number after the last one that was put.
 func (l *lane) firsts() seqs {
 	first := seqs{}
 	for k, newest := range l.history.put {

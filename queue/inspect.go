@@ -49,8 +49,11 @@ func Inspect(path string, visit func(Item) error) (c Contents, err error) {
 	return c, err
 }
 
+// errChanged is what Inspect returns when even the last attempt was disturbed.
 var errChanged = errors.New("the file changes faster than it can be read: try again")
 
+// inspectOnce reads the file in one go. It returns errChanged if a commit came
+// between: then what it has read may be of two different states.
 func inspectOnce(path string) (c Contents, items []Item, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -77,13 +80,16 @@ func inspectOnce(path string) (c Contents, items []Item, err error) {
 	return c, s.items, err
 }
 
-// snapshot reads a file as of one commit.
+// snapshot reads a file as of one commit. It is used by one goroutine.
 type snapshot struct {
 	file  *pages.File
-	items []Item
-	boots clock.Timeline
+	items []Item         // what waits, in the order of Inspect
+	boots clock.Timeline // what the file knows of the time
 }
 
+// read fills in all that Contents counts and collects the items. Damaged blocks are
+// counted and left out; an error is a damaged structure, and what could be read
+// before it is there all the same.
 func (s *snapshot) read(c *Contents) error {
 	cursors, err := s.meta(c)
 	for _, p := range laneOrder {

@@ -74,8 +74,9 @@ type laneCache struct {
 	seqs   seqs     // the last of each stream that was in head and is acknowledged, or was evicted
 }
 
-// runEnd is the end of a block in head: the gaps in it are final when its last
-// reading is acknowledged.
+// runEnd is the end of a block in head. The gaps of a block are thinned out
+// readings, and may still be merged by an eviction; they are final, and sent, when
+// its last reading is acknowledged.
 type runEnd struct {
 	last uint64
 	gaps []Gap
@@ -84,7 +85,8 @@ type runEnd struct {
 // newLane is an empty lane: numbers begin at 1.
 func newLane() lane { return lane{numbers: numbers{first: 1, next: 1}} }
 
-// push adds an item at the new end and returns its number.
+// push adds an item at the new end and returns its number, the next one. It is not
+// on disk then; [backlog.makeRoomLocked] has seen to the memory.
 func (l *lane) push(it Item) uint64 {
 	it.number = l.next
 	l.mem.push(it)
@@ -92,10 +94,12 @@ func (l *lane) push(it Item) uint64 {
 	return it.number
 }
 
-// firstInMemory is the number of the oldest reading in memory.
+// firstInMemory is the number of the oldest reading in memory, or next if there is
+// none: numbers in memory have no hole.
 func (l *lane) firstInMemory() uint64 { return l.next - uint64(l.mem.len()) }
 
-// unsynced returns the items in memory that are not on disk.
+// unsynced returns the items in memory that are not on disk: all but those that the
+// tail has, too. A power cut would take them.
 func (l *lane) unsynced() []Item {
 	in := l.firstInMemory()
 	if l.disk.lastTail < in {
@@ -114,8 +118,9 @@ func (l *lane) toLoad(want int) (from uint64, needed bool) {
 	return from, len(l.cache.head) < want && from <= l.disk.lastBlock
 }
 
-// loaded takes the block that was read from a number on; without items there is
-// nothing to read up to last.
+// loaded takes the block that was read from a number on. Without items there is
+// nothing to read up to last: all of it was evicted or is damaged, and first moves
+// beyond it.
 func (l *lane) loaded(r run, last uint64) {
 	if len(r.items) > 0 {
 		l.cache.head = append(l.cache.head, r.items...)
@@ -138,6 +143,8 @@ func (l *lane) loaded(r run, last uint64) {
 // before.
 func (l *lane) peek(items []Item, limit int, after uint64) []Item {
 	n := len(items)
+	// Blocks first, then memory, and memory only when all blocks were read: an item
+	// never passes an older one of its lane.
 	head := l.cache.head[l.passed(after):]
 	items = append(items, head[:min(limit, len(head))]...)
 	if from, _ := l.toLoad(0); from > l.disk.lastBlock {
@@ -164,6 +171,7 @@ func (l *lane) ack(number uint64) (final []Gap) {
 		return nil
 	}
 	l.countAcked(number)
+	// From here on first > number, so a second ack of the same item does nothing.
 	l.first = number + 1
 	for len(l.cache.ends) > 0 && l.cache.ends[0].last < l.first {
 		final = append(final, l.cache.ends[0].gaps...)
@@ -171,6 +179,7 @@ func (l *lane) ack(number uint64) (final []Gap) {
 	}
 	if in := l.firstInMemory(); l.first > in {
 		n := int(min(l.first, l.next) - in)
+		// What leaves here was delivered: it tells what damage behind it has taken.
 		l.cache.seqs.observeRun(run{items: l.mem.items()[:n]})
 		l.mem.pop(n)
 	}
@@ -190,14 +199,16 @@ func (l *lane) countAcked(number uint64) {
 	}
 }
 
-// skipHole moves first over numbers between the blocks and memory that are gone.
+// skipHole moves first over numbers between the blocks and memory that are gone:
+// they were dropped. Without that, the lane would wait for them.
 func (l *lane) skipHole() {
 	if in := l.firstInMemory(); l.first > l.disk.lastBlock && l.first < in {
 		l.first = in
 	}
 }
 
-// dropOldestInMemory gives up a reading for want of memory.
+// dropOldestInMemory gives up a reading for want of memory. There is one, and it was
+// not issued; the caller declares it.
 func (l *lane) dropOldestInMemory() Item {
 	it := l.mem.items()[0]
 	l.mem.pop(1)
@@ -205,8 +216,9 @@ func (l *lane) dropOldestInMemory() Item {
 	return it
 }
 
-// movedToBlocks says that everything up to number is in blocks; n readings were new
-// there and are not acknowledged.
+// movedToBlocks takes note that a commit has put everything up to number into
+// blocks: it leaves memory, and is read again when its turn comes. What was
+// acknowledged while the commit ran has left memory before, and is not counted.
 func (l *lane) movedToBlocks(number uint64) {
 	in := l.firstInMemory()
 	if number >= in {
@@ -240,6 +252,7 @@ func (l *lane) evicted(gone int, last clock.Stamp) {
 	for len(l.cache.head) > 0 && l.cache.head[len(l.cache.head)-1].number > l.issued {
 		l.cache.head = l.cache.head[:len(l.cache.head)-1]
 	}
+	// Of a block that was cut off in head, the gaps are read again with it.
 	keep := 0
 	if n := len(l.cache.head); n > 0 {
 		for keep < len(l.cache.ends) && l.cache.ends[keep].last <= l.cache.head[n-1].number {
@@ -280,7 +293,8 @@ func (l *lane) oldest() (at clock.Stamp, ok bool) {
 	return at, false
 }
 
-// waiting counts the readings that are not acknowledged.
+// waiting counts the readings that are not acknowledged. Those in a damaged block
+// that nobody has tried to read yet are among them.
 func (l *lane) waiting() int { return l.disk.readings + l.mem.len() }
 
 // onDisk is the number of the newest reading on disk.
@@ -297,18 +311,24 @@ func (l *lane) cursor() uint64 { return min(l.first, l.onDisk()+1) }
 // A file without readings of the lane needs no cursor.
 func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > max(l.disk.savedFirst, 1) }
 
-// A fifo is a slice that is popped at the front without growing for ever.
+// A fifo is a slice that is popped at the front without growing for ever. The items
+// are buf[head:], oldest first; what is before head is zero.
 type fifo struct {
 	buf  []Item
 	head int
 }
 
+// len counts the items.
 func (f *fifo) len() int { return len(f.buf) - f.head }
 
+// items are all items, oldest first. The slice is good until the next push or pop.
 func (f *fifo) items() []Item { return f.buf[f.head:] }
 
+// push adds an item at the end.
 func (f *fifo) push(it Item) { f.buf = append(f.buf, it) }
 
+// pop removes the oldest n items, of which there are as many. It moves the rest to
+// the front when half of the buffer is empty, so an item is moved once on average.
 func (f *fifo) pop(n int) {
 	clear(f.buf[f.head : f.head+n]) // the strings can be collected
 	f.head += n
@@ -319,7 +339,8 @@ func (f *fifo) pop(n int) {
 	}
 }
 
-// passed counts the readings in head up to a number.
+// passed counts the readings in head up to a number: those that a cursor at that
+// number has passed. Numbers ascend in head, but may have holes.
 func (l *lane) passed(number uint64) int {
 	if len(l.cache.head) == 0 || l.cache.head[0].number > number {
 		return 0

@@ -9,7 +9,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// fileState is what the file says about the lanes, the gaps and the clock.
+// fileState is what the file says about the lanes, the gaps and the clock. The lanes
+// are as at a start: all that waits on disk, the tail in memory, nothing issued.
 type fileState struct {
 	lanes   [2]lane
 	gaps    []Gap
@@ -20,7 +21,7 @@ type fileState struct {
 	owner   string // the client ID, "" in a file of an older agent
 }
 
-// metaOf is what the file keeps besides the blocks, by key.
+// metaOf is what the file keeps besides the blocks, by key. The values are copies.
 func metaOf(p *pages.File) (map[string][]byte, error) {
 	values := map[string][]byte{}
 	err := p.Each(string(bucketMeta), nil, func(key, value []byte) (bool, error) {
@@ -122,7 +123,7 @@ func (f *file) loadBlocks(p *pages.File, n int, l *lane, bad *damagedValues) (la
 	return last, err
 }
 
-// valueOf is one value of a bucket, nil if there is none.
+// valueOf is a copy of one value of a bucket, nil if there is none.
 func valueOf(p *pages.File, bucket, key []byte) (value []byte, err error) {
 	err = p.Each(string(bucket), key, func(k, v []byte) (bool, error) {
 		if bytes.Equal(k, key) {
@@ -133,6 +134,8 @@ func valueOf(p *pages.File, bucket, key []byte) (value []byte, err error) {
 	return value, err
 }
 
+// countBelow counts the items at the front that have a number below one. The numbers
+// ascend.
 func countBelow(items []Item, number uint64) (n int) {
 	for n < len(items) && items[n].number < number {
 		n++

@@ -14,7 +14,8 @@ const crashesToQuarantine = 2
 // A marker lies beside the file while it is opened. A start that finds one knows
 // that the start before ended there. If the kernel is still the same boot, that
 // start crashed, and the file may be the cause. If not, the power was cut, which
-// says nothing about the file, however often it happens.
+// says nothing about the file, however often it happens. A marker that cannot be
+// read counts nothing.
 type marker struct {
 	path    string
 	Kernel  string `json:"kernel"` // its boot ID

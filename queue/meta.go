@@ -26,7 +26,8 @@ func encodeClock(boots clock.Timeline) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)), data...)
 }
 
-// decodeClock is the timeline in a value, none if it is damaged.
+// decodeClock is the timeline in a value, none if it is damaged: then readings that
+// were stamped before the time was known keep the time of their stamp.
 func decodeClock(value []byte) (boots clock.Timeline) {
 	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.BigEndian.Uint32(value) {
 		return nil
@@ -44,7 +45,8 @@ func cursorValue(n uint64) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// cursorOf is the cursor in a value, 0 if there is none or it is damaged.
+// cursorOf is the cursor in a value, 0 if there is none or it is damaged: then what
+// was acknowledged comes again, which is better than to lose what was not.
 func cursorOf(value []byte) uint64 {
 	if len(value) != 12 || crc32.Checksum(value[:8], castagnoli) != binary.BigEndian.Uint32(value[8:]) {
 		return 0

@@ -73,7 +73,8 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 // errHangs means that the queue of before has the file.
 var errHangs = fmt.Errorf("%w: the disk hangs, and the configuration of before still waits for it", syscall.EIO)
 
-// openFirst opens the file for the first time.
+// openFirst opens the file for the first time, and makes its folder if it has to. A
+// disk that cannot make the folder is no error yet: opening the file says more.
 func (w writer) openFirst() error {
 	if left := w.opt.Unsaved; left != nil && left.hangs {
 		w.boot = left.nextBoot()
@@ -85,11 +86,12 @@ func (w writer) openFirst() error {
 	return w.openFile()
 }
 
-// ErrPath means that a person has to change the path of the queue, or what is
-// there.
+// ErrPath means that a person has to change the path of the queue, or what is there.
+// What Open returns wraps it and says which.
 var ErrPath = errors.New("queue")
 
-// pathTrouble says that there can be no file at the path.
+// pathTrouble reports whether there can be no file at the path: no waiting helps,
+// and so Open fails.
 func pathTrouble(err error) bool {
 	for _, errno := range [...]syscall.Errno{syscall.EISDIR, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ELOOP} {
 		if errors.Is(err, errno) {
@@ -99,7 +101,8 @@ func pathTrouble(err error) bool {
 	return errors.Is(err, errNeverOurs)
 }
 
-// diskTrouble says that the disk is at fault, not the path.
+// diskTrouble reports whether the disk is at fault, not the path: it may work again,
+// and so the queue goes on in memory.
 func diskTrouble(err error) bool {
 	for _, errno := range [...]syscall.Errno{syscall.EROFS, syscall.ENOSPC, syscall.EIO, syscall.EDQUOT} {
 		if errors.Is(err, errno) {
@@ -120,6 +123,8 @@ func (w writer) openFile() error {
 		st.acked[p] = w.ackedLocked(&w.lanes[p])
 	}
 	w.mu.Unlock()
+	// The disk works here without the lock. Put goes on in memory meanwhile; only the
+	// numbers of what it puts change when the file is adopted.
 	f, k, news, err := st.open()
 	if err != nil {
 		return err
@@ -158,6 +163,8 @@ func (w writer) newEvent(n storageEvent) Item {
 func (w writer) adoptLocked(k fileState) {
 	w.opened.generation++
 	for p := range w.lanes {
+		// What was read of the old file's blocks is kept only where the new file has
+		// none: else it would be in the lane twice.
 		old := w.lanes[p]
 		waiting := old.mem.items()
 		if k.lanes[p].disk.readings == 0 {
@@ -241,6 +248,7 @@ func (w writer) reloadLocked() (k fileState, err error) {
 			return k, err
 		}
 		w.mu.Lock()
+		// What was acknowledged while the file was read would be counted as waiting.
 		if now := [2]uint64{w.lanes[0].first, w.lanes[1].first}; now == first {
 			return k, nil
 		} else {
@@ -283,7 +291,9 @@ func (w writer) restoreStartCount() {
 	}
 }
 
-// countStart names this start, once it is known that it is one.
+// countStart names this start, once it is known that it is one: an agent that cannot
+// have the file is not counted. If the count cannot be read or written the start has
+// a name all the same.
 func (w writer) countStart() {
 	if w.boot != "" {
 		return
@@ -311,6 +321,7 @@ func nextBoot(dir string) (string, error) {
 	return bootName(n), replaceFile(path, fmt.Appendln(nil, n))
 }
 
+// bootName makes a name of a count. The digits are random, not secret.
 func bootName(n uint64) string {
 	var digits [4]byte
 	rand.Read(digits[:])
@@ -341,7 +352,8 @@ func (q *Queue) Close() error {
 	return err
 }
 
-// save writes everything, into a file that was opened again if it has to be.
+// save writes everything, into a file that was opened again if it has to be. Close
+// tries it twice: the first attempt may find the file in need of repair.
 func (w writer) save() error {
 	if w.opened.file == nil {
 		if err := w.openFile(); err != nil {
@@ -356,7 +368,7 @@ func (w writer) save() error {
 	return w.commitAll()
 }
 
-// commitAll writes everything; a single commit has a bound.
+// commitAll writes everything, in several commits where one would be too large.
 func (w writer) commitAll() error {
 	for {
 		if err := w.commit(true); err != nil || w.Stats().Memory == 0 {

@@ -34,7 +34,8 @@ func (st *store) moveOtherClient() error {
 	return nil
 }
 
-// isOther says that a client ID is known and not ours.
+// isOther reports whether a client ID is known and not ours. Where one of the two is
+// not known the file counts as ours: nothing is held back without a reason.
 func (st *store) isOther(id string) bool { return id != "" && st.clientID != "" && id != st.clientID }
 
 // Owner reads the client ID whose readings a file holds, "" in a file of an
@@ -45,6 +46,7 @@ func Owner(path string) (clientID string, err error) {
 }
 
 // readOwner reads from a sound file whose it is, and whether anything waits in it.
+// What it cannot decode counts as waiting: nothing is thrown away unseen.
 func readOwner(path string) (owner string, waits bool, err error) {
 	file, size, err := openSized(path)
 	if err != nil {

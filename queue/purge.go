@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// purgePatience is how long Purge waits for the disk.
+// purgePatience is how long Purge waits for the disk: a person waits for the answer.
+// Adopt waits as long beyond the time at which a commit is due.
 const purgePatience = 5 * time.Second
 
 // Purge gives up every reading and event that waits, and all that was rejected.
@@ -52,9 +53,12 @@ func (q *Queue) purgeLocked() error {
 	return nil
 }
 
+// errDiskFails is for the person who asked for a purge or an adoption.
 var errDiskFails = errors.New("the disk fails: what is on it stays")
 
-// awaitCommitLocked waits for the end of a commit, or of the patience.
+// awaitCommitLocked waits for the end of a commit, or of the patience. It gives up
+// the lock while it waits: what the caller knew of the backlog may have changed.
+// After Run has returned it commits itself.
 func (q *Queue) awaitCommitLocked(patience <-chan time.Time) (err error) {
 	tried := q.storage.commitEnded
 	q.mu.Unlock()

@@ -35,6 +35,7 @@ func (st *store) quarantine(why error) (ends [2]seqs, err error) {
 	if other {
 		st.acked = [2]seqs{}
 	}
+	// Before the new file is filled: the gaps are a part of it.
 	missing := s.declare(st.acked)
 	aside := fmt.Sprintf("%s.aside-%s-%s", st.path, st.now.UTC().Format(quarantineTime), s.verdict())
 	err = st.replace(aside, func(f *file) error {
@@ -80,7 +81,9 @@ type quarantinedFile struct {
 	size     int64
 }
 
-// rank says what goes first when there is too much.
+// rank says what goes first when there is too much. A file that was carried over
+// completely is a copy; a partial one may be of use to a person; the backlog of
+// another client ID is data that nobody has elsewhere.
 func (a quarantinedFile) rank() int {
 	switch {
 	case a.complete:
@@ -140,7 +143,8 @@ func (st *store) deleteOldQuarantined() (made []storageEvent) {
 	return made
 }
 
-// globQuote quotes what a pattern would take for more than a letter.
+// globQuote quotes what filepath.Glob would take for more than a letter: the path is
+// the person's, and may have brackets.
 func globQuote(path string) string {
 	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
 }

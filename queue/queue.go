@@ -69,6 +69,7 @@ type Options struct {
 	Progress func(within time.Duration)
 }
 
+// Bounds that are no options: they follow from the memory and the card of a Pi.
 const (
 	maxInMemory  = 32768           // readings of both lanes: 6 MB, what a failing disk may cost
 	spillEarly   = 8192            // readings of a lane in memory before their time
@@ -153,9 +154,10 @@ func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 	}
 }
 
-// Ack removes items that the broker has acknowledged, and all older ones of
-// their lanes; of what was rejected, the items alone. It costs no commit of its
-// own.
+// Ack removes items that the broker has acknowledged, and all older ones of their
+// lanes; of what was rejected, the items alone. An item that the queue does not have
+// any more is passed over. It costs no commit of its own: a crash before the next
+// one lets the items come again. The error is always nil.
 func (q *Queue) Ack(items []Item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -205,7 +207,8 @@ func (q *Queue) Stats() Stats {
 	return s
 }
 
-// signal leaves a token if there is none.
+// signal leaves a token if there is none. It never waits, and so it may be called
+// with the lock held.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

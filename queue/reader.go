@@ -7,7 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// errSlow means that the disk neither gives what is read nor fails.
+// errSlow means that the disk neither gives what is read nor fails. What is asked
+// for may come with a later call.
 var errSlow = errors.New("the disk does not answer")
 
 // A pendingRead is one that the disk has not answered yet, or whose answer was
@@ -47,6 +48,7 @@ func (s *blockReader) read(slot int, what any, read func() any) (any, error) {
 	return b.answer, nil
 }
 
+// isDone reports whether the disk has answered, without waiting.
 func (b *pendingRead) isDone() bool {
 	select {
 	case <-b.done:
@@ -56,6 +58,7 @@ func (b *pendingRead) isDone() bool {
 	}
 }
 
+// wait waits for the answer, but not for longer than the patience.
 func (b *pendingRead) wait(patience time.Duration) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -75,6 +78,7 @@ type blockRead struct {
 	evictions  int // lane.disk.evictions: what a late answer brings may be evicted since
 }
 
+// A blockAnswer is what file.read returns.
 type blockAnswer struct {
 	r       run
 	damaged int
@@ -102,6 +106,7 @@ type rejectsRead struct {
 	commits      int    // rejects.commits: a late answer may hold what a commit took out since
 }
 
+// A rejectsAnswer is what file.readRejects returns.
 type rejectsAnswer struct {
 	r   rejectsRun
 	err error

@@ -46,16 +46,17 @@ type store struct {
 }
 
 // storageEvent is an event that opening the file has made.
-type storageEvent struct{ name, details string }
+type storageEvent struct{ name, details string } // details is a JSON object
 
-// A condition is what the file looks like without opening it with bbolt.
+// A condition is what the file looks like without opening it with bbolt, which may
+// crash on a damaged one.
 type condition int
 
 const (
-	absent condition = iota // or empty
-	intact
-	damaged
-	foreign // never ours
+	absent  condition = iota // or empty
+	intact                   // its structure is sound; a block may still fail its checksum
+	damaged                  // ours, and its structure is not sound
+	foreign                  // never ours: it is not touched
 )
 
 // open opens the file, whatever it looks like: it inspects it, replaces what is
@@ -68,6 +69,7 @@ func (st *store) open() (f *file, k fileState, made []storageEvent, err error) {
 	if err != nil {
 		return nil, k, nil, err
 	}
+	// From here to unmark the process may die of the file: bbolt maps it.
 	m := marker{path: st.path + ".opening"}
 	if err := st.mark(&m); err != nil {
 		return nil, k, nil, err
@@ -122,6 +124,8 @@ func (st *store) mark(m *marker) error {
 	return err
 }
 
+// unmark takes the marker away. That it stays is no error: the next start counts a
+// crash that was none, and one does not quarantine a file.
 func (st *store) unmark(m *marker) {
 	if err := m.clear(); err != nil {
 		st.log.Warn("the marker of this start stays", "err", err)
@@ -162,7 +166,8 @@ func (st *store) loadOrRepair(f *file) (fileState, error) {
 var errNeverOurs = errors.New("neither this file nor the one beside it that ends in .holdfast was made by holdfast")
 
 // finishRename puts a salvaged file into its place, if the power went just before
-// that: it is whole, or it would not have its name.
+// that: it is whole, or it would not have its name. Where the place is taken, the
+// salvaged file is an old one, and the next salvage writes over it.
 func (st *store) finishRename() error {
 	if _, err := os.Stat(st.path); !errors.Is(err, fs.ErrNotExist) {
 		return nil // inspect says what is wrong
@@ -217,7 +222,7 @@ func (st *store) inspect() (finding, error) {
 		return finding{condition: intact}, nil
 	case isOurs(file, info.Size()):
 		return finding{damaged, damage}, nil
-	case errors.Is(damage, syscall.EIO):
+	case errors.Is(damage, syscall.EIO): // another attempt may read it
 		return none, damage // whose it is cannot be read
 	}
 	return finding{condition: foreign}, nil
@@ -243,6 +248,8 @@ func verify(file *os.File, size int64) error {
 	return err
 }
 
+// isFormat recognizes the entry that prepare puts into each file. A later version of
+// the format has the same begin.
 func isFormat(key, value []byte) bool {
 	return string(key) == string(keyFormat) && strings.HasPrefix(string(value), "holdfast queue ")
 }
@@ -274,7 +281,9 @@ func (st *store) openOrMake() (*file, error) {
 	return f, err
 }
 
-// make makes a new file at a path; fill puts something into it.
+// make makes a new file at a path, in the name of another until it is whole and
+// synced; fill, which may be nil, puts something into it. A power cut leaves the new
+// file or none.
 func (st *store) make(path string, fill func(*file) error) error {
 	part := st.path + ".new"
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -299,6 +308,8 @@ func tryLock(file *os.File) error { return flock(file, syscall.LOCK_SH) }
 // lockAlone takes the lock on the file: nobody else has it, also not to read.
 func lockAlone(file *os.File) error { return flock(file, syscall.LOCK_EX) }
 
+// flock takes a lock without waiting for it. The lock is bbolt's: it ends when the
+// file is closed. ErrLocked says who has it, where the kernel tells.
 func flock(file *os.File, how int) error {
 	err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
@@ -326,7 +337,8 @@ func holder(file *os.File) string {
 	return ""
 }
 
-// renewAbove is a file that is made anew when it is empty.
+// renewAbove is the size from which a file is made anew when it is empty. Below it,
+// what bbolt keeps of its free pages is too little to be worth the writing.
 const renewAbove = 8 << 20 // bytes
 
 // renew makes the file anew if it has grown and holds no block: bbolt's files
@@ -397,6 +409,7 @@ type damagedValues struct {
 	gaps   bool
 }
 
+// count counts the values.
 func (v damagedValues) count() (n int) {
 	for p := range v.blocks {
 		n += len(v.blocks[p])

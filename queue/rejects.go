@@ -15,8 +15,9 @@ import (
 // may come yet.
 const Rejected = "aside"
 
-const rejectEvent = "aside"
+const rejectEvent = "aside" // the event that says so
 
+// Bounds of what was rejected. It may not push out what can be delivered.
 const (
 	rejectsShare       = 8    // one part of max_size may be rejected
 	rejectsEarly       = 1024 // items rejected that wait for a commit no longer
@@ -129,6 +130,8 @@ func (b *backlog) rejectDueLocked(it Item) (by time.Time, alone bool) {
 	return b.spillAt(it), true
 }
 
+// push adds an item at the new end, with the next number. It has to be on its way to
+// the disk by a time.
 func (r *rejects) push(it rejectedItem, by time.Time) {
 	if len(r.pending) == 0 || by.Before(r.due) {
 		r.due = by
@@ -138,6 +141,9 @@ func (r *rejects) push(it rejectedItem, by time.Time) {
 	r.pending, r.next = append(r.pending, it), r.next+1
 }
 
+// declareRejectLocked says with a gap and an event that an item was rejected. Of an
+// event "aside" it says nothing: the broker that refuses it would refuse the next
+// one, too, without end.
 func (b *backlog) declareRejectLocked(it Item) {
 	of := map[string]any{"boot": it.Boot, "seq": it.Seq}
 	details := jsonObject("stream", it.Stream, "of", of)
@@ -261,6 +267,8 @@ func (r *rejects) forget(number uint64) {
 	r.acked[number] = true
 }
 
+// count is how many items wait to be sent again or looked at. It is an estimate
+// while a commit that failed may be on disk.
 func (r *rejects) count() int { return max(0, r.onDisk+len(r.pending)-len(r.acked)) }
 
 // onlyInMemory counts what is on disk nowhere.

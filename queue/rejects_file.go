@@ -19,11 +19,13 @@ const rejectCost = 8 + 16 // bytes
 
 // rejectsSize is what the bucket holds.
 type rejectsSize struct {
-	count int
+	count int    // of items, with those that are damaged
 	size  int64  // bytes
 	last  uint64 // number of the newest one
 }
 
+// rejectsChange is a commit's part in what was rejected. Like laneChange it shares
+// nothing with the backlog.
 type rejectsChange struct {
 	puts  []block  // by number
 	acked []uint64 // numbers of what was acknowledged
@@ -32,6 +34,7 @@ type rejectsChange struct {
 	limit int64    // bytes, if full
 }
 
+// empty reports whether there is nothing to write and nothing to drop.
 func (c rejectsChange) empty() bool { return len(c.puts) == 0 && len(c.acked) == 0 && !c.full }
 
 // grown is how many bytes it adds at most.
@@ -44,10 +47,10 @@ func (c rejectsChange) grown() (n int64) {
 
 // rejectsOutcome is what a commit did to the bucket.
 type rejectsOutcome struct {
-	size           rejectsSize
-	droppedThrough uint64 // everything up to it went to make room; 0: nothing
-	dropped        int
-	gaps           gaps
+	size           rejectsSize // of the bucket after the commit
+	droppedThrough uint64      // everything up to it went to make room; 0: nothing
+	dropped        int         // items that went to make room
+	gaps           gaps        // what these were, as far as they were not declared
 }
 
 // encodeRejected makes the value of an item.
@@ -92,6 +95,7 @@ func applyRejects(tx *bbolt.Tx, there rejectsSize, c rejectsChange) (out rejects
 	return out, nil
 }
 
+// put adds an item, in the place of one with the same number.
 func (out *rejectsOutcome) put(b *bbolt.Bucket, bl block) error {
 	if err := out.remove(b, key(bl.last)); err != nil { // of a commit that landed and was said to have failed
 		return err
@@ -102,6 +106,7 @@ func (out *rejectsOutcome) put(b *bbolt.Bucket, bl block) error {
 	return b.Put(key(bl.last), bl.data)
 }
 
+// remove takes an item out, if it is there.
 func (out *rejectsOutcome) remove(b *bbolt.Bucket, key []byte) error {
 	old := b.Get(key)
 	if old == nil {

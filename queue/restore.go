@@ -11,6 +11,7 @@ import (
 )
 
 // What can happen to the file while it is open.
+// They are events, not faults of the disk: restore mends the first two.
 var (
 	errDeleted   = errors.New("the queue file was deleted under the agent")
 	errReplaced  = errors.New("the queue file was replaced under the agent")

@@ -38,21 +38,25 @@ type salvager struct {
 
 // A span is the numbers of a block, and what tells it from its old versions.
 type span struct {
-	first, last uint64
-	count       int
-	sum         uint32
+	first, last uint64 // numbers of its first and its last reading
+	count       int    // of readings, fewer than the numbers where it is thinned out
+	sum         uint32 // the block's checksum
 	edges       []edge // of the streams in it; nil: not asked for
 }
 
+// same reports whether two blocks are the same version of a block: an eviction may
+// have written it anew with fewer readings.
 func (s span) same(o span) bool {
 	return s.first == o.first && s.last == o.last && s.count == o.count && s.sum == o.sum
 }
 
+// spanOf is the span of a value, not ok if it is no intact block of a lane.
 func spanOf(value []byte) (p sensors.Priority, s span, ok bool) {
 	p, s, _, ok = spanAndRun(value)
 	return p, s, ok
 }
 
+// spanAndRun is spanOf with what the block holds.
 func spanAndRun(value []byte) (p sensors.Priority, s span, r run, ok bool) {
 	r, err := decode(value)
 	if err != nil || r.rejected {
@@ -93,7 +97,9 @@ func (s *salvager) keepRejected(value []byte) bool {
 	return ok
 }
 
-// scanDamaged reads a file.
+// scanDamaged finds what is intact in a file. It reads the file twice at most: along
+// its structure, and page by page where that is damaged. The error is the disk's:
+// damage is none.
 func scanDamaged(path string) (*salvager, error) {
 	s := &salvager{path: path, reachedAll: true, rejected: map[uint64]uint32{}}
 	if err := s.readReachable(); err != nil {
@@ -105,6 +111,8 @@ func scanDamaged(path string) (*salvager, error) {
 	if s.reachedAll {
 		return s, nil
 	}
+	// Old versions of blocks lie in pages that are not in use. Where the tree was
+	// read they would be wrong, so only what overlaps nothing is taken of them.
 	var lost [2][]span
 	err := s.scan(func(key, value []byte) {
 		for p, name := range bucketLanes {
@@ -129,7 +137,8 @@ func scanDamaged(path string) (*salvager, error) {
 	return s, err
 }
 
-// openSized opens a file to be read page by page.
+// openSized opens a file to be read page by page, and says how large it is, in
+// bytes.
 func openSized(path string) (*os.File, int64, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -211,6 +220,8 @@ func (s *salvager) at(p sensors.Priority, number uint64) int {
 	return i
 }
 
+// scan visits every key and value in every page of the file that can be read, in use
+// or not, in the order of the pages. The slices are good for the call alone.
 func (s *salvager) scan(visit func(key, value []byte)) error {
 	file, size, err := openSized(s.path)
 	if err != nil {
@@ -248,6 +259,8 @@ func (s *salvager) fill(f *file) error {
 		c, n = change{}, 0
 		return err
 	}
+	// A second pass over the pages instead of blocks kept in memory: a file of
+	// 64 MiB is larger than what an agent may take on a Pi Zero.
 	var failed error
 	err := s.scan(func(_, value []byte) {
 		if failed != nil || !s.take(&c, value) {
@@ -263,7 +276,8 @@ func (s *salvager) fill(f *file) error {
 	return cmp.Or(err, failed)
 }
 
-// fillBatch is how many values go into a new file with one commit.
+// fillBatch is how many values go into a new file with one commit: 256 blocks of 64
+// KiB are 16 MiB of memory at most.
 const fillBatch = 256
 
 // take adds a value to a change, if it is one of those that were found.
@@ -280,6 +294,7 @@ func (s *salvager) take(c *change, value []byte) bool {
 	return true
 }
 
+// readings counts what was found and is carried over, with what was rejected.
 func (s *salvager) readings() (n int) {
 	n = len(s.rejected)
 	for _, spans := range s.spans {
@@ -306,6 +321,7 @@ func (s *salvager) complete() bool {
 	return s.skipped == 0 && (s.rejectedWhole || s.unopenable && len(s.rejected) == 0)
 }
 
+// verdict is the last part of a quarantined file's name.
 func (s *salvager) verdict() string {
 	if s.complete() {
 		return "complete"

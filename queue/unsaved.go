@@ -59,6 +59,7 @@ func (l *Unsaved) Err() error {
 	return l.err
 }
 
+// count counts the readings and events.
 func (l *Unsaved) count() int { return len(l.items[0]) + len(l.items[1]) + len(l.rejects) }
 
 // firstIn are the numbers below which all is acknowledged in a file.
@@ -79,7 +80,9 @@ func (l *Unsaved) nextBoot() string {
 	return bootName(n + 1)
 }
 
-// takeUnsaved goes on with what another queue has left.
+// takeUnsaved goes on with what another queue of this process has left, unless it
+// was for another client ID or file: that is logged as lost. Readings get new
+// numbers, behind what the file has.
 func (q *Queue) takeUnsaved(l *Unsaved) {
 	if l == nil || l.err == nil {
 		return

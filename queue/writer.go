@@ -85,6 +85,7 @@ type deadline struct {
 	notBefore time.Time // while the disk fails: what is due then is tried again at this time
 }
 
+// by makes a time count.
 func (d *deadline) by(t time.Time) {
 	if t.Before(d.notBefore) {
 		t = d.notBefore
@@ -133,6 +134,7 @@ func (d *deadline) addMetaLocked(b *backlog) {
 	}
 }
 
+// later is the later of two times.
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -141,7 +143,8 @@ func later(a, b time.Time) time.Time {
 }
 
 // flush commits. If the file could not be opened before, it opens it first; if the
-// last commit failed, it opens it again.
+// last commit failed, it opens it again. What fails is logged and reported once, and
+// tried again after retryStorage.
 func (w writer) flush() {
 	var err error
 	switch {
@@ -156,7 +159,7 @@ func (w writer) flush() {
 	}
 	if err == nil {
 		if err = w.commit(false); err != nil {
-			return // the commit has said so
+			return // doneLocked has logged it
 		}
 		err = w.renew()
 	}
@@ -166,6 +169,7 @@ func (w writer) flush() {
 		w.storageLocked(nil) // also where there was nothing to write
 		return
 	}
+	// There was no commit, but those who wait for one must not wait for retryStorage.
 	w.storage.lastCommit = time.Now()
 	w.storageLocked(err)
 	for p := range w.lanes {
@@ -190,6 +194,8 @@ func (w writer) needsReopen() (wrong, blind bool) {
 // behind it.
 func (w writer) reopen(blind bool) error {
 	err := w.reconcile()
+	// A disk that can still be read keeps its file, however it fails: what is on it
+	// is sent. Only one that cannot be read is given up.
 	if err != nil && blind {
 		w.opened.file.unlockReader()
 		if failed := w.openFile(); failed == nil {
@@ -209,7 +215,7 @@ func (w writer) reopen(blind bool) error {
 	return err
 }
 
-// renew makes a file anew that has grown and is empty.
+// renew makes a file anew that has grown and is empty: bbolt's files never shrink.
 func (w writer) renew() error {
 	w.mu.Lock()
 	var c change
