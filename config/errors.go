@@ -50,11 +50,11 @@ const (
 )
 
 // clip ends a text that is too long, between two characters.
-func clip(text string, most int) string {
-	if len(text) <= most {
+func clip(text string, limit int) string {
+	if len(text) <= limit {
 		return text
 	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
+	return strings.ToValidUTF8(text[:limit], "") + "..."
 }
 
 // First returns the first n errors and, if there are others, one that counts

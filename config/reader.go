@@ -114,11 +114,11 @@ func (r *reader) interpret(f file) Config {
 var arch = runtime.GOARCH
 
 func (r *reader) queue(q queueKeys) queue.Options {
-	most, text := size(1<<40), "between 1MiB and 1024GiB"
+	largest, text := size(1<<40), "between 1MiB and 1024GiB"
 	if arch == "arm" {
-		most, text = 256<<20, "between 1MiB and 256MiB on 32-bit ARM"
+		largest, text = 256<<20, "between 1MiB and 256MiB on 32-bit ARM"
 	}
-	between(r, "queue.max_size", q.MaxSize, 1<<20, most, text)
+	between(r, "queue.max_size", q.MaxSize, 1<<20, largest, text)
 	between(r, "queue.sync_every", q.SyncEvery, 100*time.Millisecond, 10*time.Minute, "between 100ms and 10m")
 	if q.MaxAge != 0 {
 		between(r, "queue.max_age", q.MaxAge, time.Hour, 3650*24*time.Hour, "between 1h and 3650d")
@@ -127,8 +127,8 @@ func (r *reader) queue(q queueKeys) queue.Options {
 }
 
 // between complains about a value that is out of its bounds.
-func between[T ~int64](r *reader, path string, value, least, most T, text string) {
-	if !r.bad[path] && (value < least || value > most) {
+func between[T ~int64](r *reader, path string, value, lo, hi T, text string) {
+	if !r.bad[path] && (value < lo || value > hi) {
 		r.failValue(path, "must be %s", text)
 	}
 }

@@ -10,14 +10,14 @@ func similar(word string, candidates []string) string {
 		return "" // no key is that long, and the work grows with the square
 	}
 	word = strings.ReplaceAll(strings.ToLower(word), "-", "_")
-	best, least := "", 1+max(1, min(len(word), 12)/3)
+	best, nearest := "", 1+max(1, min(len(word), 12)/3)
 	for _, c := range candidates {
-		d := distance(word, c, least)
+		d := distance(word, c, nearest)
 		if len(word) > 2 && strings.HasPrefix(c, word) {
 			d = 1
 		}
-		if d < least {
-			best, least = c, d
+		if d < nearest {
+			best, nearest = c, d
 		}
 	}
 	return best

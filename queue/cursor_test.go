@@ -182,7 +182,7 @@ type round struct {
 
 type step struct {
 	do   int // 0: the session ends; 1: some are acknowledged; else some are read and passed
-	most int // to read
+	max  int // to read
 	some int
 }
 
@@ -191,7 +191,7 @@ func drawRound(t *rapid.T) round {
 		puts:  rapid.IntRange(0, 2000).Draw(t, "puts"),
 		every: time.Duration(rapid.IntRange(1, 50).Draw(t, "every")) * time.Millisecond,
 		steps: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
-			return step{rapid.IntRange(0, 4).Draw(t, "do"), rapid.IntRange(1, 600).Draw(t, "most"),
+			return step{rapid.IntRange(0, 4).Draw(t, "do"), rapid.IntRange(1, 600).Draw(t, "max"),
 				rapid.IntRange(0, 600).Draw(t, "some")}
 		}), 0, 8).Draw(t, "steps"),
 	}
@@ -226,7 +226,7 @@ func holdSessions(t *testing.T, rt *rapid.T, limit int64, rounds []round) {
 				}
 				flight = flight[len(some):]
 			default:
-				items, err := h.Peek(&c, s.most)
+				items, err := h.Peek(&c, s.max)
 				if err != nil {
 					rt.Fatal(err)
 				}

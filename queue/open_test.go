@@ -123,12 +123,12 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 		}
 	})
 	for name, counts := range back {
-		sum, least := 0, 1<<30
+		sum, fewest := 0, 1<<30
 		for _, n := range counts {
-			sum, least = sum+n, min(least, n)
+			sum, fewest = sum+n, min(fewest, n)
 		}
 		t.Logf("%-14s %4d files: %6d of 20040 readings come back on average, %d at least", name, len(counts),
-			sum/len(counts), least)
+			sum/len(counts), fewest)
 		if mean := sum / len(counts); mean < 15_000 &&
 			slices.Contains([]string{"flipped bits", "bad heads", "zeroed pages", "random page", "swapped pages",
 				"long"}, name) {

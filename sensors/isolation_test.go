@@ -51,14 +51,14 @@ func spec(name string, every time.Duration, w Filter) Spec {
 
 // part is a fake sensor that counts the calls under way.
 type part struct {
-	next   func(context.Context) ([]Sample, error)
-	closed atomic.Int32
-	inside atomic.Int32 // calls under way
-	most   atomic.Int32 // at one time
+	next     func(context.Context) ([]Sample, error)
+	closed   atomic.Int32
+	inside   atomic.Int32 // calls under way
+	maxCalls atomic.Int32 // at one time
 }
 
 func (p *part) enter() func() {
-	p.most.Store(max(p.most.Load(), p.inside.Add(1)))
+	p.maxCalls.Store(max(p.maxCalls.Load(), p.inside.Add(1)))
 	return func() { p.inside.Add(-1) }
 }
 
@@ -131,8 +131,8 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if hung.most.Load() != 1 || hung.closed.Load() != 1 {
-			t.Errorf("the sensor that hung had %d calls at a time and was closed %d times", hung.most.Load(), hung.closed.Load())
+		if hung.maxCalls.Load() != 1 || hung.closed.Load() != 1 {
+			t.Errorf("the sensor that hung had %d calls at a time and was closed %d times", hung.maxCalls.Load(), hung.closed.Load())
 		}
 
 		if got := s.got["good"]; len(got) != 3600 {

@@ -15,8 +15,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// mostWaiting bounds the backlog, and so the time that a check takes.
-const mostWaiting = 1500
+// maxWaiting bounds the backlog, and so the time that a check takes.
+const maxWaiting = 1500
 
 type msgKind uint8
 
@@ -115,7 +115,7 @@ func (c *child) note(f promise.Fact) {
 // of a stream of its own, and one puts routine readings of three streams.
 func (c *child) put(s *promise.Source, n int) {
 	for {
-		if c.Stats().Backlog > mostWaiting {
+		if c.Stats().Backlog > maxWaiting {
 			time.Sleep(time.Millisecond)
 			continue
 		}

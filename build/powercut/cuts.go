@@ -89,13 +89,13 @@ func (b batch) run(s settings, t *tally, dir string) error {
 			failures++
 		}
 		again := ""
-		if failures <= mostOfBatch {
+		if failures <= maxOfBatch {
 			again = fmt.Sprintf("power cut: build/powercut/run -replay %d/%d/%d/%d", b.seed, b.life, o.cut, o.choice)
 		}
 		t.one(o.found, o.owed, again)
 	})
-	if failures > mostOfBatch && t.loud {
-		fmt.Printf("     and %d more of that recording\n", failures-mostOfBatch)
+	if failures > maxOfBatch && t.loud {
+		fmt.Printf("     and %d more of that recording\n", failures-maxOfBatch)
 	}
 	if failures > 0 && !b.lies && s.keep != "" {
 		err = errors.Join(err, b.save(s.keep))

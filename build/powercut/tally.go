@@ -10,12 +10,12 @@ import (
 	"github.com/holdfast-iot/holdfast/build/powercut/promise"
 )
 
-// mostShown bounds the failures that are printed, and the breaches of each.
-const mostShown, mostOfOne = 40, 3
+// maxShown bounds the failures that are printed, and the breaches of each.
+const maxShown, maxOfOne = 40, 3
 
-// mostOfBatch bounds the failures of one recording that are printed: they
+// maxOfBatch bounds the failures of one recording that are printed: they
 // often have one cause.
-const mostOfBatch = 2
+const maxOfBatch = 2
 
 // A tally counts what passed and what did not.
 type tally struct {
@@ -47,15 +47,15 @@ func (t *tally) one(found []promise.Breach, owed int, again string) {
 	for s := range sorts {
 		t.sorts[s]++
 	}
-	if !t.loud || again == "" || t.shown == mostShown {
+	if !t.loud || again == "" || t.shown == maxShown {
 		return
 	}
 	t.shown++
 	fmt.Printf("FAIL %s\n", again)
-	for _, b := range found[:min(len(found), mostOfOne)] {
+	for _, b := range found[:min(len(found), maxOfOne)] {
 		fmt.Printf("     %s\n", b)
 	}
-	if more := len(found) - mostOfOne; more > 0 {
+	if more := len(found) - maxOfOne; more > 0 {
 		fmt.Printf("     and %d more\n", more)
 	}
 }

@@ -63,10 +63,10 @@ func (w *wired) guardedConfig(keys, sensors string) string {
 
 // arrivedWhole waits until a stream has arrived from its first reading up to one
 // that was made later than now: nothing is lost, whatever was acknowledged.
-func (w *wired) arrivedWhole(t *testing.T, stream string, most time.Duration) {
+func (w *wired) arrivedWhole(t *testing.T, stream string, within time.Duration) {
 	t.Helper()
 	now := time.Now()
-	eventually(t, most, stream+" is live", func() bool { return w.sub.last("store/"+stream).TS > now.UnixMilli() })
+	eventually(t, within, stream+" is live", func() bool { return w.sub.last("store/"+stream).TS > now.UnixMilli() })
 	seen, last := map[uint64]bool{}, uint64(0)
 	for _, a := range w.sub.on("store/" + stream) {
 		seen[a.Seq], last = true, max(last, a.Seq)

@@ -183,11 +183,11 @@ func (s *subscriber) count(suffix string) (n int) {
 }
 
 // eventually waits until something is so, and fails the test if it never is.
-func eventually(t *testing.T, most time.Duration, what string, so func() bool) {
+func eventually(t *testing.T, within time.Duration, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(most); !so(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(within); !so(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", most, what)
+			t.Fatalf("not within %v: %s", within, what)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func FuzzAnyBytes(f *testing.F) {
 		Scan(bytes.NewReader(data), int64(len(data)), func(_ uint64, key, value []byte) {
 			bytesSeen += len(key) + len(value)
 		})
-		if most := (mostOverflow + 2) * 4 * len(data); bytesSeen > most {
+		if limit := (maxOverflow + 2) * 4 * len(data); bytesSeen > limit {
 			t.Errorf("Scan shows %d bytes of a file of %d", bytesSeen, len(data))
 		}
 		file, err := Open(bytes.NewReader(data), int64(len(data)))

@@ -37,8 +37,8 @@ const (
 
 	noFreelist = math.MaxUint64
 
-	leastPageSize = 512
-	mostPageSize  = 65536
+	minPageSize = 512
+	maxPageSize = 65536
 )
 
 // parseMeta reads a meta page. bbolt does not look at its header either.
@@ -97,7 +97,7 @@ func readMeta(r io.ReaderAt, size, pos int64) ([]byte, error) {
 
 func (m meta) checkedPageSize() (int64, error) {
 	n := m.pageSize
-	if n < leastPageSize || n > mostPageSize || n&(n-1) != 0 {
+	if n < minPageSize || n > maxPageSize || n&(n-1) != 0 {
 		return 0, fmt.Errorf("page size %d is none that bbolt uses", n)
 	}
 	return int64(n), nil

@@ -19,7 +19,7 @@ func Scan(r io.ReaderAt, size int64, visit func(page uint64, key, value []byte))
 	if err != nil {
 		pageSize = likelyPageSize(r, size)
 	}
-	s := scanner{r: r, size: size, pageSize: pageSize, more: mostOverflow * size, visit: visit}
+	s := scanner{r: r, size: size, pageSize: pageSize, more: maxOverflow * size, visit: visit}
 	read := 0
 	err = nil
 	for off := int64(0); off < size; off += pageSize {
@@ -40,9 +40,9 @@ func Scan(r io.ReaderAt, size int64, visit func(page uint64, key, value []byte))
 	return skipped, err
 }
 
-// mostOverflow bounds what is read in all beyond the first pages of leaves, in
+// maxOverflow bounds what is read in all beyond the first pages of leaves, in
 // sizes of the file. In a sound file less than one would do.
-const mostOverflow = 64
+const maxOverflow = 64
 
 type scanner struct {
 	r        io.ReaderAt
@@ -169,10 +169,10 @@ func likelyPageSize(r io.ReaderAt, size int64) int64 {
 	const enough = 64
 	votes := map[int64]int{}
 	best := int64(4096)
-	b := make([]byte, mostPageSize)
+	b := make([]byte, maxPageSize)
 	for at := int64(0); at < size && votes[best] < enough; at += int64(len(b)) {
 		n, err := r.ReadAt(b[:min(int64(len(b)), size-at)], at)
-		for i := 0; i+headerSize <= n; i += leastPageSize {
+		for i := 0; i+headerSize <= n; i += minPageSize {
 			ps := impliedPageSize(b[i:], at+int64(i))
 			votes[ps]++
 			if ps > 0 && votes[ps] > votes[best] {
@@ -199,7 +199,7 @@ func impliedPageSize(b []byte, off int64) int64 {
 		return 0
 	}
 	ps := off / int64(h.id)
-	if ps < leastPageSize || ps > mostPageSize || ps&(ps-1) != 0 {
+	if ps < minPageSize || ps > maxPageSize || ps&(ps-1) != 0 {
 		return 0
 	}
 	return ps

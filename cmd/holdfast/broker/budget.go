@@ -145,10 +145,10 @@ func (b *budget) addLocked(s *share, size int) {
 }
 
 func (b *budget) largestLocked() (cl *mochi.Client) {
-	most := -1
+	largest := -1
 	for c, s := range b.shares {
-		if s.bytes > most {
-			cl, most = c, s.bytes
+		if s.bytes > largest {
+			cl, largest = c, s.bytes
 		}
 	}
 	return cl

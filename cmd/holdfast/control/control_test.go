@@ -231,7 +231,7 @@ func TestGarbageIsAnsweredWithAnError(t *testing.T) {
 	s := start(t, folder(t), q, true)
 	for _, text := range []string{
 		"purge\n", "{}\n", "[]\n", "null\n", "{\"do\":7}\n", `{"do":"fly","queue":"queue.db"}` + "\n", `{"do":"purge"}` + "\n",
-		`{"do":"purge","queue":"../queue.db"}` + "\n", "\x00\xff\n", strings.Repeat("x", mostLine+100),
+		`{"do":"purge","queue":"../queue.db"}` + "\n", "\x00\xff\n", strings.Repeat("x", maxLine+100),
 	} {
 		var a Answer
 		if err := json.Unmarshal([]byte(say(t, s.path, text)), &a); err != nil || a.Error == "" {
@@ -271,7 +271,7 @@ func TestClientsDoNotWaitForEachOther(t *testing.T) {
 // TestTheEndDoesNotWaitForSilentClients has more of them than there are places.
 func TestTheEndDoesNotWaitForSilentClients(t *testing.T) {
 	s := start(t, folder(t), &shelf{}, true)
-	for range 2 * mostClients {
+	for range 2 * maxClients {
 		conn, err := net.Dial("unix", socketFor(s.path))
 		if err != nil {
 			t.Fatal(err)

@@ -28,10 +28,10 @@ import (
 )
 
 const (
-	mostClients = 8               // at a time; others wait
-	mostLine    = 64 << 10        // bytes of a request
-	maxAnswer   = 4 << 20         // bytes of an answer: the status of ten thousand streams
-	patience    = 5 * time.Second // with a peer that does not speak or listen
+	maxClients = 8               // at a time; others wait
+	maxLine    = 64 << 10        // bytes of a request
+	maxAnswer  = 4 << 20         // bytes of an answer: the status of ten thousand streams
+	patience   = 5 * time.Second // with a peer that does not speak or listen
 )
 
 var lookAgain = time.Minute // whether the socket is still there; tests change it
@@ -121,7 +121,7 @@ func (s *server) listen(ctx context.Context, l *net.UnixListener, path string, l
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	var clients sync.WaitGroup
 	clients.Go(func() { defer end(); watch(ctx, path, ours) })
-	places := make(chan struct{}, mostClients)
+	places := make(chan struct{}, maxClients)
 	for ctx.Err() == nil {
 		places <- struct{}{} // a client leaves within its deadlines
 		conn, err := l.AcceptUnix()
@@ -233,7 +233,7 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	conn.SetReadDeadline(time.Now().Add(patience))
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
-	line, err := readLine(conn, mostLine)
+	line, err := readLine(conn, maxLine)
 	if len(line) == 0 && err != nil {
 		return // nothing was asked
 	}

@@ -126,8 +126,8 @@ func (s *screen) lineLocked(format string, args ...any) {
 }
 
 // drain waits until everything has arrived, for a time.
-func (s *screen) drain(most time.Duration) {
-	for end := time.Now().Add(most); s.waiting() > 0 && time.Now().Before(end); {
+func (s *screen) drain(limit time.Duration) {
+	for end := time.Now().Add(limit); s.waiting() > 0 && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
 	}
 	s.backlog(false)
