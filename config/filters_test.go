@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-func TestWhatIsWorthSayingIsTaken(t *testing.T) {
+func TestFilterKeysAreTaken(t *testing.T) {
 	got := must(t, `
 mqtt: {server: mqtt://b}
 sensors:
@@ -27,20 +27,20 @@ sensors:
 		Alarm:   &sensors.Limit{At: -15, Clear: -17, For: 5 * time.Minute, Stream: alarm("freezer_alarm", "probe", "level_alarm")},
 	}
 	hourly := sensors.Report{AtLeast: time.Hour}
-	worth := map[string]sensors.Filter{}
+	filter := map[string]sensors.Filter{}
 	var names []string
 	for _, s := range got.Uplink.Streams {
 		names = append(names, s.Name+" "+s.Priority.String())
-		worth[s.Name] = s.Filter
+		filter[s.Name] = s.Filter
 	}
 	for _, c := range []struct{ what, got, want any }{
 		{"streams", names, []string{"freezer routine", "freezer_alarm alarm", "temp routine", "temp_alarm alarm", "room_humidity routine", "door alarm"}},
-		{"freezer", worth["freezer"], freezer},
-		{"temp", worth["temp"], sensors.Filter{Report: hourly,
+		{"freezer", filter["freezer"], freezer},
+		{"temp", filter["temp"], sensors.Filter{Report: hourly,
 			Alarm: &sensors.Limit{At: 5, Below: true, Clear: 5, Stream: alarm("temp_alarm", "room", "temperature_alarm")}}},
-		{"humidity", worth["room_humidity"], sensors.Filter{Report: hourly, Valid: sensors.Valid{Min: new(1.0)}}},
-		{"door", worth["door"], sensors.Filter{Report: hourly}},
-		{"alarms", worth["freezer_alarm"], sensors.Filter{}},
+		{"humidity", filter["room_humidity"], sensors.Filter{Report: hourly, Valid: sensors.Valid{Min: new(1.0)}}},
+		{"door", filter["door"], sensors.Filter{Report: hourly}},
+		{"alarms", filter["freezer_alarm"], sensors.Filter{}},
 		{"time between samples", got.Sensors[0].Every, 6 * time.Second},
 		{"time between readings", got.Sensors[0].Streams[0].Every, 30 * time.Second},
 	} {

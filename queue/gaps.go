@@ -198,11 +198,11 @@ func (it *Item) lost(why string) Gap {
 // without is what is left of a hole, of which all numbers are missing, where no
 // other gap counts it.
 func (g Gap) without(lists ...[]Gap) (left []Gap) {
-	told := slices.DeleteFunc(slices.Concat(lists...), func(o Gap) bool { return !o.meets(g, 0) })
-	slices.SortFunc(told, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
+	declared := slices.DeleteFunc(slices.Concat(lists...), func(o Gap) bool { return !o.meets(g, 0) })
+	slices.SortFunc(declared, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
 	end := g.To
-	told = append(told, Gap{From: end + 1, To: end + 1})
-	for _, o := range told {
+	declared = append(declared, Gap{From: end + 1, To: end + 1})
+	for _, o := range declared {
 		if g.From < o.From {
 			g.To, g.Count = o.From-1, o.From-g.From
 			left = append(left, g)

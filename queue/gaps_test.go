@@ -19,7 +19,7 @@ import (
 )
 
 // TestGapsJoinOnlyWhereTheyAdjoin: what lies between two waits, has arrived, or
-// is told by another gap.
+// is in another gap.
 func TestGapsJoinOnlyWhereTheyAdjoin(t *testing.T) {
 	lost := func(from, to uint64) Gap {
 		return Gap{Stream: "room", Boot: "1-00000000", From: from, To: to, Count: to + 1 - from, Why: Dropped}
@@ -158,7 +158,7 @@ func TestDamageIsDeclaredWhereNoOtherGapTells(t *testing.T) {
 	}
 	next := run{items: []Item{{Boot: "1-00000000", Reading: routine(101)}}}
 	for _, c := range []struct {
-		told []Gap
+		declared []Gap
 		want string
 	}{
 		{nil, "[11-100]"},
@@ -168,8 +168,8 @@ func TestDamageIsDeclaredWhereNoOtherGapTells(t *testing.T) {
 		{[]Gap{lost(200, 300)}, "[11-100]"},
 	} {
 		s := seqs{{boot: "1-00000000", stream: "room"}: 10}
-		if got := spans(t, s.missing(next, c.told)); got != c.want {
-			t.Errorf("besides %v: %s, want %s", c.told, got, c.want)
+		if got := spans(t, s.missing(next, c.declared)); got != c.want {
+			t.Errorf("besides %v: %s, want %s", c.declared, got, c.want)
 		}
 	}
 }

@@ -178,12 +178,12 @@ func TestBrownOutLoopLosesNothing(t *testing.T) {
 		t.Errorf("%d of 1010 readings after ten brown-outs", n)
 	}
 	if aside, _ := filepath.Glob(path + ".aside-*"); len(aside) != 0 {
-		t.Errorf("the file was convicted: %v", aside)
+		t.Errorf("the file was quarantined: %v", aside)
 	}
 }
 
-// TestTwoDeathsUnderOneKernelConvict carries everything over and keeps the file.
-func TestTwoDeathsUnderOneKernelConvict(t *testing.T) {
+// TestTwoCrashesUnderOneKernelQuarantine carries everything over and keeps the file.
+func TestTwoCrashesUnderOneKernelQuarantine(t *testing.T) {
 	path := queuePath(t)
 	if err := os.WriteFile(path, filled(t, 10, 1000), 0o600); err != nil {
 		t.Fatal(err)
@@ -216,7 +216,7 @@ func dieOpening(t *testing.T, path string, times int, boot func() string) {
 		kernelBoot = func() string { return id }
 		m := marker{path: path + ".opening"}
 		if err := m.set(); err != nil || m.suspectFile() {
-			t.Fatalf("convicted after %d deaths, %v", m.Crashes, err)
+			t.Fatalf("quarantined after %d crashes, %v", m.Crashes, err)
 		}
 		kernelBoot = boot
 	}

@@ -309,9 +309,9 @@ func (r *rejects) applied(c rejectsChange, out rejectsOutcome) {
 // rebase puts what another file has before what is in memory, which gets new
 // numbers.
 func (r *rejects) rebase(there rejectsSize) {
-	young := slices.DeleteFunc(r.pending, func(it rejectedItem) bool { return r.acked[it.number] })
+	pending := slices.DeleteFunc(r.pending, func(it rejectedItem) bool { return r.acked[it.number] })
 	*r = rejects{next: max(r.next, there.last+1), onDisk: there.count, due: r.due, commits: r.commits}
-	for _, it := range young {
+	for _, it := range pending {
 		r.push(it, r.due)
 	}
 }

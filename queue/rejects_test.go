@@ -474,7 +474,7 @@ func TestDamageOfOneSetAsideIsToldOnce(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 		}
 		if got := h.all(t); len(got) != 1 || got[0].Details != `{"blocks":1,"state":"damaged"}` {
-			t.Errorf("it was told as %+v", got)
+			t.Errorf("its event is %+v", got)
 		}
 		h.end()
 		h = start(t, h.path)
@@ -504,12 +504,12 @@ func manyAside(t *testing.T, path string, n uint64) {
 // TestScanTellsWhatWasSetAsideFromBlocks: page by page, nothing else does.
 func TestScanTellsWhatWasSetAsideFromBlocks(t *testing.T) {
 	it := Item{Boot: "1-00000000", Reading: routine(1), number: 7}
-	told := it
-	told.declared = true
+	declaredItem := it
+	declaredItem.declared = true
 	for value, aside := range map[string]bool{
 		string(encode(run{items: []Item{it}})): false,
 		string(encodeRejected(it)):             true,
-		string(encodeRejected(told)):           true,
+		string(encodeRejected(declaredItem)):           true,
 	} {
 		_, sp, block := spanOf([]byte(value))
 		n, _, was := rejectedIn([]byte(value))

@@ -47,16 +47,16 @@ func (b *bench) do(ctx context.Context, j work.Job) (r work.Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	result, theirs, err := os.Pipe()
+	result, childEnd, err := os.Pipe()
 	if err != nil {
 		return r, err
 	}
 	defer result.Close()
 	c := exec.CommandContext(ctx, b.worker, "-test.run=^TestJob$", "-test.timeout=0")
 	c.Env = append(os.Environ(), "HOLDFAST_BENCH_JOB="+string(text))
-	c.ExtraFiles = []*os.File{theirs}
+	c.ExtraFiles = []*os.File{childEnd}
 	out, err := c.CombinedOutput()
-	theirs.Close()
+	childEnd.Close()
 	if err != nil {
 		return r, errors.Join(fmt.Errorf("worker: %w: %s", err, out), ctx.Err())
 	}

@@ -62,7 +62,7 @@ func (r *report) paragraph(b *bytes.Buffer, k *kind) {
 		fmt.Fprintf(b, "\nNot run: %v.\n", why)
 	}
 	for _, name := range append([]string{caseStart, caseEnd}, columns...) {
-		if c, told := r.cells[k.name][name]; told && !c.held {
+		if c, ok := r.cells[k.name][name]; ok && !c.held {
 			fmt.Fprintf(b, "\nFailed: %s: %s.\n", name, c.why)
 		}
 	}
@@ -70,9 +70,9 @@ func (r *report) paragraph(b *bytes.Buffer, k *kind) {
 
 // word is a cell of the table.
 func (r *report) word(broker, name string) string {
-	c, told := r.cells[broker][name]
+	c, ok := r.cells[broker][name]
 	switch {
-	case !told:
+	case !ok:
 		return "not run"
 	case c.held:
 		return "ok"

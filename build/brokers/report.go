@@ -108,8 +108,8 @@ func (r *report) fact(broker, format string, a ...any) {
 func (r *report) failedAt(broker, name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c, told := r.cells[broker][name]
-	return told && !c.held
+	c, ok := r.cells[broker][name]
+	return ok && !c.held
 }
 
 // end prints the last line and returns the exit status.

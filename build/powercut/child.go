@@ -29,10 +29,10 @@ const (
 // A message is what the process that is killed tells the one that kills it. It
 // leaves in one write, so that a kill never takes half of it.
 type message struct {
-	Kind     msgKind
-	Items    []queue.Item
-	Breaches []promise.Breach
-	Fact     promise.Fact
+	Kind       msgKind
+	Items      []queue.Item
+	Violations []promise.Violation
+	Fact       promise.Fact
 }
 
 // A child works until it is killed.
@@ -58,7 +58,7 @@ func childMain(args []string) {
 	if err != nil {
 		fatal(err)
 	}
-	c.send(message{Kind: msgFound, Items: items, Breaches: found})
+	c.send(message{Kind: msgFound, Items: items, Violations: found})
 	if c.Running, err = promise.Start(promise.Options(*dir, childSync, ""), slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 		fatal(err)
 	}
@@ -79,7 +79,7 @@ func fatal(err error) {
 func asFound(dir string) string { return dir + "-found" }
 
 // inspect drains a copy, so that the backlog itself lives on.
-func inspect(dir string) ([]queue.Item, []promise.Breach, error) {
+func inspect(dir string) ([]queue.Item, []promise.Violation, error) {
 	drained := dir + "-drained"
 	for _, copied := range []string{asFound(dir), drained} {
 		if err := copyFolder(copied, dir); err != nil {

@@ -92,7 +92,7 @@ func (b batch) run(s settings, t *tally, dir string) error {
 		if failures <= maxOfBatch {
 			again = fmt.Sprintf("power cut: build/powercut/run -replay %d/%d/%d/%d", b.seed, b.life, o.cut, o.choice)
 		}
-		t.one(o.found, o.owed, again)
+		t.one(o.found, o.expected, again)
 	})
 	if failures > maxOfBatch && t.loud {
 		fmt.Printf("     and %d more of that recording\n", failures-maxOfBatch)
@@ -144,6 +144,6 @@ func replayImage(s settings, which string, t *tally) error {
 	t.loud = true
 	b := batch{seed: seed, life: life, path: path}
 	return b.openOne(cut, choice, filepath.Join(s.scratch, "replay"), func(o outcome) {
-		t.one(o.found, o.owed, "power cut "+which)
+		t.one(o.found, o.expected, "power cut "+which)
 	})
 }

@@ -19,8 +19,8 @@ const imageTime = time.Minute
 // An outcome is what came of one image.
 type outcome struct {
 	cut, choice int
-	owed        int // readings that had to be there
-	found       []promise.Breach
+	expected    int // readings that had to be there
+	found       []promise.Violation
 }
 
 // open has a worker open images from..to of the batch. A damaged bbolt file
@@ -68,7 +68,7 @@ func (b batch) work(dir string, each func(outcome), args ...string) (done int, e
 		return done, fmt.Errorf("worker: %w\n%s", err, stderr.Bytes())
 	}
 	if last != nil {
-		last.found = []promise.Breach{{Sort: promise.Died, What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))}}
+		last.found = []promise.Violation{{Sort: promise.Died, What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))}}
 		each(*last)
 		done++
 	}
@@ -76,7 +76,7 @@ func (b batch) work(dir string, each func(outcome), args ...string) (done int, e
 }
 
 // outcomes reads what a worker says: "image CUT CHOICE", then a line for each
-// breach, then "done OWED". An image without its end is returned as the last.
+// violation, then "done EXPECTED". An image without its end is returned as the last.
 func outcomes(r io.Reader, each func(outcome)) (done int, last *outcome) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
@@ -88,11 +88,11 @@ func outcomes(r io.Reader, each func(outcome)) (done int, last *outcome) {
 			fmt.Sscan(rest, &last.cut, &last.choice)
 		case last == nil:
 		case word == "done":
-			fmt.Sscan(rest, &last.owed)
+			fmt.Sscan(rest, &last.expected)
 			each(*last)
 			done, last = done+1, nil
 		default:
-			last.found = append(last.found, promise.Breach{Sort: promise.Sort(word), What: rest})
+			last.found = append(last.found, promise.Violation{Sort: promise.Sort(word), What: rest})
 		}
 	}
 	return done, last

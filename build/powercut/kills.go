@@ -44,7 +44,7 @@ func killAll(s settings, t *tally, early bool) error {
 		return err
 	}
 	for n := 0; n <= s.kills; n++ {
-		owed := v.ledger.Owed(v.killed, childSync+slack)
+		expected := v.ledger.Expected(v.killed, childSync+slack)
 		found, err := v.life(n, n == s.kills)
 		if err != nil {
 			return err
@@ -55,7 +55,7 @@ func killAll(s settings, t *tally, early bool) error {
 			}
 		}
 		if n > 0 || len(found) > 0 {
-			t.one(found, owed, fmt.Sprintf("kill %d of -seed %d", n, s.seed))
+			t.one(found, expected, fmt.Sprintf("kill %d of -seed %d", n, s.seed))
 		}
 	}
 	return nil
@@ -63,7 +63,7 @@ func killAll(s settings, t *tally, early bool) error {
 
 // life starts a process, checks what it finds of the life before, and kills it
 // at a moment that chance chooses. The last is killed at once.
-func (v *victim) life(n int, last bool) (found []promise.Breach, err error) {
+func (v *victim) life(n int, last bool) (found []promise.Violation, err error) {
 	cmd, messages, stderr, err := v.begin(n)
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (v *victim) life(n int, last bool) (found []promise.Breach, err error) {
 		switch m.Kind {
 		case msgFound:
 			checked = true
-			found = append(m.Breaches, v.ledger.Check(m.Items, v.killed, childSync+slack)...)
+			found = append(m.Violations, v.ledger.Check(m.Items, v.killed, childSync+slack)...)
 			v.carry(m)
 			if mayKillEarly {
 				kill.Reset(wait)
@@ -100,7 +100,7 @@ func (v *victim) life(n int, last bool) (found []promise.Breach, err error) {
 	}
 	err = cmd.Wait()
 	if kill.Stop() || !checked {
-		found = append(found, promise.Breach{Sort: promise.Died, What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))})
+		found = append(found, promise.Violation{Sort: promise.Died, What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))})
 	}
 	v.killed = killed
 	return found, nil

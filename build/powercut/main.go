@@ -97,7 +97,7 @@ func prove(s settings, total *tally) error {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 		fmt.Printf("%s: %d, %d with a broken promise%s; %d readings had to be there; %.1f s\n",
-			part.name, t.passed+t.failed, t.failed, t.summary(), t.owed, time.Since(start).Seconds())
+			part.name, t.passed+t.failed, t.failed, t.summary(), t.expected, time.Since(start).Seconds())
 		total.add(t)
 	}
 	s.cuts, s.kills = min(s.cuts, controlCuts), min(s.kills, controlKills)

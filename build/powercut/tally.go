@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/powercut/promise"
 )
 
-// maxShown bounds the failures that are printed, and the breaches of each.
+// maxShown bounds the failures that are printed, and the violations of each.
 const maxShown, maxOfOne = 40, 3
 
 // maxOfBatch bounds the failures of one recording that are printed: they
@@ -22,7 +22,7 @@ type tally struct {
 	mu             sync.Mutex
 	passed, failed int
 	sorts          map[promise.Sort]int // cases in which a promise was broken so
-	owed           int                  // readings that had to be there, over all cases
+	expected       int                  // readings that had to be there, over all cases
 	loud           bool                 // failures are printed
 	shown          int
 }
@@ -31,10 +31,10 @@ func newTally() *tally { return &tally{sorts: map[promise.Sort]int{}} }
 
 // one counts a case, in which so many readings had to be there. again says how to have it again; without it, nothing is
 // printed.
-func (t *tally) one(found []promise.Breach, owed int, again string) {
+func (t *tally) one(found []promise.Violation, expected int, again string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.owed += owed
+	t.expected += expected
 	if len(found) == 0 {
 		t.passed++
 		return

@@ -98,21 +98,21 @@ func (w *worker) say(cut, choice int) {
 	for _, b := range w.image(cut, choice) {
 		fmt.Printf("%s %s\n", b.Sort, strings.ReplaceAll(b.What, "\n", "; "))
 	}
-	fmt.Println("done", w.ledger.Owed(w.rec.Now(cut), syncEvery))
+	fmt.Println("done", w.ledger.Expected(w.rec.Now(cut), syncEvery))
 }
 
 // image builds one image, opens it and checks what comes out.
-func (w *worker) image(cut, choice int) []promise.Breach {
+func (w *worker) image(cut, choice int) []promise.Violation {
 	if cut != w.cut {
 		w.cut, w.state, w.ledger = cut, disk.Before(w.rec, cut, w.lies), w.rec.Ledger(cut)
 	}
 	random := rand.New(rand.NewPCG(w.seed, uint64(cut)<<8|uint64(choice)))
 	if err := disk.Lay(w.dir, w.state.Torn(random)); err != nil {
-		return []promise.Breach{{Sort: promise.Refused, What: "lay the image: " + err.Error()}}
+		return []promise.Violation{{Sort: promise.Refused, What: "lay the image: " + err.Error()}}
 	}
 	items, found := promise.Drain(w.dir, syncEvery, w.rec.ClientID)
 	if w.rec.Upset {
-		found = slices.DeleteFunc(found, func(b promise.Breach) bool { return b.Sort == promise.Aside || b.Sort == promise.Complaint })
+		found = slices.DeleteFunc(found, func(b promise.Violation) bool { return b.Sort == promise.Aside || b.Sort == promise.Complaint })
 	}
 	found = append(found, w.ledger.Check(items, w.rec.Now(cut), syncEvery)...)
 	if len(found) == 0 && random.IntN(reuseEvery) == 0 {

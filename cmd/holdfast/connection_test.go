@@ -25,7 +25,7 @@ func TestATakeOverIsToldByBothAndNotFought(t *testing.T) {
 	began := time.Now()
 	tells := func(a *agent) bool { return strings.Contains(a.log.String(), `another client uses \"store\"`) }
 	eventually(t, time.Minute, "both agents say so", func() bool { return tells(w.agent) && tells(other) })
-	told := time.Since(began)
+	reported := time.Since(began)
 	eventually(t, 3*time.Minute, "an event says so", func() bool {
 		for _, e := range w.sub.on("store/agent/event") {
 			if strings.Contains(e.raw, `"event":"take_over"`) && strings.Contains(e.raw, `"client_id":"store"`) {
@@ -42,7 +42,7 @@ func TestATakeOverIsToldByBothAndNotFought(t *testing.T) {
 			n++
 		}
 	}
-	t.Logf("%d connections in a minute, told after %v", n, told.Round(time.Second))
+	t.Logf("%d connections in a minute, reported after %v", n, reported.Round(time.Second))
 	if n > 20 {
 		t.Errorf("%d connections in a minute: that is a fight", n)
 	}

@@ -13,17 +13,17 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A patient is a small file with pages of 1024 bytes: one bucket with a branch
+// A smallFile has pages of 1024 bytes: one bucket with a branch
 // and leaves below it.
-type patient struct {
+type smallFile struct {
 	data []byte
 	file *File
 	root uint64 // the branch
 }
 
-func newPatient(t testing.TB, synced bool) *patient {
+func newSmallFile(t testing.TB, synced bool) *smallFile {
 	t.Helper()
-	p := &patient{data: seedFile(t, shape{pageSize: 1024, syncedFree: synced}, branchAndOverflow)}
+	p := &smallFile{data: seedFile(t, shape{pageSize: 1024, syncedFree: synced}, branchAndOverflow)}
 	f, err := Open(bytes.NewReader(p.data), int64(len(p.data)))
 	if err != nil {
 		t.Fatal(err)
@@ -36,14 +36,14 @@ func newPatient(t testing.TB, synced bool) *patient {
 	return p
 }
 
-func (p *patient) page(id uint64) []byte { return p.data[id*1024 : (id+1)*1024] }
+func (p *smallFile) page(id uint64) []byte { return p.data[id*1024 : (id+1)*1024] }
 
-func (p *patient) branch() node {
+func (p *smallFile) branch() node {
 	return node{data: p.page(p.root), count: parseHeader(p.page(p.root)).count}
 }
 
 // metas changes a field in both metas, and seals them.
-func (p *patient) metas(field int, value uint64) {
+func (p *smallFile) metas(field int, value uint64) {
 	for _, m := range [][]byte{p.data, p.data[1024:]} {
 		binary.LittleEndian.PutUint64(m[headerSize+field:], value)
 		seal(m)
@@ -52,42 +52,42 @@ func (p *patient) metas(field int, value uint64) {
 
 func TestVerifySaysWhatIsWrong(t *testing.T) {
 	put64, put32, put16 := binary.LittleEndian.PutUint64, binary.LittleEndian.PutUint32, binary.LittleEndian.PutUint16
-	for want, hurt := range map[string]func(p *patient){
-		"says that it is page":    func(p *patient) { put64(p.page(p.root), 77) },
-		"neither branch nor leaf": func(p *patient) { put16(p.page(p.root)[8:], metaPage) },
-		"branch with 1 pages":     func(p *patient) { put16(p.page(p.root)[10:], 1); put32(p.page(p.root)[16:], 16) },
-		"do not fit":              func(p *patient) { put16(p.page(p.root)[10:], 0xFFFF) },
-		"goes on for":             func(p *patient) { put32(p.page(p.root)[12:], 1000) },
-		"is used twice":           func(p *patient) { put64(p.page(p.root)[24:], p.root) },
-		"is not among":            func(p *patient) { put64(p.page(p.root)[24:], 1<<60) },
-		"empty leaf":              func(p *patient) { put16(p.page(p.branch().child(1))[10:], 0) },
-		"the branch above says":   func(p *patient) { p.branch().key(1)[1]-- },
-		"is not above":            func(p *patient) { copy(p.branch().key(1), p.branch().key(0)) },
-		"has no key":              func(p *patient) { put32(p.page(p.branch().child(1))[24:], 0) },
-		"not at":                  func(p *patient) { put32(p.page(p.branch().child(1))[20:], 500) },
-		"ends at":                 func(p *patient) { put32(p.page(p.branch().child(1))[28:], 5000) },
-		"at most 1048576":         func(p *patient) { put32(p.page(p.branch().child(1))[28:], 1<<30) },
-		"has flags 4":             func(p *patient) { put32(p.page(p.branch().child(1))[16:], 4) },
-		"bucket of": func(p *patient) {
+	for want, hurt := range map[string]func(p *smallFile){
+		"says that it is page":    func(p *smallFile) { put64(p.page(p.root), 77) },
+		"neither branch nor leaf": func(p *smallFile) { put16(p.page(p.root)[8:], metaPage) },
+		"branch with 1 pages":     func(p *smallFile) { put16(p.page(p.root)[10:], 1); put32(p.page(p.root)[16:], 16) },
+		"do not fit":              func(p *smallFile) { put16(p.page(p.root)[10:], 0xFFFF) },
+		"goes on for":             func(p *smallFile) { put32(p.page(p.root)[12:], 1000) },
+		"is used twice":           func(p *smallFile) { put64(p.page(p.root)[24:], p.root) },
+		"is not among":            func(p *smallFile) { put64(p.page(p.root)[24:], 1<<60) },
+		"empty leaf":              func(p *smallFile) { put16(p.page(p.branch().child(1))[10:], 0) },
+		"the branch above says":   func(p *smallFile) { p.branch().key(1)[1]-- },
+		"is not above":            func(p *smallFile) { copy(p.branch().key(1), p.branch().key(0)) },
+		"has no key":              func(p *smallFile) { put32(p.page(p.branch().child(1))[24:], 0) },
+		"not at":                  func(p *smallFile) { put32(p.page(p.branch().child(1))[20:], 500) },
+		"ends at":                 func(p *smallFile) { put32(p.page(p.branch().child(1))[28:], 5000) },
+		"at most 1048576":         func(p *smallFile) { put32(p.page(p.branch().child(1))[28:], 1<<30) },
+		"has flags 4":             func(p *smallFile) { put32(p.page(p.branch().child(1))[16:], 4) },
+		"bucket of": func(p *smallFile) {
 			clear(p.page(p.file.meta.root))
 			copy(p.page(p.file.meta.root), leafWith(p.file.meta.root, "lane", "short"))
 		},
-		"inline bucket has the header of page 9": func(p *patient) {
+		"inline bucket has the header of page 9": func(p *smallFile) {
 			inline := make([]byte, 32)
 			put64(inline[16:], 9)
 			put16(inline[24:], leafPage)
 			copy(p.page(p.file.meta.root), leafWith(p.file.meta.root, "lane", string(inline)))
 		},
-		"is not a bucket":            func(p *patient) { put32(p.page(p.file.meta.root)[16:], 0) },
-		"cannot be free":             func(p *patient) { put64(p.page(p.file.meta.freelist)[16:], 1) },
-		"used and free":              func(p *patient) { put64(p.page(p.file.meta.freelist)[16:], p.root) },
-		"beyond the high water mark": func(p *patient) { put64(p.page(p.file.meta.freelist)[16:], 1000) },
-		"elements do not fit":        func(p *patient) { put16(p.page(p.file.meta.freelist)[10:], 500) },
-		"file is cut short":          func(p *patient) { p.metas(40, 1000) },
-		"freelist page 3":            func(p *patient) { p.metas(32, 3) },
-		"has no next one":            func(p *patient) { p.metas(48, 1<<63) },
+		"is not a bucket":            func(p *smallFile) { put32(p.page(p.file.meta.root)[16:], 0) },
+		"cannot be free":             func(p *smallFile) { put64(p.page(p.file.meta.freelist)[16:], 1) },
+		"used and free":              func(p *smallFile) { put64(p.page(p.file.meta.freelist)[16:], p.root) },
+		"beyond the high water mark": func(p *smallFile) { put64(p.page(p.file.meta.freelist)[16:], 1000) },
+		"elements do not fit":        func(p *smallFile) { put16(p.page(p.file.meta.freelist)[10:], 500) },
+		"file is cut short":          func(p *smallFile) { p.metas(40, 1000) },
+		"freelist page 3":            func(p *smallFile) { p.metas(32, 3) },
+		"has no next one":            func(p *smallFile) { p.metas(48, 1<<63) },
 	} {
-		p := newPatient(t, true)
+		p := newSmallFile(t, true)
 		hurt(p)
 		if _, err := verify(p.data); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want ...%s...", err, want)
@@ -112,7 +112,7 @@ func leafWith(id uint64, key, value string) []byte {
 // own check does not: the file opens, one commit succeeds, and afterwards bbolt's
 // check fails on it.
 func TestBboltDestroysAFileWhoseBranchKeyIsTooLow(t *testing.T) {
-	p := newPatient(t, false)
+	p := newSmallFile(t, false)
 	first := slices.Clone(p.branch().key(1))
 	p.branch().key(1)[1]--
 	path := filepath.Join(t.TempDir(), "bolt.db")

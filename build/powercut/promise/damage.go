@@ -14,8 +14,8 @@ import (
 // that says that the queue was damaged. Once the next start has declared it, no
 // cut may take that back before it is acknowledged.
 
-// telling is the fact in an event that tells of damage.
-func telling(it queue.Item) (f Fact, ok bool) {
+// damageFact is the fact in an event that tells of damage.
+func damageFact(it queue.Item) (f Fact, ok bool) {
 	switch {
 	case it.Event == "gap":
 		var g queue.Gap
@@ -36,7 +36,7 @@ func isAboutTheFile(details string) bool {
 // carryDamage returns facts for the next ledger.
 func carryDamage(items []queue.Item) (facts []Fact) {
 	for _, it := range items {
-		f, ok := telling(it)
+		f, ok := damageFact(it)
 		if !ok {
 			continue
 		}
@@ -65,7 +65,7 @@ func (l *Ledger) declared(f Fact) {
 	}
 }
 
-func (l *Ledger) told(f Fact) {
+func (l *Ledger) eventAcked(f Fact) {
 	delete(l.events, f.Event)
 	for _, k := range f.keys() {
 		if e := l.entries[k]; e != nil && e.declared {
@@ -75,10 +75,10 @@ func (l *Ledger) told(f Fact) {
 }
 
 // silent finds what was declared once and is no longer.
-func (l *Ledger) silent(items []queue.Item, there map[Key]bool) (found []Breach) {
+func (l *Ledger) silent(items []queue.Item, there map[Key]bool) (found []Violation) {
 	inGap, events := map[Key]bool{}, map[string]bool{}
 	for _, it := range items {
-		f, ok := telling(it)
+		f, ok := damageFact(it)
 		if !ok {
 			continue
 		}
@@ -89,12 +89,12 @@ func (l *Ledger) silent(items []queue.Item, there map[Key]bool) (found []Breach)
 	}
 	for name := range l.events {
 		if !events[name] {
-			found = append(found, Breach{Silent, "no event " + name})
+			found = append(found, Violation{Silent, "no event " + name})
 		}
 	}
 	for k, e := range l.entries {
 		if e.declared && !e.acked && !there[k] && !inGap[k] {
-			found = append(found, Breach{Silent, fmt.Sprintf("%s: no gap says that damage has taken it", k)})
+			found = append(found, Violation{Silent, fmt.Sprintf("%s: no gap says that damage has taken it", k)})
 		}
 	}
 	return found
@@ -118,11 +118,11 @@ func Readings(items []queue.Item) (n int) {
 // Undeclared finds what a queue held before it was damaged, does not return, and
 // declares in no gap, though readings of the stream before and behind it come.
 // If anything does not return, there must be an event.
-func Undeclared(before, after []queue.Item) (found []Breach) {
+func Undeclared(before, after []queue.Item) (found []Violation) {
 	there, inGap := map[Key]bool{}, map[Key]bool{}
 	first, last := map[stream]uint64{}, map[stream]uint64{}
 	for _, it := range after {
-		if f, ok := telling(it); ok {
+		if f, ok := damageFact(it); ok {
 			for _, k := range f.keys() {
 				inGap[k] = true
 			}
@@ -138,12 +138,12 @@ func Undeclared(before, after []queue.Item) (found []Breach) {
 		last[s] = max(last[s], it.Seq)
 	}
 	if len(there) < Readings(before) && !hasEvent(after) {
-		found = append(found, Breach{Silent, "readings are missing, and no event says that the queue was damaged"})
+		found = append(found, Violation{Silent, "readings are missing, and no event says that the queue was damaged"})
 	}
 	for _, it := range before {
 		s := stream{it.Boot, it.Stream}
 		if IsReading(it) && !there[keyOf(it)] && !inGap[keyOf(it)] && first[s] < it.Seq && it.Seq < last[s] {
-			found = append(found, Breach{Silent, fmt.Sprintf("%s: no gap says that damage has taken it", keyOf(it))})
+			found = append(found, Violation{Silent, fmt.Sprintf("%s: no gap says that damage has taken it", keyOf(it))})
 		}
 	}
 	return found

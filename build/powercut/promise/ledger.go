@@ -16,14 +16,14 @@ import (
 type Kind uint8
 
 const (
-	Began    Kind = iota // Put was called
-	Returned             // Put came back
-	Acked                // Ack is about to be called
-	Closed               // Close came back
-	Kept                 // was there after the cut before
-	Declared             // was lost to damage, and a gap said so after the cut before
-	Happened             // an event about damage was there after the cut before
-	Told                 // a gap or an event is about to be acknowledged
+	Began      Kind = iota // Put was called
+	Returned               // Put came back
+	Acked                  // Ack is about to be called
+	Closed                 // Close came back
+	Kept                   // was there after the cut before
+	Declared               // was lost to damage, and a gap said so after the cut before
+	Happened               // an event about damage was there after the cut before
+	EventAcked             // a gap or an event is about to be acknowledged
 )
 
 // A Fact is something that happened to a reading, or to the whole queue.
@@ -32,8 +32,8 @@ type Fact struct {
 	At      time.Duration // on the clock of the run
 	Boot    string
 	Reading sensors.Reading // Returned, Acked, Declared: stream and number are enough
-	To      uint64          // Declared, Told: the last number of a gap that begins with the reading's
-	Event   string          // Happened, Told
+	To      uint64          // Declared, EventAcked: the last number of a gap that begins with the reading's
+	Event   string          // Happened, EventAcked
 }
 
 // Beginning is the fact that a reading is about to be put.
@@ -71,10 +71,10 @@ type entry struct {
 
 // A Ledger is what the facts add up to.
 type Ledger struct {
-	entries map[Key]*entry
-	events  map[string]bool // that must come, by name
-	facts   int
-	Strange []Breach // what the facts themselves say that cannot be
+	entries    map[Key]*entry
+	events     map[string]bool // that must come, by name
+	facts      int
+	Impossible []Violation // what the facts themselves say that cannot be
 }
 
 // Open starts a ledger with nothing in it.
@@ -94,10 +94,10 @@ func (l *Ledger) Note(f Fact) {
 		l.declared(f)
 	case f.Kind == Happened:
 		l.events[f.Event] = true
-	case f.Kind == Told:
-		l.told(f)
+	case f.Kind == EventAcked:
+		l.eventAcked(f)
 	case e == nil:
-		l.Strange = append(l.Strange, Breach{Foreign, fmt.Sprintf("%s was taken and never put", f.key())})
+		l.Impossible = append(l.Impossible, Violation{Foreign, fmt.Sprintf("%s was taken and never put", f.key())})
 	case f.Kind == Returned:
 		e.returned, e.at = l.facts, f.At
 	case f.Kind == Acked:
@@ -113,8 +113,8 @@ func (l *Ledger) closed() {
 	}
 }
 
-// owed says why a reading must be there, or "".
-func (e *entry) owed(now, syncEvery time.Duration) string {
+// expected says why a reading must be there, or "".
+func (e *entry) expected(now, syncEvery time.Duration) string {
 	switch {
 	case e.returned == 0 || e.acked || e.declared:
 		return ""
@@ -130,8 +130,8 @@ func (e *entry) owed(now, syncEvery time.Duration) string {
 
 // Check, which changes nothing, compares what came back from the queue, in its order, with what must
 // and may be there at a time. Routine readings may be lost for syncEvery.
-func (l *Ledger) Check(items []queue.Item, now, syncEvery time.Duration) []Breach {
-	found := append(slices.Clone(l.Strange), l.checkItems(items)...)
+func (l *Ledger) Check(items []queue.Item, now, syncEvery time.Duration) []Violation {
+	found := append(slices.Clone(l.Impossible), l.checkItems(items)...)
 	there := make(map[Key]bool, len(items))
 	newest := map[stream]int{}
 	for _, it := range items {
@@ -148,10 +148,10 @@ func (l *Ledger) Check(items []queue.Item, now, syncEvery time.Duration) []Breac
 		if e.declared {
 			continue // see silent
 		}
-		if why := e.owed(now, syncEvery); why != "" {
-			found = append(found, Breach{Lost, fmt.Sprintf("%s %s %s", e.reading.Priority, k, why)})
+		if why := e.expected(now, syncEvery); why != "" {
+			found = append(found, Violation{Lost, fmt.Sprintf("%s %s %s", e.reading.Priority, k, why)})
 		} else if !e.acked && e.returned > 0 && e.returned < newest[stream{k.Boot, k.Stream}] {
-			found = append(found, Breach{Hole, fmt.Sprintf("%s %s, and a later one of its stream is there", e.reading.Priority, k)})
+			found = append(found, Violation{Hole, fmt.Sprintf("%s %s, and a later one of its stream is there", e.reading.Priority, k)})
 		}
 	}
 	found = append(found, l.silent(items, there)...)
@@ -163,10 +163,10 @@ type stream struct{ boot, name string }
 
 func keyOf(it queue.Item) Key { return Key{it.Boot, it.Stream, it.Seq} }
 
-// Owed counts the readings that must be there.
-func (l *Ledger) Owed(now, syncEvery time.Duration) (n int) {
+// Expected counts the readings that must be there.
+func (l *Ledger) Expected(now, syncEvery time.Duration) (n int) {
 	for _, e := range l.entries {
-		if e.owed(now, syncEvery) != "" {
+		if e.expected(now, syncEvery) != "" {
 			n++
 		}
 	}
@@ -176,7 +176,7 @@ func (l *Ledger) Owed(now, syncEvery time.Duration) (n int) {
 // checkItems looks at each item, and at the order in each lane: one whose Put
 // had returned before that of another began comes before it. What was set aside
 // has left its lane.
-func (l *Ledger) checkItems(items []queue.Item) (found []Breach) {
+func (l *Ledger) checkItems(items []queue.Item) (found []Violation) {
 	seen := map[Key]bool{}
 	var newest [2]*entry // in what came so far, by priority
 	for _, it := range items {
@@ -186,12 +186,12 @@ func (l *Ledger) checkItems(items []queue.Item) (found []Breach) {
 		k, e := keyOf(it), l.entries[keyOf(it)]
 		switch {
 		case e == nil:
-			found = append(found, Breach{Foreign, fmt.Sprintf("%s was never put: %+v", k, it.Reading)})
+			found = append(found, Violation{Foreign, fmt.Sprintf("%s was never put: %+v", k, it.Reading)})
 			continue
 		case seen[k]:
-			found = append(found, Breach{Twice, k.String()})
+			found = append(found, Violation{Twice, k.String()})
 		case !e.declared && !same(e.reading, it.Reading):
-			found = append(found, Breach{Altered, fmt.Sprintf("%s: got %+v, put %+v", k, it.Reading, e.reading)})
+			found = append(found, Violation{Altered, fmt.Sprintf("%s: got %+v, put %+v", k, it.Reading, e.reading)})
 		}
 		seen[k] = true
 		if it.IsRejected() {
@@ -199,7 +199,7 @@ func (l *Ledger) checkItems(items []queue.Item) (found []Breach) {
 		}
 		last := &newest[e.reading.Priority]
 		if *last != nil && e.returned > 0 && e.returned < (*last).began {
-			found = append(found, Breach{Order, fmt.Sprintf("%s came after %s %d", k, (*last).reading.Stream, (*last).reading.Seq)})
+			found = append(found, Violation{Order, fmt.Sprintf("%s came after %s %d", k, (*last).reading.Stream, (*last).reading.Seq)})
 		}
 		if *last == nil || (*last).began < e.began {
 			*last = e
@@ -238,8 +238,8 @@ func Taken(items []queue.Item) (facts []Fact) {
 	for _, it := range items {
 		if IsReading(it) {
 			facts = append(facts, about(Acked, it.Boot, it.Reading))
-		} else if f, ok := telling(it); ok {
-			f.Kind = Told
+		} else if f, ok := damageFact(it); ok {
+			f.Kind = EventAcked
 			facts = append(facts, f)
 		}
 	}

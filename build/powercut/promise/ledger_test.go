@@ -82,6 +82,6 @@ func TestAcknowledgedReadingIsNotOwed(t *testing.T) {
 	}
 	l.Note(Fact{Kind: Closed})
 	if found := l.Check(rest, 0, every); len(found) != 2 {
-		t.Errorf("after Close the two routine readings are owed: %v", found)
+		t.Errorf("after Close the two routine readings are expected: %v", found)
 	}
 }

@@ -32,24 +32,24 @@ func Options(dir string, syncEvery time.Duration, clientID string) queue.Options
 // out all there is and closes it; before that comes what was moved aside as
 // the backlog of another client ID. What is wrong with that in itself is
 // returned beside it.
-func Drain(dir string, syncEvery time.Duration, clientID string) (items []queue.Item, found []Breach) {
+func Drain(dir string, syncEvery time.Duration, clientID string) (items []queue.Item, found []Violation) {
 	var log errorLog
 	before, _ := os.Stat(filepath.Join(dir, File))
 	opt := Options(dir, syncEvery, clientID)
 	q, err := Start(opt, slog.New(&log))
 	if err != nil {
-		return nil, []Breach{{Refused, err.Error()}}
+		return nil, []Violation{{Refused, err.Error()}}
 	}
 	items, err = others(opt.Path)
 	all, failed := q.empty()
 	items, err = append(items, all...), errors.Join(err, failed)
 	if err := errors.Join(err, q.Stop()); err != nil {
-		found = append(found, Breach{Refused, err.Error()})
+		found = append(found, Violation{Refused, err.Error()})
 	}
 	if name := aside(dir, before); name != "" {
-		found = append(found, Breach{Aside, name})
+		found = append(found, Violation{Aside, name})
 		if !hasEvent(items) {
-			found = append(found, Breach{Silent, "no event says that the file was moved to " + name})
+			found = append(found, Violation{Silent, "no event says that the file was moved to " + name})
 		}
 	}
 	return items, append(found, log.errors...)
@@ -57,10 +57,10 @@ func Drain(dir string, syncEvery time.Duration, clientID string) (items []queue.
 
 // Reuse proves that a queue that was opened after a cut is as good as new: an
 // alarm that is put now is there at the next start, and nothing else is.
-func Reuse(dir string, syncEvery time.Duration, clientID string, alarm sensors.Reading) []Breach {
+func Reuse(dir string, syncEvery time.Duration, clientID string, alarm sensors.Reading) []Violation {
 	q, err := Start(Options(dir, syncEvery, clientID), slog.New(slog.DiscardHandler))
 	if err != nil {
-		return []Breach{{Refused, fmt.Sprint("second start: ", err)}}
+		return []Violation{{Refused, fmt.Sprint("second start: ", err)}}
 	}
 	l := Open()
 	began := Beginning(q.Boot(), alarm)
@@ -68,7 +68,7 @@ func Reuse(dir string, syncEvery time.Duration, clientID string, alarm sensors.R
 	q.Put(alarm)
 	l.Note(began.End())
 	if err := q.Stop(); err != nil {
-		return []Breach{{Refused, fmt.Sprint("second stop: ", err)}}
+		return []Violation{{Refused, fmt.Sprint("second stop: ", err)}}
 	}
 	items, found := Drain(dir, syncEvery, clientID)
 	if clientID != "" {
@@ -178,7 +178,7 @@ func aside(dir string, before fs.FileInfo) string {
 // errorLog keeps what is logged as an error.
 type errorLog struct {
 	mu     sync.Mutex
-	errors []Breach
+	errors []Violation
 }
 
 func (l *errorLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
@@ -190,6 +190,6 @@ func (l *errorLog) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.errors = append(l.errors, Breach{Complaint, text})
+	l.errors = append(l.errors, Violation{Complaint, text})
 	return nil
 }

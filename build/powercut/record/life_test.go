@@ -289,7 +289,7 @@ func (l *life) take(t *testing.T, most int) {
 	}
 }
 
-// setAside takes the oldest out of the way; they are owed all the same.
+// setAside takes the oldest out of the way; they are expected all the same.
 func (l *life) setAside(t *testing.T, most int) {
 	for range min(most, l.queue.Stats().Backlog) {
 		items, err := l.queue.Take(1)

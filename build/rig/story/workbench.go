@@ -249,13 +249,13 @@ func (h *house) busFallsSilent(ctx context.Context) error {
 	return nil
 }
 
-// happens checks that an event is told of each of some sensors.
+// happens checks that an event is found for each of some sensors.
 func (h *house) happens(ctx context.Context, event string, sensors ...string) {
 	for _, sensor := range sensors {
-		told := h.within(ctx, 30*time.Second, func([]broker.Arrival) bool {
+		found := h.within(ctx, 30*time.Second, func([]broker.Arrival) bool {
 			return strings.Contains(strings.Join(h.events(event), " "), `"sensor":"`+sensor+`"`)
 		})
-		h.check(told, "%s of %s is an event", event, sensor)
+		h.check(found, "%s of %s is an event", event, sensor)
 	}
 }
 

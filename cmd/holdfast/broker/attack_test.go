@@ -234,20 +234,20 @@ func TestASubscriberThatDoesNotTakeItsMessagesIsEnded(t *testing.T) {
 	lim := defaultLimits
 	lim.waiting, lim.total = 400_000, 1_000_000
 	b := start(t, lim, quietLog())
-	deaf, mute := join(t, b, "deaf", clean), join(t, b, "mute", clean)
-	deaf.SetReadBuffer(1 << 12) // reads nothing
-	deaf.subscribe("c/#")
-	mute.subscribe("c/#") // reads, and acknowledges nothing
-	muted := make(chan bool)
-	go func() { muted <- ended(mute) }()
+	noReads, noAcks := join(t, b, "no-reads", clean), join(t, b, "no-acks", clean)
+	noReads.SetReadBuffer(1 << 12) // reads nothing
+	noReads.subscribe("c/#")
+	noAcks.subscribe("c/#") // reads, and acknowledges nothing
+	noAcksEnded := make(chan bool)
+	go func() { noAcksEnded <- ended(noAcks) }()
 	if got := flood(t, b, "c/#"); got != 200 {
 		t.Errorf("a good subscriber got %d of 200", got)
 	}
-	if !<-muted {
+	if !<-noAcksEnded {
 		t.Error("a client that acknowledges nothing is connected")
 	}
 	waitFor(t, "the client that does not read is ended", func() bool {
-		cl, ok := b.server.Clients.Get("deaf")
+		cl, ok := b.server.Clients.Get("no-reads")
 		return !ok || cl.Closed()
 	})
 	n := 0
@@ -277,13 +277,13 @@ func TestAWriteToAClientThatDoesNotReadEnds(t *testing.T) {
 	lim := defaultLimits
 	lim.write = 100 * time.Millisecond
 	b := start(t, lim, quietLog())
-	deaf, writer := join(t, b, "deaf", clean), join(t, b, "writer", clean)
-	deaf.subscribe("#")
+	noReads, writer := join(t, b, "no-reads", clean), join(t, b, "writer", clean)
+	noReads.subscribe("#")
 	for range 15 { // more than the kernel's buffers, less than the budget
 		writer.publish(t, 0, "a", strings.Repeat("x", 1_000_000))
 	}
 	waitFor(t, "the client is ended", func() bool {
-		cl, ok := b.server.Clients.Get("deaf")
+		cl, ok := b.server.Clients.Get("no-reads")
 		return !ok || cl.Closed()
 	})
 }

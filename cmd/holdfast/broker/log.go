@@ -12,7 +12,7 @@ import (
 
 const (
 	repeatAfter = time.Hour // the same line of the library's
-	maxReasons  = 64        // that are told apart; clients choose some of the words
+	maxReasons  = 64        // that are seen apart; clients choose some of the words
 	maxLogText  = 200       // bytes of one value
 )
 
@@ -26,7 +26,7 @@ type once struct {
 
 type reasons struct {
 	mu   sync.Mutex
-	told map[string]*reason
+	seen map[string]*reason // by its text; at most maxReasons and "others"
 }
 
 type reason struct {
@@ -34,7 +34,7 @@ type reason struct {
 	repeated int
 }
 
-func newOnce(h slog.Handler) once { return once{h, &reasons{told: map[string]*reason{}}} }
+func newOnce(h slog.Handler) once { return once{h, &reasons{seen: map[string]*reason{}}} }
 
 func (o once) WithAttrs(a []slog.Attr) slog.Handler { return once{o.Handler.WithAttrs(a), o.reasons} }
 func (o once) WithGroup(name string) slog.Handler   { return once{o.Handler.WithGroup(name), o.reasons} }
@@ -63,18 +63,18 @@ func (o once) Handle(ctx context.Context, r slog.Record) error {
 	return o.Handler.Handle(ctx, out)
 }
 
-// pass reports whether a reason is to be told, and how often it was not.
+// pass reports whether a reason is to be logged, and how often it was not.
 func (r *reasons) pass(key string, now time.Time) (repeated int, pass bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.told[key] == nil && len(r.told) >= maxReasons {
+	if r.seen[key] == nil && len(r.seen) >= maxReasons {
 		key = "others"
 	}
-	last := r.told[key]
+	last := r.seen[key]
 	switch {
 	case last == nil:
 		last = &reason{}
-		r.told[key] = last
+		r.seen[key] = last
 	case now.Sub(last.at) < repeatAfter:
 		last.repeated++
 		return 0, false

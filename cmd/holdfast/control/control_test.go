@@ -20,22 +20,22 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// shelf is a queue of five readings, one of them in memory.
-type shelf struct {
+// fakeQueue is a queue of five readings, one of them in memory.
+type fakeQueue struct {
 	mu     sync.Mutex
 	n      int
 	broken error
 }
 
-func (s *shelf) Boot() string { return "7-0badcafe" }
+func (s *fakeQueue) Boot() string { return "7-0badcafe" }
 
-func (s *shelf) Stats() queue.Stats {
+func (s *fakeQueue) Stats() queue.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return queue.Stats{Backlog: s.n, Memory: 1, Rejected: 2, Dropped: 3, Failing: true, Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
 }
 
-func (s *shelf) Purge() (int, error) {
+func (s *fakeQueue) Purge() (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.n
@@ -43,7 +43,7 @@ func (s *shelf) Purge() (int, error) {
 	return n, s.broken
 }
 
-func (s *shelf) Adopt(clientID string) (int, error) {
+func (s *fakeQueue) Adopt(clientID string) (int, error) {
 	if clientID != "porch" {
 		return 0, queue.ErrNoBacklog
 	}
@@ -113,7 +113,7 @@ func say(t *testing.T, path, text string) string {
 }
 
 func TestStatsAndPurge(t *testing.T) {
-	q := &shelf{n: 5}
+	q := &fakeQueue{n: 5}
 	s := start(t, folder(t), q, true)
 	want := Answer{Queue: "queue.db", PID: os.Getpid(), Boot: "7-0badcafe", Backlog: 5, Memory: 1, Rejected: 2, Dropped: 3, Failing: true,
 		Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
@@ -130,7 +130,7 @@ func TestStatsAndPurge(t *testing.T) {
 }
 
 func TestAdopt(t *testing.T) {
-	s := start(t, folder(t), &shelf{}, true)
+	s := start(t, folder(t), &fakeQueue{}, true)
 	if got, err := AskToAdopt(s.path, "porch"); got.Adopted != 7 || err != nil {
 		t.Errorf("adopt: %+v, %v, want 7", got, err)
 	}
@@ -141,7 +141,7 @@ func TestAdopt(t *testing.T) {
 
 // TestStatus has an answer that is larger than a request may be.
 func TestStatus(t *testing.T) {
-	s := start(t, folder(t), &shelf{}, true)
+	s := start(t, folder(t), &fakeQueue{}, true)
 	got, err := AskStatus(s.path)
 	if err != nil || got.Node.Boot != "7-0badcafe" || len(got.Streams) != 2000 {
 		t.Errorf("status: %+v with %d streams, %v", got.Node, len(got.Streams), err)
@@ -149,7 +149,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestSocketIsPrivateAndGoesAtTheEnd(t *testing.T) {
-	s := start(t, folder(t), &shelf{}, true)
+	s := start(t, folder(t), &fakeQueue{}, true)
 	info, err := os.Stat(socketFor(s.path))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v, want 0600", info.Mode(), err)
@@ -176,7 +176,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	if _, err := Ask(filepath.Join(dir, "queue.db"), Stats); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("asked on a stale socket: %v", err)
 	}
-	start(t, dir, &shelf{}, true)
+	start(t, dir, &fakeQueue{}, true)
 }
 
 func TestWithoutASocketTheAgentGoesOn(t *testing.T) {
@@ -195,7 +195,7 @@ func TestWithoutASocketTheAgentGoesOn(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s := start(t, dir, &shelf{}, false)
+			s := start(t, dir, &fakeQueue{}, false)
 			time.Sleep(20 * time.Millisecond)
 			s.stop()
 			if !strings.Contains(s.log.String(), "no control socket") || strings.Count(s.log.String(), "\n") != 1 {
@@ -210,7 +210,7 @@ func TestWithoutASocketTheAgentGoesOn(t *testing.T) {
 
 func TestTwoAgentsInOneFolderDoNotAnswerForEachOther(t *testing.T) {
 	dir := folder(t)
-	first, second := &shelf{n: 5}, &shelf{n: 6}
+	first, second := &fakeQueue{n: 5}, &fakeQueue{n: 6}
 	s := start(t, dir, first, true)
 	other := start(t, dir, second, false)
 	time.Sleep(20 * time.Millisecond)
@@ -227,7 +227,7 @@ func TestTwoAgentsInOneFolderDoNotAnswerForEachOther(t *testing.T) {
 }
 
 func TestGarbageIsAnsweredWithAnError(t *testing.T) {
-	q := &shelf{n: 5}
+	q := &fakeQueue{n: 5}
 	s := start(t, folder(t), q, true)
 	for _, text := range []string{
 		"purge\n", "{}\n", "[]\n", "null\n", "{\"do\":7}\n", `{"do":"fly","queue":"queue.db"}` + "\n", `{"do":"purge"}` + "\n",
@@ -247,7 +247,7 @@ func TestGarbageIsAnsweredWithAnError(t *testing.T) {
 }
 
 func TestClientsDoNotWaitForEachOther(t *testing.T) {
-	s := start(t, folder(t), &shelf{n: 5}, true)
+	s := start(t, folder(t), &fakeQueue{n: 5}, true)
 	silent, err := net.Dial("unix", socketFor(s.path))
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +270,7 @@ func TestClientsDoNotWaitForEachOther(t *testing.T) {
 
 // TestTheEndDoesNotWaitForSilentClients has more of them than there are places.
 func TestTheEndDoesNotWaitForSilentClients(t *testing.T) {
-	s := start(t, folder(t), &shelf{}, true)
+	s := start(t, folder(t), &fakeQueue{}, true)
 	for range 2 * maxClients {
 		conn, err := net.Dial("unix", socketFor(s.path))
 		if err != nil {
@@ -290,7 +290,7 @@ func TestSocketThatGoesIsMadeAnew(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, dir, &shelf{n: 5}, true)
+	s := start(t, dir, &fakeQueue{n: 5}, true)
 	defer func() { s.stop(); lookAgain = old }()
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)

@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	plugged   = 8 * time.Second  // with a network
-	pulled    = 12 * time.Second // without: more than the ten that make a reading historical
-	retryMost = 2 * time.Second  // an impatient agent: nobody likes to wait in a demo
-	settle    = 20 * time.Second // for the backlog to arrive at the end
+	plugged  = 8 * time.Second  // with a network
+	pulled   = 12 * time.Second // without: more than the ten that make a reading historical
+	maxRetry = 2 * time.Second  // of the agent: nobody likes to wait in a demo
+	settle   = 20 * time.Second // for the backlog to arrive at the end
 )
 
 // house is the configuration; the places are filled in.
@@ -78,7 +78,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg.Uplink.RetryMost = retryMost
+	cfg.Uplink.RetryMost = maxRetry
 
 	s := newScreen(opt.Out)
 	s.printf("A house without hardware. Its broker is %s, its queue is in %s.\nThe configuration:\n\n%s\n",
@@ -94,9 +94,9 @@ func Run(ctx context.Context, opt Options) (err error) {
 func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger, wire *cable.Cable, s *screen) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	enough, hush := context.WithCancel(running)
-	defer hush()
-	m := &meter{open: drivers.NewHardware().Open, count: s.sent, enough: enough}
+	sampling, stopSampling := context.WithCancel(running)
+	defer stopSampling()
+	m := &meter{open: drivers.NewHardware().Open, count: s.sent, sampling: sampling}
 	ended := make(chan error, 1)
 	go func() { ended <- opt.Serve(running, cfg, m.Open, uplink.DialMQTT(cfg.Uplink.Broker), log) }()
 
@@ -104,7 +104,7 @@ func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger,
 		return err
 	}
 	wire.Plug()
-	hush()
+	stopSampling()
 	s.drain(settle)
 	stop()
 	if err := <-ended; !errors.Is(err, context.Canceled) {

@@ -9,9 +9,9 @@ import (
 // A meter counts what the sensors say, before the agent sees it, so that what
 // arrives can be compared. Each sample of a simulated house is one reading.
 type meter struct {
-	open   sensors.Open
-	count  func(samples int)
-	enough context.Context // done when the sensors should say no more
+	open     sensors.Open
+	count    func(samples int)
+	sampling context.Context // done when the sensors are to measure no more
 }
 
 // Open opens a sensor behind the meter.
@@ -29,11 +29,11 @@ type metered struct {
 }
 
 func (s *metered) Next(ctx context.Context) ([]sensors.Sample, error) {
-	awake, cancel := context.WithCancel(ctx)
+	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.enough, cancel)()
-	samples, err := s.Sensor.Next(awake)
-	if s.enough.Err() != nil {
+	defer context.AfterFunc(s.sampling, cancel)()
+	samples, err := s.Sensor.Next(callCtx)
+	if s.sampling.Err() != nil {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}

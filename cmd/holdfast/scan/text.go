@@ -33,12 +33,12 @@ func trimLines(s string) string {
 
 func gpioText(w *tabwriter.Writer, f findings) {
 	fmt.Fprintf(w, "GPIO\n")
-	trouble(w, f.chipsErr)
+	printError(w, f.chipsErr)
 	for _, c := range f.chips {
 		fmt.Fprintf(w, "  %s, %s, %d lines\n", c.Name, c.Label, len(c.Lines))
 		others := 0
 		for _, l := range c.Lines {
-			if !worthALine(c, l) {
+			if !isListed(c, l) {
 				others++
 				continue
 			}
@@ -50,8 +50,8 @@ func gpioText(w *tabwriter.Writer, f findings) {
 	}
 }
 
-// worthALine leaves out the SoC's lines that lead nowhere a person could wire.
-func worthALine(c drivers.GPIOChip, l drivers.GPIOLine) bool {
+// isListed leaves out the SoC's lines that lead nowhere a person could wire.
+func isListed(c drivers.GPIOChip, l drivers.GPIOLine) bool {
 	const short = 32 // an expander's lines are all shown
 	return l.Used || l.Header != 0 || !c.SoC && len(c.Lines) <= short
 }
@@ -86,7 +86,7 @@ func holderText(l drivers.GPIOLine) string {
 
 func i2cText(w *tabwriter.Writer, f findings) {
 	fmt.Fprintf(w, "\nI2C\n")
-	trouble(w, f.busesErr)
+	printError(w, f.busesErr)
 	for _, b := range f.buses {
 		fmt.Fprintf(w, "  %v, %s\n", b.Bus, b.Name)
 		if b.Left != "" {
@@ -132,7 +132,7 @@ func partText(p drivers.I2CPart) string {
 
 func kernelText(w *tabwriter.Writer, s subsystem) {
 	fmt.Fprintf(w, "\n%s\n", s.title)
-	trouble(w, s.err)
+	printError(w, s.err)
 	if len(s.devices) == 0 && s.err == nil {
 		fmt.Fprintf(w, "  none\n")
 	}
@@ -145,8 +145,8 @@ func kernelText(w *tabwriter.Writer, s subsystem) {
 	}
 }
 
-// trouble says what could not be looked at. Its text carries the mend.
-func trouble(w *tabwriter.Writer, err error) {
+// printError says what could not be looked at, and what to do.
+func printError(w *tabwriter.Writer, err error) {
 	if err != nil {
 		fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	}

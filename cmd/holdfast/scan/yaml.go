@@ -19,7 +19,7 @@ import (
 func yaml(f findings) string {
 	s := &section{}
 	s.comment("What holdfast scan found. Rename the sensors as you like: their names become the streams'.")
-	s.troubles(f)
+	s.errors(f)
 	for _, b := range f.buses {
 		for _, p := range b.Parts {
 			s.part(b.Bus, p)
@@ -129,7 +129,8 @@ func quotedList(texts []string) string {
 	return "[" + strings.Join(all, ", ") + "]"
 }
 
-func (s *section) troubles(f findings) {
+// errors says what could not be looked at.
+func (s *section) errors(f findings) {
 	for _, err := range []error{f.chipsErr, f.busesErr} {
 		if err != nil {
 			s.comment("%v", err)
@@ -249,7 +250,7 @@ func named(d drivers.KernelDevice) string {
 	return "name: " + quoted(d.Name) + ", device: " + quoted(d.Device)
 }
 
-// clear reports whether a device can be told from all others, and says so where
+// clear reports whether a device can be told apart from all others, and says so where
 // it cannot: what would be written for it could not be opened.
 func (s *section) clear(kind string, d drivers.KernelDevice) bool {
 	if d.Unclear != "" {
@@ -287,15 +288,15 @@ var taken = []string{"GPIO0", "GPIO1", "GPIO2", "GPIO3", "GPIO14", "GPIO15"}
 // contacts shows how a free line would be written. What hangs on one cannot be
 // seen, so they are comments.
 func (s *section) contacts(chips []drivers.GPIOChip) {
-	told := false
+	explained := false
 	for _, c := range chips {
 		for _, l := range c.Lines {
 			if l.Used || c.SoC && l.Header == 0 || slices.Contains(taken, l.Pin) || len(c.Lines) > 64 {
 				continue
 			}
-			if !told {
+			if !explained {
 				s.comment("These lines are free; what is wired to them cannot be seen. For a switch or a reed to ground, take off the #:")
-				told = true
+				explained = true
 			}
 			where := ""
 			if l.Header != 0 {

@@ -22,14 +22,14 @@ const (
 	Died      Sort = "died"      // the process did not survive Open
 )
 
-// A Breach is one broken promise.
-type Breach struct {
+// A Violation is one broken promise.
+type Violation struct {
 	Sort Sort
 	What string
 }
 
-func (b Breach) String() string { return fmt.Sprintf("%s: %s", b.Sort, b.What) }
+func (v Violation) String() string { return fmt.Sprintf("%s: %s", v.Sort, v.What) }
 
-func compare(a, b Breach) int {
+func compare(a, b Violation) int {
 	return cmp.Or(cmp.Compare(a.Sort, b.Sort), cmp.Compare(a.What, b.What))
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// badPassword: lodger says what to mend, does not hammer, and comes in when the
+// badPassword: the agent says what to mend, does not hammer, and comes in when the
 // file is mended.
 func (s *suite) badPassword(ctx context.Context) {
-	remark, err := s.lodger(ctx, sync.OnceFunc(s.calm.Done))
+	remark, err := s.wrongPassword(ctx, sync.OnceFunc(s.calm.Done))
 	s.tell(casePassword, remark, err)
 }
 
@@ -30,7 +30,7 @@ type quiet struct{}
 func (quiet) ToServer([]byte) {}
 func (quiet) ToClient([]byte) {}
 
-func (s *suite) lodger(ctx context.Context, observed func()) (remark string, err error) {
+func (s *suite) wrongPassword(ctx context.Context, observed func()) (remark string, err error) {
 	defer observed()
 	const wrong = "guess-me-not"
 	var tries attempts
@@ -39,7 +39,7 @@ func (s *suite) lodger(ctx context.Context, observed func()) (remark string, err
 		return "", err
 	}
 	defer link.Close()
-	a, err := newAgent(s.server, "lodger", "lodger", link.Addr(), wrong)
+	a, err := newAgent(s.server, "wrong-password", "wrong-password", link.Addr(), wrong)
 	if err != nil {
 		return "", err
 	}
@@ -60,19 +60,19 @@ func (s *suite) lodger(ctx context.Context, observed func()) (remark string, err
 	if err := a.setPassword(password); err != nil {
 		return "", err
 	}
-	if err := s.live(ctx, "lodger"); err != nil {
+	if err := s.live(ctx, "wrong-password"); err != nil {
 		return "", err
 	}
 	if log := a.log.String(); strings.Contains(log, wrong) || strings.Contains(log, password) {
 		return "", errors.New("the log holds a password")
 	}
 	s.report.fact(s.server.kind.name, "It answers a bad password with %s.", code)
-	return code + ", told once, in when mended", nil
+	return code + ", reported once, in when mended", nil
 }
 
 // complaint waits for the error that says what to mend; it may come once only.
 func (s *suite) complaint(ctx context.Context, a *agent) (code string, err error) {
-	told := func() int {
+	complaints := func() int {
 		n := 0
 		for line := range strings.Lines(a.log.String()) {
 			if strings.Contains(line, "level=ERROR") && strings.Contains(line, "mqtt.password_file") {
@@ -81,10 +81,10 @@ func (s *suite) complaint(ctx context.Context, a *agent) (code string, err error
 		}
 		return n
 	}
-	if err := eventually(ctx, time.Minute, "an error names mqtt.password_file", func() bool { return told() > 0 }); err != nil {
+	if err := eventually(ctx, time.Minute, "an error names mqtt.password_file", func() bool { return complaints() > 0 }); err != nil {
 		return "", err
 	}
-	if n := told(); n > 1 {
+	if n := complaints(); n > 1 {
 		return "", fmt.Errorf("the same error stands in the log %d times", n)
 	}
 	if code = regexp.MustCompile(`code \d+`).FindString(a.log.String()); code == "" {

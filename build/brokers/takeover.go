@@ -10,11 +10,11 @@ import (
 // takeOver: a card was cloned, and two agents have one client ID. The agent says
 // so, and when the clone has gone it must be there.
 func (s *suite) takeOver(ctx context.Context) {
-	remark, err := s.twin(ctx, sync.OnceFunc(s.calm.Done))
+	remark, err := s.cloneCard(ctx, sync.OnceFunc(s.calm.Done))
 	s.tell(caseTakeOver, remark, err)
 }
 
-func (s *suite) twin(ctx context.Context, observed func()) (remark string, err error) {
+func (s *suite) cloneCard(ctx context.Context, observed func()) (remark string, err error) {
 	defer observed()
 	var two [2]*agent
 	for i, name := range []string{"twin", "clone"} {
@@ -30,12 +30,12 @@ func (s *suite) twin(ctx context.Context, observed func()) (remark string, err e
 		return "", err
 	}
 	boot := s.ledger.on("twin/agent/info")[0].Boot
-	if err := s.quarrel(ctx, two[1], boot); err != nil {
+	if err := s.runClone(ctx, two[1], boot); err != nil {
 		return "", err
 	}
 	observed()
-	if !s.told(boot) {
-		return "", fmt.Errorf("no `take_over` told within %v", quarrelTime)
+	if !s.reportedTakeOver(boot) {
+		return "", fmt.Errorf("no `take_over` within %v", takeOverTime)
 	}
 	back := time.Now()
 	if err := s.backAgain(ctx, boot, back); err != nil {
@@ -47,16 +47,16 @@ func (s *suite) twin(ctx context.Context, observed func()) (remark string, err e
 			births++
 		}
 	}
-	return fmt.Sprintf("told, %d births, back %.0f s after the other went", births, time.Since(back).Seconds()), nil
+	return fmt.Sprintf("reported, %d births, back %.0f s after the other went", births, time.Since(back).Seconds()), nil
 }
 
-// quarrelTime is enough for what the agent takes for proof: the other's birth
+// takeOverTime is enough for what the agent takes for proof: the other's birth
 // found on its own topic at the start of two sessions, between pauses that double up
 // to a minute: the broker ends each of them.
-const quarrelTime = 4 * time.Minute
+const takeOverTime = 4 * time.Minute
 
-// quarrel lets the clone run until the agent has told of it.
-func (s *suite) quarrel(ctx context.Context, clone *agent, boot string) error {
+// runClone lets the clone run until the agent has reported it.
+func (s *suite) runClone(ctx context.Context, clone *agent, boot string) error {
 	if err := clone.start(); err != nil {
 		return err
 	}
@@ -71,14 +71,14 @@ func (s *suite) quarrel(ctx context.Context, clone *agent, boot string) error {
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(quarrelTime); ctx.Err() == nil && time.Now().Before(end) && !s.told(boot); {
+	for end := time.Now().Add(takeOverTime); ctx.Err() == nil && time.Now().Before(end) && !s.reportedTakeOver(boot); {
 		pause(ctx, 100*time.Millisecond)
 	}
 	return clone.stop()
 }
 
-// told returns whether the agent has told of the clone.
-func (s *suite) told(boot string) bool {
+// reportedTakeOver reports whether the agent has reported the clone.
+func (s *suite) reportedTakeOver(boot string) bool {
 	for _, r := range s.ledger.on("twin/agent/event") {
 		if r.Event == "take_over" && r.Boot == boot {
 			return true
