@@ -14,8 +14,12 @@ var serialFiles = []string{
 	"/sys/firmware/devicetree/base/serial-number",
 }
 
+// hostname is a variable so that tests can put another in its place.
 var hostname = os.Hostname
 
+// clientID checks the name under which the broker knows the agent, or makes one if
+// the file has none. Letters, digits, _ and - are accepted, 1 to 64 of them, because
+// the name is a level of every topic; "agent" is rejected.
 func (r *reader) clientID(given string) string {
 	if !r.has("client_id") {
 		return defaultClientID()
@@ -26,8 +30,9 @@ func (r *reader) clientID(given string) string {
 	return given
 }
 
-// defaultClientID tells boards apart before hosts: SD images get cloned, and
-// their host names with them; boards do not.
+// defaultClientID names the board, or the host if the board has no serial number: SD
+// images get cloned, and their host names with them; boards do not. The result is
+// always a valid client ID of at most 64 characters.
 func defaultClientID() string {
 	for _, name := range serialFiles {
 		raw, err := os.ReadFile(name)
@@ -45,4 +50,5 @@ func defaultClientID() string {
 	return id[:min(len(id), 64)]
 }
 
+// unfit is a character that no client ID has.
 var unfit = regexp.MustCompile(`[^A-Za-z0-9_-]`)

@@ -1,14 +1,26 @@
 // Package config makes one file one [Config]: strict, and all errors at once.
 //
-// The file is YAML. A key that nobody knows, a key that stands there twice, a
-// duration without a unit and a sensor that cannot be are mistakes, and each is
-// told with its line and column. Nothing is opened here but the file itself:
-// passwords, certificates and devices are named and left alone, so that a file
-// can be checked on another machine than the one that it is for.
+// The file is YAML. An unknown key, a repeated key, a duration without a unit and a
+// sensor that cannot exist are errors, and each is reported with its line and
+// column. Nothing is opened here but the file itself: passwords, certificates and
+// devices are named and left alone, so that a file can be checked on another machine
+// than the one that it is for.
 //
-// There are two steps. The decoder (decode.go) fills structs whose yaml tags
-// are the keys, the kinds' own among them, and knows where each came from. The
-// reader (reader.go and the files it calls on) judges what they say.
+// There are two steps. The decoder (decode.go) fills structs whose yaml tags are the
+// keys, the kinds' own among them, and knows where each came from. The reader
+// (reader.go and the files it calls on) checks what they say.
+//
+// # Errors
+//
+// What a person wrote wrong is reported as [Errors], in the order of the file, at
+// most 100. An error says what is wrong and what to write instead. It repeats no
+// value that may be a secret. Where one mistake causes others, only the first one is
+// reported: [problems.suppress] keeps the rest back.
+//
+// # Concurrency
+//
+// [Load] and [Parse] may be called from any goroutine; each call is its own, and
+// what it returns is shared with nobody.
 package config
 
 import (
@@ -31,9 +43,9 @@ import (
 // DefaultPath is where the file is, if nobody says otherwise.
 const DefaultPath = "/etc/holdfast/config.yaml"
 
-// A Config is what every room is to do. Uplink.Boot, Version and Hardware, and
-// the clocks of Queue and Uplink, are not in the file: they are left for the
-// caller to fill.
+// A Config is what every package is to do. Uplink.Boot, Version and Hardware, and
+// the clocks of Queue and Uplink, are not in the file: they are left for the caller
+// to fill. It means nothing if there was an error.
 type Config struct {
 	Sensors  []sensors.Spec // in the order of the file
 	Clock    clock.Trust
@@ -52,7 +64,8 @@ type Embedded struct {
 	Password mqtt.Secret // zero: everybody may connect, which loopback alone allows
 }
 
-// maxFile is the size limit of a file in bytes: a thousand sensors take a tenth of it.
+// maxFile is the size limit of a file in bytes: a thousand sensors take a tenth of
+// it.
 const maxFile = 1 << 20
 
 // Load reads a file, or standard input if path is "-". What is wrong with it is
@@ -78,6 +91,8 @@ func Load(ctx context.Context, path string) (Config, error) {
 	}
 }
 
+// loadFile reads a file, or standard input if path is "-". It also warns of a file
+// that every user may write, which only an open file can tell.
 func loadFile(path string) (Config, error) {
 	if path == "-" {
 		return load("<stdin>", os.Stdin)
@@ -97,6 +112,8 @@ func loadFile(path string) (Config, error) {
 	return cfg, nil
 }
 
+// load reads a text to its end, but no more than a configuration can have: a person
+// may name a device or a log file by mistake.
 func load(name string, from io.Reader) (Config, error) {
 	var data bytes.Buffer
 	n, err := io.Copy(&data, io.LimitReader(from, maxFile+1))
@@ -109,7 +126,8 @@ func load(name string, from io.Reader) (Config, error) {
 	return Parse(name, data.Bytes())
 }
 
-// unreadable says why there is no file to read and what to do.
+// unreadable says why there is no file to read and what to do. The path is left out:
+// the error names it already.
 func unreadable(err error) string {
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -125,13 +143,18 @@ func unreadable(err error) string {
 	return err.Error()
 }
 
-// Parse reads the text of a file; name is what errors call it. What is wrong
-// with it is an [Errors].
+// Parse reads the text of a file; name is what errors call it. What is wrong with it
+// is an [Errors], and then the Config is empty. Warnings are no error.
+//
+// It reads no file but those that name the client, when client_id is not given: the
+// serial number of the board, or the host name.
 func Parse(name string, data []byte) (Config, error) {
 	return parse(name, data, catalog{drivers.New, drivers.Kinds})
 }
 
-// A catalog knows the kinds of sensors.
+// A catalog knows the kinds of sensors. That of package drivers is used, but for
+// tests. open returns the options of a kind with their defaults, not ok if there is
+// no such kind; kinds lists all names.
 type catalog struct {
 	open  func(kind string) (drivers.Options, bool)
 	kinds func() []string

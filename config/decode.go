@@ -22,6 +22,7 @@ const maxValues = 100_000
 // it was; a key without a value is a mistake, unless a mapping belongs there.
 type decoder struct{ problems }
 
+// join is the path of a key below another.
 func join(path, key string) string {
 	if path == "" {
 		return key
@@ -29,13 +30,16 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
+// The types that value treats apart from their kinds.
 var (
 	nodeType     = reflect.TypeFor[yaml.Node]()
 	durationType = reflect.TypeFor[time.Duration]()
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// value fills v, whatever it is.
+// value fills v from a node, whatever type v has: a yaml.Node takes it as it is, a
+// pointer is made, a type that unmarshals text gets the text, and the rest goes by
+// its kind. A mistake is reported and leaves v as it was, or in part.
 func (d *decoder) value(n *yaml.Node, path string, v reflect.Value) {
 	n, ok := d.follow(n, path)
 	if !ok {
@@ -62,7 +66,7 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value) {
 	}
 }
 
-// table fills a map from any keys.
+// table fills a map from any keys. The keys are not checked here.
 func (d *decoder) table(n *yaml.Node, path string, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, e := range d.entries(n, path) {
@@ -72,7 +76,9 @@ func (d *decoder) table(n *yaml.Node, path string, v reflect.Value) {
 	}
 }
 
-// list fills a slice; its elements have the paths key[0], key[1], ...
+// list fills a slice; its elements have the paths key[0], key[1], ... A single value
+// is rejected where a list belongs: whether it is one element or a mistake cannot be
+// known.
 func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {
 	if n.Kind != yaml.SequenceNode {
 		d.fail(n, path, "want a list such as [a, b], not %s", describe(n))

@@ -12,8 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// document parses the text down to the one mapping that it has to be. It is
-// nil if there is none; an empty file is an empty mapping.
+// document parses the text down to the one mapping that it has to be. It is nil if
+// there is none, and then the reason was reported; an empty file is an empty
+// mapping. A second document is rejected: half of what is written would be ignored.
 func (d *decoder) document(text string) *yaml.Node {
 	if wrong := firstUnreadable(text); wrong != nil {
 		d.failAt(text, *wrong)
@@ -64,10 +65,11 @@ func anyVersion(text string) string {
 	return text
 }
 
+// yamlVersion is the only directive that is accepted.
 var yamlVersion = regexp.MustCompile(`^%YAML 1\.[0-9]([ \r]|$)`)
 
-// position is the line and column of an offset. A byte order mark takes no
-// column: editors do not show it.
+// position is the line and column of an offset, both from 1; the column counts
+// characters. A byte order mark takes no column: editors do not show it.
 func position(text string, at int) (line, col int) {
 	before := strings.TrimPrefix(text[:at], byteOrderMark)
 	return 1 + strings.Count(before, "\n"), 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
@@ -88,6 +90,7 @@ func syntaxFault(text string, err error) fault {
 	return *wrong
 }
 
+// errorLine is how the library begins an error, if it knows the line.
 var errorLine = regexp.MustCompile(`^line (\d+): `)
 
 // libraryFault is what the library says, at the line that it names. It counts
@@ -111,8 +114,9 @@ func libraryFault(text string, err error) *fault {
 	return faultAt(at, "this is no YAML: %s", says)
 }
 
-// explain puts the characters that are not what they look like in the place of
-// what was said about their lines.
+// explain replaces what was reported about a line that has a character which is not
+// what it looks like: that character is the reason, whatever else is wrong. A file
+// without an error keeps such characters; they may be part of a name.
 func (d *decoder) explain(text string) {
 	f := newFinder(text)
 	f.find()

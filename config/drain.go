@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
+// drainKeys are the keys under drain: how the backlog is sent.
 type drainKeys struct {
 	Rate   rate  `yaml:"rate"`
 	Window int64 `yaml:"window"`
@@ -17,6 +18,8 @@ type drainKeys struct {
 // A rate is routine readings a second, 0 for no bound, or uplink.AutoRate.
 type rate int
 
+// UnmarshalText accepts auto and whole numbers from 0 to 1000000. More than a
+// million readings a second is no rate that a network has, and so a mistake.
 func (v *rate) UnmarshalText(text []byte) error {
 	if string(text) == "auto" {
 		*v = uplink.AutoRate
@@ -30,13 +33,16 @@ func (v *rate) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// drain says how fast the backlog goes out.
+// drain says how fast the backlog goes out. The window is bounded because each
+// message in it is kept in memory, and because MQTT has 65535 packet identifiers.
 func (r *reader) drain(d drainKeys) uplink.Drain {
 	between(r, "drain.window", d.Window, 1, 1024, "between 1 and 1024 messages in flight")
 	return uplink.Drain{Rate: int(d.Rate), Window: int(d.Window)}
 }
 
-// bind is an address of this machine, or the name of an interface.
+// bind returns an address of this machine, or the name of an interface; "" leaves
+// the choice to the kernel. Whether there is such an address is seen when the agent
+// connects: a modem may not be plugged in yet.
 func (r *reader) bind(name string) string {
 	_, err := netip.ParseAddr(name)
 	if name == "" || err == nil || len(name) < 16 && !strings.ContainsAny(name, " /:\t\n") { // IFNAMSIZ of netdevice(7)

@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
+// embeddedKeys are the keys under mqtt.embedded.
 type embeddedKeys struct {
 	Listen       string   `yaml:"listen"`
 	PasswordFile fileName `yaml:"password_file"`

@@ -16,6 +16,8 @@ type Error struct {
 	Text string
 }
 
+// Error is FILE:LINE:COLUMN: PATH: TEXT on one line, without what is not known.
+// Editors and CI systems find the place by this form.
 func (e Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.File)
@@ -32,7 +34,7 @@ func (e Error) Error() string {
 // Errors are everything that is wrong with a file, in the order of the file.
 type Errors []Error
 
-// Error says one error on each line.
+// Error has one error on each line.
 func (es Errors) Error() string {
 	lines := make([]string, len(es))
 	for i, e := range es {
@@ -41,15 +43,15 @@ func (es Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Bounds of what is told: more is no help to the person who mends the file, and
-// a file of 1MiB may have a hundred thousand mistakes.
+// Limits of what is reported: more does not help the person who corrects the file,
+// and a file of 1MiB may have a hundred thousand mistakes.
 const (
 	maxErrors    = 100
 	maxErrorText = 1000 // bytes of one error, which repeats what the file has
 	maxErrorPath = 200
 )
 
-// clip ends a text that is too long, between two characters.
+// clip ends a text that is longer than a number of bytes, between two characters.
 func clip(text string, limit int) string {
 	if len(text) <= limit {
 		return text

@@ -127,4 +127,6 @@ func (f *filterReader) checkQuantities(qs []sensors.Quantity) {
 	check("report", sorted(f.report), "")
 }
 
+// sorted are the keys of a map in order, so that errors come in the same order each
+// time.
 func sorted[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 )
 
+// byteOrderMark stands at the start of files that some editors of Windows write.
+// There it is accepted, and nowhere else.
 const byteOrderMark = "\uFEFF"
 
 // lookalikes are characters that an editor, a word processor or a web page

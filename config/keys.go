@@ -1,9 +1,9 @@
 package config
 
-// Keys returns pointers to the structs whose yaml tags are the keys of the file,
-// by the path under which they stand, with the defaults in them. Keys of the
-// sensors stand under "sensors.NAME"; those of a kind are with its options in
-// package drivers.
+// Keys returns pointers to the structs whose yaml tags are the keys of the file, by
+// the path under which they stand, with the defaults in them. Keys of the sensors
+// stand under "sensors.NAME"; those of a kind are with its options in package
+// drivers. The structs are the caller's own.
 //
 // It is for docs/configuration.md, which build/docs makes, and for nothing else.
 func Keys() map[string]any {

@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// An entry is one key of a mapping and its value.
+// An entry is one key of a mapping and its value. The value may still be an alias.
 type entry struct {
 	key   string
 	path  string
@@ -17,7 +17,10 @@ type entry struct {
 	value *yaml.Node
 }
 
-// entries lists a mapping in the order of the file. A repeated key counts once.
+// entries lists a mapping in the order of the file. Every key has to be a plain
+// word. A repeated key is reported and left out, and so is a merge key (<<), which
+// would let keys come from another place than where they are read. A key without
+// anything below it has no entries: all of it may be commented out.
 func (d *decoder) entries(n *yaml.Node, path string) []entry {
 	n, ok := d.follow(n, path)
 	if !ok || isNull(n) { // everything under the key is commented out
@@ -73,6 +76,7 @@ func (d *decoder) part(n *yaml.Node, path string, targets ...reflect.Value) {
 	d.fill(n, path, false, targets)
 }
 
+// fill is mapping and part: with strict, a key that no target knows is reported.
 func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect.Value) {
 	known := map[string][]reflect.Value{}
 	for _, t := range targets {
@@ -92,7 +96,9 @@ func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect
 	}
 }
 
-// fields adds the fields of a struct to those that take each key.
+// fields adds the fields of a struct to those that take each key. Embedded structs
+// and those tagged ",inline" lend their own; a field without a yaml tag is not of
+// the file.
 func fields(v reflect.Value, known map[string][]reflect.Value) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
@@ -107,8 +113,9 @@ func fields(v reflect.Value, known map[string][]reflect.Value) {
 	}
 }
 
-// unknown complains about a key, and keeps quiet about the absence of the one
-// that was meant.
+// unknown reports a key that no target knows, with the key that was probably meant,
+// and suppresses what would be said about the absence of that one. A key of a later
+// version says so, because no spelling helps there.
 func (d *decoder) unknown(e entry, path string, known []string) {
 	if d.full() {
 		return // before the work of a suggestion

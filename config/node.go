@@ -14,9 +14,11 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
+// isNull reports whether a key has no value: nothing, ~ or null.
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
-// plainTags are those that YAML gives to what has none.
+// plainTags are those that YAML gives to what has no tag of its own. Any other was
+// written by the person, and stands for a type of another program.
 var plainTags = []string{"!!map", "!!seq", "!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!null", "!!merge"}
 
 // follow resolves n, if it is something that a file may hold and there is
@@ -32,7 +34,8 @@ func (d *decoder) follow(n *yaml.Node, path string) (*yaml.Node, bool) {
 
 const tooMany = "the file has too many values, with its aliases written out: %d is the most"
 
-// describe names what is at n without repeating it: it may be a secret.
+// describe names what is at n for an error, without repeating it: it may be a
+// secret.
 func describe(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:

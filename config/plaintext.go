@@ -32,6 +32,8 @@ func isPrivate(host string) bool {
 	return false
 }
 
+// hostForm is a name of letters, digits and hyphens as RFC 1123, section 2.1, has
+// it.
 var hostForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 
 // isHost reports whether a text is the name or the address of a host.

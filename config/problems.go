@@ -21,15 +21,18 @@ type problems struct {
 	left      int                   // values to go until the file is too large; negative: it is
 }
 
+// newProblems are those of a file that has none yet.
 func newProblems(file string) problems {
 	return problems{file: file, left: maxValues,
 		keys: map[string]*yaml.Node{}, values: map[string]*yaml.Node{},
 		bad: map[string]bool{}, badWithin: map[string]bool{}}
 }
 
+// add notes an error, whatever else was said about its place.
 func (p *problems) add(e Error) { p.errs = append(p.errs, e) }
 
-// full reports whether enough was told, and counts what is not.
+// full reports whether there are as many errors as are reported, and then counts one
+// more. Call it before the work of a long message.
 func (p *problems) full() bool {
 	if len(p.errs) < maxErrors {
 		return false
@@ -38,7 +41,8 @@ func (p *problems) full() bool {
 	return true
 }
 
-// errorAt complains about what is at n.
+// errorAt reports what is wrong at n. The path is not suppressed: something else may
+// be wrong there, too. After a file that was too large nothing is reported.
 func (p *problems) errorAt(n *yaml.Node, path, format string, args ...any) {
 	if p.left < 0 {
 		return // enough has been said
@@ -49,30 +53,32 @@ func (p *problems) errorAt(n *yaml.Node, path, format string, args ...any) {
 	p.add(Error{p.file, n.Line, n.Column, clip(path, maxErrorPath), clip(fmt.Sprintf(format, args...), maxErrorText)})
 }
 
-// fail complains about the value at a path: nothing more is said about it.
+// fail reports the value at a path as wrong; nothing more is said about it.
 func (p *problems) fail(n *yaml.Node, path, format string, args ...any) {
 	p.errorAt(n, path, format, args...)
 	p.suppress(path)
 }
 
-// failKey complains at the key of a path, or at the nearest key above it that
-// is there.
+// failKey fails at the key of a path, or at the nearest key above it that is there.
+// It is for what is missing or does not belong there.
 func (p *problems) failKey(path, format string, args ...any) {
 	p.fail(nearest(p.keys, path), path, format, args...)
 }
 
-// failValue complains at the value of a path.
+// failValue fails at the value of a path, or at the nearest one above it.
 func (p *problems) failValue(path, format string, args ...any) {
 	p.fail(nearest(p.values, path), path, format, args...)
 }
 
-// failAt complains about a place in the text.
+// failAt reports a fault at its place in the text. It has no path: the text could
+// not be read that far.
 func (p *problems) failAt(text string, wrong fault) {
 	line, col := position(text, wrong.at)
 	p.add(Error{p.file, line, col, "", wrong.text})
 }
 
-// suppress makes this the last that is said about a path.
+// suppress makes what was said about a path the last: bad has it from now on, and
+// badWithin all paths above it.
 func (p *problems) suppress(path string) {
 	p.bad[path] = true
 	for !p.badWithin[path] {
@@ -94,7 +100,8 @@ func (p *problems) place(path string) *yaml.Node {
 // has reports whether the file has a key at a path.
 func (p *problems) has(path string) bool { return p.keys[path] != nil }
 
-// clean reports whether nothing was wrong at some keys under a path.
+// clean reports whether nothing was wrong at some keys under a path, nor below them.
+// Checks that compare several keys ask for it first.
 func (p *problems) clean(path string, keys ...string) bool {
 	for _, key := range keys {
 		if p.badWithin[join(path, key)] {
@@ -127,6 +134,8 @@ func (p *problems) all() Errors {
 	return all
 }
 
+// nearest is the node at a path, or at the longest path above it that has one; the
+// start of the file if there is none.
 func nearest(nodes map[string]*yaml.Node, path string) *yaml.Node {
 	for {
 		if n := nodes[path]; n != nil {

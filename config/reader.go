@@ -30,6 +30,7 @@ type file struct {
 	Sensors  yaml.Node `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
 }
 
+// queueKeys are the keys under queue.
 type queueKeys struct {
 	Path      fileName      `yaml:"path"`
 	MaxSize   size          `yaml:"max_size"`
@@ -37,15 +38,19 @@ type queueKeys struct {
 	SyncEvery time.Duration `yaml:"sync_every"`
 }
 
+// topicKeys are the keys under topics: patterns with {client_id} and {stream}.
 type topicKeys struct {
 	Reading string `yaml:"reading"`
 	State   string `yaml:"state"`
 }
 
+// clockKeys are the keys under clock.
 type clockKeys struct {
 	Trust trust `yaml:"trust"`
 }
 
+// defaults are what an absent key means. README.md and docs/configuration.md show
+// them; a change here changes installed agents.
 func defaults() file {
 	return file{
 		MQTT: mqttKeys{
@@ -65,13 +70,17 @@ func defaults() file {
 	}
 }
 
-// A reader judges what the decoder has found.
+// A reader checks what the decoder has found and makes the Config of it. Each part
+// of the file has a method, or a type of its own where it has many keys. A check
+// reports and goes on, so that a person sees all mistakes at once; what it returns
+// then has no meaning, and is thrown away in the end.
 type reader struct {
 	*decoder
 	catalog
 	warnings Errors // what is no mistake and still worth a word
 }
 
+// parse is Parse with the kinds of sensors that there are.
 func parse(name string, data []byte, kinds catalog) (Config, error) {
 	r := &reader{decoder: &decoder{newProblems(name)}, catalog: kinds}
 	var cfg Config
@@ -90,6 +99,8 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 	return cfg, nil
 }
 
+// interpret makes the Config, part by part. The order counts where one part needs
+// another: topics and Home Assistant need the client ID and the streams.
 func (r *reader) interpret(f file) Config {
 	cfg := Config{Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
@@ -109,10 +120,14 @@ func (r *reader) interpret(f file) Config {
 	return cfg
 }
 
-// arch decides how much a process can map: bbolt maps the whole file, and
-// 32-bit ARM has some 2 GiB of address space for that, the heap and growing.
+// arch decides how much a process can map: bbolt maps the whole file, and 32-bit ARM
+// has some 2 GiB of address space for that, the heap and growing. It is a variable
+// so that tests can put another in its place.
 var arch = runtime.GOARCH
 
+// queue checks the bounds of the queue. Below 1MiB, bbolt's own pages would be a
+// large part of the file; more than ten minutes between two commits would be more
+// than a power cut should take.
 func (r *reader) queue(q queueKeys) queue.Options {
 	largest, text := size(1<<40), "between 1MiB and 1024GiB"
 	if arch == "arm" {
@@ -126,14 +141,17 @@ func (r *reader) queue(q queueKeys) queue.Options {
 	return queue.Options{Path: string(q.Path), MaxSize: int64(q.MaxSize), MaxAge: q.MaxAge, SyncEvery: q.SyncEvery}
 }
 
-// between complains about a value that is out of its bounds.
+// between reports a value that is lower than lo or higher than hi; text says both to
+// the person, with units.
 func between[T ~int64](r *reader, path string, value, lo, hi T, text string) {
 	if !r.bad[path] && (value < lo || value > hi) {
 		r.failValue(path, "must be %s", text)
 	}
 }
 
-// misnamed says what is wrong with a name, if anything is.
+// misnamed says why a name is rejected, "" if it is accepted. Names of sensors and
+// streams become levels of topics, keys of Home Assistant and columns of a database:
+// letters, digits, _ and - are what all of these take.
 func misnamed(name string) string {
 	switch {
 	case glued(name) != "":
@@ -146,7 +164,7 @@ func misnamed(name string) string {
 	return ""
 }
 
-// reserved says more about names that stand beside the agent's own in a topic.
+// reserved is misnamed for names that stand beside the agent's own in a topic.
 func reserved(name string) string {
 	if name == "agent" {
 		return `"agent" is reserved for the agent's own topics`
@@ -158,6 +176,9 @@ func reserved(name string) string {
 // What a shell would put in the place of ~ and $HOME is not known here.
 type fileName string
 
+// UnmarshalText rejects what cannot be the name of a file: nothing, a certificate
+// itself, several lines, a folder, and what only a shell would expand. The text is
+// not repeated: it may be the password.
 func (f *fileName) UnmarshalText(text []byte) error {
 	switch {
 	case len(text) == 0:
@@ -175,8 +196,10 @@ func (f *fileName) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// trust is clock.trust as the file has it.
 type trust clock.Trust
 
+// UnmarshalText accepts auto, always and never.
 func (t *trust) UnmarshalText(text []byte) error {
 	words := map[string]clock.Trust{"auto": clock.TrustAuto, "always": clock.TrustAlways, "never": clock.TrustNever}
 	known, ok := words[string(text)]

@@ -12,7 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// scalar fills v from the text of a single value.
+// scalar fills v from the text of a single value. A key without one is rejected: to
+// leave a value out and to take the default are two things.
 func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value) {
 	switch {
 	case isNull(n):
@@ -41,6 +42,9 @@ func wanted(v reflect.Value) string {
 	return "a whole number"
 }
 
+// setText sets v from a text, or says why that is not a value of its type. YAML's
+// own types do not count: yes, on, 1_000 and 0o17 are what the field makes of them.
+// It panics for a type that no configuration key has.
 func setText(v reflect.Value, text string) (err error) {
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))

@@ -51,6 +51,7 @@ func (r *reader) sensors(n *yaml.Node) []sensors.Spec {
 	return s.specs
 }
 
+// readAll reads every stanza under sensors.
 func (r *sensorReader) readAll(n *yaml.Node) {
 	if r.bad["sensors"] {
 		return
@@ -68,6 +69,8 @@ func (r *sensorReader) readAll(n *yaml.Node) {
 	}
 }
 
+// sensor reads one stanza. Without a kind that is known only the keys of all kinds
+// are read, so that their mistakes are reported, too; the rest could be anything.
 func (r *sensorReader) sensor(e entry) {
 	var s stanza
 	if text := misnamed(e.key); text != "" {
@@ -96,7 +99,8 @@ func (r *sensorReader) sensor(e entry) {
 	})
 }
 
-// kind finds the options of the kind that a stanza names.
+// kind returns the options of the kind that a stanza names, filled with their
+// defaults. It is not ok if there is no such kind, which was reported.
 func (r *sensorReader) kind(e entry) (drivers.Options, bool) {
 	if at := resolve(e.value); at.Tag != "!!map" && !isNull(at) {
 		return nil, false // the decoder complains
@@ -119,6 +123,8 @@ func (r *sensorReader) kind(e entry) (drivers.Options, bool) {
 	return opts, ok
 }
 
+// unknownKind says what to write instead of a kind that does not exist: the kind
+// that reads such a part, or the nearest name, and all that there are.
 func (r *sensorReader) unknownKind(kind string) string {
 	known := strings.Join(r.kinds(), ", ")
 	other := drivers.KindFor(kind)
@@ -149,8 +155,9 @@ func (r *sensorReader) noKind(e entry) {
 	r.fail(e.at, e.path, "needs \"kind\"; known are %s", strings.Join(r.kinds(), ", "))
 }
 
-// check asks the kind about its options and reports whether they are good. It
-// says nothing about a key that has been complained about, or whose part has.
+// check asks the kind about its options and reports whether they are valid. It says
+// nothing about a key that was reported before, or below which something was: the
+// option has its default then, and what the kind says would be of that.
 func (r *sensorReader) check(path string, opts drivers.Options) bool {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)
@@ -166,7 +173,9 @@ func (r *sensorReader) check(path string, opts drivers.Options) bool {
 	return clean && len(problems) == 0
 }
 
-// claim makes sure that no two sensors have the same hardware.
+// claim makes sure that no two sensors have the same hardware: the second one to be
+// opened would fail, or both would read nonsense. A sensor may share a part of what
+// it claims, such as one address of a bus, but not with one that claims the whole.
 func (r *sensorReader) claim(path string, opts drivers.Options) {
 	c, ok := opts.(claimer)
 	if !ok {
@@ -185,7 +194,9 @@ func (r *sensorReader) claim(path string, opts drivers.Options) {
 	}
 }
 
-// pace is the time between two measurements.
+// pace is the time between two measurements, the kind's own if the stanza has none;
+// 0 for a sensor that says by itself when something happens. Less than 1ms is
+// rejected: no bus here is that fast.
 func (r *sensorReader) pace(path string, s stanza, opts drivers.Options) time.Duration {
 	pace, path := opts.Pace(), path+".every"
 	switch {

@@ -25,7 +25,8 @@ var schemeAliases = map[string]string{
 	"http": "ws", "https": "wss",
 }
 
-// servers reads `server` or `servers`, of which there has to be one.
+// servers returns the addresses of `server` or `servers`, of which exactly one has
+// to be there. The agent tries them in this order.
 func (r *mqttReader) servers(m mqttKeys) []*url.URL {
 	switch one, many := r.has("mqtt.server"), r.has("mqtt.servers"); {
 	case one && many:
@@ -75,7 +76,9 @@ func (r *mqttReader) server(all []*url.URL, path, text string) []*url.URL {
 	return append(all, u)
 }
 
-// parseServer reads the address of a broker. Its errors repeat nothing of the
+// parseServer reads the address of a broker, SCHEME://HOST[:PORT][/PATH] with a path
+// for WebSocket alone. The result always has a port. A user, a password, a query and
+// a fragment are rejected: they would be in logs. Its errors repeat nothing of the
 // text: people write passwords there ("server: porch:SECRET").
 func parseServer(text string) (*url.URL, error) {
 	scheme, rest, found := strings.Cut(text, "://")
@@ -179,13 +182,16 @@ func unknownScheme(scheme string) error {
 	return fmt.Errorf("there is no such scheme; known are %s", strings.Join(known, ", "))
 }
 
+// isAddress reports whether a text is an IPv4 or an IPv6 address, without brackets.
 func isAddress(text string) bool {
 	_, err := netip.ParseAddr(text)
 	return err == nil
 }
 
+// isDigits reports whether a text is digits and nothing else.
 func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
+// isPort reports whether a text is a port that one can dial.
 func isPort(text string) bool {
 	n, err := strconv.Atoi(text)
 	return err == nil && isDigits(text) && n >= 1 && n <= 65535

@@ -24,7 +24,8 @@ func similar(word string, candidates []string) string {
 }
 
 // distance counts the letters to insert, delete, replace or swap with their
-// neighbour to make b of a. It stops counting at enough.
+// neighbour to make b of a (the optimal string alignment distance). It stops
+// counting at enough, which is what it returns then.
 func distance(a, b string, enough int) int {
 	if max(len(a)-len(b), len(b)-len(a)) >= enough {
 		return enough
@@ -47,6 +48,7 @@ func distance(a, b string, enough int) int {
 	return min(row[len(b)], enough)
 }
 
+// differ is the cost of replacing one letter by another.
 func differ(a, b byte) int {
 	if a == b {
 		return 0

@@ -12,6 +12,7 @@ type fault struct {
 	text string
 }
 
+// faultAt is a fault at an offset. The text repeats nothing that may be a secret.
 func faultAt(at int, format string, args ...any) *fault {
 	return &fault{at, fmt.Sprintf(format, args...)}
 }
@@ -56,6 +57,7 @@ func (b *block) took(kind blockKind, at int) {
 	b.count++
 }
 
+// blockKind is what a block is; its first line decides.
 type blockKind int
 
 const (
@@ -276,6 +278,10 @@ func (f *finder) dashed(indent int) *fault {
 	return f.value()
 }
 
+// top is the innermost open block, of which there is at least one while a line is
+// read.
 func (f *finder) top() *block { return &f.blocks[len(f.blocks)-1] }
 
+// isBlank reports whether a character separates words. All of them are one byte, so
+// a text may be walked through by bytes.
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -6,7 +6,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// isWord reports whether something looks like a key of ours, or like a name.
+// isWord reports whether a text could be a key. A key that we do not know is found
+// later; here the form is enough to see what was meant.
 func isWord(s string) bool { return sensors.IsName(s) }
 
 const (
@@ -106,6 +107,7 @@ func (f *finder) value() *fault {
 	return f.plain()
 }
 
+// quotedValue reads a value in quotes, and what follows it on its line.
 func (f *finder) quotedValue() *fault {
 	start := f.at
 	if wrong := f.quoted(); wrong != nil {

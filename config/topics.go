@@ -8,8 +8,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// topics checks both patterns, first by themselves, then for what they make of
-// the streams that there are.
+// topics checks both patterns, first by themselves, then for what they make of the
+// streams that there are. Each has to contain {client_id} and {stream}: without one
+// of them two agents or two streams would overwrite each other's messages.
 func (r *reader) topics(t topicKeys, clientID string, specs []sensors.Spec) payload.Patterns {
 	good := reserved(clientID) == ""
 	for _, p := range [][2]string{{"topics.reading", t.Reading}, {"topics.state", t.State}} {
@@ -55,7 +56,8 @@ func unpublishableTopic(pattern, bare string) string {
 	return ""
 }
 
-// distinct makes sure that no topic is two things.
+// distinct makes sure that no topic has two meanings: that of two streams, of a
+// reading and a state, or of the agent's own messages. It reports the first.
 func (r *reader) distinct(t topicKeys, clientID string, specs []sensors.Spec) {
 	taken := map[string]string{}
 	for _, s := range specs {

@@ -40,6 +40,7 @@ func parseDuration(text string) (time.Duration, error) {
 // A size is a number of bytes, written "64MiB".
 type size int64
 
+// UnmarshalText accepts sums such as 64MiB and 1GiB512MiB, and 0.
 func (s *size) UnmarshalText(text []byte) error {
 	n, err := parseUnits(string(text), sizeUnits, "such as 30MiB", sizeOf)
 	*s = size(n)
@@ -59,8 +60,9 @@ func sizeOf(number string) string {
 	return fmt.Sprintf(", such as %.0fMiB", max(1, math.Round(n)))
 }
 
-// parseUnits adds up numbers with units; hint says what to write for a number
-// without one.
+// parseUnits adds up numbers with units: "1h30m" and "1.5h" are the same. A number
+// without a unit is rejected, since nobody knows what was meant; hint says what to
+// write. So is what does not fit into an int64; the result is never negative.
 func parseUnits(text string, units []unit, example string, hint func(number string) string) (int64, error) {
 	if text == "0" {
 		return 0, nil
@@ -103,6 +105,7 @@ func cutUnit(s string) (number, word, tail string) {
 	return number, strings.TrimSpace(s[:w]), s[w:]
 }
 
+// unitNamed is what a unit counts for. The error lists those that there are.
 func unitNamed(word string, units []unit) (float64, error) {
 	var names []string
 	for _, u := range units {

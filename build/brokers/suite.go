@@ -31,7 +31,7 @@ const (
 
 // A suite is what happens on one broker. Several agents take part: porch has a
 // plain cable to the broker, those called store a window through which one sees
-// what is acknowledged, lodger has a wrong password, and twin exists twice.
+// what is acknowledged, wrong-password has one, and twin exists twice.
 type suite struct {
 	place  place
 	server *server
