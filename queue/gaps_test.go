@@ -159,7 +159,7 @@ func TestDamageIsDeclaredWhereNoOtherGapTells(t *testing.T) {
 	next := run{items: []Item{{Boot: "1-00000000", Reading: routine(101)}}}
 	for _, c := range []struct {
 		declared []Gap
-		want string
+		want     string
 	}{
 		{nil, "[11-100]"},
 		{[]Gap{lost(41, 60)}, "[11-40 61-100]"},

@@ -509,7 +509,7 @@ func TestScanTellsWhatWasSetAsideFromBlocks(t *testing.T) {
 	for value, aside := range map[string]bool{
 		string(encode(run{items: []Item{it}})): false,
 		string(encodeRejected(it)):             true,
-		string(encodeRejected(declaredItem)):           true,
+		string(encodeRejected(declaredItem)):   true,
 	} {
 		_, sp, block := spanOf([]byte(value))
 		n, _, was := rejectedIn([]byte(value))
