@@ -8,14 +8,16 @@ import (
 func TestALPNIsANameAndForMQTTS(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	for keys, want := range map[string]string{
-		"server: mqtts://b, tls: {alpn: x-amzn-mqtt-ca}":                   "",
-		"servers: [mqtts://b, wss://b], tls: {alpn: mqtt}":                 "",
-		"server: mqtts://b, tls: {alpn: ''}":                               "f.yaml:1:39: mqtt.tls.alpn: this is not the name of a protocol",
-		"server: mqtts://b, tls: {alpn: \"mqtt\\n\"}":                      "mqtt.tls.alpn: this is not the name of a protocol",
-		"server: mqtts://b, tls: {alpn: 'mqtt x'}":                         "mqtt.tls.alpn: this is not the name of a protocol",
-		"server: mqtts://b, tls: {alpn: [mqtt]}":                           "mqtt.tls.alpn: want a single value",
-		"server: mqtts://b, tls: {alpn: " + strings.Repeat("x", 256) + "}": "mqtt.tls.alpn: this is not the name of a protocol",
-		"server: wss://b, tls: {alpn: mqtt}":                               "mqtt.tls.alpn: is for mqtts:// alone",
+		"server: mqtts://b, tls: {alpn: x-amzn-mqtt-ca}":   "",
+		"servers: [mqtts://b, wss://b], tls: {alpn: mqtt}": "",
+		"server: mqtts://b, tls: {alpn: ''}": "f.yaml:1:39: mqtt.tls.alpn: this is not the name of a " +
+			"protocol",
+		"server: mqtts://b, tls: {alpn: \"mqtt\\n\"}": "mqtt.tls.alpn: this is not the name of a protocol",
+		"server: mqtts://b, tls: {alpn: 'mqtt x'}":    "mqtt.tls.alpn: this is not the name of a protocol",
+		"server: mqtts://b, tls: {alpn: [mqtt]}":      "mqtt.tls.alpn: want a single value",
+		"server: mqtts://b, tls: {alpn: " + strings.Repeat("x", 256) +
+			"}": "mqtt.tls.alpn: this is not the name of a protocol",
+		"server: wss://b, tls: {alpn: mqtt}": "mqtt.tls.alpn: is for mqtts:// alone",
 	} {
 		cfg, err := read("mqtt: {" + keys + "}" + oneDoor)
 		switch {

@@ -19,10 +19,14 @@ func floods() map[string]string {
 		return b.String()
 	}
 	return map[string]string{
-		"unknown keys":      repeat(func(i int) string { return fmt.Sprintf("k%d: 1\n", i) }),
-		"a long key":        "a: 1\n" + strings.Repeat("k", maxFile/2) + ": 1\n",
-		"keys of a sensor":  head + "  a: {kind: probe, " + repeat(func(i int) string { return fmt.Sprintf("k%d: 1, ", i) }) + "}\n",
-		"sensors":           head + repeat(func(i int) string { return fmt.Sprintf("  k%d: {kind: nothing, x: y}\n", i) }),
+		"unknown keys": repeat(func(i int) string { return fmt.Sprintf("k%d: 1\n", i) }),
+		"a long key":   "a: 1\n" + strings.Repeat("k", maxFile/2) + ": 1\n",
+		"keys of a sensor": head + "  a: {kind: probe, " + repeat(func(i int) string {
+			return fmt.Sprintf("k%d: 1, ", i)
+		}) + "}\n",
+		"sensors": head + repeat(func(i int) string {
+			return fmt.Sprintf("  k%d: {kind: nothing, x: y}\n", i)
+		}),
 		"repeated keys":     repeat(func(int) string { return "a:\n" }),
 		"one long key":      head + "  a: {kind: probe, " + strings.Repeat("k", maxFile/2) + ": 1}\n",
 		"a long sensor":     head + "  " + strings.Repeat("k", 1000) + ": {kind: probe, x: 1}\n",

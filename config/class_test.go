@@ -12,7 +12,8 @@ import (
 // the total and the rate have classes that go with their units.
 func TestAMeterTakesItsClass(t *testing.T) {
 	for class, units := range map[string][]string{
-		"precipitation": {"mm", "in"}, "water": {"L", "m³"}, "gas": {"m³"}, "volume": {"L", "m³"}, "energy": {"Wh", "kWh", "MWh"},
+		"precipitation": {"mm", "in"}, "water": {"L", "m³"}, "gas": {"m³"}, "volume": {"L", "m³"},
+		"energy": {"Wh", "kWh", "MWh"},
 	} {
 		for _, unit := range units {
 			text := fmt.Sprintf("client_id: c\nmqtt: {server: mqtt://b}\nhome_assistant: {discovery: true}\n"+
@@ -26,7 +27,8 @@ func TestAMeterTakesItsClass(t *testing.T) {
 			if total.Class != class || !total.Total || rate.Class == "" || rate.Class == class {
 				t.Errorf("%s in %s: got %+v and %+v", class, unit, total, rate)
 			}
-			if problem := homeassistant.ClassProblem(total) + homeassistant.ClassProblem(rate); problem != "" || len(cfg.Warnings) > 0 {
+			if problem := homeassistant.ClassProblem(total) + homeassistant.ClassProblem(rate); problem != "" ||
+				len(cfg.Warnings) > 0 {
 				t.Errorf("%s in %s: %s, %v", class, unit, problem, cfg.Warnings)
 			}
 		}
@@ -56,14 +58,16 @@ sensors:
 
 // What is suggested in the place of a size without a unit is not refused.
 func TestASuggestedSizeIsTaken(t *testing.T) {
-	for _, number := range []string{"1", "0.2", "64", "256", "99999", "100000", "1048576", "67108864", "1000000000", "1099511627776"} {
+	for _, number := range []string{"1", "0.2", "64", "256", "99999", "100000", "1048576", "67108864", "1000000000",
+		"1099511627776"} {
 		_, err := parse("f", []byte("mqtt: {server: mqtt://b}\nqueue: {max_size: "+number+"}"+oneDoor), testCatalog)
 		_, suggestion, found := strings.Cut(fmt.Sprint(err), "such as ")
 		if !found {
 			t.Errorf("%s: got %v", number, err)
 			continue
 		}
-		if _, err := parse("f", []byte("mqtt: {server: mqtt://b}\nqueue: {max_size: "+suggestion+"}"+oneDoor), testCatalog); err != nil {
+		if _, err := parse("f", []byte("mqtt: {server: mqtt://b}\nqueue: {max_size: "+suggestion+"}"+oneDoor),
+			testCatalog); err != nil {
 			t.Errorf("%s suggests %s: %v", number, suggestion, err)
 		}
 	}

@@ -53,9 +53,11 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 	want := Config{
 		Sensors: []sensors.Spec{{Name: "door", Kind: "door", Streams: []sensors.Stream{stream},
 			Options: &door{GPIO: "17", Debounce: 20 * time.Millisecond}}},
-		Queue: queue.Options{Path: "/var/lib/holdfast/queue.db", MaxSize: 64 << 20, SyncEvery: 5 * time.Second, ClientID: "pi-abcdef01"},
+		Queue: queue.Options{Path: "/var/lib/holdfast/queue.db", MaxSize: 64 << 20, SyncEvery: 5 * time.Second,
+			ClientID: "pi-abcdef01"},
 		Uplink: uplink.Options{
-			Broker:  mqtt.Broker{ClientID: "pi-abcdef01", Servers: []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}}, Password: mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}, KeepAlive: 15 * time.Second},
+			Broker: mqtt.Broker{ClientID: "pi-abcdef01", Servers: []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
+				Password: mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}, KeepAlive: 15 * time.Second},
 			Drain:   uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
 			Topics:  payload.DefaultPatterns,
 			Streams: []sensors.Stream{stream},
@@ -118,7 +120,8 @@ sensors:
 		streams = append(streams, s.Name+" "+s.Kind+" "+s.Class+" "+s.Priority.String())
 	}
 	for _, c := range []struct{ what, got, want any }{
-		{"servers", servers, []string{"mqtts://a.example.com:8883", "wss://b.example.com:443/mqtt", "ws://c:8080", "mqtt://[::1]:1883"}},
+		{"servers", servers, []string{"mqtts://a.example.com:8883", "wss://b.example.com:443/mqtt", "ws://c:8080",
+			"mqtt://[::1]:1883"}},
 		{"username", up.Username, "me"},
 		{"password", up.Password, mqtt.Secret{File: "/no/such/file"}},
 		{"tls", up.TLS, mqtt.TLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"}},
@@ -127,7 +130,8 @@ sensors:
 		{"prove_publish", up.NoProof, true},
 		{"retain", up.NoRetain, true},
 		{"drain", up.Drain, uplink.Drain{Rate: 50, Window: 64}},
-		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour, SyncEvery: 250 * time.Millisecond, ClientID: "store-12"}},
+		{"queue", got.Queue, queue.Options{Path: "q.db", MaxSize: 3 << 29, MaxAge: 90 * 24 * time.Hour,
+			SyncEvery: 250 * time.Millisecond, ClientID: "store-12"}},
 		{"topics", up.Topics, payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}},
 		{"clock", got.Clock, clock.TrustAlways},
 		{"streams", streams, []string{"room_temperature room temperature routine", "hum room  routine",
@@ -218,14 +222,16 @@ func TestAQueueOn32BitARMFitsItsAddressSpace(t *testing.T) {
 	must(t, text)
 	defer func(was string) { arch = was }(arch)
 	arch = "arm"
-	if _, err := read(text); err == nil || !strings.Contains(err.Error(), "f.yaml:2:19: queue.max_size: must be between 1MiB and 256MiB on 32-bit ARM") {
+	if _, err := read(text); err == nil || !strings.Contains(err.Error(),
+		"f.yaml:2:19: queue.max_size: must be between 1MiB and 256MiB on 32-bit ARM") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestNoMistakeRepeatsASecret(t *testing.T) {
 	for _, text := range []string{
-		"mqtt: {server: 'mqtts://u:s3cret@b'}", "mqtt: {server: 'u:s3cret@b:1'}", "mqtt: {server: 'mqtt://u:s3cret/x@b'}",
+		"mqtt: {server: 'mqtts://u:s3cret@b'}", "mqtt: {server: 'u:s3cret@b:1'}",
+		"mqtt: {server: 'mqtt://u:s3cret/x@b'}",
 		"mqtt: {server: 'wss://b/?token=s3cret'}", "mqtt: {password: s3cret}", "mqtt: {password_file: {is: s3cret}}",
 		"mqtt: {server: mqtt://b, password_file: [s3cret]}",
 	} {
@@ -276,8 +282,11 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestTheDrainIsPacedUnlessToldOtherwise(t *testing.T) {
-	for text, want := range map[string]int{"": uplink.AutoRate, "rate: auto": uplink.AutoRate, "rate: 0": 0, "rate: 1000000": 1_000_000} {
-		if got := must(t, "client_id: store\nmqtt: {server: embedded}\ndrain: {window: 20, "+text+"}\nsensors: {door: {kind: door, gpio: GPIO4}}\n").Uplink.Drain.Rate; got != want {
+	for text, want := range map[string]int{"": uplink.AutoRate, "rate: auto": uplink.AutoRate, "rate: 0": 0,
+		"rate: 1000000": 1_000_000} {
+		cfg := must(t, "client_id: store\nmqtt: {server: embedded}\ndrain: {window: 20, "+text+"}\n"+
+			"sensors: {door: {kind: door, gpio: GPIO4}}\n")
+		if got := cfg.Uplink.Drain.Rate; got != want {
 			t.Errorf("drain: {%s}: rate %d, want %d", text, got, want)
 		}
 	}
@@ -285,7 +294,8 @@ func TestTheDrainIsPacedUnlessToldOtherwise(t *testing.T) {
 
 func TestFilesForTLSNeedAServerWithTLS(t *testing.T) {
 	for scheme, good := range map[string]bool{"mqtt": false, "ws": false, "mqtts": true, "wss": true} {
-		_, err := read("client_id: store\nmqtt: {server: \"" + scheme + "://127.0.0.1\", tls: {ca: /etc/ca.pem}}\nsensors: {door: {kind: door, gpio: GPIO4}}\n")
+		_, err := read("client_id: store\nmqtt: {server: \"" + scheme +
+			"://127.0.0.1\", tls: {ca: /etc/ca.pem}}\nsensors: {door: {kind: door, gpio: GPIO4}}\n")
 		if said := err != nil && strings.Contains(err.Error(), "no server uses TLS"); said == good {
 			t.Errorf("%s: %v", scheme, err)
 		}

@@ -76,7 +76,8 @@ func TestAnAliasOfItselfEnds(t *testing.T) {
 }
 
 func TestAWholeNumberOfAnyUnitIsThatDuration(t *testing.T) {
-	of := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
+	of := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour,
+		"d": 24 * time.Hour}
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.SampledFrom([]string{"ms", "s", "m", "h", "d"}).Draw(t, "unit")
 		n := rapid.IntRange(0, 100_000).Draw(t, "n")

@@ -84,7 +84,8 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 	case !ok:
 		return nil
 	case len(q.States) > 0:
-		f.failKey(at, "a %s has states and no threshold: alarm: true puts every one of them in the alarm lane", f.stanza.Kind)
+		f.failKey(at, "a %s has states and no threshold: alarm: true puts every one of them in the alarm lane",
+			f.stanza.Kind)
 		return nil
 	case (v.Above == nil) == (v.Below == nil):
 		f.failKey(at, "needs above or below, and not both, as in {above: -15, clear: -17, for: 5m}")

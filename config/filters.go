@@ -115,7 +115,8 @@ func (f *filterReader) checkQuantities(qs []sensors.Quantity) {
 			switch {
 			case f.badWithin[join(at, q)], slices.Contains(names, q):
 			case q != "":
-				f.failKey(join(at, q), "a %s measures no %q; it measures %s", f.stanza.Kind, q, strings.Join(names, ", "))
+				f.failKey(join(at, q), "a %s measures no %q; it measures %s", f.stanza.Kind, q,
+					strings.Join(names, ", "))
 			case example != "" && len(qs) > 1:
 				f.failKey(at, "a %s measures %s: say which is meant, as in %s: {%s: {%s}}",
 					f.stanza.Kind, strings.Join(names, ", "), key, names[0], example)

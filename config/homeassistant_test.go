@@ -38,7 +38,8 @@ func TestHomeAssistantIsToldNothingUnlessAsked(t *testing.T) {
 // A class that Home Assistant does not have is a matter for Home Assistant
 // alone, and the agent starts.
 func TestAClassThatHomeAssistantRefusesIsAWarning(t *testing.T) {
-	const sensors = "\nsensors:\n  gate: {kind: probe, class: gate}\n  tank: {kind: probe, class: distance}\n  room: {kind: room, i2c: 1}\n  level: {kind: probe}\n"
+	const sensors = "\nsensors:\n  gate: {kind: probe, class: gate}\n" +
+		"  tank: {kind: probe, class: distance}\n  room: {kind: room, i2c: 1}\n  level: {kind: probe}\n"
 	const file = "mqtt: {server: mqtt://b}\nhome_assistant: {discovery: %v}" + sensors
 	if got := must(t, fmt.Sprintf(file, false)).Warnings; got != nil {
 		t.Errorf("without Home Assistant: %v", got)
@@ -63,7 +64,8 @@ func TestAnAnnouncementThatBrokersRefuseIsAMistake(t *testing.T) {
 		fmt.Fprintf(&b, "  s%d: {kind: probe}\n", i)
 	}
 	_, err := read(b.String())
-	if err == nil || !strings.HasPrefix(err.Error(), "f.yaml:2:29: home_assistant.discovery: to announce 2500 streams takes ") {
+	if err == nil || !strings.HasPrefix(err.Error(),
+		"f.yaml:2:29: home_assistant.discovery: to announce 2500 streams takes ") {
 		t.Errorf("got %.300v", err)
 	}
 }

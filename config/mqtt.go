@@ -57,8 +57,9 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	between(r.reader, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	up := uplink.Options{
-		Broker: mqtt.Broker{Username: m.Username, KeepAlive: m.KeepAlive, Bind: r.bind(m.Bind), TLS: mqtt.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
-			ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}},
+		Broker: mqtt.Broker{Username: m.Username, KeepAlive: m.KeepAlive, Bind: r.bind(m.Bind),
+			TLS: mqtt.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
+				ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}},
 		NoProof:  !m.Prove,
 		NoRetain: !m.Retain,
 	}

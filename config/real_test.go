@@ -13,14 +13,18 @@ import (
 // version goes.
 func TestTheExamplesAreTaken(t *testing.T) {
 	for name, want := range map[string][]string{
-		"smallest": {"door contact 0s routine", "humidity_humidity aht20 30s routine", "humidity_temperature aht20 30s routine"},
+		"smallest": {"door contact 0s routine", "humidity_humidity aht20 30s routine",
+			"humidity_temperature aht20 30s routine"},
 		"kernel": {"freezer w1 30s alarm", "attic_humidity dht 1m0s routine", "attic_temperature dht 1m0s routine",
-			"cellar_temperature iio 30s routine", "air iio 30s routine", "loop iio 30s routine", "soc thermal 1m0s routine",
-			"board_undervoltage pi 1m0s routine", "board_throttled pi 1m0s routine", "board_disk_free pi 1m0s routine", "board_uptime pi 1m0s routine",
+			"cellar_temperature iio 30s routine", "air iio 30s routine", "loop iio 30s routine",
+			"soc thermal 1m0s routine",
+			"board_undervoltage pi 1m0s routine", "board_throttled pi 1m0s routine", "board_disk_free pi 1m0s routine",
+			"board_uptime pi 1m0s routine",
 			"tank lines 0s routine", "pump_flow lines 0s routine", "pump_running lines 0s routine"},
 		"larger": {"front_door contact 0s alarm", "hall contact 0s routine",
 			"hum bme280 30s routine", "temp bme280 30s routine", "room_pressure bme280 30s routine",
-			"freezer w1 30s routine", "freezer_alarm w1 30s alarm", "cpu hwmon 1m0s routine", "tank lines 0s routine", "fake simulated 1s routine", "gate simulated 0s alarm", "load simulated 1ms routine"},
+			"freezer w1 30s routine", "freezer_alarm w1 30s alarm", "cpu hwmon 1m0s routine", "tank lines 0s routine",
+			"fake simulated 1s routine", "gate simulated 0s alarm", "load simulated 1ms routine"},
 	} {
 		cfg, err := Load(t.Context(), "testdata/good/"+name+".yaml")
 		if err != nil {
@@ -55,7 +59,8 @@ sensors:
 `))
 	lines := strings.Split(fmt.Sprint(err), "\n")
 	want := []string{
-		`/etc/holdfast/config.yaml:3:19: queue.max_size: "64MB": there is no unit "MB"; known are B, KiB, MiB, GiB (MB means two things)`,
+		`/etc/holdfast/config.yaml:3:19: queue.max_size: "64MB": there is no unit "MB"; known are B, KiB, MiB, GiB ` +
+			`(MB means two things)`,
 		`/etc/holdfast/config.yaml:8:5: sensors.door: unknown key "debounse" (did you mean "debounce"?)`,
 		`/etc/holdfast/config.yaml:11:11: sensors.back.gpio: "GPIO99" is not a valid pin: the SoC has GPIO0 to GPIO53`,
 		`/etc/holdfast/config.yaml:13:5: sensors.back: key "pull" is repeated: it is already on line 12`,
@@ -73,7 +78,8 @@ func TestAMistakeIsSaidOnce(t *testing.T) {
 		"kind: simulated, counter: {a: 1}":                `sensors.x.counter: unknown key "a": it takes none`,
 		"kind: simulated":                                 `sensors.x: needs one of wave, steps and counter, and has 0`,
 		"kind: contact, gpoi: 17":                         `sensors.x: unknown key "gpoi" (did you mean "gpio"?)`,
-		"kind: contact, gpio: 17, every: 1s":              `sensors.x.every: a contact says by itself when something happens: leave this out`,
+		"kind: contact, gpio: 17, every: 1s": `sensors.x.every: a contact says by itself when something ` +
+			`happens: leave this out`,
 	} {
 		_, err := Parse("f", []byte("client_id: c\nmqtt: {server: mqtt://b}\nsensors: {x: {"+stanza+"}}"))
 		if got := fmt.Sprint(err); strings.Contains(got, "\n") || !strings.HasSuffix(got, ": "+want) {
@@ -112,12 +118,16 @@ func TestInputsOfOneConverterAreTaken(t *testing.T) {
 		t.Errorf("got %+v, %v", cfg.Sensors, err)
 	}
 	for stanza, want := range map[string]string{
-		"kind: ads1115, input: A1":           `sensors.x: i2c-1 0x48 A1 belongs to sensors.zone2 already (line 5)`,
-		"kind: tmp102":                       `sensors.x: i2c-1 0x48 belongs to sensors.tank already (line 6)`,
-		"kind: ads1115, input: A3, range: 4": `sensors.x.range: "4" is no voltage: write it with its unit, as in 3.3V or 250mV`,
-		"kind: ads1115, input: A3, loop: {pull_up: 1k, contact: 1k}":       `sensors.x.loop.end_of_line: is missing: the resistor at the end of the cable, as in 1k`,
-		"kind: ads1115, input: A3, loop: {end_of_lin: 1k}":                 `sensors.x.loop: unknown key "end_of_lin" (did you mean "end_of_line"?)`,
-		"kind: ads1115, input: A3, loop: {bands: {short: 1V, closed: 2V}}": `sensors.x.loop.bands: short 1V, closed 2V and open 0V have to rise, from above 0V to below the supply of 3.3V`,
+		"kind: ads1115, input: A1": `sensors.x: i2c-1 0x48 A1 belongs to sensors.zone2 already (line 5)`,
+		"kind: tmp102":             `sensors.x: i2c-1 0x48 belongs to sensors.tank already (line 6)`,
+		"kind: ads1115, input: A3, range: 4": `sensors.x.range: "4" is no voltage: write it with its unit, as ` +
+			`in 3.3V or 250mV`,
+		"kind: ads1115, input: A3, loop: {pull_up: 1k, contact: 1k}": `sensors.x.loop.end_of_line: is missing: ` +
+			`the resistor at the end of the cable, as in 1k`,
+		"kind: ads1115, input: A3, loop: {end_of_lin: 1k}": `sensors.x.loop: unknown key "end_of_lin" ` +
+			`(did you mean "end_of_line"?)`,
+		"kind: ads1115, input: A3, loop: {bands: {short: 1V, closed: 2V}}": `sensors.x.loop.bands: short 1V, closed ` +
+			`2V and open 0V have to rise, from above 0V to below the supply of 3.3V`,
 	} {
 		_, err := Parse("f", []byte(head+good+"  x: {"+stanza+"}\n"))
 		if got := fmt.Sprint(err); !strings.HasSuffix(got, ": "+want) {
@@ -127,7 +137,8 @@ func TestInputsOfOneConverterAreTaken(t *testing.T) {
 }
 
 func TestAllThatIsWrongWithOneKeyIsSaid(t *testing.T) {
-	_, err := Parse("f", []byte("mqtt: {server: mqtt://b}\nsensors: {x: {kind: hwmon, name: n, inputs: [a1, temp2, temp2]}}"))
+	_, err := Parse("f",
+		[]byte("mqtt: {server: mqtt://b}\nsensors: {x: {kind: hwmon, name: n, inputs: [a1, temp2, temp2]}}"))
 	if n := strings.Count(fmt.Sprint(err), "sensors.x.inputs: "); n != 2 {
 		t.Errorf("got %d: %v", n, err)
 	}

@@ -14,7 +14,8 @@ import (
 // TestASensorFeedsItsQuantitiesAndTheirAlarms: the uplink announces each.
 func TestASensorFeedsItsQuantitiesAndTheirAlarms(t *testing.T) {
 	alarm := Stream{Name: "room/humidity_alarm"}
-	spec := Spec{Streams: []Stream{{Name: "room/humidity", Filter: Filter{Alarm: &Limit{Stream: alarm}}}, {Name: "room/temperature"}}}
+	spec := Spec{Streams: []Stream{{Name: "room/humidity", Filter: Filter{Alarm: &Limit{Stream: alarm}}},
+		{Name: "room/temperature"}}}
 	var names []string
 	for _, st := range spec.AllStreams() {
 		names = append(names, st.Name)

@@ -154,7 +154,8 @@ func TestTheFirstValueAfterAFailureIsReported(t *testing.T) {
 
 func TestAStateIsAWholeNumber(t *testing.T) {
 	q := Quantity{States: []string{"closed", "open"}}
-	for v, want := range map[float64]string{0: "closed", 1: "open", 0.5: "", 1.5: "", 2: "", -1: "", -0.5: "", math.Inf(1): ""} {
+	for v, want := range map[float64]string{0: "closed", 1: "open", 0.5: "", 1.5: "", 2: "", -1: "", -0.5: "",
+		math.Inf(1): ""} {
 		if got := q.Word(v); got != want {
 			t.Errorf("%v is %q, want %q", v, got, want)
 		}

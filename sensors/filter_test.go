@@ -156,7 +156,8 @@ func TestReportSaysAllThatIsWorthIt(t *testing.T) {
 				moved != 0 && moved >= int(math.Round(r.Change*10)) ||
 				r.AtLeast > 0 && at.Sub(lastAt) >= r.AtLeast-every/2
 			if got := r.shouldReport(averageOf([]float64{float64(tenths) / 10}), at); got != want {
-				t.Fatalf("%v from %v, %v later, of %+v: %v, want %v", tenths, lastTenths, at.Sub(lastAt), r.Report, got, want)
+				t.Fatalf("%v from %v, %v later, of %+v: %v, want %v", tenths, lastTenths, at.Sub(lastAt), r.Report, got,
+					want)
 			}
 			if want {
 				said, lastTenths, lastAt = true, tenths, at
@@ -170,7 +171,8 @@ func TestDecimalFractionsAreComparedAsPeopleDo(t *testing.T) {
 	for _, c := range []struct {
 		v    float64
 		want bool
-	}{{20, true}, {20.3, true}, {20.6, true}, {20.3, true}, {20.59, false}, {20, true}, {-0.1, true}, {0.2, true}, {0.49, false}} {
+	}{{20, true}, {20.3, true}, {20.6, true}, {20.3, true}, {20.59, false}, {20, true}, {-0.1, true}, {0.2, true},
+		{0.49, false}} {
 		if got := r.shouldReport(averageOf([]float64{c.v}), midnight); got != c.want {
 			t.Errorf("%v: %v", c.v, got)
 		}

@@ -46,7 +46,8 @@ func (s *site) run(ctx context.Context, specs ...Spec) {
 }
 
 func spec(name string, every time.Duration, w Filter) Spec {
-	return Spec{Name: name, Every: every, Streams: []Stream{{Name: name, Every: every, Filter: w, Quantity: Quantity{Name: "q"}}}}
+	return Spec{Name: name, Every: every, Streams: []Stream{{Name: name, Every: every, Filter: w,
+		Quantity: Quantity{Name: "q"}}}}
 }
 
 // part is a fake sensor that counts the calls under way.
@@ -132,7 +133,8 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 		close(release)
 		synctest.Wait()
 		if hung.maxCalls.Load() != 1 || hung.closed.Load() != 1 {
-			t.Errorf("the sensor that hung had %d calls at a time and was closed %d times", hung.maxCalls.Load(), hung.closed.Load())
+			t.Errorf("the sensor that hung had %d calls at a time and was closed %d times", hung.maxCalls.Load(),
+				hung.closed.Load())
 		}
 
 		if got := s.got["good"]; len(got) != 3600 {
@@ -155,7 +157,8 @@ func TestHealthySensorMissesNoSampleBesideBrokenOnes(t *testing.T) {
 			}
 		}
 		for _, want := range []string{`fault {"error":"hangs: no answer for 10s","failures":3,"sensor":"hung"}`,
-			`fault {"error":"no acknowledge","failures":3,"sensor":"pulled"}`, `recovered {"after_s":1800,"sensor":"pulled"}`,
+			`fault {"error":"no acknowledge","failures":3,"sensor":"pulled"}`,
+			`recovered {"after_s":1800,"sensor":"pulled"}`,
 			`"failures":3,"sensor":"garbage","stream":"garbage"}`, `"failures":3,"sensor":"garbage"}`} {
 			if n := strings.Count(strings.Join(s.events, "\n"), want); n != 1 {
 				t.Errorf("%d events %s in\n%s", n, want, strings.Join(s.events, "\n"))
@@ -184,7 +187,8 @@ func TestASensorThatHungIsPickedUpAgain(t *testing.T) {
 		defer cancel()
 		s.run(ctx, spec("room", 30*time.Second, Filter{}))
 		got := s.got["room"]
-		if len(got) != 3 || got[1].Value != 2 || wallTime(got[1].At).Sub(begin) != 17*time.Minute || wallTime(got[2].At).Sub(begin) != 17*time.Minute+30*time.Second {
+		if len(got) != 3 || got[1].Value != 2 || wallTime(got[1].At).Sub(begin) != 17*time.Minute ||
+			wallTime(got[2].At).Sub(begin) != 17*time.Minute+30*time.Second {
 			t.Errorf("%+v", got)
 		}
 		if len(s.events) != 2 {
@@ -199,7 +203,8 @@ func TestRunReturnsThoughADriverHangs(t *testing.T) {
 		what  string
 		every time.Duration
 		in    time.Duration // Run returns after its end
-	}{{"open", 0, time.Second}, {"next", 0, time.Second}, {"next", time.Second, time.Second}, {"close", time.Second, time.Second}} {
+	}{{"open", 0, time.Second}, {"next", 0, time.Second}, {"next", time.Second, time.Second},
+		{"close", time.Second, time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
 			release := make(chan struct{})
 			closed := 0
@@ -278,7 +283,8 @@ func TestASlowDriverThatListensIsToldItsDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		s.run(ctx, spec("room", time.Second, Filter{}))
-		if got := s.got["room"]; len(got) != 1 || got[0].Err != "no answer within 10s: i2c-1 0x38: context deadline exceeded" {
+		if got := s.got["room"]; len(got) != 1 ||
+			got[0].Err != "no answer within 10s: i2c-1 0x38: context deadline exceeded" {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -24,7 +24,8 @@ func logOf(t *testing.T, length, every time.Duration, next func(n int) ([]Sample
 		defer cancel()
 		n := 0
 		spec := Spec{Name: "flaky", Every: every, Streams: []Stream{
-			{Name: "a", Every: every, Quantity: Quantity{Name: "q"}}, {Name: "b", Every: every, Quantity: Quantity{Name: "r"}}}}
+			{Name: "a", Every: every, Quantity: Quantity{Name: "q"}},
+			{Name: "b", Every: every, Quantity: Quantity{Name: "r"}}}}
 		Run(ctx, []Spec{spec}, Wiring{
 			Open: func(context.Context, Spec) (Sensor, error) {
 				return device{func(context.Context) ([]Sample, error) { n++; return next(n) }, func() {}}, nil
@@ -155,7 +156,8 @@ func TestAQuantityIsBackOnlyAfterItHasFailed(t *testing.T) {
 		}
 		return []Sample{{Quantity: "q"}, {Quantity: "r"}}, nil
 	})
-	if len(with(lines, `"quantity is back"`)) != 1 || len(with(lines, `"sensor answers again"`)) != 1 || len(lines) != 4 {
+	if len(with(lines, `"quantity is back"`)) != 1 || len(with(lines, `"sensor answers again"`)) != 1 ||
+		len(lines) != 4 {
 		t.Error(strings.Join(lines, "\n"))
 	}
 }

@@ -34,7 +34,8 @@ func wallTime(s clock.Stamp) time.Time { return time.UnixMilli(s.Unix) }
 // follow runs one sensor for less than a time and tells, by the time since the
 // start, what came of it. The
 // function is asked for each sample, by the time since the start.
-func follow(t *testing.T, length time.Duration, spec Spec, next func(since time.Duration) ([]Sample, error)) (lines []string) {
+func follow(t *testing.T, length time.Duration, spec Spec,
+	next func(since time.Duration) ([]Sample, error)) (lines []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -45,7 +46,9 @@ func follow(t *testing.T, length time.Duration, spec Spec, next func(since time.
 		defer cancel()
 		Run(ctx, []Spec{spec}, Wiring{
 			Open: func(context.Context, Spec) (Sensor, error) {
-				return device{func(context.Context) ([]Sample, error) { return next(time.Since(begin)) }, func() {}}, nil
+				return device{func(context.Context) ([]Sample, error) {
+					return next(time.Since(begin))
+				}, func() {}}, nil
 			},
 			Record: func(r Reading) {
 				what := fmt.Sprintf("%v %s", r.Value, r.State)
@@ -144,7 +147,8 @@ func TestAStepThatIsConfirmedIsLateByASecondAndNotByAnHour(t *testing.T) {
 	})
 	wantLines(t, got,
 		"0s freezer 1 routine 0",
-		"1h0m0s freezer 2 routine null 20 °C is a jump from 0 °C beyond valid.jump 5 °C: refused unless the next sample confirms it",
+		"1h0m0s freezer 2 routine null 20 °C is a jump from 0 °C beyond valid.jump 5 °C: refused unless the next "+
+			"sample confirms it",
 		"1h0m1s freezer 3 routine 20")
 }
 
@@ -173,7 +177,8 @@ func TestWhatADriverNoticesIsReportedWithItsPlace(t *testing.T) {
 	n := 0
 	got := follow(t, 2*time.Second, freezer(time.Second, Filter{}), func(time.Duration) ([]Sample, error) {
 		if n++; n == 1 {
-			return []Sample{{Quantity: "q", Ago: 500 * time.Millisecond, Event: &Event{Name: "flapping", Details: json.RawMessage(`{"edges":40}`)}},
+			return []Sample{{Quantity: "q", Ago: 500 * time.Millisecond,
+				Event: &Event{Name: "flapping", Details: json.RawMessage(`{"edges":40}`)}},
 				{Quantity: "q", Ago: 250 * time.Millisecond, Value: 1}}, nil
 		}
 		return []Sample{{Event: &Event{Name: "flapping"}}}, nil

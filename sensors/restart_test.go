@@ -56,8 +56,10 @@ func TestASensorThatEndsAtOnceIsAFault(t *testing.T) {
 		t.Errorf("what ends every 10 minutes was opened %d times", n)
 	}
 	all := strings.Join(b.events, "\n")
-	for want, times := range map[string]int{`fault {"error":"ended (status 0), and has to go on","failures":3,"sensor":"ends"}`: 1,
-		`"sensor":"goes"`: 0, `fault {"error":"ended (status 0), and has to go on","failures":3,"sensor":"mends"}`: 1, `recovered {"after_s":`: 1} {
+	for want, times := range map[string]int{`fault {"error":"ended (status 0), and has to go ` +
+		`on","failures":3,"sensor":"ends"}`: 1,
+		`"sensor":"goes"`: 0, `fault {"error":"ended (status 0), and has to go on","failures":3,"sensor":"mends"}`: 1,
+		`recovered {"after_s":`: 1} {
 		if n := strings.Count(all, want); n != times {
 			t.Errorf("%d times %s, want %d:\n%s", n, want, times, all)
 		}

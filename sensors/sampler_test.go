@@ -35,14 +35,16 @@ type bench struct {
 }
 
 // sampleFor runs the sensors for a time; each has one stream, of quantity "q".
-func sampleFor(t *testing.T, length time.Duration, every map[string]time.Duration, open map[string]func() (func(context.Context) ([]Sample, error), error)) *bench {
+func sampleFor(t *testing.T, length time.Duration, every map[string]time.Duration,
+	open map[string]func() (func(context.Context) ([]Sample, error), error)) *bench {
 	t.Helper()
 	b := &bench{got: map[string][]Reading{}, opened: map[string]int{}, ended: map[string]int{}, open: open}
 	synctest.Test(t, func(t *testing.T) {
 		var specs []Spec
 		for name := range open {
 			specs = append(specs, Spec{Name: name, Every: every[name],
-				Streams: []Stream{{Name: name, Quantity: Quantity{Name: "q", Unit: "%", States: []string{"closed", "open"}}}}})
+				Streams: []Stream{{Name: name, Quantity: Quantity{Name: "q", Unit: "%",
+					States: []string{"closed", "open"}}}}})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
@@ -92,10 +94,13 @@ func steady() (func(context.Context) ([]Sample, error), error) {
 // fails now and then, one that hangs and one that panics beside a healthy one.
 func TestOneFaultTouchesNoOtherSensor(t *testing.T) {
 	n := 0
-	b := sampleFor(t, time.Hour-1, map[string]time.Duration{"good": time.Second, "absent": time.Second, "flaky": time.Second, "hung": time.Second, "mad": time.Second},
+	b := sampleFor(t, time.Hour-1, map[string]time.Duration{"good": time.Second, "absent": time.Second,
+		"flaky": time.Second, "hung": time.Second, "mad": time.Second},
 		map[string]func() (func(context.Context) ([]Sample, error), error){
-			"good":   steady,
-			"absent": func() (func(context.Context) ([]Sample, error), error) { return nil, errors.New("no such device") },
+			"good": steady,
+			"absent": func() (func(context.Context) ([]Sample, error), error) {
+				return nil, errors.New("no such device")
+			},
 			"flaky": func() (func(context.Context) ([]Sample, error), error) {
 				return func(context.Context) ([]Sample, error) {
 					if n++; n%10 == 0 {
@@ -130,16 +135,17 @@ func TestOneFaultTouchesNoOtherSensor(t *testing.T) {
 func TestFailureIsToldOnceAndRecoveryFollows(t *testing.T) {
 	fails := map[int]bool{3: true, 4: true, 5: true, 8: true}
 	n := 0
-	b := sampleFor(t, time.Minute, map[string]time.Duration{"room": time.Second}, map[string]func() (func(context.Context) ([]Sample, error), error){
-		"room": func() (func(context.Context) ([]Sample, error), error) {
-			return func(context.Context) ([]Sample, error) {
-				if n++; fails[n] {
-					return nil, errors.New("i2c-1 0x38: no acknowledge")
-				}
-				return sample(float64(n)), nil
-			}, nil
-		},
-	})
+	b := sampleFor(t, time.Minute, map[string]time.Duration{"room": time.Second},
+		map[string]func() (func(context.Context) ([]Sample, error), error){
+			"room": func() (func(context.Context) ([]Sample, error), error) {
+				return func(context.Context) ([]Sample, error) {
+					if n++; fails[n] {
+						return nil, errors.New("i2c-1 0x38: no acknowledge")
+					}
+					return sample(float64(n)), nil
+				}, nil
+			},
+		})
 	var got []string
 	for i, r := range b.got["room"][:7] {
 		if r.Seq != uint64(i+1) {
@@ -158,25 +164,27 @@ func TestFailureIsToldOnceAndRecoveryFollows(t *testing.T) {
 		t.Errorf("%d recoveries in the log", n)
 	}
 	if b.opened["room"] != 5 || b.ended["room"] != 5 {
-		t.Errorf("opened %d times and closed %d times, want again after each of 4 failures", b.opened["room"], b.ended["room"])
+		t.Errorf("opened %d times and closed %d times, want again after each of 4 failures", b.opened["room"],
+			b.ended["room"])
 	}
 }
 
 func TestOneQuantityFailsAlone(t *testing.T) {
 	n := 0
-	b := sampleFor(t, 10*time.Second-1, map[string]time.Duration{"room": time.Second}, map[string]func() (func(context.Context) ([]Sample, error), error){
-		"room": func() (func(context.Context) ([]Sample, error), error) {
-			return func(context.Context) ([]Sample, error) {
-				switch n++; n {
-				case 3, 4:
-					return []Sample{{Quantity: "q", Err: errors.New("skipped")}}, nil
-				case 6:
-					return sample(math.NaN()), nil
-				}
-				return sample(1), nil
-			}, nil
-		},
-	})
+	b := sampleFor(t, 10*time.Second-1, map[string]time.Duration{"room": time.Second},
+		map[string]func() (func(context.Context) ([]Sample, error), error){
+			"room": func() (func(context.Context) ([]Sample, error), error) {
+				return func(context.Context) ([]Sample, error) {
+					switch n++; n {
+					case 3, 4:
+						return []Sample{{Quantity: "q", Err: errors.New("skipped")}}, nil
+					case 6:
+						return sample(math.NaN()), nil
+					}
+					return sample(1), nil
+				}, nil
+			},
+		})
 	errs := 0
 	for _, r := range b.got["room"] {
 		if r.Err != "" {
@@ -184,16 +192,21 @@ func TestOneQuantityFailsAlone(t *testing.T) {
 		}
 	}
 	if errs != 2 || len(b.got["room"]) != 9 || b.opened["room"] != 1 {
-		t.Errorf("%d failures in %d readings, opened %d times; want 2 in 9, and 1", errs, len(b.got["room"]), b.opened["room"])
+		t.Errorf("%d failures in %d readings, opened %d times; want 2 in 9, and 1", errs, len(b.got["room"]),
+			b.opened["room"])
 	}
 }
 
 func TestSlowSensorSkipsBeatsAndStaysOnTheBeat(t *testing.T) {
-	b := sampleFor(t, 10*time.Second-1, map[string]time.Duration{"slow": time.Second}, map[string]func() (func(context.Context) ([]Sample, error), error){
-		"slow": func() (func(context.Context) ([]Sample, error), error) {
-			return func(context.Context) ([]Sample, error) { time.Sleep(1500 * time.Millisecond); return sample(1), nil }, nil
-		},
-	})
+	b := sampleFor(t, 10*time.Second-1, map[string]time.Duration{"slow": time.Second},
+		map[string]func() (func(context.Context) ([]Sample, error), error){
+			"slow": func() (func(context.Context) ([]Sample, error), error) {
+				return func(context.Context) ([]Sample, error) {
+					time.Sleep(1500 * time.Millisecond)
+					return sample(1), nil
+				}, nil
+			},
+		})
 	got := b.got["slow"]
 	if len(got) != 5 {
 		t.Fatalf("%d readings in 10 s, want one every 2 s", len(got))

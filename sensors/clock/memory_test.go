@@ -79,7 +79,8 @@ func TestRoundingOfTwoClocksIsNotAStep(t *testing.T) {
 		}
 		b.wrong = 2 * time.Millisecond
 		if at := k.Now(); at.Unix-at.Uptime.Milliseconds() != offset+2 {
-			t.Errorf("a clock that is slewed by 2 ms: the offset is %d, want %d", at.Unix-at.Uptime.Milliseconds(), offset+2)
+			t.Errorf("a clock that is slewed by 2 ms: the offset is %d, want %d", at.Unix-at.Uptime.Milliseconds(),
+				offset+2)
 		}
 	})
 }

@@ -98,7 +98,8 @@ func TestReadingsGetTheirTrueTimeOnceItIsKnown(t *testing.T) {
 				for i, at := range stamps {
 					got := k.Resolve(at)
 					if off(got, truth[i]) > time.Second || got.Clock != Estimated {
-						t.Errorf("reading %d: %v (%v), was taken at %v", i, time.UnixMilli(got.Unix), got.Clock, truth[i])
+						t.Errorf("reading %d: %v (%v), was taken at %v", i, time.UnixMilli(got.Unix), got.Clock,
+							truth[i])
 					}
 					if got.Unix <= before || got.Unix > last.Unix {
 						t.Errorf("reading %d goes back in time: %d after %d, before %d", i, got.Unix, before, last.Unix)
@@ -153,7 +154,8 @@ func TestStepOfATrustedClockShowsInTheStampAndAsAnEvent(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			stop()
 			synctest.Wait()
-			if want := `{"by_ms":` + strconv.FormatInt(by.Milliseconds(), 10) + `,"was":"ok","clock":"ok"}`; len(events) != 1 || events[0] != want {
+			if want := `{"by_ms":` + strconv.FormatInt(by.Milliseconds(), 10) +
+				`,"was":"ok","clock":"ok"}`; len(events) != 1 || events[0] != want {
 				t.Errorf("events %q, want %s", events, want)
 			}
 			if long := k.Steady(); long > 3*time.Second {

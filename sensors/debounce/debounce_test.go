@@ -121,7 +121,8 @@ func TestDebounceTellsWhatTheRulesSay(t *testing.T) {
 				}
 			}
 			if sum := len(got) - 1 + int(d.swallowed()); sum != edges {
-				t.Fatalf("seed %d, %s, %d ms: %d changes and %d swallowed of %d edges", seed, mode, quiet, len(got)-1, d.swallowed(), edges)
+				t.Fatalf("seed %d, %s, %d ms: %d changes and %d swallowed of %d edges", seed, mode, quiet, len(got)-1,
+					d.swallowed(), edges)
 			}
 			swallowed += int(d.swallowed())
 		}
@@ -248,7 +249,8 @@ func FuzzWatch(f *testing.F) {
 			}
 		}
 		w.Look(on, at(ms))
-		end := w.now.Add(time.Duration(options[1])*time.Millisecond + time.Duration(options[2])*time.Second + flapWindow)
+		end := w.now.Add(time.Duration(options[1])*time.Millisecond + time.Duration(options[2])*time.Second +
+			flapWindow)
 		w.Look(on, end)
 
 		var readings []Notice

@@ -101,7 +101,8 @@ func TestFlappingCountsEachHourWhileItGoesOn(t *testing.T) {
 
 func TestContactWithoutRestFlapsThoughNothingCounts(t *testing.T) {
 	for _, mode := range []Mode{Stable, Settle} {
-		w := calmFilter(t, Filter{debounce: debounce{mode: mode, quiet: 50 * time.Millisecond}, flapping: flapping{max: 30}})
+		w := calmFilter(t, Filter{debounce: debounce{mode: mode, quiet: 50 * time.Millisecond},
+			flapping: flapping{max: 30}})
 		for ms := 60_000; ms <= 130_000; ms += 10 {
 			w.Edge(ms%20 == 0, at(ms), 0)
 		}
@@ -127,7 +128,8 @@ func TestFlappingMayBeSwitchedOff(t *testing.T) {
 }
 
 func TestHoldKeepsADetectionAndEachFurtherOneBeginsItAnew(t *testing.T) {
-	w := calmFilter(t, Filter{debounce: debounce{mode: Settle, quiet: 50 * time.Millisecond}, hold: hold{length: 30 * time.Second}})
+	w := calmFilter(t, Filter{debounce: debounce{mode: Settle, quiet: 50 * time.Millisecond},
+		hold: hold{length: 30 * time.Second}})
 	w.Edge(true, at(10_000), 0)
 	w.Edge(false, at(12_000), 0)
 	w.Edge(true, at(41_000), 0) // 29 s after it was on last
@@ -147,7 +149,8 @@ func TestHoldKeepsADetectionAndEachFurtherOneBeginsItAnew(t *testing.T) {
 }
 
 func TestHoldCountsFromTheEdgeAndNotFromWhenItCounted(t *testing.T) {
-	w := calmFilter(t, Filter{debounce: debounce{mode: Stable, quiet: 50 * time.Millisecond}, hold: hold{length: 30 * time.Second}})
+	w := calmFilter(t, Filter{debounce: debounce{mode: Stable, quiet: 50 * time.Millisecond},
+		hold: hold{length: 30 * time.Second}})
 	w.Edge(true, at(10_000), 0)
 	w.Edge(false, at(12_000), 0)
 	w.Look(false, at(42_000))
