@@ -29,6 +29,12 @@ type LineInfo struct {
 	Flags    uapi.LineFlagV2
 }
 
+// Used reports whether somebody holds the line: a program or a driver.
+func (l LineInfo) Used() bool { return l.Flags&uapi.LineFlagV2Used != 0 }
+
+// Output reports whether the line is driven, by whoever holds it or held it last.
+func (l LineInfo) Output() bool { return l.Flags&uapi.LineFlagV2Output != 0 }
+
 // Chips asks the kernel for every GPIO chip, fresh each time: periph knows only
 // those that were there at the start. A chip with two device files is there once.
 // The errors are about those that could not be asked and say how to mend it; that

@@ -11,9 +11,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// find looks a pin up among the chips: on the chip that it was on when it was
-// first looked up. The numbers of chips go to others when an expander comes back.
-func find(h *host.Host, pin Pin, chips []Chip) (Place, error) {
+// Find looks a pin up among the chips, as [Chips] returns them: on the chip that
+// it was on when it was first looked up. The numbers of chips go to others when an
+// expander comes back.
+func Find(h *host.Host, pin Pin, chips []Chip) (Place, error) {
 	ids := chipIDs(h, chips)
 	words := pin.String()
 	if pin.form == onChip {

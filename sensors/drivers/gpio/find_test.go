@@ -51,7 +51,7 @@ func (c chipTree) chips(hardware ...string) (all []Chip) {
 
 func (c chipTree) at(pin string, chips []Chip) string {
 	c.t.Helper()
-	at, err := find(c.h, pinOf(c.t, pin), chips)
+	at, err := Find(c.h, pinOf(c.t, pin), chips)
 	if err != nil {
 		return err.Error()
 	}

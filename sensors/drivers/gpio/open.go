@@ -27,7 +27,7 @@ func Open(h *host.Host, pin Pin, want Request) (Line, error) {
 	if len(chips) == 0 {
 		return nil, fmt.Errorf("%v: %w", pin, broken)
 	}
-	at, err := find(h, pin, chips)
+	at, err := Find(h, pin, chips)
 	if err != nil && broken != nil {
 		return nil, fmt.Errorf("%v: %w; and %w", pin, err, broken)
 	}

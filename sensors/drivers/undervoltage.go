@@ -1,0 +1,37 @@
+package drivers
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+)
+
+// underVoltageSeen is get_throttled's bit for a supply that fell below 4.63 V at
+// some time since the board started.
+const underVoltageSeen = 1 << 16
+
+// UnderVoltage says whether the supply is below 4.63 V now, and whether it was at
+// some time since the board started, as far as the kernel tells: hwmon knows the
+// last 2 s. A board without such a sensor has neither.
+//
+// With history the firmware is asked too, which an older kernel notes in its log
+// with a trace when it happens for the first time.
+func (h *Hardware) UnderVoltage(history bool) (now, seen bool, err error) {
+	files, _ := filepath.Glob(filepath.Join(h.Sys, "class", "hwmon", "hwmon*", "in0_lcrit_alarm")) // the pattern is fixed
+	for _, file := range files {
+		if host.ReadPrintable(filepath.Join(filepath.Dir(file), "name")) == "rpi_volt" {
+			now = host.ReadPrintable(file) == "1"
+		}
+	}
+	if !history {
+		return now, now, nil
+	}
+	bits, err := (&board{hw: h}).getThrottled()
+	if errors.Is(err, os.ErrNotExist) {
+		return now, now, nil
+	}
+	now = now || bits&underVoltage != 0
+	return now, now || bits&underVoltageSeen != 0, err
+}
