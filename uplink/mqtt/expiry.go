@@ -17,7 +17,7 @@ import (
 // A Certificate is one of those that a connection depends on.
 type Certificate struct {
 	*x509.Certificate
-	whose string // for a person: "ours, /etc/holdfast/node.pem"
+	Whose string // for a person: "ours, /etc/holdfast/node.pem"
 }
 
 // theirs are the certificates of the broker and of those that vouch for it. Of
@@ -33,7 +33,7 @@ func peerCertificates(state tls.ConnectionState) []Certificate {
 	for i, c := range chain {
 		all[i] = Certificate{c, "the broker's"}
 		if i > 0 {
-			all[i].whose = "of an authority behind the broker's"
+			all[i].Whose = "of an authority behind the broker's"
 		}
 	}
 	return all
@@ -97,7 +97,7 @@ func (e *Expiries) warn(certs []Certificate, now clock.Stamp, log *slog.Logger) 
 		if left <= 0 {
 			text = "certificate has expired: renew it"
 		}
-		log.Warn(text, "certificate", c.whose, "subject", c.Subject.String(), "expires", c.NotAfter.UTC().Format(time.RFC3339), "days_left", int(math.Ceil(left.Hours()/24)), "clock", now.Clock)
+		log.Warn(text, "certificate", c.Whose, "subject", c.Subject.String(), "expires", c.NotAfter.UTC().Format(time.RFC3339), "days_left", int(math.Ceil(left.Hours()/24)), "clock", now.Clock)
 	}
 }
 

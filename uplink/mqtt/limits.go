@@ -1,0 +1,169 @@
+package mqtt
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+)
+
+// BrokerLimits are what a broker says of itself when it accepts a connection.
+// MQTT 3.1.1 has no such answer, so it is asked for with one CONNECT of MQTT 5.
+type BrokerLimits struct {
+	MaxPacket int  // bytes of a packet that it takes; 0: it names no limit
+	MaxQoS    byte // 0, 1 or 2
+	NoRetain  bool // it keeps no retained messages
+}
+
+// ErrNoLimits means that the broker does not say: it does not speak MQTT 5, or
+// refuses the connection.
+var ErrNoLimits = errors.New("the broker does not tell its limits")
+
+// AskLimits connects to a server with MQTT 5 and our client ID, without a will, and
+// disconnects at once. It ends a session of that client ID.
+func (b Broker) AskLimits(ctx context.Context, server *url.URL) (l BrokerLimits, err error) {
+	password, err := b.Password.Read(ctx)
+	if err != nil {
+		return l, err
+	}
+	config, err := b.TLS.config(ctx, server.Hostname(), func([]Certificate) {})
+	if err != nil {
+		return l, err
+	}
+	conn, err := openSocket(ctx, b, server, config)
+	if err != nil {
+		return l, err
+	}
+	defer dropSocket(conn)
+	defer context.AfterFunc(ctx, func() { dropSocket(conn) })()
+	conn.SetDeadline(time.Now().Add(b.limits().Connect))
+	if _, err := conn.Write(b.connect5(password)); err != nil {
+		return l, err
+	}
+	body, err := readConnack(bufio.NewReader(conn))
+	if err != nil {
+		return l, fmt.Errorf("%w: %w", ErrNoLimits, err)
+	}
+	conn.Write([]byte{14 << 4, 0}) // DISCONNECT, in order; the socket is closed anyway
+	return limitsIn(body)
+}
+
+// connect5 is a CONNECT packet. MQTT 5, section 3.1.
+func (b Broker) connect5(password string) []byte {
+	const cleanStart, hasPassword, hasUser = 1 << 1, 1 << 6, 1 << 7
+	flags, user := byte(cleanStart), b.Username
+	if user == "" && password != "" {
+		user = b.ClientID
+	}
+	payload := appendText(nil, b.ClientID)
+	if user != "" {
+		flags |= hasUser
+		payload = appendText(payload, user)
+	}
+	if password != "" {
+		flags |= hasPassword
+		payload = appendText(payload, password)
+	}
+	body := appendText(nil, "MQTT")
+	body = append(body, 5, flags, 0, 30, 0) // 30 s of keepalive, no properties
+	body = append(body, payload...)
+	return append(binary.AppendUvarint([]byte{1 << 4}, uint64(len(body))), body...)
+}
+
+func appendText(to []byte, text string) []byte {
+	return append(binary.BigEndian.AppendUint16(to, uint16(len(text))), text...)
+}
+
+// maxConnack is what is read of an answer: a few properties.
+const maxConnack = 4 << 10
+
+// readConnack reads one packet, which has to be a CONNACK, without its header.
+func readConnack(r *bufio.Reader) ([]byte, error) {
+	head, err := r.ReadByte()
+	if err != nil {
+		return nil, err
+	}
+	length, err := binary.ReadUvarint(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case head != packetConnack<<4:
+		return nil, errNoMQTT
+	case length < 2 || length > maxConnack:
+		return nil, fmt.Errorf("an answer to CONNECT of %d bytes", length)
+	}
+	body := make([]byte, length)
+	_, err = io.ReadFull(r, body)
+	return body, err
+}
+
+// The forms of properties, by their identifiers: bytes of a number, a text or
+// binary data with its length in front, or two texts. MQTT 5, section 3.2.2.3.
+const (
+	formText = -1
+	formPair = -2
+)
+
+const (
+	propertyMaxQoS    = 0x24
+	propertyRetain    = 0x25
+	propertyMaxPacket = 0x27
+)
+
+var connackProperties = map[byte]int{
+	0x11: 4, 0x12: formText, 0x13: 2, 0x15: formText, 0x16: formText, 0x1a: formText, 0x1c: formText, 0x1f: formText,
+	0x21: 2, 0x22: 2, propertyMaxQoS: 1, propertyRetain: 1, 0x26: formPair, propertyMaxPacket: 4, 0x28: 1, 0x29: 1, 0x2a: 1,
+}
+
+// limitsIn reads the body of a CONNACK.
+func limitsIn(body []byte) (l BrokerLimits, err error) {
+	l.MaxQoS = 2 // unless it says less
+	if len(body) < 2 {
+		return l, fmt.Errorf("%w: a CONNACK of %d bytes", ErrNoLimits, len(body))
+	}
+	if code := body[1]; code != 0 {
+		return l, fmt.Errorf("%w: %w", ErrNoLimits, &RefusedError{code})
+	}
+	length, n := binary.Uvarint(body[2:])
+	if n <= 0 || length != uint64(len(body)-2-n) {
+		return l, fmt.Errorf("%w: it answers as MQTT 3.1.1 does", ErrNoLimits)
+	}
+	for rest := body[2+n:]; len(rest) > 0; {
+		form, known := connackProperties[rest[0]]
+		size, ok := propertySize(rest[1:], form)
+		if !known || !ok {
+			return l, fmt.Errorf("%w: property 0x%02x of its CONNACK cannot be read", ErrNoLimits, rest[0])
+		}
+		value := rest[1 : 1+size]
+		switch rest[0] {
+		case propertyMaxQoS:
+			l.MaxQoS = value[0]
+		case propertyRetain:
+			l.NoRetain = value[0] == 0
+		case propertyMaxPacket:
+			l.MaxPacket = int(min(binary.BigEndian.Uint32(value), 1<<30)) // an int has 32 bits on a Pi Zero
+		}
+		rest = rest[1+size:]
+	}
+	return l, nil
+}
+
+// propertySize is how many bytes of b a property's value has, if it is whole.
+func propertySize(b []byte, form int) (size int, ok bool) {
+	size = form
+	texts := 0
+	if form < 0 {
+		size, texts = 0, -form
+	}
+	for range texts {
+		if len(b) < size+2 {
+			return 0, false
+		}
+		size += 2 + int(binary.BigEndian.Uint16(b[size:]))
+	}
+	return size, size <= len(b)
+}
