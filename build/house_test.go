@@ -18,7 +18,9 @@ const module = "github.com/holdfast-iot/holdfast/"
 // a package that is not in the list of another cannot be imported there.
 var upstream = map[string][]string{
 	"cmd/holdfast/control": {"cmd/holdfast/status", "queue"},
-	"cmd/holdfast/status":  {"queue", "sensors", "sensors/clock", "uplink"},
+	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/clock",
+		"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host"},
+	"cmd/holdfast/status": {"queue", "sensors", "sensors/clock", "uplink"},
 
 	"sensors/clock":    {},
 	"sensors":          {"sensors/clock"},
@@ -46,7 +48,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c"},
 	"cmd/holdfast/systemd": {},
-	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 
 // thirdParty says which packages may import a module of others, so that it can be

@@ -1,0 +1,84 @@
+package doctor
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
+)
+
+// A Site is the machine and the configuration that are looked at. Tests set its
+// folders to trees of their own, and its functions to what a machine would say.
+// A site is used by one run, one check after the other.
+type Site struct {
+	Config   config.Config
+	Hardware *drivers.Hardware // its Dev, Sys and Proc are the roots
+	Etc      string            // "/etc"
+	Run      string            // "/run"
+
+	Agent *status.Snapshot // of the agent that has the queue; nil: none runs
+
+	Open      sensors.Open                                              // opens a sensor
+	Chips     func() ([]gpio.Chip, []error)                             // the GPIO chips
+	Clock     func() (now time.Time, quality clock.Quality)             // the wall clock
+	Systemctl func(ctx context.Context, args ...string) (string, error) // what systemd says
+
+	// LookUp returns the addresses of a server's host, and how long that took.
+	LookUp func(ctx context.Context, server *url.URL) (addrs []netip.Addr, took time.Duration, err error)
+
+	broken map[string]bool // sensors of which a check has found a fault
+}
+
+// NewSite is the machine that the program runs on. agent is what an agent that
+// runs has answered; nil: none runs.
+func NewSite(cfg config.Config, hw *drivers.Hardware, agent *status.Snapshot) *Site {
+	keeper := cfg.Uplink.Clock
+	if keeper == nil {
+		keeper = clock.NewTimekeeper(cfg.Clock)
+	}
+	return &Site{
+		Config: cfg, Hardware: hw, Etc: "/etc", Run: "/run", Agent: agent,
+		Open:  hw.Open,
+		Chips: func() ([]gpio.Chip, []error) { return gpio.Chips(&hw.Host) },
+		Clock: func() (time.Time, clock.Quality) {
+			at := keeper.Now()
+			return time.UnixMilli(at.Unix), at.Clock
+		},
+		Systemctl: systemctl,
+		LookUp: func(ctx context.Context, server *url.URL) ([]netip.Addr, time.Duration, error) {
+			began := time.Now()
+			addrs, err := cfg.Uplink.LookUp(ctx, server)
+			return addrs, time.Since(began), err
+		},
+	}
+}
+
+func systemctl(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "systemctl", args...).Output()
+	return strings.TrimSpace(string(out)), err
+}
+
+// blame notes that a sensor has a fault, so that no later check names it again.
+func (s *Site) blame(sensor string) {
+	if s.broken == nil {
+		s.broken = map[string]bool{}
+	}
+	s.broken[sensor] = true
+}
+
+// claims are the lines, addresses and devices that a sensor has for itself.
+func claims(spec sensors.Spec) []string {
+	if c, ok := spec.Options.(interface{ Claims() []string }); ok {
+		return c.Claims()
+	}
+	return nil
+}
