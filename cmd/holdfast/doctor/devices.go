@@ -1,0 +1,299 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+)
+
+var deviceChecks = []Check{
+	{"gpio", "the GPIO chips and lines of the configured sensors, and who holds them", true,
+		[]*Fault{noChip, chipDenied, chipBroken, noLine, lineHeld}, nil, checkGPIO},
+	{"i2c", "the I2C buses and addresses of the configured sensors, and whether a driver of the kernel has them", true,
+		[]*Fault{noBus, noOtherBus, busDenied, addressHeld}, nil, checkI2C},
+	{"one-wire", "the 1-wire bus and the parts of the configured sensors", true,
+		[]*Fault{noOneWire, noPart}, nil, checkOneWire},
+	{"sensors", "each sensor: it is opened and read once, if no agent runs that has it", false,
+		[]*Fault{sensorFails}, (*Site).sensorsInUse, checkSensors},
+}
+
+var (
+	noChip = &Fault{Error, "there is no {dev}/gpiochip*, needed by {sensors}",
+		"run holdfast on the Raspberry Pi itself; in a container, pass --device /dev/gpiochip0"}
+	chipDenied = &Fault{Error, "user {user} may not open {file}",
+		"sudo usermod -aG gpio {user}, then start holdfast again"}
+	chipBroken = &Fault{Warning, "{text}", "see dmesg for the driver of this GPIO chip"}
+	noLine     = &Fault{Error, "{sensor}: {pin}: {text}", "holdfast scan lists the lines of this machine: correct gpio of sensor {sensor}"}
+	lineHeld   = &Fault{Error, "{sensor}: {pin} is held by {holder}",
+		"stop what holds it (gpioinfo names it; a dtoverlay goes from config.txt), or wire {sensor} to another line"}
+
+	noBus = &Fault{Error, "I2C is switched off: there is no {file}, needed by {sensors}",
+		"sudo raspi-config nonint do_i2c 0, then restart (dtparam=i2c_arm=on and the module i2c-dev)"}
+	noOtherBus = &Fault{Error, "there is no {file}, needed by {sensors}",
+		"add the bus to config.txt (dtoverlay=i2c-gpio,bus=N, or dtparam), or correct i2c; ls {dev}/i2c-* lists the buses"}
+	busDenied = &Fault{Error, "user {user} may not open {file}",
+		"sudo usermod -aG i2c {user}, then start holdfast again"}
+	addressHeld = &Fault{Error, "{sensor}: the kernel's driver {driver} has {place}",
+		"remove its dtoverlay from config.txt and restart, or read the part with kind hwmon or iio"}
+
+	noOneWire = &Fault{Error, "1-wire is switched off: there is no bus in {folder}, needed by {sensors}",
+		"add dtoverlay=w1-gpio to config.txt (sudo raspi-config nonint do_onewire 0), then restart"}
+	noPart = &Fault{Error, "{sensor}: {id} is not on the 1-wire bus, which has {there}",
+		"check the wire and its resistor of 4.7 kΩ from data to 3.3 V, or correct id: holdfast scan lists the parts"}
+
+	sensorFails = &Fault{Error, "{sensor} cannot be read: {text}",
+		"check its wiring and supply and its options in the file, then try holdfast read {sensor}"}
+)
+
+// checkGPIO looks up each configured line. A line that our own agent holds is
+// where it belongs.
+func checkGPIO(_ context.Context, s *Site) (found []Finding) {
+	pins := map[string]gpio.Pin{} // by sensor
+	for _, spec := range s.Config.Sensors {
+		for _, c := range claims(spec) {
+			var p gpio.Pin
+			if p.UnmarshalText([]byte(c)) == nil {
+				pins[spec.Name] = p
+			}
+		}
+	}
+	if len(pins) == 0 {
+		return nil
+	}
+	chips, broken := s.Chips()
+	for _, err := range broken {
+		var at *fs.PathError
+		switch {
+		case errors.Is(err, syscall.EACCES) && errors.As(err, &at):
+			found = append(found, chipDenied.at("user", host.UserName(), "file", at.Path))
+		case errors.Is(err, fs.ErrNotExist) && len(chips) == 0:
+			found = append(found, noChip.at("dev", s.Hardware.Dev, "sensors", names(pins)))
+		default:
+			found = append(found, chipBroken.at("text", err))
+		}
+	}
+	for name, pin := range pins {
+		if len(broken) > 0 && len(chips) == 0 {
+			s.blame(name)
+			continue
+		}
+		if f, bad := s.checkLine(name, pin, chips); bad {
+			s.blame(name)
+			found = append(found, f)
+		}
+	}
+	return sorted(found)
+}
+
+func (s *Site) checkLine(name string, pin gpio.Pin, chips []gpio.Chip) (f Finding, bad bool) {
+	at, err := gpio.Find(&s.Hardware.Host, pin, chips)
+	if err != nil {
+		return noLine.at("sensor", name, "pin", pin, "text", err), true
+	}
+	line := at.Lines[at.Offset]
+	if !line.Used() || s.ours(line.Consumer) {
+		return f, false
+	}
+	holder := fmt.Sprintf("%q", line.Consumer)
+	if line.Consumer == "" {
+		holder = "a program or driver that gives no name"
+	}
+	return lineHeld.at("sensor", name, "pin", pin, "holder", holder), true
+}
+
+// ours reports whether a consumer of a line is this process, or the agent that
+// runs: gpiocdev names a process holdfast@PID.
+func (s *Site) ours(consumer string) bool {
+	pid := os.Getpid()
+	if s.Agent != nil {
+		pid = s.Agent.Node.PID
+	}
+	return strings.HasSuffix(consumer, fmt.Sprint("@", pid))
+}
+
+// checkI2C looks at the buses' device files and at who has the addresses. Nothing
+// is sent on a bus.
+func checkI2C(_ context.Context, s *Site) (found []Finding) {
+	buses := map[string]map[string]bool{} // the sensors on each bus
+	for _, spec := range s.Config.Sensors {
+		for _, c := range claims(spec) {
+			bus, rest, ok := strings.Cut(c, " ")
+			if !ok || !strings.HasPrefix(bus, "i2c-") {
+				continue
+			}
+			if buses[bus] == nil {
+				buses[bus] = map[string]bool{}
+			}
+			buses[bus][spec.Name] = true
+			address, _, _ := strings.Cut(rest, " ")
+			if driver := s.kernelDriver(bus, address); driver != "" {
+				s.blame(spec.Name)
+				found = append(found, addressHeld.at("sensor", spec.Name, "driver", driver, "place", bus+" "+address))
+			}
+		}
+	}
+	for bus, users := range buses {
+		if f, bad := s.checkBus(bus, users); bad {
+			for name := range users {
+				s.blame(name)
+			}
+			found = append(found, f)
+		}
+	}
+	return sorted(found)
+}
+
+func (s *Site) checkBus(bus string, users map[string]bool) (f Finding, bad bool) {
+	path := filepath.Join(s.Hardware.Dev, bus)
+	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_CLOEXEC, 0)
+	switch {
+	case err == nil:
+		file.Close()
+	case errors.Is(err, syscall.EACCES):
+		return busDenied.at("user", host.UserName(), "file", path), true
+	case errors.Is(err, fs.ErrNotExist) && bus == "i2c-1":
+		return noBus.at("file", path, "sensors", names(users)), true
+	case errors.Is(err, fs.ErrNotExist):
+		return noOtherBus.at("file", path, "sensors", names(users), "dev", s.Hardware.Dev), true
+	}
+	return f, false // what else can be wrong with it, its sensors will tell
+}
+
+// kernelDriver is the driver of the kernel that has an address, empty if none
+// has. The address is as a claim has it: "0x76".
+func (s *Site) kernelDriver(bus, address string) string {
+	device := strings.TrimPrefix(bus, "i2c-") + "-00" + strings.TrimPrefix(address, "0x")
+	return host.LinkTarget(filepath.Join(s.Hardware.Sys, "bus", "i2c", "devices", device, "driver"))
+}
+
+// checkOneWire looks for the buses and the parts by their names: a value would
+// take a second.
+func checkOneWire(_ context.Context, s *Site) (found []Finding) {
+	ids := map[string]string{} // by sensor
+	for _, spec := range s.Config.Sensors {
+		for _, c := range claims(spec) {
+			if id, ok := strings.CutPrefix(c, "w1 "); ok {
+				ids[spec.Name] = id
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	root := filepath.Join(s.Hardware.Sys, "bus", "w1", "devices")
+	if masters, _ := filepath.Glob(filepath.Join(root, "w1_bus_master*")); len(masters) == 0 {
+		for name := range ids {
+			s.blame(name)
+		}
+		return []Finding{noOneWire.at("folder", root, "sensors", names(ids))}
+	}
+	there := "no part"
+	if parts, _ := filepath.Glob(filepath.Join(root, "??-????????????")); len(parts) > 0 {
+		there = host.JoinNames(parts)
+	}
+	for name, id := range ids {
+		if _, err := os.Stat(filepath.Join(root, id)); err != nil {
+			s.blame(name)
+			found = append(found, noPart.at("sensor", name, "id", id, "there", there))
+		}
+	}
+	return sorted(found)
+}
+
+// readTimeout bounds one sensor.
+const readTimeout = 15 * time.Second
+
+// sensorsInUse says why no sensor is read.
+func (s *Site) sensorsInUse() string {
+	if s.Agent != nil {
+		return "the agent that runs reads them: see holdfast status"
+	}
+	return ""
+}
+
+// checkSensors reads each sensor once, all at the same time: parts of one bus take
+// turns by themselves.
+func checkSensors(ctx context.Context, s *Site) (found []Finding) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	type result struct {
+		name string
+		err  error
+	}
+	results, waiting := make(chan result, len(s.Config.Sensors)), map[string]bool{}
+	for _, spec := range s.Config.Sensors {
+		if !s.broken[spec.Name] {
+			waiting[spec.Name] = true
+			go func() { results <- result{spec.Name, s.read(ctx, spec)} }()
+		}
+	}
+	for late := (<-chan time.Time)(nil); len(waiting) > 0; {
+		done := ctx.Done()
+		if late != nil {
+			done = nil
+		}
+		select {
+		case r := <-results:
+			delete(waiting, r.name)
+			if r.err != nil {
+				found = append(found, sensorFails.at("sensor", r.name, "text", r.err))
+			}
+		case <-done:
+			late = time.After(time.Second)
+		case <-late: // the driver hangs in the kernel: its goroutine is left behind
+			for name := range waiting {
+				found = append(found, sensorFails.at("sensor", name, "text", fmt.Sprintf("nothing came in %v", readTimeout)))
+			}
+			return sorted(found)
+		}
+	}
+	return sorted(found)
+}
+
+// read opens a sensor and reads it once; its samples' errors count.
+func (s *Site) read(ctx context.Context, spec sensors.Spec) (err error) {
+	sensor, err := s.Open(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sensor.Close()) }()
+	samples, err := sensor.Next(ctx)
+	for _, sample := range samples {
+		err = errors.Join(err, sample.Err)
+	}
+	paced, ok := spec.Options.(interface{ Pace() time.Duration })
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case ok && paced.Pace() == 0:
+		return nil // it waits for an event, and none happened
+	}
+	return fmt.Errorf("nothing came in %v", readTimeout)
+}
+
+// names are the keys of a map, for a message.
+func names[V any](m map[string]V) string {
+	var all []string
+	for name := range m {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// sorted puts findings in an order that does not change from run to run.
+func sorted(found []Finding) []Finding {
+	slices.SortFunc(found, func(a, b Finding) int { return strings.Compare(a.What, b.What) })
+	return found
+}
