@@ -1,0 +1,243 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+)
+
+var queueChecks = []Check{
+	{"queue-folder", "the folder of queue.path: its file system, and whether it can be written", true,
+		[]*Fault{folderInMemory, folderOverlay, folderContainer, folderNetwork, folderReadOnly, folderDenied, folderNone},
+		nil, checkFolder},
+	{"queue-space", "free bytes and inodes where the queue is", true,
+		[]*Fault{diskFull, diskSmall, noInodes}, nil, checkSpace},
+	{"queue-owner", "whose readings are in the queue's file, and in those that were moved aside", true,
+		[]*Fault{otherOwner, otherAside}, nil, checkOwner},
+	{"queue-file", "the queue's file, read from end to end", false,
+		[]*Fault{fileUnreadable, fileDamaged}, nil, checkQueueFile},
+}
+
+const onDisk = "set queue.path to a folder on the SD card or another disk, such as /var/lib/holdfast/queue.db"
+
+var (
+	folderInMemory = &Fault{Error, "the queue's folder {folder} is on a {type}, which is empty after a power cut", onDisk}
+	folderOverlay  = &Fault{Error, "the queue's folder {folder} is on an overlay that keeps its changes in memory: they are gone after a power cut",
+		"mount a partition that can be written at {folder}, or switch the overlay off (sudo raspi-config nonint disable_overlayfs)"}
+	folderContainer = &Fault{Warning, "the queue's folder {folder} is on the overlay of a container, and goes with it",
+		"mount a volume there: --volume holdfast:{folder}"}
+	folderNetwork  = &Fault{Error, "the queue's folder {folder} is on a network file system ({type}), which is away when the network is", onDisk}
+	folderReadOnly = &Fault{Error, "the queue's folder {folder} is on a file system that is read-only",
+		"see dmesg whether the card fails (then replace it); else sudo mount -o remount,rw {mount}, or mount a partition for it"}
+	folderDenied = &Fault{Error, "user {user} may not write to the queue's folder {folder}",
+		"sudo install -d -o {user} -m 750 {folder}, or set queue.path to a folder of this user"}
+	folderNone = &Fault{Error, "the queue's folder {folder} is not there and cannot be made: {text}",
+		"sudo install -d -o {user} -m 750 {folder}, or set queue.path"}
+
+	diskFull  = &Fault{Error, "the disk with the queue ({folder}) is full: {free} are free", "delete what fills it: sudo du -xh {mount} | sort -h | tail shows the largest folders"}
+	diskSmall = &Fault{Warning, "the disk with the queue ({folder}) has {free} free, and the queue may grow by {need}",
+		"set queue.max_size to less than what is free, or delete what fills the disk: sudo du -xh {mount} | sort -h | tail"}
+	noInodes = &Fault{Error, "the file system with the queue ({folder}) has {free} free inodes: no file can be made soon",
+		"delete folders with many small files: sudo du -x --inodes {mount} | sort -n | tail"}
+
+	otherOwner = &Fault{Warning, "the queue's file {file} holds the backlog of client ID {client_id}, and this node is {ours}",
+		"set client_id back to {client_id}; or start the agent, which moves the file aside, and holdfast queue adopt --from {client_id} sends it as {ours}"}
+	otherAside = &Fault{Warning, "a backlog of client ID {client_id} lies in {file}, and nobody sends it",
+		"holdfast queue adopt --from {client_id} sends it as {ours}; or delete the file"}
+
+	fileUnreadable = &Fault{Warning, "the queue's file cannot be read: {text}",
+		"start the agent: it saves what can be read and keeps the rest beside it; see dmesg whether the card fails"}
+	fileDamaged = &Fault{Warning, "{count} blocks of the queue's file {file} are damaged",
+		"nothing has to be done for the rest; see dmesg whether the card fails, and replace it then"}
+)
+
+// A mount is one line of mountinfo: proc(5).
+type mount struct {
+	at, kind, options string
+}
+
+// mounts are the file systems as the kernel has them.
+func (s *Site) mounts() (all []mount) {
+	text, _ := os.ReadFile(filepath.Join(s.Hardware.Proc, "self", "mountinfo")) // no procfs: nothing is known
+	for line := range strings.Lines(string(text)) {
+		front, back, ok := strings.Cut(line, " - ")
+		fields, more := strings.Fields(front), strings.Fields(back)
+		if !ok || len(fields) < 6 || len(more) < 3 {
+			continue
+		}
+		all = append(all, mount{unescape(fields[4]), more[0], fields[5] + "," + more[2]})
+	}
+	return all
+}
+
+// unescape undoes the octal escapes of mountinfo.
+func unescape(text string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
+}
+
+// under is the mount that a path is on. Of two at one place the later one hides
+// the earlier.
+func under(all []mount, path string) (best mount) {
+	for _, m := range all {
+		if within(path, m.at) && len(m.at) >= len(best.at) {
+			best = m
+		}
+	}
+	return best
+}
+
+func within(path, dir string) bool {
+	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
+}
+
+func (m mount) option(name string) (value string, set bool) {
+	for o := range strings.SplitSeq(m.options, ",") {
+		if key, value, _ := strings.Cut(o, "="); key == name {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+func (m mount) inMemory() bool { return m.kind == "tmpfs" || m.kind == "ramfs" }
+
+// isNetwork reports whether a file system is on another machine.
+func (m mount) isNetwork() bool {
+	switch m.kind {
+	case "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "ncpfs", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.rclone":
+		return true
+	}
+	return false
+}
+
+// folder is the queue's folder, and the nearest folder above it that is there,
+// with its links followed.
+func (s *Site) folder() (want, there string) {
+	want, err := filepath.Abs(filepath.Dir(s.Config.Queue.Path))
+	if err != nil {
+		want = filepath.Dir(s.Config.Queue.Path)
+	}
+	for there = want; ; there = filepath.Dir(there) {
+		real, err := filepath.EvalSymlinks(there)
+		if err == nil {
+			return want, real
+		}
+		if there == filepath.Dir(there) {
+			return want, there
+		}
+	}
+}
+
+func checkFolder(_ context.Context, s *Site) (found []Finding) {
+	want, there := s.folder()
+	all := s.mounts()
+	m := under(all, there)
+	upper, _ := m.option("upperdir")
+	readOnly := false
+	switch _, ro := m.option("ro"); {
+	case m.inMemory():
+		found = append(found, folderInMemory.at("folder", want, "type", m.kind))
+	case m.isNetwork():
+		found = append(found, folderNetwork.at("folder", want, "type", m.kind))
+	case m.kind == "overlay" && under(all, upper).inMemory():
+		found = append(found, folderOverlay.at("folder", want))
+	case m.kind == "overlay" && !ro:
+		found = append(found, folderContainer.at("folder", want))
+	default:
+		readOnly = ro
+	}
+	const mayWrite = 2 // W_OK of access(2)
+	err := syscall.Access(there, mayWrite)
+	switch {
+	case readOnly, errors.Is(err, syscall.EROFS):
+		found = append(found, folderReadOnly.at("folder", want, "mount", m.at))
+	case err != nil && filepath.Clean(want) != there && !exists(want):
+		found = append(found, folderNone.at("folder", want, "user", host.UserName(), "text", fmt.Sprintf("%s: %v", there, err)))
+	case err != nil:
+		found = append(found, folderDenied.at("folder", want, "user", host.UserName()))
+	}
+	return found
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+const (
+	leastFree   = 2 << 20 // bytes: one large commit, and what else writes meanwhile
+	leastInodes = 16      // the agent makes a few files beside the queue
+)
+
+func checkSpace(_ context.Context, s *Site) (found []Finding) {
+	want, there := s.folder()
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(there, &disk); err != nil {
+		return nil // queue-folder says more
+	}
+	mount := under(s.mounts(), there).at
+	free := int64(disk.Bavail) * int64(disk.Bsize)
+	need := s.Config.Queue.MaxSize
+	if info, err := os.Stat(s.Config.Queue.Path); err == nil {
+		need -= info.Size()
+	}
+	switch {
+	case free < leastFree:
+		found = append(found, diskFull.at("folder", want, "free", size(free), "mount", mount))
+	case free < need:
+		found = append(found, diskSmall.at("folder", want, "free", size(free), "need", size(need), "mount", mount))
+	}
+	if disk.Files > 0 && disk.Ffree < leastInodes { // some file systems have no fixed number: 0
+		found = append(found, noInodes.at("folder", want, "free", disk.Ffree, "mount", mount))
+	}
+	return found
+}
+
+// size is a number of bytes for a person.
+func size(bytes int64) string {
+	if bytes < 1<<20 {
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d MiB", bytes>>20)
+}
+
+func checkOwner(_ context.Context, s *Site) (found []Finding) {
+	path, ours := s.Config.Queue.Path, s.Config.Uplink.ClientID
+	owner, err := queue.Owner(path)
+	if err == nil && owner != "" && owner != ours && waits(path) {
+		found = append(found, otherOwner.at("file", path, "client_id", owner, "ours", ours))
+	}
+	for _, o := range queue.Others(path) {
+		found = append(found, otherAside.at("client_id", o.ClientID, "file", o.Path, "ours", ours))
+	}
+	return found
+}
+
+// waits reports whether anything in a queue's file is not delivered. The agent
+// takes an empty file for its own, whoever had it.
+func waits(path string) bool {
+	c, err := queue.Inspect(path, nil)
+	return err != nil || c.Alarms+c.Routine+c.Rejected+len(c.Gaps) > 0
+}
+
+func checkQueueFile(_ context.Context, s *Site) []Finding {
+	path := s.Config.Queue.Path
+	c, err := queue.Inspect(path, nil)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // the agent has not run yet
+	case err != nil:
+		return []Finding{fileUnreadable.at("text", err)}
+	case c.Damaged > 0:
+		return []Finding{fileDamaged.at("file", path, "count", c.Damaged)}
+	}
+	return nil
+}
