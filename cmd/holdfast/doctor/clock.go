@@ -1,0 +1,127 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
+
+var clockChecks = []Check{
+	{"clock", "the wall clock, and what vouches for it", false,
+		[]*Fault{clockUnsynced, clockEstimated}, nil, checkClock},
+	{"time-zone", "the time zone of the machine: payloads are in UTC, and logs are not", true,
+		[]*Fault{zoneUnknown, zoneFile, zonesDiffer}, nil, checkZone},
+}
+
+var (
+	clockUnsynced = &Fault{Warning, "nothing vouches for the clock, which says {now}: readings carry \"clock\":\"unsynced\"",
+		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123), or fit a clock with a battery"}
+	clockEstimated = &Fault{Warning, "the clock, which says {now}, is good to minutes: no time server vouches for it",
+		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123); " +
+			"clock: {trust: always} where the site has its own time"}
+
+	zoneUnknown = &Fault{Warning, "the environment says TZ={zone}, and there is no such time zone", "set TZ to a name such as Europe/Vienna, or unset it"}
+	zoneFile    = &Fault{Warning, "{file} is not a time zone: {text}", "sudo timedatectl set-timezone Europe/Vienna, or the zone where the node is"}
+	zonesDiffer = &Fault{Warning, "{file} says {one} and {other} says {two}", "sudo timedatectl set-timezone {two}, or the zone where the node is"}
+)
+
+func checkClock(_ context.Context, s *Site) []Finding {
+	now, quality := s.Clock()
+	text := now.UTC().Format("2006-01-02 15:04 UTC")
+	switch quality {
+	case clock.Unsynced:
+		return []Finding{clockUnsynced.at("now", text)}
+	case clock.Estimated:
+		return []Finding{clockEstimated.at("now", text)}
+	}
+	return nil
+}
+
+func checkZone(_ context.Context, s *Site) (found []Finding) {
+	if zone := strings.TrimPrefix(os.Getenv("TZ"), ":"); zone != "" && !knownZone(zone) {
+		found = append(found, zoneUnknown.at("zone", zone))
+	}
+	local := filepath.Join(s.Etc, "localtime")
+	name, err := zoneOf(local)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !linked(local):
+		return found // UTC
+	case err != nil:
+		return append(found, zoneFile.at("file", local, "text", err))
+	}
+	file := filepath.Join(s.Etc, "timezone") // Debian's: programs read one or the other
+	text, err := os.ReadFile(file)
+	if written := strings.TrimSpace(string(text)); err == nil && name != "" && written != "" && !sameZone(written, name) {
+		found = append(found, zonesDiffer.at("file", file, "one", written, "other", local, "two", name))
+	}
+	return found
+}
+
+// posixZone is how a rule of POSIX begins: CET-1CEST,M3.5.0,M10.5.0/3.
+var posixZone = regexp.MustCompile(`^(<[^>]+>|[A-Za-z]{3,})[-+]?[0-9]`)
+
+// knownZone reports whether a zone is in the database, or a rule of POSIX.
+func knownZone(zone string) bool {
+	if filepath.IsAbs(zone) {
+		_, err := zoneOf(zone)
+		return err == nil
+	}
+	_, err := time.LoadLocation(zone)
+	return err == nil || posixZone.MatchString(zone)
+}
+
+// zoneOf is the name of the zone that a link leads to, empty for a copied file. A
+// file that is no zone is an error.
+func zoneOf(path string) (name string, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(file, head); err != nil || !bytes.Equal(head, []byte("TZif")) { // RFC 9636, section 3.1
+		return "", errors.New("it has not the form of one (TZif)")
+	}
+	target, err := os.Readlink(path)
+	if err != nil {
+		return "", nil
+	}
+	_, name, _ = strings.Cut(target, "zoneinfo/")
+	return name, nil
+}
+
+func linked(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// sameZone reports whether two names mean one zone: the database has old names
+// for some.
+func sameZone(a, b string) bool {
+	if a == b {
+		return true
+	}
+	one, err1 := time.LoadLocation(a)
+	two, err2 := time.LoadLocation(b)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	for month := range 12 { // the same rules give the same offsets all year round
+		at := time.Date(2026, time.Month(month+1), 15, 12, 0, 0, 0, time.UTC)
+		_, offset1 := at.In(one).Zone()
+		_, offset2 := at.In(two).Zone()
+		if offset1 != offset2 {
+			return false
+		}
+	}
+	return true
+}
