@@ -36,6 +36,7 @@ type Site struct {
 	LookUp func(ctx context.Context, server *url.URL) (addrs []netip.Addr, took time.Duration, err error)
 
 	broken map[string]bool // sensors of which a check has found a fault
+	links  []*link         // to each server; made by the first check of the network
 }
 
 // NewSite is the machine that the program runs on. agent is what an agent that

@@ -1,0 +1,329 @@
+package doctor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+var (
+	idTaken = &Fault{Error, "{server}: another client is connected with the client ID {client_id}: the two would end each other's sessions",
+		"give each node a client_id of its own (a copied SD card has its original's); or stop the other"}
+
+	loginRefused = &Fault{Error, "{server} refuses user {user} ({text})",
+		"correct mqtt.username and the password, here or at the broker; its log says what it does not take"}
+	loginFails = &Fault{Error, "{server}: no session: {text}", "see the broker's log for the client ID {client_id}"}
+
+	canaryLost = &Fault{Error, "{server} does not deliver what this account publishes to {topic}",
+		"allow this account to publish and to read {client_id}/# in the broker's access list; " +
+			"mqtt.prove_publish: false if it may write and not read"}
+	canaryUnread = &Fault{Error, "{server} does not let this account read {topic}, so that nothing proves that readings arrive",
+		"allow this account to read {client_id}/#, or set mqtt.prove_publish: false"}
+	canaryCloses = &Fault{Error, "{server} closes the connection when this account publishes to {topic}: {text}",
+		"allow this account to publish to {client_id}/# in the broker's access list"}
+
+	retainLost = &Fault{Error, "{server} does not keep retained messages of this account ({topic})",
+		"switch retained messages on at the broker, or allow them for this account; else set mqtt.retain: false"}
+	retainCloses = &Fault{Error, "{server} closes the connection for a retained message ({topic}): {text}",
+		"switch retained messages on at the broker (Mosquitto: retain_available true); else set mqtt.retain: false"}
+
+	limitQoS    = &Fault{Error, "{server} takes QoS {qos} at most, and readings go at QoS 1", "set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
+	limitRetain = &Fault{Error, "{server} says that it keeps no retained messages", "switch them on at the broker; else set mqtt.retain: false"}
+	limitPacket = &Fault{Warning, "{server} takes packets of {limit} bytes at most, and {topic} has {bytes}: it goes without its details",
+		"raise the broker's limit (Mosquitto: max_packet_size), or set home_assistant.discovery: false if that is the message"}
+
+	nobodySubscribed = &Fault{Warning, "{server} says that no client subscribes to anything: readings are acknowledged, and nobody gets them",
+		"start or connect what is to receive them (Home Assistant, a recorder), and give it a persistent session"}
+)
+
+const (
+	sessionTime = 20 * time.Second // for one connection
+	answerTime  = 10 * time.Second // for one message that has to come back
+	noneTime    = time.Second      // after which no retained message is there
+)
+
+// noSession says why no session is made. While an agent runs here, its own would
+// be ended by it.
+func (s *Site) noSession() string {
+	if s.Agent != nil {
+		return "the agent that runs has the session: see the check agent"
+	}
+	return s.noServer()
+}
+
+// checkClientID looks from a session of another client ID whether the broker has
+// a status of ours that says online, while no agent runs here. An agent that was
+// killed is reported offline by its will, which is waited for.
+func checkClientID(ctx context.Context, s *Site) (found []Finding) {
+	for _, l := range s.open() {
+		aside := s.Config.Uplink.Broker
+		aside.ClientID += "-doctor"
+		if aside.Username == "" && aside.Password.IsSet() {
+			aside.Username = s.Config.Uplink.ClientID
+		}
+		conn, err := s.dial(ctx, l, aside, mqtt.Message{})
+		if err != nil {
+			continue // it takes no other client ID, or the login says why
+		}
+		l.subscriptions = retained(ctx, conn, "$SYS/broker/subscriptions/count", noneTime)
+		if s.isOnline(ctx, conn) {
+			found = append(found, l.fail(idTaken.at("server", l.name(), "client_id", s.Config.Uplink.ClientID))...)
+		}
+		hangUp(conn)
+	}
+	return found
+}
+
+// isOnline reports whether the status of this node is online, and stays so for
+// longer than a broker needs to notice that a client is gone: one and a half times
+// the keepalive (MQTT 3.1.1, section 3.1.2.10).
+func (s *Site) isOnline(ctx context.Context, conn *mqtt.Conn) bool {
+	topic := s.Config.Uplink.ClientID + "/agent/status"
+	if retained(ctx, conn, topic, noneTime) != "online" {
+		return false
+	}
+	gone := time.After(s.Config.Uplink.KeepAlive*3/2 + 5*time.Second)
+	for {
+		select {
+		case m := <-conn.Heard():
+			if m.Topic == topic && string(m.Payload) != "online" {
+				return false
+			}
+		case <-conn.Done():
+			return false
+		case <-ctx.Done():
+			return false
+		case <-gone:
+			return true
+		}
+	}
+}
+
+// dial makes a session with one server.
+func (s *Site) dial(ctx context.Context, l *link, broker mqtt.Broker, will mqtt.Message) (*mqtt.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, sessionTime)
+	defer cancel()
+	broker.Servers = []*url.URL{l.server}
+	return mqtt.NewDialer(broker).Dial(ctx, will)
+}
+
+// checkLogin makes the session that the agent would make, will and all.
+func checkLogin(ctx context.Context, s *Site) (found []Finding) {
+	opt := s.Config.Uplink
+	will := mqtt.Message{Topic: opt.ClientID + "/agent/status", Payload: []byte("offline"), Retain: !opt.NoRetain}
+	for _, l := range s.open() {
+		conn, err := s.dial(ctx, l, opt.Broker, will)
+		var refused *mqtt.RefusedError
+		switch {
+		case err == nil:
+			l.conn = conn
+		case errors.As(err, &refused) && isCredentials(refused.Code):
+			user := opt.Username
+			if user == "" {
+				user = opt.ClientID
+			}
+			if !opt.Password.IsSet() && opt.Username == "" {
+				user = "without a name and password"
+			}
+			found = append(found, l.fail(loginRefused.at("server", l.name(), "user", user, "text", fmt.Sprintf("code %d", refused.Code)))...)
+		default:
+			found = append(found, l.fail(loginFails.at("server", l.name(), "text", err, "client_id", opt.ClientID))...)
+		}
+	}
+	return found
+}
+
+// isCredentials reports whether a code of CONNACK is about user name and
+// password; Mosquitto says "not authorised" for a wrong password.
+func isCredentials(code byte) bool {
+	return code == 4 || code == 5 || code == 0x86 || code == 0x87
+}
+
+// connected are the ways with a session.
+func (s *Site) connected() (all []*link) {
+	for _, l := range s.open() {
+		if l.conn != nil {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// checkPublish sends a token on a topic that it has subscribed to. Where nothing
+// is to be proven, an acknowledgement has to do.
+func checkPublish(ctx context.Context, s *Site) (found []Finding) {
+	id := s.Config.Uplink.ClientID
+	topic := id + "/agent/canary"
+	for _, l := range s.connected() {
+		at := func(f *Fault, text any) []Finding {
+			return l.fail(f.at("server", l.name(), "topic", topic, "client_id", id, "text", text))
+		}
+		var denied *mqtt.DeniedError
+		switch err := s.publishCanary(ctx, l.conn, topic); {
+		case err == nil:
+		case errors.As(err, &denied):
+			found = append(found, at(canaryUnread, "")...)
+		case errors.Is(err, errSilent):
+			found = append(found, at(canaryLost, "")...)
+		default:
+			found = append(found, at(canaryCloses, err)...)
+		}
+	}
+	return found
+}
+
+// errSilent means that an answer has not come in time.
+var errSilent = fmt.Errorf("nothing came back in %v", answerTime)
+
+func (s *Site) publishCanary(ctx context.Context, conn *mqtt.Conn, topic string) error {
+	token := mqtt.Message{Topic: topic, Payload: []byte(`{"doctor":"` + rand.Text() + `"}`)}
+	if s.Config.Uplink.NoProof {
+		return await(ctx, conn, conn.Publish(token))
+	}
+	if err := await(ctx, conn, conn.Subscribe(topic)); err != nil {
+		return err
+	}
+	heard := conn.Expect(token)
+	conn.Publish(token)
+	defer conn.Unsubscribe(topic)
+	return wait(ctx, conn, heard, answerTime)
+}
+
+// checkRetain publishes what is true, that the agent is offline, and looks whether
+// the broker has it for a new subscription. The message stays there.
+func checkRetain(ctx context.Context, s *Site) (found []Finding) {
+	topic := s.Config.Uplink.ClientID + "/agent/status"
+	for _, l := range s.connected() {
+		if s.Config.Uplink.NoRetain {
+			continue
+		}
+		if retained(ctx, l.conn, topic, noneTime) == "online" {
+			continue // another client's: see client-id
+		}
+		offline := mqtt.Message{Topic: topic, Payload: []byte("offline"), Retain: true}
+		err := await(ctx, l.conn, l.conn.Publish(offline))
+		switch {
+		case err != nil:
+			found = append(found, l.fail(retainCloses.at("server", l.name(), "topic", topic, "text", err))...)
+		case retained(ctx, l.conn, topic, answerTime) == "":
+			found = append(found, l.fail(retainLost.at("server", l.name(), "topic", topic))...)
+		}
+	}
+	return found
+}
+
+// checkLimits asks for the limits with a session of its own, after the one of the
+// other checks has ended in order.
+func checkLimits(ctx context.Context, s *Site) (found []Finding) {
+	opt := s.Config.Uplink
+	topic, bytes := opt.Largest()
+	for _, l := range s.connected() {
+		hangUp(l.conn)
+		l.conn = nil
+		limits, err := opt.AskLimits(ctx, l.server)
+		if err != nil {
+			continue // it does not say
+		}
+		if limits.MaxQoS < 1 {
+			found = append(found, limitQoS.at("server", l.name(), "qos", limits.MaxQoS))
+		}
+		if limits.NoRetain && !opt.NoRetain {
+			found = append(found, limitRetain.at("server", l.name()))
+		}
+		if size := bytes + len(topic) + 10; limits.MaxPacket > 0 && size > limits.MaxPacket {
+			found = append(found, limitPacket.at("server", l.name(), "limit", limits.MaxPacket, "topic", topic, "bytes", bytes))
+		}
+	}
+	return found
+}
+
+func checkSubscribers(_ context.Context, s *Site) (found []Finding) {
+	for _, l := range s.open() {
+		if l.subscriptions == "0" {
+			found = append(found, nobodySubscribed.at("server", l.name()))
+		}
+	}
+	return found
+}
+
+// Close ends the sessions that are left.
+func (s *Site) Close() {
+	for _, l := range s.links {
+		if l.conn != nil {
+			hangUp(l.conn)
+			l.conn = nil
+		}
+	}
+}
+
+// hangUp ends a session in order, so that the broker forgets its will.
+func hangUp(conn *mqtt.Conn) {
+	conn.Disconnect()
+	conn.Close()
+}
+
+// retained subscribes to a topic and returns what the broker has retained there,
+// empty if nothing came in time. The subscription stays: later messages come to
+// conn.Heard.
+func retained(ctx context.Context, conn *mqtt.Conn, topic string, patience time.Duration) string {
+	if await(ctx, conn, conn.Subscribe(topic)) != nil {
+		return ""
+	}
+	timeout := time.After(patience)
+	for {
+		select {
+		case m := <-conn.Heard():
+			if m.Topic == topic && m.Retain {
+				return string(m.Payload)
+			}
+			continue
+		case <-timeout:
+		case <-conn.Done():
+		case <-ctx.Done():
+		}
+		return ""
+	}
+}
+
+// await waits until the broker has answered.
+func await(ctx context.Context, conn *mqtt.Conn, token mqtt.Token) error {
+	if err := wait(ctx, conn, token.Done(), answerTime); err != nil {
+		return err
+	}
+	return token.Error()
+}
+
+// wait waits until something has happened on a connection. That it is lost counts
+// for more than what its loss has brought about.
+func wait(ctx context.Context, conn *mqtt.Conn, happened <-chan struct{}, patience time.Duration) error {
+	select {
+	case <-happened:
+	case <-conn.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(patience):
+		return errSilent
+	}
+	select {
+	case <-conn.Done():
+		return conn.Err()
+	default:
+		return nil
+	}
+}
+
+func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(err, syscall.ETIMEDOUT) || errors.As(err, &timeout) && timeout.Timeout()
+}
