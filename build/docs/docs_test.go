@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/doctor"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
@@ -73,6 +74,26 @@ func TestEveryKindAndOptionIsOnThePage(t *testing.T) {
 		for _, want := range wants {
 			if !strings.Contains(words(part), words(want)) {
 				t.Errorf("%s: no %q in\n%s", kind, want, part)
+			}
+		}
+	}
+}
+
+// TestEveryFaultOfTheDoctorIsOnItsPage: in the section of its check.
+func TestEveryFaultOfTheDoctorIsOnItsPage(t *testing.T) {
+	text, err := doctorPage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range doctor.Checks() {
+		_, after, found := strings.Cut(text, "\n## "+c.Name+"\n")
+		part, _, _ := strings.Cut(after, "\n## ")
+		if !found || strings.Contains(words(part), "*at the start*") != c.AtStart {
+			t.Errorf("%s: no section, or not when it runs:\n%s", c.Name, part)
+		}
+		for _, f := range c.Faults {
+			if !strings.Contains(part, "| "+cell(f.What)+" | "+cell(f.Mend)+" |") {
+				t.Errorf("%s: no row for %q", c.Name, f.What)
 			}
 		}
 	}

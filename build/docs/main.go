@@ -1,5 +1,6 @@
-// Docs writes docs/sensors.md from the table of kinds in package drivers, and
-// docs/configuration.md from the structs that package config fills.
+// Docs writes docs/sensors.md from the table of kinds in package drivers,
+// docs/configuration.md from the structs that package config fills, and
+// docs/doctor.md from the checks of holdfast doctor.
 //
 //	go run ./build/docs
 package main
@@ -13,6 +14,7 @@ import (
 var pages = map[string]func() (string, error){
 	"docs/sensors.md":       sensorsPage,
 	"docs/configuration.md": configurationPage,
+	"docs/doctor.md":        doctorPage,
 }
 
 func main() {

@@ -28,6 +28,7 @@ var commands = []struct {
 	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run, true},
 	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo, true},
 	{"check", "reads the configuration and says everything that is wrong with it", check, false},
+	{"doctor", "tries everything for real, and says what is broken and how to mend it", runDoctor, true},
 	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste",
 		runScan, true},
 	{"read", "reads the sensors once and prints; publishes nothing", read, true},
@@ -86,9 +87,12 @@ func (m usageError) Unwrap() error { return m.error }
 func report(err error) int {
 	var wrong config.Errors
 	var user usageError
+	var status exitStatus
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
+	case errors.As(err, &status):
+		return int(status)
 	case errors.As(err, &wrong):
 		fmt.Fprintln(stderr, wrong)
 		return 2

@@ -1,0 +1,32 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/holdfast-iot/holdfast/build/markdown"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/doctor"
+)
+
+//go:embed doctorpreamble.md
+var doctorPreamble string
+
+// doctorPage is docs/doctor.md: a section for each check, and in it a row for
+// each fault.
+func doctorPage() (string, error) {
+	var out strings.Builder
+	out.WriteString(doctorPreamble)
+	for _, c := range doctor.Checks() {
+		when := ""
+		if c.AtStart {
+			when = " Also *at the start*."
+		}
+		fmt.Fprintf(&out, "## %s\n\nLooks at %s.%s\n\n| | what is wrong | how to mend it |\n|---|---|---|\n", c.Name, c.Looks, when)
+		for _, f := range c.Faults {
+			fmt.Fprintf(&out, "| %v | %s | %s |\n", f.Level, cell(f.What), cell(f.Mend))
+		}
+		out.WriteString("\n")
+	}
+	return markdown.Wrap(strings.TrimSuffix(out.String(), "\n")), nil
+}
