@@ -33,6 +33,8 @@ var upstream = map[string][]string{
 	"sensors/drivers/i2c/i2cfake": {}, // for tests
 	"sensors/drivers/kernel":      {"sensors", "sensors/drivers/host"},
 	"sensors/drivers/lines":       {"sensors", "sensors/drivers/host"},
+	"sensors/scan": {"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c",
+		"sensors/drivers/kernel"},
 
 	"queue":                {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages":          {},
@@ -46,7 +48,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/broker":  {},
 	"cmd/holdfast/cable":   {},
 	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
-	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c"},
+	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c", "sensors/scan"},
 	"cmd/holdfast/systemd": {},
 	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
@@ -55,7 +57,7 @@ var upstream = map[string][]string{
 // replaced in one place.
 var thirdParty = map[string]string{
 	"periph.io/":                    "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
-	"github.com/warthog618/":        "sensors/drivers sensors/drivers/gpio",
+	"github.com/warthog618/":        "sensors/drivers/gpio",
 	"golang.org/x/sys/":             "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink/mqtt cmd/holdfast/systemd",
 	"go.etcd.io/bbolt":              "queue",
 	"github.com/eclipse/paho":       "uplink/mqtt",

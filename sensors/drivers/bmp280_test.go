@@ -63,8 +63,8 @@ func TestBME280UnderTheNameOfABMP280IsTold(t *testing.T) {
 	for chip, want := range map[byte]string{
 		0x60: "this is a BME280 (chip id 0x60): write kind: bme280",
 		0x55: "this is a BMP085 or BMP180 (chip id 0x55), which kind bmp280 does not read",
-		0xff: "this is no BMP280: chip id 0xff, not 0x58",
-		0x00: "this is no BMP280: chip id 0x00, not 0x58",
+		0xff: "this is not a BMP280: chip id 0xff, not 0x58",
+		0x00: "this is not a BMP280: chip id 0x00, not 0x58",
 	} {
 		_, err := once(t, newBMP280(), &i2ctest.Playback{Ops: bmpOps(chip, nil), DontPanic: true})
 		if err == nil || err.Error() != "i2c-1 0x76: "+want {

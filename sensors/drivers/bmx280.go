@@ -188,26 +188,34 @@ func bmxMeasured(data []byte) error {
 	return nil
 }
 
-// bmxChips are Bosch's parts at these addresses, by chip id, and the kind that
-// reads each.
-var bmxChips = map[byte]struct{ name, kind string }{
-	0x55: {"a BMP085 or BMP180", ""},
-	0x56: {"a BMP280", "bmp280"}, // samples of it
-	0x57: {"a BMP280", "bmp280"},
-	0x58: {"a BMP280", "bmp280"},
-	0x60: {"a BME280", "bme280"},
-	0x61: {"a BME680 or BME688", ""},
+// boschParts are Bosch's parts with a chip id in the register 0xd0, and the kind that
+// reads each: BST-BME280-DS002 5.4.1, BST-BMP280-DS001 4.3.1, BST-BMP180-DS000 4.3,
+// BST-BME680-DS001 5.3.1.
+var boschParts = map[byte]struct{ part, kind string }{
+	0x55: {"BMP085 or BMP180", ""},
+	0x56: {"BMP280 (sample)", "bmp280"},
+	0x57: {"BMP280 (sample)", "bmp280"},
+	0x58: {"BMP280", "bmp280"},
+	0x60: {"BME280", "bme280"},
+	0x61: {"BME680 or BME688", ""},
 }
 
+// BoschPart is the part with a chip id, and the kind that reads it; both are empty where
+// there is none.
+func BoschPart(chip byte) (part, kind string) {
+	return boschParts[chip].part, boschParts[chip].kind
+}
+
+// bmxIs says what a part is that is not of the kind.
 func bmxIs(kind string, chip byte) error {
-	switch found := bmxChips[chip]; {
+	switch found := boschParts[chip]; {
 	case found.kind == kind:
 		return nil
 	case found.kind != "":
-		return fmt.Errorf("this is %s (chip id 0x%02x): write kind: %s", found.name, chip, found.kind)
-	case found.name != "":
-		return fmt.Errorf("this is %s (chip id 0x%02x), which kind %s does not read", found.name, chip, kind)
+		return fmt.Errorf("this is a %s (chip id 0x%02x): write kind: %s", found.part, chip, found.kind)
+	case found.part != "":
+		return fmt.Errorf("this is a %s (chip id 0x%02x), which kind %s does not read", found.part, chip, kind)
 	}
 	want := map[string]byte{"bme280": 0x60, "bmp280": 0x58}[kind]
-	return fmt.Errorf("this is no %s: chip id 0x%02x, not 0x%02x", strings.ToUpper(kind), chip, want)
+	return fmt.Errorf("this is not a %s: chip id 0x%02x, not 0x%02x", strings.ToUpper(kind), chip, want)
 }

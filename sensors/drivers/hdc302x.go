@@ -34,7 +34,7 @@ func (s hdc302x) start() error {
 		return err
 	}
 	if id[0] != 0x3000 {
-		return fmt.Errorf("this is no HDC302x: manufacturer id 0x%04x, not 0x3000", id[0])
+		return fmt.Errorf("this is not an HDC302x: manufacturer id 0x%04x, not 0x3000", id[0])
 	}
 	_, _, err = s.read()
 	return err

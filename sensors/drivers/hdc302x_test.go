@@ -32,7 +32,7 @@ func TestHDC302xBeyondItsRangeIsRefused(t *testing.T) {
 func TestOtherPartInPlaceOfAnHDC302xIsTold(t *testing.T) {
 	ops := hdc302xOps(0x6666, 0x8000)
 	ops[5].R = i2c.EncodeWords(0xff, 0x1234)
-	failsWith(t, newHDC302x(), ops, "i2c-1 0x44: this is no HDC302x: manufacturer id 0x1234, not 0x3000")
+	failsWith(t, newHDC302x(), ops, "i2c-1 0x44: this is not an HDC302x: manufacturer id 0x1234, not 0x3000")
 }
 
 func TestHDC302xHasFourAddresses(t *testing.T) {

@@ -43,6 +43,9 @@ var hwmonTypes = map[string]hwmonType{
 
 var hwmonInput = regexp.MustCompile(`^(temp|humidity|in|curr|power|fan)[0-9]{1,3}$`)
 
+// IsHwmonInput reports whether kind hwmon can read an input.
+func IsHwmonInput(name string) bool { return hwmonInput.MatchString(name) }
+
 func hwmonTypeOf(input string) hwmonType {
 	return hwmonTypes[strings.TrimRight(input, "0123456789")]
 }

@@ -97,7 +97,7 @@ func lm75Alike(settings, config byte, low, high int16) error {
 	const coldest, hottest = -55 << 8, 0x7ff0 // 127.9375 °C: who wants no alarm sets the limit as high as it goes
 	switch {
 	case low < coldest || high > hottest || low >= high:
-		return fmt.Errorf("this is no LM75: its alarm limits are 0x%04x and 0x%04x", uint16(low), uint16(high))
+		return fmt.Errorf("this is not an LM75: its alarm limits are 0x%04x and 0x%04x", uint16(low), uint16(high))
 	case config == settings&^0x60 && config != settings:
 		return errors.New("this part has no choice of resolution: leave out bits")
 	case config != settings:

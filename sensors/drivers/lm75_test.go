@@ -72,11 +72,11 @@ func TestLM75ThatCannotBeOneIsRefused(t *testing.T) {
 	}
 	for want, ops := range map[string][]i2ctest.IO{
 		"reads only 0xff": at(4, 0xff, 0xff),
-		"this is no LM75: its alarm limits are 0x4b00 and 0x7fff":   at(3, 0x7f, 0xff), // an ADS1115
-		"this is no LM75: its alarm limits are 0x8000 and 0x5000":   at(2, 0x80, 0x00),
-		"settings read 0x85, not 0x08 (is it an LM75?":              at(1, 0x85),
-		"settings read 0x00, not 0x08 (is it an LM75? has its powe": at(5, 0x00),
-		"temperature -128 °C is beyond":                             at(4, 0x80, 0x00),
+		"this is not an LM75: its alarm limits are 0x4b00 and 0x7fff": at(3, 0x7f, 0xff), // an ADS1115
+		"this is not an LM75: its alarm limits are 0x8000 and 0x5000": at(2, 0x80, 0x00),
+		"settings read 0x85, not 0x08 (is it an LM75?":                at(1, 0x85),
+		"settings read 0x00, not 0x08 (is it an LM75? has its powe":   at(5, 0x00),
+		"temperature -128 °C is beyond":                               at(4, 0x80, 0x00),
 	} {
 		refuses(t, newLM75(), ops, "i2c-1 0x48: "+want)
 	}

@@ -45,7 +45,7 @@ func (s mcp9808) start() error {
 		return err
 	}
 	if maker != 0x0054 || device>>8 != 0x04 {
-		return fmt.Errorf("this is no MCP9808: its ids are 0x%04x 0x%04x, not 0x0054 and 0x04 of any revision", maker, device)
+		return fmt.Errorf("this is not an MCP9808: its ids are 0x%04x 0x%04x, not 0x0054 and 0x04 of any revision", maker, device)
 	}
 	return s.set()
 }

@@ -39,10 +39,10 @@ func TestMCP9808ThatCannotBeOneIsRefused(t *testing.T) {
 		return ops
 	}
 	for want, ops := range map[string][]i2ctest.IO{
-		"this is no MCP9808: its ids are 0x0055 0x0400": at(0, 0x00, 0x55),
-		"this is no MCP9808: its ids are 0x0054 0x0300": at(1, 0x03, 0x00),
-		"settings read 0x0000, not 0x0200":              at(6, 0x00, 0x00),
-		"temperature -128 °C is beyond":                 at(5, 0x18, 0x00),
+		"this is not an MCP9808: its ids are 0x0055 0x0400": at(0, 0x00, 0x55),
+		"this is not an MCP9808: its ids are 0x0054 0x0300": at(1, 0x03, 0x00),
+		"settings read 0x0000, not 0x0200":                  at(6, 0x00, 0x00),
+		"temperature -128 °C is beyond":                     at(5, 0x18, 0x00),
 	} {
 		refuses(t, newMCP9808(), ops, "i2c-1 0x18: "+want)
 	}

@@ -55,3 +55,15 @@ func ParentClaim(claim string) string {
 func (o *onI2C) openPart(h *Hardware) (*i2c.Part, error) {
 	return h.I2C.Open(&h.Host, o.I2C, o.Address)
 }
+
+// Addresses are those that a kind's part can have on an I2C bus, the default
+// first; none for a part that is elsewhere.
+func Addresses(kind string) []uint16 {
+	o, _ := New(kind)
+	if p, ok := o.(interface{ addresses() []uint16 }); ok {
+		return p.addresses()
+	}
+	return nil
+}
+
+func (o *onI2C) addresses() []uint16 { return slices.Clone(o.known) }

@@ -1,8 +1,8 @@
 // Package scan shows what is wired to the machine: as a text for a person, or
 // as a `sensors:` section to paste.
 //
-// Package drivers does the looking, and changes nothing by it. A bus that hangs
-// costs itself alone, and a bounded time.
+// Package sensors/scan finds it, and changes nothing by it. A bus that hangs costs itself
+// alone, and a bounded time.
 package scan
 
 import (
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
 // busTime is what one bus may take. A healthy one takes tenths of a second, and
@@ -51,9 +52,9 @@ func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
 
 // findings are what hangs on a machine, and why it is not known what does.
 type findings struct {
-	chips    []drivers.GPIOChip
+	chips    []scan.Chip
 	chipsErr error
-	buses    []drivers.I2CAdapter
+	buses    []scan.Adapter
 	busesErr error
 	kernel   []subsystem
 }
@@ -62,11 +63,11 @@ type findings struct {
 type subsystem struct {
 	name    string // "hwmon"
 	title   string
-	devices []drivers.KernelDevice
+	devices []scan.Device
 	err     error
 }
 
-func (f findings) devices(subsystem string) []drivers.KernelDevice {
+func (f findings) devices(subsystem string) []scan.Device {
 	for _, s := range f.kernel {
 		if s.name == subsystem {
 			return s.devices
@@ -91,19 +92,21 @@ func (f findings) blind() bool {
 }
 
 func look(ctx context.Context, h *drivers.Hardware) (f findings) {
-	f.chips, f.chipsErr = h.ScanGPIO()
-	f.buses, f.busesErr = h.ScanI2C()
-	f.buses = askAll(ctx, f.buses, h.ScanBus)
+	f.chips, f.chipsErr = scan.GPIO(h)
+	f.buses, f.busesErr = scan.I2C(h)
+	f.buses = askAll(ctx, f.buses, func(ctx context.Context, bus scan.Adapter) scan.Adapter {
+		return scan.Bus(ctx, h, bus)
+	})
 	for _, s := range []struct {
 		name, title string
-		scan        func() ([]drivers.KernelDevice, error)
+		scan        func(*drivers.Hardware) ([]scan.Device, error)
 	}{
-		{"w1", "1-wire", h.ScanOneWire},
-		{"iio", "Industrial I/O", h.ScanIIO},
-		{"hwmon", "Hardware monitoring", h.ScanHwmon},
-		{"thermal", "Thermal zones", h.ScanThermal},
+		{"w1", "1-wire", scan.OneWire},
+		{"iio", "Industrial I/O", scan.IIO},
+		{"hwmon", "Hardware monitoring", scan.Hwmon},
+		{"thermal", "Thermal zones", scan.Thermal},
 	} {
-		devices, err := s.scan()
+		devices, err := s.scan(h)
 		if _, gone := os.Stat(h.Sys); gone != nil && err == nil {
 			err = fmt.Errorf("sysfs is not there: %w", gone)
 		}
@@ -115,15 +118,15 @@ func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 // askAll looks all buses over at the same time. One that does not come back in
 // time, as from a driver of the kernel that hangs, is left behind: its goroutine ends with
 // the program.
-func askAll(ctx context.Context, buses []drivers.I2CAdapter, ask func(context.Context, drivers.I2CAdapter) drivers.I2CAdapter) []drivers.I2CAdapter {
+func askAll(ctx context.Context, buses []scan.Adapter, ask func(context.Context, scan.Adapter) scan.Adapter) []scan.Adapter {
 	ctx, cancel := context.WithTimeout(ctx, busTime)
 	defer cancel()
-	answers := make([]chan drivers.I2CAdapter, len(buses))
+	answers := make([]chan scan.Adapter, len(buses))
 	for i, bus := range buses {
-		answers[i] = make(chan drivers.I2CAdapter, 1)
+		answers[i] = make(chan scan.Adapter, 1)
 		go func() { answers[i] <- ask(ctx, bus) }()
 	}
-	all := make([]drivers.I2CAdapter, len(buses))
+	all := make([]scan.Adapter, len(buses))
 	for i, bus := range buses {
 		all[i] = await(ctx, bus, answers[i])
 	}
@@ -131,7 +134,7 @@ func askAll(ctx context.Context, buses []drivers.I2CAdapter, ask func(context.Co
 }
 
 // await takes an answer; one that comes as the time is over counts.
-func await(ctx context.Context, bus drivers.I2CAdapter, answer <-chan drivers.I2CAdapter) drivers.I2CAdapter {
+func await(ctx context.Context, bus scan.Adapter, answer <-chan scan.Adapter) scan.Adapter {
 	select {
 	case bus = <-answer:
 		return bus

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
 // tree is a machine of files below /dev and /sys.
@@ -100,14 +101,14 @@ func TestScanThatIsStoppedShowsNothing(t *testing.T) {
 func TestBusThatNeverComesBackCostsItselfAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		buses := []drivers.I2CAdapter{{Bus: 0}, {Bus: 1}, {Bus: 2}}
+		buses := []scan.Adapter{{Bus: 0}, {Bus: 1}, {Bus: 2}}
 		began := time.Now()
-		found := askAll(t.Context(), buses, func(ctx context.Context, b drivers.I2CAdapter) drivers.I2CAdapter {
+		found := askAll(t.Context(), buses, func(ctx context.Context, b scan.Adapter) scan.Adapter {
 			switch b.Bus {
 			case 0: // a driver of the kernel that hangs
 				<-release
 			case 1:
-				b.Parts = []drivers.I2CPart{{Address: 0x38}}
+				b.Parts = []scan.Part{{Address: 0x38}}
 			case 2: // slow, and ends with its context
 				<-ctx.Done()
 				time.Sleep(100 * time.Millisecond)

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
 // text shows findings to a person.
@@ -51,19 +51,19 @@ func gpioText(w *tabwriter.Writer, f findings) {
 }
 
 // isListed leaves out the SoC's lines that lead nowhere a person could wire.
-func isListed(c drivers.GPIOChip, l drivers.GPIOLine) bool {
+func isListed(c scan.Chip, l scan.Line) bool {
 	const short = 32 // an expander's lines are all shown
 	return l.Used || l.Header != 0 || !c.SoC && len(c.Lines) <= short
 }
 
-func pinText(l drivers.GPIOLine) string {
+func pinText(l scan.Line) string {
 	if l.Header != 0 {
 		return fmt.Sprintf("%s (pin %d)", l.Pin, l.Header)
 	}
 	return l.Pin
 }
 
-func lineText(l drivers.GPIOLine) string {
+func lineText(l scan.Line) string {
 	direction := "input"
 	if l.Output {
 		direction = "output"
@@ -74,7 +74,7 @@ func lineText(l drivers.GPIOLine) string {
 	return direction
 }
 
-func holderText(l drivers.GPIOLine) string {
+func holderText(l scan.Line) string {
 	switch {
 	case !l.Used:
 		return "free"
@@ -89,27 +89,21 @@ func i2cText(w *tabwriter.Writer, f findings) {
 	printError(w, f.busesErr)
 	for _, b := range f.buses {
 		fmt.Fprintf(w, "  %v, %s\n", b.Bus, b.Name)
-		if b.Left != "" {
-			fmt.Fprintf(w, "    left alone: %s\n", b.Left)
+		if b.Skipped != "" {
+			fmt.Fprintf(w, "    left alone: %s\n", b.Skipped)
 		}
 		for _, p := range b.Parts {
 			fmt.Fprintf(w, "    0x%02x  %s\n", p.Address, partText(p))
 		}
 		if b.Err != nil {
 			fmt.Fprintf(w, "    %v\n", oneLine(b.Err))
-		} else if len(b.Parts) == 0 && b.Left == "" {
+		} else if len(b.Parts) == 0 && b.Skipped == "" {
 			fmt.Fprintf(w, "    nobody answers: are the parts powered, and SDA and SCL not swapped?\n")
 		}
 	}
 }
 
-// elsewhere are parts that no kind reads and many have, by their address.
-var elsewhere = map[uint16]string{
-	0x27: "a character display?", 0x3c: "an OLED display?", 0x3d: "an OLED display?", 0x3f: "a character display?",
-	0x50: "an EEPROM?", 0x57: "an EEPROM?", 0x68: "a clock (DS3231, DS1307)?", 0x70: "a multiplexer (TCA9548A)?",
-}
-
-func partText(p drivers.I2CPart) string {
+func partText(p scan.Part) string {
 	var words []string
 	switch {
 	case p.Driver != "" && p.Device != "":
@@ -121,7 +115,7 @@ func partText(p drivers.I2CPart) string {
 	case len(p.Kinds) > 0:
 		words = append(words, "likely "+strings.Join(p.Kinds, ", or "))
 	}
-	if what := elsewhere[p.Address]; what != "" && p.Says == "" {
+	if what := scan.Unreadable(p.Address); what != "" && p.Says == "" {
 		words = append(words, what)
 	}
 	if len(p.Kinds) == 0 {

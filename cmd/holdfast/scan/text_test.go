@@ -4,24 +4,24 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
 // pi is a Raspberry Pi 4 with parts on it, shortened.
 func pi() findings {
 	return findings{
-		chips: []drivers.GPIOChip{
-			{Name: "gpiochip0", Label: "pinctrl-bcm2711", SoC: true, Lines: []drivers.GPIOLine{
+		chips: []scan.Chip{
+			{Name: "gpiochip0", Label: "pinctrl-bcm2711", SoC: true, Lines: []scan.Line{
 				{Pin: "GPIO2", Header: 3, Name: "SDA1"},
 				{Pin: "GPIO17", Header: 11, Name: "GPIO17", Used: true, Holder: "holdfast@812", Bias: "pull-up"},
 				{Pin: "GPIO27", Header: 13, Name: "GPIO27"},
 				{Pin: "GPIO42", Name: "STATUS_LED", Used: true, Output: true},
 				{Pin: "GPIO43"},
 			}},
-			{Name: "gpiochip2", Label: "pcf8574", Lines: []drivers.GPIOLine{{Pin: "gpiochip2/0"}}},
+			{Name: "gpiochip2", Label: "pcf8574", Lines: []scan.Line{{Pin: "gpiochip2/0"}}},
 		},
-		buses: []drivers.I2CAdapter{
-			{Bus: 1, Name: "bcm2835 (i2c@7e804000)", Parts: []drivers.I2CPart{
+		buses: []scan.Adapter{
+			{Bus: 1, Name: "bcm2835 (i2c@7e804000)", Parts: []scan.Part{
 				{Address: 0x29},
 				{Address: 0x38, Kinds: []string{"aht20"}},
 				{Address: 0x3c},
@@ -32,14 +32,14 @@ func pi() findings {
 			}},
 			{Bus: 3, Name: "bcm2835 (i2c@7e205600)", Err: errors.New("every address times out: is a part holding SDA low?")},
 			{Bus: 4, Name: "bcm2835 (i2c@7e205800)"},
-			{Bus: 20, Name: "fef04500.i2c", Left: "a screen's bus"},
+			{Bus: 20, Name: "fef04500.i2c", Skipped: "a screen's bus"},
 		},
 		kernel: []subsystem{
-			{"w1", "1-wire", []drivers.KernelDevice{
+			{"w1", "1-wire", []scan.Device{
 				{Name: "28-0316a2797bff", Path: "/sys/bus/w1/devices/28-0316a2797bff", Inputs: []string{"temperature"}},
-				{Name: "3a-00000012ab34", Path: "/sys/bus/w1/devices/3a-00000012ab34"},
+				{Name: "3a-00000012ab34", Unread: true, Path: "/sys/bus/w1/devices/3a-00000012ab34"},
 			}, nil},
-			{"hwmon", "Hardware monitoring", []drivers.KernelDevice{
+			{"hwmon", "Hardware monitoring", []scan.Device{
 				{Name: "cpu_thermal", Path: "/sys/class/hwmon/hwmon0", Inputs: []string{"temp1"}},
 				{Name: "rpi_volt", Path: "/sys/class/hwmon/hwmon1"},
 			}, nil},

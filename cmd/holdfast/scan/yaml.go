@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
+	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
 // yaml is a `sensors:` section of what was found. Each stanza has been through
@@ -150,7 +151,7 @@ func (s *section) errors(f findings) {
 
 // part writes the likeliest kind of a part that answers, and one alone: two on
 // one address would both speak to it.
-func (s *section) part(bus i2c.Bus, p drivers.I2CPart) {
+func (s *section) part(bus i2c.Bus, p scan.Part) {
 	at := fmt.Sprintf("%v 0x%02x", bus, p.Address)
 	switch {
 	case p.Driver != "":
@@ -172,14 +173,9 @@ func (s *section) part(bus i2c.Bus, p drivers.I2CPart) {
 	s.add(p.Kinds[whole], bodies[whole])
 }
 
-// thermometers are the families of 1-wire parts that measure a temperature:
-// DS18S20, DS1822, DS18B20, DS1825, DS28EA00.
-var thermometers = []string{"10", "22", "28", "3b", "42"}
-
-func (s *section) oneWire(d drivers.KernelDevice) {
-	family, _, _ := strings.Cut(d.Name, "-")
-	if !slices.Contains(thermometers, family) {
-		s.comment("1-wire %s is no thermometer: no kind reads it", d.Name)
+func (s *section) oneWire(d scan.Device) {
+	if d.Unread {
+		s.comment("1-wire %s is not a thermometer: no kind reads it", d.Name)
 		return
 	}
 	if s.known("w1", d) {
@@ -188,7 +184,7 @@ func (s *section) oneWire(d drivers.KernelDevice) {
 }
 
 // known reports whether this version has a kind, and says so where it has not.
-func (s *section) known(kind string, d drivers.KernelDevice) bool {
+func (s *section) known(kind string, d scan.Device) bool {
 	_, ok := drivers.New(kind)
 	if !ok {
 		s.comment("%s %s: this version has no kind %s", kind, d.Name, kind)
@@ -198,7 +194,7 @@ func (s *section) known(kind string, d drivers.KernelDevice) bool {
 
 // iio lets the kind say what a part measures where it knows, and asks for the
 // inputs that the kind can read where it does not.
-func (s *section) iio(d drivers.KernelDevice) {
+func (s *section) iio(d scan.Device) {
 	if len(d.Inputs) == 0 || !s.known("iio", d) || !s.clear("iio", d) {
 		return
 	}
@@ -223,7 +219,7 @@ func readable(named string, inputs []string) (can []string) {
 	return can
 }
 
-func (s *section) hwmon(d drivers.KernelDevice) {
+func (s *section) hwmon(d scan.Device) {
 	if _, w1 := drivers.New("w1"); len(d.Inputs) == 0 || w1 && d.Name == "w1_slave_temp" {
 		return // it measures nothing, or is there as a 1-wire part
 	}
@@ -243,16 +239,16 @@ func (s *section) hwmon(d drivers.KernelDevice) {
 
 // named is what a device is found by: its name, and where it is if another has
 // the name.
-func named(d drivers.KernelDevice) string {
-	if d.Device == "" {
+func named(d scan.Device) string {
+	if d.Option == "" {
 		return "name: " + quoted(d.Name)
 	}
-	return "name: " + quoted(d.Name) + ", device: " + quoted(d.Device)
+	return "name: " + quoted(d.Name) + ", device: " + quoted(d.Option)
 }
 
 // clear reports whether a device can be told apart from all others, and says so where
 // it cannot: what would be written for it could not be opened.
-func (s *section) clear(kind string, d drivers.KernelDevice) bool {
+func (s *section) clear(kind string, d scan.Device) bool {
 	if d.Unclear != "" {
 		s.comment("%s %s: %s", kind, d.Name, d.Unclear)
 	}
@@ -261,9 +257,9 @@ func (s *section) clear(kind string, d drivers.KernelDevice) bool {
 
 // thermal leaves out a zone that hwmon has too: the kernel calls it the same
 // there, with _ for -.
-func (s *section) thermal(d drivers.KernelDevice, hwmon []drivers.KernelDevice) {
+func (s *section) thermal(d scan.Device, hwmon []scan.Device) {
 	zone := strings.ReplaceAll(d.Name, "-", "_")
-	if len(d.Inputs) == 0 || slices.ContainsFunc(hwmon, func(h drivers.KernelDevice) bool { return h.Name == zone }) {
+	if len(d.Inputs) == 0 || slices.ContainsFunc(hwmon, func(h scan.Device) bool { return h.Name == zone }) {
 		return
 	}
 	if s.known("thermal", d) && s.clear("thermal", d) {
@@ -281,17 +277,13 @@ func (s *section) never() {
 	s.add("made_up", `kind: simulated, wave: {quantity: temperature, unit: "°C", mean: 20, swing: 5, period: 1h}, every: 10s`)
 }
 
-// taken are the lines of the header that have a use of their own: the EEPROM of
-// a HAT, I2C, and the serial port.
-var taken = []string{"GPIO0", "GPIO1", "GPIO2", "GPIO3", "GPIO14", "GPIO15"}
-
 // contacts shows how a free line would be written. What hangs on one cannot be
 // seen, so they are comments.
-func (s *section) contacts(chips []drivers.GPIOChip) {
+func (s *section) contacts(chips []scan.Chip) {
 	explained := false
 	for _, c := range chips {
 		for _, l := range c.Lines {
-			if l.Used || c.SoC && l.Header == 0 || slices.Contains(taken, l.Pin) || len(c.Lines) > 64 {
+			if l.Used || c.SoC && l.Header == 0 || l.Reserved() || len(c.Lines) > 64 {
 				continue
 			}
 			if !explained {

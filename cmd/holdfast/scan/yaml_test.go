@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
 // check is `(echo 'mqtt: {server: embedded}'; holdfast scan --yaml) | holdfast check -c -`.
@@ -40,7 +41,7 @@ func TestYAMLPassesCheckAndHasWhatIsThere(t *testing.T) {
 		"  # i2c-1 0x76 says that it is a BME280 (chip id 0x60).\n  bme280: {kind: bme280, i2c: \"1\", address: 0x76}\n",
 		"  # i2c-1 0x77 answers: BMP180",
 		"  # i2c-3: every address times out",
-		"  # 1-wire 3a-00000012ab34 is no thermometer",
+		"  # 1-wire 3a-00000012ab34 is not a thermometer",
 		"  # Industrial I/O: permission denied\n",
 		"  # contact_GPIO27: {kind: contact, gpio: GPIO27, pull: up, normally: closed}   # pin 13\n",
 		"  # contact_gpiochip2_0: {kind: contact, gpio: gpiochip2/0, pull: up, normally: closed}\n",
@@ -73,11 +74,11 @@ func TestLikeliestKindIsWrittenAndTheOthersNamed(t *testing.T) {
 			byAddress[addr] = append(byAddress[addr], kind)
 		}
 	}
-	bus := drivers.I2CAdapter{Bus: 7}
+	bus := scan.Adapter{Bus: 7}
 	for addr, kinds := range byAddress {
-		bus.Parts = append(bus.Parts, drivers.I2CPart{Address: addr, Kinds: kinds})
+		bus.Parts = append(bus.Parts, scan.Part{Address: addr, Kinds: kinds})
 	}
-	f.buses = []drivers.I2CAdapter{bus}
+	f.buses = []scan.Adapter{bus}
 	section := yaml(f)
 	check(t, section)
 	for addr, kinds := range byAddress {
@@ -92,9 +93,9 @@ func TestLikeliestKindIsWrittenAndTheOthersNamed(t *testing.T) {
 }
 
 func TestPartsOfOneKindHaveNamesOfTheirOwn(t *testing.T) {
-	f := findings{buses: []drivers.I2CAdapter{
-		{Bus: 1, Parts: []drivers.I2CPart{{Address: 0x76, Kinds: []string{"bme280"}}, {Address: 0x77, Kinds: []string{"bme280"}}}},
-		{Bus: 3, Parts: []drivers.I2CPart{{Address: 0x76, Kinds: []string{"bme280"}}}},
+	f := findings{buses: []scan.Adapter{
+		{Bus: 1, Parts: []scan.Part{{Address: 0x76, Kinds: []string{"bme280"}}, {Address: 0x77, Kinds: []string{"bme280"}}}},
+		{Bus: 3, Parts: []scan.Part{{Address: 0x76, Kinds: []string{"bme280"}}}},
 	}}
 	if got := check(t, yaml(f)); !slices.Equal(got, []string{"bme280 bme280", "bme280_2 bme280", "bme280_3 bme280"}) {
 		t.Errorf("%q", got)
@@ -110,9 +111,9 @@ func TestKindThatNeedsMoreThanAPlaceIsAComment(t *testing.T) {
 }
 
 func TestTwoOfOneNameAreToldApart(t *testing.T) {
-	twins := []drivers.KernelDevice{
-		{Name: "sht3x", Device: "i2c-1/1-0044", Inputs: []string{"humidity1", "temp1"}},
-		{Name: "sht3x", Device: "i2c-1/1-0045", Inputs: []string{"humidity1", "temp1"}},
+	twins := []scan.Device{
+		{Name: "sht3x", Option: "i2c-1/1-0044", Inputs: []string{"humidity1", "temp1"}},
+		{Name: "sht3x", Option: "i2c-1/1-0045", Inputs: []string{"humidity1", "temp1"}},
 		{Name: "w1_slave_temp", Inputs: []string{"temp1"}},
 	}
 	section := yaml(findings{kernel: []subsystem{{"hwmon", "", twins, nil}}})
@@ -125,8 +126,8 @@ func TestTwoOfOneNameAreToldApart(t *testing.T) {
 
 func TestWhatCannotBeToldApartIsAComment(t *testing.T) {
 	f := findings{kernel: []subsystem{
-		{"iio", "", []drivers.KernelDevice{{Name: "bme280", Device: "i2c-1/1-0076#2", Inputs: []string{"in_temp"}}}, nil},
-		{"thermal", "", []drivers.KernelDevice{{Name: "acpitz", Inputs: []string{"temp"}, Unclear: "2 have this name"}}, nil},
+		{"iio", "", []scan.Device{{Name: "bme280", Option: "i2c-1/1-0076#2", Inputs: []string{"in_temp"}}}, nil},
+		{"thermal", "", []scan.Device{{Name: "acpitz", Inputs: []string{"temp"}, Unclear: "2 have this name"}}, nil},
 	}}
 	section := yaml(f)
 	if got := check(t, section); !slices.Equal(got, []string{"bme280 iio"}) {
@@ -142,9 +143,9 @@ func TestWhatCannotBeToldApartIsAComment(t *testing.T) {
 // A kind that this version has is written, one that it has not is a comment.
 func TestKernelsKindsAreWrittenWhereThereAreSuch(t *testing.T) {
 	f := findings{kernel: []subsystem{
-		{"w1", "", []drivers.KernelDevice{{Name: "28-0316a2797bff", Inputs: []string{"temperature"}}}, nil},
-		{"iio", "", []drivers.KernelDevice{{Name: "bme680", Inputs: []string{"in_humidityrelative", "in_temp"}}}, nil},
-		{"thermal", "", []drivers.KernelDevice{{Name: "gpu-thermal", Inputs: []string{"temp"}}}, nil},
+		{"w1", "", []scan.Device{{Name: "28-0316a2797bff", Inputs: []string{"temperature"}}}, nil},
+		{"iio", "", []scan.Device{{Name: "bme680", Inputs: []string{"in_humidityrelative", "in_temp"}}}, nil},
+		{"thermal", "", []scan.Device{{Name: "gpu-thermal", Inputs: []string{"temp"}}}, nil},
 	}}
 	section := yaml(f)
 	got := check(t, section)
@@ -170,11 +171,11 @@ func FuzzYAMLPasses(f *testing.F) {
 	f.Add("-", "}", "*a &b")
 	f.Add("made_up", "temp1", "made_up")
 	f.Fuzz(func(t *testing.T, name, input, device string) {
-		d := drivers.KernelDevice{Name: name, Inputs: []string{input}, Device: device}
-		other := drivers.KernelDevice{Name: name, Inputs: []string{"temp1"}, Device: device}
+		d := scan.Device{Name: name, Inputs: []string{input}, Option: device}
+		other := scan.Device{Name: name, Inputs: []string{"temp1"}, Option: device}
 		var all []subsystem
 		for _, s := range []string{"w1", "iio", "hwmon", "thermal"} {
-			all = append(all, subsystem{s, s, []drivers.KernelDevice{d, other}, nil})
+			all = append(all, subsystem{s, s, []scan.Device{d, other}, nil})
 		}
 		check(t, yaml(findings{kernel: all}))
 	})

@@ -35,6 +35,19 @@ func (l LineInfo) Used() bool { return l.Flags&uapi.LineFlagV2Used != 0 }
 // Output reports whether the line is driven, by whoever holds it or held it last.
 func (l LineInfo) Output() bool { return l.Flags&uapi.LineFlagV2Output != 0 }
 
+// Bias is the resistor of the line; empty where the kernel does not say.
+func (l LineInfo) Bias() Pull {
+	switch {
+	case l.Flags&uapi.LineFlagV2BiasPullUp != 0:
+		return PullUp
+	case l.Flags&uapi.LineFlagV2BiasPullDown != 0:
+		return PullDown
+	case l.Flags&uapi.LineFlagV2BiasDisabled != 0:
+		return PullOff
+	}
+	return ""
+}
+
 // Chips asks the kernel for every GPIO chip, fresh each time: periph knows only
 // those that were there at the start. A chip with two device files is there once.
 // The errors are about those that could not be asked and say how to mend it; that

@@ -67,3 +67,16 @@ func TestWhatIsPluggedInAgainIsTheSameHardware(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesAreFitToPrint(t *testing.T) {
+	for text, want := range map[string]string{
+		"bme280":                  "bme280",
+		"\x1b[31mred\n\tfan\r":    "[31mredfan",
+		"\xff\xfe°C":              "°C",
+		strings.Repeat("x", 1000): strings.Repeat("x", 80),
+	} {
+		if got := Printable(text); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -1,4 +1,4 @@
-package drivers
+package scan
 
 import (
 	"slices"
@@ -6,12 +6,13 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
 )
 
 func TestEveryKindIsLikelyAtItsAddresses(t *testing.T) {
-	for _, kind := range Kinds() {
-		for _, addr := range Addresses(kind) {
+	for _, kind := range drivers.Kinds() {
+		for _, addr := range drivers.Addresses(kind) {
 			if addr < firstAddress || addr > lastAddress {
 				t.Errorf("%s: 0x%02x is no address of a part", kind, addr)
 			}
@@ -20,8 +21,8 @@ func TestEveryKindIsLikelyAtItsAddresses(t *testing.T) {
 			}
 		}
 	}
-	if len(Addresses("aht20")) != 1 || Addresses("contact") != nil || Addresses("nothing") != nil {
-		t.Error(Addresses("aht20"), Addresses("contact"), Addresses("nothing"))
+	if len(drivers.Addresses("aht20")) != 1 || drivers.Addresses("contact") != nil || drivers.Addresses("nothing") != nil {
+		t.Error(drivers.Addresses("aht20"), drivers.Addresses("contact"), drivers.Addresses("nothing"))
 	}
 	if kinds := kindsAt(0x38); len(kinds) == 0 || kinds[0] != "aht20" {
 		t.Error(kinds)
@@ -36,7 +37,7 @@ func TestEveryKindIsLikelyAtItsAddresses(t *testing.T) {
 func TestLikeliestKindIsFirst(t *testing.T) {
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
 		rank := func(kind string) int {
-			all := Addresses(kind)
+			all := drivers.Addresses(kind)
 			if all[0] != addr {
 				return 1000 + len(all)
 			}
@@ -73,7 +74,7 @@ func TestRegisterNarrowsWhatAPartMayBe(t *testing.T) {
 		{0x76, map[byte]string{0xd0: "\x60"}, "BME280 (chip id 0x60)", "bme280"},
 		{0x77, map[byte]string{0xd0: "\x58"}, "BMP280 (chip id 0x58)", "bmp280"},
 		{0x77, map[byte]string{0xd0: "\x61"}, "BME680 or BME688 (chip id 0x61)", ""},
-		{0x77, map[byte]string{0xd0: "\x55"}, "BMP180 (chip id 0x55)", ""},
+		{0x77, map[byte]string{0xd0: "\x55"}, "BMP085 or BMP180 (chip id 0x55)", ""},
 		{0x77, map[byte]string{0xd0: "\x00"}, "", "other"},
 		{0x77, map[byte]string{0xd0: "\xff"}, "", "other"},
 		{0x77, map[byte]string{0xd0: "\xd0"}, "a multiplexer?", ""},
@@ -82,7 +83,7 @@ func TestRegisterNarrowsWhatAPartMayBe(t *testing.T) {
 		{0x1f, map[byte]string{6: "\xff\xff", 7: "\xff\xff"}, "", "bme280 bmp280 other"},
 		{0x38, map[byte]string{0xd0: "\x60"}, "", "bme280 bmp280 mcp9808 other"}, // not asked
 	} {
-		p := I2CPart{Address: c.addr, Kinds: append(slices.Clone(climate[:2]), "mcp9808", "other")}
+		p := Part{Address: c.addr, Kinds: append(slices.Clone(climate[:2]), "mcp9808", "other")}
 		if c.addr > 0x70 {
 			p.Kinds = slices.Clone(climate)
 		}
@@ -94,7 +95,7 @@ func TestRegisterNarrowsWhatAPartMayBe(t *testing.T) {
 }
 
 func TestPartThatIsNotInTheTableIsNamedAllTheSame(t *testing.T) {
-	p := I2CPart{Address: 0x77, Kinds: []string{"bme280"}}
+	p := Part{Address: 0x77, Kinds: []string{"bme280"}}
 	identify(registers(map[byte]string{0xd0: "\x58"}), &p)
 	if len(p.Kinds) > 0 || p.Says != "BMP280 (chip id 0x58)" {
 		t.Errorf("%+v", p)
@@ -104,7 +105,7 @@ func TestPartThatIsNotInTheTableIsNamedAllTheSame(t *testing.T) {
 func TestPartThatCannotBeAskedStaysWhatItsAddressSays(t *testing.T) {
 	for _, addr := range []uint16{0x18, 0x76} {
 		for n := range 2 {
-			p := I2CPart{Address: addr, Kinds: []string{"bme280", "mcp9808"}}
+			p := Part{Address: addr, Kinds: []string{"bme280", "mcp9808"}}
 			identify(i2cfake.FailAt(i2cfake.Reading(0x60), n, syscall.EREMOTEIO), &p)
 			if len(p.Kinds) != 2 || p.Says != "" {
 				t.Errorf("0x%02x, transfer %d: %+v", addr, n, p)
@@ -125,7 +126,7 @@ func TestMultiplexerKeepsItsChannels(t *testing.T) {
 		}
 		return nil
 	}}
-	p := I2CPart{Address: 0x77, Kinds: []string{"bme280"}}
+	p := Part{Address: 0x77, Kinds: []string{"bme280"}}
 	if identify(mux, &p); channels != 0x05 || len(p.Kinds) != 0 {
 		t.Errorf("channels 0x%02x, %+v", channels, p)
 	}
@@ -144,7 +145,7 @@ func FuzzIdentity(f *testing.F) {
 			return nil
 		}}
 		likely := kindsAt(uint16(addr))
-		p := I2CPart{Address: uint16(addr), Kinds: slices.Clone(likely)}
+		p := Part{Address: uint16(addr), Kinds: slices.Clone(likely)}
 		identify(bus, &p)
 		for _, kind := range p.Kinds {
 			if !slices.Contains(likely, kind) {

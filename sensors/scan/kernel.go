@@ -1,45 +1,46 @@
-package drivers
+package scan
 
 import (
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
-// A KernelDevice is something that a driver of the kernel measures.
-type KernelDevice struct {
+// A Device is something that a driver of the kernel measures.
+type Device struct {
 	Name   string   // what the driver calls it: "cpu_thermal", "28-0316a2797bff"
 	Path   string   // where it is now; the numbers change from boot to boot
-	Device string   // the option `device` that means it; empty: it needs none
+	Option string   // the option `device` that means it; empty: it needs none
 	Inputs []string // what it measures
 
+	Unread  bool   // no kind reads it
 	Unclear string // why no options mean this one alone; empty: they do
 }
 
-// ScanIIO lists the devices of the industrial I/O subsystem: "bme280", "dht11".
-func (h *Hardware) ScanIIO() ([]KernelDevice, error) {
-	return h.kernelDevices(kernel.IIO, "name", iioFile)
+// IIO lists the devices of the industrial I/O subsystem: "bme280", "dht11".
+func IIO(h *drivers.Hardware) ([]Device, error) {
+	return kernelDevices(h, kernel.IIO, "name", iioFile)
 }
 
-// ScanHwmon lists the devices of the hardware monitoring subsystem, with the
+// Hwmon lists the devices of the hardware monitoring subsystem, with the
 // inputs that kind hwmon can read.
-func (h *Hardware) ScanHwmon() ([]KernelDevice, error) {
-	return h.kernelDevices(kernel.Hwmon, "name", func(file string) (string, bool) {
+func Hwmon(h *drivers.Hardware) ([]Device, error) {
+	return kernelDevices(h, kernel.Hwmon, "name", func(file string) (string, bool) {
 		input, ok := strings.CutSuffix(file, "_input")
-		return input, ok && hwmonInput.MatchString(input)
+		return input, ok && drivers.IsHwmonInput(input)
 	})
 }
 
-// ScanThermal lists the thermal zones by their types.
-func (h *Hardware) ScanThermal() ([]KernelDevice, error) {
-	return h.kernelDevices(kernel.Thermal, "type", func(file string) (string, bool) {
+// Thermal lists the thermal zones by their types.
+func Thermal(h *drivers.Hardware) ([]Device, error) {
+	return kernelDevices(h, kernel.Thermal, "type", func(file string) (string, bool) {
 		return file, file == "temp"
 	})
 }
@@ -58,20 +59,23 @@ func iioFile(file string) (channel string, ok bool) {
 	return "", false
 }
 
-func (h *Hardware) kernelDevices(list kernel.List, name string, input func(string) (string, bool)) ([]KernelDevice, error) {
+// kernelDevices lists the devices of a list. name is the file that has a device's name,
+// and input says of which input a file is, if of any.
+func kernelDevices(h *drivers.Hardware, list kernel.List, name string,
+	input func(file string) (string, bool)) ([]Device, error) {
 	root, pattern := filepath.Split(filepath.Join(h.Sys, list.Glob))
 	dirs, err := host.Numbered(root, strings.TrimSuffix(pattern, "*"))
 	entries := list.Entries(h.Sys)
-	var all []KernelDevice
+	var all []Device
 	for _, dir := range dirs {
 		path := filepath.Join(root, dir)
-		d := KernelDevice{Name: host.ReadPrintable(filepath.Join(path, name)), Path: path}
+		d := Device{Name: host.ReadPrintable(filepath.Join(path, name)), Path: path}
 		if d.Name == "" {
 			continue
 		}
 		d.Inputs = inputsOf(path, input)
 		device, unclear := list.OptionFor(entries, d.Name, path)
-		if d.Device = device; unclear != nil {
+		if d.Option = device; unclear != nil {
 			d.Unclear = unclear.Error()
 		}
 		all = append(all, d)
@@ -90,24 +94,23 @@ func inputsOf(dir string, input func(string) (string, bool)) (inputs []string) {
 	return inputs
 }
 
-// oneWireID is the family and the serial number of a part on a 1-wire bus, as
-// the kernel writes it.
-var oneWireID = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{12}$`)
-
-// ScanOneWire lists the parts on the 1-wire buses by their ids.
-func (h *Hardware) ScanOneWire() (all []KernelDevice, err error) {
+// OneWire lists the parts on the 1-wire buses by their ids.
+func OneWire(h *drivers.Hardware) (all []Device, err error) {
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	for _, e := range entries {
-		if !oneWireID.MatchString(e.Name()) {
+		if !kernel.IsOneWireID(e.Name()) {
 			continue // w1_bus_master1
 		}
 		path := filepath.Join(root, e.Name())
-		all = append(all, KernelDevice{Name: e.Name(), Path: path,
-			Inputs: inputsOf(path, func(file string) (string, bool) { return file, file == "temperature" })})
+		all = append(all, Device{
+			Name: e.Name(), Path: path,
+			Inputs: inputsOf(path, func(file string) (string, bool) { return file, file == "temperature" }),
+			Unread: !kernel.IsOneWireThermometer(e.Name()),
+		})
 	}
 	return all, err
 }

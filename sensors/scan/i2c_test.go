@@ -1,4 +1,4 @@
-package drivers
+package scan
 
 import (
 	"context"
@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
@@ -72,13 +74,18 @@ func (s *street) Probe(addr uint16, read bool) error {
 	return syscall.ENXIO
 }
 
-func (s *street) hardware() *Hardware {
-	return &Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{OpenBus: func(string) (periph.BusCloser, error) { return s, nil }}}
+// openedBy is hardware whose buses a function opens.
+func openedBy(open func(path string) (periph.BusCloser, error)) *drivers.Hardware {
+	return &drivers.Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{OpenBus: open}}
 }
 
-func (s *street) scan(t testing.TB) I2CAdapter {
+func (s *street) hardware() *drivers.Hardware {
+	return openedBy(func(string) (periph.BusCloser, error) { return s, nil })
+}
+
+func (s *street) scan(t testing.TB) Adapter {
 	t.Helper()
-	a := s.hardware().ScanBus(t.Context(), I2CAdapter{Bus: 1})
+	a := Bus(t.Context(), s.hardware(), Adapter{Bus: 1})
 	if s.Closed != 1 {
 		t.Errorf("closed %d times", s.Closed)
 	}
@@ -114,7 +121,7 @@ func TestOnlyWhatTheAdapterCanIsAsked(t *testing.T) {
 	}
 	s = newStreet(0x50) // a PC's, with its memory's EEPROMs
 	s.can = i2c.FuncQuick | i2c.FuncReadByte
-	if a := s.scan(t); a.Err != nil || s.asked != nil || !strings.Contains(a.Left, "SMBus alone") {
+	if a := s.scan(t); a.Err != nil || s.asked != nil || !strings.Contains(a.Skipped, "SMBus alone") {
 		t.Errorf("%+v: %x", a, s.asked)
 	}
 }
@@ -145,8 +152,9 @@ func TestAddressOfTheKernelIsLeftAloneAndItsDriverNamed(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(driver, 0o700), os.Symlink(driver, filepath.Join(device, "driver"))); err != nil {
 		t.Fatal(err)
 	}
-	a := h.ScanBus(t.Context(), I2CAdapter{Bus: 1})
-	if a.Err != nil || len(a.Parts) != 2 || a.Parts[1].Driver != "bmp280" || a.Parts[1].Device != "bme280" || a.Parts[1].Kinds != nil {
+	a := Bus(t.Context(), h, Adapter{Bus: 1})
+	if a.Err != nil || len(a.Parts) != 2 ||
+		!reflect.DeepEqual(a.Parts[1], Part{Address: 0x76, Driver: "bmp280", Device: "bme280"}) {
 		t.Errorf("%+v", a)
 	}
 	if slices.Contains(s.asked, 0x76) || s.sent != nil {
@@ -167,7 +175,7 @@ func TestHangingBusIsGivenUpSoon(t *testing.T) {
 		if !errors.Is(a.Err, errno) || !strings.Contains(a.Err.Error(), "every address times out: is a part holding SDA") {
 			t.Error(a.Err)
 		}
-		if len(s.asked) != mostStuck {
+		if len(s.asked) != maxTimeouts {
 			t.Errorf("asked %d times, each of 100 ms at least", len(s.asked))
 		}
 	}
@@ -190,7 +198,7 @@ func TestBusThatBeginsToHangKeepsWhatAnswered(t *testing.T) {
 func TestSomeTimeoutsAreNoHangingBus(t *testing.T) {
 	s := newStreet(0x77)
 	s.fault = func(addr uint16) error {
-		if addr%mostStuck == 0 {
+		if addr%maxTimeouts == 0 {
 			return syscall.ENXIO
 		}
 		return syscall.ETIMEDOUT
@@ -211,11 +219,12 @@ func TestBusOnWhichNothingWorksIsNoEmptyBus(t *testing.T) {
 func TestAnswerEverywhereIsNobody(t *testing.T) {
 	s := newStreet()
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
-		if !byReading(addr) { // as the HDMI socket of a Pi 4 answers
+		if !probesByReading(addr) { // as the HDMI socket of a Pi 4 answers
 			s.at[addr] = 0
 		}
 	}
-	if a := s.scan(t); a.Parts != nil || a.Err == nil || !strings.Contains(a.Err.Error(), "88 of 112 addresses answer") || s.sent != nil {
+	a := s.scan(t)
+	if a.Parts != nil || a.Err == nil || !strings.Contains(a.Err.Error(), "88 of 112 addresses answer") || s.sent != nil {
 		t.Errorf("%+v", a)
 	}
 }
@@ -237,18 +246,19 @@ func TestScanEndsWithItsContext(t *testing.T) {
 		}
 		return syscall.ENXIO
 	}
-	a := s.hardware().ScanBus(ctx, I2CAdapter{Bus: 1})
+	a := Bus(ctx, s.hardware(), Adapter{Bus: 1})
 	if !errors.Is(a.Err, context.Canceled) || len(s.asked) != 3 {
 		t.Error(a.Err, s.asked)
 	}
 }
 
 func TestScreensAreLeftAlone(t *testing.T) {
-	h := &Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
+	h := &drivers.Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
 	names := []string{"bcm2835 (i2c@7e804000)", "bcm2835 (i2c@7e805000)", "fef04500.i2c", "fef09500.i2c", "107d508200.i2c",
 		"107d508280.i2c", "Broadcom STB :", "Synopsys DesignWare I2C adapter", "DesignWare HDMI", "i915 gmbus dpb",
 		"i2c-1-mux (chan_id 0)", "i2c-tiny-usb at bus 001 device 002", "something new"}
-	sensors := []string{"bcm2835 (i2c@7e804000)", "Synopsys DesignWare I2C adapter", "i2c-1-mux (chan_id 0)", "i2c-tiny-usb at bus 001 device 002"}
+	sensors := []string{"bcm2835 (i2c@7e804000)", "Synopsys DesignWare I2C adapter", "i2c-1-mux (chan_id 0)",
+		"i2c-tiny-usb at bus 001 device 002"}
 	for i, name := range names {
 		plant(t, filepath.Join(h.Dev, fmt.Sprint("i2c-", i)), "")
 		plant(t, filepath.Join(h.Sys, "bus", "i2c", "devices", fmt.Sprint("i2c-", i), "name"), name+"\n")
@@ -256,36 +266,38 @@ func TestScreensAreLeftAlone(t *testing.T) {
 	connector := filepath.Join(h.Sys, "class", "drm", "card1-HDMI-A-1")
 	err := errors.Join(os.MkdirAll(connector, 0o700),
 		os.Symlink(filepath.Join(h.Sys, "bus", "i2c", "devices", "i2c-12"), filepath.Join(connector, "ddc")))
-	all, listing := h.ScanI2C()
+	all, listing := I2C(h)
 	if err != nil || listing != nil || len(all) != len(names) {
 		t.Fatal(err, listing, all)
 	}
 	for i, a := range all {
-		if int(a.Bus) != i || a.Name != names[i] || (a.Left == "") != slices.Contains(sensors, a.Name) {
+		if int(a.Bus) != i || a.Name != names[i] || (a.Skipped == "") != slices.Contains(sensors, a.Name) {
 			t.Errorf("%d: %+v", i, a)
 		}
 	}
-	if a := h.ScanBus(t.Context(), all[2]); a.Err != nil || a.Parts != nil { // its file is no bus: opening it would fail
+	if a := Bus(t.Context(), h, all[2]); a.Err != nil || a.Parts != nil { // its file is no bus: opening it would fail
 		t.Errorf("%+v", a)
 	}
 }
 
 func TestNoBusSaysHowToGetOne(t *testing.T) {
-	h := &Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
-	if _, err := h.ScanI2C(); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "raspi-config") {
+	h := &drivers.Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
+	if _, err := I2C(h); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "raspi-config") {
 		t.Error(err)
 	}
 	plant(t, filepath.Join(h.Sys, "bus", "i2c", "devices", "i2c-1", "name"), "bcm2835 (i2c@7e804000)\n")
-	if _, err := h.ScanI2C(); err == nil || !strings.Contains(err.Error(), "i2c-1") || !strings.Contains(err.Error(), "modprobe i2c-dev") {
+	_, err := I2C(h)
+	if err == nil || !strings.Contains(err.Error(), "i2c-1") || !strings.Contains(err.Error(), "modprobe i2c-dev") {
 		t.Error(err)
 	}
 }
 
 func TestForbiddenBusIsToldWithItsGroup(t *testing.T) {
-	h := &Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{OpenBus: func(path string) (periph.BusCloser, error) {
+	h := openedBy(func(path string) (periph.BusCloser, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EACCES}
-	}}}
-	if a := h.ScanBus(t.Context(), I2CAdapter{Bus: 1}); !errors.Is(a.Err, os.ErrPermission) || !strings.Contains(a.Err.Error(), "usermod -aG i2c ") {
+	})
+	a := Bus(t.Context(), h, Adapter{Bus: 1})
+	if !errors.Is(a.Err, os.ErrPermission) || !strings.Contains(a.Err.Error(), "usermod -aG i2c ") {
 		t.Error(a.Err)
 	}
 }

@@ -1,0 +1,47 @@
+package scan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+// kindsAt are the kinds that a part at an address may be, the likeliest first: a
+// kind whose default it is before one that has to be moved there, then the one
+// with fewer addresses to be at, then the one that more modules are sold with.
+func kindsAt(addr uint16) (kinds []string) {
+	for _, kind := range drivers.Kinds() {
+		if slices.Contains(drivers.Addresses(kind), addr) {
+			kinds = append(kinds, kind)
+		}
+	}
+	moved := func(kind string) int { return min(1, slices.Index(drivers.Addresses(kind), addr)) }
+	slices.SortStableFunc(kinds, func(a, b string) int {
+		return cmp.Or(cmp.Compare(moved(a), moved(b)),
+			cmp.Compare(len(drivers.Addresses(a)), len(drivers.Addresses(b))),
+			cmp.Compare(slices.Index(rarer, a), slices.Index(rarer, b)))
+	})
+	return kinds
+}
+
+// rarer are kinds for which another with the same addresses is sold more often. The order
+// puts those that are not in it (-1) first.
+var rarer = []string{"ads1015"} // most boards have an ADS1115
+
+// unreadable are parts that no kind reads and many have, by their address.
+var unreadable = map[uint16]string{
+	0x27: "a character display?", 0x3f: "a character display?", // PCF8574
+	0x3c: "an OLED display?", 0x3d: "an OLED display?", // SSD1306
+	0x50: "an EEPROM?", 0x57: "an EEPROM?",
+	0x68: "a clock (DS3231, DS1307)?",
+	0x70: "a multiplexer (TCA9548A)?",
+}
+
+// Unreadable is what a part at an address may be that no kind reads, as a question to a
+// person; empty where nothing is usual there.
+func Unreadable(addr uint16) string { return unreadable[addr] }
+
+// address is how a person writes an address of an I2C bus.
+func address(addr uint16) string { return fmt.Sprintf("0x%02x", addr) }
