@@ -36,29 +36,35 @@ var upstream = map[string][]string{
 	"sensors/scan": {"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c",
 		"sensors/drivers/kernel"},
 
-	"queue":                {"queue/pages", "sensors", "sensors/clock"},
-	"queue/pages":          {},
-	"uplink":               {"queue", "sensors", "sensors/clock", "uplink/homeassistant", "uplink/mqtt", "uplink/payload"},
+	"queue":       {"queue/pages", "sensors", "sensors/clock"},
+	"queue/pages": {},
+	"uplink": {"queue", "sensors", "sensors/clock", "uplink/homeassistant", "uplink/mqtt",
+		"uplink/payload"},
 	"uplink/homeassistant": {"sensors", "uplink/payload"},
 	"uplink/mqtt":          {"sensors/clock", "uplink/mdns"},
 	"uplink/mqtttest":      {}, // for tests
 	"uplink/payload":       {"queue", "sensors", "sensors/clock"},
 	"uplink/mdns":          {},
-	"config":               {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
-	"cmd/holdfast/broker":  {},
-	"cmd/holdfast/cable":   {},
-	"cmd/holdfast/demo":    {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors", "sensors/clock", "sensors/drivers"},
+	"config": {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors",
+		"sensors/clock", "sensors/drivers"},
+	"cmd/holdfast/broker": {},
+	"cmd/holdfast/cable":  {},
+	"cmd/holdfast/demo": {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors",
+		"sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c", "sensors/scan"},
 	"cmd/holdfast/systemd": {},
-	"cmd/holdfast":         {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload", "queue", "sensors", "sensors/clock", "sensors/drivers"},
+	"cmd/holdfast": {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor",
+		"cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload",
+		"queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 
 // thirdParty says which packages may import a module of others, so that it can be
 // replaced in one place.
 var thirdParty = map[string]string{
-	"periph.io/":                    "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
-	"github.com/warthog618/":        "sensors/drivers/gpio",
-	"golang.org/x/sys/":             "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines uplink/mqtt cmd/holdfast/systemd",
+	"periph.io/":             "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
+	"github.com/warthog618/": "sensors/drivers/gpio",
+	"golang.org/x/sys/": "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines " +
+		"uplink/mqtt cmd/holdfast/systemd",
 	"go.etcd.io/bbolt":              "queue",
 	"github.com/eclipse/paho":       "uplink/mqtt",
 	"github.com/gorilla/":           "uplink/mqtt", // comes with paho, which hides the socket

@@ -25,7 +25,8 @@ func TestTargetSaysWhetherItIsMet(t *testing.T) {
 }
 
 func TestNumberHasThreeDigits(t *testing.T) {
-	for want, f := range map[string]float64{"0": 0, "12": 12, "0.13": 0.126, "1.23": 1.234, "12.3": 12.34, "1235": 1234.6} {
+	for want, f := range map[string]float64{"0": 0, "12": 12, "0.13": 0.126, "1.23": 1.234, "12.3": 12.34,
+		"1235": 1234.6} {
 		if got := number(f); got != want {
 			t.Errorf("%v is %q, want %q", f, got, want)
 		}

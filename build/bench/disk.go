@@ -38,7 +38,8 @@ func newDisk(ctx context.Context, dir string) (d *disk, err error) {
 	if err := os.MkdirAll(d.mount, 0o700); err != nil {
 		return d, err
 	}
-	err = command(ctx, "mkfs.ext4", "-q", "-F", "-N", "256", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", d.image)
+	err = command(ctx, "mkfs.ext4", "-q", "-F", "-N", "256", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+		d.image)
 	if err != nil {
 		return d, err
 	}

@@ -59,7 +59,8 @@ func flashLine(by string, r work.Result) line {
 	l.Note = fmt.Sprintf("%d readings, %d commits", r.Readings, r.Commits)
 	if r.Commits > 0 {
 		n := float64(r.Commits)
-		l.Note += fmt.Sprintf(" of %s B, %s of them the store's own", number(float64(r.Written)/n), number(float64(r.Handed)/n))
+		l.Note += fmt.Sprintf(" of %s B, %s of them the store's own", number(float64(r.Written)/n),
+			number(float64(r.Handed)/n))
 	}
 	return l
 }

@@ -27,7 +27,8 @@ func (b *bench) memory(ctx context.Context) ([]line, error) {
 	}
 	return []line{
 		{By: "ours", Figure: float64(r[1].RssAnon-r[0].RssAnon) / mib, Unit: "MiB", AtMost: atMost(4),
-			Note: fmt.Sprintf("RssAnon of %d readings: %s after %s with none", n, mibs(r[1].RssAnon), mibs(r[0].RssAnon))},
+			Note: fmt.Sprintf("RssAnon of %d readings: %s after %s with none", n, mibs(r[1].RssAnon),
+				mibs(r[0].RssAnon))},
 		{By: "ours", Figure: float64(r[1].RssFile-r[0].RssFile) / mib, Unit: "MiB",
 			Note: fmt.Sprintf("RssFile, the mapped file: %s after %s", mibs(r[1].RssFile), mibs(r[0].RssFile))},
 	}, nil

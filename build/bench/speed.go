@@ -36,9 +36,11 @@ func (b *bench) put(ctx context.Context) ([]line, error) {
 	behind := fmt.Sprintf("behind %d", r.Readings)
 	return []line{
 		{By: "ours", Figure: r.Allocs, Unit: "allocs/Put", AtMost: atMost(2), Note: "in the worst round"},
-		{By: "ours", Figure: r.PutSmall / 1000, Unit: "µs/Put", AtMost: atMost(2), Note: "behind 1000, median; in the slowest round of all " + number(r.PutWorst/1000)},
+		{By: "ours", Figure: r.PutSmall / 1000, Unit: "µs/Put", AtMost: atMost(2),
+			Note: "behind 1000, median; in the slowest round of all " + number(r.PutWorst/1000)},
 		{By: "ours", Figure: r.Put / 1000, Unit: "µs/Put", AtMost: atMost(2), Note: behind + ", median"},
-		{By: "ours", Figure: r.PutRatio, Unit: "ratio", AtMost: atMost(1.2), Note: behind + " to behind 1000, median of the rounds"},
+		{By: "ours", Figure: r.PutRatio, Unit: "ratio", AtMost: atMost(1.2),
+			Note: behind + " to behind 1000, median of the rounds"},
 		{By: "naive", Figure: n.Put / 1000, Unit: "µs/Put", Note: "behind 1000"},
 	}, nil
 }
@@ -82,7 +84,8 @@ func (b *bench) open(ctx context.Context) (lines []line, err error) {
 		if err != nil {
 			return lines, err
 		}
-		lines = append(lines, line{By: by, Figure: r.Open, Unit: "ms", Note: fmt.Sprintf("%d readings, file cached", n)})
+		lines = append(lines, line{By: by, Figure: r.Open, Unit: "ms",
+			Note: fmt.Sprintf("%d readings, file cached", n)})
 	}
 	lines[0].AtMost = atMost(200)
 	return lines, nil

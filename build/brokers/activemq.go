@@ -37,7 +37,8 @@ var activemq = kind{
 		}
 		return s.write("activemq.xml", `<beans xmlns="http://www.springframework.org/schema/beans"
   xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-  xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
+  xsi:schemaLocation="http://www.springframework.org/schema/beans
+    http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
   http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
   <broker xmlns="http://activemq.apache.org/schema/core" brokerName="holdfast" useJmx="false" dataDirectory="%s">
     <persistenceAdapter><kahaDB directory="%[1]s/kahadb"/></persistenceAdapter>
@@ -52,7 +53,8 @@ var activemq = kind{
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		const home = "/usr/share/activemq"
-		return exec.Command("java", "-Xmx256m", "-Djava.io.tmpdir="+s.dir, "-Dlog4j.configuration=file:"+s.path("log4j.properties"),
+		return exec.Command("java", "-Xmx256m", "-Djava.io.tmpdir="+s.dir,
+			"-Dlog4j.configuration=file:"+s.path("log4j.properties"),
 			"-Dactivemq.home="+home, "-Dactivemq.base="+s.dir, "-Dactivemq.conf="+s.dir, "-Dactivemq.data="+s.data(),
 			"-jar", home+"/bin/activemq.jar", "start", "xbean:file:"+s.path("activemq.xml")), nil
 	},

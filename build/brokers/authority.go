@@ -30,7 +30,8 @@ func newAuthority(dir string) (*authority, error) {
 		keyFile:  filepath.Join(dir, "broker.key"),
 		pool:     x509.NewCertPool(),
 	}
-	root, rootKey, err := issue("holdfast-brokers", &x509.Certificate{IsCA: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	root, rootKey, err := issue("holdfast-brokers", &x509.Certificate{IsCA: true, KeyUsage: x509.KeyUsageCertSign}, nil,
+		nil)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,8 @@ func newAuthority(dir string) (*authority, error) {
 
 // issue makes a certificate that is good for a day; without a parent it signs
 // itself.
-func issue(name string, c, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func issue(name string, c, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey,
+	error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err

@@ -81,7 +81,9 @@ func (s *suite) complaint(ctx context.Context, a *agent) (code string, err error
 		}
 		return n
 	}
-	if err := eventually(ctx, time.Minute, "an error names mqtt.password_file", func() bool { return complaints() > 0 }); err != nil {
+	if err := eventually(ctx, time.Minute, "an error names mqtt.password_file", func() bool {
+		return complaints() > 0
+	}); err != nil {
 		return "", err
 	}
 	if n := complaints(); n > 1 {

@@ -24,14 +24,16 @@ func (r *readers) everything(ctx context.Context) {
 	for _, c := range r.all {
 		err := eventually(ctx, patience, "has all of them", func() bool { return missing(want, c.got()) == 0 })
 		c.close()
-		r.report.check(err == nil, "consumers: %s gets every reading: %d of %d missing, started %d times", c.name, missing(want, c.got()), len(want), c.starts)
+		r.report.check(err == nil, "consumers: %s gets every reading: %d of %d missing, started %d times", c.name,
+			missing(want, c.got()), len(want), c.starts)
 	}
 	stored, err := r.stored(ctx)
 	if err != nil {
 		r.report.check(false, "consumers: what Django has stored: %v", err)
 		return
 	}
-	r.report.check(missing(want, stored) == 0, "consumers: Django has stored every reading, once: %d of %d missing", missing(want, stored), len(want))
+	r.report.check(missing(want, stored) == 0, "consumers: Django has stored every reading, once: %d of %d missing",
+		missing(want, stored), len(want))
 }
 
 func missing(want, got map[key]bool) (n int) {
@@ -78,7 +80,8 @@ func (r *readers) present(ctx context.Context) {
 		if err != nil {
 			out = err.Error()
 		}
-		r.report.check(strings.Contains(out, want), "consumers: subscribe.simple shows %s: %s", topic, strings.TrimSpace(out))
+		r.report.check(strings.Contains(out, want), "consumers: subscribe.simple shows %s: %s", topic,
+			strings.TrimSpace(out))
 	}
 }
 
@@ -99,5 +102,6 @@ func (r *readers) redelivery(ctx context.Context) {
 	}
 	first, last := got[1], got[3]
 	r.report.check(first.Seq > 0 && first.Seq == last.Seq && first.Boot == last.Boot,
-		"consumers: subscribe.simple with a session gets one reading for ever, as docs/consumers.md says (%d, then %d)", first.Seq, last.Seq)
+		"consumers: subscribe.simple with a session gets one reading for ever, as docs/consumers.md says (%d, then %d)",
+		first.Seq, last.Seq)
 }

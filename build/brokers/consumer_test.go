@@ -30,7 +30,9 @@ func TestAConsumerThatEndsIsStartedAgain(t *testing.T) {
 	c := newConsumer("test")
 	c.keep(t.Context(), func(...string) *exec.Cmd { return exec.Command("echo", "here") })
 	defer c.close()
-	err := eventually(t.Context(), time.Minute, "started again", func() bool { return strings.Count(c.out.String(), "here") > 1 })
+	err := eventually(t.Context(), time.Minute, "started again", func() bool {
+		return strings.Count(c.out.String(), "here") > 1
+	})
 	if err != nil {
 		t.Error(err)
 	}

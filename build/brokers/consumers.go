@@ -104,7 +104,9 @@ func (r *readers) open(ctx context.Context) error {
 		return err
 	}
 	for _, c := range r.all {
-		err := eventually(ctx, time.Minute, c.name+" gets something", func() bool { return strings.Contains(c.out.String(), "herald ") })
+		err := eventually(ctx, time.Minute, c.name+" gets something", func() bool {
+			return strings.Contains(c.out.String(), "herald ")
+		})
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, c.errors.String())
 		}
@@ -122,7 +124,9 @@ func (r *readers) outages(ctx context.Context, link *cable.Cable) error {
 	pause(ctx, linkOutage)
 	link.Plug()
 	before := len(r.ledger.on("house/load"))
-	if err := eventually(ctx, patience, "the backlog drains", func() bool { return len(r.ledger.on("house/load")) > before }); err != nil {
+	if err := eventually(ctx, patience, "the backlog drains", func() bool {
+		return len(r.ledger.on("house/load")) > before
+	}); err != nil {
 		return err
 	}
 	for _, c := range r.all {
@@ -130,7 +134,9 @@ func (r *readers) outages(ctx context.Context, link *cable.Cable) error {
 	}
 	for _, c := range r.all {
 		said := len(c.out.String())
-		if err := eventually(ctx, time.Minute, c.name+" is back", func() bool { return len(c.out.String()) > said }); err != nil {
+		if err := eventually(ctx, time.Minute, c.name+" is back", func() bool {
+			return len(c.out.String()) > said
+		}); err != nil {
 			return err
 		}
 	}

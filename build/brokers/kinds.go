@@ -18,14 +18,16 @@ var kinds = []kind{mosquitto, nats, mochi, rabbitmq, activemq, ejabberd, aedes}
 // every change, on a machine that is busy, it does nothing else any more.
 var mosquitto = kind{
 	name: "Mosquitto", ci: true, source: "Debian `mosquitto`",
-	notes: "After a crash it has lost retained messages and sessions since its last autosave (half an hour unless configured; " +
-		"here a second). Beyond `max_queued_messages` (1000) it drops the newest for an absent or slow subscriber, after it has " +
-		"acknowledged them: set it to 0. It acknowledges what its access list denies, and drops it. On a long link it holds acknowledgements back: `set_tcp_nodelay true` ends that.",
+	notes: "After a crash it has lost retained messages and sessions since its last autosave (half an hour unless " +
+		"configured; here a second). Beyond `max_queued_messages` (1000) it drops the newest for an absent or slow " +
+		"subscriber, after it has acknowledged them: set it to 0. It acknowledges what its access list denies, and " +
+		"drops it. On a long link it holds acknowledgements back: `set_tcp_nodelay true` ends that.",
 	version: func(place) (string, error) {
 		return versionOf(exec.Command(sbin("mosquitto"), "-h"), `version ([\d.]+)`, "apt-get install mosquitto")
 	},
 	prepare: func(s *server) error {
-		if out, err := exec.Command("mosquitto_passwd", "-c", "-b", s.path("users"), s.kind.userName(), password).CombinedOutput(); err != nil {
+		if out, err := exec.Command("mosquitto_passwd", "-c", "-b", s.path("users"), s.kind.userName(),
+			password).CombinedOutput(); err != nil {
 			return fmt.Errorf("mosquitto_passwd: %w: %s", err, out)
 		}
 		me, err := osUser()
@@ -52,9 +54,11 @@ log_dest stderr
 
 var nats = kind{
 	name: "NATS", ci: true, source: "`go install github.com/nats-io/nats-server/v2@v2.15.0`", durable: true,
-	notes: "Needs JetStream and a `server_name` for MQTT. It cuts the connection for a space in a topic and for a payload of 1 MiB or more.",
+	notes: "Needs JetStream and a `server_name` for MQTT. It cuts the connection for a space in a topic and for a " +
+		"payload of 1 MiB or more.",
 	version: func(p place) (string, error) {
-		return versionOf(exec.Command(filepath.Join(p.cache, "nats-server"), "--version"), `v([\d.]+)`, "build/brokers/run fetches it")
+		return versionOf(exec.Command(filepath.Join(p.cache, "nats-server"), "--version"), `v([\d.]+)`,
+			"build/brokers/run fetches it")
 	},
 	prepare: func(s *server) error {
 		return s.write("nats.conf", `server_name: holdfast

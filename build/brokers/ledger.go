@@ -105,7 +105,8 @@ func (l *ledger) count(clientID string) tally {
 				t.twice++
 				continue
 			case r.Seq < last[r.Boot]:
-				t.disorder = append(t.disorder, fmt.Sprintf("%s %s: %d first arrives after %d", topic, r.Boot, r.Seq, last[r.Boot]))
+				t.disorder = append(t.disorder, fmt.Sprintf("%s %s: %d first arrives after %d", topic, r.Boot, r.Seq,
+					last[r.Boot]))
 			}
 			seen[k], t.boots[r.Boot] = true, true
 			t.first++
@@ -134,5 +135,6 @@ func (t tally) wrong(acked func(key) bool) error {
 	if said = append(said, t.disorder...); len(said) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %d readings: %s", len(said), t.first+len(t.lost), strings.Join(said[:min(5, len(said))], "; "))
+	return fmt.Errorf("%d of %d readings: %s", len(said), t.first+len(t.lost),
+		strings.Join(said[:min(5, len(said))], "; "))
 }

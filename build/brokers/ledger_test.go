@@ -18,7 +18,8 @@ func (p *tape) Arrivals() []broker.Arrival { return *p }
 // doors adds arrivals on porch/load: "A1" is number 1 of the start A.
 func (p *tape) doors(words string) *tape {
 	for _, w := range strings.Fields(words) {
-		*p = append(*p, broker.Arrival{Topic: "porch/load", Payload: fmt.Sprintf(`{"boot":%q,"seq":%s}`, w[:1], w[1:]), At: time.Now()})
+		*p = append(*p, broker.Arrival{Topic: "porch/load", Payload: fmt.Sprintf(`{"boot":%q,"seq":%s}`, w[:1], w[1:]),
+			At: time.Now()})
 	}
 	return p
 }
@@ -43,7 +44,9 @@ func TestTallyKnowsTwiceLostAndDisorder(t *testing.T) {
 func TestALossIsOursUnlessTheBrokerHadAcknowledgedIt(t *testing.T) {
 	tally := newLedger(new(tape).doors("A1 A4")).count("porch")
 	second := key{"porch/load", "A", 2}
-	if err := tally.wrong(func(k key) bool { return k == second }); err == nil || !strings.Contains(err.Error(), "A: 3 never arrived") {
+	if err := tally.wrong(func(k key) bool {
+		return k == second
+	}); err == nil || !strings.Contains(err.Error(), "A: 3 never arrived") {
 		t.Errorf("error %v, want one that names 3 alone", err)
 	}
 	if err := tally.wrong(func(key) bool { return true }); err != nil {
@@ -53,7 +56,9 @@ func TestALossIsOursUnlessTheBrokerHadAcknowledgedIt(t *testing.T) {
 
 func TestDisorderIsOursWhateverWasAcknowledged(t *testing.T) {
 	tally := newLedger(new(tape).doors("A2 A1")).count("porch")
-	if err := tally.wrong(func(key) bool { return true }); err == nil || !strings.Contains(err.Error(), "1 first arrives after 2") {
+	if err := tally.wrong(func(key) bool {
+		return true
+	}); err == nil || !strings.Contains(err.Error(), "1 first arrives after 2") {
 		t.Errorf("error %v, want one that names the disorder", err)
 	}
 }
@@ -84,7 +89,8 @@ func TestLiveIsWhatArrivesAsItHappens(t *testing.T) {
 		} {
 			now := since.Add(5 * time.Second)
 			time.Sleep(time.Until(now)) // of the bubble
-			p := &tape{{Topic: "porch/load", At: now.Add(-c.arrived), Payload: fmt.Sprintf(`{"ts":%d}`, now.Add(-c.taken).UnixMilli())}}
+			p := &tape{{Topic: "porch/load", At: now.Add(-c.arrived),
+				Payload: fmt.Sprintf(`{"ts":%d}`, now.Add(-c.taken).UnixMilli())}}
 			if got := newLedger(p).live("porch/load", since); got != c.want {
 				t.Errorf("%s: live %v, want %v", name, got, c.want)
 			}

@@ -21,8 +21,9 @@ import (
 // killed.
 var mochi = kind{
 	name: "mochi", ci: true, source: "Go module `github.com/mochi-mqtt/server/v2`",
-	notes: "Sessions and retained messages live in memory. What waited for an absent subscriber comes out of order: only a " +
-		"subscriber that is connected sees the order that was sent. It is the broker behind `server: embedded`.",
+	notes: "Sessions and retained messages live in memory. What waited for an absent subscriber comes out of " +
+		"order: only a subscriber that is connected sees the order that was sent. It is the broker behind `server: " +
+		"embedded`.",
 	version: func(place) (string, error) {
 		info, ok := debug.ReadBuildInfo()
 		if ok {
@@ -58,7 +59,8 @@ func serveMochi(args []string) error {
 	}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
-	s := server2.New(&server2.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	s := server2.New(&server2.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr,
+		&slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err := s.AddHook(&door{}, nil); err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 // of its own, all on the loopback interface.
 var rabbitmq = kind{
 	name: "RabbitMQ", ci: true, source: "Debian `rabbitmq-server`, plugin `rabbitmq_mqtt`", durable: true, slow: true,
-	notes: "It turns `.` in topics into `/`, loses retained messages when it restarts, and gives retained messages to no subscriber " +
-		"with a wildcard. QoS 2 becomes 1. Takes 10 s to start.",
+	notes: "It turns `.` in topics into `/`, loses retained messages when it restarts, and gives retained " +
+		"messages to no subscriber with a wildcard. QoS 2 becomes 1. Takes 10 s to start.",
 	version: func(place) (string, error) { return debianVersion("rabbitmq-server") },
 	prepare: func(s *server) error {
 		if err := s.write("enabled_plugins", "[rabbitmq_mqtt].\n"); err != nil {

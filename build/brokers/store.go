@@ -107,7 +107,9 @@ func (s *shop) comeBack(ctx context.Context) (remark string, err error) {
 		return "", err
 	}
 	started := time.Now()
-	if err := eventually(ctx, patience, "the recorder is back", func() bool { return s.rec.Sessions() > sessions }); err != nil {
+	if err := eventually(ctx, patience, "the recorder is back", func() bool {
+		return s.rec.Sessions() > sessions
+	}); err != nil {
 		return "", err
 	}
 	s.link.Plug()
@@ -133,7 +135,8 @@ func (s *shop) verdict(took time.Duration) (string, error) {
 		return "", fmt.Errorf("the broker lost %d readings that it had acknowledged", lost)
 	case lost > 0:
 		remark += fmt.Sprintf(", %d lost by the broker after it acknowledged them", lost)
-		s.report.fact(s.server.kind.name, "In this run (%s) it lost %d of %d readings after it had acknowledged them.", s.name, lost, t.first+lost)
+		s.report.fact(s.server.kind.name, "In this run (%s) it lost %d of %d readings after it had acknowledged them.",
+			s.name, lost, t.first+lost)
 	}
 	return remark, nil
 }

@@ -93,7 +93,9 @@ func (s *suite) live(ctx context.Context, clientID string) error {
 	now := time.Now()
 	for _, stream := range streams {
 		topic := clientID + "/" + stream
-		if err := eventually(ctx, patience, topic+" is live", func() bool { return s.ledger.live(topic, now) }); err != nil {
+		if err := eventually(ctx, patience, topic+" is live", func() bool {
+			return s.ledger.live(topic, now)
+		}); err != nil {
 			return err
 		}
 	}

@@ -93,7 +93,8 @@ func TestFarewellIsOfflineAndThenDisconnect(t *testing.T) {
 }
 
 func TestALongPacketIsReadWhole(t *testing.T) {
-	long := publish(1, 9, "porch/door", `{"boot":"1-a","seq":3,"state":"`+string(bytes.Repeat([]byte("x"), 20_000))+`"}`)
+	long := publish(1, 9, "porch/door", `{"boot":"1-a","seq":3,"state":"`+string(bytes.Repeat([]byte("x"),
+		20_000))+`"}`)
 	s := pane()
 	if rest := carry(s.toServer, long, []byte{0x40}); !bytes.Equal(rest, []byte{0x40}) {
 		t.Errorf("rest % x, want the begun packet", rest)
@@ -124,8 +125,10 @@ func FuzzWindowSeesTheSameHoweverItIsCut(f *testing.F) {
 			w.read(data[:at])
 			w.read(data[at:])
 		}
-		if !reflect.DeepEqual(whole.sent, parts.sent) || !reflect.DeepEqual(whole.acked, parts.acked) || whole.farewell != parts.farewell {
-			t.Errorf("cut at %d of % x: %v %v, whole: %v %v", at, data, parts.sent, parts.acked, whole.sent, whole.acked)
+		if !reflect.DeepEqual(whole.sent, parts.sent) || !reflect.DeepEqual(whole.acked, parts.acked) ||
+			whole.farewell != parts.farewell {
+			t.Errorf("cut at %d of % x: %v %v, whole: %v %v", at, data, parts.sent, parts.acked, whole.sent,
+				whole.acked)
 		}
 	})
 }

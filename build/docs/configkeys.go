@@ -7,14 +7,18 @@ var configSections = []configSection{
 			"no two nodes may share one", "name", "`pi-` and the end of the board's serial number"},
 	}},
 	{path: "mqtt", title: "mqtt", intro: "Either `server` or `servers` is needed.", keys: []configKey{
-		{"server", "`mqtt://`, `mqtts://`, `ws://` or `wss://`, host and port; or `embedded`, a broker inside the agent", "", ""},
+		{"server",
+			"`mqtt://`, `mqtts://`, `ws://` or `wss://`, host and port; or `embedded`, a broker inside the agent", "",
+			""},
 		{"servers", "several, in order: the next is tried when one does not answer", "", ""},
 		{"username", "", "", "the client ID"},
-		{"password_file", "its first line; else `$HOLDFAST_MQTT_PASSWORD`, or systemd's credential `mqtt.password`", "file", ""},
+		{"password_file", "its first line; else `$HOLDFAST_MQTT_PASSWORD`, or systemd's credential `mqtt.password`",
+			"file", ""},
 		{"allow_plaintext", "`true` lets a password travel over `mqtt://` or `ws://` to a public address", "", ""},
 		{"keepalive", "5s to 10m; a dead link is found in 30 s, or in 15 s more than a longer keepalive", "", ""},
 		{"bind", "send only through this interface (`wwan0`) or from this address of ours", "", ""},
-		{"prove_publish", "prove that what is published arrives; `false` for an account that may write and not read", "", ""},
+		{"prove_publish", "prove that what is published arrives; `false` for an account that may write and not read",
+			"", ""},
 		{"retain", "`false` for a broker without retained messages: see [brokers](brokers.md)", "", ""},
 	}},
 	{path: "mqtt.tls", title: "mqtt.tls", intro: "For `mqtts://` and `wss://`. The server's certificate and " +
@@ -34,14 +38,17 @@ var configSections = []configSection{
 		{"max_size", "1MiB to 1024GiB (256MiB on 32-bit ARM); then the oldest routine readings are thinned out, " +
 			"then dropped; alarms last", "size", "`64MiB`"},
 		{"max_age", "1h to 3650d; older readings are dropped", "", "no bound"},
-		{"sync_every", "100ms to 10m: the most routine history that a power cut can take; of alarms it takes none", "", ""},
+		{"sync_every", "100ms to 10m: the most routine history that a power cut can take; of alarms it takes none", "",
+			""},
 	}},
-	{path: "drain", title: "drain", intro: "How fast a backlog goes out. Alarms, states and readings without a backlog " +
-		"are not paced.", keys: []configKey{
-		{"rate", "`auto`: 500 readings at once, then 250 a second ([brokers](brokers.md)); or 1 to 1000000 readings a second; " +
-			"`0`: as fast as the link takes them", "", "`auto`"},
-		{"window", "1 to 1024 messages in flight at most", "", ""},
-	}},
+	{path: "drain", title: "drain",
+		intro: "How fast a backlog goes out. Alarms, states and readings without a backlog " +
+			"are not paced.", keys: []configKey{
+			{"rate",
+				"`auto`: 500 readings at once, then 250 a second ([brokers](brokers.md)); or 1 to 1000000 readings a " +
+					"second; `0`: as fast as the link takes them", "", "`auto`"},
+			{"window", "1 to 1024 messages in flight at most", "", ""},
+		}},
 	{path: "topics", title: "topics", intro: "Both patterns need `{client_id}` and `{stream}`.", keys: []configKey{
 		{"reading", "every reading", "", ""},
 		{"state", "the latest reading of each stream, retained", "", ""},
@@ -51,47 +58,51 @@ var configSections = []configSection{
 		{"prefix", "Home Assistant's own discovery prefix", "", ""},
 	}},
 	{path: "clock", title: "clock", keys: []configKey{
-		{"trust", "whether the system's time is right: `auto` asks the kernel, " +
-			"systemd-timesyncd, chrony and the real-time clock; `always` and `never` are for containers and " +
-			"sites with their own clock", "", "`auto`"},
+		{"trust", "whether the system's time is right: `auto` asks the kernel, systemd-timesyncd, chrony and the " +
+			"real-time clock; `always` and `never` are for containers and sites with their own clock", "", "`auto`"},
 	}},
-	{path: "sensors.NAME", title: "sensors", intro: "A sensor is its name and its keys. These are the keys of every kind; " +
-		"[sensors](sensors.md) has those of each.\n\n```yaml\nsensors:\n" +
-		"  door: {kind: contact, gpio: GPIO17, normally: closed, class: door, alarm: true}\n" +
-		"  room: {kind: bme280, i2c: \"1\", address: 0x76, every: 30s, streams: {humidity: hum}}\n" +
-		"  freezer:\n    kind: w1\n    id: 28-0316a2797bff\n" +
-		"    average: 5                                    # a reading is the mean of so many samples\n" +
-		"    valid: {min: -60, max: 60, jump: 5}           # what is implausible is a failed read\n" +
-		"    report: {change: 0.3, at_least: 10m}          # only what is worth saying\n" +
-		"    alarm: {above: -15, clear: -17, for: 5m}      # makes the stream freezer_alarm: ok, alarm\n```",
+	{path: "sensors.NAME", title: "sensors",
+		intro: "A sensor is its name and its keys. These are the keys of every kind; " +
+			"[sensors](sensors.md) has those of each.\n\n```yaml\nsensors:\n" +
+			"  door: {kind: contact, gpio: GPIO17, normally: closed, class: door, alarm: true}\n" +
+			"  room: {kind: bme280, i2c: \"1\", address: 0x76, every: 30s, streams: {humidity: hum}}\n" +
+			"  freezer:\n    kind: w1\n    id: 28-0316a2797bff\n" +
+			"    average: 5                                    # a reading is the mean of so many samples\n" +
+			"    valid: {min: -60, max: 60, jump: 5}           # what is implausible is a failed read\n" +
+			"    report: {change: 0.3, at_least: 10m}          # only what is worth saying\n" +
+			"    alarm: {above: -15, clear: -17, for: 5m}      # makes the stream freezer_alarm: ok, alarm\n```",
 		keys: []configKey{
 			{"kind", "which of the [kinds](sensors.md#kinds); needed", "", ""},
-			{"every", "the time between two measurements, from `1ms` up; a kind that reports when something happens takes none",
+			{"every",
+				"the time between two measurements, from `1ms` up; a kind that reports when something happens " +
+					"takes none",
 				"", "the kind's"},
-			{"streams", "other names for streams: `{humidity: hum}`. Without it a sensor of one quantity names its stream after " +
-				"itself (`door`), one of several makes `<sensor>_<quantity>` (`room_humidity`)", "", ""},
+			{"streams",
+				"other names for streams: `{humidity: hum}`. Without it a sensor of one quantity names its stream " +
+					"after itself (`door`), one of several makes `<sensor>_<quantity>` (`room_humidity`)", "", ""},
 			{"class", "Home Assistant's device class, for a sensor of one quantity", "", "the quantity's"},
 			{"alarm", "`true`: all its readings go first, and are on disk at once. With thresholds: see below", "", ""},
 			{"report", "only readings that differ enough or are old enough: see below", "", "each"},
 			{"valid", "what is plausible: see below", "", "what the part can measure"},
 			{"average", "the mean of so many samples, taken evenly, is one reading", "", "1"},
 		}},
-	{path: "sensors.NAME.alarm", title: "sensors: alarm", intro: "`alarm: {above: -15, clear: -17, for: 5m}` makes the " +
-		"stream `<stream>_alarm`: `ok`, `alarm`. Its changes go first; the measured stream stays routine. A sensor of several " +
-		"quantities says which: `alarm: {humidity: {above: 80}}`.", keys: []configKey{
-		{"above", "an alarm while the value is above this", "", ""},
-		{"below", "or below this; one of the two, not both", "", ""},
-		{"clear", "`ok` again beyond this", "", "the threshold"},
-		{"for", "how long it has to be beyond the threshold", "", ""},
-	}},
+	{path: "sensors.NAME.alarm", title: "sensors: alarm",
+		intro: "`alarm: {above: -15, clear: -17, for: 5m}` makes the stream `<stream>_alarm`: `ok`, `alarm`. Its " +
+			"changes go first; the measured stream stays routine. A sensor of several quantities says which: " +
+			"`alarm: {humidity: {above: 80}}`.", keys: []configKey{
+			{"above", "an alarm while the value is above this", "", ""},
+			{"below", "or below this; one of the two, not both", "", ""},
+			{"clear", "`ok` again beyond this", "", "the threshold"},
+			{"for", "how long it has to be beyond the threshold", "", ""},
+		}},
 	{path: "sensors.NAME.report", title: "sensors: report", keys: []configKey{
 		{"change", "a value is a reading if it differs by this much from the last one", "", ""},
 		{"at_least", "or if the last one was so long ago", "", ""},
 	}},
-	{path: "sensors.NAME.valid", title: "sensors: valid", intro: "A value outside is a failed read, with the value in its " +
-		"error.", keys: []configKey{
-		{"min", "the smallest", "", ""},
-		{"max", "the greatest", "", ""},
-		{"jump", "the furthest from the value before; a jump that stays is believed", "", ""},
-	}},
+	{path: "sensors.NAME.valid", title: "sensors: valid",
+		intro: "A value outside is a failed read, with the value in its error.", keys: []configKey{
+			{"min", "the smallest", "", ""},
+			{"max", "the greatest", "", ""},
+			{"jump", "the furthest from the value before; a jump that stays is believed", "", ""},
+		}},
 }

@@ -33,12 +33,14 @@ func TestPagesAreWhatTheCodeGives(t *testing.T) {
 // Where a default is written by hand, the file that says it is the same
 // configuration as the file that leaves it out.
 func TestDefaultsOfTheConfigurationAreTrue(t *testing.T) {
-	const least = "client_id: porch\nmqtt: {server: mqtts://broker.example.com}\nsensors: {door: {kind: contact, gpio: GPIO17}}\n"
+	const least = "client_id: porch\nmqtt: {server: mqtts://broker.example.com}\nsensors: {door: {kind: contact, " +
+		"gpio: GPIO17}}\n"
 	want, err := config.Parse("f.yaml", []byte(least))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := config.Parse("f.yaml", []byte(least+`queue: {path: /var/lib/holdfast/queue.db, max_size: 64MiB, sync_every: 5s}
+	got, err := config.Parse("f.yaml", []byte(least+`queue:
+  {path: /var/lib/holdfast/queue.db, max_size: 64MiB, sync_every: 5s}
 drain: {rate: auto, window: 20}
 topics: {reading: "{client_id}/{stream}", state: "{client_id}/{stream}/state"}
 home_assistant: {discovery: false, prefix: homeassistant}
@@ -133,7 +135,8 @@ func (*strange) Open(context.Context, *drivers.Hardware) (sensors.Sensor, error)
 
 func TestOptionsAreThoseThatTheConfigurationTakes(t *testing.T) {
 	half := 0.5
-	got, err := optionsOf("strange", &strange{base: base{2}, Long: 90 * time.Second, Number: &half, Words: []string{"a", "b"}, On: true, none: 1})
+	got, err := optionsOf("strange", &strange{base: base{2}, Long: 90 * time.Second, Number: &half,
+		Words: []string{"a", "b"}, On: true, none: 1})
 	want := []option{
 		{"i2c", "text", "i2c-2", "g"},
 		{"long", "duration", "90s", "a"},
@@ -155,13 +158,15 @@ type undocumented struct {
 }
 
 func TestOptionWithoutADocTagIsAnError(t *testing.T) {
-	if _, err := optionsOf("undocumented", &undocumented{}); err == nil || !strings.Contains(err.Error(), "its option secret has no doc tag") {
+	if _, err := optionsOf("undocumented", &undocumented{}); err == nil ||
+		!strings.Contains(err.Error(), "its option secret has no doc tag") {
 		t.Error(err)
 	}
 }
 
 func TestDurationsAreWrittenAsInAConfiguration(t *testing.T) {
-	for want, d := range map[string]time.Duration{"1h": time.Hour, "90s": 90 * time.Second, "50ms": 50 * time.Millisecond, "1µs": time.Microsecond} {
+	for want, d := range map[string]time.Duration{"1h": time.Hour, "90s": 90 * time.Second,
+		"50ms": 50 * time.Millisecond, "1µs": time.Microsecond} {
 		if got := duration(d); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}

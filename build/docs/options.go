@@ -20,7 +20,8 @@ func optionsOf(kind string, o drivers.Options) ([]option, error) {
 	all := fields(reflect.ValueOf(o).Elem(), "")
 	for i := range all {
 		if all[i].doc == "" {
-			return nil, fmt.Errorf("kind %s: its option %s has no doc tag: say in sensors/drivers what it is", kind, all[i].key)
+			return nil, fmt.Errorf("kind %s: its option %s has no doc tag: say in sensors/drivers what it is", kind,
+				all[i].key)
 		}
 		if addresses := drivers.Addresses(kind); all[i].key == "address" && len(addresses) > 0 {
 			all[i].kind, all[i].preset = addressText(addresses), fmt.Sprintf("0x%02x", addresses[0])

@@ -39,7 +39,8 @@ func pagesToHold(t *testing.T) map[string]string {
 func TestPagesAreWrapped(t *testing.T) {
 	for page, text := range pagesToHold(t) {
 		if markdown.Wrap(text) != text {
-			t.Errorf("%s: a line of prose has more than %d columns, or is broken before it has them", page, markdown.Columns)
+			t.Errorf("%s: a line of prose has more than %d columns, or is broken before it has them", page,
+				markdown.Columns)
 		}
 	}
 }

@@ -16,10 +16,12 @@ var preamble string
 
 // varies says how a kind's quantities follow from its options.
 var varies = map[string]string{
-	"ads1015":   loopText,
-	"ads1115":   loopText,
-	"contact":   "`class` gives the stream its class and its words; these are those without one.",
-	"hwmon":     "As `inputs` says: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a voltage in V, `curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. Inputs that are alike have their own name in that of the quantity: `temperature_temp2`.",
+	"ads1015": loopText,
+	"ads1115": loopText,
+	"contact": "`class` gives the stream its class and its words; these are those without one.",
+	"hwmon": "As `inputs` says: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a voltage in V, " +
+		"`curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. Inputs that are alike have their " +
+		"own name in that of the quantity: `temperature_temp2`.",
 	"iio":       "As `inputs` says, or the part's name where it is known.",
 	"lines":     "As `quantity`, `unit` and the lines themselves say.",
 	"simulated": "As `wave`, `steps` or `counter` says; the table is a `counter`'s. `steps` take no `every`.",

@@ -59,7 +59,8 @@ func childMain(args []string) {
 		fatal(err)
 	}
 	c.send(message{Kind: msgFound, Items: items, Violations: found})
-	if c.Running, err = promise.Start(promise.Options(*dir, childSync, ""), slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+	if c.Running, err = promise.Start(promise.Options(*dir, childSync, ""),
+		slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 		fatal(err)
 	}
 	c.send(message{Kind: msgOpened})

@@ -68,7 +68,8 @@ func (b batch) work(dir string, each func(outcome), args ...string) (done int, e
 		return done, fmt.Errorf("worker: %w\n%s", err, stderr.Bytes())
 	}
 	if last != nil {
-		last.found = []promise.Violation{{Sort: promise.Died, What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))}}
+		last.found = []promise.Violation{{Sort: promise.Died,
+			What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))}}
 		each(*last)
 		done++
 	}
@@ -101,7 +102,8 @@ func outcomes(r io.Reader, each func(outcome)) (done int, last *outcome) {
 // firstLine is what a dying program says of it.
 func firstLine(text string) string {
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "unexpected fault") {
+		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") ||
+			strings.HasPrefix(line, "unexpected fault") {
 			return strings.TrimSpace(line)
 		}
 	}

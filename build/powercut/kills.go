@@ -50,7 +50,8 @@ func killAll(s settings, t *tally, early bool) error {
 			return err
 		}
 		if len(found) > 0 && !early && s.keep != "" {
-			if err := copyFolder(filepath.Join(s.keep, fmt.Sprintf("kill%d-seed%d", n, s.seed)), asFound(v.dir)); err != nil {
+			if err := copyFolder(filepath.Join(s.keep, fmt.Sprintf("kill%d-seed%d", n, s.seed)),
+				asFound(v.dir)); err != nil {
 				return err
 			}
 		}
@@ -100,7 +101,8 @@ func (v *victim) life(n int, last bool) (found []promise.Violation, err error) {
 	}
 	err = cmd.Wait()
 	if kill.Stop() || !checked {
-		found = append(found, promise.Violation{Sort: promise.Died, What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))})
+		found = append(found, promise.Violation{Sort: promise.Died,
+			What: fmt.Sprintf("%v: %s", err, firstLine(stderr.String()))})
 	}
 	v.killed = killed
 	return found, nil

@@ -111,7 +111,8 @@ func control(s settings, total *tally) error {
 		name string
 		most int
 		run  func(settings, *tally) error
-	}{{"power cuts of a disk that does not sync", s.cuts, lyingCuts}, {"kills of a Put that returns too early", s.kills, earlyKills}} {
+	}{{"power cuts of a disk that does not sync", s.cuts, lyingCuts},
+		{"kills of a Put that returns too early", s.kills, earlyKills}} {
 		if part.most == 0 {
 			continue
 		}

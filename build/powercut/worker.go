@@ -112,7 +112,9 @@ func (w *worker) image(cut, choice int) []promise.Violation {
 	}
 	items, found := promise.Drain(w.dir, syncEvery, w.rec.ClientID)
 	if w.rec.Upset {
-		found = slices.DeleteFunc(found, func(b promise.Violation) bool { return b.Sort == promise.Aside || b.Sort == promise.Complaint })
+		found = slices.DeleteFunc(found, func(b promise.Violation) bool {
+			return b.Sort == promise.Aside || b.Sort == promise.Complaint
+		})
 	}
 	found = append(found, w.ledger.Check(items, w.rec.Now(cut), syncEvery)...)
 	if len(found) == 0 && random.IntN(reuseEvery) == 0 {

@@ -60,7 +60,8 @@ func account(all []broker.Arrival, w io.Writer) (holes int) {
 	for _, k := range slices.Sorted(maps.Keys(spans)) {
 		topic, _, _ := strings.Cut(k, " ")
 		if from, to, n := spans[k].holes(); n > 0 {
-			fmt.Fprintf(w, "%s: %d holes from %d to %d; the last number is %d, gaps %v\n", k, n, from, to, spans[k].last, spans[k].gaps)
+			fmt.Fprintf(w, "%s: %d holes from %d to %d; the last number is %d, gaps %v\n", k, n, from, to,
+				spans[k].last, spans[k].gaps)
 		}
 		if totals[topic] == nil {
 			totals[topic] = &total{}

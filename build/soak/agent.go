@@ -43,7 +43,8 @@ func newAgent(dir, name, binary, server string) (*agent, error) {
 	if a.log, err = os.Create(filepath.Join(a.dir, "log")); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("client_id: %s\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %s/queue.db}\nsensors:%s", name, a.cable.Addr(), a.card.dir, sensors)
+	text := fmt.Sprintf("client_id: %s\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %s/queue.db}\nsensors:%s", name,
+		a.cable.Addr(), a.card.dir, sensors)
 	if err := os.WriteFile(a.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

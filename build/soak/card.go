@@ -64,7 +64,8 @@ func (c *card) breakDown() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile("/sys/fs/ext4/"+filepath.Base(strings.TrimSpace(string(out)))+"/trigger_fs_error", []byte("1"), 0)
+	return os.WriteFile("/sys/fs/ext4/"+filepath.Base(strings.TrimSpace(string(out)))+"/trigger_fs_error", []byte("1"),
+		0)
 }
 
 func (c *card) repair() error {

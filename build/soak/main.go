@@ -30,7 +30,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	log.Printf("%d minutes, seed %d", *minutes, *seed)
-	if err := soak(ctx, *holdfast, *only, time.Duration(*minutes)*time.Minute, rand.New(rand.NewPCG(*seed, 0))); err != nil {
+	if err := soak(ctx, *holdfast, *only, time.Duration(*minutes)*time.Minute,
+		rand.New(rand.NewPCG(*seed, 0))); err != nil {
 		log.Fatal("soak: ", err)
 	}
 }

@@ -52,7 +52,8 @@ func (u *usage) report(w io.Writer) (flat bool) {
 			continue
 		}
 		before, after := median(m.all[n:2*n]), median(m.all[3*n:])
-		fmt.Fprintf(w, "%s of the steady agent: median %d in the second quarter, %d in the last, most %d\n", m.name, before, after, slices.Max(m.all))
+		fmt.Fprintf(w, "%s of the steady agent: median %d in the second quarter, %d in the last, most %d\n", m.name,
+			before, after, slices.Max(m.all))
 		flat = flat && after <= before+max(before/5, m.slack)
 	}
 	return flat

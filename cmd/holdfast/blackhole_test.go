@@ -62,7 +62,8 @@ func startBeyond(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	broker := exec.Command("sh", "-c", "until ip -br addr show far 2>/dev/null | grep -q 10.9.0.2; do sleep 0.1; done; exec mosquitto -c "+conf)
+	broker := exec.Command("sh", "-c",
+		"until ip -br addr show far 2>/dev/null | grep -q 10.9.0.2; do sleep 0.1; done; exec mosquitto -c "+conf)
 	broker.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if err := broker.Start(); err != nil {
 		t.Fatal(err)
@@ -78,12 +79,17 @@ func passBlackHole(t *testing.T) {
 	startBeyond(t)
 	const addr = "10.9.0.2:1883"
 	sub := subscribe(t, addr, "store/#")
-	a := newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n%s", addr, twentySensors()))
+	a := newAgent(t,
+		fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n%s",
+			addr, twentySensors()))
 	a.start()
 	eventually(t, 3*time.Minute, "the log says what is lost", func() bool {
-		return strings.Contains(a.log.String(), "large ones are lost without a word") && strings.Contains(a.log.String(), "tcp_mtu_probing")
+		return strings.Contains(a.log.String(), "large ones are lost without a word") &&
+			strings.Contains(a.log.String(), "tcp_mtu_probing")
 	})
-	eventually(t, time.Minute, "the whole birth passes", func() bool { return strings.Contains(sub.last("store/agent/info").raw, "sensor_19") })
+	eventually(t, time.Minute, "the whole birth passes", func() bool {
+		return strings.Contains(sub.last("store/agent/info").raw, "sensor_19")
+	})
 	eventually(t, time.Minute, "readings are live", func() bool {
 		last := sub.last("store/load")
 		return last.at.Sub(time.UnixMilli(last.TS)) < time.Second && time.Since(last.at) < time.Second

@@ -19,8 +19,9 @@ func TestATakeOverIsToldByBothAndNotFought(t *testing.T) {
 	w := wire(t, startMosquitto(t, ""), 0, "  load: {kind: simulated, counter: {}, every: 1s}\n")
 	w.agent.start()
 	eventually(t, 20*time.Second, "online", func() bool { return w.sub.last("store/agent/info").topic != "" })
-	other := newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
-		"sensors:\n  load: {kind: simulated, counter: {}, every: 1s}\n", w.cable.Addr()))
+	other := newAgent(t,
+		fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
+			"sensors:\n  load: {kind: simulated, counter: {}, every: 1s}\n", w.cable.Addr()))
 	other.start()
 	began := time.Now()
 	tells := func(a *agent) bool { return strings.Contains(a.log.String(), `another client uses \"store\"`) }
@@ -53,12 +54,16 @@ func TestTheNextServerTakesOver(t *testing.T) {
 	t.Parallel()
 	brokers := []*mosquitto{startMosquitto(t, persistent), startMosquitto(t, persistent)}
 	subs := []*subscriber{subscribe(t, brokers[0].addr, "store/#"), subscribe(t, brokers[1].addr, "store/#")}
-	a := newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {servers: [\"mqtt://%s\", \"mqtt://%s\"]}\nqueue: {path: %%DIR%%/queue.db}\n"+
-		"sensors:\n  load: {kind: simulated, counter: {}, every: 50ms}\n", brokers[0].addr, brokers[1].addr))
+	a := newAgent(t,
+		fmt.Sprintf("client_id: store\nmqtt: {servers: [\"mqtt://%s\", \"mqtt://%s\"]}\nqueue: {path: "+
+			"%%DIR%%/queue.db}\n"+
+			"sensors:\n  load: {kind: simulated, counter: {}, every: 50ms}\n", brokers[0].addr, brokers[1].addr))
 	a.start()
 	for i, at := range []int{0, 1, 0} {
 		now := time.Now().UnixMilli()
-		eventually(t, 30*time.Second, fmt.Sprintf("broker %d gets what is measured", at), func() bool { return subs[at].last("store/load").TS > now })
+		eventually(t, 30*time.Second, fmt.Sprintf("broker %d gets what is measured", at), func() bool {
+			return subs[at].last("store/load").TS > now
+		})
 		if i < 2 {
 			brokers[at].stop()
 		}
@@ -118,17 +123,19 @@ func TestAHalfOpenLinkIsFoundIn30Seconds(t *testing.T) {
 			end := sync.OnceFunc(func() { close(ended) })
 			t.Cleanup(func() { end(); c.Close() })
 			sub := subscribe(t, broker.addr, "store/#")
-			a := newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
-				"sensors:\n  load: {kind: simulated, counter: {}, every: %s}\n", c.Addr(), every))
+			a := newAgent(t,
+				fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
+					"sensors:\n  load: {kind: simulated, counter: {}, every: %s}\n", c.Addr(), every))
 			a.start()
 			eventually(t, 20*time.Second, "a reading", func() bool { return sub.count("store/load") > 0 })
 			time.Sleep(3 * time.Second)
 			dry.Store(true)
 			close(flooded)
 			began := time.Now()
-			eventually(t, 33*time.Second, "the link is found dead (in 30 s, and what a busy machine adds)", func() bool {
-				return strings.Contains(a.log.String(), "uplink down")
-			})
+			eventually(t, 33*time.Second, "the link is found dead (in 30 s, and what a busy machine adds)",
+				func() bool {
+					return strings.Contains(a.log.String(), "uplink down")
+				})
 			t.Logf("found after %v", time.Since(began).Round(time.Millisecond))
 			eventually(t, 20*time.Second, "online again", func() bool {
 				return strings.Count(a.log.String(), "uplink up") == 2 && sub.last("/agent/status").raw == "online"
@@ -149,7 +156,8 @@ func TestALateWillIsCorrectedOnMosquitto(t *testing.T) {
 	if tok := before.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
 		t.Fatal(tok.Error())
 	}
-	w.agent.configure(fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\", bind: lo}\nqueue: {path: %%DIR%%/queue.db}\n"+
+	w.agent.configure(fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\", bind: lo}\nqueue: {path: "+
+		"%%DIR%%/queue.db}\n"+
 		"sensors:\n  load: {kind: simulated, counter: {}, every: 1s}\n", w.broker.addr)) // past the cable
 	w.agent.start()
 	eventually(t, 20*time.Second, "online", func() bool { return w.sub.last("/agent/status").raw == "online" })

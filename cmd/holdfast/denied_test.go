@@ -32,7 +32,8 @@ func newACL(t *testing.T, agents string) *acl {
 
 func (a *acl) allow(agents string) {
 	a.t.Helper()
-	if err := os.WriteFile(a.path, []byte("topic "+agents+" #\nuser recorder\ntopic readwrite #\n"), 0o600); err != nil {
+	if err := os.WriteFile(a.path, []byte("topic "+agents+" #\nuser recorder\ntopic readwrite #\n"),
+		0o600); err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -58,7 +59,8 @@ func guardedBy(t *testing.T, a *acl, option, sensors string) *wired {
 }
 
 func (w *wired) guardedConfig(keys, sensors string) string {
-	return fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"%s}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n%s", w.cable.Addr(), keys, sensors)
+	return fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"%s}\nqueue: {path: "+
+		"%%DIR%%/queue.db}\nsensors:\n%s", w.cable.Addr(), keys, sensors)
 }
 
 // arrivedWhole waits until a stream has arrived from its first reading up to one
@@ -211,7 +213,8 @@ func TestAStreamThatTheAccessListDeniesIsKept(t *testing.T) {
 	w.reloadACL()
 	w.arrivedWhole(t, "load", 120*time.Second) // it is tried once a minute
 	w.agent.stop()
-	if log := w.agent.log.String(); strings.Count(log, "level=ERROR") != 1 || !strings.Contains(log, "topic=store/load") {
+	if log := w.agent.log.String(); strings.Count(log, "level=ERROR") != 1 ||
+		!strings.Contains(log, "topic=store/load") {
 		t.Errorf("want one error that names the topic:\n%s", log)
 	}
 }

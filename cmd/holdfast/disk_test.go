@@ -138,14 +138,17 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 			}
 			boot := w.sub.last("store/load").Boot
 			w.agent.cmd.Process.Signal(syscall.SIGHUP)
-			eventually(t, 60*time.Second, "readings after a reload", func() bool { return w.sub.last("store/load").Boot != boot })
+			eventually(t, 60*time.Second, "readings after a reload", func() bool {
+				return w.sub.last("store/load").Boot != boot
+			})
 			w.live(t, "gate")
 
 			asked := time.Now()
 			w.agent.cmd.Process.Signal(syscall.SIGTERM)
 			if name == "hangs" { // the kernel keeps the process until the disk answers; the agent has ended
 				eventually(t, 10*time.Second, "the agent says that it ends", func() bool {
-					return strings.Contains(w.agent.log.String(), "the disk hangs: what was in memory only could not be written")
+					return strings.Contains(w.agent.log.String(),
+						"the disk hangs: what was in memory only could not be written")
 				})
 				mend()
 			}

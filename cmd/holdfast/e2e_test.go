@@ -32,7 +32,8 @@ func wire(t *testing.T, broker *mosquitto, delay time.Duration, sensors string) 
 }
 
 // wireOver does the same with a cable that lay makes.
-func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, func() cable.Tap) (*cable.Cable, error), sensors string) *wired {
+func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, func() cable.Tap) (*cable.Cable, error),
+	sensors string) *wired {
 	t.Helper()
 	w := &wired{broker: broker, tap: tap}
 	w.sub = subscribe(t, w.broker.addr, "#")
@@ -41,7 +42,9 @@ func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, fu
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.cable.Close() })
-	w.agent = newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n%s", w.cable.Addr(), sensors))
+	w.agent = newAgent(t,
+		fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n%s",
+			w.cable.Addr(), sensors))
 	return w
 }
 
@@ -144,9 +147,11 @@ func (w *wired) checkComplete(t *testing.T, stream string) (boots []string) {
 				lost++
 			}
 		}
-		t.Logf("%s, boot %s: %d readings, %d came twice, %d lost by the broker after it acknowledged them", stream, boot, last[boot], twice, broker)
+		t.Logf("%s, boot %s: %d readings, %d came twice, %d lost by the broker after it acknowledged them", stream,
+			boot, last[boot], twice, broker)
 		if lost > 0 {
-			t.Errorf("%s: %d of %d readings of boot %s never arrived and were never acknowledged", stream, lost, last[boot], boot)
+			t.Errorf("%s: %d of %d readings of boot %s never arrived and were never acknowledged", stream, lost,
+				last[boot], boot)
 		}
 	}
 	return boots
@@ -262,7 +267,8 @@ func TestStateIsRightAtOnceAfterAnOutage(t *testing.T) {
 func TestOldStateNeverStandsBesideOnline(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "  cpu: {kind: hwmon, name: there_is_no_such_chip, every: 1s}\n")
-	w.sub.client.Publish("store/cpu/state", 1, true, `{"ts":1763640000123,"boot":"1-9f3c02ab","seq":41,"value":45.2,"unit":"°C"}`).Wait()
+	w.sub.client.Publish("store/cpu/state", 1, true,
+		`{"ts":1763640000123,"boot":"1-9f3c02ab","seq":41,"value":45.2,"unit":"°C"}`).Wait()
 	w.agent.start()
 	eventually(t, 20*time.Second, "the state says that the sensor does not answer", func() bool {
 		s := w.sub.last("store/cpu/state")
@@ -292,7 +298,8 @@ func TestWillIsSentWhenTheAgentDies(t *testing.T) {
 
 func TestAgentStartsWithoutANetwork(t *testing.T) {
 	t.Parallel()
-	w := wire(t, startMosquitto(t, ""), 0, "  gate: {kind: simulated, steps: {states: [closed, open], every: 200ms}, alarm: true}\n")
+	w := wire(t, startMosquitto(t, ""), 0,
+		"  gate: {kind: simulated, steps: {states: [closed, open], every: 200ms}, alarm: true}\n")
 	w.cable.Pull()
 	w.agent.start()
 	time.Sleep(2 * time.Second)
@@ -312,8 +319,10 @@ func TestAgentStartsWithoutANetwork(t *testing.T) {
 func TestEmbeddedBroker(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t)
-	a := newAgent(t, fmt.Sprintf("client_id: hut\nmqtt: {server: embedded, embedded: {listen: %q}}\nqueue: {path: %%DIR%%/queue.db}\n"+
-		"sensors:\n  load: {kind: simulated, counter: {}, every: 50ms}\n", addr))
+	a := newAgent(t,
+		fmt.Sprintf("client_id: hut\nmqtt: {server: embedded, embedded: {listen: %q}}\nqueue: {path: "+
+			"%%DIR%%/queue.db}\n"+
+			"sensors:\n  load: {kind: simulated, counter: {}, every: 50ms}\n", addr))
 	a.start()
 	eventually(t, 10*time.Second, "the broker listens", func() bool {
 		c, err := net.Dial("tcp", addr)

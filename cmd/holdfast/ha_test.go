@@ -47,8 +47,9 @@ func (c *ca) listen(t *testing.T, b *mosquitto, filters ...string) *subscriber {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(c.cert)
-	return subscribeWith(t, mqtt.NewClientOptions().AddBroker("ssl://"+b.addr).SetUsername("store").SetPassword("s3cret").
-		SetTLSConfig(&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}), filters...)
+	return subscribeWith(t,
+		mqtt.NewClientOptions().AddBroker("ssl://"+b.addr).SetUsername("store").SetPassword("s3cret").
+			SetTLSConfig(&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}), filters...)
 }
 
 // TestHomeAssistantOverTLS is a node as it stands in a house: TLS with a client
@@ -62,19 +63,25 @@ func TestHomeAssistantOverTLS(t *testing.T) {
 	if err := os.WriteFile(c.path("password"), []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := newAgent(t, fmt.Sprintf("client_id: store\nmqtt:\n  server: mqtts://%s\n  password_file: %s\n  tls: {ca: %s, cert: %s, key: %s}\n"+
-		"home_assistant: {discovery: true}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n"+
-		"  gate: {kind: simulated, steps: {states: [closed, open], every: 500ms}, class: gate}\n  load: {kind: simulated, counter: {}, every: 100ms}\n",
-		b.addr, c.path("password"), c.path("ca.pem"), c.path("node.pem"), c.path("node.key")))
+	a := newAgent(t,
+		fmt.Sprintf("client_id: store\nmqtt:\n  server: mqtts://%s\n  password_file: %s\n  tls: {ca: %s, cert: %s, "+
+			"key: %s}\n"+
+			"home_assistant: {discovery: true}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n"+
+			"  gate: {kind: simulated, steps: {states: [closed, open], every: 500ms}, class: gate}\n  load: {kind: "+
+			"simulated, counter: {}, every: 100ms}\n",
+			b.addr, c.path("password"), c.path("ca.pem"), c.path("node.pem"), c.path("node.key")))
 	said, warned := holdfast(t, "check", "-c", a.configPath())
 	shown, _ := holdfast(t, "ha", "show", "-c", a.configPath())
-	if !strings.Contains(warned, `warning: `+a.configPath()+`:9:`) || !strings.Contains(warned, `no class "gate" for two states`) {
+	if !strings.Contains(warned, `warning: `+a.configPath()+`:9:`) ||
+		!strings.Contains(warned, `no class "gate" for two states`) {
 		t.Errorf("check warned %q", warned)
 	}
 
 	house := c.listen(t, b, "#")
 	a.start()
-	eventually(t, 10*time.Second, "the announcement", func() bool { return house.last("homeassistant/device/store/config").raw != "" })
+	eventually(t, 10*time.Second, "the announcement", func() bool {
+		return house.last("homeassistant/device/store/config").raw != ""
+	})
 	announcement := house.last("homeassistant/device/store/config").raw
 	if !equalJSON(t, announcement, shown) {
 		t.Errorf("announced %s\nshown %s", announcement, shown)
@@ -83,11 +90,14 @@ func TestHomeAssistantOverTLS(t *testing.T) {
 	if err := json.Unmarshal([]byte(announcement), &got); err != nil {
 		t.Fatal(err)
 	}
-	if names := slices.Sorted(maps.Keys(got.Components)); fmt.Sprint(names) != "[agent.backlog agent.faults agent.gap agent.oldest gate load]" {
+	if names := slices.Sorted(maps.Keys(got.Components)); fmt.Sprint(names) != "[agent.backlog agent.faults agent.gap "+
+		"agent.oldest gate load]" {
 		t.Errorf("announced are %v", names)
 	}
 	for _, name := range []string{"gate", "load"} {
-		eventually(t, 10*time.Second, "the state of "+name, func() bool { return house.last(got.Components[name].StateTopic).Value != nil })
+		eventually(t, 10*time.Second, "the state of "+name, func() bool {
+			return house.last(got.Components[name].StateTopic).Value != nil
+		})
 	}
 	eventually(t, 10*time.Second, "warnings that three certificates expire within the hour", func() bool {
 		return strings.Count(a.log.String(), "certificate expires soon") == 3
@@ -111,7 +121,8 @@ func TestHomeAssistantOverTLS(t *testing.T) {
 	}
 	house.mu.Lock()
 	defer house.mu.Unlock()
-	if everything := fmt.Sprint(said, warned, shown, hint, cleared, a.log.String(), house.got); strings.Contains(everything, "s3cret") {
+	if everything := fmt.Sprint(said, warned, shown, hint, cleared, a.log.String(),
+		house.got); strings.Contains(everything, "s3cret") {
 		t.Error("the password is printed, logged or published")
 	}
 }
@@ -156,7 +167,8 @@ func equalJSON(t *testing.T, a, b string) bool {
 // is so now.
 func TestReplayOfOldReadingsChangesNoEntity(t *testing.T) {
 	t.Parallel()
-	w := wire(t, startMosquitto(t, ""), time.Millisecond, "  gate: {kind: simulated, steps: {states: [closed, open], every: 10ms}}\nhome_assistant: {discovery: true}\n")
+	w := wire(t, startMosquitto(t, ""), time.Millisecond,
+		"  gate: {kind: simulated, steps: {states: [closed, open], every: 10ms}}\nhome_assistant: {discovery: true}\n")
 	w.agent.start()
 	w.live(t, "gate")
 	var got announced

@@ -75,7 +75,8 @@ func usage(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.does)
 	}
-	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n", config.DefaultPath)
+	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n",
+		config.DefaultPath)
 }
 
 // A usageError is an error that the user has to correct: the exit status is 2.

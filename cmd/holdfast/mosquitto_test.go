@@ -126,7 +126,8 @@ func subscribeWith(t *testing.T, o *mqtt.ClientOptions, filters ...string) *subs
 		topics[f] = 1
 	}
 	o.SetClientID("recorder-" + t.Name()).SetCleanSession(false).
-		SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).SetMaxReconnectInterval(200 * time.Millisecond).
+		SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).
+		SetMaxReconnectInterval(200 * time.Millisecond).
 		SetKeepAlive(5 * time.Second).SetDefaultPublishHandler(s.arrived)
 	o.SetOnConnectHandler(func(c mqtt.Client) { c.SubscribeMultiple(topics, s.arrived) })
 	s.client = mqtt.NewClient(o)

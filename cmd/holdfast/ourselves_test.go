@@ -122,7 +122,8 @@ func topicIn(kind byte, body []byte) string {
 func twentySensors() string {
 	text := "\n  load: {kind: simulated, counter: {}, every: 100ms}\n"
 	for i := range 20 {
-		text += fmt.Sprintf("  sensor_%d: {kind: simulated, wave: {quantity: humidity, unit: \"%%\", mean: 45, swing: 10, period: 1h}, every: 10s}\n", i)
+		text += fmt.Sprintf("  sensor_%d: {kind: simulated, wave: {quantity: humidity, unit: \"%%\", mean: 45, swing: "+
+			"10, period: 1h}, every: 10s}\n", i)
 	}
 	return text
 }
@@ -138,13 +139,21 @@ func TestWhatIsSaidOfTheAgentHoldsNothingUp(t *testing.T) {
 		named  string
 	}{
 		"max_packet_size 1000": {broker: "max_packet_size 1000\n", named: "store/agent/info"},
-		"homeassistant": {closes: func(_ byte, topic string, _ int) bool { return strings.HasPrefix(topic, "homeassistant/") },
+		"homeassistant": {closes: func(_ byte, topic string, _ int) bool {
+			return strings.HasPrefix(topic, "homeassistant/")
+		},
 			named: "homeassistant/device/store/config"},
-		"canary": {closes: func(kind byte, topic string, _ int) bool { return kind == publishes && topic == "store/agent/canary" },
+		"canary": {closes: func(kind byte, topic string, _ int) bool {
+			return kind == publishes && topic == "store/agent/canary"
+		},
 			named: "store/agent/canary"},
-		"info": {closes: func(kind byte, topic string, _ int) bool { return kind == publishes && topic == "store/agent/info" },
+		"info": {closes: func(kind byte, topic string, _ int) bool {
+			return kind == publishes && topic == "store/agent/info"
+		},
 			named: "store/agent/info"},
-		"health": {closes: func(_ byte, topic string, _ int) bool { return topic == "store/agent/health" }, named: "store/agent/health"},
+		"health": {closes: func(_ byte, topic string, _ int) bool {
+			return topic == "store/agent/health"
+		}, named: "store/agent/health"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -154,11 +163,14 @@ func TestWhatIsSaidOfTheAgentHoldsNothingUp(t *testing.T) {
 			if c.closes != nil {
 				addr = newDoorkeeper(t, addr, c.closes).listener.Addr().String()
 			}
-			a := newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
-				"home_assistant: {discovery: true}\nsensors:\n%s", addr, twentySensors()))
+			a := newAgent(t,
+				fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
+					"home_assistant: {discovery: true}\nsensors:\n%s", addr, twentySensors()))
 			a.start()
 			eventually(t, 60*time.Second, "a hundred readings", func() bool { return sub.count("store/load") >= 100 })
-			eventually(t, 60*time.Second, "the log names "+c.named, func() bool { return strings.Contains(a.log.String(), "topic="+c.named+" ") })
+			eventually(t, 60*time.Second, "the log names "+c.named, func() bool {
+				return strings.Contains(a.log.String(), "topic="+c.named+" ")
+			})
 			eventually(t, 60*time.Second, "readings are live", func() bool {
 				last := sub.last("store/load")
 				return last.at.Sub(time.UnixMilli(last.TS)) < time.Second && time.Since(last.at) < time.Second

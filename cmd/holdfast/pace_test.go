@@ -58,12 +58,15 @@ func TestASlowSubscriberGetsABacklogWhole(t *testing.T) {
 				t.Fatal(tok.Error())
 			}
 			t.Cleanup(func() { sub.client.Disconnect(0) })
-			if tok := sub.client.Subscribe("+/+", 1, slowly(sub.arrived)); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+			if tok := sub.client.Subscribe("+/+", 1, slowly(sub.arrived)); !tok.WaitTimeout(10*time.Second) ||
+				tok.Error() != nil {
 				t.Fatal(tok.Error())
 			}
 
-			const config = "client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n%ssensors:\n  %s\n"
-			a := newAgent(t, fmt.Sprintf(config, freeAddr(t), c.drain, "load: {kind: simulated, counter: {}, every: 1ms}"))
+			const config = "client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: " +
+				"%%DIR%%/queue.db}\n%ssensors:\n  %s\n"
+			a := newAgent(t, fmt.Sprintf(config, freeAddr(t), c.drain,
+				"load: {kind: simulated, counter: {}, every: 1ms}"))
 			a.start()
 			eventually(t, 60*time.Second, "a backlog of 4,000 readings", func() bool {
 				time.Sleep(500 * time.Millisecond)

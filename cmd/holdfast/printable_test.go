@@ -22,7 +22,9 @@ import (
 // what prints stays as it is.
 func TestATerminalGetsNothingToActOn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })).Draw(t, "text")
+		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string {
+			return string(b)
+		})).Draw(t, "text")
 		var whole, pieces bytes.Buffer
 		(&printable{w: &whole}).Write([]byte(text + "\n"))
 		p := &printable{w: &pieces}
@@ -42,7 +44,9 @@ func TestATerminalGetsNothingToActOn(t *testing.T) {
 				t.Fatalf("%q prints %U", text, r)
 			}
 		}
-		if strings.IndexFunc(text, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) < 0 && whole.String() != text+"\n" {
+		if strings.IndexFunc(text, func(r rune) bool {
+			return r == utf8.RuneError || !unicode.IsPrint(r)
+		}) < 0 && whole.String() != text+"\n" {
 			t.Fatalf("%q became %q", text, whole.String())
 		}
 	})
@@ -70,7 +74,8 @@ const evil = "\x1b[2J\x1b]0;owned\x07\u009b31m\u202edoor\nfake  line\r"
 
 // A queue that was copied from elsewhere is looked at.
 func TestAForeignQueueIsPrintedSafely(t *testing.T) {
-	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: clock.NewTimekeeper(clock.TrustAuto)}
+	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second,
+		Clock: clock.NewTimekeeper(clock.TrustAuto)}
 	q, err := queue.Open(opt, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,8 @@ import (
 // fillQueue makes a file with n readings of each priority.
 func fillQueue(t *testing.T, n int) queue.Options {
 	t.Helper()
-	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: clock.NewTimekeeper(clock.TrustAuto)}
+	opt := queue.Options{Path: filepath.Join(t.TempDir(), "queue.db"), MaxSize: 1 << 20, SyncEvery: 5 * time.Second,
+		Clock: clock.NewTimekeeper(clock.TrustAuto)}
 	q, err := queue.Open(opt, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +29,8 @@ func fillQueue(t *testing.T, n int) queue.Options {
 	for seq := range uint64(n) {
 		at := opt.Clock.Now()
 		q.Put(sensors.Reading{Stream: "load", Seq: seq + 1, At: at, Value: float64(seq)})
-		q.Report(sensors.Event{Name: "canary", At: at, Details: json.RawMessage("{}")}) // as an alarm, but does not wait for the disk
+		// as an alarm, but does not wait for the disk
+		q.Report(sensors.Event{Name: "canary", At: at, Details: json.RawMessage("{}")})
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
@@ -66,7 +68,8 @@ func TestPurgeTakesWhatWasSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := queueCmd{opt: opt, path: opt.Path, yes: true}
-	if before, err := s.total(); err != nil || before.Rejected != 6 || before.Routine+before.Alarms+before.Events != 0 || len(before.Streams) != 0 {
+	if before, err := s.total(); err != nil || before.Rejected != 6 ||
+		before.Routine+before.Alarms+before.Events != 0 || len(before.Streams) != 0 {
 		t.Fatalf("before: %+v, %v, want nothing but 6 aside", before, err)
 	}
 	if err := s.purge(); err != nil {
@@ -105,7 +108,8 @@ func TestItemsFitOnOneLine(t *testing.T) {
 	}{
 		{queue.Item{Reading: sensors.Reading{Value: 45.25, Unit: "%"}}, "45.25 %"},
 		{queue.Item{Reading: sensors.Reading{Value: 1, State: "open"}}, "open"},
-		{queue.Item{Reading: sensors.Reading{Err: "i2c-1 0x38:\n\tno acknowledge"}}, "error: i2c-1 0x38: no acknowledge"},
+		{queue.Item{Reading: sensors.Reading{Err: "i2c-1 0x38:\n\tno acknowledge"}},
+			"error: i2c-1 0x38: no acknowledge"},
 		{queue.Item{Event: "storage", Details: `{"state":"fails"}`}, `storage {"state":"fails"}`},
 	} {
 		if got := itemText(c.it); got != c.want {

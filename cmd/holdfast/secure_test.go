@@ -29,7 +29,8 @@ type ca struct {
 func newCA(t *testing.T) *ca {
 	t.Helper()
 	c := &ca{dir: t.TempDir()}
-	c.cert, c.key = c.issue(t, "ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
+	c.cert, c.key = c.issue(t, "ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign})
 	return c
 }
 
@@ -82,8 +83,10 @@ func secureBroker(t *testing.T, c *ca) *mosquitto {
 	if out, err := exec.Command("mosquitto_passwd", "-c", "-b", users, "store", "s3cret").CombinedOutput(); err != nil {
 		t.Fatalf("mosquitto_passwd: %v\n%s", err, out)
 	}
-	return startMosquitto(t, fmt.Sprintf("allow_anonymous false\npassword_file %s\ncafile %s\ncertfile %s\nkeyfile %s\nrequire_certificate true\n",
-		users, c.path("ca.pem"), c.path("broker.pem"), c.path("broker.key")))
+	return startMosquitto(t,
+		fmt.Sprintf("allow_anonymous false\npassword_file %s\ncafile %s\ncertfile %s\nkeyfile %s\nrequire_certificate "+
+			"true\n",
+			users, c.path("ca.pem"), c.path("broker.pem"), c.path("broker.key")))
 }
 
 func TestTLSPasswordAndReload(t *testing.T) {
@@ -97,7 +100,8 @@ func TestTLSPasswordAndReload(t *testing.T) {
 		}
 	}
 	text := func(password string) string {
-		return fmt.Sprintf("client_id: store\nmqtt:\n  server: mqtts://%s\n  password_file: %s\n  tls: {ca: %s, cert: %s, key: %s}\n"+
+		return fmt.Sprintf("client_id: store\nmqtt:\n  server: mqtts://%s\n  password_file: %s\n  tls: {ca: %s, cert: "+
+			"%s, key: %s}\n"+
 			"queue: {path: %%DIR%%/queue.db}\nsensors:\n  load: {kind: simulated, counter: {}, every: 100ms}\n",
 			b.addr, c.path(password), c.path("ca.pem"), c.path("node.pem"), c.path("node.key"))
 	}

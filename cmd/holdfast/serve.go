@@ -54,7 +54,8 @@ func serve(
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return sensors.Run(ctx, cfg.Sensors,
-			sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log, Watch: watching(manager)})
+			sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log,
+				Watch: watching(manager)})
 	})
 	g.Go(func() error { return clock.Run(ctx, reportSteps(q)) })
 	g.Go(func() error { return link.Run(ctx) })

@@ -97,7 +97,9 @@ func TestSignalsEndWhatReadsTheConfiguration(t *testing.T) {
 				}
 				if from == "a pipe" {
 					openPipe(t, name)
-				} else if _, err := io.WriteString(in, strings.Repeat("# more than a pipe holds\n", 10_000)); err != nil { // so it is being read
+					// so it is being read
+				} else if _, err := io.WriteString(in,
+					strings.Repeat("# more than a pipe holds\n", 10_000)); err != nil {
 					t.Fatal(err)
 				}
 				status, killed := endsBy(t, cmd, c.sig)
@@ -122,12 +124,16 @@ func TestSignalsEndAnAgentThatReadsAPipe(t *testing.T) {
 		},
 		"the password of a connection": func(t *testing.T, a *agent) {
 			a.start()
-			eventually(t, 20*time.Second, "the agent runs", func() bool { return strings.Contains(a.log.String(), "uplink down") })
+			eventually(t, 20*time.Second, "the agent runs", func() bool {
+				return strings.Contains(a.log.String(), "uplink down")
+			})
 			makePipe(t, a.dir+"/password")
 		},
 		"the configuration at a reload": func(t *testing.T, a *agent) {
 			a.start()
-			eventually(t, 20*time.Second, "the agent runs", func() bool { return strings.Contains(a.log.String(), "uplink down") })
+			eventually(t, 20*time.Second, "the agent runs", func() bool {
+				return strings.Contains(a.log.String(), "uplink down")
+			})
 			makePipe(t, a.dir+"/password")
 			makePipe(t, a.configPath())
 			a.cmd.Process.Signal(syscall.SIGHUP)
@@ -155,7 +161,8 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	config := fmt.Sprintf("client_id: porch\nmqtt: {server: \"mqtt://127.0.0.1:1\"}\nqueue: {path: %s/queue.db}\n"+
-		"sensors:\n  stubborn: {kind: lines, command: [/bin/sh, -c, \"trap '' TERM; echo 1; while :; do sleep 1; done\"]}\n", dir)
+		"sensors:\n  stubborn: {kind: lines, command: [/bin/sh, -c, \"trap '' TERM; echo 1; while :; do sleep 1; "+
+		"done\"]}\n", dir)
 	if err := os.WriteFile(dir+"/config.yaml", []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +172,9 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the agent runs", func() bool { return strings.Contains(log.String(), "uplink down") })
+	eventually(t, 20*time.Second, "the agent runs", func() bool {
+		return strings.Contains(log.String(), "uplink down")
+	})
 	ended := make(chan struct{})
 	var pressing sync.WaitGroup
 	pressing.Go(func() { // the child holds up an orderly end for two seconds

@@ -83,8 +83,9 @@ func (p *proxy) hosts() string {
 
 func webAgent(t *testing.T, server, tls string) *agent {
 	t.Helper()
-	return newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {server: \"%s\"%s}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n"+
-		"  load: {kind: simulated, counter: {}, every: 50ms}\n", server, tls))
+	return newAgent(t,
+		fmt.Sprintf("client_id: store\nmqtt: {server: \"%s\"%s}\nqueue: {path: %%DIR%%/queue.db}\nsensors:\n"+
+			"  load: {kind: simulated, counter: {}, every: 50ms}\n", server, tls))
 }
 
 // delivers lets an agent run until enough has arrived.
@@ -137,6 +138,8 @@ func TestAProxyThatRefusesIsNamed(t *testing.T) {
 	a := webAgent(t, "ws://broker.test/mqtt", "")
 	a.env = []string{"http_proxy=http://" + p.listener.Addr().String(), "no_proxy="}
 	a.start()
-	eventually(t, 20*time.Second, "the log says what the proxy says", func() bool { return strings.Contains(a.log.String(), "Bad Gateway") })
+	eventually(t, 20*time.Second, "the log says what the proxy says", func() bool {
+		return strings.Contains(a.log.String(), "Bad Gateway")
+	})
 	a.stop()
 }

@@ -29,7 +29,8 @@ var silent = slog.New(slog.DiscardHandler)
 func newAgent(path string, n int) (*agent, error) {
 	a := &agent{clock: clock.NewTimekeeper(clock.TrustAlways)}
 	var err error
-	a.queue, err = queue.Open(queue.Options{Path: path, MaxSize: 256 << 20, SyncEvery: 5 * time.Second, Clock: a.clock}, silent)
+	a.queue, err = queue.Open(queue.Options{Path: path, MaxSize: 256 << 20, SyncEvery: 5 * time.Second, Clock: a.clock},
+		silent)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,8 @@ func (a *agent) drain(server string, tls mqtt.TLS, window int) (time.Duration, e
 	if err != nil {
 		return 0, err
 	}
-	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls, KeepAlive: 15 * time.Second, Clock: a.clock}, Topics: payload.DefaultPatterns,
+	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls,
+		KeepAlive: 15 * time.Second, Clock: a.clock}, Topics: payload.DefaultPatterns,
 		Drain: uplink.Drain{Window: window}, Boot: a.queue.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
 	link := uplink.New(opt, a.queue, uplink.DialMQTT(opt.Broker), silent)
 	ctx, stop := context.WithCancel(context.Background())

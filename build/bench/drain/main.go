@@ -100,8 +100,10 @@ func speeds(dir string, n, window, rounds int) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("ours %6.0f/s  raw %6.0f/s  unbounded %6.0f/s  ours to raw %.2f, to unbounded %.2f  allocations %.2f, raw %.2f, unbounded %.2f\n",
-			ours.rate, raw.rate, free.rate, ours.rate/raw.rate, ours.rate/free.rate, ours.allocs, raw.allocs, free.allocs)
+		fmt.Printf("ours %6.0f/s  raw %6.0f/s  unbounded %6.0f/s  ours to raw %.2f, to unbounded %.2f  allocations "+
+			"%.2f, raw %.2f, unbounded %.2f\n",
+			ours.rate, raw.rate, free.rate, ours.rate/raw.rate, ours.rate/free.rate, ours.allocs, raw.allocs,
+			free.allocs)
 		ratios, more = append(ratios, ours.rate/raw.rate), append(more, ours.allocs-raw.allocs)
 	}
 	slices.Sort(ratios)

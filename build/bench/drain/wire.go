@@ -66,9 +66,12 @@ func wires(dir string, window int) error {
 		}
 		b.Stop()
 		each := func(many, few int) float64 { return float64(many-few) / float64(c.n-c.n/10) }
-		fmt.Printf("%-17s a reading takes %5.1f bytes there and %4.1f back, in %.2f and %.2f packets; with %d for each %.0f and %.0f\n",
-			c.name, each(many.up, few.up), each(many.down, few.down), each(many.packsUp, few.packsUp), each(many.packsDown, few.packsDown), cable.Header,
-			each(many.up+many.packsUp*cable.Header, few.up+few.packsUp*cable.Header), each(many.down+many.packsDown*cable.Header, few.down+few.packsDown*cable.Header))
+		fmt.Printf("%-17s a reading takes %5.1f bytes there and %4.1f back, in %.2f and %.2f packets; with %d for "+
+			"each %.0f and %.0f\n",
+			c.name, each(many.up, few.up), each(many.down, few.down), each(many.packsUp, few.packsUp),
+			each(many.packsDown, few.packsDown), cable.Header,
+			each(many.up+many.packsUp*cable.Header, few.up+few.packsUp*cable.Header),
+			each(many.down+many.packsDown*cable.Header, few.down+few.packsDown*cable.Header))
 	}
 	return nil
 }

@@ -25,8 +25,10 @@ func (j job) start(ctx context.Context, all *sync.WaitGroup, addr, path string, 
 	if err != nil {
 		return err
 	}
-	opt := uplink.Options{Broker: mqtt.Broker{ClientID: fmt.Sprintf("agent-%d", i), Servers: []*url.URL{{Scheme: "mqtt", Host: addr}}, KeepAlive: time.Minute, Clock: clock},
-		Topics: payload.DefaultPatterns, Drain: uplink.Drain{Rate: j.rate}, Boot: q.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
+	opt := uplink.Options{Broker: mqtt.Broker{ClientID: fmt.Sprintf("agent-%d", i),
+		Servers: []*url.URL{{Scheme: "mqtt", Host: addr}}, KeepAlive: time.Minute, Clock: clock},
+		Topics: payload.DefaultPatterns, Drain: uplink.Drain{Rate: j.rate}, Boot: q.Boot(),
+		Streams: []sensors.Stream{{Name: "room"}}}
 	link := uplink.New(opt, q, uplink.DialMQTT(opt.Broker), log)
 	linked, unlink := context.WithCancel(context.Background())
 	all.Go(func() { link.Run(linked); q.Close() })

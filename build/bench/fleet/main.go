@@ -92,9 +92,11 @@ func (j job) run() error {
 	stop()
 	all.Wait()
 	put, got, twice, queued := r.verdict()
-	fmt.Printf("away %v: %d CONNECTs, at most %d in a second, the last after %v\n", j.away, len(connects), perSecond(connects),
+	fmt.Printf("away %v: %d CONNECTs, at most %d in a second, the last after %v\n", j.away, len(connects),
+		perSecond(connects),
 		connects[len(connects)-1].Sub(connects[0]).Round(time.Second))
-	fmt.Printf("readings: the newest say %d, %d arrived, %d of them twice; the broker queued %d messages at most by its own count (its retained ones come and go a second earlier or later), and dropped %d\n",
+	fmt.Printf("readings: the newest say %d, %d arrived, %d of them twice; the broker queued %d messages at most by "+
+		"its own count (its retained ones come and go a second earlier or later), and dropped %d\n",
 		put, got, twice, queued, r.dropped())
 	return nil
 }

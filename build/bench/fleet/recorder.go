@@ -24,7 +24,8 @@ type recorder struct {
 func record(addr string) (*recorder, error) {
 	r := &recorder{seen: map[string]map[uint64]bool{}}
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("recorder").SetCleanSession(false).
-		SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).SetMaxReconnectInterval(200 * time.Millisecond)
+		SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond).
+		SetMaxReconnectInterval(200 * time.Millisecond)
 	o.SetOnConnectHandler(func(c mqtt.Client) {
 		c.Subscribe("+/+", 1, r.take)
 		c.Subscribe("$SYS/broker/#", 0, r.system)

@@ -36,7 +36,8 @@ func Start(dir, extra string) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("per_listener_settings false\nlistener %s 127.0.0.1\n%sallow_anonymous true\nuser root\nlog_dest none\n", port, extra)
+	text := fmt.Sprintf("per_listener_settings false\nlistener %s 127.0.0.1\n%sallow_anonymous true\nuser "+
+		"root\nlog_dest none\n", port, extra)
 	if err := os.WriteFile(b.conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -20,7 +20,8 @@ func TLS(dir string) (config, ca string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour),
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour),
+		NotAfter:    time.Now().Add(365 * 24 * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
 	cert, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
@@ -31,7 +32,8 @@ func TLS(dir string) (config, ca string, err error) {
 		return "", "", err
 	}
 	ca, secret := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "key.pem")
-	for path, b := range map[string]*pem.Block{ca: {Type: "CERTIFICATE", Bytes: cert}, secret: {Type: "PRIVATE KEY", Bytes: private}} {
+	for path, b := range map[string]*pem.Block{ca: {Type: "CERTIFICATE", Bytes: cert},
+		secret: {Type: "PRIVATE KEY", Bytes: private}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(b), 0o600); err != nil {
 			return "", "", err
 		}

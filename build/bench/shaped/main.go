@@ -87,13 +87,17 @@ func (j job) timeAlarms(s *site) {
 	}
 	used, link := s.meter.snapshot().less(before), float64(j.shape.Rate)/8*time.Since(began).Seconds()
 	percent := func(bytes int) float64 { return 100 * float64(bytes) / link }
-	fmt.Printf("link        %d bit/s, %v each way, %d readings waiting, a state every %v\n", j.shape.Rate, j.shape.Delay, j.waiting, j.states)
-	fmt.Printf("used        readings %.1f %%, states %.1f %%, together %.1f %%, want 90 (others %.1f %%; %.0f bytes a packet)\n",
-		percent(used.readings), percent(used.states), percent(used.readings+used.states), percent(used.others), float64(used.all())/float64(used.packets))
+	fmt.Printf("link        %d bit/s, %v each way, %d readings waiting, a state every %v\n", j.shape.Rate,
+		j.shape.Delay, j.waiting, j.states)
+	fmt.Printf("used        readings %.1f %%, states %.1f %%, together %.1f %%, want 90 (others %.1f %%; %.0f bytes a "+
+		"packet)\n",
+		percent(used.readings), percent(used.states), percent(used.readings+used.states), percent(used.others),
+		float64(used.all())/float64(used.packets))
 	if len(waits) == 0 {
 		return
 	}
-	fmt.Printf("alarms      %s; want p99 in a round trip and 300 ms, %v\n", spread(waits), 2*j.shape.Delay+300*time.Millisecond)
+	fmt.Printf("alarms      %s; want p99 in a round trip and 300 ms, %v\n", spread(waits),
+		2*j.shape.Delay+300*time.Millisecond)
 	fmt.Printf("  to send   %s: of these, what this machine takes until the link has it\n", spread(sends))
 }
 

@@ -40,8 +40,11 @@ type seen struct {
 
 func subscribe(addr string) (*seen, error) {
 	s := &seen{arrived: map[string]map[uint64]bool{}, newest: map[string]uint64{}}
-	s.client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("recorder").SetAutoReconnect(false))
-	for _, t := range []func() mqtt.Token{s.client.Connect, func() mqtt.Token { return s.client.Subscribe("+/+", 1, s.take) }} {
+	s.client = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" +
+		addr).SetClientID("recorder").SetAutoReconnect(false))
+	for _, t := range []func() mqtt.Token{s.client.Connect, func() mqtt.Token {
+		return s.client.Subscribe("+/+", 1, s.take)
+	}} {
 		if t := t(); t.Wait() && t.Error() != nil {
 			return nil, t.Error()
 		}

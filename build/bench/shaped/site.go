@@ -71,7 +71,8 @@ func (s *site) Rejected(c *queue.Cursor, max int) ([]queue.Item, error) {
 
 // open starts all but the link.
 func open(dir string, j job) (*site, error) {
-	s := &site{job: j, meter: &meter{}, clock: clock.NewTimekeeper(clock.TrustAlways), acked: make(chan struct{}, 10_000), taken: make(chan time.Time, 10_000),
+	s := &site{job: j, meter: &meter{}, clock: clock.NewTimekeeper(clock.TrustAlways),
+		acked: make(chan struct{}, 10_000), taken: make(chan time.Time, 10_000),
 		log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))}
 	var err error
 	if s.broker, err = mosquitto.Start(dir, mosquitto.Unbounded+"set_tcp_nodelay true\n"); err != nil {
@@ -83,7 +84,8 @@ func open(dir string, j job) (*site, error) {
 	if s.cable, err = cable.NewShaped(s.broker.Addr, s.meter.tap, j.shape); err != nil {
 		return nil, err
 	}
-	s.queue, err = queue.Open(queue.Options{Path: filepath.Join(dir, "queue.db"), MaxSize: 64 << 20, SyncEvery: 5 * time.Second, Clock: s.clock}, s.log)
+	s.queue, err = queue.Open(queue.Options{Path: filepath.Join(dir, "queue.db"), MaxSize: 64 << 20,
+		SyncEvery: 5 * time.Second, Clock: s.clock}, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,8 @@ func (s *site) close() {
 }
 
 func (s *site) reading(stream string, seq int) sensors.Reading {
-	return sensors.Reading{Stream: stream, Seq: uint64(seq), Value: float64(seq%10000) / 100, Unit: "%", At: s.clock.Now()}
+	return sensors.Reading{Stream: stream, Seq: uint64(seq), Value: float64(seq%10000) / 100, Unit: "%",
+		At: s.clock.Now()}
 }
 
 func (s *site) putReading() {
@@ -136,7 +139,8 @@ func (s *site) alarm() (acked, sent time.Duration) {
 // link starts a link to an address, and what the agent has to say of now.
 func (s *site) link(addr string) {
 	server := &url.URL{Scheme: "mqtt", Host: addr}
-	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "site", Servers: []*url.URL{server}, KeepAlive: 15 * time.Second, Clock: s.clock}, Topics: payload.DefaultPatterns,
+	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "site", Servers: []*url.URL{server},
+		KeepAlive: 15 * time.Second, Clock: s.clock}, Topics: payload.DefaultPatterns,
 		Drain: uplink.Drain{Window: s.window}, Boot: s.queue.Boot(), Stats: s.queue.Stats,
 		Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
 	link := uplink.New(opt, s, uplink.DialMQTT(opt.Broker), s.log)

@@ -28,11 +28,12 @@ type stream struct {
 }
 
 func newSource(seed uint64) *source {
-	return &source{rng: rand.New(rand.NewPCG(seed, 0)), clock: clock.NewTimekeeper(clock.TrustAlways), streams: [...]stream{
-		{name: "room-temperature", unit: "°C", value: 21.4, step: 0.03},
-		{name: "room-humidity", unit: "%", value: 45.2, step: 0.1},
-		{name: "room-pressure", unit: "hPa", value: 1013.2, step: 0.05},
-	}}
+	return &source{rng: rand.New(rand.NewPCG(seed, 0)), clock: clock.NewTimekeeper(clock.TrustAlways),
+		streams: [...]stream{
+			{name: "room-temperature", unit: "°C", value: 21.4, step: 0.03},
+			{name: "room-humidity", unit: "%", value: 45.2, step: 0.1},
+			{name: "room-pressure", unit: "hPa", value: 1013.2, step: 0.05},
+		}}
 }
 
 // next is a routine reading, taken now.

@@ -42,7 +42,8 @@ func answer(t *testing.T, j Job) {
 }
 
 func TestSectorsAreTheSeventhNumber(t *testing.T) {
-	got, err := bytesWritten("     105        0     4624       12      230      410     5120      96        0      100      108\n")
+	got, err := bytesWritten("     105        0     4624       12      230      410     51" +
+		"20      96        0      100      108\n")
 	if err != nil || got != 5120*512 {
 		t.Errorf("got %d bytes, %v; want %d", got, err, 5120*512)
 	}
@@ -93,7 +94,8 @@ func TestStampsOfASourceFollowSimulatedTime(t *testing.T) {
 		time.Sleep(time.Hour)
 		for _, at := range []clock.Stamp{s.next().At, s.alarm().At} {
 			// The wall clock and the uptime are each rounded to a millisecond.
-			if by := at.Uptime - first.Uptime; (by-time.Hour).Abs() > time.Millisecond || at.Unix-first.Unix != by.Milliseconds() {
+			if by := at.Uptime - first.Uptime; (by-time.Hour).Abs() > time.Millisecond ||
+				at.Unix-first.Unix != by.Milliseconds() {
 				t.Errorf("an hour later the uptime is %v later and the wall clock %d ms", by, at.Unix-first.Unix)
 			}
 		}

@@ -83,7 +83,8 @@ func TestNamesMoveInOrder(t *testing.T) {
 		t.Errorf("seen only %v", seen)
 	}
 	r := recording() // without a journal the first of two moves may be lost alone
-	r.Events = slices.Insert(r.Events, 7, Event{Op: Create, File: 3, Name: "marker"}, Event{Op: Remove, File: 3, Name: "marker"})
+	r.Events = slices.Insert(r.Events, 7, Event{Op: Create, File: 3, Name: "marker"},
+		Event{Op: Remove, File: 3, Name: "marker"})
 	s := Before(r, 9, false)
 	random, alone := rand.New(rand.NewPCG(1, 2)), false
 	for range 2000 {

@@ -151,7 +151,8 @@ func (l *Ledger) Check(items []queue.Item, now, syncEvery time.Duration) []Viola
 		if why := e.expected(now, syncEvery); why != "" {
 			found = append(found, Violation{Lost, fmt.Sprintf("%s %s %s", e.reading.Priority, k, why)})
 		} else if !e.acked && e.returned > 0 && e.returned < newest[stream{k.Boot, k.Stream}] {
-			found = append(found, Violation{Hole, fmt.Sprintf("%s %s, and a later one of its stream is there", e.reading.Priority, k)})
+			found = append(found, Violation{Hole, fmt.Sprintf("%s %s, and a later one of its stream is there",
+				e.reading.Priority, k)})
 		}
 	}
 	found = append(found, l.silent(items, there)...)
@@ -199,7 +200,8 @@ func (l *Ledger) checkItems(items []queue.Item) (found []Violation) {
 		}
 		last := &newest[e.reading.Priority]
 		if *last != nil && e.returned > 0 && e.returned < (*last).began {
-			found = append(found, Violation{Order, fmt.Sprintf("%s came after %s %d", k, (*last).reading.Stream, (*last).reading.Seq)})
+			found = append(found, Violation{Order,
+				fmt.Sprintf("%s came after %s %d", k, (*last).reading.Stream, (*last).reading.Seq)})
 		}
 		if *last == nil || (*last).began < e.began {
 			*last = e

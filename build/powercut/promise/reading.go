@@ -18,7 +18,8 @@ type Source struct {
 // Next makes the next reading of a stream: two decimals as a rule, now and
 // then all the bits that a float has, a failed reading, or a state.
 func (s *Source) Next(p sensors.Priority, n int) sensors.Reading {
-	r := sensors.Reading{Stream: fmt.Sprintf("%s%d", p, n), Priority: p, At: clock.NewTimekeeper(clock.TrustAlways).Now(), Unit: "°C"}
+	r := sensors.Reading{Stream: fmt.Sprintf("%s%d", p, n), Priority: p,
+		At: clock.NewTimekeeper(clock.TrustAlways).Now(), Unit: "°C"}
 	if s.seqs == nil {
 		s.seqs = map[string]uint64{}
 	}

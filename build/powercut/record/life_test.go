@@ -69,7 +69,8 @@ func TestLives(t *testing.T) {
 
 // rot damages a disk so that the queue loses readings, if it can, and returns
 // what it still holds. What is lost must be declared.
-func rot(t *testing.T, base []disk.File, items []queue.Item, next *disk.Recording, random *rand.Rand) ([]disk.File, []queue.Item) {
+func rot(t *testing.T, base []disk.File, items []queue.Item, next *disk.Recording, random *rand.Rand) ([]disk.File,
+	[]queue.Item) {
 	t.Helper()
 	spoiled, left := base, items
 	for range 20 {

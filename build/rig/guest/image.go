@@ -44,7 +44,8 @@ func (f Fetched) writeImage(file string, p Plan) error {
 	if err != nil {
 		return err
 	}
-	for name, source := range map[string]string{"bin/busybox": busybox, "bin/holdfast": p.Agent, "bin/settime": p.Settime} {
+	for name, source := range map[string]string{"bin/busybox": busybox, "bin/holdfast": p.Agent,
+		"bin/settime": p.Settime} {
 		data, err := os.ReadFile(source)
 		if err != nil {
 			return err

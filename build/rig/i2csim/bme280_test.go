@@ -49,7 +49,8 @@ func TestBME280MeasuresWhenForced(t *testing.T) {
 		b := NewBME280()
 		raw := func() [3]int {
 			d := registers(b, 0xf7, 8)
-			return [3]int{int(d[0])<<12 | int(d[1])<<4 | int(d[2])>>4, int(d[3])<<12 | int(d[4])<<4 | int(d[5])>>4, int(d[6])<<8 | int(d[7])}
+			return [3]int{int(d[0])<<12 | int(d[1])<<4 | int(d[2])>>4, int(d[3])<<12 | int(d[4])<<4 | int(d[5])>>4,
+				int(d[6])<<8 | int(d[7])}
 		}
 		if got, want := raw(), [3]int{0x80000, 0x80000, 0x8000}; got != want {
 			t.Errorf("before a measurement %x, want %x", got, want)

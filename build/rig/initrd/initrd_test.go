@@ -66,8 +66,9 @@ func module(t *testing.T, info string) []byte {
 		}
 	}
 	h := elf.Header64{
-		Type: uint16(elf.ET_REL), Machine: uint16(elf.EM_AARCH64), Version: 1, Ehsize: head, Shentsize: 64, Shnum: 3, Shstrndx: 2,
-		Shoff: uint64(head + len(info) + len(names)),
+		Type: uint16(elf.ET_REL), Machine: uint16(elf.EM_AARCH64), Version: 1, Ehsize: head, Shentsize: 64, Shnum: 3,
+		Shstrndx: 2,
+		Shoff:    uint64(head + len(info) + len(names)),
 	}
 	copy(h.Ident[:], elf.ELFMAG+"\x02\x01\x01")
 	put(h)

@@ -28,7 +28,8 @@ func (h *house) cableBreaks(ctx context.Context) error {
 			return err
 		}
 	}
-	h.check(h.within(ctx, breaks, says("offline")), "the will says offline %.1f s after the cable is out", time.Since(began).Seconds())
+	h.check(h.within(ctx, breaks, says("offline")), "the will says offline %.1f s after the cable is out",
+		time.Since(began).Seconds())
 	if err := sleep(ctx, time.Until(began.Add(breaks))); err != nil {
 		return err
 	}
@@ -48,6 +49,7 @@ func (h *house) cableMended(ctx context.Context, n int) error {
 		late := only(copies, func(r reading) bool { return r.Historical })
 		return said == "open closed" && words(first(late)) == said && says("online")(arrivals)
 	})
-	h.check(arrived, "%.1f s after it is in again the agent is online and has told the history (%s)", time.Since(began).Seconds(), said)
+	h.check(arrived, "%.1f s after it is in again the agent is online and has told the history (%s)",
+		time.Since(began).Seconds(), said)
 	return nil
 }

@@ -112,7 +112,8 @@ func (h *house) cableIn(ctx context.Context, d *dark) error {
 		}
 	}
 	opened := later(door, func(r reading) bool { return r.State == "open" })
-	h.check(h.within(ctx, 45*time.Second, opened), "the cable is in: the last change of the door arrives after %.1f s", time.Since(began).Seconds())
+	h.check(h.within(ctx, 45*time.Second, opened), "the cable is in: the last change of the door arrives after %.1f s",
+		time.Since(began).Seconds())
 	// routine readings are behind the alarms, and those of the second start behind the first's
 	measured := later(humidity, func(r reading) bool { return r.Value != nil })
 	h.check(h.within(ctx, 30*time.Second, measured), "and all that there was after %.1f s", time.Since(began).Seconds())

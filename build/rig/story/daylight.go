@@ -42,13 +42,18 @@ func (h *house) firstReadings(ctx context.Context) error {
 	if err := h.boot(ctx, true); err != nil {
 		return err
 	}
-	h.check(h.within(ctx, 30*time.Second, says("online")), "%.1f s after power on the agent is online", time.Since(h.began).Seconds())
+	h.check(h.within(ctx, 30*time.Second, says("online")), "%.1f s after power on the agent is online",
+		time.Since(h.began).Seconds())
 	h.arrives(ctx, 0, door, "the door is closed", func(r reading) bool { return r.is(0, 0) && r.State == "closed" })
 	h.arrives(ctx, 0, humidity, "the room has 55 %", func(r reading) bool { return r.is(55, 0.2) && r.Unit == "%" })
-	h.arrives(ctx, 0, temperature, "the room has 21.5 °C", func(r reading) bool { return r.is(21.5, 0.1) && r.Unit == "°C" })
+	h.arrives(ctx, 0, temperature, "the room has 21.5 °C", func(r reading) bool {
+		return r.is(21.5, 0.1) && r.Unit == "°C"
+	})
 	h.arrives(ctx, 0, outside, "outside are 25.08 °C", func(r reading) bool { return r.is(25.08, 0.01) })
 	h.arrives(ctx, 0, wetness, "outside are 55 %", func(r reading) bool { return r.is(55, 0.1) })
-	h.arrives(ctx, 0, pressure, "outside are 1006.53 hPa", func(r reading) bool { return r.is(1006.53, 0.02) && r.Unit == "hPa" })
+	h.arrives(ctx, 0, pressure, "outside are 1006.53 hPa", func(r reading) bool {
+		return r.is(1006.53, 0.02) && r.Unit == "hPa"
+	})
 	return nil
 }
 
@@ -63,7 +68,9 @@ func (h *house) visitors(ctx context.Context) error {
 		if open {
 			word, value = "open", 1
 		}
-		h.arrives(ctx, n, door, "the door goes "+word, func(r reading) bool { return r.is(value, 0) && r.State == word })
+		h.arrives(ctx, n, door, "the door goes "+word, func(r reading) bool {
+			return r.is(value, 0) && r.State == word
+		})
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ func (h *house) doors(d *dark, arrivals []broker.Arrival) {
 	all := fresh(readings(arrivals), d.before)
 	unseen := since(of(all, door), d.boot)
 	said := words(unseen)
-	h.check(said == "open closed open" || said == "open closed open closed", "what the door did in the dark arrives in order (%s)", said)
+	h.check(said == "open closed open" || said == "open closed open closed",
+		"what the door did in the dark arrives in order (%s)", said)
 	swung := h.pressed[len(h.pressed)-5:] // four in the dark, one after
 	for i, r := range unseen[:min(len(unseen), 4)] {
 		off := r.taken().Sub(swung[i].at) - d.skew
@@ -60,7 +61,8 @@ func (h *house) numbers(d *dark, arrivals []broker.Arrival) {
 	all := readings(arrivals)
 	unique := first(all)
 	wrong := faults(unique)
-	h.check(len(wrong) == 0, "%d readings, %d more than once, none missing in between%s", len(unique), len(all)-len(unique), prefixed(": ", strings.Join(wrong, "; ")))
+	h.check(len(wrong) == 0, "%d readings, %d more than once, none missing in between%s", len(unique),
+		len(all)-len(unique), prefixed(": ", strings.Join(wrong, "; ")))
 
 	for _, stream := range []string{humidity, temperature, outside} {
 		tail := since(of(unique, stream), d.boot)
@@ -69,7 +71,8 @@ func (h *house) numbers(d *dark, arrivals []broker.Arrival) {
 			continue
 		}
 		short := d.cut.Add(d.skew).Sub(tail[len(tail)-1].taken())
-		h.check(short < syncEvery+slack, "%s ends %.1f s before the power cut, sync_every is %v", stream, short.Seconds(), syncEvery)
+		h.check(short < syncEvery+slack, "%s ends %.1f s before the power cut, sync_every is %v", stream,
+			short.Seconds(), syncEvery)
 	}
 }
 
@@ -80,7 +83,8 @@ const slack = 2 * time.Second
 // present checks that late subscribers see the present, not the past.
 func (h *house) present(ctx context.Context, d *dark) {
 	state, err := h.retained(ctx, door)
-	h.check(err == nil && state.State == "open" && state.Boot != d.boot && !state.Historical, "the retained state is the present one (%s)", state)
+	h.check(err == nil && state.State == "open" && state.Boot != d.boot &&
+		!state.Historical, "the retained state is the present one (%s)", state)
 	h.check(says("online")(h.recorder.Arrivals()), "the agent is online")
 	for _, a := range h.recorder.Arrivals() {
 		if a.Topic == clientID+"/agent/event" {

@@ -40,7 +40,8 @@ func (r reading) String() string {
 	if r.Value != nil {
 		value = fmt.Sprint(*r.Value) + r.Unit
 	}
-	return fmt.Sprintf("%s %s/%d %s%s%s", r.stream, r.Boot, r.Seq, value, prefixed(" ", r.State), prefixed(" ", r.Error))
+	return fmt.Sprintf("%s %s/%d %s%s%s", r.stream, r.Boot, r.Seq, value, prefixed(" ", r.State),
+		prefixed(" ", r.Error))
 }
 
 func prefixed(prefix, s string) string {

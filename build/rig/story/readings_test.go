@@ -14,9 +14,11 @@ func arrived(topic, payload string) broker.Arrival {
 func TestTwoLevelsAreReadings(t *testing.T) {
 	arrivals := []broker.Arrival{
 		arrived("rig/agent/status", "online"),
-		arrived("rig/door", `{"ts":1763640002123,"boot":"1-9f3c02ab","seq":7,"value":1,"state":"open","historical":true}`),
+		arrived("rig/door",
+			`{"ts":1763640002123,"boot":"1-9f3c02ab","seq":7,"value":1,"state":"open","historical":true}`),
 		arrived("rig/door/state", `{"ts":1763640002123,"boot":"1-9f3c02ab","seq":7,"value":1,"state":"open"}`),
-		arrived("rig/room_humidity", `{"ts":1763640060123,"boot":"1-9f3c02ab","seq":42,"value":null,"error":"i2c-1 0x38: no acknowledge"}`),
+		arrived("rig/room_humidity",
+			`{"ts":1763640060123,"boot":"1-9f3c02ab","seq":42,"value":null,"error":"i2c-1 0x38: no acknowledge"}`),
 	}
 	all := readings(arrivals)
 	if len(all) != 2 {

@@ -90,7 +90,8 @@ func (h *house) learnsTheTime(ctx context.Context) error {
 	for i, r := range changes(h.recorder.Arrivals()) {
 		if i < len(h.pressed) {
 			off := r.taken().Sub(h.pressed[i].at)
-			h.check(off.Abs() < late && r.Clock == "estimated", "%s: its time is right within %d ms, and is %s", r, off.Abs().Milliseconds(), r.Clock)
+			h.check(off.Abs() < late && r.Clock == "estimated", "%s: its time is right within %d ms, and is %s", r,
+				off.Abs().Milliseconds(), r.Clock)
 		}
 	}
 	drained := func(arrivals []broker.Arrival) bool {
@@ -98,7 +99,9 @@ func (h *house) learnsTheTime(ctx context.Context) error {
 	}
 	h.check(h.within(ctx, 60*time.Second, drained), "then come readings whose time is trusted")
 	all := first(readings(h.recorder.Arrivals()))
-	wrong := only(all, func(r reading) bool { return r.taken().Before(h.began.Add(-late)) || r.taken().After(r.at.Add(late)) })
+	wrong := only(all, func(r reading) bool {
+		return r.taken().Before(h.began.Add(-late)) || r.taken().After(r.at.Add(late))
+	})
 	h.check(len(wrong) == 0, "of %d readings none is from another time than the story's %v", len(all), wrong)
 	h.check(len(h.events("clock_step")) > 0, "the step is an event: %s", strings.Join(h.events("clock_step"), " "))
 	return nil
@@ -117,7 +120,9 @@ func (h *house) clockSteps(ctx context.Context) error {
 		if err := h.must(ctx, fmt.Sprintf("settime by %d", by.Milliseconds())); err != nil {
 			return err
 		}
-		said := h.within(ctx, 20*time.Second, func([]broker.Arrival) bool { return len(h.events("clock_step")) > before })
+		said := h.within(ctx, 20*time.Second, func([]broker.Arrival) bool {
+			return len(h.events("clock_step")) > before
+		})
 		h.check(said, "a step of %v is an event", by)
 		ahead := time.Duration(0)
 		h.within(ctx, 20*time.Second, func(arrivals []broker.Arrival) bool {
@@ -182,9 +187,15 @@ func (h *house) kernelDrives(ctx context.Context) error {
 	if err := h.must(ctx, "echo bme280 0x77 > /sys/bus/i2c/devices/i2c-$(cat /run/bus)/new_device"); err != nil {
 		return err
 	}
-	h.arrives(ctx, n, "kernel_temperature", "the kernel's driver has 25.08 °C", func(r reading) bool { return r.is(25.08, 0.01) && r.Unit == "°C" })
-	h.arrives(ctx, n, "kernel_humidity", "the kernel's driver has 55 %", func(r reading) bool { return r.is(55, 0.1) && r.Unit == "%" })
-	h.arrives(ctx, n, "kernel_pressure", "the kernel's driver has 1006.53 hPa", func(r reading) bool { return r.is(1006.53, 0.05) && r.Unit == "hPa" })
+	h.arrives(ctx, n, "kernel_temperature", "the kernel's driver has 25.08 °C", func(r reading) bool {
+		return r.is(25.08, 0.01) && r.Unit == "°C"
+	})
+	h.arrives(ctx, n, "kernel_humidity", "the kernel's driver has 55 %", func(r reading) bool {
+		return r.is(55, 0.1) && r.Unit == "%"
+	})
+	h.arrives(ctx, n, "kernel_pressure", "the kernel's driver has 1006.53 hPa", func(r reading) bool {
+		return r.is(1006.53, 0.05) && r.Unit == "hPa"
+	})
 	return nil
 }
 
@@ -212,13 +223,16 @@ func (h *house) kernelSwaps(ctx context.Context) error {
 	h.check(warm, "iio:device0 is the other part, which is warm")
 	const rounds = 3
 	h.within(ctx, 30*time.Second, func(arrivals []broker.Arrival) bool {
-		return len(only(of(readings(arrivals[n:]), "kernel_temperature"), func(r reading) bool { return r.is(25.08, 0.01) })) >= rounds
+		return len(only(of(readings(arrivals[n:]), "kernel_temperature"), func(r reading) bool {
+			return r.is(25.08, 0.01)
+		})) >= rounds
 	})
 	all := of(readings(h.recorder.Arrivals()[n:]), "kernel_temperature")
 	right := only(all, func(r reading) bool { return r.is(25.08, 0.01) })
 	failed := only(all, reading.failed)
 	h.check(len(right) >= rounds && len(right)+len(failed) == len(all),
-		"the drivers are bound in another order: of %d readings %d are right, %d failed and none is the other part's", len(all), len(right), len(failed))
+		"the drivers are bound in another order: of %d readings %d are right, %d failed and none is the other part's",
+		len(all), len(right), len(failed))
 	h.weather.Heat(false)
 	return h.must(ctx, bind+"echo 0x76 > delete_device && cd /")
 }
@@ -262,7 +276,8 @@ func (h *house) happens(ctx context.Context, event string, sensors ...string) {
 // scans: what scan prints can be used, and names what is there.
 func (h *house) scans(ctx context.Context) error {
 	for _, claim := range []struct{ says, command string }{
-		{"what scan prints is a configuration", "(echo 'mqtt: {server: embedded}'; holdfast scan --yaml) | holdfast check -c -"},
+		{"what scan prints is a configuration",
+			"(echo 'mqtt: {server: embedded}'; holdfast scan --yaml) | holdfast check -c -"},
 		{"scan finds the AHT20", "holdfast scan | grep -i '0x38.*aht20'"},
 		{"and the BME280 by its chip id", "holdfast scan | grep -i '0x76.*bme280'"},
 		{"and leaves alone what the kernel drives", "holdfast scan | grep -i '0x77.*kernel.*bme\\|0x77.*bmp280'"},

@@ -46,7 +46,8 @@ func TestMissingPartIsNotAcknowledged(t *testing.T) {
 }
 
 func TestUnknownRequestStalls(t *testing.T) {
-	if _, err := New(i2csim.NewBus(nil)).Control(usbredir.Setup{RequestType: 0x40, Request: 99}, nil); err != usbredir.ErrStall {
+	if _, err := New(i2csim.NewBus(nil)).Control(usbredir.Setup{RequestType: 0x40, Request: 99},
+		nil); err != usbredir.ErrStall {
 		t.Errorf("error %v, want %v", err, usbredir.ErrStall)
 	}
 }

@@ -100,12 +100,15 @@ func TestControlTransfers(t *testing.T) {
 		{Setup{RequestType: 0x40, Request: 7, Length: 3}, "abc", success, 3, ""},
 		{Setup{RequestType: 0xc0, Request: 7, Length: 2}, "", success, 2, "ab"}, // no more than was asked for
 		{Setup{RequestType: 0xc0, Request: 9, Length: 2}, "", stall, 0, ""},
-		{Setup{RequestType: 0x80, Request: getDescriptor, Value: 1 << 8, Length: 8}, "", success, 8, "\x12\x01\x10\x01\xff\x00\x00\x40"},
-		{Setup{RequestType: 0x80, Request: getDescriptor, Value: 3<<8 | 1, Length: 255}, "", success, 8, "\x08\x03r\x00i\x00g\x00"},
+		{Setup{RequestType: 0x80, Request: getDescriptor, Value: 1 << 8, Length: 8}, "", success, 8,
+			"\x12\x01\x10\x01\xff\x00\x00\x40"},
+		{Setup{RequestType: 0x80, Request: getDescriptor, Value: 3<<8 | 1, Length: 255}, "", success, 8,
+			"\x08\x03r\x00i\x00g\x00"},
 	} {
 		status, length, in := transfer(big, c.setup, c.out)
 		if status != c.status || length != c.length || in != c.in {
-			t.Errorf("%+v: status %d, length %d, data %q; want %d, %d, %q", c.setup, status, length, in, c.status, c.length, c.in)
+			t.Errorf("%+v: status %d, length %d, data %q; want %d, %d, %q", c.setup, status, length, in, c.status,
+				c.length, c.in)
 		}
 	}
 }

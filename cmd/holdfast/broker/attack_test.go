@@ -170,7 +170,8 @@ func TestIdleConnectionsGiveWayToAClient(t *testing.T) {
 
 func TestALargeConnectIsRefusedByItsHead(t *testing.T) {
 	b := start(t, defaultLimits, quietLog())
-	for _, head := range []string{"\x10\xff\xff\x3f", "\x10\x81\x80\x01", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00"} {
+	for _, head := range []string{"\x10\xff\xff\x3f", "\x10\x81\x80\x01", "GET / HTTP/1.1\r\n\r\n",
+		"\x16\x03\x01\x02\x00"} {
 		conn := dial(t, b)
 		io.WriteString(conn, head)
 		if !ended(conn) {
@@ -397,7 +398,8 @@ func (b *lockedBuffer) String() string {
 
 func TestAPortScanIsOneLineInTheLog(t *testing.T) {
 	var out lockedBuffer
-	b, err := listen("127.0.0.1:0", "s3cret", defaultLimits, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	b, err := listen("127.0.0.1:0", "s3cret", defaultLimits,
+		slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		t.Fatal(err)
 	}

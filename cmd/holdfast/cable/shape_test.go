@@ -47,7 +47,8 @@ func TestTheBufferIsBounded(t *testing.T) {
 	sizes := slices.Repeat([]int{948}, 100) // 1,000 bytes with their headers, 0.4 s each
 	arrived, taken := arrivals(t, modem, sizes...)
 	if len(arrived) != 100 || arrived[99] != 40*time.Second+modem.Delay {
-		t.Errorf("%d packets, the last after %v; want 100 after %v", len(arrived), arrived[len(arrived)-1], 40*time.Second+modem.Delay)
+		t.Errorf("%d packets, the last after %v; want 100 after %v", len(arrived), arrived[len(arrived)-1],
+			40*time.Second+modem.Delay)
 	}
 	for i, at := range taken {
 		if waiting := 1000*(i+1) - int(at/(400*time.Microsecond)); waiting > modem.Buffer+1000 {
@@ -68,7 +69,9 @@ func TestAllConnectionsShareTheLink(t *testing.T) {
 
 func TestSlowCableCarriesWhole(t *testing.T) {
 	var p tape
-	c, err := NewShaped(echo(t), func() Tap { return &p }, Shape{Rate: 10_000_000, Delay: time.Millisecond, Buffer: 16 << 10})
+	c, err := NewShaped(echo(t), func() Tap {
+		return &p
+	}, Shape{Rate: 10_000_000, Delay: time.Millisecond, Buffer: 16 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,8 @@ func (s *fakeQueue) Boot() string { return "7-0badcafe" }
 func (s *fakeQueue) Stats() queue.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return queue.Stats{Backlog: s.n, Memory: 1, Rejected: 2, Dropped: 3, Failing: true, Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
+	return queue.Stats{Backlog: s.n, Memory: 1, Rejected: 2, Dropped: 3, Failing: true, Commits: 9, Written: 4096,
+		CommitsToday: 2, WrittenToday: 1024}
 }
 
 func (s *fakeQueue) Purge() (int, error) {
@@ -115,7 +116,8 @@ func say(t *testing.T, path, text string) string {
 func TestStatsAndPurge(t *testing.T) {
 	q := &fakeQueue{n: 5}
 	s := start(t, folder(t), q, true)
-	want := Answer{Queue: "queue.db", PID: os.Getpid(), Boot: "7-0badcafe", Backlog: 5, Memory: 1, Rejected: 2, Dropped: 3, Failing: true,
+	want := Answer{Queue: "queue.db", PID: os.Getpid(), Boot: "7-0badcafe", Backlog: 5, Memory: 1, Rejected: 2,
+		Dropped: 3, Failing: true,
 		Commits: 9, Written: 4096, CommitsToday: 2, WrittenToday: 1024}
 	if got, err := Ask(s.path, Stats); got != want || err != nil {
 		t.Errorf("stats: %+v, %v, want %+v", got, err, want)
@@ -124,7 +126,8 @@ func TestStatsAndPurge(t *testing.T) {
 		t.Errorf("purge: %+v, %v, want 5 gone", got, err)
 	}
 	q.n, q.broken = 2, errors.New("the disk fails")
-	if got, err := Ask(s.path, Purge); got.Purged != 2 || err == nil || !strings.Contains(err.Error(), "the disk fails") {
+	if got, err := Ask(s.path, Purge); got.Purged != 2 || err == nil ||
+		!strings.Contains(err.Error(), "the disk fails") {
 		t.Errorf("purge of a failing disk: %+v, %v, want 2 gone and why not all", got, err)
 	}
 }
@@ -230,7 +233,8 @@ func TestGarbageIsAnsweredWithAnError(t *testing.T) {
 	q := &fakeQueue{n: 5}
 	s := start(t, folder(t), q, true)
 	for _, text := range []string{
-		"purge\n", "{}\n", "[]\n", "null\n", "{\"do\":7}\n", `{"do":"fly","queue":"queue.db"}` + "\n", `{"do":"purge"}` + "\n",
+		"purge\n", "{}\n", "[]\n", "null\n", "{\"do\":7}\n", `{"do":"fly","queue":"queue.db"}` + "\n",
+		`{"do":"purge"}` + "\n",
 		`{"do":"purge","queue":"../queue.db"}` + "\n", "\x00\xff\n", strings.Repeat("x", maxLine+100),
 	} {
 		var a Answer

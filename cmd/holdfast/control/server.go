@@ -269,7 +269,8 @@ func (s *server) answer(req request, err error) Answer {
 		err = fmt.Errorf("there is no request %q", req.Do)
 	}
 	st := s.agent.Queue.Stats()
-	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.agent.Queue.Boot(), Purged: purged, Adopted: adopted, Status: all,
+	a := Answer{Queue: s.file, PID: os.Getpid(), Boot: s.agent.Queue.Boot(), Purged: purged, Adopted: adopted,
+		Status:  all,
 		Backlog: st.Backlog, Memory: st.Memory, Rejected: st.Rejected, Dropped: st.Dropped, Failing: st.Failing,
 		Commits: st.Commits, Written: st.Written, CommitsToday: st.CommitsToday, WrittenToday: st.WrittenToday}
 	if err != nil {

@@ -31,21 +31,29 @@ var boardChecks = []Check{
 const betterSupply = "use the supply of the board's maker and a short, thick cable, and power USB devices by themselves"
 
 var (
-	watchdogOff = &Fault{Warning, "the hardware watchdog is off: a kernel that hangs stays so until somebody pulls the plug",
-		"write RuntimeWatchdogSec=15 below [Manager] into /etc/systemd/system.conf.d/watchdog.conf, then sudo systemctl daemon-reexec"}
+	watchdogOff = &Fault{Warning,
+		"the hardware watchdog is off: a kernel that hangs stays so until somebody pulls the plug",
+		"write RuntimeWatchdogSec=15 below [Manager] into /etc/systemd/system.conf.d/watchdog.conf, then sudo " +
+			"systemctl daemon-reexec"}
 
 	underVoltageNow  = &Fault{Error, "the supply is below 4.63 V", betterSupply}
 	underVoltageSeen = &Fault{Warning, "the supply has been below 4.63 V since the board started", betterSupply}
 
-	outputPersists = &Fault{Warning, "{pin} is driven and no program holds it: this kernel keeps the level after a program ends (persist_gpio_outputs)",
+	outputPersists = &Fault{Warning,
+		"{pin} is driven and no program holds it: this kernel keeps the level after a program ends " +
+			"(persist_gpio_outputs)",
 		"write dtparam=strict_gpiod into config.txt and restart, or end the level with pinctrl set {number} ip"}
 
-	cardWorn    = &Fault{Error, "{disk} is at the end of its life: it says {says}", "copy what is needed, and replace it now"}
-	cardWearing = &Fault{Warning, "{disk} nears the end of its life: it says {says}", "plan its replacement; docs/queue.md says what the queue writes"}
+	cardWorn = &Fault{Error, "{disk} is at the end of its life: it says {says}",
+		"copy what is needed, and replace it now"}
+	cardWearing = &Fault{Warning, "{disk} nears the end of its life: it says {says}",
+		"plan its replacement; docs/queue.md says what the queue writes"}
 
-	unitFailed   = &Fault{Error, "{unit} has failed ({result})", "journalctl -u {unit} -n 50 says why; then sudo systemctl restart {unit}"}
-	unitDisabled = &Fault{Warning, "{unit} is not enabled: it does not start when the board does", "sudo systemctl enable --now {unit}"}
-	unitStopped  = &Fault{Warning, "{unit} does not run", "sudo systemctl start {unit}"}
+	unitFailed = &Fault{Error, "{unit} has failed ({result})",
+		"journalctl -u {unit} -n 50 says why; then sudo systemctl restart {unit}"}
+	unitDisabled = &Fault{Warning, "{unit} is not enabled: it does not start when the board does",
+		"sudo systemctl enable --now {unit}"}
+	unitStopped = &Fault{Warning, "{unit} does not run", "sudo systemctl start {unit}"}
 )
 
 // checkWatchdog asks sysfs, and systemd where the kernel does not tell. A machine
@@ -93,7 +101,8 @@ func checkSupplyHistory(_ context.Context, s *Site) []Finding {
 // checkOutputs looks for lines that a program has left driven. Only the lines of
 // the header count: the firmware leaves some of the others so.
 func checkOutputs(_ context.Context, s *Site) (found []Finding) {
-	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "module", "pinctrl_*", "parameters", "persist_gpio_outputs"))
+	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "module", "pinctrl_*", "parameters",
+		"persist_gpio_outputs"))
 	if len(files) == 0 || host.ReadPrintable(files[0]) != "Y" {
 		return nil
 	}
@@ -119,7 +128,8 @@ const (
 // memory, and the reserve of spare blocks (pre_eol_info: 1 normal, 2 warning, 3
 // urgent). Most SD cards say nothing.
 func checkCard(_ context.Context, s *Site) (found []Finding) {
-	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "block", "*", "device", "life_time")) // the pattern is fixed
+	// the pattern is fixed
+	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "block", "*", "device", "life_time"))
 	for _, file := range files {
 		worst := 0
 		life := host.ReadPrintable(file)

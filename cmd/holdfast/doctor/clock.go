@@ -23,15 +23,20 @@ var clockChecks = []Check{
 }
 
 var (
-	clockUnsynced = &Fault{Warning, "nothing vouches for the clock, which says {now}: readings carry \"clock\":\"unsynced\"",
-		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123), or fit a clock with a battery"}
+	clockUnsynced = &Fault{Warning,
+		"nothing vouches for the clock, which says {now}: readings carry \"clock\":\"unsynced\"",
+		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123), or fit a clock with a " +
+			"battery"}
 	clockEstimated = &Fault{Warning, "the clock, which says {now}, is good to minutes: no time server vouches for it",
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123); " +
 			"clock: {trust: always} where the site has its own time"}
 
-	zoneUnknown = &Fault{Warning, "the environment says TZ={zone}, and there is no such time zone", "set TZ to a name such as Europe/Vienna, or unset it"}
-	zoneFile    = &Fault{Warning, "{file} is not a time zone: {text}", "sudo timedatectl set-timezone Europe/Vienna, or the zone where the node is"}
-	zonesDiffer = &Fault{Warning, "{file} says {one} and {other} says {two}", "sudo timedatectl set-timezone {two}, or the zone where the node is"}
+	zoneUnknown = &Fault{Warning, "the environment says TZ={zone}, and there is no such time zone",
+		"set TZ to a name such as Europe/Vienna, or unset it"}
+	zoneFile = &Fault{Warning, "{file} is not a time zone: {text}",
+		"sudo timedatectl set-timezone Europe/Vienna, or the zone where the node is"}
+	zonesDiffer = &Fault{Warning, "{file} says {one} and {other} says {two}",
+		"sudo timedatectl set-timezone {two}, or the zone where the node is"}
 )
 
 func checkClock(_ context.Context, s *Site) []Finding {
@@ -60,7 +65,8 @@ func checkZone(_ context.Context, s *Site) (found []Finding) {
 	}
 	file := filepath.Join(s.Etc, "timezone") // Debian's: programs read one or the other
 	text, err := os.ReadFile(file)
-	if written := strings.TrimSpace(string(text)); err == nil && name != "" && written != "" && !sameZone(written, name) {
+	if written := strings.TrimSpace(string(text)); err == nil && name != "" && written != "" &&
+		!sameZone(written, name) {
 		found = append(found, zonesDiffer.at("file", file, "one", written, "other", local, "two", name))
 	}
 	return found

@@ -34,14 +34,16 @@ var (
 	chipDenied = &Fault{Error, "user {user} may not open {file}",
 		"sudo usermod -aG gpio {user}, then start holdfast again"}
 	chipBroken = &Fault{Warning, "{text}", "see dmesg for the driver of this GPIO chip"}
-	noLine     = &Fault{Error, "{sensor}: {pin}: {text}", "holdfast scan lists the lines of this machine: correct gpio of sensor {sensor}"}
-	lineHeld   = &Fault{Error, "{sensor}: {pin} is held by {holder}",
+	noLine     = &Fault{Error, "{sensor}: {pin}: {text}",
+		"holdfast scan lists the lines of this machine: correct gpio of sensor {sensor}"}
+	lineHeld = &Fault{Error, "{sensor}: {pin} is held by {holder}",
 		"stop what holds it (gpioinfo names it; a dtoverlay goes from config.txt), or wire {sensor} to another line"}
 
 	noBus = &Fault{Error, "I2C is switched off: there is no {file}, needed by {sensors}",
 		"sudo raspi-config nonint do_i2c 0, then restart (dtparam=i2c_arm=on and the module i2c-dev)"}
 	noOtherBus = &Fault{Error, "there is no {file}, needed by {sensors}",
-		"add the bus to config.txt (dtoverlay=i2c-gpio,bus=N, or dtparam), or correct i2c; ls {dev}/i2c-* lists the buses"}
+		"add the bus to config.txt (dtoverlay=i2c-gpio,bus=N, or dtparam), or correct i2c; ls {dev}/i2c-* lists " +
+			"the buses"}
 	busDenied = &Fault{Error, "user {user} may not open {file}",
 		"sudo usermod -aG i2c {user}, then start holdfast again"}
 	addressHeld = &Fault{Error, "{sensor}: the kernel's driver {driver} has {place}",
@@ -253,7 +255,8 @@ func checkSensors(ctx context.Context, s *Site) (found []Finding) {
 			late = time.After(time.Second)
 		case <-late: // the driver hangs in the kernel: its goroutine is left behind
 			for name := range waiting {
-				found = append(found, sensorFails.at("sensor", name, "text", fmt.Sprintf("nothing came in %v", readTimeout)))
+				found = append(found, sensorFails.at("sensor", name, "text",
+					fmt.Sprintf("nothing came in %v", readTimeout)))
 			}
 			return sorted(found)
 		}

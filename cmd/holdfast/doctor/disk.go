@@ -16,7 +16,8 @@ import (
 
 var queueChecks = []Check{
 	{"queue-folder", "the folder of queue.path: its file system, and whether it can be written", true,
-		[]*Fault{folderInMemory, folderOverlay, folderContainer, folderNetwork, folderReadOnly, folderDenied, folderNone},
+		[]*Fault{folderInMemory, folderOverlay, folderContainer, folderNetwork, folderReadOnly, folderDenied,
+			folderNone},
 		nil, checkFolder},
 	{"queue-space", "free bytes and inodes where the queue is", true,
 		[]*Fault{diskFull, diskSmall, noInodes}, nil, checkSpace},
@@ -29,27 +30,38 @@ var queueChecks = []Check{
 const onDisk = "set queue.path to a folder on the SD card or another disk, such as /var/lib/holdfast/queue.db"
 
 var (
-	folderInMemory = &Fault{Error, "the queue's folder {folder} is on a {type}, which is empty after a power cut", onDisk}
-	folderOverlay  = &Fault{Error, "the queue's folder {folder} is on an overlay that keeps its changes in memory: they are gone after a power cut",
-		"mount a partition that can be written at {folder}, or switch the overlay off (sudo raspi-config nonint disable_overlayfs)"}
+	folderInMemory = &Fault{Error, "the queue's folder {folder} is on a {type}, which is empty after a power cut",
+		onDisk}
+	folderOverlay = &Fault{Error,
+		"the queue's folder {folder} is on an overlay that keeps its changes in memory: they are gone after a " +
+			"power cut",
+		"mount a partition that can be written at {folder}, or switch the overlay off (sudo raspi-config nonint " +
+			"disable_overlayfs)"}
 	folderContainer = &Fault{Warning, "the queue's folder {folder} is on the overlay of a container, and goes with it",
 		"mount a volume there: --volume holdfast:{folder}"}
-	folderNetwork  = &Fault{Error, "the queue's folder {folder} is on a network file system ({type}), which is away when the network is", onDisk}
+	folderNetwork = &Fault{Error,
+		"the queue's folder {folder} is on a network file system ({type}), which is away when the network is", onDisk}
 	folderReadOnly = &Fault{Error, "the queue's folder {folder} is on a file system that is read-only",
-		"see dmesg whether the card fails (then replace it); else sudo mount -o remount,rw {mount}, or mount a partition for it"}
+		"see dmesg whether the card fails (then replace it); else sudo mount -o remount,rw {mount}, or mount a " +
+			"partition for it"}
 	folderDenied = &Fault{Error, "user {user} may not write to the queue's folder {folder}",
 		"sudo install -d -o {user} -m 750 {folder}, or set queue.path to a folder of this user"}
 	folderNone = &Fault{Error, "the queue's folder {folder} is not there and cannot be made: {text}",
 		"sudo install -d -o {user} -m 750 {folder}, or set queue.path"}
 
-	diskFull  = &Fault{Error, "the disk with the queue ({folder}) is full: {free} are free", "delete what fills it: sudo du -xh {mount} | sort -h | tail shows the largest folders"}
+	diskFull = &Fault{Error, "the disk with the queue ({folder}) is full: {free} are free",
+		"delete what fills it: sudo du -xh {mount} | sort -h | tail shows the largest folders"}
 	diskSmall = &Fault{Warning, "the disk with the queue ({folder}) has {free} free, and the queue may grow by {need}",
-		"set queue.max_size to less than what is free, or delete what fills the disk: sudo du -xh {mount} | sort -h | tail"}
-	noInodes = &Fault{Error, "the file system with the queue ({folder}) has {free} free inodes: no file can be made soon",
+		"set queue.max_size to less than what is free, or delete what fills the disk: sudo du -xh {mount} | sort -h " +
+			"| tail"}
+	noInodes = &Fault{Error,
+		"the file system with the queue ({folder}) has {free} free inodes: no file can be made soon",
 		"delete folders with many small files: sudo du -x --inodes {mount} | sort -n | tail"}
 
-	otherOwner = &Fault{Warning, "the queue's file {file} holds the backlog of client ID {client_id}, and this node is {ours}",
-		"set client_id back to {client_id}; or start the agent, which moves the file aside, and holdfast queue adopt --from {client_id} sends it as {ours}"}
+	otherOwner = &Fault{Warning,
+		"the queue's file {file} holds the backlog of client ID {client_id}, and this node is {ours}",
+		"set client_id back to {client_id}; or start the agent, which moves the file aside, and holdfast queue adopt " +
+			"--from {client_id} sends it as {ours}"}
 	otherAside = &Fault{Warning, "a backlog of client ID {client_id} lies in {file}, and nobody sends it",
 		"holdfast queue adopt --from {client_id} sends it as {ours}; or delete the file"}
 
@@ -112,7 +124,8 @@ func (m mount) inMemory() bool { return m.kind == "tmpfs" || m.kind == "ramfs" }
 // isNetwork reports whether a file system is on another machine.
 func (m mount) isNetwork() bool {
 	switch m.kind {
-	case "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "ncpfs", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.rclone":
+	case "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "ncpfs", "glusterfs", "fuse.sshfs", "fuse.glusterfs",
+		"fuse.rclone":
 		return true
 	}
 	return false
@@ -160,7 +173,8 @@ func checkFolder(_ context.Context, s *Site) (found []Finding) {
 	case readOnly, errors.Is(err, syscall.EROFS):
 		found = append(found, folderReadOnly.at("folder", want, "mount", m.at))
 	case err != nil && filepath.Clean(want) != there && !exists(want):
-		found = append(found, folderNone.at("folder", want, "user", host.UserName(), "text", fmt.Sprintf("%s: %v", there, err)))
+		found = append(found, folderNone.at("folder", want, "user", host.UserName(), "text",
+			fmt.Sprintf("%s: %v", there, err)))
 	case err != nil:
 		found = append(found, folderDenied.at("folder", want, "user", host.UserName()))
 	}

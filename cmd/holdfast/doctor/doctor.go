@@ -167,5 +167,7 @@ func AtStart(ctx context.Context, s *Site, report func(check string, f Finding))
 // oneLine is a text without line breaks and without what moves a terminal's
 // cursor: errors hold what servers and drivers wrote.
 func oneLine(text string) string {
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }), " ")
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0
+	}), " ")
 }

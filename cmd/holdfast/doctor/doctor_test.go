@@ -45,7 +45,8 @@ var localFaults = []planted{
 	{secretBroken, func(b *bench) {
 		b.plant("mqtt.password", "s3cret\n")
 		b.chmod("mqtt.password", 0o644)
-		b.configure("server: \"embedded\", embedded: {listen: \"127.0.0.1:1883\", password_file: " + b.path("mqtt.password") + "}")
+		b.configure("server: \"embedded\", embedded: {listen: \"127.0.0.1:1883\", password_file: " +
+			b.path("mqtt.password") + "}")
 	}, "is open to every user"},
 	{agentDisk, func(b *bench) { b.Agent = running(status.Queue{Failing: true}) }, "process 812"},
 	{agentAway, func(b *bench) {
@@ -58,10 +59,13 @@ var localFaults = []planted{
 	}, "holds its backlog"},
 	{agentAside, func(b *bench) { b.Agent = running(status.Queue{Aside: 3}) }, "refuses 3 readings"},
 
-	{noChip, func(b *bench) { b.Chips = func() ([]gpio.Chip, []error) { return gpio.Chips(&b.Hardware.Host) } }, "needed by door"},
+	{noChip, func(b *bench) {
+		b.Chips = func() ([]gpio.Chip, []error) { return gpio.Chips(&b.Hardware.Host) }
+	}, "needed by door"},
 	{chipDenied, func(b *bench) {
 		b.Chips = func() ([]gpio.Chip, []error) {
-			return nil, []error{fmt.Errorf("%w: join", &fs.PathError{Op: "open", Path: "/dev/gpiochip0", Err: syscall.EACCES})}
+			return nil, []error{fmt.Errorf("%w: join",
+				&fs.PathError{Op: "open", Path: "/dev/gpiochip0", Err: syscall.EACCES})}
 		}
 	}, "may not open /dev/gpiochip0"},
 	{chipBroken, func(b *bench) {
@@ -76,7 +80,9 @@ var localFaults = []planted{
 			return []gpio.Chip{c}, nil
 		}
 	}, "GPIO17: no such line"},
-	{lineHeld, func(b *bench) { b.line(17, "w1-gpio", uapi.LineFlagV2Used|uapi.LineFlagV2Input) }, `door: GPIO17 is held by "w1-gpio"`},
+	{lineHeld, func(b *bench) {
+		b.line(17, "w1-gpio", uapi.LineFlagV2Used|uapi.LineFlagV2Input)
+	}, `door: GPIO17 is held by "w1-gpio"`},
 
 	{noBus, func(b *bench) { b.remove("dev/i2c-1") }, "needed by room"},
 	{noOtherBus, func(b *bench) { b.replace("i2c-1", `i2c: "1"`, `i2c: "4"`) }, "i2c-4"},
@@ -100,16 +106,20 @@ var localFaults = []planted{
 	}, "room cannot be read: i2c-1 0x38: no acknowledge"},
 
 	{folderOverlay, func(b *bench) {
-		b.plant("proc/self/mountinfo", "22 1 0:20 / / rw - overlay overlay rw,lowerdir=/lower,upperdir=/overlay/upper,workdir=/overlay/work\n"+
-			"30 22 0:31 / /overlay rw - tmpfs tmpfs rw\n")
+		b.plant("proc/self/mountinfo",
+			"22 1 0:20 / / rw - overlay overlay rw,lowerdir=/lower,upperdir=/overlay/upper,workdir=/overlay/work\n"+
+				"30 22 0:31 / /overlay rw - tmpfs tmpfs rw\n")
 	}, "keeps its changes in memory"},
 	{folderContainer, func(b *bench) {
-		b.plant("proc/self/mountinfo", "22 1 0:20 / / rw - overlay overlay rw,lowerdir=/l,upperdir=/var/lib/docker/overlay2/c0/diff\n")
+		b.plant("proc/self/mountinfo",
+			"22 1 0:20 / / rw - overlay overlay rw,lowerdir=/l,upperdir=/var/lib/docker/overlay2/c0/diff\n")
 	}, "overlay of a container"},
 	{folderNetwork, func(b *bench) { b.mounted("nfs4", b.path("state"), "rw") }, "network file system (nfs4)"},
 	{folderReadOnly, func(b *bench) { b.mounted("ext4", b.dir, "ro") }, "is read-only"},
 	{otherOwner, func(b *bench) { b.backlog("state/queue.db", "attic") }, "client ID attic, and this node is porch"},
-	{otherAside, func(b *bench) { b.backlog("state/queue.db.of-attic-20260101T000000.000", "attic") }, "a backlog of client ID attic lies in"},
+	{otherAside, func(b *bench) {
+		b.backlog("state/queue.db.of-attic-20260101T000000.000", "attic")
+	}, "a backlog of client ID attic lies in"},
 	{fileUnreadable, func(b *bench) { b.plant("state/queue.db", strings.Repeat("no queue", 2000)) }, "queue.db"},
 	{fileDamaged, func(b *bench) { b.damage() }, "blocks of the queue's file"},
 
@@ -135,7 +145,8 @@ var localFaults = []planted{
 var brokerFaults = []planted{
 	{secretOdd, func(b *bench) {
 		b.plant("mqtt.password", "s3cret \n")
-		b.configure("server: \"mqtt://" + startMosquitto(b.t, "allow_anonymous true\nsys_interval 0") + "\", password_file: " + b.path("mqtt.password"))
+		b.configure("server: \"mqtt://" + startMosquitto(b.t, "allow_anonymous true\nsys_interval 0") +
+			"\", password_file: " + b.path("mqtt.password"))
 	}, "begins or ends with a blank"},
 	{nameUnknown, func(b *bench) {
 		b.LookUp = func(context.Context, *url.URL) ([]netip.Addr, time.Duration, error) {
@@ -172,9 +183,12 @@ var brokerFaults = []planted{
 	}, "127.0.0.2 does not answer"},
 
 	{tlsExpired, func(b *bench) { b.secure(x509.Certificate{NotBefore: ago(48), NotAfter: ago(24)}) }, "has expired"},
-	{tlsEarly, func(b *bench) { b.secure(x509.Certificate{NotBefore: ago(-24), NotAfter: ago(-999)}) }, "is valid from"},
+	{tlsEarly, func(b *bench) {
+		b.secure(x509.Certificate{NotBefore: ago(-24), NotAfter: ago(-999)})
+	}, "is valid from"},
 	{certExpires, func(b *bench) { b.secure(x509.Certificate{NotBefore: ago(48), NotAfter: ago(-100)}) }, "in 4 days"},
-	{tlsName, func(b *bench) { b.secure(x509.Certificate{DNSNames: []string{"broker.example.com"}}) }, "is for broker.example.com"},
+	{tlsName, func(b *bench) { b.secure(x509.Certificate{DNSNames: []string{"broker.example.com"}}) },
+		"is for broker.example.com"},
 	{tlsIssuer, func(b *bench) {
 		addr := newAuthority(b.t).broker(b.t, x509.Certificate{})
 		b.configure(fmt.Sprintf("server: \"mqtts://%s\", tls: {ca: %s}", addr, newAuthority(b.t).path("ca.pem")))
@@ -182,7 +196,9 @@ var brokerFaults = []planted{
 	{tlsNone, func(b *bench) {
 		b.configure(fmt.Sprintf("server: \"mqtts://%s\"", b.Config.Uplink.Servers[0].Host))
 	}, "does not speak TLS"},
-	{tlsFails, func(b *bench) { b.configure(fmt.Sprintf("server: \"mqtts://%s\"", silentServer(b.t))) }, "no TLS connection"},
+	{tlsFails, func(b *bench) {
+		b.configure(fmt.Sprintf("server: \"mqtts://%s\"", silentServer(b.t)))
+	}, "no TLS connection"},
 
 	{idTaken, func(b *bench) {
 		other := otherClient(b.t, b.Site)
@@ -196,7 +212,9 @@ var brokerFaults = []planted{
 	}, "refuses user"},
 	{loginFails, func(b *bench) { b.server(silentServer(b.t)) }, "no session"},
 
-	{canaryLost, func(b *bench) { b.acl("topic read porch/#\ntopic readwrite porch/agent/status") }, "does not deliver"},
+	{canaryLost, func(b *bench) {
+		b.acl("topic read porch/#\ntopic readwrite porch/agent/status")
+	}, "does not deliver"},
 	{canaryUnread, func(b *bench) { b.fake(&fakeBroker{denies: true}) }, "does not let this account read"},
 	{canaryCloses, func(b *bench) {
 		b.fake(&fakeBroker{closes: func(topic string, _ bool) bool { return topic == "porch/agent/canary" }})
@@ -205,8 +223,11 @@ var brokerFaults = []planted{
 		b.fake(&fakeBroker{closes: func(_ string, retained bool) bool { return retained }})
 	}, "closes the connection for a retained"},
 	{limitQoS, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x24, 0}}) }, "QoS 0 at most"},
-	{limitRetain, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x25, 0, 0x21, 0, 10}}) }, "says that it keeps no"},
-	{retainLost, func(b *bench) { b.acl("topic readwrite porch/agent/canary\ntopic read porch/agent/status") }, "does not keep retained"},
+	{limitRetain, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x25, 0, 0x21, 0, 10}}) },
+		"says that it keeps no"},
+	{retainLost, func(b *bench) {
+		b.acl("topic readwrite porch/agent/canary\ntopic read porch/agent/status")
+	}, "does not keep retained"},
 	{limitPacket, func(b *bench) {
 		b.server(startMosquitto(b.t, "allow_anonymous true\nsys_interval 0\nmax_packet_size 200"))
 	}, "porch/agent/info"},
@@ -238,7 +259,8 @@ func TestAHealthySiteHasNoFault(t *testing.T) {
 func TestAHealthySiteWithABrokerHasNoFault(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
-	b := healthyWith(t, fmt.Sprintf("server: \"mqtts://%s\", tls: {ca: %s}", a.broker(t, x509.Certificate{}), a.path("ca.pem")))
+	b := healthyWith(t, fmt.Sprintf("server: \"mqtts://%s\", tls: {ca: %s}", a.broker(t, x509.Certificate{}),
+		a.path("ca.pem")))
 	for _, f := range b.findings() {
 		t.Errorf("%+v", f)
 	}
@@ -273,7 +295,8 @@ func (p planted) expect(b *bench) {
 		b.t.Fatalf("found %+v, want the one that says %q", found, p.fault.What)
 	}
 	f := found[0]
-	if !strings.Contains(f.What, p.says) || strings.ContainsAny(f.What+f.Mend, "{\n") && !strings.Contains(f.Mend, ": {") || f.Mend == "" {
+	if !strings.Contains(f.What, p.says) || strings.ContainsAny(f.What+f.Mend, "{\n") &&
+		!strings.Contains(f.Mend, ": {") || f.Mend == "" {
 		b.t.Errorf("it says %q, mend %q; want %q in it", f.What, f.Mend, p.says)
 	}
 }
@@ -298,7 +321,8 @@ func TestTheQueueOnATmpfs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := healthy(t)
-			if err := syscall.Mount("tmpfs", b.path("state"), "tmpfs", 0, strings.TrimSuffix(c.options, ",ro")); err != nil {
+			if err := syscall.Mount("tmpfs", b.path("state"), "tmpfs", 0,
+				strings.TrimSuffix(c.options, ",ro")); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { syscall.Unmount(b.path("state"), 0) })
@@ -378,7 +402,8 @@ func asNobody(t *testing.T) bool {
 	}
 	cmd := exec.Command(program, "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534},
+		Pdeathsig: syscall.SIGKILL}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Errorf("as nobody: %v\n%s", err, out)
 	}
@@ -404,9 +429,11 @@ func TestWhatAUserMayNotOpen(t *testing.T) {
 
 func TestAnUnknownTimeZoneInTheEnvironment(t *testing.T) {
 	b := healthy(t)
-	for zone, known := range map[string]bool{"Europe/Nowhere": false, "MEZ": false, "UTC": true, "CET-1CEST,M3.5.0,M10.5.0/3": true, "": true} {
+	for zone, known := range map[string]bool{"Europe/Nowhere": false, "MEZ": false, "UTC": true,
+		"CET-1CEST,M3.5.0,M10.5.0/3": true, "": true} {
 		t.Setenv("TZ", zone)
-		if found := checkZone(t.Context(), b.Site); len(found) == 0 != known || !known && found[0].fault != zoneUnknown {
+		if found := checkZone(t.Context(), b.Site); len(found) == 0 != known ||
+			!known && found[0].fault != zoneUnknown {
 			t.Errorf("TZ=%s: %+v", zone, found)
 		}
 	}
@@ -485,7 +512,8 @@ func (b *bench) replace(_, old, new string) {
 func (b *bench) backlog(name, clientID string) {
 	b.t.Helper()
 	path := b.path(name)
-	q, err := queue.Open(queue.Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Hour, ClientID: clientID}, slog.New(slog.DiscardHandler))
+	q, err := queue.Open(queue.Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Hour, ClientID: clientID},
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -493,7 +521,8 @@ func (b *bench) backlog(name, clientID string) {
 	var writer sync.WaitGroup
 	writer.Go(func() { q.Run(ctx) })
 	for seq := range uint64(50) {
-		q.Put(sensors.Reading{Stream: "door", Seq: seq + 1, Priority: sensors.Alarm, At: clock.NewTimekeeper(clock.TrustAlways).Now()})
+		q.Put(sensors.Reading{Stream: "door", Seq: seq + 1, Priority: sensors.Alarm,
+			At: clock.NewTimekeeper(clock.TrustAlways).Now()})
 	}
 	stop()
 	writer.Wait()

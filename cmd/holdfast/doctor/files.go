@@ -10,23 +10,27 @@ var fileChecks = []Check{
 		[]*Fault{configWarning}, nil, checkConfig},
 	{"secrets", "the password and the certificates: whether they can be read, fit together, and are private", false,
 		[]*Fault{secretBroken, secretOdd}, nil, checkSecrets},
-	{"agent", "the agent that runs, asked through its control socket: its disk, its link, and what the broker refuses", false,
+	{"agent", "the agent that runs, asked through its control socket: its disk, its link, and what the broker refuses",
+		false,
 		[]*Fault{agentDisk, agentAway, agentHeld, agentAside}, (*Site).noAgent, checkAgent},
 }
 
 var (
 	configWarning = &Fault{Warning, "{text}", "change it in the file; holdfast check repeats what is said here"}
-	secretBroken  = &Fault{Error, "{text}", "mend or replace that file, readable for the user that runs holdfast and not for others"}
-	secretOdd     = &Fault{Warning, "{text}", "write the file anew"}
+	secretBroken  = &Fault{Error, "{text}",
+		"mend or replace that file, readable for the user that runs holdfast and not for others"}
+	secretOdd = &Fault{Warning, "{text}", "write the file anew"}
 
-	agentDisk = &Fault{Error, "the agent that runs (process {pid}) cannot write its queue: what waits is in memory alone",
+	agentDisk = &Fault{Error,
+		"the agent that runs (process {pid}) cannot write its queue: what waits is in memory alone",
 		"see dmesg whether the card fails, and below what fills it"}
 	agentAway = &Fault{Error, "the agent that runs has no session with a broker: {text}",
 		"mend what is named there or below; holdfast status shows when it tries again"}
 	agentHeld = &Fault{Error, "the agent that runs holds its backlog: {text}",
 		"allow this account to publish and to read {client_id}/# in the broker's access list; " +
 			"mqtt.prove_publish: false if it may write and not read"}
-	agentAside = &Fault{Warning, "the broker refuses {count} readings or events of the agent that runs", "holdfast queue export --aside prints them; see the broker's access list and its limits"}
+	agentAside = &Fault{Warning, "the broker refuses {count} readings or events of the agent that runs",
+		"holdfast queue export --aside prints them; see the broker's access list and its limits"}
 )
 
 // noAgent says why no agent is asked.

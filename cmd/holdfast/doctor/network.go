@@ -26,7 +26,8 @@ var networkChecks = []Check{
 		[]*Fault{portRefused, portSilent, portFails, addressFails}, (*Site).noServer, checkPort},
 	{"tls", "the certificates of both ends: dates, names, and who issued them", false,
 		[]*Fault{tlsExpired, tlsEarly, tlsName, tlsIssuer, tlsNone, tlsFails, certExpires}, (*Site).noServer, checkTLS},
-	{"client-id", "whether another client is connected with this client ID; the agent's own session is left alone", false,
+	{"client-id", "whether another client is connected with this client ID; the agent's own session is left alone",
+		false,
 		[]*Fault{idTaken}, (*Site).noSession, checkClientID},
 	{"login", "a session with the user name, password, client ID and will of the agent", false,
 		[]*Fault{loginRefused, loginFails}, (*Site).noSession, checkLogin},
@@ -41,26 +42,40 @@ var networkChecks = []Check{
 }
 
 var (
-	nameUnknown = &Fault{Error, "{host}: there is no such name", "correct mqtt.server; or see the name server of this network: resolvectl status, or /etc/resolv.conf"}
-	nameFails   = &Fault{Error, "{host} cannot be looked up: {text}", "see the network and its name server: ip address, resolvectl status, or /etc/resolv.conf"}
-	nameSlow    = &Fault{Warning, "the lookup of {host} takes {time}", "see the name servers in /etc/resolv.conf: the first may be away; or write the address in mqtt.server"}
+	nameUnknown = &Fault{Error, "{host}: there is no such name",
+		"correct mqtt.server; or see the name server of this network: resolvectl status, or /etc/resolv.conf"}
+	nameFails = &Fault{Error, "{host} cannot be looked up: {text}",
+		"see the network and its name server: ip address, resolvectl status, or /etc/resolv.conf"}
+	nameSlow = &Fault{Warning, "the lookup of {host} takes {time}",
+		"see the name servers in /etc/resolv.conf: the first may be away; or write the address in mqtt.server"}
 
-	portRefused  = &Fault{Error, "{server}: nothing listens at {addresses}", "start the broker, or correct the port in mqtt.server; a broker that listens on its own machine alone needs another listener"}
-	portSilent   = &Fault{Error, "{server}: no answer from {addresses} in {time}", "see the route and the firewalls on the way: ping the host, and let TCP to this port through"}
+	portRefused = &Fault{Error, "{server}: nothing listens at {addresses}",
+		"start the broker, or correct the port in mqtt.server; a broker that listens on its own machine alone needs " +
+			"another listener"}
+	portSilent = &Fault{Error, "{server}: no answer from {addresses} in {time}",
+		"see the route and the firewalls on the way: ping the host, and let TCP to this port through"}
 	portFails    = &Fault{Error, "{server}: {text}", "see the network of this node: ip address, ip route"}
-	addressFails = &Fault{Warning, "{server}: {address} does not answer ({text}), another address does: each attempt may lose time there",
-		"correct the name's addresses at the name server, or the route of this node (an IPv6 address without IPv6 is common)"}
+	addressFails = &Fault{Warning,
+		"{server}: {address} does not answer ({text}), another address does: each attempt may lose time there",
+		"correct the name's addresses at the name server, or the route of this node (an IPv6 address without IPv6 is " +
+			"common)"}
 
-	tlsExpired = &Fault{Error, "{server}: the certificate of {subject} has expired on {date}", "renew it on the broker (its authority's, if that is the one)"}
-	tlsEarly   = &Fault{Error, "{server}: the certificate of {subject} is valid from {date}, and the clock here says {now}",
+	tlsExpired = &Fault{Error, "{server}: the certificate of {subject} has expired on {date}",
+		"renew it on the broker (its authority's, if that is the one)"}
+	tlsEarly = &Fault{Error,
+		"{server}: the certificate of {subject} is valid from {date}, and the clock here says {now}",
 		"set the clock: sudo timedatectl set-ntp true; if it is right, the broker needs another certificate"}
-	tlsName   = &Fault{Error, "{server}: the broker's certificate is for {names}", "use one of these names in mqtt.server, or set mqtt.tls.server_name to it"}
+	tlsName = &Fault{Error, "{server}: the broker's certificate is for {names}",
+		"use one of these names in mqtt.server, or set mqtt.tls.server_name to it"}
 	tlsIssuer = &Fault{Error, "{server}: the broker's certificate is issued by {issuer}, which is not trusted here",
 		"set mqtt.tls.ca to a file with the certificate of that authority"}
-	tlsNone  = &Fault{Error, "{server}: this port does not speak TLS", "use the broker's port for TLS, usually 8883, or write mqtt:// in mqtt.server"}
-	tlsFails = &Fault{Error, "{server}: no TLS connection: {text}", "see the broker's log and its TLS settings, and mqtt.tls in the file"}
+	tlsNone = &Fault{Error, "{server}: this port does not speak TLS",
+		"use the broker's port for TLS, usually 8883, or write mqtt:// in mqtt.server"}
+	tlsFails = &Fault{Error, "{server}: no TLS connection: {text}",
+		"see the broker's log and its TLS settings, and mqtt.tls in the file"}
 
-	certExpires = &Fault{Warning, "a certificate ({whose}, {subject}) expires on {date}, in {days} days", "renew it before; a file of ours is read again with the next connection"}
+	certExpires = &Fault{Warning, "a certificate ({whose}, {subject}) expires on {date}, in {days} days",
+		"renew it before; a file of ours is read again with the next connection"}
 )
 
 const (
@@ -174,7 +189,8 @@ func checkPort(ctx context.Context, s *Site) (found []Finding) {
 		case isRefused(failed):
 			found = append(found, l.fail(portRefused.at("server", l.name(), "addresses", addresses))...)
 		case isTimeout(failed):
-			found = append(found, l.fail(portSilent.at("server", l.name(), "addresses", addresses, "time", dialTime))...)
+			found = append(found, l.fail(portSilent.at("server", l.name(), "addresses", addresses, "time",
+				dialTime))...)
 		default:
 			found = append(found, l.fail(portFails.at("server", l.name(), "text", cause(failed)))...)
 		}
@@ -231,7 +247,8 @@ func (s *Site) explainTLS(ctx context.Context, l *link, err error) Finding {
 	now, _ := s.Clock()
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.Before(invalid.Cert.NotBefore):
-		return tlsEarly.at("server", l.name(), "subject", invalid.Cert.Subject, "date", day(invalid.Cert.NotBefore), "now", day(now))
+		return tlsEarly.at("server", l.name(), "subject", invalid.Cert.Subject, "date", day(invalid.Cert.NotBefore),
+			"now", day(now))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return tlsExpired.at("server", l.name(), "subject", invalid.Cert.Subject, "date", day(invalid.Cert.NotAfter))
 	case errors.As(err, &name):

@@ -15,7 +15,8 @@ import (
 )
 
 var (
-	idTaken = &Fault{Error, "{server}: another client is connected with the client ID {client_id}: the two would end each other's sessions",
+	idTaken = &Fault{Error,
+		"{server}: another client is connected with the client ID {client_id}: the two would end each other's sessions",
 		"give each node a client_id of its own (a copied SD card has its original's); or stop the other"}
 
 	loginRefused = &Fault{Error, "{server} refuses user {user} ({text})",
@@ -25,7 +26,8 @@ var (
 	canaryLost = &Fault{Error, "{server} does not deliver what this account publishes to {topic}",
 		"allow this account to publish and to read {client_id}/# in the broker's access list; " +
 			"mqtt.prove_publish: false if it may write and not read"}
-	canaryUnread = &Fault{Error, "{server} does not let this account read {topic}, so that nothing proves that readings arrive",
+	canaryUnread = &Fault{Error,
+		"{server} does not let this account read {topic}, so that nothing proves that readings arrive",
 		"allow this account to read {client_id}/#, or set mqtt.prove_publish: false"}
 	canaryCloses = &Fault{Error, "{server} closes the connection when this account publishes to {topic}: {text}",
 		"allow this account to publish to {client_id}/# in the broker's access list"}
@@ -35,12 +37,17 @@ var (
 	retainCloses = &Fault{Error, "{server} closes the connection for a retained message ({topic}): {text}",
 		"switch retained messages on at the broker (Mosquitto: retain_available true); else set mqtt.retain: false"}
 
-	limitQoS    = &Fault{Error, "{server} takes QoS {qos} at most, and readings go at QoS 1", "set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
-	limitRetain = &Fault{Error, "{server} says that it keeps no retained messages", "switch them on at the broker; else set mqtt.retain: false"}
-	limitPacket = &Fault{Warning, "{server} takes packets of {limit} bytes at most, and {topic} has {bytes}: it goes without its details",
-		"raise the broker's limit (Mosquitto: max_packet_size), or set home_assistant.discovery: false if that is the message"}
+	limitQoS = &Fault{Error, "{server} takes QoS {qos} at most, and readings go at QoS 1",
+		"set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
+	limitRetain = &Fault{Error, "{server} says that it keeps no retained messages",
+		"switch them on at the broker; else set mqtt.retain: false"}
+	limitPacket = &Fault{Warning,
+		"{server} takes packets of {limit} bytes at most, and {topic} has {bytes}: it goes without its details",
+		"raise the broker's limit (Mosquitto: max_packet_size), or set home_assistant.discovery: false if that is the " +
+			"message"}
 
-	nobodySubscribed = &Fault{Warning, "{server} says that no client subscribes to anything: readings are acknowledged, and nobody gets them",
+	nobodySubscribed = &Fault{Warning,
+		"{server} says that no client subscribes to anything: readings are acknowledged, and nobody gets them",
 		"start or connect what is to receive them (Home Assistant, a recorder), and give it a persistent session"}
 )
 
@@ -133,7 +140,8 @@ func checkLogin(ctx context.Context, s *Site) (found []Finding) {
 			if !opt.Password.IsSet() && opt.Username == "" {
 				user = "without a name and password"
 			}
-			found = append(found, l.fail(loginRefused.at("server", l.name(), "user", user, "text", fmt.Sprintf("code %d", refused.Code)))...)
+			found = append(found, l.fail(loginRefused.at("server", l.name(), "user", user, "text",
+				fmt.Sprintf("code %d", refused.Code)))...)
 		default:
 			found = append(found, l.fail(loginFails.at("server", l.name(), "text", err, "client_id", opt.ClientID))...)
 		}
@@ -239,7 +247,8 @@ func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 			found = append(found, limitRetain.at("server", l.name()))
 		}
 		if size := bytes + len(topic) + 10; limits.MaxPacket > 0 && size > limits.MaxPacket {
-			found = append(found, limitPacket.at("server", l.name(), "limit", limits.MaxPacket, "topic", topic, "bytes", bytes))
+			found = append(found, limitPacket.at("server", l.name(), "limit", limits.MaxPacket, "topic", topic, "bytes",
+				bytes))
 		}
 	}
 	return found

@@ -118,7 +118,8 @@ func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 // askAll looks all buses over at the same time. One that does not come back in
 // time, as from a driver of the kernel that hangs, is left behind: its goroutine ends with
 // the program.
-func askAll(ctx context.Context, buses []scan.Adapter, ask func(context.Context, scan.Adapter) scan.Adapter) []scan.Adapter {
+func askAll(ctx context.Context, buses []scan.Adapter,
+	ask func(context.Context, scan.Adapter) scan.Adapter) []scan.Adapter {
 	ctx, cancel := context.WithTimeout(ctx, busTime)
 	defer cancel()
 	answers := make([]chan scan.Adapter, len(buses))
@@ -144,7 +145,8 @@ func await(ctx context.Context, bus scan.Adapter, answer <-chan scan.Adapter) sc
 	select {
 	case bus = <-answer:
 	case <-time.After(grace):
-		bus.Err = fmt.Errorf("the kernel does not come back from it: %w (is its adapter stuck? unplug it, or restart)", ctx.Err())
+		bus.Err = fmt.Errorf("the kernel does not come back from it: %w (is its adapter stuck? unplug it, or restart)",
+			ctx.Err())
 	}
 	return bus
 }

@@ -107,7 +107,8 @@ func partText(p scan.Part) string {
 	var words []string
 	switch {
 	case p.Driver != "" && p.Device != "":
-		return fmt.Sprintf("%s, held by the kernel's driver %s: read it from there, or take its dtoverlay out of config.txt", p.Device, p.Driver)
+		return fmt.Sprintf("%s, held by the kernel's driver %s: read it from there, or take its dtoverlay out of "+
+			"config.txt", p.Device, p.Driver)
 	case p.Driver != "":
 		return fmt.Sprintf("held by the kernel's driver %s", p.Driver)
 	case p.Says != "":

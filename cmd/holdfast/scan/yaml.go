@@ -116,7 +116,8 @@ func passes(stanzas string) bool {
 var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 
 func quoted(text string) string {
-	if plain.MatchString(text) && !slices.Contains([]string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(text)) {
+	if plain.MatchString(text) &&
+		!slices.Contains([]string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(text)) {
 		return text
 	}
 	return strconv.QuoteToASCII(text)
@@ -274,7 +275,8 @@ func (s *section) never() {
 	}
 	s.comment("Nothing was found that measures by itself. This one is made up, so that the file is whole and\n" +
 		"can be tried; take it out when a real one is there.")
-	s.add("made_up", `kind: simulated, wave: {quantity: temperature, unit: "°C", mean: 20, swing: 5, period: 1h}, every: 10s`)
+	s.add("made_up",
+		`kind: simulated, wave: {quantity: temperature, unit: "°C", mean: 20, swing: 5, period: 1h}, every: 10s`)
 }
 
 // contacts shows how a free line would be written. What hangs on one cannot be
@@ -287,14 +289,16 @@ func (s *section) contacts(chips []scan.Chip) {
 				continue
 			}
 			if !explained {
-				s.comment("These lines are free; what is wired to them cannot be seen. For a switch or a reed to ground, take off the #:")
+				s.comment("These lines are free; what is wired to them cannot be seen. For a switch or a reed to " +
+					"ground, take off the #:")
 				explained = true
 			}
 			where := ""
 			if l.Header != 0 {
 				where = fmt.Sprintf("   # pin %d", l.Header)
 			}
-			s.comment("contact_%s: {kind: contact, gpio: %s, pull: up, normally: closed}%s", unfit.ReplaceAllString(l.Pin, "_"), l.Pin, where)
+			s.comment("contact_%s: {kind: contact, gpio: %s, pull: up, normally: closed}%s",
+				unfit.ReplaceAllString(l.Pin, "_"), l.Pin, where)
 		}
 	}
 }

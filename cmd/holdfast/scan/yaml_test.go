@@ -38,7 +38,8 @@ func TestYAMLPassesCheckAndHasWhatIsThere(t *testing.T) {
 	for _, want := range []string{
 		"  # i2c-1 0x29 answers: no kind reads it\n",
 		"  # i2c-1 0x68: ds3231, held by the kernel's driver rtc-ds1307",
-		"  # i2c-1 0x76 says that it is a BME280 (chip id 0x60).\n  bme280: {kind: bme280, i2c: \"1\", address: 0x76}\n",
+		"  # i2c-1 0x76 says that it is a BME280 (chip id 0x60).\n  bme280: {kind: bme280, i2c: \"1\", address: " +
+			"0x76}\n",
 		"  # i2c-1 0x77 answers: BMP180",
 		"  # i2c-3: every address times out",
 		"  # 1-wire 3a-00000012ab34 is not a thermometer",
@@ -50,7 +51,8 @@ func TestYAMLPassesCheckAndHasWhatIsThere(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, section)
 		}
 	}
-	if strings.Contains(section, "gpio: GPIO17") || strings.Contains(section, "gpio: GPIO2,") || strings.Contains(section, "GPIO43") {
+	if strings.Contains(section, "gpio: GPIO17") || strings.Contains(section, "gpio: GPIO2,") ||
+		strings.Contains(section, "GPIO43") {
 		t.Errorf("a line that is no free one of the header\n%s", section)
 	}
 }
@@ -59,7 +61,8 @@ func TestYAMLPassesCheckAndHasWhatIsThere(t *testing.T) {
 func TestContactsInCommentsPassCheck(t *testing.T) {
 	commented := regexp.MustCompile(`(?m)^  # (contact_)`)
 	section := commented.ReplaceAllString(yaml(pi()), "  $1")
-	if all := check(t, section); !slices.Contains(all, "contact_GPIO27 contact") || !slices.Contains(all, "contact_gpiochip2_0 contact") {
+	if all := check(t, section); !slices.Contains(all, "contact_GPIO27 contact") ||
+		!slices.Contains(all, "contact_gpiochip2_0 contact") {
 		t.Errorf("%q", all)
 	}
 }
@@ -86,7 +89,8 @@ func TestLikeliestKindIsWrittenAndTheOthersNamed(t *testing.T) {
 		if strings.Count(section, at) != 1 {
 			t.Errorf("%d sensors with %s", strings.Count(section, at), at)
 		}
-		if len(kinds) > 1 && !strings.Contains(section, fmt.Sprintf("  # i2c-7 0x%02x may also be another kind: %s.\n", addr, strings.Join(kinds[1:], ", "))) {
+		if len(kinds) > 1 && !strings.Contains(section,
+			fmt.Sprintf("  # i2c-7 0x%02x may also be another kind: %s.\n", addr, strings.Join(kinds[1:], ", "))) {
 			t.Errorf("0x%02x: the others of %v are not named", addr, kinds)
 		}
 	}
@@ -94,7 +98,8 @@ func TestLikeliestKindIsWrittenAndTheOthersNamed(t *testing.T) {
 
 func TestPartsOfOneKindHaveNamesOfTheirOwn(t *testing.T) {
 	f := findings{buses: []scan.Adapter{
-		{Bus: 1, Parts: []scan.Part{{Address: 0x76, Kinds: []string{"bme280"}}, {Address: 0x77, Kinds: []string{"bme280"}}}},
+		{Bus: 1, Parts: []scan.Part{{Address: 0x76, Kinds: []string{"bme280"}},
+			{Address: 0x77, Kinds: []string{"bme280"}}}},
 		{Bus: 3, Parts: []scan.Part{{Address: 0x76, Kinds: []string{"bme280"}}}},
 	}}
 	if got := check(t, yaml(f)); !slices.Equal(got, []string{"bme280 bme280", "bme280_2 bme280", "bme280_3 bme280"}) {
@@ -158,7 +163,8 @@ func TestKernelsKindsAreWrittenWhereThereAreSuch(t *testing.T) {
 
 func TestNothingFoundIsSaidAndPasses(t *testing.T) {
 	section := yaml(findings{busesErr: os.ErrNotExist})
-	if got := check(t, section); !slices.Equal(got, []string{"made_up simulated"}) || !strings.Contains(section, "# Nothing was found") {
+	if got := check(t, section); !slices.Equal(got, []string{"made_up simulated"}) ||
+		!strings.Contains(section, "# Nothing was found") {
 		t.Errorf("%q\n%s", got, section)
 	}
 }

@@ -81,7 +81,8 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 	}
 	link := c.link.Status()
 	s.Link = Link{Connected: link.Connected, Server: link.Server, Since: m.at(link.Since), Error: link.LastError,
-		ErrorAt: m.at(link.LastErrorAt), NextTry: m.at(link.NextTry), RoundTrip: link.RoundTrip.Seconds(), Held: link.Held}
+		ErrorAt: m.at(link.LastErrorAt), NextTry: m.at(link.NextTry), RoundTrip: link.RoundTrip.Seconds(),
+		Held: link.Held}
 	if !link.CertExpires.IsZero() {
 		s.Link.CertExpires = link.CertExpires.UnixMilli() // on the calendar, whatever our clock says
 	}

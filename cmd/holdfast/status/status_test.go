@@ -31,7 +31,8 @@ func (n *node) States() []sensors.Reading { return n.states }
 
 func (n *node) collector(history bool) *Collector {
 	n.clock = clock.NewTimekeeper(clock.TrustAlways)
-	return NewCollector(uplink.Options{Broker: mqtt.Broker{ClientID: "porch", Clock: n.clock}, Version: "1.2.3", Hardware: "a board",
+	return NewCollector(uplink.Options{Broker: mqtt.Broker{ClientID: "porch", Clock: n.clock}, Version: "1.2.3",
+		Hardware: "a board",
 		Streams: []sensors.Stream{
 			{Name: "door", Kind: "contact", Priority: sensors.Alarm, Quantity: sensors.Quantity{Class: "door"}},
 			{Name: "room", Kind: "aht20", Quantity: sensors.Quantity{Unit: "%"}},
@@ -50,7 +51,8 @@ func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
 			{Stream: "room", Value: 45.2, At: n.clock.Now(), Seq: 9},
 			{Stream: "door", Err: "line is held by another program", At: then, Seq: 2},
 		}
-		n.link = uplink.Status{Connected: true, Server: "broker:8883", Since: began, Rate: 2.5, RoundTrip: 20 * time.Millisecond,
+		n.link = uplink.Status{Connected: true, Server: "broker:8883", Since: began, Rate: 2.5,
+			RoundTrip: 20 * time.Millisecond,
 			LastError: "reset", LastErrorAt: began, CertExpires: time.Now().Add(10 * 24 * time.Hour)}
 		n.stats = queue.Stats{Backlog: 50, Oldest: then, Missing: 3, Dropped: 2, WrittenToday: 4096}
 		n.recent = []queue.Item{
@@ -132,7 +134,8 @@ func TestHistoryThatIsYoungIsShort(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 	var back History
-	if err := json.Unmarshal(text, &back); err != nil || len(back.Values) != 4 || back.Values[2] != 7 || back.Step != 40 {
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Values) != 4 || back.Values[2] != 7 ||
+		back.Step != 40 {
 		t.Errorf("read back: %+v, %v", back, err)
 	}
 }

@@ -116,7 +116,8 @@ func TestALoopThatHangsIsNamedAndStopsTheFeeding(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
-				if _, fed := m.take(); fed != 2 { // at 15 s and 30 s; half a watchdog after its progress was due it ends
+				// at 15 s and 30 s; half a watchdog after its progress was due it ends
+				if _, fed := m.take(); fed != 2 {
 					t.Errorf("fed %d times while %s hung", fed, name)
 				}
 				if !strings.Contains(m.log.String(), "hangs") || !strings.Contains(m.log.String(), name) ||
