@@ -94,7 +94,7 @@ func TestNoDamageStopsTheStart(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	var mu sync.Mutex
 	back := map[string][]int{}
-	shares, files := 4, 200
+	shares, files := 4, 80
 	switch short := testing.Short(); {
 	case proving && !short:
 		files = 1000

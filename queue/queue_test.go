@@ -488,7 +488,7 @@ func TestLongWordsMakeShortBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, queuePath(t))
 		h.opt.MaxSize = 64 << 20
-		for seq := range uint64(600) {
+		for seq := range uint64(150) {
 			r := routine(seq + 1)
 			r.Err = fmt.Sprint(seq, strings.Repeat("x", 8000))
 			h.Put(r)
@@ -496,8 +496,8 @@ func TestLongWordsMakeShortBlocks(t *testing.T) {
 		h.end()
 		h = start(t, h.path)
 		defer h.end()
-		if n := len(h.all(t)); n != 600 {
-			t.Errorf("%d of 600 readings after a restart", n)
+		if n := len(h.all(t)); n != 150 {
+			t.Errorf("%d of 150 readings after a restart", n)
 		}
 		if aside, _ := filepath.Glob(h.path + ".aside-*"); len(aside) != 0 {
 			t.Errorf("the file was taken for damaged: %v", aside)

@@ -30,9 +30,12 @@ func (h *harness) oldest(t testing.TB, max int) []Item {
 // setAside sets the oldest n items aside, one after the other.
 func (h *harness) setAside(t testing.TB, n int, declare bool) {
 	t.Helper()
-	for range n {
-		if err := h.Reject(h.oldest(t, 1)[0], declare); err != nil {
-			t.Fatal(err)
+	for n > 0 {
+		for _, it := range h.oldest(t, n) {
+			if err := h.Reject(it, declare); err != nil {
+				t.Fatal(err)
+			}
+			n--
 		}
 	}
 }

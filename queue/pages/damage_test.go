@@ -12,7 +12,10 @@ import (
 	"time"
 )
 
-var damageCopies = flag.Int("copies", 2100, "damaged copies in TestWhatIsCleanDoesNotHurtBbolt")
+var damageCopies = flag.Int("copies", 0, "damaged copies in TestWhatIsCleanDoesNotHurtBbolt")
+
+// proving is set by build/prove; build/test takes a sample.
+var proving = os.Getenv("HOLDFAST_PROVE") != ""
 
 // TestWhatIsCleanDoesNotHurtBbolt damages copies of files. Whatever Verify then
 // calls clean is given to the stock bbolt, in a child of this test because it
@@ -30,7 +33,16 @@ func TestWhatIsCleanDoesNotHurtBbolt(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	var list []string
 	total, clean := map[string]int{}, map[string]int{}
-	for n := range *damageCopies {
+	copies := 700
+	switch {
+	case *damageCopies > 0:
+		copies = *damageCopies
+	case proving:
+		copies = 2100
+	case testing.Short():
+		copies = 200
+	}
+	for n := range copies {
 		rnd := rand.New(rand.NewPCG(seed, uint64(n)))
 		v, in := victims[n%len(victims)], injuries[n/len(victims)%len(injuries)]
 		data := in.do(rnd, v, slices.Clone(v.data))
