@@ -40,6 +40,11 @@ func newAgent(t *testing.T, text string) *agent {
 	return a
 }
 
+// impatient makes the agent wait 4 s at most between attempts to connect. The
+// back-off to a minute is tested in package uplink; a test that cuts the link ten
+// times would spend its minutes in it.
+func (a *agent) impatient() { a.env = append(a.env, retryEnv+"=4s") }
+
 func (a *agent) configPath() string { return filepath.Join(a.dir, "config.yaml") }
 
 func (a *agent) configure(text string) {

@@ -116,6 +116,7 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.agent.configure(strings.Replace(string(config), w.agent.dir+"/queue.db", queue(c), 1))
+			w.agent.impatient()
 			w.agent.start()
 			w.live(t, "load")
 			w.cable.Pull()
@@ -185,6 +186,7 @@ func TestBacklogIsSentFromACardThatCannotBeWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.agent.configure(strings.Replace(string(config), w.agent.dir+"/queue.db", c.dir+"/queue.db", 1))
+			w.agent.impatient()
 			w.cable.Pull()
 			w.agent.start()
 			time.Sleep(8 * time.Second)

@@ -76,6 +76,7 @@ func TestNoReadingIsLost(t *testing.T) {
   load: {kind: simulated, counter: {}, every: 20ms}
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}
 `)
+	w.agent.impatient()
 	w.agent.start()
 	w.more(t, "load", 100)
 
@@ -223,6 +224,7 @@ func TestStateIsRightAtOnceAfterAnOutage(t *testing.T) {
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}}
   load: {kind: simulated, counter: {}, every: 50ms}
 `)
+	w.agent.impatient()
 	w.agent.start()
 	w.live(t, "gate")
 	w.cable.Pull()

@@ -169,6 +169,7 @@ func TestReplayOfOldReadingsChangesNoEntity(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), time.Millisecond,
 		"  gate: {kind: simulated, steps: {states: [closed, open], every: 10ms}}\nhome_assistant: {discovery: true}\n")
+	w.agent.impatient()
 	w.agent.start()
 	w.live(t, "gate")
 	var got announced

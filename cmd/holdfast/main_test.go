@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -13,11 +14,15 @@ import (
 // agentEnv makes the test binary the agent, so that tests can kill it.
 const agentEnv = "HOLDFAST_TEST_AGENT"
 
+// retryEnv is the agent's retryMost.
+const retryEnv = "HOLDFAST_TEST_RETRY_MOST"
+
 // raceEnv has the options of the race detector.
 const raceEnv = "GORACE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(agentEnv) != "" {
+		retryMost, _ = time.ParseDuration(os.Getenv(retryEnv))
 		main()
 	}
 	if signal.Ignored(os.Interrupt) { // as in a background job: the agents would inherit it

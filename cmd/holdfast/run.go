@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/systemd"
@@ -86,8 +87,13 @@ func load(ctx context.Context, path string) (config.Config, error) {
 		cfg.Warnings = append(cfg.Warnings, config.Error{File: path, Text: w})
 	}
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
+	cfg.Uplink.RetryMost = retryMost
 	return cfg, nil
 }
+
+// retryMost bounds the wait between attempts to connect. 0 is the link's own bound
+// of a minute; only tests, which cannot wait so long again and again, set another.
+var retryMost time.Duration
 
 // untilReload runs one configuration. It returns the next one, or nil and what
 // ended the agent.
