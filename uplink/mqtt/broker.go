@@ -8,6 +8,8 @@
 package mqtt
 
 import (
+	"context"
+	"net"
 	"net/url"
 	"time"
 
@@ -26,6 +28,10 @@ type Broker struct {
 	Bind      string            // an interface or an address of ours; empty: as the routes say
 	Clock     *clock.Timekeeper // tells whether a certificate or our clock is wrong; nil: one that asks the kernel
 	Limits    Limits            // zero: the usual ones
+
+	// Network makes the connection under TLS, WebSocket and MQTT; nil: a TCP socket
+	// with our options. Tests set it to run in memory.
+	Network func(ctx context.Context, address string) (net.Conn, error)
 
 	segment int // bytes of a TCP segment; 0: as the kernel says
 }

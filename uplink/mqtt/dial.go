@@ -20,10 +20,14 @@ const dialAhead = 250 * time.Millisecond
 // Go's own resolver does not find.
 type tcpDialer struct {
 	net.Dialer
-	bind string // as Options has it
+	bind    string                                                      // as Broker has it
+	instead func(ctx context.Context, address string) (net.Conn, error) // Broker.Network
 }
 
 func (d *tcpDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.instead != nil {
+		return d.instead(ctx, address)
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || !mdns.IsLocal(host) {
 		return d.Dialer.DialContext(ctx, network, address)

@@ -32,7 +32,7 @@ func openSocket(ctx context.Context, broker Broker, server *url.URL, config *tls
 	limits := broker.limits()
 	ctx, cancel := context.WithTimeout(ctx, limits.Connect)
 	defer cancel()
-	d := &tcpDialer{bind: broker.Bind}
+	d := &tcpDialer{bind: broker.Bind, instead: broker.Network}
 	d.Control = control(broker.Bind, min(maxUserTimeout, limits.Silence), broker.segment)
 	if a, err := netip.ParseAddr(broker.Bind); err == nil {
 		d.LocalAddr = &net.TCPAddr{IP: a.AsSlice(), Zone: a.Zone()}
