@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,13 +18,15 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
+const root = "../.."
+
 func TestPagesAreWhatTheCodeGives(t *testing.T) {
 	for page, text := range pages {
-		want, err := text()
+		want, err := text(root)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := os.ReadFile(filepath.Join("..", "..", page))
+		got, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil || string(got) != want {
 			t.Errorf("%s is not what the code gives (%v): run go run ./build/docs", page, err)
 		}
@@ -52,8 +55,9 @@ clock: {trust: auto}
 }
 
 func TestEveryKindAndOptionIsOnThePage(t *testing.T) {
-	text, err := sensorsPage()
-	if err != nil {
+	text, err := sensorsPage(root)
+	docs, err2 := readComments(filepath.Join(root, "sensors", "drivers"))
+	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
 	for _, kind := range drivers.Kinds() {
@@ -69,7 +73,7 @@ func TestEveryKindAndOptionIsOnThePage(t *testing.T) {
 		for _, q := range o.Quantities() {
 			wants = append(wants, "| `"+q.Name+"` |")
 		}
-		all, _ := optionsOf(kind, o)
+		all, _ := docs.optionsOf(kind, o)
 		for _, opt := range all {
 			wants = append(wants, "| `"+opt.key+"` |")
 		}
@@ -83,7 +87,7 @@ func TestEveryKindAndOptionIsOnThePage(t *testing.T) {
 
 // TestEveryFaultOfTheDoctorIsOnItsPage: in the section of its check.
 func TestEveryFaultOfTheDoctorIsOnItsPage(t *testing.T) {
-	text, err := doctorPage()
+	text, err := doctorPage(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,22 +111,30 @@ func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 // strange are options of every form.
 type strange struct {
 	base
-	Long   time.Duration `yaml:"long" doc:"a"`
-	Number *float64      `yaml:"number" doc:"b"`
-	Words  []string      `yaml:"words" doc:"c"`
-	On     bool          `yaml:"on" doc:"d"`
-	Deep   *deep         `yaml:"deep" doc:"e"`
-	Pin    gpio.Pin      `yaml:"pin" doc:"f"`
-	none   int
-	None   int
+	// a
+	Long time.Duration `yaml:"long"`
+	// b
+	Number *float64 `yaml:"number"`
+	// c
+	Words []string `yaml:"words"`
+	// d
+	On bool `yaml:"on"`
+	// e
+	Deep *deep `yaml:"deep"`
+	// f
+	Pin  gpio.Pin `yaml:"pin"`
+	none int
+	None int
 }
 
 type base struct {
-	I2C i2c.Bus `yaml:"i2c" doc:"g"`
+	// g
+	I2C i2c.Bus `yaml:"i2c"`
 }
 
 type deep struct {
-	Told   int `yaml:"told" doc:"h"`
+	// h
+	Told   int `yaml:"told"`
 	Untold int `yaml:"untold"`
 }
 
@@ -135,8 +147,13 @@ func (*strange) Open(context.Context, *drivers.Hardware) (sensors.Sensor, error)
 
 func TestOptionsAreThoseThatTheConfigurationTakes(t *testing.T) {
 	half := 0.5
-	got, err := optionsOf("strange", &strange{base: base{2}, Long: 90 * time.Second, Number: &half,
-		Words: []string{"a", "b"}, On: true, none: 1})
+	docs, err := readComments(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := docs.optionsOf("strange", &strange{
+		base: base{2}, Long: 90 * time.Second, Number: &half, Words: []string{"a", "b"}, On: true, none: 1,
+	})
 	want := []option{
 		{"i2c", "text", "i2c-2", "g"},
 		{"long", "duration", "90s", "a"},
@@ -157,9 +174,13 @@ type undocumented struct {
 	Secret int `yaml:"secret"`
 }
 
-func TestOptionWithoutADocTagIsAnError(t *testing.T) {
-	if _, err := optionsOf("undocumented", &undocumented{}); err == nil ||
-		!strings.Contains(err.Error(), "its option secret has no doc tag") {
+func TestOptionWithoutACommentIsAnError(t *testing.T) {
+	docs, err := readComments(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = docs.optionsOf("undocumented", &undocumented{})
+	if err == nil || !strings.Contains(err.Error(), "its option secret has no comment") {
 		t.Error(err)
 	}
 }

@@ -14,7 +14,7 @@ var doctorPreamble string
 
 // doctorPage is docs/doctor.md: a section for each check, and in it a row for
 // each fault.
-func doctorPage() (string, error) {
+func doctorPage(string) (string, error) {
 	var out strings.Builder
 	out.WriteString(doctorPreamble)
 	for _, c := range doctor.Checks() {

@@ -11,7 +11,7 @@ import (
 )
 
 // pages are what is written, and how its text is made.
-var pages = map[string]func() (string, error){
+var pages = map[string]func(root string) (string, error){
 	"docs/sensors.md":       sensorsPage,
 	"docs/configuration.md": configurationPage,
 	"docs/doctor.md":        doctorPage,
@@ -26,8 +26,8 @@ func main() {
 	}
 }
 
-func write(page string, text func() (string, error)) error {
-	s, err := text()
+func write(page string, text func(root string) (string, error)) error {
+	s, err := text(".")
 	if err != nil {
 		return err
 	}

@@ -14,14 +14,15 @@ import (
 type option struct{ key, kind, preset, doc string }
 
 // optionsOf are the keys of a kind, as package config reads them: the yaml tags
-// of its fields, with those of embedded structs among them. One without a doc tag is
+// of its fields, with those of embedded structs among them. One without a comment is
 // an error.
-func optionsOf(kind string, o drivers.Options) ([]option, error) {
-	all := fields(reflect.ValueOf(o).Elem(), "")
+func (c comments) optionsOf(kind string, o drivers.Options) ([]option, error) {
+	all := c.fields(reflect.ValueOf(o).Elem(), "")
 	for i := range all {
 		if all[i].doc == "" {
-			return nil, fmt.Errorf("kind %s: its option %s has no doc tag: say in sensors/drivers what it is", kind,
-				all[i].key)
+			return nil, fmt.Errorf("kind %s: its option %s has no comment: say above its field "+
+				"in sensors/drivers what it is",
+				kind, all[i].key)
 		}
 		if addresses := drivers.Addresses(kind); all[i].key == "address" && len(addresses) > 0 {
 			all[i].kind, all[i].preset = addressText(addresses), fmt.Sprintf("0x%02x", addresses[0])
@@ -41,30 +42,30 @@ func addressText(addresses []uint16) string {
 	return strings.Join(all, ", ")
 }
 
-func fields(v reflect.Value, under string) (all []option) {
+func (c comments) fields(v reflect.Value, under string) (all []option) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		tag, tagged := f.Tag.Lookup("yaml")
 		key, opts, _ := strings.Cut(tag, ",")
 		switch {
 		case f.Type.Kind() == reflect.Struct && key == "" && (f.Anonymous || opts == "inline"):
-			all = append(all, fields(v.Field(i), under)...)
+			all = append(all, c.fields(v.Field(i), under)...)
 		case tagged && key != "" && key != "-" && f.IsExported():
-			o := option{under + key, typeText(f.Type), presetText(v.Field(i)), f.Tag.Get("doc")}
+			o := option{under + key, typeText(f.Type), presetText(v.Field(i)), c[v.Type().Name()+"."+f.Name]}
 			all = append(all, o)
-			all = append(all, nested(f.Type, o.key)...)
+			all = append(all, c.nested(f.Type, o.key)...)
 		}
 	}
 	return all
 }
 
-// nested are the keys of an option that is a mapping, where they have doc tags
+// nested are the keys of an option that is a mapping, where they have comments
 // of their own; else the mapping's says what they are.
-func nested(t reflect.Type, key string) (all []option) {
+func (c comments) nested(t reflect.Type, key string) (all []option) {
 	if t = deref(t); !isMapping(t) {
 		return nil
 	}
-	for _, o := range fields(reflect.New(t).Elem(), key+".") {
+	for _, o := range c.fields(reflect.New(t).Elem(), key+".") {
 		if o.doc != "" {
 			all = append(all, o)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	_ "embed"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -29,8 +30,13 @@ var varies = map[string]string{
 
 const loopText = "`quantity` and `unit` name it otherwise. With `loop` it is the state of a supervised loop instead."
 
-// sensorsPage is docs/sensors.md.
-func sensorsPage() (string, error) {
+// sensorsPage is docs/sensors.md. It reads the comments of package drivers below root, the
+// folder of the module.
+func sensorsPage(root string) (string, error) {
+	docs, err := readComments(filepath.Join(root, "sensors", "drivers"))
+	if err != nil {
+		return "", err
+	}
 	var out strings.Builder
 	out.WriteString(preamble)
 	out.WriteString("\n## Kinds\n\n")
@@ -38,17 +44,17 @@ func sensorsPage() (string, error) {
 		fmt.Fprintf(&out, "[%s](#%s)\n", kind, kind)
 	}
 	for _, kind := range drivers.Kinds() {
-		if err := section(&out, kind); err != nil {
+		if err := docs.section(&out, kind); err != nil {
 			return "", err
 		}
 	}
 	return markdown.Wrap(out.String()), nil
 }
 
-func section(out *strings.Builder, kind string) error {
+func (c comments) section(out *strings.Builder, kind string) error {
 	about := drivers.Describe(kind)
 	o, _ := drivers.New(kind)
-	all, err := optionsOf(kind, o)
+	all, err := c.optionsOf(kind, o)
 	if err != nil {
 		return err
 	}

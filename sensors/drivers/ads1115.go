@@ -41,13 +41,22 @@ var adsRanges = []volts{6.144, 4.096, 2.048, 1.024, 0.512, 0.256}
 // of its own: a voltage, what a transducer makes of one, or a supervised loop.
 type ads1115Options struct {
 	onI2C
-	Input    string  `yaml:"input" doc:"A0, A1, A2 or A3 against ground; A0-A1, A0-A3, A1-A3 or A2-A3 against each other"`
-	Range    volts   `yaml:"range" doc:"full scale: 6.144V, 4.096V, 2.048V, 1.024V, 512mV or 256mV; the part's supply limits the input all the same"`
-	Scale    float64 `yaml:"scale" doc:"value = volts * scale + offset, of a transducer such as a level probe"`
-	Offset   float64 `yaml:"offset" doc:"see scale"`
-	Quantity string  `yaml:"quantity" doc:"what the transducer measures, such as level; without it, the voltage"`
-	Unit     string  `yaml:"unit" doc:"of the quantity"`
-	Loop     *loop   `yaml:"loop" doc:"the input is a supervised loop with a resistor at its end: closed, open, short or cut; keys supply, pull_up, end_of_line, contact, series, bands, debounce"`
+	// A0, A1, A2 or A3 against ground; A0-A1, A0-A3, A1-A3 or A2-A3 against each other
+	Input string `yaml:"input"`
+	// full scale: 6.144V, 4.096V, 2.048V, 1.024V, 512mV or 256mV; the part's supply limits the
+	// input all the same
+	Range volts `yaml:"range"`
+	// value = volts * scale + offset, of a transducer such as a level probe
+	Scale float64 `yaml:"scale"`
+	// see scale
+	Offset float64 `yaml:"offset"`
+	// what the transducer measures, such as level; without it, the voltage
+	Quantity string `yaml:"quantity"`
+	// of the quantity
+	Unit string `yaml:"unit"`
+	// the input is a supervised loop with a resistor at its end: closed, open, short or cut;
+	// keys supply, pull_up, end_of_line, contact, series, bands, debounce
+	Loop *loop `yaml:"loop"`
 }
 
 // The pin ADDR to ground is 0x48, to VDD 0x49, to SDA 0x4a, to SCL 0x4b.

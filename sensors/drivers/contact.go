@@ -14,8 +14,10 @@ import (
 // contactOptions are the options of kind contact: a switch, a reed or the
 // output of a detector on a GPIO line.
 type contactOptions struct {
-	GPIO gpio.Pin  `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
-	Pull gpio.Pull `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
+	// the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME
+	GPIO gpio.Pin `yaml:"gpio"`
+	// up, down or off: the resistor inside the SoC
+	Pull gpio.Pull `yaml:"pull"`
 	asContact
 }
 

@@ -15,12 +15,22 @@ import (
 // to high with the pull down. With the pull off, the line is taken to be pulled
 // up by a resistor outside.
 type asContact struct {
-	Normally string        `yaml:"normally" doc:"the circuit while the value is 0: closed or open; without it, a high line is 1"`
-	Debounce time.Duration `yaml:"debounce" doc:"how long the contact has to be quiet"`
-	Mode     debounce.Mode `yaml:"debounce_mode" doc:"stable: a level counts once it has held that long, and a shorter pulse is noise; settle: the first edge counts at once, even of a short pulse, and the next change once it was quiet that long"`
-	Hold     time.Duration `yaml:"hold" doc:"keeps the value at 1 that long after it was 1 last: one detection of motion instead of many"`
-	Flapping int           `yaml:"flapping" doc:"more readings than this in a minute are an event, with a count each hour, and the level at most once a minute; 0: never"`
-	Class    string        `yaml:"class" doc:"Home Assistant's device class of a binary sensor; it gives the states their words"`
+	// the circuit while the value is 0: closed or open; without it, a high line is 1
+	Normally string `yaml:"normally"`
+	// how long the contact has to be quiet
+	Debounce time.Duration `yaml:"debounce"`
+	// stable: a level counts once it has held that long, and a shorter pulse is noise; settle:
+	// the first edge counts at once, even of a short pulse, and the next change once it was
+	// quiet that long
+	Mode debounce.Mode `yaml:"debounce_mode"`
+	// keeps the value at 1 that long after it was 1 last: one detection of motion instead of
+	// many
+	Hold time.Duration `yaml:"hold"`
+	// more readings than this in a minute are an event, with a count each hour, and the level
+	// at most once a minute; 0: never
+	Flapping int `yaml:"flapping"`
+	// Home Assistant's device class of a binary sensor; it gives the states their words
+	Class string `yaml:"class"`
 }
 
 const (

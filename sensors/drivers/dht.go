@@ -14,8 +14,10 @@ import (
 // dhtOptions are the options of kind dht: Aosong's DHT11, DHT22 and AM2302 on one
 // GPIO line, read by the kernel (dtoverlay=dht11,gpiopin=4 in config.txt).
 type dhtOptions struct {
-	Name   string `yaml:"name" doc:"of the IIO device, as in /sys/bus/iio/devices/*/name"`
-	Device string `yaml:"device" doc:"the end of the device's path, where there are two: dht11@11"`
+	// of the IIO device, as in /sys/bus/iio/devices/*/name
+	Name string `yaml:"name"`
+	// the end of the device's path, where there are two: dht11@11
+	Device string `yaml:"device"`
 }
 
 func newDHT() Options { return &dhtOptions{Name: "dht11"} }

@@ -18,9 +18,13 @@ import (
 // measures (/sys/class/hwmon), from the SoC's temperature to an SHT31 that a
 // dtoverlay set up.
 type hwmonOptions struct {
-	Name   string   `yaml:"name" doc:"the driver's name, as in /sys/class/hwmon/*/name"`
-	Inputs []string `yaml:"inputs" doc:"what to read: temp1, humidity1, in0, curr1, power1, fan1"`
-	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name: 1-0044, or 1-0044#2 for the second one there"`
+	// the driver's name, as in /sys/class/hwmon/*/name
+	Name string `yaml:"name"`
+	// what to read: temp1, humidity1, in0, curr1, power1, fan1
+	Inputs []string `yaml:"inputs"`
+	// the end of the device's path, where two have the name: 1-0044, or 1-0044#2 for the
+	// second one there
+	Device string `yaml:"device"`
 }
 
 func newHwmon() Options { return &hwmonOptions{Inputs: []string{"temp1"}} }

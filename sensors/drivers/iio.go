@@ -16,9 +16,14 @@ import (
 // measures through Industrial I/O (/sys/bus/iio), such as a BME280 that
 // dtoverlay=i2c-sensor set up.
 type iioOptions struct {
-	Name   string   `yaml:"name" doc:"the part: as in /sys/bus/iio/devices/*/name, or in the name of the I2C device that it is"`
-	Inputs []string `yaml:"inputs" doc:"what to read: in_temp, in_voltage0 (the names of the files, without _raw or _input); without it, all that a known part measures"`
-	Device string   `yaml:"device" doc:"the end of the device's path, where two have the name: 1-0076, or 1-0076#2 for the second one there"`
+	// the part: as in /sys/bus/iio/devices/*/name, or in the name of the I2C device that it is
+	Name string `yaml:"name"`
+	// what to read: in_temp, in_voltage0 (the names of the files, without _raw or _input);
+	// without it, all that a known part measures
+	Inputs []string `yaml:"inputs"`
+	// the end of the device's path, where two have the name: 1-0076, or 1-0076#2 for the
+	// second one there
+	Device string `yaml:"device"`
 }
 
 func newIIO() Options { return &iioOptions{} }

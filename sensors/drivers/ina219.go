@@ -39,8 +39,10 @@ const (
 // current on I2C.
 type ina219Options struct {
 	onI2C
-	Shunt      ohms    `yaml:"shunt" doc:"the resistor that the current flows through, in ohms"`
-	MaxCurrent float64 `yaml:"max_current" doc:"the most to measure, in A; without it, what makes 320 mV at the shunt"`
+	// the resistor that the current flows through, in ohms
+	Shunt ohms `yaml:"shunt"`
+	// the most to measure, in A; without it, what makes 320 mV at the shunt
+	MaxCurrent float64 `yaml:"max_current"`
 }
 
 // The pins A0 and A1 go to ground, V+, SDA or SCL.

@@ -16,15 +16,25 @@ import (
 // named pipe or from a command that is kept running. A line is a number, a word
 // of states, or a flat JSON object with a value for each quantity.
 type linesOptions struct {
-	File     string        `yaml:"file" doc:"a named pipe (mkfifo) that something else writes to: /run/tank"`
-	Command  []string      `yaml:"command" doc:"the program and its arguments: it is kept running and writes to its standard output"`
-	Quantity string        `yaml:"quantity" doc:"what a line tells"`
-	Unit     string        `yaml:"unit" doc:"as Home Assistant writes it"`
-	Class    string        `yaml:"class" doc:"Home Assistant's device class"`
-	States   []string      `yaml:"states" doc:"the words for the values 0, 1, ...: [closed, open]"`
-	Several  lineKinds     `yaml:"quantities" doc:"instead of quantity, where each line is a JSON object: {level: {unit: \"%\"}, flow: {unit: L/min}}; keys unit, class, states"`
-	Most     int           `yaml:"most" doc:"lines a second on average; what is beyond is dropped, all but the newest values"`
-	Silence  time.Duration `yaml:"silence" doc:"no line in this time is a failure: 10m; without it, silence is none"`
+	// a named pipe (mkfifo) that something else writes to: /run/tank
+	File string `yaml:"file"`
+	// the program and its arguments: it is kept running and writes to its standard output
+	Command []string `yaml:"command"`
+	// what a line tells
+	Quantity string `yaml:"quantity"`
+	// as Home Assistant writes it
+	Unit string `yaml:"unit"`
+	// Home Assistant's device class
+	Class string `yaml:"class"`
+	// the words for the values 0, 1, ...: [closed, open]
+	States []string `yaml:"states"`
+	// instead of quantity, where each line is a JSON object: {level: {unit: "%"}, flow: {unit:
+	// L/min}}; keys unit, class, states
+	Several lineKinds `yaml:"quantities"`
+	// lines a second on average; what is beyond is dropped, all but the newest values
+	Most int `yaml:"most"`
+	// no line in this time is a failure: 10m; without it, silence is none
+	Silence time.Duration `yaml:"silence"`
 }
 
 // lineKinds are several quantities by their names.

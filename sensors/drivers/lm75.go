@@ -25,7 +25,8 @@ const lm75Queue = 0x08
 // its compatibles, LM75A, LM75B, DS75, TMP75, ADT75, MCP9800, STDS75.
 type lm75Options struct {
 	thermometerOptions
-	Bits uint8 `yaml:"bits" doc:"9 to 12, of a DS75, TMP75, MCP9800 or STDS75; an LM75 has no choice: leave it out"`
+	// 9 to 12, of a DS75, TMP75, MCP9800 or STDS75; an LM75 has no choice: leave it out
+	Bits uint8 `yaml:"bits"`
 }
 
 // The pins A0 to A2 are the lowest bits.

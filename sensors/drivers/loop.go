@@ -26,13 +26,21 @@ import (
 // midway between two voltages, and a tenth of the narrowest band beyond that, so
 // that a voltage which hovers there does not flap.
 type loop struct {
-	Supply    volts         `yaml:"supply" doc:"of the pull-up; 3.3V unless given"`
-	PullUp    ohms          `yaml:"pull_up" doc:"from the supply to the input, in ohms: 1k"`
-	EndOfLine ohms          `yaml:"end_of_line" doc:"at the end of the cable: 1k"`
-	Contact   ohms          `yaml:"contact" doc:"across a contact that opens, the pair in line with end_of_line: 1k"`
-	Series    ohms          `yaml:"series" doc:"in line with a contact that closes, the pair beside end_of_line: 1k"`
-	Bands     *loopBands    `yaml:"bands" doc:"in place of the resistors, where the states short, closed and open end: {short: 0.8V, closed: 1.9V, open: 2.7V}; what is above is cut"`
-	Debounce  time.Duration `yaml:"debounce" doc:"how long the loop has to be otherwise; 200ms unless given"`
+	// of the pull-up; 3.3V unless given
+	Supply volts `yaml:"supply"`
+	// from the supply to the input, in ohms: 1k
+	PullUp ohms `yaml:"pull_up"`
+	// at the end of the cable: 1k
+	EndOfLine ohms `yaml:"end_of_line"`
+	// across a contact that opens, the pair in line with end_of_line: 1k
+	Contact ohms `yaml:"contact"`
+	// in line with a contact that closes, the pair beside end_of_line: 1k
+	Series ohms `yaml:"series"`
+	// in place of the resistors, where the states short, closed and open end: {short: 0.8V,
+	// closed: 1.9V, open: 2.7V}; what is above is cut
+	Bands *loopBands `yaml:"bands"`
+	// how long the loop has to be otherwise; 200ms unless given
+	Debounce time.Duration `yaml:"debounce"`
 }
 
 // loopBands are the highest voltages of three states.

@@ -20,9 +20,12 @@ import (
 // kernel's driver (dtoverlay=mcp23017) makes GPIO lines for kind contact of it.
 type mcp23017Options struct {
 	onI2C
-	Pin  string        `yaml:"pin" doc:"A0 to A7, B0 to B7; of A7 and B7 Microchip says since 2022 that they are outputs only"`
-	Pull gpio.Pull     `yaml:"pull" doc:"up, the part's resistor of 100 kΩ, or off"`
-	Poll time.Duration `yaml:"poll" doc:"how often the part is asked; each time takes 2 ms of a bus at 100 kHz"`
+	// A0 to A7, B0 to B7; of A7 and B7 Microchip says since 2022 that they are outputs only
+	Pin string `yaml:"pin"`
+	// up, the part's resistor of 100 kΩ, or off
+	Pull gpio.Pull `yaml:"pull"`
+	// how often the part is asked; each time takes 2 ms of a bus at 100 kHz
+	Poll time.Duration `yaml:"poll"`
 	asContact
 }
 

@@ -10,8 +10,10 @@ import (
 
 // onI2C are the options of every part on an I2C bus. The options of a kind embed them.
 type onI2C struct {
-	I2C     i2c.Bus `yaml:"i2c" doc:"the bus: 1 is /dev/i2c-1, on pins 3 and 5"`
-	Address uint16  `yaml:"address" doc:"on the bus"`
+	// the bus: 1 is /dev/i2c-1, on pins 3 and 5
+	I2C i2c.Bus `yaml:"i2c"`
+	// on the bus
+	Address uint16 `yaml:"address"`
 
 	part  string   // what the addresses are of
 	known []uint16 // the addresses that it can have, the default first

@@ -22,8 +22,10 @@ import (
 
 // piOptions are the options of kind pi: the board itself.
 type piOptions struct {
-	Chosen []string `yaml:"quantities" doc:"what to read: temperature, undervoltage, throttled, disk_free, uptime"`
-	Path   string   `yaml:"path" doc:"a folder on the file system that disk_free is of"`
+	// what to read: temperature, undervoltage, throttled, disk_free, uptime
+	Chosen []string `yaml:"quantities"`
+	// a folder on the file system that disk_free is of
+	Path string `yaml:"path"`
 }
 
 // newPi has what every Raspberry Pi tells with any kernel. throttled is left out:

@@ -14,15 +14,25 @@ import (
 // pulseOptions are the options of kind pulse: a rain gauge, or a meter for water,
 // gas or energy, that closes a contact for each portion.
 type pulseOptions struct {
-	GPIO     gpio.Pin      `yaml:"gpio" doc:"the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME"`
-	Pull     gpio.Pull     `yaml:"pull" doc:"up, down or off: the resistor inside the SoC"`
-	Edge     string        `yaml:"edge" doc:"the edge that is a pulse: falling, as of a contact to ground, or rising"`
-	Debounce time.Duration `yaml:"debounce" doc:"an edge that follows a pulse sooner than this is a bounce; it has to be shorter than the time between two pulses"`
-	PerPulse float64       `yaml:"per_pulse" doc:"how much a pulse is, in the unit: 0.2794 mm, 1 L, 0.001 kWh"`
-	Quantity string        `yaml:"quantity" doc:"what is counted: rain, water, energy"`
-	Unit     string        `yaml:"unit" doc:"of the quantity"`
-	Class    string        `yaml:"class" doc:"Home Assistant's device class: precipitation, water, gas, volume or energy"`
-	Report   time.Duration `yaml:"report_every" doc:"the time between two readings"`
+	// the line: GPIO17, 17, pin11, gpiochip0/17 or line:NAME
+	GPIO gpio.Pin `yaml:"gpio"`
+	// up, down or off: the resistor inside the SoC
+	Pull gpio.Pull `yaml:"pull"`
+	// the edge that is a pulse: falling, as of a contact to ground, or rising
+	Edge string `yaml:"edge"`
+	// an edge that follows a pulse sooner than this is a bounce; it has to be shorter than the
+	// time between two pulses
+	Debounce time.Duration `yaml:"debounce"`
+	// how much a pulse is, in the unit: 0.2794 mm, 1 L, 0.001 kWh
+	PerPulse float64 `yaml:"per_pulse"`
+	// what is counted: rain, water, energy
+	Quantity string `yaml:"quantity"`
+	// of the quantity
+	Unit string `yaml:"unit"`
+	// Home Assistant's device class: precipitation, water, gas, volume or energy
+	Class string `yaml:"class"`
+	// the time between two readings
+	Report time.Duration `yaml:"report_every"`
 }
 
 func newPulse() Options {

@@ -35,8 +35,11 @@ const (
 // SCD41 on I2C, which are thermometers and hygrometers too.
 type scd4xOptions struct {
 	onI2C
-	Altitude *int `yaml:"altitude" doc:"above the sea in metres, 0 to 3000: thin air holds less CO2; without it and pressure, what the part keeps (0 m as it is sold)"`
-	Pressure *int `yaml:"pressure" doc:"of the air in hPa, 700 to 1200: in place of altitude"`
+	// above the sea in metres, 0 to 3000: thin air holds less CO2; without it and pressure,
+	// what the part keeps (0 m as it is sold)
+	Altitude *int `yaml:"altitude"`
+	// of the air in hPa, 700 to 1200: in place of altitude
+	Pressure *int `yaml:"pressure"`
 }
 
 func newSCD4x() Options { return &scd4xOptions{onI2C: newOnI2C("an SCD4x", scd4xAddress)} }

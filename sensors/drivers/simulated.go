@@ -14,11 +14,17 @@ import (
 // simulatedOptions are the options of kind simulated, which serves tests, demos
 // and load: one of a wave, steps or a counter.
 type simulatedOptions struct {
-	Wave    *wave     `yaml:"wave" doc:"mean + swing * sin(2πt/period), rounded to 0.01; keys quantity, unit, mean, swing, period"`
-	Steps   *steps    `yaml:"steps" doc:"round the states, beginning with the first; keys states, every"`
-	Counter *struct{} `yaml:"counter" doc:"{}: the number of the reading"`
-	Fail    *fail     `yaml:"fail" doc:"{every: 20}: one read in twenty is an error"`
-	Class   string    `yaml:"class" doc:"Home Assistant's device class"`
+	// mean + swing * sin(2πt/period), rounded to 0.01; keys quantity, unit, mean, swing,
+	// period
+	Wave *wave `yaml:"wave"`
+	// round the states, beginning with the first; keys states, every
+	Steps *steps `yaml:"steps"`
+	// {}: the number of the reading
+	Counter *struct{} `yaml:"counter"`
+	// {every: 20}: one read in twenty is an error
+	Fail *fail `yaml:"fail"`
+	// Home Assistant's device class
+	Class string `yaml:"class"`
 }
 
 // wave is mean + swing * sin(2πt/period), t since the sensor was opened, rounded

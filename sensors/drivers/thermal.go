@@ -13,7 +13,8 @@ import (
 // thermalOptions are the options of kind thermal: a zone that the kernel keeps
 // cool, such as the SoC.
 type thermalOptions struct {
-	Type string `yaml:"type" doc:"the zone's type, as in /sys/class/thermal/thermal_zone*/type"`
+	// the zone's type, as in /sys/class/thermal/thermal_zone*/type
+	Type string `yaml:"type"`
 }
 
 func newThermal() Options { return &thermalOptions{Type: "cpu-thermal"} }

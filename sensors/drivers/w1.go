@@ -20,7 +20,8 @@ import (
 // w1Options are the options of kind w1: a thermometer of the DS18B20's family on
 // a 1-wire bus, read by the kernel (dtoverlay=w1-gpio in config.txt).
 type w1Options struct {
-	ID string `yaml:"id" doc:"the part's own number, as in ls /sys/bus/w1/devices: 28-0316a2797bff"`
+	// the part's own number, as in ls /sys/bus/w1/devices: 28-0316a2797bff
+	ID string `yaml:"id"`
 }
 
 func newW1() Options { return &w1Options{} }
