@@ -120,7 +120,7 @@ func TestInputsOfOneConverterAreTaken(t *testing.T) {
 	for stanza, want := range map[string]string{
 		"kind: ads1115, input: A1": `sensors.x: i2c-1 0x48 A1 belongs to sensors.zone2 already (line 5)`,
 		"kind: tmp102":             `sensors.x: i2c-1 0x48 belongs to sensors.tank already (line 6)`,
-		"kind: ads1115, input: A3, range: 4": `sensors.x.range: "4" is no voltage: write it with its unit, as ` +
+		"kind: ads1115, input: A3, range: 4": `sensors.x.range: "4" is not a voltage: write it with its unit, as ` +
 			`in 3.3V or 250mV`,
 		"kind: ads1115, input: A3, loop: {pull_up: 1k, contact: 1k}": `sensors.x.loop.end_of_line: is missing: ` +
 			`the resistor at the end of the cable, as in 1k`,

@@ -26,7 +26,7 @@ func (v volts) String() string { return strconv.FormatFloat(float64(v), 'g', -1,
 func (v *volts) UnmarshalText(text []byte) error {
 	m := voltsForm.FindStringSubmatch(string(text))
 	if m == nil {
-		return fmt.Errorf("%q is no voltage: write it with its unit, as in 3.3V or 250mV", text)
+		return fmt.Errorf("%q is not a voltage: write it with its unit, as in 3.3V or 250mV", text)
 	}
 	x, err := strconv.ParseFloat(m[1], 64)
 	if m[2] != "" {
@@ -55,7 +55,7 @@ func (r *ohms) UnmarshalText(text []byte) error {
 		m = []string{"", p[1] + "." + p[3], p[2]}
 	}
 	if m == nil {
-		return fmt.Errorf("%q is no resistance: write ohms, as in 470, 0.1, 4.7k or 4k7", text)
+		return fmt.Errorf("%q is not a resistance: write ohms, as in 470, 0.1, 4.7k or 4k7", text)
 	}
 	x, err := strconv.ParseFloat(m[1], 64)
 	*r = ohms(x * ohmsPer[m[2]])

@@ -56,7 +56,7 @@ func hwmonTypeOf(input string) hwmonType {
 
 func (o *hwmonOptions) Check() (problems []Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
-		problems = append(problems, problem("name", "is missing or no name: write one of cat /sys/class/hwmon/*/name, as in name: cpu_thermal"))
+		problems = append(problems, problem("name", "is missing or not a name: write one of cat /sys/class/hwmon/*/name, as in name: cpu_thermal"))
 	}
 	if len(o.Inputs) == 0 {
 		problems = append(problems, problem("inputs", "is empty: write e.g. [temp1]"))
@@ -65,7 +65,7 @@ func (o *hwmonOptions) Check() (problems []Problem) {
 	for _, input := range o.Inputs {
 		switch {
 		case !hwmonInput.MatchString(input):
-			problems = append(problems, problem("inputs", "%q is no input: write temp1, humidity1, in0, curr1, power1 or fan1", input))
+			problems = append(problems, problem("inputs", "%q is not a valid input: write temp1, humidity1, in0, curr1, power1 or fan1", input))
 		case seen[input]:
 			problems = append(problems, problem("inputs", "%s is there twice", input))
 		}

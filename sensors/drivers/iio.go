@@ -59,7 +59,7 @@ func (o *iioOptions) inputs() []string {
 
 func (o *iioOptions) Check() (problems []Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
-		problems = append(problems, problem("name", "is missing or no name: write one of cat /sys/bus/iio/devices/*/name, as in name: bme280"))
+		problems = append(problems, problem("name", "is missing or not a name: write one of cat /sys/bus/iio/devices/*/name, as in name: bme280"))
 	} else if len(o.inputs()) == 0 {
 		problems = append(problems, problem("inputs", "is missing, and what %q measures is not known here: write the names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]", o.Name))
 	}

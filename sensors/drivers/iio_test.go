@@ -203,13 +203,13 @@ func TestWhatCannotBeIsAnError(t *testing.T) {
 
 func TestIIOOptionsSayWhatIsWrong(t *testing.T) {
 	for want, o := range map[string]*iioOptions{
-		"is missing or no name":   {},
-		`what "ads1115" measures`: {Name: "ads1115"},
-		"write in_temp":           {Name: "bme280", Inputs: []string{"in_temp_input"}},
-		"is no input":             {Name: "bme280", Inputs: []string{"../in_temp"}},
-		"known are concentration": {Name: "bme280", Inputs: []string{"in_magn_x"}},
-		"is there twice":          {Name: "bme280", Inputs: []string{"in_temp", "in_temp"}},
-		`"in_voltage0-current1"`:  {Name: "x", Inputs: []string{"in_voltage0-current1"}},
+		"is missing or not a name": {},
+		`what "ads1115" measures`:  {Name: "ads1115"},
+		"write in_temp":            {Name: "bme280", Inputs: []string{"in_temp_input"}},
+		"is not a valid input":     {Name: "bme280", Inputs: []string{"../in_temp"}},
+		"known are concentration":  {Name: "bme280", Inputs: []string{"in_magn_x"}},
+		"is there twice":           {Name: "bme280", Inputs: []string{"in_temp", "in_temp"}},
+		`"in_voltage0-current1"`:   {Name: "x", Inputs: []string{"in_voltage0-current1"}},
 	} {
 		if p := o.Check(); len(p) != 1 || !strings.Contains(p[0].Text, want) {
 			t.Errorf("%+v: %v, want %q", o, p, want)

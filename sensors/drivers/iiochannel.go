@@ -55,7 +55,7 @@ func parseIIOChannel(input string) (iioChannel, error) {
 	}
 	m := iioInput.FindStringSubmatch(input)
 	if m == nil {
-		return iioChannel{}, fmt.Errorf("%q is no input: write e.g. in_temp, in_voltage0", input)
+		return iioChannel{}, fmt.Errorf("%q is not a valid input: write e.g. in_temp, in_voltage0", input)
 	}
 	kind, number, other, modifier := m[1], m[2], m[3], m[4]
 	t, ok := iioTypes[kind]

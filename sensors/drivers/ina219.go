@@ -57,7 +57,7 @@ func newINA219() Options {
 func (o *ina219Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if o.Shunt < 1e-4 || o.Shunt > 1000 {
-		return append(problems, problem("shunt", "%v ohms is no shunt: it is printed on it, R100 is 0.1", o.Shunt))
+		return append(problems, problem("shunt", "%v ohms is not a shunt: it is printed on it, R100 is 0.1", o.Shunt))
 	}
 	most := ina219Most / float64(o.Shunt)
 	if o.MaxCurrent < 0 || o.MaxCurrent > most*1.0001 {

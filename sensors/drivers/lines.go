@@ -56,7 +56,7 @@ func (o *linesOptions) Check() (problems []Problem) {
 		problems = append(problems, problem("", "needs one of file and command: file: /run/tank or command: [/usr/local/bin/tank-level]"))
 	}
 	if o.File != "" && !filepath.IsAbs(o.File) {
-		problems = append(problems, problem("file", "%q is no whole path: write e.g. /run/tank", o.File))
+		problems = append(problems, problem("file", "%q is not an absolute path: write e.g. /run/tank", o.File))
 	}
 	if len(o.Command) > 0 && o.Command[0] == "" {
 		problems = append(problems, problem("command", "begins with nothing: write the program first, as in [/usr/local/bin/tank-level]"))

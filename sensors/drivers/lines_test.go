@@ -10,7 +10,7 @@ func TestLinesOptionsSayWhatIsWrong(t *testing.T) {
 	for want, o := range map[string]*linesOptions{
 		"one of file and command":       {Most: 1},
 		"needs one of file and command": {Most: 1, File: "/run/x", Command: []string{"x"}},
-		"no whole path":                 {Most: 1, File: "run/x"},
+		"not an absolute path":          {Most: 1, File: "run/x"},
 		"begins with nothing":           {Most: 1, Command: []string{""}},
 		"beside it":                     {Most: 1, File: "/run/x", Unit: "%", Several: lineKinds{"a": {}}},
 		`"a b" is empty or has`:         {Most: 1, File: "/run/x", Quantity: "a b"},

@@ -18,7 +18,7 @@ const (
 
 // lm75Queue makes two measurements in a row decide about the alarm output in
 // place of one. It is not what power-up makes it, so that a dip of the part's
-// power shows: until it has measured again, what it reads is no temperature.
+// power shows: until it has measured again, what it reads is not a temperature.
 const lm75Queue = 0x08
 
 // lm75Options are the options of kind lm75: National's thermometer on I2C and

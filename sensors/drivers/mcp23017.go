@@ -44,7 +44,7 @@ const (
 func (o *mcp23017Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if _, _, ok := o.bit(); !ok {
-		problems = append(problems, problem("pin", "%q is no pin of it: it has A0 to A7 and B0 to B7", o.Pin))
+		problems = append(problems, problem("pin", "%q is not a pin of it: it has A0 to A7 and B0 to B7", o.Pin))
 	}
 	if o.Pull != gpio.PullUp && o.Pull != gpio.PullOff {
 		problems = append(problems, problem("pull", "%q is not up or off: the part cannot pull down", o.Pull))

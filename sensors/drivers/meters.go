@@ -32,7 +32,7 @@ func checkMeter(class, unit string) []Problem {
 		return []Problem{problem("class", "unknown class %q of a meter: known are %s", class, names(meters))}
 	}
 	if _, ok := m.units[unit]; !ok {
-		return []Problem{problem("unit", "%q is no unit of class %s: write %s", unit, class, names(m.units))}
+		return []Problem{problem("unit", "%q is not a unit of class %s: write %s", unit, class, names(m.units))}
 	}
 	return nil
 }

@@ -58,14 +58,14 @@ func (o *piOptions) Check() (problems []Problem) {
 	seen := map[string]bool{}
 	for _, name := range o.Chosen {
 		if _, ok := piQuantities[name]; !ok {
-			problems = append(problems, problem("quantities", "%q is none: known are %s", name, strings.Join(slices.Sorted(maps.Keys(piQuantities)), ", ")))
+			problems = append(problems, problem("quantities", "%q is not one of them: known are %s", name, strings.Join(slices.Sorted(maps.Keys(piQuantities)), ", ")))
 		} else if seen[name] {
 			problems = append(problems, problem("quantities", "%s is there twice", name))
 		}
 		seen[name] = true
 	}
 	if !filepath.IsAbs(o.Path) {
-		problems = append(problems, problem("path", "%q is no whole path: write e.g. /var/lib/holdfast", o.Path))
+		problems = append(problems, problem("path", "%q is not an absolute path: write e.g. /var/lib/holdfast", o.Path))
 	}
 	return problems
 }
@@ -162,7 +162,7 @@ func (s *board) getThrottled() (uint64, error) {
 	}
 	bits, err := strconv.ParseUint(strings.TrimPrefix(text, "0x"), 16, 32)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %.40q is no hexadecimal number", files[0], text)
+		return 0, fmt.Errorf("%s: %.40q is not a hexadecimal number", files[0], text)
 	}
 	return bits, nil
 }

@@ -23,7 +23,7 @@ func (o *thermalOptions) Check() []Problem {
 	if o.Type != "" && !strings.Contains(o.Type, "/") {
 		return nil
 	}
-	return []Problem{problem("type", "is empty or no type: write one of cat /sys/class/thermal/thermal_zone*/type, as in type: cpu-thermal")}
+	return []Problem{problem("type", "is empty or not a type: write one of cat /sys/class/thermal/thermal_zone*/type, as in type: cpu-thermal")}
 }
 
 func (o *thermalOptions) Pace() time.Duration { return 60 * time.Second }
@@ -59,7 +59,7 @@ func zoneTemperature(d *kernel.Device) (float64, error) {
 		return 0, fmt.Errorf("%s: %w", d.Path("temp"), err)
 	}
 	if celsius < -60 || celsius > 200 {
-		return 0, fmt.Errorf("%s: %v °C is no temperature of a running board", d.Path(""), celsius)
+		return 0, fmt.Errorf("%s: %v °C is not a temperature of a running board", d.Path(""), celsius)
 	}
 	return celsius, nil
 }

@@ -191,7 +191,7 @@ func parseW1Celsius(l limits, text string) (w1Reading, error) {
 	}
 	milli, err := strconv.ParseInt(text, 10, 32)
 	if err != nil {
-		return w1Reading{}, fmt.Errorf("%.40q is no temperature", text)
+		return w1Reading{}, fmt.Errorf("%.40q is not a temperature", text)
 	}
 	return w1Within(l, float64(milli)/1000)
 }

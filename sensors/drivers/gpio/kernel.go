@@ -139,7 +139,7 @@ func (l *kernelLine) decode(raw []byte, into []Edge) (n int, err error) {
 	for ; len(raw) >= eventSize; raw = raw[eventSize:] {
 		id := uapi.LineEventID(binary.NativeEndian.Uint32(raw[8:]))
 		if id != uapi.LineEventRisingEdge && id != uapi.LineEventFallingEdge {
-			return n, fmt.Errorf("the kernel told of an event %d that is no edge", id)
+			return n, fmt.Errorf("the kernel reported an event %d that is not an edge", id)
 		}
 		age := ticks - int64(binary.NativeEndian.Uint64(raw))
 		seq := binary.NativeEndian.Uint32(raw[20:])

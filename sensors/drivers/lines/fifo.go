@@ -26,7 +26,7 @@ func openFIFO(path string) (*fifo, error) {
 		return nil, fmt.Errorf("%w (make it with mkfifo %s)", err, path)
 	}
 	if is.Mode().Type() != fs.ModeNamedPipe {
-		return nil, fmt.Errorf("%s: is no named pipe (move it away, and make one with mkfifo %s)", path, path)
+		return nil, fmt.Errorf("%s: is not a named pipe (move it away, and make one with mkfifo %s)", path, path)
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {

@@ -25,7 +25,7 @@ func parseLine(line string, quantities []sensors.Quantity) []sensors.Sample {
 		return samples
 	}
 	if len(quantities) > 1 {
-		return failed(quantities, fmt.Errorf(`%.40q is no JSON object such as {"%s": 1}`, line, quantities[0].Name))
+		return failed(quantities, fmt.Errorf(`%.40q is not a JSON object such as {"%s": 1}`, line, quantities[0].Name))
 	}
 	value, err := parseValue(line, quantities[0])
 	if err != nil {
@@ -46,7 +46,7 @@ func failed(quantities []sensors.Quantity, err error) []sensors.Sample {
 func parseObject(line string, quantities []sensors.Quantity) ([]sensors.Sample, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(line), &object); err != nil {
-		return nil, fmt.Errorf("%.40q is no JSON object: %w", line, err)
+		return nil, fmt.Errorf("%.40q is not a JSON object: %w", line, err)
 	}
 	var samples []sensors.Sample
 	for _, q := range quantities {
@@ -94,7 +94,7 @@ func parseValue(text string, q sensors.Quantity) (float64, error) {
 	value, err := parseNumber(text)
 	switch {
 	case q.States == nil && err != nil:
-		return 0, fmt.Errorf("%.40q is no number", text)
+		return 0, fmt.Errorf("%.40q is not a number", text)
 	case q.States != nil && (err != nil || q.Word(value) == ""):
 		return 0, fmt.Errorf("%.40q is none of %s", text, strings.Join(q.States, ", "))
 	}

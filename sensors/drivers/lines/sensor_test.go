@@ -73,7 +73,7 @@ func hears(t testing.TB, s sensors.Sensor, want ...string) {
 
 func TestEachLineIsAValue(t *testing.T) {
 	s := shell(t, `printf '45.2\n\n  -3e1 \r\nx\n{"level": 7}\n99'; exec sleep 60`, Options{Quantities: level})
-	hears(t, s, "level 45.2", "level -30", `level: "x" is no number`, "level 7")
+	hears(t, s, "level 45.2", "level -30", `level: "x" is not a number`, "level 7")
 }
 
 func TestWhatHasNoEndCountsWhenTheCommandEnds(t *testing.T) {
@@ -100,10 +100,10 @@ exec sleep 60`, Options{Quantities: []sensors.Quantity{
 	hears(t, s,
 		"level 45.2, pump 1, temperature 7.1",
 		"pump 0, temperature: temperature: null",
-		`level: level: "high" is no number`,
+		`level: level: "high" is not a number`,
 		`level: "{\"other\": 1}" has no value for level, pump:`,
-		"is no JSON object: unexpected end",
-		`"45" is no JSON object such as {"level": 1}`,
+		"is not a JSON object: unexpected end",
+		`"45" is not a JSON object such as {"level": 1}`,
 	)
 	if q := s.quantities; q[0].Name != "level" || q[1].States == nil || q[2].Unit != "°C" {
 		t.Error(q)

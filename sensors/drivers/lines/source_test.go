@@ -129,7 +129,7 @@ func TestWhatIsNoPipeIsToldWithTheMend(t *testing.T) {
 	if err := os.WriteFile(path, []byte("1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openFIFO(path); err == nil || !strings.Contains(err.Error(), "is no named pipe") {
+	if _, err := openFIFO(path); err == nil || !strings.Contains(err.Error(), "is not a named pipe") {
 		t.Error(err)
 	}
 }
