@@ -17,7 +17,7 @@ func TestALPNIsANameAndForMQTTS(t *testing.T) {
 		"server: mqtts://b, tls: {alpn: [mqtt]}":      "mqtt.tls.alpn: want a single value",
 		"server: mqtts://b, tls: {alpn: " + strings.Repeat("x", 256) +
 			"}": "mqtt.tls.alpn: this is not the name of a protocol",
-		"server: wss://b, tls: {alpn: mqtt}": "mqtt.tls.alpn: is for mqtts:// alone",
+		"server: wss://b, tls: {alpn: mqtt}": "mqtt.tls.alpn: is only for mqtts://",
 	} {
 		cfg, err := read("mqtt: {" + keys + "}" + oneDoor)
 		switch {

@@ -121,7 +121,7 @@ func load(name string, from io.Reader) (Config, error) {
 		return Config{}, Errors{{File: name, Text: unreadable(err)}}
 	}
 	if n > maxFile {
-		return Config{}, Errors{{File: name, Text: "this is no configuration: it is larger than 1MiB"}}
+		return Config{}, Errors{{File: name, Text: "this is not a configuration: it is larger than 1MiB"}}
 	}
 	return Parse(name, data.Bytes())
 }

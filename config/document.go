@@ -111,7 +111,7 @@ func libraryFault(text string, err error) *fault {
 		rest = text[at:]
 	}
 	at += len(text[at:]) - len(strings.TrimLeft(text[at:], " "))
-	return faultAt(at, "this is no YAML: %s", says)
+	return faultAt(at, "this is not valid YAML: %s", says)
 }
 
 // explain replaces what was reported about a line that has a character which is not

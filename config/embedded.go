@@ -32,7 +32,7 @@ func (r *mqttReader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
 	}
 	host, port, err := net.SplitHostPort(e.Listen)
 	if err != nil || !isPort(port) || host != "" && !isAddress(host) && hostProblem(host) != "" {
-		r.failValue("mqtt.embedded.listen", "%q is no HOST:PORT, such as 127.0.0.1:1883", e.Listen)
+		r.failValue("mqtt.embedded.listen", "%q is not a valid HOST:PORT, such as 127.0.0.1:1883", e.Listen)
 		return own, nil
 	}
 	if !isLoopback(host) && e.PasswordFile == "" && !r.bad["mqtt.embedded.password_file"] {

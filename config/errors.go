@@ -65,7 +65,7 @@ func (es Errors) First(n int) Errors {
 	if len(es) <= n {
 		return es
 	}
-	rest := Error{File: es[0].File, Text: fmt.Sprintf("and %d more: holdfast check tells all", len(es)-n)}
+	rest := Error{File: es[0].File, Text: fmt.Sprintf("and %d more: holdfast check lists all", len(es)-n)}
 	return append(slices.Clone(es[:n]), rest)
 }
 

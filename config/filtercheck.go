@@ -104,9 +104,9 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 		f.failValue(at+".clear", "is on the alarm's side: %s %s is the alarm, so it clears at %s or on the other side",
 			key, number(limit.At), number(limit.At))
 	case !limit.Below && valid.Max != nil && limit.At >= *valid.Max:
-		f.failValue(at+".above", "cannot be: valid.max is %s", number(*valid.Max))
+		f.failValue(at+".above", "cannot be reached: valid.max is %s", number(*valid.Max))
 	case limit.Below && valid.Min != nil && limit.At <= *valid.Min:
-		f.failValue(at+".below", "cannot be: valid.min is %s", number(*valid.Min))
+		f.failValue(at+".below", "cannot be reached: valid.min is %s", number(*valid.Min))
 	}
 	return &limit
 }
@@ -118,7 +118,7 @@ func (f *filterReader) average(qs []sensors.Quantity, every time.Duration) time.
 	switch {
 	case !f.has(at), f.bad[at], f.bad[f.path+".every"]:
 	case every == 0:
-		f.failKey(at, "a %s says by itself when something happens: there is nothing to average", f.stanza.Kind)
+		f.failKey(at, "a %s reports by itself when something happens: there is nothing to average", f.stanza.Kind)
 	case slices.ContainsFunc(qs, func(q sensors.Quantity) bool { return len(q.States) > 0 }):
 		f.failKey(at, "a %s has states, which have no mean: leave this out", f.stanza.Kind)
 	case f.stanza.Average < 1:

@@ -57,7 +57,7 @@ func firstUnreadable(text string) *fault {
 	for i, r := range text {
 		switch {
 		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
-			return faultAt(i, "this is no UTF-8 text: save the file as UTF-8")
+			return faultAt(i, "this is not valid UTF-8: save the file as UTF-8")
 		case r == '\r' && !strings.HasPrefix(text[i:], "\r\n"):
 			return faultAt(i, "a carriage return without a line feed: end lines as Unix does")
 		case r == '\u0085' || r == '\u2028' || r == '\u2029':

@@ -42,7 +42,7 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 		case key.Kind != yaml.ScalarNode:
 			d.errorAt(key, path, "a key has to be a plain word, not %s", describe(key))
 		case key.Tag == "!!merge":
-			d.errorAt(key, path, "merge keys (<<) are not taken: write the keys out")
+			d.errorAt(key, path, "merge keys (<<) are not supported: write the keys out")
 		case first != nil:
 			d.errorAt(key, path, "key %q is repeated: it is already on line %d", shownKey(key.Value), first.Line)
 		default:
@@ -134,14 +134,15 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 	}
 	switch {
 	case shownKey(e.key) != e.key:
-		d.errorAt(e.at, path, "unknown key %q: between a key and its value stand a colon and a blank", shownKey(e.key))
+		d.errorAt(e.at, path, "unknown key %q: a colon and a space are needed between a key and its value",
+			shownKey(e.key))
 	case futureKey(path, e.key):
 		d.errorAt(e.at, path, "unknown key %q (not supported by this version)", e.key)
 	case suggestion != "":
 		d.errorAt(e.at, path, "unknown key %q (did you mean %q?)", e.key, suggestion)
 		d.suppress(join(path, suggestion))
 	case len(known) == 0:
-		d.errorAt(e.at, path, "unknown key %q: it takes none", e.key)
+		d.errorAt(e.at, path, "unknown key %q: no keys are allowed here", e.key)
 	default:
 		d.errorAt(e.at, path, "unknown key %q; known are %s", e.key, strings.Join(known, ", "))
 	}

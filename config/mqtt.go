@@ -69,7 +69,7 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 		return up, own
 	}
 	if r.has("mqtt.embedded") && !r.bad["mqtt.server"] {
-		r.failKey("mqtt.embedded", `is for "server: embedded" alone`)
+		r.failKey("mqtt.embedded", `is only for "server: embedded"`)
 	}
 	r.username(m.Username)
 	r.passwordFile("mqtt.password_file", m.PasswordFile)
@@ -105,7 +105,7 @@ func (r *mqttReader) username(name string) {
 	case len(name) > maxText:
 		r.failValue(path, "has %d bytes: MQTT takes at most %d", len(name), maxText)
 	case strings.TrimSpace(name) != name:
-		r.warn(path, "begins or ends with a blank, which is sent as a part of it")
+		r.warn(path, "begins or ends with a space, which is sent as a part of it")
 	}
 }
 
@@ -139,7 +139,7 @@ func (r *mqttReader) tls(up uplink.Options) {
 	r.requirePair("mqtt.tls.key", "mqtt.tls.cert")
 	r.alpn(up.TLS.ALPN, up.Servers)
 	if path := "mqtt.tls.server_name"; r.has(path) && !r.bad[path] && !isHost(up.TLS.ServerName) {
-		r.failValue(path, "%q is no name as it stands in a certificate: write broker.example.com", up.TLS.ServerName)
+		r.failValue(path, "%q is not a valid host name of a certificate: write broker.example.com", up.TLS.ServerName)
 	}
 }
 
@@ -154,7 +154,7 @@ func (r *mqttReader) alpn(name string, servers []*url.URL) {
 		r.failValue(path, "this is not the name of a protocol: "+
 			"write what the broker's documents say, such as mqtt or x-amzn-mqtt-ca")
 	case len(servers) > 0 && !raw:
-		r.failKey(path, "is for mqtts:// alone: a WebSocket always asks for HTTP")
+		r.failKey(path, "is only for mqtts://: a WebSocket always asks for HTTP")
 	}
 }
 

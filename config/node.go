@@ -26,13 +26,13 @@ var plainTags = []string{"!!map", "!!seq", "!!str", "!!int", "!!float", "!!bool"
 func (d *decoder) follow(n *yaml.Node, path string) (*yaml.Node, bool) {
 	n = resolve(n)
 	if !slices.Contains(plainTags, n.Tag) {
-		d.fail(n, path, "no tag is taken: a value that begins with ! stands in quotes")
+		d.fail(n, path, "tags are not supported: quote a value that begins with !")
 		return n, false
 	}
 	return n, d.spend(n)
 }
 
-const tooMany = "the file has too many values, with its aliases written out: %d is the most"
+const tooMany = "the file has too many values, with its aliases written out: the limit is %d"
 
 // describe names what is at n for an error, without repeating it: it may be a
 // secret.

@@ -128,7 +128,7 @@ func (p *problems) spend(n *yaml.Node) bool {
 func (p *problems) all() Errors {
 	all := p.errs.sorted()
 	if p.more > 0 {
-		text := fmt.Sprintf("and %d mistakes more: correct these first", p.more)
+		text := fmt.Sprintf("and %d more mistakes: correct these first", p.more)
 		all = append(all, Error{File: p.file, Text: text})
 	}
 	return all

@@ -157,9 +157,9 @@ func misnamed(name string) string {
 	case glued(name) != "":
 		return fmt.Sprintf(noBlank, glued(name)+": ")
 	case len(name) > 64:
-		return fmt.Sprintf("%q has %d characters: 64 are the most", name, len(name))
+		return fmt.Sprintf("%q has %d characters: at most 64 are allowed", name, len(name))
 	case !sensors.IsName(name):
-		return fmt.Sprintf("%q is no name: it takes letters, digits, _ and - (A-Z a-z 0-9 _ -)", name)
+		return fmt.Sprintf("%q is not a valid name: use letters, digits, _ and - (A-Z a-z 0-9 _ -)", name)
 	}
 	return ""
 }

@@ -59,7 +59,7 @@ sensors:
 `))
 	lines := strings.Split(fmt.Sprint(err), "\n")
 	want := []string{
-		`/etc/holdfast/config.yaml:3:19: queue.max_size: "64MB": there is no unit "MB"; known are B, KiB, MiB, GiB ` +
+		`/etc/holdfast/config.yaml:3:19: queue.max_size: "64MB": unknown unit "MB"; known are B, KiB, MiB, GiB ` +
 			`(MB means two things)`,
 		`/etc/holdfast/config.yaml:8:5: sensors.door: unknown key "debounse" (did you mean "debounce"?)`,
 		`/etc/holdfast/config.yaml:11:11: sensors.back.gpio: "GPIO99" is not a valid pin: the SoC has GPIO0 to GPIO53`,
@@ -75,10 +75,11 @@ func TestAMistakeIsSaidOnce(t *testing.T) {
 	for stanza, want := range map[string]string{
 		"kind: simulated, wave: {quantity: q, period: 5}": `sensors.x.wave.period: "5" needs a unit: ms, s, m, h, d`,
 		"kind: simulated, waev: {quantity: q}":            `sensors.x: unknown key "waev" (did you mean "wave"?)`,
-		"kind: simulated, counter: {a: 1}":                `sensors.x.counter: unknown key "a": it takes none`,
-		"kind: simulated":                                 `sensors.x: needs one of wave, steps and counter, and has 0`,
-		"kind: contact, gpoi: 17":                         `sensors.x: unknown key "gpoi" (did you mean "gpio"?)`,
-		"kind: contact, gpio: 17, every: 1s": `sensors.x.every: a contact says by itself when something ` +
+		"kind: simulated, counter: {a: 1}": `sensors.x.counter: unknown key "a": no keys are ` +
+			`allowed here`,
+		"kind: simulated":         `sensors.x: needs one of wave, steps and counter, and has 0`,
+		"kind: contact, gpoi: 17": `sensors.x: unknown key "gpoi" (did you mean "gpio"?)`,
+		"kind: contact, gpio: 17, every: 1s": `sensors.x.every: a contact reports by itself when something ` +
 			`happens: leave this out`,
 	} {
 		_, err := Parse("f", []byte("client_id: c\nmqtt: {server: mqtt://b}\nsensors: {x: {"+stanza+"}}"))

@@ -195,7 +195,7 @@ func (r *sensorReader) claim(path string, opts drivers.Options) {
 }
 
 // pace is the time between two measurements, the kind's own if the stanza has none;
-// 0 for a sensor that says by itself when something happens. Less than 1ms is
+// 0 for a sensor that reports by itself when something happens. Less than 1ms is
 // rejected: no bus here is that fast.
 func (r *sensorReader) pace(path string, s stanza, opts drivers.Options) time.Duration {
 	pace, path := opts.Pace(), path+".every"
@@ -204,7 +204,7 @@ func (r *sensorReader) pace(path string, s stanza, opts drivers.Options) time.Du
 		return pace
 	case r.bad[path]:
 	case pace == 0:
-		r.failKey(path, "a %s says by itself when something happens: leave this out", s.Kind)
+		r.failKey(path, "a %s reports by itself when something happens: leave this out", s.Kind)
 	case s.Every < time.Millisecond:
 		r.failValue(path, "must be 1ms or more")
 	}

@@ -30,7 +30,7 @@ var schemeAliases = map[string]string{
 func (r *mqttReader) servers(m mqttKeys) []*url.URL {
 	switch one, many := r.has("mqtt.server"), r.has("mqtt.servers"); {
 	case one && many:
-		r.failKey("mqtt.servers", `stands beside "server": write one of the two`)
+		r.failKey("mqtt.servers", `cannot be used together with "server": write one of the two`)
 	case one:
 		return r.server(nil, "mqtt.server", m.Server)
 	case many:
@@ -50,7 +50,7 @@ func (r *mqttReader) serverList(texts []string) (all []*url.URL) {
 	for i, text := range texts {
 		path := fmt.Sprintf("mqtt.servers[%d]", i)
 		if text == "embedded" {
-			r.failValue(path, `the embedded broker stands alone: write "server: embedded"`)
+			r.failValue(path, `the embedded broker cannot be one of several: write "server: embedded"`)
 			continue
 		}
 		all = r.server(all, path, text)
@@ -70,7 +70,7 @@ func (r *mqttReader) server(all []*url.URL, path, text string) []*url.URL {
 		return all
 	}
 	if secure := tlsScheme[u.Scheme]; r.guarded && secure != "" && !isPrivate(u.Hostname()) {
-		r.failValue(path, "the password would travel in plain text to %s, which is no private address: "+
+		r.failValue(path, "the password would travel in plain text to %s, which is not a private address: "+
 			"write %s://, or allow_plaintext: true under mqtt if you trust all that is between", u.Hostname(), secure)
 	}
 	return append(all, u)
@@ -87,9 +87,10 @@ func parseServer(text string) (*url.URL, error) {
 	case text == "":
 		return nil, errors.New("needs an address, such as mqtts://broker.example.com")
 	case strings.Contains(text, "@"):
-		return nil, errors.New("no user and no password in the address: write username and password_file beside it")
+		return nil,
+			errors.New("an address cannot have a user or a password: write username and password_file beside it")
 	case strings.ContainsAny(text, "?#"):
-		return nil, errors.New("no query and no fragment in the address: all options are keys of this file")
+		return nil, errors.New("an address cannot have a query or a fragment: all options are keys of this file")
 	case !found:
 		return nil, errors.New("this is not the address of a broker: " +
 			"write mqtts://HOST or mqtts://HOST:PORT (or mqtt, wss, ws)")
@@ -101,7 +102,7 @@ func parseServer(text string) (*url.URL, error) {
 		return nil, errors.New(problem)
 	}
 	if path != "" && scheme[0] == 'm' {
-		return nil, errors.New("MQTT knows no path: end the address at the port")
+		return nil, errors.New("MQTT has no path: end the address at the port")
 	}
 	if address, zone, zoned := strings.Cut(authority, "%"); zoned { // of a link-local address: RFC 6874
 		authority = address + "%25" + strings.TrimPrefix(zone, "25")
@@ -131,7 +132,7 @@ func splitPort(authority string) (host, port string) {
 func authorityProblem(scheme, authority string) string {
 	host, port := splitPort(authority)
 	if isDigits(port) && !isPort(port) {
-		return "the port has to be between 1 and 65535"
+		return "the port must be between 1 and 65535"
 	}
 	address, bracketed := strings.CutPrefix(host, "[")
 	switch bare, err := netip.ParseAddr(authority); {
@@ -163,9 +164,9 @@ func hostProblem(host string) string {
 		return "the name of the host has a letter outside of ASCII: " +
 			"write it as the DNS has it, such as xn--bcher-kva.example"
 	case !isHost(strings.ReplaceAll(name, "_", "x")): // containers and Windows machines have names with _
-		return "the name of the host has a character that no name has, or an empty part"
+		return "the name of the host has a character that is not allowed in names, or an empty part"
 	case isDigits(label):
-		return "the host ends like an IPv4 address and is none: four numbers from 0 to 255"
+		return "the host looks like an IPv4 address and is not a valid one: four numbers from 0 to 255"
 	}
 	return ""
 }
@@ -177,9 +178,9 @@ func unknownScheme(scheme string) error {
 	}
 	known := slices.Sorted(maps.Keys(ports))
 	if m := similar(scheme, known); m != "" {
-		return fmt.Errorf("there is no such scheme (did you mean %s://?)", m)
+		return fmt.Errorf("unknown scheme (did you mean %s://?)", m)
 	}
-	return fmt.Errorf("there is no such scheme; known are %s", strings.Join(known, ", "))
+	return fmt.Errorf("unknown scheme; known are %s", strings.Join(known, ", "))
 }
 
 // isAddress reports whether a text is an IPv4 or an IPv6 address, without brackets.

@@ -190,7 +190,7 @@ func (f *finder) sibling(indent int) *fault {
 			f.blocks = f.blocks[:n-1]
 			return nil
 		}
-		return faultAt(f.at, `no entry of a list: it begins with "- "`)
+		return faultAt(f.at, `this is not an entry of a list, which begins with "- "`)
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func (f *finder) noColon(at int) *fault {
 	if key, _, _ := strings.Cut(word, " "); isWord(key) {
 		return faultAt(at, noColon, key+": ")
 	}
-	return faultAt(at, "no key: a line is a key, a colon and a value")
+	return faultAt(at, "a key is missing: a line is a key, a colon and a value")
 }
 
 // entry reads what stands at f.at: a dash, a key or a text.

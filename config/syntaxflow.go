@@ -136,7 +136,7 @@ func (r *flowReader) token(top *bracket) *fault {
 // comma is the comma behind an entry.
 func (r *flowReader) comma(top *bracket) *fault {
 	if !top.begun {
-		return faultAt(r.at, "a comma too many")
+		return faultAt(r.at, "one comma too many")
 	}
 	top.newEntry()
 	r.at++
@@ -187,7 +187,7 @@ func (r *flowReader) secondColon(top *bracket) *fault {
 	value := r.text[top.value:r.at]
 	blank := strings.LastIndexFunc(strings.TrimRightFunc(value, unicode.IsSpace), unicode.IsSpace)
 	if word := strings.TrimSpace(value[blank+1:]); top.words && blank >= 0 && isWord(word) {
-		return faultAt(top.value+blank+1, "no comma before %q", word)
+		return faultAt(top.value+blank+1, "a comma is missing before %q", word)
 	}
 	if !top.words && strings.Contains(value, "\n") {
 		return faultAt(top.value, "a quote (%c) that is not closed on its line", r.text[top.value])
@@ -201,7 +201,7 @@ func (r *flowReader) noComma(top *bracket) *fault {
 	if c := value[0]; (c == '"' || c == '\'') && strings.Contains(strings.TrimSpace(value), "\n") {
 		return faultAt(top.value, "a quote (%c) that is not closed on its line", c)
 	}
-	return faultAt(r.at, "no comma before this")
+	return faultAt(r.at, "a comma is missing before this")
 }
 
 // words reads text without quotes: a word, with what follows it up to the

@@ -11,8 +11,8 @@ import (
 func isWord(s string) bool { return sensors.IsName(s) }
 
 const (
-	noBlank = "no blank after the colon: write %q"
-	noColon = "no colon: write %q"
+	noBlank = "a space is missing after the colon: write %q"
+	noColon = "a colon is missing: write %q"
 	tooLong = "a key cannot be longer than %d characters"
 	maxKey  = 1024 // YAML 1.1, section 7.3
 )
@@ -138,7 +138,7 @@ func (f *finder) closed(start int) *fault {
 	case quote:
 		return faultAt(f.at, "text behind the closing quote")
 	case rest[0] == '#':
-		return faultAt(f.at, "no blank before the comment")
+		return faultAt(f.at, "a space is missing before the comment")
 	case strings.IndexByte("]}", rest[0]) >= 0:
 		return faultAt(f.at, "this %c closes nothing", rest[0])
 	case f.at == blank:

@@ -47,11 +47,11 @@ func unpublishableTopic(pattern, bare string) string {
 	case strings.HasPrefix(bare, "$"):
 		return fmt.Sprintf("%q begins with $: such topics are the broker's own", pattern)
 	case strings.Contains("/"+bare+"/", "//"):
-		return fmt.Sprintf("%q has an empty level: a slash too many", pattern)
+		return fmt.Sprintf("%q has an empty level: one slash too many", pattern)
 	case firstUnreadable(bare) != nil, strings.ContainsAny(bare, "\t\n\r"):
-		return fmt.Sprintf("%q has a character that does not print", pattern)
+		return fmt.Sprintf("%q has a character that cannot be printed", pattern)
 	case len(pattern) > payload.MaxTopic:
-		return "a topic this long is no topic: 1024 characters are the most"
+		return "the topic is too long: at most 1024 characters are allowed"
 	}
 	return ""
 }

@@ -82,7 +82,7 @@ func parseUnits(text string, units []unit, example string, hint func(number stri
 			return 0, fmt.Errorf("%q: %w", text, err)
 		}
 		if sum += n * of; sum >= math.MaxInt64 {
-			return 0, fmt.Errorf("%q is too much", text)
+			return 0, fmt.Errorf("%q is too large", text)
 		}
 		if rest = tail; rest == "" {
 			return int64(math.Round(sum)), nil
@@ -114,7 +114,7 @@ func unitNamed(word string, units []unit) (float64, error) {
 		}
 		names = append(names, u.name)
 	}
-	text := fmt.Sprintf("there is no unit %q; known are %s", word, strings.Join(names, ", "))
+	text := fmt.Sprintf("unknown unit %q; known are %s", word, strings.Join(names, ", "))
 	if len(word) == 2 && word[1] == 'B' && slices.Contains(names, "KiB") {
 		text += " (" + word + " means two things)"
 	}
