@@ -43,9 +43,41 @@ install_tools() {
 	install_missing
 }
 
-# race is the flag of the race detector, empty where there is none.
+# race is the flag of the race detector, empty where there is none. It would sleep
+# a second at the end of each program.
 race=-race
 case $(go env GOARCH 2>/dev/null) in arm | riscv64) race= ;; esac
+export GORACE=atexit_sleep_ms=0
+
+# narrow are the packages that are also tested with 32 bits: those that lay out
+# bytes, count, or talk to the kernel.
+narrow=(./sensors/... ./queue/... ./uplink/... ./config)
+
+# beside COMMAND... runs a command beside what follows; joined waits for it, prints
+# what it said, and fails if it failed. One at a time.
+beside() {
+	said=$(mktemp)
+	set -m # a group of its own, which can be ended as one
+	"$@" >"$said" 2>&1 &
+	beside=$!
+	set +m
+}
+joined() {
+	local status=0
+	wait $beside || status=$?
+	beside=
+	cat "$said"
+	rm "$said"
+	return $status
+}
+
+beside= said= fetching=
+leave() {
+	[ -z "$beside" ] || kill -- -$beside 2>/dev/null || true
+	[ -z "$beside" ] || rm -f "$said"
+	[ -z "$fetching" ] || kill $fetching 2>/dev/null || true
+}
+trap leave EXIT
 
 # rig is empty where HOLDFAST_RIG=off leaves out the emulated machine; CI never does.
 rig=on
@@ -53,12 +85,10 @@ rig=on
 
 # fetch_rig fetches in the background what the rig runs on; the rig itself says
 # what went wrong.
-fetching=
 fetch_rig() {
 	[ "$rig" ] || return 0
 	build/rig/fetch build/.cache/rig >/dev/null 2>&1 &
 	fetching=$!
-	trap 'kill $fetching 2>/dev/null || true' EXIT
 }
 
 # run_rig [OPTION...] runs the rig when it has been fetched.
