@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -70,10 +68,11 @@ func newADS(part string) *ads1115Options {
 func (o *ads1115Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if _, ok := adsInputs[o.Input]; !ok {
-		problems = append(problems, problem("input", "%q is not one of %s", o.Input, strings.Join(slices.Sorted(maps.Keys(adsInputs)), ", ")))
+		problems = append(problems, problem("input", "%q is not one of %s", o.Input, names(adsInputs)))
 	}
 	if !slices.Contains(adsRanges, o.Range) {
-		problems = append(problems, problem("range", "%v is not one of 6.144V, 4.096V, 2.048V, 1.024V, 512mV, 256mV", o.Range))
+		problems = append(problems, problem("range", "%v is not one of 6.144V, 4.096V, 2.048V, 1.024V, 512mV, 256mV",
+			o.Range))
 	}
 	if o.Loop != nil {
 		return append(problems, o.checkLoop()...)
@@ -87,7 +86,8 @@ func (o *ads1115Options) checkLoop() []Problem {
 		problems = append(problems, problem("loop", "has states: leave out scale, offset, quantity and unit"))
 	}
 	if o.Range <= o.Loop.supply() {
-		problems = append(problems, problem("range", "%v is not above the loop's supply of %v, which it reads when it is cut", o.Range, o.Loop.supply()))
+		problems = append(problems, problem("range",
+			"%v is not above the loop's supply of %v, which it reads when it is cut", o.Range, o.Loop.supply()))
 	}
 	return problems
 }
@@ -97,7 +97,8 @@ func (o *ads1115Options) checkTransducer() (problems []Problem) {
 		problems = append(problems, problem("scale", "0 would make every value the same"))
 	}
 	if o.Quantity == "" && (o.Scale != 1 || o.Offset != 0 || o.Unit != "") {
-		problems = append(problems, problem("quantity", "is missing: say what scale, offset and unit make of the voltage, as in quantity: level"))
+		problems = append(problems, problem("quantity",
+			"is missing: say what scale, offset and unit make of the voltage, as in quantity: level"))
 	}
 	if o.Quantity != "" && !sensors.IsName(o.Quantity) {
 		problems = append(problems, problem("quantity", "%q has other characters than A-Z a-z 0-9 _ -", o.Quantity))
@@ -165,7 +166,8 @@ func (a *ads1115) volts(ctx context.Context) (float64, error) {
 	}
 	const full = 0x7ff0 // of an ADS1015, whose 12 bits are the upper ones
 	if raw >= full || raw == math.MinInt16 {
-		return 0, a.Explain(fmt.Errorf("the input is beyond the range of %.4gV: raise range, if the part's supply allows it", a.step*32768))
+		return 0, a.Explain(fmt.Errorf("the input is beyond the range of %.4gV: raise range, if the part's supply "+
+			"allows it", a.step*32768))
 	}
 	return a.possible(float64(raw) * a.step)
 }
@@ -181,7 +183,8 @@ func (a *ads1115) possible(v float64) (float64, error) {
 	if !a.single || v >= l.min && v <= l.max {
 		return v, nil
 	}
-	return 0, a.Explain(fmt.Errorf("%.4gV against ground is not possible (%v to %v; are the grounds connected?)", v, l.min, l.max))
+	return 0, a.Explain(fmt.Errorf("%.4gV against ground is not possible (%v to %v; are the grounds connected?)",
+		v, l.min, l.max))
 }
 
 // convert starts a conversion and waits for its end. The settings are read
@@ -225,7 +228,8 @@ func (a *ads1115) await() error {
 func (a *ads1115) done() (bool, error) {
 	config, err := a.ReadWord(adsConfig)
 	if err == nil && config|adsDone != a.config {
-		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (is it an ADS1115? has its power dipped?)", config|adsDone, a.config)
+		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (is it an ADS1115? has its power dipped?)",
+			config|adsDone, a.config)
 	}
 	return config&adsDone != 0, err
 }

@@ -50,7 +50,8 @@ func TestADS1115HasEightInputsAndSixRanges(t *testing.T) {
 	for text, want := range map[string]struct {
 		pga   uint16
 		value float64
-	}{"6.144V": {0, 3.072}, "4.096V": {1, 2.048}, "2.048V": {2, 1.024}, "1.024V": {3, 0.512}, "512mV": {4, 0.256}, "0.256V": {5, 0.128}} {
+	}{"6.144V": {0, 3.072}, "4.096V": {1, 2.048}, "2.048V": {2, 1.024}, "1.024V": {3, 0.512}, "512mV": {4, 0.256},
+		"0.256V": {5, 0.128}} {
 		o := adsAt("A0")
 		if err := o.Range.UnmarshalText([]byte(text)); err != nil {
 			t.Error(err)
@@ -128,7 +129,8 @@ func TestADS1115ThatNeverEndsIsNotWaitedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		_, err := once(t, adsAt("A0"), answers(map[byte][]byte{1: {0x43, 0x83}}))
-		if err == nil || err.Error() != "i2c-1 0x48: still converting after 17ms" || time.Since(start) != 17*time.Millisecond {
+		if err == nil || err.Error() != "i2c-1 0x48: still converting after 17ms" ||
+			time.Since(start) != 17*time.Millisecond {
 			t.Error(err, time.Since(start))
 		}
 	})

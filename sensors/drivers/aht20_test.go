@@ -153,7 +153,8 @@ func TestAHTsThatRepeatAnOldMeasurementAreRefused(t *testing.T) {
 				}}
 				o, _ := New(kind)
 				samples, err := once(t, o, bus)
-				if good := err == nil; good != c.good || !good && !strings.Contains(err.Error(), "repeats its last measurement") {
+				if good := err == nil; good != c.good || !good &&
+					!strings.Contains(err.Error(), "repeats its last measurement") {
 					t.Errorf("%s, %s: %v, %v", kind, name, samples, err)
 				}
 			})

@@ -131,10 +131,12 @@ func TestBME280MeasurementThatLooksLikeNoneIsTaken(t *testing.T) {
 
 func TestOtherPartAtItsAddressIsNamed(t *testing.T) {
 	for chip, want := range map[byte]string{
-		0x58: "BMP280 (chip id 0x58): write kind: bmp280", 0x61: "BME680", 0x55: "BMP180", 0xff: "chip id 0xff, not 0x60", 0x00: "chip id 0x00, not 0x60",
+		0x58: "BMP280 (chip id 0x58): write kind: bmp280", 0x61: "BME680", 0x55: "BMP180",
+		0xff: "chip id 0xff, not 0x60", 0x00: "chip id 0x00, not 0x60",
 	} {
 		_, err := once(t, newBME280(), &i2ctest.Playback{Ops: bmeOps(chip, bmxRaw), DontPanic: true})
-		if err == nil || !strings.HasPrefix(err.Error(), "i2c-1 0x76: this is") || !strings.Contains(err.Error(), want) {
+		if err == nil || !strings.HasPrefix(err.Error(), "i2c-1 0x76: this is") ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("0x%02x: %v", chip, err)
 		}
 	}

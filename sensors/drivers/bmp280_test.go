@@ -76,7 +76,8 @@ func TestBME280UnderTheNameOfABMP280IsTold(t *testing.T) {
 func TestBMP280FailsWithTheErrnoWhereverTheAcknowledgeIsMissing(t *testing.T) {
 	for n := range len(bmpOps(0x58, nil)) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: bmpOps(0x58, bmxRaw[:6]), DontPanic: true}, n, syscall.EREMOTEIO)
+			bus := i2cfake.FailAt(&i2ctest.Playback{Ops: bmpOps(0x58, bmxRaw[:6]), DontPanic: true}, n,
+				syscall.EREMOTEIO)
 			_, err := once(t, newBMP280(), bus)
 			if !errors.Is(err, syscall.EREMOTEIO) || err.Error() != "i2c-1 0x76: no acknowledge" {
 				t.Errorf("transfer %d: %v", n, err)

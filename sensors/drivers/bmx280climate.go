@@ -3,7 +3,9 @@ package drivers
 import "encoding/binary"
 
 // bmxCalibration is what Bosch measured of one part and wrote into it, by the
-// datasheet's names without dig_ (table 16; the BMP280's table 17).
+// datasheet's names without dig_ (table 16; the BMP280's table 17). It has 18 fields
+// because the table has 18 rows: the formulas of 8.1 name each, and can be compared with
+// the datasheet line by line.
 type bmxCalibration struct {
 	t1, t2, t3                         float64
 	p1, p2, p3, p4, p5, p6, p7, p8, p9 float64

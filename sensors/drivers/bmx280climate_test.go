@@ -76,7 +76,8 @@ func TestClimateIsComputedAsInWholeNumbers(t *testing.T) {
 	for range 20000 {
 		d := digits{
 			[]int64{about(27500, 1500), about(26400, 800), about(-500, 1000)},
-			[]int64{about(36500, 2000), about(-10700, 400), about(3024, 100), about(4000, 4000), about(0, 500), -7, about(12000, 4000), about(-12000, 4000), about(5000, 2000)},
+			[]int64{about(36500, 2000), about(-10700, 400), about(3024, 100), about(4000, 4000), about(0, 500), -7,
+				about(12000, 4000), about(-12000, 4000), about(5000, 2000)},
 			[]int64{about(75, 30), about(362, 30), about(2, 2), about(0, 2047), about(0, 300), about(0, 127)},
 		}
 		rawT, rawP, rawH := about(519888, 120000), about(400000, 120000), about(30000, 12000)

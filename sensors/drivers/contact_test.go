@@ -127,7 +127,8 @@ func TestContactReportsItsLevelAtTheStartOnceItIsStable(t *testing.T) {
 			o.Mode = mode
 			s, start := openContact(t, newWire(), o), time.Now()
 			got, err := s.Next(t.Context())
-			if err != nil || len(got) != 1 || got[0] != (sensors.Sample{Quantity: "contact", Value: 0, Ago: 50 * time.Millisecond}) {
+			if err != nil || len(got) != 1 || got[0] != (sensors.Sample{Quantity: "contact", Value: 0,
+				Ago: 50 * time.Millisecond}) {
 				t.Fatal(got, err)
 			}
 			if took := time.Since(start); took != 51*time.Millisecond { // 1 ms for edges, before the first look
@@ -160,7 +161,8 @@ func TestReadingHasTheTimeOfTheEdgeAndSettleDoesNotWait(t *testing.T) {
 				w.set(true, true)
 			}()
 			got, err := s.Next(t.Context())
-			if err != nil || len(got) != 1 || got[0].Value != 1 || got[0].Ago != want.ago || time.Since(opened) != want.took {
+			if err != nil || len(got) != 1 || got[0].Value != 1 || got[0].Ago != want.ago ||
+				time.Since(opened) != want.took {
 				t.Errorf("%s: %+v, %v, after %v; want %+v", mode, got, err, time.Since(opened), want)
 			}
 			synctest.Wait()
@@ -182,7 +184,8 @@ func TestEdgesThatWereNotReadInTimeAreJudgedAsTheyHappened(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		w.set(false, true)
 		time.Sleep(10 * time.Millisecond)
-		for i, want := range []sensors.Sample{{Value: 1, Ago: 320 * time.Millisecond}, {Value: 0, Ago: 50 * time.Millisecond}} {
+		for i, want := range []sensors.Sample{{Value: 1, Ago: 320 * time.Millisecond},
+			{Value: 0, Ago: 50 * time.Millisecond}} {
 			got, err := s.Next(t.Context())
 			want.Quantity = "contact"
 			if err != nil || len(got) != 1 || got[0] != want {
@@ -341,7 +344,8 @@ func (n *noise) WaitEdges(ctx context.Context, timeout time.Duration, into []gpi
 	n.read += lost
 	for ; count < len(into) && n.read < all; count++ {
 		n.read++
-		into[count] = gpio.Edge{High: n.read%2 == 1, At: n.begun.Add(time.Duration(n.read) * 100 * time.Microsecond), Lost: uint32(lost)}
+		into[count] = gpio.Edge{High: n.read%2 == 1, At: n.begun.Add(time.Duration(n.read) * 100 * time.Microsecond),
+			Lost: uint32(lost)}
 		lost = 0
 	}
 	return count, nil
@@ -391,8 +395,10 @@ func TestAnHourOfNoiseIsAHandfulOfMessages(t *testing.T) {
 					edges += details.Swallowed + details.Changes
 				}
 			}
-			if got := strings.Join(events, " "); got != want.events || readings > want.most || last != float64(n.edges()%2) {
-				t.Errorf("%s: events %q, %d readings, the last is %v; want %q, at most %d, %v", mode, got, readings, last, want.events, want.most, n.edges()%2)
+			if got := strings.Join(events, " "); got != want.events || readings > want.most ||
+				last != float64(n.edges()%2) {
+				t.Errorf("%s: events %q, %d readings, the last is %v; want %q, at most %d, %v", mode, got, readings,
+					last, want.events, want.most, n.edges()%2)
 			}
 			if all := uint64(n.edges()); edges < all-50 || edges > all+1 { // the level of the start counts as a reading
 				t.Errorf("%s: the events tell of %d edges of %d", mode, edges, all)
@@ -475,7 +481,9 @@ func TestContactOptionsSayWhatIsWrong(t *testing.T) {
 	for _, p := range o.Check() {
 		keys = append(keys, p.Key)
 	}
-	if want := []string{"gpio", "pull", "normally", "debounce", "debounce_mode", "hold", "flapping", "class"}; !slices.Equal(keys, want) {
+	want := []string{"gpio", "pull", "normally", "debounce", "debounce_mode", "hold", "flapping",
+		"class"}
+	if !slices.Equal(keys, want) {
 		t.Errorf("problems with %v, want %v", keys, want)
 	}
 	if last := o.Check()[7].Text; !strings.Contains(last, "door, ") || strings.Contains(last, " , ") {

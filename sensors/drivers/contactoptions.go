@@ -47,7 +47,8 @@ func newAsContact() asContact {
 
 func (o *asContact) check() (problems []Problem) {
 	if o.Normally != "" && o.Normally != "closed" && o.Normally != "open" {
-		problems = append(problems, problem("normally", "%q is not closed or open (the circuit, while the door is shut or nothing moves)", o.Normally))
+		problems = append(problems, problem("normally",
+			"%q is not closed or open (the circuit, while the door is shut or nothing moves)", o.Normally))
 	}
 	if o.Debounce < 0 || o.Debounce > mostDebounce {
 		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, mostDebounce))
@@ -59,10 +60,12 @@ func (o *asContact) check() (problems []Problem) {
 		problems = append(problems, problem("hold", "%v is not between 0 and %v", o.Hold, mostHold))
 	}
 	if o.Flapping < 0 || o.Flapping > 10000 {
-		problems = append(problems, problem("flapping", "%d is not between 0 (never) and 10000 readings in a minute", o.Flapping))
+		problems = append(problems, problem("flapping", "%d is not between 0 (never) and 10000 readings in a minute",
+			o.Flapping))
 	}
 	if _, ok := classWords[o.Class]; !ok {
-		problems = append(problems, problem("class", "unknown class %q: Home Assistant knows %s", o.Class, knownClasses()))
+		problems = append(problems, problem("class", "unknown class %q: Home Assistant knows %s",
+			o.Class, knownClasses()))
 	}
 	return problems
 }

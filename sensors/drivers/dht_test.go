@@ -97,7 +97,8 @@ func TestADeadDHTFailsAfterThreeReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		_, err := openDHT(t, slices.Repeat([]error{syscall.ETIMEDOUT}, 6)...).Next(t.Context())
-		if !errors.Is(err, syscall.ETIMEDOUT) || !strings.Contains(err.Error(), "3 times") || time.Since(start) != 2*dhtPause {
+		if !errors.Is(err, syscall.ETIMEDOUT) || !strings.Contains(err.Error(), "3 times") ||
+			time.Since(start) != 2*dhtPause {
 			t.Error(err, time.Since(start))
 		}
 	})
@@ -143,10 +144,12 @@ func TestALineThatIsHeldLowIsNoZero(t *testing.T) {
 
 // A clone sends -0.3 °C as 0xfffd, of which the kernel makes a sign and 3276.5 °C.
 func TestADHTThatSendsTwosComplementIsUnderstood(t *testing.T) {
-	for milli, want := range map[string]float64{"-3276500": -0.3, "-3276700": -0.1, "-3236800": -40, "-300": -0.3, "-40000": -40, "0": 0} {
+	for milli, want := range map[string]float64{"-3276500": -0.3, "-3276700": -0.1, "-3236800": -40, "-300": -0.3,
+		"-40000": -40, "0": 0} {
 		for _, o := range []Options{newDHT(), &iioOptions{Name: "dht11"}} {
 			files := map[string]string{}
-			i2cIIO(files, "0", "dht11@4", "dht11", "dht11@4", map[string]string{"in_temp_input": milli, "in_humidityrelative_input": "61200"})
+			i2cIIO(files, "0", "dht11@4", "dht11", "dht11@4",
+				map[string]string{"in_temp_input": milli, "in_humidityrelative_input": "61200"})
 			samples, err := readIIO(t, files, o)
 			if err != nil || samples[1].Value != want {
 				t.Errorf("%T %s: %v, %v, want %v", o, milli, samples, err, want)
@@ -155,7 +158,8 @@ func TestADHTThatSendsTwosComplementIsUnderstood(t *testing.T) {
 	}
 	for _, milli := range []string{"-3236700", "-3200000", "-40100", "80100"} { // -40.1 °C however it is read
 		files := map[string]string{}
-		i2cIIO(files, "0", "dht11@4", "dht11", "dht11@4", map[string]string{"in_temp_input": milli, "in_humidityrelative_input": "61200"})
+		i2cIIO(files, "0", "dht11@4", "dht11", "dht11@4",
+			map[string]string{"in_temp_input": milli, "in_humidityrelative_input": "61200"})
 		if samples, err := readIIO(t, files, newDHT()); err == nil {
 			t.Errorf("%s: %v", milli, samples)
 		}

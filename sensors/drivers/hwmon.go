@@ -37,12 +37,12 @@ type hwmonType struct {
 }
 
 var hwmonTypes = map[string]hwmonType{
-	"temp":     {temperature, 1000},                                                     // millidegrees Celsius
-	"humidity": {humidity, 1000},                                                        // milli-percent
-	"in":       {sensors.Quantity{Name: "voltage", Unit: "V", Class: "voltage"}, 1000},  // millivolts
-	"curr":     {sensors.Quantity{Name: "current", Unit: "A", Class: "current"}, 1000},  // milliamperes
-	"power":    {sensors.Quantity{Name: "power", Unit: "W", Class: "power"}, 1_000_000}, // microwatts
-	"fan":      {sensors.Quantity{Name: "speed", Unit: "rpm"}, 1},                       // revolutions a minute
+	"temp":     {temperature, 1000},                               // millidegrees Celsius
+	"humidity": {humidity, 1000},                                  // milli-percent
+	"in":       {voltage, 1000},                                   // millivolts
+	"curr":     {current, 1000},                                   // milliamperes
+	"power":    {watts, 1_000_000},                                // microwatts
+	"fan":      {sensors.Quantity{Name: "speed", Unit: "rpm"}, 1}, // revolutions a minute
 }
 
 var hwmonInput = regexp.MustCompile(`^(temp|humidity|in|curr|power|fan)[0-9]{1,3}$`)
@@ -56,7 +56,8 @@ func hwmonTypeOf(input string) hwmonType {
 
 func (o *hwmonOptions) Check() (problems []Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
-		problems = append(problems, problem("name", "is missing or not a name: write one of cat /sys/class/hwmon/*/name, as in name: cpu_thermal"))
+		problems = append(problems, problem("name",
+			"is missing or not a name: write one of cat /sys/class/hwmon/*/name, as in name: cpu_thermal"))
 	}
 	if len(o.Inputs) == 0 {
 		problems = append(problems, problem("inputs", "is empty: write e.g. [temp1]"))
@@ -65,7 +66,8 @@ func (o *hwmonOptions) Check() (problems []Problem) {
 	for _, input := range o.Inputs {
 		switch {
 		case !hwmonInput.MatchString(input):
-			problems = append(problems, problem("inputs", "%q is not a valid input: write temp1, humidity1, in0, curr1, power1 or fan1", input))
+			problems = append(problems, problem("inputs",
+				"%q is not a valid input: write temp1, humidity1, in0, curr1, power1 or fan1", input))
 		case seen[input]:
 			problems = append(problems, problem("inputs", "%s is there twice", input))
 		}

@@ -35,12 +35,14 @@ var iioParts = func() map[string][]string {
 	parts := map[string][]string{}
 	for names, inputs := range map[string][]string{
 		"bme280 bme680": {hum, temp, press},
-		"dht11 am2315 hdc100x hdc1000 hdc1008 hdc1010 hdc1050 hdc1080 hdc3020 hdc3021 hdc3022 hts221 htu21 si7020 th06": {hum, temp},
-		"bmp085 bmp180 bmp280 bmp380 bmp580 ms5607 ms5611 ms5637 ms5803 ms5805 ms5837":                                  {temp, press},
-		"scd30 scd40 scd41 scd4x":  {"in_concentration_co2", hum, temp},
-		"bh1750 opt3001":           {lux},
-		"mlx90614":                 {"in_temp_object"},
-		"tmp117 max31855 max31856": {temp},
+		"dht11 am2315 hdc100x hdc1000 hdc1008 hdc1010 hdc1050 hdc1080": {hum, temp},
+		"hdc3020 hdc3021 hdc3022 hts221 htu21 si7020 th06":             {hum, temp},
+		"bmp085 bmp180 bmp280 bmp380 bmp580":                           {temp, press},
+		"ms5607 ms5611 ms5637 ms5803 ms5805 ms5837":                    {temp, press},
+		"scd30 scd40 scd41 scd4x":                                      {"in_concentration_co2", hum, temp},
+		"bh1750 opt3001":                                               {lux},
+		"mlx90614":                                                     {"in_temp_object"},
+		"tmp117 max31855 max31856":                                     {temp},
 	} {
 		for name := range strings.FieldsSeq(names) {
 			parts[name] = inputs
@@ -59,9 +61,11 @@ func (o *iioOptions) inputs() []string {
 
 func (o *iioOptions) Check() (problems []Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
-		problems = append(problems, problem("name", "is missing or not a name: write one of cat /sys/bus/iio/devices/*/name, as in name: bme280"))
+		problems = append(problems, problem("name",
+			"is missing or not a name: write one of cat /sys/bus/iio/devices/*/name, as in name: bme280"))
 	} else if len(o.inputs()) == 0 {
-		problems = append(problems, problem("inputs", "is missing, and what %q measures is not known here: write the names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]", o.Name))
+		problems = append(problems, problem("inputs", "is missing, and what %q measures is not known here: write the "+
+			"names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]", o.Name))
 	}
 	seen := map[string]bool{}
 	for _, input := range o.Inputs {

@@ -64,13 +64,15 @@ func TestRawValuesGetTheirOffsetAndScale(t *testing.T) {
 	files := map[string]string{}
 	i2cIIO(files, "1", "1-0040", "si7020", "1-0040", map[string]string{
 		"in_temp_raw": "26212", "in_temp_offset": "-17473", "in_temp_scale": "2.681274414",
-		"in_humidityrelative_raw": "25000", "in_humidityrelative_offset": "-3145.728000", "in_humidityrelative_scale": "1.907348"})
+		"in_humidityrelative_raw": "25000", "in_humidityrelative_offset": "-3145.728000",
+		"in_humidityrelative_scale": "1.907348"})
 	samples, err := readIIO(t, files, &iioOptions{Name: "si7020"})
 	names, got := values(samples)
 	if err != nil || names != "humidity temperature" || !slices.Equal(got, []float64{41.68, 23.432}) {
 		t.Error(names, got, err)
 	}
-	if samples, err := readIIO(t, files, &iioOptions{Name: "1-0040", Inputs: []string{"in_temp"}}); err != nil || samples[0].Value != 23.432 {
+	if samples, err := readIIO(t, files, &iioOptions{Name: "1-0040", Inputs: []string{"in_temp"}}); err != nil ||
+		samples[0].Value != 23.432 {
 		t.Error(samples, err)
 	}
 }
@@ -80,7 +82,8 @@ func TestEachTypeComesInHomeAssistantsUnit(t *testing.T) {
 	i2cIIO(files, "0", "1-0061", "x", "x", map[string]string{
 		"in_concentration_co2_raw": "423", "in_concentration_co2_scale": "0.000100000", // an SCD30: 0.0423 %
 		"in_illuminance_raw": "300", "in_illuminance_scale": "0.833333", // a BH1750
-		"in_voltage0_raw": "13200", "in_voltage1_raw": "-8", "in_voltage_scale": "0.125000000", // an ADS1115 at ±4.096 V
+		// an ADS1115 at ±4.096 V
+		"in_voltage0_raw": "13200", "in_voltage1_raw": "-8", "in_voltage_scale": "0.125000000",
 		"in_voltage0-voltage1_raw": "13208", "in_voltage-voltage_scale": "0.125000000",
 		"in_current2_raw": "1500", "in_power1_raw": "7250", "in_resistance_input": "11830", // milliamps, milliwatts
 		"in_temp_ambient_raw": "14775", "in_temp_object_raw": "15000", "in_temp_offset": "-13657.500000", "scale": "20",
@@ -89,7 +92,8 @@ func TestEachTypeComesInHomeAssistantsUnit(t *testing.T) {
 		"in_voltage0-voltage1", "in_current2", "in_power1", "in_resistance", "in_temp_ambient", "in_temp_object"}}
 	samples, err := readIIO(t, files, o)
 	names, got := values(samples)
-	if want := "carbon_dioxide illuminance voltage0 voltage1 voltage0-voltage1 current power resistance temperature_ambient temperature_object"; err != nil || names != want {
+	if want := "carbon_dioxide illuminance voltage0 voltage1 voltage0-voltage1 current power resistance " +
+		"temperature_ambient temperature_object"; err != nil || names != want {
 		t.Error(names, err)
 	}
 	if want := []float64{423, 250, 1.65, -0.001, 1.651, 30, 145, 11830, 22.35, 26.85}; !slices.Equal(got, want) {
@@ -108,7 +112,8 @@ func TestAFineConverterKeepsItsDigits(t *testing.T) {
 	i2cIIO(files, "0", "spi0.0", "ad7124-4", "ad7124-4", map[string]string{
 		"in_voltage0-voltage1_raw": "4294", "in_voltage-voltage_scale": "0.000002328", // 9.996432 µV
 		"in_current0_raw": "-3", "in_current_scale": "0.000100000"})
-	samples, err := readIIO(t, files, &iioOptions{Name: "ad7124-4", Inputs: []string{"in_voltage0-voltage1", "in_current0"}})
+	samples, err := readIIO(t, files, &iioOptions{Name: "ad7124-4",
+		Inputs: []string{"in_voltage0-voltage1", "in_current0"}})
 	_, got := values(samples)
 	if err != nil || !slices.Equal(got, []float64{0.000009996, -0.0000003}) {
 		t.Error(got, err)
@@ -138,11 +143,13 @@ func TestWhatNoPartCanMeasureIsAnErrorOfHwmonAndIIOAlike(t *testing.T) {
 	} {
 		files := map[string]string{}
 		i2cIIO(files, "0", "1-0076", "x", "x", map[string]string{c.file: c.text})
-		if samples, err := readIIO(t, files, &iioOptions{Name: "x", Inputs: []string{strings.TrimSuffix(c.file, "_input")}}); err == nil {
+		if samples, err := readIIO(t, files, &iioOptions{Name: "x",
+			Inputs: []string{strings.TrimSuffix(c.file, "_input")}}); err == nil {
 			t.Errorf("%s %s: %v", c.file, c.text, samples)
 		}
 	}
-	h := sysfs(t, map[string]string{"hwmon0/name": "x", "hwmon0/fan1_input": "-1", "hwmon0/humidity1_input": "100800", "hwmon0/curr1_input": "-250"})
+	h := sysfs(t, map[string]string{"hwmon0/name": "x", "hwmon0/fan1_input": "-1", "hwmon0/humidity1_input": "100800",
+		"hwmon0/curr1_input": "-250"})
 	samples, err := readHwmon(t, h, &hwmonOptions{Name: "x", Inputs: []string{"fan1", "humidity1", "curr1"}})
 	if err != nil || samples[0].Err == nil || samples[1].Value != 100 || samples[2].Value != -0.25 {
 		t.Error(samples, err)
@@ -153,7 +160,8 @@ func TestTwoPartsOfOneNameAreToldApartByTheirDevice(t *testing.T) {
 	files := bme280Files()
 	i2cIIO(files, "1", "1-0077", "bme280", "bme280", map[string]string{"in_temp_input": "-5120"})
 	o := &iioOptions{Name: "bme280", Inputs: []string{"in_temp"}}
-	if _, err := readIIO(t, files, o); err == nil || !strings.Contains(err.Error(), "add device:") || !strings.Contains(err.Error(), "i2c-1/1-0077") {
+	if _, err := readIIO(t, files, o); err == nil || !strings.Contains(err.Error(), "add device:") ||
+		!strings.Contains(err.Error(), "i2c-1/1-0077") {
 		t.Error(err)
 	}
 	o.Device = "1-0077"
@@ -168,17 +176,20 @@ func TestAbsentPartsAndInputsListThoseThereAre(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = readIIO(t, bme280Files(), &iioOptions{Name: "bme280", Inputs: []string{"in_voltage3"}})
-	if err == nil || !strings.Contains(err.Error(), "no in_voltage3 (there are in_humidityrelative, in_pressure, in_temp)") {
+	if err == nil || !strings.Contains(err.Error(),
+		"no in_voltage3 (there are in_humidityrelative, in_pressure, in_temp)") {
 		t.Error(err)
 	}
-	if _, err = readIIO(t, nil, &iioOptions{Name: "bme280"}); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "nothing in") {
+	if _, err = readIIO(t, nil, &iioOptions{Name: "bme280"}); !errors.Is(err, os.ErrNotExist) ||
+		!strings.Contains(err.Error(), "nothing in") {
 		t.Error(err)
 	}
 }
 
 func TestWhatCannotBeIsAnError(t *testing.T) {
 	for text, want := range map[string]string{
-		"-273151": "is not possible (-273.15", "": "is not a number", "nan": "is not a number", "1e3": "is not a number",
+		"-273151": "is not possible (-273.15", "": "is not a number", "nan": "is not a number",
+		"1e3": "is not a number",
 	} {
 		files := map[string]string{}
 		i2cIIO(files, "0", "1-0076", "bme280", "bme280", map[string]string{"in_temp_input": text})
@@ -227,7 +238,8 @@ func TestEveryKnownPartHasInputsThatAreKnown(t *testing.T) {
 }
 
 func FuzzIIOChannel(f *testing.F) {
-	for _, s := range []string{"in_temp", "in_voltage0-voltage1", "in_concentration_co2", "in_temp_object", "in_", "in_temp_raw"} {
+	for _, s := range []string{"in_temp", "in_voltage0-voltage1", "in_concentration_co2", "in_temp_object", "in_",
+		"in_temp_raw"} {
 		f.Add(s, 1.0)
 	}
 	f.Fuzz(func(t *testing.T, input string, kernels float64) {
@@ -238,7 +250,8 @@ func FuzzIIOChannel(f *testing.F) {
 		if strings.ContainsAny(c.input, "/. ") || !sensors.IsName(c.Name) {
 			t.Errorf("%q is %+v", input, c)
 		}
-		if x, err := c.value(kernels, 0); err == nil && c.Class == "humidity" && !(x >= 0 && x <= 100) && !math.IsNaN(kernels) {
+		if x, err := c.value(kernels, 0); err == nil && c.Class == "humidity" && !(x >= 0 && x <= 100) &&
+			!math.IsNaN(kernels) {
 			t.Errorf("%q %v is %v", input, kernels, x)
 		}
 	})

@@ -2,10 +2,8 @@ package drivers
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -26,12 +24,12 @@ var iioTypes = map[string]iioType{
 	"temp":              {temperature, 1e-3, 1e-3}, // milli degrees Celsius
 	"humidityrelative":  {humidity, 1e-3, 1e-2},    // milli percent
 	"pressure":          {pressure, 10, 1e-2},      // kilopascal
-	"illuminance":       {sensors.Quantity{Name: "illuminance", Unit: "lx", Class: "illuminance"}, 1, 1e-2},
-	"concentration_co2": {sensors.Quantity{Name: "carbon_dioxide", Unit: "ppm", Class: "carbon_dioxide"}, 1e4, 1}, // percent
+	"illuminance":       {illuminance, 1, 1e-2},
+	"concentration_co2": {carbonDioxide, 1e4, 1}, // percent
 	"concentration":     {sensors.Quantity{Name: "concentration", Unit: "%"}, 1, 1e-6},
-	"voltage":           {sensors.Quantity{Name: "voltage", Unit: "V", Class: "voltage"}, 1e-3, 1e-6}, // millivolts
-	"current":           {sensors.Quantity{Name: "current", Unit: "A", Class: "current"}, 1e-3, 1e-6}, // milliamps
-	"power":             {sensors.Quantity{Name: "power", Unit: "W", Class: "power"}, 1e-3, 1e-6},     // milliwatts
+	"voltage":           {voltage, 1e-3, 1e-6}, // millivolts
+	"current":           {current, 1e-3, 1e-6}, // milliamps
+	"power":             {watts, 1e-3, 1e-6},   // milliwatts
 	"resistance":        {sensors.Quantity{Name: "resistance", Unit: "Ω"}, 1, 1e-2},
 }
 
@@ -60,7 +58,7 @@ func parseIIOChannel(input string) (iioChannel, error) {
 	kind, number, other, modifier := m[1], m[2], m[3], m[4]
 	t, ok := iioTypes[kind]
 	if !ok || other != "" && strings.TrimRight(other, "0123456789") != "-"+kind {
-		return iioChannel{}, fmt.Errorf("%q: known are %s", input, strings.Join(slices.Sorted(maps.Keys(iioTypes)), ", "))
+		return iioChannel{}, fmt.Errorf("%q: known are %s", input, names(iioTypes))
 	}
 	all := "in_" + kind // in_voltage_scale, in_voltage-voltage_scale: all of a type
 	if other != "" {

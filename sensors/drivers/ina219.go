@@ -61,7 +61,8 @@ func (o *ina219Options) Check() []Problem {
 	}
 	most := ina219Most / float64(o.Shunt)
 	if o.MaxCurrent < 0 || o.MaxCurrent > most*1.0001 {
-		problems = append(problems, problem("max_current", "%v is not between 0 and the %.4g A that make 320 mV at a shunt of %v ohms", o.MaxCurrent, most, o.Shunt))
+		problems = append(problems, problem("max_current",
+			"%v is not between 0 and the %.4g A that make 320 mV at a shunt of %v ohms", o.MaxCurrent, most, o.Shunt))
 	}
 	return problems
 }

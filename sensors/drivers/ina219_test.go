@@ -67,7 +67,8 @@ func TestINA219IsScaledAsFineAsItGoes(t *testing.T) {
 		o := newINA219().(*ina219Options)
 		o.Shunt, o.MaxCurrent = c.shunt, c.most
 		got := o.scale()
-		if got.config != c.config || got.calibration != c.calibration || math.Abs(got.step/c.step-1) > 1e-3 || o.Check() != nil {
+		if got.config != c.config || got.calibration != c.calibration || math.Abs(got.step/c.step-1) > 1e-3 ||
+			o.Check() != nil {
 			t.Errorf("%v, %v A: %+v; want %+v", c.shunt, c.most, got, c)
 		}
 	}
@@ -108,7 +109,8 @@ func TestINA219KeepsTheVoltageWhenTheCurrentOverflows(t *testing.T) {
 				t.Fatalf("%s: %v, %v", name, samples, err)
 			}
 			for _, s := range samples[1:] {
-				if s.Err == nil || !strings.HasPrefix(s.Err.Error(), "i2c-1 0x40: more current than can be measured (3.2 A)") || s.Value != 0 {
+				if s.Err == nil || !strings.HasPrefix(s.Err.Error(),
+					"i2c-1 0x40: more current than can be measured (3.2 A)") || s.Value != 0 {
 					t.Errorf("%s: %+v", name, s)
 				}
 			}
@@ -122,7 +124,10 @@ func TestINA219ReadsEachMeasurementOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		every time.Duration // between the part's measurements; 0: there is only one
 		want  string
-	}{"measures": {68 * time.Millisecond, ""}, "has stopped": {0, "i2c-1 0x40: makes no measurement (has its power dipped?)"}} {
+	}{
+		"measures":    {68 * time.Millisecond, ""},
+		"has stopped": {0, "i2c-1 0x40: makes no measurement (has its power dipped?)"},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			read, start := 0, time.Now()
 			bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, w, r []byte) error {
@@ -153,7 +158,8 @@ func TestINA219ReadsEachMeasurementOnce(t *testing.T) {
 			if _, err := s.Next(t.Context()); err != nil {
 				t.Fatal(name, err)
 			}
-			if _, err := s.Next(t.Context()); c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+			if _, err := s.Next(t.Context()); c.want == "" && err != nil || c.want != "" &&
+				(err == nil || err.Error() != c.want) {
 				t.Error(name, err)
 			}
 		})

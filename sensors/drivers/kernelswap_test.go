@@ -86,14 +86,18 @@ func twoParts() map[string]swapped {
 	return map[string]swapped{
 		"hwmon": {"class/hwmon/hwmon", i2c1 + "/1-0044", i2c1 + "/1-0045", sht("4000"), sht("60000"),
 			func() Options { return &hwmonOptions{Name: "sht3x", Device: "1-0044", Inputs: []string{"temp1"}} }, 4},
-		"iio": {"bus/iio/devices/iio:device", i2c1 + "/1-0040", i2c1 + "/1-0041", iio("hdc1080", "4000"), iio("hdc1080", "60000"),
+		"iio": {"bus/iio/devices/iio:device", i2c1 + "/1-0040", i2c1 + "/1-0041", iio("hdc1080", "4000"),
+			iio("hdc1080", "60000"),
 			func() Options { return &iioOptions{Name: "hdc1080", Device: "1-0040", Inputs: []string{"in_temp"}} }, 4},
-		"dht": {"bus/iio/devices/iio:device", "platform/dht11@4", "platform/dht11@11", iio("dht11@4", "4000"), iio("dht11@11", "60000"),
+		"dht": {"bus/iio/devices/iio:device", "platform/dht11@4", "platform/dht11@11", iio("dht11@4", "4000"),
+			iio("dht11@11", "60000"),
 			func() Options { return &dhtOptions{Name: "dht11", Device: "dht11@4"} }, 4},
-		"thermal": {"class/thermal/thermal_zone", "virtual", "virtual", zone("gpu-thermal", "40000"), zone("cpu-thermal", "60000"),
+		"thermal": {"class/thermal/thermal_zone", "virtual", "virtual", zone("gpu-thermal", "40000"),
+			zone("cpu-thermal", "60000"),
 			func() Options { return &thermalOptions{Type: "gpu-thermal"} }, 40},
 		"hwmon without hardware": {"class/hwmon/hwmon", "virtual", "virtual",
-			map[string]string{"name": "cold", "temp1_input": "4000"}, map[string]string{"name": "hot", "temp1_input": "60000"},
+			map[string]string{"name": "cold", "temp1_input": "4000"},
+			map[string]string{"name": "hot", "temp1_input": "60000"},
 			func() Options { return &hwmonOptions{Name: "cold", Inputs: []string{"temp1"}} }, 4},
 	}
 }
@@ -152,7 +156,8 @@ func TestANameDoesNotGoToOtherHardware(t *testing.T) {
 				t.Error("the part is gone, and was read")
 			}
 			_, err := o.Open(t.Context(), k.h)
-			if err == nil || !strings.Contains(err.Error(), filepath.Base(c.fridge)) || !strings.Contains(err.Error(), "SIGHUP") {
+			if err == nil || !strings.Contains(err.Error(), filepath.Base(c.fridge)) ||
+				!strings.Contains(err.Error(), "SIGHUP") {
 				t.Errorf("opened as the other part: %v", err)
 			}
 			k.h.Forget() // the configuration is read again
@@ -223,10 +228,12 @@ func TestADiskThatIsNotMountedHasNothingFree(t *testing.T) {
 	k := newKernelTree(t)
 	disk := t.TempDir()
 	s := k.open(&piOptions{Chosen: []string{"disk_free"}, Path: disk})
-	if err := k.h.Known.Confirm("disk_free of "+disk, host.Identity{Stable: disk, Shown: "the file system at " + disk}); err != nil {
+	if err := k.h.Known.Confirm("disk_free of "+disk,
+		host.Identity{Stable: disk, Shown: "the file system at " + disk}); err != nil {
 		t.Fatal(err)
 	}
-	if samples, err := s.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "is now the file system at /") {
+	if samples, err := s.Next(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "is now the file system at /") {
 		t.Errorf("%+v, %v", samples, err)
 	}
 	k.h.Forget()

@@ -32,12 +32,14 @@ func TestTwinsAtOnePartAreOfferedPathsThatDiffer(t *testing.T) {
 		t.Errorf("%v: %v, want %v", err, got, want)
 	}
 	for _, device := range []string{"1-0048", "1-0048#3", "1-0049#2"} {
-		if _, err := (&hwmonOptions{Name: "twin", Device: device, Inputs: []string{"temp1"}}).Open(t.Context(), k.h); err == nil {
+		o := &hwmonOptions{Name: "twin", Device: device, Inputs: []string{"temp1"}}
+		if _, err := o.Open(t.Context(), k.h); err == nil {
 			t.Errorf("%s means one", device)
 		}
 	}
 	for _, device := range []string{"#1", "1-0048#", "1-0048#0", "1-0048#x"} {
-		if p := (&hwmonOptions{Name: "twin", Device: device, Inputs: []string{"temp1"}}).Check(); len(p) != 1 || p[0].Key != "device" {
+		o := &hwmonOptions{Name: "twin", Device: device, Inputs: []string{"temp1"}}
+		if p := o.Check(); len(p) != 1 || p[0].Key != "device" {
 			t.Errorf("%s: %v", device, p)
 		}
 	}

@@ -16,9 +16,11 @@ var otherWords = map[string]string{
 	"gpio": "contact", "door": "contact", "window": "contact", "reed": "contact", "switch": "contact",
 	"button": "contact", "motion": "contact", "pir": "contact", "leak": "contact", "float": "contact",
 	"binary": "contact", "binary_sensor": "contact", "input": "contact",
-	"counter": "pulse", "meter": "pulse", "rain": "pulse", "rain_gauge": "pulse", "rain-gauge": "pulse", "flow": "pulse",
-	"cpu": "pi", "rpi": "pi", "raspberry": "pi", "raspberrypi": "pi",
-	"command": "lines", "exec": "lines", "script": "lines", "shell": "lines", "file": "lines", "fifo": "lines", "serial": "lines",
+	"counter": "pulse", "meter": "pulse", "rain": "pulse", "rain_gauge": "pulse", "rain-gauge": "pulse",
+	"flow": "pulse",
+	"cpu":  "pi", "rpi": "pi", "raspberry": "pi", "raspberrypi": "pi",
+	"command": "lines", "exec": "lines", "script": "lines", "shell": "lines", "file": "lines", "fifo": "lines",
+	"serial":     "lines",
 	"simulation": "simulated", "simulator": "simulated", "fake": "simulated", "test": "simulated",
 }
 

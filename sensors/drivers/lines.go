@@ -51,18 +51,12 @@ const maxLines = 1000 // a second; what contacts and pulses need has kinds of it
 
 func newLines() Options { return &linesOptions{Most: 10} }
 
-func (o *linesOptions) Check() (problems []Problem) {
-	if (o.File == "") == (len(o.Command) == 0) {
-		problems = append(problems, problem("", "needs one of file and command: file: /run/tank or command: [/usr/local/bin/tank-level]"))
-	}
-	if o.File != "" && !filepath.IsAbs(o.File) {
-		problems = append(problems, problem("file", "%q is not an absolute path: write e.g. /run/tank", o.File))
-	}
-	if len(o.Command) > 0 && o.Command[0] == "" {
-		problems = append(problems, problem("command", "begins with nothing: write the program first, as in [/usr/local/bin/tank-level]"))
-	}
+// Check says what is wrong with the source, with what a line means, and with the bounds.
+func (o *linesOptions) Check() []Problem {
+	problems := o.checkSource()
 	if o.Several != nil && (o.Quantity != "" || o.Unit != "" || o.Class != "" || o.States != nil) {
-		problems = append(problems, problem("quantities", "has a unit, class and states for each: leave out quantity, unit, class and states beside it"))
+		problems = append(problems, problem("quantities",
+			"has a unit, class and states for each: leave out quantity, unit, class and states beside it"))
 	}
 	for _, q := range o.Quantities() {
 		problems = append(problems, o.checkQuantity(q)...)
@@ -76,6 +70,22 @@ func (o *linesOptions) Check() (problems []Problem) {
 	return problems
 }
 
+func (o *linesOptions) checkSource() (problems []Problem) {
+	if (o.File == "") == (len(o.Command) == 0) {
+		problems = append(problems, problem("", "needs one of file and command: file: /run/tank or command: "+
+			"[/usr/local/bin/tank-level]"))
+	}
+	if o.File != "" && !filepath.IsAbs(o.File) {
+		problems = append(problems, problem("file", "%q is not an absolute path: write e.g. /run/tank", o.File))
+	}
+	if len(o.Command) > 0 && o.Command[0] == "" {
+		problems = append(problems, problem("command",
+			"begins with nothing: write the program first, as in [/usr/local/bin/tank-level]"))
+	}
+	return problems
+}
+
+// checkQuantity checks one of the quantities, under the key where it is written.
 func (o *linesOptions) checkQuantity(q sensors.Quantity) (problems []Problem) {
 	at, under := "quantity", ""
 	if o.Several != nil {
@@ -87,8 +97,10 @@ func (o *linesOptions) checkQuantity(q sensors.Quantity) (problems []Problem) {
 	if q.States == nil {
 		return problems
 	}
-	if len(q.States) < 2 || slices.Contains(q.States, "") || len(slices.Compact(slices.Sorted(slices.Values(q.States)))) < len(q.States) {
-		problems = append(problems, problem(under+"states", "%q is too short, or has an empty one or one twice: write e.g. [closed, open]", q.States))
+	if len(q.States) < 2 || slices.Contains(q.States, "") ||
+		len(slices.Compact(slices.Sorted(slices.Values(q.States)))) < len(q.States) {
+		problems = append(problems, problem(under+"states",
+			"%q is too short, or has an empty one or one twice: write e.g. [closed, open]", q.States))
 	}
 	if q.Unit != "" {
 		problems = append(problems, problem(under+"unit", "states have none: leave it out"))

@@ -93,18 +93,22 @@ func (l *loop) checkBands() []Problem {
 	if b.Short > 0 && b.Short < b.Closed && b.Closed < b.Open && b.Open < l.supply() {
 		return nil
 	}
-	return []Problem{problem("loop.bands", "short %v, closed %v and open %v have to rise, from above 0V to below the supply of %v", b.Short, b.Closed, b.Open, l.supply())}
+	return []Problem{problem("loop.bands", "short %v, closed %v and open %v have to rise, from above 0V to below the "+
+		"supply of %v", b.Short, b.Closed, b.Open, l.supply())}
 }
 
 func (l *loop) checkResistors() (problems []Problem) {
 	if l.PullUp <= 0 {
-		problems = append(problems, problem("loop.pull_up", "is missing: the resistor from the supply to the input, as in 1k"))
+		problems = append(problems, problem("loop.pull_up",
+			"is missing: the resistor from the supply to the input, as in 1k"))
 	}
 	if l.EndOfLine <= 0 {
-		problems = append(problems, problem("loop.end_of_line", "is missing: the resistor at the end of the cable, as in 1k"))
+		problems = append(problems, problem("loop.end_of_line",
+			"is missing: the resistor at the end of the cable, as in 1k"))
 	}
 	if (l.Contact > 0) == (l.Series > 0) {
-		problems = append(problems, problem("loop", "needs one of contact (the resistor across a contact that opens) and series (the one in line with a contact that closes)"))
+		problems = append(problems, problem("loop", "needs one of contact (the resistor across a contact that opens) "+
+			"and series (the one in line with a contact that closes)"))
 	}
 	if problems != nil {
 		return problems
@@ -113,7 +117,8 @@ func (l *loop) checkResistors() (problems []Problem) {
 	levels := l.levels()
 	for i := range 3 {
 		if apart := levels[i+1] - levels[i]; apart < least*float64(l.supply()) {
-			problems = append(problems, problem("loop", "%s and %s would be %.2gV apart, too near to tell: take resistors more alike, such as 1k each",
+			problems = append(problems, problem("loop",
+				"%s and %s would be %.2gV apart, too near to tell: take resistors more alike, such as 1k each",
 				loopWord(i), loopWord(i+1), apart))
 		}
 	}
@@ -229,7 +234,8 @@ func (s *loopSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 // foreign refuses a voltage that the loop cannot have made.
 func (l *loop) foreign(v float64) error {
 	if supply := float64(l.supply()); v > 1.1*supply || v < -0.1*supply {
-		return fmt.Errorf("%.2fV on a loop with a supply of %v (another voltage on the cable? is supply right?)", v, l.supply())
+		return fmt.Errorf("%.2fV on a loop with a supply of %v (another voltage on the cable? is supply right?)",
+			v, l.supply())
 	}
 	return nil
 }

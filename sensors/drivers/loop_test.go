@@ -214,7 +214,8 @@ func TestLoopReportsAtTheStartAndWhenItChanges(t *testing.T) {
 
 func TestForeignVoltageOnALoopIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for v, want := range map[float64]string{4: "i2c-1 0x48: 4.00V on a loop with a supply of 3.3V", 4.0955: "i2c-1 0x48: the input is beyond"} {
+		for v, want := range map[float64]string{4: "i2c-1 0x48: 4.00V on a loop with a supply of 3.3V",
+			4.0955: "i2c-1 0x48: the input is beyond"} {
 			s, chip := onLoop(t, byHand())
 			chip.set(v)
 			if got, err := s.Next(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -242,7 +243,8 @@ func TestLoopWhoseConverterIsPulledIsAnError(t *testing.T) {
 		}
 		defer s.Close()
 		next(t, s)
-		if _, err := s.Next(t.Context()); !errors.Is(err, syscall.EREMOTEIO) || time.Since(start) > time.Minute+time.Second {
+		if _, err := s.Next(t.Context()); !errors.Is(err, syscall.EREMOTEIO) ||
+			time.Since(start) > time.Minute+time.Second {
 			t.Error(err, time.Since(start))
 		}
 	})

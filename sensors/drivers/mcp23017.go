@@ -114,7 +114,8 @@ func (l *mcp23017Line) setUp(ctx context.Context) error {
 			reg byte
 			one bool
 		}{{mcpDirection, true}, {mcpPolarity, false}, {mcpPullUp, l.pull == gpio.PullUp}} {
-			if err := l.Update(set.reg+byte(l.port), func(was byte) byte { return withBit(was, l.bit, set.one) }); err != nil {
+			if err := l.Update(set.reg+byte(l.port),
+				func(was byte) byte { return withBit(was, l.bit, set.one) }); err != nil {
 				return err
 			}
 		}
@@ -151,7 +152,8 @@ func (l *mcp23017Line) decode(regs []byte) (high bool, err error) {
 	}
 	is := func(reg int) bool { return regs[reg+l.port]&l.bit != 0 }
 	if !is(mcpDirection) || is(mcpPolarity) || is(mcpPullUp) != (l.pull == gpio.PullUp) {
-		return false, errors.New("the pin has lost its settings (has the part's power dipped, or does something else write to it?)")
+		return false, errors.New("the pin has lost its settings (has the part's power dipped, or does something else " +
+			"write to it?)")
 	}
 	return is(mcpLevel), nil
 }

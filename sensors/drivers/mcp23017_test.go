@@ -146,7 +146,8 @@ func TestMCP23017ReportsAChangeAndThatItsPowerDipped(t *testing.T) {
 		}
 		x.set(mcpPullUp+1, 0x00)
 		_, err = s.Next(t.Context())
-		if err == nil || !strings.HasPrefix(err.Error(), "pin B3: read the level: i2c-1 0x20: the pin has lost its settings") {
+		if err == nil || !strings.HasPrefix(err.Error(),
+			"pin B3: read the level: i2c-1 0x20: the pin has lost its settings") {
 			t.Fatal(err)
 		}
 		s.Close()
@@ -180,7 +181,8 @@ func TestMCP23017WritesToNoOtherPart(t *testing.T) {
 	} {
 		x := newMCPChip()
 		regs(x.regs)
-		if _, err := pinB3().Open(t.Context(), wired(x)); err == nil || !strings.Contains(err.Error(), "no MCP23017") || x.Count != 1 {
+		if _, err := pinB3().Open(t.Context(), wired(x)); err == nil || !strings.Contains(err.Error(), "no MCP23017") ||
+			x.Count != 1 {
 			t.Errorf("%s: %v after %d transfers", name, err, x.Count)
 		}
 	}

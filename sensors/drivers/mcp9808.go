@@ -45,7 +45,8 @@ func (s mcp9808) start() error {
 		return err
 	}
 	if maker != 0x0054 || device>>8 != 0x04 {
-		return fmt.Errorf("this is not an MCP9808: its ids are 0x%04x 0x%04x, not 0x0054 and 0x04 of any revision", maker, device)
+		return fmt.Errorf("this is not an MCP9808: its ids are 0x%04x 0x%04x, not 0x0054 and 0x04 of any revision",
+			maker, device)
 	}
 	return s.set()
 }
@@ -67,7 +68,8 @@ func (s mcp9808) set() error {
 func (s mcp9808) check() error {
 	config, err := s.ReadWord(mcp9808Config)
 	if err == nil && config != mcp9808Settings {
-		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (has its power dipped, or are its limits locked until it is switched off and on?)", config, mcp9808Settings)
+		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (has its power dipped, or are its limits locked until it "+
+			"is switched off and on?)", config, mcp9808Settings)
 	}
 	return err
 }

@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,24 +39,31 @@ type piQuantity struct {
 	read func(*board) (float64, error)
 }
 
-var problemWords = classWords["problem"]
+// problemState is a quantity of Home Assistant's class problem: 0 is ok, 1 a problem.
+func problemState(name string) sensors.Quantity {
+	words := classWords["problem"]
+	return sensors.Quantity{Name: name, Class: "problem", States: words[:]}
+}
 
+// piQuantities are read one by one: a board that cannot tell one tells the others.
 var piQuantities = map[string]piQuantity{
 	"temperature":  {temperature, (*board).temperature},
-	"undervoltage": {sensors.Quantity{Name: "undervoltage", Class: "problem", States: problemWords[:]}, (*board).undervoltage},
-	"throttled":    {sensors.Quantity{Name: "throttled", Class: "problem", States: problemWords[:]}, (*board).throttled},
+	"undervoltage": {problemState("undervoltage"), (*board).undervoltage},
+	"throttled":    {problemState("throttled"), (*board).throttled},
 	"disk_free":    {sensors.Quantity{Name: "disk_free", Unit: "%"}, (*board).diskFree},
 	"uptime":       {sensors.Quantity{Name: "uptime", Unit: "s", Class: "duration"}, (*board).uptime},
 }
 
 func (o *piOptions) Check() (problems []Problem) {
 	if len(o.Chosen) == 0 {
-		problems = append(problems, problem("quantities", "is empty: leave it out, or write e.g. [temperature, disk_free]"))
+		problems = append(problems, problem("quantities",
+			"is empty: leave it out, or write e.g. [temperature, disk_free]"))
 	}
 	seen := map[string]bool{}
 	for _, name := range o.Chosen {
 		if _, ok := piQuantities[name]; !ok {
-			problems = append(problems, problem("quantities", "%q is not one of them: known are %s", name, strings.Join(slices.Sorted(maps.Keys(piQuantities)), ", ")))
+			problems = append(problems, problem("quantities", "%q is not one of them: known are %s",
+				name, names(piQuantities)))
 		} else if seen[name] {
 			problems = append(problems, problem("quantities", "%s is there twice", name))
 		}
@@ -119,12 +124,13 @@ func (s *board) temperature() (float64, error) {
 // The bits of get_throttled that say what holds now. The kernel asks the firmware
 // every 2 s; those from 16 up say what has been since it asked before.
 const (
-	underVoltage   = 1 << 0 // below 4.63 V
-	frequencyCut   = 1 << 1
-	throttledDown  = 1 << 2
-	softTempLimit  = 1 << 3
-	slowedAnyhow   = frequencyCut | throttledDown | softTempLimit
-	firmwareDriver = "bus/platform/drivers/raspberrypi-firmware/*/get_throttled" // the same on every model, unlike the device's own path
+	underVoltage  = 1 << 0 // below 4.63 V
+	frequencyCut  = 1 << 1
+	throttledDown = 1 << 2
+	softTempLimit = 1 << 3
+	slowedAnyhow  = frequencyCut | throttledDown | softTempLimit
+	// the same on every model, unlike the device's own path
+	firmwareDriver = "bus/platform/drivers/raspberrypi-firmware/*/get_throttled"
 )
 
 // undervoltage is 1 if the supply fell below 4.63 V in the last 2 s: hwmon says so
@@ -175,7 +181,8 @@ func (s *board) diskFree() (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("disk_free: %w", err)
 	}
-	if err := s.hw.Known.Confirm("disk_free of "+s.Path, host.Identity{Stable: at, Shown: "the file system at " + at}); err != nil {
+	if err := s.hw.Known.Confirm("disk_free of "+s.Path,
+		host.Identity{Stable: at, Shown: "the file system at " + at}); err != nil {
 		return 0, err
 	}
 	var fs unix.Statfs_t

@@ -72,14 +72,18 @@ func TestABoardTellsOfItselfWithoutBeingConfigured(t *testing.T) {
 		t.Error(free)
 	}
 	for i, q := range newPi().Quantities() {
-		if want := []string{"°C", "", "%", "s"}[i]; q.Unit != want || (q.Unit == "") != slices.Equal(q.States, []string{"ok", "problem"}) {
+		if want := []string{"°C", "", "%", "s"}[i]; q.Unit != want ||
+			(q.Unit == "") != slices.Equal(q.States, []string{"ok", "problem"}) {
 			t.Errorf("%+v, want %q", q, want)
 		}
 	}
 }
 
 func TestUnderVoltageIsToldByEitherKernel(t *testing.T) {
-	const hwmon, firmware = "sys/class/hwmon/hwmon2/", "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
+	const (
+		hwmon    = "sys/class/hwmon/hwmon2/"
+		firmware = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
+	)
 	for _, c := range []struct {
 		change map[string]string
 		want   float64
@@ -98,13 +102,15 @@ func TestUnderVoltageIsToldByEitherKernel(t *testing.T) {
 
 func TestThrottledIsWhateverSlowsTheProcessorNow(t *testing.T) {
 	const firmware = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
-	for text, want := range map[string]float64{"0": 0, "1": 0, "2": 1, "4": 1, "80008": 1, "50005": 1, "e0000": 0, "d0000": 0} {
+	for text, want := range map[string]float64{"0": 0, "1": 0, "2": 1, "4": 1, "80008": 1, "50005": 1, "e0000": 0,
+		"d0000": 0} {
 		got, err := readPi(t, map[string]string{firmware: text}, "throttled")
 		if err != nil || got["throttled"].Value != want {
 			t.Error(text, got, err)
 		}
 	}
-	if got, err := readPi(t, map[string]string{firmware: "none"}, "throttled"); err == nil || !strings.Contains(err.Error(), "hexadecimal") {
+	if got, err := readPi(t, map[string]string{firmware: "none"}, "throttled"); err == nil ||
+		!strings.Contains(err.Error(), "hexadecimal") {
 		t.Error(got, err)
 	}
 }

@@ -36,7 +36,8 @@ type pulseOptions struct {
 }
 
 func newPulse() Options {
-	return &pulseOptions{Pull: gpio.PullUp, Edge: "falling", Debounce: 5 * time.Millisecond, PerPulse: 1, Quantity: "count", Report: time.Minute}
+	return &pulseOptions{Pull: gpio.PullUp, Edge: "falling", Debounce: 5 * time.Millisecond, PerPulse: 1,
+		Quantity: "count", Report: time.Minute}
 }
 
 const (
@@ -57,10 +58,12 @@ func (o *pulseOptions) Check() []Problem {
 		problems = append(problems, problem("per_pulse", "must be more than 0"))
 	}
 	if o.Quantity == "" || o.Quantity == "rate" {
-		problems = append(problems, problem("quantity", "%q: name what is counted, as in rain; the rate is a quantity of its own", o.Quantity))
+		problems = append(problems, problem("quantity",
+			"%q: name what is counted, as in rain; the rate is a quantity of its own", o.Quantity))
 	}
 	if o.Report < shortestReport || o.Report > longestReport {
-		problems = append(problems, problem("report_every", "%v is not between %v and %v", o.Report, shortestReport, longestReport))
+		problems = append(problems, problem("report_every", "%v is not between %v and %v",
+			o.Report, shortestReport, longestReport))
 	}
 	return append(problems, checkMeter(o.Class, o.Unit)...)
 }
@@ -156,3 +159,27 @@ func (p *pulse) report() []sensors.Sample {
 }
 
 func (p *pulse) Close() error { return p.line.Close() }
+
+// pulseCount counts the pulses of a contact that bounces, by the times of its
+// edges. It knows no clock and no hardware.
+type pulseCount struct {
+	apart  time.Duration // two pulses are at least this far apart
+	at     time.Time     // of the last pulse, or the start: switching the pull on is an edge, too
+	pulses uint64
+}
+
+// edge counts an edge if it is a pulse, and edges that were lost before it.
+// Which of those were bounces nobody knows: all of them count, but no more than
+// can have been pulses in that time.
+func (c *pulseCount) edge(at time.Time, lost uint32) {
+	since := at.Sub(c.at)
+	if since < c.apart {
+		return
+	}
+	missed := uint64(lost)
+	if c.apart > 0 {
+		missed = min(missed, uint64(since/c.apart)-1)
+	}
+	c.pulses += missed + 1
+	c.at = at
+}

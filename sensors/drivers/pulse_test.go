@@ -138,7 +138,8 @@ func TestRainIsToldAsHomeAssistantKnowsIt(t *testing.T) {
 			}
 		}
 	})
-	if q := rainOptions().Quantities(); q[0].Unit != "mm" || q[0].Class != "precipitation" || q[1].Unit != "mm/h" || q[1].Class != "precipitation_intensity" {
+	if q := rainOptions().Quantities(); q[0].Unit != "mm" || q[0].Class != "precipitation" || q[1].Unit != "mm/h" ||
+		q[1].Class != "precipitation_intensity" {
 		t.Errorf("%+v", q)
 	}
 }
@@ -240,12 +241,15 @@ func TestPulseAsksForItsEdgesAlone(t *testing.T) {
 }
 
 func TestPulseOptionsSayWhatIsWrong(t *testing.T) {
-	o := &pulseOptions{Pull: "high", Edge: "both", Debounce: -1, PerPulse: -0.1, Quantity: "rate", Class: "rain", Report: time.Millisecond}
+	o := &pulseOptions{Pull: "high", Edge: "both", Debounce: -1, PerPulse: -0.1, Quantity: "rate", Class: "rain",
+		Report: time.Millisecond}
 	var keys []string
 	for _, p := range o.Check() {
 		keys = append(keys, p.Key)
 	}
-	if want := []string{"gpio", "pull", "edge", "debounce", "per_pulse", "quantity", "report_every", "class"}; !slices.Equal(keys, want) {
+	want := []string{"gpio", "pull", "edge", "debounce", "per_pulse", "quantity", "report_every",
+		"class"}
+	if !slices.Equal(keys, want) {
 		t.Errorf("problems with %v, want %v", keys, want)
 	}
 	if p := rainOptions().Check(); p != nil {

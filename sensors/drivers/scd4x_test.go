@@ -16,9 +16,11 @@ import (
 // The checksums here are the datasheet's own, where it has an example.
 var (
 	scd4xSerialReply = []byte{0xf8, 0x96, 0x31, 0x9f, 0x07, 0xc2, 0x3b, 0xbe, 0x89} // get_serial_number
-	scd4xIsReady     = []byte{0x80, 0x06, 0x04}                                     // 0x8006: six of the lower 11 bits count
-	scd4xNotReady    = []byte{0x80, 0x00, 0xa2}                                     // get_data_ready_status
-	scd4xReply       = []byte{0x01, 0xf4, 0x33, 0x66, 0x67, 0xa2, 0x5e, 0xb9, 0x3c} // read_measurement: 500 ppm, 25 °C, 37 %
+	// 0x8006: six of the lower 11 bits count
+	scd4xIsReady  = []byte{0x80, 0x06, 0x04}
+	scd4xNotReady = []byte{0x80, 0x00, 0xa2} // get_data_ready_status
+	// read_measurement: 500 ppm, 25 °C, 37 %
+	scd4xReply = []byte{0x01, 0xf4, 0x33, 0x66, 0x67, 0xa2, 0x5e, 0xb9, 0x3c}
 )
 
 func scd4xOpening(settings ...i2ctest.IO) []i2ctest.IO {
@@ -144,7 +146,8 @@ func silence() *i2cfake.Bus {
 func TestSCD4xIsReadyByElevenBits(t *testing.T) {
 	for _, status := range []uint16{0x0800, 0x8000, 0xf800} {
 		w := []byte{byte(status >> 8), 0}
-		ops := slices.Concat(scd4xOpening(), scd4xPoll(append(w, i2c.CRC8(0xff, w))), scd4xOps(scd4xReply)[len(scd4xOpening()):])
+		ops := slices.Concat(scd4xOpening(), scd4xPoll(append(w, i2c.CRC8(0xff, w))),
+			scd4xOps(scd4xReply)[len(scd4xOpening()):])
 		measures(t, newSCD4x(), ops, "carbon_dioxide humidity temperature", 500, 37, 25)
 	}
 }
@@ -153,7 +156,8 @@ func TestSCD4xThatDoesNotMeasureIsNotWaitedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		_, err := once(t, newSCD4x(), silence())
-		if err == nil || err.Error() != "i2c-1 0x62: no measurement in 6s, and it makes one every 5s (has its power dipped?)" {
+		if err == nil || err.Error() != "i2c-1 0x62: no measurement in 6s, and it makes one every 5s (has its power "+
+			"dipped?)" {
 			t.Error(err)
 		}
 		if took := time.Since(start); took < 6*time.Second || took > 8*time.Second {
@@ -177,7 +181,8 @@ func TestSCD4xThatRepeatsAnOldMeasurementIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			samples, err := s.Next(t.Context())
-			if (err == nil) != good || err != nil && err.Error() != "i2c-1 0x62: repeats its last measurement and makes no other" {
+			if (err == nil) != good || err != nil &&
+				err.Error() != "i2c-1 0x62: repeats its last measurement and makes no other" {
 				t.Errorf("% x: %v, %v", after, samples, err)
 			}
 			if err := bus.Close(); err != nil {

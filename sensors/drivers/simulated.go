@@ -67,14 +67,16 @@ func (o *simulatedOptions) Check() (problems []Problem) {
 		problems = append(problems, problem("", "needs one of wave, steps and counter, and has %d", n))
 	}
 	if o.Fail != nil && o.Fail.Every < 1 {
-		problems = append(problems, problem("fail.every", "is missing or not positive: write e.g. 20, for one read in twenty"))
+		problems = append(problems, problem("fail.every",
+			"is missing or not positive: write e.g. 20, for one read in twenty"))
 	}
 	return problems
 }
 
 func (w *wave) check() (problems []Problem) {
 	if !sensors.IsName(w.Quantity) {
-		problems = append(problems, problem("wave.quantity", "%q is missing or has other characters than A-Z a-z 0-9 _ -", w.Quantity))
+		problems = append(problems, problem("wave.quantity",
+			"%q is missing or has other characters than A-Z a-z 0-9 _ -", w.Quantity))
 	}
 	if w.Period <= 0 {
 		problems = append(problems, problem("wave.period", "is missing or not positive: write e.g. 1h"))

@@ -45,7 +45,8 @@ func TestWaveIsASineFromItsOpening(t *testing.T) {
 
 func TestStepsGoRoundWithoutDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, start := openSimulated(t, &simulatedOptions{Steps: &steps{[]string{"closed", "ajar", "open"}, 700 * time.Millisecond}}), time.Now()
+		states := []string{"closed", "ajar", "open"}
+		s, start := openSimulated(t, &simulatedOptions{Steps: &steps{states, 700 * time.Millisecond}}), time.Now()
 		for i := range 10 {
 			if got := next(t, s); got != (sensors.Sample{Quantity: "state", Value: float64(i % 3)}) {
 				t.Errorf("%d: %+v", i, got)

@@ -23,7 +23,8 @@ func (o *thermalOptions) Check() []Problem {
 	if o.Type != "" && !strings.Contains(o.Type, "/") {
 		return nil
 	}
-	return []Problem{problem("type", "is empty or not a type: write one of cat /sys/class/thermal/thermal_zone*/type, as in type: cpu-thermal")}
+	return []Problem{problem("type", "is empty or not a type: write one of cat /sys/class/thermal/thermal_zone*/type, "+
+		"as in type: cpu-thermal")}
 }
 
 func (o *thermalOptions) Pace() time.Duration { return 60 * time.Second }
@@ -46,7 +47,8 @@ func (s *thermal) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	return kernel.Gather(ctx, []sensors.Quantity{temperature}, func(int) (float64, error) { return zoneTemperature(s.Device) })
+	return kernel.Gather(ctx, []sensors.Quantity{temperature},
+		func(int) (float64, error) { return zoneTemperature(s.Device) })
 }
 
 func zoneTemperature(d *kernel.Device) (float64, error) {

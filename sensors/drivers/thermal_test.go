@@ -56,8 +56,10 @@ func TestAZoneThatIsNotClearIsToldWithThoseThereAre(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "thermal_zone0, thermal_zone1 have this name") {
 		t.Error(err)
 	}
-	for temp, want := range map[string]string{"": "is not a number", "hot": "is not a number", "-274000": "not a temperature", "2147483": "not a temperature"} {
-		if _, err := readThermal(t, "", zone("0", "cpu-thermal", temp)); err == nil || !strings.Contains(err.Error(), want) {
+	for temp, want := range map[string]string{"": "is not a number", "hot": "is not a number",
+		"-274000": "not a temperature", "2147483": "not a temperature"} {
+		if _, err := readThermal(t, "", zone("0", "cpu-thermal", temp)); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", temp, err, want)
 		}
 	}

@@ -51,7 +51,8 @@ func (s tmp102) start() error {
 func (s tmp102) check() error {
 	config, err := s.ReadWord(tmp102Config)
 	if err == nil && config&^tmp102Own != tmp102Settings {
-		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (is it a TMP102? has its power dipped?)", config&^tmp102Own, tmp102Settings)
+		err = fmt.Errorf("settings read 0x%04x, not 0x%04x (is it a TMP102? has its power dipped?)",
+			config&^tmp102Own, tmp102Settings)
 	}
 	return err
 }

@@ -19,7 +19,8 @@ const underVoltageSeen = 1 << 16
 // With history the firmware is asked too, which an older kernel notes in its log
 // with a trace when it happens for the first time.
 func (h *Hardware) UnderVoltage(history bool) (now, seen bool, err error) {
-	files, _ := filepath.Glob(filepath.Join(h.Sys, "class", "hwmon", "hwmon*", "in0_lcrit_alarm")) // the pattern is fixed
+	// the pattern is fixed
+	files, _ := filepath.Glob(filepath.Join(h.Sys, "class", "hwmon", "hwmon*", "in0_lcrit_alarm"))
 	for _, file := range files {
 		if host.ReadPrintable(filepath.Join(filepath.Dir(file), "name")) == "rpi_volt" {
 			now = host.ReadPrintable(file) == "1"

@@ -58,9 +58,11 @@ func (o *w1Options) absent(root string) error {
 	all, _ := filepath.Glob(filepath.Join(root, "*-*")) // the pattern is fixed; masters have no hyphen
 	switch masters, _ := filepath.Glob(filepath.Join(root, "w1_bus_master*")); {
 	case len(all) > 0:
-		return fmt.Errorf("w1 %s: is not on the bus, or its wire is off: %w (there are %s)", o.id(), os.ErrNotExist, host.JoinNames(all))
+		return fmt.Errorf("w1 %s: is not on the bus, or its wire is off: %w (there are %s)",
+			o.id(), os.ErrNotExist, host.JoinNames(all))
 	case len(masters) > 0:
-		return fmt.Errorf("w1 %s: nothing is on the bus: %w (is it wired, with 4.7 kΩ from data to 3.3 V?)", o.id(), os.ErrNotExist)
+		return fmt.Errorf("w1 %s: nothing is on the bus: %w (is it wired, with 4.7 kΩ from data to 3.3 V?)",
+			o.id(), os.ErrNotExist)
 	}
 	return fmt.Errorf("w1 %s: there is no 1-wire bus: %w (add dtoverlay=w1-gpio to config.txt)", o.id(), os.ErrNotExist)
 }
@@ -92,7 +94,8 @@ func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
 	}
 	sample := sensors.Sample{Quantity: temperature.Name, Value: r.celsius}
 	if s.isPowerOn(r) {
-		sample.Value, sample.Err = 0, fmt.Errorf("w1 %s: 85 °C, which it says after losing power and before measuring (is the cable too long, or the supply weak?)", s.id)
+		sample.Value, sample.Err = 0, fmt.Errorf("w1 %s: 85 °C, which it says after losing power and before measuring "+
+			"(is the cable too long, or the supply weak?)", s.id)
 	} else {
 		s.last, s.known = r.celsius, true
 	}
@@ -160,7 +163,8 @@ func parseW1Slave(family, text string) (w1Reading, error) {
 		return w1Reading{}, fmt.Errorf("%.80q is not what w1_slave says", text)
 	}
 	if m[2] == "NO" {
-		return w1Reading{}, errors.New("wrong checksum: what it measured was spoiled on the way (is the cable too long, or the 4.7 kΩ resistor missing?)")
+		return w1Reading{}, errors.New("wrong checksum: what it measured was spoiled on the way (is the cable too " +
+			"long, or the 4.7 kΩ resistor missing?)")
 	}
 	bytes, err := hex.DecodeString(strings.ReplaceAll(m[1], " ", ""))
 	if err != nil {

@@ -81,7 +81,8 @@ func TestDS18B20IsReadInCelsius(t *testing.T) {
 
 func TestThePowerOnValueIsRefusedAndA85FromNearIsNot(t *testing.T) {
 	const ds18s20 = "10-000802b4a1c3"
-	s20PowerOn := w1File("aa 00 4b 46 ff ff 0c 10 87", "YES", 85000) // its power-on value, and also how it says a true 85
+	// its power-on value, and also how it says a true 85
+	s20PowerOn := w1File("aa 00 4b 46 ff ff 0c 10 87", "YES", 85000)
 	for _, c := range []struct {
 		name, id, file string
 		says           []string
@@ -100,7 +101,8 @@ func TestThePowerOnValueIsRefusedAndA85FromNearIsNot(t *testing.T) {
 		{"without bytes, from near above", aDS18B20, "temperature", []string{"89000", "85000"}, false},
 		{"a hair away", aDS18B20, "temperature", []string{"85062"}, false},
 		{"a DS18S20 from afar", ds18s20, "w1_slave", []string{s20PowerOn}, true},
-		{"a DS18S20 from near", ds18s20, "w1_slave", []string{w1File("a8 00 4b 46 ff ff 0c 10 00", "YES", 84000), s20PowerOn}, false},
+		{"a DS18S20 from near", ds18s20, "w1_slave",
+			[]string{w1File("a8 00 4b 46 ff ff 0c 10 00", "YES", 84000), s20PowerOn}, false},
 	} {
 		bus := newW1Bus(t, c.id, c.file)
 		s := bus.open(c.id)
@@ -170,7 +172,8 @@ func TestNoReadBeginsAfterTheEnd(t *testing.T) {
 }
 
 func TestW1OptionsSayWhatIsWrong(t *testing.T) {
-	for _, id := range []string{"", "28", "0316a2797bff", "28-0316a2797bf", "29-0316a2797bff", "28-0316a2797bff/..", "28-0316a2797bfg"} {
+	for _, id := range []string{"", "28", "0316a2797bff", "28-0316a2797bf", "29-0316a2797bff", "28-0316a2797bff/..",
+		"28-0316a2797bfg"} {
 		if p := (&w1Options{ID: id}).Check(); len(p) != 1 || p[0].Key != "id" {
 			t.Errorf("%q: %v", id, p)
 		}
@@ -198,8 +201,11 @@ func TestAThermocoupleIsReadBeyond125Celsius(t *testing.T) {
 		{"w1_slave", w1File("4d 06 92 19 f0 ff ff ff 5a", "YES", 100812), 0, "short circuit to ground"},
 		{"w1_slave", w1File("4d 06 94 19 f0 ff ff ff 5a", "YES", 100812), 0, "short circuit to the supply"},
 		{"w1_slave", w1File("4d 06 90 19 f0 ff ff ff 5a", "YES", 100812), 0, "a fault"},
-		{"w1_slave", w1File("fc 7f 90 19 f0 ff ff ff 5a", "YES", 2047750), 0, "beyond what the part can measure (-270 to 1768)"},
-		{"w1_slave", w1File("00 64 4b 46 7f ff 0c 10 5a", "YES", 1600000), 0, "beyond what the part can measure (-55 to 125)"}, // a DS1825
+		{"w1_slave", w1File("fc 7f 90 19 f0 ff ff ff 5a", "YES", 2047750), 0,
+			"beyond what the part can measure (-270 to 1768)"},
+		// a DS1825
+		{"w1_slave", w1File("00 64 4b 46 7f ff 0c 10 5a", "YES", 1600000), 0,
+			"beyond what the part can measure (-55 to 125)"},
 		{"temperature", "1600000", 1600, ""},
 		{"temperature", "1600062", 0, "beyond"}, // with the bit of a fault
 		{"temperature", "25062", 25.062, ""},    // a DS1825
@@ -236,7 +242,8 @@ func FuzzW1Slave(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for family, l := range map[string]limits{"28": w1Limits, "10": w1Limits, "3b": max31850Limits} {
 			r, err := parseW1Slave(family, text)
-			if err == nil && (len(r.scratchpad) != 9 || r.celsius < l.min || r.celsius > l.max || !strings.Contains(text, "YES")) {
+			if err == nil && (len(r.scratchpad) != 9 || r.celsius < l.min || r.celsius > l.max ||
+				!strings.Contains(text, "YES")) {
 				t.Errorf("%s: %q is %+v", family, text, r)
 			}
 		}

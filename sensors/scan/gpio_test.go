@@ -28,10 +28,12 @@ func TestLineIsTheKernelsWithItsPin(t *testing.T) {
 		info   gpio.LineInfo
 		want   Line
 	}{
-		{board, 17, lineInfoOf("GPIO17", "holdfast@812", uapi.LineFlagV2Used|uapi.LineFlagV2Input|uapi.LineFlagV2BiasPullUp),
+		{board, 17, lineInfoOf("GPIO17", "holdfast@812",
+			uapi.LineFlagV2Used|uapi.LineFlagV2Input|uapi.LineFlagV2BiasPullUp),
 			Line{Pin: "GPIO17", Header: 11, Name: "GPIO17", Used: true, Holder: "holdfast@812", Bias: "pull-up"}},
 		{board, 2, lineInfoOf("SDA1", "", uapi.LineFlagV2Input), Line{Pin: "GPIO2", Header: 3, Name: "SDA1"}},
-		{board, 42, lineInfoOf("STATUS_LED", "ACT", uapi.LineFlagV2Used|uapi.LineFlagV2Output|uapi.LineFlagV2BiasDisabled),
+		{board, 42, lineInfoOf("STATUS_LED", "ACT",
+			uapi.LineFlagV2Used|uapi.LineFlagV2Output|uapi.LineFlagV2BiasDisabled),
 			Line{Pin: "GPIO42", Name: "STATUS_LED", Used: true, Holder: "ACT", Output: true, Bias: "no pull"}},
 		{board, 54, lineInfoOf("", "", 0), Line{Pin: "gpiochip0/54"}},
 		{expander, 17, lineInfoOf("\x1b[2JP1", "", uapi.LineFlagV2BiasPullDown),

@@ -172,7 +172,8 @@ func TestHangingBusIsGivenUpSoon(t *testing.T) {
 		s := newStreet()
 		s.fault = func(uint16) error { return errno }
 		a := s.scan(t)
-		if !errors.Is(a.Err, errno) || !strings.Contains(a.Err.Error(), "every address times out: is a part holding SDA") {
+		if !errors.Is(a.Err, errno) || !strings.Contains(a.Err.Error(),
+			"every address times out: is a part holding SDA") {
 			t.Error(a.Err)
 		}
 		if len(s.asked) != maxTimeouts {
@@ -224,7 +225,8 @@ func TestAnswerEverywhereIsNobody(t *testing.T) {
 		}
 	}
 	a := s.scan(t)
-	if a.Parts != nil || a.Err == nil || !strings.Contains(a.Err.Error(), "88 of 112 addresses answer") || s.sent != nil {
+	if a.Parts != nil || a.Err == nil || !strings.Contains(a.Err.Error(), "88 of 112 addresses answer") ||
+		s.sent != nil {
 		t.Errorf("%+v", a)
 	}
 }
@@ -254,7 +256,8 @@ func TestScanEndsWithItsContext(t *testing.T) {
 
 func TestScreensAreLeftAlone(t *testing.T) {
 	h := &drivers.Hardware{Host: host.Host{Dev: t.TempDir(), Sys: t.TempDir()}}
-	names := []string{"bcm2835 (i2c@7e804000)", "bcm2835 (i2c@7e805000)", "fef04500.i2c", "fef09500.i2c", "107d508200.i2c",
+	names := []string{"bcm2835 (i2c@7e804000)", "bcm2835 (i2c@7e805000)", "fef04500.i2c", "fef09500.i2c",
+		"107d508200.i2c",
 		"107d508280.i2c", "Broadcom STB :", "Synopsys DesignWare I2C adapter", "DesignWare HDMI", "i915 gmbus dpb",
 		"i2c-1-mux (chan_id 0)", "i2c-tiny-usb at bus 001 device 002", "something new"}
 	sensors := []string{"bcm2835 (i2c@7e804000)", "Synopsys DesignWare I2C adapter", "i2c-1-mux (chan_id 0)",

@@ -21,7 +21,8 @@ func TestEveryKindIsLikelyAtItsAddresses(t *testing.T) {
 			}
 		}
 	}
-	if len(drivers.Addresses("aht20")) != 1 || drivers.Addresses("contact") != nil || drivers.Addresses("nothing") != nil {
+	if len(drivers.Addresses("aht20")) != 1 || drivers.Addresses("contact") != nil ||
+		drivers.Addresses("nothing") != nil {
 		t.Error(drivers.Addresses("aht20"), drivers.Addresses("contact"), drivers.Addresses("nothing"))
 	}
 	if kinds := kindsAt(0x38); len(kinds) == 0 || kinds[0] != "aht20" {

@@ -134,7 +134,8 @@ func TestScanNamesEachDeviceSoThatItOpens(t *testing.T) {
 		{"class/thermal/thermal_zone0", "virtual", "acpitz"},
 		{"class/thermal/thermal_zone1", "virtual", "acpitz"},
 	} {
-		bind(t, h, d.list, d.hardware, map[string]string{"name": d.name, "type": d.name, "number": filepath.Base(d.list)})
+		bind(t, h, d.list, d.hardware, map[string]string{"name": d.name, "type": d.name,
+			"number": filepath.Base(d.list)})
 	}
 	unclear := []string{"hwmon0", "thermal_zone0", "thermal_zone1"} // they have no hardware to tell them by
 	opened := 0

@@ -11,14 +11,16 @@ import (
 )
 
 func TestANameTwiceOnOneChipIsNotGuessed(t *testing.T) {
-	c := Chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711", lines(58, map[int]string{3: "DOOR", 9: "DOOR", 40: "DOOR"})}
+	c := Chip{"/dev/gpiochip0", "gpiochip0", "pinctrl-bcm2711",
+		lines(58, map[int]string{3: "DOOR", 9: "DOOR", 40: "DOOR"})}
 	_, err := pinOf(t, "line:DOOR").find([]Chip{expander, c})
 	if err == nil || !strings.Contains(err.Error(), "gpiochip0/3 or gpiochip0/9 or gpiochip0/40") {
 		t.Error(err)
 	}
 	c.Label = "9030000.pl061" // GPIO17 is a name there
 	c.Lines = lines(8, map[int]string{1: "GPIO17", 6: "GPIO17"})
-	if _, err := pinOf(t, "GPIO17").find([]Chip{c}); err == nil || !strings.Contains(err.Error(), "gpiochip0/1 or gpiochip0/6") {
+	if _, err := pinOf(t, "GPIO17").find([]Chip{c}); err == nil ||
+		!strings.Contains(err.Error(), "gpiochip0/1 or gpiochip0/6") {
 		t.Error(err)
 	}
 }
@@ -73,7 +75,8 @@ func TestALineStaysOnItsChip(t *testing.T) {
 	}
 	second := c.chips(siren, window, door)
 	for pin, want := range map[string]string{
-		"gpiochip0/1": "gpiochip2/1", "gpiochip0/7": "gpiochip2/7", "gpiochip1/1": "gpiochip1/1", "line:mcp23008-IN": "gpiochip0/2",
+		"gpiochip0/1": "gpiochip2/1", "gpiochip0/7": "gpiochip2/7", "gpiochip1/1": "gpiochip1/1",
+		"line:mcp23008-IN": "gpiochip0/2",
 	} {
 		if got := c.at(pin, second); got != want {
 			t.Errorf("%s is %s, want %s", pin, got, want)
@@ -95,7 +98,8 @@ func TestANameStaysOnItsChip(t *testing.T) {
 	if got := c.at("line:pcf8574-IN", c.chips(door)); got != "gpiochip0/2" {
 		t.Fatal(got)
 	}
-	if got := c.at("line:pcf8574-IN", c.chips(window)); !strings.Contains(got, "SIGHUP") || !strings.Contains(got, "1-0020") {
+	if got := c.at("line:pcf8574-IN", c.chips(window)); !strings.Contains(got, "SIGHUP") ||
+		!strings.Contains(got, "1-0020") {
 		t.Errorf("it is %s", got)
 	}
 }
@@ -114,8 +118,10 @@ func TestChipsThatAreAlikeAreToldApart(t *testing.T) {
 	}
 	c.h.Sys = t.TempDir()
 	c.h.Forget()
-	c.at("gpiochip1/1", []Chip{{Name: "gpiochip0", Label: "a", Lines: lines(8, nil)}, {Name: "gpiochip1", Label: "b", Lines: lines(8, nil)}})
-	if got := c.at("gpiochip1/1", []Chip{{Name: "gpiochip0", Label: "b", Lines: lines(8, nil)}, {Name: "gpiochip1", Label: "a", Lines: lines(8, nil)}}); got != "gpiochip0/1" {
+	c.at("gpiochip1/1", []Chip{{Name: "gpiochip0", Label: "a", Lines: lines(8, nil)},
+		{Name: "gpiochip1", Label: "b", Lines: lines(8, nil)}})
+	if got := c.at("gpiochip1/1", []Chip{{Name: "gpiochip0", Label: "b", Lines: lines(8, nil)},
+		{Name: "gpiochip1", Label: "a", Lines: lines(8, nil)}}); got != "gpiochip0/1" {
 		t.Error(got)
 	}
 }

@@ -27,7 +27,8 @@ func openKernel(at Place, want Request) (Line, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return &kernelLine{kernelLevel: kernelLevel{fd, os.NewFile(uintptr(fd), at.String())}}, nil // non-blocking: it takes deadlines
+	// non-blocking: it takes deadlines
+	return &kernelLine{kernelLevel: kernelLevel{fd, os.NewFile(uintptr(fd), at.String())}}, nil
 }
 
 // openLevel opens a line for its level alone.

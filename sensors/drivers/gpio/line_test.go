@@ -156,7 +156,8 @@ func TestFileThatIsNoChipIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(h, pinOf(t, "GPIO17"), Request{Pull: PullUp})
-	if !errors.Is(err, syscall.ENOTTY) || !strings.Contains(err.Error(), "GPIO17: "+h.Dev+"/gpiochip0: is it a GPIO chip?") {
+	if !errors.Is(err, syscall.ENOTTY) || !strings.Contains(err.Error(),
+		"GPIO17: "+h.Dev+"/gpiochip0: is it a GPIO chip?") {
 		t.Error(err)
 	}
 }

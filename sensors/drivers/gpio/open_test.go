@@ -61,7 +61,8 @@ func TestMissingPinListsWhereItLookedAndWhatThereIs(t *testing.T) {
 		if !errors.Is(err, errNoLine) {
 			t.Fatalf("%s: %v", text, err)
 		}
-		for _, want := range []string{"gpiochip0 (pinctrl-bcm2711, 58 lines)", "gpiochip1 (raspberrypi-exp-gpio", "SDA1"} {
+		for _, want := range []string{"gpiochip0 (pinctrl-bcm2711, 58 lines)", "gpiochip1 (raspberrypi-exp-gpio",
+			"SDA1"} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v: no %q", text, err, want)
 			}
@@ -108,7 +109,8 @@ func TestBusyLineNamesWhoHoldsIt(t *testing.T) {
 func TestNoGPIOChipSaysWhatToDo(t *testing.T) {
 	h := &host.Host{Dev: t.TempDir()}
 	_, err := Open(h, pinOf(t, "GPIO17"), Request{Pull: PullUp})
-	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "GPIO17: no ") || !strings.Contains(err.Error(), "--device") {
+	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "GPIO17: no ") ||
+		!strings.Contains(err.Error(), "--device") {
 		t.Fatal(err)
 	}
 }
@@ -137,14 +139,16 @@ func TestQuietlyDropsOnlyRemarksAboutGPIO(t *testing.T) {
 
 func TestSoCNumberIsANameWhereThereIsNoSoC(t *testing.T) {
 	pin := Pin{form: onSoC, offset: 17}
-	chips := []Chip{{Path: "/dev/gpiochip0", Name: "gpiochip0", Label: "9030000.pl061", Lines: []LineInfo{{Name: "GPIO27"}, {Name: "GPIO17"}}}}
+	chips := []Chip{{Path: "/dev/gpiochip0", Name: "gpiochip0", Label: "9030000.pl061",
+		Lines: []LineInfo{{Name: "GPIO27"}, {Name: "GPIO17"}}}}
 	if at, err := pin.find(chips); err != nil || at.Offset != 1 {
 		t.Errorf("found at %v, %v; want the line that is called GPIO17", at.Offset, err)
 	}
 }
 
 func TestChipOfTheSoCIsKnownByItsLabel(t *testing.T) {
-	for label, soc := range map[string]bool{"pinctrl-bcm2835": true, "pinctrl-rp1": true, "raspberrypi-exp-gpio": false} {
+	for label, soc := range map[string]bool{"pinctrl-bcm2835": true, "pinctrl-rp1": true,
+		"raspberrypi-exp-gpio": false} {
 		if c := (Chip{Label: label}); c.IsSoC() != soc {
 			t.Errorf("%s: %v, want %v", label, c.IsSoC(), soc)
 		}

@@ -62,7 +62,8 @@ var (
 	spiDevice = regexp.MustCompile(`^spi[0-9]+\.([0-9]+)$`)  // controller and chip select
 	// stableNames are the names of devices whose numbers are where they are: a port of
 	// USB, a place on PCI, an address of the SoC or of the device tree, a 1-wire id.
-	stableNames = regexp.MustCompile(`^([0-9]+-[0-9]+(\.[0-9]+)*(:[0-9]+\.[0-9]+)?|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|` +
+	stableNames = regexp.MustCompile(`^([0-9]+-[0-9]+(\.[0-9]+)*(:[0-9]+\.[0-9]+)?|` +
+		`[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|` +
 		`[0-9a-f]{3,}\..*|.*@.*|[0-9a-f]{2}-[0-9a-f]{12})$`)
 	digitRun = regexp.MustCompile(`[0-9]+`)
 )

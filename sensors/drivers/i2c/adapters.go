@@ -51,7 +51,8 @@ func adapterIDs(h *host.Host) (ids map[Bus]host.Identity, numbers []Bus) {
 		}
 		n, _ := host.ParseNumber(strings.TrimPrefix(name, "i2c-"))
 		called, hardware := host.ReadPrintable(filepath.Join(dir, "name")), filepath.Dir(dir)
-		id := host.Identity{Stable: host.StablePath(hardware) + " " + steadyName(called), Shown: called + " at " + hardware}
+		id := host.Identity{Stable: host.StablePath(hardware) + " " + steadyName(called),
+			Shown: called + " at " + hardware}
 		if alike[id.Stable]++; alike[id.Stable] > 1 {
 			id.Stable = fmt.Sprint(id.Stable, "#", alike[id.Stable])
 		}

@@ -82,17 +82,20 @@ func TestABusFollowsItsAdapter(t *testing.T) {
 	a := newAdapters(t, map[string]byte{leftPort: 0xa1, rightPort: 0xb2, soldered: 0xc3})
 	pi := [2]string{soldered, "bcm2835 (i2c@7e804000)"}
 	a.plug(map[string][2]string{"i2c-1": pi,
-		"i2c-11": {leftPort, "i2c-tiny-usb at bus 001 device 004"}, "i2c-12": {rightPort, "i2c-tiny-usb at bus 001 device 005"}})
+		"i2c-11": {leftPort, "i2c-tiny-usb at bus 001 device 004"},
+		"i2c-12": {rightPort, "i2c-tiny-usb at bus 001 device 005"}})
 	a.want(1, 0xc3)
 	a.want(11, 0xa1)
 	a.want(12, 0xb2)
 	a.plug(map[string][2]string{"i2c-1": pi,
-		"i2c-11": {rightPort, "i2c-tiny-usb at bus 001 device 006"}, "i2c-12": {leftPort, "i2c-tiny-usb at bus 001 device 007"}})
+		"i2c-11": {rightPort, "i2c-tiny-usb at bus 001 device 006"},
+		"i2c-12": {leftPort, "i2c-tiny-usb at bus 001 device 007"}})
 	a.want(1, 0xc3)
 	a.want(11, 0xa1)
 	a.want(12, 0xb2)
 	a.plug(map[string][2]string{"i2c-1": pi, "i2c-11": {rightPort, "i2c-tiny-usb at bus 001 device 006"}})
-	if got, err := a.says(11); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "SIGHUP") || !strings.Contains(err.Error(), "1-1:1.0") {
+	if got, err := a.says(11); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "SIGHUP") ||
+		!strings.Contains(err.Error(), "1-1:1.0") {
 		t.Errorf("its adapter is not plugged in, and %#x answers: %v", got, err)
 	}
 	a.h.Forget()

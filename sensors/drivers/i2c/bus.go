@@ -189,7 +189,8 @@ func AdapterGone(err error) bool {
 func ExplainOpen(h *host.Host, path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%w: join the group that may: sudo usermod -aG i2c %s, then start again", err, host.UserName())
+		return fmt.Errorf("%w: join the group that may: sudo usermod -aG i2c %s, then start again",
+			err, host.UserName())
 	case !errors.Is(err, syscall.ENOENT):
 		return err
 	case filepath.Base(path) == "i2c-1":

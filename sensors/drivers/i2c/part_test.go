@@ -124,7 +124,8 @@ func TestTransfersOfOneBusAreOneAfterTheOther(t *testing.T) {
 			}
 			defer p.Close()
 			for range 100 {
-				if err := p.Measure(t.Context(), func() error { return p.Tx(addr, []byte{0}, make([]byte, 6)) }); err != nil {
+				err := p.Measure(t.Context(), func() error { return p.Tx(addr, []byte{0}, make([]byte, 6)) })
+				if err != nil {
 					t.Error(err)
 				}
 			}
@@ -223,7 +224,8 @@ func TestMeasurementThatAsksForEverIsEnded(t *testing.T) {
 			}
 			return nil
 		})
-		if err == nil || !strings.HasPrefix(err.Error(), "i2c-1 0x38: not ready after 64 transfers") || bus.Count != MaxTransfers {
+		if err == nil || !strings.HasPrefix(err.Error(), "i2c-1 0x38: not ready after 64 transfers") ||
+			bus.Count != MaxTransfers {
 			t.Error(err, bus.Count)
 		}
 	}
@@ -266,7 +268,8 @@ func (heldBus) CheckFree(uint16) error { return syscall.EBUSY }
 func TestAddressOfAKernelDriverIsLeftAlone(t *testing.T) {
 	bus := heldBus{i2cfake.Reading(0)}
 	_, err := withBus(bus).part(1, 0x38)
-	if !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "dtoverlay") || bus.Count != 0 || bus.Closed != 1 {
+	if !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "dtoverlay") || bus.Count != 0 ||
+		bus.Closed != 1 {
 		t.Error(err, bus.Count, bus.Closed)
 	}
 }
@@ -352,7 +355,8 @@ func TestTransactionsAreLaidOutAsTheKernelReadsThem(t *testing.T) {
 	if got, want := unsafe.Sizeof(smbusTransfer{}), 8+unsafe.Sizeof(uintptr(0)); got != want {
 		t.Errorf("i2c_smbus_ioctl_data has %d bytes, want %d", got, want)
 	}
-	if size, data := unsafe.Offsetof(smbusTransfer{}.size), unsafe.Offsetof(smbusTransfer{}.data); size != 4 || data != 8 {
+	if size, data := unsafe.Offsetof(smbusTransfer{}.size), unsafe.Offsetof(smbusTransfer{}.data); size != 4 ||
+		data != 8 {
 		t.Errorf("size is at %d, data at %d", size, data)
 	}
 }

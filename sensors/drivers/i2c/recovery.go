@@ -108,8 +108,9 @@ func (z *zeros) all() bool { return z.reads > 0 && !z.other }
 
 func notZero(r []byte) bool { return slices.ContainsFunc(r, func(c byte) bool { return c != 0 }) }
 
-// observe records what a transfer says about the bus. The caller has the token of the bus. A part that does not acknowledge proves that SDA can be high; a write that
-// is acknowledged proves nothing.
+// observe records what a transfer says about the bus. The caller has the token of the
+// bus. A part that does not acknowledge proves that SDA can be high; a write that is
+// acknowledged proves nothing.
 func (b *sharedBus) observe(ctx context.Context, err error, r []byte) {
 	switch {
 	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EBUSY):

@@ -56,7 +56,8 @@ type rack struct {
 func (r *rack) say(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lines = append(r.lines, fmt.Sprintf("%v ", time.Since(r.begin).Truncate(time.Millisecond))+fmt.Sprintf(format, args...))
+	at := time.Since(r.begin).Truncate(time.Millisecond)
+	r.lines = append(r.lines, fmt.Sprintf("%v ", at)+fmt.Sprintf(format, args...))
 }
 
 // run runs parts, by name "bus/address", inside a bubble.
@@ -188,7 +189,8 @@ func pi(t *testing.T, driver string) (sys string) {
 	sys = t.TempDir()
 	device := filepath.Join(sys, "devices", "platform", "soc", "fe804000.i2c")
 	folder := filepath.Join(sys, "bus", "platform", "drivers", driver)
-	for _, dir := range []string{filepath.Join(device, "i2c-1"), filepath.Join(device, "of_node"), folder, filepath.Join(sys, "bus", "i2c", "devices")} {
+	for _, dir := range []string{filepath.Join(device, "i2c-1"), filepath.Join(device, "of_node"), folder,
+		filepath.Join(sys, "bus", "i2c", "devices")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -236,14 +238,16 @@ func TestAWedgedBusIsOpenedAnewAndThenItsAdapterSetUpAgain(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		r.run(ctx, "1/0x38")
+		const timedOut = `"error":"3 transfers in a row: connection timed out (is a part holding the bus low?)"`
 		r.want(t,
 			"0s 1/0x38: 24",
 			"2s 1/0x38: i2c-1 0x38: timed out (is a part holding the bus low?)",
-			`5s fault {"bus":"i2c-1","error":"3 transfers in a row: connection timed out (is a part holding the bus low?)","tried":"opened anew"}`,
-			`5s fault {"error":"i2c-1 0x38: timed out (is a part holding the bus low?)","failures":3,"sensor":"1/0x38"}`,
+			`5s fault {"bus":"i2c-1",`+timedOut+`,"tried":"opened anew"}`,
+			`5s fault {"error":"i2c-1 0x38: timed out (is a part holding the bus low?)",`+
+				`"failures":3,"sensor":"1/0x38"}`,
 			"32s fe804000.i2c > /bus/platform/drivers/i2c-bcm2835/unbind, 0 open",
 			"32s fe804000.i2c > /bus/platform/drivers/i2c-bcm2835/bind, 0 open",
-			`32s fault {"bus":"i2c-1","error":"3 transfers in a row: connection timed out (is a part holding the bus low?)","tried":"i2c-bcm2835 unbound and bound"}`,
+			`32s fault {"bus":"i2c-1",`+timedOut+`,"tried":"i2c-bcm2835 unbound and bound"}`,
 			`47s recovered {"after_s":45,"bus":"i2c-1","tried":"i2c-bcm2835 unbound and bound"}`,
 			"47s 1/0x38: 24",
 			`47s recovered {"after_s":45,"sensor":"1/0x38"}`)
@@ -326,7 +330,8 @@ func TestNineClocksEndWithAStopOrSayWhatIsWrong(t *testing.T) {
 		}
 	}
 	p := &deafPart{scl: true, sda: true, clocks: -1, shorted: true}
-	if n, err := nineClocks(deafWire{p, false}, deafWire{p, true}); n != 0 || !strings.Contains(fmt.Sprint(err), "SCL is held low") {
+	if n, err := nineClocks(deafWire{p, false}, deafWire{p, true}); n != 0 ||
+		!strings.Contains(fmt.Sprint(err), "SCL is held low") {
 		t.Error(n, err)
 	}
 }
@@ -344,9 +349,10 @@ func TestAHeldSDAOfAGPIOBusIsFreedByClocks(t *testing.T) {
 		}}
 		sys := pi(t, "i2c-gpio")
 		tree(t, sys, map[string]string{
-			"devices/platform/soc/fe804000.i2c/of_node/gpios": "\x00\x00\x00\x07\x00\x00\x00\x17\x00\x00\x00\x06" + "\x00\x00\x00\x07\x00\x00\x00\x18\x00\x00\x00\x06",
-			"bus/gpio/devices/gpiochip0/of_node/phandle":      "\x00\x00\x00\x07",
-			"bus/gpio/devices/gpiochip0/of_node/#gpio-cells":  "\x00\x00\x00\x02",
+			"devices/platform/soc/fe804000.i2c/of_node/gpios": "\x00\x00\x00\x07\x00\x00\x00\x17\x00\x00\x00\x06" +
+				"\x00\x00\x00\x07\x00\x00\x00\x18\x00\x00\x00\x06",
+			"bus/gpio/devices/gpiochip0/of_node/phandle":     "\x00\x00\x00\x07",
+			"bus/gpio/devices/gpiochip0/of_node/#gpio-cells": "\x00\x00\x00\x02",
 		})
 		r := rack{busRig: openedBy(func(string) (i2c.BusCloser, error) { return bus, nil })}
 		r.Sys = sys
@@ -386,7 +392,8 @@ func tree(t *testing.T, root string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		name = filepath.Join(root, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755),
+			os.WriteFile(name, []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -404,19 +411,22 @@ func TestLinesOfABusAreFoundInTheDeviceTree(t *testing.T) {
 	})
 	h := &busRig{Host: host.Host{Dev: "/dev", Sys: sys}}
 	sda, scl, err := busLines(&h.Host, filepath.Join(sys, "dev"))
-	if err != nil || sda.Path != "/dev/gpiochip0" || sda.Offset != 2 || scl.Path != "/dev/gpiochip1" || scl.Offset != 3 {
+	if err != nil || sda.Path != "/dev/gpiochip0" || sda.Offset != 2 || scl.Path != "/dev/gpiochip1" ||
+		scl.Offset != 3 {
 		t.Errorf("%v/%d %v/%d %v", sda.Path, sda.Offset, scl.Path, scl.Offset, err)
 	}
 }
 
 func TestLinesOfABusAreFoundByTheirHolder(t *testing.T) {
-	chips := []gpio.Chip{{Name: "gpiochip0", Lines: []gpio.LineInfo{{Name: "A", Consumer: "sda"}, {Name: "B"}, {Name: "C", Consumer: "scl"}}}, {Name: "gpiochip1", Lines: []gpio.LineInfo{{Consumer: "led"}}}}
+	chips := []gpio.Chip{{Name: "gpiochip0", Lines: []gpio.LineInfo{{Name: "A", Consumer: "sda"}, {Name: "B"},
+		{Name: "C", Consumer: "scl"}}}, {Name: "gpiochip1", Lines: []gpio.LineInfo{{Consumer: "led"}}}}
 	sda, scl, err := linesHeldAs(chips, "sda", "scl")
 	if err != nil || sda.String() != "gpiochip0/0" || scl.String() != "gpiochip0/2" {
 		t.Error(sda, scl, err)
 	}
 	chips[1].Lines = append(chips[1].Lines, gpio.LineInfo{Consumer: "sda"}) // of a second such bus
-	if _, _, err := linesHeldAs(chips, "sda", "scl"); err == nil || !strings.Contains(err.Error(), `2 lines are held as "sda"`) {
+	if _, _, err := linesHeldAs(chips, "sda", "scl"); err == nil ||
+		!strings.Contains(err.Error(), `2 lines are held as "sda"`) {
 		t.Error(err)
 	}
 }
@@ -507,7 +517,8 @@ func TestABusThatCannotBeBoundAgainSaysHow(t *testing.T) {
 		}}, nil
 	}
 	_, err := h.Buses.rebind(&h.Host, "i2c-1")
-	if err == nil || !strings.Contains(err.Error(), "i2c-1 is gone") || !strings.Contains(err.Error(), "echo fe804000.i2c | sudo tee ") {
+	if err == nil || !strings.Contains(err.Error(), "i2c-1 is gone") ||
+		!strings.Contains(err.Error(), "echo fe804000.i2c | sudo tee ") {
 		t.Error(err)
 	}
 }

@@ -43,7 +43,8 @@ func (g guard) files() []*os.File {
 func (g guard) watch(group int) error {
 	fd := g.groups.Fd()
 	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
-	for _, set := range [][2]int{{unix.F_SETOWN, -group}, {unix.F_SETSIG, int(syscall.SIGKILL)}, {unix.F_SETFL, flags | unix.O_ASYNC}} {
+	for _, set := range [][2]int{{unix.F_SETOWN, -group}, {unix.F_SETSIG, int(syscall.SIGKILL)},
+		{unix.F_SETFL, flags | unix.O_ASYNC}} {
 		if err == nil {
 			_, err = unix.FcntlInt(fd, set[0], set[1])
 		}

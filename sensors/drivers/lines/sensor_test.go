@@ -81,7 +81,8 @@ func TestWhatHasNoEndCountsWhenTheCommandEnds(t *testing.T) {
 }
 
 func TestWordsOfStatesAreTheirValues(t *testing.T) {
-	s := shell(t, `printf 'open\nclosed\n1\najar\n2\n{"value": true}\n'; exec sleep 60`, Options{Quantities: []sensors.Quantity{{Name: "value", States: []string{"closed", "open"}}}})
+	s := shell(t, `printf 'open\nclosed\n1\najar\n2\n{"value": true}\n'; exec sleep 60`,
+		Options{Quantities: []sensors.Quantity{{Name: "value", States: []string{"closed", "open"}}}})
 	hears(t, s, "value 1", "value 0", "value 1", `"ajar" is none of closed, open`, `"2" is none`, "value 1")
 }
 
@@ -135,7 +136,8 @@ func TestHowACommandEndedIsTold(t *testing.T) {
 }
 
 func TestACommandThatIsNotThereIsToldAtOpening(t *testing.T) {
-	if s, err := Open(Options{Command: []string{"/nowhere/tank-level"}}); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/nowhere/tank-level") {
+	if s, err := Open(Options{Command: []string{"/nowhere/tank-level"}}); !errors.Is(err, os.ErrNotExist) ||
+		!strings.Contains(err.Error(), "/nowhere/tank-level") {
 		t.Error(s, err)
 	}
 }
@@ -235,7 +237,8 @@ func TestAFloodWithoutAnEndNeitherBlocksItsWriterNorGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sensor{source: chatter{r}, reader: reader{file: r}, quantities: []sensors.Quantity{{Name: "value"}}, limit: newLimit(1000, time.Now())}
+	s := &sensor{source: chatter{r}, reader: reader{file: r}, quantities: []sensors.Quantity{{Name: "value"}},
+		limit: newLimit(1000, time.Now())}
 	wrote := make(chan int)
 	go func() {
 		n, _ := w.Write([]byte(strings.Repeat("\n", 200_000))) // more than a pipe holds, and not one value
@@ -254,7 +257,8 @@ func TestAFloodWithoutAnEndNeitherBlocksItsWriterNorGrows(t *testing.T) {
 }
 
 func FuzzParseLine(f *testing.F) {
-	for _, s := range []string{"45.2", "open", `{"level": 45.2, "door": "open"}`, `{"level": null}`, "NaN", "1e999", "{", `{"level": {}}`, "0x1p4", "1_0"} {
+	for _, s := range []string{"45.2", "open", `{"level": 45.2, "door": "open"}`, `{"level": null}`, "NaN", "1e999",
+		"{", `{"level": {}}`, "0x1p4", "1_0"} {
 		f.Add(s)
 	}
 	both := []sensors.Quantity{{Name: "level"}, {Name: "door", States: []string{"closed", "open"}}}
@@ -265,7 +269,8 @@ func FuzzParseLine(f *testing.F) {
 				t.Fatalf("%q is %+v", line, samples)
 			}
 			for _, s := range samples {
-				if s.Err == nil && (math.IsNaN(s.Value) || math.IsInf(s.Value, 0) || s.Quantity == "door" && both[1].Word(s.Value) == "") || s.Err != nil && s.Value != 0 {
+				if s.Err == nil && (math.IsNaN(s.Value) || math.IsInf(s.Value, 0) || s.Quantity == "door" &&
+					both[1].Word(s.Value) == "") || s.Err != nil && s.Value != 0 {
 					t.Errorf("%q is %+v", line, s)
 				}
 			}
