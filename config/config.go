@@ -52,6 +52,7 @@ type Config struct {
 	Queue    queue.Options
 	Uplink   uplink.Options
 	Embedded *Embedded // set when the broker is to run inside the agent
+	Status   *Status   // set when the status page is to be served
 	Warnings Errors    // what is no mistake and still worth a word
 
 	Untrusted string // why anybody may have written the file, one of the warnings; empty: they cannot

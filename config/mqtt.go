@@ -159,7 +159,7 @@ func (r *mqttReader) alpn(name string, servers []*url.URL) {
 }
 
 // requirePair complains about a key that stands there without its other half.
-func (r *mqttReader) requirePair(path, other string) {
+func (r *reader) requirePair(path, other string) {
 	if r.has(path) && !r.has(other) && !r.bad[other] {
 		r.failKey(path, "needs %q beside it", other[strings.LastIndexByte(other, '.')+1:])
 	}

@@ -20,14 +20,15 @@ import (
 
 // A file is the configuration as a person writes it.
 type file struct {
-	ClientID string    `yaml:"client_id"`
-	MQTT     mqttKeys  `yaml:"mqtt"`
-	Queue    queueKeys `yaml:"queue"`
-	Drain    drainKeys `yaml:"drain"`
-	Topics   topicKeys `yaml:"topics"`
-	Home     homeKeys  `yaml:"home_assistant"`
-	Clock    clockKeys `yaml:"clock"`
-	Sensors  yaml.Node `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
+	ClientID string     `yaml:"client_id"`
+	MQTT     mqttKeys   `yaml:"mqtt"`
+	Queue    queueKeys  `yaml:"queue"`
+	Drain    drainKeys  `yaml:"drain"`
+	Topics   topicKeys  `yaml:"topics"`
+	Home     homeKeys   `yaml:"home_assistant"`
+	Clock    clockKeys  `yaml:"clock"`
+	Status   statusKeys `yaml:"status"`
+	Sensors  yaml.Node  `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
 }
 
 // queueKeys are the keys under queue.
@@ -116,6 +117,7 @@ func (r *reader) interpret(f file) Config {
 	}
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Sensors)
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg.Uplink, cfg.Sensors)
+	cfg.Status = r.status(f.Status)
 	cfg.Warnings = r.warnings.sorted()
 	return cfg
 }

@@ -57,6 +57,16 @@ var configSections = []configSection{
 		{"discovery", "announce the device and its streams to Home Assistant", "", ""},
 		{"prefix", "Home Assistant's own discovery prefix", "", ""},
 	}},
+	{path: "status", title: "status", intro: "A page that shows what the node knows of itself, `/metrics` for Prometheus and " +
+		"`/healthz`: see [status](status.md). It is off unless `listen` is set.", keys: []configKey{
+		{"listen", "`127.0.0.1:8080`, or `unix:/run/holdfast/status.sock`; an address that other machines reach needs " +
+			"`token_file` and `tls`", "", "off"},
+		{"token_file", "its first line is the token, at least 16 characters; a browser asks for it as a password", "file", ""},
+	}},
+	{path: "status.tls", title: "status.tls", keys: []configKey{
+		{"cert", "the page's certificate, in PEM", "file", ""},
+		{"key", "its private key, in PEM", "file", ""},
+	}},
 	{path: "clock", title: "clock", keys: []configKey{
 		{"trust", "whether the system's time is right: `auto` asks the kernel, systemd-timesyncd, chrony and the " +
 			"real-time clock; `always` and `never` are for containers and sites with their own clock", "", "`auto`"},
