@@ -15,8 +15,8 @@ func outage() status.Snapshot {
 	return status.Snapshot{
 		Time: 1_000_000,
 		Node: status.Node{ClientID: "porch", Version: "1.2.3", Boot: "7-0badcafe", Started: 1_000_000 - 90_061_000},
-		Link: status.Link{Server: "broker:8883", Since: 400_000, Error: "connection lost: \x1b[2J", ErrorAt: 940_000,
-			NextTry: 1_005_000},
+		Link: status.Link{Server: "broker:8883", Since: 400_000, NextTry: 1_005_000,
+			Error: "connection lost: \x1b[2J", ErrorAt: 940_000},
 		Queue: status.Queue{Backlog: 1234, Oldest: 600, Left: -1, Dropped: 5, Missing: 7,
 			WrittenToday: 3 << 20, CommitsToday: 12},
 		Clock: status.Clock{Quality: "unsynced"},
@@ -64,8 +64,8 @@ func TestStatusTextHasColours(t *testing.T) {
 func TestDrainSaysWhatIsLeft(t *testing.T) {
 	s := outage()
 	s.Link.Connected, s.Queue.Rate, s.Queue.Left = true, 250, 4.9
-	if text := statusText(s, false); !strings.Contains(text,
-		"1234, the oldest 10 min 0 s old, 250.0 a second, 4 s left\n") {
+	text := statusText(s, false)
+	if !strings.Contains(text, "1234, the oldest 10 min 0 s old, 250.0 a second, 4 s left\n") {
 		t.Errorf("%s", text)
 	}
 }

@@ -68,8 +68,8 @@ func (p *statusPage) head() {
 func (p *statusPage) ago(at int64) string { return spanText(float64(p.Time-at) / 1000) }
 
 func (p *statusPage) fact(name, colour, format string, args ...any) {
-	p.printf("  %s %s\n", p.paint(faint, fmt.Sprintf("%-9s", name)),
-		p.paint(colour, printableText(fmt.Sprintf(format, args...))))
+	text := printableText(fmt.Sprintf(format, args...))
+	p.printf("  %s %s\n", p.paint(faint, fmt.Sprintf("%-9s", name)), p.paint(colour, text))
 }
 
 func (p *statusPage) facts() {

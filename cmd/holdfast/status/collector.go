@@ -99,10 +99,11 @@ func (c *Collector) streams(m moment, history bool) []Stream {
 	}
 	all := make([]Stream, len(c.opt.Streams))
 	for i, st := range c.opt.Streams {
-		s := Stream{Name: st.Name, Kind: st.Kind, Unit: st.Unit, Class: st.Class, Alarm: st.Priority == sensors.Alarm}
+		s := Stream{Name: st.Name, Kind: st.Kind, Unit: st.Unit, Class: st.Class, Alarm: st.Priority == sensors.Alarm,
+			Sparse: st.Every == 0 || st.Filter.Report != (sensors.Report{})}
 		if r, ok := latest[st.Name]; ok {
 			s.State, s.Error, s.Seq, s.At = r.State, r.Err, r.Seq, m.stamped(r.At)
-			if r.Err == "" {
+			if r.Err == "" && !math.IsNaN(r.Value) && !math.IsInf(r.Value, 0) { // which JSON does not have
 				s.Value = &r.Value
 			}
 		}
@@ -127,7 +128,7 @@ func (c *Collector) addHistories(all []Stream, m moment) {
 func events(m moment, items []queue.Item) []Event {
 	all := make([]Event, len(items))
 	for i, it := range items {
-		all[i] = Event{At: m.stamped(it.At), Name: it.Event, Details: json.RawMessage(it.Details)}
+		all[i] = Event{At: m.stamped(it.At), Seq: it.Seq, Name: it.Event, Details: json.RawMessage(it.Details)}
 		if !json.Valid(all[i].Details) {
 			all[i].Details = json.RawMessage("{}")
 		}

@@ -77,11 +77,12 @@ type Stream struct {
 	Kind    string   `json:"kind"`
 	Unit    string   `json:"unit"`
 	Class   string   `json:"class"`
-	Alarm   bool     `json:"alarm"` // its readings go first
-	Value   *float64 `json:"value"` // null: there is none
-	State   string   `json:"state"` // the word of a two-valued stream
-	Error   string   `json:"error"` // why it cannot be read
-	At      int64    `json:"at"`    // of the value, or since when it cannot be read; 0: there was no reading yet
+	Alarm   bool     `json:"alarm"`  // its readings go first
+	Sparse  bool     `json:"sparse"` // it reports changes only: the value before holds until the next
+	Value   *float64 `json:"value"`  // null: there is none
+	State   string   `json:"state"`  // the word of a two-valued stream
+	Error   string   `json:"error"`  // why it cannot be read
+	At      int64    `json:"at"`     // of the value, or since when it cannot be read; 0: there was no reading yet
 	Seq     uint64   `json:"seq"`
 	History *History `json:"history,omitempty"` // nil: none is kept, or none was asked for
 }
@@ -89,6 +90,7 @@ type Stream struct {
 // An Event is something that happened to the agent itself.
 type Event struct {
 	At      int64           `json:"ts"`
+	Seq     uint64          `json:"seq"` // as in agent/event
 	Name    string          `json:"event"`
 	Details json.RawMessage `json:"details"`
 }

@@ -134,8 +134,29 @@ func TestHistoryThatIsYoungIsShort(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 	var back History
-	if err := json.Unmarshal(text, &back); err != nil || len(back.Values) != 4 || back.Values[2] != 7 ||
-		back.Step != 40 {
+	err = json.Unmarshal(text, &back)
+	if err != nil || len(back.Values) != 4 || back.Values[2] != 7 || back.Step != 40 {
 		t.Errorf("read back: %+v, %v", back, err)
 	}
+}
+
+// FuzzHistory: what is read from another program is what is written, or an error.
+func FuzzHistory(f *testing.F) {
+	f.Add([]byte(`{"step_s":40,"values":[5,null,7.25]}`))
+	f.Add([]byte(`{"step_s":1e999,"values":[null,"x"]}`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var h, again History
+		if json.Unmarshal(data, &h) != nil {
+			return
+		}
+		text, err := json.Marshal(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = json.Unmarshal(text, &again)
+		if err != nil || len(again.Values) != len(h.Values) || again.Step != h.Step {
+			t.Errorf("%s becomes %s: %+v, %v", data, text, again, err)
+		}
+	})
 }
