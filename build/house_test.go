@@ -21,6 +21,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/clock",
 		"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host"},
 	"cmd/holdfast/status": {"queue", "sensors", "sensors/clock", "uplink"},
+	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "config"},
 
 	"sensors/clock":    {},
 	"sensors":          {"sensors/clock"},
@@ -54,7 +55,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c", "sensors/scan"},
 	"cmd/holdfast/systemd": {},
 	"cmd/holdfast": {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor",
-		"cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload",
+		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload",
 		"queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 

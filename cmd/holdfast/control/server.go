@@ -92,7 +92,7 @@ type Answer struct {
 func Serve(ctx context.Context, path string, agent Agent, log *slog.Logger) error {
 	warned := false
 	for {
-		l, err := listen(socketFor(path))
+		l, err := Listen(socketFor(path), 0o600)
 		if err == nil {
 			s := server{file: filepath.Base(path), agent: agent}
 			s.listen(ctx, l, socketFor(path), log)
@@ -165,9 +165,10 @@ func isAt(path string, ours os.FileInfo) bool {
 
 func socketFor(path string) string { return filepath.Join(filepath.Dir(path), "control.sock") }
 
-// listen makes the socket in the place of one that nobody listens on any more:
-// beside it, so that it is never there with another mode.
-func listen(path string) (l *net.UnixListener, err error) {
+// Listen makes a socket in the place of one that nobody listens on any more:
+// beside it, so that it is never there with another mode. Closing the listener
+// leaves the socket where it is.
+func Listen(path string, mode fs.FileMode) (l *net.UnixListener, err error) {
 	if err := vacant(path); err != nil {
 		return nil, err
 	}
@@ -183,7 +184,7 @@ func listen(path string) (l *net.UnixListener, err error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false) // its name changes
-	if err = os.Chmod(part, 0o600); err == nil {
+	if err = os.Chmod(part, mode); err == nil {
 		err = os.Rename(part, path)
 	}
 	if err != nil {

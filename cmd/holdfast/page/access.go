@@ -1,0 +1,121 @@
+package page
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/holdfast-iot/holdfast/config"
+)
+
+// An access decides who may look. It holds off pages of other sites that a browser
+// of this network has open: they know the node's address, or give it a name of
+// their own (DNS rebinding).
+type access struct {
+	token [sha256.Size]byte // of the token
+	open  bool              // there is no token
+	hosts func(host string) bool
+}
+
+func newAccess(opt *config.Status, s secrets) *access {
+	a := &access{token: sha256.Sum256([]byte(s.token)), open: s.token == ""}
+	host, _, _ := net.SplitHostPort(opt.Listen)
+	switch {
+	case opt.UnixPath() != "":
+		a.hosts = func(string) bool { return true } // no browser reaches it, but a web server that has its own rules
+	case s.cert != nil:
+		a.hosts = func(name string) bool { return isLocal(name) || isAddress(name) || covers(s.cert.Leaf, name) }
+	default:
+		a.hosts = func(name string) bool { return isLocal(name) || name == host }
+	}
+	return a
+}
+
+// isLocal says that a name cannot be another machine's.
+func isLocal(name string) bool {
+	ip, err := netip.ParseAddr(name)
+	return name == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// isAddress: no site can have an address for its name.
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
+}
+
+func covers(cert *x509.Certificate, name string) bool {
+	return cert != nil && cert.VerifyHostname(name) == nil
+}
+
+// refuse returns the status with which a request is refused, and why; 0: it is not.
+func (a *access) refuse(r *http.Request) (code int, why string) {
+	switch {
+	case !a.hosts(hostOf(r.Host)):
+		return http.StatusForbidden, "this is not a name of the node: use localhost or its address"
+	case !sameOrigin(r):
+		return http.StatusForbidden, "a page of another site may not ask"
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return http.StatusMethodNotAllowed, "this page can only be read"
+	case !a.knows(r):
+		return http.StatusUnauthorized, "a token is needed: as the password in a browser, or as Authorization: Bearer"
+	}
+	return 0, ""
+}
+
+// hostOf is the name in a Host header, without the port.
+func hostOf(header string) string {
+	host, _, err := net.SplitHostPort(header)
+	if err != nil {
+		host = header
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+}
+
+// sameOrigin says that the request does not come from a page of another site. A
+// link on such a page may be followed: its answer is shown, and that page does not
+// see it.
+func sameOrigin(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Origin") == ""
+	}
+	origins := r.Header.Values("Origin")
+	if len(origins) == 0 {
+		return true
+	}
+	u, err := url.Parse(origins[0])
+	return err == nil && len(origins) == 1 && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+}
+
+// knows says that the request has the token, if there is one. The time that the
+// comparison takes says nothing about it.
+func (a *access) knows(r *http.Request) bool {
+	if a.open {
+		return true
+	}
+	given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if _, password, basic := r.BasicAuth(); basic {
+		given = password
+	} else if !bearer {
+		return false
+	}
+	sum := sha256.Sum256([]byte(given))
+	return subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
+}
+
+// limitedConn gives its place back when it is closed.
+type limitedConn struct {
+	net.Conn
+	once  sync.Once
+	leave func()
+}
+
+func (c *limitedConn) Close() error {
+	c.once.Do(c.leave)
+	return c.Conn.Close()
+}

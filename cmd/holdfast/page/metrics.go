@@ -1,0 +1,172 @@
+package page
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+)
+
+// The metrics are written here and not by a library: all of them are in one
+// snapshot, and what a library costs would be most of what a Pi Zero has left
+// (docs/status.md has the figures).
+
+// An exposition is the text that a scraper reads: OpenMetrics 1.0.0, or the older
+// format of Prometheus (0.0.4), which has no units and no end.
+type exposition struct {
+	strings.Builder
+	open bool // OpenMetrics
+}
+
+// family begins a metric. In OpenMetrics a counter's name is without _total there.
+func (e *exposition) family(name, kind, unit, help string) {
+	if !e.open && kind == "counter" {
+		name += "_total"
+	}
+	fmt.Fprintf(e, "# TYPE %s %s\n", name, kind)
+	if e.open && unit != "" {
+		fmt.Fprintf(e, "# UNIT %s %s\n", name, unit)
+	}
+	fmt.Fprintf(e, "# HELP %s %s\n", name, help)
+}
+
+// sample writes one value; labels are names and values in turn.
+func (e *exposition) sample(name string, v float64, labels ...string) {
+	e.WriteString(name)
+	for i := 0; i < len(labels); i += 2 {
+		e.WriteByte("{,"[min(i, 1)])
+		e.WriteString(labels[i] + `="` + escapeLabel.Replace(labels[i+1]) + `"`)
+	}
+	if len(labels) > 0 {
+		e.WriteByte('}')
+	}
+	e.WriteString(" " + strconv.FormatFloat(v, 'g', -1, 64) + "\n")
+}
+
+// escapeLabel is the escaping of both formats.
+var escapeLabel = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+
+func (e *exposition) gauge(name, unit, help string, v float64) {
+	e.family(name, "gauge", unit, help)
+	e.sample(name, v)
+}
+
+func (e *exposition) counter(name, unit, help string, v float64) {
+	e.family(name, "counter", unit, help)
+	e.sample(name+"_total", v)
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func seconds(ms int64) float64 { return float64(ms) / 1000 }
+
+func (s *server) metrics(w http.ResponseWriter, r *http.Request) {
+	open := wantsOpenMetrics(r.Header.Get("Accept"))
+	kind := "text/plain; version=0.0.4; charset=utf-8"
+	if open {
+		kind = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write([]byte(metricsText(s.node.Snapshot(false), open)))
+}
+
+// metricsText is what /metrics says of a snapshot.
+func metricsText(s status.Snapshot, open bool) string {
+	e := &exposition{open: open}
+	e.family("holdfast_build_info", "gauge", "", "Always 1; the labels say what runs.")
+	e.sample("holdfast_build_info", 1,
+		"client_id", s.Node.ClientID, "version", s.Node.Version, "hardware", s.Node.Hardware)
+	e.gauge("holdfast_start_time_seconds", "seconds", "When the agent started, in Unix time.", seconds(s.Node.Started))
+	e.link(s.Link)
+	e.queue(s.Queue)
+	e.gauge("holdfast_clock_synced", "", "1 if a time source vouches for the clock.", number(s.Clock.Quality == "ok"))
+	e.streams(s.Streams)
+	e.process()
+	if open {
+		e.WriteString("# EOF\n")
+	}
+	return e.String()
+}
+
+func (e *exposition) link(l status.Link) {
+	e.gauge("holdfast_link_up", "", "1 while the broker has accepted the connection.", number(l.Connected))
+	e.gauge("holdfast_link_since_timestamp_seconds", "seconds",
+		"Since when the link is up or down, in Unix time.", seconds(l.Since))
+	e.gauge("holdfast_link_held", "", "1 while the backlog is held although the link is up.", number(l.Held != ""))
+	if l.RoundTrip > 0 {
+		e.gauge("holdfast_link_round_trip_seconds", "seconds",
+			"How long the last message took until it was acknowledged.", l.RoundTrip)
+	}
+	if l.CertExpires != 0 {
+		e.gauge("holdfast_certificate_expiry_timestamp_seconds", "seconds",
+			"When the first certificate of the connection expires, in Unix time.", seconds(l.CertExpires))
+	}
+}
+
+func (e *exposition) queue(q status.Queue) {
+	e.gauge("holdfast_backlog_readings", "readings",
+		"Readings and events that are not acknowledged.", float64(q.Backlog))
+	e.gauge("holdfast_backlog_memory_readings", "readings",
+		"Of the backlog, what is in memory alone.", float64(q.Memory))
+	e.gauge("holdfast_backlog_oldest_age_seconds", "seconds", "Age of the oldest reading that waits.", q.Oldest)
+	e.gauge("holdfast_aside_readings", "readings", "Readings and events that the broker refuses.", float64(q.Aside))
+	e.counter("holdfast_delivered_readings", "readings",
+		"Readings and events that were acknowledged.", float64(q.Delivered))
+	e.counter("holdfast_dropped_readings", "readings", "Readings that had to make room.", float64(q.Dropped))
+	e.counter("holdfast_missing_readings", "readings", "Readings that were declared as gaps.", float64(q.Missing))
+	e.gauge("holdfast_disk_failing", "", "1 while the disk fails or hangs.", number(q.Failing))
+	e.counter("holdfast_disk_written_bytes", "bytes", "Bytes written to the queue's file.", float64(q.Written))
+	e.counter("holdfast_disk_commits", "commits", "Commits to the queue's file.", float64(q.Commits))
+}
+
+func (e *exposition) streams(all []status.Stream) {
+	e.family("holdfast_stream_fault", "gauge", "", "1 while the stream cannot be read.")
+	for _, s := range all {
+		e.sample("holdfast_stream_fault", number(s.Error != ""), "stream", s.Name)
+	}
+	e.family("holdfast_stream_value", "gauge", "", "The latest value, in the unit that the label says.")
+	for _, s := range all {
+		if s.Value != nil {
+			e.sample("holdfast_stream_value", *s.Value, "stream", s.Name, "unit", s.Unit)
+		}
+	}
+	e.family("holdfast_stream_reading_timestamp_seconds", "gauge", "seconds",
+		"When the latest value was measured, or since when the stream cannot be read, in Unix time.")
+	for _, s := range all {
+		if s.At != 0 {
+			e.sample("holdfast_stream_reading_timestamp_seconds", seconds(s.At), "stream", s.Name)
+		}
+	}
+}
+
+// process is what the process takes of the machine.
+func (e *exposition) process() {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err == nil {
+		spent := used.Utime.Nano() + used.Stime.Nano()
+		e.counter("holdfast_process_cpu_seconds", "seconds", "Processor time of the agent.",
+			math.Round(float64(spent)/1e6)/1e3)
+	}
+	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
+		var size, resident, shared int64 // pages: proc(5)
+		if _, err := fmt.Sscan(string(text), &size, &resident, &shared); err == nil {
+			page := int64(os.Getpagesize())
+			e.gauge("holdfast_process_resident_memory_bytes", "bytes", "Memory of the agent.", float64(resident*page))
+			e.gauge("holdfast_process_anonymous_memory_bytes", "bytes",
+				"Of it, what is no file: the memory that the system cannot take back.", float64((resident-shared)*page))
+		}
+	}
+	e.gauge("holdfast_process_goroutines", "goroutines", "Goroutines of the agent.", float64(runtime.NumGoroutine()))
+}

@@ -1,0 +1,173 @@
+package page
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+)
+
+//go:embed assets
+var assets embed.FS
+
+// An asset is a file of the page, as it is sent.
+type asset struct {
+	body []byte
+	kind string // its media type
+	etag string
+}
+
+var mediaTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+}
+
+// A server answers requests. It has no state but its hub.
+type server struct {
+	node   Node
+	access *access
+	hub    *hub
+	assets map[string]asset // by path
+}
+
+func newServer(node Node, a *access) *server {
+	s := &server{node: node, access: a, hub: newHub(node), assets: map[string]asset{}}
+	files, err := assets.ReadDir("assets")
+	if err != nil {
+		panic("page: " + err.Error()) // it is in the binary
+	}
+	for _, f := range files {
+		body, err := assets.ReadFile("assets/" + f.Name())
+		if err != nil {
+			panic("page: " + err.Error())
+		}
+		sum := sha256.Sum256(body)
+		s.assets["/"+f.Name()] = asset{body, mediaTypes[path.Ext(f.Name())], `"` + hex.EncodeToString(sum[:8]) + `"`}
+	}
+	s.assets["/"] = s.assets["/index.html"]
+	return s
+}
+
+// policy lets the page use what comes from the node itself, and nothing else.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if code, why := s.access.refuse(r); code != 0 {
+		if code == http.StatusUnauthorized {
+			h.Set("WWW-Authenticate", `Basic realm="holdfast", charset="UTF-8"`)
+		}
+		if code == http.StatusMethodNotAllowed {
+			h.Set("Allow", "GET, HEAD")
+		}
+		http.Error(w, why, code)
+		return
+	}
+	if r.URL.Path == "/events" {
+		s.events(w, r)
+		return
+	}
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	switch a, ok := s.assets[r.URL.Path]; {
+	case ok:
+		s.sendAsset(w, r, a)
+	case r.URL.Path == "/metrics":
+		s.metrics(w, r)
+	case r.URL.Path == "/healthz":
+		s.health(w)
+	case r.URL.Path == "/status.json":
+		h.Set("Content-Type", "application/json")
+		h.Set("Cache-Control", "no-store")
+		w.Write(marshal(s.node.Snapshot(true)))
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (s *server) sendAsset(w http.ResponseWriter, r *http.Request, a asset) {
+	h := w.Header()
+	h.Set("Content-Type", a.kind)
+	h.Set("ETag", a.etag)
+	h.Set("Cache-Control", "no-cache") // it is asked for again, and then not sent again
+	if r.Header.Get("If-None-Match") == a.etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Write(a.body)
+}
+
+// health says whether the agent does what it is for. That the broker is away is no
+// reason to restart it: the answer is 503 only while the disk does not take what
+// has to survive.
+func (s *server) health(w http.ResponseWriter) {
+	now := s.node.Snapshot(false)
+	word, code := "ok", http.StatusOK
+	if now.Queue.Failing {
+		word, code = "the disk fails", http.StatusServiceUnavailable
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	fmt.Fprintf(w, "%s\nconnected %v\nbacklog %d\noldest %.0f s\nclock %s\n",
+		word, now.Link.Connected, now.Queue.Backlog, now.Queue.Oldest, now.Clock.Quality)
+}
+
+// events sends the whole snapshot, and then what changes, as server-sent events.
+func (s *server) events(w http.ResponseWriter, r *http.Request) {
+	feed, leave := s.hub.join()
+	if feed == nil {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many pages are open: close one", http.StatusServiceUnavailable)
+		return
+	}
+	defer leave()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
+	out := http.NewResponseController(w)
+	send := func(event string, data []byte) bool {
+		out.SetWriteDeadline(time.Now().Add(writeTimeout))
+		_, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data)
+		return err == nil && out.Flush() == nil
+	}
+	if r.Method == http.MethodHead || !send("snapshot", marshal(s.node.Snapshot(true))) {
+		return
+	}
+	for {
+		select {
+		case data, ok := <-feed:
+			if !ok || !send("change", data) {
+				return
+			}
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func marshal(s status.Snapshot) []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("page: snapshot: " + err.Error()) // strings, finite numbers and checked JSON always marshal
+	}
+	return b
+}
+
+// wantsOpenMetrics says which of the two text formats a scraper asks for first.
+func wantsOpenMetrics(accept string) bool {
+	return strings.Contains(accept, "application/openmetrics-text")
+}
