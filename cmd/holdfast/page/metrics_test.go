@@ -1,0 +1,75 @@
+package page
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/config"
+)
+
+var (
+	label      = `[a-z_]+="([^"\\\n]|\\["\\n])*"`
+	sampleForm = regexp.MustCompile(`^holdfast_[a-z_]+(\{` + label + `(,` + label + `)*\})? [-+.0-9a-zA-Z]+$`)
+)
+
+// TestMetricsHaveTheFormOfTheirFormats; build/page has promtool's opinion, too.
+func TestMetricsHaveTheFormOfTheirFormats(t *testing.T) {
+	url, _ := running(t, config.Status{Listen: "127.0.0.1:0"}, &plainNode{})
+	for accept, open := range map[string]bool{
+		"": false, "text/plain;version=0.0.4;q=0.2,*/*;q=0.1": false,
+		"application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5": true,
+	} {
+		code, text, h := get(t, http.DefaultClient, url+"metrics", "Accept", accept)
+		if code != 200 || strings.HasPrefix(h.Get("Content-Type"), "application/openmetrics-text") != open {
+			t.Errorf("%q: %d, %s", accept, code, h.Get("Content-Type"))
+		}
+		if strings.HasSuffix(text, "# EOF\n") != open || strings.Contains(text, "# UNIT") != open {
+			t.Errorf("%q: units or end are wrong:\n%s", accept, text)
+		}
+		family, kind := "", ""
+		for line := range strings.Lines(text) {
+			line = strings.TrimSuffix(line, "\n")
+			switch fields := strings.Fields(line); {
+			case strings.HasPrefix(line, "# TYPE"):
+				family, kind = fields[2], fields[3]
+			case strings.HasPrefix(line, "# EOF"):
+			case strings.HasPrefix(line, "#"):
+				if fields[2] != family {
+					t.Errorf("%q stands in the family %s", line, family)
+				}
+				if fields[1] == "UNIT" && !strings.HasSuffix(family, "_"+fields[3]) {
+					t.Errorf("the name of %s does not end with its unit %s", family, fields[3])
+				}
+			default:
+				want := family
+				if open && kind == "counter" {
+					want += "_total"
+				}
+				name, _, _ := strings.Cut(fields[0], "{")
+				if name != want || !sampleForm.MatchString(line) {
+					t.Errorf("%q stands in the family %s", line, family)
+				}
+			}
+		}
+	}
+}
+
+func TestMetricsSayWhatTheSnapshotSays(t *testing.T) {
+	text := metricsText((&plainNode{}).Snapshot(false), true)
+	for _, want := range []string{
+		"holdfast_link_up 1\n", "holdfast_backlog_readings 3\n", "holdfast_backlog_oldest_age_seconds 1.5\n",
+		"holdfast_delivered_readings_total 7\n", "# TYPE holdfast_delivered_readings counter\n",
+		"holdfast_clock_synced 1\n", "holdfast_certificate_expiry_timestamp_seconds 1.8e+09\n",
+		`holdfast_stream_value{stream="room",unit="%"} 45.2` + "\n", `holdfast_stream_fault{stream="a\"b\\c"} 1` + "\n",
+		`holdfast_stream_reading_timestamp_seconds{stream="room"} 1.763640000123e+09` + "\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, `holdfast_stream_value{stream="a`) {
+		t.Error("a stream that cannot be read has a value")
+	}
+}
