@@ -19,6 +19,7 @@ func TestDemoLosesNothing(t *testing.T) {
 	for _, want := range []string{
 		`(?m)^ +\d+\.\ds  house/door +(open|closed)$`,
 		`(?m)^ +\d+\.\ds  house/humidity +\d+\.\d\d %$`,
+		`the status page is http://127\.0\.0\.1:\d+/`,
 		`the network is pulled`,
 		`backlog 1\d `,
 		`the network is back`,

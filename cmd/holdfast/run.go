@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/page"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/systemd"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
@@ -85,6 +86,9 @@ func load(ctx context.Context, path string) (config.Config, error) {
 	}
 	for _, w := range warnings {
 		cfg.Warnings = append(cfg.Warnings, config.Error{File: path, Text: w})
+	}
+	if err := page.Check(ctx, cfg.Status); err != nil {
+		return cfg, usageError{err}
 	}
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
 	cfg.Uplink.RetryMost = retryMost

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/page"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/systemd"
 	"github.com/holdfast-iot/holdfast/config"
@@ -39,7 +40,7 @@ func serve(
 	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID,
 		"boot", q.Boot(), "backlog", q.Stats().Backlog)
 
-	node := status.NewCollector(cfg.Uplink, q, link, false)
+	node := status.NewCollector(cfg.Uplink, q, link, cfg.Status != nil)
 	record := func(r sensors.Reading) {
 		node.Observe(r)
 		link.Observe(r) // what is true now
@@ -59,6 +60,9 @@ func serve(
 	})
 	g.Go(func() error { return clock.Run(ctx, reportSteps(q)) })
 	g.Go(func() error { return link.Run(ctx) })
+	if cfg.Status != nil {
+		g.Go(func() error { return page.Serve(ctx, cfg.Status, node, log) })
+	}
 	// The control socket is on the disk, which may hang.
 	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, agent, log) })
 	manager.Ready(func() string { return inWords(link.Status(), q.Stats()) })

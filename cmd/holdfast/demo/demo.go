@@ -45,6 +45,7 @@ type Serve func(context.Context, config.Config, sensors.Open, uplink.Dial, *slog
 type Options struct {
 	For     time.Duration // 0: until the context ends
 	Verbose bool          // the agent's log as well
+	Browse  bool          // open the status page in a browser
 	Out     io.Writer
 	Serve   Serve
 }
@@ -81,6 +82,12 @@ func Run(ctx context.Context, opt Options) (err error) {
 	cfg.Uplink.RetryMost = maxRetry
 
 	s := newScreen(opt.Out)
+	cfg.Status = &config.Status{Listen: "127.0.0.1:0", Listening: func(url string) {
+		s.say("the status page is " + url)
+		if opt.Browse {
+			s.browse(url)
+		}
+	}}
 	s.printf("A house without hardware. Its broker is %s, its queue is in %s.\nThe configuration:\n\n%s\n",
 		b.Addr(), dir, text)
 	if err := b.Subscribe("#", s.arrived); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -123,6 +124,16 @@ func (s *screen) printf(format string, args ...any) {
 func (s *screen) lineLocked(format string, args ...any) {
 	line := fmt.Sprintf("%6.1fs  ", time.Since(s.start).Seconds()) + fmt.Sprintf(format, args...)
 	fmt.Fprintln(s.out, strings.TrimRight(line, " "))
+}
+
+// browse opens an address in the browser of the desktop. It does not wait for it.
+func (s *screen) browse(url string) {
+	cmd := exec.Command("xdg-open", url)
+	if err := cmd.Start(); err != nil {
+		s.say("no browser was opened: " + err.Error())
+		return
+	}
+	go cmd.Wait() // it ends when the browser has taken the address
 }
 
 // drain waits until everything has arrived, for a time.
