@@ -28,7 +28,7 @@ type history struct {
 	flying      map[string]bool // streams whose state is in flight
 
 	stateShare stateShare
-	payloadBuf payloadBuf
+	payload    []byte // of the message that is sent; used again for the next one
 }
 
 // A candidate is the item that goes next, and what it is.
@@ -178,9 +178,10 @@ func (h *history) sendItem(it *queue.Item) {
 	h.stateShare.history(len(m.Topic) + len(m.Payload))
 }
 
-// message is an item as it is published.
+// message is an item as it is published. The payload is good until the next call.
 func (h *history) message(it *queue.Item) mqtt.Message {
-	return mqtt.Message{Topic: h.link.topics.History(it.Stream), Payload: h.payloadBuf.cut(payload.Append(h.payloadBuf.room(), *it, h.link.historical(*it)))}
+	h.payload = payload.Append(h.payload[:0], *it, h.link.historical(*it))
+	return mqtt.Message{Topic: h.link.topics.History(it.Stream), Payload: h.payload}
 }
 
 // A stateShare gives states a third of a busy link at most: a state may go when
@@ -194,26 +195,4 @@ func (s *stateShare) allows() bool { return s.credit >= 0 }
 func (s *stateShare) state(n int)  { s.credit -= 2 * n }
 func (s *stateShare) history(n int) {
 	s.credit = min(s.credit+n, maxCredit)
-}
-
-// A slab is where payloads are written one behind the other. The MQTT library
-// keeps them until they are acknowledged, so none is used twice.
-type payloadBuf struct{ buf []byte }
-
-const payloadBufSize = 16 << 10
-
-// room is an empty slice with room for a payload.
-func (s *payloadBuf) room() []byte {
-	if cap(s.buf)-len(s.buf) < 512 {
-		s.buf = make([]byte, 0, payloadBufSize)
-	}
-	return s.buf[len(s.buf):]
-}
-
-// cut takes a payload that was appended to room.
-func (s *payloadBuf) cut(payload []byte) []byte {
-	if n := len(s.buf) + len(payload); n <= cap(s.buf) && len(payload) > 0 && &payload[0] == &s.buf[:n][len(s.buf)] {
-		s.buf = s.buf[:n]
-	}
-	return payload[:len(payload):len(payload)]
 }

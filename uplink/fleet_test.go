@@ -93,6 +93,7 @@ func (c *hubConn) after(do func()) mqtt.Token {
 }
 
 func (c *hubConn) Publish(m mqtt.Message) mqtt.Token {
+	m.Payload = slices.Clone(m.Payload)
 	return c.after(func() {
 		c.hub.takeLocked(m)
 		if c.echoes.Hear(m.Topic, m.Payload) {

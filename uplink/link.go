@@ -59,6 +59,7 @@ type Backlog interface {
 
 // A Conn is one connection to the broker.
 type Conn interface {
+	// Publish copies the payload: it may be used again when it returns.
 	Publish(mqtt.Message) mqtt.Token
 	// Subscribe's token fails with a [DeniedError] if the broker says no.
 	Subscribe(topic string) mqtt.Token

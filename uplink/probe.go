@@ -91,6 +91,7 @@ func succeeded(t mqtt.Token) bool {
 // A probe that lasts stays subscribed until it is heard: also while messages are
 // under suspicion, so that nothing is sent behind one.
 func (p *prober) send(stream string, m mqtt.Message, f sentMessage, lasting bool) {
+	m.Payload = slices.Clone(m.Payload) // it may be sent once more, and is compared with what comes back
 	pr := &probe{item: f.item, message: m, lasting: lasting || p.link.proofs.late || p.link.suspects.any()}
 	if first := p.link.proofs.of(stream).probe; first != nil {
 		pr.second, pr.waited = true, first.lasting

@@ -347,17 +347,3 @@ func TestPayloadsCostNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations a message", n)
 	}
 }
-
-func TestPayloadsDoNotOverlap(t *testing.T) {
-	var s payloadBuf
-	var all [][]byte
-	for i := range 3000 {
-		n := 1 + i*7%900
-		all = append(all, s.cut(append(s.room(), strings.Repeat(string(rune('a'+i%26)), n)...)))
-	}
-	for i, p := range all {
-		if string(p) != strings.Repeat(string(rune('a'+i%26)), 1+i*7%900) {
-			t.Fatalf("payload %d was written over", i)
-		}
-	}
-}

@@ -155,6 +155,8 @@ type Conn struct {
 	began             time.Time
 	server            string // host:port
 
+	asking sync.Mutex // one SUBSCRIBE or UNSUBSCRIBE at a time is on its way to the wire
+
 	once sync.Once
 	lost chan struct{}
 	why  error // set before lost is closed
@@ -173,19 +175,38 @@ func (c *Conn) Server() string { return c.server }
 
 func (c *Conn) Preferred() <-chan struct{} { return c.preferred }
 
-func (c *Conn) Publish(m Message) Token {
-	qos := byte(1)
-	if m.AtMostOnce {
-		qos = 0
-	}
-	return c.client.Publish(m.Topic, qos, m.Retain, m.Payload)
-}
+// Publish writes a message at once, or as soon as the link has taken what is before
+// it. The payload may be used again when it returns.
+func (c *Conn) Publish(m Message) Token { return c.wire.publish(m) }
 
+// Subscribe sends a SUBSCRIBE at QoS 1, before what is published next.
 func (c *Conn) Subscribe(topic string) Token {
-	return subscription{c.client.Subscribe(topic, 1, nil), topic}
+	token := c.ask(func() paho.Token { return c.client.Subscribe(topic, 1, nil) })
+	return subscription{token, topic}
 }
 
-func (c *Conn) Unsubscribe(topic string) Token { return c.client.Unsubscribe(topic) }
+// Unsubscribe sends an UNSUBSCRIBE, before what is published next.
+func (c *Conn) Unsubscribe(topic string) Token {
+	return c.ask(func() paho.Token { return c.client.Unsubscribe(topic) })
+}
+
+// ask has the library send a packet, and returns when the wire has it: a goroutine of
+// the library's writes it, and a probe is published between the two.
+func (c *Conn) ask(send func() paho.Token) paho.Token {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	select {
+	case <-c.wire.asks: // of one that was given up
+	default:
+	}
+	token := send()
+	select {
+	case <-c.wire.asks:
+	case <-token.Done(): // it failed, or was answered already
+	case <-c.lost:
+	}
+	return token
+}
 
 func (c *Conn) Expect(m Message) <-chan struct{} { return c.echoes.Expect(m) }
 
@@ -210,6 +231,7 @@ func (c *Conn) end(why error) {
 	c.once.Do(func() {
 		c.why = c.path.ended(why, stalled(c.wire.Conn), c.began)
 		close(c.lost)
+		c.wire.failAll()
 	})
 }
 

@@ -28,9 +28,13 @@ var lengths = map[byte]int{packetConnack: 2, packetPuback: 2, packetSuback: 3, p
 // errNoMQTT is an answer to CONNECT by something else.
 var errNoMQTT = errors.New("the answer to CONNECT is no MQTT")
 
-// header looks at the packet that comes next. MQTT 3.1.1, section 2.2: a byte
-// of type and flags, then the length in seven bits a byte, four at most.
+// header looks at the packet that comes next, and takes it out of the stream if it
+// acknowledges a publication. MQTT 3.1.1, section 2.2: a byte of type and flags,
+// then the length in seven bits a byte, four at most.
 func (w *wire) header() error {
+	if w.in.Buffered() < 4 { // no whole PUBACK: what was acknowledged waits no longer
+		w.completeAcked()
+	}
 	length := 0
 	for n := 2; n <= 5; n++ {
 		head, err := w.in.Peek(n)
@@ -41,7 +45,13 @@ func (w *wire) header() error {
 		length |= int(last&0x7f) << (7 * (n - 2))
 		if last < 0x80 {
 			w.left = n + length
-			return w.check(head[0], n, length)
+			kind := head[0] >> 4
+			err := w.check(head[0], n, length)
+			if err == nil && kind == packetPuback {
+				return w.takePuback(n)
+			}
+			w.completeAcked()
+			return err
 		}
 	}
 	if !w.open.Load() {
@@ -74,6 +84,19 @@ func (w *wire) check(head byte, size, length int) error {
 	case kind != packetPingresp:
 		return w.checkAnswer(kind, size)
 	}
+	return nil
+}
+
+// takePuback takes a PUBACK, which was checked, out of the stream: the library has
+// no publication that waits for one. size is that of its header.
+func (w *wire) takePuback(size int) error {
+	packet, err := w.in.Peek(w.left)
+	if err != nil {
+		return err
+	}
+	w.noteAcked(binary.BigEndian.Uint16(packet[size:]))
+	w.in.Discard(w.left)
+	w.left = 0
 	return nil
 }
 

@@ -24,14 +24,17 @@ const (
 // packet by packet goes out in as few writes as the kernel is quick. What comes
 // in is read in large pieces and looked at first: a length that would cost too
 // much memory, and an answer that the library would stumble over, end the
-// connection.
+// connection. Publications bypass the library: see flight.
 type wire struct {
 	net.Conn
 	limits Limits
 	failed func(error) // is told why the connection is lost
 
-	in   *bufio.Reader
-	left int           // bytes of the packet that is being read
+	// Of the goroutine that reads.
+	in    *bufio.Reader
+	left  int            // bytes of the packet that is being read
+	acked []*publication // acknowledged, and their tokens not yet closed
+
 	code atomic.Uint32 // of CONNACK
 	open atomic.Bool   // CONNACK was read
 
@@ -41,8 +44,10 @@ type wire struct {
 	err    error     // nothing is written any more
 	closed bool
 	asked  map[uint16]byte // type of the answer to each SUBSCRIBE and UNSUBSCRIBE that has none yet
-	kick   chan struct{}   // holds a token: there is something in out
-	ended  chan struct{}   // closed when everything is written that will be
+	flight flight
+	kick   chan struct{} // holds a token: there is something in out
+	asks   chan struct{} // holds a token: a SUBSCRIBE or UNSUBSCRIBE is in out, or was
+	ended  chan struct{} // closed when everything is written that will be
 
 	unreadable chan struct{} // closed when nothing more can be read
 	stopped    sync.Once     // closes it
@@ -51,28 +56,28 @@ type wire struct {
 // newWire starts to write; drop ends that.
 func newWire(socket net.Conn, limits Limits, failed func(error)) *wire {
 	w := &wire{Conn: socket, limits: limits, failed: failed, asked: map[uint16]byte{},
-		kick: make(chan struct{}, 1), ended: make(chan struct{}), unreadable: make(chan struct{})}
+		flight: flight{next: aheadOfLibrary, waiting: map[uint16]*publication{}},
+		kick:   make(chan struct{}, 1), asks: make(chan struct{}, 1), ended: make(chan struct{}), unreadable: make(chan struct{})}
 	w.in = bufio.NewReader(idleTimeoutReader{w})
 	w.room.L = &w.mu
 	go w.flush()
 	return w
 }
 
-// Write gathers; an earlier failure is returned.
+// Write gathers what the library sends; an earlier failure is returned.
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.out) >= maxUnsent && w.err == nil && !w.closed {
-		w.room.Wait()
-	}
-	if w.closed && w.err == nil {
-		w.err = net.ErrClosed
-	}
-	if w.err != nil {
-		return 0, w.err
+	if err := w.awaitRoomLocked(); err != nil {
+		return 0, err
 	}
 	if id, answer := expectedAnswer(p); answer != 0 {
 		w.asked[id] = answer
+		w.flight.library = id
+		select {
+		case w.asks <- struct{}{}:
+		default:
+		}
 	}
 	w.out = append(w.out, p...)
 	w.wake()
@@ -177,8 +182,9 @@ func (w *wire) drop() error {
 
 // Read returns bytes of packets that were looked at.
 func (w *wire) Read(p []byte) (int, error) {
-	if w.left == 0 {
+	for w.left == 0 {
 		if err := w.header(); err != nil {
+			w.completeAcked()
 			return 0, w.unread(err)
 		}
 	}

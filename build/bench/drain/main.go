@@ -20,7 +20,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
+	"syscall"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -38,7 +40,21 @@ func main() {
 	window := flag.Int("window", uplink.DefaultWindow, "messages in flight")
 	rounds := flag.Int("rounds", 5, "rounds of each")
 	wire := flag.Bool("wire", true, "say what a reading costs on the wire, which takes a minute and a half")
+	profile := flag.String("cpuprofile", "", "write a profile of the processor's time to this file")
 	flag.Parse()
+	if *profile != "" {
+		file, err := os.Create(*profile)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "drain:", err)
+			os.Exit(1)
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			fmt.Fprintln(os.Stderr, "drain:", err)
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if err := run(*n, *window, *rounds, *wire); err != nil {
 		fmt.Fprintln(os.Stderr, "drain:", err)
 		os.Exit(1)
@@ -61,6 +77,14 @@ func run(n, window, rounds int, wire bool) error {
 type speed struct {
 	rate   float64 // messages a second
 	allocs float64 // of the process, a message
+	cpu    float64 // µs of the process, a message
+}
+
+// cpuTime is what this process has used of processors.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // timed says what n messages take.
@@ -68,9 +92,12 @@ func timed(n int, do func() (time.Duration, error)) (speed, error) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
+	cpu := cpuTime()
 	took, err := do()
+	cpu = cpuTime() - cpu
 	runtime.ReadMemStats(&after)
-	return speed{float64(n) / took.Seconds(), float64(after.Mallocs-before.Mallocs) / float64(n)}, err
+	return speed{float64(n) / took.Seconds(), float64(after.Mallocs-before.Mallocs) / float64(n),
+		float64(cpu.Microseconds()) / float64(n)}, err
 }
 
 // speeds compares the agent with the library.
@@ -100,10 +127,10 @@ func speeds(dir string, n, window, rounds int) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("ours %6.0f/s  raw %6.0f/s  unbounded %6.0f/s  ours to raw %.2f, to unbounded %.2f  allocations "+
-			"%.2f, raw %.2f, unbounded %.2f\n",
-			ours.rate, raw.rate, free.rate, ours.rate/raw.rate, ours.rate/free.rate, ours.allocs, raw.allocs,
-			free.allocs)
+		fmt.Printf("ours %6.0f/s  raw %6.0f/s  unbounded %6.0f/s  ours to raw %.2f, to unbounded %.2f  "+
+			"allocations %.2f, raw %.2f, unbounded %.2f  CPU %.1f µs, raw %.1f, unbounded %.1f\n",
+			ours.rate, raw.rate, free.rate, ours.rate/raw.rate, ours.rate/free.rate,
+			ours.allocs, raw.allocs, free.allocs, ours.cpu, raw.cpu, free.cpu)
 		ratios, more = append(ratios, ours.rate/raw.rate), append(more, ours.allocs-raw.allocs)
 	}
 	slices.Sort(ratios)
