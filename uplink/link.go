@@ -104,8 +104,9 @@ type Link struct {
 	certs  mqtt.Expiries // a goroutine beside the session has it while one lasts
 	board  statusBoard   // has a mutex of its own
 
-	// What outlives a session. It belongs to the goroutine of the session, or to
-	// that of Run between two of them.
+	// What outlives a session, and the uptime. It belongs to the goroutine of the
+	// session, or to that of Run between two of them.
+	uptime    time.Duration // in this turn of the session; 0: not asked for yet
 	canary    canaryMemory
 	proofs    proofs
 	suspects  suspects
@@ -137,7 +138,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 // Observe takes note of a reading as the state of its stream. It never waits.
 func (l *Link) Observe(r sensors.Reading) {
 	if r.Priority != sensors.Alarm {
-		l.pace.produced.add(time.Now())
+		l.pace.produced.add(time.Now(), 1)
 	}
 	l.states.observe(r)
 }
@@ -164,8 +165,18 @@ const historicalAge = 10 * time.Second
 // historical says whether a copy that is sent now is history: it was measured
 // long ago, or by an earlier start of the agent.
 func (l *Link) historical(it queue.Item) bool {
-	age, known := l.opt.Clock.Age(it.At)
+	age, known := l.stampAge(it.At)
 	return it.Boot != l.opt.Boot || !known || age > historicalAge
+}
+
+// stampAge is how long ago a moment of this boot of the kernel was, at about this time:
+// the uptime is asked for once in a turn of the session. It is a system call, which
+// costs as much as all else that is done for a reading.
+func (l *Link) stampAge(at clock.Stamp) (age time.Duration, known bool) {
+	if l.uptime == 0 {
+		l.uptime = l.opt.Clock.Uptime()
+	}
+	return l.opt.Clock.AgeAt(l.uptime, at)
 }
 
 // Run connects and drains until ctx is done, then says goodbye.

@@ -28,6 +28,7 @@ func stepOnly(sent bool) step {
 
 // fill sends as much as the window has room for.
 func (s *session) fill() {
+	s.link.uptime = 0
 	s.history.refresh()
 	s.link.pace.next = time.Time{}
 	for s.sendNext() {

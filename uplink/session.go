@@ -223,6 +223,7 @@ func (s *session) subscribed(f *sentMessage) error {
 // ack tells the backlog what is known to have arrived. While the backlog is held,
 // acknowledgements prove nothing.
 func (s *session) ack() error {
+	s.link.uptime = 0
 	if s.canary.held != "" {
 		s.acks.forget()
 	}

@@ -78,10 +78,7 @@ func (b *statusBoard) acked(trip time.Duration) {
 
 // delivered notes that readings and events left the backlog.
 func (b *statusBoard) delivered(n int) {
-	now := time.Now()
-	for range n {
-		b.rate.add(now)
-	}
+	b.rate.add(time.Now(), n)
 	b.mu.Lock()
 	b.now.Delivered += uint64(n)
 	b.mu.Unlock()

@@ -83,7 +83,7 @@ func (l *Link) mayGo(it *queue.Item) bool {
 }
 
 func (l *Link) live(it *queue.Item) bool {
-	age, known := l.opt.Clock.Age(it.At)
+	age, known := l.stampAge(it.At)
 	return it.Boot == l.opt.Boot && known && age < liveAge
 }
 
@@ -100,14 +100,14 @@ type meter struct {
 	before float64   // events a second in the period before; negative: there was none
 }
 
-func (m *meter) add(now time.Time) {
+func (m *meter) add(now time.Time, n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.from.IsZero() {
 		m.from, m.before = now, -1
 	}
 	m.rollLocked(now)
-	m.count++
+	m.count += n
 }
 
 // rollLocked starts the period that now is in.

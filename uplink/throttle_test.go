@@ -157,7 +157,7 @@ func TestThePaceIsTwiceWhatIsProduced(t *testing.T) {
 		sent := func(from, to time.Duration, perSecond int) (n int) {
 			for range (to - from) / time.Millisecond {
 				for range perSecond / 1000 {
-					m.add(time.Now())
+					m.add(time.Now(), 1)
 				}
 				for p.ready() {
 					p.pass()
@@ -185,14 +185,14 @@ func TestTheMeterIsNotFooledByTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m meter
 		for range 600 {
-			m.add(time.Now()) // each sensor once
+			m.add(time.Now(), 1) // each sensor once
 		}
 		if got := m.perSecond(time.Now()); got > 60 {
 			t.Errorf("%v a second in the first moment", got)
 		}
 		for range 300 {
 			time.Sleep(100 * time.Millisecond)
-			m.add(time.Now())
+			m.add(time.Now(), 1)
 			if got := m.perSecond(time.Now()); got > 70 || got < 9 {
 				t.Fatalf("%v a second", got)
 			}

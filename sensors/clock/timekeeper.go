@@ -139,8 +139,16 @@ func (k *Timekeeper) Resolve(at Stamp) Stamp {
 
 // Age is how long ago a moment of this boot of the kernel was.
 func (k *Timekeeper) Age(at Stamp) (age time.Duration, known bool) {
-	return k.source.uptime().Truncate(time.Millisecond) - at.Uptime, at.Kernel == k.source.kernel
+	return k.AgeAt(k.Uptime(), at)
 }
+
+// AgeAt is Age when the uptime was so much: for who asks for many stamps at once.
+func (k *Timekeeper) AgeAt(uptime time.Duration, at Stamp) (age time.Duration, known bool) {
+	return uptime - at.Uptime, at.Kernel == k.source.kernel
+}
+
+// Uptime is how long ago the kernel booted, suspended time included.
+func (k *Timekeeper) Uptime() time.Duration { return k.source.uptime().Truncate(time.Millisecond) }
 
 // Restore takes over the timeline of an earlier start of the agent.
 func (k *Timekeeper) Restore(past Timeline) {
