@@ -47,8 +47,9 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 	l := h.link
 	q, now := l.opt.Stats(), l.opt.Clock.Now()
 	faults, refused, deferred := l.states.failing(), l.rejects.names(), l.notices.records.deferredNotices()
+	problems := l.opt.problems()
 	if short {
-		faults, refused, deferred = head(faults), head(refused), head(deferred)
+		faults, refused, deferred, problems = head(faults), head(refused), head(deferred), head(problems)
 	}
 	payload, err := json.Marshal(struct {
 		TS      int64    `json:"ts"`
@@ -62,15 +63,26 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 		Aside   int      `json:"aside,omitempty"`   // what the broker refuses
 		Refused []string `json:"refused,omitempty"` // streams of which it takes nothing
 
+		Problems []string `json:"problems,omitempty"` // what the checks at the start of the agent found
+
 		Unproven  string           `json:"unproven,omitempty"`  // why nothing proves that what the broker acknowledges arrives
 		Deferred  []deferredNotice `json:"deferred,omitempty"`  // what the agent says of itself and cannot get through
 		Truncated bool             `json:"truncated,omitempty"` // each list has its first ones alone
 	}{now.Unix, q.Backlog, int64(l.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written, h.canary.held,
-		q.Rejected, refused, h.probes.unproven(), deferred, short})
+		q.Rejected, refused, problems, h.probes.unproven(), deferred, short})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}
 	return mqtt.Message{Topic: l.topics.Agent("health"), Payload: payload, Retain: true, AtMostOnce: true}
+}
+
+// problems are what the checks at the start of the agent found, as far as they
+// are done.
+func (o Options) problems() []string {
+	if o.Problems == nil {
+		return nil
+	}
+	return o.Problems()
 }
 
 func head[T any](list []T) []T { return list[:min(len(list), maxListed)] }

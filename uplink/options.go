@@ -31,6 +31,10 @@ type Options struct {
 	Progress func(within time.Duration)
 	Changed  func() // is called by that goroutine after a connection or an attempt has begun or ended; nil: nobody asks
 
+	// Problems are what a person should mend on this machine, one line each; nil: nobody
+	// looks. It may be called from any goroutine, and returns at once.
+	Problems func() []string
+
 	Boot     string // of this start of the agent
 	Version  string
 	Hardware string // the board's own name

@@ -275,3 +275,17 @@ func TestWithoutProofHealthSaysSo(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestHealthTellsTheProblemsOfTheMachine: and has no such key where there are none.
+func TestHealthTellsTheProblemsOfTheMachine(t *testing.T) {
+	for want, problems := range map[string][]string{
+		`"problems":["watchdog: it is off","card: it is worn"]`: {"watchdog: it is off", "card: it is worn"},
+		`"written":0}`: nil,
+	} {
+		br, _ := up(t, func(l *Link, br *broker, bl *backlog) { time.Sleep(2 * time.Second) },
+			func(o *Options) { o.Problems = func() []string { return problems } })
+		if got := br.kept("porch/agent/health"); !strings.Contains(got, want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -21,7 +21,11 @@ type agent struct {
 	cmd  *exec.Cmd
 	log  logBuffer
 	done bool
+	ill  bool // the test has made the machine so that the checks at the start find something
 }
+
+// problemLogged is in the log for each finding of the checks at the start.
+const problemLogged = "something is wrong with this machine"
 
 // newAgent prepares an agent whose configuration is text, with %DIR% for a
 // folder of its own.
@@ -32,6 +36,9 @@ func newAgent(t *testing.T, text string) *agent {
 	t.Cleanup(func() {
 		if a.cmd != nil && !a.done {
 			a.kill()
+		}
+		if log := a.log.String(); strings.Contains(log, problemLogged) != a.ill && log != "" {
+			t.Errorf("the checks at the start: a problem in the log %v, want %v", !a.ill, a.ill)
 		}
 		if t.Failed() {
 			t.Logf("the agent's log:\n%s", a.log.String())

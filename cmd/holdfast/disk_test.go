@@ -117,6 +117,7 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 			}
 			w.agent.configure(strings.Replace(string(config), w.agent.dir+"/queue.db", queue(c), 1))
 			w.agent.impatient()
+			w.agent.ill = true // the card is smaller than queue.max_size
 			w.agent.start()
 			w.live(t, "load")
 			w.cable.Pull()
@@ -187,6 +188,7 @@ func TestBacklogIsSentFromACardThatCannotBeWritten(t *testing.T) {
 			}
 			w.agent.configure(strings.Replace(string(config), w.agent.dir+"/queue.db", c.dir+"/queue.db", 1))
 			w.agent.impatient()
+			w.agent.ill = true
 			w.cable.Pull()
 			w.agent.start()
 			time.Sleep(8 * time.Second)

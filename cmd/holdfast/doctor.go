@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/doctor"
@@ -58,6 +60,28 @@ func runDoctor(ctx context.Context, args []string) error {
 		return nil
 	}
 	return exitStatus(report.Result)
+}
+
+// startProblems are what the quick checks of holdfast doctor find when the agent
+// starts.
+type startProblems struct{ found atomic.Pointer[[]string] }
+
+// list returns what was found; nothing before look has ended. It may be called
+// from any goroutine.
+func (p *startProblems) list() []string {
+	if found := p.found.Load(); found != nil {
+		return *found
+	}
+	return nil
+}
+
+// look runs the checks. The agent does not wait for them: a disk or a driver may
+// hang.
+func (p *startProblems) look(ctx context.Context, cfg config.Config, hw *drivers.Hardware, log *slog.Logger) {
+	found := doctor.AtStart(ctx, doctor.NewSite(cfg, hw, nil), func(check string, f doctor.Finding) {
+		log.Warn("something is wrong with this machine", "check", check, "what", f.What, "mend", f.Mend)
+	})
+	p.found.Store(&found)
 }
 
 // runningAgent is what the agent with the queue answers; nil: none runs. One that

@@ -176,6 +176,11 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		}
 		defer b.Close()
 	}
+	found := new(startProblems)
+	cfg.Uplink.Problems = found.list
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	looking.Go(func() { found.look(ctx, cfg, r.hw, r.log) })
 	r.hw.Forget() // the file may have been changed because the hardware was
 	cfg.Queue.Unsaved = r.left
 	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink.Broker), r.log, r.manager)

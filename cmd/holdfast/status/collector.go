@@ -88,6 +88,9 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 	}
 	s.Queue = queueOf(m, c.backlog.Stats(), link)
 	s.Problems = problems(&s)
+	if c.opt.Problems != nil {
+		s.Problems = append(s.Problems, c.opt.Problems()...)
+	}
 	return s
 }
 
