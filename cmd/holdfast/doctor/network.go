@@ -91,7 +91,7 @@ type link struct {
 	ends   bool         // a check has found a fault that later steps would meet again
 	conn   *mqtt.Conn   // made by the check of the login; nil: none
 
-	subscriptions string // at the broker before our own, as it tells; empty: it does not
+	nobody bool // the broker says that nobody but us subscribes to anything
 }
 
 // name is the server without what may be secret in its URL.

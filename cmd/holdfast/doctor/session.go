@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -80,10 +81,10 @@ func checkClientID(ctx context.Context, s *Site) (found []Finding) {
 		if err != nil {
 			continue // it takes no other client ID, or the login says why
 		}
-		l.subscriptions = retained(ctx, conn, "$SYS/broker/subscriptions/count", noneTime)
 		if s.isOnline(ctx, conn) {
 			found = append(found, l.fail(idTaken.at("server", l.name(), "client_id", s.Config.Uplink.ClientID))...)
 		}
+		l.nobody = nobodyElse(ctx, conn)
 		hangUp(conn)
 	}
 	return found
@@ -111,6 +112,36 @@ func (s *Site) isOnline(ctx context.Context, conn *mqtt.Conn) bool {
 		case <-gone:
 			return true
 		}
+	}
+}
+
+const (
+	subscriptionCount = "$SYS/broker/subscriptions/count" // Mosquitto's, of all clients
+	countTime         = 15 * time.Second                  // Mosquitto counts every 10 s by default (sys_interval)
+)
+
+// nobodyElse reports whether the broker says that no subscription is there but the
+// two of this session, to the status and to the number. The number as it is retained
+// may be from before a client came: what counts is the next one, with ours in it.
+func nobodyElse(ctx context.Context, conn *mqtt.Conn) bool {
+	const ours = 2
+	before, err := strconv.Atoi(retained(ctx, conn, subscriptionCount, noneTime))
+	if err != nil || before >= ours {
+		return false
+	}
+	timeout := time.After(countTime)
+	for {
+		select {
+		case m := <-conn.Heard():
+			if m.Topic == subscriptionCount {
+				return string(m.Payload) == strconv.Itoa(ours)
+			}
+			continue
+		case <-timeout:
+		case <-conn.Done():
+		case <-ctx.Done():
+		}
+		return false
 	}
 }
 
@@ -256,7 +287,7 @@ func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 
 func checkSubscribers(_ context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
-		if l.subscriptions == "0" {
+		if l.nobody {
 			found = append(found, nobodySubscribed.at("server", l.name()))
 		}
 	}
