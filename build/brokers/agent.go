@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/build/rig/child"
@@ -17,7 +15,7 @@ type agent struct {
 	place    place
 	clientID string
 	dir      string
-	log      logBuffer
+	log      child.Log
 	process  *child.Process
 }
 
@@ -81,21 +79,4 @@ func (a *agent) kill() {
 	}
 	a.process.Kill()
 	os.WriteFile(filepath.Join(a.dir, "log"), []byte(a.log.String()), 0o644)
-}
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -34,7 +34,7 @@ func (s *suite) wrongPassword(ctx context.Context, observed func()) (remark stri
 	defer observed()
 	const wrong = "guess-me-not"
 	var tries attempts
-	link, err := cable.New(s.server.address(), tries.tap)
+	link, err := cable.New(s.server.address(), tries.tap, cable.Link{})
 	if err != nil {
 		return "", err
 	}

@@ -22,7 +22,7 @@ const python = "/usr/bin/python3"
 type consumer struct {
 	name        string
 	command     []string
-	out, errors logBuffer
+	out, errors child.Log
 
 	starts int // valid once closed
 	killed chan struct{}
@@ -104,7 +104,7 @@ func (r *readers) python(args ...string) *exec.Cmd {
 
 // ask runs a program that ends by itself, and returns what it says.
 func (r *readers) ask(ctx context.Context, args ...string) (string, error) {
-	var out, errors logBuffer
+	var out, errors child.Log
 	cmd := r.python(args...)
 	cmd.Stdout, cmd.Stderr = &out, &errors
 	p, err := child.Start(cmd)

@@ -48,7 +48,7 @@ func (r *readers) run(ctx context.Context) (err error) {
 	}
 	defer r.rec.Close()
 	r.ledger = newLedger(r.rec)
-	link, err := cable.New(r.server.address(), nil)
+	link, err := cable.New(r.server.address(), nil, cable.Link{})
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 // porch speaks TLS with the broker itself, over a cable that is pulled. The
 // broker is there all the time: nothing may be missing.
 func (s *suite) porch(ctx context.Context) {
-	link, err := cable.New(s.server.address(), nil)
+	link, err := cable.New(s.server.address(), nil, cable.Link{})
 	if err != nil {
 		s.tell(caseOutage, "", err)
 		return

@@ -49,7 +49,7 @@ func (s *suite) open(ctx context.Context, a away) (*shop, error) {
 		return nil, err
 	}
 	shop := &shop{suite: s, away: a, window: w}
-	if shop.link, err = cable.New(w.address(), nil); err == nil {
+	if shop.link, err = cable.New(w.address(), nil, cable.Link{}); err == nil {
 		shop.agent, err = newAgent(s.server, a.clientID, a.clientID, shop.link.Addr(), password)
 	}
 	if err == nil {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/build/rig/link"
 )
 
 // An agent is a process of holdfast with its card and its cable.
@@ -16,7 +16,7 @@ type agent struct {
 	name, binary string
 	dir, config  string
 	card         *card
-	cable        *cable.Cable
+	cable        *link.Link
 	cmd          *exec.Cmd
 	log          *os.File
 }
@@ -37,7 +37,7 @@ func newAgent(dir, name, binary, server string) (*agent, error) {
 	if a.card, err = newCard(a.dir); err != nil {
 		return nil, err
 	}
-	if a.cable, err = cable.New(server, nil); err != nil {
+	if a.cable, err = link.New(server, nil, link.Shape{}); err != nil {
 		return nil, err
 	}
 	if a.log, err = os.Create(filepath.Join(a.dir, "log")); err != nil {

@@ -1,16 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
 // An agent is the real program in a process of its own.
@@ -19,7 +19,7 @@ type agent struct {
 	dir  string
 	env  []string // besides ours
 	cmd  *exec.Cmd
-	log  logBuffer
+	log  child.Log
 	done bool
 	ill  bool // the test has made the machine so that the checks at the start find something
 }
@@ -105,21 +105,4 @@ func (a *agent) written() (bytes int64) {
 	}
 	a.t.Fatalf("no write_bytes in %s", text)
 	return 0
-}
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -116,7 +116,7 @@ func TestAHalfOpenLinkIsFoundIn30Seconds(t *testing.T) {
 					return tap.tap()
 				}
 				return &swamp{tap.tap(), flooded, ended}
-			})
+			}, cable.Link{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,7 +13,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/build/rig/link"
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
@@ -50,7 +50,7 @@ func guardedBy(t *testing.T, a *acl, option, sensors string) *wired {
 	w := &wired{broker: startMosquitto(t, option+"\nacl_file "+a.path+"\n"), tap: newWiretap(0)}
 	w.sub = subscribeWith(t, mqtt.NewClientOptions().AddBroker("tcp://"+w.broker.addr).SetUsername("recorder"), "#")
 	var err error
-	if w.cable, err = cable.New(w.broker.addr, w.tap.tap); err != nil {
+	if w.cable, err = link.New(w.broker.addr, w.tap.tap, link.Shape{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.cable.Close() })

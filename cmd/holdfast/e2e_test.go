@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/build/rig/link"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
@@ -19,7 +20,7 @@ const comesBack = 4 * time.Minute
 // wired is a broker, a cable with a tap, a subscriber and an agent behind it.
 type wired struct {
 	broker *mosquitto
-	cable  *cable.Cable
+	cable  *link.Link
 	tap    *wiretap
 	sub    *subscriber
 	agent  *agent
@@ -28,11 +29,16 @@ type wired struct {
 // wire sets everything up. delay slows what goes to the broker.
 func wire(t *testing.T, broker *mosquitto, delay time.Duration, sensors string) *wired {
 	t.Helper()
-	return wireOver(t, broker, newWiretap(delay), cable.New, sensors)
+	return wireOver(t, broker, newWiretap(delay), quick, sensors)
+}
+
+// quick is a link that is neither slow nor long.
+func quick(target string, tap func() cable.Tap) (*link.Link, error) {
+	return link.New(target, tap, link.Shape{})
 }
 
 // wireOver does the same with a cable that lay makes.
-func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, func() cable.Tap) (*cable.Cable, error),
+func wireOver(t *testing.T, broker *mosquitto, tap *wiretap, lay func(string, func() cable.Tap) (*link.Link, error),
 	sensors string) *wired {
 	t.Helper()
 	w := &wired{broker: broker, tap: tap}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
 // endsBy waits for a process after a signal, and says how it ended. Nothing that
@@ -167,7 +169,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := program(t, "run", "-c", dir+"/config.yaml")
-	var log logBuffer
+	var log child.Log
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

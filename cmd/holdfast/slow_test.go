@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/build/rig/link"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 // modem is a slow and long link: 20 kbit/s, 600 ms there and back.
-func modem(target string, tap func() cable.Tap) (*cable.Cable, error) {
-	return cable.NewShaped(target, tap, cable.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10})
+func modem(target string, tap func() cable.Tap) (*link.Link, error) {
+	return link.New(target, tap, link.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10})
 }
 
 // TestASlowLinkThatBreaksLosesNothing: for half a minute it is cut every 5 s

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
@@ -31,7 +30,7 @@ func (a *agent) status() (s status.Snapshot, ok bool) {
 // and after it is back.
 func TestStatusTellsAnOutageAndItsDrain(t *testing.T) {
 	t.Parallel()
-	w := wireOver(t, startMosquitto(t, persistent), newWiretap(0), cable.New, `
+	w := wireOver(t, startMosquitto(t, persistent), newWiretap(0), quick, `
   load:   {kind: simulated, counter: {}, every: 20ms}
   broken: {kind: simulated, counter: {}, every: 100ms, fail: {every: 1}}
 `)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
+	"github.com/holdfast-iot/holdfast/build/rig/link"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
@@ -34,7 +35,7 @@ func (t *traffic) ToClient(data []byte) {
 // packet, and on a slow link, where each has its own, and is historical when it
 // goes: 18 bytes more.
 func wires(dir string, window int) error {
-	slow := cable.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10}
+	slow := link.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10}
 	config, ca, err := mosquitto.TLS(dir)
 	if err != nil {
 		return err
@@ -42,11 +43,11 @@ func wires(dir string, window int) error {
 	for _, c := range []struct {
 		name, scheme, config string
 		tls                  mqtt.TLS
-		shape                cable.Shape
+		shape                link.Shape
 		n                    int
 	}{
-		{"mqtt, quick", "mqtt", "", mqtt.TLS{}, cable.Shape{}, 20_000},
-		{"mqtts, quick", "mqtts", config, mqtt.TLS{CA: ca}, cable.Shape{}, 20_000},
+		{"mqtt, quick", "mqtt", "", mqtt.TLS{}, link.Shape{}, 20_000},
+		{"mqtts, quick", "mqtts", config, mqtt.TLS{CA: ca}, link.Shape{}, 20_000},
 		{"mqtt, 20 kbit/s", "mqtt", "", mqtt.TLS{}, slow, 300},
 		{"mqtts, 20 kbit/s", "mqtts", config, mqtt.TLS{CA: ca}, slow, 300},
 	} {
@@ -69,17 +70,17 @@ func wires(dir string, window int) error {
 		fmt.Printf("%-17s a reading takes %5.1f bytes there and %4.1f back, in %.2f and %.2f packets; with %d for "+
 			"each %.0f and %.0f\n",
 			c.name, each(many.up, few.up), each(many.down, few.down), each(many.packsUp, few.packsUp),
-			each(many.packsDown, few.packsDown), cable.Header,
-			each(many.up+many.packsUp*cable.Header, few.up+few.packsUp*cable.Header),
-			each(many.down+many.packsDown*cable.Header, few.down+few.packsDown*cable.Header))
+			each(many.packsDown, few.packsDown), link.Header,
+			each(many.up+many.packsUp*link.Header, few.up+few.packsUp*link.Header),
+			each(many.down+many.packsDown*link.Header, few.down+few.packsDown*link.Header))
 	}
 	return nil
 }
 
 // carry drains n readings over a cable.
-func carry(path, addr, scheme string, tls mqtt.TLS, shape cable.Shape, n, window int) (*traffic, error) {
+func carry(path, addr, scheme string, tls mqtt.TLS, shape link.Shape, n, window int) (*traffic, error) {
 	t := &traffic{}
-	c, err := cable.NewShaped(addr, t.tap, shape) // a cable without a shape is quick
+	c, err := link.New(addr, t.tap, shape) // a cable without a shape is quick
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func (j job) run() error {
 	}
 	defer r.client.Disconnect(100)
 	var door counter
-	wire, err := cable.New(b.Addr, door.tap)
+	wire, err := cable.New(b.Addr, door.tap, cable.Link{})
 	if err != nil {
 		return err
 	}

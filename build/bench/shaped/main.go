@@ -21,12 +21,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/build/rig/link"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 type job struct {
-	shape   cable.Shape
+	shape   link.Shape
 	waiting int           // readings, at the start
 	alarms  int           // that are timed
 	settle  time.Duration // before anything is measured
@@ -37,7 +37,7 @@ type job struct {
 }
 
 func main() {
-	j := job{shape: cable.Shape{Buffer: 16 << 10}}
+	j := job{shape: link.Shape{Buffer: 16 << 10}}
 	flag.IntVar(&j.shape.Rate, "rate", 20_000, "bits a second, each way")
 	flag.DurationVar(&j.shape.Delay, "delay", 300*time.Millisecond, "each way")
 	flag.IntVar(&j.waiting, "waiting", 100_000, "readings that wait")

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/build/rig/link"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
@@ -51,7 +52,7 @@ func (c *tapped) ToServer(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.packets++
-	c.header += cable.Header
+	c.header += link.Header
 	c.rest = append(c.rest, data...)
 	for {
 		message, ok := whole(c.rest)

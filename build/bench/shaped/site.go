@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/build/rig/link"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
@@ -23,7 +23,7 @@ import (
 type site struct {
 	job
 	broker *mosquitto.Broker
-	cable  *cable.Cable
+	cable  *link.Link
 	meter  *meter
 	seen   *seen
 	clock  *clock.Timekeeper
@@ -81,7 +81,7 @@ func open(dir string, j job) (*site, error) {
 	if s.seen, err = subscribe(s.broker.Addr); err != nil {
 		return nil, err
 	}
-	if s.cable, err = cable.NewShaped(s.broker.Addr, s.meter.tap, j.shape); err != nil {
+	if s.cable, err = link.New(s.broker.Addr, s.meter.tap, j.shape); err != nil {
 		return nil, err
 	}
 	s.queue, err = queue.Open(queue.Options{Path: filepath.Join(dir, "queue.db"), MaxSize: 64 << 20,

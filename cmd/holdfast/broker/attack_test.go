@@ -2,7 +2,6 @@ package broker
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
 const patience = time.Minute // more than any of it takes, on any machine
@@ -378,26 +379,8 @@ func TestSubscriptionsAndTopicsHaveAMaximum(t *testing.T) {
 	}
 }
 
-// A lockedBuffer takes what the library still logs while it ends.
-type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
-}
-
 func TestAPortScanIsOneLineInTheLog(t *testing.T) {
-	var out lockedBuffer
+	var out child.Log
 	b, err := listen("127.0.0.1:0", "s3cret", defaultLimits,
 		slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {

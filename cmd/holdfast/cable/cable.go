@@ -1,28 +1,31 @@
-// Package cable is a network cable that a program can pull, or one that is slow
-// and long: a TCP proxy on loopback, for the demo, the tests and the benches.
+// Package cable is a network cable that a program can pull: a TCP proxy on
+// loopback, for the demo, the tests and the benches.
+//
+// A cable is quick and short, unless a [Link] says otherwise: build/rig/link makes
+// slow and long ones, and cuts them at a byte.
 package cable
 
 import (
 	"context"
-	"math"
 	"net"
 	"sync"
+	"syscall"
 )
 
-// A Cable carries connections to one address while it is plugged in.
+// A Cable carries connections to one address while it is plugged in. Its methods
+// may be called from any goroutine.
 type Cable struct {
 	listener net.Listener
-	target   string
-	tap      func() Tap
-	up, down *lane // nil: neither slow nor long
 	dialer   net.Dialer
+	target   string // host:port of the far end
+	tap      func() Tap
+	link     Link
+	all      sync.WaitGroup // every goroutine of the cable
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows; nothing is read or written under it
 	pulled bool
 	closed bool
-	conns  map[net.Conn]bool // both ends
-	left   int               // bytes that pass before the next cut
-	all    sync.WaitGroup
+	conns  map[net.Conn]bool // that are open: both ends of each connection
 }
 
 // A Tap sees what travels over one connection, each way in its own goroutine.
@@ -32,17 +35,25 @@ type Tap interface {
 	ToClient(data []byte)
 }
 
+// A Link is how a cable carries. Each function may be nil; they are called from the
+// goroutines of the connections.
+type Link struct {
+	// Control sets options of each socket, as that of net.Dialer does.
+	Control func(network, address string, c syscall.RawConn) error
+	// Connect takes as long as the making of a connection does.
+	Connect func()
+	// Carry reads from a connection and calls deliver for what arrives at the other
+	// end, until the connection ends or deliver reports false. up is the way to the
+	// server.
+	Carry func(from net.Conn, up bool, deliver func([]byte) bool)
+}
+
 // New lays a cable to a TCP address; it is plugged in. Each connection gets a
 // tap of its own; tap may be nil.
-func New(target string, tap func() Tap) (*Cable, error) { return lay(target, tap, Shape{}) }
-
-func lay(target string, tap func() Tap, s Shape) (*Cable, error) {
-	c := &Cable{target: target, tap: tap, conns: map[net.Conn]bool{}, left: never}
-	var config net.ListenConfig
-	if s != (Shape{}) {
-		c.up, c.down = newLane(s), newLane(s)
-		config.Control, c.dialer.Control = small, small
-	}
+func New(target string, tap func() Tap, link Link) (*Cable, error) {
+	c := &Cable{target: target, tap: tap, link: link, conns: map[net.Conn]bool{}}
+	config := net.ListenConfig{Control: link.Control}
+	c.dialer.Control = link.Control
 	var err error
 	if c.listener, err = config.Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
@@ -51,7 +62,7 @@ func lay(target string, tap func() Tap, s Shape) (*Cable, error) {
 	return c, nil
 }
 
-// Addr is the near end.
+// Addr is the near end, host:port.
 func (c *Cable) Addr() string { return c.listener.Addr().String() }
 
 // Pull breaks every connection and refuses new ones.
@@ -69,46 +80,12 @@ func (c *Cable) Plug() {
 	c.pulled = false
 }
 
-// Cut breaks every connection; new ones pass.
-func (c *Cable) Cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cutLocked()
-}
-
-// never is more bytes than a cable carries.
-const never = math.MaxInt
-
-// CutAfter breaks every connection when n more bytes have passed, either way:
-// in the middle of a message, and of a packet. It reports false if there is
-// none that could be cut.
-func (c *Cable) CutAfter(n int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.conns) == 0 {
-		return false
-	}
-	c.left = n
-	return true
-}
-
-// pass says how much of some data gets through.
-func (c *Cable) pass(data []byte) (through []byte, whole bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.left == never {
-		return data, true
-	}
-	n := min(len(data), c.left)
-	c.left -= n
-	return data[:n], c.left > 0
-}
-
+// cutLocked breaks every connection. What is under way does not arrive: closing
+// alone would still send it.
 func (c *Cable) cutLocked() {
-	c.left = never
 	for conn := range c.conns {
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			tcp.SetLinger(0) // a reset, and nothing of what is under way arrives
+			tcp.SetLinger(0) // a reset
 		}
 		conn.Close()
 	}
@@ -126,6 +103,7 @@ func (c *Cable) Close() error {
 	return err
 }
 
+// accept takes connections until the listener is closed.
 func (c *Cable) accept() {
 	for {
 		near, err := c.listener.Accept()
@@ -136,13 +114,14 @@ func (c *Cable) accept() {
 	}
 }
 
+// carry connects to the far end and carries both ways until one end is closed.
 func (c *Cable) carry(near net.Conn) {
 	defer c.drop(near)
 	if !c.hold(near) {
 		return
 	}
-	if c.up != nil {
-		c.up.roundTrip() // in which the connection is made
+	if c.link.Connect != nil {
+		c.link.Connect()
 	}
 	far, err := c.dialer.Dial("tcp", c.target)
 	if err != nil {
@@ -158,10 +137,10 @@ func (c *Cable) carry(near net.Conn) {
 		toServer, toClient = t.ToServer, t.ToClient
 	}
 	c.all.Go(func() {
-		c.oneWay(near, far, c.down, toClient)
+		c.oneWay(near, far, false, toClient)
 		c.drop(near)
 	})
-	c.oneWay(far, near, c.up, toServer)
+	c.oneWay(far, near, true, toServer)
 }
 
 // hold notes a connection; false if the cable is not plugged in.
@@ -175,6 +154,7 @@ func (c *Cable) hold(conn net.Conn) bool {
 	return true
 }
 
+// drop closes a connection, which may be closed already.
 func (c *Cable) drop(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,18 +163,14 @@ func (c *Cable) drop(conn net.Conn) {
 }
 
 // oneWay carries until a connection ends.
-func (c *Cable) oneWay(to, from net.Conn, l *lane, tap func([]byte)) {
+func (c *Cable) oneWay(to, from net.Conn, up bool, tap func([]byte)) {
 	deliver := func(data []byte) bool {
-		through, whole := c.pass(data)
-		tap(through)
-		_, err := to.Write(through)
-		if !whole {
-			c.Cut()
-		}
-		return err == nil && whole
+		tap(data)
+		_, err := to.Write(data)
+		return err == nil
 	}
-	if l != nil {
-		l.carry(from, deliver)
+	if c.link.Carry != nil {
+		c.link.Carry(from, up, deliver)
 		return
 	}
 	buf := make([]byte, 32<<10)

@@ -55,7 +55,7 @@ func talk(t *testing.T, c *Cable) net.Conn {
 
 func TestCableCarriesAndIsTapped(t *testing.T) {
 	var p tape
-	c, err := New(echo(t), func() Tap { return &p })
+	c, err := New(echo(t), func() Tap { return &p }, Link{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestCableCarriesAndIsTapped(t *testing.T) {
 }
 
 func TestPulledCableBreaksAndRefuses(t *testing.T) {
-	c, err := New(echo(t), nil)
+	c, err := New(echo(t), nil, Link{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,46 +85,5 @@ func TestPulledCableBreaksAndRefuses(t *testing.T) {
 	c.Plug()
 	if talk(t, c) == nil {
 		t.Error("no answer after the cable was plugged in")
-	}
-}
-
-func TestCutCableTakesNewConnections(t *testing.T) {
-	c, err := New(echo(t), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	conn := talk(t, c)
-	c.Cut()
-	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("the connection outlived the cut")
-	}
-	if talk(t, c) == nil {
-		t.Error("no answer after the cut")
-	}
-}
-
-func TestCutIsInTheMiddleOfWhatTravels(t *testing.T) {
-	var p tape
-	c, err := New(echo(t), func() Tap { return &p })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if c.CutAfter(3) {
-		t.Error("there is something to cut before there is a connection")
-	}
-	conn := talk(t, c)
-	c.CutAfter(3)
-	conn.Write([]byte("hello"))
-	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("the connection outlived the cut")
-	}
-	if talk(t, c) == nil {
-		t.Error("no answer after the cut")
-	}
-	c.Close()
-	if got := p.up.String(); got != "hellohelhello" {
-		t.Errorf("the tap saw %q, want the middle of the second greeting", got)
 	}
 }

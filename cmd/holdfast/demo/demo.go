@@ -68,7 +68,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	wire, err := cable.New(b.Addr().String(), nil)
+	wire, err := cable.New(b.Addr().String(), nil, cable.Link{})
 	if err != nil {
 		return err
 	}

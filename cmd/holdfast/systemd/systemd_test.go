@@ -14,31 +14,16 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"github.com/holdfast-iot/holdfast/build/rig/child"
 )
 
 // A manager takes what is sent, as the service manager does.
 type manager struct {
 	mu   sync.Mutex
 	sent []string
-	log  lockedText
+	log  child.Log
 	*Notifier
-}
-
-type lockedText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lockedText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lockedText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func newManager(timeout time.Duration) *manager {

@@ -1,4 +1,4 @@
-package cable
+package link
 
 import (
 	"io"
@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
 // modem is the link of issue 5: 20 kbit/s, 600 ms there and back.
@@ -69,9 +71,8 @@ func TestAllConnectionsShareTheLink(t *testing.T) {
 
 func TestSlowCableCarriesWhole(t *testing.T) {
 	var p tape
-	c, err := NewShaped(echo(t), func() Tap {
-		return &p
-	}, Shape{Rate: 10_000_000, Delay: time.Millisecond, Buffer: 16 << 10})
+	quick := Shape{Rate: 10_000_000, Delay: time.Millisecond, Buffer: 16 << 10}
+	c, err := New(echo(t), func() cable.Tap { return &p }, quick)
 	if err != nil {
 		t.Fatal(err)
 	}

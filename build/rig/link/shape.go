@@ -1,4 +1,4 @@
-package cable
+package link
 
 import (
 	"net"
@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// A Shape makes a cable slow and long, as a modem's link is. All connections
-// share it.
+// A Shape makes a link slow and long, as a modem's is. All connections share it.
 type Shape struct {
 	Rate   int           // bits a second, each way; 0: any
 	Delay  time.Duration // each way
@@ -22,16 +21,9 @@ const (
 	Header = 20 + 20 + 12
 )
 
-// NewShaped lays a cable that is slow and long. Its tap gets packet by packet:
-// what one write of the sender's put on the link, if it had room for it.
-//
-// A packet without data costs nothing. While both ends talk, acknowledgements
-// of TCP's travel with the data.
-func NewShaped(target string, tap func() Tap, s Shape) (*Cable, error) { return lay(target, tap, s) }
-
-// small keeps the kernel from hiding the link: else it takes megabytes that
+// smallBuffers keeps the kernel from hiding the link: else it takes megabytes that
 // the link has not carried. It bounds the packets too, as a modem does.
-func small(_, _ string, c syscall.RawConn) error {
+func smallBuffers(_, _ string, c syscall.RawConn) error {
 	const receive = 4 << 10 // the kernel doubles it
 	var failed error
 	err := c.Control(func(fd uintptr) {
