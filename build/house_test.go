@@ -25,7 +25,7 @@ var upstream = map[string][]string{
 
 	"sensors/clock":    {},
 	"sensors":          {"sensors/clock"},
-	"sensors/debounce": {},
+	"sensors/debounce": {"sensors/clock"},
 	"sensors/drivers": {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/gpio",
 		"sensors/drivers/host", "sensors/drivers/i2c", "sensors/drivers/kernel", "sensors/drivers/lines"},
 	"sensors/drivers/gpio":        {"sensors/drivers/host"},

@@ -3,10 +3,10 @@ package config
 import (
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // pick returns the filter keys of one quantity and the path where they are
@@ -71,7 +71,7 @@ func (f *filterReader) reportOf(q sensors.Quantity, every time.Duration) sensors
 		f.failValue(at+".at_least", "must be 1s or more")
 	case f.has(at+".at_least") && v.AtLeast <= every:
 		f.failValue(at+".at_least", "must be longer than the %s between two readings: all would be reported",
-			duration(every))
+			clock.FormatDuration(every))
 	}
 	return sensors.Report(v)
 }
@@ -124,7 +124,7 @@ func (f *filterReader) average(qs []sensors.Quantity, every time.Duration) time.
 	case f.stanza.Average < 1:
 		f.failValue(at, "must be 1 or more: the samples in a reading")
 	case every/time.Duration(f.stanza.Average) < time.Millisecond:
-		f.failValue(at, "%d samples in %s are more than one in 1ms", f.stanza.Average, duration(every))
+		f.failValue(at, "%d samples in %s are more than one in 1ms", f.stanza.Average, clock.FormatDuration(every))
 	default:
 		return every / time.Duration(f.stanza.Average)
 	}
@@ -133,16 +133,3 @@ func (f *filterReader) average(qs []sensors.Quantity, every time.Duration) time.
 
 // number formats a number as a person writes it: without an exponent.
 func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
-
-// duration formats a duration without the units that are zero at its end: 1h, not
-// 1h0m0s.
-func duration(d time.Duration) string {
-	text := d.String() // 1h0m0s
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}

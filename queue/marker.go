@@ -2,9 +2,9 @@ package queue
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 // crashesToQuarantine is how many starts must crash while they open the file,
@@ -22,11 +22,9 @@ type marker struct {
 	Crashes int    `json:"deaths"` // of starts before this one, under this kernel boot
 }
 
-// kernelBoot is the kernel's name for this boot; tests put another in place.
-var kernelBoot = func() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without one, no crash counts
-	return strings.TrimSpace(string(id))
-}
+// kernelBoot is the kernel's name for this boot; tests put another in place. Without one
+// no crash counts.
+var kernelBoot = clock.KernelBootID
 
 // set leaves the marker, with one crash more than the last marker counts.
 func (m *marker) set() error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
@@ -118,7 +119,7 @@ func presetText(v reflect.Value) string {
 	case v.IsZero(), v.Kind() == reflect.Pointer, isMapping(v.Type()):
 		return ""
 	case v.Type() == durationType:
-		return duration(time.Duration(v.Int()))
+		return clock.FormatDuration(time.Duration(v.Int()))
 	case v.Kind() == reflect.Slice:
 		all := make([]string, v.Len())
 		for i := range all {

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/holdfast-iot/holdfast/build/markdown"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
@@ -73,7 +73,7 @@ func (c comments) section(out *strings.Builder, kind string) error {
 
 func paceText(o drivers.Options) string {
 	if pace := o.Pace(); pace > 0 {
-		return fmt.Sprintf("Measures every %s unless `every` says otherwise.", duration(pace))
+		return fmt.Sprintf("Measures every %s unless `every` says otherwise.", clock.FormatDuration(pace))
 	}
 	return "Reports when something happens, and takes no `every`."
 }
@@ -95,19 +95,6 @@ func quantities(out *strings.Builder, kind string, all []sensors.Quantity) {
 		}
 		fmt.Fprintf(out, "| %s | %s | %s |\n", code(q.Name), unit, code(q.Class))
 	}
-}
-
-// duration is a duration as a configuration has it: 1m, not 1m0s.
-func duration(d time.Duration) string {
-	for _, unit := range []struct {
-		of   time.Duration
-		name string
-	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
-		if d != 0 && d%unit.of == 0 {
-			return fmt.Sprintf("%d%s", d/unit.of, unit.name)
-		}
-	}
-	return d.String()
 }
 
 func upper(s string) string {

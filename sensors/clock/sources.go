@@ -54,11 +54,20 @@ func kernelClocks() clockSource {
 	}
 }
 
-// kernelBoot is the start of the kernel's id of this boot.
-var kernelBoot = sync.OnceValue(func() string {
+// KernelBootID is the kernel's name for this boot, a UUID; empty where /proc is not there.
+func KernelBootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err == nil && len(id) > 8 {
-		return string(id[:8])
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// kernelBoot is the start of the kernel's id of this boot: enough to tell the boots of one
+// machine apart, and short in the queue's file.
+var kernelBoot = sync.OnceValue(func() string {
+	if id := KernelBootID(); len(id) > 8 {
+		return id[:8]
 	}
 	started := boottime() - time.Duration(time.Now().UnixNano()) // no /proc: the time of the boot serves as an id
 	return hex.EncodeToString([]byte(strconv.FormatInt(int64(started), 36)))[:8]

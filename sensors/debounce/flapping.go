@@ -1,8 +1,9 @@
 package debounce
 
 import (
-	"strings"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const (
@@ -149,7 +150,7 @@ func (f *flapping) report(c Change, at time.Time) Notice {
 func (f *flapping) count(phase string, now mark) Notice {
 	event := map[string]any{
 		"phase":     phase,
-		"window":    span(now.at.Sub(f.begun.at)),
+		"window":    clock.FormatDuration(now.at.Sub(f.begun.at).Round(time.Second)),
 		"changes":   f.sums.changes,                    // that would have been readings
 		"readings":  f.sums.readings,                   // that there were
 		"swallowed": now.swallowed - f.begun.swallowed, // edges that were no changes: bounces
@@ -165,16 +166,4 @@ func (f *flapping) forget(at time.Time) {
 		old++
 	}
 	f.recent = append(f.recent[:0], f.recent[old:]...)
-}
-
-// span writes a duration as a person does: 1m, 1h, 12m30s.
-func span(d time.Duration) string {
-	s := d.Round(time.Second).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

@@ -167,14 +167,3 @@ func TestLevelBeforeLostEdgesIsNotVouchedFor(t *testing.T) {
 		t.Error(got)
 	}
 }
-
-func TestSpanIsWrittenAsAPersonDoes(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		time.Minute: "1m", time.Hour: "1h", 90 * time.Second: "1m30s",
-		10 * time.Minute: "10m", 20 * time.Second: "20s", 61 * time.Minute: "1h1m", 31_400 * time.Millisecond: "31s",
-	} {
-		if got := span(d); got != want {
-			t.Errorf("%v: %s, want %s", d, got, want)
-		}
-	}
-}
