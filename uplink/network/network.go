@@ -1,0 +1,104 @@
+// Package network tells when this machine's network may be back, as the kernel
+// announces it by rtnetlink(7).
+//
+// Its functions may be called at the same time; none keeps a goroutine.
+package network
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// Groups of NETLINK_ROUTE in <linux/rtnetlink.h>: what the kernel announces.
+const (
+	groupLink      = 0x1
+	groupIPv4Addr  = 0x10
+	groupIPv4Route = 0x40
+	groupIPv6Addr  = 0x100
+	groupIPv6Route = 0x400
+)
+
+// maxDatagram is how many bytes of announcements the kernel sends at once at most
+// (NLMSG_GOODSIZE in <linux/netlink.h> is less).
+const maxDatagram = 32 << 10
+
+// AwaitBack leaves a token in back each time that a link gets a carrier, or an
+// address or a route is added, until ctx is done. It fails if the kernel does not
+// tell. back has room for one token, and is not waited for.
+func AwaitBack(ctx context.Context, back chan<- struct{}) error {
+	socket, err := listen()
+	if err != nil {
+		return fmt.Errorf("rtnetlink: %w", err)
+	}
+	defer socket.Close()
+	return await(ctx, socket, back)
+}
+
+// listen opens a socket that gets the kernel's announcements.
+func listen() (*os.File, error) {
+	const kind = syscall.SOCK_RAW | syscall.SOCK_CLOEXEC | syscall.SOCK_NONBLOCK
+	fd, err := syscall.Socket(syscall.AF_NETLINK, kind, syscall.NETLINK_ROUTE)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	groups := uint32(groupLink | groupIPv4Addr | groupIPv4Route | groupIPv6Addr | groupIPv6Route)
+	if err := syscall.Bind(fd, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK, Groups: groups}); err != nil {
+		syscall.Close(fd)
+		return nil, os.NewSyscallError("bind", err)
+	}
+	return os.NewFile(uintptr(fd), "rtnetlink"), nil
+}
+
+// await reads announcements until ctx is done or the socket fails.
+func await(ctx context.Context, socket *os.File, back chan<- struct{}) error {
+	defer context.AfterFunc(ctx, func() { socket.Close() })() // ends the read
+	datagram := make([]byte, maxDatagram)
+	for {
+		n, err := socket.Read(datagram)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, syscall.ENOBUFS): // there were more than the kernel keeps: some were lost
+		case err != nil:
+			return err
+		case !mayBeBack(datagram[:n]):
+			continue
+		}
+		select {
+		case back <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Fields of struct ifinfomsg, which follows the header of RTM_NEWLINK.
+const (
+	linkFlags = 8  // offset of ifi_flags
+	linkSize  = 16 // of all of it
+)
+
+// mayBeBack reports whether a datagram announces something that a connection may
+// have waited for.
+func mayBeBack(datagram []byte) bool {
+	messages, err := syscall.ParseNetlinkMessage(datagram)
+	if err != nil {
+		return false
+	}
+	for _, m := range messages {
+		switch m.Header.Type {
+		case syscall.RTM_NEWADDR, syscall.RTM_NEWROUTE:
+			return true
+		case syscall.RTM_NEWLINK:
+			// Also a link that loses its carrier is announced so, and one that scans for
+			// wireless networks.
+			if len(m.Data) >= linkSize && binary.NativeEndian.Uint32(m.Data[linkFlags:])&syscall.IFF_RUNNING != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
