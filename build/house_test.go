@@ -46,6 +46,7 @@ var upstream = map[string][]string{
 	"uplink/mqtttest":      {}, // for tests
 	"uplink/payload":       {"queue", "sensors", "sensors/clock"},
 	"uplink/mdns":          {},
+	"uplink/network":       {},
 	"config": {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors",
 		"sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/broker": {},
@@ -55,7 +56,8 @@ var upstream = map[string][]string{
 	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c", "sensors/scan"},
 	"cmd/holdfast/systemd": {},
 	"cmd/holdfast": {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor",
-		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/payload",
+		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/network",
+		"uplink/payload",
 		"queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
 

@@ -58,6 +58,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 		Uplink: uplink.Options{
 			Broker: mqtt.Broker{ClientID: "pi-abcdef01", Servers: []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
 				Password: mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}, KeepAlive: 15 * time.Second},
+			Within:  5 * time.Second,
 			Drain:   uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
 			Topics:  payload.DefaultPatterns,
 			Streams: []sensors.Stream{stream},
@@ -99,6 +100,7 @@ mqtt:
   tls: {ca: ca.pem, cert: node.pem, key: node.key}
   keepalive: 1m30s
   bind: wwan0
+  reconnect: {within: 20s}
   prove_publish: false
   retain: false
 drain: {rate: 50, window: 64}
@@ -127,6 +129,7 @@ sensors:
 		{"tls", up.TLS, mqtt.TLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"}},
 		{"keepalive", up.KeepAlive, 90 * time.Second},
 		{"bind", up.Bind, "wwan0"},
+		{"reconnect", up.Within, 20 * time.Second},
 		{"prove_publish", up.NoProof, true},
 		{"retain", up.NoRetain, true},
 		{"drain", up.Drain, uplink.Drain{Rate: 50, Window: 64}},

@@ -28,7 +28,14 @@ type mqttKeys struct {
 	Bind           string        `yaml:"bind"`
 	Prove          bool          `yaml:"prove_publish"`
 	Retain         bool          `yaml:"retain"`
+	Reconnect      reconnectKeys `yaml:"reconnect"`
 	Embedded       embeddedKeys  `yaml:"embedded"`
+}
+
+// reconnectKeys are the keys under mqtt.reconnect: how a fleet comes back to a broker
+// that was away.
+type reconnectKeys struct {
+	Within time.Duration `yaml:"within"`
 }
 
 // tlsKeys are the keys under mqtt.tls. The files are named here and read when the
@@ -56,10 +63,12 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 
 func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	between(r.reader, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
+	between(r.reader, "mqtt.reconnect.within", m.Reconnect.Within, time.Second, 50*time.Second, "between 1s and 50s")
 	up := uplink.Options{
 		Broker: mqtt.Broker{Username: m.Username, KeepAlive: m.KeepAlive, Bind: r.bind(m.Bind),
 			TLS: mqtt.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
 				ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}},
+		Within:   m.Reconnect.Within,
 		NoProof:  !m.Prove,
 		NoRetain: !m.Retain,
 	}

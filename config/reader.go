@@ -58,6 +58,7 @@ func defaults() file {
 			KeepAlive: 15 * time.Second,
 			Prove:     true,
 			Retain:    true,
+			Reconnect: reconnectKeys{Within: uplink.DefaultWithin},
 			Embedded:  embeddedKeys{Listen: "127.0.0.1:1883"},
 		},
 		Queue: queueKeys{

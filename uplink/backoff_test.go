@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,111 +15,174 @@ import (
 )
 
 var (
-	errReset     = errors.New("read: connection reset by peer")
+	errSilent    = errors.New("nothing heard from the broker")
+	closedError  = fmt.Errorf("connection lost: %w", mqtt.ErrBrokerClosed)
+	refusedError = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	errPeerReset = fmt.Errorf("connection lost: %w", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)})
-	errRoute     = errors.New("dial: no route to host")
+	errRoute     = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
 )
 
-func TestBackoffDoublesWithJitter(t *testing.T) {
-	b := newBackoff()
-	bound, longest := time.Second, time.Duration(0)
-	for range 10 {
-		d := b.after(errRoute, 0)
-		if d > bound {
-			t.Errorf("waited %v, bound %v", d, bound)
+// oldOutage is the age of an outage that is not young.
+const oldOutage = youngOutage + time.Minute
+
+// backoffOf is the backoff of one agent, with the usual turns.
+func backoffOf(id string) *backoff { return newBackoff(id, DefaultWithin) }
+
+// noon is when the outages of these tests begin.
+var noon = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+
+// TestAnAgentAloneTriesEachSecond for two minutes, and then more and more rarely.
+func TestAnAgentAloneTriesEachSecond(t *testing.T) {
+	b, now := backoffOf("pi"), noon
+	for now.Before(noon.Add(youngOutage)) {
+		wait, alone := b.after(now, errRoute, 0)
+		if !alone || wait < 500*time.Millisecond || wait > time.Second {
+			t.Fatalf("%v into the outage it waits %v, alone: %v", now.Sub(noon), wait, alone)
 		}
-		bound, longest = min(2*bound, time.Minute), max(longest, d)
+		now = now.Add(wait)
+	}
+	longest := time.Duration(0)
+	for i := range 10 {
+		wait, alone := b.after(now, errRoute, 0)
+		if bound := min(time.Second<<i, time.Minute); !alone || wait > bound {
+			t.Errorf("the %dth attempt of an old outage: %v, alone %v, want at most %v", i, wait, alone, bound)
+		}
+		now, longest = now.Add(wait), max(longest, wait)
 	}
 	if longest < 2*time.Second {
 		t.Errorf("the longest of ten waits is %v", longest)
 	}
-	if d := b.after(errReset, stableSession); d > time.Second {
-		t.Errorf("first wait after a stable session is %v", d)
+}
+
+// TestABrokerIsTriedOncePerTurn while the outage is young, and then more rarely, at
+// most once a minute.
+func TestABrokerIsTriedOncePerTurn(t *testing.T) {
+	b, now := backoffOf("pi"), noon
+	wait, _ := b.after(now, closedError, time.Hour)
+	if wait > b.turn+sameTurn {
+		t.Errorf("the first wait is %v, a turn %v", wait, b.turn)
+	}
+	for now = now.Add(wait); now.Before(noon.Add(youngOutage)); now = now.Add(wait) {
+		if wait, _ = b.after(now, refusedError, 0); (wait - b.turn).Abs() > time.Microsecond {
+			t.Fatalf("%v into the outage it waits %v, want a turn of %v", now.Sub(noon), wait, b.turn)
+		}
+	}
+	for range 10 {
+		wait, alone := b.after(now, refusedError, 0)
+		if alone || wait > maxTurn+b.turn {
+			t.Errorf("waits %v, alone: %v", wait, alone)
+		}
+		now = now.Add(wait)
+	}
+	if bound := b.bounds[pace{b.turn, maxTurn}]; bound != maxTurn {
+		t.Errorf("after ten more attempts a turn is %v", bound)
 	}
 }
 
 func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
-	closed := fmt.Errorf("connection lost: %w", mqtt.ErrBrokerClosed)
+	broken := fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK"))
+	usual := backoffOf("pi").turn
+	const none = time.Duration(-1) // no bound, and not alone
 	for _, c := range []struct {
 		what string
 		err  error
 		up   time.Duration
-		want time.Duration // the bound after ten times
+		want time.Duration // the bound after 40 times; 0: each second, alone
 	}{
-		{"a link that flaps", errReset, 10 * time.Second, time.Second},
-		{"a broker that closes at once", closed, 10 * time.Second, time.Minute},
-		{"a broker that resets at once", errPeerReset, 300 * time.Millisecond, time.Minute},
-		{"a link on which a NAT resets", errPeerReset, 5 * time.Second, time.Second},
-		{"a link that is cut before the broker answers", errReset, 0, time.Minute},
-		{"a broker that breaks the protocol", fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK")), 10 * time.Second, time.Minute},
-		{"a broker that closes after a stable session", closed, time.Minute, time.Second},
+		{"a link that flaps", errSilent, 10 * time.Second, 0},
+		{"a link that is cut before the broker answers", errRoute, 0, 0},
+		{"a name that is not found", &net.DNSError{Name: "broker"}, 0, 0},
+		{"nothing answers", fmt.Errorf("no mqtt connection in 15s: %w", context.DeadlineExceeded), 0, 0},
+		{"one server is out of reach and the other refuses", fmt.Errorf("%w; %w", errRoute, refusedError), 0, maxTurn},
+		{"a broker that closes at once", closedError, 10 * time.Second, maxTurn},
+		{"a broker that closes before it answers", closedError, 0, maxTurn},
+		{"a broker that resets at once", errPeerReset, 300 * time.Millisecond, maxTurn},
+		{"a link on which a NAT resets", errPeerReset, 5 * time.Second, none},
+		{"a broker that breaks the protocol", broken, 10 * time.Second, maxTurn},
+		{"a broker that closes after a stable session", closedError, time.Minute, usual},
+		{"what nobody has thought of", errors.New("?"), 0, maxTurn},
 		{"a refusal", &mqtt.RefusedError{Code: 5}, 0, 15 * time.Minute},
 		{"a broker that is busy", &mqtt.RefusedError{Code: 3}, 0, 5 * time.Minute},
-		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, closed), time.Minute, 15 * time.Minute},
+		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, closedError), time.Minute, 15 * time.Minute},
 	} {
-		b := newBackoff()
-		for range 10 {
-			b.after(c.err, c.up)
+		b, now, alone := backoffOf("pi"), noon, false
+		for range 40 {
+			var wait time.Duration
+			wait, alone = b.after(now, c.err, c.up)
+			now = now.Add(wait + c.up)
 		}
-		if bound := b.bounds[paceOf(c.err)]; bound != c.want {
-			t.Errorf("%s: the bound is %v, want %v", c.what, bound, c.want)
+		bound := time.Duration(0)
+		for _, of := range b.bounds {
+			bound = max(bound, of)
+		}
+		if alone != (c.want == 0) || bound != max(c.want, 0) {
+			t.Errorf("%s: alone %v, the bound is %v, want %v", c.what, alone, bound, c.want)
 		}
 	}
 }
 
-// TestRefusalsAndTheNetworkHaveBoundsOfTheirOwn: of two brokers behind one name,
-// one refuses and one does not answer. Neither lets the other start anew.
-func TestRefusalsAndTheNetworkHaveBoundsOfTheirOwn(t *testing.T) {
-	b := newBackoff()
+// TestRefusalsAndTheLinkHaveBoundsOfTheirOwn: of two brokers behind one name, one
+// refuses and one does not answer. Neither lets the other start anew.
+func TestRefusalsAndTheLinkHaveBoundsOfTheirOwn(t *testing.T) {
+	b := backoffOf("pi")
+	b.after(noon, errRoute, 0)
 	for i := range 6 {
 		for _, err := range []error{errRoute, &mqtt.RefusedError{Code: 4}, &mqtt.RefusedError{Code: 0x89}} {
 			p := paceOf(err)
-			if d, bound := b.after(err, 0), min(p.first<<i, p.most); d > bound {
-				t.Errorf("%v: waited %v the %dth time, bound %v", err, d, i+1, bound)
+			if d, _ := b.after(noon.Add(oldOutage), err, 0); d > min(p.first<<i, p.most) {
+				t.Errorf("%v: waited %v the %dth time, bound %v", err, d, i+1, min(p.first<<i, p.most))
 			}
 		}
 	}
-	if b.bounds[paceNetwork] != 32*time.Second || b.bounds[paceRefused] != 15*time.Minute || b.bounds[paceBusy] != 160*time.Second {
+	if b.bounds[paceLink] != 32*time.Second || b.bounds[paceRefused] != 15*time.Minute || b.bounds[paceBusy] != 160*time.Second {
 		t.Errorf("bounds %v", b.bounds)
 	}
-	b.after(errReset, stableSession)
-	if len(b.bounds) != 1 || b.bounds[paceNetwork] != time.Second {
+	b.after(noon.Add(oldOutage), errSilent, stableSession)
+	if len(b.bounds) != 0 {
 		t.Errorf("bounds after a stable session: %v", b.bounds)
 	}
 }
 
-// TestBareEOFsKeepTheNetworksSchedule: that a broker closes without a word says
-// nothing about a rival.
-func TestBareEOFsKeepTheNetworksSchedule(t *testing.T) {
-	b := newBackoff()
-	for i := range 100 {
-		if d, bound := b.after(mqtt.ErrBrokerClosed, 3*time.Second), min(time.Second<<min(i, 10), time.Minute); d > bound {
-			t.Fatalf("waited %v the %dth time, bound %v", d, i+1, bound)
+// shareUsed is how much of ten minutes a link is used that is cut every 5 s on
+// average, where connecting takes some time.
+func shareUsed(connect time.Duration, err error, backoffs func() *backoff) float64 {
+	const rounds, long = 100, 10 * time.Minute
+	used := time.Duration(0)
+	for range rounds {
+		b := backoffs()
+		for at := time.Duration(0); at < long; {
+			lives := time.Duration(rand.ExpFloat64() * float64(5*time.Second))
+			up := max(0, lives-connect)
+			wait, _ := b.after(noon.Add(at+lives), err, up)
+			used += up
+			at += lives + wait
+		}
+	}
+	return float64(used) / float64(rounds*long)
+}
+
+// TestALinkThatIsCutAllTheTimeIsUsed while it takes so long until something is
+// acknowledged; also where an outage was before.
+func TestALinkThatIsCutAllTheTimeIsUsed(t *testing.T) {
+	for connect, want := range map[time.Duration]float64{100 * time.Millisecond: 0.75, 1800 * time.Millisecond: 0.4} {
+		share := shareUsed(connect, errSilent, func() *backoff {
+			b := backoffOf("pi")
+			b.began, b.bounds[paceLink] = noon.Add(-time.Hour), time.Minute
+			return b
+		})
+		if share < want {
+			t.Errorf("connecting in %v, the link is used %.0f %% of the time, want %.0f", connect, 100*share, 100*want)
 		}
 	}
 }
 
-// TestALinkThatIsCutAllTheTimeIsUsed: cut every 5 s on average, for ten minutes,
-// while it takes so long until something is acknowledged; also where an outage
-// was before.
-func TestALinkThatIsCutAllTheTimeIsUsed(t *testing.T) {
-	for _, c := range []struct {
-		connect time.Duration
-		want    float64 // of the time
-	}{{100 * time.Millisecond, 0.75}, {1800 * time.Millisecond, 0.4}} {
-		const rounds, long = 100, 10 * time.Minute
-		used := time.Duration(0)
-		for range rounds {
-			b := backoff{bounds: map[pace]time.Duration{paceNetwork: time.Minute}}
-			for at := time.Duration(0); at < long; {
-				lives := time.Duration(rand.ExpFloat64() * float64(5*time.Second))
-				up := max(0, lives-c.connect)
-				used += up
-				at += lives + b.after(errReset, up)
-			}
-		}
-		if share := float64(used) / float64(rounds*long); share < c.want {
-			t.Errorf("connecting in %v, the link is used %.0f %% of the time, want %.0f", c.connect, 100*share, 100*c.want)
+// TestALinkThatIsResetAllTheTimeIsUsed: like one that is cut, and a little less.
+func TestALinkThatIsResetAllTheTimeIsUsed(t *testing.T) {
+	for connect, want := range map[time.Duration]float64{100 * time.Millisecond: 0.55, 1800 * time.Millisecond: 0.33} {
+		share := shareUsed(connect, errPeerReset, func() *backoff { return backoffOf(fmt.Sprint("pi-", rand.Uint32())) })
+		t.Logf("connecting in %v, the link is used %.0f %% of the time", connect, 100*share)
+		if share < want {
+			t.Errorf("connecting in %v, the link is used %.0f %% of the time, want %.0f", connect, 100*share, 100*want)
 		}
 	}
 }
@@ -128,66 +192,16 @@ func TestALinkThatIsCutAllTheTimeIsUsed(t *testing.T) {
 func TestSessionsThatAreEndedAgainAndAgainAreRare(t *testing.T) {
 	broken := fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK"))
 	for _, err := range []error{errPeerReset, mqtt.ErrBrokerClosed, broken, &net.OpError{Op: "write", Err: syscall.EPIPE}} {
-		for _, lasts := range []time.Duration{1, 10 * time.Millisecond, 300 * time.Millisecond, time.Second, usefulSession - 1, usefulSession,
+		for _, lasts := range []time.Duration{0, 1, 10 * time.Millisecond, 300 * time.Millisecond, time.Second, usefulSession - 1, usefulSession,
 			3 * time.Second, 5 * time.Second, 6900 * time.Millisecond, 20 * time.Second} {
-			b, n := newBackoff(), 0
+			b, n := backoffOf("pi"), 0
 			for at := time.Duration(0); at < 200*time.Second; n++ {
-				at += lasts + b.after(err, lasts)
+				wait, _ := b.after(noon.Add(at+lasts), err, lasts)
+				at += lasts + wait
 			}
 			if n > 30 {
 				t.Errorf("%v after %v: %d connections in 200 s", err, lasts, n)
 			}
-		}
-	}
-}
-
-// TestALinkThatIsResetAllTheTimeIsUsed: like one that is cut, and a little less.
-func TestALinkThatIsResetAllTheTimeIsUsed(t *testing.T) {
-	for _, c := range []struct {
-		connect time.Duration
-		want    float64 // of the time
-	}{{100 * time.Millisecond, 0.6}, {1800 * time.Millisecond, 0.33}} {
-		const rounds, long = 100, 10 * time.Minute
-		used := time.Duration(0)
-		for range rounds {
-			b := newBackoff()
-			for at := time.Duration(0); at < long; {
-				lives := time.Duration(rand.ExpFloat64() * float64(5*time.Second))
-				up := max(0, lives-c.connect)
-				used += up
-				at += lives + b.after(errPeerReset, up)
-			}
-		}
-		share := float64(used) / float64(rounds*long)
-		t.Logf("connecting in %v, the link is used %.0f %% of the time", c.connect, 100*share)
-		if share < c.want {
-			t.Errorf("connecting in %v, the link is used %.0f %% of the time, want %.0f", c.connect, 100*share, 100*c.want)
-		}
-	}
-}
-
-// TestABrokerThatFailsAgainAndAgainIsNotStormed: it is up for ten seconds and
-// away for a minute, and a thousand agents come back each time.
-func TestABrokerThatFailsAgainAndAgainIsNotStormed(t *testing.T) {
-	const up, cycle = 10 * time.Second, 70 * time.Second
-	perSecond := map[time.Duration]int{}
-	for range 1000 {
-		b := newBackoff()
-		at := b.after(errReset, time.Hour) // when it failed the first time, all at once
-		for at < 10*cycle {
-			if in := at % cycle; in < cycle-up {
-				at += b.after(errRoute, 0)
-				continue
-			}
-			perSecond[at/time.Second]++
-			lasts := cycle - at%cycle
-			at += lasts
-			at += b.after(errReset, lasts)
-		}
-	}
-	for second, n := range perSecond {
-		if n > 50 {
-			t.Errorf("%d of 1000 agents connect in second %d", n, second)
 		}
 	}
 }
@@ -206,26 +220,4 @@ func TestTheFirstRetryComesWithinASecond(t *testing.T) {
 			})
 		}
 	})
-}
-
-// TestAFleetDoesNotComeBackAtOnce: a thousand agents lose a broker that is away
-// for a minute, a minute and a half, or three.
-func TestAFleetDoesNotComeBackAtOnce(t *testing.T) {
-	for round := range 20 {
-		away := []time.Duration{60, 90, 180}[round%3] * time.Second
-		perSecond := map[time.Duration]int{}
-		for range 1000 {
-			b := newBackoff()
-			at := time.Duration(rand.Int64N(int64(time.Second)))
-			for err := error(mqtt.ErrBrokerClosed); at < away; err = errRoute {
-				at += b.after(err, 0)
-			}
-			perSecond[at/time.Second]++
-		}
-		for second, n := range perSecond {
-			if n > 50 {
-				t.Errorf("%d of 1000 agents connect in second %d", n, second)
-			}
-		}
-	}
 }

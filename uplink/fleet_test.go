@@ -52,7 +52,7 @@ func (h *hub) dial(ctx context.Context, _ mqtt.Message) (Conn, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.away {
-		return nil, errRoute
+		return nil, refusedError
 	}
 	c := &hubConn{hub: h, heard: make(chan mqtt.Message, 4), lost: make(chan struct{}), preferred: make(chan struct{})}
 	h.conns[c] = true
@@ -140,9 +140,8 @@ func perSecond(times []time.Time) (most int) {
 	return most
 }
 
-// TestAFleetSparesItsBroker: a thousand agents, whose broker is away for more
-// than a minute (chance lets 51 of them come in the same second once in some
-// thousand times); then for ten minutes, after which they have more to tell than
+// TestAFleetSparesItsBroker: a thousand agents that take turns of 20 s, whose broker
+// is away for more than a minute; then for ten minutes, after which they have more to tell than
 // the broker can hand on at once, so there they are told to go slowly. One
 // reading a second each is the broker's rate by the number of agents, less what
 // happens meanwhile.
@@ -211,7 +210,7 @@ func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *clock.Timekee
 
 // startAgent starts a link with a queue, and reads something now and then.
 func startAgent(ctx context.Context, fleet *sync.WaitGroup, h *hub, i int, q *queue.Queue, keeper *clock.Timekeeper, drain Drain) {
-	opt := Options{Broker: mqtt.Broker{ClientID: fmt.Sprintf("agent-%d", i), Clock: keeper}, Topics: payload.DefaultPatterns, Boot: q.Boot(), Drain: drain,
+	opt := Options{Broker: mqtt.Broker{ClientID: fmt.Sprintf("agent-%d", i), Clock: keeper}, Topics: payload.DefaultPatterns, Boot: q.Boot(), Drain: drain, Within: 20 * time.Second,
 		Streams: []sensors.Stream{{Name: "room"}}}
 	l := New(opt, q, h.dial, slog.New(slog.DiscardHandler))
 	linked, unlink := context.WithCancel(context.Background())

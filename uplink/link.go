@@ -98,6 +98,7 @@ type Link struct {
 	dial    Dial
 	log     *slog.Logger
 	topics  payload.Topics
+	network chan struct{} // a token: our network may be back; from watchNetwork to pause
 
 	states states        // has a mutex of its own
 	pace   *throttle     // its meter has a mutex of its own
@@ -130,7 +131,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: opt.topicNames(), pace: newThrottle(opt.Drain.Rate),
 		canary: canaryMemory{unreadable: map[string]bool{}}, proofs: newProofs(), suspects: suspects{}, rejects: newRejects(),
 		notices: newNoticeMemory(), journal: linkLog{log: log, logged: map[string]bool{}}}
-	l.states.changed = make(chan struct{}, 1)
+	l.states.changed, l.network = make(chan struct{}, 1), make(chan struct{}, 1)
 	l.board.now.Since = time.Now()
 	return l
 }
@@ -181,12 +182,13 @@ func (l *Link) stampAge(at clock.Stamp) (age time.Duration, known bool) {
 
 // Run connects and drains until ctx is done, then says goodbye.
 func (l *Link) Run(ctx context.Context) error {
-	var silence sync.WaitGroup
-	silence.Go(func() { l.states.watchSilence(ctx, l.opt.Streams, l.opt.Clock) })
-	defer silence.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { l.states.watchSilence(ctx, l.opt.Streams, l.opt.Clock) })
+	beside.Go(func() { l.watchNetwork(ctx) })
+	defer beside.Wait()
 
 	l.recall()
-	retry := newBackoff()
+	retry := newBackoff(l.opt.ClientID, l.opt.Within)
 	for ctx.Err() == nil {
 		up, expected, err := l.connect(ctx)
 		l.board.disconnected(err)
@@ -198,9 +200,9 @@ func (l *Link) Run(ctx context.Context) error {
 			l.log.Info("uplink goes back to the server that is preferred")
 			continue
 		}
-		wait := rand.N(paceNetwork.first) // the end was expected: of few notices, and three times each at most
+		wait, alone := rand.N(paceLink.first), false // the end was expected: of few notices, and three times each at most
 		if !expected {
-			wait = retry.after(err, up)
+			wait, alone = retry.after(time.Now(), err, up)
 		}
 		if most := l.opt.RetryMost; most > 0 {
 			wait = min(wait, most)
@@ -208,12 +210,43 @@ func (l *Link) Run(ctx context.Context) error {
 		l.journal.down(err, up, wait)
 		l.board.retries(time.Now().Add(wait))
 		l.opt.Progress(wait + busyLimit)
-		clock.Sleep(ctx, wait)
+		l.pause(ctx, wait, alone)
 		l.board.retries(time.Time{})
 	}
 	l.opt.Progress(0)
 	return ctx.Err()
 }
+
+// watchNetwork tells pause when the network may be back, until ctx is done.
+func (l *Link) watchNetwork(ctx context.Context) {
+	if l.opt.AwaitNetwork == nil {
+		return
+	}
+	if err := l.opt.AwaitNetwork(ctx, l.network); err != nil && ctx.Err() == nil {
+		l.log.Warn("the kernel does not tell when the network is back: attempts come by their own pace", "err", err)
+	}
+}
+
+// pause waits for some time, or until ctx is done. Nobody else waits with an agent
+// that is alone: it ends the wait when the network may be back.
+func (l *Link) pause(ctx context.Context, wait time.Duration, alone bool) {
+	back := l.network
+	if !alone {
+		back = nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-back:
+		// A link comes back in several steps; the last one is the route.
+		clock.Sleep(ctx, min(wait, networkSettles))
+	case <-ctx.Done():
+	}
+}
+
+// networkSettles is how long a network that comes back is left to itself.
+const networkSettles = 50 * time.Millisecond
 
 // report reports an event; the details have to marshal.
 func (l *Link) report(event string, details map[string]any) {

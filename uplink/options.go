@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"context"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
@@ -12,6 +13,7 @@ import (
 // Options say which broker to reach, and what to tell it.
 type Options struct {
 	mqtt.Broker
+	Within    time.Duration // of attempts at a broker that closed or refused, see [DefaultWithin]; 0: that
 	RetryMost time.Duration // bounds the wait between attempts while the network fails; 0: a minute
 	NoProof   bool          // do not ask for proof that we may publish: the account may only write
 	NoRetain  bool          // the broker keeps no messages: none is retained, the will neither
@@ -25,6 +27,11 @@ type Options struct {
 	Report  func(sensors.Event) // takes what happened to the link
 	Declare func(queue.Gap)     // takes readings that the broker acknowledged and that may not have arrived
 	Stats   func() queue.Stats  // of the backlog, for the heartbeat; nil: there is none
+
+	// AwaitNetwork leaves a token in back each time that a link, an address or a route
+	// of this machine may have come back, until ctx is done; nil, or an error: that
+	// cannot be told.
+	AwaitNetwork func(ctx context.Context, back chan<- struct{}) error
 
 	// Progress is called by the goroutine of Run as it makes progress, with the time
 	// within which it calls again; nil: nobody watches.

@@ -21,6 +21,12 @@ var configSections = []configSection{
 			"", ""},
 		{"retain", "`false` for a broker without retained messages: see [brokers](brokers.md)", "", ""},
 	}},
+	{path: "mqtt.reconnect", title: "mqtt.reconnect", intro: "For fleets: see [brokers](brokers.md#a-fleet-that-comes-back).",
+		keys: []configKey{
+			{"within", "1s to 50s: nine of ten agents try again within this time after the broker closed or refused, each " +
+				"in a turn of its own; after two minutes more and more rarely. When the node's own link was away it tries " +
+				"each second", "", ""},
+		}},
 	{path: "mqtt.tls", title: "mqtt.tls", intro: "For `mqtts://` and `wss://`. The server's certificate and " +
 		"name are always verified.", keys: []configKey{
 		{"ca", "certificates of authorities, in PEM, in place of the system's", "file", "the system's"},

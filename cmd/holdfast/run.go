@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/network"
 )
 
 // run is the agent until ctx is done, started again with a new configuration
@@ -183,6 +184,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	looking.Go(func() { found.look(ctx, cfg, r.hw, r.log) })
 	r.hw.Forget() // the file may have been changed because the hardware was
 	cfg.Queue.Unsaved = r.left
+	cfg.Uplink.AwaitNetwork = network.AwaitBack
 	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink.Broker), r.log, r.manager)
 	if left != nil {
 		r.left = left
