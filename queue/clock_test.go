@@ -12,7 +12,7 @@ import (
 
 const week = 7 * 24 * 3600 * 1000 // ms
 
-// wrongly is a reading whose time nobody vouches for, of a machine that woke up
+// wrongly is a reading whose time nobody trusts, of a machine that woke up
 // at last week's date.
 func wrongly(clock *clock.Timekeeper, seq uint64) sensors.Reading {
 	r := routine(seq)
@@ -106,7 +106,7 @@ func checkTimes(t *testing.T, items []Item, truth []int64) {
 	}
 }
 
-// clocks are the same clock before and after somebody vouches for it. They are
+// clocks are the same clock before and after somebody confirms it. They are
 // made together: in a bubble each counts on from the uptime that it finds.
 func clocks() (before, after *clock.Timekeeper) {
 	return clock.NewTimekeeper(clock.TrustNever), clock.NewTimekeeper(clock.TrustAlways)

@@ -61,6 +61,7 @@ func (a *alarm) lost() (changed bool) {
 	return changed
 }
 
+// beyond reports whether a value is on the alarm's side of the threshold.
 func (a *alarm) beyond(v float64) bool {
 	if a.Below {
 		return v < a.At
@@ -68,6 +69,7 @@ func (a *alarm) beyond(v float64) bool {
 	return v > a.At
 }
 
+// cleared reports whether a value ends the alarm.
 func (a *alarm) cleared(v float64) bool {
 	if a.Below {
 		return v >= a.Clear

@@ -49,6 +49,7 @@ func (m *mean) add(v float64, err error, at time.Time) (got average, failed erro
 	return m.close()
 }
 
+// close ends the samples of one reading and begins the next ones.
 func (m *mean) close() (got average, failed error, done bool) {
 	if len(m.values) == 0 {
 		failed = m.err

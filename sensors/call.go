@@ -50,6 +50,7 @@ func start(ctx context.Context, do func(context.Context) answer, late func(answe
 	return c
 }
 
+// finish sets the answer, and reports whether nobody waits for it any more.
 func (c *call) finish(got answer) (left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -25,9 +25,11 @@ func NewEvent(name string, details map[string]any) Event {
 	return Event{Name: name, Details: text}
 }
 
-// noticeKey is the key of the function that takes a driver's events. It travels
-// in the context because a fault of a shared bus is found deep in a transfer,
-// and belongs to the sensor whose call is under way.
+// noticeKey is the key of the function that takes a driver's events. It travels in
+// the context, as the hooks of net/http/httptrace do, because a fault of a shared
+// bus is found deep in a transfer, and belongs to the sensor whose call is under
+// way: the bus has no sensor of its own, and a transfer knows its caller by the
+// context alone.
 type noticeKey struct{}
 
 // withNotices passes events to take until ctx is done: the events of a call that

@@ -12,6 +12,7 @@ type faults struct {
 	reported bool // as a fault
 }
 
+// fail counts a failure. The first one in a row sets the time.
 func (t *faults) fail(now time.Time) {
 	if t.failures == 0 {
 		t.since = now

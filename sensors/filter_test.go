@@ -134,7 +134,7 @@ func TestASensorThatWasGoneForLongGivesOneReading(t *testing.T) {
 }
 
 // The model of report, in as few words as the contract's.
-func TestReportSaysAllThatIsWorthIt(t *testing.T) {
+func TestReportSendsWhatAReportRuleAsksFor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		every := time.Duration(rapid.IntRange(0, 60).Draw(t, "every")) * time.Second
 		r := reported{every: every, Report: Report{

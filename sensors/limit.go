@@ -22,6 +22,7 @@ type limited struct {
 	stop    func() bool // of the caller's end
 }
 
+// limitKey finds the limit that a context is under.
 type limitKey struct{}
 
 // withLimit is a context that ends with another one, or when the time is over. The
@@ -35,6 +36,7 @@ func withLimit(parent context.Context, limit time.Duration) (context.Context, co
 	return c, func() { c.end(context.Canceled) }
 }
 
+// end ends the context, once.
 func (c *limited) end(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,14 +49,18 @@ func (c *limited) end(err error) {
 	c.stop()
 }
 
+// Done is that of context.Context: closed when the limit has passed or the parent is
+// done.
 func (c *limited) Done() <-chan struct{} { return c.done }
 
+// Err is why it is done, nil before.
 func (c *limited) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
+// Value finds the limit itself, else what the parent has.
 func (c *limited) Value(key any) any {
 	if key == (limitKey{}) {
 		return c

@@ -59,6 +59,7 @@ type failureLog struct {
 	last       error
 }
 
+// fails logs a failure, or counts it if there were too many in the last hour.
 func (f *failureLog) fails(err error, now time.Time) {
 	f.hour(now, false)
 	f.last = err
@@ -71,6 +72,7 @@ func (f *failureLog) fails(err error, now time.Time) {
 	}
 }
 
+// ends logs the end of a failure that was logged.
 func (f *failureLog) ends() {
 	if f.logged {
 		f.log.Info(f.back)

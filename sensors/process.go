@@ -2,7 +2,7 @@ package sensors
 
 import "github.com/holdfast-iot/holdfast/sensors/clock"
 
-// take makes readings of samples. It is false if they were failures, all of them.
+// process makes readings of samples. It is false if they were failures, all of them.
 func (s *sampler) process(samples []Sample) (healthy bool) {
 	now := s.to.Clock.Now()
 	good, bad := false, false
@@ -25,7 +25,8 @@ func (s *sampler) process(samples []Sample) (healthy bool) {
 	return good || !bad
 }
 
-// processOne makes of a sample what it is worth, and reports whether it was good.
+// processOne passes a sample to its stream, reports what begins or ends with it, and
+// says whether it was good.
 func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 	if err := st.process(sample, at); err != nil {
 		if st.faults.failures == 1 {

@@ -37,6 +37,7 @@ const (
 	Alarm            // on disk at once, first to the broker
 )
 
+// String is the word that the configuration and the payload have.
 func (p Priority) String() string {
 	if p == Alarm {
 		return "alarm"

@@ -12,10 +12,10 @@ import (
 // after that.
 func afterOpening(works time.Duration) func() (func(context.Context) ([]Sample, error), error) {
 	return func() (func(context.Context) ([]Sample, error), error) {
-		opened, told := time.Now(), false
+		opened, reported := time.Now(), false
 		return func(ctx context.Context) ([]Sample, error) {
-			if !told {
-				told = true
+			if !reported {
+				reported = true
 				return sample(1), nil
 			}
 			select {

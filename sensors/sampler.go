@@ -48,7 +48,8 @@ func Run(ctx context.Context, specs []Spec, to Wiring) error {
 	return ctx.Err()
 }
 
-// A sampler keeps one sensor going.
+// A sampler keeps one sensor going. It belongs to one goroutine, that of run, but
+// for notice: the driver's goroutine calls it while run waits for the driver.
 type sampler struct {
 	spec    Spec
 	to      Wiring
@@ -65,6 +66,7 @@ type sampler struct {
 	hung   *call  // that has not returned yet; until then the sensor is not called
 }
 
+// newSampler is one whose sensor is not open yet.
 func newSampler(spec Spec, to Wiring) *sampler {
 	s := &sampler{spec: spec, to: to, log: to.Log.With("sensor", spec.Name), streams: map[string]*stream{}}
 	s.fails = failureLog{log: s.log, what: "sensor", back: "sensor answers again"}
@@ -165,6 +167,8 @@ func (s *sampler) back() error {
 	}
 }
 
+// open opens the sensor, unless it is open. One that opens too late is closed by the
+// call that opened it.
 func (s *sampler) open(ctx context.Context) error {
 	if s.device != nil {
 		return nil
@@ -198,6 +202,8 @@ func (s *sampler) close(ctx context.Context) {
 	}
 }
 
+// call calls into the driver and says that the sampler waits for it. A call that
+// hangs is remembered: no other is made before it has returned.
 func (s *sampler) call(
 	ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer),
 ) answer {

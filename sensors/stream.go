@@ -25,6 +25,8 @@ type stream struct {
 	last  reported
 }
 
+// newStream is a stream without a reading. Its alarm, if it has one, makes a stream
+// of its own.
 func newStream(st Stream, record func(Reading), log *slog.Logger) *stream {
 	s := &stream{
 		Stream: st, record: record, log: log.With("stream", st.Name),
@@ -40,7 +42,7 @@ func newStream(st Stream, record func(Reading), log *slog.Logger) *stream {
 	return s
 }
 
-// take takes a sample. The error says why it was not good.
+// process takes a sample. The error says why it was not good.
 func (st *stream) process(sample Sample, at clock.Stamp) error {
 	err := sample.Err
 	if err == nil {
@@ -63,6 +65,8 @@ func (st *stream) fail(err error, at clock.Stamp) {
 	st.collect(0, err, at)
 }
 
+// collect adds a sample, or the reason why there is none, to the mean. When the mean
+// is complete it becomes a reading, or the first failure of a row does.
 func (st *stream) collect(v float64, err error, at clock.Stamp) {
 	got, failed, done := st.mean.add(v, err, at.Monotonic())
 	switch {
@@ -76,7 +80,7 @@ func (st *stream) collect(v float64, err error, at clock.Stamp) {
 	}
 }
 
-// judge decides what a value is worth: a reading, an alarm, both or nothing.
+// evaluate decides what becomes of a value: a reading, an alarm, both or nothing.
 func (st *stream) evaluate(v average, at clock.Stamp) {
 	st.failing = false
 	if st.alarm != nil {
@@ -89,6 +93,7 @@ func (st *stream) evaluate(v average, at clock.Stamp) {
 	}
 }
 
+// alarmValue is the value of sensors.AlarmStates: 0 is ok, 1 is alarm.
 func alarmValue(on bool) float64 {
 	if on {
 		return 1
@@ -96,6 +101,7 @@ func alarmValue(on bool) float64 {
 	return 0
 }
 
+// emitValue makes a reading of a value, with the word of its state.
 func (st *stream) emitValue(v float64, at clock.Stamp) {
 	v += 0 // never -0, which the queue's file does not tell from 0
 	st.emit(Reading{At: at, Value: v, State: st.Word(v)})

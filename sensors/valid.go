@@ -40,10 +40,12 @@ func (p *validator) check(v float64) error {
 	return nil
 }
 
+// far reports whether a value is a jump from another; false if there is no other.
 func (p *validator) far(v float64, from *float64) bool {
 	return p.Jump > 0 && from != nil && math.Abs(v-*from) > p.Jump+noise(v, *from, p.Jump)
 }
 
+// text is a value with its unit, for an error.
 func (p *validator) text(v float64) string {
 	text := strconv.FormatFloat(v, 'f', -1, 64)
 	if p.unit != "" {

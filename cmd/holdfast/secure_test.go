@@ -139,7 +139,7 @@ func TestUnknownCertificateIsRefused(t *testing.T) {
 		return strings.Contains(a.log.String(), "certificate")
 	})
 	if strings.Contains(a.log.String(), "uplink up") {
-		t.Error("connected to a broker that nobody vouches for")
+		t.Error("connected to a broker that nobody trusts")
 	}
 	a.stop()
 }

@@ -18,6 +18,7 @@ const (
 	Unsynced                 // no source confirms it
 )
 
+// String is the word that payloads have.
 func (q Quality) String() string {
 	switch q {
 	case Synced:

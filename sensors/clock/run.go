@@ -64,6 +64,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 	}
 }
 
+// takeSteps returns the steps that were not reported yet, and forgets them.
 func (k *Timekeeper) takeSteps() []Step {
 	k.mu.Lock()
 	defer k.mu.Unlock()

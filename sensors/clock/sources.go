@@ -14,8 +14,8 @@ import (
 	"unsafe"
 )
 
-// A machine is the clocks that a timekeeper reads. Tests replace its functions to
-// step the wall clock, to suspend the machine and to synchronise the clock.
+// A clockSource is the clocks that a timekeeper reads. Tests replace its functions
+// to step the wall clock, to suspend the machine and to synchronise the clock.
 type clockSource struct {
 	kernel  string               // the id of this boot of the kernel
 	wall    func() time.Time     // the wall clock
@@ -33,6 +33,7 @@ type clockSource struct {
 // difference is the time between reading two clocks.
 const shortestSleep = 500 * time.Millisecond
 
+// kernelClocks are the clocks of this machine.
 func kernelClocks() clockSource {
 	start, at := time.Now(), boottime()
 	asleep := at - monotonic() // suspended until now
@@ -83,6 +84,7 @@ const (
 func boottime() time.Duration  { return clock(clockBoottime) }
 func monotonic() time.Duration { return clock(clockMonotonic) }
 
+// clock reads one of the kernel's clocks, 0 if the kernel does not have it.
 func clock(id uintptr) time.Duration {
 	var t syscall.Timespec
 	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, id, uintptr(unsafe.Pointer(&t)), 0); errno != 0 {
@@ -119,6 +121,7 @@ func (s source) quality() Quality {
 	return Unsynced
 }
 
+// String names the source for a person, "" if there is none.
 func (s source) String() string {
 	return [...]string{"", "chrony", "systemd-timesyncd", "real-time clock"}[s]
 }

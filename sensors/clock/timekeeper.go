@@ -46,6 +46,8 @@ const (
 // NewTimekeeper returns a timekeeper of this machine.
 func NewTimekeeper(trust Trust) *Timekeeper { return newTimekeeper(trust, kernelClocks()) }
 
+// newTimekeeper asks the slow sources once, so that the first stamps are as good as
+// they can be.
 func newTimekeeper(trust Trust, m clockSource) *Timekeeper {
 	if trust == TrustAuto {
 		m.poll()
@@ -67,7 +69,7 @@ func (k *Timekeeper) Now() Stamp {
 	return at
 }
 
-// Source names what vouches for the wall clock, for a person: the kernel, a program,
+// Source names what confirms the wall clock, for a person: the kernel, a program,
 // the configuration. It is empty if nothing does.
 func (k *Timekeeper) Source() string {
 	switch {

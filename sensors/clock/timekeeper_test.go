@@ -285,11 +285,11 @@ func TestSourcesConfirmWhatTheKernelDoesNot(t *testing.T) {
 		t.Errorf("chrony has the time, and the clock is %v", c)
 	}
 	if w.poll(); !kernelSynced() && w.name() != "chrony" {
-		t.Errorf("chrony has the time, and %q vouches for it", w.name())
+		t.Errorf("chrony has the time, and %q confirms it", w.name())
 	}
 	for trust, want := range map[Trust]string{TrustAlways: "clock.trust: always", TrustNever: ""} {
 		if got := NewTimekeeper(trust).Source(); got != want {
-			t.Errorf("%v: %q vouches for the clock, want %q", trust, got, want)
+			t.Errorf("%v: %q confirms the clock, want %q", trust, got, want)
 		}
 	}
 }

@@ -2,7 +2,7 @@ package debounce
 
 import "time"
 
-// debounceMode is what a contact has to do before a change of it counts.
+// A Mode is what a contact has to do before a change of it counts.
 type Mode string
 
 const (
@@ -103,8 +103,10 @@ func (d *debounce) rest(at time.Time) (c Change, ok bool) {
 // waits reports whether the level is still to be counted.
 func (d *debounce) waits() bool { return d.seen && (!d.counting || d.on != d.last) }
 
+// rested reports whether the contact was quiet for long enough until a time.
 func (d *debounce) rested(at time.Time) bool { return at.Sub(d.edged) >= d.quiet }
 
+// count makes the level count.
 func (d *debounce) count() Change {
 	if d.counting { // the level of the start is no edge
 		d.counted++

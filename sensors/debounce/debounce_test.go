@@ -200,7 +200,7 @@ func TestEdgeThatALookHasSeenIsNotCountedTwice(t *testing.T) {
 	}
 }
 
-func TestLostEdgesAreCountedAndVouchForNoRest(t *testing.T) {
+func TestLostEdgesAreCountedAndProveNoRest(t *testing.T) {
 	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
 	d.look(false, at(0))
 	d.rest(at(50))

@@ -1,5 +1,4 @@
-// Package debounce decides which edges and levels of a contact are worth a
-// reading.
+// Package debounce decides which edges and levels of a contact become readings.
 //
 // A [Filter] has three stages: debounce makes changes of edges and levels, hold
 // makes changes last, and flapping turns too many changes into one event. None of
@@ -102,18 +101,22 @@ func (f *Filter) advance(until time.Time) {
 	f.now = latest(f.now, until)
 }
 
+// changed passes a change from debounce to hold.
 func (f *Filter) changed(c Change, ok bool) {
 	if ok {
 		f.passed(f.hold.pass(c, f.now))
 	}
 }
 
+// passed passes a change from hold to flapping.
 func (f *Filter) passed(c Change, ok bool) {
 	if ok {
 		f.add(f.flapping.pass(c, f.mark()))
 	}
 }
 
+// add keeps notices until they are taken.
 func (f *Filter) add(notices []Notice) { f.notices = append(f.notices, notices...) }
 
+// mark is the present moment.
 func (f *Filter) mark() mark { return mark{f.now, f.debounce.swallowed()} }

@@ -45,8 +45,8 @@ type mark struct {
 // sums count since the last event.
 type sums struct{ changes, readings int }
 
-// A notice is one thing that is worth saying of a contact: a change, or else an
-// event.
+// A Notice is one thing that the filter reports of a contact: a change, or else an
+// event. Of an event, only Since of the Change has a meaning.
 type Notice struct {
 	Change
 	Event map[string]any
@@ -140,6 +140,7 @@ func (f *flapping) release(at time.Time) []Notice {
 	return []Notice{f.report(f.held, at)}
 }
 
+// report lets a change become a reading.
 func (f *flapping) report(c Change, at time.Time) Notice {
 	c.Since = latest(c.Since, f.last.Since) // readings of a stream are in order of time
 	f.reported, f.last, f.lastAt, f.holds = true, c, at, false

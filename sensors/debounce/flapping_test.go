@@ -159,7 +159,7 @@ func TestHoldCountsFromTheEdgeAndNotFromWhenItCounted(t *testing.T) {
 	}
 }
 
-func TestLevelBeforeLostEdgesIsNotVouchedFor(t *testing.T) {
+func TestLevelBeforeLostEdgesIsNotTrusted(t *testing.T) {
 	w := calmFilter(t, Filter{debounce: debounce{mode: Stable, quiet: 50 * time.Millisecond}})
 	w.Edge(true, at(2000), 0)
 	w.Edge(false, at(2200), 7)

@@ -40,6 +40,7 @@ func (h *hold) expire(at time.Time) (c Change, ok bool) {
 	return c, true
 }
 
+// latest is the later of two times.
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
