@@ -14,7 +14,7 @@ import (
 
 const forgetTime = 5 * time.Minute // for the whole of ha clear: one round trip a topic
 
-// runHA shows or clears what Home Assistant is told.
+// runHA shows or clears what Home Assistant knows of this node.
 func runHA(ctx context.Context, args []string) error {
 	f := flags("ha")
 	path := configFlag(f)
@@ -41,8 +41,8 @@ func runHA(ctx context.Context, args []string) error {
 	return clearHA(ctx, *path)
 }
 
-// showHA prints the announcement, and says beside it what a person may wonder
-// about. It opens no device and no secret.
+// showHA prints the announcement, and warns beside it of what Home Assistant would
+// refuse. It opens no device and no secret, so it works without a broker.
 func showHA(ctx context.Context, path string) error {
 	cfg, err := config.Load(ctx, path)
 	if err != nil {
@@ -65,8 +65,9 @@ func showHA(ctx context.Context, path string) error {
 	return nil
 }
 
-// clearHA clears what the broker retains. An agent that runs keeps its own
-// status, which would be missed, and brings its states back.
+// clearHA clears what the broker retains, and prints each topic. An agent that runs
+// keeps its own status, which would be missed, and brings its states back: the last
+// line says so.
 func clearHA(ctx context.Context, path string) error {
 	cfg, err := load(ctx, path)
 	if err != nil {

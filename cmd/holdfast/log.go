@@ -19,12 +19,16 @@ func newLog(w io.Writer) *slog.Logger {
 // quiet passes warnings and errors only.
 func quiet(log *slog.Logger) *slog.Logger { return slog.New(atLeast{log.Handler(), slog.LevelWarn}) }
 
+// atLeast passes records of a level and above.
 type atLeast struct {
 	slog.Handler
 	level slog.Level
 }
 
+// Enabled replaces the level of the handler inside.
 func (h atLeast) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+
+// WithAttrs and WithGroup keep the bound around what the handler inside returns.
 func (h atLeast) WithAttrs(a []slog.Attr) slog.Handler {
 	return atLeast{h.Handler.WithAttrs(a), h.level}
 }
@@ -35,6 +39,8 @@ func (h atLeast) WithGroup(name string) slog.Handler {
 // journal is a text handler for each priority of sd-daemon(3).
 type journal struct{ err, warning, info, debug slog.Handler }
 
+// journalHandler writes lines that begin with the priority, as <4>, and have neither
+// time nor level: journald keeps both as fields of its own.
 func journalHandler(w io.Writer) slog.Handler {
 	handler := func(priority string) slog.Handler {
 		return slog.NewTextHandler(prefixed{w, priority}, &slog.HandlerOptions{
@@ -50,6 +56,8 @@ func journalHandler(w io.Writer) slog.Handler {
 	return journal{handler("<3>"), handler("<4>"), handler("<6>"), handler("<7>")}
 }
 
+// of is the handler of a level: 3 for errors, 4 for warnings, 6 for what is normal,
+// 7 for debugging.
 func (j journal) of(l slog.Level) slog.Handler {
 	switch {
 	case l >= slog.LevelError:
@@ -62,6 +70,8 @@ func (j journal) of(l slog.Level) slog.Handler {
 	return j.debug
 }
 
+// Enabled, Handle, WithAttrs and WithGroup are those of slog.Handler, passed on to
+// the handler of the level, or to all four.
 func (j journal) Enabled(ctx context.Context, l slog.Level) bool { return j.of(l).Enabled(ctx, l) }
 
 func (j journal) Handle(ctx context.Context, r slog.Record) error {
@@ -82,6 +92,8 @@ type prefixed struct {
 	priority string
 }
 
+// Write gets a whole line with each call: slog's text handler writes so. It does it
+// in one write, so that lines of several goroutines do not mix.
 func (p prefixed) Write(line []byte) (int, error) {
 	if _, err := p.w.Write(append([]byte(p.priority), line...)); err != nil {
 		return 0, err

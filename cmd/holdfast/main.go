@@ -1,5 +1,10 @@
-// Holdfast reads sensors on a Raspberry Pi and publishes them over MQTT, and
-// keeps on disk what a dead network could not take.
+// Holdfast reads sensors on a Raspberry Pi and publishes them over MQTT, and keeps
+// on disk what a dead network could not take.
+//
+// Each command has a file of its own and a line in [commands]. A command returns an
+// error and does not end the process: [report] prints it and decides about the exit
+// status, which is 0 for success, 1 where the command could not do it, and 2 where
+// the user has to change something first.
 package main
 
 import (
@@ -38,6 +43,7 @@ var commands = []struct {
 	{"version", "version, commit, Go version", version, false},
 }
 
+// main ends at the first SIGINT or SIGTERM in order, and at the second at once.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -70,6 +76,7 @@ func command(ctx context.Context, args []string) int {
 	return 2
 }
 
+// usage prints all commands. It goes to standard output only if it was asked for.
 func usage(w io.Writer) {
 	fmt.Fprintf(w, "Usage: holdfast COMMAND [-c FILE]\n\n")
 	for _, c := range commands {
@@ -79,9 +86,11 @@ func usage(w io.Writer) {
 		config.DefaultPath)
 }
 
-// A usageError is an error that the user has to correct: the exit status is 2.
+// A usageError is an error that the user has to correct: an argument, the
+// configuration, or the user that runs the command. The exit status is 2.
 type usageError struct{ error }
 
+// Unwrap is for errors.Is and errors.As: what is wrong may decide about the hint.
 func (m usageError) Unwrap() error { return m.error }
 
 // report prints an error and returns the exit status that it stands for.
@@ -105,7 +114,7 @@ func report(err error) int {
 	return 1
 }
 
-// flags are the flags of one command.
+// flags are the flags of one command. They do not end the process: see parse.
 func flags(name string) *flag.FlagSet {
 	f := flag.NewFlagSet("holdfast "+name, flag.ContinueOnError)
 	f.SetOutput(stderr)
@@ -132,6 +141,7 @@ func configFlag(f *flag.FlagSet) *string {
 	return f.String("c", config.DefaultPath, "configuration `file`; - reads standard input")
 }
 
+// runDemo shows the agent on simulated sensors, with the real code of the agent.
 func runDemo(ctx context.Context, args []string) error {
 	f := flags("demo")
 	length := f.Duration("for", 0, "end after this `time`; 0: at Ctrl-C")

@@ -23,6 +23,8 @@ type printable struct {
 	part []byte // of a character whose other bytes come with the next Write
 }
 
+// Write reports all bytes as written, also those of a character whose end has not
+// come yet.
 func (p *printable) Write(text []byte) (int, error) {
 	rest := append(p.part, text...)
 	var out []byte
@@ -38,6 +40,8 @@ func (p *printable) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
+// appendPrintable appends a character, or its escape if a terminal would act on it.
+// raw are its bytes; one that is no UTF-8 is shown as \x and its value.
 func appendPrintable(out []byte, r rune, raw []byte) []byte {
 	switch {
 	case r == utf8.RuneError && len(raw) == 1:

@@ -31,6 +31,7 @@ type queueCmd struct {
 	from  string // the client ID whose backlog was moved aside
 }
 
+// A queueVerb is one thing that `holdfast queue` can do.
 type queueVerb struct {
 	name, does string
 	flags      string // that it takes beside -c and -file
@@ -48,7 +49,8 @@ var queueVerbs = []queueVerb{
 	{"purge", "gives up everything that waits and what was set aside; asks first", "yes", (*queueCmd).purge},
 }
 
-// runQueue looks into the queue on disk, with the agent running or not.
+// runQueue looks into the queue on disk, with the agent running or not: reading
+// needs no lock. Flags may stand before and after the verb.
 func runQueue(_ context.Context, args []string) error {
 	s := queueCmd{}
 	f := flags("queue")
@@ -87,6 +89,7 @@ func runQueue(_ context.Context, args []string) error {
 	return queueVerbs[i].run(&s)
 }
 
+// queueUsage prints the verbs and all flags.
 func queueUsage(f *flag.FlagSet) {
 	w := f.Output()
 	fmt.Fprintf(w, "Usage: holdfast queue [-c FILE | -file QUEUE.DB] VERB\n\n")
@@ -97,6 +100,7 @@ func queueUsage(f *flag.FlagSet) {
 	f.PrintDefaults()
 }
 
+// verbNames lists the verbs for an error.
 func verbNames() string {
 	var names []string
 	for _, v := range queueVerbs {
@@ -105,7 +109,8 @@ func verbNames() string {
 	return strings.Join(names, ", ")
 }
 
-// checkQueueFlags refuses a flag that means nothing here.
+// checkQueueFlags refuses a flag that the verb does not take: a person who writes
+// purge -n 5 expects that five readings go, and all would.
 func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
 	mayHave := append(strings.Fields(own), "c", "file")
 	given := map[string]bool{}
@@ -121,7 +126,8 @@ func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
 	return err
 }
 
-// locate finds the file.
+// locate finds the file: that of -file, else that of the configuration. A file that
+// is named has no bounds here, because what the agent would drop is not known.
 func (s *queueCmd) locate(configPath string) error {
 	if s.path != "" {
 		s.named = true
@@ -165,13 +171,14 @@ func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error)
 	return c, s.explain(err)
 }
 
-// aboutPath says that an error is about the path, not about what is in the file.
+// aboutPath reports whether an error is about the path, not about what is in the
+// file.
 func (s *queueCmd) aboutPath(err error) bool {
 	var path *fs.PathError
 	return errors.As(err, &path)
 }
 
-// explain says how to mend what keeps the file from being read.
+// explain adds to what keeps the file from being read how to correct it.
 func (s *queueCmd) explain(err error) error {
 	switch info, _ := os.Stat(s.path); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -197,7 +204,8 @@ func (s *queueCmd) asOwner() string {
 	return "run it as the user of the agent, such as sudo -u holdfast holdfast queue ..."
 }
 
-// owner names who owns the file, or the folder if the file cannot be seen.
+// owner names who owns the file, in a form that sudo -u takes; "" if it cannot be
+// seen.
 func owner(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -60,7 +60,9 @@ func (s *queueCmd) noBacklog(others []queue.Other) error {
 		s.path, strings.Join(names, ", "))}
 }
 
-// adopt takes the backlog over: through the agent if it runs, else by itself.
+// adopt takes the backlog over: through the agent if it runs, else by itself. It
+// needs the configuration, because what is adopted is sent under the client ID in
+// it.
 func (s *queueCmd) adopt() error {
 	if s.named {
 		return usageError{errors.New("queue adopt needs to know the present client ID: " +

@@ -16,8 +16,9 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// purge says what would be lost, asks, and gives it up: through the agent if it
-// runs, else by itself.
+// purge shows what would be lost, asks, and drops it: through the agent if it runs,
+// because the agent has the file open and more in memory; else by itself. It cannot
+// be undone.
 func (s *queueCmd) purge() error {
 	t, err := s.total()
 	if err != nil {
@@ -58,7 +59,8 @@ func (s *queueCmd) purge() error {
 	return err
 }
 
-// confirm lets a person type the word.
+// confirm lets a person type the word. Without a terminal it refuses: a script that
+// means it has --yes.
 func confirm() error {
 	unasked := usageError{errors.New("nothing was purged: nobody can be asked here: --yes purges without a question")}
 	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&fs.ModeCharDevice == 0 {
@@ -99,7 +101,9 @@ func (s *queueCmd) purgeFile() (n int, err error) {
 	return withQueue(opt, (*queue.Queue).Purge)
 }
 
-// withQueue does something with a queue that no agent has open.
+// withQueue does something with a queue that no agent has open. Run goes on
+// meanwhile, because purging and adopting wait for commits. It returns what do has
+// returned, also with an error of Close.
 func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, err error) {
 	q, err := queue.Open(opt, slog.New(withoutDropLog{quiet(newLog(os.Stderr)).Handler()}))
 	if errors.Is(err, queue.ErrLocked) {
@@ -121,6 +125,7 @@ func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, er
 // withoutDropLog leaves out of a log that readings were dropped: that was the wish.
 type withoutDropLog struct{ slog.Handler }
 
+// Handle leaves out the one message of package queue.
 func (h withoutDropLog) Handle(ctx context.Context, r slog.Record) error {
 	if r.Message == "readings dropped" {
 		return nil

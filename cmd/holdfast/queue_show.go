@@ -45,7 +45,7 @@ type otherBacklog struct {
 	Since    int64  `json:"since"` // ms since 1970
 }
 
-// add counts an item that waits.
+// add counts an item that waits. What was rejected is counted by the file.
 func (t *queueStats) add(it queue.Item) error {
 	if it.IsRejected() {
 		return nil
@@ -81,6 +81,8 @@ func (s *queueCmd) total() (t queueStats, err error) {
 	return t, err
 }
 
+// stats prints what waits on disk, and what the agent adds to that if it runs: what
+// is in memory alone only it knows.
 func (s *queueCmd) stats() error {
 	t, err := s.total()
 	if err != nil {
@@ -145,6 +147,7 @@ func (t *queueStats) print() {
 	}
 }
 
+// errEnough ends the reading of a file when peek has printed its lines.
 var errEnough = errors.New("enough was seen")
 
 // peek prints what goes first.
@@ -197,6 +200,7 @@ func itemText(it queue.Item) string {
 // oneLine keeps tabs and line ends out of a table.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
+// stampText is a time, with its quality where that is not the best.
 func stampText(at clock.Stamp) string {
 	if at.Clock == clock.Synced {
 		return timeText(at.Unix)
@@ -204,8 +208,11 @@ func stampText(at clock.Stamp) string {
 	return timeText(at.Unix) + " (" + at.Clock.String() + ")"
 }
 
+// timeText is a time of the local zone, with the zone: a table may be sent to
+// somebody elsewhere.
 func timeText(ms int64) string { return time.UnixMilli(ms).Format("2006-01-02 15:04:05.000 -0700") }
 
+// sizeText is a number of bytes in the unit that a person would choose.
 func sizeText(n int64) string {
 	switch {
 	case n < 1<<10:
@@ -216,12 +223,11 @@ func sizeText(n int64) string {
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
-// export prints what waits as it would be published, a line each, in that
-// order; each reading with its stream, which on the wire the topic tells. The
-// gaps, which have no number and no time until they are sent, come last. With
-// -aside it prints what was set aside instead, in that order. Where no
-// configuration says whose the readings are, and the file does, each line says
-// it.
+// export prints what waits as it would be published, one line of JSON each, in that
+// order; each reading with its stream, which on the wire is in the topic. The gaps,
+// which have no number and no time until they are sent, come last. With -aside it
+// prints what was rejected instead, in that order. Where no configuration says whose
+// the readings are, and the file does, each line has the client ID.
 func (s *queueCmd) export() error {
 	w := bufio.NewWriter(stdout)
 	owner := ""

@@ -14,9 +14,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
+// readTimeout is long enough for a contact to settle and for a part that warms up.
 const readTimeout = 10 * time.Second // for one sensor
 
-// read reads sensors once and prints one line for each stream.
+// read reads sensors once and prints one line for each stream, STREAM VALUE UNIT. It
+// publishes nothing and has no queue, but it opens the devices: beside an agent that
+// runs, those that only one process may have fail.
 func read(ctx context.Context, args []string) error {
 	f := flags("read")
 	path := configFlag(f)
@@ -48,7 +51,8 @@ func read(ctx context.Context, args []string) error {
 	return nil
 }
 
-// choose picks sensors by name; all if none is named.
+// choose picks sensors by name, in the order in which they are named; all if none is
+// named.
 func choose(all []sensors.Spec, names []string) ([]sensors.Spec, error) {
 	if len(names) == 0 {
 		return all, nil
@@ -64,6 +68,7 @@ func choose(all []sensors.Spec, names []string) ([]sensors.Spec, error) {
 	return chosen, nil
 }
 
+// listNames is what a person could have written instead.
 func listNames(specs []sensors.Spec) string {
 	var names []string
 	for _, s := range specs {
@@ -72,6 +77,9 @@ func listNames(specs []sensors.Spec) string {
 	return strings.Join(names, ", ")
 }
 
+// readOne opens a sensor, measures once and closes it. It prints the quantities that
+// were read, and returns what went wrong with the others. A sensor that waits for an
+// event may take all of readTimeout.
 func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()

@@ -21,9 +21,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/network"
 )
 
-// run is the agent until ctx is done, started again with a new configuration
-// at each SIGHUP whose file is good. A configuration that cannot be started
-// gives way to the one that could.
+// run is the agent until ctx is done, started again with a new configuration at each
+// SIGHUP whose file is valid. A configuration that cannot be started gives way to
+// the one that could: an agent in the field must not end because of an edit.
 func run(ctx context.Context, args []string) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // from the first moment: by default it kills
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// A runner runs one configuration after another.
+// A runner runs one configuration after another. It belongs to the goroutine of run.
 type runner struct {
 	path string
 	hup  <-chan os.Signal
@@ -69,7 +69,8 @@ type runner struct {
 	manager *systemd.Notifier // nil: none listens
 }
 
-// load reads the configuration and the files that it names.
+// load reads the configuration and the files that it names. What is wrong is a
+// config.Errors or a usageError; what is suspicious is added to the warnings.
 func load(ctx context.Context, path string) (config.Config, error) {
 	cfg, err := config.Load(ctx, path)
 	if err != nil {
@@ -100,8 +101,8 @@ func load(ctx context.Context, path string) (config.Config, error) {
 // of a minute; only tests, which cannot wait so long again and again, set another.
 var retryMost time.Duration
 
-// untilReload runs one configuration. It returns the next one, or nil and what
-// ended the agent.
+// untilReload runs one configuration. It returns the next one, or nil and what ended
+// the agent. What the queue could not write stays in r.left in both cases.
 func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Config, error) {
 	running, end := context.WithCancel(ctx)
 	defer end()
@@ -125,7 +126,7 @@ func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Co
 }
 
 // firstMistakes is as much of what is wrong with a file as a log wants: holdfast
-// check tells all.
+// check lists all.
 func firstMistakes(err error) error {
 	var all config.Errors
 	if errors.As(err, &all) {
@@ -134,8 +135,9 @@ func firstMistakes(err error) error {
 	return err
 }
 
-// awaitReload waits for a SIGHUP and a file that is good, all or nothing; nil
-// when ctx is done.
+// awaitReload waits for a SIGHUP and a file that is valid, all or nothing; nil when
+// ctx is done. A file with mistakes is logged, and the agent goes on as before.
+// systemd is told both times.
 func (r *runner) awaitReload(ctx context.Context) *config.Config {
 	for {
 		select {

@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
+// runScan shows what is wired to this machine. It opens no configuration.
 func runScan(ctx context.Context, args []string) error {
 	f := flags("scan")
 	yaml := f.Bool("yaml", false, "print stanzas to paste below sensors:")

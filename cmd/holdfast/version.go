@@ -15,8 +15,10 @@ var release = "0.1.0-dev"
 // commit is set by build/release; else what Go knows about the work tree.
 var commit = ""
 
+// versionName is the version as it is published in agent/info.
 func versionName() string { return release }
 
+// version prints one line, for a bug report.
 func version(_ context.Context, args []string) error {
 	if err := parse(flags("version"), args, 0); err != nil {
 		return err
@@ -26,6 +28,8 @@ func version(_ context.Context, args []string) error {
 	return nil
 }
 
+// commitName is the commit of the build, "unknown" if neither build/release nor Go
+// has noted one.
 func commitName() string {
 	if commit != "" {
 		return commit

@@ -14,12 +14,16 @@ type authHook struct {
 	password string
 }
 
+// ID names the hook in the library's log.
 func (d *authHook) ID() string { return "password" }
 
+// Provides says which calls the hook wants.
 func (d *authHook) Provides(hook byte) bool {
 	return bytes.Contains([]byte{mochi.OnConnectAuthenticate, mochi.OnSessionEstablish}, []byte{hook})
 }
 
+// OnConnectAuthenticate lets a client in. The comparison takes the same time for
+// each wrong password, so that it cannot be guessed letter by letter.
 func (d *authHook) OnConnectAuthenticate(_ *mochi.Client, p packets.Packet) bool {
 	return d.password == "" || subtle.ConstantTimeCompare(p.Connect.Password, []byte(d.password)) == 1
 }

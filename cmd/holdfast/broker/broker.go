@@ -47,19 +47,21 @@ const (
 	sysEvery   = 60                      // seconds between two messages about the broker itself
 )
 
-// A Broker serves MQTT on one address.
+// A Broker serves MQTT on one address. Its methods may be called from any goroutine.
 type Broker struct {
 	server *mochi.Server
 	addr   net.Addr
 	budget *budget
 }
 
-// Listen starts a broker on a TCP address. Every client needs the password,
-// under any user name; an empty one lets everybody in.
+// Listen starts a broker on a TCP address, host:port; port 0 takes a free one. Every
+// client needs the password, under any user name; an empty one lets everybody in.
+// Close ends it.
 func Listen(addr, password string, log *slog.Logger) (*Broker, error) {
 	return listen(addr, password, defaultLimits, log)
 }
 
+// listen is Listen with other limits, for tests.
 func listen(addr, password string, lim limits, log *slog.Logger) (*Broker, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -114,5 +116,5 @@ func (b *Broker) Subscribe(filter string, f func(Message)) error {
 	})
 }
 
-// Close ends every connection.
+// Close ends every connection and returns when their goroutines have ended.
 func (b *Broker) Close() error { return b.server.Close() }

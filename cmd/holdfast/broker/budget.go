@@ -11,11 +11,15 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
+// errSlow is why a client is disconnected that has too much waiting.
 var errSlow = errors.New("the client does not take what it has subscribed to")
 
-// A budget bounds what the library keeps for its clients: messages on the way
-// to them, those they have not acknowledged, sessions, subscriptions and
-// retained messages. The library tells hooks of all that comes and goes.
+// A budget bounds what the library keeps for its clients: messages on the way to
+// them, those they have not acknowledged, sessions, subscriptions and retained
+// messages. The library tells hooks of all that comes and goes.
+//
+// It has more methods than other types because each event of the library is a method
+// of mochi.Hook, and all of them change the same counters.
 type budget struct {
 	mochi.HookBase
 	limits
@@ -30,6 +34,7 @@ type budget struct {
 	kept     int // bytes of all retained messages
 }
 
+// A message is one that is being published.
 type message struct {
 	topic string
 	size  int
@@ -42,13 +47,16 @@ type share struct {
 	bytes   int            // of both
 }
 
+// newBudget counts from nothing: the server has no clients yet.
 func newBudget(server *mochi.Server, lim limits, log *slog.Logger) *budget {
 	return &budget{limits: lim, server: server, log: log, moving: map[*mochi.Client]message{},
 		shares: map[*mochi.Client]*share{}, retained: map[string]int{}}
 }
 
+// ID names the hook in the library's log.
 func (b *budget) ID() string { return "budget" }
 
+// Provides says which calls the hook wants.
 func (b *budget) Provides(hook byte) bool {
 	return bytes.Contains([]byte{
 		mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect,
@@ -130,6 +138,7 @@ func (b *budget) tryQueue(cl *mochi.Client, size int) *mochi.Client {
 	return nil
 }
 
+// shareLocked is the share of a client, a new one if it has none.
 func (b *budget) shareLocked(cl *mochi.Client) *share {
 	s := b.shares[cl]
 	if s == nil {
@@ -139,11 +148,13 @@ func (b *budget) shareLocked(cl *mochi.Client) *share {
 	return s
 }
 
+// addLocked adds bytes, or takes some away, in a share and in the sum of all.
 func (b *budget) addLocked(s *share, size int) {
 	s.bytes += size
 	b.sum += size
 }
 
+// largestLocked is the client for which the most is kept, nil if there is none.
 func (b *budget) largestLocked() (cl *mochi.Client) {
 	largest := -1
 	for c, s := range b.shares {
@@ -186,18 +197,22 @@ func (b *budget) sent(cl *mochi.Client, size int) {
 	}
 }
 
+// OnPacketSent is called after a packet was written to a client's socket.
 func (b *budget) OnPacketSent(cl *mochi.Client, pk packets.Packet, _ []byte) {
 	if pk.FixedHeader.Type == packets.Publish {
 		b.sent(cl, sizeOf(pk))
 	}
 }
 
+// OnPublishDropped is called when the library had no room for a message of a client.
 func (b *budget) OnPublishDropped(cl *mochi.Client, pk packets.Packet) { b.sent(cl, sizeOf(pk)) }
 
 // OnRetainPublished is told after a retained message was queued for a client
 // that has subscribed.
 func (b *budget) OnRetainPublished(cl *mochi.Client, pk packets.Packet) { b.queue(cl, sizeOf(pk)) }
 
+// OnQosPublish is called when a message of QoS 1 or 2 goes to a client: it is kept
+// until it is acknowledged. A message that is sent again replaces its first copy.
 func (b *budget) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
 	if pk.FixedHeader.Type != packets.Publish {
 		return
@@ -209,9 +224,12 @@ func (b *budget) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ in
 	s.unacked[pk.PacketID] = sizeOf(pk)
 }
 
+// OnQosComplete is called when a client has acknowledged a message, OnQosDropped
+// when the library has given it up.
 func (b *budget) OnQosComplete(cl *mochi.Client, pk packets.Packet) { b.acked(cl, pk.PacketID) }
 func (b *budget) OnQosDropped(cl *mochi.Client, pk packets.Packet)  { b.acked(cl, pk.PacketID) }
 
+// acked takes a message off what a client has to acknowledge.
 func (b *budget) acked(cl *mochi.Client, id uint16) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

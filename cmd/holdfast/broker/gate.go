@@ -30,10 +30,12 @@ type gate struct {
 	waiting []*guarded // not let in yet, the oldest first
 }
 
+// newGate does not accept yet: the library calls Serve.
 func newGate(l net.Listener, lim limits, log *slog.Logger) *gate {
 	return &gate{limits: lim, listener: l, log: log, closed: make(chan struct{}), open: map[*guarded]bool{}}
 }
 
+// ID, Address, Protocol and Init are those of the library's Listener.
 func (g *gate) ID() string                { return "tcp" }
 func (g *gate) Address() string           { return g.listener.Addr().String() }
 func (g *gate) Protocol() string          { return "tcp" }
@@ -197,6 +199,7 @@ func (c *guarded) SetDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
+// Close closes the connection, which may be closed already.
 func (c *guarded) Close() error {
 	c.gate.leave(c)
 	c.gate.mu.Lock()

@@ -24,21 +24,27 @@ type once struct {
 	*reasons
 }
 
+// reasons are shared by all handlers that WithAttrs and WithGroup have made.
 type reasons struct {
 	mu   sync.Mutex
 	seen map[string]*reason // by its text; at most maxReasons and "others"
 }
 
+// A reason is what was logged, when, and how often it was held back since.
 type reason struct {
 	at       time.Time
 	repeated int
 }
 
+// newOnce is a handler that has passed nothing yet.
 func newOnce(h slog.Handler) once { return once{h, &reasons{seen: map[string]*reason{}}} }
 
+// WithAttrs and WithGroup share the reasons: they are one log.
 func (o once) WithAttrs(a []slog.Attr) slog.Handler { return once{o.Handler.WithAttrs(a), o.reasons} }
 func (o once) WithGroup(name string) slog.Handler   { return once{o.Handler.WithGroup(name), o.reasons} }
 
+// Handle passes the record without the packet, and with its texts cut, unless its
+// reason was passed less than an hour ago.
 func (o once) Handle(ctx context.Context, r slog.Record) error {
 	key, attrs := r.Message, []slog.Attr(nil)
 	r.Attrs(func(a slog.Attr) bool {
@@ -86,8 +92,10 @@ func (r *reasons) pass(key string, now time.Time) (repeated int, pass bool) {
 // differing is what differs between two connections that end for one reason.
 var differing = regexp.MustCompile(`\[[0-9a-f:.%]+\]|[0-9]+`)
 
+// errorKind is an error without what differs: addresses and numbers.
 func errorKind(text string) string { return differing.ReplaceAllString(clip(text), "0") }
 
+// clip bounds a value that a client may have chosen.
 func clip(text string) string {
 	if len(text) <= maxLogText {
 		return text

@@ -13,6 +13,7 @@ func (b *budget) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet,
 	return pk, nil
 }
 
+// OnPublished is called when the message has gone to all subscribers.
 func (b *budget) OnPublished(cl *mochi.Client, _ packets.Packet) { b.moved(cl) }
 
 // OnWill does the same for a last will.
@@ -24,14 +25,18 @@ func (b *budget) OnWill(cl *mochi.Client, will mochi.Will) (mochi.Will, error) {
 	return will, nil
 }
 
+// OnWillSent is OnPublished for a last will.
 func (b *budget) OnWillSent(cl *mochi.Client, _ packets.Packet) { b.moved(cl) }
 
+// move notes what a client publishes until moved is called: OnACLCheck does not tell
+// the size.
 func (b *budget) move(cl *mochi.Client, pk packets.Packet) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.moving[cl] = message{pk.TopicName, sizeOf(pk)}
 }
 
+// moved ends what move began.
 func (b *budget) moved(cl *mochi.Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,6 +63,7 @@ func (b *budget) retain(pk packets.Packet) bool {
 	return true
 }
 
+// OnRetainedExpired is called when the library has dropped a retained message.
 func (b *budget) OnRetainedExpired(topic string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -21,13 +21,15 @@ const (
 	adoptPatience = 30 * time.Minute // a full queue is written once more, at the pace of sync_every
 )
 
-// Ask asks the agent whose queue is at a path. If it does not do what it was
-// asked, there is an answer and an error.
+// Ask asks the agent whose queue is at a path: Stats or Purge. It waits for up to
+// two minutes for a purge and else five seconds. If the agent does not do what it
+// was asked, there is an answer and an error.
 func Ask(path, do string) (a Answer, err error) {
 	return ask(path, request{Do: do})
 }
 
-// AskToAdopt asks the agent to take over the backlog of another client ID.
+// AskToAdopt asks the agent to take over the backlog of another client ID, and waits
+// for up to half an hour. Also with an error the answer says how many were adopted.
 func AskToAdopt(path, clientID string) (a Answer, err error) {
 	return ask(path, request{Do: Adopt, From: clientID})
 }
@@ -44,6 +46,8 @@ func AskStatus(path string) (status.Snapshot, error) {
 	return *a.Status, nil
 }
 
+// ask sends one request and reads one answer. An agent with another queue in the
+// same folder counts as none.
 func ask(path string, req request) (a Answer, err error) {
 	req.Queue = filepath.Base(path)
 	conn, err := net.DialTimeout("unix", socketFor(path), patience)

@@ -36,7 +36,8 @@ const (
 
 var lookAgain = time.Minute // whether the socket is still there; tests change it
 
-// A Queue is what the agent can be asked about.
+// A Queue is what the agent can be asked about. Its methods may be called from any
+// goroutine; they are those of queue.Queue.
 type Queue interface {
 	Boot() string
 	Stats() queue.Stats
@@ -58,6 +59,7 @@ type Agent struct {
 	Snapshot func() status.Snapshot // for Status; may be called from any goroutine
 }
 
+// A request is one line of JSON from a client.
 type request struct {
 	Do    string `json:"do"`
 	Queue string `json:"queue"`          // the file's name in the state directory
@@ -158,11 +160,13 @@ func watch(ctx context.Context, path string, ours os.FileInfo) {
 	}
 }
 
+// isAt reports whether the file at a path is ours.
 func isAt(path string, ours os.FileInfo) bool {
 	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(there, ours)
 }
 
+// socketFor is the socket beside a queue's file.
 func socketFor(path string) string { return filepath.Join(filepath.Dir(path), "control.sock") }
 
 // Listen makes a socket in the place of one that nobody listens on any more:
@@ -193,7 +197,8 @@ func Listen(path string, mode fs.FileMode) (l *net.UnixListener, err error) {
 	return l, nil
 }
 
-// vacant says whether a socket may be made at a path.
+// vacant makes sure that a socket may be made at a path: nobody listens there, and
+// what lies there is an old socket, which it removes.
 func vacant(path string) error {
 	conn, err := net.DialTimeout("unix", path, patience)
 	if err == nil {
@@ -223,6 +228,7 @@ func removeSocket(path string) error {
 	return os.Remove(path)
 }
 
+// A server answers for one agent.
 type server struct {
 	file  string
 	agent Agent
@@ -247,10 +253,13 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 	json.NewEncoder(conn).Encode(answer) // a client that has gone wants none
 }
 
+// readLine reads a line of at most max bytes; a longer one has no end.
 func readLine(r io.Reader, max int64) ([]byte, error) {
 	return bufio.NewReader(io.LimitReader(r, max)).ReadBytes('\n')
 }
 
+// answer does what was asked, unless err says that the request could not be read. It
+// always has what the queue holds: one form for all requests.
 func (s *server) answer(req request, err error) Answer {
 	purged, adopted := 0, 0
 	var all *status.Snapshot

@@ -23,11 +23,14 @@ func (m *meter) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor, er
 	return &metered{s, m}, nil
 }
 
+// metered is a sensor whose samples are counted.
 type metered struct {
 	sensors.Sensor
 	*meter
 }
 
+// Next measures until the demo ends its sampling. After that it waits for the end of
+// the agent: what nobody counts must not be published.
 func (s *metered) Next(ctx context.Context) ([]sensors.Sample, error) {
 	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()

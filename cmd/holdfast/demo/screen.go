@@ -25,6 +25,7 @@ type screen struct {
 	shown    int             // the backlog as printed last
 }
 
+// newScreen is a screen whose time begins now.
 func newScreen(out io.Writer) *screen {
 	return &screen{start: time.Now(), out: out, seen: map[string]bool{}}
 }
@@ -58,6 +59,7 @@ func (s *screen) arrived(m broker.Message) {
 	s.lineLocked("%-16s %-9s %s", m.Topic, p.text(), p.age())
 }
 
+// text is the value of a reading as a person reads it.
 func (p payload) text() string {
 	switch {
 	case p.Value == nil:
@@ -68,6 +70,7 @@ func (p payload) text() string {
 	return strconv.FormatFloat(*p.Value, 'f', 2, 64) + " " + p.Unit
 }
 
+// age says how late a reading has arrived, "" if it came at once.
 func (p payload) age() string {
 	age := time.Since(time.UnixMilli(p.TS)).Seconds()
 	switch {
@@ -86,6 +89,7 @@ func (s *screen) sent(n int) {
 	s.made += n
 }
 
+// waiting is how many samples have not arrived as readings.
 func (s *screen) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,12 +119,14 @@ func (s *screen) say(text string) {
 	s.lineLocked("── %s ──", text)
 }
 
+// printf prints a text as it is, without the time.
 func (s *screen) printf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(s.out, format, args...)
 }
 
+// lineLocked prints a line with the time since the start in front.
 func (s *screen) lineLocked(format string, args ...any) {
 	line := fmt.Sprintf("%6.1fs  ", time.Since(s.start).Seconds()) + fmt.Sprintf(format, args...)
 	fmt.Fprintln(s.out, strings.TrimRight(line, " "))

@@ -67,6 +67,7 @@ type subsystem struct {
 	err     error
 }
 
+// devices are those of one subsystem by its name.
 func (f findings) devices(subsystem string) []scan.Device {
 	for _, s := range f.kernel {
 		if s.name == subsystem {
@@ -91,6 +92,7 @@ func (f findings) blind() bool {
 	return len(f.chips) == 0
 }
 
+// look looks at everything. An error of one part does not keep it from the others.
 func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 	f.chips, f.chipsErr = scan.GPIO(h)
 	f.buses, f.busesErr = scan.I2C(h)

@@ -31,6 +31,7 @@ func trimLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// gpioText lists the chips with their lines.
 func gpioText(w *tabwriter.Writer, f findings) {
 	fmt.Fprintf(w, "GPIO\n")
 	printError(w, f.chipsErr)
@@ -56,6 +57,7 @@ func isListed(c scan.Chip, l scan.Line) bool {
 	return l.Used || l.Header != 0 || !c.SoC && len(c.Lines) <= short
 }
 
+// pinText is the name of a line, with the pin of the header if it has one.
 func pinText(l scan.Line) string {
 	if l.Header != 0 {
 		return fmt.Sprintf("%s (pin %d)", l.Pin, l.Header)
@@ -63,6 +65,7 @@ func pinText(l scan.Line) string {
 	return l.Pin
 }
 
+// lineText is how a line is set at the moment.
 func lineText(l scan.Line) string {
 	direction := "input"
 	if l.Output {
@@ -74,6 +77,7 @@ func lineText(l scan.Line) string {
 	return direction
 }
 
+// holderText says whether a line can be had, or who has it.
 func holderText(l scan.Line) string {
 	switch {
 	case !l.Used:
@@ -84,6 +88,7 @@ func holderText(l scan.Line) string {
 	return "held by " + l.Holder
 }
 
+// i2cText lists the buses with the parts that answer.
 func i2cText(w *tabwriter.Writer, f findings) {
 	fmt.Fprintf(w, "\nI2C\n")
 	printError(w, f.busesErr)
@@ -103,6 +108,7 @@ func i2cText(w *tabwriter.Writer, f findings) {
 	}
 }
 
+// partText says what a part is, as far as it can be known, and what can read it.
 func partText(p scan.Part) string {
 	var words []string
 	switch {
@@ -125,6 +131,7 @@ func partText(p scan.Part) string {
 	return strings.Join(words, "; ")
 }
 
+// kernelText lists the devices that the kernel reads itself.
 func kernelText(w *tabwriter.Writer, s subsystem) {
 	fmt.Fprintf(w, "\n%s\n", s.title)
 	printError(w, s.err)
@@ -147,4 +154,5 @@ func printError(w *tabwriter.Writer, err error) {
 	}
 }
 
+// oneLine is an error in a table.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

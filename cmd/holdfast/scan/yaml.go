@@ -50,6 +50,7 @@ type section struct {
 	names  []string
 }
 
+// comment writes lines behind a #, with nothing in them that would end a comment.
 func (s *section) comment(format string, args ...any) {
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
 		s.text.WriteString("  # " + strings.Map(fit, line) + "\n")
@@ -115,6 +116,8 @@ func passes(stanzas string) bool {
 // plain is a text that YAML takes for itself however it is read.
 var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 
+// quoted is a text as a YAML value: in quotes unless it is plain for every reader of
+// YAML. A label of a chip may be any bytes.
 func quoted(text string) string {
 	if plain.MatchString(text) &&
 		!slices.Contains([]string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(text)) {
@@ -123,6 +126,7 @@ func quoted(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
+// quotedList is a list of them.
 func quotedList(texts []string) string {
 	all := make([]string, len(texts))
 	for i, t := range texts {
@@ -174,6 +178,7 @@ func (s *section) part(bus i2c.Bus, p scan.Part) {
 	s.add(p.Kinds[whole], bodies[whole])
 }
 
+// oneWire writes a thermometer of the 1-wire bus.
 func (s *section) oneWire(d scan.Device) {
 	if d.Unread {
 		s.comment("1-wire %s is not a thermometer: no kind reads it", d.Name)
@@ -211,6 +216,7 @@ func (s *section) iio(d scan.Device) {
 	s.add(d.Name, bodies...)
 }
 
+// readable are those inputs of a device that the kind iio can read.
 func readable(named string, inputs []string) (can []string) {
 	for _, input := range inputs {
 		if passes("  x: {kind: iio, " + named + ", inputs: " + quotedList([]string{input}) + "}\n") {
@@ -220,6 +226,7 @@ func readable(named string, inputs []string) (can []string) {
 	return can
 }
 
+// hwmon writes a device of the kernel's hardware monitoring, with all its inputs.
 func (s *section) hwmon(d scan.Device) {
 	if _, w1 := drivers.New("w1"); len(d.Inputs) == 0 || w1 && d.Name == "w1_slave_temp" {
 		return // it measures nothing, or is there as a 1-wire part
