@@ -70,7 +70,7 @@ var (
 
 // StablePath is the path of a device's hardware without the numbers that the
 // kernel gives in the order of arrival: a device that is plugged into the same
-// place again, or bound anew, has the same. i2c-11/11-0044 becomes i2c-/-0044.
+// place again, or bound anew, has the same. i2c-11/11-0044 becomes ic-/-0044.
 func StablePath(path string) string {
 	elements := strings.Split(path, "/")
 	before := ""
