@@ -61,10 +61,13 @@ type ads1115Options struct {
 func newADS1115() Options { return newADS("an ADS1115") }
 func newADS1015() Options { return newADS("an ADS1015") }
 
+// newADS has the range of 4.096 V: it is the smallest that a pin at a supply of 3.3 V
+// does not fill, and nothing is damaged by one that is too large.
 func newADS(part string) *ads1115Options {
 	return &ads1115Options{onI2C: newOnI2C(part, 0x48, 0x49, 0x4a, 0x4b), Range: 4.096, Scale: 1}
 }
 
+// Check also tells a loop from a transducer: the keys of one mean nothing to the other.
 func (o *ads1115Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if _, ok := adsInputs[o.Input]; !ok {
@@ -80,6 +83,8 @@ func (o *ads1115Options) Check() []Problem {
 	return append(problems, o.checkTransducer()...)
 }
 
+// checkLoop makes sure that the range reaches above the supply: an input that fills its
+// range is an error, and a cut cable would be one for ever.
 func (o *ads1115Options) checkLoop() []Problem {
 	problems := o.Loop.check()
 	if o.Scale != 1 || o.Offset != 0 || o.Quantity != "" || o.Unit != "" {
@@ -92,6 +97,8 @@ func (o *ads1115Options) checkLoop() []Problem {
 	return problems
 }
 
+// checkTransducer refuses a scale without a name for what it makes: a value that is no
+// longer a voltage would be published as one.
 func (o *ads1115Options) checkTransducer() (problems []Problem) {
 	if o.Scale == 0 {
 		problems = append(problems, problem("scale", "0 would make every value the same"))
@@ -119,6 +126,7 @@ func (o *ads1115Options) Claims() []string {
 	return []string{claim(o.I2C, o.Address) + " " + o.Input}
 }
 
+// Quantities are one: the states of a loop, what a transducer measures, or the voltage.
 func (o *ads1115Options) Quantities() []sensors.Quantity {
 	switch {
 	case o.Loop != nil:
@@ -153,6 +161,8 @@ func (o *ads1115Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor,
 // ads1115 is one input of the part.
 type ads1115 struct {
 	*i2c.Part
+	// as written to start a conversion; read back with it, but for the bit that says when
+	// it ends
 	config uint16
 	step   float64 // V
 	single bool    // one pin against ground, not two against each other
@@ -240,6 +250,8 @@ type ads1115Sensor struct {
 	options *ads1115Options
 }
 
+// Next converts once, in 9 ms. The value is rounded to the step of the converter, times
+// the scale: digits beyond that are noise.
 func (s *ads1115Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	v, err := s.volts(ctx)
 	if err != nil {

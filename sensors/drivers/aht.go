@@ -10,6 +10,8 @@ import (
 )
 
 // The status of Aosong's parts (AHT20 table 10, AHT10 table 10).
+// ahtBusy is set while the part measures, ahtCalibrated once it has loaded its
+// calibration.
 const (
 	ahtBusy       = 0x80
 	ahtCalibrated = 0x08
@@ -43,7 +45,7 @@ func (a *aht) calibrate(command byte) error {
 
 // remember reads what the part has from before the next measurement.
 func (a *aht) remember(wait time.Duration) (err error) {
-	a.last, err = a.idle(wait, 6)
+	a.last, err = a.awaitIdle(wait, 6)
 	return err
 }
 
@@ -59,7 +61,7 @@ func (a *aht) convert() ([]byte, error) {
 		return nil, err
 	}
 	inTime := time.Since(began) < 40*time.Millisecond
-	r, err := a.idle(80*time.Millisecond, a.length) // 5.4: 75 ms
+	r, err := a.awaitIdle(80*time.Millisecond, a.length) // 5.4: 75 ms
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func (a *aht) convert() ([]byte, error) {
 
 // idle gives the part time, then waits until it is not busy, and returns what it
 // reads: the status first.
-func (a *aht) idle(wait time.Duration, n int) ([]byte, error) {
+func (a *aht) awaitIdle(wait time.Duration, n int) ([]byte, error) {
 	r := make([]byte, n)
 	for range 40 {
 		if err := a.Pause(wait); err != nil {

@@ -10,7 +10,7 @@ import (
 func newAHT10() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an AHT10", 0x38, 0x39),
-		speak:   func(p *i2c.Part) hygrometer { return aht10{&aht{Part: p, length: 6}} },
+		driver:  func(p *i2c.Part) hygrometer { return aht10{&aht{Part: p, length: 6}} },
 		celsius: limits{-40, 85},
 	}
 }

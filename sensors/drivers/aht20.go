@@ -2,10 +2,11 @@ package drivers
 
 import "github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 
+// newAHT20 has no choice of addresses.
 func newAHT20() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an AHT20", 0x38), // 7.1: the only one
-		speak:   func(p *i2c.Part) hygrometer { return aht20{&aht{Part: p, length: 7, sum: true}} },
+		driver:  func(p *i2c.Part) hygrometer { return aht20{&aht{Part: p, length: 7, sum: true}} },
 		celsius: limits{-40, 85},
 	}
 }

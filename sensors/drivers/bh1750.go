@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
+// illuminance is what the part measures; others that the kernel reads do too.
 var illuminance = sensors.Quantity{Name: "illuminance", Unit: "lx", Class: "illuminance"}
 
 // bh1750Options are the options of kind bh1750, Rohm's light meter on I2C.
@@ -19,6 +20,7 @@ type bh1750Options struct{ onI2C }
 // The pin ADDR low is 0x23, high 0x5c.
 func newBH1750() Options { return &bh1750Options{newOnI2C("a BH1750", 0x23, 0x5c)} }
 
+// Pace is half a minute: daylight changes slowly, and a lamp shows at the next reading.
 func (o *bh1750Options) Pace() time.Duration { return 30 * time.Second }
 
 func (o *bh1750Options) Quantities() []sensors.Quantity { return []sensors.Quantity{illuminance} }
@@ -47,6 +49,7 @@ func (o *bh1750Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, 
 	return &bh1750Sensor{p}, nil
 }
 
+// bh1750Sensor is one open part. It sleeps between measurements.
 type bh1750Sensor struct{ *i2c.Part }
 
 // Next measures once, in 180 ms: illuminance in lx (±20 %, steps of 0.8 lx, at

@@ -14,8 +14,11 @@ type bme280Options struct{ onI2C }
 // The pin SDO low is 0x76, high 0x77.
 func newBME280() Options { return &bme280Options{newOnI2C("a BME280", 0x76, 0x77)} }
 
+// Pace is half a minute. The datasheet's weather monitoring measures once a minute
+// (3.5.1); twice as often still leaves the part at room temperature.
 func (o *bme280Options) Pace() time.Duration { return 30 * time.Second }
 
+// Quantities are all three, of one measurement.
 func (o *bme280Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{humidity, temperature, pressure}
 }
@@ -29,6 +32,7 @@ func (o *bme280Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, 
 	return &bme280Sensor{p}, nil
 }
 
+// bme280Sensor is one open part.
 type bme280Sensor struct{ *bmx280 }
 
 // Next measures once, in about 12 ms: humidity in % (±3 %), temperature in °C

@@ -14,8 +14,10 @@ type bmp280Options struct{ onI2C }
 // The pin SDO low is 0x76, high 0x77.
 func newBMP280() Options { return &bmp280Options{newOnI2C("a BMP280", 0x76, 0x77)} }
 
+// Pace is that of a BME280, which measures the same way.
 func (o *bmp280Options) Pace() time.Duration { return 30 * time.Second }
 
+// Quantities are those of a BME280 but for the humidity.
 func (o *bmp280Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{temperature, pressure}
 }
@@ -29,6 +31,7 @@ func (o *bmp280Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, 
 	return &bmp280Sensor{p}, nil
 }
 
+// bmp280Sensor is one open part.
 type bmp280Sensor struct{ *bmx280 }
 
 // Next measures once, in about 12 ms: temperature in °C (±1 °C) and pressure in

@@ -33,6 +33,8 @@ type bmx280 struct {
 	calibration bmxCalibration
 }
 
+// openBMX280 opens a part that has to be of the kind: a BMP280 that is taken for a BME280
+// would have a humidity of 0 %.
 func openBMX280(ctx context.Context, h *Hardware, o *onI2C, kind string) (*bmx280, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -52,7 +54,7 @@ func (s *bmx280) start(kind string) error {
 	if err := s.ReadRegister(bmxChip, chip[:]); err != nil {
 		return err
 	}
-	if err := bmxIs(kind, chip[0]); err != nil {
+	if err := checkBosch(kind, chip[0]); err != nil {
 		return err
 	}
 	if err := s.Command(bmxReset, 0xb6); err != nil {
@@ -61,7 +63,7 @@ func (s *bmx280) start(kind string) error {
 	if err := s.Pause(3 * time.Millisecond); err != nil { // table 1: 2 ms
 		return err
 	}
-	if err := s.rests(); err != nil {
+	if err := s.awaitIdle(); err != nil {
 		return err
 	}
 	if err := s.Command(bmxConfig, 0x00); err != nil { // as the reset should have left it
@@ -70,6 +72,8 @@ func (s *bmx280) start(kind string) error {
 	return s.calibrate()
 }
 
+// calibrate reads the registers 0x88 to 0xA1, of a BMP280 to 0x9F, and of a BME280 also
+// 0xE1 to 0xE7. They do not change while the part has power, and are read once.
 func (s *bmx280) calibrate() error {
 	tp, h := make([]byte, 24), []byte(nil)
 	if s.humid {
@@ -99,6 +103,10 @@ func (s *bmx280) read(ctx context.Context) (c bmxClimate, err error) {
 	return c, err
 }
 
+// sample starts one measurement with every quantity sampled once (0x25: temperature and
+// pressure once, forced mode; 5.4.3, 5.4.5) and returns the data registers. The setting
+// of the humidity counts only from the next write of ctrl_meas on, so it is written
+// first.
 func (s *bmx280) sample() ([]byte, error) {
 	force, data := []byte{bmxCtrl, 0x25}, make([]byte, 6)
 	if s.humid {
@@ -110,7 +118,7 @@ func (s *bmx280) sample() ([]byte, error) {
 	if err := s.Pause(10 * time.Millisecond); err != nil { // 9.1: at most 9.3 ms; of the BMP280 6.4 ms
 		return nil, err
 	}
-	if err := s.measured(); err != nil {
+	if err := s.awaitMeasured(); err != nil {
 		return nil, err
 	}
 	if err := s.registerAlive(bmxData, data); err != nil {
@@ -122,7 +130,7 @@ func (s *bmx280) sample() ([]byte, error) {
 // measured waits for the end of the measurement and makes sure that there was
 // one, with our settings: the data of a part that did not take the command are
 // those of before. Its mode is sleep again when it has measured (3.3.3).
-func (s *bmx280) measured() error {
+func (s *bmx280) awaitMeasured() error {
 	const forced, pressTemp, hum = 0x03, 0x24, 0x01
 	regs := make([]byte, 3) // bmxCtrlHum, bmxStatus, bmxCtrl
 	for range 10 {
@@ -144,7 +152,7 @@ func (s *bmx280) measured() error {
 }
 
 // rests waits until the part neither measures nor copies its calibration (5.4.4).
-func (s *bmx280) rests() error {
+func (s *bmx280) awaitIdle() error {
 	var status [1]byte
 	for range 10 {
 		if err := s.ReadRegister(bmxStatus, status[:]); err != nil {
@@ -207,7 +215,7 @@ func BoschPart(chip byte) (part, kind string) {
 }
 
 // bmxIs says what a part is that is not of the kind.
-func bmxIs(kind string, chip byte) error {
+func checkBosch(kind string, chip byte) error {
 	switch found := boschParts[chip]; {
 	case found.kind == kind:
 		return nil

@@ -7,9 +7,12 @@ import "encoding/binary"
 // because the table has 18 rows: the formulas of 8.1 name each, and can be compared with
 // the datasheet line by line.
 type bmxCalibration struct {
-	t1, t2, t3                         float64
+	// of the temperature
+	t1, t2, t3 float64
+	// of the pressure
 	p1, p2, p3, p4, p5, p6, p7, p8, p9 float64
-	h1, h2, h3, h4, h5, h6             float64
+	// of the humidity; 0 of a BMP280
+	h1, h2, h3, h4, h5, h6 float64
 }
 
 // bmxClimate is one measurement in %, °C and hPa. A BMP280 has no humidity.

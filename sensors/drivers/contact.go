@@ -21,14 +21,18 @@ type contactOptions struct {
 	asContact
 }
 
+// newContact has the pull up, as for a contact from the line to ground: the wiring that
+// needs no resistor.
 func newContact() Options {
 	return &contactOptions{Pull: gpio.PullUp, asContact: newAsContact()}
 }
 
+// Check says what is wrong with the line and with the contact.
 func (o *contactOptions) Check() []Problem {
 	return append(checkLine(o.GPIO, o.Pull), o.check()...)
 }
 
+// checkLine is for every kind on a GPIO line.
 func checkLine(pin gpio.Pin, p gpio.Pull) (problems []Problem) {
 	if pin.IsZero() {
 		problems = append(problems, problem("gpio", "is missing: %s", gpio.PinForms))
@@ -39,8 +43,11 @@ func checkLine(pin gpio.Pin, p gpio.Pull) (problems []Problem) {
 	return problems
 }
 
+// Claims is the line, in one form however it is written.
 func (o *contactOptions) Claims() []string { return []string{o.GPIO.String()} }
 
+// Open holds the line until the sensor is closed. The kernel keeps 256 edges: those of a
+// contact that bounces while the program waits for a disk.
 func (o *contactOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	l, err := h.openPin(o.GPIO, gpio.Request{Pull: o.Pull, Buffer: 256})
 	if err != nil {
@@ -126,6 +133,8 @@ func (c *contact) listen(ctx context.Context) error {
 	}
 }
 
+// look reads the level and says when to read it next: soon after edges, and else with all
+// other contacts.
 func (c *contact) look(ctx context.Context) error {
 	high, err := c.line.Level(ctx)
 	if err != nil {
@@ -140,6 +149,7 @@ func (c *contact) look(ctx context.Context) error {
 	return nil
 }
 
+// earlier is the first of two times.
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
@@ -171,4 +181,5 @@ func (c *contact) samples() (samples []sensors.Sample) {
 	return samples
 }
 
+// Close gives the line back to the kernel.
 func (c *contact) Close() error { return c.line.Close() }

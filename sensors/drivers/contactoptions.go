@@ -33,9 +33,12 @@ type asContact struct {
 	Class string `yaml:"class"`
 }
 
+// A debounce of ten seconds is longer than any contact bounces: more would be a filter on
+// what happens, and hold is that. A hold of a day outlasts what a person calls one
+// occurrence.
 const (
-	mostDebounce = 10 * time.Second
-	mostHold     = 24 * time.Hour
+	maxDebounce = 10 * time.Second
+	maxHold     = 24 * time.Hour
 )
 
 // newAsContact has an alarm panel's defaults: it takes a level that has held, as a
@@ -45,19 +48,20 @@ func newAsContact() asContact {
 	return asContact{Debounce: 50 * time.Millisecond, Mode: debounce.Stable, Flapping: 30}
 }
 
+// check is Check of the kinds that embed these options and have a line of their own.
 func (o *asContact) check() (problems []Problem) {
 	if o.Normally != "" && o.Normally != "closed" && o.Normally != "open" {
 		problems = append(problems, problem("normally",
 			"%q is not closed or open (the circuit, while the door is shut or nothing moves)", o.Normally))
 	}
-	if o.Debounce < 0 || o.Debounce > mostDebounce {
-		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, mostDebounce))
+	if o.Debounce < 0 || o.Debounce > maxDebounce {
+		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, maxDebounce))
 	}
 	if o.Mode != debounce.Stable && o.Mode != debounce.Settle {
 		problems = append(problems, problem("debounce_mode", "%q is not stable or settle", o.Mode))
 	}
-	if o.Hold < 0 || o.Hold > mostHold {
-		problems = append(problems, problem("hold", "%v is not between 0 and %v", o.Hold, mostHold))
+	if o.Hold < 0 || o.Hold > maxHold {
+		problems = append(problems, problem("hold", "%v is not between 0 and %v", o.Hold, maxHold))
 	}
 	if o.Flapping < 0 || o.Flapping > 10000 {
 		problems = append(problems, problem("flapping", "%d is not between 0 (never) and 10000 readings in a minute",
@@ -73,6 +77,7 @@ func (o *asContact) check() (problems []Problem) {
 // Pace is 0: a contact reports when it changes.
 func (o *asContact) Pace() time.Duration { return 0 }
 
+// Quantities are one of two states, whose words follow from the class.
 func (o *asContact) Quantities() []sensors.Quantity {
 	words := classWords[o.Class]
 	return []sensors.Quantity{{Name: "contact", Class: o.Class, States: words[:]}}

@@ -20,18 +20,27 @@ type dhtOptions struct {
 	Device string `yaml:"device"`
 }
 
+// newDHT has the name that the kernel gives the device of the overlay.
 func newDHT() Options { return &dhtOptions{Name: "dht11"} }
 
+// iio are the options of the kind that reads the values: this one adds what is known of
+// the part and its wire.
 func (o *dhtOptions) iio() *iioOptions {
 	return &iioOptions{Name: o.Name, Device: o.Device, Inputs: iioParts["dht11"]}
 }
 
+// Check is that of kind iio.
 func (o *dhtOptions) Check() []Problem { return o.iio().Check() }
 
+// Pace leaves the part a rest: it needs 2 s between two reads, and a measurement may take
+// three of them.
 func (o *dhtOptions) Pace() time.Duration { return 30 * time.Second }
 
+// Quantities are humidity and temperature, always both: they come in one transmission.
 func (o *dhtOptions) Quantities() []sensors.Quantity { return o.iio().Quantities() }
 
+// Open finds the device. The name of the device tree's node may be another than dht11,
+// and the value below 0 °C has to be corrected all the same.
 func (o *dhtOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	s, err := o.iio().open(h)
 	if err != nil {
@@ -56,6 +65,7 @@ func dhtMilliCelsius(kernels float64) float64 {
 	return kernels
 }
 
+// dht is one open part.
 type dht struct{ *iio }
 
 // The part is read in pulses of 26 and 70 µs, which the kernel times by
@@ -88,6 +98,8 @@ func (s *dht) Next(ctx context.Context) ([]sensors.Sample, error) {
 // errSilent is how a line that is held low reads: its checksum, 0, is right.
 var errSilent = errors.New("dht: nothing but zeros (is the data line held low?)")
 
+// transmission reads both values. Half of them is an error: the other half would be of
+// another moment.
 func (s *dht) transmission(ctx context.Context) ([]sensors.Sample, error) {
 	samples, err := s.iio.Next(ctx)
 	if err != nil {

@@ -18,8 +18,10 @@ var (
 // volts is a voltage as a person writes it: 3.3V, 250mV.
 type volts float64
 
+// voltsForm wants the unit: 3.3 alone may be meant as mV by who writes 512 beside it.
 var voltsForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?(m?)V$`)
 
+// String is the form that UnmarshalText takes, always in V.
 func (v volts) String() string { return strconv.FormatFloat(float64(v), 'g', -1, 64) + "V" }
 
 // UnmarshalText takes `3.3V` and `250mV`.
@@ -41,11 +43,15 @@ func (v *volts) UnmarshalText(text []byte) error {
 type ohms float64
 
 var (
-	ohmsForm    = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?([kM]?)(?:Ω|ohms?)?$`)
+	// a number, and ohms or a multiple of them
+	ohmsForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) ?([kM]?)(?:Ω|ohms?)?$`)
+	// as IEC 60062 codes it on the part: the letter is the decimal point
 	ohmsPrinted = regexp.MustCompile(`^([0-9]*)([RkM])([0-9]+)$`)
-	ohmsPer     = map[string]float64{"": 1, "R": 1, "k": 1e3, "M": 1e6}
+	// what the letters mean
+	ohmsPer = map[string]float64{"": 1, "R": 1, "k": 1e3, "M": 1e6}
 )
 
+// String is in ohms, without a unit.
 func (r ohms) String() string { return strconv.FormatFloat(float64(r), 'g', -1, 64) }
 
 // UnmarshalText takes `470`, `4.7k` and `4k7`.

@@ -11,7 +11,7 @@ import (
 func newHDC302x() Options {
 	return &hygrometerOptions{
 		onI2C: newOnI2C("an HDC302x", 0x44, 0x45, 0x46, 0x47),
-		speak: func(p *i2c.Part) hygrometer {
+		driver: func(p *i2c.Part) hygrometer {
 			return hdc302x{sht3x{p, 20 * time.Millisecond}} // table 7-4: typically 12.5 ms
 		},
 		celsius: limits{-40, 125},

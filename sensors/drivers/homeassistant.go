@@ -53,8 +53,11 @@ var meters = map[string]struct {
 	"energy":        {map[string]string{"Wh": "W", "kWh": "kW", "MWh": "MW"}, "power"},
 }
 
+// volumes are the units of a volume that Home Assistant also has a flow of.
 var volumes = map[string]string{"L": "L/h", "m³": "m³/h"}
 
+// checkMeter says whether Home Assistant takes the class with this unit. It
+// warns of a unit that is none of the class's in its own log, where nobody looks.
 func checkMeter(class, unit string) []Problem {
 	if class == "" {
 		return nil
@@ -80,6 +83,7 @@ func rateOf(class, unit string) sensors.Quantity {
 	return sensors.Quantity{Name: "rate", Unit: unit + "/h"}
 }
 
+// names are the keys of a map in order, for a message.
 func names[V any](of map[string]V) string {
 	return strings.Join(slices.Sorted(maps.Keys(of)), ", ")
 }

@@ -9,10 +9,11 @@ import (
 func newHTU21D() Options { return newHTU("an HTU21D") }
 func newSi7021() Options { return newHTU("an Si7021") }
 
+// newHTU has the one address that the parts of all three makers have.
 func newHTU(name string) Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C(name, 0x40),
-		speak:   func(p *i2c.Part) hygrometer { return htu21d{p} },
+		driver:  func(p *i2c.Part) hygrometer { return htu21d{p} },
 		celsius: limits{-40, 125},
 	}
 }

@@ -27,6 +27,7 @@ type hwmonOptions struct {
 	Device string `yaml:"device"`
 }
 
+// newHwmon reads the first temperature, which is what most drivers have.
 func newHwmon() Options { return &hwmonOptions{Inputs: []string{"temp1"}} }
 
 // hwmonType is a type of input, as the kernel's Documentation/hwmon/sysfs-interface.rst
@@ -36,6 +37,7 @@ type hwmonType struct {
 	per float64
 }
 
+// hwmonTypes are by the letters in front of an input's number.
 var hwmonTypes = map[string]hwmonType{
 	"temp":     {temperature, 1000},                               // millidegrees Celsius
 	"humidity": {humidity, 1000},                                  // milli-percent
@@ -45,15 +47,20 @@ var hwmonTypes = map[string]hwmonType{
 	"fan":      {sensors.Quantity{Name: "speed", Unit: "rpm"}, 1}, // revolutions a minute
 }
 
+// hwmonInput is the form of an input that is in hwmonTypes. Others, such as energy1, are of types that
+// are not in the table.
 var hwmonInput = regexp.MustCompile(`^(temp|humidity|in|curr|power|fan)[0-9]{1,3}$`)
 
 // IsHwmonInput reports whether kind hwmon can read an input.
 func IsHwmonInput(name string) bool { return hwmonInput.MatchString(name) }
 
+// hwmonTypeOf is the type of an input that has been checked.
 func hwmonTypeOf(input string) hwmonType {
 	return hwmonTypes[strings.TrimRight(input, "0123456789")]
 }
 
+// Check cannot say whether there is such a device: a driver may load later, and Open says
+// it.
 func (o *hwmonOptions) Check() (problems []Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
 		problems = append(problems, problem("name",
@@ -79,6 +86,7 @@ func (o *hwmonOptions) Check() (problems []Problem) {
 	return problems
 }
 
+// Pace is a minute: what drivers of hwmon watch, heat above all, moves slowly.
 func (o *hwmonOptions) Pace() time.Duration { return 60 * time.Second }
 
 // Quantities name an input by what it measures, and by itself where two measure
@@ -98,6 +106,7 @@ func (o *hwmonOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
+// Open holds the folder of the device.
 func (o *hwmonOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	d, err := kernel.Hwmon.Open(&h.Host, o.Name, o.Device)
 	if err != nil {
@@ -106,12 +115,15 @@ func (o *hwmonOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, err
 	return &hwmon{Device: d, inputs: o.Inputs, quantities: o.Quantities()}, nil
 }
 
+// hwmon is one open device. quantities[i] is what inputs[i] measures.
 type hwmon struct {
 	*kernel.Device
 	inputs     []string
 	quantities []sensors.Quantity
 }
 
+// Next reads every input. One that fails is an error of its own quantity, and the others
+// are read.
 func (s *hwmon) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := s.Check(); err != nil {
 		return nil, err

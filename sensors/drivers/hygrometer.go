@@ -22,12 +22,15 @@ type hygrometer interface {
 // hygrometerOptions are the options of a kind that is a hygrometer.
 type hygrometerOptions struct {
 	onI2C
-	speak   func(*i2c.Part) hygrometer
+	driver  func(*i2c.Part) hygrometer
 	celsius limits // that the part can measure
 }
 
+// Pace is half a minute: a part that measures ten times a second warms itself and reads a
+// humidity that is too low.
 func (o *hygrometerOptions) Pace() time.Duration { return 30 * time.Second }
 
+// Quantities are both, of one measurement.
 func (o *hygrometerOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{humidity, temperature}
 }
@@ -38,13 +41,14 @@ func (o *hygrometerOptions) Open(ctx context.Context, h *Hardware) (sensors.Sens
 	if err != nil {
 		return nil, err
 	}
-	s := &hygrometerSensor{p, o.speak(p), o.celsius}
+	s := &hygrometerSensor{p, o.driver(p), o.celsius}
 	if err := p.Measure(ctx, s.dev.start); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
 }
 
+// hygrometerSensor is one open part.
 type hygrometerSensor struct {
 	*i2c.Part
 	dev     hygrometer

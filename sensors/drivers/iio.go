@@ -26,6 +26,7 @@ type iioOptions struct {
 	Device string `yaml:"device"`
 }
 
+// newIIO has no name: there is none that would be likely.
 func newIIO() Options { return &iioOptions{} }
 
 // iioParts are what the parts measure whose name says it: those that a
@@ -59,6 +60,8 @@ func (o *iioOptions) inputs() []string {
 	return iioParts[o.Name]
 }
 
+// Check takes no inputs from a part that it knows. Two forms of one input, such as
+// in_temp twice, are an error: both would be one stream.
 func (o *iioOptions) Check() (problems []Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
 		problems = append(problems, problem("name",
@@ -84,6 +87,7 @@ func (o *iioOptions) Check() (problems []Problem) {
 	return problems
 }
 
+// Pace is that of the parts which kinds of this package read by themselves.
 func (o *iioOptions) Pace() time.Duration { return 30 * time.Second }
 
 // channels are the inputs, understood. It is asked of options that were checked.
@@ -118,8 +122,10 @@ func (o *iioOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
+// Open holds the folder of the device.
 func (o *iioOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) { return o.open(h) }
 
+// open is Open for kind dht, which reads through this one.
 func (o *iioOptions) open(h *Hardware) (*iio, error) {
 	d, err := kernel.IIO.Open(&h.Host, o.Name, o.Device)
 	if err != nil {
@@ -128,13 +134,17 @@ func (o *iioOptions) open(h *Hardware) (*iio, error) {
 	return &iio{Device: d, channels: o.channels(), quantities: o.Quantities(), file: d.ReadLine}, nil
 }
 
+// iio is one open device. quantities[i] is what channels[i] measures.
 type iio struct {
 	*kernel.Device
 	channels   []iioChannel
 	quantities []sensors.Quantity
-	file       func(name string) (string, error)
+	// reads a file of the device; tests put another in place
+	file func(name string) (string, error)
 }
 
+// Next reads every channel. One that fails is an error of its own quantity, and the
+// others are read.
 func (s *iio) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -187,6 +197,8 @@ func (s *iio) shared(c iioChannel, attribute string, none float64) (float64, err
 	return none, nil
 }
 
+// number reads a file that has one number. A file that is not there is told from one that
+// cannot be read: an attribute may be missing.
 func (s *iio) number(file string) (float64, error) {
 	text, err := s.file(file)
 	if err != nil {
@@ -199,6 +211,7 @@ func (s *iio) number(file string) (float64, error) {
 	return value, nil
 }
 
+// noChannel says which channels the device has instead.
 func (s *iio) noChannel(c iioChannel, err error) error {
 	var there []string
 	for _, kind := range []string{"_input", "_raw"} {

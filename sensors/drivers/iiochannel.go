@@ -20,6 +20,7 @@ type iioType struct {
 	finest float64
 }
 
+// iioTypes are by the word after in_.
 var iioTypes = map[string]iioType{
 	"temp":              {temperature, 1e-3, 1e-3}, // milli degrees Celsius
 	"humidityrelative":  {humidity, 1e-3, 1e-2},    // milli percent
@@ -43,8 +44,12 @@ type iioChannel struct {
 	decode func(kernels float64) float64 // corrects the kernel's value; nil: it is right
 }
 
+// iioInput takes an input apart: its type, its number, the input that it is measured
+// against, and its modifiers.
 var iioInput = regexp.MustCompile(`^in_(concentration_co2|[a-z]+)([0-9]*)(-[a-z]+[0-9]+)?((?:_[a-z][a-z0-9]*)*)$`)
 
+// parseIIOChannel understands the name of a channel. A person may have pasted the name of
+// a file, and then the error says which part of it is meant.
 func parseIIOChannel(input string) (iioChannel, error) {
 	for _, attribute := range []string{"_raw", "_input", "_scale", "_offset"} {
 		if name, cut := strings.CutSuffix(input, attribute); cut {

@@ -31,8 +31,8 @@ const (
 
 // The range of the shunt's voltage is 40, 80, 160 or 320 mV.
 const (
-	ina219Least = 0.04
-	ina219Most  = 0.32
+	ina219MinRange = 0.04
+	ina219MaxRange = 0.32
 )
 
 // ina219Options are the options of kind ina219, TI's meter of voltage and
@@ -54,21 +54,26 @@ func newINA219() Options {
 	return &ina219Options{onI2C: newOnI2C("an INA219", all...), Shunt: 0.1}
 }
 
+// Check bounds the current by the shunt: the part measures up to 320 mV across it.
 func (o *ina219Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if o.Shunt < 1e-4 || o.Shunt > 1000 {
 		return append(problems, problem("shunt", "%v ohms is not a shunt: it is printed on it, R100 is 0.1", o.Shunt))
 	}
-	most := ina219Most / float64(o.Shunt)
-	if o.MaxCurrent < 0 || o.MaxCurrent > most*1.0001 {
+	limit := ina219MaxRange / float64(o.Shunt)
+	if o.MaxCurrent < 0 || o.MaxCurrent > limit*1.0001 {
 		problems = append(problems, problem("max_current",
-			"%v is not between 0 and the %.4g A that make 320 mV at a shunt of %v ohms", o.MaxCurrent, most, o.Shunt))
+			"%v is not between 0 and the %.4g A that make 320 mV at a shunt of %v ohms", o.MaxCurrent, limit, o.Shunt))
 	}
 	return problems
 }
 
+// Pace is half a minute. Each measurement is an average of 68 ms: what flows between two
+// is not seen.
 func (o *ina219Options) Pace() time.Duration { return 30 * time.Second }
 
+// Quantities are of the supply: voltage against ground, current through the shunt and
+// their product.
 func (o *ina219Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{voltage, current, watts}
 }
@@ -76,7 +81,7 @@ func (o *ina219Options) Quantities() []sensors.Quantity {
 // ina219Scale is how the part is told to measure.
 type ina219Scale struct {
 	config, calibration uint16
-	most                int     // of the shunt's register
+	max                 int     // of the shunt's register
 	step                float64 // of the current, in A
 }
 
@@ -86,17 +91,17 @@ type ina219Scale struct {
 func (o *ina219Options) scale() ina219Scale {
 	shunt, across := float64(o.Shunt), o.MaxCurrent*float64(o.Shunt)
 	if across == 0 {
-		across = ina219Most
+		across = ina219MaxRange
 	}
 	gain := 0
-	for gain < 3 && across > 1.0001*math.Ldexp(ina219Least, gain) {
+	for gain < 3 && across > 1.0001*math.Ldexp(ina219MinRange, gain) {
 		gain++
 	}
 	calibration := uint16(min(0.04096*32768/across, 0xfffe)) &^ 1
 	return ina219Scale{
 		config:      ina219Settings | uint16(gain)<<11,
 		calibration: calibration,
-		most:        4000 << gain,
+		max:         4000 << gain,
 		step:        0.04096 / (float64(calibration) * shunt),
 	}
 }
@@ -115,11 +120,14 @@ func (o *ina219Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, 
 	return s, nil
 }
 
+// ina219Sensor is one open part. It measures by itself, and is read.
 type ina219Sensor struct {
 	*i2c.Part
 	scale ina219Scale
 }
 
+// start resets the part, so that bits which somebody else has set are gone, and waits
+// until a measurement with the new settings is complete.
 func (s *ina219Sensor) start() error {
 	if err := s.WriteWord(ina219Config, ina219Reset); err != nil {
 		return err
@@ -168,7 +176,7 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	}
 	voltage := sensors.Sample{Quantity: "voltage", Value: host.RoundToStep(v, 0.004)}
 	if s.scale.overflows(bus, int16(shunt)) {
-		err := s.Explain(s.scale.tooMuch())
+		err := s.Explain(s.scale.overflowError())
 		return []sensors.Sample{voltage, {Quantity: "current", Err: err}, {Quantity: "power", Err: err}}, nil
 	}
 	a := float64(int16(amps)) * s.scale.step
@@ -216,10 +224,11 @@ func (s *ina219Sensor) check() error {
 // measured on its own, and stays valid (8.6.3.2).
 func (c ina219Scale) overflows(bus uint16, shunt int16) bool {
 	const overflow = 1
-	return bus&overflow != 0 || int(shunt) >= c.most || int(shunt) <= -c.most
+	return bus&overflow != 0 || int(shunt) >= c.max || int(shunt) <= -c.max
 }
 
-func (c ina219Scale) tooMuch() error {
-	most := float64(c.most) * c.step * float64(c.calibration) / 4096
-	return fmt.Errorf("more current than can be measured (%.4g A): raise max_current or take a smaller shunt", most)
+// overflowError says how much can be measured: the end of the shunt's range in A.
+func (c ina219Scale) overflowError() error {
+	limit := float64(c.max) * c.step * float64(c.calibration) / 4096
+	return fmt.Errorf("more current than can be measured (%.4g A): raise max_current or take a smaller shunt", limit)
 }

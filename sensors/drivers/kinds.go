@@ -26,6 +26,8 @@ type Kind struct {
 	Source string         // the datasheet or specification that the driver follows
 }
 
+// kinds are by the word after `kind:` in a configuration. A word is never given to
+// another part: files in use have it.
 var kinds = map[string]Kind{
 	"ads1015": {newADS1015, "TI ADS1015, of 12 bits: voltage, a transducer or a supervised loop", "SBAS473"},
 	"ads1115": {newADS1115, "TI ADS1115, of 16 bits: voltage, a transducer or a supervised loop", "SBAS444"},
@@ -90,6 +92,7 @@ type Problem struct {
 	Text string // what is wrong and what to write instead
 }
 
+// problem is a [Problem] with a formatted text.
 func problem(key, format string, args ...any) Problem {
 	return Problem{key, fmt.Sprintf(format, args...)}
 }

@@ -47,8 +47,11 @@ type lineKind struct {
 	States []string `yaml:"states"`
 }
 
+// maxLines bounds what one program costs the others: each line is a reading in the queue.
 const maxLines = 1000 // a second; what contacts and pulses need has kinds of its own
 
+// newLines takes ten lines a second: a program that writes without a pause by mistake is
+// cut to that.
 func newLines() Options { return &linesOptions{Most: 10} }
 
 // Check says what is wrong with the source, with what a line means, and with the bounds.
@@ -70,6 +73,8 @@ func (o *linesOptions) Check() []Problem {
 	return problems
 }
 
+// checkSource checks where the lines come from. It does not look whether the pipe or the
+// program is there: `holdfast check` may run on another machine.
 func (o *linesOptions) checkSource() (problems []Problem) {
 	if (o.File == "") == (len(o.Command) == 0) {
 		problems = append(problems, problem("", "needs one of file and command: file: /run/tank or command: "+
@@ -122,6 +127,7 @@ func (o *linesOptions) Claims() []string {
 	return []string{filepath.Clean(o.File)}
 }
 
+// Quantities are in the order of their names, as a mapping in the file has no order.
 func (o *linesOptions) Quantities() []sensors.Quantity {
 	if o.Several == nil {
 		return []sensors.Quantity{{Name: cmp.Or(o.Quantity, "value"), Unit: o.Unit, Class: o.Class, States: o.States}}
@@ -134,6 +140,7 @@ func (o *linesOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
+// Open starts the program, or opens the pipe, without waiting for a line.
 func (o *linesOptions) Open(context.Context, *Hardware) (sensors.Sensor, error) {
 	return lines.Open(lines.Options{File: o.File, Command: o.Command, Quantities: o.Quantities(),
 		MaxPerSecond: o.Most, Silence: o.Silence})

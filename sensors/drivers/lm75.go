@@ -36,10 +36,12 @@ func newLM75() Options {
 		register: lm75Temp,
 		celsius:  limits{-55, 125},
 	}}
-	o.speak = func(p *i2c.Part) thermometer { return lm75{p, o.Bits} }
+	o.driver = func(p *i2c.Part) thermometer { return lm75{p, o.Bits} }
 	return o
 }
 
+// Check cannot say whether the part has a choice of resolution: it has no id, and
+// [checkLM75] sees it once it is open.
 func (o *lm75Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if o.Bits != 0 && (o.Bits < 9 || o.Bits > 12) {
@@ -54,6 +56,7 @@ type lm75 struct {
 	bits uint8 // 0: what the part has
 }
 
+// start writes the settings and waits out a measurement with the former ones.
 func (s lm75) start() error {
 	if err := s.Command(lm75Config, s.settings()); err != nil {
 		return err
@@ -61,7 +64,7 @@ func (s lm75) start() error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	return s.Pause(s.first())
+	return s.Pause(s.settlingTime())
 }
 
 // settings are: awake, and the resolution where the part has a choice.
@@ -71,7 +74,7 @@ func (s lm75) settings() byte {
 
 // first is the longest that a measurement takes: 300 ms (LM75), or 150 ms with
 // 9 bits and twice that with each more (DS75); one may be under way.
-func (s lm75) first() time.Duration {
+func (s lm75) settlingTime() time.Duration {
 	return 2 * max(300*time.Millisecond, 150*time.Millisecond<<(max(s.bits, 9)-9))
 }
 
@@ -91,10 +94,11 @@ func (s lm75) check() error {
 	if err != nil {
 		return err
 	}
-	return lm75Alike(s.settings(), config[0], int16(low), int16(high))
+	return checkLM75(s.settings(), config[0], int16(low), int16(high))
 }
 
-func lm75Alike(settings, config byte, low, high int16) error {
+// checkLM75 is [lm75.check] for registers that were read.
+func checkLM75(settings, config byte, low, high int16) error {
 	const coldest, hottest = -55 << 8, 0x7ff0 // 127.9375 °C: who wants no alarm sets the limit as high as it goes
 	switch {
 	case low < coldest || high > hottest || low >= high:

@@ -58,8 +58,9 @@ var (
 )
 
 // loopLooks is how often a loop is looked at, at least.
-const loopLooks = 100 * time.Millisecond
+const loopInterval = 100 * time.Millisecond
 
+// supply is the Pi's own 3.3 V unless the file says otherwise.
 func (l *loop) supply() volts {
 	if l.Supply == 0 {
 		return 3.3
@@ -67,6 +68,8 @@ func (l *loop) supply() volts {
 	return l.Supply
 }
 
+// debounce is longer than a contact's: a cable of some hundred metres picks up hum, and
+// nobody opens and shuts a door within 200 ms.
 func (l *loop) debounce() time.Duration {
 	if l.Debounce == 0 {
 		return 200 * time.Millisecond
@@ -74,9 +77,10 @@ func (l *loop) debounce() time.Duration {
 	return l.Debounce
 }
 
+// check says what is wrong below the key `loop`.
 func (l *loop) check() (problems []Problem) {
-	if d := l.debounce(); d < 50*time.Millisecond || d > mostDebounce {
-		problems = append(problems, problem("loop.debounce", "%v is not between 50ms and %v", d, mostDebounce))
+	if d := l.debounce(); d < 50*time.Millisecond || d > maxDebounce {
+		problems = append(problems, problem("loop.debounce", "%v is not between 50ms and %v", d, maxDebounce))
 	}
 	resistors := l.PullUp != 0 || l.EndOfLine != 0 || l.Contact != 0 || l.Series != 0
 	switch {
@@ -88,6 +92,7 @@ func (l *loop) check() (problems []Problem) {
 	return append(problems, l.checkResistors()...)
 }
 
+// checkBands makes sure that every state has a band of its own.
 func (l *loop) checkBands() []Problem {
 	b := l.Bands
 	if b.Short > 0 && b.Short < b.Closed && b.Closed < b.Open && b.Open < l.supply() {
@@ -97,6 +102,7 @@ func (l *loop) checkBands() []Problem {
 		"supply of %v", b.Short, b.Closed, b.Open, l.supply())}
 }
 
+// checkResistors makes sure that the four voltages can be told apart.
 func (l *loop) checkResistors() (problems []Problem) {
 	if l.PullUp <= 0 {
 		problems = append(problems, problem("loop.pull_up",
@@ -125,6 +131,7 @@ func (l *loop) checkResistors() (problems []Problem) {
 	return problems
 }
 
+// loopWord is the word for a band, for a message.
 func loopWord(band int) string { return loopStates.States[int(loopValues[band])] }
 
 // levels are the voltages of short, closed, open and cut.
@@ -154,7 +161,7 @@ func (l *loop) ends() (ends [3]float64) {
 func (l *loop) watch() loopWatch {
 	ends := l.ends()
 	narrowest := min(ends[0], ends[1]-ends[0], ends[2]-ends[1], float64(l.supply())-ends[2])
-	return loopWatch{ends: ends, margin: narrowest / 10, hold: l.debounce(), seen: -1, told: -1}
+	return loopWatch{ends: ends, margin: narrowest / 10, hold: l.debounce(), seen: -1, reported: -1}
 }
 
 // loopWatch finds the state of a loop. It knows no clock and no hardware; it is
@@ -164,28 +171,28 @@ type loopWatch struct {
 	margin float64
 	hold   time.Duration
 
-	seen  int       // the band of the last voltage; -1: none yet
-	told  int       // the band reported last; -1: none yet
-	since time.Time // when it began to be otherwise
+	seen     int       // the band of the last voltage; -1: none yet
+	reported int       // the band reported last; -1: none yet
+	since    time.Time // when it began to be otherwise
 }
 
 // see takes a voltage. It reports whether the state is news: the loop has been
 // otherwise than was told for the whole time, if not always in one state. So one
 // that changes all the time is told, and what passes between two states is not.
-func (w *loopWatch) see(v float64, at time.Time) (value float64, news bool) {
+func (w *loopWatch) observe(v float64, at time.Time) (value float64, news bool) {
 	was := w.seen
 	w.seen = w.band(v)
-	if w.seen == w.told {
+	if w.seen == w.reported {
 		return 0, false
 	}
-	if was == w.told {
+	if was == w.reported {
 		w.since = at
 	}
 	if at.Sub(w.since) < w.hold {
 		return 0, false
 	}
-	w.told = w.seen
-	return loopValues[w.told], true
+	w.reported = w.seen
+	return loopValues[w.reported], true
 }
 
 // band is which band a voltage is in. The one that it was in reaches further.
@@ -219,20 +226,20 @@ func (s *loopSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.loop.foreign(v); err != nil {
+		if err := s.loop.checkVoltage(v); err != nil {
 			return nil, s.Explain(err)
 		}
-		if value, news := s.watch.see(v, time.Now()); news {
+		if value, news := s.watch.observe(v, time.Now()); news {
 			return []sensors.Sample{{Quantity: loopStates.Name, Value: value}}, nil
 		}
-		if err := s.rest(ctx); err != nil {
+		if err := s.wait(ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // foreign refuses a voltage that the loop cannot have made.
-func (l *loop) foreign(v float64) error {
+func (l *loop) checkVoltage(v float64) error {
 	if supply := float64(l.supply()); v > 1.1*supply || v < -0.1*supply {
 		return fmt.Errorf("%.2fV on a loop with a supply of %v (another voltage on the cable? is supply right?)",
 			v, l.supply())
@@ -241,6 +248,6 @@ func (l *loop) foreign(v float64) error {
 }
 
 // rest waits until the loop is to be looked at again.
-func (s *loopSensor) rest(ctx context.Context) error {
-	return host.Sleep(ctx, min(loopLooks, s.loop.debounce()/2))
+func (s *loopSensor) wait(ctx context.Context) error {
+	return host.Sleep(ctx, min(loopInterval, s.loop.debounce()/2))
 }

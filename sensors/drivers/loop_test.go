@@ -53,8 +53,8 @@ func TestLoopOfAContactThatClosesHasFourVoltages(t *testing.T) {
 func TestValuesOfALoopAreAContactsAndTwoMore(t *testing.T) {
 	for v, want := range map[float64]string{0: "short", 1.65: "closed", 2.2: "open", 3.3: "cut"} {
 		w, at := byHand().watch(), time.Now()
-		w.see(v, at)
-		value, news := w.see(v, at.Add(time.Second))
+		w.observe(v, at)
+		value, news := w.observe(v, at.Add(time.Second))
 		if word := loopStates.Word(value); !news || word != want {
 			t.Errorf("%vV: %v %s, want %s", v, value, word, want)
 		}
@@ -96,8 +96,8 @@ func TestVoltageThatHoversBetweenTwoStatesDoesNotFlap(t *testing.T) {
 	w, at := byHand().watch(), time.Now()
 	told := 0
 	for i := range 10_000 {
-		at = at.Add(loopLooks)
-		if _, news := w.see(1.925+0.05*math.Sin(float64(i)/7), at); news {
+		at = at.Add(loopInterval)
+		if _, news := w.observe(1.925+0.05*math.Sin(float64(i)/7), at); news {
 			told++
 		}
 	}
@@ -110,10 +110,10 @@ func TestStateThatPassesIsNotTold(t *testing.T) {
 	w, at := byHand().watch(), time.Now()
 	var got []float64
 	for _, v := range []float64{1.65, 1.65, 1.65, 2.2, 1.65, 1.65, 2.2, 3.3, 3.3, 3.3, 1.65, 0, 0, 0} { // 100 ms each
-		if value, news := w.see(v, at); news {
+		if value, news := w.observe(v, at); news {
 			got = append(got, value)
 		}
-		at = at.Add(loopLooks)
+		at = at.Add(loopInterval)
 	}
 	if want := []float64{0, 3, 2}; !slices.Equal(got, want) { // closed, cut, short; open passed twice
 		t.Errorf("%v, want %v", got, want)
@@ -122,11 +122,11 @@ func TestStateThatPassesIsNotTold(t *testing.T) {
 
 func TestLoopThatNeverSettlesIsNotCalledClosed(t *testing.T) {
 	w, at := byHand().watch(), time.Now()
-	w.see(1.65, at)
-	w.see(1.65, at.Add(time.Second))
+	w.observe(1.65, at)
+	w.observe(1.65, at.Add(time.Second))
 	for i := range 4 {
-		at = at.Add(loopLooks)
-		if _, news := w.see([]float64{2.2, 3.3}[i%2], at.Add(time.Second)); news {
+		at = at.Add(loopInterval)
+		if _, news := w.observe([]float64{2.2, 3.3}[i%2], at.Add(time.Second)); news {
 			return
 		}
 	}
@@ -140,8 +140,8 @@ func FuzzLoopWatch(f *testing.F) {
 		w, at := byHand().watch(), time.Now()
 		last := -1.0
 		for _, v := range volts {
-			at = at.Add(loopLooks)
-			if value, news := w.see(float64(v)/255*3.3, at); news {
+			at = at.Add(loopInterval)
+			if value, news := w.observe(float64(v)/255*3.3, at); news {
 				if value == last {
 					t.Fatalf("told %v twice", value)
 				}
@@ -150,8 +150,8 @@ func FuzzLoopWatch(f *testing.F) {
 		}
 		for _, v := range []float64{0, 1.65, 2.2, 3.3} {
 			for range 4 {
-				at = at.Add(loopLooks)
-				if value, news := w.see(v, at); news {
+				at = at.Add(loopInterval)
+				if value, news := w.observe(v, at); news {
 					last = value
 				}
 			}

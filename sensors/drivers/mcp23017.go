@@ -29,6 +29,8 @@ type mcp23017Options struct {
 	asContact
 }
 
+// newMCP23017 asks ten times a second: each pin that is a sensor takes 2 ms of the bus
+// for that, so that 16 pins leave two thirds of it to others.
 func newMCP23017() Options {
 	return &mcp23017Options{
 		onI2C: newOnI2C("an MCP23017", 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27),
@@ -37,10 +39,12 @@ func newMCP23017() Options {
 }
 
 const (
-	shortestPoll = 10 * time.Millisecond
-	longestPoll  = 10 * time.Second
+	// Faster, one part would fill a bus; slower, a door would open and shut unseen.
+	minPoll = 10 * time.Millisecond
+	maxPoll = 10 * time.Second
 )
 
+// Check says what is wrong with the address, the pin and the contact.
 func (o *mcp23017Options) Check() []Problem {
 	problems := o.onI2C.Check()
 	if _, _, ok := o.bit(); !ok {
@@ -49,8 +53,8 @@ func (o *mcp23017Options) Check() []Problem {
 	if o.Pull != gpio.PullUp && o.Pull != gpio.PullOff {
 		problems = append(problems, problem("pull", "%q is not up or off: the part cannot pull down", o.Pull))
 	}
-	if o.Poll < shortestPoll || o.Poll > longestPoll {
-		problems = append(problems, problem("poll", "%v is not between %v and %v", o.Poll, shortestPoll, longestPoll))
+	if o.Poll < minPoll || o.Poll > maxPoll {
+		problems = append(problems, problem("poll", "%v is not between %v and %v", o.Poll, minPoll, maxPoll))
 	}
 	return append(problems, o.check()...)
 }
@@ -63,10 +67,13 @@ func (o *mcp23017Options) bit() (port int, bit byte, ok bool) {
 	return int(o.Pin[0] - 'A'), 1 << (o.Pin[1] - '0'), true
 }
 
+// Claims is the pin: the others are free for other sensors.
 func (o *mcp23017Options) Claims() []string {
 	return []string{claim(o.I2C, o.Address) + " " + o.Pin}
 }
 
+// Open makes the pin an input and leaves the others as they are: they may be another
+// sensor's, or outputs of another program's.
 func (o *mcp23017Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
 	p, err := o.openPart(h)
 	if err != nil {
@@ -74,7 +81,7 @@ func (o *mcp23017Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor
 	}
 	port, bit, _ := o.bit()
 	l := &mcp23017Line{Part: p, port: port, bit: bit, pull: o.Pull, poll: o.Poll}
-	if err := l.setUp(ctx); err != nil {
+	if err := l.configure(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return o.open("pin "+o.Pin, l, o.Pull), nil
@@ -101,7 +108,7 @@ type mcp23017Line struct {
 }
 
 // setUp makes the pin an input.
-func (l *mcp23017Line) setUp(ctx context.Context) error {
+func (l *mcp23017Line) configure(ctx context.Context) error {
 	return l.Measure(ctx, func() error {
 		regs, err := l.registers()
 		if err != nil {
@@ -146,6 +153,7 @@ func (l *mcp23017Line) registers() ([]byte, error) {
 	return regs, l.ReadRegister(mcpDirection, regs)
 }
 
+// decode takes the level out of the registers, if the pin still has its settings.
 func (l *mcp23017Line) decode(regs []byte) (high bool, err error) {
 	if err := checkMCP(regs); err != nil {
 		return false, err

@@ -25,7 +25,7 @@ const mcp9808Settings = 0x0200
 func newMCP9808() Options {
 	return &thermometerOptions{
 		onI2C:    newOnI2C("an MCP9808", 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f),
-		speak:    func(p *i2c.Part) thermometer { return mcp9808{p} },
+		driver:   func(p *i2c.Part) thermometer { return mcp9808{p} },
 		register: mcp9808Temp,
 		celsius:  limits{-40, 125},
 	}
@@ -35,6 +35,7 @@ func newMCP9808() Options {
 // at most 250 ms old.
 type mcp9808 struct{ *i2c.Part }
 
+// start makes sure of the part by its ids, so that nothing is written to another one.
 func (s mcp9808) start() error {
 	maker, err := s.ReadWord(mcp9808Maker)
 	if err != nil {
@@ -51,6 +52,8 @@ func (s mcp9808) start() error {
 	return s.set()
 }
 
+// set writes the settings and the finest resolution, and waits until a measurement with
+// them is there.
 func (s mcp9808) set() error {
 	if err := s.WriteWord(mcp9808Config, mcp9808Settings); err != nil {
 		return err

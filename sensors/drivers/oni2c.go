@@ -68,4 +68,5 @@ func Addresses(kind string) []uint16 {
 	return nil
 }
 
+// addresses is for [Addresses].
 func (o *onI2C) addresses() []uint16 { return slices.Clone(o.known) }

@@ -54,6 +54,7 @@ var piQuantities = map[string]piQuantity{
 	"uptime":       {sensors.Quantity{Name: "uptime", Unit: "s", Class: "duration"}, (*board).uptime},
 }
 
+// Check knows the quantities, but not which of them this board has: Next says that.
 func (o *piOptions) Check() (problems []Problem) {
 	if len(o.Chosen) == 0 {
 		problems = append(problems, problem("quantities",
@@ -75,8 +76,11 @@ func (o *piOptions) Check() (problems []Problem) {
 	return problems
 }
 
+// Pace is a minute: the kernel asks the firmware for under-voltage every 2 s whoever reads it,
+// and free space moves slowly.
 func (o *piOptions) Pace() time.Duration { return 60 * time.Second }
 
+// Quantities are in the order of the file.
 func (o *piOptions) Quantities() []sensors.Quantity {
 	all := make([]sensors.Quantity, len(o.Chosen))
 	for i, name := range o.Chosen {
@@ -85,10 +89,13 @@ func (o *piOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
+// Open opens nothing: the files are found anew at each reading, since a zone or a driver
+// may come later or get another number.
 func (o *piOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	return &board{piOptions: o, hw: h}, nil
 }
 
+// board is the machine, as the sensor reads it.
 type board struct {
 	*piOptions
 	hw *Hardware
@@ -215,6 +222,8 @@ func mountPoint(path string) (string, error) {
 	return path, nil
 }
 
+// freePercent leaves out the blocks that are kept for root: a user's file system is full
+// before they are used.
 func freePercent(blocks, free, available uint64) (float64, error) {
 	used := blocks - free
 	if used+available == 0 {
@@ -250,6 +259,7 @@ func alarm(d *kernel.Device, file string) (float64, error) {
 	return boolean(text == "1"), nil
 }
 
+// boolean is a truth as a value: 1 is true.
 func boolean(b bool) float64 {
 	if b {
 		return 1

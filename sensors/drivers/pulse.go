@@ -35,24 +35,29 @@ type pulseOptions struct {
 	Report time.Duration `yaml:"report_every"`
 }
 
+// newPulse counts falling edges with the pull up, as of a reed to ground, and takes 5 ms
+// for its bounces: shorter than the pulse of any meter that closes a contact.
 func newPulse() Options {
 	return &pulseOptions{Pull: gpio.PullUp, Edge: "falling", Debounce: 5 * time.Millisecond, PerPulse: 1,
 		Quantity: "count", Report: time.Minute}
 }
 
+// Ten reports a second are as fast as a bucket tips; a total that is a day old is still
+// right, as it only grows.
 const (
-	shortestReport = 100 * time.Millisecond
-	longestReport  = 24 * time.Hour
-	firstReport    = 10 * time.Second // after the start: soon enough that the stream is not taken to be silent
+	minReport   = 100 * time.Millisecond
+	maxReport   = 24 * time.Hour
+	firstReport = 10 * time.Second // after the start: soon enough that the stream is not taken to be silent
 )
 
+// Check says what is wrong with the line, the counting and the words for it.
 func (o *pulseOptions) Check() []Problem {
 	problems := checkLine(o.GPIO, o.Pull)
 	if o.Edge != "falling" && o.Edge != "rising" {
 		problems = append(problems, problem("edge", "%q is not falling or rising", o.Edge))
 	}
-	if o.Debounce < 0 || o.Debounce > mostDebounce {
-		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, mostDebounce))
+	if o.Debounce < 0 || o.Debounce > maxDebounce {
+		problems = append(problems, problem("debounce", "%v is not between 0 and %v", o.Debounce, maxDebounce))
 	}
 	if !(o.PerPulse > 0) || math.IsInf(o.PerPulse, 0) {
 		problems = append(problems, problem("per_pulse", "must be more than 0"))
@@ -61,9 +66,9 @@ func (o *pulseOptions) Check() []Problem {
 		problems = append(problems, problem("quantity",
 			"%q: name what is counted, as in rain; the rate is a quantity of its own", o.Quantity))
 	}
-	if o.Report < shortestReport || o.Report > longestReport {
+	if o.Report < minReport || o.Report > maxReport {
 		problems = append(problems, problem("report_every", "%v is not between %v and %v",
-			o.Report, shortestReport, longestReport))
+			o.Report, minReport, maxReport))
 	}
 	return append(problems, checkMeter(o.Class, o.Unit)...)
 }
@@ -71,6 +76,7 @@ func (o *pulseOptions) Check() []Problem {
 // Pace is 0: the edges have to be read all the time.
 func (o *pulseOptions) Pace() time.Duration { return 0 }
 
+// Claims is the line, in one form however it is written.
 func (o *pulseOptions) Claims() []string { return []string{o.GPIO.String()} }
 
 // Quantities are the total since the sensor was opened and the rate per hour.
@@ -78,6 +84,7 @@ func (o *pulseOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{{Name: o.Quantity, Unit: o.Unit, Class: o.Class, Total: true}, rateOf(o.Class, o.Unit)}
 }
 
+// Open begins to count. The first report comes soon, so that a person sees the stream.
 func (o *pulseOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	want := gpio.Request{Pull: o.Pull, Edges: gpio.FallingEdges, Buffer: 1024}
 	if o.Edge == "rising" {
@@ -127,6 +134,8 @@ func (p *pulse) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return p.report(), nil
 }
 
+// listen waits for edges, or until the report is due, and lets more of them gather before
+// it returns: a meter at full load has hundreds a second.
 func (p *pulse) listen(ctx context.Context) error {
 	n, err := p.line.WaitEdges(ctx, time.Until(p.due), p.edges[:])
 	for _, e := range p.edges[:n] {
@@ -158,6 +167,7 @@ func (p *pulse) report() []sensors.Sample {
 	}
 }
 
+// Close gives the line back to the kernel.
 func (p *pulse) Close() error { return p.line.Close() }
 
 // pulseCount counts the pulses of a contact that bounces, by the times of its

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
+// carbonDioxide is what the part measures; others that the kernel reads do too.
 var carbonDioxide = sensors.Quantity{Name: "carbon_dioxide", Unit: "ppm", Class: "carbon_dioxide"}
 
 const scd4xAddress = 0x62 // the only one
@@ -42,8 +43,10 @@ type scd4xOptions struct {
 	Pressure *int `yaml:"pressure"`
 }
 
+// newSCD4x compensates for nothing but what the part has been told to keep.
 func newSCD4x() Options { return &scd4xOptions{onI2C: newOnI2C("an SCD4x", scd4xAddress)} }
 
+// Check has the bounds of the datasheet (set_sensor_altitude, set_ambient_pressure).
 func (o *scd4xOptions) Check() []Problem {
 	problems := o.onI2C.Check()
 	if a := o.Altitude; a != nil && (*a < 0 || *a > 3000) {
@@ -58,8 +61,11 @@ func (o *scd4xOptions) Check() []Problem {
 	return problems
 }
 
+// Pace leaves out five of six measurements: the part makes one every 5 s, and a room's
+// air takes minutes to change.
 func (o *scd4xOptions) Pace() time.Duration { return 30 * time.Second }
 
+// Quantities are all three, of one measurement.
 func (o *scd4xOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{carbonDioxide, humidity, temperature}
 }
@@ -78,6 +84,7 @@ func (o *scd4xOptions) Open(ctx context.Context, h *Hardware) (sensors.Sensor, e
 	return s, nil
 }
 
+// scd4xSensor is one open part. It measures by itself, and is read.
 type scd4xSensor struct {
 	*i2c.Part
 	last []uint16 // the measurement that was read last
@@ -90,10 +97,10 @@ func (s *scd4xSensor) start(o *scd4xOptions) error {
 	if err := s.Pause(30 * time.Millisecond); err != nil {
 		return err
 	}
-	if err := s.tell(scd4xStop, 500*time.Millisecond); err != nil {
+	if err := s.send(scd4xStop, 500*time.Millisecond); err != nil {
 		return err
 	}
-	if err := s.tell(scd4xReload, 30*time.Millisecond); err != nil {
+	if err := s.send(scd4xReload, 30*time.Millisecond); err != nil {
 		return err
 	}
 	if _, err := s.ask(scd4xSerial, 3); err != nil { // its checksums prove what it is
@@ -102,9 +109,12 @@ func (s *scd4xSensor) start(o *scd4xOptions) error {
 	if err := s.compensate(o); err != nil {
 		return err
 	}
-	return s.tell(scd4xStart, 0)
+	return s.send(scd4xStart, 0)
 }
 
+// compensate tells the part what the air weighs: CO2 is counted in a volume, and thin air
+// holds fewer molecules. Neither setting is written to the part's memory, which bears
+// only 2000 writes.
 func (s *scd4xSensor) compensate(o *scd4xOptions) error {
 	switch {
 	case o.Altitude != nil:
@@ -156,6 +166,7 @@ func (s *scd4xSensor) fresh() ([]uint16, error) {
 	return words, nil
 }
 
+// ready reports whether there is a measurement that has not been read.
 func (s *scd4xSensor) ready() (bool, error) {
 	status, err := s.ask(scd4xReady, 1)
 	return err == nil && status[0]&0x07ff != 0, err // the lower 11 bits
@@ -164,13 +175,13 @@ func (s *scd4xSensor) ready() (bool, error) {
 // await waits until there is a measurement, at most as long as one takes and a
 // second.
 func (s *scd4xSensor) await() error {
-	const most = 6 * time.Second
-	for until := time.Now().Add(most); ; {
+	const longest = 6 * time.Second
+	for until := time.Now().Add(longest); ; {
 		if ready, err := s.ready(); ready || err != nil {
 			return err
 		}
 		if time.Now().After(until) {
-			return fmt.Errorf("no measurement in %v, and it makes one every 5s (has its power dipped?)", most)
+			return fmt.Errorf("no measurement in %v, and it makes one every 5s (has its power dipped?)", longest)
 		}
 		if err := s.Pause(500 * time.Millisecond); err != nil {
 			return err
@@ -179,7 +190,7 @@ func (s *scd4xSensor) await() error {
 }
 
 // tell sends a command and waits as long as the part takes for it.
-func (s *scd4xSensor) tell(c scd4xCommand, takes time.Duration) error {
+func (s *scd4xSensor) send(c scd4xCommand, takes time.Duration) error {
 	if err := s.Command(byte(c>>8), byte(c)); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 func newSHT3x() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an SHT3x", 0x44, 0x45),
-		speak:   func(p *i2c.Part) hygrometer { return sht3x{p, 16 * time.Millisecond} }, // table 4: 15.5 ms
+		driver:  func(p *i2c.Part) hygrometer { return sht3x{p, 16 * time.Millisecond} }, // table 4: 15.5 ms
 		celsius: limits{-40, 125},
 	}
 }

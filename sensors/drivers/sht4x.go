@@ -10,7 +10,7 @@ import (
 func newSHT4x() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an SHT4x", 0x44, 0x45, 0x46),
-		speak:   func(p *i2c.Part) hygrometer { return sht4x{p} },
+		driver:  func(p *i2c.Part) hygrometer { return sht4x{p} },
 		celsius: limits{-40, 125},
 	}
 }

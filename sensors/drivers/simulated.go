@@ -48,8 +48,10 @@ type fail struct {
 	Every int `yaml:"every"`
 }
 
+// newSimulated has none of wave, steps and counter: the file says which.
 func newSimulated() Options { return &simulatedOptions{} }
 
+// Check makes sure that there is exactly one source of values.
 func (o *simulatedOptions) Check() (problems []Problem) {
 	n := 0
 	if o.Wave != nil {
@@ -73,6 +75,7 @@ func (o *simulatedOptions) Check() (problems []Problem) {
 	return problems
 }
 
+// check says what is wrong below the key `wave`.
 func (w *wave) check() (problems []Problem) {
 	if !sensors.IsName(w.Quantity) {
 		problems = append(problems, problem("wave.quantity",
@@ -84,6 +87,8 @@ func (w *wave) check() (problems []Problem) {
 	return problems
 }
 
+// check says what is wrong below the key `steps`. One state alone would never change, and
+// a sensor without a change never reports.
 func (s *steps) check() (problems []Problem) {
 	if len(s.States) < 2 {
 		problems = append(problems, problem("steps.states", "needs two at least: write e.g. [closed, open]"))
@@ -105,6 +110,7 @@ func (o *simulatedOptions) Pace() time.Duration {
 	return time.Second
 }
 
+// Quantities are one, named by the wave or by what it is.
 func (o *simulatedOptions) Quantities() []sensors.Quantity {
 	q := sensors.Quantity{Name: "count", Class: o.Class}
 	switch {
@@ -116,10 +122,13 @@ func (o *simulatedOptions) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{q}
 }
 
+// Open starts the wave, the steps or the counter from their beginning.
 func (o *simulatedOptions) Open(context.Context, *Hardware) (sensors.Sensor, error) {
 	return &simulated{options: o, quantity: o.Quantities()[0].Name, opened: time.Now()}, nil
 }
 
+// simulated is one open sensor. A wave follows the clock, so that it is the same whoever
+// reads it how often; a counter follows the reads, so that a missing one shows.
 type simulated struct {
 	options  *simulatedOptions
 	quantity string
@@ -127,12 +136,13 @@ type simulated struct {
 	reads    int
 }
 
+// errSimulated is what `fail` makes of a reading.
 var errSimulated = errors.New("simulated failure")
 
 // Next returns a value, or a sample with an error where it is one's turn to
 // fail: the sensor stays open, so a counter goes on.
 func (s *simulated) Next(ctx context.Context) ([]sensors.Sample, error) {
-	if err := s.await(ctx); err != nil {
+	if err := s.wait(ctx); err != nil {
 		return nil, err
 	}
 	s.reads++
@@ -145,7 +155,7 @@ func (s *simulated) Next(ctx context.Context) ([]sensors.Sample, error) {
 
 // await waits until the next step is due; a wave and a counter are due when they
 // are read.
-func (s *simulated) await(ctx context.Context) error {
+func (s *simulated) wait(ctx context.Context) error {
 	if s.options.Steps == nil {
 		return ctx.Err()
 	}
@@ -153,6 +163,7 @@ func (s *simulated) await(ctx context.Context) error {
 	return host.Sleep(ctx, time.Until(due))
 }
 
+// value is the value of this read.
 func (s *simulated) value() float64 {
 	switch o := s.options; {
 	case o.Wave != nil:

@@ -17,8 +17,10 @@ type thermalOptions struct {
 	Type string `yaml:"type"`
 }
 
+// newThermal is the zone of the SoC on a Pi.
 func newThermal() Options { return &thermalOptions{Type: "cpu-thermal"} }
 
+// Check cannot say whether there is such a zone: Open does.
 func (o *thermalOptions) Check() []Problem {
 	if o.Type != "" && !strings.Contains(o.Type, "/") {
 		return nil
@@ -27,10 +29,13 @@ func (o *thermalOptions) Check() []Problem {
 		"as in type: cpu-thermal")}
 }
 
+// Pace is a minute: a heat sink warms as slowly.
 func (o *thermalOptions) Pace() time.Duration { return 60 * time.Second }
 
 func (o *thermalOptions) Quantities() []sensors.Quantity { return []sensors.Quantity{temperature} }
 
+// Open holds the folder of the zone. A type that two zones have is an error: nothing that
+// stays the same tells them apart.
 func (o *thermalOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	d, err := kernel.Thermal.Open(&h.Host, o.Type, "")
 	if err != nil {
@@ -39,6 +44,7 @@ func (o *thermalOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, e
 	return &thermal{d}, nil
 }
 
+// thermal is one open zone.
 type thermal struct{ *kernel.Device }
 
 // Next reads the zone's temperature in °C; the kernel has it in m°C (ABI
@@ -51,6 +57,7 @@ func (s *thermal) Next(ctx context.Context) ([]sensors.Sample, error) {
 		func(int) (float64, error) { return zoneTemperature(s.Device) })
 }
 
+// zoneTemperature is for kind pi, too, which reads the zone of the SoC.
 func zoneTemperature(d *kernel.Device) (float64, error) {
 	text, err := d.ReadLine("temp")
 	if err != nil {

@@ -24,11 +24,13 @@ type thermometer interface {
 // thermometerOptions are the options of a kind that is a thermometer.
 type thermometerOptions struct {
 	onI2C
-	speak    func(*i2c.Part) thermometer
+	driver   func(*i2c.Part) thermometer
 	register byte   // of the temperature
 	celsius  limits // that the part can measure
 }
 
+// Pace is half a minute: the parts measure by themselves several times a second, and are
+// read that seldom because air and water change slowly.
 func (o *thermometerOptions) Pace() time.Duration { return 30 * time.Second }
 
 func (o *thermometerOptions) Quantities() []sensors.Quantity {
@@ -41,13 +43,14 @@ func (o *thermometerOptions) Open(ctx context.Context, h *Hardware) (sensors.Sen
 	if err != nil {
 		return nil, err
 	}
-	s := &thermometerSensor{p, o.speak(p), o.register, o.celsius}
+	s := &thermometerSensor{p, o.driver(p), o.register, o.celsius}
 	if err := p.Measure(ctx, s.dev.start); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil
 }
 
+// thermometerSensor is one open part.
 type thermometerSensor struct {
 	*i2c.Part
 	dev     thermometer

@@ -26,7 +26,7 @@ const (
 func newTMP102() Options {
 	return &thermometerOptions{
 		onI2C:    newOnI2C("a TMP102", 0x48, 0x49, 0x4a, 0x4b),
-		speak:    func(p *i2c.Part) thermometer { return tmp102{p} },
+		driver:   func(p *i2c.Part) thermometer { return tmp102{p} },
 		register: tmp102Temp,
 		celsius:  limits{-55, 125},
 	}
@@ -36,6 +36,7 @@ func newTMP102() Options {
 // at most 300 ms old.
 type tmp102 struct{ *i2c.Part }
 
+// start writes the settings and waits until a measurement with them is there.
 func (s tmp102) start() error {
 	if err := s.WriteWord(tmp102Config, tmp102Settings); err != nil {
 		return err

@@ -24,12 +24,17 @@ type w1Options struct {
 	ID string `yaml:"id"`
 }
 
+// newW1 has no id: there is no part that everybody has.
 func newW1() Options { return &w1Options{} }
 
+// w1Master is where the kernel lists the parts, for a message.
 const w1Master = "/sys/bus/w1/devices"
 
+// id is as the kernel writes it. The number is printed on some parts in capitals.
 func (o *w1Options) id() string { return strings.ToLower(o.ID) }
 
+// Check takes the families of thermometers alone: the kernel has no temperature of
+// others.
 func (o *w1Options) Check() []Problem {
 	if kernel.IsOneWireThermometer(o.id()) {
 		return nil
@@ -38,12 +43,17 @@ func (o *w1Options) Check() []Problem {
 		"that begins with 10-, 22-, 28-, 3b- or 42-, as in id: 28-0316a2797bff", o.ID, w1Master)}
 }
 
+// Claims is the part. Its bus is shared.
 func (o *w1Options) Claims() []string { return []string{"w1 " + o.id()} }
 
+// Pace is half a minute: twenty parts without a supply of their own take 15 s for one
+// round.
 func (o *w1Options) Pace() time.Duration { return 30 * time.Second }
 
 func (o *w1Options) Quantities() []sensors.Quantity { return []sensors.Quantity{temperature} }
 
+// Open makes sure that the part is on its bus and reads nothing: that takes a second, and
+// waits for the parts before it.
 func (o *w1Options) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
 	dir := filepath.Join(root, o.id())
@@ -67,6 +77,8 @@ func (o *w1Options) absent(root string) error {
 	return fmt.Errorf("w1 %s: there is no 1-wire bus: %w (add dtoverlay=w1-gpio to config.txt)", o.id(), os.ErrNotExist)
 }
 
+// w1 is one part. It holds no file: each read opens one, which is what makes the part
+// measure.
 type w1 struct {
 	id  string
 	dir string
@@ -104,7 +116,7 @@ func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
 
 // w1Near is how far a boiler or a sauna may come in one step to 85 °C, so that it
 // is taken for true.
-const w1Near = 5
+const maxPowerOnStep = 5
 
 // isPowerOn tells the value that the register has at power-on (exactly 85 °C) from
 // one that was measured. A DS18B20 tells itself: byte 6 of its scratchpad is 0x0C
@@ -121,7 +133,7 @@ func (s *w1) isPowerOn(r w1Reading) bool {
 	if r.scratchpad != nil && s.family() != kernel.FamilyDS18S20 && r.scratchpad[6] != 0x0C {
 		return false
 	}
-	return !s.known || s.last < 85-w1Near || s.last > 85+w1Near
+	return !s.known || s.last < 85-maxPowerOnStep || s.last > 85+maxPowerOnStep
 }
 
 // A w1Reading is what the kernel read from a part.
@@ -146,14 +158,18 @@ func (s *w1) read() (w1Reading, error) {
 	return parseW1Celsius(w1LimitsOf(s.family(), text), text)
 }
 
+// family is the first two digits of the id.
 func (s *w1) family() string { return s.id[:2] }
 
+// errW1Silent is what an empty file means: the kernel has tried five times.
 var errW1Silent = errors.New("no answer, or one with a wrong checksum five times (is its wire off?)")
 
 // w1Slave is a file of two lines: the scratchpad with its CRC and the verdict, and
 // the scratchpad again with the temperature in m°C.
 var w1Slave = regexp.MustCompile(`^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n[0-9a-f ]*t=(-?[0-9]{1,7})$`)
 
+// parseW1Slave takes the bytes apart, because the kernel's own number is wrong where the
+// part has not measured.
 func parseW1Slave(family, text string) (w1Reading, error) {
 	if text == "" {
 		return w1Reading{}, errW1Silent
@@ -200,6 +216,7 @@ func parseW1Celsius(l limits, text string) (w1Reading, error) {
 	return w1Within(l, float64(milli)/1000)
 }
 
+// w1Within refuses what the part cannot have measured.
 func w1Within(l limits, celsius float64) (w1Reading, error) {
 	if celsius < l.min || celsius > l.max {
 		return w1Reading{}, fmt.Errorf("%v °C is beyond what the part can measure (%v to %v)", celsius, l.min, l.max)

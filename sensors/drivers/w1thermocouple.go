@@ -17,6 +17,7 @@ import (
 // max31850Limits are what any thermocouple of the types K to E can have.
 var max31850Limits = limits{-270, 1768}
 
+// isMAX31850 needs the bytes: the id alone does not tell the two parts apart.
 func isMAX31850(family string, scratchpad []byte) bool {
 	return family == kernel.FamilyDS1825 && scratchpad[4]&0xf0 == 0xf0
 }

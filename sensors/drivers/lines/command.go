@@ -23,12 +23,12 @@ type command struct {
 	out    *os.File // its standard output
 	err    *os.File // and error
 	guard  guard
-	said   []byte // the end of what it said there, at most mostSaid
+	said   []byte // the end of what it said there, at most maxSaid
 	reaped bool
 }
 
 const (
-	mostSaid  = 512
+	maxSaid   = 512
 	termGrace = 2 * time.Second // from SIGTERM to SIGKILL
 	killGrace = 2 * time.Second // from SIGKILL to giving up: it hangs in the kernel
 	pollEvery = 10 * time.Millisecond
@@ -150,7 +150,7 @@ func (c *command) listen() {
 			return
 		}
 		c.said = append(c.said, buf[:n]...)
-		c.said = append(c.said[:0], c.said[max(0, len(c.said)-mostSaid):]...)
+		c.said = append(c.said[:0], c.said[max(0, len(c.said)-maxSaid):]...)
 	}
 }
 
