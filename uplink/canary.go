@@ -74,7 +74,7 @@ func (c *canary) acksProven() bool { return c.heard || c.link.opt.NoProof || c.u
 // was allowed to publish, one window of readings does not wait for the proof.
 // unreleased is how many are acknowledged and wait for it.
 func (c *canary) routineAllowed(unreleased int) bool {
-	return c.acksProven() || c.link.canary.provenBefore && c.held == "" && unreleased+c.out.window.messages < c.out.window.most
+	return c.acksProven() || c.link.canary.provenBefore && c.held == "" && unreleased+c.out.window.messages < c.out.window.max
 }
 
 // unprovable says that the broker closes the connection for the canary itself.

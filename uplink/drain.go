@@ -60,7 +60,7 @@ func (h *history) divertRejected() step {
 	switch {
 	case !h.next.rejected:
 		return stepNone
-	case h.canary.acksProven() && h.out.inflight.len() < 2*h.out.window.most:
+	case h.canary.acksProven() && h.out.inflight.len() < 2*h.out.window.max:
 		h.divert(it)
 		return stepSent
 	case h.canary.held != "": // it is sent when the others are
@@ -119,7 +119,7 @@ func (h *history) pass() {
 // if there is none.
 func (h *history) peek() *queue.Item {
 	if len(h.peeked) == 0 && !h.drained && h.out.window.openToAlarm() && !time.Now().Before(h.readAgainAt) {
-		h.peeked = h.look(h.out.window.most - h.out.window.messages)
+		h.peeked = h.look(h.out.window.max - h.out.window.messages)
 		h.drained = len(h.peeked) == 0
 	}
 	if len(h.peeked) == 0 {

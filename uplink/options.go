@@ -52,7 +52,7 @@ type Options struct {
 // A Drain says how fast the backlog may go out.
 type Drain struct {
 	Rate   int // routine readings a second; 0: as fast as the link takes them; or AutoRate
-	Window int // messages in flight; 0: DefaultWindow
+	Window int // messages in flight; 0 and DefaultWindow: up to 128 on a quick link, as far as the rate needs it
 }
 
 // ackLimits are how long a connection may last on which messages are not answered:

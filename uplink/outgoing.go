@@ -54,12 +54,12 @@ const (
 	kindProbe        // a reading that is sent a second time, so that it comes back
 )
 
-func newOutgoing(conn Conn, opt Options) *outgoing {
-	limit := opt.Drain.Window
-	if limit == 0 {
-		limit = DefaultWindow
+func newOutgoing(conn Conn, opt Options, pace *throttle) *outgoing {
+	w := window{max: opt.Drain.Window, pace: pace.perSecond}
+	if w.max == 0 || w.max == DefaultWindow {
+		w.max, w.ceiling = DefaultWindow, maxQuickWindow
 	}
-	return &outgoing{conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: window{most: limit}}
+	return &outgoing{conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: w}
 }
 
 // publish sends a message and notes that it is in flight.

@@ -46,7 +46,7 @@ type session struct {
 }
 
 func newSession(l *Link, conn Conn) *session {
-	out := newOutgoing(conn, l.opt)
+	out := newOutgoing(conn, l.opt, l.pace)
 	s := &session{link: l, out: out, canary: newCanary(l, out), lateWill: newLateWill(l), announcer: newAnnouncer(l, out),
 		probes: &prober{link: l, out: out}, retries: &retries{link: l, out: out}, acks: &acks{link: l},
 		history: &history{link: l, out: out, flying: map[string]bool{}}, timer: time.NewTimer(time.Hour)}

@@ -242,20 +242,42 @@ func TestHealthSaysWhatWaitsAndWhatFails(t *testing.T) {
 	}
 }
 
+// TestWindowBoundsWhatIsInFlight: it grows on a quick link, as far as the pace of the
+// drain needs it, unless it is configured.
 func TestWindowBoundsWhatIsInFlight(t *testing.T) {
-	for window, want := range map[int]int{0: DefaultWindow, 1: 1, 64: 64} {
+	for _, c := range []struct{ window, rate, min, max int }{
+		{0, AutoRate, DefaultWindow, 2 * DefaultWindow}, // 25 in a round trip
+		{0, 100, DefaultWindow / 2, DefaultWindow},
+		{1, 0, 1, 1}, {19, 0, 18, 19}, {64, 0, 63, 64},
+		{DefaultWindow, 0, maxQuickWindow - 1, maxQuickWindow},
+		{0, 600, 50, 80}, // 60 in a round trip
+	} {
 		br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 			time.Sleep(time.Second)
 			br.set(func() { br.most = 0 })
-			for seq := range uint64(2000) {
+			for seq := range uint64(20_000) {
 				bl.put(reading("room", seq+1))
-				l.Observe(reading("room", seq+1))
 			}
 			bl.put(alarmOf("door", 1))
-			time.Sleep(time.Minute)
-		}, func(o *Options) { o.Drain.Window = window })
-		if br.most > want || br.most < want-1 {
-			t.Errorf("window %d: %d messages in flight, want %d", window, br.most, want)
+			time.Sleep(30 * time.Second)
+		}, func(o *Options) { o.Drain = Drain{Window: c.window, Rate: c.rate} })
+		if br.most > c.max || br.most < c.min {
+			t.Errorf("window %d at rate %d: %d messages in flight, want %d to %d", c.window, c.rate, br.most, c.min, c.max)
+		}
+	}
+}
+
+// TestTheWindowShrinksWhenTheBrokerQueues, back to the default one.
+func TestTheWindowShrinksWhenTheBrokerQueues(t *testing.T) {
+	w := window{max: 128, ceiling: 128, pace: func() float64 { return 0 }, shortest: 10 * time.Millisecond, usual: 100, size: 20_000}
+	for _, c := range []struct {
+		trip time.Duration
+		want int
+	}{{14 * time.Millisecond, 128}, {21 * time.Millisecond, 64}, {18 * time.Millisecond, 64}, {30 * time.Millisecond, 32},
+		{30 * time.Millisecond, 20}, {30 * time.Millisecond, 20}, {11 * time.Millisecond, 40}} {
+		w.trip, w.used, w.reached = c.trip, 20_000, true
+		if w.adjust(); w.max != c.want {
+			t.Errorf("round trips of %v: %d messages, want %d", c.trip, w.max, c.want)
 		}
 	}
 }

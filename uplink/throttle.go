@@ -53,15 +53,20 @@ func (t *throttle) burst() float64 {
 	return max(1, float64(t.rate)*late.Seconds())
 }
 
+// perSecond is the pace after a burst; 0: there is none.
+func (t *throttle) perSecond() float64 {
+	if t.rate == AutoRate {
+		return max(autoRate, 2*t.produced.perSecond(time.Now()))
+	}
+	return float64(t.rate)
+}
+
 // ready reports whether a reading may go now.
 func (t *throttle) ready() bool {
 	if t.rate == 0 {
 		return true
 	}
-	now, perSecond := time.Now(), float64(t.rate)
-	if t.rate == AutoRate {
-		perSecond = max(autoRate, 2*t.produced.perSecond(now))
-	}
+	now, perSecond := time.Now(), t.perSecond()
 	if !t.filled.IsZero() {
 		t.tokens = min(t.tokens+perSecond*now.Sub(t.filled).Seconds(), t.burst())
 	}

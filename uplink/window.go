@@ -3,9 +3,18 @@ package uplink
 import "time"
 
 const (
-	// DefaultWindow is how many messages may be in flight at most, unless
-	// Options say otherwise: EMQX loses messages for slow subscribers beyond it.
+	// DefaultWindow is how many messages may be in flight, unless Options say
+	// otherwise or a quick link asks for more: EMQX loses messages for slow
+	// subscribers beyond it.
 	DefaultWindow = 20
+
+	// maxQuickWindow is how many may be in flight on a quick link, where the pace
+	// needs it.
+	maxQuickWindow = 128
+
+	// quickSlack is how much longer than the shortest a round trip may be while the
+	// number of messages grows: a broker that queues answers later.
+	quickSlack = 5 * time.Millisecond
 
 	// slack is how much longer than the shortest a round trip may be, because
 	// more is in flight than the link carries in it. It is how long an alarm
@@ -35,10 +44,18 @@ const (
 // long as that. Each size is given a round trip to show what it does, and then
 // the shortest of some round trips counts: acknowledgements come in bunches.
 //
+// The number of messages is bounded, too. On a quick link, where bytes are not what
+// limits it, the number doubles while the broker answers at the pace of the round
+// trip, and is halved when it does not; but only as far as the pace of the drain
+// needs it.
+//
 // Now and then it lets the buffers run empty, to see whether the shortest round
 // trip is still true.
 type window struct {
-	most int // messages
+	max     int            // messages
+	ceiling int            // of max; 0: max does not grow
+	pace    func() float64 // of the drain, readings a second; 0: as fast as the link takes them
+	reached bool           // max was the limit since the size was set
 
 	messages int // in flight
 	bytes    int
@@ -69,13 +86,13 @@ type slot struct {
 
 // open says that a message may be sent. One place is kept for an alarm.
 func (w *window) open() bool {
-	return w.messages < max(w.most-1, 1) && (w.bytes == 0 || w.bytes+w.usual <= w.limit()) && w.rested()
+	return w.messages < max(w.max-1, 1) && (w.bytes == 0 || w.bytes+w.usual <= w.limit()) && w.rested()
 }
 
 // openToAlarm says that an alarm may be sent: it does not wait until the link
 // has carried what is in flight.
 func (w *window) openToAlarm() bool {
-	return w.messages < w.most && (w.bytes == 0 || w.bytes < 2*w.limit())
+	return w.messages < w.max && (w.bytes == 0 || w.bytes < 2*w.limit())
 }
 
 // rested says that the message before has had its time. Messages that are
@@ -118,6 +135,7 @@ func (w *window) send(bytes int) slot {
 	w.bytes += bytes
 	w.usual = bytes
 	w.used = max(w.used, w.bytes)
+	w.reached = w.reached || w.messages >= w.max-1
 	w.next = time.Time{}
 	if gap := w.gap(bytes); gap >= minGap {
 		w.next = now.Add(gap)
@@ -170,7 +188,24 @@ func (w *window) adjust() {
 		w.full = true
 	}
 	w.size = min(max(next, now/2), 2*now)
-	w.turn, w.used = w.turn+1, w.bytes
+	w.adjustMessages()
+	w.turn, w.used, w.reached = w.turn+1, w.bytes, false
+}
+
+// adjustMessages sets how many messages may be in flight.
+func (w *window) adjustMessages() {
+	switch longer := w.trip - w.shortest; {
+	case longer > 2*quickSlack && w.max > DefaultWindow:
+		w.max = max(w.max/2, DefaultWindow)
+	case longer <= quickSlack && w.reached && w.max < w.ceiling && w.paceNeedsMore():
+		w.max = min(2*w.max, w.ceiling)
+	}
+}
+
+// paceNeedsMore says that what is in flight in a round trip is more than may be.
+func (w *window) paceNeedsMore() bool {
+	perSecond := w.pace()
+	return perSecond == 0 || perSecond*w.trip.Seconds() > float64(w.max)
 }
 
 // time takes note of a round trip.

@@ -53,7 +53,8 @@ var configSections = []configSection{
 			{"rate",
 				"`auto`: 500 readings at once, then 250 a second ([brokers](brokers.md)); or 1 to 1000000 readings a " +
 					"second; `0`: as fast as the link takes them", "", "`auto`"},
-			{"window", "1 to 1024 messages in flight at most", "", ""},
+			{"window", "1 to 1024 messages in flight; where the broker answers at once and `rate` needs more, 20 grows " +
+				"to at most 128, and no other number does", "", ""},
 		}},
 	{path: "topics", title: "topics", intro: "Both patterns need `{client_id}` and `{stream}`.", keys: []configKey{
 		{"reading", "every reading", "", ""},
