@@ -18,6 +18,7 @@ const module = "github.com/holdfast-iot/holdfast/"
 // a package that is not in the list of another cannot be imported there.
 var upstream = map[string][]string{
 	"cmd/holdfast/control": {"cmd/holdfast/status", "queue"},
+	"cmd/holdfast/setup":   {"config"},
 	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/clock",
 		"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host"},
 	"cmd/holdfast/status": {"queue", "sensors", "sensors/clock", "uplink"},
@@ -56,7 +57,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c", "sensors/scan"},
 	"cmd/holdfast/systemd": {},
 	"cmd/holdfast": {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor",
-		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/network",
+		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/setup", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/network",
 		"uplink/payload",
 		"queue", "sensors", "sensors/clock", "sensors/drivers"},
 }
@@ -66,7 +67,7 @@ var upstream = map[string][]string{
 var thirdParty = map[string]string{
 	"periph.io/":             "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
 	"github.com/warthog618/": "sensors/drivers/gpio",
-	"golang.org/x/sys/": "sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines " +
+	"golang.org/x/sys/": "cmd/holdfast/setup sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines " +
 		"uplink/mqtt cmd/holdfast/systemd",
 	"go.etcd.io/bbolt":              "queue",
 	"github.com/eclipse/paho":       "uplink/mqtt",

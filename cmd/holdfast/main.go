@@ -32,6 +32,7 @@ var commands = []struct {
 }{
 	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run, true},
 	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo, true},
+	{"init", "asks a few questions, looks what is wired, and writes a configuration", runInit, true},
 	{"check", "reads the configuration and says everything that is wrong with it", check, false},
 	{"doctor", "tries everything for real, and says what is broken and how to mend it", runDoctor, true},
 	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste",

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/scan"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/setup"
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+)
+
+// runInit writes the first configuration, and offers to try it.
+func runInit(ctx context.Context, args []string) error {
+	o := setup.Options{Ask: stderr, Out: stdout, Scan: scanned, Today: time.Now().Format(time.DateOnly), Given: map[string]bool{}}
+	f := flags("init")
+	f.StringVar(&o.Path, "c", config.DefaultPath, "the `file` to write")
+	f.BoolVar(&o.Force, "force", false, "overwrite the file, and the password beside it")
+	f.StringVar(&o.ClientID, "client-id", "", "the `name` of this node, the first word of its topics")
+	f.StringVar(&o.Server, "server", "", "the broker's `URL`, or its host alone")
+	f.StringVar(&o.Username, "username", "", "the user `name` at the broker")
+	f.StringVar(&o.PasswordFile, "password-file", "", "a `file` whose first line is the password")
+	f.BoolVar(&o.HomeAssistant, "home-assistant", false, "announce the sensors to Home Assistant")
+	try := f.Bool("doctor", false, "then run holdfast doctor; on a terminal it is offered")
+	if err := parse(f, args, 0); err != nil {
+		return err
+	}
+	f.Visit(func(set *flag.Flag) { o.Given[set.Name] = true })
+	if o.Path == "-" {
+		return usageError{errors.New("init writes a file: name it with -c FILE")}
+	}
+	if o.PasswordFile != "" {
+		path, err := filepath.Abs(o.PasswordFile)
+		if err != nil {
+			return err
+		}
+		o.PasswordFile = path
+	}
+	if setup.IsTerminal(os.Stdin) {
+		o.In = os.Stdin
+	}
+	session := setup.New(o)
+	if err := session.Run(ctx); err != nil {
+		if errors.Is(err, setup.ErrMistake) {
+			return usageError{err}
+		}
+		return err
+	}
+	if o.In != nil && !o.Given["doctor"] {
+		var err error
+		if *try, err = session.Confirm(ctx, "Try it now with holdfast doctor?"); err != nil {
+			return err
+		}
+	}
+	if *try {
+		return runDoctor(ctx, []string{"-c", o.Path})
+	}
+	fmt.Fprintf(stdout, "holdfast doctor -c %s tries it for real\n", o.Path)
+	return nil
+}
+
+// scanned is the part of a file about what is wired to this machine.
+func scanned(ctx context.Context) (string, error) {
+	var section strings.Builder
+	err := scan.Run(ctx, drivers.NewHardware(), scan.Options{YAML: true, Out: &section})
+	return section.String(), err
+}
