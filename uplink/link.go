@@ -98,7 +98,7 @@ type Link struct {
 	dial    Dial
 	log     *slog.Logger
 	topics  payload.Topics
-	network chan struct{} // a token: our network may be back; from watchNetwork to pause
+	network chan struct{} // a token: our network may be back; from watchNetwork to a session or pause
 
 	states states        // has a mutex of its own
 	pace   *throttle     // its meter has a mutex of its own
@@ -198,6 +198,10 @@ func (l *Link) Run(ctx context.Context) error {
 		}
 		if errors.Is(err, errPreferred) {
 			l.log.Info("uplink goes back to the server that is preferred")
+			continue
+		}
+		if errors.Is(err, errNetworkBack) {
+			l.log.Info("uplink connects anew: our network was away")
 			continue
 		}
 		wait, alone := rand.N(paceLink.first), false // the end was expected: of few notices, and three times each at most

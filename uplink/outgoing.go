@@ -22,6 +22,7 @@ type outgoing struct {
 
 	began        time.Time // of the session
 	lastProgress time.Time // when the head of inflight became the head
+	networkBack  time.Time // our network may have been away until then; zero: something was answered since
 	firstAck     time.Time // zero: nothing was acknowledged yet
 	answered     bool      // the broker has acknowledged something, or answered a SUBSCRIBE
 	isStable     bool      // stableSession has passed since firstAck
@@ -109,7 +110,25 @@ func (o *outgoing) track(f sentMessage) {
 // pop removes the oldest message in flight: it was answered.
 func (o *outgoing) pop() {
 	o.inflight.pop()
-	o.lastProgress = time.Now()
+	o.lastProgress, o.networkBack = time.Now(), time.Time{}
+}
+
+// backPatience is how long a connection is given when the network is back, besides
+// some round trips. By then the kernel may repeat what was lost only in half a
+// minute, and if our address is another one, no answer ever comes.
+const backPatience = 500 * time.Millisecond
+
+// doubtedUntil is when a connection that had to survive an outage of our network is
+// taken for dead; zero: there was none, or nothing waits for an answer.
+func (o *outgoing) doubtedUntil() time.Time {
+	if o.networkBack.IsZero() || o.inflight.len() == 0 {
+		return time.Time{}
+	}
+	since := o.networkBack
+	if o.lastProgress.After(since) {
+		since = o.lastProgress // of the oldest message, if that was sent later
+	}
+	return since.Add(backPatience + 4*o.window.shortest)
 }
 
 // done is closed when the oldest message in flight is answered; nil: nothing is
@@ -166,11 +185,14 @@ func (o *outgoing) due(now time.Time) time.Time {
 	if !o.firstAck.IsZero() && !o.isStable {
 		stable = o.firstAck.Add(stableSession)
 	}
-	return earliest(opens, dead, stable)
+	return earliest(opens, dead, stable, o.doubtedUntil())
 }
 
 // expired is the error of a broker that acknowledges nothing any more.
 func (o *outgoing) expired(now time.Time) error {
+	if until := o.doubtedUntil(); !until.IsZero() && !now.Before(until) {
+		return errNetworkBack
+	}
 	if o.inflight.len() > 0 && now.Sub(o.lastProgress) >= o.ackTimeout {
 		return fmt.Errorf("%w for %v", errNoAcks, o.ackTimeout)
 	}

@@ -19,6 +19,9 @@ const (
 var (
 	errPreferred = errors.New("a server that is preferred answers again")
 	errNoAcks    = errors.New("the broker has acknowledged nothing")
+
+	// errNetworkBack is the end of a connection from before an outage of our network.
+	errNetworkBack = errors.New("our network was away, and the old connection does not work any more")
 )
 
 // A session is one connection from CONNECT to its loss. One goroutine sends and
@@ -124,6 +127,8 @@ func (s *session) wait(ctx context.Context) error {
 		return s.ack() // of what waited for the canary
 	case <-s.out.conn.Done():
 		return fmt.Errorf("connection lost: %w", s.out.conn.Err())
+	case <-s.link.network:
+		s.out.networkBack = time.Now()
 	case <-preferred:
 		s.leave(errPreferred)
 	case <-stop:
