@@ -16,6 +16,16 @@ import (
 // beside it: RFC 8305, section 5.
 const dialAhead = 250 * time.Millisecond
 
+const (
+	// dialAgain is how long a connection, and the look-up of its name, are waited for
+	// before another attempt begins beside them. On a link that was away the first
+	// packet is lost; the resolver asks again after 5 s, and the kernel (before Linux
+	// 6.5) at intervals that double.
+	dialAgain = time.Second
+	// maxDials is how many attempts wait at the same time.
+	maxDials = 16
+)
+
 // A tcpDialer connects by TCP, also to hosts whose names end in .local, which
 // Go's own resolver does not find.
 type tcpDialer struct {
@@ -30,7 +40,7 @@ func (d *tcpDialer) DialContext(ctx context.Context, network, address string) (n
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || !mdns.IsLocal(host) {
-		return d.Dialer.DialContext(ctx, network, address)
+		return d.dialHost(ctx, network, address)
 	}
 	addrs, err := mdns.Resolver{Bind: d.bind}.Lookup(ctx, host)
 	if err != nil {
@@ -39,35 +49,32 @@ func (d *tcpDialer) DialContext(ctx context.Context, network, address string) (n
 	return d.dialAny(ctx, network, addrs, port)
 }
 
+// dialHost connects to a host. While nothing comes back it begins anew each second.
+// The first result counts, be it a failure.
+func (d *tcpDialer) dialHost(ctx context.Context, network, address string) (net.Conn, error) {
+	r := newRace(ctx, maxDials)
+	defer r.end()
+	again := time.NewTicker(dialAgain)
+	defer again.Stop()
+	for started := 1; ; started++ {
+		if started <= maxDials {
+			dialer := d.Dialer
+			dialer.Resolver = new(net.Resolver) // one resolver asks for a name once at a time
+			r.start(func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) })
+		}
+		select {
+		case first := <-r.results:
+			return first.Conn, first.error
+		case <-again.C:
+		}
+	}
+}
+
 // dialAny connects to the first address that answers. They are tried in order,
 // each a little after the one before, or at once when that fails.
 func (d *tcpDialer) dialAny(ctx context.Context, network string, addrs []netip.Addr, port string) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	type result struct {
-		net.Conn
-		error
-	}
-	results := make(chan result, len(addrs))
-	var dialing sync.WaitGroup
-	start := func(a netip.Addr) {
-		dialing.Go(func() {
-			conn, err := d.Dialer.DialContext(ctx, network, net.JoinHostPort(a.String(), port))
-			results <- result{conn, err}
-		})
-	}
-	defer func() {
-		cancel()
-		dialing.Wait()
-		for close(results); ; {
-			late, ok := <-results
-			if !ok {
-				return
-			}
-			if late.error == nil {
-				late.Close()
-			}
-		}
-	}()
+	r := newRace(ctx, len(addrs))
+	defer r.end()
 	next := time.NewTimer(0)
 	defer next.Stop()
 	var failed error
@@ -75,20 +82,61 @@ func (d *tcpDialer) dialAny(ctx context.Context, network string, addrs []netip.A
 		select {
 		case <-next.C:
 			if started < len(addrs) {
-				start(addrs[started])
+				address := net.JoinHostPort(addrs[started].String(), port)
+				r.start(func(ctx context.Context) (net.Conn, error) { return d.dialHost(ctx, network, address) })
 				started++
 				next.Reset(dialAhead)
 			}
-		case r := <-results:
-			if r.error == nil {
-				return r.Conn, nil
+		case one := <-r.results:
+			if one.error == nil {
+				return one.Conn, nil
 			}
 			ended++
-			failed = errors.Join(failed, r.error)
+			failed = errors.Join(failed, one.error)
 			next.Reset(0)
 		}
 	}
 	return nil, failed
+}
+
+// A race is attempts to connect that run side by side. It belongs to one goroutine,
+// which takes results from it and ends it.
+type race struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	results chan dialed
+	dialing sync.WaitGroup
+}
+
+type dialed struct {
+	net.Conn
+	error
+}
+
+// newRace is for so many attempts at most.
+func newRace(ctx context.Context, attempts int) *race {
+	r := &race{results: make(chan dialed, attempts)}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	return r
+}
+
+func (r *race) start(dial func(context.Context) (net.Conn, error)) {
+	r.dialing.Go(func() {
+		conn, err := dial(r.ctx)
+		r.results <- dialed{conn, err}
+	})
+}
+
+// end ends all attempts, and closes the connections that nobody has taken.
+func (r *race) end() {
+	r.cancel()
+	r.dialing.Wait()
+	close(r.results)
+	for late := range r.results {
+		if late.error == nil {
+			late.Close()
+		}
+	}
 }
 
 // dialTLS connects and shakes hands.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -103,4 +104,27 @@ func TestAnAddressThatIsSilentDoesNotHoldUpTheNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
+}
+
+// TestAnAttemptThatIsLostIsMadeAgain: the first packet of the first attempts is
+// swallowed, as on a link that is not back yet.
+func TestAnAttemptThatIsLostIsMadeAgain(t *testing.T) {
+	f := mqtttest.NewBroker(t, func(s *mqtttest.Conn) { s.Serve(nil) })
+	defer f.Stop()
+	var attempts atomic.Int32
+	d := &tcpDialer{}
+	d.ControlContext = func(ctx context.Context, _, _ string, _ syscall.RawConn) error {
+		if attempts.Add(1) == 1 {
+			<-ctx.Done()
+		}
+		return ctx.Err()
+	}
+	conn, err := d.DialContext(t.Context(), "tcp", f.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if n := attempts.Load(); n != 2 {
+		t.Errorf("%d attempts, want 2", n)
+	}
 }
