@@ -222,6 +222,8 @@ func (a *ads1115) convert(ctx context.Context) (raw int16, err error) {
 // await waits for the end of a conversion: 1/128 s, less or more by a tenth.
 func (a *ads1115) await() error {
 	wait := 8 * time.Millisecond
+	// Eight milliseconds and then one after the other: a slow part is waited for, and one
+	// that never ends costs 17 ms.
 	for range 10 {
 		if err := a.Pause(wait); err != nil {
 			return err

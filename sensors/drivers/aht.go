@@ -65,6 +65,8 @@ func (a *aht) convert() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The status alone proves nothing, and neither do equal bytes: in still air two
+	// measurements may be the same. Both at once are a part that did not start.
 	if status[0]&ahtBusy == 0 && inTime && bytes.Equal(r[1:6], a.last[1:6]) {
 		return nil, errors.New("repeats its last measurement and makes no other")
 	}
@@ -76,6 +78,7 @@ func (a *aht) convert() ([]byte, error) {
 // reads: the status first.
 func (a *aht) awaitIdle(wait time.Duration, n int) ([]byte, error) {
 	r := make([]byte, n)
+	// about 400 ms more, five times what a measurement takes
 	for range 40 {
 		if err := a.Pause(wait); err != nil {
 			return nil, err

@@ -127,6 +127,7 @@ func (c *contact) listen(ctx context.Context) error {
 		} else {
 			c.lookAt = time.Time{} // it is time to, or the line announces no edges
 		}
+		// A full buffer means that there may be more: they are older than any look.
 		if n < len(c.edges) {
 			return nil
 		}

@@ -92,6 +92,7 @@ func (o *asContact) open(name string, l gpio.Line, pull gpio.Pull) *contact {
 // highIsOn reports whether a high line is 1. The value is 1 when the circuit is
 // not as it normally is.
 func (o *asContact) highIsOn(pull gpio.Pull) bool {
+	// A closed circuit pulls against the resistor.
 	highIsOpen := pull != gpio.PullDown
 	return !(o.Normally == "open" && highIsOpen || o.Normally == "closed" && !highIsOpen)
 }

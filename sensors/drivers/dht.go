@@ -110,6 +110,7 @@ func (s *dht) transmission(ctx context.Context) ([]sensors.Sample, error) {
 			return nil, sample.Err // half a transmission is none
 		}
 	}
+	// The kernel's checksum of five zeros is right, and it takes them for a measurement.
 	if hum, temp := samples[0].Value, samples[1].Value; hum == 0 && temp == 0 {
 		return nil, errSilent
 	} else if temp < -40 || temp > 80 { // DHT22 datasheet, the widest

@@ -49,6 +49,7 @@ func (s htu21d) start() error {
 	if err := i2c.CheckAlive(user[:]); err != nil {
 		return err
 	}
+	// Bit 0 and 7 are the resolution, bit 2 the heater (HTU21D, user register).
 	if want := user[0] &^ 0x85; want != user[0] {
 		return s.Command(0xe6, want)
 	}

@@ -99,6 +99,7 @@ func (o *hwmonOptions) Quantities() []sensors.Quantity {
 	all := make([]sensors.Quantity, len(o.Inputs))
 	for i, input := range o.Inputs {
 		all[i] = hwmonTypeOf(input).Quantity
+		// The input's own name is unique on the device, and the same after a restart.
 		if alike[all[i].Name] > 1 {
 			all[i].Name += "_" + input
 		}

@@ -188,6 +188,7 @@ func (s *iio) scaled(c iioChannel) (value, step float64, err error) {
 // shared is an attribute of a channel, or of all channels of its type, of all
 // inputs, or of the device, as the driver has it.
 func (s *iio) shared(c iioChannel, attribute string, none float64) (float64, error) {
+	// The nearest owner counts: a driver gives a channel its own only where it differs.
 	for _, owner := range c.owners {
 		value, err := s.number(owner + attribute)
 		if !errors.Is(err, os.ErrNotExist) {

@@ -162,6 +162,7 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if amps, err = s.ReadWord(ina219Current); err != nil {
 			return err
 		}
+		// Reading the power marks the measurement as read.
 		if _, err = s.ReadWord(ina219Power); err != nil {
 			return err
 		}
@@ -171,6 +172,7 @@ func (s *ina219Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		return nil, err
 	}
 	v := float64(bus>>3) * 0.004
+	// 13 bits could be 32.76 V, and the part measures up to 32 V.
 	if bus>>3 > 8000 {
 		return nil, s.Explain(fmt.Errorf("voltage %v V is beyond what the part can measure (0 to 32)", v))
 	}

@@ -34,6 +34,7 @@ func KindFor(word string) string {
 	}
 	for _, kind := range Kinds() {
 		for name := range strings.FieldsFuncSeq(kinds[kind].Part, notOfAPart) {
+			// A word without a digit, as "temperature", is of too many parts.
 			if strings.ToLower(name) == folded && strings.ContainsAny(name, "0123456789") {
 				return kind
 			}

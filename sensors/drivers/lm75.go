@@ -121,6 +121,7 @@ func (s lm75) celsius(raw uint16) (float64, error) {
 	if bits == 0 {
 		bits = 11
 	}
+	// shifted there and back: undefined bits become zero, and the sign stays
 	t := int16(raw) >> (16 - bits) << (16 - bits)
 	return float64(t) / 256, nil
 }

@@ -185,6 +185,7 @@ func (w *loopWatch) observe(v float64, at time.Time) (value float64, news bool) 
 	if w.seen == w.reported {
 		return 0, false
 	}
+	// It has just left the state that was reported.
 	if was == w.reported {
 		w.since = at
 	}

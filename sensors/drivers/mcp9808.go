@@ -45,6 +45,7 @@ func (s mcp9808) start() error {
 	if err != nil {
 		return err
 	}
+	// The low byte of the device id is the revision (DS25095, 5.1.6).
 	if maker != 0x0054 || device>>8 != 0x04 {
 		return fmt.Errorf("this is not an MCP9808: its ids are 0x%04x 0x%04x, not 0x0054 and 0x04 of any revision",
 			maker, device)

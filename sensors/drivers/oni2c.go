@@ -47,6 +47,7 @@ func claim(bus i2c.Bus, addr uint16) string { return fmt.Sprintf("%v 0x%02x", bu
 // ParentClaim is the claim that another is a part of: the converter's, of one of its
 // inputs; empty if there is none.
 func ParentClaim(claim string) string {
+	// A claim of a part is its bus and address; one of an input has a third word.
 	if bus, _, ok := strings.Cut(claim, " "); !ok || !strings.HasPrefix(bus, "i2c-") || strings.Count(claim, " ") != 2 {
 		return ""
 	}

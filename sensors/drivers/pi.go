@@ -148,6 +148,7 @@ func (s *board) undervoltage() (float64, error) {
 		defer volt.Close()
 		return alarm(volt, "in0_lcrit_alarm")
 	}
+	// Older kernels have no rpi_volt; the firmware's bits say the same.
 	bits, older := s.getThrottled()
 	if older != nil {
 		return 0, err

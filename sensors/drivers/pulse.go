@@ -128,6 +128,7 @@ func (p *pulse) Next(ctx context.Context) ([]sensors.Sample, error) {
 			p.ended = p.listen(ctx)
 		}
 	}
+	// What was counted is reported before the error: the pulses happened.
 	if p.ended != nil && p.count.pulses == p.base {
 		return nil, p.ended
 	}

@@ -93,6 +93,7 @@ type scd4xSensor struct {
 // start wakes the part, stops what may be running, since nobody knows with which
 // settings, and begins afresh with those that the part keeps.
 func (s *scd4xSensor) start(o *scd4xOptions) error {
+	// It is not acknowledged by a part that was powered down.
 	s.TryCommand(byte(scd4xWake>>8), byte(scd4xWake&0xff))
 	if err := s.Pause(30 * time.Millisecond); err != nil {
 		return err
@@ -153,6 +154,8 @@ func (s *scd4xSensor) fresh() ([]uint16, error) {
 	if err != nil {
 		return nil, err
 	}
+	// 48 equal bits may be chance in a sealed box: a part that has no other measurement
+	// ready after the read has made this one.
 	if slices.Equal(words, s.last) {
 		ready, err := s.ready()
 		if err != nil {

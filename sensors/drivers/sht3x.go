@@ -38,6 +38,7 @@ func (s sht3x) start() error {
 	if err != nil {
 		return err
 	}
+	// bit 13: the heater is on (status register)
 	if status[0]&0x2000 != 0 {
 		return fmt.Errorf("heats itself in spite of a reset (status 0x%04x)", status[0])
 	}

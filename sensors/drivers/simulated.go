@@ -159,6 +159,7 @@ func (s *simulated) wait(ctx context.Context) error {
 	if s.options.Steps == nil {
 		return ctx.Err()
 	}
+	// The beat is the clock's, so that steps do not drift with the time of a call.
 	due := s.opened.Add(time.Duration(s.reads) * s.options.Steps.Every)
 	return host.Sleep(ctx, time.Until(due))
 }

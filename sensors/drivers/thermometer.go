@@ -66,6 +66,7 @@ func (s *thermometerSensor) Next(ctx context.Context) ([]sensors.Sample, error) 
 		if raw, err = s.ReadWord(s.temp); err != nil {
 			return err
 		}
+		// After the value: settings that are right now were right when it was measured.
 		return s.dev.check()
 	})
 	if err != nil {

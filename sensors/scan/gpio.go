@@ -64,6 +64,7 @@ func (c Chip) line(offset int, info gpio.LineInfo) Line {
 		Output: info.Output(),
 		Bias:   biases[info.Bias()],
 	}
+	// Other chips' lines have no number that a person knows.
 	if c.SoC && offset <= gpio.MaxSoCNumber {
 		l.Pin, l.Header = gpio.SoCPin(offset).String(), gpio.HeaderPin(offset)
 	}

@@ -156,6 +156,8 @@ func (s *busScan) run(ctx context.Context) (skipped string, err error) {
 
 // probe asks one address. An error ends the scan of the bus.
 func (s *busScan) probe(addr uint16, read bool) error {
+	// Two who speak to one part at the same time disturb each other: what a driver has is
+	// not asked.
 	err := s.dev.CheckFree(addr)
 	if err == nil {
 		s.asked++

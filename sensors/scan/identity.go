@@ -63,6 +63,7 @@ func askBosch(bus registerBus, addr uint16) (says, kind string, err error) {
 	if err := bus.Tx(addr, []byte{chip}, id[:]); err != nil {
 		return "", "", err
 	}
+	// It has just switched its channels to 0xd0.
 	if id[0] == chip {
 		return "a multiplexer?", "", bus.Tx(addr, before[:], nil)
 	}

@@ -70,6 +70,8 @@ func kernelDevices(h *drivers.Hardware, list kernel.List, name string,
 	for _, dir := range dirs {
 		path := filepath.Join(root, dir)
 		d := Device{Name: host.ReadPrintable(filepath.Join(path, name)), Path: path}
+		// It has gone since, or its driver gives it no name that a configuration could
+		// have.
 		if d.Name == "" {
 			continue
 		}
@@ -86,6 +88,7 @@ func kernelDevices(h *drivers.Hardware, list kernel.List, name string,
 func inputsOf(dir string, input func(string) (string, bool)) (inputs []string) {
 	files, _ := os.ReadDir(dir) // gone since: it has no inputs
 	for _, f := range files {
+		// A name that does not print could not be pasted.
 		if name, ok := input(f.Name()); ok && host.Printable(name) == name && !slices.Contains(inputs, name) {
 			inputs = append(inputs, name)
 		}

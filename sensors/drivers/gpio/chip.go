@@ -73,6 +73,7 @@ func Chips(h *host.Host) (all []Chip, broken []error) {
 	return all, broken
 }
 
+// explainChip says which group may open a chip; other errors stay.
 func explainChip(err error) error {
 	if errors.Is(err, syscall.EACCES) {
 		return fmt.Errorf("%w: join the group that may: sudo usermod -aG gpio %s, then start again",
@@ -81,6 +82,8 @@ func explainChip(err error) error {
 	return err
 }
 
+// readChip asks the kernel for a chip and for each of its lines. It holds no line, so
+// that it may be asked whoever has them.
 func readChip(path string) (Chip, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -92,6 +92,7 @@ func (p Pin) find(chips []Chip) (Place, error) {
 	return Place{}, fmt.Errorf("that name is on %d lines: write %s", len(found), strings.Join(places, " or "))
 }
 
+// errNoLine is that of a pin which no chip has.
 var errNoLine = errors.New("no such line")
 
 // on is the pin's offset on a chip: none, one, or several for a name that several

@@ -40,6 +40,8 @@ func openLevel(at Place, pull Pull) (Leveler, error) {
 	return kernelLevel{fd, os.NewFile(uintptr(fd), at.String())}, nil
 }
 
+// edgeFlags are the edges that the line is to announce. The kernel tells rising from
+// falling by the voltage: nothing here asks it for an inverted line.
 func edgeFlags(e Edges) uapi.LineFlagV2 {
 	switch e {
 	case RisingEdges:
@@ -50,6 +52,8 @@ func edgeFlags(e Edges) uapi.LineFlagV2 {
 	return uapi.LineFlagV2EdgeBoth
 }
 
+// biasFlag is always one of three: a line without any keeps the bias that somebody set
+// before.
 func biasFlag(pull Pull) uapi.LineFlagV2 {
 	switch pull {
 	case PullUp:
@@ -67,6 +71,9 @@ func noInterrupt(err error) bool {
 	return errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
 }
 
+// requestLine takes one line as an input. The file that it returns is the line's: the
+// kernel gives the line to nobody else until it is closed, also by the end of the
+// program.
 func requestLine(at Place, flags uapi.LineFlagV2, buffer uint32) (fd int, err error) {
 	file, err := os.Open(at.Path)
 	if err != nil {
@@ -97,12 +104,15 @@ type kernelLevel struct {
 	file *os.File
 }
 
+// Level asks the kernel, which asks the chip: on an expander that is a transfer on its
+// bus.
 func (l kernelLevel) Level(context.Context) (bool, error) {
 	values := uapi.LineValues{Mask: 1}
 	err := uapi.GetLineValuesV2(uintptr(l.fd), &values)
 	return values.Get(0) != 0, err
 }
 
+// Close gives the line back; the kernel leaves its bias as it is.
 func (l kernelLevel) Close() error { return l.file.Close() }
 
 // kernelLine is a line of the kernel's interface that announces its edges. The
@@ -110,9 +120,13 @@ func (l kernelLevel) Close() error { return l.file.Close() }
 type kernelLine struct {
 	kernelLevel
 	seq uint32 // the number of the last edge
+	// where events are read into: as many as a contact takes at once
 	raw [64 * eventSize]byte
 }
 
+// WaitEdges reads what the kernel keeps, or waits for the first. The wait is the
+// runtime's poller's and takes no thread; a context that ends moves its deadline into the
+// past.
 func (l *kernelLine) WaitEdges(ctx context.Context, timeout time.Duration, into []Edge) (int, error) {
 	if err := l.file.SetReadDeadline(time.Now().Add(max(timeout, time.Millisecond))); err != nil {
 		return 0, err

@@ -45,6 +45,7 @@ const (
 type Pull string
 
 const (
+	// as written in a configuration
 	PullUp   Pull = "up"
 	PullDown Pull = "down"
 	PullOff  Pull = "off"

@@ -16,7 +16,10 @@ type Place struct {
 	Offset int
 }
 
+// String is a chip and an offset, which is a pin, too.
 func (p Place) String() string { return fmt.Sprintf("%s/%d", p.Name, p.Offset) }
+
+// line is what the kernel said of it when the chip was read.
 func (p Place) line() LineInfo { return p.Lines[p.Offset] }
 
 // Open opens a pin as an input, on the chip that it was on when it was first

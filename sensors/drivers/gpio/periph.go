@@ -47,11 +47,13 @@ func openPeriph(at Place, pull Pull) (Leveler, error) {
 // periphLine is a line of periph.
 type periphLine struct{ set *gpioioctl.LineSet }
 
+// Level reads the one line of the set.
 func (l periphLine) Level(context.Context) (bool, error) {
 	bits, err := l.set.Read(1)
 	return bits&1 != 0, errnoOf(err)
 }
 
+// Close gives the line back to the kernel.
 func (l periphLine) Close() error { return l.set.Close() }
 
 // errnoOf finds the errno that periph has made a text of.
@@ -105,8 +107,11 @@ func quietly(do func()) {
 	do()
 }
 
+// withoutGPIO is a log without lines about GPIO.
 type withoutGPIO struct{ io.Writer }
 
+// Write drops a line about GPIO: [Chips] says the same with a hint, and only when a pin
+// is wanted.
 func (w withoutGPIO) Write(line []byte) (int, error) {
 	if strings.Contains(strings.ToLower(string(line)), "gpio") {
 		return len(line), nil

@@ -16,6 +16,7 @@ type Pin struct {
 	name   string // for byName: the kernel's name of the line
 }
 
+// A pinForm is how a pin was written, which is also where it is looked for.
 type pinForm uint8
 
 const (
@@ -95,6 +96,7 @@ func (p *Pin) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// socPin takes the number that Raspberry Pi's documentation calls a GPIO.
 func socPin(digits string) (Pin, error) {
 	n, ok := host.ParseNumber(digits)
 	if !ok {
@@ -106,6 +108,8 @@ func socPin(digits string) (Pin, error) {
 	return Pin{form: onSoC, offset: n}, nil
 }
 
+// headerPin takes a place on the header. The pins for power are told from those that do
+// not exist: a person who counts from the wrong end meets one of them soon.
 func headerPin(digits string) (Pin, error) {
 	n, ok := host.ParseNumber(digits)
 	if !ok {
@@ -121,6 +125,8 @@ func headerPin(digits string) (Pin, error) {
 	return Pin{form: onSoC, offset: gpio}, nil
 }
 
+// chipPin takes a chip and an offset, for chips other than the SoC's. Whether there is
+// such a chip is only known when the pin is opened.
 func chipPin(chip, offset string) (Pin, error) {
 	_, isChip := host.ParseNumber(strings.TrimPrefix(chip, "gpiochip"))
 	n, ok := host.ParseNumber(offset)
@@ -130,6 +136,7 @@ func chipPin(chip, offset string) (Pin, error) {
 	return Pin{form: onChip, chip: chip, offset: n}, nil
 }
 
+// namedPin takes the name of a line, which the device tree gives.
 func namedPin(name string) (Pin, error) {
 	const longest = 31 // GPIO_MAX_NAME_SIZE with its final zero
 	if name == "" || len(name) > longest || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {

@@ -17,6 +17,8 @@ import (
 func currentBus(h *host.Host, bus Bus) (Bus, error) {
 	was, known := h.Known.Lookup(bus.String())
 	ids, numbers := adapterIDs(h)
+	// The number is the adapter's that had it before, or nothing is known to the
+	// contrary: without sysfs, as in a container, numbers are all there is.
 	if !known || len(ids) == 0 || ids[bus].Stable == was.Stable {
 		return bus, nil
 	}
@@ -53,6 +55,8 @@ func adapterIDs(h *host.Host) (ids map[Bus]host.Identity, numbers []Bus) {
 		called, hardware := host.ReadPrintable(filepath.Join(dir, "name")), filepath.Dir(dir)
 		id := host.Identity{Stable: host.StablePath(hardware) + " " + steadyName(called),
 			Shown: called + " at " + hardware}
+		// Two of one name at one place are told apart by their order, which a driver
+		// keeps.
 		if alike[id.Stable]++; alike[id.Stable] > 1 {
 			id.Stable = fmt.Sprint(id.Stable, "#", alike[id.Stable])
 		}

@@ -128,6 +128,7 @@ func (bs *Buses) release(b *sharedBus) error {
 	if b.users--; b.users > 0 {
 		return nil
 	}
+	// A bus that had gone may have been opened again under the same path by others.
 	if bs.open[b.path] == b { // not one that was opened after this was gone
 		delete(bs.open, b.path)
 	}

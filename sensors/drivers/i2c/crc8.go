@@ -30,6 +30,7 @@ func DecodeWords(start byte, r []byte) ([]uint16, error) {
 		return nil, err
 	}
 	var all []uint16
+	// Bytes behind the last whole word were not asked for.
 	for ; len(r) >= 3; r = r[3:] {
 		if want := CRC8(start, r[:2]); r[2] != want {
 			return nil, fmt.Errorf("wrong checksum 0x%02x, want 0x%02x", r[2], want)

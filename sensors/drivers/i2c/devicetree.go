@@ -35,6 +35,7 @@ func busLines(h *host.Host, device string) (sda, scl gpio.Place, err error) {
 	if err != nil || len(specs) != 2 {
 		return sda, scl, fmt.Errorf("%s: %d lines, want SDA and SCL: %w", node, len(specs), err)
 	}
+	// The chip is not read: its lines are the driver's until it is unbound.
 	at := func(s gpioSpec) gpio.Place {
 		name := controllers[s.phandle].chip
 		return gpio.Place{Chip: gpio.Chip{Path: filepath.Join(h.Dev, name), Name: name}, Offset: int(s.offset)}

@@ -72,6 +72,8 @@ func (bs *Buses) Open(h *host.Host, bus Bus, addr uint16) (*Part, error) {
 func (p *Part) Measure(ctx context.Context, do func() error) error {
 	p.ctx, p.left, p.err, p.zeros = ctx, MaxTransfers, nil, zeros{}
 	err := do()
+	// Zeros alone are no error of the bus: a part may have them. Zeros that the kind
+	// refused are how a bus looks whose SDA is held low.
 	if (err != nil || p.err != nil) && p.zeros.all() {
 		p.bus.recordSilence(ctx, p.addr)
 	}
@@ -177,6 +179,7 @@ type partError struct {
 func (e *partError) Unwrap() error { return e.err }
 
 func (e *partError) Error() string {
+	// At most one matches: an error has one errno.
 	for errno, words := range faults {
 		if errors.Is(e.err, errno) {
 			return e.where + words

@@ -46,6 +46,8 @@ func (bs *Buses) rebind(h *host.Host, bus string) (did string, err error) {
 	if err != nil {
 		return "", err
 	}
+	// Both files are opened first, so that nothing is taken away that cannot be given
+	// back.
 	unbind, err := bs.attr(a, "unbind")
 	if err != nil {
 		return "", err

@@ -56,6 +56,8 @@ func (b *busHealth) failure(now time.Time) (round int) {
 	if b.failures == 0 && b.rounds == 0 {
 		b.began = now
 	}
+	// A round that is not due yet leaves the count as it is, so that it comes as soon as
+	// it is.
 	if b.failures++; b.failures < maxFailures || now.Before(b.next) {
 		return 0
 	}
@@ -166,6 +168,8 @@ func (b *sharedBus) recordFailure(ctx context.Context, why error) {
 // kernel make it anew in between. It says what it did.
 func (b *sharedBus) repair(round int) (did string, err error) {
 	b.mu.Lock()
+	// Every user fails at its next transfer and opens its part again, and with it the
+	// bus.
 	b.markGoneLocked(fmt.Errorf("%v did not answer and is opened anew", b))
 	if round == 1 {
 		b.mu.Unlock()

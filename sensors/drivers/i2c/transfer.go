@@ -41,6 +41,8 @@ func (b *sharedBus) begin(ctx context.Context, addr uint16) (i2c.BusCloser, erro
 	select {
 	case b.token <- struct{}{}:
 	case <-ctx.Done():
+		// The call's time is over: that is the fault of the transfer under way, which is
+		// named.
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, b.busy()
 		}

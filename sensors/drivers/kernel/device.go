@@ -61,6 +61,7 @@ func (l List) resolve(h *host.Host, name, device string) (Entry, error) {
 
 // moved finds the device of a name at known hardware, whatever its number is now.
 func (l List) moved(sys, name, device string, was host.Identity) (moved Entry, ok bool) {
+	// Of two with one name at this hardware the option says which.
 	_, nth, counted := strings.Cut(device, "#")
 	for _, e := range l.named(l.Entries(sys), name) {
 		if host.StablePath(e.hardware) != was.Stable || counted && nth != strconv.Itoa(e.nth) {
@@ -81,6 +82,8 @@ func (d *Device) Check() error {
 	if err != nil {
 		return err
 	}
+	// The name still means a device; whether it is the one that is open, its folder
+	// tells.
 	is, err := os.Stat(e.dir)
 	if err != nil {
 		return err
@@ -101,6 +104,7 @@ func (d *Device) Path(file string) string { return filepath.Join(d.dir, file) }
 // ReadLine reads a file of one line of the device.
 func (d *Device) ReadLine(file string) (string, error) {
 	text, err := d.root.ReadFile(file)
+	// The root's errors have the file's name alone.
 	if at := (*fs.PathError)(nil); errors.As(err, &at) {
 		at.Path = d.Path(file)
 	}

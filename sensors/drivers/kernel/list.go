@@ -116,6 +116,7 @@ func (e Entry) device(named []Entry) string {
 		nth = fmt.Sprint("#", e.nth)
 	}
 	elements := strings.Split(strings.TrimPrefix(e.hardware, "/"), "/")
+	// The shortest end that no other device has: a person pastes it.
 	for n := min(2, len(elements)); n <= len(elements); n++ {
 		device := strings.Join(elements[len(elements)-n:], "/") + nth
 		others := func(other Entry) bool { return other.dir != e.dir && other.isAt(device) }

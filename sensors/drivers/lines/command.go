@@ -17,20 +17,24 @@ import (
 )
 
 // A command is a program that is kept running, in a process group of its own with
-// all that it starts.
+// all that it starts, so that one signal ends them all. It is for one goroutine at a
+// time.
 type command struct {
-	cmd    *exec.Cmd
-	out    *os.File // its standard output
-	err    *os.File // and error
-	guard  guard
-	said   []byte // the end of what it said there, at most maxSaid
-	reaped bool
+	cmd        *exec.Cmd
+	out        *os.File // its standard output
+	stderrPipe *os.File // and its standard error
+	guard      guard
+	stderr     []byte // the last that it wrote there, at most maxStderr bytes
+	reaped     bool   // it has been waited for: its number may be another's by now
 }
 
 const (
-	maxSaid   = 512
+	maxStderr = 512             // bytes: enough for the last line of a trace
 	termGrace = 2 * time.Second // from SIGTERM to SIGKILL
 	killGrace = 2 * time.Second // from SIGKILL to giving up: it hangs in the kernel
+
+	// pollEvery is the time between two looks whether the program has ended. A read of
+	// its output does not learn that while a child of it has the output open.
 	pollEvery = 10 * time.Millisecond
 )
 
@@ -52,23 +56,26 @@ func startCommand(args []string) (*command, error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = outEnd, saidEnd
 	cmd.ExtraFiles = guard.files()
-	cmd.Env = foreignEnv(os.Environ())
+	cmd.Env = childEnv(os.Environ())
+	// a group of its own, named by the program's number: it is signalled as a whole
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
+	// Only the program may hold these ends now, or their readers would never see an end.
 	outEnd.Close() // the program has its own; nothing was written here
 	saidEnd.Close()
 	if err != nil {
 		return nil, errors.Join(err, out.Close(), said.Close(), guard.groups.Close(), guard.Close())
 	}
-	c := &command{cmd: cmd, out: out, err: said, guard: guard}
+	c := &command{cmd: cmd, out: out, stderrPipe: said, guard: guard}
 	if err := guard.watch(cmd.Process.Pid); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// foreignEnv is the environment for a program that is none of ours.
-func foreignEnv(ours []string) (theirs []string) {
+// childEnv is the environment without what only the agent may have: its own settings and
+// credentials, and the socket through which it talks to systemd.
+func childEnv(ours []string) (theirs []string) {
 	for _, v := range ours {
 		name, _, _ := strings.Cut(v, "=")
 		if strings.HasPrefix(name, "HOLDFAST_") || strings.HasPrefix(name, "WATCHDOG_") ||
@@ -80,8 +87,10 @@ func foreignEnv(ours []string) (theirs []string) {
 	return theirs
 }
 
+// name is the program's, for a message.
 func (c *command) name() string { return filepath.Base(c.cmd.Path) }
 
+// lines implements [source].
 func (c *command) lines() *os.File { return c.out }
 
 // look finds a program that has ended while something that it started holds its
@@ -89,7 +98,7 @@ func (c *command) lines() *os.File { return c.out }
 // first: then the output ends after what is still in it, unless something
 // has left the group.
 func (c *command) look() error {
-	c.listen()
+	c.drainStderr()
 	switch {
 	case c.reaped:
 		return c.status()
@@ -111,9 +120,9 @@ func (c *command) ended(ctx context.Context) error {
 	return c.status()
 }
 
-// status says how the program ended, and the last that it said.
+// status is how the program ended, with the last line of its standard error.
 func (c *command) status() error {
-	c.listen()
+	c.drainStderr()
 	how := "ended"
 	if err := c.end(); err != nil {
 		return err
@@ -121,21 +130,22 @@ func (c *command) status() error {
 	switch w := c.cmd.ProcessState.Sys().(syscall.WaitStatus); {
 	case w.Signaled():
 		how = "was ended by signal: " + w.Signal().String()
+	// A program that ends without a fault is one all the same: it is to be kept running.
 	case w.ExitStatus() == 0:
 		how = "ended (status 0), and has to go on"
 	default:
 		how = fmt.Sprintf("ended with status %d", w.ExitStatus())
 	}
-	if last := c.lastSaid(); last != "" {
+	if last := c.lastStderrLine(); last != "" {
 		how += ": " + last
 	}
 	return fmt.Errorf("%s %s", c.name(), how)
 }
 
-// listen takes what is in the pipe of standard error, without waiting, and keeps
+// drainStderr takes what is in the pipe of standard error, without waiting, and keeps
 // the end of it.
-func (c *command) listen() {
-	raw, err := c.err.SyscallConn()
+func (c *command) drainStderr() {
+	raw, err := c.stderrPipe.SyscallConn()
 	if err != nil {
 		return // closed
 	}
@@ -149,14 +159,14 @@ func (c *command) listen() {
 		if err != nil || n <= 0 {
 			return
 		}
-		c.said = append(c.said, buf[:n]...)
-		c.said = append(c.said[:0], c.said[max(0, len(c.said)-maxSaid):]...)
+		c.stderr = append(c.stderr, buf[:n]...)
+		c.stderr = append(c.stderr[:0], c.stderr[max(0, len(c.stderr)-maxStderr):]...)
 	}
 }
 
-// lastSaid is the last line of standard error that is not empty, shortened.
-func (c *command) lastSaid() string {
-	said := bytes.TrimSpace(c.said)
+// lastStderrLine is the last line of standard error that is not empty, shortened.
+func (c *command) lastStderrLine() string {
+	said := bytes.TrimSpace(c.stderr)
 	line := strings.ToValidUTF8(string(said[bytes.LastIndexByte(said, '\n')+1:]), "")
 	return strings.TrimSpace(strings.Map(plainRune, line[max(0, len(line)-160):]))
 }
@@ -186,7 +196,7 @@ func (c *command) await(ctx context.Context, d time.Duration) bool {
 		if time.Now().After(end) || host.Sleep(ctx, pollEvery) != nil {
 			return false
 		}
-		c.listen() // it may have much to say before it goes
+		c.drainStderr() // it may have much to say before it goes
 	}
 	return true
 }
@@ -201,6 +211,8 @@ func (c *command) end() error {
 		syscall.Kill(group, syscall.SIGTERM) // it may have ended meanwhile
 		c.await(context.Background(), termGrace)
 	}
+	// The program is still to be waited for, so that its number, and the group's, is
+	// nobody else's.
 	syscall.Kill(group, syscall.SIGKILL) // and whatever it leaves behind
 	if !c.await(context.Background(), killGrace) {
 		return fmt.Errorf("%s does not end: it hangs in the kernel", c.name())
@@ -213,6 +225,7 @@ func (c *command) end() error {
 	return nil
 }
 
+// Close ends the program with all of its group, and waits for it at most four seconds.
 func (c *command) Close() error {
-	return errors.Join(c.end(), c.out.Close(), c.err.Close(), c.guard.Close())
+	return errors.Join(c.end(), c.out.Close(), c.stderrPipe.Close(), c.guard.Close())
 }

@@ -15,7 +15,7 @@ import (
 type fifo struct {
 	file *os.File
 	path string
-	is   fs.FileInfo
+	is   fs.FileInfo // which pipe was opened, to tell it from one that was made anew
 }
 
 // openFIFO opens a pipe for reading alone: then it tells when its last writer
@@ -35,12 +35,14 @@ func openFIFO(path string) (*fifo, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Between Stat and OpenFile it may have become another file.
 	if is, err = file.Stat(); err != nil || is.Mode().Type() != fs.ModeNamedPipe {
 		return nil, errors.Join(fmt.Errorf("%s: was replaced while it was opened", path), err, file.Close())
 	}
 	return &fifo{file, path, is}, nil
 }
 
+// lines implements [source].
 func (f *fifo) lines() *os.File { return f.file }
 
 // look finds a pipe that was made anew, by a service that started again: ours is
@@ -53,6 +55,8 @@ func (f *fifo) look() error {
 	return err
 }
 
+// ended is not expected: a pipe waits for its next writer.
 func (f *fifo) ended(context.Context) error { return fmt.Errorf("%s: ended", f.path) }
 
+// Close leaves the pipe where it is: it is its maker's.
 func (f *fifo) Close() error { return f.file.Close() }

@@ -20,13 +20,16 @@ import (
 // group (setsid) is out of reach, and so is a group in which everything closes the
 // files that it inherits.
 type guard struct {
+	// the end to write
 	agents *os.File // never written to; closed when the agent ends
+	// the end to read; ours is closed once the group has inherited it
 	groups *os.File
 }
 
 // guardFD is the number that the group has its end under: none that a shell uses.
 const guardFD = 99
 
+// newGuard makes the pipe. The group's end is closed by watch, once the group has it.
 func newGuard() (guard, error) {
 	groups, agents, err := os.Pipe()
 	return guard{agents, groups}, err
@@ -34,6 +37,7 @@ func newGuard() (guard, error) {
 
 // files are what a program inherits besides its standard files.
 func (g guard) files() []*os.File {
+	// The files between are nil: a program has them closed (exec.Cmd.ExtraFiles).
 	files := make([]*os.File, guardFD-2)
 	files[len(files)-1] = g.groups
 	return files
@@ -42,6 +46,7 @@ func (g guard) files() []*os.File {
 // watch gives the end to read to a group that has inherited it.
 func (g guard) watch(group int) error {
 	fd := g.groups.Fd()
+	// The owner and the signal are set before O_ASYNC arms them.
 	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
 	for _, set := range [][2]int{{unix.F_SETOWN, -group}, {unix.F_SETSIG, int(syscall.SIGKILL)},
 		{unix.F_SETFL, flags | unix.O_ASYNC}} {

@@ -24,6 +24,7 @@ type Options struct {
 // and what it started.
 func Open(o Options) (sensors.Sensor, error) { return open(o) }
 
+// open is Open for tests, which look inside.
 func open(o Options) (*sensor, error) {
 	source, err := o.source()
 	if err != nil {
@@ -40,6 +41,7 @@ func open(o Options) (*sensor, error) {
 	}, nil
 }
 
+// source opens where the lines come from.
 func (o Options) source() (source, error) {
 	if o.File != "" {
 		return openFIFO(o.File)

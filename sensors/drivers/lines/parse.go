@@ -43,6 +43,9 @@ func failed(quantities []sensors.Quantity, err error) []sensors.Sample {
 	return samples
 }
 
+// parseObject takes the members that are quantities and ignores the others: a program may
+// write more than one sensor needs. A line without any of them is an error, since a name
+// may be misspelt.
 func parseObject(line string, quantities []sensors.Quantity) ([]sensors.Sample, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(line), &object); err != nil {
@@ -88,6 +91,7 @@ func parseMember(raw json.RawMessage, q sensors.Quantity) (float64, error) {
 // parseValue takes a number, or a word of the quantity's states. With states, a
 // number has to be that of one.
 func parseValue(text string, q sensors.Quantity) (float64, error) {
+	// The words come first: a state may be called 0.
 	if i := slices.Index(q.States, text); i >= 0 {
 		return float64(i), nil
 	}
@@ -103,6 +107,7 @@ func parseValue(text string, q sensors.Quantity) (float64, error) {
 
 // parseNumber takes 45, -3.25 and 1.2e3; no NaN, no 0x1p4, no comma.
 func parseNumber(text string) (float64, error) {
+	// ParseFloat also takes what no program means: inf, 0x1p4 and 1_000.
 	if text == "" || strings.Trim(text, "0123456789+-.eE") != "" {
 		return 0, strconv.ErrSyntax
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxLine bounds the memory for a source that never ends its line.
 const maxLine = 4096 // bytes, with its end
 
 // A reader cuts what a pipe delivers into lines, in memory of one line. It
@@ -24,15 +25,16 @@ type reader struct {
 	from, n int  // what is in buf and was not taken: buf[from:n]
 	long    bool // the line in buf has been too long: skip to its end
 
-	period time.Time // the current one's beginning
-	taken  int       // bytes in it
+	period time.Time // when the current period began
+	taken  int       // bytes read in it, at most maxInPeriod and one read more
 }
 
 const (
-	period      = 100 * time.Millisecond
-	maxInPeriod = 2 * maxLine // 80 KiB/s: 1000 lines a second of 80 bytes
+	period      = 100 * time.Millisecond // short: what a source could not send is not sent at once later
+	maxInPeriod = 2 * maxLine            // bytes: 80 KiB/s, 1000 lines a second of 80 bytes
 )
 
+// lineTooLong is the error of a line that was skipped.
 type lineTooLong struct{}
 
 func (lineTooLong) Error() string {
@@ -59,7 +61,7 @@ func (r *reader) line() (string, bool, error) {
 	if r.n < len(r.buf) {
 		return "", false, nil
 	}
-	r.n = 0
+	r.n = 0 // the buffer is full of one line: its end is yet to come
 	if r.long {
 		return "", false, nil
 	}
@@ -109,6 +111,8 @@ func (r *reader) readWriters(buf []byte) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	// Where a line is unfinished the end of file is its end, and else a writer is waited
+	// for.
 	unfinished := r.n > r.from || r.long
 	waiting := raw.Read(func(fd uintptr) bool {
 		for {

@@ -14,8 +14,8 @@ import (
 // A source is where lines come from.
 type source interface {
 	lines() *os.File
-	// look finds out, after a second without a line, what no line tells: that
-	// the source is no more.
+	// look finds out, after a second without a line, whether the source is gone: a pipe
+	// that was replaced or a program that ended may send no end of file.
 	look() error
 	// ended says why there will be no more lines, after their end.
 	ended(ctx context.Context) error
@@ -26,17 +26,17 @@ type source interface {
 //
 //	source ─▶ reader ─▶ parse ─▶ newest of each quantity ─▶ limit ─▶ samples
 type sensor struct {
-	source     source
-	reader     reader
-	quantities []sensors.Quantity
-	silence    time.Duration
-	heard      time.Time // when there was a line
-	over       bool      // the source has ended
+	source      source
+	reader      reader
+	quantities  []sensors.Quantity
+	silence     time.Duration
+	heard       time.Time // when there was a line
+	sourceEnded bool      // the source has ended
 
-	limit   limit
-	newest  []newestSample // what waits for the limit, one of a quantity at most
-	dropped int            // samples that newer ones replaced, not yet told
-	told    time.Time      // when that was told
+	limit     limit
+	newest    []newestSample // what waits for the limit, at most one of each quantity
+	dropped   int            // samples that newer ones replaced since the last notice
+	noticedAt time.Time      // when the last notice was; zero: never
 }
 
 // A newestSample is a sample with the time at which its line came.
@@ -46,37 +46,37 @@ type newestSample struct {
 }
 
 const (
-	lookEvery = time.Second // bounds one wait for a line
-	tellEvery = time.Hour   // of dropped lines, while there are any
+	lookEvery   = time.Second // bounds one wait for a line
+	noticeEvery = time.Hour   // of dropped lines, while there are any
 )
 
 // Next waits for a line and returns what it says. Lines that come faster than the
 // limit are dropped, all but the newest value of each quantity, which follows
-// as soon as the limit allows: a flood ends with what is true. The drops are
-// told in a notice, `flapping`, at once and then hourly while they go on.
+// as soon as the limit allows: a flood ends with what is true. A notice,
+// `flapping`, says how many were dropped: at once, and then hourly while they go on.
 func (s *sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for {
 		now := time.Now()
-		if len(s.newest) > 0 && (s.over || s.limit.take(now)) {
+		if len(s.newest) > 0 && (s.sourceEnded || s.limit.take(now)) {
 			return s.deliver(now), nil
 		}
-		if s.over {
+		if s.sourceEnded {
 			return nil, s.source.ended(ctx)
 		}
-		if s.hear(now) {
+		if s.takeLine(now) {
 			continue
 		}
 		if s.silence > 0 && now.Sub(s.heard) >= s.silence {
 			return nil, fmt.Errorf("no line in %v", s.silence)
 		}
-		if err := s.more(ctx, now); err != nil {
+		if err := s.read(ctx, now); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// hear takes a line that is in memory, and reports whether there was one.
-func (s *sensor) hear(now time.Time) bool {
+// takeLine takes a line that is in memory, and reports whether there was one.
+func (s *sensor) takeLine(now time.Time) bool {
 	line, ok, err := s.reader.line()
 	switch {
 	case err != nil:
@@ -90,8 +90,9 @@ func (s *sensor) hear(now time.Time) bool {
 	return ok
 }
 
-// more reads from the source until there may be a reason to act.
-func (s *sensor) more(ctx context.Context, now time.Time) error {
+// read reads from the source until there may be a reason to act.
+func (s *sensor) read(ctx context.Context, now time.Time) error {
+	// What waits for the limit must not wait for a line.
 	until := now.Add(lookEvery)
 	if len(s.newest) > 0 {
 		until = s.limit.next()
@@ -103,7 +104,7 @@ func (s *sensor) more(ctx context.Context, now time.Time) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return s.source.look()
 	case errors.Is(err, io.EOF):
-		s.over = true
+		s.sourceEnded = true
 		if line := s.reader.rest(); line != "" {
 			s.keep(parseLine(line, s.quantities), now)
 		}
@@ -130,18 +131,20 @@ func (s *sensor) keep(samples []sensors.Sample, now time.Time) {
 
 // deliver returns what waits, and a notice if it is time for one.
 func (s *sensor) deliver(now time.Time) []sensors.Sample {
+	// The copy is the caller's: s.newest is used again.
 	samples := make([]sensors.Sample, len(s.newest), len(s.newest)+1)
 	for i, n := range s.newest {
 		samples[i] = n.Sample
 		samples[i].Ago = now.Sub(n.at)
 	}
 	s.newest = s.newest[:0]
-	if s.dropped > 0 && (s.told.IsZero() || now.Sub(s.told) >= tellEvery) {
-		e := sensors.NewEvent("flapping", map[string]any{"dropped": s.dropped, "most": s.limit.most})
+	if s.dropped > 0 && (s.noticedAt.IsZero() || now.Sub(s.noticedAt) >= noticeEvery) {
+		e := sensors.NewEvent("flapping", map[string]any{"dropped": s.dropped, "most": s.limit.perSecond})
 		samples = append(samples, sensors.Sample{Quantity: s.quantities[0].Name, Event: &e})
-		s.dropped, s.told = 0, now
+		s.dropped, s.noticedAt = 0, now
 	}
 	return samples
 }
 
+// Close closes the pipe, or ends the program.
 func (s *sensor) Close() error { return s.source.Close() }

@@ -180,7 +180,7 @@ func TestASecretIsNotTheCommandsToSee(t *testing.T) {
 	hears(t, shell(t, `echo "{\"value\": \"$HOLDFAST_MQTT_PASSWORD$CREDENTIALS_DIRECTORY$TANK\"}"; exec sleep 60`,
 		Options{}), "value 7")
 	env := []string{"PATH=/bin", "NOTIFY_SOCKET=/run/x", "WATCHDOG_USEC=1", "HOLDFAST_X=1", "HOME=/"}
-	if got := foreignEnv(env); !slices.Equal(got, []string{"PATH=/bin", "HOME=/"}) {
+	if got := childEnv(env); !slices.Equal(got, []string{"PATH=/bin", "HOME=/"}) {
 		t.Error(got)
 	}
 }
