@@ -11,8 +11,8 @@ import (
 
 // drainKeys are the keys under drain: how the backlog is sent.
 type drainKeys struct {
-	Rate   rate  `yaml:"rate"`
-	Window int64 `yaml:"window"`
+	Rate   rate  `yaml:"rate"`   // auto, or 0 to 1000000 readings a second
+	Window int64 `yaml:"window"` // 1 to 1024 messages in flight
 }
 
 // A rate is routine readings a second, 0 for no bound, or uplink.AutoRate.

@@ -9,8 +9,8 @@ import (
 
 // embeddedKeys are the keys under mqtt.embedded.
 type embeddedKeys struct {
-	Listen       string   `yaml:"listen"`
-	PasswordFile fileName `yaml:"password_file"`
+	Listen       string   `yaml:"listen"`        // host:port; an empty host is all addresses
+	PasswordFile fileName `yaml:"password_file"` // needed if others can reach the address
 }
 
 // embedded returns where the broker inside the agent listens, and the address at

@@ -17,32 +17,32 @@ import (
 // of its quantities.
 type filterNodes struct {
 	Valid   yaml.Node `yaml:"valid"`
-	Average int       `yaml:"average"`
-	Alarm   yaml.Node `yaml:"alarm"` // or true, which is the priority of all its streams
-	Report  yaml.Node `yaml:"report"`
+	Average int       `yaml:"average"` // samples in a reading, 1 or more
+	Alarm   yaml.Node `yaml:"alarm"`   // or true, which is the priority of all its streams
+	Report  yaml.Node `yaml:"report"`  // as valid, by quantity or for all
 }
 
 // validKeys bound the values that are taken for real, in the unit of the quantity.
 type validKeys struct {
-	Min  *float64 `yaml:"min"`
-	Max  *float64 `yaml:"max"`
-	Jump float64  `yaml:"jump"`
+	Min  *float64 `yaml:"min"`  // nil: no bound
+	Max  *float64 `yaml:"max"`  // more than Min
+	Jump float64  `yaml:"jump"` // from the value before; more than 0
 }
 
 // limitKeys are the threshold of an alarm, in the unit of the quantity. Exactly one
 // of Above and Below has to be written.
 type limitKeys struct {
-	Above *float64      `yaml:"above"`
-	Below *float64      `yaml:"below"`
-	Clear *float64      `yaml:"clear"`
-	For   time.Duration `yaml:"for"`
+	Above *float64      `yaml:"above"` // the alarm begins above it
+	Below *float64      `yaml:"below"` // or below it
+	Clear *float64      `yaml:"clear"` // the alarm ends here; nil: at the threshold
+	For   time.Duration `yaml:"for"`   // how long before the alarm begins
 }
 
 // reportKeys say when a value is reported: after a change of that much, in the unit
 // of the quantity, and after that time in any case.
 type reportKeys struct {
-	Change  float64       `yaml:"change"`
-	AtLeast time.Duration `yaml:"at_least"`
+	Change  float64       `yaml:"change"`   // more than 0
+	AtLeast time.Duration `yaml:"at_least"` // 1s or more, and longer than the pace
 }
 
 // A filterReader holds the filter keys of one stanza by quantity, and judges them

@@ -11,7 +11,7 @@ import (
 // but Home Assistant has a use for it.
 type homeKeys struct {
 	Discovery bool   `yaml:"discovery"`
-	Prefix    string `yaml:"prefix"`
+	Prefix    string `yaml:"prefix"` // of the topics that Home Assistant subscribes to
 }
 
 // home says whether and where the device is announced.

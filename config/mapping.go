@@ -11,10 +11,10 @@ import (
 
 // An entry is one key of a mapping and its value. The value may still be an alias.
 type entry struct {
-	key   string
-	path  string
-	at    *yaml.Node
-	value *yaml.Node
+	key   string     // as written
+	path  string     // with those above it
+	at    *yaml.Node // the key
+	value *yaml.Node // what it holds
 }
 
 // entries lists a mapping in the order of the file. Every key has to be a plain

@@ -41,11 +41,11 @@ type reconnectKeys struct {
 // tlsKeys are the keys under mqtt.tls. The files are named here and read when the
 // agent connects.
 type tlsKeys struct {
-	CA         fileName `yaml:"ca"`
-	Cert       fileName `yaml:"cert"`
-	Key        fileName `yaml:"key"`
-	ServerName string   `yaml:"server_name"`
-	ALPN       string   `yaml:"alpn"`
+	CA         fileName `yaml:"ca"`          // who may sign the broker's certificate; else the system's list
+	Cert       fileName `yaml:"cert"`        // of the agent, together with key
+	Key        fileName `yaml:"key"`         // of cert
+	ServerName string   `yaml:"server_name"` // in the broker's certificate, if it is not the host of the address
+	ALPN       string   `yaml:"alpn"`        // the protocol to ask for, 1 to 255 bytes
 }
 
 // An mqttReader judges the keys under mqtt.
@@ -62,6 +62,8 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 }
 
 func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
+	// Less than 5 s is traffic for nothing; more than 10 m, and a broken link is
+	// noticed too late.
 	between(r.reader, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	between(r.reader, "mqtt.reconnect.within", m.Reconnect.Within, time.Second, 50*time.Second, "between 1s and 50s")
 	up := uplink.Options{
@@ -72,6 +74,7 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 		NoProof:  !m.Prove,
 		NoRetain: !m.Retain,
 	}
+	// Of the embedded broker the agent knows all itself: no user, no TLS.
 	if !r.has("mqtt.servers") && m.Server == "embedded" {
 		own, address := r.embedded(m.Embedded)
 		up.Servers, up.Password = address, own.Password
@@ -136,6 +139,7 @@ func (r *reader) warn(path, text string) {
 
 // tls checks that the files make sense together and with the servers.
 func (r *mqttReader) tls(up uplink.Options) {
+	// A file may name brokers with TLS and without: the keys are for the first.
 	secure, plain := false, false
 	for _, u := range up.Servers {
 		secure = secure || tlsScheme[u.Scheme] == ""

@@ -34,20 +34,20 @@ type file struct {
 // queueKeys are the keys under queue.
 type queueKeys struct {
 	Path      fileName      `yaml:"path"`
-	MaxSize   size          `yaml:"max_size"`
-	MaxAge    time.Duration `yaml:"max_age"`
-	SyncEvery time.Duration `yaml:"sync_every"`
+	MaxSize   size          `yaml:"max_size"`   // 1MiB to 1024GiB, to 256MiB on 32-bit ARM
+	MaxAge    time.Duration `yaml:"max_age"`    // 1h to 3650d; 0: no bound
+	SyncEvery time.Duration `yaml:"sync_every"` // 100ms to 10m
 }
 
 // topicKeys are the keys under topics: patterns with {client_id} and {stream}.
 type topicKeys struct {
-	Reading string `yaml:"reading"`
-	State   string `yaml:"state"`
+	Reading string `yaml:"reading"` // of the history
+	State   string `yaml:"state"`   // of the retained state
 }
 
 // clockKeys are the keys under clock.
 type clockKeys struct {
-	Trust trust `yaml:"trust"`
+	Trust trust `yaml:"trust"` // auto, always or never
 }
 
 // defaults are what an absent key means. README.md and docs/configuration.md show
@@ -55,7 +55,7 @@ type clockKeys struct {
 func defaults() file {
 	return file{
 		MQTT: mqttKeys{
-			KeepAlive: 15 * time.Second,
+			KeepAlive: 15 * time.Second, // a broken link is noticed within half a minute
 			Prove:     true,
 			Retain:    true,
 			Reconnect: reconnectKeys{Within: uplink.DefaultWithin},
@@ -63,8 +63,8 @@ func defaults() file {
 		},
 		Queue: queueKeys{
 			Path:      "/var/lib/holdfast/queue.db",
-			MaxSize:   64 << 20,
-			SyncEvery: 5 * time.Second,
+			MaxSize:   64 << 20,        // months of a few sensors, and a card has it
+			SyncEvery: 5 * time.Second, // what a power cut may take, against the wear of the card
 		},
 		Drain:  drainKeys{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
 		Topics: topicKeys(payload.DefaultPatterns),
@@ -94,6 +94,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 			cfg = r.interpret(f)
 		}
 	}
+	// Only now: what looks wrong in a valid file is its own business.
 	if len(r.errs) > 0 {
 		r.explain(text)
 		return Config{}, r.all()

@@ -17,10 +17,10 @@ import (
 
 // A stanza holds the keys that every kind of sensor takes.
 type stanza struct {
-	Kind    string            `yaml:"kind"`
-	Every   time.Duration     `yaml:"every"`
-	Class   string            `yaml:"class"`
-	Streams map[string]string `yaml:"streams"`
+	Kind    string            `yaml:"kind"`    // needed
+	Every   time.Duration     `yaml:"every"`   // 1ms or more; 0: the kind's own pace
+	Class   string            `yaml:"class"`   // Home Assistant's, for a kind of one quantity
+	Streams map[string]string `yaml:"streams"` // other names of streams, by quantity
 	filterNodes
 }
 
@@ -72,6 +72,7 @@ func (r *sensorReader) readAll(n *yaml.Node) {
 // sensor reads one stanza. Without a kind that is known only the keys of all kinds
 // are read, so that their mistakes are reported, too; the rest could be anything.
 func (r *sensorReader) sensor(e entry) {
+	// A wrong name does not keep the rest from being checked.
 	var s stanza
 	if text := misnamed(e.key); text != "" {
 		r.failKey(e.path, "%s", text)

@@ -12,8 +12,8 @@ import (
 
 // A maker is the sensor that makes a stream.
 type maker struct {
-	sensor string
-	line   int
+	sensor string // its path
+	line   int    // of its stanza
 }
 
 // streamsOf returns one stream for each quantity of a sensor. A sensor of one

@@ -40,12 +40,12 @@ func newFinder(text string) *finder {
 
 // A block is an open mapping or list, or the text at the top of a file.
 type block struct {
-	indent int
+	indent int // of its entries, in spaces
 	kind   blockKind
-	has    content
-	value  int // offset of the value of the last entry
-	first  int // offset of its first entry
-	count  int // of its entries
+	has    content // of the last entry
+	value  int     // offset of the value of the last entry
+	first  int     // offset of its first entry
+	count  int     // of its entries
 }
 
 // took notes that an entry begins at an offset.
@@ -61,10 +61,10 @@ func (b *block) took(kind blockKind, at int) {
 type blockKind int
 
 const (
-	undecided blockKind = iota
-	mapping
-	list
-	text
+	undecided blockKind = iota // no line was read yet
+	mapping                    // keys and values
+	list                       // entries behind dashes
+	text                       // no block, but the one value of a file
 )
 
 // content is what follows the last key or dash of a block.

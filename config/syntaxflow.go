@@ -7,9 +7,9 @@ import (
 
 // A bracket is an open flow collection and what its current entry has.
 type bracket struct {
-	at    int // offset of the bracket
-	begun bool
-	colon bool
+	at    int  // offset of the bracket
+	begun bool // the entry has anything
+	colon bool // its key has come
 	ended bool // a value is complete: a comma or the closing bracket follows
 	value int  // offset of the last value
 	words bool // which is text without quotes

@@ -13,7 +13,7 @@ import (
 // A unit is a word behind a number and what it counts for.
 type unit struct {
 	name string
-	of   float64
+	of   float64 // bytes, or nanoseconds
 }
 
 // No weeks, months or years: nobody agrees how they are written. Nothing under

@@ -77,10 +77,12 @@ func clearHA(ctx context.Context, path string) error {
 		return usageError{errors.New("the embedded broker keeps nothing after the agent ends: " +
 			"there is nothing to clear")}
 	}
+	// An agent that cannot be asked counts as one that runs: its status stays.
 	_, err = control.Ask(cfg.Queue.Path, control.Stats)
 	running := !errors.Is(err, control.ErrNotRunning)
 	ctx, cancel := context.WithTimeout(ctx, forgetTime)
 	defer cancel()
+	// The topics that were cleared are printed also where it ended early.
 	topics, err := cfg.Uplink.Forget(ctx, !running)
 	for _, t := range topics {
 		fmt.Fprintln(stdout, oneLine(t)) // it may be what a forged birth lists

@@ -10,6 +10,7 @@ import (
 // newLog logs to w: as text, and under systemd with the priority that journald
 // understands and without the time, which it adds itself.
 func newLog(w io.Writer) *slog.Logger {
+	// systemd sets it for a process whose standard error goes to the journal.
 	if os.Getenv("JOURNAL_STREAM") == "" {
 		return slog.New(slog.NewTextHandler(w, nil))
 	}
@@ -37,7 +38,7 @@ func (h atLeast) WithGroup(name string) slog.Handler {
 }
 
 // journal is a text handler for each priority of sd-daemon(3).
-type journal struct{ err, warning, info, debug slog.Handler }
+type journal struct{ err, warning, info, debug slog.Handler } // see of
 
 // journalHandler writes lines that begin with the priority, as <4>, and have neither
 // time nor level: journald keeps both as fields of its own.
@@ -46,6 +47,7 @@ func journalHandler(w io.Writer) slog.Handler {
 		return slog.NewTextHandler(prefixed{w, priority}, &slog.HandlerOptions{
 			Level: slog.LevelInfo,
 			ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+				// The top level alone: a group may have a key of that name.
 				if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
 					return slog.Attr{}
 				}
@@ -89,7 +91,7 @@ func (j journal) WithGroup(name string) slog.Handler {
 // prefixed writes each line behind a priority.
 type prefixed struct {
 	w        io.Writer
-	priority string
+	priority string // "<4>"
 }
 
 // Write gets a whole line with each call: slog's text handler writes so. It does it

@@ -30,6 +30,7 @@ var commands = []struct {
 	run        func(ctx context.Context, args []string) error
 	orderly    bool
 }{
+	// The agent itself, and what shows it or checks it.
 	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run, true},
 	{"demo", "the whole thing without hardware or broker; pulls the network now and then", runDemo, true},
 	{"init", "asks a few questions, looks what is wired, and writes a configuration", runInit, true},
@@ -37,6 +38,7 @@ var commands = []struct {
 	{"doctor", "tries everything for real, and says what is broken and how to mend it", runDoctor, true},
 	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste",
 		runScan, true},
+	// What looks at one part of it.
 	{"read", "reads the sensors once and prints; publishes nothing", read, true},
 	{"status", "what the agent that runs knows of itself: streams, link, backlog, losses, events", showStatus, true},
 	{"ha", "what Home Assistant is told of this node, and how to make it forget", runHA, true},
@@ -58,6 +60,7 @@ func command(ctx context.Context, args []string) int {
 	if len(args) > 0 {
 		for _, c := range commands {
 			if c.name == args[0] {
+				// Before the command begins: it may wait for a terminal at once.
 				if !c.orderly {
 					signal.Reset(os.Interrupt, syscall.SIGTERM)
 				}
@@ -65,6 +68,7 @@ func command(ctx context.Context, args []string) int {
 			}
 		}
 	}
+	// Without a command the usage text is a mistake's answer, with help it was asked for.
 	switch {
 	case len(args) == 0:
 		usage(os.Stderr)
@@ -107,6 +111,7 @@ func report(err error) int {
 	case errors.As(err, &wrong):
 		fmt.Fprintln(stderr, wrong)
 		return 2
+	// Open of the queue knows nothing of commands: its error is the user's, too.
 	case errors.As(err, &user), errors.Is(err, queue.ErrPath):
 		fmt.Fprintln(stderr, "holdfast:", err)
 		return 2
@@ -125,6 +130,7 @@ func flags(name string) *flag.FlagSet {
 // parse parses a command's flags, and at most maxArgs arguments after them. Its
 // errors are usage errors, or flag.ErrHelp when help was asked for and printed.
 func parse(f *flag.FlagSet, args []string, maxArgs int) error {
+	// The flag set has printed what is wrong, to the same stderr.
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

@@ -26,6 +26,7 @@ type printable struct {
 // Write reports all bytes as written, also those of a character whose end has not
 // come yet.
 func (p *printable) Write(text []byte) (int, error) {
+	// A character that is cut by the end of a Write waits for the next one.
 	rest := append(p.part, text...)
 	var out []byte
 	for utf8.FullRune(rest) {

@@ -25,17 +25,17 @@ type queueCmd struct {
 	path  string        // of the file; it is beside opt.Path if holdfast did not make that one
 	named bool          // with -file
 	max   int           // items to peek at
-	json  bool
-	yes   bool
-	aside bool   // export what was set aside, not what waits
-	from  string // the client ID whose backlog was moved aside
+	json  bool          // stats as JSON
+	yes   bool          // purge without a question
+	aside bool          // export what was set aside, not what waits
+	from  string        // the client ID whose backlog was moved aside
 }
 
 // A queueVerb is one thing that `holdfast queue` can do.
 type queueVerb struct {
-	name, does string
-	flags      string // that it takes beside -c and -file
-	run        func(*queueCmd) error
+	name, does string                // as the usage text has them
+	flags      string                // that it takes beside -c and -file, separated by spaces
+	run        func(*queueCmd) error // after locate
 }
 
 // queueVerbs in the order of the usage text.
@@ -63,6 +63,7 @@ func runQueue(_ context.Context, args []string) error {
 	f.BoolVar(&s.yes, "yes", false, "purge without a question")
 	f.Usage = func() { queueUsage(f) }
 
+	// Flags may come on both sides of the verb, so the first pass stops there.
 	if err := parse(f, args, math.MaxInt); err != nil {
 		return err
 	}
@@ -148,6 +149,8 @@ func (s *queueCmd) locate(configPath string) error {
 // inspect reads the file and calls visit for each item that waits, and then for
 // each that was set aside.
 func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error) {
+	// What ends the reading is visit's own error or the file's: only the second one
+	// is explained.
 	var stopped error // what visit says
 	watch := func(it queue.Item) error {
 		stopped = visit(it)
@@ -191,6 +194,7 @@ func (s *queueCmd) explain(err error) error {
 	case s.aboutPath(err):
 		return fmt.Errorf("queue %s: %w", s.path, err)
 	}
+	// What is left is about the content: a file of another program, or a damaged one.
 	why := strings.TrimPrefix(err.Error(), s.path+": ")
 	return usageError{fmt.Errorf("queue %s: %s: name a file that holdfast made with -file; "+
 		"if it made this one, the agent carries over what is intact when it starts", s.path, why)}

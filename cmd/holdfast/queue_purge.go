@@ -24,6 +24,7 @@ func (s *queueCmd) purge() error {
 	if err != nil {
 		return err
 	}
+	// An agent that runs and cannot be asked is an error: it has the file open.
 	agent, err := control.Ask(s.opt.Path, control.Stats)
 	running := err == nil
 	switch {
@@ -32,6 +33,7 @@ func (s *queueCmd) purge() error {
 	case !running && !errors.Is(err, control.ErrNotRunning):
 		return err
 	}
+	// Damaged blocks count: purging is also how one gets rid of them.
 	if t.Alarms+t.Routine+max(t.Rejected, agent.Rejected)+agent.Memory+t.Damaged == 0 {
 		fmt.Fprintln(stdout, "nothing waits: there is nothing to purge")
 		return nil
@@ -53,6 +55,7 @@ func (s *queueCmd) purge() error {
 	} else {
 		n, err = s.purgeFile()
 	}
+	// Also with an error: what is gone is gone.
 	if err == nil || n > 0 {
 		fmt.Fprintf(stdout, "%d readings and events are gone; gaps that say so are left for the broker\n", n)
 	}

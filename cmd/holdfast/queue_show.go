@@ -20,29 +20,29 @@ import (
 
 // queueStats is what `queue stats --json` prints.
 type queueStats struct {
-	File      string          `json:"file"`
-	ClientID  string          `json:"client_id"` // "": a file of an older agent
-	Alarms    int             `json:"alarms"`    // readings and events that wait
-	Routine   int             `json:"routine"`   // readings that wait
-	Events    int             `json:"events"`    // of the alarms
-	Streams   map[string]int  `json:"streams"`   // readings that wait
-	Oldest    *int64          `json:"oldest"`    // ms since 1970; null: nothing waits
-	Newest    *int64          `json:"newest"`
-	Rejected  int             `json:"aside"`   // readings and events that the broker refuses: they wait no longer
-	Gaps      int             `json:"gaps"`    // declared and not delivered
-	Missing   uint64          `json:"missing"` // readings in the gaps
-	Damaged   int             `json:"damaged"` // blocks that fail their checksums
-	Bytes     int64           `json:"bytes"`   // of blocks
-	FileBytes int64           `json:"file_bytes"`
-	Others    []otherBacklog  `json:"others"`
-	Agent     *control.Answer `json:"agent"` // null: it does not run
+	File      string          `json:"file"`       // path
+	ClientID  string          `json:"client_id"`  // "": a file of an older agent
+	Alarms    int             `json:"alarms"`     // readings and events that wait
+	Routine   int             `json:"routine"`    // readings that wait
+	Events    int             `json:"events"`     // of the alarms
+	Streams   map[string]int  `json:"streams"`    // readings that wait
+	Oldest    *int64          `json:"oldest"`     // ms since 1970; null: nothing waits
+	Newest    *int64          `json:"newest"`     // the same
+	Rejected  int             `json:"aside"`      // readings and events that the broker refuses: they wait no longer
+	Gaps      int             `json:"gaps"`       // declared and not delivered
+	Missing   uint64          `json:"missing"`    // readings in the gaps
+	Damaged   int             `json:"damaged"`    // blocks that fail their checksums
+	Bytes     int64           `json:"bytes"`      // of blocks
+	FileBytes int64           `json:"file_bytes"` // of the file; it does not shrink
+	Others    []otherBacklog  `json:"others"`     // never null
+	Agent     *control.Answer `json:"agent"`      // null: it does not run
 }
 
 // otherBacklog is what was moved aside because it is of another client ID.
 type otherBacklog struct {
-	ClientID string `json:"client_id"`
-	File     string `json:"file"`
-	Since    int64  `json:"since"` // ms since 1970
+	ClientID string `json:"client_id"` // the other one
+	File     string `json:"file"`      // path
+	Since    int64  `json:"since"`     // ms since 1970
 }
 
 // add counts an item that waits. What was rejected is counted by the file.
@@ -88,6 +88,7 @@ func (s *queueCmd) stats() error {
 	if err != nil {
 		return err
 	}
+	// Without an agent the file alone is the answer: that is no error.
 	switch a, err := control.Ask(s.opt.Path, control.Stats); {
 	case err == nil:
 		t.Agent = &a
@@ -154,6 +155,8 @@ var errEnough = errors.New("enough was seen")
 func (s *queueCmd) peek() error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
+	// The reading ends when enough lines are printed, so what the file holds in all
+	// comes from its counts.
 	n := 0
 	c, err := s.inspect(func(it queue.Item) error {
 		if n++; n > s.max || it.IsRejected() {
@@ -247,7 +250,7 @@ func (s *queueCmd) export() error {
 		return err
 	}
 	if s.aside {
-		c.Gaps = nil
+		c.Gaps = nil // they belong to what waits
 	}
 	for _, g := range c.Gaps {
 		if err := json.NewEncoder(w).Encode(struct {

@@ -37,6 +37,8 @@ func read(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	// One after the other: parts of one bus would wait for each other anyway, and the
+	// order of the output is that of the file.
 	failed := 0
 	open := drivers.NewHardware().Open
 	for _, spec := range specs {
@@ -88,13 +90,14 @@ func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, sensor.Close()) }()
+	// The first samples are enough: those of an event are the state at the start.
 	samples, err := sensor.Next(ctx)
 	if err != nil {
 		return err
 	}
 	for _, sample := range samples {
 		i := slices.IndexFunc(spec.Streams, func(s sensors.Stream) bool { return s.Quantity.Name == sample.Quantity })
-		if i < 0 {
+		if i < 0 { // the configuration leaves this quantity out
 			continue
 		}
 		if sample.Err != nil {

@@ -39,11 +39,14 @@ func run(ctx context.Context, args []string) error {
 	// NewHardware comes before any file is opened: see there.
 	r := runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware()}
 	r.manager = systemd.New(r.log)
+	// systemd is told until the very end, also while the agent stops.
 	telling, end := context.WithCancel(ctx)
 	var tell sync.WaitGroup
 	tell.Go(func() { r.manager.Run(telling) })
 	defer tell.Wait()
 	defer end()
+	// good is the last configuration that has run; it is used up when it fails, so
+	// that two that fail do not take turns for ever.
 	for good := (*config.Config)(nil); ; {
 		next, err := r.untilReload(ctx, cfg)
 		switch {
@@ -60,11 +63,11 @@ func run(ctx context.Context, args []string) error {
 
 // A runner runs one configuration after another. It belongs to the goroutine of run.
 type runner struct {
-	path string
-	hup  <-chan os.Signal
-	log  *slog.Logger
-	hw   *drivers.Hardware
-	left *queue.Unsaved // what the queue of the last configuration could not write
+	path string            // of the configuration; "-" is standard input
+	hup  <-chan os.Signal  // each asks for a reload
+	log  *slog.Logger      // of the agent, to standard error
+	hw   *drivers.Hardware // one for all configurations: it holds what is open
+	left *queue.Unsaved    // what the queue of the last configuration could not write
 
 	manager *systemd.Notifier // nil: none listens
 }
@@ -76,6 +79,7 @@ func load(ctx context.Context, path string) (config.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
+	// Before any file that it names is read.
 	if err := trust(cfg, path); err != nil {
 		return cfg, err
 	}
@@ -104,6 +108,7 @@ var retryMost time.Duration
 // untilReload runs one configuration. It returns the next one, or nil and what ended
 // the agent. What the queue could not write stays in r.left in both cases.
 func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Config, error) {
+	// A valid file ends the agent that runs; one with mistakes does not.
 	running, end := context.WithCancel(ctx)
 	defer end()
 	reloaded := make(chan *config.Config, 1)
@@ -115,6 +120,7 @@ func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Co
 	err := r.runOne(running, cfg)
 	end()
 	next := <-reloaded
+	// The agent ends with context.Canceled if it was asked to, else with its own error.
 	if !errors.Is(err, context.Canceled) {
 		return nil, errors.Join(err, r.left.Err())
 	}
@@ -145,6 +151,7 @@ func (r *runner) awaitReload(ctx context.Context) *config.Config {
 			return nil
 		case <-r.hup:
 		}
+		// Standard input was read to its end.
 		if r.path == "-" {
 			r.log.Error("the configuration came from standard input: it cannot be read again")
 			continue
@@ -168,6 +175,8 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	for _, w := range cfg.Warnings {
 		r.log.Warn("configuration", "warning", w)
 	}
+	// The broker comes first and ends last: the agent connects to it, and says
+	// goodbye to it.
 	if cfg.Embedded != nil {
 		password, err := cfg.Embedded.Password.Read(ctx)
 		if err != nil {
@@ -179,6 +188,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		}
 		defer b.Close()
 	}
+	// What is wrong around the agent is looked for beside it: it does not wait.
 	found := new(startProblems)
 	cfg.Uplink.Problems = found.list
 	var looking sync.WaitGroup
@@ -187,6 +197,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	r.hw.Forget() // the file may have been changed because the hardware was
 	cfg.Queue.Unsaved = r.left
 	cfg.Uplink.AwaitNetwork = network.AwaitBack
+	// serve returns what the queue could not write; nil if the queue was never open.
 	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink.Broker), r.log, r.manager)
 	if left != nil {
 		r.left = left
@@ -198,6 +209,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 // would lend them rights that they do not have: root's, or those of the agent
 // to commands.
 func trust(cfg config.Config, path string) error {
+	// Without commands and without root, a file that others write is their own affair.
 	if cfg.Untrusted == "" || !cfg.Commands && os.Geteuid() != 0 {
 		return nil
 	}

@@ -34,6 +34,7 @@ func commitName() string {
 	if commit != "" {
 		return commit
 	}
+	// go build notes the commit of the work tree it was run in.
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
@@ -46,6 +47,7 @@ func commitName() string {
 
 // hardwareName is what the board calls itself.
 func hardwareName() string {
+	// "Raspberry Pi 4 Model B Rev 1.4", ended by a NUL; not there on a PC.
 	model, err := os.ReadFile("/proc/device-tree/model")
 	if name := strings.Trim(string(model), "\x00\n "); err == nil && name != "" {
 		return name

@@ -26,18 +26,18 @@ type budget struct {
 	server *mochi.Server
 	log    *slog.Logger
 
-	mu       sync.Mutex
+	mu       sync.Mutex                // guards what follows; the library is never called under it
 	moving   map[*mochi.Client]message // what each publishes at the moment
-	shares   map[*mochi.Client]*share
-	sum      int // bytes of all shares
-	retained map[string]int
-	kept     int // bytes of all retained messages
+	shares   map[*mochi.Client]*share  // of those for which something is kept
+	sum      int                       // bytes of all shares; at most limits.total
+	retained map[string]int            // bytes of each retained message, by topic
+	kept     int                       // bytes of all retained messages
 }
 
 // A message is one that is being published.
 type message struct {
 	topic string
-	size  int
+	size  int // bytes, as sizeOf counts them
 }
 
 // A share is what is kept for one client.

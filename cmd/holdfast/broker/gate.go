@@ -20,14 +20,14 @@ type gate struct {
 	limits
 	listener net.Listener
 	log      *slog.Logger
-	closed   chan struct{}
-	once     sync.Once
-	work     sync.WaitGroup
+	closed   chan struct{}  // when Close begins
+	once     sync.Once      // Close
+	work     sync.WaitGroup // Serve and its connections
 
-	mu      sync.Mutex
-	open    map[*guarded]bool
-	shut    bool       // what is accepted now is closed at once
-	waiting []*guarded // not let in yet, the oldest first
+	mu      sync.Mutex        // guards what follows
+	open    map[*guarded]bool // all connections
+	shut    bool              // what is accepted now is closed at once
+	waiting []*guarded        // not let in yet, the oldest first
 }
 
 // newGate does not accept yet: the library calls Serve.
@@ -129,9 +129,9 @@ type guarded struct {
 	net.Conn
 	gate *gate
 
-	mu       sync.Mutex
-	admitted bool
-	head     []byte // the first bytes that it sent, until it is let in
+	mu       sync.Mutex // guards what follows
+	admitted bool       // its CONNECT was accepted
+	head     []byte     // the first bytes that it sent, until it is let in
 }
 
 // admit ends the deadline of the CONNECT.

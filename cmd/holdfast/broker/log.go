@@ -26,14 +26,14 @@ type once struct {
 
 // reasons are shared by all handlers that WithAttrs and WithGroup have made.
 type reasons struct {
-	mu   sync.Mutex
+	mu   sync.Mutex         // guards seen and what it holds
 	seen map[string]*reason // by its text; at most maxReasons and "others"
 }
 
 // A reason is what was logged, when, and how often it was held back since.
 type reason struct {
-	at       time.Time
-	repeated int
+	at       time.Time // when it was passed last
+	repeated int       // how often it was held back since
 }
 
 // newOnce is a handler that has passed nothing yet.

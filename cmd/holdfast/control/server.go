@@ -68,15 +68,15 @@ type request struct {
 
 // An Answer is what the agent says.
 type Answer struct {
-	Queue    string `json:"queue"` // the file's name in the state directory
-	Error    string `json:"error,omitempty"`
-	PID      int    `json:"pid"`
-	Boot     string `json:"boot"`
-	Backlog  int    `json:"backlog"` // readings, events and gaps not acknowledged
-	Memory   int    `json:"memory"`  // of these, in memory alone
-	Rejected int    `json:"aside"`   // readings and events that the broker refuses: they wait no longer
-	Dropped  uint64 `json:"dropped"` // since the start
-	Failing  bool   `json:"failing"` // the disk fails, or hangs
+	Queue    string `json:"queue"`           // the file's name in the state directory
+	Error    string `json:"error,omitempty"` // why it was not done
+	PID      int    `json:"pid"`             // of the agent
+	Boot     string `json:"boot"`            // the start of the agent
+	Backlog  int    `json:"backlog"`         // readings, events and gaps not acknowledged
+	Memory   int    `json:"memory"`          // of these, in memory alone
+	Rejected int    `json:"aside"`           // readings and events that the broker refuses: they wait no longer
+	Dropped  uint64 `json:"dropped"`         // since the start
+	Failing  bool   `json:"failing"`         // the disk fails, or hangs
 	Purged   int    `json:"purged,omitempty"`
 	Adopted  int    `json:"adopted,omitempty"` // readings and events
 
@@ -85,7 +85,7 @@ type Answer struct {
 	Commits      uint64 `json:"commits"`       // since the start
 	Written      int64  `json:"written"`       // bytes, by these commits
 	CommitsToday uint64 `json:"commits_today"` // since midnight UTC, or since the start
-	WrittenToday int64  `json:"written_today"`
+	WrittenToday int64  `json:"written_today"` // bytes
 }
 
 // Serve answers for an agent, whose queue is the file at a path, until ctx is done. A
@@ -230,7 +230,7 @@ func removeSocket(path string) error {
 
 // A server answers for one agent.
 type server struct {
-	file  string
+	file  string // of the queue, its name in the state directory
 	agent Agent
 }
 

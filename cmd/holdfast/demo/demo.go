@@ -59,6 +59,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
+	// Without -v the screen is the demo's own: the log would tear its lines apart.
 	log := slog.New(slog.DiscardHandler)
 	if opt.Verbose {
 		log = slog.New(slog.NewTextHandler(opt.Out, nil))

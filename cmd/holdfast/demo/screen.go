@@ -15,9 +15,9 @@ import (
 
 // A screen prints what arrives and keeps the books.
 type screen struct {
-	start time.Time
+	start time.Time // of the times in front of the lines
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows
 	out      io.Writer
 	made     int             // samples that the sensors gave
 	arrivals int             // readings that arrived, again and again
@@ -32,13 +32,13 @@ func newScreen(out io.Writer) *screen {
 
 // payload is what a subscriber reads from a reading.
 type payload struct {
-	TS         int64    `json:"ts"`
-	Boot       string   `json:"boot"`
-	Seq        uint64   `json:"seq"`
-	Value      *float64 `json:"value"`
-	State      string   `json:"state"`
+	TS         int64    `json:"ts"`    // ms since 1970
+	Boot       string   `json:"boot"`  // the start of the agent
+	Seq        uint64   `json:"seq"`   // in its stream and boot, from 1
+	Value      *float64 `json:"value"` // null: it could not be measured
+	State      string   `json:"state"` // the word for the value, if it has one
 	Unit       string   `json:"unit"`
-	Historical bool     `json:"historical"`
+	Historical bool     `json:"historical"` // sent more than ten seconds late
 	Error      string   `json:"error"`
 }
 
@@ -48,6 +48,7 @@ func (s *screen) arrived(m broker.Message) {
 		s.say("the broker says: " + string(m.Payload))
 		return
 	}
+	// The key that a subscriber has to use: a reading may come again.
 	var p payload
 	if strings.Count(m.Topic, "/") != 1 || json.Unmarshal(m.Payload, &p) != nil {
 		return // two levels are data, three levels are everything else

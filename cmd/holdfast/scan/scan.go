@@ -52,19 +52,19 @@ func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
 
 // findings are what hangs on a machine, and why it is not known what does.
 type findings struct {
-	chips    []scan.Chip
-	chipsErr error
-	buses    []scan.Adapter
-	busesErr error
-	kernel   []subsystem
+	chips    []scan.Chip    // GPIO
+	chipsErr error          // why chips may lack some
+	buses    []scan.Adapter // I2C; each has an error of its own
+	busesErr error          // why buses may lack some
+	kernel   []subsystem    // what the kernel measures
 }
 
 // A subsystem is a part of the kernel that measures by itself.
 type subsystem struct {
-	name    string // "hwmon"
-	title   string
-	devices []scan.Device
-	err     error
+	name    string        // "hwmon"
+	title   string        // for a person
+	devices []scan.Device // what was found
+	err     error         // why nothing was
 }
 
 // devices are those of one subsystem by its name.

@@ -45,9 +45,9 @@ func yaml(f findings) string {
 
 // section is a sensors section being written.
 type section struct {
-	text   strings.Builder
+	text   strings.Builder // stanzas and comments
 	passed strings.Builder // the stanzas alone
-	names  []string
+	names  []string        // of the stanzas
 }
 
 // comment writes lines behind a #, with nothing in them that would end a comment.
@@ -90,7 +90,7 @@ func (s *section) add(name string, bodies ...string) bool {
 func (s *section) free(want string) (names []string) {
 	want = strings.Trim(unfit.ReplaceAllString(want, "_"), "_-")
 	want = want[:min(len(want), 40)]
-	if want == "" || want == "agent" {
+	if want == "" || want == "agent" { // no name, or one that check rejects
 		want = "sensor"
 	}
 	for n := 1; len(names) < 2; n++ {
@@ -174,6 +174,7 @@ func (s *section) part(bus i2c.Bus, p scan.Part) {
 	for i, kind := range p.Kinds {
 		bodies[i] = fmt.Sprintf(`kind: %s, i2c: "%d", address: 0x%02x`, kind, int(bus), p.Address)
 	}
+	// The first kind that needs no key which only a person knows.
 	whole := max(0, slices.IndexFunc(bodies, func(body string) bool { return passes("  x: {" + body + "}\n") }))
 	s.add(p.Kinds[whole], bodies[whole])
 }
@@ -238,6 +239,7 @@ func (s *section) hwmon(d scan.Device) {
 	if !slices.Equal(d.Inputs, []string{"temp1"}) {
 		body += ", inputs: " + quotedList(d.Inputs)
 	}
+	// The Pi's own thermometer: what everybody calls it.
 	name := d.Name
 	if name == "cpu_thermal" {
 		name = "cpu"
