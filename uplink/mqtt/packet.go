@@ -94,7 +94,9 @@ func (w *wire) takePuback(size int) error {
 	if err != nil {
 		return err
 	}
-	w.noteAcked(binary.BigEndian.Uint16(packet[size:]))
+	if p := w.answered(binary.BigEndian.Uint16(packet[size:])); p != nil {
+		w.acked = append(w.acked, p)
+	}
 	w.in.Discard(w.left)
 	w.left = 0
 	return nil
@@ -155,17 +157,25 @@ func (w *wire) checkAnswer(kind byte, size int) error {
 		return err
 	}
 	id := binary.BigEndian.Uint16(packet[size:])
+	if !w.answers(kind, id) {
+		return ProtocolErrorf("a %s that answers nothing of ours", packetNames[kind])
+	}
+	return nil
+}
+
+// answers reports whether an answer is of the type that the packet with its number
+// wants, which is answered then.
+func (w *outbox) answers(kind byte, id uint16) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	want, asked := w.asked[id]
 	if !asked {
 		want = packetPuback
 	}
-	if kind != want {
-		return ProtocolErrorf("a %s that answers nothing of ours", packetNames[kind])
+	if kind == want {
+		delete(w.asked, id)
 	}
-	delete(w.asked, id)
-	return nil
+	return kind == want
 }
 
 // expectedAnswer is the packet number of a SUBSCRIBE or UNSUBSCRIBE and the type

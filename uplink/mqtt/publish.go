@@ -3,7 +3,6 @@ package mqtt
 import (
 	"encoding/binary"
 	"errors"
-	"net"
 )
 
 // The library numbers its packets one by one, and so do we: no two in flight may have
@@ -62,7 +61,7 @@ func (f *flight) add(p *publication) (id uint16) {
 
 // publish writes a message as soon as there is room, and returns its token. The
 // payload is copied: it may be used again.
-func (w *wire) publish(m Message) Token {
+func (w *outbox) publish(m Message) Token {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.awaitRoomLocked(); err != nil {
@@ -70,7 +69,7 @@ func (w *wire) publish(m Message) Token {
 	}
 	if m.AtMostOnce {
 		w.out = appendPublish(w.out, m, 0)
-		w.wake()
+		signal(w.kick)
 		return written
 	}
 	if w.flight.over {
@@ -78,7 +77,7 @@ func (w *wire) publish(m Message) Token {
 	}
 	p := &publication{done: make(chan struct{})}
 	w.out = appendPublish(w.out, m, w.flight.add(p))
-	w.wake()
+	signal(w.kick)
 	return p
 }
 
@@ -101,21 +100,20 @@ func appendPublish(b []byte, m Message, id uint16) []byte {
 	return append(b, m.Payload...)
 }
 
-// noteAcked takes a PUBACK out of the stream. Only the goroutine that reads calls it.
-func (w *wire) noteAcked(id uint16) {
+// answered is the publication that a PUBACK acknowledges; nil: there is none, so the
+// broker acknowledges what was never sent.
+func (w *outbox) answered(id uint16) *publication {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	p := w.flight.waiting[id]
 	delete(w.flight.waiting, id)
-	w.mu.Unlock()
-	if p != nil { // else the broker acknowledges what was never sent
-		w.acked = append(w.acked, p)
-	}
+	return p
 }
 
 // completeAcked closes the tokens of what was acknowledged, the oldest last: whoever
-// waits for that finds all others closed. Only the goroutine that reads calls it,
-// before it waits for more.
-func (w *wire) completeAcked() {
+// waits for that finds all others closed. It is called before the reader waits for
+// more.
+func (w *inbox) completeAcked() {
 	for i := len(w.acked) - 1; i >= 0; i-- {
 		close(w.acked[i].done)
 		w.acked[i] = nil
@@ -125,7 +123,7 @@ func (w *wire) completeAcked() {
 
 // failAll fails what is in flight, and whatever is published later: the connection
 // is lost.
-func (w *wire) failAll() {
+func (w *outbox) failAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flight.over = true
@@ -134,16 +132,4 @@ func (w *wire) failAll() {
 		p.err = errNotAnswered
 		close(p.done)
 	}
-}
-
-// awaitRoomLocked waits until there is room for what is written next. It returns an
-// earlier failure.
-func (w *wire) awaitRoomLocked() error {
-	for len(w.out) >= maxUnsent && w.err == nil && !w.closed {
-		w.room.Wait()
-	}
-	if w.closed && w.err == nil {
-		w.err = net.ErrClosed
-	}
-	return w.err
 }

@@ -30,34 +30,45 @@ type wire struct {
 	limits Limits
 	failed func(error) // is told why the connection is lost
 
-	// Of the goroutine that reads.
-	in    *bufio.Reader
-	left  int            // bytes of the packet that is being read
-	acked []*publication // acknowledged, and their tokens not yet closed
+	outbox
+	inbox
 
 	code atomic.Uint32 // of CONNACK
 	open atomic.Bool   // CONNACK was read
 
-	mu     sync.Mutex
+	unreadable chan struct{} // closed when nothing more can be read
+	stopped    sync.Once     // closes it
+}
+
+// An inbox is what was read from the socket. It belongs to the goroutine that reads,
+// which is the library's.
+type inbox struct {
+	in    *bufio.Reader
+	left  int            // bytes of the packet that is being read
+	acked []*publication // acknowledged, and their tokens not yet closed
+}
+
+// An outbox gathers what goes to the socket. Any goroutine may put something in;
+// that of flush alone takes it out.
+type outbox struct {
+	mu     sync.Mutex // guards all but the channels
 	out    []byte
 	room   sync.Cond // there is less in out
 	err    error     // nothing is written any more
 	closed bool
 	asked  map[uint16]byte // type of the answer to each SUBSCRIBE and UNSUBSCRIBE that has none yet
 	flight flight
-	kick   chan struct{} // holds a token: there is something in out
-	asks   chan struct{} // holds a token: a SUBSCRIBE or UNSUBSCRIBE is in out, or was
-	ended  chan struct{} // closed when everything is written that will be
 
-	unreadable chan struct{} // closed when nothing more can be read
-	stopped    sync.Once     // closes it
+	kick  chan struct{} // holds a token: there is something in out
+	asks  chan struct{} // holds a token: a SUBSCRIBE or UNSUBSCRIBE is in out, or was
+	ended chan struct{} // closed when everything is written that will be
 }
 
 // newWire starts to write; drop ends that.
 func newWire(socket net.Conn, limits Limits, failed func(error)) *wire {
-	w := &wire{Conn: socket, limits: limits, failed: failed, asked: map[uint16]byte{},
-		flight: flight{next: aheadOfLibrary, waiting: map[uint16]*publication{}},
-		kick:   make(chan struct{}, 1), asks: make(chan struct{}, 1), ended: make(chan struct{}), unreadable: make(chan struct{})}
+	w := &wire{Conn: socket, limits: limits, failed: failed, unreadable: make(chan struct{})}
+	w.outbox = outbox{asked: map[uint16]byte{}, flight: flight{next: aheadOfLibrary, waiting: map[uint16]*publication{}},
+		kick: make(chan struct{}, 1), asks: make(chan struct{}, 1), ended: make(chan struct{})}
 	w.in = bufio.NewReader(idleTimeoutReader{w})
 	w.room.L = &w.mu
 	go w.flush()
@@ -65,7 +76,10 @@ func newWire(socket net.Conn, limits Limits, failed func(error)) *wire {
 }
 
 // Write gathers what the library sends; an earlier failure is returned.
-func (w *wire) Write(p []byte) (int, error) {
+func (w *wire) Write(p []byte) (int, error) { return w.gather(p) }
+
+// gather takes a packet of the library's.
+func (w *outbox) gather(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.awaitRoomLocked(); err != nil {
@@ -74,19 +88,56 @@ func (w *wire) Write(p []byte) (int, error) {
 	if id, answer := expectedAnswer(p); answer != 0 {
 		w.asked[id] = answer
 		w.flight.library = id
-		select {
-		case w.asks <- struct{}{}:
-		default:
-		}
+		signal(w.asks)
 	}
 	w.out = append(w.out, p...)
-	w.wake()
+	signal(w.kick)
 	return len(p), nil
 }
 
-func (w *wire) wake() {
+// awaitRoomLocked waits until there is room for what is written next. It returns an
+// earlier failure.
+func (w *outbox) awaitRoomLocked() error {
+	for len(w.out) >= maxUnsent && w.err == nil && !w.closed {
+		w.room.Wait()
+	}
+	if w.closed && w.err == nil {
+		w.err = net.ErrClosed
+	}
+	return w.err
+}
+
+// take takes out what was gathered, and gives the outbox another buffer. last says
+// that nothing comes any more.
+func (w *outbox) take(spare []byte) (out []byte, last bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out, w.out = w.out, spare[:0]
+	w.room.Broadcast()
+	return out, w.closed
+}
+
+// fail refuses what is written from now on.
+func (w *outbox) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = err
+	w.room.Broadcast()
+}
+
+// close lets flush write what was gathered and end.
+func (w *outbox) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.room.Broadcast()
+	w.mu.Unlock()
+	signal(w.kick)
+}
+
+// signal puts a token into a channel that holds one.
+func signal(c chan<- struct{}) {
 	select {
-	case w.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -96,11 +147,7 @@ func (w *wire) flush() {
 	defer close(w.ended)
 	var spare []byte
 	for range w.kick {
-		w.mu.Lock()
-		out, last := w.out, w.closed
-		w.out = spare[:0]
-		w.room.Broadcast()
-		w.mu.Unlock()
+		out, last := w.take(spare)
 		if err := w.put(out, last); err != nil {
 			w.breakOff(err)
 			return
@@ -139,10 +186,7 @@ func (w *wire) breakOff(err error) {
 		}
 		err = w.early(err)
 	}
-	w.mu.Lock()
-	w.err = err
-	w.room.Broadcast()
-	w.mu.Unlock()
+	w.fail(err)
 	w.failed(err)
 	w.Conn.Close()
 }
@@ -155,11 +199,7 @@ func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t)
 
 // Close writes what was gathered, and closes the socket.
 func (w *wire) Close() error {
-	w.mu.Lock()
-	w.closed = true
-	w.room.Broadcast()
-	w.mu.Unlock()
-	w.wake()
+	w.outbox.close()
 	<-w.ended
 	return w.Conn.Close()
 }
