@@ -210,7 +210,8 @@ func (a *announcer) announcedWhole() {
 	}
 	a.link.announced.split = false
 	for _, m := range a.link.opt.entities() {
-		a.link.notices.clears.all = append(a.link.notices.clears.all, notice{Message: mqtt.Message{Topic: m.Topic, Retain: true}})
+		a.link.notices.clears.all = append(a.link.notices.clears.all,
+			notice{Message: mqtt.Message{Topic: m.Topic, Retain: true}})
 	}
 	a.discovery.now()
 	a.birth.now()

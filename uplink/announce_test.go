@@ -38,7 +38,8 @@ func atHome(o *Options) { o.HomeAssistant = HomeAssistant{Discovery: true, Prefi
 func TestClearedBeforeTheBirth(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
-			br.retained["porch/agent/info"] = `{"boot":"0-11111111","discovery":"homeassistant","streams":{"cellar":{"platform":"sensor"},"room":{"platform":"sensor"}}}`
+			br.retained["porch/agent/info"] = `{"boot":"0-11111111","discovery":"homeassistant",` +
+				`"streams":{"cellar":{"platform":"sensor"},"room":{"platform":"sensor"}}}`
 			br.retained["porch/cellar/state"] = `{"ts":1,"value":4}`
 			br.retained["porch/other/state"] = `{"ts":1,"value":5}` // nothing says that it is ours
 		})
@@ -50,7 +51,8 @@ func TestClearedBeforeTheBirth(t *testing.T) {
 		time.Sleep(5 * time.Second)
 	}, atHome)
 	got := br.topicsOf()
-	cleared, birth, told := slices.Index(got, "porch/cellar/state"), slices.Index(got, "porch/agent/info"), slices.Index(got, announced)
+	cleared, birth, told := slices.Index(got, "porch/cellar/state"), slices.Index(got, "porch/agent/info"),
+		slices.Index(got, announced)
 	if told < 0 || told > birth || cleared < 0 || cleared > birth {
 		t.Errorf("the entity and the state have to go before the birth: %q", got)
 	}
@@ -71,7 +73,8 @@ func TestABirthThatComesLateIsClearedAllTheSame(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(5 * time.Second)
 		br.set(func() {
-			br.conn.heard <- mqtt.Message{Topic: "porch/agent/info", Retain: true, Payload: []byte(`{"boot":"0-11111111","streams":{"cellar":{}}}`)}
+			br.conn.heard <- mqtt.Message{Topic: "porch/agent/info", Retain: true,
+				Payload: []byte(`{"boot":"0-11111111","streams":{"cellar":{}}}`)}
 		})
 		time.Sleep(5 * time.Second)
 	})
@@ -82,7 +85,8 @@ func TestABirthThatComesLateIsClearedAllTheSame(t *testing.T) {
 }
 
 func TestWithoutProofTheBirthWaitsForNothing(t *testing.T) {
-	br, _ := up(t, func(l *Link, br *broker, bl *backlog) { time.Sleep(time.Second) }, func(o *Options) { o.NoProof = true }, atHome)
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) { time.Sleep(time.Second) },
+		func(o *Options) { o.NoProof = true }, atHome)
 	if br.count("porch/agent/info") != 1 || br.count(announced) != 1 {
 		t.Errorf("%q", br.topicsOf())
 	}
@@ -117,7 +121,8 @@ func TestARefusedSubscriptionHoldsNothingBack(t *testing.T) {
 			t.Errorf("%d readings left", n)
 		}
 	}, atHome)
-	if n := strings.Count(log, "when Home Assistant restarts it is not told again"); n != 1 || br.count(announced) != 2 {
+	if n := strings.Count(log, "when Home Assistant restarts it is not told again"); n != 1 ||
+		br.count(announced) != 2 {
 		t.Errorf("told %d times, announced %d times:\n%s", n, br.count(announced), log)
 	}
 }
@@ -128,8 +133,10 @@ func TestHomeAssistantIsToldAgainWhenItHasStarted(t *testing.T) {
 		want                bool
 	}{
 		{"homeassistant", "homeassistant/status", "online", true}, {"a/b", "a/b/status", "online", true},
-		{"homeassistant", "homeassistant/status", "offline", false}, {"homeassistant", "homeassistant/status", "", false},
-		{"ha", "homeassistant/status", "online", false}, {"", "homeassistant/status", "online", false}, {"ha", "store-12/agent/status", "online", false},
+		{"homeassistant", "homeassistant/status", "offline", false}, {"homeassistant", "homeassistant/status", "",
+			false},
+		{"ha", "homeassistant/status", "online", false}, {"", "homeassistant/status", "online", false},
+		{"ha", "store-12/agent/status", "online", false},
 	} {
 		if got := house(c.prefix).homeStarted(mqtt.Message{Topic: c.topic, Payload: []byte(c.word)}); got != c.want {
 			t.Errorf("%+v: %v", c, got)

@@ -56,7 +56,8 @@ func newBackoff(clientID string, within time.Duration) *backoff {
 	if within <= 0 {
 		within = DefaultWithin
 	}
-	return &backoff{turn: min(within*10/9, maxTurn), phase: phaseOf(clientID), bounds: map[pace]time.Duration{}, spare: shortCycle}
+	return &backoff{turn: min(within*10/9, maxTurn), phase: phaseOf(clientID), bounds: map[pace]time.Duration{},
+		spare: shortCycle}
 }
 
 // phaseOf is when in a turn an agent is due. Agents whose client IDs differ in a

@@ -18,8 +18,9 @@ var (
 	errSilent    = errors.New("nothing heard from the broker")
 	closedError  = fmt.Errorf("connection lost: %w", mqtt.ErrBrokerClosed)
 	refusedError = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	errPeerReset = fmt.Errorf("connection lost: %w", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)})
-	errRoute     = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
+	errPeerReset = fmt.Errorf("connection lost: %w",
+		&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)})
+	errRoute = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
 )
 
 // oldOutage is the age of an outage that is not young.
@@ -103,7 +104,8 @@ func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 		{"what nobody has thought of", errors.New("?"), 0, maxTurn},
 		{"a refusal", &mqtt.RefusedError{Code: 5}, 0, 15 * time.Minute},
 		{"a broker that is busy", &mqtt.RefusedError{Code: 3}, 0, 5 * time.Minute},
-		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, closedError), time.Minute, 15 * time.Minute},
+		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, closedError), time.Minute,
+			15 * time.Minute},
 	} {
 		b, now, alone := backoffOf("pi"), noon, false
 		for range 40 {
@@ -134,7 +136,8 @@ func TestRefusalsAndTheLinkHaveBoundsOfTheirOwn(t *testing.T) {
 			}
 		}
 	}
-	if b.bounds[paceLink] != 32*time.Second || b.bounds[paceRefused] != 15*time.Minute || b.bounds[paceBusy] != 160*time.Second {
+	if b.bounds[paceLink] != 32*time.Second || b.bounds[paceRefused] != 15*time.Minute ||
+		b.bounds[paceBusy] != 160*time.Second {
 		t.Errorf("bounds %v", b.bounds)
 	}
 	b.after(noon.Add(oldOutage), errSilent, stableSession)
@@ -179,7 +182,8 @@ func TestALinkThatIsCutAllTheTimeIsUsed(t *testing.T) {
 // TestALinkThatIsResetAllTheTimeIsUsed: like one that is cut, and a little less.
 func TestALinkThatIsResetAllTheTimeIsUsed(t *testing.T) {
 	for connect, want := range map[time.Duration]float64{100 * time.Millisecond: 0.55, 1800 * time.Millisecond: 0.33} {
-		share := shareUsed(connect, errPeerReset, func() *backoff { return backoffOf(fmt.Sprint("pi-", rand.Uint32())) })
+		share := shareUsed(connect, errPeerReset,
+			func() *backoff { return backoffOf(fmt.Sprint("pi-", rand.Uint32())) })
 		t.Logf("connecting in %v, the link is used %.0f %% of the time", connect, 100*share)
 		if share < want {
 			t.Errorf("connecting in %v, the link is used %.0f %% of the time, want %.0f", connect, 100*share, 100*want)
@@ -191,8 +195,10 @@ func TestALinkThatIsResetAllTheTimeIsUsed(t *testing.T) {
 // long they lasted.
 func TestSessionsThatAreEndedAgainAndAgainAreRare(t *testing.T) {
 	broken := fmt.Errorf("connection lost: %w", mqtt.ProtocolErrorf("a second CONNACK"))
-	for _, err := range []error{errPeerReset, mqtt.ErrBrokerClosed, broken, &net.OpError{Op: "write", Err: syscall.EPIPE}} {
-		for _, lasts := range []time.Duration{0, 1, 10 * time.Millisecond, 300 * time.Millisecond, time.Second, usefulSession - 1, usefulSession,
+	for _, err := range []error{errPeerReset, mqtt.ErrBrokerClosed, broken,
+		&net.OpError{Op: "write", Err: syscall.EPIPE}} {
+		for _, lasts := range []time.Duration{0, 1, 10 * time.Millisecond, 300 * time.Millisecond, time.Second,
+			usefulSession - 1, usefulSession,
 			3 * time.Second, 5 * time.Second, 6900 * time.Millisecond, 20 * time.Second} {
 			b, n := backoffOf("pi"), 0
 			for at := time.Duration(0); at < 200*time.Second; n++ {

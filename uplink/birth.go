@@ -56,7 +56,8 @@ type birthStream struct {
 }
 
 func birthOf(o Options) birth {
-	b := birth{Version: o.Version, Boot: o.Boot, Hardware: o.Hardware, Drain: birthDrainOf(o.Drain), Streams: map[string]birthStream{}}
+	b := birth{Version: o.Version, Boot: o.Boot, Hardware: o.Hardware, Drain: birthDrainOf(o.Drain),
+		Streams: map[string]birthStream{}}
 	if o.Topics != payload.DefaultPatterns {
 		b.Topics = (*birthTopics)(&o.Topics)
 	}

@@ -74,14 +74,16 @@ func (c *canary) acksProven() bool { return c.heard || c.link.opt.NoProof || c.u
 // was allowed to publish, one window of readings does not wait for the proof.
 // unreleased is how many are acknowledged and wait for it.
 func (c *canary) routineAllowed(unreleased int) bool {
-	return c.acksProven() || c.link.canary.provenBefore && c.held == "" && unreleased+c.out.window.messages < c.out.window.max
+	return c.acksProven() || c.link.canary.provenBefore && c.held == "" &&
+		unreleased+c.out.window.messages < c.out.window.max
 }
 
 // unprovable says that the broker closes the connection for the canary itself.
 // Such a broker does not acknowledge what it denies.
 func (c *canary) unprovable() bool {
 	topic, records := c.link.topics.Agent("canary"), c.link.notices.records
-	return len(records) > 0 && (records.deferred(noticeID{topic: topic}) || records.deferred(noticeID{topic, formSubscription}))
+	return len(records) > 0 && (records.deferred(noticeID{topic: topic}) ||
+		records.deferred(noticeID{topic, formSubscription}))
 }
 
 // isProof says that a notice belongs to the proof that we may publish.
@@ -142,8 +144,10 @@ func (c *canary) logHold() {
 	}
 	c.link.canary.heldLogged = c.held
 	topic := c.link.topics.Agent("canary")
-	c.link.log.Error("the backlog is held: there is no proof that we may publish", "topic", topic, "why", c.held, "mend",
-		"either the broker's access list denies publishing to "+c.link.opt.ClientID+"/#, or this account may write and not read: "+
+	c.link.log.Error("the backlog is held: there is no proof that we may publish", "topic", topic, "why", c.held,
+		"mend",
+		"either the broker's access list denies publishing to "+c.link.opt.ClientID+"/#, or this account may write "+
+			"and not read: "+
 			"allow it to read "+topic+", or set mqtt.prove_publish: false")
 }
 

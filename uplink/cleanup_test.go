@@ -14,7 +14,8 @@ import (
 
 // house is an agent with streams, announced under a prefix if there is one.
 func house(prefix string, streams ...sensors.Stream) Options {
-	return Options{Broker: mqtt.Broker{ClientID: "store-12"}, Topics: payload.DefaultPatterns, Streams: streams, Version: "1.0",
+	return Options{Broker: mqtt.Broker{ClientID: "store-12"}, Topics: payload.DefaultPatterns, Streams: streams,
+		Version:       "1.0",
 		HomeAssistant: HomeAssistant{Discovery: prefix != "", Prefix: prefix}}
 }
 
@@ -68,17 +69,23 @@ func TestWhatIsNoLongerConfiguredIsCleared(t *testing.T) {
 	}{
 		{"nothing changed", house("ha", contact("door")), house("ha", contact("door")), nil},
 		{"a sensor is new", house("ha", contact("door")), house("ha", contact("door"), humidity("hum")), nil},
-		{"a sensor went, nobody was told of it", house("", contact("door"), humidity("hum")), house("", contact("door")),
+		{"a sensor went, nobody was told of it", house("", contact("door"), humidity("hum")),
+			house("", contact("door")),
 			[]string{"store-12/hum/state"}},
 		{"a sensor went", house("ha", contact("door"), humidity("hum")), house("ha", contact("door")),
 			[]string{"ha/device/store-12/config without sensor hum", "store-12/hum/state"}},
-		{"a sensor became another", house("ha", contact("door"), humidity("x")), house("ha", contact("door"), contact("x")),
+		{"a sensor became another", house("ha", contact("door"), humidity("x")), house("ha", contact("door"),
+			contact("x")),
 			[]string{"ha/device/store-12/config without sensor x"}},
-		{"no longer announced", house("ha", contact("door")), house("", contact("door")), []string{"ha/device/store-12/config"}},
-		{"announced elsewhere", house("ha", contact("door")), house("homeassistant", contact("door")), []string{"ha/device/store-12/config"}},
+		{"no longer announced", house("ha", contact("door")), house("", contact("door")),
+			[]string{"ha/device/store-12/config"}},
+		{"announced elsewhere", house("ha", contact("door")), house("homeassistant", contact("door")),
+			[]string{"ha/device/store-12/config"}},
 		{"announced now", house("", contact("door")), house("ha", contact("door")), nil},
-		{"the topics moved", house("", contact("door"), humidity("hum")), moved, []string{"store-12/door/state", "store-12/hum/state"}},
-		{"the topics moved back", moved, house("", contact("door"), humidity("hum")), []string{"store-12/door", "store-12/hum"}},
+		{"the topics moved", house("", contact("door"), humidity("hum")), moved, []string{"store-12/door/state",
+			"store-12/hum/state"}},
+		{"the topics moved back", moved, house("", contact("door"), humidity("hum")),
+			[]string{"store-12/door", "store-12/hum"}},
 	} {
 		if got := cleared(t, cleanup(birthOf(c.was).json(), c.now)); !slices.Equal(got, c.want) {
 			t.Errorf("%s:\ngot  %q\nwant %q", c.what, got, c.want)
@@ -91,10 +98,14 @@ func TestNothingButOurOwnTopicsIsCleared(t *testing.T) {
 	now := house("ha", contact("door"))
 	for _, previous := range []string{
 		"", "null", "[]", "{", `"x"`, `{"streams":null}`, `{"streams":{"a/b":{},"+":{},"#":{},"":{}}}`,
-		`{"topics":{"state":"other/{stream}"},"streams":{"x":{}}}`, `{"topics":{"state":"{client_id}/state"},"streams":{"x":{}}}`,
-		`{"topics":{"state":"+/{client_id}/{stream}"},"streams":{"x":{}}}`, `{"topics":{"state":"{client_id}/agent/{stream}"},"streams":{"status":{}}}`,
-		`{"topics":{"state":""},"streams":{"x":{}}}`, `{"topics":{"state":"$SYS/{client_id}/{stream}"},"streams":{"x":{}}}`,
-		`{"discovery":"+","streams":{}}`, `{"discovery":"$SYS","streams":{}}`, `{"discovery":"ha","streams":{"x":{"platform":"light"}},"topics":{"state":"#"}}`,
+		`{"topics":{"state":"other/{stream}"},"streams":{"x":{}}}`,
+		`{"topics":{"state":"{client_id}/state"},"streams":{"x":{}}}`,
+		`{"topics":{"state":"+/{client_id}/{stream}"},"streams":{"x":{}}}`,
+		`{"topics":{"state":"{client_id}/agent/{stream}"},"streams":{"status":{}}}`,
+		`{"topics":{"state":""},"streams":{"x":{}}}`,
+		`{"topics":{"state":"$SYS/{client_id}/{stream}"},"streams":{"x":{}}}`,
+		`{"discovery":"+","streams":{}}`, `{"discovery":"$SYS","streams":{}}`,
+		`{"discovery":"ha","streams":{"x":{"platform":"light"}},"topics":{"state":"#"}}`,
 	} {
 		if got := cleared(t, cleanup([]byte(previous), now)); got != nil {
 			t.Errorf("%s: %q", previous, got)
@@ -104,11 +115,13 @@ func TestNothingButOurOwnTopicsIsCleared(t *testing.T) {
 
 func FuzzCleanupClearsOnlyWhatIsOurs(f *testing.F) {
 	f.Add(birthOf(house("ha", contact("door"), humidity("hum"))).json())
-	f.Add([]byte(`{"topics":{"state":"{client_id}/{stream}/x"},"discovery":"y","streams":{"agent":{"platform":"sensor"}}}`))
+	f.Add([]byte(`{"topics":{"state":"{client_id}/{stream}/x"},"discovery":"y",` +
+		`"streams":{"agent":{"platform":"sensor"}}}`))
 	now := house("ha", contact("door"))
 	f.Fuzz(func(t *testing.T, previous []byte) {
 		for _, m := range cleanup(previous, now) {
-			if !strings.Contains(m.Topic, "store-12") || strings.ContainsAny(m.Topic, "+#\x00") || m.Topic == "store-12/door/state" || strings.HasPrefix(m.Topic, "store-12/agent/") {
+			if !strings.Contains(m.Topic, "store-12") || strings.ContainsAny(m.Topic, "+#\x00") ||
+				m.Topic == "store-12/door/state" || strings.HasPrefix(m.Topic, "store-12/agent/") {
 				t.Errorf("%q clears %q", previous, m.Topic)
 			}
 		}

@@ -59,11 +59,12 @@ func TestAFleetComesBackByRule(t *testing.T) {
 		name   func(rng *rand.Rand) func(i int) string
 		most   int
 	}{
-		"numbered, 5 s":              {5 * time.Second, 0, func(*rand.Rand) func(int) string { return numbered }, 250},
-		"numbered, 20 s":             {20 * time.Second, 0, func(*rand.Rand) func(int) string { return numbered }, 50},
-		"numbered, wrong clocks 5 s": {5 * time.Second, time.Hour, func(*rand.Rand) func(int) string { return numbered }, 250},
-		"serial numbers, 5 s":        {5 * time.Second, 0, serials, 250},
-		"serial numbers, 20 s":       {20 * time.Second, 0, serials, 85},
+		"numbered, 5 s":  {5 * time.Second, 0, func(*rand.Rand) func(int) string { return numbered }, 250},
+		"numbered, 20 s": {20 * time.Second, 0, func(*rand.Rand) func(int) string { return numbered }, 50},
+		"numbered, wrong clocks 5 s": {5 * time.Second, time.Hour,
+			func(*rand.Rand) func(int) string { return numbered }, 250},
+		"serial numbers, 5 s":  {5 * time.Second, 0, serials, 250},
+		"serial numbers, 20 s": {20 * time.Second, 0, serials, 85},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

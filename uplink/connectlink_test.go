@@ -26,7 +26,8 @@ func TestTheLinkGivesItsWillToTheDial(t *testing.T) {
 
 // TestPatienceIsThreeTimesThePace, and never less than half a minute.
 func TestPatienceIsThreeTimesThePace(t *testing.T) {
-	for every, want := range map[time.Duration]time.Duration{0: patience, time.Second: patience, time.Minute: 3 * time.Minute} {
+	for every, want := range map[time.Duration]time.Duration{0: patience, time.Second: patience,
+		time.Minute: 3 * time.Minute} {
 		if got := patienceFor(sensors.Stream{Every: every}); got != want {
 			t.Errorf("every %v: %v, want %v", every, got, want)
 		}

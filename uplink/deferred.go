@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	deferAfter  = 3         // sessions in a row that ended while a notice was in flight, the last two while it was alone
+	// sessions in a row that ended while a notice was in flight, the last two while it was alone
+	deferAfter  = 3
 	minDeferral = time.Hour // after it was deferred; doubles each time it fails again
 	maxDeferral = 24 * time.Hour
 	clearEnds   = 3 // sessions that end with clears: then the others are dropped
@@ -133,7 +134,8 @@ func (n *notices) answered(f *sentMessage) {
 		n.unconfirmed = n.unconfirmed[:0]
 	}
 	switch id := f.notice.id; {
-	case f.notice.Topic == "", id == n.announcer.entities.group && len(n.announcer.entities.all) > 0, id.form == formClears && len(n.link.notices.clears.all) > 0:
+	case f.notice.Topic == "", id == n.announcer.entities.group && len(n.announcer.entities.all) > 0,
+		id.form == formClears && len(n.link.notices.clears.all) > 0:
 		return // none, or of the group there is more to come
 	}
 	n.confirm(f)
@@ -210,7 +212,8 @@ func (n *notices) tooLarge(b *mqtt.ProtocolError) {
 	}
 	n.link.notices.records.suspectOne(id, b.Bytes)
 	n.link.notices.records.postpone(id, time.Now())
-	n.link.log.Error("a message on a topic that we read is too large: it is not read for now", "topic", b.Topic, "bytes", b.Bytes,
+	n.link.log.Error("a message on a topic that we read is too large: it is not read for now", "topic", b.Topic,
+		"bytes", b.Bytes,
 		"max_bytes", mqtt.MaxInbound, "mend", "see who publishes there", "retry_in", minDeferral)
 }
 
@@ -244,7 +247,8 @@ func (n *notices) failed(f *sentMessage, err error) {
 	if id.form == formFull { // the short one comes next: it may be no better
 		n.link.notices.records.suspectOne(noticeID{id.topic, formShort}, 0)
 	}
-	log := n.link.log.With("topic", id.topic, "bytes", f.size(), "retry_in", time.Until(n.link.notices.records.retryAt(id)).Round(time.Minute))
+	log := n.link.log.With("topic", id.topic, "bytes", f.size(), "retry_in",
+		time.Until(n.link.notices.records.retryAt(id)).Round(time.Minute))
 	switch {
 	case again:
 		log.Debug("a message about ourselves still does not get through")
@@ -254,7 +258,8 @@ func (n *notices) failed(f *sentMessage, err error) {
 	default:
 		log.Error("a message about ourselves does not get through, and readings go on without it",
 			"subscription", id.form == formSubscription, "why", err,
-			"mend", "three sessions ended while it was in flight: see the broker's access list, its limit of a packet's size, and the path's MTU")
+			"mend", "three sessions ended while it was in flight: see the broker's access list, its limit of a "+
+				"packet's size, and the path's MTU")
 	}
 }
 
@@ -271,5 +276,6 @@ func (n *notices) clearFailed(f *sentMessage) {
 	if r.ends++; r.ends > clearEnds {
 		dropped, n.link.notices.clears.all = len(n.link.notices.clears.all), nil
 	}
-	n.link.log.Warn("what an earlier start left with the broker cannot be cleared", "topic", f.notice.Topic, "others_not_tried", dropped)
+	n.link.log.Warn("what an earlier start left with the broker cannot be cleared", "topic", f.notice.Topic,
+		"others_not_tried", dropped)
 }

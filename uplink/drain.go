@@ -48,7 +48,8 @@ func (h *history) chooseNext() step {
 	if it := c.item; it != nil {
 		c.rejected = h.link.rejects.isRejected(it)
 		c.alarm = !c.rejected && it.Priority == sensors.Alarm
-		c.routine = !c.rejected && !c.alarm && h.canary.routineAllowed(h.acks.len()) && h.link.mayGo(it) && !h.acks.full(it.Priority)
+		c.routine = !c.rejected && !c.alarm && h.canary.routineAllowed(h.acks.len()) && h.link.mayGo(it) &&
+			!h.acks.full(it.Priority)
 	}
 	h.next = c
 	return stepNone

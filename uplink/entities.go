@@ -13,8 +13,9 @@ type HomeAssistant struct {
 
 // device is what Home Assistant is told of us.
 func (o Options) device() homeassistant.Device {
-	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version, Hardware: o.Hardware,
-		Topics: o.topicNames(), Streams: o.Streams, Heartbeat: heartbeatEvery}
+	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version,
+		Hardware: o.Hardware,
+		Topics:   o.topicNames(), Streams: o.Streams, Heartbeat: heartbeatEvery}
 }
 
 // Discovery is the retained message that announces our device and its entities.

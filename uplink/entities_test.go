@@ -20,11 +20,14 @@ func TestSinglesThatNobodyFeedsAreCleared(t *testing.T) {
 		want []string
 	}{
 		{"nothing changed", house("ha", contact("door"), humidity("hum")), nil},
-		{"a sensor went", house("ha", contact("door")), []string{"ha/sensor/store-12/hum/config", "store-12/hum/state"}},
+		{"a sensor went", house("ha", contact("door")), []string{"ha/sensor/store-12/hum/config",
+			"store-12/hum/state"}},
 		{"no longer announced", house("", contact("door"), humidity("hum")),
-			append(slices.Clone(diagnostics), "ha/binary_sensor/store-12/door/config", "ha/sensor/store-12/hum/config")},
+			append(slices.Clone(diagnostics), "ha/binary_sensor/store-12/door/config",
+				"ha/sensor/store-12/hum/config")},
 		{"announced elsewhere", house("b", contact("door"), humidity("hum")),
-			append(slices.Clone(diagnostics), "ha/binary_sensor/store-12/door/config", "ha/sensor/store-12/hum/config")},
+			append(slices.Clone(diagnostics), "ha/binary_sensor/store-12/door/config",
+				"ha/sensor/store-12/hum/config")},
 	} {
 		if got := cleared(t, cleanup(was.json(), c.now)); !slices.Equal(got, c.want) {
 			t.Errorf("%s:\ngot  %q\nwant %q", c.what, got, c.want)
@@ -43,11 +46,13 @@ func TestSinglesThatNobodyFeedsAreCleared(t *testing.T) {
 func TestTheNextStartBeginsWithWhatGetsThrough(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
-			br.retained["porch/agent/info"] = `{"boot":"1-11111111","discovery":"homeassistant","split":true,"truncated":true,"streams":{}}`
+			br.retained["porch/agent/info"] = `{"boot":"1-11111111","discovery":"homeassistant","split":true,` +
+				`"truncated":true,"streams":{}}`
 			br.closesFor = func(m mqtt.Message) bool { return len(m.Payload) > 1000 }
 		})
 		time.Sleep(10 * time.Minute)
-		if info := br.kept("porch/agent/info"); !strings.Contains(info, `"split":true`) || !strings.Contains(info, l.opt.Boot) {
+		if info := br.kept("porch/agent/info"); !strings.Contains(info, `"split":true`) || !strings.Contains(info,
+			l.opt.Boot) {
 			t.Errorf("birth: %s", info)
 		}
 		if br.kept("homeassistant/sensor/porch/sensor_number_19/config") == "" {

@@ -202,15 +202,18 @@ func (h *hub) outage(t *testing.T, backlogs []*queue.Queue, clock *clock.Timekee
 	for _, q := range backlogs {
 		left += q.Stats().Backlog
 	}
-	t.Logf("away for %v: %d of %d are back in %d attempts, at most %d in a second; at most %.0f messages queued; %d readings left", away, back, agents, len(h.connects), connects, queued, left)
+	t.Logf("away for %v: %d of %d are back in %d attempts, at most %d in a second; at most %.0f messages queued; %d "+
+		"readings left", away, back, agents, len(h.connects), connects, queued, left)
 	if back != agents || connects > 50 || queued > 1000 || left > 0 {
 		t.Error("want all back, at most 50 in a second, at most 1000 queued, none left")
 	}
 }
 
 // startAgent starts a link with a queue, and reads something now and then.
-func startAgent(ctx context.Context, fleet *sync.WaitGroup, h *hub, i int, q *queue.Queue, keeper *clock.Timekeeper, drain Drain) {
-	opt := Options{Broker: mqtt.Broker{ClientID: fmt.Sprintf("agent-%d", i), Clock: keeper}, Topics: payload.DefaultPatterns, Boot: q.Boot(), Drain: drain, Within: 20 * time.Second,
+func startAgent(ctx context.Context, fleet *sync.WaitGroup, h *hub, i int, q *queue.Queue, keeper *clock.Timekeeper,
+	drain Drain) {
+	opt := Options{Broker: mqtt.Broker{ClientID: fmt.Sprintf("agent-%d", i), Clock: keeper},
+		Topics: payload.DefaultPatterns, Boot: q.Boot(), Drain: drain, Within: 20 * time.Second,
 		Streams: []sensors.Stream{{Name: "room"}}}
 	l := New(opt, q, h.dial, slog.New(slog.DiscardHandler))
 	linked, unlink := context.WithCancel(context.Background())

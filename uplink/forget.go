@@ -61,7 +61,8 @@ func (o Options) forgetting(previous []byte, whole bool) []mqtt.Message {
 	mine.Split = was.Split
 	msgs := cleanup(mine.json(), nothing)
 	msgs = append(msgs, cleanup(previous, nothing)...)
-	msgs = append(msgs, mqtt.Message{Topic: homeassistant.DiscoveryTopic(o.HomeAssistant.Prefix, o.ClientID), Retain: true})
+	msgs = append(msgs, mqtt.Message{Topic: homeassistant.DiscoveryTopic(o.HomeAssistant.Prefix, o.ClientID),
+		Retain: true})
 	if whole {
 		for _, what := range []string{"health", "info", "status"} {
 			msgs = append(msgs, mqtt.Message{Topic: o.topicNames().Agent(what), Retain: true})

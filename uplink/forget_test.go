@@ -7,7 +7,8 @@ import (
 
 func TestForgettingTakesWhatIsAndWhatWas(t *testing.T) {
 	was, now := house("ha", contact("door"), humidity("old")), house("homeassistant", contact("door"), humidity("hum"))
-	want := []string{"homeassistant/device/store-12/config", "store-12/door/state", "store-12/hum/state", "ha/device/store-12/config", "store-12/old/state"}
+	want := []string{"homeassistant/device/store-12/config", "store-12/door/state", "store-12/hum/state",
+		"ha/device/store-12/config", "store-12/old/state"}
 	if got := cleared(t, now.forgetting(birthOf(was).json(), false)); !slices.Equal(got, want) {
 		t.Errorf("beside an agent that runs:\ngot  %q\nwant %q", got, want)
 	}

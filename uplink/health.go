@@ -65,10 +65,12 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 
 		Problems []string `json:"problems,omitempty"` // what the checks at the start of the agent found
 
-		Unproven  string           `json:"unproven,omitempty"`  // why nothing proves that what the broker acknowledges arrives
+		// why nothing proves that what the broker acknowledges arrives
+		Unproven  string           `json:"unproven,omitempty"`
 		Deferred  []deferredNotice `json:"deferred,omitempty"`  // what the agent says of itself and cannot get through
 		Truncated bool             `json:"truncated,omitempty"` // each list has its first ones alone
-	}{now.Unix, q.Backlog, int64(l.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written, h.canary.held,
+	}{now.Unix, q.Backlog, int64(l.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written,
+		h.canary.held,
 		q.Rejected, refused, problems, h.probes.unproven(), deferred, short})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal

@@ -15,8 +15,10 @@ import (
 
 // aSession is one that hears and sends nothing.
 func newTestSession(birthSeenBefore bool) *session {
-	opt := Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)}, Topics: payload.DefaultPatterns, Boot: "1-00000000",
-		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true, Prefix: "homeassistant"}}
+	opt := Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)},
+		Topics: payload.DefaultPatterns, Boot: "1-00000000",
+		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true,
+			Prefix: "homeassistant"}}
 	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), nil)
 	s.announcer.birthSeenBefore = birthSeenBefore
 	return s
@@ -35,9 +37,11 @@ func said(s *session) (all []notice) {
 // FuzzHeard: whatever is said on the topics subscribed to, we answer on topics
 // of our own alone, and not more for hearing it again.
 func FuzzHeard(f *testing.F) {
-	for _, payload := range []string{"", "online", "offline", `{"boot":"9-0badcafe"}`, `{"boot":"1-00000000"}`, `{"boot":7}`, `[[[`,
+	for _, payload := range []string{"", "online", "offline", `{"boot":"9-0badcafe"}`, `{"boot":"1-00000000"}`,
+		`{"boot":7}`, `[[[`,
 		`{"boot":"9-0","topics":{"state":"{client_id}/{stream}/x"},"streams":{"old":{},"a/b":{}},"discovery":"ha"}`,
-		`{"boot":"9-0","topics":{"state":"+/#/{client_id}{stream}"},"streams":{"old":{"platform":"sensor"}},"discovery":"homeassistant"}`} {
+		`{"boot":"9-0","topics":{"state":"+/#/{client_id}{stream}"},"streams":{"old":{"platform":"sensor"}},` +
+			`"discovery":"homeassistant"}`} {
 		for where := range byte(4) {
 			f.Add(where, true, true, payload)
 			f.Add(where, true, false, payload)
@@ -46,7 +50,8 @@ func FuzzHeard(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, where byte, retained, birthSeenBefore bool, payload string) {
 		s := newTestSession(birthSeenBefore)
-		topics := []string{s.link.topics.Agent("canary"), s.link.topics.Agent("status"), s.link.topics.Agent("info"), s.link.opt.homeStatusTopic()}
+		topics := []string{s.link.topics.Agent("canary"), s.link.topics.Agent("status"), s.link.topics.Agent("info"),
+			s.link.opt.homeStatusTopic()}
 		m := mqtt.Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
 		s.hear(m)
 		s.hear(mqtt.Message{Topic: topics[1], Payload: []byte("online")})

@@ -41,8 +41,9 @@ func (t *retries) holdStream(stream string, dropped *probe, why string) {
 		t.link.rejects.held[stream] = h
 	}
 	if h.open { // else the log was told
-		t.link.log.Error("a stream is held: the broker acknowledges its readings and does not forward them", "stream", stream,
-			"topic", topic, "why", why, "mend", "let the access list allow "+t.link.opt.ClientID+" to write and read "+topic+
+		t.link.log.Error("a stream is held: the broker acknowledges its readings and does not forward them",
+			"stream", stream, "topic", topic, "why", why,
+			"mend", "let the access list allow "+t.link.opt.ClientID+" to write and read "+topic+
 				", or set mqtt.prove_publish: false if it may not read")
 		t.link.report("aside", map[string]any{"stream": stream, "held": true})
 	}
@@ -57,7 +58,8 @@ func (t *retries) acceptStream(stream string) {
 	if h == nil || h.open {
 		return
 	}
-	t.link.log.Info("the broker takes a stream again: what was kept goes out", "stream", stream, "topic", t.link.topics.History(stream))
+	t.link.log.Info("the broker takes a stream again: what was kept goes out", "stream", stream, "topic",
+		t.link.topics.History(stream))
 	h.open, h.next = true, time.Time{}
 	h.rewind()
 	t.health.changed()
@@ -94,7 +96,8 @@ func (t *retries) sendKept(stream string, h *hold) bool {
 		}
 		m, f := t.history.message(it), sentMessage{kind: kindRetry, item: *it}
 		h.peeked = h.peeked[1:]
-		probes := !h.open || !t.link.proofs.proven(stream) || t.probes.mayProbe() && t.link.proofs.due(stream, time.Now())
+		probes := !h.open || !t.link.proofs.proven(stream) || t.probes.mayProbe() && t.link.proofs.due(stream,
+			time.Now())
 		if t.probes.proving() && probes {
 			t.probes.send(stream, m, f, true)
 		} else {

@@ -115,7 +115,8 @@ func TestAHostileBrokerIsEnduredOverTCP(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	stacks := make([]byte, 1<<20)
-	t.Errorf("%d goroutines before, %d after:\n%s", goroutines, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+	t.Errorf("%d goroutines before, %d after:\n%s", goroutines, runtime.NumGoroutine(),
+		stacks[:runtime.Stack(stacks, true)])
 }
 
 func heapInUse() int64 {
@@ -147,8 +148,12 @@ func (d *hostileRun) run(end time.Time) {
 	if d.scheme != "" {
 		scheme = d.scheme
 	}
-	opt := Options{Broker: mqtt.Broker{ClientID: "porch", KeepAlive: 15 * time.Second, Servers: []*url.URL{{Scheme: scheme, Host: d.fakeBroker.Listener.Addr().String(), Path: "/mqtt"}}, Clock: clock.NewTimekeeper(clock.TrustAlways), Network: d.network}, Topics: payload.DefaultPatterns, Boot: d.queue.Boot(),
-		Drain: Drain{Window: d.window}, Report: d.queue.Report, Stats: d.queue.Stats, Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
+	opt := Options{Broker: mqtt.Broker{ClientID: "porch", KeepAlive: 15 * time.Second,
+		Servers: []*url.URL{{Scheme: scheme, Host: d.fakeBroker.Listener.Addr().String(), Path: "/mqtt"}},
+		Clock:   clock.NewTimekeeper(clock.TrustAlways),
+		Network: d.network}, Topics: payload.DefaultPatterns, Boot: d.queue.Boot(),
+		Drain: Drain{Window: d.window}, Report: d.queue.Report, Stats: d.queue.Stats,
+		Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
 	link := New(opt, d.queue, DialMQTT(opt.Broker), slog.New(slog.NewTextHandler(&d.log, nil)))
 	link.Observe(reading("room", 1))
 	ctx, stop := context.WithCancel(context.Background())
@@ -219,6 +224,7 @@ func (d *hostileRun) check(t *testing.T) {
 		t.Errorf("%d lines in the log", n)
 	}
 	if t.Failed() || testing.Verbose() {
-		t.Logf("%d connections, %d messages, %d acknowledged, %d left; the log:\n%s", f.Connects, f.Published, len(f.Acked), d.left, log)
+		t.Logf("%d connections, %d messages, %d acknowledged, %d left; the log:\n%s", f.Connects, f.Published,
+			len(f.Acked), d.left, log)
 	}
 }

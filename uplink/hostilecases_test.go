@@ -89,35 +89,44 @@ var hostileCases = []hostileCase{
 	}, want: noReply, connects: maxSlow},
 	{name: "closes at CONNECT", script: func(s *mqtttest.Conn) { s.Next() }, want: closes, connects: maxFast},
 	{name: "closes before CONNECT", script: func(s *mqtttest.Conn) {}, want: []string{"connection"}, connects: maxFast},
-	{name: "closes after CONNACK", script: func(s *mqtttest.Conn) { s.AcceptConnect() }, want: []string{"before it acknowledged anything: its access list may deny porch/#"}, connects: maxFast},
+	{name: "closes after CONNACK", script: func(s *mqtttest.Conn) { s.AcceptConnect() },
+		want: []string{"before it acknowledged anything: its access list may deny porch/#"}, connects: maxFast},
 	{name: "garbage for CONNACK", script: replies(0xf7, 3, 9, 9, 9, 0xff), want: noMQTT, connects: maxFast},
 	{name: "a web server", script: func(s *mqtttest.Conn) {
 		s.Next()
 		io.WriteString(s, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 	}, want: noMQTT, connects: maxFast},
 	{name: "a TLS port", script: replies(0x15, 3, 1, 0, 2, 2, 0x46), want: noMQTT, connects: maxFast},
-	{name: "CONNACK of 3 bytes", script: replies(0x20, 3, 0, 0, 0), want: []string{"a CONNACK of 3 bytes"}, connects: maxFast},
+	{name: "CONNACK of 3 bytes", script: replies(0x20, 3, 0, 0, 0), want: []string{"a CONNACK of 3 bytes"},
+		connects: maxFast},
 	{name: "two CONNACKs", script: sends(0x20, 2, 0, 0), want: []string{"a second CONNACK"}, connects: maxFast},
-	{name: "CONNACK 3", script: replies(0x20, 2, 0, 3), want: []string{"level=WARN", "it says it is not available"}, connects: 10},
-	{name: "CONNACK 5", script: replies(0x20, 2, 0, 5), want: []string{"level=ERROR", "mqtt.password_file"}, connects: 6},
+	{name: "CONNACK 3", script: replies(0x20, 2, 0, 3), want: []string{"level=WARN", "it says it is not available"},
+		connects: 10},
+	{name: "CONNACK 5", script: replies(0x20, 2, 0, 5), want: []string{"level=ERROR", "mqtt.password_file"},
+		connects: 6},
 	{name: "CONNACK 6", script: replies(0x20, 2, 0, 6), want: []string{"level=ERROR", "code 6"}, connects: 6},
 	{name: "CONNACK 0x80", script: replies(0x20, 2, 0, 0x80), want: []string{"level=ERROR", "code 128"}, connects: 6},
 	{name: "CONNACK 255", script: replies(0x20, 2, 0, 255), want: []string{"level=ERROR", "code 255"}, connects: 6},
 
-	{name: "a message of 256 MB", script: sends(0x30, 0xff, 0xff, 0xff, 0x7f), want: []string{"a packet of 268435455 bytes"}, connects: maxFast},
-	{name: "a length without an end", script: sends(0x30, 0xff, 0xff, 0xff, 0xff, 0xff), want: []string{"a packet whose length has no end"}, connects: maxFast},
+	{name: "a message of 256 MB", script: sends(0x30, 0xff, 0xff, 0xff, 0x7f),
+		want: []string{"a packet of 268435455 bytes"}, connects: maxFast},
+	{name: "a length without an end", script: sends(0x30, 0xff, 0xff, 0xff, 0xff, 0xff),
+		want: []string{"a packet whose length has no end"}, connects: maxFast},
 	{name: "a message byte by byte", script: func(s *mqtttest.Conn) {
 		if s.AcceptConnect() {
 			go s.Linger()
 			s.Trickle(time.Second/2, append([]byte{0x30, 0x80, 0x02, 0, 100}, make([]byte, 256)...)...)
 		}
 	}, want: []string{"uplink down"}, connects: maxSlow},
-	{name: "a topic longer than its message", script: sends(0x30, 4, 0xff, 0xff, 'a', 'b'), want: []string{"a topic of 65535 bytes in a PUBLISH of 4"}, connects: maxFast},
-	{name: "a message without a topic", script: sends(0x30, 0), want: []string{"a PUBLISH of 0 bytes"}, connects: maxFast},
+	{name: "a topic longer than its message", script: sends(0x30, 4, 0xff, 0xff, 'a', 'b'),
+		want: []string{"a topic of 65535 bytes in a PUBLISH of 4"}, connects: maxFast},
+	{name: "a message without a topic", script: sends(0x30, 0), want: []string{"a PUBLISH of 0 bytes"},
+		connects: maxFast},
 	{name: "a packet of type 0", script: sends(0x00, 0), want: []string{"not for us: type 0"}, connects: maxFast},
 	{name: "a packet of type 15", script: sends(0xf0, 0), want: []string{"not for us: type 15"}, connects: maxFast},
 	{name: "CONNECT", script: sends(0x10, 2, 0, 0), want: []string{"not for us: CONNECT"}, connects: maxFast},
-	{name: "garbage after CONNACK", script: sends(0x51, 0x8a, 0x77, 0x02, 0x11), want: []string{"not for us: PUBREC"}, connects: maxFast},
+	{name: "garbage after CONNACK", script: sends(0x51, 0x8a, 0x77, 0x02, 0x11), want: []string{"not for us: PUBREC"},
+		connects: maxFast},
 	{name: "echoes", script: func(s *mqtttest.Conn) { io.Copy(s, s.Input) }, want: noMQTT, connects: maxFast},
 	{name: "echoes after CONNACK", script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
@@ -128,7 +137,8 @@ var hostileCases = []hostileCase{
 		s.Send(0x30, 100, 0, 10, 'a')
 		s.Conn.(*net.TCPConn).SetLinger(0)
 	}, want: []string{"connection reset by peer"}, connects: maxFast},
-	{name: "100,000 DISCONNECTs", script: sends(bytes.Repeat([]byte{0xe0, 0}, 100_000)...), want: []string{"not for us: DISCONNECT"}, connects: maxFast},
+	{name: "100,000 DISCONNECTs", script: sends(bytes.Repeat([]byte{0xe0, 0}, 100_000)...),
+		want: []string{"not for us: DISCONNECT"}, connects: maxFast},
 	{name: "100,000 PINGRESPs", script: func(s *mqtttest.Conn) {
 		if s.AcceptConnect() && s.IsFirst() {
 			go s.Send(bytes.Repeat([]byte{0xd0, 0}, 100_000)...)
@@ -201,13 +211,15 @@ var hostileCases = []hostileCase{
 				return s.Send(0x90, 3, byte(p.Id>>8), byte(p.Id), 0x80)
 			}
 			// Who may not subscribe does not hear the canary.
-			return p.Topic == "porch/agent/canary" && p.Kind == mqtttest.PublishPacket && s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
+			return p.Topic == "porch/agent/canary" && p.Kind == mqtttest.PublishPacket &&
+				s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
 		})
 	}, keepsConnection: true, want: append(heldLog, "the broker refuses the subscription")},
 	{name: "denies everything silently", script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
-			return p.Topic == "porch/agent/canary" && p.Kind == mqtttest.PublishPacket && s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
+			return p.Topic == "porch/agent/canary" && p.Kind == mqtttest.PublishPacket &&
+				s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
 		})
 	}, keepsConnection: true, want: append(heldLog, "nothing heard of it in 15s")},
 	{name: "SUBACK with two codes", script: func(s *mqtttest.Conn) {
@@ -234,9 +246,12 @@ var hostileCases = []hostileCase{
 		s.Serve(nil)
 	}, want: append(closes, "uplink up"), connects: maxFast, drains: true},
 
-	{name: "2,000 messages on another topic", script: floods(2_000, 0, "somewhere/else", func(int) string { return strings.Repeat("x", 1000) }), keepsConnection: true, drains: true, connects: maxSlow},
-	{name: "2,000 messages at QoS 1", script: floods(2_000, 2, "porch/agent/canary", func(int) string { return "tweet" }), keepsConnection: true, drains: true, connects: maxSlow},
-	{name: "a message at QoS 2", script: sends(0x34, 5, 0, 1, 'a', 0, 9), want: []string{"a message at QoS 2"}, connects: maxFast},
+	{name: "2,000 messages on another topic", script: floods(2_000, 0, "somewhere/else",
+		func(int) string { return strings.Repeat("x", 1000) }), keepsConnection: true, drains: true, connects: maxSlow},
+	{name: "2,000 messages at QoS 1", script: floods(2_000, 2, "porch/agent/canary",
+		func(int) string { return "tweet" }), keepsConnection: true, drains: true, connects: maxSlow},
+	{name: "a message at QoS 2", script: sends(0x34, 5, 0, 1, 'a', 0, 9), want: []string{"a message at QoS 2"},
+		connects: maxFast},
 	{name: "messages at QoS 1 and no ear for the answers", kernel: true, script: func(s *mqtttest.Conn) {
 		s.Conn.(*net.TCPConn).SetReadBuffer(4096)
 		s.AcceptConnect()
@@ -256,8 +271,10 @@ var hostileCases = []hostileCase{
 	{name: "a TLS handshake without an end", scheme: "mqtts", script: func(s *mqtttest.Conn) {
 		s.Trickle(time.Second, append([]byte{22, 3, 3, 0x40, 0}, make([]byte, 100)...)...)
 	}, want: []string{"no mqtts connection in 15s"}, connects: maxSlow},
-	{name: "a TLS port that says nothing", scheme: "mqtts", script: (*mqtttest.Conn).Linger, want: []string{"no mqtts connection in 15s"}, connects: maxSlow},
-	{name: "a WebSocket without an answer", scheme: "ws", script: (*mqtttest.Conn).Linger, want: []string{"no ws connection in 15s"}, connects: maxSlow},
+	{name: "a TLS port that says nothing", scheme: "mqtts", script: (*mqtttest.Conn).Linger,
+		want: []string{"no mqtts connection in 15s"}, connects: maxSlow},
+	{name: "a WebSocket without an answer", scheme: "ws", script: (*mqtttest.Conn).Linger,
+		want: []string{"no ws connection in 15s"}, connects: maxSlow},
 	{name: "a WebSocket with an answer without an end", kernel: true, scheme: "ws", script: func(s *mqtttest.Conn) {
 		io.WriteString(s, "HTTP/1.1 101 Switching Protocols\r\n")
 		line := []byte("X: " + strings.Repeat("x", 1000) + "\r\n")

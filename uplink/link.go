@@ -128,8 +128,10 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	if opt.Changed == nil {
 		opt.Changed = func() {}
 	}
-	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: opt.topicNames(), pace: newThrottle(opt.Drain.Rate),
-		canary: canaryMemory{unreadable: map[string]bool{}}, proofs: newProofs(), suspects: suspects{}, rejects: newRejects(),
+	l := &Link{opt: opt, backlog: backlog, dial: dial, log: log, topics: opt.topicNames(),
+		pace:   newThrottle(opt.Drain.Rate),
+		canary: canaryMemory{unreadable: map[string]bool{}}, proofs: newProofs(), suspects: suspects{},
+		rejects: newRejects(),
 		notices: newNoticeMemory(), journal: linkLog{log: log, logged: map[string]bool{}}}
 	l.states.changed, l.network = make(chan struct{}, 1), make(chan struct{}, 1)
 	l.board.now.Since = time.Now()
@@ -152,11 +154,13 @@ func (l *Link) status(word string) mqtt.Message {
 
 func (l *Link) state(r sensors.Reading) mqtt.Message {
 	r.At = l.opt.Clock.Resolve(r.At)
-	return mqtt.Message{Topic: l.topics.State(r.Stream), Payload: payload.AppendReading(nil, r, l.opt.Boot, false), Retain: true}
+	return mqtt.Message{Topic: l.topics.State(r.Stream), Payload: payload.AppendReading(nil, r, l.opt.Boot, false),
+		Retain: true}
 }
 
 const (
-	busyLimit = time.Minute     // for what the goroutine of Run does between two waits; a publication may block for 10 s
+	// for what the goroutine of Run does between two waits; a publication may block for 10 s
+	busyLimit = time.Minute
 	dialLimit = 2 * time.Minute // for the attempts at one server: each step has a bound of at most 15 s
 )
 
@@ -204,7 +208,8 @@ func (l *Link) Run(ctx context.Context) error {
 			l.log.Info("uplink connects anew: our network was away")
 			continue
 		}
-		wait, alone := rand.N(paceLink.first), false // the end was expected: of few notices, and three times each at most
+		// the end was expected: of few notices, and three times each at most
+		wait, alone := rand.N(paceLink.first), false
 		if !expected {
 			wait, alone = retry.after(time.Now(), err, up)
 		}
@@ -287,7 +292,8 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 	seen()
 	watch.Wait()
 	if s.out.firstAck.IsZero() && (errors.Is(err, mqtt.ErrBrokerClosed) || mqtt.IsReset(err)) {
-		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#%s", err, l.opt.ClientID, l.opt.mayBeRefused())
+		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#%s", err, l.opt.ClientID,
+			l.opt.mayBeRefused())
 	}
 	conn.Close() // a failure of it says nothing that err does not
 	s.canary.ended()

@@ -91,7 +91,8 @@ func (b *broker) dial(_ context.Context, will mqtt.Message) (Conn, error) {
 	if b.refuse != nil {
 		return nil, b.refuse
 	}
-	b.conn = &fakeConn{b: b, lost: make(chan struct{}), preferred: make(chan struct{}), heard: make(chan mqtt.Message, 64), topics: map[string]bool{}}
+	b.conn = &fakeConn{b: b, lost: make(chan struct{}), preferred: make(chan struct{}), heard: make(chan mqtt.Message,
+		64), topics: map[string]bool{}}
 	return b.conn, nil
 }
 
@@ -326,7 +327,8 @@ func (b *backlog) left() int { return b.Stats().Backlog }
 func openBacklog(t *testing.T) *backlog {
 	t.Helper()
 	clock := clock.NewTimekeeper(clock.TrustAlways)
-	q, err := queue.Open(queue.Options{Path: t.TempDir() + "/queue.db", MaxSize: 1 << 20, SyncEvery: 5 * time.Second, Clock: clock}, slog.New(slog.DiscardHandler))
+	q, err := queue.Open(queue.Options{Path: t.TempDir() + "/queue.db", MaxSize: 1 << 20, SyncEvery: 5 * time.Second,
+		Clock: clock}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +346,9 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*
 	var log strings.Builder
 	synctest.Test(t, func(t *testing.T) {
 		bl := openBacklog(t)
-		opt := Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)}, Report: bl.Report, Declare: bl.Declare, Stats: bl.Stats, Topics: payload.DefaultPatterns, Boot: "1-00000000", Version: "1.0", Hardware: "a board",
+		opt := Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)},
+			Report: bl.Report, Declare: bl.Declare, Stats: bl.Stats, Topics: payload.DefaultPatterns,
+			Boot: "1-00000000", Version: "1.0", Hardware: "a board",
 			Streams: []sensors.Stream{{Name: "room", Quantity: sensors.Quantity{Unit: "%"}}, {Name: "door"}}}
 		for _, c := range change {
 			c(&opt)
@@ -364,7 +368,8 @@ func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*
 }
 
 func reading(stream string, seq uint64) sensors.Reading {
-	return sensors.Reading{Stream: stream, Seq: seq, Value: float64(seq), Unit: "%", At: clock.NewTimekeeper(clock.TrustAlways).Now()}
+	return sensors.Reading{Stream: stream, Seq: seq, Value: float64(seq), Unit: "%",
+		At: clock.NewTimekeeper(clock.TrustAlways).Now()}
 }
 
 func TestReadingsArriveInOrder(t *testing.T) {
@@ -410,7 +415,8 @@ func TestBirthWillAndGoodbye(t *testing.T) {
 			t.Errorf("status %q", got)
 		}
 		want := `{"version":"1.0","boot":"1-00000000","hardware":"a board","drain":{"rate":0},"streams":{` +
-			`"door":{"kind":"","unit":"","class":"","priority":"routine"},"room":{"kind":"","unit":"%","class":"","priority":"routine"}}}`
+			`"door":{"kind":"","unit":"","class":"","priority":"routine"},"room":{"kind":"","unit":"%","class":"",` +
+			`"priority":"routine"}}}`
 		if got := br.kept("porch/agent/info"); got != want {
 			t.Errorf("info\ngot  %s\nwant %s", got, want)
 		}
@@ -445,7 +451,8 @@ func TestStateIsAssertedOnEveryConnect(t *testing.T) {
 			br.set(func() { clear(br.retained) }) // a broker that lost its retained messages
 			br.cut()
 			time.Sleep(5 * time.Second)
-			for _, topic := range []string{"porch/agent/status", "porch/agent/info", "porch/room/state", "porch/door/state"} {
+			for _, topic := range []string{"porch/agent/status", "porch/agent/info", "porch/room/state",
+				"porch/door/state"} {
 				if br.kept(topic) == "" {
 					t.Fatalf("nothing retained on %s after a reconnect", topic)
 				}
@@ -487,7 +494,8 @@ func TestSilentStreamSaysSo(t *testing.T) {
 			t.Error("the door has a state without a reading")
 		}
 		time.Sleep(2 * time.Second)
-		if got := br.kept("porch/door/state"); !strings.HasSuffix(got, `"seq":0,"value":null,"error":"no reading since start"}`) {
+		if got := br.kept("porch/door/state"); !strings.HasSuffix(got,
+			`"seq":0,"value":null,"error":"no reading since start"}`) {
 			t.Errorf("state of the silent door: %s", got)
 		}
 		if got := br.kept("porch/room/state"); !strings.Contains(got, `"value":1,`) {
@@ -501,7 +509,8 @@ func TestSilentStreamSaysSo(t *testing.T) {
 func TestSilenceIsToldInTheOrderOfPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := states{changed: make(chan struct{}, 1)}
-		streams := []sensors.Stream{{Name: "slow", Every: time.Hour}, {Name: "door"}, {Name: "room", Every: 30 * time.Second}}
+		streams := []sensors.Stream{{Name: "slow", Every: time.Hour}, {Name: "door"},
+			{Name: "room", Every: 30 * time.Second}}
 		go s.watchSilence(t.Context(), streams, clock.NewTimekeeper(clock.TrustAlways))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
@@ -549,7 +558,8 @@ func TestRefusalIsAnErrorSaidOnce(t *testing.T) {
 
 func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 	for code := 1; code <= 255; code++ {
-		if text := (&mqtt.RefusedError{Code: byte(code)}).Error(); !strings.Contains(text, fmt.Sprintf("code %d", code)) {
+		if text := (&mqtt.RefusedError{Code: byte(code)}).Error(); !strings.Contains(text,
+			fmt.Sprintf("code %d", code)) {
 			t.Error(text)
 		}
 	}

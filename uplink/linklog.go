@@ -67,7 +67,8 @@ func (g *linkLog) down(err error, up, wait time.Duration) {
 	}
 	attrs := []any{"err", err, "retry_in", wait.Round(10 * time.Millisecond)}
 	if g.shortSessions == flapping && g.upLogged {
-		attrs = append(attrs, "note", "session after session ends within a minute: the next line comes when one lasts, or fails otherwise")
+		attrs = append(attrs, "note",
+			"session after session ends within a minute: the next line comes when one lasts, or fails otherwise")
 	}
 	g.upLogged = g.upLogged && level == slog.LevelDebug
 	g.log.Log(context.Background(), level, "uplink down", attrs...)

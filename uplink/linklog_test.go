@@ -22,7 +22,10 @@ func TestABrokerThatResetsIsNotMetAllTheTime(t *testing.T) {
 				br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 					br.set(func() {
 						br.resets = resets
-						br.closesFor = func(m mqtt.Message) bool { return strings.HasSuffix(m.Topic, topic) && m.Topic != "porch/agent/event" }
+						br.closesFor = func(m mqtt.Message) bool {
+							return strings.HasSuffix(m.Topic, topic) &&
+								m.Topic != "porch/agent/event"
+						}
 					})
 					for seq := range uint64(200) {
 						bl.put(reading("room", seq+1))
@@ -89,7 +92,8 @@ func TestAReasonIsLoggedOnce(t *testing.T) {
 	var text strings.Builder
 	log := linkLog{log: slog.New(slog.NewTextHandler(&text, nil)), logged: map[string]bool{}}
 	for port := range 10 {
-		log.down(&net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{Port: 40_000 + port}, Err: syscall.ECONNREFUSED}, 0, time.Second)
+		log.down(&net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{Port: 40_000 + port},
+			Err: syscall.ECONNREFUSED}, 0, time.Second)
 	}
 	if n := strings.Count(text.String(), "\n"); n != 1 {
 		t.Errorf("%d lines for ten attempts", n)

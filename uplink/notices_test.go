@@ -82,7 +82,8 @@ func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
 					t.Errorf("%d left after 10 minutes", n)
 				}
 				conns = br.connections()
-				if info := br.kept("porch/agent/info"); strings.Contains(name, "bytes") && !strings.Contains(info, `"truncated":true`) {
+				if info := br.kept("porch/agent/info"); strings.Contains(name, "bytes") && !strings.Contains(info,
+					`"truncated":true`) {
 					t.Errorf("no birth without its streams: %q", info)
 				}
 				if name == "a packet of 1,000 bytes" && br.kept("homeassistant/sensor/porch/room/config") == "" {
@@ -103,7 +104,8 @@ func TestWhatWeSayOfOurselvesHoldsNothingUp(t *testing.T) {
 				if single := br.kept("homeassistant/sensor/porch/room/config"); single != "" {
 					t.Errorf("beside the whole announcement: %s", single)
 				}
-				for _, topic := range []string{"porch/agent/info", "porch/agent/status", "homeassistant/device/porch/config"} {
+				for _, topic := range []string{"porch/agent/info", "porch/agent/status",
+					"homeassistant/device/porch/config"} {
 					if br.kept(topic) == "" {
 						t.Errorf("nothing on %s", topic)
 					}
@@ -161,7 +163,8 @@ func TestClearsThatAreDeniedHoldNothingUp(t *testing.T) {
 	}
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
-			br.retained["porch/agent/info"] = `{"boot":"1-11111111","streams":{"cellar":{},` + strings.Join(streams, ",") + `}}`
+			br.retained["porch/agent/info"] = `{"boot":"1-11111111","streams":{"cellar":{},` + strings.Join(streams,
+				",") + `}}`
 			br.retained["porch/cellar/state"] = "4"
 			br.closesFor = onTopic("porch/old")
 		})
@@ -225,7 +228,8 @@ func TestALinkThatIsCutDefersNothing(t *testing.T) {
 			br.cut()
 		}
 		time.Sleep(3 * time.Minute)
-		if health := br.kept("porch/agent/health"); strings.Contains(health, "deferred") || br.kept("porch/agent/info") == "" {
+		if health := br.kept("porch/agent/health"); strings.Contains(health, "deferred") ||
+			br.kept("porch/agent/info") == "" {
 			t.Errorf("health %s, info %q", health, br.kept("porch/agent/info"))
 		}
 	})
@@ -298,7 +302,8 @@ func TestABirthGoesWhereTheProofIsClosedFor(t *testing.T) {
 				fifty(bl)
 				time.Sleep(10 * time.Minute)
 				if br.kept("porch/agent/info") == "" || br.kept("homeassistant/device/porch/config") == "" {
-					t.Errorf("info %q, announcement %q", br.kept("porch/agent/info"), br.kept("homeassistant/device/porch/config"))
+					t.Errorf("info %q, announcement %q", br.kept("porch/agent/info"),
+						br.kept("homeassistant/device/porch/config"))
 				}
 			}, atHome)
 		})
@@ -326,7 +331,8 @@ func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {
 func TestAQuietSessionKeepsOneHeartbeat(t *testing.T) {
 	s := newSession(New(Options{}, nil, nil, slog.New(slog.DiscardHandler)), nil)
 	for range 1000 {
-		s.completed(&sentMessage{Token: arrived{}, kind: kindOnce, notice: notice{id: noticeID{topic: "porch/agent/health"}}})
+		s.completed(&sentMessage{Token: arrived{}, kind: kindOnce,
+			notice: notice{id: noticeID{topic: "porch/agent/health"}}})
 	}
 	if n := len(s.notices.unconfirmed); n != 1 {
 		t.Errorf("%d are kept", n)

@@ -63,8 +63,10 @@ func (p *prober) blame() bool {
 	if closes[pr.item.Stream]++; closes[pr.item.Stream] >= maxProbeCloses {
 		clear(closes)
 		p.link.proofs.offUntil = time.Now().Add(probesOff)
-		p.link.log.Error("the broker closes the connection when we subscribe to our own readings: they go without proof that they arrive",
-			"topic", pr.message.Topic, "mend", "allow this account to read what it publishes, or set mqtt.prove_publish: false")
+		p.link.log.Error("the broker closes the connection when we subscribe to our own readings: they go without "+
+			"proof that they arrive",
+			"topic", pr.message.Topic, "mend",
+			"allow this account to read what it publishes, or set mqtt.prove_publish: false")
 	}
 	return true
 }

@@ -161,5 +161,6 @@ func (st *streamProof) note(it *queue.Item) {
 			return
 		}
 	}
-	st.unproven = append(st.unproven, queue.Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: queue.Unproven})
+	st.unproven = append(st.unproven, queue.Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1,
+		Why: queue.Unproven})
 }

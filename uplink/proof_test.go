@@ -83,7 +83,8 @@ func TestADeniedStreamIsHeldAndLosesNothing(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		var health struct{ Refused []string }
-		if json.Unmarshal([]byte(br.kept("porch/agent/health")), &health); !slices.Equal(health.Refused, []string{"room"}) {
+		if json.Unmarshal([]byte(br.kept("porch/agent/health")), &health); !slices.Equal(health.Refused,
+			[]string{"room"}) {
 			t.Errorf("health: %s", br.kept("porch/agent/health"))
 		}
 		d.run(l, bl, 120)
@@ -99,7 +100,8 @@ func TestADeniedStreamIsHeldAndLosesNothing(t *testing.T) {
 	if gaps := br.events("gap"); len(gaps) != 0 {
 		t.Errorf("gaps, and nothing is missing: %q", gaps)
 	}
-	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "topic=porch/room") || !strings.Contains(log, "prove_publish") {
+	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "topic=porch/room") ||
+		!strings.Contains(log, "prove_publish") {
 		t.Errorf("want one error that names the topic and both causes:\n%s", log)
 	}
 	if n := strings.Count(log, "takes a stream again"); n != 1 {
@@ -233,7 +235,8 @@ func TestAStreamThatMayNotBeReadIsHeld(t *testing.T) {
 			t.Errorf("%d of 80 readings are kept", kept)
 		}
 	})
-	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "refuses the subscription to porch/room") {
+	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log,
+		"refuses the subscription to porch/room") {
 		t.Errorf("log:\n%s", log)
 	}
 }
@@ -256,7 +259,8 @@ func TestABrokerThatClosesForASubscriptionGetsTheReadings(t *testing.T) {
 		inOrder(t, br, "porch/room", d.room)
 		inOrder(t, br, "porch/door", d.door)
 		var health struct{ Unproven string }
-		if json.Unmarshal([]byte(br.kept("porch/agent/health")), &health); !strings.Contains(health.Unproven, "subscribe") {
+		if json.Unmarshal([]byte(br.kept("porch/agent/health")), &health); !strings.Contains(health.Unproven,
+			"subscribe") {
 			t.Errorf("health: %s", br.kept("porch/agent/health"))
 		}
 		if n := br.connections(); n > 8 {
@@ -270,7 +274,8 @@ func TestABrokerThatClosesForASubscriptionGetsTheReadings(t *testing.T) {
 
 // TestWithoutProofHealthSaysSo: a person who reads it must not believe more.
 func TestWithoutProofHealthSaysSo(t *testing.T) {
-	br, _ := up(t, func(l *Link, br *broker, bl *backlog) { time.Sleep(2 * time.Second) }, func(o *Options) { o.NoProof = true })
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) { time.Sleep(2 * time.Second) },
+		func(o *Options) { o.NoProof = true })
 	if got := br.kept("porch/agent/health"); !strings.Contains(got, `"unproven":"mqtt.prove_publish is false"`) {
 		t.Error(got)
 	}

@@ -34,8 +34,9 @@ type rejects struct {
 }
 
 func newRejects() rejects {
-	return rejects{poison: map[msgID]bool{}, lastReject: map[string]time.Time{}, held: map[string]*hold{}, mutedStates: map[string]bool{},
-		tried: map[msgID]bool{}, again: map[string]bool{}}
+	return rejects{poison: map[msgID]bool{}, lastReject: map[string]time.Time{}, held: map[string]*hold{},
+		mutedStates: map[string]bool{},
+		tried:       map[msgID]bool{}, again: map[string]bool{}}
 }
 
 // isRejected says that the broker does not take an item.
@@ -108,7 +109,8 @@ func (t *retries) rejectPoison(d msgID) {
 	case held != nil && !d.state: // it was kept, and sent again beside others
 		held.closes, held.open = true, false
 		r.again[d.stream] = true
-		t.link.log.Warn("the broker closes the connection for a stream that it took: it is held again", "stream", d.stream)
+		t.link.log.Warn("the broker closes the connection for a stream that it took: it is held again", "stream",
+			d.stream)
 		return
 	case d.state:
 		r.mutedStates[d.stream] = true
@@ -117,13 +119,16 @@ func (t *retries) rejectPoison(d msgID) {
 		return
 	case before && now.Sub(last) < rejectRetry || !t.link.proofs.of(d.stream).acked:
 		r.held[d.stream] = &hold{closes: true}
-		t.link.log.Error("the broker closes the connection for each message of a stream: they are kept and tried again in a day",
-			"stream", d.stream, "topic", t.link.topics.History(d.stream), "mend", "see the broker's log and access list, then restart holdfast")
+		t.link.log.Error("the broker closes the connection for each message of a stream: they are kept and tried "+
+			"again in a day",
+			"stream", d.stream, "topic", t.link.topics.History(d.stream), "mend",
+			"see the broker's log and access list, then restart holdfast")
 		t.link.report("aside", map[string]any{"stream": d.stream, "held": true})
 	default:
 		r.poison[d] = true
 		t.link.log.Error("the broker closes the connection for a message: it is set aside and tried again in a day",
-			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", t.link.topics.History(d.stream), "look", "holdfast queue export --aside")
+			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", t.link.topics.History(d.stream), "look",
+			"holdfast queue export --aside")
 	}
 	r.lastReject[d.stream] = now
 	r.newRound()
@@ -238,7 +243,8 @@ func (t *retries) accepted(it *queue.Item) {
 
 // stillRejected takes note that the broker closed the connection for it again.
 func (t *retries) stillRejected(it *queue.Item) {
-	t.link.log.Warn("the broker still closes the connection for a message that is set aside", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq)
+	t.link.log.Warn("the broker still closes the connection for a message that is set aside", "stream", it.Stream,
+		"boot", it.Boot, "seq", it.Seq)
 	t.link.rejects.tried[msgIDOf(it)] = true
 	if !it.Declared() {
 		t.link.rejects.again[it.Stream] = true

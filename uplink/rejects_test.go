@@ -285,7 +285,8 @@ func TestEventsThatAreRefusedHoldNothingUp(t *testing.T) {
 	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() { br.closesFor = func(m mqtt.Message) bool { return m.Topic == "porch/agent/event" } })
 		bl.Report(sensors.Event{Name: "fault", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})
-		bl.Report(sensors.Event{Name: "recovered", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})
+		bl.Report(sensors.Event{Name: "recovered", At: l.opt.Clock.Now(),
+			Details: json.RawMessage(`{"stream":"room"}`)})
 		fifty(bl)
 		time.Sleep(30 * time.Minute)
 		bl.Report(sensors.Event{Name: "fault", At: l.opt.Clock.Now(), Details: json.RawMessage(`{"stream":"room"}`)})

@@ -25,7 +25,8 @@ func TestNothingIsRetainedWhereTheBrokerKeepsNothing(t *testing.T) {
 
 		br.set(func() { br.got = nil })
 		br.says("homeassistant/status", "online")
-		for end := time.Now().Add(rediscoverWithin + time.Second); br.arrivedOn("homeassistant/device/porch/config") == 0 && time.Now().Before(end); {
+		for end := time.Now().Add(rediscoverWithin +
+			time.Second); br.arrivedOn("homeassistant/device/porch/config") == 0 && time.Now().Before(end); {
 			time.Sleep(100 * time.Millisecond)
 		}
 		if n := br.arrivedOn("homeassistant/device/porch/config"); n != 1 {

@@ -50,8 +50,9 @@ type session struct {
 
 func newSession(l *Link, conn Conn) *session {
 	out := newOutgoing(conn, l.opt, l.pace)
-	s := &session{link: l, out: out, canary: newCanary(l, out), lateWill: newLateWill(l), announcer: newAnnouncer(l, out),
-		probes: &prober{link: l, out: out}, retries: &retries{link: l, out: out}, acks: &acks{link: l},
+	s := &session{link: l, out: out, canary: newCanary(l, out), lateWill: newLateWill(l),
+		announcer: newAnnouncer(l, out),
+		probes:    &prober{link: l, out: out}, retries: &retries{link: l, out: out}, acks: &acks{link: l},
 		history: &history{link: l, out: out, flying: map[string]bool{}}, timer: time.NewTimer(time.Hour)}
 	s.health = newHeartbeat(l, s.canary, s.probes)
 	s.notices = newNotices(l, out, s.canary, s.lateWill, s.announcer, s.health)
@@ -252,7 +253,8 @@ func (s *session) due() time.Time {
 	if s.retries.mustWait() {
 		at = earliest(at, s.out.quietUntil())
 	}
-	for _, part := range []interface{ due(now time.Time) time.Time }{s.out, s.history, s.probes, &s.link.rejects, s.notices} {
+	for _, part := range []interface{ due(now time.Time) time.Time }{s.out, s.history, s.probes, &s.link.rejects,
+		s.notices} {
 		at = earliest(at, part.due(now))
 	}
 	return at

@@ -46,7 +46,8 @@ func TestADeniedBacklogIsHeldUntilItMayGo(t *testing.T) {
 	if got := br.seqs("porch/room"); len(got) != 50 {
 		t.Errorf("%d of 50 readings arrived", len(got))
 	}
-	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "mqtt.prove_publish: false") || !strings.Contains(log, "access list") {
+	if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "mqtt.prove_publish: false") ||
+		!strings.Contains(log, "access list") {
 		t.Errorf("want one error with both causes:\n%s", log)
 	}
 }
@@ -237,7 +238,8 @@ func TestHealthSaysWhatWaitsAndWhatFails(t *testing.T) {
 	if worst.Backlog != 50 || worst.Oldest < 60 || worst.Written == 0 {
 		t.Errorf("while it was held: %+v", worst)
 	}
-	if last.Backlog != 0 || last.Oldest != 0 || last.Clock != "ok" || len(last.Faults) != 1 || last.Faults[0] != "door" {
+	if last.Backlog != 0 || last.Oldest != 0 || last.Clock != "ok" || len(last.Faults) != 1 ||
+		last.Faults[0] != "door" {
 		t.Errorf("at the end: %+v", last)
 	}
 }
@@ -262,18 +264,21 @@ func TestWindowBoundsWhatIsInFlight(t *testing.T) {
 			time.Sleep(30 * time.Second)
 		}, func(o *Options) { o.Drain = Drain{Window: c.window, Rate: c.rate} })
 		if br.most > c.max || br.most < c.min {
-			t.Errorf("window %d at rate %d: %d messages in flight, want %d to %d", c.window, c.rate, br.most, c.min, c.max)
+			t.Errorf("window %d at rate %d: %d messages in flight, want %d to %d", c.window, c.rate, br.most, c.min,
+				c.max)
 		}
 	}
 }
 
 // TestTheWindowShrinksWhenTheBrokerQueues, back to the default one.
 func TestTheWindowShrinksWhenTheBrokerQueues(t *testing.T) {
-	w := window{max: 128, ceiling: 128, pace: func() float64 { return 0 }, shortest: 10 * time.Millisecond, usual: 100, size: 20_000}
+	w := window{max: 128, ceiling: 128, pace: func() float64 { return 0 }, shortest: 10 * time.Millisecond, usual: 100,
+		size: 20_000}
 	for _, c := range []struct {
 		trip time.Duration
 		want int
-	}{{14 * time.Millisecond, 128}, {21 * time.Millisecond, 64}, {18 * time.Millisecond, 64}, {30 * time.Millisecond, 32},
+	}{{14 * time.Millisecond, 128}, {21 * time.Millisecond, 64}, {18 * time.Millisecond, 64},
+		{30 * time.Millisecond, 32},
 		{30 * time.Millisecond, 20}, {30 * time.Millisecond, 20}, {11 * time.Millisecond, 40}} {
 		w.trip, w.used, w.reached = c.trip, 20_000, true
 		if w.adjust(); w.max != c.want {
@@ -363,7 +368,8 @@ func TestPayloadsCostNoAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { buf = payload.Append(buf[:0], it, false) }); n != 0 {
 		t.Errorf("%v allocations a payload", n)
 	}
-	h := &history{link: New(Options{Broker: mqtt.Broker{Clock: clock.NewTimekeeper(clock.TrustAlways), ClientID: "porch"}, Topics: payload.DefaultPatterns,
+	h := &history{link: New(Options{Broker: mqtt.Broker{Clock: clock.NewTimekeeper(clock.TrustAlways),
+		ClientID: "porch"}, Topics: payload.DefaultPatterns,
 		Streams: []sensors.Stream{{Name: "room"}}}, nil, nil, nil)}
 	if n := testing.AllocsPerRun(10_000, func() { h.message(&it) }); n > 0.1 {
 		t.Errorf("%v allocations a message", n)

@@ -67,7 +67,8 @@ func TestTheWindowFollowsTheLink(t *testing.T) {
 		for seq, c := range []struct {
 			rate float64 // bytes a second
 			way  time.Duration
-		}{{2500, -250 * time.Millisecond}, {2500, 0}, {1000, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond}, {2500, 0}, {4000, 0}} {
+		}{{2500, -250 * time.Millisecond}, {2500, 0}, {1000, 0}, {4000, 0}, {1200, 0}, {2000, 150 * time.Millisecond},
+			{2500, 0}, {4000, 0}} {
 			for n := range uint64(3600) {
 				bl.put(reading("room", 3600*uint64(seq)+n+1))
 			}
@@ -77,7 +78,8 @@ func TestTheWindowFollowsTheLink(t *testing.T) {
 			br.set(func() { before = br.carried })
 			time.Sleep(time.Minute)
 			br.set(func() {
-				if used := float64(br.carried-before) / c.rate / 60; used < 0.85 { // a probe costs the slowest link most
+				// a probe costs the slowest link most
+				if used := float64(br.carried-before) / c.rate / 60; used < 0.85 {
 					t.Errorf("%v bytes/s, %v longer: the link is used %.0f %%", c.rate, c.way, 100*used)
 				}
 			})
@@ -107,10 +109,12 @@ func alarmOf(stream string, seq uint64) sensors.Reading {
 func TestAWindowThatMessagesLimitShrinks(t *testing.T) {
 	const bytes, used = 158, 19 * 158
 	for trip, shrinks := range map[time.Duration]bool{1320 * time.Millisecond: false, 2500 * time.Millisecond: true} {
-		w := window{max: 20, usual: bytes, size: 3400, used: used, full: true, shortest: 1300 * time.Millisecond, trip: trip}
+		w := window{max: 20, usual: bytes, size: 3400, used: used, full: true, shortest: 1300 * time.Millisecond,
+			trip: trip}
 		w.adjust()
 		if got := w.size < used; got != shrinks {
-			t.Errorf("round trips of %v: %d bytes may be in flight after %d were, want less: %v", trip, w.size, used, shrinks)
+			t.Errorf("round trips of %v: %d bytes may be in flight after %d were, want less: %v", trip, w.size, used,
+				shrinks)
 		}
 	}
 }

@@ -42,7 +42,8 @@ type noticeMemory struct {
 }
 
 func newNoticeMemory() noticeMemory {
-	return noticeMemory{records: noticeRecords{}, acked: map[noticeID]bool{}, clears: noticeList{group: noticeID{form: formClears}}}
+	return noticeMemory{records: noticeRecords{}, acked: map[noticeID]bool{},
+		clears: noticeList{group: noticeID{form: formClears}}}
 }
 
 // subscription is the source of a subscription.
@@ -148,13 +149,15 @@ func (n *notices) pickSuspect() (src source, urgent bool) {
 // asksForAnswer says that something that is no notice is to go first: a suspect
 // is not blamed where nothing is ever answered.
 func (n *notices) asksForAnswer() bool {
-	return len(n.link.notices.records) > 0 && !n.out.answered && !n.link.notices.suspectFirst && n.out.inflight.len() == 0 && n.pick(n.all, true) != nil
+	return len(n.link.notices.records) > 0 && !n.out.answered && !n.link.notices.suspectFirst &&
+		n.out.inflight.len() == 0 && n.pick(n.all, true) != nil
 }
 
 // beginsWithSuspect says that a suspect is to go before alarms, since the last
 // session that began with these was ended before anything was answered.
 func (n *notices) beginsWithSuspect() bool {
-	return len(n.link.notices.records) > 0 && !n.out.answered && n.link.notices.suspectFirst && n.pick(n.all, true) != nil
+	return len(n.link.notices.records) > 0 && !n.out.answered && n.link.notices.suspectFirst &&
+		n.pick(n.all, true) != nil
 }
 
 // isolating says that nothing but alarms may go beside what is in flight: a
@@ -185,7 +188,8 @@ func (n *notices) sendSuspect() bool {
 	if len(n.link.notices.records) == 0 {
 		return false
 	}
-	if !n.out.answered && n.canary.acksProven() && !n.link.notices.suspectFirst && time.Since(n.out.began) < suspectWait {
+	if !n.out.answered && n.canary.acksProven() && !n.link.notices.suspectFirst &&
+		time.Since(n.out.began) < suspectWait {
 		return false // a reading may come, and the answer to it
 	}
 	for i := range n.out.inflight.len() {

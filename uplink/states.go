@@ -117,7 +117,8 @@ func patienceFor(st sensors.Stream) time.Duration { return max(patience, 3*st.Ev
 func (s *states) silent(st sensors.Stream, at clock.Stamp) {
 	s.mu.Lock()
 	if _, known := s.latest[st.Name]; !known {
-		s.setLocked(sensors.Reading{Stream: st.Name, Unit: st.Unit, Priority: st.Priority, At: at, Err: "no reading since start"})
+		s.setLocked(sensors.Reading{Stream: st.Name, Unit: st.Unit, Priority: st.Priority, At: at,
+			Err: "no reading since start"})
 	}
 	s.mu.Unlock()
 	s.tell()

@@ -44,7 +44,9 @@ func TestTheEndDoesNotWaitForTheBroker(t *testing.T) {
 					conn, err := br.dial(ctx, will)
 					return stuckConn{conn.(*fakeConn), stuck}, err
 				}
-				l := New(Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)}, Topics: payload.DefaultPatterns, Boot: bl.Boot(), Report: bl.Report, Stats: bl.Stats, Streams: []sensors.Stream{{Name: "room"}}}, bl, dial, slog.New(slog.DiscardHandler))
+				l := New(Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)},
+					Topics: payload.DefaultPatterns, Boot: bl.Boot(), Report: bl.Report, Stats: bl.Stats,
+					Streams: []sensors.Stream{{Name: "room"}}}, bl, dial, slog.New(slog.DiscardHandler))
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan struct{})
 				go func() { l.Run(ctx); close(done) }()

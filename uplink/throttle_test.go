@@ -209,7 +209,8 @@ func TestTheBirthSaysThePace(t *testing.T) {
 		AutoRate: `{"rate":"auto","per_second":250,"burst":500}`, 0: `{"rate":0}`, 50: `{"rate":50}`,
 	} {
 		var b struct{ Drain json.RawMessage }
-		if err := json.Unmarshal(birthOf(Options{Drain: Drain{Rate: rate}}).json(), &b); err != nil || string(b.Drain) != want {
+		if err := json.Unmarshal(birthOf(Options{Drain: Drain{Rate: rate}}).json(), &b); err != nil ||
+			string(b.Drain) != want {
 			t.Errorf("rate %d: %s, %v; want %s", rate, b.Drain, err, want)
 		}
 	}

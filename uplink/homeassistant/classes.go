@@ -109,7 +109,8 @@ func ClassProblem(s sensors.Stream) string {
 	switch platformOf(s) {
 	case platformBinary:
 		if !slices.Contains(binaryClasses, s.Class) {
-			return fmt.Sprintf("Home Assistant has no class %q for two states: its entity gets none; it has %s", s.Class, strings.Join(binaryClasses, ", "))
+			return fmt.Sprintf("Home Assistant has no class %q for two states: its entity gets none; it has %s",
+				s.Class, strings.Join(binaryClasses, ", "))
 		}
 	case platformEnum:
 		if s.Class != "enum" {
@@ -129,10 +130,12 @@ func numericProblem(s sensors.Stream) string {
 	case c.units == nil || slices.Contains(c.units, oneMicro(s.Unit)):
 		return ""
 	case slices.Equal(c.units, of("")):
-		return fmt.Sprintf("Home Assistant takes the class %q without a unit, not with %q: its entity gets no class", s.Class, s.Unit)
+		return fmt.Sprintf("Home Assistant takes the class %q without a unit, not with %q: its entity gets no class",
+			s.Class, s.Unit)
 	}
 	units := strings.Join(slices.DeleteFunc(slices.Clone(c.units), func(u string) bool { return u == "" }), ", ")
-	return fmt.Sprintf("Home Assistant takes the class %q in %s, not in %q: its entity gets no class", s.Class, units, s.Unit)
+	return fmt.Sprintf("Home Assistant takes the class %q in %s, not in %q: its entity gets no class", s.Class, units,
+		s.Unit)
 }
 
 // oneMicro writes the Greek letter as the sign: Home Assistant takes both.

@@ -157,7 +157,8 @@ func StatusTopic(prefix string) string { return prefix + "/status" }
 
 func (d Device) announcement() announcement {
 	a := announcement{
-		Device:       device{Identifiers: []string{d.ClientID}, Name: d.ClientID, Model: d.Hardware, SWVersion: d.Version},
+		Device: device{Identifiers: []string{d.ClientID}, Name: d.ClientID, Model: d.Hardware,
+			SWVersion: d.Version},
 		Origin:       origin{Name: "holdfast", SWVersion: d.Version, SupportURL: supportURL},
 		Availability: []available{{Topic: d.Topics.Agent("status")}},
 		QoS:          1,

@@ -18,14 +18,21 @@ import (
 // homeassistant/components/mqtt/schemas.py (2026.9), the platforms' own from
 // sensor.py, binary_sensor.py and event.py beside it.
 var (
-	haRoot   = words("device origin components availability availability_mode availability_template availability_topic payload_available payload_not_available state_topic command_topic message_expiry_interval qos encoding")
-	haDevice = words("identifiers connections manufacturer model model_id name hw_version serial_number sw_version via_device suggested_area configuration_url")
+	haRoot = words("device origin components availability availability_mode availability_template " +
+		"availability_topic payload_available payload_not_available state_topic command_topic " +
+		"message_expiry_interval qos encoding")
+	haDevice = words("identifiers connections manufacturer model model_id name hw_version serial_number sw_version " +
+		"via_device suggested_area configuration_url")
 	haOrigin = words("name sw_version support_url")
 	haListed = words("topic payload_available payload_not_available value_template")
-	haEntity = words("platform availability availability_mode availability_template availability_topic payload_available payload_not_available enabled_by_default entity_category entity_picture icon json_attributes_topic json_attributes_template default_entity_id message_expiry_interval unique_id visible_by_default state_topic value_template qos encoding")
+	haEntity = words("platform availability availability_mode availability_template availability_topic " +
+		"payload_available payload_not_available enabled_by_default entity_category entity_picture icon " +
+		"json_attributes_topic json_attributes_template default_entity_id message_expiry_interval unique_id " +
+		"visible_by_default state_topic value_template qos encoding")
 
 	haPlatform = map[string][]string{
-		"sensor":        words("device_class expire_after force_update last_reset_value_template name options suggested_display_precision state_class unit_of_measurement"),
+		"sensor": words("device_class expire_after force_update last_reset_value_template name options " +
+			"suggested_display_precision state_class unit_of_measurement"),
 		"binary_sensor": words("device_class expire_after force_update name off_delay payload_off payload_on"),
 		"event":         words("device_class event_types name"),
 	}
@@ -133,11 +140,16 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 	q := func(name, unit, class string, states ...string) sensors.Stream {
 		return sensors.Stream{Name: name, Quantity: sensors.Quantity{Unit: unit, Class: class, States: states}}
 	}
-	o := house("homeassistant", q("front-door", "", "door", "closed", "open"), q("room_humidity", "%", "humidity"), q("load", "", ""),
-		q("freezer_alarm", "", "problem", "ok", "alarm"), q("mode", "", "", "off", "heat", "cool"), q("one", "", "enum", "only"), q("fan", "rpm", ""),
-		q("wrong_unit", "%", "temperature"), q("no_unit", "", "temperature"), q("wrong_class", "%", "door"), q("wrong_states", "", "temperature", "a", "b"),
-		q("no_class", "", "door", "a", "b", "c"), q("date", "", "timestamp"), q("energy", "kWh", "energy"), q("vane", "°", "wind_direction"),
-		q("dust", "\u03bcg/m³", "pm25"), q("acid", "", "ph"), q("cos", "%", "power_factor"), q("till", "EUR", "monetary"), q("__A--b_", "", ""))
+	o := house("homeassistant", q("front-door", "", "door", "closed", "open"), q("room_humidity", "%", "humidity"),
+		q("load", "", ""),
+		q("freezer_alarm", "", "problem", "ok", "alarm"), q("mode", "", "", "off", "heat", "cool"),
+		q("one", "", "enum", "only"), q("fan", "rpm", ""),
+		q("wrong_unit", "%", "temperature"), q("no_unit", "", "temperature"), q("wrong_class", "%", "door"),
+		q("wrong_states", "", "temperature", "a", "b"),
+		q("no_class", "", "door", "a", "b", "c"), q("date", "", "timestamp"), q("energy", "kWh", "energy"),
+		q("vane", "°", "wind_direction"),
+		q("dust", "\u03bcg/m³", "pm25"), q("acid", "", "ph"), q("cos", "%", "power_factor"),
+		q("till", "EUR", "monetary"), q("__A--b_", "", ""))
 	for _, s := range []sensors.Stream{q("meter", "kWh", "energy"), q("drops", "", ""), q("odd", "hPa", "pressure")} {
 		s.Total = true
 		o.Streams = append(o.Streams, s)
@@ -159,22 +171,34 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 		t.Errorf("%d entities of %d streams", len(c), len(o.Streams))
 	}
 	for _, want := range []struct{ name, key, value string }{
-		{"front-door", "platform", "binary_sensor"}, {"front-door", "device_class", "door"}, {"front-door", "default_entity_id", "binary_sensor.store_12_front_door"},
-		{"front-door", "name", "Front door"}, {"front-door", "payload_on", "1"}, {"front-door", "payload_off", "0"}, {"front-door", "unique_id", "store-12/front-door"},
-		{"front-door", "state_topic", "store-12/front-door/state"}, {"front-door", "state_class", "<nil>"}, {"front-door", "options", "<nil>"},
-		{"room_humidity", "default_entity_id", "sensor.store_12_room_humidity"}, {"room_humidity", "unit_of_measurement", "%"},
+		{"front-door", "platform", "binary_sensor"}, {"front-door", "device_class", "door"},
+		{"front-door", "default_entity_id", "binary_sensor.store_12_front_door"},
+		{"front-door", "name", "Front door"}, {"front-door", "payload_on", "1"}, {"front-door", "payload_off", "0"},
+		{"front-door", "unique_id", "store-12/front-door"},
+		{"front-door", "state_topic", "store-12/front-door/state"}, {"front-door", "state_class", "<nil>"},
+		{"front-door", "options", "<nil>"},
+		{"room_humidity", "default_entity_id", "sensor.store_12_room_humidity"},
+		{"room_humidity", "unit_of_measurement", "%"},
 		{"room_humidity", "state_class", "measurement"}, {"room_humidity", "device_class", "humidity"},
-		{"load", "state_class", "measurement"}, {"load", "unit_of_measurement", "<nil>"}, {"fan", "unit_of_measurement", "rpm"},
+		{"load", "state_class", "measurement"}, {"load", "unit_of_measurement", "<nil>"},
+		{"fan", "unit_of_measurement", "rpm"},
 		{"freezer_alarm", "platform", "binary_sensor"}, {"freezer_alarm", "device_class", "problem"},
 		{"mode", "device_class", "enum"}, {"mode", "options", "[off heat cool]"}, {"one", "device_class", "enum"},
-		{"wrong_unit", "device_class", "<nil>"}, {"wrong_unit", "unit_of_measurement", "%"}, {"wrong_unit", "state_class", "measurement"},
-		{"no_unit", "device_class", "<nil>"}, {"wrong_class", "device_class", "<nil>"}, {"wrong_states", "device_class", "<nil>"},
-		{"no_class", "device_class", "enum"}, {"date", "device_class", "<nil>"}, {"energy", "device_class", "energy"}, {"energy", "state_class", "<nil>"},
-		{"vane", "state_class", "measurement_angle"}, {"dust", "device_class", "pm25"}, {"acid", "device_class", "ph"}, {"cos", "device_class", "power_factor"},
-		{"till", "state_class", "<nil>"}, {"__A--b_", "default_entity_id", "sensor.store_12_a_b"}, {"all_pressure0", "device_class", "<nil>"},
+		{"wrong_unit", "device_class", "<nil>"}, {"wrong_unit", "unit_of_measurement", "%"},
+		{"wrong_unit", "state_class", "measurement"},
+		{"no_unit", "device_class", "<nil>"}, {"wrong_class", "device_class", "<nil>"},
+		{"wrong_states", "device_class", "<nil>"},
+		{"no_class", "device_class", "enum"}, {"date", "device_class", "<nil>"}, {"energy", "device_class", "energy"},
+		{"energy", "state_class", "<nil>"},
+		{"vane", "state_class", "measurement_angle"}, {"dust", "device_class", "pm25"}, {"acid", "device_class", "ph"},
+		{"cos", "device_class", "power_factor"},
+		{"till", "state_class", "<nil>"}, {"__A--b_", "default_entity_id", "sensor.store_12_a_b"},
+		{"all_pressure0", "device_class", "<nil>"},
 		{"all_pressure1", "device_class", "pressure"}, {"agent.gap", "entity_category", "diagnostic"},
-		{"meter", "state_class", "total_increasing"}, {"drops", "state_class", "total_increasing"}, {"odd", "state_class", "<nil>"},
-		{"agent.backlog", "state_topic", "store-12/agent/health"}, {"agent.oldest", "device_class", "duration"}, {"agent.faults", "expire_after", "180"},
+		{"meter", "state_class", "total_increasing"}, {"drops", "state_class", "total_increasing"},
+		{"odd", "state_class", "<nil>"},
+		{"agent.backlog", "state_topic", "store-12/agent/health"}, {"agent.oldest", "device_class", "duration"},
+		{"agent.faults", "expire_after", "180"},
 		{"agent.gap", "platform", "event"}, {"agent.gap", "state_topic", "store-12/agent/event"},
 	} {
 		if got := fmt.Sprint(c[want.name][want.key]); got != want.value {
@@ -185,9 +209,11 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 
 func TestTheDeviceIsTheBoard(t *testing.T) {
 	for hardware, want := range map[string]string{
-		"Raspberry Pi 4 Model B Rev 1.4": `{"identifiers":["store-12"],"name":"store-12","manufacturer":"Raspberry Pi","model":"Raspberry Pi 4 Model B Rev 1.4","sw_version":"1.0"}`,
-		"VirtualBox":                     `{"identifiers":["store-12"],"name":"store-12","model":"VirtualBox","sw_version":"1.0"}`,
-		"":                               `{"identifiers":["store-12"],"name":"store-12","sw_version":"1.0"}`,
+		"Raspberry Pi 4 Model B Rev 1.4": `{"identifiers":["store-12"],"name":"store-12","manufacturer":"Raspberry ` +
+			`Pi","model":"Raspberry Pi 4 Model B Rev 1.4","sw_version":"1.0"}`,
+		"VirtualBox": `{"identifiers":["store-12"],"name":"store-12","model":"VirtualBox",` +
+			`"sw_version":"1.0"}`,
+		"": `{"identifiers":["store-12"],"name":"store-12","sw_version":"1.0"}`,
 	} {
 		o := house("homeassistant")
 		o.Hardware = hardware
@@ -201,7 +227,8 @@ func TestTheDeviceIsTheBoard(t *testing.T) {
 // An entity reads the state alone, wherever the topics were moved.
 func TestEntitiesReadNoHistory(t *testing.T) {
 	o := house("homeassistant", contact("door"), humidity("hum"))
-	o.Topics = payload.NewTopics(o.ClientID, payload.Patterns{Reading: "{client_id}/{stream}/history", State: "{client_id}/{stream}"}, []string{"door", "hum"})
+	o.Topics = payload.NewTopics(o.ClientID, payload.Patterns{Reading: "{client_id}/{stream}/history",
+		State: "{client_id}/{stream}"}, []string{"door", "hum"})
 	c := validate(t, o.Discovery().Payload)
 	for _, name := range []string{"door", "hum"} {
 		if got := c[name]["state_topic"]; got != "store-12/"+name {
@@ -214,7 +241,8 @@ func TestEntitiesReadNoHistory(t *testing.T) {
 }
 
 func TestOnlyAStateWithABeatExpires(t *testing.T) {
-	for every, want := range map[time.Duration]any{0: nil, time.Millisecond: 1.0, time.Second: 3.0, 1500 * time.Millisecond: 5.0, 30 * time.Second: 90.0, time.Hour: 10800.0} {
+	for every, want := range map[time.Duration]any{0: nil, time.Millisecond: 1.0, time.Second: 3.0,
+		1500 * time.Millisecond: 5.0, 30 * time.Second: 90.0, time.Hour: 10800.0} {
 		s := humidity("hum")
 		s.Every = every
 		if got := validate(t, house("ha", s).Discovery().Payload)["hum"]["expire_after"]; got != want {
@@ -233,8 +261,10 @@ func TestAnAlarmOfAThresholdDoesNotExpire(t *testing.T) {
 
 func TestAnUnreadSensorIsUnavailable(t *testing.T) {
 	c := validate(t, house("ha", contact("door")).Discovery().Payload)
-	want := []any{object{"topic": "store-12/agent/status"}, object{"topic": "store-12/door/state", "value_template": unread}}
-	if got := c["door"]["availability"]; fmt.Sprint(got) != fmt.Sprint(want) || c["door"]["availability_mode"] != "all" {
+	want := []any{object{"topic": "store-12/agent/status"}, object{"topic": "store-12/door/state",
+		"value_template": unread}}
+	if got := c["door"]["availability"]; fmt.Sprint(got) != fmt.Sprint(want) ||
+		c["door"]["availability_mode"] != "all" {
 		t.Errorf("got %v, %v", got, c["door"]["availability_mode"])
 	}
 }
@@ -284,10 +314,13 @@ func TestAClassThatHomeAssistantRefusesIsTold(t *testing.T) {
 		stream sensors.Stream
 		want   string
 	}{
-		{q("%", ""), ""}, {q("%", "humidity"), ""}, {q("", "door", "a", "b"), ""}, {q("", "", "a", "b", "c"), ""}, {q("", "enum", "a", "b", "c"), ""},
+		{q("%", ""), ""}, {q("%", "humidity"), ""}, {q("", "door", "a", "b"), ""}, {q("", "", "a", "b", "c"), ""},
+		{q("", "enum", "a", "b", "c"), ""},
 		{q("%", "temperature"), `Home Assistant takes the class "temperature" in °C, °F, K, not in "%"`},
-		{q("", "temperature"), `in °C, °F, K, not in ""`}, {q("%", "ph"), `takes the class "ph" without a unit, not with "%"`},
-		{q("%", "door"), `no class "door" for a number`}, {q("", "temperature", "a", "b"), `no class "temperature" for two states`},
+		{q("", "temperature"), `in °C, °F, K, not in ""`},
+		{q("%", "ph"), `takes the class "ph" without a unit, not with "%"`},
+		{q("%", "door"), `no class "door" for a number`}, {q("", "temperature", "a", "b"),
+			`no class "temperature" for two states`},
 		{q("", "door", "a", "b", "c"), `no class for 3 states: leave "door" out`},
 	} {
 		if got := ClassProblem(c.stream); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
@@ -298,7 +331,8 @@ func TestAClassThatHomeAssistantRefusesIsTold(t *testing.T) {
 
 // house is a device with streams, announced under a prefix.
 func house(prefix string, streams ...sensors.Stream) Device {
-	return Device{ClientID: "store-12", Prefix: prefix, Version: "1.0", Topics: payload.NewTopics("store-12", payload.DefaultPatterns, nil),
+	return Device{ClientID: "store-12", Prefix: prefix, Version: "1.0", Topics: payload.NewTopics("store-12",
+		payload.DefaultPatterns, nil),
 		Streams: streams, Heartbeat: time.Minute}
 }
 

@@ -69,23 +69,29 @@ func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 func (d Device) diagnostics() map[string]component {
 	health := func(name, title, template string) component {
 		return component{
-			Platform: platformSensor, Name: title, UniqueID: d.ClientID + "/agent/" + name, EntityCategory: "diagnostic", StateClass: "measurement",
-			DefaultEntityID: entityID(platformSensor, d.ClientID, "agent_"+name), StateTopic: d.Topics.Agent("health"), ValueTemplate: template,
-			ExpireAfter: seconds(3 * d.Heartbeat),
+			Platform: platformSensor, Name: title, UniqueID: d.ClientID + "/agent/" + name,
+			EntityCategory: "diagnostic", StateClass: "measurement",
+			DefaultEntityID: entityID(platformSensor, d.ClientID, "agent_"+name), StateTopic: d.Topics.Agent("health"),
+			ValueTemplate: template,
+			ExpireAfter:   seconds(3 * d.Heartbeat),
 		}
 	}
 	oldest := health("oldest", "Oldest unsent", "{{ value_json.oldest }}")
 	oldest.DeviceClass, oldest.Unit = "duration", "s"
 	faults := health("faults", "Faults", "{{ value_json.faults | count }}")
-	faults.AttributesTopic, faults.AttributeTemplate = d.Topics.Agent("health"), "{{ {'streams': value_json.faults} | tojson }}"
+	faults.AttributesTopic, faults.AttributeTemplate = d.Topics.Agent("health"),
+		"{{ {'streams': value_json.faults} | tojson }}"
 	return map[string]component{
 		"agent.backlog": health("backlog", "Backlog", "{{ value_json.backlog }}"),
 		"agent.oldest":  oldest,
 		"agent.faults":  faults,
 		"agent.gap": {
-			Platform: platformEvent, Name: "Last gap", UniqueID: d.ClientID + "/agent/gap", EntityCategory: "diagnostic",
-			DefaultEntityID: entityID(platformEvent, d.ClientID, "agent_gap"), EventTypes: []string{"gap"}, StateTopic: d.Topics.Agent("event"),
-			ValueTemplate: "{% if value_json.event == 'gap' %}{{ dict(value_json, event_type='gap') | tojson }}{% endif %}",
+			Platform: platformEvent, Name: "Last gap", UniqueID: d.ClientID + "/agent/gap",
+			EntityCategory:  "diagnostic",
+			DefaultEntityID: entityID(platformEvent, d.ClientID, "agent_gap"), EventTypes: []string{"gap"},
+			StateTopic: d.Topics.Agent("event"),
+			ValueTemplate: "{% if value_json.event == 'gap' %}{{ dict(value_json, event_type='gap') | tojson }}{% " +
+				"endif %}",
 		},
 	}
 }

@@ -32,7 +32,8 @@ func TestEntitiesAreSmallAndWhole(t *testing.T) {
 		if got.Platform != "" || level[1] != string(want.Platform) || level[2] != o.ClientID {
 			t.Errorf("topic %s of platform %q", m.Topic, want.Platform)
 		}
-		if got.UniqueID != want.UniqueID || got.StateTopic != want.StateTopic || got.ValueTemplate != want.ValueTemplate {
+		if got.UniqueID != want.UniqueID || got.StateTopic != want.StateTopic ||
+			got.ValueTemplate != want.ValueTemplate {
 			t.Errorf("got %+v, want %+v", got.component, want)
 		}
 		if len(got.Availability) == 0 || !slices.Equal(got.Device.Identifiers, whole.Device.Identifiers) {

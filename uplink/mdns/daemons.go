@@ -72,7 +72,8 @@ type resolvedReply struct {
 // resolved asks systemd-resolved: JSON that ends with a zero byte, as
 // varlink has it.
 func resolved(ctx context.Context, socket, host string) (found []source, err error) {
-	const request = `{"method":"io.systemd.Resolve.ResolveHostname","parameters":{"name":"%s"}}` + "\x00" // a host has no quotes
+	// a host has no quotes
+	const request = `{"method":"io.systemd.Resolve.ResolveHostname","parameters":{"name":"%s"}}` + "\x00"
 	text, err := exchange(ctx, socket, fmt.Sprintf(request, host), 0)
 	if err != nil {
 		return nil, err

@@ -66,7 +66,8 @@ func (r Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error)
 	for _, l := range on {
 		names = append(names, l.name)
 	}
-	return nil, &net.DNSError{Name: host, IsNotFound: true, Err: "nobody answers to this name by multicast DNS on " + strings.Join(names, ", ") +
+	return nil, &net.DNSError{Name: host, IsNotFound: true, Err: "nobody answers to this name by multicast DNS on " +
+		strings.Join(names, ", ") +
 		", and the DNS does not have it: see that the host runs, and in this network; its address works without"}
 }
 

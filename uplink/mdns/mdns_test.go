@@ -26,7 +26,8 @@ func addresses(texts ...string) (all []netip.Addr) {
 func TestLocalNames(t *testing.T) {
 	for name, local := range map[string]bool{
 		"homeassistant.local": true, "HomeAssistant.Local.": true, "a.b.local": true,
-		"local": false, ".local": false, "homeassistant.locals": false, "homeassistantlocal": false, "local.example.com": false, "192.168.1.7": false, "": false,
+		"local": false, ".local": false, "homeassistant.locals": false, "homeassistantlocal": false,
+		"local.example.com": false, "192.168.1.7": false, "": false,
 	} {
 		if IsLocal(name) != local {
 			t.Errorf("%q: local is %v", name, !local)
@@ -41,10 +42,11 @@ func TestAHostOfTheNetworkIsFound(t *testing.T) {
 		hosts []netip.Addr
 		want  []netip.Addr
 	}{
-		"IPv4":             {"lo", addresses("192.0.2.7"), addresses("192.0.2.7")},
-		"IPv6":             {"lo", addresses("2001:db8::7"), addresses("2001:db8::7")},
-		"of the link":      {"lo", addresses("fe80::7"), addresses("fe80::7%lo")},
-		"both, ours first": {"lo", addresses("2001:db8::7", "192.0.2.7", "127.0.0.7", "::1"), addresses("127.0.0.7", "::1", "192.0.2.7", "2001:db8::7")},
+		"IPv4":        {"lo", addresses("192.0.2.7"), addresses("192.0.2.7")},
+		"IPv6":        {"lo", addresses("2001:db8::7"), addresses("2001:db8::7")},
+		"of the link": {"lo", addresses("fe80::7"), addresses("fe80::7%lo")},
+		"both, ours first": {"lo", addresses("2001:db8::7", "192.0.2.7", "127.0.0.7", "::1"),
+			addresses("127.0.0.7", "::1", "192.0.2.7", "2001:db8::7")},
 		"bound to an IPv4": {"127.0.0.1", addresses("2001:db8::7", "192.0.2.7"), addresses("192.0.2.7")},
 		"bound to an IPv6": {"::1", addresses("2001:db8::7", "192.0.2.7"), addresses("2001:db8::7")},
 	} {
@@ -64,7 +66,8 @@ func TestAHostOfTheNetworkIsFound(t *testing.T) {
 // avahi-daemon publishes other names of a host so.
 func TestAnAliasIsFollowed(t *testing.T) {
 	r := &responder{hosts: map[string][]netip.Addr{"porch-host.local.": addresses("192.0.2.7")},
-		aliases: map[string]string{"porch-mqtt.local.": "porch-alias.local.", "porch-alias.local.": "Porch-Host.local."}}
+		aliases: map[string]string{"porch-mqtt.local.": "porch-alias.local.",
+			"porch-alias.local.": "Porch-Host.local."}}
 	r.start(t)
 	got, err := Resolver{Bind: "lo", local: nobody}.Lookup(t.Context(), "porch-mqtt.local")
 	if err != nil || !slices.Equal(got, addresses("192.0.2.7")) {
@@ -86,7 +89,8 @@ func TestNothingWrongIsTaken(t *testing.T) {
 		question[2] &^= 0x80
 		question[len(question)-1] = 67
 		other[len(other)-1] = 65
-		return [][]byte{{}, []byte("garbage"), answer[:len(answer)-1], other, failed, question, slices.Repeat([]byte{0xff}, 8000), answer}
+		return [][]byte{{}, []byte("garbage"), answer[:len(answer)-1], other, failed, question,
+			slices.Repeat([]byte{0xff}, 8000), answer}
 	}
 	r.start(t)
 	got, err := Resolver{Bind: "lo", local: nobody}.Lookup(t.Context(), "porch-good.local")
@@ -109,7 +113,8 @@ func TestAnUnknownHostIsSaidSo(t *testing.T) {
 			t.Parallel()
 			_, err := Resolver{Bind: "lo", local: nobody}.Lookup(t.Context(), host)
 			var unknown *net.DNSError
-			if !errors.As(err, &unknown) || !unknown.IsNotFound || unknown.Name != host || !strings.Contains(err.Error(), want) {
+			if !errors.As(err, &unknown) || !unknown.IsNotFound || unknown.Name != host ||
+				!strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want an error with %q", err, want)
 			}
 		})
@@ -120,7 +125,8 @@ func TestTheSearchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	began := time.Now()
-	if _, err := (Resolver{Bind: "lo", local: nobody}).Lookup(ctx, "porch-nobody.local"); !errors.Is(err, context.Canceled) {
+	if _, err := (Resolver{Bind: "lo", local: nobody}).Lookup(ctx, "porch-nobody.local"); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if took := time.Since(began); took >= patience {
@@ -129,7 +135,8 @@ func TestTheSearchEndsWithItsContext(t *testing.T) {
 }
 
 func TestTheBoundInterfaceIsAsked(t *testing.T) {
-	for bind, want := range map[string]string{"lo": "lo", "127.0.0.1": "lo", "::1": "lo", "wwan7": "", "192.0.2.9": ""} {
+	for bind, want := range map[string]string{"lo": "lo", "127.0.0.1": "lo", "::1": "lo", "wwan7": "",
+		"192.0.2.9": ""} {
 		got, err := links(bind)
 		switch {
 		case want == "" && err == nil, want != "" && (len(got) != 1 || got[0].name != want):
@@ -159,7 +166,8 @@ func answering(t *testing.T, addr netip.Addr) *net.Resolver {
 			}
 			q.Response, q.RecursionAvailable, q.Additionals = true, true, nil
 			if q.Questions[0].Type == dnsmessage.TypeA {
-				q.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Questions[0].Name, Class: dnsmessage.ClassINET, TTL: 1},
+				q.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Questions[0].Name,
+					Class: dnsmessage.ClassINET, TTL: 1},
 					Body: &dnsmessage.AResource{A: addr.As4()}}}
 			}
 			wire, _ := q.Pack()
@@ -217,19 +225,27 @@ func TestTheDaemonsAreAsked(t *testing.T) {
 		avahi, resolved map[string]string
 		want            []netip.Addr
 	}{
-		"avahi":              {avahi: map[string]string{avahi4: "+ 1 0 porch-daemon.local 192.0.2.7\n"}, want: addresses("192.0.2.7")},
-		"avahi, of the link": {avahi: map[string]string{avahi6: "+ 1 1 porch-daemon.local fe80::7\n"}, want: addresses("fe80::7%lo")},
-		"resolved": {resolved: map[string]string{varlink: `{"parameters":{"addresses":[{"ifindex":1,"family":10,"address":[254,128,0,0,0,0,0,0,0,0,0,0,0,0,0,7]},` +
-			`{"family":2,"address":[192,0,2,7]}],"name":"porch-daemon.local","flags":1048633}}` + "\x00"}, want: addresses("192.0.2.7", "fe80::7%lo")},
+		"avahi": {avahi: map[string]string{avahi4: "+ 1 0 porch-daemon.local 192.0.2.7\n"},
+			want: addresses("192.0.2.7")},
+		"avahi, of the link": {avahi: map[string]string{avahi6: "+ 1 1 porch-daemon.local fe80::7\n"},
+			want: addresses("fe80::7%lo")},
+		"resolved": {resolved: map[string]string{varlink: `{"parameters":{"addresses":[{"ifindex":1,"family":10,` +
+			`"address":[254,128,0,0,0,0,0,0,0,0,0,0,0,0,0,7]},` +
+			`{"family":2,"address":[192,0,2,7]}],"name":"porch-daemon.local","flags":1048633}}` +
+			"\x00"}, want: addresses("192.0.2.7", "fe80::7%lo")},
 		"of another interface": {avahi: map[string]string{avahi4: "+ 77 0 porch-daemon.local 192.0.2.7\n"}},
 		"do not know": {avahi: map[string]string{avahi4: "-15 Timeout reached\n", avahi6: "\n"},
-			resolved: map[string]string{varlink: `{"error":"io.systemd.Resolve.NoNameServers","parameters":{}}` + "\x00"}},
-		"garbage": {avahi: map[string]string{avahi4: "+ 1 0 porch-daemon.local 192.0.2\n", avahi6: "+ x 0 porch-daemon.local 192.0.2.7\n"},
-			resolved: map[string]string{varlink: `{"parameters":{"addresses":[{"ifindex":1,"address":[1,2,3]}]}}` + "\x00"}},
+			resolved: map[string]string{varlink: `{"error":"io.systemd.Resolve.NoNameServers","parameters":{}}` +
+				"\x00"}},
+		"garbage": {avahi: map[string]string{avahi4: "+ 1 0 porch-daemon.local 192.0.2\n",
+			avahi6: "+ x 0 porch-daemon.local 192.0.2.7\n"},
+			resolved: map[string]string{varlink: `{"parameters":{"addresses":[{"ifindex":1,"address":[1,2,3]}]}}` +
+				"\x00"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Resolver{Bind: "lo", local: &local{daemon(t, c.avahi), daemon(t, c.resolved), &hosts}}.Lookup(t.Context(), host)
+			got, err := Resolver{Bind: "lo", local: &local{daemon(t, c.avahi), daemon(t, c.resolved),
+				&hosts}}.Lookup(t.Context(), host)
 			if (err == nil) != (c.want != nil) || !slices.Equal(got, c.want) {
 				t.Errorf("got %v, %v, want %v", got, err, c.want)
 			}

@@ -140,8 +140,10 @@ func (r *reader) record(addrs map[name][]netip.Addr, aliases map[name]name) {
 	kind, class := binary.BigEndian.Uint16(fixed), binary.BigEndian.Uint16(fixed[2:])
 	begin := r.at
 	data := r.skip(int(binary.BigEndian.Uint16(fixed[8:])))
-	const cacheFlush = 0x8000                                                                    // RFC 6762, section 10.2
-	if r.err != nil || class&^cacheFlush != classIN || binary.BigEndian.Uint32(fixed[4:]) == 0 { // 0: a goodbye, section 10.1
+	// RFC 6762, section 10.2
+	const cacheFlush = 0x8000
+	// 0: a goodbye, section 10.1
+	if r.err != nil || class&^cacheFlush != classIN || binary.BigEndian.Uint32(fixed[4:]) == 0 {
 		return
 	}
 	switch addr, ok := netip.AddrFromSlice(data); {

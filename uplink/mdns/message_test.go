@@ -20,8 +20,10 @@ func TestQueriesAreWhatTheStandardSays(t *testing.T) {
 	if err := m.Unpack(query(0xbeef, n, typeAAAA)); err != nil {
 		t.Fatal(err)
 	}
-	want := dnsmessage.Question{Name: dnsmessage.MustNewName("home-assistant.local."), Type: dnsmessage.TypeAAAA, Class: dnsmessage.ClassINET}
-	if m.Header != (dnsmessage.Header{ID: 0xbeef}) || len(m.Questions) != 1 || m.Questions[0] != want || len(m.Answers)+len(m.Authorities)+len(m.Additionals) > 0 {
+	want := dnsmessage.Question{Name: dnsmessage.MustNewName("home-assistant.local."), Type: dnsmessage.TypeAAAA,
+		Class: dnsmessage.ClassINET}
+	if m.Header != (dnsmessage.Header{ID: 0xbeef}) || len(m.Questions) != 1 || m.Questions[0] != want ||
+		len(m.Answers)+len(m.Authorities)+len(m.Additionals) > 0 {
 		t.Errorf("got %#v", m)
 	}
 }
@@ -83,10 +85,13 @@ func FuzzDecode(f *testing.F) {
 	header := dnsmessage.ResourceHeader{Name: host, Class: dnsmessage.ClassINET, TTL: 10}
 	for _, answers := range [][]dnsmessage.Resource{
 		{{Header: header, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 7}}}},
-		{{Header: header, Body: &dnsmessage.AAAAResource{AAAA: [16]byte{0xfe, 0x80, 15: 7}}}, {Header: header, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 7}}}},
+		{{Header: header, Body: &dnsmessage.AAAAResource{AAAA: [16]byte{0xfe, 0x80, 15: 7}}},
+			{Header: header, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 7}}}},
 		{{Header: header, Body: &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName("Other.porch.local.")}},
-			{Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName("other.PORCH.local."), Class: dnsmessage.ClassINET | 0x8000, TTL: 10}, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 8}}}},
-		{{Header: header, Body: &dnsmessage.CNAMEResource{CNAME: host}}, {Header: header, Body: &dnsmessage.TXTResource{TXT: []string{"x"}}}},
+			{Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName("other.PORCH.local."),
+				Class: dnsmessage.ClassINET | 0x8000, TTL: 10}, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 8}}}},
+		{{Header: header, Body: &dnsmessage.CNAMEResource{CNAME: host}},
+			{Header: header, Body: &dnsmessage.TXTResource{TXT: []string{"x"}}}},
 	} {
 		m := dnsmessage.Message{Header: dnsmessage.Header{ID: 7, Response: true}, Answers: answers,
 			Questions: []dnsmessage.Question{{Name: host, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}}
@@ -96,10 +101,17 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(wire)
 	}
-	f.Add([]byte("\x00\x07\x80\x00\x00\x00\x00\x01\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x0a\x00\x04\x01\x02\x03\x04"))               // a name that points at itself
-	f.Add([]byte("\x00\x07\x80\x00\x00\x00\x00\x01\x00\x00\x00\x00\x05porch\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x0a\x00\x04\x01\x02\x03\x04"))      // one that grows
-	f.Add([]byte("\x00\x07\x80\x00\xff\xff\xff\xff\xff\xff\xff\xff"))                                                                               // counts without records
-	f.Add([]byte("\x00\x07\x80\x00\x00\x00\x00\x01\x00\x00\x00\x00\x05porch\x05local\x00\x00\x01\x00\x01\x00\x00\x00\x0a\xff\xff\x01\x02\x03\x04")) // a length beyond the end
+	// a name that points at itself
+	f.Add([]byte("\x00\x07\x80\x00\x00\x00\x00\x01\x00\x00\x00\x00" +
+		"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x0a\x00\x04\x01\x02\x03\x04"))
+	// one that grows
+	f.Add([]byte("\x00\x07\x80\x00\x00\x00\x00\x01\x00\x00\x00\x00" +
+		"\x05porch\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x0a\x00\x04\x01\x02\x03\x04"))
+	// counts without records
+	f.Add([]byte("\x00\x07\x80\x00\xff\xff\xff\xff\xff\xff\xff\xff"))
+	// a length beyond the end
+	f.Add([]byte("\x00\x07\x80\x00\x00\x00\x00\x01\x00\x00\x00\x00" +
+		"\x05porch\x05local\x00\x00\x01\x00\x01\x00\x00\x00\x0a\xff\xff\x01\x02\x03\x04"))
 	asked, err := newName("porch.local")
 	if err != nil {
 		f.Fatal(err)

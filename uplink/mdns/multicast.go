@@ -193,7 +193,8 @@ func (q *inquiry) open(ctx context.Context, l *link) (err error) {
 func (s *socket) leaveBy(c syscall.RawConn) (err error) {
 	failed := c.Control(func(fd uintptr) {
 		if s.v4 {
-			err = syscall.SetsockoptIPMreqn(int(fd), syscall.IPPROTO_IP, syscall.IP_MULTICAST_IF, &syscall.IPMreqn{Ifindex: int32(s.link.index)})
+			err = syscall.SetsockoptIPMreqn(int(fd), syscall.IPPROTO_IP, syscall.IP_MULTICAST_IF,
+				&syscall.IPMreqn{Ifindex: int32(s.link.index)})
 			return
 		}
 		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IPV6, syscall.IPV6_MULTICAST_IF, s.link.index)

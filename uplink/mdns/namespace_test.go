@@ -42,7 +42,8 @@ func TestAvahiIsHeard(t *testing.T) {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), insideEnv+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() != 0 { // root of a namespace of users is enough
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
@@ -80,11 +81,12 @@ var inquiries = map[string]struct {
 	Resolver
 	want []netip.Addr
 }{
-	"both":           {Resolver{Bind: "field0", local: nobody}, addresses("192.168.7.1", "fd00:7::1")},
-	"by IPv4":        {Resolver{Bind: "192.168.7.2", local: nobody}, addresses("192.168.7.1")},
-	"by IPv6":        {Resolver{Bind: "fd00:7::2", local: nobody}, addresses("fd00:7::1")},
-	"from anywhere":  {Resolver{local: nobody}, addresses("192.168.7.1", "fd00:7::1")},
-	"avahi's socket": {Resolver{Bind: "192.168.7.1", local: &local{avahiSocket, nobody.resolved, &hosts}}, addresses("192.168.7.1")},
+	"both":          {Resolver{Bind: "field0", local: nobody}, addresses("192.168.7.1", "fd00:7::1")},
+	"by IPv4":       {Resolver{Bind: "192.168.7.2", local: nobody}, addresses("192.168.7.1")},
+	"by IPv6":       {Resolver{Bind: "fd00:7::2", local: nobody}, addresses("fd00:7::1")},
+	"from anywhere": {Resolver{local: nobody}, addresses("192.168.7.1", "fd00:7::1")},
+	"avahi's socket": {Resolver{Bind: "192.168.7.1", local: &local{avahiSocket, nobody.resolved, &hosts}},
+		addresses("192.168.7.1")},
 }
 
 // inside runs in the namespaces, and prints what it finds.
@@ -118,7 +120,8 @@ func startAvahi(dir string) (stop func(), err error) {
 	files := map[string]string{
 		"passwd": "root:x:0:0::/:/bin/false\navahi:x:0:0::/:/bin/false\n",
 		"group":  "root:x:0:\navahi:x:0:\n",
-		"conf": "[server]\nhost-name=" + strings.TrimSuffix(neighbour, ".local") + "\nuse-ipv4=yes\nuse-ipv6=yes\nenable-dbus=no\nallow-interfaces=home0\n" +
+		"conf": "[server]\nhost-name=" + strings.TrimSuffix(neighbour, ".local") +
+			"\nuse-ipv4=yes\nuse-ipv6=yes\nenable-dbus=no\nallow-interfaces=home0\n" +
 			"[publish]\npublish-aaaa-on-ipv4=yes\npublish-a-on-ipv6=yes\n",
 	}
 	for name, text := range files {

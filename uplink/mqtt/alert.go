@@ -47,7 +47,8 @@ func alertOf(err error) (alert tls.AlertError, ok bool) {
 
 const (
 	wantsCert = "the broker wants a client certificate: set mqtt.tls.cert and mqtt.tls.key"
-	noCipher  = "the broker and this node have no cipher suite in common, or no kind of key: see the broker's TLS settings"
+	noCipher  = "the broker and this node have no cipher suite in common, or no kind of key: see the broker's TLS " +
+		"settings"
 )
 
 // explainAlert says what an alert of the broker's means here. Only some alerts
@@ -64,7 +65,8 @@ func (t TLS) explainAlert(err error, clock *clock.Timekeeper) error {
 	case alertInsufficient:
 		why = noCipher
 	case alertUnrecognizedName:
-		why = "the broker has no certificate for the name that it is asked for: see mqtt.server and mqtt.tls.server_name"
+		why = "the broker has no certificate for the name that it is asked for: see mqtt.server and " +
+			"mqtt.tls.server_name"
 	case alertNoProtocol:
 		why = "the broker does not take the protocol that mqtt.tls.alpn names"
 	case alertHandshakeFailure: // OpenSSL says so in TLS 1.2 where a certificate is missing
@@ -96,7 +98,8 @@ func (t TLS) ourCertificate(clock *clock.Timekeeper) string {
 	case now.After(pair.Leaf.NotAfter):
 		return fmt.Sprintf("our certificate %s has expired on %s: renew it", t.Cert, day(pair.Leaf.NotAfter.UTC()))
 	case now.Before(pair.Leaf.NotBefore):
-		return fmt.Sprintf("our certificate %s is valid from %s, and the clock of this machine says %s: see timedatectl",
+		return fmt.Sprintf("our certificate %s is valid from %s, and the clock of this machine says %s: see "+
+			"timedatectl",
 			t.Cert, day(pair.Leaf.NotBefore.UTC()), day(now.UTC()))
 	}
 	return fmt.Sprintf("the broker does not take our certificate %s: see who signed it, and the broker's log", t.Cert)
@@ -108,7 +111,8 @@ func explainBroker(err error) error {
 	var name x509.HostnameError
 	switch {
 	case errors.As(err, &authority):
-		return fmt.Errorf("%w: set mqtt.tls.ca to a file with the certificate of the authority that signed the broker's", err)
+		return fmt.Errorf("%w: set mqtt.tls.ca to a file with the certificate of the authority that signed the "+
+			"broker's", err)
 	case errors.As(err, &name):
 		return fmt.Errorf("%w: use a name of the certificate in mqtt.server, or set mqtt.tls.server_name to it", err)
 	}

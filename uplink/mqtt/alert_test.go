@@ -26,25 +26,30 @@ func TestAnAlertIsBlamedOnWhatItIsAbout(t *testing.T) {
 	a.issue(t, "node", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	pool := x509.NewCertPool()
 	pool.AddCert(newAuthority(t).cert) // another one
-	own := []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback, DNSNames: []string{"localhost"}})}
+	own := []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback,
+		DNSNames: []string{"localhost"}})}
 	nobody := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
 	for _, c := range []struct {
 		name          string
 		config        *tls.Config
 		without, with string // what is blamed
 	}{
-		{"version", &tls.Config{Certificates: own, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, blamesOld, blamesOld},
+		{"version", &tls.Config{Certificates: own, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+			blamesOld, blamesOld},
 		{"cipher", &tls.Config{Certificates: own, MaxVersion: tls.VersionTLS12,
 			CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA256}}, blamesSuit, blamesSuit},
 		{"name", &tls.Config{GetCertificate: nobody}, blamesName, blamesName},
-		{"certificate, TLS 1.2", &tls.Config{Certificates: own, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+		{"certificate, TLS 1.2", &tls.Config{Certificates: own, ClientAuth: tls.RequireAndVerifyClientCert,
+			ClientCAs:  pool,
 			MaxVersion: tls.VersionTLS12}, asksForOne, blamesOurs},
-		{"certificate, TLS 1.3", &tls.Config{Certificates: own, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}, asksForOne, blamesOurs},
+		{"certificate, TLS 1.3", &tls.Config{Certificates: own, ClientAuth: tls.RequireAndVerifyClientCert,
+			ClientCAs: pool}, asksForOne, blamesOurs},
 	} {
 		server, _ := acceptor(t, c.config)
 		for _, scheme := range []string{"mqtts", "wss"} {
 			for cert, want := range map[string]string{"": c.without, a.path("node.pem"): c.with} {
-				opt := Broker{Servers: []*url.URL{{Scheme: scheme, Host: server.Host}}, TLS: TLS{CA: a.path("ca.pem"), Cert: cert, Key: a.path("node.key")}}
+				opt := Broker{Servers: []*url.URL{{Scheme: scheme, Host: server.Host}}, TLS: TLS{CA: a.path("ca.pem"),
+					Cert: cert, Key: a.path("node.key")}}
 				if cert == "" {
 					opt.TLS.Key = ""
 				}
@@ -77,11 +82,14 @@ func TestOpenSSLsAlertsAreUnderstood(t *testing.T) {
 		{"certificate, TLS 1.2", "-tls1_2 -Verify 1", asksForOne},
 		{"certificate, TLS 1.3", "-tls1_3 -Verify 1", asksForOne},
 		{"cipher", "-tls1_2 -cipher ECDHE-ECDSA-CAMELLIA256-SHA384", blamesSuit},
-		{"name", "-servername other.example.com -servername_fatal -cert2 " + a.path("broker.pem") + " -key2 " + a.path("broker.key"), blamesName},
+		{"name", "-servername other.example.com -servername_fatal -cert2 " + a.path("broker.pem") + " -key2 " +
+			a.path("broker.key"), blamesName},
 	} {
-		address := openssl(t, append([]string{"-cert", a.path("broker.pem"), "-key", a.path("broker.key")}, strings.Fields(c.options)...))
+		address := openssl(t, append([]string{"-cert", a.path("broker.pem"), "-key", a.path("broker.key")},
+			strings.Fields(c.options)...))
 		_, port, _ := net.SplitHostPort(address)
-		checkBlame(t, "openssl: "+c.name, Broker{Servers: []*url.URL{{Scheme: "mqtts", Host: "localhost:" + port}}, TLS: TLS{CA: a.path("ca.pem")}}, c.want)
+		checkBlame(t, "openssl: "+c.name, Broker{Servers: []*url.URL{{Scheme: "mqtts", Host: "localhost:" + port}},
+			TLS: TLS{CA: a.path("ca.pem")}}, c.want)
 	}
 }
 

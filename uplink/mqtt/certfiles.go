@@ -71,7 +71,9 @@ func (t TLS) pair(ctx context.Context) (tls.Certificate, error) {
 	case err != nil:
 		return tls.Certificate{}, fmt.Errorf("mqtt.tls.key: %s %w", t.Key, err)
 	case encrypted(key):
-		return tls.Certificate{}, fmt.Errorf("mqtt.tls.key: %s is encrypted, and nobody is there to type its password: openssl pkey -in %[1]s -out PLAIN.key", t.Key)
+		return tls.Certificate{},
+			fmt.Errorf("mqtt.tls.key: %s is encrypted, and nobody is there to type its password: openssl pkey -in "+
+				"%[1]s -out PLAIN.key", t.Key)
 	}
 	pair, err := pairOf(certs, key)
 	if err != nil {
@@ -91,7 +93,10 @@ func pairOf(certs []*x509.Certificate, key []byte) (pair tls.Certificate, err er
 			continue
 		}
 		for last, rest := c, slices.Delete(slices.Clone(certs), i, i+1); len(rest) > 0; {
-			next := max(0, slices.IndexFunc(rest, func(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, last.RawIssuer) }))
+			next := max(0, slices.IndexFunc(rest, func(c *x509.Certificate) bool {
+				return bytes.Equal(c.RawSubject,
+					last.RawIssuer)
+			}))
 			last = rest[next]
 			found.Certificate = append(found.Certificate, last.Raw)
 			rest = slices.Delete(rest, next, next+1)

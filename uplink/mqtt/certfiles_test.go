@@ -32,40 +32,51 @@ func (a *authority) below(t *testing.T, name string) *authority {
 // with it.
 func TestNoCertificateOfABundleIsSwallowed(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
-	server, shaken := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})}})
+	server, shaken := acceptor(t,
+		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})}})
 	good, second := a.read(t, "ca.pem"), other.read(t, "ca.pem")
 	lines := strings.SplitAfter(second, "\n")
 	damage := func(old, new string) string { return strings.Replace(second, old, new, 1) }
 	flipped := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: append([]byte{0x31}, other.cert.Raw[1:]...)})
 	der := string(a.cert.Raw)
 	for name, c := range map[string]struct{ text, warning, err string }{
-		"as it should be":        {text: good},
-		"several":                {text: second + good},
-		"text between":           {text: "# BEGIN here\n" + second + "# and here\n" + good},
-		"a byte order mark":      {text: "\ufeff" + good},
-		"lines of Windows":       {text: strings.ReplaceAll("\ufeff"+second+good, "\n", "\r\n")},
-		"in DER form":            {text: der},
-		"a private key before":   {text: a.read(t, "ca.key") + good},
-		"a damaged letter":       {text: damage("MII", "M!I") + good, warning: ":1: the certificate that begins here is damaged"},
-		"a damaged certificate":  {text: string(flipped) + good, warning: ":1: the certificate that begins here is damaged"},
-		"a damaged one behind":   {text: good + damage("MII", "M!I"), warning: "the certificate that begins here is damaged"},
-		"a dash that is missing": {text: damage("-----BEGIN", "----BEGIN") + good, warning: ":1: the certificate that begins here is damaged"},
-		"an end that is missing": {text: strings.Join(lines[:len(lines)-2], "") + good, warning: ":1: the certificate that begins here is damaged"},
-		"an indented one":        {text: "    " + strings.ReplaceAll(second, "\n", "\n    ") + "\n" + good, warning: ":1: the certificate that begins here is damaged"},
-		"in the form of OpenSSL": {text: strings.ReplaceAll(second, "CERTIFICATE", "TRUSTED CERTIFICATE") + good, warning: "openssl x509"},
-		"in the form of PKCS #7": {text: strings.ReplaceAll(second, "CERTIFICATE", "PKCS7") + good, warning: "openssl pkcs7"},
-		"only a damaged one":     {text: damage("MII", "M!I"), err: ":1: the certificate that begins here is damaged"},
-		"UTF-16":                 {text: "\xff\xfe-\x00", err: "is UTF-16"},
-		"something else":         {text: "hello\n", err: "holds no certificate"},
-		"only a private key":     {text: a.read(t, "ca.key"), err: "holds no certificate"},
+		"as it should be":      {text: good},
+		"several":              {text: second + good},
+		"text between":         {text: "# BEGIN here\n" + second + "# and here\n" + good},
+		"a byte order mark":    {text: "\ufeff" + good},
+		"lines of Windows":     {text: strings.ReplaceAll("\ufeff"+second+good, "\n", "\r\n")},
+		"in DER form":          {text: der},
+		"a private key before": {text: a.read(t, "ca.key") + good},
+		"a damaged letter": {text: damage("MII", "M!I") + good,
+			warning: ":1: the certificate that begins here is damaged"},
+		"a damaged certificate": {text: string(flipped) + good,
+			warning: ":1: the certificate that begins here is damaged"},
+		"a damaged one behind": {text: good + damage("MII", "M!I"),
+			warning: "the certificate that begins here is damaged"},
+		"a dash that is missing": {text: damage("-----BEGIN", "----BEGIN") + good,
+			warning: ":1: the certificate that begins here is damaged"},
+		"an end that is missing": {text: strings.Join(lines[:len(lines)-2], "") + good,
+			warning: ":1: the certificate that begins here is damaged"},
+		"an indented one": {text: "    " + strings.ReplaceAll(second, "\n", "\n    ") + "\n" + good,
+			warning: ":1: the certificate that begins here is damaged"},
+		"in the form of OpenSSL": {text: strings.ReplaceAll(second, "CERTIFICATE", "TRUSTED CERTIFICATE") + good,
+			warning: "openssl x509"},
+		"in the form of PKCS #7": {text: strings.ReplaceAll(second, "CERTIFICATE", "PKCS7") + good,
+			warning: "openssl pkcs7"},
+		"only a damaged one": {text: damage("MII", "M!I"), err: ":1: the certificate that begins here is damaged"},
+		"UTF-16":             {text: "\xff\xfe-\x00", err: "is UTF-16"},
+		"something else":     {text: "hello\n", err: "holds no certificate"},
+		"only a private key": {text: a.read(t, "ca.key"), err: "holds no certificate"},
 	} {
 		write(t, a.path("bundle"), c.text, 0o644)
 		opt := Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("bundle")}}
 		warnings, err := opt.Check(t.Context())
-		if said := strings.Join(warnings, "; "); (said != "") != (c.warning != "") || !strings.Contains(said, c.warning) {
+		if said := strings.Join(warnings, "; "); (said != "") != (c.warning != "") || !strings.Contains(said,
+			c.warning) {
 			t.Errorf("%s: warnings %q, want %q", name, said, c.warning)
 		}
-		if (err != nil) != (c.err != "") || err != nil && (!strings.Contains(err.Error(), c.err) || !strings.HasPrefix(err.Error(), "mqtt.tls.ca: "+a.path("bundle"))) {
+		if (err != nil) != (c.err != "") || err != nil && (!strings.Contains(err.Error(), c.err) ||
+			!strings.HasPrefix(err.Error(), "mqtt.tls.ca: "+a.path("bundle"))) {
 			t.Errorf("%s: got %v, want %q", name, err, c.err)
 		}
 		switch _, err := dial(t, opt); {
@@ -80,11 +91,14 @@ func TestNoCertificateOfABundleIsSwallowed(t *testing.T) {
 // The broker's authority is the one that is damaged: the error says so.
 func TestADamagedAuthorityIsNamedWhereItIsMissed(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
-	server, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})}})
+	server, _ := acceptor(t,
+		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})}})
 	write(t, a.path("bundle"), other.read(t, "ca.pem")+strings.Replace(a.read(t, "ca.pem"), "MII", "M!I", 1), 0o644)
 	for _, scheme := range []string{"mqtts", "wss"} {
-		_, err := dial(t, Broker{Servers: []*url.URL{{Scheme: scheme, Host: server.Host}}, TLS: TLS{CA: a.path("bundle")}})
-		if err == nil || !strings.Contains(err.Error(), "unknown authority") || !strings.Contains(err.Error(), "the certificate that begins here is damaged") {
+		_, err := dial(t, Broker{Servers: []*url.URL{{Scheme: scheme, Host: server.Host}},
+			TLS: TLS{CA: a.path("bundle")}})
+		if err == nil || !strings.Contains(err.Error(), "unknown authority") || !strings.Contains(err.Error(),
+			"the certificate that begins here is damaged") {
 			t.Errorf("%s: got %v", scheme, err)
 		}
 	}
@@ -100,8 +114,9 @@ func TestOurChainIsPutInOrder(t *testing.T) {
 	keyBlock, _ := pem.Decode([]byte(key))
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
-	server, shaken := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
+	server, shaken := acceptor(t,
+		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
 	for name, c := range map[string]struct{ cert, key, want string }{
 		"in order":            {leaf + inter, key, "node middle"},
 		"the other way":       {inter + leaf, key, "node middle"},
@@ -115,7 +130,8 @@ func TestOurChainIsPutInOrder(t *testing.T) {
 	} {
 		write(t, a.path("chain"), c.cert, 0o600)
 		write(t, a.path("key"), c.key, 0o600)
-		if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), Cert: a.path("chain"), Key: a.path("key")}}); err != nil {
+		if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), Cert: a.path("chain"),
+			Key: a.path("key")}}); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -128,7 +144,8 @@ func TestOurChainIsPutInOrder(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct{ cert, key, want string }{
-		"a damaged one": {leaf + strings.Replace(inter, "MII", "M!I", 1), key, fmt.Sprintf("chain:%d: the certificate that begins here is damaged", strings.Count(leaf, "\n")+1)},
+		"a damaged one": {leaf + strings.Replace(inter, "MII", "M!I", 1), key,
+			fmt.Sprintf("chain:%d: the certificate that begins here is damaged", strings.Count(leaf, "\n")+1)},
 		"no key of it":  {inter + root, key, "private key does not match public key"},
 		"no key at all": {leaf, leaf, "key"},
 	} {
@@ -145,10 +162,12 @@ func TestOurChainIsPutInOrder(t *testing.T) {
 // apart by what is asked for.
 func TestTheProtocolIsAskedFor(t *testing.T) {
 	a := newAuthority(t)
-	server, shaken := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
-		NextProtos: []string{"h2", "x-amzn-mqtt-ca"}})
+	server, shaken := acceptor(t,
+		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
+			NextProtos: []string{"h2", "x-amzn-mqtt-ca"}})
 	for alpn, want := range map[string]string{"": "", "x-amzn-mqtt-ca": "x-amzn-mqtt-ca"} {
-		if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), ALPN: alpn}}); err != nil {
+		if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"),
+			ALPN: alpn}}); err != nil {
 			t.Error(err)
 			continue
 		}
@@ -156,7 +175,8 @@ func TestTheProtocolIsAskedFor(t *testing.T) {
 			t.Errorf("asked for %q: the broker speaks %q", alpn, got)
 		}
 	}
-	if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), ALPN: "mqtt"}}); err == nil {
+	if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"),
+		ALPN: "mqtt"}}); err == nil {
 		t.Error("connected for a protocol that the broker does not have")
 	}
 }

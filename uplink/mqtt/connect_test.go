@@ -37,7 +37,8 @@ func connected(t *testing.T, change func(*Broker), will Message) *packets.Connec
 	t.Cleanup(func() { l.Close() })
 	got := make(chan *packets.ConnectPacket, 1)
 	go connectTo(t, l, 0, got)
-	opt := Broker{ClientID: "porch", Servers: []*url.URL{{Scheme: "mqtt", Host: l.Addr().String()}}, KeepAlive: 15 * time.Second, Username: "agent"}
+	opt := Broker{ClientID: "porch", Servers: []*url.URL{{Scheme: "mqtt", Host: l.Addr().String()}},
+		KeepAlive: 15 * time.Second, Username: "agent"}
 	if change != nil {
 		change(&opt)
 	}
@@ -52,10 +53,12 @@ func connected(t *testing.T, change func(*Broker), will Message) *packets.Connec
 // TestConnectCarriesTheWill: without it, a node whose power goes stays online.
 func TestConnectCarriesTheWill(t *testing.T) {
 	c := connected(t, nil, Message{Topic: "porch/agent/status", Payload: []byte("offline"), Retain: true})
-	if !c.WillFlag || c.WillTopic != "porch/agent/status" || string(c.WillMessage) != "offline" || c.WillQos != 1 || !c.WillRetain {
+	if !c.WillFlag || c.WillTopic != "porch/agent/status" || string(c.WillMessage) != "offline" || c.WillQos != 1 ||
+		!c.WillRetain {
 		t.Errorf("will: %v %q %q, QoS %d, retain %v", c.WillFlag, c.WillTopic, c.WillMessage, c.WillQos, c.WillRetain)
 	}
-	if !c.CleanSession || c.ProtocolVersion != 4 || c.ClientIdentifier != "porch" || c.Keepalive != 15 || c.Username != "agent" {
+	if !c.CleanSession || c.ProtocolVersion != 4 || c.ClientIdentifier != "porch" || c.Keepalive != 15 ||
+		c.Username != "agent" {
 		t.Errorf("CONNECT: %s", c)
 	}
 	if c := connected(t, nil, Message{}); c.WillFlag {
@@ -68,7 +71,8 @@ func TestConnectCarriesTheWill(t *testing.T) {
 func TestTheNameIsTheClientIDWhereOnlyAPasswordIsGiven(t *testing.T) {
 	t.Setenv("HOLDFAST_MQTT_PASSWORD", "secret")
 	for name, want := range map[string]string{"": "porch", "agent": "agent"} {
-		c := connected(t, func(b *Broker) { b.Username, b.Password = name, Secret{Env: "HOLDFAST_MQTT_PASSWORD"} }, Message{})
+		c := connected(t, func(b *Broker) { b.Username, b.Password = name, Secret{Env: "HOLDFAST_MQTT_PASSWORD"} },
+			Message{})
 		if c.Username != want || string(c.Password) != "secret" {
 			t.Errorf("user name %q: got %q, password %q", name, c.Username, c.Password)
 		}

@@ -21,7 +21,8 @@ import (
 // announce answers by multicast DNS on the loopback interface for one host.
 func announce(t *testing.T, host string, addrs ...string) {
 	t.Helper()
-	conn, err := net.ListenMulticastUDP("udp4", &net.Interface{Index: 1, Name: "lo"}, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353})
+	conn, err := net.ListenMulticastUDP("udp4", &net.Interface{Index: 1, Name: "lo"},
+		&net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,13 +35,16 @@ func announce(t *testing.T, host string, addrs ...string) {
 				return
 			}
 			var q dnsmessage.Message
-			if q.Unpack(m[:n]) != nil || q.Response || len(q.Questions) != 1 || q.Questions[0].Name.String() != host+"." || q.Questions[0].Type != dnsmessage.TypeA {
+			if q.Unpack(m[:n]) != nil || q.Response || len(q.Questions) != 1 ||
+				q.Questions[0].Name.String() != host+"." || q.Questions[0].Type != dnsmessage.TypeA {
 				continue
 			}
 			q.Response = true
 			for _, a := range addrs {
-				q.Answers = append(q.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: q.Questions[0].Name, Class: dnsmessage.ClassINET, TTL: 10},
-					Body: &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()}})
+				q.Answers = append(q.Answers,
+					dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: q.Questions[0].Name,
+						Class: dnsmessage.ClassINET, TTL: 10},
+						Body: &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()}})
 			}
 			answer, err := q.Pack()
 			if err != nil {
@@ -56,7 +60,9 @@ func announce(t *testing.T, host string, addrs ...string) {
 func TestABrokerIsFoundByItsLocalName(t *testing.T) {
 	announce(t, "porch-broker.local", "127.0.0.2", "127.0.0.1")
 	a := newAuthority(t)
-	secure, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{DNSNames: []string{"porch-broker.local"}})}})
+	secure, _ := acceptor(t,
+		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker",
+			x509.Certificate{DNSNames: []string{"porch-broker.local"}})}})
 	f := mqtttest.NewBroker(t, func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(nil)
@@ -65,7 +71,8 @@ func TestABrokerIsFoundByItsLocalName(t *testing.T) {
 	for scheme, address := range map[string]string{"mqtts": secure.Host, "mqtt": f.Listener.Addr().String()} {
 		_, port, _ := net.SplitHostPort(address)
 		server := &url.URL{Scheme: scheme, Host: "Porch-Broker.local:" + port}
-		if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem")}, Bind: "lo"}); err != nil {
+		if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem")},
+			Bind: "lo"}); err != nil {
 			t.Errorf("%s: %v", scheme, err)
 		}
 	}
@@ -78,7 +85,8 @@ func TestALocalNameThatNobodyHasIsNamed(t *testing.T) {
 	opt := Broker{Servers: []*url.URL{server}, Bind: "lo", Clock: clock.NewTimekeeper(clock.TrustAlways)}
 	_, err := dial(t, opt)
 	var unknown *net.DNSError
-	if !errors.As(err, &unknown) || unknown.Name != "porch-nobody.local" || !strings.Contains(err.Error(), "by multicast DNS on lo") {
+	if !errors.As(err, &unknown) || unknown.Name != "porch-nobody.local" || !strings.Contains(err.Error(),
+		"by multicast DNS on lo") {
 		t.Fatal(err)
 	}
 }
@@ -99,7 +107,8 @@ func TestAnAddressThatIsSilentDoesNotHoldUpTheNext(t *testing.T) {
 		}
 		return ctx.Err()
 	}
-	conn, err := d.dialAny(t.Context(), "tcp", []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")}, port)
+	conn, err := d.dialAny(t.Context(), "tcp", []netip.Addr{netip.MustParseAddr("127.0.0.2"),
+		netip.MustParseAddr("127.0.0.1")}, port)
 	if err != nil {
 		t.Fatal(err)
 	}

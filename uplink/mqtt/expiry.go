@@ -97,7 +97,8 @@ func (e *Expiries) warn(certs []Certificate, now clock.Stamp, log *slog.Logger) 
 		if left <= 0 {
 			text = "certificate has expired: renew it"
 		}
-		log.Warn(text, "certificate", c.Whose, "subject", c.Subject.String(), "expires", c.NotAfter.UTC().Format(time.RFC3339), "days_left", int(math.Ceil(left.Hours()/24)), "clock", now.Clock)
+		log.Warn(text, "certificate", c.Whose, "subject", c.Subject.String(), "expires",
+			c.NotAfter.UTC().Format(time.RFC3339), "days_left", int(math.Ceil(left.Hours()/24)), "clock", now.Clock)
 	}
 }
 

@@ -31,7 +31,8 @@ func watchFor(t *testing.T, e *Expiries, trust clock.Trust, length time.Duration
 func issued(t *testing.T, name, whose string, days float64) Certificate {
 	t.Helper()
 	left := time.Duration(days * float64(aDay))
-	pair := newAuthority(t).issue(t, name, x509.Certificate{NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(left)})
+	pair := newAuthority(t).issue(t, name, x509.Certificate{NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(left)})
 	return Certificate{pair.Leaf, whose}
 }
 
@@ -45,7 +46,8 @@ func TestExpiryIsSaidThirtySevenAndOneDayAheadOnceEach(t *testing.T) {
 		var days []string
 		for _, line := range lines {
 			days = append(days, daysLeft.FindStringSubmatch(line)[1])
-			if !strings.Contains(line, "level=WARN") || !strings.Contains(line, `certificate="ours, node.pem"`) || !strings.Contains(line, "CN=node") {
+			if !strings.Contains(line, "level=WARN") || !strings.Contains(line, `certificate="ours, node.pem"`) ||
+				!strings.Contains(line, "CN=node") {
 				t.Errorf("the line does not name the certificate: %s", line)
 			}
 		}
@@ -64,10 +66,12 @@ func TestExpiryIsSaidThirtySevenAndOneDayAheadOnceEach(t *testing.T) {
 func TestACertificateFoundLateIsWarnedOfOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e Expiries
-		if lines := watchFor(t, &e, clock.TrustAlways, time.Hour, issued(t, "node", "ours", 5)); len(lines) != 1 || !strings.Contains(lines[0], "days_left=5") {
+		if lines := watchFor(t, &e, clock.TrustAlways, time.Hour, issued(t, "node", "ours", 5)); len(lines) != 1 ||
+			!strings.Contains(lines[0], "days_left=5") {
 			t.Errorf("said %q", lines)
 		}
-		if lines := watchFor(t, &e, clock.TrustAlways, time.Hour, issued(t, "node", "ours", 5)); !strings.Contains(lines[0], "days_left=5") {
+		if lines := watchFor(t, &e, clock.TrustAlways, time.Hour,
+			issued(t, "node", "ours", 5)); !strings.Contains(lines[0], "days_left=5") {
 			t.Errorf("the next certificate is another one: %q", lines)
 		}
 	})
@@ -75,8 +79,10 @@ func TestACertificateFoundLateIsWarnedOfOnce(t *testing.T) {
 
 func TestAWarningSaysWhatTheClockIsWorth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for trust, want := range map[clock.Trust]string{clock.TrustNever: "clock=unsynced", clock.TrustAlways: "clock=ok"} {
-			if lines := watchFor(t, &Expiries{}, trust, aDay/4, issued(t, "node", "ours", 0.5)); len(lines) != 1 || !strings.Contains(lines[0], want) {
+		for trust, want := range map[clock.Trust]string{clock.TrustNever: "clock=unsynced",
+			clock.TrustAlways: "clock=ok"} {
+			if lines := watchFor(t, &Expiries{}, trust, aDay/4, issued(t, "node", "ours", 0.5)); len(lines) != 1 ||
+				!strings.Contains(lines[0], want) {
 				t.Errorf("said %q, want %s", lines, want)
 			}
 		}
@@ -90,8 +96,10 @@ func TestTheChainThatLastsLongestCounts(t *testing.T) {
 		{{leaf.Certificate, short.Certificate}, {leaf.Certificate, long.Certificate}},
 		{{leaf.Certificate, long.Certificate}, {leaf.Certificate, short.Certificate}},
 	} {
-		got := peerCertificates(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf.Certificate}, VerifiedChains: chains})
-		if !slices.Equal(got, []Certificate{{leaf.Certificate, "the broker's"}, {long.Certificate, "of an authority behind the broker's"}}) {
+		got := peerCertificates(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf.Certificate},
+			VerifiedChains: chains})
+		if !slices.Equal(got, []Certificate{{leaf.Certificate, "the broker's"},
+			{long.Certificate, "of an authority behind the broker's"}}) {
 			t.Errorf("got %v", got)
 		}
 	}

@@ -64,19 +64,22 @@ func TestAConnectionThatHangsIsLeftAtTheEnd(t *testing.T) {
 		password, ca  string
 	}{
 		"half a line of a WebSocket's answer": {scheme: "ws", begin: "HTTP/1.1 101 Swit"},
-		"half its header":                     {scheme: "ws", begin: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: webso"},
-		"no answer to TLS":                    {scheme: "mqtts"},
-		"none to TLS of a WebSocket":          {scheme: "wss"},
-		"none to CONNECT":                     {scheme: "mqtt"},
-		"a password in a pipe":                {scheme: "mqtt", password: pipe},
-		"a CA in a pipe":                      {scheme: "mqtts", ca: pipe},
+		"half its header": {scheme: "ws",
+			begin: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: webso"},
+		"no answer to TLS":           {scheme: "mqtts"},
+		"none to TLS of a WebSocket": {scheme: "wss"},
+		"none to CONNECT":            {scheme: "mqtt"},
+		"a password in a pipe":       {scheme: "mqtt", password: pipe},
+		"a CA in a pipe":             {scheme: "mqtts", ca: pipe},
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr, asked := silent.Addr().String(), make(<-chan struct{})
 			if c.begin != "" {
 				addr, asked = halfAnswers(t, c.begin)
 			}
-			opt := Broker{ClientID: "porch", KeepAlive: 15 * time.Second, Servers: []*url.URL{{Scheme: c.scheme, Host: addr}}, Password: Secret{File: c.password}, TLS: TLS{CA: c.ca},
+			opt := Broker{ClientID: "porch", KeepAlive: 15 * time.Second,
+				Servers: []*url.URL{{Scheme: c.scheme, Host: addr}}, Password: Secret{File: c.password},
+				TLS:    TLS{CA: c.ca},
 				Limits: Limits{Connect: time.Hour, Write: time.Hour, Silence: time.Hour, Ping: time.Hour}}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()

@@ -116,7 +116,8 @@ const (
 
 var connackProperties = map[byte]int{
 	0x11: 4, 0x12: formText, 0x13: 2, 0x15: formText, 0x16: formText, 0x1a: formText, 0x1c: formText, 0x1f: formText,
-	0x21: 2, 0x22: 2, propertyMaxQoS: 1, propertyRetain: 1, 0x26: formPair, propertyMaxPacket: 4, 0x28: 1, 0x29: 1, 0x2a: 1,
+	0x21: 2, 0x22: 2, propertyMaxQoS: 1, propertyRetain: 1, 0x26: formPair, propertyMaxPacket: 4, 0x28: 1, 0x29: 1,
+	0x2a: 1,
 }
 
 // limitsIn reads the body of a CONNACK.

@@ -43,7 +43,8 @@ func newDialer(broker Broker, look time.Duration) *Dialer {
 	if broker.Clock == nil {
 		broker.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
-	return &Dialer{broker: broker, paths: make([]segments, len(broker.Servers)), look: look, findings: map[string]finding{}}
+	return &Dialer{broker: broker, paths: make([]segments, len(broker.Servers)), look: look,
+		findings: map[string]finding{}}
 }
 
 // Dial connects. The broker publishes the will if the connection is lost.
@@ -92,7 +93,9 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 		lost: make(chan struct{}), heard: make(chan Message, maxHeard), preferred: make(chan struct{})}
 	c.wire = newWire(socket, limits, c.end)
 	options.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c.wire, nil })
-	options.SetConnectionLostHandler(func(_ paho.Client, err error) { c.end(fmt.Errorf("the broker does not answer: %w", err)) }) // else the wire was first
+	options.SetConnectionLostHandler(func(_ paho.Client, err error) { // unless the wire was first
+		c.end(fmt.Errorf("the broker does not answer: %w", err))
+	})
 	options.SetDefaultPublishHandler(c.hear)
 	c.client = paho.NewClient(options)
 	token := c.client.Connect()
@@ -109,7 +112,8 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 	return c, nil
 }
 
-func clientOptions(ctx context.Context, broker Broker, server *url.URL, will Message, show func([]Certificate)) (*paho.ClientOptions, error) {
+func clientOptions(ctx context.Context, broker Broker, server *url.URL, will Message,
+	show func([]Certificate)) (*paho.ClientOptions, error) {
 	limits := broker.limits()
 	ctx, cancel := context.WithTimeout(ctx, limits.Connect)
 	defer cancel()

@@ -49,8 +49,10 @@ func TestTheLibrarySeesWhatItMay(t *testing.T) {
 // TestEachAnswerFitsItsPacket: an answer of another type than the packet with
 // its number wants ends the connection.
 func TestEachAnswerFitsItsPacket(t *testing.T) {
-	packets := map[string][]byte{"SUBSCRIBE": {0x82, 6, 0, 7, 0, 1, 'a', 1}, "UNSUBSCRIBE": {0xa2, 5, 0, 7, 0, 1, 'a'}, "PUBLISH": {0x32, 5, 0, 1, 'a', 0, 7}}
-	answers := map[string][]byte{"SUBSCRIBE": {0x90, 3, 0, 7, 1}, "UNSUBSCRIBE": {0xb0, 2, 0, 7}, "PUBLISH": {0x40, 2, 0, 7}}
+	packets := map[string][]byte{"SUBSCRIBE": {0x82, 6, 0, 7, 0, 1, 'a', 1}, "UNSUBSCRIBE": {0xa2, 5, 0, 7, 0, 1, 'a'},
+		"PUBLISH": {0x32, 5, 0, 1, 'a', 0, 7}}
+	answers := map[string][]byte{"SUBSCRIBE": {0x90, 3, 0, 7, 1}, "UNSUBSCRIBE": {0xb0, 2, 0, 7},
+		"PUBLISH": {0x40, 2, 0, 7}}
 	for name, packet := range packets {
 		for other, answer := range answers {
 			var why error
@@ -71,7 +73,8 @@ func TestEachAnswerFitsItsPacket(t *testing.T) {
 // TestAMessageThatIsTooLargeIsNamed, where its topic came with its header.
 func TestAMessageThatIsTooLargeIsNamed(t *testing.T) {
 	header := []byte{0x20, 2, 0, 0, 0x31, 0x80, 0x80, 0x40} // of 1 MiB
-	for sent, want := range map[string]string{"\x00\x03a/b{": "a/b", "\x00\x03a/": "", "\x00": "", "": "", "\xff\xffa/b": ""} {
+	for sent, want := range map[string]string{"\x00\x03a/b{": "a/b", "\x00\x03a/": "", "\x00": "", "": "",
+		"\xff\xffa/b": ""} {
 		_, why := readAll(append(header[:len(header):len(header)], sent...))
 		var b *ProtocolError
 		if !errors.As(why, &b) || b.Topic != want || b.Bytes != 1<<20 {
@@ -84,8 +87,10 @@ func TestAMessageThatIsTooLargeIsNamed(t *testing.T) {
 // last, none longer than allowed, the first CONNACK. A PUBACK never does.
 func FuzzWire(f *testing.F) {
 	connack := []byte{0x20, 2, 0, 0}
-	for _, packet := range [][]byte{{0x90, 3, 0, 7, 1}, {0x40, 2, 0, 7}, {0xb0, 2, 0, 7}, {0x30, 0xff, 0xff, 0xff, 0x7f}, {0x30, 0xff, 0xff, 0xff, 0xff, 0xff},
-		{0x32, 5, 0, 1, 'a', 0, 9}, {0x34, 5, 0, 1, 'a', 0, 9}, {0x31, 2, 0xff, 0xff}, {0xd0, 0}, {0xe0, 0}, {0x20, 0x82, 0, 0, 0}} {
+	for _, packet := range [][]byte{{0x90, 3, 0, 7, 1}, {0x40, 2, 0, 7}, {0xb0, 2, 0, 7},
+		{0x30, 0xff, 0xff, 0xff, 0x7f}, {0x30, 0xff, 0xff, 0xff, 0xff, 0xff},
+		{0x32, 5, 0, 1, 'a', 0, 9}, {0x34, 5, 0, 1, 'a', 0, 9}, {0x31, 2, 0xff, 0xff}, {0xd0, 0}, {0xe0, 0},
+		{0x20, 0x82, 0, 0, 0}} {
 		f.Add(append(connack[:4:4], packet...))
 		f.Add(packet)
 	}
@@ -105,7 +110,8 @@ func FuzzWire(f *testing.F) {
 				return
 			}
 			length, err := binary.ReadUvarint(in)
-			if want, fixed := lengths[head>>4]; err != nil || head>>4 == packetPuback || length > MaxInbound || fixed && int(length) != want || !fixed && head>>4 != packetPublish {
+			if want, fixed := lengths[head>>4]; err != nil || head>>4 == packetPuback || length > MaxInbound ||
+				fixed && int(length) != want || !fixed && head>>4 != packetPublish {
 				t.Fatalf("head %02x, length %d, %v of % x", head, length, err, sent)
 			}
 			if first != (head>>4 == packetConnack) {

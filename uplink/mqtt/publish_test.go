@@ -60,9 +60,11 @@ func TestEachSideGetsItsOwnAnswers(t *testing.T) {
 		unanswered := map[uint16]int{} // our tokens, by their numbers
 		library := uint16(rapid.SampledFrom([]int{0, 16000, 40000, 65000}).Draw(t, "library"))
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			switch rapid.SampledFrom([]string{"publish", "publish", "ack", "subscribe", "message", "ping", "stray"}).Draw(t, "step") {
+			switch rapid.SampledFrom([]string{"publish", "publish", "ack", "subscribe", "message", "ping",
+				"stray"}).Draw(t, "step") {
 			case "publish":
-				m := Message{Topic: rapid.StringN(1, 20, 60).Draw(t, "topic"), Payload: rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "payload"),
+				m := Message{Topic: rapid.StringN(1, 20, 60).Draw(t, "topic"), Payload: rapid.SliceOfN(rapid.Byte(), 0,
+					300).Draw(t, "payload"),
 					Retain: rapid.Bool().Draw(t, "retain"), AtMostOnce: rapid.Bool().Draw(t, "once")}
 				tokens = append(tokens, w.publish(m))
 				acked = append(acked, m.AtMostOnce)
@@ -124,7 +126,8 @@ func TestEachSideGetsItsOwnAnswers(t *testing.T) {
 		}
 		for i, token := range tokens {
 			if !closed(token.Done()) || (token.Error() == nil) != acked[i] {
-				t.Fatalf("message %d: closed %v, error %v, acknowledged %v", i, closed(token.Done()), token.Error(), acked[i])
+				t.Fatalf("message %d: closed %v, error %v, acknowledged %v", i, closed(token.Done()), token.Error(),
+					acked[i])
 			}
 		}
 	})

@@ -45,7 +45,8 @@ func readFile(ctx context.Context, name string) (content, error) {
 		return p.content, p.err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return content{}, fmt.Errorf("read %s: its end did not come in time: is it a named pipe that nobody writes to? %w", name, ctx.Err())
+			return content{}, fmt.Errorf("read %s: its end did not come in time: is it a named pipe that nobody "+
+				"writes to? %w", name, ctx.Err())
 		}
 		return content{}, ctx.Err()
 	}

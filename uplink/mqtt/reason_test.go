@@ -67,7 +67,8 @@ func expired(t *testing.T, now time.Time) error {
 
 func dialError(from, to int, err error) error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", err),
-		Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: from}, Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, byte(to)), Port: 1883}}
+		Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: from},
+		Addr:   &net.TCPAddr{IP: net.IPv4(10, 0, 0, byte(to)), Port: 1883}}
 }
 
 func servers(a, b error) error { return fmt.Errorf("a: %w; b: %w", a, b) }
@@ -76,15 +77,21 @@ func servers(a, b error) error { return fmt.Errorf("a: %w; b: %w", a, b) }
 func TestOneReasonIsOneKind(t *testing.T) {
 	now := time.Now()
 	for name, pair := range map[string][2]error{
-		"the socket of a lookup":      {lookup(t, "broker.test"), lookup(t, "broker.test")},
-		"the time of a certificate":   {expired(t, now), expired(t, now.Add(time.Minute))},
-		"both of two servers":         {servers(lookup(t, "a.test"), expired(t, now)), servers(lookup(t, "a.test"), expired(t, now.Add(time.Hour)))},
-		"our port, and one of many":   {dialError(40001, 2, syscall.ECONNREFUSED), dialError(40002, 3, syscall.ECONNREFUSED)},
-		"bytes that were not taken":   {fmt.Errorf("the link has not taken %d bytes in 10s", 4096), fmt.Errorf("the link has not taken %d bytes in 10s", 17)},
-		"the size of a packet":        {fmt.Errorf("lost: %w", ProtocolErrorf("a packet of %d bytes", 9)), fmt.Errorf("lost: %w", ProtocolErrorf("a packet of %d bytes", 10))},
-		"what a server says it is":    {&websocket.CloseError{Code: 1001, Text: "request 7f3a"}, &websocket.CloseError{Code: 1001, Text: "request 91c0"}},
-		"the day of the clock":        {errors.New("it says 2026-11-30"), errors.New("it says 2026-12-01")},
-		"a reset, by port, in a loss": {fmt.Errorf("connection lost: %w", dialError(1, 2, syscall.ECONNRESET)), fmt.Errorf("connection lost: %w", dialError(3, 2, syscall.ECONNRESET))},
+		"the socket of a lookup":    {lookup(t, "broker.test"), lookup(t, "broker.test")},
+		"the time of a certificate": {expired(t, now), expired(t, now.Add(time.Minute))},
+		"both of two servers": {servers(lookup(t, "a.test"), expired(t, now)), servers(lookup(t, "a.test"),
+			expired(t, now.Add(time.Hour)))},
+		"our port, and one of many": {dialError(40001, 2, syscall.ECONNREFUSED),
+			dialError(40002, 3, syscall.ECONNREFUSED)},
+		"bytes that were not taken": {fmt.Errorf("the link has not taken %d bytes in 10s", 4096),
+			fmt.Errorf("the link has not taken %d bytes in 10s", 17)},
+		"the size of a packet": {fmt.Errorf("lost: %w", ProtocolErrorf("a packet of %d bytes", 9)),
+			fmt.Errorf("lost: %w", ProtocolErrorf("a packet of %d bytes", 10))},
+		"what a server says it is": {&websocket.CloseError{Code: 1001, Text: "request 7f3a"},
+			&websocket.CloseError{Code: 1001, Text: "request 91c0"}},
+		"the day of the clock": {errors.New("it says 2026-11-30"), errors.New("it says 2026-12-01")},
+		"a reset, by port, in a loss": {fmt.Errorf("connection lost: %w", dialError(1, 2, syscall.ECONNRESET)),
+			fmt.Errorf("connection lost: %w", dialError(3, 2, syscall.ECONNRESET))},
 	} {
 		if pair[0].Error() == pair[1].Error() {
 			t.Errorf("%s: the texts are the same, so nothing is tested: %v", name, pair[0])
@@ -103,7 +110,8 @@ func TestOtherReasonsAreOtherKinds(t *testing.T) {
 		expired(t, time.Now()), x509.UnknownAuthorityError{},
 		x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign},
 		dialError(1, 2, syscall.ECONNREFUSED), dialError(1, 2, syscall.EHOSTUNREACH),
-		servers(ErrBrokerClosed, dialError(1, 2, syscall.ECONNREFUSED)), servers(ErrBrokerClosed, dialError(1, 2, syscall.EHOSTUNREACH)),
+		servers(ErrBrokerClosed, dialError(1, 2, syscall.ECONNREFUSED)),
+		servers(ErrBrokerClosed, dialError(1, 2, syscall.EHOSTUNREACH)),
 		ErrBrokerClosed, fmt.Errorf("%w before it acknowledged anything", ErrBrokerClosed),
 		&RefusedError{4}, &RefusedError{5}, &RefusedError{0x87},
 		&websocket.CloseError{Code: 1001}, &websocket.CloseError{Code: 1008},

@@ -92,11 +92,13 @@ func readSecret(ctx context.Context, name string) ([]byte, error) {
 		if errors.As(err, &at) {
 			err = at.Err
 		}
-		return nil, fmt.Errorf("%w: the name is not repeated here, for it may be the secret itself: that belongs into a file, and the whole path of the file here", err)
+		return nil, fmt.Errorf("%w: the name is not repeated here, for it may be the secret itself: that belongs "+
+			"into a file, and the whole path of the file here", err)
 	case err != nil:
 		return nil, err
 	case c.mode.IsRegular() && c.mode.Perm()&openToAll != 0:
-		return nil, fmt.Errorf("%s (mode %04o) is open to every user of this machine: chmod 600 %[1]s, or 640 for its group", name, c.mode.Perm())
+		return nil, fmt.Errorf("%s (mode %04o) is open to every user of this machine: chmod 600 %[1]s, or 640 for "+
+			"its group", name, c.mode.Perm())
 	}
 	return c.text, nil
 }

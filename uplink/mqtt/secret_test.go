@@ -12,7 +12,8 @@ func TestSecretsThatEverybodyCanReadAreRefused(t *testing.T) {
 	a.issue(t, "node", x509.Certificate{})
 	password, key := a.path("password"), a.path("node.key")
 	write(t, password, "s3cret\n", 0o600)
-	for mode, good := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o660: true, 0o644: false, 0o604: false, 0o602: false, 0o666: false} {
+	for mode, good := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o660: true, 0o644: false,
+		0o604: false, 0o602: false, 0o666: false} {
 		opt := Broker{Password: Secret{File: password}, TLS: TLS{Cert: a.path("node.pem"), Key: key}}
 		for _, name := range []string{password, key} {
 			if err := os.Chmod(name, mode); err != nil {
@@ -26,7 +27,8 @@ func TestSecretsThatEverybodyCanReadAreRefused(t *testing.T) {
 		if good {
 			continue
 		}
-		for _, part := range []string{"mqtt.password_file: ", "chmod 600 " + password, "mqtt.tls.key: ", "chmod 600 " + key} {
+		for _, part := range []string{"mqtt.password_file: ", "chmod 600 " + password, "mqtt.tls.key: ", "chmod 600 " +
+			key} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("mode %04o: %q is not in %v", mode, part, err)
 			}
@@ -56,7 +58,8 @@ func TestALinkToASecretIsJudgedByWhatItLeadsTo(t *testing.T) {
 }
 
 func TestThePasswordIsTheFirstLine(t *testing.T) {
-	for text, want := range map[string]string{"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\nnext": "s3cret", " sp ace \n": " sp ace "} {
+	for text, want := range map[string]string{"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\nnext": "s3cret",
+		" sp ace \n": " sp ace "} {
 		name := t.TempDir() + "/password"
 		write(t, name, text, 0o600)
 		if got, err := (Secret{File: name}).Read(t.Context()); got != want || err != nil {
@@ -66,7 +69,8 @@ func TestThePasswordIsTheFirstLine(t *testing.T) {
 	for _, text := range []string{"", "\n", "\r\n", "\ns3cret"} {
 		name := t.TempDir() + "/password"
 		write(t, name, text, 0o600)
-		if _, err := (Secret{File: name}).Read(t.Context()); err == nil || !strings.Contains(err.Error(), "is empty") || strings.Contains(err.Error(), "s3cret") {
+		if _, err := (Secret{File: name}).Read(t.Context()); err == nil || !strings.Contains(err.Error(),
+			"is empty") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -90,7 +94,8 @@ func TestWhatStandsAroundAPasswordIsSeen(t *testing.T) {
 	} {
 		name := t.TempDir() + "/password"
 		write(t, name, text, 0o600)
-		secrets := map[string]Secret{"mqtt.password_file: ": {File: name}, "mqtt.embedded.password_file: ": {File: name, Key: "mqtt.embedded.password_file"}}
+		secrets := map[string]Secret{"mqtt.password_file: ": {File: name},
+			"mqtt.embedded.password_file: ": {File: name, Key: "mqtt.embedded.password_file"}}
 		if !strings.Contains(text, "\x00") { // no environment holds one
 			t.Setenv("HOLDFAST_TEST_PASSWORD", text)
 			secrets["$HOLDFAST_TEST_PASSWORD: "] = Secret{Env: "HOLDFAST_TEST_PASSWORD"}
@@ -101,7 +106,8 @@ func TestWhatStandsAroundAPasswordIsSeen(t *testing.T) {
 			if err != nil {
 				said = err.Error()
 			}
-			if got != want.password || (err != nil) != (want.err != "") || !strings.Contains(said, want.err+want.warning) || said != "" && !strings.HasPrefix(said, where) {
+			if got != want.password || (err != nil) != (want.err != "") || !strings.Contains(said,
+				want.err+want.warning) || said != "" && !strings.HasPrefix(said, where) {
 				t.Errorf("%.20q: got %.20q, %q, %v", text, got, warning, err)
 			}
 			if strings.Contains(said, "s3cr") {
@@ -118,8 +124,9 @@ func TestASecretInThePlaceOfItsFileIsNotRepeated(t *testing.T) {
 	a := newAuthority(t)
 	a.issue(t, "node", x509.Certificate{})
 	for name, repeated := range map[string]bool{
-		"s3cret": false, "s3cret/with/slashes": false, "/s3cret": false, "/s3cret/": false, strings.Repeat("s3cret", 1000): false,
-		dir + "/s3cret": true, dir + "/none/s3cret": true,
+		"s3cret": false, "s3cret/with/slashes": false, "/s3cret": false, "/s3cret/": false,
+		strings.Repeat("s3cret", 1000): false,
+		dir + "/s3cret":                true, dir + "/none/s3cret": true,
 	} {
 		opt := Broker{Password: Secret{File: name}, TLS: TLS{Cert: a.path("node.pem"), Key: name}}
 		_, err := opt.Check(t.Context())

@@ -65,7 +65,8 @@ func (s *segments) ended(why error, stalled bool, began time.Time) error {
 		return why
 	}
 	if s.shrinks() {
-		return fmt.Errorf("%w: small packets pass and large ones are lost without a word, so packets carry %d bytes at most from now on: %s",
+		return fmt.Errorf("%w: small packets pass and large ones are lost without a word, so packets carry %d bytes "+
+			"at most from now on: %s",
 			why, smallSegment, mendPath)
 	}
 	return why
@@ -83,7 +84,8 @@ func (s *segments) notMade(why error) error {
 		return why
 	}
 	if s.shrinks() {
-		return fmt.Errorf("%w: perhaps the path loses large packets, so they carry %d bytes at most from now on: if that helps, %s",
+		return fmt.Errorf("%w: perhaps the path loses large packets, so they carry %d bytes at most from now on: if "+
+			"that helps, %s",
 			why, smallSegment, mendPath)
 	}
 	return why
@@ -113,7 +115,10 @@ func stalled(conn net.Conn) bool {
 		return false
 	}
 	var info *unix.TCPInfo
-	failed := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	failed := raw.Control(func(fd uintptr) {
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP,
+			unix.TCP_INFO)
+	})
 	if failed != nil || err != nil || info.Total_retrans < stallRetrans {
 		return false
 	}

@@ -27,14 +27,32 @@ func TestOnlyStallsInARowShrinkSegments(t *testing.T) {
 		do    func(*segments) error // the last thing that happens
 		small bool
 	}{
-		"one stall":                     {stall, false},
-		"two stalls":                    {func(s *segments) error { stall(s); return stall(s) }, true},
-		"two, and a dead link between":  {func(s *segments) error { stall(s); s.notMade(dial); return stall(s) }, false},
-		"two, and a good one between":   {func(s *segments) error { stall(s); s.ended(gone, false, time.Now()); return stall(s) }, false},
-		"two of long sessions":          {func(s *segments) error { stall(s); return s.ended(gone, true, time.Now().Add(-time.Hour)) }, false},
-		"two handshakes without answer": {func(s *segments) error { s.notMade(handshake); return s.notMade(handshake) }, true},
-		"small ones stall too":          {func(s *segments) error { stall(s); stall(s); stall(s); return stall(s) }, false},
-		"a day later":                   {func(s *segments) error { stall(s); stall(s); time.Sleep(keepSegments + 1); return nil }, false},
+		"one stall":  {stall, false},
+		"two stalls": {func(s *segments) error { stall(s); return stall(s) }, true},
+		"two, and a dead link between": {func(s *segments) error { stall(s); s.notMade(dial); return stall(s) },
+			false},
+		"two, and a good one between": {func(s *segments) error {
+			stall(s)
+			s.ended(gone, false,
+				time.Now())
+			return stall(s)
+		}, false},
+		"two of long sessions": {func(s *segments) error {
+			stall(s)
+			return s.ended(gone, true,
+				time.Now().Add(-time.Hour))
+		}, false},
+		"two handshakes without " +
+			"answer": {func(s *segments) error { s.notMade(handshake); return s.notMade(handshake) }, true},
+		"small ones stall too": {func(s *segments) error { stall(s); stall(s); stall(s); return stall(s) },
+			false},
+		"a day later": {func(s *segments) error {
+			stall(s)
+			stall(s)
+			time.Sleep(keepSegments +
+				1)
+			return nil
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -105,7 +105,8 @@ func dialWebsocket(ctx context.Context, d *tcpDialer, server *url.URL, config *t
 	conn, answer, err := ws.DialContext(ctx, server.String(), nil)
 	leave()
 	switch {
-	case ctx.Err() != nil && (err == nil || errors.Is(err, net.ErrClosed) || errors.Is(ctx.Err(), context.Canceled)): // closed by us
+	// closed by us
+	case ctx.Err() != nil && (err == nil || errors.Is(err, net.ErrClosed) || errors.Is(ctx.Err(), context.Canceled)):
 		if conn != nil {
 			conn.Close()
 		}

@@ -36,7 +36,8 @@ func TestBindSaysWhereFrom(t *testing.T) {
 		conn.Close()
 	}
 	for bind, want := range map[string]string{"wwan7": "mqtt.bind: interface wwan7", "192.0.2.7": "bind"} {
-		if _, err := dial(t, Broker{Servers: []*url.URL{server}, Bind: bind}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := dial(t, Broker{Servers: []*url.URL{server}, Bind: bind}); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("bind %q: %v", bind, err)
 		}
 	}
@@ -59,7 +60,8 @@ func TestTheLinkReturnsToTheFirstServer(t *testing.T) {
 	defer b.Stop()
 	address := a.Listener.Addr().String()
 	a.Stop() // the first is away
-	opt := Broker{ClientID: "porch", KeepAlive: 15 * time.Second, Clock: clock.NewTimekeeper(clock.TrustAlways), Servers: []*url.URL{{Scheme: "mqtt", Host: address}, {Scheme: "mqtt", Host: b.Listener.Addr().String()}}}
+	opt := Broker{ClientID: "porch", KeepAlive: 15 * time.Second, Clock: clock.NewTimekeeper(clock.TrustAlways),
+		Servers: []*url.URL{{Scheme: "mqtt", Host: address}, {Scheme: "mqtt", Host: b.Listener.Addr().String()}}}
 	d := newDialer(opt, 50*time.Millisecond)
 	conn, err := d.Dial(t.Context(), Message{})
 	if err != nil {

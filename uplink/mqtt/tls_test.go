@@ -109,7 +109,8 @@ func acceptor(t *testing.T, config *tls.Config) (server *url.URL, shaken <-chan 
 func accept(c *tls.Conn, states chan<- tls.ConnectionState) {
 	defer c.Close()
 	if c.Handshake() != nil {
-		io.Copy(io.Discard, c.NetConn()) // until the client has read why: what is unread at a close resets the connection
+		// until the client has read why: what is unread at a close resets the connection
+		io.Copy(io.Discard, c.NetConn())
 		return
 	}
 	states <- c.ConnectionState()
@@ -143,9 +144,11 @@ func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
 	a := newAuthority(t)
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
-	server, shaken := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
-	opt := Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), Cert: a.path("node.pem"), Key: a.path("node.key")}}
+	server, shaken := acceptor(t,
+		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
+	opt := Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), Cert: a.path("node.pem"),
+		Key: a.path("node.key")}}
 	for range 2 {
 		node := a.issue(t, "node", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 		conn, err := dial(t, opt)
@@ -153,7 +156,8 @@ func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := (<-shaken).PeerCertificates[0]; !got.Equal(node.Leaf) {
-			t.Errorf("the broker was shown certificate %v, not the new one, %v", got.SerialNumber, node.Leaf.SerialNumber)
+			t.Errorf("the broker was shown certificate %v, not the new one, %v", got.SerialNumber,
+				node.Leaf.SerialNumber)
 		}
 		var names []string
 		for _, c := range conn.Certificates() {
@@ -167,7 +171,9 @@ func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
 
 func TestTheNameInTheCertificateMayDifferFromTheServers(t *testing.T) {
 	a := newAuthority(t)
-	server, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{DNSNames: []string{"broker.example.com"}})}})
+	server, _ := acceptor(t,
+		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker",
+			x509.Certificate{DNSNames: []string{"broker.example.com"}})}})
 	opt := Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem")}}
 	if _, err := dial(t, opt); err == nil {
 		t.Error("a certificate for another name was taken")
@@ -180,10 +186,13 @@ func TestTheNameInTheCertificateMayDifferFromTheServers(t *testing.T) {
 
 func TestOldTLSIsRefused(t *testing.T) {
 	a := newAuthority(t)
-	for version, good := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
-		server, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
-			MinVersion: tls.VersionTLS10, MaxVersion: version})
-		if _, err := dial(t, Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem")}}); (err == nil) != good {
+	for version, good := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true,
+		tls.VersionTLS13: true} {
+		server, _ := acceptor(t,
+			&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
+				MinVersion: tls.VersionTLS10, MaxVersion: version})
+		if _, err := dial(t, Broker{Servers: []*url.URL{server},
+			TLS: TLS{CA: a.path("ca.pem")}}); (err == nil) != good {
 			t.Errorf("%s: %v", tls.VersionName(version), err)
 		}
 	}
@@ -200,13 +209,19 @@ func TestWrongClockIsBlamedForACertificateError(t *testing.T) {
 		trust       clock.Trust
 		want, not   string
 	}{
-		{"too young", future, future.Add(time.Hour), clock.TrustAlways, "is the likely cause: it says " + day(time.Now().UTC()), "renewed"},
-		{"expired, clock doubted", past.Add(-time.Hour), past, clock.TrustNever, "nothing vouches for it (unsynced)", "renewed"},
-		{"expired, clock good", past.Add(-time.Hour), past, clock.TrustAlways, "has to be renewed on the broker: it was valid until " + day(past.UTC()), "clock of this"},
+		{"too young", future, future.Add(time.Hour), clock.TrustAlways, "is the likely cause: it says " +
+			day(time.Now().UTC()), "renewed"},
+		{"expired, clock doubted", past.Add(-time.Hour), past, clock.TrustNever, "nothing vouches for it (unsynced)",
+			"renewed"},
+		{"expired, clock good", past.Add(-time.Hour), past, clock.TrustAlways,
+			"has to be renewed on the broker: it was valid until " + day(past.UTC()), "clock of this"},
 	} {
-		server, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback, NotBefore: c.from, NotAfter: c.until})}})
+		server, _ := acceptor(t,
+			&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback,
+				NotBefore: c.from, NotAfter: c.until})}})
 		for _, scheme := range []string{"mqtts", "wss"} {
-			_, err := dial(t, Broker{Servers: []*url.URL{{Scheme: scheme, Host: server.Host}}, TLS: TLS{CA: a.path("ca.pem")}, Clock: clock.NewTimekeeper(c.trust)})
+			_, err := dial(t, Broker{Servers: []*url.URL{{Scheme: scheme, Host: server.Host}},
+				TLS: TLS{CA: a.path("ca.pem")}, Clock: clock.NewTimekeeper(c.trust)})
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), c.not) {
 				t.Errorf("%s, %s: %v", c.name, scheme, err)
 			}
@@ -225,8 +240,9 @@ func TestOurOwnCertificateIsBlamedWhereItIsToBlame(t *testing.T) {
 	pool.AddCert(a.cert)
 	past, future := time.Now().Add(-48*time.Hour), time.Now().Add(48*time.Hour)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		server, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
-			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MaxVersion: version})
+		server, _ := acceptor(t,
+			&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},
+				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MaxVersion: version})
 		for _, c := range []struct {
 			by          *authority
 			from, until time.Time
@@ -236,8 +252,10 @@ func TestOurOwnCertificateIsBlamedWhereItIsToBlame(t *testing.T) {
 			{a, future, future.Add(time.Hour), "the clock of this machine says " + day(time.Now().UTC())},
 			{other, past, future, "node.pem: see who signed it"},
 		} {
-			c.by.issue(t, "node", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, NotBefore: c.from, NotAfter: c.until})
-			opt := Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), Cert: c.by.path("node.pem"), Key: c.by.path("node.key")}, Clock: clock.NewTimekeeper(clock.TrustAlways)}
+			c.by.issue(t, "node", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+				NotBefore: c.from, NotAfter: c.until})
+			opt := Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("ca.pem"), Cert: c.by.path("node.pem"),
+				Key: c.by.path("node.key")}, Clock: clock.NewTimekeeper(clock.TrustAlways)}
 			_, err := dial(t, opt)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s: %v, want %s", tls.VersionName(version), err, c.want)
@@ -251,7 +269,8 @@ func TestUnreadableTLSFilesAreNamed(t *testing.T) {
 	a.issue(t, "node", x509.Certificate{})
 	a.issue(t, "other", x509.Certificate{})
 	write(t, a.path("empty"), "", 0o600)
-	write(t, a.path("locked"), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", 0o600)
+	write(t, a.path("locked"), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+		0o600)
 	for _, c := range []struct {
 		files TLS
 		want  string
@@ -260,7 +279,8 @@ func TestUnreadableTLSFilesAreNamed(t *testing.T) {
 		{TLS{CA: a.path("empty")}, "mqtt.tls.ca: " + a.path("empty") + " holds no certificate"},
 		{TLS{Cert: a.path("none"), Key: a.path("node.key")}, "mqtt.tls.cert: open " + a.path("none")},
 		{TLS{Cert: a.path("node.pem"), Key: a.path("none")}, "mqtt.tls.key: open " + a.path("none")},
-		{TLS{Cert: a.path("node.pem"), Key: a.path("other.key")}, "mqtt.tls.cert and key: " + a.path("node.pem") + " and " + a.path("other.key")},
+		{TLS{Cert: a.path("node.pem"), Key: a.path("other.key")}, "mqtt.tls.cert and key: " + a.path("node.pem") +
+			" and " + a.path("other.key")},
 		{TLS{Cert: a.path("node.pem"), Key: a.path("locked")}, "mqtt.tls.key: " + a.path("locked") + " is encrypted"},
 	} {
 		if _, err := (Broker{TLS: c.files}).Check(t.Context()); err == nil || !strings.HasPrefix(err.Error(), c.want) {

@@ -85,7 +85,8 @@ func (d *Dialer) findOut(ctx context.Context, server *url.URL, will Message, err
 		return fmt.Errorf("%w: %s", err, notTLS(speaks(header.RecordHeader[:])))
 	case ctx.Err() != nil:
 		return err
-	case unanswered, secure && (errors.Is(err, io.EOF) || IsReset(err)), !secure && errors.Is(err, websocket.ErrBadHandshake):
+	case unanswered, secure && (errors.Is(err, io.EOF) || IsReset(err)), !secure &&
+		errors.Is(err, websocket.ErrBadHandshake):
 	default:
 		return err
 	}
@@ -134,7 +135,8 @@ func (d *Dialer) ask(ctx context.Context, server *url.URL, will Message, early *
 		return "this port speaks TLS: write " + server.Scheme + "s://"
 	case early == nil:
 		return ""
-	case server.Scheme == "mqtt" && broker.hello(ctx, plain, "GET / HTTP/1.1\r\nHost: "+server.Host+"\r\n\r\n") == "HTTP":
+	case server.Scheme == "mqtt" && broker.hello(ctx, plain,
+		"GET / HTTP/1.1\r\nHost: "+server.Host+"\r\n\r\n") == "HTTP":
 		return "this port speaks HTTP: write ws:// if it is the broker's port for WebSocket"
 	}
 	if early.silent {
@@ -160,12 +162,15 @@ func (b Broker) askForWill(ctx context.Context, server *url.URL, will Message) s
 	unretained.Retain = false
 	switch {
 	case !answers(Message{}):
-		return fmt.Sprintf("the broker may want a client certificate, or may not take MQTT 3.1.1, the client ID, the user name "+
+		return fmt.Sprintf("the broker may want a client certificate, or may not take MQTT 3.1.1, the client ID, the "+
+			"user name "+
 			"or a packet of %d bytes: its log may say which", size)
 	case will.Retain && answers(unretained):
-		return "the broker does not take a will that is retained: set mqtt.retain: false (docs/brokers.md says what is lost)"
+		return "the broker does not take a will that is retained: set mqtt.retain: false (docs/brokers.md says what " +
+			"is lost)"
 	}
-	return fmt.Sprintf("the broker takes no will at QoS 1, or no CONNECT of %d bytes: holdfast needs a broker with QoS 1 "+
+	return fmt.Sprintf("the broker takes no will at QoS 1, or no CONNECT of %d bytes: holdfast needs a broker with "+
+		"QoS 1 "+
 		"(in Mosquitto max_qos 1, and a larger max_packet_size)", size)
 }
 

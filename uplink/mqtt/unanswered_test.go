@@ -93,12 +93,16 @@ func TestASilentEndIsFoundOut(t *testing.T) {
 		{"TLS, to http", "mqtts", listener.Addr().String(), "this port answers HTTP without TLS"},
 		{"wss, to http", "wss", listener.Addr().String(), "this port answers HTTP without TLS"},
 		{"MQTT, to http", "mqtt", listener.Addr().String(), "this port speaks HTTP: write ws://"},
-		{"a retained will", "mqtt", plain(func(c []byte) bool { return flagsOf(c)&flagRetain == 0 }), "set mqtt.retain: false"},
-		{"a will at QoS 1", "mqtt", plain(func(c []byte) bool { return flagsOf(c)&flagQoS1 == 0 }), "needs a broker with QoS 1"},
+		{"a retained will", "mqtt", plain(func(c []byte) bool { return flagsOf(c)&flagRetain == 0 }),
+			"set mqtt.retain: false"},
+		{"a will at QoS 1", "mqtt", plain(func(c []byte) bool { return flagsOf(c)&flagQoS1 == 0 }),
+			"needs a broker with QoS 1"},
 		{"a large packet", "mqtt", plain(func(c []byte) bool { return len(c) <= 30 }), "no CONNECT of 48 bytes"},
-		{"anything", "mqtt", plain(func(c []byte) bool { largest.Store(int32(len(c))); return false }), "the user name or a packet of 48 bytes"},
+		{"anything", "mqtt", plain(func(c []byte) bool { largest.Store(int32(len(c))); return false }),
+			"the user name or a packet of 48 bytes"},
 	} {
-		opt := Broker{ClientID: "porch", KeepAlive: 15e9, Servers: []*url.URL{{Scheme: c.scheme, Host: c.address, Path: "/mqtt"}}, TLS: TLS{CA: a.path("ca.pem")}}
+		opt := Broker{ClientID: "porch", KeepAlive: 15e9,
+			Servers: []*url.URL{{Scheme: c.scheme, Host: c.address, Path: "/mqtt"}}, TLS: TLS{CA: a.path("ca.pem")}}
 		opt.Limits = opt.limits()
 		opt.Limits.Connect = 5 * time.Second // some servers wait for more
 		will := Message{Topic: "porch/agent/status", Payload: []byte("offline"), Retain: true}
@@ -116,7 +120,8 @@ func TestASilentEndIsFoundOut(t *testing.T) {
 func TestAServerIsNotAskedAllTheTime(t *testing.T) {
 	var takes atomic.Bool
 	address, knocks := door(t, picky(func(c []byte) bool { return takes.Load() || flagsOf(c)&flagRetain == 0 }))
-	dial := NewDialer(Broker{ClientID: "porch", KeepAlive: 15e9, Servers: []*url.URL{{Scheme: "mqtt", Host: address}}}).Dial
+	dial := NewDialer(Broker{ClientID: "porch", KeepAlive: 15e9,
+		Servers: []*url.URL{{Scheme: "mqtt", Host: address}}}).Dial
 	will := Message{Topic: "porch/agent/status", Payload: []byte("offline"), Retain: true}
 	for range 2 {
 		before := knocks.Load()

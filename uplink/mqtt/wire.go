@@ -67,7 +67,8 @@ type outbox struct {
 // newWire starts to write; drop ends that.
 func newWire(socket net.Conn, limits Limits, failed func(error)) *wire {
 	w := &wire{Conn: socket, limits: limits, failed: failed, unreadable: make(chan struct{})}
-	w.outbox = outbox{asked: map[uint16]byte{}, flight: flight{next: aheadOfLibrary, waiting: map[uint16]*publication{}},
+	w.outbox = outbox{asked: map[uint16]byte{}, flight: flight{next: aheadOfLibrary,
+		waiting: map[uint16]*publication{}},
 		kick: make(chan struct{}, 1), asks: make(chan struct{}, 1), ended: make(chan struct{})}
 	w.in = bufio.NewReader(idleTimeoutReader{w})
 	w.room.L = &w.mu
@@ -258,7 +259,8 @@ func (w *wire) unread(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded) && w.open.Load():
 		w.failed(fmt.Errorf("nothing heard from the broker for %v", w.limits.Silence))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.failed(&unansweredError{err: fmt.Errorf("the broker has not answered CONNECT in %v", w.limits.Connect), silent: true})
+		w.failed(&unansweredError{err: fmt.Errorf("the broker has not answered CONNECT in %v", w.limits.Connect),
+			silent: true})
 	case IsReset(err):
 		w.failed(w.early(err))
 	default:

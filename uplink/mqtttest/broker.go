@@ -52,7 +52,8 @@ func NewBroker(t *testing.T, script func(*Conn)) *Broker {
 
 // Serve returns a broker behind a listener, which Stop closes.
 func Serve(l net.Listener, script func(*Conn)) *Broker {
-	f := &Broker{Listener: l, script: script, Acked: map[string]bool{}, open: map[net.Conn]bool{}, closing: make(chan struct{})}
+	f := &Broker{Listener: l, script: script, Acked: map[string]bool{}, open: map[net.Conn]bool{},
+		closing: make(chan struct{})}
 	f.all.Go(f.accept)
 	return f
 }

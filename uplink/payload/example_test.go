@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-var humidity = queue.Item{Boot: "17-9f3c02ab", Reading: sensors.Reading{Stream: "room_humidity", Seq: 41, Value: 45.2,
+var humidity = queue.Item{Boot: "17-9f3c02ab", Reading: sensors.Reading{Stream: "hum", Seq: 41, Value: 45.2,
 	Unit: "%", At: clock.Stamp{Unix: 1763640000123, Clock: clock.Synced}}}
 
 func ExampleAppend() {
@@ -19,7 +19,9 @@ func ExampleAppend() {
 
 func ExampleAppendNamed() {
 	fmt.Printf("%s\n", payload.AppendNamed(nil, "porch", humidity, true))
-	// Output: {"client_id":"porch","stream":"room_humidity","ts":1763640000123,"boot":"17-9f3c02ab","seq":41,"value":45.2,"unit":"%","historical":true}
+	// Output:
+	//
+	// {"client_id":"porch","stream":"hum","ts":1763640000123,"boot":"17-9f3c02ab","seq":41,"value":45.2,"unit":"%","historical":true}
 }
 
 func ExampleTopics() {

@@ -17,8 +17,9 @@ func FuzzPayloadIsAlwaysJSON(f *testing.F) {
 		if math.IsNaN(value) || math.IsInf(value, 0) {
 			t.Skip("the sampler makes these failures")
 		}
-		b := Append(nil, queue.Item{Boot: boot, Reading: sensors.Reading{Unit: unit, State: state, Err: reason, Value: value,
-			At: clock.Stamp{Unix: ms, Clock: clock.Estimated}}}, true)
+		b := Append(nil, queue.Item{Boot: boot, Reading: sensors.Reading{Unit: unit, State: state, Err: reason,
+			Value: value,
+			At:    clock.Stamp{Unix: ms, Clock: clock.Estimated}}}, true)
 		var p struct {
 			TS         int64
 			Value      *float64
