@@ -107,15 +107,16 @@ const (
 	sourceNone source = iota
 	sourceChrony
 	sourceTimesyncd
+	sourceTimesyncdBefore // it has set the clock, but not lately
 	sourceRTC
 )
 
 // quality is how far a time can be trusted that the source confirms.
 func (s source) quality() Quality {
 	switch s {
-	case sourceChrony:
+	case sourceChrony, sourceTimesyncd:
 		return Synced
-	case sourceTimesyncd, sourceRTC:
+	case sourceTimesyncdBefore, sourceRTC:
 		return Estimated
 	}
 	return Unsynced
@@ -123,7 +124,7 @@ func (s source) quality() Quality {
 
 // String names the source for a person, "" if there is none.
 func (s source) String() string {
-	return [...]string{"", "chrony", "systemd-timesyncd", "real-time clock"}[s]
+	return [...]string{"", "chrony", "systemd-timesyncd", "systemd-timesyncd", "real-time clock"}[s]
 }
 
 // name says what confirms the wall clock, empty if nothing does.
@@ -150,22 +151,39 @@ func (w *timeSources) poll() { w.second.Store(uint32(w.query(time.Now().UnixMill
 // unsynchronised: it does so when no program has confirmed the clock for some
 // nine hours, and always where chrony runs without rtcsync.
 func (w *timeSources) query(wall int64) source {
+	age, set := w.timesyncd(wall)
 	switch {
 	case chronySynced(w.chrony):
 		return sourceChrony
-	case w.setThisBoot():
+	case age < confirmedFor:
 		return sourceTimesyncd
+	case set:
+		return sourceTimesyncdBefore
 	case w.agreesWithRTC(wall):
 		return sourceRTC
 	}
 	return sourceNone
 }
 
-// setThisBoot finds the mark that systemd-timesyncd leaves when it has set the
-// clock, in a folder that does not outlive the boot.
-func (w *timeSources) setThisBoot() bool {
-	_, err := os.Stat(filepath.Join(w.run, "systemd/timesync/synchronized"))
-	return err == nil
+// confirmedFor is how long the clock is good after it was confirmed: as long as the
+// kernel calls it synchronised.
+const confirmedFor = 9 * time.Hour
+
+// timesyncd finds the mark that systemd-timesyncd touches each time a server has
+// confirmed the clock, in a folder that does not outlive the boot: so no old clock
+// can have made it. It says what the kernel says where the sandbox of a service
+// (ProtectClock) does not let the kernel be asked. The age is confirmedFor at least
+// where there is no mark.
+func (w *timeSources) timesyncd(wall int64) (age time.Duration, set bool) {
+	mark, err := os.Stat(filepath.Join(w.run, "systemd/timesync/synchronized"))
+	if err != nil {
+		return confirmedFor, false
+	}
+	age = time.Duration(wall-mark.ModTime().UnixMilli()) * time.Millisecond
+	if age < -time.Minute { // the clock was set back by hand since
+		age = confirmedFor
+	}
+	return age, true
 }
 
 // agreesWithRTC compares the wall clock with a clock that has a battery. One

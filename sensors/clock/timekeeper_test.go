@@ -276,9 +276,17 @@ func TestSourcesConfirmWhatTheKernelDoesNot(t *testing.T) {
 	if c := w.query(now).quality(); c != Unsynced {
 		t.Errorf("the real-time clock begins anew, and the clock is %v", c)
 	}
-	write(t, filepath.Join(w.run, "systemd/timesync/synchronized"), "")
-	if c := w.query(now).quality(); c != Estimated {
-		t.Errorf("timesyncd has set the clock, and it is %v", c)
+	mark := filepath.Join(w.run, "systemd/timesync/synchronized")
+	write(t, mark, "")
+	for ago, want := range map[time.Duration]Quality{0: Synced, 8 * time.Hour: Synced,
+		10 * time.Hour: Estimated, -time.Hour: Estimated} {
+		at := time.UnixMilli(now).Add(-ago)
+		if err := os.Chtimes(mark, at, at); err != nil {
+			t.Fatal(err)
+		}
+		if c := w.query(now).quality(); c != want {
+			t.Errorf("timesyncd has confirmed the clock %v ago, and it is %v", ago, c)
+		}
 	}
 	w.chrony = chronyd(t, 0, 0)
 	if c := w.query(now).quality(); c != Synced {
