@@ -189,7 +189,18 @@ func TestAPasswordIsNamedAndNeverRead(t *testing.T) {
 	if got := must(t, text).Uplink.Password; got != (mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}) {
 		t.Errorf("without a credential: %v", got)
 	}
+	before := packagedPassword
+	defer func() { packagedPassword = before }()
+	packagedPassword = filepath.Join(t.TempDir(), "mqtt.password")
 	name := filepath.Join(dir, "mqtt.password")
+	for file, text := range map[string]string{packagedPassword: "packaged", name: "\n"} { // what the unit passes on without one
+		if err := os.WriteFile(file, []byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := must(t, text).Uplink.Password; got != (mqtt.Secret{File: packagedPassword, Key: "the password"}) {
+		t.Errorf("with the file of the package: %v", got)
+	}
 	if err := os.WriteFile(name, []byte("s3cret"), 0); err != nil {
 		t.Fatal(err)
 	}

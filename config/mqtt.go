@@ -92,19 +92,32 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	return up, nil
 }
 
-// password says where the password is: in the file that is named, in what
-// systemd passes on, else in the environment.
+// packagedPassword is the file that the package's unit passes on as a credential.
+// Tests change it.
+var packagedPassword = "/etc/holdfast/mqtt.password"
+
+// password says where the password is: in the file that is named, in what systemd
+// passes on, in the environment, else in the file that the unit would pass on, so
+// that a command which root runs by hand has it, too.
 func password(file fileName) mqtt.Secret {
-	if file != "" {
+	const variable = "HOLDFAST_MQTT_PASSWORD"
+	credential := filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), "mqtt.password")
+	switch {
+	case file != "":
 		return mqtt.Secret{File: string(file)}
+	case filepath.IsAbs(credential) && hasLine(credential):
+		return mqtt.Secret{File: credential, Key: "the credential mqtt.password"}
+	case os.Getenv(variable) == "" && hasLine(packagedPassword):
+		return mqtt.Secret{File: packagedPassword, Key: "the password"}
 	}
-	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		name := filepath.Join(dir, "mqtt.password")
-		if _, err := os.Stat(name); err == nil {
-			return mqtt.Secret{File: name, Key: "the credential mqtt.password"}
-		}
-	}
-	return mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}
+	return mqtt.Secret{Env: variable}
+}
+
+// hasLine reports whether there is a file with more than a line break in it. The
+// unit passes on one line break where there is no password.
+func hasLine(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Size() > int64(len("\n"))
 }
 
 // username complains about what a text of several lines leaves in a user name,

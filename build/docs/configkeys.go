@@ -12,8 +12,8 @@ var configSections = []configSection{
 			""},
 		{"servers", "several, in order: the next is tried when one does not answer", "", ""},
 		{"username", "", "", "the client ID"},
-		{"password_file", "its first line; else `$HOLDFAST_MQTT_PASSWORD`, or systemd's credential `mqtt.password`",
-			"file", ""},
+		{"password_file", "its first line; else systemd's credential `mqtt.password`, `$HOLDFAST_MQTT_PASSWORD`, or " +
+			"`/etc/holdfast/mqtt.password`, which the package's unit passes on", "file", ""},
 		{"allow_plaintext", "`true` lets a password travel over `mqtt://` or `ws://` to a public address", "", ""},
 		{"keepalive", "5s to 10m; a dead link is found in 30 s, or in 15 s more than a longer keepalive", "", ""},
 		{"bind", "send only through this interface (`wwan0`) or from this address of ours", "", ""},
