@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// A program is what the usage texts say.
+type program struct {
+	commands []command
+	closing  string // the last paragraph of `holdfast help`
+}
+
+type command struct {
+	word
+	usage string // "holdfast queue [-c FILE] VERB"
+	verbs []word
+	flags []option
+}
+
+// A word is a command or a verb, and what it does.
+type word struct{ name, does string }
+
+// An option is a flag. value is what it takes, such as "file", empty for a switch.
+type option struct{ name, value, does string }
+
+// ask runs the program's help, and that of each command.
+func ask(run func(args ...string) (string, error)) (program, error) {
+	help, err := run("help")
+	if err != nil {
+		return program{}, err
+	}
+	p := program{closing: help[strings.LastIndex(strings.TrimSpace(help), "\n")+1:]}
+	for _, w := range words(help) {
+		text, err := run(w.name, "-h")
+		if err != nil {
+			return p, err
+		}
+		p.commands = append(p.commands, parse(w, text))
+	}
+	if len(p.commands) == 0 {
+		return p, fmt.Errorf("holdfast help names no command: %q", help)
+	}
+	return p, nil
+}
+
+var (
+	wordLine   = regexp.MustCompile(`(?m)^  ([a-z]+) +(\S.*)$`)
+	optionLine = regexp.MustCompile(`^  -([a-z0-9-]+)(?: ([^\t]+))?(?:\t(.*))?$`)
+)
+
+func words(text string) (all []word) {
+	for _, m := range wordLine.FindAllStringSubmatch(text, -1) {
+		all = append(all, word{m[1], m[2]})
+	}
+	return all
+}
+
+// parse reads what package flag prints, and what a command with verbs prints
+// before it.
+func parse(w word, text string) command {
+	c := command{word: w, usage: "holdfast " + w.name + " [OPTION...]", verbs: words(text)}
+	if first, _, _ := strings.Cut(text, "\n"); strings.HasPrefix(first, "Usage: ") {
+		c.usage = strings.TrimPrefix(first, "Usage: ")
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if m := optionLine.FindStringSubmatch(line); m != nil {
+			c.flags = append(c.flags, option{m[1], m[2], m[3]})
+		} else if more, ok := strings.CutPrefix(line, "    \t"); ok && len(c.flags) > 0 {
+			last := &c.flags[len(c.flags)-1]
+			last.does = strings.TrimSpace(last.does + " " + more)
+		}
+	}
+	return c
+}
