@@ -56,8 +56,10 @@ var upstream = map[string][]string{
 		"sensors/clock", "sensors/drivers"},
 	"cmd/holdfast/scan":    {"config", "sensors/drivers", "sensors/drivers/i2c", "sensors/scan"},
 	"cmd/holdfast/systemd": {},
+	"cmd/holdfast/update":  {"cmd/holdfast/status"},
 	"cmd/holdfast": {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor",
-		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/setup", "cmd/holdfast/systemd", "cmd/holdfast/status", "config", "uplink", "uplink/network",
+		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/setup", "cmd/holdfast/systemd",
+		"cmd/holdfast/update", "cmd/holdfast/status", "config", "uplink", "uplink/network",
 		"uplink/payload",
 		"queue", "sensors", "sensors/clock", "sensors/drivers"},
 }

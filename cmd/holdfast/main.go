@@ -43,6 +43,7 @@ var commands = []struct {
 	{"status", "what the agent that runs knows of itself: streams, link, backlog, losses, events", showStatus, true},
 	{"ha", "what Home Assistant is told of this node, and how to make it forget", runHA, true},
 	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue, false},
+	{"update", "installs a newer version from the apt source, and goes back if it does not deliver", runUpdate, true},
 	{"version", "version, commit, Go version", version, false},
 }
 

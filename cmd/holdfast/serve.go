@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,7 +47,8 @@ func serve(
 		link.Observe(r) // what is true now
 		q.Put(r)        // what happened
 	}
-	agent := control.Agent{Queue: q, Snapshot: func() status.Snapshot { return node.Snapshot(true) }}
+	agent := control.Agent{Queue: q, Snapshot: func() status.Snapshot { return node.Snapshot(true) },
+		Updated: reportUpdate(q, clock)}
 
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	writer := new(errgroup.Group) // what needs the disk ends last: until then an alarm is on disk when Put returns
@@ -98,6 +100,13 @@ func inWords(at uplink.Status, st queue.Stats) string {
 // reportSteps returns what makes an event of each step of the wall clock.
 func reportSteps(q *queue.Queue) func(clock.Step) {
 	return func(s clock.Step) { q.Report(sensors.Event{Name: "clock_step", At: s.At, Details: s.Details()}) }
+}
+
+// reportUpdate returns what makes an event of the outcome of an update.
+func reportUpdate(q *queue.Queue, clock *clock.Timekeeper) func(details json.RawMessage) {
+	return func(details json.RawMessage) {
+		q.Report(sensors.Event{Name: "update", At: clock.Now(), Details: details})
+	}
 }
 
 // serveOnce is serve for a caller that starts no other agent in this process.

@@ -34,6 +34,17 @@ func AskToAdopt(path, clientID string) (a Answer, err error) {
 	return ask(path, request{Do: Adopt, From: clientID})
 }
 
+// TellUpdated has the agent report the event "update" with these details, which
+// have to marshal to a JSON object.
+func TellUpdated(path string, details any) error {
+	text, err := json.Marshal(details)
+	if err != nil {
+		return err
+	}
+	_, err = ask(path, request{Do: updated, Outcome: text})
+	return err
+}
+
 // AskStatus asks the agent for all that it knows of itself.
 func AskStatus(path string) (status.Snapshot, error) {
 	a, err := ask(path, request{Do: Status})

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,7 +55,9 @@ func (s *fakeQueue) Adopt(clientID string) (int, error) {
 type served struct {
 	path string // of the queue
 	log  bytes.Buffer
-	stop func() // and wait
+
+	updated atomic.Value // the details of the last update that it was told of
+	stop    func()       // and wait
 }
 
 // start serves a queue in a folder and waits for the socket, if there is to be one.
@@ -65,7 +68,7 @@ func start(t *testing.T, dir string, q Queue, there bool) *served {
 	ended := make(chan error, 1)
 	agent := Agent{Queue: q, Snapshot: func() status.Snapshot {
 		return status.Snapshot{Node: status.Node{Boot: q.Boot()}, Streams: make([]status.Stream, 2000)}
-	}}
+	}, Updated: func(details json.RawMessage) { s.updated.Store(string(details)) }}
 	go func() { ended <- Serve(ctx, s.path, agent, slog.New(slog.NewTextHandler(&s.log, nil))) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
@@ -226,6 +229,18 @@ func TestTwoAgentsInOneFolderDoNotAnswerForEachOther(t *testing.T) {
 	}
 	if got, err := Ask(s.path, Stats); got.Backlog != 5 || err != nil {
 		t.Errorf("the first says %+v, %v, want its 5 readings", got, err)
+	}
+}
+
+func TestTheOutcomeOfAnUpdateIsTaken(t *testing.T) {
+	s := start(t, folder(t), &fakeQueue{}, true)
+	if err := TellUpdated(s.path, map[string]string{"result": "kept"}); err != nil || s.updated.Load() != `{"result":"kept"}` {
+		t.Errorf("taken %v, %v", s.updated.Load(), err)
+	}
+	for _, details := range []any{nil, 7, []int{1}, "text"} {
+		if err := TellUpdated(s.path, details); err == nil {
+			t.Errorf("%v is taken for the details of an event", details)
+		}
 	}
 }
 

@@ -51,12 +51,15 @@ const (
 	Purge  = "purge"  // gives up all that waits
 	Adopt  = "adopt"  // takes over the backlog of another client ID
 	Status = "status" // all that the node knows of itself
+
+	updated = "updated" // tells the outcome of an update, which becomes an event
 )
 
 // An Agent is what answers.
 type Agent struct {
 	Queue    Queue
 	Snapshot func() status.Snapshot // for Status; may be called from any goroutine
+	Updated  func(json.RawMessage)  // takes the outcome of an update, a JSON object; from any goroutine
 }
 
 // A request is one line of JSON from a client.
@@ -64,6 +67,8 @@ type request struct {
 	Do    string `json:"do"`
 	Queue string `json:"queue"`          // the file's name in the state directory
 	From  string `json:"from,omitempty"` // Adopt: the client ID
+
+	Outcome json.RawMessage `json:"outcome,omitempty"` // updated: the details of the event
 }
 
 // An Answer is what the agent says.
@@ -258,6 +263,12 @@ func readLine(r io.Reader, max int64) ([]byte, error) {
 	return bufio.NewReader(io.LimitReader(r, max)).ReadBytes('\n')
 }
 
+// isObject reports whether a text is a JSON object.
+func isObject(text json.RawMessage) bool {
+	var object map[string]any
+	return json.Unmarshal(text, &object) == nil && object != nil
+}
+
 // answer does what was asked, unless err says that the request could not be read. It
 // always has what the queue holds: one form for all requests.
 func (s *server) answer(req request, err error) Answer {
@@ -275,6 +286,8 @@ func (s *server) answer(req request, err error) Answer {
 	case req.Do == Status:
 		now := s.agent.Snapshot()
 		all = &now
+	case req.Do == updated && isObject(req.Outcome):
+		s.agent.Updated(req.Outcome)
 	case req.Do != Stats:
 		err = fmt.Errorf("there is no request %q", req.Do)
 	}

@@ -1,0 +1,272 @@
+// Package update installs a newer version of holdfast from the apt source that the
+// machine has, and goes back to the version before if the new one does not deliver.
+//
+// An update is kept when the new version is ready and the broker has acknowledged a
+// message of it. Until then a note on disk says what to go back to, so that a power
+// cut in between changes nothing: the next run judges the version that it finds.
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+)
+
+const (
+	// Cache is where the packages to go back to are.
+	Cache = "/var/cache/holdfast"
+
+	pollEvery  = 2 * time.Second    // while a version is judged
+	refusedFor = 7 * 24 * time.Hour // a version that did not deliver is not tried again; the network may have been to blame
+)
+
+// Options are what an update needs to know of the machine. Tests bring another one.
+type Options struct {
+	Cache string        // a folder that root alone may write
+	Wait  time.Duration // how long a new version has to deliver
+	// Run runs a program of the system and returns what it printed.
+	Run func(ctx context.Context, name string, args ...string) (string, error)
+	// Ask asks the agent that runs.
+	Ask func() (status.Snapshot, error)
+	// Report has the agent that runs tell the outcome.
+	Report func(Outcome) error
+	Log    *slog.Logger
+}
+
+// An Outcome is the details of the event "update".
+type Outcome struct {
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Result string `json:"result"`        // kept or returned
+	Why    string `json:"why,omitempty"` // it was not kept
+}
+
+// ErrReturned says that the new version did not deliver and the one before runs.
+var ErrReturned = errors.New("the new version does not deliver: the one before was installed again")
+
+// Run looks for a newer version and installs it, or judges one whose update was
+// interrupted. Without a newer one it does nothing. It needs root. One process calls
+// it at a time, which systemd sees to.
+func Run(ctx context.Context, opt Options) error {
+	u := &updater{opt}
+	var p pending
+	switch text, err := os.ReadFile(u.file("pending")); {
+	case err == nil:
+		if err := json.Unmarshal(text, &p); err != nil {
+			return fmt.Errorf("%s: %w", u.file("pending"), err)
+		}
+		u.opt.Log.Info("judges the version whose update was interrupted", "from", p.From, "to", p.To)
+		_, err := u.opt.Run(ctx, "dpkg", "--configure", "-a")
+		return u.judge(ctx, p, err)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	newer, err := u.newer(ctx)
+	if err != nil || newer == nil {
+		return err
+	}
+	if err := u.keepWayBack(ctx, newer.From); err != nil {
+		return fmt.Errorf("not updated, as there would be no way back: %w", err)
+	}
+	text, err := json.Marshal(newer)
+	if err != nil {
+		return err
+	}
+	if err := u.write("pending", text); err != nil {
+		return err
+	}
+	u.opt.Log.Info("installs", "from", newer.From, "to", newer.To)
+	_, err = u.opt.Run(ctx, "apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold",
+		"install", "holdfast="+newer.To)
+	return u.judge(ctx, *newer, err)
+}
+
+type updater struct{ opt Options }
+
+// pending is an update that has begun.
+type pending struct{ From, To string }
+
+func (u *updater) file(name string) string { return filepath.Join(u.opt.Cache, name) }
+
+// write replaces a file, durably: a power cut leaves the old one or the new one.
+func (u *updater) write(name string, text []byte) error {
+	part := u.file(name + ".new")
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(part, u.file(name))
+}
+
+// newer returns the update that there is, nil if there is none. It is an error if
+// the agent does not deliver now: then nobody could tell whether a new version does.
+func (u *updater) newer(ctx context.Context) (*pending, error) {
+	from, err := u.opt.Run(ctx, "dpkg-query", "-W", "-f", "${Version}", "holdfast")
+	if err != nil {
+		return nil, fmt.Errorf("holdfast was not installed as a package: %w", err)
+	}
+	if why := u.silent(""); why != "" {
+		return nil, fmt.Errorf("not updated: %s, so that nobody could tell whether a new version works", why)
+	}
+	if _, err := u.opt.Run(ctx, "apt-get", "-q", "update"); err != nil {
+		return nil, fmt.Errorf("the package sources cannot be read: %w", err)
+	}
+	policy, err := u.opt.Run(ctx, "apt-cache", "policy", "holdfast")
+	if err != nil {
+		return nil, err
+	}
+	to := candidate(policy)
+	if to == "" || to == from {
+		u.opt.Log.Info("is up to date", "version", from)
+		return nil, nil
+	}
+	if _, err := u.opt.Run(ctx, "dpkg", "--compare-versions", to, "gt", from); err != nil {
+		u.opt.Log.Info("is up to date", "version", from, "source", to)
+		return nil, nil
+	}
+	if at, err := os.Stat(u.file("refused-" + to)); err == nil && time.Since(at.ModTime()) < refusedFor {
+		u.opt.Log.Info("leaves out a version that did not deliver", "version", to, "until", at.ModTime().Add(refusedFor))
+		return nil, nil
+	}
+	return &pending{from, to}, nil
+}
+
+// candidate is the version that apt would install.
+func candidate(policy string) string {
+	for line := range strings.Lines(policy) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "Candidate: "); ok && v != "(none)" {
+			return v
+		}
+	}
+	return ""
+}
+
+// keepWayBack has the package of the installed version in the cache.
+func (u *updater) keepWayBack(ctx context.Context, version string) error {
+	if _, err := os.Stat(u.wayBack(version)); err == nil {
+		return nil
+	}
+	dir, err := os.MkdirTemp(u.opt.Cache, "download")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	// Not as apt's own user, which cannot write into this folder.
+	if _, err := u.opt.Run(ctx, "env", "-C", dir, "apt-get", "-q", "-o", "APT::Sandbox::User=root",
+		"download", "holdfast="+version); err != nil {
+		return err
+	}
+	got, _ := filepath.Glob(filepath.Join(dir, "*.deb")) // the pattern is valid
+	if len(got) != 1 {
+		return fmt.Errorf("the source has no package of version %s", version)
+	}
+	return os.Rename(got[0], u.wayBack(version))
+}
+
+func (u *updater) wayBack(version string) string { return u.file("holdfast_" + version + ".deb") }
+
+// judge waits until the new version delivers, and goes back if it does not, or if it
+// could not be installed.
+func (u *updater) judge(ctx context.Context, p pending, installed error) error {
+	why := ""
+	if installed != nil {
+		why = installed.Error()
+	} else {
+		why = u.await(ctx, p.To)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // the note remains: the next run judges
+	}
+	if why == "" {
+		u.opt.Log.Info("keeps the new version", "version", p.To)
+		u.forget(p.From)
+		return u.end(Outcome{p.From, p.To, "kept", ""}, nil)
+	}
+	u.opt.Log.Error("goes back to the version before", "version", p.From, "from", p.To, "why", why)
+	if _, err := u.opt.Run(ctx, "dpkg", "-i", u.wayBack(p.From)); err != nil {
+		return fmt.Errorf("%s; and the version before cannot be installed: %w", why, err)
+	}
+	_, err := u.opt.Run(ctx, "systemctl", "restart", "holdfast.service")
+	err = errors.Join(ErrReturned, err, u.write("refused-"+p.To, []byte(why)))
+	return u.end(Outcome{p.From, p.To, "returned", why}, err)
+}
+
+// await returns why a version does not deliver in time, empty if it does.
+func (u *updater) await(ctx context.Context, version string) (why string) {
+	end := time.Now().Add(u.opt.Wait)
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if why = u.silent(version); why == "" || time.Now().After(end) {
+			return why
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err().Error()
+		}
+	}
+}
+
+// silent says why the agent does not deliver, empty if it does: if it is that
+// version, connected, and the broker has acknowledged something in this connection.
+// Any version will do if none is named.
+func (u *updater) silent(version string) string {
+	s, err := u.opt.Ask()
+	switch {
+	case err != nil:
+		return err.Error()
+	case version != "" && s.Node.Version != version:
+		return fmt.Sprintf("version %s runs", s.Node.Version)
+	case !s.Link.Connected:
+		return "the agent is not connected: " + s.Link.Error
+	case s.Link.Held != "":
+		return "the agent may not publish: " + s.Link.Held
+	case s.Link.RoundTrip <= 0:
+		return "the broker has acknowledged nothing yet"
+	}
+	return ""
+}
+
+// forget removes the packages of versions before the one to go back to.
+func (u *updater) forget(but string) {
+	all, _ := filepath.Glob(u.file("holdfast_*.deb")) // the pattern is valid
+	for _, name := range all {
+		if name == u.wayBack(but) {
+			continue
+		}
+		if err := os.Remove(name); err != nil {
+			u.opt.Log.Warn("an old package was not removed", "err", err)
+		}
+	}
+}
+
+// end removes the note and has the agent tell the outcome. The agent may still be
+// starting, or too old to be told.
+func (u *updater) end(o Outcome, err error) error {
+	if gone := os.Remove(u.file("pending")); gone != nil {
+		err = errors.Join(err, gone)
+	}
+	var told error
+	for range 15 {
+		if told = u.opt.Report(o); told == nil {
+			return err
+		}
+		time.Sleep(pollEvery)
+	}
+	u.opt.Log.Warn("no event tells of the update", "err", told)
+	return err
+}
