@@ -37,6 +37,7 @@ func defaultClientID() string {
 	for _, name := range serialFiles {
 		raw, err := os.ReadFile(name)
 		serial := strings.Trim(string(raw), "\x00 \n")
+		// The last eight digits tell boards of one batch apart; some boards have zeros.
 		serial = serial[max(0, len(serial)-8):]
 		if err == nil && sensors.IsName(serial) && strings.Trim(serial, "0") != "" {
 			return "pi-" + serial

@@ -84,6 +84,7 @@ func Load(ctx context.Context, path string) (Config, error) {
 		cfg, err := loadFile(path)
 		loaded <- result{cfg, err}
 	}()
+	// The channel has room for the result, so a reader that is left behind ends.
 	select {
 	case r := <-loaded:
 		return r.Config, r.error
@@ -117,6 +118,7 @@ func loadFile(path string) (Config, error) {
 // may name a device or a log file by mistake.
 func load(name string, from io.Reader) (Config, error) {
 	var data bytes.Buffer
+	// One byte more than may be there tells a file that is too large.
 	n, err := io.Copy(&data, io.LimitReader(from, maxFile+1))
 	if err != nil {
 		return Config{}, Errors{{File: name, Text: unreadable(err)}}

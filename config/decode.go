@@ -45,6 +45,7 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value) {
 	if !ok {
 		return
 	}
+	// A type that unmarshals text comes before its kind: a fileName is a string, too.
 	switch k := v.Kind(); {
 	case v.Type() == nodeType:
 		v.Set(reflect.ValueOf(*n))

@@ -24,6 +24,8 @@ func (d *decoder) document(text string) *yaml.Node {
 		d.failAt(text, *faultAt(0, tooMany, maxValues))
 		return nil
 	}
+	// An empty file has no key that is required: that is reported like any other
+	// mistake, at the first line.
 	empty := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: 1, Column: 1}
 	var first, second yaml.Node
 	in := yaml.NewDecoder(strings.NewReader(anyVersion(text)))
@@ -32,7 +34,7 @@ func (d *decoder) document(text string) *yaml.Node {
 		return empty
 	}
 	if err == nil {
-		err = in.Decode(&second)
+		err = in.Decode(&second) // io.EOF is what it should be
 	}
 	switch {
 	case err == nil:
@@ -80,7 +82,7 @@ func position(text string, at int) (line, col int) {
 func syntaxFault(text string, err error) fault {
 	f := newFinder(text)
 	wrong := f.find()
-	if wrong == nil {
+	if wrong == nil { // the finder knows less of YAML than the library
 		wrong = libraryFault(text, err)
 	}
 	end := wrong.at + strings.IndexByte(text[wrong.at:]+"\n", '\n')
@@ -119,7 +121,7 @@ func libraryFault(text string, err error) *fault {
 // without an error keeps such characters; they may be part of a name.
 func (d *decoder) explain(text string) {
 	f := newFinder(text)
-	f.find()
+	f.find() // for what it collects
 	line, at := 1, 0
 	for _, c := range f.foreign {
 		line, at = line+strings.Count(text[at:c.at], "\n"), c.at

@@ -17,6 +17,7 @@ type embeddedKeys struct {
 // which the agent reaches it. Without a password it may listen on loopback only:
 // anybody who reaches the port could publish.
 func (r *mqttReader) embedded(e embeddedKeys) (*Embedded, []*url.URL) {
+	// Keys that would have no effect: a person who writes them expects protection.
 	for _, key := range []string{"mqtt.password_file", "mqtt.tls"} {
 		if r.has(key) {
 			r.failKey(key, "is for a broker elsewhere: the embedded one takes mqtt.embedded.password_file and no TLS")

@@ -65,6 +65,7 @@ func (es Errors) First(n int) Errors {
 	if len(es) <= n {
 		return es
 	}
+	// Without a line: it is about the file as a whole.
 	rest := Error{File: es[0].File, Text: fmt.Sprintf("and %d more: holdfast check lists all", len(es)-n)}
 	return append(slices.Clone(es[:n]), rest)
 }

@@ -91,11 +91,12 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 		f.failKey(at, "needs above or below, and not both, as in {above: -15, clear: -17, for: 5m}")
 		return nil
 	}
+	// From here on the limit is whole; what is wrong with it is reported beside it.
 	limit, key := sensors.Limit{For: v.For, Below: v.Below != nil}, "above"
 	if limit.Below {
 		v.Above, key = v.Below, "below"
 	}
-	limit.At, limit.Clear = *v.Above, *v.Above
+	limit.At, limit.Clear = *v.Above, *v.Above // without clear there is no hysteresis
 	if v.Clear != nil {
 		limit.Clear = *v.Clear
 	}

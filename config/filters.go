@@ -56,7 +56,8 @@ type filterReader struct {
 	report map[string]reportKeys
 }
 
-// readFilters decodes what a stanza says, whatever its sensor measures.
+// readFilters decodes what a stanza says, whatever its sensor measures. The kind may
+// not be known: then the keys are decoded for their mistakes alone.
 func readFilters(r *reader, path string, s stanza) filterReader {
 	f := filterReader{
 		reader: r,
@@ -74,6 +75,7 @@ func readFilters(r *reader, path string, s stanza) filterReader {
 // byQuantity decodes one filter key. A mapping of mappings has the names of
 // quantities as its keys; any other value is for all quantities.
 func byQuantity[T any](r *reader, n *yaml.Node, path string) map[string]T {
+	// The types of the values decide, not the names: a quantity may be called "min".
 	all := map[string]T{}
 	fill := func(n *yaml.Node, path, quantity string) {
 		var one T
@@ -109,6 +111,7 @@ func (f *filterReader) checkQuantities(qs []sensors.Quantity) {
 	for _, q := range qs {
 		names = append(names, q.Name)
 	}
+	// example is what one quantity could have; "" where a rule for all makes sense.
 	check := func(key string, quantities []string, example string) {
 		at := f.path + "." + key
 		for _, q := range quantities {

@@ -54,6 +54,7 @@ func isControl(r rune) bool {
 // that does not print, or one that YAML and an editor count as different
 // lines.
 func firstUnreadable(text string) *fault {
+	// The YAML library would stop at most of these with a position of its own.
 	for i, r := range text {
 		switch {
 		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):

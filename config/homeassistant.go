@@ -14,7 +14,9 @@ type homeKeys struct {
 	Prefix    string `yaml:"prefix"` // of the topics that Home Assistant subscribes to
 }
 
-// home says whether and where the device is announced.
+// home says whether and where the device is announced. It rejects a section without
+// the key that switches it on, because a person who writes one wants it, and an
+// announcement that is larger than what brokers accept.
 func (r *reader) home(h homeKeys, up uplink.Options, specs []sensors.Spec) uplink.HomeAssistant {
 	ha := uplink.HomeAssistant(h)
 	const key = "home_assistant.discovery"

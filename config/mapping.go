@@ -34,6 +34,7 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 		d.fail(n, path, "want keys and values, not %s", describe(n))
 		return nil
 	}
+	// A key that is wrong is reported and left out, and the others go on.
 	var list []entry
 	seen := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(n.Content) && d.spend(n); i += 2 {
@@ -54,7 +55,8 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 	return list
 }
 
-// child finds the value of a key without complaining about anything.
+// child finds the value of a key before the mapping is decoded, nil if there is
+// none. It reports nothing: the decoder will.
 func child(n *yaml.Node, key string) *yaml.Node {
 	n = resolve(n)
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
@@ -66,23 +68,26 @@ func child(n *yaml.Node, key string) *yaml.Node {
 }
 
 // mapping fills one or more structs, each with the keys that it knows; a key
-// that several know goes to all of them.
+// that several know goes to all of them. A key that none knows is reported. The
+// structs of a sensor are the stanza and the options of its kind.
 func (d *decoder) mapping(n *yaml.Node, path string, targets ...reflect.Value) {
 	d.fill(n, path, true, targets)
 }
 
-// part does the same where other keys than the known may stand.
+// part does the same where other keys than the known may stand: those of a stanza
+// whose kind is not known.
 func (d *decoder) part(n *yaml.Node, path string, targets ...reflect.Value) {
 	d.fill(n, path, false, targets)
 }
 
-// fill is mapping and part: with strict, a key that no target knows is reported.
+// fill is mapping and part: with strict, a key that no target knows is reported. A
+// key of a later version is reported in both cases.
 func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect.Value) {
 	known := map[string][]reflect.Value{}
 	for _, t := range targets {
 		fields(t, known)
 	}
-	names := slices.Sorted(maps.Keys(known))
+	names := slices.Sorted(maps.Keys(known)) // what an error lists, the same each time
 	for _, e := range d.entries(n, path) {
 		into := known[e.key]
 		if into == nil && (strict || futureKey(path, e.key)) {
@@ -120,6 +125,7 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 	if d.full() {
 		return // before the work of a suggestion
 	}
+	// A key that is there already was not meant: it would be repeated.
 	absent := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return d.has(join(path, k)) })
 	suggestion := similar(e.key, absent)
 	word, _, _ := strings.Cut(e.key, " ")

@@ -18,16 +18,16 @@ const maxText = 1<<16 - 1 // bytes of a user name: MQTT 3.1.1, section 1.5.3
 // mqttKeys are the keys under mqtt. AllowPlaintext lets a password travel without
 // TLS to a host that is not private; Prove and Retain are on unless they are set.
 type mqttKeys struct {
-	Server         string        `yaml:"server"`
-	Servers        []string      `yaml:"servers"`
-	Username       string        `yaml:"username"`
-	PasswordFile   fileName      `yaml:"password_file"`
-	AllowPlaintext bool          `yaml:"allow_plaintext"`
-	KeepAlive      time.Duration `yaml:"keepalive"`
+	Server         string        `yaml:"server"`          // an address, or "embedded"
+	Servers        []string      `yaml:"servers"`         // addresses, in the order in which they are tried
+	Username       string        `yaml:"username"`        // at most 65535 bytes
+	PasswordFile   fileName      `yaml:"password_file"`   // its first line is the password
+	AllowPlaintext bool          `yaml:"allow_plaintext"` // the password may travel without TLS
+	KeepAlive      time.Duration `yaml:"keepalive"`       // 5s to 10m
 	TLS            tlsKeys       `yaml:"tls"`
-	Bind           string        `yaml:"bind"`
-	Prove          bool          `yaml:"prove_publish"`
-	Retain         bool          `yaml:"retain"`
+	Bind           string        `yaml:"bind"`          // an address of this machine or an interface
+	Prove          bool          `yaml:"prove_publish"` // what is published has to come back
+	Retain         bool          `yaml:"retain"`        // the broker keeps retained messages
 	Reconnect      reconnectKeys `yaml:"reconnect"`
 	Embedded       embeddedKeys  `yaml:"embedded"`
 }
@@ -61,6 +61,7 @@ func (r *reader) mqtt(m mqttKeys) (uplink.Options, *Embedded) {
 	return own.read(m)
 }
 
+// read is mqtt, once the keys have a reader of their own.
 func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	// Less than 5 s is traffic for nothing; more than 10 m, and a broken link is
 	// noticed too late.
@@ -83,6 +84,7 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	if r.has("mqtt.embedded") && !r.bad["mqtt.server"] {
 		r.failKey("mqtt.embedded", `is only for "server: embedded"`)
 	}
+	// A password may come from elsewhere than the file, so that is what counts.
 	r.username(m.Username)
 	r.passwordFile("mqtt.password_file", m.PasswordFile)
 	up.Password = password(m.PasswordFile)
@@ -150,7 +152,8 @@ func (r *reader) warn(path, text string) {
 	r.warnings = append(r.warnings, Error{r.file, n.Line, n.Column, path, text})
 }
 
-// tls checks that the files make sense together and with the servers.
+// tls checks that the files make sense together and with the servers. It does not
+// open them: that they belong together is seen by Check of package uplink.
 func (r *mqttReader) tls(up uplink.Options) {
 	// A file may name brokers with TLS and without: the keys are for the first.
 	secure, plain := false, false
@@ -184,7 +187,8 @@ func (r *mqttReader) alpn(name string, servers []*url.URL) {
 	}
 }
 
-// requirePair complains about a key that stands there without its other half.
+// requirePair reports a key that stands there without its other half, such as a
+// certificate without its private key.
 func (r *reader) requirePair(path, other string) {
 	if r.has(path) && !r.has(other) && !r.bad[other] {
 		r.failKey(path, "needs %q beside it", other[strings.LastIndexByte(other, '.')+1:])

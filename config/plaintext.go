@@ -16,7 +16,7 @@ var privateEnds = []string{".local", ".lan", ".home.arpa", ".internal", ".localh
 // have. Nobody is asked; a name that looks public counts as public.
 func isPrivate(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		ip = ip.Unmap()
+		ip = ip.Unmap() // ::ffff:192.168.1.7 is 192.168.1.7
 		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast()
 	}
 	name := strings.ToLower(strings.TrimSuffix(host, "."))

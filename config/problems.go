@@ -44,8 +44,8 @@ func (p *problems) full() bool {
 // errorAt reports what is wrong at n. The path is not suppressed: something else may
 // be wrong there, too. After a file that was too large nothing is reported.
 func (p *problems) errorAt(n *yaml.Node, path, format string, args ...any) {
-	if p.left < 0 {
-		return // enough has been said
+	if p.left < 0 { // the file is too large, which is all that is reported
+		return
 	}
 	if p.full() {
 		return
@@ -83,11 +83,13 @@ func (p *problems) suppress(path string) {
 	p.bad[path] = true
 	for !p.badWithin[path] {
 		p.badWithin[path] = true
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+		path = path[:max(0, strings.LastIndexAny(path, ".["))] // at last ""
 	}
 }
 
-// place is the value at a path if it is a single one, else the nearest key.
+// place is where a kind's problem with an option is reported: at the value if it is
+// a single one, else at the nearest key, because a mapping begins somewhere else
+// than where a person looks.
 func (p *problems) place(path string) *yaml.Node {
 	if v := p.values[path]; v != nil {
 		if v = resolve(v); v.Kind == yaml.ScalarNode && !isNull(v) {
@@ -127,7 +129,7 @@ func (p *problems) spend(n *yaml.Node) bool {
 // there is.
 func (p *problems) all() Errors {
 	all := p.errs.sorted()
-	if p.more > 0 {
+	if p.more > 0 { // counted, not kept: see maxErrors
 		text := fmt.Sprintf("and %d more mistakes: correct these first", p.more)
 		all = append(all, Error{File: p.file, Text: text})
 	}

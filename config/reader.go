@@ -20,7 +20,7 @@ import (
 
 // A file is the configuration as a person writes it.
 type file struct {
-	ClientID string     `yaml:"client_id"`
+	ClientID string     `yaml:"client_id"` // absent: see defaultClientID
 	MQTT     mqttKeys   `yaml:"mqtt"`
 	Queue    queueKeys  `yaml:"queue"`
 	Drain    drainKeys  `yaml:"drain"`
@@ -56,7 +56,7 @@ func defaults() file {
 	return file{
 		MQTT: mqttKeys{
 			KeepAlive: 15 * time.Second, // a broken link is noticed within half a minute
-			Prove:     true,
+			Prove:     true,             // else nobody notices what an access list denies
 			Retain:    true,
 			Reconnect: reconnectKeys{Within: uplink.DefaultWithin},
 			Embedded:  embeddedKeys{Listen: "127.0.0.1:1883"},
@@ -82,7 +82,8 @@ type reader struct {
 	warnings Errors // what is no mistake and still worth a word
 }
 
-// parse is Parse with the kinds of sensors that there are.
+// parse is Parse with the kinds of sensors that there are: it decodes the text,
+// checks what was decoded, and returns all errors or none.
 func parse(name string, data []byte, kinds catalog) (Config, error) {
 	r := &reader{decoder: &decoder{newProblems(name)}, catalog: kinds}
 	var cfg Config
@@ -117,6 +118,7 @@ func (r *reader) interpret(f file) Config {
 		}
 		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.AllStreams()...)
 	}
+	// Both need the streams that there are.
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Sensors)
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg.Uplink, cfg.Sensors)
 	cfg.Status = r.status(f.Status)
@@ -157,6 +159,7 @@ func between[T ~int64](r *reader, path string, value, lo, hi T, text string) {
 // streams become levels of topics, keys of Home Assistant and columns of a database:
 // letters, digits, _ and - are what all of these take.
 func misnamed(name string) string {
+	// The first thing that is wrong is the one that the person meant otherwise.
 	switch {
 	case glued(name) != "":
 		return fmt.Sprintf(noBlank, glued(name)+": ")
@@ -205,6 +208,7 @@ type trust clock.Trust
 
 // UnmarshalText accepts auto, always and never.
 func (t *trust) UnmarshalText(text []byte) error {
+	// The text may be repeated here: no person writes a secret under clock.
 	words := map[string]clock.Trust{"auto": clock.TrustAuto, "always": clock.TrustAlways, "never": clock.TrustNever}
 	known, ok := words[string(text)]
 	if !ok {

@@ -27,7 +27,8 @@ func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value) {
 	}
 }
 
-// wanted says what a field takes.
+// wanted says what a field accepts, for a person who wrote a list or a mapping
+// there.
 func wanted(v reflect.Value) string {
 	switch k := v.Kind(); {
 	case v.Type() == durationType:
@@ -46,6 +47,7 @@ func wanted(v reflect.Value) string {
 // own types do not count: yes, on, 1_000 and 0o17 are what the field makes of them.
 // It panics for a type that no configuration key has.
 func setText(v reflect.Value, text string) (err error) {
+	// The field's own type knows best what it accepts.
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))
 	}
@@ -71,7 +73,8 @@ func setText(v reflect.Value, text string) (err error) {
 	panic("config: cannot fill a " + v.Type().String())
 }
 
-// setFloat takes what a person calls a number: not an infinity, not a NaN.
+// setFloat accepts what a person calls a number: not an infinity, not a NaN, which
+// would make every comparison with a limit false.
 func setFloat(v reflect.Value, text string) error {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) || v.OverflowFloat(f) {
@@ -88,7 +91,7 @@ func setWhole(v reflect.Value, text string) error {
 	if len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9' {
 		return fmt.Errorf("want a whole number without leading zeros, not %q", text)
 	}
-	i, err := strconv.ParseInt(text, 0, 64)
+	i, err := strconv.ParseInt(text, 0, 64) // 0x11 is how people write an I2C address
 	switch {
 	case errors.Is(err, strconv.ErrRange),
 		err == nil && v.CanInt() && v.OverflowInt(i),

@@ -78,7 +78,11 @@ func (s *scanner) key() int {
 	return s.at + colon
 }
 
-// properties skips tags and anchors before a value.
+// properties skips tags and anchors before a value, as in
+//
+//	password_file: !secret &name value
+//
+// and remembers the anchors. Whether a tag is accepted is the decoder's business.
 func (s *scanner) properties() {
 	for s.at+1 < len(s.text) && (s.text[s.at] == '!' || s.text[s.at] == '&') && !isBlank(s.text[s.at+1]) {
 		end := s.at + strings.IndexAny(s.rest()+"\n", " \t\r\n,[]{}")
@@ -101,7 +105,8 @@ func (s *scanner) quoteIt(at int) *fault {
 	return faultAt(at, "a value cannot begin with %c: quote it", c)
 }
 
-// quoted reads a text in quotes.
+// quoted reads a text in quotes, which may go on over several lines. A quote that is
+// not closed would swallow the rest of the file, so the fault is where it opens.
 func (s *scanner) quoted() *fault {
 	end := closingQuote(s.rest())
 	if end < 0 {
@@ -114,7 +119,9 @@ func (s *scanner) quoted() *fault {
 	return nil
 }
 
-// escapes checks the backslashes of a text in double quotes.
+// escapes checks the backslashes of a text between two offsets, if it is in double
+// quotes: in a Windows path or a regular expression most of them mean nothing to
+// YAML.
 func (s *scanner) escapes(from, to int) *fault {
 	for i := from + 1; s.text[from] == '"' && i < to-1; i++ {
 		if s.text[i] != '\\' {
@@ -132,7 +139,8 @@ func (s *scanner) escapes(from, to int) *fault {
 	return nil
 }
 
-// aliasName reads *name. The name has to be that of an anchor before it.
+// aliasName reads *name. The name has to be that of an anchor before it: a value
+// that merely begins with * needs quotes.
 func (s *scanner) aliasName() *fault {
 	start := s.at
 	s.at += strings.IndexAny(s.rest()+"\n", " \t\r\n,[]{}")

@@ -51,7 +51,8 @@ func (r *reader) sensors(n *yaml.Node) []sensors.Spec {
 	return s.specs
 }
 
-// readAll reads every stanza under sensors.
+// readAll reads every stanza under sensors. An agent without a sensor would be
+// healthy and silent for ever, so there has to be one.
 func (r *sensorReader) readAll(n *yaml.Node) {
 	if r.bad["sensors"] {
 		return
@@ -128,6 +129,7 @@ func (r *sensorReader) kind(e entry) (drivers.Options, bool) {
 // that reads such a part, or the nearest name, and all that there are.
 func (r *sensorReader) unknownKind(kind string) string {
 	known := strings.Join(r.kinds(), ", ")
+	// People write the name of the part: "ds18b20" is read by kind w1.
 	other := drivers.KindFor(kind)
 	if slices.Contains(r.kinds(), other) && !strings.EqualFold(other, kind) {
 		return fmt.Sprintf("unknown kind %q: kind %q reads it; known are %s", kind, other, known)
@@ -138,7 +140,8 @@ func (r *sensorReader) unknownKind(kind string) string {
 	return fmt.Sprintf("unknown kind %q; known are %s", kind, known)
 }
 
-// noKind complains about a stanza without a kind, or with a misspelled one.
+// noKind reports a stanza without a kind, or with a misspelled one. It looks at the
+// keys itself: without the kind the decoder does not know which of them are right.
 func (r *sensorReader) noKind(e entry) {
 	n := resolve(e.value)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -163,6 +166,8 @@ func (r *sensorReader) check(path string, opts drivers.Options) bool {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)
 	clean := r.clean(path, slices.Collect(maps.Keys(known))...)
+	// Check sees the options as decoded; keys that failed to decode have their
+	// defaults, so what it says of them is left out.
 	problems := opts.Check()
 	for _, p := range problems {
 		at := strings.TrimSuffix(join(path, p.Key), ".")
@@ -182,6 +187,7 @@ func (r *sensorReader) claim(path string, opts drivers.Options) {
 	if !ok {
 		return
 	}
+	// A claim is "i2c-1 0x48 A1" or "i2c-1 0x48": the second is the whole of the first.
 	for _, what := range c.Claims() {
 		whole := drivers.ParentClaim(what)
 		if other := cmp.Or(r.claims[what], r.claims[whole], r.parts[what]); other != "" {
@@ -218,6 +224,7 @@ func (r *sensorReader) priority(s stanza, path string) sensors.Priority {
 	if s.Alarm.Kind == 0 || s.Alarm.Kind == yaml.MappingNode {
 		return sensors.Routine
 	}
+	// alarm: true is a priority, alarm: {above: 30} is a threshold.
 	var on bool
 	if r.value(&s.Alarm, path+".alarm", reflect.ValueOf(&on).Elem()); on {
 		return sensors.Alarm

@@ -13,7 +13,8 @@ import (
 	"unicode"
 )
 
-// ports are what the schemes mean without one.
+// ports are what the schemes mean without one, as registered with IANA for MQTT and
+// as the web has them.
 var ports = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}
 
 // tlsScheme maps each scheme without TLS to the one with it.
@@ -83,6 +84,7 @@ func (r *mqttReader) server(all []*url.URL, path, text string) []*url.URL {
 func parseServer(text string) (*url.URL, error) {
 	scheme, rest, found := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme) // RFC 3986, section 3.1
+	// What may be a secret is looked for first, so that nothing after it repeats it.
 	switch {
 	case text == "":
 		return nil, errors.New("needs an address, such as mqtts://broker.example.com")
@@ -111,6 +113,7 @@ func parseServer(text string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("this is not an address: write %s://HOST or %[1]s://HOST:PORT", scheme)
 	}
+	// Dialling needs a port, and so does the log.
 	if u.Port() == "" {
 		u.Host = net.JoinHostPort(u.Hostname(), ports[scheme])
 	}
@@ -130,6 +133,7 @@ func splitPort(authority string) (host, port string) {
 // authorityProblem says what is wrong with HOST or HOST:PORT, if anything is.
 // What it lets pass can be looked up and dialled.
 func authorityProblem(scheme, authority string) string {
+	// From what is surely a port to what may be anything.
 	host, port := splitPort(authority)
 	if isDigits(port) && !isPort(port) {
 		return "the port must be between 1 and 65535"
@@ -153,7 +157,8 @@ func authorityProblem(scheme, authority string) string {
 	return ""
 }
 
-// hostProblem says why a host can be neither a name nor an IPv4 address.
+// hostProblem says why a host can be neither a name nor an IPv4 address, "" if it
+// can. A name is not looked up: the network may not be there yet.
 func hostProblem(host string) string {
 	if isAddress(host) {
 		return ""
@@ -171,7 +176,8 @@ func hostProblem(host string) string {
 	return ""
 }
 
-// unknownScheme names the scheme that was probably meant.
+// unknownScheme names the scheme that was probably meant: that of another program
+// for the same thing, or the one that is spelled alike.
 func unknownScheme(scheme string) error {
 	if m := schemeAliases[scheme]; m != "" {
 		return fmt.Errorf("%s:// is written %s:// here", scheme, m)

@@ -22,6 +22,7 @@ type maker struct {
 func (r *sensorReader) streamsOf(
 	e entry, s stanza, every time.Duration, p sensors.Priority, written filterReader, opts drivers.Options,
 ) []sensors.Stream {
+	// The class comes first: a kind may have several quantities by it.
 	qs := opts.Quantities()
 	r.checkRenames(e.path, s, qs)
 	r.class(e.path, s, opts, &qs)
@@ -37,6 +38,7 @@ func (r *sensorReader) streamsOf(
 		r.addStream(name, at, e)
 		stream := sensors.Stream{Name: name, Kind: s.Kind, Every: every, Priority: p, Quantity: q,
 			Filter: written.filterOf(q, every)}
+		// The alarm is a stream of its own, and its name may be taken like any other.
 		if limit := stream.Filter.Alarm; limit != nil {
 			limit.Stream = alarmOf(stream)
 			r.addStream(limit.Stream.Name, join(e.path+".alarm", q.Name), e)
@@ -46,13 +48,15 @@ func (r *sensorReader) streamsOf(
 	return all
 }
 
-// alarmOf is the stream of the alarm that a threshold makes of a stream.
+// alarmOf is the stream of the alarm that a threshold makes of a stream. It has the
+// pace of that stream, and always the priority of an alarm.
 func alarmOf(st sensors.Stream) sensors.Stream {
 	return sensors.Stream{Name: st.Name + "_alarm", Kind: st.Kind, Every: st.Every, Priority: sensors.Alarm,
 		Quantity: sensors.Quantity{Name: st.Quantity.Name + "_alarm", Class: "problem", States: sensors.AlarmStates}}
 }
 
-// checkRenames complains about names for what the sensor does not measure.
+// checkRenames reports names for quantities that the sensor does not measure: they
+// would have no effect, and the stream would keep a name that nobody expects.
 func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity) {
 	var names []string
 	for _, q := range qs {
@@ -89,7 +93,9 @@ func ownClass(opts drivers.Options) bool {
 	return known["class"] != nil
 }
 
-// addStream notes that a sensor makes a stream, which no other may.
+// addStream notes that a sensor makes a stream, which no other may: the readings of
+// two sensors in one stream would be one series to everybody who reads it. The
+// error is at the key that gave the name.
 func (r *sensorReader) addStream(name, at string, by entry) {
 	if r.bad[at] {
 		return

@@ -10,6 +10,8 @@ func similar(word string, candidates []string) string {
 		return "" // no key is that long, and the work grows with the square
 	}
 	word = strings.ReplaceAll(strings.ToLower(word), "-", "_")
+	// One mistake in a short word, up to four in a long one: beyond that the
+	// suggestion would be a guess.
 	best, nearest := "", 1+max(1, min(len(word), 12)/3)
 	for _, c := range candidates {
 		d := distance(word, c, nearest)
@@ -30,6 +32,7 @@ func distance(a, b string, enough int) int {
 	if max(len(a)-len(b), len(b)-len(a)) >= enough {
 		return enough
 	}
+	// Three rows of the table are enough: a swap looks two back.
 	var before, above []int // the rows of the last letter but one and of the last
 	row := make([]int, len(b)+1)
 	for j := range row {

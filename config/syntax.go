@@ -90,7 +90,9 @@ func (f *finder) find() *fault {
 	return nil
 }
 
-// line reads a line, and those that its values go on in.
+// line reads a line, and those that its values go on in. Blank lines and comments
+// count for nothing; --- and ... end every block; anything else belongs to a block
+// by its indentation, which settle finds.
 func (f *finder) line() *fault {
 	indent := len(f.rest()) - len(strings.TrimLeft(f.rest(), " "))
 	f.at += indent
@@ -116,7 +118,8 @@ func (f *finder) line() *fault {
 	return f.entry(indent)
 }
 
-// directive is a line such as %YAML 1.2.
+// directive reads a line such as %YAML 1.2. It stands before the --- of its
+// document. Other directives than %YAML are left to the library.
 func (f *finder) directive() *fault {
 	start := f.at
 	line, _, _ := strings.Cut(f.rest(), "\n")
@@ -131,6 +134,7 @@ func (f *finder) directive() *fault {
 // settle closes the blocks that end before a line, and opens the one that
 // begins with it. It is done if the line only continues a text.
 func (f *finder) settle(indent int) (wrong *fault, done bool) {
+	// before keeps the blocks that are closed here: a mistake may lie in one of them.
 	before := f.blocks
 	for len(f.blocks) > 0 && f.top().indent > indent {
 		f.blocks = f.blocks[:len(f.blocks)-1]
@@ -178,7 +182,16 @@ func (f *finder) deeper(indent int) *fault {
 	return faultAt(f.at, "indented more than the line above, which has its value already")
 }
 
-// sibling is a line at the indentation of the innermost block.
+// sibling is a line at the indentation of the innermost block. A list may stand in
+// the column of the key that it belongs to:
+//
+//	servers:
+//	- mqtts://a
+//	- mqtts://b
+//	username: porch
+//
+// so a dash after a key without a value opens a list, and a key after such a list
+// closes it.
 func (f *finder) sibling(indent int) *fault {
 	switch dash := f.dash(); {
 	case dash && f.top().kind == mapping && f.top().has == nothing:
@@ -195,8 +208,11 @@ func (f *finder) sibling(indent int) *fault {
 	return nil
 }
 
-// continued is a line that goes on with the text of the one before.
+// continued is a line that goes on with the text of the one before, as YAML allows
+// it for a value without quotes. A line that looks like a key is a mistake there.
 func (f *finder) continued(indent int) (*fault, bool) {
+	// A key in the middle of a text: either the text should have been a key, or this
+	// line is indented by mistake.
 	if colon := f.key(); colon >= 0 {
 		value := f.top().value
 		if strings.Contains(f.text[value:f.at], "\n") && f.startsLine(value) {
@@ -208,7 +224,8 @@ func (f *finder) continued(indent int) (*fault, bool) {
 	return nil, true
 }
 
-// noColon complains about a line that should have been a key with its value.
+// noColon reports a line that should have been a key with its value: its first word
+// is shown as the key, and nothing else of it, since it may be a secret.
 func (f *finder) noColon(at int) *fault {
 	line, _, _ := strings.Cut(f.text[at:], "\n")
 	word := strings.TrimRight(line, " \t\r")
@@ -221,7 +238,9 @@ func (f *finder) noColon(at int) *fault {
 	return faultAt(at, "a key is missing: a line is a key, a colon and a value")
 }
 
-// entry reads what stands at f.at: a dash, a key or a text.
+// entry reads what stands at f.at: a dash, a key or a text. The innermost block is
+// the one that it belongs to. A key in the form "? key" is legal YAML that nobody
+// writes into a configuration; there the finder gives up.
 func (f *finder) entry(indent int) *fault {
 	if f.dash() {
 		f.top().took(list, f.at)
@@ -251,6 +270,8 @@ func (f *finder) entry(indent int) *fault {
 	f.collectForeign(f.at, colon)
 	key := f.at
 	f.at = colon + 1
+	// "kind:contact, gpio: 17" is one key with a second colon to YAML; the missing
+	// space is what the person has to see.
 	wrong := f.value()
 	if word := glued(f.text[key:colon]); wrong != nil && word != "" {
 		return faultAt(key, noBlank, word+": ")
@@ -258,7 +279,11 @@ func (f *finder) entry(indent int) *fault {
 	return wrong
 }
 
-// dashed reads an entry of a list; what follows the dash may be a block.
+// dashed reads an entry of a list. What follows the dash may be a block of its own,
+// whose indentation is that of its first key:
+//
+//   - kind: w1
+//     id: 28-0316a2797bff
 func (f *finder) dashed(indent int) *fault {
 	begin := f.at
 	f.at++

@@ -108,7 +108,9 @@ func (r *flowReader) outside(line string) bool {
 	return found && isWord(key) && len(line)-len(content) <= r.indent
 }
 
-// token reads one thing between brackets.
+// token reads one thing between brackets: a separator, a quoted text, an alias or
+// words. Between brackets a comma ends a value, and a colon needs no space behind it
+// if the key is quoted (YAML 1.2, section 7.4.2).
 func (r *flowReader) token(top *bracket) *fault {
 	c, next := r.text[r.at], byte('\n')
 	if r.at+1 < len(r.text) {
@@ -168,7 +170,8 @@ func (r *flowReader) value(top *bracket, c, next byte, separate bool) *fault {
 	return nil
 }
 
-// colon is the colon behind a key.
+// colon is the colon behind a key. What stood before it is the key, then, not a
+// value; a second one in the same entry is a mistake.
 func (r *flowReader) colon(top *bracket) *fault {
 	if top.colon {
 		return r.secondColon(top)

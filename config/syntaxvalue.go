@@ -34,12 +34,14 @@ func isKeyColon(line string, i int) bool {
 	return i < len(line) && line[i] == ':' && (i+1 == len(line) || isBlank(line[i+1]))
 }
 
-// colonAfterQuoted returns the offset of the colon behind a key in quotes, or -1.
+// colonAfterQuoted returns the offset of the colon behind a key in quotes, or -1 if
+// the quotes are not closed on the line or something else follows them.
 func colonAfterQuoted(line string) int {
 	end := closingQuote(line)
 	if end < 0 {
 		return -1
 	}
+	// A blank between the key and its colon is allowed.
 	end += len(line[end:]) - len(strings.TrimLeft(line[end:], " \t"))
 	if isKeyColon(line, end) {
 		return end
@@ -77,10 +79,13 @@ func closingQuote(s string) int {
 	return -1
 }
 
-// value reads what follows a key or a dash in a block.
+// value reads what follows a key or a dash in a block, and notes in the block
+// whether a line that is indented more may follow: after nothing, a block; after
+// text without quotes, more text; else neither.
 func (f *finder) value() *fault {
 	f.skipBlanks()
 	f.properties()
+	// What follows the line may still be the value: a block that is indented more.
 	top := f.top()
 	top.has, top.value = nothing, f.at
 	if f.endOfLine() {
@@ -167,7 +172,7 @@ func (f *finder) literal() *fault {
 	return nil
 }
 
-// alias reads *name in a block.
+// alias reads *name in a block, where nothing else may stand on the line.
 func (f *finder) alias() *fault {
 	start := f.at
 	if wrong := f.aliasName(); wrong != nil {
@@ -180,7 +185,9 @@ func (f *finder) alias() *fault {
 	return nil
 }
 
-// plain reads text without quotes to the end of the line.
+// plain reads text without quotes to the end of the line. A colon with a space
+// behind it would begin a second key on the line, which is the most common mistake
+// of those who write `key: value: more`.
 func (f *finder) plain() *fault {
 	start := f.at
 	line, _, _ := strings.Cut(f.rest(), "\n")

@@ -26,9 +26,10 @@ func (r *reader) topics(t topicKeys, clientID string, specs []sensors.Spec) payl
 	return payload.Patterns(t)
 }
 
-// unpublishable says why a pattern makes no topics that one may publish to.
+// unpublishable says why a pattern makes no topics that one may publish to, "" if
+// it does.
 func unpublishable(pattern string) string {
-	bare := payload.Expand(pattern, "x", "x")
+	bare := payload.Expand(pattern, "x", "x") // what is left is the person's own
 	switch {
 	case !strings.Contains(pattern, "{client_id}"), !strings.Contains(pattern, "{stream}"):
 		return fmt.Sprintf("%q has to contain {client_id} and {stream}", pattern)
@@ -59,6 +60,8 @@ func unpublishableTopic(pattern, bare string) string {
 // distinct makes sure that no topic has two meanings: that of two streams, of a
 // reading and a state, or of the agent's own messages. It reports the first.
 func (r *reader) distinct(t topicKeys, clientID string, specs []sensors.Spec) {
+	// Every topic that the agent would publish to, and what it is: there may be ten
+	// thousand, so each is made once.
 	taken := map[string]string{}
 	for _, s := range specs {
 		for _, st := range s.Streams {

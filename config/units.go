@@ -67,6 +67,8 @@ func parseUnits(text string, units []unit, example string, hint func(number stri
 	if text == "0" {
 		return 0, nil
 	}
+	// Floats: 1.5h is whole in nanoseconds, and 2^53 of them are a hundred days, below
+	// which rounding does not show.
 	var sum float64
 	for rest := text; ; {
 		number, word, tail := cutUnit(rest)
@@ -90,7 +92,8 @@ func parseUnits(text string, units []unit, example string, hint func(number stri
 	}
 }
 
-// cutUnit takes a number and the unit behind it off the front of a text.
+// cutUnit takes a number and the unit behind it off the front of a text. A unit goes
+// to the next digit, so blanks around it do not matter.
 func cutUnit(s string) (number, word, tail string) {
 	isNumber := func(r rune) bool { return r >= '0' && r <= '9' || r == '.' }
 	end := func(s string, of func(rune) bool) int {
@@ -105,7 +108,8 @@ func cutUnit(s string) (number, word, tail string) {
 	return number, strings.TrimSpace(s[:w]), s[w:]
 }
 
-// unitNamed is what a unit counts for. The error lists those that there are.
+// unitNamed is what a unit counts for. The error lists those that there are, and
+// says why MB and kB are not among them.
 func unitNamed(word string, units []unit) (float64, error) {
 	var names []string
 	for _, u := range units {
@@ -115,6 +119,7 @@ func unitNamed(word string, units []unit) (float64, error) {
 		names = append(names, u.name)
 	}
 	text := fmt.Sprintf("unknown unit %q; known are %s", word, strings.Join(names, ", "))
+	// kB and MB: why they are rejected.
 	if len(word) == 2 && word[1] == 'B' && slices.Contains(names, "KiB") {
 		text += " (" + word + " means two things)"
 	}

@@ -21,6 +21,8 @@ func writable(path string, f *os.File) string {
 	if mode := info.Mode().Perm(); mode&byAll != 0 {
 		return fmt.Sprintf("every user of this machine can write this file (mode %04o): chmod o-w %s", mode, path)
 	}
+	// Whoever may write the folder can put another file in its place, unless the
+	// sticky bit keeps files for their owners, as in /tmp.
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}

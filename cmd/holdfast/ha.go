@@ -14,7 +14,8 @@ import (
 
 const forgetTime = 5 * time.Minute // for the whole of ha clear: one round trip a topic
 
-// runHA shows or clears what Home Assistant knows of this node.
+// runHA shows or clears what Home Assistant knows of this node. The verb may have
+// flags on both sides, as that of queue.
 func runHA(ctx context.Context, args []string) error {
 	f := flags("ha")
 	path := configFlag(f)

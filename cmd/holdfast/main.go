@@ -99,7 +99,9 @@ type usageError struct{ error }
 // Unwrap is for errors.Is and errors.As: what is wrong may decide about the hint.
 func (m usageError) Unwrap() error { return m.error }
 
-// report prints an error and returns the exit status that it stands for.
+// report prints an error to standard error and returns the exit status that it
+// stands for. Errors of the configuration are printed as they are, one on each line,
+// for an editor to jump to.
 func report(err error) int {
 	var wrong config.Errors
 	var user usageError

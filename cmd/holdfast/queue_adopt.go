@@ -43,7 +43,8 @@ func (s *queueCmd) exportAll() error {
 	return nil
 }
 
-// noBacklog says whose backlogs there are.
+// noBacklog is the error for a client ID that has no backlog here. It lists those
+// that have, each once.
 func (s *queueCmd) noBacklog(others []queue.Other) error {
 	if len(others) == 0 {
 		return usageError{fmt.Errorf("queue %s: no backlog of another client ID lies beside it", s.path)}

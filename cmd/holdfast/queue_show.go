@@ -65,7 +65,8 @@ func (t *queueStats) add(it queue.Item) error {
 	return nil
 }
 
-// total counts what is on disk.
+// total counts what is on disk. An agent that runs may have more in memory, and may
+// have sent some of it since its last commit.
 func (s *queueCmd) total() (t queueStats, err error) {
 	t.Streams = map[string]int{}
 	c, err := s.inspect(t.add)
@@ -118,7 +119,8 @@ func (s *queueCmd) stats() error {
 	return nil
 }
 
-// print says what waits, for a person.
+// print says what waits, for a person: before a purge, and as a part of stats. Lines
+// that would say 0 are left out.
 func (t *queueStats) print() {
 	fmt.Fprintf(stdout, "%-10s %d on disk: %d alarms and events, %d routine\n",
 		"waiting", t.Alarms+t.Routine, t.Alarms, t.Routine)
@@ -151,7 +153,8 @@ func (t *queueStats) print() {
 // errEnough ends the reading of a file when peek has printed its lines.
 var errEnough = errors.New("enough was seen")
 
-// peek prints what goes first.
+// peek prints what is sent first, as a table of at most s.max lines, and below it
+// how much more there is.
 func (s *queueCmd) peek() error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
@@ -187,7 +190,8 @@ func (s *queueCmd) peek() error {
 	return nil
 }
 
-// itemText is what a reading or an event says, on one line.
+// itemText is what a reading or an event says, on one line: the error of a failed
+// reading, the word of a state, or the value with its unit.
 func itemText(it queue.Item) string {
 	switch {
 	case it.Event != "":

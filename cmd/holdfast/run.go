@@ -170,7 +170,9 @@ func (r *runner) awaitReload(ctx context.Context) *config.Config {
 	}
 }
 
-// runOne runs the agent, and its own broker if it has one.
+// runOne runs the agent, and its own broker if it has one, until ctx is done or one
+// of them fails. What the last queue could not write goes into the next one, and
+// what this queue could not write is kept for the one after it.
 func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	for _, w := range cfg.Warnings {
 		r.log.Warn("configuration", "warning", w)

@@ -97,8 +97,9 @@ func Run(ctx context.Context, opt Options) (err error) {
 	return show(ctx, opt, cfg, log, wire, s)
 }
 
-// show runs the agent, pulls the cable on schedule, and ends in order: the
-// cable is in, sampling stops, the backlog drains, the agent stops.
+// show runs the agent, pulls the cable on schedule, and ends in order: the cable is
+// in, sampling stops, the backlog drains, the agent stops. So the numbers can be
+// compared at the end: nothing is made any more, and nothing is on its way.
 func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger, wire *cable.Cable, s *screen) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

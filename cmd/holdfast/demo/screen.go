@@ -42,7 +42,9 @@ type payload struct {
 	Error      string   `json:"error"`
 }
 
-// arrived takes one message of the broker's.
+// arrived takes one message of the broker's, from one of the broker's goroutines.
+// Readings are printed and counted, the agent's status is printed, and states and
+// the agent's other messages are left out: the screen would be full of them.
 func (s *screen) arrived(m broker.Message) {
 	if strings.HasSuffix(m.Topic, "/agent/status") {
 		s.say("the broker says: " + string(m.Payload))
@@ -97,7 +99,8 @@ func (s *screen) waiting() int {
 	return s.made - len(s.seen)
 }
 
-// backlog prints how many readings have not arrived, when there is news.
+// backlog prints how many readings have not arrived, when the number has changed.
+// While the network works a few are always on their way, which is no news.
 func (s *screen) backlog(connected bool) {
 	n := s.waiting()
 	s.mu.Lock()
@@ -151,7 +154,8 @@ func (s *screen) drain(limit time.Duration) {
 	s.backlog(false)
 }
 
-// summary closes the books. It is an error if a reading is missing.
+// summary compares what the sensors gave with what has arrived. It is an error if a
+// reading is missing; one that came twice is none.
 func (s *screen) summary() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -77,7 +77,8 @@ func (f findings) devices(subsystem string) []scan.Device {
 	return nil
 }
 
-// blind reports whether every look failed.
+// blind reports whether every look failed: then the answer is no answer. One part
+// that could be looked at and has nothing is a result.
 func (f findings) blind() bool {
 	for _, s := range f.kernel {
 		if s.err == nil {
@@ -92,7 +93,8 @@ func (f findings) blind() bool {
 	return len(f.chips) == 0
 }
 
-// look looks at everything. An error of one part does not keep it from the others.
+// look looks at everything. An error of one part does not keep it from the others,
+// and is shown in its place.
 func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 	f.chips, f.chipsErr = scan.GPIO(h)
 	f.buses, f.busesErr = scan.I2C(h)

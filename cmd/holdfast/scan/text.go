@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
-// text shows findings to a person.
+// text shows findings to a person, in columns that fit what is in them.
 func text(f findings) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
@@ -31,7 +31,8 @@ func trimLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// gpioText lists the chips with their lines.
+// gpioText lists the chips with their lines, and counts those lines that lead
+// nowhere.
 func gpioText(w *tabwriter.Writer, f findings) {
 	fmt.Fprintf(w, "GPIO\n")
 	printError(w, f.chipsErr)
@@ -88,7 +89,8 @@ func holderText(l scan.Line) string {
 	return "held by " + l.Holder
 }
 
-// i2cText lists the buses with the parts that answer.
+// i2cText lists the buses with the parts that answer. A bus on which nobody answers
+// says what to check: it is the usual sight of a first attempt.
 func i2cText(w *tabwriter.Writer, f findings) {
 	fmt.Fprintf(w, "\nI2C\n")
 	printError(w, f.busesErr)
@@ -108,7 +110,8 @@ func i2cText(w *tabwriter.Writer, f findings) {
 	}
 }
 
-// partText says what a part is, as far as it can be known, and what can read it.
+// partText says what a part is, as far as it can be known, and what can read it. An
+// address alone is a guess, and called so; an ID register is not.
 func partText(p scan.Part) string {
 	var words []string
 	switch {
@@ -131,7 +134,8 @@ func partText(p scan.Part) string {
 	return strings.Join(words, "; ")
 }
 
-// kernelText lists the devices that the kernel reads itself.
+// kernelText lists the devices that the kernel reads itself, with their inputs and
+// where they are in sysfs.
 func kernelText(w *tabwriter.Writer, s subsystem) {
 	fmt.Fprintf(w, "\n%s\n", s.title)
 	printError(w, s.err)

@@ -135,7 +135,8 @@ func quotedList(texts []string) string {
 	return "[" + strings.Join(all, ", ") + "]"
 }
 
-// errors says what could not be looked at.
+// errors says in comments what could not be looked at: a section to paste must not
+// look complete when it is not.
 func (s *section) errors(f findings) {
 	for _, err := range []error{f.chipsErr, f.busesErr} {
 		if err != nil {
@@ -227,7 +228,9 @@ func readable(named string, inputs []string) (can []string) {
 	return can
 }
 
-// hwmon writes a device of the kernel's hardware monitoring, with all its inputs.
+// hwmon writes a device of the kernel's hardware monitoring, with all its inputs. A
+// thermometer on the 1-wire bus is there, too, and left out: it has a kind of its
+// own.
 func (s *section) hwmon(d scan.Device) {
 	if _, w1 := drivers.New("w1"); len(d.Inputs) == 0 || w1 && d.Name == "w1_slave_temp" {
 		return // it measures nothing, or is there as a 1-wire part
@@ -288,8 +291,9 @@ func (s *section) never() {
 		`kind: simulated, wave: {quantity: temperature, unit: "°C", mean: 20, swing: 5, period: 1h}, every: 10s`)
 }
 
-// contacts shows how a free line would be written. What hangs on one cannot be
-// seen, so they are comments.
+// contacts shows how a free line would be written. What is wired to one cannot be
+// seen, so they are comments. A chip with more than 64 lines would fill the file,
+// and is left out.
 func (s *section) contacts(chips []scan.Chip) {
 	explained := false
 	for _, c := range chips {
