@@ -134,7 +134,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 		rejects: newRejects(),
 		notices: newNoticeMemory(), journal: linkLog{log: log, logged: map[string]bool{}}}
 	l.states.changed, l.network = make(chan struct{}, 1), make(chan struct{}, 1)
-	l.board.now.Since = time.Now()
+	l.board.now.Since, l.board.rate.period = time.Now(), ratePeriod
 	return l
 }
 

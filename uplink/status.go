@@ -19,9 +19,13 @@ type Status struct {
 	RoundTrip   time.Duration // from the last message acknowledged; 0: there is none in this connection
 	Held        string        // why the backlog does not go out although we are connected; empty: it goes out
 	Delivered   uint64        // readings and events that were acknowledged since the start
-	Rate        float64       // of them per second, over half a minute
+	Rate        float64       // of them per second, over the last seconds
+	Produced    float64       // routine readings of this node per second, over half a minute
 	CertExpires time.Time     // the first of the certificates that the connection depends on; zero: there are none
 }
+
+// ratePeriod is short, because a drain may be over in seconds.
+const ratePeriod = 5 * time.Second
 
 // A statusBoard holds what [Link.Status] reports. The goroutine of Run writes it,
 // and a few numbers with each acknowledgement: that costs a lock that is free.
@@ -92,7 +96,8 @@ func (l *Link) Status() Status {
 	if s.Server == "" && len(l.opt.Servers) > 0 {
 		s.Server = l.opt.Servers[0].Host
 	}
-	s.Rate = l.board.rate.perSecond(time.Now())
+	now := time.Now()
+	s.Rate, s.Produced = l.board.rate.perSecond(now), l.pace.produced.perSecond(now)
 	return s
 }
 

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -97,8 +98,10 @@ const (
 	meterStart  = 10 * time.Second // the first reading of every sensor comes at once
 )
 
-// A meter counts events per second, over half a minute.
+// A meter counts events per second, over its period and the one before.
 type meter struct {
+	period time.Duration // 0: meterPeriod
+
 	mu     sync.Mutex
 	from   time.Time // start of the period; zero: there was no event
 	count  int       // in the period
@@ -115,21 +118,23 @@ func (m *meter) add(now time.Time, n int) {
 	m.count += n
 }
 
+// span is how long a period is.
+func (m *meter) span() time.Duration { return cmp.Or(m.period, meterPeriod) }
+
 // rollLocked starts the period that now is in.
 func (m *meter) rollLocked(now time.Time) {
-	periods := now.Sub(m.from) / meterPeriod
+	periods := now.Sub(m.from) / m.span()
 	if periods < 1 {
 		return
 	}
 	m.before = 0
 	if periods == 1 {
-		m.before = float64(m.count) / meterPeriod.Seconds()
+		m.before = float64(m.count) / m.span().Seconds()
 	}
-	m.from, m.count = m.from.Add(periods*meterPeriod), 0
+	m.from, m.count = m.from.Add(periods*m.span()), 0
 }
 
-// perSecond weighs the period before by how much of it lies in the last
-// meterPeriod.
+// perSecond weighs the period before by how much of it lies in the last span.
 func (m *meter) perSecond(now time.Time) float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,9 +142,9 @@ func (m *meter) perSecond(now time.Time) float64 {
 		return 0
 	}
 	m.rollLocked(now)
-	elapsed := now.Sub(m.from)
+	elapsed, span := now.Sub(m.from), m.span()
 	if m.before < 0 {
-		return float64(m.count) / max(elapsed, meterStart).Seconds()
+		return float64(m.count) / max(elapsed, min(meterStart, span)).Seconds()
 	}
-	return m.before*(1-elapsed.Seconds()/meterPeriod.Seconds()) + float64(m.count)/meterPeriod.Seconds()
+	return m.before*(1-elapsed.Seconds()/span.Seconds()) + float64(m.count)/span.Seconds()
 }

@@ -139,9 +139,9 @@ func events(m moment, items []queue.Item) []Event {
 	return all
 }
 
-// minRate is the least rate from which a time left is reckoned: it is less than one
-// reading in the half minute that the rate is over.
-const minRate = 0.03
+// minRate is the least rate at which a backlog shrinks for which a time left is
+// reckoned, in readings a second: less is chance.
+const minRate = 0.2
 
 func queueOf(m moment, q queue.Stats, link uplink.Status) Queue {
 	s := Queue{Backlog: q.Backlog, Memory: q.Memory, Rate: link.Rate, Delivered: link.Delivered, Dropped: q.Dropped,
@@ -152,8 +152,8 @@ func queueOf(m moment, q queue.Stats, link uplink.Status) Queue {
 	}
 	switch {
 	case q.Backlog == 0:
-	case link.Connected && link.Rate >= minRate:
-		s.Left = float64(q.Backlog) / link.Rate
+	case link.Connected && link.Rate-link.Produced >= minRate:
+		s.Left = float64(q.Backlog) / (link.Rate - link.Produced)
 	default:
 		s.Left = -1
 	}

@@ -51,7 +51,7 @@ func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
 			{Stream: "room", Value: 45.2, At: n.clock.Now(), Seq: 9},
 			{Stream: "door", Err: "line is held by another program", At: then, Seq: 2},
 		}
-		n.link = uplink.Status{Connected: true, Server: "broker:8883", Since: began, Rate: 2.5,
+		n.link = uplink.Status{Connected: true, Server: "broker:8883", Since: began, Rate: 3.5, Produced: 1,
 			RoundTrip: 20 * time.Millisecond,
 			LastError: "reset", LastErrorAt: began, CertExpires: time.Now().Add(10 * 24 * time.Hour)}
 		n.stats = queue.Stats{Backlog: 50, Oldest: then, Missing: 3, Dropped: 2, WrittenToday: 4096}

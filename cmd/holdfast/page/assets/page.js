@@ -120,7 +120,7 @@ function drawBacklog() {
   fill("backlog", {
     count: count(q.backlog),
     oldest: q.backlog ? span(q.oldest_s) : "nothing waits",
-    rate: node.link.connected ? `${q.drain_rate.toFixed(q.drain_rate < 10 ? 1 : 0)} a second` : "",
+    rate: busy && node.link.connected ? `${q.drain_rate.toFixed(q.drain_rate < 10 ? 1 : 0)} a second` : "",
     left: busy && q.drain_left_s >= 0 ? span(q.drain_left_s) : "",
     memory: q.memory ? count(q.memory) : "",
   });
