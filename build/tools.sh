@@ -40,6 +40,9 @@ install_tools() {
 	need qemu-arm-static qemu-user-static
 	need mkfs.ext4 e2fsprogs # a card of its own for the agent
 	need fsfreeze util-linux
+	need chromium chromium # the status page
+	need promtool prometheus
+	need npm npm # fetches axe-core
 	install_missing
 }
 

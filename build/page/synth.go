@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+)
+
+const brokerName = "broker.example.com:8883"
+
+// A scene is a node that was made up for pictures: an hour of history is there at
+// once, and it is always the same.
+type scene struct {
+	start   time.Time
+	change  func(*status.Snapshot) // what is special in this scene
+	streams []status.Stream
+}
+
+// Snapshot is the node of the scene, now.
+func (s *scene) Snapshot(history bool) status.Snapshot {
+	now := time.Now().UnixMilli()
+	ago := func(d time.Duration) int64 { return now - d.Milliseconds() }
+	snap := status.Snapshot{
+		Time: now,
+		Node: status.Node{ClientID: "store-12", Version: "0.1.0", Hardware: "Raspberry Pi Zero W Rev 1.1",
+			Boot: "17-9f3c02ab", Started: ago(93 * time.Hour)},
+		Link: status.Link{Connected: true, Server: brokerName, Since: ago(29 * time.Hour), RoundTrip: 0.043},
+		Queue: status.Queue{Rate: 1.4, Delivered: 418_233, Written: 9 << 20, WrittenToday: 1_200_000,
+			CommitsToday: 96},
+		Clock:    status.Clock{Quality: "ok", Source: "kernel (NTP)"},
+		Problems: []string{},
+		Events: []status.Event{
+			event(1, ago(93*time.Hour), "unclean_start", map[string]any{"last": "16-51d0c77e"}),
+			event(2, ago(51*time.Minute), "fault", map[string]any{"sensor": "cellar", "stream": "cellar",
+				"error": "w1 28-0316a2797bff: CRC does not match", "failures": 3}),
+			event(3, ago(49*time.Minute), "recovered", map[string]any{"sensor": "cellar", "after_s": 96}),
+			event(4, ago(21*time.Minute), "fault", map[string]any{"sensor": "cellar", "stream": "cellar",
+				"error": "w1 28-0316a2797bff: no answer", "failures": 3}),
+		},
+	}
+	for _, st := range s.streams {
+		if st.At == 0 {
+			st.At = ago(time.Duration(len(st.Name)*270) * time.Millisecond)
+		} else {
+			st.At = ago(time.Duration(st.At))
+		}
+		if !history {
+			st.History = nil
+		}
+		st.Seq = uint64(now / 1000)
+		snap.Streams = append(snap.Streams, st)
+	}
+	if s.change != nil {
+		s.change(&snap)
+	}
+	return snap
+}
+
+func event(seq uint64, at int64, name string, details map[string]any) status.Event {
+	text, err := json.Marshal(details)
+	if err != nil {
+		panic(err) // strings and numbers always marshal
+	}
+	return status.Event{At: at, Seq: seq, Name: name, Details: text}
+}
+
+// wave is an hour of a value that swings, with a little noise, rounded to places.
+func wave(name, unit, class string, mean, swing, period, noise float64, places int) status.Stream {
+	h := &status.History{Step: 40}
+	scale := math.Pow10(places)
+	for i := range 90 {
+		jitter := math.Sin(float64(i*i)*1.7+mean) * noise
+		v := mean + swing*math.Sin(float64(i)/period+mean) + jitter
+		h.Values = append(h.Values, float32(math.Round(v*scale)/scale))
+	}
+	v := math.Round(float64(h.Values[89])*scale) / scale
+	return status.Stream{Name: name, Kind: "bme280", Unit: unit, Class: class, Value: &v, History: h}
+}
+
+// door is a contact that opens for some slots of the hour.
+func door(name, class string, words [2]string, open ...int) status.Stream {
+	h := &status.History{Step: 40, Values: make([]float32, 90)}
+	for _, i := range open {
+		h.Values[i] = 1
+	}
+	v := float64(h.Values[89])
+	return status.Stream{Name: name, Kind: "contact", Class: class, Alarm: true, Sparse: true, Value: &v,
+		State: words[int(v)], History: h, At: int64(4 * time.Minute)}
+}
+
+// house is a store with some sensors.
+func house() []status.Stream {
+	lost := wave("cellar", "°C", "temperature", 11, 0.4, 20, 0.1, 2)
+	for i := 58; i < 90; i++ {
+		lost.History.Values[i] = float32(math.NaN())
+	}
+	lost.Value, lost.At = nil, int64(21*time.Minute)
+	lost.Error = "w1 28-0316a2797bff: no answer: is the data line connected, with its pull-up?"
+	return []status.Stream{
+		door("front_door", "door", [2]string{"closed", "open"}, 12, 13, 31, 32, 33, 60, 88, 89),
+		door("back_door", "door", [2]string{"closed", "open"}, 44),
+		door("hall", "motion", [2]string{"clear", "motion"}, 11, 12, 13, 14, 30, 31, 59, 60, 61),
+		wave("room_temperature", "°C", "temperature", 21.3, 0.7, 14, 0.06, 2),
+		wave("room_humidity", "%", "humidity", 46, 5, 17, 0.5, 1),
+		wave("room_pressure", "hPa", "pressure", 1013.2, 0.9, 30, 0.03, 1),
+		wave("freezer", "°C", "temperature", -18.4, 1.3, 5, 0.15, 2),
+		door("freezer_alarm", "problem", [2]string{"ok", "alarm"}),
+		lost,
+		wave("tank_level", "%", "", 63, 9, 60, 0.2, 1),
+		wave("cpu_temperature", "°C", "temperature", 48.5, 2, 9, 0.9, 1),
+		wave("supply_voltage", "V", "voltage", 5.07, 0.02, 11, 0.01, 3),
+	}
+}
+
+// many is a node with n streams.
+func many(n int) []status.Stream {
+	all := make([]status.Stream, n)
+	for i := range all {
+		name, mean, period := fmt.Sprintf("sensor_%04d", i+1), float64(10+i%17), float64(5+i%11)
+		all[i] = wave(name, "°C", "temperature", mean, 2, period, 0.2, 2)
+	}
+	return all
+}
+
+// scenes are what the pictures show.
+var scenes = map[string]func(*status.Snapshot){
+	"fault": nil,
+	"outage": func(s *status.Snapshot) {
+		s.Link = status.Link{Server: brokerName, Since: s.Time - 47*60_000, NextTry: s.Time + 24_000,
+			Error: brokerName + ": dial tcp: lookup broker.example.com: no such host", ErrorAt: s.Time - 36_000}
+		s.Queue.Backlog, s.Queue.Oldest, s.Queue.Left, s.Queue.Rate = 3948, 47*60, -1, 0
+		s.Queue.WrittenToday, s.Queue.Memory = 3_400_000, 14
+	},
+	"drain": func(s *status.Snapshot) {
+		s.Link.Since = s.Time - 9_000
+		s.Link.Error, s.Link.ErrorAt = "connection lost: the broker does not answer", s.Time-48*60_000
+		s.Queue.Backlog, s.Queue.Oldest, s.Queue.Rate, s.Queue.Left = 2210, 31*60, 248, 8.9
+	},
+}
