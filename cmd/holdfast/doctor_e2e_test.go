@@ -46,7 +46,8 @@ func TestTheDoctorFindsNothingAtAHealthySite(t *testing.T) {
 	w.agent.start()
 	eventually(t, 20*time.Second, "online", func() bool { return w.sub.last("store/agent/status").raw == "online" })
 	_, before := w.tap.snapshot()
-	if out := w.doctor(); !strings.Contains(out, "ok       agent") || !strings.Contains(out, "skipped  login: the agent that runs") {
+	out := w.doctor()
+	if !strings.Contains(out, "ok       agent") || !strings.Contains(out, "skipped  login: the agent that runs") {
 		t.Errorf("beside the agent:\n%s", out)
 	}
 	if _, after := w.tap.snapshot(); len(after) != len(before) {

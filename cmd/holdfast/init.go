@@ -16,9 +16,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// runInit writes the first configuration, and offers to try it.
-func runInit(ctx context.Context, args []string) error {
-	o := setup.Options{Ask: stderr, Out: stdout, Scan: scanned, Today: time.Now().Format(time.DateOnly), Given: map[string]bool{}}
+// initFlags reads the command line of init. try says that the doctor is to follow.
+func initFlags(args []string) (o setup.Options, try bool, err error) {
+	o = setup.Options{Ask: stderr, Out: stdout, Scan: scanned, Today: time.Now().Format(time.DateOnly),
+		Given: map[string]bool{}}
 	f := flags("init")
 	f.StringVar(&o.Path, "c", config.DefaultPath, "the `file` to write")
 	f.BoolVar(&o.Force, "force", false, "overwrite the file, and the password beside it")
@@ -27,23 +28,28 @@ func runInit(ctx context.Context, args []string) error {
 	f.StringVar(&o.Username, "username", "", "the user `name` at the broker")
 	f.StringVar(&o.PasswordFile, "password-file", "", "a `file` whose first line is the password")
 	f.BoolVar(&o.HomeAssistant, "home-assistant", false, "announce the sensors to Home Assistant")
-	try := f.Bool("doctor", false, "then run holdfast doctor; on a terminal it is offered")
+	f.BoolVar(&try, "doctor", false, "then run holdfast doctor; on a terminal it is offered")
 	if err := parse(f, args, 0); err != nil {
-		return err
+		return o, false, err
 	}
 	f.Visit(func(set *flag.Flag) { o.Given[set.Name] = true })
 	if o.Path == "-" {
-		return usageError{errors.New("init writes a file: name it with -c FILE")}
+		return o, false, usageError{errors.New("init writes a file: name it with -c FILE")}
 	}
-	if o.PasswordFile != "" {
-		path, err := filepath.Abs(o.PasswordFile)
-		if err != nil {
-			return err
-		}
-		o.PasswordFile = path
+	if o.PasswordFile != "" { // the agent may run in another folder
+		o.PasswordFile, err = filepath.Abs(o.PasswordFile)
 	}
 	if setup.IsTerminal(os.Stdin) {
 		o.In = os.Stdin
+	}
+	return o, try, err
+}
+
+// runInit writes the first configuration, and offers to try it.
+func runInit(ctx context.Context, args []string) error {
+	o, try, err := initFlags(args)
+	if err != nil {
+		return err
 	}
 	session := setup.New(o)
 	if err := session.Run(ctx); err != nil {
@@ -53,12 +59,11 @@ func runInit(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.In != nil && !o.Given["doctor"] {
-		var err error
-		if *try, err = session.Confirm(ctx, "Try it now with holdfast doctor?"); err != nil {
+		if try, err = session.Confirm(ctx, "Try it now with holdfast doctor?"); err != nil {
 			return err
 		}
 	}
-	if *try {
+	if try {
 		return runDoctor(ctx, []string{"-c", o.Path})
 	}
 	fmt.Fprintf(stdout, "holdfast doctor -c %s tries it for real\n", o.Path)

@@ -74,6 +74,7 @@ func (b Broker) connect5(password string) []byte {
 	return append(binary.AppendUvarint([]byte{1 << 4}, uint64(len(body))), body...)
 }
 
+// appendText appends a text with its length in front. MQTT 5, section 1.5.4.
 func appendText(to []byte, text string) []byte {
 	return append(binary.BigEndian.AppendUint16(to, uint16(len(text))), text...)
 }
@@ -108,16 +109,19 @@ const (
 	formPair = -2
 )
 
+// The properties that are read: MQTT 5, sections 3.2.2.3.4 to 3.2.2.3.6.
 const (
 	propertyMaxQoS    = 0x24
 	propertyRetain    = 0x25
 	propertyMaxPacket = 0x27
 )
 
+// connackProperties are the forms of all that may stand in a CONNACK: one that is not
+// read has to be passed over.
 var connackProperties = map[byte]int{
 	0x11: 4, 0x12: formText, 0x13: 2, 0x15: formText, 0x16: formText, 0x1a: formText, 0x1c: formText, 0x1f: formText,
-	0x21: 2, 0x22: 2, propertyMaxQoS: 1, propertyRetain: 1, 0x26: formPair, propertyMaxPacket: 4, 0x28: 1, 0x29: 1,
-	0x2a: 1,
+	0x21: 2, 0x22: 2, propertyMaxQoS: 1, propertyRetain: 1, 0x26: formPair, propertyMaxPacket: 4,
+	0x28: 1, 0x29: 1, 0x2a: 1,
 }
 
 // limitsIn reads the body of a CONNACK.

@@ -18,8 +18,9 @@ func TestAnAddressIsNotLookedUp(t *testing.T) {
 }
 
 func TestThePortIsThatOfTheScheme(t *testing.T) {
-	for text, want := range map[string]string{"mqtts://a": "8883", "mqtt://a": "1883", "wss://a/mqtt": "443",
-		"ws://a:9001": "9001"} {
+	for text, want := range map[string]string{
+		"mqtts://a": "8883", "mqtt://a": "1883", "wss://a/mqtt": "443", "ws://a:9001": "9001",
+	} {
 		server, err := url.Parse(text)
 		if got := port(server); got != want || err != nil {
 			t.Errorf("%s: port %s, want %s", text, got, want)

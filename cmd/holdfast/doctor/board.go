@@ -13,6 +13,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
+// boardChecks look at what a board tells of itself. What it does not have or does not
+// tell is no fault: many boards and most cards say little.
 var boardChecks = []Check{
 	{"watchdog", "the hardware watchdog, which restarts a board whose kernel hangs", true,
 		[]*Fault{watchdogOff}, nil, checkWatchdog},
@@ -28,27 +30,35 @@ var boardChecks = []Check{
 		[]*Fault{unitFailed, unitDisabled, unitStopped}, nil, checkUnit},
 }
 
-const betterSupply = "use the supply of the board's maker and a short, thick cable, and power USB devices by themselves"
+// betterSupply mends under-voltage, which corrupts cards long before a board stops.
+const betterSupply = "use the supply of the board's maker and a short, thick cable, " +
+	"and power USB devices by themselves"
 
 var (
+	// A warning: a node works without, until its kernel hangs.
 	watchdogOff = &Fault{Warning,
 		"the hardware watchdog is off: a kernel that hangs stays so until somebody pulls the plug",
 		"write RuntimeWatchdogSec=15 below [Manager] into /etc/systemd/system.conf.d/watchdog.conf, then sudo " +
 			"systemctl daemon-reexec"}
 
+	// Now is an error: writes to the card fail at such a voltage.
 	underVoltageNow  = &Fault{Error, "the supply is below 4.63 V", betterSupply}
 	underVoltageSeen = &Fault{Warning, "the supply has been below 4.63 V since the board started", betterSupply}
 
+	// Raspberry Pi kernels keep a level on purpose, and a siren then stays on.
 	outputPersists = &Fault{Warning,
 		"{pin} is driven and no program holds it: this kernel keeps the level after a program ends " +
 			"(persist_gpio_outputs)",
 		"write dtparam=strict_gpiod into config.txt and restart, or end the level with pinctrl set {number} ip"}
 
+	// The card says itself when it is worn; before that it is a matter of planning.
 	cardWorn = &Fault{Error, "{disk} is at the end of its life: it says {says}",
 		"copy what is needed, and replace it now"}
 	cardWearing = &Fault{Warning, "{disk} nears the end of its life: it says {says}",
 		"plan its replacement; docs/queue.md says what the queue writes"}
 
+	// Faults of the unit. A node that is tried before its first start has a unit that does
+	// not run: a warning.
 	unitFailed = &Fault{Error, "{unit} has failed ({result})",
 		"journalctl -u {unit} -n 50 says why; then sudo systemctl restart {unit}"}
 	unitDisabled = &Fault{Warning, "{unit} is not enabled: it does not start when the board does",
@@ -81,6 +91,8 @@ func checkWatchdog(ctx context.Context, s *Site) []Finding {
 	return []Finding{watchdogOff.at()}
 }
 
+// checkSupply asks hwmon alone: the firmware would leave a trace in the log of older
+// kernels each time that an agent starts.
 func checkSupply(_ context.Context, s *Site) []Finding {
 	if now, _, err := s.Hardware.UnderVoltage(false); err == nil && now {
 		return []Finding{underVoltageNow.at()}
@@ -157,6 +169,7 @@ func checkCard(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
+// unit is the name that the packages give to the unit.
 const unit = "holdfast.service"
 
 // checkUnit asks systemd where it runs. A machine without the unit starts

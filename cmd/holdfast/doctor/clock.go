@@ -15,6 +15,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
+// clockChecks look at the time. The clock is not looked at when the agent starts: a board
+// without a battery has no time then, and agent/health says `clock` all along.
 var clockChecks = []Check{
 	{"clock", "the wall clock, and what vouches for it", false,
 		[]*Fault{clockUnsynced, clockEstimated}, nil, checkClock},
@@ -23,6 +25,7 @@ var clockChecks = []Check{
 }
 
 var (
+	// Warnings: readings wait for no clock, and get their time later.
 	clockUnsynced = &Fault{Warning,
 		"nothing vouches for the clock, which says {now}: readings carry \"clock\":\"unsynced\"",
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123), or fit a clock with a " +
@@ -31,6 +34,8 @@ var (
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123); " +
 			"clock: {trust: always} where the site has its own time"}
 
+	// Faults of the zone. A program that finds none uses UTC and says nothing: logs are
+	// then off by hours.
 	zoneUnknown = &Fault{Warning, "the environment says TZ={zone}, and there is no such time zone",
 		"set TZ to a name such as Europe/Vienna, or unset it"}
 	zoneFile = &Fault{Warning, "{file} is not a time zone: {text}",
@@ -39,6 +44,7 @@ var (
 		"sudo timedatectl set-timezone {two}, or the zone where the node is"}
 )
 
+// checkClock asks the timekeeper, as the agent does for each reading.
 func checkClock(_ context.Context, s *Site) []Finding {
 	now, quality := s.Clock()
 	text := now.UTC().Format("2006-01-02 15:04 UTC")
@@ -51,6 +57,8 @@ func checkClock(_ context.Context, s *Site) []Finding {
 	return nil
 }
 
+// checkZone looks at the three places where a zone is named. Without any of them the
+// zone is UTC, which is no fault.
 func checkZone(_ context.Context, s *Site) (found []Finding) {
 	if zone := strings.TrimPrefix(os.Getenv("TZ"), ":"); zone != "" && !knownZone(zone) {
 		found = append(found, zoneUnknown.at("zone", zone))
@@ -105,6 +113,7 @@ func zoneOf(path string) (name string, err error) {
 	return name, nil
 }
 
+// linked reports whether a name is there, if only as a link that leads nowhere.
 func linked(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil

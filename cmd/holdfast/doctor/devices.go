@@ -17,6 +17,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
+// deviceChecks look at what the sensors of the configuration hang on, and at nothing
+// else: a bus that is off is no fault where nothing needs it.
 var deviceChecks = []Check{
 	{"gpio", "the GPIO chips and lines of the configured sensors, and who holds them", true,
 		[]*Fault{noChip, chipDenied, chipBroken, noLine, lineHeld}, nil, checkGPIO},
@@ -29,6 +31,7 @@ var deviceChecks = []Check{
 }
 
 var (
+	// Faults of GPIO.
 	noChip = &Fault{Error, "there is no {dev}/gpiochip*, needed by {sensors}",
 		"run holdfast on the Raspberry Pi itself; in a container, pass --device /dev/gpiochip0"}
 	chipDenied = &Fault{Error, "user {user} may not open {file}",
@@ -39,6 +42,7 @@ var (
 	lineHeld = &Fault{Error, "{sensor}: {pin} is held by {holder}",
 		"stop what holds it (gpioinfo names it; a dtoverlay goes from config.txt), or wire {sensor} to another line"}
 
+	// Faults of I2C. i2c-1 is the one that raspi-config switches; others are overlays.
 	noBus = &Fault{Error, "I2C is switched off: there is no {file}, needed by {sensors}",
 		"sudo raspi-config nonint do_i2c 0, then restart (dtparam=i2c_arm=on and the module i2c-dev)"}
 	noOtherBus = &Fault{Error, "there is no {file}, needed by {sensors}",
@@ -49,11 +53,13 @@ var (
 	addressHeld = &Fault{Error, "{sensor}: the kernel's driver {driver} has {place}",
 		"remove its dtoverlay from config.txt and restart, or read the part with kind hwmon or iio"}
 
+	// Faults of 1-wire.
 	noOneWire = &Fault{Error, "1-wire is switched off: there is no bus in {folder}, needed by {sensors}",
 		"add dtoverlay=w1-gpio to config.txt (sudo raspi-config nonint do_onewire 0), then restart"}
 	noPart = &Fault{Error, "{sensor}: {id} is not on the 1-wire bus, which has {there}",
 		"check the wire and its resistor of 4.7 kΩ from data to 3.3 V, or correct id: holdfast scan lists the parts"}
 
+	// A sensor that cannot be read although the checks above found nothing.
 	sensorFails = &Fault{Error, "{sensor} cannot be read: {text}",
 		"check its wiring and supply and its options in the file, then try holdfast read {sensor}"}
 )
@@ -98,6 +104,7 @@ func checkGPIO(_ context.Context, s *Site) (found []Finding) {
 	return sorted(found)
 }
 
+// checkLine looks one pin up, as the driver would, and asks who holds it.
 func (s *Site) checkLine(name string, pin gpio.Pin, chips []gpio.Chip) (f Finding, bad bool) {
 	at, err := gpio.Find(&s.Hardware.Host, pin, chips)
 	if err != nil {
@@ -156,6 +163,8 @@ func checkI2C(_ context.Context, s *Site) (found []Finding) {
 	return sorted(found)
 }
 
+// checkBus opens a bus for writing, as a driver does: the rights of the device file are
+// tried and not read.
 func (s *Site) checkBus(bus string, users map[string]bool) (f Finding, bad bool) {
 	path := filepath.Join(s.Hardware.Dev, bus)
 	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_CLOEXEC, 0)

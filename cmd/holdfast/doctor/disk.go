@@ -14,6 +14,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
+// queueChecks look at where the queue is. A place that does not last is an error: the
+// backlog would be lost without a word.
 var queueChecks = []Check{
 	{"queue-folder", "the folder of queue.path: its file system, and whether it can be written", true,
 		[]*Fault{folderInMemory, folderOverlay, folderContainer, folderNetwork, folderReadOnly, folderDenied,
@@ -27,9 +29,13 @@ var queueChecks = []Check{
 		[]*Fault{fileUnreadable, fileDamaged}, nil, checkQueueFile},
 }
 
+// onDisk mends a folder that does not last.
 const onDisk = "set queue.path to a folder on the SD card or another disk, such as /var/lib/holdfast/queue.db"
 
 var (
+	// Faults of the folder. Each of these file systems takes the queue, and loses it or
+	// hangs later: only the network and memory are told apart from a disk, so that a
+	// disk with an unusual file system is no false alarm.
 	folderInMemory = &Fault{Error, "the queue's folder {folder} is on a {type}, which is empty after a power cut",
 		onDisk}
 	folderOverlay = &Fault{Error,
@@ -37,6 +43,8 @@ var (
 			"power cut",
 		"mount a partition that can be written at {folder}, or switch the overlay off (sudo raspi-config nonint " +
 			"disable_overlayfs)"}
+	// A layer outlives restarts, and goes with the next image: a warning, since
+	// somebody may want just that for a trial.
 	folderContainer = &Fault{Warning, "the queue's folder {folder} is on the overlay of a container, and goes with it",
 		"mount a volume there: --volume holdfast:{folder}"}
 	folderNetwork = &Fault{Error,
@@ -49,6 +57,8 @@ var (
 	folderNone = &Fault{Error, "the queue's folder {folder} is not there and cannot be made: {text}",
 		"sudo install -d -o {user} -m 750 {folder}, or set queue.path"}
 
+	// Faults of the space. A backlog that does not fit is thinned out and dropped early,
+	// which is told when it is still far away.
 	diskFull = &Fault{Error, "the disk with the queue ({folder}) is full: {free} are free",
 		"delete what fills it: sudo du -xh {mount} | sort -h | tail shows the largest folders"}
 	diskSmall = &Fault{Warning, "the disk with the queue ({folder}) has {free} free, and the queue may grow by {need}",
@@ -58,6 +68,7 @@ var (
 		"the file system with the queue ({folder}) has {free} free inodes: no file can be made soon",
 		"delete folders with many small files: sudo du -x --inodes {mount} | sort -n | tail"}
 
+	// Faults of the client ID: a card was cloned, or a node renamed.
 	otherOwner = &Fault{Warning,
 		"the queue's file {file} holds the backlog of client ID {client_id}, and this node is {ours}",
 		"set client_id back to {client_id}; or start the agent, which moves the file aside, and holdfast queue adopt " +
@@ -65,6 +76,7 @@ var (
 	otherAside = &Fault{Warning, "a backlog of client ID {client_id} lies in {file}, and nobody sends it",
 		"holdfast queue adopt --from {client_id} sends it as {ours}; or delete the file"}
 
+	// Faults of the file. The agent starts with whatever it finds, so that these are warnings.
 	fileUnreadable = &Fault{Warning, "the queue's file cannot be read: {text}",
 		"start the agent: it saves what can be read and keeps the rest beside it; see dmesg whether the card fails"}
 	fileDamaged = &Fault{Warning, "{count} blocks of the queue's file {file} are damaged",
@@ -106,10 +118,12 @@ func under(all []mount, path string) (best mount) {
 	return best
 }
 
+// within reports whether a path is a folder or below it.
 func within(path, dir string) bool {
 	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
 }
 
+// option is an option of the mount or of its file system.
 func (m mount) option(name string) (value string, set bool) {
 	for o := range strings.SplitSeq(m.options, ",") {
 		if key, value, _ := strings.Cut(o, "="); key == name {
@@ -119,6 +133,7 @@ func (m mount) option(name string) (value string, set bool) {
 	return "", false
 }
 
+// inMemory reports whether a file system is empty after a restart.
 func (m mount) inMemory() bool { return m.kind == "tmpfs" || m.kind == "ramfs" }
 
 // isNetwork reports whether a file system is on another machine.
@@ -149,6 +164,8 @@ func (s *Site) folder() (want, there string) {
 	}
 }
 
+// checkFolder tells a kind of file system and a missing right apart: each has a mend of
+// its own. The right is asked for by access(2), which writes nothing to the card.
 func checkFolder(_ context.Context, s *Site) (found []Finding) {
 	want, there := s.folder()
 	all := s.mounts()
@@ -181,16 +198,19 @@ func checkFolder(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
+// exists reports whether there is something at a path that can be reached.
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
 
 const (
+	// The agent cannot work with less than these.
 	leastFree   = 2 << 20 // bytes: one large commit, and what else writes meanwhile
 	leastInodes = 16      // the agent makes a few files beside the queue
 )
 
+// checkSpace compares what is free with what the queue may still grow by.
 func checkSpace(_ context.Context, s *Site) (found []Finding) {
 	want, there := s.folder()
 	var disk syscall.Statfs_t
@@ -223,6 +243,7 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%d MiB", bytes>>20)
 }
 
+// checkOwner reads the client ID alone, and more only where it is not ours.
 func checkOwner(_ context.Context, s *Site) (found []Finding) {
 	path, ours := s.Config.Queue.Path, s.Config.Uplink.ClientID
 	owner, err := queue.Owner(path)
@@ -242,6 +263,7 @@ func waits(path string) bool {
 	return err != nil || c.Alarms+c.Routine+c.Rejected+len(c.Gaps) > 0
 }
 
+// checkQueueFile reads as a running agent lets it: without a lock, as of a commit.
 func checkQueueFile(_ context.Context, s *Site) []Finding {
 	path := s.Config.Queue.Path
 	c, err := queue.Inspect(path, nil)

@@ -5,6 +5,7 @@ import (
 	"strings"
 )
 
+// fileChecks look at what is written down, and at the agent that may run.
 var fileChecks = []Check{
 	{"configuration", "what is no mistake in the file and still worth a word", false,
 		[]*Fault{configWarning}, nil, checkConfig},
@@ -16,11 +17,14 @@ var fileChecks = []Check{
 }
 
 var (
+	// The texts are those of package config and of uplink/mqtt, which have the mend in
+	// them.
 	configWarning = &Fault{Warning, "{text}", "change it in the file; holdfast check repeats what is said here"}
 	secretBroken  = &Fault{Error, "{text}",
 		"mend or replace that file, readable for the user that runs holdfast and not for others"}
 	secretOdd = &Fault{Warning, "{text}", "write the file anew"}
 
+	// Faults that the agent which runs knows of, and that the doctor must not try.
 	agentDisk = &Fault{Error,
 		"the agent that runs (process {pid}) cannot write its queue: what waits is in memory alone",
 		"see dmesg whether the card fails, and below what fills it"}
@@ -57,6 +61,7 @@ func checkAgent(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
+// checkConfig repeats the warnings of check: mistakes end before the doctor begins.
 func checkConfig(_ context.Context, s *Site) (found []Finding) {
 	for _, w := range s.Config.Warnings {
 		found = append(found, configWarning.at("text", w.Error()))

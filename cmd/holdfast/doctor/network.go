@@ -42,6 +42,7 @@ var networkChecks = []Check{
 }
 
 var (
+	// Faults of the lookup.
 	nameUnknown = &Fault{Error, "{host}: there is no such name",
 		"correct mqtt.server; or see the name server of this network: resolvectl status, or /etc/resolv.conf"}
 	nameFails = &Fault{Error, "{host} cannot be looked up: {text}",
@@ -49,6 +50,8 @@ var (
 	nameSlow = &Fault{Warning, "the lookup of {host} takes {time}",
 		"see the name servers in /etc/resolv.conf: the first may be away; or write the address in mqtt.server"}
 
+	// Faults of the port. An address that is silent costs seconds at each attempt, one that
+	// refuses costs nothing.
 	portRefused = &Fault{Error, "{server}: nothing listens at {addresses}",
 		"start the broker, or correct the port in mqtt.server; a broker that listens on its own machine alone needs " +
 			"another listener"}
@@ -60,6 +63,8 @@ var (
 		"correct the name's addresses at the name server, or the route of this node (an IPv6 address without IPv6 is " +
 			"common)"}
 
+	// Faults of TLS. A certificate that is not valid yet is the fault of a clock more often
+	// than of a broker.
 	tlsExpired = &Fault{Error, "{server}: the certificate of {subject} has expired on {date}",
 		"renew it on the broker (its authority's, if that is the one)"}
 	tlsEarly = &Fault{Error,
@@ -79,6 +84,8 @@ var (
 )
 
 const (
+	// A lookup that takes longer has waited for a name server that does not answer. A
+	// certificate is warned of as early as in the log of the agent.
 	slowLookup  = 2 * time.Second
 	dialTime    = 10 * time.Second
 	expiresSoon = 30 * 24 * time.Hour
@@ -141,6 +148,8 @@ func (l *link) proxied() bool {
 	return err == nil && proxy != nil
 }
 
+// checkLookup looks each server up as a connection would: .local by mDNS, and the rest
+// by the name servers.
 func checkLookup(ctx context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
 		if l.proxied() {
@@ -215,6 +224,7 @@ func (s *Site) reachAll(ctx context.Context, l *link) []error {
 	return errs
 }
 
+// checkTLS shakes hands, and looks at the dates of both ends where that succeeds.
 func checkTLS(ctx context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
 		if l.server.Scheme != "mqtts" && l.server.Scheme != "wss" {
@@ -273,6 +283,7 @@ func certNames(c *x509.Certificate) string {
 	return strings.Join(all, ", ")
 }
 
+// day is a date as a person compares it with another.
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // cause is an error without the addresses that Go puts in front of it.

@@ -16,6 +16,8 @@ import (
 )
 
 var (
+	// Faults of the session. The client ID comes first: a session with it would end the other
+	// client's.
 	idTaken = &Fault{Error,
 		"{server}: another client is connected with the client ID {client_id}: the two would end each other's sessions",
 		"give each node a client_id of its own (a copied SD card has its original's); or stop the other"}
@@ -24,6 +26,8 @@ var (
 		"correct mqtt.username and the password, here or at the broker; its log says what it does not take"}
 	loginFails = &Fault{Error, "{server}: no session: {text}", "see the broker's log for the client ID {client_id}"}
 
+	// Faults of publishing. Brokers acknowledge what their access list denies: only what comes
+	// back is proof.
 	canaryLost = &Fault{Error, "{server} does not deliver what this account publishes to {topic}",
 		"allow this account to publish and to read {client_id}/# in the broker's access list; " +
 			"mqtt.prove_publish: false if it may write and not read"}
@@ -33,11 +37,13 @@ var (
 	canaryCloses = &Fault{Error, "{server} closes the connection when this account publishes to {topic}: {text}",
 		"allow this account to publish to {client_id}/# in the broker's access list"}
 
+	// Faults of retained messages: without them a display knows nothing after its restart.
 	retainLost = &Fault{Error, "{server} does not keep retained messages of this account ({topic})",
 		"switch retained messages on at the broker, or allow them for this account; else set mqtt.retain: false"}
 	retainCloses = &Fault{Error, "{server} closes the connection for a retained message ({topic}): {text}",
 		"switch retained messages on at the broker (Mosquitto: retain_available true); else set mqtt.retain: false"}
 
+	// Limits that the broker tells.
 	limitQoS = &Fault{Error, "{server} takes QoS {qos} at most, and readings go at QoS 1",
 		"set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
 	limitRetain = &Fault{Error, "{server} says that it keeps no retained messages",
@@ -47,12 +53,14 @@ var (
 		"raise the broker's limit (Mosquitto: max_packet_size), or set home_assistant.discovery: false if that is the " +
 			"message"}
 
+	// A warning: a recorder may come later, and a persistent session keeps for it.
 	nobodySubscribed = &Fault{Warning,
 		"{server} says that no client subscribes to anything: readings are acknowledged, and nobody gets them",
 		"start or connect what is to receive them (Home Assistant, a recorder), and give it a persistent session"}
 )
 
 const (
+	// A GPRS link takes seconds for a handshake; a broker answers within one.
 	sessionTime = 20 * time.Second // for one connection
 	answerTime  = 10 * time.Second // for one message that has to come back
 	noneTime    = time.Second      // after which no retained message is there
@@ -222,6 +230,7 @@ func checkPublish(ctx context.Context, s *Site) (found []Finding) {
 // errSilent means that an answer has not come in time.
 var errSilent = fmt.Errorf("nothing came back in %v", answerTime)
 
+// publishCanary returns nil when the message came back, or need not.
 func (s *Site) publishCanary(ctx context.Context, conn *mqtt.Conn, topic string) error {
 	token := mqtt.Message{Topic: topic, Payload: []byte(`{"doctor":"` + rand.Text() + `"}`)}
 	if s.Config.Uplink.NoProof {
@@ -285,6 +294,7 @@ func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
+// checkSubscribers tells what checkClientID has heard while it was connected.
 func checkSubscribers(_ context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
 		if l.nobody {
@@ -360,8 +370,10 @@ func wait(ctx context.Context, conn *mqtt.Conn, happened <-chan struct{}, patien
 	}
 }
 
+// isRefused reports whether a machine answered, and nothing listens there.
 func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
+// isTimeout reports whether nobody answered.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||

@@ -101,6 +101,8 @@ func checkServer(a *Answers) error {
 	return mistake(mqttBlock(Answers{Server: a.Server}))
 }
 
+// checkPassword tries the password where it would be: check refuses one that would
+// travel without TLS to a public host.
 func checkPassword(a *Answers) error {
 	if strings.ContainsAny(a.Password, "\r\n\x00") {
 		return errors.New("it has a line break or a zero byte")
@@ -125,6 +127,7 @@ func (s *Session) ask(ctx context.Context, a *Answers) (err error) {
 	return err
 }
 
+// askFor asks one question until its answer can be used.
 func (s *Session) askFor(ctx context.Context, q question, a *Answers) error {
 	skip := q.needed != nil && !q.needed(a)
 	if s.Given[q.flag] || skip {

@@ -99,6 +99,7 @@ func (s *Session) Run(ctx context.Context) error {
 	return s.write(a, text)
 }
 
+// passwordPath is beside the configuration, in a folder that packages keep private.
 func (s *Session) passwordPath() string { return filepath.Join(filepath.Dir(s.Path), "mqtt.password") }
 
 // vacant fails if a file is there that would be overwritten: before anything is

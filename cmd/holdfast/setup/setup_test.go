@@ -136,7 +136,8 @@ func TestTheFileOfTheAnswersSaysWhatTheyAre(t *testing.T) {
 // TestNothingIsLeftBehindWhereThePasswordIsThereAlready: it may be another
 // program's.
 func TestNothingIsLeftBehindWhereThePasswordIsThereAlready(t *testing.T) {
-	s := session(t, Answers{ClientID: "porch", Server: "mqtts://broker.example.com", Username: "porch", Password: "new"})
+	s := session(t, Answers{ClientID: "porch", Server: "mqtts://broker.example.com", Username: "porch",
+		Password: "new"})
 	s.Path = filepath.Join(t.TempDir(), "config.yaml")
 	theirs := filepath.Join(filepath.Dir(s.Path), "mqtt.password")
 	if err := os.WriteFile(theirs, []byte("old"), 0o600); err != nil {
