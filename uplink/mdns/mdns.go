@@ -1,11 +1,16 @@
 // Package mdns finds the addresses of hosts whose names end in .local, such as
-// homeassistant.local. Go's own resolver, in a program without C, asks the DNS
-// for them, which does not have them.
+// homeassistant.local. Go's own resolver, in a program without cgo, sends such a
+// query to the DNS, which does not know these names.
 //
-// It asks the network itself by multicast DNS (RFC 6762, section 5.1), and
-// avahi-daemon and systemd-resolved, if they run here. /etc/hosts comes before
-// all of them, and the DNS after: some companies use .local as a domain of
-// their own.
+// The package queries the network itself by multicast DNS (RFC 6762, section
+// 5.1), and avahi-daemon and systemd-resolved, if they run on this machine.
+// /etc/hosts comes before all of them, and the DNS after them: some companies use
+// .local as a domain of their own.
+//
+// # Concurrency
+//
+// A [Resolver] may be used by several goroutines at the same time. [Resolver.Lookup]
+// waits for every goroutine that it starts before it returns.
 package mdns
 
 import (
@@ -19,32 +24,42 @@ import (
 	"sync"
 )
 
-// IsLocal reports whether a name is one that multicast DNS is for.
+// IsLocal reports whether multicast DNS is responsible for a name: it is below
+// .local, in any case, with or without the last dot. RFC 6762, section 3.
 func IsLocal(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return strings.HasSuffix(host, ".local") && len(host) > len(".local")
 }
 
-// A Resolver looks names up. The zero value asks on every link.
+// A Resolver looks up names. The zero value queries every interface.
 type Resolver struct {
-	Bind string // an interface or an address of ours: what is found is reached from there
+	// Bind is an interface or an address of this machine, as in mqtt.bind of the
+	// configuration: only that interface is queried, and Lookup returns only
+	// addresses that can be reached from it. Empty: all interfaces.
+	Bind string
 
-	local *local // nil: the usual
+	services *services // nil: defaultServices; tests replace it
 }
 
-// local is what else of this machine may know a name.
-type local struct {
-	avahi, resolved string // sockets
+// services are the other places on this machine that may know a name. Each may
+// be missing: the lookup goes on with the rest.
+type services struct {
+	avahi, resolved string // paths of their Unix sockets
 	dns             *net.Resolver
 }
 
-var usual = &local{avahiSocket, resolvedSocket, net.DefaultResolver}
+var defaultServices = &services{avahiSocket, resolvedSocket, net.DefaultResolver}
 
-// Lookup returns the addresses of a host, the nearest first. Those of a link
-// alone have its name as their zone.
+// Lookup returns the addresses of a host, those in a network of this machine
+// first. A link-local IPv6 address has the interface's name as its zone, so that
+// it can be dialled. The search ends after searchTimeout or with ctx.
+//
+// The error is a [net.DNSError]: IsNotFound if the name is not valid or nobody
+// knows it, IsTemporary if no interface can be queried. It is the error of ctx if
+// that is done.
 func (r Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	host = strings.TrimSuffix(host, ".")
-	asked, err := newName(host)
+	wanted, err := newName(host)
 	if err != nil {
 		return nil, &net.DNSError{Err: err.Error(), Name: host, IsNotFound: true}
 	}
@@ -56,7 +71,7 @@ func (r Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error)
 	if addrs := r.reachable(written, on); len(addrs) > 0 {
 		return addrs, nil
 	}
-	if addrs := r.ask(ctx, host, asked, on); len(addrs) > 0 {
+	if addrs := r.search(ctx, host, wanted, on); len(addrs) > 0 {
 		return addrs, nil
 	}
 	if ctx.Err() != nil {
@@ -71,29 +86,32 @@ func (r Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error)
 		", and the DNS does not have it: see that the host runs, and in this network; its address works without"}
 }
 
-// hosts is /etc/hosts: whatever else is asked fails at once.
+// hosts reads /etc/hosts alone: a query to a DNS server fails before it is sent.
 var hosts = net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("only /etc/hosts is read")
 }}
 
-// ask asks everybody at once, and returns what the first finds who knows the
-// name. The DNS counts only when all others have nothing: that of some networks
-// answers to every name.
-func (r Resolver) ask(ctx context.Context, host string, asked name, on []link) []netip.Addr {
+// search queries all services at the same time, and returns the addresses of the
+// first that has one. The answer of the DNS counts only when all others have
+// nothing: the DNS servers of some networks have an address for every name.
+//
+// Each channel has room for all that is sent to it, so no goroutine blocks when
+// the first answer ends the search.
+func (r Resolver) search(ctx context.Context, host string, wanted name, on []link) []netip.Addr {
 	ctx, cancel := context.WithCancel(ctx)
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	var searching sync.WaitGroup
+	defer searching.Wait()
 	defer cancel()
-	start := func(ask func() ([]source, error), into chan<- []netip.Addr) {
-		asking.Go(func() {
-			found, _ := ask() // an error is as good as no address
+	start := func(find func() ([]source, error), into chan<- []netip.Addr) {
+		searching.Go(func() {
+			found, _ := find() // a service that fails counts as one that has no address
 			into <- r.reachable(found, on)
 		})
 	}
-	here := cmp.Or(r.local, usual)
+	here := cmp.Or(r.services, defaultServices)
 	answers, dns := make(chan []netip.Addr, 4), make(chan []netip.Addr, 1)
 	start(func() ([]source, error) { return domainNames(ctx, here.dns, host) }, dns)
-	start(func() ([]source, error) { return multicast(ctx, asked, on) }, answers)
+	start(func() ([]source, error) { return multicast(ctx, wanted, on) }, answers)
 	start(func() ([]source, error) { return resolved(ctx, here.resolved, host) }, answers)
 	start(func() ([]source, error) { return avahi(ctx, here.avahi, host, "IPV4") }, answers)
 	start(func() ([]source, error) { return avahi(ctx, here.avahi, host, "IPV6") }, answers)
@@ -105,8 +123,10 @@ func (r Resolver) ask(ctx context.Context, host string, asked name, on []link) [
 	return <-dns
 }
 
+// domainNames looks up a host by a resolver of Go's. Its addresses belong to no
+// interface in particular.
 func domainNames(ctx context.Context, dns *net.Resolver, host string) (found []source, err error) {
-	texts, err := dns.LookupHost(ctx, host+".") // not under a domain to search
+	texts, err := dns.LookupHost(ctx, host+".") // the dot: the search domains of resolv.conf are not appended
 	for _, text := range texts {
 		if addr, err := netip.ParseAddr(text); err == nil {
 			found = append(found, source{addr, 0})
@@ -115,31 +135,19 @@ func domainNames(ctx context.Context, dns *net.Resolver, host string) (found []s
 	return found, err
 }
 
-// reachable are the addresses that can be dialled from where we are bound to:
-// first those in a network of ours, then IPv4. Hosts with containers also
-// announce addresses that nobody else can reach.
+// ranks is the number of values that rank returns.
+const ranks = 4
+
+// reachable returns the addresses that can be dialled from where r is bound, each
+// once, ordered by rank and then as they were found.
 func (r Resolver) reachable(found []source, on []link) (addrs []netip.Addr) {
-	ours, err := netip.ParseAddr(r.Bind)
-	var ranked [4][]netip.Addr
+	var ranked [ranks][]netip.Addr
 	for _, s := range found {
-		addr, rank := s.addr.Unmap(), 0
-		if err == nil && addr.Is4() != ours.Unmap().Is4() {
-			continue
-		}
 		l := linkOf(s, on)
-		if l == nil && (addr.IsLinkLocalUnicast() || r.Bind != "" && s.on != 0) {
-			continue // on another link, or on which?
+		if addr, ok := r.dialable(s, l); ok {
+			n := rank(addr, l)
+			ranked[n] = append(ranked[n], addr)
 		}
-		if addr.Is6() && addr.IsLinkLocalUnicast() {
-			addr = addr.WithZone(l.name)
-		}
-		if addr.Is6() {
-			rank = 1
-		}
-		if l == nil || !l.near(addr) {
-			rank += 2
-		}
-		ranked[rank] = append(ranked[rank], addr)
 	}
 	for _, same := range ranked {
 		for _, addr := range same {
@@ -151,7 +159,40 @@ func (r Resolver) reachable(found []source, on []link) (addrs []netip.Addr) {
 	return addrs
 }
 
-// linkOf is where an address was heard; nil if we do not ask there.
+// dialable returns a source's address as it has to be dialled: IPv4 not mapped
+// into IPv6, and a link-local one with its zone. It reports false for an address
+// that cannot be dialled: one of the other IP version than the address that r is
+// bound to, one of an interface that is not queried, or a link-local one whose
+// interface is unknown (l is nil).
+func (r Resolver) dialable(s source, l *link) (netip.Addr, bool) {
+	addr := s.addr.Unmap()
+	if bound, err := netip.ParseAddr(r.Bind); err == nil && addr.Is4() != bound.Unmap().Is4() {
+		return addr, false
+	}
+	if l == nil && (addr.IsLinkLocalUnicast() || r.Bind != "" && s.on != 0) {
+		return addr, false
+	}
+	if addr.Is6() && addr.IsLinkLocalUnicast() {
+		addr = addr.WithZone(l.name)
+	}
+	return addr, true
+}
+
+// rank orders addresses: those in a network of this machine come first, because
+// hosts with containers also announce addresses that no other machine can reach;
+// then IPv4, which is more often routed.
+func rank(addr netip.Addr, l *link) (n int) {
+	if addr.Is6() {
+		n = 1
+	}
+	if l == nil || !l.near(addr) {
+		n += 2
+	}
+	return n
+}
+
+// linkOf is the interface on which an address was received; nil if it is none of
+// those that are queried.
 func linkOf(s source, on []link) *link {
 	for i := range on {
 		if on[i].index == s.on {

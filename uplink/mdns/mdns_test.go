@@ -13,8 +13,9 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// nobody else of this machine is asked: nobody knows the name but the network.
-var nobody = &local{"/nowhere/avahi", "/nowhere/resolved", &hosts}
+// nobody makes a Resolver use multicast alone: no daemon runs, and the DNS is not
+// queried.
+var nobody = &services{"/nowhere/avahi", "/nowhere/resolved", &hosts}
 
 func addresses(texts ...string) (all []netip.Addr) {
 	for _, text := range texts {
@@ -23,7 +24,7 @@ func addresses(texts ...string) (all []netip.Addr) {
 	return all
 }
 
-func TestLocalNames(t *testing.T) {
+func TestIsLocal(t *testing.T) {
 	for name, local := range map[string]bool{
 		"homeassistant.local": true, "HomeAssistant.Local.": true, "a.b.local": true,
 		"local": false, ".local": false, "homeassistant.locals": false, "homeassistantlocal": false,
@@ -36,7 +37,7 @@ func TestLocalNames(t *testing.T) {
 }
 
 // The socket is a real one, and so are the multicasts.
-func TestAHostOfTheNetworkIsFound(t *testing.T) {
+func TestLookupFindsAHostByMulticast(t *testing.T) {
 	for name, c := range map[string]struct {
 		bind  string
 		hosts []netip.Addr
@@ -54,7 +55,7 @@ func TestAHostOfTheNetworkIsFound(t *testing.T) {
 			r := &responder{hosts: map[string][]netip.Addr{"porch-found.local.": c.hosts}}
 			r.start(t)
 			for _, host := range []string{"porch-found.local", "Porch-Found.LOCAL."} {
-				got := eventually(Resolver{Bind: c.bind, local: nobody}, host, c.want)
+				got := eventually(Resolver{Bind: c.bind, services: nobody}, host, c.want)
 				if !slices.Equal(got, c.want) {
 					t.Errorf("%s: got %v, want %v", host, got, c.want)
 				}
@@ -64,12 +65,12 @@ func TestAHostOfTheNetworkIsFound(t *testing.T) {
 }
 
 // avahi-daemon publishes other names of a host so.
-func TestAnAliasIsFollowed(t *testing.T) {
+func TestLookupFollowsAliases(t *testing.T) {
 	r := &responder{hosts: map[string][]netip.Addr{"porch-host.local.": addresses("192.0.2.7")},
 		aliases: map[string]string{"porch-mqtt.local.": "porch-alias.local.",
 			"porch-alias.local.": "Porch-Host.local."}}
 	r.start(t)
-	got, err := Resolver{Bind: "lo", local: nobody}.Lookup(t.Context(), "porch-mqtt.local")
+	got, err := Resolver{Bind: "lo", services: nobody}.Lookup(t.Context(), "porch-mqtt.local")
 	if err != nil || !slices.Equal(got, addresses("192.0.2.7")) {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -77,7 +78,7 @@ func TestAnAliasIsFollowed(t *testing.T) {
 
 // Aliases in a circle, garbage and answers to others' queries: none is taken,
 // and none ends the search.
-func TestNothingWrongIsTaken(t *testing.T) {
+func TestLookupIgnoresWrongAnswers(t *testing.T) {
 	r := &responder{hosts: map[string][]netip.Addr{"porch-good.local.": addresses("192.0.2.7")}}
 	r.change = func(answer []byte, q dnsmessage.Message) [][]byte {
 		other := slices.Clone(answer)
@@ -93,13 +94,13 @@ func TestNothingWrongIsTaken(t *testing.T) {
 			slices.Repeat([]byte{0xff}, 8000), answer}
 	}
 	r.start(t)
-	got, err := Resolver{Bind: "lo", local: nobody}.Lookup(t.Context(), "porch-good.local")
+	got, err := Resolver{Bind: "lo", services: nobody}.Lookup(t.Context(), "porch-good.local")
 	if err != nil || !slices.Equal(got, addresses("192.0.2.7")) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
 
-func TestAnUnknownHostIsSaidSo(t *testing.T) {
+func TestLookupErrorNamesAnUnknownHost(t *testing.T) {
 	r := &responder{aliases: map[string]string{"porch-a.local.": "porch-b.local.", "porch-b.local.": "porch-a.local."}}
 	r.start(t)
 	for host, want := range map[string]string{
@@ -111,7 +112,7 @@ func TestAnUnknownHostIsSaidSo(t *testing.T) {
 	} {
 		t.Run(host, func(t *testing.T) {
 			t.Parallel()
-			_, err := Resolver{Bind: "lo", local: nobody}.Lookup(t.Context(), host)
+			_, err := Resolver{Bind: "lo", services: nobody}.Lookup(t.Context(), host)
 			var unknown *net.DNSError
 			if !errors.As(err, &unknown) || !unknown.IsNotFound || unknown.Name != host ||
 				!strings.Contains(err.Error(), want) {
@@ -121,20 +122,20 @@ func TestAnUnknownHostIsSaidSo(t *testing.T) {
 	}
 }
 
-func TestTheSearchEndsWithItsContext(t *testing.T) {
+func TestLookupEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	began := time.Now()
-	if _, err := (Resolver{Bind: "lo", local: nobody}).Lookup(ctx, "porch-nobody.local"); !errors.Is(err,
+	if _, err := (Resolver{Bind: "lo", services: nobody}).Lookup(ctx, "porch-nobody.local"); !errors.Is(err,
 		context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(began); took >= patience {
+	if took := time.Since(began); took >= searchTimeout {
 		t.Errorf("it took %v", took)
 	}
 }
 
-func TestTheBoundInterfaceIsAsked(t *testing.T) {
+func TestLookupQueriesTheBoundInterface(t *testing.T) {
 	for bind, want := range map[string]string{"lo": "lo", "127.0.0.1": "lo", "::1": "lo", "wwan7": "",
 		"192.0.2.9": ""} {
 		got, err := links(bind)
@@ -181,12 +182,12 @@ func answering(t *testing.T, addr netip.Addr) *net.Resolver {
 
 // Some companies have hosts under .local in their DNS, and some providers an
 // answer to every name.
-func TestTheDNSCountsWhenNobodyElseKnows(t *testing.T) {
+func TestTheDNSCountsWhenNoOtherServiceKnows(t *testing.T) {
 	r := &responder{hosts: map[string][]netip.Addr{"porch-mine.local.": addresses("127.0.0.7")}}
 	r.start(t)
-	here := &local{nobody.avahi, nobody.resolved, answering(t, netip.MustParseAddr("192.0.2.1"))}
+	here := &services{nobody.avahi, nobody.resolved, answering(t, netip.MustParseAddr("192.0.2.1"))}
 	for host, want := range map[string]string{"porch-mine.local": "127.0.0.7", "porch.corp.local": "192.0.2.1"} {
-		got, err := Resolver{Bind: "lo", local: here}.Lookup(t.Context(), host)
+		got, err := Resolver{Bind: "lo", services: here}.Lookup(t.Context(), host)
 		if err != nil || !slices.Equal(got, addresses(want)) {
 			t.Errorf("%s: got %v, %v, want %s", host, got, err, want)
 		}
@@ -217,7 +218,7 @@ func daemon(t *testing.T, answers map[string]string) (path string) {
 	return path
 }
 
-func TestTheDaemonsAreAsked(t *testing.T) {
+func TestLookupQueriesTheDaemons(t *testing.T) {
 	const host = "porch-daemon.local"
 	avahi4, avahi6 := "RESOLVE-HOSTNAME-IPV4 "+host+"\n", "RESOLVE-HOSTNAME-IPV6 "+host+"\n"
 	varlink := `{"method":"io.systemd.Resolve.ResolveHostname","parameters":{"name":"` + host + `"}}` + "\x00"
@@ -244,7 +245,7 @@ func TestTheDaemonsAreAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Resolver{Bind: "lo", local: &local{daemon(t, c.avahi), daemon(t, c.resolved),
+			got, err := Resolver{Bind: "lo", services: &services{daemon(t, c.avahi), daemon(t, c.resolved),
 				&hosts}}.Lookup(t.Context(), host)
 			if (err == nil) != (c.want != nil) || !slices.Equal(got, c.want) {
 				t.Errorf("got %v, %v, want %v", got, err, c.want)
@@ -253,8 +254,8 @@ func TestTheDaemonsAreAsked(t *testing.T) {
 	}
 }
 
-// A daemon that takes a request and says nothing holds up nobody.
-func TestASilentDaemonIsLeft(t *testing.T) {
+// The daemon accepts connections and never replies.
+func TestLookupDoesNotWaitForASilentDaemon(t *testing.T) {
 	path := t.TempDir() + "/socket"
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -263,7 +264,7 @@ func TestASilentDaemonIsLeft(t *testing.T) {
 	defer l.Close()
 	r := &responder{hosts: map[string][]netip.Addr{"porch-silent.local.": addresses("127.0.0.7")}}
 	r.start(t)
-	got, err := Resolver{Bind: "lo", local: &local{path, path, &hosts}}.Lookup(t.Context(), "porch-silent.local")
+	got, err := Resolver{Bind: "lo", services: &services{path, path, &hosts}}.Lookup(t.Context(), "porch-silent.local")
 	if err != nil || !slices.Equal(got, addresses("127.0.0.7")) {
 		t.Errorf("got %v, %v", got, err)
 	}

@@ -30,7 +30,7 @@ func TestQueriesAreWhatTheStandardSays(t *testing.T) {
 
 // reference decodes with another implementation. It is nil where that one says
 // that this is no message.
-func reference(wire []byte, asked name) (addrs []netip.Addr, ok bool) {
+func reference(wire []byte, wanted name) (addrs []netip.Addr, ok bool) {
 	var m dnsmessage.Message
 	if err := m.Unpack(wire); err != nil || !m.Response || m.OpCode != 0 || m.RCode != 0 {
 		return nil, false
@@ -56,11 +56,11 @@ func reference(wire []byte, asked name) (addrs []netip.Addr, ok bool) {
 		}
 	}
 	for range maxAliases {
-		if alias, ok := aliases[asked]; ok && len(found[asked]) == 0 {
-			asked = alias
+		if alias, ok := aliases[wanted]; ok && len(found[wanted]) == 0 {
+			wanted = alias
 		}
 	}
-	return found[asked], true
+	return found[wanted], true
 }
 
 // wireName is a name of the other implementation as ours. Its names have no
@@ -112,7 +112,7 @@ func FuzzDecode(f *testing.F) {
 	// a length beyond the end
 	f.Add([]byte("\x00\x07\x80\x00\x00\x00\x00\x01\x00\x00\x00\x00" +
 		"\x05porch\x05local\x00\x00\x01\x00\x01\x00\x00\x00\x0a\xff\xff\x01\x02\x03\x04"))
-	asked, err := newName("porch.local")
+	wanted, err := newName("porch.local")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -121,8 +121,8 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		id := uint16(wire[0])<<8 | uint16(wire[1])
-		got, err := decode(wire, id, asked)
-		want, ok := reference(wire, asked)
+		got, err := decode(wire, id, wanted)
+		want, ok := reference(wire, wanted)
 		if err == nil && ok && !slices.Equal(got.addrs, want) {
 			t.Errorf("got %v, another implementation %v", got.addrs, want)
 		}
@@ -134,8 +134,8 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if again, err := m.Pack(); err == nil { // written by the book: this we have to read
-			want, _ := reference(again, asked)
-			if got, err := decode(again, id, asked); err != nil || !slices.Equal(got.addrs, want) {
+			want, _ := reference(again, wanted)
+			if got, err := decode(again, id, wanted); err != nil || !slices.Equal(got.addrs, want) {
 				t.Errorf("packed again: got %v, %v, another implementation %v", got.addrs, err, want)
 			}
 		}

@@ -27,10 +27,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestAvahiIsHeard asks a real avahi-daemon: over the network by IPv4 and IPv6,
+// TestLookupBesideARealAvahi asks a real avahi-daemon: over the network by IPv4 and IPv6,
 // and at its socket. It runs in a network of its own, whose two ends are a pair
 // of interfaces: avahi-daemon has home0, and we ask from field0.
-func TestAvahiIsHeard(t *testing.T) {
+func TestLookupBesideARealAvahi(t *testing.T) {
 	for name, pack := range map[string]string{"avahi-daemon": "avahi-daemon", "ip": "iproute2", "mount": "mount"} {
 		if _, err := lookPath(name); err != nil {
 			t.Fatalf("%s is not installed: apt-get install %s, or run build/test", name, pack)
@@ -49,19 +49,19 @@ func TestAvahiIsHeard(t *testing.T) {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
-	var said strings.Builder
-	cmd.Stderr = &said
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, &said)
+		t.Fatalf("%v\n%s", err, &stderr)
 	}
 	var got map[string][]netip.Addr
 	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%v\n%s\n%s", err, out, &said)
+		t.Fatalf("%v\n%s\n%s", err, out, &stderr)
 	}
 	for what, c := range inquiries {
 		if !slices.Equal(got[what], c.want) {
-			t.Errorf("%s: got %v, want %v\n%s", what, got[what], c.want, &said)
+			t.Errorf("%s: got %v, want %v\n%s", what, got[what], c.want, &stderr)
 		}
 	}
 }
@@ -81,11 +81,11 @@ var inquiries = map[string]struct {
 	Resolver
 	want []netip.Addr
 }{
-	"both":          {Resolver{Bind: "field0", local: nobody}, addresses("192.168.7.1", "fd00:7::1")},
-	"by IPv4":       {Resolver{Bind: "192.168.7.2", local: nobody}, addresses("192.168.7.1")},
-	"by IPv6":       {Resolver{Bind: "fd00:7::2", local: nobody}, addresses("fd00:7::1")},
-	"from anywhere": {Resolver{local: nobody}, addresses("192.168.7.1", "fd00:7::1")},
-	"avahi's socket": {Resolver{Bind: "192.168.7.1", local: &local{avahiSocket, nobody.resolved, &hosts}},
+	"both":          {Resolver{Bind: "field0", services: nobody}, addresses("192.168.7.1", "fd00:7::1")},
+	"by IPv4":       {Resolver{Bind: "192.168.7.2", services: nobody}, addresses("192.168.7.1")},
+	"by IPv6":       {Resolver{Bind: "fd00:7::2", services: nobody}, addresses("fd00:7::1")},
+	"from anywhere": {Resolver{services: nobody}, addresses("192.168.7.1", "fd00:7::1")},
+	"avahi's socket": {Resolver{Bind: "192.168.7.1", services: &services{avahiSocket, nobody.resolved, &hosts}},
 		addresses("192.168.7.1")},
 }
 

@@ -49,24 +49,24 @@ func (r *responder) serve(t *testing.T, conn *net.UDPConn) {
 }
 
 func (r *responder) answers(t *testing.T, q dnsmessage.Message) [][]byte {
-	asked := q.Questions[0]
-	host := strings.ToLower(asked.Name.String())
+	question := q.Questions[0]
+	host := strings.ToLower(question.Name.String())
 	reply := dnsmessage.Message{Header: dnsmessage.Header{ID: q.ID, Response: true, Authoritative: true},
 		Questions: q.Questions}
 	header := func(name string) dnsmessage.ResourceHeader {
 		return dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name), Class: dnsmessage.ClassINET, TTL: 10}
 	}
 	if alias := r.aliases[host]; alias != "" {
-		reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header(asked.Name.String()),
+		reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header(question.Name.String()),
 			Body: &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(alias)}})
 	}
 	for _, a := range r.hosts[host] {
 		switch {
-		case asked.Type == dnsmessage.TypeA && a.Is4():
-			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header(asked.Name.String()),
+		case question.Type == dnsmessage.TypeA && a.Is4():
+			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header(question.Name.String()),
 				Body: &dnsmessage.AResource{A: a.As4()}})
-		case asked.Type == dnsmessage.TypeAAAA && a.Is6():
-			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header(asked.Name.String()),
+		case question.Type == dnsmessage.TypeAAAA && a.Is6():
+			reply.Answers = append(reply.Answers, dnsmessage.Resource{Header: header(question.Name.String()),
 				Body: &dnsmessage.AAAAResource{AAAA: a.As16()}})
 		}
 	}
