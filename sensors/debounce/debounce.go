@@ -36,7 +36,7 @@ type debounce struct {
 	before         uint64 // swallowed when the last rest ended
 }
 
-// A change is a level that counts, and since when it holds.
+// A Change is a level that counts, and since when it holds.
 type Change struct {
 	On    bool
 	Since time.Time

@@ -179,7 +179,7 @@ func (a *ads1115) volts(ctx context.Context) (float64, error) {
 		return 0, a.Explain(fmt.Errorf("the input is beyond the range of %.4gV: raise range, if the part's supply "+
 			"allows it", a.step*32768))
 	}
-	return a.possible(float64(raw) * a.step)
+	return a.checkPossible(float64(raw) * a.step)
 }
 
 // adsAgainstGround is what a pin against ground can have (7.1, absolute maximum
@@ -187,8 +187,8 @@ func (a *ads1115) volts(ctx context.Context) (float64, error) {
 // diodes and is not measured.
 var adsAgainstGround = limits{-0.3, 5.8}
 
-// possible refuses a voltage that the input cannot have.
-func (a *ads1115) possible(v float64) (float64, error) {
+// checkPossible refuses a voltage that the input cannot have.
+func (a *ads1115) checkPossible(v float64) (float64, error) {
 	l := adsAgainstGround
 	if !a.single || v >= l.min && v <= l.max {
 		return v, nil

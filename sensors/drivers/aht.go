@@ -40,11 +40,11 @@ func (a *aht) calibrate(command byte) error {
 	if err := a.Command(command, 0x08, 0x00); err != nil {
 		return err
 	}
-	return a.remember(10 * time.Millisecond)
+	return a.readBaseline(10 * time.Millisecond)
 }
 
-// remember reads what the part has from before the next measurement.
-func (a *aht) remember(wait time.Duration) (err error) {
+// readBaseline reads what the part has from before the next measurement.
+func (a *aht) readBaseline(wait time.Duration) (err error) {
 	a.last, err = a.awaitIdle(wait, 6)
 	return err
 }
@@ -74,7 +74,7 @@ func (a *aht) convert() ([]byte, error) {
 	return r, nil
 }
 
-// idle gives the part time, then waits until it is not busy, and returns what it
+// awaitIdle gives the part time, then waits until it is not busy, and returns what it
 // reads: the status first.
 func (a *aht) awaitIdle(wait time.Duration, n int) ([]byte, error) {
 	r := make([]byte, n)

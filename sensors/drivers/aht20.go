@@ -27,7 +27,7 @@ func (a aht20) start() error {
 	if status[0]&ahtCalibrated == 0 {
 		return a.calibrate(0xbe)
 	}
-	return a.remember(0)
+	return a.readBaseline(0)
 }
 
 // read takes 80 ms: humidity in % (±2 %, table 2), temperature in °C (±0.3 °C,

@@ -74,7 +74,7 @@ func (s *bh1750Sensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return []sensors.Sample{{Quantity: "illuminance", Value: bh1750Decode(r)}}, nil
 }
 
-// check refuses what cannot be told from a bus without a part on it.
+// check refuses what a bus without a part on it reads, too.
 func (s *bh1750Sensor) check(r [2]byte) error {
 	switch r {
 	case [2]byte{0xff, 0xff}:

@@ -127,7 +127,7 @@ func (s *bmx280) sample() ([]byte, error) {
 	return data, bmxMeasured(data)
 }
 
-// measured waits for the end of the measurement and makes sure that there was
+// awaitMeasured waits for the end of the measurement and makes sure that there was
 // one, with our settings: the data of a part that did not take the command are
 // those of before. Its mode is sleep again when it has measured (3.3.3).
 func (s *bmx280) awaitMeasured() error {
@@ -151,7 +151,7 @@ func (s *bmx280) awaitMeasured() error {
 		regs[1], regs[2]&forced)
 }
 
-// rests waits until the part neither measures nor copies its calibration (5.4.4).
+// awaitIdle waits until the part neither measures nor copies its calibration (5.4.4).
 func (s *bmx280) awaitIdle() error {
 	var status [1]byte
 	for range 10 {
@@ -214,7 +214,7 @@ func BoschPart(chip byte) (part, kind string) {
 	return boschParts[chip].part, boschParts[chip].kind
 }
 
-// bmxIs says what a part is that is not of the kind.
+// checkBosch says what a part is that is not of the kind.
 func checkBosch(kind string, chip byte) error {
 	switch found := boschParts[chip]; {
 	case found.kind == kind:

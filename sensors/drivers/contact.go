@@ -18,13 +18,13 @@ type contactOptions struct {
 	GPIO gpio.Pin `yaml:"gpio"`
 	// up, down or off: the resistor inside the SoC
 	Pull gpio.Pull `yaml:"pull"`
-	asContact
+	contactCommon
 }
 
 // newContact has the pull up, as for a contact from the line to ground: the wiring that
 // needs no resistor.
 func newContact() Options {
-	return &contactOptions{Pull: gpio.PullUp, asContact: newAsContact()}
+	return &contactOptions{Pull: gpio.PullUp, contactCommon: newContactCommon()}
 }
 
 // Check says what is wrong with the line and with the contact.
@@ -64,22 +64,22 @@ type contact struct {
 	filter   *debounce.Filter
 	quiet    time.Duration // of the filter
 
-	heard  time.Time // when the last edges were read
-	lookAt time.Time // when to read the level again
-	edges  [64]gpio.Edge
+	lastEdge time.Time // when the last edges were read
+	pollAt   time.Time // when to read the level again
+	edges    [64]gpio.Edge
 }
 
 const (
-	lookWait = 250 * time.Millisecond // between two looks at a line that changes, or that flaps
-	bounces  = 5 * time.Millisecond   // in which the edges of a contact that bounces are gathered
+	pollInterval  = 250 * time.Millisecond // between two reads of a line that changes, or that flaps
+	gatherBounces = 5 * time.Millisecond   // in which the edges of a contact that bounces are gathered
 
-	// lookIdle is the time between two looks at a line that announces its edges and
-	// is quiet. Edges get lost where others are: in a buffer that overflows, or in an
-	// interrupt that serves two. So the line is looked at every lookWait until it has
-	// been quiet for so long. After that only a fault loses an edge (a chip that was
+	// idlePollInterval is the time between two reads of a line that announces its edges
+	// and is quiet. Edges get lost where others are: in a buffer that overflows, or in an
+	// interrupt that serves two. So the line is read every pollInterval until it
+	// has been quiet for so long. After that only a fault loses an edge (a chip that was
 	// unplugged or reset, an interrupt line that came off), and ten seconds until it
 	// is noticed are worth three wake-ups a second for each contact.
-	lookIdle = 10 * time.Second
+	idlePollInterval = 10 * time.Second
 )
 
 // Next reports the level once it has held after the start, and then each change
@@ -90,30 +90,30 @@ func (c *contact) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if samples := c.samples(); samples != nil {
 			return samples, nil
 		}
-		if err := c.listen(ctx); err != nil {
+		if err := c.waitEdges(ctx); err != nil {
 			return nil, fmt.Errorf("%s: wait for an edge: %w", c.name, err)
 		}
-		if time.Now().Before(c.lookAt) {
+		if time.Now().Before(c.pollAt) {
 			continue
 		}
-		if err := c.look(ctx); err != nil {
+		if err := c.poll(ctx); err != nil {
 			return nil, fmt.Errorf("%s: read the level: %w", c.name, err)
 		}
 	}
 	return nil, ctx.Err()
 }
 
-// listen waits for edges, or until it is time to look, and takes all there are:
-// a look vouches for a level only where no edge is left unread. While the contact
-// bounces none is urgent; gathering them bounds what a noisy line costs.
-func (c *contact) listen(ctx context.Context) error {
+// waitEdges waits for edges, or until it is time to read the level, and takes all there
+// are: a level that is read counts as the latest only if no edge is left unread. While
+// the contact bounces none is urgent; gathering them bounds what a noisy line costs.
+func (c *contact) waitEdges(ctx context.Context) error {
 	switch {
 	case c.filter.Flapping():
-		_ = host.Sleep(ctx, lookWait)
+		_ = host.Sleep(ctx, pollInterval)
 	case c.filter.Restless(time.Now()):
-		_ = host.Sleep(ctx, min(bounces, c.quiet/4))
+		_ = host.Sleep(ctx, min(gatherBounces, c.quiet/4))
 	}
-	for timeout := time.Until(c.next()); ; timeout = 0 {
+	for timeout := time.Until(c.nextPoll()); ; timeout = 0 {
 		n, err := c.line.WaitEdges(ctx, max(timeout, time.Millisecond), c.edges[:])
 		if err != nil {
 			return err
@@ -122,30 +122,30 @@ func (c *contact) listen(ctx context.Context) error {
 			c.filter.Edge(e.High == c.highIsOn, e.At, e.Lost)
 		}
 		if n > 0 {
-			c.heard = time.Now()
-			c.lookAt = earlier(c.lookAt, c.heard.Add(lookWait))
+			c.lastEdge = time.Now()
+			c.pollAt = earlier(c.pollAt, c.lastEdge.Add(pollInterval))
 		} else {
-			c.lookAt = time.Time{} // it is time to, or the line announces no edges
+			c.pollAt = time.Time{} // it is time to, or the line announces no edges
 		}
-		// A full buffer means that there may be more: they are older than any look.
+		// A full buffer means that there may be more: they are older than a level that is read now.
 		if n < len(c.edges) {
 			return nil
 		}
 	}
 }
 
-// look reads the level and says when to read it next: soon after edges, and else with all
+// poll reads the level and says when to read it next: soon after edges, and else with all
 // other contacts.
-func (c *contact) look(ctx context.Context) error {
+func (c *contact) poll(ctx context.Context) error {
 	high, err := c.line.Level(ctx)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
 	c.filter.Look(high == c.highIsOn, now)
-	c.lookAt = now.Add(lookWait)
-	if now.Sub(c.heard) >= lookWait {
-		c.lookAt = now.Truncate(lookIdle).Add(lookIdle) // all contacts in the same wake-up
+	c.pollAt = now.Add(pollInterval)
+	if now.Sub(c.lastEdge) >= pollInterval {
+		c.pollAt = now.Truncate(idlePollInterval).Add(idlePollInterval) // all contacts in the same wake-up
 	}
 	return nil
 }
@@ -158,15 +158,15 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// next is when to look if there is no edge.
-func (c *contact) next() time.Time {
-	if due := c.filter.Due(); !due.IsZero() && due.Before(c.lookAt) {
+// nextPoll is when to read the level if there is no edge.
+func (c *contact) nextPoll() time.Time {
+	if due := c.filter.Due(); !due.IsZero() && due.Before(c.pollAt) {
 		return due
 	}
-	return c.lookAt
+	return c.pollAt
 }
 
-// samples are what there is to say.
+// samples are the changes and events of the filter.
 func (c *contact) samples() (samples []sensors.Sample) {
 	for _, n := range c.filter.Take() {
 		s := sensors.Sample{Quantity: "contact", Ago: max(time.Since(n.Since), 0)}

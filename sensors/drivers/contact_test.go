@@ -67,7 +67,7 @@ func (w *wire) Level(context.Context) (bool, error) {
 func (w *wire) Close() error { w.closed = true; return nil }
 
 func (w *wire) WaitEdges(ctx context.Context, timeout time.Duration, into []gpio.Edge) (int, error) {
-	if timeout <= 0 || timeout > lookIdle {
+	if timeout <= 0 || timeout > idlePollInterval {
 		return 0, fmt.Errorf("would wait %v", timeout)
 	}
 	w.waits++
@@ -205,7 +205,7 @@ func TestContactSeesAChangeWhoseEdgeWasLost(t *testing.T) {
 		if err != nil || got[0].Value != 1 {
 			t.Fatal(got, err)
 		}
-		if took := time.Since(start); took > lookIdle+50*time.Millisecond {
+		if took := time.Since(start); took > idlePollInterval+50*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
 	})
@@ -217,7 +217,7 @@ func TestAnEdgeThatIsLostAmongOthersIsSeenSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		s := settled(t, w, doorOptions())
-		time.Sleep(3 * lookIdle)
+		time.Sleep(3 * idlePollInterval)
 		w.set(true, true)
 		w.set(false, true)
 		w.set(true, false)
@@ -226,7 +226,7 @@ func TestAnEdgeThatIsLostAmongOthersIsSeenSoon(t *testing.T) {
 		if err != nil || got[0].Value != 1 {
 			t.Fatal(got, err)
 		}
-		if took := time.Since(start); took > lookWait+50*time.Millisecond {
+		if took := time.Since(start); took > pollInterval+50*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
 	})
@@ -242,7 +242,7 @@ func TestAQuietContactIsLookedAtSixTimesAMinute(t *testing.T) {
 		if got, err := s.Next(t.Context()); err != nil || got[0].Value != 1 {
 			t.Fatal(got, err)
 		}
-		time.Sleep(time.Until(time.Now().Truncate(lookIdle).Add(lookIdle + time.Second)))
+		time.Sleep(time.Until(time.Now().Truncate(idlePollInterval).Add(idlePollInterval + time.Second)))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		w.waits = 0
@@ -296,7 +296,7 @@ func tellOf(t *testing.T, o *contactOptions, pattern []bounce) (told []float64) 
 				time.Sleep(b.lasts)
 				synctest.Wait()
 			}
-			time.Sleep(lookIdle + 2*time.Second)
+			time.Sleep(idlePollInterval + 2*time.Second)
 			synctest.Wait()
 			cancel()
 		}()
@@ -466,7 +466,7 @@ func TestContactIsOneWhenTheCircuitIsNotAsItNormallyIs(t *testing.T) {
 		{gpio.PullDown, "", true}, {gpio.PullDown, "open", true}, {gpio.PullDown, "closed", false},
 		{gpio.PullOff, "", true}, {gpio.PullOff, "closed", true}, {gpio.PullOff, "open", false},
 	} {
-		o := &asContact{Normally: c.normally}
+		o := &contactCommon{Normally: c.normally}
 		if got := o.highIsOn(c.pull); got != c.high {
 			t.Errorf("pull %s, normally %q: high is 1: %v, want %v", c.pull, c.normally, got, c.high)
 		}
@@ -474,7 +474,7 @@ func TestContactIsOneWhenTheCircuitIsNotAsItNormallyIs(t *testing.T) {
 }
 
 func TestContactOptionsSayWhatIsWrong(t *testing.T) {
-	o := &contactOptions{Pull: "upp", asContact: asContact{
+	o := &contactOptions{Pull: "upp", contactCommon: contactCommon{
 		Normally: "shut", Debounce: time.Minute, Mode: "quick", Hold: -1, Flapping: -1, Class: "doors",
 	}}
 	var keys []string
@@ -499,7 +499,7 @@ func TestClassHasTheWordsOfHomeAssistant(t *testing.T) {
 		"": {"closed", "open"}, "door": {"closed", "open"}, "motion": {"off", "on"},
 		"moisture": {"dry", "wet"}, "lock": {"locked", "unlocked"}, "presence": {"away", "home"},
 	} {
-		o := &contactOptions{asContact: asContact{Class: class}}
+		o := &contactOptions{contactCommon: contactCommon{Class: class}}
 		q := o.Quantities()
 		if len(q) != 1 || q[0].Name != "contact" || q[0].Class != class || !slices.Equal(q[0].States, want) {
 			t.Errorf("%q: %+v", class, q)

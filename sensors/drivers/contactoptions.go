@@ -8,13 +8,13 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
-// asContact are the options of everything that is a contact; a kind's own
+// contactCommon are the options of everything that is a contact; a kind's own
 // options embed them.
 //
 // A closed circuit takes the line away from its pull: to low with the pull up,
 // to high with the pull down. With the pull off, the line is taken to be pulled
 // up by a resistor outside.
-type asContact struct {
+type contactCommon struct {
 	// the circuit while the value is 0: closed or open; without it, a high line is 1
 	Normally string `yaml:"normally"`
 	// how long the contact has to be quiet
@@ -41,15 +41,15 @@ const (
 	maxHold     = 24 * time.Hour
 )
 
-// newAsContact has an alarm panel's defaults: it takes a level that has held, as a
+// newContactCommon has an alarm panel's defaults: it takes a level that has held, as a
 // spike on a long wire must wake nobody. The time of a reading is the edge's all
 // the same.
-func newAsContact() asContact {
-	return asContact{Debounce: 50 * time.Millisecond, Mode: debounce.Stable, Flapping: 30}
+func newContactCommon() contactCommon {
+	return contactCommon{Debounce: 50 * time.Millisecond, Mode: debounce.Stable, Flapping: 30}
 }
 
 // check is Check of the kinds that embed these options and have a line of their own.
-func (o *asContact) check() (problems []Problem) {
+func (o *contactCommon) check() (problems []Problem) {
 	if o.Normally != "" && o.Normally != "closed" && o.Normally != "open" {
 		problems = append(problems, problem("normally",
 			"%q is not closed or open (the circuit, while the door is shut or nothing moves)", o.Normally))
@@ -75,23 +75,23 @@ func (o *asContact) check() (problems []Problem) {
 }
 
 // Pace is 0: a contact reports when it changes.
-func (o *asContact) Pace() time.Duration { return 0 }
+func (o *contactCommon) Pace() time.Duration { return 0 }
 
 // Quantities are one of two states, whose words follow from the class.
-func (o *asContact) Quantities() []sensors.Quantity {
+func (o *contactCommon) Quantities() []sensors.Quantity {
 	words := classWords[o.Class]
 	return []sensors.Quantity{{Name: "contact", Class: o.Class, States: words[:]}}
 }
 
 // open makes a contact of a line.
-func (o *asContact) open(name string, l gpio.Line, pull gpio.Pull) *contact {
+func (o *contactCommon) open(name string, l gpio.Line, pull gpio.Pull) *contact {
 	return &contact{name: name, line: l, highIsOn: o.highIsOn(pull), quiet: o.Debounce,
 		filter: debounce.New(debounce.Options{Mode: o.Mode, Quiet: o.Debounce, Hold: o.Hold, MaxPerMinute: o.Flapping})}
 }
 
 // highIsOn reports whether a high line is 1. The value is 1 when the circuit is
 // not as it normally is.
-func (o *asContact) highIsOn(pull gpio.Pull) bool {
+func (o *contactCommon) highIsOn(pull gpio.Pull) bool {
 	// A closed circuit pulls against the resistor.
 	highIsOpen := pull != gpio.PullDown
 	return !(o.Normally == "open" && highIsOpen || o.Normally == "closed" && !highIsOpen)

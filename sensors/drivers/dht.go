@@ -54,7 +54,7 @@ func (o *dhtOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error
 	return &dht{s}, nil
 }
 
-// dhtMilliCelsius mends what the kernel makes of a clone of the DHT22 below
+// dhtMilliCelsius corrects what the kernel makes of a clone of the DHT22 below
 // 0 °C. The part has a sign and a magnitude in 16 bits, of 0.1 °C; clones send
 // two's complement, and the kernel then reads -0.3 °C, 0xfffd, as -3276.5 °C.
 // No part measures so cold: such a value can mean nothing else.

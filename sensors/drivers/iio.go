@@ -198,7 +198,7 @@ func (s *iio) shared(c iioChannel, attribute string, none float64) (float64, err
 	return none, nil
 }
 
-// number reads a file that has one number. A file that is not there is told from one that
+// number reads a file that has one number. A file that is not there is another error than one that
 // cannot be read: an attribute may be missing.
 func (s *iio) number(file string) (float64, error) {
 	text, err := s.file(file)

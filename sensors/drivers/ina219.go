@@ -78,7 +78,7 @@ func (o *ina219Options) Quantities() []sensors.Quantity {
 	return []sensors.Quantity{voltage, current, watts}
 }
 
-// ina219Scale is how the part is told to measure.
+// ina219Scale is the settings of the part for a shunt and a current.
 type ina219Scale struct {
 	config, calibration uint16
 	max                 int     // of the shunt's register
@@ -221,7 +221,7 @@ func (s *ina219Sensor) check() error {
 	return nil
 }
 
-// overflows reports whether the current cannot be told: the shunt is at the end
+// overflows reports whether the current is not known: the shunt is at the end
 // of its range, or the part could not compute (OVF). The voltage of the bus is
 // measured on its own, and stays valid (8.6.3.2).
 func (c ina219Scale) overflows(bus uint16, shunt int16) bool {

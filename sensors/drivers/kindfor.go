@@ -33,7 +33,7 @@ func KindFor(word string) string {
 		return folded
 	}
 	for _, kind := range Kinds() {
-		for name := range strings.FieldsFuncSeq(kinds[kind].Part, notOfAPart) {
+		for name := range strings.FieldsFuncSeq(kinds[kind].Part, isSeparator) {
 			// A word without a digit, as "temperature", is of too many parts.
 			if strings.ToLower(name) == folded && strings.ContainsAny(name, "0123456789") {
 				return kind
@@ -43,5 +43,5 @@ func KindFor(word string) string {
 	return otherWords[folded]
 }
 
-// notOfAPart separates the words of a description.
-func notOfAPart(r rune) bool { return strings.ContainsRune(" ,;:()", r) }
+// isSeparator separates the words of a description.
+func isSeparator(r rune) bool { return strings.ContainsRune(" ,;:()", r) }

@@ -72,7 +72,7 @@ func (s lm75) settings() byte {
 	return lm75Queue | (max(s.bits, 9)-9)<<5
 }
 
-// first is the longest that a measurement takes: 300 ms (LM75), or 150 ms with
+// settlingTime is the longest that a measurement takes: 300 ms (LM75), or 150 ms with
 // 9 bits and twice that with each more (DS75); one may be under way.
 func (s lm75) settlingTime() time.Duration {
 	return 2 * max(300*time.Millisecond, 150*time.Millisecond<<(max(s.bits, 9)-9))

@@ -57,7 +57,7 @@ var (
 	loopValues = [4]float64{2, 0, 1, 3}
 )
 
-// loopLooks is how often a loop is looked at, at least.
+// loopInterval is the longest time between two measurements of a loop.
 const loopInterval = 100 * time.Millisecond
 
 // supply is the Pi's own 3.3 V unless the file says otherwise.
@@ -102,7 +102,7 @@ func (l *loop) checkBands() []Problem {
 		"supply of %v", b.Short, b.Closed, b.Open, l.supply())}
 }
 
-// checkResistors makes sure that the four voltages can be told apart.
+// checkResistors makes sure that the four voltages are far enough apart.
 func (l *loop) checkResistors() (problems []Problem) {
 	if l.PullUp <= 0 {
 		problems = append(problems, problem("loop.pull_up",
@@ -164,21 +164,21 @@ func (l *loop) watch() loopWatch {
 	return loopWatch{ends: ends, margin: narrowest / 10, hold: l.debounce(), seen: -1, reported: -1}
 }
 
-// loopWatch finds the state of a loop. It knows no clock and no hardware; it is
-// told what was measured and when.
+// loopWatch finds the state of a loop. It knows no clock and no hardware: what was
+// measured, and when, are arguments.
 type loopWatch struct {
-	ends   [3]float64
-	margin float64
-	hold   time.Duration
+	ends   [3]float64    // the highest voltages of short, closed and open
+	margin float64       // V beyond an end, to leave a band
+	hold   time.Duration // how long the state has to be another
 
 	seen     int       // the band of the last voltage; -1: none yet
 	reported int       // the band reported last; -1: none yet
-	since    time.Time // when it began to be otherwise
+	since    time.Time // when it left the reported band
 }
 
-// see takes a voltage. It reports whether the state is news: the loop has been
-// otherwise than was told for the whole time, if not always in one state. So one
-// that changes all the time is told, and what passes between two states is not.
+// observe takes a voltage. It returns a state that is to be reported: the loop has been in
+// other states than the last reported for the whole of hold, if not always in one. So a
+// loop that changes all the time is reported, and a state that it only passes is not.
 func (w *loopWatch) observe(v float64, at time.Time) (value float64, news bool) {
 	was := w.seen
 	w.seen = w.band(v)
@@ -239,7 +239,7 @@ func (s *loopSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	}
 }
 
-// foreign refuses a voltage that the loop cannot have made.
+// checkVoltage refuses a voltage that the loop cannot have made.
 func (l *loop) checkVoltage(v float64) error {
 	if supply := float64(l.supply()); v > 1.1*supply || v < -0.1*supply {
 		return fmt.Errorf("%.2fV on a loop with a supply of %v (another voltage on the cable? is supply right?)",
@@ -248,7 +248,7 @@ func (l *loop) checkVoltage(v float64) error {
 	return nil
 }
 
-// rest waits until the loop is to be looked at again.
+// wait waits until the loop is to be measured again.
 func (s *loopSensor) wait(ctx context.Context) error {
 	return host.Sleep(ctx, min(loopInterval, s.loop.debounce()/2))
 }

@@ -26,7 +26,7 @@ type mcp23017Options struct {
 	Pull gpio.Pull `yaml:"pull"`
 	// how often the part is asked; each time takes 2 ms of a bus at 100 kHz
 	Poll time.Duration `yaml:"poll"`
-	asContact
+	contactCommon
 }
 
 // newMCP23017 asks ten times a second: each pin that is a sensor takes 2 ms of the bus
@@ -34,7 +34,7 @@ type mcp23017Options struct {
 func newMCP23017() Options {
 	return &mcp23017Options{
 		onI2C: newOnI2C("an MCP23017", 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27),
-		Pull:  gpio.PullUp, Poll: 100 * time.Millisecond, asContact: newAsContact(),
+		Pull:  gpio.PullUp, Poll: 100 * time.Millisecond, contactCommon: newContactCommon(),
 	}
 }
 
@@ -107,7 +107,7 @@ type mcp23017Line struct {
 	poll time.Duration
 }
 
-// setUp makes the pin an input.
+// configure makes the pin an input.
 func (l *mcp23017Line) configure(ctx context.Context) error {
 	return l.Measure(ctx, func() error {
 		regs, err := l.registers()
@@ -179,7 +179,7 @@ func checkMCP(regs []byte) error {
 	return nil
 }
 
-// with is a register with one bit as it shall be.
+// withBit is a register with one bit as it shall be.
 func withBit(was, bit byte, one bool) byte {
 	if one {
 		return was | bit
@@ -187,7 +187,7 @@ func withBit(was, bit byte, one bool) byte {
 	return was &^ bit
 }
 
-// WaitEdges lets the time until the next look pass: the part announces no edges.
+// WaitEdges waits until the pin is to be read again: the part announces no edges.
 func (l *mcp23017Line) WaitEdges(ctx context.Context, timeout time.Duration, _ []gpio.Edge) (int, error) {
 	_ = host.Sleep(ctx, min(timeout, l.poll))
 	return 0, nil

@@ -125,7 +125,7 @@ const gatherEdges = 20 * time.Millisecond
 func (p *pulse) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for p.ended == nil && time.Now().Before(p.due) {
 		if p.ended = ctx.Err(); p.ended == nil {
-			p.ended = p.listen(ctx)
+			p.ended = p.waitEdges(ctx)
 		}
 	}
 	// What was counted is reported before the error: the pulses happened.
@@ -135,9 +135,9 @@ func (p *pulse) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return p.report(), nil
 }
 
-// listen waits for edges, or until the report is due, and lets more of them gather before
+// waitEdges waits for edges, or until the report is due, and lets more of them gather before
 // it returns: a meter at full load has hundreds a second.
-func (p *pulse) listen(ctx context.Context) error {
+func (p *pulse) waitEdges(ctx context.Context) error {
 	n, err := p.line.WaitEdges(ctx, time.Until(p.due), p.edges[:])
 	for _, e := range p.edges[:n] {
 		p.count.edge(e.At, e.Lost)

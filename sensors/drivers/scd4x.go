@@ -43,7 +43,7 @@ type scd4xOptions struct {
 	Pressure *int `yaml:"pressure"`
 }
 
-// newSCD4x compensates for nothing but what the part has been told to keep.
+// newSCD4x leaves the part the altitude that it keeps.
 func newSCD4x() Options { return &scd4xOptions{onI2C: newOnI2C("an SCD4x", scd4xAddress)} }
 
 // Check has the bounds of the datasheet (set_sensor_altitude, set_ambient_pressure).
@@ -134,7 +134,7 @@ func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if err = s.await(); err != nil {
 			return err
 		}
-		words, err = s.fresh()
+		words, err = s.readNew()
 		return err
 	})
 	if err != nil {
@@ -147,9 +147,9 @@ func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		measured{temperature, celsius, limits{-10, 60}})
 }
 
-// fresh reads the measurement, which the part then no longer has. One that is the
+// readNew reads the measurement, which the part then no longer has. One that is the
 // same as the last in all 48 bits, and is still there, was not measured.
-func (s *scd4xSensor) fresh() ([]uint16, error) {
+func (s *scd4xSensor) readNew() ([]uint16, error) {
 	words, err := s.ask(scd4xRead, 3)
 	if err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (s *scd4xSensor) await() error {
 	}
 }
 
-// tell sends a command and waits as long as the part takes for it.
+// send sends a command and waits as long as the part takes for it.
 func (s *scd4xSensor) send(c scd4xCommand, takes time.Duration) error {
 	if err := s.Command(byte(c>>8), byte(c)); err != nil {
 		return err

@@ -153,7 +153,7 @@ func (s *simulated) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return []sensors.Sample{sample}, nil
 }
 
-// await waits until the next step is due; a wave and a counter are due when they
+// wait waits until the next step is due; a wave and a counter are due when they
 // are read.
 func (s *simulated) wait(ctx context.Context) error {
 	if s.options.Steps == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// kernel is a machine whose /sys, /proc and /dev are trees of files in a folder;
+// sysTree is a machine whose /sys, /proc and /dev are trees of files in a folder;
 // a text that begins with "->" makes a link to another place in the tree.
 func sysTree(t testing.TB, files map[string]string) *Hardware {
 	t.Helper()

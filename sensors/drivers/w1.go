@@ -58,13 +58,13 @@ func (o *w1Options) Open(_ context.Context, h *Hardware) (sensors.Sensor, error)
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
 	dir := filepath.Join(root, o.id())
 	if _, err := os.Stat(dir); err != nil {
-		return nil, o.absent(root)
+		return nil, o.explainAbsent(root)
 	}
 	return &w1{id: o.id(), dir: dir, bus: h.w1.Bus(dir), file: host.ReadLine}, nil
 }
 
-// absent says what is on the bus instead.
-func (o *w1Options) absent(root string) error {
+// explainAbsent says what is on the bus instead.
+func (o *w1Options) explainAbsent(root string) error {
 	all, _ := filepath.Glob(filepath.Join(root, "*-*")) // the pattern is fixed; masters have no hyphen
 	switch masters, _ := filepath.Glob(filepath.Join(root, "w1_bus_master*")); {
 	case len(all) > 0:
@@ -100,7 +100,7 @@ func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // the read itself cannot be ended
 	}
-	r, err := s.readInTurn(ctx)
+	r, err := s.readExclusive(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("w1 %s: %w", s.id, err)
 	}
@@ -114,7 +114,7 @@ func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
 	return []sensors.Sample{sample}, nil
 }
 
-// w1Near is how far a boiler or a sauna may come in one step to 85 °C, so that it
+// maxPowerOnStep is how far a boiler or a sauna may come in one step to 85 °C, so that it
 // is taken for true.
 const maxPowerOnStep = 5
 
@@ -226,9 +226,9 @@ func w1Within(l limits, celsius float64) (w1Reading, error) {
 
 func (s *w1) Close() error { return nil }
 
-// readInTurn measures when it is the part's turn. One with a supply of its own
+// readExclusive measures when it is the part's turn. One with a supply of its own
 // needs none: the kernel leaves the bus to others while it measures (w1_therm.c).
-func (s *w1) readInTurn(ctx context.Context) (w1Reading, error) {
+func (s *w1) readExclusive(ctx context.Context) (w1Reading, error) {
 	if s.external {
 		return s.read()
 	}

@@ -29,7 +29,7 @@ type Line struct {
 	Bias   string // "pull-up", "pull-down", "no pull"; empty: not said
 }
 
-// GPIO lists every GPIO chip with its lines. The errors say how to mend what could not
+// GPIO lists every GPIO chip with its lines. The errors say how to fix what could not
 // be read; no chip at all is one.
 func GPIO(h *drivers.Hardware) (chips []Chip, err error) {
 	all, broken := gpio.Chips(&h.Host)

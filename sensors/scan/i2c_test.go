@@ -19,8 +19,8 @@ import (
 	periph "periph.io/x/conn/v3/i2c"
 )
 
-// street is a bus of the kernel's with parts on it, which remembers who came by.
-type street struct {
+// fakeProber is a bus of the kernel with parts on it, which records what is asked.
+type fakeProber struct {
 	i2cfake.Bus
 	can   uint
 	owned uint16                  // a driver of the kernel has this address
@@ -31,9 +31,9 @@ type street struct {
 	sent        []string
 }
 
-// newStreet has parts that read as 0xab.
-func newStreet(at ...uint16) *street {
-	s := &street{can: i2c.FuncI2C | i2c.FuncQuick | i2c.FuncReadByte, at: map[uint16]byte{}}
+// newFakeProber has parts that read as 0xab.
+func newFakeProber(at ...uint16) *fakeProber {
+	s := &fakeProber{can: i2c.FuncI2C | i2c.FuncQuick | i2c.FuncReadByte, at: map[uint16]byte{}}
 	for _, addr := range at {
 		s.at[addr] = 0xab
 	}
@@ -51,16 +51,16 @@ func newStreet(at ...uint16) *street {
 	return s
 }
 
-func (s *street) Functions() (uint, error) { return s.can, nil }
+func (s *fakeProber) Functions() (uint, error) { return s.can, nil }
 
-func (s *street) CheckFree(addr uint16) error {
+func (s *fakeProber) CheckFree(addr uint16) error {
 	if addr == s.owned {
 		return syscall.EBUSY
 	}
 	return nil
 }
 
-func (s *street) Probe(addr uint16, read bool) error {
+func (s *fakeProber) Probe(addr uint16, read bool) error {
 	s.asked = append(s.asked, addr)
 	if read {
 		s.read = append(s.read, addr)
@@ -79,11 +79,11 @@ func openedBy(open func(path string) (periph.BusCloser, error)) *drivers.Hardwar
 	return &drivers.Hardware{Host: host.Host{Dev: "/dev"}, I2C: i2c.Buses{OpenBus: open}}
 }
 
-func (s *street) hardware() *drivers.Hardware {
+func (s *fakeProber) hardware() *drivers.Hardware {
 	return openedBy(func(string) (periph.BusCloser, error) { return s, nil })
 }
 
-func (s *street) scan(t testing.TB) Adapter {
+func (s *fakeProber) scan(t testing.TB) Adapter {
 	t.Helper()
 	a := Bus(t.Context(), s.hardware(), Adapter{Bus: 1})
 	if s.Closed != 1 {
@@ -93,7 +93,7 @@ func (s *street) scan(t testing.TB) Adapter {
 }
 
 func TestAddressesAreAskedAsI2cdetectAsks(t *testing.T) {
-	s := newStreet()
+	s := newFakeProber()
 	if a := s.scan(t); a.Err != nil || a.Parts != nil {
 		t.Fatalf("%+v", a)
 	}
@@ -109,17 +109,17 @@ func TestAddressesAreAskedAsI2cdetectAsks(t *testing.T) {
 }
 
 func TestOnlyWhatTheAdapterCanIsAsked(t *testing.T) {
-	s := newStreet()
+	s := newFakeProber()
 	s.can = i2c.FuncI2C | i2c.FuncReadByte
 	if a := s.scan(t); a.Err != nil || !slices.Equal(s.asked, s.read) || len(s.read) != 8+16 {
 		t.Errorf("%+v: %x", a, s.asked)
 	}
-	s = newStreet()
+	s = newFakeProber()
 	s.can = i2c.FuncI2C | i2c.FuncQuick
 	if a := s.scan(t); a.Err != nil || s.read != nil || len(s.asked) != 112-24 {
 		t.Errorf("%+v: %x", a, s.asked)
 	}
-	s = newStreet(0x50) // a PC's, with its memory's EEPROMs
+	s = newFakeProber(0x50) // a PC's, with its memory's EEPROMs
 	s.can = i2c.FuncQuick | i2c.FuncReadByte
 	if a := s.scan(t); a.Err != nil || s.asked != nil || !strings.Contains(a.Skipped, "SMBus alone") {
 		t.Errorf("%+v: %x", a, s.asked)
@@ -129,7 +129,7 @@ func TestOnlyWhatTheAdapterCanIsAsked(t *testing.T) {
 // What a write of one byte could change is told at type identity.
 func TestNothingIsWrittenWhereAWriteCouldChangeAPart(t *testing.T) {
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
-		s := newStreet(addr)
+		s := newFakeProber(addr)
 		a := s.scan(t)
 		if len(a.Parts) != 1 || a.Parts[0].Address != addr {
 			t.Fatalf("%x: %+v", addr, a)
@@ -142,7 +142,7 @@ func TestNothingIsWrittenWhereAWriteCouldChangeAPart(t *testing.T) {
 }
 
 func TestAddressOfTheKernelIsLeftAloneAndItsDriverNamed(t *testing.T) {
-	s := newStreet(0x68, 0x76)
+	s := newFakeProber(0x68, 0x76)
 	s.owned = 0x76
 	h := s.hardware()
 	h.Sys = t.TempDir()
@@ -160,7 +160,7 @@ func TestAddressOfTheKernelIsLeftAloneAndItsDriverNamed(t *testing.T) {
 	if slices.Contains(s.asked, 0x76) || s.sent != nil {
 		t.Errorf("spoke to it: %x, %v", s.asked, s.sent)
 	}
-	s = newStreet()
+	s = newFakeProber()
 	s.owned = 0x20
 	if a := s.scan(t); len(a.Parts) != 1 || a.Parts[0].Driver != "unknown" {
 		t.Errorf("%+v", a)
@@ -169,7 +169,7 @@ func TestAddressOfTheKernelIsLeftAloneAndItsDriverNamed(t *testing.T) {
 
 func TestHangingBusIsGivenUpSoon(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ETIMEDOUT, syscall.EAGAIN} {
-		s := newStreet()
+		s := newFakeProber()
 		s.fault = func(uint16) error { return errno }
 		a := s.scan(t)
 		if !errors.Is(a.Err, errno) || !strings.Contains(a.Err.Error(),
@@ -183,7 +183,7 @@ func TestHangingBusIsGivenUpSoon(t *testing.T) {
 }
 
 func TestBusThatBeginsToHangKeepsWhatAnswered(t *testing.T) {
-	s := newStreet(0x23, 0x38)
+	s := newFakeProber(0x23, 0x38)
 	s.fault = func(addr uint16) error {
 		if addr > 0x38 {
 			return syscall.ETIMEDOUT
@@ -197,7 +197,7 @@ func TestBusThatBeginsToHangKeepsWhatAnswered(t *testing.T) {
 }
 
 func TestSomeTimeoutsAreNoHangingBus(t *testing.T) {
-	s := newStreet(0x77)
+	s := newFakeProber(0x77)
 	s.fault = func(addr uint16) error {
 		if addr%maxTimeouts == 0 {
 			return syscall.ENXIO
@@ -210,7 +210,7 @@ func TestSomeTimeoutsAreNoHangingBus(t *testing.T) {
 }
 
 func TestBusOnWhichNothingWorksIsNoEmptyBus(t *testing.T) {
-	s := newStreet()
+	s := newFakeProber()
 	s.fault = func(uint16) error { return syscall.EIO }
 	if a := s.scan(t); !errors.Is(a.Err, syscall.EIO) {
 		t.Error(a.Err)
@@ -218,7 +218,7 @@ func TestBusOnWhichNothingWorksIsNoEmptyBus(t *testing.T) {
 }
 
 func TestAnswerEverywhereIsNobody(t *testing.T) {
-	s := newStreet()
+	s := newFakeProber()
 	for addr := uint16(firstAddress); addr <= lastAddress; addr++ {
 		if !probesByReading(addr) { // as the HDMI socket of a Pi 4 answers
 			s.at[addr] = 0
@@ -232,7 +232,7 @@ func TestAnswerEverywhereIsNobody(t *testing.T) {
 }
 
 func TestUnpluggedAdapterEndsTheScan(t *testing.T) {
-	s := newStreet()
+	s := newFakeProber()
 	s.fault = func(uint16) error { return syscall.ENODEV }
 	if a := s.scan(t); !errors.Is(a.Err, syscall.ENODEV) || len(s.asked) != 1 {
 		t.Error(a.Err, s.asked)
@@ -241,7 +241,7 @@ func TestUnpluggedAdapterEndsTheScan(t *testing.T) {
 
 func TestScanEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s := newStreet()
+	s := newFakeProber()
 	s.fault = func(addr uint16) error {
 		if addr == 0x0a {
 			cancel()

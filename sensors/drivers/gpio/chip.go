@@ -50,7 +50,7 @@ func (l LineInfo) Bias() Pull {
 
 // Chips asks the kernel for every GPIO chip, fresh each time: periph knows only
 // those that were there at the start. A chip with two device files is there once.
-// The errors are about those that could not be asked and say how to mend it; that
+// The errors are about those that could not be asked and say how to fix it; that
 // there is no chip at all is one.
 func Chips(h *host.Host) (all []Chip, broken []error) {
 	names, err := host.Numbered(h.Dev, "gpiochip")

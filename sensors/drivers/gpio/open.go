@@ -23,7 +23,7 @@ func (p Place) String() string { return fmt.Sprintf("%s/%d", p.Name, p.Offset) }
 func (p Place) line() LineInfo { return p.Lines[p.Offset] }
 
 // Open opens a pin as an input, on the chip that it was on when it was first
-// opened. The error says how to mend what can be mended.
+// opened. The error says how to fix what a person can.
 func Open(h *host.Host, pin Pin, want Request) (Line, error) {
 	chips, errs := Chips(h)
 	broken := errors.Join(errs[:min(1, len(errs))]...) // the first says enough

@@ -76,7 +76,7 @@ func errnoOf(err error) error {
 // this comes before other files are opened, and puts file 0 back.
 var InitPeriph = sync.OnceFunc(func() {
 	keepStdin(func() {
-		quietly(func() {
+		withoutGPIOLog(func() {
 			_, _ = driverreg.Init() // what it could not open, chips() says better
 		})
 	})
@@ -99,8 +99,8 @@ func keepStdin(do func()) {
 	_, _ = unix.Open(os.DevNull, unix.O_RDWR, 0) // takes the lowest free number, 0
 }
 
-// quietly keeps periph's own remarks about GPIO out of the log while do runs.
-func quietly(do func()) {
+// withoutGPIOLog keeps periph's own remarks about GPIO out of the log while do runs.
+func withoutGPIOLog(do func()) {
 	out := log.Writer()
 	log.SetOutput(withoutGPIO{out})
 	defer log.SetOutput(out)

@@ -108,7 +108,7 @@ func socPin(digits string) (Pin, error) {
 	return Pin{form: onSoC, offset: n}, nil
 }
 
-// headerPin takes a place on the header. The pins for power are told from those that do
+// headerPin takes a place on the header. The pins for power are distinguished from those that do
 // not exist: a person who counts from the wrong end meets one of them soon.
 func headerPin(digits string) (Pin, error) {
 	n, ok := host.ParseNumber(digits)

@@ -33,8 +33,7 @@ func Numbered(dir, prefix string) (names []string, err error) {
 }
 
 // ReadPrintable is the line in a file as [Printable] text, empty if the file cannot
-// be read: drivers, device trees and plugged
-// USB devices write what they like.
+// be read: drivers, device trees and plugged USB devices write what they like.
 func ReadPrintable(path string) string {
 	text, err := ReadLine(path)
 	if err != nil {
@@ -46,9 +45,14 @@ func ReadPrintable(path string) string {
 // Printable is a text without what moves a terminal's cursor or ends a line, and
 // not longer than a line.
 func Printable(text string) string {
+	return PrintableN(text, 80)
+}
+
+// PrintableN is [Printable] of another length, in characters.
+func PrintableN(text string, length int) string {
 	var clean []rune
 	for _, r := range text {
-		if unicode.IsPrint(r) && r != unicode.ReplacementChar && len(clean) < 80 {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar && len(clean) < length {
 			clean = append(clean, r)
 		}
 	}

@@ -53,9 +53,9 @@ func adapterIDs(h *host.Host) (ids map[Bus]host.Identity, numbers []Bus) {
 		}
 		n, _ := host.ParseNumber(strings.TrimPrefix(name, "i2c-"))
 		called, hardware := host.ReadPrintable(filepath.Join(dir, "name")), filepath.Dir(dir)
-		id := host.Identity{Stable: host.StablePath(hardware) + " " + steadyName(called),
+		id := host.Identity{Stable: host.StablePath(hardware) + " " + stableName(called),
 			Shown: called + " at " + hardware}
-		// Two of one name at one place are told apart by their order, which a driver
+		// Two of one name at one place are distinguished by their order, which a driver
 		// keeps.
 		if alike[id.Stable]++; alike[id.Stable] > 1 {
 			id.Stable = fmt.Sprint(id.Stable, "#", alike[id.Stable])
@@ -67,10 +67,10 @@ func adapterIDs(h *host.Host) (ids map[Bus]host.Identity, numbers []Bus) {
 	return ids, numbers
 }
 
-// steadyName is an adapter's name without the numbers that change when it is
+// stableName is an adapter's name without the numbers that change when it is
 // plugged in again: "i2c-tiny-usb at bus 001 device 004". The channel of a
 // multiplexer stays: "i2c-11-mux (chan_id 0)".
-func steadyName(name string) string {
+func stableName(name string) string {
 	name, channel, _ := strings.Cut(name, "chan_id ")
 	return host.WithoutDigits(name) + channel
 }

@@ -18,7 +18,7 @@ import (
 // Buses are the I2C buses in use, each opened once however many parts hang on
 // it. periph opens one file for each user and leaves the serialising to the
 // kernel; one owner keeps a bus's transfers in one queue and makes sure that the
-// file is closed when nobody uses it: the kernel cannot let go of an adapter
+// file is closed when nobody uses it: the kernel cannot remove an adapter
 // while its file is open (i2c_del_adapter waits for it).
 //
 // The zero value is ready. It is not to be copied after its first use.
@@ -186,7 +186,7 @@ func AdapterGone(err error) bool {
 	return false
 }
 
-// ExplainOpen adds to an error of opening a bus how to mend it.
+// ExplainOpen adds to an error of opening a bus how to fix it.
 func ExplainOpen(h *host.Host, path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EACCES):

@@ -280,20 +280,20 @@ func TestWhatMayNotBeWrittenIsSaidOnceAndNothingIsTakenAway(t *testing.T) {
 	})
 }
 
-// deafPart holds SDA low until it has seen some clocks, or for ever.
-type deafPart struct {
+// stuckPart holds SDA low until it has seen some clocks, or for ever.
+type stuckPart struct {
 	scl, sda bool // as we drive them
 	clocks   int  // until it lets go; -1: never
 	shorted  bool // SCL too
 	stops    int
 }
 
-type deafWire struct {
-	part *deafPart
+type stuckWire struct {
+	part *stuckPart
 	scl  bool
 }
 
-func (w deafWire) Set(high bool) error {
+func (w stuckWire) Set(high bool) error {
 	p := w.part
 	switch {
 	case w.scl && high && !p.scl && p.clocks > 0:
@@ -309,19 +309,19 @@ func (w deafWire) Set(high bool) error {
 	return nil
 }
 
-func (w deafWire) Level() (bool, error) {
+func (w stuckWire) Level() (bool, error) {
 	if w.scl {
 		return w.part.scl && !w.part.shorted, nil
 	}
 	return w.part.sda && w.part.clocks == 0, nil
 }
 
-func (w deafWire) Close() error { return nil }
+func (w stuckWire) Close() error { return nil }
 
 func TestNineClocksEndWithAStopOrSayWhatIsWrong(t *testing.T) {
 	for hold := range 12 {
-		p := &deafPart{scl: true, sda: true, clocks: hold}
-		n, err := nineClocks(deafWire{p, false}, deafWire{p, true})
+		p := &stuckPart{scl: true, sda: true, clocks: hold}
+		n, err := nineClocks(stuckWire{p, false}, stuckWire{p, true})
 		switch {
 		case hold <= 9 && (err != nil || n != hold || p.stops != 1 || !p.scl || !p.sda):
 			t.Errorf("held for %d: %d clocks, %d stops, %v", hold, n, p.stops, err)
@@ -329,8 +329,8 @@ func TestNineClocksEndWithAStopOrSayWhatIsWrong(t *testing.T) {
 			t.Errorf("held for %d: %d clocks, %v", hold, n, err)
 		}
 	}
-	p := &deafPart{scl: true, sda: true, clocks: -1, shorted: true}
-	if n, err := nineClocks(deafWire{p, false}, deafWire{p, true}); n != 0 ||
+	p := &stuckPart{scl: true, sda: true, clocks: -1, shorted: true}
+	if n, err := nineClocks(stuckWire{p, false}, stuckWire{p, true}); n != 0 ||
 		!strings.Contains(fmt.Sprint(err), "SCL is held low") {
 		t.Error(n, err)
 	}
@@ -340,7 +340,7 @@ func TestNineClocksEndWithAStopOrSayWhatIsWrong(t *testing.T) {
 // zeros.
 func TestAHeldSDAOfAGPIOBusIsFreedByClocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		held := &deafPart{scl: true, sda: true, clocks: 4}
+		held := &stuckPart{scl: true, sda: true, clocks: 4}
 		bus := &i2cfake.Bus{Answer: func(_ int, _ uint16, _, b []byte) error {
 			if held.clocks > 0 {
 				return answer(b, 0)
@@ -367,7 +367,7 @@ func TestAHeldSDAOfAGPIOBusIsFreedByClocks(t *testing.T) {
 			if at.Path != "/dev/gpiochip0" {
 				t.Error(at.Path)
 			}
-			return deafWire{held, at.Offset == 24}, nil
+			return stuckWire{held, at.Offset == 24}, nil
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -49,7 +49,7 @@ func (l List) resolve(h *host.Host, name, device string) (Entry, error) {
 	was, known := h.Known.Lookup(words)
 	e, err := l.find(h.Sys, name, device)
 	if known && (err == nil && host.StablePath(e.hardware) != was.Stable || errors.Is(err, os.ErrNotExist)) {
-		if moved, ok := l.moved(h.Sys, name, device, was); ok {
+		if moved, ok := l.findMoved(h.Sys, name, device, was); ok {
 			return moved, nil
 		}
 	}
@@ -59,8 +59,8 @@ func (l List) resolve(h *host.Host, name, device string) (Entry, error) {
 	return e, h.Known.Confirm(words, host.Identity{Stable: host.StablePath(e.hardware), Shown: e.hardware})
 }
 
-// moved finds the device of a name at known hardware, whatever its number is now.
-func (l List) moved(sys, name, device string, was host.Identity) (moved Entry, ok bool) {
+// findMoved finds the device of a name at known hardware, whatever its number is now.
+func (l List) findMoved(sys, name, device string, was host.Identity) (moved Entry, ok bool) {
 	// Of two with one name at this hardware the option says which.
 	_, nth, counted := strings.Cut(device, "#")
 	for _, e := range l.named(l.Entries(sys), name) {

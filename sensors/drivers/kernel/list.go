@@ -71,19 +71,19 @@ func (l List) find(sys, name, device string) (Entry, error) {
 	named := l.named(all, name)
 	var found []Entry
 	for _, e := range named {
-		if e.isAt(device) {
+		if e.matches(device) {
 			found = append(found, e)
 		}
 	}
 	if len(found) == 1 {
 		return found[0], nil
 	}
-	return Entry{}, l.unclear(sys, name, device, all, named, found)
+	return Entry{}, l.explainNotOne(sys, name, device, all, named, found)
 }
 
-// isAt reports whether the option `device` means this device: the end of its
+// matches reports whether the option `device` means this device: the end of its
 // hardware's path, and #2 for the second of one name at this hardware.
-func (e Entry) isAt(device string) bool {
+func (e Entry) matches(device string) bool {
 	end, nth, counted := strings.Cut(device, "#")
 	if counted && nth != strconv.Itoa(e.nth) {
 		return false
@@ -119,7 +119,7 @@ func (e Entry) device(named []Entry) string {
 	// The shortest end that no other device has: a person pastes it.
 	for n := min(2, len(elements)); n <= len(elements); n++ {
 		device := strings.Join(elements[len(elements)-n:], "/") + nth
-		others := func(other Entry) bool { return other.dir != e.dir && other.isAt(device) }
+		others := func(other Entry) bool { return other.dir != e.dir && other.matches(device) }
 		if !slices.ContainsFunc(named, others) {
 			return device
 		}
@@ -127,8 +127,8 @@ func (e Entry) device(named []Entry) string {
 	return ""
 }
 
-// unclear says why there is not one device with a name.
-func (l List) unclear(sys, name, device string, all, named, found []Entry) error {
+// explainNotOne says why there is not one device with a name.
+func (l List) explainNotOne(sys, name, device string, all, named, found []Entry) error {
 	switch {
 	case len(found) > 1:
 		return l.ambiguous(name, named, found)

@@ -9,7 +9,7 @@ import (
 )
 
 // Hwmon are the devices of hardware monitoring, by the name that their driver gave.
-var Hwmon = List{"hwmon", "class/hwmon/hwmon*", namedIn("name"), linked}
+var Hwmon = List{"hwmon", "class/hwmon/hwmon*", namedIn("name"), classHardware}
 
 // IIO are the devices of Industrial I/O. Their name is of their driver's choice: the part (bme280), the device
 // tree's node (dht11@4) or the address of an I2C device (1-0040), whose own name
@@ -42,9 +42,9 @@ func iioHardware(dir string) string {
 // folder stands for it.
 var Thermal = List{"thermal", "class/thermal/thermal_zone*", namedIn("type"), filepath.Clean}
 
-// linked is the hardware of a device of a class: where the link in its folder leads, or
+// classHardware is the hardware of a device of a class: where the link in its folder leads, or
 // the folder itself.
-func linked(dir string) string {
+func classHardware(dir string) string {
 	path, err := filepath.EvalSymlinks(filepath.Join(dir, "device"))
 	if err != nil {
 		return dir // a virtual device

@@ -93,11 +93,11 @@ func (c *command) name() string { return filepath.Base(c.cmd.Path) }
 // lines implements [source].
 func (c *command) lines() *os.File { return c.out }
 
-// look finds a program that has ended while something that it started holds its
+// checkAlive finds a program that has ended while something that it started holds its
 // output open, and keeps its standard error flowing. What it started is ended
 // first: then the output ends after what is still in it, unless something
 // has left the group.
-func (c *command) look() error {
+func (c *command) checkAlive() error {
 	c.drainStderr()
 	switch {
 	case c.reaped:
@@ -164,19 +164,12 @@ func (c *command) drainStderr() {
 	}
 }
 
-// lastStderrLine is the last line of standard error that is not empty, shortened.
+// lastStderrLine is the last line of standard error that is not empty, shortened. It is
+// printable: it ends up in a terminal.
 func (c *command) lastStderrLine() string {
-	said := bytes.TrimSpace(c.stderr)
-	line := strings.ToValidUTF8(string(said[bytes.LastIndexByte(said, '\n')+1:]), "")
-	return strings.TrimSpace(strings.Map(plainRune, line[max(0, len(line)-160):]))
-}
-
-// plainRune takes away what would move the cursor in somebody's terminal.
-func plainRune(r rune) rune {
-	if r < ' ' || r == 0x7f || r == '\uFFFD' {
-		return -1
-	}
-	return r
+	text := bytes.TrimSpace(c.stderr)
+	line := string(text[bytes.LastIndexByte(text, '\n')+1:])
+	return strings.TrimSpace(host.PrintableN(line[max(0, len(line)-160):], 160))
 }
 
 // exited reports whether the program has ended; it stays to be waited for, so

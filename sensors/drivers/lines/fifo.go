@@ -45,9 +45,9 @@ func openFIFO(path string) (*fifo, error) {
 // lines implements [source].
 func (f *fifo) lines() *os.File { return f.file }
 
-// look finds a pipe that was made anew, by a service that started again: ours is
+// checkAlive finds a pipe that was made anew, by a service that started again: ours is
 // then one that nobody writes to.
-func (f *fifo) look() error {
+func (f *fifo) checkAlive() error {
 	is, err := os.Stat(f.path)
 	if err == nil && !os.SameFile(is, f.is) {
 		err = fmt.Errorf("%s: was replaced by another", f.path)

@@ -105,7 +105,7 @@ func (r *reader) fill(ctx context.Context, until time.Time) error {
 // readWriters reads from a pipe whose writers come and go. When the last of them
 // leaves a line without an end, it ends there: else it would wait for the next
 // writer's line and become one with it. Two writers at a time, or one that comes
-// before this was read, cannot be told apart.
+// before this was read, cannot be distinguished.
 func (r *reader) readWriters(buf []byte) (n int, err error) {
 	raw, err := r.file.SyscallConn()
 	if err != nil {

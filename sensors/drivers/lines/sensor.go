@@ -14,9 +14,9 @@ import (
 // A source is where lines come from.
 type source interface {
 	lines() *os.File
-	// look finds out, after a second without a line, whether the source is gone: a pipe
+	// checkAlive finds out, after a second without a line, whether the source is gone: a pipe
 	// that was replaced or a program that ended may send no end of file.
-	look() error
+	checkAlive() error
 	// ended says why there will be no more lines, after their end.
 	ended(ctx context.Context) error
 	io.Closer
@@ -46,7 +46,7 @@ type newestSample struct {
 }
 
 const (
-	lookEvery   = time.Second // bounds one wait for a line
+	checkEvery  = time.Second // bounds one wait for a line
 	noticeEvery = time.Hour   // of dropped lines, while there are any
 )
 
@@ -93,7 +93,7 @@ func (s *sensor) takeLine(now time.Time) bool {
 // read reads from the source until there may be a reason to act.
 func (s *sensor) read(ctx context.Context, now time.Time) error {
 	// What waits for the limit must not wait for a line.
-	until := now.Add(lookEvery)
+	until := now.Add(checkEvery)
 	if len(s.newest) > 0 {
 		until = s.limit.next()
 	}
@@ -102,7 +102,7 @@ func (s *sensor) read(ctx context.Context, now time.Time) error {
 	case errors.Is(err, os.ErrDeadlineExceeded) && len(s.newest) > 0:
 		return nil // it was the limit's turn, and there may be more to read
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return s.source.look()
+		return s.source.checkAlive()
 	case errors.Is(err, io.EOF):
 		s.sourceEnded = true
 		if line := s.reader.rest(); line != "" {

@@ -228,7 +228,7 @@ func TestALineIsCutWhereverTheReadsEnd(t *testing.T) {
 type chatter struct{ *os.File }
 
 func (c chatter) lines() *os.File             { return c.File }
-func (c chatter) look() error                 { return nil }
+func (c chatter) checkAlive() error           { return nil }
 func (c chatter) ended(context.Context) error { return io.EOF }
 
 func TestAFloodWithoutAnEndNeitherBlocksItsWriterNorGrows(t *testing.T) {
