@@ -81,6 +81,8 @@ type storage struct {
 	writing       bool      // one is under way
 	failing       bool      // the last one failed
 	hangs         bool      // one has outlived diskPatience; cleared when it ends
+	burst         bool      // so many readings were in memory that their memory is to be given back
+	crowded       bool      // memory was full although the disk works; cleared when the burst is over
 	purging       bool      // the next one drops all that it may
 	readFailed    bool      // what is on disk could not be read: the file is opened again
 	fileChecked   time.Time // when the place of the file was looked at
@@ -100,7 +102,7 @@ func (b *backlog) pushLocked(it Item) (number uint64) {
 	l := &b.lanes[it.Priority]
 	it.put, it.generation = time.Since(b.start), b.opened.generation
 	if !b.makeRoomLocked(it.Priority) {
-		b.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
+		b.droppedLocked(1, gapsOf(run{items: []Item{it}}), b.whyFullLocked())
 		return 0
 	}
 	number = l.push(it)
@@ -109,13 +111,32 @@ func (b *backlog) pushLocked(it Item) (number uint64) {
 	}
 	signal(b.arrived)
 	// The first reading sets the writer's deadline; those after it do not change it.
+	if l.mem.len() >= spillEarly {
+		b.storage.burst = true
+	}
 	if n := len(l.unsynced()); n <= 1 || n >= spillEarly || it.Priority == sensors.Alarm {
 		signal(b.work)
 	}
 	return number
 }
 
-const becauseMemory = "the disk fails and memory is full"
+// memoryFullLocked says that a routine reading more would cost one that is kept.
+func (b *backlog) memoryFullLocked() bool {
+	return b.lanes[0].mem.len()+b.lanes[1].mem.len() >= maxInMemory
+}
+
+// diskWorksLocked says that the next commit should succeed.
+func (b *backlog) diskWorksLocked() bool {
+	return b.opened.file != nil && !b.storage.failing && !b.storage.hangs
+}
+
+// whyFullLocked says why memory is full.
+func (b *backlog) whyFullLocked() string {
+	if b.diskWorksLocked() {
+		return "readings come faster than the disk takes them, and memory is full"
+	}
+	return "the disk fails and memory is full"
+}
 
 // makeRoomLocked makes room in memory for one more reading: it drops the oldest,
 // routine before alarm, that was not issued and is in no commit under way.
@@ -129,7 +150,7 @@ func (b *backlog) makeRoomLocked(p sensors.Priority) bool {
 	for _, from := range [...]sensors.Priority{sensors.Routine, sensors.Alarm} {
 		if l := &b.lanes[from]; from <= p && l.mem.len() > 0 && l.mem.items()[0].number > max(l.issued, l.committing) {
 			it := l.dropOldestInMemory()
-			b.droppedLocked(1, gapsOf(run{items: []Item{it}}), becauseMemory)
+			b.droppedLocked(1, gapsOf(run{items: []Item{it}}), b.whyFullLocked())
 			return true
 		}
 	}

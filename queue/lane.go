@@ -329,13 +329,19 @@ func (f *fifo) push(it Item) { f.buf = append(f.buf, it) }
 
 // pop removes the oldest n items, of which there are as many. It moves the rest to
 // the front when half of the buffer is empty, so an item is moved once on average.
+// What a burst has made the buffer is given back.
 func (f *fifo) pop(n int) {
 	clear(f.buf[f.head : f.head+n]) // the strings can be collected
 	f.head += n
 	if f.head == len(f.buf) || f.head >= 64 && f.head >= len(f.buf)/2 {
-		rest := copy(f.buf, f.buf[f.head:])
-		clear(f.buf[rest:])
-		f.buf, f.head = f.buf[:rest], 0
+		rest := f.buf[f.head:]
+		if cap(f.buf) > burstOver && len(rest) < cap(f.buf)/8 {
+			f.buf, f.head = append(make([]Item, 0, 2*len(rest)), rest...), 0
+			return
+		}
+		n := copy(f.buf, rest)
+		clear(f.buf[n:])
+		f.buf, f.head = f.buf[:n], 0
 	}
 }
 

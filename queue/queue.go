@@ -74,6 +74,8 @@ const (
 	maxInMemory  = 32768           // readings of both lanes: 6 MB, what a failing disk may cost
 	spillEarly   = 8192            // readings of a lane in memory before their time
 	diskPatience = 2 * time.Second // that Put waits for a disk that neither succeeds nor fails
+	burstLimit   = 2 * time.Second // that Put of a routine reading waits for room in memory, while the disk works
+	burstOver    = 1024            // readings in memory: then the memory of a burst is given back
 )
 
 // An Item is a reading in the queue, or an event. Of an event, the embedded
@@ -115,13 +117,48 @@ type Queue struct {
 func (q *Queue) Boot() string { return q.boot }
 
 // Put adds a reading. The drain sees it at once. An alarm is on disk when Put
-// returns; alarms put together share a commit.
+// returns; alarms put together share a commit. Readings that come faster than the
+// disk takes them wait for it, at most burstLimit, once memory is full.
 func (q *Queue) Put(r sensors.Reading) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if r.Priority != sensors.Alarm {
+		q.waitRoomLocked()
+	}
 	number := q.pushLocked(Item{Reading: r, Boot: q.boot})
 	if r.Priority == sensors.Alarm {
 		q.waitAttemptedLocked(&q.lanes[sensors.Alarm], number)
+	}
+}
+
+// waitRoomLocked waits until a commit has made room in memory for a routine reading.
+// It does not wait for a disk that fails or hangs, or for which there is no file.
+func (q *Queue) waitRoomLocked() {
+	if !q.memoryFullLocked() || !q.diskWorksLocked() {
+		return
+	}
+	if !q.storage.crowded {
+		q.storage.crowded = true
+		q.log.Warn("readings come faster than the disk takes them: sensors wait for it", "limit", burstLimit)
+	}
+	limit := time.NewTimer(burstLimit)
+	defer limit.Stop()
+	for q.memoryFullLocked() && q.diskWorksLocked() {
+		tried := q.storage.commitEnded
+		signal(q.work)
+		q.mu.Unlock()
+		over := false
+		select {
+		case <-tried:
+		case <-q.stopped:
+			over = true
+		case <-limit.C:
+			over = true
+		}
+		q.mu.Lock()
+		if over {
+			return
+		}
 	}
 }
 

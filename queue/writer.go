@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -51,10 +52,27 @@ func (q *Queue) Run(ctx context.Context) error {
 		if w.due() <= 0 {
 			progress(flushLimit)
 			w.flush()
+			if w.burstEnded() {
+				debug.FreeOSMemory()
+			}
 		}
 		wait = max(w.due(), 0)
 		timer.Reset(wait)
 	}
+}
+
+// burstEnded reports, once after each, that a burst of readings has left memory. What
+// it was kept in is garbage then, which the runtime would collect two minutes later
+// and hold on to: a board with 512 MB has better uses for 30 of them.
+func (w writer) burstEnded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	inMemory := w.lanes[0].mem.len() + w.lanes[1].mem.len()
+	if !w.storage.burst || inMemory >= burstOver {
+		return false
+	}
+	w.storage.burst, w.storage.crowded = false, false
+	return true
 }
 
 // due says how long the writer may wait.
