@@ -86,7 +86,9 @@ type Result struct {
 // has been looked at before.
 func Checks() []Check {
 	var all []Check
-	for _, group := range [][]Check{fileChecks, deviceChecks, queueChecks, clockChecks, networkChecks, boardChecks} {
+	for _, group := range [][]Check{
+		fileChecks, agentChecks, deviceChecks, queueChecks, clockChecks, networkChecks, boardChecks,
+	} {
 		all = append(all, group...)
 	}
 	return all

@@ -53,6 +53,14 @@ var localFaults = []planted{
 		b.Agent = running(status.Queue{})
 		b.Agent.Link = status.Link{Error: "connection refused"}
 	}, "no session with a broker: connection refused"},
+	{agentRival, func(b *bench) {
+		b.Agent = running(status.Queue{})
+		b.Agent.Events = []status.Event{{Name: "gap"}, {Name: "take_over"}, {Name: "take_over"}}
+	}, "client ID porch: 2 of"},
+	{agentSensor, func(b *bench) {
+		b.Agent = running(status.Queue{})
+		b.Agent.Streams = []status.Stream{{Name: "door"}, {Name: "room_humidity", Error: "i2c-1 0x38: no acknowledge"}}
+	}, "cannot read room_humidity: i2c-1 0x38"},
 	{agentHeld, func(b *bench) {
 		b.Agent = running(status.Queue{})
 		b.Agent.Link.Held = "nothing heard of it in 15s"

@@ -1,0 +1,89 @@
+package doctor
+
+import (
+	"context"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+)
+
+// agentChecks ask the agent that runs, where one does. It has the sensors and the
+// session, which the doctor must not touch, and knows how they are.
+var agentChecks = []Check{
+	{"agent", "the agent that runs, asked through its control socket: its disk, its link, and what the broker refuses",
+		false,
+		[]*Fault{agentDisk, agentAway, agentRival, agentHeld, agentAside}, (*Site).noAgent, checkAgent},
+	{"agent-sensors", "the sensors of the agent that runs", false,
+		[]*Fault{agentSensor}, (*Site).noAgent, checkAgentSensors},
+}
+
+var (
+	agentDisk = &Fault{Error,
+		"the agent that runs (process {pid}) cannot write its queue: what waits is in memory alone",
+		"see dmesg whether the card fails, and below what fills it"}
+	agentAway = &Fault{Error, "the agent that runs has no session with a broker: {text}",
+		"mend what is named there or below; holdfast status shows when it tries again"}
+	// The agent proves this before it says so: see uplink. The broker ends the session of
+	// one each time that the other connects.
+	agentRival = &Fault{Error,
+		"another client connects with the client ID {client_id}: {times} of the last events tell of it",
+		"give each node a client_id of its own (a copied SD card has its original's); or stop the other"}
+	agentHeld = &Fault{Error, "the agent that runs holds its backlog: {text}",
+		"allow this account to publish and to read {client_id}/# in the broker's access list; " +
+			"mqtt.prove_publish: false if it may write and not read"}
+	agentAside = &Fault{Warning, "the broker refuses {count} readings or events of the agent that runs",
+		"holdfast queue export --aside prints them; see the broker's access list and its limits"}
+
+	agentSensor = &Fault{Error, "the agent that runs cannot read {stream}: {text}",
+		"check the wiring and the supply of the sensor, and its options in the file"}
+)
+
+// noAgent says why no agent is asked.
+func (s *Site) noAgent() string {
+	if s.Agent == nil {
+		return "no agent runs with this queue"
+	}
+	return ""
+}
+
+// checkAgent judges what the agent has answered about its disk and its link.
+func checkAgent(_ context.Context, s *Site) (found []Finding) {
+	link, id := s.Agent.Link, s.Config.Uplink.ClientID
+	if s.Agent.Queue.Failing {
+		found = append(found, agentDisk.at("pid", s.Agent.Node.PID))
+	}
+	if !link.Connected && link.Error != "" {
+		found = append(found, agentAway.at("text", link.Error))
+	}
+	if n := takeOvers(s.Agent.Events); n > 0 {
+		found = append(found, agentRival.at("client_id", id, "times", n))
+	}
+	if link.Connected && link.Held != "" {
+		found = append(found, agentHeld.at("text", link.Held, "client_id", id))
+	}
+	if s.Agent.Queue.Aside > 0 {
+		found = append(found, agentAside.at("count", s.Agent.Queue.Aside))
+	}
+	return found
+}
+
+// takeOvers counts the events that tell of another client with our client ID. The
+// agent keeps the last fifty events.
+func takeOvers(events []status.Event) (n int) {
+	for _, e := range events {
+		if e.Name == "take_over" {
+			n++
+		}
+	}
+	return n
+}
+
+// checkAgentSensors names each stream that has an error in place of a value. A
+// sensor of several quantities that fails as a whole is named once for each.
+func checkAgentSensors(_ context.Context, s *Site) (found []Finding) {
+	for _, st := range s.Agent.Streams {
+		if st.Error != "" {
+			found = append(found, agentSensor.at("stream", st.Name, "text", st.Error))
+		}
+	}
+	return found
+}
