@@ -193,14 +193,14 @@ var hostileCases = []hostileCase{
 		s.AcceptConnect()
 		s.AcksNothing = true
 		s.Serve(func(p mqtttest.Packet) bool {
-			return p.Kind == mqtttest.PublishPacket && s.Send(0x90, 3, byte(p.Id>>8), byte(p.Id), 0)
+			return p.Kind == mqtttest.PublishPacket && s.Send(0x90, 3, byte(p.ID>>8), byte(p.ID), 0)
 		})
 	}, want: []string{"a SUBACK that answers nothing of ours"}, connects: maxFast},
 	{name: "PUBCOMP for publications", script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.AcksNothing = true
 		s.Serve(func(p mqtttest.Packet) bool {
-			return p.Kind == mqtttest.PublishPacket && s.Send(0x70, 2, byte(p.Id>>8), byte(p.Id))
+			return p.Kind == mqtttest.PublishPacket && s.Send(0x70, 2, byte(p.ID>>8), byte(p.ID))
 		})
 	}, want: []string{"not for us: PUBCOMP"}, connects: maxFast},
 
@@ -208,36 +208,36 @@ var hostileCases = []hostileCase{
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
 			if p.Kind == mqtttest.SubscribePacket {
-				return s.Send(0x90, 3, byte(p.Id>>8), byte(p.Id), 0x80)
+				return s.Send(0x90, 3, byte(p.ID>>8), byte(p.ID), 0x80)
 			}
 			// Who may not subscribe does not hear the canary.
 			return p.Topic == "porch/agent/canary" && p.Kind == mqtttest.PublishPacket &&
-				s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
+				s.Send(0x40, 2, byte(p.ID>>8), byte(p.ID))
 		})
 	}, keepsConnection: true, want: append(heldLog, "the broker refuses the subscription")},
 	{name: "denies everything silently", script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
 			return p.Topic == "porch/agent/canary" && p.Kind == mqtttest.PublishPacket &&
-				s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
+				s.Send(0x40, 2, byte(p.ID>>8), byte(p.ID))
 		})
 	}, keepsConnection: true, want: append(heldLog, "nothing heard of it in 15s")},
 	{name: "SUBACK with two codes", script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
-			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 4, byte(p.Id>>8), byte(p.Id), 1, 1)
+			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 4, byte(p.ID>>8), byte(p.ID), 1, 1)
 		})
 	}, want: []string{"a SUBACK of 4 bytes"}, connects: maxFast},
 	{name: "SUBACK of another number", script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
-			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 3, byte(p.Id>>8)^0x40, byte(p.Id), 1)
+			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 3, byte(p.ID>>8)^0x40, byte(p.ID), 1)
 		})
 	}, want: []string{"a SUBACK that answers nothing of ours"}, connects: maxFast},
 	{name: "PUBACK for SUBSCRIBE", script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
-			return p.Kind == mqtttest.SubscribePacket && s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
+			return p.Kind == mqtttest.SubscribePacket && s.Send(0x40, 2, byte(p.ID>>8), byte(p.ID))
 		})
 	}, want: []string{"a PUBACK that answers nothing of ours"}, connects: maxFast},
 	{name: "a take-over every second", script: func(s *mqtttest.Conn) {

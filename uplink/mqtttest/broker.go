@@ -1,4 +1,13 @@
-// Package mqtttest has a broker that behaves as a test says.
+// Package mqtttest has an MQTT broker for tests that misbehaves as a script says:
+// it sends what a broker must not send, stops reading, or acknowledges nothing. It
+// keeps no sessions and no retained messages. A test that needs a broker which
+// works uses an embedded or a real one.
+//
+// # Concurrency
+//
+// Each connection runs its script in a goroutine of its own, which owns its [Conn].
+// [Broker.Stop] waits for all of them. The counters of a [Broker] are guarded by
+// its Mu; after Stop they do not change and need no lock.
 package mqtttest
 
 import (
@@ -15,32 +24,42 @@ import (
 	"time"
 )
 
-// Types of packets that a client sends: MQTT 3.1.1, section 2.2.1.
+// Types of packets that scripts compare with [Packet.Kind]: MQTT 3.1.1, section
+// 2.2.1.
 const (
 	PublishPacket     = 3
 	SubscribePacket   = 8
 	UnsubscribePacket = 10
+
+	connectPacket = 1
+	pingreqPacket = 12
 )
 
-// A Broker is a broker on loopback that behaves as a script says.
+// qosBits are the bits of the QoS in the first byte of PUBLISH. MQTT 3.1.1, section
+// 3.3.1.2.
+const qosBits = 6
+
+// A Broker is a broker behind a listener, which counts what reaches it. Create one
+// with [NewBroker] or [Serve], and end it with [Broker.Stop].
 type Broker struct {
-	Listener net.Listener
+	Listener net.Listener // read only
 	script   func(*Conn)
 
-	// Mu guards all that follows.
+	// Mu guards the fields up to the next blank line.
 	Mu        sync.Mutex
-	Connects  int             // of agents
-	First     time.Time       // when the first connection came, or when the broker began to stall it
-	Second    time.Time       // when the next came
-	Published int             // messages that came
-	Acked     map[string]bool // readings that it acknowledged
-	open      map[net.Conn]bool
-	closing   chan struct{}
-	all       sync.WaitGroup
+	Connects  int               // connections, but for those that were not a client of MQTT
+	First     time.Time         // when the first connection was accepted, or when NoteStall was called on it
+	Second    time.Time         // when the second connection was accepted
+	Published int               // PUBLISH packets that were read
+	Acked     map[string]bool   // readings that were acknowledged, each by its topic and seq without a separator
+	open      map[net.Conn]bool // the connections whose script runs
+
+	closing chan struct{}  // closed by Stop
+	all     sync.WaitGroup // accept and the scripts
 }
 
-// NewBroker returns a broker at a free port, which runs the script for each
-// connection in a goroutine of its own; Stop ends it.
+// NewBroker returns a broker on 127.0.0.1 at a free port. It fails the test if it
+// cannot listen. The caller stops it.
 func NewBroker(t *testing.T, script func(*Conn)) *Broker {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -50,7 +69,9 @@ func NewBroker(t *testing.T, script func(*Conn)) *Broker {
 	return Serve(l, script)
 }
 
-// Serve returns a broker behind a listener, which Stop closes.
+// Serve returns a broker behind a listener, also one in memory. It runs the script
+// for each connection, and closes the connection when the script returns.
+// [Broker.Stop] closes the listener.
 func Serve(l net.Listener, script func(*Conn)) *Broker {
 	f := &Broker{Listener: l, script: script, Acked: map[string]bool{}, open: map[net.Conn]bool{},
 		closing: make(chan struct{})}
@@ -58,6 +79,7 @@ func Serve(l net.Listener, script func(*Conn)) *Broker {
 	return f
 }
 
+// accept counts and starts connections until the listener is closed.
 func (f *Broker) accept() {
 	for {
 		conn, err := f.Listener.Accept()
@@ -77,6 +99,7 @@ func (f *Broker) accept() {
 	}
 }
 
+// handle runs the script for one connection.
 func (f *Broker) handle(conn net.Conn) {
 	f.script(&Conn{Broker: f, Conn: conn, Input: bufio.NewReader(conn), subs: map[string]bool{}})
 	f.Mu.Lock()
@@ -85,7 +108,8 @@ func (f *Broker) handle(conn net.Conn) {
 	delete(f.open, conn)
 }
 
-// Stop ends every connection, and returns when all scripts have ended.
+// Stop closes the listener and every connection, and returns when all scripts have
+// returned. It must be called once, without Mu.
 func (f *Broker) Stop() {
 	f.Listener.Close()
 	close(f.closing)
@@ -98,43 +122,51 @@ func (f *Broker) Stop() {
 	f.all.Wait()
 }
 
-// A Conn is the broker's end of one connection.
+// A Conn is the broker's end of one connection. Only the goroutine of its script
+// uses it, unless the script itself starts another that reads or writes.
 type Conn struct {
 	*Broker
 	net.Conn
-	Input       *bufio.Reader
-	AcksNothing bool // acknowledges no publication
-	subs        map[string]bool
-	agent       bool // the first packet was a CONNECT of MQTT
+	Input       *bufio.Reader   // what the client sends; scripts read from here, not from net.Conn
+	AcksNothing bool            // Answer sends no PUBACK
+	subs        map[string]bool // topics that the client has subscribed to; filters with wildcards match nothing
+	isMQTT      bool            // the first packet was a CONNECT of MQTT
 }
 
-// A Packet is one from the agent.
+// A Packet is one that the client has sent.
 type Packet struct {
-	Kind    byte
-	Id      uint16
-	Topic   string
-	payload []byte
-	raw     []byte
+	Kind    byte   // its type, the high half of the first byte
+	ID      uint16 // of SUBSCRIBE, UNSUBSCRIBE, and PUBLISH at QoS 1; else 0, which no packet may have
+	Topic   string // of PUBLISH, SUBSCRIBE and UNSUBSCRIBE, of which only the first topic counts
+	payload []byte // of PUBLISH
 }
 
-// Next reads a packet; false when the connection has ended.
+// maxPacket bounds the bytes of a packet that Next reads, so that a client that is
+// not one of MQTT costs no memory.
+const maxPacket = 1 << 20
+
+// Next reads a packet. It reports false when the connection has ended, or when a
+// packet is longer than maxPacket. The packets that the agent sends are well
+// formed, so their bodies are not checked.
+//
+// A client whose first packet is not CONNECT is the client of another test, whose
+// server had this port before. It is disconnected and not counted, and nothing more
+// of it is read, because scripts go on after a failed read.
 func (s *Conn) Next() (p Packet, ok bool) {
 	head, err := s.Input.ReadByte()
 	if err != nil {
 		return p, false
 	}
 	length, err := binary.ReadUvarint(s.Input)
-	if err != nil || length > 1<<20 {
+	if err != nil || length > maxPacket {
 		return p, false
 	}
 	body := make([]byte, length)
 	if _, err := io.ReadFull(s.Input, body); err != nil {
 		return p, false
 	}
-	p = Packet{Kind: head >> 4, raw: append(binary.AppendUvarint([]byte{head}, length), body...)}
-	if !s.agent && !(p.Kind == 1 && bytes.HasPrefix(body, []byte("\x00\x04MQTT"))) {
-		// The client of another test, whose server had this port before. Scripts go
-		// on after a failed read: nothing more of it may be taken for packets.
+	p.Kind = head >> 4
+	if !s.isMQTT && !(p.Kind == connectPacket && bytes.HasPrefix(body, []byte("\x00\x04MQTT"))) {
 		s.Close()
 		s.Input.Reset(strings.NewReader(""))
 		s.Mu.Lock()
@@ -142,19 +174,19 @@ func (s *Conn) Next() (p Packet, ok bool) {
 		s.Mu.Unlock()
 		return p, false
 	}
-	s.agent = true
+	s.isMQTT = true
 	switch p.Kind {
 	case SubscribePacket:
-		p.Id = binary.BigEndian.Uint16(body)
+		p.ID = binary.BigEndian.Uint16(body)
 		p.Topic = string(body[4 : len(body)-1])
 	case UnsubscribePacket:
-		p.Id = binary.BigEndian.Uint16(body)
+		p.ID = binary.BigEndian.Uint16(body)
 		p.Topic = string(body[4:])
 	case PublishPacket:
 		topic, rest := cutString(body)
 		p.Topic = topic
-		if head&6 != 0 {
-			p.Id, rest = binary.BigEndian.Uint16(rest), rest[2:]
+		if head&qosBits != 0 {
+			p.ID, rest = binary.BigEndian.Uint16(rest), rest[2:]
 		}
 		p.payload = rest
 		s.Mu.Lock()
@@ -164,64 +196,72 @@ func (s *Conn) Next() (p Packet, ok bool) {
 	return p, true
 }
 
+// cutString splits a body behind the string that it begins with, which has its
+// length in front: MQTT 3.1.1, section 1.5.3.
 func cutString(b []byte) (string, []byte) {
 	n := 2 + int(binary.BigEndian.Uint16(b))
 	return string(b[2:n]), b[n:]
 }
 
-// Send writes bytes; false when nothing can be written any more.
-func (s *Conn) Send(bytes ...byte) bool {
-	_, err := s.Write(bytes)
+// Send writes bytes as they are, whether they are a packet or not. It reports false
+// when the connection has ended.
+func (s *Conn) Send(packet ...byte) bool {
+	_, err := s.Write(packet)
 	return err == nil
 }
 
-// AcceptConnect reads CONNECT and answers it.
+// AcceptConnect reads a packet, which has to be CONNECT, and answers with CONNACK
+// and code 0. It reports false if that fails.
 func (s *Conn) AcceptConnect() bool {
 	_, ok := s.Next()
 	return ok && s.Send(0x20, 2, 0, 0)
 }
 
-// Serve answers until the connection has ended, as a broker should but for what
-// special deals with: it reports whether it has.
-func (s *Conn) Serve(special func(Packet) bool) {
+// Serve answers packets until the connection has ended. handled is called first,
+// unless it is nil: a packet for which it returns true is not answered otherwise.
+func (s *Conn) Serve(handled func(Packet) bool) {
 	for {
 		p, ok := s.Next()
 		if !ok {
 			return
 		}
-		if special == nil || !special(p) {
+		if handled == nil || !handled(p) {
 			s.Answer(p)
 		}
 	}
 }
 
-// Answer answers one packet as a broker should.
+// Answer answers one packet as MQTT 3.1.1 wants it, unless AcksNothing is set:
+// SUBACK, UNSUBACK, PUBACK or PINGRESP. A message at QoS 1 goes back to the client
+// at QoS 0 if it has subscribed to the topic. The agent's canary always goes back,
+// as some scripts refuse its subscription.
 func (s *Conn) Answer(p Packet) {
 	switch p.Kind {
 	case SubscribePacket:
 		s.subs[p.Topic] = true
-		s.Send(0x90, 3, byte(p.Id>>8), byte(p.Id), 1)
+		s.Send(0x90, 3, byte(p.ID>>8), byte(p.ID), 1) // SUBACK, QoS 1 granted
 	case UnsubscribePacket:
 		delete(s.subs, p.Topic)
-		s.Send(0xb0, 2, byte(p.Id>>8), byte(p.Id))
+		s.Send(0xb0, 2, byte(p.ID>>8), byte(p.ID)) // UNSUBACK
 	case PublishPacket:
 		if s.AcksNothing {
 			s.NoteStall()
 		}
-		if s.AcksNothing || p.Id == 0 {
+		if s.AcksNothing || p.ID == 0 {
 			break
 		}
 		s.noteAcked(p)
-		s.Send(0x40, 2, byte(p.Id>>8), byte(p.Id))
+		s.Send(0x40, 2, byte(p.ID>>8), byte(p.ID)) // PUBACK
 		if s.subs[p.Topic] || p.Topic == "porch/agent/canary" {
 			s.Publish(0, p.Topic, p.payload)
 		}
-	case 12: // PINGREQ
-		s.Send(0xd0, 0)
+	case pingreqPacket:
+		s.Send(0xd0, 0) // PINGRESP
 	}
 }
 
-// noteAcked remembers a reading that is acknowledged.
+// noteAcked adds a message to Acked if it is a reading of one of the two streams
+// that the tests configure.
 func (s *Conn) noteAcked(p Packet) {
 	var r struct{ Seq uint64 }
 	if p.Topic != "porch/room" && p.Topic != "porch/door" || json.Unmarshal(p.payload, &r) != nil {
@@ -232,18 +272,22 @@ func (s *Conn) noteAcked(p Packet) {
 	s.Acked[fmt.Sprint(p.Topic, r.Seq)] = true
 }
 
-// Publish publishes at QoS 0, or at another if flags say so.
+// Publish sends a message to the client. flags are the low four bits of the first
+// byte (DUP, QoS, RETAIN: MQTT 3.1.1, section 3.3.1); 0 is QoS 0. The packet ID at
+// another QoS is always the same, as if it were never acknowledged. It reports
+// false when the connection has ended.
 func (s *Conn) Publish(flags byte, topic string, payload []byte) bool {
 	body := binary.BigEndian.AppendUint16(nil, uint16(len(topic)))
 	body = append(body, topic...)
-	if flags&6 != 0 {
+	if flags&qosBits != 0 {
 		body = append(body, 1, 1)
 	}
 	body = append(body, payload...)
 	return s.Send(append(binary.AppendUvarint([]byte{0x30 | flags}, uint64(len(body))), body...)...)
 }
 
-// NoteStall notes that the hang begins now, not with the connection.
+// NoteStall moves First to now, if this is the first connection: from here on the
+// broker hangs, and the test measures how long the agent takes to give it up.
 func (s *Conn) NoteStall() {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
@@ -252,22 +296,25 @@ func (s *Conn) NoteStall() {
 	}
 }
 
-// IsFirst reports whether this is the first connection.
+// IsFirst reports whether only one connection was counted so far.
 func (s *Conn) IsFirst() bool {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	return s.Connects == 1
 }
 
-// Linger reads and says nothing until the agent gives up.
+// Linger reads and discards everything, and sends nothing, until the client closes
+// the connection or Stop is called.
 func (s *Conn) Linger() { io.Copy(io.Discard, s.Input) }
 
-// BlockUntilClosed does not even read.
+// BlockUntilClosed neither reads nor writes until Stop is called, so the client's
+// writes fill the buffers of the kernel.
 func (s *Conn) BlockUntilClosed() { <-s.closing }
 
-// Trickle writes a byte at a time until the agent gives up.
-func (s *Conn) Trickle(every time.Duration, bytes ...byte) bool {
-	for _, b := range bytes {
+// Trickle sends bytes one at a time, and waits before each. It reports false when
+// the client closes the connection.
+func (s *Conn) Trickle(every time.Duration, packet ...byte) bool {
+	for _, b := range packet {
 		time.Sleep(every)
 		if !s.Send(b) {
 			return false

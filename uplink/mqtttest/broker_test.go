@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestFakeBrokerIgnoresAStranger: a ClientHello of TLS, whose bytes after the
+// TestBrokerDoesNotCountAClientOfTLS: it sends a ClientHello, whose bytes after the
 // first few look like a PUBLISH with a topic longer than itself.
-func TestFakeBrokerIgnoresAStranger(t *testing.T) {
+func TestBrokerDoesNotCountAClientOfTLS(t *testing.T) {
 	f := NewBroker(t, func(s *Conn) { s.Next(); s.Serve(nil) })
 	conn, err := net.Dial("tcp", f.Listener.Addr().String())
 	if err != nil {
