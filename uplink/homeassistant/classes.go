@@ -8,18 +8,20 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// What Home Assistant takes, from its source: the classes and their state
-// classes from homeassistant/components/sensor/const.py (commit 3fd1a330015d)
-// and binary_sensor/__init__.py, the units from homeassistant/const.py
-// (2025.5). It refuses an entity whose class does not go with its unit or its
-// state class.
+// The tables below are what Home Assistant accepts, from its source: the classes
+// and their state classes from homeassistant/components/sensor/const.py (commit
+// 3fd1a330015d) and binary_sensor/__init__.py, the units from
+// homeassistant/const.py (2025.5). It refuses an entity whose device class does not
+// allow its unit or its state class, and the person sees no entity, only a line in
+// Home Assistant's log: so such a class is not announced, see ClassProblem.
 
-// A sensorClass is what goes with a device class of the sensor platform.
+// A sensorClass says what a device class of the sensor platform allows.
 type sensorClass struct {
-	units        []string // "" is none at all; nil is any
-	stateClasses []string
+	units        []string // "" is no unit; nil allows every unit
+	stateClasses []string // stateClassOf chooses among them
 }
 
+// Lists that several classes share. Nobody changes them.
 var (
 	measurement = []string{"measurement"}
 	totals      = []string{"total", "total_increasing"}
@@ -33,8 +35,10 @@ var (
 	fluxes     = of("in/d", "in/h", "mm/d", "mm/h")
 )
 
+// of keeps the rows of the table short.
 func of(units ...string) []string { return units }
 
+// sensorClasses are the device classes of numbers, by their names.
 var sensorClasses = map[string]sensorClass{
 	"apparent_power":              {of("VA"), measurement},
 	"aqi":                         {of(""), measurement},
@@ -94,14 +98,16 @@ var sensorClasses = map[string]sensorClass{
 	"wind_speed":     {speeds, measurement},
 }
 
+// binaryClasses are the device classes of two states. They say nothing of units.
 var binaryClasses = of("battery", "battery_charging", "carbon_monoxide", "cold", "connectivity", "door",
 	"garage_door", "gas", "heat", "light", "lock", "moisture", "motion", "moving", "occupancy", "opening",
 	"plug", "power", "presence", "problem", "running", "safety", "smoke", "sound", "tamper", "update",
 	"vibration", "window")
 
-// ClassProblem says why Home Assistant would refuse an entity with the class of
-// a stream, and is empty where it would not. Such an entity is announced
-// without a class.
+// ClassProblem returns why Home Assistant would refuse an entity with the class of
+// a stream, as a sentence for a person; "" if it would not, or if the stream has no
+// class. Such an entity is announced without a class. `holdfast check` shows the
+// sentence as a warning.
 func ClassProblem(s sensors.Stream) string {
 	if s.Class == "" {
 		return ""
@@ -122,6 +128,7 @@ func ClassProblem(s sensors.Stream) string {
 	return ""
 }
 
+// numericProblem is ClassProblem for a stream of numbers.
 func numericProblem(s sensors.Stream) string {
 	c, ok := sensorClasses[s.Class]
 	switch {
@@ -138,10 +145,11 @@ func numericProblem(s sensors.Stream) string {
 		s.Unit)
 }
 
-// oneMicro writes the Greek letter as the sign: Home Assistant takes both.
+// oneMicro replaces the Greek letter mu by the micro sign, as the table has it:
+// Home Assistant accepts both, and they look the same to who writes a unit.
 func oneMicro(unit string) string { return strings.ReplaceAll(unit, "\u03bc", "\u00b5") }
 
-// classOf is the class of a stream that Home Assistant takes.
+// classOf is the class of a stream; "" if Home Assistant would refuse it.
 func classOf(s sensors.Stream) string {
 	if ClassProblem(s) != "" {
 		return ""
@@ -149,11 +157,13 @@ func classOf(s sensors.Stream) string {
 	return s.Class
 }
 
-// stateClassOf is how Home Assistant keeps statistics of a number: as a meter's,
-// or as something measured. Of a meter that it does not know as one, and of a
-// class that is metered and here is not known to be, it keeps none.
+// stateClassOf is the state class of a number, by which Home Assistant keeps
+// statistics: "total_increasing" for a meter's count, "measurement" or
+// "measurement_angle" for anything else. It is "", which is no statistics, if the
+// class does not allow that one: a count of a class that is only measured, or a
+// value of a class that is only counted, such as energy.
 func stateClassOf(class string, total bool) string {
-	form := "measurement" // and "measurement_angle"
+	form := "measurement" // also the prefix of "measurement_angle"
 	if total {
 		form = "total_increasing"
 	}

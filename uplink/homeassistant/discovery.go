@@ -1,6 +1,15 @@
-// Package homeassistant announces an agent and its streams to Home Assistant, by its
-// MQTT discovery: as one device with all its entities, or entity by entity where a
-// broker or a link does not carry a message of that size.
+// Package homeassistant makes the messages that announce an agent and its streams
+// to Home Assistant by its MQTT discovery: as one device with all its entities, or
+// entity by entity where a broker or a link does not carry a message of that size.
+// It publishes nothing itself; package uplink does.
+//
+// The messages follow https://www.home-assistant.io/integrations/mqtt/, of Home
+// Assistant 2025.5: device discovery needs 2024.11 or later.
+//
+// # Concurrency
+//
+// Everything is a value or a constant table. All functions and methods may be
+// called from any goroutine, as long as nobody changes the slices of a [Device].
 package homeassistant
 
 import (
@@ -12,13 +21,17 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// MaxDiscovery is how large an announcement may be: brokers cut a connection
-// for a payload of 1 MiB, and one that removes entities is larger.
-const MaxDiscovery = 900 << 10 // bytes
+// MaxDiscovery is how many bytes the payload of an announcement may have: many
+// brokers close the connection for a payload of 1 MiB, and the payload of
+// [Device.DiscoveryWithout], which also removes entities, is larger than that of
+// [Device.Discovery]. Package config refuses a configuration that exceeds it.
+const MaxDiscovery = 900 << 10
 
+// supportURL is what Home Assistant shows as the link of the device's origin.
 const supportURL = "https://github.com/holdfast-iot/holdfast"
 
-// A Platform is what kind of entity shows a stream.
+// A Platform is the Home Assistant integration that implements an entity. It is a
+// part of the topic in the older form of discovery.
 type Platform string
 
 const (
@@ -26,9 +39,12 @@ const (
 	platformBinary Platform = "binary_sensor"
 	platformEvent  Platform = "event"
 
-	platformEnum Platform = "sensor with options" // for us alone: its platform is sensor
+	// platformEnum is never published: it stands for a sensor whose device class is
+	// enum, which has a list of states instead of a unit.
+	platformEnum Platform = "sensor with options"
 )
 
+// platformOf chooses by the number of states: none is a number, two are on and off.
 func platformOf(s sensors.Stream) Platform {
 	switch len(s.States) {
 	case 0:
@@ -39,19 +55,20 @@ func platformOf(s sensors.Stream) Platform {
 	return platformEnum
 }
 
-// A Device is what Home Assistant is told of: an agent, its board and its streams.
+// A Device is what is announced: an agent, its board and its streams.
 type Device struct {
-	ClientID  string
-	Prefix    string // of Home Assistant's own topics
+	ClientID  string // also the identifier of the device, and the begin of every unique_id
+	Prefix    string // of Home Assistant's own topics, usually "homeassistant"
 	Version   string // of the agent
 	Hardware  string // the board's own name; empty: unknown
 	Topics    payload.Topics
 	Streams   []sensors.Stream
-	Heartbeat time.Duration // between two messages on agent/health
+	Heartbeat time.Duration // between two messages on agent/health; 0: the diagnostics never expire
 }
 
-// A Config is a retained message that announces something. Without a payload it
-// removes what was announced there.
+// A Config is a message that has to be published with the retain flag, so that Home
+// Assistant gets it whenever it starts. An empty payload removes what was announced
+// on the topic.
 type Config struct {
 	Topic   string
 	Payload []byte
@@ -67,6 +84,8 @@ type announcement struct {
 	Components   map[string]component `json:"components"`
 }
 
+// A device describes the board. Entities with the same identifiers belong to one
+// device of Home Assistant's.
 type device struct {
 	Identifiers  []string `json:"identifiers"`
 	Name         string   `json:"name"`
@@ -75,18 +94,24 @@ type device struct {
 	SWVersion    string   `json:"sw_version,omitempty"`
 }
 
+// An origin says which program has sent the announcement. Device discovery
+// requires it.
 type origin struct {
 	Name       string `json:"name"`
 	SWVersion  string `json:"sw_version,omitempty"`
 	SupportURL string `json:"support_url"`
 }
 
+// An available is a topic whose messages say "online" or "offline", as they are or
+// after the template has changed them.
 type available struct {
 	Topic         string `json:"topic"`
 	ValueTemplate string `json:"value_template,omitempty"`
 }
 
-// A component is one entity; with a platform alone, one that is to be removed.
+// A component is one entity. A component with a platform and nothing else removes
+// the entity. It has more fields than other types here: they are the keys of Home
+// Assistant's own format, which is flat, for all three platforms.
 type component struct {
 	Platform          Platform    `json:"platform"`
 	Name              string      `json:"name,omitempty"`
@@ -109,27 +134,34 @@ type component struct {
 	AttributeTemplate string      `json:"json_attributes_template,omitempty"`
 }
 
-// Discovery announces the device with all its entities.
+// Discovery announces the device with all its entities. An entity that was
+// announced before and is not among them stays in Home Assistant, see
+// [Device.DiscoveryWithout].
 func (d Device) Discovery() Config { return d.announce(d.announcement()) }
 
 // DiscoveryWithout announces the device, and removes the entities of streams that
-// it has no longer, or that have another platform now. It reports false where there
-// are none: was has the platform of each stream as it was announced.
-func (d Device) DiscoveryWithout(was map[string]Platform) (c Config, some bool) {
+// it does not have any more, or that have another platform now. was has the
+// platform of each stream as it was announced before. It reports false if there is
+// nothing to remove; the Config is empty then.
+//
+// Platforms in was that holdfast does not use are ignored: was comes from a
+// retained message, which another program may have written.
+func (d Device) DiscoveryWithout(was map[string]Platform) (c Config, removes bool) {
 	a := d.announcement()
 	for name, p := range was {
 		if p != platformSensor && p != platformBinary || a.Components[name].Platform == p {
 			continue
 		}
-		a.Components[name], some = component{Platform: p}, true
+		a.Components[name], removes = component{Platform: p}, true
 	}
-	if !some {
+	if !removes {
 		return Config{}, false
 	}
 	return d.announce(a), true
 }
 
-// Platforms are those of the entities, by stream.
+// Platforms returns the platform of each stream's entity, for a later call of
+// [Device.DiscoveryWithout] or [Device.EntitiesGone].
 func (d Device) Platforms() map[string]Platform {
 	all := map[string]Platform{}
 	components := d.announcement().Components
@@ -139,6 +171,7 @@ func (d Device) Platforms() map[string]Platform {
 	return all
 }
 
+// announce encodes an announcement.
 func (d Device) announce(a announcement) Config {
 	text, err := json.Marshal(a)
 	if err != nil {
@@ -147,14 +180,17 @@ func (d Device) announce(a announcement) Config {
 	return Config{Topic: DiscoveryTopic(d.Prefix, d.ClientID), Payload: text}
 }
 
-// DiscoveryTopic is where a device is announced.
+// DiscoveryTopic is the topic on which a device is announced with all its entities.
 func DiscoveryTopic(prefix, clientID string) string {
 	return prefix + "/device/" + clientID + "/config"
 }
 
-// StatusTopic is where Home Assistant says "online" when it has started.
+// StatusTopic is the topic on which Home Assistant publishes "online" when it has
+// started (its birth message). A session that is subscribed to it announces again.
 func StatusTopic(prefix string) string { return prefix + "/status" }
 
+// announcement makes the announcement with all entities. Its map is a new one, so
+// the caller may change it.
 func (d Device) announcement() announcement {
 	a := announcement{
 		Device: device{Identifiers: []string{d.ClientID}, Name: d.ClientID, Model: d.Hardware,

@@ -136,7 +136,7 @@ func validateSensor(t *testing.T, name string, c object, text func(string) strin
 	}
 }
 
-func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
+func TestDiscoveryIsValidForHomeAssistant(t *testing.T) {
 	q := func(name, unit, class string, states ...string) sensors.Stream {
 		return sensors.Stream{Name: name, Quantity: sensors.Quantity{Unit: unit, Class: class, States: states}}
 	}
@@ -207,7 +207,7 @@ func TestDiscoveryIsWhatHomeAssistantTakes(t *testing.T) {
 	}
 }
 
-func TestTheDeviceIsTheBoard(t *testing.T) {
+func TestDiscoveryDescribesTheBoard(t *testing.T) {
 	for hardware, want := range map[string]string{
 		"Raspberry Pi 4 Model B Rev 1.4": `{"identifiers":["store-12"],"name":"store-12","manufacturer":"Raspberry ` +
 			`Pi","model":"Raspberry Pi 4 Model B Rev 1.4","sw_version":"1.0"}`,
@@ -240,7 +240,7 @@ func TestEntitiesReadNoHistory(t *testing.T) {
 	}
 }
 
-func TestOnlyAStateWithABeatExpires(t *testing.T) {
+func TestOnlyAPeriodicStateExpires(t *testing.T) {
 	for every, want := range map[time.Duration]any{0: nil, time.Millisecond: 1.0, time.Second: 3.0,
 		1500 * time.Millisecond: 5.0, 30 * time.Second: 90.0, time.Hour: 10800.0} {
 		s := humidity("hum")
@@ -259,17 +259,17 @@ func TestAnAlarmOfAThresholdDoesNotExpire(t *testing.T) {
 	}
 }
 
-func TestAnUnreadSensorIsUnavailable(t *testing.T) {
+func TestASensorThatCannotBeReadIsUnavailable(t *testing.T) {
 	c := validate(t, house("ha", contact("door")).Discovery().Payload)
 	want := []any{object{"topic": "store-12/agent/status"}, object{"topic": "store-12/door/state",
-		"value_template": unread}}
+		"value_template": availableTemplate}}
 	if got := c["door"]["availability"]; fmt.Sprint(got) != fmt.Sprint(want) ||
 		c["door"]["availability_mode"] != "all" {
 		t.Errorf("got %v, %v", got, c["door"]["availability_mode"])
 	}
 }
 
-// 256 streams with the longest names are far from what a broker takes.
+// 256 streams with the longest names are far below what a broker accepts.
 func TestTheAnnouncementOfALargeSiteFits(t *testing.T) {
 	o := house("homeassistant")
 	o.ClientID = strings.Repeat("c", 64)
@@ -281,7 +281,7 @@ func TestTheAnnouncementOfALargeSiteFits(t *testing.T) {
 	}
 }
 
-func TestNoTwoAgentsHaveOneUniqueID(t *testing.T) {
+func TestUniqueIDsDiffer(t *testing.T) {
 	seen := map[any]bool{}
 	for _, id := range []string{"a", "a_b", "a-b"} {
 		o := house("ha", contact("b_c"), contact("c"), contact("agent_gap"), contact("b-c"))
@@ -297,7 +297,7 @@ func TestNoTwoAgentsHaveOneUniqueID(t *testing.T) {
 
 // The source has 28 classes of binary sensors, and 53 of sensors besides the
 // three that are no numbers.
-func TestTheClassesAreAllThere(t *testing.T) {
+func TestAllClassesAreInTheTables(t *testing.T) {
 	if len(binaryClasses) != 28 || !slices.IsSorted(binaryClasses) {
 		t.Errorf("%d classes: %q", len(binaryClasses), binaryClasses)
 	}
@@ -306,7 +306,7 @@ func TestTheClassesAreAllThere(t *testing.T) {
 	}
 }
 
-func TestAClassThatHomeAssistantRefusesIsTold(t *testing.T) {
+func TestClassProblemNamesWhatHomeAssistantRefuses(t *testing.T) {
 	q := func(unit, class string, states ...string) sensors.Stream {
 		return sensors.Stream{Quantity: sensors.Quantity{Unit: unit, Class: class, States: states}}
 	}

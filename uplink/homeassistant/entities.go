@@ -9,22 +9,23 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// unread is an entity that cannot be read now. A state that was cleared is no
-// JSON.
-const unread = "{{ 'online' if value_json is defined and value_json.value is not none else 'offline' }}"
+// availableTemplate makes an entity unavailable while its sensor cannot be read:
+// the value is null then. A retained state that was cleared is an empty message,
+// for which value_json is not defined.
+const availableTemplate = "{{ 'online' if value_json is defined and value_json.value is not none else 'offline' }}"
 
-// entity shows the state of a stream, never its history: a reading that comes
-// late cannot change it.
+// entity returns the entity of a stream. It shows the stream's state, never its
+// history: a reading that arrives late cannot change what is displayed.
 func (d Device) entity(s sensors.Stream) component {
 	state := d.Topics.State(s.Name)
 	c := component{
 		Platform:         platformSensor,
 		Name:             title(s.Name),
-		UniqueID:         d.ClientID + "/" + s.Name, // a topic's form: it can be nobody else's
+		UniqueID:         d.ClientID + "/" + s.Name, // neither part has a "/", so no two streams share one
 		DeviceClass:      classOf(s),
 		StateTopic:       state,
 		ExpireAfter:      expireAfter(s),
-		Availability:     []available{{Topic: d.Topics.Agent("status")}, {state, unread}},
+		Availability:     []available{{Topic: d.Topics.Agent("status")}, {state, availableTemplate}},
 		AvailabilityMode: "all",
 	}
 	switch platformOf(s) {
@@ -42,14 +43,16 @@ func (d Device) entity(s sensors.Stream) component {
 	return c
 }
 
-// expireAfter is how many seconds a state is good for: three of its beats, if
-// it has any. A state that comes with events alone is good until the next.
-func expireAfter(s sensors.Stream) int { return seconds(3 * beat(s)) }
+// expireAfter is the number of seconds after which Home Assistant shows an entity
+// as unavailable: three intervals, so that two lost messages do no harm. It is 0,
+// which is never, for a state that is published only when something changes.
+func expireAfter(s sensors.Stream) int { return seconds(3 * interval(s)) }
 
-// beat is how often a state is repeated whatever happens; 0: it is not. Of an
-// alarm that a threshold makes only the transitions are readings, and of a stream
-// that reports changes alone nothing is told while there are none.
-func beat(s sensors.Stream) time.Duration {
+// interval is the longest time between two states of a stream; 0: there is no such
+// bound, because a state is published only on an event. Such are contacts, the
+// alarm of a threshold, whose readings are its transitions alone, and a stream with
+// report.change and without report.at_least.
+func interval(s sensors.Stream) time.Duration {
 	report := s.Filter.Report
 	switch {
 	case slices.Equal(s.States, sensors.AlarmStates), s.Every == 0:
@@ -62,10 +65,13 @@ func beat(s sensors.Stream) time.Duration {
 	return s.Every
 }
 
+// seconds rounds up: an entity must not expire too early.
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
-// diagnostics show how the agent itself is. Their keys have a dot, which no
-// stream's name has.
+// diagnostics returns the entities that show the state of the agent itself: three
+// values of agent/health, and the last gap that was declared. Their keys have a
+// dot, which no stream's name has, so they never replace a stream's entity. The map
+// is a new one at each call.
 func (d Device) diagnostics() map[string]component {
 	health := func(name, title, template string) component {
 		return component{
@@ -96,7 +102,8 @@ func (d Device) diagnostics() map[string]component {
 	}
 }
 
-// title is a stream's name as a person writes it: "room_humidity" is Room humidity.
+// title is the name that is displayed: "room_humidity" becomes "Room humidity". The
+// names of streams are ASCII. A name of separators alone stays as it is.
 func title(name string) string {
 	words := strings.Join(strings.FieldsFunc(name, isSeparator), " ")
 	if words == "" {
@@ -105,8 +112,10 @@ func title(name string) string {
 	return strings.ToUpper(words[:1]) + words[1:]
 }
 
-// entityID is in the form of Home Assistant's entity IDs, which have neither
-// capitals nor dashes, and no underscore at an end or beside another.
+// entityID is the entity ID to propose: "sensor.store_12_room". Home Assistant's
+// entity IDs have neither capitals nor dashes, and no underscore at an end or
+// beside another (valid_entity_id in its core.py). It appends a number if two
+// streams get the same.
 func entityID(p Platform, clientID, name string) string {
 	words := strings.FieldsFunc(clientID+"_"+name, isSeparator)
 	if len(words) == 0 {
@@ -115,4 +124,5 @@ func entityID(p Platform, clientID, name string) string {
 	return string(p) + "." + strings.ToLower(strings.Join(words, "_"))
 }
 
+// isSeparator reports whether a character separates words in a name.
 func isSeparator(r rune) bool { return r == '_' || r == '-' }

@@ -8,31 +8,37 @@ import (
 )
 
 // A single announces one entity by itself, in the older form of Home Assistant's
-// discovery: for brokers and links that do not carry an announcement of all.
+// discovery: for brokers and links that do not carry an announcement of the whole
+// device. With its topic it has less than 1,000 bytes, as a test holds.
 type single struct {
 	component
-	Platform Platform    `json:"platform,omitempty"` // it is in the topic
+	Platform Platform    `json:"platform,omitempty"` // empty: hides that of component, as the topic has it
 	Device   shortDevice `json:"device"`
 	Origin   shortOrigin `json:"origin"`
 	QoS      int         `json:"qos"`
 }
 
+// A shortDevice is a device with only the keys that are required: it is repeated in
+// each single.
 type shortDevice struct {
 	Identifiers []string `json:"identifiers"`
 	Name        string   `json:"name"`
 }
 
+// A shortOrigin is an origin with only the key that is required.
 type shortOrigin struct {
 	Name string `json:"name"`
 }
 
-// singleTopic is where an entity is announced by itself. The diagnostics have a
-// dot in their names, which a topic of Home Assistant's must not have.
+// singleTopic is the topic on which an entity is announced by itself. Home
+// Assistant takes only letters, digits, "_" and "-" in an object ID, and the names
+// of the diagnostics have a dot.
 func singleTopic(prefix string, p Platform, clientID, name string) string {
 	return prefix + "/" + string(p) + "/" + clientID + "/" + strings.ReplaceAll(name, ".", "--") + "/config"
 }
 
-// Entities announces each entity by itself.
+// Entities announces each entity by itself, in the order of their names, so that
+// two calls have the same result.
 func (d Device) Entities() (all []Config) {
 	a := d.announcement()
 	for _, name := range slices.Sorted(maps.Keys(a.Components)) {
@@ -50,11 +56,14 @@ func (d Device) Entities() (all []Config) {
 	return all
 }
 
-// EntitiesGone are the topics of entities that were announced by themselves under a
-// prefix, and that are no longer: all of them unless announced says that the device
-// is still announced there. was has the platform of each stream as it was.
+// EntitiesGone returns the topics of entities that were announced by themselves
+// under a prefix and are not any more; an empty retained message on each removes
+// the entity. If announced is false, the device is not announced there at all now,
+// and all topics are returned: those of the streams in was and of the diagnostics.
+// was has the platform of each stream as it was announced before; platforms that
+// holdfast does not use are ignored.
 func (d Device) EntitiesGone(prefix string, was map[string]Platform, announced bool) (topics []string) {
-	stay := map[string]component{}
+	stay := map[string]component{} // what is still announced
 	if announced {
 		stay = d.announcement().Components
 	}

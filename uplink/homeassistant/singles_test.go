@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestEntitiesAreSmallAndWhole: each passes where 1,000 bytes do, and says what
-// the announcement of all says of its entity.
-func TestEntitiesAreSmallAndWhole(t *testing.T) {
+// TestEntitiesAreCompleteBelow1000Bytes: each says what the announcement of the
+// whole device says of its entity.
+func TestEntitiesAreCompleteBelow1000Bytes(t *testing.T) {
 	o := house("homeassistant", contact("front_door"), humidity("living_room_humidity"))
 	whole := o.announcement()
 	msgs := o.Entities()

@@ -18,10 +18,9 @@ func ExampleAppend() {
 }
 
 func ExampleAppendNamed() {
-	fmt.Printf("%s\n", payload.AppendNamed(nil, "porch", humidity, true))
+	fmt.Printf("%s\n", payload.AppendNamed(nil, "porch", humidity, false))
 	// Output:
-	//
-	// {"client_id":"porch","stream":"hum","ts":1763640000123,"boot":"17-9f3c02ab","seq":41,"value":45.2,"unit":"%","historical":true}
+	// {"client_id":"porch","stream":"hum","ts":1763640000123,"boot":"17-9f3c02ab","seq":41,"value":45.2,"unit":"%"}
 }
 
 func ExampleTopics() {
