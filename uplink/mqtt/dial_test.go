@@ -133,7 +133,7 @@ func TestAnAttemptThatIsLostIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	if n := attempts.Load(); n != 2 {
-		t.Errorf("%d attempts, want 2", n)
+	if n := attempts.Load(); n < 2 {
+		t.Errorf("%d attempts, want two or more", n)
 	}
 }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/holdfast-iot/holdfast/build/bench/peers/wire"
+)
+
+// inMemory is what waits of a peer that keeps nothing on disk.
+type inMemory struct {
+	mu      sync.Mutex
+	waiting [][]byte
+	arrived chan struct{}
+}
+
+func newInMemory() *inMemory { return &inMemory{arrived: make(chan struct{}, 1)} }
+
+func (m *inMemory) put(_ int, payload []byte) error {
+	m.mu.Lock()
+	m.waiting = append(m.waiting, payload)
+	m.mu.Unlock()
+	select {
+	case m.arrived <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// any reports whether a payload waits.
+func (m *inMemory) any() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.waiting) > 0
+}
+
+// next waits for the next payload; nil when ctx is done.
+func (m *inMemory) next(ctx context.Context) []byte {
+	for {
+		m.mu.Lock()
+		if len(m.waiting) > 0 {
+			p := m.waiting[0]
+			m.waiting = m.waiting[1:]
+			m.mu.Unlock()
+			return p
+		}
+		m.mu.Unlock()
+		select {
+		case <-m.arrived:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (m *inMemory) close() error { return nil }
+
+// openMinimal is a client with one goroutine that reads and one that writes. It sends
+// a window in one write and half a window more when half of it is acknowledged.
+func openMinimal(ctx context.Context, j job) (peer, error) {
+	m := newInMemory()
+	go func() {
+		c := dialUntil(ctx, j)
+		if c == nil {
+			return
+		}
+		defer c.Close()
+		var ids uint16
+		var buf []byte
+		for flying := 0; ; {
+			for flying < window && (flying == 0 || m.any()) {
+				p := m.next(ctx)
+				if p == nil {
+					return
+				}
+				ids = max(ids+1, 1)
+				buf = c.Send(buf, topic, ids, p)
+				flying++
+			}
+			if c.Out.Flush() != nil {
+				return
+			}
+			enough := window / 2
+			if !m.any() {
+				enough = 0
+			}
+			for flying > enough || flying > 0 && c.Waiting() {
+				if kind, _, err := c.Read(); err != nil {
+					return
+				} else if kind == wire.Puback {
+					flying--
+				}
+			}
+		}
+	}()
+	return m, nil
+}
+
+// dialUntil connects as soon as the broker is there.
+func dialUntil(ctx context.Context, j job) *wire.Conn {
+	for ctx.Err() == nil {
+		if c, err := wire.Dial(j.Broker, "bench-"+j.Peer, true); err == nil {
+			return c
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return nil
+}
+
+// connected is a client of paho's that comes back each second.
+func connected(j job, store mqtt.Store) mqtt.Client {
+	o := mqtt.NewClientOptions().AddBroker("tcp://" + j.Broker).SetClientID("bench-" + j.Peer).
+		SetCleanSession(store == nil).SetAutoReconnect(true).SetConnectRetry(true).
+		SetConnectRetryInterval(time.Second).SetMaxReconnectInterval(time.Second).SetOrderMatters(false)
+	if store != nil {
+		o.SetStore(store)
+	}
+	c := mqtt.NewClient(o)
+	c.Connect()
+	return c
+}
+
+// openPaho publishes with the library, a window at a time.
+func openPaho(ctx context.Context, j job) (peer, error) {
+	m := newInMemory()
+	c := connected(j, nil)
+	go drain(ctx, c, func() []byte { return m.next(ctx) }, func() {})
+	return m, nil
+}
+
+// drain keeps a window of messages in flight: it takes them from next, nil at the
+// end, and calls done for each that was acknowledged, in order. What was in flight
+// when the connection was lost is sent again.
+func drain(ctx context.Context, c mqtt.Client, next func() []byte, done func()) {
+	var held [][]byte
+	var tokens []mqtt.Token
+	for ctx.Err() == nil {
+		for len(held) < window && (len(held) == 0 || len(tokens) == len(held)) {
+			p := next()
+			if p == nil {
+				return
+			}
+			held = append(held, p)
+			if !c.IsConnectionOpen() {
+				break
+			}
+			tokens = append(tokens, c.Publish(topic, 1, false, p))
+		}
+		if !c.IsConnectionOpen() {
+			tokens = tokens[:0]
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
+		for _, p := range held[len(tokens):] {
+			tokens = append(tokens, c.Publish(topic, 1, false, p))
+		}
+		if tokens[0].Wait(); tokens[0].Error() != nil {
+			tokens = tokens[:0]
+			continue
+		}
+		done()
+		held, tokens = held[1:], tokens[1:]
+	}
+}
+
+// key is a number as a key that sorts.
+func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

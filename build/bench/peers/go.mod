@@ -1,0 +1,20 @@
+module github.com/holdfast-iot/holdfast/build/bench/peers
+
+go 1.26.8
+
+require (
+	github.com/eclipse/paho.golang v0.23.0
+	github.com/eclipse/paho.mqtt.golang v1.5.1
+	github.com/holdfast-iot/holdfast v0.0.0
+	github.com/nsqio/go-diskqueue v1.1.0
+	go.etcd.io/bbolt v1.5.0
+)
+
+require (
+	github.com/gorilla/websocket v1.5.3 // indirect
+	golang.org/x/net v0.44.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace github.com/holdfast-iot/holdfast => ../../..
