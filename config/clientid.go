@@ -24,7 +24,7 @@ func (r *reader) clientID(given string) string {
 	if !r.has("client_id") {
 		return defaultClientID()
 	}
-	if text := reserved(given); text != "" && !r.bad["client_id"] {
+	if text := topicLevelProblem(given); text != "" && !r.bad["client_id"] {
 		r.failValue("client_id", "%s", text)
 	}
 	return given

@@ -108,7 +108,7 @@ func loadFile(path string) (Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	if cfg.Untrusted = writable(path, f); cfg.Untrusted != "" {
+	if cfg.Untrusted = writableProblem(path, f); cfg.Untrusted != "" {
 		cfg.Warnings = append(cfg.Warnings, Error{File: path, Text: cfg.Untrusted})
 	}
 	return cfg, nil

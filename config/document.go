@@ -86,8 +86,8 @@ func syntaxFault(text string, err error) fault {
 		wrong = libraryFault(text, err)
 	}
 	end := wrong.at + strings.IndexByte(text[wrong.at:]+"\n", '\n')
-	if len(f.foreign) > 0 && f.foreign[0].at < end {
-		return f.foreign[0]
+	if len(f.unusual) > 0 && f.unusual[0].at < end {
+		return f.unusual[0]
 	}
 	return *wrong
 }
@@ -123,7 +123,7 @@ func (d *decoder) explain(text string) {
 	f := newFinder(text)
 	f.find() // for what it collects
 	line, at := 1, 0
-	for _, c := range f.foreign {
+	for _, c := range f.unusual {
 		line, at = line+strings.Count(text[at:c.at], "\n"), c.at
 		onLine := func(e Error) bool { return e.Line == line }
 		if !slices.ContainsFunc(d.errs, onLine) {

@@ -25,7 +25,7 @@ func (r *reader) home(h homeKeys, up uplink.Options, specs []sensors.Spec) uplin
 			`needs "discovery": write discovery: true to announce the sensors to Home Assistant`)
 	}
 	path := "home_assistant.prefix"
-	if text := unpublishableTopic(h.Prefix, h.Prefix); text != "" && !r.bad[path] {
+	if text := topicProblem(h.Prefix, h.Prefix); text != "" && !r.bad[path] {
 		r.failValue(path, "%s", text)
 	}
 	if !h.Discovery || r.bad[path] {

@@ -155,10 +155,10 @@ func between[T ~int64](r *reader, path string, value, lo, hi T, text string) {
 	}
 }
 
-// misnamed says why a name is rejected, "" if it is accepted. Names of sensors and
+// nameProblem says why a name is rejected, "" if it is accepted. Names of sensors and
 // streams become levels of topics, keys of Home Assistant and columns of a database:
 // letters, digits, _ and - are what all of these take.
-func misnamed(name string) string {
+func nameProblem(name string) string {
 	// The first thing that is wrong is the one that the person meant otherwise.
 	switch {
 	case glued(name) != "":
@@ -171,12 +171,12 @@ func misnamed(name string) string {
 	return ""
 }
 
-// reserved is misnamed for names that stand beside the agent's own in a topic.
-func reserved(name string) string {
+// topicLevelProblem is nameProblem for names that stand beside the agent's own in a topic.
+func topicLevelProblem(name string) string {
 	if name == "agent" {
 		return `"agent" is reserved for the agent's own topics`
 	}
-	return misnamed(name)
+	return nameProblem(name)
 }
 
 // A fileName is a path that is not empty. Nobody looks whether it is there.

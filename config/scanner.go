@@ -11,7 +11,7 @@ type scanner struct {
 	text    string
 	at      int             // offset of the next character, at most len(text)
 	anchors map[string]bool // names that were set before at
-	foreign []fault         // characters that are not what they look like, in the order of the text; at most one a line
+	unusual []fault         // characters that are not what they look like, in the order of the text; at most one a line
 	lost    bool            // something that we do not know: nothing more can be said
 }
 

@@ -75,7 +75,7 @@ func (r *sensorReader) readAll(n *yaml.Node) {
 func (r *sensorReader) sensor(e entry) {
 	// A wrong name does not keep the rest from being checked.
 	var s stanza
-	if text := misnamed(e.key); text != "" {
+	if text := nameProblem(e.key); text != "" {
 		r.failKey(e.path, "%s", text)
 	}
 	opts, ok := r.kind(e)

@@ -100,7 +100,7 @@ func (r *sensorReader) addStream(name, at string, by entry) {
 	if r.bad[at] {
 		return
 	}
-	if text := reserved(name); text != "" {
+	if text := topicLevelProblem(name); text != "" {
 		if !strings.HasPrefix(at, by.path+".streams.") {
 			text += `; name its stream otherwise under "streams"`
 		}

@@ -267,7 +267,7 @@ func (f *finder) entry(indent int) *fault {
 		return faultAt(f.at, tooLong, maxKey)
 	}
 	f.top().took(mapping, f.at)
-	f.collectForeign(f.at, colon)
+	f.collectUnusual(f.at, colon)
 	key := f.at
 	f.at = colon + 1
 	// "kind:contact, gpio: 17" is one key with a second colon to YAML; the missing

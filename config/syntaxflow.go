@@ -223,7 +223,7 @@ func (r *flowReader) words(top *bracket) {
 		}
 		r.at++
 	}
-	r.collectForeign(start, r.at)
+	r.collectUnusual(start, r.at)
 	if top.ended {
 		start = top.value // the text goes on
 	}

@@ -196,7 +196,7 @@ func (f *finder) plain() *fault {
 		case line[i] == '#' && i > 0 && isBlank(line[i-1]):
 			line = line[:i]
 		case line[i] == ':' && (i+1 == len(line) || isBlank(line[i+1])):
-			f.collectForeign(start, start+i)
+			f.collectUnusual(start, start+i)
 			return faultAt(start+i, "a second colon on one line: "+
 				"begin a new line, or quote the value if it is one text")
 		default:
@@ -204,7 +204,7 @@ func (f *finder) plain() *fault {
 		}
 		break
 	}
-	f.collectForeign(start, start+len(line))
+	f.collectUnusual(start, start+len(line))
 	f.skipLine()
 	return nil
 }

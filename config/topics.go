@@ -12,10 +12,10 @@ import (
 // streams that there are. Each has to contain {client_id} and {stream}: without one
 // of them two agents or two streams would overwrite each other's messages.
 func (r *reader) topics(t topicKeys, clientID string, specs []sensors.Spec) payload.Patterns {
-	good := reserved(clientID) == ""
+	good := topicLevelProblem(clientID) == ""
 	for _, p := range [][2]string{{"topics.reading", t.Reading}, {"topics.state", t.State}} {
 		path, pattern := p[0], p[1]
-		if text := unpublishable(pattern); text != "" && !r.bad[path] {
+		if text := patternProblem(pattern); text != "" && !r.bad[path] {
 			r.failValue(path, "%s", text)
 		}
 		good = good && !r.bad[path]
@@ -26,9 +26,9 @@ func (r *reader) topics(t topicKeys, clientID string, specs []sensors.Spec) payl
 	return payload.Patterns(t)
 }
 
-// unpublishable says why a pattern makes no topics that one may publish to, "" if
+// patternProblem says why a pattern makes no topics that one may publish to, "" if
 // it does.
-func unpublishable(pattern string) string {
+func patternProblem(pattern string) string {
 	bare := payload.Expand(pattern, "x", "x") // what is left is the person's own
 	switch {
 	case !strings.Contains(pattern, "{client_id}"), !strings.Contains(pattern, "{stream}"):
@@ -36,12 +36,12 @@ func unpublishable(pattern string) string {
 	case strings.ContainsAny(bare, "{}"):
 		return fmt.Sprintf("%q has other braces than {client_id} and {stream}", pattern)
 	}
-	return unpublishableTopic(pattern, bare)
+	return topicProblem(pattern, bare)
 }
 
-// unpublishableTopic says why nobody may publish to a topic; pattern is how the
+// topicProblem says why nobody may publish to a topic; pattern is how the
 // file has it.
-func unpublishableTopic(pattern, bare string) string {
+func topicProblem(pattern, bare string) string {
 	switch {
 	case strings.ContainsAny(bare, "+#"):
 		return fmt.Sprintf("%q has a wildcard: + and # are for those who subscribe", pattern)

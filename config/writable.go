@@ -9,11 +9,11 @@ import (
 
 const byAll = 0o002 // written by others than the owner and the group
 
-// writable says how every user of this machine can change a file, "" if they cannot:
+// writableProblem says how every user of this machine can change a file, "" if they cannot:
 // what the file makes the agent do is done with the agent's rights. A pipe says
 // nothing about that. It looks at the file that is open, and at the folder of where
 // a symbolic link leads.
-func writable(path string, f *os.File) string {
+func writableProblem(path string, f *os.File) string {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		return ""

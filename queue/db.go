@@ -21,8 +21,8 @@ import (
 // with package pages, which takes no lock and maps nothing.
 type db struct {
 	*bbolt.DB
-	lock  *os.File // bbolt's; it holds the lock on the file
-	abort *abort
+	lock   *os.File // bbolt's; it holds the lock on the file
+	logger *abortLogger
 
 	spent bool // a transaction failed: the file must be opened again
 	stuck bool // bbolt has kept its own locks: it cannot be closed
@@ -36,7 +36,7 @@ const pageSize = 4096 // bytes
 //     rewritten with each commit, 300 kB instead of 16 kB
 //   - pages of 4 KiB also where the kernel has 16 KiB, as on a Pi 5
 func openDB(path string) (*db, error) {
-	d := &db{abort: &abort{DefaultLogger: &bbolt.DefaultLogger{Logger: log.New(io.Discard, "", 0)}}}
+	d := &db{logger: &abortLogger{DefaultLogger: &bbolt.DefaultLogger{Logger: log.New(io.Discard, "", 0)}}}
 	err := guard(func() (err error) {
 		d.DB, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout:        time.Second,
@@ -44,7 +44,7 @@ func openDB(path string) (*db, error) {
 			FreelistType:   bbolt.FreelistMapType,
 			PageSize:       pageSize,
 			NoStatistics:   true,
-			Logger:         d.abort,
+			Logger:         d.logger,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				if strings.HasSuffix(name, ".new") { // one that we are making: a link there is not ours
 					flag |= syscall.O_NOFOLLOW
@@ -83,10 +83,10 @@ func (d *db) update(do func(*bbolt.Tx) error) error {
 		if err := do(tx); err != nil {
 			return err
 		}
-		d.abort.armed = true
+		d.logger.armed = true
 		return tx.Commit()
 	})
-	d.abort.armed = false
+	d.logger.armed = false
 	if err == nil {
 		d.spent, d.stuck = false, false
 		return nil
@@ -110,12 +110,12 @@ func (d *db) end() error {
 	return err
 }
 
-// An abort is bbolt's logger. bbolt logs a commit that fails before it rolls it
+// An abortLogger is bbolt's logger. bbolt logs a commit that fails before it rolls it
 // back; without a synced free list it then walks the whole file in a
 // goroutine of its own, where a damaged page ends the process. When it is armed,
 // an error that is logged ends the commit at once. What bbolt knows of its free
 // pages is wrong after that: no transaction may follow.
-type abort struct {
+type abortLogger struct {
 	*bbolt.DefaultLogger
 	armed bool
 }
@@ -125,7 +125,7 @@ type aborted struct{ error }
 
 // Errorf panics with the first error among its arguments, or with the text if there
 // is none. Only update arms it, and guard recovers the panic.
-func (a *abort) Errorf(format string, v ...any) {
+func (a *abortLogger) Errorf(format string, v ...any) {
 	if !a.armed {
 		return
 	}

@@ -22,19 +22,19 @@ import (
 // the lane. It has a few methods more than other types: each moves all the parts
 // together, so that what is said at their fields holds again when it returns.
 type lane struct {
-	numbers
+	laneNumbers
 	disk    laneDisk
 	cache   laneCache
 	mem     fifo          // what is newer than the blocks: the last numbers before next, without a hole
 	history streamHistory // of the streams, for the day that the file is lost
 }
 
-// numbers are the lane's places in the order of Put, all under Queue.mu:
+// laneNumbers are the lane's places in the order of Put, all under Queue.mu:
 //
 //	first <= next, issued < next, committing < next
 //
 // They only grow while the same file is open, but for committing.
-type numbers struct {
+type laneNumbers struct {
 	first uint64 // of the oldest reading that is not acknowledged
 	next  uint64 // of the next reading put
 	// issued is the newest reading that Peek has ever returned: up to it, all may
@@ -83,7 +83,7 @@ type runEnd struct {
 }
 
 // newLane is an empty lane: numbers begin at 1.
-func newLane() lane { return lane{numbers: numbers{first: 1, next: 1}} }
+func newLane() lane { return lane{laneNumbers: laneNumbers{first: 1, next: 1}} }
 
 // push adds an item at the new end and returns its number, the next one. It is not
 // on disk then; [backlog.makeRoomLocked] has seen to the memory.

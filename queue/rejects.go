@@ -117,8 +117,9 @@ func (b *backlog) waitsLocked(it Item) (bool, error) {
 	return it.number >= l.first, nil
 }
 
-// rejectDueLocked is when an item must be on its way to the disk at the latest,
-// and whether it is not there yet.
+// rejectDueLocked says how long an item that is rejected may wait for its commit:
+// until by. alone reports that nothing of it is on disk yet, so that a power cut
+// would take it.
 func (b *backlog) rejectDueLocked(it Item) (by time.Time, alone bool) {
 	now := time.Now()
 	switch {
@@ -210,7 +211,7 @@ func (b *backlog) stillRejectedLocked(found rejectsRun) []Item {
 	for n, err := range found.bad {
 		if !b.rejects.acked[n] {
 			b.log.Error("item that was set aside is damaged and skipped", "number", n, "err", err)
-			b.rejects.forget(n)
+			b.rejects.markAcked(n)
 			bad++
 		}
 	}
@@ -251,7 +252,7 @@ func (r *rejects) ack(number uint64) {
 		return
 	}
 	if number <= r.attempted || number < r.firstInMemory() {
-		r.forget(number)
+		r.markAcked(number)
 		return
 	}
 	if i := r.index(number); i < len(r.pending) && r.pending[i].number == number {
@@ -259,8 +260,8 @@ func (r *rejects) ack(number uint64) {
 	}
 }
 
-// forget leaves the rest to the next commit.
-func (r *rejects) forget(number uint64) {
+// markAcked notes that an item is acknowledged: the next commit removes it on disk.
+func (r *rejects) markAcked(number uint64) {
 	if r.acked == nil {
 		r.acked = map[uint64]bool{}
 	}

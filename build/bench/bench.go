@@ -87,8 +87,8 @@ func (b *bench) onDisk(ctx context.Context, j work.Job, from string) (r work.Res
 	return b.do(ctx, j)
 }
 
-// waiting returns a queue with n readings waiting that came at a rate, and
-// makes it when it is asked for the first time.
+// waiting returns a queue in which n readings wait that were put at a rate, in
+// readings a second. It is made once, at the first call.
 func (b *bench) waiting(ctx context.Context, n int, rate float64) (fixture, error) {
 	name := fmt.Sprintf("%d at %g/s", n, rate)
 	if f, ok := b.fixtures[name]; ok {

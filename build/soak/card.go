@@ -39,7 +39,7 @@ func tool(name string, args ...string) error {
 func (c *card) mount() error { return tool("mount", "-o", "loop", c.image, c.dir) }
 func (c *card) close()       { exec.Command("umount", "-l", c.dir).Run() }
 
-// fill leaves no byte; free takes that back.
+// fill writes a file that takes all that is free on the card; free deletes it.
 func (c *card) fill() error {
 	f, err := os.Create(c.ballast())
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // goroutine.
 type Link struct {
 	*cable.Cable
-	up, down *lane // nil: neither slow nor long
+	up, down *direction // nil: neither slow nor long
 
 	mu    sync.Mutex        // guards what follows
 	conns map[net.Conn]bool // that are read from: both ends of each connection
@@ -34,7 +34,7 @@ func New(target string, tap func() cable.Tap, s Shape) (*Link, error) {
 	l := &Link{left: never, conns: map[net.Conn]bool{}}
 	how := cable.Link{Carry: l.carry}
 	if s != (Shape{}) {
-		l.up, l.down = newLane(s), newLane(s)
+		l.up, l.down = newDirection(s), newDirection(s)
 		how.Control, how.Connect = smallBuffers, l.up.roundTrip
 	}
 	var err error
@@ -99,9 +99,9 @@ func (l *Link) carry(from net.Conn, up bool, deliver func([]byte) bool) {
 		delete(l.conns, from)
 		l.mu.Unlock()
 	}()
-	lane := l.down
+	direction := l.down
 	if up {
-		lane = l.up
+		direction = l.up
 	}
 	cutting := func(data []byte) bool {
 		through, whole := l.pass(data)
@@ -111,8 +111,8 @@ func (l *Link) carry(from net.Conn, up bool, deliver func([]byte) bool) {
 		}
 		return delivered && whole
 	}
-	if lane != nil {
-		lane.carry(from, cutting)
+	if direction != nil {
+		direction.carry(from, cutting)
 		return
 	}
 	buf := make([]byte, 32<<10)

@@ -38,19 +38,19 @@ func smallBuffers(_, _ string, c syscall.RawConn) error {
 	return failed
 }
 
-// A lane is one way of the link.
-type lane struct {
+// A direction is one way of a link.
+type direction struct {
 	Shape
 	mu   sync.Mutex
 	free time.Time // when all that was accepted is sent
 }
 
-func newLane(s Shape) *lane { return &lane{Shape: s} }
+func newDirection(s Shape) *direction { return &direction{Shape: s} }
 
 // roundTrip waits as long as the shortest packet is under way, there and back.
-func (l *lane) roundTrip() { time.Sleep(2 * (l.takes(Header) + l.Delay)) }
+func (l *direction) roundTrip() { time.Sleep(2 * (l.takes(Header) + l.Delay)) }
 
-func (l *lane) takes(bytes int) time.Duration {
+func (l *direction) takes(bytes int) time.Duration {
 	if l.Rate == 0 {
 		return 0
 	}
@@ -65,7 +65,7 @@ type packet struct {
 
 // carry takes packets from a connection and delivers each in its time, until
 // the connection ends or a delivery fails.
-func (l *lane) carry(from net.Conn, deliver func([]byte) bool) {
+func (l *direction) carry(from net.Conn, deliver func([]byte) bool) {
 	underway := make(chan packet, 4096)
 	var arriving sync.WaitGroup
 	arriving.Go(func() {
@@ -92,7 +92,7 @@ func (l *lane) carry(from net.Conn, deliver func([]byte) bool) {
 }
 
 // wait waits until the buffer has room for a packet.
-func (l *lane) wait() {
+func (l *direction) wait() {
 	l.mu.Lock()
 	full := l.free.Add(-l.takes(l.Buffer))
 	l.mu.Unlock()
@@ -100,7 +100,7 @@ func (l *lane) wait() {
 }
 
 // send puts a packet behind all others and says when it arrives.
-func (l *lane) send(bytes int) time.Time {
+func (l *direction) send(bytes int) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now := time.Now(); l.free.Before(now) {

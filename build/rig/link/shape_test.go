@@ -14,7 +14,7 @@ import (
 // modem is the link of issue 5: 20 kbit/s, 600 ms there and back.
 var modem = Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 4 << 10}
 
-// arrivals sends writes of these sizes over a lane, and says when each packet
+// arrivals sends writes of these sizes over a direction, and says when each packet
 // arrived and when each write returned.
 func arrivals(t *testing.T, s Shape, sizes ...int) (arrived, taken []time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
@@ -27,7 +27,7 @@ func arrivals(t *testing.T, s Shape, sizes ...int) (arrived, taken []time.Durati
 			}
 			near.Close()
 		}()
-		newLane(s).carry(far, func(data []byte) bool {
+		newDirection(s).carry(far, func(data []byte) bool {
 			arrived = append(arrived, time.Since(start))
 			return true
 		})
@@ -61,7 +61,7 @@ func TestTheBufferIsBounded(t *testing.T) {
 
 func TestAllConnectionsShareTheLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, start := newLane(modem), time.Now()
+		l, start := newDirection(modem), time.Now()
 		one, other := l.send(1000), l.send(1000)
 		if a, b := one.Sub(start), other.Sub(start); a != 700*time.Millisecond || b != 1100*time.Millisecond {
 			t.Errorf("two packets of 0.4 s arrive after %v and %v", a, b)

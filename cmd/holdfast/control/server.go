@@ -178,7 +178,7 @@ func socketFor(path string) string { return filepath.Join(filepath.Dir(path), "c
 // beside it, so that it is never there with another mode. Closing the listener
 // leaves the socket where it is.
 func Listen(path string, mode fs.FileMode) (l *net.UnixListener, err error) {
-	if err := vacant(path); err != nil {
+	if err := makeVacant(path); err != nil {
 		return nil, err
 	}
 	part := path + ".new"
@@ -202,9 +202,9 @@ func Listen(path string, mode fs.FileMode) (l *net.UnixListener, err error) {
 	return l, nil
 }
 
-// vacant makes sure that a socket may be made at a path: nobody listens there, and
+// makeVacant makes sure that a socket can be made at a path: nobody listens there, and
 // what lies there is an old socket, which it removes.
-func vacant(path string) error {
+func makeVacant(path string) error {
 	conn, err := net.DialTimeout("unix", path, patience)
 	if err == nil {
 		conn.Close()

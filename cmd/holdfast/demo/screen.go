@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
 )
 
-// A screen prints what arrives and keeps the books.
+// A screen prints what arrives, and counts it to find what is lost.
 type screen struct {
 	start time.Time // of the times in front of the lines
 

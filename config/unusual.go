@@ -17,10 +17,10 @@ var lookalikes = map[rune]string{
 	'：': ":", '，': ",", '；': ";", '−': "-", '–': "-", '—': "-", '‐': "-", '‑': "-",
 }
 
-// collectForeign notes the characters of a text without quotes that are not
+// collectUnusual notes the characters of a text without quotes that are not
 // what they look like. They are no mistake by themselves.
-func (s *scanner) collectForeign(from, to int) {
-	if n := len(s.foreign); n > 0 && !strings.Contains(s.text[s.foreign[n-1].at:to], "\n") {
+func (s *scanner) collectUnusual(from, to int) {
+	if n := len(s.unusual); n > 0 && !strings.Contains(s.text[s.unusual[n-1].at:to], "\n") {
 		return // one in a line is enough
 	}
 	for i, r := range s.text[from:to] {
@@ -29,14 +29,14 @@ func (s *scanner) collectForeign(from, to int) {
 		case r < utf8.RuneSelf:
 			continue
 		case alike:
-			s.foreign = append(s.foreign,
+			s.unusual = append(s.unusual,
 				*faultAt(from+i, "%q (%U) is not the character it looks like: write %s", r, r, meant))
 		case r == '\u00a0':
-			s.foreign = append(s.foreign, *faultAt(from+i, "a no-break space (U+00A0): write a plain space"))
+			s.unusual = append(s.unusual, *faultAt(from+i, "a no-break space (U+00A0): write a plain space"))
 		case unicode.IsSpace(r):
-			s.foreign = append(s.foreign, *faultAt(from+i, "a space of another kind (%U): write a plain space", r))
+			s.unusual = append(s.unusual, *faultAt(from+i, "a space of another kind (%U): write a plain space", r))
 		case !unicode.IsPrint(r):
-			s.foreign = append(s.foreign, *faultAt(from+i, "an invisible character (%U): take it out", r))
+			s.unusual = append(s.unusual, *faultAt(from+i, "an invisible character (%U): take it out", r))
 		default:
 			continue
 		}
