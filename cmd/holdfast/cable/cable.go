@@ -136,11 +136,15 @@ func (c *Cable) carry(near net.Conn) {
 		t := c.tap()
 		toServer, toClient = t.ToServer, t.ToClient
 	}
+	down := make(chan struct{})
 	c.all.Go(func() {
+		defer close(down)
 		c.oneWay(near, far, false, toClient)
 		c.drop(near)
 	})
-	c.oneWay(far, near, true, toServer)
+	if !c.oneWay(far, near, true, toServer) {
+		<-down // the server takes no more: what it said before that is delivered
+	}
 }
 
 // hold notes a connection; false if the cable is not plugged in.
@@ -162,22 +166,24 @@ func (c *Cable) drop(conn net.Conn) {
 	conn.Close()
 }
 
-// oneWay carries until a connection ends.
-func (c *Cable) oneWay(to, from net.Conn, up bool, tap func([]byte)) {
+// oneWay carries until a connection ends: with true, the one that it reads from.
+func (c *Cable) oneWay(to, from net.Conn, up bool, tap func([]byte)) (taken bool) {
+	taken = true
 	deliver := func(data []byte) bool {
 		tap(data)
 		_, err := to.Write(data)
-		return err == nil
+		taken = err == nil
+		return taken
 	}
 	if c.link.Carry != nil {
 		c.link.Carry(from, up, deliver)
-		return
+		return taken
 	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
 		if err != nil || !deliver(buf[:n]) {
-			return
+			return taken
 		}
 	}
 }

@@ -87,3 +87,46 @@ func TestPulledCableBreaksAndRefuses(t *testing.T) {
 		t.Error("no answer after the cable was plugged in")
 	}
 }
+
+// TestLastWordsOfAServerArrive: it answers and closes with something unread, as
+// Mosquitto does for what its access list denies, while the client goes on.
+func TestLastWordsOfAServerArrive(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conn.Read(make([]byte, 1))
+			conn.Write([]byte("why"))
+			conn.Close() // a reset: there is more to read
+		}
+	}()
+	c, err := New(l.Addr().String(), nil, Link{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 200 {
+		conn, err := net.Dial("tcp", c.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var talking sync.WaitGroup
+		talking.Go(func() {
+			for range 20 {
+				conn.Write([]byte("words"))
+			}
+		})
+		if said, _ := io.ReadAll(conn); string(said) != "why" {
+			t.Errorf("%q arrived", said)
+		}
+		conn.Close()
+		talking.Wait()
+	}
+}
