@@ -24,6 +24,9 @@ func TestAnOutageIsNoHang(t *testing.T) {
 		if !l.Status().Connected {
 			t.Error("not connected to a broker that acknowledges")
 		}
+		mu.Lock()
+		seen = append(seen, true) // it may have been before link was set
+		mu.Unlock()
 		br.set(func() { br.refuse = errors.New("no route to host") })
 		br.cut()
 		time.Sleep(10 * time.Minute)
