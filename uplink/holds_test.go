@@ -71,11 +71,18 @@ func TestWhatIsTriedAgainWaitsForItsEcho(t *testing.T) {
 // TestABrokerThatClosesForAllOfAStream, for its subscription and for its readings,
 // costs the others little.
 func TestABrokerThatClosesForAllOfAStream(t *testing.T) {
+	t.Run("unanswered", func(t *testing.T) {
+		closesForRoom(t, func(br *broker) { br.closesForTopic = func(topic string) bool { return topic == "porch/room" } })
+	})
+	t.Run("acknowledged", func(t *testing.T) { closesForRoom(t, func(br *broker) { br.acksFirst = true }) })
+}
+
+func closesForRoom(t *testing.T, how func(*broker)) {
 	var d drip
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		br.set(func() {
 			br.closesFor = on("porch/room")
-			br.closesForTopic = func(topic string) bool { return topic == "porch/room" }
+			how(br)
 		})
 		d.run(l, bl, 120)
 		time.Sleep(time.Minute)

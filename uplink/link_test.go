@@ -50,6 +50,8 @@ type broker struct {
 	late            bool                    // an UNSUBSCRIBE overtakes what is to be forwarded
 	echoed          int                     // readings that were sent back to us
 	resets          bool                    // by a reset
+	acksFirst       bool                    // what it closes the connection for
+	slowTokens      bool                    // the answer to SUBSCRIBE is told after what came behind it
 	conn            *fakeConn
 }
 
@@ -166,6 +168,10 @@ func (c *fakeConn) Publish(m mqtt.Message) mqtt.Token {
 			if c.b.resets {
 				c.why = errPeerReset
 			}
+			if c.b.acksFirst {
+				time.AfterFunc(time.Millisecond, func() { c.Close() })
+				return nil
+			}
 			c.Close()
 			return errors.New("connection lost")
 		}
@@ -224,6 +230,21 @@ func (c *fakeConn) Expect(m mqtt.Message) <-chan struct{} {
 }
 
 func (c *fakeConn) Subscribe(topic string) mqtt.Token {
+	t := c.subscribe(topic)
+	if !c.b.slowTokens {
+		return t
+	}
+	slow := &token{done: make(chan struct{})}
+	go func() {
+		<-t.Done()
+		time.Sleep(roundTrip / 2)
+		slow.err = t.Error()
+		close(slow.done)
+	}()
+	return slow
+}
+
+func (c *fakeConn) subscribe(topic string) mqtt.Token {
 	return c.later(len(topic)+7-headers, func() error { // in the packet of what goes with it
 		if c.hole {
 			return errEaten

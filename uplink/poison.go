@@ -106,13 +106,18 @@ func (s *session) onDisconnect(err error) (expected bool) {
 	if !closed || !s.out.answered {
 		return false
 	}
-	alone := s.out.inflight.len() == 1 && time.Since(s.out.inflight.front().sent) < closedAfter
-	if alone && s.out.inflight.front().kind == kindRetry {
+	inflight, blamable := s.out.inflight.len(), s.out.blamable()
+	unheard := s.link.proofs.unheard()
+	for _, pr := range unheard {
+		blamable = append(blamable, msgIDOf(&pr.item))
+	}
+	alone := inflight+len(unheard) == 1 && (inflight == 0 || time.Since(s.out.inflight.front().sent) < closedAfter)
+	if alone && inflight == 1 && s.out.inflight.front().kind == kindRetry {
 		s.retries.stillRejected(&s.out.inflight.front().item)
 		return false
 	}
 	expected = alone && s.link.suspects.any()
-	if id, found := s.link.suspects.recordClose(s.out.blamable(), alone, s.link.rejects.rejectedLately); found {
+	if id, found := s.link.suspects.recordClose(blamable, alone, s.link.rejects.rejectedLately); found {
 		s.retries.rejectPoison(id)
 	}
 	return expected
@@ -136,11 +141,27 @@ func (o *outgoing) blamable() (ids []msgID) {
 // broker closes for.
 func (t *retries) mustWait() bool {
 	suspects, trying := t.link.suspects, t.trying
-	if t.out.inflight.len() == 0 || !trying && len(suspects) == 0 {
+	if !trying && len(suspects) == 0 {
+		return false
+	}
+	until := t.quietUntil()
+	if until.IsZero() {
 		return false
 	}
 	if time.Since(t.out.began) > forgiveAfter {
 		clear(suspects)
 	}
-	return (trying || suspects.any()) && time.Now().Before(t.out.quietUntil())
+	return (trying || suspects.any()) && time.Now().Before(until)
+}
+
+// quietUntil is when the broker would have closed the connection for what was sent
+// last, or for a probe that it has not forwarded; zero: there is neither.
+func (t *retries) quietUntil() time.Time {
+	until := t.out.quietUntil()
+	for _, pr := range t.link.proofs.unheard() {
+		if at := pr.acked.Add(closedAfter); at.After(until) {
+			until = at
+		}
+	}
+	return until
 }

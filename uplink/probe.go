@@ -56,7 +56,7 @@ func (p *prober) blame() bool {
 		return false
 	}
 	pr := p.out.inflight.front().probe
-	if pr == nil || succeeded(pr.subscribed) {
+	if pr == nil || succeededSoon(pr.subscribed) {
 		return false
 	}
 	closes := p.link.proofs.closes
@@ -77,6 +77,19 @@ func (p *prober) blame() bool {
 // the end of the session would be blamed on that.
 func (p *prober) mayProbe() bool {
 	return p.proving() && (p.out.answered || len(p.link.proofs.closes) == 0) && p.notices.isolated() == nil
+}
+
+// handOver is how long the library may take to hand on an answer that it has read:
+// the end of the connection, which is found behind that, is told at once.
+const handOver = 200 * time.Millisecond
+
+// succeededSoon is succeeded of a connection that has ended.
+func succeededSoon(t mqtt.Token) bool {
+	select {
+	case <-t.Done():
+	case <-time.After(handOver):
+	}
+	return succeeded(t)
 }
 
 func succeeded(t mqtt.Token) bool {
@@ -159,6 +172,7 @@ func (p *prober) heard(stream string, st *streamProof) {
 	pr := st.probe
 	p.link.proofs.end(stream)
 	delete(p.link.proofs.closes, stream)
+	delete(p.link.suspects, msgIDOf(&pr.item))
 	if pr.lasting {
 		p.out.conn.Unsubscribe(pr.message.Topic)
 	} else {

@@ -3,6 +3,7 @@ package uplink
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,6 +27,22 @@ func TestAStreamWhoseSubscriptionClosesTheConnection(t *testing.T) {
 	inOrder(t, br, "porch/door", d.door)
 	if t.Failed() {
 		t.Log(log)
+	}
+}
+
+// TestACloseForAReadingIsNotBlamedOnItsSubscription: the broker grants the
+// subscription and closes for the reading behind it, and the library tells of the
+// end first.
+func TestACloseForAReadingIsNotBlamedOnItsSubscription(t *testing.T) {
+	var d drip
+	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.slowTokens, br.closesFor = true, on("porch/room") })
+		d.run(l, bl, 120)
+		time.Sleep(time.Minute)
+		inOrder(t, br, "porch/door", d.door)
+	})
+	if strings.Contains(log, "closes the connection when we subscribe") || !strings.Contains(log, "for each message of a stream") {
+		t.Errorf("the subscription is blamed:\n%s", log)
 	}
 }
 

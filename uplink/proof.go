@@ -128,6 +128,24 @@ func (p *proofs) end(stream string) {
 	delete(p.probing, stream)
 }
 
+// unheard are the probes that the broker acknowledged a moment ago and has not
+// forwarded: Mosquitto 2.0.11 acknowledges what its access list denies, and closes
+// the connection for it.
+func (p *proofs) unheard() (all []*probe) {
+	for _, st := range p.probing {
+		pr := st.probe
+		if pr.acked.IsZero() || time.Since(pr.acked) > closedAfter {
+			continue
+		}
+		select {
+		case <-pr.heard:
+		default:
+			all = append(all, pr)
+		}
+	}
+	return all
+}
+
 // proven says that what the broker acknowledges of a stream has arrived.
 func (p *proofs) proven(stream string) bool {
 	st := p.of(stream)

@@ -188,16 +188,24 @@ func (s *session) acked(f *sentMessage) {
 	switch f.kind {
 	case kindHistory:
 		s.acks.push(outcome{item: f.item, sent: f.sent})
-		delete(s.link.suspects, msgIDOf(&f.item))
+		s.acquit(f)
 	case kindState:
 		delete(s.history.flying, f.stream)
 		delete(s.link.suspects, stateIDOf(f.stream))
 	case kindRetry:
 		s.acks.push(outcome{item: f.item})
-		delete(s.link.suspects, msgIDOf(&f.item))
+		s.acquit(f)
 		s.retries.acked(f)
 	case kindBirth:
 		s.announcer.birthAcked = true
+	}
+}
+
+// acquit clears a reading that the broker has acknowledged of suspicion; a probe
+// has to be heard, too.
+func (s *session) acquit(f *sentMessage) {
+	if f.probe == nil {
+		delete(s.link.suspects, msgIDOf(&f.item))
 	}
 }
 
@@ -251,7 +259,7 @@ func (s *session) due() time.Time {
 	now := time.Now()
 	at := earliest(now.Add(time.Minute), s.link.pace.next, s.canary.next) // these two may have passed since fill asked
 	if s.retries.mustWait() {
-		at = earliest(at, s.out.quietUntil())
+		at = earliest(at, s.retries.quietUntil())
 	}
 	for _, part := range []interface{ due(now time.Time) time.Time }{s.out, s.history, s.probes, &s.link.rejects,
 		s.notices} {

@@ -285,7 +285,7 @@ func TestABrokerThatResetsForADeniedStream(t *testing.T) {
 	a.rules("topic readwrite store/agent/#", "topic readwrite store/+/state", "topic readwrite store/gate")
 	w := guardedBy(t, a, "max_queued_messages 0", heldSensors)
 	w.agent.start()
-	eventually(t, 90*time.Second, "health names the stream that is held", func() bool {
+	eventually(t, comesBack, "health names the stream that is held", func() bool {
 		var health struct{ Refused []string }
 		json.Unmarshal([]byte(w.sub.last("store/agent/health").raw), &health)
 		return slices.Equal(health.Refused, []string{"load"})

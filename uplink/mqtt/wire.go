@@ -180,7 +180,7 @@ func (w *wire) put(out []byte, last bool) error {
 
 // breakOff ends the connection for a reason.
 func (w *wire) breakOff(err error) {
-	if IsReset(err) && !w.open.Load() { // what came before may say why: it is read first
+	if IsReset(err) { // what came before may say why, or answer what is in flight: it is read first
 		select {
 		case <-w.unreadable:
 		case <-time.After(flushOnClose):
