@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -63,13 +64,24 @@ func readSecrets(ctx context.Context, opt *config.Status) (s secrets, err error)
 		}
 	}
 	if err == nil && opt.Cert != "" {
-		pair, failed := tls.LoadX509KeyPair(opt.Cert, opt.Key)
-		if failed != nil {
-			err = fmt.Errorf("status.tls: %w", failed)
-		}
-		s.cert = &pair
+		s.cert, err = readPair(opt.Cert, opt.Key)
 	}
 	return s, err
+}
+
+const openToAll = 0o006 // read or written by others than the owner and the group
+
+// readPair reads the certificate and its key, which others must not read.
+func readPair(cert, key string) (*tls.Certificate, error) {
+	if info, err := os.Stat(key); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&openToAll != 0 {
+		return nil, fmt.Errorf("status.tls.key: %s (mode %04o) is open to every user of this machine: "+
+			"chmod 600 %[1]s, or 640 for its group", key, info.Mode().Perm())
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("status.tls: %w", err)
+	}
+	return &pair, nil
 }
 
 // Serve serves the page until ctx is done, and returns its error. A page that

@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
@@ -192,14 +194,60 @@ func TestBeyondLoopbackTheCertificateSaysTheNames(t *testing.T) {
 	}
 }
 
+// TestTheNetworkGetsTLSAndATokenOrNothing has the page listen as a network would reach
+// it, with a certificate of its own.
+func TestTheNetworkGetsTLSAndATokenOrNothing(t *testing.T) {
+	made := httptest.NewUnstartedServer(nil)
+	made.StartTLS()
+	defer made.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(made.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string, b []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}) }
+	url, _ := running(t, config.Status{
+		Listen: "127.0.0.1:0",
+		Token:  mqtt.Secret{File: secret(t, "token", []byte(goodToken))},
+		Cert:   secret(t, "cert.pem", block("CERTIFICATE", made.Certificate().Raw)),
+		Key:    secret(t, "key.pem", block("PRIVATE KEY", key)),
+	}, &plainNode{})
+	if !strings.HasPrefix(url, "https://") {
+		t.Fatalf("the page is at %s", url)
+	}
+	client := made.Client() // which trusts the certificate
+	defer client.CloseIdleConnections()
+	if code, _, _ := get(t, client, url+"status.json"); code != http.StatusUnauthorized {
+		t.Errorf("without a token: %d", code)
+	}
+	if code, _, _ := get(t, client, url+"status.json", "Authorization", "Bearer "+goodToken); code != http.StatusOK {
+		t.Errorf("with the token: %d", code)
+	}
+	for host, want := range map[string]int{"example.com": http.StatusOK, "evil.example": http.StatusForbidden} {
+		code, _, _ := get(t, client, url, "Authorization", "Bearer "+goodToken, "Host", host)
+		if code != want {
+			t.Errorf("as %s: %d, want %d", host, code, want)
+		}
+	}
+	plain := strings.Replace(url, "https://", "http://", 1)
+	code, body, _ := get(t, http.DefaultClient, plain)
+	if code != http.StatusBadRequest || strings.Contains(body, "porch") {
+		t.Errorf("without TLS: %d %q", code, body)
+	}
+}
+
 func TestMistakesShowAtTheStart(t *testing.T) {
 	ctx := t.Context()
 	if err := Check(ctx, nil); err != nil {
 		t.Error(err)
 	}
+	open := secret(t, "open.key", nil)
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for want, opt := range map[string]config.Status{
 		"has 5 characters, and needs at least 16": {Token: mqtt.Secret{File: secret(t, "t", []byte("short"))}},
 		"status.tls: open /nowhere.pem":           {Cert: "/nowhere.pem", Key: "/nowhere.key"},
+		"is open to every user of this machine":   {Cert: "/nowhere.pem", Key: open},
 	} {
 		if err := Check(ctx, &opt); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

@@ -3,6 +3,7 @@ package status
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,7 +33,7 @@ func (n *node) States() []sensors.Reading { return n.states }
 func (n *node) collector(history bool) *Collector {
 	n.clock = clock.NewTimekeeper(clock.TrustAlways)
 	return NewCollector(uplink.Options{Broker: mqtt.Broker{ClientID: "porch", Clock: n.clock}, Version: "1.2.3",
-		Hardware: "a board",
+		Hardware: "a board", Problems: func() []string { return []string{"I2C is switched off."} },
 		Streams: []sensors.Stream{
 			{Name: "door", Kind: "contact", Priority: sensors.Alarm, Quantity: sensors.Quantity{Class: "door"}},
 			{Name: "room", Kind: "aht20", Quantity: sensors.Quantity{Unit: "%"}},
@@ -77,7 +78,8 @@ func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
 		if l := s.Link; math.Round(age(l.Since)) != 90 || l.NextTry != 0 || l.RoundTrip != 0.02 {
 			t.Errorf("link: %+v", l)
 		}
-		if len(s.Problems) != 1 || s.Problems[0] != "A certificate of the connection expires in 10 days." {
+		want := []string{"A certificate of the connection expires in 10 days.", "I2C is switched off."}
+		if !slices.Equal(s.Problems, want) {
 			t.Errorf("problems: %q", s.Problems)
 		}
 		if len(s.Events) != 2 || math.Round(age(s.Events[0].At)) != 90 || string(s.Events[1].Details) != "{}" {
