@@ -99,7 +99,15 @@ func (p *prover) live(ctx context.Context) (measured string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("drain: %w", err)
 	}
-	return "the drain ran at " + loads, nil
+	s.end()
+	if err := chromedp.Run(tab, until(text("#overall")+` === "No news from the node"`)); err != nil {
+		return "", fmt.Errorf("the end of the agent: %w", err)
+	}
+	if err := s.start(ctx); err != nil {
+		return "", err
+	}
+	err = chromedp.Run(tab, until(text("#live")+` === "live" && node.node.boot.startsWith("2-")`))
+	return "the drain ran at " + loads, err
 }
 
 // keyboard reaches the skip link, the filter and the search field without a mouse.

@@ -83,7 +83,7 @@ func (p *prover) startPrometheus(ctx context.Context) (server string, stop func(
 		}
 		if time.Now().After(end) {
 			stop()
-			return "", nil, fmt.Errorf("Prometheus has not scraped the agent: %v", err)
+			return "", nil, fmt.Errorf("the agent was not scraped: %v", err)
 		}
 	}
 }

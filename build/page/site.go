@@ -24,13 +24,15 @@ type site struct {
 	broker *broker.Broker
 	cable  *cable.Cable
 	agent  *exec.Cmd
+	binary string // of the agent
+	folder string // with its configuration, its queue and its log
 	url    string // of the page
 }
 
 // newSite starts all of it in a folder of its own, below dir. more is what the
 // configuration has besides.
 func newSite(ctx context.Context, binary, dir, name, more string) (s *site, err error) {
-	s = &site{}
+	s = &site{binary: binary, folder: filepath.Join(dir, name)}
 	defer func() {
 		if err != nil {
 			s.stop()
@@ -47,29 +49,42 @@ func newSite(ctx context.Context, binary, dir, name, more string) (s *site, err 
 	if err != nil {
 		return s, err
 	}
-	folder := filepath.Join(dir, name)
-	if err := os.Mkdir(folder, 0o700); err != nil {
+	if err := os.Mkdir(s.folder, 0o700); err != nil {
 		return s, err
 	}
-	config := filepath.Join(folder, "config.yaml")
 	text := fmt.Sprintf("client_id: %s\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %s/queue.db}\n"+
-		"status: {listen: %q}\n%s", name, s.cable.Addr(), folder, listen, more)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return s, err
-	}
-	log, err := os.Create(filepath.Join(folder, "log"))
-	if err != nil {
-		return s, err
-	}
-	defer log.Close()
-	s.agent = exec.Command(binary, "run", "-c", config)
-	s.agent.Stderr = log
-	s.agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.agent.Start(); err != nil {
+		"status: {listen: %q}\n%s", name, s.cable.Addr(), s.folder, listen, more)
+	if err := os.WriteFile(s.config(), []byte(text), 0o600); err != nil {
 		return s, err
 	}
 	s.url = "http://" + listen + "/"
-	return s, s.answers(ctx)
+	return s, s.start(ctx)
+}
+
+func (s *site) config() string { return filepath.Join(s.folder, "config.yaml") }
+
+// start starts the agent and waits for its page.
+func (s *site) start(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(s.folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.agent = exec.Command(s.binary, "run", "-c", s.config())
+	s.agent.Stderr = log
+	s.agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.agent.Start(); err != nil {
+		return err
+	}
+	return s.answers(ctx)
+}
+
+// end ends the agent in order.
+func (s *site) end() {
+	if s.agent != nil && s.agent.Process != nil {
+		s.agent.Process.Signal(syscall.SIGTERM)
+		s.agent.Wait()
+	}
 }
 
 // freePort is an address of loopback that nobody listens on.
@@ -93,10 +108,7 @@ func (s *site) answers(ctx context.Context) error {
 }
 
 func (s *site) stop() {
-	if s.agent != nil && s.agent.Process != nil {
-		s.agent.Process.Signal(syscall.SIGTERM)
-		s.agent.Wait()
-	}
+	s.end()
 	if s.cable != nil {
 		s.cable.Close()
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"time"
 
@@ -14,7 +13,6 @@ const brokerName = "broker.example.com:8883"
 // A scene is a node that was made up for pictures: an hour of history is there at
 // once, and it is always the same.
 type scene struct {
-	start   time.Time
 	change  func(*status.Snapshot) // what is special in this scene
 	streams []status.Stream
 }
@@ -113,16 +111,6 @@ func house() []status.Stream {
 		wave("cpu_temperature", "°C", "temperature", 48.5, 2, 9, 0.9, 1),
 		wave("supply_voltage", "V", "voltage", 5.07, 0.02, 11, 0.01, 3),
 	}
-}
-
-// many is a node with n streams.
-func many(n int) []status.Stream {
-	all := make([]status.Stream, n)
-	for i := range all {
-		name, mean, period := fmt.Sprintf("sensor_%04d", i+1), float64(10+i%17), float64(5+i%11)
-		all[i] = wave(name, "°C", "temperature", mean, 2, period, 0.2, 2)
-	}
-	return all
 }
 
 // scenes are what the pictures show.
