@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -71,8 +72,10 @@ func (h *hub) run(ctx context.Context) {
 			return
 		}
 		now := h.node.Snapshot(false)
-		h.tell(marshal(changes(last, now)))
-		last = now
+		if data, err := json.Marshal(changes(last, now)); err == nil { // else a page waits for the next
+			h.tell(data)
+			last = now
+		}
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"path"
 	"strings"
 	"time"
-
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
 //go:embed assets
@@ -90,12 +88,22 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/healthz":
 		s.health(w)
 	case r.URL.Path == "/status.json":
-		h.Set("Content-Type", "application/json")
-		h.Set("Cache-Control", "no-store")
-		w.Write(marshal(s.node.Snapshot(true)))
+		s.snapshot(w)
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// snapshot sends all that the node knows.
+func (s *server) snapshot(w http.ResponseWriter) {
+	text, err := json.Marshal(s.node.Snapshot(true))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(text)
 }
 
 func (s *server) sendAsset(w http.ResponseWriter, r *http.Request, a asset) {
@@ -144,7 +152,8 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 		_, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data)
 		return err == nil && out.Flush() == nil
 	}
-	if r.Method == http.MethodHead || !send("snapshot", marshal(s.node.Snapshot(true))) {
+	all, err := json.Marshal(s.node.Snapshot(true))
+	if err != nil || r.Method == http.MethodHead || !send("snapshot", all) {
 		return
 	}
 	for {
@@ -157,14 +166,6 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-func marshal(s status.Snapshot) []byte {
-	b, err := json.Marshal(s)
-	if err != nil {
-		panic("page: snapshot: " + err.Error()) // strings, finite numbers and checked JSON always marshal
-	}
-	return b
 }
 
 // wantsOpenMetrics says which of the two text formats a scraper asks for first.
