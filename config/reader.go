@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
@@ -113,7 +114,7 @@ func (r *reader) interpret(f file) Config {
 	cfg.Queue.ClientID = cfg.Uplink.ClientID
 	cfg.Sensors = r.sensors(&f.Sensors)
 	for _, s := range cfg.Sensors {
-		if c, ok := s.Options.(commander); ok && c.RunsCommand() {
+		if c, ok := s.Options.(drivers.Commander); ok && c.RunsCommand() {
 			cfg.Commands = true
 		}
 		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.AllStreams()...)

@@ -24,15 +24,6 @@ type stanza struct {
 	filterNodes
 }
 
-// A claimer is a kind's options that know which hardware their sensor has for
-// itself: the names of its lines or addresses, written the same by all kinds.
-// Claims is asked only after Check has found nothing wrong.
-type claimer interface{ Claims() []string }
-
-// A commander is a kind's options that may name a program, which the agent runs
-// with its own rights.
-type commander interface{ RunsCommand() bool }
-
 // A sensorReader reads the stanzas of the sensors, one after the other.
 type sensorReader struct {
 	*reader
@@ -183,7 +174,7 @@ func (r *sensorReader) check(path string, opts drivers.Options) bool {
 // opened would fail, or both would read nonsense. A sensor may share a part of what
 // it claims, such as one address of a bus, but not with one that claims the whole.
 func (r *sensorReader) claim(path string, opts drivers.Options) {
-	c, ok := opts.(claimer)
+	c, ok := opts.(drivers.Claimer)
 	if !ok {
 		return
 	}

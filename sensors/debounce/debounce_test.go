@@ -243,15 +243,15 @@ func FuzzWatch(f *testing.F) {
 			ms += int(seen[1]) << (seen[0] >> 3 & 7)
 			on = seen[0]&1 == 1
 			if seen[0]&2 == 0 {
-				w.Look(on, at(ms))
+				w.Level(on, at(ms))
 			} else {
 				w.Edge(on, at(ms-int(seen[0]>>6)), uint32(seen[0]>>2&1))
 			}
 		}
-		w.Look(on, at(ms))
+		w.Level(on, at(ms))
 		end := w.now.Add(time.Duration(options[1])*time.Millisecond + time.Duration(options[2])*time.Second +
 			flapWindow)
-		w.Look(on, end)
+		w.Level(on, end)
 
 		var readings []Notice
 		changes, counted, flapped := 0, 0, false

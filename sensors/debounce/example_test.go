@@ -14,13 +14,13 @@ func ExampleFilter() {
 	start := time.Date(2026, 11, 25, 3, 0, 0, 0, time.UTC)
 	after := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 
-	f.Look(false, after(0))
-	f.Look(false, after(50)) // the level of the start counts
+	f.Level(false, after(0))
+	f.Level(false, after(50)) // the level of the start counts
 	for i, ms := range []int{1000, 1002, 1005, 1009, 1012} {
 		f.Edge(i%2 == 0, after(ms), 0)
 	}
 	fmt.Println("due:", f.Due().Sub(start))
-	f.Look(true, f.Due())
+	f.Level(true, f.Due())
 	for _, n := range f.Take() {
 		fmt.Println(n.On, "since", n.Since.Sub(start))
 	}

@@ -39,8 +39,8 @@ func New(o Options) *Filter {
 	}
 }
 
-// Look takes the level at a time.
-func (f *Filter) Look(on bool, at time.Time) {
+// Level takes the level at a time.
+func (f *Filter) Level(on bool, at time.Time) {
 	f.advance(at)
 	f.changed(f.debounce.look(on, f.now))
 	f.settle()
@@ -63,7 +63,7 @@ func (f *Filter) Take() []Notice {
 	return notices
 }
 
-// Due is when [Filter.Look] has something to do even if nothing changes; zero if
+// Due is when [Filter.Level] has something to do even if nothing changes; zero if
 // it has nothing.
 func (f *Filter) Due() (due time.Time) {
 	for _, t := range []time.Time{f.debounce.due(), f.hold.due(), f.flapping.due()} {
@@ -78,8 +78,8 @@ func (f *Filter) Due() (due time.Time) {
 // enough.
 func (f *Filter) Flapping() bool { return f.flapping.on }
 
-// Restless reports whether the contact has not been quiet for long enough.
-func (f *Filter) Restless(at time.Time) bool { return f.debounce.restless(at) > 0 }
+// Bouncing reports whether the contact has not been quiet for long enough.
+func (f *Filter) Bouncing(at time.Time) bool { return f.debounce.restless(at) > 0 }
 
 // settle does what follows from what was seen.
 func (f *Filter) settle() {

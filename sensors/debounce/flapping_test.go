@@ -10,8 +10,8 @@ import (
 // calmWatch has got its first level, off, at 1 s.
 func calmFilter(t *testing.T, w Filter) *Filter {
 	t.Helper()
-	w.Look(false, at(0))
-	w.Look(false, at(1000))
+	w.Level(false, at(0))
+	w.Level(false, at(1000))
 	if ok := w.Take(); len(ok) != 1 || ok[0].On {
 		t.Fatal(ok)
 	}
@@ -43,11 +43,11 @@ func TestFlappingIsOneEventAndAReadingAMinute(t *testing.T) {
 	if got := report(w); got != "on@70 off@71 on@72 off@73 started 5/4" {
 		t.Fatal(got)
 	}
-	w.Look(true, at(132_999))
+	w.Level(true, at(132_999))
 	if got := report(w); got != "" {
 		t.Fatal("before the minute is over:", got)
 	}
-	w.Look(true, at(133_000)) // a minute after the last reading: the level of now, and since when
+	w.Level(true, at(133_000)) // a minute after the last reading: the level of now, and since when
 	if got := report(w); got != "on@76" {
 		t.Fatal(got)
 	}
@@ -57,11 +57,11 @@ func TestFlappingIsOneEventAndAReadingAMinute(t *testing.T) {
 	}
 	w.Edge(true, at(650_000), 0)
 	w.Edge(false, at(673_000), 0)
-	w.Look(false, at(673_999))
+	w.Level(false, at(673_999))
 	if got := report(w); got != "on@650" {
 		t.Fatal(got)
 	}
-	w.Look(false, at(674_000)) // it began at 74 s; each of the ten minutes had no more than four changes
+	w.Level(false, at(674_000)) // it began at 74 s; each of the ten minutes had no more than four changes
 	if got := report(w); got != "off@673 ended 5/4" {
 		t.Fatal(got)
 	}
@@ -106,7 +106,7 @@ func TestContactWithoutRestFlapsThoughNothingCounts(t *testing.T) {
 		for ms := 60_000; ms <= 130_000; ms += 10 {
 			w.Edge(ms%20 == 0, at(ms), 0)
 		}
-		w.Look(true, at(1_000_000))
+		w.Level(true, at(1_000_000))
 		got, want := report(w), "started 0/0 on@130 ended 1/1"
 		if mode == Settle { // the first edge is at once, the last edge leads to the same level
 			want = "on@60 started 0/0 ended 0/0"
@@ -134,14 +134,14 @@ func TestHoldKeepsADetectionAndEachFurtherOneBeginsItAnew(t *testing.T) {
 	w.Edge(false, at(12_000), 0)
 	w.Edge(true, at(41_000), 0) // 29 s after it was on last
 	w.Edge(false, at(50_000), 0)
-	w.Look(false, at(79_999))
+	w.Level(false, at(79_999))
 	if got := report(w); got != "on@10" {
 		t.Fatal(got)
 	}
 	if due := w.Due(); !due.Equal(at(80_000)) {
 		t.Fatal("due at", due)
 	}
-	w.Look(false, at(80_000))
+	w.Level(false, at(80_000))
 	w.Edge(true, at(81_000), 0)
 	if got := report(w); got != "off@80 on@81" {
 		t.Fatal(got)
@@ -153,7 +153,7 @@ func TestHoldCountsFromTheEdgeAndNotFromWhenItCounted(t *testing.T) {
 		hold: hold{length: 30 * time.Second}})
 	w.Edge(true, at(10_000), 0)
 	w.Edge(false, at(12_000), 0)
-	w.Look(false, at(42_000))
+	w.Level(false, at(42_000))
 	if got := report(w); got != "on@10 off@42" {
 		t.Error(got)
 	}

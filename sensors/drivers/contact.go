@@ -110,7 +110,7 @@ func (c *contact) waitEdges(ctx context.Context) error {
 	switch {
 	case c.filter.Flapping():
 		_ = host.Sleep(ctx, pollInterval)
-	case c.filter.Restless(time.Now()):
+	case c.filter.Bouncing(time.Now()):
 		_ = host.Sleep(ctx, min(gatherBounces, c.quiet/4))
 	}
 	for timeout := time.Until(c.nextPoll()); ; timeout = 0 {
@@ -142,7 +142,7 @@ func (c *contact) poll(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
-	c.filter.Look(high == c.highIsOn, now)
+	c.filter.Level(high == c.highIsOn, now)
 	c.pollAt = now.Add(pollInterval)
 	if now.Sub(c.lastEdge) >= pollInterval {
 		c.pollAt = now.Truncate(idlePollInterval).Add(idlePollInterval) // all contacts in the same wake-up

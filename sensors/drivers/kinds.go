@@ -6,6 +6,12 @@
 // wrong with them, what the sensor measures, and how to open it. A driver owns
 // no goroutine, mutex, ticker or retry; the sampler in package sensors opens,
 // paces, fails and reopens.
+//
+// # Concurrency
+//
+// [Hardware] opens sensors for any number of goroutines. A sensor is for one goroutine at
+// a time, as [sensors.Sensor] says; sensors that share a bus or a part wait for one another
+// below, in drivers/i2c and drivers/kernel.
 package drivers
 
 import (
@@ -83,8 +89,14 @@ type Options interface {
 	Open(context.Context, *Hardware) (sensors.Sensor, error)
 }
 
-// Options may also have a method Claims() []string: the names of the lines or
-// addresses that the sensor has for itself, so that no two sensors share one.
+// A Claimer is Options that know which hardware their sensor has for itself: the names of
+// its lines or addresses, written the same by all kinds, so that no two sensors have one.
+// Claims is called only after Check has found nothing wrong.
+type Claimer interface{ Claims() []string }
+
+// A Commander is Options that may name a program, which the agent runs with its own
+// rights.
+type Commander interface{ RunsCommand() bool }
 
 // A Problem is something that a person has to change.
 type Problem struct {

@@ -23,11 +23,10 @@ func TestEveryKindHasOptionsOfItsOwnEachTime(t *testing.T) {
 }
 
 func TestClaimsAreTheSameHoweverThePinIsWritten(t *testing.T) {
-	type claimer interface{ Claims() []string }
-	for want, o := range map[string]claimer{
+	for want, o := range map[string]Claimer{
 		"GPIO17":     &contactOptions{GPIO: gpio.SoCPin(17)},
-		"i2c-1 0x38": newAHT20().(claimer),
-		"i2c-1 0x76": newBME280().(claimer),
+		"i2c-1 0x38": newAHT20().(Claimer),
+		"i2c-1 0x76": newBME280().(Claimer),
 	} {
 		if got := o.Claims(); !slices.Equal(got, []string{want}) {
 			t.Errorf("%v, want %s", got, want)

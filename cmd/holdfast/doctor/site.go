@@ -78,7 +78,7 @@ func (s *Site) blame(sensor string) {
 
 // claims are the lines, addresses and devices that a sensor has for itself.
 func claims(spec sensors.Spec) []string {
-	if c, ok := spec.Options.(interface{ Claims() []string }); ok {
+	if c, ok := spec.Options.(drivers.Claimer); ok {
 		return c.Claims()
 	}
 	return nil
