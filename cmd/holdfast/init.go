@@ -18,7 +18,7 @@ import (
 
 // initFlags reads the command line of init. try says that the doctor is to follow.
 func initFlags(args []string) (o setup.Options, try bool, err error) {
-	o = setup.Options{Ask: stderr, Out: stdout, Scan: scanned, Today: time.Now().Format(time.DateOnly),
+	o = setup.Options{Ask: stderr, Out: stdout, Today: time.Now().Format(time.DateOnly),
 		Given: map[string]bool{}}
 	f := flags("init")
 	f.StringVar(&o.Path, "c", config.DefaultPath, "the `file` to write")
@@ -51,6 +51,8 @@ func runInit(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	hw := drivers.NewHardware() // before anything waits for what is typed: see there
+	o.Scan = func(ctx context.Context) (string, error) { return scanned(ctx, hw) }
 	session := setup.New(o)
 	if err := session.Run(ctx); err != nil {
 		if errors.Is(err, setup.ErrMistake) {
@@ -71,8 +73,8 @@ func runInit(ctx context.Context, args []string) error {
 }
 
 // scanned is the part of a file about what is wired to this machine.
-func scanned(ctx context.Context) (string, error) {
+func scanned(ctx context.Context, hw *drivers.Hardware) (string, error) {
 	var section strings.Builder
-	err := scan.Run(ctx, drivers.NewHardware(), scan.Options{YAML: true, Out: &section})
+	err := scan.Run(ctx, hw, scan.Options{YAML: true, Out: &section})
 	return section.String(), err
 }
