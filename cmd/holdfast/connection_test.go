@@ -15,6 +15,7 @@ import (
 
 // TestATakeOverIsToldByBothAndNotFought: two agents with one client ID.
 func TestATakeOverIsToldByBothAndNotFought(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "  load: {kind: simulated, counter: {}, every: 1s}\n")
 	w.agent.start()
@@ -51,6 +52,7 @@ func TestATakeOverIsToldByBothAndNotFought(t *testing.T) {
 
 // TestTheNextServerTakesOver, and the first again when the second goes.
 func TestTheNextServerTakesOver(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	brokers := []*mosquitto{startMosquitto(t, persistent), startMosquitto(t, persistent)}
 	subs := []*subscriber{subscribe(t, brokers[0].addr, "store/#"), subscribe(t, brokers[1].addr, "store/#")}
@@ -104,6 +106,7 @@ func (s *swamp) ToClient(data []byte) { s.swallow(); s.Tap.ToClient(data) }
 // TestAHalfOpenLinkIsFoundIn30Seconds at the default keepalive, also where
 // nothing is to be sent.
 func TestAHalfOpenLinkIsFoundIn30Seconds(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	for name, every := range map[string]string{"busy": "100ms", "idle": "1h"} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 // TestDemoLosesNothing is what a newcomer sees first.
 func TestDemoLosesNothing(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	cmd := exec.Command(os.Args[0], "demo", "-for", "30s")
 	cmd.Env = append(os.Environ(), agentEnv+"=1")

@@ -85,6 +85,7 @@ const heldSensors = `
 
 // TestADeniedBacklogIsKept: Mosquitto acknowledges what its access list denies.
 func TestADeniedBacklogIsKept(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	a := newACL(t, "read")
 	w := guarded(t, a, heldSensors)
@@ -120,6 +121,7 @@ func TestADeniedBacklogIsKept(t *testing.T) {
 // TestAnAccountThatMayOnlyWrite cannot prove that it may: alarms go, and health
 // says that the rest is held, until mqtt.prove_publish is false.
 func TestAnAccountThatMayOnlyWrite(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	w := guarded(t, newACL(t, "write"), heldSensors)
 	w.agent.start()
@@ -280,6 +282,7 @@ func TestARightThatIsRevokedInMidSessionIsNoticed(t *testing.T) {
 // 2.0.11 resets the connection for a publish that is denied. The stream is held,
 // and the others go on.
 func TestABrokerThatResetsForADeniedStream(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	a := newACL(t, "read")
 	a.rules("topic readwrite store/agent/#", "topic readwrite store/+/state", "topic readwrite store/gate")

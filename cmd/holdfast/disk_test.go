@@ -85,6 +85,7 @@ func (c *card) freeze() (thaw func()) {
 // TestNoStateOfTheDiskHoldsReadingsUp breaks the disk in an outage. What comes
 // then is delivered, at once and after a reload, and SIGTERM ends the agent.
 func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
+	takesLong(t)
 	queue := func(c *card) string { return filepath.Join(c.dir, "state", "queue.db") }
 	for name, breakIt := range map[string]func(c *card) (mend func()){
 		"truncated":      func(c *card) func() { os.Truncate(queue(c), 0); return nil },
@@ -171,6 +172,7 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 
 // TestBacklogIsSentFromACardThatCannotBeWritten: the agent starts on it.
 func TestBacklogIsSentFromACardThatCannotBeWritten(t *testing.T) {
+	takesLong(t)
 	for name, breakIt := range map[string]func(c *card){
 		"full":      (*card).fill,
 		"read-only": func(c *card) { c.must("mount", "-o", "remount,ro", c.dir) },

@@ -166,6 +166,7 @@ func equalJSON(t *testing.T, a, b string) bool {
 // in an outage. When they arrive, the topic that the entity reads has only what
 // is so now.
 func TestReplayOfOldReadingsChangesNoEntity(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), time.Millisecond,
 		"  gate: {kind: simulated, steps: {states: [closed, open], every: 10ms}}\nhome_assistant: {discovery: true}\n")

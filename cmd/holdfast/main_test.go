@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(raceEnv) == "" { // the race detector sleeps a second at the end of each program
 		os.Setenv(raceEnv, "atexit_sleep_ms=0")
 	}
+	flag.Set("test.parallel", "24") // they wait more than they compute; -parallel says otherwise
 	testscript.Main(m, map[string]func(){"holdfast": main})
 }
 

@@ -132,6 +132,7 @@ func twentySensors() string {
 // it, closes the connection for what the agent says of itself. Readings arrive
 // within seconds, and the log names what does not.
 func TestWhatIsSaidOfTheAgentHoldsNothingUp(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		broker string

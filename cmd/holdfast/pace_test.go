@@ -42,6 +42,7 @@ func slowly(handle mqtt.MessageHandler) mqtt.MessageHandler {
 // messages for a subscriber, and acknowledges and drops what comes beyond that.
 // Unpaced, the same backlog does not get through.
 func TestASlowSubscriberGetsABacklogWhole(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	for _, c := range []struct {
 		name, drain string

@@ -13,3 +13,12 @@ func minutesLong(t *testing.T, core bool) {
 		t.Skip("takes a minute of real time: build/prove runs it")
 	}
 }
+
+// takesLong leaves out, with -short, a test that waits for more than ten seconds of
+// real time.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("waits for more than ten seconds: not with -short")
+	}
+}

@@ -162,8 +162,8 @@ func TestSignalsEndAnAgentThatReadsAPipe(t *testing.T) {
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	config := fmt.Sprintf("client_id: porch\nmqtt: {server: \"mqtt://127.0.0.1:1\"}\nqueue: {path: %s/queue.db}\n"+
-		"sensors:\n  stubborn: {kind: lines, command: [/bin/sh, -c, \"trap '' TERM; echo 1; while :; do sleep 1; "+
+	config := fmt.Sprintf("client_id: porch\nmqtt: {server: \"mqtt://127.0.0.1:1\"}\nqueue: {path: %[1]s/queue.db}\n"+
+		"sensors:\n  stubborn: {kind: lines, command: [/bin/sh, -c, \"trap '' TERM; touch %[1]s/runs; while :; do sleep 1; "+
 		"done\"]}\n", dir)
 	if err := os.WriteFile(dir+"/config.yaml", []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -174,8 +174,9 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the agent runs", func() bool {
-		return strings.Contains(log.String(), "uplink down")
+	eventually(t, time.Minute, "the agent and the child run", func() bool {
+		_, err := os.Stat(dir + "/runs")
+		return err == nil && strings.Contains(log.String(), "uplink down")
 	})
 	ended := make(chan struct{})
 	var pressing sync.WaitGroup

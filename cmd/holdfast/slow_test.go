@@ -19,6 +19,7 @@ func modem(target string, tap func() cable.Tap) (*link.Link, error) {
 // TestASlowLinkThatBreaksLosesNothing: for half a minute it is cut every 5 s
 // on average, in the middle of a message. build/bench/shaped does so for longer.
 func TestASlowLinkThatBreaksLosesNothing(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	w := wireOver(t, startMosquitto(t, ""), newWiretap(0), modem, `
   load: {kind: simulated, counter: {}, every: 500ms}
