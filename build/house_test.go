@@ -69,7 +69,8 @@ var upstream = map[string][]string{
 var thirdParty = map[string]string{
 	"periph.io/":             "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
 	"github.com/warthog618/": "sensors/drivers/gpio",
-	"golang.org/x/sys/": "cmd/holdfast/setup sensors/clock sensors/drivers sensors/drivers/gpio sensors/drivers/lines " +
+	"golang.org/x/sys/": "cmd/holdfast/setup sensors/clock sensors/drivers sensors/drivers/gpio " +
+		"sensors/drivers/lines " +
 		"uplink/mqtt cmd/holdfast/systemd",
 	"go.etcd.io/bbolt":              "queue",
 	"github.com/eclipse/paho":       "uplink/mqtt",

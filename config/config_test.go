@@ -193,7 +193,8 @@ func TestAPasswordIsNamedAndNeverRead(t *testing.T) {
 	defer func() { packagedPassword = before }()
 	packagedPassword = filepath.Join(t.TempDir(), "mqtt.password")
 	name := filepath.Join(dir, "mqtt.password")
-	for file, text := range map[string]string{packagedPassword: "packaged", name: "\n"} { // what the unit passes on without one
+	// what the unit passes on without one
+	for file, text := range map[string]string{packagedPassword: "packaged", name: "\n"} {
 		if err := os.WriteFile(file, []byte(text), 0); err != nil {
 			t.Fatal(err)
 		}

@@ -52,6 +52,7 @@ func (d *decoder) document(text string) *yaml.Node {
 // anyVersion makes a %YAML directive one that the library takes: what a
 // configuration is written in is the same in YAML 1.1 and 1.2.
 func anyVersion(text string) string {
+	// Directives stand before the first line with content; comments may come between.
 	rest := text
 	for rest != "" {
 		line, after, _ := strings.Cut(rest, "\n")
@@ -98,6 +99,7 @@ var errorLine = regexp.MustCompile(`^line (\d+): `)
 // libraryFault is what the library says, at the line that it names. It counts
 // the parser's lines from 0 and the scanner's from 1, and leaves out the first.
 func libraryFault(text string, err error) *fault {
+	// Without a line the fault is at the start of the file.
 	says := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
 	if m := errorLine.FindStringSubmatch(says); m != nil {

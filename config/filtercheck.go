@@ -13,6 +13,7 @@ import (
 // written: keys under the quantity's own name win over those for all quantities.
 // It is not ok if there are none, or if the decoder has rejected them.
 func pick[T any](r *reader, written map[string]T, path, quantity string) (one T, at string, ok bool) {
+	// The empty name stands for all quantities: see byQuantity.
 	at = join(path, quantity)
 	if one, ok = written[quantity]; !ok {
 		at = path
@@ -37,6 +38,7 @@ func (f *filterReader) filterOf(q sensors.Quantity, every time.Duration) sensors
 // validOf checks the range that values have to lie in. A quantity with states has
 // none: each of its states is valid.
 func (f *filterReader) validOf(q sensors.Quantity) sensors.Valid {
+	// The bounds may be open on one side; a jump may stand alone.
 	v, at, ok := pick(f.reader, f.valid, f.path+".valid", q.Name)
 	switch {
 	case !ok:
@@ -56,8 +58,9 @@ func (f *filterReader) validOf(q sensors.Quantity) sensors.Valid {
 // reportOf checks when a value is reported. An at_least that is not longer than
 // the pace would report every reading, so it is a mistake.
 func (f *filterReader) reportOf(q sensors.Quantity, every time.Duration) sensors.Report {
+	// A change of a state is a reading whatever this says, so it cannot say so.
 	v, at, ok := pick(f.reader, f.report, f.path+".report", q.Name)
-	states := len(q.States) > 0
+	states := len(q.States) > 0 // words for values, such as open and closed
 	switch {
 	case !ok:
 		return sensors.Report{}
@@ -79,6 +82,7 @@ func (f *filterReader) reportOf(q sensors.Quantity, every time.Duration) sensors
 // limitOf checks the threshold of an alarm. Without clear the alarm ends where it
 // began. A threshold outside of the valid range could never be reached.
 func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors.Limit {
+	// What cannot be a threshold at all ends here; the rest is made and judged below.
 	v, at, ok := pick(f.reader, f.limit, f.path+".alarm", q.Name)
 	switch {
 	case !ok:
@@ -93,7 +97,7 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 	}
 	// From here on the limit is whole; what is wrong with it is reported beside it.
 	limit, key := sensors.Limit{For: v.For, Below: v.Below != nil}, "above"
-	if limit.Below {
+	if limit.Below { // the same as above, with both signs turned
 		v.Above, key = v.Below, "below"
 	}
 	limit.At, limit.Clear = *v.Above, *v.Above // without clear there is no hysteresis
@@ -115,6 +119,7 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 // average checks the number of samples in a reading, and returns the time
 // between two samples: every divided by that number.
 func (f *filterReader) average(qs []sensors.Quantity, every time.Duration) time.Duration {
+	// A mean needs numbers at a pace: no states, and no sensor that waits for events.
 	at := f.path + ".average"
 	switch {
 	case !f.has(at), f.bad[at], f.bad[f.path+".every"]:

@@ -15,6 +15,7 @@ import (
 // scalar fills v from the text of a single value. A key without one is rejected: to
 // leave a value out and to take the default are two things.
 func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value) {
+	// Quotes around the text do not matter: "17" and 17 are the same to a number.
 	switch {
 	case isNull(n):
 		d.fail(n, path, "has no value")
@@ -60,6 +61,7 @@ func setText(v reflect.Value, text string) (err error) {
 		v.SetString(text)
 		return nil
 	case v.Kind() == reflect.Bool:
+		// Not yes, no, on and off, which YAML 1.2 has no more.
 		if text != "true" && text != "false" {
 			return fmt.Errorf("want true or false, not %q", text)
 		}
@@ -76,6 +78,7 @@ func setText(v reflect.Value, text string) (err error) {
 // setFloat accepts what a person calls a number: not an infinity, not a NaN, which
 // would make every comparison with a limit false.
 func setFloat(v reflect.Value, text string) error {
+	// ParseFloat takes "inf" and "nan" as numbers, and returns an infinity for 1e999.
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) || v.OverflowFloat(f) {
 		return fmt.Errorf("want a number, not %q", text)
@@ -87,6 +90,7 @@ func setFloat(v reflect.Value, text string) error {
 // setWhole takes 17 and 0x11. It does not take 021: that is 17 to YAML 1.1, 21
 // to YAML 1.2 and a riddle to the person who reads it.
 func setWhole(v reflect.Value, text string) error {
+	// Before ParseInt, which takes a leading zero for octal.
 	digits := strings.TrimPrefix(text, "-")
 	if len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9' {
 		return fmt.Errorf("want a whole number without leading zeros, not %q", text)

@@ -29,6 +29,7 @@ var schemeAliases = map[string]string{
 // servers returns the addresses of `server` or `servers`, of which exactly one has
 // to be there. The agent tries them in this order.
 func (r *mqttReader) servers(m mqttKeys) []*url.URL {
+	// What is missing because another key was wrong is not reported again.
 	switch one, many := r.has("mqtt.server"), r.has("mqtt.servers"); {
 	case one && many:
 		r.failKey("mqtt.servers", `cannot be used together with "server": write one of the two`)
@@ -48,6 +49,7 @@ func (r *mqttReader) serverList(texts []string) (all []*url.URL) {
 	if len(texts) == 0 && !r.bad["mqtt.servers"] {
 		r.failValue("mqtt.servers", "needs one server or more")
 	}
+	// Each is checked, so that all mistakes of a list are seen at once.
 	for i, text := range texts {
 		path := fmt.Sprintf("mqtt.servers[%d]", i)
 		if text == "embedded" {
@@ -65,6 +67,7 @@ func (r *mqttReader) server(all []*url.URL, path, text string) []*url.URL {
 	if r.bad[path] {
 		return all
 	}
+	// The scheme without TLS is fine on a private network, and without a password.
 	u, err := parseServer(text)
 	if err != nil {
 		r.failValue(path, "%v", err)
@@ -99,6 +102,7 @@ func parseServer(text string) (*url.URL, error) {
 	case ports[scheme] == "":
 		return nil, unknownScheme(scheme)
 	}
+	// url.Parse accepts far more than can be dialled, so the host is checked here.
 	authority, path, _ := strings.Cut(rest, "/")
 	if problem := authorityProblem(scheme, authority); problem != "" {
 		return nil, errors.New(problem)
@@ -123,6 +127,7 @@ func parseServer(text string) (*url.URL, error) {
 // splitPort splits HOST:PORT at the last colon. The colons inside of brackets
 // belong to an IPv6 address.
 func splitPort(authority string) (host, port string) {
+	// "[::1]" ends with a bracket and has no port.
 	i := strings.LastIndexByte(authority, ':')
 	if i < 0 || strings.HasSuffix(authority, "]") {
 		return authority, ""
@@ -163,7 +168,7 @@ func hostProblem(host string) string {
 	if isAddress(host) {
 		return ""
 	}
-	name := strings.TrimSuffix(host, ".")
+	name := strings.TrimSuffix(host, ".") // a name may end with the root's dot
 	switch label := name[strings.LastIndexByte(name, '.')+1:]; {
 	case strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }):
 		return "the name of the host has a letter outside of ASCII: " +
@@ -182,7 +187,7 @@ func unknownScheme(scheme string) error {
 	if m := schemeAliases[scheme]; m != "" {
 		return fmt.Errorf("%s:// is written %s:// here", scheme, m)
 	}
-	known := slices.Sorted(maps.Keys(ports))
+	known := slices.Sorted(maps.Keys(ports)) // the same order in each error
 	if m := similar(scheme, known); m != "" {
 		return fmt.Errorf("unknown scheme (did you mean %s://?)", m)
 	}

@@ -22,14 +22,15 @@ type Status struct {
 
 // statusKeys are the keys under status. The page is off unless listen is set.
 type statusKeys struct {
-	Listen    string        `yaml:"listen"`
-	TokenFile fileName      `yaml:"token_file"`
+	Listen    string        `yaml:"listen"`     // host:port, or unix:PATH
+	TokenFile fileName      `yaml:"token_file"` // its first line is the token
 	TLS       statusTLSKeys `yaml:"tls"`
 }
 
+// statusTLSKeys are the keys under status.tls: both or none.
 type statusTLSKeys struct {
-	Cert fileName `yaml:"cert"`
-	Key  fileName `yaml:"key"`
+	Cert fileName `yaml:"cert"` // PEM
+	Key  fileName `yaml:"key"`  // PEM, of cert
 }
 
 // UnixPath is the path of the socket to listen on; empty if it is a port.
@@ -72,7 +73,7 @@ func (r *reader) status(k statusKeys) *Status {
 func (r *reader) unixSocket(path string) {
 	switch {
 	case !filepath.IsAbs(path):
-		r.failValue("status.listen", "%q is no whole path: write unix:/run/holdfast/status.sock", path)
+		r.failValue("status.listen", "%q is not an absolute path: write unix:/run/holdfast/status.sock", path)
 	case len(path) > 107:
 		r.failValue("status.listen", "the path has %d bytes: a socket's has at most 107", len(path))
 	case r.has("status.tls"):
@@ -84,7 +85,7 @@ func (r *reader) unixSocket(path string) {
 func (r *reader) statusPort(listen string, s *Status) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || !isPort(port) || host != "" && !isAddress(host) && hostProblem(host) != "" {
-		r.failValue("status.listen", "%q is no HOST:PORT, such as 127.0.0.1:8080, and no unix:PATH", listen)
+		r.failValue("status.listen", "%q is neither a HOST:PORT, such as 127.0.0.1:8080, nor a unix:PATH", listen)
 		return
 	}
 	var missing []string

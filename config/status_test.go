@@ -37,18 +37,20 @@ func TestTheStatusPageIsServedWhereItIsSafe(t *testing.T) {
 
 func TestTheStatusPageIsRefusedWhereItIsNot(t *testing.T) {
 	for keys, want := range map[string]string{
-		"listen: '0.0.0.0:8080'":                            "that needs status.token_file and status.tls; or listen on",
+		"listen: '0.0.0.0:8080'": "that needs status.token_file and status.tls; or " +
+			"listen on",
 		"listen: ':8080', token_file: /t":                   "that needs status.tls;",
 		"listen: 'pi.local:8080', tls: {cert: /c, key: /k}": "that needs status.token_file;",
-		"listen: '127.0.0.1'":                               `"127.0.0.1" is no HOST:PORT, such as 127.0.0.1:8080`,
-		"listen: 'http://127.0.0.1:80'":                     "is no HOST:PORT",
-		"listen: 'unix:status.sock'":                        "is no whole path",
-		"listen: 'unix:'":                                   "is no whole path",
-		"listen: 'unix:/a', tls: {cert: /c, key: /k}":       "a unix socket takes no TLS",
-		"listen: 'unix:/" + strings.Repeat("a", 107) + "'":  "at most 107",
-		"listen: ':8443', token_file: /t, tls: {cert: /c}":  `status.tls.cert: needs "key" beside it`,
-		"token_file: /t":                                    `status: needs "listen": write listen: 127.0.0.1:8080`,
-		"listen: '127.0.0.1:8080', tokenfile: /t":           `did you mean "token_file"?`,
+		"listen: '127.0.0.1'": `"127.0.0.1" is neither a HOST:PORT, such as ` +
+			`127.0.0.1:8080`,
+		"listen: 'http://127.0.0.1:80'":                    "is neither a HOST:PORT",
+		"listen: 'unix:status.sock'":                       "is not an absolute path",
+		"listen: 'unix:'":                                  "is not an absolute path",
+		"listen: 'unix:/a', tls: {cert: /c, key: /k}":      "a unix socket takes no TLS",
+		"listen: 'unix:/" + strings.Repeat("a", 107) + "'": "at most 107",
+		"listen: ':8443', token_file: /t, tls: {cert: /c}": `status.tls.cert: needs "key" beside it`,
+		"token_file: /t":                                   `status: needs "listen": write listen: 127.0.0.1:8080`,
+		"listen: '127.0.0.1:8080', tokenfile: /t":          `did you mean "token_file"?`,
 	} {
 		_, err := read(oneBroker + "status: {" + keys + "}" + oneDoor)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "\n") != 0 {

@@ -28,6 +28,7 @@ func (r *sensorReader) streamsOf(
 	r.class(e.path, s, opts, &qs)
 	var all []sensors.Stream
 	for _, q := range qs {
+		// at is the key that an error about the name is reported at.
 		name, at := e.key, e.path
 		if len(qs) > 1 {
 			name += "_" + q.Name
@@ -58,6 +59,7 @@ func alarmOf(st sensors.Stream) sensors.Stream {
 // checkRenames reports names for quantities that the sensor does not measure: they
 // would have no effect, and the stream would keep a name that nobody expects.
 func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity) {
+	// The error lists what could have been renamed.
 	var names []string
 	for _, q := range qs {
 		names = append(names, q.Name)
@@ -74,6 +76,7 @@ func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity
 // class sets the class of the only quantity. A kind with several that has an
 // option of that name gives it to those that it is for.
 func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]sensors.Quantity) {
+	// Several quantities cannot share a class: each has one that fits its unit.
 	path += ".class"
 	switch {
 	case !r.has(path), r.bad[path]:
@@ -101,6 +104,7 @@ func (r *sensorReader) addStream(name, at string, by entry) {
 		return
 	}
 	if text := topicLevelProblem(name); text != "" {
+		// The person has not chosen this name, so the error says how to choose one.
 		if !strings.HasPrefix(at, by.path+".streams.") {
 			text += `; name its stream otherwise under "streams"`
 		}

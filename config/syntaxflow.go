@@ -45,6 +45,7 @@ func (r *flowReader) read() *fault {
 		if wrong := r.blanks(open); wrong != nil {
 			return wrong
 		}
+		// At the end of the file the innermost bracket is the one to close.
 		top := open[len(open)-1]
 		if r.at >= len(r.text) {
 			return faultAt(top.at, "this %c is not closed", r.text[top.at])
@@ -55,12 +56,14 @@ func (r *flowReader) read() *fault {
 			if (c == ']') != (r.text[top.at] == '[') {
 				return faultAt(r.at, "this %c does not close the %c before it", c, r.text[top.at])
 			}
+			// What is closed is a value of the collection around it.
 			open = open[:len(open)-1]
 			if len(open) > 0 {
 				open[len(open)-1].took(top.at, false)
 			}
 			r.at++
 		case '[', '{':
+			// [a [b]]: between two values there is a comma, between key and value a colon.
 			if top.ended {
 				return r.noComma(top)
 			}
@@ -84,7 +87,7 @@ func (r *flowReader) blanks(open []*bracket) *fault {
 		switch {
 		case c == '#' && isBlank(r.text[r.at-1]):
 			r.skipLine()
-			r.at-- // to the line end
+			r.at-- // to the line end, where outside looks at the next line
 			if r.text[r.at] != '\n' {
 				r.at++
 			}
@@ -103,6 +106,7 @@ func (r *flowReader) blanks(open []*bracket) *fault {
 // outside reports whether a line is a key of one of the open blocks.
 func (r *flowReader) outside(line string) bool {
 	line, _, _ = strings.Cut(line, "\n")
+	// A key that is indented more may be inside of the brackets.
 	content := strings.TrimLeft(line, " ")
 	key, _, found := strings.Cut(content, ":")
 	return found && isWord(key) && len(line)-len(content) <= r.indent
@@ -112,6 +116,7 @@ func (r *flowReader) outside(line string) bool {
 // words. Between brackets a comma ends a value, and a colon needs no space behind it
 // if the key is quoted (YAML 1.2, section 7.4.2).
 func (r *flowReader) token(top *bracket) *fault {
+	// The end of the text separates, as the end of a line does.
 	c, next := r.text[r.at], byte('\n')
 	if r.at+1 < len(r.text) {
 		next = r.text[r.at+1]
@@ -137,7 +142,7 @@ func (r *flowReader) token(top *bracket) *fault {
 
 // comma is the comma behind an entry.
 func (r *flowReader) comma(top *bracket) *fault {
-	if !top.begun {
+	if !top.begun { // two commas, or one behind the bracket
 		return faultAt(r.at, "one comma too many")
 	}
 	top.newEntry()
@@ -187,6 +192,7 @@ func (r *flowReader) colon(top *bracket) *fault {
 // secondColon is one behind what was taken for a value. Its last word is the
 // next key, then, if there are several.
 func (r *flowReader) secondColon(top *bracket) *fault {
+	// {a: b c: d} has a missing comma before c; {a: b: c} may be one text.
 	value := r.text[top.value:r.at]
 	blank := strings.LastIndexFunc(strings.TrimRightFunc(value, unicode.IsSpace), unicode.IsSpace)
 	if word := strings.TrimSpace(value[blank+1:]); top.words && blank >= 0 && isWord(word) {
@@ -200,6 +206,7 @@ func (r *flowReader) secondColon(top *bracket) *fault {
 
 // noComma complains about something right behind a value.
 func (r *flowReader) noComma(top *bracket) *fault {
+	// A quote that ends lines later has swallowed what should be between.
 	value := r.text[top.value:r.at]
 	if c := value[0]; (c == '"' || c == '\'') && strings.Contains(strings.TrimSpace(value), "\n") {
 		return faultAt(top.value, "a quote (%c) that is not closed on its line", c)
@@ -211,6 +218,7 @@ func (r *flowReader) noComma(top *bracket) *fault {
 // end of the line.
 func (r *flowReader) words(top *bracket) {
 	start := r.at
+	// A colon and a number sign inside of a word belong to it: mqtt://b, a#b.
 	for r.at < len(r.text) {
 		c, next := r.text[r.at], byte('\n')
 		if r.at+1 < len(r.text) {

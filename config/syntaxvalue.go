@@ -21,6 +21,7 @@ const (
 // behind it, as in kind:contact; "" where there is none. An address such as
 // mqtt://b is none.
 func glued(text string) string {
+	// Only the first colon counts: a value may have others.
 	key, value, found := strings.Cut(text, ":")
 	if !found || value == "" || strings.HasPrefix(value, "//") || !isWord(key) {
 		return ""
@@ -68,6 +69,7 @@ func colonAfterPlain(line string) int {
 func closingQuote(s string) int {
 	for i := 1; i < len(s); i++ {
 		switch {
+		// \" is a quote in double quotes, '' one in single quotes.
 		case s[0] == '"' && s[i] == '\\':
 			i++
 		case s[0] == '\'' && s[i] == '\'' && i+1 < len(s) && s[i+1] == '\'':
@@ -126,7 +128,7 @@ func (f *finder) quotedValue() *fault {
 // is the mistake.
 func (f *finder) closed(start int) *fault {
 	value := f.text[start:f.at]
-	blank := f.at
+	blank := f.at // where the value ends
 	f.skipBlanks()
 	if f.endOfLine() {
 		return nil
@@ -155,6 +157,7 @@ func (f *finder) closed(start int) *fault {
 // literal reads a block of text behind | or >: all lines that are indented
 // more than the key.
 func (f *finder) literal() *fault {
+	// | and > with a digit for the indentation and a sign for the last line ends.
 	header, _, _ := strings.Cut(f.rest(), "\n")
 	header, _, _ = strings.Cut(header, " #")
 	if strings.Trim(header[1:], "+-0123456789 \t\r") != "" || len(strings.TrimRight(header, " \t\r")) > 3 {
@@ -191,6 +194,7 @@ func (f *finder) alias() *fault {
 func (f *finder) plain() *fault {
 	start := f.at
 	line, _, _ := strings.Cut(f.rest(), "\n")
+	// Until a comment; what comes before it may be looked at for unusual characters.
 	for i := range len(line) {
 		switch {
 		case line[i] == '#' && i > 0 && isBlank(line[i-1]):

@@ -12,6 +12,7 @@ import (
 // streams that there are. Each has to contain {client_id} and {stream}: without one
 // of them two agents or two streams would overwrite each other's messages.
 func (r *reader) topics(t topicKeys, clientID string, specs []sensors.Spec) payload.Patterns {
+	// With a wrong client ID every topic would be wrong, which was reported.
 	good := topicLevelProblem(clientID) == ""
 	for _, p := range [][2]string{{"topics.reading", t.Reading}, {"topics.state", t.State}} {
 		path, pattern := p[0], p[1]
@@ -42,6 +43,7 @@ func patternProblem(pattern string) string {
 // topicProblem says why nobody may publish to a topic; pattern is how the
 // file has it.
 func topicProblem(pattern, bare string) string {
+	// MQTT 3.1.1, section 4.7, and what brokers do with an empty level.
 	switch {
 	case strings.ContainsAny(bare, "+#"):
 		return fmt.Sprintf("%q has a wildcard: + and # are for those who subscribe", pattern)
@@ -72,6 +74,7 @@ func (r *reader) distinct(t topicKeys, clientID string, specs []sensors.Spec) {
 				}
 				topic := payload.Expand(pattern, clientID, st.Name)
 				here := fmt.Sprintf("the %s of %s", what, st.Name)
+				// agent/status is the last will: a reading there would bring a node offline.
 				if own := clientID + "/agent"; topic == own || strings.HasPrefix(topic, own+"/") {
 					r.failKey("topics."+what, "%s would be %s, one of the agent's own topics", here, topic)
 					return

@@ -71,7 +71,8 @@ func TestAWriterThatDoesNotKeepUpIsNamed(t *testing.T) {
 		if s := q.Stats(); s.Dropped != 2 || s.Memory != maxInMemory {
 			t.Errorf("%+v", s)
 		}
-		for text, want := range map[string]int{"sensors wait for it": 1, "faster than the disk takes them, and memory is full": 1,
+		for text, want := range map[string]int{"sensors wait for it": 1,
+			"faster than the disk takes them, and memory is full": 1,
 			"the disk fails": 0} {
 			if n := strings.Count(log.String(), text); n != want {
 				t.Errorf("%q is in the log %d times, want %d:\n%s", text, n, want, log.String())

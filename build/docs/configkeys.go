@@ -21,11 +21,13 @@ var configSections = []configSection{
 			"", ""},
 		{"retain", "`false` for a broker without retained messages: see [brokers](brokers.md)", "", ""},
 	}},
-	{path: "mqtt.reconnect", title: "mqtt.reconnect", intro: "For fleets: see [brokers](brokers.md#a-fleet-that-comes-back).",
+	{path: "mqtt.reconnect", title: "mqtt.reconnect",
+		intro: "For fleets: see [brokers](brokers.md#a-fleet-that-comes-back).",
 		keys: []configKey{
-			{"within", "1s to 50s: nine of ten agents try again within this time after the broker closed or refused, each " +
-				"in a turn of its own; after two minutes more and more rarely. When the node's own link was away it tries " +
-				"each second", "", ""},
+			{"within",
+				"1s to 50s: nine of ten agents try again within this time after the broker closed or refused, each " +
+					"in a turn of its own; after two minutes more and more rarely. When the node's own link was " +
+					"away it tries each second", "", ""},
 		}},
 	{path: "mqtt.tls", title: "mqtt.tls", intro: "For `mqtts://` and `wss://`. The server's certificate and " +
 		"name are always verified.", keys: []configKey{
@@ -53,8 +55,9 @@ var configSections = []configSection{
 			{"rate",
 				"`auto`: 500 readings at once, then 250 a second ([brokers](brokers.md)); or 1 to 1000000 readings a " +
 					"second; `0`: as fast as the link takes them", "", "`auto`"},
-			{"window", "1 to 1024 messages in flight; where the broker answers at once and `rate` needs more, 20 grows " +
-				"to at most 128, and no other number does", "", ""},
+			{"window",
+				"1 to 1024 messages in flight; where the broker answers at once and `rate` needs more, 20 grows " +
+					"to at most 128, and no other number does", "", ""},
 		}},
 	{path: "topics", title: "topics", intro: "Both patterns need `{client_id}` and `{stream}`.", keys: []configKey{
 		{"reading", "every reading", "", ""},
@@ -64,12 +67,15 @@ var configSections = []configSection{
 		{"discovery", "announce the device and its streams to Home Assistant", "", ""},
 		{"prefix", "Home Assistant's own discovery prefix", "", ""},
 	}},
-	{path: "status", title: "status", intro: "A page that shows what the node knows of itself, `/metrics` for Prometheus and " +
-		"`/healthz`: see [status](status.md). It is off unless `listen` is set.", keys: []configKey{
-		{"listen", "`127.0.0.1:8080`, or `unix:/run/holdfast/status.sock`; an address that other machines reach needs " +
-			"`token_file` and `tls`", "", "off"},
-		{"token_file", "its first line is the token, at least 16 characters; a browser asks for it as a password", "file", ""},
-	}},
+	{path: "status", title: "status",
+		intro: "A page that shows what the node knows of itself, `/metrics` for Prometheus and " +
+			"`/healthz`: see [status](status.md). It is off unless `listen` is set.", keys: []configKey{
+			{"listen",
+				"`127.0.0.1:8080`, or `unix:/run/holdfast/status.sock`; an address that other machines reach needs " +
+					"`token_file` and `tls`", "", "off"},
+			{"token_file", "its first line is the token, at least 16 characters; a browser asks for it as a password",
+				"file", ""},
+		}},
 	{path: "status.tls", title: "status.tls", keys: []configKey{
 		{"cert", "the page's certificate, in PEM", "file", ""},
 		{"key", "its private key, in PEM", "file", ""},

@@ -26,6 +26,7 @@ func runHA(ctx context.Context, args []string) error {
 			"for one that is taken out of service\n\n")
 		f.PrintDefaults()
 	}
+	// All arguments are let through here: the verb's own flags are among them.
 	if err := parse(f, args, 1<<16); err != nil {
 		return err
 	}
@@ -50,12 +51,13 @@ func showHA(ctx context.Context, path string) error {
 		return err
 	}
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
+	// The message is the same whether it is published or not.
 	m := cfg.Uplink.Discovery()
 	if !cfg.Uplink.HomeAssistant.Discovery {
 		fmt.Fprintf(stderr, "holdfast: nothing is announced: "+
 			"home_assistant: {discovery: true} would publish this to %s\n", m.Topic)
 	}
-	for _, w := range cfg.Warnings {
+	for _, w := range cfg.Warnings { // among them classes that Home Assistant refuses
 		fmt.Fprintln(stderr, "warning:", w)
 	}
 	var text bytes.Buffer
@@ -74,6 +76,7 @@ func clearHA(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	// Its retained messages live in the memory of the agent.
 	if cfg.Embedded != nil {
 		return usageError{errors.New("the embedded broker keeps nothing after the agent ends: " +
 			"there is nothing to clear")}
@@ -91,7 +94,7 @@ func clearHA(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if running {
+	if running { // what was cleared is on its way back
 		fmt.Fprintln(stderr, "holdfast: the agent runs: it publishes each state again with the next reading, "+
 			"and all of them when it connects; stop it before, if it is not to come back")
 	}

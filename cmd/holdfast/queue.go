@@ -114,7 +114,7 @@ func verbNames() string {
 // purge -n 5 expects that five readings go, and all would.
 func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
 	mayHave := append(strings.Fields(own), "c", "file")
-	given := map[string]bool{}
+	given := map[string]bool{} // flags that the person wrote
 	f.Visit(func(g *flag.Flag) {
 		given[g.Name] = true
 		if !slices.Contains(mayHave, g.Name) {
@@ -135,6 +135,7 @@ func (s *queueCmd) locate(configPath string) error {
 		s.opt = queue.Options{Path: s.path, MaxSize: math.MaxInt64 / 2, SyncEvery: 5 * time.Second}
 		return nil
 	}
+	// Who has no configuration on this machine may still have a queue to look at.
 	cfg, err := config.Load(context.Background(), configPath) // a signal ends the process
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
 		return usageError{fmt.Errorf("%w: name a configuration with -c, or a queue with -file", err)}
@@ -183,6 +184,7 @@ func (s *queueCmd) aboutPath(err error) bool {
 
 // explain adds to what keeps the file from being read how to correct it.
 func (s *queueCmd) explain(err error) error {
+	// From the most specific to what can only be passed on.
 	switch info, _ := os.Stat(s.path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return usageError{fmt.Errorf("queue %s: there is no such file: the agent makes it when it starts; "+
@@ -215,6 +217,7 @@ func owner(path string) string {
 	if err != nil {
 		return ""
 	}
+	// A user may be gone while its files are there.
 	id := strconv.FormatUint(uint64(info.Sys().(*syscall.Stat_t).Uid), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username

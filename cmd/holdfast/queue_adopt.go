@@ -16,6 +16,7 @@ import (
 // exportAll exports the queue, or what was moved aside as the backlog of another
 // client ID.
 func (s *queueCmd) exportAll() error {
+	// Without -from a person may not know that there is more: it is said on stderr.
 	others := queue.Others(s.path)
 	if s.from == "" {
 		for _, o := range others {
@@ -25,12 +26,14 @@ func (s *queueCmd) exportAll() error {
 		}
 		return s.export()
 	}
+	// There may be several files of one client ID, from several moves.
 	found := false
 	for _, o := range others {
 		if o.ClientID != s.from {
 			continue
 		}
 		found = true
+		// As with -file: each line has the client ID, which is not the present one.
 		other := *s
 		other.path, other.named = o.Path, true
 		if err := other.export(); err != nil {
@@ -49,7 +52,7 @@ func (s *queueCmd) noBacklog(others []queue.Other) error {
 	if len(others) == 0 {
 		return usageError{fmt.Errorf("queue %s: no backlog of another client ID lies beside it", s.path)}
 	}
-	ids := map[string]bool{}
+	ids := map[string]bool{} // that are in names
 	var names []string
 	for _, o := range others {
 		if !ids[o.ClientID] {
@@ -69,6 +72,7 @@ func (s *queueCmd) adopt() error {
 		return usageError{errors.New("queue adopt needs to know the present client ID: " +
 			"give a configuration with -c, and no -file")}
 	}
+	// Before the agent is asked, so that a mistyped client ID lists the right ones.
 	others := queue.Others(s.path)
 	known := false
 	for _, o := range others {
@@ -77,10 +81,11 @@ func (s *queueCmd) adopt() error {
 	if !known {
 		return s.noBacklog(others)
 	}
+	// The agent has the queue open; without one the command takes its place.
 	agent, err := control.AskToAdopt(s.opt.Path, s.from)
 	n := agent.Adopted
 	switch {
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission): // the socket is for the agent's user alone
 		return usageError{fmt.Errorf("%w: %s", err, s.asOwner())}
 	case errors.Is(err, control.ErrNotRunning):
 		n, err = s.adoptFile()

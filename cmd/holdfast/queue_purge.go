@@ -38,6 +38,7 @@ func (s *queueCmd) purge() error {
 		fmt.Fprintln(stdout, "nothing waits: there is nothing to purge")
 		return nil
 	}
+	// Everything that would be lost is shown before the question.
 	fmt.Fprintf(stdout, "To be given up in %s:\n", t.File)
 	t.print()
 	if running {
@@ -84,6 +85,7 @@ func confirm() error {
 // mustBeOwner refuses to write as another user than the agent's: also root makes
 // files here that the agent could not read.
 func (s *queueCmd) mustBeOwner() error {
+	// Files that root makes in the agent's folder would stop the agent at its next start.
 	info, err := os.Stat(s.path)
 	if err != nil {
 		return err
@@ -108,6 +110,7 @@ func (s *queueCmd) purgeFile() (n int, err error) {
 // meanwhile, because purging and adopting wait for commits. It returns what do has
 // returned, also with an error of Close.
 func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, err error) {
+	// Warnings and errors of the queue are for the person, its routine is not.
 	q, err := queue.Open(opt, slog.New(withoutDropLog{quiet(newLog(os.Stderr)).Handler()}))
 	if errors.Is(err, queue.ErrLocked) {
 		return 0, fmt.Errorf("%w, and it has no control socket: "+
@@ -121,7 +124,7 @@ func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, er
 	go func() { ran <- q.Run(ctx) }()
 	n, err = do(q)
 	stop()
-	<-ran
+	<-ran // Close comes after Run has returned
 	return n, errors.Join(err, q.Close())
 }
 

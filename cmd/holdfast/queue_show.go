@@ -96,6 +96,7 @@ func (s *queueCmd) stats() error {
 	case !errors.Is(err, control.ErrNotRunning):
 		fmt.Fprintln(stderr, "holdfast:", err)
 	}
+	// For a program there is one object, and no line that depends on what is in it.
 	if s.json {
 		return json.NewEncoder(stdout).Encode(t)
 	}
@@ -128,7 +129,7 @@ func (t *queueStats) print() {
 		fmt.Fprintf(stdout, "%-10s %s\n", "oldest", timeText(*t.Oldest))
 		fmt.Fprintf(stdout, "%-10s %s\n", "newest", timeText(*t.Newest))
 	}
-	title := "streams"
+	title := "streams" // on the first line alone
 	for _, name := range slices.Sorted(maps.Keys(t.Streams)) {
 		fmt.Fprintf(stdout, "%-10s %-24s %d\n", title, oneLine(name), t.Streams[name])
 		title = ""
@@ -236,6 +237,7 @@ func sizeText(n int64) string {
 // prints what was rejected instead, in that order. Where no configuration says whose
 // the readings are, and the file does, each line has the client ID.
 func (s *queueCmd) export() error {
+	// Line by line: a full queue is larger than memory likes.
 	w := bufio.NewWriter(stdout)
 	owner := ""
 	if s.named {

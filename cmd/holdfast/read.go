@@ -30,6 +30,7 @@ func read(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	// It runs the commands of the file, as the agent does.
 	if err := trust(cfg, *path); err != nil {
 		return err
 	}
@@ -42,12 +43,13 @@ func read(ctx context.Context, args []string) error {
 	failed := 0
 	open := drivers.NewHardware().Open
 	for _, spec := range specs {
+		// A sensor that fails does not keep the next one from being read.
 		if err := readOne(ctx, spec, open); err != nil {
 			fmt.Fprintf(stderr, "%s: %v\n", spec.Name, err)
 			failed++
 		}
 	}
-	if failed > 0 {
+	if failed > 0 { // each was named above
 		return fmt.Errorf("%d of %d sensors could not be read", failed, len(specs))
 	}
 	return nil
@@ -111,7 +113,7 @@ func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err err
 
 // valueText is a value as a person reads it.
 func valueText(q sensors.Quantity, v float64) string {
-	if word := q.Word(v); word != "" {
+	if word := q.Word(v); word != "" { // "open" says more than 1
 		return word
 	}
 	return strings.TrimSpace(strconv.FormatFloat(v, 'f', -1, 64) + " " + q.Unit)

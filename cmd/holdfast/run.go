@@ -25,6 +25,7 @@ import (
 // SIGHUP whose file is valid. A configuration that cannot be started gives way to
 // the one that could: an agent in the field must not end because of an edit.
 func run(ctx context.Context, args []string) error {
+	// One reload may wait while another is under way; more would be the same file.
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // from the first moment: by default it kills
 	f := flags("run")
@@ -96,6 +97,7 @@ func load(ctx context.Context, path string) (config.Config, error) {
 	if err := page.Check(ctx, cfg.Status); err != nil {
 		return cfg, usageError{err}
 	}
+	// What the file does not have: see config.Config.
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
 	cfg.Uplink.RetryMost = retryMost
 	return cfg, nil

@@ -60,7 +60,8 @@ func run(ctx context.Context, agents int, list string) error {
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "holdfast")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/holdfast").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary,
+		"./cmd/holdfast").CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	b, err := mosquitto.Start(dir, "")

@@ -20,7 +20,8 @@ type seen struct {
 func subscribe(addr, prefix string) (*seen, error) {
 	s := &seen{first: map[string]time.Time{}}
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("seen-" + prefix).
-		SetConnectRetry(true).SetConnectRetryInterval(20 * time.Millisecond).SetMaxReconnectInterval(20 * time.Millisecond)
+		SetConnectRetry(true).SetConnectRetryInterval(20 * time.Millisecond).
+		SetMaxReconnectInterval(20 * time.Millisecond)
 	o.SetOnConnectHandler(func(c mqtt.Client) {
 		c.Subscribe("+/room", 0, func(_ mqtt.Client, m mqtt.Message) {
 			if agent, _, _ := strings.Cut(m.Topic(), "/"); strings.HasPrefix(agent, prefix+"-") {

@@ -89,7 +89,8 @@ func allWays(dir string, shared *mosquitto.Broker) (ways []*way, end func(), err
 		w := &way{name: name, server: l.server(), space: l.space, broker: shared}
 		switch name {
 		case "down": // the agents' own interface
-			w.take, w.give = l.ip("-n", l.space, "link", "set", l.near, "down"), l.ip("-n", l.space, "link", "set", l.near, "up")
+			w.take, w.give = l.ip("-n", l.space, "link", "set", l.near, "down"), l.ip("-n", l.space, "link", "set",
+				l.near, "up")
 		case "carrier": // the other end of the cable
 			w.take, w.give = l.ip("link", "set", l.far, "down"), l.ip("link", "set", l.far, "up")
 		case "far": // nobody answers at the broker's address

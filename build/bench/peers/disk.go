@@ -23,7 +23,8 @@ func newDisk(dir string) (*disk, error) {
 	d := &disk{home: home, mount: filepath.Join(home, "mnt")}
 	image := filepath.Join(home, "ext4")
 	err = errors.Join(os.Mkdir(d.mount, 0o700), os.WriteFile(image, nil, 0o600), os.Truncate(image, 1<<30),
-		command("mkfs.ext4", "-q", "-F", "-N", "40000", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", image))
+		command("mkfs.ext4", "-q", "-F", "-N", "40000", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+			image))
 	if err == nil {
 		err = command("mount", "-o", "loop,noatime", image, d.mount)
 	}

@@ -43,7 +43,8 @@ var reasons = map[string]string{
 	"bytes on flash for each reading": "it leaves readings to the page cache or to memory, or writes them much later",
 	"lost by `kill -9`": "it writes each reading before it accepts it. holdfast keeps routine readings in memory for " +
 		"`sync_every`, 5 s, to spare the flash; alarms are written before they are accepted",
-	"twice":                "it removes each reading by a write of its own; holdfast notes once in a while what arrived",
+	"twice": "it removes each reading by a write of its own; holdfast notes once in a while what " +
+		"arrived",
 	"taken in, readings/s": "it only appends to memory or to the page cache",
 	"first reading after, s": "it tries each second, whoever else does. holdfast takes a turn within " +
 		"`mqtt.reconnect.within`, 5 s, so that a fleet does not come back at once",
@@ -138,7 +139,8 @@ func table(b *strings.Builder, figures []figure, results []result) {
 	b.WriteString("\nWhat holdfast does not win:\n\n")
 	for _, f := range figures {
 		if ahead := aheadIn(f, results); len(ahead) > 0 {
-			b.WriteString(wrap(fmt.Sprintf("- %s: %s. Why: %s.", f.name, strings.Join(ahead, ", "), reasons[f.name]), "  "))
+			b.WriteString(wrap(fmt.Sprintf("- %s: %s. Why: %s.", f.name, strings.Join(ahead, ", "), reasons[f.name]),
+				"  "))
 		}
 	}
 }

@@ -28,7 +28,8 @@ func TestWhatHoldfastDoesNotWinIsSaid(t *testing.T) {
 
 func TestArrivalsAreCounted(t *testing.T) {
 	a := arrivals{seen: map[int]bool{}}
-	for _, text := range []string{`{"seq":1}`, `{"seq":3,"v":1}`, `{"boot":"1","seq":2}`, `{"seq":3}`, `{"seq":x}`, ``} {
+	for _, text := range []string{`{"seq":1}`, `{"seq":3,"v":1}`, `{"boot":"1","seq":2}`, `{"seq":3}`, `{"seq":x}`,
+		``} {
 		a.take([]byte(text))
 	}
 	if len(a.seen) != 3 || a.twice != 1 || a.mixed != 1 || a.newest != 3 {

@@ -46,7 +46,8 @@ _holdfast() {
 		fmt.Fprintf(&b, "\t\t%s) words=%q ;;\n", c.name,
 			strings.TrimSpace(names(c.verbs, spelled)+" "+names(c.flags, dashed)))
 	}
-	b.WriteString("\t\tesac\n\tfi\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -F _holdfast holdfast\n")
+	b.WriteString("\t\tesac\n\tfi\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -F _holdfast " +
+		"holdfast\n")
 	return b.String()
 }
 

@@ -51,9 +51,11 @@ func asked(t *testing.T) program {
 func TestUsageTextsAreRead(t *testing.T) {
 	p := asked(t)
 	got := fmt.Sprintf("%+v", p.commands[1])
-	want := fmt.Sprintf("%+v", command{word{"queue", "what waits: shows it's contents"}, "holdfast queue [-c FILE] VERB",
+	want := fmt.Sprintf("%+v", command{word{"queue", "what waits: shows it's contents"},
+		"holdfast queue [-c FILE] VERB",
 		[]word{{"stats", "what waits"}, {"purge", "gives up [everything]; asks first"}},
-		[]option{{"c", "file", "configuration file; - reads standard input"}, {"n", "number", "peek at this number (default 20)"},
+		[]option{{"c", "file", "configuration file; - reads standard input"},
+			{"n", "number", "peek at this number (default 20)"},
 			{"v", "", "say more"}}})
 	if len(p.commands) != 2 || got != want {
 		t.Errorf("\ngot  %s\nwant %s", got, want)
@@ -86,7 +88,8 @@ func TestBashCompletes(t *testing.T) {
 		"holdfast q": "queue", "holdfast queue p": "purge", "holdfast queue -": "-c -n -v",
 		"holdfast queue -n x": "", "holdfast run -c /etc/hostn": "/etc/hostname",
 	} {
-		script := fmt.Sprintf("source %s; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _holdfast; echo \"${COMPREPLY[*]}\"",
+		script := fmt.Sprintf("source %s; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _holdfast; echo "+
+			"\"${COMPREPLY[*]}\"",
 			file, typed)
 		out, err := exec.Command("bash", "-c", script).CombinedOutput()
 		if got := strings.TrimSpace(string(out)); got != want || err != nil {

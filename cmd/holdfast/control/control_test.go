@@ -234,7 +234,8 @@ func TestTwoAgentsInOneFolderDoNotAnswerForEachOther(t *testing.T) {
 
 func TestTheOutcomeOfAnUpdateIsTaken(t *testing.T) {
 	s := start(t, folder(t), &fakeQueue{}, true)
-	if err := TellUpdated(s.path, map[string]string{"result": "kept"}); err != nil || s.updated.Load() != `{"result":"kept"}` {
+	if err := TellUpdated(s.path, map[string]string{"result": "kept"}); err != nil ||
+		s.updated.Load() != `{"result":"kept"}` {
 		t.Errorf("taken %v, %v", s.updated.Load(), err)
 	}
 	for _, details := range []any{nil, 7, []int{1}, "text"} {

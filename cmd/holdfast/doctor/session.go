@@ -50,7 +50,8 @@ var (
 		"switch them on at the broker; else set mqtt.retain: false"}
 	limitPacket = &Fault{Warning,
 		"{server} takes packets of {limit} bytes at most, and {topic} has {bytes}: it goes without its details",
-		"raise the broker's limit (Mosquitto: max_packet_size), or set home_assistant.discovery: false if that is the " +
+		"raise the broker's limit (Mosquitto: max_packet_size), or set home_assistant.discovery: false if that " +
+			"is the " +
 			"message"}
 
 	// A warning: a recorder may come later, and a persistent session keeps for it.

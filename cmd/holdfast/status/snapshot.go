@@ -48,11 +48,13 @@ type Link struct {
 
 // A Queue is what waits, and what became of the rest since the start.
 type Queue struct {
-	Backlog   int     `json:"backlog"` // readings, events and gaps that are not acknowledged
-	Memory    int     `json:"memory"`  // of these, in memory alone
-	Oldest    float64 `json:"oldest_s"`
-	Rate      float64 `json:"drain_rate"`   // acknowledged per second, over the last seconds
-	Left      float64 `json:"drain_left_s"` // until the backlog is empty, less what is measured meanwhile; -1: it does not shrink
+	Backlog int     `json:"backlog"` // readings, events and gaps that are not acknowledged
+	Memory  int     `json:"memory"`  // of these, in memory alone
+	Oldest  float64 `json:"oldest_s"`
+	Rate    float64 `json:"drain_rate"` // acknowledged per second, over the last seconds
+	// until the backlog is empty, less what is measured meanwhile; -1: it does not
+	// shrink
+	Left      float64 `json:"drain_left_s"`
 	Delivered uint64  `json:"delivered"`
 	Dropped   uint64  `json:"dropped"` // readings that had to make room
 	Missing   uint64  `json:"missing"` // readings declared as gaps, the dropped ones among them
