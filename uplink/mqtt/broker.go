@@ -1,10 +1,14 @@
 // Package mqtt connects to a broker by MQTT 3.1.1, over TCP, TLS or WebSocket. It is
-// the only package that knows the MQTT library, and it looks at every packet before
-// the library does: what a broker must not send ends the connection with an error
-// that says so.
+// the only package that imports the MQTT library, and it checks every packet before
+// the library does: what a broker must not send ends the connection with a
+// [ProtocolError]. Its errors are for a person: they name the configuration key to
+// change.
 //
-// A [Dialer] belongs to one goroutine. A [Conn] may be used by any: it reports what
-// the broker says by channels.
+// # Concurrency
+//
+// Only one goroutine at a time may use a [Dialer]. A [Conn] and [Echoes] may be
+// used by any goroutine; a Conn reports messages and its end by channels. A
+// [Broker] is a value, and its methods may be called from any goroutine.
 package mqtt
 
 import (
@@ -16,35 +20,38 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A Broker says which broker to reach and as whom. It is a value: it may be copied,
-// and nobody changes it once a [Dialer] has it.
+// A Broker says which broker to connect to, and with which account. It is a value:
+// it may be copied, and nobody changes what it points to once a [Dialer] has it.
+// Package config has checked its fields; [Broker.Check] checks the files.
 type Broker struct {
-	ClientID  string
-	Servers   []*url.URL // in order of preference: mqtt, mqtts, ws or wss
-	Username  string     // empty: the client ID, where there is a password
+	ClientID  string     // of CONNECT; the broker keeps one connection for each
+	Servers   []*url.URL // at least one, in order of preference; the scheme is mqtt, mqtts, ws or wss
+	Username  string     // empty: the client ID if there is a password, else none
 	Password  Secret
-	TLS       TLS
-	KeepAlive time.Duration
-	Bind      string            // an interface or an address of ours; empty: as the routes say
-	Clock     *clock.Timekeeper // tells whether a certificate or our clock is wrong; nil: one that asks the kernel
-	Limits    Limits            // zero: the usual ones
+	TLS       TLS               // for mqtts and wss
+	KeepAlive time.Duration     // of CONNECT: MQTT 3.1.1, section 3.1.2.10; whole seconds
+	Bind      string            // an interface or an address of this machine; empty: as the routing table has it
+	Clock     *clock.Timekeeper // tells a wrong clock from an expired certificate; nil: a new one
+	Limits    Limits            // zero: the default limits
 
-	// Network makes the connection under TLS, WebSocket and MQTT; nil: a TCP socket
-	// with our options. Tests set it to run in memory.
+	// Network makes the connection below TLS, WebSocket and MQTT; nil: a TCP socket
+	// with the options of control. Tests set it to run in memory.
 	Network func(ctx context.Context, address string) (net.Conn, error)
 
-	segment int // bytes of a TCP segment; 0: as the kernel says
+	segment int // bytes of a TCP segment at most; 0: as the kernel chooses; set for each connection by dialServer
 }
 
-// Limits bound what a broker may let us wait for.
+// Limits bound how long a connection waits for the broker. Either none is set, or
+// all are.
 type Limits struct {
-	Connect time.Duration // a connection, and the answer to CONNECT
-	Write   time.Duration // until the kernel takes what we send
+	Connect time.Duration // for a socket with TLS and WebSocket, and again for the answer to CONNECT
+	Write   time.Duration // until the kernel accepts the next maxPiece bytes
 	Silence time.Duration // without one byte from the broker
-	Ping    time.Duration // the answer to a ping
+	Ping    time.Duration // for PINGRESP
 }
 
-// limits are the bounds of this broker.
+// limits returns the limits in force. The default ones end a dead connection
+// within half a minute at the usual keepalive.
 func (b Broker) limits() Limits {
 	if b.Limits != (Limits{}) {
 		return b.Limits
@@ -52,6 +59,7 @@ func (b Broker) limits() Limits {
 	return Limits{Connect: 15 * time.Second, Write: 10 * time.Second, Silence: b.Silence(), Ping: 10 * time.Second}
 }
 
-// Silence is how long a broker may say nothing until the link counts as dead: 28 s
-// if the keepalive is 15 s. A ping is sent at most 5 s after the keepalive.
+// Silence is how long a broker may send nothing until the connection counts as
+// lost: 28 s if the keepalive is 15 s. The library sends PINGREQ at most 5 s after
+// the keepalive; the rest is for the answer.
 func (b Broker) Silence() time.Duration { return b.KeepAlive + 13*time.Second }

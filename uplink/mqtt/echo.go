@@ -5,22 +5,27 @@ import (
 	"sync"
 )
 
-// Echoes match messages of ours that the broker sends back to us. They never
-// pass through the session's channel, which drops messages when it is full: an
-// echo that is dropped would look like one that the broker denied.
+// Echoes recognise messages of ours that the broker sends back to us. They do not
+// pass through the session's channel, which drops messages when it is full: a
+// dropped echo would look like a publication that the broker did not allow.
+//
+// The zero value expects nothing. Its methods may be called from any goroutine.
 type Echoes struct {
-	mu      sync.Mutex
-	awaited map[string]*echo // by topic; what else comes on such a topic is dropped
+	mu      sync.Mutex       // guards all that follows, also the fields of each echo
+	awaited map[string]*echo // by topic, also those that came; entries are replaced and never removed
 }
 
+// An echo is a message that is expected.
 type echo struct {
 	payload []byte
 	heard   chan struct{} // closed when the payload came back
-	done    bool
+	done    bool          // heard is closed; payload is nil then
 }
 
-// Expect returns a channel that is closed when the message comes back. A new
-// message on the same topic replaces the one before.
+// Expect returns a channel that is closed when a message with the same topic and
+// payload comes back. A new call for the topic replaces the one before, whose
+// channel is never closed then. The payload must not be changed until it has come
+// back.
 func (e *Echoes) Expect(m Message) <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -32,7 +37,9 @@ func (e *Echoes) Expect(m Message) <-chan struct{} {
 	return next.heard
 }
 
-// Hear takes a message. It reports false if it is not on the topic of an echo.
+// Hear takes a message from the broker. It reports whether the message is on a topic
+// for which Expect was ever called: those messages are for nobody else, even if
+// their payload is not the expected one.
 func (e *Echoes) Hear(topic string, payload []byte) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -14,14 +14,16 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A Certificate is one of those that a connection depends on.
+// A Certificate is one of those that a connection depends on: when it expires, the
+// next connection fails.
 type Certificate struct {
 	*x509.Certificate
 	Whose string // for a person: "ours, /etc/holdfast/node.pem"
 }
 
-// theirs are the certificates of the broker and of those that vouch for it. Of
-// several chains the one that lasts longest counts: the others may expire.
+// peerCertificates returns the certificates of the broker and of the authorities
+// that have signed it, the broker's first. Of several verified chains it is the one
+// that expires last: the connection works until then.
 func peerCertificates(state tls.ConnectionState) []Certificate {
 	chain := state.PeerCertificates
 	for i, c := range state.VerifiedChains {
@@ -39,40 +41,51 @@ func peerCertificates(state tls.ConnectionState) []Certificate {
 	return all
 }
 
-// lasts is when the first certificate of a chain expires.
+// firstExpiry is when the first certificate of a chain expires. A chain has at least
+// one.
 func firstExpiry(chain []*x509.Certificate) time.Time {
 	return slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
 }
 
-// shown holds the certificates that a connection was made with.
+// connCertificates holds the certificates that a connection was made with. It is set
+// during the handshake, in whatever goroutine crypto/tls calls us.
 type connCertificates struct {
 	mu    sync.Mutex
-	certs []Certificate
+	certs []Certificate // guarded by mu; nobody changes its elements
 }
 
+// show sets the certificates. TLS.config calls it after a handshake.
 func (s *connCertificates) show(certs []Certificate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.certs = certs
 }
 
+// Certificates returns the certificates of both ends; nil without TLS. They must not
+// be changed.
 func (s *connCertificates) Certificates() []Certificate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.certs
 }
 
-const expiryEvery = time.Hour // between two looks while a session lasts
+// expiryEvery is the time between two checks while a session lasts, which may be
+// months.
+const expiryEvery = time.Hour
 
-// ahead is how long before its end a certificate is warned of, once each.
+// ahead are the steps at which a certificate is warned of: how long before it
+// expires, in ascending order. Each step is logged once.
 var ahead = [...]time.Duration{0, 24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour}
 
-// Expiries remember which warnings were given.
+// Expiries remember which warnings were logged, across sessions: a link that
+// reconnects every minute does not repeat them. The zero value has logged none.
+// Only one goroutine at a time may use it.
 type Expiries struct {
-	said map[[sha256.Size]byte]time.Duration // the nearest step, by certificate
+	warned map[[sha256.Size]byte]time.Duration // the last step that was logged, by the hash of the certificate
 }
 
-// Watch warns of the certificates of a connection until ctx is done.
+// Watch logs warnings about the certificates of a connection until ctx is done. It
+// returns at once if there are none.
 func (e *Expiries) Watch(ctx context.Context, certs []Certificate, keeper *clock.Timekeeper, log *slog.Logger) {
 	if len(certs) == 0 {
 		return
@@ -83,9 +96,10 @@ func (e *Expiries) Watch(ctx context.Context, certs []Certificate, keeper *clock
 	}
 }
 
-// warn says which certificates end soon, each step once. A clock that nothing
-// vouches for was at least good enough for the handshake: it warns too, and the
-// log says what it is worth.
+// warn logs which certificates expire soon, each step once. It also does so by a
+// clock that is not synchronised, because the handshake has accepted the
+// certificates by the same clock; the attribute clock says how far it can be
+// trusted.
 func (e *Expiries) warn(certs []Certificate, now clock.Stamp, log *slog.Logger) {
 	for _, c := range certs {
 		left := c.NotAfter.Sub(time.UnixMilli(now.Unix))
@@ -102,16 +116,16 @@ func (e *Expiries) warn(certs []Certificate, now clock.Stamp, log *slog.Logger) 
 	}
 }
 
-// first reports whether a certificate was not warned of at this step or a
-// nearer one.
+// first records a warning. It reports false if one was logged for the certificate at
+// this step or a later one.
 func (e *Expiries) first(c Certificate, step time.Duration) bool {
 	id := sha256.Sum256(c.Raw)
-	if said, ok := e.said[id]; ok && said <= step {
+	if last, ok := e.warned[id]; ok && last <= step {
 		return false
 	}
-	if e.said == nil {
-		e.said = map[[sha256.Size]byte]time.Duration{}
+	if e.warned == nil {
+		e.warned = map[[sha256.Size]byte]time.Duration{}
 	}
-	e.said[id] = step
+	e.warned[id] = step
 	return true
 }

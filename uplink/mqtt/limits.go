@@ -11,21 +11,25 @@ import (
 	"time"
 )
 
-// BrokerLimits are what a broker says of itself when it accepts a connection.
-// MQTT 3.1.1 has no such answer, so it is asked for with one CONNECT of MQTT 5.
+// BrokerLimits are the capabilities that a broker announces in CONNACK. MQTT 3.1.1
+// does not have them, so they are requested with one CONNECT of MQTT 5.
 type BrokerLimits struct {
-	MaxPacket int  // bytes of a packet that it takes; 0: it names no limit
-	MaxQoS    byte // 0, 1 or 2
-	NoRetain  bool // it keeps no retained messages
+	MaxPacket int  // bytes of a packet that it accepts: MQTT 5, section 3.2.2.3.6; 0: it names no limit
+	MaxQoS    byte // 0, 1 or 2: section 3.2.2.3.4
+	NoRetain  bool // it does not accept retained messages: section 3.2.2.3.5
 }
 
-// ErrNoLimits means that the broker does not say: it does not speak MQTT 5, or
-// refuses the connection.
+// ErrNoLimits says that a broker does not announce its limits: it does not speak
+// MQTT 5, or refuses the connection.
 var ErrNoLimits = errors.New("the broker does not tell its limits")
 
-// AskLimits connects to a server with MQTT 5 and our client ID, without a will, and
-// disconnects at once. It ends a session of that client ID.
-func (b Broker) AskLimits(ctx context.Context, server *url.URL) (l BrokerLimits, err error) {
+// QueryLimits connects to a server with MQTT 5, our client ID and account and without
+// a will, and disconnects when it has the answer. It ends another connection with
+// that client ID: it must not be called while the agent runs.
+//
+// The error is [ErrNoLimits] if the broker answers without them; any other error
+// says why there was no answer.
+func (b Broker) QueryLimits(ctx context.Context, server *url.URL) (l BrokerLimits, err error) {
 	password, err := b.Password.Read(ctx)
 	if err != nil {
 		return l, err
@@ -52,7 +56,7 @@ func (b Broker) AskLimits(ctx context.Context, server *url.URL) (l BrokerLimits,
 	return limitsIn(body)
 }
 
-// connect5 is a CONNECT packet. MQTT 5, section 3.1.
+// connect5 encodes a CONNECT packet of MQTT 5, section 3.1, with a clean start.
 func (b Broker) connect5(password string) []byte {
 	const cleanStart, hasPassword, hasUser = 1 << 1, 1 << 6, 1 << 7
 	flags, user := byte(cleanStart), b.Username
@@ -75,14 +79,18 @@ func (b Broker) connect5(password string) []byte {
 }
 
 // appendText appends a text with its length in front. MQTT 5, section 1.5.4.
+// appendText appends a UTF-8 encoded string: MQTT 5, section 1.5.4. It has at most
+// 65,535 bytes.
 func appendText(to []byte, text string) []byte {
 	return append(binary.BigEndian.AppendUint16(to, uint16(len(text))), text...)
 }
 
-// maxConnack is what is read of an answer: a few properties.
+// maxConnack bounds the bytes of a CONNACK. It has a few properties, of which only
+// texts for a person may be long; a larger one is an error.
 const maxConnack = 4 << 10
 
-// readConnack reads one packet, which has to be a CONNACK, without its header.
+// readConnack reads one packet, which has to be a CONNACK, and returns it without
+// its fixed header. The error is errNoMQTT if it is something else.
 func readConnack(r *bufio.Reader) ([]byte, error) {
 	head, err := r.ReadByte()
 	if err != nil {
@@ -102,14 +110,16 @@ func readConnack(r *bufio.Reader) ([]byte, error) {
 	return body, err
 }
 
-// The forms of properties, by their identifiers: bytes of a number, a text or
-// binary data with its length in front, or two texts. MQTT 5, section 3.2.2.3.
+// The forms of a property's value: a positive number is the bytes of an integer;
+// formText is a string or binary data with its length in front, formPair two
+// strings. Negative, and the number of strings: propertySize relies on it.
 const (
 	formText = -1
 	formPair = -2
 )
 
 // The properties that are read: MQTT 5, sections 3.2.2.3.4 to 3.2.2.3.6.
+// The identifiers of the properties that are used: MQTT 5, section 2.2.2.2.
 const (
 	propertyMaxQoS    = 0x24
 	propertyRetain    = 0x25
@@ -118,13 +128,18 @@ const (
 
 // connackProperties are the forms of all that may stand in a CONNACK: one that is not
 // read has to be passed over.
+// connackProperties are all properties that a CONNACK may have, with their forms:
+// MQTT 5, section 3.2.2.3. An unknown one has no known size, so nothing behind it
+// can be read.
 var connackProperties = map[byte]int{
 	0x11: 4, 0x12: formText, 0x13: 2, 0x15: formText, 0x16: formText, 0x1a: formText, 0x1c: formText, 0x1f: formText,
 	0x21: 2, 0x22: 2, propertyMaxQoS: 1, propertyRetain: 1, 0x26: formPair, propertyMaxPacket: 4,
 	0x28: 1, 0x29: 1, 0x2a: 1,
 }
 
-// limitsIn reads the body of a CONNACK.
+// limitsIn decodes the body of a CONNACK: a byte of flags, the code, and the
+// properties. A broker that knows only MQTT 3.1.1 may answer without properties;
+// that is [ErrNoLimits], as is any other answer without them.
 func limitsIn(body []byte) (l BrokerLimits, err error) {
 	l.MaxQoS = 2 // unless it says less
 	if len(body) < 2 {
@@ -157,7 +172,8 @@ func limitsIn(body []byte) (l BrokerLimits, err error) {
 	return l, nil
 }
 
-// propertySize is how many bytes of b a property's value has, if it is whole.
+// propertySize returns how many bytes at the begin of b a property's value has. It
+// reports false if b is shorter.
 func propertySize(b []byte, form int) (size int, ok bool) {
 	size = form
 	texts := 0

@@ -13,8 +13,9 @@ func TestLimitsAreReadFromTheConnackOfMQTT5(t *testing.T) {
 		want BrokerLimits
 		err  bool
 	}{
-		"none told": {[]byte{0, 0, 0}, BrokerLimits{MaxQoS: 2}, false},
-		"all told":  {append([]byte{0, 0, 9}, 0x24, 1, 0x25, 0, 0x27, 0, 0, 0x10, 0), BrokerLimits{4096, 1, true}, false},
+		"no limits": {[]byte{0, 0, 0}, BrokerLimits{MaxQoS: 2}, false},
+		"all limits": {append([]byte{0, 0, 9}, 0x24, 1, 0x25, 0, 0x27, 0, 0, 0x10, 0),
+			BrokerLimits{4096, 1, true}, false},
 		"others beside them": {append([]byte{1, 0, 22},
 			0x26, 0, 1, 'a', 0, 2, 'b', 'c', 0x12, 0, 2, 'i', 'd', 0x22, 0, 10, 0x13, 0, 30, 0x25, 1, 0x2a),
 			BrokerLimits{MaxQoS: 2}, true},

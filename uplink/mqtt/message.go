@@ -1,14 +1,15 @@
 package mqtt
 
-// A Message is one publication, at QoS 1 unless it is sent AtMostOnce.
+// A Message is an application message, which is published or was received.
 type Message struct {
-	Topic      string
+	Topic      string // without wildcards; at most 65,535 bytes
 	Payload    []byte
-	Retain     bool // of one that was heard: it is from before the subscription
-	AtMostOnce bool // at QoS 0: nobody acknowledges it
+	Retain     bool // the broker keeps it; of a received one: it was published before we subscribed
+	AtMostOnce bool // publish at QoS 0, which is not acknowledged, instead of QoS 1; not set when received
 }
 
-// A Token stands for what the broker has yet to acknowledge.
+// A Token stands for a packet that the broker has to acknowledge. Its methods may be
+// called from any goroutine.
 type Token interface {
 	// Done is closed when the broker has acknowledged it, or never will.
 	Done() <-chan struct{}
@@ -16,7 +17,8 @@ type Token interface {
 	Error() error
 }
 
-// A DeniedError is a subscription that the broker refused.
+// A DeniedError says that the broker refused a subscription: SUBACK has the return
+// code 0x80, MQTT 3.1.1, section 3.9.3. The connection goes on.
 type DeniedError struct{ Topic string }
 
 func (e *DeniedError) Error() string { return "the broker refuses the subscription to " + e.Topic }

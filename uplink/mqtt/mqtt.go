@@ -14,31 +14,38 @@ import (
 )
 
 const (
-	quiesce          = 250             // ms for the disconnect to be written
-	maxHeard         = 16              // messages that wait for the session to hear them
-	maxPreferredWait = time.Hour       // between looks at the preferred server
-	preferredWait    = 5 * time.Minute // before the first
+	quiesce  = 250 // milliseconds that the library waits for DISCONNECT to be written
+	maxHeard = 16  // messages that wait for the session; hear drops more
+
+	// preferredWait is the time between two checks whether the preferred server accepts
+	// connections again. It doubles up to maxPreferredWait each time that the server
+	// accepted one and Dial then failed there.
+	preferredWait    = 5 * time.Minute
+	maxPreferredWait = time.Hour
 )
 
 // A Dialer connects to the first of a broker's servers that answers, by MQTT 3.1.1.
-// A connection to a later one looks now and then whether the first is back.
+// A connection to a later one checks from time to time whether the first is back,
+// see [Conn.Preferred].
 //
-// Each connection is a new client with a clean session and without the library's
-// own reconnecting, which completes publications that the broker never
-// acknowledged.
+// Each connection is a new client of the library with a clean session. The
+// library's own reconnecting is off: it completes publications that the broker
+// never acknowledged.
 //
 // Only one goroutine at a time may call Dial.
 type Dialer struct {
 	broker Broker
-	paths  []segments    // to each server
-	look   time.Duration // between looks at the preferred server
+	paths  []segments    // to each server, in the order of broker.Servers
+	look   time.Duration // the current preferredWait
 
-	findings map[string]finding // by server: why it does not answer
+	findings map[string]finding // by scheme and address of a server: why it does not answer
 }
 
-// NewDialer returns a dialer for a broker, which has at least one server.
+// NewDialer returns a dialer for a broker, which has at least one server. It opens
+// no connection and no file.
 func NewDialer(broker Broker) *Dialer { return newDialer(broker, preferredWait) }
 
+// newDialer lets tests wait less for the preferred server.
 func newDialer(broker Broker, look time.Duration) *Dialer {
 	if broker.Clock == nil {
 		broker.Clock = clock.NewTimekeeper(clock.TrustAuto)
@@ -47,7 +54,12 @@ func newDialer(broker Broker, look time.Duration) *Dialer {
 		findings: map[string]finding{}}
 }
 
-// Dial connects. The broker publishes the will if the connection is lost.
+// Dial connects to the servers in order until one accepts us. The broker publishes
+// the will when the connection is lost; a will without a topic is none.
+//
+// The error names each server with the reason and with what a person can do about
+// it. [RefusedError], [ProtocolError], [ErrBrokerClosed], [IsReset] and
+// [IsUnreachable] tell what happened. The caller closes the connection.
 func (d *Dialer) Dial(ctx context.Context, will Message) (*Conn, error) {
 	var failed error
 	for i, server := range d.broker.Servers {
@@ -60,7 +72,7 @@ func (d *Dialer) Dial(ctx context.Context, will Message) (*Conn, error) {
 		switch {
 		case err == nil && i > 0:
 			conn.watch(d.broker, d.look)
-			d.look = min(2*d.look, maxPreferredWait) // it may answer and refuse us
+			d.look = min(2*d.look, maxPreferredWait) // it may accept a connection and refuse our CONNECT
 			return conn, nil
 		case err == nil:
 			d.look = preferredWait
@@ -77,6 +89,8 @@ func (d *Dialer) Dial(ctx context.Context, will Message) (*Conn, error) {
 	return nil, failed
 }
 
+// dialServer connects to one server. path has what is known of the way there, and
+// learns from how the connection ends.
 func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segments, will Message) (*Conn, error) {
 	limits := broker.limits()
 	broker.segment = path.limit()
@@ -93,7 +107,9 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 		lost: make(chan struct{}), heard: make(chan Message, maxHeard), preferred: make(chan struct{})}
 	c.wire = newWire(socket, limits, c.end)
 	options.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c.wire, nil })
-	options.SetConnectionLostHandler(func(_ paho.Client, err error) { // unless the wire was first
+	// The library reports every loss here. Those that the wire has found come too late for
+	// end to count them; what remains is a missing PINGRESP.
+	options.SetConnectionLostHandler(func(_ paho.Client, err error) {
 		c.end(fmt.Errorf("the broker does not answer: %w", err))
 	})
 	options.SetDefaultPublishHandler(c.hear)
@@ -106,12 +122,14 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 		err = ctx.Err()
 	}
 	if err != nil {
-		c.Close() // it failed already
+		c.Close() // its own error says nothing more
 		return nil, err
 	}
 	return c, nil
 }
 
+// clientOptions reads the files of the account and of TLS, and makes the options of
+// the library. show is called with the certificates after the handshake.
 func clientOptions(ctx context.Context, broker Broker, server *url.URL, will Message,
 	show func([]Certificate)) (*paho.ClientOptions, error) {
 	limits := broker.limits()
@@ -128,7 +146,7 @@ func clientOptions(ctx context.Context, broker Broker, server *url.URL, will Mes
 	o := paho.NewClientOptions().
 		AddBroker(server.String()).
 		SetClientID(broker.ClientID).
-		SetProtocolVersion(4). // else each refusal is tried again as MQTT 3.1
+		SetProtocolVersion(4). // MQTT 3.1.1 only: else the library tries MQTT 3.1 after each refusal
 		SetCleanSession(true).
 		SetAutoReconnect(false).
 		SetConnectRetry(false).
@@ -147,75 +165,99 @@ func clientOptions(ctx context.Context, broker Broker, server *url.URL, will Mes
 	return o, nil
 }
 
-// A Conn is one connection: a client of the library, on a wire of ours. Its
-// methods may be called from any goroutine.
+// A Conn is one connection: a client of the library on a wire of ours. Publications
+// at QoS 1 go past the library, straight to the wire. Its methods may be called
+// from any goroutine. The fields without a comment on their lock are set before the
+// first of them can be called.
 type Conn struct {
-	*connCertificates // the certificates of the connection
-	client            paho.Client
-	wire              *wire
-	heard             chan Message
-	echoes            Echoes
-	path              *segments
-	began             time.Time
-	server            string // host:port
+	*connCertificates
+	client paho.Client
+	wire   *wire
+	heard  chan Message // what was received and is no echo; holds maxHeard
+	echoes Echoes
+	path   *segments
+	began  time.Time // when the socket was connected
+	server string    // host:port
 
-	asking sync.Mutex // one SUBSCRIBE or UNSUBSCRIBE at a time is on its way to the wire
+	requesting sync.Mutex // held while one SUBSCRIBE or UNSUBSCRIBE is on its way to the wire
 
-	once sync.Once
-	lost chan struct{}
-	why  error // set before lost is closed
+	once sync.Once     // guards why, and closes lost
+	lost chan struct{} // closed when the connection is lost
+	why  error         // may be read after lost is closed
 
-	preferred chan struct{}
-	stop      context.CancelFunc // of the watch; nil if there is none
-	watched   sync.WaitGroup
+	preferred chan struct{}      // closed by the goroutine of watch
+	stop      context.CancelFunc // ends watch; nil if there is none
+	watched   sync.WaitGroup     // the goroutine of watch
 }
 
+// Done returns a channel that is closed when the connection is lost or closed.
 func (c *Conn) Done() <-chan struct{} { return c.lost }
-func (c *Conn) Err() error            { return c.why }
+
+// Err returns why the connection was lost: the first reason that was noticed, or
+// [net.ErrClosed] after Close. It must not be called before Done is closed.
+func (c *Conn) Err() error { return c.why }
+
+// Heard returns the channel of the messages that were received, without those for
+// Expect. It is never closed. Messages are dropped while maxHeard of them wait.
 func (c *Conn) Heard() <-chan Message { return c.heard }
 
-// Server is where the connection goes: host:port.
+// Server is the server of the connection: host:port.
 func (c *Conn) Server() string { return c.server }
 
+// Preferred returns a channel that is closed when the first server accepts
+// connections again. It is never closed if the connection is to the first server.
 func (c *Conn) Preferred() <-chan struct{} { return c.preferred }
 
-// Publish writes a message at once, or as soon as the link has taken what is before
-// it. The payload may be used again when it returns.
+// Publish queues a message to be written, and blocks while maxUnsent bytes wait for
+// the link. The payload is copied: it may be changed after Publish returns. Done of
+// the token is closed when PUBACK has arrived or the connection is lost; at QoS 0 it
+// is closed from the start.
 func (c *Conn) Publish(m Message) Token { return c.wire.publish(m) }
 
-// Subscribe sends a SUBSCRIBE at QoS 1, before what is published next.
+// Subscribe sends a SUBSCRIBE for a topic at QoS 1. It returns when the packet is
+// queued, so it is written before what is published next. The error of the token is
+// a [DeniedError] if the broker refuses.
 func (c *Conn) Subscribe(topic string) Token {
-	token := c.ask(func() paho.Token { return c.client.Subscribe(topic, 1, nil) })
+	token := c.request(func() paho.Token { return c.client.Subscribe(topic, 1, nil) })
 	return subscription{token, topic}
 }
 
-// Unsubscribe sends an UNSUBSCRIBE, before what is published next.
+// Unsubscribe sends an UNSUBSCRIBE for a topic. It returns when the packet is
+// queued, so it is written before what is published next.
 func (c *Conn) Unsubscribe(topic string) Token {
-	return c.ask(func() paho.Token { return c.client.Unsubscribe(topic) })
+	return c.request(func() paho.Token { return c.client.Unsubscribe(topic) })
 }
 
-// ask has the library send a packet, and returns when the wire has it: a goroutine of
-// the library's writes it, and a probe is published between the two.
-func (c *Conn) ask(send func() paho.Token) paho.Token {
-	c.asking.Lock()
-	defer c.asking.Unlock()
+// request has the library send a packet, and returns when the wire has queued it. The
+// library writes it in a goroutine of its own; without waiting, a probe that is
+// published next could be sent before its subscription, and would not come back.
+func (c *Conn) request(send func() paho.Token) paho.Token {
+	c.requesting.Lock()
+	defer c.requesting.Unlock()
 	select {
-	case <-c.wire.asks: // of one that was given up
+	case <-c.wire.requested: // left by a request that did not wait for it
 	default:
 	}
 	token := send()
 	select {
-	case <-c.wire.asks:
+	case <-c.wire.requested:
 	case <-token.Done(): // it failed, or was answered already
 	case <-c.lost:
 	}
 	return token
 }
 
+// Expect returns a channel that is closed when the broker sends a message back to
+// us, see [Echoes.Expect]. Call it before the message is published.
 func (c *Conn) Expect(m Message) <-chan struct{} { return c.echoes.Expect(m) }
 
+// Disconnect sends DISCONNECT, after which the broker forgets the will, and waits a
+// quarter of a second at most for it to be written. Close has to follow.
 func (c *Conn) Disconnect() { c.client.Disconnect(quiesce) }
 
+// Close closes the socket and waits for the goroutines of the connection. It sends
+// no DISCONNECT: without a call of Disconnect before, the broker publishes the will.
+// It may be called more than once.
 func (c *Conn) Close() error {
 	c.end(net.ErrClosed)
 	if c.stop != nil {
@@ -225,12 +267,13 @@ func (c *Conn) Close() error {
 	c.client.Disconnect(0)
 	c.watched.Wait()
 	if errors.Is(err, net.ErrClosed) {
-		return nil // the library was quicker
+		return nil // the library has closed the socket before
 	}
 	return err
 }
 
-// end notes why the connection is lost: the first reason is the true one.
+// end notes why the connection is lost, and fails what is in flight. Only the first
+// call counts: later errors follow from the first.
 func (c *Conn) end(why error) {
 	c.once.Do(func() {
 		c.why = c.path.ended(why, stalled(c.wire.Conn), c.began)
@@ -239,7 +282,9 @@ func (c *Conn) end(why error) {
 	})
 }
 
-// hear takes a message for the session, unless too many wait.
+// hear passes a received message to the session. It drops the message if maxHeard
+// wait: blocking here would block the library's reader, and with it the
+// acknowledgements.
 func (c *Conn) hear(_ paho.Client, m paho.Message) {
 	if c.echoes.Hear(m.Topic(), m.Payload()) {
 		return
@@ -250,15 +295,16 @@ func (c *Conn) hear(_ paho.Client, m paho.Message) {
 	}
 }
 
-// answer tells a refusal from a failure. The library takes codes above 5 for
-// success.
+// answer returns the result of CONNECT when its token is done: a [RefusedError], why
+// the connection was lost, or nil. The code is that which the wire has seen, as the
+// library takes codes above 5 for success.
 func (c *Conn) answer(token *paho.ConnectToken) error {
 	if code := c.wire.code.Load(); code > 0 {
 		return &RefusedError{byte(code)}
 	}
 	if err := token.Error(); err != nil {
 		select {
-		case <-c.lost: // the wire knows better why
+		case <-c.lost: // the wire has the reason; the library only has EOF
 			return c.why
 		default:
 			return err
@@ -267,12 +313,14 @@ func (c *Conn) answer(token *paho.ConnectToken) error {
 	return nil
 }
 
-// A subscription is a token that knows a refusal.
+// A subscription is the token of a SUBSCRIBE. The library's own reports success when
+// the broker refuses.
 type subscription struct {
 	paho.Token
 	topic string
 }
 
+// Error is as Token has it, and a [DeniedError] if the broker refused.
 func (s subscription) Error() error {
 	const refused = 0x80 // MQTT 3.1.1, section 3.9.3
 	if err := s.Token.Error(); err != nil {
@@ -284,7 +332,8 @@ func (s subscription) Error() error {
 	return nil
 }
 
-// watch looks from time to time whether the preferred server answers again.
+// watch starts the goroutine that checks at an interval whether the preferred server
+// accepts connections. It ends with the first success, or in Close.
 func (c *Conn) watch(broker Broker, every time.Duration) {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
@@ -298,7 +347,9 @@ func (c *Conn) watch(broker Broker, every time.Duration) {
 	})
 }
 
-// answers says whether the preferred server takes connections.
+// answers reports whether the preferred server accepts a socket with TLS and
+// WebSocket. It sends no CONNECT, which would end our own connection if both servers
+// are one broker.
 func answers(ctx context.Context, broker Broker) bool {
 	server := broker.Servers[0]
 	config, err := broker.TLS.config(ctx, server.Hostname(), func([]Certificate) {})

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Types of packets. MQTT 3.1.1, section 2.2.1.
+// Types of packets, the high half of the first byte: MQTT 3.1.1, section 2.2.1.
 const (
 	packetConnack     = 2
 	packetPublish     = 3
@@ -18,21 +18,25 @@ const (
 	packetPingresp    = 13
 )
 
+// packetNames are the names for errors, by type.
 var packetNames = [16]string{"type 0", "CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP",
 	"SUBSCRIBE", "SUBACK", "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "type 15"}
 
-// lengths are those of the packets that we may get, but for PUBLISH. We
-// subscribe to one topic at a time.
+// lengths are the remaining lengths of the packets that a broker may send to us, but
+// for PUBLISH; any other length is an error. SUBACK has one return code, because
+// each SUBSCRIBE has one topic.
 var lengths = map[byte]int{packetConnack: 2, packetPuback: 2, packetSuback: 3, packetUnsuback: 2, packetPingresp: 0}
 
-// errNoMQTT is an answer to CONNECT by something else.
+// errNoMQTT says that the answer to CONNECT is not a CONNACK: something else than a
+// broker listens there.
 var errNoMQTT = errors.New("the answer to CONNECT is no MQTT")
 
-// header looks at the packet that comes next, and takes it out of the stream if it
-// acknowledges a publication. MQTT 3.1.1, section 2.2: a byte of type and flags,
-// then the length in seven bits a byte, four at most.
+// header checks the next packet and sets left to its size. A PUBACK is taken out of
+// the stream, and left is 0 then. The fixed header is a byte of type and flags, and
+// the remaining length in seven bits a byte, in four bytes at most: MQTT 3.1.1,
+// section 2.2.
 func (w *wire) header() error {
-	if w.in.Buffered() < 4 { // no whole PUBACK: what was acknowledged waits no longer
+	if w.in.Buffered() < 4 { // less than a PUBACK: the next Peek may wait for the broker
 		w.completeAcked()
 	}
 	length := 0
@@ -60,10 +64,10 @@ func (w *wire) header() error {
 	return ProtocolErrorf("a packet whose length has no end")
 }
 
-// check refuses what the library must not see: it would allocate what it is
-// told, keep what comes at QoS 2 until it is released, and take any answer for
-// the acknowledgement of the publication with that number. size is that of the
-// header.
+// check returns a [ProtocolError] for a packet that the library must not read. It
+// would allocate any remaining length, keep messages at QoS 2 until they are
+// released, and take an answer of any type for the acknowledgement of the packet
+// with that ID. size is the size of the fixed header, length the remaining length.
 func (w *wire) check(head byte, size, length int) error {
 	kind := head >> 4
 	want, fixed := lengths[kind]
@@ -87,8 +91,9 @@ func (w *wire) check(head byte, size, length int) error {
 	return nil
 }
 
-// takePuback takes a PUBACK, which was checked, out of the stream: the library has
-// no publication that waits for one. size is that of its header.
+// takePuback takes a PUBACK, which was checked, out of the stream: only the wire has
+// publications that wait for one. One for an unknown packet ID is ignored. size is
+// the size of the fixed header.
 func (w *wire) takePuback(size int) error {
 	packet, err := w.in.Peek(w.left)
 	if err != nil {
@@ -102,7 +107,8 @@ func (w *wire) takePuback(size int) error {
 	return nil
 }
 
-// checkConnack takes the code of the first CONNACK.
+// checkConnack notes the return code of the first CONNACK (MQTT 3.1.1, section
+// 3.2.2.3); a second one is an error.
 func (w *wire) checkConnack(size int) error {
 	if w.open.Load() {
 		return ProtocolErrorf("a second CONNACK")
@@ -116,7 +122,8 @@ func (w *wire) checkConnack(size int) error {
 	return nil
 }
 
-// topicAhead is the topic of a PUBLISH, if that was read with its header.
+// topicAhead returns the topic of a PUBLISH that is too large to be read, if the
+// buffer already has all of it; else "".
 func (w *wire) topicAhead(kind byte, size int) string {
 	packet, _ := w.in.Peek(w.in.Buffered())
 	if kind != packetPublish || len(packet) < size+2 {
@@ -130,7 +137,9 @@ func (w *wire) topicAhead(kind byte, size int) string {
 	return string(packet[start:end])
 }
 
-// checkPublish holds the topic and the number within the packet.
+// checkPublish checks that the topic and the packet ID fit into the remaining
+// length, and that the QoS is one that we have subscribed at. MQTT 3.1.1, sections
+// 3.3.2 and 3.8.4.
 func (w *wire) checkPublish(qos byte, size, length int) error {
 	if qos > 1 {
 		return ProtocolErrorf("a message at QoS %d, and we subscribe at 1", qos)
@@ -149,8 +158,8 @@ func (w *wire) checkPublish(qos byte, size, length int) error {
 	return nil
 }
 
-// checkAnswer checks that an answer is of the type that the packet with its
-// number wants: SUBACK for SUBSCRIBE, UNSUBACK for UNSUBSCRIBE, else PUBACK.
+// checkAnswer checks that an answer is of the type that the packet with its packet
+// ID expects: SUBACK for SUBSCRIBE, UNSUBACK for UNSUBSCRIBE, else PUBACK.
 func (w *wire) checkAnswer(kind byte, size int) error {
 	packet, err := w.in.Peek(size + 2)
 	if err != nil {
@@ -163,23 +172,23 @@ func (w *wire) checkAnswer(kind byte, size int) error {
 	return nil
 }
 
-// answers reports whether an answer is of the type that the packet with its number
-// wants, which is answered then.
+// answers reports whether an answer is of the type that the packet with its packet
+// ID expects. If so, it removes the expectation: a second answer is an error.
 func (w *outbox) answers(kind byte, id uint16) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	want, asked := w.asked[id]
-	if !asked {
+	want, isRequest := w.expected[id]
+	if !isRequest {
 		want = packetPuback
 	}
 	if kind == want {
-		delete(w.asked, id)
+		delete(w.expected, id)
 	}
 	return kind == want
 }
 
-// expectedAnswer is the packet number of a SUBSCRIBE or UNSUBSCRIBE and the type
-// of its answer; 0 for any other packet.
+// expectedAnswer returns the packet ID of a SUBSCRIBE or UNSUBSCRIBE that the library
+// writes, and the type of its answer; 0 and 0 for any other packet.
 func expectedAnswer(packet []byte) (id uint16, answer byte) {
 	if len(packet) < 4 {
 		return 0, 0

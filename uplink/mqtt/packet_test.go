@@ -31,7 +31,7 @@ func readAll(sent []byte, asked ...uint16) (got []byte, why error) {
 	var once sync.Once
 	w := newWire(&scripted{from: bytes.NewReader(sent)}, Limits{}, func(err error) { once.Do(func() { why = err }) })
 	for _, id := range asked {
-		w.asked[id] = packetSuback
+		w.expected[id] = packetSuback
 	}
 	got, _ = io.ReadAll(w)
 	w.drop()

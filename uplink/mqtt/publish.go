@@ -5,49 +5,54 @@ import (
 	"errors"
 )
 
-// The library numbers its packets one by one, and so do we: no two in flight may have
-// the same number. MQTT 3.1.1, section 2.3.1. Where the two come near, ours jump.
+// The library counts its packet IDs up, and so does flight: no two packets in flight
+// may have the same ID (MQTT 3.1.1, section 2.3.1). Where the two counters come near
+// each other, that of flight jumps ahead.
 const (
-	aheadOfLibrary = 1 << 14 // after a jump
-	nearLibrary    = 1 << 12 // more than ever are in flight
+	aheadOfLibrary = 1 << 14 // the distance after a jump: a quarter of all IDs
+	nearLibrary    = 1 << 12 // the least distance: more than packets are ever in flight
 )
 
+// errNotAnswered is the error of a token whose connection was lost.
 var errNotAnswered = errors.New("the connection was lost before the broker acknowledged it")
 
 // flight are the publications at QoS 1 that the broker has not acknowledged. The
-// wire writes them itself and takes their answers out of the stream: by the library
-// each would cost 40 allocations and pass five goroutines. The mutex of the wire
-// guards all fields.
+// wire writes them itself and takes their PUBACKs out of the stream: through the
+// library each would cost 40 allocations and pass five goroutines. The mutex of the
+// outbox guards all fields.
 type flight struct {
-	next    uint16 // the number that we try next
-	library uint16 // the latest number that the library took
-	waiting map[uint16]*publication
-	over    bool // nothing is answered any more
+	next    uint16                  // the packet ID that is tried next
+	library uint16                  // the last packet ID that the library has used
+	waiting map[uint16]*publication // by packet ID
+	over    bool                    // the connection is lost: nothing more is added
 }
 
-// A publication is the token of a message that the wire has written.
+// A publication is the [Token] of a message that was put into the outbox.
 type publication struct {
 	done chan struct{}
-	err  error // set before done is closed
+	err  error // may be read after done is closed
 }
 
 func (p *publication) Done() <-chan struct{} { return p.done }
 func (p *publication) Error() error          { return p.err }
 
-// written is the token of a message that nobody acknowledges.
+// written is the token of every message at QoS 0: its done is closed.
 var written = func() *publication {
 	p := &publication{done: make(chan struct{})}
 	close(p.done)
 	return p
 }()
 
+// failedPublication returns the token of a message that was not written.
 func failedPublication(err error) *publication {
 	p := &publication{done: make(chan struct{}), err: err}
 	close(p.done)
 	return p
 }
 
-// add finds a free number for a publication.
+// add adds a publication, and returns its packet ID: one that is neither 0 nor in
+// flight, and far from those of the library. The window of the session keeps the
+// number of publications far below that of IDs, so there is a free one.
 func (f *flight) add(p *publication) (id uint16) {
 	if ahead := f.next - f.library; ahead < nearLibrary || ahead > 0xffff-nearLibrary {
 		f.next = f.library + aheadOfLibrary
@@ -59,8 +64,8 @@ func (f *flight) add(p *publication) (id uint16) {
 	return id
 }
 
-// publish writes a message as soon as there is room, and returns its token. The
-// payload is copied: it may be used again.
+// publish puts a message into the outbox as soon as there is room, and returns its
+// token, see [Conn.Publish].
 func (w *outbox) publish(m Message) Token {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,7 +96,7 @@ func appendPublish(b []byte, m Message, id uint16) []byte {
 	if id != 0 {
 		head, length = head|1<<1, length+2
 	}
-	b = binary.AppendUvarint(append(b, head), uint64(length)) // the same seven bits a byte
+	b = binary.AppendUvarint(append(b, head), uint64(length)) // has the form of MQTT's remaining length
 	b = binary.BigEndian.AppendUint16(b, uint16(len(m.Topic)))
 	b = append(b, m.Topic...)
 	if id != 0 {
@@ -100,8 +105,8 @@ func appendPublish(b []byte, m Message, id uint16) []byte {
 	return append(b, m.Payload...)
 }
 
-// answered is the publication that a PUBACK acknowledges; nil: there is none, so the
-// broker acknowledges what was never sent.
+// answered removes and returns the publication that a PUBACK acknowledges; nil if
+// the broker acknowledges what was never sent, or again.
 func (w *outbox) answered(id uint16) *publication {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,9 +115,10 @@ func (w *outbox) answered(id uint16) *publication {
 	return p
 }
 
-// completeAcked closes the tokens of what was acknowledged, the oldest last: whoever
-// waits for that finds all others closed. It is called before the reader waits for
-// more.
+// completeAcked closes the tokens of acknowledged publications, the oldest last: a
+// session that waits for the oldest wakes up once and finds all others closed, too.
+// It is called before the reader waits for the socket, and before any packet that is
+// not a PUBACK, so that the order of events is kept.
 func (w *inbox) completeAcked() {
 	for i := len(w.acked) - 1; i >= 0; i-- {
 		close(w.acked[i].done)
@@ -121,8 +127,8 @@ func (w *inbox) completeAcked() {
 	w.acked = w.acked[:0]
 }
 
-// failAll fails what is in flight, and whatever is published later: the connection
-// is lost.
+// failAll fails what is in flight, and whatever is published at QoS 1 later. It is
+// called once the connection is lost, and may be called again.
 func (w *outbox) failAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,73 +13,81 @@ import (
 	"time"
 )
 
+// MaxInbound is how many bytes a packet from the broker may have, without its fixed
+// header. A longer one ends the connection: the library would allocate the length
+// that the header has, up to 256 MiB, on a board with 512.
+const MaxInbound = 256 << 10
+
 const (
-	MaxInbound   = 256 << 10 // bytes of a packet from the broker; the library would allocate what it is told
-	maxUnsent    = 64 << 10  // bytes that are gathered
-	maxPiece     = 4 << 10   // bytes that a link must take within limits.Write
-	flushOnClose = time.Second
+	maxUnsent    = 64 << 10    // bytes that wait to be written; Publish blocks above it
+	maxPiece     = 4 << 10     // bytes that the kernel must accept within limits.Write
+	flushOnClose = time.Second // for what waits to be written when the connection is closed
 )
 
-// A wire is the socket as the MQTT library gets it. What the library writes
-// packet by packet goes out in as few writes as the kernel is quick. What comes
-// in is read in large pieces and looked at first: a length that would cost too
-// much memory, and an answer that the library would stumble over, end the
-// connection. Publications bypass the library: see flight.
+// A wire is the socket that the MQTT library gets. The library writes each packet by
+// itself; the wire gathers them while the kernel is busy, so that they share TCP
+// segments. What arrives is read in large pieces and checked before the library
+// reads it: see check. Publications at QoS 1 do not pass the library: see flight.
+//
+// The library reads in one goroutine and writes in another; a third one, that of
+// flush, writes to the socket.
 type wire struct {
 	net.Conn
 	limits Limits
-	failed func(error) // is told why the connection is lost
+	failed func(error) // called with the reason when the connection is lost; more than once, from any goroutine
 
 	outbox
 	inbox
 
-	code atomic.Uint32 // of CONNACK
+	code atomic.Uint32 // the return code of CONNACK; set after open
 	open atomic.Bool   // CONNACK was read
 
 	unreadable chan struct{} // closed when nothing more can be read
 	stopped    sync.Once     // closes it
 }
 
-// An inbox is what was read from the socket. It belongs to the goroutine that reads,
-// which is the library's.
+// An inbox is what was read from the socket. Only the library's reading goroutine
+// uses it.
 type inbox struct {
 	in    *bufio.Reader
-	left  int            // bytes of the packet that is being read
-	acked []*publication // acknowledged, and their tokens not yet closed
+	left  int            // bytes of the current packet that the library has not read; 0: header comes next
+	acked []*publication // publications whose PUBACK was read and whose tokens are still open
 }
 
-// An outbox gathers what goes to the socket. Any goroutine may put something in;
-// that of flush alone takes it out.
+// An outbox gathers what is written to the socket. Any goroutine may put something
+// in; only that of flush takes it out.
 type outbox struct {
-	mu     sync.Mutex // guards all but the channels
-	out    []byte
-	room   sync.Cond // there is less in out
-	err    error     // nothing is written any more
-	closed bool
-	asked  map[uint16]byte // type of the answer to each SUBSCRIBE and UNSUBSCRIBE that has none yet
-	flight flight
+	mu       sync.Mutex      // guards all fields up to the next blank line
+	out      []byte          // whole packets; longer than maxUnsent by one packet at most
+	room     sync.Cond       // broadcast when out is taken, and when err or closed is set
+	err      error           // why nothing can be written any more
+	closed   bool            // flush writes what is in out, and ends
+	expected map[uint16]byte // the type of the answer to each SUBSCRIBE and UNSUBSCRIBE without one, by packet ID
+	flight   flight
 
-	kick  chan struct{} // holds a token: there is something in out
-	asks  chan struct{} // holds a token: a SUBSCRIBE or UNSUBSCRIBE is in out, or was
-	ended chan struct{} // closed when everything is written that will be
+	kick      chan struct{} // holds a token while there is something in out, or after close
+	requested chan struct{} // holds a token after a SUBSCRIBE or UNSUBSCRIBE was put into out
+	ended     chan struct{} // closed when flush has returned
 }
 
-// newWire starts to write; drop ends that.
+// newWire starts the goroutine that writes; Close and drop end it.
 func newWire(socket net.Conn, limits Limits, failed func(error)) *wire {
 	w := &wire{Conn: socket, limits: limits, failed: failed, unreadable: make(chan struct{})}
-	w.outbox = outbox{asked: map[uint16]byte{}, flight: flight{next: aheadOfLibrary,
+	w.outbox = outbox{expected: map[uint16]byte{}, flight: flight{next: aheadOfLibrary,
 		waiting: map[uint16]*publication{}},
-		kick: make(chan struct{}, 1), asks: make(chan struct{}, 1), ended: make(chan struct{})}
+		kick: make(chan struct{}, 1), requested: make(chan struct{}, 1), ended: make(chan struct{})}
 	w.in = bufio.NewReader(idleTimeoutReader{w})
 	w.room.L = &w.mu
 	go w.flush()
 	return w
 }
 
-// Write gathers what the library sends; an earlier failure is returned.
+// Write takes a whole packet from the library. It blocks while the outbox is full,
+// and returns the error of an earlier write to the socket.
 func (w *wire) Write(p []byte) (int, error) { return w.gather(p) }
 
-// gather takes a packet of the library's.
+// gather puts a packet of the library's into the outbox, and notes which answer it
+// expects.
 func (w *outbox) gather(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -87,17 +95,18 @@ func (w *outbox) gather(p []byte) (int, error) {
 		return 0, err
 	}
 	if id, answer := expectedAnswer(p); answer != 0 {
-		w.asked[id] = answer
+		w.expected[id] = answer
 		w.flight.library = id
-		signal(w.asks)
+		signal(w.requested)
 	}
 	w.out = append(w.out, p...)
 	signal(w.kick)
 	return len(p), nil
 }
 
-// awaitRoomLocked waits until there is room for what is written next. It returns an
-// earlier failure.
+// awaitRoomLocked waits until less than maxUnsent bytes are in the outbox. It
+// returns why nothing can be written any more. The caller holds mu, which is
+// unlocked while it waits.
 func (w *outbox) awaitRoomLocked() error {
 	for len(w.out) >= maxUnsent && w.err == nil && !w.closed {
 		w.room.Wait()
@@ -108,8 +117,8 @@ func (w *outbox) awaitRoomLocked() error {
 	return w.err
 }
 
-// take takes out what was gathered, and gives the outbox another buffer. last says
-// that nothing comes any more.
+// take returns what was gathered, and gives the outbox another buffer, whose content
+// is dropped. last says that the outbox is closed: it stays empty.
 func (w *outbox) take(spare []byte) (out []byte, last bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,7 +127,7 @@ func (w *outbox) take(spare []byte) (out []byte, last bool) {
 	return out, w.closed
 }
 
-// fail refuses what is written from now on.
+// fail makes later writes, and those that wait for room, return an error.
 func (w *outbox) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +135,7 @@ func (w *outbox) fail(err error) {
 	w.room.Broadcast()
 }
 
-// close lets flush write what was gathered and end.
+// close makes flush write what was gathered and return. Later writes fail.
 func (w *outbox) close() {
 	w.mu.Lock()
 	w.closed = true
@@ -135,7 +144,7 @@ func (w *outbox) close() {
 	signal(w.kick)
 }
 
-// signal puts a token into a channel that holds one.
+// signal puts a token into a channel that holds one; it never blocks.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -143,7 +152,8 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// flush writes what was gathered until the wire is closed or broken.
+// flush writes what was gathered until the outbox is closed or a write fails. Two
+// buffers take turns: one is filled while the other is written.
 func (w *wire) flush() {
 	defer close(w.ended)
 	var spare []byte
@@ -159,7 +169,9 @@ func (w *wire) flush() {
 	}
 }
 
-// put writes in pieces, so that a link that is slow is not taken for a dead one.
+// put writes to the socket in pieces of maxPiece, each with its own deadline, so
+// that a slow link is not taken for a dead one. The last write is one piece, and
+// has flushOnClose at most.
 func (w *wire) put(out []byte, last bool) error {
 	wait, size := w.limits.Write, maxPiece
 	if last {
@@ -178,9 +190,14 @@ func (w *wire) put(out []byte, last bool) error {
 	return nil
 }
 
-// breakOff ends the connection for a reason.
+// breakOff ends the connection because a write failed.
+//
+// If the other end has reset the connection, what it sent before may still be
+// unread: the reason (a page of HTTP, an alert of TLS), or acknowledgements of what
+// is in flight. That is read before the socket is closed, for flushOnClose at most,
+// and failed is called by the reader then.
 func (w *wire) breakOff(err error) {
-	if IsReset(err) { // what came before may say why, or answer what is in flight: it is read first
+	if IsReset(err) {
 		select {
 		case <-w.unreadable:
 		case <-time.After(flushOnClose):
@@ -192,21 +209,23 @@ func (w *wire) breakOff(err error) {
 	w.Conn.Close()
 }
 
-// SetWriteDeadline is not the library's business: flush has its own.
+// SetWriteDeadline ignores the library's deadline for a packet: put sets one for
+// each piece.
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
-// SetDeadline bounds reading.
+// SetDeadline sets the deadline for reading alone, see SetWriteDeadline.
 func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }
 
-// Close writes what was gathered, and closes the socket.
+// Close writes what was gathered, for flushOnClose at most, and closes the socket.
+// It may be called more than once.
 func (w *wire) Close() error {
 	w.outbox.close()
 	<-w.ended
 	return w.Conn.Close()
 }
 
-// drop closes the socket as it is. Without a word of the layers above TCP: TLS
-// would wait 5 s to say that it closes, if the kernel takes nothing more.
+// drop closes the socket below TLS and WebSocket, and drops what was gathered. TLS
+// would wait up to 5 s to write its close_notify if the kernel accepts nothing more.
 func (w *wire) drop() error {
 	bare := w.Conn
 	for {
@@ -221,7 +240,8 @@ func (w *wire) drop() error {
 	return err
 }
 
-// Read returns bytes of packets that were looked at.
+// Read returns bytes of packets that were checked. The library calls it in one
+// goroutine.
 func (w *wire) Read(p []byte) (int, error) {
 	for w.left == 0 {
 		if err := w.header(); err != nil {
@@ -237,8 +257,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// patient reads from the socket. Once the connection is open each read waits
-// for so long; before that, the library's deadline is for all of CONNACK.
+// An idleTimeoutReader reads from the socket. After CONNACK each read has
+// limits.Silence; before, the deadline that the library has set counts, which is
+// for all of CONNACK.
 type idleTimeoutReader struct{ *wire }
 
 func (w idleTimeoutReader) Read(p []byte) (int, error) {
@@ -248,12 +269,13 @@ func (w idleTimeoutReader) Read(p []byte) (int, error) {
 	return w.Conn.Read(p)
 }
 
-// unread says why nothing more can be read.
+// unread ends the connection because a read failed: it calls failed with the reason
+// for a person, and returns the error for the library.
 func (w *wire) unread(err error) error {
 	defer w.stopped.Do(func() { close(w.unreadable) })
 	switch {
 	case errors.Is(err, net.ErrClosed):
-		return err // by us
+		return err // closed by this end: whoever did so has called failed
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		w.failed(w.early(ErrBrokerClosed))
 	case errors.Is(err, os.ErrDeadlineExceeded) && w.open.Load():
@@ -269,7 +291,8 @@ func (w *wire) unread(err error) error {
 	return err
 }
 
-// early marks the end of a connection whose CONNECT was not answered.
+// early wraps the reason of a connection's end in an unansweredError if CONNECT was
+// not answered.
 func (w *wire) early(err error) error {
 	if w.open.Load() {
 		return err

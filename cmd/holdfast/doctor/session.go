@@ -277,7 +277,7 @@ func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 	for _, l := range s.connected() {
 		hangUp(l.conn)
 		l.conn = nil
-		limits, err := opt.AskLimits(ctx, l.server)
+		limits, err := opt.QueryLimits(ctx, l.server)
 		if err != nil {
 			continue // it does not say
 		}
