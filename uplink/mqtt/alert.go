@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// Alerts of the other end. RFC 8446, section 6.
+// Alerts that the other end may send: RFC 8446, section 6.
 const (
 	alertHandshakeFailure   tls.AlertError = 40
 	alertBadCertificate     tls.AlertError = 42
@@ -30,8 +30,9 @@ const (
 	alertNoProtocol         tls.AlertError = 120
 )
 
-// alertOf is the alert with which the other end ended a TLS connection.
-// crypto/tls has a type of its own for it, with the same texts.
+// alertOf returns the alert with which the other end ended a TLS connection; ok is
+// false if err is something else. crypto/tls returns alerts of the other end in a
+// private type whose text is that of [tls.AlertError], so all codes are compared.
 func alertOf(err error) (alert tls.AlertError, ok bool) {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" {
@@ -45,14 +46,16 @@ func alertOf(err error) (alert tls.AlertError, ok bool) {
 	return 0, false
 }
 
+// Explanations that more than one alert has.
 const (
 	wantsCert = "the broker wants a client certificate: set mqtt.tls.cert and mqtt.tls.key"
 	noCipher  = "the broker and this node have no cipher suite in common, or no kind of key: see the broker's TLS " +
 		"settings"
 )
 
-// explainAlert says what an alert of the broker's means here. Only some alerts
-// are about our certificate.
+// explainAlert adds to an error what the broker's alert in it means, and which key
+// of the configuration to change. It returns other errors unchanged. Only some
+// alerts are about our certificate.
 func (t TLS) explainAlert(err error, clock *clock.Timekeeper) error {
 	alert, ok := alertOf(err)
 	if !ok {
@@ -82,8 +85,9 @@ func (t TLS) explainAlert(err error, clock *clock.Timekeeper) error {
 	return fmt.Errorf("%w: %s", err, why)
 }
 
-// ourCertificate says why the broker may not take our certificate: if it is out
-// of date, that is the reason, and some brokers only say that it is bad.
+// ourCertificate returns why the broker may have refused our certificate, as a text
+// for a person. It reads the files again: a certificate that has expired, or is not
+// valid yet, is the likely reason, while some brokers only send bad_certificate.
 func (t TLS) ourCertificate(clock *clock.Timekeeper) string {
 	if t.Cert == "" {
 		return wantsCert
@@ -105,7 +109,8 @@ func (t TLS) ourCertificate(clock *clock.Timekeeper) string {
 	return fmt.Sprintf("the broker does not take our certificate %s: see who signed it, and the broker's log", t.Cert)
 }
 
-// explainBroker says what to set where we do not take the broker's certificate.
+// explainBroker adds to an error which key to set if the broker's certificate is not
+// trusted or has another name. It returns other errors unchanged.
 func explainBroker(err error) error {
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError

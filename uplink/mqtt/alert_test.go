@@ -20,8 +20,8 @@ const (
 	asksForOne = "set mqtt.tls.cert and mqtt.tls.key"
 )
 
-// TestAnAlertIsBlamedOnWhatItIsAbout, with a certificate of ours and without.
-func TestAnAlertIsBlamedOnWhatItIsAbout(t *testing.T) {
+// TestAnAlertIsExplained, with a certificate of ours and without.
+func TestAnAlertIsExplained(t *testing.T) {
 	a := newAuthority(t)
 	a.issue(t, "node", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	pool := x509.NewCertPool()
@@ -73,9 +73,9 @@ func checkBlame(t *testing.T, name string, opt Broker, want string) {
 	}
 }
 
-// TestOpenSSLsAlertsAreUnderstood: it has habits of its own, and most brokers
+// TestAlertsOfOpenSSLAreExplained: it has habits of its own, and most brokers
 // use it.
-func TestOpenSSLsAlertsAreUnderstood(t *testing.T) {
+func TestAlertsOfOpenSSLAreExplained(t *testing.T) {
 	a := newAuthority(t)
 	a.issue(t, "broker", x509.Certificate{IPAddresses: loopback, DNSNames: []string{"localhost"}})
 	for _, c := range []struct{ name, options, want string }{

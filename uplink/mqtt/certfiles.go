@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// roots are whom we trust; nil is the system's choice. Damaged certificates
-// beside good ones are a warning: the broker's may be another.
+// roots reads the authorities that we trust; nil stands for those of the system. A
+// damaged certificate beside good ones is a warning, because the broker's may be
+// signed by another; a file without a good one is an error.
 func (t TLS) roots(ctx context.Context) (pool *x509.CertPool, warnings []string, err error) {
 	if t.CA == "" {
 		return nil, nil, nil
@@ -37,8 +38,9 @@ func (t TLS) roots(ctx context.Context) (pool *x509.CertPool, warnings []string,
 	return pool, warnings, nil
 }
 
-// explainUntrusted says which certificates could not be read, if the broker's is
-// not trusted: one of them may be its authority's.
+// explainUntrusted adds the warnings of roots to an error that says that the
+// broker's certificate is signed by an unknown authority: it may be one of those
+// that could not be read. It returns other errors unchanged.
 func (t TLS) explainUntrusted(ctx context.Context, err error) error {
 	var unknown x509.UnknownAuthorityError
 	if !errors.As(err, &unknown) {
@@ -52,7 +54,9 @@ func (t TLS) explainUntrusted(ctx context.Context, err error) error {
 	return err
 }
 
-// pair reads our certificate and its key.
+// pair reads our certificate with its chain, and the key. Errors name the key of the
+// configuration, the file and how to mend it. A key that every user of the machine
+// can read is refused, see readSecret, as is an encrypted one.
 func (t TLS) pair(ctx context.Context) (tls.Certificate, error) {
 	file, err := readFile(ctx, t.Cert)
 	if err != nil {
@@ -82,8 +86,10 @@ func (t TLS) pair(ctx context.Context) (tls.Certificate, error) {
 	return pair, nil
 }
 
-// pairOf finds the certificate of a key, and puts those that vouch for it
-// behind it, each behind the one that it signed: RFC 8446, section 4.4.2.
+// pairOf finds the certificate of a key, and puts the others behind it, each
+// authority behind the certificate that it has signed, as RFC 8446, section 4.4.2,
+// wants them: in files they stand in any order. Those that belong nowhere come in
+// the order of the file. The error has the reason for each certificate.
 func pairOf(certs []*x509.Certificate, key []byte) (pair tls.Certificate, err error) {
 	for i, c := range certs {
 		leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
@@ -106,11 +112,15 @@ func pairOf(certs []*x509.Certificate, key []byte) (pair tls.Certificate, err er
 	return pair, err
 }
 
-const pemBegin = "BEGIN " // behind five dashes, where it is not damaged
+// pemBegin begins the first line of a PEM block, behind five dashes. The dashes are
+// not looked for, so that a block with too few of them is reported as damaged.
+const pemBegin = "BEGIN "
 
-// parseCertificates reads the certificates of a file, in PEM form one behind the
-// other or in DER form. What looks like one and cannot be read is an error with
-// its line; it hides no other. There is one of both at least.
+// parseCertificates reads the certificates of a file: any number in PEM form, or in
+// DER form. A block that should be a certificate and cannot be read is returned in
+// damaged, with the file and line; those behind it are still read. At least one of
+// certs and damaged is not empty. pem.Decode alone would skip damaged blocks
+// silently.
 func parseCertificates(name string, text []byte) (certs []*x509.Certificate, damaged []error) {
 	text, err := plainText(text)
 	if err != nil {
@@ -144,7 +154,8 @@ func parseCertificates(name string, text []byte) (certs []*x509.Certificate, dam
 	return certs, damaged
 }
 
-// nextBlock is where the next block begins, or the end of the text.
+// nextBlock returns the offset at which the next block begins, or the length of the
+// text.
 func nextBlock(text []byte) int {
 	at := bytes.Index(text, []byte(pemBegin))
 	if at < 0 {
@@ -153,8 +164,9 @@ func nextBlock(text []byte) int {
 	return len(bytes.TrimRight(text[:at], "-"))
 }
 
-// parseBlock reads one block in PEM form; nil is something else than a
-// certificate.
+// parseBlock reads one block in PEM form. It returns nil and no error for something
+// else than a certificate, such as a key or a comment. The error is the end of a
+// sentence about the certificate.
 func parseBlock(text []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(text)
 	switch {
@@ -176,9 +188,10 @@ func parseBlock(text []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// keyInPEM is a key in PEM form, also one that is in DER form in its file.
+// keyInPEM returns a key in PEM form, as crypto/tls wants it; the file may have it in
+// DER form. crypto/tls tries all formats of keys on a block of this type.
 func keyInPEM(key []byte) ([]byte, error) {
-	const sequence = 0x30 // that DER of all kinds of keys begins with: X.690, section 8.9
+	const sequence = 0x30 // the tag that every key in DER form begins with: X.690, section 8.9
 	if len(key) > 0 && key[0] == sequence {
 		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), nil
 	}
@@ -196,8 +209,11 @@ func encrypted(key []byte) bool {
 	return false
 }
 
-// Check reads every file that a connection needs, so that a mistake shows at
-// the start. A warning is no mistake and still worth a word.
+// Check reads every file that a connection needs: the password's, and those of TLS.
+// Nothing is kept of them; each connection reads them again. The error joins all
+// that would prevent a connection. Warnings are for a person and prevent none, such
+// as a damaged certificate beside good ones. It returns after limits.Connect at the
+// latest, also if a file cannot be read to its end.
 func (b Broker) Check(ctx context.Context) (warnings []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.limits().Connect)
 	defer cancel()

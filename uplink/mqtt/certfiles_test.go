@@ -30,7 +30,7 @@ func (a *authority) below(t *testing.T, name string) *authority {
 
 // No certificate of a bundle disappears without a word, and none takes another
 // with it.
-func TestNoCertificateOfABundleIsSwallowed(t *testing.T) {
+func TestEveryCertificateOfABundleIsReadOrReported(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	server, shaken := acceptor(t,
 		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})}})
@@ -71,9 +71,9 @@ func TestNoCertificateOfABundleIsSwallowed(t *testing.T) {
 		write(t, a.path("bundle"), c.text, 0o644)
 		opt := Broker{Servers: []*url.URL{server}, TLS: TLS{CA: a.path("bundle")}}
 		warnings, err := opt.Check(t.Context())
-		if said := strings.Join(warnings, "; "); (said != "") != (c.warning != "") || !strings.Contains(said,
+		if text := strings.Join(warnings, "; "); (text != "") != (c.warning != "") || !strings.Contains(text,
 			c.warning) {
-			t.Errorf("%s: warnings %q, want %q", name, said, c.warning)
+			t.Errorf("%s: warnings %q, want %q", name, text, c.warning)
 		}
 		if (err != nil) != (c.err != "") || err != nil && (!strings.Contains(err.Error(), c.err) ||
 			!strings.HasPrefix(err.Error(), "mqtt.tls.ca: "+a.path("bundle"))) {
@@ -89,7 +89,7 @@ func TestNoCertificateOfABundleIsSwallowed(t *testing.T) {
 }
 
 // The broker's authority is the one that is damaged: the error says so.
-func TestADamagedAuthorityIsNamedWhereItIsMissed(t *testing.T) {
+func TestAnUntrustedBrokerNamesDamagedAuthorities(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	server, _ := acceptor(t,
 		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})}})
@@ -106,7 +106,7 @@ func TestADamagedAuthorityIsNamedWhereItIsMissed(t *testing.T) {
 
 // In whatever order and form the files are, the broker gets what it has to see:
 // our certificate, and behind it those that vouch for it.
-func TestOurChainIsPutInOrder(t *testing.T) {
+func TestPairOrdersTheChain(t *testing.T) {
 	a := newAuthority(t)
 	middle := a.below(t, "middle")
 	node := middle.issue(t, "node", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
@@ -160,7 +160,7 @@ func TestOurChainIsPutInOrder(t *testing.T) {
 
 // A broker may serve MQTT beside other protocols at one port, and tell them
 // apart by what is asked for.
-func TestTheProtocolIsAskedFor(t *testing.T) {
+func TestALPNIsSent(t *testing.T) {
 	a := newAuthority(t)
 	server, shaken := acceptor(t,
 		&tls.Config{Certificates: []tls.Certificate{a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})},

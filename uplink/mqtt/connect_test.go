@@ -66,9 +66,9 @@ func TestConnectCarriesTheWill(t *testing.T) {
 	}
 }
 
-// TestTheNameIsTheClientIDWhereOnlyAPasswordIsGiven: MQTT 3.1.1 has no password
+// TestTheUserNameIsTheClientIDIfOnlyAPasswordIsSet: MQTT 3.1.1 has no password
 // without a user name.
-func TestTheNameIsTheClientIDWhereOnlyAPasswordIsGiven(t *testing.T) {
+func TestTheUserNameIsTheClientIDIfOnlyAPasswordIsSet(t *testing.T) {
 	t.Setenv("HOLDFAST_MQTT_PASSWORD", "secret")
 	for name, want := range map[string]string{"": "porch", "agent": "agent"} {
 		c := connected(t, func(b *Broker) { b.Username, b.Password = name, Secret{Env: "HOLDFAST_MQTT_PASSWORD"} },

@@ -12,28 +12,29 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mdns"
 )
 
-// dialAhead is how long one address of a host has before the next is tried
-// beside it: RFC 8305, section 5.
-const dialAhead = 250 * time.Millisecond
-
 const (
-	// dialAgain is how long a connection, and the look-up of its name, are waited for
-	// before another attempt begins beside them. On a link that was away the first
-	// packet is lost; the resolver asks again after 5 s, and the kernel (before Linux
-	// 6.5) at intervals that double.
+	// dialAhead is how long one address of a host is tried alone, before the next is
+	// tried at the same time: the "Connection Attempt Delay" of RFC 8305, section 5.
+	dialAhead = 250 * time.Millisecond
+	// dialAgain is how long an attempt to look up a name and connect is waited for,
+	// before another one starts at the same time. The first packet on a link that was
+	// down is often lost; the resolver would repeat it after 5 s, and the kernel (before
+	// Linux 6.5) at intervals that double.
 	dialAgain = time.Second
 	// maxDials is how many attempts wait at the same time.
 	maxDials = 16
 )
 
-// A tcpDialer connects by TCP, also to hosts whose names end in .local, which
-// Go's own resolver does not find.
+// A tcpDialer connects by TCP, also to hosts whose names end in .local, which Go's
+// own resolver does not find. It may be used by several goroutines.
 type tcpDialer struct {
 	net.Dialer
-	bind    string                                                      // as Broker has it
+	bind    string                                                      // Broker.Bind
 	instead func(ctx context.Context, address string) (net.Conn, error) // Broker.Network
 }
 
+// DialContext connects to host:port. It has the signature that the WebSocket library
+// wants.
 func (d *tcpDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if d.instead != nil {
 		return d.instead(ctx, address)
@@ -49,8 +50,8 @@ func (d *tcpDialer) DialContext(ctx context.Context, network, address string) (n
 	return d.dialAny(ctx, network, addrs, port)
 }
 
-// dialHost connects to a host. While nothing comes back it begins anew each second.
-// The first result counts, be it a failure.
+// dialHost connects to a host. While there is no result, it starts another attempt
+// each dialAgain. The first result counts, even if it is a failure.
 func (d *tcpDialer) dialHost(ctx context.Context, network, address string) (net.Conn, error) {
 	r := newRace(ctx, maxDials)
 	defer r.end()
@@ -59,7 +60,7 @@ func (d *tcpDialer) dialHost(ctx context.Context, network, address string) (net.
 	for started := 1; ; started++ {
 		if started <= maxDials {
 			dialer := d.Dialer
-			dialer.Resolver = new(net.Resolver) // one resolver asks for a name once at a time
+			dialer.Resolver = new(net.Resolver) // one that is shared would join the look-ups of all attempts
 			r.start(func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) })
 		}
 		select {
@@ -70,8 +71,9 @@ func (d *tcpDialer) dialHost(ctx context.Context, network, address string) (net.
 	}
 }
 
-// dialAny connects to the first address that answers. They are tried in order,
-// each a little after the one before, or at once when that fails.
+// dialAny connects to the first address that answers: "Happy Eyeballs", RFC 8305,
+// section 5. They are tried in order, each dialAhead after the one before, or at
+// once when that has failed. The error joins those of all addresses.
 func (d *tcpDialer) dialAny(ctx context.Context, network string, addrs []netip.Addr, port string) (net.Conn, error) {
 	r := newRace(ctx, len(addrs))
 	defer r.end()
@@ -99,27 +101,29 @@ func (d *tcpDialer) dialAny(ctx context.Context, network string, addrs []netip.A
 	return nil, failed
 }
 
-// A race is attempts to connect that run side by side. It belongs to one goroutine,
-// which takes results from it and ends it.
+// A race is a set of attempts to connect that run at the same time. One goroutine
+// starts them, takes their results and ends the race.
 type race struct {
-	ctx     context.Context
+	ctx     context.Context // of the attempts
 	cancel  context.CancelFunc
-	results chan dialed
+	results chan dialed // has room for all attempts, so that none blocks
 	dialing sync.WaitGroup
 }
 
+// A dialed is the result of an attempt: a connection or an error.
 type dialed struct {
 	net.Conn
 	error
 }
 
-// newRace is for so many attempts at most.
+// newRace returns a race that at most so many attempts are started in.
 func newRace(ctx context.Context, attempts int) *race {
 	r := &race{results: make(chan dialed, attempts)}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	return r
 }
 
+// start starts an attempt in a goroutine of its own.
 func (r *race) start(dial func(context.Context) (net.Conn, error)) {
 	r.dialing.Go(func() {
 		conn, err := dial(r.ctx)
@@ -139,7 +143,7 @@ func (r *race) end() {
 	}
 }
 
-// dialTLS connects and shakes hands.
+// dialTLS connects and performs the TLS handshake.
 func (d *tcpDialer) dialTLS(ctx context.Context, address string, config *tls.Config) (net.Conn, error) {
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {

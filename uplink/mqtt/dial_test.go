@@ -57,7 +57,7 @@ func announce(t *testing.T, host string, addrs ...string) {
 
 // The host's first address is one where nobody listens; the name is that in the
 // certificate.
-func TestABrokerIsFoundByItsLocalName(t *testing.T) {
+func TestDialFindsALocalName(t *testing.T) {
 	announce(t, "porch-broker.local", "127.0.0.2", "127.0.0.1")
 	a := newAuthority(t)
 	secure, _ := acceptor(t,
@@ -80,7 +80,7 @@ func TestABrokerIsFoundByItsLocalName(t *testing.T) {
 
 // The log says each reason once: the text of it does not change from attempt to
 // attempt.
-func TestALocalNameThatNobodyHasIsNamed(t *testing.T) {
+func TestDialErrorNamesAnUnknownLocalName(t *testing.T) {
 	server := &url.URL{Scheme: "mqtt", Host: "porch-nobody.local:1883"}
 	opt := Broker{Servers: []*url.URL{server}, Bind: "lo", Clock: clock.NewTimekeeper(clock.TrustAlways)}
 	_, err := dial(t, opt)
@@ -96,7 +96,7 @@ func TestALocalNameThatNobodyHasIsNamed(t *testing.T) {
 
 // One address swallows what is sent to it: the next is tried beside it, and
 // nothing is left of the first.
-func TestAnAddressThatIsSilentDoesNotHoldUpTheNext(t *testing.T) {
+func TestDialDoesNotWaitForASilentAddress(t *testing.T) {
 	f := mqtttest.NewBroker(t, func(s *mqtttest.Conn) { s.Serve(nil) })
 	defer f.Stop()
 	_, port, _ := net.SplitHostPort(f.Listener.Addr().String())
@@ -115,9 +115,9 @@ func TestAnAddressThatIsSilentDoesNotHoldUpTheNext(t *testing.T) {
 	conn.Close()
 }
 
-// TestAnAttemptThatIsLostIsMadeAgain: the first packet of the first attempts is
+// TestDialRepeatsAnAttemptThatIsLost: the first packet of the first attempts is
 // swallowed, as on a link that is not back yet.
-func TestAnAttemptThatIsLostIsMadeAgain(t *testing.T) {
+func TestDialRepeatsAnAttemptThatIsLost(t *testing.T) {
 	f := mqtttest.NewBroker(t, func(s *mqtttest.Conn) { s.Serve(nil) })
 	defer f.Stop()
 	var attempts atomic.Int32

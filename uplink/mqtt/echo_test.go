@@ -2,7 +2,7 @@ package mqtt
 
 import "testing"
 
-func TestAnEchoIsTheMessageItself(t *testing.T) {
+func TestAnEchoHasTheSameTopicAndPayload(t *testing.T) {
 	var e Echoes
 	first := e.Expect(Message{Topic: "porch/room", Payload: []byte("1")})
 	if e.Hear("porch/door", []byte("1")) || !e.Hear("porch/room", []byte("2")) {

@@ -38,7 +38,7 @@ func issued(t *testing.T, name, whose string, days float64) Certificate {
 
 var daysLeft = regexp.MustCompile(`days_left=(-?\d+)`)
 
-func TestExpiryIsSaidThirtySevenAndOneDayAheadOnceEach(t *testing.T) {
+func TestExpiryIsLoggedOnceAtEachStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e Expiries
 		node := issued(t, "node", "ours, node.pem", 45)
@@ -58,17 +58,17 @@ func TestExpiryIsSaidThirtySevenAndOneDayAheadOnceEach(t *testing.T) {
 			t.Errorf("the last line is %s", lines[len(lines)-1])
 		}
 		if again := watchFor(t, &e, clock.TrustAlways, 10*aDay, node); again[0] != "" {
-			t.Errorf("said again after a reconnect: %q", again)
+			t.Errorf("warned again after a reconnect: %q", again)
 		}
 	})
 }
 
-func TestACertificateFoundLateIsWarnedOfOnce(t *testing.T) {
+func TestExpiryIsLoggedOnceForACertificateThatIsFoundLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e Expiries
 		if lines := watchFor(t, &e, clock.TrustAlways, time.Hour, issued(t, "node", "ours", 5)); len(lines) != 1 ||
 			!strings.Contains(lines[0], "days_left=5") {
-			t.Errorf("said %q", lines)
+			t.Errorf("logged %q", lines)
 		}
 		if lines := watchFor(t, &e, clock.TrustAlways, time.Hour,
 			issued(t, "node", "ours", 5)); !strings.Contains(lines[0], "days_left=5") {
@@ -77,20 +77,20 @@ func TestACertificateFoundLateIsWarnedOfOnce(t *testing.T) {
 	})
 }
 
-func TestAWarningSaysWhatTheClockIsWorth(t *testing.T) {
+func TestAnExpiryWarningHasTheStateOfTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for trust, want := range map[clock.Trust]string{clock.TrustNever: "clock=unsynced",
 			clock.TrustAlways: "clock=ok"} {
 			if lines := watchFor(t, &Expiries{}, trust, aDay/4, issued(t, "node", "ours", 0.5)); len(lines) != 1 ||
 				!strings.Contains(lines[0], want) {
-				t.Errorf("said %q, want %s", lines, want)
+				t.Errorf("logged %q, want %s", lines, want)
 			}
 		}
 	})
 }
 
 // A root that is being replaced is signed twice; the chain that holds counts.
-func TestTheChainThatLastsLongestCounts(t *testing.T) {
+func TestTheChainThatExpiresLastCounts(t *testing.T) {
 	leaf, short, long := issued(t, "leaf", "", 90), issued(t, "old root", "", 3), issued(t, "new root", "", 900)
 	for _, chains := range [][][]*x509.Certificate{
 		{{leaf.Certificate, short.Certificate}, {leaf.Certificate, long.Certificate}},

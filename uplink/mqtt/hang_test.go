@@ -47,8 +47,8 @@ func halfAnswers(t *testing.T, begin string) (addr string, asked <-chan struct{}
 	return l.Addr().String(), requests
 }
 
-// The limits are an hour: what comes back, comes because it was told to stop.
-func TestAConnectionThatHangsIsLeftAtTheEnd(t *testing.T) {
+// The limits are an hour: what comes back, comes because its context is done.
+func TestDialEndsWithItsContext(t *testing.T) {
 	a := newAuthority(t)
 	pipe := a.path("pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -100,8 +100,8 @@ func TestAConnectionThatHangsIsLeftAtTheEnd(t *testing.T) {
 }
 
 // A pipe is read once at a time, however often it is asked for; what comes late
-// is for the next who asks.
-func TestAPipeIsReadOnceAtATime(t *testing.T) {
+// is for the next caller.
+func TestAPipeHasOneReadAtATime(t *testing.T) {
 	pipe := t.TempDir() + "/pipe"
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)

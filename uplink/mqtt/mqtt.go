@@ -65,7 +65,7 @@ func (d *Dialer) Dial(ctx context.Context, will Message) (*Conn, error) {
 	for i, server := range d.broker.Servers {
 		conn, err := dialServer(ctx, d.broker, server, &d.paths[i], will)
 		if err != nil {
-			err = d.broker.explain(d.findOut(ctx, server, will, err))
+			err = d.broker.explain(d.diagnose(ctx, server, will, err))
 		} else {
 			delete(d.findings, server.Scheme+server.Host)
 		}

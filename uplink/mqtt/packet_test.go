@@ -38,7 +38,7 @@ func readAll(sent []byte, asked ...uint16) (got []byte, why error) {
 	return got, why
 }
 
-func TestTheLibrarySeesWhatItMay(t *testing.T) {
+func TestTheLibraryReadsOnlyValidPackets(t *testing.T) {
 	good := []byte{0x20, 2, 0, 0, 0x90, 3, 0, 7, 1, 0x30, 5, 0, 1, 'a', 'h', 'i', 0x32, 5, 0, 1, 'a', 0, 9, 0xd0, 0}
 	got, why := readAll(good, 7)
 	if !bytes.Equal(got, good) || !errors.Is(why, ErrBrokerClosed) {
@@ -46,9 +46,9 @@ func TestTheLibrarySeesWhatItMay(t *testing.T) {
 	}
 }
 
-// TestEachAnswerFitsItsPacket: an answer of another type than the packet with
+// TestAnAnswerOfTheWrongTypeIsRefused: an answer of another type than the packet with
 // its number wants ends the connection.
-func TestEachAnswerFitsItsPacket(t *testing.T) {
+func TestAnAnswerOfTheWrongTypeIsRefused(t *testing.T) {
 	packets := map[string][]byte{"SUBSCRIBE": {0x82, 6, 0, 7, 0, 1, 'a', 1}, "UNSUBSCRIBE": {0xa2, 5, 0, 7, 0, 1, 'a'},
 		"PUBLISH": {0x32, 5, 0, 1, 'a', 0, 7}}
 	answers := map[string][]byte{"SUBSCRIBE": {0x90, 3, 0, 7, 1}, "UNSUBSCRIBE": {0xb0, 2, 0, 7},
@@ -70,8 +70,8 @@ func TestEachAnswerFitsItsPacket(t *testing.T) {
 	}
 }
 
-// TestAMessageThatIsTooLargeIsNamed, where its topic came with its header.
-func TestAMessageThatIsTooLargeIsNamed(t *testing.T) {
+// TestAProtocolErrorNamesAMessageThatIsTooLarge, where its topic came with its header.
+func TestAProtocolErrorNamesAMessageThatIsTooLarge(t *testing.T) {
 	header := []byte{0x20, 2, 0, 0, 0x31, 0x80, 0x80, 0x40} // of 1 MiB
 	for sent, want := range map[string]string{"\x00\x03a/b{": "a/b", "\x00\x03a/": "", "\x00": "", "": "",
 		"\xff\xffa/b": ""} {
@@ -136,9 +136,9 @@ func isSubsequence(b, all []byte) bool {
 	return true
 }
 
-// TestASlowLinkIsNotADeadOne: 64 KiB at 1 kB/s take a minute, and the link takes
+// TestASlowLinkIsNotTakenForADeadOne: 64 KiB at 1 kB/s take a minute, and the link takes
 // something all the time; one that takes nothing is dead.
-func TestASlowLinkIsNotADeadOne(t *testing.T) {
+func TestASlowLinkIsNotTakenForADeadOne(t *testing.T) {
 	for _, alive := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			near, far := net.Pipe()

@@ -45,10 +45,10 @@ func (s *sink) Write(p []byte) (int, error) {
 	return s.sent.Write(p)
 }
 
-// TestEachSideGetsItsOwnAnswers: whatever the order of our packets and the library's,
+// TestLibraryAndWireGetTheirOwnAnswers: whatever the order of our packets and the library's,
 // and wherever the stream is split, the broker gets the same packets, our tokens
 // are closed by our PUBACKs alone, and the library reads the rest as it was sent.
-func TestEachSideGetsItsOwnAnswers(t *testing.T) {
+func TestLibraryAndWireGetTheirOwnAnswers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var want, answers, rest []byte // what the broker gets, what it sends, and what the library reads of that
 		answers = append(answers, 0x20, 2, 0, 0)
@@ -139,8 +139,8 @@ func appendPacket(b []byte, p packets.ControlPacket) []byte {
 	return append(b, buf.Bytes()...)
 }
 
-// TestNumbersStayApart: those of the library and ours, for longer than they last.
-func TestNumbersStayApart(t *testing.T) {
+// TestPacketIDsStayApartFromTheLibrarys, for more packets of both than there are IDs.
+func TestPacketIDsStayApartFromTheLibrarys(t *testing.T) {
 	f := flight{next: aheadOfLibrary, waiting: map[uint16]*publication{}}
 	var order []uint16
 	for i := range 300_000 {
@@ -165,8 +165,8 @@ func TestNumbersStayApart(t *testing.T) {
 	}
 }
 
-// TestATokenFailsWithItsConnection, and so does one that comes too late.
-func TestATokenFailsWithItsConnection(t *testing.T) {
+// TestATokenFailsWhenTheConnectionIsLost, and so does one that comes too late.
+func TestATokenFailsWhenTheConnectionIsLost(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	w := newWire(near, Limits{}, func(error) {})

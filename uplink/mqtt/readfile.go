@@ -10,33 +10,36 @@ import (
 	"sync"
 )
 
-const maxFile = 4 << 20 // bytes: the roots of a whole system are 250 kB, and /dev/zero has no end
+// maxFile bounds the bytes that are read of a file. The trusted authorities of a
+// whole system are 250 kB; a device such as /dev/zero has no end.
+const maxFile = 4 << 20
 
-// content is what was in a file, and the mode that it had.
+// A content is what was read of a file, and the mode that it had then.
 type content struct {
-	text []byte
+	text []byte // not to be changed: several callers of readFile may share it
 	mode fs.FileMode
 	err  error
 }
 
-// A pendingRead has not come back yet, or nobody waited when it did.
+// A pendingRead is a read that has not returned yet, or has returned when no caller
+// waited for it any more.
 type pendingRead struct {
 	done    chan struct{} // closed when content is set
-	waiting int
-	content
+	waiting int           // callers of readFile; guarded by pendingReads
+	content               // may be read after done is closed
 }
 
-// pendingReads holds the reads that have not come back: of a named pipe that
-// nobody writes to, of a server of files that does not answer. Nothing ends
-// them, so there is at most one of each file; who asks for the file next waits
-// for the same one.
+// pendingReads holds the reads that have not returned, by the name of the file. The
+// read of a named pipe without a writer, or from a file server that does not answer,
+// cannot be cancelled. So there is at most one for each file, and the next caller
+// waits for the same one: attempts to connect do not add up goroutines.
 var pendingReads = struct {
 	sync.Mutex
 	of map[string]*pendingRead
 }{of: map[string]*pendingRead{}}
 
-// readFile reads a whole file. It returns when ctx is done, whatever the file
-// is.
+// readFile reads a whole file of at most maxFile bytes. It returns when ctx is done,
+// even if the read does not return.
 func readFile(ctx context.Context, name string) (content, error) {
 	p := joinRead(name)
 	defer p.leave(name)
@@ -52,7 +55,8 @@ func readFile(ctx context.Context, name string) (content, error) {
 	}
 }
 
-// joinRead waits for the read of a file that has not come back, or begins one.
+// joinRead returns the pending read of a file, or starts one. The caller has to call
+// leave.
 func joinRead(name string) *pendingRead {
 	pendingReads.Lock()
 	defer pendingReads.Unlock()
@@ -66,18 +70,22 @@ func joinRead(name string) *pendingRead {
 	return p
 }
 
+// read reads the file and closes done. If nobody waits, the result is dropped, and
+// the next caller reads the file again; except that of a pipe, whose text can be
+// read only once.
 func (p *pendingRead) read(name string) {
 	c := readWhole(name)
 	pendingReads.Lock()
 	defer pendingReads.Unlock()
 	p.content = c
 	close(p.done)
-	if p.waiting == 0 && c.mode&fs.ModeNamedPipe == 0 { // what came by a pipe comes once
+	if p.waiting == 0 && c.mode&fs.ModeNamedPipe == 0 {
 		delete(pendingReads.of, name)
 	}
 }
 
-// leave ends the waiting of one who asked.
+// leave ends a caller's wait. A result that was delivered is not kept, so that the
+// next caller gets the file as it is then.
 func (p *pendingRead) leave(name string) {
 	pendingReads.Lock()
 	defer pendingReads.Unlock()
@@ -91,6 +99,7 @@ func (p *pendingRead) leave(name string) {
 	}
 }
 
+// readWhole reads a file without a bound on the time.
 func readWhole(name string) (c content) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// lookup asks a name server that is not there.
+// lookup queries a DNS server that does not exist.
 func lookup(t *testing.T, name string) error {
 	t.Helper()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -73,8 +73,8 @@ func dialError(from, to int, err error) error {
 
 func servers(a, b error) error { return fmt.Errorf("a: %w; b: %w", a, b) }
 
-// TestOneReasonIsOneKind: what is in the text and not in the reason.
-func TestOneReasonIsOneKind(t *testing.T) {
+// TestReasonOfIsEqualForTheSameCause: what is in the text and not in the reason.
+func TestReasonOfIsEqualForTheSameCause(t *testing.T) {
 	now := time.Now()
 	for name, pair := range map[string][2]error{
 		"the socket of a lookup":    {lookup(t, "broker.test"), lookup(t, "broker.test")},
@@ -102,7 +102,7 @@ func TestOneReasonIsOneKind(t *testing.T) {
 	}
 }
 
-func TestOtherReasonsAreOtherKinds(t *testing.T) {
+func TestReasonOfDiffersForOtherCauses(t *testing.T) {
 	seen := map[string]error{}
 	for _, err := range []error{
 		lookup(t, "a.test"), lookup(t, "b.test"),

@@ -2,11 +2,12 @@ package mqtt
 
 import "fmt"
 
-// A RefusedError is a broker's answer to CONNECT that says no.
-type RefusedError struct{ Code byte } // MQTT 3.1.1, section 3.2.2.3
+// A RefusedError is a CONNACK with a return code other than 0: MQTT 3.1.1, section
+// 3.2.2.3.
+type RefusedError struct{ Code byte }
 
-// refusals say what to do about a code. Those above 5 are MQTT 5's, section
-// 3.2.2.2, which some brokers send to everybody.
+// refusals say what to do about a code. Codes from 0x80 are the reason codes of MQTT
+// 5, section 3.2.2.2, which some brokers also send to clients of MQTT 3.1.1.
 var refusals = map[byte]string{
 	1:    "it does not speak MQTT 3.1.1",
 	2:    "it does not take this client ID: set client_id",
@@ -14,7 +15,7 @@ var refusals = map[byte]string{
 	4:    "wrong user name or password: see mqtt.username and mqtt.password_file",
 	5:    "not authorised: see mqtt.username and mqtt.password_file, and the broker's access list",
 	0x80: "it does not say why: its log may",
-	0x82: "it sees a breach of the protocol: its log may say which",
+	0x82: "it reports a protocol error: its log may say which",
 	0x83: "it does not say why: its log may",
 	0x84: "it does not speak MQTT 3.1.1",
 	0x85: "it does not take this client ID: set client_id",
@@ -41,7 +42,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the broker refuses the connection (code %d): %s", e.Code, what)
 }
 
-// Busy says that the broker itself may mend it.
+// Busy reports whether the broker may accept a later attempt without a change of the
+// configuration: it is not available, busy, or has a quota or rate that is used up.
 func (e *RefusedError) Busy() bool {
 	switch e.Code {
 	case 3, 0x88, 0x89, 0x97, 0x9f:

@@ -12,23 +12,29 @@ import (
 	"strings"
 )
 
-const maxPassword = 1<<16 - 1 // bytes: MQTT 3.1.1, section 3.1.3.5
+// maxPassword is how many bytes a password in CONNECT may have: MQTT 3.1.1, section
+// 3.1.3.5.
+const maxPassword = 1<<16 - 1
 
-// A Secret says where a password is; it never holds one, so it can be printed.
+// A Secret says where a password is. It never holds the password itself, so it may
+// be printed and logged.
 type Secret struct {
-	File string // a file whose first line it is
-	Env  string // else an environment variable
-	Key  string // what errors call the file; empty: mqtt.password_file
+	File string // a file whose first line is the password; empty: Env is used
+	Env  string // the name of an environment variable; not set, or empty: there is no password
+	Key  string // the configuration's key for File, for errors; empty: mqtt.password_file
 }
 
-// Read returns the password, empty if there is none. A file that everybody on
-// the machine can read is refused.
+// Read returns the password, or "" if there is none. It reads the file at each call.
+// It refuses a file that is open to every user of the machine, is empty, is not
+// UTF-8 text, or has too long a line. Neither errors nor warnings repeat the
+// password.
 func (s Secret) Read(ctx context.Context) (string, error) {
 	password, _, err := s.read(ctx)
 	return password, err
 }
 
-// read also says what is odd about the password.
+// read is Read with a warning for a person about a password that is likely not meant
+// as it is.
 func (s Secret) read(ctx context.Context) (password, warning string, err error) {
 	where, name, text := "$"+s.Env, "its value", []byte(os.Getenv(s.Env))
 	switch {
@@ -50,7 +56,8 @@ func (s Secret) read(ctx context.Context) (password, warning string, err error) 
 	return password, warning, nil
 }
 
-// firstLine is the first line without what editors put around it.
+// firstLine returns the first line, without its end (LF or CR LF) and a byte order
+// mark. The error is the end of a sentence about the line.
 func firstLine(text []byte) (string, error) {
 	text, err := plainText(text)
 	if err != nil {
@@ -70,8 +77,8 @@ func firstLine(text []byte) (string, error) {
 	return string(text), nil
 }
 
-// plainText removes the mark that some editors put before UTF-8, and refuses
-// the other encodings that they write.
+// plainText removes the byte order mark that some editors put before UTF-8, and
+// refuses UTF-16, which they write, too.
 func plainText(text []byte) ([]byte, error) {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		return nil, errors.New("is UTF-16: save it as UTF-8")
@@ -79,11 +86,14 @@ func plainText(text []byte) ([]byte, error) {
 	return bytes.TrimPrefix(text, []byte("\ufeff")), nil
 }
 
-const openToAll = 0o006 // read or written by others than the owner and the group
+// openToAll are the mode bits that let others than the owner and the group read or
+// write a file.
+const openToAll = 0o006
 
-// readSecret reads a file that others must not read or write. The group may:
-// packages install secrets as root:holdfast, 0640. What counts is the file
-// itself, not a link that leads there.
+// readSecret reads a file with a secret. It refuses a regular file that others may
+// read or write; the group may, as packages install secrets as root:holdfast, 0640.
+// The mode is that of the file itself, not of a symbolic link to it. Pipes and
+// devices are exempt.
 func readSecret(ctx context.Context, name string) ([]byte, error) {
 	c, err := readFile(ctx, name)
 	switch {
@@ -103,9 +113,9 @@ func readSecret(ctx context.Context, name string) ([]byte, error) {
 	return c.text, nil
 }
 
-// mayRepeat reports whether a message may hold the name of a secret's file: not
-// if a person has written the secret there. It is a name if there is such a
-// file, or at least one of the folders on the way to it.
+// mayRepeat reports whether an error may have the name of a secret's file in it: it
+// may not if a person has written the secret itself in place of the name. It counts
+// as a name if the file exists, or at least one of the directories on the way to it.
 func mayRepeat(name string) bool {
 	for at := filepath.Clean(name); at != "." && at != ".." && at != "/"; at = filepath.Dir(at) {
 		if _, err := os.Lstat(at); err == nil || errors.Is(err, fs.ErrPermission) {
@@ -115,6 +125,5 @@ func mayRepeat(name string) bool {
 	return false
 }
 
-// IsSet reports whether there is a password, as far as one can tell without
-// reading it.
+// IsSet reports whether a password is configured. It does not read the file.
 func (s Secret) IsSet() bool { return s.File != "" || os.Getenv(s.Env) != "" }

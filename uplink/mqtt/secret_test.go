@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestSecretsThatEverybodyCanReadAreRefused(t *testing.T) {
+func TestASecretThatAllUsersCanReadIsRefused(t *testing.T) {
 	a := newAuthority(t)
 	a.issue(t, "node", x509.Certificate{})
 	password, key := a.path("password"), a.path("node.key")
@@ -40,7 +40,7 @@ func TestSecretsThatEverybodyCanReadAreRefused(t *testing.T) {
 }
 
 // A link has a mode of its own that says nothing: 0777 on Linux.
-func TestALinkToASecretIsJudgedByWhatItLeadsTo(t *testing.T) {
+func TestASymbolicLinkToASecretHasTheModeOfItsTarget(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/real", "s3cret", 0o600)
 	if err := os.Symlink("real", dir+"/link"); err != nil {
@@ -76,9 +76,9 @@ func TestThePasswordIsTheFirstLine(t *testing.T) {
 	}
 }
 
-// What editors and shells put around a password is no part of it; what could be
+// What editors and shells add around a password is no part of it; what could be
 // is sent, with a warning.
-func TestWhatStandsAroundAPasswordIsSeen(t *testing.T) {
+func TestPasswordsInUnusualFiles(t *testing.T) {
 	for text, want := range map[string]struct{ password, warning, err string }{
 		"s3cret\n":                 {password: "s3cret"},
 		"s3cret\r\n":               {password: "s3cret"},
@@ -102,16 +102,16 @@ func TestWhatStandsAroundAPasswordIsSeen(t *testing.T) {
 		}
 		for where, s := range secrets {
 			got, warning, err := s.read(t.Context())
-			said := warning
+			message := warning
 			if err != nil {
-				said = err.Error()
+				message = err.Error()
 			}
-			if got != want.password || (err != nil) != (want.err != "") || !strings.Contains(said,
-				want.err+want.warning) || said != "" && !strings.HasPrefix(said, where) {
+			if got != want.password || (err != nil) != (want.err != "") || !strings.Contains(message,
+				want.err+want.warning) || message != "" && !strings.HasPrefix(message, where) {
 				t.Errorf("%.20q: got %.20q, %q, %v", text, got, warning, err)
 			}
-			if strings.Contains(said, "s3cr") {
-				t.Errorf("%q: %q repeats the secret", text, said)
+			if strings.Contains(message, "s3cr") {
+				t.Errorf("%q: %q repeats the secret", text, message)
 			}
 		}
 	}
@@ -119,7 +119,7 @@ func TestWhatStandsAroundAPasswordIsSeen(t *testing.T) {
 
 // A password or a key that is written where its file belongs is not repeated;
 // the name of a file that is missing is.
-func TestASecretInThePlaceOfItsFileIsNotRepeated(t *testing.T) {
+func TestAnErrorDoesNotRepeatASecretInPlaceOfItsFile(t *testing.T) {
 	dir := t.TempDir()
 	a := newAuthority(t)
 	a.issue(t, "node", x509.Certificate{})

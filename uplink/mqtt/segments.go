@@ -13,30 +13,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallSegment is how many bytes of TCP every host takes that speaks IPv4: RFC
-// 9293, section 3.7.1. Messages are hardly larger, so it costs little.
+// smallSegment is the number of bytes in a TCP segment that every host with IPv4
+// accepts: the default of RFC 9293, section 3.7.1. Messages are hardly larger, so
+// it costs little.
 const smallSegment = 536
 
 const (
-	stallsToShrink = 2               // connections in a row that stalled soon
-	stallSoon      = 5 * time.Minute // after the start of a connection
-	stallRetrans   = 2               // times that the kernel sent something again
-	keepSegments   = 24 * time.Hour  // then larger ones are tried again
+	stallsToShrink = 2               // connections in a row that stalled early
+	stallSoon      = 5 * time.Minute // after the start of a connection: later, the link itself may have failed
+	stallRetrans   = 2               // retransmissions by the kernel: one may be chance
+	keepSegments   = 24 * time.Hour  // then larger segments are tried again: the path may have changed
 )
 
-// segments finds a path that loses large packets without a word: a tunnel or a
-// modem with a small MTU, behind something that drops the ICMP messages that say
-// so (RFC 2923, section 2.1). Small packets pass, so the connection is made, and
-// stalls with the first large one, again and again. Connections get smaller
-// segments then, both ways.
+// segments detects a path that loses large packets silently: a tunnel or a modem
+// with a small MTU, behind a device that drops the ICMP messages which report it
+// (RFC 2923, section 2.1). Small packets pass, so each connection is made, and
+// stalls with its first large packet. Later connections use smaller segments then,
+// in both directions. There is one for each server; it lives as long as the Dialer.
 type segments struct {
-	mu     sync.Mutex
-	small  bool
-	since  time.Time // when it became so
-	stalls int       // connections in a row that were made at once and stalled soon
+	mu     sync.Mutex // guards all that follows: Conn.end runs in any goroutine
+	small  bool       // new connections use smallSegment
+	since  time.Time  // when small became true
+	stalls int        // connections in a row that stalled early
 }
 
-// limit is the bound for a new connection; 0: none.
+// limit returns the bytes of a segment for a new connection; 0: no limit.
 func (s *segments) limit() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,16 +50,17 @@ func (s *segments) limit() int {
 	return 0
 }
 
-// unreachable takes note that no connection was made: the link is down, and the
-// stall before it proves nothing.
+// unreachable records that no connection was made: the link is down, so that the
+// stall before it proves nothing about the size of packets.
 func (s *segments) unreachable() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stalls = 0
 }
 
-// ended takes note of the end of a connection that began at a time, and adds to
-// the reason what follows from it.
+// ended records the end of a connection that began at a time. stalled says that it
+// waited for an acknowledgement of TCP. It returns the reason, with an explanation
+// for a person if this end makes segments small.
 func (s *segments) ended(why error, stalled bool, began time.Time) error {
 	if !stalled || time.Since(began) > stallSoon {
 		s.unreachable()
@@ -72,10 +74,12 @@ func (s *segments) ended(why error, stalled bool, began time.Time) error {
 	return why
 }
 
+// mendPath is what a person can do about such a path.
 const mendPath = "mend the path's MTU, or set net.ipv4.tcp_mtu_probing=1 (sysctl)"
 
-// notMade takes note of a connection that was not made. A server that takes the
-// connection and does not answer may have sent a large certificate.
+// notMade records that a connection was not made. A timeout after the TCP handshake
+// counts as a stall: the server's certificate may have been in a large packet that
+// was lost. The result is as for ended.
 func (s *segments) notMade(why error) error {
 	var op *net.OpError
 	timeout := errors.Is(why, os.ErrDeadlineExceeded) || errors.Is(why, context.DeadlineExceeded)
@@ -91,8 +95,9 @@ func (s *segments) notMade(why error) error {
 	return why
 }
 
-// shrinks counts a stall, and says that segments are small from now on. If small
-// ones stall too, the link is bad, and large ones are no worse.
+// shrinks counts a stall, and reports whether segments are small from now on because
+// of it. If small ones stall as often, their size is not the cause, and large ones
+// are used again.
 func (s *segments) shrinks() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,8 +108,9 @@ func (s *segments) shrinks() bool {
 	return s.small
 }
 
-// stalled says that a connection waits for the acknowledgement of more than a
-// small segment, although the kernel sent it again.
+// stalled reports whether a connection waits for the acknowledgement of more bytes
+// than a small segment has, although the kernel has sent them again: struct
+// tcp_info in <linux/tcp.h>. It is false for a connection that is not TCP.
 func stalled(conn net.Conn) bool {
 	tcp := tcpOf(conn)
 	if tcp == nil {
@@ -123,11 +129,12 @@ func stalled(conn net.Conn) bool {
 		return false
 	}
 	waiting := info.Bytes_sent - info.Bytes_retrans - info.Bytes_acked
-	return waiting < 1<<62 && waiting > smallSegment
+	return waiting < 1<<62 && waiting > smallSegment // the unsigned difference may be one of less than 0
 }
 
-// bound sets the limit on a socket before it connects, which tells the other end
-// too.
+// bound sets the maximum segment size of a socket: tcp(7), TCP_MAXSEG. It has to be
+// called before the socket connects, so that the other end gets it in SYN and sends
+// no larger ones either. 0 changes nothing.
 func bound(fd uintptr, segment int) error {
 	if segment == 0 {
 		return nil
@@ -136,7 +143,8 @@ func bound(fd uintptr, segment int) error {
 	return os.NewSyscallError("setsockopt TCP_MAXSEG", err)
 }
 
-// tcpOf is the socket under TLS and WebSocket; nil if there is none.
+// tcpOf returns the socket below TLS and WebSocket; nil if there is none, as in
+// tests.
 func tcpOf(conn net.Conn) *net.TCPConn {
 	switch c := conn.(type) {
 	case *net.TCPConn:

@@ -61,8 +61,8 @@ func TestOnlyStallsInARowShrinkSegments(t *testing.T) {
 				if got := s.limit(); (got == smallSegment) != c.small || !c.small && got != 0 {
 					t.Errorf("segments of %d bytes", got)
 				}
-				if said := err != nil && strings.Contains(err.Error(), "tcp_mtu_probing"); said != c.small {
-					t.Errorf("told: %v", err)
+				if explained := err != nil && strings.Contains(err.Error(), "tcp_mtu_probing"); explained != c.small {
+					t.Errorf("got %v", err)
 				}
 				if err != nil && !errors.Is(err, gone) && !errors.Is(err, handshake) {
 					t.Errorf("the reason is lost: %v", err)
@@ -72,9 +72,9 @@ func TestOnlyStallsInARowShrinkSegments(t *testing.T) {
 	}
 }
 
-// TestSegmentsAreBoundBothWays also under TLS and WebSocket, where the socket is
+// TestSegmentsAreLimitedInBothDirections also under TLS and WebSocket, where the socket is
 // found to ask the kernel.
-func TestSegmentsAreBoundBothWays(t *testing.T) {
+func TestSegmentsAreLimitedInBothDirections(t *testing.T) {
 	sizes := make(chan int, 1)
 	f := mqtttest.NewBroker(t, func(s *mqtttest.Conn) {
 		sizes <- sendSegment(t, s.Conn)

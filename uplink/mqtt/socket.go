@@ -17,17 +17,28 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+// Socket options that package syscall does not have: tcp(7) and <linux/tcp.h>.
 const (
-	tcpUserTimeout  = 18 // TCP_USER_TIMEOUT of tcp(7), in milliseconds
-	tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT of tcp(7), in bytes
-
-	maxUserTimeout = 20 * time.Second
-	maxNotSent     = 16 << 10  // bytes that the kernel holds back: an alarm waits behind them
-	maxUpgrade     = 256 << 10 // bytes of the answer to a WebSocket's request, with TLS and proxy
+	tcpUserTimeout  = 18 // TCP_USER_TIMEOUT, in milliseconds
+	tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT, in bytes
 )
 
-// openSocket connects to a server, for a connection that can be dropped: paho
-// itself only ever ends one in order, and the broker then forgets the will.
+const (
+	// maxUserTimeout is how long the kernel may wait for the acknowledgement of what it
+	// has sent, before it gives the connection up. Its own default is 15 minutes or so.
+	maxUserTimeout = 20 * time.Second
+	// maxNotSent is how many bytes the kernel may hold that are not sent yet: an alarm
+	// waits behind them.
+	maxNotSent = 16 << 10
+	// maxUpgrade bounds the bytes that are read until a WebSocket is open, with the TLS
+	// handshake and the answers of a proxy.
+	maxUpgrade = 256 << 10
+)
+
+// openSocket connects to a server with the layers of its scheme; config is not nil
+// for mqtts and wss. It returns after limits.Connect at the latest. The caller owns
+// the connection: paho only closes one after DISCONNECT, which makes the broker
+// forget the will, so a connection that is dropped has to be closed below it.
 func openSocket(ctx context.Context, broker Broker, server *url.URL, config *tls.Config) (net.Conn, error) {
 	limits := broker.limits()
 	ctx, cancel := context.WithTimeout(ctx, limits.Connect)
@@ -44,6 +55,7 @@ func openSocket(ctx context.Context, broker Broker, server *url.URL, config *tls
 	return conn, err
 }
 
+// dialScheme connects with the layers of the server's scheme.
 func dialScheme(ctx context.Context, d *tcpDialer, server *url.URL, config *tls.Config) (net.Conn, error) {
 	switch server.Scheme {
 	case "mqtts":
@@ -55,8 +67,10 @@ func dialScheme(ctx context.Context, d *tcpDialer, server *url.URL, config *tls.
 	}
 }
 
-// control sets up a socket before it connects: it bounds how long the kernel
-// keeps sending into a link whose other end is gone, and how much it holds back.
+// control returns a function that sets the options of a socket before it connects,
+// for [net.Dialer].Control: how long the kernel keeps sending to a host that does
+// not acknowledge, how many unsent bytes it holds, the size of segments (0: the
+// kernel's choice), and the interface.
 func control(bind string, timeout time.Duration, segment int) func(string, string, syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var failed error
@@ -71,7 +85,8 @@ func control(bind string, timeout time.Duration, segment int) func(string, strin
 	}
 }
 
-// bindTo keeps a socket on an interface, if it is the name of one.
+// bindTo binds a socket to an interface: socket(7), SO_BINDTODEVICE. It does nothing
+// for an empty name and for an address, which net.Dialer.LocalAddr is for.
 func bindTo(fd int, name string) error {
 	if _, err := netip.ParseAddr(name); name == "" || err == nil {
 		return nil
@@ -82,30 +97,30 @@ func bindTo(fd int, name string) error {
 	return nil
 }
 
-// dialWebsocket connects through what $http_proxy and $https_proxy name, if
-// they do.
+// dialWebsocket opens a WebSocket with the subprotocol mqtt (MQTT 3.1.1, section 6),
+// through the proxy that $http_proxy or $https_proxy names, if they are set.
 func dialWebsocket(ctx context.Context, d *tcpDialer, server *url.URL, config *tls.Config) (net.Conn, error) {
 	var socket *limitedConn
-	leave := func() bool { return true }
+	stop := func() bool { return true } // no longer closes the socket when ctx is done
 	dial := func(_ context.Context, network, address string) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
 		socket = &limitedConn{Conn: conn, left: maxUpgrade}
-		leave = context.AfterFunc(ctx, func() { conn.Close() }) // the library looks at its deadline only
+		stop = context.AfterFunc(ctx, func() { conn.Close() }) // the library regards only the deadline of ctx
 		return socket, nil
 	}
 	if config != nil {
 		config = config.Clone()
-		config.NextProtos = nil // what is asked for is HTTP
+		config.NextProtos = nil // the ALPN protocol here is HTTP/1.1, not mqtt.tls.alpn
 	}
 	ws := websocket.Dialer{NetDialContext: dial, Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
 		Subprotocols: []string{"mqtt"}}
 	conn, answer, err := ws.DialContext(ctx, server.String(), nil)
-	leave()
+	stop()
 	switch {
-	// closed by us
+	// The socket was closed because ctx is done.
 	case ctx.Err() != nil && (err == nil || errors.Is(err, net.ErrClosed) || errors.Is(ctx.Err(), context.Canceled)):
 		if conn != nil {
 			conn.Close()
@@ -117,15 +132,16 @@ func dialWebsocket(ctx context.Context, d *tcpDialer, server *url.URL, config *t
 		return nil, err
 	}
 	socket.left = math.MaxInt64
-	conn.SetReadLimit(1 << 20) // bytes of a message; MaxInbound bounds a packet
+	conn.SetReadLimit(1 << 20) // bytes of a message, which may have several packets
 	return &websocketConn{Conn: conn}, nil
 }
 
-// A limitedConn reads so many bytes and no more: the header of an answer may have no
-// end, and all of it is kept.
+// A limitedConn fails after a number of bytes was read: the HTTP header of an answer
+// may have no end, and net/http keeps all of it in memory. left is set to the
+// maximum once the WebSocket is open.
 type limitedConn struct {
 	net.Conn
-	left int64
+	left int64 // used by the reading goroutine
 }
 
 func (c *limitedConn) Read(p []byte) (int, error) {
@@ -137,13 +153,15 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A websocketConn is a stream of bytes in binary messages. MQTT 3.1.1, section
-// 6: a packet may begin and end anywhere in them.
+// A websocketConn is a net.Conn that carries a stream of bytes in binary messages. A
+// packet may begin and end anywhere in them: MQTT 3.1.1, section 6. One goroutine
+// may read and one write at the same time.
 type websocketConn struct {
 	*websocket.Conn
-	rest interface{ Read([]byte) (int, error) } // of the message that is being read
+	rest interface{ Read([]byte) (int, error) } // of the message that is being read; nil before the first
 }
 
+// Write sends p as one message.
 func (c *websocketConn) Write(p []byte) (int, error) {
 	if err := c.WriteMessage(websocket.BinaryMessage, p); err != nil {
 		return 0, err
@@ -166,6 +184,8 @@ func (c *websocketConn) Read(p []byte) (int, error) {
 	}
 }
 
+// closedInOrder makes a close frame an [ErrBrokerClosed], as the end of a TCP
+// connection is.
 func closedInOrder(err error) error {
 	var closed *websocket.CloseError
 	if errors.As(err, &closed) {

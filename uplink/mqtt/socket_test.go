@@ -12,9 +12,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtttest"
 )
 
-// TestBindSaysWhereFrom: an address of ours, or an interface. Since Linux 5.7
+// TestBindSetsInterfaceAndAddress: an address of ours, or an interface. Since Linux 5.7
 // the latter needs no privilege.
-func TestBindSaysWhereFrom(t *testing.T) {
+func TestBindSetsInterfaceAndAddress(t *testing.T) {
 	from := make(chan string, 1)
 	f := mqtttest.NewBroker(t, func(s *mqtttest.Conn) {
 		host, _, _ := net.SplitHostPort(s.RemoteAddr().String())
@@ -43,12 +43,12 @@ func TestBindSaysWhereFrom(t *testing.T) {
 	}
 }
 
-// TestTheLinkReturnsToTheFirstServer: while it is connected to the second, it
-// looks whether the first answers again.
-func TestTheLinkReturnsToTheFirstServer(t *testing.T) {
+// TestPreferredReportsThatTheFirstServerIsBack: a connection to the second server
+// checks whether the first accepts connections again.
+func TestPreferredReportsThatTheFirstServerIsBack(t *testing.T) {
 	polite := func(n *atomic.Int32) func(*mqtttest.Conn) {
 		return func(s *mqtttest.Conn) {
-			if _, ok := s.Next(); ok { // else it was a look
+			if _, ok := s.Next(); ok { // else it was a check of the server
 				n.Add(1)
 				s.Send(0x20, 2, 0, 0)
 				s.Serve(nil)

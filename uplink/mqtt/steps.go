@@ -11,10 +11,12 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mdns"
 )
 
-// The steps of a connection one by one, for `holdfast doctor`: each shows what the
-// whole would only fail with.
+// The methods in this file do the steps of a connection one by one, for `holdfast
+// doctor`, which says at which step a connection fails. Each opens connections of
+// its own, and returns after limits.Connect at the latest.
 
-// LookUp returns the addresses of a server's host, as a connection finds them.
+// LookUp returns the addresses of a server's host, found in the same way as for a
+// connection; an address is returned as it is.
 func (b Broker) LookUp(ctx context.Context, server *url.URL) ([]netip.Addr, error) {
 	host := server.Hostname()
 	if a, err := netip.ParseAddr(host); err == nil {
@@ -36,8 +38,8 @@ func (b Broker) Reach(ctx context.Context, server *url.URL, addr netip.Addr) err
 	return conn.Close()
 }
 
-// port is the port of a server: config has written the scheme's own into those of
-// MQTT, and a WebSocket has that of HTTP.
+// port returns the port of a server. A URL of MQTT always has one, as package config
+// adds it; a WebSocket without one has that of HTTP.
 func port(server *url.URL) string {
 	if p := server.Port(); p != "" {
 		return p
@@ -45,8 +47,9 @@ func port(server *url.URL) string {
 	return strconv.Itoa(map[string]int{"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}[server.Scheme])
 }
 
-// Certificates connects with TLS and returns the certificates of both ends. Those
-// of a broker that is not trusted are in the error, as crypto/tls has it.
+// Certificates connects with TLS and returns the certificates of both ends, ours
+// first. If the broker's are not trusted, the error is a
+// [tls.CertificateVerificationError] that has them.
 func (b Broker) Certificates(ctx context.Context, server *url.URL) ([]Certificate, error) {
 	certs := new(connCertificates)
 	config, err := b.TLS.config(ctx, server.Hostname(), certs.show)
@@ -61,16 +64,16 @@ func (b Broker) Certificates(ctx context.Context, server *url.URL) ([]Certificat
 	return certs.Certificates(), nil
 }
 
-// SpeaksPlain reports whether a port answers MQTT without TLS. It gives nothing
-// away: it connects without a client ID, a user name and a password.
+// SpeaksPlain reports whether a server's port answers MQTT without TLS. It sends no
+// client ID, user name or password, as the port was meant to be encrypted.
 func (b Broker) SpeaksPlain(ctx context.Context, server *url.URL) bool {
 	b.Limits = b.limits()
-	b.Limits.Connect = min(askTime, b.Limits.Connect)
-	return b.hello(ctx, &url.URL{Scheme: "mqtt", Host: server.Host}, anonymous) == "MQTT"
+	b.Limits.Connect = min(diagnoseTimeout, b.Limits.Connect)
+	return b.protocolAt(ctx, &url.URL{Scheme: "mqtt", Host: server.Host}, anonymous) == "MQTT"
 }
 
-// dropSocket closes a connection without TLS's farewell, for which a broker that
-// hangs would be waited for.
+// dropSocket closes a connection without close_notify of TLS: writing it would wait
+// for a broker that reads nothing.
 func dropSocket(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		secure.NetConn().Close()

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestAnAddressIsNotLookedUp(t *testing.T) {
+func TestLookUpReturnsAnAddressAsItIs(t *testing.T) {
 	for host, want := range map[string]string{"127.0.0.1:1883": "127.0.0.1", "[::1]:8883": "::1"} {
 		got, err := Broker{}.LookUp(t.Context(), &url.URL{Scheme: "mqtt", Host: host})
 		if !slices.Equal(got, []netip.Addr{netip.MustParseAddr(want)}) || err != nil {
@@ -17,7 +17,7 @@ func TestAnAddressIsNotLookedUp(t *testing.T) {
 	}
 }
 
-func TestThePortIsThatOfTheScheme(t *testing.T) {
+func TestPortOfEachScheme(t *testing.T) {
 	for text, want := range map[string]string{
 		"mqtts://a": "8883", "mqtt://a": "1883", "wss://a/mqtt": "443", "ws://a:9001": "9001",
 	} {
@@ -28,7 +28,7 @@ func TestThePortIsThatOfTheScheme(t *testing.T) {
 	}
 }
 
-func TestReachSaysWhetherAPortListens(t *testing.T) {
+func TestReachFailsAtAClosedPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -11,8 +11,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// TLS names the files of a TLS connection. They are read for each connection,
-// so that a renewed certificate needs no restart.
+// TLS names the files of a TLS connection. They are read again for each connection,
+// so that a renewed certificate needs no restart. The zero value trusts the system's
+// authorities and has no client certificate.
 type TLS struct {
 	CA         string // PEM or DER; empty: the system's roots
 	Cert       string // PEM or DER, with Key; empty: no client certificate
@@ -21,8 +22,9 @@ type TLS struct {
 	ALPN       string // the protocol to ask for, where a port serves several; empty: none
 }
 
-// config builds what crypto/tls needs, from the files as they are now. After
-// each handshake, show is told the certificates of both ends.
+// config makes the configuration for crypto/tls from the files as they are now.
+// server is the host's name in the URL. After each successful handshake, show is
+// called with the certificates of both ends, ours first.
 func (t TLS) config(ctx context.Context, server string, show func([]Certificate)) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: server}
 	if t.ServerName != "" {
@@ -51,13 +53,15 @@ func (t TLS) config(ctx context.Context, server string, show func([]Certificate)
 	return c, nil
 }
 
-// explain says what a person can do about an error of TLS.
+// explain adds to an error of TLS what a person can do about it. It returns other
+// errors unchanged.
 func (b Broker) explain(err error) error {
 	return b.TLS.explainAlert(explainBroker(explainClock(err, b.Clock)), b.Clock)
 }
 
-// explainClock says what is behind a certificate that is too old or too young: on
-// a board without a battery it is the clock more often than the certificate.
+// explainClock adds the likely cause to an error about a certificate that has
+// expired or is not valid yet: on a board without a real-time clock it is a wrong
+// time more often than the certificate.
 func explainClock(err error, keeper *clock.Timekeeper) error {
 	var invalid x509.CertificateInvalidError
 	if !errors.As(err, &invalid) || invalid.Reason != x509.Expired || invalid.Cert == nil {
@@ -77,4 +81,5 @@ func explainClock(err error, keeper *clock.Timekeeper) error {
 	return fmt.Errorf("%w: the certificate has to be renewed on the broker: it was valid until %s", err, day(until))
 }
 
+// day is a date for a person, as in 2026-11-30.
 func day(t time.Time) string { return t.Format(time.DateOnly) }

@@ -200,7 +200,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 
 // The clock of a board without a battery is the likelier culprit, and the
 // error says so, through all layers of the MQTT library.
-func TestWrongClockIsBlamedForACertificateError(t *testing.T) {
+func TestACertificateErrorNamesAWrongClock(t *testing.T) {
 	a := newAuthority(t)
 	past, future := time.Now().Add(-48*time.Hour), time.Now().Add(48*time.Hour)
 	for _, c := range []struct {
@@ -234,7 +234,7 @@ func TestWrongClockIsBlamedForACertificateError(t *testing.T) {
 
 // In TLS 1.3 the broker refuses our certificate after the handshake is over for
 // us; the error has to say so all the same.
-func TestOurOwnCertificateIsBlamedWhereItIsToBlame(t *testing.T) {
+func TestACertificateErrorNamesOurOwnCertificate(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
@@ -264,7 +264,7 @@ func TestOurOwnCertificateIsBlamedWhereItIsToBlame(t *testing.T) {
 	}
 }
 
-func TestUnreadableTLSFilesAreNamed(t *testing.T) {
+func TestErrorsNameUnreadableTLSFiles(t *testing.T) {
 	a := newAuthority(t)
 	a.issue(t, "node", x509.Certificate{})
 	a.issue(t, "other", x509.Certificate{})

@@ -13,12 +13,12 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// An unansweredError is a connection that the other end closed or reset before
-// it answered CONNECT.
+// An unansweredError says that the other end closed or reset a connection before it
+// answered CONNECT, or did not answer in time.
 type unansweredError struct {
 	err    error
-	silent bool   // it did neither, and says nothing
-	why    string // found out, or what it can be
+	silent bool   // it has neither closed nor reset the connection
+	why    string // the cause that diagnose has found; empty: unknown
 }
 
 func (e *unansweredError) Error() string {
@@ -34,7 +34,8 @@ func (e *unansweredError) Error() string {
 
 func (e *unansweredError) Unwrap() error { return e.err }
 
-// notMQTT is an answer to CONNECT by something else.
+// notMQTT returns an error about an answer to CONNECT that is not MQTT. It names the
+// protocol if the first bytes show it.
 func (w *wire) notMQTT() error {
 	head, _ := w.in.Peek(min(w.in.Buffered(), 5))
 	why := "is this host and port a broker's?"
@@ -47,8 +48,8 @@ func (w *wire) notMQTT() error {
 	return fmt.Errorf("%w: %s", errNoMQTT, why)
 }
 
-// speaks is the protocol of which these are the first bytes; empty: none that is
-// known here.
+// speaks returns the protocol of which these are the first bytes: "TLS" (an alert or
+// a handshake), "HTTP" or "MQTT" (a CONNACK); "" if it is another.
 func speaks(head []byte) string {
 	switch {
 	case len(head) >= 2 && (head[0] == 0x15 || head[0] == 0x16) && head[1] == 3: // RFC 8446, section 5.1
@@ -62,21 +63,22 @@ func speaks(head []byte) string {
 }
 
 const (
-	askTime  = 5 * time.Second  // for a connection that finds out why another failed
-	askEvery = 10 * time.Minute // a broker may change its mind
+	diagnoseTimeout  = 5 * time.Second  // for each connection of a diagnosis
+	diagnoseInterval = 10 * time.Minute // how long a finding is used: the broker may be configured anew
 )
 
-// A finding is why a server does not answer.
+// A finding is the result of a diagnosis.
 type finding struct {
-	why string
-	at  time.Time
+	why string    // for a person; empty: the cause was not found
+	at  time.Time // when it was found
 }
 
-// findOut says why a server ended a connection without a word, or what it can
-// be. MQTT 3.1.1 has no code for most of what a broker does not take in CONNECT.
-// To know, it connects a few times more: with and without TLS, and with less of
-// a will. It does so once in askEvery, however often the server is tried.
-func (d *Dialer) findOut(ctx context.Context, server *url.URL, will Message, err error) error {
+// diagnose adds to an error of a connection why the server ended it without a reason,
+// if that can be found out. MQTT 3.1.1 has no return code for most of what a broker
+// may refuse in CONNECT. It makes a few more connections: with and without TLS, and
+// with less of a will. It does so once in diagnoseInterval for each server, however
+// often that is tried, and only after errors that a wrong configuration can cause.
+func (d *Dialer) diagnose(ctx context.Context, server *url.URL, will Message, err error) error {
 	var early *unansweredError
 	var header tls.RecordHeaderError
 	unanswered, secure := errors.As(err, &early), encrypts(server)
@@ -92,8 +94,8 @@ func (d *Dialer) findOut(ctx context.Context, server *url.URL, will Message, err
 	}
 	key := server.Scheme + server.Host
 	f, known := d.findings[key]
-	if !known || time.Since(f.at) > askEvery {
-		f = finding{why: d.ask(ctx, server, will, early), at: time.Now()}
+	if !known || time.Since(f.at) > diagnoseInterval {
+		f = finding{why: d.findCause(ctx, server, will, early), at: time.Now()}
 		d.findings[key] = f
 	}
 	switch {
@@ -105,6 +107,7 @@ func (d *Dialer) findOut(ctx context.Context, server *url.URL, will Message, err
 	return fmt.Errorf("%w: %s", err, f.why)
 }
 
+// notTLS returns what to do about a port without TLS that answers in this protocol.
 func notTLS(speaks string) string {
 	switch speaks {
 	case "HTTP":
@@ -115,19 +118,20 @@ func notTLS(speaks string) string {
 	return "this port does not speak TLS: use the broker's port for TLS, usually 8883, or write mqtt://"
 }
 
-// encrypts reports whether we speak TLS with a server.
+// encrypts reports whether a server is configured with TLS.
 func encrypts(server *url.URL) bool { return server.Scheme == "mqtts" || server.Scheme == "wss" }
 
-// ask connects to find out why a server does not answer CONNECT; early is nil if
-// there was no connection to send it on.
-func (d *Dialer) ask(ctx context.Context, server *url.URL, will Message, early *unansweredError) string {
+// findCause makes the connections of a diagnosis, and returns the cause for a person;
+// "" if it was not found. early is nil if the first connection failed before CONNECT
+// was sent.
+func (d *Dialer) findCause(ctx context.Context, server *url.URL, will Message, early *unansweredError) string {
 	broker := d.broker
 	broker.Limits = broker.limits()
-	broker.Limits.Connect = min(askTime, broker.Limits.Connect)
+	broker.Limits.Connect = min(diagnoseTimeout, broker.Limits.Connect)
 	plain := &url.URL{Scheme: "mqtt", Host: server.Host}
 	switch {
 	case encrypts(server) && early == nil:
-		if answer := broker.hello(ctx, plain, anonymous); answer != "" {
+		if answer := broker.protocolAt(ctx, plain, anonymous); answer != "" {
 			return notTLS(answer)
 		}
 		return "the other end closed it without an alert: its log may say why"
@@ -135,18 +139,20 @@ func (d *Dialer) ask(ctx context.Context, server *url.URL, will Message, early *
 		return "this port speaks TLS: write " + server.Scheme + "s://"
 	case early == nil:
 		return ""
-	case server.Scheme == "mqtt" && broker.hello(ctx, plain,
+	case server.Scheme == "mqtt" && broker.protocolAt(ctx, plain,
 		"GET / HTTP/1.1\r\nHost: "+server.Host+"\r\n\r\n") == "HTTP":
 		return "this port speaks HTTP: write ws:// if it is the broker's port for WebSocket"
 	}
 	if early.silent {
 		return ""
 	}
-	return broker.askForWill(ctx, server, will)
+	return broker.tryWills(ctx, server, will)
 }
 
-// askForWill finds out whether it is the will that the broker does not take.
-func (b Broker) askForWill(ctx context.Context, server *url.URL, will Message) string {
+// tryWills connects without a will and with one that is not retained, to find out
+// whether the broker refuses the will. A refusal with a return code counts as an
+// answer: that CONNECT was understood.
+func (b Broker) tryWills(ctx context.Context, server *url.URL, will Message) string {
 	size := b.connectSize(ctx, will)
 	answers := func(will Message) bool {
 		conn, err := dialServer(ctx, b, server, new(segments), will)
@@ -174,7 +180,7 @@ func (b Broker) askForWill(ctx context.Context, server *url.URL, will Message) s
 		"(in Mosquitto max_qos 1, and a larger max_packet_size)", size)
 }
 
-// connectSize is that of a CONNECT packet. MQTT 3.1.1, section 3.1.
+// connectSize returns the bytes of our CONNECT packet: MQTT 3.1.1, section 3.1.
 func (b Broker) connectSize(ctx context.Context, will Message) int {
 	size := 12 + 2 + len(b.ClientID) + 2 + len(will.Topic) + 2 + len(will.Payload)
 	if password, err := b.Password.Read(ctx); err == nil && password != "" {
@@ -183,12 +189,13 @@ func (b Broker) connectSize(ctx context.Context, will Message) int {
 	return size
 }
 
-// anonymous is a CONNECT without a client ID, a user name and a password: it
-// gives nothing away to a port that was meant to be encrypted.
+// anonymous is a CONNECT packet of MQTT 3.1.1 without a client ID, a user name and a
+// password: it may be sent unencrypted to a port that was meant to be encrypted.
 var anonymous = "\x10\x0c" + "\x00\x04MQTT" + "\x04\x02" + "\x00\x0a" + "\x00\x00"
 
-// hello sends some bytes to a port, and says which protocol answers.
-func (b Broker) hello(ctx context.Context, plain *url.URL, text string) string {
+// protocolAt connects without TLS, sends a text, and returns which protocol answers,
+// see speaks. It is "" if nothing answers in time, too. b.Limits has to be set.
+func (b Broker) protocolAt(ctx context.Context, plain *url.URL, text string) string {
 	conn, err := openSocket(ctx, b, plain, nil)
 	if err != nil {
 		return ""
@@ -206,8 +213,8 @@ func (b Broker) hello(ctx context.Context, plain *url.URL, text string) string {
 	return speaks(head)
 }
 
-// speaksTLS reports whether a port answers a TLS handshake, with whatever
-// certificate.
+// speaksTLS reports whether a port answers a TLS handshake, with any certificate, or
+// with an alert.
 func (b Broker) speaksTLS(ctx context.Context, plain *url.URL) bool {
 	secure := &url.URL{Scheme: "mqtts", Host: plain.Host}
 	conn, err := openSocket(ctx, b, secure, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: plain.Hostname()})

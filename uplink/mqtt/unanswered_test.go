@@ -14,31 +14,31 @@ import (
 	"time"
 )
 
-// door is a TCP port at which each connection is served by f and then closed.
-func door(t *testing.T, f func(net.Conn)) (address string, knocks *atomic.Int32) {
+// acceptEach listens on a TCP port, and calls f for each connection before it closes it.
+func acceptEach(t *testing.T, f func(net.Conn)) (address string, connections *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	knocks = new(atomic.Int32)
+	connections = new(atomic.Int32)
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			knocks.Add(1)
+			connections.Add(1)
 			go func() { f(c); c.Close() }()
 		}
 	}()
-	return l.Addr().String(), knocks
+	return l.Addr().String(), connections
 }
 
-// picky is a broker without TLS that closes without a word for what it does not
-// take.
-func picky(takes func(connect []byte) bool) func(net.Conn) {
+// refusing is a broker without TLS that closes the connection without CONNACK for a
+// CONNECT that it does not take.
+func refusing(takes func(connect []byte) bool) func(net.Conn) {
 	return func(c net.Conn) {
 		in := bufio.NewReader(c)
 		head, err := in.Peek(2)
@@ -65,8 +65,9 @@ const (
 
 func all([]byte) bool { return true }
 
-// TestASilentEndIsFoundOut: what MQTT 3.1.1 has no code for.
-func TestASilentEndIsFoundOut(t *testing.T) {
+// TestDiagnosisFindsWhyAServerDoesNotAnswer: the causes that MQTT 3.1.1 has no
+// return code for.
+func TestDiagnosisFindsWhyAServerDoesNotAnswer(t *testing.T) {
 	a := newAuthority(t)
 	pair := a.issue(t, "broker", x509.Certificate{IPAddresses: loopback})
 	secure, _ := acceptor(t, &tls.Config{Certificates: []tls.Certificate{pair}})
@@ -84,7 +85,7 @@ func TestASilentEndIsFoundOut(t *testing.T) {
 	}
 	go secureWeb.Serve(secureListener)
 	t.Cleanup(func() { secureWeb.Close() })
-	plain := func(takes func([]byte) bool) string { address, _ := door(t, picky(takes)); return address }
+	plain := func(takes func([]byte) bool) string { address, _ := acceptEach(t, refusing(takes)); return address }
 	var largest atomic.Int32
 	for _, c := range []struct{ name, scheme, address, want string }{
 		{"plain, to a port for TLS", "mqtt", secure.Host, "this port speaks TLS: write mqtts://"},
@@ -116,21 +117,24 @@ func TestASilentEndIsFoundOut(t *testing.T) {
 	}
 }
 
-// TestAServerIsNotAskedAllTheTime why it does not answer; after it has, it is.
-func TestAServerIsNotAskedAllTheTime(t *testing.T) {
+// TestADiagnosisIsNotRepeatedAtEachAttempt, but again after the server has accepted
+// a connection.
+func TestADiagnosisIsNotRepeatedAtEachAttempt(t *testing.T) {
 	var takes atomic.Bool
-	address, knocks := door(t, picky(func(c []byte) bool { return takes.Load() || flagsOf(c)&flagRetain == 0 }))
+	address, connections := acceptEach(t, refusing(func(c []byte) bool {
+		return takes.Load() || flagsOf(c)&flagRetain == 0
+	}))
 	dial := NewDialer(Broker{ClientID: "porch", KeepAlive: 15e9,
 		Servers: []*url.URL{{Scheme: "mqtt", Host: address}}}).Dial
 	will := Message{Topic: "porch/agent/status", Payload: []byte("offline"), Retain: true}
 	for range 2 {
-		before := knocks.Load()
+		before := connections.Load()
 		for range 10 {
 			if _, err := dial(t.Context(), will); err == nil || !strings.Contains(err.Error(), "mqtt.retain: false") {
 				t.Fatal(err)
 			}
 		}
-		if n := knocks.Load() - before; n > 10+4 {
+		if n := connections.Load() - before; n > 10+4 {
 			t.Errorf("%d connections for ten attempts", n)
 		}
 		takes.Store(true)
