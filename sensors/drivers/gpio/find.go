@@ -70,6 +70,7 @@ func chipIDs(h *host.Host, chips []Chip) map[string]host.Identity {
 // find looks a pin up among the chips. On a board without a chip whose offsets
 // are the SoC's numbers, GPIO17 is the line that the kernel calls so.
 func (p Pin) find(chips []Chip) (Place, error) {
+	// Boards with another SoC, and virtual ones, name their lines alike.
 	if p.form == onSoC && !slices.ContainsFunc(chips, func(c Chip) bool { return c.IsSoC() }) {
 		p.form, p.name = byName, fmt.Sprint("GPIO", p.offset)
 	}
@@ -100,6 +101,7 @@ var errNoLine = errors.New("no such line")
 func (p Pin) on(c Chip) (offsets []int) {
 	switch p.form {
 	case onChip:
+		// A configuration may name a chip by the link to it.
 		asked := resolve(c.Path, p.chip)
 		if asked != c.Name && asked != filepath.Base(c.Path) || p.offset >= len(c.Lines) {
 			return nil

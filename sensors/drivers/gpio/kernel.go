@@ -24,6 +24,7 @@ func openKernel(at Place, want Request) (Line, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A file that is non-blocking when it is made a [os.File] gets a deadline.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
@@ -156,6 +157,7 @@ func (l *kernelLine) decode(raw []byte, into []Edge) (n int, err error) {
 		if id != uapi.LineEventRisingEdge && id != uapi.LineEventFallingEdge {
 			return n, fmt.Errorf("the kernel reported an event %d that is not an edge", id)
 		}
+		// The kernel's clock is not the wall clock: only an age can be carried over.
 		age := ticks - int64(binary.NativeEndian.Uint64(raw))
 		seq := binary.NativeEndian.Uint32(raw[20:])
 		into[n] = Edge{

@@ -27,6 +27,8 @@ func (p Place) line() LineInfo { return p.Lines[p.Offset] }
 func Open(h *host.Host, pin Pin, want Request) (Line, error) {
 	chips, errs := Chips(h)
 	broken := errors.Join(errs[:min(1, len(errs))]...) // the first says enough
+	// Without any chip the reason is why none could be read, and not which lines there
+	// are.
 	if len(chips) == 0 {
 		return nil, fmt.Errorf("%v: %w", pin, broken)
 	}

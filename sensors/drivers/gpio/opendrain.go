@@ -28,6 +28,7 @@ func OpenDrainLine(at Place) (*OpenDrain, error) {
 	if err := uapi.GetLine(chip.Fd(), &request); err != nil {
 		return nil, err
 	}
+	// A program that the agent starts must not hold the bus.
 	unix.CloseOnExec(int(request.Fd))
 	return &OpenDrain{os.NewFile(uintptr(request.Fd), at.String())}, nil
 }

@@ -179,6 +179,7 @@ func (c *command) exited() bool {
 		return true
 	}
 	var info unix.Siginfo
+	// WNOWAIT leaves it to be waited for.
 	err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	return err == nil && info.Signo == int32(syscall.SIGCHLD)
 }
@@ -200,6 +201,8 @@ func (c *command) end() error {
 		return nil
 	}
 	group := -c.cmd.Process.Pid
+	// SIGTERM goes to a program that runs alone: of one that has ended, what it left
+	// behind gets SIGKILL.
 	if !c.exited() {
 		syscall.Kill(group, syscall.SIGTERM) // it may have ended meanwhile
 		c.await(context.Background(), termGrace)

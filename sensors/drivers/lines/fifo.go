@@ -28,6 +28,7 @@ func openFIFO(path string) (*fifo, error) {
 	if is.Mode().Type() != fs.ModeNamedPipe {
 		return nil, fmt.Errorf("%s: is not a named pipe (move it away, and make one with mkfifo %s)", path, path)
 	}
+	// O_NONBLOCK: else the open would wait for a writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("%w: it has to be open to %s for reading", err, host.UserName())

@@ -74,6 +74,7 @@ func parseMember(raw json.RawMessage, q sensors.Quantity) (float64, error) {
 	switch raw = bytes.TrimSpace(raw); {
 	case string(raw) == "null":
 		return 0, errors.New("null: the source has no value")
+	// Of more than two states nobody knows which one is true.
 	case string(raw) == "true" && len(q.States) == 2:
 		return 1, nil
 	case string(raw) == "false" && len(q.States) == 2:

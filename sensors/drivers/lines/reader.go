@@ -81,12 +81,14 @@ func (r *reader) rest() string {
 
 // fill reads more, until a time or the end of ctx.
 func (r *reader) fill(ctx context.Context, until time.Time) error {
+	// What is not read stays in the pipe, and its writer waits: nothing is lost by it.
 	if err := r.pace(ctx); err != nil {
 		return err
 	}
 	if err := r.file.SetReadDeadline(until); err != nil {
 		return err
 	}
+	// A deadline in the past ends the read at once.
 	stop := context.AfterFunc(ctx, func() { r.file.SetReadDeadline(time.Unix(1, 0)) }) // its error is the read's
 	defer stop()
 	read := r.file.Read

@@ -103,6 +103,7 @@ func (s *sensor) read(ctx context.Context, now time.Time) error {
 		return nil // it was the limit's turn, and there may be more to read
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return s.source.checkAlive()
+	// Of a program; a pipe waits for its next writer.
 	case errors.Is(err, io.EOF):
 		s.sourceEnded = true
 		if line := s.reader.rest(); line != "" {
@@ -120,6 +121,7 @@ func (s *sensor) keep(samples []sensors.Sample, now time.Time) {
 		for i < len(s.newest) && s.newest[i].Quantity != sample.Quantity {
 			i++
 		}
+		// The list is as long as there are quantities: a search is cheaper than a map.
 		if i == len(s.newest) {
 			s.newest = append(s.newest, newestSample{})
 		} else {
