@@ -1,5 +1,5 @@
 // Docs writes docs/sensors.md from the table of kinds in package drivers,
-// docs/configuration.md from the structs that package config fills, and
+// docs/configuration.md from the structs that package config fills, docs/log.md from what is logged, and
 // docs/doctor.md from the checks of holdfast doctor.
 //
 //	go run ./build/docs
@@ -15,6 +15,7 @@ var pages = map[string]func(root string) (string, error){
 	"docs/sensors.md":       sensorsPage,
 	"docs/configuration.md": configurationPage,
 	"docs/doctor.md":        doctorPage,
+	"docs/log.md":           logPage,
 }
 
 func main() {

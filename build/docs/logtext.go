@@ -1,0 +1,192 @@
+package main
+
+// logVariables are the messages of calls whose text is not a literal, by file and
+// expression.
+var logVariables = map[string][]string{
+	"expiry.go: text": {"certificate expires soon: renew it", "certificate has expired: renew it"},
+	"watchdog.go: what": {"hangs: the watchdog is not fed, and systemd will restart the agent",
+		"hangs in the kernel, which a restart would not end"},
+	"takeover.go: err.Error()": {"another client uses …: give each a client_id of its own"},
+	"lograte.go: f.back":       {"sensor answers again", "quantity is back"},
+}
+
+// A logPart is one section of docs/log.md.
+type logPart struct {
+	title string
+	lines []logMeaning
+}
+
+// A logMeaning says what a message means, and what to do.
+type logMeaning struct{ text, means string }
+
+var logParts = []logPart{
+	{"Start, configuration and stop", []logMeaning{
+		{"holdfast starts", "the queue is open and the sensors are started; the broker comes later"},
+		{"holdfast stopped", "in order: what was in memory is on disk, and the broker was told"},
+		{"configuration", "something in the file is accepted and probably not meant: `warning` says what"},
+		{"configuration read again", "after SIGHUP or `systemctl reload`; what did not change went on"},
+		{"configuration not changed: the file is wrong", "the agent goes on with what it had; `holdfast check` shows " +
+			"each mistake in its place"},
+		{"configuration not changed: the new one cannot be started", "the file is right and something that it names " +
+			"cannot be had: `err` says what"},
+		{"the configuration came from standard input: it cannot be read again", "it was started with `-c -`: give it " +
+			"a file"},
+		{"something is wrong with this machine", "what `holdfast doctor` finds at the start, with `mend`; also in " +
+			"`agent/health` under `problems`"},
+		{"no control socket: holdfast queue cannot ask this agent", "the state directory is not writable, or its path " +
+			"is too long; everything else works"},
+		{"control socket: no client was let in", "the system has no descriptor or memory left; it is tried again"},
+		{"status page", "it can be looked at under `url`"},
+		{"no status page", "the address or port is taken, or the TLS files cannot be read; it is tried again"},
+	}},
+	{"The service manager", []logMeaning{
+		{"hangs: the watchdog is not fed, and systemd will restart the agent", "a loop made no progress: `loop` names " +
+			"it. Please report it, with the log before it"},
+		{"hangs in the kernel, which a restart would not end", "a driver waits in the kernel; the agent goes on " +
+			"without it. Look at `dmesg`; often it is the card or a bus"},
+		{"makes progress again", "the loop that hung goes on"},
+		{"the service manager's watchdog is not fed", "the notify socket cannot be written: systemd will restart the " +
+			"agent"},
+		{"the service manager was not told how the agent is", "`systemctl status` is out of date; nothing else is " +
+			"wrong"},
+	}},
+	{"Sensors", []logMeaning{
+		{"… fails", "the sensor or one of its quantities cannot be read: `err` says why. It is opened again by " +
+			"itself, at most every 15 s"},
+		{"… fails again and again: it is counted from here on", "as above; from here on it is counted instead of " +
+			"logged each time"},
+		{"… has failed", "the count of the last hour"},
+		{"sensor answers again", "the failure is over"},
+		{"quantity is back", "the failure of one quantity is over"},
+		{"sensor not closed well", "the part was left in an unknown state; it is set up anew when it is opened"},
+		{"event", "what a sensor or the clock reports; it is also on `agent/event`"},
+		{"event comes again and again: it is counted from here on", "see `event`"},
+		{"events", "the count of the last hour"},
+		{"event lost: its details are no JSON", "a fault in the agent: please report it"},
+	}},
+	{"The queue", []logMeaning{
+		{"storage fails: readings are kept in memory", "the disk is full, read-only or broken: `err` says which. " +
+			"Readings go to the broker all the same; a power cut now loses what waits. Make room, or change the card"},
+		{"storage hangs: alarms are in memory only", "the disk neither takes nor refuses a write: the card is dying, " +
+			"or a network file system is away"},
+		{"storage works again", "what was in memory is on disk"},
+		{"readings dropped", "`why` says whether it is the disk, `queue.max_size`, `queue.max_age` or a burst; what is " +
+			"lost is declared as a gap"},
+		{"readings come faster than the disk takes them: sensors wait for it", "a burst; nothing is lost while each " +
+			"reading waits less than 2 s"},
+		{"block on disk skipped", "a block fails its checksum and cannot be sent: the loss is declared as a gap"},
+		{"blocks of the queue were damaged: the rest is used", "the card returned something else than was written: " +
+			"change it soon"},
+		{"damaged blocks stay in the queue", "they could not be taken out, since the disk cannot be written"},
+		{"gaps on disk skipped", "declared losses of before cannot be read, and are not told"},
+		{"item that was set aside is damaged and skipped", "one message of `queue show --aside` is lost"},
+		{"what is set aside cannot be read", "the disk fails: it is tried again"},
+		{"what is set aside cannot be read: it is tried again in a day", "the disk fails"},
+		{"what is kept of a stream cannot be read", "the disk fails: it is tried again"},
+		{"backlog cannot be read", "the disk fails: it is tried again each second; new readings go on from memory"},
+		{"the queue was damaged: what is intact was carried over, the file is kept aside", "after a bad power cut or on " +
+			"a dying card; what is lost is declared. Keep the file for a report, or delete it"},
+		{"the queue is damaged and its disk cannot be written: what is intact is read from a copy in memory",
+			"change the card; nothing that arrives now survives a restart"},
+		{"the queue file can be neither read nor written: what is in it waits, the rest goes on in memory",
+			"change the card, or mount the disk"},
+		{"the queue file was emptied under the agent: what was in it is lost", "something truncated it; the loss is " +
+			"declared"},
+		{"the queue file was made anew with all that it held", "somebody deleted or replaced it under the agent; " +
+			"nothing is lost"},
+		{"the file at queue.path was not made by holdfast: it stays as it is", "another file is in its place; the queue " +
+			"is beside it under the name in `using`"},
+		{"a file aside was deleted", "damaged files of before are kept up to the size of the queue: this was the oldest"},
+		{"a file aside stays", "it could not be deleted; do it by hand"},
+		{"the queue held the backlog of another client ID: it is kept aside, and not sent",
+			"the client ID changed; `holdfast queue adopt` sends it under the new one"},
+		{"a backlog of another client ID lies beside the queue: holdfast queue adopt sends it under this one, or " +
+			"delete the file", "as it says"},
+		{"the backlog of another client ID was adopted", "by `holdfast queue adopt`"},
+		{"the queue of another client ID is empty: it is used", "the client ID changed, and nothing waited"},
+		{"readings of another client ID or queue were in memory only and are lost", "the configuration changed while " +
+			"the disk failed"},
+		{"what could not be written goes on in memory", "a reload while the disk fails"},
+		{"this start could not be counted: its number may repeat", "the disk fails; consumers tell starts apart by the " +
+			"eight random digits, too"},
+		{"the count of starts could not be put back: it begins anew", "the queue was made anew; starts are told apart " +
+			"by their random digits"},
+		{"this start is not marked", "a crash now could not be told from a power cut; the disk fails"},
+		{"the marker of this start stays", "the next start takes this one for a crash; the disk fails"},
+	}},
+	{"The connection", []logMeaning{
+		{"uplink up", "the broker has acknowledged something"},
+		{"uplink down", "why, and when it is tried again; an error if somebody has to mend it, such as a password"},
+		{"uplink goes back to the server that is preferred", "it answers again"},
+		{"uplink connects anew: our network was away", "the link came back before the connection was known to be dead"},
+		{"the kernel does not tell when the network is back: attempts come by their own pace", "no netlink, as in some " +
+			"containers; it takes up to a second longer"},
+		{"no goodbye: the broker will send the will", "the stop was not acknowledged in time; `offline` comes all the " +
+			"same"},
+		{"a late will is corrected", "the broker noticed late that an earlier connection was dead"},
+		{"another client uses …: give each a client_id of its own", "two agents take the name from each other; a " +
+			"copied card has the same `client_id`"},
+		{"certificate expires soon: renew it", "`certificate` names it: ours, the broker's or an authority's"},
+		{"certificate has expired: renew it", "the next connection fails"},
+	}},
+	{"What the broker does not take", []logMeaning{
+		{"the backlog is held: there is no proof that we may publish", "the broker acknowledges and drops what its " +
+			"access list denies; readings wait. Allow the account to publish and read `CLIENT_ID/#`"},
+		{"uplink may publish: the backlog goes out", "the proof came back"},
+		{"a stream is held: the broker acknowledges its readings and does not forward them", "as above, for one stream"},
+		{"the broker takes a stream again: what was kept goes out", "mended"},
+		{"readings that the broker acknowledged may not have arrived", "between the last proof and its failure: they are " +
+			"declared as a gap with `why: unproven`"},
+		{"the broker closes the connection for a message: it is set aside and tried again in a day", "too large, or a " +
+			"topic that it does not allow: `holdfast queue show --aside`"},
+		{"the broker closes the connection for each message of a stream: they are kept and tried again in a day",
+			"its topic is not allowed"},
+		{"the broker closes the connection for each state of a stream: it is not sent for a day", "its topic is not " +
+			"allowed, or the broker takes nothing retained: see `mqtt.retain`"},
+		{"the broker closes the connection for a stream that it took: it is held again", "the access list changed " +
+			"while it drained"},
+		{"the broker still closes the connection for a message that is set aside", "a day later; it stays aside"},
+		{"the broker takes what it refused", "mended"},
+		{"the broker closes the connection for the proof that we may publish: readings go without it", "allow this " +
+			"account to publish and read `agent/canary`, or set `mqtt.prove_publish: false`"},
+		{"the broker closes the connection when we subscribe to our own readings: they go without proof that they " +
+			"arrive", "allow it to read what it publishes, or set `mqtt.prove_publish: false`"},
+		{"a message about ourselves does not get through, and readings go on without it", "`topic` and `bytes` say " +
+			"which: an access list, a limit on size, or a path that loses large packets"},
+		{"what did not get through does so again", "mended"},
+		{"a message on a topic that we read is too large: it is not read for now", "somebody else publishes there"},
+		{"what an earlier start left with the broker cannot be cleared", "an old state stays retained; `holdfast ha " +
+			"forget` tries again"},
+		{"take-overs and late wills go unnoticed", "this account may not read `agent/status` or `agent/info`"},
+		{"when Home Assistant restarts it is not told again", "this account may not read Home Assistant's status topic"},
+	}},
+	{"The embedded broker", []logMeaning{
+		{"embedded broker: connection ended", "why a client went"},
+		{"embedded broker: client disconnected", "it read too slowly"},
+		{"embedded broker: a message is not retained: too many are", "it keeps so many: use a real broker"},
+	}},
+	{"Updates", []logMeaning{
+		{"is up to date", "the source has nothing newer"},
+		{"installs", "a newer version; the one before is kept"},
+		{"keeps the new version", "it was ready, and the broker acknowledged something"},
+		{"goes back to the version before", "the new one did not deliver within ten minutes: `why`"},
+		{"judges the version whose update was interrupted", "after a power cut in the middle of one"},
+		{"leaves out a version that did not deliver", "it is tried again at `until`"},
+		{"an old package was not removed", "it takes room in the state directory: delete it by hand"},
+		{"no event tells of the update", "the agent could not be asked; the log has it"},
+	}},
+}
+
+var logEvents = []logMeaning{
+	{"gap", "numbers that never come: `stream`, `from`, `to`, `count` and `why` (`dropped`, `thinned`, `damaged`, `aside`, " +
+		"`unproven`); a consumer need not wait for them"},
+	{"storage", "`state` is `fails`, `hangs`, `works` or `damaged`: see the queue above"},
+	{"quarantine", "a damaged queue file was kept aside, and what was intact carried over"},
+	{"fault", "a sensor, or a quantity of it, cannot be read: `error`"},
+	{"recovered", "it can be read again, after `after_s` seconds"},
+	{"flapping", "a contact changes faster than `flapping` allows: its state is held until it rests"},
+	{"clock_step", "the wall clock was set: `by_ms`; times of before are corrected where that is possible"},
+	{"take_over", "another client uses our client ID: `other` is the boot of its birth"},
+	{"aside", "the broker refuses a message or a stream: `holdfast queue show --aside`"},
+	{"update", "the outcome of an update: the version that runs, and why"},
+}
