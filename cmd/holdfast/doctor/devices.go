@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
@@ -284,7 +285,7 @@ func (s *Site) read(ctx context.Context, spec sensors.Spec) (err error) {
 	for _, sample := range samples {
 		err = errors.Join(err, sample.Err)
 	}
-	paced, ok := spec.Options.(interface{ Pace() time.Duration })
+	paced, ok := spec.Options.(drivers.Options)
 	switch {
 	case !errors.Is(err, context.DeadlineExceeded):
 		return err

@@ -328,6 +328,11 @@ func retained(ctx context.Context, conn *mqtt.Conn, topic string, patience time.
 	if await(ctx, conn, conn.Subscribe(topic)) != nil {
 		return ""
 	}
+	// Brokers send what is retained behind the answer to the subscription. One more
+	// round trip has passed it, however slow the link is.
+	if await(ctx, conn, conn.Unsubscribe(topic+"/none")) != nil {
+		return ""
+	}
 	timeout := time.After(patience)
 	for {
 		select {
