@@ -43,6 +43,12 @@ install_tools() {
 	need chromium chromium # the status page
 	need promtool prometheus
 	need npm npm # fetches axe-core
+	need debootstrap debootstrap # a Debian to install the package into, and what looks at it
+	need systemd-nspawn systemd-container
+	need systemd-analyze systemd
+	need lintian lintian
+	need apt-ftparchive apt-utils
+	need gpg gnupg
 	install_missing
 }
 
