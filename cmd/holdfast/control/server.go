@@ -71,7 +71,8 @@ type request struct {
 	Outcome json.RawMessage `json:"outcome,omitempty"` // updated: the details of the event
 }
 
-// An Answer is what the agent says.
+// An Answer is what the agent says. It has more fields than other types: it is one line
+// of JSON whose keys commands and people read, and an older command ignores new ones.
 type Answer struct {
 	Queue    string `json:"queue"`           // the file's name in the state directory
 	Error    string `json:"error,omitempty"` // why it was not done

@@ -17,12 +17,16 @@ import (
 // An access decides who may look. It holds off pages of other sites that a browser
 // of this network has open: they know the node's address, or give it a name of
 // their own (DNS rebinding).
+//
+// Its fields are set by newAccess and not changed, so it needs no lock.
 type access struct {
-	token [sha256.Size]byte // of the token
-	open  bool              // there is no token
-	hosts func(host string) bool
+	token [sha256.Size]byte      // of the token: sums are equally long, so comparing tells no length
+	open  bool                   // there is no token
+	hosts func(host string) bool // whether the node may be called that
 }
 
+// newAccess says whom the page is for: this machine, whoever has the token, or a web
+// server in front of it.
 func newAccess(opt *config.Status, s secrets) *access {
 	a := &access{token: sha256.Sum256([]byte(s.token)), open: s.token == ""}
 	host, _, _ := net.SplitHostPort(opt.Listen)
@@ -43,19 +47,21 @@ func isLocal(name string) bool {
 	return name == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// isAddress: no site can have an address for its name.
+// isAddress says that a name is an address: no site can have one for its name, so there
+// is nothing to rebind.
 func isAddress(name string) bool {
 	_, err := netip.ParseAddr(name)
 	return err == nil
 }
 
+// covers says that the certificate is for that name: its owner says what the node is called.
 func covers(cert *x509.Certificate, name string) bool {
 	return cert != nil && cert.VerifyHostname(name) == nil
 }
 
 // refuse returns the status with which a request is refused, and why; 0: it is not.
 func (a *access) refuse(r *http.Request) (code int, why string) {
-	switch {
+	switch { // the token comes last: another site must not learn whether there is one
 	case !a.hosts(hostOf(r.Host)):
 		return http.StatusForbidden, "this is not a name of the node: use localhost or its address"
 	case !sameOrigin(r):
@@ -108,13 +114,15 @@ func (a *access) knows(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
 }
 
-// limitedConn gives its place back when it is closed.
+// limitedConn gives its place back when it is closed, once: net/http may close a
+// connection more than once.
 type limitedConn struct {
 	net.Conn
 	once  sync.Once
 	leave func()
 }
 
+// Close closes the connection and gives the place back.
 func (c *limitedConn) Close() error {
 	c.once.Do(c.leave)
 	return c.Conn.Close()

@@ -27,6 +27,7 @@ type hub struct {
 	stop    context.CancelFunc // of the goroutine; nil: nobody looks
 }
 
+// newHub returns a hub that does nothing until somebody joins.
 func newHub(node Node) *hub { return &hub{node: node, viewers: map[chan []byte]bool{}} }
 
 // join returns a feed of changes; it is closed when the viewer is too slow. The feed
@@ -47,6 +48,8 @@ func (h *hub) join() (feed chan []byte, leave func()) {
 	return feed, func() { h.leave(feed) }
 }
 
+// leave takes a viewer off. The last one ends the goroutine, which then takes no
+// snapshot any more.
 func (h *hub) leave(feed chan []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,6 +82,8 @@ func (h *hub) run(ctx context.Context) {
 	}
 }
 
+// tell gives a change to every viewer. It never waits: one page that hangs must not hold
+// up the others.
 func (h *hub) tell(data []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -52,16 +52,20 @@ func (e *exposition) sample(name string, v float64, labels ...string) {
 // escapeLabel is the escaping of both formats.
 var escapeLabel = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
+// gauge writes a metric of one value that goes up and down.
 func (e *exposition) gauge(name, unit, help string, v float64) {
 	e.family(name, "gauge", unit, help)
 	e.sample(name, v)
 }
 
+// counter writes a metric of one value that only grows, from 0 at the start of the agent.
+// The name is without _total, which its sample gets.
 func (e *exposition) counter(name, unit, help string, v float64) {
 	e.family(name, "counter", unit, help)
 	e.sample(name+"_total", v)
 }
 
+// number is a truth as Prometheus has it.
 func number(b bool) float64 {
 	if b {
 		return 1
@@ -69,8 +73,10 @@ func number(b bool) float64 {
 	return 0
 }
 
+// seconds are Unix milliseconds as Prometheus has them: metrics are in base units.
 func seconds(ms int64) float64 { return float64(ms) / 1000 }
 
+// metrics answers a scrape, in the format that is asked for.
 func (s *server) metrics(w http.ResponseWriter, r *http.Request) {
 	open := wantsOpenMetrics(r.Header.Get("Accept"))
 	kind := "text/plain; version=0.0.4; charset=utf-8"
@@ -100,6 +106,8 @@ func metricsText(s status.Snapshot, open bool) string {
 	return e.String()
 }
 
+// link writes what there is of the link. What is unknown is left out, not 0: an alert on
+// a certificate that expired in 1970 would be wrong.
 func (e *exposition) link(l status.Link) {
 	e.gauge("holdfast_link_up", "", "1 while the broker has accepted the connection.", number(l.Connected))
 	e.gauge("holdfast_link_since_timestamp_seconds", "seconds",
@@ -115,6 +123,7 @@ func (e *exposition) link(l status.Link) {
 	}
 }
 
+// queue writes the backlog, the losses and what the disk has to bear.
 func (e *exposition) queue(q status.Queue) {
 	e.gauge("holdfast_backlog_readings", "readings",
 		"Readings and events that are not acknowledged.", float64(q.Backlog))
@@ -131,6 +140,9 @@ func (e *exposition) queue(q status.Queue) {
 	e.counter("holdfast_disk_commits", "commits", "Commits to the queue's file.", float64(q.Commits))
 }
 
+// streams writes three families with a sample for each stream: the samples of one family
+// have to stand together. The value of a stream that cannot be read is absent, so that
+// Prometheus shows a gap there.
 func (e *exposition) streams(all []status.Stream) {
 	e.family("holdfast_stream_fault", "gauge", "", "1 while the stream cannot be read.")
 	for _, s := range all {

@@ -55,6 +55,8 @@ func Check(ctx context.Context, opt *config.Status) error {
 	return err
 }
 
+// readSecrets reads them anew for each start of the page: a renewed certificate counts
+// from the next SIGHUP on.
 func readSecrets(ctx context.Context, opt *config.Status) (s secrets, err error) {
 	if opt.Token.File != "" {
 		s.token, err = opt.Token.Read(ctx)
@@ -111,7 +113,7 @@ func serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	ctx, end := context.WithCancel(ctx)
+	ctx, end := context.WithCancel(ctx) // of every request: streams of events end with it
 	defer end()
 	s := newServer(node, newAccess(opt, secrets))
 	web := &http.Server{
@@ -127,7 +129,7 @@ func serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger)
 	if opt.Listening != nil {
 		opt.Listening(url)
 	}
-	done := make(chan error, 1)
+	done := make(chan error, 1) // gets what ended the server: it has room, so nobody has to wait for it
 	go func() {
 		if secrets.cert == nil {
 			done <- web.Serve(limit(listener))
@@ -167,7 +169,7 @@ func address(opt *config.Status, l net.Listener, secure bool) string {
 	if path := opt.UnixPath(); path != "" {
 		return "unix:" + path
 	}
-	scheme, host := "http", l.Addr().String()
+	scheme, host := "http", l.Addr().String() // with the port that was given for port 0
 	if secure {
 		scheme = "https"
 	}
@@ -179,11 +181,14 @@ func address(opt *config.Status, l net.Listener, secure bool) string {
 // some 20 kB on a board with little memory.
 func limit(l net.Listener) net.Listener { return &limited{l, make(chan struct{}, maxConns)} }
 
+// limited is a listener with places, one token in the channel for each connection.
 type limited struct {
 	net.Listener
 	places chan struct{}
 }
 
+// Accept returns the next connection for which there is a place, and closes those for
+// which there is none. It is called by the server's own goroutine alone.
 func (l *limited) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()

@@ -22,6 +22,8 @@ type asset struct {
 	etag string
 }
 
+// mediaTypes are written here: package mime would ask the machine, which may say
+// something else, and browsers are told to believe it.
 var mediaTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -29,7 +31,8 @@ var mediaTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// A server answers requests. It has no state but its hub.
+// A server answers requests. It has no state but its hub; all other fields are set by
+// newServer and not changed, so requests share it without a lock.
 type server struct {
 	node   Node
 	access *access
@@ -37,6 +40,7 @@ type server struct {
 	assets map[string]asset // by path
 }
 
+// newServer returns a server whose assets are read from the binary, once.
 func newServer(node Node, a *access) *server {
 	s := &server{node: node, access: a, hub: newHub(node), assets: map[string]asset{}}
 	files, err := assets.ReadDir("assets")
@@ -59,6 +63,8 @@ func newServer(node Node, a *access) *server {
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// ServeHTTP answers one request. The headers that protect the page go with every answer,
+// refusals too.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
@@ -106,6 +112,7 @@ func (s *server) snapshot(w http.ResponseWriter) {
 	w.Write(text)
 }
 
+// sendAsset sends a file of the page, unless the browser has it already.
 func (s *server) sendAsset(w http.ResponseWriter, r *http.Request, a asset) {
 	h := w.Header()
 	h.Set("Content-Type", a.kind)
@@ -147,7 +154,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 	out := http.NewResponseController(w)
-	send := func(event string, data []byte) bool {
+	send := func(event string, data []byte) bool { // false: the viewer is gone, or takes nothing
 		out.SetWriteDeadline(time.Now().Add(writeTimeout))
 		_, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data)
 		return err == nil && out.Flush() == nil

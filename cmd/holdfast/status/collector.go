@@ -118,6 +118,8 @@ func (c *Collector) streams(m moment, history bool) []Stream {
 	return all
 }
 
+// addHistories adds the last hour to each stream that has one. The rings are copied, so
+// the lock is held for no longer than that takes.
 func (c *Collector) addHistories(all []Stream, m moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,6 +130,8 @@ func (c *Collector) addHistories(all []Stream, m moment) {
 	}
 }
 
+// events are those of the queue. Details that are no JSON would spoil the whole
+// snapshot, and are left out.
 func events(m moment, items []queue.Item) []Event {
 	all := make([]Event, len(items))
 	for i, it := range items {
@@ -143,6 +147,7 @@ func events(m moment, items []queue.Item) []Event {
 // reckoned, in readings a second: less is chance.
 const minRate = 0.2
 
+// queueOf is the queue as it is, with the link's share: how fast it drains.
 func queueOf(m moment, q queue.Stats, link uplink.Status) Queue {
 	s := Queue{Backlog: q.Backlog, Memory: q.Memory, Rate: link.Rate, Delivered: link.Delivered, Dropped: q.Dropped,
 		Missing: q.Missing, Aside: q.Rejected, Failing: q.Failing, Written: q.Written, WrittenToday: q.WrittenToday,

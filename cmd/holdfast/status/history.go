@@ -23,6 +23,8 @@ type ring struct {
 	count  int
 }
 
+// slotOf is the number of the slot that an uptime is in. The uptime never steps, so slots
+// stay equally long when the wall clock is set.
 func slotOf(uptime time.Duration) int64 { return int64(uptime / slotLength) }
 
 // add takes a value measured at an uptime. A value from before the newest slot, or

@@ -23,7 +23,7 @@ type Snapshot struct {
 	Problems []string `json:"problems"` // what a person should mend, most important first
 }
 
-// A Node says which agent this is.
+// A Node says which agent this is. Only Boot and PID tell two starts apart.
 type Node struct {
 	ClientID string `json:"client_id"`
 	Version  string `json:"version"`
@@ -33,7 +33,8 @@ type Node struct {
 	Started  int64  `json:"started"`
 }
 
-// A Link is the way to the broker.
+// A Link is the way to the broker. Error outlives the outage that it is about: a
+// person who looks later wants to know why it was.
 type Link struct {
 	Connected   bool    `json:"connected"`
 	Server      string  `json:"server"` // host:port
@@ -46,15 +47,14 @@ type Link struct {
 	CertExpires int64   `json:"certificate_expires"`
 }
 
-// A Queue is what waits, and what became of the rest since the start.
+// A Queue is what waits, and what became of the rest since the start. Left takes into
+// account what is measured meanwhile.
 type Queue struct {
-	Backlog int     `json:"backlog"` // readings, events and gaps that are not acknowledged
-	Memory  int     `json:"memory"`  // of these, in memory alone
-	Oldest  float64 `json:"oldest_s"`
-	Rate    float64 `json:"drain_rate"` // acknowledged per second, over the last seconds
-	// until the backlog is empty, less what is measured meanwhile; -1: it does not
-	// shrink
-	Left      float64 `json:"drain_left_s"`
+	Backlog   int     `json:"backlog"` // readings, events and gaps that are not acknowledged
+	Memory    int     `json:"memory"`  // of these, in memory alone
+	Oldest    float64 `json:"oldest_s"`
+	Rate      float64 `json:"drain_rate"`   // acknowledged per second, over the last seconds
+	Left      float64 `json:"drain_left_s"` // until the backlog is empty; -1: it does not shrink
 	Delivered uint64  `json:"delivered"`
 	Dropped   uint64  `json:"dropped"` // readings that had to make room
 	Missing   uint64  `json:"missing"` // readings declared as gaps, the dropped ones among them
@@ -73,7 +73,8 @@ type Clock struct {
 	Source  string `json:"source"`  // what vouches for it; empty: nothing
 }
 
-// A Stream is the latest reading of one stream, or the fact that there is none.
+// A Stream is the latest reading of one stream, or the fact that there is none. A value
+// never stands beside an error: what could not be read has no value.
 type Stream struct {
 	Name    string   `json:"name"`
 	Kind    string   `json:"kind"`
@@ -89,7 +90,7 @@ type Stream struct {
 	History *History `json:"history,omitempty"` // nil: none is kept, or none was asked for
 }
 
-// An Event is something that happened to the agent itself.
+// An Event is something that happened to the agent itself, as agent/event publishes it.
 type Event struct {
 	At      int64           `json:"ts"`
 	Seq     uint64          `json:"seq"` // as in agent/event
