@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds every wait for the page: a loaded machine is slow.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // A view is a screen and a colour scheme.
 type view struct {
