@@ -62,7 +62,7 @@ func newBackoff(clientID string, within time.Duration) *backoff {
 
 // phaseOf is when in a turn an agent is due. Agents whose client IDs differ in a
 // number at their end are spread evenly, by the golden ratio: of a thousand, in turns
-// of 22 s, 45 or 46 come in a second. Others are spread by chance, up to 77.
+// of 22 s, 45 or 46 come in a second. Others are spread by chance, up to 79.
 func phaseOf(clientID string) float64 {
 	name := strings.TrimRight(clientID, "0123456789")
 	number, _ := strconv.ParseUint(clientID[len(name):], 10, 64) // too long a number counts as the largest

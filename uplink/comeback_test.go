@@ -43,7 +43,7 @@ func (f fleet) comeBack(away, within time.Duration) (connects []time.Time) {
 // fewer else. Of those that
 // are numbered, and whose clocks are right, a second gets its share and hardly one
 // more. Others are spread by chance: 45 in a second on average, in turns of 22 s, and
-// up to 77 of them in the worst second of all.
+// up to 79 of them in the worst second of all.
 func TestAFleetComesBackByRule(t *testing.T) {
 	outages := 100
 	switch {

@@ -54,49 +54,41 @@ var reasons = map[string]string{
 	"memory, MB":        "it is no Go program, or has no queue",
 }
 
+// The paragraphs of the page; [wrap] breaks their lines.
 const (
-	intro = `# Benchmarks
-
-The same work in one run, by holdfast and by what a user would pick instead. ` + "`build/bench/peers`" + ` has
-written this page:
-
-    cd build/bench/peers && go run . -docs ../../../docs/benchmarks.md
-
-`
-	aboutOutage = `
-Telegraf was not built for this run. A preallocated ring without a broker is in
-[build/bench/README.md](../build/bench/README.md).
-
-## An outage
-
-%d readings at %.0f a second while the broker is away; SIGKILL when the last one is accepted; then the
-broker is there, and the peer starts again. Bytes are counted at the block device, with the file
-system's journal.
-
-`
-	aboutDrain = `
-## A drain
-
-%d readings are taken in while the broker is away. Then they go out to a Mosquitto with its defaults
-but for queues without a bound, and one subscriber at QoS 1; %d are in flight at most where a peer
-has a choice. Medians of %d rounds. Processor time is that of the peer's processes by schedstat.
-
-`
+	intro = "The same work in one run, by holdfast and by what a user would pick instead. " +
+		"`build/bench/peers` has written this page:"
+	call        = "    cd build/bench/peers && go run . -docs ../../../docs/benchmarks.md\n"
+	notMeasured = "Telegraf was not built for this run. A preallocated ring without a broker is in " +
+		"[build/bench/README.md](../build/bench/README.md)."
+	aboutOutage = "%d readings at %.0f a second while the broker is away; SIGKILL when the last one is accepted; " +
+		"then the broker is there, and the peer starts again. Bytes are counted at the block device, with the file " +
+		"system's journal."
+	aboutDrain = "%d readings are taken in while the broker is away. Then they go out to a Mosquitto with its " +
+		"defaults but for queues without a bound, and one subscriber at QoS 1; %d are in flight at most where a peer " +
+		"has a choice. Medians of %d rounds. Processor time is that of the peer's processes by schedstat."
 )
 
 // page is docs/benchmarks.md.
 func (p plan) page(outages, drains []result, load string) string {
 	var b strings.Builder
-	b.WriteString(intro)
-	b.WriteString(wrap(fmt.Sprintf("%s on %s, %d cores, load before it %s; %s; %s.",
-		time.Now().UTC().Format("2006-01-02"), machine(), runtime.NumCPU(), load, runtime.Version(), versions()), ""))
-	b.WriteString("\n| peer | what it is |\n|---|---|\n")
+	paragraph := func(format string, values ...any) { b.WriteString(wrap(fmt.Sprintf(format, values...), "") + "\n") }
+	b.WriteString("# Benchmarks\n\n")
+	paragraph(intro)
+	b.WriteString(call + "\n")
+	paragraph("%s on %s, %d cores, load before it %s; %s; %s.", time.Now().UTC().Format("2006-01-02"), machine(),
+		runtime.NumCPU(), load, runtime.Version(), versions())
+	b.WriteString("| peer | what it is |\n|---|---|\n")
 	for _, peer := range peers {
 		fmt.Fprintf(&b, "| %s | %s |\n", peer.name, peer.about)
 	}
-	fmt.Fprintf(&b, aboutOutage, p.slow, p.rate)
+	b.WriteString("\n")
+	paragraph(notMeasured)
+	b.WriteString("## An outage\n\n")
+	paragraph(aboutOutage, p.slow, p.rate)
 	table(&b, ofOutage, outages)
-	fmt.Fprintf(&b, aboutDrain, p.burst, window, p.rounds)
+	b.WriteString("\n## A drain\n\n")
+	paragraph(aboutDrain, p.burst, window, p.rounds)
 	table(&b, ofDrain, drains)
 	return b.String()
 }
