@@ -42,8 +42,8 @@ func newPulse() Options {
 		Quantity: "count", Report: time.Minute}
 }
 
-// Ten reports a second are as fast as a bucket tips; a total that is a day old is still
-// right, as it only grows.
+// A total that is a day old is still right, as it only grows. The rate is an average over
+// the time between two reports, and means little over less than a tenth of a second.
 const (
 	minReport   = 100 * time.Millisecond
 	maxReport   = 24 * time.Hour
