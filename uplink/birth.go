@@ -8,8 +8,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// A birth is what agent/info says: what an agent is and what it feeds. The next
-// one reads it back, to clear what is no longer there.
+// A birth is the payload of agent/info: what an agent is, and which streams it
+// publishes. The next start of the agent reads it, to clear what is configured no
+// longer.
 type birth struct {
 	Version   string                 `json:"version"`
 	Boot      string                 `json:"boot"`
@@ -99,4 +100,20 @@ func (b birth) json() []byte {
 		panic("uplink: birth: " + err.Error()) // strings in maps always marshal
 	}
 	return payload
+}
+
+// Largest returns the topic of the largest message that the agent publishes about
+// itself (its birth, or its announcement to Home Assistant), and the bytes of its
+// payload. `holdfast doctor` compares them with the limits of the broker.
+func (o Options) Largest() (topic string, bytes int) {
+	all := []mqtt.Message{o.birthMessage(false, false)}
+	if o.HomeAssistant.Discovery {
+		all = append(all, o.Discovery())
+	}
+	for _, m := range all {
+		if len(m.Payload) >= bytes {
+			topic, bytes = m.Topic, len(m.Payload)
+		}
+	}
+	return topic, bytes
 }

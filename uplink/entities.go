@@ -5,23 +5,25 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// HomeAssistant says whether and where our device is announced.
+// HomeAssistant says whether and where our device is announced. See package
+// homeassistant for the messages.
 type HomeAssistant struct {
-	Discovery bool
+	Discovery bool   // false: nothing is announced, and nothing is heard of Home Assistant
 	Prefix    string // of Home Assistant's own topics: "homeassistant"
 }
 
-// device is what Home Assistant is told of us.
+// device is what is announced to Home Assistant.
 func (o Options) device() homeassistant.Device {
 	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version,
 		Hardware: o.Hardware,
 		Topics:   o.topicNames(), Streams: o.Streams, Heartbeat: heartbeatEvery}
 }
 
-// Discovery is the retained message that announces our device and its entities.
+// Discovery returns the retained message that announces our device with all its
+// entities, whether or not HomeAssistant.Discovery is set.
 func (o Options) Discovery() mqtt.Message { return retainedConfig(o.device().Discovery()) }
 
-// entities are the retained messages that announce each entity by itself.
+// entities returns the retained messages that announce each entity by itself.
 func (o Options) entities() (msgs []mqtt.Message) {
 	for _, c := range o.device().Entities() {
 		msgs = append(msgs, retainedConfig(c))
@@ -33,11 +35,11 @@ func retainedConfig(c homeassistant.Config) mqtt.Message {
 	return mqtt.Message{Topic: c.Topic, Payload: c.Payload, Retain: true}
 }
 
-// homeStatusTopic is where Home Assistant says "online" when it has started.
+// homeStatusTopic is the topic of Home Assistant's birth message.
 func (o Options) homeStatusTopic() string { return homeassistant.StatusTopic(o.HomeAssistant.Prefix) }
 
-// homeStarted reports whether a message is Home Assistant's that it has started
-// and wants to be told again.
+// homeStarted reports whether a message says that Home Assistant has started: the
+// announcement has to be sent again.
 func (o Options) homeStarted(m mqtt.Message) bool {
 	return o.HomeAssistant.Discovery && m.Topic == o.homeStatusTopic() && string(m.Payload) == "online"
 }

@@ -13,7 +13,7 @@ const correctEvery = time.Second
 type lateWill struct {
 	once
 	link      *Link
-	said      bool      // "online" was published in this session
+	online    bool      // "online" was published in this session
 	echoed    bool      // it was heard since it was published last
 	corrected time.Time // when it was last published again; zero: never
 }
@@ -36,12 +36,12 @@ func (w *lateWill) hear(word string) {
 }
 
 func (w *lateWill) notice() notice {
-	if w.said && w.corrected.IsZero() && w.link.journal.once("late will") {
+	if w.online && w.corrected.IsZero() && w.link.journal.once("late will") {
 		w.link.log.Info("a late will is corrected")
 	}
-	if w.said {
+	if w.online {
 		w.corrected = time.Now()
 	}
-	w.said = true
+	w.online = true
 	return notice{Message: w.link.status("online")}
 }

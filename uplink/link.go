@@ -57,38 +57,6 @@ type Backlog interface {
 	Rejected(c *queue.Cursor, max int) ([]queue.Item, error)
 }
 
-// A Conn is one connection to the broker.
-type Conn interface {
-	// Publish copies the payload: it may be used again when it returns.
-	Publish(mqtt.Message) mqtt.Token
-	// Subscribe's token fails with a [DeniedError] if the broker says no.
-	Subscribe(topic string) mqtt.Token
-	Unsubscribe(topic string) mqtt.Token
-	// Expect returns a channel that is closed when the broker forwards the
-	// message to us. It is called before the message is published, and the topic
-	// has to be subscribed to. Messages on the topic are not given to Heard.
-	Expect(mqtt.Message) <-chan struct{}
-	// Heard are the messages on the topics subscribed to.
-	Heard() <-chan mqtt.Message
-	// Done is closed when the connection is lost.
-	Done() <-chan struct{}
-	// Err says why, once Done is closed.
-	Err() error
-	// Server is where the connection goes: host:port.
-	Server() string
-	// Certificates are those that the connection depends on; none without TLS.
-	Certificates() []mqtt.Certificate
-	// Better is closed when a server that is preferred to this one answers.
-	Preferred() <-chan struct{}
-	// Disconnect ends the connection in order: the broker forgets the will.
-	Disconnect()
-	// Close drops the connection: the broker publishes the will.
-	Close() error
-}
-
-// Dial connects to the broker, which publishes will if the connection is lost.
-type Dial func(ctx context.Context, will mqtt.Message) (Conn, error)
-
 // A Link is the way from the agent to the broker. Observe may be called at any
 // time from any goroutine; everything else happens in the goroutine of Run.
 type Link struct {

@@ -10,13 +10,20 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// Options say which broker to reach, and what to tell it.
+// Options are everything that a link is told when it is made: the configuration, and
+// the functions through which it reaches the rest of the agent. They have more than
+// 15 fields because each is set in one place, serve.go of cmd/holdfast, and read in
+// one or two here; groups of them would have no use of their own. Nobody changes
+// them after [New]. Package config has checked them.
+//
+// The functions are called by the goroutine of Run, must not block, and may be nil
+// unless their comment says otherwise.
 type Options struct {
 	mqtt.Broker
-	Within    time.Duration // of attempts at a broker that closed or refused, see [DefaultWithin]; 0: that
-	RetryMost time.Duration // bounds the wait between attempts while the network fails; 0: a minute
-	NoProof   bool          // do not ask for proof that we may publish: the account may only write
-	NoRetain  bool          // the broker keeps no messages: none is retained, the will neither
+	Within    time.Duration // in which nine of ten agents are back at a broker that refused; 0: [DefaultWithin]
+	RetryMost time.Duration // the longest wait between attempts while the network fails; 0: a minute
+	NoProof   bool          // the account may not subscribe: acknowledgements count as delivery
+	NoRetain  bool          // the broker refuses retained messages: nothing is retained, nor the will
 	Drain     Drain
 
 	Topics  payload.Patterns
@@ -24,46 +31,48 @@ type Options struct {
 
 	HomeAssistant HomeAssistant
 
-	Report  func(sensors.Event) // takes what happened to the link
-	Declare func(queue.Gap)     // takes readings that the broker acknowledged and that may not have arrived
-	Stats   func() queue.Stats  // of the backlog, for the heartbeat; nil: there is none
+	Report  func(sensors.Event) // receives what happened to the link, as an event for the history
+	Declare func(queue.Gap)     // receives readings that were acknowledged and may not have arrived
+	Stats   func() queue.Stats  // returns the state of the backlog, for the heartbeat
 
-	// AwaitNetwork leaves a token in back each time that a link, an address or a route
-	// of this machine may have come back, until ctx is done; nil, or an error: that
-	// cannot be told.
+	// AwaitNetwork puts a token into back each time that a link, an address or a route
+	// of this machine may have come back. It runs in a goroutine of its own, and blocks
+	// until ctx is done. nil, or an error: attempts come at their own pace alone.
 	AwaitNetwork func(ctx context.Context, back chan<- struct{}) error
 
-	// Progress is called by the goroutine of Run as it makes progress, with the time
-	// within which it calls again; nil: nobody watches.
+	// Progress is called with the time within which it is called again, or with 0 at the
+	// end of Run, so that a watchdog can notice that Run hangs.
 	Progress func(within time.Duration)
-	Changed  func() // is called by that goroutine after a connection or an attempt has begun or ended; nil: nobody asks
+	// Changed is called after a connection or an attempt has begun or ended: the result
+	// of [Link.Status] is another.
+	Changed func()
 
-	// Problems are what a person should mend on this machine, one line each; nil: nobody
-	// looks. It may be called from any goroutine, and returns at once.
+	// Problems returns what a person should mend on this machine, one line each. It may
+	// be called from any goroutine.
 	Problems func() []string
 
-	Boot     string // of this start of the agent
-	Version  string
-	Hardware string // the board's own name
+	Boot     string // the ID of this start of the agent, as in payloads
+	Version  string // of the agent, for agent/info and Home Assistant
+	Hardware string // the board's own name; empty: unknown
 
-	acks ackLimits // zero: the usual ones
+	acks ackLimits // zero: the default limits; tests shorten them
 }
 
-// A Drain says how fast the backlog may go out.
+// A Drain limits how fast the backlog is sent.
 type Drain struct {
 	Rate   int // routine readings a second; 0: as fast as the link takes them; or AutoRate
 	Window int // messages in flight; 0 and DefaultWindow: up to 128 on a quick link, as far as the rate needs it
 }
 
-// ackLimits are how long a connection may last on which messages are not answered:
-// a broker may answer pings and acknowledge nothing.
+// ackLimits are how long a connection may last on which nothing is acknowledged: a
+// broker may answer pings and acknowledge nothing.
 type ackLimits struct {
-	acks  time.Duration // of anything that waits for an acknowledgement
-	proof time.Duration // of our own canary
+	acks  time.Duration // for the oldest message in flight
+	proof time.Duration // for the canary to come back, see canary
 }
 
-// ackBounds are the limits that hold. A link on which nothing is acknowledged
-// is given up as soon as one that is dead.
+// ackBounds returns the limits in force. A connection on which nothing is
+// acknowledged is given up as soon as one on which nothing is received.
 func (o Options) ackBounds() ackLimits {
 	if o.acks != (ackLimits{}) {
 		return o.acks
@@ -71,7 +80,7 @@ func (o Options) ackBounds() ackLimits {
 	return ackLimits{acks: min(30*time.Second, o.Silence()), proof: 15 * time.Second}
 }
 
-// topicNames are the topics of the agent and its streams.
+// topicNames returns the topics of the agent and its streams.
 func (o Options) topicNames() payload.Topics {
 	names := make([]string, len(o.Streams))
 	for i, s := range o.Streams {

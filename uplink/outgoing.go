@@ -113,10 +113,10 @@ func (o *outgoing) pop() {
 	o.lastProgress, o.networkBack = time.Now(), time.Time{}
 }
 
-// backPatience is how long a connection is given when the network is back, besides
+// backTimeout is how long a connection is given when the network is back, besides
 // some round trips. By then the kernel may repeat what was lost only in half a
 // minute, and if our address is another one, no answer ever comes.
-const backPatience = 500 * time.Millisecond
+const backTimeout = 500 * time.Millisecond
 
 // doubtedUntil is when a connection that had to survive an outage of our network is
 // taken for dead; zero: there was none, or nothing waits for an answer.
@@ -128,7 +128,7 @@ func (o *outgoing) doubtedUntil() time.Time {
 	if o.lastProgress.After(since) {
 		since = o.lastProgress // of the oldest message, if that was sent later
 	}
-	return since.Add(backPatience + 4*o.window.shortest)
+	return since.Add(backTimeout + 4*o.window.shortest)
 }
 
 // done is closed when the oldest message in flight is answered; nil: nothing is

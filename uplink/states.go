@@ -11,9 +11,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// patience is how long a stream may have no reading after the start, before
-// its state says so; three times its pace, if that is longer.
-const patience = 30 * time.Second
+// firstReadingTimeout is how long a stream may have no reading after the start,
+// before its state says so; three times its interval, if that is longer.
+const firstReadingTimeout = 30 * time.Second
 
 // states are the latest readings, one for each stream.
 type states struct {
@@ -33,6 +33,7 @@ func (s *states) observe(r sensors.Reading) {
 	s.tell()
 }
 
+// tell puts a token into changed.
 func (s *states) tell() {
 	select {
 	case s.changed <- struct{}{}:
@@ -40,6 +41,8 @@ func (s *states) tell() {
 	}
 }
 
+// setLocked sets the latest reading of a stream, which is to be sent. The caller
+// holds mu.
 func (s *states) setLocked(r sensors.Reading) {
 	if s.latest == nil {
 		s.latest = map[string]sensors.Reading{}
@@ -101,9 +104,9 @@ func (s *states) failing() []string {
 func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, keeper *clock.Timekeeper) {
 	start := time.Now()
 	streams = slices.Clone(streams)
-	slices.SortFunc(streams, func(a, b sensors.Stream) int { return cmp.Compare(patienceFor(a), patienceFor(b)) })
+	slices.SortFunc(streams, func(a, b sensors.Stream) int { return cmp.Compare(timeoutFor(a), timeoutFor(b)) })
 	for _, st := range streams {
-		clock.Sleep(ctx, time.Until(start.Add(patienceFor(st))))
+		clock.Sleep(ctx, time.Until(start.Add(timeoutFor(st))))
 		if ctx.Err() != nil {
 			return
 		}
@@ -111,7 +114,8 @@ func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, kee
 	}
 }
 
-func patienceFor(st sensors.Stream) time.Duration { return max(patience, 3*st.Every) }
+// timeoutFor is firstReadingTimeout for one stream.
+func timeoutFor(st sensors.Stream) time.Duration { return max(firstReadingTimeout, 3*st.Every) }
 
 // silent makes the absence of a reading the state, unless there is one by now.
 func (s *states) silent(st sensors.Stream, at clock.Stamp) {

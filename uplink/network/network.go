@@ -1,5 +1,7 @@
-// Package network tells when this machine's network may be back, as the kernel
-// announces it by rtnetlink(7).
+// Package network reports when this machine's network may be back, as the kernel
+// announces it by rtnetlink(7): links, addresses and routes.
+//
+// # Concurrency
 //
 // Its functions may be called at the same time; none keeps a goroutine.
 package network
@@ -22,13 +24,15 @@ const (
 	groupIPv6Route = 0x400
 )
 
-// maxDatagram is how many bytes of announcements the kernel sends at once at most
-// (NLMSG_GOODSIZE in <linux/netlink.h> is less).
+// maxDatagram bounds the bytes of announcements in one datagram: NLMSG_GOODSIZE in
+// <linux/netlink.h>, which the kernel allocates for them, is less.
 const maxDatagram = 32 << 10
 
-// AwaitBack leaves a token in back each time that a link gets a carrier, or an
-// address or a route is added, until ctx is done. It fails if the kernel does not
-// tell. back has room for one token, and is not waited for.
+// AwaitBack puts a token into back each time that a link gets a carrier, or an
+// address or a route is added. It blocks until ctx is done, and returns its error,
+// or an earlier one if the kernel cannot be listened to. back has to have room for a
+// token; while it is full, further ones are dropped. A token may come although
+// nothing is back: announcements that the kernel has dropped count as one that is.
 func AwaitBack(ctx context.Context, back chan<- struct{}) error {
 	socket, err := listen()
 	if err != nil {

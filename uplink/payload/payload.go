@@ -11,9 +11,10 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// Append appends an item as it is published: one flat JSON object. A reading that is
-// historical says so. It allocates nothing, unless b has to grow or a text has to
-// be quoted.
+// Append appends an item as it is published: one flat JSON object without spaces. A
+// reading that is historical has "historical":true; an event never has. It allocates
+// nothing, unless b has to grow or a text has characters to escape. Times are
+// milliseconds since 1970.
 func Append(b []byte, it queue.Item, historical bool) []byte {
 	return appendMembers(append(b, '{'), it, historical)
 }
@@ -37,6 +38,7 @@ func AppendNamed(b []byte, clientID string, it queue.Item, historical bool) []by
 	return appendMembers(b, it, historical)
 }
 
+// appendMembers appends the members of an object that was begun, and closes it.
 func appendMembers(b []byte, it queue.Item, historical bool) []byte {
 	if it.Event != "" {
 		return appendEvent(b, it)
@@ -64,6 +66,8 @@ func appendEvent(b []byte, it queue.Item) []byte {
 	return append(b, '}')
 }
 
+// appendReading appends the members of a reading, and closes the object. Members
+// that say nothing (no unit, a synchronised clock, no error) are left out.
 func appendReading(b []byte, r sensors.Reading, boot string, historical bool) []byte {
 	b = append(b, `"ts":`...)
 	b = strconv.AppendInt(b, r.At.Unix, 10)
@@ -86,6 +90,8 @@ func appendReading(b []byte, r sensors.Reading, boot string, historical bool) []
 	return append(b, '}')
 }
 
+// appendValue appends the value, which is null if the reading is a failure, and the
+// name of the state, if the stream has any.
 func appendValue(b []byte, r sensors.Reading) []byte {
 	b = append(b, `,"value":`...)
 	if r.Err != "" {
@@ -98,7 +104,8 @@ func appendValue(b []byte, r sensors.Reading) []byte {
 	return b
 }
 
-// appendNumber writes a number as people do, except the very large and small.
+// appendNumber appends a number with as many digits as it needs, without an exponent
+// between 1e-6 and 1e21: the format of encoding/json and of JavaScript.
 func appendNumber(b []byte, v float64) []byte {
 	format := byte('f')
 	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
@@ -107,7 +114,8 @@ func appendNumber(b []byte, v float64) []byte {
 	return strconv.AppendFloat(b, v, format, -1, 64)
 }
 
-// appendString appends a key, as it stands, and a quoted string.
+// appendString appends a key as it is, with its separators, and a string as JSON.
+// Only a string with characters to escape, or outside ASCII, costs allocations.
 func appendString(b []byte, key, s string) []byte {
 	b = append(b, key...)
 	for i := range len(s) {

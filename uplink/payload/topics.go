@@ -1,15 +1,21 @@
-// Package payload says what holdfast publishes and where: the names of topics,
-// and readings and events as flat JSON objects.
+// Package payload has the formats of what holdfast publishes: the names of topics,
+// and readings and events as flat JSON objects. They are a promise to whoever
+// subscribes, see docs/topics.md.
+//
+// # Concurrency
+//
+// All functions and methods may be called from any goroutine.
 package payload
 
 import (
 	"strings"
 )
 
-// Patterns are the topics of readings and states, with {client_id} and {stream}.
+// Patterns are the topics of readings and states, with {client_id} and {stream} in
+// place of the names. See [IsPattern] for what is valid.
 type Patterns struct {
-	Reading string
-	State   string
+	Reading string // of the history: not retained
+	State   string // of the latest reading of each stream: retained
 }
 
 // DefaultPatterns have two levels for data and three for everything else.

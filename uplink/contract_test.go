@@ -15,7 +15,7 @@ import (
 )
 
 // The examples of the contract, to the letter.
-func TestPayloadIsTheContract(t *testing.T) {
+func TestPayloadsAreThoseOfTheContract(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)},
 			Boot: "17-9f3c02ab"}, nil, nil, slog.New(slog.DiscardHandler))

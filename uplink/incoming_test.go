@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// aSession is one that hears and sends nothing.
+// aSession is one that only receives.
 func newTestSession(birthSeenBefore bool) *session {
 	opt := Options{Broker: mqtt.Broker{ClientID: "porch", Clock: clock.NewTimekeeper(clock.TrustAlways)},
 		Topics: payload.DefaultPatterns, Boot: "1-00000000",
@@ -24,8 +24,8 @@ func newTestSession(birthSeenBefore bool) *session {
 	return s
 }
 
-// said are the notices that are due.
-func said(s *session) (all []notice) {
+// dueNotices takes the notices that are due.
+func dueNotices(s *session) (all []notice) {
 	for _, src := range slices.Concat(s.notices.urgent, s.notices.others) {
 		for at := src.due(); !at.IsZero() && !at.After(time.Now()); at = src.due() {
 			all = append(all, src.take())
@@ -34,9 +34,10 @@ func said(s *session) (all []notice) {
 	return all
 }
 
-// FuzzHeard: whatever is said on the topics subscribed to, we answer on topics
-// of our own alone, and not more for hearing it again.
-func FuzzHeard(f *testing.F) {
+// FuzzIncoming: whatever is published on the topics that we subscribe to, the notices
+// that follow are on topics of our own alone, and not more of them if it is
+// published again.
+func FuzzIncoming(f *testing.F) {
 	for _, payload := range []string{"", "online", "offline", `{"boot":"9-0badcafe"}`, `{"boot":"1-00000000"}`,
 		`{"boot":7}`, `[[[`,
 		`{"boot":"9-0","topics":{"state":"{client_id}/{stream}/x"},"streams":{"old":{},"a/b":{}},"discovery":"ha"}`,
@@ -55,11 +56,11 @@ func FuzzHeard(f *testing.F) {
 		m := mqtt.Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
 		s.hear(m)
 		s.hear(mqtt.Message{Topic: topics[1], Payload: []byte("online")})
-		once := said(s)
+		once := dueNotices(s)
 		var again []notice
 		for range 100 {
 			s.hear(m)
-			again = append(again, said(s)...)
+			again = append(again, dueNotices(s)...)
 		}
 		if len(again) > 1 {
 			t.Errorf("%d messages after hearing it once, %d more after 100 times", len(once), len(again))
@@ -72,8 +73,9 @@ func FuzzHeard(f *testing.F) {
 	})
 }
 
-// TestWhoeverSaysOfflineAllTheTimeIsNotFought: with one correction a second.
-func TestWhoeverSaysOfflineAllTheTimeIsNotFought(t *testing.T) {
+// TestRepeatedOfflineIsCorrectedRarely: another client keeps publishing "offline",
+// and costs one correction a second at most.
+func TestRepeatedOfflineIsCorrectedRarely(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
 		br.set(func() { br.got = nil })

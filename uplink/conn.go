@@ -1,0 +1,59 @@
+package uplink
+
+import (
+	"context"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+// A Conn is one connection to the broker; a [mqtt.Conn] is one. A session calls it
+// from its own goroutine, except for Close and Certificates.
+type Conn interface {
+	// Publish sends a message. The payload is copied: it may be changed after Publish
+	// returns. It may block while the link is busy.
+	Publish(mqtt.Message) mqtt.Token
+	// Subscribe sends a SUBSCRIBE at QoS 1, before anything that is published later. The
+	// token fails with a [mqtt.DeniedError] if the broker refuses.
+	Subscribe(topic string) mqtt.Token
+	// Unsubscribe sends an UNSUBSCRIBE, before anything that is published later.
+	Unsubscribe(topic string) mqtt.Token
+	// Expect returns a channel that is closed when the broker forwards the message to
+	// us. It is called before the message is published, and the topic has to be
+	// subscribed to. Messages on the topic do not come from Heard.
+	Expect(mqtt.Message) <-chan struct{}
+	// Heard returns the channel of the messages on topics that are subscribed to.
+	Heard() <-chan mqtt.Message
+	// Done returns a channel that is closed when the connection is lost.
+	Done() <-chan struct{}
+	// Err returns why the connection was lost, once Done is closed.
+	Err() error
+	// Server is the other end: host:port.
+	Server() string
+	// Certificates returns those that the connection depends on; none without TLS.
+	Certificates() []mqtt.Certificate
+	// Preferred returns a channel that is closed when a server that is preferred to this
+	// one accepts connections again.
+	Preferred() <-chan struct{}
+	// Disconnect sends DISCONNECT: the broker forgets the will. Close has to follow.
+	Disconnect()
+	// Close closes the connection without DISCONNECT: the broker publishes the will. It
+	// may be called from any goroutine, and more than once.
+	Close() error
+}
+
+// A Dial connects to the broker, which publishes will when the connection is lost. It
+// returns when ctx is done. The caller closes the connection.
+type Dial func(ctx context.Context, will mqtt.Message) (Conn, error)
+
+// DialMQTT returns a [Dial] that connects by MQTT 3.1.1 to the first of the broker's
+// servers that answers. Only one goroutine at a time may call it.
+func DialMQTT(broker mqtt.Broker) Dial {
+	d := mqtt.NewDialer(broker)
+	return func(ctx context.Context, will mqtt.Message) (Conn, error) {
+		conn, err := d.Dial(ctx, will)
+		if err != nil {
+			return nil, err // not conn: a Conn with a nil pointer in it is not nil
+		}
+		return conn, nil
+	}
+}
