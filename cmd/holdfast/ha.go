@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
+// forgetTime is enough for a thousand topics on a slow link.
 const forgetTime = 5 * time.Minute // for the whole of ha clear: one round trip a topic
 
 // runHA shows or clears what Home Assistant knows of this node. The verb may have

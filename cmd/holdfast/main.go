@@ -125,6 +125,7 @@ func report(err error) int {
 
 // flags are the flags of one command. They do not end the process: see parse.
 func flags(name string) *flag.FlagSet {
+	// The name is what the usage text begins with.
 	f := flag.NewFlagSet("holdfast "+name, flag.ContinueOnError)
 	f.SetOutput(stderr)
 	return f

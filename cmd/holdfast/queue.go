@@ -130,7 +130,7 @@ func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
 // locate finds the file: that of -file, else that of the configuration. A file that
 // is named has no bounds here, because what the agent would drop is not known.
 func (s *queueCmd) locate(configPath string) error {
-	if s.path != "" {
+	if s.path != "" { // -file
 		s.named = true
 		s.opt = queue.Options{Path: s.path, MaxSize: math.MaxInt64 / 2, SyncEvery: 5 * time.Second}
 		return nil
@@ -204,6 +204,7 @@ func (s *queueCmd) explain(err error) error {
 
 // asOwner tells a person how to become the user that the agent runs as.
 func (s *queueCmd) asOwner() string {
+	// The owner of the file is the user of the agent, whatever its name is here.
 	if name := owner(s.path); name != "" {
 		return fmt.Sprintf("try sudo -u %s holdfast queue ...", name)
 	}

@@ -50,6 +50,7 @@ func (t *queueStats) add(it queue.Item) error {
 	if it.IsRejected() {
 		return nil
 	}
+	// Events have no stream, and gaps are counted by the file.
 	if it.Event == "" {
 		t.Streams[it.Stream]++
 	} else {
@@ -69,7 +70,7 @@ func (t *queueStats) add(it queue.Item) error {
 // have sent some of it since its last commit.
 func (s *queueCmd) total() (t queueStats, err error) {
 	t.Streams = map[string]int{}
-	c, err := s.inspect(t.add)
+	c, err := s.inspect(t.add) // also with an error what could be counted
 	t.File, t.Alarms, t.Routine, t.Gaps = s.path, c.Alarms, c.Routine, len(c.Gaps)
 	t.Rejected, t.Damaged, t.Bytes, t.FileBytes = c.Rejected, c.Damaged, c.Bytes, c.File
 	t.ClientID, t.Others = c.ClientID, []otherBacklog{}
@@ -197,7 +198,7 @@ func itemText(it queue.Item) string {
 	switch {
 	case it.Event != "":
 		return oneLine(strings.TrimSpace(it.Event + " " + it.Details))
-	case it.Err != "":
+	case it.Err != "": // its value is 0 and means nothing
 		return oneLine("error: " + it.Err)
 	case it.State != "":
 		return oneLine(it.State)

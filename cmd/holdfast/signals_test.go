@@ -163,7 +163,8 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	config := fmt.Sprintf("client_id: porch\nmqtt: {server: \"mqtt://127.0.0.1:1\"}\nqueue: {path: %[1]s/queue.db}\n"+
-		"sensors:\n  stubborn: {kind: lines, command: [/bin/sh, -c, \"trap '' TERM; touch %[1]s/runs; while :; do sleep 1; "+
+		"sensors:\n  stubborn: {kind: lines, command: [/bin/sh, -c, \"trap '' TERM; touch %[1]s/runs; while :; do "+
+		"sleep 1; "+
 		"done\"]}\n", dir)
 	if err := os.WriteFile(dir+"/config.yaml", []byte(config), 0o600); err != nil {
 		t.Fatal(err)

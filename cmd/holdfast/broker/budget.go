@@ -86,6 +86,8 @@ func (b *budget) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	if write {
 		return true
 	}
+	// The library asks with the same call for a subscription and for a delivery; only
+	// while a message is published to this topic it is a delivery.
 	size := b.movingSize(topic)
 	if size == 0 { // a subscription
 		return cl.State.Subscriptions.Len() <= b.filters

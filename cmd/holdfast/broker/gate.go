@@ -95,6 +95,7 @@ func (g *gate) Close(closeClients listeners.CloseFn) {
 // guard puts a connection under the deadline for its CONNECT. If too many wait
 // already, the oldest gives way: those that mean to connect take milliseconds.
 func (g *gate) guard(conn net.Conn) *guarded {
+	// Under the lock nothing waits: a connection that has to go is closed after it.
 	c := &guarded{Conn: conn, gate: g}
 	_ = conn.SetDeadline(time.Now().Add(g.connect)) // of a socket that is open
 	g.mu.Lock()
@@ -164,6 +165,7 @@ func checkHead(head []byte) error {
 	if len(head) > 0 && head[0] != 0x10 {
 		return errors.New("the first packet is not a CONNECT")
 	}
+	// The remaining length: seven bits a byte (MQTT 3.1.1, section 2.2.3).
 	size := 0
 	for i := 1; i < len(head); i++ {
 		size |= int(head[i]&0x7f) << (7 * (i - 1))

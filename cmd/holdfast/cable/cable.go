@@ -120,6 +120,7 @@ func (c *Cable) carry(near net.Conn) {
 	if !c.hold(near) {
 		return
 	}
+	// A pulled cable refuses at once; a long one takes its time.
 	if c.link.Connect != nil {
 		c.link.Connect()
 	}
@@ -131,6 +132,7 @@ func (c *Cable) carry(near net.Conn) {
 	if !c.hold(far) {
 		return
 	}
+	// Each connection has a tap of its own, so that it can follow the protocol.
 	toServer, toClient := func([]byte) {}, func([]byte) {}
 	if c.tap != nil {
 		t := c.tap()

@@ -72,6 +72,7 @@ func ask(path string, req request) (a Answer, err error) {
 		return a, fmt.Errorf("ask the agent: %w", err)
 	}
 	defer conn.Close()
+	// Within its time the agent answers also what it could not do.
 	wait := patience
 	switch req.Do {
 	case Purge:

@@ -102,6 +102,7 @@ func Serve(ctx context.Context, path string, agent Agent, log *slog.Logger) erro
 	for {
 		l, err := Listen(socketFor(path), 0o600)
 		if err == nil {
+			// It comes back when the socket is gone, or at the end.
 			s := server{file: filepath.Base(path), agent: agent}
 			s.listen(ctx, l, socketFor(path), log)
 			warned = false
@@ -128,6 +129,7 @@ func (s *server) listen(ctx context.Context, l *net.UnixListener, path string, l
 	defer end()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	var clients sync.WaitGroup
+	// A socket that was deleted still accepts nobody: it has to be made anew.
 	clients.Go(func() { defer end(); watch(ctx, path, ours) })
 	places := make(chan struct{}, maxClients)
 	for ctx.Err() == nil {
@@ -148,7 +150,7 @@ func (s *server) listen(ctx context.Context, l *net.UnixListener, path string, l
 		}
 	}
 	clients.Wait()
-	if isAt(path, ours) {
+	if isAt(path, ours) { // else it is that of another agent
 		os.Remove(path)
 	}
 }
@@ -211,6 +213,7 @@ func makeVacant(path string) error {
 		conn.Close()
 		return fmt.Errorf("%s: another agent listens there: give each a folder of its own with queue.path", path)
 	}
+	// The agent that made it was killed.
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return removeSocket(path)
 	}

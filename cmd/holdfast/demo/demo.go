@@ -43,7 +43,7 @@ type Serve func(context.Context, config.Config, sensors.Open, uplink.Dial, *slog
 
 // Options say what to show.
 type Options struct {
-	For     time.Duration // 0: until the context ends
+	For     time.Duration // how long; 0: until the context ends
 	Verbose bool          // the agent's log as well
 	Browse  bool          // open the status page in a browser
 	Out     io.Writer
@@ -64,6 +64,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if opt.Verbose {
 		log = slog.New(slog.NewTextHandler(opt.Out, nil))
 	}
+	// The broker's own log would be about a network that breaks on purpose.
 	b, err := broker.Listen("127.0.0.1:0", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -75,6 +76,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, wire.Close()) }()
 
+	// The agent gets a configuration as a person would write it, and nothing else.
 	text := fmt.Sprintf(house, wire.Addr(), filepath.Join(dir, "queue.db"))
 	cfg, err := config.Parse("demo", []byte(text))
 	if err != nil {
@@ -91,6 +93,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}}
 	s.printf("A house without hardware. Its broker is %s, its queue is in %s.\nThe configuration:\n\n%s\n",
 		b.Addr(), dir, text)
+	// Before the agent starts: the first reading counts, too.
 	if err := b.Subscribe("#", s.arrived); err != nil {
 		return err
 	}
@@ -101,6 +104,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 // in, sampling stops, the backlog drains, the agent stops. So the numbers can be
 // compared at the end: nothing is made any more, and nothing is on its way.
 func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger, wire *cable.Cable, s *screen) error {
+	// Ctrl-C ends the sampling; the agent goes on until everything has arrived.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	sampling, stopSampling := context.WithCancel(running)
@@ -136,7 +140,7 @@ func schedule(ctx context.Context, length time.Duration, wire *cable.Cable, s *s
 			return nil
 		case <-tick.C:
 		}
-		left := length - time.Since(start)
+		left := length - time.Since(start) // means nothing without a length
 		switch {
 		case length > 0 && left <= 0:
 			return nil
@@ -144,6 +148,7 @@ func schedule(ctx context.Context, length time.Duration, wire *cable.Cable, s *s
 			s.backlog(on)
 			continue
 		}
+		// In turns: plugged in for a while, then pulled.
 		if on = !on; on {
 			wire.Plug()
 			s.say("the network is back")

@@ -9,9 +9,9 @@ import (
 // A meter counts what the sensors say, before the agent sees it, so that what
 // arrives can be compared. Each sample of a simulated house is one reading.
 type meter struct {
-	open     sensors.Open
-	count    func(samples int)
-	sampling context.Context // done when the sensors are to measure no more
+	open     sensors.Open      // of the real driver
+	count    func(samples int) // called from the goroutines of all sensors
+	sampling context.Context   // done when the sensors are to measure no more
 }
 
 // Open opens a sensor behind the meter.

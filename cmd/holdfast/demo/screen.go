@@ -46,6 +46,7 @@ type payload struct {
 // Readings are printed and counted, the agent's status is printed, and states and
 // the agent's other messages are left out: the screen would be full of them.
 func (s *screen) arrived(m broker.Message) {
+	// The last will is what a subscriber sees of a pulled cable.
 	if strings.HasSuffix(m.Topic, "/agent/status") {
 		s.say("the broker says: " + string(m.Payload))
 		return
@@ -75,6 +76,7 @@ func (p payload) text() string {
 
 // age says how late a reading has arrived, "" if it came at once.
 func (p payload) age() string {
+	// Both clocks are this machine's, so the difference is exact.
 	age := time.Since(time.UnixMilli(p.TS)).Seconds()
 	switch {
 	case p.Historical:
@@ -102,7 +104,7 @@ func (s *screen) waiting() int {
 // backlog prints how many readings have not arrived, when the number has changed.
 // While the network works a few are always on their way, which is no news.
 func (s *screen) backlog(connected bool) {
-	n := s.waiting()
+	n := s.waiting() // takes the lock itself
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n == s.shown || connected && n > 0 && s.shown == 0 {
@@ -159,7 +161,7 @@ func (s *screen) drain(limit time.Duration) {
 func (s *screen) summary() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lost := s.made - len(s.seen)
+	lost := s.made - len(s.seen) // keys, so a copy does not hide a loss
 	fmt.Fprintf(s.out, "\nsent %d, received %d, lost %d", s.made, len(s.seen), lost)
 	if again := s.arrivals - len(s.seen); again > 0 {
 		fmt.Fprintf(s.out, " (%d came twice: at least once is the promise)", again)

@@ -33,6 +33,7 @@ var errBlind = errors.New("nothing could be looked at")
 // Run looks at a machine and shows what is there. It fails when nothing at all
 // could be looked at, or ctx ended.
 func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
+	// What was found until then is not shown: it would look complete.
 	found := look(ctx, h)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -44,7 +45,7 @@ func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
 	if _, err := io.WriteString(o.Out, show(found)); err != nil {
 		return err
 	}
-	if found.blind() {
+	if found.blind() { // the errors are in what was shown
 		return errBlind
 	}
 	return nil
@@ -110,6 +111,8 @@ func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 		{"hwmon", "Hardware monitoring", scan.Hwmon},
 		{"thermal", "Thermal zones", scan.Thermal},
 	} {
+		// A part of the kernel without devices has no folder, which is no error; no
+		// sysfs at all is one, as in a container.
 		devices, err := s.scan(h)
 		if _, gone := os.Stat(h.Sys); gone != nil && err == nil {
 			err = fmt.Errorf("sysfs is not there: %w", gone)
@@ -126,6 +129,7 @@ func askAll(ctx context.Context, buses []scan.Adapter,
 	ask func(context.Context, scan.Adapter) scan.Adapter) []scan.Adapter {
 	ctx, cancel := context.WithTimeout(ctx, busTime)
 	defer cancel()
+	// Each channel has room for its answer, so that a late one does not block.
 	answers := make([]chan scan.Adapter, len(buses))
 	for i, bus := range buses {
 		answers[i] = make(chan scan.Adapter, 1)

@@ -38,7 +38,7 @@ func gpioText(w *tabwriter.Writer, f findings) {
 	printError(w, f.chipsErr)
 	for _, c := range f.chips {
 		fmt.Fprintf(w, "  %s, %s, %d lines\n", c.Name, c.Label, len(c.Lines))
-		others := 0
+		others := 0 // lines that are not listed
 		for _, l := range c.Lines {
 			if !isListed(c, l) {
 				others++
@@ -96,7 +96,7 @@ func i2cText(w *tabwriter.Writer, f findings) {
 	printError(w, f.busesErr)
 	for _, b := range f.buses {
 		fmt.Fprintf(w, "  %v, %s\n", b.Bus, b.Name)
-		if b.Skipped != "" {
+		if b.Skipped != "" { // a screen's bus, where a write may do harm
 			fmt.Fprintf(w, "    left alone: %s\n", b.Skipped)
 		}
 		for _, p := range b.Parts {
@@ -113,6 +113,7 @@ func i2cText(w *tabwriter.Writer, f findings) {
 // partText says what a part is, as far as it can be known, and what can read it. An
 // address alone is a guess, and called so; an ID register is not.
 func partText(p scan.Part) string {
+	// What holds a part comes first: it cannot be read in another way then.
 	var words []string
 	switch {
 	case p.Driver != "" && p.Device != "":

@@ -52,6 +52,7 @@ type section struct {
 
 // comment writes lines behind a #, with nothing in them that would end a comment.
 func (s *section) comment(format string, args ...any) {
+	// Errors of drivers may have several lines.
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
 		s.text.WriteString("  # " + strings.Map(fit, line) + "\n")
 	}
@@ -68,6 +69,8 @@ func fit(r rune) rune {
 // add writes the first of some stanzas for one sensor that passes, under a name
 // like the one wanted. None that passes is a comment.
 func (s *section) add(name string, bodies ...string) bool {
+	// The configuration itself decides, together with the stanzas before this one: two
+	// may claim one device, or make one stream.
 	for _, body := range bodies {
 		for _, name := range s.free(name) {
 			stanza := fmt.Sprintf("  %s: {%s}\n", name, body)
@@ -79,7 +82,7 @@ func (s *section) add(name string, bodies ...string) bool {
 			}
 		}
 	}
-	if len(bodies) > 0 {
+	if len(bodies) > 0 { // a key is missing that only a person knows
 		s.comment("%s: {%s}   # not whole: see docs/sensors.md", name, bodies[0])
 	}
 	return false
@@ -109,6 +112,7 @@ var unfit = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
 // passes reports whether check would find nothing wrong with some stanzas.
 func passes(stanzas string) bool {
+	// An embedded broker needs nothing else.
 	_, err := config.Parse("scan", []byte("mqtt: {server: embedded}\nsensors:\n"+stanzas))
 	return err == nil
 }
@@ -206,6 +210,7 @@ func (s *section) iio(d scan.Device) {
 	if len(d.Inputs) == 0 || !s.known("iio", d) || !s.clear("iio", d) {
 		return
 	}
+	// From what says most of a part to what always works.
 	named := named(d)
 	var bodies []string
 	if _, dht := drivers.New("dht"); dht && strings.HasPrefix(d.Name, "dht11") {
@@ -253,7 +258,7 @@ func (s *section) hwmon(d scan.Device) {
 // named is what a device is found by: its name, and where it is if another has
 // the name.
 func named(d scan.Device) string {
-	if d.Option == "" {
+	if d.Option == "" { // the name is enough
 		return "name: " + quoted(d.Name)
 	}
 	return "name: " + quoted(d.Name) + ", device: " + quoted(d.Option)
@@ -285,6 +290,7 @@ func (s *section) never() {
 	if len(s.names) > 0 {
 		return
 	}
+	// Without a sensor the file would be rejected, and could not even be tried.
 	s.comment("Nothing was found that measures by itself. This one is made up, so that the file is whole and\n" +
 		"can be tried; take it out when a real one is there.")
 	s.add("made_up",
