@@ -22,6 +22,8 @@ type backlog struct {
 	boot  string    // see countStart
 	start time.Time // of the monotonic times in Item.put
 
+	unclean uint64 // see Queue.UncleanStart; written with boot
+
 	// Signals, used with and without the lock. Each holds at most one token.
 	arrived chan struct{} // something was put, or can be issued again
 	work    chan struct{} // the writer should look again

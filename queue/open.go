@@ -298,27 +298,57 @@ func (w writer) countStart() {
 	if w.boot != "" {
 		return
 	}
-	name, err := nextBoot(filepath.Dir(w.opt.Path))
-	if name == "" {
-		name = bootName(1)
+	dir := filepath.Dir(w.opt.Path)
+	n, err := nextStart(dir)
+	if n == 0 {
+		n = 1
+	} else {
+		w.unclean = startBefore(dir, n)
 	}
 	if err != nil {
 		w.log.Error("this start could not be counted: its number may repeat", "err", err)
 	}
-	w.boot = name
+	w.boot = bootName(n)
 }
 
-// nextBoot counts this start in the state directory and names it. The count is
-// for people: the random digits make the name unique even if it repeats.
-func nextBoot(dir string) (string, error) {
+// nextStart counts this start in the state directory; 0: it cannot be read. The count
+// is for people: random digits make the name of a start unique even if it repeats.
+func nextStart(dir string) (uint64, error) {
 	path := filepath.Join(dir, "starts")
 	text, err := readStateFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
+		return 0, err
 	}
 	n, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
 	n++
-	return bootName(n), replaceFile(path, fmt.Appendln(nil, n))
+	return n, replaceFile(path, fmt.Appendln(nil, n))
+}
+
+// stoppedFile names the file that has the number of the last start that was closed in
+// order. It is written once a start, when it ends.
+const stoppedFile = "stopped"
+
+// startBefore is the number of the start before this one if that was not closed in
+// order: a power cut, a crash or a kill ended it. It is 0 if it was, or if nothing is
+// known of it: then the file is made, so that the next start knows.
+func startBefore(dir string, this uint64) (unclean uint64) {
+	path := filepath.Join(dir, stoppedFile)
+	text, err := readStateFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		replaceFile(path, fmt.Appendln(nil, this-1)) // without it the next start knows nothing either
+		return 0
+	}
+	n, failed := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+	if err != nil || failed != nil || n >= this-1 {
+		return 0
+	}
+	return this - 1
+}
+
+// noteStopped says that this start was closed in order.
+func (w writer) noteStopped() error {
+	n, _, _ := strings.Cut(w.boot, "-")
+	return replaceFile(filepath.Join(filepath.Dir(w.opt.Path), stoppedFile), []byte(n+"\n"))
 }
 
 // bootName makes a name of a count. The digits are random, not secret.
@@ -339,6 +369,9 @@ func (q *Queue) Close() error {
 	if file != nil {
 		if err = w.save(); err != nil {
 			err = w.save()
+		}
+		if err == nil {
+			err = w.noteStopped()
 		}
 		err = errors.Join(err, q.opened.file.close())
 	}

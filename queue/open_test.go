@@ -329,6 +329,35 @@ func TestSharedLockIsNoDamage(t *testing.T) {
 	}
 }
 
+// TestAStartKnowsHowTheOneBeforeEnded: in order, or not. Of one that an agent of before
+// made it knows nothing.
+func TestAStartKnowsHowTheOneBeforeEnded(t *testing.T) {
+	path := queuePath(t)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "starts"), []byte("6\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		inOrder bool
+		want    uint64 // what the start says of the one before
+	}{{true, 0}, {false, 0}, {false, 8}, {true, 9}, {true, 0}} {
+		q, err := Open(Options{Path: path, MaxSize: 1 << 20, SyncEvery: time.Second}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := q.UncleanStart(); got != c.want {
+			t.Errorf("start %d (%s) says %d, want %d", i, q.Boot(), got, c.want)
+		}
+		if c.inOrder {
+			err = q.Close()
+		} else {
+			err = q.opened.file.close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRefusedStartIsNotCounted(t *testing.T) {
 	h := start(t, queuePath(t))
 	defer h.end()

@@ -116,6 +116,10 @@ type Queue struct {
 // eight random digits that make it unique.
 func (q *Queue) Boot() string { return q.boot }
 
+// UncleanStart is the number of the start before this one, if a power cut, a crash or a
+// kill ended it; 0 if it was closed in order, or nothing is known of it.
+func (q *Queue) UncleanStart() uint64 { return q.unclean }
+
 // Put adds a reading. The drain sees it at once. An alarm is on disk when Put
 // returns; alarms put together share a commit. Readings that come faster than the
 // disk takes them wait for it, at most burstLimit, once memory is full.

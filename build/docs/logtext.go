@@ -188,5 +188,7 @@ var logEvents = []logMeaning{
 	{"clock_step", "the wall clock was set: `by_ms`; times of before are corrected where that is possible"},
 	{"take_over", "another client uses our client ID: `other` is the boot of its birth"},
 	{"aside", "the broker refuses a message or a stream: `holdfast queue show --aside`"},
+	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look at " +
+		"the power supply"},
 	{"update", "the outcome of an update: the version that runs, and why"},
 }

@@ -102,6 +102,12 @@ func reportSteps(q *queue.Queue) func(clock.Step) {
 	return func(s clock.Step) { q.Report(sensors.Event{Name: "clock_step", At: s.At, Details: s.Details()}) }
 }
 
+// reportUnclean makes an event of a start that did not end in order: of the one before.
+func reportUnclean(q *queue.Queue, clock *clock.Timekeeper) {
+	q.Report(sensors.Event{Name: "unclean_start", At: clock.Now(),
+		Details: json.RawMessage(fmt.Sprintf(`{"last":%d}`, q.UncleanStart()))})
+}
+
 // reportUpdate returns what makes an event of the outcome of an update.
 func reportUpdate(q *queue.Queue, clock *clock.Timekeeper) func(details json.RawMessage) {
 	return func(details json.RawMessage) {
@@ -133,6 +139,9 @@ func openQueue(ctx context.Context, opt queue.Options, log *slog.Logger) (*queue
 	go func() { q, err := queue.Open(opt, log); opened <- result{q, err} }()
 	select {
 	case r := <-opened:
+		if r.err == nil && r.q.UncleanStart() > 0 {
+			reportUnclean(r.q, opt.Clock)
+		}
 		return r.q, r.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
