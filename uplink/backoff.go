@@ -39,7 +39,7 @@ const (
 
 // A backoff says how long to wait before the next attempt to connect.
 //
-// Two cases are told apart by what happened. Our own link was away: nobody else
+// Two cases are distinguished by what happened. Our own link was away: nobody else
 // waits for the same moment, and each second is an attempt. Or the broker closed or
 // refused: a fleet waits for it, and each agent has its turn.
 type backoff struct {
@@ -94,8 +94,8 @@ func mix(h uint64) uint64 {
 // same moment: a link that is back may end the wait.
 //
 // A broker that ends every session and a link that breaks every few seconds are
-// told apart by who ended it, and when. A close and a breach of the protocol are
-// the broker's: the first wait is a turn, and each further one may skip twice as many
+// distinguished by who ended it, and when. A close and a protocol error are the
+// broker's: the first wait is a turn, and each further one may skip twice as many
 // turns. A reset comes from something at the other end that is alive: the broker that
 // leaves what we sent unread, or a NAT or a proxy on a link that breaks. One right
 // after the connection, in less than usefulSession, is as good as a close. A later one

@@ -72,7 +72,9 @@ func TestWhatIsTriedAgainWaitsForItsEcho(t *testing.T) {
 // costs the others little.
 func TestABrokerThatClosesForAllOfAStream(t *testing.T) {
 	t.Run("unanswered", func(t *testing.T) {
-		closesForRoom(t, func(br *broker) { br.closesForTopic = func(topic string) bool { return topic == "porch/room" } })
+		closesForRoom(t, func(br *broker) {
+			br.closesForTopic = func(topic string) bool { return topic == "porch/room" }
+		})
 	})
 	t.Run("acknowledged", func(t *testing.T) { closesForRoom(t, func(br *broker) { br.acksFirst = true }) })
 }

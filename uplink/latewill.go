@@ -2,8 +2,8 @@ package uplink
 
 import "time"
 
-// correctEvery is the shortest time between two corrections: a client that says
-// "offline" all the time is no late will.
+// correctEvery is the shortest time between two corrections: another client that
+// publishes "offline" all the time is not a late will, and must not cost more.
 const correctEvery = time.Second
 
 // A lateWill is one that the broker publishes when it notices that an earlier
@@ -24,7 +24,7 @@ func newLateWill(l *Link) *lateWill {
 	return w
 }
 
-// hear takes what the broker says of us.
+// hear takes a message on our own topic agent/status.
 func (w *lateWill) hear(word string) {
 	switch {
 	case word == "online":

@@ -1,10 +1,10 @@
-// Package uplink makes a reading MQTT.
+// Package uplink publishes readings by MQTT.
 //
-// A [Link] keeps one session with the broker at a time and starts a new one
-// for ever. In a session two kinds of truth go out side by side: the state,
-// what is true now, retained and asserted anew at the start of each session;
-// and the history, every reading, drained from a backlog and acknowledged
-// there only when the broker has acknowledged it.
+// A [Link] has one session with the broker at a time, and starts the next one when
+// it ends. A session publishes two things: the state, which is the latest reading of
+// each stream, retained, and published again at the start of each session; and the
+// history, which is every reading, read from a backlog and acknowledged there only
+// when the broker has acknowledged it.
 //
 // Package mqtt speaks the protocol, package homeassistant knows its discovery, and
 // package payload what topics and messages look like.
@@ -114,12 +114,16 @@ func (l *Link) Observe(r sensors.Reading) {
 	l.states.observe(r)
 }
 
+// will is what the broker publishes when a connection is lost.
 func (l *Link) will() mqtt.Message { return l.status("offline") }
 
+// status is the message that says "online" or "offline".
 func (l *Link) status(word string) mqtt.Message {
 	return mqtt.Message{Topic: l.topics.Agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
 }
 
+// state is the retained message with the latest reading of a stream. It is never
+// historical.
 func (l *Link) state(r sensors.Reading) mqtt.Message {
 	r.At = l.opt.Clock.Resolve(r.At)
 	return mqtt.Message{Topic: l.topics.State(r.Stream), Payload: payload.AppendReading(nil, r, l.opt.Boot, false),
@@ -152,7 +156,8 @@ func (l *Link) stampAge(at clock.Stamp) (age time.Duration, known bool) {
 	return l.opt.Clock.AgeAt(l.uptime, at)
 }
 
-// Run connects and drains until ctx is done, then says goodbye.
+// Run connects and publishes until ctx is done, then publishes "offline" and
+// disconnects. It returns the error of ctx, and may be called once.
 func (l *Link) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { l.states.watchSilence(ctx, l.opt.Streams, l.opt.Clock) })
@@ -222,7 +227,8 @@ func (l *Link) pause(ctx context.Context, wait time.Duration, alone bool) {
 	}
 }
 
-// networkSettles is how long a network that comes back is left to itself.
+// networkSettles is the time from the first announcement that a network is back to
+// the next attempt.
 const networkSettles = 50 * time.Millisecond
 
 // report reports an event; the details have to marshal.

@@ -9,14 +9,14 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// flapping is after how many sessions in a row that were not stable the log is
-// told no more of the next ones.
+// flapping is the number of sessions in a row that were not stable, after which the
+// next ones are not logged.
 const flapping = 3
 
-// A linkLog tells the log what becomes of the link. Until a session is stable,
-// each reason is said once: a broker that ends every session would else fill the
-// log. What the log said last is true at any time: after "uplink up" the next
-// failure is said, whatever was said before.
+// A linkLog logs connections and their ends. Until a session is stable, each reason
+// is logged once: otherwise a broker that ends every session would fill the log. The
+// last line is always true: after "uplink up" the next failure is logged, whatever
+// was logged before. All fields belong to the goroutine of Run.
 type linkLog struct {
 	log           *slog.Logger
 	logged        map[string]bool // kinds of errors, since the last stable session
@@ -24,8 +24,8 @@ type linkLog struct {
 	shortSessions int             // sessions in a row that were not stable
 }
 
-// once reports whether something is said for the first time since the last
-// stable session.
+// once reports whether something is to be logged: it was not since the last stable
+// session.
 func (g *linkLog) once(what string) bool {
 	first := !g.logged[what]
 	g.logged[what] = true

@@ -46,8 +46,8 @@ func TestABrokerThatResetsIsNotMetAllTheTime(t *testing.T) {
 	}
 }
 
-// TestTheLogIsTrueWhileTheLinkFlaps: each reason is said once, but after "uplink
-// up" the next failure is; and what was not said is when a session lasts.
+// TestTheLogIsTrueWhileTheLinkFlaps: each reason is logged once, but after "uplink
+// up" the next failure is logged; and "up" is, when a session lasts.
 func TestTheLogIsTrueWhileTheLinkFlaps(t *testing.T) {
 	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
 		for range 10 {
@@ -64,22 +64,22 @@ func TestTheLogIsTrueWhileTheLinkFlaps(t *testing.T) {
 	})
 	var got []string
 	for line := range strings.Lines(log) {
-		_, said, _ := strings.Cut(line, "msg=")
+		_, text, _ := strings.Cut(line, "msg=")
 		switch {
-		case strings.Contains(said, "uplink down") && strings.Contains(said, "note="):
-			said = "down, again and again"
-		case strings.Contains(said, "no route"):
-			said = "no route"
-		case strings.Contains(said, "uplink down"):
-			said = "down"
-		case strings.Contains(said, "after_short_sessions"):
-			said = "up after all"
-		case strings.Contains(said, "uplink up"):
-			said = "up"
+		case strings.Contains(text, "uplink down") && strings.Contains(text, "note="):
+			text = "down, again and again"
+		case strings.Contains(text, "no route"):
+			text = "no route"
+		case strings.Contains(text, "uplink down"):
+			text = "down"
+		case strings.Contains(text, "after_short_sessions"):
+			text = "up after all"
+		case strings.Contains(text, "uplink up"):
+			text = "up"
 		default:
 			continue
 		}
-		got = append(got, said)
+		got = append(got, text)
 	}
 	want := "up; down; up; down; up; down, again and again; no route; up after all; down; up"
 	if strings.Join(got, "; ") != want {

@@ -208,8 +208,8 @@ func (o *outgoing) becomesStable(now time.Time) bool {
 	return true
 }
 
-// lost is the end of a connection that failed a message. The connection knows
-// better why.
+// lost returns why the session ends after a token has failed: the connection's own
+// reason, if there is one within a second, says more than the token's error.
 func (o *outgoing) lost(err error) error {
 	select {
 	case <-o.conn.Done():

@@ -41,7 +41,8 @@ func TestACloseForAReadingIsNotBlamedOnItsSubscription(t *testing.T) {
 		time.Sleep(time.Minute)
 		inOrder(t, br, "porch/door", d.door)
 	})
-	if strings.Contains(log, "closes the connection when we subscribe") || !strings.Contains(log, "for each message of a stream") {
+	if strings.Contains(log, "closes the connection when we subscribe") ||
+		!strings.Contains(log, "for each message of a stream") {
 		t.Errorf("the subscription is blamed:\n%s", log)
 	}
 }

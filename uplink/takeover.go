@@ -34,7 +34,7 @@ func (a *announcer) foundRival(boot string) {
 	case boot == a.link.opt.Boot: // nobody was here in the meantime
 		*r = rival{born: r.born}
 		return
-	case a.rivalSeen == boot: // told twice
+	case a.rivalSeen == boot: // seen in this session already
 		return
 	case boot != r.boot:
 		r.boot, r.seen = boot, 0

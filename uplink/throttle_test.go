@@ -84,7 +84,7 @@ func TestAFlappingLinkGetsNoBurstEachTime(t *testing.T) {
 func TestOnlyABacklogIsPaced(t *testing.T) {
 	up(t, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(time.Second)
-		for seq := range uint64(3000) { // nobody told the meter
+		for seq := range uint64(3000) { // the meter does not count them
 			r := reading("room", seq+1)
 			r.At = l.opt.Clock.Now()
 			bl.put(r)

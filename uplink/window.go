@@ -24,7 +24,7 @@ const (
 	firstWindow = 512              // bytes, while nothing is known about the link
 	probeAfter  = 30 * time.Second // without a round trip that met no other message, and was as short as the shortest
 	probes      = 3                // of these tell the shortest anew
-	probeDoubt  = 5 * time.Second  // after they told a much longer one: it may have been a stall
+	probeDoubt  = 5 * time.Second  // until the next, after they measured a much longer one: it may have been a stall
 
 	// overhead is what a message costs on the wire besides topic and payload:
 	// its MQTT header and, on a slow link, a TCP packet of its own.
