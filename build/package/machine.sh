@@ -11,7 +11,8 @@ make_root() {
 	mkdir -p "$root"
 	debootstrap --variant=minbase \
 		--include=systemd,systemd-sysv,udev,mosquitto,mosquitto-clients,iproute2,procps,gpgv \
-		"$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" >"$root.log" 2>&1 || fail "debootstrap: $(tail -5 "$root.log")"
+		"$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" >"$root.log" 2>&1 ||
+		fail "debootstrap: $(tail -5 "$root.log")"
 	# The broker runs when a test says so. A container has no firmware and no console.
 	ln -sf /dev/null "$root/etc/systemd/system/mosquitto.service"
 	touch "$root/.complete"

@@ -15,7 +15,8 @@ say "the first start, without a network"
 inside tee -a /etc/holdfast/config.yaml >/dev/null <<'END'
 queue: {sync_every: 1s}
 END
-inside sed -i '/^sensors:/a \  load: {kind: simulated, counter: {}, every: 100ms}\n  gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}' \
+inside sed -i '/^sensors:/a \  load: {kind: simulated, counter: {}, every: 100ms}' /etc/holdfast/config.yaml
+inside sed -i '/^sensors:/a \  gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}' \
 	/etc/holdfast/config.yaml
 inside sh -c 'umask 077 && echo s3cret >/etc/holdfast/mqtt.password'
 inside systemctl enable -q --now holdfast
@@ -68,12 +69,14 @@ say "the broker comes, and takes it"
 inside systemctl stop holdfast # the subscribers come first
 client=holdfast-$(inside cat /proc/sys/kernel/hostname)
 inside sh -c "mosquitto_passwd -b -c /etc/mosquitto/users $client s3cret && chmod 644 /etc/mosquitto/users
-	printf 'listener 1883 127.0.0.1\npassword_file /etc/mosquitto/users\nmax_queued_messages 0\n' >/etc/mosquitto/prove.conf
+	printf 'listener 1883 127.0.0.1\npassword_file /etc/mosquitto/users\nmax_queued_messages 0\n' \
+		>/etc/mosquitto/prove.conf
 	mosquitto -d -c /etc/mosquitto/prove.conf"
 listens() { inside ss -Hltn | grep -q 127.0.0.1:1883; }
 eventually 20 listens
 for stream in gate agent/event; do
-	inside sh -c "stdbuf -oL mosquitto_sub -h 127.0.0.1 -d -q 1 -i reader-$$-${stream#*/} -u $client -P s3cret -t $client/$stream >/root/${stream#*/} 2>&1 &"
+	inside sh -c "stdbuf -oL mosquitto_sub -h 127.0.0.1 -d -q 1 -i reader-${stream#*/} -u $client -P s3cret \
+		-t $client/$stream >/root/${stream#*/} 2>&1 &"
 	eventually 20 inside grep -q Subscribed "/root/${stream#*/}"
 done
 inside systemctl start holdfast
@@ -83,7 +86,8 @@ eventually 60 drained
 inside cat /root/gate >"$work/heard"
 holes() {
 	sed -n 's/.*"boot":"\([^"]*\)","seq":\([0-9]*\).*/\1 \2/p' "$work/heard" | sort -u |
-		awk '{n[$1]++; if ($2 > max[$1]) max[$1] = $2} END {for (b in n) {print b, n[b], max[b]; bad += max[b] - n[b]} exit bad > 0}'
+		awk '{n[$1]++; if ($2 > max[$1]) max[$1] = $2}
+			END {for (b in n) {print b, n[b], max[b]; bad += max[b] - n[b]} exit bad > 0}'
 }
 holes >"$work/boots" || fail "alarms are missing: $(cat "$work/boots")"
 check "all alarms of $(wc -l <"$work/boots") starts have arrived" test "$(wc -l <"$work/boots")" -ge 3

@@ -25,8 +25,11 @@ const (
 	// Cache is where the packages to go back to are.
 	Cache = "/var/cache/holdfast"
 
-	pollEvery  = 2 * time.Second    // while a version is judged
-	refusedFor = 7 * 24 * time.Hour // a version that did not deliver is not tried again; the network may have been to blame
+	pollEvery = 2 * time.Second // while a version is judged
+
+	// refusedFor is for how long a version that did not deliver is left out. The
+	// network may have been to blame.
+	refusedFor = 7 * 24 * time.Hour
 )
 
 // Options are what an update needs to know of the machine. Tests bring another one.

@@ -29,7 +29,8 @@ type machine struct {
 }
 
 func newMachine(t *testing.T) *machine {
-	return &machine{t: t, cache: t.TempDir(), installed: "1.0", source: "1.1", delivers: map[string]bool{"1.0": true, "1.1": true}}
+	return &machine{t: t, cache: t.TempDir(), installed: "1.0", source: "1.1",
+		delivers: map[string]bool{"1.0": true, "1.1": true}}
 }
 
 func (m *machine) run(_ context.Context, name string, args ...string) (string, error) {
