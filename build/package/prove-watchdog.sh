@@ -7,10 +7,10 @@ inside sh -c 'install -m 755 /root/hangs /usr/bin/holdfast
 	systemctl daemon-reload && systemctl restart holdfast'
 for loop in "sensor load" "queue writer" "link"; do
 	restarts=$(property NRestarts)
-	inside sh -c "printf '%s' '$loop' >/run/holdfast-hang && chmod 644 /run/holdfast-hang"
+	inside sh -c "echo '$(property MainPID) $loop' >/run/holdfast-hang.new && chmod 644 /run/holdfast-hang.new &&
+		mv /run/holdfast-hang.new /run/holdfast-hang"
 	fired() { [ "$(property NRestarts)" -gt "$restarts" ]; }
 	eventually 60 fired
-	inside rm /run/holdfast-hang
 	eventually 30 is_active
 	eventually 30 logged "hangs: the watchdog is not fed.*$loop"
 	check "'$loop' hung: the log names it, and the watchdog has fired" test "$(property NRestarts)" = $((restarts + 1))

@@ -3,12 +3,14 @@
 package systemd
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"time"
 )
 
-// hangFile names the loop that has to hang. Only a binary that is built with the
+// hangFile names the process and the loop that has to hang. The process that is
+// started after it does not. Only a binary that is built with the
 // tag hang looks at it, for the proof in build/package.
 const hangFile = "/run/holdfast-hang"
 
@@ -16,7 +18,7 @@ const hangFile = "/run/holdfast-hang"
 func hangOnPurpose(name string, progress func(time.Duration)) func(time.Duration) {
 	return func(within time.Duration) {
 		text, err := os.ReadFile(hangFile)
-		if err != nil || strings.TrimSpace(string(text)) != name {
+		if err != nil || strings.TrimSpace(string(text)) != fmt.Sprint(os.Getpid(), " ", name) {
 			progress(within)
 			return
 		}
