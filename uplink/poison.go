@@ -106,21 +106,30 @@ func (s *session) onDisconnect(err error) (expected bool) {
 	if !closed || !s.out.answered {
 		return false
 	}
-	inflight, blamable := s.out.inflight.len(), s.out.blamable()
-	unheard := s.link.proofs.unheard()
-	for _, pr := range unheard {
-		blamable = append(blamable, msgIDOf(&pr.item))
-	}
-	alone := inflight+len(unheard) == 1 && (inflight == 0 || time.Since(s.out.inflight.front().sent) < closedAfter)
-	if alone && inflight == 1 && s.out.inflight.front().kind == kindRetry {
+	inflight, unheard := s.out.inflight.len(), s.unheard()
+	alone := inflight == 1 && time.Since(s.out.inflight.front().sent) < closedAfter
+	if alone && s.out.inflight.front().kind == kindRetry {
 		s.retries.stillRejected(&s.out.inflight.front().item)
 		return false
 	}
-	expected = alone && s.link.suspects.any()
-	if id, found := s.link.suspects.recordClose(blamable, alone, s.link.rejects.rejectedLately); found {
+	unheardAlone := inflight == 0 && len(unheard) == 1
+	expected = (alone || unheardAlone) && s.link.suspects.any()
+	id, found := s.link.suspects.recordClose(s.out.blamable(), alone, s.link.rejects.rejectedLately)
+	if !found {
+		id, found = s.link.suspects.recordClose(unheard, unheardAlone, s.link.rejects.rejectedLately)
+	}
+	if found {
 		s.retries.rejectPoison(id)
 	}
 	return expected
+}
+
+// unheard are the messages that the broker acknowledged and may have closed for.
+func (s *session) unheard() (ids []msgID) {
+	for _, pr := range s.link.proofs.unheard() {
+		ids = append(ids, msgIDOf(&pr.item))
+	}
+	return ids
 }
 
 // blamable are the messages in flight that the broker may have closed for, but
