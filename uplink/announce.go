@@ -52,10 +52,10 @@ func newAnnouncer(l *Link, out *outgoing) *announcer {
 	return a
 }
 
-// announce says what this agent is, and tells Home Assistant of its entities.
-// In the first session it waits for the canary, behind which the broker has told
-// what an earlier start left there: that is cleared first, or a power cut in
-// between would leave it for ever.
+// announce makes the birth and the announcement to Home Assistant due. In the first
+// session it is called when the canary has come back: by then the broker has sent
+// what an earlier start has retained. That is cleared first, as nothing would clear
+// it after a power cut in between.
 func (a *announcer) announce() {
 	if a.announced {
 		return
@@ -73,8 +73,8 @@ var bootForm = regexp.MustCompile(`^[0-9]{1,20}-[0-9a-f]{8}$`)
 // rebirthEvery is how often our birth is published over another's, at most.
 const rebirthEvery = time.Minute
 
-// birthNotice makes the birth. A large one is not heard again: the broker would
-// send all of it back.
+// birthNotice makes the birth. Before a large one it unsubscribes from the topic:
+// the broker would send all of it back.
 func (a *announcer) birthNotice(short bool) notice {
 	m := a.link.opt.birthMessage(short, a.link.announced.split)
 	if len(m.Payload) > maxEcho && !a.link.opt.NoProof {
@@ -83,8 +83,8 @@ func (a *announcer) birthNotice(short bool) notice {
 	return notice{Message: m, kind: kindBirth}
 }
 
-// hearBirth takes a birth on our own topic. Anybody may publish there whom the
-// broker lets: what does not have our form is nobody's birth.
+// hearBirth takes a message on our own agent/info. Other clients may be allowed to
+// publish there: a message that does not have our form counts as no birth.
 func (a *announcer) hearBirth(m mqtt.Message) {
 	var b struct{ Boot string }
 	if json.Unmarshal(m.Payload, &b) != nil || !bootForm.MatchString(b.Boot) {
@@ -158,13 +158,13 @@ func (a *announcer) hearHome(m mqtt.Message) {
 	}
 }
 
-// restateAfter is how long Home Assistant is given to subscribe to what it was
-// told of.
+// restateAfter is how long Home Assistant has to subscribe to the topics that were
+// announced.
 const restateAfter = 5 * time.Second
 
-// discoveryNotice tells Home Assistant of our entities. Where the broker retains
-// nothing, they have neither an availability nor a state until both are sent
-// again.
+// discoveryNotice makes the announcement of the whole device. If the broker retains
+// nothing, the entities have neither an availability nor a state until both are
+// published again: see restateNotice.
 func (a *announcer) discoveryNotice() notice {
 	if a.link.opt.NoRetain {
 		a.restate.at = time.Now().Add(restateAfter)
@@ -172,15 +172,18 @@ func (a *announcer) discoveryNotice() notice {
 	return notice{Message: a.link.opt.Discovery()}
 }
 
+// restateNotice publishes "online" once more, and makes all states due.
 func (a *announcer) restateNotice() notice {
 	a.link.states.refresh()
 	return notice{Message: a.link.status("online")}
 }
 
+// rediscoverWithin bounds rediscoverAfter.
 const rediscoverWithin = 10 * time.Second
 
-// rediscoverAfter is how long to wait before telling it: a start is busy, and a
-// thousand devices hear of it at once.
+// rediscoverAfter is a random time to wait before announcing again after a start of
+// Home Assistant: it is busy then, and all its devices receive its birth message at
+// the same moment.
 func rediscoverAfter() time.Duration { return rand.N(rediscoverWithin) }
 
 // singleNotice makes the first of them; the others follow.

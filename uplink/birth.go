@@ -83,7 +83,8 @@ func (b birth) short() birth {
 	return b
 }
 
-// birthMessage is the birth: what this agent is and which streams it feeds.
+// birthMessage returns the retained message with the birth. It is the short form if
+// short is set or the whole one has more than maxBirth bytes.
 func (o Options) birthMessage(short, split bool) mqtt.Message {
 	b := birthOf(o)
 	b.Split = split

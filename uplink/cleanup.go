@@ -12,15 +12,15 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// cleanup takes away what the previous start of this agent left with the broker
-// and this one does not feed: states of streams and entities that are no longer
-// configured, and all of them under topics that are no longer used. previous is
-// the retained agent/info from before our own birth; nothing is touched that it
-// does not list, and nothing outside this agent's own topics whatever it lists.
+// cleanup returns the messages that remove what an earlier start of this agent has
+// retained on the broker and this one does not publish: states and entities of
+// streams that are configured no longer, and all of them under topics that are used
+// no longer. previous is the retained agent/info from before our own birth. Only what
+// it lists is removed, and nothing outside this agent's own topics, whatever it lists.
 //
-// Publish the messages before the birth, or a power cut in between leaves them
-// undone for ever, and before the announcement: Home Assistant refuses an
-// entity while another announcement has one with its unique ID.
+// The messages have to be published before the birth, as nothing would remove them
+// after a power cut in between; and before the announcement, as Home Assistant
+// refuses an entity while another announcement has one with its unique ID.
 func cleanup(previous []byte, now Options) []mqtt.Message {
 	var was birth
 	if json.Unmarshal(previous, &was) != nil {
@@ -30,9 +30,9 @@ func cleanup(previous []byte, now Options) []mqtt.Message {
 	return append(was.forgetEntities(now), was.forgetStates(now)...)
 }
 
-// forgetEntities removes what Home Assistant shows and is no longer announced.
-// One entity goes with its platform alone; the announcement that follows leaves
-// it out.
+// forgetEntities returns the messages that remove the entities which are announced no
+// longer. In an announcement of the whole device, an entity with a platform alone is
+// removed; the announcement that follows does not have it.
 func (was birth) forgetEntities(now Options) []mqtt.Message {
 	if !payload.IsPrefix(was.Discovery) {
 		return nil
@@ -55,7 +55,7 @@ func (was birth) forgetEntities(now Options) []mqtt.Message {
 	return nil
 }
 
-// clearing are the messages that take away what is retained on topics.
+// clearing returns the messages that remove what is retained on topics: empty ones.
 func clearing(topics []string) (msgs []mqtt.Message) {
 	for _, topic := range topics {
 		msgs = append(msgs, mqtt.Message{Topic: topic, Retain: true})

@@ -19,10 +19,10 @@ const (
 	clearEnds   = 3 // sessions that end with clears: then the others are dropped
 )
 
-// noticeRecords are of the notices that sessions ended with. A broker that does
-// not want a message closes the connection, in MQTT 3.1.1, and a link may carry
-// small packets alone: whoever sends it again does so for ever, and nothing else
-// arrives.
+// noticeRecords are about the notices that were in flight when sessions ended. In
+// MQTT 3.1.1 a broker that refuses a message closes the connection, and a link may
+// lose large packets: a notice that is sent again in each session would end them all,
+// and nothing else would arrive.
 //
 // A notice that was in flight when a session ended is a suspect: it goes after
 // everything else and alone, so that the next end tells which one it is. After

@@ -14,8 +14,8 @@ type rival struct {
 	proven bool
 }
 
-// A RivalError is a connection that was lost while another client with our
-// client ID was about.
+// A RivalError says that a connection was lost because another client uses our
+// client ID. It wraps nothing: the reason of the loss is joined to it.
 type RivalError struct{ ClientID string }
 
 func (e *RivalError) Error() string {
