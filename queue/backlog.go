@@ -10,7 +10,9 @@ import (
 
 // A backlog is all that waits, and what is known of the file: the state that
 // Queue.mu guards. It knows nothing of the lock: its methods end in Locked, do
-// not wait and do not touch the disk.
+// not wait and do not touch the disk. It has a few methods more than other types:
+// each is one step on the whole state, so that what is said at the fields holds
+// again when it returns.
 //
 // A reading that was put is in exactly one place until it is acknowledged: in a
 // lane, in rejects, or declared in gaps.
