@@ -39,6 +39,15 @@ func (d *tcpDialer) DialContext(ctx context.Context, network, address string) (n
 	if d.instead != nil {
 		return d.instead(ctx, address)
 	}
+	conn, err := d.connect(ctx, network, address)
+	if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
+		return &promptConn{TCPConn: tcp, left: promptReads}, nil
+	}
+	return conn, err
+}
+
+// connect connects by the kernel's network.
+func (d *tcpDialer) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || !mdns.IsLocal(host) {
 		return d.dialHost(ctx, network, address)

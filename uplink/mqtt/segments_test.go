@@ -102,7 +102,7 @@ func TestSegmentsAreLimitedInBothDirections(t *testing.T) {
 }
 
 func sendSegment(t *testing.T, conn net.Conn) (size int) {
-	raw, err := conn.(*net.TCPConn).SyscallConn()
+	raw, err := tcpOf(conn).SyscallConn()
 	if err != nil {
 		t.Error(err)
 		return 0
