@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
@@ -80,7 +81,7 @@ func (s *session) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.goodbye() {
+	if goodbye(s.out.conn, s.link.will(), s.link.log) {
 		s.out.conn.Disconnect()
 	}
 	return s.leaving
@@ -339,10 +340,11 @@ func (s *session) leave(why error) {
 	s.leaving, s.until = why, time.Now().Add(goodbyeGrace)
 }
 
-// goodbye is the offline message that we send ourselves: an orderly disconnect
-// suppresses the will. It reports whether the broker has it.
-func (s *session) goodbye() bool {
-	token := s.out.conn.Publish(s.link.status("offline"))
+// goodbye publishes the message that the will has: the broker forgets the will at an
+// orderly disconnect. It reports whether the broker has acknowledged it within
+// offlineTimeout.
+func goodbye(conn Conn, offline mqtt.Message, log *slog.Logger) bool {
+	token := conn.Publish(offline)
 	err := errors.New("not acknowledged in time")
 	select {
 	case <-token.Done():
@@ -350,7 +352,7 @@ func (s *session) goodbye() bool {
 	case <-time.After(offlineTimeout):
 	}
 	if err != nil {
-		s.link.log.Warn("no goodbye: the broker will send the will", "err", err)
+		log.Warn("no goodbye: the broker will send the will", "err", err)
 	}
 	return err == nil
 }
