@@ -16,7 +16,7 @@ import (
 
 var (
 	errSilent    = errors.New("nothing heard from the broker")
-	closedError  = fmt.Errorf("connection lost: %w", mqtt.ErrBrokerClosed)
+	errClosed  = fmt.Errorf("connection lost: %w", mqtt.ErrBrokerClosed)
 	refusedError = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	errPeerReset = fmt.Errorf("connection lost: %w",
 		&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)})
@@ -59,7 +59,7 @@ func TestAnAgentAloneTriesEachSecond(t *testing.T) {
 // most once a minute.
 func TestABrokerIsTriedOncePerTurn(t *testing.T) {
 	b, now := backoffOf("pi"), noon
-	wait, _ := b.after(now, closedError, time.Hour)
+	wait, _ := b.after(now, errClosed, time.Hour)
 	if wait > b.turn+sameTurn {
 		t.Errorf("the first wait is %v, a turn %v", wait, b.turn)
 	}
@@ -95,16 +95,16 @@ func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 		{"a name that is not found", &net.DNSError{Name: "broker"}, 0, 0},
 		{"nothing answers", fmt.Errorf("no mqtt connection in 15s: %w", context.DeadlineExceeded), 0, 0},
 		{"one server is out of reach and the other refuses", fmt.Errorf("%w; %w", errRoute, refusedError), 0, maxTurn},
-		{"a broker that closes at once", closedError, 10 * time.Second, maxTurn},
-		{"a broker that closes before it answers", closedError, 0, maxTurn},
+		{"a broker that closes at once", errClosed, 10 * time.Second, maxTurn},
+		{"a broker that closes before it answers", errClosed, 0, maxTurn},
 		{"a broker that resets at once", errPeerReset, 300 * time.Millisecond, maxTurn},
 		{"a link on which a NAT resets", errPeerReset, 5 * time.Second, none},
 		{"a broker that breaks the protocol", broken, 10 * time.Second, maxTurn},
-		{"a broker that closes after a stable session", closedError, time.Minute, usual},
+		{"a broker that closes after a stable session", errClosed, time.Minute, usual},
 		{"what nobody has thought of", errors.New("?"), 0, maxTurn},
 		{"a refusal", &mqtt.RefusedError{Code: 5}, 0, 15 * time.Minute},
 		{"a broker that is busy", &mqtt.RefusedError{Code: 3}, 0, 5 * time.Minute},
-		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, closedError), time.Minute,
+		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, errClosed), time.Minute,
 			15 * time.Minute},
 	} {
 		b, now, alone := backoffOf("pi"), noon, false

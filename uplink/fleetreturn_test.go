@@ -27,7 +27,7 @@ func (f fleet) comeBack(away, within time.Duration) (connects []time.Time) {
 			off = time.Duration(f.rng.Int64N(int64(f.skew)))
 		}
 		now := began.Add(time.Duration(f.rng.Int64N(int64(time.Second))))
-		for err, up := error(closedError), time.Hour; ; err, up = refusedError, 0 {
+		for err, up := error(errClosed), time.Hour; ; err, up = refusedError, 0 {
 			wait, _ := b.after(now.Add(off), err, up)
 			if now = now.Add(wait); !now.Before(back) {
 				break
