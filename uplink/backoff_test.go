@@ -16,7 +16,7 @@ import (
 
 var (
 	errSilent    = errors.New("nothing heard from the broker")
-	errClosed  = fmt.Errorf("connection lost: %w", mqtt.ErrBrokerClosed)
+	errClosed    = fmt.Errorf("connection lost: %w", mqtt.ErrBrokerClosed)
 	refusedError = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	errPeerReset = fmt.Errorf("connection lost: %w",
 		&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)})

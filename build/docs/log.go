@@ -19,10 +19,6 @@ import (
 //go:embed logpreamble.md
 var logPreamble string
 
-// A logLine is one message that the agent may log. What is not known before it runs
-// is … in its text.
-type logLine struct{ level, text string }
-
 // logPage is docs/log.md: a row for each message that the sources can log, with what it
 // means and what to do.
 func logPage(root string) (string, error) {
@@ -63,7 +59,8 @@ func logPage(root string) (string, error) {
 	return markdown.Wrap(strings.TrimSuffix(out.String(), "\n")), nil
 }
 
-// logLines are the messages in the sources, with their levels.
+// logLines are the messages in the sources, with their levels. What is not known
+// before the agent runs is … in a message.
 func logLines(root string) (map[string]string, error) {
 	lines := map[string]string{}
 	return lines, eachSource(root, func(path string) error { return logLinesOf(path, lines) })
