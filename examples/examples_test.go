@@ -28,7 +28,8 @@ func TestEveryExampleIsTakenWithoutAWarning(t *testing.T) {
 				}
 			}
 			if cfg.Uplink.ClientID == "" || len(cfg.Sensors) < 3 {
-				t.Errorf("client ID %q and %d sensors: not the configuration of a site", cfg.Uplink.ClientID, len(cfg.Sensors))
+				t.Errorf("client ID %q and %d sensors: not the configuration of a site", cfg.Uplink.ClientID,
+					len(cfg.Sensors))
 			}
 		})
 	}

@@ -84,35 +84,35 @@ func eventNames(root string) (map[string]bool, error) {
 	})
 }
 
-// eventName is the name in a call of report or reportLocked, or in an Event.
+// eventName is the name in a call of report or reportLocked, or in an Event, if it is a
+// literal.
 func eventName(n ast.Node) (string, bool) {
 	var expr ast.Expr
 	switch n := n.(type) {
 	case *ast.CallExpr:
-		method, ok := n.Fun.(*ast.SelectorExpr)
-		if !ok || method.Sel.Name != "report" && method.Sel.Name != "reportLocked" || len(n.Args) < 2 {
-			return "", false
+		if f, ok := n.Fun.(*ast.SelectorExpr); ok && len(n.Args) > 1 &&
+			(f.Sel.Name == "report" || f.Sel.Name == "reportLocked") {
+			expr = n.Args[0]
 		}
-		expr = n.Args[0]
-	case *ast.KeyValueExpr:
-		if key, ok := n.Key.(*ast.Ident); !ok || key.Name != "Event" {
-			return "", false
-		}
-		expr = n.Value
 	case *ast.CompositeLit:
-		t, ok := n.Type.(*ast.SelectorExpr)
-		if !ok || t.Sel.Name != "Event" || len(n.Elts) == 0 {
-			return "", false
-		}
-		if kv, ok := n.Elts[0].(*ast.KeyValueExpr); ok {
-			expr = kv.Value
+		if t, ok := n.Type.(*ast.SelectorExpr); ok && t.Sel.Name == "Event" && len(n.Elts) > 0 {
+			expr = valueOf(n.Elts[0])
 		}
 	}
-	if lit, ok := expr.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-		name, err := strconv.Unquote(lit.Value)
-		return name, err == nil
+	lit, ok := expr.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return "", false
 	}
-	return "", false
+	name, err := strconv.Unquote(lit.Value)
+	return name, err == nil
+}
+
+// valueOf is the value of an element of a literal, with or without a key.
+func valueOf(e ast.Expr) ast.Expr {
+	if kv, ok := e.(*ast.KeyValueExpr); ok {
+		return kv.Value
+	}
+	return e
 }
 
 // eachSource calls a function for each source file of the product.

@@ -33,15 +33,17 @@ var logParts = []logPart{
 			"a file"},
 		{"something is wrong with this machine", "what `holdfast doctor` finds at the start, with `mend`; also in " +
 			"`agent/health` under `problems`"},
-		{"no control socket: holdfast queue cannot ask this agent", "the state directory is not writable, or its path " +
-			"is too long; everything else works"},
+		{"no control socket: holdfast queue cannot ask this agent",
+			"the state directory is not writable, or its path " +
+				"is too long; everything else works"},
 		{"control socket: no client was let in", "the system has no descriptor or memory left; it is tried again"},
 		{"status page", "it can be looked at under `url`"},
 		{"no status page", "the address or port is taken, or the TLS files cannot be read; it is tried again"},
 	}},
 	{"The service manager", []logMeaning{
-		{"hangs: the watchdog is not fed, and systemd will restart the agent", "a loop made no progress: `loop` names " +
-			"it. Please report it, with the log before it"},
+		{"hangs: the watchdog is not fed, and systemd will restart the agent",
+			"a loop made no progress: `loop` names " +
+				"it. Please report it, with the log before it"},
 		{"hangs in the kernel, which a restart would not end", "a driver waits in the kernel; the agent goes on " +
 			"without it. Look at `dmesg`; often it is the card or a bus"},
 		{"makes progress again", "the loop that hung goes on"},
@@ -70,8 +72,9 @@ var logParts = []logPart{
 		{"storage hangs: alarms are in memory only", "the disk neither takes nor refuses a write: the card is dying, " +
 			"or a network file system is away"},
 		{"storage works again", "what was in memory is on disk"},
-		{"readings dropped", "`why` says whether it is the disk, `queue.max_size`, `queue.max_age` or a burst; what is " +
-			"lost is declared as a gap"},
+		{"readings dropped",
+			"`why` says whether it is the disk, `queue.max_size`, `queue.max_age` or a burst; what is " +
+				"lost is declared as a gap"},
 		{"readings come faster than the disk takes them: sensors wait for it", "a burst; nothing is lost while each " +
 			"reading waits less than 2 s"},
 		{"block on disk skipped", "a block fails its checksum and cannot be sent: the loss is declared as a gap"},
@@ -84,8 +87,9 @@ var logParts = []logPart{
 		{"what is set aside cannot be read: it is tried again in a day", "the disk fails"},
 		{"what is kept of a stream cannot be read", "the disk fails: it is tried again"},
 		{"backlog cannot be read", "the disk fails: it is tried again each second; new readings go on from memory"},
-		{"the queue was damaged: what is intact was carried over, the file is kept aside", "after a bad power cut or on " +
-			"a dying card; what is lost is declared. Keep the file for a report, or delete it"},
+		{"the queue was damaged: what is intact was carried over, the file is kept aside",
+			"after a bad power cut or on " +
+				"a dying card; what is lost is declared. Keep the file for a report, or delete it"},
 		{"the queue is damaged and its disk cannot be written: what is intact is read from a copy in memory",
 			"change the card; nothing that arrives now survives a restart"},
 		{"the queue file can be neither read nor written: what is in it waits, the rest goes on in memory",
@@ -94,9 +98,11 @@ var logParts = []logPart{
 			"declared"},
 		{"the queue file was made anew with all that it held", "somebody deleted or replaced it under the agent; " +
 			"nothing is lost"},
-		{"the file at queue.path was not made by holdfast: it stays as it is", "another file is in its place; the queue " +
-			"is beside it under the name in `using`"},
-		{"a file aside was deleted", "damaged files of before are kept up to the size of the queue: this was the oldest"},
+		{"the file at queue.path was not made by holdfast: it stays as it is",
+			"another file is in its place; the queue " +
+				"is beside it under the name in `using`"},
+		{"a file aside was deleted",
+			"damaged files of before are kept up to the size of the queue: this was the oldest"},
 		{"a file aside stays", "it could not be deleted; do it by hand"},
 		{"the queue held the backlog of another client ID: it is kept aside, and not sent",
 			"the client ID changed; `holdfast queue adopt` sends it under the new one"},
@@ -107,10 +113,12 @@ var logParts = []logPart{
 		{"readings of another client ID or queue were in memory only and are lost", "the configuration changed while " +
 			"the disk failed"},
 		{"what could not be written goes on in memory", "a reload while the disk fails"},
-		{"this start could not be counted: its number may repeat", "the disk fails; consumers tell starts apart by the " +
-			"eight random digits, too"},
-		{"the count of starts could not be put back: it begins anew", "the queue was made anew; starts are told apart " +
-			"by their random digits"},
+		{"this start could not be counted: its number may repeat",
+			"the disk fails; consumers tell starts apart by the " +
+				"eight random digits, too"},
+		{"the count of starts could not be put back: it begins anew",
+			"the queue was made anew; starts are told apart " +
+				"by their random digits"},
 		{"this start is not marked", "a crash now could not be told from a power cut; the disk fails"},
 		{"the marker of this start stays", "the next start takes this one for a crash; the disk fails"},
 	}},
@@ -119,10 +127,12 @@ var logParts = []logPart{
 		{"uplink down", "why, and when it is tried again; an error if somebody has to mend it, such as a password"},
 		{"uplink goes back to the server that is preferred", "it answers again"},
 		{"uplink connects anew: our network was away", "the link came back before the connection was known to be dead"},
-		{"the kernel does not tell when the network is back: attempts come by their own pace", "no netlink, as in some " +
-			"containers; it takes up to a second longer"},
-		{"no goodbye: the broker will send the will", "the stop was not acknowledged in time; `offline` comes all the " +
-			"same"},
+		{"the kernel does not tell when the network is back: attempts come by their own pace",
+			"no netlink, as in some " +
+				"containers; it takes up to a second longer"},
+		{"no goodbye: the broker will send the will",
+			"the stop was not acknowledged in time; `offline` comes all the " +
+				"same"},
 		{"a late will is corrected", "the broker noticed late that an earlier connection was dead"},
 		{"another client uses …: give each a client_id of its own", "two agents take the name from each other; a " +
 			"copied card has the same `client_id`"},
@@ -133,12 +143,15 @@ var logParts = []logPart{
 		{"the backlog is held: there is no proof that we may publish", "the broker acknowledges and drops what its " +
 			"access list denies; readings wait. Allow the account to publish and read `CLIENT_ID/#`"},
 		{"uplink may publish: the backlog goes out", "the proof came back"},
-		{"a stream is held: the broker acknowledges its readings and does not forward them", "as above, for one stream"},
+		{"a stream is held: the broker acknowledges its readings and does not forward them",
+			"as above, for one stream"},
 		{"the broker takes a stream again: what was kept goes out", "mended"},
-		{"readings that the broker acknowledged may not have arrived", "between the last proof and its failure: they are " +
-			"declared as a gap with `why: unproven`"},
-		{"the broker closes the connection for a message: it is set aside and tried again in a day", "too large, or a " +
-			"topic that it does not allow: `holdfast queue show --aside`"},
+		{"readings that the broker acknowledged may not have arrived",
+			"between the last proof and its failure: they are " +
+				"declared as a gap with `why: unproven`"},
+		{"the broker closes the connection for a message: it is set aside and tried again in a day",
+			"too large, or a " +
+				"topic that it does not allow: `holdfast queue show --aside`"},
 		{"the broker closes the connection for each message of a stream: they are kept and tried again in a day",
 			"its topic is not allowed"},
 		{"the broker closes the connection for each state of a stream: it is not sent for a day", "its topic is not " +
@@ -158,7 +171,8 @@ var logParts = []logPart{
 		{"what an earlier start left with the broker cannot be cleared", "an old state stays retained; `holdfast ha " +
 			"forget` tries again"},
 		{"take-overs and late wills go unnoticed", "this account may not read `agent/status` or `agent/info`"},
-		{"when Home Assistant restarts it is not told again", "this account may not read Home Assistant's status topic"},
+		{"when Home Assistant restarts it is not told again",
+			"this account may not read Home Assistant's status topic"},
 	}},
 	{"The embedded broker", []logMeaning{
 		{"embedded broker: connection ended", "why a client went"},
@@ -178,7 +192,8 @@ var logParts = []logPart{
 }
 
 var logEvents = []logMeaning{
-	{"gap", "numbers that never come: `stream`, `from`, `to`, `count` and `why` (`dropped`, `thinned`, `damaged`, `aside`, " +
+	{"gap", "numbers that never come: `stream`, `from`, `to`, `count` and `why` (`dropped`, `thinned`, `damaged`, " +
+		"`aside`, " +
 		"`unproven`); a consumer need not wait for them"},
 	{"storage", "`state` is `fails`, `hangs`, `works` or `damaged`: see the queue above"},
 	{"quarantine", "a damaged queue file was kept aside, and what was intact carried over"},
@@ -188,7 +203,8 @@ var logEvents = []logMeaning{
 	{"clock_step", "the wall clock was set: `by_ms`; times of before are corrected where that is possible"},
 	{"take_over", "another client uses our client ID: `other` is the boot of its birth"},
 	{"aside", "the broker refuses a message or a stream: `holdfast queue show --aside`"},
-	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look at " +
+	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look " +
+		"at " +
 		"the power supply"},
 	{"update", "the outcome of an update: the version that runs, and why"},
 }

@@ -141,7 +141,8 @@ func (u *updater) newer(ctx context.Context) (*pending, error) {
 		return nil, nil
 	}
 	if at, err := os.Stat(u.file("refused-" + to)); err == nil && time.Since(at.ModTime()) < refusedFor {
-		u.opt.Log.Info("leaves out a version that did not deliver", "version", to, "until", at.ModTime().Add(refusedFor))
+		u.opt.Log.Info("leaves out a version that did not deliver", "version", to, "until",
+			at.ModTime().Add(refusedFor))
 		return nil, nil
 	}
 	return &pending{from, to}, nil

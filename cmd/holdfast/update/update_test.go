@@ -145,13 +145,15 @@ func TestAnInterruptedUpdateIsJudged(t *testing.T) {
 				m.cache, m.delivers["1.1"] = dir, false
 				ctx, cut := context.WithTimeout(t.Context(), time.Minute)
 				defer cut()
-				if err := m.update(ctx); !errors.Is(err, context.DeadlineExceeded) || !m.has("pending") || m.installed != "1.1" {
+				if err := m.update(ctx); !errors.Is(err, context.DeadlineExceeded) || !m.has("pending") ||
+					m.installed != "1.1" {
 					t.Fatalf("version %s, %v", m.installed, err)
 				}
 				m.delivers["1.1"] = delivers
 				err := m.update(t.Context())
 				want := map[bool]string{true: "1.1", false: "1.0"}[delivers]
-				if m.installed != want || errors.Is(err, ErrReturned) == delivers || m.has("pending") || len(m.told) != 1 {
+				if m.installed != want || errors.Is(err, ErrReturned) == delivers || m.has("pending") ||
+					len(m.told) != 1 {
 					t.Errorf("version %s, %v, told %v", m.installed, err, m.told)
 				}
 			})
@@ -161,12 +163,15 @@ func TestAnInterruptedUpdateIsJudged(t *testing.T) {
 
 func TestNothingIsUpdatedWithoutAWayToTell(t *testing.T) {
 	for name, change := range map[string]func(m *machine){
-		"the agent does not deliver now":       func(m *machine) { m.delivers["1.0"] = false },
-		"the source has not got the old one":   func(m *machine) { m.gone = true },
-		"the source has nothing newer":         func(m *machine) { m.source = "1.0" },
-		"the source has an older one":          func(m *machine) { m.source = "0.9" },
-		"the source knows no such package":     func(m *machine) { m.source = "(none)" },
-		"the note of an update cannot be read": func(m *machine) { os.WriteFile(filepath.Join(m.cache, "pending"), nil, 0o600) },
+		"the agent does not deliver now":     func(m *machine) { m.delivers["1.0"] = false },
+		"the source has not got the old one": func(m *machine) { m.gone = true },
+		"the source has nothing newer":       func(m *machine) { m.source = "1.0" },
+		"the source has an older one":        func(m *machine) { m.source = "0.9" },
+		"the source knows no such package":   func(m *machine) { m.source = "(none)" },
+		"the note of an update cannot be read": func(m *machine) {
+			os.WriteFile(filepath.Join(m.cache, "pending"), nil,
+				0o600)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
