@@ -3,7 +3,6 @@ package sensors
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/clock"
@@ -37,14 +36,12 @@ type Wiring struct {
 // Run returns when everything that it started has ended, with one exception: a
 // call into a driver that hangs in the kernel cannot be ended. It is left behind
 // with its goroutine, one for each sensor at the most, and closes the sensor if it
-// ever returns; nothing of it is recorded.
+// ever returns; nothing of it is recorded. A [Group] does the same, and leaves one
+// behind for each change of such a sensor.
 func Run(ctx context.Context, specs []Spec, to Wiring) error {
-	var all sync.WaitGroup
-	for _, spec := range specs {
-		s := newSampler(spec, to)
-		all.Go(func() { s.run(ctx) })
-	}
-	all.Wait()
+	g := NewGroup(to)
+	g.Change(ctx, specs, func() {})
+	g.Wait()
 	return ctx.Err()
 }
 

@@ -10,10 +10,12 @@ import (
 func newAHT10() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an AHT10", 0x38, 0x39),
-		driver:  func(p *i2c.Part) hygrometer { return aht10{&aht{Part: p, length: 6}} },
+		driver:  &driveAHT10,
 		celsius: limits{-40, 85},
 	}
 }
+
+var driveAHT10 = func(p *i2c.Part) hygrometer { return aht10{&aht{Part: p, length: 6}} }
 
 // aht10 is Aosong's AHT10, the AHT20's forerunner: it calibrates by another
 // command and sends no checksum.

@@ -6,10 +6,12 @@ import "github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 func newAHT20() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an AHT20", 0x38), // 7.1: the only one
-		driver:  func(p *i2c.Part) hygrometer { return aht20{&aht{Part: p, length: 7, sum: true}} },
+		driver:  &driveAHT20,
 		celsius: limits{-40, 85},
 	}
 }
+
+var driveAHT20 = func(p *i2c.Part) hygrometer { return aht20{&aht{Part: p, length: 7, sum: true}} }
 
 // aht20 is ASAIR's AHT20.
 type aht20 struct{ *aht }

@@ -10,12 +10,14 @@ import (
 // The pins ADDR and ADDR1 make the address (7.5.2).
 func newHDC302x() Options {
 	return &hygrometerOptions{
-		onI2C: newOnI2C("an HDC302x", 0x44, 0x45, 0x46, 0x47),
-		driver: func(p *i2c.Part) hygrometer {
-			return hdc302x{sht3x{p, 20 * time.Millisecond}} // table 7-4: typically 12.5 ms
-		},
+		onI2C:   newOnI2C("an HDC302x", 0x44, 0x45, 0x46, 0x47),
+		driver:  &driveHDC302x,
 		celsius: limits{-40, 125},
 	}
+}
+
+var driveHDC302x = func(p *i2c.Part) hygrometer {
+	return hdc302x{sht3x{p, 20 * time.Millisecond}} // table 7-4: typically 12.5 ms
 }
 
 // hdc302x is Texas Instruments' HDC3020, HDC3021 or HDC3022. It is made to stand

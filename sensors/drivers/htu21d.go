@@ -13,10 +13,12 @@ func newSi7021() Options { return newHTU("an Si7021") }
 func newHTU(name string) Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C(name, 0x40),
-		driver:  func(p *i2c.Part) hygrometer { return htu21d{p} },
+		driver:  &driveHTU21D,
 		celsius: limits{-40, 125},
 	}
 }
+
+var driveHTU21D = func(p *i2c.Part) hygrometer { return htu21d{p} }
 
 // htu21d is TE's HTU21D, Silicon Labs' Si7021 or Sensirion's SHT20, SHT21 or
 // SHT25: one set of commands from three makers.

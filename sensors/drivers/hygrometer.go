@@ -22,7 +22,9 @@ type hygrometer interface {
 // hygrometerOptions are the options of a kind that is a hygrometer.
 type hygrometerOptions struct {
 	onI2C
-	driver  func(*i2c.Part) hygrometer
+	// A pointer to a variable of the package: a reload compares options, and functions
+	// cannot be compared.
+	driver  *func(*i2c.Part) hygrometer
 	celsius limits // that the part can measure
 }
 
@@ -41,7 +43,7 @@ func (o *hygrometerOptions) Open(ctx context.Context, h *Hardware) (sensors.Sens
 	if err != nil {
 		return nil, err
 	}
-	s := &hygrometerSensor{p, o.driver(p), o.celsius}
+	s := &hygrometerSensor{p, (*o.driver)(p), o.celsius}
 	if err := p.Measure(ctx, s.dev.start); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}

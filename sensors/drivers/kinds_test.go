@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -46,5 +47,14 @@ func TestHardwareOpensWhatTheOptionsSay(t *testing.T) {
 	}
 	if _, err := h.Open(context.Background(), sensors.Spec{Name: "x", Kind: "nothing"}); err == nil {
 		t.Error("opened nothing")
+	}
+}
+
+// A reload compares: a sensor whose options are the same goes on.
+func TestTheSameOptionsAreEqual(t *testing.T) {
+	for word, kind := range kinds {
+		if !reflect.DeepEqual(kind.New(), kind.New()) {
+			t.Errorf("%s: two options without a difference are not equal", word)
+		}
 	}
 }

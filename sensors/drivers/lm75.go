@@ -1,10 +1,12 @@
 package drivers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
@@ -31,13 +33,20 @@ type lm75Options struct {
 
 // The pins A0 to A2 are the lowest bits.
 func newLM75() Options {
-	o := &lm75Options{thermometerOptions: thermometerOptions{
+	return &lm75Options{thermometerOptions: thermometerOptions{
 		onI2C:    newOnI2C("an LM75", 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d, 0x4e, 0x4f),
 		register: lm75Temp,
 		celsius:  limits{-55, 125},
 	}}
-	o.driver = func(p *i2c.Part) thermometer { return lm75{p, o.Bits} }
-	return o
+}
+
+// Open opens the part and starts it. The driver is set in a copy, because it is not
+// the same function for two options that are equal.
+func (o *lm75Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor, error) {
+	driver := func(p *i2c.Part) thermometer { return lm75{p, o.Bits} }
+	options := o.thermometerOptions
+	options.driver = &driver
+	return options.Open(ctx, h)
 }
 
 // Check cannot say whether the part has a choice of resolution: it has no id, and

@@ -25,11 +25,13 @@ const mcp9808Settings = 0x0200
 func newMCP9808() Options {
 	return &thermometerOptions{
 		onI2C:    newOnI2C("an MCP9808", 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f),
-		driver:   func(p *i2c.Part) thermometer { return mcp9808{p} },
+		driver:   &driveMCP9808,
 		register: mcp9808Temp,
 		celsius:  limits{-40, 125},
 	}
 }
+
+var driveMCP9808 = func(p *i2c.Part) thermometer { return mcp9808{p} }
 
 // mcp9808 is Microchip's MCP9808: ±0.5 °C from -20 to 100 °C, steps of 0.0625 °C,
 // at most 250 ms old.

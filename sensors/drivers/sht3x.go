@@ -11,10 +11,12 @@ import (
 func newSHT3x() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an SHT3x", 0x44, 0x45),
-		driver:  func(p *i2c.Part) hygrometer { return sht3x{p, 16 * time.Millisecond} }, // table 4: 15.5 ms
+		driver:  &driveSHT3x,
 		celsius: limits{-40, 125},
 	}
 }
+
+var driveSHT3x = func(p *i2c.Part) hygrometer { return sht3x{p, 16 * time.Millisecond} } // table 4: 15.5 ms
 
 // sht3x is Sensirion's SHT30, SHT31 or SHT35.
 type sht3x struct {

@@ -10,10 +10,12 @@ import (
 func newSHT4x() Options {
 	return &hygrometerOptions{
 		onI2C:   newOnI2C("an SHT4x", 0x44, 0x45, 0x46),
-		driver:  func(p *i2c.Part) hygrometer { return sht4x{p} },
+		driver:  &driveSHT4x,
 		celsius: limits{-40, 125},
 	}
 }
+
+var driveSHT4x = func(p *i2c.Part) hygrometer { return sht4x{p} }
 
 // sht4x is Sensirion's SHT40, SHT41 or SHT45.
 type sht4x struct{ *i2c.Part }

@@ -24,7 +24,9 @@ type thermometer interface {
 // thermometerOptions are the options of a kind that is a thermometer.
 type thermometerOptions struct {
 	onI2C
-	driver   func(*i2c.Part) thermometer
+	// A pointer to a variable of the package: a reload compares options, and functions
+	// cannot be compared.
+	driver   *func(*i2c.Part) thermometer
 	register byte   // of the temperature
 	celsius  limits // that the part can measure
 }
@@ -43,7 +45,7 @@ func (o *thermometerOptions) Open(ctx context.Context, h *Hardware) (sensors.Sen
 	if err != nil {
 		return nil, err
 	}
-	s := &thermometerSensor{p, o.driver(p), o.register, o.celsius}
+	s := &thermometerSensor{p, (*o.driver)(p), o.register, o.celsius}
 	if err := p.Measure(ctx, s.dev.start); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}

@@ -26,11 +26,13 @@ const (
 func newTMP102() Options {
 	return &thermometerOptions{
 		onI2C:    newOnI2C("a TMP102", 0x48, 0x49, 0x4a, 0x4b),
-		driver:   func(p *i2c.Part) thermometer { return tmp102{p} },
+		driver:   &driveTMP102,
 		register: tmp102Temp,
 		celsius:  limits{-55, 125},
 	}
 }
+
+var driveTMP102 = func(p *i2c.Part) thermometer { return tmp102{p} }
 
 // tmp102 is TI's TMP102 or TMP112: ±0.5 °C from -25 to 85 °C, steps of 0.0625 °C,
 // at most 300 ms old.

@@ -1,0 +1,106 @@
+package sensors
+
+import (
+	"context"
+	"reflect"
+)
+
+// A Group is the sensors that run, and can be given other ones while it does. Its
+// methods belong to one goroutine.
+type Group struct {
+	to      Wiring
+	running map[string]*running // by name of the sensor
+	seqs    map[string]uint64   // by stream: the last one of a sampler that has ended
+}
+
+// running is a sampler in its goroutine.
+type running struct {
+	*sampler
+	stop  context.CancelFunc
+	ended chan struct{} // closed when run has returned: the sampler may be read then
+}
+
+// NewGroup returns a group without sensors.
+func NewGroup(to Wiring) *Group {
+	return &Group{to: to, running: map[string]*running{}, seqs: map[string]uint64{}}
+}
+
+// Change makes specs the sensors that run, until ctx is done. A sensor whose spec is
+// the same as before goes on, with its device open. The others are stopped, and
+// started when all of them have ended, because one may have the device that another
+// had. The numbers of a stream go on in every case: no two readings of a start of the
+// agent have the same one.
+//
+// between is called when the old sensors have ended and before the new ones start:
+// readings of those that go on come at the same time.
+func (g *Group) Change(ctx context.Context, specs []Spec, between func()) {
+	same := map[string]bool{}
+	for _, spec := range specs {
+		r := g.running[spec.Name]
+		same[spec.Name] = r != nil && reflect.DeepEqual(r.spec, spec)
+	}
+	for name, r := range g.running {
+		if !same[name] {
+			r.stop()
+		}
+	}
+	for name, r := range g.running {
+		if !same[name] {
+			<-r.ended
+			r.saveSeqs(g.seqs)
+			delete(g.running, name)
+		}
+	}
+	between()
+	for _, spec := range specs {
+		if !same[spec.Name] {
+			g.start(ctx, spec)
+		}
+	}
+}
+
+// start starts a sensor that does not run.
+func (g *Group) start(parent context.Context, spec Spec) {
+	ctx, stop := context.WithCancel(parent)
+	r := &running{sampler: newSampler(spec, g.to), stop: stop, ended: make(chan struct{})}
+	r.continueSeqs(g.seqs)
+	g.running[spec.Name] = r
+	go func() {
+		defer close(r.ended)
+		defer stop()
+		r.run(ctx)
+	}()
+}
+
+// Wait waits until every sensor has ended: the context of Change is done.
+func (g *Group) Wait() {
+	for _, r := range g.running {
+		<-r.ended
+	}
+}
+
+// allStreams returns the streams of the sampler, those of its alarms among them.
+func (s *sampler) allStreams() (all []*stream) {
+	for _, st := range s.streams {
+		all = append(all, st)
+		if st.alert != nil {
+			all = append(all, st.alert)
+		}
+	}
+	return all
+}
+
+// saveSeqs notes the last number of each stream. The sampler has ended.
+func (s *sampler) saveSeqs(seqs map[string]uint64) {
+	for _, st := range s.allStreams() {
+		seqs[st.Name] = st.seq
+	}
+}
+
+// continueSeqs lets the numbers of each stream follow those of a sampler of before.
+// The sampler does not run yet.
+func (s *sampler) continueSeqs(seqs map[string]uint64) {
+	for _, st := range s.allStreams() {
+		st.seq = seqs[st.Name]
+	}
+}
