@@ -21,6 +21,9 @@ var le = binary.LittleEndian
 //	pages     8, the high water mark
 //	txid      8
 //	checksum  8, FNV-1a of all that is before it but the header
+//
+// All values are as they were read: only the magic, the version and the checksum have
+// been compared. checkedPageSize and check look at the rest.
 type meta struct {
 	pageSize uint32
 	root     uint64
@@ -30,6 +33,7 @@ type meta struct {
 }
 
 const (
+	// What bbolt writes into each meta; it opens no file with another magic or version.
 	metaMagic   = 0xED0CDAED
 	metaVersion = 2
 	metaSize    = headerSize + 64
@@ -41,7 +45,8 @@ const (
 	maxPageSize = 65536
 )
 
-// parseMeta reads a meta page. bbolt does not look at its header either.
+// parseMeta reads a meta page. bbolt does not look at its header either. ok is false if
+// it is no meta, or a damaged one; then m means nothing.
 func parseMeta(page []byte) (m meta, ok bool) {
 	if len(page) < metaSize {
 		return m, false
@@ -61,8 +66,9 @@ func parseMeta(page []byte) (m meta, ok bool) {
 	}, true
 }
 
-// metaPageSize looks for the page size where bbolt does: in the meta at the
-// start, and if that is not valid, wherever the second one can be.
+// metaPageSize looks for the page size where bbolt does: in the meta at the start, and
+// if that is not valid, wherever the second one can be. The second meta is at one page
+// size from the start, so it is looked for at each size that a page can have.
 func metaPageSize(r io.ReaderAt, size int64) (int64, error) {
 	first, err := readMeta(r, size, 0)
 	if err != nil {
@@ -95,6 +101,8 @@ func readMeta(r io.ReaderAt, size, pos int64) ([]byte, error) {
 	return b, readFull(r, b, pos)
 }
 
+// checkedPageSize is the page size if it is a power of two in the range that bbolt
+// uses. Offsets are computed with it, so it must not be 0 or huge.
 func (m meta) checkedPageSize() (int64, error) {
 	n := m.pageSize
 	if n < minPageSize || n > maxPageSize || n&(n-1) != 0 {

@@ -14,6 +14,8 @@ import (
 //	overflow 4, how many pages follow that belong to it
 const headerSize = 16
 
+// The flags of a header are bbolt's. A sound page has exactly one of them: what is
+// below the root is a branch or a leaf.
 const (
 	branchPage   = 0x01
 	leafPage     = 0x02
@@ -21,6 +23,7 @@ const (
 	freelistPage = 0x10
 )
 
+// A header is the start of a page as it was read. Nothing in it has been checked.
 type header struct {
 	id       uint64
 	flags    uint16
@@ -28,6 +31,7 @@ type header struct {
 	overflow uint32
 }
 
+// parseHeader needs headerSize bytes, and panics with fewer.
 func parseHeader(b []byte) header {
 	return header{id: le.Uint64(b), flags: le.Uint16(b[8:]), count: int(le.Uint16(b[10:])), overflow: le.Uint32(b[12:])}
 }
@@ -40,6 +44,9 @@ func parseHeader(b []byte) header {
 //	leaf:   flags 4, pos 4, key size 4, value size 4
 //
 // pos counts from the start of the element.
+//
+// data is a buffer that is used again: keys and values point into it, and are good as
+// long as it is.
 type node struct {
 	data  []byte
 	leaf  bool
@@ -59,9 +66,11 @@ type element struct {
 	ksize, vsize int64
 }
 
+// end is the first byte after the value, from the start of the page.
 func (e element) end() int64 { return e.start + e.ksize + e.vsize }
 
-// element reads one line of the table, which is in the page.
+// element reads one line of the table, which is in the page. The caller has to know
+// that i is below count and that the table is in data.
 func (n node) element(i int) element {
 	at := headerSize + i*elementSize
 	b := n.data[at : at+elementSize]
@@ -97,6 +106,8 @@ func parseNode(data []byte) (node, error) {
 	return n, nil
 }
 
+// check compares an element with where the one before it ends, and with the bytes of
+// the page and its overflow. A flag that bbolt does not know is refused.
 func (e element) check(start, room int64) error {
 	switch {
 	case e.start != start:
@@ -113,6 +124,7 @@ func (e element) check(start, room int64) error {
 	return nil
 }
 
+// key, child and pair need a node that parseNode has checked. None of them copies.
 func (n node) key(i int) []byte {
 	e := n.element(i)
 	return n.data[e.start : e.start+e.ksize]
@@ -121,7 +133,8 @@ func (n node) key(i int) []byte {
 // child is the page below an element of a branch.
 func (n node) child(i int) uint64 { return le.Uint64(n.data[headerSize+i*elementSize+8:]) }
 
-// pair is an element of a leaf.
+// pair is an element of a leaf. The slices have no room behind them: an append cannot
+// write into the page.
 func (n node) pair(i int) (flags uint32, key, value []byte) {
 	e := n.element(i)
 	mid := e.start + e.ksize

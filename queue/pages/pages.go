@@ -104,6 +104,7 @@ func (f *File) Each(bucket string, from []byte, visit func(key, value []byte) (m
 	return err
 }
 
+// eachPair is Each for one leaf. It returns false when visit wants no more.
 func eachPair(n node, from []byte, visit func(key, value []byte) (bool, error)) (more bool, err error) {
 	for i := range n.count {
 		flags, key, value := n.pair(i)

@@ -44,6 +44,8 @@ func Scan(r io.ReaderAt, size int64, visit func(page uint64, key, value []byte))
 // sizes of the file. In a sound file less than one would do.
 const maxOverflow = 64
 
+// A scanner is one call of Scan. It has one buffer, for the page at hand: memory does
+// not grow with the file.
 type scanner struct {
 	r        io.ReaderAt
 	size     int64
@@ -53,7 +55,8 @@ type scanner struct {
 	visit    func(page uint64, key, value []byte)
 }
 
-// page scans the page at an offset. n is what could be read of it.
+// page scans the page at an offset. n is what could be read of it. The error is io.EOF
+// if the file ends in the page; what there is of it is scanned.
 func (s *scanner) page(off int64) (n int, err error) {
 	b := s.buffer(min(s.pageSize, s.size-off))
 	n, err = s.r.ReadAt(b, off)
@@ -98,6 +101,8 @@ func (s *scanner) reach(n node, off int64) (end int64) {
 	return end
 }
 
+// plausible reports whether an element can be real: with a key, a value of a size that
+// is read, and both within room, which counts from the start of the page.
 func (e element) plausible(room int64) bool {
 	return e.ksize > 0 && e.vsize <= MaxValue && e.end() <= room
 }

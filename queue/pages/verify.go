@@ -31,6 +31,7 @@ func (f *File) Verify(visit func(bucket, key, value []byte) error) error {
 	return v.tree(nil, f.meta.root, 0)
 }
 
+// A verifier is one call of Verify. Its walker notes each page it takes, in one bit.
 type verifier struct {
 	walker
 	visit func(bucket, key, value []byte) error
@@ -50,6 +51,8 @@ func (v *verifier) tree(path []byte, root uint64, depth int) error {
 	return err
 }
 
+// pair verifies element i of a leaf. path is that of the bucket it is in, nil at the
+// top, where all entries have to be buckets.
 func (v *verifier) pair(path []byte, n node, i, depth int) error {
 	flags, key, value := n.pair(i)
 	if flags&bucketEntry != 0 {
@@ -65,6 +68,8 @@ func (v *verifier) pair(path []byte, n node, i, depth int) error {
 	return v.visit(path, key, value)
 }
 
+// bucket verifies the bucket that is an entry's value. Its pages count as deeper than
+// those around it, so that nested buckets cannot exceed maxDepth together.
 func (v *verifier) bucket(path, value []byte, depth int) error {
 	b, err := parseBucket(value)
 	if err != nil {
@@ -115,7 +120,8 @@ func (v *verifier) freelist() error {
 	return v.free(at, int64(count), buf[:])
 }
 
-// free takes the free pages.
+// free takes the free pages. They are read in pieces of buf, as a freelist may be
+// large. at is where the page numbers begin in the file.
 func (v *verifier) free(at, count int64, buf []byte) error {
 	for count > 0 {
 		b := buf[:min(8*count, int64(len(buf)))]

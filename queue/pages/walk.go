@@ -142,7 +142,9 @@ func (w *walker) header(id uint64, b []byte) (header, error) {
 	return h, nil
 }
 
-// buffer returns the bytes of a depth, n of them, with what was there before.
+// buffer returns the bytes of a depth, n of them, with what was there before. It is an
+// error if this page or all on the way down would need more memory than maxPage or
+// maxHeld.
 func (w *walker) buffer(depth int, n int64) ([]byte, error) {
 	have := int64(cap(w.bufs[depth]))
 	if n > have {
@@ -161,6 +163,7 @@ func (w *walker) buffer(depth int, n int64) ([]byte, error) {
 // A pageSet is one bit for each page.
 type pageSet []uint64
 
+// newPageSet has room for the pages below a number, at one bit each, and is empty.
 func newPageSet(pages uint64) pageSet { return make(pageSet, pages/64+1) }
 
 // take adds a page, and reports whether it was not there yet.
