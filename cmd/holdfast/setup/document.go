@@ -6,8 +6,10 @@ import (
 	"strings"
 )
 
-// document is the text of the file. A person keeps it: so it says what each part
-// is for, and where the other keys are.
+// document is the text of the file. A person keeps it: so it says what each part is
+// for, and where the other keys are. The answers must have passed their checks. sensors
+// is the section of that name with its key, as scan writes it; today is the date for
+// the head.
 func document(a Answers, sensors, today string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# The configuration of holdfast on this node, written by holdfast init on %s.
@@ -33,7 +35,9 @@ home_assistant: {discovery: %v}
 	return b.String()
 }
 
-// mqttBlock is the part of the file about the broker.
+// mqttBlock is the part of the file about the broker. It ends without a line break, so
+// that a check can put it behind other keys. The password itself is never in it: only
+// the path of its file.
 func mqttBlock(a Answers) string {
 	text := "mqtt:\n" +
 		"  # mqtts:// and wss:// are with TLS, mqtt:// and ws:// without.\n" +
@@ -47,5 +51,6 @@ func mqttBlock(a Answers) string {
 	return text
 }
 
-// quoted is a text as YAML takes it, however it reads.
+// quoted is a text as YAML takes it, however it reads. The escapes of Go that
+// QuoteToASCII writes are all escapes of YAML, too (YAML 1.2, section 5.7).
 func quoted(text string) string { return strconv.QuoteToASCII(text) }

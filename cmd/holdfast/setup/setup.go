@@ -19,7 +19,8 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// Options are where the file goes, and the answers that flags have given.
+// Options are where the file goes, and the answers that flags have given. Path, Ask,
+// Out, Scan and Today are needed.
 type Options struct {
 	Path  string // of the configuration
 	Force bool   // overwrite it, and the password beside it
@@ -27,14 +28,17 @@ type Options struct {
 	Answers
 	Given map[string]bool // the answers that are set, by the names of their flags: they are not asked for
 
-	In    *os.File  // a terminal, which is asked; nil: nobody is
-	Ask   io.Writer // where questions go
-	Out   io.Writer // where it says what it has written
+	In  *os.File  // a terminal, which is asked; nil: nobody is
+	Ask io.Writer // where questions go
+	Out io.Writer // where it says what it has written
+	// Scan may be slow, as each bus is asked. Its error does not stop the session, and
+	// sensors is used all the same: it has to be a valid section.
 	Scan  func(context.Context) (sensors string, err error)
 	Today string // for the head of the file
 }
 
-// Answers are what the file is made from.
+// Answers are what the file is made from. A field may be empty until its question was
+// asked or its flag read.
 type Answers struct {
 	ClientID      string
 	Server        string // a URL, or a host alone
@@ -53,7 +57,8 @@ type Session struct {
 	term *terminal // nil: nobody is asked
 }
 
-// New makes a session, which reads o.In from now on.
+// New makes a session, which reads o.In from now on. The input is read from here on, so
+// what is typed early is an answer, too.
 func New(o Options) *Session {
 	s := &Session{Options: o}
 	if o.In != nil {
@@ -62,14 +67,17 @@ func New(o Options) *Session {
 	return s
 }
 
-// Run asks what is not given, and writes the file. What a person has to change is
-// an [ErrMistake].
+// Run asks what is not given, and writes the file. What a person has to change is an
+// [ErrMistake]. It changes nothing on disk until all answers are there and the text has
+// passed the check. After an error there may be a file with the password and no
+// configuration. Run is called once.
 func (s *Session) Run(ctx context.Context) error {
 	path, err := filepath.Abs(s.Path)
 	if err != nil {
 		return err
 	}
 	s.Path = path
+	// Before the first question: nobody should answer five of them for nothing.
 	if err := s.vacant(); err != nil {
 		return err
 	}
@@ -85,6 +93,7 @@ func (s *Session) Run(ctx context.Context) error {
 	if a.Password != "" {
 		a.PasswordFile = s.passwordPath()
 	}
+	// After the questions: a person who waits is asked at once.
 	found, err := s.Scan(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -99,11 +108,13 @@ func (s *Session) Run(ctx context.Context) error {
 	return s.write(a, text)
 }
 
-// passwordPath is beside the configuration, in a folder that packages keep private.
+// passwordPath is beside the configuration, in a folder that packages keep private. The
+// path is absolute, because the agent may run in another folder.
 func (s *Session) passwordPath() string { return filepath.Join(filepath.Dir(s.Path), "mqtt.password") }
 
-// vacant fails if a file is there that would be overwritten: before anything is
-// asked.
+// vacant fails if a file is there that would be overwritten: before anything is asked.
+// Lstat, as a link that leads nowhere is a file of somebody, too. place checks it
+// again: another program may write one while the questions are answered.
 func (s *Session) vacant() error {
 	if _, err := os.Lstat(s.Path); err == nil && !s.Force {
 		return fmt.Errorf("%s is there already and %w: change it by hand, name another with -c FILE, "+
@@ -112,7 +123,9 @@ func (s *Session) vacant() error {
 	return nil
 }
 
-// takeFlags checks the answers where nobody can be asked.
+// takeFlags checks the answers where nobody can be asked. The server is the only answer
+// that has neither a preset nor an empty meaning. There is no flag for a password:
+// others would see it in the list of processes.
 func (s *Session) takeFlags(a *Answers) error {
 	if a.Server == "" {
 		return fmt.Errorf("the command line %w without --server where there is no terminal to ask on: "+
@@ -132,8 +145,8 @@ func (s *Session) takeFlags(a *Answers) error {
 	return nil
 }
 
-// write makes the password's file first: a configuration never names one that is
-// not there.
+// write makes the password's file first: a configuration never names one that is not
+// there. A folder that is made here has mode 0750: passwords lie in it.
 func (s *Session) write(a Answers, text string) error {
 	dir := filepath.Dir(s.Path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -152,9 +165,10 @@ func (s *Session) write(a Answers, text string) error {
 	return nil
 }
 
-// writeFile makes a file whole or not at all. It belongs to the group of its
-// folder, so that a service may read what root has written. A secret is for its
-// owner alone where that group is root's, or not ours to give.
+// writeFile makes a file whole or not at all. It belongs to the group of its folder, so
+// that a service may read what root has written. A secret is for its owner alone where
+// that group is root's, or not ours to give. The content is on disk before the file
+// gets its name: after a power cut the name has the whole text, or does not exist.
 func (s *Session) writeFile(path, text string, secret bool) (err error) {
 	if _, err := os.Lstat(path); err == nil && !s.Force {
 		return fmt.Errorf("%s is there already and %w: remove it, or overwrite it with --force", path, ErrMistake)
@@ -174,6 +188,8 @@ func (s *Session) writeFile(path, text string, secret bool) (err error) {
 		}
 	}()
 	group := folder.Sys().(*syscall.Stat_t).Gid
+	// A user may give a file only to a group that the user is in (chown(2)); if it
+	// cannot be given, the mode below decides who reads it.
 	given := group != 0 && file.Chown(-1, int(group)) == nil
 	mode := os.FileMode(0o644)
 	switch {
@@ -191,8 +207,9 @@ func (s *Session) writeFile(path, text string, secret bool) (err error) {
 	return s.place(file.Name(), path)
 }
 
-// place gives a file its name. Without --force a name that somebody has taken
-// meanwhile stays theirs.
+// place gives a file its name. Without --force a name that somebody has taken meanwhile
+// stays theirs. link(2) fails if the name exists, and rename(2) replaces it: that is
+// the difference.
 func (s *Session) place(from, to string) error {
 	if s.Force {
 		return os.Rename(from, to)
@@ -203,7 +220,8 @@ func (s *Session) place(from, to string) error {
 	return os.Remove(from)
 }
 
-// writable says how to mend a folder that this user may not write to.
+// writable says how to mend a folder that this user may not write to. Other errors come
+// back as they are.
 func writable(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w: run it as root (sudo holdfast init), or name a file of your own with -c FILE", err)

@@ -25,6 +25,8 @@ const (
 	// Cache is where the packages to go back to are.
 	Cache = "/var/cache/holdfast"
 
+	// pollEvery is short beside the minutes that a version gets, and long enough that
+	// the questions cost an old board nothing.
 	pollEvery = 2 * time.Second // while a version is judged
 
 	// refusedFor is for how long a version that did not deliver is left out. The
@@ -32,20 +34,27 @@ const (
 	refusedFor = 7 * 24 * time.Hour
 )
 
-// Options are what an update needs to know of the machine. Tests bring another one.
+// Options are what an update needs to know of the machine. Tests bring another one. All
+// fields are needed. Run, Ask and Report are called one at a time, from the goroutine
+// of the function Run.
 type Options struct {
 	Cache string        // a folder that root alone may write
 	Wait  time.Duration // how long a new version has to deliver
-	// Run runs a program of the system and returns what it printed.
+	// Run runs a program of the system and returns what it printed. The error has the
+	// end of what it wrote to standard error. It ends the program when the context
+	// ends.
 	Run func(ctx context.Context, name string, args ...string) (string, error)
-	// Ask asks the agent that runs.
+	// Ask asks the agent that runs. An error means that no agent runs or that this one
+	// does not answer.
 	Ask func() (status.Snapshot, error)
-	// Report has the agent that runs tell the outcome.
+	// Report has the agent that runs tell the outcome. An agent of before this command
+	// existed answers with an error.
 	Report func(Outcome) error
 	Log    *slog.Logger
 }
 
-// An Outcome is the details of the event "update".
+// An Outcome is the details of the event "update". Subscribers read its keys:
+// docs/install.md shows two of them.
 type Outcome struct {
 	From   string `json:"from"`
 	To     string `json:"to"`
@@ -59,6 +68,14 @@ var ErrReturned = errors.New("the new version does not deliver: the one before w
 // Run looks for a newer version and installs it, or judges one whose update was
 // interrupted. Without a newer one it does nothing. It needs root. One process calls
 // it at a time, which systemd sees to.
+//
+// The order is what makes a power cut harmless: first the package to go back to is in
+// the cache, then the note is on disk, and only then apt changes the machine. The note
+// goes when the outcome is known.
+//
+// It returns nil if the new version is kept or there is none, [ErrReturned] if the
+// version before was installed again, and another error if nothing was changed or the
+// machine needs a person. When ctx ends it returns its error and leaves the note.
 func Run(ctx context.Context, opt Options) error {
 	u := &updater{opt}
 	var p pending
@@ -68,6 +85,8 @@ func Run(ctx context.Context, opt Options) error {
 			return fmt.Errorf("%s: %w", u.file("pending"), err)
 		}
 		u.opt.Log.Info("judges the version whose update was interrupted", "from", p.From, "to", p.To)
+		// A power cut may have left packages unpacked and not configured: apt and dpkg
+		// refuse all work until this is done.
 		_, err := u.opt.Run(ctx, "dpkg", "--configure", "-a")
 		return u.judge(ctx, p, err)
 	case !errors.Is(err, fs.ErrNotExist):
@@ -88,19 +107,23 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	u.opt.Log.Info("installs", "from", newer.From, "to", newer.To)
+	// confold: a file below /etc that a person has changed stays, without a question.
 	_, err = u.opt.Run(ctx, "apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold",
 		"install", "holdfast="+newer.To)
 	return u.judge(ctx, *newer, err)
 }
 
+// An updater is one call of Run.
 type updater struct{ opt Options }
 
-// pending is an update that has begun.
+// pending is an update that has begun. It is stored as JSON in the file "pending"; a
+// newer version has to read the note of an older one, so the names of the fields stay.
 type pending struct{ From, To string }
 
 func (u *updater) file(name string) string { return filepath.Join(u.opt.Cache, name) }
 
-// write replaces a file, durably: a power cut leaves the old one or the new one.
+// write replaces a file, durably: a power cut leaves the old one or the new one. A file
+// with the ending .new is what a power cut has left, and is written over.
 func (u *updater) write(name string, text []byte) error {
 	part := u.file(name + ".new")
 	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -136,6 +159,8 @@ func (u *updater) newer(ctx context.Context) (*pending, error) {
 		u.opt.Log.Info("is up to date", "version", from)
 		return nil, nil
 	}
+	// The source may have an older version: a node that runs a build of its own is not
+	// taken back to it. dpkg exits with 1 if the comparison is false.
 	if _, err := u.opt.Run(ctx, "dpkg", "--compare-versions", to, "gt", from); err != nil {
 		u.opt.Log.Info("is up to date", "version", from, "source", to)
 		return nil, nil
@@ -148,7 +173,8 @@ func (u *updater) newer(ctx context.Context) (*pending, error) {
 	return &pending{from, to}, nil
 }
 
-// candidate is the version that apt would install.
+// candidate is the version that apt would install. policy is what apt-cache(8) prints;
+// it is empty if there is none.
 func candidate(policy string) string {
 	for line := range strings.Lines(policy) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "Candidate: "); ok && v != "(none)" {
@@ -158,7 +184,8 @@ func candidate(policy string) string {
 	return ""
 }
 
-// keepWayBack has the package of the installed version in the cache.
+// keepWayBack has the package of the installed version in the cache. An error means
+// that it is not there: then the update must not begin.
 func (u *updater) keepWayBack(ctx context.Context, version string) error {
 	if _, err := os.Stat(u.wayBack(version)); err == nil {
 		return nil
@@ -177,13 +204,17 @@ func (u *updater) keepWayBack(ctx context.Context, version string) error {
 	if len(got) != 1 {
 		return fmt.Errorf("the source has no package of version %s", version)
 	}
+	// In one step: a half download never has the name that is looked for.
 	return os.Rename(got[0], u.wayBack(version))
 }
 
+// wayBack is the path of the package of a version, whether it is there or not.
 func (u *updater) wayBack(version string) string { return u.file("holdfast_" + version + ".deb") }
 
 // judge waits until the new version delivers, and goes back if it does not, or if it
-// could not be installed.
+// could not be installed. installed is the error of the installation. The version is
+// kept or the one before is installed and started when judge returns, unless it returns
+// an error that is not [ErrReturned].
 func (u *updater) judge(ctx context.Context, p pending, installed error) error {
 	why := ""
 	if installed != nil {
@@ -208,7 +239,8 @@ func (u *updater) judge(ctx context.Context, p pending, installed error) error {
 	return u.end(Outcome{p.From, p.To, "returned", why}, err)
 }
 
-// await returns why a version does not deliver in time, empty if it does.
+// await returns why a version does not deliver in time, empty if it does. It asks at
+// once and then every pollEvery; the last reason is the one returned.
 func (u *updater) await(ctx context.Context, version string) (why string) {
 	end := time.Now().Add(u.opt.Wait)
 	tick := time.NewTicker(pollEvery)
@@ -245,7 +277,8 @@ func (u *updater) silent(version string) string {
 	return ""
 }
 
-// forget removes the packages of versions before the one to go back to.
+// forget removes the packages of versions before the one to go back to. A package that
+// cannot be removed costs some room and nothing else.
 func (u *updater) forget(but string) {
 	all, _ := filepath.Glob(u.file("holdfast_*.deb")) // the pattern is valid
 	for _, name := range all {
