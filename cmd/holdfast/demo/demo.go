@@ -28,7 +28,9 @@ const (
 	settle   = 20 * time.Second // for the backlog to arrive at the end
 )
 
-// house is the configuration; the places are filled in.
+// house is the configuration; the places are filled in. The places are the broker's
+// host and port, and the path of the queue. It is printed as it is, so that a person
+// can copy it.
 const house = `client_id: house
 mqtt: {server: "mqtt://%s"}
 queue: {path: %q, sync_every: 1s}
@@ -38,10 +40,13 @@ sensors:
   freezer:  {kind: simulated, wave: {quantity: temperature, unit: "°C", mean: -18, swing: 1.5, period: 40s}, every: 2s}
 `
 
-// Serve is the agent.
+// Serve is the agent. It returns when its context ends, with the context's error; any
+// other error ends the demo. It is a parameter because the package main, which has the
+// agent, imports this one.
 type Serve func(context.Context, config.Config, sensors.Open, uplink.Dial, *slog.Logger) error
 
-// Options say what to show.
+// Options say what to show. Out and Serve are needed. Out is written to from several
+// goroutines, one at a time.
 type Options struct {
 	For     time.Duration // how long; 0: until the context ends
 	Verbose bool          // the agent's log as well
@@ -50,8 +55,9 @@ type Options struct {
 	Serve   Serve
 }
 
-// Run shows the demo until ctx is done or its time is over. It is an error if
-// a reading was lost.
+// Run shows the demo until ctx is done or its time is over. It is an error if a reading
+// was lost. Nothing of it stays: the queue is in a temporary folder, and all ports are
+// of the loopback interface and chosen by the kernel.
 func Run(ctx context.Context, opt Options) (err error) {
 	dir, err := os.MkdirTemp("", "holdfast-demo-")
 	if err != nil {

@@ -23,7 +23,8 @@ func (m *meter) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor, er
 	return &metered{s, m}, nil
 }
 
-// metered is a sensor whose samples are counted.
+// metered is a sensor whose samples are counted. It is used as the sensor inside is:
+// Next by one goroutine.
 type metered struct {
 	sensors.Sensor
 	*meter

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
 )
 
-// A screen prints what arrives, and counts it to find what is lost.
+// A screen prints what arrives, and counts it to find what is lost. Its methods may be
+// called from any goroutine, but those whose name ends in Locked need mu.
 type screen struct {
 	start time.Time // of the times in front of the lines
 
@@ -87,7 +88,8 @@ func (p payload) age() string {
 	return ""
 }
 
-// sent counts what the sensors gave.
+// sent counts what the sensors gave. It is called before the agent gets the samples, so
+// made is never less than what has arrived.
 func (s *screen) sent(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +150,8 @@ func (s *screen) browse(url string) {
 	go cmd.Wait() // it ends when the browser has taken the address
 }
 
-// drain waits until everything has arrived, for a time.
+// drain waits until everything has arrived, for a time. What has not arrived by then
+// counts as lost in the summary.
 func (s *screen) drain(limit time.Duration) {
 	for end := time.Now().Add(limit); s.waiting() > 0 && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)

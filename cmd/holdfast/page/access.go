@@ -26,7 +26,9 @@ type access struct {
 }
 
 // newAccess says whom the page is for: this machine, whoever has the token, or a web
-// server in front of it.
+// server in front of it. With a certificate the node may be called by any address or by
+// a name in the certificate; without one, by the host that is configured or a name of
+// loopback.
 func newAccess(opt *config.Status, s secrets) *access {
 	a := &access{token: sha256.Sum256([]byte(s.token)), open: s.token == ""}
 	host, _, _ := net.SplitHostPort(opt.Listen)
@@ -41,7 +43,8 @@ func newAccess(opt *config.Status, s secrets) *access {
 	return a
 }
 
-// isLocal says that a name cannot be another machine's.
+// isLocal says that a name cannot be another machine's. It is true for localhost and
+// for the addresses of the loopback interface.
 func isLocal(name string) bool {
 	ip, err := netip.ParseAddr(name)
 	return name == "localhost" || err == nil && ip.IsLoopback()
@@ -54,12 +57,14 @@ func isAddress(name string) bool {
 	return err == nil
 }
 
-// covers says that the certificate is for that name: its owner says what the node is called.
+// covers says that the certificate is for that name: its owner says what the node is
+// called. A node without TLS has no certificate, and nothing is covered.
 func covers(cert *x509.Certificate, name string) bool {
 	return cert != nil && cert.VerifyHostname(name) == nil
 }
 
-// refuse returns the status with which a request is refused, and why; 0: it is not.
+// refuse returns the status with which a request is refused, and why; 0: it is not. The
+// reason is the body of the answer, so it says what to do and nothing of the token.
 func (a *access) refuse(r *http.Request) (code int, why string) {
 	switch { // the token comes last: another site must not learn whether there is one
 	case !a.hosts(hostOf(r.Host)):
@@ -74,7 +79,9 @@ func (a *access) refuse(r *http.Request) (code int, why string) {
 	return 0, ""
 }
 
-// hostOf is the name in a Host header, without the port.
+// hostOf is the name in a Host header, without the port. It is in lower case, without
+// the brackets of an IPv6 address and without the dot that ends a full domain name: all
+// of these spell the same name.
 func hostOf(header string) string {
 	host, _, err := net.SplitHostPort(header)
 	if err != nil {
@@ -86,6 +93,10 @@ func hostOf(header string) string {
 // sameOrigin says that the request does not come from a page of another site. A
 // link on such a page may be followed: its answer is shown, and that page does not
 // see it.
+//
+// Browsers of today send Sec-Fetch-Site to loopback and over TLS; where it is missing,
+// Origin decides. A program such as curl or Prometheus sends neither, and passes: it
+// has no user whose access it could abuse.
 func sameOrigin(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
 		return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Origin") == ""
@@ -99,7 +110,9 @@ func sameOrigin(r *http.Request) bool {
 }
 
 // knows says that the request has the token, if there is one. The time that the
-// comparison takes says nothing about it.
+// comparison takes says nothing about it. It is the password of HTTP basic
+// authentication with any user name, which a browser asks for, or a bearer token, which
+// scrapers can send (RFC 7617, RFC 6750).
 func (a *access) knows(r *http.Request) bool {
 	if a.open {
 		return true
@@ -115,7 +128,8 @@ func (a *access) knows(r *http.Request) bool {
 }
 
 // limitedConn gives its place back when it is closed, once: net/http may close a
-// connection more than once.
+// connection more than once. It is used by the goroutine that serves the connection and
+// by the one that shuts the server down.
 type limitedConn struct {
 	net.Conn
 	once  sync.Once

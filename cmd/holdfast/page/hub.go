@@ -18,6 +18,9 @@ const (
 // A hub tells all open pages what changes, once a second. It takes one snapshot for
 // all of them, and none while there are none: its goroutine runs only while
 // somebody looks.
+//
+// mu guards viewers and stop. A feed is closed under mu, by tell alone, and only while
+// it is in viewers: so it is closed once at most, and never while something is sent.
 type hub struct {
 	node Node
 	done sync.WaitGroup // of the goroutine
@@ -30,8 +33,9 @@ type hub struct {
 // newHub returns a hub that does nothing until somebody joins.
 func newHub(node Node) *hub { return &hub{node: node, viewers: map[chan []byte]bool{}} }
 
-// join returns a feed of changes; it is closed when the viewer is too slow. The feed
-// is nil if there are too many.
+// join returns a feed of changes; it is closed when the viewer is too slow. The feed is
+// nil if there are too many. leave has to be called once for each feed that is not nil,
+// closed or not.
 func (h *hub) join() (feed chan []byte, leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -60,10 +64,12 @@ func (h *hub) leave(feed chan []byte) {
 	}
 }
 
-// wait waits for the goroutine, when the last viewer has left.
+// wait waits for the goroutine, when the last viewer has left. It is called when no
+// more requests are taken, so that no viewer joins meanwhile.
 func (h *hub) wait() { h.done.Wait() }
 
-// run sends changes until ctx is done: when nobody looks any more.
+// run sends changes until ctx is done: when nobody looks any more. The first change has
+// all streams, as it is compared with an empty snapshot.
 func (h *hub) run(ctx context.Context) {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
@@ -82,8 +88,8 @@ func (h *hub) run(ctx context.Context) {
 	}
 }
 
-// tell gives a change to every viewer. It never waits: one page that hangs must not hold
-// up the others.
+// tell gives a change to every viewer. It never waits: one page that hangs must not
+// hold up the others. A viewer that is feedRoom changes behind is taken off.
 func (h *hub) tell(data []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -98,7 +104,9 @@ func (h *hub) tell(data []byte) {
 }
 
 // changes is a snapshot with only those streams that are not as they were, and with
-// events only if there are new ones: null is no news.
+// events only if there are new ones: null is no news. A stream counts as changed if it
+// has a new reading or another error; its age is the viewer's to compute. Neither
+// snapshot is modified.
 func changes(last, now status.Snapshot) status.Snapshot {
 	was := make(map[string]*status.Stream, len(last.Streams))
 	for i := range last.Streams {

@@ -18,13 +18,16 @@ import (
 // (docs/status.md has the figures).
 
 // An exposition is the text that a scraper reads: OpenMetrics 1.0.0, or the older
-// format of Prometheus (0.0.4), which has no units and no end.
+// format of Prometheus (0.0.4), which has no units and no end. It is built in one
+// goroutine, for one scrape.
 type exposition struct {
 	strings.Builder
 	open bool // OpenMetrics
 }
 
-// family begins a metric. In OpenMetrics a counter's name is without _total there.
+// family begins a metric. In OpenMetrics a counter's name is without _total there. kind
+// is gauge or counter. A unit has to be the end of the name, as OpenMetrics demands; it
+// is empty if there is none.
 func (e *exposition) family(name, kind, unit, help string) {
 	if !e.open && kind == "counter" {
 		name += "_total"
@@ -36,7 +39,8 @@ func (e *exposition) family(name, kind, unit, help string) {
 	fmt.Fprintf(e, "# HELP %s %s\n", name, help)
 }
 
-// sample writes one value; labels are names and values in turn.
+// sample writes one value; labels are names and values in turn. Values such as NaN and
+// +Inf are written as both formats spell them.
 func (e *exposition) sample(name string, v float64, labels ...string) {
 	e.WriteString(name)
 	for i := 0; i < len(labels); i += 2 {
@@ -76,7 +80,8 @@ func number(b bool) float64 {
 // seconds are Unix milliseconds as Prometheus has them: metrics are in base units.
 func seconds(ms int64) float64 { return float64(ms) / 1000 }
 
-// metrics answers a scrape, in the format that is asked for.
+// metrics answers a scrape, in the format that is asked for. It must not be cached: a
+// scraper would take an old value for a new one.
 func (s *server) metrics(w http.ResponseWriter, r *http.Request) {
 	open := wantsOpenMetrics(r.Header.Get("Accept"))
 	kind := "text/plain; version=0.0.4; charset=utf-8"
@@ -163,7 +168,8 @@ func (e *exposition) streams(all []status.Stream) {
 	}
 }
 
-// process is what the process takes of the machine.
+// process is what the process takes of the machine. A figure that the system does not
+// give is left out.
 func (e *exposition) process() {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err == nil {

@@ -23,6 +23,8 @@ import (
 )
 
 const (
+	// These limits bound what clients can cost: 64 connections at some 20 kB each are
+	// little more than a megabyte.
 	maxConns      = 64               // at a time; more are closed at once
 	maxHeader     = 8 << 10          // bytes of a request
 	headerTimeout = 5 * time.Second  // until a request is there
@@ -34,8 +36,9 @@ const (
 	socketMode    = 0o660            // of a unix socket: a web server in our group may connect
 )
 
-// A Node is what is shown; a [status.Collector] is one. Snapshot may be called from
-// any goroutine.
+// A Node is what is shown; a [status.Collector] is one. Snapshot may be called from any
+// goroutine. history asks for the values of the last hour as well: for a page that
+// opens, not for each change.
 type Node interface {
 	Snapshot(history bool) status.Snapshot
 }
@@ -46,7 +49,8 @@ type secrets struct {
 	cert  *tls.Certificate // nil: no TLS
 }
 
-// Check reads the files that the page needs, so that a mistake shows at the start.
+// Check reads the files that the page needs, so that a mistake shows at the start. nil
+// is a configuration without a page, which is right. Nothing is listened on.
 func Check(ctx context.Context, opt *config.Status) error {
 	if opt == nil {
 		return nil
@@ -56,7 +60,8 @@ func Check(ctx context.Context, opt *config.Status) error {
 }
 
 // readSecrets reads them anew for each start of the page: a renewed certificate counts
-// from the next SIGHUP on.
+// from the next SIGHUP on. A token that is too short is refused: it could be guessed,
+// as wrong ones are not counted.
 func readSecrets(ctx context.Context, opt *config.Status) (s secrets, err error) {
 	if opt.Token.File != "" {
 		s.token, err = opt.Token.Read(ctx)
@@ -73,7 +78,8 @@ func readSecrets(ctx context.Context, opt *config.Status) (s secrets, err error)
 
 const openToAll = 0o006 // read or written by others than the owner and the group
 
-// readPair reads the certificate and its key, which others must not read.
+// readPair reads the certificate and its key, which others must not read. A key that is
+// not a regular file is not judged by its mode.
 func readPair(cert, key string) (*tls.Certificate, error) {
 	if info, err := os.Stat(key); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&openToAll != 0 {
 		return nil, fmt.Errorf("status.tls.key: %s (mode %04o) is open to every user of this machine: "+
@@ -86,8 +92,10 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// Serve serves the page until ctx is done, and returns its error. A page that
-// cannot be served is a warning, and is tried again: the agent is worth more than it.
+// Serve serves the page until ctx is done, and returns its error. A page that cannot be
+// served is a warning, and is tried again: the agent is worth more than it. The same
+// error is logged once, however often it comes back. Serve blocks; there is one call
+// for each configuration that runs.
 func Serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger) error {
 	for logged := ""; ctx.Err() == nil; {
 		err := serve(ctx, opt, node, log)
@@ -103,7 +111,8 @@ func Serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger)
 	return ctx.Err()
 }
 
-// serve serves until ctx is done, or says why it cannot.
+// serve serves until ctx is done, or says why it cannot. When it returns, its listener
+// is closed and the hub takes no snapshots any more.
 func serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger) error {
 	secrets, err := readSecrets(ctx, opt)
 	if err != nil {
@@ -152,7 +161,7 @@ func serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger)
 	return err
 }
 
-// listen opens the port or the socket.
+// listen opens the port or the socket. Its errors have the address or the path in them.
 func listen(opt *config.Status) (net.Listener, error) {
 	if path := opt.UnixPath(); path != "" {
 		l, err := control.Listen(path, socketMode)
@@ -181,7 +190,8 @@ func address(opt *config.Status, l net.Listener, secure bool) string {
 // some 20 kB on a board with little memory.
 func limit(l net.Listener) net.Listener { return &limited{l, make(chan struct{}, maxConns)} }
 
-// limited is a listener with places, one token in the channel for each connection.
+// limited is a listener with places, one token in the channel for each connection. A
+// place is taken by Accept and given back when the connection is closed.
 type limited struct {
 	net.Listener
 	places chan struct{}

@@ -32,7 +32,8 @@ var mediaTypes = map[string]string{
 }
 
 // A server answers requests. It has no state but its hub; all other fields are set by
-// newServer and not changed, so requests share it without a lock.
+// newServer and not changed, so requests share it without a lock. Each request has a
+// goroutine of its own.
 type server struct {
 	node   Node
 	access *access
@@ -40,7 +41,9 @@ type server struct {
 	assets map[string]asset // by path
 }
 
-// newServer returns a server whose assets are read from the binary, once.
+// newServer returns a server whose assets are read from the binary, once. The tag of an
+// asset is a part of its SHA-256 sum: a browser loads it again after an update of the
+// agent and not before.
 func newServer(node Node, a *access) *server {
 	s := &server{node: node, access: a, hub: newHub(node), assets: map[string]asset{}}
 	files, err := assets.ReadDir("assets")
@@ -65,6 +68,10 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // ServeHTTP answers one request. The headers that protect the page go with every answer,
 // refusals too.
+//
+// Whether a request is allowed is decided before its path is looked at: one that is
+// refused does not learn what exists. All answers but the events have to be taken
+// within writeTimeout; the events set this limit for each of them.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
@@ -100,7 +107,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// snapshot sends all that the node knows.
+// snapshot sends all that the node knows, the values of the last hour included.
 func (s *server) snapshot(w http.ResponseWriter) {
 	text, err := json.Marshal(s.node.Snapshot(true))
 	if err != nil {
@@ -142,6 +149,10 @@ func (s *server) health(w http.ResponseWriter) {
 }
 
 // events sends the whole snapshot, and then what changes, as server-sent events.
+//
+// The feed is joined before the snapshot is taken, so that no change is lost between
+// the two; one may come twice, which does no harm. It ends when the viewer goes, is too
+// slow, or the page ends; a browser then connects again by itself.
 func (s *server) events(w http.ResponseWriter, r *http.Request) {
 	feed, leave := s.hub.join()
 	if feed == nil {
@@ -175,7 +186,8 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wantsOpenMetrics says which of the two text formats a scraper asks for first.
+// wantsOpenMetrics says which of the two text formats a scraper asks for first. Weights
+// (;q=) are not compared: scrapers name this type only if they prefer it.
 func wantsOpenMetrics(accept string) bool {
 	return strings.Contains(accept, "application/openmetrics-text")
 }

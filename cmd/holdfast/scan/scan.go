@@ -21,7 +21,8 @@ import (
 // one on which every second address times out twenty.
 const busTime = 30 * time.Second
 
-// Options are what to show, and where.
+// Options are what to show, and where. Out gets everything in one write, when the look
+// is over.
 type Options struct {
 	YAML bool // stanzas to paste, in place of a text
 	Out  io.Writer
@@ -32,6 +33,9 @@ var errBlind = errors.New("nothing could be looked at")
 
 // Run looks at a machine and shows what is there. It fails when nothing at all
 // could be looked at, or ctx ended.
+//
+// A part that could not be looked at is not an error of Run: what is shown says so in
+// its place. It blocks for busTime and a little more at most.
 func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
 	// What was found until then is not shown: it would look complete.
 	found := look(ctx, h)
@@ -51,7 +55,8 @@ func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
 	return nil
 }
 
-// findings are what hangs on a machine, and why it is not known what does.
+// findings are what hangs on a machine, and why it is not known what does. Nothing is
+// added after look has returned.
 type findings struct {
 	chips    []scan.Chip    // GPIO
 	chipsErr error          // why chips may lack some
@@ -94,8 +99,9 @@ func (f findings) blind() bool {
 	return len(f.chips) == 0
 }
 
-// look looks at everything. An error of one part does not keep it from the others,
-// and is shown in its place.
+// look looks at everything. An error of one part does not keep it from the others, and
+// is shown in its place. It reads sysfs and the device files, and sends on I2C buses
+// only.
 func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 	f.chips, f.chipsErr = scan.GPIO(h)
 	f.buses, f.busesErr = scan.I2C(h)

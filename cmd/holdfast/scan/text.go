@@ -8,7 +8,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
-// text shows findings to a person, in columns that fit what is in them.
+// text shows findings to a person, in columns that fit what is in them. It ends with a
+// line break. Text that comes from the hardware is as it was found: what prints it
+// makes it harmless for a terminal.
 func text(f findings) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
@@ -66,7 +68,8 @@ func pinText(l scan.Line) string {
 	return l.Pin
 }
 
-// lineText is how a line is set at the moment.
+// lineText is how a line is set at the moment. The direction comes first, then the bias
+// if the kernel tells one.
 func lineText(l scan.Line) string {
 	direction := "input"
 	if l.Output {
@@ -78,7 +81,8 @@ func lineText(l scan.Line) string {
 	return direction
 }
 
-// holderText says whether a line can be had, or who has it.
+// holderText says whether a line can be had, or who has it. Holder is the name that the
+// program or driver has given to the kernel, and may be empty.
 func holderText(l scan.Line) string {
 	switch {
 	case !l.Used:
@@ -159,5 +163,6 @@ func printError(w *tabwriter.Writer, err error) {
 	}
 }
 
-// oneLine is an error in a table.
+// oneLine is an error in a table. Drivers join several errors with line breaks, which
+// would break the columns.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -17,6 +17,10 @@ import (
 // yaml is a `sensors:` section of what was found. Each stanza has been through
 // what `holdfast check` does, with those before it; one that does not pass is a
 // comment.
+//
+// The order is fixed, so that two scans of one machine give the same text: parts of the
+// buses first, then the kernel's devices, then free lines. thermal comes after hwmon
+// because a zone may be there a second time.
 func yaml(f findings) string {
 	s := &section{}
 	s.comment("What holdfast scan found. Rename the sensors as you like: their names become the streams'.")
@@ -43,14 +47,16 @@ func yaml(f findings) string {
 	return "sensors:\n" + s.text.String()
 }
 
-// section is a sensors section being written.
+// section is a sensors section being written. passed is kept apart so that the comments
+// do not have to be parsed each time.
 type section struct {
 	text   strings.Builder // stanzas and comments
 	passed strings.Builder // the stanzas alone
 	names  []string        // of the stanzas
 }
 
-// comment writes lines behind a #, with nothing in them that would end a comment.
+// comment writes lines behind a #, with nothing in them that would end a comment. Text
+// of the hardware may be in args: it cannot leave the comment.
 func (s *section) comment(format string, args ...any) {
 	// Errors of drivers may have several lines.
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
@@ -58,7 +64,8 @@ func (s *section) comment(format string, args ...any) {
 	}
 }
 
-// fit drops what YAML takes for the end of a line, or does not take at all.
+// fit drops what YAML takes for the end of a line, or does not take at all. Line
+// separators of Unicode are not printable for Go, so they go, too.
 func fit(r rune) rune {
 	if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 		return -1
@@ -68,6 +75,9 @@ func fit(r rune) rune {
 
 // add writes the first of some stanzas for one sensor that passes, under a name
 // like the one wanted. None that passes is a comment.
+//
+// bodies are the keys of the stanza without the braces, the preferred one first. It
+// reports whether one was written.
 func (s *section) add(name string, bodies ...string) bool {
 	// The configuration itself decides, together with the stanzas before this one: two
 	// may claim one device, or make one stream.
@@ -88,8 +98,9 @@ func (s *section) add(name string, bodies ...string) bool {
 	return false
 }
 
-// free are names like the one wanted that no sensor has. The second serves
-// where the first one's streams would be another sensor's.
+// free are names like the one wanted that no sensor has. The second serves where the
+// first one's streams would be another sensor's. Both are valid names of sensors:
+// letters, digits, _ and -, and at most 40 characters before the number.
 func (s *section) free(want string) (names []string) {
 	want = strings.Trim(unfit.ReplaceAllString(want, "_"), "_-")
 	want = want[:min(len(want), 40)]
@@ -108,9 +119,11 @@ func (s *section) free(want string) (names []string) {
 	return names
 }
 
+// unfit is what a sensor's name must not have; it becomes one underline.
 var unfit = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
-// passes reports whether check would find nothing wrong with some stanzas.
+// passes reports whether check would find nothing wrong with some stanzas. stanzas are
+// indented as below the key sensors. Nothing is opened for it.
 func passes(stanzas string) bool {
 	// An embedded broker needs nothing else.
 	_, err := config.Parse("scan", []byte("mqtt: {server: embedded}\nsensors:\n"+stanzas))
@@ -121,7 +134,8 @@ func passes(stanzas string) bool {
 var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 
 // quoted is a text as a YAML value: in quotes unless it is plain for every reader of
-// YAML. A label of a chip may be any bytes.
+// YAML. A label of a chip may be any bytes. YAML 1.1 takes the words of this list for
+// truth values, and YAML 1.2 takes some.
 func quoted(text string) string {
 	if plain.MatchString(text) &&
 		!slices.Contains([]string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(text)) {
@@ -159,8 +173,9 @@ func (s *section) errors(f findings) {
 	}
 }
 
-// part writes the likeliest kind of a part that answers, and one alone: two on
-// one address would both speak to it.
+// part writes the likeliest kind of a part that answers, and one alone: two on one
+// address would both speak to it. bus is where the part was found; the address of a
+// stanza is hexadecimal, as in all data sheets.
 func (s *section) part(bus i2c.Bus, p scan.Part) {
 	at := fmt.Sprintf("%v 0x%02x", bus, p.Address)
 	switch {
@@ -184,7 +199,8 @@ func (s *section) part(bus i2c.Bus, p scan.Part) {
 	s.add(p.Kinds[whole], bodies[whole])
 }
 
-// oneWire writes a thermometer of the 1-wire bus.
+// oneWire writes a thermometer of the 1-wire bus. Its name is the id that w1 takes:
+// family and serial number, as 28-00000abcdef0.
 func (s *section) oneWire(d scan.Device) {
 	if d.Unread {
 		s.comment("1-wire %s is not a thermometer: no kind reads it", d.Name)
@@ -195,7 +211,8 @@ func (s *section) oneWire(d scan.Device) {
 	}
 }
 
-// known reports whether this version has a kind, and says so where it has not.
+// known reports whether this version has a kind, and says so where it has not. A build
+// may leave drivers out.
 func (s *section) known(kind string, d scan.Device) bool {
 	_, ok := drivers.New(kind)
 	if !ok {
@@ -223,7 +240,8 @@ func (s *section) iio(d scan.Device) {
 	s.add(d.Name, bodies...)
 }
 
-// readable are those inputs of a device that the kind iio can read.
+// readable are those inputs of a device that the kind iio can read. named is the part
+// of the stanza that says which device is meant.
 func readable(named string, inputs []string) (can []string) {
 	for _, input := range inputs {
 		if passes("  x: {kind: iio, " + named + ", inputs: " + quotedList([]string{input}) + "}\n") {
@@ -297,9 +315,9 @@ func (s *section) never() {
 		`kind: simulated, wave: {quantity: temperature, unit: "°C", mean: 20, swing: 5, period: 1h}, every: 10s`)
 }
 
-// contacts shows how a free line would be written. What is wired to one cannot be
-// seen, so they are comments. A chip with more than 64 lines would fill the file,
-// and is left out.
+// contacts shows how a free line would be written. What is wired to one cannot be seen,
+// so they are comments. A chip with more than 64 lines would fill the file, and is left
+// out. A line that some bus or console may need is reserved, and left out as well.
 func (s *section) contacts(chips []scan.Chip) {
 	explained := false
 	for _, c := range chips {

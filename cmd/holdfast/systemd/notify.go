@@ -39,7 +39,10 @@ type Notifier struct {
 	lastStatus string        // what was sent last
 }
 
-// New returns a Notifier for this process, nil if no service manager listens.
+// New returns a Notifier for this process, nil if no service manager listens. It sends
+// a first state, which shows whether somebody listens; an error of sending is no reason
+// to give up, as the service manager may be restarting. A timeout of the watchdog that
+// cannot be read counts as none.
 func New(log *slog.Logger) *Notifier {
 	send := func(state string) error {
 		_, err := daemon.SdNotify(false, state)
@@ -55,6 +58,8 @@ func New(log *slog.Logger) *Notifier {
 	return newNotifier(log, send, timeout)
 }
 
+// newNotifier is New with the ways out of the process as parameters, for tests. A
+// timeout of 0 means that there is no watchdog to feed.
 func newNotifier(log *slog.Logger, send func(string) error, timeout time.Duration) *Notifier {
 	return &Notifier{log: log, send: send, watchdog: watchdog{
 		log: log, timeout: timeout, stuck: func() bool { return threadStuck("/proc/self/task") }}}
@@ -83,12 +88,15 @@ func (n *Notifier) Ready(describe func() string) {
 	n.readyLocked()
 }
 
+// readyLocked needs mu, and describe to be set.
 func (n *Notifier) readyLocked() {
 	n.lastStatus = oneLine(n.describe())
 	n.tell("READY=1\nSTATUS=" + n.lastStatus)
 }
 
-// Reloading says that the configuration is read again. Ready or Kept follows.
+// Reloading says that the configuration is read again. Ready or Kept follows. The time
+// is that of the monotonic clock in microseconds: with it the service manager tells
+// this reload from an earlier one (sd_notify(3), MONOTONIC_USEC).
 func (n *Notifier) Reloading() {
 	if n == nil {
 		return
@@ -112,7 +120,8 @@ func (n *Notifier) Kept() {
 	}
 }
 
-// Changed sends the state in words if it is another one.
+// Changed sends the state in words if it is another one. It may be called as often as
+// one likes: equal texts are sent once.
 func (n *Notifier) Changed() {
 	if n == nil {
 		return
@@ -141,6 +150,10 @@ func (n *Notifier) Forget() {
 
 // Run sends the state in words and feeds the watchdog until ctx is done; then it
 // says that the agent stops.
+//
+// It is called once and blocks. A quarter of the timeout leaves room for a message that
+// is late; systemd recommends half of it (sd_watchdog_enabled(3)). Each of the two has
+// a goroutine, as describe may block, and the watchdog has to be fed all the same.
 func (n *Notifier) Run(ctx context.Context) {
 	if n == nil {
 		return
@@ -174,12 +187,16 @@ func oneLine(text string) string {
 	return text
 }
 
+// feed tells the service manager that the agent is alive, unless a loop hangs. It does
+// not take mu, which a call of describe may hold for long.
 func (n *Notifier) feed() {
 	if n.watchdog.mayFeed() {
 		n.tell("WATCHDOG=1")
 	}
 }
 
+// repeat calls do in its own goroutine until ctx is done. The ticker drops beats that
+// come while do runs.
 func repeat(ctx context.Context, every time.Duration, do func()) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

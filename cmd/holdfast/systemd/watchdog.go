@@ -29,6 +29,8 @@ type loop struct {
 	due   atomic.Int64 // when progress has to be made, in ns since start; 0: no matter when
 }
 
+// progress is called by the loop's goroutine, and needs no lock: due is atomic. The
+// clock is the monotonic one, so a step of the wall clock makes nothing late.
 func (l *loop) progress(within time.Duration) {
 	if within <= 0 {
 		l.due.Store(0)
@@ -37,7 +39,8 @@ func (l *loop) progress(within time.Duration) {
 	l.due.Store(int64(time.Since(l.start) + within))
 }
 
-// late is for how long progress has been due.
+// late is for how long progress has been due. It is negative while there is time left,
+// and 0 if no progress is due.
 func (l *loop) late() time.Duration {
 	due := l.due.Load()
 	if due == 0 {
@@ -46,6 +49,7 @@ func (l *loop) late() time.Duration {
 	return time.Since(l.start) - time.Duration(due)
 }
 
+// add may be called from any goroutine. Nothing is due until the first progress.
 func (w *watchdog) add(name string) (progress func(within time.Duration)) {
 	l := &loop{name: name, start: time.Now()}
 	w.mu.Lock()
@@ -54,6 +58,8 @@ func (w *watchdog) add(name string) (progress func(within time.Duration)) {
 	return hangOnPurpose(name, l.progress)
 }
 
+// forget drops all loops; those that still run may call progress, which changes
+// nothing.
 func (w *watchdog) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
