@@ -8,6 +8,8 @@ import (
 
 // agentChecks ask the agent that runs, where one does. It has the sensors and the
 // session, which the doctor must not touch, and knows how they are.
+//
+// Neither runs at the start of an agent: it would ask itself.
 var agentChecks = []Check{
 	{"agent", "the agent that runs, asked through its control socket: its disk, its link, and what the broker refuses",
 		false,
@@ -17,9 +19,13 @@ var agentChecks = []Check{
 }
 
 var (
+	// The most urgent one comes first: what is in memory alone is lost when the power
+	// goes, so the process must not be ended before the disk is mended.
 	agentDisk = &Fault{Error,
 		"the agent that runs (process {pid}) cannot write its queue: what waits is in memory alone",
 		"see dmesg whether the card fails, and below what fills it"}
+	// The text is the last error of the link. It may be hours old while the broker is
+	// away, and it still names what is wrong.
 	agentAway = &Fault{Error, "the agent that runs has no session with a broker: {text}",
 		"mend what is named there or below; holdfast status shows when it tries again"}
 	// The agent proves this before it says so: see uplink. The broker ends the session of
@@ -27,17 +33,20 @@ var (
 	agentRival = &Fault{Error,
 		"another client connects with the client ID {client_id}: {times} of the last events tell of it",
 		"give each node a client_id of its own (a copied SD card has its original's); or stop the other"}
+	// The link is up, and nothing is sent: a broker would acknowledge what it drops.
 	agentHeld = &Fault{Error, "the agent that runs holds its backlog: {text}",
 		"allow this account to publish and to read {client_id}/# in the broker's access list; " +
 			"mqtt.prove_publish: false if it may write and not read"}
+	// A warning: the others are delivered, and nothing of these is deleted.
 	agentAside = &Fault{Warning, "the broker refuses {count} readings or events of the agent that runs",
 		"holdfast queue export --aside prints them; see the broker's access list and its limits"}
 
+	// The text is that of the driver, which knows the bus and the address.
 	agentSensor = &Fault{Error, "the agent that runs cannot read {stream}: {text}",
 		"check the wiring and the supply of the sensor, and its options in the file"}
 )
 
-// noAgent says why no agent is asked.
+// noAgent says why no agent is asked. It is empty if one was asked.
 func (s *Site) noAgent() string {
 	if s.Agent == nil {
 		return "no agent runs with this queue"
@@ -45,7 +54,8 @@ func (s *Site) noAgent() string {
 	return ""
 }
 
-// checkAgent judges what the agent has answered about its disk and its link.
+// checkAgent judges what the agent has answered about its disk and its link. The answer
+// is of the moment at which the doctor began: a link that breaks later is not seen.
 func checkAgent(_ context.Context, s *Site) (found []Finding) {
 	link, id := s.Agent.Link, s.Config.Uplink.ClientID
 	if s.Agent.Queue.Failing {
@@ -66,8 +76,9 @@ func checkAgent(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// takeOvers counts the events that tell of another client with our client ID. The
-// agent keeps the last fifty events.
+// takeOvers counts the events that tell of another client with our client ID. The agent
+// keeps the last fifty events. The number is a sign and not a measure: older events
+// have made room for newer ones.
 func takeOvers(events []status.Event) (n int) {
 	for _, e := range events {
 		if e.Name == "take_over" {

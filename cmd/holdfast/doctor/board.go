@@ -31,17 +31,20 @@ var boardChecks = []Check{
 }
 
 // betterSupply mends under-voltage, which corrupts cards long before a board stops.
+// Most of the drop is in thin cables, which a stronger supply does not mend.
 const betterSupply = "use the supply of the board's maker and a short, thick cable, " +
 	"and power USB devices by themselves"
 
 var (
-	// A warning: a node works without, until its kernel hangs.
+	// A warning: a node works without, until its kernel hangs. systemd feeds the
+	// hardware's watchdog itself once this is set: systemd-system.conf(5).
 	watchdogOff = &Fault{Warning,
 		"the hardware watchdog is off: a kernel that hangs stays so until somebody pulls the plug",
 		"write RuntimeWatchdogSec=15 below [Manager] into /etc/systemd/system.conf.d/watchdog.conf, then sudo " +
 			"systemctl daemon-reexec"}
 
-	// Now is an error: writes to the card fail at such a voltage.
+	// Now is an error: writes to the card fail at such a voltage. 4.63 V is where the
+	// firmware of a Raspberry Pi sets its flag.
 	underVoltageNow  = &Fault{Error, "the supply is below 4.63 V", betterSupply}
 	underVoltageSeen = &Fault{Warning, "the supply has been below 4.63 V since the board started", betterSupply}
 
@@ -67,7 +70,8 @@ var (
 )
 
 // checkWatchdog asks sysfs, and systemd where the kernel does not tell. A machine
-// without a watchdog has nothing to switch on.
+// without a watchdog has nothing to switch on. One that is active is enough; some
+// boards have two.
 func checkWatchdog(ctx context.Context, s *Site) []Finding {
 	dogs, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "class", "watchdog", "watchdog*")) // the pattern is fixed
 	if len(dogs) == 0 {
@@ -92,7 +96,8 @@ func checkWatchdog(ctx context.Context, s *Site) []Finding {
 }
 
 // checkSupply asks hwmon alone: the firmware would leave a trace in the log of older
-// kernels each time that an agent starts.
+// kernels each time that an agent starts. A board that does not measure its supply has
+// no fault.
 func checkSupply(_ context.Context, s *Site) []Finding {
 	if now, _, err := s.Hardware.UnderVoltage(false); err == nil && now {
 		return []Finding{underVoltageNow.at()}
@@ -100,7 +105,9 @@ func checkSupply(_ context.Context, s *Site) []Finding {
 	return nil
 }
 
-// checkSupplyHistory leaves to checkSupply what is so now.
+// checkSupplyHistory leaves to checkSupply what is so now. It asks the firmware, whose
+// flag stays set until the next start of the board, and so it does not run when the
+// agent starts: see checkSupply.
 func checkSupplyHistory(_ context.Context, s *Site) []Finding {
 	now, _, _ := s.Hardware.UnderVoltage(false)
 	_, seen, err := s.Hardware.UnderVoltage(true)
@@ -110,8 +117,9 @@ func checkSupplyHistory(_ context.Context, s *Site) []Finding {
 	return []Finding{underVoltageSeen.at()}
 }
 
-// checkOutputs looks for lines that a program has left driven. Only the lines of
-// the header count: the firmware leaves some of the others so.
+// checkOutputs looks for lines that a program has left driven. Only the lines of the
+// header count: the firmware leaves some of the others so. The parameter says Y only on
+// kernels that keep a level.
 func checkOutputs(_ context.Context, s *Site) (found []Finding) {
 	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "module", "pinctrl_*", "parameters",
 		"persist_gpio_outputs"))
@@ -136,9 +144,10 @@ const (
 	lifeOver    = 0x0b
 )
 
-// checkCard reads what cards say of themselves: two life times, of two kinds of
-// memory, and the reserve of spare blocks (pre_eol_info: 1 normal, 2 warning, 3
-// urgent). Most SD cards say nothing.
+// checkCard reads what cards say of themselves: two life times, of two kinds of memory,
+// and the reserve of spare blocks (pre_eol_info: 1 normal, 2 warning, 3 urgent). Most
+// SD cards say nothing. A value that cannot be parsed counts as not said. The worse of
+// the two life times decides.
 func checkCard(_ context.Context, s *Site) (found []Finding) {
 	// the pattern is fixed
 	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "block", "*", "device", "life_time"))
@@ -169,11 +178,13 @@ func checkCard(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// unit is the name that the packages give to the unit.
+// unit is the name that the packages give to the unit. An installation by hand may have
+// another name, and is then not judged.
 const unit = "holdfast.service"
 
-// checkUnit asks systemd where it runs. A machine without the unit starts
-// holdfast in another way, or not.
+// checkUnit asks systemd where it runs. A machine without the unit starts holdfast in
+// another way, or not. A failed unit is named first, then what keeps it from starting
+// with the board; one that is starting or stopping has no fault.
 func checkUnit(ctx context.Context, s *Site) []Finding {
 	if !exists(filepath.Join(s.Run, "systemd", "system")) {
 		return nil

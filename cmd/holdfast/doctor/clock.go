@@ -25,26 +25,32 @@ var clockChecks = []Check{
 }
 
 var (
-	// Warnings: readings wait for no clock, and get their time later.
+	// Warnings: readings wait for no clock, and get their time later. Home routers and
+	// company networks often block UDP port 123, so the mend names it.
 	clockUnsynced = &Fault{Warning,
 		"nothing vouches for the clock, which says {now}: readings carry \"clock\":\"unsynced\"",
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123), or fit a clock with a " +
 			"battery"}
+	// The time comes from a battery clock, or from a time server that was asked before
+	// the start.
 	clockEstimated = &Fault{Warning, "the clock, which says {now}, is good to minutes: no time server vouches for it",
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123); " +
 			"clock: {trust: always} where the site has its own time"}
 
 	// Faults of the zone. A program that finds none uses UTC and says nothing: logs are
-	// then off by hours.
+	// then off by hours. The environment of the doctor is that of the person who runs
+	// it; at the start of the agent it is that of the service.
 	zoneUnknown = &Fault{Warning, "the environment says TZ={zone}, and there is no such time zone",
 		"set TZ to a name such as Europe/Vienna, or unset it"}
 	zoneFile = &Fault{Warning, "{file} is not a time zone: {text}",
 		"sudo timedatectl set-timezone Europe/Vienna, or the zone where the node is"}
+	// The link /etc/localtime is taken for the right one, as most programs read it.
 	zonesDiffer = &Fault{Warning, "{file} says {one} and {other} says {two}",
 		"sudo timedatectl set-timezone {two}, or the zone where the node is"}
 )
 
-// checkClock asks the timekeeper, as the agent does for each reading.
+// checkClock asks the timekeeper, as the agent does for each reading. Times are printed
+// in UTC, as the zone may be wrong as well. A clock in sync is no finding.
 func checkClock(_ context.Context, s *Site) []Finding {
 	now, quality := s.Clock()
 	text := now.UTC().Format("2006-01-02 15:04 UTC")
@@ -58,7 +64,8 @@ func checkClock(_ context.Context, s *Site) []Finding {
 }
 
 // checkZone looks at the three places where a zone is named. Without any of them the
-// zone is UTC, which is no fault.
+// zone is UTC, which is no fault. At most one fault is found for the files, as the
+// second one needs the first to be right.
 func checkZone(_ context.Context, s *Site) (found []Finding) {
 	if zone := strings.TrimPrefix(os.Getenv("TZ"), ":"); zone != "" && !knownZone(zone) {
 		found = append(found, zoneUnknown.at("zone", zone))
@@ -80,10 +87,13 @@ func checkZone(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// posixZone is how a rule of POSIX begins: CET-1CEST,M3.5.0,M10.5.0/3.
+// posixZone is how a rule of POSIX begins: CET-1CEST,M3.5.0,M10.5.0/3. The offset has
+// to follow the name: a misspelt name of a zone does not pass for a rule (POSIX, XBD
+// section 8.3).
 var posixZone = regexp.MustCompile(`^(<[^>]+>|[A-Za-z]{3,})[-+]?[0-9]`)
 
-// knownZone reports whether a zone is in the database, or a rule of POSIX.
+// knownZone reports whether a zone is in the database, or a rule of POSIX. An absolute
+// path is read as a file, as the C library does.
 func knownZone(zone string) bool {
 	if filepath.IsAbs(zone) {
 		_, err := zoneOf(zone)
@@ -93,8 +103,9 @@ func knownZone(zone string) bool {
 	return err == nil || posixZone.MatchString(zone)
 }
 
-// zoneOf is the name of the zone that a link leads to, empty for a copied file. A
-// file that is no zone is an error.
+// zoneOf is the name of the zone that a link leads to, empty for a copied file. A file
+// that is no zone is an error. The name is what stands behind zoneinfo/ in the target,
+// such as Europe/Vienna.
 func zoneOf(path string) (name string, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -113,7 +124,8 @@ func zoneOf(path string) (name string, err error) {
 	return name, nil
 }
 
-// linked reports whether a name is there, if only as a link that leads nowhere.
+// linked reports whether a name is there, if only as a link that leads nowhere. exists
+// follows links, and would not see one to a zone that was not installed.
 func linked(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil

@@ -32,14 +32,19 @@ var deviceChecks = []Check{
 }
 
 var (
-	// Faults of GPIO.
+	// Faults of GPIO. Without any chip the program is not on a board, or in a container
+	// that was given none.
 	noChip = &Fault{Error, "there is no {dev}/gpiochip*, needed by {sensors}",
 		"run holdfast on the Raspberry Pi itself; in a container, pass --device /dev/gpiochip0"}
+	// Raspberry Pi OS gives the devices to the groups gpio and i2c. A process gets a
+	// new group only when it starts, so the mend says that.
 	chipDenied = &Fault{Error, "user {user} may not open {file}",
 		"sudo usermod -aG gpio {user}, then start holdfast again"}
+	// A warning: the sensors may be on another chip, and each is looked up below.
 	chipBroken = &Fault{Warning, "{text}", "see dmesg for the driver of this GPIO chip"}
 	noLine     = &Fault{Error, "{sensor}: {pin}: {text}",
 		"holdfast scan lists the lines of this machine: correct gpio of sensor {sensor}"}
+	// The kernel gives a line to one holder at a time.
 	lineHeld = &Fault{Error, "{sensor}: {pin} is held by {holder}",
 		"stop what holds it (gpioinfo names it; a dtoverlay goes from config.txt), or wire {sensor} to another line"}
 
@@ -51,12 +56,16 @@ var (
 			"the buses"}
 	busDenied = &Fault{Error, "user {user} may not open {file}",
 		"sudo usermod -aG i2c {user}, then start holdfast again"}
+	// The kernel refuses an address that one of its drivers has, with EBUSY. The same
+	// part can be read through that driver.
 	addressHeld = &Fault{Error, "{sensor}: the kernel's driver {driver} has {place}",
 		"remove its dtoverlay from config.txt and restart, or read the part with kind hwmon or iio"}
 
 	// Faults of 1-wire.
 	noOneWire = &Fault{Error, "1-wire is switched off: there is no bus in {folder}, needed by {sensors}",
 		"add dtoverlay=w1-gpio to config.txt (sudo raspi-config nonint do_onewire 0), then restart"}
+	// A part that is wired and not seen is mostly a missing resistor: the bus is pulled
+	// up by it alone.
 	noPart = &Fault{Error, "{sensor}: {id} is not on the 1-wire bus, which has {there}",
 		"check the wire and its resistor of 4.7 kΩ from data to 3.3 V, or correct id: holdfast scan lists the parts"}
 
@@ -67,6 +76,10 @@ var (
 
 // checkGPIO looks up each configured line. A line that our own agent holds is
 // where it belongs.
+//
+// It reads the state of the lines and requests none, so nothing changes on a wire. If
+// no chip can be opened, all sensors with a line are blamed, and the fault is named
+// once for all of them.
 func checkGPIO(_ context.Context, s *Site) (found []Finding) {
 	pins := map[string]gpio.Pin{} // by sensor
 	for _, spec := range s.Config.Sensors {
@@ -105,7 +118,8 @@ func checkGPIO(_ context.Context, s *Site) (found []Finding) {
 	return sorted(found)
 }
 
-// checkLine looks one pin up, as the driver would, and asks who holds it.
+// checkLine looks one pin up, as the driver would, and asks who holds it. bad is false
+// for a line that is free or ours; then f means nothing.
 func (s *Site) checkLine(name string, pin gpio.Pin, chips []gpio.Chip) (f Finding, bad bool) {
 	at, err := gpio.Find(&s.Hardware.Host, pin, chips)
 	if err != nil {
@@ -122,8 +136,9 @@ func (s *Site) checkLine(name string, pin gpio.Pin, chips []gpio.Chip) (f Findin
 	return lineHeld.at("sensor", name, "pin", pin, "holder", holder), true
 }
 
-// ours reports whether a consumer of a line is this process, or the agent that
-// runs: gpiocdev names a process holdfast@PID.
+// ours reports whether a consumer of a line is this process, or the agent that runs:
+// gpiocdev names a process holdfast@PID. Only the process ID is compared, because the
+// binary may have any name.
 func (s *Site) ours(consumer string) bool {
 	pid := os.Getpid()
 	if s.Agent != nil {
@@ -132,8 +147,9 @@ func (s *Site) ours(consumer string) bool {
 	return strings.HasSuffix(consumer, fmt.Sprint("@", pid))
 }
 
-// checkI2C looks at the buses' device files and at who has the addresses. Nothing
-// is sent on a bus.
+// checkI2C looks at the buses' device files and at who has the addresses. Nothing is
+// sent on a bus. A claim of a sensor on I2C reads "i2c-1 0x76"; what follows the
+// address is of the part.
 func checkI2C(_ context.Context, s *Site) (found []Finding) {
 	buses := map[string]map[string]bool{} // the sensors on each bus
 	for _, spec := range s.Config.Sensors {
@@ -165,7 +181,7 @@ func checkI2C(_ context.Context, s *Site) (found []Finding) {
 }
 
 // checkBus opens a bus for writing, as a driver does: the rights of the device file are
-// tried and not read.
+// tried and not read. users are the sensors on it, by their names.
 func (s *Site) checkBus(bus string, users map[string]bool) (f Finding, bad bool) {
 	path := filepath.Join(s.Hardware.Dev, bus)
 	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_CLOEXEC, 0)
@@ -182,15 +198,16 @@ func (s *Site) checkBus(bus string, users map[string]bool) (f Finding, bad bool)
 	return f, false // what else can be wrong with it, its sensors will tell
 }
 
-// kernelDriver is the driver of the kernel that has an address, empty if none
-// has. The address is as a claim has it: "0x76".
+// kernelDriver is the driver of the kernel that has an address, empty if none has. The
+// address is as a claim has it: "0x76". Devices are called 1-0076 in sysfs: the bus,
+// and the address in four digits.
 func (s *Site) kernelDriver(bus, address string) string {
 	device := strings.TrimPrefix(bus, "i2c-") + "-00" + strings.TrimPrefix(address, "0x")
 	return host.LinkTarget(filepath.Join(s.Hardware.Sys, "bus", "i2c", "devices", device, "driver"))
 }
 
-// checkOneWire looks for the buses and the parts by their names: a value would
-// take a second.
+// checkOneWire looks for the buses and the parts by their names: a value would take a
+// second. All buses are looked at together, because a sensor names its part and no bus.
 func checkOneWire(_ context.Context, s *Site) (found []Finding) {
 	ids := map[string]string{} // by sensor
 	for _, spec := range s.Config.Sensors {
@@ -223,10 +240,12 @@ func checkOneWire(_ context.Context, s *Site) (found []Finding) {
 	return sorted(found)
 }
 
-// readTimeout bounds one sensor.
+// readTimeout bounds one sensor. It covers opening and reading; a part that warms up
+// takes seconds.
 const readTimeout = 15 * time.Second
 
-// sensorsInUse says why no sensor is read.
+// sensorsInUse says why no sensor is read. A second reader would fail on a line that
+// only one process may have, or take a turn of the agent's on a bus.
 func (s *Site) sensorsInUse() string {
 	if s.Agent != nil {
 		return "the agent that runs reads them: see holdfast status"
@@ -236,6 +255,10 @@ func (s *Site) sensorsInUse() string {
 
 // checkSensors reads each sensor once, all at the same time: parts of one bus take
 // turns by themselves.
+//
+// Those that an earlier check has blamed are left out: their fault is named already.
+// When the time is over the drivers get one more second to return, since they notice
+// the end of their context and then close their devices.
 func checkSensors(ctx context.Context, s *Site) (found []Finding) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -274,7 +297,9 @@ func checkSensors(ctx context.Context, s *Site) (found []Finding) {
 	return sorted(found)
 }
 
-// read opens a sensor and reads it once; its samples' errors count.
+// read opens a sensor and reads it once; its samples' errors count. It runs in a
+// goroutine of its own for each sensor. A sensor that waits for an event has no pace,
+// and is sound if none came: it could be opened.
 func (s *Site) read(ctx context.Context, spec sensors.Spec) (err error) {
 	sensor, err := s.Open(ctx, spec)
 	if err != nil {
@@ -295,7 +320,8 @@ func (s *Site) read(ctx context.Context, spec sensors.Spec) (err error) {
 	return fmt.Errorf("nothing came in %v", readTimeout)
 }
 
-// names are the keys of a map, for a message.
+// names are the keys of a map, for a message. They are sorted, so that two runs print
+// the same.
 func names[V any](m map[string]V) string {
 	var all []string
 	for name := range m {

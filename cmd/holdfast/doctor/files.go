@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// fileChecks look at what is written down.
+// fileChecks look at what is written down. They come first, and need neither a network
+// nor a device.
 var fileChecks = []Check{
 	{"configuration", "what is no mistake in the file and still worth a word", false,
 		[]*Fault{configWarning}, nil, checkConfig},
@@ -22,7 +23,8 @@ var (
 	secretOdd = &Fault{Warning, "{text}", "write the file anew"}
 )
 
-// checkConfig repeats the warnings of check: mistakes end before the doctor begins.
+// checkConfig repeats the warnings of check: mistakes end before the doctor begins. A
+// file with a mistake gives no configuration to look at.
 func checkConfig(_ context.Context, s *Site) (found []Finding) {
 	for _, w := range s.Config.Warnings {
 		found = append(found, configWarning.at("text", w.Error()))
@@ -30,7 +32,9 @@ func checkConfig(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkSecrets reads every file that a connection needs.
+// checkSecrets reads every file that a connection needs. An embedded broker has one
+// secret, its own password; a connection may have several files, and an error for each
+// of them on a line of its own.
 func checkSecrets(ctx context.Context, s *Site) (found []Finding) {
 	if s.Config.Embedded != nil {
 		if _, err := s.Config.Embedded.Password.Read(ctx); err != nil {

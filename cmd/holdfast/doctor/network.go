@@ -42,22 +42,26 @@ var networkChecks = []Check{
 }
 
 var (
-	// Faults of the lookup.
+	// Faults of the lookup. The name server has answered, so it is the name that is
+	// wrong; nameFails means that no server has answered.
 	nameUnknown = &Fault{Error, "{host}: there is no such name",
 		"correct mqtt.server; or see the name server of this network: resolvectl status, or /etc/resolv.conf"}
 	nameFails = &Fault{Error, "{host} cannot be looked up: {text}",
 		"see the network and its name server: ip address, resolvectl status, or /etc/resolv.conf"}
+	// A warning: each new connection waits that long.
 	nameSlow = &Fault{Warning, "the lookup of {host} takes {time}",
 		"see the name servers in /etc/resolv.conf: the first may be away; or write the address in mqtt.server"}
 
-	// Faults of the port. An address that is silent costs seconds at each attempt, one that
-	// refuses costs nothing.
+	// Faults of the port. An address that is silent costs seconds at each attempt, one
+	// that refuses costs nothing. The machine is there and refuses, so neither the
+	// route nor a firewall that drops packets is the cause.
 	portRefused = &Fault{Error, "{server}: nothing listens at {addresses}",
 		"start the broker, or correct the port in mqtt.server; a broker that listens on its own machine alone needs " +
 			"another listener"}
 	portSilent = &Fault{Error, "{server}: no answer from {addresses} in {time}",
 		"see the route and the firewalls on the way: ping the host, and let TCP to this port through"}
-	portFails    = &Fault{Error, "{server}: {text}", "see the network of this node: ip address, ip route"}
+	portFails = &Fault{Error, "{server}: {text}", "see the network of this node: ip address, ip route"}
+	// Mostly a name with an IPv6 address, and a network without IPv6.
 	addressFails = &Fault{Warning,
 		"{server}: {address} does not answer ({text}), another address does: each attempt may lose time there",
 		"correct the name's addresses at the name server, or the route of this node (an IPv6 address without IPv6 is " +
@@ -67,18 +71,22 @@ var (
 	// than of a broker.
 	tlsExpired = &Fault{Error, "{server}: the certificate of {subject} has expired on {date}",
 		"renew it on the broker (its authority's, if that is the one)"}
+	// Both times are in the text, as only a person knows which of them is right.
 	tlsEarly = &Fault{Error,
 		"{server}: the certificate of {subject} is valid from {date}, and the clock here says {now}",
 		"set the clock: sudo timedatectl set-ntp true; if it is right, the broker needs another certificate"}
 	tlsName = &Fault{Error, "{server}: the broker's certificate is for {names}",
 		"use one of these names in mqtt.server, or set mqtt.tls.server_name to it"}
+	// The authority of a private broker is in no system's list.
 	tlsIssuer = &Fault{Error, "{server}: the broker's certificate is issued by {issuer}, which is not trusted here",
 		"set mqtt.tls.ca to a file with the certificate of that authority"}
+	// The server answers something else than TLS, or accepts MQTT without TLS.
 	tlsNone = &Fault{Error, "{server}: this port does not speak TLS",
 		"use the broker's port for TLS, usually 8883, or write mqtt:// in mqtt.server"}
 	tlsFails = &Fault{Error, "{server}: no TLS connection: {text}",
 		"see the broker's log and its TLS settings, and mqtt.tls in the file"}
 
+	// whose says which end has it: the broker's is renewed there, and ours here.
 	certExpires = &Fault{Warning, "a certificate ({whose}, {subject}) expires on {date}, in {days} days",
 		"renew it before; a file of ours is read again with the next connection"}
 )
@@ -91,7 +99,8 @@ const (
 	expiresSoon = 30 * 24 * time.Hour
 )
 
-// A link is the way to one server, as far as it is known to work.
+// A link is the way to one server, as far as it is known to work. It is made by open
+// and used by one check at a time; a server has one for the whole run.
 type link struct {
 	server *url.URL
 	addrs  []netip.Addr // empty: a proxy looks it up
@@ -101,11 +110,13 @@ type link struct {
 	nobody bool // the broker says that nobody but us subscribes to anything
 }
 
-// name is the server without what may be secret in its URL.
+// name is the server without what may be secret in its URL. It has no user name, no
+// password and no query, so it may be printed.
 func (l *link) name() string { return l.server.Scheme + "://" + l.server.Host }
 
-// open are the ways that no check has found a fault of. An embedded broker runs
-// inside the agent, and has none.
+// open are the ways that no check has found a fault of. An embedded broker runs inside
+// the agent, and has none. The links are made once, by whichever check comes first, in
+// the order of the configuration.
 func (s *Site) open() (all []*link) {
 	if s.links == nil && s.Config.Embedded == nil {
 		for _, server := range s.Config.Uplink.Servers {
@@ -120,7 +131,7 @@ func (s *Site) open() (all []*link) {
 	return all
 }
 
-// noServer says why no server is tried.
+// noServer says why no server is tried. It is empty if one is left to try.
 func (s *Site) noServer() string {
 	switch {
 	case s.Config.Embedded != nil:
@@ -131,14 +142,16 @@ func (s *Site) noServer() string {
 	return ""
 }
 
-// fail is a fault that ends a way.
+// fail is a fault that ends a way. Later checks of this run leave the server out: they
+// would find the same fault again.
 func (l *link) fail(f Finding) []Finding {
 	l.ends = true
 	return []Finding{f}
 }
 
-// proxied reports whether a WebSocket goes through a proxy, which then looks the
-// name up and connects.
+// proxied reports whether a WebSocket goes through a proxy, which then looks the name
+// up and connects. Which proxy it is, the environment says, as for every program of
+// Go's net/http. A proxy that is misspelt there counts as none.
 func (l *link) proxied() bool {
 	scheme, ok := map[string]string{"ws": "http", "wss": "https"}[l.server.Scheme]
 	if !ok {
@@ -149,7 +162,8 @@ func (l *link) proxied() bool {
 }
 
 // checkLookup looks each server up as a connection would: .local by mDNS, and the rest
-// by the name servers.
+// by the name servers. Each server has dialTime for itself. The addresses are kept in
+// the link for checkPort.
 func checkLookup(ctx context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
 		if l.proxied() {
@@ -175,8 +189,10 @@ func checkLookup(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkPort tries all addresses of a server at once. A server that answers at one
-// of them is reached, and each of the others costs time now and then.
+// checkPort tries all addresses of a server at once. A server that answers at one of
+// them is reached, and each of the others costs time now and then. An address that
+// refuses at once is no finding while another one answers, since a connection loses no
+// time there.
 func checkPort(ctx context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
 		if len(l.addrs) == 0 {
@@ -207,7 +223,9 @@ func checkPort(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// reachAll connects to each address of a server.
+// reachAll connects to each address of a server. errs[i] is that of l.addrs[i], nil if
+// it was reached. All of its goroutines have ended when it returns, after dialTime at
+// most.
 func (s *Site) reachAll(ctx context.Context, l *link) []error {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
@@ -224,7 +242,8 @@ func (s *Site) reachAll(ctx context.Context, l *link) []error {
 	return errs
 }
 
-// checkTLS shakes hands, and looks at the dates of both ends where that succeeds.
+// checkTLS shakes hands, and looks at the dates of both ends where that succeeds. A
+// certificate that expires soon is a warning, and does not end the way of its server.
 func checkTLS(ctx context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
 		if l.server.Scheme != "mqtts" && l.server.Scheme != "wss" {
@@ -249,6 +268,11 @@ func checkTLS(ctx context.Context, s *Site) (found []Finding) {
 }
 
 // explainTLS names what is wrong with a certificate, if it is one.
+//
+// The error may come from either the handshake or the check of the certificate. An
+// expired certificate and one that is not valid yet have the same reason in
+// crypto/x509: the clock tells them apart. SpeaksPlain makes another connection, so it
+// is asked last.
 func (s *Site) explainTLS(ctx context.Context, l *link, err error) Finding {
 	var invalid x509.CertificateInvalidError
 	var name x509.HostnameError
@@ -271,7 +295,8 @@ func (s *Site) explainTLS(ctx context.Context, l *link, err error) Finding {
 	return tlsFails.at("server", l.name(), "text", cause(err))
 }
 
-// certNames are the names that a certificate is for.
+// certNames are the names that a certificate is for. The common name of the subject
+// does not count: Go has ignored it since version 1.17.
 func certNames(c *x509.Certificate) string {
 	all := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {
@@ -283,10 +308,12 @@ func certNames(c *x509.Certificate) string {
 	return strings.Join(all, ", ")
 }
 
-// day is a date as a person compares it with another.
+// day is a date as a person compares it with another. It is in UTC, as the dates in a
+// certificate are.
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// cause is an error without the addresses that Go puts in front of it.
+// cause is an error without the addresses that Go puts in front of it. The texts name
+// the server already.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -6,8 +6,9 @@ import (
 	"io"
 )
 
-// Text prints a result as a person reads it: one line for a check that found
-// nothing, two for each finding.
+// Text prints a result as a person reads it: one line for a check that found nothing,
+// two for each finding. The first column is the level or "skipped", so that a script
+// can look for it. Errors of writing are dropped: there is nowhere else to print them.
 func Text(w io.Writer, r Result) {
 	switch {
 	case r.Skipped != "":
@@ -20,14 +21,15 @@ func Text(w io.Writer, r Result) {
 	}
 }
 
-// A Report is what --json prints.
+// A Report is what --json prints. Scripts read its keys.
 type Report struct {
 	Result Level    `json:"result"` // the worst
 	Agent  bool     `json:"agent"`  // one runs
 	Checks []Result `json:"checks"`
 }
 
-// JSON prints a report.
+// JSON prints a report. It is one object, indented, and with < and & as they are, since
+// no browser reads it.
 func (r Report) JSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

@@ -16,12 +16,15 @@ import (
 )
 
 var (
-	// Faults of the session. The client ID comes first: a session with it would end the other
-	// client's.
+	// Faults of the session. The client ID comes first: a session with it would end the
+	// other client's. A broker ends the older session when a client ID connects again
+	// (MQTT 3.1.1, section 3.1.4), so two nodes with one ID disconnect each other for
+	// ever.
 	idTaken = &Fault{Error,
 		"{server}: another client is connected with the client ID {client_id}: the two would end each other's sessions",
 		"give each node a client_id of its own (a copied SD card has its original's); or stop the other"}
 
+	// The broker says no more than a number, on purpose: its log knows the reason.
 	loginRefused = &Fault{Error, "{server} refuses user {user} ({text})",
 		"correct mqtt.username and the password, here or at the broker; its log says what it does not take"}
 	loginFails = &Fault{Error, "{server}: no session: {text}", "see the broker's log for the client ID {client_id}"}
@@ -34,20 +37,26 @@ var (
 	canaryUnread = &Fault{Error,
 		"{server} does not let this account read {topic}, so that nothing proves that readings arrive",
 		"allow this account to read {client_id}/#, or set mqtt.prove_publish: false"}
+	// MQTT 3.1.1 has no answer that says no to a message (section 3.3.5): some brokers
+	// close the connection.
 	canaryCloses = &Fault{Error, "{server} closes the connection when this account publishes to {topic}: {text}",
 		"allow this account to publish to {client_id}/# in the broker's access list"}
 
-	// Faults of retained messages: without them a display knows nothing after its restart.
+	// Faults of retained messages: without them a display knows nothing after its
+	// restart. An error, since agent/status and the states of the sensors rely on it.
 	retainLost = &Fault{Error, "{server} does not keep retained messages of this account ({topic})",
 		"switch retained messages on at the broker, or allow them for this account; else set mqtt.retain: false"}
 	retainCloses = &Fault{Error, "{server} closes the connection for a retained message ({topic}): {text}",
 		"switch retained messages on at the broker (Mosquitto: retain_available true); else set mqtt.retain: false"}
 
-	// Limits that the broker tells.
+	// Limits that the broker tells. QoS 0 has no acknowledgement, and so nothing that
+	// says when the disk may forget a reading.
 	limitQoS = &Fault{Error, "{server} takes QoS {qos} at most, and readings go at QoS 1",
 		"set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
 	limitRetain = &Fault{Error, "{server} says that it keeps no retained messages",
 		"switch them on at the broker; else set mqtt.retain: false"}
+	// The topic is that of the largest message of this configuration. Readings are far
+	// smaller.
 	limitPacket = &Fault{Warning,
 		"{server} takes packets of {limit} bytes at most, and {topic} has {bytes}: it goes without its details",
 		"raise the broker's limit (Mosquitto: max_packet_size), or set home_assistant.discovery: false if that " +
@@ -61,14 +70,15 @@ var (
 )
 
 const (
-	// A GPRS link takes seconds for a handshake; a broker answers within one.
+	// A GPRS link takes seconds for a handshake; a broker answers within one. These are
+	// for links that work: the checks before have found the broker reachable.
 	sessionTime = 20 * time.Second // for one connection
 	answerTime  = 10 * time.Second // for one message that has to come back
 	noneTime    = time.Second      // after which no retained message is there
 )
 
-// noSession says why no session is made. While an agent runs here, its own would
-// be ended by it.
+// noSession says why no session is made. While an agent runs here, its own would be
+// ended by it. It is empty if one may be made.
 func (s *Site) noSession() string {
 	if s.Agent != nil {
 		return "the agent that runs has the session: see the check agent"
@@ -79,6 +89,10 @@ func (s *Site) noSession() string {
 // checkClientID looks from a session of another client ID whether the broker has
 // a status of ours that says online, while no agent runs here. An agent that was
 // killed is reported offline by its will, which is waited for.
+//
+// It runs before checkLogin, because a login with our client ID would end the session
+// of the other client and so hide it. A broker that lets no other client ID in is
+// passed over.
 func checkClientID(ctx context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
 		aside := s.Config.Uplink.Broker
@@ -99,9 +113,10 @@ func checkClientID(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// isOnline reports whether the status of this node is online, and stays so for
-// longer than a broker needs to notice that a client is gone: one and a half times
-// the keepalive (MQTT 3.1.1, section 3.1.2.10).
+// isOnline reports whether the status of this node is online, and stays so for longer
+// than a broker needs to notice that a client is gone: one and a half times the
+// keepalive (MQTT 3.1.1, section 3.1.2.10). It returns early when the status changes,
+// the connection is lost or ctx ends: false then.
 func (s *Site) isOnline(ctx context.Context, conn *mqtt.Conn) bool {
 	topic := s.Config.Uplink.ClientID + "/agent/status"
 	if retained(ctx, conn, topic, noneTime) != "online" {
@@ -125,13 +140,15 @@ func (s *Site) isOnline(ctx context.Context, conn *mqtt.Conn) bool {
 }
 
 const (
+	// The topics below $SYS are no standard, and each broker has its own.
 	subscriptionCount = "$SYS/broker/subscriptions/count" // Mosquitto's, of all clients
 	countTime         = 15 * time.Second                  // Mosquitto counts every 10 s by default (sys_interval)
 )
 
-// nobodyElse reports whether the broker says that no subscription is there but the
-// two of this session, to the status and to the number. The number as it is retained
-// may be from before a client came: what counts is the next one, with ours in it.
+// nobodyElse reports whether the broker says that no subscription is there but the two
+// of this session, to the status and to the number. The number as it is retained may be
+// from before a client came: what counts is the next one, with ours in it. It is false
+// where the broker does not tell, and where it tells more.
 func nobodyElse(ctx context.Context, conn *mqtt.Conn) bool {
 	const ours = 2
 	before, err := strconv.Atoi(retained(ctx, conn, subscriptionCount, noneTime))
@@ -154,7 +171,8 @@ func nobodyElse(ctx context.Context, conn *mqtt.Conn) bool {
 	}
 }
 
-// dial makes a session with one server.
+// dial makes a session with one server. broker is a copy, so the list of servers of the
+// configuration stays. The caller hangs up.
 func (s *Site) dial(ctx context.Context, l *link, broker mqtt.Broker, will mqtt.Message) (*mqtt.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTime)
 	defer cancel()
@@ -162,7 +180,9 @@ func (s *Site) dial(ctx context.Context, l *link, broker mqtt.Broker, will mqtt.
 	return mqtt.NewDialer(broker).Dial(ctx, will)
 }
 
-// checkLogin makes the session that the agent would make, will and all.
+// checkLogin makes the session that the agent would make, will and all. The session
+// stays in the link for the checks that follow. The will is the agent's, as an access
+// list may refuse it.
 func checkLogin(ctx context.Context, s *Site) (found []Finding) {
 	opt := s.Config.Uplink
 	will := mqtt.Message{Topic: opt.ClientID + "/agent/status", Payload: []byte("offline"), Retain: !opt.NoRetain}
@@ -189,13 +209,15 @@ func checkLogin(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// isCredentials reports whether a code of CONNACK is about user name and
-// password; Mosquitto says "not authorised" for a wrong password.
+// isCredentials reports whether a code of CONNACK is about user name and password;
+// Mosquitto says "not authorised" for a wrong password. 4 and 5 are codes of MQTT 3.1.1
+// (section 3.2.2.3), 0x86 and 0x87 of MQTT 5 (section 3.2.2.2).
 func isCredentials(code byte) bool {
 	return code == 4 || code == 5 || code == 0x86 || code == 0x87
 }
 
-// connected are the ways with a session.
+// connected are the ways with a session. They are those for which checkLogin has
+// succeeded and nothing has failed since.
 func (s *Site) connected() (all []*link) {
 	for _, l := range s.open() {
 		if l.conn != nil {
@@ -205,8 +227,9 @@ func (s *Site) connected() (all []*link) {
 	return all
 }
 
-// checkPublish sends a token on a topic that it has subscribed to. Where nothing
-// is to be proven, an acknowledgement has to do.
+// checkPublish sends a token on a topic that it has subscribed to. Where nothing is to
+// be proven, an acknowledgement has to do. The topic is the agent's own for this
+// purpose, so that no subscriber takes the message for a reading.
 func checkPublish(ctx context.Context, s *Site) (found []Finding) {
 	id := s.Config.Uplink.ClientID
 	topic := id + "/agent/canary"
@@ -228,10 +251,14 @@ func checkPublish(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// errSilent means that an answer has not come in time.
+// errSilent means that an answer has not come in time. errSilent is compared with
+// errors.Is: a broker that is silent has another mend than one that closes the
+// connection.
 var errSilent = fmt.Errorf("nothing came back in %v", answerTime)
 
-// publishCanary returns nil when the message came back, or need not.
+// publishCanary returns nil when the message came back, or need not. The payload is
+// random, so that a message of another run is not taken for this one. The error is a
+// DeniedError if the broker refuses the subscription.
 func (s *Site) publishCanary(ctx context.Context, conn *mqtt.Conn, topic string) error {
 	token := mqtt.Message{Topic: topic, Payload: []byte(`{"doctor":"` + rand.Text() + `"}`)}
 	if s.Config.Uplink.NoProof {
@@ -246,8 +273,10 @@ func (s *Site) publishCanary(ctx context.Context, conn *mqtt.Conn, topic string)
 	return wait(ctx, conn, heard, answerTime)
 }
 
-// checkRetain publishes what is true, that the agent is offline, and looks whether
-// the broker has it for a new subscription. The message stays there.
+// checkRetain publishes what is true, that the agent is offline, and looks whether the
+// broker has it for a new subscription. The message stays there. An empty answer means
+// that the broker took the message and did not keep it. It is skipped where the
+// configuration does without retained messages.
 func checkRetain(ctx context.Context, s *Site) (found []Finding) {
 	topic := s.Config.Uplink.ClientID + "/agent/status"
 	for _, l := range s.connected() {
@@ -269,8 +298,9 @@ func checkRetain(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkLimits asks for the limits with a session of its own, after the one of the
-// other checks has ended in order.
+// checkLimits asks for the limits with a session of its own, after the one of the other
+// checks has ended in order. The one of before has to end first, as both have the same
+// client ID.
 func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 	opt := s.Config.Uplink
 	topic, bytes := opt.Largest()
@@ -287,6 +317,8 @@ func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 		if limits.NoRetain && !opt.NoRetain {
 			found = append(found, limitRetain.at("server", l.name()))
 		}
+		// 10 bytes: the fixed header, the length of the topic, the packet identifier
+		// and the length of the properties, at their largest (MQTT 5, section 3.3).
 		if size := bytes + len(topic) + 10; limits.MaxPacket > 0 && size > limits.MaxPacket {
 			found = append(found, limitPacket.at("server", l.name(), "limit", limits.MaxPacket, "topic", topic, "bytes",
 				bytes))
@@ -295,7 +327,8 @@ func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkSubscribers tells what checkClientID has heard while it was connected.
+// checkSubscribers tells what checkClientID has heard while it was connected. It comes
+// last, since it is about what happens behind the broker.
 func checkSubscribers(_ context.Context, s *Site) (found []Finding) {
 	for _, l := range s.open() {
 		if l.nobody {
@@ -305,7 +338,8 @@ func checkSubscribers(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// Close ends the sessions that are left.
+// Close ends the sessions that are left. It may be called more than once, and not while
+// a check runs.
 func (s *Site) Close() {
 	for _, l := range s.links {
 		if l.conn != nil {
@@ -315,15 +349,17 @@ func (s *Site) Close() {
 	}
 }
 
-// hangUp ends a session in order, so that the broker forgets its will.
+// hangUp ends a session in order, so that the broker forgets its will. Without it the
+// broker would publish the will at the end of each run.
 func hangUp(conn *mqtt.Conn) {
 	conn.Disconnect()
 	conn.Close()
 }
 
-// retained subscribes to a topic and returns what the broker has retained there,
-// empty if nothing came in time. The subscription stays: later messages come to
-// conn.Heard.
+// retained subscribes to a topic and returns what the broker has retained there, empty
+// if nothing came in time. The subscription stays: later messages come to conn.Heard. A
+// message that is published meanwhile is not one: it comes without the flag (MQTT
+// 3.1.1, section 3.3.1.3).
 func retained(ctx context.Context, conn *mqtt.Conn, topic string, patience time.Duration) string {
 	if await(ctx, conn, conn.Subscribe(topic)) != nil {
 		return ""
@@ -349,7 +385,8 @@ func retained(ctx context.Context, conn *mqtt.Conn, topic string, patience time.
 	}
 }
 
-// await waits until the broker has answered.
+// await waits until the broker has answered. It returns errSilent after answerTime, and
+// the broker's own answer if that is no.
 func await(ctx context.Context, conn *mqtt.Conn, token mqtt.Token) error {
 	if err := wait(ctx, conn, token.Done(), answerTime); err != nil {
 		return err
@@ -357,8 +394,9 @@ func await(ctx context.Context, conn *mqtt.Conn, token mqtt.Token) error {
 	return token.Error()
 }
 
-// wait waits until something has happened on a connection. That it is lost counts
-// for more than what its loss has brought about.
+// wait waits until something has happened on a connection. That it is lost counts for
+// more than what its loss has brought about. nil means that it has happened and that
+// the connection is still there.
 func wait(ctx context.Context, conn *mqtt.Conn, happened <-chan struct{}, patience time.Duration) error {
 	select {
 	case <-happened:
@@ -376,10 +414,12 @@ func wait(ctx context.Context, conn *mqtt.Conn, happened <-chan struct{}, patien
 	}
 }
 
-// isRefused reports whether a machine answered, and nothing listens there.
+// isRefused reports whether a machine answered, and nothing listens there. A firewall
+// that rejects may send the same, and cannot be told apart.
 func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// isTimeout reports whether nobody answered.
+// isTimeout reports whether nobody answered. Contexts, deadlines of connections and the
+// kernel each have an error of their own for it.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||

@@ -19,6 +19,9 @@ import (
 // A Site is the machine and the configuration that are looked at. Tests set its
 // folders to trees of their own, and its functions to what a machine would say.
 // A site is used by one run, one check after the other.
+//
+// The methods are many because each check needs the same folders, functions and notes:
+// they are the helpers of the checks, in the file of the check that needs them.
 type Site struct {
 	Config   config.Config
 	Hardware *drivers.Hardware // its Dev, Sys and Proc are the roots
@@ -32,15 +35,18 @@ type Site struct {
 	Clock     func() (now time.Time, quality clock.Quality)             // the wall clock
 	Systemctl func(ctx context.Context, args ...string) (string, error) // what systemd says
 
-	// LookUp returns the addresses of a server's host, and how long that took.
+	// LookUp returns the addresses of a server's host, and how long that took. The time
+	// is measured around the whole lookup, with all name servers that were asked.
 	LookUp func(ctx context.Context, server *url.URL) (addrs []netip.Addr, took time.Duration, err error)
 
 	broken map[string]bool // sensors of which a check has found a fault
-	links  []*link         // to each server; made by the first check of the network
+	// links and broken are written by checks, and need no lock: checks run in turn.
+	links []*link // to each server; made by the first check of the network
 }
 
-// NewSite is the machine that the program runs on. agent is what an agent that
-// runs has answered; nil: none runs.
+// NewSite is the machine that the program runs on. agent is what an agent that runs has
+// answered; nil: none runs. It opens nothing. Close has to be called after the last
+// check.
 func NewSite(cfg config.Config, hw *drivers.Hardware, agent *status.Snapshot) *Site {
 	keeper := cfg.Uplink.Clock
 	if keeper == nil {
@@ -63,12 +69,15 @@ func NewSite(cfg config.Config, hw *drivers.Hardware, agent *status.Snapshot) *S
 	}
 }
 
+// systemctl returns what systemctl(1) prints, without the blanks around it. The error
+// is exec.ErrNotFound on a machine without systemd.
 func systemctl(ctx context.Context, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, "systemctl", args...).Output()
 	return strings.TrimSpace(string(out)), err
 }
 
-// blame notes that a sensor has a fault, so that no later check names it again.
+// blame notes that a sensor has a fault, so that no later check names it again. The
+// first fault is the cause, and later ones mostly follow from it.
 func (s *Site) blame(sensor string) {
 	if s.broken == nil {
 		s.broken = map[string]bool{}
@@ -76,7 +85,9 @@ func (s *Site) blame(sensor string) {
 	s.broken[sensor] = true
 }
 
-// claims are the lines, addresses and devices that a sensor has for itself.
+// claims are the lines, addresses and devices that a sensor has for itself. A simulated
+// sensor has none. Their form is that of the package drivers: "GPIO17", "i2c-1 0x76",
+// "w1 28-00000abcdef0".
 func claims(spec sensors.Spec) []string {
 	if c, ok := spec.Options.(drivers.Claimer); ok {
 		return c.Claims()
