@@ -47,7 +47,6 @@ type Limits struct {
 	Connect time.Duration // for a socket with TLS and WebSocket, and again for the answer to CONNECT
 	Write   time.Duration // until the kernel accepts the next maxPiece bytes
 	Silence time.Duration // without one byte from the broker
-	Ping    time.Duration // for PINGRESP
 }
 
 // limits returns the limits in force. The default ones end a dead connection
@@ -56,10 +55,10 @@ func (b Broker) limits() Limits {
 	if b.Limits != (Limits{}) {
 		return b.Limits
 	}
-	return Limits{Connect: 15 * time.Second, Write: 10 * time.Second, Silence: b.Silence(), Ping: 10 * time.Second}
+	return Limits{Connect: 15 * time.Second, Write: 10 * time.Second, Silence: b.Silence()}
 }
 
 // Silence is how long a broker may send nothing until the connection counts as
-// lost: 28 s if the keepalive is 15 s. The library sends PINGREQ at most 5 s after
-// the keepalive; the rest is for the answer.
+// lost: 28 s if the keepalive is 15 s. A PINGREQ is sent each keepalive; the rest is
+// for the answer.
 func (b Broker) Silence() time.Duration { return b.KeepAlive + 13*time.Second }

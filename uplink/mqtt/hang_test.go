@@ -80,7 +80,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 			opt := Broker{ClientID: "porch", KeepAlive: 15 * time.Second,
 				Servers: []*url.URL{{Scheme: c.scheme, Host: addr}}, Password: Secret{File: c.password},
 				TLS:    TLS{CA: c.ca},
-				Limits: Limits{Connect: time.Hour, Write: time.Hour, Silence: time.Hour, Ping: time.Hour}}
+				Limits: Limits{Connect: time.Hour, Write: time.Hour, Silence: time.Hour}}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			ended := make(chan error, 1)

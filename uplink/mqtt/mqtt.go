@@ -106,12 +106,11 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 	c := &Conn{connCertificates: certs, path: path, began: time.Now(), server: server.Host,
 		lost: make(chan struct{}), heard: make(chan Message, maxHeard), preferred: make(chan struct{})}
 	c.wire = newWire(socket, limits, c.end)
+	c.wire.keepAlive = broker.KeepAlive
 	options.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c.wire, nil })
 	// The library reports every loss here. Those that the wire has found come too late for
-	// end to count them; what remains is a missing PINGRESP.
-	options.SetConnectionLostHandler(func(_ paho.Client, err error) {
-		c.end(fmt.Errorf("the broker does not answer: %w", err))
-	})
+	// end to count them; what remains is a packet that the library cannot decode.
+	options.SetConnectionLostHandler(func(_ paho.Client, err error) { c.end(err) })
 	options.SetDefaultPublishHandler(c.hear)
 	c.client = paho.NewClient(options)
 	token := c.client.Connect()
@@ -125,6 +124,7 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 		c.Close() // its own error says nothing more
 		return nil, err
 	}
+	c.pinging.Go(c.wire.ping)
 	return c, nil
 }
 
@@ -150,8 +150,7 @@ func clientOptions(ctx context.Context, broker Broker, server *url.URL, will Mes
 		SetCleanSession(true).
 		SetAutoReconnect(false).
 		SetConnectRetry(false).
-		SetKeepAlive(broker.KeepAlive).
-		SetPingTimeout(min(limits.Ping, broker.KeepAlive)).
+		SetKeepAlive(0). // the wire writes that of the broker into CONNECT, and sends PINGREQ
 		SetWriteTimeout(limits.Write).
 		SetConnectTimeout(limits.Connect).
 		SetTLSConfig(config)
@@ -180,6 +179,8 @@ type Conn struct {
 	server string    // host:port
 
 	requesting sync.Mutex // held while one SUBSCRIBE or UNSUBSCRIBE is on its way to the wire
+
+	pinging sync.WaitGroup // the goroutine that sends PINGREQ
 
 	once sync.Once     // guards why, and closes lost
 	lost chan struct{} // closed when the connection is lost
@@ -266,6 +267,7 @@ func (c *Conn) Close() error {
 	err := c.wire.drop()
 	c.client.Disconnect(0)
 	c.watched.Wait()
+	c.pinging.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		return nil // the library has closed the socket before
 	}

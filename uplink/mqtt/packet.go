@@ -8,6 +8,7 @@ import (
 
 // Types of packets, the high half of the first byte: MQTT 3.1.1, section 2.2.1.
 const (
+	packetConnect     = 1
 	packetConnack     = 2
 	packetPublish     = 3
 	packetPuback      = 4
@@ -15,6 +16,7 @@ const (
 	packetSuback      = 9
 	packetUnsubscribe = 10
 	packetUnsuback    = 11
+	packetPingreq     = 12
 	packetPingresp    = 13
 )
 
@@ -85,10 +87,11 @@ func (w *wire) check(head byte, size, length int) error {
 		return ProtocolErrorf("a %s of %d bytes", packetNames[kind], length)
 	case kind == packetConnack:
 		return w.checkConnack(size)
-	case kind != packetPingresp:
-		return w.checkAnswer(kind, size)
+	case kind == packetPingresp:
+		w.pinged.Store(false)
+		return nil
 	}
-	return nil
+	return w.checkAnswer(kind, size)
 }
 
 // takePuback takes a PUBACK, which was checked, out of the stream: only the wire has

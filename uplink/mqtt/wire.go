@@ -39,8 +39,9 @@ type wire struct {
 	outbox
 	inbox
 
-	code atomic.Uint32 // the return code of CONNACK; set after open
-	open atomic.Bool   // CONNACK was read
+	code   atomic.Uint32 // the return code of CONNACK; set after open
+	open   atomic.Bool   // CONNACK was read
+	pinged atomic.Bool   // a PINGREQ was sent that is not answered yet
 
 	unreadable chan struct{} // closed when nothing more can be read
 	stopped    sync.Once     // closes it
@@ -65,6 +66,7 @@ type outbox struct {
 	expected map[uint16]byte // the type of the answer to each SUBSCRIBE and UNSUBSCRIBE without one, by packet ID
 	flight   flight
 
+	keepAlive time.Duration // of CONNECT; set before the library writes
 	kick      chan struct{} // holds a token while there is something in out, or after close
 	requested chan struct{} // holds a token after a SUBSCRIBE or UNSUBSCRIBE was put into out
 	ended     chan struct{} // closed when flush has returned
@@ -100,6 +102,7 @@ func (w *outbox) gather(p []byte) (int, error) {
 		signal(w.requested)
 	}
 	w.out = append(w.out, p...)
+	setKeepAlive(w.out[len(w.out)-len(p):], w.keepAlive)
 	signal(w.kick)
 	return len(p), nil
 }
