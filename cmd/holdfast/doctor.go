@@ -14,13 +14,18 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// An exitStatus ends a command that has already said everything.
+// An exitStatus ends a command that has already said everything. report prints nothing
+// for it and returns the number.
 type exitStatus int
 
+// Error makes it an error. The text is for tests: a person does not see it.
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // runDoctor tries everything that the agent needs. The exit status is that of the
 // worst finding: 1 for warnings, 2 for errors.
+//
+// Each result is printed when it is known, or all of them at the end with --json. A
+// configuration with mistakes is an error of the command: nothing can be tried then.
 func runDoctor(ctx context.Context, args []string) error {
 	f := flags("doctor")
 	path := configFlag(f)
@@ -35,7 +40,9 @@ func runDoctor(ctx context.Context, args []string) error {
 	if err := trust(cfg, *path); err != nil {
 		return err
 	}
+	// The announcement to Home Assistant names both, so its size depends on them.
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
+	// Before anything is tried: a session of the doctor would end the agent's.
 	agent, err := runningAgent(cfg.Queue.Path)
 	if err != nil {
 		return err
@@ -43,6 +50,7 @@ func runDoctor(ctx context.Context, args []string) error {
 	site := doctor.NewSite(cfg, drivers.NewHardware(), agent)
 	defer site.Close()
 	report := doctor.Report{Agent: agent != nil}
+	// JSON is printed at the end, as its first key is the result of all checks.
 	report.Result = doctor.Run(ctx, site, func(r doctor.Result) {
 		if report.Checks = append(report.Checks, r); !*asJSON {
 			doctor.Text(stdout, r)
@@ -63,7 +71,8 @@ func runDoctor(ctx context.Context, args []string) error {
 }
 
 // startProblems are what the quick checks of holdfast doctor find when the agent
-// starts.
+// starts. The status page lists them until the next start. The pointer is set once, by
+// look.
 type startProblems struct{ found atomic.Pointer[[]string] }
 
 // list returns what was found; nothing before look has ended. It may be called
@@ -75,8 +84,9 @@ func (p *startProblems) list() []string {
 	return nil
 }
 
-// look runs the checks. The agent does not wait for them: a disk or a driver may
-// hang.
+// look runs the checks. The agent does not wait for them: a disk or a driver may hang.
+// It is called in a goroutine of its own, once. hw is that of the agent, which is safe
+// for several goroutines; no agent is asked, because this is the agent.
 func (p *startProblems) look(ctx context.Context, cfg config.Config, hw *drivers.Hardware, log *slog.Logger) {
 	found := doctor.AtStart(ctx, doctor.NewSite(cfg, hw, nil), func(check string, f doctor.Finding) {
 		log.Warn("something is wrong with this machine", "check", check, "what", f.What, "mend", f.Mend)

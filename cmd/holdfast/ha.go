@@ -15,8 +15,9 @@ import (
 // forgetTime is enough for a thousand topics on a slow link.
 const forgetTime = 5 * time.Minute // for the whole of ha clear: one round trip a topic
 
-// runHA shows or clears what Home Assistant knows of this node. The verb may have
-// flags on both sides, as that of queue.
+// runHA shows or clears what Home Assistant knows of this node. The verb may have flags
+// on both sides, as that of queue. The verb is checked before its flags, so that the
+// error names the mistake that comes first.
 func runHA(ctx context.Context, args []string) error {
 	f := flags("ha")
 	path := configFlag(f)
@@ -32,6 +33,7 @@ func runHA(ctx context.Context, args []string) error {
 		return err
 	}
 	verb := f.Arg(0)
+	// Flags behind a verb that is not known would be parsed for nothing.
 	if verb != "show" && verb != "clear" {
 		return usageError{errors.New("ha needs a verb, one of show, clear; see holdfast ha -h")}
 	}
@@ -45,12 +47,15 @@ func runHA(ctx context.Context, args []string) error {
 }
 
 // showHA prints the announcement, and warns beside it of what Home Assistant would
-// refuse. It opens no device and no secret, so it works without a broker.
+// refuse. It opens no device and no secret, so it works without a broker. The message
+// goes to standard output and all else to standard error, so that the output can be
+// piped into a JSON tool.
 func showHA(ctx context.Context, path string) error {
 	cfg, err := config.Load(ctx, path)
 	if err != nil {
 		return err
 	}
+	// The file does not have them, and the announcement does.
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
 	// The message is the same whether it is published or not.
 	m := cfg.Uplink.Discovery()
@@ -71,7 +76,9 @@ func showHA(ctx context.Context, path string) error {
 
 // clearHA clears what the broker retains, and prints each topic. An agent that runs
 // keeps its own status, which would be missed, and brings its states back: the last
-// line says so.
+// line says so. It connects as the node itself, so that the broker's access list lets
+// it, and ends after forgetTime at the latest. What was cleared before an error stays
+// cleared.
 func clearHA(ctx context.Context, path string) error {
 	cfg, err := load(ctx, path)
 	if err != nil {
@@ -87,7 +94,8 @@ func clearHA(ctx context.Context, path string) error {
 	running := !errors.Is(err, control.ErrNotRunning)
 	ctx, cancel := context.WithTimeout(ctx, forgetTime)
 	defer cancel()
-	// The topics that were cleared are printed also where it ended early.
+	// The topics that were cleared are printed also where it ended early. The status of
+	// an agent that runs is left alone, as it is true.
 	topics, err := cfg.Uplink.Forget(ctx, !running)
 	for _, t := range topics {
 		fmt.Fprintln(stdout, oneLine(t)) // it may be what a forged birth lists

@@ -17,6 +17,10 @@ import (
 )
 
 // initFlags reads the command line of init. try says that the doctor is to follow.
+//
+// Given has the flags that the person wrote, also those with an empty value: they are
+// answers and are not asked for. -c - is refused, as a configuration on standard output
+// could not name the password's file.
 func initFlags(args []string) (o setup.Options, try bool, err error) {
 	o = setup.Options{Ask: stderr, Out: stdout, Today: time.Now().Format(time.DateOnly),
 		Given: map[string]bool{}}
@@ -32,6 +36,7 @@ func initFlags(args []string) (o setup.Options, try bool, err error) {
 	if err := parse(f, args, 0); err != nil {
 		return o, false, err
 	}
+	// Visit goes through the flags that were written, and not through all.
 	f.Visit(func(set *flag.Flag) { o.Given[set.Name] = true })
 	if o.Path == "-" {
 		return o, false, usageError{errors.New("init writes a file: name it with -c FILE")}
@@ -39,13 +44,16 @@ func initFlags(args []string) (o setup.Options, try bool, err error) {
 	if o.PasswordFile != "" { // the agent may run in another folder
 		o.PasswordFile, err = filepath.Abs(o.PasswordFile)
 	}
+	// In a script or behind a pipe nobody is asked: then flags are the only answers.
 	if setup.IsTerminal(os.Stdin) {
 		o.In = os.Stdin
 	}
 	return o, try, err
 }
 
-// runInit writes the first configuration, and offers to try it.
+// runInit writes the first configuration, and offers to try it. A mistake of the person
+// has exit status 2, and everything else 1. The doctor's exit status is that of the
+// command, since trying was asked for.
 func runInit(ctx context.Context, args []string) error {
 	o, try, err := initFlags(args)
 	if err != nil {
@@ -55,16 +63,19 @@ func runInit(ctx context.Context, args []string) error {
 	o.Scan = func(ctx context.Context) (string, error) { return scanned(ctx, hw) }
 	session := setup.New(o)
 	if err := session.Run(ctx); err != nil {
+		// Exit status 2 tells a script that its arguments are wrong.
 		if errors.Is(err, setup.ErrMistake) {
 			return usageError{err}
 		}
 		return err
 	}
+	// --doctor=false is an answer, too.
 	if o.In != nil && !o.Given["doctor"] {
 		if try, err = session.Confirm(ctx, "Try it now with holdfast doctor?"); err != nil {
 			return err
 		}
 	}
+	// The doctor loads the file anew, as the agent will.
 	if try {
 		return runDoctor(ctx, []string{"-c", o.Path})
 	}
@@ -72,7 +83,8 @@ func runInit(ctx context.Context, args []string) error {
 	return nil
 }
 
-// scanned is the part of a file about what is wired to this machine.
+// scanned is the part of a file about what is wired to this machine. The section is
+// valid also with an error: then it says in comments what is missing.
 func scanned(ctx context.Context, hw *drivers.Hardware) (string, error) {
 	var section strings.Builder
 	err := scan.Run(ctx, hw, scan.Options{YAML: true, Out: &section})

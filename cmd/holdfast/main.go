@@ -26,6 +26,8 @@ import (
 // one that is orderly; the others have nothing to bring to an end, and may wait
 // for a terminal or a pipe: a signal ends them where they are.
 var commands = []struct {
+	// The first argument, and its line in the usage text. run gets the arguments behind
+	// the name, and its error decides about the exit status.
 	name, does string
 	run        func(ctx context.Context, args []string) error
 	orderly    bool
@@ -55,8 +57,9 @@ func main() {
 	os.Exit(command(ctx, os.Args[1:]))
 }
 
-// command runs a command line and returns the exit status: 0 well, 1 could not
-// do it, 2 the user has to change something.
+// command runs a command line and returns the exit status: 0 well, 1 could not do it, 2
+// the user has to change something. An unknown command is the user's mistake, and so is
+// a flag before the name of the command.
 func command(ctx context.Context, args []string) int {
 	if len(args) > 0 {
 		for _, c := range commands {
@@ -93,15 +96,18 @@ func usage(w io.Writer) {
 }
 
 // A usageError is an error that the user has to correct: an argument, the
-// configuration, or the user that runs the command. The exit status is 2.
+// configuration, or the user that runs the command. The exit status is 2. The error
+// inside is printed as it is, so it has to say what to change.
 type usageError struct{ error }
 
-// Unwrap is for errors.Is and errors.As: what is wrong may decide about the hint.
+// Unwrap is for errors.Is and errors.As: what is wrong may decide about the hint. It
+// has to be written out: an embedded error passes on Error alone.
 func (m usageError) Unwrap() error { return m.error }
 
-// report prints an error to standard error and returns the exit status that it
-// stands for. Errors of the configuration are printed as they are, one on each line,
-// for an editor to jump to.
+// report prints an error to standard error and returns the exit status that it stands
+// for. Errors of the configuration are printed as they are, one on each line, for an
+// editor to jump to. Help that was asked for is a success, and was printed by the flag
+// set.
 func report(err error) int {
 	var wrong config.Errors
 	var user usageError
@@ -109,6 +115,7 @@ func report(err error) int {
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
+	// Before the others: such a command has printed what is wrong.
 	case errors.As(err, &status):
 		return int(status)
 	case errors.As(err, &wrong):
@@ -123,7 +130,8 @@ func report(err error) int {
 	return 1
 }
 
-// flags are the flags of one command. They do not end the process: see parse.
+// flags are the flags of one command. They do not end the process: see parse. Mistakes
+// and help are printed to stderr by the set itself.
 func flags(name string) *flag.FlagSet {
 	// The name is what the usage text begins with.
 	f := flag.NewFlagSet("holdfast "+name, flag.ContinueOnError)
@@ -147,12 +155,15 @@ func parse(f *flag.FlagSet, args []string, maxArgs int) error {
 	return nil
 }
 
-// configFlag is the flag that every command with a configuration has.
+// configFlag is the flag that every command with a configuration has. The file is not
+// opened before the flags are parsed; - is for a configuration that another program
+// makes.
 func configFlag(f *flag.FlagSet) *string {
 	return f.String("c", config.DefaultPath, "configuration `file`; - reads standard input")
 }
 
-// runDemo shows the agent on simulated sensors, with the real code of the agent.
+// runDemo shows the agent on simulated sensors, with the real code of the agent. It
+// needs no configuration, and ends with status 1 if a reading was lost.
 func runDemo(ctx context.Context, args []string) error {
 	f := flags("demo")
 	length := f.Duration("for", 0, "end after this `time`; 0: at Ctrl-C")

@@ -12,19 +12,23 @@ import (
 // What commands print comes from elsewhere too: a broker, a file that was
 // copied, the labels of a board. It does not reach the terminal as it is.
 var (
+	// Text that comes from elsewhere goes to these and not to os.Stdout or os.Stderr.
+	// Colours do not, as they are escapes on purpose.
 	stdout io.Writer = &printable{w: os.Stdout}
 	stderr io.Writer = &printable{w: os.Stderr}
 )
 
-// printable writes text with everything escaped that a terminal acts on or does
-// not show: \u001b. In JSON that means the same. Line ends and tabs stay.
+// printable writes text with everything escaped that a terminal acts on or does not
+// show: \u001b. In JSON that means the same. Line ends and tabs stay. It has no lock:
+// who writes from several goroutines needs one.
 type printable struct {
 	w    io.Writer
 	part []byte // of a character whose other bytes come with the next Write
 }
 
-// Write reports all bytes as written, also those of a character whose end has not
-// come yet.
+// Write reports all bytes as written, also those of a character whose end has not come
+// yet. An error is that of the writer inside; then some of the text may have been
+// written.
 func (p *printable) Write(text []byte) (int, error) {
 	// A character that is cut by the end of a Write waits for the next one.
 	rest := append(p.part, text...)
@@ -34,6 +38,7 @@ func (p *printable) Write(text []byte) (int, error) {
 		out = appendPrintable(out, r, rest[:n])
 		rest = rest[n:]
 	}
+	// A copy: the bytes of text are the caller's, who may use them again.
 	p.part = append([]byte(nil), rest...)
 	if _, err := p.w.Write(out); err != nil {
 		return 0, err
@@ -41,10 +46,12 @@ func (p *printable) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// appendPrintable appends a character, or its escape if a terminal would act on it.
-// raw are its bytes; one that is no UTF-8 is shown as \x and its value.
+// appendPrintable appends a character, or its escape if a terminal would act on it. raw
+// are its bytes; one that is no UTF-8 is shown as \x and its value. A character beyond
+// U+FFFF is written as two escapes, as JSON does (RFC 8259, section 7).
 func appendPrintable(out []byte, r rune, raw []byte) []byte {
 	switch {
+	// U+FFFD itself is three bytes long, and passes below as text.
 	case r == utf8.RuneError && len(raw) == 1:
 		return fmt.Appendf(out, `\x%02x`, raw[0])
 	case r == '\n', r == '\t', unicode.IsPrint(r):

@@ -20,6 +20,9 @@ import (
 )
 
 // A queueCmd is one call of `holdfast queue`: its flags and the queue they name.
+//
+// opt and path are set by locate, before the verb runs. path changes to the file beside
+// it when the one of the configuration turns out not to be ours: see inspect.
 type queueCmd struct {
 	opt   queue.Options // as the agent has it
 	path  string        // of the file; it is beside opt.Path if holdfast did not make that one
@@ -31,7 +34,8 @@ type queueCmd struct {
 	from  string        // the client ID whose backlog was moved aside
 }
 
-// A queueVerb is one thing that `holdfast queue` can do.
+// A queueVerb is one thing that `holdfast queue` can do. run may ask, print and change
+// the queue; its error is that of the command.
 type queueVerb struct {
 	name, does string                // as the usage text has them
 	flags      string                // that it takes beside -c and -file, separated by spaces
@@ -51,6 +55,10 @@ var queueVerbs = []queueVerb{
 
 // runQueue looks into the queue on disk, with the agent running or not: reading
 // needs no lock. Flags may stand before and after the verb.
+//
+// The verb decides which flags are allowed, and its place is not known before the flags
+// are parsed: so they are parsed twice, first those before the verb and then those
+// behind it.
 func runQueue(_ context.Context, args []string) error {
 	s := queueCmd{}
 	f := flags("queue")
@@ -81,6 +89,7 @@ func runQueue(_ context.Context, args []string) error {
 	if err := checkQueueFlags(f, name, queueVerbs[i].flags); err != nil {
 		return err
 	}
+	// Before anything is opened, and whatever the verb is.
 	if s.max < 1 {
 		return usageError{fmt.Errorf("-n %d: at least 1", s.max)}
 	}
@@ -90,7 +99,8 @@ func runQueue(_ context.Context, args []string) error {
 	return queueVerbs[i].run(&s)
 }
 
-// queueUsage prints the verbs and all flags.
+// queueUsage prints the verbs and all flags. It goes where the flag set prints its own
+// mistakes.
 func queueUsage(f *flag.FlagSet) {
 	w := f.Output()
 	fmt.Fprintf(w, "Usage: holdfast queue [-c FILE | -file QUEUE.DB] VERB\n\n")
@@ -110,9 +120,11 @@ func verbNames() string {
 	return strings.Join(names, ", ")
 }
 
-// checkQueueFlags refuses a flag that the verb does not take: a person who writes
-// purge -n 5 expects that five readings go, and all would.
+// checkQueueFlags refuses a flag that the verb does not take: a person who writes purge
+// -n 5 expects that five readings go, and all would. own is the list of the verb. The
+// last wrong flag is named, by its name in alphabetical order, as flag.Visit goes.
 func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
+	// -c and -file go with every verb.
 	mayHave := append(strings.Fields(own), "c", "file")
 	given := map[string]bool{} // flags that the person wrote
 	f.Visit(func(g *flag.Flag) {
@@ -127,8 +139,10 @@ func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
 	return err
 }
 
-// locate finds the file: that of -file, else that of the configuration. A file that
-// is named has no bounds here, because what the agent would drop is not known.
+// locate finds the file: that of -file, else that of the configuration. A file that is
+// named has no bounds here, because what the agent would drop is not known. Nothing is
+// opened but the configuration. SyncEvery is a value that the queue accepts, and is
+// used only if the verb writes.
 func (s *queueCmd) locate(configPath string) error {
 	if s.path != "" { // -file
 		s.named = true
@@ -147,8 +161,9 @@ func (s *queueCmd) locate(configPath string) error {
 	return nil
 }
 
-// inspect reads the file and calls visit for each item that waits, and then for
-// each that was set aside.
+// inspect reads the file and calls visit for each item that waits, and then for each
+// that was set aside. The contents are those of one commit, also while an agent runs.
+// Its error says what to do.
 func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error) {
 	// What ends the reading is visit's own error or the file's: only the second one
 	// is explained.
@@ -158,6 +173,8 @@ func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error)
 		return stopped
 	}
 	c, err := queue.Inspect(s.path, watch)
+	// The package queue gives this name to its own file when another program's is
+	// there.
 	beside := s.opt.Path + ".holdfast"
 	if err != nil && stopped == nil && !s.named && s.path != beside && !s.aboutPath(err) {
 		// The file at queue.path was not made by holdfast: then the agent uses the one beside it.
@@ -175,14 +192,15 @@ func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error)
 	return c, s.explain(err)
 }
 
-// aboutPath reports whether an error is about the path, not about what is in the
-// file.
+// aboutPath reports whether an error is about the path, not about what is in the file.
+// Such an error says nothing about who made the file.
 func (s *queueCmd) aboutPath(err error) bool {
 	var path *fs.PathError
 	return errors.As(err, &path)
 }
 
-// explain adds to what keeps the file from being read how to correct it.
+// explain adds to what keeps the file from being read how to correct it. What the
+// person can mend is a usage error; a disk that fails is none.
 func (s *queueCmd) explain(err error) error {
 	// From the most specific to what can only be passed on.
 	switch info, _ := os.Stat(s.path); {
@@ -211,8 +229,8 @@ func (s *queueCmd) asOwner() string {
 	return "run it as the user of the agent, such as sudo -u holdfast holdfast queue ..."
 }
 
-// owner names who owns the file, in a form that sudo -u takes; "" if it cannot be
-// seen.
+// owner names who owns the file, in a form that sudo -u takes; "" if it cannot be seen.
+// sudo takes a number with # in front of it: sudo(8), -u.
 func owner(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {

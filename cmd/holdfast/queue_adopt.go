@@ -13,8 +13,8 @@ import (
 // A file that holds the backlog of another client ID was moved aside by the
 // agent: the card was cloned, or the node renamed. See queue.Options.ClientID.
 
-// exportAll exports the queue, or what was moved aside as the backlog of another
-// client ID.
+// exportAll exports the queue, or what was moved aside as the backlog of another client
+// ID. Nothing is removed by it: an export that is cut short can be made again.
 func (s *queueCmd) exportAll() error {
 	// Without -from a person may not know that there is more: it is said on stderr.
 	others := queue.Others(s.path)
@@ -46,8 +46,9 @@ func (s *queueCmd) exportAll() error {
 	return nil
 }
 
-// noBacklog is the error for a client ID that has no backlog here. It lists those
-// that have, each once.
+// noBacklog is the error for a client ID that has no backlog here. It lists those that
+// have, each once. They are in the order of the files. It is a usage error in both
+// cases.
 func (s *queueCmd) noBacklog(others []queue.Other) error {
 	if len(others) == 0 {
 		return usageError{fmt.Errorf("queue %s: no backlog of another client ID lies beside it", s.path)}
@@ -64,9 +65,9 @@ func (s *queueCmd) noBacklog(others []queue.Other) error {
 		s.path, strings.Join(names, ", "))}
 }
 
-// adopt takes the backlog over: through the agent if it runs, else by itself. It
-// needs the configuration, because what is adopted is sent under the client ID in
-// it.
+// adopt takes the backlog over: through the agent if it runs, else by itself. It needs
+// the configuration, because what is adopted is sent under the client ID in it. It is
+// sent behind what waits already, and its file is deleted: see queue.Queue.Adopt.
 func (s *queueCmd) adopt() error {
 	if s.named {
 		return usageError{errors.New("queue adopt needs to know the present client ID: " +
@@ -83,6 +84,7 @@ func (s *queueCmd) adopt() error {
 	}
 	// The agent has the queue open; without one the command takes its place.
 	agent, err := control.AskToAdopt(s.opt.Path, s.from)
+	// 0 if no agent was there to ask.
 	n := agent.Adopted
 	switch {
 	case errors.Is(err, fs.ErrPermission): // the socket is for the agent's user alone
@@ -97,7 +99,8 @@ func (s *queueCmd) adopt() error {
 	return nil
 }
 
-// adoptFile opens the queue in the place of the agent.
+// adoptFile opens the queue in the place of the agent. It returns how many readings and
+// events were adopted.
 func (s *queueCmd) adoptFile() (int, error) {
 	if err := s.mustBeOwner(); err != nil {
 		return 0, err

@@ -19,6 +19,9 @@ import (
 // purge shows what would be lost, asks, and drops it: through the agent if it runs,
 // because the agent has the file open and more in memory; else by itself. It cannot
 // be undone.
+//
+// The numbers that it shows are of the moment before the question: an agent that runs
+// may deliver some meanwhile, and those are not lost.
 func (s *queueCmd) purge() error {
 	t, err := s.total()
 	if err != nil {
@@ -40,6 +43,7 @@ func (s *queueCmd) purge() error {
 	}
 	// Everything that would be lost is shown before the question.
 	fmt.Fprintf(stdout, "To be given up in %s:\n", t.File)
+	// The same lines as those of queue stats.
 	t.print()
 	if running {
 		fmt.Fprintf(stdout, "%-10s %d, in the agent that runs\n", "in memory", agent.Memory)
@@ -64,7 +68,9 @@ func (s *queueCmd) purge() error {
 }
 
 // confirm lets a person type the word. Without a terminal it refuses: a script that
-// means it has --yes.
+// means it has --yes. nil means yes. Any other word is no, also purge in capital
+// letters, and nothing was changed. The question goes to standard error, as the output
+// may be redirected.
 func confirm() error {
 	unasked := usageError{errors.New("nothing was purged: nobody can be asked here: --yes purges without a question")}
 	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&fs.ModeCharDevice == 0 {
@@ -82,8 +88,8 @@ func confirm() error {
 	return nil
 }
 
-// mustBeOwner refuses to write as another user than the agent's: also root makes
-// files here that the agent could not read.
+// mustBeOwner refuses to write as another user than the agent's: also root makes files
+// here that the agent could not read. An error means that nothing was opened.
 func (s *queueCmd) mustBeOwner() error {
 	// Files that root makes in the agent's folder would stop the agent at its next start.
 	info, err := os.Stat(s.path)
@@ -96,7 +102,8 @@ func (s *queueCmd) mustBeOwner() error {
 	return nil
 }
 
-// purgeFile opens the queue in the place of the agent.
+// purgeFile opens the queue in the place of the agent. Gaps are left in its place,
+// which the agent publishes when it runs again.
 func (s *queueCmd) purgeFile() (n int, err error) {
 	if err := s.mustBeOwner(); err != nil {
 		return 0, err
@@ -106,9 +113,10 @@ func (s *queueCmd) purgeFile() (n int, err error) {
 	return withQueue(opt, (*queue.Queue).Purge)
 }
 
-// withQueue does something with a queue that no agent has open. Run goes on
-// meanwhile, because purging and adopting wait for commits. It returns what do has
-// returned, also with an error of Close.
+// withQueue does something with a queue that no agent has open. Run goes on meanwhile,
+// because purging and adopting wait for commits. It returns what do has returned, also
+// with an error of Close. The lock of the file is held until it returns, so no agent
+// can start meanwhile.
 func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, err error) {
 	// Warnings and errors of the queue are for the person, its routine is not.
 	q, err := queue.Open(opt, slog.New(withoutDropLog{quiet(newLog(os.Stderr)).Handler()}))
@@ -120,6 +128,7 @@ func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, er
 		return 0, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	// It has room for the error, so that Run can end before anybody waits for it.
 	ran := make(chan error, 1)
 	go func() { ran <- q.Run(ctx) }()
 	n, err = do(q)
@@ -128,7 +137,8 @@ func withQueue(opt queue.Options, do func(*queue.Queue) (int, error)) (n int, er
 	return n, errors.Join(err, q.Close())
 }
 
-// withoutDropLog leaves out of a log that readings were dropped: that was the wish.
+// withoutDropLog leaves out of a log that readings were dropped: that was the wish. A
+// logger that is made from it by With is not filtered: the queue makes none.
 type withoutDropLog struct{ slog.Handler }
 
 // Handle leaves out the one message of package queue.

@@ -18,7 +18,11 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// queueStats is what `queue stats --json` prints.
+// queueStats is what `queue stats --json` prints. It has more fields than other types
+// because it is one JSON object whose keys scripts read: to group the fields would move
+// the keys.
+//
+// It is filled by one goroutine: add counts items, total the rest.
 type queueStats struct {
 	File      string          `json:"file"`       // path
 	ClientID  string          `json:"client_id"`  // "": a file of an older agent
@@ -38,14 +42,17 @@ type queueStats struct {
 	Agent     *control.Answer `json:"agent"`      // null: it does not run
 }
 
-// otherBacklog is what was moved aside because it is of another client ID.
+// otherBacklog is what was moved aside because it is of another client ID. It is not
+// sent until it is adopted, and not counted in the numbers of queueStats.
 type otherBacklog struct {
 	ClientID string `json:"client_id"` // the other one
 	File     string `json:"file"`      // path
 	Since    int64  `json:"since"`     // ms since 1970
 }
 
-// add counts an item that waits. What was rejected is counted by the file.
+// add counts an item that waits. What was rejected is counted by the file. The oldest
+// and the newest are by the time that is stored, which may be an estimate: see
+// clock.Stamp. It never returns an error, so all of the file is counted.
 func (t *queueStats) add(it queue.Item) error {
 	if it.IsRejected() {
 		return nil
@@ -67,12 +74,14 @@ func (t *queueStats) add(it queue.Item) error {
 }
 
 // total counts what is on disk. An agent that runs may have more in memory, and may
-// have sent some of it since its last commit.
+// have sent some of it since its last commit. t holds what could be counted, also with
+// an error.
 func (s *queueCmd) total() (t queueStats, err error) {
 	t.Streams = map[string]int{}
 	c, err := s.inspect(t.add) // also with an error what could be counted
 	t.File, t.Alarms, t.Routine, t.Gaps = s.path, c.Alarms, c.Routine, len(c.Gaps)
 	t.Rejected, t.Damaged, t.Bytes, t.FileBytes = c.Rejected, c.Damaged, c.Bytes, c.File
+	// Others is made, so that JSON has [] and not null.
 	t.ClientID, t.Others = c.ClientID, []otherBacklog{}
 	for _, g := range c.Gaps {
 		t.Missing += g.Count
@@ -83,8 +92,9 @@ func (s *queueCmd) total() (t queueStats, err error) {
 	return t, err
 }
 
-// stats prints what waits on disk, and what the agent adds to that if it runs: what
-// is in memory alone only it knows.
+// stats prints what waits on disk, and what the agent adds to that if it runs: what is
+// in memory alone only it knows. An agent that runs and cannot be asked is a warning:
+// the numbers of the file are right.
 func (s *queueCmd) stats() error {
 	t, err := s.total()
 	if err != nil {
@@ -101,6 +111,8 @@ func (s *queueCmd) stats() error {
 	if s.json {
 		return json.NewEncoder(stdout).Encode(t)
 	}
+	// The file is larger than its blocks: it does not shrink when readings are
+	// delivered.
 	fmt.Fprintf(stdout, "%-10s %s, %s of blocks in %s\n", "file", t.File, sizeText(t.Bytes), sizeText(t.FileBytes))
 	t.print()
 	if t.Damaged > 0 {
@@ -122,7 +134,8 @@ func (s *queueCmd) stats() error {
 }
 
 // print says what waits, for a person: before a purge, and as a part of stats. Lines
-// that would say 0 are left out.
+// that would say 0 are left out. Text that comes from the file is made one line; stdout
+// does the rest.
 func (t *queueStats) print() {
 	fmt.Fprintf(stdout, "%-10s %d on disk: %d alarms and events, %d routine\n",
 		"waiting", t.Alarms+t.Routine, t.Alarms, t.Routine)
@@ -152,11 +165,13 @@ func (t *queueStats) print() {
 	}
 }
 
-// errEnough ends the reading of a file when peek has printed its lines.
+// errEnough ends the reading of a file when peek has printed its lines. It never leaves
+// peek.
 var errEnough = errors.New("enough was seen")
 
-// peek prints what is sent first, as a table of at most s.max lines, and below it
-// how much more there is.
+// peek prints what is sent first, as a table of at most s.max lines, and below it how
+// much more there is. The order is that of sending: alarms and events first, then
+// routine readings.
 func (s *queueCmd) peek() error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
@@ -164,6 +179,8 @@ func (s *queueCmd) peek() error {
 	// comes from its counts.
 	n := 0
 	c, err := s.inspect(func(it queue.Item) error {
+		// What was set aside comes behind all that waits, so the first of it ends the
+		// table.
 		if n++; n > s.max || it.IsRejected() {
 			return errEnough
 		}
@@ -193,7 +210,8 @@ func (s *queueCmd) peek() error {
 }
 
 // itemText is what a reading or an event says, on one line: the error of a failed
-// reading, the word of a state, or the value with its unit.
+// reading, the word of a state, or the value with its unit. The order of the cases
+// matters, as an event has neither a value nor an error.
 func itemText(it queue.Item) string {
 	switch {
 	case it.Event != "":
@@ -206,10 +224,12 @@ func itemText(it queue.Item) string {
 	return oneLine(valueText(sensors.Quantity{Unit: it.Unit}, it.Value))
 }
 
-// oneLine keeps tabs and line ends out of a table.
+// oneLine keeps tabs and line ends out of a table. Each run of blanks becomes one
+// blank.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// stampText is a time, with its quality where that is not the best.
+// stampText is a time, with its quality where that is not the best. The word is the one
+// that payloads have in "clock".
 func stampText(at clock.Stamp) string {
 	if at.Clock == clock.Synced {
 		return timeText(at.Unix)
@@ -217,11 +237,13 @@ func stampText(at clock.Stamp) string {
 	return timeText(at.Unix) + " (" + at.Clock.String() + ")"
 }
 
-// timeText is a time of the local zone, with the zone: a table may be sent to
-// somebody elsewhere.
+// timeText is a time of the local zone, with the zone: a table may be sent to somebody
+// elsewhere. ms is the time in milliseconds since 1970, which the agent has stored in
+// UTC.
 func timeText(ms int64) string { return time.UnixMilli(ms).Format("2006-01-02 15:04:05.000 -0700") }
 
-// sizeText is a number of bytes in the unit that a person would choose.
+// sizeText is a number of bytes in the unit that a person would choose. Its units are
+// powers of 1024, as those of queue.max_size.
 func sizeText(n int64) string {
 	switch {
 	case n < 1<<10:
@@ -237,6 +259,9 @@ func sizeText(n int64) string {
 // which have no number and no time until they are sent, come last. With -aside it
 // prints what was rejected instead, in that order. Where no configuration says whose
 // the readings are, and the file does, each line has the client ID.
+//
+// The lines are as the agent would publish them at this moment. After an error the
+// lines before it may have been printed, and the last of them may be cut.
 func (s *queueCmd) export() error {
 	// Line by line: a full queue is larger than memory likes.
 	w := bufio.NewWriter(stdout)
@@ -244,6 +269,7 @@ func (s *queueCmd) export() error {
 	if s.named {
 		owner, _ = queue.Owner(s.path) // inspect says what is wrong
 	}
+	// The buffer is used again for each item: an export has many thousands.
 	var line []byte
 	c, err := s.inspect(func(it queue.Item) error {
 		if it.IsRejected() != s.aside {
@@ -260,6 +286,7 @@ func (s *queueCmd) export() error {
 		c.Gaps = nil // they belong to what waits
 	}
 	for _, g := range c.Gaps {
+		// A gap is written as the event that tells of it, with the keys of queue.Gap.
 		if err := json.NewEncoder(w).Encode(struct {
 			ClientID string `json:"client_id,omitempty"`
 			Event    string `json:"event"`

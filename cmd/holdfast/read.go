@@ -20,9 +20,12 @@ const readTimeout = 10 * time.Second // for one sensor
 // read reads sensors once and prints one line for each stream, STREAM VALUE UNIT. It
 // publishes nothing and has no queue, but it opens the devices: beside an agent that
 // runs, those that only one process may have fail.
+//
+// All sensors are tried whatever fails; the exit status is 1 if one of them did.
 func read(ctx context.Context, args []string) error {
 	f := flags("read")
 	path := configFlag(f)
+	// The arguments are names of sensors, as many as there are.
 	if err := parse(f, args, 1<<16); err != nil {
 		return err
 	}
@@ -56,7 +59,8 @@ func read(ctx context.Context, args []string) error {
 }
 
 // choose picks sensors by name, in the order in which they are named; all if none is
-// named.
+// named. A name that is not there is a usage error, and then none is read. A sensor
+// that is named twice is read twice.
 func choose(all []sensors.Spec, names []string) ([]sensors.Spec, error) {
 	if len(names) == 0 {
 		return all, nil
@@ -72,7 +76,8 @@ func choose(all []sensors.Spec, names []string) ([]sensors.Spec, error) {
 	return chosen, nil
 }
 
-// listNames is what a person could have written instead.
+// listNames is what a person could have written instead. They are in the order of the
+// configuration.
 func listNames(specs []sensors.Spec) string {
 	var names []string
 	for _, s := range specs {
@@ -83,7 +88,9 @@ func listNames(specs []sensors.Spec) string {
 
 // readOne opens a sensor, measures once and closes it. It prints the quantities that
 // were read, and returns what went wrong with the others. A sensor that waits for an
-// event may take all of readTimeout.
+// event may take all of readTimeout. A quantity that the sensor has and the
+// configuration does not name is left out. The error joins those of all quantities and
+// that of closing.
 func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -111,7 +118,8 @@ func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err err
 	return err
 }
 
-// valueText is a value as a person reads it.
+// valueText is a value as a person reads it. It has as many digits as the value needs,
+// and no more: what is published has the same.
 func valueText(q sensors.Quantity, v float64) string {
 	if word := q.Word(v); word != "" { // "open" says more than 1
 		return word

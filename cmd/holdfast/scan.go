@@ -7,7 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// runScan shows what is wired to this machine. It opens no configuration.
+// runScan shows what is wired to this machine. It opens no configuration. Beside an
+// agent that runs it is safe: lines are not requested, and a bus is shared.
 func runScan(ctx context.Context, args []string) error {
 	f := flags("scan")
 	yaml := f.Bool("yaml", false, "print stanzas to paste below sensors:")

@@ -14,9 +14,15 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
+// An answer costs the agent some of its processor: once a second is enough for a
+// person.
 const watchEvery = time.Second // between two answers with -watch
 
 // showStatus prints what the agent that runs knows of itself.
+//
+// It asks through the control socket, which is for the user of the agent and for root.
+// Text of the snapshot is made printable part by part, because colours are escapes,
+// too.
 func showStatus(ctx context.Context, args []string) error {
 	f := flags("status")
 	path := configFlag(f)
@@ -29,6 +35,8 @@ func showStatus(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	// NO_COLOR is a convention of many programs; a dumb terminal would print the
+	// escapes.
 	colours := isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	show := func() error {
 		s, err := control.AskStatus(cfg.Queue.Path)
@@ -47,8 +55,9 @@ func showStatus(ctx context.Context, args []string) error {
 	return watchStatus(ctx, show, isTerminal(os.Stdout) && !*asJSON)
 }
 
-// watchStatus shows the status every second until ctx is done. An agent that is
-// away may come back.
+// watchStatus shows the status every second until ctx is done. An agent that is away
+// may come back. clear erases the terminal before each page. Ctrl-C is the normal end,
+// and no error.
 func watchStatus(ctx context.Context, show func() error, clear bool) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -57,6 +66,7 @@ func watchStatus(ctx context.Context, show func() error, clear bool) error {
 			io.WriteString(os.Stdout, "\x1b[H\x1b[2J") // to the top, and erase all
 		}
 		switch err := show(); {
+		// It may be starting again: the next answer may be there.
 		case errors.Is(err, control.ErrNotRunning):
 			fmt.Fprintln(stderr, "holdfast:", err)
 		case err != nil:
@@ -70,7 +80,8 @@ func watchStatus(ctx context.Context, show func() error, clear bool) error {
 	}
 }
 
-// explainNotRunning says where the agent was looked for, and what to do.
+// explainNotRunning says where the agent was looked for, and what to do. nil stays nil,
+// and other errors come back as they are.
 func explainNotRunning(err error, queue string) error {
 	if errors.Is(err, control.ErrNotRunning) {
 		return fmt.Errorf("%w: nobody listens beside %s; start it with holdfast run, or as a service", err, queue)
@@ -81,13 +92,15 @@ func explainNotRunning(err error, queue string) error {
 	return err
 }
 
-// isTerminal reports whether a file is a terminal, and not a file or a pipe.
+// isTerminal reports whether a file is a terminal, and not a file or a pipe. A
+// character device that is none, such as /dev/null, passes: then escapes do no harm.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// printableText is text as [printable] lets it through, on one line.
+// printableText is text as [printable] lets it through, on one line. It is for text
+// that is printed between colours; the writer stdout is for all else.
 func printableText(s string) string {
 	var out []byte
 	for _, r := range oneLine(s) {
@@ -96,9 +109,12 @@ func printableText(s string) string {
 	return string(out)
 }
 
-// worst says how a snapshot is to be headed: a word, and whether it is good.
+// worst says how a snapshot is to be headed: a word, and whether it is good. The order
+// is that of what a person has to mend first: the disk, as readings are lost there,
+// then the link, and then single sensors.
 func worst(s status.Snapshot) (word string, good bool) {
 	failing := 0
+	// A sensor with several quantities counts once for each of its streams.
 	for _, st := range s.Streams {
 		if st.Error != "" {
 			failing++

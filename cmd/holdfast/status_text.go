@@ -15,7 +15,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A statusPage is a snapshot as a person reads it in a terminal.
+// A statusPage is a snapshot as a person reads it in a terminal. It is used once, by
+// one goroutine. The times of a snapshot are in ms since 1970, and all ages are counted
+// from the time of the snapshot, not from now.
 type statusPage struct {
 	status.Snapshot
 	out     strings.Builder
@@ -26,6 +28,7 @@ type statusPage struct {
 // holds, but for the colours.
 func statusText(s status.Snapshot, colours bool) string {
 	p := &statusPage{Snapshot: s, colours: colours}
+	// First what a person needs at once, and last what is looked up.
 	p.head()
 	p.facts()
 	p.problems()
@@ -36,6 +39,7 @@ func statusText(s status.Snapshot, colours bool) string {
 
 // Colours of ECMA-48, section 8.3.117.
 const (
+	// The codes of SGR, as text: paint puts them between ESC [ and m.
 	bold   = "1"
 	faint  = "2"
 	red    = "31"
@@ -43,6 +47,8 @@ const (
 	yellow = "33"
 )
 
+// paint puts a colour around a text. Nothing is added without colours, and nothing
+// around an empty text, so that columns stay as they are.
 func (p *statusPage) paint(code, text string) string {
 	if !p.colours || text == "" || code == "" {
 		return text
@@ -50,8 +56,10 @@ func (p *statusPage) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
+// printf adds to the page. Parts that come from elsewhere have to be printable already.
 func (p *statusPage) printf(format string, args ...any) { fmt.Fprintf(&p.out, format, args...) }
 
+// head is who this is and how it is: the name in bold, the state in green or red.
 func (p *statusPage) head() {
 	n := p.Node
 	word, good := worst(p.Snapshot)
@@ -64,20 +72,25 @@ func (p *statusPage) head() {
 		n.Version, n.Hardware, p.ago(n.Started), n.Boot, n.PID))))
 }
 
-// ago is how long before the snapshot a moment was.
+// ago is how long before the snapshot a moment was. at is in ms since 1970; the
+// difference is as a person reads it.
 func (p *statusPage) ago(at int64) string { return spanText(float64(p.Time-at) / 1000) }
 
+// fact adds one line of a name and a text. The colour is one of those above, or empty.
 func (p *statusPage) fact(name, colour, format string, args ...any) {
 	text := printableText(fmt.Sprintf(format, args...))
 	p.printf("  %s %s\n", p.paint(faint, fmt.Sprintf("%-9s", name)), p.paint(colour, text))
 }
 
+// facts are the link, the backlog, the losses, the disk and the clock. The time that is
+// left is shown only where the backlog shrinks: it is negative where it is not known.
 func (p *statusPage) facts() {
 	l, q := p.Link, p.Queue
 	if l.Connected {
 		p.fact("link", green, "connected to %s for %s, round trip %.1f ms", l.Server, p.ago(l.Since), l.RoundTrip*1000)
 	} else {
 		next := "trying now"
+		// The time of the next attempt has passed while one is under way.
 		if l.NextTry > p.Time {
 			next = "next try in " + spanText(float64(l.NextTry-p.Time)/1000)
 		}
@@ -89,6 +102,7 @@ func (p *statusPage) facts() {
 	switch {
 	case q.Backlog == 0:
 		p.fact("backlog", "", "0: everything was acknowledged")
+	// Left is negative while the backlog does not shrink, or no link is up.
 	case q.Left >= 0:
 		p.fact("backlog", yellow, "%d, the oldest %s old, %.1f a second, %s left",
 			q.Backlog, spanText(q.Oldest), q.Rate, spanText(q.Left))
@@ -96,6 +110,7 @@ func (p *statusPage) facts() {
 		p.fact("backlog", yellow, "%d, the oldest %s old", q.Backlog, spanText(q.Oldest))
 	}
 	colour := ""
+	// These readings are lost; those that were set aside can still be exported.
 	if q.Dropped+q.Missing > 0 {
 		colour = red
 	}
@@ -109,17 +124,22 @@ func (p *statusPage) facts() {
 	p.fact("clock", "", "%s: %s", p.Clock.Quality, source)
 }
 
+// problems are what the quick checks of the doctor found when the agent started.
 func (p *statusPage) problems() {
 	for _, text := range p.Problems {
 		p.printf("  %s\n", p.paint(yellow, "! "+printableText(text)))
 	}
 }
 
+// streams is the table of all streams, in the order of the configuration. One that
+// cannot be read shows why in place of its last hour. The columns are laid out before
+// anything is painted, as tabwriter would count the escapes.
 func (p *statusPage) streams() {
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "  STREAM\tVALUE\tAGE\tLAST HOUR")
 	for _, s := range p.Streams {
+		// What is shown before the first reading.
 		value, age := "-", "-"
 		if s.Value != nil {
 			q := sensors.Quantity{Unit: s.Unit}
@@ -130,6 +150,7 @@ func (p *statusPage) streams() {
 		if s.At != 0 {
 			age = p.ago(s.At)
 		}
+		// The last column, as it has no fixed width.
 		trail := sparkText(s.History)
 		if s.Error != "" {
 			trail = "fault: " + s.Error
@@ -155,6 +176,7 @@ func (p *statusPage) streams() {
 // maxEventsShown is how many events fit below the rest; -json has all of them.
 const maxEventsShown = 8
 
+// events are the last ones, the newest at the end, in the zone of the person.
 func (p *statusPage) events() {
 	list := p.Events[max(0, len(p.Events)-maxEventsShown):]
 	if len(list) == 0 {
@@ -162,12 +184,15 @@ func (p *statusPage) events() {
 	}
 	p.printf("\n%s\n", p.paint(faint, "  EVENTS"))
 	for _, e := range list {
+		// In the zone of the terminal, as other commands show times.
 		at := time.UnixMilli(e.At).Format("2006-01-02 15:04:05")
 		p.printf("  %s  %-13s %s\n", at, printableText(e.Name), printableText(detailsText(e.Details)))
 	}
 }
 
-// detailsText is the details of an event on one line: sensor=room, failures=3.
+// detailsText is the details of an event on one line: sensor=room, failures=3. The keys
+// are sorted, since a JSON object has no order. It is empty for details that are no
+// object.
 func detailsText(details json.RawMessage) string {
 	var all map[string]any
 	if json.Unmarshal(details, &all) != nil {
@@ -180,18 +205,21 @@ func detailsText(details json.RawMessage) string {
 	return strings.Join(parts, ", ")
 }
 
-// sparkText draws a history in characters, three slots each; empty if there is
-// none.
+// sparkText draws a history in characters, three slots each; empty if there is none.
+// The range is that of this history, so the height says nothing across streams. A slot
+// without a value repeats the one before: a gap is a blank only at the beginning.
 func sparkText(h *status.History) string {
 	if h == nil {
 		return ""
 	}
+	// The lowest and the highest value; a slot without a value is NaN.
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, v := range h.Values {
 		if !math.IsNaN(float64(v)) {
 			low, high = min(low, float64(v)), max(high, float64(v))
 		}
 	}
+	// The block elements of Unicode, U+2581 to U+2588: eight heights.
 	const bars = "▁▂▃▄▅▆▇█"
 	steps := []rune(bars)
 	var out []rune
@@ -206,6 +234,7 @@ func sparkText(h *status.History) string {
 		switch {
 		case math.IsNaN(last):
 			out = append(out, ' ')
+		// A constant value is drawn at the bottom; below, its range would divide by 0.
 		case high == low:
 			out = append(out, steps[0])
 		default:
@@ -215,7 +244,8 @@ func sparkText(h *status.History) string {
 	return string(out)
 }
 
-// spanText is a time span as a person reads it, two units at most.
+// spanText is a time span as a person reads it, two units at most. It rounds down; a
+// span below 0, as after a step of the clock, counts as 0.
 func spanText(seconds float64) string {
 	s := int64(max(seconds, 0))
 	switch {

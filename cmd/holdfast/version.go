@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// release is set by build/release with -ldflags -X.
+// release is set by build/release with -ldflags -X. It has no v in front.
 var release = "0.1.0-dev"
 
 // commit is set by build/release; else what Go knows about the work tree.
@@ -18,7 +18,8 @@ var commit = ""
 // versionName is the version as it is published in agent/info.
 func versionName() string { return release }
 
-// version prints one line, for a bug report.
+// version prints one line, for a bug report. It opens nothing, so it works in any state
+// of the machine.
 func version(_ context.Context, args []string) error {
 	if err := parse(flags("version"), args, 0); err != nil {
 		return err
@@ -28,8 +29,8 @@ func version(_ context.Context, args []string) error {
 	return nil
 }
 
-// commitName is the commit of the build, "unknown" if neither build/release nor Go
-// has noted one.
+// commitName is the commit of the build, "unknown" if neither build/release nor Go has
+// noted one. A commit that Go has noted is cut to 12 digits, as git shows it.
 func commitName() string {
 	if commit != "" {
 		return commit
@@ -45,9 +46,11 @@ func commitName() string {
 	return "unknown"
 }
 
-// hardwareName is what the board calls itself.
+// hardwareName is what the board calls itself. Elsewhere it is the system and the
+// architecture, such as linux/amd64.
 func hardwareName() string {
-	// "Raspberry Pi 4 Model B Rev 1.4", ended by a NUL; not there on a PC.
+	// "Raspberry Pi 4 Model B Rev 1.4", ended by a NUL; not there on a PC. The kernel
+	// has it from the device tree of the board.
 	model, err := os.ReadFile("/proc/device-tree/model")
 	if name := strings.Trim(string(model), "\x00\n "); err == nil && name != "" {
 		return name
