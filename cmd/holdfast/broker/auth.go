@@ -8,7 +8,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// authHook admits clients by password.
+// authHook admits clients by password. An empty password lets everybody in. It is not
+// changed after the start.
 type authHook struct {
 	mochi.HookBase
 	password string

@@ -31,6 +31,8 @@ type limits struct {
 	filters  int           // subscriptions of one client
 }
 
+// defaultLimits suit a house with some dozens of clients on a board with 512 MiB: what
+// is kept for clients and what is retained take 40 MiB together at most.
 var defaultLimits = limits{
 	connect: 10 * time.Second, write: 10 * time.Second,
 	pending: 32, clients: 64, sessions: 128,
@@ -61,7 +63,8 @@ func Listen(addr, password string, log *slog.Logger) (*Broker, error) {
 	return listen(addr, password, defaultLimits, log)
 }
 
-// listen is Listen with other limits, for tests.
+// listen is Listen with other limits, for tests. The goroutines that it starts end with
+// Close.
 func listen(addr, password string, lim limits, log *slog.Logger) (*Broker, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -85,7 +88,8 @@ func listen(addr, password string, lim limits, log *slog.Logger) (*Broker, error
 	return b, nil
 }
 
-// capabilities are the bounds that the library knows.
+// capabilities are the bounds that the library knows. The budget and the gate bound the
+// rest.
 func capabilities(lim limits) *mochi.Capabilities {
 	caps := mochi.NewDefaultServerCapabilities()
 	caps.MaximumPacketSize = maxPacket
@@ -116,5 +120,6 @@ func (b *Broker) Subscribe(filter string, f func(Message)) error {
 	})
 }
 
-// Close ends every connection and returns when their goroutines have ended.
+// Close ends every connection and returns when their goroutines have ended. What it
+// kept is gone with it: nothing is on disk.
 func (b *Broker) Close() error { return b.server.Close() }

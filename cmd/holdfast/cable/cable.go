@@ -65,7 +65,8 @@ func New(target string, tap func() Tap, link Link) (*Cable, error) {
 // Addr is the near end, host:port.
 func (c *Cable) Addr() string { return c.listener.Addr().String() }
 
-// Pull breaks every connection and refuses new ones.
+// Pull breaks every connection and refuses new ones. Both ends of each see a reset at
+// once, and bytes on the way are lost.
 func (c *Cable) Pull() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,7 +150,8 @@ func (c *Cable) carry(near net.Conn) {
 	}
 }
 
-// hold notes a connection; false if the cable is not plugged in.
+// hold notes a connection; false if the cable is not plugged in. The caller then closes
+// the connection; drop takes it off.
 func (c *Cable) hold(conn net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,7 +170,8 @@ func (c *Cable) drop(conn net.Conn) {
 	conn.Close()
 }
 
-// oneWay carries until a connection ends: with true, the one that it reads from.
+// oneWay carries until a connection ends: with true, the one that it reads from. The
+// buffer is one of its own, as both ways are carried at the same time.
 func (c *Cable) oneWay(to, from net.Conn, up bool, tap func([]byte)) (taken bool) {
 	taken = true
 	deliver := func(data []byte) bool {

@@ -28,13 +28,17 @@ import (
 )
 
 const (
+	// They bound what a program of the same user can cost the agent, which goes on
+	// meanwhile.
 	maxClients = 8               // at a time; others wait
 	maxLine    = 64 << 10        // bytes of a request
 	maxAnswer  = 4 << 20         // bytes of an answer: the status of ten thousand streams
 	patience   = 5 * time.Second // with a peer that does not speak or listen
 )
 
-var lookAgain = time.Minute // whether the socket is still there; tests change it
+// lookAgain is how often it is seen whether the socket is still there. Tests change it
+// before Serve.
+var lookAgain = time.Minute
 
 // A Queue is what the agent can be asked about. Its methods may be called from any
 // goroutine; they are those of queue.Queue.

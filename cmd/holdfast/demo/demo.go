@@ -45,8 +45,8 @@ sensors:
 // agent, imports this one.
 type Serve func(context.Context, config.Config, sensors.Open, uplink.Dial, *slog.Logger) error
 
-// Options say what to show. Out and Serve are needed. Out is written to from several
-// goroutines, one at a time.
+// Options say what to show. Out and Serve are needed. With Verbose the log and the
+// screen write to Out, both of them from several goroutines.
 type Options struct {
 	For     time.Duration // how long; 0: until the context ends
 	Verbose bool          // the agent's log as well

@@ -24,7 +24,8 @@ func text(f findings) string {
 	return trimLines(out.String())
 }
 
-// trimLines takes off the blanks that an empty last column leaves.
+// trimLines takes off the blanks that an empty last column leaves. Editors and tests
+// take such blanks for a mistake.
 func trimLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -115,7 +116,8 @@ func i2cText(w *tabwriter.Writer, f findings) {
 }
 
 // partText says what a part is, as far as it can be known, and what can read it. An
-// address alone is a guess, and called so; an ID register is not.
+// address alone is a guess, and called so; an ID register is not. The parts of it are
+// joined by semicolons, in the order of what is known for certain.
 func partText(p scan.Part) string {
 	// What holds a part comes first: it cannot be read in another way then.
 	var words []string

@@ -14,7 +14,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
-// A Backlog is what the collector asks the queue; a [queue.Queue] is one.
+// A Backlog is what the collector asks the queue; a [queue.Queue] is one. Its methods
+// are called from any goroutine.
 type Backlog interface {
 	Boot() string
 	Stats() queue.Stats
@@ -49,7 +50,8 @@ func NewCollector(opt uplink.Options, backlog Backlog, link Uplink, history bool
 	return c
 }
 
-// Observe takes a reading for the history, if one is kept.
+// Observe takes a reading for the history, if one is kept. A reading that failed is a
+// slot without a value.
 func (c *Collector) Observe(r sensors.Reading) {
 	if c.rings == nil { // it is set once, by NewCollector
 		return
@@ -165,7 +167,8 @@ func queueOf(m moment, q queue.Stats, link uplink.Status) Queue {
 	return s
 }
 
-// problems says what is wrong, in sentences for a person.
+// problems says what is wrong, in sentences for a person. The list is never nil, so
+// that JSON has [] for it. What the start has found follows it.
 func problems(s *Snapshot) []string {
 	list := []string{}
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
