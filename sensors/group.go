@@ -31,13 +31,14 @@ func NewGroup(to Wiring) *Group {
 // had. The numbers of a stream go on in every case: no two readings of a start of the
 // agent have the same one.
 //
-// between is called when the old sensors have ended and before the new ones start:
-// readings of those that go on come at the same time.
-func (g *Group) Change(ctx context.Context, specs []Spec, between func()) {
-	same := map[string]bool{}
+// between is called when the old sensors have ended and before the new ones start.
+// kept are those that go on: their readings come at the same time.
+func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Spec)) {
+	same, kept := map[string]bool{}, []Spec(nil)
 	for _, spec := range specs {
-		r := g.running[spec.Name]
-		same[spec.Name] = r != nil && reflect.DeepEqual(r.spec, spec)
+		if r := g.running[spec.Name]; r != nil && reflect.DeepEqual(r.spec, spec) {
+			same[spec.Name], kept = true, append(kept, spec)
+		}
 	}
 	for name, r := range g.running {
 		if !same[name] {
@@ -51,7 +52,7 @@ func (g *Group) Change(ctx context.Context, specs []Spec, between func()) {
 			delete(g.running, name)
 		}
 	}
-	between()
+	between(kept)
 	for _, spec := range specs {
 		if !same[spec.Name] {
 			g.start(ctx, spec)

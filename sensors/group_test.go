@@ -33,7 +33,7 @@ func change(t *testing.T, lists ...[]Spec) *bench {
 		g := NewGroup(Wiring{Open: b.openOne, Record: b.record, Report: b.report,
 			Clock: clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.NewTextHandler(&b.log, nil))})
 		for _, specs := range lists {
-			g.Change(ctx, specs, func() {})
+			g.Change(ctx, specs, func([]Spec) {})
 			time.Sleep(10*time.Second - time.Millisecond) // synctest's clock; the next turn is still to come
 		}
 		cancel()
@@ -102,18 +102,21 @@ func TestTheNumbersOfAnAlarmGoOn(t *testing.T) {
 // The new sensor may have the device of the old one.
 func TestOldSensorsHaveEndedBeforeNewOnesStart(t *testing.T) {
 	b := &bench{opened: map[string]int{}, ended: map[string]int{}, got: map[string][]Reading{},
-		open: map[string]func() (func(context.Context) ([]Sample, error), error){"a": counting, "b": counting}}
+		open: map[string]func() (func(context.Context) ([]Sample, error), error){
+			"a": counting, "b": counting, "c": counting}}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		g := NewGroup(Wiring{Open: b.openOne, Record: b.record, Report: b.report,
 			Clock: clock.NewTimekeeper(clock.TrustAlways), Log: slog.New(slog.DiscardHandler)})
-		g.Change(ctx, []Spec{specOf("a", time.Second)}, func() {})
+		g.Change(ctx, []Spec{specOf("a", time.Second), specOf("b", time.Second)}, func([]Spec) {})
 		synctest.Wait()
 		called := false
-		g.Change(ctx, []Spec{specOf("b", time.Second)}, func() {
+		keep := specOf("b", time.Second)
+		g.Change(ctx, []Spec{specOf("a", time.Minute), keep, specOf("c", time.Second)}, func(kept []Spec) {
 			called = true
-			if b.ended["a"] != 1 || b.opened["b"] != 0 {
-				t.Errorf("between: the old one was closed %d times, the new one opened %d times", b.ended["a"], b.opened["b"])
+			if b.ended["a"] != 1 || b.opened["c"] != 0 || len(kept) != 1 || kept[0].Name != "b" {
+				t.Errorf("between: the old one was closed %d times, the new one opened %d times, kept are %v",
+					b.ended["a"], b.opened["c"], kept)
 			}
 		})
 		if !called {

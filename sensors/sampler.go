@@ -40,7 +40,7 @@ type Wiring struct {
 // behind for each change of such a sensor.
 func Run(ctx context.Context, specs []Spec, to Wiring) error {
 	g := NewGroup(to)
-	g.Change(ctx, specs, func() {})
+	g.Change(ctx, specs, func([]Spec) {})
 	g.Wait()
 	return ctx.Err()
 }

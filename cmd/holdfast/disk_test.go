@@ -140,7 +140,10 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 				})
 			}
 			boot := w.sub.last("store/load").Boot
-			w.agent.cmd.Process.Signal(syscall.SIGHUP)
+			// The queue's keys: it is closed, and opened again with what it could not write.
+			w.agent.reload(func(text string) string {
+				return strings.Replace(text, "queue: {", "queue: {sync_every: 4s, ", 1)
+			})
 			eventually(t, 60*time.Second, "readings after a reload", func() bool {
 				return w.sub.last("store/load").Boot != boot
 			})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,13 +18,13 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
-	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/network"
 )
 
-// run is the agent until ctx is done, started again with a new configuration at each
-// SIGHUP whose file is valid. A configuration that cannot be started gives way to
-// the one that could: an agent in the field must not end because of an edit.
+// run is the agent until ctx is done. At each SIGHUP whose file is valid it goes on
+// with the new configuration: as far as it can without a new start, see isSameBase.
+// A configuration that cannot be started gives way to the one that could: an agent in
+// the field must not end because of an edit.
 func run(ctx context.Context, args []string) error {
 	// One reload may wait while another is under way; more would be the same file.
 	hup := make(chan os.Signal, 1)
@@ -38,7 +39,8 @@ func run(ctx context.Context, args []string) error {
 		return unlessStopped(ctx, err)
 	}
 	// NewHardware comes before any file is opened: see there.
-	r := runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware()}
+	r := &runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware(), cfg: cfg,
+		reloads: make(chan config.Config)}
 	r.manager = systemd.New(r.log)
 	// systemd is told until the very end, also while the agent stops.
 	telling, end := context.WithCancel(ctx)
@@ -46,31 +48,44 @@ func run(ctx context.Context, args []string) error {
 	tell.Go(func() { r.manager.Run(telling) })
 	defer tell.Wait()
 	defer end()
-	// good is the last configuration that has run; it is used up when it fails, so
-	// that two that fail do not take turns for ever.
-	for good := (*config.Config)(nil); ; {
-		next, err := r.untilReload(ctx, cfg)
+	for {
+		next, err := r.untilRestart(ctx)
 		switch {
 		case next != nil:
-			good, cfg = &cfg, *next
-		case err != nil && ctx.Err() == nil && good != nil:
+			r.follow(*next)
+		case err != nil && ctx.Err() == nil && r.good != nil:
 			r.log.Error("configuration not changed: the new one cannot be started", "err", err)
-			cfg, good = *good, nil
+			r.cfg, r.good = *r.good, nil
 		default:
 			return err
 		}
 	}
 }
 
-// A runner runs one configuration after another. It belongs to the goroutine of run.
+// A runner runs one configuration after another. It belongs to the goroutine of run,
+// and what awaitReload uses to the goroutine of that while an agent runs.
 type runner struct {
-	path string            // of the configuration; "-" is standard input
-	hup  <-chan os.Signal  // each asks for a reload
-	log  *slog.Logger      // of the agent, to standard error
-	hw   *drivers.Hardware // one for all configurations: it holds what is open
-	left *queue.Unsaved    // what the queue of the last configuration could not write
-
+	path    string            // of the configuration; "-" is standard input
+	hup     <-chan os.Signal  // each asks for a reload
+	log     *slog.Logger      // of the agent, to standard error
+	hw      *drivers.Hardware // one for all configurations: it holds what is open
+	left    *queue.Unsaved    // what the queue of the last start could not write
 	manager *systemd.Notifier // nil: none listens
+
+	cfg config.Config // the one that runs, as load returned it
+	// good is the last one that has run before cfg; it is used up when cfg fails, so
+	// that two that fail do not take turns for ever. nil: there is none.
+	good    *config.Config
+	reloads chan config.Config // to the agent that runs
+
+	found   atomic.Pointer[startProblems] // around cfg
+	looking sync.WaitGroup                // for problems
+}
+
+// follow makes next the configuration that runs.
+func (r *runner) follow(next config.Config) {
+	before := r.cfg
+	r.good, r.cfg = &before, next
 }
 
 // load reads the configuration and the files that it names. What is wrong is a
@@ -107,13 +122,14 @@ func load(ctx context.Context, path string) (config.Config, error) {
 // of a minute; only tests, which cannot wait so long again and again, set another.
 var retryMost time.Duration
 
-// untilReload runs one configuration. It returns the next one, or nil and what ended
-// the agent. What the queue could not write stays in r.left in both cases.
-func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Config, error) {
-	// A valid file ends the agent that runs; one with mistakes does not.
+// untilRestart runs the agent until a configuration needs a new start. It returns that
+// one, or nil and what ended the agent. What the queue could not write stays in r.left
+// in both cases.
+func (r *runner) untilRestart(ctx context.Context) (*config.Config, error) {
 	running, end := context.WithCancel(ctx)
 	defer end()
-	reloaded := make(chan *config.Config, 1)
+	reloaded, cfg := make(chan *config.Config, 1), r.cfg
+	r.prepare(running, cfg)
 	go func() {
 		next := r.awaitReload(running)
 		end()
@@ -122,6 +138,7 @@ func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Co
 	err := r.runOne(running, cfg)
 	end()
 	next := <-reloaded
+	r.looking.Wait()
 	// The agent ends with context.Canceled if it was asked to, else with its own error.
 	if !errors.Is(err, context.Canceled) {
 		return nil, errors.Join(err, r.left.Err())
@@ -131,6 +148,18 @@ func (r *runner) untilReload(ctx context.Context, cfg config.Config) (*config.Co
 	}
 	r.log.Info("holdfast stopped")
 	return nil, r.left.Err()
+}
+
+// prepare logs what is suspicious in a configuration that is about to run, and looks
+// for what is wrong around the agent, which does not wait for that.
+func (r *runner) prepare(ctx context.Context, cfg config.Config) {
+	for _, w := range cfg.Warnings {
+		r.log.Warn("configuration", "warning", w)
+	}
+	r.hw.Forget() // the file may have been changed because the hardware was
+	found := new(startProblems)
+	r.found.Store(found)
+	r.looking.Go(func() { found.look(ctx, cfg, r.hw, r.log) })
 }
 
 // firstMistakes is as much of what is wrong with a file as a log wants: holdfast
@@ -143,42 +172,58 @@ func firstMistakes(err error) error {
 	return err
 }
 
-// awaitReload waits for a SIGHUP and a file that is valid, all or nothing; nil when
-// ctx is done. A file with mistakes is logged, and the agent goes on as before.
-// systemd is told both times.
+// awaitReload gives the agent that runs each configuration that it can go on with. It
+// returns the first one that needs a new start, nil when ctx is done.
 func (r *runner) awaitReload(ctx context.Context) *config.Config {
+	var next config.Config
+	var reloads chan<- config.Config // nil: the agent has next, or there is none
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.hup:
+		case reloads <- next:
+			r.follow(next)
+			reloads = nil
+		case <-r.hup: // also while the agent still starts: the newest file counts
+			read := r.readAgain(ctx)
+			if read == nil {
+				continue
+			}
+			if !isSameBase(r.cfg, *read) {
+				return read
+			}
+			r.prepare(ctx, *read)
+			next, reloads = *read, r.reloads
 		}
-		// Standard input was read to its end.
-		if r.path == "-" {
-			r.log.Error("the configuration came from standard input: it cannot be read again")
-			continue
-		}
-		r.manager.Reloading()
-		next, err := load(ctx, r.path)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err == nil {
-			r.log.Info("configuration read again", "file", r.path)
-			return &next
-		}
-		r.log.Error("configuration not changed: the file is wrong", "err", firstMistakes(err))
-		r.manager.Kept()
 	}
 }
 
-// runOne runs the agent, and its own broker if it has one, until ctx is done or one
-// of them fails. What the last queue could not write goes into the next one, and
-// what this queue could not write is kept for the one after it.
-func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
-	for _, w := range cfg.Warnings {
-		r.log.Warn("configuration", "warning", w)
+// readAgain reads the file, all or nothing; nil if it has mistakes, which are logged,
+// or ctx is done. The agent goes on as before then. systemd is told both times.
+func (r *runner) readAgain(ctx context.Context) *config.Config {
+	// Standard input was read to its end.
+	if r.path == "-" {
+		r.log.Error("the configuration came from standard input: it cannot be read again")
+		return nil
 	}
+	r.manager.Reloading()
+	next, err := load(ctx, r.path)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		r.log.Error("configuration not changed: the file is wrong", "err", firstMistakes(err))
+		r.manager.Kept()
+		return nil
+	}
+	r.log.Info("configuration read again", "file", r.path)
+	return &next
+}
+
+// runOne starts the agent, and its own broker if it has one, and runs them until ctx is
+// done or one of them fails. What the last queue could not write goes into the next
+// one, and what this queue could not write is kept for the one after it.
+func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 	// The broker comes first and ends last: the agent connects to it, and says
 	// goodbye to it.
 	if cfg.Embedded != nil {
@@ -192,17 +237,10 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		}
 		defer b.Close()
 	}
-	// What is wrong around the agent is looked for beside it: it does not wait.
-	found := new(startProblems)
-	cfg.Uplink.Problems = found.list
-	var looking sync.WaitGroup
-	defer looking.Wait()
-	looking.Go(func() { found.look(ctx, cfg, r.hw, r.log) })
-	r.hw.Forget() // the file may have been changed because the hardware was
-	cfg.Queue.Unsaved = r.left
-	cfg.Uplink.AwaitNetwork = network.AwaitBack
 	// serve returns what the queue could not write; nil if the queue was never open.
-	left, err := serve(ctx, cfg, r.hw.Open, uplink.DialMQTT(cfg.Uplink.Broker), r.log, r.manager)
+	left, err := serve(ctx, cfg, surroundings{open: r.hw.Open, log: r.log, manager: r.manager,
+		problems:     func() []string { return r.found.Load().list() },
+		awaitNetwork: network.AwaitBack, unsaved: r.left, reloads: r.reloads})
 	if left != nil {
 		r.left = left
 	}

@@ -11,8 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/page"
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/systemd"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
@@ -21,61 +19,47 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
+// surroundings are what serve connects a configuration to.
+type surroundings struct {
+	open    sensors.Open
+	log     *slog.Logger
+	manager *systemd.Notifier // nil: none listens
+
+	problems     func() []string // what a person should mend on this machine; nil: nobody looks
+	awaitNetwork func(ctx context.Context, back chan<- struct{}) error
+	unsaved      *queue.Unsaved       // what the queue of before could not write
+	reloads      <-chan config.Config // gets what isSameBase as cfg; nil: nothing is read again
+}
+
 // serve is the agent: readings move from the sensors through the queue to the
 // broker, until ctx is done. It returns what the queue could not write.
-func serve(
-	ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger,
-	manager *systemd.Notifier,
-) (*queue.Unsaved, error) {
+func serve(ctx context.Context, cfg config.Config, around surroundings) (*queue.Unsaved, error) {
+	log, manager := around.log, around.manager
 	clock := clock.NewTimekeeper(cfg.Clock)
-	cfg.Queue.Clock, cfg.Uplink.Clock = clock, clock
-	cfg.Queue.Progress = manager.Loop("queue writer")
-	cfg.Uplink.Progress, cfg.Uplink.Changed = manager.Loop("link"), manager.Changed
+	opt := cfg.Queue // cfg stays as it was read: a reload compares
+	opt.Clock, opt.Unsaved, opt.Progress = clock, around.unsaved, manager.Loop("queue writer")
 	defer manager.Forget()
-	q, err := openQueue(ctx, cfg.Queue, log)
+	q, err := openQueue(ctx, opt, log)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Uplink.Boot, cfg.Uplink.Report, cfg.Uplink.Declare, cfg.Uplink.Stats = q.Boot(), q.Report, q.Declare, q.Stats
-	link := uplink.New(cfg.Uplink, q, dial, log)
 	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID,
 		"boot", q.Boot(), "backlog", q.Stats().Backlog)
-
-	node := status.NewCollector(cfg.Uplink, q, link, cfg.Status != nil)
-	record := func(r sensors.Reading) {
-		node.Observe(r)
-		link.Observe(r) // what is true now
-		q.Put(r)        // what happened
-	}
-	agent := control.Agent{Queue: q, Snapshot: func() status.Snapshot { return node.Snapshot(true) },
-		Updated: reportUpdate(q, clock)}
+	changing := newReloadable(cfg, q, clock, around) // the sensors, the link and the page
+	agent := control.Agent{Queue: q, Snapshot: changing.snapshot, Updated: reportUpdate(q, clock)}
 
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	writer := new(errgroup.Group) // what needs the disk ends last: until then an alarm is on disk when Put returns
 	writer.Go(func() error { return q.Run(writing) })
 
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		return sensors.Run(ctx, cfg.Sensors,
-			sensors.Wiring{Open: open, Record: record, Report: q.Report, Clock: clock, Log: log,
-				Watch: watching(manager)})
-	})
 	g.Go(func() error { return clock.Run(ctx, reportSteps(q)) })
-	g.Go(func() error { return link.Run(ctx) })
-	if cfg.Status != nil {
-		g.Go(func() error { return page.Serve(ctx, cfg.Status, node, log) })
-	}
+	g.Go(func() error { return changing.run(ctx) })
 	// The control socket is on the disk, which may hang.
 	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, agent, log) })
-	manager.Ready(func() string { return inWords(link.Status(), q.Stats()) })
 	err = g.Wait()
 	stopWriting()
 	return closeQueue(q, writer), err
-}
-
-// watching returns what has the watchdog look at the loop of a sensor.
-func watching(manager *systemd.Notifier) func(sensor string) (progress func(time.Duration)) {
-	return func(sensor string) func(time.Duration) { return manager.Loop("sensor " + sensor) }
 }
 
 // inWords is what `systemctl status` shows.
@@ -116,8 +100,8 @@ func reportUpdate(q *queue.Queue, clock *clock.Timekeeper) func(details json.Raw
 }
 
 // serveOnce is serve for a caller that starts no other agent in this process.
-func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, dial uplink.Dial, log *slog.Logger) error {
-	left, err := serve(ctx, cfg, open, dial, log, nil)
+func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, log *slog.Logger) error {
+	left, err := serve(ctx, cfg, surroundings{open: open, log: log})
 	if failed := left.Err(); failed != nil {
 		return errors.Join(err, failed)
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
-	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 const (
@@ -43,7 +42,7 @@ sensors:
 // Serve is the agent. It returns when its context ends, with the context's error; any
 // other error ends the demo. It is a parameter because the package main, which has the
 // agent, imports this one.
-type Serve func(context.Context, config.Config, sensors.Open, uplink.Dial, *slog.Logger) error
+type Serve func(context.Context, config.Config, sensors.Open, *slog.Logger) error
 
 // Options say what to show. Out and Serve are needed. With Verbose the log and the
 // screen write to Out, both of them from several goroutines.
@@ -117,7 +116,7 @@ func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger,
 	defer stopSampling()
 	m := &meter{open: drivers.NewHardware().Open, count: s.sent, sampling: sampling}
 	ended := make(chan error, 1)
-	go func() { ended <- opt.Serve(running, cfg, m.Open, uplink.DialMQTT(cfg.Uplink.Broker), log) }()
+	go func() { ended <- opt.Serve(running, cfg, m.Open, log) }()
 
 	if err := schedule(ctx, opt.For, wire, s, ended); err != nil {
 		return err

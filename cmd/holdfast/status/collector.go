@@ -50,6 +50,26 @@ func NewCollector(opt uplink.Options, backlog Backlog, link Uplink, history bool
 	return c
 }
 
+// Follow returns a collector for the same node after a change of its configuration.
+// It goes on with the histories of the streams that there still are. c must not be
+// given a reading any more.
+func (c *Collector) Follow(opt uplink.Options, link Uplink, history bool) *Collector {
+	next := NewCollector(opt, c.backlog, link, history)
+	next.started = c.started
+	if !history {
+		return next
+	}
+	c.mu.Lock() // for the rings: a page may still show them
+	defer c.mu.Unlock()
+	for _, st := range opt.Streams {
+		if r := c.rings[st.Name]; r != nil {
+			copied := *r
+			next.rings[st.Name] = &copied
+		}
+	}
+	return next
+}
+
 // Observe takes a reading for the history, if one is kept. A reading that failed is a
 // slot without a value.
 func (c *Collector) Observe(r sensors.Reading) {

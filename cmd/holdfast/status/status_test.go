@@ -126,6 +126,32 @@ func TestHistoryIsTheLastHour(t *testing.T) {
 	})
 }
 
+func TestHistoryOutlivesAChangeOfTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{}
+		before := n.collector(true)
+		for _, stream := range []string{"room", "cellar"} {
+			before.Observe(sensors.Reading{Stream: stream, Value: 7, At: n.clock.Now()})
+		}
+		started := before.Snapshot(false).Node.Started
+		time.Sleep(slotLength)
+		opt := before.opt
+		opt.Streams = opt.Streams[:2] // the cellar is gone
+		after := before.Follow(opt, n, true)
+		after.Observe(sensors.Reading{Stream: "room", Value: 9, At: n.clock.Now()})
+		s := after.Snapshot(true)
+		if h := s.Streams[1].History; h == nil || len(h.Values) != 2 || h.Values[0] != 7 || h.Values[1] != 9 {
+			t.Errorf("the history of the room is %+v, want 7 and 9", h)
+		}
+		if after.rings["cellar"] != nil || s.Node.Started != started {
+			t.Errorf("kept %v of a stream that is gone; started %d, want %d", after.rings["cellar"], s.Node.Started, started)
+		}
+		if off := after.Follow(opt, n, false); off.Snapshot(true).Streams[1].History != nil {
+			t.Error("a history that nobody asked for")
+		}
+	})
+}
+
 func TestHistoryThatIsYoungIsShort(t *testing.T) {
 	var r ring
 	r.add(10*slotLength, 5)

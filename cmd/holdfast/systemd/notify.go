@@ -65,7 +65,8 @@ func newNotifier(log *slog.Logger, send func(string) error, timeout time.Duratio
 		log: log, timeout: timeout, stuck: func() bool { return threadStuck("/proc/self/task") }}}
 }
 
-// Loop adds a loop to what the watchdog looks at, until Forget. The loop calls
+// Loop adds a loop to what the watchdog looks at, until Forget, or in the place of one
+// of the same name that has ended. The loop calls
 // progress from its own goroutine, with the time within which it calls again
 // unless it hangs; 0 says that it waits for something that has bounds of its own
 // or none, such as a driver or the edge of a contact, or that it has ended.

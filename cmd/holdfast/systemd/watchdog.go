@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,7 @@ func (w *watchdog) add(name string) (progress func(within time.Duration)) {
 	l := &loop{name: name, start: time.Now()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.loops = slices.DeleteFunc(w.loops, func(l *loop) bool { return l.name == name })
 	w.loops = append(w.loops, l)
 	return hangOnPurpose(name, l.progress)
 }

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/page"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// isSameBase reports whether next can be used without a new start: what the queue,
+// the clock and the broker inside the agent are made of did not change.
+func isSameBase(cfg, next config.Config) bool {
+	// The file of the broker's password may be another: broker and link read it together.
+	if own := next.Embedded; own != nil && (own.Password.File != "" || own.Password.Env != "") {
+		return false
+	}
+	return reflect.DeepEqual(cfg.Queue, next.Queue) && cfg.Clock == next.Clock &&
+		cfg.Uplink.ClientID == next.Uplink.ClientID && reflect.DeepEqual(cfg.Embedded, next.Embedded)
+}
+
+// reloadable is the part of the agent that a reload changes while the queue goes on:
+// the sensors, the link, and the page with what it shows.
+type reloadable struct {
+	surroundings
+	queue    *queue.Queue
+	clock    *clock.Timekeeper
+	progress func(time.Duration) // of each link, one after another
+
+	cfg config.Config // as it was read. It belongs to the goroutine of run
+
+	// mu guards the pointers, which change only in the goroutine of run: no reading
+	// reaches an old link after its states were copied to a new one.
+	mu   sync.RWMutex
+	link *uplink.Link
+	node *status.Collector
+}
+
+// newReloadable makes a link and a collector. run starts them.
+func newReloadable(cfg config.Config, q *queue.Queue, clock *clock.Timekeeper, around surroundings) *reloadable {
+	a := &reloadable{surroundings: around, queue: q, clock: clock, cfg: cfg, progress: around.manager.Loop("link")}
+	a.link = a.newLink()
+	a.node = status.NewCollector(a.linkOptions(), q, a.link, cfg.Status != nil)
+	return a
+}
+
+// linkOptions are those of the configuration, connected to the rest of the agent.
+func (a *reloadable) linkOptions() uplink.Options {
+	opt, q := a.cfg.Uplink, a.queue
+	opt.Clock, opt.Boot, opt.Report, opt.Declare, opt.Stats = a.clock, q.Boot(), q.Report, q.Declare, q.Stats
+	opt.Progress, opt.Changed = a.progress, a.manager.Changed
+	opt.Problems, opt.AwaitNetwork = a.problems, a.awaitNetwork
+	return opt
+}
+
+func (a *reloadable) newLink() *uplink.Link {
+	return uplink.New(a.linkOptions(), a.queue, uplink.DialMQTT(a.cfg.Uplink.Broker), a.log)
+}
+
+// run runs the sensors, the link and the page until ctx is done, and changes them at
+// each reload. It is called once.
+func (a *reloadable) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	group := sensors.NewGroup(sensors.Wiring{Open: a.open, Record: a.record, Report: a.queue.Report,
+		Clock: a.clock, Log: a.log, Watch: a.watch})
+	group.Change(ctx, a.cfg.Sensors, func([]sensors.Spec) {})
+	stopLink, stopPage := start(ctx, g, a.link.Run), start(ctx, g, a.servePage)
+	for {
+		a.manager.Ready(a.inWords)
+		select {
+		case <-ctx.Done():
+			group.Wait()
+			return g.Wait()
+		case next := <-a.reloads:
+			stopPage() // it reads its token and its certificate again
+			old := a.link
+			group.Change(ctx, next.Sensors, func(kept []sensors.Spec) { a.change(next, kept) })
+			if a.link != old {
+				stopLink() // first: the broker ends the older one of two connections
+				stopLink = start(ctx, g, a.link.Run)
+			}
+			stopPage = start(ctx, g, a.servePage)
+		}
+	}
+}
+
+// start runs a part of the agent in g until ctx is done or stop is called, which
+// returns when the part has ended.
+func start(ctx context.Context, g *errgroup.Group, part func(context.Context) error) (stop func()) {
+	running, end := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	g.Go(func() error {
+		defer close(ended)
+		err := part(running)
+		if running.Err() != nil {
+			err = ctx.Err() // nil after stop: the agent goes on
+		}
+		return err
+	})
+	return func() { end(); <-ended }
+}
+
+// change makes next the configuration. The link stays if nothing of it changed, unless
+// it is not connected: a person who reloads may have mended what kept it away. A new
+// link knows the states of the sensors that go on.
+func (a *reloadable) change(next config.Config, kept []sensors.Spec) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.cfg
+	a.cfg = next
+	old := a.link
+	if !reflect.DeepEqual(before.Uplink, next.Uplink) || !old.Status().Connected {
+		a.link = a.newLink()
+		copyStates(a.link, old, kept)
+	}
+	if a.link != old || (before.Status == nil) != (next.Status == nil) {
+		a.node = a.node.Follow(a.linkOptions(), a.link, next.Status != nil)
+	}
+}
+
+// copyStates gives one link the latest readings of sensors that another has.
+func copyStates(to, from *uplink.Link, of []sensors.Spec) {
+	wanted := map[string]bool{}
+	for _, spec := range of {
+		for _, st := range spec.AllStreams() {
+			wanted[st.Name] = true
+		}
+	}
+	for _, r := range from.States() {
+		if wanted[r.Stream] {
+			to.Observe(r)
+		}
+	}
+}
+
+// record takes each reading. It is called from many goroutines.
+func (a *reloadable) record(r sensors.Reading) {
+	a.mu.RLock()
+	a.node.Observe(r)
+	a.link.Observe(r) // what is true now
+	a.mu.RUnlock()
+	a.queue.Put(r) // what happened; not under the lock: it may wait for the disk
+}
+
+// snapshot is what `holdfast status` shows. It may be called from any goroutine.
+func (a *reloadable) snapshot() status.Snapshot {
+	a.mu.RLock()
+	node := a.node
+	a.mu.RUnlock()
+	return node.Snapshot(true)
+}
+
+// inWords is what `systemctl status` shows. It may be called from any goroutine.
+func (a *reloadable) inWords() string {
+	a.mu.RLock()
+	link := a.link
+	a.mu.RUnlock()
+	return inWords(link.Status(), a.queue.Stats())
+}
+
+// servePage serves the status page, if there is one.
+func (a *reloadable) servePage(ctx context.Context) error {
+	if a.cfg.Status == nil {
+		return nil
+	}
+	return page.Serve(ctx, a.cfg.Status, a.node, a.log)
+}
+
+// watch has the watchdog look at the loop of a sensor.
+func (a *reloadable) watch(sensor string) (progress func(within time.Duration)) {
+	return a.manager.Loop("sensor " + sensor)
+}
