@@ -39,6 +39,8 @@ type Conn interface {
 	// Close closes the connection without DISCONNECT: the broker publishes the will. It
 	// may be called from any goroutine, and more than once.
 	Close() error
+	// Abandon is Close of a connection that our own network took away.
+	Abandon()
 }
 
 // A Dial connects to the broker, which publishes will when the connection is lost. It

@@ -121,6 +121,8 @@ func (c *hubConn) Certificates() []mqtt.Certificate      { return nil }
 func (c *hubConn) Disconnect()                           {}
 func (c *hubConn) Err() error                            { return mqtt.ErrBrokerClosed }
 func (c *hubConn) Done() <-chan struct{}                 { return c.lost }
+func (c *hubConn) Abandon()                              { c.Close() }
+
 func (c *hubConn) Close() error {
 	c.hub.mu.Lock()
 	delete(c.hub.conns, c)

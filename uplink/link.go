@@ -269,7 +269,11 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 		err = fmt.Errorf("%w before it acknowledged anything: its access list may deny %s/#%s", err, l.opt.ClientID,
 			l.opt.mayBeRefused())
 	}
-	conn.Close() // a failure of it says nothing that err does not
+	if errors.Is(err, errNetworkBack) {
+		conn.Abandon()
+	} else {
+		conn.Close() // a failure of it says nothing that err does not
+	}
 	s.canary.ended()
 	if !s.out.firstAck.IsZero() {
 		up = time.Since(s.out.firstAck)

@@ -284,6 +284,7 @@ func (c *fakeConn) Err() error {
 
 func (c *fakeConn) Done() <-chan struct{} { return c.lost }
 func (c *fakeConn) Close() error          { c.once.Do(func() { close(c.lost) }); return nil }
+func (c *fakeConn) Abandon()              { c.Close() }
 
 func (b *broker) set(f func()) { b.mu.Lock(); defer b.mu.Unlock(); f() }
 

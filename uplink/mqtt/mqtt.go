@@ -274,14 +274,29 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// Abandon is Close of a connection that our network took away: that it stalled says
+// nothing about the path, which may have been another one.
+func (c *Conn) Abandon() {
+	c.once.Do(func() {
+		c.path.unreachable()
+		c.lose(net.ErrClosed)
+	})
+	c.Close() // the socket is given up in any case
+}
+
 // end notes why the connection is lost, and fails what is in flight. Only the first
 // call counts: later errors follow from the first.
 func (c *Conn) end(why error) {
 	c.once.Do(func() {
-		c.why = c.path.ended(why, stalled(c.wire.Conn), c.began)
-		close(c.lost)
-		c.wire.failAll()
+		c.lose(c.path.ended(why, stalled(c.wire.Conn), c.began))
 	})
+}
+
+// lose says that the connection is lost, once.
+func (c *Conn) lose(why error) {
+	c.why = why
+	close(c.lost)
+	c.wire.failAll()
 }
 
 // hear passes a received message to the session. It drops the message if maxHeard
