@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -19,17 +20,21 @@ var (
 )
 
 // printable writes text with everything escaped that a terminal acts on or does not
-// show: \u001b. In JSON that means the same. Line ends and tabs stay. It has no lock:
-// who writes from several goroutines needs one.
+// show: \u001b. In JSON that means the same. Line ends and tabs stay. Any goroutine may
+// write: the log and the demo's screen do at the same time.
 type printable struct {
-	w    io.Writer
-	part []byte // of a character whose other bytes come with the next Write
+	w io.Writer
+
+	mu   sync.Mutex // guards part, and keeps what one call writes together
+	part []byte     // of a character whose other bytes come with the next Write
 }
 
 // Write reports all bytes as written, also those of a character whose end has not come
 // yet. An error is that of the writer inside; then some of the text may have been
 // written.
 func (p *printable) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	// A character that is cut by the end of a Write waits for the next one.
 	rest := append(p.part, text...)
 	var out []byte
