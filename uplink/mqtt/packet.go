@@ -172,6 +172,9 @@ func (w *wire) checkAnswer(kind byte, size int) error {
 	if !w.answers(kind, id) {
 		return ProtocolErrorf("a %s that answers nothing of ours", packetNames[kind])
 	}
+	if kind != packetPuback {
+		binary.BigEndian.PutUint16(packet[size:], mirrored(id)) // in the reader's buffer
+	}
 	return nil
 }
 
@@ -190,9 +193,9 @@ func (w *outbox) answers(kind byte, id uint16) bool {
 	return kind == want
 }
 
-// expectedAnswer returns the packet ID of a SUBSCRIBE or UNSUBSCRIBE that the library
-// writes, and the type of its answer; 0 and 0 for any other packet.
-func expectedAnswer(packet []byte) (id uint16, answer byte) {
+// expectedAnswer returns where the packet ID of a SUBSCRIBE or UNSUBSCRIBE is that the
+// library writes, and the type of its answer; 0 and 0 for any other packet.
+func expectedAnswer(packet []byte) (at int, answer byte) {
 	if len(packet) < 4 {
 		return 0, 0
 	}
@@ -204,9 +207,13 @@ func expectedAnswer(packet []byte) (id uint16, answer byte) {
 	default:
 		return 0, 0
 	}
-	body := packet[1:]
-	for len(body) > 2 && body[0] >= 0x80 {
-		body = body[1:]
+	for at = 1; at < len(packet)-3 && packet[at] >= 0x80; at++ {
 	}
-	return binary.BigEndian.Uint16(body[1:]), answer
+	return at + 1, answer
 }
+
+// mirrored is the packet ID on the wire for one of the library's, and the other way
+// round. The library counts from 1, and so do brokers for what they send; some (mochi,
+// which is our embedded one) refuse a SUBSCRIBE with the ID of a message that they wait
+// to be acknowledged. From 65535 down the two meet late.
+func mirrored(id uint16) uint16 { return -id }

@@ -95,16 +95,18 @@ func TestLibraryAndWireGetTheirOwnAnswers(t *testing.T) {
 				if library++; library == 0 {
 					library++
 				}
-				if _, ours := unanswered[library]; ours {
-					t.Fatalf("the library takes number %d, which is ours", library)
+				id := mirrored(library)
+				if _, ours := unanswered[id]; ours {
+					t.Fatalf("the library takes number %d, which is ours", id)
 				}
 				s := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
 				s.MessageID, s.Topics, s.Qoss = library, []string{"a"}, []byte{1}
 				packet := appendPacket(nil, s)
 				w.Write(packet)
-				want = append(want, packet...)
-				answer := []byte{0x90, 3, byte(library >> 8), byte(library), 1}
-				answers, rest = append(answers, answer...), append(rest, answer...)
+				s.MessageID = id
+				want = appendPacket(want, s)
+				answers = append(answers, 0x90, 3, byte(id>>8), byte(id), 1)
+				rest = append(rest, 0x90, 3, byte(library>>8), byte(library), 1)
 			case "message":
 				m := []byte{0x30, 5, 0, 1, 'a', 'h', 'i'}
 				answers, rest = append(answers, m...), append(rest, m...)
@@ -150,13 +152,13 @@ func TestPacketIDsStayApartFromTheLibrarys(t *testing.T) {
 			order = order[1:]
 		}
 		if i%3 == 0 {
-			if f.library++; f.waiting[f.library] != nil {
+			if f.library--; f.waiting[f.library] != nil { // they count down
 				t.Fatalf("after %d: number %d is in flight twice", i, f.library)
 			}
 		}
 	}
 	for range 70_000 { // the library alone goes on
-		f.library++
+		f.library--
 		if id := f.add(&publication{}); id == f.library || id == 0 {
 			t.Fatalf("number %d", id)
 		} else {

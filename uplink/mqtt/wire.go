@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -96,13 +97,16 @@ func (w *outbox) gather(p []byte) (int, error) {
 	if err := w.awaitRoomLocked(); err != nil {
 		return 0, err
 	}
-	if id, answer := expectedAnswer(p); answer != 0 {
+	w.out = append(w.out, p...)
+	packet := w.out[len(w.out)-len(p):]
+	setKeepAlive(packet, w.keepAlive)
+	if at, answer := expectedAnswer(packet); answer != 0 {
+		id := mirrored(binary.BigEndian.Uint16(packet[at:]))
+		binary.BigEndian.PutUint16(packet[at:], id)
 		w.expected[id] = answer
 		w.flight.library = id
 		signal(w.requested)
 	}
-	w.out = append(w.out, p...)
-	setKeepAlive(w.out[len(w.out)-len(p):], w.keepAlive)
 	signal(w.kick)
 	return len(p), nil
 }
