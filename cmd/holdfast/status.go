@@ -111,7 +111,7 @@ func printableText(s string) string {
 
 // worst says how a snapshot is to be headed: a word, and whether it is good. The order
 // is that of what a person has to mend first: the disk, as readings are lost there,
-// then the link, and then single sensors.
+// then the link, then single sensors, and then what else is wrong around the agent.
 func worst(s status.Snapshot) (word string, good bool) {
 	failing := 0
 	// A sensor with several quantities counts once for each of its streams.
@@ -129,6 +129,10 @@ func worst(s status.Snapshot) (word string, good bool) {
 		return "the backlog is held", false
 	case failing > 0:
 		return fmt.Sprintf("%d of %d streams cannot be read", failing, len(s.Streams)), false
+	case len(s.Problems) == 1:
+		return "one problem", false
+	case len(s.Problems) > 1:
+		return fmt.Sprintf("%d problems", len(s.Problems)), false
 	}
 	return "all is well", true
 }
