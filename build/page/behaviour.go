@@ -57,9 +57,9 @@ func (p *prover) unsafe(ctx context.Context) (measured string, err error) {
 	return "", nil
 }
 
-// text is an expression for the text of an element.
+// text is an expression for the text of an element, empty while there is none.
 func text(selector string) string {
-	return fmt.Sprintf("document.querySelector(%q).textContent", selector)
+	return fmt.Sprintf(`(document.querySelector(%q)?.textContent ?? "")`, selector)
 }
 
 // live watches the real agent in the browser: values change by themselves, and a
