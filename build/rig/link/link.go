@@ -3,6 +3,7 @@
 package link
 
 import (
+	"maps"
 	"math"
 	"net"
 	"sync"
@@ -16,9 +17,10 @@ type Link struct {
 	*cable.Cable
 	up, down *direction // nil: neither slow nor long
 
-	mu    sync.Mutex        // guards what follows
-	conns map[net.Conn]bool // that are read from: both ends of each connection
-	left  int               // bytes that pass before the next cut, either way
+	mu     sync.Mutex        // guards what follows
+	conns  map[net.Conn]bool // that are read from: both ends of each connection
+	ending map[net.Conn]bool // of these, what a cut is about to close: nothing of it passes any more
+	left   int               // bytes that pass before the next cut, either way
 }
 
 // never is more bytes than a link carries.
@@ -31,7 +33,7 @@ const never = math.MaxInt
 // A packet without data costs nothing. While both ends talk, acknowledgements of
 // TCP's travel with the data.
 func New(target string, tap func() cable.Tap, s Shape) (*Link, error) {
-	l := &Link{left: never, conns: map[net.Conn]bool{}}
+	l := &Link{left: never, conns: map[net.Conn]bool{}, ending: map[net.Conn]bool{}}
 	how := cable.Link{Carry: l.carry}
 	if s != (Shape{}) {
 		l.up, l.down = newDirection(s), newDirection(s)
@@ -47,9 +49,14 @@ func (l *Link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.left = never
-	for conn := range l.conns {
+	reset(l.conns)
+}
+
+// reset closes connections so that nothing of what is under way arrives.
+func reset(conns map[net.Conn]bool) {
+	for conn := range conns {
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			tcp.SetLinger(0) // a reset, and nothing of what is under way arrives
+			tcp.SetLinger(0)
 		}
 		conn.Close()
 	}
@@ -77,16 +84,24 @@ func (l *Link) CutAfter(n int) bool {
 	return true
 }
 
-// pass says how much of some data gets through.
-func (l *Link) pass(data []byte) (through []byte, whole bool) {
+// pass returns how much of some data gets through, and whether that is all. After the
+// last byte before a cut it returns the connections to reset, too: those that there
+// are now. One that is made while these end is another.
+func (l *Link) pass(from net.Conn, data []byte) (through []byte, whole bool, cut map[net.Conn]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.left == never {
-		return data, true
+	if l.ending[from] {
+		return nil, false, nil
 	}
-	n := min(len(data), l.left)
-	l.left -= n
-	return data[:n], l.left > 0
+	if l.left > len(data) {
+		if l.left != never {
+			l.left -= len(data)
+		}
+		return data, true, nil
+	}
+	through, l.left = data[:l.left], never
+	maps.Copy(l.ending, l.conns)
+	return through, false, maps.Clone(l.conns)
 }
 
 // carry is cable.Link.Carry.
@@ -97,6 +112,7 @@ func (l *Link) carry(from net.Conn, up bool, deliver func([]byte) bool) {
 	defer func() {
 		l.mu.Lock()
 		delete(l.conns, from)
+		delete(l.ending, from)
 		l.mu.Unlock()
 	}()
 	direction := l.down
@@ -104,11 +120,9 @@ func (l *Link) carry(from net.Conn, up bool, deliver func([]byte) bool) {
 		direction = l.up
 	}
 	cutting := func(data []byte) bool {
-		through, whole := l.pass(data)
+		through, whole, cut := l.pass(from, data)
 		delivered := deliver(through)
-		if !whole {
-			l.Cut()
-		}
+		reset(cut)
 		return delivered && whole
 	}
 	if direction != nil {
