@@ -345,10 +345,14 @@ func startBefore(dir string, this uint64) (unclean uint64) {
 	return this - 1
 }
 
-// noteStopped says that this start was closed in order.
-func (w writer) noteStopped() error {
+// noteStopped records that this start was closed in order. Nothing is lost if it cannot:
+// then the next start reports a crash that was none.
+func (w writer) noteStopped() {
 	n, _, _ := strings.Cut(w.boot, "-")
-	return replaceFile(filepath.Join(filepath.Dir(w.opt.Path), stoppedFile), []byte(n+"\n"))
+	path := filepath.Join(filepath.Dir(w.opt.Path), stoppedFile)
+	if err := replaceFile(path, []byte(n+"\n")); err != nil {
+		w.log.Warn("the end of this start is not recorded: the next one will report it as a crash", "err", err)
+	}
 }
 
 // bootName makes a name of a count. The digits are random, not secret.
@@ -371,7 +375,7 @@ func (q *Queue) Close() error {
 			err = w.save()
 		}
 		if err == nil {
-			err = w.noteStopped()
+			w.noteStopped()
 		}
 		err = errors.Join(err, q.opened.file.close())
 	}

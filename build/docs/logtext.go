@@ -120,6 +120,8 @@ var logParts = []logPart{
 			"the queue was made anew; starts are told apart " +
 				"by their random digits"},
 		{"this start is not marked", "a crash now could not be told from a power cut; the disk fails"},
+		{"the end of this start is not recorded: the next one will report it as a crash", "nothing is lost; the disk " +
+			"is full or fails"},
 		{"the marker of this start stays", "the next start takes this one for a crash; the disk fails"},
 	}},
 	{"The connection", []logMeaning{
