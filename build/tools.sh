@@ -47,6 +47,7 @@ install_tools() {
 	need systemd-nspawn systemd-container
 	need systemd-analyze systemd
 	need lintian lintian
+	need dpkg-parsechangelog dpkg-dev # reads the changelog of the package
 	need apt-ftparchive apt-utils
 	need gpg gnupg
 	install_missing
@@ -63,11 +64,11 @@ export GORACE=atexit_sleep_ms=0
 narrow=(./sensors/... ./queue/... ./uplink/... ./config)
 
 # beside COMMAND... runs a command beside what follows; joined waits for it, prints
-# what it said, and fails if it failed. One at a time.
+# its output, and fails if it failed. One at a time.
 beside() {
-	said=$(mktemp)
+	output=$(mktemp)
 	set -m # a group of its own, which can be ended as one
-	"$@" >"$said" 2>&1 &
+	"$@" >"$output" 2>&1 &
 	beside=$!
 	set +m
 }
@@ -75,15 +76,15 @@ joined() {
 	local status=0
 	wait $beside || status=$?
 	beside=
-	cat "$said"
-	rm "$said"
+	cat "$output"
+	rm "$output"
 	return $status
 }
 
-beside= said= fetching=
+beside= output= fetching=
 leave() {
 	[ -z "$beside" ] || kill -- -$beside 2>/dev/null || true
-	[ -z "$beside" ] || rm -f "$said"
+	[ -z "$beside" ] || rm -f "$output"
 	[ -z "$fetching" ] || kill $fetching 2>/dev/null || true
 }
 trap leave EXIT

@@ -314,7 +314,7 @@ func (p planted) expect(b *bench) {
 
 // TestTheQueueOnATmpfs mounts a real one, too small and without inodes.
 func TestTheQueueOnATmpfs(t *testing.T) {
-	if os.Getuid() != 0 {
+	if os.Getuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("only root may mount")
 	}
 	t.Parallel()
