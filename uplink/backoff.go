@@ -13,7 +13,7 @@ import (
 )
 
 // A pace is how attempts to connect follow each other: within a bound that doubles.
-type pace struct{ first, most time.Duration }
+type pace struct{ first, max time.Duration }
 
 var (
 	paceLink    = pace{time.Second, time.Minute}           // the broker is not reached
@@ -140,7 +140,7 @@ func (b *backoff) after(now time.Time, err error, up time.Duration) (wait time.D
 
 // double is the next bound of a pace.
 func (b *backoff) double(p pace) time.Duration {
-	b.bounds[p] = max(p.first, min(2*b.bounds[p], p.most))
+	b.bounds[p] = max(p.first, min(2*b.bounds[p], p.max))
 	return b.bounds[p]
 }
 

@@ -131,8 +131,8 @@ func TestRefusalsAndTheLinkHaveBoundsOfTheirOwn(t *testing.T) {
 	for i := range 6 {
 		for _, err := range []error{errRoute, &mqtt.RefusedError{Code: 4}, &mqtt.RefusedError{Code: 0x89}} {
 			p := paceOf(err)
-			if d, _ := b.after(noon.Add(oldOutage), err, 0); d > min(p.first<<i, p.most) {
-				t.Errorf("%v: waited %v the %dth time, bound %v", err, d, i+1, min(p.first<<i, p.most))
+			if d, _ := b.after(noon.Add(oldOutage), err, 0); d > min(p.first<<i, p.max) {
+				t.Errorf("%v: waited %v the %dth time, bound %v", err, d, i+1, min(p.first<<i, p.max))
 			}
 		}
 	}

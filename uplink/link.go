@@ -186,8 +186,8 @@ func (l *Link) Run(ctx context.Context) error {
 		if !expected {
 			wait, alone = retry.after(time.Now(), err, up)
 		}
-		if most := l.opt.RetryMost; most > 0 {
-			wait = min(wait, most)
+		if limit := l.opt.MaxRetry; limit > 0 {
+			wait = min(wait, limit)
 		}
 		l.journal.down(err, up, wait)
 		l.board.retries(time.Now().Add(wait))

@@ -20,11 +20,11 @@ import (
 // unless their comment says otherwise.
 type Options struct {
 	mqtt.Broker
-	Within    time.Duration // in which nine of ten agents are back at a broker that refused; 0: [DefaultWithin]
-	RetryMost time.Duration // the longest wait between attempts while the network fails; 0: a minute
-	NoProof   bool          // the account may not subscribe: acknowledgements count as delivery
-	NoRetain  bool          // the broker refuses retained messages: nothing is retained, nor the will
-	Drain     Drain
+	Within   time.Duration // in which nine of ten agents are back at a broker that refused; 0: [DefaultWithin]
+	MaxRetry time.Duration // the longest wait between attempts while the network fails; 0: a minute
+	NoProof  bool          // the account may not subscribe: acknowledgements count as delivery
+	NoRetain bool          // the broker refuses retained messages: nothing is retained, nor the will
+	Drain    Drain
 
 	Topics  payload.Patterns
 	Streams []sensors.Stream

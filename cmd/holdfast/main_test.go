@@ -15,7 +15,7 @@ import (
 // agentEnv makes the test binary the agent, so that tests can kill it.
 const agentEnv = "HOLDFAST_TEST_AGENT"
 
-// retryEnv is the agent's retryMost.
+// retryEnv is the agent's maxRetryWait.
 const retryEnv = "HOLDFAST_TEST_RETRY_MOST"
 
 // raceEnv has the options of the race detector.
@@ -23,7 +23,7 @@ const raceEnv = "GORACE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(agentEnv) != "" {
-		retryMost, _ = time.ParseDuration(os.Getenv(retryEnv))
+		maxRetryWait, _ = time.ParseDuration(os.Getenv(retryEnv))
 		main()
 	}
 	if signal.Ignored(os.Interrupt) { // as in a background job: the agents would inherit it

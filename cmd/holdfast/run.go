@@ -114,13 +114,13 @@ func load(ctx context.Context, path string) (config.Config, error) {
 	}
 	// What the file does not have: see config.Config.
 	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
-	cfg.Uplink.RetryMost = retryMost
+	cfg.Uplink.MaxRetry = maxRetryWait
 	return cfg, nil
 }
 
-// retryMost bounds the wait between attempts to connect. 0 is the link's own bound
+// maxRetryWait bounds the wait between attempts to connect. 0 is the link's own bound
 // of a minute; only tests, which cannot wait so long again and again, set another.
-var retryMost time.Duration
+var maxRetryWait time.Duration
 
 // untilRestart runs the agent until a configuration needs a new start. It returns that
 // one, or nil and what ended the agent. What the queue could not write stays in r.left

@@ -87,7 +87,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg.Uplink.RetryMost = maxRetry
+	cfg.Uplink.MaxRetry = maxRetry
 
 	s := newScreen(opt.Out)
 	cfg.Status = &config.Status{Listen: "127.0.0.1:0", Listening: func(url string) {
