@@ -168,9 +168,24 @@ func (d *decoder) about(it *Item, t *track, more byte) {
 		it.At.Uptime = time.Duration(it.At.Unix+d.common.drift) * time.Millisecond
 	}
 	if more&moreEvent != 0 {
-		it.Event, it.Details = d.word(), d.word()
-		d.bad = d.bad || it.Event == "" // details of nothing
+		d.event(it)
 	}
+}
+
+// event reads an event with its details, or who changed an output and for how long.
+func (d *decoder) event(it *Item) {
+	it.Event = d.word()
+	if it.Event != noEvent {
+		it.Details = d.word()
+		return
+	}
+	it.By = d.word()
+	ms := d.uvarint()
+	if ms >= 1<<43 { // 278 years, which a Duration still holds; it is also what the encoder was promised
+		d.bad = true
+		return
+	}
+	it.For = time.Duration(ms) * time.Millisecond
 }
 
 // value reads the value: a float as it is, or the digits less those of the reading

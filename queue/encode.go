@@ -179,10 +179,16 @@ func (e *encoder) appendRare(it *Item, t *track, more byte, b []byte) (byte, []b
 		b = binary.AppendVarint(b, drift)
 		e.common.drift = drift
 	}
-	if it.Event != "" {
+	switch {
+	case it.Event != noEvent:
 		more |= moreEvent
 		b = binary.AppendUvarint(b, e.words.index(it.Event))
 		b = binary.AppendUvarint(b, e.words.index(it.Details))
+	case it.By != "" || it.For > 0:
+		more |= moreEvent
+		b = binary.AppendUvarint(b, e.words.index(noEvent))
+		b = binary.AppendUvarint(b, e.words.index(it.By))
+		b = binary.AppendUvarint(b, uint64(it.For.Milliseconds()))
 	}
 	return more, b
 }

@@ -69,8 +69,13 @@ const (
 	moreDrift                // varint: ms of uptime less ms of unix, from here on
 	moreFloat                // 8 bytes: the value, IEEE 754
 	morePlaces               // 1 byte: the decimal places of the stream from here on; the digits before count as 0
-	moreEvent                // uvarint twice: the event and its details, indexes of words
+	moreEvent                // uvarint twice: the event and its details, indexes of words; or see noEvent
 )
+
+// noEvent is the event of a reading that says who changed it: in place of the details
+// follow By, an index of words, and For, a uvarint of milliseconds. A version from
+// before it takes such a block for a damaged one, and keeps its file.
+const noEvent = ""
 
 // powers of ten, by the decimal places of a value: value = digits / powers[places].
 // No sensor here has more than nine; what has more is stored as a float.

@@ -25,6 +25,8 @@ func drawItems(t *rapid.T) []Item {
 			Seq:      rapid.Uint64().Draw(t, "seq"),
 			Value:    rapid.Float64().Draw(t, "value"),
 			Priority: sensors.Priority(rapid.IntRange(0, 1).Draw(t, "priority")),
+			By:       rapid.SampledFrom([]string{"", "rule:flood", "order:a1"}).Draw(t, "by"),
+			For:      time.Duration(rapid.SampledFrom([]int64{0, 1, 180_000, 1<<43 - 1}).Draw(t, "for")) * time.Millisecond,
 		}}
 		it.At.Unix = rapid.Int64Range(-1<<50, 1<<50).Draw(t, "unix")
 		it.At.Clock = clock.Quality(rapid.IntRange(0, 2).Draw(t, "clock"))

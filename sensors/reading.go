@@ -26,6 +26,10 @@ type Reading struct {
 	Unit     string      // as Home Assistant writes it: "°C", "%", "hPa"
 	Err      string      // why the sensor could not be read: Value and State have no meaning; empty: it was read
 	Priority Priority
+
+	// Of an output or of the arming state, which somebody or something changes.
+	By  string        // what changed it: "rule:flood", "order:a1", "max_on"; empty: it was measured
+	For time.Duration // how long it stays so if nothing else happens, in whole milliseconds; 0: for good
 }
 
 // Priority says which readings go first. It belongs to a stream, never to a

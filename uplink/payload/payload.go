@@ -78,6 +78,13 @@ func appendReading(b []byte, r sensors.Reading, boot string, historical bool) []
 	if r.Unit != "" {
 		b = appendString(b, `,"unit":`, r.Unit)
 	}
+	if r.By != "" {
+		b = appendString(b, `,"by":`, r.By)
+	}
+	if r.For > 0 { // not a time that was reckoned at the change: the clock may be known better by now
+		b = append(b, `,"until":`...)
+		b = strconv.AppendInt(b, r.At.Unix+r.For.Milliseconds(), 10)
+	}
 	if historical {
 		b = append(b, `,"historical":true`...)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -32,4 +33,15 @@ func FuzzPayloadIsAlwaysJSON(f *testing.F) {
 			t.Errorf("%s does not say %v at %d, %q", b, value, ms, reason)
 		}
 	})
+}
+
+// TestChangeSaysWhoAndUntilWhen holds the keys of an output's reading.
+func TestChangeSaysWhoAndUntilWhen(t *testing.T) {
+	r := sensors.Reading{Stream: "siren", Seq: 3, Value: 1, State: "on", By: "rule:intruder", For: 3 * time.Minute,
+		At: clock.Stamp{Unix: 1763640000123, Clock: clock.Synced}}
+	want := `{"ts":1763640000123,"boot":"17-9f3c02ab","seq":3,"value":1,"state":"on","by":"rule:intruder",` +
+		`"until":1763640180123}`
+	if got := string(AppendReading(nil, r, "17-9f3c02ab", false)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
