@@ -92,3 +92,24 @@ func TestRefusedCommandsAreErrors(t *testing.T) {
 		t.Errorf("qtest: %v", err)
 	}
 }
+
+// TestEdgesComeBetweenAnswers: QEMU tells of an output whenever it changes, also before
+// it answers a command.
+func TestEdgesComeBetweenAnswers(t *testing.T) {
+	m := &Machine{pins: newPins(qemu(t, "OK", "IRQ raise 2\nIRQ lower 3\nIRQ lower 2\nOK"))}
+	if err := m.Watch("/pl061"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Pin("/pl061", 0, true); err != nil {
+		t.Fatal(err)
+	}
+	i, e, err := m.WaitEdge(t.Context(), 1, 2, false)
+	if i != 2 || e.High || err != nil {
+		t.Errorf("edge %d %+v, %v", i, e, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, _, err := m.WaitEdge(ctx, 3, 2, true); err == nil {
+		t.Error("an edge that never came was found")
+	}
+}
