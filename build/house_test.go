@@ -21,7 +21,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/setup":   {"config"},
 	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/clock",
 		"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host"},
-	"cmd/holdfast/status": {"queue", "sensors", "sensors/clock", "uplink"},
+	"cmd/holdfast/status": {"queue", "sensors", "sensors/arming", "sensors/clock", "sensors/outputs", "uplink"},
 	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "config"},
 
 	"sensors/clock":    {},

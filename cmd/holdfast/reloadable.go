@@ -49,7 +49,7 @@ type reloadable struct {
 func newReloadable(cfg config.Config, q *queue.Queue, clock *clock.Timekeeper, around surroundings) *reloadable {
 	a := &reloadable{surroundings: around, queue: q, clock: clock, cfg: cfg, progress: around.manager.Loop("link")}
 	a.link = a.newLink()
-	a.node = status.NewCollector(a.linkOptions(), q, a.link, cfg.Status != nil)
+	a.node = status.NewCollector(a.linkOptions(), q, a.link, nil, cfg.Status != nil)
 	return a
 }
 

@@ -10,7 +10,9 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
@@ -28,22 +30,30 @@ type Uplink interface {
 	States() []sensors.Reading
 }
 
+// Reactions are what the collector asks about outputs and the alarm panel. The methods
+// are called from any goroutine, and must not wait for hardware.
+type Reactions interface {
+	Outputs() []outputs.Status // in the order of the configuration
+	Arming() *arming.Status    // nil: the configuration has no arming
+}
+
 // A Collector makes snapshots. Its methods may be called from any goroutine.
 type Collector struct {
-	opt     uplink.Options
-	backlog Backlog
-	link    Uplink
-	started time.Time
+	opt       uplink.Options
+	backlog   Backlog
+	link      Uplink
+	reactions Reactions // nil: there are none
+	started   time.Time
 
 	mu    sync.Mutex
 	rings map[string]*ring // by stream; nil: no history is kept
 }
 
 // NewCollector returns a collector for a node whose link has these options, its
-// clock and boot among them. It keeps the last hour of each stream if history
-// says so: 400 bytes a stream.
-func NewCollector(opt uplink.Options, backlog Backlog, link Uplink, history bool) *Collector {
-	c := &Collector{opt: opt, backlog: backlog, link: link, started: time.Now()}
+// clock and boot among them. reactions may be nil. It keeps the last hour of each
+// stream if history says so: 400 bytes a stream.
+func NewCollector(opt uplink.Options, backlog Backlog, link Uplink, reactions Reactions, history bool) *Collector {
+	c := &Collector{opt: opt, backlog: backlog, link: link, reactions: reactions, started: time.Now()}
 	if history {
 		c.rings = map[string]*ring{}
 	}
@@ -51,10 +61,10 @@ func NewCollector(opt uplink.Options, backlog Backlog, link Uplink, history bool
 }
 
 // Follow returns a collector for the same node after a change of its configuration.
-// It goes on with the histories of the streams that there still are. c must not be
-// given a reading any more.
+// It goes on with the histories of the streams that there still are, and asks the same
+// reactions. c must not be given a reading any more.
 func (c *Collector) Follow(opt uplink.Options, link Uplink, history bool) *Collector {
-	next := NewCollector(opt, c.backlog, link, history)
+	next := NewCollector(opt, c.backlog, link, c.reactions, history)
 	next.started = c.started
 	if !history {
 		return next
@@ -109,6 +119,7 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 		s.Link.CertExpires = link.CertExpires.UnixMilli() // on the calendar, whatever our clock says
 	}
 	s.Queue = queueOf(m, c.backlog.Stats(), link)
+	c.addReactions(&s, m)
 	s.Problems = problems(&s)
 	if c.opt.Problems != nil {
 		s.Problems = append(s.Problems, c.opt.Problems()...)
@@ -151,6 +162,37 @@ func (c *Collector) addHistories(all []Stream, m moment) {
 		}
 	}
 }
+
+// addReactions adds the outputs and the alarm panel.
+func (c *Collector) addReactions(s *Snapshot, m moment) {
+	s.Outputs = []Output{} // in JSON a list, also without outputs
+	if c.reactions == nil {
+		return
+	}
+	for _, o := range c.reactions.Outputs() {
+		s.Outputs = append(s.Outputs, outputOf(m, o))
+	}
+	if p := c.reactions.Arming(); p != nil {
+		s.Arming = &Arming{State: p.State, By: p.By, Since: m.at(p.Since), Until: m.future(p.Until),
+			Open: listOf(p.Open), Bypass: listOf(p.Bypass), LockedUntil: m.future(p.Locked)}
+	}
+}
+
+// outputOf is an output with its times as Unix milliseconds.
+func outputOf(m moment, o outputs.Status) Output {
+	word := Off
+	switch {
+	case o.Err != "":
+		word = Unknown
+	case o.On:
+		word = On
+	}
+	return Output{Name: o.Name, Class: o.Class, State: word, Error: o.Err, By: o.By, Since: m.at(o.Since),
+		Until: m.future(o.Until), RestUntil: m.future(o.RestUntil), Commands: o.Commands}
+}
+
+// listOf is a list that is never nil, so that JSON has [] for it.
+func listOf(names []string) []string { return append([]string{}, names...) }
 
 // events are those of the queue. Details that are no JSON would spoil the whole
 // snapshot, and are left out.
@@ -195,6 +237,11 @@ func problems(s *Snapshot) []string {
 	if s.Queue.Failing {
 		add("The disk fails or hangs: what waits is in memory only. The log says why.")
 	}
+	for _, o := range s.Outputs {
+		if o.Error != "" {
+			add("The state of output %s is unknown: %s.", o.Name, o.Error)
+		}
+	}
 	if s.Link.Held != "" {
 		add("The backlog is held: %s.", s.Link.Held)
 	}
@@ -228,6 +275,15 @@ func (m moment) at(t time.Time) int64 {
 		return 0
 	}
 	return m.stamp.Unix - m.time.Sub(t).Milliseconds()
+}
+
+// future is a time that is still to come; 0 for one that has passed, and for the zero
+// time.
+func (m moment) future(t time.Time) int64 {
+	if !t.After(m.time) {
+		return 0
+	}
+	return m.at(t)
 }
 
 // stamped is a stamp, also one of an earlier boot.

@@ -6,7 +6,12 @@
 // while nobody asks, and is kept only where there is a status page.
 package status
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/holdfast-iot/holdfast/sensors/arming"
+)
 
 // A Snapshot is a node at one moment. Its JSON is a promise to those who read
 // `holdfast status --json`: keys are added, never changed. Times are Unix
@@ -18,7 +23,9 @@ type Snapshot struct {
 	Link     Link     `json:"link"`
 	Queue    Queue    `json:"queue"`
 	Clock    Clock    `json:"clock"`
-	Streams  []Stream `json:"streams"`  // in the order of the configuration
+	Streams  []Stream `json:"streams"`  // in the order of the configuration; outputs and the alarm are among them
+	Outputs  []Output `json:"outputs"`  // in the order of the configuration
+	Arming   *Arming  `json:"arming"`   // null: the configuration has no arming
 	Events   []Event  `json:"events"`   // the last ones, oldest first
 	Problems []string `json:"problems"` // what a person should mend, most important first
 }
@@ -96,4 +103,48 @@ type Event struct {
 	Seq     uint64          `json:"seq"` // as in agent/event
 	Name    string          `json:"event"`
 	Details json.RawMessage `json:"details"`
+}
+
+// Words of an output's state. Unknown is what the hardware did not confirm.
+const (
+	On      = "on"
+	Off     = "off"
+	Unknown = "unknown"
+)
+
+// An Output is a siren, a relay, a valve or a lock. Its changes are a stream of the same
+// name.
+type Output struct {
+	Name      string `json:"name"`
+	Class     string `json:"class"`
+	State     string `json:"state"`      // on, off or unknown
+	Error     string `json:"error"`      // why it is unknown
+	By        string `json:"by"`         // the cause of the last change; empty: the start of the agent
+	Since     int64  `json:"since"`      // of the last change; 0: none since the start
+	Until     int64  `json:"until"`      // when it goes back to its safe level by itself; 0: it stays
+	RestUntil int64  `json:"rest_until"` // it refuses orders until then; 0: it takes them
+	Commands  bool   `json:"commands"`   // it takes orders by MQTT
+}
+
+// An Arming is the alarm panel.
+type Arming struct {
+	State       string   `json:"state"` // disarmed, arming, armed_home, armed_away, pending or triggered
+	By          string   `json:"by"`    // the cause of the last change
+	Since       int64    `json:"since"`
+	Until       int64    `json:"until"`        // when it changes by itself; 0: it stays
+	Open        []string `json:"open"`         // streams that keep it from being armed
+	Bypass      []string `json:"bypass"`       // streams that are left out until it is disarmed
+	LockedUntil int64    `json:"locked_until"` // codes are refused until then; 0: they are not
+}
+
+// Sensors are the streams that sensors make: not those of outputs and of the alarm.
+func (s *Snapshot) Sensors() []Stream {
+	var all []Stream
+	for _, st := range s.Streams {
+		isOutput := slices.ContainsFunc(s.Outputs, func(o Output) bool { return o.Name == st.Name })
+		if !isOutput && (s.Arming == nil || st.Name != arming.StreamName) {
+			all = append(all, st)
+		}
+	}
+	return all
 }

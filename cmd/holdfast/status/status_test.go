@@ -10,7 +10,9 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
 	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
@@ -22,6 +24,8 @@ type node struct {
 	recent []queue.Item
 	link   uplink.Status
 	states []sensors.Reading
+	lines  []outputs.Status
+	panel  *arming.Status
 }
 
 func (n *node) Boot() string              { return "7-0badcafe" }
@@ -29,6 +33,8 @@ func (n *node) Stats() queue.Stats        { return n.stats }
 func (n *node) Recent() []queue.Item      { return n.recent }
 func (n *node) Status() uplink.Status     { return n.link }
 func (n *node) States() []sensors.Reading { return n.states }
+func (n *node) Outputs() []outputs.Status { return n.lines }
+func (n *node) Arming() *arming.Status    { return n.panel }
 
 func (n *node) collector(history bool) *Collector {
 	n.clock = clock.NewTimekeeper(clock.TrustAlways)
@@ -38,7 +44,7 @@ func (n *node) collector(history bool) *Collector {
 			{Name: "door", Kind: "contact", Priority: sensors.Alarm, Quantity: sensors.Quantity{Class: "door"}},
 			{Name: "room", Kind: "aht20", Quantity: sensors.Quantity{Unit: "%"}},
 			{Name: "cellar", Kind: "w1"},
-		}}, n, n, history)
+		}}, n, n, n, history)
 }
 
 func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
@@ -91,6 +97,45 @@ func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
 		n.link.Connected = false
 		if left := c.Snapshot(false).Queue.Left; left != -1 {
 			t.Errorf("disconnected, and %v s are left", left)
+		}
+	})
+}
+
+func TestSnapshotHasOutputsAndArming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{}
+		c := n.collector(false)
+		if s := c.Snapshot(false); s.Outputs == nil || len(s.Outputs) != 0 || s.Arming != nil {
+			t.Errorf("without any: %+v, %+v", s.Outputs, s.Arming)
+		}
+		time.Sleep(time.Hour)
+		now := time.Now()
+		n.lines = []outputs.Status{
+			{Name: "siren", Class: "siren", On: true, By: "rule:intruder", Since: now.Add(-9 * time.Second),
+				Until: now.Add(171 * time.Second)},
+			{Name: "pump", RestUntil: now.Add(-time.Second), Commands: true},
+			{Name: "door", On: true, Err: "i2c-1 0x20: no acknowledge"},
+		}
+		n.panel = &arming.Status{State: "pending", By: "front_door", Since: now.Add(-time.Second),
+			Until: now.Add(29 * time.Second), Bypass: []string{"hall"}}
+		s := c.Snapshot(false)
+		in := func(at int64) float64 { return math.Round(float64(at-s.Time) / 1000) }
+		siren, pump, door := s.Outputs[0], s.Outputs[1], s.Outputs[2]
+		if siren.State != On || in(siren.Since) != -9 || in(siren.Until) != 171 || siren.By != "rule:intruder" {
+			t.Errorf("siren: %+v", siren)
+		}
+		if pump.State != Off || pump.Since != 0 || pump.Until != 0 || pump.RestUntil != 0 || !pump.Commands {
+			t.Errorf("pump: %+v, want off, and a rest that is over", pump)
+		}
+		if door.State != Unknown || !slices.Contains(s.Problems,
+			"The state of output door is unknown: i2c-1 0x20: no acknowledge.") {
+			t.Errorf("door: %+v, problems %q", door, s.Problems)
+		}
+		if a := s.Arming; a.State != "pending" || in(a.Until) != 29 || a.Open == nil || a.Bypass[0] != "hall" {
+			t.Errorf("arming: %+v", a)
+		}
+		if left := s.Sensors(); len(left) != 2 || left[0].Name != "room" {
+			t.Errorf("streams of sensors: %+v, want them without the output door", left)
 		}
 	})
 }
