@@ -110,25 +110,35 @@ func printableText(s string) string {
 }
 
 // worst says how a snapshot is to be headed: a word, and whether it is good. The order
-// is that of what a person has to mend first: the disk, as readings are lost there,
-// then the link, then single sensors, and then what else is wrong around the agent.
+// is that of what a person has to know first: an alarm, then the disk, as readings are
+// lost there, then the link, then single outputs and sensors, and then what else is
+// wrong around the agent.
 func worst(s status.Snapshot) (word string, good bool) {
-	failing := 0
+	measured, failing, unknown := s.Sensors(), 0, 0
 	// A sensor with several quantities counts once for each of its streams.
-	for _, st := range s.Streams {
+	for _, st := range measured {
 		if st.Error != "" {
 			failing++
 		}
 	}
+	for _, o := range s.Outputs {
+		if o.State == status.Unknown {
+			unknown++
+		}
+	}
 	switch {
+	case s.Arming != nil && s.Arming.State == "triggered":
+		return "the alarm is triggered", false
 	case s.Queue.Failing:
 		return "the disk fails", false
 	case !s.Link.Connected:
 		return "not connected", false
 	case s.Link.Held != "":
 		return "the backlog is held", false
+	case unknown > 0:
+		return fmt.Sprintf("the state of %d of %d outputs is unknown", unknown, len(s.Outputs)), false
 	case failing > 0:
-		return fmt.Sprintf("%d of %d streams cannot be read", failing, len(s.Streams)), false
+		return fmt.Sprintf("%d of %d streams cannot be read", failing, len(measured)), false
 	case len(s.Problems) == 1:
 		return "one problem", false
 	case len(s.Problems) > 1:

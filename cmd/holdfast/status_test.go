@@ -32,6 +32,49 @@ func outage() status.Snapshot {
 	}
 }
 
+// alarmed is the outage at a node with an alarm panel that rings.
+func alarmed() status.Snapshot {
+	s, one := outage(), 1.0
+	s.Streams = append(s.Streams, status.Stream{Name: "siren", Value: &one, State: "on", At: 991_000},
+		status.Stream{Name: "alarm", Value: &one, State: "triggered", At: 991_000})
+	s.Arming = &status.Arming{State: "triggered", By: "front_door", Since: 991_000, Until: 1_171_000,
+		Open: []string{"front_door"}, Bypass: []string{"hall", "attic"}, LockedUntil: 1_048_000}
+	s.Outputs = []status.Output{
+		{Name: "siren", Class: "siren", State: status.On, By: "rule:intruder", Since: 991_000, Until: 1_170_500},
+		{Name: "pump", State: status.Off, By: "max_on", Since: 940_000, RestUntil: 1_120_000},
+		{Name: "valve", State: status.Unknown, Error: "i2c-1 0x20: no \x1backnowledge", Since: 997_000},
+		{Name: "gate", State: status.Off},
+	}
+	return s
+}
+
+func TestStatusTextSaysWhatOutputsDo(t *testing.T) {
+	text := statusText(alarmed(), false)
+	for _, want := range []string{
+		"porch  the alarm is triggered\n",
+		"  alarm     triggered for 9 s, by front_door, changes in 2 min 51 s\n",
+		"            not ready: front_door\n", "            left out: hall, attic\n",
+		"            codes are refused for another 48 s\n",
+		"\n\n  OUTPUT  STATE    AGE        WHY\n",
+		"  siren   on       9 s        by rule:intruder, for another 2 min 51 s\n",
+		"  pump    off      1 min 0 s  by max_on, rests for another 2 min 0 s\n",
+		`  valve   unknown  3 s        fault: i2c-1 0x20: no \u001backnowledge` + "\n",
+		"  gate    off      -\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	if strings.Count(text, "siren") != 1 {
+		t.Errorf("the siren stands among the sensors, too:\n%s", text)
+	}
+	s := alarmed()
+	s.Arming, s.Link.Connected = nil, true
+	if word, good := worst(s); word != "the state of 1 of 4 outputs is unknown" || good {
+		t.Errorf("headed %q, %v", word, good)
+	}
+}
+
 func TestStatusTextSaysWhatIsWrong(t *testing.T) {
 	text := statusText(outage(), false)
 	for _, want := range []string{

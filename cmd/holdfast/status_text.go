@@ -31,7 +31,9 @@ func statusText(s status.Snapshot, colours bool) string {
 	// First what a person needs at once, and last what is looked up.
 	p.head()
 	p.facts()
+	p.alarm()
 	p.problems()
+	p.outputs()
 	p.streams()
 	p.events()
 	return p.out.String()
@@ -131,14 +133,12 @@ func (p *statusPage) problems() {
 	}
 }
 
-// streams is the table of all streams, in the order of the configuration. One that
-// cannot be read shows why in place of its last hour. The columns are laid out before
-// anything is painted, as tabwriter would count the escapes.
+// streams is the table of what sensors measure, in the order of the configuration. One
+// that cannot be read shows why in place of its last hour.
 func (p *statusPage) streams() {
-	var table bytes.Buffer
-	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  STREAM\tVALUE\tAGE\tLAST HOUR")
-	for _, s := range p.Streams {
+	table := [][]string{{"STREAM", "VALUE", "AGE", "LAST HOUR"}}
+	colours := []string{faint}
+	for _, s := range p.Sensors() {
 		// What is shown before the first reading.
 		value, age := "-", "-"
 		if s.Value != nil {
@@ -151,25 +151,31 @@ func (p *statusPage) streams() {
 			age = p.ago(s.At)
 		}
 		// The last column, as it has no fixed width.
-		trail := sparkText(s.History)
+		trail, colour := sparkText(s.History), ""
 		if s.Error != "" {
-			trail = "fault: " + s.Error
+			trail, colour = "fault: "+s.Error, red
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", printableText(s.Name), printableText(value), age, printableText(trail))
+		table, colours = append(table, []string{s.Name, value, age, trail}), append(colours, colour)
+	}
+	p.table(table, colours)
+}
+
+// table adds rows in columns, each row in its colour, below an empty line. The columns
+// are laid out before anything is painted, as tabwriter would count the escapes.
+func (p *statusPage) table(rows [][]string, colours []string) {
+	var laid bytes.Buffer
+	w := tabwriter.NewWriter(&laid, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = printableText(cell)
+		}
+		fmt.Fprintln(w, "  "+strings.Join(cells, "\t"))
 	}
 	w.Flush()
-	lines := strings.SplitAfter(table.String(), "\n") // painted when the columns are laid out
-	for i, line := range lines {
-		line = strings.TrimRight(line, " \n")
-		switch {
-		case line == "":
-			continue
-		case i == 0:
-			line = "\n" + p.paint(faint, line)
-		case p.Streams[i-1].Error != "":
-			line = p.paint(red, line)
-		}
-		p.printf("%s\n", line)
+	p.printf("\n")
+	for i, line := range strings.Split(strings.TrimSuffix(laid.String(), "\n"), "\n") {
+		p.printf("%s\n", p.paint(colours[i], strings.TrimRight(line, " ")))
 	}
 }
 
