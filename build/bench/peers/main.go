@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
 // A plan is what is measured.
@@ -41,7 +43,7 @@ func main() {
 	}
 	var p plan
 	only := flag.String("only", "", "peers, separated by commas; empty: all")
-	docs := flag.String("docs", "", "write the page to this `file`")
+	docs := flag.String("docs", "", "write the section of the page in this `file`")
 	flag.IntVar(&p.rounds, "rounds", 5, "of each drain; the medians are printed")
 	flag.IntVar(&p.burst, "burst", 5_000, "readings that wait before a drain")
 	flag.IntVar(&p.slow, "slow", 200, "readings of the outage, 10 a second")
@@ -117,10 +119,10 @@ func (p plan) run(ctx context.Context, docs string) error {
 			fmt.Fprintf(os.Stderr, "peers: %s: drain: %+v\n", name, drains[len(drains)-1])
 		}
 	}
-	text := p.page(outages, drains, load)
+	text := p.section(outages, drains, load)
 	fmt.Print(text)
 	if docs == "" {
 		return nil
 	}
-	return os.WriteFile(docs, []byte(text), 0o644)
+	return markdown.ReplaceSection(docs, "peers", text)
 }

@@ -8,7 +8,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
 // A figure is one column of a table.
@@ -54,10 +55,9 @@ var reasons = map[string]string{
 	"memory, MB":        "it is no Go program, or has no queue",
 }
 
-// The paragraphs of the page; [wrap] breaks their lines.
+// The paragraphs of the page.
 const (
-	intro = "The same work in one run, by holdfast and by what a user would pick instead. " +
-		"`build/bench/peers` has written this page:"
+	intro       = "The same work in one run, by holdfast and by what a user would pick instead:"
 	call        = "    cd build/bench/peers && go run . -docs ../../../docs/benchmarks.md\n"
 	notMeasured = "Telegraf was not built for this run. A preallocated ring without a broker is in " +
 		"[build/bench/README.md](../build/bench/README.md)."
@@ -69,11 +69,11 @@ const (
 		"has a choice. Medians of %d rounds. Processor time is that of the peer's processes by schedstat."
 )
 
-// page is docs/benchmarks.md.
-func (p plan) page(outages, drains []result, load string) string {
+// section is that of docs/benchmarks.md.
+func (p plan) section(outages, drains []result, load string) string {
 	var b strings.Builder
-	paragraph := func(format string, values ...any) { b.WriteString(wrap(fmt.Sprintf(format, values...), "") + "\n") }
-	b.WriteString("# Benchmarks\n\n")
+	paragraph := func(format string, values ...any) { b.WriteString(fmt.Sprintf(format, values...) + "\n\n") }
+	b.WriteString("## Beside its peers\n\n")
 	paragraph(intro)
 	b.WriteString(call + "\n")
 	paragraph("%s on %s, %d cores, load before it %s; %s; %s.", time.Now().UTC().Format("2006-01-02"), machine(),
@@ -84,34 +84,13 @@ func (p plan) page(outages, drains []result, load string) string {
 	}
 	b.WriteString("\n")
 	paragraph(notMeasured)
-	b.WriteString("## An outage\n\n")
+	b.WriteString("### An outage\n\n")
 	paragraph(aboutOutage, p.slow, p.rate)
 	table(&b, ofOutage, outages)
-	b.WriteString("\n## A drain\n\n")
+	b.WriteString("\n### A drain\n\n")
 	paragraph(aboutDrain, p.burst, window, p.rounds)
 	table(&b, ofDrain, drains)
-	return b.String()
-}
-
-// wrap breaks a paragraph at 100 columns.
-func wrap(text, indent string) string {
-	var b strings.Builder
-	column := 0
-	for word := range strings.FieldsSeq(text) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case column == 0:
-		case column+1+n > 100:
-			b.WriteString("\n" + indent)
-			column = len(indent)
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += n
-	}
-	return b.String() + "\n"
+	return markdown.Wrap(b.String())
 }
 
 // table prints one, and under it every figure that another peer wins.
@@ -131,8 +110,7 @@ func table(b *strings.Builder, figures []figure, results []result) {
 	b.WriteString("\nWhat holdfast does not win:\n\n")
 	for _, f := range figures {
 		if ahead := aheadIn(f, results); len(ahead) > 0 {
-			b.WriteString(wrap(fmt.Sprintf("- %s: %s. Why: %s.", f.name, strings.Join(ahead, ", "), reasons[f.name]),
-				"  "))
+			fmt.Fprintf(b, "- %s: %s. Why: %s.\n", f.name, strings.Join(ahead, ", "), reasons[f.name])
 		}
 	}
 }

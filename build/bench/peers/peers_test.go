@@ -43,15 +43,3 @@ func TestMediansAreOfEachFigure(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
-
-func TestAParagraphIsWrapped(t *testing.T) {
-	text := wrap(strings.Repeat("wörd ", 50), "  ")
-	for line := range strings.Lines(text) {
-		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 100 {
-			t.Errorf("%d columns: %q", n, line)
-		}
-	}
-	if strings.Count(text, "wörd") != 50 || !strings.Contains(text, "\n  wörd") {
-		t.Errorf("%q", text)
-	}
-}
