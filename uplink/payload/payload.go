@@ -122,19 +122,32 @@ func appendNumber(b []byte, v float64) []byte {
 }
 
 // appendString appends a key as it is, with its separators, and a string as JSON.
-// Only a string with characters to escape, or outside ASCII, costs allocations.
+// Only a string with characters to escape, or beyond U+07FF, costs allocations: "°C"
+// and "µg/m³" do not.
 func appendString(b []byte, key, s string) []byte {
 	b = append(b, key...)
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
-			quoted, err := json.Marshal(s) // also mends what is not UTF-8
-			if err != nil {
-				panic("payload: " + err.Error()) // strings always marshal
-			}
-			return append(b, quoted...)
+	if !isPlain(s) {
+		quoted, err := json.Marshal(s) // also mends what is not UTF-8
+		if err != nil {
+			panic("payload: " + err.Error()) // strings always marshal
 		}
+		return append(b, quoted...)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
+}
+
+// isPlain reports whether a string is its own JSON: printable ASCII without '"' and
+// '\\', and characters that are two valid bytes in UTF-8.
+func isPlain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case 0xc2 <= c && c <= 0xdf && i+1 < len(s) && s[i+1]&0xc0 == 0x80:
+			i++
+		case c < ' ' || c == '"' || c == '\\' || c >= 0x7f:
+			return false
+		}
+	}
+	return true
 }

@@ -45,3 +45,35 @@ func TestChangeSaysWhoAndUntilWhen(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// TestUsualUnitsCostNoAllocation: each reading has one.
+func TestUsualUnitsCostNoAllocation(t *testing.T) {
+	b := make([]byte, 0, 256)
+	for _, unit := range []string{"%", "°C", "µg/m³", "Ω"} {
+		it := queue.Item{Boot: "17-9f3c02ab", Reading: sensors.Reading{Unit: unit, Value: 45.2}}
+		if n := testing.AllocsPerRun(100, func() { b = Append(b[:0], it, true) }); n != 0 {
+			t.Errorf("%s: %v allocations", unit, n)
+		}
+	}
+}
+
+// FuzzStringsAreJSON: a string comes back as encoding/json would bring it, whichever way it was
+// written.
+func FuzzStringsAreJSON(f *testing.F) {
+	for _, s := range []string{"%", "°C", "\xc2", "\xc2C", "\xc0\x80", "é\"", "\\", "\u2028", "日本", "\x7f", "<°>"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var got, want string
+		text, err := json.Marshal(s)
+		if err == nil {
+			err = json.Unmarshal(text, &want)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b := appendString(nil, "", s); json.Unmarshal(b, &got) != nil || got != want {
+			t.Errorf("%q is written as %s, which is %q", s, b, got)
+		}
+	})
+}
