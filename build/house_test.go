@@ -55,6 +55,9 @@ var upstream = map[string][]string{
 	"uplink/network":       {},
 	"config": {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors",
 		"sensors/clock", "sensors/drivers"},
+	// The recorder is a program of its own: nothing of the agent imports it.
+	"cmd/recorder/message": {},
+
 	"cmd/holdfast/broker": {},
 	"cmd/holdfast/cable":  {},
 	"cmd/holdfast/demo": {"cmd/holdfast/broker", "cmd/holdfast/cable", "config", "uplink", "sensors",

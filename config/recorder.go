@@ -1,0 +1,231 @@
+package config
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+// DefaultRecorderPath is where the file of the recorder is, if nobody says otherwise.
+const DefaultRecorderPath = "/etc/holdfast/recorder.yaml"
+
+// What the recorder does with a device that is not in its table yet.
+const (
+	AcceptUnknown     = "accept"     // it is registered on first sight
+	RefuseUnknown     = "refuse"     // what it sends is counted and acknowledged, not stored
+	QuarantineUnknown = "quarantine" // what it sends goes to the table quarantine
+)
+
+// A Recorder is what holdfast-recorder is to do.
+type Recorder struct {
+	Broker        mqtt.Broker
+	Database      string        // "sqlite:PATH" or the URL of a PostgreSQL database
+	Unknown       string        // AcceptUnknown, RefuseUnknown or QuarantineUnknown
+	BatchSize     int           // messages of one commit at most
+	BatchTime     time.Duration // the longest time that a message waits for others before a commit
+	MaxQuarantine int           // rows of the table quarantine at most
+	Warnings      Errors
+}
+
+// recorderFile is the recorder's configuration as a person writes it.
+type recorderFile struct {
+	ClientID   string         `yaml:"client_id"`
+	MQTT       recorderMQTT   `yaml:"mqtt"`
+	Database   string         `yaml:"database"`
+	Devices    deviceKeys     `yaml:"devices"`
+	Batch      batchKeys      `yaml:"batch"`
+	Quarantine quarantineKeys `yaml:"quarantine"`
+}
+
+// recorderMQTT are the keys under mqtt: those of the agent's that are about the way
+// to the broker.
+type recorderMQTT struct {
+	Server         string        `yaml:"server"`
+	Servers        []string      `yaml:"servers"`
+	Username       string        `yaml:"username"`
+	PasswordFile   fileName      `yaml:"password_file"`
+	AllowPlaintext bool          `yaml:"allow_plaintext"`
+	KeepAlive      time.Duration `yaml:"keepalive"` // 5s to 10m
+	TLS            tlsKeys       `yaml:"tls"`
+	Bind           string        `yaml:"bind"`
+}
+
+// deviceKeys are the keys under devices.
+type deviceKeys struct {
+	Unknown string `yaml:"unknown"` // accept, refuse or quarantine
+}
+
+// batchKeys are the keys under batch: when received messages are committed.
+type batchKeys struct {
+	Size int           `yaml:"size"` // 1 to 20000 messages
+	Time time.Duration `yaml:"time"` // 1ms to 1m
+}
+
+// quarantineKeys are the keys under quarantine.
+type quarantineKeys struct {
+	Max int `yaml:"max"` // 1 to 1000000 rows
+}
+
+// LoadRecorder reads the recorder's file, or standard input if path is "-". What is
+// wrong with it is an [Errors]. Databases and password files are not opened.
+func LoadRecorder(ctx context.Context, path string) (Recorder, error) {
+	if ctx.Err() != nil {
+		return Recorder{}, ctx.Err()
+	}
+	name, in := path, os.Stdin
+	if path == "-" {
+		name = "<stdin>"
+	} else {
+		f, err := os.Open(path)
+		if err != nil {
+			return Recorder{}, Errors{{File: path, Text: unreadableRecorder(err)}}
+		}
+		defer f.Close()
+		in = f
+	}
+	var data bytes.Buffer
+	n, err := io.Copy(&data, io.LimitReader(in, maxFile+1))
+	switch {
+	case err != nil:
+		return Recorder{}, Errors{{File: name, Text: unreadableRecorder(err)}}
+	case n > maxFile:
+		return Recorder{}, Errors{{File: name, Text: "this is not a configuration: it is larger than 1MiB"}}
+	}
+	return ParseRecorder(name, data.Bytes())
+}
+
+// unreadableRecorder says why there is no file to read and what to do.
+func unreadableRecorder(err error) string {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Sprintf("%v: write one, with at least client_id, %q and %q, or name another with -c FILE", err,
+			"mqtt: {server: mqtts://broker.example.com}", "database: sqlite:/var/lib/holdfast-recorder/history.db")
+	}
+	return err.Error()
+}
+
+// ParseRecorder reads the text of the recorder's file; name is what errors call it.
+// What is wrong with it is an [Errors], and then the Recorder is empty.
+func ParseRecorder(name string, data []byte) (Recorder, error) {
+	r := &reader{decoder: &decoder{newProblems(name)}}
+	f := recorderFile{
+		MQTT:     recorderMQTT{KeepAlive: 15 * time.Second},
+		Database: "sqlite:/var/lib/holdfast-recorder/history.db",
+		Devices:  deviceKeys{Unknown: AcceptUnknown},
+		// One commit of 5,000 readings takes some 0.1 s; four commits a second wear a disk little.
+		Batch:      batchKeys{Size: 5000, Time: 250 * time.Millisecond},
+		Quarantine: quarantineKeys{Max: 10_000},
+	}
+	var out Recorder
+	text := string(data)
+	if root := r.document(text); root != nil {
+		r.mapping(root, "", reflect.ValueOf(&f).Elem())
+		if !r.bad[""] {
+			out = r.recorder(f)
+		}
+	}
+	if len(r.errs) > 0 {
+		r.explain(text)
+		return Recorder{}, r.all()
+	}
+	return out, nil
+}
+
+// recorder checks the keys and makes the Recorder of them.
+func (r *reader) recorder(f recorderFile) Recorder {
+	switch {
+	case r.bad["client_id"]:
+	case !r.has("client_id"):
+		r.failKey("client_id", `is missing: the broker keeps what it queues for the recorder under this name; `+
+			`write client_id: recorder-1`)
+	default:
+		r.clientID(f.ClientID)
+	}
+	out := Recorder{Broker: r.recorderBroker(f.MQTT), Database: r.database(f.Database), Unknown: f.Devices.Unknown,
+		BatchSize: f.Batch.Size, BatchTime: f.Batch.Time, MaxQuarantine: f.Quarantine.Max}
+	out.Broker.ClientID = f.ClientID
+	switch f.Devices.Unknown {
+	case AcceptUnknown, RefuseUnknown, QuarantineUnknown:
+	default:
+		if !r.bad["devices.unknown"] {
+			r.failValue("devices.unknown", "want accept, refuse or quarantine, not %q", f.Devices.Unknown)
+		}
+	}
+	between(r, "batch.size", int64(f.Batch.Size), 1, 20_000, "between 1 and 20000")
+	between(r, "batch.time", f.Batch.Time, time.Millisecond, time.Minute, "between 1ms and 1m")
+	between(r, "quarantine.max", int64(f.Quarantine.Max), 1, 1_000_000, "between 1 and 1000000")
+	out.Warnings = r.warnings.sorted()
+	return out
+}
+
+// recorderBroker checks the way to the broker as the agent's file does.
+func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
+	if m.Server == "embedded" {
+		r.failValue("mqtt.server", "the embedded broker is inside of an agent: write the address of that agent")
+		return mqtt.Broker{}
+	}
+	between(r, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
+	own := mqttReader{reader: r}
+	own.username(m.Username)
+	r.passwordFile("mqtt.password_file", m.PasswordFile)
+	b := mqtt.Broker{Username: m.Username, KeepAlive: m.KeepAlive, Bind: r.bind(m.Bind),
+		Password: recorderPassword(m.PasswordFile),
+		TLS: mqtt.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
+			ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}}
+	own.guarded = b.Password.IsSet() && !m.AllowPlaintext
+	b.Servers = own.servers(mqttKeys{Server: m.Server, Servers: m.Servers})
+	own.tls(uplink.Options{Broker: b})
+	return b
+}
+
+// recorderPassword is password without the file of the agent's package: the recorder
+// on the same machine has an account of its own.
+func recorderPassword(file fileName) mqtt.Secret {
+	if p := password(file); file != "" || p.File != packagedPassword {
+		return p
+	}
+	return mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}
+}
+
+// database checks where the history goes. A password in the address would be in
+// copies of this file and in logs: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
+func (r *reader) database(text string) string {
+	const path = "database"
+	if r.bad[path] {
+		return ""
+	}
+	file, isFile := strings.CutPrefix(text, "sqlite:")
+	u, err := url.Parse(text)
+	switch {
+	case isFile && filepath.IsAbs(file) && !strings.HasSuffix(file, "/"):
+	case isFile:
+		r.failValue(path, "needs the whole path of a file: write sqlite:/var/lib/holdfast-recorder/history.db")
+	case !strings.HasPrefix(text, "postgres://") && !strings.HasPrefix(text, "postgresql://"):
+		r.failValue(path, "want sqlite:/PATH/OF/FILE or postgres://USER@HOST/NAME")
+	case err != nil || strings.Trim(u.Path, "/") == "":
+		r.failValue(path, "is not an address: write postgres://USER@HOST/NAME")
+	case hasPassword(u):
+		r.failValue(path, "cannot have a password: write it to ~/.pgpass, or set PGPASSWORD")
+	}
+	return text
+}
+
+// hasPassword reports whether an address has a password.
+func hasPassword(u *url.URL) bool {
+	_, has := u.User.Password()
+	return has || u.Query().Has("password")
+}

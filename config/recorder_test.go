@@ -1,0 +1,50 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+const smallRecorder = `client_id: recorder-1
+mqtt: {server: mqtts://broker.example.com:8883, password_file: /etc/holdfast/recorder.password}
+database: "sqlite:/var/lib/holdfast-recorder/history.db"
+devices: {unknown: accept}
+`
+
+func TestRecorderOfTheContractIsRead(t *testing.T) {
+	r, err := ParseRecorder("recorder.yaml", []byte(smallRecorder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Broker.ClientID != "recorder-1" || r.Broker.Servers[0].Host != "broker.example.com:8883" ||
+		r.Broker.Password.File != "/etc/holdfast/recorder.password" ||
+		r.Database != "sqlite:/var/lib/holdfast-recorder/history.db" || r.Unknown != AcceptUnknown ||
+		r.BatchSize != 5000 || r.BatchTime != 250*time.Millisecond || r.MaxQuarantine != 10_000 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestRecorderMistakesHaveTheirPlace(t *testing.T) {
+	for text, want := range map[string]string{
+		"mqtt: {server: mqtt://b}\n":                                        "client_id: is missing",
+		"client_id: r\nmqtt: {server: mqtt://b, password: x}\n":             `mqtt: unknown key "password"`,
+		"client_id: r\nmqtt: {server: embedded}\n":                          "r.yaml:2:16: mqtt.server: the embedded broker",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: history.db\n":    "want sqlite:/PATH/OF/FILE",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: sqlite:h.db\n":   "needs the whole path",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndevices: {unknown: eat}\n": `want accept, refuse or quarantine, not "eat"`,
+		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {size: 0}\n":        "must be between 1 and 20000",
+		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {time: 250}\n":      "needs a unit",
+		"client_id: r\nmqtt: {server: mqtt://b}\nsensors: {}\n":             `unknown key "sensors"`,
+		"client_id: r\n": "needs \"server\"",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: postgres://u:secret@h/n\n": "cannot have a password",
+	} {
+		_, err := ParseRecorder("r.yaml", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the password is repeated: %v", err)
+		}
+	}
+}
