@@ -22,7 +22,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/clock",
 		"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host"},
 	"cmd/holdfast/status": {"queue", "sensors", "sensors/arming", "sensors/clock", "sensors/outputs", "uplink"},
-	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "config"},
+	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "config", "sensors/arming"},
 
 	"sensors/clock":    {},
 	"sensors":          {"sensors/clock"},

@@ -39,6 +39,7 @@ func (s *scene) Snapshot(history bool) status.Snapshot {
 				"error": "w1 28-0316a2797bff: no answer", "failures": 3}),
 		},
 	}
+	guard(&snap)
 	for _, st := range s.streams {
 		if st.At == 0 {
 			st.At = ago(time.Duration(len(st.Name)*270) * time.Millisecond)
@@ -55,6 +56,19 @@ func (s *scene) Snapshot(history bool) status.Snapshot {
 		s.change(&snap)
 	}
 	return snap
+}
+
+// guard adds an alarm panel that is armed, and its outputs.
+func guard(s *status.Snapshot) {
+	ago := func(d time.Duration) int64 { return s.Time - d.Milliseconds() }
+	s.Arming = &status.Arming{State: "armed_away", By: "key", Since: ago(9 * time.Hour), Open: []string{},
+		Bypass: []string{"hall"}}
+	s.Outputs = []status.Output{
+		{Name: "siren", Class: "siren", State: status.Off, By: "max_on", Since: ago(31 * time.Hour)},
+		{Name: "pump", Class: "switch", State: status.On, By: "order:a1", Since: ago(4 * time.Minute),
+			Until: ago(-6 * time.Minute), Commands: true},
+		{Name: "water_valve", Class: "valve", State: status.Off},
+	}
 }
 
 func event(seq uint64, at int64, name string, details map[string]any) status.Event {
@@ -110,12 +124,35 @@ func house() []status.Stream {
 		wave("tank_level", "%", "", 63, 9, 60, 0.2, 1),
 		wave("cpu_temperature", "°C", "temperature", 48.5, 2, 9, 0.9, 1),
 		wave("supply_voltage", "V", "voltage", 5.07, 0.02, 11, 0.01, 3),
+		door("siren", "siren", [2]string{"off", "on"}),
+		door("pump", "", [2]string{"off", "on"}, 20, 21, 22, 23, 83, 84, 85, 86, 87, 88, 89),
+		door("water_valve", "valve", [2]string{"off", "on"}),
 	}
 }
 
 // scenes are what the pictures show.
 var scenes = map[string]func(*status.Snapshot){
 	"fault": nil,
+	"alarm": func(s *status.Snapshot) {
+		now := s.Time
+		s.Arming = &status.Arming{State: "triggered", By: "front_door", Since: now - 9_000, Until: now + 171_000,
+			Open: []string{"front_door"}, Bypass: []string{}, LockedUntil: now + 48_000}
+		s.Outputs[0] = status.Output{Name: "siren", Class: "siren", State: status.On, By: "rule:intruder",
+			Since: now - 9_000, Until: now + 171_000}
+		s.Outputs[1].State, s.Outputs[1].Until, s.Outputs[1].By = status.Off, 0, "max_on"
+		s.Outputs[1].Since, s.Outputs[1].RestUntil = now-20_000, now+40_000
+		s.Outputs[2].State, s.Outputs[2].Error = status.Unknown, "i2c-1 0x20: no acknowledge"
+		s.Problems = []string{"The state of output water_valve is unknown: i2c-1 0x20: no acknowledge."}
+		for i := range s.Streams {
+			if st := &s.Streams[i]; st.Name == "siren" {
+				on := 1.0
+				st.Value, st.State = &on, "on"
+				if st.History != nil { // it is in the snapshot of this viewer alone
+					st.History = &status.History{Step: 40, Values: append(make([]float32, 89), 1)}
+				}
+			}
+		}
+	},
 	"outage": func(s *status.Snapshot) {
 		s.Link = status.Link{Server: brokerName, Since: s.Time - 47*60_000, NextTry: s.Time + 24_000,
 			Error: brokerName + ": dial tcp: lookup broker.example.com: no such host", ErrorAt: s.Time - 36_000}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
 // The metrics are written here and not by a library: all of them are in one
@@ -104,6 +105,8 @@ func metricsText(s status.Snapshot, open bool) string {
 	e.queue(s.Queue)
 	e.gauge("holdfast_clock_synced", "", "1 if a time source vouches for the clock.", number(s.Clock.Quality == "ok"))
 	e.streams(s.Streams)
+	e.outputs(s.Outputs)
+	e.arming(s.Arming)
 	e.process()
 	if open {
 		e.WriteString("# EOF\n")
@@ -166,6 +169,60 @@ func (e *exposition) streams(all []status.Stream) {
 			e.sample("holdfast_stream_reading_timestamp_seconds", seconds(s.At), "stream", s.Name)
 		}
 	}
+}
+
+// outputs writes a family for each thing that is known of the outputs. What is not known
+// is absent: nobody should take an unknown output for one that is off.
+func (e *exposition) outputs(all []status.Output) {
+	if len(all) == 0 {
+		return
+	}
+	e.family("holdfast_output_on", "gauge", "", "1 while the output is on, 0 while it is off.")
+	for _, o := range all {
+		if o.State != status.Unknown {
+			e.sample("holdfast_output_on", number(o.State == status.On), "output", o.Name, "class", o.Class)
+		}
+	}
+	e.family("holdfast_output_fault", "gauge", "", "1 while it is unknown whether the output is on.")
+	for _, o := range all {
+		e.sample("holdfast_output_fault", number(o.State == status.Unknown), "output", o.Name)
+	}
+	e.times("holdfast_output_change_timestamp_seconds", "When the output changed last, in Unix time.",
+		all, func(o status.Output) int64 { return o.Since })
+	e.times("holdfast_output_until_timestamp_seconds",
+		"When the output goes back to its safe level by itself, in Unix time.",
+		all, func(o status.Output) int64 { return o.Until })
+	e.times("holdfast_output_rest_until_timestamp_seconds",
+		"Until when the output refuses orders, in Unix time.",
+		all, func(o status.Output) int64 { return o.RestUntil })
+}
+
+// times writes a family of moments, with a sample for each output that has one.
+func (e *exposition) times(name, help string, all []status.Output, at func(status.Output) int64) {
+	e.family(name, "gauge", "seconds", help)
+	for _, o := range all {
+		if ms := at(o); ms != 0 {
+			e.sample(name, seconds(ms), "output", o.Name)
+		}
+	}
+}
+
+// arming writes the state of the alarm panel: a sample for each state, of which one is 1,
+// as the state sets of OpenMetrics are.
+func (e *exposition) arming(a *status.Arming) {
+	if a == nil {
+		return
+	}
+	e.family("holdfast_arming_state", "gauge", "", "1 for the state of the alarm panel, 0 for the others.")
+	for _, state := range arming.States {
+		e.sample("holdfast_arming_state", number(a.State == state), "state", state)
+	}
+	e.gauge("holdfast_arming_change_timestamp_seconds", "seconds",
+		"When the state of the alarm panel changed last, in Unix time.", seconds(a.Since))
+	e.gauge("holdfast_arming_open_streams", "streams", "Streams that keep the alarm panel from being armed.",
+		float64(len(a.Open)))
+	e.gauge("holdfast_arming_codes_locked", "", "1 while codes are refused, after too many wrong ones.",
+		number(a.LockedUntil != 0))
 }
 
 // process is what the process takes of the machine. A figure that the system does not

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 	"github.com/holdfast-iot/holdfast/config"
 )
 
@@ -64,12 +65,25 @@ func TestMetricsSayWhatTheSnapshotSays(t *testing.T) {
 		"holdfast_clock_synced 1\n", "holdfast_certificate_expiry_timestamp_seconds 1.8e+09\n",
 		`holdfast_stream_value{stream="room",unit="%"} 45.2` + "\n", `holdfast_stream_fault{stream="a\"b\\c"} 1` + "\n",
 		`holdfast_stream_reading_timestamp_seconds{stream="room"} 1.763640000123e+09` + "\n",
+		`holdfast_output_on{output="siren",class="siren"} 1` + "\n", `holdfast_output_fault{output="valve"} 1` + "\n",
+		`holdfast_output_fault{output="siren"} 0` + "\n",
+		`holdfast_output_until_timestamp_seconds{output="siren"} 1.76364018e+09` + "\n",
+		`holdfast_output_rest_until_timestamp_seconds{output="valve"} 1.76364006e+09` + "\n",
+		`holdfast_arming_state{state="pending"} 1` + "\n", `holdfast_arming_state{state="disarmed"} 0` + "\n",
+		"holdfast_arming_change_timestamp_seconds 1.76364e+09\n", "holdfast_arming_open_streams 1\n",
+		"holdfast_arming_codes_locked 0\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, `holdfast_stream_value{stream="a`) {
-		t.Error("a stream that cannot be read has a value")
+	for _, absent := range []string{`holdfast_stream_value{stream="a`, `holdfast_output_on{output="valve"`} {
+		if strings.Contains(text, absent) {
+			t.Errorf("%s has a value, which is unknown", absent)
+		}
+	}
+	bare := metricsText(status.Snapshot{Outputs: []status.Output{}}, true)
+	if strings.Contains(bare, "holdfast_output") || strings.Contains(bare, "holdfast_arming") {
+		t.Errorf("a node without outputs has metrics of them:\n%s", bare)
 	}
 }

@@ -44,6 +44,11 @@ func (n *plainNode) Snapshot(bool) status.Snapshot {
 			{Name: "room", Unit: "%", Value: &value, Seq: seq, At: 1_763_640_000_123},
 			{Name: `a"b\c`, Error: "gone", At: 1_763_640_000_000},
 		},
+		Outputs: []status.Output{
+			{Name: "siren", Class: "siren", State: status.On, Since: 1_763_640_000_000, Until: 1_763_640_180_000},
+			{Name: "valve", State: status.Unknown, Error: "no acknowledge", RestUntil: 1_763_640_060_000},
+		},
+		Arming: &status.Arming{State: "pending", Since: 1_763_640_000_000, Open: []string{"room"}},
 	}
 }
 

@@ -7,7 +7,8 @@ const slots = 90; // of a history, as the agent keeps it
 let node = null; // the last snapshot, without streams
 let ahead = 0; // milliseconds that the node's clock is ahead of ours
 let startedAt = 0; // backlog at the start of a drain
-const tiles = new Map(); // by the stream's name
+const tiles = new Map(); // of the sensors' streams, by name
+const outputTiles = new Map(); // by the output's name
 
 // ---- text ----
 
@@ -60,9 +61,12 @@ function overall() {
   const failing = [...tiles.values()].filter((t) => t.stream.error).length;
   const { link, queue } = node;
   const waits = queue.backlog > 0 ? `, ${count(queue.backlog)} waiting` : "";
+  const unknown = node.outputs.filter((o) => o.error).length;
+  if (node.arming?.state === "triggered") return ["bad", "The alarm is triggered"];
   if (queue.failing) return ["bad", "The disk fails"];
   if (!link.connected) return ["bad", `Not connected${waits}`];
   if (link.held) return ["bad", `The backlog is held${waits}`];
+  if (unknown) return ["bad", `The state of ${count(unknown)} ${unknown === 1 ? "output" : "outputs"} is unknown`];
   if (failing) return ["bad", `${count(failing)} ${failing === 1 ? "stream" : "streams"} cannot be read`];
   if (draining()) return ["warn", `Catching up${waits}`];
   const problems = node.problems.length;
@@ -87,10 +91,38 @@ function drawNode() {
   if (list.textContent !== node.problems.join("")) {
     list.replaceChildren(...node.problems.map((p) => Object.assign(document.createElement("li"), { textContent: p })));
   }
+  find("reactions").hidden = !node.arming && node.outputs.length === 0;
+  drawAlarm();
   drawLink();
   drawBacklog();
   drawRest();
 }
+
+// What follows by itself, by the state that ends.
+const follows = { arming: "Armed in", pending: "Triggers in", triggered: "The siren ends in" };
+const armingTones = { disarmed: "", arming: "warn", pending: "warn", triggered: "bad" };
+
+function drawAlarm() {
+  const a = node.arming;
+  find("alarm").hidden = !a;
+  if (!a) return;
+  const words = a.state.replaceAll("_", " ");
+  tone(find("alarm").querySelector(".big"), armingTones[a.state] ?? "good");
+  fill("alarm", {
+    word: words[0].toUpperCase() + words.slice(1),
+    "until-name": follows[a.state] || "Changes in",
+    until: remaining(a.until),
+    since: a.since ? span(since(a.since)) : "",
+    by: a.by,
+    open: a.open.join(", "),
+    bypass: a.bypass.join(", "),
+    locked: remaining(a.locked_until),
+  });
+}
+
+// remaining is the time until a moment, empty if it has passed. It rounds up, so that it
+// ends with 1 s.
+const remaining = (ms) => (ms > now() ? span((ms - now()) / 1000 + 0.999) : "");
 
 function drawLink() {
   const l = node.link;
@@ -186,7 +218,7 @@ class Tile {
   constructor(stream) {
     this.root = find("tile").content.firstElementChild.cloneNode(true);
     this.parts = {};
-    for (const part of ["number", "unit", "fault", "age", "range", "line", "area"]) {
+    for (const part of ["number", "unit", "mark", "cause", "fault", "age", "range", "line", "area"]) {
       this.parts[part] = this.root.querySelector(`.${part}`);
     }
     const parts = stream.name.split(/(?<=_)/); // a line may break behind each _
@@ -230,6 +262,7 @@ class Tile {
     this.roll();
     this.root.classList.toggle("failing", !!s.error);
     this.root.classList.toggle("alarm", s.alarm && !s.error && s.value === 1);
+    p.mark.hidden = !s.alarm;
     put(p.number, s.error ? "Cannot be read" : s.value === null ? "No reading yet" : s.state || minus(s.value));
     put(p.unit, s.error || s.state || s.value === null ? "" : s.unit);
     put(p.fault, s.error);
@@ -265,19 +298,69 @@ class Tile {
   }
 }
 
+// An OutputTile is one output. Its stream, which comes apart from it, is its history.
+class OutputTile extends Tile {
+  constructor(output) {
+    super({ name: output.name, unit: "", state: "", error: "", value: null, alarm: true, sparse: true, at: 0 });
+    this.output = output;
+  }
+
+  takeOutput(output) {
+    this.output = output;
+    if (this.seen) this.draw();
+  }
+
+  draw() {
+    const o = this.output, p = this.parts;
+    this.roll();
+    this.root.classList.toggle("failing", !!o.error);
+    this.root.classList.toggle("alarm", o.state === "on");
+    put(p.number, o.state);
+    put(p.fault, o.error);
+    put(p.cause, o.by ? `by ${o.by}` : "");
+    this.drawHistory();
+    this.age();
+  }
+
+  age() {
+    const o = this.output, rest = remaining(o.rest_until);
+    put(this.parts.age, o.since ? ageText(since(o.since)) : "");
+    put(this.parts.range, o.until > now() ? `for another ${remaining(o.until)}` : rest && `rests for ${rest}`);
+  }
+}
+
+// takeOutputs is told all outputs each time: they are few.
+function takeOutputs(outputs) {
+  const names = new Set(outputs.map((o) => o.name));
+  for (const [name, tile] of outputTiles) {
+    if (!names.has(name)) { watcher.unobserve(tile.root); tile.root.remove(); outputTiles.delete(name); }
+  }
+  for (const o of outputs) {
+    const tile = outputTiles.get(o.name);
+    if (tile) { tile.takeOutput(o); continue; }
+    const added = new OutputTile(o);
+    added.root.dataset.output = o.name;
+    outputTiles.set(o.name, added);
+    find("outputs").append(added.root);
+    watcher.observe(added.root);
+  }
+}
+
 const minus = (v) => String(v).replace("-", "\u2212");
 const short = (v) => minus(Number(v.toPrecision(4)));
 
 const watcher = new IntersectionObserver((entries) => {
   for (const e of entries) {
-    const tile = tiles.get(e.target.dataset.name);
+    const tile = tiles.get(e.target.dataset.name) || outputTiles.get(e.target.dataset.output);
     if (!tile) continue;
     tile.seen = e.isIntersecting;
     if (tile.seen) tile.draw();
   }
 }, { rootMargin: "200px" });
 
-function takeStreams(streams, whole) {
+function takeStreams(all, whole) {
+  for (const s of all) outputTiles.get(s.name)?.take(s);
+  const streams = all.filter((s) => !outputTiles.has(s.name) && !(node.arming && s.name === "alarm"));
   if (whole) {
     const names = new Set(streams.map((s) => s.name));
     for (const [name, tile] of tiles) {
@@ -329,6 +412,7 @@ function take(text, whole) {
   const events = s.events;
   const streams = s.streams;
   node = s;
+  takeOutputs(s.outputs);
   takeStreams(streams, whole);
   if (events) drawEvents(events);
   drawNode();
@@ -358,6 +442,8 @@ document.addEventListener("visibilitychange", () => {
 setInterval(() => {
   if (document.hidden || !node) return;
   for (const tile of tiles.values()) if (tile.seen && !tile.root.hidden) tile.age();
+  for (const tile of outputTiles.values()) if (tile.seen) tile.age();
+  drawAlarm();
 }, 1000);
 
 listen();
