@@ -45,8 +45,9 @@ var upstream = map[string][]string{
 
 	"queue":       {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages": {},
-	"uplink": {"queue", "sensors", "sensors/clock", "uplink/homeassistant", "uplink/mqtt",
+	"uplink": {"queue", "sensors", "sensors/clock", "uplink/command", "uplink/homeassistant", "uplink/mqtt",
 		"uplink/payload"},
+	"uplink/command":       {"sensors", "sensors/clock"},
 	"uplink/homeassistant": {"sensors", "uplink/payload"},
 	"uplink/mqtt":          {"sensors/clock", "uplink/mdns"},
 	"uplink/mqtttest":      {}, // for tests
