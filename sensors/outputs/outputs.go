@@ -75,7 +75,8 @@ type Line interface {
 	io.Closer
 }
 
-// Open opens the line of an output, with its safe level from the first moment.
+// Open opens the line of an output, with its safe level from the first moment. It and the
+// methods of a Line may hang: a [Set] leaves such a call behind.
 type Open func(context.Context, Spec) (Line, error)
 
 // A Status is an output as it is now.

@@ -1,0 +1,228 @@
+package outputs
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+var errBus = errors.New("i2c-1 0x20: no acknowledge")
+
+func TestALineThatFailsIsMadeSafeWhenItAnswersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("siren", nil))
+		h.order(on("siren", 0, "rule:x"))
+		time.Sleep(time.Second / 2)
+		h.lines["siren"].with(func(l *fakeLine) { l.fails = errBus })
+		time.Sleep(20 * time.Second)
+		if got := h.order(on("siren", 0, "rule:x")); got != "fault: "+errBus.Error() {
+			t.Error(got)
+		}
+		h.lines["siren"].with(func(l *fakeLine) { l.fails = nil })
+		time.Sleep(maxRetry)
+		if h.lines["siren"].is() {
+			t.Error("not safe")
+		}
+		if s := h.Status()[0]; s.Err != "" || s.On || s.By != ByFault {
+			t.Errorf("%+v", s)
+		}
+		h.stop()
+		h.want("siren", "off by start", "on by rule:x for 1m", "null: "+errBus.Error(), "off by fault")
+		if got := h.eventNames(); !slices.Equal(got, []string{"output_fault", "recovered"}) {
+			t.Error(got)
+		}
+	})
+}
+
+// A line that cannot be opened, because another program has it, is opened when it can be.
+func TestALineIsOpenedWhenItCanBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.lines["siren"] = &fakeLine{fails: errors.New("busy"), on: true}
+		h.change(spec("siren", nil))
+		time.Sleep(time.Minute)
+		h.lines["siren"].with(func(l *fakeLine) { l.fails = nil })
+		time.Sleep(maxRetry)
+		if got := h.order(on("siren", 0, "x")); got != "done" {
+			t.Error(got)
+		}
+		h.stop()
+		h.want("siren", "null: busy", "off by fault", "on by x for 1m", "off by stop")
+	})
+}
+
+// What another program, or a power dip of an expander, does to a line is noticed within a
+// second while the output is on, and within a minute at its safe level.
+func TestALineThatChangesByItselfIsNoticed(t *testing.T) {
+	for _, is := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t, spec("siren", func(s *Spec) { s.MaxOn = time.Hour }))
+			defer h.stop()
+			time.Sleep(10 * time.Second)
+			within := lookIdle
+			if is {
+				h.order(on("siren", 0, "x"))
+				within = lookBusy
+			}
+			h.lines["siren"].with(func(l *fakeLine) { l.on = !is })
+			time.Sleep(within + time.Millisecond)
+			if got := h.eventNames(); !slices.Equal(got, []string{"output_fault", "recovered"}) {
+				t.Errorf("while it is %s: %v", word(is), got)
+			}
+			if h.lines["siren"].is() {
+				t.Error("not made safe")
+			}
+		})
+	}
+}
+
+// A relay that is welded stays in fault: what it does is not made up.
+func TestALineThatIsStuckStaysInFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("siren", nil))
+		h.order(on("siren", 0, "x"))
+		h.lines["siren"].with(func(l *fakeLine) { l.stuck = true })
+		time.Sleep(time.Hour)
+		if s := h.Status()[0]; !strings.Contains(s.Err, "is on and should be off") {
+			t.Errorf("%+v", s)
+		}
+		if got := h.eventNames(); len(got) != 1 {
+			t.Errorf("one fault makes %v", got)
+		}
+		h.stop()
+		h.want("siren", "off by start", "on by x for 1m", "null: is on and should be off")
+	})
+}
+
+func TestALineThatHangsCostsItsOwnOutputOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("siren", nil), spec("lamp", nil))
+		hang := make(chan struct{})
+		h.lines["siren"].with(func(l *fakeLine) { l.hangs = hang })
+		h.Do(on("siren", 0, "x"))
+		for range 5 {
+			if got := h.order(on("lamp", 0, "x")); got != "done" {
+				t.Error(got)
+			}
+			time.Sleep(time.Second)
+		}
+		if s := h.Status()[0]; !strings.HasPrefix(s.Err, "hangs") {
+			t.Errorf("%+v", s)
+		}
+		h.order(off("lamp", "x"))
+		close(hang) // it goes on now, too late
+		synctest.Wait()
+		if h.lines["siren"].is() {
+			t.Error("a line that hung is on when it returns")
+		}
+		h.stop()
+		h.want("lamp", "off by start", "on by x for 1m", "off by x")
+	})
+}
+
+// The end of the agent does not wait for a line that hangs, and it is made safe when it
+// returns.
+func TestALineThatHangsAtTheEndIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("siren", nil))
+		h.order(on("siren", 0, "x"))
+		hang := make(chan struct{})
+		h.lines["siren"].with(func(l *fakeLine) { l.hangs = hang })
+		start := time.Now()
+		h.stop()
+		if took := time.Since(start); took > 3*(lineTimeout+lineGrace) {
+			t.Errorf("the end took %v", took)
+		}
+		close(hang)
+		synctest.Wait()
+		if h.lines["siren"].is() || h.lines["siren"].isOpen {
+			t.Error("not safe, or not closed")
+		}
+	})
+}
+
+// A disk that hangs holds up what is recorded and no timer.
+func TestADiskThatHangsHoldsUpNoTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("siren", nil))
+		disk := make(chan struct{})
+		h.record = func(sensors.Reading) { <-disk }
+		h.order(on("siren", time.Second, "x"))
+		time.Sleep(time.Second + time.Millisecond)
+		if h.lines["siren"].is() {
+			t.Error("on after its time")
+		}
+		close(disk)
+		h.stop()
+		h.want("siren", "off by start", "on by x for 1s", "off by timer")
+	})
+}
+
+// says has the auxiliary contact of a pump say something.
+func says(state string) sensors.Reading { return sensors.Reading{Stream: "aux", State: state} }
+
+func TestAContactorHasToConfirm(t *testing.T) {
+	confirmed := func(s *Spec) {
+		s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: 3 * time.Second}
+	}
+	running := "null: is told to be on, and aux says stopped"
+	for name, c := range map[string]struct {
+		do   func(h *house)
+		want []string
+	}{
+		"it does": {func(h *house) {
+			h.Observe(says("running"))
+			time.Sleep(10 * time.Second)
+		}, nil},
+		"it does not": {func(*house) { time.Sleep(4 * time.Second) }, []string{running, "off by fault"}},
+		"it stops": {func(h *house) {
+			h.Observe(says("running"))
+			time.Sleep(5 * time.Second)
+			h.Observe(says("stopped"))
+			time.Sleep(4 * time.Second)
+		}, []string{running, "off by fault"}},
+		"it is welded": {func(h *house) {
+			h.Observe(says("running"))
+			h.order(off("pump", "x"))
+			time.Sleep(time.Minute)
+			h.Observe(says("stopped"))
+		}, []string{"off by x", "null: is told to be off, and aux says running", "off by fault"}},
+		"it fails": {func(h *house) {
+			h.Observe(says("running"))
+			time.Sleep(time.Second)
+			h.Observe(sensors.Reading{Stream: "aux", Err: "cut"})
+			time.Sleep(4 * time.Second)
+			h.Observe(says("stopped"))
+		}, []string{"null: is told to be on, and aux says nothing: cut", "off by fault"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, spec("pump", confirmed))
+				h.Observe(says("stopped"))
+				h.Observe(sensors.Reading{Stream: "other", State: "running"})
+				h.order(on("pump", 0, "x"))
+				c.do(h)
+				synctest.Wait()
+				h.want("pump", append([]string{"off by start", "on by x for 1m"}, c.want...)...)
+				h.stop()
+			})
+		})
+	}
+}
+
+// A sensor that has said nothing yet, at the start, is no fault.
+func TestAConfirmationMayBeginLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("pump", func(s *Spec) {
+			s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: time.Second}
+		}))
+		defer h.stop()
+		time.Sleep(time.Minute)
+		h.want("pump", "off by start")
+	})
+}

@@ -1,0 +1,273 @@
+package outputs
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+)
+
+// Wiring is what the outputs are connected to.
+type Wiring struct {
+	Open Open // opens a line; it may hang
+
+	// Observe takes each change at once, in memory alone: rules, the link, what a person sees.
+	// Record takes it for the history, and Report what happened to the outputs themselves; both
+	// may wait for the disk. Each is called by one goroutine at a time, and none of them
+	// holds up an output.
+	Observe func(sensors.Reading)
+	Record  func(sensors.Reading)
+	Report  func(sensors.Event)
+
+	Clock *clock.Timekeeper
+	Log   *slog.Logger
+}
+
+// A Set is the outputs that run, and can be given other ones while it does. Change and Wait
+// belong to one goroutine; the other methods may be called from any, and do not wait.
+//
+// Each output has a goroutine of its own. It waits for its line, which is bounded, and
+// for nothing else.
+type Set struct {
+	to    Wiring
+	locks interlocks
+
+	observing, recording *pump             // nil before the first Change
+	seqs                 map[string]uint64 // by stream: the last one; for the goroutine of observing
+
+	mu       sync.RWMutex // guards what follows; never held while anything is waited for
+	running  map[string]*output
+	order    []string                   // names in the order of the file
+	stopping map[string]bool            // names of outputs that a reload is about to start again
+	confirms map[string]sensors.Reading // by stream: the latest of those that confirm something
+	heeded   map[string]bool            // streams that confirm something
+	down     time.Time                  // since when the link is down; zero: it is connected
+}
+
+// NewSet returns a set without outputs, whose link is down.
+func NewSet(to Wiring) *Set {
+	return &Set{to: to, seqs: map[string]uint64{}, running: map[string]*output{}, down: time.Now(),
+		confirms: map[string]sensors.Reading{}}
+}
+
+// Change makes specs the outputs that run, until ctx is done. An output whose spec is the
+// same as before keeps its level and its timers. The others go to their safe level and give
+// their lines back; then those that are new begin at theirs. The numbers of a stream go on.
+//
+// between is called when the old outputs have ended, their last readings have been observed,
+// and before the new ones begin. kept are those that go on.
+func (s *Set) Change(ctx context.Context, specs []Spec, between func(kept []Spec)) {
+	s.startPumps()
+	kept, ending := s.sort(specs)
+	for _, o := range ending {
+		o.stop()
+	}
+	for _, o := range ending {
+		<-o.ended
+	}
+	s.observing.flush()
+	between(kept)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.order, s.stopping, s.heeded = nil, nil, map[string]bool{}
+	for _, spec := range specs {
+		s.order = append(s.order, spec.Stream.Name)
+		if spec.Confirm != nil {
+			s.heeded[spec.Confirm.Stream] = true
+		}
+		if s.running[spec.Stream.Name] == nil {
+			s.startLocked(ctx, spec)
+		}
+	}
+}
+
+// sort takes those out of the set that do not go on.
+func (s *Set) sort(specs []Spec) (kept []Spec, ending []*output) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same := map[string]bool{}
+	s.stopping = map[string]bool{}
+	for _, spec := range specs {
+		name := spec.Stream.Name
+		if o := s.running[name]; o != nil && reflect.DeepEqual(o.spec, spec) {
+			same[name], kept = true, append(kept, spec)
+		}
+		s.stopping[name] = !same[name]
+	}
+	for name, o := range s.running {
+		if !same[name] {
+			ending = append(ending, o)
+			delete(s.running, name)
+		}
+	}
+	return kept, ending
+}
+
+// startLocked starts an output that does not run.
+func (s *Set) startLocked(parent context.Context, spec Spec) {
+	o := newOutput(spec, s)
+	ctx, stop := context.WithCancel(parent)
+	o.stop = stop
+	s.running[spec.Stream.Name] = o
+	s.locks.add(spec.Stream.Name, spec.Interlock)
+	go func() {
+		defer stop()
+		o.run(ctx)
+	}()
+}
+
+// startPumps starts what passes readings on, once.
+func (s *Set) startPumps() {
+	if s.observing != nil {
+		return
+	}
+	s.observing, s.recording = newPump(), newPump()
+	go s.observing.run()
+	go s.recording.run()
+}
+
+// Wait waits until every output has ended, because the context of Change is done, and
+// everything is recorded.
+func (s *Set) Wait() {
+	s.mu.RLock()
+	running := s.running
+	s.mu.RUnlock()
+	for _, o := range running { // nobody changes it: Change belongs to this goroutine
+		<-o.ended
+	}
+	if s.observing != nil {
+		s.observing.close()
+		s.recording.close()
+	}
+}
+
+// Do does an order, or refuses it; its Answer is told which.
+func (s *Set) Do(order Order) {
+	s.mu.RLock()
+	o, stopping := s.running[order.Output], s.stopping[order.Output]
+	s.mu.RUnlock()
+	switch {
+	case o != nil:
+		if refused := o.inbox.put(order, o.spec.Safe); refused != "" {
+			order.answer(refused)
+		}
+	case stopping:
+		order.answer("reload: the output is being changed")
+	default:
+		order.answer("unknown output")
+	}
+}
+
+// Observe takes a reading of any stream: some confirm what outputs do. It is called for
+// every reading, and before the disk is touched.
+func (s *Set) Observe(r sensors.Reading) {
+	s.mu.RLock()
+	heeded := s.heeded[r.Stream]
+	s.mu.RUnlock()
+	if !heeded {
+		return
+	}
+	s.mu.Lock()
+	s.confirms[r.Stream] = r
+	s.mu.Unlock()
+	s.poke(func(spec Spec) bool { return spec.Confirm != nil && spec.Confirm.Stream == r.Stream })
+}
+
+// LinkChanged says whether the link to the broker is up.
+func (s *Set) LinkChanged(connected bool) {
+	s.mu.Lock()
+	switch {
+	case connected:
+		s.down = time.Time{}
+	case s.down.IsZero():
+		s.down = time.Now()
+	}
+	s.mu.Unlock()
+	s.poke(func(spec Spec) bool { return spec.LinkLost != nil })
+}
+
+// poke has outputs look what is due.
+func (s *Set) poke(concerns func(Spec) bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, o := range s.running {
+		if concerns(o.spec) {
+			o.inbox.poke()
+		}
+	}
+}
+
+// Status returns the outputs as they are now, in the order of the file.
+func (s *Set) Status() (all []Status) {
+	s.mu.RLock()
+	running := make([]*output, 0, len(s.order))
+	for _, name := range s.order {
+		if o := s.running[name]; o != nil {
+			running = append(running, o)
+		}
+	}
+	s.mu.RUnlock()
+	for _, o := range running {
+		all = append(all, o.snapshot())
+	}
+	return all
+}
+
+// linkDown is since when the link is down; zero: it is up.
+func (s *Set) linkDown() time.Time {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.down
+}
+
+// latest is the latest reading of a stream that confirms something.
+func (s *Set) latest(stream string) (r sensors.Reading, heard bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r, heard = s.confirms[stream]
+	return r, heard
+}
+
+// saysWhat is what a stream says, for a message.
+func (s *Set) saysWhat(stream string) string {
+	switch r, heard := s.latest(stream); {
+	case !heard:
+		return "nothing yet"
+	case r.Err != "":
+		return "nothing: " + r.Err
+	default:
+		return r.State
+	}
+}
+
+// record passes a reading on. The number is given by the goroutine that observes, so that
+// numbers are in the order of the readings.
+func (s *Set) record(r sensors.Reading) {
+	s.observing.put(func() {
+		s.seqs[r.Stream]++
+		r.Seq = s.seqs[r.Stream]
+		s.to.Observe(r)
+		if !s.recording.put(func() { s.to.Record(r) }) {
+			s.to.Log.Error("a change of an output is not in the history: the disk hangs", "output", r.Stream, "seq", r.Seq)
+		}
+	})
+}
+
+// report passes an event on, in the order of the readings.
+func (s *Set) report(e sensors.Event) {
+	s.observing.put(func() { s.recording.put(func() { s.to.Report(e) }) })
+}
+
+// Streams are the streams of outputs, in the order of the file.
+func Streams(specs []Spec) []sensors.Stream {
+	all := make([]sensors.Stream, 0, len(specs))
+	for _, spec := range specs {
+		all = append(all, spec.Stream)
+	}
+	return slices.Clip(all)
+}
