@@ -7,13 +7,48 @@
 // It is not a certified alarm panel (EN 50131), and cannot replace one.
 package arming
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // StreamName is the stream of the state, where there is an arming block.
 const StreamName = "alarm"
 
 // States are the states of the stream, by value. The words are Home Assistant's.
 var States = []string{"disarmed", "arming", "armed_home", "armed_away", "pending", "triggered"}
+
+// The states, as the code compares them.
+const (
+	Disarmed  = "disarmed"
+	Arming    = "arming"
+	Pending   = "pending"
+	Triggered = "triggered"
+	armed     = "armed_" // and a mode behind it
+)
+
+// Modes are the ways to be armed, as the configuration has them.
+var Modes = []string{"away", "home"}
+
+// Value is the value of a state in the stream.
+func Value(state string) float64 { return float64(slices.Index(States, state)) }
+
+// Options are the arming block.
+type Options struct {
+	Modes  []string      // ways to be armed; the first is that of the key switch and of a damaged state file
+	Exit   time.Duration // from an order to armed
+	Siren  time.Duration // in the state triggered; then armed again, if Rearm
+	Rearm  bool          // false: triggered until somebody disarms
+	Entry  map[string]time.Duration
+	Follow []string // streams on the way to the keypad: see Panel.Trip
+	Ready  []string // streams that have to have value 0 when somebody arms
+	Zones  []string // streams that an order may bypass: Ready, and those of rules that are armed
+	Key    string   // the stream of a key switch: to value 1 arms, to 0 disarms; empty: none
+
+	CodesFile string // of hashed codes; empty: no code is asked for
+	CodeToArm bool   // a code is needed to arm, too
+	Commands  bool   // it takes orders by MQTT
+}
 
 // An Order asks for another state.
 type Order struct {
