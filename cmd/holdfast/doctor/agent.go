@@ -16,6 +16,8 @@ var agentChecks = []Check{
 		[]*Fault{agentDisk, agentAway, agentRival, agentHeld, agentAside}, (*Site).noAgent, checkAgent},
 	{"agent-sensors", "the sensors of the agent that runs", false,
 		[]*Fault{agentSensor}, (*Site).noAgent, checkAgentSensors},
+	{"agent-outputs", "the outputs of the agent that runs: whether each does what it was told", false,
+		[]*Fault{agentOutput}, (*Site).noAgent, checkAgentOutputs},
 }
 
 var (
@@ -44,6 +46,10 @@ var (
 	// The text is that of the driver, which knows the bus and the address.
 	agentSensor = &Fault{Error, "the agent that runs cannot read {stream}: {text}",
 		"check the wiring and the supply of the sensor, and its options in the file"}
+
+	// The agent has told it to be at its safe level already, as often as it may.
+	agentOutput = &Fault{Error, "the agent that runs does not know whether output {output} is on: {text}",
+		"look at it, and switch it off at its supply if it is on; then check its wiring and its options in the file"}
 )
 
 // noAgent says why no agent is asked. It is empty if one was asked.
@@ -91,9 +97,19 @@ func takeOvers(events []status.Event) (n int) {
 // checkAgentSensors names each stream that has an error in place of a value. A
 // sensor of several quantities that fails as a whole is named once for each.
 func checkAgentSensors(_ context.Context, s *Site) (found []Finding) {
-	for _, st := range s.Agent.Streams {
+	for _, st := range s.Agent.Sensors() {
 		if st.Error != "" {
 			found = append(found, agentSensor.at("stream", st.Name, "text", st.Error))
+		}
+	}
+	return found
+}
+
+// checkAgentOutputs names each output whose state is unknown.
+func checkAgentOutputs(_ context.Context, s *Site) (found []Finding) {
+	for _, o := range s.Agent.Outputs {
+		if o.Error != "" {
+			found = append(found, agentOutput.at("output", o.Name, "text", o.Error))
 		}
 	}
 	return found

@@ -61,6 +61,12 @@ var localFaults = []planted{
 		b.Agent = running(status.Queue{})
 		b.Agent.Streams = []status.Stream{{Name: "door"}, {Name: "room_humidity", Error: "i2c-1 0x38: no acknowledge"}}
 	}, "cannot read room_humidity: i2c-1 0x38"},
+	{agentOutput, func(b *bench) {
+		b.Agent = running(status.Queue{})
+		failed := status.Output{Name: "valve", State: status.Unknown, Error: "i2c-1 0x20: no acknowledge"}
+		b.Agent.Outputs = []status.Output{{Name: "siren", State: status.On}, failed}
+		b.Agent.Streams = []status.Stream{{Name: "valve", Error: failed.Error}} // it is named once
+	}, "whether output valve is on: i2c-1 0x20"},
 	{agentHeld, func(b *bench) {
 		b.Agent = running(status.Queue{})
 		b.Agent.Link.Held = "nothing heard of it in 15s"
