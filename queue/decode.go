@@ -20,11 +20,15 @@ func decode(data []byte) (run, error) {
 	if err != nil {
 		return run{}, err
 	}
-	d := decoder{rest: rest}
+	d := decoder{rest: rest, old: data[0] == oldVersion}
 	d.common.number = h.number
-	unix := d.varint()
+	d.unix = d.varint()
 	d.readWords()
-	d.readStreams(unix)
+	if d.old {
+		d.readOldStreams()
+	} else {
+		d.readStreams()
+	}
 	if h.count > blockItems || h.count > len(d.rest) { // a reading takes a byte or more
 		return run{}, errMalformed
 	}
@@ -46,8 +50,8 @@ func readHeader(data []byte) (h header, rest []byte, err error) {
 	if len(data) < 6 {
 		return h, nil, errors.New("block is cut short")
 	}
-	if data[0] != blockVersion {
-		return h, nil, fmt.Errorf("block has version %d, this program knows %d", data[0], blockVersion)
+	if v := data[0]; v != blockVersion && v != oldVersion {
+		return h, nil, fmt.Errorf("block has version %d, this program knows %d and %d", v, oldVersion, blockVersion)
 	}
 	if crc32.Checksum(data[5:], castagnoli) != binary.BigEndian.Uint32(data[1:]) {
 		return h, nil, errors.New("block fails its checksum")
@@ -65,12 +69,15 @@ func readHeader(data []byte) (h header, rest []byte, err error) {
 
 // A decoder reads a block front to back. What does not fit makes it bad.
 type decoder struct {
+	old    bool     // the block has oldVersion
 	rest   []byte   // not read yet
 	bad    bool     // something did not fit: what was read means nothing
+	unix   int64    // of the first reading
 	common common   // as the encoder had it before the next reading
 	words  []string // the texts, by index
 	tracks []track  // the streams, by index
 	seen   []bool   // by stream: it had a reading
+	known  int      // how many had one; in blocks of blockVersion the first ones
 }
 
 // readWords reads the table of texts that the readings refer to. A stream, a unit or
@@ -82,14 +89,64 @@ func (d *decoder) readWords() {
 	}
 }
 
-// readStreams reads the table of streams. Each begins at the time of the block's
-// first reading, in ms.
-func (d *decoder) readStreams(unix int64) {
+// readStreams reads the table of streams. Each name is a string of its own: a reading
+// that is kept does not keep the names of the others.
+func (d *decoder) readStreams() {
+	n := d.count(blockItems)
+	d.tracks, d.seen = make([]track, n), make([]bool, n)
+	for i := range d.tracks {
+		t, back := &d.tracks[i], uint64(0)
+		t.index = i
+		head := d.uvarint()
+		if head&streamBack != 0 {
+			back = d.uvarint()
+		}
+		switch {
+		case i == 0:
+			t.model = &track{}
+		case back < uint64(i):
+			t.model = &d.tracks[i-1-int(back)]
+		default:
+			d.bad = true
+			return
+		}
+		d.readStream(t, head)
+		if d.bad {
+			return
+		}
+	}
+}
+
+// readStream reads what follows the head of a stream and back.
+func (d *decoder) readStream(t *track, head uint64) {
+	m := t.model
+	t.boot, t.kernel, t.unit, t.priority = m.boot, m.kernel, m.unit, m.priority
+	if head&streamStart != 0 {
+		t.boot, t.kernel, t.priority = d.word(), d.word(), sensors.Priority(d.take(1)[0])
+	}
+	if head&streamUnit != 0 {
+		t.unit = d.word()
+	}
+	own := d.uvarint()
+	shared, ending := head>>streamBits, own&maxEnding
+	own >>= endingBits
+	if t.priority > sensors.Alarm || shared > maxShared || shared+ending > uint64(len(m.stream)) ||
+		own > uint64(len(d.rest)) {
+		d.bad = true
+		return
+	}
+	t.stream = m.stream[:shared] + string(d.take(int(own))) + m.stream[uint64(len(m.stream))-ending:]
+}
+
+// readOldStreams is readStreams for oldVersion. Each begins at the time of the block's
+// first reading.
+func (d *decoder) readOldStreams() {
 	n := d.count(blockItems)
 	d.tracks, d.seen = make([]track, n), make([]bool, n)
 	for i := range d.tracks {
 		d.tracks[i] = track{boot: d.word(), kernel: d.word(), stream: d.word(), unit: d.word(),
-			priority: sensors.Priority(d.take(1)[0]), unix: unix}
+			priority: sensors.Priority(d.take(1)[0]), index: i}
+		d.tracks[i].unix = d.unix
 		if d.tracks[i].priority > sensors.Alarm {
 			d.bad = true
 		}
@@ -113,16 +170,38 @@ func (d *decoder) readGaps() []Gap {
 	return gaps
 }
 
+// stream reads the head of a reading, and finds the stream. In blocks of blockVersion
+// streams are in the order of their first reading, so a reading is of one that had a
+// reading or of the next one. It returns nil after a mistake.
+func (d *decoder) stream() (t *track, head uint64) {
+	head = d.uvarint()
+	at := head >> headBits
+	if !d.old {
+		at = uint64(d.common.expected(d.known)) + (at>>1 ^ -(at & 1)) // zigzag
+		d.bad = d.bad || at > uint64(d.known)
+	}
+	if d.bad || at >= uint64(len(d.tracks)) {
+		d.bad, d.rest = true, nil
+		return nil, 0
+	}
+	return &d.tracks[at], head
+}
+
 // item reads one reading, in the order in which [encoder.item] has written it. After
 // a mistake the decoder is bad, and the item means nothing.
 func (d *decoder) item(it *Item) {
-	head := d.uvarint()
-	index := head >> headBits
-	if d.bad || index >= uint64(len(d.tracks)) {
-		d.bad, d.rest = true, nil
+	t, head := d.stream()
+	if t == nil {
 		return
 	}
-	t := &d.tracks[index]
+	next, first := t.next(), !d.seen[t.index]
+	if first {
+		d.seen[t.index] = true
+		d.known++
+		if !d.old {
+			next = d.common.begin(t, d.unix)
+		}
+	}
 	more := byte(0)
 	if head&headMore != 0 {
 		more = d.take(1)[0]
@@ -138,12 +217,11 @@ func (d *decoder) item(it *Item) {
 		d.common.number += d.uvarint()
 	}
 	it.number = d.common.number
-	d.common.number++
-	it.At.Unix = t.next() + d.varint()
-	t.setTime(it.At.Unix, !d.seen[index])
-	d.seen[index] = true
+	it.At.Unix = next + d.varint()
+	t.setTime(it.At.Unix, first)
 	d.about(it, t, more)
 	d.value(it, t, head, more)
+	d.common.follow(t)
 }
 
 // about reads what encoder.appendRare has written, in the same order: the error, the

@@ -4,16 +4,18 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
+	"math/bits"
 	"slices"
 )
 
 // An encoder makes a block.
 type encoder struct {
-	common common               // what the next reading is expected to share with the one before
-	words  table[string]        // all texts
-	tracks []*track             // the streams, in the order of their first reading
-	index  map[streamKey]uint64 // of tracks
-	body   []byte               // the readings and the gaps
+	unix   int64             // of the first reading
+	common common            // what the next reading is expected to share with the one before
+	words  table[string]     // all texts but the names of streams
+	tracks []*track          // the streams, in the order of their first reading
+	byName map[string]*track // the last of tracks with each name; the others by their field sameName
+	body   []byte            // the readings and the gaps
 }
 
 // A table numbers values in the order of their first use.
@@ -39,11 +41,10 @@ func (t *table[T]) index(v T) uint64 {
 // numbers of its items ascend; the gaps are of streams that have a reading in it.
 // decode returns the same run, bit by bit, but for times below a millisecond.
 func encode(r run) []byte {
-	e := encoder{index: map[streamKey]uint64{}}
+	e := encoder{byName: map[string]*track{}, unix: r.items[0].At.Unix}
 	e.common.number = r.items[0].number
-	unix := r.items[0].At.Unix
 	for i := range r.items {
-		e.item(&r.items[i], unix)
+		e.item(&r.items[i])
 	}
 	e.gaps(r.gaps)
 	b := []byte{blockVersion, 0, 0, 0, 0, 0}
@@ -54,7 +55,7 @@ func encode(r run) []byte {
 	}
 	b = binary.AppendUvarint(b, r.items[0].number)
 	b = binary.AppendUvarint(b, uint64(len(r.items)))
-	b = binary.AppendVarint(b, unix)
+	b = binary.AppendVarint(b, e.unix)
 	streams := e.streams()
 	b = e.appendWords(b)
 	b = append(b, streams...)
@@ -88,35 +89,104 @@ func (e *encoder) appendWords(b []byte) []byte {
 	return b
 }
 
-// streams is the table of streams. It adds their names to the words.
+// streams is the table of streams. It adds their boots, kernels and units to the words.
 func (e *encoder) streams() (b []byte) {
 	b = binary.AppendUvarint(b, uint64(len(e.tracks)))
-	for _, t := range e.tracks {
-		for _, w := range [...]string{t.boot, t.kernel, t.stream, t.unit} {
-			b = binary.AppendUvarint(b, e.words.index(w))
+	for i, t := range e.tracks {
+		shared, ending := sharedEnds(t.stream, t.model.stream)
+		head := uint64(shared) << streamBits
+		var about []byte
+		if t.back > 0 {
+			head |= streamBack
+			about = binary.AppendUvarint(about, uint64(t.back))
 		}
-		b = append(b, byte(t.priority))
+		if i == 0 || t.boot != t.model.boot || t.kernel != t.model.kernel || t.priority != t.model.priority {
+			head |= streamStart
+			about = binary.AppendUvarint(about, e.words.index(t.boot))
+			about = binary.AppendUvarint(about, e.words.index(t.kernel))
+			about = append(about, byte(t.priority))
+		}
+		if t.unit != t.model.unit {
+			head |= streamUnit
+			about = binary.AppendUvarint(about, e.words.index(t.unit))
+		}
+		b = append(binary.AppendUvarint(b, head), about...)
+		own := t.stream[shared : len(t.stream)-ending]
+		b = binary.AppendUvarint(b, uint64(len(own)<<endingBits|ending))
+		b = append(b, own...)
 	}
 	return b
 }
 
-// track finds the stream of an item, and says whether this is its first.
-func (e *encoder) track(it *Item, unix int64) (t *track, index uint64, first bool) {
-	k := streamKey{it.Boot, it.At.Kernel, it.Stream, it.Unit, it.Priority}
-	if i, ok := e.index[k]; ok {
-		return e.tracks[i], i, false
+// sharedEnds counts the bytes that a name shares with another at its beginning and, of
+// the rest, at its end, both within their bounds.
+func sharedEnds(name, with string) (shared, ending int) {
+	limit := min(len(name), len(with))
+	for shared < min(limit, maxShared) && name[shared] == with[shared] {
+		shared++
 	}
-	t = &track{boot: it.Boot, kernel: it.At.Kernel, stream: it.Stream, unit: it.Unit, priority: it.Priority, unix: unix}
-	index = uint64(len(e.tracks))
-	e.index[k], e.tracks = index, append(e.tracks, t)
-	return t, index, true
+	for ending < min(limit-shared, maxEnding) && name[len(name)-1-ending] == with[len(with)-1-ending] {
+		ending++
+	}
+	return shared, ending
+}
+
+// closeName is how many bytes of its own a name has at most that is as good as its
+// model's.
+const closeName = 3
+
+// findModel chooses the model of a new stream: of the last ones that of the same unit
+// which has most of its name, else the very last.
+func (e *encoder) findModel(t *track) {
+	n, most := len(e.tracks), -1
+	t.model = &track{}
+	for back := range min(n, maxBack+1) {
+		m := e.tracks[n-1-back]
+		shared, ending := sharedEnds(t.stream, m.stream)
+		// A byte for back, and at least one for a value that has nothing to do with ours.
+		if back > 0 {
+			shared--
+		}
+		if m.unit != t.unit {
+			shared -= 2
+		}
+		if shared+ending > most || back == 0 {
+			t.model, t.back, most = m, back, shared+ending
+		}
+		if most >= len(t.stream)-closeName {
+			return // no other one saves more than a byte or two
+		}
+	}
+}
+
+// track finds the stream of an item, and says whether this is its first.
+func (e *encoder) track(it *Item) (t *track, first bool) {
+	// What followed last time mostly follows again: no need to look it up.
+	if i := e.common.expected(len(e.tracks)); i < len(e.tracks) && e.tracks[i].has(it) {
+		return e.tracks[i], false
+	}
+	for t = e.byName[it.Stream]; t != nil; t = t.sameName {
+		if t.has(it) {
+			return t, false
+		}
+	}
+	t = &track{boot: it.Boot, kernel: it.At.Kernel, stream: it.Stream, unit: it.Unit, priority: it.Priority,
+		index: len(e.tracks), sameName: e.byName[it.Stream]}
+	e.findModel(t)
+	e.byName[t.stream], e.tracks = t, append(e.tracks, t)
+	return t, true
 }
 
 // item appends one reading: head, more, then what they announce, with the time
 // as a varint, less the expected, in front.
-func (e *encoder) item(it *Item, unix int64) {
-	t, index, first := e.track(it, unix)
-	head, more := index<<headBits, byte(0)
+func (e *encoder) item(it *Item) {
+	expected := e.common.expected(len(e.tracks))
+	t, first := e.track(it)
+	next := t.next()
+	if first {
+		next = e.common.begin(t, e.unix)
+	}
+	head, more := zigzag(t.index-expected)<<headBits, byte(0)
 	var about, rest [64]byte
 	after, value := about[:0], rest[:0]
 
@@ -127,8 +197,9 @@ func (e *encoder) item(it *Item, unix int64) {
 	if d := it.number - e.common.number; d != 0 {
 		head |= headNumber
 		after = binary.AppendUvarint(after, d)
+		e.common.number = it.number
 	}
-	after = binary.AppendVarint(after, it.At.Unix-t.next())
+	after = binary.AppendVarint(after, it.At.Unix-next)
 	more, value = e.appendRare(it, t, more, value)
 	if digits, places, ok := digitsOf(it.Value, t.places); !ok {
 		more |= moreFloat
@@ -153,8 +224,11 @@ func (e *encoder) item(it *Item, unix int64) {
 	e.body = append(append(e.body, after...), value...)
 	t.seq = it.Seq
 	t.setTime(it.At.Unix, first)
-	e.common.number = it.number + 1
+	e.common.follow(t)
 }
+
+// zigzag makes small numbers of either sign small ones without one.
+func zigzag(n int) uint64 { return uint64(n)<<1 ^ uint64(n>>(bits.UintSize-1)) }
 
 // appendRare appends what seldom changes: the error, the state, the clocks.
 func (e *encoder) appendRare(it *Item, t *track, more byte, b []byte) (byte, []byte) {

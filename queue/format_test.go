@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"reflect"
@@ -70,7 +71,11 @@ func TestDamagedBlockIsRefused(t *testing.T) {
 
 // sealed gives data a head that is right, so that the fuzzer gets past it.
 func sealed(data []byte) []byte {
-	data = append([]byte{blockVersion}, data[1:]...)
+	version := byte(blockVersion)
+	if data[0] == oldVersion {
+		version = oldVersion
+	}
+	data = append([]byte{version}, data[1:]...)
 	binary.BigEndian.PutUint32(data[1:], crc32.Checksum(data[5:], castagnoli))
 	return data
 }
@@ -100,6 +105,43 @@ func TestRoutineReadingTakesFourBytes(t *testing.T) {
 	if n := len(encode(run{items: items})); n > 4*len(items)+200 {
 		t.Errorf("%d readings take %d bytes", len(items), n)
 	}
+}
+
+// manyStreams is what so many sensors with two decimals, each read once a second, make
+// until a block is full.
+func manyStreams(streams int) []Item {
+	var items []Item
+	at := clock.Stamp{Unix: 1_780_000_000_000, Uptime: time.Hour, Kernel: "51d0c77e"}
+	for i := range blockItems {
+		it := Item{Boot: "17-9f3c02ab", number: uint64(7000 + i)}
+		it.Stream, it.Unit, it.Seq = fmt.Sprintf("greenhouse-%03d-temperature", i%streams), "°C", uint64(100+i/streams)
+		it.Value = float64(2000+(i%streams)*7919%500+i/streams*3) / 100
+		it.At = at
+		it.At.Unix += int64(i/streams*1000 + i%streams/100)
+		it.At.Uptime += time.Duration(it.At.Unix-at.Unix) * time.Millisecond
+		items = append(items, it)
+	}
+	return items
+}
+
+// TestReadingsOfAThousandStreams have one reading each in a block, with its name.
+func TestReadingsOfAThousandStreams(t *testing.T) {
+	for streams, limit := range map[int]int{1000: 19, 500: 12, 100: 6, 1: 4} {
+		data := encode(run{items: manyStreams(streams)})
+		if got := float64(len(data)) / blockItems; got > float64(limit) {
+			t.Errorf("%d streams: %.1f bytes a reading, want at most %d", streams, got, limit)
+		} else {
+			t.Logf("%d streams: %.1f bytes a reading", streams, got)
+		}
+	}
+}
+
+func BenchmarkEncodeManyStreams(b *testing.B) {
+	items := manyStreams(1000)
+	for b.Loop() {
+		encode(run{items: items})
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(items)), "ns/reading")
 }
 
 func BenchmarkEncode(b *testing.B) {
@@ -135,11 +177,17 @@ func FuzzDecode(f *testing.F) {
 	event.number, event.Event, event.Details = 3, "storage", `{"state":"works"}`
 	f.Add(encode(run{items: append(items, event)}))
 	f.Add(encode(thin(run{items: routineBlock()})))
+	f.Add(encode(run{items: manyStreams(7)}))
 	f.Add(encodeRejected(items[0]))
 	event.declared = true
 	f.Add(encodeRejected(event))
 	f.Add([]byte{})
 	f.Add([]byte{blockVersion, 0, 0, 0, 0})
+	old := start(f, unpack(f, oldFile))
+	for _, block := range blocksOf(f, old.opened.file) {
+		f.Add(block)
+	}
+	old.end()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 5 {
 			data = sealed(data)
