@@ -32,7 +32,7 @@ func fill(ctx context.Context, j Job) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	r.InUse, err = pagesInUse(filepath.Join(j.Dir, file))
+	r.InUse, err = PagesInUse(filepath.Join(j.Dir, file))
 	return r, err
 }
 
@@ -98,8 +98,8 @@ func drain(ctx context.Context, j Job) (Result, error) {
 	})
 }
 
-// pagesInUse asks bbolt: the file is larger, and gives no page back.
-func pagesInUse(path string) (bytes int64, err error) {
+// PagesInUse asks bbolt: the file is larger, and gives no page back.
+func PagesInUse(path string) (bytes int64, err error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true})
 	if err != nil {
 		return 0, err
