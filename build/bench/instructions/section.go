@@ -40,7 +40,8 @@ does not count. The broker runs beside it and is not counted. Medians of %d roun
 	row("encode the payload", encode)
 	row("publish and acknowledge, what the drain takes beside the two above", drain-put-encode)
 	row("**a drained reading**: put, encoded, published, acknowledged", drain)
-	row("**a live reading**: one each 20 ms, alone from its timer to its acknowledgements, as state and as history", of["live"].total())
+	row("**a live reading**: one each 20 ms, alone from its timer to its acknowledgements, as state and as history",
+		of["live"].total())
 	fmt.Fprintf(&b, `
 The ten largest functions, instructions a reading:
 

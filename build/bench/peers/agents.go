@@ -29,7 +29,13 @@ type holdfast struct {
 	ended chan struct{}
 }
 
-func openHoldfast(ctx context.Context, j job) (peer, error) {
+// openHoldfast has a window of one more than the others: the last place is for an
+// alarm. A window that is set does not grow.
+func openHoldfast(ctx context.Context, j job) (peer, error) { return startHoldfast(ctx, j, j.Window+1) }
+
+func openDefault(ctx context.Context, j job) (peer, error) { return startHoldfast(ctx, j, 0) }
+
+func startHoldfast(ctx context.Context, j job, window int) (peer, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	h := &holdfast{clock: clock.NewTimekeeper(clock.TrustAlways), ended: make(chan struct{})}
 	var err error
@@ -63,6 +69,17 @@ func (h *holdfast) close() error {
 	return h.queue.Close()
 }
 
+// child starts a program that belongs to the peer.
+func child(name string, args ...string) (*exec.Cmd, error) {
+	c := exec.Command(name, args...)
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	fmt.Println("child", c.Process.Pid)
+	return c, nil
+}
+
 // bridge is a Mosquitto beside the sensor, which keeps what its broker has not got.
 type bridge struct {
 	conn *wire.Conn
@@ -73,6 +90,7 @@ type bridge struct {
 
 const bridgeConfig = `user root
 listener %s 127.0.0.1
+max_inflight_messages %d
 allow_anonymous true
 log_dest none
 persistence true
@@ -99,16 +117,14 @@ func startBridge(j job, saving string) (peer, error) {
 		return nil, err
 	}
 	conf := filepath.Join(j.Dir, "bridge.conf")
-	text := fmt.Sprintf(bridgeConfig, port, j.Dir, saving, j.Broker, topic)
+	text := fmt.Sprintf(bridgeConfig, port, j.Window, j.Dir, saving, j.Broker, topic)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	b := &bridge{cmd: exec.Command("mosquitto", "-c", conf)}
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := b.cmd.Start(); err != nil {
+	b := &bridge{}
+	if b.cmd, err = child("mosquitto", "-c", conf); err != nil {
 		return nil, err
 	}
-	fmt.Println("child", b.cmd.Process.Pid)
 	for range 200 {
 		if b.conn, err = wire.Dial(j.Room, "feeder", true); err == nil {
 			return b, nil

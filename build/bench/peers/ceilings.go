@@ -59,45 +59,59 @@ func (m *inMemory) next(ctx context.Context) []byte {
 
 func (m *inMemory) close() error { return nil }
 
-// openMinimal is a client with one goroutine that reads and one that writes. It sends
-// a window in one write and half a window more when half of it is acknowledged.
-func openMinimal(ctx context.Context, j job) (peer, error) {
+// A source is what a minimal client sends. done is called for each acknowledgement.
+type source interface {
+	any() bool
+	next(ctx context.Context) []byte // waits; nil when ctx is done
+	done()
+}
+
+func (m *inMemory) done() {}
+
+func openMinimal(ctx context.Context, j job) (peer, error) { return startMinimal(ctx, j, j.Window-1) }
+
+func openHalves(ctx context.Context, j job) (peer, error) { return startMinimal(ctx, j, j.Window/2) }
+
+func startMinimal(ctx context.Context, j job, enough int) (peer, error) {
 	m := newInMemory()
-	go func() {
-		c := dialUntil(ctx, j)
-		if c == nil {
-			return
-		}
-		defer c.Close()
-		var ids uint16
-		var buf []byte
-		for flying := 0; ; {
-			for flying < window && (flying == 0 || m.any()) {
-				p := m.next(ctx)
-				if p == nil {
-					return
-				}
-				ids = max(ids+1, 1)
-				buf = c.Send(buf, topic, ids, p)
-				flying++
-			}
-			if c.Out.Flush() != nil {
+	go minimal(ctx, j, m, enough)
+	return m, nil
+}
+
+// minimal is a client with one goroutine, which fills its window by one write and then
+// reads until no more than enough are in flight and nothing else has arrived.
+func minimal(ctx context.Context, j job, from source, enough int) {
+	c := dialUntil(ctx, j)
+	if c == nil {
+		return
+	}
+	defer c.Close()
+	var id uint16
+	var buf []byte
+	for flying := 0; ; {
+		for flying < j.Window && (flying == 0 || from.any()) {
+			p := from.next(ctx)
+			if p == nil {
 				return
 			}
-			enough := window / 2
-			if !m.any() {
-				enough = 0
+			id = max(id+1, 1)
+			buf = c.Send(buf, topic, id, p)
+			flying++
+		}
+		if c.Out.Flush() != nil {
+			return
+		}
+		for flying > 0 && (flying > enough || c.Waiting() || !from.any()) {
+			kind, _, err := c.Read()
+			if err != nil {
+				return
 			}
-			for flying > enough || flying > 0 && c.Waiting() {
-				if kind, _, err := c.Read(); err != nil {
-					return
-				} else if kind == wire.Puback {
-					flying--
-				}
+			if kind == wire.Puback {
+				flying--
+				from.done()
 			}
 		}
-	}()
-	return m, nil
+	}
 }
 
 // dialUntil connects as soon as the broker is there.
@@ -128,14 +142,14 @@ func connected(j job, store mqtt.Store) mqtt.Client {
 func openPaho(ctx context.Context, j job) (peer, error) {
 	m := newInMemory()
 	c := connected(j, nil)
-	go drain(ctx, c, func() []byte { return m.next(ctx) }, func() {})
+	go drain(ctx, c, j.Window, func() []byte { return m.next(ctx) }, func() {})
 	return m, nil
 }
 
 // drain keeps a window of messages in flight: it takes them from next, nil at the
 // end, and calls done for each that was acknowledged, in order. What was in flight
 // when the connection was lost is sent again.
-func drain(ctx context.Context, c mqtt.Client, next func() []byte, done func()) {
+func drain(ctx context.Context, c mqtt.Client, window int, next func() []byte, done func()) {
 	var held [][]byte
 	var tokens []mqtt.Token
 	for ctx.Err() == nil {

@@ -1,15 +1,16 @@
 // Command peers does the same work with holdfast and with what a user would pick
-// instead, in one run, and writes docs/benchmarks.md:
+// instead, in one run, and writes its section of docs/benchmarks.md:
 //
 //	cd build/bench/peers && go run . -docs ../../../docs/benchmarks.md
 //
-// It takes a quarter of an hour, root (each peer has an ext4 image of its own, whose bytes are
+// It takes half an hour, root (each peer has an ext4 image of its own, whose bytes are
 // counted at the block device), mosquitto, e2fsprogs and util-linux. It is a module of
 // its own, so that the peers are no dependencies of holdfast.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,18 +18,25 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
-// A plan is what is measured.
+// A plan is what is measured, and with what.
 type plan struct {
-	names  []string
+	kinds  []kind
 	rounds int
-	burst  int     // readings that wait before a drain
-	slow   int     // readings of an outage
-	rate   float64 // of these, a second
+	burst  int           // readings that wait before a drain
+	large  int           // readings of the burst after which memory is looked at
+	rest   time.Duration // until it is
+	slow   int           // readings of an outage
+	rate   float64       // of these, a second
+
+	dir             string // for disks and brokers
+	agent, telegraf string // paths of the programs
 }
 
 const (
@@ -41,17 +49,18 @@ func main() {
 		fatal(work(text))
 		return
 	}
-	var p plan
+	p := plan{rate: 10}
 	only := flag.String("only", "", "peers, separated by commas; empty: all")
 	docs := flag.String("docs", "", "write the section of the page in this `file`")
-	flag.IntVar(&p.rounds, "rounds", 5, "of each drain; the medians are printed")
-	flag.IntVar(&p.burst, "burst", 5_000, "readings that wait before a drain")
+	flag.IntVar(&p.rounds, "rounds", 5, "of each drain and start; the medians are printed")
+	flag.IntVar(&p.burst, "burst", 20_000, "readings that wait before a drain")
+	flag.IntVar(&p.large, "large", 200_000, "readings of the burst after which memory is looked at")
+	flag.DurationVar(&p.rest, "rest", time.Minute, "until it is")
 	flag.IntVar(&p.slow, "slow", 200, "readings of the outage, 10 a second")
 	flag.Parse()
-	p.rate = 10
-	for _, peer := range peers {
-		if *only == "" || slices.Contains(strings.Split(*only, ","), peer.name) {
-			p.names = append(p.names, peer.name)
+	for _, k := range kinds {
+		if *only == "" || slices.Contains(strings.Split(*only, ","), k.name) {
+			p.kinds = append(p.kinds, k)
 		}
 	}
 	if os.Getenv(spaceEnv) == "" {
@@ -83,46 +92,101 @@ func inMountNamespace() error {
 	return c.Run()
 }
 
-func (p plan) run(ctx context.Context, docs string) error {
-	dir, err := os.MkdirTemp("", "holdfast-peers")
+func (p plan) run(ctx context.Context, docs string) (err error) {
+	if p.dir, err = os.MkdirTemp("", "holdfast-peers"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(p.dir)
+	if err := p.buildPrograms(ctx); err != nil {
+		return err
+	}
+	load := loadAverage()
+	f, err := p.measure(ctx)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	load := loadAverage()
-	var outages, drains []result
-	for _, name := range p.names {
-		for _, peer := range peers {
-			if peer.name != name {
-				continue
-			}
-			if !peer.memory {
-				r, err := p.outage(ctx, dir, name)
-				if err != nil {
-					return fmt.Errorf("%s: outage: %w", name, err)
-				}
-				outages = append(outages, r)
-				fmt.Fprintf(os.Stderr, "peers: %s: outage: %+v\n", name, r)
-			}
-			if peer.trickle {
-				continue
-			}
-			var rounds []result
-			for range p.rounds {
-				r, err := p.drain(ctx, dir, name)
-				if err != nil {
-					return fmt.Errorf("%s: drain: %w", name, err)
-				}
-				rounds = append(rounds, r)
-			}
-			drains = append(drains, medians(rounds))
-			fmt.Fprintf(os.Stderr, "peers: %s: drain: %+v\n", name, drains[len(drains)-1])
-		}
-	}
-	text := p.section(outages, drains, load)
+	text := p.section(f, load)
 	fmt.Print(text)
 	if docs == "" {
 		return nil
 	}
 	return markdown.ReplaceSection(docs, "peers", text)
+}
+
+// findings are all results, in the order of the kinds.
+type findings struct {
+	outages []result
+	drains  map[int][]result // by window
+	starts  []result
+	large   []result // after the large burst
+}
+
+// measure does everything, peer by peer.
+func (p plan) measure(ctx context.Context) (f findings, err error) {
+	f.drains = map[int][]result{}
+	if f.large, err = p.holdAll(ctx); err != nil {
+		return f, err
+	}
+	for _, k := range p.kinds {
+		if !k.memory && !k.noDrain {
+			err := note(&f.outages, k, "outage", 1, func() (result, error) { return p.outage(ctx, k) })
+			if err != nil {
+				return f, err
+			}
+		}
+		err := note(&f.starts, k, "start", p.rounds, func() (result, error) { return p.started(ctx, k.name) })
+		if err != nil {
+			return f, err
+		}
+		for _, window := range windows {
+			if k.trickle || k.noDrain || k.noWindow && window != windows[0] {
+				continue
+			}
+			what := fmt.Sprintf("drain, window %d", window)
+			drained := f.drains[window]
+			if err := note(&drained, k, what, p.rounds, func() (result, error) {
+				return p.drain(ctx, k, window)
+			}); err != nil {
+				return f, err
+			}
+			f.drains[window] = drained
+		}
+	}
+	return f, nil
+}
+
+// holdAll looks at the memory of all peers at the same time, as no time is measured.
+func (p plan) holdAll(ctx context.Context) ([]result, error) {
+	all, errs := make([]result, len(p.kinds)), make([]error, len(p.kinds))
+	var ended sync.WaitGroup
+	for i, k := range p.kinds {
+		if !k.large {
+			continue
+		}
+		ended.Go(func() {
+			if all[i], errs[i] = p.held(ctx, k); errs[i] != nil {
+				errs[i] = fmt.Errorf("%s: memory: %w", k.name, errs[i])
+			}
+		})
+	}
+	ended.Wait()
+	all = slices.DeleteFunc(all, func(r result) bool { return r.peer == "" })
+	fmt.Fprintf(os.Stderr, "peers: memory: %+v\n", all)
+	return all, errors.Join(errs...)
+}
+
+// note measures some rounds, and appends their medians to all.
+func note(all *[]result, k kind, what string, rounds int, measure func() (result, error)) error {
+	var got []result
+	for range rounds {
+		r, err := measure()
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", k.name, what, err)
+		}
+		got = append(got, r)
+	}
+	r := medians(got)
+	*all = append(*all, r)
+	fmt.Fprintf(os.Stderr, "peers: %s: %s: %+v\n", k.name, what, r)
+	return nil
 }

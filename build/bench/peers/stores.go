@@ -103,7 +103,7 @@ func openBbolt(ctx context.Context, j job) (peer, error) {
 		q.sent = q.acked
 		return nil
 	})
-	go drain(ctx, connected(j, nil), func() []byte { return q.next(ctx) }, q.done)
+	go drain(ctx, connected(j, nil), j.Window, func() []byte { return q.next(ctx) }, q.done)
 	return q, err
 }
 
@@ -167,7 +167,7 @@ type segments struct{ queue diskqueue.Interface }
 func openDiskqueue(ctx context.Context, j job) (peer, error) {
 	quiet := func(diskqueue.LogLevel, string, ...any) {}
 	q := diskqueue.New("q", j.Dir, 100<<20, 1, 1<<20, 2500, 2*time.Second, quiet)
-	go drain(ctx, connected(j, nil), func() []byte {
+	go drain(ctx, connected(j, nil), j.Window, func() []byte {
 		select {
 		case p := <-q.ReadChan():
 			return p

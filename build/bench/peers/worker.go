@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,13 +19,16 @@ type job struct {
 	N      int    // readings to take in
 	From   int    // the number of the first
 	Rate   float64
+	Window int    // messages in flight, where a peer has a choice
 	Room   string // host:port on which a peer may listen
+
+	Agent, Telegraf string // paths of the programs
 }
 
-const (
-	topic  = "bench/room"
-	window = 20 // messages in flight, where a peer has a choice
-)
+const topic = "bench/room"
+
+// windows are what the drains are done with.
+var windows = []int{20, 128}
 
 // A peer is one way to get readings to a broker that may be away.
 type peer interface {
@@ -33,23 +37,51 @@ type peer interface {
 	close() error
 }
 
-// peers are all that are compared, in the order of the tables.
-var peers = []struct {
-	name    string
-	about   string
-	open    func(context.Context, job) (peer, error)
-	memory  bool // keeps nothing on disk
-	trickle bool // is too slow for a burst
-}{
-	{"minimal", "a minimal client, nothing on disk: the ceiling", openMinimal, true, false},
-	{"paho", "paho.mqtt.golang, nothing on disk: the library alone", openPaho, true, false},
-	{"holdfast", "queue and link of this tree, `drain: {rate: 0}`", openHoldfast, false, false},
-	{"filestore", "paho.mqtt.golang with its FileStore", openFileStore, false, false},
-	{"autopaho", "autopaho (MQTT 5) with its file queue", openAutopaho, false, false},
-	{"bbolt", "one bbolt transaction to put and one to delete, paho", openBbolt, false, false},
-	{"diskqueue", "go-diskqueue, synced every 2,500 messages or 2 s as nsqd does, paho", openDiskqueue, false, false},
-	{"bridge", "Mosquitto as a bridge, with `persistence true` and its defaults", openBridge, false, false},
-	{"bridge1", "the same, `autosave_on_changes true` and `autosave_interval 1`", openSavingBridge, false, true},
+// A kind is a peer in the tables.
+type kind struct {
+	name, about string
+	open        func(context.Context, job) (peer, error)
+
+	ours     bool // it is holdfast, too
+	memory   bool // it keeps nothing on disk
+	trickle  bool // it is too slow for a burst
+	slow     bool // it is too slow for a long burst
+	noWindow bool // it has no choice of how many messages are in flight
+	noDrain  bool // only its start and an outage are measured
+	large    bool // it takes a very large burst in within a minute
+	connects bool // it does not start without a broker
+}
+
+// slowBurst is the longest burst for a peer that is slow.
+const slowBurst = 1000
+
+// kinds are all that are compared, in the order of the tables.
+var kinds = []kind{
+	{name: "minimal", about: "a minimal client, nothing on disk: a ceiling", open: openMinimal, memory: true,
+		large: true},
+	{name: "halves", about: "the same, which refills its window by halves: fewer, larger writes", open: openHalves,
+		memory: true, large: true},
+	{name: "paho", about: "paho.mqtt.golang, nothing on disk: the library alone", open: openPaho, memory: true,
+		large: true},
+	{name: "holdfast", about: "queue and link of this tree, `drain: {rate: 0}`, `window` one more: kept for an alarm",
+		open: openHoldfast, large: true},
+	{name: "default", about: "the same with the default window: 20, which grows to 128 on a quick link",
+		open: openDefault, ours: true, noWindow: true, large: true},
+	{name: "agent", about: "the program `holdfast run` with one sensor: its start", open: openAgent, ours: true,
+		noDrain: true},
+	{name: "filestore", about: "paho.mqtt.golang with its FileStore", open: openFileStore, noWindow: true},
+	{name: "autopaho", about: "autopaho (MQTT 5) with its file queue", open: openAutopaho, noWindow: true, slow: true},
+	{name: "bbolt", about: "one bbolt transaction to put and one to delete, paho", open: openBbolt, slow: true},
+	{name: "diskqueue", about: "go-diskqueue, synced every 2,500 messages or 2 s as nsqd does, paho",
+		open: openDiskqueue, large: true},
+	{name: "ring", about: "a preallocated file of slots, written at once, one fdatasync each 5 s, the minimal client",
+		open: openRing, large: true},
+	{name: "bridge", about: "Mosquitto as a bridge, with `persistence true` and its defaults",
+		open: openBridge, large: true},
+	{name: "bridge1", about: "the same, `autosave_on_changes true` and `autosave_interval 1`",
+		open: openSavingBridge, trickle: true},
+	{name: "telegraf", about: "Telegraf, http_listener_v2 to mqtt, `buffer_strategy = \"disk\"`, flushed each second",
+		open: openTelegraf, noWindow: true, slow: true, connects: true},
 }
 
 // reading is a payload such as sensors have, with its number.
@@ -58,16 +90,17 @@ func reading(seq int) []byte {
 		20+float64(seq%700)/100)
 }
 
-// work does a job, says "accepted" and after how many ns when all readings are taken
-// in, and goes on delivering until its standard input ends.
+// work does a job. It says "opened" and waits for a line; it says "accepted" and after
+// how many ns when all readings are taken in, and goes on delivering until its standard
+// input ends.
 func work(text string) error {
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		return err
 	}
-	for _, p := range peers {
-		if p.name == j.Peer {
-			return j.run(p.open)
+	for _, k := range kinds {
+		if k.name == j.Peer {
+			return j.run(k.open)
 		}
 	}
 	return fmt.Errorf("no peer is called %q", j.Peer)
@@ -80,6 +113,11 @@ func (j job) run(open func(context.Context, job) (peer, error)) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("opened", os.Getpid())
+	in := bufio.NewReader(os.Stdin)
+	if _, err := in.ReadString('\n'); err != nil {
+		return p.close() // nobody wants readings any more
+	}
 	start := time.Now()
 	for i := range j.N {
 		if j.Rate > 0 {
@@ -91,6 +129,6 @@ func (j job) run(open func(context.Context, job) (peer, error)) error {
 		}
 	}
 	fmt.Println("accepted", time.Since(start).Nanoseconds())
-	io.Copy(io.Discard, os.Stdin)
+	io.Copy(io.Discard, in)
 	return p.close()
 }
