@@ -21,6 +21,10 @@ type Conn interface {
 	// us. It is called before the message is published, and the topic has to be
 	// subscribed to. Messages on the topic do not come from Heard.
 	Expect(mqtt.Message) <-chan struct{}
+	// Handle has f called with each message on a topic, by a goroutine of the connection,
+	// in the order in which they come. It is called before the topic is subscribed to. f
+	// must not block. Messages on the topic do not come from Heard.
+	Handle(topic string, f func(mqtt.Message))
 	// Heard returns the channel of the messages on topics that are subscribed to.
 	Heard() <-chan mqtt.Message
 	// Done returns a channel that is closed when the connection is lost.

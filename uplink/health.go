@@ -69,9 +69,11 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 		Unproven  string           `json:"unproven,omitempty"`
 		Deferred  []deferredNotice `json:"deferred,omitempty"`  // what the agent says of itself and cannot get through
 		Truncated bool             `json:"truncated,omitempty"` // each list has its first ones alone
+
+		Commands string `json:"commands,omitempty"` // why no orders come: denied, no key
 	}{now.Unix, q.Backlog, int64(l.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written,
 		h.canary.held,
-		q.Rejected, refused, problems, h.probes.unproven(), deferred, short})
+		q.Rejected, refused, problems, h.probes.unproven(), deferred, short, l.orders.health()})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}

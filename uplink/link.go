@@ -70,6 +70,7 @@ type Link struct {
 
 	states states        // has a mutex of its own
 	pace   *throttle     // its meter has a mutex of its own
+	orders *orders       // its methods may be called from any goroutine
 	certs  mqtt.Expiries // a goroutine beside the session has it while one lasts
 	board  statusBoard   // has a mutex of its own
 
@@ -103,6 +104,7 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 		notices: newNoticeMemory(), journal: linkLog{log: log, logged: map[string]bool{}}}
 	l.states.changed, l.network = make(chan struct{}, 1), make(chan struct{}, 1)
 	l.board.now.Since, l.board.rate.period = time.Now(), ratePeriod
+	l.orders = newOrders(l)
 	return l
 }
 
@@ -163,6 +165,9 @@ func (l *Link) Run(ctx context.Context) error {
 	beside.Go(func() { l.states.watchSilence(ctx, l.opt.Streams, l.opt.Clock) })
 	beside.Go(func() { l.watchNetwork(ctx) })
 	defer beside.Wait()
+	taking, stopTaking := context.WithCancel(context.WithoutCancel(ctx))
+	beside.Go(func() { l.orders.run(taking) })
+	defer stopTaking() // when the last connection has ended
 
 	l.recall()
 	retry := newBackoff(l.opt.ClientID, l.opt.Within)
@@ -258,6 +263,7 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 	watching, seen := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { l.certs.Watch(watching, conn.Certificates(), l.opt.Clock, l.log) })
+	l.orders.begin(ctx, conn)
 	s := newSession(l, conn)
 	over := dropLate(ctx, conn)
 	err = s.run(ctx)

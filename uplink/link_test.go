@@ -68,6 +68,7 @@ type fakeConn struct {
 	heard     chan mqtt.Message
 	echoes    mqtt.Echoes
 	topics    map[string]bool
+	handlers  map[string]func(mqtt.Message)
 	why       error // why it is lost, if the broker closed it
 	hole      bool  // the link carries nothing any more
 	flying    int
@@ -94,7 +95,7 @@ func (b *broker) dial(_ context.Context, will mqtt.Message) (Conn, error) {
 		return nil, b.refuse
 	}
 	b.conn = &fakeConn{b: b, lost: make(chan struct{}), preferred: make(chan struct{}), heard: make(chan mqtt.Message,
-		64), topics: map[string]bool{}}
+		64), topics: map[string]bool{}, handlers: map[string]func(mqtt.Message){}}
 	return b.conn, nil
 }
 
@@ -202,7 +203,7 @@ func (c *fakeConn) forward(m mqtt.Message) {
 			c.b.echoed++
 			return
 		}
-		c.heard <- mqtt.Message{Topic: m.Topic, Payload: m.Payload}
+		c.deliver(mqtt.Message{Topic: m.Topic, Payload: m.Payload})
 	}
 	if !c.b.late {
 		hear()
@@ -216,6 +217,20 @@ func (c *fakeConn) forward(m mqtt.Message) {
 		})
 	})
 }
+
+// deliver passes a message to its handler, or to the session.
+func (c *fakeConn) deliver(m mqtt.Message) {
+	if f := c.handlers[m.Topic]; f != nil {
+		f(m)
+		return
+	}
+	select {
+	case c.heard <- m:
+	case <-c.lost: // and nobody hears any more
+	}
+}
+
+func (c *fakeConn) Handle(topic string, f func(mqtt.Message)) { c.handlers[topic] = f }
 
 func (c *fakeConn) Unsubscribe(topic string) mqtt.Token {
 	return c.later(len(topic)+6-headers, func() error { // likewise
@@ -261,7 +276,7 @@ func (c *fakeConn) subscribe(topic string) mqtt.Token {
 		}
 		c.topics[topic] = true
 		if kept := c.b.retained[topic]; kept != "" && !c.b.forwardsNothing {
-			c.heard <- mqtt.Message{Topic: topic, Payload: []byte(kept), Retain: true}
+			c.deliver(mqtt.Message{Topic: topic, Payload: []byte(kept), Retain: true})
 		}
 		return nil
 	})
@@ -295,17 +310,18 @@ func (b *broker) kept(topic string) string {
 	return b.retained[topic]
 }
 
-// says makes the broker forward a message of somebody else's.
+// says makes the broker keep and forward a message of somebody else's.
 func (b *broker) says(topic, payload string) {
+	b.set(func() { b.retained[topic] = payload })
+	b.sends(topic, payload)
+}
+
+// sends makes the broker forward a message of somebody else's.
+func (b *broker) sends(topic, payload string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.retained[topic] = payload
-	if !b.conn.topics[topic] {
-		return
-	}
-	select {
-	case b.conn.heard <- mqtt.Message{Topic: topic, Payload: []byte(payload)}:
-	case <-b.conn.lost: // and nobody hears any more
+	if b.conn.topics[topic] {
+		b.conn.deliver(mqtt.Message{Topic: topic, Payload: []byte(payload)})
 	}
 }
 

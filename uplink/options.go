@@ -30,6 +30,7 @@ type Options struct {
 	Streams []sensors.Stream
 
 	HomeAssistant HomeAssistant
+	Commands      Commands
 
 	Report  func(sensors.Event) // receives what happened to the link, as an event for the history
 	Declare func(queue.Gap)     // receives readings that were acknowledged and may not have arrived

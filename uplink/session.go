@@ -222,9 +222,16 @@ func (s *session) subscribed(f *sentMessage) error {
 	unreadable := s.link.canary.unreadable
 	switch {
 	case err == nil:
+		s.link.orders.granted(f.notice.Topic)
 		return nil
 	case denied.Topic == s.link.topics.Agent("canary"):
 		s.hold(denied.Error())
+	case s.link.orders.isDenied(denied.Topic):
+		s.health.changed()
+		if !unreadable[denied.Topic] {
+			s.link.log.Error("no orders come: the broker's access list has to allow this client to read the topic",
+				"topic", denied.Topic, "err", err)
+		}
 	case unreadable[denied.Topic]: // the log was told
 	case denied.Topic == s.link.opt.homeStatusTopic():
 		s.link.log.Warn("when Home Assistant restarts it is not told again", "err", err)

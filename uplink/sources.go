@@ -23,6 +23,7 @@ type notices struct {
 	health    *heartbeat
 
 	readStatus, readInfo, readHome once // subscriptions
+	readOrders                     []once
 
 	urgent []source // routine readings wait for them: they need little room, and may take that of an alarm
 	others []source
@@ -65,15 +66,24 @@ func newNotices(l *Link, out *outgoing, c *canary, w *lateWill, a *announcer, h 
 	n.readInfo = l.notices.subscription(l.topics.Agent("info"))
 	n.readHome = l.notices.subscription(l.opt.homeStatusTopic())
 	l.notices.clears.wait = func() bool { return !c.acksProven() }
+	for _, topic := range l.orders.topics() {
+		n.readOrders = append(n.readOrders, l.notices.subscription(topic))
+	}
 	n.urgent = []source{&c.read, &n.readStatus, &n.readInfo, w, &c.send}
+	for i := range n.readOrders {
+		n.urgent = append(n.urgent, &n.readOrders[i])
+	}
 	n.others = []source{&n.readHome, &l.notices.clears, &a.birth, &a.discovery, &a.entities, &a.restate, h}
 	n.proof, n.all = []source{&c.read, &c.send}, slices.Concat(n.urgent, n.others)
 	return n
 }
 
-// subscribe makes the subscriptions due: to what others may say in our name, to
-// the canary, and to what Home Assistant says of itself.
+// subscribe makes the subscriptions due: to orders, to what others may say in our name,
+// to the canary, and to what Home Assistant says of itself.
 func (n *notices) subscribe() {
+	for i := range n.readOrders {
+		n.readOrders[i].now()
+	}
 	if n.link.opt.NoProof {
 		return
 	}

@@ -21,6 +21,7 @@ type Status struct {
 	Delivered   uint64        // readings and events that were acknowledged since the start
 	Rate        float64       // of them per second, over the last seconds
 	Produced    float64       // routine readings of this node per second, over half a minute
+	NoOrders    string        // why orders do not come; empty: they may, or none are taken
 	CertExpires time.Time     // the first of the certificates that the connection depends on; zero: there are none
 }
 
@@ -70,6 +71,13 @@ func (b *statusBoard) retries(at time.Time) {
 func (b *statusBoard) holds(why string) {
 	b.mu.Lock()
 	b.now.Held = why
+	b.mu.Unlock()
+}
+
+// refusesOrders notes why orders do not come; empty: they do.
+func (b *statusBoard) refusesOrders(why string) {
+	b.mu.Lock()
+	b.now.NoOrders = why
 	b.mu.Unlock()
 }
 

@@ -132,6 +132,9 @@ var logParts = []logPart{
 		{"the kernel does not tell when the network is back: attempts come by their own pace",
 			"no netlink, as in some " +
 				"containers; it takes up to a second longer"},
+		{"no orders come: the broker's access list has to allow this client to read the topic",
+			"the broker denies the subscription to `topic`: readings go on, outputs take no orders"},
+		{"orders are refused: the key cannot be read", "`commands.key_file` is not there, or others may read it"},
 		{"no goodbye: the broker will send the will",
 			"the stop was not acknowledged in time; `offline` comes all the " +
 				"same"},
@@ -204,6 +207,7 @@ var logEvents = []logMeaning{
 	{"flapping", "a contact changes faster than `flapping` allows: its state is held until it rests"},
 	{"clock_step", "the wall clock was set: `by_ms`; times of before are corrected where that is possible"},
 	{"take_over", "another client uses our client ID: `other` is the boot of its birth"},
+	{"command", "what became of an order by MQTT: `result`, and `why` it was not done; `count` of several"},
 	{"aside", "the broker refuses a message or a stream: `holdfast queue show --aside`"},
 	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look " +
 		"at " +

@@ -6,6 +6,7 @@ type Message struct {
 	Payload    []byte
 	Retain     bool // the broker keeps it; of a received one: it was published before we subscribed
 	AtMostOnce bool // publish at QoS 0, which is not acknowledged, instead of QoS 1; not set when received
+	Repeated   bool // of a received one: the DUP flag, the broker has sent it before; ignored when published
 }
 
 // A Token stands for a packet that the broker has to acknowledge. Its methods may be

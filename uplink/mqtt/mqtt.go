@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	quiesce  = 250 // milliseconds that the library waits for DISCONNECT to be written
-	maxHeard = 16  // messages that wait for the session; hear drops more
+	quiesce = 250 // milliseconds that the library waits for DISCONNECT to be written
 
 	// preferredWait is the time between two checks whether the preferred server accepts
 	// connections again. It doubles up to maxPreferredWait each time that the server
@@ -104,14 +103,14 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 		return nil, path.notMade(broker.TLS.explainUntrusted(ctx, err))
 	}
 	c := &Conn{connCertificates: certs, path: path, began: time.Now(), server: server.Host,
-		lost: make(chan struct{}), heard: make(chan Message, maxHeard), preferred: make(chan struct{})}
+		lost: make(chan struct{}), received: newReceiver(), preferred: make(chan struct{})}
 	c.wire = newWire(socket, limits, c.end)
 	c.wire.keepAlive = broker.KeepAlive
 	options.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c.wire, nil })
 	// The library reports every loss here. Those that the wire has found come too late for
 	// end to count them; what remains is a packet that the library cannot decode.
 	options.SetConnectionLostHandler(func(_ paho.Client, err error) { c.end(err) })
-	options.SetDefaultPublishHandler(c.hear)
+	options.SetDefaultPublishHandler(c.received.hear)
 	c.client = paho.NewClient(options)
 	token := c.client.Connect()
 	select {
@@ -170,13 +169,12 @@ func clientOptions(ctx context.Context, broker Broker, server *url.URL, will Mes
 // first of them can be called.
 type Conn struct {
 	*connCertificates
-	client paho.Client
-	wire   *wire
-	heard  chan Message // what was received and is no echo; holds maxHeard
-	echoes Echoes
-	path   *segments
-	began  time.Time // when the socket was connected
-	server string    // host:port
+	client   paho.Client
+	wire     *wire
+	received *receiver
+	path     *segments
+	began    time.Time // when the socket was connected
+	server   string    // host:port
 
 	requesting sync.Mutex // held while one SUBSCRIBE or UNSUBSCRIBE is on its way to the wire
 
@@ -199,8 +197,14 @@ func (c *Conn) Done() <-chan struct{} { return c.lost }
 func (c *Conn) Err() error { return c.why }
 
 // Heard returns the channel of the messages that were received, without those for
-// Expect. It is never closed. Messages are dropped while maxHeard of them wait.
-func (c *Conn) Heard() <-chan Message { return c.heard }
+// Expect and Handle. It is never closed. Messages are dropped while maxHeard of them
+// wait.
+func (c *Conn) Heard() <-chan Message { return c.received.heard }
+
+// Handle has f called with each message on a topic, in the order in which they come.
+// Call it before Subscribe. f must not block: PUBACKs are read by the goroutine that
+// calls it.
+func (c *Conn) Handle(topic string, f func(Message)) { c.received.handle(topic, f) }
 
 // Server is the server of the connection: host:port.
 func (c *Conn) Server() string { return c.server }
@@ -250,7 +254,7 @@ func (c *Conn) request(send func() paho.Token) paho.Token {
 
 // Expect returns a channel that is closed when the broker sends a message back to
 // us, see [Echoes.Expect]. Call it before the message is published.
-func (c *Conn) Expect(m Message) <-chan struct{} { return c.echoes.Expect(m) }
+func (c *Conn) Expect(m Message) <-chan struct{} { return c.received.echoes.Expect(m) }
 
 // Disconnect sends DISCONNECT, after which the broker forgets the will, and waits a
 // quarter of a second at most for it to be written. Close has to follow.
@@ -297,19 +301,6 @@ func (c *Conn) lose(why error) {
 	c.why = why
 	close(c.lost)
 	c.wire.failAll()
-}
-
-// hear passes a received message to the session. It drops the message if maxHeard
-// wait: blocking here would block the library's reader, and with it the
-// acknowledgements.
-func (c *Conn) hear(_ paho.Client, m paho.Message) {
-	if c.echoes.Hear(m.Topic(), m.Payload()) {
-		return
-	}
-	select {
-	case c.heard <- Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained()}:
-	default:
-	}
 }
 
 // answer returns the result of CONNECT when its token is done: a [RefusedError], why

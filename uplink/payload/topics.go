@@ -101,6 +101,9 @@ func (t Topics) IsState(topic string) bool {
 	return false
 }
 
+// Order is where orders to an output, or to the alarm panel, are taken.
+func (t Topics) Order(name string) string { return t.clientID + "/" + name + "/set" }
+
 // Agent is the topic of something that the agent says of itself; of nothing, what
 // these topics begin with.
 func (t Topics) Agent(what string) string { return t.clientID + "/agent/" + what }
