@@ -35,6 +35,7 @@ type Effects struct {
 
 // A Change is one reading of the stream of the state.
 type Change struct {
+	At    time.Time
 	State string
 	By    string        // the cause: "rule:intruder", "code:anna", "key", "exit", "siren", "start"
 	For   time.Duration // until it changes by itself; 0: it does not
@@ -282,5 +283,5 @@ func (p *Panel) enter(now time.Time, state, by string, last time.Duration) {
 	if last > 0 {
 		p.until = now.Add(last)
 	}
-	p.effects.Changes = append(p.effects.Changes, Change{State: state, By: by, For: last})
+	p.effects.Changes = append(p.effects.Changes, Change{At: now, State: state, By: by, For: last})
 }

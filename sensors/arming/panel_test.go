@@ -155,7 +155,7 @@ func TestAPanelIsItsTable(t *testing.T) {
 			h := &history{panel: NewPanel(options(), Saved{State: Disarmed}, start, 0, false), now: start, state: Disarmed}
 			h.panel.Take()
 			h.panel.Observe(start, "window", 0, true)
-			for _, event := range rapid.SliceOfN(rapid.SampledFrom(events), 1, 60).Draw(t, "events") {
+			for _, event := range rapid.SliceOfN(rapid.SampledFrom(events), 30, 60).Draw(t, "events") {
 				h.do(t, event)
 			}
 		})
