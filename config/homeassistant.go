@@ -18,7 +18,7 @@ type homeKeys struct {
 // the key that switches it on, because a person who writes one wants it, and an
 // announcement that is larger than what brokers accept.
 func (r *reader) home(h homeKeys, up uplink.Options, specs []sensors.Spec) uplink.HomeAssistant {
-	ha := uplink.HomeAssistant(h)
+	ha := uplink.HomeAssistant{Discovery: h.Discovery, Prefix: h.Prefix}
 	const key = "home_assistant.discovery"
 	if r.has("home_assistant") && !r.has(key) && !r.bad["home_assistant"] && !r.bad[key] {
 		r.failKey("home_assistant",

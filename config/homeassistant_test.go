@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ func TestHomeAssistantIsToldNothingUnlessAsked(t *testing.T) {
 		"home_assistant: {discovery: false, prefix: ha}": {Prefix: "ha"},
 		"home_assistant: {discovery: true, prefix: a/b}": {Discovery: true, Prefix: "a/b"},
 	} {
-		if got := must(t, "mqtt: {server: mqtt://b}\n"+keys+oneDoor).Uplink.HomeAssistant; got != want {
+		if got := must(t, "mqtt: {server: mqtt://b}\n"+keys+oneDoor).Uplink.HomeAssistant; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v", keys, got)
 		}
 	}

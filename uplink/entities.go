@@ -10,13 +10,17 @@ import (
 type HomeAssistant struct {
 	Discovery bool   // false: nothing is announced, and nothing is heard of Home Assistant
 	Prefix    string // of Home Assistant's own topics: "homeassistant"
+
+	Outputs map[string]homeassistant.Output // by stream; the others are of sensors
+	Alarm   *homeassistant.Alarm            // nil: there is no alarm panel
 }
 
 // device is what is announced to Home Assistant.
 func (o Options) device() homeassistant.Device {
 	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version,
 		Hardware: o.Hardware,
-		Topics:   o.topicNames(), Streams: o.Streams, Heartbeat: heartbeatEvery}
+		Topics:   o.topicNames(), Streams: o.Streams, Heartbeat: heartbeatEvery,
+		Outputs: o.HomeAssistant.Outputs, Alarm: o.HomeAssistant.Alarm}
 }
 
 // Discovery returns the retained message that announces our device with all its

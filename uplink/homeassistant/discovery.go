@@ -14,6 +14,7 @@ package homeassistant
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"time"
 
@@ -64,7 +65,13 @@ type Device struct {
 	Topics    payload.Topics
 	Streams   []sensors.Stream
 	Heartbeat time.Duration // between two messages on agent/health; 0: the diagnostics never expire
+
+	Outputs map[string]Output // by stream, which has two states
+	Alarm   *Alarm            // of the stream AlarmStream; nil: there is no alarm panel
 }
+
+// AlarmStream is the stream of the alarm panel's state, where there is one.
+const AlarmStream = "alarm"
 
 // A Config is a message that has to be published with the retain flag, so that Home
 // Assistant gets it whenever it starts. An empty payload removes what was announced
@@ -111,7 +118,7 @@ type available struct {
 
 // A component is one entity. A component with a platform and nothing else removes
 // the entity. It has more fields than other types here: they are the keys of Home
-// Assistant's own format, which is flat, for all three platforms.
+// Assistant's own format, which is flat, for all platforms.
 type component struct {
 	Platform          Platform    `json:"platform"`
 	Name              string      `json:"name,omitempty"`
@@ -132,6 +139,8 @@ type component struct {
 	AvailabilityMode  string      `json:"availability_mode,omitempty"`
 	AttributesTopic   string      `json:"json_attributes_topic,omitempty"`
 	AttributeTemplate string      `json:"json_attributes_template,omitempty"`
+
+	orders
 }
 
 // Discovery announces the device with all its entities. An entity that was
@@ -148,11 +157,15 @@ func (d Device) Discovery() Config { return d.announce(d.announcement()) }
 // retained message, which another program may have written.
 func (d Device) DiscoveryWithout(was map[string]Platform) (c Config, removes bool) {
 	a := d.announcement()
+	extras := extrasGone(was, a.Components)
 	for name, p := range was {
-		if p != platformSensor && p != platformBinary || a.Components[name].Platform == p {
+		if !isStreamPlatform(p) || a.Components[name].Platform == p {
 			continue
 		}
 		a.Components[name], removes = component{Platform: p}, true
+	}
+	for name, p := range extras {
+		a.Components[name] = component{Platform: p}
 	}
 	if !removes {
 		return Config{}, false
@@ -203,6 +216,7 @@ func (d Device) announcement() announcement {
 	if pi := "Raspberry Pi"; strings.HasPrefix(d.Hardware, pi) {
 		a.Device.Manufacturer = pi
 	}
+	maps.Copy(a.Components, d.extras())
 	for _, s := range d.Streams {
 		a.Components[s.Name] = d.entity(s)
 	}

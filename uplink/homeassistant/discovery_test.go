@@ -35,7 +35,23 @@ var (
 			"suggested_display_precision state_class unit_of_measurement"),
 		"binary_sensor": words("device_class expire_after force_update name off_delay payload_off payload_on"),
 		"event":         words("device_class event_types name"),
+		"siren": words("available_tones command_off_template command_template command_topic name optimistic " +
+			"payload_off payload_on retain state_off state_on state_value_template support_duration support_volume_set"),
+		"switch": words("command_template command_topic device_class name optimistic payload_off payload_on retain " +
+			"state_off state_on"),
+		"valve": words("command_template command_topic device_class name optimistic payload_close payload_open " +
+			"payload_stop position_closed position_open reports_position retain state_closed state_closing state_open " +
+			"state_opening"),
+		"button": words("command_template command_topic device_class name payload_press retain"),
+		"alarm_control_panel": words("code code_arm_required code_disarm_required code_trigger_required " +
+			"command_template command_topic name payload_arm_away payload_arm_custom_bypass payload_arm_home " +
+			"payload_arm_night payload_arm_vacation payload_disarm payload_trigger retain supported_features"),
 	}
+
+	// The classes and features of the platforms that take orders, from switch/__init__.py,
+	// valve/__init__.py, and ALARM_CONTROL_PANEL_SUPPORTED_FEATURES in mqtt/const.py.
+	haClasses  = map[string][]string{"switch": words("outlet switch"), "valve": words("water gas")}
+	haFeatures = words("arm_home arm_away arm_night arm_vacation arm_custom_bypass trigger")
 )
 
 func words(text string) []string { return strings.Fields(text) }
@@ -89,7 +105,8 @@ func validateEntity(t *testing.T, name string, c object) {
 		t.Errorf("%s: platform %q", name, text("platform"))
 	}
 	knownKeys(t, name, c, haEntity, own)
-	if text("unique_id") == "" || text("state_topic") == "" || text("name") == "" {
+	noState := text("platform") == "button"
+	if text("unique_id") == "" || (text("state_topic") == "") != noState || text("name") == "" {
 		t.Errorf("%s lacks a name, a unique_id or a state_topic: %v", name, c)
 	}
 	if id := text("default_entity_id"); !entityIDForm.MatchString(id) || !strings.HasPrefix(id, text("platform")+".") {
@@ -100,10 +117,36 @@ func validateEntity(t *testing.T, name string, c object) {
 			knownKeys(t, name+".availability", a.(object), haListed)
 		}
 	}
-	if text("platform") == "sensor" {
+	switch p := text("platform"); p {
+	case "sensor":
 		validateSensor(t, name, c, text)
-	} else if class := text("device_class"); class != "" && !slices.Contains(binaryClasses, class) {
-		t.Errorf("%s: class %q", name, class)
+	case "siren", "switch", "valve", "button", "alarm_control_panel":
+		validateOrders(t, name, c, text)
+	default:
+		if class := text("device_class"); class != "" && !slices.Contains(binaryClasses, class) {
+			t.Errorf("%s: class %q", name, class)
+		}
+	}
+}
+
+// validateOrders is what Home Assistant requires of an entity that takes orders.
+func validateOrders(t *testing.T, name string, c object, text func(string) string) {
+	t.Helper()
+	if topic := text("command_topic"); topic == "" || strings.ContainsAny(topic, "+#") {
+		t.Errorf("%s: command_topic %q", name, topic)
+	}
+	if class := text("device_class"); class != "" && !slices.Contains(haClasses[text("platform")], class) {
+		t.Errorf("%s: a %s of class %q", name, text("platform"), class)
+	}
+	if list, ok := c["supported_features"].([]any); ok {
+		for _, feature := range list {
+			if !slices.Contains(haFeatures, feature.(string)) {
+				t.Errorf("%s: feature %v", name, feature)
+			}
+		}
+	}
+	if n, ok := c["message_expiry_interval"].(float64); !ok || n < 1 {
+		t.Errorf("%s: message_expiry_interval %v", name, c["message_expiry_interval"])
 	}
 }
 

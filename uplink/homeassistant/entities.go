@@ -39,6 +39,12 @@ func (d Device) entity(s sensors.Stream) component {
 		c.Unit, c.StateClass = s.Unit, stateClassOf(c.DeviceClass, s.Total)
 		c.ValueTemplate = "{{ value_json.value }}"
 	}
+	if o, ok := d.Outputs[s.Name]; ok {
+		o.output(&c, s.Class)
+	}
+	if d.Alarm != nil && s.Name == AlarmStream {
+		d.Alarm.alarm(&c)
+	}
 	c.DefaultEntityID = entityID(c.Platform, d.ClientID, s.Name)
 	return c
 }

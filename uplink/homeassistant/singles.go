@@ -69,10 +69,11 @@ func (d Device) EntitiesGone(prefix string, was map[string]Platform, announced b
 	}
 	all := map[string]Platform{}
 	for name, p := range was {
-		if p == platformSensor || p == platformBinary {
+		if isStreamPlatform(p) {
 			all[name] = p
 		}
 	}
+	maps.Copy(all, extrasGone(was, stay))
 	for name, c := range d.diagnostics() {
 		all[name] = c.Platform
 	}
