@@ -14,6 +14,7 @@ type line struct {
 	By      string   `json:"by"`
 	Figure  float64  `json:"figure"`
 	Unit    string   `json:"unit"`
+	Waiting int      `json:"waiting,omitempty"` // readings of the backlog, where the measure has several
 	AtMost  *float64 `json:"at_most,omitempty"`
 	AtLeast *float64 `json:"at_least,omitempty"`
 	ToRing  *float64 `json:"to_ring,omitempty"` // ours divided by the ring

@@ -29,5 +29,6 @@ var measures = []measure{
 	{"read", "a backlog is read as fast as it comes", (*bench).read},
 	{"open", "Open of a large backlog", (*bench).open},
 	{"memory", "a process with a large backlog and with none", (*bench).memory},
+	{"growth", "memory, bytes on disk and Open, behind a thousand to ten million", (*bench).growth},
 	{realTime, "outage-3 for 60 s of real and of simulated time", (*bench).realTime},
 }

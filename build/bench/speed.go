@@ -8,12 +8,17 @@ import (
 	"github.com/holdfast-iot/holdfast/build/bench/work"
 )
 
-func (b *bench) put(ctx context.Context) ([]line, error) {
+// maxBacklog is the largest that is measured.
+func (b *bench) maxBacklog() int {
 	most := 10_000_000
 	if bits.UintSize == 32 {
 		most = 1_000_000 // bbolt's file ends at 2 GiB there
 	}
-	large, err := b.copied(ctx, b.pick(most, 500_000), hasty)
+	return b.pick(most, 500_000)
+}
+
+func (b *bench) put(ctx context.Context) ([]line, error) {
+	large, err := b.copied(ctx, b.maxBacklog(), hasty)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ module github.com/holdfast-iot/holdfast/build/bench/peers
 go 1.26.8
 
 require (
+	github.com/ajstarks/svgo v0.0.0-20211024235047-1546f124cd8b
 	github.com/eclipse/paho.golang v0.23.0
 	github.com/eclipse/paho.mqtt.golang v1.5.1
 	github.com/holdfast-iot/holdfast v0.0.0

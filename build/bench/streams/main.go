@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -33,17 +34,22 @@ func main() {
 	flag.DurationVar(&t.away, "away", time.Minute, "how long the outage lasts")
 	flag.DurationVar(&t.after, "after", 30*time.Second, "after it; then the agent is to have sent its backlog")
 	agent := flag.String("agent", "", "the agent's `binary`; it is built if there is none")
+	asJSON := flag.Bool("json", false, "print a JSON object for each agent, and nothing else")
 	rate := flag.String("rate", "0", "`drain.rate` of the configuration")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *agent, *rate, *streams, t); err != nil {
+	printer := printText
+	if *asJSON {
+		printer = printJSON
+	}
+	if err := run(ctx, *agent, *rate, *streams, t, printer); err != nil {
 		fmt.Fprintln(os.Stderr, "streams:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, agent, rate string, streams int, t times) error {
+func run(ctx context.Context, agent, rate string, streams int, t times, show func(base, got figures) error) error {
 	dir, err := os.MkdirTemp("", "holdfast-streams")
 	if err != nil {
 		return err
@@ -60,26 +66,46 @@ func run(ctx context.Context, agent, rate string, streams int, t times) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("load before: %s", before)
+	fmt.Fprintf(os.Stderr, "load before: %s", before)
 	base := figures{}
 	// One stream as quick as all the others together has the same work to do.
-	for i, l := range []load{
+	loads := []load{
 		{streams: 1, every: time.Second / time.Duration(streams), rate: rate},
 		{streams: streams, every: time.Second, rate: rate},
-	} {
+	}
+	if streams == 1 {
+		loads = loads[:1]
+	}
+	for i, l := range loads {
 		got, err := l.measure(ctx, agent, dir, t)
 		if err != nil {
 			return fmt.Errorf("%d streams: %w", l.streams, err)
 		}
-		fmt.Println(got)
 		if i == 0 {
 			base = got
-			continue
 		}
-		fmt.Printf("a stream takes %.2f kB; drained at %.2f of the rate of one stream\n",
-			float64(got.memory-base.memory)/1000/float64(max(streams-1, 1)), got.drained/base.drained)
+		if err := show(base, got); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// printText prints the figures of an agent, and what they are beside those of one
+// stream. It is called for the one stream first.
+func printText(base, got figures) error {
+	fmt.Println(got)
+	if got.streams > base.streams {
+		fmt.Printf("a stream takes %.2f kB; drained at %.2f of the rate of one stream\n",
+			float64(got.memory-base.memory)/1000/float64(got.streams-base.streams), got.drained/base.drained)
+	}
+	return nil
+}
+
+// printJSON prints the figures that build/bench/peers/plots draws.
+func printJSON(_, got figures) error {
+	return json.NewEncoder(os.Stdout).Encode(map[string]float64{"streams": float64(got.streams),
+		"core": got.core, "memory": float64(got.memory), "at_rest": got.atRest})
 }
 
 // figures are what one agent has shown.

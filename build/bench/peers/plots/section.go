@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/markdown"
+)
+
+const (
+	growthTitle  = "What a queue takes by the number of readings that wait"
+	streamsTitle = "What an agent takes by its readings a second"
+	mib          = 1 << 20
+)
+
+// byUnit are the figures of one unit, by the number of readings that wait.
+func byUnit(all []amount, unit string, scale float64) (points []point) {
+	for _, a := range all {
+		if a.Unit == unit {
+			points = append(points, point{float64(a.Waiting), a.Figure * scale})
+		}
+	}
+	return points
+}
+
+func growthPanels(all []amount) []panel {
+	one := func(title, unit string, scale float64, logarithmic bool) panel {
+		return panel{title: title, below: "readings that wait", logarithmic: logarithmic,
+			series: []series{{points: byUnit(all, unit, scale)}}}
+	}
+	return []panel{one("memory, MiB", "MiB", 1, false), one("on disk, MiB", "B", 1.0/mib, true),
+		one("time to open, ms", "ms", 1, false)}
+}
+
+func streamsPanels(all []load) []panel {
+	one := func(title string, figure func(load) float64) panel {
+		many, single := series{name: "a stream for each reading a second"}, series{name: "one stream"}
+		for _, l := range all {
+			at := point{l.rate, figure(l)}
+			if l.Streams == l.rate {
+				many.points = append(many.points, at)
+			}
+			if l.Streams == 1 {
+				single.points = append(single.points, at)
+			}
+		}
+		return panel{title: title, below: "readings a second", series: []series{many, single}}
+	}
+	return []panel{one("CPU, % of a core", func(l load) float64 { return 100 * l.Core }),
+		one("memory, MiB", func(l load) float64 { return l.Memory / mib }),
+		one("bytes of a reading on disk", func(l load) float64 { return l.AtRest })}
+}
+
+// section is that of docs/benchmarks.md: the pictures, and the numbers in them.
+func section(growth []amount, loads []load, t times, before string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `## What grows
+
+    cd build/bench/peers && go run ./plots
+
+%s, %d cores, load before it %s, %s. One run.
+
+![%s](plots/growth.svg)
+
+The readings came at 1,500 a second. Memory is that of a process with such a queue and nothing else; opened is a file
+that the kernel has in memory.
+
+| wait | memory, MiB | on disk, MiB | open, ms |
+|---:|---:|---:|---:|
+`, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), before, runtime.Version(), growthTitle)
+	memory, disk, open := byUnit(growth, "MiB", 1), byUnit(growth, "B", 1.0/mib), byUnit(growth, "ms", 1)
+	for i := range min(len(memory), len(disk), len(open)) {
+		fmt.Fprintf(&b, "| %.0f | %.1f | %.2f | %.1f |\n", memory[i].x, memory[i].y, disk[i].y, open[i].y)
+	}
+	fmt.Fprintf(&b, `
+![%s](plots/streams.svg)
+
+An agent with simulated sensors: so many streams with a reading a second each, beside one stream with as many
+readings. Processor time is counted for %v while the broker is there, bytes after %v without it: what is on disk
+after so short a time is in small blocks, which are merged later.
+
+| streams | readings/s | CPU, %% of a core | memory, MiB | bytes of a reading on disk |
+|---:|---:|---:|---:|---:|
+`, streamsTitle, t.calm, t.away)
+	for _, l := range loads {
+		fmt.Fprintf(&b, "| %.0f | %.0f | %.2f | %.1f | %.1f |\n", l.Streams, l.rate, 100*l.Core, l.Memory/mib, l.AtRest)
+	}
+	return markdown.Wrap(b.String())
+}
