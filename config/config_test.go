@@ -64,6 +64,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 			Streams: []sensors.Stream{stream},
 
 			HomeAssistant: uplink.HomeAssistant{Prefix: "homeassistant"},
+			Commands:      uplink.Commands{MaxAge: 30 * time.Second},
 		},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -21,15 +21,16 @@ import (
 
 // A file is the configuration as a person writes it.
 type file struct {
-	ClientID string     `yaml:"client_id"` // absent: see defaultClientID
-	MQTT     mqttKeys   `yaml:"mqtt"`
-	Queue    queueKeys  `yaml:"queue"`
-	Drain    drainKeys  `yaml:"drain"`
-	Topics   topicKeys  `yaml:"topics"`
-	Home     homeKeys   `yaml:"home_assistant"`
-	Clock    clockKeys  `yaml:"clock"`
-	Status   statusKeys `yaml:"status"`
-	Sensors  yaml.Node  `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
+	ClientID string      `yaml:"client_id"` // absent: see defaultClientID
+	MQTT     mqttKeys    `yaml:"mqtt"`
+	Queue    queueKeys   `yaml:"queue"`
+	Drain    drainKeys   `yaml:"drain"`
+	Topics   topicKeys   `yaml:"topics"`
+	Home     homeKeys    `yaml:"home_assistant"`
+	Clock    clockKeys   `yaml:"clock"`
+	Status   statusKeys  `yaml:"status"`
+	Commands commandKeys `yaml:"commands"`
+	Sensors  yaml.Node   `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
 }
 
 // queueKeys are the keys under queue.
@@ -67,9 +68,10 @@ func defaults() file {
 			MaxSize:   64 << 20,        // months of a few sensors, and a card has it
 			SyncEvery: 5 * time.Second, // what a power cut may take, against the wear of the card
 		},
-		Drain:  drainKeys{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
-		Topics: topicKeys(payload.DefaultPatterns),
-		Home:   homeKeys{Prefix: "homeassistant"},
+		Drain:    drainKeys{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
+		Topics:   topicKeys(payload.DefaultPatterns),
+		Home:     homeKeys{Prefix: "homeassistant"},
+		Commands: commandKeys{MaxAge: 30 * time.Second},
 	}
 }
 
@@ -110,6 +112,7 @@ func (r *reader) interpret(f file) Config {
 	cfg := Config{Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
 	cfg.Uplink.Drain = r.drain(f.Drain)
+	cfg.Uplink.Commands = r.commands(f.Commands)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	cfg.Queue.ClientID = cfg.Uplink.ClientID
 	cfg.Sensors = r.sensors(&f.Sensors)

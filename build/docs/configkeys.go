@@ -67,6 +67,13 @@ var configSections = []configSection{
 		{"discovery", "announce the device and its streams to Home Assistant", "", ""},
 		{"prefix", "Home Assistant's own discovery prefix", "", ""},
 	}},
+	{path: "commands", title: "commands", intro: "How orders by MQTT are judged: see [commands](commands.md). Which " +
+		"outputs take any is written at the outputs.", keys: []configKey{
+		{"max_age", "1s to 10m: an order that was sent earlier is refused, and a signed one may be valid for no longer",
+			"", ""},
+		{"key_file", "its first line is the key of the `mac` that each order needs then: for brokers that others may " +
+			"write to", "file", "orders need no `mac`"},
+	}},
 	{path: "status", title: "status",
 		intro: "A page that shows what the node knows of itself, `/metrics` for Prometheus and " +
 			"`/healthz`: see [status](status.md). It is off unless `listen` is set.", keys: []configKey{

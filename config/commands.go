@@ -1,0 +1,27 @@
+package config
+
+import (
+	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+// commandKeys are the keys under commands: how orders by MQTT are judged. Which outputs
+// take any is written at the outputs.
+type commandKeys struct {
+	MaxAge  time.Duration `yaml:"max_age"`  // 1s to 10m
+	KeyFile fileName      `yaml:"key_file"` // its first line is the key
+}
+
+// commands says how orders are judged. In less than a second no order arrives with
+// certainty; and what was meant ten minutes ago is not meant now.
+func (r *reader) commands(k commandKeys) uplink.Commands {
+	between(r, "commands.max_age", k.MaxAge, time.Second, 10*time.Minute, "between 1s and 10m")
+	c := uplink.Commands{MaxAge: k.MaxAge}
+	if k.KeyFile != "" {
+		c.Key = mqtt.Secret{File: string(k.KeyFile), Key: "commands.key_file"}
+		r.passwordFile("commands.key_file", k.KeyFile)
+	}
+	return c
+}
