@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/markdown"
+	"github.com/holdfast-iot/holdfast/uplink"
+)
+
+// wideWindow is measured beside the default.
+const wideWindow = 128
+
+// section measures with both windows, and is the text of docs/benchmarks.md.
+func (p plan) section(ctx context.Context, dir string) (string, error) {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, `## A drain without a subscriber
+
+    go run ./build/bench/drain -docs docs/benchmarks.md
+
+%s, %d cores, load before it %s, %s. %d readings from the queue up to the last acknowledgement in it, beside the MQTT
+library alone with payloads that are made already; they take turns, and the medians of %d rounds count. What an
+agent allocates more than that is the queue's, the link's and the encoder's.
+
+| in flight | | messages/s | CPU, µs a message | allocations a message |
+|---:|---|---:|---:|---:|
+`, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), bytes.Fields(load)[0], runtime.Version(), p.n, p.rounds)
+	for _, window := range []int{uplink.DefaultWindow, wideWindow} {
+		c, err := speeds(ctx, dir, p.n, window, p.rounds)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(rows(window, c))
+	}
+	fmt.Fprintf(&b, "\nThe agent's window of %d is its default, which grows to %d on a quick link.\n",
+		uplink.DefaultWindow, wideWindow)
+	return markdown.Wrap(b.String()), nil
+}
+
+// rows are those of one window.
+func rows(window int, c compared) string {
+	var b strings.Builder
+	for _, r := range []struct {
+		name string
+		speed
+	}{{"holdfast", c.ours}, {"the library", c.raw}, {"the library, as many in flight as it can", c.unbounded}} {
+		fmt.Fprintf(&b, "| %d | %s | %.0f | %.1f | %.1f |\n", window, r.name, r.rate, r.cpu, r.allocs)
+	}
+	return b.String()
+}
