@@ -47,6 +47,14 @@ func (o Options) targets() (all []command.Target) {
 	return all
 }
 
+// OrderTopics are the topics on which orders are taken.
+func (o Options) OrderTopics() (all []string) {
+	for _, t := range o.targets() {
+		all = append(all, t.Topic)
+	}
+	return all
+}
+
 const (
 	maxAnswers   = 64               // that wait for the disk; more are counted
 	maxReasons   = 8                // of refusals that are counted by themselves, of each target

@@ -13,7 +13,7 @@ import (
 var agentChecks = []Check{
 	{"agent", "the agent that runs, asked through its control socket: its disk, its link, and what the broker refuses",
 		false,
-		[]*Fault{agentDisk, agentAway, agentRival, agentHeld, agentAside}, (*Site).noAgent, checkAgent},
+		[]*Fault{agentDisk, agentAway, agentRival, agentHeld, agentOrders, agentAside}, (*Site).noAgent, checkAgent},
 	{"agent-sensors", "the sensors of the agent that runs", false,
 		[]*Fault{agentSensor}, (*Site).noAgent, checkAgentSensors},
 	{"agent-outputs", "the outputs of the agent that runs: whether each does what it was told", false,
@@ -39,6 +39,9 @@ var (
 	agentHeld = &Fault{Error, "the agent that runs holds its backlog: {text}",
 		"allow this account to publish and to read {client_id}/# in the broker's access list; " +
 			"mqtt.prove_publish: false if it may write and not read"}
+	// Readings go out, so nothing else shows that nobody can order anything.
+	agentOrders = &Fault{Error, "the agent that runs gets no orders: {text}",
+		"allow this account to read {client_id}/+/set in the broker's access list, or mend the key file"}
 	// A warning: the others are delivered, and nothing of these is deleted.
 	agentAside = &Fault{Warning, "the broker refuses {count} readings or events of the agent that runs",
 		"holdfast queue export --aside prints them; see the broker's access list and its limits"}
@@ -75,6 +78,9 @@ func checkAgent(_ context.Context, s *Site) (found []Finding) {
 	}
 	if link.Connected && link.Held != "" {
 		found = append(found, agentHeld.at("text", link.Held, "client_id", id))
+	}
+	if link.NoOrders != "" {
+		found = append(found, agentOrders.at("text", link.NoOrders, "client_id", id))
 	}
 	if s.Agent.Queue.Aside > 0 {
 		found = append(found, agentAside.at("count", s.Agent.Queue.Aside))

@@ -28,6 +28,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
+	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // A planted fault has to be found, with its mend, and nothing else.
@@ -71,6 +73,10 @@ var localFaults = []planted{
 		b.Agent = running(status.Queue{})
 		b.Agent.Link.Held = "nothing heard of it in 15s"
 	}, "holds its backlog"},
+	{agentOrders, func(b *bench) {
+		b.Agent = running(status.Queue{})
+		b.Agent.Link.NoOrders = "the broker denies to read porch/siren/set"
+	}, "gets no orders: the broker denies to read porch/siren/set"},
 	{agentAside, func(b *bench) { b.Agent = running(status.Queue{Aside: 3}) }, "refuses 3 readings"},
 
 	{noChip, func(b *bench) {
@@ -236,6 +242,18 @@ var brokerFaults = []planted{
 	{retainCloses, func(b *bench) {
 		b.fake(&fakeBroker{closes: func(_ string, retained bool) bool { return retained }})
 	}, "closes the connection for a retained"},
+	{ordersDenied, func(b *bench) {
+		b.fake(&fakeBroker{private: "porch/alarm/set"}) // Mosquitto 2 grants all, and sends nothing
+		b.Config.Uplink.Commands = uplink.Commands{Outputs: []string{"siren"}, Alarm: true}
+	}, "read porch/alarm/set: no order"},
+	{orderRetained, func(b *bench) {
+		other := otherClient(b.t, b.Site)
+		order := mqtt.Message{Topic: "porch/siren/set", Payload: []byte("ON"), Retain: true}
+		if err := await(b.t.Context(), other, other.Publish(order)); err != nil {
+			b.t.Fatal(err)
+		}
+		b.Config.Uplink.Commands = uplink.Commands{Outputs: []string{"siren"}}
+	}, "retained order on porch/siren/set"},
 	{limitQoS, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x24, 0}}) }, "QoS 0 at most"},
 	{limitRetain, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x25, 0, 0x21, 0, 10}}) },
 		"says that it keeps no"},

@@ -14,6 +14,7 @@ import (
 // MQTT as one session needs, and echoes what a session publishes to itself.
 type fakeBroker struct {
 	denies  bool                                   // every subscription
+	private string                                 // a topic to which it denies subscriptions
 	closes  func(topic string, retained bool) bool // the connection, for such a message
 	connack []byte                                 // its answer to a CONNECT of MQTT 5: properties
 
@@ -93,15 +94,15 @@ func (b *fakeBroker) publish(conn net.Conn, head byte, topic string, rest []byte
 }
 
 func (b *fakeBroker) subscribe(conn net.Conn, id []byte, topic string, subscribed map[string]bool) {
-	code := byte(1)
-	if b.denies {
+	code, denied := byte(1), b.denies || topic == b.private
+	if denied {
 		code = 0x80
 	}
 	conn.Write([]byte{0x90, 3, id[0], id[1], code})
 	b.mu.Lock()
 	kept, ok := b.retained[topic]
 	b.mu.Unlock()
-	if subscribed[topic] = !b.denies; ok && !b.denies {
+	if subscribed[topic] = !denied; ok && !denied {
 		conn.Write(publishPacket(0x31, topic, kept))
 	}
 }

@@ -35,6 +35,8 @@ var networkChecks = []Check{
 		[]*Fault{canaryLost, canaryUnread, canaryCloses}, (*Site).noSession, checkPublish},
 	{"retain", "agent/status: a retained message that has to be there for a new subscription", false,
 		[]*Fault{retainLost, retainCloses}, (*Site).noSession, checkRetain},
+	{"orders", "the topics of orders: whether this account may read them, and whether a retained order lies there", false,
+		[]*Fault{ordersDenied, orderRetained}, (*Site).noSession, checkOrders},
 	{"broker-limits", "packet size, QoS and retained messages, as a broker with MQTT 5 tells them", false,
 		[]*Fault{limitQoS, limitRetain, limitPacket}, (*Site).noSession, checkLimits},
 	{"subscribers", "whether any client subscribes to anything, where the broker tells (Mosquitto, $SYS)", false,

@@ -49,6 +49,14 @@ var (
 	retainCloses = &Fault{Error, "{server} closes the connection for a retained message ({topic}): {text}",
 		"switch retained messages on at the broker (Mosquitto: retain_available true); else set mqtt.retain: false"}
 
+	// Faults of orders. An agent that may not read them looks well otherwise.
+	ordersDenied = &Fault{Error, "{server} does not let this account read {topic}: no order arrives",
+		"allow this account to read {client_id}/+/set in the broker's access list, or set commands: false"}
+	// The agent refuses it each time that it connects, and does not remove it: it is not
+	// known who needs it.
+	orderRetained = &Fault{Warning, "{server} has a retained order on {topic}, which the agent refuses at each connect",
+		"publish orders without the retain flag, and remove this one: mosquitto_pub -r -n -t {topic}"}
+
 	// Limits that the broker tells. QoS 0 has no acknowledgement, and so nothing that
 	// says when the disk may forget a reading.
 	limitQoS = &Fault{Error, "{server} takes QoS {qos} at most, and readings go at QoS 1",
@@ -293,6 +301,26 @@ func checkRetain(ctx context.Context, s *Site) (found []Finding) {
 			found = append(found, l.fail(retainCloses.at("server", l.name(), "topic", topic, "text", err))...)
 		case retained(ctx, l.conn, topic, answerTime) == "":
 			found = append(found, l.fail(retainLost.at("server", l.name(), "topic", topic))...)
+		}
+	}
+	return found
+}
+
+// checkOrders subscribes to what the agent takes orders on. Nothing is done with what
+// arrives: no agent runs while it is tried.
+func checkOrders(ctx context.Context, s *Site) (found []Finding) {
+	for _, l := range s.connected() {
+		for _, topic := range s.Config.Uplink.OrderTopics() {
+			at := func(f *Fault) Finding {
+				return f.at("server", l.name(), "topic", topic, "client_id", s.Config.Uplink.ClientID)
+			}
+			var denied *mqtt.DeniedError
+			switch err := await(ctx, l.conn, l.conn.Subscribe(topic)); {
+			case errors.As(err, &denied):
+				found = append(found, at(ordersDenied))
+			case err == nil && retained(ctx, l.conn, topic, noneTime) != "":
+				found = append(found, at(orderRetained))
+			}
 		}
 	}
 	return found

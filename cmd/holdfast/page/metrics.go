@@ -121,6 +121,8 @@ func (e *exposition) link(l status.Link) {
 	e.gauge("holdfast_link_since_timestamp_seconds", "seconds",
 		"Since when the link is up or down, in Unix time.", seconds(l.Since))
 	e.gauge("holdfast_link_held", "", "1 while the backlog is held although the link is up.", number(l.Held != ""))
+	e.gauge("holdfast_link_orders_failing", "", "1 while orders cannot arrive although outputs take them.",
+		number(l.NoOrders != ""))
 	if l.RoundTrip > 0 {
 		e.gauge("holdfast_link_round_trip_seconds", "seconds",
 			"How long the last message took until it was acknowledged.", l.RoundTrip)

@@ -114,7 +114,7 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 	link := c.link.Status()
 	s.Link = Link{Connected: link.Connected, Server: link.Server, Since: m.at(link.Since), Error: link.LastError,
 		ErrorAt: m.at(link.LastErrorAt), NextTry: m.at(link.NextTry), RoundTrip: link.RoundTrip.Seconds(),
-		Held: link.Held}
+		Held: link.Held, NoOrders: link.NoOrders}
 	if !link.CertExpires.IsZero() {
 		s.Link.CertExpires = link.CertExpires.UnixMilli() // on the calendar, whatever our clock says
 	}
@@ -244,6 +244,9 @@ func problems(s *Snapshot) []string {
 	}
 	if s.Link.Held != "" {
 		add("The backlog is held: %s.", s.Link.Held)
+	}
+	if s.Link.NoOrders != "" {
+		add("No orders arrive: %s.", s.Link.NoOrders)
 	}
 	if s.Queue.Aside > 0 {
 		add("The broker refuses %d readings or events: see holdfast queue export --aside.", s.Queue.Aside)

@@ -51,6 +51,7 @@ type Link struct {
 	NextTry     int64   `json:"next_try"`     // of a connection; 0: now, or there is one
 	RoundTrip   float64 `json:"round_trip_s"` // of the last message acknowledged
 	Held        string  `json:"held"`         // why nothing goes out although it is connected
+	NoOrders    string  `json:"no_orders"`    // why no orders come although it is connected
 	CertExpires int64   `json:"certificate_expires"`
 }
 

@@ -59,7 +59,7 @@ func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
 			{Stream: "door", Err: "line is held by another program", At: then, Seq: 2},
 		}
 		n.link = uplink.Status{Connected: true, Server: "broker:8883", Since: began, Rate: 3.5, Produced: 1,
-			RoundTrip: 20 * time.Millisecond,
+			RoundTrip: 20 * time.Millisecond, NoOrders: "the broker denies to read porch/siren/set",
 			LastError: "reset", LastErrorAt: began, CertExpires: time.Now().Add(10 * 24 * time.Hour)}
 		n.stats = queue.Stats{Backlog: 50, Oldest: then, Missing: 3, Dropped: 2, WrittenToday: 4096}
 		n.recent = []queue.Item{
@@ -84,7 +84,8 @@ func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
 		if l := s.Link; math.Round(age(l.Since)) != 90 || l.NextTry != 0 || l.RoundTrip != 0.02 {
 			t.Errorf("link: %+v", l)
 		}
-		want := []string{"A certificate of the connection expires in 10 days.", "I2C is switched off."}
+		want := []string{"No orders arrive: the broker denies to read porch/siren/set.",
+			"A certificate of the connection expires in 10 days.", "I2C is switched off."}
 		if !slices.Equal(s.Problems, want) {
 			t.Errorf("problems: %q", s.Problems)
 		}
