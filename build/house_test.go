@@ -30,7 +30,7 @@ var upstream = map[string][]string{
 	"sensors/outputs":  {"sensors", "sensors/clock"},
 	"sensors/arming":   {"sensors", "sensors/clock"},
 	"sensors/rules":    {"sensors", "sensors/clock", "sensors/arming", "sensors/outputs"},
-	"sensors/drivers/output": {"sensors/outputs", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c",
+	"sensors/drivers/output": {"sensors/outputs", "sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/i2c",
 		"sensors/drivers/lines"},
 	"sensors/drivers": {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/gpio",
 		"sensors/drivers/host", "sensors/drivers/i2c", "sensors/drivers/kernel", "sensors/drivers/lines"},
@@ -55,7 +55,8 @@ var upstream = map[string][]string{
 	"uplink/mdns":          {},
 	"uplink/network":       {},
 	"config": {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors",
-		"sensors/clock", "sensors/drivers"},
+		"sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs", "sensors/arming",
+		"sensors/rules"},
 	// The recorder is a program of its own: nothing of the agent imports it.
 	"cmd/recorder/message": {},
 
@@ -70,7 +71,8 @@ var upstream = map[string][]string{
 		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/setup", "cmd/holdfast/systemd",
 		"cmd/holdfast/update", "cmd/holdfast/status", "config", "uplink", "uplink/network",
 		"uplink/payload",
-		"queue", "sensors", "sensors/clock", "sensors/drivers"},
+		"queue", "sensors", "sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs",
+		"sensors/arming", "sensors/rules"},
 }
 
 // thirdParty says which packages may import a module of others, so that it can be

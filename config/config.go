@@ -36,6 +36,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
 	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
@@ -48,6 +49,7 @@ const DefaultPath = "/etc/holdfast/config.yaml"
 // to fill. It means nothing if there was an error.
 type Config struct {
 	Sensors  []sensors.Spec // in the order of the file
+	Outputs  []outputs.Spec // in the order of the file
 	Clock    clock.Trust
 	Queue    queue.Options
 	Uplink   uplink.Options

@@ -2,8 +2,8 @@ package config
 
 // Keys returns pointers to the structs whose yaml tags are the keys of the file, by
 // the path under which they stand, with the defaults in them. Keys of the sensors
-// stand under "sensors.NAME"; those of a kind are with its options in package
-// drivers. The structs are the caller's own.
+// stand under "sensors.NAME", and those of the outputs under "outputs.NAME"; those of a
+// kind are with its options in package drivers. The structs are the caller's own.
 //
 // It is for docs/configuration.md, which build/docs makes, and for nothing else.
 func Keys() map[string]any {
@@ -14,5 +14,6 @@ func Keys() map[string]any {
 		"sensors.NAME.valid":  &validKeys{},
 		"sensors.NAME.alarm":  &limitKeys{},
 		"sensors.NAME.report": &reportKeys{},
+		"outputs.NAME":        newOutputStanza(),
 	}
 }

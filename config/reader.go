@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
 	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
@@ -31,6 +32,7 @@ type file struct {
 	Status   statusKeys  `yaml:"status"`
 	Commands commandKeys `yaml:"commands"`
 	Sensors  yaml.Node   `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
+	Outputs  yaml.Node   `yaml:"outputs"` // the same
 }
 
 // queueKeys are the keys under queue.
@@ -82,13 +84,22 @@ func defaults() file {
 type reader struct {
 	*decoder
 	catalog
+	taken
 	warnings Errors // what is no mistake and still worth a word
+}
+
+// taken is what sensors and outputs have for themselves.
+type taken struct {
+	streams map[string]maker  // by name
+	claims  map[string]string // path of the sensor, by the hardware that it has for itself
+	parts   map[string]string // the same, by the hardware that it has a part of
 }
 
 // parse is Parse with the kinds of sensors that there are: it decodes the text,
 // checks what was decoded, and returns all errors or none.
 func parse(name string, data []byte, kinds catalog) (Config, error) {
-	r := &reader{decoder: &decoder{newProblems(name)}, catalog: kinds}
+	r := &reader{decoder: &decoder{newProblems(name)}, catalog: kinds,
+		taken: taken{map[string]maker{}, map[string]string{}, map[string]string{}}}
 	var cfg Config
 	text := string(data)
 	if root := r.document(text); root != nil {
@@ -122,8 +133,11 @@ func (r *reader) interpret(f file) Config {
 		}
 		cfg.Uplink.Streams = append(cfg.Uplink.Streams, s.AllStreams()...)
 	}
+	cfg.Outputs = r.outputs(&f.Outputs, cfg.Uplink.Streams)
+	cfg.Commands = cfg.Commands || runCommands(cfg.Outputs)
+	cfg.Uplink.Streams = append(cfg.Uplink.Streams, outputs.Streams(cfg.Outputs)...)
 	// Both need the streams that there are.
-	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Sensors)
+	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Uplink.Streams)
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg.Uplink, cfg.Sensors)
 	cfg.Status = r.status(f.Status)
 	cfg.Warnings = r.warnings.sorted()

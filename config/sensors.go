@@ -27,17 +27,13 @@ type stanza struct {
 // A sensorReader reads the stanzas of the sensors, one after the other.
 type sensorReader struct {
 	*reader
-	specs   []sensors.Spec    // those of the stanzas that are good so far
-	streams map[string]maker  // by name
-	claims  map[string]string // path of the sensor, by the hardware that it has for itself
-	parts   map[string]string // the same, by the hardware that it has a part of
+	specs []sensors.Spec // those of the stanzas that are good so far
 }
 
 // sensors returns what all stanzas say, in the order of the file. A stanza with a
 // mistake is left out; a file without one that is good is a mistake.
 func (r *reader) sensors(n *yaml.Node) []sensors.Spec {
-	s := sensorReader{reader: r,
-		streams: map[string]maker{}, claims: map[string]string{}, parts: map[string]string{}}
+	s := sensorReader{reader: r}
 	s.readAll(n)
 	return s.specs
 }
@@ -80,7 +76,9 @@ func (r *sensorReader) sensor(e entry) {
 	if !r.check(e.path, opts) {
 		return // what is wrong promises nothing about its pace and quantities
 	}
-	r.claim(e.path, opts)
+	if c, ok := opts.(drivers.Claimer); ok {
+		r.claim(e.path, c.Claims())
+	}
 	every, qs := r.pace(e.path, s, opts), opts.Quantities()
 	written.checkQuantities(qs)
 	r.specs = append(r.specs, sensors.Spec{
@@ -170,16 +168,12 @@ func (r *sensorReader) check(path string, opts drivers.Options) bool {
 	return clean && len(problems) == 0
 }
 
-// claim makes sure that no two sensors have the same hardware: the second one to be
-// opened would fail, or both would read nonsense. A sensor may share a part of what
+// claim makes sure that no two sensors or outputs have the same hardware: the second one to
+// be opened would fail, or both would read nonsense. A sensor may share a part of what
 // it claims, such as one address of a bus, but not with one that claims the whole.
-func (r *sensorReader) claim(path string, opts drivers.Options) {
-	c, ok := opts.(drivers.Claimer)
-	if !ok {
-		return
-	}
+func (r *reader) claim(path string, claims []string) {
 	// A claim is "i2c-1 0x48 A1" or "i2c-1 0x48": the second is the whole of the first.
-	for _, what := range c.Claims() {
+	for _, what := range claims {
 		whole := drivers.ParentClaim(what)
 		if other := cmp.Or(r.claims[what], r.claims[whole], r.parts[what]); other != "" {
 			r.errorAt(r.keys[path], path, "%s belongs to %s already (line %d)", what, other, r.keys[other].Line)

@@ -11,7 +11,7 @@ import (
 // topics checks both patterns, first by themselves, then for what they make of the
 // streams that there are. Each has to contain {client_id} and {stream}: without one
 // of them two agents or two streams would overwrite each other's messages.
-func (r *reader) topics(t topicKeys, clientID string, specs []sensors.Spec) payload.Patterns {
+func (r *reader) topics(t topicKeys, clientID string, streams []sensors.Stream) payload.Patterns {
 	// With a wrong client ID every topic would be wrong, which was reported.
 	good := topicLevelProblem(clientID) == ""
 	for _, p := range [][2]string{{"topics.reading", t.Reading}, {"topics.state", t.State}} {
@@ -22,7 +22,7 @@ func (r *reader) topics(t topicKeys, clientID string, specs []sensors.Spec) payl
 		good = good && !r.bad[path]
 	}
 	if good {
-		r.distinct(t, clientID, specs)
+		r.distinct(t, clientID, streams)
 	}
 	return payload.Patterns(t)
 }
@@ -61,30 +61,28 @@ func topicProblem(pattern, bare string) string {
 
 // distinct makes sure that no topic has two meanings: that of two streams, of a
 // reading and a state, or of the agent's own messages. It reports the first.
-func (r *reader) distinct(t topicKeys, clientID string, specs []sensors.Spec) {
+func (r *reader) distinct(t topicKeys, clientID string, streams []sensors.Stream) {
 	// Every topic that the agent would publish to, and what it is: there may be ten
 	// thousand, so each is made once.
 	taken := map[string]string{}
-	for _, s := range specs {
-		for _, st := range s.Streams {
-			for _, what := range []string{"reading", "state"} {
-				pattern := t.Reading
-				if what == "state" {
-					pattern = t.State
-				}
-				topic := payload.Expand(pattern, clientID, st.Name)
-				here := fmt.Sprintf("the %s of %s", what, st.Name)
-				// agent/status is the last will: a reading there would bring a node offline.
-				if own := clientID + "/agent"; topic == own || strings.HasPrefix(topic, own+"/") {
-					r.failKey("topics."+what, "%s would be %s, one of the agent's own topics", here, topic)
-					return
-				}
-				if other := taken[topic]; other != "" && other != here { // a stream that is made twice is told already
-					r.failKey("topics."+what, "%s and %s would both be %s", other, here, topic)
-					return
-				}
-				taken[topic] = here
+	for _, st := range streams {
+		for _, what := range []string{"reading", "state"} {
+			pattern := t.Reading
+			if what == "state" {
+				pattern = t.State
 			}
+			topic := payload.Expand(pattern, clientID, st.Name)
+			here := fmt.Sprintf("the %s of %s", what, st.Name)
+			// agent/status is the last will: a reading there would bring a node offline.
+			if own := clientID + "/agent"; topic == own || strings.HasPrefix(topic, own+"/") {
+				r.failKey("topics."+what, "%s would be %s, one of the agent's own topics", here, topic)
+				return
+			}
+			if other := taken[topic]; other != "" && other != here { // a stream that is made twice is told already
+				r.failKey("topics."+what, "%s and %s would both be %s", other, here, topic)
+				return
+			}
+			taken[topic] = here
 		}
 	}
 }

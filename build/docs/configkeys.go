@@ -135,4 +135,42 @@ var configSections = []configSection{
 			{"max", "the greatest", "", ""},
 			{"jump", "the furthest from the value before; a jump that stays is believed", "", ""},
 		}},
+	{path: "outputs.NAME", title: "outputs",
+		intro: "An output is its name and its keys: [outputs](outputs.md) says what each does, and what happens at " +
+			"start, stop, crash and power cut. One of `gpio`, `mcp23017`, `pcf8574` and `command`, or `kind: " +
+			"simulated`, is needed.\n\n```yaml\noutputs:\n" +
+			"  siren: {gpio: GPIO22, active: low, class: siren, max_on: 3m, rest: 1m}\n" +
+			"  gate:  {mcp23017: 0x20, pin: A3, pulse: 500ms}\n```",
+		keys: []configKey{
+			{"gpio", "a line of the machine, written as for a [sensor](sensors.md)", "", ""},
+			{"mcp23017", "the address of the port expander; `pin` says which", "`0x20` to `0x27`", ""},
+			{"pcf8574", "the same of a PCF8574 or PCF8574A", "`0x20` to `0x27`, `0x38` to `0x3f`", ""},
+			{"command", "a program and its arguments: it is kept running and told `on` or `off`, a line each, on its " +
+				"standard input", "", ""},
+			{"kind", "`simulated`: nothing is switched", "", ""},
+			{"i2c", "the bus of the part", "", ""},
+			{"pin", "of the part: `A0` to `A7` and `B0` to `B7`, or `P0` to `P7`", "", ""},
+			{"active", "the level while the output is on: `high` or `low`", "", ""},
+			{"class", "`switch`, `outlet`, `siren`, `light`, `lock`, `valve`, `water`, `gas`", "", ""},
+			{"safe", "the level that is safe: `off`, or `on` for a lock that fails secure", "`on` or `off`", ""},
+			{"max_on", "100ms to 30d: the longest time away from the safe level, whatever orders it; needed without " +
+				"`pulse`. `never` is no limit, which a siren cannot have", "duration", ""},
+			{"rest", "to 24h: after `max_on` no order is done for so long", "", ""},
+			{"pulse", "10ms to 1m: each order lasts so long, whatever it says", "", ""},
+			{"interlock", "outputs of which none may be on while this one is, and the other way round", "", ""},
+			{"commands", "`true`: it takes orders by MQTT", "", ""},
+		}},
+	{path: "outputs.NAME.confirm", title: "outputs: confirm",
+		intro: "`confirm: {stream: pump_aux, is: running, within: 3s}`: a contact that says what the output really does. " +
+			"Where it does not, that is a fault.", keys: []configKey{
+			{"stream", "of a sensor, with two states; needed", "", ""},
+			{"is", "its state while the output is on; needed", "", ""},
+			{"within", "100ms to 1m: how long it may take", "", ""},
+		}},
+	{path: "outputs.NAME.link_lost", title: "outputs: link_lost",
+		intro: "`link_lost: {after: 10m, then: off}`: what becomes of an order that came by MQTT. Without it, the order " +
+			"holds until its end or `max_on`. Rules go on in any case.", keys: []configKey{
+			{"after", "to 24h: how long the link has to be down; needed", "", ""},
+			{"then", "the level to go to; needed", "`on` or `off`", ""},
+		}},
 }

@@ -71,6 +71,7 @@ func configKeys() map[string]option {
 		addKeys(all, reflect.ValueOf(keys).Elem(), path)
 	}
 	delete(all, "sensors")
+	delete(all, "outputs")
 	return all
 }
 

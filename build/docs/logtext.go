@@ -66,6 +66,17 @@ var logParts = []logPart{
 		{"events", "the count of the last hour"},
 		{"event lost: its details are no JSON", "a fault in the agent: please report it"},
 	}},
+	{"Outputs", []logMeaning{
+		{"it is not known what the output does", "its line fails, hangs or reads back wrong, or its `confirm` stream " +
+			"says otherwise: `err` says which. It is made safe as soon as it answers"},
+		{"output answers again", "it is at its safe level"},
+		{"output not made safe at its end", "the line failed when the agent stopped, or when the output was changed: " +
+			"look what it does"},
+		{"output not closed well", "the line is safe; giving it back failed"},
+		{"link_lost is not done", "`why` says what refused it: `rest`, or an interlock"},
+		{"a change of an output is not in the history: the disk hangs", "the output works; ten thousand changes wait " +
+			"for the disk"},
+	}},
 	{"The queue", []logMeaning{
 		{"storage fails: readings are kept in memory", "the disk is full, read-only or broken: `err` says which. " +
 			"Readings go to the broker all the same; a power cut now loses what waits. Make room, or change the card"},
@@ -203,7 +214,8 @@ var logEvents = []logMeaning{
 	{"storage", "`state` is `fails`, `hangs`, `works` or `damaged`: see the queue above"},
 	{"quarantine", "a damaged queue file was kept aside, and what was intact carried over"},
 	{"fault", "a sensor, or a quantity of it, cannot be read: `error`"},
-	{"recovered", "it can be read again, after `after_s` seconds"},
+	{"recovered", "it can be read again, after `after_s` seconds; an `output` is at its safe level"},
+	{"output_fault", "it is not known what the output `output` does: `error` says why; its state is `null`"},
 	{"flapping", "a contact changes faster than `flapping` allows: its state is held until it rests"},
 	{"clock_step", "the wall clock was set: `by_ms`; times of before are corrected where that is possible"},
 	{"take_over", "another client uses our client ID: `other` is the boot of its birth"},

@@ -60,11 +60,15 @@ func (o *mcp23017Options) Check() []Problem {
 }
 
 // bit is the pin's port, 0 for A and 1 for B, and its bit in the port's registers.
-func (o *mcp23017Options) bit() (port int, bit byte, ok bool) {
-	if len(o.Pin) != 2 || o.Pin[0] != 'A' && o.Pin[0] != 'B' || o.Pin[1] < '0' || o.Pin[1] > '7' {
+func (o *mcp23017Options) bit() (port int, bit byte, ok bool) { return MCP23017Pin(o.Pin) }
+
+// MCP23017Pin is the port of a pin such as "B3", 0 for A and 1 for B, and its bit in the
+// port's registers.
+func MCP23017Pin(name string) (port int, bit byte, ok bool) {
+	if len(name) != 2 || name[0] != 'A' && name[0] != 'B' || name[1] < '0' || name[1] > '7' {
 		return 0, 0, false
 	}
-	return int(o.Pin[0] - 'A'), 1 << (o.Pin[1] - '0'), true
+	return int(name[0] - 'A'), 1 << (name[1] - '0'), true
 }
 
 // Claims is the pin: the others are free for other sensors.
@@ -90,12 +94,13 @@ func (o *mcp23017Options) Open(ctx context.Context, h *Hardware) (sensors.Sensor
 // Registers of port A (table 3-5, IOCON.BANK = 0, as it is at power on); port B's
 // follow each.
 const (
-	mcpDirection = 0x00 // IODIR: 1 is an input
-	mcpPolarity  = 0x02 // IPOL: 1 is inverted
+	MCPDirection = 0x00 // IODIR: 1 is an input
+	MCPPolarity  = 0x02 // IPOL: 1 is inverted
 	mcpControl   = 0x0a // IOCON: one register at two addresses
 	mcpPullUp    = 0x0c // GPPU: 1 is pulled up
-	mcpLevel     = 0x12 // GPIO
+	MCPLevel     = 0x12 // GPIO
 	mcpRegisters = 0x14
+	MCPLatch     = 0x14 // OLAT: what an output drives
 )
 
 // mcp23017Line is one pin of the part.
@@ -114,13 +119,13 @@ func (l *mcp23017Line) configure(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := checkMCP(regs); err != nil {
+		if err := CheckMCP23017(regs); err != nil {
 			return err // it is not ours to write to
 		}
 		for _, set := range []struct {
 			reg byte
 			one bool
-		}{{mcpDirection, true}, {mcpPolarity, false}, {mcpPullUp, l.pull == gpio.PullUp}} {
+		}{{MCPDirection, true}, {MCPPolarity, false}, {mcpPullUp, l.pull == gpio.PullUp}} {
 			if err := l.Update(set.reg+byte(l.port),
 				func(was byte) byte { return withBit(was, l.bit, set.one) }); err != nil {
 				return err
@@ -150,27 +155,27 @@ func (l *mcp23017Line) Level(ctx context.Context) (high bool, err error) {
 // registers reads all that matter in one transfer: they are of one moment.
 func (l *mcp23017Line) registers() ([]byte, error) {
 	regs := make([]byte, mcpRegisters)
-	return regs, l.ReadRegister(mcpDirection, regs)
+	return regs, l.ReadRegister(MCPDirection, regs)
 }
 
 // decode takes the level out of the registers, if the pin still has its settings.
 func (l *mcp23017Line) decode(regs []byte) (high bool, err error) {
-	if err := checkMCP(regs); err != nil {
+	if err := CheckMCP23017(regs); err != nil {
 		return false, err
 	}
 	is := func(reg int) bool { return regs[reg+l.port]&l.bit != 0 }
-	if !is(mcpDirection) || is(mcpPolarity) || is(mcpPullUp) != (l.pull == gpio.PullUp) {
+	if !is(MCPDirection) || is(MCPPolarity) || is(mcpPullUp) != (l.pull == gpio.PullUp) {
 		return false, errors.New("the pin has lost its settings (has the part's power dipped, or does something else " +
 			"write to it?)")
 	}
-	return is(mcpLevel), nil
+	return is(MCPLevel), nil
 }
 
-// checkMCP tells an MCP23017 in the mode of its power on from other parts and
-// from a bus that reads the same for ever: IOCON is the same at both addresses,
-// its bit 0 does not exist and reads 0, and neither BANK nor SEQOP is set, which
-// would put the registers elsewhere.
-func checkMCP(regs []byte) error {
+// CheckMCP23017 tells an MCP23017 in the mode of its power on from other parts and from a
+// bus that reads the same for ever: IOCON is the same at both addresses, its bit 0 does not
+// exist and reads 0, and neither BANK nor SEQOP is set, which would put the registers
+// elsewhere. It takes the registers from the first on, 12 at least.
+func CheckMCP23017(regs []byte) error {
 	const bank, seqop, unimplemented = 0x80, 0x20, 0x01
 	a, b := regs[mcpControl], regs[mcpControl+1]
 	if a != b || a&(bank|seqop|unimplemented) != 0 {

@@ -130,7 +130,7 @@ func TestPinsOfOnePartLeaveEachOtherAlone(t *testing.T) {
 func TestMCP23017ReportsAChangeAndThatItsPowerDipped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x, o := newMCPChip(), pinB3()
-		x.set(mcpLevel+1, 0x08)
+		x.set(MCPLevel+1, 0x08)
 		s, err := o.Open(t.Context(), wired(x))
 		if err != nil {
 			t.Fatal(err)
@@ -138,7 +138,7 @@ func TestMCP23017ReportsAChangeAndThatItsPowerDipped(t *testing.T) {
 		if got, err := s.Next(t.Context()); err != nil || got[0].Value != 1 {
 			t.Fatal(got, err)
 		}
-		x.set(mcpLevel+1, 0x00)
+		x.set(MCPLevel+1, 0x00)
 		start := time.Now()
 		got, err := s.Next(t.Context())
 		if took := time.Since(start); err != nil || got[0].Value != 0 || took > o.Poll+60*time.Millisecond {

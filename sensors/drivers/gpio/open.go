@@ -25,19 +25,9 @@ func (p Place) line() LineInfo { return p.Lines[p.Offset] }
 // Open opens a pin as an input, on the chip that it was on when it was first
 // opened. The error says how to fix what a person can.
 func Open(h *host.Host, pin Pin, want Request) (Line, error) {
-	chips, errs := Chips(h)
-	broken := errors.Join(errs[:min(1, len(errs))]...) // the first says enough
-	// Without any chip the reason is why none could be read, and not which lines there
-	// are.
-	if len(chips) == 0 {
-		return nil, fmt.Errorf("%v: %w", pin, broken)
-	}
-	at, err := Find(h, pin, chips)
-	if err != nil && broken != nil {
-		return nil, fmt.Errorf("%v: %w; and %w", pin, err, broken)
-	}
+	at, err := look(h, pin)
 	if err != nil {
-		return nil, fmt.Errorf("%v: %w", pin, err)
+		return nil, err
 	}
 	l, err := at.open(want)
 	if err != nil {

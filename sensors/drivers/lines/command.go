@@ -39,8 +39,8 @@ const (
 )
 
 // startCommand starts a program without what is the agent's own: its secrets and
-// its talk with systemd.
-func startCommand(args []string) (*command, error) {
+// its talk with systemd. in is its standard input; nil: it has none.
+func startCommand(args []string, in *os.File) (*command, error) {
 	out, outEnd, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -55,6 +55,9 @@ func startCommand(args []string) (*command, error) {
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = outEnd, saidEnd
+	if in != nil { // a nil *os.File in an io.Reader is not nil
+		cmd.Stdin = in
+	}
 	cmd.ExtraFiles = guard.files()
 	cmd.Env = childEnv(os.Environ())
 	// a group of its own, named by the program's number: it is signalled as a whole
@@ -145,7 +148,22 @@ func (c *command) status() error {
 // drainStderr takes what is in the pipe of standard error, without waiting, and keeps
 // the end of it.
 func (c *command) drainStderr() {
-	raw, err := c.stderrPipe.SyscallConn()
+	drain(c.stderrPipe, func(b []byte) {
+		c.stderr = append(c.stderr, b...)
+		c.stderr = append(c.stderr[:0], c.stderr[max(0, len(c.stderr)-maxStderr):]...)
+	})
+}
+
+// drain takes what is in both pipes, without waiting: a program whose output nobody reads
+// would hang when a pipe is full.
+func (c *command) drain() {
+	drain(c.out, func([]byte) {})
+	c.drainStderr()
+}
+
+// drain takes what is in a pipe, without waiting.
+func drain(pipe *os.File, take func([]byte)) {
+	raw, err := pipe.SyscallConn()
 	if err != nil {
 		return // closed
 	}
@@ -159,8 +177,7 @@ func (c *command) drainStderr() {
 		if err != nil || n <= 0 {
 			return
 		}
-		c.stderr = append(c.stderr, buf[:n]...)
-		c.stderr = append(c.stderr[:0], c.stderr[max(0, len(c.stderr)-maxStderr):]...)
+		take(buf[:n])
 	}
 }
 

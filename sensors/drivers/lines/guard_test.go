@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 func runAgent(script string) {
-	c, err := startCommand([]string{"/bin/sh", "-c", script})
+	c, err := startCommand([]string{"/bin/sh", "-c", script}, nil)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -117,7 +117,7 @@ func TestACommandOutlivesTheThreadThatStartedIt(t *testing.T) {
 			other.Wait()
 			return
 		}
-		c, err := startCommand([]string{"/bin/sh", "-c", "echo 1; read x <" + gate + "; echo $x; exec sleep 60"})
+		c, err := startCommand([]string{"/bin/sh", "-c", "echo 1; read x <" + gate + "; echo $x; exec sleep 60"}, nil)
 		if err != nil {
 			t.Error(err)
 		}

@@ -46,5 +46,5 @@ func (o Options) source() (source, error) {
 	if o.File != "" {
 		return openFIFO(o.File)
 	}
-	return startCommand(o.Command)
+	return startCommand(o.Command, nil)
 }

@@ -1,0 +1,62 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
+)
+
+// TestOutputsAreReadAsWritten has every key once.
+func TestOutputsAreReadAsWritten(t *testing.T) {
+	cfg, err := Parse("f", []byte(`
+client_id: porch
+mqtt: {server: mqtt://b}
+sensors:
+  aux: {kind: contact, gpio: GPIO17}
+  hall: {kind: mcp23017, pin: A4}
+outputs:
+  siren: {gpio: GPIO22, active: low, class: siren, max_on: 3m, rest: 1m}
+  pump:
+    {kind: simulated, max_on: never, commands: true, confirm: {stream: aux, is: open}, link_lost: {after: 10m, then: off}}
+  gate: {mcp23017: 0x20, pin: A3, pulse: 500ms, interlock: [siren]}
+  lock: {pcf8574: 0x21, i2c: 3, pin: P7, safe: on, max_on: 10s}
+  bell: {command: [/bin/bell, -q], max_on: 1m}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !cfg.Commands {
+		t.Error("an output's program does not count as a command: who may write the file has the agent's rights")
+	}
+	stream := func(name, class string) sensors.Stream {
+		return sensors.Stream{Name: name, Kind: "output", Priority: sensors.Alarm,
+			Quantity: sensors.Quantity{Name: "output", Class: class, States: []string{"off", "on"}}}
+	}
+	want := []outputs.Spec{
+		{Stream: stream("siren", "siren"), MaxOn: 3 * time.Minute, Rest: time.Minute},
+		{Stream: stream("pump", ""), Commands: true,
+			Confirm:  &outputs.Confirm{Stream: "aux", Is: "open", Within: 3 * time.Second},
+			LinkLost: &outputs.LinkLost{After: 10 * time.Minute}},
+		{Stream: stream("gate", ""), MaxOn: 500 * time.Millisecond, Pulse: 500 * time.Millisecond,
+			Interlock: []string{"siren"}},
+		{Stream: stream("lock", ""), Safe: true, MaxOn: 10 * time.Second},
+		{Stream: stream("bell", ""), MaxOn: time.Minute},
+	}
+	for i, got := range cfg.Outputs {
+		line := got.Line
+		if got.Line = nil; line == nil || !reflect.DeepEqual(got, want[i]) {
+			t.Errorf("%+v with line %v, want %+v", got, line, want[i])
+		}
+	}
+	var names []string
+	for _, st := range cfg.Uplink.Streams {
+		names = append(names, st.Name)
+	}
+	if !slices.Equal(names, []string{"aux", "hall", "siren", "pump", "gate", "lock", "bell"}) {
+		t.Errorf("streams %v", names)
+	}
+}
