@@ -44,6 +44,7 @@ func yaml(f findings) string {
 	}
 	s.never()
 	s.contacts(f.chips)
+	s.relay(f.chips)
 	return "sensors:\n" + s.text.String()
 }
 
@@ -337,5 +338,32 @@ func (s *section) contacts(chips []scan.Chip) {
 			s.comment("contact_%s: {kind: contact, gpio: %s, pull: up, normally: closed}%s",
 				unfit.ReplaceAllString(l.Pin, "_"), l.Pin, where)
 		}
+	}
+}
+
+// pulledUp are the lines of the header that the SoC pulls up from power on (BCM2835 ARM
+// Peripherals, section 6.2), those first that nothing else uses by default: GPIO4 is the
+// 1-wire bus, GPIO7 and GPIO8 select parts on SPI.
+var pulledUp = []string{"GPIO5", "GPIO6", "GPIO4", "GPIO8", "GPIO7"}
+
+// relay shows how an output would be written, as comments: nobody can see what is wired. A
+// relay board is active low, so it stays off on a line that is pulled up before any
+// program runs.
+func (s *section) relay(chips []scan.Chip) {
+	free := map[string]int{} // the pin of the header
+	for _, c := range chips {
+		for _, l := range c.Lines {
+			if c.SoC && !l.Used && l.Header != 0 {
+				free[l.Pin] = l.Header
+			}
+		}
+	}
+	for _, line := range pulledUp {
+		if free[line] == 0 {
+			continue
+		}
+		fmt.Fprintf(&s.text, "# For a siren at a relay board that is active low (docs/wiring.md), take off the #:\n"+
+			"# outputs:\n#   siren: {gpio: %s, active: low, class: siren, max_on: 3m}   # pin %d\n", line, free[line])
+		return
 	}
 }

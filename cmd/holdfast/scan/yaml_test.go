@@ -67,6 +67,31 @@ func TestContactsInCommentsPassCheck(t *testing.T) {
 	}
 }
 
+func TestTheOutputInCommentsPassesCheck(t *testing.T) {
+	f := pi()
+	f.chips[0].Lines = append(f.chips[0].Lines, scan.Line{Pin: "GPIO22", Header: 15},
+		scan.Line{Pin: "GPIO5", Header: 29}, scan.Line{Pin: "GPIO6", Header: 31})
+	section := yaml(f)
+	want := "# outputs:\n#   siren: {gpio: GPIO5, active: low, class: siren, max_on: 3m}   # pin 29\n"
+	if !strings.Contains(section, want) {
+		t.Fatalf("no %q in\n%s", want, section)
+	}
+	section = regexp.MustCompile(`(?m)^# (outputs:|  siren:)`).ReplaceAllString(section, "$1")
+	check(t, section)
+	cfg, err := config.Parse("scan", []byte("mqtt: {server: embedded}\n"+section))
+	if err != nil || len(cfg.Outputs) != 1 {
+		t.Errorf("%d outputs: %v", len(cfg.Outputs), err)
+	}
+	for i := range f.chips {
+		for j := range f.chips[i].Lines {
+			f.chips[i].Lines[j].Used = true
+		}
+	}
+	if section := yaml(f); strings.Contains(section, "outputs:") {
+		t.Errorf("an output at a line that is not free:\n%s", section)
+	}
+}
+
 // Every kind that the table has for an address makes a sensor that passes, or is
 // a comment because it needs more than a place; two never share an address.
 func TestLikeliestKindIsWrittenAndTheOthersNamed(t *testing.T) {
