@@ -4,6 +4,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // homeKeys are off unless a person says so: what is announced goes beyond the
@@ -17,8 +18,8 @@ type homeKeys struct {
 // home says whether and where the device is announced. It rejects a section without
 // the key that switches it on, because a person who writes one wants it, and an
 // announcement that is larger than what brokers accept.
-func (r *reader) home(h homeKeys, up uplink.Options, specs []sensors.Spec) uplink.HomeAssistant {
-	ha := uplink.HomeAssistant{Discovery: h.Discovery, Prefix: h.Prefix}
+func (r *reader) home(h homeKeys, cfg Config) uplink.HomeAssistant {
+	ha := uplink.HomeAssistant{Discovery: h.Discovery, Prefix: h.Prefix, Outputs: homeOutputs(cfg)}
 	const key = "home_assistant.discovery"
 	if r.has("home_assistant") && !r.has(key) && !r.bad["home_assistant"] && !r.bad[key] {
 		r.failKey("home_assistant",
@@ -31,13 +32,32 @@ func (r *reader) home(h homeKeys, up uplink.Options, specs []sensors.Spec) uplin
 	if !h.Discovery || r.bad[path] {
 		return ha
 	}
+	up := cfg.Uplink
 	up.HomeAssistant = ha
 	if n := len(up.Discovery().Payload); n > homeassistant.MaxDiscovery {
 		r.failValue(key, "to announce %d streams takes %dKiB, and brokers cut the connection for 1024KiB: "+
 			"spread the sensors over two agents with a client_id each", len(up.Streams), n>>10)
 	}
-	r.classes(specs)
+	r.classes(cfg.Sensors)
 	return ha
+}
+
+// homeOutputs are what Home Assistant is told of the outputs, nil without any. It cannot
+// sign its orders: where they have to be signed it is offered none.
+func homeOutputs(cfg Config) map[string]homeassistant.Output {
+	if len(cfg.Outputs) == 0 {
+		return nil
+	}
+	all := map[string]homeassistant.Output{}
+	topics := payload.NewTopics(cfg.Uplink.ClientID, payload.DefaultPatterns, nil) // orders have no pattern
+	for _, spec := range cfg.Outputs {
+		o := homeassistant.Output{Pulse: spec.Pulse > 0}
+		if spec.Commands && cfg.Uplink.Commands.Key.File == "" {
+			o.Command = topics.Order(spec.Stream.Name)
+		}
+		all[spec.Stream.Name] = o
+	}
+	return all
 }
 
 // classes tells of those that Home Assistant would refuse. They are no mistake:

@@ -2,11 +2,13 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 )
 
 func TestHomeAssistantIsToldNothingUnlessAsked(t *testing.T) {
@@ -33,6 +35,26 @@ func TestHomeAssistantIsToldNothingUnlessAsked(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v", keys, err)
 		}
+	}
+}
+
+func TestHomeAssistantIsToldWhichOutputsTakeOrders(t *testing.T) {
+	const outputs = oneDoor + `
+outputs:
+  siren: {gpio: GPIO22, class: siren, max_on: 3m, commands: true}
+  gate:  {gpio: GPIO23, pulse: 500ms, commands: true}
+  lamp:  {gpio: GPIO24, max_on: 1h}
+`
+	want := map[string]homeassistant.Output{"siren": {Command: "porch/siren/set"},
+		"gate": {Command: "porch/gate/set", Pulse: true}, "lamp": {}}
+	const base = "client_id: porch\nmqtt: {server: mqtts://b}\nhome_assistant: {discovery: true}\n"
+	if got := must(t, base+outputs).Uplink.HomeAssistant.Outputs; !maps.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	want["siren"], want["gate"] = homeassistant.Output{}, homeassistant.Output{Pulse: true}
+	signed := base + "commands: {key_file: /etc/holdfast/orders.key}\n" + outputs
+	if got := must(t, signed).Uplink.HomeAssistant.Outputs; !maps.Equal(got, want) {
+		t.Errorf("signed: got %+v, want %+v", got, want)
 	}
 }
 

@@ -138,7 +138,7 @@ func (r *reader) interpret(f file) Config {
 	cfg.Uplink.Streams = append(cfg.Uplink.Streams, outputs.Streams(cfg.Outputs)...)
 	// Both need the streams that there are.
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Uplink.Streams)
-	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg.Uplink, cfg.Sensors)
+	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg)
 	cfg.Status = r.status(f.Status)
 	cfg.Warnings = r.warnings.sorted()
 	return cfg

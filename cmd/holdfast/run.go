@@ -282,6 +282,16 @@ func check(ctx context.Context, args []string) error {
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(stderr, "warning:", w)
 	}
-	fmt.Fprintf(stdout, "%s: ok, %d sensors, %d streams\n", *path, len(cfg.Sensors), len(cfg.Uplink.Streams))
+	fmt.Fprintf(stdout, "%s: ok, %s\n", *path, countText(cfg))
 	return nil
+}
+
+// countText says how much of everything a configuration has. What it has none of, and need
+// not have, is left out.
+func countText(cfg config.Config) string {
+	text := fmt.Sprintf("%d sensors, %d streams", len(cfg.Sensors), len(cfg.Uplink.Streams))
+	if n := len(cfg.Outputs); n > 0 {
+		text += fmt.Sprintf(", %d outputs", n)
+	}
+	return text
 }
