@@ -12,7 +12,7 @@ import (
 // those that failed. The spans follow one another without holes from the first
 // sample on, so that samples which come late or again do not move the readings.
 type mean struct {
-	samples int           // in a span
+	samples int           // in a span; below 2 each one is a mean
 	span    time.Duration // between two readings
 
 	end    time.Time // a sample from here on is the last of its span

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -35,19 +36,45 @@ type call struct {
 	finished bool // got is set
 	left     bool // nobody waits any more
 	got      answer
+	back     func() // called when done is closed; nil: nobody asked for it
 }
 
 // start calls into a driver. late cleans up after a call that was left behind.
 func start(ctx context.Context, do func(context.Context) answer, late func(answer)) *call {
 	c := &call{began: time.Now(), done: make(chan struct{})}
 	go func() {
-		defer close(c.done)
+		defer c.end()
 		got := guarded(func() answer { return do(ctx) })
 		if left := c.finish(got); left {
 			guarded(func() answer { late(got); return answer{} })
 		}
 	}()
 	return c
+}
+
+// end says that the call has returned and cleaned up.
+func (c *call) end() {
+	close(c.done)
+	c.mu.Lock()
+	back := c.back
+	c.mu.Unlock()
+	if back != nil {
+		back()
+	}
+}
+
+// whenBack calls back once the call has returned and cleaned up, on the goroutine of
+// the call, or at once if it has. It is called once.
+func (c *call) whenBack(back func()) {
+	c.mu.Lock()
+	select {
+	case <-c.done:
+		c.mu.Unlock()
+		back()
+	default:
+		c.back = back
+		c.mu.Unlock()
+	}
 }
 
 // finish sets the answer, and reports whether nobody waits for it any more.
@@ -70,8 +97,16 @@ func guarded(do func() answer) (got answer) {
 }
 
 // wait returns the answer, or leaves the call behind if none comes until some
-// time after ctx has ended.
-func (c *call) wait(ctx context.Context) (got answer, left bool) {
+// time after ctx has ended. It calls blocks before it waits for a driver that has not
+// returned at once.
+func (c *call) wait(ctx context.Context, blocks func()) (got answer, left bool) {
+	runtime.Gosched() // to the goroutine of the call
+	select {
+	case <-c.done:
+		return c.got, false
+	default:
+	}
+	blocks()
 	select {
 	case <-c.done:
 		return c.got, false
@@ -97,7 +132,7 @@ func (c *call) hangs() error {
 // bounded calls into a driver and waits for the answer, at most for limit if
 // there is one. If the call hangs, it is returned too.
 func bounded(
-	ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer),
+	ctx context.Context, limit time.Duration, blocks func(), do func(context.Context) answer, late func(answer),
 ) (answer, *call) {
 	if limit > 0 {
 		var cancel context.CancelFunc
@@ -105,7 +140,7 @@ func bounded(
 		defer cancel()
 	}
 	c := start(ctx, do, late)
-	got, left := c.wait(ctx)
+	got, left := c.wait(ctx, blocks)
 	if left {
 		return answer{err: c.hangs()}, c
 	}

@@ -65,7 +65,7 @@ func TestASensorThatWaitsForEventsIsStableAfterItWasOpenForSomeTime(t *testing.T
 // TestMinusZeroIsPublishedAsZero: the queue's file does not tell them apart.
 func TestMinusZeroIsPublishedAsZero(t *testing.T) {
 	var got []Reading
-	st := &stream{Stream: Stream{Name: "room"}, record: func(r Reading) { got = append(got, r) }}
+	st := &stream{Stream: &Stream{Name: "room"}, record: func(r Reading) { got = append(got, r) }}
 	st.emitValue(math.Copysign(0, -1), clock.Stamp{})
 	if len(got) != 1 || math.Signbit(got[0].Value) {
 		t.Errorf("%+v", got)

@@ -61,11 +61,12 @@ func (s *sampler) notice(e Event) {
 // noticeOf reports an event of a driver's about a stream, with the names of the
 // sensor and the stream added; st is nil if no stream is configured for it.
 func (s *sampler) noticeOf(st *stream, e Event, at clock.Stamp) {
+	s.blocks()
 	e.At = at
 	details := map[string]json.RawMessage{}
 	if len(e.Details) > 0 {
 		if err := json.Unmarshal(e.Details, &details); err != nil {
-			s.log.Error("event lost: its details are no JSON", "event", e.Name, "err", err)
+			s.log().Error("event lost: its details are no JSON", "event", e.Name, "err", err)
 			return
 		}
 	}
@@ -93,6 +94,7 @@ func quoted(name string) json.RawMessage {
 
 // report reports an event of the sampler's own; details may name a stream.
 func (s *sampler) report(name string, at clock.Stamp, details map[string]any) {
+	s.blocks()
 	e := NewEvent(name, details)
 	e.At = at
 	stream, _ := details["stream"].(string)
@@ -105,7 +107,7 @@ func (s *sampler) send(e Event, stream string) {
 		e.Details = json.RawMessage("{}")
 	}
 	if !json.Valid(e.Details) {
-		s.log.Error("event lost: its details are no JSON", "event", e.Name, "err", string(e.Details))
+		s.log().Error("event lost: its details are no JSON", "event", e.Name, "err", string(e.Details))
 		return
 	}
 	key := e.Name
@@ -114,9 +116,9 @@ func (s *sampler) send(e Event, stream string) {
 	}
 	switch say, first := s.events.allow(key, e.At.Monotonic()); {
 	case say:
-		s.log.Info("event", "event", e.Name, "details", string(e.Details))
+		s.log().Info("event", "event", e.Name, "details", string(e.Details))
 	case first:
-		s.log.Info("event comes again and again: it is counted from here on",
+		s.log().Info("event comes again and again: it is counted from here on",
 			"event", e.Name, "details", string(e.Details))
 	}
 	s.to.Report(e)

@@ -3,26 +3,41 @@ package sensors
 import (
 	"context"
 	"reflect"
+	"time"
 )
 
 // A Group is the sensors that run, and can be given other ones while it does. Its
 // methods belong to one goroutine.
 type Group struct {
-	to      Wiring
-	running map[string]*running // by name of the sensor
-	seqs    map[string]uint64   // by stream: the last one of a sampler that has ended
+	to       Wiring
+	schedule schedule
+	running  map[string]running // by name of the sensor
+	seqs     map[string]uint64  // by stream: the last one of a sampler that has ended
 }
 
-// running is a sampler in its goroutine.
-type running struct {
-	*sampler
-	stop  context.CancelFunc
-	ended chan struct{} // closed when run has returned: the sampler may be read then
+// running is a sampler that takes turns.
+type running interface {
+	stop()
+	await() *sampler // waits until it has ended: the sampler may be read then
+	of() Spec
 }
+
+// own is a sampler on a goroutine of its own.
+type own struct {
+	sampler *sampler
+	cancel  context.CancelFunc
+	ended   chan struct{} // closed when run has returned
+}
+
+func (o *own) stop() { o.cancel() }
+
+func (o *own) await() *sampler { <-o.ended; return o.sampler }
+
+func (o *own) of() Spec { return o.sampler.spec }
 
 // NewGroup returns a group without sensors.
 func NewGroup(to Wiring) *Group {
-	return &Group{to: to, running: map[string]*running{}, seqs: map[string]uint64{}}
+	return &Group{to: to, running: map[string]running{}, seqs: map[string]uint64{}}
 }
 
 // Change makes specs the sensors that run, until ctx is done. A sensor whose spec is
@@ -36,7 +51,7 @@ func NewGroup(to Wiring) *Group {
 func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Spec)) {
 	same, kept := map[string]bool{}, []Spec(nil)
 	for _, spec := range specs {
-		if r := g.running[spec.Name]; r != nil && reflect.DeepEqual(r.spec, spec) {
+		if r := g.running[spec.Name]; r != nil && reflect.DeepEqual(r.of(), spec) {
 			same[spec.Name], kept = true, append(kept, spec)
 		}
 	}
@@ -47,36 +62,42 @@ func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Sp
 	}
 	for name, r := range g.running {
 		if !same[name] {
-			<-r.ended
-			r.saveSeqs(g.seqs)
+			r.await().saveSeqs(g.seqs)
 			delete(g.running, name)
 		}
 	}
 	between(kept)
+	context.AfterFunc(ctx, g.schedule.wakeEnded)
+	now := time.Now() // of all: sensors of one pace are due together, so that one wake-up serves them
 	for _, spec := range specs {
 		if !same[spec.Name] {
-			g.start(ctx, spec)
+			g.start(ctx, spec, now)
 		}
 	}
 }
 
 // start starts a sensor that does not run.
-func (g *Group) start(parent context.Context, spec Spec) {
+func (g *Group) start(parent context.Context, spec Spec, now time.Time) {
+	s := newSampler(spec, &g.to, now)
+	s.continueSeqs(g.seqs)
+	if spec.Every > 0 {
+		g.running[spec.Name] = g.schedule.add(parent, s)
+		return
+	}
 	ctx, stop := context.WithCancel(parent)
-	r := &running{sampler: newSampler(spec, g.to), stop: stop, ended: make(chan struct{})}
-	r.continueSeqs(g.seqs)
-	g.running[spec.Name] = r
+	o := &own{sampler: s, cancel: stop, ended: make(chan struct{})}
+	g.running[spec.Name] = o
 	go func() {
-		defer close(r.ended)
+		defer close(o.ended)
 		defer stop()
-		r.run(ctx)
+		s.run(ctx)
 	}()
 }
 
 // Wait waits until every sensor has ended: the context of Change is done.
 func (g *Group) Wait() {
 	for _, r := range g.running {
-		<-r.ended
+		r.await()
 	}
 }
 

@@ -50,7 +50,8 @@ func (r *logRate) hour(now time.Time, inAnyCase bool) (counted int) {
 	return counted
 }
 
-// A failureLog tells the log that something fails, and that it is back.
+// A failureLog tells the log that something fails, and that it is back. There is none
+// of what has never failed: nil has nothing to tell.
 type failureLog struct {
 	log        *slog.Logger
 	what, back string // "sensor", "sensor answers again"
@@ -74,14 +75,23 @@ func (f *failureLog) fails(err error, now time.Time) {
 
 // ends logs the end of a failure that was logged.
 func (f *failureLog) ends() {
+	if f == nil {
+		return
+	}
 	if f.logged {
 		f.log.Info(f.back)
 	}
 	f.logged = false
 }
 
+// isLogged reports whether the failure under way is in the log.
+func (f *failureLog) isLogged() bool { return f != nil && f.logged }
+
 // hour tells how often it has failed in an hour of which the log was spared.
 func (f *failureLog) hour(now time.Time, inAnyCase bool) {
+	if f == nil {
+		return
+	}
 	began := f.rate.began
 	if n := f.rate.hour(now, inAnyCase); n > 0 {
 		f.log.Warn(f.what+" has failed", "times", n, "in", now.Sub(began).Round(time.Second), "last", f.last)
@@ -109,13 +119,13 @@ func (e *eventLog) allow(key string, now time.Time) (say, first bool) {
 }
 
 // hour tells how often each event happened of which the log was spared.
-func (e *eventLog) hour(log *slog.Logger, now time.Time, inAnyCase bool) {
+func (e *eventLog) hour(log func() *slog.Logger, now time.Time, inAnyCase bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for key, r := range e.rates {
 		began := r.began
 		if n := r.hour(now, inAnyCase); n > 0 {
-			log.Info("events", "event", key, "times", n, "in", now.Sub(began).Round(time.Second))
+			log().Info("events", "event", key, "times", n, "in", now.Sub(began).Round(time.Second))
 		}
 	}
 }

@@ -4,10 +4,13 @@ import "github.com/holdfast-iot/holdfast/sensors/clock"
 
 // process makes readings of samples. It is false if they were failures, all of them.
 func (s *sampler) process(samples []Sample) (healthy bool) {
-	now := s.to.Clock.Now()
+	if s.waits {
+		s.blocks()
+	}
+	now := s.now()
 	good, bad := false, false
 	for _, sample := range samples {
-		at, st := now.Before(sample.Ago), s.streams[sample.Quantity]
+		at, st := now.Before(sample.Ago), s.streamOf(sample.Quantity)
 		switch {
 		case sample.Event != nil:
 			s.noticeOf(st, *sample.Event, at)
@@ -21,14 +24,28 @@ func (s *sampler) process(samples []Sample) (healthy bool) {
 	if good {
 		s.recover(now)
 	}
-	s.logCounts(false)
+	s.logCounts(now, false)
 	return good || !bad
+}
+
+// streamOf is the stream of a quantity; nil: none is configured for it.
+func (s *sampler) streamOf(quantity string) *stream {
+	for _, st := range s.streams {
+		if st.Quantity.Name == quantity {
+			return st
+		}
+	}
+	return nil
 }
 
 // processOne passes a sample to its stream, reports what begins or ends with it, and
 // says whether it was good.
 func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 	if err := st.process(sample, at); err != nil {
+		s.blocks()
+		if st.fails == nil {
+			st.fails = &failureLog{log: s.log().With("stream", st.Name), what: "quantity", back: "quantity is back"}
+		}
 		if st.faults.failures == 1 {
 			st.fails.fails(err, at.Monotonic())
 		}
@@ -50,7 +67,10 @@ func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 
 // fail takes note of a failure of the whole sensor.
 func (s *sampler) fail(err error) {
-	at := s.to.Clock.Now()
+	at := s.now()
+	if s.fails == nil {
+		s.fails = &failureLog{log: s.log(), what: "sensor", back: "sensor answers again"}
+	}
 	if s.faults.fail(at.Monotonic()); s.faults.failures == 1 {
 		s.fails.fails(err, at.Monotonic())
 	}
@@ -64,8 +84,8 @@ func (s *sampler) fail(err error) {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name,
 			"error": short(err), "failures": s.restart.failures})
 	}
-	for _, st := range s.spec.Streams {
-		s.streams[st.Quantity.Name].fail(err, at)
+	for _, st := range s.streams {
+		st.fail(err, at)
 	}
 }
 
@@ -81,11 +101,11 @@ func (s *sampler) recover(at clock.Stamp) {
 }
 
 // logCounts tells the log what it was spared in the last hour, or until now.
-func (s *sampler) logCounts(inAnyCase bool) {
-	now := s.to.Clock.Now().Monotonic()
+func (s *sampler) logCounts(at clock.Stamp, inAnyCase bool) {
+	now := at.Monotonic()
 	s.fails.hour(now, inAnyCase)
-	for _, st := range s.spec.Streams {
-		s.streams[st.Quantity.Name].fails.hour(now, inAnyCase)
+	for _, st := range s.streams {
+		st.fails.hour(now, inAnyCase)
 	}
 	s.events.hour(s.log, now, inAnyCase)
 }

@@ -33,6 +33,9 @@ type Wiring struct {
 // Run samples every sensor until ctx is done. A sensor that fails, hangs or
 // panics is closed, opened again, and concerns no other.
 //
+// Sensors that are paced share their goroutines: see schedule. One that waits for
+// events has a goroutine, and one for the call that waits.
+//
 // Run returns when everything that it started has ended, with one exception: a
 // call into a driver that hangs in the kernel cannot be ended. It is left behind
 // with its goroutine, one for each sensor at the most, and closes the sensor if it
@@ -45,30 +48,37 @@ func Run(ctx context.Context, specs []Spec, to Wiring) error {
 	return ctx.Err()
 }
 
-// A sampler keeps one sensor going. It belongs to one goroutine, that of run, but
-// for notice: the driver's goroutine calls it while run waits for the driver.
+// A sampler keeps one sensor going. It belongs to one goroutine at a time, that which
+// gives it its turn, but for notice: the driver's goroutine calls it during a turn.
 type sampler struct {
 	spec    Spec
-	to      Wiring
-	log     *slog.Logger
-	streams map[string]*stream // by quantity
+	to      *Wiring
+	streams []*stream // as those of spec
 	faults  faults
-	fails   failureLog
+	fails   *failureLog // nil: the sensor has never failed
 	events  eventLog
 	restart restart
 
 	progress func(within time.Duration) // see Wiring.Watch
+	beat     time.Time                  // the last one that has passed, or the next one
+	retry    time.Duration              // how soon after its next failure the sensor is opened again
 
-	device Sensor // nil: not open
-	hung   *call  // that has not returned yet; until then the sensor is not called
+	device    Sensor
+	immediate Immediate // device, if its Next need not be bounded; else nil
+	hung      *call     // that has not returned yet; until then the sensor is not called
+
+	worker *worker // during a turn in a schedule; nil: the goroutine is the sampler's own
+	waits  bool    // Record may wait for the disk: a stream of the sensor is an alarm
 }
 
-// newSampler is one whose sensor is not open yet.
-func newSampler(spec Spec, to Wiring) *sampler {
-	s := &sampler{spec: spec, to: to, log: to.Log.With("sensor", spec.Name), streams: map[string]*stream{}}
-	s.fails = failureLog{log: s.log, what: "sensor", back: "sensor answers again"}
-	for _, st := range spec.Streams {
-		s.streams[st.Quantity.Name] = newStream(st, to.Record, s.log)
+// newSampler is one whose sensor is not open yet, and whose first turn is due now.
+func newSampler(spec Spec, to *Wiring, now time.Time) *sampler {
+	s := &sampler{spec: spec, to: to, beat: now, retry: minRetry}
+	for i := range spec.Streams {
+		s.streams = append(s.streams, newStream(&spec.Streams[i], to.Record))
+	}
+	for _, st := range s.allStreams() {
+		s.waits = s.waits || st.Priority == Alarm
 	}
 	s.progress = func(time.Duration) {}
 	if to.Watch != nil {
@@ -77,37 +87,69 @@ func newSampler(spec Spec, to Wiring) *sampler {
 	return s
 }
 
-// run takes turns: on the sensor's own beat as long as it answers, sooner after
-// a failure.
+// log is the log with the sensor's name.
+func (s *sampler) log() *slog.Logger { return s.to.Log.With("sensor", s.spec.Name) }
+
+// run takes turns on a goroutine of the sampler's own, until ctx is done. Those of a
+// sensor that is paced belong to a [schedule] instead.
 func (s *sampler) run(ctx context.Context) {
 	ctx = withNotices(ctx, s.notice)
-	beat, retry := time.Now(), minRetry
-	for due := beat; s.sleep(ctx, time.Until(due)); {
-		healthy, err := s.turn(ctx)
-		if ctx.Err() != nil {
+	for due := s.beat; s.sleep(ctx, time.Until(due)); {
+		if due = s.step(ctx); ctx.Err() != nil {
 			break
 		}
-		if s.isStable(healthy) {
-			retry = minRetry
-			s.endRestarts()
-		}
-		if err != nil {
-			s.fail(err)
-			s.close(ctx)
-		}
-		beat = s.next(beat)
-		due = beat
-		if healthy {
-			continue
-		}
-		if again := time.Now().Add(retry); err != nil || again.Before(beat) {
-			due = again
-		}
-		retry = min(2*retry, maxRetry)
 	}
-	s.logCounts(true)
+	s.end(ctx)
+}
+
+// step takes a turn and returns when the next one is due: on the sensor's own beat as
+// long as it answers, sooner after a failure. If ctx ends, it means nothing.
+func (s *sampler) step(ctx context.Context) (due time.Time) {
+	healthy, err := s.turn(ctx)
+	if ctx.Err() != nil {
+		return due
+	}
+	if s.isStable(healthy) {
+		s.retry = minRetry
+		s.endRestarts()
+	}
+	if err != nil {
+		s.blocks()
+		s.fail(err)
+		s.close(ctx)
+	}
+	s.beat = s.next(s.beat)
+	due = s.beat
+	if healthy {
+		return due
+	}
+	if again := time.Now().Add(s.retry); err != nil || again.Before(s.beat) {
+		due = again
+	}
+	s.retry = min(2*s.retry, maxRetry)
+	return due
+}
+
+// end closes the sensor after the last turn; ctx is done.
+func (s *sampler) end(ctx context.Context) {
+	s.logCounts(s.now(), true)
 	s.close(ctx)
 	s.progress(0)
+}
+
+// blocks says that the sampler may wait from here on until its turn ends.
+func (s *sampler) blocks() {
+	if s.worker != nil {
+		s.worker.handOver()
+	}
+}
+
+// now is the time of what was just measured.
+func (s *sampler) now() clock.Stamp {
+	if s.worker != nil {
+		return s.worker.now(s.to.Clock)
+	}
+	return s.to.Clock.Now()
 }
 
 // next is when to measure after a beat: on the next one that has not passed,
@@ -133,21 +175,30 @@ func (s *sampler) turn(ctx context.Context) (healthy bool, err error) {
 	if err := s.open(ctx); err != nil {
 		return false, err
 	}
-	var limit time.Duration // none for an event: it may take for ever
-	if s.spec.Every > 0 {
-		limit = measureTimeout
-	}
-	sensor := s.device
-	got := s.call(ctx, limit, func(ctx context.Context) answer {
-		samples, err := sensor.Next(ctx)
-		return answer{samples: samples, err: err}
-	}, func(answer) { _ = sensor.Close() })
+	got := s.measure(ctx)
 	if got.err != nil {
 		return false, got.err
 	}
 	healthy = s.process(got.samples)
 	s.restart.worked = s.restart.worked || healthy
 	return healthy, nil
+}
+
+// measure calls the sensor's Next.
+func (s *sampler) measure(ctx context.Context) answer {
+	sensor := s.device // the sampler's is another one when a call that hung returns
+	next := func(ctx context.Context) answer {
+		samples, err := sensor.Next(ctx)
+		return answer{samples: samples, err: err}
+	}
+	if s.immediate != nil {
+		return guarded(func() answer { return next(ctx) })
+	}
+	var limit time.Duration // none for an event: it may take for ever
+	if s.spec.Every > 0 {
+		limit = measureTimeout
+	}
+	return s.call(ctx, limit, next, func(answer) { _ = sensor.Close() })
 }
 
 // back is an error while a call that was left behind has not come back.
@@ -180,6 +231,9 @@ func (s *sampler) open(ctx context.Context) error {
 	})
 	if got.err == nil {
 		s.device = got.sensor
+		if i, ok := got.sensor.(Immediate); ok && s.spec.Every > 0 && i.IsImmediate() {
+			s.immediate = i
+		}
 		s.restart.opened, s.restart.worked = time.Now(), false
 	}
 	return got.err
@@ -188,14 +242,15 @@ func (s *sampler) open(ctx context.Context) error {
 // close closes the sensor, unless a call that hangs will.
 func (s *sampler) close(ctx context.Context) {
 	sensor := s.device
+	s.immediate = nil
 	if s.device = nil; sensor == nil || s.hung != nil {
 		return
 	}
 	got := s.call(ctx, measureTimeout,
 		func(context.Context) answer { return answer{err: sensor.Close()} }, func(answer) {})
 	// A sensor that fails is opened and closed again and again: only the first close is logged.
-	if got.err != nil && s.faults.failures <= 1 && (s.fails.logged || s.faults.failures == 0) {
-		s.log.Warn("sensor not closed well", "err", got.err)
+	if got.err != nil && s.faults.failures <= 1 && (s.fails.isLogged() || s.faults.failures == 0) {
+		s.log().Warn("sensor not closed well", "err", got.err)
 	}
 }
 
@@ -205,16 +260,19 @@ func (s *sampler) call(
 	ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer),
 ) answer {
 	s.progress(0)
-	got, hung := bounded(ctx, limit, do, late)
+	got, hung := bounded(ctx, limit, s.blocks, do, late)
 	s.progress(busyLimit)
 	s.hung = hung
 	return got
 }
 
+// promise says that the sampler waits for d, and makes progress then.
+func (s *sampler) promise(d time.Duration) { s.progress(max(d, 0) + busyLimit) }
+
 // sleep waits for d, or until a call that hung has returned. It reports false if
 // ctx ended first.
 func (s *sampler) sleep(ctx context.Context, d time.Duration) bool {
-	s.progress(max(d, 0) + busyLimit)
+	s.promise(d)
 	var back chan struct{} // nil: never
 	if s.hung != nil {
 		back = s.hung.done

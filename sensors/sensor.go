@@ -18,6 +18,16 @@ type Sensor interface {
 	io.Closer
 }
 
+// An Immediate sensor may say that its Next returns at once: it computes what it
+// returns, or finds it in memory, and waits for no device, no file and no lock that
+// another goroutine holds for long. Then the sampler of a sensor with a pace calls Next
+// without a goroutine and without a limit of time: many such sensors cost little. Its
+// Next cannot use [Notice].
+type Immediate interface {
+	Sensor
+	IsImmediate() bool // the same answer each time
+}
+
 // A Sample is a value without a name in the house or a time, or a notice of the
 // driver's about a quantity.
 type Sample struct {

@@ -1,43 +1,38 @@
 package sensors
 
-import (
-	"log/slog"
-
-	"github.com/holdfast-iot/holdfast/sensors/clock"
-)
+import "github.com/holdfast-iot/holdfast/sensors/clock"
 
 // stream is the running state of one stream: what a sample passes on its way to
-// a reading.
+// a reading. There may be thousands: what few streams need is behind a pointer.
 type stream struct {
-	Stream
-	record func(Reading)
-	log    *slog.Logger
+	*Stream // of the sampler's spec, or of the alarm's limit in it
+	record  func(Reading)
 
 	seq     uint64
-	failing bool   // its last reading was a failure
-	faults  faults // failures in a row, its own and the sensor's
-	fails   failureLog
+	failing bool        // its last reading was a failure
+	faults  faults      // failures in a row, its own and the sensor's
+	fails   *failureLog // nil: no sample of it has ever failed
 
 	valid validator
-	mean  mean
+	mean  *mean  // nil: each sample counts by itself
 	alarm *alarm // nil: none
 	alert *stream
-	last  reported
+	last  *reported // nil: each value is worth a reading
 }
 
 // newStream is a stream without a reading. Its alarm, if it has one, makes a stream
 // of its own.
-func newStream(st Stream, record func(Reading), log *slog.Logger) *stream {
-	s := &stream{
-		Stream: st, record: record, log: log.With("stream", st.Name),
-		valid: validator{Valid: st.Filter.Valid, unit: st.Unit},
-		mean:  mean{samples: st.Filter.Average, span: st.Every},
-		last:  reported{Report: st.Filter.Report, every: st.Every},
+func newStream(st *Stream, record func(Reading)) *stream {
+	s := &stream{Stream: st, record: record, valid: validator{Valid: st.Filter.Valid, unit: st.Unit}}
+	if st.Filter.Average > 1 {
+		s.mean = &mean{samples: st.Filter.Average, span: st.Every}
 	}
-	s.fails = failureLog{log: s.log, what: "quantity", back: "quantity is back"}
+	if st.Filter.Report != (Report{}) {
+		s.last = &reported{Report: st.Filter.Report, every: st.Every}
+	}
 	if limit := st.Filter.Alarm; limit != nil {
 		s.alarm = &alarm{Limit: *limit}
-		s.alert = newStream(limit.Stream, record, log)
+		s.alert = newStream(&limit.Stream, record)
 	}
 	return s
 }
@@ -68,14 +63,19 @@ func (st *stream) fail(err error, at clock.Stamp) {
 // collect adds a sample, or the reason why there is none, to the mean. When the mean
 // is complete it becomes a reading, or the first failure of a row does.
 func (st *stream) collect(v float64, err error, at clock.Stamp) {
-	got, failed, done := st.mean.add(v, err, at.Monotonic())
+	got, failed, done := average{v, v}, err, true
+	if st.mean != nil {
+		got, failed, done = st.mean.add(v, err, at.Monotonic())
+	}
 	switch {
 	case !done:
 	case failed == nil:
 		st.evaluate(got, at)
 	case !st.failing:
 		st.failing = true
-		st.last.forget()
+		if st.last != nil {
+			st.last.forget()
+		}
 		st.emit(Reading{At: at, Err: short(failed)})
 	}
 }
@@ -88,7 +88,7 @@ func (st *stream) evaluate(v average, at clock.Stamp) {
 			st.alert.emitValue(alarmValue(on), at)
 		}
 	}
-	if st.last.shouldReport(v, at.Monotonic()) {
+	if st.last == nil || st.last.shouldReport(v, at.Monotonic()) {
 		st.emitValue(v.rounded, at)
 	}
 }

@@ -16,7 +16,7 @@ type Valid struct {
 type validator struct {
 	Valid
 	unit        string
-	last        *float64 // the last value that was believed
+	last        *float64 // the last value that was believed; nil also where any jump is
 	unconfirmed *float64 // the jump that the next sample is to confirm
 }
 
@@ -32,11 +32,15 @@ func (p *validator) check(v float64) error {
 	case p.Max != nil && v > *p.Max:
 		return fmt.Errorf("%s is above valid.max %s", p.text(v), p.text(*p.Max))
 	case p.far(v, p.last) && (p.unconfirmed == nil || p.far(v, p.unconfirmed)):
-		p.unconfirmed = &v
+		spike := v
+		p.unconfirmed = &spike
 		return fmt.Errorf("%s is a jump from %s beyond valid.jump %s: refused unless the next sample confirms it",
 			p.text(v), p.text(*p.last), p.text(p.Jump))
 	}
-	p.last, p.unconfirmed = &v, nil
+	if p.Jump > 0 {
+		last := v // v itself would be on the heap in every call
+		p.last, p.unconfirmed = &last, nil
+	}
 	return nil
 }
 

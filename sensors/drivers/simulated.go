@@ -176,4 +176,7 @@ func (s *simulated) value() float64 {
 	return float64(s.reads)
 }
 
+// IsImmediate is true but for steps, which wait.
+func (s *simulated) IsImmediate() bool { return s.options.Steps == nil }
+
 func (s *simulated) Close() error { return nil }
