@@ -28,6 +28,7 @@ var upstream = map[string][]string{
 	"sensors":          {"sensors/clock"},
 	"sensors/debounce": {"sensors/clock"},
 	"sensors/outputs":  {"sensors", "sensors/clock"},
+	"sensors/access":   {"sensors", "sensors/clock", "sensors/outputs"},
 	"sensors/arming":   {"sensors", "sensors/clock"},
 	"sensors/rules":    {"sensors", "sensors/clock", "sensors/arming", "sensors/outputs"},
 	"sensors/drivers/output": {"sensors/outputs", "sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/i2c",

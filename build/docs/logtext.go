@@ -205,6 +205,14 @@ var logParts = []logPart{
 		{"an old package was not removed", "it takes room in the state directory: delete it by hand"},
 		{"no event tells of the update", "the agent could not be asked; the log has it"},
 	}},
+	{"Doors", []logMeaning{
+		{"the list of cards cannot be read: the door stays as it is", "`allow_file` is not there, or a line of it is " +
+			"wrong: `err` says which"},
+		{"the door does not open by the list", "the list has the card, and the output refused: `why`"},
+		{"a card reader's value is not the number of a card", "a number is whole and below 2⁵³: the program behind " +
+			"`kind: lines` has to make it so"},
+		{"cards come faster than the list is searched: one is left out", "somebody plays with the reader"},
+	}},
 }
 
 var logEvents = []logMeaning{
@@ -220,6 +228,7 @@ var logEvents = []logMeaning{
 	{"clock_step", "the wall clock was set: `by_ms`; times of before are corrected where that is possible"},
 	{"take_over", "another client uses our client ID: `other` is the boot of its birth"},
 	{"command", "what became of an order by MQTT: `result`, and `why` it was not done; `count` of several"},
+	{"access", "the list of cards on the node decided, as no back end answered: `result`, and `who` or `why`"},
 	{"aside", "the broker refuses a message or a stream: `holdfast queue show --aside`"},
 	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look " +
 		"at " +
