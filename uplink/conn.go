@@ -12,6 +12,13 @@ type Conn interface {
 	// Publish sends a message. The payload is copied: it may be changed after Publish
 	// returns. It may block while the link is busy.
 	Publish(mqtt.Message) mqtt.Token
+	// Enqueue is Publish, but the message may stay here until Flush is called.
+	Enqueue(mqtt.Message) mqtt.Token
+	// Flush sends what was enqueued. It does not wait for the link.
+	Flush()
+	// Await returns a channel that is closed, or gets a token, when a packet is answered.
+	// Each call ends the wait for what an earlier one was for.
+	Await(mqtt.Token) <-chan struct{}
 	// Subscribe sends a SUBSCRIBE at QoS 1, before anything that is published later. The
 	// token fails with a [mqtt.DeniedError] if the broker refuses.
 	Subscribe(topic string) mqtt.Token

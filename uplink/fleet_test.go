@@ -122,6 +122,9 @@ func (c *hubConn) Certificates() []mqtt.Certificate      { return nil }
 func (c *hubConn) Disconnect()                           {}
 func (c *hubConn) Err() error                            { return mqtt.ErrBrokerClosed }
 func (c *hubConn) Done() <-chan struct{}                 { return c.lost }
+func (c *hubConn) Enqueue(m mqtt.Message) mqtt.Token     { return c.Publish(m) }
+func (c *hubConn) Flush()                                {}
+func (c *hubConn) Await(t mqtt.Token) <-chan struct{}    { return t.Done() }
 func (c *hubConn) Abandon()                              { c.Close() }
 
 func (c *hubConn) Close() error {

@@ -85,6 +85,14 @@ type token struct {
 
 func (t *token) Done() <-chan struct{} { return t.done }
 func (t *token) Error() error          { return t.err }
+func (t *token) Answered() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
 
 func (b *broker) dial(_ context.Context, will mqtt.Message) (Conn, error) {
 	b.mu.Lock()
@@ -299,7 +307,12 @@ func (c *fakeConn) Err() error {
 
 func (c *fakeConn) Done() <-chan struct{} { return c.lost }
 func (c *fakeConn) Close() error          { c.once.Do(func() { close(c.lost) }); return nil }
-func (c *fakeConn) Abandon()              { c.Close() }
+
+func (c *fakeConn) Enqueue(m mqtt.Message) mqtt.Token  { return c.Publish(m) }
+func (c *fakeConn) Flush()                             {}
+func (c *fakeConn) Await(t mqtt.Token) <-chan struct{} { return t.Done() }
+
+func (c *fakeConn) Abandon() { c.Close() }
 
 func (b *broker) set(f func()) { b.mu.Lock(); defer b.mu.Unlock(); f() }
 

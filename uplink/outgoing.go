@@ -63,7 +63,8 @@ func newOutgoing(conn Conn, opt Options, pace *throttle) *outgoing {
 	return &outgoing{conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: w}
 }
 
-// publish sends a message and notes that it is in flight.
+// publish sends a message and notes that it is in flight. The session flushes the
+// connection before it waits.
 func (o *outgoing) publish(m mqtt.Message, f sentMessage) {
 	m.Retain = m.Retain && !o.noRetain
 	size := len(m.Topic) + len(m.Payload) + overhead
@@ -71,7 +72,7 @@ func (o *outgoing) publish(m mqtt.Message, f sentMessage) {
 		size += probeBytes(m.Topic)
 	}
 	f.slot = o.window.send(size)
-	f.Token = o.conn.Publish(m)
+	f.Token = o.conn.Enqueue(m)
 	o.track(f)
 }
 
@@ -131,13 +132,13 @@ func (o *outgoing) doubtedUntil() time.Time {
 	return since.Add(backTimeout + 4*o.window.shortest)
 }
 
-// done is closed when the oldest message in flight is answered; nil: nothing is
-// in flight.
-func (o *outgoing) done() <-chan struct{} {
+// awaited is closed, or gets a token, when the oldest message in flight is answered;
+// nil: nothing is in flight.
+func (o *outgoing) awaited() <-chan struct{} {
 	if o.inflight.len() == 0 {
 		return nil
 	}
-	return o.inflight.front().Done()
+	return o.conn.Await(o.inflight.front().Token)
 }
 
 // acked takes note of an acknowledgement. It reports whether it is the first one

@@ -159,6 +159,7 @@ type arrived struct{}
 var already = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func (arrived) Done() <-chan struct{} { return already }
+func (arrived) Answered() bool        { return true }
 func (arrived) Error() error          { return nil }
 
 // tryAlone sends something again for which the broker closed the connection,

@@ -76,6 +76,7 @@ func (s *session) run(ctx context.Context) error {
 		if s.leaving == nil {
 			s.fill()
 		}
+		s.out.conn.Flush()
 		if err := s.wait(ctx); err != nil {
 			s.settle() // what was answered before the end is not to blame, and need not be sent again
 			return err
@@ -114,7 +115,7 @@ func (s *session) wait(ctx context.Context) error {
 	s.timer.Reset(wait)
 	s.link.opt.Progress(max(wait, 0) + busyLimit)
 	select {
-	case <-s.out.done():
+	case <-s.out.awaited():
 		return s.settle()
 	case <-s.probes.heardAhead(lines[0]):
 		return s.ack()
@@ -144,13 +145,8 @@ func (s *session) wait(ctx context.Context) error {
 // settle takes what the broker has acknowledged, oldest first. Only here
 // anything is acknowledged to the backlog.
 func (s *session) settle() error {
-	for s.out.inflight.len() > 0 {
+	for s.out.inflight.len() > 0 && s.out.inflight.front().Answered() {
 		f := s.out.inflight.front()
-		select {
-		case <-f.Done():
-		default:
-			return s.ack()
-		}
 		if err := s.completed(f); err != nil {
 			return err
 		}

@@ -14,6 +14,8 @@ type Message struct {
 type Token interface {
 	// Done is closed when the broker has acknowledged it, or never will.
 	Done() <-chan struct{}
+	// Answered reports whether Done is closed. It is the cheaper way to ask.
+	Answered() bool
 	// Error is nil if the broker has acknowledged it, once Done is closed.
 	Error() error
 }

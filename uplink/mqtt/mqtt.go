@@ -217,20 +217,41 @@ func (c *Conn) Preferred() <-chan struct{} { return c.preferred }
 // the link. The payload is copied: it may be changed after Publish returns. Done of
 // the token is closed when PUBACK has arrived or the connection is lost; at QoS 0 it
 // is closed from the start.
-func (c *Conn) Publish(m Message) Token { return c.wire.publish(m) }
+func (c *Conn) Publish(m Message) Token {
+	token := c.wire.publish(m)
+	signal(c.wire.kick)
+	return token
+}
+
+// Enqueue is Publish, but the message may stay in the outbox until Flush is called:
+// several share a write to the socket.
+func (c *Conn) Enqueue(m Message) Token { return c.wire.publish(m) }
+
+// Flush has all that was queued written. It does not wait for the link.
+func (c *Conn) Flush() { c.wire.writeNow() }
+
+// Await returns a channel that is closed, or gets a token, when a packet is answered.
+// It is cheaper than Done of the token, which works too, but only one goroutine may
+// use it, and a call ends the wait for what an earlier one was for.
+func (c *Conn) Await(t Token) <-chan struct{} {
+	if p, ok := t.(*publication); ok && p.box == &c.wire.outbox {
+		return c.wire.await(p)
+	}
+	return t.Done()
+}
 
 // Subscribe sends a SUBSCRIBE for a topic at QoS 1. It returns when the packet is
 // queued, so it is written before what is published next. The error of the token is
 // a [DeniedError] if the broker refuses.
 func (c *Conn) Subscribe(topic string) Token {
 	token := c.request(func() paho.Token { return c.client.Subscribe(topic, 1, nil) })
-	return subscription{token, topic}
+	return subscription{request{token}, topic}
 }
 
 // Unsubscribe sends an UNSUBSCRIBE for a topic. It returns when the packet is
 // queued, so it is written before what is published next.
 func (c *Conn) Unsubscribe(topic string) Token {
-	return c.request(func() paho.Token { return c.client.Unsubscribe(topic) })
+	return request{c.request(func() paho.Token { return c.client.Unsubscribe(topic) })}
 }
 
 // request has the library send a packet, and returns when the wire has queued it. The
@@ -321,10 +342,23 @@ func (c *Conn) answer(token *paho.ConnectToken) error {
 	return nil
 }
 
+// A request is the token of a packet of the library's.
+type request struct{ paho.Token }
+
+// Answered is as Token has it.
+func (r request) Answered() bool {
+	select {
+	case <-r.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // A subscription is the token of a SUBSCRIBE. The library's own reports success when
 // the broker refuses.
 type subscription struct {
-	paho.Token
+	request
 	topic string
 }
 

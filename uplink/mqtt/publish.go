@@ -3,6 +3,7 @@ package mqtt
 import (
 	"encoding/binary"
 	"errors"
+	"sync/atomic"
 )
 
 // The library counts its packet IDs up, and so does flight: no two packets in flight
@@ -29,26 +30,45 @@ type flight struct {
 
 // A publication is the [Token] of a message that was put into the outbox.
 type publication struct {
-	done chan struct{}
-	err  error // may be read after done is closed
+	box      *outbox // nil if it was answered from the start
+	answered atomic.Bool
+	err      error         // may be read once answered is set
+	done     chan struct{} // made when it is asked for; guarded by box.mu
 }
 
-func (p *publication) Done() <-chan struct{} { return p.done }
-func (p *publication) Error() error          { return p.err }
+// closedChannel is what Done returns for what is answered.
+var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// written is the token of every message at QoS 0: its done is closed.
-var written = func() *publication {
-	p := &publication{done: make(chan struct{})}
-	close(p.done)
-	return p
-}()
+// Done makes the channel when it is called for the first time: of the readings of a
+// drain nobody asks for it, see await.
+func (p *publication) Done() <-chan struct{} {
+	if p.box == nil {
+		return closedChannel
+	}
+	p.box.mu.Lock()
+	defer p.box.mu.Unlock()
+	switch {
+	case p.answered.Load():
+		return closedChannel
+	case p.done == nil:
+		p.done = make(chan struct{})
+	}
+	return p.done
+}
 
-// failedPublication returns the token of a message that was not written.
-func failedPublication(err error) *publication {
-	p := &publication{done: make(chan struct{}), err: err}
-	close(p.done)
+func (p *publication) Answered() bool { return p.answered.Load() }
+func (p *publication) Error() error   { return p.err }
+
+// completed returns the token of a message that is answered from the start: one at
+// QoS 0, or one that was not written for err.
+func completed(err error) *publication {
+	p := &publication{err: err}
+	p.answered.Store(true)
 	return p
 }
+
+// sentAtMostOnce is the token of every message at QoS 0.
+var sentAtMostOnce = completed(nil)
 
 // add adds a publication, and returns its packet ID: one that is neither 0 nor in
 // flight, and far from those of the library. The window of the session keeps the
@@ -65,24 +85,22 @@ func (f *flight) add(p *publication) (id uint16) {
 }
 
 // publish puts a message into the outbox as soon as there is room, and returns its
-// token, see [Conn.Publish].
+// token, see [Conn.Enqueue].
 func (w *outbox) publish(m Message) Token {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.awaitRoomLocked(); err != nil {
-		return failedPublication(err)
+		return completed(err)
 	}
 	if m.AtMostOnce {
 		w.out = appendPublish(w.out, m, 0)
-		signal(w.kick)
-		return written
+		return sentAtMostOnce
 	}
 	if w.flight.over {
-		return failedPublication(errNotAnswered)
+		return completed(errNotAnswered)
 	}
-	p := &publication{done: make(chan struct{})}
+	p := &publication{box: w}
 	w.out = appendPublish(w.out, m, w.flight.add(p))
-	signal(w.kick)
 	return p
 }
 
@@ -115,16 +133,56 @@ func (w *outbox) answered(id uint16) *publication {
 	return p
 }
 
-// completeAcked closes the tokens of acknowledged publications, the oldest last: a
-// session that waits for the oldest wakes up once and finds all others closed, too.
-// It is called before the reader waits for the socket, and before any packet that is
-// not a PUBACK, so that the order of events is kept.
-func (w *inbox) completeAcked() {
-	for i := len(w.acked) - 1; i >= 0; i-- {
-		close(w.acked[i].done)
+// completeAcked completes the acknowledged publications together: whoever waits for
+// one of them finds all others completed, too. It is called before the reader waits
+// for the socket, and before any packet that is not a PUBACK, so that the order of
+// events is kept.
+func (w *wire) completeAcked() {
+	if len(w.acked) == 0 {
+		return
+	}
+	w.mu.Lock()
+	wake := false
+	for i, p := range w.acked {
+		wake = w.completeLocked(p, nil) || wake
 		w.acked[i] = nil
 	}
+	w.mu.Unlock()
 	w.acked = w.acked[:0]
+	if wake {
+		signal(w.wake)
+	}
+}
+
+// completeLocked completes a publication, and reports whether it is the awaited one.
+// The caller holds mu, and puts a token into wake then.
+func (w *outbox) completeLocked(p *publication, err error) (awaited bool) {
+	p.err = err
+	p.answered.Store(true)
+	if p.done != nil {
+		close(p.done)
+	}
+	if awaited = p == w.awaited; awaited {
+		w.awaited = nil
+	}
+	return awaited
+}
+
+// await returns a channel that is closed, or gets a token, when a publication is
+// answered. One goroutine may wait: each call ends the wait for what an earlier one
+// was for.
+func (w *outbox) await(p *publication) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.wake: // of an earlier call
+	default:
+	}
+	if p.answered.Load() {
+		return closedChannel
+	}
+	w.awaited = p
+	return w.wake
 }
 
 // failAll fails what is in flight, and whatever is published at QoS 1 later. It is
@@ -135,7 +193,8 @@ func (w *outbox) failAll() {
 	w.flight.over = true
 	for id, p := range w.flight.waiting {
 		delete(w.flight.waiting, id)
-		p.err = errNotAnswered
-		close(p.done)
+		if w.completeLocked(p, errNotAnswered) {
+			signal(w.wake)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -39,6 +40,7 @@ type wire struct {
 
 	outbox
 	inbox
+	direct syscall.RawConn // the socket, for writeNow; nil: there are layers above TCP, or it is none
 
 	code   atomic.Uint32 // the return code of CONNACK; set after open
 	open   atomic.Bool   // CONNACK was read
@@ -57,18 +59,24 @@ type inbox struct {
 }
 
 // An outbox gathers what is written to the socket. Any goroutine may put something
-// in; only that of flush takes it out.
+// in. Only one at a time takes it out and writes: that of flush, or a caller of
+// writeNow.
 type outbox struct {
 	mu       sync.Mutex      // guards all fields up to the next blank line
 	out      []byte          // whole packets; longer than maxUnsent by one packet at most
 	room     sync.Cond       // broadcast when out is taken, and when err or closed is set
 	err      error           // why nothing can be written any more
+	writing  bool            // what was taken out is being written: what is in out goes behind it
+	spare    []byte          // for the next out of writeNow
+	failure  error           // of a write by writeNow: flush ends the connection with it
 	closed   bool            // flush writes what is in out, and ends
 	expected map[uint16]byte // the type of the answer to each SUBSCRIBE and UNSUBSCRIBE without one, by packet ID
 	flight   flight
+	awaited  *publication // answering it puts a token into wake; nil: nobody waits
 
 	keepAlive time.Duration // of CONNECT; set before the library writes
-	kick      chan struct{} // holds a token while there is something in out, or after close
+	kick      chan struct{} // holds a token when flush should look: for something in out, or after close
+	wake      chan struct{} // holds a token after the awaited publication was answered
 	requested chan struct{} // holds a token after a SUBSCRIBE or UNSUBSCRIBE was put into out
 	ended     chan struct{} // closed when flush has returned
 }
@@ -78,9 +86,10 @@ func newWire(socket net.Conn, limits Limits, failed func(error)) *wire {
 	w := &wire{Conn: socket, limits: limits, failed: failed, unreadable: make(chan struct{})}
 	w.outbox = outbox{expected: map[uint16]byte{}, flight: flight{next: aheadOfLibrary,
 		waiting: map[uint16]*publication{}},
-		kick: make(chan struct{}, 1), requested: make(chan struct{}, 1), ended: make(chan struct{})}
+		kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), requested: make(chan struct{}, 1), ended: make(chan struct{})}
 	w.in = bufio.NewReader(idleTimeoutReader{w})
 	w.room.L = &w.mu
+	w.direct = rawOf(socket)
 	go w.flush()
 	return w
 }
@@ -116,6 +125,7 @@ func (w *outbox) gather(p []byte) (int, error) {
 // unlocked while it waits.
 func (w *outbox) awaitRoomLocked() error {
 	for len(w.out) >= maxUnsent && w.err == nil && !w.closed {
+		signal(w.kick)
 		w.room.Wait()
 	}
 	if w.closed && w.err == nil {
@@ -124,14 +134,27 @@ func (w *outbox) awaitRoomLocked() error {
 	return w.err
 }
 
-// take returns what was gathered, and gives the outbox another buffer, whose content
-// is dropped. last says that the outbox is closed: it stays empty.
-func (w *outbox) take(spare []byte) (out []byte, last bool) {
+// take returns what was gathered, for flush to write, and gives the outbox another
+// buffer, whose content is dropped. last says that the outbox is closed: it stays
+// empty. err is that of a write by writeNow. Nothing is taken while another goroutine
+// writes: it gives flush another token.
+func (w *outbox) take(spare []byte) (out []byte, last bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.writing {
+		return spare[:0], false, nil
+	}
 	out, w.out = w.out, spare[:0]
+	w.writing = len(out) > 0
 	w.room.Broadcast()
-	return out, w.closed
+	return out, w.closed, w.failure
+}
+
+// written notes that what was taken is with the kernel.
+func (w *outbox) written() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = false
 }
 
 // fail makes later writes, and those that wait for room, return an error.
@@ -165,10 +188,16 @@ func (w *wire) flush() {
 	defer close(w.ended)
 	var spare []byte
 	for range w.kick {
-		out, last := w.take(spare)
-		if err := w.put(out, last); err != nil {
+		out, last, err := w.take(spare)
+		if err == nil {
+			err = w.put(out, last)
+		}
+		if err != nil {
 			w.breakOff(err)
 			return
+		}
+		if len(out) > 0 {
+			w.written()
 		}
 		if spare = out; last {
 			return
@@ -193,6 +222,9 @@ func (w *wire) put(out []byte, last bool) error {
 		if err != nil {
 			return err
 		}
+	}
+	if len(out) > 0 {
+		w.Conn.SetWriteDeadline(time.Time{}) // writeNow has none
 	}
 	return nil
 }
