@@ -52,6 +52,9 @@ type broker struct {
 	resets          bool                    // by a reset
 	acksFirst       bool                    // what it closes the connection for
 	slowTokens      bool                    // the answer to SUBSCRIBE is told after what came behind it
+	quick           time.Duration           // the round trip, instead of roundTrip
+	each            time.Duration           // that the broker takes for a message, one after the other
+	flushes         int                     // calls of Flush
 	conn            *fakeConn
 }
 
@@ -145,7 +148,11 @@ func (c *fakeConn) later(size int, do func() error) mqtt.Token {
 
 // tripOf is how long a message and its acknowledgement take, behind all others.
 func (c *fakeConn) tripOf(size int) time.Duration {
-	if c.b.rate == 0 {
+	switch {
+	case c.b.each > 0:
+		c.up = later(c.up, time.Now()).Add(c.b.each)
+		return time.Until(c.up) + c.b.quick
+	case c.b.rate == 0:
 		return roundTrip
 	}
 	carry := func(free *time.Time, from time.Time, bytes int) time.Time {
@@ -309,7 +316,7 @@ func (c *fakeConn) Done() <-chan struct{} { return c.lost }
 func (c *fakeConn) Close() error          { c.once.Do(func() { close(c.lost) }); return nil }
 
 func (c *fakeConn) Enqueue(m mqtt.Message) mqtt.Token  { return c.Publish(m) }
-func (c *fakeConn) Flush()                             {}
+func (c *fakeConn) Flush()                             { c.b.set(func() { c.b.flushes++ }) }
 func (c *fakeConn) Await(t mqtt.Token) <-chan struct{} { return t.Done() }
 
 func (c *fakeConn) Abandon() { c.Close() }

@@ -28,7 +28,7 @@ func stepOnly(sent bool) step {
 
 // fill sends as much as the window has room for.
 func (s *session) fill() {
-	s.link.uptime = 0
+	s.link.uptime, s.out.short = 0, false
 	s.history.refresh()
 	s.link.pace.next = time.Time{}
 	for s.sendNext() {
@@ -82,6 +82,7 @@ func (s *session) sendOrder() []func() step {
 		},
 		func() step {
 			if !w.open() {
+				s.out.short = h.next.routine
 				return stepWait
 			}
 			return stepNone

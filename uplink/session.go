@@ -274,6 +274,9 @@ func (s *session) due() time.Time {
 
 // tick does what is due.
 func (s *session) tick() error {
+	if err := s.settle(); err != nil { // what was answered may not be awaited, see refillsHalf
+		return err
+	}
 	now := time.Now()
 	if err := s.out.expired(now); err != nil {
 		return err

@@ -3,6 +3,7 @@ package uplink
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,6 +286,61 @@ func TestTheWindowShrinksWhenTheBrokerQueues(t *testing.T) {
 			t.Errorf("round trips of %v: %d messages, want %d", c.trip, w.max, c.want)
 		}
 	}
+}
+
+// TestAQuickLinkIsRefilledByHalfAWindow: the session wakes up once for many readings,
+// and alarms do not wait for it.
+func TestAQuickLinkIsRefilledByHalfAWindow(t *testing.T) {
+	const n, window = 20_000, 100
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.quick, br.each = time.Millisecond, 50*time.Microsecond })
+		time.Sleep(time.Second)
+		for seq := range uint64(n) {
+			bl.put(reading("room", seq+1))
+		}
+		time.Sleep(20 * time.Millisecond)  // each reading that was put has woken the session
+		br.set(func() { br.flushes = 0 })  // of 400 for what is left
+		time.Sleep(480 * time.Millisecond) // of 1 s
+		bl.put(alarmOf("door", 1))
+		time.Sleep(window*50*time.Microsecond + 2*time.Millisecond)
+		if !br.arrived("porch/door", 1) {
+			t.Error("an alarm waits for half a window")
+		}
+		time.Sleep(2 * time.Second)
+		if left := bl.left(); left > 0 {
+			t.Errorf("%d readings left", left)
+		}
+		if got := br.seqs("porch/room"); len(got) != n || !slices.IsSorted(got) {
+			t.Errorf("%d readings arrived, want %d in order", len(got), n)
+		}
+		br.set(func() {
+			if br.flushes > n/(window/4) {
+				t.Errorf("the window was refilled %d times for %d readings", br.flushes, n)
+			}
+		})
+	}, func(o *Options) { o.Drain = Drain{Window: window} })
+}
+
+// TestHalfAWindowIsNotAwaitedForLong: what is acknowledged leaves the backlog within
+// refillWait, although the broker holds the rest back.
+func TestHalfAWindowIsNotAwaitedForLong(t *testing.T) {
+	up(t, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { br.quick, br.each = time.Millisecond, 50*time.Microsecond })
+		time.Sleep(time.Second)
+		for seq := range uint64(1000) {
+			bl.put(reading("room", seq+1))
+		}
+		for bl.left() > 500 { // the window is as wide as it gets
+			time.Sleep(50 * time.Microsecond)
+		}
+		br.set(func() { br.each = 20 * time.Millisecond }) // 50 a second: half a window takes a second
+		time.Sleep(20 * time.Millisecond)                  // what was sent before that is acknowledged
+		before := bl.left()
+		time.Sleep(10 * 20 * time.Millisecond)
+		if now := bl.left(); before-now < 9 || before-now > 11 {
+			t.Errorf("%d readings left the backlog while the broker acknowledged 10", before-now)
+		}
+	}, func(o *Options) { o.Drain = Drain{Window: 100} })
 }
 
 func TestRateHoldsRoutineReadingsOnly(t *testing.T) {
