@@ -121,6 +121,16 @@ func runCommands(specs []outputs.Spec) bool {
 	})
 }
 
+// takeOrders are the names of the outputs that take orders by MQTT.
+func takeOrders(specs []outputs.Spec) (names []string) {
+	for _, s := range specs {
+		if s.Commands {
+			names = append(names, s.Stream.Name)
+		}
+	}
+	return names
+}
+
 // output reads one stanza. Its mistakes are all reported, whatever else is wrong.
 func (r *outputReader) output(e entry) {
 	s := newOutputStanza()

@@ -136,6 +136,7 @@ func (r *reader) interpret(f file) Config {
 	cfg.Outputs = r.outputs(&f.Outputs, cfg.Uplink.Streams)
 	cfg.Commands = cfg.Commands || runCommands(cfg.Outputs)
 	cfg.Uplink.Streams = append(cfg.Uplink.Streams, outputs.Streams(cfg.Outputs)...)
+	cfg.Uplink.Commands.Outputs = takeOrders(cfg.Outputs)
 	// Both need the streams that there are.
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Uplink.Streams)
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg)

@@ -35,6 +35,7 @@ type reloadable struct {
 	queue    *queue.Queue
 	clock    *clock.Timekeeper
 	progress func(time.Duration) // of each link, one after another
+	reacts   *reactions
 
 	cfg config.Config // as it was read. It belongs to the goroutine of run
 
@@ -48,8 +49,9 @@ type reloadable struct {
 // newReloadable makes a link and a collector. run starts them.
 func newReloadable(cfg config.Config, q *queue.Queue, clock *clock.Timekeeper, around surroundings) *reloadable {
 	a := &reloadable{surroundings: around, queue: q, clock: clock, cfg: cfg, progress: around.manager.Loop("link")}
+	a.reacts = newReactions(a)
 	a.link = a.newLink()
-	a.node = status.NewCollector(a.linkOptions(), q, a.link, nil, cfg.Status != nil)
+	a.node = status.NewCollector(a.linkOptions(), q, a.link, a.reacts, cfg.Status != nil)
 	return a
 }
 
@@ -57,13 +59,20 @@ func newReloadable(cfg config.Config, q *queue.Queue, clock *clock.Timekeeper, a
 func (a *reloadable) linkOptions() uplink.Options {
 	opt, q := a.cfg.Uplink, a.queue
 	opt.Clock, opt.Boot, opt.Report, opt.Declare, opt.Stats = a.clock, q.Boot(), q.Report, q.Declare, q.Stats
-	opt.Progress, opt.Changed = a.progress, a.manager.Changed
+	opt.Progress = a.progress
 	opt.Problems, opt.AwaitNetwork = a.problems, a.awaitNetwork
 	return opt
 }
 
-func (a *reloadable) newLink() *uplink.Link {
-	return uplink.New(a.linkOptions(), a.queue, uplink.DialMQTT(a.cfg.Uplink.Broker), a.log)
+// newLink returns a link that says when it connects and when it is lost. It does not run.
+func (a *reloadable) newLink() (link *uplink.Link) {
+	opt := a.linkOptions()
+	opt.Changed = func() {
+		a.manager.Changed()
+		a.reacts.outputs.LinkChanged(link.Status().Connected)
+	}
+	link = uplink.New(opt, a.queue, uplink.DialMQTT(a.cfg.Uplink.Broker), a.log)
+	return link
 }
 
 // run runs the sensors, the link and the page until ctx is done, and changes them at
@@ -72,18 +81,19 @@ func (a *reloadable) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	group := sensors.NewGroup(sensors.Wiring{Open: a.open, Record: a.record, Report: a.queue.Report,
 		Clock: a.clock, Log: a.log, Watch: a.watch})
-	group.Change(ctx, a.cfg.Sensors, func([]sensors.Spec) {})
+	a.changeAll(ctx, group, a.cfg, func([]sensors.Stream) {})
 	stopLink, stopPage := start(ctx, g, a.link.Run), start(ctx, g, a.servePage)
 	for {
 		a.manager.Ready(a.inWords)
 		select {
 		case <-ctx.Done():
+			a.reacts.wait()
 			group.Wait()
 			return g.Wait()
 		case next := <-a.reloads:
 			stopPage() // it reads its token and its certificate again
 			old := a.link
-			group.Change(ctx, next.Sensors, func(kept []sensors.Spec) { a.change(next, kept) })
+			a.changeAll(ctx, group, next, func(kept []sensors.Stream) { a.change(next, kept) })
 			if a.link != old {
 				stopLink() // first: the broker ends the older one of two connections
 				stopLink = start(ctx, g, a.link.Run)
@@ -109,10 +119,26 @@ func start(ctx context.Context, g *errgroup.Group, part func(context.Context) er
 	return func() { end(); <-ended }
 }
 
+// changeAll makes those of next the sensors and outputs that run. Outputs begin before sensors:
+// what a sensor says first may concern them. between is called when the old ones have ended
+// and before the new ones start, with the streams of those that go on.
+func (a *reloadable) changeAll(
+	ctx context.Context, group *sensors.Group, next config.Config, between func(kept []sensors.Stream),
+) {
+	group.Change(ctx, next.Sensors, func(kept []sensors.Spec) {
+		a.reacts.change(ctx, next, func(streams []sensors.Stream) {
+			for _, spec := range kept {
+				streams = append(streams, spec.AllStreams()...)
+			}
+			between(streams)
+		})
+	})
+}
+
 // change makes next the configuration. The link stays if nothing of it changed, unless
 // it is not connected: a person who reloads may have mended what kept it away. A new
-// link knows the states of the sensors that go on.
-func (a *reloadable) change(next config.Config, kept []sensors.Spec) {
+// link knows the states of the streams that go on.
+func (a *reloadable) change(next config.Config, kept []sensors.Stream) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	before := a.cfg
@@ -127,13 +153,11 @@ func (a *reloadable) change(next config.Config, kept []sensors.Spec) {
 	}
 }
 
-// copyStates gives one link the latest readings of sensors that another has.
-func copyStates(to, from *uplink.Link, of []sensors.Spec) {
+// copyStates gives one link the latest readings of streams that another has.
+func copyStates(to, from *uplink.Link, of []sensors.Stream) {
 	wanted := map[string]bool{}
-	for _, spec := range of {
-		for _, st := range spec.AllStreams() {
-			wanted[st.Name] = true
-		}
+	for _, st := range of {
+		wanted[st.Name] = true
 	}
 	for _, r := range from.States() {
 		if wanted[r.Stream] {
@@ -142,13 +166,20 @@ func copyStates(to, from *uplink.Link, of []sensors.Spec) {
 	}
 }
 
-// record takes each reading. It is called from many goroutines.
+// record takes each reading of a sensor. It is called from many goroutines.
 func (a *reloadable) record(r sensors.Reading) {
+	a.observe(r)
+	a.queue.Put(r) // what happened; not under the lock: it may wait for the disk
+}
+
+// observe takes each reading in memory alone, what reacts to it first. It is called from
+// many goroutines.
+func (a *reloadable) observe(r sensors.Reading) {
+	a.reacts.observe(r)
 	a.mu.RLock()
+	defer a.mu.RUnlock()
 	a.node.Observe(r)
 	a.link.Observe(r) // what is true now
-	a.mu.RUnlock()
-	a.queue.Put(r) // what happened; not under the lock: it may wait for the disk
 }
 
 // snapshot is what `holdfast status` shows. It may be called from any goroutine.

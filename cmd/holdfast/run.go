@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/output"
 	"github.com/holdfast-iot/holdfast/uplink/network"
 )
 
@@ -41,6 +42,7 @@ func run(ctx context.Context, args []string) error {
 	// NewHardware comes before any file is opened: see there.
 	r := &runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware(), cfg: cfg,
 		reloads: make(chan config.Config)}
+	r.lines = output.NewHardware(r.hw)
 	r.manager = systemd.New(r.log)
 	// systemd is told until the very end, also while the agent stops.
 	telling, end := context.WithCancel(ctx)
@@ -69,6 +71,7 @@ type runner struct {
 	hup     <-chan os.Signal  // each asks for a reload
 	log     *slog.Logger      // of the agent, to standard error
 	hw      *drivers.Hardware // one for all configurations: it holds what is open
+	lines   *output.Hardware  // the same, for outputs
 	left    *queue.Unsaved    // what the queue of the last start could not write
 	manager *systemd.Notifier // nil: none listens
 
@@ -238,7 +241,7 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		defer b.Close()
 	}
 	// serve returns what the queue could not write; nil if the queue was never open.
-	left, err := serve(ctx, cfg, surroundings{open: r.hw.Open, log: r.log, manager: r.manager,
+	left, err := serve(ctx, cfg, surroundings{open: r.hw.Open, openLine: r.lines.Open, log: r.log, manager: r.manager,
 		problems:     func() []string { return r.found.Load().list() },
 		awaitNetwork: network.AwaitBack, unsaved: r.left, reloads: r.reloads})
 	if left != nil {

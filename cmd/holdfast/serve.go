@@ -16,14 +16,18 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/output"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 // surroundings are what serve connects a configuration to.
 type surroundings struct {
-	open    sensors.Open
-	log     *slog.Logger
-	manager *systemd.Notifier // nil: none listens
+	open     sensors.Open
+	openLine outputs.Open
+	log      *slog.Logger
+	manager  *systemd.Notifier // nil: none listens
 
 	problems     func() []string // what a person should mend on this machine; nil: nobody looks
 	awaitNetwork func(ctx context.Context, back chan<- struct{}) error
@@ -101,7 +105,8 @@ func reportUpdate(q *queue.Queue, clock *clock.Timekeeper) func(details json.Raw
 
 // serveOnce is serve for a caller that starts no other agent in this process.
 func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, log *slog.Logger) error {
-	left, err := serve(ctx, cfg, surroundings{open: open, log: log})
+	lines := output.NewHardware(&drivers.Hardware{}) // for simulated lines, as the demo has them
+	left, err := serve(ctx, cfg, surroundings{open: open, openLine: lines.Open, log: log})
 	if failed := left.Err(); failed != nil {
 		return errors.Join(err, failed)
 	}
