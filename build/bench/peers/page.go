@@ -42,27 +42,6 @@ var (
 	ofLarge = []figure{{"memory after the large burst, MB", func(r result) float64 { return r.memory }, true, "%.1f"}}
 )
 
-// reasons are why a peer may be ahead, by figure.
-var reasons = map[string]string{
-	"bytes on flash for each reading": "the ring writes nothing but slots: no index, no copy of its root. The bridge " +
-		"leaves readings in memory for half an hour, and loses them all",
-	"lost by `kill -9`": "it hands each reading to the kernel before it accepts it, by a write for each. holdfast keeps " +
-		"routine readings in memory for `sync_every`, 5 s, to spare the flash; alarms are written before they are accepted",
-	"twice": "it removes each reading by a write of its own; holdfast notes once in a while what arrived",
-	"taken in, readings/s": "it only appends to memory or to the page cache, a payload that is made already; holdfast " +
-		"waits for its disk when a burst is faster than that",
-	"first reading after, s": "it tries each second or more often, whoever else does. holdfast takes a turn within " +
-		"`mqtt.reconnect.within`, 5 s, so that a fleet does not come back at once",
-	"drained, readings/s": "it sends payloads that are made already. holdfast decodes each reading from its queue, asks " +
-		"what time it was, makes the payload, and begins with a proof that it may publish",
-	"CPU, µs a reading": "as before: it sends payloads that are made already. The bridge and the minimal clients use " +
-		"neither a queue that a power cut spares nor a library",
-	"memory, MB": "it has no queue, or keeps a file for each reading, or is no Go program",
-	"start to first reading, ms": "it opens no file that has to be checked, or begins without a proof that it may " +
-		"publish. `agent` is the whole program: it reads its configuration and opens its sensor first",
-	"memory after the large burst, MB": "it keeps nothing in memory but file positions, or is no Go program",
-}
-
 // The paragraphs of the section.
 const (
 	intro = "The same work in one run, by holdfast and by what a user would pick instead:"
@@ -129,12 +108,15 @@ func table(b *strings.Builder, figures []figure, results []result) {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\nWhat holdfast does not win:\n\n")
+	var ahead strings.Builder
 	for _, f := range figures {
-		if ahead := aheadIn(f, results); len(ahead) > 0 {
-			fmt.Fprintf(b, "- %s: %s. Why: %s.\n", f.name, strings.Join(ahead, ", "), reasons[f.name])
-		}
+		losses(&ahead, f, aheadIn(f, results))
 	}
+	if ahead.Len() == 0 {
+		b.WriteString("\nNo peer is ahead of holdfast.\n")
+		return
+	}
+	fmt.Fprintf(b, "\nWhat holdfast does not win:\n\n%s", &ahead)
 }
 
 // aheadIn are the peers that are better than holdfast by more than a twentieth.

@@ -24,9 +24,26 @@ func TestWhatHoldfastDoesNotWinIsSaid(t *testing.T) {
 		}
 	}
 	for _, f := range slices.Concat(ofOutage, ofDrain, ofStart, ofLarge) {
-		if f.name != "out of order" && f.name != "lost" && reasons[f.name] == "" {
-			t.Errorf("no reason is known for %s", f.name)
+		if f.name == "out of order" || f.name == "lost" {
+			continue // holdfast never loses there
 		}
+		if all := reasons[f.name]; len(all) == 0 || len(all[len(all)-1].peers) > 0 {
+			t.Errorf("no reason is known why any peer is ahead in %s", f.name)
+		}
+	}
+}
+
+func TestPeersAheadForOneReasonShareALine(t *testing.T) {
+	var b strings.Builder
+	losses(&b, figure{name: "taken in, readings/s"}, []string{"minimal", "ring", "paho"})
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "minimal, paho.") || !strings.Contains(lines[1], ": ring.") {
+		t.Errorf("%q", lines)
+	}
+	b.Reset()
+	table(&b, ofStart, []result{{peer: "holdfast", start: 1}, {peer: "paho", start: 2}})
+	if !strings.Contains(b.String(), "No peer is ahead") {
+		t.Errorf("%s", b.String())
 	}
 }
 

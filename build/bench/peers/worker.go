@@ -74,7 +74,8 @@ var kinds = []kind{
 	{name: "bbolt", about: "one bbolt transaction to put and one to delete, paho", open: openBbolt, slow: true},
 	{name: "diskqueue", about: "go-diskqueue, synced every 2,500 messages or 2 s as nsqd does, paho",
 		open: openDiskqueue, large: true},
-	{name: "ring", about: "a preallocated file of slots, written at once, one fdatasync each 5 s, the minimal client",
+	{name: "ring", about: "a file of slots, written at once, one fdatasync each 5 s, the minimal client by halves; its " +
+		"first start writes 32 MiB of zeros",
 		open: openRing, large: true},
 	{name: "bridge", about: "Mosquitto as a bridge, with `persistence true` and its defaults",
 		open: openBridge, large: true},
