@@ -166,7 +166,7 @@ func (c Codes) Match(entered string) (name string) {
 }
 
 // A Lock bounds how many codes can be tried: after maxWrong wrong ones in a row none is
-// looked at for lockTime, not the right one either. That is five a minute: half of all
+// looked at for LockTime, not the right one either. That is five a minute: half of all
 // codes of 4 digits in 17 hours, of 6 digits in 70 days. Each lock is an event.
 type Lock struct {
 	wrong int
@@ -175,7 +175,7 @@ type Lock struct {
 
 const (
 	maxWrong = 5
-	lockTime = time.Minute
+	LockTime = time.Minute // of a lock-out
 )
 
 // IsLocked reports whether no code is looked at.
@@ -197,6 +197,6 @@ func (l *Lock) Tell(now time.Time, right bool) (locks bool) {
 	if l.wrong < maxWrong {
 		return false
 	}
-	l.wrong, l.until = 0, now.Add(lockTime)
+	l.wrong, l.until = 0, now.Add(LockTime)
 	return true
 }

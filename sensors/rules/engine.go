@@ -65,15 +65,17 @@ type Effect struct {
 // belongs to the engine from now on.
 func NewEngine(rules []Rule, panel *arming.Panel, opt arming.Options, now time.Time) *Engine {
 	e := &Engine{latest: map[string]word{}, stale: map[string]bool{}, panel: panel, opt: opt}
-	e.Change(rules, panel, opt, now)
+	e.Change(rules, panel, opt, nil, now)
 	return e
 }
 
 // Change makes other rules those of the engine, and another panel if there was none. A rule
 // that is the same as before goes on as it is, with the time that runs. Another begins
 // anew, as at the start of the agent, with what its streams said last: where that meets it,
-// it fires.
-func (e *Engine) Change(rules []Rule, panel *arming.Panel, opt arming.Options, now time.Time) {
+// it fires. known are the latest readings of streams that no rule has looked at so far.
+func (e *Engine) Change(
+	rules []Rule, panel *arming.Panel, opt arming.Options, known []sensors.Reading, now time.Time,
+) {
 	before := e.triggers
 	e.rules, e.triggers, e.byStream = slices.Clone(rules), nil, map[string][]*trigger{}
 	for i := range e.rules {
@@ -91,18 +93,36 @@ func (e *Engine) Change(rules []Rule, panel *arming.Panel, opt arming.Options, n
 		panel.Change(opt)
 	}
 	e.panel, e.opt = panel, opt
+	e.learn(known, now)
+	e.judge(now, e.triggers)
+	e.settle(now)
+}
+
+// learn keeps what is known of the streams that count from now on, and tells the panel.
+func (e *Engine) learn(known []sensors.Reading, now time.Time) {
+	for _, r := range known {
+		if _, newer := e.latest[r.Stream]; !newer {
+			e.latest[r.Stream] = wordOf(r)
+		}
+	}
 	for stream, w := range e.latest {
 		if !e.knows(stream) {
 			delete(e.latest, stream)
-		} else if panel != nil {
-			panel.Observe(now, stream, w.value, !w.failed)
+		} else if e.panel != nil {
+			e.panel.Observe(now, stream, w.value, !w.failed)
 		}
 	}
-	if panel != nil {
-		e.latest[arming.StreamName] = word{is: panel.State(), value: arming.Value(panel.State())}
+	if e.panel != nil {
+		e.latest[arming.StreamName] = word{is: e.panel.State(), value: arming.Value(e.panel.State())}
 	}
-	e.judge(now, e.triggers)
-	e.settle(now)
+}
+
+// wordOf is what a reading says.
+func wordOf(r sensors.Reading) word {
+	if r.Err != "" {
+		return word{failed: true}
+	}
+	return word{is: r.State, value: r.Value}
 }
 
 // triggersOf are the triggers of a rule, not met.
@@ -134,10 +154,7 @@ func (e *Engine) Observe(now time.Time, r sensors.Reading) {
 		return
 	}
 	e.Advance(now)
-	w := word{is: r.State, value: r.Value, failed: r.Err != ""}
-	if w.failed {
-		w = word{failed: true}
-	}
+	w := wordOf(r)
 	before, known := e.latest[r.Stream]
 	if known && w == before {
 		return

@@ -233,8 +233,9 @@ func TestAReloadKeepsWhatRuns(t *testing.T) {
 	e := NewEngine([]Rule{flood, gone}, nil, arming.Options{}, start)
 	e.Observe(start, says("cellar", "wet"))
 	later := start.Add(30 * time.Second)
-	added := Rule{Name: "added", Any: []Condition{{"cellar", "wet"}}, For: time.Minute, Then: pump[:1]}
-	e.Change([]Rule{added, flood}, nil, arming.Options{}, later)
+	added := Rule{Name: "added", All: []Condition{{"cellar", "wet"}, {"kitchen", "wet"}}, For: time.Minute, Then: pump[:1]}
+	known := []sensors.Reading{says("kitchen", "wet"), says("cellar", "dry")} // the engine knows the cellar better
+	e.Change([]Rule{added, flood}, nil, arming.Options{}, known, later)
 	got := play(e, "120s")
 	if want := []string{"60s pump on 10m by rule:flood", "90s pump on 10m by rule:added"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
@@ -248,7 +249,7 @@ func TestAReloadKeepsThePanel(t *testing.T) {
 	play(e, "1s window open\n1s key off\n2s order armed_away window")
 	opt := options()
 	opt.Entry = map[string]time.Duration{"door": time.Minute}
-	e.Change(house()[:3], panel, opt, start.Add(10*time.Second))
+	e.Change(house()[:3], panel, opt, nil, start.Add(10*time.Second))
 	got := play(e, "11s key off\n40s door open\n200s")
 	want := []string{"32s armed_away by exit", "40s pending by rule:intruder", "100s siren on 3m by rule:intruder",
 		"100s triggered by rule:intruder"}

@@ -1,0 +1,136 @@
+package rules
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors/arming"
+)
+
+// maxMail is how much a mailbox holds: a disk that hangs for minutes does not fill it.
+const maxMail = 4096
+
+// A mailbox does things one after another in a goroutine of its own. It is safe for
+// concurrent use, and whoever puts something does not wait.
+type mailbox struct {
+	wake chan struct{} // has a value when there may be something to do
+
+	mu     sync.Mutex
+	mail   []func()
+	closed bool
+	then   func() // called when all is done after close; nil: nothing
+}
+
+func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
+
+// put has something done, unless the mailbox is closed or full.
+func (m *mailbox) put(do func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed && len(m.mail) < maxMail {
+		m.mail = append(m.mail, do)
+	}
+	poke(m.wake)
+}
+
+// close lets run end when all is done that was put, and then calls a function; nil: none.
+func (m *mailbox) close(then func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed, m.then = true, then
+	poke(m.wake)
+}
+
+// run does what is put until close.
+func (m *mailbox) run() {
+	for {
+		<-m.wake
+		m.mu.Lock()
+		mail, closed, then := m.mail, m.closed, m.then
+		m.mail = nil
+		m.mu.Unlock()
+		for _, do := range mail {
+			do()
+		}
+		if closed {
+			if then != nil {
+				then()
+			}
+			return
+		}
+	}
+}
+
+// A saver writes the state file. Only the latest state is written, so that a disk that is
+// slow does not fall behind.
+type saver struct {
+	store *arming.Store
+	tell  func(error) // once when it fails, and with nil when it works again
+	wake  chan struct{}
+
+	mu     sync.Mutex
+	latest *arming.Saved // to be written; nil: nothing
+}
+
+// put has a state written soon.
+func (s *saver) put(saved arming.Saved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest = &saved
+	poke(s.wake)
+}
+
+// take returns what is to be written, nil if nothing is.
+func (s *saver) take() *arming.Saved {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	saved := s.latest
+	s.latest = nil
+	return saved
+}
+
+// putBack has a state written again, unless there is a newer one.
+func (s *saver) putBack(saved *arming.Saved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.latest == nil {
+		s.latest = saved
+	}
+}
+
+// The pause between two attempts to save.
+const (
+	minPause = time.Second
+	maxPause = 30 * time.Second
+)
+
+// run writes until ctx is done, and then once more what is not written yet.
+func (s *saver) run(ctx context.Context) {
+	failed, pause := false, minPause
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-s.wake:
+		case <-again.C:
+		}
+		saved := s.take()
+		if saved == nil {
+			continue
+		}
+		err := s.store.Save(*saved)
+		if (err != nil) != failed {
+			s.tell(err)
+		}
+		if failed = err != nil; failed {
+			s.putBack(saved)
+			again.Reset(pause)
+			pause = min(2*pause, maxPause)
+		} else {
+			pause = minPause
+		}
+	}
+}

@@ -1,0 +1,341 @@
+package rules
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
+)
+
+// Wiring is what a runner is connected to.
+type Wiring struct {
+	// Do takes an order to an output. It is called under a lock, from any goroutine: it must
+	// not wait, and must not call the runner.
+	Do func(outputs.Order)
+
+	// Observe takes each change of the panel at once, in memory alone; Record takes it for the
+	// history, and Report what happened beside that. Both may wait for the disk. Each is
+	// called by one goroutine at a time, and none of them holds up a rule.
+	Observe func(sensors.Reading)
+	Record  func(sensors.Reading)
+	Report  func(sensors.Event)
+
+	Store *arming.Store
+	Clock *clock.Timekeeper
+	Log   *slog.Logger
+}
+
+// A Runner runs the rules and the panel by the monotonic clock. Run and Change belong to
+// one goroutine each; the other methods may be called from any, and do not wait.
+//
+// No rule waits for the disk: the state file is written by a goroutine of its own, codes
+// are hashed in another, and readings of the panel leave through two more.
+type Runner struct {
+	to     Wiring
+	look   chan struct{}     // has a value when the next time may be another one
+	orders chan arming.Order // whose codes are to be checked
+	codes  chan string       // the codes file, when it is to be read again
+	saving saver
+
+	observing, recording *mailbox
+
+	mu     sync.Mutex // guards what follows; never held while anything is waited for
+	engine *Engine
+	panel  *arming.Panel // that of engine
+	opt    arming.Options
+	lock   arming.Lock
+	seq    uint64      // of the last reading of the panel
+	at     clock.Stamp // of the last change of the panel; of an alarm, over restarts
+	waits  time.Time   // what runTimes waits for; zero: for nothing
+}
+
+// maxOrders is how many orders to the panel wait: the check of one takes less than a second
+// but for many codes on a Pi Zero.
+const maxOrders = 8
+
+// NewRunner returns a runner without rules.
+func NewRunner(to Wiring) *Runner {
+	r := &Runner{to: to, look: make(chan struct{}, 1), orders: make(chan arming.Order, maxOrders),
+		codes: make(chan string, 1), observing: newMailbox(), recording: newMailbox()}
+	r.saving = saver{store: to.Store, wake: make(chan struct{}, 1), tell: r.tellOfFile}
+	r.engine = NewEngine(nil, nil, arming.Options{}, time.Now())
+	return r
+}
+
+// Change makes other rules and another arming block the ones that count; opt is nil if
+// there is no block. The first call is the start: it reads the state file, and may wait for
+// the disk. See [Engine.Change] for what goes on.
+func (r *Runner) Change(rules []Rule, opt *arming.Options, known []sensors.Reading) {
+	panel := r.panel // only Change writes it
+	switch {
+	case opt == nil:
+		panel, opt = nil, &arming.Options{}
+	case panel == nil:
+		panel = r.restore(*opt)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.panel, r.opt = panel, *opt
+	r.engine.Change(rules, panel, *opt, known, time.Now())
+	r.deliver()
+	replace(r.codes, opt.CodesFile)
+}
+
+// restore makes a panel of the state file.
+func (r *Runner) restore(opt arming.Options) *arming.Panel {
+	saved, err := r.to.Store.Load(opt.Modes[0])
+	if err != nil {
+		r.to.Log.Error("the state of the panel was damaged: it is armed", "state", saved.State, "err", err)
+		r.report("arming_file", map[string]any{"state": "damaged", "error": err.Error(), "now": saved.State})
+	}
+	age, known := time.Duration(0), false
+	if saved.At.Kernel != "" {
+		age, known = r.to.Clock.Age(saved.At)
+	}
+	if known && saved.State == arming.Triggered {
+		r.at = saved.At // the siren time goes on from there, over any number of restarts
+	}
+	return arming.NewPanel(opt, saved, time.Now(), age, known)
+}
+
+// Observe takes a reading of any stream, before the disk and the network.
+func (r *Runner) Observe(reading sensors.Reading) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.engine.Observe(time.Now(), reading)
+	r.deliver()
+}
+
+// Order asks the panel for another state. Its answer comes when its code was checked.
+func (r *Runner) Order(o arming.Order) {
+	select {
+	case r.orders <- o:
+	default:
+		answer(o, arming.Answer{Why: "busy: too many orders wait"})
+	}
+}
+
+// Status is the panel as it is now; ok is false if there is none.
+func (r *Runner) Status() (s arming.Status, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok = r.engine.Status()
+	s.Locked = r.lock.Until(time.Now())
+	return s, ok
+}
+
+// endTimeout is how long the end waits for the disk: who waits for it longer ends with the
+// process.
+const endTimeout = 2 * time.Second
+
+// Run does what is due in time until ctx is done, and then brings what was told to the
+// history and the state to its file.
+func (r *Runner) Run(ctx context.Context) error {
+	var timed, told sync.WaitGroup
+	timed.Go(func() { r.runTimes(ctx) })
+	timed.Go(func() { r.runOrders(ctx) })
+	told.Go(r.observing.run)
+	told.Go(r.recording.run)
+	told.Go(func() { r.saving.run(ctx) })
+	timed.Wait()
+	r.observing.close(func() { r.recording.close(nil) }) // what was observed is recorded, too
+	ended := make(chan struct{})
+	go func() { told.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(endTimeout):
+		r.to.Log.Error("the disk hangs: the last changes of the panel may not be saved")
+	}
+	return ctx.Err()
+}
+
+// runTimes does what is due: the times of rules, and the delays of the panel.
+func (r *Runner) runTimes(ctx context.Context) {
+	due := time.NewTimer(0)
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-due.C:
+		case <-r.look:
+		}
+		r.mu.Lock()
+		r.engine.Advance(time.Now())
+		r.deliver()
+		next := r.engine.Next()
+		r.waits = next
+		r.mu.Unlock()
+		if due.Stop(); !next.IsZero() {
+			due.Reset(time.Until(next))
+		}
+	}
+}
+
+// deliver passes the effects on. It is called under mu, so that an order to be off that
+// follows one to be on stays behind it.
+func (r *Runner) deliver() {
+	effects := r.engine.Take()
+	for _, e := range effects {
+		if e.Order != nil {
+			r.do(*e.Order)
+		}
+	}
+	changed := false
+	for _, e := range effects {
+		switch {
+		case e.Change != nil:
+			r.publish(*e.Change)
+			changed = true
+		case e.Refused != "":
+			r.report("arming_refused", map[string]any{"by": "key", "why": e.Refused})
+		}
+	}
+	if saved, ok := r.engine.Saved(); changed && ok {
+		saved.At = r.at
+		r.saving.put(saved)
+	}
+	if !r.engine.Next().Equal(r.waits) {
+		poke(r.look)
+	}
+}
+
+// do orders, and tells if an output refuses what a rule wants.
+func (r *Runner) do(o outputs.Order) {
+	o.Answer = func(a outputs.Answer) {
+		if !a.Done {
+			r.report("order_refused", map[string]any{"output": o.Output, "by": o.By, "why": a.Why})
+		}
+	}
+	r.to.Do(o)
+}
+
+// publish makes a reading of a change of the panel. It is called under mu.
+func (r *Runner) publish(c arming.Change) {
+	now := r.to.Clock.Now()
+	if c.By != "start" || r.at == (clock.Stamp{}) {
+		r.at = now
+	}
+	r.seq++
+	reading := sensors.Reading{Stream: arming.StreamName, Seq: r.seq, At: now, Value: arming.Value(c.State),
+		State: c.State, Priority: sensors.Alarm, By: c.By, For: c.For.Truncate(time.Millisecond)}
+	r.observing.put(func() {
+		r.to.Observe(reading)
+		r.recording.put(func() { r.to.Record(reading) })
+	})
+}
+
+// report tells of something that is no reading.
+func (r *Runner) report(name string, details map[string]any) {
+	e := sensors.NewEvent(name, details)
+	e.At = r.to.Clock.Now()
+	r.recording.put(func() { r.to.Report(e) })
+}
+
+// tellOfFile tells once that the state file cannot be written, and once that it can again.
+func (r *Runner) tellOfFile(err error) {
+	if err != nil {
+		r.to.Log.Error("the state of the panel cannot be saved: a power cut would bring back an older one", "err", err)
+		r.report("arming_file", map[string]any{"state": "unsaved", "error": err.Error()})
+		return
+	}
+	r.to.Log.Info("the state of the panel is saved again")
+	r.report("arming_file", map[string]any{"state": "saved"})
+}
+
+// runOrders checks codes and has the panel do what they allow. The hash of a code takes
+// long, so no lock is held meanwhile.
+func (r *Runner) runOrders(ctx context.Context) {
+	var codes arming.Codes
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case path := <-r.codes:
+			codes = r.readCodes(path)
+		case o := <-r.orders:
+			select { // codes that have just been changed count
+			case path := <-r.codes:
+				codes = r.readCodes(path)
+			default:
+			}
+			answer(o, r.order(o, codes))
+		}
+	}
+}
+
+// readCodes reads the codes file, if there is one. Without a code that can be read none is
+// accepted.
+func (r *Runner) readCodes(path string) arming.Codes {
+	if path == "" {
+		return nil
+	}
+	codes, err := arming.ReadCodes(path)
+	if err != nil {
+		r.to.Log.Error("no code is accepted: the codes file cannot be used", "err", err)
+	}
+	return codes
+}
+
+// order checks the code of an order and has it done. A code that is given has to be right
+// also where none is needed.
+func (r *Runner) order(o arming.Order, codes arming.Codes) arming.Answer {
+	r.mu.Lock()
+	opt, locked := r.opt, r.lock.IsLocked(time.Now())
+	r.mu.Unlock()
+	if opt.CodesFile != "" && (o.To == arming.Disarmed || opt.CodeToArm || o.Code != "") {
+		if locked {
+			return arming.Answer{Why: "locked"}
+		}
+		name := codes.Match(o.Code)
+		if r.tellLock(name != ""); name == "" {
+			return arming.Answer{Why: "code"}
+		}
+		o.By = "code:" + name
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.engine.Order(time.Now(), o)
+	r.deliver()
+	return a
+}
+
+// tellLock tells the lock whether a code was right.
+func (r *Runner) tellLock(right bool) {
+	r.mu.Lock()
+	locks := r.lock.Tell(time.Now(), right)
+	r.mu.Unlock()
+	if locks {
+		r.to.Log.Warn("five wrong codes: none is accepted for a minute")
+		r.report("code_lock", map[string]any{"for_s": int(arming.LockTime.Seconds())})
+	}
+}
+
+// answer tells who waits what became of an order.
+func answer(o arming.Order, a arming.Answer) {
+	if o.Answer != nil {
+		o.Answer(a)
+	}
+}
+
+// poke makes a channel of one place have a value.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it has one
+	}
+}
+
+// replace makes a value the only one in a channel of one place. Only one goroutine puts.
+func replace[T any](c chan T, value T) {
+	select {
+	case <-c:
+	default:
+	}
+	c <- value
+}

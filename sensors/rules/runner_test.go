@@ -1,0 +1,359 @@
+package rules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
+)
+
+// A node is a runner and all that it tells.
+type node struct {
+	*Runner
+	t    *testing.T
+	dir  string
+	stop func()
+
+	mu     sync.Mutex
+	orders []outputs.Order
+	events []string
+	log    strings.Builder
+	block  chan struct{} // Record waits for it; nil: it does not
+	refuse string        // why outputs refuse orders; empty: they do them
+	keeps  []sensors.Reading
+}
+
+// newNode starts a runner in a folder, with rules and a panel.
+func newNode(t *testing.T, dir string, opt *arming.Options, change func(*node)) *node {
+	n := &node{t: t, dir: dir}
+	if change != nil {
+		change(n)
+	}
+	n.Runner = NewRunner(Wiring{Do: n.do, Observe: func(sensors.Reading) {}, Record: n.record, Report: n.report,
+		Store: arming.NewStore(filepath.Join(dir, arming.FileName)), Clock: clock.NewTimekeeper(clock.TrustAlways),
+		Log: slog.New(slog.NewTextHandler(&n.log, nil))})
+	n.Change(house(), opt, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); n.Run(ctx) }()
+	n.stop = sync.OnceFunc(func() { cancel(); <-ended })
+	return n
+}
+
+func (n *node) do(o outputs.Order) {
+	n.mu.Lock()
+	n.orders = append(n.orders, o)
+	why := n.refuse
+	n.mu.Unlock()
+	o.Answer(outputs.Answer{Done: why == "", Why: why})
+}
+
+func (n *node) record(r sensors.Reading) {
+	if n.block != nil {
+		<-n.block
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.keeps = append(n.keeps, r)
+}
+
+func (n *node) report(e sensors.Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.events = append(n.events, e.Name+" "+string(e.Details))
+}
+
+// ordered is what outputs were told since the last call.
+func (n *node) ordered() (all []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, o := range n.orders {
+		all = append(all, fmt.Sprintf("%s %v by %s", o.Output, o.On, o.By))
+	}
+	n.orders = nil
+	return all
+}
+
+// states are the readings of the panel so far.
+func (n *node) states() (all []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.keeps {
+		all = append(all, fmt.Sprintf("%d %s by %s for %s", r.Seq, r.State, r.By, clock.FormatDuration(r.For)))
+	}
+	return all
+}
+
+func (n *node) told() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Join(n.events, "\n")
+}
+
+// ask orders something of the panel and waits for the answer.
+func (n *node) ask(o arming.Order) string {
+	answered := make(chan arming.Answer, 1)
+	o.Answer = func(a arming.Answer) { answered <- a }
+	n.Order(o)
+	return (<-answered).Why
+}
+
+func (n *node) want(got, want []string) {
+	n.t.Helper()
+	if !slices.Equal(got, want) {
+		n.t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// panelOptions are those of the house, by reference.
+func panelOptions(change func(*arming.Options)) *arming.Options {
+	opt := options()
+	if change != nil {
+		change(&opt)
+	}
+	return &opt
+}
+
+// TestARunnerKeepsItsTimes: delays run by the clock, and each change is a reading.
+func TestARunnerKeepsItsTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, t.TempDir(), panelOptions(nil), nil)
+		defer n.stop()
+		if why := n.ask(arming.Order{To: "armed_away", By: "order:a1"}); why != "" {
+			t.Fatal(why)
+		}
+		time.Sleep(31 * time.Second)
+		n.Observe(says("door", "open"))
+		n.want(n.ordered(), []string{"buzzer true by rule:beep"})
+		time.Sleep(19999 * time.Millisecond)
+		n.want(n.ordered(), nil)
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		n.want(n.ordered(), []string{"siren true by rule:intruder"})
+		time.Sleep(time.Minute)
+		if why := n.ask(arming.Order{To: arming.Disarmed, By: "order:a2"}); why != "" {
+			t.Fatal(why)
+		}
+		n.want(n.ordered(), []string{"siren false by arming", "bell true by rule:chime"}) // the door is open
+		n.stop()
+		n.want(n.states(), []string{"1 disarmed by start for 0s", "2 arming by order:a1 for 30s",
+			"3 armed_away by exit for 0s", "4 pending by rule:intruder for 20s", "5 triggered by rule:intruder for 3m",
+			"6 disarmed by order:a2 for 0s"})
+	})
+}
+
+// TestADiskThatHangsHoldsUpNoSiren: neither the history nor the state file.
+func TestADiskThatHangsHoldsUpNoSiren(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, t.TempDir(), panelOptions(nil), func(n *node) { n.block = make(chan struct{}) })
+		n.ask(arming.Order{To: "armed_away", By: "order:a1"})
+		time.Sleep(31 * time.Second)
+		n.Observe(says("window", "open"))
+		n.want(n.ordered(), []string{"siren true by rule:intruder"})
+		if s, _ := n.Status(); s.State != arming.Triggered {
+			t.Errorf("it is %s", s.State)
+		}
+		before := time.Now()
+		n.stop()
+		if d := time.Since(before); d != endTimeout {
+			t.Errorf("the end waited %v for the disk", d)
+		}
+		close(n.block)
+		synctest.Wait()
+		if len(n.states()) != 4 {
+			t.Errorf("%q", n.states())
+		}
+	})
+}
+
+// TestARestartIsAsThePanelWas, also after a disk that could not be written for a while.
+func TestARestartIsAsThePanelWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, arming.FileName)
+		n := newNode(t, dir, panelOptions(nil), nil)
+		n.ask(arming.Order{To: "armed_home", Bypass: []string{"window"}, By: "order:a1"})
+		time.Sleep(31 * time.Second)
+		n.stop()
+		if err := errors.Join(os.Mkdir(path+".new", 0o700), os.WriteFile(path+".new/x", nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		n = newNode(t, dir, panelOptions(nil), nil)
+		if s, _ := n.Status(); s.State != "armed_home" || !slices.Equal(s.Bypass, []string{"window"}) {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Minute)
+		if got := n.told(); !strings.Contains(got, `arming_file {"error":`) || strings.Count(got, "\n") > 0 {
+			t.Errorf("of a disk that cannot be written: %s", got)
+		}
+		n.Observe(says("door", "open"))
+		synctest.Wait()
+		if err := os.RemoveAll(path + ".new"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		n.stop()
+		if got := n.told(); !strings.HasSuffix(got, `arming_file {"state":"saved"}`) {
+			t.Errorf("of a disk that works again: %s", got)
+		}
+		n = newNode(t, dir, panelOptions(nil), nil)
+		n.want(n.ordered(), []string{"siren true by rule:intruder"})
+		n.stop()
+	})
+}
+
+// TestADamagedStateIsArmed, and told.
+func TestADamagedStateIsArmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, arming.FileName), []byte("disarmed"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := newNode(t, dir, panelOptions(nil), nil)
+		n.stop()
+		n.want(n.states(), []string{"1 armed_away by start for 0s"})
+		if got := n.told(); !strings.Contains(got, `"now":"armed_away","state":"damaged"`) {
+			t.Errorf("told: %s", got)
+		}
+	})
+}
+
+// TestCodesAreCheckedAndNotTold: a wrong one is refused, the sixth time without a look,
+// and nothing that is told or logged has a code.
+func TestCodesAreCheckedAndNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		codes := filepath.Join(dir, "codes")
+		line, err := arming.NewLine("anna", "471100")
+		if err == nil {
+			err = os.WriteFile(codes, []byte(line+"\n"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := newNode(t, dir, panelOptions(func(o *arming.Options) { o.CodesFile = codes }), nil)
+		disarm := func(code string) string { return n.ask(arming.Order{To: arming.Disarmed, Code: code, By: "order:a1"}) }
+		if why := n.ask(arming.Order{To: "armed_away", By: "order:a1"}); why != "" {
+			t.Errorf("armed without a code: %q", why)
+		}
+		if why := n.ask(arming.Order{To: "armed_away", Code: "471199", By: "order:a1"}); why != "code" {
+			t.Errorf("armed with a wrong code: %q", why)
+		}
+		for _, code := range []string{"", "471199", "4711", "471199"} {
+			if why := disarm(code); why != "code" {
+				t.Errorf("%q: %q", code, why)
+			}
+		}
+		if why := disarm("471100"); why != "locked" {
+			t.Errorf("the right code after five wrong ones: %q", why)
+		}
+		if s, _ := n.Status(); s.State != "arming" || s.Locked.Sub(time.Now()) != time.Minute {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Minute)
+		if why := disarm("471100"); why != "" {
+			t.Errorf("the right code after a minute: %q", why)
+		}
+		n.stop()
+		if !slices.Contains(n.states(), "4 disarmed by code:anna for 0s") {
+			t.Errorf("%q", n.states())
+		}
+		if !strings.Contains(n.told(), `code_lock {"for_s":60}`) {
+			t.Errorf("told: %s", n.told())
+		}
+		state, err := os.ReadFile(filepath.Join(dir, arming.FileName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := n.told() + n.log.String() + string(state) + fmt.Sprint(n.states()); strings.Contains(all, "4711") {
+			t.Errorf("a code was told: %s", all)
+		}
+	})
+}
+
+// TestACodesFileThatCannotBeReadAcceptsNoCode: nobody disarms without one.
+func TestACodesFileThatCannotBeReadAcceptsNoCode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		n := newNode(t, dir, panelOptions(func(o *arming.Options) { o.CodesFile = filepath.Join(dir, "none") }), nil)
+		defer n.stop()
+		n.ask(arming.Order{To: "armed_away", By: "order:a1"})
+		if why := n.ask(arming.Order{To: arming.Disarmed, Code: "4711", By: "order:a1"}); why != "code" {
+			t.Errorf("%q", why)
+		}
+	})
+}
+
+// TestWhatAnOutputRefusesIsTold.
+func TestWhatAnOutputRefusesIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, t.TempDir(), panelOptions(nil), func(n *node) { n.refuse = "rest" })
+		n.Observe(says("loop", "cut"))
+		n.stop()
+		if want := `order_refused {"by":"rule:tamper","output":"siren","why":"rest"}`; n.told() != want {
+			t.Errorf("told: %s", n.told())
+		}
+	})
+}
+
+// TestRestartsAreOneAlarm: the siren time goes on over restarts of the agent.
+func TestRestartsAreOneAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		n := newNode(t, dir, panelOptions(nil), nil)
+		n.Observe(says("loop", "cut"))
+		for range 3 {
+			time.Sleep(time.Second)
+			n.stop()
+			n = newNode(t, dir, panelOptions(nil), nil)
+		}
+		synctest.Wait()
+		n.stop()
+		s, _ := n.Status()
+		// The uptime of the machine does not follow the time of this test, so only its
+		// limit is known: it began with the alarm, or later.
+		if left := s.Until.Sub(s.Since); s.State != arming.Triggered || left > 3*time.Minute {
+			t.Errorf("%s for %v", s.State, left)
+		}
+	})
+}
+
+// TestReadingsAndOrdersMayComeFromAnywhere is for the race detector.
+func TestReadingsAndOrdersMayComeFromAnywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, t.TempDir(), panelOptions(nil), nil)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for i := range 100 {
+					n.Observe(says("door", words["door"][i%2]))
+					n.Order(arming.Order{To: "armed_away", By: "order"})
+					n.Status()
+				}
+			})
+		}
+		for range 10 {
+			n.Change(house()[:3], panelOptions(nil), []sensors.Reading{says("window", "closed")})
+			n.Change(house(), panelOptions(nil), nil)
+		}
+		n.Change(nil, nil, nil)
+		all.Wait()
+		n.stop()
+		if _, ok := n.Status(); ok {
+			t.Error("there is a panel after a reload without one")
+		}
+	})
+}
