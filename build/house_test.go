@@ -60,6 +60,7 @@ var upstream = map[string][]string{
 		"sensors/rules"},
 	// The recorder is a program of its own: nothing of the agent imports it.
 	"cmd/recorder/message": {},
+	"cmd/recorder/store":   {"cmd/recorder/message"},
 
 	"cmd/holdfast/broker": {},
 	"cmd/holdfast/cable":  {},
@@ -90,6 +91,9 @@ var thirdParty = map[string]string{
 	"go.yaml.in/yaml":               "config",
 	"github.com/mochi-mqtt/":        "cmd/holdfast/broker",
 	"github.com/coreos/go-systemd/": "cmd/holdfast/systemd",
+	"modernc.org/":                 "cmd/recorder/store",
+	"github.com/jackc/":            "cmd/recorder/store",
+	"github.com/pressly/":          "cmd/recorder/store",
 	"golang.org/x/sync/errgroup":    "cmd/holdfast",
 }
 
@@ -145,4 +149,38 @@ func checkImport(t *testing.T, pkg string, known []string, path string) {
 		}
 	}
 	t.Errorf("%s imports %s: say which package that module belongs to", pkg, path)
+}
+
+// TestTheAgentHasNothingOfTheRecorder: the agent is a program for a Pi Zero, and a
+// database is not a part of it. The rule above holds it for direct imports; this one
+// for all that is below cmd/holdfast in the table.
+func TestTheAgentHasNothingOfTheRecorder(t *testing.T) {
+	seen := map[string]bool{}
+	var walk func(pkg string)
+	walk = func(pkg string) {
+		if seen[pkg] {
+			return
+		}
+		seen[pkg] = true
+		if strings.HasPrefix(pkg, "cmd/recorder") {
+			t.Errorf("the agent imports %s", pkg)
+		}
+		for _, module := range []string{"modernc.org/", "github.com/jackc/", "github.com/pressly/"} {
+			if slices.Contains(strings.Fields(thirdParty[module]), pkg) {
+				t.Errorf("%s, which is a part of the agent, may import %s", pkg, module)
+			}
+		}
+		for _, other := range upstream[pkg] {
+			walk(other)
+		}
+	}
+	walk("cmd/holdfast")
+	if len(seen) < 10 {
+		t.Errorf("only %d packages are known of the agent", len(seen))
+	}
+	for pkg, imports := range upstream {
+		if strings.HasPrefix(pkg, "cmd/recorder") && slices.Contains(imports, "queue") {
+			t.Errorf("%s imports the queue, which is the agent's", pkg)
+		}
+	}
 }

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// openSQLite opens a file. WAL lets commands read while the recorder writes;
+// synchronous=FULL makes COMMIT wait until the disk has it, which the
+// acknowledgements rely on.
+func (s *Store) openSQLite(path string, create bool) error {
+	s.dialect = dialect{name: "sqlite", goose: goose.DialectSQLite3}
+	_, err := os.Stat(path)
+	switch {
+	case err != nil && !create:
+		return err
+	case err != nil:
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("%w: create the folder, and let the recorder's user write to it", err)
+		}
+	}
+	s.db, err = sql.Open("sqlite", sqliteName(path,
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")+"&_txlock=immediate")
+	if err != nil {
+		return err
+	}
+	s.db.SetMaxOpenConns(1)
+	s.read, err = sql.Open("sqlite", sqliteName(path, "query_only(1)"))
+	if err != nil {
+		return err
+	}
+	s.read.SetMaxOpenConns(min(4, runtime.NumCPU()))
+	s.read.SetMaxIdleConns(1)
+	return nil
+}
+
+// sqliteName is the URI of a file with pragmas. A second process waits ten seconds
+// for the lock of the first.
+func sqliteName(path string, pragmas ...string) string {
+	q := url.Values{"_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
+	return u.String()
+}
+
+// Backup copies the database into a new file while it is written to. It is a
+// consistent copy of one moment, without free pages.
+func (s *Store) Backup(ctx context.Context, to string) error {
+	if s.dialect.name != "sqlite" {
+		return fmt.Errorf("PostgreSQL has its own: pg_dump -Fc %s", s.options.Database)
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("%s is there already: name a new file", to)
+	}
+	// VACUUM INTO does not sync. A file under the final name is complete.
+	part := to + ".part"
+	if err := os.Remove(part); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(part, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(part, to); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
+}

@@ -1,0 +1,215 @@
+// Package store keeps what the recorder receives: readings, what is missing of them,
+// events and what devices say of themselves, in SQLite or PostgreSQL.
+//
+// The SQL is the same for both but for the tables' types; see migrations. All times
+// are Unix milliseconds.
+//
+// # Concurrency
+//
+// Commit may be called by one goroutine at a time, everything else by any. Several
+// processes may use one PostgreSQL database: each transaction locks the sequences
+// that it changes. One SQLite file has one recorder; commands may read and change it
+// beside that.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Options are what a store is told by the configuration.
+type Options struct {
+	Database      string // "sqlite:PATH", or the URL of a PostgreSQL database
+	Unknown       string // of a device that is not registered: "accept", "refuse" or "quarantine"
+	MaxQuarantine int    // rows of the table quarantine at most
+}
+
+// A Store is an open database.
+type Store struct {
+	options Options
+	dialect
+	db   *sql.DB // writes; of SQLite one connection, so that writers take turns
+	read *sql.DB // reads; of PostgreSQL the same as db
+
+	// Of Commit alone. They have nothing that was not committed.
+	devices map[string]int64    // by name; -1: unknown and not to be registered, for one commit
+	streams map[streamKey]int64 // by device and name
+	inserts map[int]*sql.Stmt   // of that many readings
+}
+
+// A streamKey names a stream.
+type streamKey struct {
+	device int64
+	name   string
+}
+
+// A dialect is what differs between the databases.
+type dialect struct {
+	name     string // of the folder of migrations
+	goose    goose.Dialect
+	numbered bool   // placeholders are $1, $2, ...
+	lock     string // behind a SELECT: locks the rows until the end of the transaction
+}
+
+// maxCached bounds the maps of names: a publisher may invent any number of them.
+const maxCached = 50_000
+
+// Open opens a database, creates it if it is a file that is not there, and brings
+// its tables to this version. The error names what to change.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := open(ctx, o, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.migrate(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("the tables of %s: %w", o.Database, err)
+	}
+	return s, nil
+}
+
+// OpenExisting is Open without creating a file: for commands that look into one.
+func OpenExisting(ctx context.Context, o Options) (*Store, error) {
+	s, err := open(ctx, o, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.migrate(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("the tables of %s: %w", o.Database, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, o Options, create bool) (*Store, error) {
+	s := &Store{options: o, inserts: map[int]*sql.Stmt{}}
+	s.forget()
+	var err error
+	if path, isFile := strings.CutPrefix(o.Database, "sqlite:"); isFile {
+		err = s.openSQLite(path, create)
+	} else {
+		err = s.openPostgres(o.Database)
+	}
+	if err == nil {
+		err = s.db.PingContext(ctx)
+	}
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("the database %s cannot be opened: %w", o.Database, err)
+	}
+	return s, nil
+}
+
+// migrate applies the migrations that the database has not. A database of a later
+// version is refused.
+func (s *Store) migrate(ctx context.Context) error {
+	files, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(s.goose, s.db, files)
+	if err != nil {
+		return err
+	}
+	current, target, err := p.GetVersions(ctx)
+	switch {
+	case err != nil:
+		return err
+	case current > target:
+		return fmt.Errorf("they are of version %d, and this program knows %d: install a later one", current, target)
+	case current == target:
+		return nil
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// Close closes the database.
+func (s *Store) Close() error {
+	var failed error
+	if s.read != nil && s.read != s.db {
+		failed = s.read.Close()
+	}
+	if s.db != nil {
+		failed = errors.Join(failed, s.db.Close())
+	}
+	return failed
+}
+
+// forget empties what Commit remembers: a transaction that failed may have added to it.
+func (s *Store) forget() {
+	s.devices, s.streams = map[string]int64{}, map[streamKey]int64{}
+}
+
+// sql rewrites the placeholders ? of a statement for the dialect. No statement of
+// this package has a ? in a text.
+func (d dialect) sql(text string) string {
+	if !d.numbered {
+		return text
+	}
+	var b strings.Builder
+	for n := 1; ; n++ {
+		before, after, found := strings.Cut(text, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		b.WriteString("$" + strconv.Itoa(n))
+		text = after
+	}
+}
+
+// A transaction is one *sql.Tx with the placeholders of the dialect.
+type transaction struct {
+	*sql.Tx
+	dialect
+	ctx context.Context
+}
+
+// begin begins a transaction that writes.
+func (s *Store) begin(ctx context.Context) (transaction, error) {
+	tx, err := s.db.BeginTx(ctx, nil)
+	return transaction{tx, s.dialect, ctx}, err
+}
+
+// exec runs a statement, and returns how many rows it changed.
+func (t transaction) exec(text string, args ...any) (int64, error) {
+	r, err := t.ExecContext(t.ctx, t.sql(text), args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// scan reads the one row of a query. The error is sql.ErrNoRows if there is none.
+func (t transaction) scan(query string, args []any, into ...any) error {
+	return t.QueryRowContext(t.ctx, t.sql(query), args...).Scan(into...)
+}
+
+// each calls do for each row of a query, which scans it.
+func each(ctx context.Context, q interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}, do func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := do(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
