@@ -1,0 +1,393 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
+)
+
+// An Item is one received message.
+type Item struct {
+	At      int64             // when it was received
+	Message any               // as [message.Decode] returns it; nil if Bad is set
+	Bad     *message.BadError // why it cannot be stored
+
+	// Of the message as it came, for the quarantine.
+	Topic   string
+	Payload []byte // at least the first KiB
+	Size    int    // bytes of the payload
+}
+
+// keptPayload is how many bytes of a payload the quarantine keeps.
+const keptPayload = 1024
+
+// A Result counts what became of the messages of a commit.
+type Result struct {
+	Stored      int // readings
+	Duplicates  int // second copies of readings and events
+	Improved    int // of these, ts was replaced by one of a better clock
+	Events      int
+	Quarantined int
+	Refused     int // of unknown devices
+}
+
+// A commit is one transaction with a batch.
+type commit struct {
+	transaction
+	s         *Store
+	now       int64 // when the last message of the batch arrived
+	horizon   int64 // readings before it are not in the table any more
+	sequences map[sequenceKey]*sequence
+	rows      []row // readings that are new
+	later     []row // readings that may be there: compared after rows are inserted
+	hours     map[hourKey]bool
+	Result
+}
+
+// A row is one row of the table reading.
+type row struct {
+	stream int64
+	at     int64
+	message.Reading
+}
+
+// Commit stores a batch in one transaction. After it returned without an error, the
+// batch is durable. After an error nothing of it is stored, or all if the connection
+// to the database broke in COMMIT: then it may be stored again without harm, but for
+// readings without a key.
+func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
+	// Before the transaction: it has the only connection to SQLite.
+	if err := s.prepare(ctx); err != nil {
+		return Result{}, err
+	}
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	c := &commit{transaction: tx, s: s, sequences: map[sequenceKey]*sequence{}, hours: map[hourKey]bool{}}
+	err = c.store(batch)
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		tx.Rollback() // its error says nothing more
+		s.forget()
+		return Result{}, err
+	}
+	for name, id := range s.devices {
+		if id < 0 { // a person may register it meanwhile
+			delete(s.devices, name)
+		}
+	}
+	if len(s.devices)+len(s.streams) > maxCached {
+		s.forget()
+	}
+	return c.Result, nil
+}
+
+// store is Commit without the end of the transaction.
+func (c *commit) store(batch []Item) error {
+	err := c.scan("SELECT value FROM counter WHERE name = 'horizon'", nil, &c.horizon)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	for i := range batch {
+		c.now = max(c.now, batch[i].At)
+		if err := c.item(&batch[i]); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func() error{
+		c.insertReadings, c.compareLater, c.saveSequences, c.markHours, c.trimQuarantine, c.saveCounters,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// item stores one message, or puts its reading into rows or later.
+func (c *commit) item(it *Item) error {
+	if it.Bad != nil {
+		return c.quarantine(it, it.Bad.Reason, it.Bad.Text)
+	}
+	switch m := it.Message.(type) {
+	case message.Reading:
+		return c.reading(it, m)
+	case message.Event:
+		return c.known(it, m.Device, func(id int64) error { return c.event(it, id, m) })
+	case message.Birth:
+		return c.known(it, m.Device, func(id int64) error { return c.birth(it, id, m) })
+	case message.Presence:
+		return c.known(it, m.Device, func(id int64) error { return c.presence(it, id, m) })
+	case message.Health:
+		return c.known(it, m.Device, func(id int64) error { return c.health(id, m) })
+	}
+	return nil // message.Ignored
+}
+
+// known calls do with the ID of a device, or does with the message what the
+// configuration says about unknown ones.
+func (c *commit) known(it *Item, device string, do func(id int64) error) error {
+	id, err := c.device(device, it.At)
+	switch {
+	case err != nil:
+		return err
+	case id >= 0:
+		return do(id)
+	case c.s.options.Unknown == "quarantine":
+		return c.quarantine(it, "unknown", "the device is not registered")
+	}
+	c.Refused++
+	return nil
+}
+
+// device returns the ID of a device, and registers it if the configuration allows
+// that. It is -1 for one that stays unknown.
+func (c *commit) device(name string, at int64) (int64, error) {
+	if id, ok := c.s.devices[name]; ok {
+		return id, nil
+	}
+	if c.s.options.Unknown == "accept" {
+		_, err := c.exec("INSERT INTO device (name, first_seen) VALUES (?, ?) ON CONFLICT DO NOTHING", name, at)
+		if err != nil {
+			return 0, err
+		}
+	}
+	id := int64(-1)
+	err := c.scan("SELECT id FROM device WHERE name = ?", []any{name}, &id)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	c.s.devices[name] = id
+	return id, nil
+}
+
+// stream returns the ID of a stream, which is registered on first sight: its device
+// is known.
+func (c *commit) stream(device int64, name string) (int64, error) {
+	key := streamKey{device, name}
+	if id, ok := c.s.streams[key]; ok {
+		return id, nil
+	}
+	_, err := c.exec("INSERT INTO stream (device_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING", device, name)
+	if err != nil {
+		return 0, err
+	}
+	var id int64
+	if err := c.scan("SELECT id FROM stream WHERE device_id = ? AND name = ?", []any{device, name}, &id); err != nil {
+		return 0, err
+	}
+	c.s.streams[key] = id
+	return id, nil
+}
+
+// reading decides by its number whether a reading is new.
+func (c *commit) reading(it *Item, r message.Reading) error {
+	if r.Boot == "" && r.Retained {
+		return nil // the last value of another publisher, of unknown age; its next one is a reading
+	}
+	return c.known(it, r.Device, func(device int64) error {
+		id, err := c.stream(device, r.Stream)
+		if err != nil {
+			return err
+		}
+		if r.TS == message.NoTime {
+			r.TS = it.At
+		}
+		one := row{id, it.At, r}
+		if r.Boot == "" {
+			c.rows = append(c.rows, one)
+			return nil
+		}
+		q, err := c.sequence(id, r.Boot)
+		if err != nil {
+			return err
+		}
+		isNew, err := c.arrived(q, r.Seq, it.At)
+		if isNew {
+			c.rows = append(c.rows, one)
+		} else {
+			c.later = append(c.later, one)
+		}
+		return err
+	})
+}
+
+// columns are those of the table reading, in the order of row.args.
+const columns = "stream_id, boot, seq, ts, received_at, value, state, unit, error, clock, historical"
+
+// args are the values of the columns.
+func (r *row) args(to []any) []any {
+	return append(to, r.stream, text(r.Boot), number(r.Seq), r.TS, r.at, value(r.Value), text(r.State),
+		text(r.Unit), text(r.Error), text(string(r.Clock)), r.Historical)
+}
+
+// text is NULL for an empty one.
+func text(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// number is NULL for 0.
+func number(n int64) any {
+	if n == 0 {
+		return nil
+	}
+	return n
+}
+
+// value is NULL for NaN.
+func value(v float64) any {
+	if math.IsNaN(v) {
+		return nil
+	}
+	return v
+}
+
+// chunks are the numbers of readings that one statement inserts. More than 64 are
+// not faster, and a statement has a limit on its parameters.
+var chunks = [...]int{64, 8, 1}
+
+// insertReadings inserts what is new, many rows with one statement.
+func (c *commit) insertReadings() error {
+	rows := c.rows
+	args := make([]any, 0, chunks[0]*strings.Count(columns, ",")+chunks[0])
+	for _, size := range chunks {
+		for len(rows) >= size {
+			args = args[:0]
+			for i := range rows[:size] {
+				args = rows[i].args(args)
+			}
+			result, err := c.StmtContext(c.ctx, c.s.inserts[size]).ExecContext(c.ctx, args...)
+			if err != nil {
+				return err
+			}
+			n, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			c.Stored += int(n)
+			c.Duplicates += size - int(n)
+			rows = rows[size:]
+		}
+	}
+	for i := range c.rows {
+		c.touch(c.rows[i].stream, c.rows[i].TS)
+	}
+	return c.mergeBeforeHorizon()
+}
+
+// prepare prepares the statements that insert readings, once.
+func (s *Store) prepare(ctx context.Context) error {
+	one := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
+	for _, size := range chunks {
+		if s.inserts[size] != nil {
+			continue
+		}
+		stmt, err := s.db.PrepareContext(ctx, s.sql("INSERT INTO reading ("+columns+") VALUES "+
+			one+strings.Repeat(", "+one, size-1)+" ON CONFLICT DO NOTHING"))
+		if err != nil {
+			return err
+		}
+		s.inserts[size] = stmt
+	}
+	return nil
+}
+
+// compareLater handles readings whose number has been passed: most are second
+// copies, which change nothing but a ts with a worse clock. The others are readings
+// that the agent has declared lost.
+func (c *commit) compareLater() error {
+	for i := range c.later {
+		r := &c.later[i]
+		var ts int64
+		var clock sql.NullString
+		err := c.scan("SELECT ts, clock FROM reading WHERE stream_id = ? AND boot = ? AND seq = ?",
+			[]any{r.stream, r.Boot, r.Seq}, &ts, &clock)
+		switch {
+		case errors.Is(err, sql.ErrNoRows) && r.TS >= c.horizon:
+			_, err = c.exec("INSERT INTO reading ("+columns+") VALUES (?"+
+				strings.Repeat(", ?", strings.Count(columns, ","))+") ON CONFLICT DO NOTHING", r.args(nil)...)
+			c.Stored++
+			c.touch(r.stream, r.TS)
+		case errors.Is(err, sql.ErrNoRows):
+			c.Duplicates++ // retain has deleted the first copy
+			err = nil
+		case err == nil:
+			c.Duplicates++
+			err = c.improve(r, ts, message.Confidence(clock.String))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// improve replaces the time of a stored reading if that of a second copy is better.
+func (c *commit) improve(r *row, ts int64, clock message.Confidence) error {
+	if !r.Clock.Better(clock) {
+		return nil
+	}
+	c.Improved++
+	c.touch(r.stream, ts)
+	c.touch(r.stream, r.TS)
+	_, err := c.exec("UPDATE reading SET ts = ?, clock = ? WHERE stream_id = ? AND boot = ? AND seq = ?",
+		r.TS, text(string(r.Clock)), r.stream, r.Boot, r.Seq)
+	return err
+}
+
+// quarantine keeps a message that cannot be stored.
+func (c *commit) quarantine(it *Item, reason, detail string) error {
+	c.Quarantined++
+	payload := it.Payload[:min(len(it.Payload), keptPayload)]
+	if payload == nil {
+		payload = []byte{}
+	}
+	topic := strings.ReplaceAll(strings.ToValidUTF8(it.Topic, "\uFFFD"), "\x00", "\uFFFD")
+	_, err := c.exec("INSERT INTO quarantine (received_at, topic, reason, detail, size, payload) "+
+		"VALUES (?, ?, ?, ?, ?, ?)", it.At, topic, reason, strings.ToValidUTF8(detail, "\uFFFD"), it.Size, payload)
+	return err
+}
+
+// trimQuarantine deletes the oldest rows beyond the limit.
+func (c *commit) trimQuarantine() error {
+	if c.Quarantined == 0 {
+		return nil
+	}
+	_, err := c.exec("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
+		c.s.options.MaxQuarantine)
+	return err
+}
+
+// saveCounters adds the result to the table counter.
+func (c *commit) saveCounters() error {
+	for name, n := range map[string]int{"stored": c.Stored, "duplicates": c.Duplicates, "improved": c.Improved,
+		"events": c.Events, "quarantined": c.Quarantined, "refused": c.Refused} {
+		if n == 0 {
+			continue
+		}
+		_, err := c.exec("INSERT INTO counter (name, value) VALUES (?, ?) "+
+			"ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value", name, n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Connected notes that the broker has accepted a connection; fresh: it had no
+// session for us, so what was published before may be lost.
+func (s *Store) Connected(ctx context.Context, at time.Time, fresh bool) error {
+	_, err := s.db.ExecContext(ctx, s.sql("INSERT INTO connection (at, fresh) VALUES (?, ?)"), at.UnixMilli(), fresh)
+	return err
+}

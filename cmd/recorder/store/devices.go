@@ -1,0 +1,64 @@
+package store
+
+import (
+	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
+)
+
+// event stores an event, and declares the loss that a gap tells of. A second copy
+// changes nothing.
+func (c *commit) event(it *Item, device int64, e message.Event) error {
+	n, err := c.exec("INSERT INTO event (device_id, boot, seq, ts, received_at, event, details) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", device, e.Boot, e.Seq, e.TS, it.At, e.Name, e.JSON)
+	switch {
+	case err != nil:
+		return err
+	case n == 0:
+		c.Duplicates++
+		return nil
+	}
+	c.Events++
+	if e.Gap == nil {
+		return nil
+	}
+	id, err := c.stream(device, e.Gap.Stream)
+	if err != nil {
+		return err
+	}
+	q, err := c.sequence(id, e.Gap.Boot)
+	if err != nil {
+		return err
+	}
+	return c.declare(q, *e.Gap, it.At)
+}
+
+// birth notes what an agent says of itself at the start of a session.
+func (c *commit) birth(it *Item, device int64, b message.Birth) error {
+	_, err := c.exec("INSERT INTO device_status (device_id, version, boot, hardware) VALUES (?, ?, ?, ?) "+
+		"ON CONFLICT (device_id) DO UPDATE SET version = excluded.version, boot = excluded.boot, "+
+		"hardware = excluded.hardware", device, text(b.Version), text(b.Boot), text(b.Hardware))
+	if err != nil || b.Boot == "" {
+		return err
+	}
+	_, err = c.exec("INSERT INTO boot (device_id, boot, seen_at, before_session) VALUES (?, ?, ?, ?) "+
+		"ON CONFLICT DO NOTHING", device, b.Boot, it.At, b.Retained)
+	return err
+}
+
+// presence notes whether a device is online. The time stays where nothing changes.
+func (c *commit) presence(it *Item, device int64, p message.Presence) error {
+	_, err := c.exec("INSERT INTO device_status (device_id, online, online_since) VALUES (?, ?, ?) "+
+		"ON CONFLICT (device_id) DO UPDATE SET online_since = "+
+		"CASE WHEN device_status.online = excluded.online THEN device_status.online_since "+
+		"ELSE excluded.online_since END, online = excluded.online", device, p.Online, it.At)
+	return err
+}
+
+// health notes a heartbeat.
+func (c *commit) health(device int64, h message.Health) error {
+	_, err := c.exec("INSERT INTO device_status (device_id, health_at, backlog, oldest, dropped, clock, written, "+
+		"faults) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET health_at = excluded.health_at, "+
+		"backlog = excluded.backlog, oldest = excluded.oldest, dropped = excluded.dropped, clock = excluded.clock, "+
+		"written = excluded.written, faults = excluded.faults",
+		device, h.TS, h.Backlog, h.Oldest, h.Dropped, text(h.Clock), h.Written, text(h.Faults))
+	return err
+}

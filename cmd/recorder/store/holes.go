@@ -1,0 +1,263 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
+)
+
+// settled is how long a hole may be open without a trace: shorter ones are messages
+// that overtook each other, as those of several recorders do.
+const settled = 60_000 // milliseconds
+
+// A sequenceKey is one boot of a stream.
+type sequenceKey struct {
+	stream int64
+	boot   string
+}
+
+// A sequence is what is known of the numbers of one boot. It lives for one commit.
+type sequence struct {
+	sequenceKey
+	last     int64 // the highest number that arrived; 0: none
+	lastAt   int64 // when it arrived
+	changed  bool  // last and lastAt are to be saved
+	loaded   bool  // holes and declared are those of the database
+	holes    []hole
+	declared []span // what the agent has declared lost
+	filled   []span // what was missing for longer than settled, in the order of arrival
+}
+
+// A span is the numbers from and to, and all between.
+type span struct{ from, to int64 }
+
+// A hole is a span of missing numbers.
+type hole struct {
+	span
+	id                  int64 // in the table gap; 0: not yet there
+	noticed             int64
+	beforeAt            sql.NullInt64
+	afterAt             int64
+	changed, disappears bool
+}
+
+// sequence returns what is known of a boot, and locks it in PostgreSQL.
+func (c *commit) sequence(stream int64, boot string) (*sequence, error) {
+	key := sequenceKey{stream, boot}
+	if q := c.sequences[key]; q != nil {
+		return q, nil
+	}
+	if c.lock != "" {
+		// There has to be a row to lock: two recorders may see a new boot at the same time.
+		_, err := c.exec("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES (?, ?, 0, 0) "+
+			"ON CONFLICT DO NOTHING", stream, boot)
+		if err != nil {
+			return nil, err
+		}
+	}
+	q := &sequence{sequenceKey: key}
+	err := c.scan("SELECT last_seq, last_at FROM sequence WHERE stream_id = ? AND boot = ?"+c.lock,
+		[]any{stream, boot}, &q.last, &q.lastAt)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	q.loaded = q.last == 0 && err != nil // a boot that is new has no gaps
+	c.sequences[key] = q
+	return q, nil
+}
+
+// load reads the gaps of a boot.
+func (c *commit) load(q *sequence) error {
+	if q.loaded {
+		return nil
+	}
+	q.loaded = true
+	return each(c.ctx, c.Tx, func(rows *sql.Rows) error {
+		var h hole
+		var state string
+		err := rows.Scan(&h.id, &h.from, &h.to, &state, &h.noticed, &h.beforeAt, &h.afterAt)
+		if state == "missing" {
+			q.holes = append(q.holes, h)
+		} else {
+			q.declared = append(q.declared, h.span)
+		}
+		return err
+	}, c.sql("SELECT id, from_seq, to_seq, state, noticed_at, before_at, coalesce(after_at, 0) FROM gap "+
+		"WHERE stream_id = ? AND boot = ? AND state <> 'filled' ORDER BY from_seq"), q.stream, q.boot)
+}
+
+// arrived notes a number, and reports whether it surely is the first copy.
+func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
+	if seq > q.last {
+		if seq > q.last+1 {
+			if err := c.notice(q, span{q.last + 1, seq - 1}, at); err != nil {
+				return false, err
+			}
+		}
+		q.last, q.lastAt, q.changed = seq, at, true
+		return true, nil
+	}
+	if err := c.load(q); err != nil {
+		return false, err
+	}
+	return q.fill(seq, at), nil
+}
+
+// notice opens holes for numbers that did not arrive before the next one, but for
+// those that the agent has declared lost.
+func (c *commit) notice(q *sequence, missing span, at int64) error {
+	if err := c.load(q); err != nil {
+		return err
+	}
+	before := sql.NullInt64{Int64: q.lastAt, Valid: q.last > 0}
+	if !before.Valid {
+		// A boot begins after everything that an earlier one has sent.
+		err := c.scan("SELECT max(last_at) FROM sequence WHERE stream_id = ? AND boot <> ? AND last_seq > 0",
+			[]any{q.stream, q.boot}, &before)
+		if err != nil {
+			return err
+		}
+	}
+	for _, rest := range without(missing, q.declared) {
+		q.holes = append(q.holes, hole{span: rest, noticed: at, beforeAt: before, afterAt: at, changed: true})
+	}
+	return nil
+}
+
+// without returns what is left of a span, in order.
+func without(s span, minus []span) []span {
+	left := []span{s}
+	for _, m := range minus {
+		var next []span
+		for _, l := range left {
+			if m.to < l.from || m.from > l.to {
+				next = append(next, l)
+				continue
+			}
+			if l.from < m.from {
+				next = append(next, span{l.from, m.from - 1})
+			}
+			if m.to < l.to {
+				next = append(next, span{m.to + 1, l.to})
+			}
+		}
+		left = next
+	}
+	return left
+}
+
+// fill takes a number out of the hole that it is in, and reports whether there was
+// one. A hole that was open for long leaves a trace.
+func (q *sequence) fill(seq, at int64) bool {
+	for i := range q.holes {
+		h := &q.holes[i]
+		if h.disappears || seq < h.from || seq > h.to {
+			continue
+		}
+		if at-h.noticed >= settled {
+			q.addFilled(seq)
+		}
+		q.cut(i, span{seq, seq})
+		return true
+	}
+	return false
+}
+
+// addFilled adds a number to what was filled, which mostly comes in order.
+func (q *sequence) addFilled(seq int64) {
+	if n := len(q.filled); n > 0 && q.filled[n-1].to == seq-1 {
+		q.filled[n-1].to = seq
+		return
+	}
+	q.filled = append(q.filled, span{seq, seq})
+}
+
+// cut takes a span out of a hole: it becomes smaller, two, or none.
+func (q *sequence) cut(i int, out span) {
+	left := without(q.holes[i].span, []span{out})
+	h := q.holes[i]
+	if len(left) == 0 {
+		q.holes[i].disappears = true
+		return
+	}
+	q.holes[i].span, q.holes[i].changed = left[0], true
+	if len(left) > 1 {
+		h.span, h.id, h.changed = left[1], 0, true
+		q.holes = append(q.holes, h)
+	}
+}
+
+// declare notes a loss that the agent has declared.
+func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
+	if err := c.load(q); err != nil {
+		return err
+	}
+	lost := span{g.From, g.To}
+	q.declared = append(q.declared, lost)
+	q.changed = true // a sequence that is not in the table has no gaps
+	for i := range len(q.holes) {
+		if h := q.holes[i]; !h.disappears && h.from <= lost.to && lost.from <= h.to {
+			q.cut(i, lost)
+		}
+	}
+	_, err := c.exec("INSERT INTO gap (stream_id, boot, from_seq, to_seq, count, state, why, noticed_at, changed_at) "+
+		"VALUES (?, ?, ?, ?, ?, 'declared', ?, ?, ?)",
+		q.stream, q.boot, g.From, g.To, g.Count, text(g.Why), at, at)
+	return err
+}
+
+// saveSequences writes what has changed in the sequences and their holes.
+func (c *commit) saveSequences() error {
+	for _, q := range c.sequences {
+		if q.changed {
+			_, err := c.exec("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES (?, ?, ?, ?) "+
+				"ON CONFLICT (stream_id, boot) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at",
+				q.stream, q.boot, q.last, q.lastAt)
+			if err != nil {
+				return err
+			}
+		}
+		for i := range q.holes {
+			if err := c.saveHole(q, &q.holes[i]); err != nil {
+				return err
+			}
+		}
+		for _, f := range q.filled {
+			if err := c.saveFilled(q, f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// saveHole inserts, changes or deletes the row of a hole.
+func (c *commit) saveHole(q *sequence, h *hole) (err error) {
+	switch {
+	case h.disappears && h.id != 0:
+		_, err = c.exec("DELETE FROM gap WHERE id = ?", h.id)
+	case h.disappears || !h.changed:
+	case h.id != 0:
+		_, err = c.exec("UPDATE gap SET from_seq = ?, to_seq = ?, count = ?, changed_at = ? WHERE id = ?",
+			h.from, h.to, h.to-h.from+1, c.now, h.id)
+	default:
+		_, err = c.exec("INSERT INTO gap (stream_id, boot, from_seq, to_seq, count, state, noticed_at, changed_at, "+
+			"before_at, after_at) VALUES (?, ?, ?, ?, ?, 'missing', ?, ?, ?, ?)",
+			q.stream, q.boot, h.from, h.to, h.to-h.from+1, h.noticed, c.now, h.beforeAt, h.afterAt)
+	}
+	return err
+}
+
+// saveFilled lengthens the row of what was filled just below, or inserts one.
+func (c *commit) saveFilled(q *sequence, f span) error {
+	n, err := c.exec("UPDATE gap SET to_seq = ?, count = count + ?, changed_at = ? "+
+		"WHERE stream_id = ? AND boot = ? AND state = 'filled' AND to_seq = ?",
+		f.to, f.to-f.from+1, c.now, q.stream, q.boot, f.from-1)
+	if err != nil || n > 0 {
+		return err
+	}
+	_, err = c.exec("INSERT INTO gap (stream_id, boot, from_seq, to_seq, count, state, noticed_at, changed_at) "+
+		"VALUES (?, ?, ?, ?, ?, 'filled', ?, ?)", q.stream, q.boot, f.from, f.to, f.to-f.from+1, c.now, c.now)
+	return err
+}

@@ -1,0 +1,229 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Buckets of the rollups, in milliseconds.
+const (
+	hour = int64(time.Hour / time.Millisecond)
+	day  = 24 * hour
+)
+
+// An hourKey is one hour of one stream.
+type hourKey struct{ stream, ts int64 }
+
+// touch notes that the readings of an hour change.
+func (c *commit) touch(stream, ts int64) { c.hours[hourKey{stream, ts - ts%hour}] = true }
+
+// markHours marks the hours that a commit touched. The conflict locks the mark, so
+// that a RollUp at the same time waits for this transaction or computes it again.
+// Hours before the horizon are not computed anew: their readings are gone.
+func (c *commit) markHours() error {
+	for h := range c.hours {
+		if h.ts < c.horizon {
+			continue
+		}
+		_, err := c.exec("INSERT INTO dirty_hour (stream_id, ts) VALUES (?, ?) "+
+			"ON CONFLICT (stream_id, ts) DO UPDATE SET ts = excluded.ts", h.stream, h.ts)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mergeBeforeHorizon adds readings that arrive after retain has deleted their hour to
+// what is left of it. They are in the table reading until the next retain.
+func (c *commit) mergeBeforeHorizon() error {
+	for i := range c.rows {
+		r := &c.rows[i]
+		if r.TS >= c.horizon {
+			continue
+		}
+		n, failed := 1, 0
+		if math.IsNaN(r.Value) {
+			n = 0
+		}
+		if r.Error != "" {
+			failed = 1
+		}
+		for table, width := range map[string]int64{"reading_hour": hour, "reading_day": day} {
+			_, err := c.exec("INSERT INTO "+table+" (stream_id, ts, n, errors, min, max, sum) "+
+				"VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (stream_id, ts) DO UPDATE SET n = "+table+".n + excluded.n, "+
+				"errors = "+table+".errors + excluded.errors, "+
+				"min = CASE WHEN "+table+".min < excluded.min THEN "+table+".min ELSE coalesce(excluded.min, "+table+".min) END, "+
+				"max = CASE WHEN "+table+".max > excluded.max THEN "+table+".max ELSE coalesce(excluded.max, "+table+".max) END, "+
+				"sum = coalesce("+table+".sum, 0) + coalesce(excluded.sum, 0)",
+				r.stream, r.TS-r.TS%width, n, failed, value(r.Value), value(r.Value), value(r.Value))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rollChunk is how many hours one transaction computes: readings wait meanwhile.
+const rollChunk = 50
+
+// RollUp computes the hours that have changed, and their days, and returns how many
+// hours it computed. It may run beside Commit.
+func (s *Store) RollUp(ctx context.Context) (hours int, err error) {
+	for {
+		n, err := s.rollSome(ctx)
+		hours += n
+		if err != nil || n < rollChunk {
+			return hours, err
+		}
+	}
+}
+
+// rollSome computes a few hours in one transaction.
+func (s *Store) rollSome(ctx context.Context) (int, error) {
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback() // without effect after Commit
+	var dirty []hourKey
+	err = each(ctx, tx.Tx, func(rows *sql.Rows) error {
+		var h hourKey
+		err := rows.Scan(&h.stream, &h.ts)
+		dirty = append(dirty, h)
+		return err
+	}, tx.sql("SELECT stream_id, ts FROM dirty_hour ORDER BY stream_id, ts LIMIT ?"), rollChunk)
+	if err != nil {
+		return 0, err
+	}
+	days := map[hourKey]bool{}
+	for _, h := range dirty {
+		// The mark goes first: it waits for a transaction that adds to the hour.
+		if _, err := tx.exec("DELETE FROM dirty_hour WHERE stream_id = ? AND ts = ?", h.stream, h.ts); err != nil {
+			return 0, err
+		}
+		if err := tx.rollHour(h); err != nil {
+			return 0, err
+		}
+		days[hourKey{h.stream, h.ts - h.ts%day}] = true
+	}
+	for d := range days {
+		if err := tx.rollDay(d); err != nil {
+			return 0, err
+		}
+	}
+	return len(dirty), tx.Commit()
+}
+
+// rollHour computes one hour from its readings.
+func (t transaction) rollHour(h hourKey) error {
+	if _, err := t.exec("DELETE FROM reading_hour WHERE stream_id = ? AND ts = ?", h.stream, h.ts); err != nil {
+		return err
+	}
+	_, err := t.exec("INSERT INTO reading_hour (stream_id, ts, n, errors, min, max, sum) "+
+		"SELECT stream_id, CAST(? AS BIGINT), count(value), count(error), min(value), max(value), sum(value) FROM reading "+
+		"WHERE stream_id = ? AND ts >= ? AND ts < ? GROUP BY stream_id", h.ts, h.stream, h.ts, h.ts+hour)
+	return err
+}
+
+// rollDay computes one day from its hours.
+func (t transaction) rollDay(d hourKey) error {
+	if _, err := t.exec("DELETE FROM reading_day WHERE stream_id = ? AND ts = ?", d.stream, d.ts); err != nil {
+		return err
+	}
+	_, err := t.exec("INSERT INTO reading_day (stream_id, ts, n, errors, min, max, sum) "+
+		"SELECT stream_id, CAST(? AS BIGINT), sum(n), sum(errors), min(min), max(max), sum(sum) FROM reading_hour "+
+		"WHERE stream_id = ? AND ts >= ? AND ts < ? GROUP BY stream_id", d.ts, d.stream, d.ts, d.ts+day)
+	return err
+}
+
+// Retained counts what Retain has deleted.
+type Retained struct{ Readings, Hours int64 }
+
+// Retain deletes readings that were measured before a time, after it has made sure
+// that their hours and days are computed, and hours before another time. Both are
+// rounded down to a day; zero times delete nothing. It may run beside Commit.
+func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retained, err error) {
+	if !readings.IsZero() {
+		before := readings.UnixMilli() - readings.UnixMilli()%day
+		if err := s.moveHorizon(ctx, before); err != nil {
+			return r, err
+		}
+		if r.Readings, err = s.deleteReadings(ctx, before); err != nil {
+			return r, err
+		}
+	}
+	if !hours.IsZero() {
+		before := hours.UnixMilli() - hours.UnixMilli()%day
+		var horizon int64
+		err := s.read.QueryRowContext(ctx, "SELECT value FROM counter WHERE name = 'horizon'").Scan(&horizon)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return r, err
+		}
+		if before > horizon {
+			return r, fmt.Errorf("hours can only be deleted where the readings are deleted, too: " +
+				"name a longer time for hours than for readings")
+		}
+		result, err := s.db.ExecContext(ctx, s.sql("DELETE FROM reading_hour WHERE ts < ?"), before)
+		if err != nil {
+			return r, err
+		}
+		r.Hours, err = result.RowsAffected()
+		return r, err
+	}
+	return r, nil
+}
+
+// moveHorizon makes the hours before a time final: they are computed, and not again.
+func (s *Store) moveHorizon(ctx context.Context, before int64) error {
+	for {
+		if _, err := s.RollUp(ctx); err != nil {
+			return err
+		}
+		// A commit may have marked an hour meanwhile: then it is computed, too.
+		result, err := s.db.ExecContext(ctx, s.sql("INSERT INTO counter (name, value) "+
+			"SELECT 'horizon', CAST(? AS BIGINT) WHERE NOT EXISTS (SELECT 1 FROM dirty_hour WHERE ts < ?) "+
+			"ON CONFLICT (name) DO UPDATE SET value = "+
+			"CASE WHEN excluded.value > counter.value THEN excluded.value ELSE counter.value END"), before, before)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+	}
+}
+
+// deleteReadings deletes readings in pieces of a day of a stream: writers wait for
+// one piece at most.
+func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64, err error) {
+	var streams []int64
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		var id int64
+		err := rows.Scan(&id)
+		streams = append(streams, id)
+		return err
+	}, "SELECT id FROM stream")
+	for _, id := range streams {
+		for err == nil {
+			var first sql.NullInt64
+			err = s.read.QueryRowContext(ctx, s.sql("SELECT min(ts) FROM reading WHERE stream_id = ?"), id).Scan(&first)
+			if err != nil || !first.Valid || first.Int64 >= before {
+				break
+			}
+			var result sql.Result
+			result, err = s.db.ExecContext(ctx, s.sql("DELETE FROM reading WHERE stream_id = ? AND ts < ?"),
+				id, min(before, first.Int64+day))
+			if err == nil {
+				n, _ := result.RowsAffected()
+				deleted += n
+			}
+		}
+	}
+	return deleted, err
+}
