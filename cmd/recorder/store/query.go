@@ -1,0 +1,294 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// ErrUnknown says that there is no such device or stream.
+var ErrUnknown = errors.New("is not in the database")
+
+// A Device is one line of the fleet.
+type Device struct {
+	ID          int64
+	Name        string
+	FirstSeen   int64
+	Online      sql.NullBool
+	OnlineSince sql.NullInt64
+	Version     string
+	Boot        string
+	Hardware    string
+	HealthAt    sql.NullInt64
+	Backlog     sql.NullInt64
+	Oldest      sql.NullFloat64 // seconds that the oldest unsent reading waits
+	Dropped     sql.NullInt64
+	Clock       string
+	Faults      string // JSON list of streams
+	Streams     int
+	Missing     int64 // numbers that are missing and not declared
+	LastAt      sql.NullInt64
+}
+
+// Fleet returns all devices by name, without reading their history.
+func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		var d Device
+		err := rows.Scan(&d.ID, &d.Name, &d.FirstSeen, &d.Online, &d.OnlineSince, &d.Version, &d.Boot, &d.Hardware,
+			&d.HealthAt, &d.Backlog, &d.Oldest, &d.Dropped, &d.Clock, &d.Faults, &d.Streams, &d.Missing, &d.LastAt)
+		all = append(all, d)
+		return err
+	}, `SELECT d.id, d.name, d.first_seen, t.online, t.online_since, coalesce(t.version, ''), coalesce(t.boot, ''),
+		coalesce(t.hardware, ''), t.health_at, t.backlog, t.oldest, t.dropped, coalesce(t.clock, ''),
+		coalesce(t.faults, ''), (SELECT count(*) FROM stream s WHERE s.device_id = d.id),
+		(SELECT coalesce(sum(g.count), 0) FROM gap g JOIN stream s ON s.id = g.stream_id
+			WHERE s.device_id = d.id AND g.state = 'missing'),
+		(SELECT max(q.last_at) FROM sequence q JOIN stream s ON s.id = q.stream_id WHERE s.device_id = d.id)
+		FROM device d LEFT JOIN device_status t ON t.device_id = d.id ORDER BY d.name`)
+	return all, err
+}
+
+// Register adds devices, so that the recorder stores what they send. It reports how
+// many were not there.
+func (s *Store) Register(ctx context.Context, names []string, at time.Time) (added int64, err error) {
+	for _, name := range names {
+		r, err := s.db.ExecContext(ctx, s.sql("INSERT INTO device (name, first_seen) VALUES (?, ?) "+
+			"ON CONFLICT DO NOTHING"), name, at.UnixMilli())
+		if err != nil {
+			return added, err
+		}
+		n, err := r.RowsAffected()
+		if err != nil {
+			return added, err
+		}
+		added += n
+	}
+	return added, nil
+}
+
+// deviceID returns the ID of a device; the error is ErrUnknown if there is none.
+func (s *Store) deviceID(ctx context.Context, name string) (id int64, err error) {
+	err = s.read.QueryRowContext(ctx, s.sql("SELECT id FROM device WHERE name = ?"), name).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fmt.Errorf("device %q %w", name, ErrUnknown)
+	}
+	return id, err
+}
+
+// A Gap is one row of the table gap with the names of its stream.
+type Gap struct {
+	Device, Stream, Boot string
+	From, To, Count      int64
+	State                string // missing, filled, declared
+	Why                  string // of a declared gap, as the agent says; of a missing one, see Verify
+	NoticedAt            int64
+	ChangedAt            int64
+	BeforeAt             sql.NullInt64 // when the reading before it arrived
+	AfterAt              sql.NullInt64 // when the reading behind it arrived
+}
+
+// Gaps returns the gaps of a device, or of all if its name is empty, by stream, boot
+// and number.
+func (s *Store) Gaps(ctx context.Context, device string) (all []Gap, err error) {
+	if device != "" {
+		if _, err := s.deviceID(ctx, device); err != nil {
+			return nil, err
+		}
+	}
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		var g Gap
+		err := rows.Scan(&g.Device, &g.Stream, &g.Boot, &g.From, &g.To, &g.Count, &g.State, &g.Why, &g.NoticedAt,
+			&g.ChangedAt, &g.BeforeAt, &g.AfterAt)
+		all = append(all, g)
+		return err
+	}, s.sql(`SELECT d.name, s.name, g.boot, g.from_seq, g.to_seq, g.count, g.state, coalesce(g.why, ''), g.noticed_at,
+		g.changed_at, g.before_at, g.after_at FROM gap g JOIN stream s ON s.id = g.stream_id
+		JOIN device d ON d.id = s.device_id WHERE ? = '' OR d.name = ?
+		ORDER BY d.name, s.name, g.boot, g.from_seq, g.id`), device, device)
+	return all, err
+}
+
+// A Row is a reading with the names of its stream.
+type Row struct {
+	Device, Stream string
+	Boot           sql.NullString
+	Seq            sql.NullInt64
+	TS, ReceivedAt int64
+	Value          sql.NullFloat64
+	State, Unit    sql.NullString
+	Error, Clock   sql.NullString
+	Historical     bool
+}
+
+// A Range says which readings are wanted. Empty names are all.
+type Range struct {
+	Device, Stream string
+	From, To       int64 // Unix milliseconds: From <= ts < To
+}
+
+// Readings calls do with each reading of a range, by device, stream and time. It
+// holds one row in memory.
+func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error {
+	type stream struct {
+		id   int64
+		d, s string
+	}
+	var streams []stream
+	err := each(ctx, s.read, func(rows *sql.Rows) error {
+		var one stream
+		err := rows.Scan(&one.id, &one.d, &one.s)
+		streams = append(streams, one)
+		return err
+	}, s.sql(`SELECT s.id, d.name, s.name FROM stream s JOIN device d ON d.id = s.device_id
+		WHERE (? = '' OR d.name = ?) AND (? = '' OR s.name = ?) ORDER BY d.name, s.name`),
+		r.Device, r.Device, r.Stream, r.Stream)
+	if err == nil && len(streams) == 0 && r.Device+r.Stream != "" {
+		err = fmt.Errorf("%s/%s %w", r.Device, r.Stream, ErrUnknown)
+	}
+	for _, one := range streams {
+		if err != nil {
+			break
+		}
+		err = each(ctx, s.read, func(rows *sql.Rows) error {
+			row := Row{Device: one.d, Stream: one.s}
+			err := rows.Scan(&row.Boot, &row.Seq, &row.TS, &row.ReceivedAt, &row.Value, &row.State, &row.Unit, &row.Error,
+				&row.Clock, &row.Historical)
+			if err != nil {
+				return err
+			}
+			return do(row)
+		}, s.sql(`SELECT boot, seq, ts, received_at, value, state, unit, error, clock, historical FROM reading
+			WHERE stream_id = ? AND ts >= ? AND ts < ? ORDER BY ts, boot, seq`), one.id, r.From, r.To)
+	}
+	return err
+}
+
+// A Bucket is what was measured in a while.
+type Bucket struct {
+	TS             int64 // its begin
+	N              int64 // readings with a value
+	Errors         int64
+	Min, Max, Mean float64 // NaN if N is 0
+}
+
+// Buckets returns min, max and mean of a stream in buckets of a width. A width of an
+// hour or a day, or a multiple of a day, is read from the rollups, where late readings
+// are seen up to a minute later. Buckets without readings are left out.
+func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all []Bucket, err error) {
+	w := width.Milliseconds()
+	if w < 1 {
+		return nil, fmt.Errorf("buckets of %v: want 1ms or more", width)
+	}
+	id, err := s.streamID(ctx, r.Device, r.Stream)
+	if err != nil {
+		return nil, err
+	}
+	n, failed, least, most, total := "count(value)", "count(error)", "min(value)", "max(value)", "sum(value)"
+	table := "reading"
+	if w%hour == 0 {
+		n, failed, least, most, total = "sum(n)", "sum(errors)", "min(min)", "max(max)", "sum(sum)"
+		table = "reading_hour"
+		if w%day == 0 {
+			table = "reading_day"
+		}
+	}
+	// The start of a bucket is computed in the database: one row a bucket comes back.
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		var b Bucket
+		var lo, hi, sum sql.NullFloat64
+		err := rows.Scan(&b.TS, &b.N, &b.Errors, &lo, &hi, &sum)
+		b.Min, b.Max, b.Mean = math.NaN(), math.NaN(), math.NaN()
+		if b.N > 0 {
+			b.Min, b.Max, b.Mean = lo.Float64, hi.Float64, sum.Float64/float64(b.N)
+		}
+		all = append(all, b)
+		return err
+	}, s.sql(fmt.Sprintf("SELECT ts - ts %% %d AS bucket, %s, %s, %s, %s, %s FROM %s "+
+		"WHERE stream_id = ? AND ts >= ? AND ts < ? GROUP BY bucket ORDER BY bucket",
+		w, n, failed, least, most, total, table)), id, r.From-r.From%w, r.To)
+	return all, err
+}
+
+// streamID returns the ID of a stream; the error is ErrUnknown if there is none.
+func (s *Store) streamID(ctx context.Context, device, stream string) (id int64, err error) {
+	err = s.read.QueryRowContext(ctx, s.sql("SELECT s.id FROM stream s JOIN device d ON d.id = s.device_id "+
+		"WHERE d.name = ? AND s.name = ?"), device, stream).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fmt.Errorf("%s/%s %w", device, stream, ErrUnknown)
+	}
+	return id, err
+}
+
+// A StreamInfo is a stream with its newest reading.
+type StreamInfo struct {
+	Name string
+	Last Row
+}
+
+// Streams returns the streams of a device by name, each with its newest reading.
+func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, err error) {
+	id, err := s.deviceID(ctx, device)
+	if err != nil {
+		return nil, err
+	}
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		var i StreamInfo
+		var ts, at sql.NullInt64
+		var late sql.NullBool
+		l := &i.Last
+		err := rows.Scan(&i.Name, &l.Boot, &l.Seq, &ts, &at, &l.Value, &l.State, &l.Unit, &l.Error, &l.Clock, &late)
+		l.Device, l.Stream, l.TS, l.ReceivedAt, l.Historical = device, i.Name, ts.Int64, at.Int64, late.Bool
+		all = append(all, i)
+		return err
+	}, s.sql(`SELECT s.name, r.boot, r.seq, r.ts, r.received_at, r.value, r.state, r.unit, r.error, r.clock, r.historical
+		FROM stream s LEFT JOIN reading r ON r.stream_id = s.id
+			AND r.ts = (SELECT max(ts) FROM reading WHERE stream_id = s.id)
+		WHERE s.device_id = ? ORDER BY s.name, r.boot, r.seq`), id)
+	// Several readings may have the newest time: the last of them counts.
+	last := all[:0]
+	for i, one := range all {
+		if i+1 == len(all) || all[i+1].Name != one.Name {
+			last = append(last, one)
+		}
+	}
+	return last, err
+}
+
+// An Event is one row of the table event.
+type Event struct {
+	TS, ReceivedAt int64
+	Name, JSON     string
+}
+
+// Events returns the events of a device in a range of time, at most limit of them,
+// the newest first.
+func (s *Store) Events(ctx context.Context, r Range, limit int) (all []Event, err error) {
+	id, err := s.deviceID(ctx, r.Device)
+	if err != nil {
+		return nil, err
+	}
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		var e Event
+		err := rows.Scan(&e.TS, &e.ReceivedAt, &e.Name, &e.JSON)
+		all = append(all, e)
+		return err
+	}, s.sql("SELECT ts, received_at, event, details FROM event WHERE device_id = ? AND ts >= ? AND ts < ? "+
+		"ORDER BY ts DESC, id DESC LIMIT ?"), id, r.From, r.To, limit)
+	return all, err
+}
+
+// Counters returns how many messages were stored, quarantined and so on, by name.
+func (s *Store) Counters(ctx context.Context) (map[string]int64, error) {
+	all := map[string]int64{}
+	err := each(ctx, s.read, func(rows *sql.Rows) error {
+		var name string
+		var n int64
+		err := rows.Scan(&name, &n)
+		all[name] = n
+		return err
+	}, "SELECT name, value FROM counter WHERE name <> 'horizon'")
+	return all, err
+}
