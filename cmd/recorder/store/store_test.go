@@ -108,7 +108,8 @@ func rows(t testing.TB, s *Store) string {
 
 func TestASecondCopyChangesNothing(t *testing.T) {
 	s := opened(t)
-	first := got(start, "porch/hum", `{"ts":1763640000001,"boot":"1-a","seq":1,"value":45,"unit":"%","clock":"estimated"}`)
+	first := got(start, "porch/hum",
+		`{"ts":1763640000001,"boot":"1-a","seq":1,"value":45,"unit":"%","clock":"estimated"}`)
 	second := got(start+9, "porch/hum", `{"ts":1763640000099,"boot":"1-a","seq":1,"value":46,"clock":"estimated"}`)
 	if r := commitAll(t, s, first, second); r != (Result{Stored: 1, Duplicates: 1}) {
 		t.Errorf("in one batch: %+v", r)
@@ -173,7 +174,8 @@ func TestVerifyExplainsWhatTheBrokerMayLose(t *testing.T) {
 		t.Fatal(err)
 	}
 	commitAll(t, s, numbered(start+300, "2-b", 8)) // 1 to 7 of another boot were lost with the session
-	commitAll(t, s, declared(start+400, 1, "2-b", 9, 20, 4), numbered(start+401, "2-b", 10), numbered(start+401, "2-b", 21))
+	commitAll(t, s, declared(start+400, 1, "2-b", 9, 20, 4), numbered(start+401, "2-b", 10),
+		numbered(start+401, "2-b", 21))
 	v, err := s.Verify(ctx, "porch")
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +208,8 @@ func TestUnknownDevicesAreTreatedAsConfigured(t *testing.T) {
 		"refuse":     {Refused: 1, Quarantined: 1},
 		"quarantine": {Quarantined: 2},
 	} {
-		s := openedAs(t, Options{Database: "sqlite:" + filepath.Join(t.TempDir(), "h.db"), Unknown: unknown, MaxQuarantine: 9})
+		s := openedAs(t, Options{Database: "sqlite:" + filepath.Join(t.TempDir(), "h.db"), Unknown: unknown,
+			MaxQuarantine: 9})
 		if r := commitAll(t, s, numbered(start, "1-a", 1), got(start, "porch/hum", "{")); r != want {
 			t.Errorf("%s: %+v", unknown, r)
 		}
@@ -259,7 +262,8 @@ func TestALaterDatabaseIsRefused(t *testing.T) {
 	if _, err := s.db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(context.Background(), Options{Database: path}); err == nil || !strings.Contains(err.Error(), "later") {
+	_, err := Open(context.Background(), Options{Database: path})
+	if err == nil || !strings.Contains(err.Error(), "later") {
 		t.Errorf("got %v", err)
 	}
 }
