@@ -1,0 +1,35 @@
+package ingest
+
+import "sync"
+
+// A budget bounds bytes: take waits while there are none left. One goroutine takes,
+// another gives back.
+type budget struct {
+	mu   sync.Mutex
+	room sync.Cond // its lock is mu
+	left int       // guarded by mu; may be negative after one large take
+}
+
+func newBudget(bytes int) *budget {
+	b := &budget{left: bytes}
+	b.room.L = &b.mu
+	return b
+}
+
+// take waits until something is left, and takes n, even if that is more.
+func (b *budget) take(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.left <= 0 {
+		b.room.Wait()
+	}
+	b.left -= n
+}
+
+// give gives n back.
+func (b *budget) give(n int) {
+	b.mu.Lock()
+	b.left += n
+	b.mu.Unlock()
+	b.room.Signal()
+}

@@ -1,0 +1,233 @@
+// Package ingest moves messages from the broker to the store: it makes batches,
+// commits them, and acknowledges what is committed.
+//
+// # Concurrency
+//
+// Run owns two goroutines, one that reads and one that commits, and returns when
+// both have ended.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
+)
+
+// Filters are what the recorder subscribes to: readings, and what agents say of
+// themselves.
+var Filters = []string{"+/+", "+/agent/+"}
+
+const (
+	keptPayload = 1024                  // bytes of a payload that is too large, for the quarantine
+	quiet       = 10 * time.Millisecond // without a message: the broker may wait for acknowledgements
+	maxWaiting  = 8 << 20               // bytes of payloads that wait for a commit
+	overhead    = 200                   // bytes of a message that waits, beside its payload
+)
+
+// Options say when to commit.
+type Options struct {
+	Subscribe subscribe.Options // Filters and the limits of payloads are set by Run
+	Size      int               // messages of a batch at most
+	Time      time.Duration     // the longest time that a message waits for others
+	Log       *slog.Logger
+	Stored    func(store.Result) // is called after each commit; may be nil
+}
+
+// A Sink is what Run needs of the store.
+type Sink interface {
+	Commit(ctx context.Context, batch []store.Item) (store.Result, error)
+	Connected(ctx context.Context, at time.Time, fresh bool) error
+}
+
+// Run records until ctx is done. It connects again as often as it takes. What is
+// acknowledged is durable in the sink. A batch that is being committed at the end is
+// committed and acknowledged.
+func Run(ctx context.Context, o Options, sink Sink) error {
+	o.Subscribe.Filters = Filters
+	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
+	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
+	wait := backoff{}
+	for ctx.Err() == nil {
+		conn, err := subscribe.Dial(ctx, o.Subscribe)
+		if err == nil {
+			if err = note(ctx, o, sink, conn); err == nil {
+				wait = backoff{}
+				err = record(ctx, o, sink, conn)
+			}
+			conn.Close()
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		pause := wait.next()
+		o.Log.Warn("no connection to the broker", "error", err, "retry", pause.Round(time.Millisecond))
+		sleep(ctx, pause)
+	}
+	return nil
+}
+
+// note says that there is a connection, in the log and in the store, where it
+// explains what is missing.
+func note(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) error {
+	o.Log.Info("connected", "server", conn.Server, "mqtt", map[byte]string{4: "3.1.1", 5: "5"}[conn.Version],
+		"session", map[bool]string{true: "new", false: "resumed"}[conn.Fresh])
+	at := time.Now()
+	return until(ctx, o.Log, func(ctx context.Context) error { return sink.Connected(ctx, at, conn.Fresh) })
+}
+
+// A received message and when it came.
+type received struct {
+	subscribe.Message
+	at int64
+}
+
+// record reads and commits until the connection ends.
+func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) error {
+	defer context.AfterFunc(ctx, conn.StopReading)()
+	in := make(chan received, o.Size)
+	room := newBudget(maxWaiting)
+	failed := make(chan error, 1)
+	go func() {
+		defer close(in)
+		for {
+			m, err := conn.Read()
+			if err != nil {
+				failed <- err
+				return
+			}
+			room.take(len(m.Payload) + overhead)
+			in <- received{m, time.Now().UnixMilli()}
+		}
+	}()
+	w := writer{o: o, sink: sink, conn: conn, room: room}
+	w.run(ctx, in)
+	err := <-failed
+	if ctx.Err() != nil {
+		conn.Disconnect() // all that was read is acknowledged
+	}
+	return err
+}
+
+// A writer commits what was read. One goroutine has it.
+type writer struct {
+	o     Options
+	sink  Sink
+	conn  *subscribe.Conn
+	room  *budget
+	batch []store.Item
+	acks  []subscribe.Message
+	bytes int
+}
+
+// run makes batches until in is closed. What was read is stored even if the connection
+// is lost meanwhile: the broker may have been killed, and never send it again. If it
+// does, a second copy changes nothing, but for readings without a key.
+func (w *writer) run(ctx context.Context, in <-chan received) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for first := range in {
+		w.add(first)
+		deadline := time.Now().Add(w.o.Time)
+	collect:
+		for len(w.batch) < w.o.Size && w.bytes < maxWaiting/2 {
+			timer.Reset(min(quiet, time.Until(deadline)))
+			select {
+			case m, ok := <-in:
+				if !ok {
+					break collect
+				}
+				w.add(m)
+			case <-timer.C:
+				break collect
+			}
+		}
+		w.commit(ctx)
+	}
+}
+
+// add decodes a message and puts it into the batch.
+func (w *writer) add(m received) {
+	it := store.Item{At: m.at, Topic: m.Topic, Payload: m.Payload, Size: m.Size}
+	var err error
+	it.Message, err = message.Decode(m.Topic, m.Payload, m.Size, m.Retained)
+	if birth, ok := it.Message.(message.Birth); ok {
+		// In a session that is resumed it tells nothing that we have missed.
+		birth.Retained = birth.Retained && w.conn.Fresh
+		it.Message = birth
+	}
+	if err != nil && !errors.As(err, &it.Bad) {
+		it.Bad = &message.BadError{Reason: "json", Text: err.Error()} // Decode has no other errors
+	}
+	w.batch, w.acks = append(w.batch, it), append(w.acks, m.Message)
+	w.bytes += len(m.Payload) + overhead
+}
+
+// commit stores the batch, and then acknowledges it. It tries again until the store
+// takes it: without an acknowledgement the broker sends no more than its window, and
+// nothing more is read than there is room for.
+func (w *writer) commit(ctx context.Context) {
+	var result store.Result
+	err := until(ctx, w.o.Log, func(ctx context.Context) (err error) {
+		result, err = w.sink.Commit(ctx, w.batch)
+		return err
+	})
+	if err == nil {
+		w.conn.Acknowledge(w.acks) // if it fails, the connection ends, and Read says why
+		if w.o.Stored != nil {
+			w.o.Stored(result)
+		}
+	}
+	w.room.give(w.bytes)
+	clear(w.batch) // the payloads can go
+	clear(w.acks)
+	w.batch, w.acks, w.bytes = w.batch[:0], w.acks[:0], 0
+}
+
+// lastCommit is how long a commit may take that is under way at the end.
+const lastCommit = 10 * time.Second
+
+// until repeats what failed, until it succeeds or ctx is done. What is under way then
+// has a while left.
+func until(ctx context.Context, log *slog.Logger, do func(context.Context) error) error {
+	wait := backoff{}
+	for {
+		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		stop := context.AfterFunc(ctx, func() {
+			time.AfterFunc(lastCommit, cancel)
+		})
+		err := do(own)
+		stop()
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		pause := wait.next()
+		log.Error("the database does not take a batch: nothing is acknowledged meanwhile, and the broker keeps it",
+			"error", err, "retry", pause.Round(time.Millisecond))
+		sleep(ctx, pause)
+	}
+}
+
+// A backoff gives the pauses between attempts: 0.2 s to 0.4 s at first, then up to
+// 10 s to 20 s.
+type backoff struct{ base time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.base = min(max(2*b.base, 200*time.Millisecond), 10*time.Second)
+	return b.base + rand.N(b.base)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

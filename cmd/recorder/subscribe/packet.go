@@ -1,0 +1,202 @@
+package subscribe
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Types of packets: MQTT 5, section 2.1.2; those of 3.1.1 are the same.
+const (
+	typeConnect    = 1
+	typeConnack    = 2
+	typePublish    = 3
+	typePuback     = 4
+	typeSubscribe  = 8
+	typeSuback     = 9
+	typePingreq    = 12
+	typePingresp   = 13
+	typeDisconnect = 14
+)
+
+// Properties of MQTT 5 that are sent: section 2.2.2.2.
+const (
+	propertySessionExpiry  = 0x11
+	propertyReceiveMaximum = 0x21
+)
+
+// maxControl bounds the bytes of a packet that is no PUBLISH.
+const maxControl = 64 << 10
+
+// errPacket says that what the broker sends is not MQTT.
+var errPacket = errors.New("the broker sends a packet that is not valid")
+
+// A header is the begin of a packet.
+type header struct {
+	kind, flags byte
+	length      int // bytes behind it
+}
+
+// readHeader reads the fixed header of a packet.
+func readHeader(r *bufio.Reader) (h header, err error) {
+	first, err := r.ReadByte()
+	if err != nil {
+		return h, err
+	}
+	h.kind, h.flags = first>>4, first&0x0f
+	for shift := 0; ; shift += 7 {
+		b, err := r.ReadByte()
+		if err != nil {
+			return h, err
+		}
+		h.length |= int(b&0x7f) << shift
+		if b < 0x80 {
+			return h, nil
+		}
+		if shift == 21 {
+			return h, fmt.Errorf("%w: its length has more than four bytes", errPacket)
+		}
+	}
+}
+
+// readControl reads the body of a packet that is no PUBLISH.
+func readControl(r *bufio.Reader, h header) ([]byte, error) {
+	if h.length > maxControl {
+		return nil, fmt.Errorf("%w: type %d with %d bytes", errPacket, h.kind, h.length)
+	}
+	body := make([]byte, h.length)
+	_, err := io.ReadFull(r, body)
+	return body, err
+}
+
+// readPublish reads the body of a PUBLISH: topic, identifier, properties, payload.
+// Of a payload of more than limit bytes it keeps the first keep, and passes over the
+// rest without holding it.
+func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Message, err error) {
+	left := h.length
+	take := func(n int) []byte {
+		if err != nil || n > left {
+			if err == nil {
+				err = fmt.Errorf("%w: a PUBLISH that ends too early", errPacket)
+			}
+			return make([]byte, 2)
+		}
+		left -= n
+		b := make([]byte, n)
+		_, err = io.ReadFull(r, b)
+		return b
+	}
+	m.Topic = string(take(int(binary.BigEndian.Uint16(take(2)))))
+	m.Retained, m.Duplicate = h.flags&1 != 0, h.flags&8 != 0
+	switch h.flags >> 1 & 3 {
+	case 1:
+		m.id = binary.BigEndian.Uint16(take(2))
+		if err == nil && m.id == 0 {
+			err = fmt.Errorf("%w: a PUBLISH at QoS 1 without an identifier", errPacket)
+		}
+	case 0:
+	default:
+		err = fmt.Errorf("%w: a PUBLISH at a QoS that was not subscribed to", errPacket)
+	}
+	if version == 5 && err == nil {
+		left, err = passProperties(r, left)
+	}
+	if err != nil {
+		return m, err
+	}
+	m.Size = left
+	if left > limit {
+		m.Payload = take(min(left, keep))
+		if err == nil {
+			_, err = r.Discard(left)
+		}
+		return m, err
+	}
+	m.Payload = take(left)
+	return m, err
+}
+
+// passProperties passes over the properties of a PUBLISH, which mean nothing to a
+// recorder: MQTT 5, section 3.3.2.3. It returns what is left of the packet.
+func passProperties(r *bufio.Reader, left int) (int, error) {
+	length := 0
+	for shift := 0; ; shift += 7 {
+		b, err := r.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		left--
+		length |= int(b&0x7f) << shift
+		if b < 0x80 {
+			break
+		}
+		if shift == 21 {
+			return 0, fmt.Errorf("%w: properties without a length", errPacket)
+		}
+	}
+	if length > left {
+		return 0, fmt.Errorf("%w: properties that are longer than their packet", errPacket)
+	}
+	_, err := r.Discard(length)
+	return left - length, err
+}
+
+// packet puts a fixed header in front of a body.
+func packet(first byte, body []byte) []byte {
+	return append(binary.AppendUvarint([]byte{first}, uint64(len(body))), body...)
+}
+
+// appendText appends a text with its length in front. It has at most 65,535 bytes.
+func appendText(b []byte, text string) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...)
+}
+
+// connect encodes a CONNECT that resumes the session.
+func connect(version byte, clientID, username, password string, keepAlive, window uint16) []byte {
+	const hasPassword, hasUser = 1 << 6, 1 << 7
+	var flags byte // no clean start, no will
+	if username == "" && password != "" {
+		username = clientID
+	}
+	payload := appendText(nil, clientID)
+	if username != "" {
+		flags |= hasUser
+		payload = appendText(payload, username)
+	}
+	if password != "" {
+		flags |= hasPassword
+		payload = appendText(payload, password)
+	}
+	body := append(appendText(nil, "MQTT"), version, flags)
+	body = binary.BigEndian.AppendUint16(body, keepAlive)
+	if version == 5 {
+		properties := []byte{propertySessionExpiry, 0xff, 0xff, 0xff, 0xff} // never
+		properties = append(properties, propertyReceiveMaximum)
+		properties = binary.BigEndian.AppendUint16(properties, window)
+		body = append(append(body, byte(len(properties))), properties...)
+	}
+	return packet(typeConnect<<4, append(body, payload...))
+}
+
+// subscribe encodes a SUBSCRIBE at QoS 1. With MQTT 5 retained messages are sent
+// only if the subscription is new: section 3.8.3.1.
+func subscribe(version byte, id uint16, filters []string) []byte {
+	const retainIfNew = 1 << 4
+	body := binary.BigEndian.AppendUint16(nil, id)
+	options := byte(1)
+	if version == 5 {
+		body = append(body, 0) // no properties
+		options |= retainIfNew
+	}
+	for _, f := range filters {
+		body = append(appendText(body, f), options)
+	}
+	return packet(typeSubscribe<<4|2, body)
+}
+
+// appendPuback appends a PUBACK. In MQTT 5 one without a reason is a success.
+func appendPuback(b []byte, id uint16) []byte {
+	return binary.BigEndian.AppendUint16(append(b, typePuback<<4, 2), id)
+}
