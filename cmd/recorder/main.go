@@ -1,0 +1,172 @@
+// Holdfast-recorder stores what agents publish, in SQLite or PostgreSQL, and says
+// what is missing. DESIGN.md beside this file says how.
+//
+// Each command has a line in [commands]. A command returns an error and does not end
+// the process: [report] prints it and decides about the exit status, which is 0 for
+// success, 1 where the command could not do it, and 2 where the user has to change
+// something first.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
+	"github.com/holdfast-iot/holdfast/config"
+)
+
+// commands in the order of the usage text.
+var commands = []struct {
+	name, does string
+	run        func(ctx context.Context, args []string) error
+}{
+	{"run", "records, until it is told to stop", run},
+	{"check", "reads the configuration and says everything that is wrong with it", check},
+	{"devices", "lists the devices; devices add NAME... registers some", devices},
+	{"gaps", "lists what is missing, was filled later, or was declared lost; of one DEVICE or all", gaps},
+	{"verify", "says whether every hole of a DEVICE is explained; if not, the exit status is 1", verify},
+	{"export", "prints readings as CSV or JSON Lines", export},
+	{"retain", "deletes old readings, and keeps their hours and days", retain},
+	{"backup", "copies the database into a new FILE, while it is written to", backup},
+	{"version", "version, commit, Go version", version},
+}
+
+// main ends at the first SIGINT or SIGTERM in order, and at the second at once.
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	os.Exit(command(ctx, os.Args[1:]))
+}
+
+// command runs a command line and returns the exit status.
+func command(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		usage(os.Stderr)
+		return 2
+	}
+	for _, c := range commands {
+		if c.name == args[0] {
+			return report(c.run(ctx, args[1:]))
+		}
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		usage(os.Stdout)
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "holdfast-recorder: there is no command %q; see holdfast-recorder help\n", args[0])
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintf(w, "Usage: holdfast-recorder COMMAND [-c FILE]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.does)
+	}
+	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n",
+		config.DefaultRecorderPath)
+}
+
+// A usageError is an error that the user has to correct. The exit status is 2.
+type usageError struct{ error }
+
+// errHoles says that a command has printed what is wrong. The exit status is 1.
+var errHoles = errors.New("")
+
+// report prints an error and returns the exit status that it stands for.
+func report(err error) int {
+	var wrong config.Errors
+	var user usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errHoles):
+		return 1
+	case errors.As(err, &wrong):
+		fmt.Fprintln(os.Stderr, wrong)
+		return 2
+	case errors.As(err, &user), errors.Is(err, store.ErrUnknown):
+		fmt.Fprintln(os.Stderr, "holdfast-recorder:", err)
+		return 2
+	}
+	fmt.Fprintln(os.Stderr, "holdfast-recorder:", err)
+	return 1
+}
+
+// A line is the command line of one command.
+type line struct {
+	*flag.FlagSet
+	config *string
+}
+
+// flags are the flags of a command, with that of the configuration.
+func flags(name string) line {
+	f := flag.NewFlagSet("holdfast-recorder "+name, flag.ContinueOnError)
+	return line{f, f.String("c", config.DefaultRecorderPath, "configuration `file`; - reads standard input")}
+}
+
+// parse parses the flags and the arguments, of which there are min to max; max is
+// negative if there may be any number. Flags may also stand behind the arguments.
+func (l line) parse(args []string, min, max int) (rest []string, err error) {
+	for {
+		if err := l.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, usageError{fmt.Errorf("see %s -h", l.Name())}
+		}
+		if l.NArg() == 0 {
+			break
+		}
+		rest, args = append(rest, l.Arg(0)), l.Args()[1:]
+	}
+	switch {
+	case max >= 0 && len(rest) > max:
+		return nil, usageError{fmt.Errorf("%s takes no argument %q", l.Name(), rest[max])}
+	case len(rest) < min:
+		return nil, usageError{fmt.Errorf("%s needs an argument: see holdfast-recorder help", l.Name())}
+	}
+	return rest, nil
+}
+
+// load reads the configuration, and prints its warnings.
+func (l line) load(ctx context.Context) (config.Recorder, error) {
+	cfg, err := config.LoadRecorder(ctx, *l.config)
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(os.Stderr, w)
+	}
+	return cfg, err
+}
+
+// open opens the database of the configuration, which has to be there.
+func (l line) open(ctx context.Context) (*store.Store, error) {
+	cfg, err := l.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenExisting(ctx, storeOptions(cfg))
+}
+
+func storeOptions(cfg config.Recorder) store.Options {
+	return store.Options{Database: cfg.Database, Unknown: cfg.Unknown, MaxQuarantine: cfg.MaxQuarantine}
+}
+
+// check reads the configuration. It opens nothing else.
+func check(ctx context.Context, args []string) error {
+	l := flags("check")
+	if _, err := l.parse(args, 0, 0); err != nil {
+		return err
+	}
+	cfg, err := l.load(ctx)
+	if err == nil {
+		fmt.Printf("%s: ok, %s records to %s\n", *l.config, cfg.Broker.ClientID, cfg.Database)
+	}
+	return err
+}

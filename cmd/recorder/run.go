@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/ingest"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
+)
+
+// rollEvery is how long the rollups may be behind the readings.
+const rollEvery = 30 * time.Second
+
+// release and commit are set by build/release with -ldflags -X.
+var (
+	release = "0.1.0-dev"
+	commit  = "unknown"
+)
+
+// version prints one line, for a bug report.
+func version(_ context.Context, args []string) error {
+	if _, err := flags("version").parse(args, 0, 0); err != nil {
+		return err
+	}
+	fmt.Printf("holdfast-recorder %s (commit %s, %s, %s/%s)\n", release, commit, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH)
+	return nil
+}
+
+// run records until ctx is done. What waits is committed and acknowledged first.
+func run(ctx context.Context, args []string) error {
+	l := flags("run")
+	if _, err := l.parse(args, 0, 0); err != nil {
+		return err
+	}
+	cfg, err := l.load(ctx)
+	if err != nil {
+		return err
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(32 << 20) // the collector works more before the process grows
+	}
+	s, err := store.Open(ctx, storeOptions(cfg))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	var rolling sync.WaitGroup
+	defer rolling.Wait()
+	rolling.Go(func() { rollUp(ctx, s, log) })
+	return ingest.Run(ctx, ingest.Options{
+		Subscribe: subscribe.Options{Broker: cfg.Broker},
+		Size:      cfg.BatchSize, Time: cfg.BatchTime, Log: log,
+	}, s)
+}
+
+// rollUp computes the hours that change until ctx is done. What it misses at the end
+// is marked in the database.
+func rollUp(ctx context.Context, s *store.Store, log *slog.Logger) {
+	t := time.NewTicker(rollEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if _, err := s.RollUp(ctx); err != nil && ctx.Err() == nil {
+			log.Error("hours cannot be computed; it is tried again", "error", err)
+		}
+	}
+}

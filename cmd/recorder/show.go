@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
+)
+
+// at prints a time as RFC 3339 in UTC, to the second.
+func at(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
+
+// maybeAt prints a time that may not be known.
+func maybeAt(ms sql.NullInt64) string {
+	if !ms.Valid {
+		return "-"
+	}
+	return at(ms.Int64)
+}
+
+// dash stands for an empty column.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// table prints columns under a heading.
+func table(heading string, lines func(w *tabwriter.Writer)) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	lines(w)
+	return w.Flush()
+}
+
+// devices lists the fleet, or registers devices.
+func devices(ctx context.Context, args []string) error {
+	l := flags("devices")
+	rest, err := l.parse(args, 0, -1)
+	switch {
+	case err != nil:
+		return err
+	case len(rest) > 0 && rest[0] != "add", len(rest) == 1:
+		return usageError{fmt.Errorf("%s takes no argument %q: want add NAME...", l.Name(), rest[0])}
+	}
+	if len(rest) > 0 {
+		return addDevices(ctx, l, rest[1:])
+	}
+	s, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	fleet, err := s.Fleet(ctx)
+	if err != nil {
+		return err
+	}
+	return table("DEVICE\tSTATUS\tSINCE\tLAST READING\tSTREAMS\tMISSING\tBACKLOG\tCLOCK\tVERSION", func(w *tabwriter.Writer) {
+		for _, d := range fleet {
+			status, backlog := "-", "-"
+			if d.Online.Valid {
+				status = map[bool]string{true: "online", false: "offline"}[d.Online.Bool]
+			}
+			if d.Backlog.Valid {
+				backlog = fmt.Sprint(d.Backlog.Int64)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Name, status, maybeAt(d.OnlineSince),
+				maybeAt(d.LastAt), d.Streams, d.Missing, backlog, dash(d.Clock), dash(d.Version))
+		}
+	})
+}
+
+// addDevices registers devices. The database is created if it is not there: they may
+// be registered before the recorder runs.
+func addDevices(ctx context.Context, l line, names []string) error {
+	cfg, err := l.load(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, storeOptions(cfg))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	added, err := s.Register(ctx, names, time.Now())
+	if err == nil {
+		fmt.Printf("%d added, %d were there\n", added, int64(len(names))-added)
+	}
+	return err
+}
+
+// first is the first argument, empty if there is none.
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// gaps lists the gaps of one device or all.
+func gaps(ctx context.Context, args []string) error {
+	l := flags("gaps")
+	rest, err := l.parse(args, 0, 1)
+	if err != nil {
+		return err
+	}
+	s, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	all, err := s.Gaps(ctx, first(rest))
+	if err != nil {
+		return err
+	}
+	return printGaps(all)
+}
+
+func printGaps(all []store.Gap) error {
+	return table("STREAM\tBOOT\tFROM\tTO\tCOUNT\tSTATE\tWHY\tNOTICED", func(w *tabwriter.Writer) {
+		for _, g := range all {
+			fmt.Fprintf(w, "%s/%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", g.Device, g.Stream, g.Boot, g.From, g.To, g.Count,
+				g.State, dash(g.Why), at(g.NoticedAt))
+		}
+	})
+}
+
+// meaning explains the causes that verify finds.
+var meaning = map[string]string{
+	store.LostBySession: "the broker had no session for the recorder when these were published",
+	store.LostByBroker: "the connection to the broker was lost meanwhile: it was killed before it saved its queue, " +
+		"or its queue for the recorder was full",
+}
+
+// verify says whether every hole of a device is explained.
+func verify(ctx context.Context, args []string) error {
+	l := flags("verify")
+	rest, err := l.parse(args, 1, 1)
+	if err != nil {
+		return err
+	}
+	s, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	v, err := s.Verify(ctx, rest[0])
+	if err != nil {
+		return err
+	}
+	sums := map[string]int64{}
+	var open []store.Gap
+	for _, g := range v.Gaps {
+		sums[g.Why] += g.Count
+		if g.Why == store.Unexplained {
+			open = append(open, g)
+		}
+	}
+	fmt.Printf("%s: %d readings, %d of them missing once and filled later\n", rest[0], v.Readings, v.Filled)
+	fmt.Printf("declared lost by the agent: %d\n", v.Declared)
+	for _, why := range []string{store.LostBySession, store.LostByBroker} {
+		if sums[why] > 0 {
+			fmt.Printf("lost by the broker (%s): %d: %s\n", why, sums[why], meaning[why])
+		}
+	}
+	if v.UncleanStarts > 0 {
+		fmt.Printf("unclean starts of the agent: %d: the end of the boot before each cannot be proven\n", v.UncleanStarts)
+	}
+	if len(open) == 0 {
+		fmt.Println("every hole is explained")
+		return nil
+	}
+	fmt.Printf("not explained: %d\n", v.Unexplained)
+	if err := printGaps(open); err != nil {
+		return err
+	}
+	return errHoles
+}
