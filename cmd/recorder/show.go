@@ -133,8 +133,8 @@ func printGaps(all []store.Gap) error {
 // meaning explains the causes that verify finds.
 var meaning = map[string]string{
 	store.LostBySession: "the broker had no session for the recorder when these were published",
-	store.LostByBroker: "the connection to the broker was lost meanwhile: it was killed before it saved its queue, " +
-		"or its queue for the recorder was full",
+	store.LostByBroker:  "the connection was lost meanwhile: the broker may have been killed before it saved its queue",
+	store.LostByQueue:   "the recorder was away meanwhile: the queue that the broker keeps for it was full",
 }
 
 // verify says whether every hole of a device is explained.
@@ -163,7 +163,7 @@ func verify(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("%s: %d readings, %d of them missing once and filled later\n", rest[0], v.Readings, v.Filled)
 	fmt.Printf("declared lost by the agent: %d\n", v.Declared)
-	for _, why := range []string{store.LostBySession, store.LostByBroker} {
+	for _, why := range []string{store.LostBySession, store.LostByBroker, store.LostByQueue} {
 		if sums[why] > 0 {
 			fmt.Printf("lost by the broker (%s): %d: %s\n", why, sums[why], meaning[why])
 		}

@@ -42,7 +42,7 @@ type Options struct {
 // A Sink is what Run needs of the store.
 type Sink interface {
 	Commit(ctx context.Context, batch []store.Item) (store.Result, error)
-	Connected(ctx context.Context, at time.Time, fresh bool) error
+	Connected(ctx context.Context, c store.Connection) error
 }
 
 // Run records until ctx is done. It connects again as often as it takes. What is
@@ -52,12 +52,12 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	o.Subscribe.Filters = Filters
 	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
-	wait := backoff{}
+	wait, started := backoff{}, true
 	for ctx.Err() == nil {
 		conn, err := subscribe.Dial(ctx, o.Subscribe)
 		if err == nil {
-			if err = note(ctx, o, sink, conn); err == nil {
-				wait = backoff{}
+			if err = note(ctx, o, sink, conn, started); err == nil {
+				wait, started = backoff{}, false
 				err = record(ctx, o, sink, conn)
 			}
 			conn.Close()
@@ -74,11 +74,11 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 
 // note says that there is a connection, in the log and in the store, where it
 // explains what is missing.
-func note(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) error {
+func note(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn, started bool) error {
 	o.Log.Info("connected", "server", conn.Server, "mqtt", map[byte]string{4: "3.1.1", 5: "5"}[conn.Version],
 		"session", map[bool]string{true: "new", false: "resumed"}[conn.Fresh])
-	at := time.Now()
-	return until(ctx, o.Log, func(ctx context.Context) error { return sink.Connected(ctx, at, conn.Fresh) })
+	c := store.Connection{At: time.Now(), Fresh: conn.Fresh, Started: started}
+	return until(ctx, o.Log, func(ctx context.Context) error { return sink.Connected(ctx, c) })
 }
 
 // A received message and when it came.

@@ -385,9 +385,16 @@ func (c *commit) saveCounters() error {
 	return nil
 }
 
-// Connected notes that the broker has accepted a connection; fresh: it had no
-// session for us, so what was published before may be lost.
-func (s *Store) Connected(ctx context.Context, at time.Time, fresh bool) error {
-	_, err := s.db.ExecContext(ctx, s.sql("INSERT INTO connection (at, fresh) VALUES (?, ?)"), at.UnixMilli(), fresh)
+// A Connection is one that the broker has accepted.
+type Connection struct {
+	At      time.Time
+	Fresh   bool // the broker had no session for us: what was published before is lost
+	Started bool // it is the first one of this start of the recorder
+}
+
+// Connected notes a connection: it explains what is missing.
+func (s *Store) Connected(ctx context.Context, c Connection) error {
+	_, err := s.db.ExecContext(ctx, s.sql("INSERT INTO connection (at, fresh, started) VALUES (?, ?, ?)"),
+		c.At.UnixMilli(), c.Fresh, c.Started)
 	return err
 }

@@ -166,11 +166,11 @@ func TestVerifyExplainsWhatTheBrokerMayLose(t *testing.T) {
 	s := opened(t)
 	ctx := context.Background()
 	commitAll(t, s, numbered(start, "1-a", 1), numbered(start+100, "1-a", 3)) // nothing explains 2
-	if err := s.Connected(ctx, time.UnixMilli(start+150), false); err != nil {
+	if err := s.Connected(ctx, Connection{At: time.UnixMilli(start + 150)}); err != nil {
 		t.Fatal(err)
 	}
 	commitAll(t, s, numbered(start+200, "1-a", 6)) // 4 and 5 were lost by a broker
-	if err := s.Connected(ctx, time.UnixMilli(start+250), true); err != nil {
+	if err := s.Connected(ctx, Connection{At: time.UnixMilli(start + 250), Fresh: true}); err != nil {
 		t.Fatal(err)
 	}
 	commitAll(t, s, numbered(start+300, "2-b", 8)) // 1 to 7 of another boot were lost with the session

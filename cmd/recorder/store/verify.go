@@ -8,7 +8,8 @@ import (
 // Why a number is missing that the agent has not declared lost.
 const (
 	LostBySession = "session" // the broker had no session for the recorder when it was published
-	LostByBroker  = "broker"  // the connection was lost meanwhile: the broker was killed, or its queue was full
+	LostByBroker  = "broker"  // the connection was lost meanwhile: the broker may have been killed before it saved
+	LostByQueue   = "queue"   // the recorder was away, and the broker keeps a limited queue for it
 	Unexplained   = ""
 )
 
@@ -84,16 +85,19 @@ func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
 		}
 		return Unexplained, nil
 	}
-	var fresh, all int64
-	err := s.read.QueryRowContext(ctx, s.sql(`SELECT count(CASE WHEN fresh THEN 1 END), count(*) FROM connection
-		WHERE at >= ? AND at <= ?`), g.BeforeAt.Int64, g.AfterAt.Int64).Scan(&fresh, &all)
+	var fresh, started, all int64
+	err := s.read.QueryRowContext(ctx, s.sql(`SELECT count(CASE WHEN fresh THEN 1 END),
+		count(CASE WHEN started THEN 1 END), count(*) FROM connection WHERE at >= ? AND at <= ?`),
+		g.BeforeAt.Int64, g.AfterAt.Int64).Scan(&fresh, &started, &all)
 	switch {
 	case err != nil:
 		return "", err
 	case fresh > 0:
 		return LostBySession, nil
-	case all > 0:
+	case all > started:
 		return LostByBroker, nil
+	case all > 0:
+		return LostByQueue, nil
 	}
 	return Unexplained, nil
 }

@@ -105,10 +105,11 @@ CREATE TABLE boot (
     PRIMARY KEY (device_id, boot)
 );
 
--- Each connection to the broker; fresh: the broker had no session for us.
+-- Each connection to the broker.
 CREATE TABLE connection (
-    at    INTEGER NOT NULL,
-    fresh BOOLEAN NOT NULL
+    at      INTEGER NOT NULL,
+    fresh   BOOLEAN NOT NULL,   -- the broker had no session for us
+    started BOOLEAN NOT NULL  -- the first one of this start of the recorder
 );
 CREATE INDEX connection_at ON connection (at);
 
