@@ -1,0 +1,89 @@
+// Recorder measures holdfast-recorder through a real Mosquitto, beside the limits that
+// it cannot exceed and the subscriber that tutorials show:
+//
+//	go run ./build/bench/recorder [-n 100000] [-rounds 5] [-dir FOLDER]
+//
+// Each round measures each line once, in turn, so that a busy machine is busy for all
+// of them; the table has the medians. Everything is on loopback and on one disk.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+)
+
+// A line is one row of the table.
+type line struct {
+	name string
+	run  func(ctx context.Context, b *bench) (perSecond float64, err error)
+	note string
+}
+
+var lines = []line{
+	{"batch inserts, SQLite", ceiling, "5,000 rows a transaction into the same table, no broker"},
+	{"broker", brokerCeiling, "Mosquitto to a subscriber that only acknowledges"},
+	{"recorder, SQLite", recorder, "Mosquitto, holdfast-recorder, one row a reading"},
+	{"one row a callback", callback, "paho, an INSERT and a COMMIT in each callback; fewer messages"},
+}
+
+// A bench is one run.
+type bench struct {
+	n      int    // readings
+	dir    string // of this round and line
+	binary string // holdfast-recorder
+	peak   int    // kB of the recorder's memory at most
+}
+
+func main() {
+	n := flag.Int("n", 100_000, "`readings` of one measurement")
+	rounds := flag.Int("rounds", 5, "how often each is measured")
+	dir := flag.String("dir", "", "`folder` on the disk to measure; else a temporary one")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *n, *rounds, *dir); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, n, rounds int, dir string) error {
+	work, err := os.MkdirTemp(dir, "recorder-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	b := &bench{n: n, binary: filepath.Join(work, "holdfast-recorder")}
+	if err := build(ctx, b.binary); err != nil {
+		return err
+	}
+	got := map[string][]float64{}
+	for round := range rounds {
+		for i, l := range lines {
+			b.dir = filepath.Join(work, fmt.Sprintf("%d-%d", round, i))
+			if err := os.Mkdir(b.dir, 0o700); err != nil {
+				return err
+			}
+			rate, err := l.run(ctx, b)
+			if err != nil {
+				return fmt.Errorf("%s: %w", l.name, err)
+			}
+			got[l.name] = append(got[l.name], rate)
+			os.RemoveAll(b.dir)
+		}
+	}
+	fmt.Printf("| line | readings/s | lowest, highest | what |\n|---|---:|---:|---|\n")
+	for _, l := range lines {
+		r := slices.Sorted(slices.Values(got[l.name]))
+		fmt.Printf("| %s | %.0f | %.0f, %.0f | %s |\n", l.name, r[len(r)/2], r[0], r[len(r)-1], l.note)
+	}
+	fmt.Printf("\n%d readings, medians of %d rounds; the recorder's memory was %.1f MiB at most\n",
+		n, rounds, float64(b.peak)/1024)
+	return nil
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/holdfast-iot/holdfast/build/bench/mosquitto"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+// The load: readings of some agents with some streams each, in turn.
+const (
+	agents  = 20
+	streams = 5
+	batch   = 5000
+)
+
+// unbounded lets the broker queue for a subscriber that is slower than the publisher.
+const unbounded = "max_queued_messages 10000000\n"
+
+// reading is the topic and the payload of the i-th reading.
+func reading(i int) (topic, payload string) {
+	agent, stream := i%agents, i/agents%streams
+	return fmt.Sprintf("agent-%d/s%d", agent, stream), fmt.Sprintf(
+		`{"ts":%d,"boot":"17-9f3c02ab","seq":%d,"value":%d.25,"unit":"%%"}`, 1_763_640_000_000+i, i/(agents*streams)+1, i%50)
+}
+
+func build(ctx context.Context, binary string) error {
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/recorder").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// ceiling inserts the readings in batches, without broker and bookkeeping.
+func ceiling(ctx context.Context, b *bench) (float64, error) {
+	s, err := store.Open(ctx, store.Options{Database: "sqlite:" + filepath.Join(b.dir, "h.db")})
+	if err != nil {
+		return 0, err
+	}
+	s.Close() // it has made the tables
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(b.dir, "h.db")+"?_txlock=immediate&_pragma=synchronous(FULL)")
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	const rows = 50
+	one := "(?, '17-9f3c02ab', ?, ?, ?, ?, NULL, '%', NULL, NULL, 0)"
+	insert, err := db.PrepareContext(ctx, "INSERT INTO reading VALUES "+one+strings.Repeat(", "+one, rows-1))
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	for i := 0; i < b.n; {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return 0, err
+		}
+		for j := 0; j < batch && i < b.n; j += rows {
+			var args []any
+			for range rows {
+				args = append(args, i%(agents*streams)+1, i/(agents*streams)+1, 1_763_640_000_000+i, 1_763_640_000_000+i, 25.5)
+				i++
+			}
+			if _, err := tx.StmtContext(ctx, insert).ExecContext(ctx, args...); err != nil {
+				tx.Rollback()
+				return 0, err
+			}
+		}
+		if err := tx.Commit(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(b.n) / time.Since(began).Seconds(), nil
+}
+
+// flood publishes readings at QoS 1 as fast as the broker takes them. Each packet is
+// encoded beforehand, so that the load costs little beside what is measured.
+func flood(addr string, n int) error {
+	var packets bytes.Buffer
+	for i := range n {
+		topic, payload := reading(i)
+		body := append(binary.BigEndian.AppendUint16(nil, uint16(len(topic))), topic...)
+		body = binary.BigEndian.AppendUint16(body, uint16(i%math.MaxUint16+1))
+		body = append(body, payload...)
+		packets.WriteByte(0x32)
+		packets.Write(binary.AppendUvarint(nil, uint64(len(body))))
+		packets.Write(body)
+	}
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("\x10\x0f\x00\x04MQTT\x04\x02\x00\x00\x00\x03pub")); err != nil {
+		return err
+	}
+	answers := bufio.NewReader(conn)
+	if _, err := io.CopyN(io.Discard, answers, 4); err != nil { // CONNACK
+		return err
+	}
+	acked := make(chan error, 1)
+	go func() {
+		_, err := io.CopyN(io.Discard, answers, int64(n)*4)
+		acked <- err
+	}()
+	if _, err := packets.WriteTo(conn); err != nil {
+		return err
+	}
+	return <-acked
+}
+
+// brokerCeiling is what Mosquitto delivers to a subscriber that only acknowledges.
+func brokerCeiling(ctx context.Context, b *bench) (float64, error) {
+	m, err := mosquitto.Start(b.dir, unbounded)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Stop()
+	conn, err := subscribe.Dial(ctx, subscribe.Options{Window: 2 * batch, MaxPayload: message.MaxPayload, Keep: 1024,
+		Filters: []string{"+/+"}, Broker: mqtt.Broker{ClientID: "ceiling", KeepAlive: 30 * time.Second,
+			Servers: []*url.URL{{Scheme: "mqtt", Host: m.Addr}}}})
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	began := time.Now()
+	sent := make(chan error, 1)
+	go func() { sent <- flood(m.Addr, b.n) }()
+	var waiting []subscribe.Message
+	for i := range b.n {
+		one, err := conn.Read()
+		if err != nil {
+			return 0, err
+		}
+		if waiting = append(waiting, one); len(waiting) == 100 || i+1 == b.n {
+			if err := conn.Acknowledge(waiting); err != nil {
+				return 0, err
+			}
+			waiting = waiting[:0]
+		}
+	}
+	rate := float64(b.n) / time.Since(began).Seconds()
+	return rate, <-sent
+}
+
+// recorder is the whole way: Mosquitto, and the program with its file.
+func recorder(ctx context.Context, b *bench) (float64, error) {
+	m, err := mosquitto.Start(b.dir, unbounded)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Stop()
+	conf, file := filepath.Join(b.dir, "recorder.yaml"), filepath.Join(b.dir, "h.db")
+	text := fmt.Sprintf("client_id: rec\nmqtt: {server: \"mqtt://%s\"}\ndatabase: \"sqlite:%s\"\n", m.Addr, file)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, b.binary, "run", "-c", conf)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	defer func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}()
+	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	if err := until(ctx, db, "SELECT count(*) FROM connection", 1); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	sent := make(chan error, 1)
+	go func() { sent <- flood(m.Addr, b.n) }()
+	if err := until(ctx, db, "SELECT value FROM counter WHERE name = 'stored'", b.n); err != nil {
+		return 0, err
+	}
+	rate := float64(b.n) / time.Since(began).Seconds()
+	var rows int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM reading").Scan(&rows); err != nil || rows != b.n {
+		return 0, fmt.Errorf("%d rows in place of %d: %v", rows, b.n, err)
+	}
+	b.peak = max(b.peak, peakMemory(cmd.Process.Pid))
+	return rate, <-sent
+}
+
+// until waits until a query returns a number, at most ten minutes.
+func until(ctx context.Context, db *sql.DB, query string, want int) error {
+	for end := time.Now().Add(10 * time.Minute); ctx.Err() == nil && time.Now().Before(end); {
+		var n int
+		if db.QueryRowContext(ctx, query).Scan(&n) == nil && n >= want {
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return fmt.Errorf("%s does not reach %d", query, want)
+}
+
+// peakMemory is the most memory that a process had, in kB.
+func peakMemory(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(text), "VmHWM:")
+	kb, _ := strconv.Atoi(strings.Fields(after + " 0")[0])
+	return kb
+}
+
+// callback is the subscriber of tutorials: one row, one COMMIT, in the callback.
+func callback(ctx context.Context, b *bench) (float64, error) {
+	n := max(b.n/50, 100)
+	m, err := mosquitto.Start(b.dir, unbounded)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Stop()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(b.dir, "h.db"))
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, "CREATE TABLE reading (topic TEXT, payload TEXT)"); err != nil {
+		return 0, err
+	}
+	done := make(chan error, 1)
+	got := 0
+	client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + m.Addr).SetClientID("tutorial"))
+	if tok := client.Connect(); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
+		return 0, fmt.Errorf("connect: %w", tok.Error())
+	}
+	defer client.Disconnect(100)
+	tok := client.Subscribe("+/+", 1, func(_ paho.Client, msg paho.Message) {
+		_, err := db.Exec("INSERT INTO reading VALUES (?, ?)", msg.Topic(), string(msg.Payload()))
+		if got++; err != nil || got == n {
+			done <- err
+		}
+	})
+	if !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
+		return 0, fmt.Errorf("subscribe: %w", tok.Error())
+	}
+	began := time.Now()
+	if err := flood(m.Addr, n); err != nil {
+		return 0, err
+	}
+	select {
+	case err := <-done:
+		return float64(n) / time.Since(began).Seconds(), err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
