@@ -55,7 +55,7 @@ var upstream = map[string][]string{
 	"uplink/payload":       {"queue", "sensors", "sensors/clock"},
 	"uplink/mdns":          {},
 	"uplink/network":       {},
-	"config": {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors",
+	"config": {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors", "sensors/access",
 		"sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs", "sensors/arming",
 		"sensors/rules"},
 	// The recorder is a program of its own: nothing of the agent imports it.

@@ -15,13 +15,18 @@ type commandKeys struct {
 }
 
 // commands says how orders are judged. In less than a second no order arrives with
-// certainty; and what was meant ten minutes ago is not meant now.
-func (r *reader) commands(k commandKeys) uplink.Commands {
+// certainty; and what was meant ten minutes ago is not meant now. cfg has the outputs and
+// the doors.
+func (r *reader) commands(k commandKeys, cfg Config) uplink.Commands {
 	between(r, "commands.max_age", k.MaxAge, time.Second, 10*time.Minute, "between 1s and 10m")
 	c := uplink.Commands{MaxAge: k.MaxAge}
 	if k.KeyFile != "" {
 		c.Key = mqtt.Secret{File: string(k.KeyFile), Key: "commands.key_file"}
 		r.passwordFile("commands.key_file", k.KeyFile)
+	}
+	c.Outputs = takeOrders(cfg.Outputs)
+	for _, door := range cfg.Access {
+		c.Asking = append(c.Asking, door.Output)
 	}
 	return c
 }

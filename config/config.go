@@ -34,6 +34,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/access"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
@@ -50,6 +51,7 @@ const DefaultPath = "/etc/holdfast/config.yaml"
 type Config struct {
 	Sensors  []sensors.Spec // in the order of the file
 	Outputs  []outputs.Spec // in the order of the file
+	Access   []access.Spec  // doors that open for a card, in the order of the file
 	Clock    clock.Trust
 	Queue    queue.Options
 	Uplink   uplink.Options

@@ -15,5 +15,6 @@ func Keys() map[string]any {
 		"sensors.NAME.alarm":  &limitKeys{},
 		"sensors.NAME.report": &reportKeys{},
 		"outputs.NAME":        newOutputStanza(),
+		"access.NAME":         newAccessStanza(),
 	}
 }

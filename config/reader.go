@@ -33,6 +33,7 @@ type file struct {
 	Commands commandKeys `yaml:"commands"`
 	Sensors  yaml.Node   `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
 	Outputs  yaml.Node   `yaml:"outputs"` // the same
+	Access   yaml.Node   `yaml:"access"`  // the same
 }
 
 // queueKeys are the keys under queue.
@@ -123,7 +124,6 @@ func (r *reader) interpret(f file) Config {
 	cfg := Config{Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
 	cfg.Uplink.Drain = r.drain(f.Drain)
-	cfg.Uplink.Commands = r.commands(f.Commands)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	cfg.Queue.ClientID = cfg.Uplink.ClientID
 	cfg.Sensors = r.sensors(&f.Sensors)
@@ -136,7 +136,8 @@ func (r *reader) interpret(f file) Config {
 	cfg.Outputs = r.outputs(&f.Outputs, cfg.Uplink.Streams)
 	cfg.Commands = cfg.Commands || runCommands(cfg.Outputs)
 	cfg.Uplink.Streams = append(cfg.Uplink.Streams, outputs.Streams(cfg.Outputs)...)
-	cfg.Uplink.Commands.Outputs = takeOrders(cfg.Outputs)
+	cfg.Access = r.access(&f.Access, cfg.Sensors, cfg.Outputs)
+	cfg.Uplink.Commands = r.commands(f.Commands, cfg)
 	// Both need the streams that there are.
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Uplink.Streams)
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg)

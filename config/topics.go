@@ -36,6 +36,8 @@ func patternProblem(pattern string) string {
 		return fmt.Sprintf("%q has to contain {client_id} and {stream}", pattern)
 	case strings.ContainsAny(bare, "{}"):
 		return fmt.Sprintf("%q has other braces than {client_id} and {stream}", pattern)
+	case strings.HasSuffix(pattern, "/set"):
+		return fmt.Sprintf("%q ends in /set, where outputs take orders", pattern)
 	}
 	return topicProblem(pattern, bare)
 }

@@ -173,4 +173,15 @@ var configSections = []configSection{
 			{"after", "to 24h: how long the link has to be down; needed", "", ""},
 			{"then", "the level to go to; needed", "`on` or `off`", ""},
 		}},
+	{path: "access.NAME", title: "access",
+		intro: "A door that opens for a card: a back end is asked, and a list on the node decides where none answers. " +
+			"See [consumers](consumers.md#a-card-a-door-and-a-back-end).", keys: []configKey{
+			{"reader", "the stream of the card reader, whose values are the numbers of cards; needed", "stream", ""},
+			{"output", "what opens the door, with `commands: true`; needed", "output", ""},
+			{"open", "100ms to 1m: for how long the list opens it; a back end says so itself", "", ""},
+			{"valid_for", "1s to 1m: how long after the card an answer is taken", "", ""},
+			{"answer_within", "to `valid_for`: how long the back end is waited for before the list decides; without a " +
+				"link the list decides at once", "", ""},
+			{"allow_file", "the list", "file", "the back end alone decides"},
+		}},
 }

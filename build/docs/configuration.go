@@ -72,6 +72,7 @@ func configKeys() map[string]option {
 	}
 	delete(all, "sensors")
 	delete(all, "outputs")
+	delete(all, "access")
 	return all
 }
 

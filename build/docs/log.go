@@ -183,6 +183,9 @@ func logLevel(call *ast.CallExpr) (level string, arg int, ok bool) {
 		ok = logger.Name == "log"
 	case *ast.SelectorExpr:
 		ok = strings.EqualFold(logger.Sel.Name, "log")
+	case *ast.CallExpr: // s.log().Warn
+		made, isMethod := logger.Fun.(*ast.SelectorExpr)
+		ok = isMethod && made.Sel.Name == "log"
 	default:
 		ok = false
 	}
