@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -35,6 +36,14 @@ func (r *reactions) observe(reading sensors.Reading) { r.outputs.Observe(reading
 // wait waits until the context of change is done, every output is safe, and its last reading
 // is recorded.
 func (r *reactions) wait() { r.outputs.Wait() }
+
+// makeSafe makes every output safe. It may be called from any goroutine, and waits for two
+// seconds at most.
+func (r *reactions) makeSafe() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return r.outputs.Safe(ctx)
+}
 
 // Outputs are the outputs as they are now. It may be called from any goroutine.
 func (r *reactions) Outputs() []outputs.Status { return r.outputs.Status() }

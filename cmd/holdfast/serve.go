@@ -50,7 +50,8 @@ func serve(ctx context.Context, cfg config.Config, around surroundings) (*queue.
 	log.Info("holdfast starts", "version", cfg.Uplink.Version, "client_id", cfg.Uplink.ClientID,
 		"boot", q.Boot(), "backlog", q.Stats().Backlog)
 	changing := newReloadable(cfg, q, clock, around) // the sensors, the link and the page
-	agent := control.Agent{Queue: q, Snapshot: changing.snapshot, Updated: reportUpdate(q, clock)}
+	agent := control.Agent{Queue: q, Snapshot: changing.snapshot, MakeSafe: changing.reacts.makeSafe,
+		Updated: reportUpdate(q, clock)}
 
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	writer := new(errgroup.Group) // what needs the disk ends last: until then an alarm is on disk when Put returns

@@ -99,13 +99,16 @@ func (p *port) returned() bool {
 // set opens the line if need be, makes the output on or off, and reads it back.
 func (p *port) set(ctx context.Context, on bool) error {
 	return p.do(ctx, func(ctx context.Context, line Line) (_ Line, err error) {
-		if line == nil {
+		opens := line == nil
+		if opens {
 			if line, err = p.open(ctx, p.spec); err != nil {
 				return nil, err
 			}
 		}
-		if err := line.Set(ctx, on); err != nil {
-			return line, err
+		if !opens || on != p.spec.Safe { // it is opened at its safe level
+			if err := line.Set(ctx, on); err != nil {
+				return line, err
+			}
 		}
 		return line, readBack(ctx, line, on)
 	})

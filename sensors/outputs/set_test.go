@@ -255,7 +255,7 @@ func TestAnOutputGoesOffWhenItsTimeIsOver(t *testing.T) {
 		}
 		h.stop()
 		h.want("siren", "off by start", "on by rule:intruder for 10s", "off by timer")
-		if got := h.lines["siren"].sets; !slices.Equal(got, []string{"open", "off", "on", "off", "off", "close"}) {
+		if got := h.lines["siren"].sets; !slices.Equal(got, []string{"open", "on", "off", "off", "close"}) {
 			t.Error(got)
 		}
 	})

@@ -34,6 +34,12 @@ func AskToAdopt(path, clientID string) (a Answer, err error) {
 	return ask(path, request{Do: Adopt, From: clientID})
 }
 
+// MakeSafe has the agent make all outputs safe. The error says which are not.
+func MakeSafe(path string) error {
+	_, err := ask(path, request{Do: makeSafe})
+	return err
+}
+
 // TellUpdated has the agent report the event "update" with these details, which
 // have to marshal to a JSON object.
 func TellUpdated(path string, details any) error {

@@ -56,6 +56,8 @@ const (
 	Adopt  = "adopt"  // takes over the backlog of another client ID
 	Status = "status" // all that the node knows of itself
 
+	makeSafe = "safe" // makes all outputs safe
+
 	updated = "updated" // tells the outcome of an update, which becomes an event
 )
 
@@ -63,6 +65,7 @@ const (
 type Agent struct {
 	Queue    Queue
 	Snapshot func() status.Snapshot // for Status; may be called from any goroutine
+	MakeSafe func() error           // makes all outputs safe, within two seconds; from any goroutine
 	Updated  func(json.RawMessage)  // takes the outcome of an update, a JSON object; from any goroutine
 }
 
@@ -294,6 +297,8 @@ func (s *server) answer(req request, err error) Answer {
 	case req.Do == Status:
 		now := s.agent.Snapshot()
 		all = &now
+	case req.Do == makeSafe:
+		err = s.agent.MakeSafe()
 	case req.Do == updated && isObject(req.Outcome):
 		s.agent.Updated(req.Outcome)
 	case req.Do != Stats:

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/output"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
+)
+
+// runOutputs shows what the outputs are, as the agent that runs knows it, or makes all of
+// them safe. Flags may stand before and after the verb.
+func runOutputs(ctx context.Context, args []string) error {
+	f := flags("outputs")
+	path := configFlag(f)
+	f.Usage = func() { outputsUsage(f) }
+	if err := parse(f, args, math.MaxInt); err != nil {
+		return err
+	}
+	verb := f.Arg(0)
+	if verb != "" {
+		if err := parse(f, f.Args()[1:], 0); err != nil { // flags after the verb
+			return err
+		}
+	}
+	if verb != "" && verb != "safe" {
+		return usageError{fmt.Errorf("unknown verb %q of outputs; there is safe, and without a verb they are shown", verb)}
+	}
+	cfg, err := config.Load(ctx, *path)
+	switch {
+	case err != nil:
+		return err
+	case verb == "safe":
+		return makeSafe(ctx, cfg, *path)
+	}
+	return showOutputs(cfg)
+}
+
+// outputsUsage prints the verb and the flags.
+func outputsUsage(f *flag.FlagSet) {
+	fmt.Fprintf(f.Output(), "Usage: holdfast outputs [-c FILE] [safe]\n\n"+
+		"  %-8s %s\n\n", "safe", "puts all outputs to their safe level, with the agent running or not")
+	f.PrintDefaults()
+}
+
+// showOutputs prints the outputs as `holdfast status` does.
+func showOutputs(cfg config.Config) error {
+	s, err := control.AskStatus(cfg.Queue.Path)
+	if err != nil {
+		return explainNotRunning(err, cfg.Queue.Path)
+	}
+	if len(s.Outputs) == 0 {
+		fmt.Fprintln(stdout, "the agent has no outputs")
+		return nil
+	}
+	p := &statusPage{Snapshot: s}
+	p.outputs()
+	_, err = io.WriteString(stdout, p.out.String())
+	return err
+}
+
+// makeSafe makes every output safe: by the agent that has the lines, or, when none runs or
+// it does not answer, by itself. It is what the unit runs after the agent has ended,
+// however it ended, so it needs no file but the configuration and makes none.
+func makeSafe(ctx context.Context, cfg config.Config, path string) error {
+	if err := trust(cfg, path); err != nil {
+		return err
+	}
+	if len(cfg.Outputs) == 0 {
+		return nil
+	}
+	asked := control.MakeSafe(cfg.Queue.Path)
+	if asked == nil {
+		fmt.Fprintf(stdout, "%d outputs are at their safe level, by the agent\n", len(cfg.Outputs))
+		return nil
+	}
+	err := outputs.MakeSafe(ctx, cfg.Outputs, output.NewHardware(drivers.NewHardware()).Open)
+	switch {
+	case err == nil:
+		fmt.Fprintf(stdout, "%d outputs are at their safe level\n", len(cfg.Outputs))
+	case !errors.Is(asked, control.ErrNotRunning):
+		err = errors.Join(asked, err)
+		if errors.Is(asked, os.ErrPermission) {
+			err = fmt.Errorf("%w\nask as the user that the agent runs as, or as root", err)
+		}
+	}
+	return err
+}
