@@ -59,11 +59,12 @@ var upstream = map[string][]string{
 		"sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs", "sensors/arming",
 		"sensors/rules"},
 	// The recorder is a program of its own: nothing of the agent imports it.
-	"cmd/recorder":           {"cmd/recorder/ingest", "cmd/recorder/store", "cmd/recorder/subscribe", "config"},
-	"cmd/recorder/ingest":    {"cmd/recorder/message", "cmd/recorder/store", "cmd/recorder/subscribe"},
-	"cmd/recorder/message":   {},
-	"cmd/recorder/store":     {"cmd/recorder/message"},
-	"cmd/recorder/subscribe": {"uplink/mqtt"},
+	"cmd/recorder":                    {"cmd/recorder/ingest", "cmd/recorder/store", "cmd/recorder/subscribe", "config"},
+	"cmd/recorder/ingest":             {"cmd/recorder/message", "cmd/recorder/store", "cmd/recorder/subscribe"},
+	"cmd/recorder/message":            {},
+	"cmd/recorder/store":              {"cmd/recorder/message"},
+	"cmd/recorder/store/postgrestest": {}, // for tests
+	"cmd/recorder/subscribe":          {"uplink/mqtt"},
 
 	"cmd/holdfast/broker": {},
 	"cmd/holdfast/cable":  {},
@@ -95,7 +96,7 @@ var thirdParty = map[string]string{
 	"github.com/mochi-mqtt/":        "cmd/holdfast/broker",
 	"github.com/coreos/go-systemd/": "cmd/holdfast/systemd",
 	"modernc.org/":                  "cmd/recorder/store",
-	"github.com/jackc/":             "cmd/recorder/store",
+	"github.com/jackc/":             "cmd/recorder/store cmd/recorder/store/postgrestest",
 	"github.com/pressly/":           "cmd/recorder/store",
 	"golang.org/x/sync/errgroup":    "cmd/holdfast",
 }

@@ -37,6 +37,7 @@ install_tools() {
 	need rabbitmq-server rabbitmq-server
 	[ -d /usr/lib/python3/dist-packages/paho ] || missing+=(python3-paho-mqtt)
 	[ -d /usr/lib/python3/dist-packages/django ] || missing+=(python3-django)
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql) # the recorder's larger database
 	need qemu-arm-static qemu-user-static
 	need mkfs.ext4 e2fsprogs # a card of its own for the agent
 	need fsfreeze util-linux

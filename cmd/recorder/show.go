@@ -60,7 +60,8 @@ func devices(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return table("DEVICE\tSTATUS\tSINCE\tLAST READING\tSTREAMS\tMISSING\tBACKLOG\tCLOCK\tVERSION", func(w *tabwriter.Writer) {
+	heading := "DEVICE\tSTATUS\tSINCE\tLAST READING\tSTREAMS\tMISSING\tBACKLOG\tCLOCK\tVERSION"
+	return table(heading, func(w *tabwriter.Writer) {
 		for _, d := range fleet {
 			status, backlog := "-", "-"
 			if d.Online.Valid {
@@ -134,7 +135,7 @@ func printGaps(all []store.Gap) error {
 var meaning = map[string]string{
 	store.LostBySession: "the broker had no session for the recorder when these were published",
 	store.LostByBroker:  "the connection was lost meanwhile: the broker may have been killed before it saved its queue",
-	store.LostByQueue:   "the recorder was away meanwhile: the queue that the broker keeps for it was full",
+	store.LostByQueue:   "the recorder was away meanwhile: the broker's queue for it was full, or the broker was killed, too",
 }
 
 // verify says whether every hole of a device is explained.

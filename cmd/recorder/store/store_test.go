@@ -19,11 +19,15 @@ import (
 // start is when the tests' messages begin to arrive.
 const start = int64(1_763_640_000_000)
 
-// opened opens a new SQLite file.
+// newDatabase names a new database. TestPostgreSQL puts another in its place.
+var newDatabase = newFile
+
+func newFile(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "a b?.db") }
+
+// opened opens a new database.
 func opened(t *testing.T) *Store {
 	t.Helper()
-	return openedAs(t, Options{Database: "sqlite:" + filepath.Join(t.TempDir(), "a b?.db"), Unknown: "accept",
-		MaxQuarantine: 100})
+	return openedAs(t, Options{Database: newDatabase(t), Unknown: "accept", MaxQuarantine: 100})
 }
 
 func openedAs(t *testing.T, o Options) *Store {
@@ -208,8 +212,7 @@ func TestUnknownDevicesAreTreatedAsConfigured(t *testing.T) {
 		"refuse":     {Refused: 1, Quarantined: 1},
 		"quarantine": {Quarantined: 2},
 	} {
-		s := openedAs(t, Options{Database: "sqlite:" + filepath.Join(t.TempDir(), "h.db"), Unknown: unknown,
-			MaxQuarantine: 9})
+		s := openedAs(t, Options{Database: newDatabase(t), Unknown: unknown, MaxQuarantine: 9})
 		if r := commitAll(t, s, numbered(start, "1-a", 1), got(start, "porch/hum", "{")); r != want {
 			t.Errorf("%s: %+v", unknown, r)
 		}
@@ -257,9 +260,9 @@ func TestSQLInNamesIsAName(t *testing.T) {
 }
 
 func TestALaterDatabaseIsRefused(t *testing.T) {
-	path := "sqlite:" + filepath.Join(t.TempDir(), "h.db")
+	path := newDatabase(t)
 	s := openedAs(t, Options{Database: path})
-	if _, err := s.db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
+	if _, err := s.db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(context.Background(), Options{Database: path})
