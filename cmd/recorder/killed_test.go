@@ -84,20 +84,7 @@ func TestKilledAgentsAndRecorderLoseNothing(t *testing.T) {
 		r.start()
 	}
 	r.grows(1000)
-	for _, a := range agents {
-		a.stop()
-	}
-	for name := range agents {
-		eventually(t, name+" is complete", func() bool { _, status := r.output("verify", name); return status == 0 })
-	}
-	if missing := r.count("SELECT coalesce(sum(count), 0) FROM gap WHERE state = 'missing'"); missing != 0 {
-		out, _ := r.output("gaps")
-		t.Errorf("%d readings are missing though the broker lived:\n%s", missing, out)
-	}
-	if n := r.unaccounted(); n != 0 {
-		t.Errorf("%d numbers are not accounted for", n)
-	}
-	t.Logf("%d kills each: %s", kills, r.counters())
+	r.complete(agents)
 }
 
 // TestAKilledBrokerIsExplained kills the broker, too. What it acknowledged since it

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"database/sql"
 	"fmt"
 	"net"
@@ -57,14 +56,14 @@ type program struct {
 	t    *testing.T
 	make func() *exec.Cmd
 	cmd  *exec.Cmd
-	err  bytes.Buffer // standard error, of the program that runs
+	err  *logBuffer // standard error, of the program that runs
 }
 
 func (p *program) start() {
 	p.t.Helper()
 	p.cmd = p.make()
-	p.err.Reset()
-	p.cmd.Stderr = &p.err
+	p.err = &logBuffer{}
+	p.cmd.Stderr = p.err
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -77,7 +76,7 @@ func (p *program) stop() {
 	p.t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("%v:\n%s", err, &p.err)
+		p.t.Errorf("%v:\n%s", err, p.err)
 	}
 }
 
@@ -117,16 +116,21 @@ func waitFor(t *testing.T, addr string) {
 // A recorder is the program under test with its database.
 type recorder struct {
 	*program
-	conf, db string
+	conf, database string
 }
 
 // startRecorder starts one with a new SQLite file. extra is added to its file.
 func startRecorder(t *testing.T, addr, extra string) *recorder {
 	t.Helper()
-	dir := t.TempDir()
-	r := &recorder{conf: filepath.Join(dir, "recorder.yaml"), db: filepath.Join(dir, "history.db")}
-	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\ndatabase: \"sqlite:%s\"\n%s",
-		addr, r.db, extra)
+	return startRecorderWith(t, addr, "sqlite:"+filepath.Join(t.TempDir(), "history.db"), extra)
+}
+
+// startRecorderWith starts one with a database.
+func startRecorderWith(t *testing.T, addr, database, extra string) *recorder {
+	t.Helper()
+	r := &recorder{conf: filepath.Join(t.TempDir(), "recorder.yaml"), database: database}
+	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\ndatabase: %q\n%s",
+		addr, r.database, extra)
 	if err := os.WriteFile(r.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +166,15 @@ func (r *recorder) output(args ...string) (string, int) {
 
 // count reads a number from the database; 0 if it cannot be read yet.
 func (r *recorder) count(query string, args ...any) (n int) {
-	db, err := sql.Open("sqlite", "file:"+r.db+"?mode=ro&_pragma=busy_timeout(10000)")
+	driver, name := "pgx", r.database
+	if path, ok := strings.CutPrefix(r.database, "sqlite:"); ok {
+		driver, name = "sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(10000)"
+	} else {
+		for n := 1; strings.Contains(query, "?"); n++ {
+			query = strings.Replace(query, "?", fmt.Sprint("$", n), 1)
+		}
+	}
+	db, err := sql.Open(driver, name)
 	if err != nil {
 		r.t.Fatal(err)
 	}

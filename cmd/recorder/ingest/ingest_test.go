@@ -1,0 +1,247 @@
+package ingest
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+// A sink notes what it is given, and fails as often as a test says.
+type sink struct {
+	mu          sync.Mutex
+	fails       int // guarded by mu, as all below
+	stored      []int64
+	batches     []int
+	connections []store.Connection
+}
+
+func (s *sink) Commit(_ context.Context, batch []store.Item) (store.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fails > 0 {
+		s.fails--
+		return store.Result{}, errors.New("the disk is full")
+	}
+	s.batches = append(s.batches, len(batch))
+	for _, it := range batch {
+		if r, ok := it.Message.(message.Reading); ok {
+			s.stored = append(s.stored, r.Seq)
+		}
+	}
+	return store.Result{}, nil
+}
+
+func (s *sink) Connected(_ context.Context, c store.Connection) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connections = append(s.connections, c)
+	return nil
+}
+
+// numbers returns what is stored.
+func (s *sink) numbers() []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.stored)
+}
+
+// A broker is the other end of one connection, in memory.
+type broker struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// answer reads a packet of a type and writes an answer.
+func (b *broker) answer(t *testing.T, kind byte, with []byte) {
+	t.Helper()
+	if got, _ := b.packet(t); got != kind {
+		t.Fatalf("packet of type %d, want %d", got, kind)
+	}
+	if _, err := b.Write(with); err != nil {
+		t.Error(err)
+	}
+}
+
+// packet reads a packet.
+func (b *broker) packet(t *testing.T) (kind byte, body []byte) {
+	t.Helper()
+	first, err := b.r.ReadByte()
+	if err != nil {
+		return 0, nil
+	}
+	n, err := binary.ReadUvarint(b.r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body = make([]byte, n)
+	if _, err := io.ReadFull(b.r, body); err != nil {
+		t.Fatal(err)
+	}
+	return first >> 4, body
+}
+
+// publish sends a reading with its number as the identifier.
+func (b *broker) publish(t *testing.T, seq int) {
+	t.Helper()
+	payload := fmt.Sprintf(`{"ts":1,"boot":"1-a","seq":%d,"value":1}`, seq)
+	body := append([]byte("\x00\x09porch/hum"), byte(seq>>8), byte(seq), 0)
+	body = append(body, payload...)
+	if _, err := b.Write(append(binary.AppendUvarint([]byte{0x32}, uint64(len(body))), body...)); err != nil {
+		t.Error(err)
+	}
+}
+
+// running starts Run with a broker in memory. It is called in a bubble of synctest.
+func running(t *testing.T, s *sink, o Options) (connections chan *broker, stop func()) {
+	t.Helper()
+	connections = make(chan *broker)
+	o.Log = slog.New(slog.DiscardHandler)
+	o.Subscribe.Broker = mqtt.Broker{ClientID: "rec", KeepAlive: 10 * time.Second,
+		Servers: []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
+		Network: func(context.Context, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			connections <- &broker{theirs, bufio.NewReader(theirs)}
+			return ours, nil
+		}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, o, s) }()
+	return connections, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// accepted answers CONNECT and SUBSCRIBE. resumed: there is a session.
+func accepted(t *testing.T, b *broker, resumed byte) *broker {
+	t.Helper()
+	b.answer(t, 1, []byte{0x20, 3, resumed, 0, 0})
+	b.answer(t, 8, []byte{0x90, 5, 0, 1, 0, 1, 1})
+	return b
+}
+
+func TestAcknowledgementsComeAfterCommitAndInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{fails: 3}
+		connections, stop := running(t, s, Options{Size: 100, Time: time.Second})
+		b := accepted(t, <-connections, 0)
+		for seq := 1; seq <= 5; seq++ {
+			b.publish(t, seq)
+		}
+		for seq := 1; seq <= 5; seq++ {
+			kind, body := b.packet(t)
+			for kind == 12 { // PINGREQ
+				kind, body = b.packet(t)
+			}
+			if kind != 4 || int(binary.BigEndian.Uint16(body)) != seq {
+				t.Fatalf("type %d % x, want the acknowledgement of %d", kind, body, seq)
+			}
+			if got := s.numbers(); !slices.Equal(got, []int64{1, 2, 3, 4, 5}) {
+				t.Fatalf("an acknowledgement came when %v was stored", got)
+			}
+		}
+		go io.Copy(io.Discard, b.r)
+		stop()
+		b.Close()
+		if c := s.connections; len(c) != 1 || !c[0].Fresh || !c[0].Started {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// TestWhatWasReadIsStoredWhenTheBrokerDies: it may never send it again.
+func TestWhatWasReadIsStoredWhenTheBrokerDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		connections, stop := running(t, s, Options{Size: 100, Time: time.Second})
+		b := accepted(t, <-connections, 0)
+		b.publish(t, 1)
+		b.publish(t, 2)
+		b.Close()
+		b = accepted(t, <-connections, 1)
+		if got := s.numbers(); !slices.Equal(got, []int64{1, 2}) {
+			t.Errorf("stored %v", got)
+		}
+		synctest.Wait()
+		if c := s.connections; len(c) != 2 || c[1].Fresh || c[1].Started {
+			t.Errorf("%+v", c)
+		}
+		go io.Copy(io.Discard, b.r)
+		stop()
+		b.Close()
+	})
+}
+
+// TestABusyStoreStopsTheReader: what waits is bounded, and pings go on.
+func TestABusyStoreStopsTheReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{fails: 1 << 30}
+		connections, stop := running(t, s, Options{Size: 10, Time: time.Millisecond})
+		b := accepted(t, <-connections, 0)
+		pings := make(chan struct{}, 1000)
+		go func() {
+			for {
+				kind, _ := b.packet(t)
+				if kind == 0 {
+					return
+				}
+				if kind == 12 {
+					pings <- struct{}{}
+				}
+			}
+		}()
+		sent := make(chan int)
+		go func() {
+			defer close(sent)
+			for seq := 1; seq <= 5000; seq++ {
+				b.publish(t, seq)
+				sent <- seq
+			}
+		}()
+		last := 0
+		for end := time.After(5 * time.Minute); end != nil; {
+			select {
+			case last = <-sent:
+			case <-end:
+				end = nil
+			}
+		}
+		// Two batches, and what fits into the buffer of the reader.
+		if last > 2*10+64<<10/60 {
+			t.Errorf("%d messages were taken while nothing is stored", last)
+		}
+		if len(pings) < 20 {
+			t.Errorf("%d pings in five minutes", len(pings))
+		}
+		s.mu.Lock()
+		s.fails = 0
+		s.mu.Unlock()
+		for range sent {
+		}
+		for len(s.numbers()) < 5000 {
+			time.Sleep(time.Second)
+		}
+		if got := s.numbers(); got[0] != 1 || got[4999] != 5000 {
+			t.Errorf("%d to %d", got[0], got[4999])
+		}
+		stop()
+		b.Close()
+	})
+}
