@@ -135,7 +135,8 @@ func printGaps(all []store.Gap) error {
 var meaning = map[string]string{
 	store.LostBySession: "the broker had no session for the recorder when these were published",
 	store.LostByBroker:  "the connection was lost meanwhile: the broker may have been killed before it saved its queue",
-	store.LostByQueue:   "the recorder was away meanwhile: the broker's queue for it was full, or the broker was killed, too",
+	store.LostByQueue: "the recorder was away meanwhile: the broker's queue for it was full, or the broker was " +
+		"killed, too",
 }
 
 // verify says whether every hole of a device is explained.

@@ -15,7 +15,8 @@ import (
 
 // openSQLite opens a file. WAL lets commands read while the recorder writes;
 // synchronous=FULL makes COMMIT wait until the disk has it, which the
-// acknowledgements rely on.
+// acknowledgements rely on. The journal of one statement stays in memory: as a file it
+// took a third of the time of a batch.
 func (s *Store) openSQLite(path string, create bool) error {
 	s.dialect = dialect{name: "sqlite", goose: goose.DialectSQLite3}
 	_, err := os.Stat(path)
@@ -28,7 +29,7 @@ func (s *Store) openSQLite(path string, create bool) error {
 		}
 	}
 	s.db, err = sql.Open("sqlite", sqliteName(path,
-		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")+"&_txlock=immediate")
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)")+"&_txlock=immediate")
 	if err != nil {
 		return err
 	}
