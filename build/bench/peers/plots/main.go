@@ -1,4 +1,4 @@
-// Command plots draws what holdfast's cost depends on, and writes its section of
+// Command plots draws what holdfast's cost depends on, and writes its sections of
 // docs/benchmarks.md:
 //
 //	cd build/bench/peers && go run ./plots -tree ../../..
@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -52,8 +53,9 @@ func main() {
 	var t times
 	flag.DurationVar(&t.calm, "calm", 20*time.Second, "how long an agent's processor time is counted")
 	flag.DurationVar(&t.away, "away", 20*time.Second, "how long its readings are kept")
+	only := flag.String("only", "", "growth or streams; empty: both")
 	flag.Parse()
-	if err := run(ctx, *tree, t); err != nil {
+	if err := run(ctx, *tree, *only, t); err != nil {
 		fmt.Fprintln(os.Stderr, "plots:", err)
 		stop()
 		os.Exit(1)
@@ -63,33 +65,46 @@ func main() {
 // times are how long an agent is looked at.
 type times struct{ calm, away time.Duration }
 
-func run(ctx context.Context, tree string, t times) error {
-	before, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
+func run(ctx context.Context, tree, only string, t times) error {
+	if err := os.MkdirAll(filepath.Join(tree, "docs", "plots"), 0o755); err != nil {
 		return err
 	}
-	growth, err := measureGrowth(ctx, tree)
-	if err != nil {
-		return err
+	if only != "streams" {
+		growth, err := measureGrowth(ctx, tree)
+		if err != nil {
+			return err
+		}
+		if err := publish(tree, "growth", growthTitle, growthPanels(growth), growthSection(growth)); err != nil {
+			return err
+		}
+	}
+	if only == "growth" {
+		return nil
 	}
 	loads, err := measureStreams(ctx, tree, t)
 	if err != nil {
 		return err
 	}
-	folder := filepath.Join(tree, "docs", "plots")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	err1 := picture(filepath.Join(folder, "growth.svg"), growthTitle, growthPanels(growth))
-	err2 := picture(filepath.Join(folder, "streams.svg"), streamsTitle, streamsPanels(loads))
-	text := section(growth, loads, t, string(bytes.Fields(before)[0]))
-	return errors.Join(err1, err2, markdown.ReplaceSection(filepath.Join(tree, "docs", "benchmarks.md"), "plots", text))
+	return publish(tree, "streams", streamsTitle, streamsPanels(loads), streamsSection(loads, t))
 }
 
-func picture(path, about string, panels []panel) error {
+// publish writes a picture and the section of the page that shows it.
+func publish(tree, name, title string, panels []panel, text string) error {
 	var b bytes.Buffer
-	draw(&b, about, panels)
-	return os.WriteFile(path, b.Bytes(), 0o644)
+	draw(&b, title, panels)
+	return errors.Join(os.WriteFile(filepath.Join(tree, "docs", "plots", name+".svg"), b.Bytes(), 0o644),
+		markdown.ReplaceSection(filepath.Join(tree, "docs", "benchmarks.md"), name, text))
+}
+
+// machine says what was measured when, and on what.
+func machine() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	load := "unknown"
+	if fields := bytes.Fields(text); err == nil && len(fields) > 0 {
+		load = string(fields[0])
+	}
+	return fmt.Sprintf("%s, %d cores, load %s, %s, one run", time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), load,
+		runtime.Version())
 }
 
 func measureGrowth(ctx context.Context, tree string) ([]amount, error) {
@@ -101,7 +116,7 @@ func measureGrowth(ctx context.Context, tree string) ([]amount, error) {
 func measureStreams(ctx context.Context, tree string, t times) (all []load, err error) {
 	for _, n := range counts {
 		got, err := decoded[load](ctx, tree, "go", "run", "./build/bench/streams", "-json", "-streams", strconv.Itoa(n),
-			"-calm", t.calm.String(), "-away", t.away.String(), "-after", "15s")
+			"-calm", t.calm.String(), "-away", t.away.String(), "-after", "30s")
 		if err != nil {
 			return nil, err
 		}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
-	"time"
 
 	"github.com/holdfast-iot/holdfast/build/markdown"
 )
@@ -53,14 +51,14 @@ func streamsPanels(all []load) []panel {
 		one("bytes of a reading on disk", func(l load) float64 { return l.AtRest })}
 }
 
-// section is that of docs/benchmarks.md: the pictures, and the numbers in them.
-func section(growth []amount, loads []load, t times, before string) string {
+// growthSection is the picture, and the numbers in it.
+func growthSection(all []amount) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `## What grows
+	fmt.Fprintf(&b, `## What grows with the backlog
 
-    cd build/bench/peers && go run ./plots
+    cd build/bench/peers && go run ./plots -only growth
 
-%s, %d cores, load before it %s, %s. One run.
+%s.
 
 ![%s](plots/growth.svg)
 
@@ -69,12 +67,23 @@ that the kernel has in memory.
 
 | wait | memory, MiB | on disk, MiB | open, ms |
 |---:|---:|---:|---:|
-`, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), before, runtime.Version(), growthTitle)
-	memory, disk, open := byUnit(growth, "MiB", 1), byUnit(growth, "B", 1.0/mib), byUnit(growth, "ms", 1)
+`, machine(), growthTitle)
+	memory, disk, open := byUnit(all, "MiB", 1), byUnit(all, "B", 1.0/mib), byUnit(all, "ms", 1)
 	for i := range min(len(memory), len(disk), len(open)) {
 		fmt.Fprintf(&b, "| %.0f | %.1f | %.2f | %.1f |\n", memory[i].x, memory[i].y, disk[i].y, open[i].y)
 	}
-	fmt.Fprintf(&b, `
+	return markdown.Wrap(b.String())
+}
+
+// streamsSection is the picture, and the numbers in it.
+func streamsSection(loads []load, t times) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `## What grows with the streams
+
+    cd build/bench/peers && go run ./plots -only streams
+
+%s.
+
 ![%s](plots/streams.svg)
 
 An agent with simulated sensors: so many streams with a reading a second each, beside one stream with as many
@@ -83,7 +92,7 @@ after so short a time is in small blocks, which are merged later.
 
 | streams | readings/s | CPU, %% of a core | memory, MiB | bytes of a reading on disk |
 |---:|---:|---:|---:|---:|
-`, streamsTitle, t.calm, t.away)
+`, machine(), streamsTitle, t.calm, t.away)
 	for _, l := range loads {
 		fmt.Fprintf(&b, "| %.0f | %.0f | %.2f | %.1f | %.1f |\n", l.Streams, l.rate, 100*l.Core, l.Memory/mib, l.AtRest)
 	}

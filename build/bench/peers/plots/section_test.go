@@ -21,7 +21,7 @@ func TestThePicturesHaveTheFiguresOfTheTable(t *testing.T) {
 	for i := range loads {
 		loads[i].rate = 10
 	}
-	text := section(growth, loads, times{}, "0.5")
+	text := growthSection(growth) + streamsSection(loads, times{})
 	for _, want := range []string{"| 1000 | 2.0 | 1.00 | 3.5 |", "| 1 | 10 | 1.00 | 2.0 | 10.0 |",
 		"| 10 | 10 | 2.00 | 4.0 | 20.0 |"} {
 		if !strings.Contains(text, want) {
