@@ -6,7 +6,7 @@ require github.com/holdfast-iot/holdfast v0.0.0
 
 require (
 	go.etcd.io/bbolt v1.5.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 )
 
 replace github.com/holdfast-iot/holdfast => ../..
