@@ -76,8 +76,9 @@ var upstream = map[string][]string{
 	"cmd/holdfast": {"cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor",
 		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/setup", "cmd/holdfast/systemd",
 		"cmd/holdfast/update", "cmd/holdfast/status", "config", "uplink", "uplink/network",
-		"uplink/payload",
-		"queue", "sensors", "sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs",
+		"uplink/command", "uplink/payload",
+		"queue", "sensors", "sensors/access", "sensors/clock", "sensors/drivers", "sensors/drivers/output",
+		"sensors/outputs",
 		"sensors/arming", "sensors/rules"},
 }
 

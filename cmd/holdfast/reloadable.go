@@ -61,6 +61,7 @@ func (a *reloadable) linkOptions() uplink.Options {
 	opt.Clock, opt.Boot, opt.Report, opt.Declare, opt.Stats = a.clock, q.Boot(), q.Report, q.Declare, q.Stats
 	opt.Progress = a.progress
 	opt.Problems, opt.AwaitNetwork = a.problems, a.awaitNetwork
+	opt.Commands.Do, opt.Commands.Memory = a.reacts.do, a.reacts.memory
 	return opt
 }
 
@@ -188,6 +189,14 @@ func (a *reloadable) snapshot() status.Snapshot {
 	node := a.node
 	a.mu.RUnlock()
 	return node.Snapshot(true)
+}
+
+// isOnline reports whether the link has a connection. It may be called from any goroutine.
+func (a *reloadable) isOnline() bool {
+	a.mu.RLock()
+	link := a.link
+	a.mu.RUnlock()
+	return link.Status().Connected
 }
 
 // inWords is what `systemctl status` shows. It may be called from any goroutine.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -199,7 +200,7 @@ func (j *Judge) claim(o *Order, now time.Time, stamp clock.Stamp) Verdict {
 	}
 	switch c, what := j.memory.claim(j.target.Name, o.ID, until, j.asks); c {
 	case wasDone:
-		return Verdict{Duplicate, what}
+		return Verdict{Duplicate, cmp.Or(what, "the first is being done")}
 	case noRoom:
 		return refuse("too many: 1024 orders have not expired")
 	case unasked:

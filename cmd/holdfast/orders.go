@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/access"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
+	orders "github.com/holdfast-iot/holdfast/uplink/command"
+)
+
+// do does an order that came by MQTT and may be done. It waits for nothing.
+func (r *reactions) do(o orders.Order, answer func(done bool, why string)) {
+	by := "order"
+	if o.ID != "" {
+		by += ":" + o.ID
+	}
+	r.outputs.Do(outputs.Order{Output: o.Target, On: o.State == "ON", For: o.For, By: by, Remote: true,
+		Answer: func(a outputs.Answer) { answer(a.Done, a.Why) }})
+}
+
+// doors run the doors of the configuration. A reload keeps them if they did not change, with
+// the cards that wait for an answer.
+type doors struct {
+	to access.Wiring
+
+	specs   []access.Spec      // belongs to the goroutine of change
+	stop    context.CancelFunc // of those that run; nil: none does. As specs
+	running sync.WaitGroup     // of them
+
+	now atomic.Pointer[access.Doors] // nil: there are none
+}
+
+// change makes these the doors that run, until ctx is done.
+func (d *doors) change(ctx context.Context, specs []access.Spec) {
+	if reflect.DeepEqual(specs, d.specs) {
+		return
+	}
+	if d.stop != nil {
+		d.stop()
+		d.running.Wait()
+	}
+	d.specs, d.stop = specs, nil
+	if len(specs) == 0 {
+		d.now.Store(nil)
+		return
+	}
+	next := access.New(specs, d.to)
+	d.now.Store(next)
+	ctx, d.stop = context.WithCancel(ctx)
+	d.running.Go(func() { _ = next.Run(ctx) }) // its error is that of ctx
+}
+
+// observe takes each reading, and waits for nothing.
+func (d *doors) observe(r sensors.Reading) {
+	if now := d.now.Load(); now != nil {
+		now.Observe(r)
+	}
+}

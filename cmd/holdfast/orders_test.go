@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// orderAnswers are the answers to orders that arrived, as "output id result".
+func (s *subscriber) orderAnswers() (all []string) {
+	for _, a := range s.on("store/agent/event") {
+		var e struct{ Event, ID, Output, Result, Why string }
+		if json.Unmarshal([]byte(a.raw), &e) == nil && e.Event == "command" {
+			word, _, _ := strings.Cut(e.Why, ":")
+			all = append(all, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", e.Output, e.ID, e.Result, word)))
+		}
+	}
+	return all
+}
+
+// order publishes an order at QoS 1, and waits until the broker has it.
+func (s *subscriber) order(t *testing.T, topic, payload string, retain bool) {
+	t.Helper()
+	if tok := s.client.Publish(topic, 1, retain, payload); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatalf("%s: %v", topic, tok.Error())
+	}
+}
+
+// takesOrders waits until an order without an ID is done: the subscription is older than
+// two seconds.
+func (w *wired) takesOrders(t *testing.T) {
+	t.Helper()
+	var last time.Time
+	eventually(t, time.Minute, "an order is done", func() bool {
+		if time.Since(last) > time.Second {
+			last = time.Now()
+			w.sub.order(t, "store/siren/set", "OFF", false)
+		}
+		all := w.sub.orderAnswers()
+		return len(all) > 0 && all[len(all)-1] == "siren  done"
+	})
+}
+
+// TestOrdersReachAnOutput through a real broker: a retained one never, whatever is started
+// again, and one with an ID once.
+func TestOrdersReachAnOutput(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, persistent), 0, counter+`
+outputs:
+  siren: {kind: simulated, class: siren, max_on: 3m, commands: true}
+  bell: {kind: simulated, max_on: 3m}
+commands: {max_age: 30s}
+clock: {trust: always}
+`)
+	w.sub.order(t, "store/siren/set", "ON", true)
+	w.agent.start()
+	w.more(t, "load", 1)
+	retained := func() int {
+		return strings.Count(strings.Join(w.sub.orderAnswers(), "\n")+"\n", "siren  refused retained\n")
+	}
+	eventually(t, time.Minute, "the retained order is refused", func() bool { return retained() == 1 })
+	w.agent.stop()
+	w.agent.start()
+	eventually(t, time.Minute, "the retained order is refused again", func() bool { return retained() == 2 })
+	w.takesOrders(t)
+
+	before := len(w.sub.orderAnswers())
+	for range 5 {
+		w.sub.order(t, "store/siren/set", `{"state":"ON","for":"1m","id":"a1"}`, false)
+	}
+	w.sub.order(t, "store/siren/set", fmt.Sprintf(`{"state":"OFF","id":"late","expires":%d}`,
+		time.Now().Add(-time.Second).UnixMilli()), false)
+	w.sub.order(t, "store/bell/set", "ON", false)
+	w.sub.order(t, "store/siren/set", `{"state":"ON","duration":20,"id":"ha"}`, false)
+	got := func() string { return strings.Join(w.sub.orderAnswers()[before:], "\n") + "\n" }
+	eventually(t, time.Minute, "seven orders are answered", func() bool { return strings.Count(got(), "\n") >= 7 })
+	for answer, want := range map[string]int{"siren a1 done\n": 1, "siren a1 duplicate": 4,
+		"siren late expired expires has passed\n": 1, "siren ha done\n": 1} {
+		if n := strings.Count(got(), answer); n != want {
+			t.Errorf("%q came %d times, want %d:\n%s", answer, n, want, got())
+		}
+	}
+	if n := len(w.sub.on("store/bell")); n > 2 { // one at each start
+		t.Errorf("an output without commands made %d readings", n)
+	}
+	on := w.sub.last("store/siren")
+	if on.State != "on" || !strings.Contains(on.raw, `"by":"order:`) || !strings.Contains(on.raw, `"until":`) {
+		t.Errorf("the change is %s", on.raw)
+	}
+
+	w.agent.cmd.Process.Signal(syscall.SIGHUP) // what was done is known after a reload
+	time.Sleep(time.Second)
+	w.sub.order(t, "store/siren/set", `{"state":"OFF","id":"a1"}`, false)
+	eventually(t, time.Minute, "the copy is answered", func() bool {
+		return strings.HasSuffix(got(), "siren a1 duplicate done\n")
+	})
+	w.agent.stop()
+}
