@@ -18,6 +18,7 @@ func TestAllOutputsAreMadeSafeAtOnce(t *testing.T) {
 		if err := h.Safe(t.Context()); err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // until it is recorded
 		if h.lines["siren"].is() || !h.lines["lock"].is() {
 			t.Error("not safe")
 		}

@@ -456,6 +456,7 @@ func TestEveryOrderIsAnswered(t *testing.T) {
 		time.Sleep(time.Minute)
 		close(hang)
 		h.stop()
+		synctest.Wait() // for a call that was left behind
 		for i := range n {
 			if len(answers[i]) != 1 {
 				t.Errorf("order %d is answered %q", i, answers[i])
