@@ -1,7 +1,7 @@
 // Recorder measures holdfast-recorder through a real Mosquitto, beside the limits that
 // it cannot exceed and the subscriber that tutorials show:
 //
-//	go run ./build/bench/recorder [-n 100000] [-rounds 5] [-dir FOLDER]
+//	go run ./build/bench/recorder [-n 100000] [-rounds 5] [-dir FOLDER] [-year]
 //
 // Each round measures each line once, in turn, so that a busy machine is busy for all
 // of them; the table has the medians. Everything is on loopback and on one disk.
@@ -44,16 +44,17 @@ func main() {
 	n := flag.Int("n", 100_000, "`readings` of one measurement")
 	rounds := flag.Int("rounds", 5, "how often each is measured")
 	dir := flag.String("dir", "", "`folder` on the disk to measure; else a temporary one")
+	long := flag.Bool("year", false, "measure queries and memory with a year of ten streams instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *n, *rounds, *dir); err != nil {
+	if err := run(ctx, *n, *rounds, *dir, *long); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, n, rounds int, dir string) error {
+func run(ctx context.Context, n, rounds int, dir string, long bool) error {
 	work, err := os.MkdirTemp(dir, "recorder-bench-")
 	if err != nil {
 		return err
@@ -62,6 +63,10 @@ func run(ctx context.Context, n, rounds int, dir string) error {
 	b := &bench{n: n, binary: filepath.Join(work, "holdfast-recorder")}
 	if err := build(ctx, b.binary); err != nil {
 		return err
+	}
+	if long {
+		b.dir = work
+		return year(ctx, b)
 	}
 	got := map[string][]float64{}
 	for round := range rounds {
