@@ -25,7 +25,7 @@ var Filters = []string{"+/+", "+/agent/+"}
 
 const (
 	keptPayload = 1024                  // bytes of a payload that is too large, for the quarantine
-	quiet       = 10 * time.Millisecond // without a message: the broker may wait for acknowledgements
+	quiet       = 10 * time.Millisecond // without a message, at the number of the last pause: see pace
 	maxWaiting  = 8 << 20               // bytes of payloads that wait for a commit
 	overhead    = 200                   // bytes of a message that waits, beside its payload
 )
@@ -123,6 +123,7 @@ type writer struct {
 	batch []store.Item
 	acks  []subscribe.Message
 	bytes int
+	pace
 }
 
 // run makes batches until in is closed. What was read is stored even if the connection
@@ -133,21 +134,27 @@ func (w *writer) run(ctx context.Context, in <-chan received) {
 	defer timer.Stop()
 	for first := range in {
 		w.add(first)
-		deadline := time.Now().Add(w.o.Time)
-	collect:
-		for len(w.batch) < w.o.Size && w.bytes < maxWaiting/2 {
-			timer.Reset(min(quiet, time.Until(deadline)))
-			select {
-			case m, ok := <-in:
-				if !ok {
-					break collect
-				}
-				w.add(m)
-			case <-timer.C:
-				break collect
+		w.collect(in, timer)
+		w.commit(ctx, in)
+	}
+}
+
+// collect adds to the batch until it is large enough, or old enough, or the broker
+// waits for acknowledgements.
+func (w *writer) collect(in <-chan received, timer *time.Timer) {
+	deadline := time.Now().Add(w.o.Time)
+	for len(w.batch) < w.o.Size && w.bytes < maxWaiting/2 && !w.full(len(w.batch)) {
+		timer.Reset(w.wait(len(w.batch), time.Until(deadline)))
+		select {
+		case m, ok := <-in:
+			if !ok {
+				return
 			}
+			w.add(m)
+		case <-timer.C:
+			w.paused(len(w.batch))
+			return
 		}
-		w.commit(ctx)
 	}
 }
 
@@ -171,12 +178,13 @@ func (w *writer) add(m received) {
 // commit stores the batch, and then acknowledges it. It tries again until the store
 // takes it: without an acknowledgement the broker sends no more than its window, and
 // nothing more is read than there is room for.
-func (w *writer) commit(ctx context.Context) {
+func (w *writer) commit(ctx context.Context, in <-chan received) {
 	var result store.Result
 	err := until(ctx, w.o.Log, func(ctx context.Context) (err error) {
 		result, err = w.sink.Commit(ctx, w.batch)
 		return err
 	})
+	w.committed(len(in))
 	if err == nil {
 		w.conn.Acknowledge(w.acks) // if it fails, the connection ends, and Read says why
 		if w.o.Stored != nil {

@@ -245,3 +245,63 @@ func TestABusyStoreStopsTheReader(t *testing.T) {
 		b.Close()
 	})
 }
+
+// TestASmallWindowOfTheBrokerIsLearned: a broker that sends 20 messages and waits for
+// their acknowledgements must not wait for the age of a batch each time, and one that
+// sends more is not taken for it.
+func TestASmallWindowOfTheBrokerIsLearned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		connections, stop := running(t, s, Options{Size: 1000, Time: time.Second})
+		b := accepted(t, <-connections, 0)
+		const window, n = 20, 2000
+		acked := make(chan struct{}, window)
+		go func() {
+			for {
+				switch kind, _ := b.packet(t); kind {
+				case 0:
+					return
+				case 4:
+					acked <- struct{}{}
+				}
+			}
+		}()
+		began := time.Now()
+		for seq := 1; seq <= n; seq++ {
+			if seq > window {
+				<-acked
+			}
+			b.publish(t, seq)
+		}
+		for range window {
+			<-acked
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%d readings in windows of %d took %v", n, window, took)
+		}
+		// Ten a second, one by one: a commit a second.
+		s.mu.Lock()
+		s.batches = nil
+		s.mu.Unlock()
+		for seq := n + 1; seq <= n+100; seq++ {
+			b.publish(t, seq)
+			time.Sleep(100 * time.Millisecond)
+			for len(acked) > 0 {
+				<-acked
+			}
+		}
+		time.Sleep(2 * time.Second)
+		s.mu.Lock()
+		if len(s.batches) > 15 {
+			t.Errorf("%d commits of 100 readings in ten seconds: %v", len(s.batches), s.batches)
+		}
+		s.mu.Unlock()
+		go func() {
+			for range acked {
+			}
+		}()
+		stop()
+		b.Close()
+		close(acked)
+	})
+}
