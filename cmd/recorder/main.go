@@ -112,9 +112,9 @@ func flags(name string) line {
 	return line{f, f.String("c", config.DefaultRecorderPath, "configuration `file`; - reads standard input")}
 }
 
-// parse parses the flags and the arguments, of which there are min to max; max is
-// negative if there may be any number. Flags may also stand behind the arguments.
-func (l line) parse(args []string, min, max int) (rest []string, err error) {
+// parse parses the flags and the arguments, of which there are minArgs to maxArgs; maxArgs
+// is negative if there may be any number. Flags may also stand behind the arguments.
+func (l line) parse(args []string, minArgs, maxArgs int) (rest []string, err error) {
 	for {
 		if err := l.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
@@ -128,9 +128,9 @@ func (l line) parse(args []string, min, max int) (rest []string, err error) {
 		rest, args = append(rest, l.Arg(0)), l.Args()[1:]
 	}
 	switch {
-	case max >= 0 && len(rest) > max:
-		return nil, usageError{fmt.Errorf("%s takes no argument %q", l.Name(), rest[max])}
-	case len(rest) < min:
+	case maxArgs >= 0 && len(rest) > maxArgs:
+		return nil, usageError{fmt.Errorf("%s takes no argument %q", l.Name(), rest[maxArgs])}
+	case len(rest) < minArgs:
 		return nil, usageError{fmt.Errorf("%s needs an argument: see holdfast-recorder help", l.Name())}
 	}
 	return rest, nil

@@ -113,10 +113,14 @@ func running(t *testing.T, s *sink, o Options) (connections chan *broker, stop f
 	o.Log = slog.New(slog.DiscardHandler)
 	o.Subscribe.Broker = mqtt.Broker{ClientID: "rec", KeepAlive: 10 * time.Second,
 		Servers: []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
-		Network: func(context.Context, string) (net.Conn, error) {
+		Network: func(ctx context.Context, _ string) (net.Conn, error) {
 			ours, theirs := net.Pipe()
-			connections <- &broker{theirs, bufio.NewReader(theirs)}
-			return ours, nil
+			select {
+			case connections <- &broker{theirs, bufio.NewReader(theirs)}:
+				return ours, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -303,5 +307,60 @@ func TestASmallWindowOfTheBrokerIsLearned(t *testing.T) {
 		stop()
 		b.Close()
 		close(acked)
+	})
+}
+
+// TestABrokerWithoutMQTT5IsAskedAgain: some refuse the version, some close.
+func TestABrokerWithoutMQTT5IsAskedAgain(t *testing.T) {
+	for name, refusal := range map[string][]byte{"code of 3.1.1": {0x20, 2, 0, 1}, "code of 5": {0x20, 3, 0, 0x84, 0},
+		"closed": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sink{}
+				connections, stop := running(t, s, Options{Size: 100, Time: time.Millisecond})
+				b := <-connections
+				if kind, body := b.packet(t); kind != 1 || body[6] != 5 {
+					t.Errorf("type %d % x", kind, body)
+				}
+				if refusal != nil {
+					b.Write(refusal)
+				}
+				b.Close()
+				b = <-connections
+				if kind, body := b.packet(t); kind != 1 || body[6] != 4 || body[7]&2 != 0 {
+					t.Errorf("type %d % x", kind, body)
+				}
+				b.Write([]byte{0x20, 2, 1, 0}) // the session is there
+				b.answer(t, 8, []byte{0x90, 4, 0, 1, 1, 1})
+				b.Write([]byte("\x32\x0d\x00\x09porch/hum\x00\x077"[:15])) // without properties
+				if kind, body := b.packet(t); kind != 4 || body[1] != 7 {
+					t.Errorf("type %d % x", kind, body)
+				}
+				go io.Copy(io.Discard, b.r)
+				stop()
+				b.Close()
+			})
+		})
+	}
+}
+
+func TestARefusedSubscriptionIsNoConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		connections, stop := running(t, s, Options{Size: 100, Time: time.Millisecond})
+		b := <-connections
+		b.answer(t, 1, []byte{0x20, 3, 0, 0, 0})
+		b.answer(t, 8, []byte{0x90, 5, 0, 1, 0, 1, 0x87})
+		if kind, _ := b.packet(t); kind != 0 {
+			t.Errorf("type %d after a refusal", kind)
+		}
+		b.Close()
+		b = <-connections // it tries again: the access list may be corrected
+		go io.Copy(io.Discard, b.r)
+		go stop()
+		b.Close()
+		for len(connections) > 0 {
+			(<-connections).Close()
+		}
 	})
 }
