@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -77,13 +76,17 @@ func (e refusedError) Error() string {
 	return fmt.Sprintf("the broker refuses the connection with code 0x%02x", byte(e))
 }
 
+// errNoAnswer says that the broker closed in place of an answer to CONNECT: some do so
+// where they do not know the version.
+var errNoAnswer = errors.New("the broker closes the connection without an answer")
+
 // otherVersion reports whether an answer to MQTT 5 may be due to the version.
 func otherVersion(err error) bool {
 	var code refusedError
 	if errors.As(err, &code) {
 		return code == 0x01 || code == 0x84
 	}
-	return errors.Is(err, io.EOF) || errors.Is(err, errPacket) // brokers close where they know no better
+	return errors.Is(err, errNoAnswer) || errors.Is(err, errPacket)
 }
 
 // Dial connects to the first server that accepts us, resumes the session and
@@ -121,7 +124,7 @@ func (p *patient) Read(b []byte) (int, error) {
 	}
 	n, err := p.Conn.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the broker has been silent for %v", p.silence)
+		err = fmt.Errorf("%w for %v", errSilent, p.silence)
 	}
 	return n, err
 }
@@ -166,6 +169,9 @@ func (p *patient) stop() {
 	p.SetReadDeadline(time.Unix(1, 0))
 }
 
+// errSilent is the end of a connection whose broker sends nothing, no PINGRESP either.
+var errSilent = errors.New("the broker has been silent")
+
 // errStopped is the end of reading after StopReading.
 var errStopped = errors.New("the recorder stops")
 
@@ -178,8 +184,11 @@ func (c *Conn) open(password string) error {
 		return err
 	}
 	h, err := readHeader(c.reader)
-	if err != nil {
+	switch {
+	case errors.Is(err, errSilent):
 		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	body, err := readControl(c.reader, h)
 	switch {
