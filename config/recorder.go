@@ -83,6 +83,7 @@ func LoadRecorder(ctx context.Context, path string) (Recorder, error) {
 	if ctx.Err() != nil {
 		return Recorder{}, ctx.Err()
 	}
+	// Nothing but the file is opened: it can be checked on another machine.
 	name, in := path, os.Stdin
 	if path == "-" {
 		name = "<stdin>"
@@ -121,6 +122,7 @@ func unreadableRecorder(err error) string {
 // ParseRecorder reads the text of the recorder's file; name is what errors call it.
 // What is wrong with it is an [Errors], and then the Recorder is empty.
 func ParseRecorder(name string, data []byte) (Recorder, error) {
+	// The same decoder as for the agent's file: unknown and repeated keys are errors.
 	r := &reader{decoder: &decoder{newProblems(name)}}
 	f := recorderFile{
 		MQTT:     recorderMQTT{KeepAlive: 15 * time.Second},
@@ -178,6 +180,7 @@ func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
 		r.failValue("mqtt.server", "the embedded broker is inside of an agent: write the address of that agent")
 		return mqtt.Broker{}
 	}
+	// The bounds and checks are those of the agent, see mqttReader.read.
 	between(r, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	own := mqttReader{reader: r}
 	own.username(m.Username)
@@ -208,6 +211,7 @@ func (r *reader) database(text string) string {
 	if r.bad[path] {
 		return ""
 	}
+	// A relative path would be another file for each command's folder.
 	file, isFile := strings.CutPrefix(text, "sqlite:")
 	u, err := url.Parse(text)
 	switch {

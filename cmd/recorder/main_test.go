@@ -205,11 +205,3 @@ func publisher(t *testing.T, addr, id string) mqtt.Client {
 	t.Cleanup(func() { c.Disconnect(0) })
 	return c
 }
-
-// publish publishes at QoS 1, and waits for the broker.
-func publish(t *testing.T, c mqtt.Client, topic, payload string) {
-	t.Helper()
-	if tok := c.Publish(topic, 1, false, payload); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
-		t.Fatal("publish: ", tok.Error())
-	}
-}

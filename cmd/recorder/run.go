@@ -47,12 +47,14 @@ func run(ctx context.Context, args []string) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(32 << 20) // the collector works more before the process grows
 	}
+	// The database first: without it nothing could be acknowledged.
 	s, err := store.Open(ctx, storeOptions(cfg))
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	// Deferred calls run in reverse: the store is closed when both have ended.
 	var rolling sync.WaitGroup
 	defer rolling.Wait()
 	rolling.Go(func() { rollUp(ctx, s, log) })

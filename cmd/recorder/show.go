@@ -46,8 +46,9 @@ func devices(ctx context.Context, args []string) error {
 	case err != nil:
 		return err
 	case len(rest) > 0 && rest[0] != "add", len(rest) == 1:
-		return usageError{fmt.Errorf("%s takes no argument %q: want add NAME...", l.Name(), rest[0])}
+		return usageError{fmt.Errorf("%s takes no argument %q: want add and names", l.Name(), rest[0])}
 	}
+	// The first argument is "add", so the others are names.
 	if len(rest) > 0 {
 		return addDevices(ctx, l, rest[1:])
 	}
@@ -63,6 +64,7 @@ func devices(ctx context.Context, args []string) error {
 	heading := "DEVICE\tSTATUS\tSINCE\tLAST READING\tSTREAMS\tMISSING\tBACKLOG\tCLOCK\tVERSION"
 	return table(heading, func(w *tabwriter.Writer) {
 		for _, d := range fleet {
+			// A dash is what the device has not said.
 			status, backlog := "-", "-"
 			if d.Online.Valid {
 				status = map[bool]string{true: "online", false: "offline"}[d.Online.Bool]
@@ -155,6 +157,7 @@ func verify(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	// By cause: a person wants the sum, and only what is not explained in full.
 	sums := map[string]int64{}
 	var open []store.Gap
 	for _, g := range v.Gaps {
@@ -173,6 +176,7 @@ func verify(ctx context.Context, args []string) error {
 	if v.UncleanStarts > 0 {
 		fmt.Printf("unclean starts of the agent: %d: the end of the boot before each cannot be proven\n", v.UncleanStarts)
 	}
+	// The exit status is for scripts, the list for a person.
 	if len(open) == 0 {
 		fmt.Println("every hole is explained")
 		return nil

@@ -52,6 +52,7 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	o.Subscribe.Filters = Filters
 	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
+	// The pauses grow until the broker has accepted a connection.
 	wait, started := backoff{}, true
 	for ctx.Err() == nil {
 		conn, err := subscribe.Dial(ctx, o.Subscribe)
@@ -90,6 +91,7 @@ type received struct {
 // record reads and commits until the connection ends.
 func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) error {
 	defer context.AfterFunc(ctx, conn.StopReading)()
+	// The channel bounds the number that waits, the budget its bytes.
 	in := make(chan received, o.Size)
 	room := newBudget(maxWaiting)
 	failed := make(chan error, 1)
@@ -161,6 +163,7 @@ func (w *writer) collect(in <-chan received, timer *time.Timer) {
 // add decodes a message and puts it into the batch.
 func (w *writer) add(m received) {
 	it := store.Item{At: m.at, Topic: m.Topic, Payload: m.Payload, Size: m.Size}
+	// Decoding here, not in the reader, leaves the reader to the socket.
 	var err error
 	it.Message, err = message.Decode(m.Topic, m.Payload, m.Size, m.Retained)
 	if birth, ok := it.Message.(message.Birth); ok {

@@ -14,6 +14,7 @@ import (
 // decodeReading decodes the payload of a reading: the agent's object, another
 // publisher's object with a value, a number, or a word.
 func decodeReading(payload []byte) (Reading, error) {
+	// What begins with a brace is meant as an object; anything else is one value.
 	text := bytes.TrimSpace(payload)
 	switch {
 	case len(text) == 0:
@@ -29,6 +30,7 @@ func decodeReading(payload []byte) (Reading, error) {
 
 // decodePlain decodes a bare number or word. JSON's true and false are words, too.
 func decodePlain(text []byte) (value float64, state string, err error) {
+	// Some publish a JSON string in place of the bare word.
 	word := string(text)
 	if word[0] == '"' {
 		if err := json.Unmarshal(text, &word); err != nil {
@@ -48,6 +50,7 @@ func decodePlain(text []byte) (value float64, state string, err error) {
 		return 0, "", bad("value", "the payload is neither a number nor a word of 1 to %d bytes", maxWord)
 	case word[0] == '[' || strings.ContainsFunc(word, func(c rune) bool { return !unicode.IsPrint(c) }):
 		return 0, "", bad("value", "the payload is neither a number nor a word")
+	// What sensors print when they have nothing; no database takes it as a number.
 	case word == "null" || strings.EqualFold(word, "nan") || strings.Contains(strings.ToLower(word), "inf") &&
 		len(strings.Trim(word, "+-")) == len("inf"):
 		return 0, "", bad("value", "%q is not a value", word)
@@ -58,6 +61,7 @@ func decodePlain(text []byte) (value float64, state string, err error) {
 // isNumber reports whether a word is meant as a decimal number. strconv also takes
 // "infinity", "0x1p-2" and "1_000", which are words here.
 func isNumber(word string) bool {
+	// A word such as "e" or "-" has the letters of a number, and no digit.
 	digits := strings.IndexFunc(word, func(c rune) bool { return c >= '0' && c <= '9' })
 	return digits >= 0 && strings.Trim(word, "0123456789+-.eE") == "" && isFloat(word)
 }
@@ -82,6 +86,7 @@ type object struct {
 
 // decodeObject decodes a reading as a JSON object.
 func decodeObject(text []byte) (Reading, error) {
+	// It also refuses what stands behind the object.
 	var o object
 	if err := json.Unmarshal(text, &o); err != nil {
 		return Reading{}, bad("json", "%v", err)
@@ -95,6 +100,7 @@ func decodeObject(text []byte) (Reading, error) {
 	if r.TS, err = timeOf(o.TS); err != nil {
 		return Reading{}, err
 	}
+	// The agent always knows a time; without one it is not the agent's.
 	if r.Boot != "" && r.TS == NoTime {
 		return Reading{}, bad("time", `"ts" is missing`)
 	}
@@ -103,6 +109,7 @@ func decodeObject(text []byte) (Reading, error) {
 
 // setValue reads the member value of an object.
 func (r *Reading) setValue(raw json.RawMessage) error {
+	// NaN stands for NULL; a number that is not finite never comes out of JSON.
 	r.Value = math.NaN()
 	switch word := string(raw); {
 	case word == "":
@@ -136,6 +143,7 @@ func key(boot string, seq json.Number) (Key, error) {
 	if boot == "" && seq == "" {
 		return Key{}, nil
 	}
+	// The largest number is left out, so that one more is a number, too.
 	n, err := strconv.ParseInt(string(seq), 10, 64)
 	switch {
 	case boot == "" || seq == "":
@@ -186,6 +194,7 @@ func clean(text string, limit int) string {
 
 // decodeAgent decodes what an agent says of itself.
 func decodeAgent(device, what string, payload []byte, retained bool) (any, error) {
+	// The will is sent by the broker, so the status has no time.
 	switch what {
 	case "status":
 		return Presence{device, strings.TrimSpace(string(payload)) == "online", retained}, nil
@@ -244,6 +253,7 @@ func decodeEvent(device string, payload []byte) (any, error) {
 	if err := unmarshalAgent(payload, &o); err != nil || len(payload) == 0 {
 		return Ignored{}, err
 	}
+	// The key of an event is that of the start that tells of it.
 	e := Event{Device: device, Name: clean(o.Event, maxWord)}
 	own := o.Boot
 	if o.Start != "" {
@@ -259,6 +269,7 @@ func decodeEvent(device string, payload []byte) (any, error) {
 	if e.Boot == "" || e.TS == NoTime || e.Name == "" {
 		return nil, bad("key", `an event needs "ts", "boot", "seq" and "event"`)
 	}
+	// A gap that makes no sense would hide holes, or be one of 2^63 numbers.
 	if e.Name == "gap" {
 		_, err := key(o.Boot, "1")
 		if err != nil || nameProblem(o.Stream) != "" || o.From < 1 || o.To < o.From || o.To == math.MaxInt64 ||

@@ -90,8 +90,11 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 	return c.Result, nil
 }
 
-// store is Commit without the end of the transaction.
+// store is Commit without the end of the transaction. The steps after the messages
+// rely on their order: later copies are compared with what was inserted before, and
+// all of them touch hours and sequences.
 func (c *commit) store(batch []Item) error {
+	// Another process may have moved the horizon since the last commit.
 	err := c.scan("SELECT value FROM counter WHERE name = 'horizon'", nil, &c.horizon)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -114,6 +117,7 @@ func (c *commit) store(batch []Item) error {
 
 // item stores one message, or puts its reading into rows or later.
 func (c *commit) item(it *Item) error {
+	// What is bad may have no device that could be known.
 	if it.Bad != nil {
 		return c.quarantine(it, it.Bad.Reason, it.Bad.Text)
 	}
@@ -154,6 +158,8 @@ func (c *commit) device(name string, at int64) (int64, error) {
 	if id, ok := c.s.devices[name]; ok {
 		return id, nil
 	}
+	// Another recorder may register it at the same time: then the first one wins, and both
+	// read the same ID.
 	if c.s.options.Unknown == "accept" {
 		_, err := c.exec("INSERT INTO device (name, first_seen) VALUES (?, ?) ON CONFLICT DO NOTHING", name, at)
 		if err != nil {
@@ -198,6 +204,7 @@ func (c *commit) reading(it *Item, r message.Reading) error {
 		if err != nil {
 			return err
 		}
+		// Of a publisher without a clock the time of arrival is the best that is known.
 		if r.TS == message.NoTime {
 			r.TS = it.At
 		}
@@ -206,6 +213,7 @@ func (c *commit) reading(it *Item, r message.Reading) error {
 			c.rows = append(c.rows, one)
 			return nil
 		}
+		// A number beyond the highest, or in a hole, cannot be in the table yet.
 		q, err := c.sequence(id, r.Boot)
 		if err != nil {
 			return err
@@ -259,6 +267,7 @@ var chunks = [...]int{64, 8, 1}
 
 // insertReadings inserts what is new, many rows with one statement.
 func (c *commit) insertReadings() error {
+	// As many as possible with the longest statement, the rest with shorter ones.
 	rows := c.rows
 	args := make([]any, 0, chunks[0]*strings.Count(columns, ",")+chunks[0])
 	for _, size := range chunks {
@@ -271,6 +280,8 @@ func (c *commit) insertReadings() error {
 			if err != nil {
 				return err
 			}
+			// Fewer than were given are no error: a commit whose outcome was not known may be
+			// stored again.
 			n, err := result.RowsAffected()
 			if err != nil {
 				return err
@@ -288,6 +299,7 @@ func (c *commit) insertReadings() error {
 
 // prepare prepares the statements that insert readings, once.
 func (s *Store) prepare(ctx context.Context) error {
+	// database/sql prepares them again on each connection that it uses.
 	one := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
 	for _, size := range chunks {
 		if s.inserts[size] != nil {
@@ -311,6 +323,7 @@ func (c *commit) compareLater() error {
 		r := &c.later[i]
 		var ts int64
 		var clock sql.NullString
+		// Of one batch the first copy has been inserted by now.
 		err := c.scan("SELECT ts, clock FROM reading WHERE stream_id = ? AND boot = ? AND seq = ?",
 			[]any{r.stream, r.Boot, r.Seq}, &ts, &clock)
 		switch {
@@ -339,6 +352,7 @@ func (c *commit) improve(r *row, ts int64, clock message.Confidence) error {
 		return nil
 	}
 	c.Improved++
+	// It leaves one hour, and comes into another.
 	c.touch(r.stream, ts)
 	c.touch(r.stream, r.TS)
 	_, err := c.exec("UPDATE reading SET ts = ?, clock = ? WHERE stream_id = ? AND boot = ? AND seq = ?",
@@ -349,6 +363,7 @@ func (c *commit) improve(r *row, ts int64, clock message.Confidence) error {
 // quarantine keeps a message that cannot be stored.
 func (c *commit) quarantine(it *Item, reason, detail string) error {
 	c.Quarantined++
+	// PostgreSQL takes neither invalid UTF-8 nor the character 0 in a text.
 	payload := it.Payload[:min(len(it.Payload), keptPayload)]
 	if payload == nil {
 		payload = []byte{}
@@ -364,6 +379,7 @@ func (c *commit) trimQuarantine() error {
 	if c.Quarantined == 0 {
 		return nil
 	}
+	// IDs grow by one, but for transactions that failed: so it may be a few rows less.
 	_, err := c.exec("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
 		c.s.options.MaxQuarantine)
 	return err
@@ -371,6 +387,8 @@ func (c *commit) trimQuarantine() error {
 
 // saveCounters adds the result to the table counter.
 func (c *commit) saveCounters() error {
+	// In the order of a map: in PostgreSQL two recorders may wait for each other, and the
+	// one that is refused commits again.
 	for name, n := range map[string]int{"stored": c.Stored, "duplicates": c.Duplicates, "improved": c.Improved,
 		"events": c.Events, "quarantined": c.Quarantined, "refused": c.Refused} {
 		if n == 0 {

@@ -56,6 +56,7 @@ func (c *commit) sequence(stream int64, boot string) (*sequence, error) {
 			return nil, err
 		}
 	}
+	// In SQLite the transaction has the whole file, so there is nothing to lock.
 	q := &sequence{sequenceKey: key}
 	err := c.scan("SELECT last_seq, last_at FROM sequence WHERE stream_id = ? AND boot = ?"+c.lock,
 		[]any{stream, boot}, &q.last, &q.lastAt)
@@ -72,6 +73,7 @@ func (c *commit) load(q *sequence) error {
 	if q.loaded {
 		return nil
 	}
+	// What was filled is history: nothing is decided by it.
 	q.loaded = true
 	return each(c.ctx, c.Tx, func(rows *sql.Rows) error {
 		var h hole
@@ -89,6 +91,7 @@ func (c *commit) load(q *sequence) error {
 
 // arrived notes a number, and reports whether it surely is the first copy.
 func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
+	// The usual case: the next number. It needs no look at the gaps.
 	if seq > q.last {
 		if seq > q.last+1 {
 			if err := c.notice(q, span{q.last + 1, seq - 1}, at); err != nil {
@@ -98,6 +101,7 @@ func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
 		q.last, q.lastAt, q.changed = seq, at, true
 		return true, nil
 	}
+	// Late: it fills a hole, or is a second copy, or was declared lost.
 	if err := c.load(q); err != nil {
 		return false, err
 	}
@@ -119,6 +123,7 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 			return err
 		}
 	}
+	// The events of gaps go before the backlog, so what they declare may be known by now.
 	for _, rest := range without(missing, q.declared) {
 		q.holes = append(q.holes, hole{span: rest, noticed: at, beforeAt: before, afterAt: at, changed: true})
 	}
@@ -127,6 +132,7 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 
 // without returns what is left of a span, in order.
 func without(s span, minus []span) []span {
+	// Each span may cut each piece into two.
 	left := []span{s}
 	for _, m := range minus {
 		var next []span
@@ -151,7 +157,7 @@ func without(s span, minus []span) []span {
 // one. A hole that was open for long leaves a trace.
 func (q *sequence) fill(seq, at int64) bool {
 	for i := range q.holes {
-		h := &q.holes[i]
+		h := &q.holes[i] // they do not overlap: the first that matches is the one
 		if h.disappears || seq < h.from || seq > h.to {
 			continue
 		}
@@ -175,6 +181,7 @@ func (q *sequence) addFilled(seq int64) {
 
 // cut takes a span out of a hole: it becomes smaller, two, or none.
 func (q *sequence) cut(i int, out span) {
+	// The row keeps the lower part; the upper one becomes a row with the same neighbours.
 	left := without(q.holes[i].span, []span{out})
 	h := q.holes[i]
 	if len(left) == 0 {
@@ -195,8 +202,8 @@ func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 	}
 	lost := span{g.From, g.To}
 	q.declared = append(q.declared, lost)
-	q.changed = true // a sequence that is not in the table has no gaps
-	for i := range len(q.holes) {
+	q.changed = true              // a sequence that is not in the table has no gaps
+	for i := range len(q.holes) { // cut may append pieces, which are outside of what is lost
 		if h := q.holes[i]; !h.disappears && h.from <= lost.to && lost.from <= h.to {
 			q.cut(i, lost)
 		}
@@ -210,6 +217,7 @@ func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 // saveSequences writes what has changed in the sequences and their holes.
 func (c *commit) saveSequences() error {
 	for _, q := range c.sequences {
+		// A sequence without news has no new holes either, but some may have been filled.
 		if q.changed {
 			_, err := c.exec("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES (?, ?, ?, ?) "+
 				"ON CONFLICT (stream_id, boot) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at",
@@ -237,7 +245,7 @@ func (c *commit) saveHole(q *sequence, h *hole) (err error) {
 	switch {
 	case h.disappears && h.id != 0:
 		_, err = c.exec("DELETE FROM gap WHERE id = ?", h.id)
-	case h.disappears || !h.changed:
+	case h.disappears || !h.changed: // noticed and filled in one batch, or as it was
 	case h.id != 0:
 		_, err = c.exec("UPDATE gap SET from_seq = ?, to_seq = ?, count = ?, changed_at = ? WHERE id = ?",
 			h.from, h.to, h.to-h.from+1, c.now, h.id)
@@ -251,6 +259,7 @@ func (c *commit) saveHole(q *sequence, h *hole) (err error) {
 
 // saveFilled lengthens the row of what was filled just below, or inserts one.
 func (c *commit) saveFilled(q *sequence, f span) error {
+	// A backlog comes in order over many batches: it is one row in the end.
 	n, err := c.exec("UPDATE gap SET to_seq = ?, count = count + ?, changed_at = ? "+
 		"WHERE stream_id = ? AND boot = ? AND state = 'filled' AND to_seq = ?",
 		f.to, f.to-f.from+1, c.now, q.stream, q.boot, f.from-1)

@@ -33,7 +33,8 @@ type Device struct {
 	LastAt      sql.NullInt64
 }
 
-// Fleet returns all devices by name, without reading their history.
+// Fleet returns all devices by name. It reads small tables only, so it takes no
+// longer when the history grows.
 func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 	err = each(ctx, s.read, func(rows *sql.Rows) error {
 		var d Device
@@ -41,6 +42,7 @@ func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 			&d.HealthAt, &d.Backlog, &d.Oldest, &d.Dropped, &d.Clock, &d.Faults, &d.Streams, &d.Missing, &d.LastAt)
 		all = append(all, d)
 		return err
+		// sequence knows when a reading came last; reading would have to be searched.
 	}, `SELECT d.id, d.name, d.first_seen, t.online, t.online_since, coalesce(t.version, ''), coalesce(t.boot, ''),
 		coalesce(t.hardware, ''), t.health_at, t.backlog, t.oldest, t.dropped, coalesce(t.clock, ''),
 		coalesce(t.faults, ''), (SELECT count(*) FROM stream s WHERE s.device_id = d.id),
@@ -54,6 +56,7 @@ func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 // Register adds devices, so that the recorder stores what they send. It reports how
 // many were not there.
 func (s *Store) Register(ctx context.Context, names []string, at time.Time) (added int64, err error) {
+	// A recorder that runs sees them with its next commit.
 	for _, name := range names {
 		r, err := s.db.ExecContext(ctx, s.sql("INSERT INTO device (name, first_seen) VALUES (?, ?) "+
 			"ON CONFLICT DO NOTHING"), name, at.UnixMilli())
@@ -132,6 +135,7 @@ type Range struct {
 // Readings calls do with each reading of a range, by device, stream and time. It
 // holds one row in memory.
 func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error {
+	// Stream by stream: the index by stream and time gives the order for nothing.
 	type stream struct {
 		id   int64
 		d, s string
@@ -186,6 +190,7 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 	if err != nil {
 		return nil, err
 	}
+	// The finest table whose rows fit into a bucket.
 	n, failed, least, most, total := "count(value)", "count(error)", "min(value)", "max(value)", "sum(value)"
 	table := "reading"
 	if w%hour == 0 {
@@ -235,6 +240,7 @@ func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, e
 		return nil, err
 	}
 	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		// A stream without a reading has NULL in all columns of the join.
 		var i StreamInfo
 		var ts, at sql.NullInt64
 		var late sql.NullBool

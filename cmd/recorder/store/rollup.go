@@ -26,6 +26,7 @@ func (c *commit) touch(stream, ts int64) { c.hours[hourKey{stream, ts - ts%hour}
 // Hours before the horizon are not computed anew: their readings are gone.
 func (c *commit) markHours() error {
 	for h := range c.hours {
+		// mergeBeforeHorizon has seen to these.
 		if h.ts < c.horizon {
 			continue
 		}
@@ -46,6 +47,7 @@ func (c *commit) mergeBeforeHorizon() error {
 		if r.TS >= c.horizon {
 			continue
 		}
+		// Late by more than retain keeps: rare, so one statement each.
 		n, failed := 1, 0
 		if math.IsNaN(r.Value) {
 			n = 0
@@ -54,6 +56,7 @@ func (c *commit) mergeBeforeHorizon() error {
 			failed = 1
 		}
 		for table, width := range map[string]int64{"reading_hour": hour, "reading_day": day} {
+			// NULL compares as neither less nor more: then the other one is taken.
 			_, err := c.exec("INSERT INTO "+table+" (stream_id, ts, n, errors, min, max, sum) "+
 				"VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (stream_id, ts) DO UPDATE SET n = "+table+".n + excluded.n, "+
 				"errors = "+table+".errors + excluded.errors, "+
@@ -91,6 +94,7 @@ func (s *Store) rollSome(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer tx.Rollback() // without effect after Commit
+	// Read to the end before the first statement: SQLite has one connection here.
 	var dirty []hourKey
 	err = each(ctx, tx.Tx, func(rows *sql.Rows) error {
 		var h hourKey
@@ -122,6 +126,7 @@ func (s *Store) rollSome(ctx context.Context) (int, error) {
 
 // rollHour computes one hour from its readings.
 func (t transaction) rollHour(h hourKey) error {
+	// Deleted first: the last reading may have left the hour for another one.
 	if _, err := t.exec("DELETE FROM reading_hour WHERE stream_id = ? AND ts = ?", h.stream, h.ts); err != nil {
 		return err
 	}
@@ -149,6 +154,7 @@ type Retained struct{ Readings, Hours int64 }
 // that their hours and days are computed, and hours before another time. Both are
 // rounded down to a day; zero times delete nothing. It may run beside Commit.
 func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retained, err error) {
+	// From days, which are final, to readings, which are large.
 	if !readings.IsZero() {
 		before := readings.UnixMilli() - readings.UnixMilli()%day
 		if err := s.moveHorizon(ctx, before); err != nil {
@@ -159,6 +165,7 @@ func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retain
 		}
 	}
 	if !hours.IsZero() {
+		// Hours whose readings are there would be computed again by a late reading.
 		before := hours.UnixMilli() - hours.UnixMilli()%day
 		var horizon int64
 		err := s.read.QueryRowContext(ctx, "SELECT value FROM counter WHERE name = 'horizon'").Scan(&horizon)
@@ -193,6 +200,7 @@ func (s *Store) moveHorizon(ctx context.Context, before int64) error {
 		if err != nil {
 			return err
 		}
+		// No row: there is a mark, and the horizon has not moved.
 		if n, err := result.RowsAffected(); err != nil || n > 0 {
 			return err
 		}
@@ -211,6 +219,7 @@ func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64
 	}, "SELECT id FROM stream")
 	for _, id := range streams {
 		for err == nil {
+			// The index of time finds the oldest at once.
 			var first sql.NullInt64
 			err = s.read.QueryRowContext(ctx, s.sql("SELECT min(ts) FROM reading WHERE stream_id = ?"), id).Scan(&first)
 			if err != nil || !first.Valid || first.Int64 >= before {

@@ -19,6 +19,7 @@ import (
 // took a third of the time of a batch.
 func (s *Store) openSQLite(path string, create bool) error {
 	s.dialect = dialect{name: "sqlite", goose: goose.DialectSQLite3}
+	// SQLite says only "unable to open database file", whatever is wrong.
 	_, err := os.Stat(path)
 	switch {
 	case err != nil && !create:
@@ -33,7 +34,7 @@ func (s *Store) openSQLite(path string, create bool) error {
 	if err != nil {
 		return err
 	}
-	s.db.SetMaxOpenConns(1)
+	s.db.SetMaxOpenConns(1) // one that writes; a second would only wait for its lock
 	s.read, err = sql.Open("sqlite", sqliteName(path, "query_only(1)"))
 	if err != nil {
 		return err
@@ -46,6 +47,7 @@ func (s *Store) openSQLite(path string, create bool) error {
 // sqliteName is the URI of a file with pragmas. A second process waits ten seconds
 // for the lock of the first.
 func sqliteName(path string, pragmas ...string) string {
+	// As a URI: a ? or # in the path is a part of it.
 	q := url.Values{"_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()

@@ -114,6 +114,7 @@ func open(ctx context.Context, o Options, create bool) (*Store, error) {
 // migrate applies the migrations that the database has not. A database of a later
 // version is refused.
 func (s *Store) migrate(ctx context.Context) error {
+	// The provider has no global state, unlike the functions of the package.
 	files, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
 	if err != nil {
 		return err
@@ -122,6 +123,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// goose itself would leave a later database alone without a word.
 	current, target, err := p.GetVersions(ctx)
 	switch {
 	case err != nil:

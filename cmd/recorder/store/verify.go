@@ -40,6 +40,7 @@ func (s *Store) Verify(ctx context.Context, device string) (v Verdict, err error
 			return v, err
 		}
 	}
+	// Filled gaps are only counted; of declared ones, what goes beyond the declaration.
 	gaps, err := s.Gaps(ctx, device)
 	if err != nil {
 		return v, err
@@ -73,6 +74,8 @@ func (s *Store) Verify(ctx context.Context, device string) (v Verdict, err error
 // explain says which limit of the broker explains a missing span: a connection that
 // was made between the arrivals of its neighbours.
 func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
+	// The first boot that we know of has no neighbour before its first number. Its retained
+	// birth tells whether it was there before our session.
 	if !g.BeforeAt.Valid {
 		var before sql.NullBool
 		err := s.read.QueryRowContext(ctx, s.sql(`SELECT b.before_session FROM boot b JOIN device d ON d.id = b.device_id
@@ -89,6 +92,7 @@ func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
 	err := s.read.QueryRowContext(ctx, s.sql(`SELECT count(CASE WHEN fresh THEN 1 END),
 		count(CASE WHEN started THEN 1 END), count(*) FROM connection WHERE at >= ? AND at <= ?`),
 		g.BeforeAt.Int64, g.AfterAt.Int64).Scan(&fresh, &started, &all)
+	// The strongest explanation counts: a new session means that nothing was kept for us.
 	switch {
 	case err != nil:
 		return "", err

@@ -41,6 +41,7 @@ type header struct {
 
 // readHeader reads the fixed header of a packet.
 func readHeader(r *bufio.Reader) (h header, err error) {
+	// A byte of type and flags, then the length in seven bits a byte: section 2.1.4.
 	first, err := r.ReadByte()
 	if err != nil {
 		return h, err
@@ -75,6 +76,8 @@ func readControl(r *bufio.Reader, h header) ([]byte, error) {
 // Of a payload of more than limit bytes it keeps the first keep, and passes over the
 // rest without holding it.
 func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Message, err error) {
+	// The lengths inside are the sender's claims: none may exceed what is left of the
+	// packet, and nothing is allocated before that is known.
 	left := h.length
 	take := func(n int) []byte {
 		if err != nil || n > left {
@@ -90,6 +93,7 @@ func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Me
 	}
 	m.Topic = string(take(int(binary.BigEndian.Uint16(take(2)))))
 	m.Retained, m.Duplicate = h.flags&1 != 0, h.flags&8 != 0
+	// We subscribe at QoS 1, so nothing above it comes: MQTT-3.8.4-8.
 	switch h.flags >> 1 & 3 {
 	case 1:
 		m.id = binary.BigEndian.Uint16(take(2))
@@ -106,6 +110,7 @@ func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Me
 	if err != nil {
 		return m, err
 	}
+	// What is too large costs a read, and no memory.
 	m.Size = left
 	if left > limit {
 		m.Payload = take(min(left, keep))
@@ -157,6 +162,7 @@ func appendText(b []byte, text string) []byte {
 func connect(version byte, clientID, username, password string, keepAlive, window uint16) []byte {
 	const hasPassword, hasUser = 1 << 6, 1 << 7
 	var flags byte // no clean start, no will
+	// Brokers want a name beside a password: MQTT-3.1.2-22 forbids the password alone.
 	if username == "" && password != "" {
 		username = clientID
 	}

@@ -92,6 +92,7 @@ func otherVersion(err error) bool {
 // Dial connects to the first server that accepts us, resumes the session and
 // subscribes. The error says what to change.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
+	// The error has the reason of each server that was tried.
 	var failed error
 	for _, server := range o.Broker.Servers {
 		c, err := dial(ctx, o, server, 5)
@@ -134,6 +135,7 @@ func dial(ctx context.Context, o Options, server *url.URL, version byte) (*Conn,
 	if err != nil {
 		return nil, err
 	}
+	// Until Dial returns, ctx ends it by closing the socket under it.
 	in := &patient{Conn: socket, silence: o.Broker.Silence()}
 	c := &Conn{Version: version, Server: server.Host, options: o, socket: socket,
 		in: in, reader: bufio.NewReaderSize(in, 64<<10), closed: make(chan struct{})}
@@ -178,6 +180,8 @@ var errStopped = errors.New("the recorder stops")
 // open sends CONNECT, waits for its answer, and sends SUBSCRIBE. Of a session that is
 // resumed messages may come before SUBACK, so its answer is read by Read.
 func (c *Conn) open(password string) error {
+	// SUBSCRIBE goes out with each connection: rights may have changed, and a broker that
+	// was restored from a backup may know an older set.
 	b := c.options.Broker
 	keepAlive := uint16(b.KeepAlive / time.Second)
 	if err := c.write(connect(c.Version, b.ClientID, b.Username, password, keepAlive, c.options.Window)); err != nil {
@@ -205,6 +209,7 @@ func (c *Conn) open(password string) error {
 
 // granted checks the answer to SUBSCRIBE.
 func (c *Conn) granted(answer []byte) error {
+	// The codes are the last bytes; in MQTT 5 properties come before.
 	n := len(c.options.Filters)
 	if len(answer) < 2+n {
 		return fmt.Errorf("%w: a SUBACK of %d bytes", errPacket, len(answer))
@@ -266,6 +271,7 @@ func (c *Conn) StopReading() { c.in.stop() }
 // Acknowledge acknowledges messages, which have to be in the order in which Read
 // returned them: MQTT-4.6.0-2.
 func (c *Conn) Acknowledge(messages []Message) error {
+	// All in one write: a batch of 5,000 is 20 kB.
 	b := make([]byte, 0, 4*len(messages))
 	for i := range messages {
 		if messages[i].id != 0 {
@@ -293,6 +299,7 @@ func (c *Conn) write(b []byte) error {
 // ping sends PINGREQ until the connection is closed. That the broker answers is seen
 // by Read, as long as it is called.
 func (c *Conn) ping() {
+	// Also while the store is busy and nothing is read: the broker sees that we are there.
 	t := time.NewTicker(c.options.Broker.KeepAlive)
 	defer t.Stop()
 	for {
