@@ -35,9 +35,11 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/access"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
+	"github.com/holdfast-iot/holdfast/sensors/rules"
 	"github.com/holdfast-iot/holdfast/uplink"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
@@ -49,9 +51,11 @@ const DefaultPath = "/etc/holdfast/config.yaml"
 // the clocks of Queue and Uplink, are not in the file: they are left for the caller
 // to fill. It means nothing if there was an error.
 type Config struct {
-	Sensors  []sensors.Spec // in the order of the file
-	Outputs  []outputs.Spec // in the order of the file
-	Access   []access.Spec  // doors that open for a card, in the order of the file
+	Sensors  []sensors.Spec  // in the order of the file
+	Outputs  []outputs.Spec  // in the order of the file
+	Access   []access.Spec   // doors that open for a card, in the order of the file
+	Rules    []rules.Rule    // in the order of the file
+	Arming   *arming.Options // nil: there is no alarm panel
 	Clock    clock.Trust
 	Queue    queue.Options
 	Uplink   uplink.Options

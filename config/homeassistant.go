@@ -19,7 +19,8 @@ type homeKeys struct {
 // the key that switches it on, because a person who writes one wants it, and an
 // announcement that is larger than what brokers accept.
 func (r *reader) home(h homeKeys, cfg Config) uplink.HomeAssistant {
-	ha := uplink.HomeAssistant{Discovery: h.Discovery, Prefix: h.Prefix, Outputs: homeOutputs(cfg)}
+	ha := uplink.HomeAssistant{Discovery: h.Discovery, Prefix: h.Prefix, Outputs: homeOutputs(cfg),
+		Alarm: homeAlarm(cfg)}
 	const key = "home_assistant.discovery"
 	if r.has("home_assistant") && !r.has(key) && !r.bad["home_assistant"] && !r.bad[key] {
 		r.failKey("home_assistant",
@@ -58,6 +59,20 @@ func homeOutputs(cfg Config) map[string]homeassistant.Output {
 		all[spec.Stream.Name] = o
 	}
 	return all
+}
+
+// homeAlarm is what Home Assistant is told of the alarm panel, nil without one.
+func homeAlarm(cfg Config) *homeassistant.Alarm {
+	opt := cfg.Arming
+	if opt == nil {
+		return nil
+	}
+	a := &homeassistant.Alarm{Modes: opt.Modes, Code: opt.CodesFile != "", CodeToArm: opt.CodeToArm}
+	if opt.Commands && cfg.Uplink.Commands.Key.File == "" { // it cannot sign
+		topics := payload.NewTopics(cfg.Uplink.ClientID, payload.DefaultPatterns, nil)
+		a.Command = topics.Order(homeassistant.AlarmStream)
+	}
+	return a
 }
 
 // classes tells of those that Home Assistant would refuse. They are no mistake:

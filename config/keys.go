@@ -16,5 +16,6 @@ func Keys() map[string]any {
 		"sensors.NAME.report": &reportKeys{},
 		"outputs.NAME":        newOutputStanza(),
 		"access.NAME":         newAccessStanza(),
+		"rules.NAME":          &ruleKeys{},
 	}
 }

@@ -34,6 +34,8 @@ type file struct {
 	Sensors  yaml.Node   `yaml:"sensors"` // decoded by hand: its keys are names, and their order counts
 	Outputs  yaml.Node   `yaml:"outputs"` // the same
 	Access   yaml.Node   `yaml:"access"`  // the same
+	Rules    yaml.Node   `yaml:"rules"`   // the same
+	Arming   armingKeys  `yaml:"arming"`
 }
 
 // queueKeys are the keys under queue.
@@ -75,6 +77,7 @@ func defaults() file {
 		Topics:   topicKeys(payload.DefaultPatterns),
 		Home:     homeKeys{Prefix: "homeassistant"},
 		Commands: commandKeys{MaxAge: 30 * time.Second},
+		Arming:   armingKeys{Modes: []string{"away", "home"}, Exit: 30 * time.Second, Siren: 3 * time.Minute, Rearm: true},
 	}
 }
 
@@ -138,12 +141,26 @@ func (r *reader) interpret(f file) Config {
 	cfg.Uplink.Streams = append(cfg.Uplink.Streams, outputs.Streams(cfg.Outputs)...)
 	cfg.Access = r.access(&f.Access, cfg.Sensors, cfg.Outputs)
 	cfg.Uplink.Commands = r.commands(f.Commands, cfg)
+	r.reactions(f, &cfg)
 	// Both need the streams that there are.
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Uplink.Streams)
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg)
 	cfg.Status = r.status(f.Status)
 	cfg.Warnings = r.warnings.sorted()
 	return cfg
+}
+
+// reactions are the rules and the panel, which need all streams and outputs.
+func (r *reader) reactions(f file, cfg *Config) {
+	if cfg.Arming = r.arming(f.Arming); cfg.Arming != nil {
+		cfg.Uplink.Streams = append(cfg.Uplink.Streams, armingStream())
+		cfg.Uplink.Commands.Alarm = cfg.Arming.Commands
+	}
+	cfg.Rules = r.rules(&f.Rules, *cfg, cfg.Arming != nil)
+	if cfg.Arming != nil {
+		r.checkArming(*cfg)
+	}
+	r.checkCycles(*cfg)
 }
 
 // arch decides how much a process can map: bbolt maps the whole file, and 32-bit ARM

@@ -184,4 +184,35 @@ var configSections = []configSection{
 				"link the list decides at once", "", ""},
 			{"allow_file", "the list", "file", "the back end alone decides"},
 		}},
+	{path: "rules.NAME", title: "rules",
+		intro: "What happens without a network: [rules](rules.md). A rule is its name and its keys. It needs `then` and " +
+			"one of `when`, `any` and `all`.\n\n```yaml\nrules:\n" +
+			"  flood: {any: [{cellar: wet}, {kitchen: wet}], for: 5s, then: {pump: 10m}}\n```",
+		keys: []configKey{
+			{"when", "one condition: `{door: open}`, a stream of states and its word", "", ""},
+			{"any", "several, of which each begins the rule by itself", "", ""},
+			{"all", "several, which have to be met at the same time", "", ""},
+			{"for", "to 24h: how long without a break", "", "at once"},
+			{"fault", "`trips`: a stream that fails counts as met; `ignored`: as not met", "`trips` or `ignored`", "`ignored`"},
+			{"armed", "the modes of [arming](alarm.md) in which it looks, such as `[away, home]`; or `always`, which " +
+				"triggers the alarm in any state; or `disarmed`", "word or list", "the panel does not concern it"},
+			{"then", "outputs, and what they do: `on`, `off` or a time; needed", "", ""},
+		}},
+	{path: "arming", title: "arming",
+		intro: "An alarm panel: [alarm](alarm.md). There is one if the block is there. Streams in it are of states.\n\n" +
+			"```yaml\narming: {exit: 30s, entry: {front_door: 30s}, follow: [hall], ready: [window], key: key_switch}\n```",
+		keys: []configKey{
+			{"modes", "ways to be armed; the key switch takes the first", "", "`[away, home]`"},
+			{"exit", "to 10m: from an order to armed", "", ""},
+			{"entry", "1s to 10m, by stream: the time to disarm after it was opened", "", "none: at once"},
+			{"follow", "streams on the way from the door to the keypad: they wait for the entry delay that runs", "", "none"},
+			{"ready", "streams that have to say their first word, such as `closed`, when somebody arms", "", "none"},
+			{"siren", "1s to 1h: how long it is triggered", "", ""},
+			{"rearm", "`true`: it is armed again after that; `false`: it is triggered until somebody disarms", "", ""},
+			{"key", "the stream of a key switch: its second word, such as `open`, arms, and its first disarms", "", "none"},
+			{"codes_file", "hashed codes, made with `holdfast arming code`; one of them is needed to disarm by an order",
+				"file", "no code is asked for"},
+			{"code_to_arm", "`true`: also to arm", "", ""},
+			{"commands", "`true`: it takes orders by MQTT", "", ""},
+		}},
 }

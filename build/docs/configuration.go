@@ -73,6 +73,7 @@ func configKeys() map[string]option {
 	delete(all, "sensors")
 	delete(all, "outputs")
 	delete(all, "access")
+	delete(all, "rules")
 	return all
 }
 

@@ -183,9 +183,10 @@ func logLevel(call *ast.CallExpr) (level string, arg int, ok bool) {
 		ok = logger.Name == "log"
 	case *ast.SelectorExpr:
 		ok = strings.EqualFold(logger.Sel.Name, "log")
-	case *ast.CallExpr: // s.log().Warn
+	case *ast.CallExpr: // s.log().Warn and log().Warn
 		made, isMethod := logger.Fun.(*ast.SelectorExpr)
-		ok = isMethod && made.Sel.Name == "log"
+		function, isFunction := logger.Fun.(*ast.Ident)
+		ok = isMethod && made.Sel.Name == "log" || isFunction && function.Name == "log"
 	default:
 		ok = false
 	}

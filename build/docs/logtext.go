@@ -77,6 +77,18 @@ var logParts = []logPart{
 		{"a change of an output is not in the history: the disk hangs", "the output works; ten thousand changes wait " +
 			"for the disk"},
 	}},
+	{"Rules and the alarm panel", []logMeaning{
+		{"the state of the panel was damaged: it is armed", "the card returned something else than was written: `state` " +
+			"is what it is now. Disarm it, and change the card"},
+		{"the state of the panel cannot be saved: a power cut would bring back an older one", "the disk is full, " +
+			"read-only or broken: `err` says which. It is tried again every 30 s"},
+		{"the state of the panel is saved again", "the disk works again"},
+		{"no code is accepted: the codes file cannot be used", "`err` says why; after a reload it is read again. The key " +
+			"switch still disarms"},
+		{"five wrong codes: none is accepted for a minute", "somebody tries: look who may write to `alarm/set`"},
+		{"the disk hangs: the last changes of the panel may not be saved", "the agent stopped, and the disk did not " +
+			"answer for 2 s"},
+	}},
 	{"The queue", []logMeaning{
 		{"storage fails: readings are kept in memory", "the disk is full, read-only or broken: `err` says which. " +
 			"Readings go to the broker all the same; a power cut now loses what waits. Make room, or change the card"},
@@ -233,5 +245,10 @@ var logEvents = []logMeaning{
 	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look " +
 		"at " +
 		"the power supply"},
+	{"arming_file", "`state` is `damaged` (the panel is armed now, as `now` says), `unsaved` or `saved`: see the alarm " +
+		"panel above"},
+	{"arming_refused", "the key switch could not arm: `why`, such as `open: window`"},
+	{"code_lock", "five wrong codes were entered: none is accepted for `for_s` seconds"},
+	{"order_refused", "an `output` did not do what a rule or the panel wanted: `by` and `why`"},
 	{"update", "the outcome of an update: the version that runs, and why"},
 }

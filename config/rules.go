@@ -1,0 +1,367 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
+	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
+	"github.com/holdfast-iot/holdfast/sensors/rules"
+)
+
+// ruleKeys are the keys of a rule.
+type ruleKeys struct {
+	When  yaml.Node     `yaml:"when"`  // one condition: {stream: word}
+	Any   []yaml.Node   `yaml:"any"`   // conditions, of which one has to be met
+	All   []yaml.Node   `yaml:"all"`   // conditions, all of which have to be met
+	For   time.Duration `yaml:"for"`   // to 24h
+	Armed yaml.Node     `yaml:"armed"` // words of rules.Looks, one or a list
+	Fault faultWord     `yaml:"fault"` // trips: a stream that fails is met
+	Then  yaml.Node     `yaml:"then"`  // needed: {output: on, off or a time}
+}
+
+// faultWord is what a stream that fails means: nothing, or "trips".
+type faultWord bool
+
+// UnmarshalText accepts trips and ignored.
+func (f *faultWord) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "trips", "ignored":
+		*f = string(text) == "trips"
+		return nil
+	}
+	return fmt.Errorf("want trips or ignored, not %q%s", text, meant(string(text), []string{"trips", "ignored"}))
+}
+
+// A ruleReader reads the stanzas of the rules, one after the other.
+type ruleReader struct {
+	*reader
+	streams map[string]sensors.Stream // by name, those of outputs and of the panel among them
+	outputs map[string]outputs.Spec   // by name
+	panel   bool                      // there is an arming block
+	rules   []rules.Rule
+}
+
+// rules returns what all stanzas say, in the order of the file. The streams and outputs of
+// cfg are those that there are.
+func (r *reader) rules(n *yaml.Node, cfg Config, panel bool) []rules.Rule {
+	if r.bad["rules"] || n.Kind == 0 {
+		return nil
+	}
+	rr := ruleReader{reader: r, streams: map[string]sensors.Stream{}, outputs: map[string]outputs.Spec{}, panel: panel}
+	for _, st := range cfg.Uplink.Streams {
+		rr.streams[st.Name] = st
+	}
+	for _, spec := range cfg.Outputs {
+		rr.outputs[spec.Stream.Name] = spec
+	}
+	for _, e := range r.entries(n, "rules") {
+		rr.rule(e)
+	}
+	return rr.rules
+}
+
+// rule reads one stanza. Its mistakes are all reported, whatever else is wrong.
+func (r *ruleReader) rule(e entry) {
+	if text := nameProblem(e.key); text != "" {
+		r.failKey(e.path, "%s", text)
+	}
+	var k ruleKeys
+	r.mapping(e.value, e.path, reflect.ValueOf(&k).Elem())
+	rule := rules.Rule{Name: e.key, For: k.For, FaultTrips: bool(k.Fault)}
+	r.conditions(e.path, k, &rule)
+	if r.has(e.path + ".for") {
+		between(r.reader, e.path+".for", k.For, 0, 24*time.Hour, "at most 24h")
+	}
+	rule.Armed = r.armed(e.path+".armed", k.Armed)
+	rule.Then = r.actions(e.path, k.Then)
+	r.rules = append(r.rules, rule)
+}
+
+// conditions reads the one key of when, any and all that there is.
+func (r *ruleReader) conditions(path string, k ruleKeys, rule *rules.Rule) {
+	var given []string
+	for _, key := range []string{"when", "any", "all"} {
+		if r.has(join(path, key)) {
+			given = append(given, key)
+		}
+	}
+	switch {
+	case r.bad[path] || !r.clean(path, "when", "any", "all"):
+		return
+	case len(given) == 0:
+		r.failKey(path, `needs "when", such as when: {door: open}; or "any" or "all" with several`)
+		return
+	case len(given) > 1:
+		r.failKey(join(path, given[1]), "%q is there already: a rule has one of when, any and all", given[0])
+		return
+	}
+	switch at := join(path, given[0]); given[0] {
+	case "when":
+		rule.Any = r.condition(k.When, at)
+		if len(rule.Any) > 1 {
+			r.failKey(at, "has several conditions: write them as a list under any or all, such as any: [{a: x}, {b: y}]")
+		}
+	case "any":
+		rule.Any = r.list(k.Any, at)
+	case "all":
+		rule.All = r.list(k.All, at)
+	}
+}
+
+// list reads the conditions of any and all.
+func (r *ruleReader) list(nodes []yaml.Node, path string) (all []rules.Condition) {
+	if len(nodes) == 0 && !r.bad[path] {
+		r.failKey(path, "needs conditions, such as [{cellar: wet}, {kitchen: wet}]")
+	}
+	for i, n := range nodes {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		for _, c := range r.condition(n, at) {
+			if slices.Contains(all, c) {
+				r.failKey(join(at, c.Stream), "%s: %s is in the list already", c.Stream, c.Is)
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// condition reads {stream: word}. Several in one mapping are all returned.
+func (r *ruleReader) condition(n yaml.Node, path string) (all []rules.Condition) {
+	list := r.entries(&n, path)
+	if len(list) == 0 && !r.bad[path] {
+		r.failKey(path, "needs a stream and its word, such as {door: open}")
+	}
+	for _, e := range list {
+		var word string
+		if r.value(e.value, e.path, reflect.ValueOf(&word).Elem()); r.bad[e.path] {
+			continue
+		}
+		if r.stream(e.key, e.path) && r.word(e, word) {
+			all = append(all, rules.Condition{Stream: e.key, Is: word})
+		}
+	}
+	return all
+}
+
+// stream reports whether there is a stream of states with this name; if not, at is the key
+// that named it.
+func (r *ruleReader) stream(name, at string) bool {
+	st, ok := r.streams[name]
+	switch {
+	case !ok:
+		// A threshold makes the stream that a rule can look at.
+		r.failKey(at, "there is no stream %q%s", name, meant(name, r.withStates()))
+		return false
+	case len(st.States) > 0:
+		return true
+	}
+	if _, has := r.streams[name+"_alarm"]; has {
+		r.failKey(at, "%s is a number: did you mean %q, whose words are ok and alarm?", name, name+"_alarm")
+	} else {
+		r.failKey(at, "%s is a number: give its sensor a threshold, such as alarm: {above: 30}, and use %s_alarm: alarm",
+			name, name)
+	}
+	return false
+}
+
+// withStates are the names of the streams that a rule can look at.
+func (r *ruleReader) withStates() (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(r.streams)) {
+		if len(r.streams[name].States) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// word reports whether a stream has a word.
+func (r *ruleReader) word(e entry, word string) bool {
+	states := r.streams[e.key].States
+	if slices.Contains(states, word) {
+		return true
+	}
+	r.failValue(e.path, "%s is never %q%s; it is %s", e.key, word, meant(word, states), strings.Join(states, ", "))
+	return false
+}
+
+// armed reads when a rule looks: one word or a list.
+func (r *ruleReader) armed(path string, n yaml.Node) (words []string) {
+	if !r.has(path) || r.bad[path] {
+		return nil
+	}
+	if !r.panel {
+		r.failKey(path, "there is no arming block: write one, such as arming: {exit: 30s}, or leave this out")
+		return nil
+	}
+	if resolve(&n).Kind == yaml.ScalarNode {
+		var one string
+		r.value(&n, path, reflect.ValueOf(&one).Elem())
+		words = []string{one}
+	} else {
+		r.value(&n, path, reflect.ValueOf(&words).Elem())
+	}
+	for i, w := range words {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if !r.has(at) {
+			at = path
+		}
+		switch {
+		case r.badWithin[path]:
+		case !slices.Contains(rules.Looks, w):
+			r.failValue(at, "there is no mode %q%s; known are %s", w, meant(w, rules.Looks), strings.Join(rules.Looks, ", "))
+		case slices.Contains(words[:i], w):
+			r.failValue(at, "%s is in the list already", w)
+		case len(words) > 1 && (w == rules.Always || w == arming.Disarmed):
+			r.failValue(at, "%s stands alone: write another rule for the modes", w)
+		}
+	}
+	if len(words) == 0 && !r.badWithin[path] {
+		r.failKey(path, "needs a mode, such as [away, home]")
+	}
+	return words
+}
+
+// actions reads {output: on, off or a time}.
+func (r *ruleReader) actions(path string, n yaml.Node) (all []rules.Action) {
+	if r.bad[path] || !r.need(path, "then") || r.bad[join(path, "then")] {
+		return nil
+	}
+	path = join(path, "then")
+	list := r.entries(&n, path)
+	if len(list) == 0 && !r.bad[path] {
+		r.failKey(path, "needs an output, such as {siren: 3m}")
+	}
+	for _, e := range list {
+		var text string
+		if r.value(e.value, e.path, reflect.ValueOf(&text).Elem()); r.bad[e.path] {
+			continue
+		}
+		if a, ok := r.action(e, text); ok {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// action reads what an output is to do. A time that the output would cut short is a
+// mistake: somebody counts on it.
+func (r *ruleReader) action(e entry, text string) (a rules.Action, ok bool) {
+	spec, known := r.outputs[e.key]
+	if !known {
+		r.failKey(e.path, "there is no output %q%s", e.key, meant(e.key, slices.Sorted(maps.Keys(r.outputs))))
+		return a, false
+	}
+	a = rules.Action{Output: e.key, On: text != "off"}
+	if text != "on" && text != "off" {
+		d, err := parseDuration(text)
+		switch {
+		case err != nil:
+			r.failValue(e.path, "want on, off or a time such as 3m, not %q%s", text, meant(text, []string{"on", "off"}))
+			return a, false
+		case d < 10*time.Millisecond || d > maxTime:
+			r.failValue(e.path, "a time has to be between 10ms and 30d; or write on or off")
+			return a, false
+		}
+		a.For = d
+	}
+	switch {
+	case a.For > 0 && spec.Safe:
+		r.failValue(e.path, "%s is on at its safe level: write off, which lasts for its max_on", e.key)
+	case a.For > 0 && spec.MaxOn > 0 && a.For > spec.MaxOn:
+		r.failValue(e.path, "is longer than max_on of %s, which is %s", e.key, clock.FormatDuration(spec.MaxOn))
+	case a.On && a.For == 0 && spec.MaxOn == 0 && spec.Stream.Class == classSiren:
+		r.failValue(e.path, "a siren has to end: write a time, such as 3m")
+	}
+	return a, true
+}
+
+// checkCycles reports rules that drive what they look at, also through other rules, the
+// panel, and streams that confirm what an output does: such rules switch an output back and
+// forth for ever.
+func (r *reader) checkCycles(cfg Config) {
+	leads := map[string][]string{} // by stream, to streams that change with it
+	for _, spec := range cfg.Outputs {
+		if spec.Confirm != nil {
+			leads[spec.Stream.Name] = append(leads[spec.Stream.Name], spec.Confirm.Stream)
+		}
+	}
+	if cfg.Arming != nil && cfg.Arming.Key != "" {
+		leads[cfg.Arming.Key] = append(leads[cfg.Arming.Key], arming.StreamName)
+	}
+	for _, rule := range cfg.Rules {
+		for _, from := range causes(rule) {
+			leads[from] = append(leads[from], results(rule)...)
+		}
+	}
+	told := map[string]bool{} // streams of a cycle that was reported
+	for _, rule := range cfg.Rules {
+		for _, to := range results(rule) {
+			way := wayTo(leads, to, causes(rule))
+			path := "rules." + rule.Name
+			if way == nil || r.badWithin[path] || told[to] {
+				continue
+			}
+			for _, stream := range way {
+				told[stream] = true
+			}
+			if to != arming.StreamName {
+				path = join(path, "then."+to)
+			} else {
+				path = join(path, "armed")
+			}
+			r.failKey(path, "this rule looks at %s, and changes it: %s", way[len(way)-1],
+				strings.Join(append([]string{way[len(way)-1]}, way...), " > "))
+		}
+	}
+}
+
+// causes are the streams that a rule looks at.
+func causes(rule rules.Rule) (names []string) {
+	for _, c := range rule.Conditions() {
+		names = append(names, c.Stream)
+	}
+	return names
+}
+
+// results are the streams that a rule changes.
+func results(rule rules.Rule) (names []string) {
+	for _, a := range rule.Then {
+		names = append(names, a.Output)
+	}
+	if rule.Trips() {
+		names = append(names, arming.StreamName)
+	}
+	return names
+}
+
+// wayTo is a shortest way from a stream to one of several, with both ends; nil if there is
+// none.
+func wayTo(leads map[string][]string, from string, to []string) []string {
+	came := map[string]string{from: ""}
+	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if slices.Contains(to, at) {
+			var way []string
+			for ; at != ""; at = came[at] {
+				way = append([]string{at}, way...)
+			}
+			return way
+		}
+		for _, next := range leads[at] {
+			if _, seen := came[next]; !seen {
+				came[next] = at
+				queue = append(queue, next)
+			}
+		}
+	}
+	return nil
+}
