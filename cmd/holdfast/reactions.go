@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/config"
@@ -9,13 +10,16 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/access"
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
+	"github.com/holdfast-iot/holdfast/sensors/rules"
 	orders "github.com/holdfast-iot/holdfast/uplink/command"
 )
 
 // reactions are what reacts to readings without the network and before the disk is touched:
-// the outputs. It outlives a reload, and what did not change goes on.
+// the outputs, the rules and the alarm panel. It outlives a reload, and what did not change
+// goes on.
 type reactions struct {
 	outputs *outputs.Set
+	rules   *rules.Runner
 	doors   doors
 	memory  *orders.Memory // of orders by MQTT
 }
@@ -26,6 +30,9 @@ func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
 		Observe: a.observe, Record: a.queue.Put, Report: a.queue.Report, Clock: a.clock, Log: a.log}),
 		memory: orders.NewMemory(a.queue.Boot())}
+	state := arming.NewStore(filepath.Join(filepath.Dir(a.cfg.Queue.Path), arming.FileName))
+	r.rules = rules.NewRunner(rules.Wiring{Do: r.outputs.Do, Store: state,
+		Observe: a.observe, Record: a.queue.Put, Report: a.queue.Report, Clock: a.clock, Log: a.log})
 	r.doors.to = access.Wiring{Boot: a.queue.Boot(), Questions: r.memory, Online: a.isOnline, Do: r.outputs.Do,
 		Report: a.queue.Report, Now: a.clock.Now, Log: a.log}
 	return r
@@ -34,13 +41,27 @@ func newReactions(a *reloadable) *reactions {
 // change makes those of cfg the outputs that run, until ctx is done. between is called when
 // the old ones have ended, with the streams of those that go on.
 func (r *reactions) change(ctx context.Context, cfg config.Config, between func(kept []sensors.Stream)) {
-	r.outputs.Change(ctx, cfg.Outputs, func(kept []outputs.Spec) { between(outputs.Streams(kept)) })
+	r.outputs.Change(ctx, cfg.Outputs, func(kept []outputs.Spec) {
+		streams := outputs.Streams(kept)
+		if _, ok := r.rules.Status(); ok && cfg.Arming != nil {
+			streams = append(streams, sensors.Stream{Name: arming.StreamName})
+		}
+		between(streams)
+	})
 	r.doors.change(ctx, cfg.Access)
+}
+
+// changeRules makes those of cfg the rules and the panel. The outputs of cfg run already: a
+// panel that was triggered orders at once. known are the latest readings of the streams that
+// go on.
+func (r *reactions) changeRules(cfg config.Config, known []sensors.Reading) {
+	r.rules.Change(cfg.Rules, cfg.Arming, known)
 }
 
 // observe takes each reading first of all. It may be called from any goroutine, and waits
 // for nothing.
 func (r *reactions) observe(reading sensors.Reading) {
+	r.rules.Observe(reading)
 	r.outputs.Observe(reading)
 	r.doors.observe(reading)
 }
@@ -63,5 +84,11 @@ func (r *reactions) makeSafe() error {
 // Outputs are the outputs as they are now. It may be called from any goroutine.
 func (r *reactions) Outputs() []outputs.Status { return r.outputs.Status() }
 
-// Arming is nil: there is no alarm panel yet.
-func (r *reactions) Arming() *arming.Status { return nil }
+// Arming is the alarm panel as it is now, nil if there is none. It may be called from any
+// goroutine.
+func (r *reactions) Arming() *arming.Status {
+	if s, ok := r.rules.Status(); ok {
+		return &s
+	}
+	return nil
+}

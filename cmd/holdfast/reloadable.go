@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,6 +84,7 @@ func (a *reloadable) run(ctx context.Context) error {
 	group := sensors.NewGroup(sensors.Wiring{Open: a.open, Record: a.record, Report: a.queue.Report,
 		Clock: a.clock, Log: a.log, Watch: a.watch})
 	a.changeAll(ctx, group, a.cfg, func([]sensors.Stream) {})
+	g.Go(func() error { return a.reacts.rules.Run(ctx) })
 	stopLink, stopPage := start(ctx, g, a.link.Run), start(ctx, g, a.servePage)
 	for {
 		a.manager.Ready(a.inWords)
@@ -120,20 +122,33 @@ func start(ctx context.Context, g *errgroup.Group, part func(context.Context) er
 	return func() { end(); <-ended }
 }
 
-// changeAll makes those of next the sensors and outputs that run. Outputs begin before sensors:
-// what a sensor says first may concern them. between is called when the old ones have ended
+// changeAll makes those of next the sensors, outputs and rules that run. Outputs begin before
+// rules, and rules before sensors: what a sensor says first may concern them. between is called when the old ones have ended
 // and before the new ones start, with the streams of those that go on.
 func (a *reloadable) changeAll(
 	ctx context.Context, group *sensors.Group, next config.Config, between func(kept []sensors.Stream),
 ) {
 	group.Change(ctx, next.Sensors, func(kept []sensors.Spec) {
+		var known []sensors.Reading
 		a.reacts.change(ctx, next, func(streams []sensors.Stream) {
 			for _, spec := range kept {
 				streams = append(streams, spec.AllStreams()...)
 			}
 			between(streams)
+			known = a.statesOf(streams)
 		})
+		a.reacts.changeRules(next, known)
 	})
+}
+
+// statesOf are the latest readings of streams. It belongs to the goroutine of run.
+func (a *reloadable) statesOf(streams []sensors.Stream) (known []sensors.Reading) {
+	for _, r := range a.link.States() {
+		if slices.ContainsFunc(streams, func(st sensors.Stream) bool { return st.Name == r.Stream }) {
+			known = append(known, r)
+		}
+	}
+	return known
 }
 
 // change makes next the configuration. The link stays if nothing of it changed, unless
