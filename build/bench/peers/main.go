@@ -121,72 +121,79 @@ type findings struct {
 	large   []result // after the large burst
 }
 
-// measure does everything, peer by peer.
+// measure does everything.
 func (p plan) measure(ctx context.Context) (f findings, err error) {
 	f.drains = map[int][]result{}
-	if f.large, err = p.holdAll(ctx); err != nil {
+	f.large, err = p.together("memory", func(k kind) bool { return k.large },
+		func(k kind) (result, error) { return p.held(ctx, k) })
+	if err != nil {
 		return f, err
 	}
+	f.outages, err = p.together("outage", func(k kind) bool { return !k.memory && !k.noDrain },
+		func(k kind) (result, error) { return p.outage(ctx, k) })
+	if err != nil {
+		return f, err
+	}
+	var starts, drains = map[string][]result{}, map[string][]result{}
+	for round := range p.rounds { // in turn, so that what else the machine does meets all of them
+		for _, k := range p.kinds {
+			if err := p.turn(ctx, k, starts, drains); err != nil {
+				return f, err
+			}
+		}
+		fmt.Fprintf(os.Stderr, "peers: round %d of %d: load %s\n", round+1, p.rounds, loadAverage())
+	}
 	for _, k := range p.kinds {
-		if !k.memory && !k.noDrain {
-			err := note(&f.outages, k, "outage", 1, func() (result, error) { return p.outage(ctx, k) })
-			if err != nil {
-				return f, err
-			}
-		}
-		err := note(&f.starts, k, "start", p.rounds, func() (result, error) { return p.started(ctx, k.name) })
-		if err != nil {
-			return f, err
-		}
+		f.starts = append(f.starts, medians(starts[k.name]))
 		for _, window := range windows {
-			if k.trickle || k.noDrain || k.noWindow && window != windows[0] {
-				continue
+			if all := drains[turnName(k, window)]; len(all) > 0 {
+				f.drains[window] = append(f.drains[window], medians(all))
 			}
-			what := fmt.Sprintf("drain, window %d", window)
-			drained := f.drains[window]
-			if err := note(&drained, k, what, p.rounds, func() (result, error) {
-				return p.drain(ctx, k, window)
-			}); err != nil {
-				return f, err
-			}
-			f.drains[window] = drained
 		}
 	}
 	return f, nil
 }
 
-// holdAll looks at the memory of all peers at the same time, as no time is measured.
-func (p plan) holdAll(ctx context.Context) ([]result, error) {
+func turnName(k kind, window int) string { return fmt.Sprintf("%s, window %d", k.name, window) }
+
+// turn measures one start and the drains of one peer, and adds them to the others.
+func (p plan) turn(ctx context.Context, k kind, starts, drains map[string][]result) error {
+	r, err := p.started(ctx, k.name)
+	if err != nil {
+		return fmt.Errorf("%s: start: %w", k.name, err)
+	}
+	starts[k.name] = append(starts[k.name], r)
+	for _, window := range windows {
+		if k.trickle || k.noDrain || k.noWindow && window != windows[0] {
+			continue
+		}
+		name := turnName(k, window)
+		r, err := p.drain(ctx, k, window)
+		if err != nil {
+			return fmt.Errorf("%s: drain: %w", name, err)
+		}
+		drains[name] = append(drains[name], r)
+		fmt.Fprintf(os.Stderr, "peers: %s: %+v\n", name, r)
+	}
+	return nil
+}
+
+// together measures peers at the same time, where no time is measured.
+func (p plan) together(what string, of func(kind) bool, measure func(kind) (result, error)) ([]result, error) {
 	all, errs := make([]result, len(p.kinds)), make([]error, len(p.kinds))
 	var ended sync.WaitGroup
 	for i, k := range p.kinds {
-		if !k.large {
+		if !of(k) {
 			continue
 		}
 		ended.Go(func() {
-			if all[i], errs[i] = p.held(ctx, k); errs[i] != nil {
-				errs[i] = fmt.Errorf("%s: memory: %w", k.name, errs[i])
+			if all[i], errs[i] = measure(k); errs[i] != nil {
+				errs[i] = fmt.Errorf("%s: %s: %w", k.name, what, errs[i])
 			}
 		})
 	}
 	ended.Wait()
 	all = slices.DeleteFunc(all, func(r result) bool { return r.peer == "" })
-	fmt.Fprintf(os.Stderr, "peers: memory: %+v\n", all)
+	fmt.Fprintf(os.Stderr, "peers: %s: %+v\n", what, all)
 	return all, errors.Join(errs...)
-}
-
-// note measures some rounds, and appends their medians to all.
-func note(all *[]result, k kind, what string, rounds int, measure func() (result, error)) error {
-	var got []result
-	for range rounds {
-		r, err := measure()
-		if err != nil {
-			return fmt.Errorf("%s: %s: %w", k.name, what, err)
-		}
-		got = append(got, r)
-	}
-	r := medians(got)
-	*all = append(*all, r)
-	fmt.Fprintf(os.Stderr, "peers: %s: %s: %+v\n", k.name, what, r)
-	return nil
 }
