@@ -9,10 +9,15 @@ import (
 // A Cursor is how far a drain has read ahead of what it has acknowledged. The
 // zero value stands at the oldest item, which is where a new session starts.
 type Cursor struct {
+	// Reuse lets Peek return a slice that it overwrites with the next call for this
+	// cursor. A drain that copies what it sends saves an allocation for each call.
+	Reuse bool
+
 	passed     [2]uint64 // number of the newest item passed, by lane
 	gap        uint64    // the newest gap passed
 	rejected   uint64    // number of the newest item passed that was rejected
 	generation int       // Queue.opened.generation, when the numbers were given
+	items      []Item    // what Peek returned last, if it is to be used again; else nil
 }
 
 // Advance moves the cursor over an item, the first that Peek or Rejected returned.
@@ -31,7 +36,7 @@ func (c *Cursor) Advance(it Item) {
 }
 
 // Rewind goes back to the oldest item.
-func (c *Cursor) Rewind() { *c = Cursor{} }
+func (c *Cursor) Rewind() { *c = Cursor{Reuse: c.Reuse, items: c.items} }
 
 // sync forgets the numbers of a file that is gone: what had them comes again.
 func (c *Cursor) sync(generation int) {
@@ -62,10 +67,10 @@ func (q *Queue) Peek(c *Cursor, max int) ([]Item, error) {
 func (q *Queue) peek(c *Cursor, max int) ([]Item, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var items []Item
+	items := c.items[:0]
 	err := q.loadLocked(sensors.Alarm, c, max)
 	if err == nil {
-		items = q.lanes[sensors.Alarm].peek(nil, max, c.passed[sensors.Alarm])
+		items = q.lanes[sensors.Alarm].peek(items, max, c.passed[sensors.Alarm])
 	}
 	// An alarm does not wait for the disk to give routine readings.
 	room := max - len(items)
@@ -79,10 +84,19 @@ func (q *Queue) peek(c *Cursor, max int) ([]Item, error) {
 	if routine {
 		items = q.lanes[sensors.Routine].peek(items, max-len(items), c.passed[sensors.Routine])
 	}
+	c.keep(items)
 	if len(items) == 0 {
 		return nil, err
 	}
 	return items, nil
+}
+
+// keep notes what Peek returns, so that the next call can use the slice again.
+func (c *Cursor) keep(items []Item) {
+	if c.Reuse {
+		clear(c.items[min(len(items), len(c.items)):]) // so that the strings can be collected
+		c.items = items
+	}
 }
 
 // Arrived holds a token when there may be more for Peek.

@@ -48,6 +48,32 @@ func TestPeekContinuesAtTheCursorAndAlarmsGoFirst(t *testing.T) {
 	}
 }
 
+// TestPeekThatReusesItsSliceAllocatesNothing, also after Rewind.
+func TestPeekThatReusesItsSliceAllocatesNothing(t *testing.T) {
+	h := start(t, queuePath(t))
+	defer h.end()
+	for seq := range uint64(40) {
+		h.Put(routine(seq + 1))
+	}
+	c := Cursor{Reuse: true}
+	n := testing.AllocsPerRun(100, func() {
+		c.Rewind()
+		for range 2 {
+			items, err := h.Peek(&c, 20)
+			if err != nil || len(items) != 20 {
+				t.Fatal(len(items), err)
+			}
+			c.Advance(items[19])
+		}
+		if items, _ := h.Peek(&c, 20); len(items) != 0 {
+			t.Fatal("beyond the end:", names(items))
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // TestPeekSkipsNothingAndRepeatsNothing reads ahead while readings move from
 // memory to disk under it, and sessions end at any moment.
 func TestPeekSkipsNothingAndRepeatsNothing(t *testing.T) {
@@ -64,7 +90,7 @@ func readAhead(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	h := start(t, queuePath(t))
 	defer h.end()
-	var c Cursor
+	c := Cursor{Reuse: seed%2 == 0}
 	var flight []Item
 	var put, acked, sent [2]uint64 // by priority; sent in this session
 	for range 400 {
@@ -90,7 +116,8 @@ func readAhead(t *testing.T, seed uint64) {
 			flight = flight[n:]
 		case 4:
 			if rnd.IntN(5) == 0 { // the connection is lost
-				c, flight, sent = Cursor{}, nil, acked
+				c.Rewind()
+				flight, sent = nil, acked
 			}
 		case 5:
 			items, err := h.Peek(&c, 1+rnd.IntN(40))

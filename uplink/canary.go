@@ -81,9 +81,12 @@ func (c *canary) routineAllowed(unreleased int) bool {
 // unprovable says that the broker closes the connection for the canary itself.
 // Such a broker does not acknowledge what it denies.
 func (c *canary) unprovable() bool {
-	topic, records := c.link.topics.Agent("canary"), c.link.notices.records
-	return len(records) > 0 && (records.deferred(noticeID{topic: topic}) ||
-		records.deferred(noticeID{topic, formSubscription}))
+	records := c.link.notices.records
+	if len(records) == 0 {
+		return false
+	}
+	topic := c.link.topics.Agent("canary")
+	return records.deferred(noticeID{topic: topic}) || records.deferred(noticeID{topic, formSubscription})
 }
 
 // isProof says that a notice belongs to the proof that we may publish.

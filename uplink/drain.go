@@ -20,7 +20,7 @@ type history struct {
 	retries *retries
 
 	cursor      queue.Cursor    // what it has passed was sent in this session, or diverted
-	peeked      []queue.Item    // beyond the cursor
+	peeked      []queue.Item    // beyond the cursor; overwritten by the next look
 	drained     bool            // there was nothing beyond it
 	readAgainAt time.Time       // the backlog cannot be read: not before it is tried again; zero: it can
 	next        candidate       // of the peeked items the first
@@ -29,6 +29,10 @@ type history struct {
 
 	stateShare stateShare
 	payload    []byte // of the message that is sent; used again for the next one
+}
+
+func newHistory(l *Link, out *outgoing) *history {
+	return &history{link: l, out: out, cursor: queue.Cursor{Reuse: true}, flying: map[string]bool{}}
 }
 
 // A candidate is the item that goes next, and what it is.
@@ -97,14 +101,41 @@ func (h *history) sendKept() step {
 	return stepSent
 }
 
+// maxRun is how many routine readings are sent before the other sources are asked
+// again. Asking them all costs as much as sending a reading.
+const maxRun = 16
+
+// sendRoutine sends a routine reading, and those behind it as long as the window has
+// room and no other source could have something that goes first: what the session
+// waits for is acknowledged in a later turn, and what was peeked has no alarm behind
+// a routine reading.
 func (h *history) sendRoutine() step {
 	if !h.next.routine {
 		return stepNone
 	}
 	h.keptTurn = true
-	h.link.pace.pass()
-	h.sendItem(h.next.item)
-	return stepSent
+	h.out.turn()
+	run := 1
+	if h.isUndisturbed() {
+		run = maxRun
+	}
+	for {
+		h.link.pace.pass()
+		h.sendItem(h.next.item)
+		if run--; run == 0 || !h.out.window.open() {
+			return stepSent
+		}
+		if h.chooseNext(); !h.next.routine {
+			return stepSent
+		}
+	}
+}
+
+// isUndisturbed says that nothing is under suspicion, held or set aside: routine
+// readings do not take turns with anything then.
+func (h *history) isUndisturbed() bool {
+	return len(h.link.suspects) == 0 && len(h.link.notices.records) == 0 && len(h.link.rejects.held) == 0 &&
+		!h.retries.trying && h.canary.acksProven()
 }
 
 // due is when the backlog is to be read again.
@@ -170,7 +201,7 @@ func (h *history) divert(it *queue.Item) {
 
 func (h *history) sendItem(it *queue.Item) {
 	m, f := h.message(it), sentMessage{kind: kindHistory, item: *it}
-	if h.probes.mayProbe() && h.link.proofs.due(it.Stream, time.Now()) {
+	if h.probes.mayProbe() && h.link.proofs.due(it.Stream, h.out.now) {
 		h.probes.send(it.Stream, m, f, false)
 	} else {
 		h.out.publish(m, f)

@@ -29,6 +29,7 @@ func stepOnly(sent bool) step {
 // fill sends as much as the window has room for.
 func (s *session) fill() {
 	s.link.uptime, s.out.short = 0, false
+	s.out.turn()
 	s.history.refresh()
 	s.link.pace.next = time.Time{}
 	for s.sendNext() {

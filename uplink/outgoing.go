@@ -26,6 +26,7 @@ type outgoing struct {
 	firstAck     time.Time // zero: nothing was acknowledged yet
 	answered     bool      // the broker has acknowledged something, or answered a SUBSCRIBE
 	isStable     bool      // stableSession has passed since firstAck
+	now          time.Time // in this turn of the session: it is not asked for with each message
 	short        bool      // a routine reading waits for room in the window, since fill was called
 }
 
@@ -61,7 +62,7 @@ func newOutgoing(conn Conn, opt Options, pace *throttle) *outgoing {
 	if w.max == 0 || w.max == DefaultWindow {
 		w.max, w.ceiling = DefaultWindow, maxQuickWindow
 	}
-	return &outgoing{conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: w}
+	return &outgoing{now: time.Now(), conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: w}
 }
 
 // publish sends a message and notes that it is in flight. The session flushes the
@@ -72,7 +73,7 @@ func (o *outgoing) publish(m mqtt.Message, f sentMessage) {
 	if f.probe != nil {
 		size += probeBytes(m.Topic)
 	}
-	f.slot = o.window.send(size)
+	f.slot = o.window.send(size, o.now)
 	f.Token = o.conn.Enqueue(m)
 	o.track(f)
 }
@@ -89,14 +90,14 @@ func (o *outgoing) sendNotice(n notice, isolated bool) {
 
 // subscribe sends a SUBSCRIBE, which is in flight as a message is.
 func (o *outgoing) subscribe(topic string, f sentMessage) {
-	f.slot = o.window.send(len(topic) + overhead)
+	f.slot = o.window.send(len(topic)+overhead, time.Now())
 	f.Token = o.conn.Subscribe(topic)
 	o.track(f)
 }
 
 // unsubscribe sends an UNSUBSCRIBE, which is in flight as a message is.
 func (o *outgoing) unsubscribe(topic string) {
-	f := sentMessage{slot: o.window.send(len(topic) + overhead)}
+	f := sentMessage{slot: o.window.send(len(topic)+overhead, time.Now())}
 	f.Token = o.conn.Unsubscribe(topic)
 	o.track(f)
 }
@@ -112,8 +113,12 @@ func (o *outgoing) track(f sentMessage) {
 // pop removes the oldest message in flight: it was answered.
 func (o *outgoing) pop() {
 	o.inflight.pop()
-	o.lastProgress, o.networkBack = time.Now(), time.Time{}
+	o.lastProgress, o.networkBack = o.now, time.Time{}
 }
+
+// turn sets now. It is called whenever the session wakes up, before it fills the window,
+// and for every maxRun readings: a message may wait for room in the outbox.
+func (o *outgoing) turn() { o.now = time.Now() }
 
 // backTimeout is how long a connection is given when the network is back, besides
 // some round trips. By then the kernel may repeat what was lost only in half a
@@ -164,13 +169,13 @@ func (o *outgoing) refillsHalf(now time.Time) bool {
 // acked takes note of an acknowledgement. It reports whether it is the first one
 // of the session.
 func (o *outgoing) acked(f *sentMessage) (first bool) {
-	o.window.acked(f.slot)
+	o.window.acked(f.slot, o.now)
 	o.answered = true
 	if f.probe != nil {
-		f.probe.acked = time.Now()
+		f.probe.acked = o.now
 	}
 	if first = o.firstAck.IsZero(); first {
-		o.firstAck = time.Now()
+		o.firstAck = o.now
 	}
 	return first
 }

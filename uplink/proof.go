@@ -31,6 +31,9 @@ type proofs struct {
 	probing map[string]*streamProof // of these, those with a probe on its way
 	round   map[string]bool         // streams that were probed in this round of turns
 
+	recent     *streamProof // of recentName, which was asked for last: a drain asks several times a reading
+	recentName string
+
 	prompt bool // an echo came although we had unsubscribed right behind the message
 	late   bool // this broker forwards nothing behind an UNSUBSCRIBE: it waits for the echo
 
@@ -85,11 +88,15 @@ func (p *proofs) forgetProbes() {
 }
 
 func (p *proofs) of(stream string) *streamProof {
+	if p.recent != nil && p.recentName == stream {
+		return p.recent
+	}
 	st := p.streams[stream]
 	if st == nil {
 		st = &streamProof{}
 		p.streams[stream] = st
 	}
+	p.recent, p.recentName = st, stream
 	return st
 }
 

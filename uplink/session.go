@@ -54,7 +54,7 @@ func newSession(l *Link, conn Conn) *session {
 	s := &session{link: l, out: out, canary: newCanary(l, out), lateWill: newLateWill(l),
 		announcer: newAnnouncer(l, out),
 		probes:    &prober{link: l, out: out}, retries: &retries{link: l, out: out}, acks: &acks{link: l},
-		history: &history{link: l, out: out, flying: map[string]bool{}}, timer: time.NewTimer(time.Hour)}
+		history: newHistory(l, out), timer: time.NewTimer(time.Hour)}
 	s.health = newHeartbeat(l, s.canary, s.probes)
 	s.notices = newNotices(l, out, s.canary, s.lateWill, s.announcer, s.health)
 
@@ -145,6 +145,7 @@ func (s *session) wait(ctx context.Context) error {
 // settle takes what the broker has acknowledged, oldest first. Only here
 // anything is acknowledged to the backlog.
 func (s *session) settle() error {
+	s.out.turn()
 	for s.out.inflight.len() > 0 && s.out.inflight.front().Answered() {
 		f := s.out.inflight.front()
 		if err := s.completed(f); err != nil {
@@ -169,7 +170,7 @@ func (s *session) completed(f *sentMessage) error {
 	case f.kind == kindOnce:
 		s.notices.sent(f)
 	default:
-		s.link.board.acked(time.Since(f.slot.sent))
+		s.link.board.acked(s.out.now.Sub(f.slot.sent))
 		first := s.out.acked(f)
 		s.notices.answered(f)
 		if first {
@@ -242,6 +243,7 @@ func (s *session) subscribed(f *sentMessage) error {
 // acknowledgements prove nothing.
 func (s *session) ack() error {
 	s.link.uptime = 0
+	s.out.turn()
 	if s.canary.held != "" {
 		s.acks.forget()
 	}

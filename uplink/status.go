@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -31,17 +32,19 @@ const ratePeriod = 5 * time.Second
 // A statusBoard holds what [Link.Status] reports. The goroutine of Run writes it,
 // and a few numbers with each acknowledgement: that costs a lock that is free.
 type statusBoard struct {
-	rate meter // has a mutex of its own
+	rate meter        // has a mutex of its own
+	trip atomic.Int64 // of the last message acknowledged, in ns; Status.RoundTrip
 
 	mu  sync.Mutex
-	now Status
+	now Status // but for RoundTrip
 }
 
 // connected notes that a connection was accepted.
 func (b *statusBoard) connected(c Conn, start time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.now.Connected, b.now.Since, b.now.NextTry, b.now.Held, b.now.RoundTrip = true, start, time.Time{}, "", 0
+	b.now.Connected, b.now.Since, b.now.NextTry, b.now.Held = true, start, time.Time{}, ""
+	b.trip.Store(0)
 	b.now.Server = c.Server()
 	b.now.CertExpires = time.Time{}
 	for _, cert := range c.Certificates() {
@@ -55,7 +58,8 @@ func (b *statusBoard) disconnected(err error) {
 	defer b.mu.Unlock()
 	now := time.Now()
 	if b.now.Connected {
-		b.now.Connected, b.now.Since, b.now.Held, b.now.RoundTrip = false, now, "", 0
+		b.now.Connected, b.now.Since, b.now.Held = false, now, ""
+		b.trip.Store(0)
 	}
 	b.now.LastError, b.now.LastErrorAt = err.Error(), now
 }
@@ -82,11 +86,7 @@ func (b *statusBoard) refusesOrders(why string) {
 }
 
 // acked notes how long a message took until it was acknowledged.
-func (b *statusBoard) acked(trip time.Duration) {
-	b.mu.Lock()
-	b.now.RoundTrip = trip
-	b.mu.Unlock()
-}
+func (b *statusBoard) acked(trip time.Duration) { b.trip.Store(int64(trip)) }
 
 // delivered notes that readings and events left the backlog.
 func (b *statusBoard) delivered(n int) {
@@ -101,6 +101,7 @@ func (l *Link) Status() Status {
 	l.board.mu.Lock()
 	s := l.board.now
 	l.board.mu.Unlock()
+	s.RoundTrip = time.Duration(l.board.trip.Load())
 	if s.Server == "" && len(l.opt.Servers) > 0 {
 		s.Server = l.opt.Servers[0].Host
 	}

@@ -129,8 +129,7 @@ func (w *window) empty(size int) int {
 }
 
 // send notes that a message is on its way.
-func (w *window) send(bytes int) slot {
-	now := time.Now()
+func (w *window) send(bytes int, now time.Time) slot {
 	w.messages++
 	w.bytes += bytes
 	w.usual = bytes
@@ -145,8 +144,7 @@ func (w *window) send(bytes int) slot {
 }
 
 // acked learns from an acknowledgement.
-func (w *window) acked(p slot) {
-	now := time.Now()
+func (w *window) acked(p slot, now time.Time) {
 	w.gone(p)
 	trip := max(now.Sub(p.sent), time.Microsecond)
 	w.time(trip, p.probe, now)
