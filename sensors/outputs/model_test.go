@@ -1,0 +1,262 @@
+package outputs
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// histories is how many random histories the model is compared with: all in build/prove.
+func histories() int {
+	if os.Getenv("HOLDFAST_PROVE") != "" {
+		return 10_000
+	}
+	return 500
+}
+
+// A step is one thing that happens, after some whole seconds in which nothing did.
+type step struct {
+	after  int    // seconds
+	do     string // "order", "down", "up", "reload" or "breaks"
+	output int
+	on     bool
+	time   int // seconds of the order; 0: nothing is said
+	remote bool
+}
+
+func (s step) String() string {
+	if s.do != "order" {
+		return fmt.Sprintf("%ds: %s %d", s.after, s.do, s.output)
+	}
+	return fmt.Sprintf("%ds: output %d on=%v for %ds remote=%v", s.after, s.output, s.on, s.time, s.remote)
+}
+
+// drawStep draws one thing that happens.
+func drawStep(t *rapid.T) step {
+	kinds := []string{"order", "order", "order", "order", "order", "order", "down", "up", "reload", "breaks"}
+	return step{
+		after: rapid.IntRange(0, 6).Draw(t, "after"), do: rapid.SampledFrom(kinds).Draw(t, "do"),
+		output: rapid.IntRange(0, 4).Draw(t, "output"), on: rapid.IntRange(0, 3).Draw(t, "on") > 0,
+		time: rapid.IntRange(0, 12).Draw(t, "time"), remote: rapid.Bool().Draw(t, "remote"),
+	}
+}
+
+// modelSpecs are outputs with every bound. Bounds are no whole seconds, and what happens
+// does at whole ones, so that no two things are at one moment.
+func modelSpecs() []Spec {
+	lost := func(then bool) *LinkLost { return &LinkLost{After: 4125 * time.Millisecond, Then: then} }
+	return []Spec{
+		spec("siren", func(s *Spec) { s.MaxOn, s.Rest = 8500*time.Millisecond, 3250*time.Millisecond }),
+		spec("gate", func(s *Spec) { s.Pulse, s.MaxOn, s.Interlock = 2625*time.Millisecond, 5*time.Second, []string{"pump"} }),
+		spec("lock", func(s *Spec) { s.Safe, s.MaxOn, s.LinkLost = true, 9500*time.Millisecond, lost(true) }),
+		spec("pump", func(s *Spec) { s.MaxOn, s.LinkLost = 20500*time.Millisecond, lost(false) }),
+		spec("lamp", func(s *Spec) { s.MaxOn = 0 }),
+	}
+}
+
+// plainOutput is an output as a person would follow it with a list of orders and a watch.
+type plainOutput struct {
+	spec   Spec
+	away   bool
+	left   time.Time
+	rest   time.Time
+	orders []plainOrder // in force
+}
+
+type plainOrder struct {
+	remote bool
+	end    time.Time // zero: none
+}
+
+// plainHouse is all of them.
+type plainHouse struct {
+	outputs []*plainOutput
+	down    time.Time
+}
+
+// advance does what happens by itself until a time, in its order.
+func (o *plainOutput) advance(now, down time.Time) {
+	for o.away {
+		longest, endless, remote := time.Time{}, false, false
+		for _, order := range o.orders {
+			endless = endless || order.end.IsZero()
+			remote = remote || order.remote
+			if order.end.After(longest) {
+				longest = order.end
+			}
+		}
+		what, at := "", now.Add(time.Nanosecond)
+		note := func(name string, when time.Time) {
+			if when.Before(at) {
+				what, at = name, when
+			}
+		}
+		if !endless {
+			note("timer", longest)
+		}
+		if o.spec.MaxOn > 0 {
+			note("max", o.left.Add(o.spec.MaxOn))
+		}
+		if remote && o.spec.LinkLost != nil && !down.IsZero() {
+			note("lost", later(down.Add(o.spec.LinkLost.After), o.left))
+		}
+		switch what {
+		case "":
+			return
+		case "lost":
+			var local []plainOrder
+			for _, order := range o.orders {
+				if !order.remote {
+					local = append(local, order)
+				}
+			}
+			o.orders = local
+			o.away = len(local) > 0
+			// What is left may have been over already: the remote order alone kept it away.
+			if o.away {
+				continue
+			}
+		case "max":
+			o.rest = at.Add(o.spec.Rest)
+			o.away = false
+		case "timer":
+			o.away = false
+		}
+		o.orders = nil
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// order is what a person would do with an order.
+func (h *plainHouse) order(s step, now time.Time) (refused bool) {
+	o := h.outputs[s.output]
+	if s.on == o.spec.Safe {
+		o.away, o.orders = false, nil
+		return false
+	}
+	if now.Before(o.rest) {
+		return true
+	}
+	if !o.away {
+		for _, other := range h.outputs {
+			apart := o.spec.Stream.Name == "gate" && other.spec.Stream.Name == "pump" ||
+				o.spec.Stream.Name == "pump" && other.spec.Stream.Name == "gate"
+			if apart && other.away {
+				return true
+			}
+		}
+		o.away, o.left = true, now
+	} else if o.spec.Pulse > 0 {
+		return false
+	}
+	added := plainOrder{remote: s.remote}
+	if d := o.spec.Pulse; d > 0 {
+		added.end = now.Add(d)
+	} else if s.time > 0 {
+		added.end = now.Add(orderTime(s))
+	}
+	o.orders = append(o.orders, added)
+	return false
+}
+
+// orderTime is no whole second: see modelSpecs.
+func orderTime(s step) time.Duration { return time.Duration(s.time)*time.Second + 250*time.Millisecond }
+
+// TestOutputsDoAsAPersonWithAWatchSays plays random orders, lines that break, a link that is
+// lost and reloads, and compares every level and every answer with the model.
+func TestOutputsDoAsAPersonWithAWatchSays(t *testing.T) {
+	for range histories() / 100 {
+		rapid.Check(t, func(rt *rapid.T) {
+			steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(rt, "steps")
+			var wrong string
+			synctest.Test(t, func(t *testing.T) { wrong = playModel(t, steps) })
+			if wrong != "" {
+				rt.Fatal(wrong)
+			}
+		})
+	}
+}
+
+// playModel plays a history, and says where an output does other than the model.
+func playModel(t *testing.T, steps []step) (wrong string) {
+	specs, model := modelSpecs(), &plainHouse{}
+	for _, s := range specs {
+		model.outputs = append(model.outputs, &plainOutput{spec: s})
+	}
+	h := newHouse(t, specs...)
+	defer h.stop()
+	h.LinkChanged(true)
+	for i, s := range steps {
+		time.Sleep(time.Duration(s.after) * time.Second)
+		synctest.Wait()
+		for _, o := range model.outputs {
+			o.advance(time.Now(), model.down)
+		}
+		if refused, want := h.play(model, s); refused != want {
+			return fmt.Sprintf("step %d, %v: refused %v, want %v\n%s", i, s, refused, want, &h.log)
+		}
+		for _, o := range model.outputs {
+			name := o.spec.Stream.Name
+			if want := o.away != o.spec.Safe; h.lines[name].is() != want {
+				return fmt.Sprintf("step %d, %v: %s is %v, want %v\n%s", i, s, name, !want, want, &h.log)
+			}
+		}
+	}
+	return ""
+}
+
+// play does a step, in the set and in the model.
+func (h *house) play(model *plainHouse, s step) (refused, want bool) {
+	o := model.outputs[s.output]
+	name, now := o.spec.Stream.Name, time.Now()
+	switch s.do {
+	case "order":
+		if s.remote && !model.down.IsZero() {
+			return false, false // none comes
+		}
+		order := Order{Output: name, On: s.on, By: "x", Remote: s.remote}
+		if s.time > 0 {
+			order.For = orderTime(s)
+		}
+		want = model.order(s, now)
+		refused = h.order(order) != "done"
+	case "down", "up":
+		h.LinkChanged(s.do == "up")
+		switch {
+		case s.do == "up":
+			model.down = time.Time{}
+		case model.down.IsZero():
+			model.down = now
+		}
+	case "reload": // one of them changes
+		specs := make([]Spec, len(model.outputs))
+		o.spec.Commands = !o.spec.Commands
+		o.away, o.orders, o.rest = false, nil, time.Time{}
+		for i, each := range model.outputs {
+			specs[i] = each.spec
+		}
+		h.change(specs...)
+		time.Sleep(time.Until(now.Add(time.Second))) // it took 20 ms, or nothing
+	case "breaks": // it is noticed within a minute, and safe soon after it is mended
+		o.away, o.orders = false, nil
+		h.lines[name].with(func(l *fakeLine) { l.fails = errBus })
+		time.Sleep(lookIdle + time.Second)
+		h.lines[name].with(func(l *fakeLine) { l.fails = nil })
+		time.Sleep(maxRetry + time.Second)
+	}
+	synctest.Wait()
+	for _, each := range model.outputs {
+		each.advance(time.Now(), model.down)
+	}
+	return refused, want
+}
