@@ -310,3 +310,25 @@ func (r *outputReader) checkInterlocks() {
 		}
 	}
 }
+
+// idleOutputs tells of outputs that nothing switches. They are no mistake: somebody may be
+// about to write the rule.
+func (r *reader) idleOutputs(cfg Config) {
+	used := map[string]bool{}
+	for _, rule := range cfg.Rules {
+		for _, a := range rule.Then {
+			used[a.Output] = true
+		}
+	}
+	for _, door := range cfg.Access {
+		used[door.Output] = true
+	}
+	for _, spec := range cfg.Outputs {
+		if name := spec.Stream.Name; !spec.Commands && !used[name] {
+			path := "outputs." + name
+			at := r.place(path)
+			r.warnings = append(r.warnings, Error{r.file, at.Line, at.Column, path,
+				"nothing switches it: write a rule for it, or commands: true"})
+		}
+	}
+}

@@ -60,3 +60,19 @@ outputs:
 		t.Errorf("streams %v", names)
 	}
 }
+
+func TestAnOutputThatNothingSwitchesIsAWarning(t *testing.T) {
+	const file = `
+mqtt: {server: mqtt://b}
+sensors: {door: {kind: door, gpio: GPIO17}}
+outputs:
+  siren: {kind: simulated, max_on: 3m}
+  pump:  {kind: simulated, max_on: 3m, commands: true}
+  lamp:  {kind: simulated, max_on: 3m}
+rules: {intruder: {when: {door: open}, then: {siren: 1m}}}
+`
+	const want = "f.yaml:7:3: outputs.lamp: nothing switches it: write a rule for it, or commands: true"
+	if got := must(t, file).Warnings.Error(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -161,6 +161,7 @@ func (r *reader) reactions(f file, cfg *Config) {
 		r.checkArming(*cfg)
 	}
 	r.checkCycles(*cfg)
+	r.idleOutputs(*cfg)
 }
 
 // arch decides how much a process can map: bbolt maps the whole file, and 32-bit ARM

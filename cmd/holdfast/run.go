@@ -296,5 +296,11 @@ func countText(cfg config.Config) string {
 	if n := len(cfg.Outputs); n > 0 {
 		text += fmt.Sprintf(", %d outputs", n)
 	}
+	if n := len(cfg.Rules); n > 0 {
+		text += fmt.Sprintf(", %d rules", n)
+	}
+	if cfg.Arming != nil {
+		text += ", an alarm panel"
+	}
 	return text
 }

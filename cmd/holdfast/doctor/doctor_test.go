@@ -26,6 +26,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/uplink"
@@ -49,6 +50,22 @@ var localFaults = []planted{
 		b.chmod("mqtt.password", 0o644)
 		b.configure("server: \"embedded\", embedded: {listen: \"127.0.0.1:1883\", password_file: " +
 			b.path("mqtt.password") + "}")
+	}, "is open to every user"},
+	{secretBroken, func(b *bench) {
+		b.Config.Uplink.Commands.Key = mqtt.Secret{File: b.path("orders.key"), Key: "commands.key_file"}
+	}, "commands.key_file"},
+	{secretBroken, func(b *bench) {
+		b.plant("codes", "anna:1234\n")
+		b.Config.Arming = &arming.Options{CodesFile: b.path("codes")}
+	}, "codes: line 1 is not a code"},
+	{secretBroken, func(b *bench) {
+		line, err := arming.NewLine("anna", "4711")
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.plant("codes", line+"\n")
+		b.chmod("codes", 0o644)
+		b.Config.Arming = &arming.Options{CodesFile: b.path("codes")}
 	}, "is open to every user"},
 	{agentDisk, func(b *bench) { b.Agent = running(status.Queue{Failing: true}) }, "process 812"},
 	{agentAway, func(b *bench) {

@@ -2,7 +2,11 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/sensors/arming"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
 // fileChecks look at what is written down. They come first, and need neither a network
@@ -10,7 +14,8 @@ import (
 var fileChecks = []Check{
 	{"configuration", "what is no mistake in the file and still worth a word", false,
 		[]*Fault{configWarning}, nil, checkConfig},
-	{"secrets", "the password and the certificates: whether they can be read, fit together, and are private", false,
+	{"secrets", "the password, the certificates, the key of orders and the codes of the alarm panel: whether they can " +
+		"be read, fit together, and are private", false,
 		[]*Fault{secretBroken, secretOdd}, nil, checkSecrets},
 }
 
@@ -36,6 +41,9 @@ func checkConfig(_ context.Context, s *Site) (found []Finding) {
 // secret, its own password; a connection may have several files, and an error for each
 // of them on a line of its own.
 func checkSecrets(ctx context.Context, s *Site) (found []Finding) {
+	for _, err := range s.alarmSecrets(ctx) {
+		found = append(found, secretBroken.at("text", err))
+	}
 	if s.Config.Embedded != nil {
 		if _, err := s.Config.Embedded.Password.Read(ctx); err != nil {
 			found = append(found, secretBroken.at("text", err))
@@ -52,4 +60,34 @@ func checkSecrets(ctx context.Context, s *Site) (found []Finding) {
 		}
 	}
 	return found
+}
+
+// alarmSecrets reads the key of orders, the cards that open doors offline, and the codes of
+// the alarm panel, as the agent does.
+// The agent goes on without them, and takes no order and no code.
+func (s *Site) alarmSecrets(ctx context.Context) (errs []error) {
+	if key := s.Config.Uplink.Commands.Key; key.File != "" {
+		if _, err := key.Read(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, door := range s.Config.Access {
+		if door.AllowFile == "" {
+			continue
+		}
+		allowed := mqtt.Secret{File: door.AllowFile, Key: "access." + door.Name + ".allow_file"}
+		if _, err := allowed.Read(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if panel := s.Config.Arming; panel != nil && panel.CodesFile != "" {
+		const key = "arming.codes_file"
+		if _, err := (mqtt.Secret{File: panel.CodesFile, Key: key}).Read(ctx); err != nil {
+			return append(errs, err)
+		}
+		if _, err := arming.ReadCodes(panel.CodesFile); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	return errs
 }
