@@ -28,7 +28,7 @@ type reactions struct {
 // memory alone, and put may wait for the disk.
 func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
-		Observe: a.observe, Record: a.queue.Put, Report: a.queue.Report, Clock: a.clock, Log: a.log}),
+		Observe: a.observeOutput, Record: a.queue.Put, Report: a.queue.Report, Clock: a.clock, Log: a.log}),
 		memory: orders.NewMemory(a.queue.Boot())}
 	state := arming.NewStore(filepath.Join(filepath.Dir(a.cfg.Queue.Path), arming.FileName))
 	r.rules = rules.NewRunner(rules.Wiring{Do: r.outputs.Do, Store: state,

@@ -198,6 +198,14 @@ func (a *reloadable) observe(r sensors.Reading) {
 	a.link.Observe(r) // what is true now
 }
 
+// observeOutput is observe for readings of outputs.
+func (a *reloadable) observeOutput(r sensors.Reading) {
+	if a.changed != nil {
+		a.changed(r)
+	}
+	a.observe(r)
+}
+
 // snapshot is what `holdfast status` shows. It may be called from any goroutine.
 func (a *reloadable) snapshot() status.Snapshot {
 	a.mu.RLock()

@@ -29,7 +29,8 @@ type surroundings struct {
 	log      *slog.Logger
 	manager  *systemd.Notifier // nil: none listens
 
-	problems     func() []string // what a person should mend on this machine; nil: nobody looks
+	changed      func(sensors.Reading) // gets each reading of an output, at once; nil: nobody wants it
+	problems     func() []string       // what a person should mend on this machine; nil: nobody looks
 	awaitNetwork func(ctx context.Context, back chan<- struct{}) error
 	unsaved      *queue.Unsaved       // what the queue of before could not write
 	reloads      <-chan config.Config // gets what isSameBase as cfg; nil: nothing is read again
@@ -105,9 +106,10 @@ func reportUpdate(q *queue.Queue, clock *clock.Timekeeper) func(details json.Raw
 }
 
 // serveOnce is serve for a caller that starts no other agent in this process.
-func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, log *slog.Logger) error {
+func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, changed func(sensors.Reading),
+	log *slog.Logger) error {
 	lines := output.NewHardware(&drivers.Hardware{}) // for simulated lines, as the demo has them
-	left, err := serve(ctx, cfg, surroundings{open: open, openLine: lines.Open, log: log})
+	left, err := serve(ctx, cfg, surroundings{open: open, openLine: lines.Open, changed: changed, log: log})
 	if failed := left.Err(); failed != nil {
 		return errors.Join(err, failed)
 	}

@@ -37,12 +37,18 @@ sensors:
   door:     {kind: simulated, steps: {states: [closed, open], every: 3s}, class: door, alarm: true}
   humidity: {kind: simulated, wave: {quantity: humidity, unit: "%%", mean: 45, swing: 10, period: 1m}, every: 1s}
   freezer:  {kind: simulated, wave: {quantity: temperature, unit: "°C", mean: -18, swing: 1.5, period: 40s}, every: 2s}
+outputs:
+  siren: {kind: simulated, class: siren, max_on: 10s}
+rules:
+  intruder: {when: {door: open}, then: {siren: 2s}}
 `
 
 // Serve is the agent. It returns when its context ends, with the context's error; any
-// other error ends the demo. It is a parameter because the package main, which has the
+// other error ends the demo. It calls changed with each reading of an output, at once and
+// from one goroutine at a time. It is a parameter because the package main, which has the
 // agent, imports this one.
-type Serve func(context.Context, config.Config, sensors.Open, *slog.Logger) error
+type Serve func(ctx context.Context, cfg config.Config, open sensors.Open, changed func(sensors.Reading),
+	log *slog.Logger) error
 
 // Options say what to show. Out and Serve are needed. With Verbose the log and the
 // screen write to Out, both of them from several goroutines.
@@ -106,7 +112,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 }
 
 // show runs the agent, pulls the cable on schedule, and ends in order: the cable is
-// in, sampling stops, the backlog drains, the agent stops. So the numbers can be
+// in, sampling stops, the siren ends, the backlog drains, the agent stops. So the numbers can be
 // compared at the end: nothing is made any more, and nothing is on its way.
 func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger, wire *cable.Cable, s *screen) error {
 	// Ctrl-C ends the sampling; the agent goes on until everything has arrived.
@@ -116,7 +122,7 @@ func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger,
 	defer stopSampling()
 	m := &meter{open: drivers.NewHardware().Open, count: s.sent, sampling: sampling}
 	ended := make(chan error, 1)
-	go func() { ended <- opt.Serve(running, cfg, m.Open, log) }()
+	go func() { ended <- opt.Serve(running, cfg, m.Open, s.changed, log) }()
 
 	if err := schedule(ctx, opt.For, wire, s, ended); err != nil {
 		return err
@@ -156,11 +162,13 @@ func schedule(ctx context.Context, length time.Duration, wire *cable.Cable, s *s
 		// In turns: plugged in for a while, then pulled.
 		if on = !on; on {
 			wire.Plug()
+			s.dark(false)
 			s.say("the network is back")
 			change = time.Now().Add(plugged)
 			continue
 		}
 		wire.Pull()
+		s.dark(true)
 		s.say("the network is pulled: what happens now waits on disk")
 		change = time.Now().Add(pulled)
 	}

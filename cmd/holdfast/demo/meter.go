@@ -9,9 +9,9 @@ import (
 // A meter counts what the sensors say, before the agent sees it, so that what
 // arrives can be compared. Each sample of a simulated house is one reading.
 type meter struct {
-	open     sensors.Open      // of the real driver
-	count    func(samples int) // called from the goroutines of all sensors
-	sampling context.Context   // done when the sensors are to measure no more
+	open     sensors.Open                                  // of the real driver
+	count    func(sensor string, samples []sensors.Sample) // called from the goroutines of all sensors
+	sampling context.Context                               // done when the sensors are to measure no more
 }
 
 // Open opens a sensor behind the meter.
@@ -20,7 +20,7 @@ func (m *meter) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor, er
 	if err != nil {
 		return nil, err
 	}
-	return &metered{s, m}, nil
+	return &metered{s, m, spec.Name}, nil
 }
 
 // metered is a sensor whose samples are counted. It is used as the sensor inside is:
@@ -28,6 +28,7 @@ func (m *meter) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor, er
 type metered struct {
 	sensors.Sensor
 	*meter
+	name string
 }
 
 // Next measures until the demo ends its sampling. After that it waits for the end of
@@ -41,6 +42,6 @@ func (s *metered) Next(ctx context.Context) ([]sensors.Sample, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	s.count(len(samples))
+	s.count(s.name, samples)
 	return samples, err
 }

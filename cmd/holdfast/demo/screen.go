@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
+	"github.com/holdfast-iot/holdfast/sensors"
 )
 
 // A screen prints what arrives, and counts it to find what is lost. Its methods may be
@@ -20,15 +21,18 @@ type screen struct {
 
 	mu       sync.Mutex // guards what follows
 	out      io.Writer
-	made     int             // samples that the sensors gave
+	made     int             // samples that the sensors gave, and changes of outputs
 	arrivals int             // readings that arrived, again and again
 	seen     map[string]bool // their keys
 	shown    int             // the backlog as printed last
+	pulled   bool            // the network
+	opened   time.Time       // when the door opened last; zero: it has not
+	on       map[string]bool // the outputs that are on
 }
 
 // newScreen is a screen whose time begins now.
 func newScreen(out io.Writer) *screen {
-	return &screen{start: time.Now(), out: out, seen: map[string]bool{}}
+	return &screen{start: time.Now(), out: out, seen: map[string]bool{}, on: map[string]bool{}}
 }
 
 // payload is what a subscriber reads from a reading.
@@ -88,15 +92,61 @@ func (p payload) age() string {
 	return ""
 }
 
-// sent counts what the sensors gave. It is called before the agent gets the samples, so
+// sent counts what a sensor gave. It is called before the agent gets the samples, so
 // made is never less than what has arrived.
-func (s *screen) sent(n int) {
+func (s *screen) sent(sensor string, samples []sensors.Sample) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.made += n
+	s.made += len(samples)
+	for _, sample := range samples {
+		if sensor == "door" && sample.Value == 1 {
+			s.opened = time.Now()
+		}
+	}
 }
 
-// waiting is how many samples have not arrived as readings.
+// changed counts the change of an output, and prints it: it happens at once, while its
+// reading may have to wait for the network.
+func (s *screen) changed(r sensors.Reading) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made++
+	was := s.on[r.Stream]
+	if s.on[r.Stream] = r.Value == 1; s.on[r.Stream] == was {
+		return // the reading at the start
+	}
+	network := ""
+	if s.pulled {
+		network = ", without a network"
+	}
+	if was {
+		s.lineLocked("   the %s is off again%s", r.Stream, network)
+		return
+	}
+	late := time.Since(s.opened).Seconds() * 1000
+	s.lineLocked("   the %s sounds, by %s, %.1f ms after the door opened%s", r.Stream, r.By, late, network)
+}
+
+// dark notes whether the network is pulled.
+func (s *screen) dark(pulled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pulled = pulled
+}
+
+// isLoud reports whether an output is on: then it will change once more by itself.
+func (s *screen) isLoud() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, on := range s.on {
+		if on {
+			return true
+		}
+	}
+	return false
+}
+
+// waiting is how many samples and changes have not arrived as readings.
 func (s *screen) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,16 +200,16 @@ func (s *screen) browse(url string) {
 	go cmd.Wait() // it ends when the browser has taken the address
 }
 
-// drain waits until everything has arrived, for a time. What has not arrived by then
-// counts as lost in the summary.
+// drain waits until all outputs are off and everything has arrived, for a time. What has
+// not arrived by then counts as lost in the summary.
 func (s *screen) drain(limit time.Duration) {
-	for end := time.Now().Add(limit); s.waiting() > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(limit); (s.isLoud() || s.waiting() > 0) && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
 	}
 	s.backlog(false)
 }
 
-// summary compares what the sensors gave with what has arrived. It is an error if a
+// summary compares what the sensors and the outputs gave with what has arrived. It is an error if a
 // reading is missing; one that came twice is none.
 func (s *screen) summary() error {
 	s.mu.Lock()
