@@ -95,6 +95,7 @@ type received struct {
 	Historical bool     `json:"historical"`
 	Clock      string   `json:"clock"`
 	Error      string   `json:"error"`
+	By         string   `json:"by"`
 }
 
 // key identifies a reading in the house of one agent.
