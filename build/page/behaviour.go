@@ -66,7 +66,7 @@ func text(selector string) string {
 // fault, an outage and a drain are shown.
 func (p *prover) live(ctx context.Context) (measured string, err error) {
 	s, err := newSite(ctx, p.agent, p.dir, "live",
-		houseSensors+"  load: {kind: simulated, counter: {}, every: 5ms}\n")
+		houseSensors+"  load: {kind: simulated, counter: {}, every: 5ms}\n"+houseAlarm)
 	if err != nil {
 		return "", err
 	}
@@ -84,6 +84,12 @@ func (p *prover) live(ctx context.Context) (measured string, err error) {
 		return "", fmt.Errorf("live update and fault: %w", err)
 	}
 	s.cable.Pull()
+	siren, left := text(`[data-output=siren] .number`), text(`[data-output=siren] .range`)
+	err = chromedp.Run(tab, until(siren+` === "off"`), until(siren+` === "on" && `+left+`.startsWith("for another ")`),
+		until(text(`[data-output=siren] .cause`)+` === "by rule:intruder"`), until(siren+` === "off"`))
+	if err != nil {
+		return "", fmt.Errorf("the siren without a network: %w", err)
+	}
 	err = chromedp.Run(tab, until(text("#link .big")+` === "Not connected"`),
 		until(text("#overall")+`.startsWith("Not connected, ")`),
 		until(text("#link [data-v=error]")+` !== ""`),
@@ -119,10 +125,10 @@ func (p *prover) keyboard(ctx context.Context) (measured string, err error) {
 		chromedp.KeyEvent(kb.Tab), until(focus+` === "skip#"`),
 		chromedp.KeyEvent(kb.Enter), until(focus+` === "#streams"`),
 		chromedp.KeyEvent(kb.Tab), until(focus+` === "#faults"`),
-		chromedp.KeyEvent(" "), until(`document.querySelectorAll(".tile:not([hidden])").length === 1`),
-		chromedp.KeyEvent(" "), until(`document.querySelectorAll(".tile:not([hidden])").length === 4`),
+		chromedp.KeyEvent(" "), until(`document.querySelectorAll("#tiles .tile:not([hidden])").length === 1`),
+		chromedp.KeyEvent(" "), until(`document.querySelectorAll("#tiles .tile:not([hidden])").length === 4`),
 		press("/"), until(focus+` === "#find"`),
-		chromedp.KeyEvent("humid"), until(`document.querySelectorAll(".tile:not([hidden])").length === 1`),
+		chromedp.KeyEvent("humid"), until(`document.querySelectorAll("#tiles .tile:not([hidden])").length === 1`),
 		until(text("#shown")+` === "1 of 4"`))
 }
 

@@ -49,6 +49,14 @@ const houseSensors = `sensors:
   cellar:   {kind: simulated, counter: {}, every: 1s, fail: {every: 1}}
 `
 
+// houseAlarm is a siren that a rule switches, and an alarm panel.
+const houseAlarm = `outputs:
+  siren: {kind: simulated, class: siren, max_on: 1m}
+rules:
+  intruder: {when: {door: open}, then: {siren: 2s}}
+arming: {exit: 30s}
+`
+
 func main() {
 	p := &prover{}
 	flag.StringVar(&p.agent, "agent", "", "the agent's binary")
@@ -74,7 +82,7 @@ func (p *prover) all(ctx context.Context, only string) (failed int, err error) {
 		return 0, err
 	}
 	defer os.RemoveAll(p.dir)
-	if p.house, err = newSite(ctx, p.agent, p.dir, "house", houseSensors); err != nil {
+	if p.house, err = newSite(ctx, p.agent, p.dir, "house", houseSensors+houseAlarm); err != nil {
 		return 0, err
 	}
 	defer p.house.stop()
