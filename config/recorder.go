@@ -30,6 +30,7 @@ const (
 // A Recorder is what holdfast-recorder is to do.
 type Recorder struct {
 	Broker        mqtt.Broker
+	Share         string        // the group that shares the work; empty: the recorder gets everything
 	Database      string        // "sqlite:PATH" or the URL of a PostgreSQL database
 	Unknown       string        // AcceptUnknown, RefuseUnknown or QuarantineUnknown
 	BatchSize     int           // messages of one commit at most
@@ -59,6 +60,7 @@ type recorderMQTT struct {
 	KeepAlive      time.Duration `yaml:"keepalive"` // 5s to 10m
 	TLS            tlsKeys       `yaml:"tls"`
 	Bind           string        `yaml:"bind"`
+	Share          string        `yaml:"share"` // the name of a group of a shared subscription
 }
 
 // deviceKeys are the keys under devices.
@@ -159,7 +161,7 @@ func (r *reader) recorder(f recorderFile) Recorder {
 	}
 	out := Recorder{Broker: r.recorderBroker(f.MQTT), Database: r.database(f.Database), Unknown: f.Devices.Unknown,
 		BatchSize: f.Batch.Size, BatchTime: f.Batch.Time, MaxQuarantine: f.Quarantine.Max}
-	out.Broker.ClientID = f.ClientID
+	out.Broker.ClientID, out.Share = f.ClientID, r.share(f.MQTT.Share, f.Database)
 	switch f.Devices.Unknown {
 	case AcceptUnknown, RefuseUnknown, QuarantineUnknown:
 	default:
@@ -193,6 +195,20 @@ func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
 	b.Servers = own.servers(mqttKeys{Server: m.Server, Servers: m.Servers})
 	own.tls(uplink.Options{Broker: b})
 	return b
+}
+
+// share checks the name of a group. Its members have to know the same sequences, or
+// each of them would miss what the others got.
+func (r *reader) share(group, database string) string {
+	const path = "mqtt.share"
+	switch problem := nameProblem(group); {
+	case !r.has(path) || r.bad[path]:
+	case problem != "":
+		r.failValue(path, "%s", problem)
+	case strings.HasPrefix(database, "sqlite:"):
+		r.failValue(path, "recorders that share the work need one database: write database: postgres://USER@HOST/NAME")
+	}
+	return group
 }
 
 // recorderPassword is password without the file of the agent's package: the recorder

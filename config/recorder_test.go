@@ -36,6 +36,8 @@ func TestRecorderMistakesHaveTheirPlace(t *testing.T) {
 		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {size: 0}\n":        "must be between 1 and 20000",
 		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {time: 250}\n":      "needs a unit",
 		"client_id: r\nmqtt: {server: mqtt://b}\nsensors: {}\n":             `unknown key "sensors"`,
+		"client_id: r\nmqtt: {server: mqtt://b, share: g}\n":                "need one database",
+		"client_id: r\nmqtt: {server: mqtt://b, share: a/b}\n":              `"a/b" is not a valid name`,
 		"client_id: r\n": "needs \"server\"",
 		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: postgres://u:secret@h/n\n": "cannot have a password",
 	} {

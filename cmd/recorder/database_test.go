@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,3 +107,25 @@ func (l *logBuffer) String() string {
 
 // count is how many lines have a text.
 func (l *logBuffer) count(text string) int { return strings.Count(l.String(), text) }
+
+// TestTwoRecordersShareTheWork kills one of two recorders of a group, again and again.
+func TestTwoRecordersShareTheWork(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	addr := freeAddr(t)
+	startMosquitto(t, addr, "")
+	database := server.Database(t)
+	var group [2]*recorder
+	for i := range group {
+		group[i] = startRecorderWith(t, addr, database,
+			fmt.Sprintf("client_id: recorder-%d\nmqtt: {server: \"mqtt://%s\", share: history}", i, addr))
+	}
+	agents := startAgents(t, addr, 3)
+	for i := range 4 {
+		group[0].grows(300)
+		group[i%2].kill()
+		group[i%2].start()
+	}
+	group[0].grows(1000)
+	group[0].complete(agents)
+}

@@ -131,6 +131,9 @@ func startRecorderWith(t *testing.T, addr, database, extra string) *recorder {
 	r := &recorder{conf: filepath.Join(t.TempDir(), "recorder.yaml"), database: database}
 	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\ndatabase: %q\n%s",
 		addr, r.database, extra)
+	if strings.HasPrefix(extra, "client_id:") { // the whole file
+		text = fmt.Sprintf("%s\ndatabase: %q\n", extra, database)
+	}
 	if err := os.WriteFile(r.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

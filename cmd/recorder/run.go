@@ -60,6 +60,7 @@ func run(ctx context.Context, args []string) error {
 	rolling.Go(func() { rollUp(ctx, s, log) })
 	return ingest.Run(ctx, ingest.Options{
 		Subscribe: subscribe.Options{Broker: cfg.Broker},
+		Share:     cfg.Share,
 		Size:      cfg.BatchSize, Time: cfg.BatchTime, Log: log,
 	}, s)
 }

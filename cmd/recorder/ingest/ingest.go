@@ -33,6 +33,7 @@ const (
 // Options say when to commit.
 type Options struct {
 	Subscribe subscribe.Options // Filters and the limits of payloads are set by Run
+	Share     string            // the group of a shared subscription; empty: none
 	Size      int               // messages of a batch at most
 	Time      time.Duration     // the longest time that a message waits for others
 	Log       *slog.Logger
@@ -49,7 +50,7 @@ type Sink interface {
 // acknowledged is durable in the sink. A batch that is being committed at the end is
 // committed and acknowledged.
 func Run(ctx context.Context, o Options, sink Sink) error {
-	o.Subscribe.Filters = Filters
+	o.Subscribe.Filters = o.filters()
 	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
 	// The pauses grow until the broker has accepted a connection.
@@ -71,6 +72,19 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 		sleep(ctx, pause)
 	}
 	return nil
+}
+
+// filters are what is subscribed to. In a group each message goes to one member, which
+// may be another than the one that got its neighbour.
+func (o Options) filters() []string {
+	if o.Share == "" {
+		return Filters
+	}
+	shared := make([]string, len(Filters))
+	for i, f := range Filters {
+		shared[i] = "$share/" + o.Share + "/" + f
+	}
+	return shared
 }
 
 // note says that there is a connection, in the log and in the store, where it
