@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -29,6 +30,8 @@ var lines = []line{
 	{"batch inserts, SQLite", ceiling, "5,000 rows a transaction into the same table, no broker"},
 	{"broker", brokerCeiling, "Mosquitto to a subscriber that only acknowledges"},
 	{"recorder, SQLite", recorder, "Mosquitto, holdfast-recorder, one row a reading"},
+	{"batch inserts, PostgreSQL", ceiling, "the same with -postgres"},
+	{"recorder, PostgreSQL", recorder, "the same with -postgres"},
 	{"one row a callback", callback, "paho, an INSERT and a COMMIT in each callback; fewer messages"},
 }
 
@@ -37,6 +40,7 @@ type bench struct {
 	n      int    // readings
 	dir    string // of this round and line
 	binary string // holdfast-recorder
+	server string // the URL of a PostgreSQL server; empty: SQLite
 	peak   int    // kB of the recorder's memory at most
 }
 
@@ -45,16 +49,18 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often each is measured")
 	dir := flag.String("dir", "", "`folder` on the disk to measure; else a temporary one")
 	long := flag.Bool("year", false, "measure queries and memory with a year of ten streams instead")
+	server := flag.String("postgres", "", "`URL` of a PostgreSQL server where databases may be made, "+
+		"such as postgres://recorder@127.0.0.1:5432/postgres")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *n, *rounds, *dir, *long); err != nil {
+	if err := run(ctx, *n, *rounds, *dir, *server, *long); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, n, rounds int, dir string, long bool) error {
+func run(ctx context.Context, n, rounds int, dir, server string, long bool) error {
 	work, err := os.MkdirTemp(dir, "recorder-bench-")
 	if err != nil {
 		return err
@@ -71,6 +77,12 @@ func run(ctx context.Context, n, rounds int, dir string, long bool) error {
 	got := map[string][]float64{}
 	for round := range rounds {
 		for i, l := range lines {
+			b.server = ""
+			if strings.HasSuffix(l.name, "PostgreSQL") {
+				if b.server = server; server == "" {
+					continue
+				}
+			}
 			b.dir = filepath.Join(work, fmt.Sprintf("%d-%d", round, i))
 			if err := os.Mkdir(b.dir, 0o700); err != nil {
 				return err
@@ -86,6 +98,9 @@ func run(ctx context.Context, n, rounds int, dir string, long bool) error {
 	fmt.Printf("| line | readings/s | lowest, highest | what |\n|---|---:|---:|---|\n")
 	for _, l := range lines {
 		r := slices.Sorted(slices.Values(got[l.name]))
+		if len(r) == 0 {
+			continue
+		}
 		fmt.Printf("| %s | %.0f | %.0f, %.0f | %s |\n", l.name, r[len(r)/2], r[0], r[len(r)-1], l.note)
 	}
 	fmt.Printf("\n%d readings, medians of %d rounds; the recorder's memory was %.1f MiB at most\n",

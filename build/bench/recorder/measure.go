@@ -53,22 +53,68 @@ func build(ctx context.Context, binary string) error {
 	return nil
 }
 
+// database names a new database for the recorder's configuration.
+func (b *bench) database(ctx context.Context) (string, error) {
+	if b.server == "" {
+		return "sqlite:" + filepath.Join(b.dir, "h.db"), nil
+	}
+	db, err := sql.Open("pgx", b.server)
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	name := fmt.Sprintf("bench_%d", time.Now().UnixNano())
+	if _, err := db.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", err
+	}
+	u, err := url.Parse(b.server)
+	if err != nil {
+		return "", err
+	}
+	u.Path = "/" + name
+	return u.String(), nil
+}
+
+// open opens a database as another program would. options are for SQLite.
+func (b *bench) open(name, options string) (*sql.DB, error) {
+	if path, ok := strings.CutPrefix(name, "sqlite:"); ok {
+		return sql.Open("sqlite", "file:"+path+"?"+options)
+	}
+	return sql.Open("pgx", name)
+}
+
 // ceiling inserts the readings in batches, without broker and bookkeeping.
 func ceiling(ctx context.Context, b *bench) (float64, error) {
-	s, err := store.Open(ctx, store.Options{Database: "sqlite:" + filepath.Join(b.dir, "h.db")})
+	name, err := b.database(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s, err := store.Open(ctx, store.Options{Database: name})
 	if err != nil {
 		return 0, err
 	}
 	s.Close() // it has made the tables
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(b.dir, "h.db")+"?_txlock=immediate&_pragma=synchronous(FULL)")
+	db, err := b.open(name, "_txlock=immediate&_pragma=synchronous(FULL)&_pragma=temp_store(MEMORY)")
 	if err != nil {
 		return 0, err
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
+	for i := range agents * streams { // PostgreSQL looks the streams up
+		for _, text := range []string{"INSERT INTO device (id, name, first_seen) VALUES (%d, '%[1]d', 0)",
+			"INSERT INTO stream (id, device_id, name) VALUES (%d, %[1]d, 'hum')"} {
+			if _, err := db.ExecContext(ctx, fmt.Sprintf(text, i+1)); err != nil {
+				return 0, err
+			}
+		}
+	}
 	const rows = 50
-	one := "(?, '17-9f3c02ab', ?, ?, ?, ?, NULL, '%', NULL, NULL, 0)"
-	insert, err := db.PrepareContext(ctx, "INSERT INTO reading VALUES "+one+strings.Repeat(", "+one, rows-1))
+	var places []string
+	for i := range rows {
+		places = append(places, fmt.Sprintf("($%d, '17-9f3c02ab', $%d, $%d, $%d, $%d, NULL, '%%', NULL, NULL, false)",
+			5*i+1, 5*i+2, 5*i+3, 5*i+4, 5*i+5))
+	}
+	insert, err := db.PrepareContext(ctx, "INSERT INTO reading VALUES "+strings.Join(places, ", "))
 	if err != nil {
 		return 0, err
 	}
@@ -173,8 +219,12 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 		return 0, err
 	}
 	defer m.Stop()
-	conf, file := filepath.Join(b.dir, "recorder.yaml"), filepath.Join(b.dir, "h.db")
-	text := fmt.Sprintf("client_id: rec\nmqtt: {server: \"mqtt://%s\"}\ndatabase: \"sqlite:%s\"\n", m.Addr, file)
+	conf := filepath.Join(b.dir, "recorder.yaml")
+	name, err := b.database(ctx)
+	if err != nil {
+		return 0, err
+	}
+	text := fmt.Sprintf("client_id: rec\nmqtt: {server: \"mqtt://%s\"}\ndatabase: %q\n", m.Addr, name)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return 0, err
 	}
@@ -187,7 +237,7 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	}()
-	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&_pragma=busy_timeout(5000)")
+	db, err := b.open(name, "mode=ro&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return 0, err
 	}
@@ -206,7 +256,7 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM reading").Scan(&rows); err != nil || rows != b.n {
 		return 0, fmt.Errorf("%d rows in place of %d: %v", rows, b.n, err)
 	}
-	b.peak = max(b.peak, peakMemory(cmd.Process.Pid))
+	b.peak = max(b.peak, peakMemory(cmd.Process.Pid)) // before SIGTERM
 	return rate, <-sent
 }
 

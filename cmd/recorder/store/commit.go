@@ -99,6 +99,9 @@ func (c *commit) store(batch []Item) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
+	if err := c.preload(batch); err != nil {
+		return err
+	}
 	for i := range batch {
 		c.now = max(c.now, batch[i].At)
 		if err := c.item(&batch[i]); err != nil {
@@ -261,9 +264,9 @@ func value(v float64) any {
 	return v
 }
 
-// chunks are the numbers of readings that one statement inserts. More than 64 are
-// not faster, and a statement has a limit on its parameters.
-var chunks = [...]int{64, 8, 1}
+// chunks are the numbers of readings that one statement inserts. A statement has a
+// limit on its parameters: 32,766 in SQLite, 65,535 in PostgreSQL.
+var chunks = [...]int{512, 64, 8, 1}
 
 // insertReadings inserts what is new, many rows with one statement.
 func (c *commit) insertReadings() error {

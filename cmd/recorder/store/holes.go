@@ -1,8 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"database/sql"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
 )
@@ -40,6 +44,61 @@ type hole struct {
 	beforeAt            sql.NullInt64
 	afterAt             int64
 	changed, disappears bool
+}
+
+// preload reads the sequences of a batch at once, as far as their streams are known.
+// In PostgreSQL it locks them, in one order for all recorders.
+func (c *commit) preload(batch []Item) error {
+	found := map[sequenceKey]bool{}
+	for i := range batch {
+		r, ok := batch[i].Message.(message.Reading)
+		if !ok || r.Boot == "" {
+			continue
+		}
+		device, ok := c.s.devices[r.Device]
+		id, known := c.s.streams[streamKey{device, r.Stream}]
+		if ok && known {
+			found[sequenceKey{id, r.Boot}] = true
+		}
+	}
+	keys := slices.SortedFunc(maps.Keys(found), func(a, b sequenceKey) int {
+		return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.boot, b.boot))
+	})
+	for some := range slices.Chunk(keys, manyRows) {
+		if err := c.preloadSome(some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// preloadSome reads a few sequences with one query.
+func (c *commit) preloadSome(keys []sequenceKey) error {
+	var args []any
+	for _, k := range keys {
+		args = append(args, k.stream, k.boot)
+	}
+	if c.lock != "" {
+		err := c.many("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES ", "(?, ?, 0, 0)",
+			" ON CONFLICT DO NOTHING", args)
+		if err != nil {
+			return err
+		}
+	}
+	row := "(CAST(? AS BIGINT), CAST(? AS TEXT))"
+	err := each(c.ctx, c.Tx, func(rows *sql.Rows) error {
+		q := &sequence{}
+		err := rows.Scan(&q.stream, &q.boot, &q.last, &q.lastAt)
+		c.sequences[q.sequenceKey] = q
+		return err
+	}, c.sql("SELECT stream_id, boot, last_seq, last_at FROM sequence WHERE (stream_id, boot) IN (VALUES "+
+		row+strings.Repeat(", "+row, len(keys)-1)+") ORDER BY stream_id, boot"+c.lock), args...)
+	for _, k := range keys {
+		if c.sequences[k] == nil { // SQLite: a boot that is new has no gaps
+			c.sequences[k] = &sequence{sequenceKey: k, loaded: true}
+		}
+	}
+	return err
 }
 
 // sequence returns what is known of a boot, and locks it in PostgreSQL.
@@ -216,15 +275,11 @@ func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 
 // saveSequences writes what has changed in the sequences and their holes.
 func (c *commit) saveSequences() error {
+	var args []any
 	for _, q := range c.sequences {
 		// A sequence without news has no new holes either, but some may have been filled.
 		if q.changed {
-			_, err := c.exec("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES (?, ?, ?, ?) "+
-				"ON CONFLICT (stream_id, boot) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at",
-				q.stream, q.boot, q.last, q.lastAt)
-			if err != nil {
-				return err
-			}
+			args = append(args, q.stream, q.boot, q.last, q.lastAt)
 		}
 		for i := range q.holes {
 			if err := c.saveHole(q, &q.holes[i]); err != nil {
@@ -237,7 +292,8 @@ func (c *commit) saveSequences() error {
 			}
 		}
 	}
-	return nil
+	return c.many("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES ", "(?, ?, ?, ?)",
+		" ON CONFLICT (stream_id, boot) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at", args)
 }
 
 // saveHole inserts, changes or deletes the row of a hole.

@@ -25,18 +25,14 @@ func (c *commit) touch(stream, ts int64) { c.hours[hourKey{stream, ts - ts%hour}
 // that a RollUp at the same time waits for this transaction or computes it again.
 // Hours before the horizon are not computed anew: their readings are gone.
 func (c *commit) markHours() error {
+	var args []any
 	for h := range c.hours {
-		// mergeBeforeHorizon has seen to these.
-		if h.ts < c.horizon {
-			continue
-		}
-		_, err := c.exec("INSERT INTO dirty_hour (stream_id, ts) VALUES (?, ?) "+
-			"ON CONFLICT (stream_id, ts) DO UPDATE SET ts = excluded.ts", h.stream, h.ts)
-		if err != nil {
-			return err
+		if h.ts >= c.horizon { // mergeBeforeHorizon has seen to the others
+			args = append(args, h.stream, h.ts)
 		}
 	}
-	return nil
+	return c.many("INSERT INTO dirty_hour (stream_id, ts) VALUES ", "(?, ?)",
+		" ON CONFLICT (stream_id, ts) DO UPDATE SET ts = excluded.ts", args)
 }
 
 // mergeBeforeHorizon adds readings that arrive after retain has deleted their hour to

@@ -194,6 +194,24 @@ func (t transaction) exec(text string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
+// manyRows is how many rows one statement has at most.
+const manyRows = 64
+
+// many runs a statement for many rows: before, the placeholders of each row, after.
+// Each row has as many arguments as row has ?. One statement for all of them saves
+// the way to a server for each.
+func (t transaction) many(before, row, after string, args []any) error {
+	width := strings.Count(row, "?")
+	for len(args) > 0 {
+		n := min(len(args)/width, manyRows)
+		if _, err := t.exec(before+row+strings.Repeat(", "+row, n-1)+after, args[:n*width]...); err != nil {
+			return err
+		}
+		args = args[n*width:]
+	}
+	return nil
+}
+
 // scan reads the one row of a query. The error is sql.ErrNoRows if there is none.
 func (t transaction) scan(query string, args []any, into ...any) error {
 	return t.QueryRowContext(t.ctx, t.sql(query), args...).Scan(into...)
