@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/access"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 	orders "github.com/holdfast-iot/holdfast/uplink/command"
 )
@@ -18,9 +19,17 @@ func (r *reactions) do(o orders.Order, answer func(done bool, why string)) {
 	if o.ID != "" {
 		by += ":" + o.ID
 	}
+	if o.Target == arming.StreamName && r.Arming() != nil { // without a panel it may be an output
+		r.rules.Order(arming.Order{To: panelStates[o.State], Code: o.Code, Bypass: o.Bypass, By: by,
+			Answer: func(a arming.Answer) { answer(a.Done, a.Why) }})
+		return
+	}
 	r.outputs.Do(outputs.Order{Output: o.Target, On: o.State == "ON", For: o.For, By: by, Remote: true,
 		Answer: func(a outputs.Answer) { answer(a.Done, a.Why) }})
 }
+
+// panelStates are what orders to the panel ask for.
+var panelStates = map[string]string{"ARM_AWAY": "armed_away", "ARM_HOME": "armed_home", "DISARM": arming.Disarmed}
 
 // doors run the doors of the configuration. A reload keeps them if they did not change, with
 // the cards that wait for an answer.
