@@ -26,6 +26,7 @@ type arrived struct {
 	seqs   map[uint64]bool
 	newest uint64
 	twice  int
+	last   time.Time // when one arrived
 }
 
 // subscribe takes note of all readings.
@@ -63,7 +64,7 @@ func (s *seen) note(m mqtt.Message) {
 	if a.seqs[r.Seq] {
 		a.twice++
 	}
-	a.seqs[r.Seq], a.newest = true, max(a.newest, r.Seq)
+	a.seqs[r.Seq], a.newest, a.last = true, max(a.newest, r.Seq), time.Now()
 	if r.Historical {
 		s.historical++
 		s.last = time.Now()
@@ -73,8 +74,11 @@ func (s *seen) note(m mqtt.Message) {
 	}
 }
 
+// maxLate is how late the newest reading of a stream may be on a busy machine.
+const maxLate = 5 * time.Second
+
 // all counts what has arrived, and how fast what came late did. It is an error if a
-// stream has a hole, or if one has not come as far as the time that has passed.
+// stream has a hole, or if its readings have ended.
 func (s *seen) all(l load, t times) (count, twice int, drained float64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,15 +92,15 @@ func (s *seen) all(l load, t times) (count, twice int, drained float64, err erro
 		if uint64(len(a.seqs)) != a.newest {
 			return 0, 0, 0, fmt.Errorf("%s: %d readings arrived, and the newest is number %d", name, len(a.seqs), a.newest)
 		}
+		// A stream that has lost its newest readings has no hole. How many there should be
+		// cannot be reckoned: on a busy machine a quick sensor misses beats.
+		if late := time.Since(a.last); late > 2*l.every+maxLate {
+			return 0, 0, 0, fmt.Errorf("%s: the newest of %d readings is %v old", name, len(a.seqs), late)
+		}
 		count, twice = count+len(a.seqs), twice+a.twice
 	}
 	if s.historical == 0 || time.Since(s.last) < time.Second {
 		return 0, 0, 0, fmt.Errorf("%v after the outage the backlog is not sent: %d readings arrived", t.after, count)
-	}
-	// A stream that has lost its newest readings has no hole.
-	least := 0.98 * float64(l.streams) * float64(warmUp/2+t.calm+t.away+t.after) / float64(l.every)
-	if float64(count) < least {
-		return 0, 0, 0, fmt.Errorf("%d readings arrived, and there were more than %.0f", count, least)
 	}
 	return count, twice, float64(s.historical) / s.last.Sub(s.first).Seconds(), nil
 }
