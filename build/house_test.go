@@ -20,8 +20,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/control": {"cmd/holdfast/status", "queue"},
 	"cmd/holdfast/setup":   {"config"},
 	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/arming",
-		"sensors/clock",
-		"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host"},
+		"sensors/clock", "sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/output"},
 	"cmd/holdfast/status": {"queue", "sensors", "sensors/arming", "sensors/clock", "sensors/outputs", "uplink"},
 	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "config", "sensors/arming"},
 

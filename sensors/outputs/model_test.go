@@ -51,7 +51,9 @@ func modelSpecs() []Spec {
 	lost := func(then bool) *LinkLost { return &LinkLost{After: 4125 * time.Millisecond, Then: then} }
 	return []Spec{
 		spec("siren", func(s *Spec) { s.MaxOn, s.Rest = 8500*time.Millisecond, 3250*time.Millisecond }),
-		spec("gate", func(s *Spec) { s.Pulse, s.MaxOn, s.Interlock = 2625*time.Millisecond, 5*time.Second, []string{"pump"} }),
+		spec("gate", func(s *Spec) {
+			s.Pulse, s.MaxOn, s.Interlock = 2625*time.Millisecond, 5*time.Second, []string{"pump"}
+		}),
 		spec("lock", func(s *Spec) { s.Safe, s.MaxOn, s.LinkLost = true, 9500*time.Millisecond, lost(true) }),
 		spec("pump", func(s *Spec) { s.MaxOn, s.LinkLost = 20500*time.Millisecond, lost(false) }),
 		spec("lamp", func(s *Spec) { s.MaxOn = 0 }),

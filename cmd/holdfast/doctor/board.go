@@ -118,8 +118,8 @@ func checkSupplyHistory(_ context.Context, s *Site) []Finding {
 }
 
 // checkOutputs looks for lines that a program has left driven. Only the lines of the
-// header count: the firmware leaves some of the others so. The parameter says Y only on
-// kernels that keep a level.
+// header count: the firmware leaves some of the others so. Those of our own outputs are left
+// so at their safe level. The parameter says Y only on kernels that keep a level.
 func checkOutputs(_ context.Context, s *Site) (found []Finding) {
 	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "module", "pinctrl_*", "parameters",
 		"persist_gpio_outputs"))
@@ -127,9 +127,10 @@ func checkOutputs(_ context.Context, s *Site) (found []Finding) {
 		return nil
 	}
 	chips, _ := s.Chips() // those that cannot be asked are another check's
+	ours := s.outputLines(chips)
 	for _, c := range chips {
 		for offset, l := range c.Lines {
-			if c.IsSoC() && l.Output() && !l.Used() && gpio.HeaderPin(offset) != 0 {
+			if c.IsSoC() && l.Output() && !l.Used() && gpio.HeaderPin(offset) != 0 && !ours[offset] {
 				found = append(found, outputPersists.at("pin", fmt.Sprint("GPIO", offset), "number", offset))
 			}
 		}

@@ -18,12 +18,13 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// deviceChecks look at what the sensors of the configuration hang on, and at nothing
+// deviceChecks look at what the sensors and outputs of the configuration hang on, and at nothing
 // else: a bus that is off is no fault where nothing needs it.
 var deviceChecks = []Check{
-	{"gpio", "the GPIO chips and lines of the configured sensors, and who holds them", true,
+	{"gpio", "the GPIO chips and lines of the configured sensors and outputs, and who holds them", true,
 		[]*Fault{noChip, chipDenied, chipBroken, noLine, lineHeld}, nil, checkGPIO},
-	{"i2c", "the I2C buses and addresses of the configured sensors, and whether a driver of the kernel has them", true,
+	{"i2c", "the I2C buses and addresses of the configured sensors and outputs, and whether a driver of the kernel " +
+		"has them", true,
 		[]*Fault{noBus, noOtherBus, busDenied, addressHeld}, nil, checkI2C},
 	{"one-wire", "the 1-wire bus and the parts of the configured sensors", true,
 		[]*Fault{noOneWire, noPart}, nil, checkOneWire},
@@ -43,7 +44,7 @@ var (
 	// A warning: the sensors may be on another chip, and each is looked up below.
 	chipBroken = &Fault{Warning, "{text}", "see dmesg for the driver of this GPIO chip"}
 	noLine     = &Fault{Error, "{sensor}: {pin}: {text}",
-		"holdfast scan lists the lines of this machine: correct gpio of sensor {sensor}"}
+		"holdfast scan lists the lines of this machine: correct gpio of {sensor}"}
 	// The kernel gives a line to one holder at a time.
 	lineHeld = &Fault{Error, "{sensor}: {pin} is held by {holder}",
 		"stop what holds it (gpioinfo names it; a dtoverlay goes from config.txt), or wire {sensor} to another line"}
@@ -82,11 +83,11 @@ var (
 // once for all of them.
 func checkGPIO(_ context.Context, s *Site) (found []Finding) {
 	pins := map[string]gpio.Pin{} // by sensor
-	for _, spec := range s.Config.Sensors {
-		for _, c := range claims(spec) {
+	for name, claims := range s.claims() {
+		for _, c := range claims {
 			var p gpio.Pin
 			if p.UnmarshalText([]byte(c)) == nil {
-				pins[spec.Name] = p
+				pins[name] = p
 			}
 		}
 	}
@@ -152,8 +153,8 @@ func (s *Site) ours(consumer string) bool {
 // address is of the part.
 func checkI2C(_ context.Context, s *Site) (found []Finding) {
 	buses := map[string]map[string]bool{} // the sensors on each bus
-	for _, spec := range s.Config.Sensors {
-		for _, c := range claims(spec) {
+	for name, claims := range s.claims() {
+		for _, c := range claims {
 			bus, rest, ok := strings.Cut(c, " ")
 			if !ok || !strings.HasPrefix(bus, "i2c-") {
 				continue
@@ -161,11 +162,11 @@ func checkI2C(_ context.Context, s *Site) (found []Finding) {
 			if buses[bus] == nil {
 				buses[bus] = map[string]bool{}
 			}
-			buses[bus][spec.Name] = true
+			buses[bus][name] = true
 			address, _, _ := strings.Cut(rest, " ")
 			if driver := s.kernelDriver(bus, address); driver != "" {
-				s.blame(spec.Name)
-				found = append(found, addressHeld.at("sensor", spec.Name, "driver", driver, "place", bus+" "+address))
+				s.blame(name)
+				found = append(found, addressHeld.at("sensor", name, "driver", driver, "place", bus+" "+address))
 			}
 		}
 	}
@@ -210,10 +211,10 @@ func (s *Site) kernelDriver(bus, address string) string {
 // second. All buses are looked at together, because a sensor names its part and no bus.
 func checkOneWire(_ context.Context, s *Site) (found []Finding) {
 	ids := map[string]string{} // by sensor
-	for _, spec := range s.Config.Sensors {
-		for _, c := range claims(spec) {
+	for name, claims := range s.claims() {
+		for _, c := range claims {
 			if id, ok := strings.CutPrefix(c, "w1 "); ok {
-				ids[spec.Name] = id
+				ids[name] = id
 			}
 		}
 	}

@@ -102,6 +102,7 @@ func Checks() []Check {
 	var all []Check
 	for _, group := range [][]Check{
 		fileChecks, agentChecks, deviceChecks, queueChecks, clockChecks, networkChecks, boardChecks,
+		outputChecks,
 	} {
 		all = append(all, group...)
 	}

@@ -121,6 +121,20 @@ var localFaults = []planted{
 		b.line(17, "w1-gpio", uapi.LineFlagV2Used|uapi.LineFlagV2Input)
 	}, `door: GPIO17 is held by "w1-gpio"`},
 
+	{lineHeld, func(b *bench) {
+		b.siren("gpio=22=op,dh\n")
+		b.line(22, "other-alarm", uapi.LineFlagV2Used|uapi.LineFlagV2Output)
+	}, `siren: GPIO22 is held by "other-alarm"`},
+
+	{outputKept, func(b *bench) {
+		b.siren("gpio=22=op,dh\n")
+		b.plant("sys/module/pinctrl_bcm2835/parameters/persist_gpio_outputs", "Y\n")
+		b.line(22, "", uapi.LineFlagV2Output) // its own line, left at its safe level, is no other fault
+	}, "keeps the level of siren when the agent crashes"},
+	{outputFloats, func(b *bench) { b.siren("gpio=20,23=op,dh\n") }, "siren: GPIO22 is an input until the agent starts"},
+	{outputBootsOn, func(b *bench) { b.siren("gpio=22=op,dh\n[all]\ngpio=20-23=op,dl\n") },
+		"has GPIO22 low until the agent starts, and its safe level is high"},
+
 	{noBus, func(b *bench) { b.remove("dev/i2c-1") }, "needed by room"},
 	{noOtherBus, func(b *bench) { b.replace("i2c-1", `i2c: "1"`, `i2c: "4"`) }, "i2c-4"},
 	{addressHeld, func(b *bench) {
@@ -558,6 +572,51 @@ func (b *bench) replace(_, old, new string) {
 		b.t.Fatal(err)
 	}
 	b.Config.Sensors = cfg.Sensors
+}
+
+// siren adds an output that is on while its line is low, on a kernel that makes an input of
+// it when the agent crashes, and a config.txt.
+func (b *bench) siren(configTxt string) {
+	b.t.Helper()
+	b.plant("boot/firmware/config.txt", configTxt)
+	b.plant("sys/module/pinctrl_bcm2835/parameters/persist_gpio_outputs", "N\n")
+	text := strings.NewReplacer("DIR", b.dir, "SERVER", "server: embedded").Replace(benchConfig) +
+		"outputs:\n  siren: {gpio: GPIO22, active: low, max_on: 3m}\n  fake: {kind: simulated, max_on: 3m}\n"
+	cfg, err := config.Parse("porch.yaml", []byte(text))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.Config.Outputs = cfg.Outputs
+}
+
+func TestAHealthySirenHasNoFault(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"gpio=22=op,dh\n", "  gpio = 20-22 = pn,op,dh \ngpio=23=op,dl"} {
+		b := healthy(t)
+		b.siren(text)
+		for _, f := range b.findings() {
+			t.Errorf("%q: %+v", text, f)
+		}
+	}
+	b := healthy(t)
+	b.siren("")
+	b.remove("boot") // no Raspberry Pi
+	for _, f := range b.findings() {
+		t.Errorf("%+v", f)
+	}
+}
+
+// FuzzConfigTxt has any text. A level is one of two words, of a line that a board has.
+func FuzzConfigTxt(f *testing.F) {
+	f.Add("gpio=22=op,dl\n[pi4]\ngpio=0-5,7=op,dh\ngpio=22=ip,pu")
+	f.Add("gpio=-5-99999999999=op,dl\ngpio==\ngpio=5-3=op,dh")
+	f.Fuzz(func(t *testing.T, text string) {
+		for n, level := range bootLevels(text) {
+			if n < 0 || n > gpio.MaxSoCNumber || level != "" && level != "dl" && level != "dh" {
+				t.Errorf("line %d is %q", n, level)
+			}
+		}
+	})
 }
 
 // backlog makes a queue's file in which a reading of a client ID waits.

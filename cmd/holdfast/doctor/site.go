@@ -27,6 +27,7 @@ type Site struct {
 	Hardware *drivers.Hardware // its Dev, Sys and Proc are the roots
 	Etc      string            // "/etc"
 	Run      string            // "/run"
+	Boot     string            // "/boot"
 
 	Agent *status.Snapshot // of the agent that has the queue; nil: none runs
 
@@ -53,7 +54,7 @@ func NewSite(cfg config.Config, hw *drivers.Hardware, agent *status.Snapshot) *S
 		keeper = clock.NewTimekeeper(cfg.Clock)
 	}
 	return &Site{
-		Config: cfg, Hardware: hw, Etc: "/etc", Run: "/run", Agent: agent,
+		Config: cfg, Hardware: hw, Etc: "/etc", Run: "/run", Boot: "/boot", Agent: agent,
 		Open:  hw.Open,
 		Chips: func() ([]gpio.Chip, []error) { return gpio.Chips(&hw.Host) },
 		Clock: func() (time.Time, clock.Quality) {
@@ -85,12 +86,21 @@ func (s *Site) blame(sensor string) {
 	s.broken[sensor] = true
 }
 
-// claims are the lines, addresses and devices that a sensor has for itself. A simulated
-// sensor has none. Their form is that of the package drivers: "GPIO17", "i2c-1 0x76",
-// "w1 28-00000abcdef0".
-func claims(spec sensors.Spec) []string {
-	if c, ok := spec.Options.(drivers.Claimer); ok {
-		return c.Claims()
+// claims are the lines, addresses and devices that sensors and outputs have for themselves,
+// by their names. What is simulated has none. Their form is that of the package drivers:
+// "GPIO17", "i2c-1 0x76", "w1 28-00000abcdef0".
+func (s *Site) claims() map[string][]string {
+	all := map[string][]string{}
+	add := func(name string, options any) {
+		if c, ok := options.(drivers.Claimer); ok {
+			all[name] = append(all[name], c.Claims()...)
+		}
 	}
-	return nil
+	for _, spec := range s.Config.Sensors {
+		add(spec.Name, spec.Options)
+	}
+	for _, spec := range s.Config.Outputs {
+		add(spec.Stream.Name, spec.Line)
+	}
+	return all
 }

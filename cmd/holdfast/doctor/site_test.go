@@ -79,7 +79,7 @@ func (b *bench) configure(mqtt string) {
 	cfg.Uplink.Clock = clock.NewTimekeeper(clock.TrustAlways)
 	hw := &drivers.Hardware{Host: host.Host{Dev: b.path("dev"), Sys: b.path("sys"), Proc: b.path("proc")}}
 	b.Site = NewSite(cfg, hw, nil)
-	b.Etc, b.Run = b.path("etc"), b.path("run")
+	b.Etc, b.Run, b.Boot = b.path("etc"), b.path("run"), b.path("boot")
 	b.Chips = func() ([]gpio.Chip, []error) { return []gpio.Chip{soc()}, nil }
 	b.Open = func(_ context.Context, spec sensors.Spec) (sensors.Sensor, error) { return steady{spec}, nil }
 	b.Clock = func() (time.Time, clock.Quality) { return time.Now(), clock.Synced }

@@ -55,3 +55,13 @@ func (l *levelLine) Get(context.Context) (on bool, err error) {
 }
 
 func (l *levelLine) Close() error { return l.line.Close() }
+
+// SafeLevel is the GPIO line of an output, and whether that is high at the safe level of the
+// output. It is not ok for a line that is none of the machine's.
+func SafeLevel(spec outputs.Spec) (pin gpio.Pin, high, ok bool) {
+	o, ok := spec.Line.(*gpioOptions)
+	if !ok {
+		return gpio.Pin{}, false, false
+	}
+	return o.Pin, spec.Safe != o.Low, true
+}
