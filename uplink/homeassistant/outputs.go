@@ -43,8 +43,9 @@ type Alarm struct {
 // away. Versions of Home Assistant that do not know the key leave it out.
 const orderSeconds = 30
 
-// orders are the keys of a component that takes orders. Home Assistant's defaults are
-// what is wanted of the rest: nothing is retained, and no state is assumed.
+// orders are the keys of a component that takes orders, of all platforms: Home Assistant's
+// format is flat, hence so many fields. Its defaults are what is wanted of the rest:
+// nothing is retained, and no state is assumed.
 type orders struct {
 	CommandTopic    string   `json:"command_topic,omitempty"`
 	CommandTemplate string   `json:"command_template,omitempty"`
