@@ -85,6 +85,7 @@ type storage struct {
 	writing       bool      // one is under way
 	failing       bool      // the last one failed
 	hangs         bool      // one has outlived diskPatience; cleared when it ends
+	awaited       bool      // awaitAlarms runs
 	burst         bool      // so many readings were in memory that their memory is to be given back
 	crowded       bool      // memory was full although the disk works; cleared when the burst is over
 	purging       bool      // the next one drops all that it may

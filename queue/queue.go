@@ -10,7 +10,7 @@
 //
 // What the queue promises:
 //
-//   - An alarm is on disk when Put returns, unless the disk fails: then it is
+//   - An alarm is on disk when Put returns, and soon after Add has, unless the disk fails: then it is
 //     in memory, the log says so, and it is written when the disk works again.
 //   - A routine reading that waits for longer than Options.SyncEvery is on disk.
 //   - A reading leaves only when it was acknowledged, or when the bounds on
@@ -34,7 +34,7 @@
 //
 // # Concurrency
 //
-// Put, Report, Declare, Ack, Reject, Purge, Adopt, Arrived, Stats and Recent may be
+// Put, Add, Report, Declare, Ack, Reject, Purge, Adopt, Arrived, Stats and Recent may be
 // called from any goroutine at any time between Open and Close. Peek and Rejected
 // are for one goroutine at a time, the sender; a Cursor belongs to it. Run is called once,
 // and Close after Run has returned. Only Put of an alarm, Reject of an alarm,
@@ -135,7 +135,34 @@ func (q *Queue) Put(r sensors.Reading) {
 	}
 }
 
-// waitRoomLocked waits until a commit has made room in memory for a routine reading.
+// Add is Put for a caller that must not wait for the disk, because it has the next edge of
+// a contact to look at: an alarm is written at once, and Add returns before it is on disk.
+// It waits only where memory is full and the disk works.
+func (q *Queue) Add(r sensors.Reading) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waitRoomLocked()
+	q.pushLocked(Item{Reading: r, Boot: q.boot})
+	if r.Priority == sensors.Alarm && !q.storage.awaited {
+		q.storage.awaited = true
+		go q.awaitAlarms()
+	}
+}
+
+// awaitAlarms waits for the disk in place of those that call Add, so that a disk that
+// hangs is noticed. It ends when no alarm is left that was not tried, or with Run.
+func (q *Queue) awaitAlarms() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer func() { q.storage.awaited = false }()
+	l := &q.lanes[sensors.Alarm]
+	for last := uint64(0); last != l.next; {
+		last = l.next
+		q.waitAttemptedLocked(l, last-1)
+	}
+}
+
+// waitRoomLocked waits until a commit has made room in memory for a reading.
 // It does not wait for a disk that fails or hangs, or for which there is no file.
 func (q *Queue) waitRoomLocked() {
 	if !q.memoryFullLocked() || !q.diskWorksLocked() {

@@ -598,6 +598,34 @@ func TestHangingDiskHoldsNobodyUp(t *testing.T) {
 	t.Errorf("%d in memory after the disk came back, want the routine readings alone", h.Stats().Memory)
 }
 
+// TestAddDoesNotWaitForTheDisk holds the file's write lock: an alarm that is added can be
+// sent at once, and a disk that hangs is noticed although nobody waits for it.
+func TestAddDoesNotWaitForTheDisk(t *testing.T) {
+	h := start(t, queuePath(t))
+	defer h.end()
+	tx, err := h.opened.file.db.Begin(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(3) {
+		h.Add(alarm(seq + 1))
+	}
+	if items, err := h.next(t.Context(), 3); err != nil || fmt.Sprint(names(items)) != "[door1 door2 door3]" || h.hanging() {
+		t.Errorf("next is %v, %v; hanging %v", names(items), err, h.hanging())
+	}
+	for end := time.Now().Add(time.Minute); !h.hanging(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody notices that the disk hangs")
+		}
+	}
+	tx.Rollback()
+	for end := time.Now().Add(time.Minute); h.Stats().Memory > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d in memory after the disk came back", h.Stats().Memory)
+		}
+	}
+}
+
 func (h *harness) hanging() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -28,11 +28,11 @@ type reactions struct {
 // memory alone, and put may wait for the disk.
 func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
-		Observe: a.observeOutput, Record: a.queue.Put, Report: a.queue.Report, Clock: a.clock, Log: a.log}),
+		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log}),
 		memory: orders.NewMemory(a.queue.Boot())}
 	state := arming.NewStore(filepath.Join(filepath.Dir(a.cfg.Queue.Path), arming.FileName))
 	r.rules = rules.NewRunner(rules.Wiring{Do: r.outputs.Do, Store: state,
-		Observe: a.observe, Record: a.queue.Put, Report: a.queue.Report, Clock: a.clock, Log: a.log})
+		Observe: a.observe, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log})
 	r.doors.to = access.Wiring{Boot: a.queue.Boot(), Questions: r.memory, Online: a.isOnline, Do: r.outputs.Do,
 		Report: a.queue.Report, Now: a.clock.Now, Log: a.log}
 	return r

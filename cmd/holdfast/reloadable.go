@@ -185,7 +185,7 @@ func copyStates(to, from *uplink.Link, of []sensors.Stream) {
 // record takes each reading of a sensor. It is called from many goroutines.
 func (a *reloadable) record(r sensors.Reading) {
 	a.observe(r)
-	a.queue.Put(r) // what happened; not under the lock: it may wait for the disk
+	a.queue.Add(r) // what happened; not under the lock: it may wait for room in memory
 }
 
 // observe takes each reading in memory alone, what reacts to it first. It is called from

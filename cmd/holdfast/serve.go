@@ -55,7 +55,7 @@ func serve(ctx context.Context, cfg config.Config, around surroundings) (*queue.
 		Updated: reportUpdate(q, clock)}
 
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
-	writer := new(errgroup.Group) // what needs the disk ends last: until then an alarm is on disk when Put returns
+	writer := new(errgroup.Group) // what needs the disk ends last: until then an alarm is written at once
 	writer.Go(func() error { return q.Run(writing) })
 
 	g, ctx := errgroup.WithContext(ctx)
