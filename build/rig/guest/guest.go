@@ -30,9 +30,10 @@ type Plan struct {
 
 // Names that a story needs.
 const (
-	Card     = "net0"  // the network card, whose cable can be pulled
-	GPIO     = "pl061" // the type of the GPIO controller
-	DoorLine = 0       // its line that the device tree calls GPIO17
+	Card      = "net0"  // the network card, whose cable can be pulled
+	GPIO      = "pl061" // the type of the GPIO controller
+	DoorLine  = 0       // its line that the device tree calls GPIO17
+	SirenLine = 2       // and GPIO22
 )
 
 // Build makes what the machine boots from and returns how to make its command;

@@ -23,6 +23,11 @@ var Door []byte
 //go:embed workbench.yaml
 var Workbench []byte
 
+// Alarm is the configuration of a siren that a door sounds.
+//
+//go:embed alarm.yaml
+var Alarm []byte
+
 // modules are the drivers of the board's disk, network, USB and I2C, and the
 // file system. GPIO and console are built into Debian's kernel.
 var modules = []string{

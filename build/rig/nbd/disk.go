@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,13 +26,11 @@ var errPowerCut = errors.New("nbd: the power is cut")
 
 // A Disk is a file behind a volatile cache. The file has what is durable.
 type Disk struct {
-	// FlushTakes is how long a flush takes, as on a card, before anything that
-	// it is for is durable. It is set before the disk is served.
-	FlushTakes time.Duration
-
 	file *os.File
 	size int64
 	lies bool
+
+	flushTakes atomic.Int64 // a time.Duration: see SetFlushTime
 
 	mu      sync.Mutex
 	cache   map[int64][]byte // by sector, not yet durable
@@ -54,6 +53,10 @@ func Open(file string, lies bool) (*Disk, error) {
 	}
 	return &Disk{file: f, size: st.Size() / sectorSize * sectorSize, lies: lies, cache: map[int64][]byte{}}, nil
 }
+
+// SetFlushTime says how long a flush takes, as on a card, before anything that it is
+// for is durable. It may be called at any time.
+func (d *Disk) SetFlushTime(t time.Duration) { d.flushTakes.Store(int64(t)) }
 
 // Close closes the file. What was not durable is lost.
 func (d *Disk) Close() error { return d.file.Close() }

@@ -114,7 +114,7 @@ func TestCutKeepsARandomPart(t *testing.T) {
 func TestCutDuringAFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := blank(t, false)
-		d.FlushTakes = 5 * time.Millisecond
+		d.SetFlushTime(5 * time.Millisecond)
 		s := d.session()
 		write(t, s, 1, 'a', false)
 		flushed := make(chan error)

@@ -50,7 +50,7 @@ func (s *session) write(b []byte, off int64, forced bool) error {
 
 // flush makes everything durable, at its end.
 func (s *session) flush() error {
-	time.Sleep(s.FlushTakes)
+	time.Sleep(time.Duration(s.flushTakes.Load()))
 	return s.powered(func() error {
 		s.flushes++
 		return s.settleLocked(0, s.size/sectorSize)

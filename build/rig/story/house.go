@@ -38,6 +38,7 @@ type house struct {
 	machine *vm.Machine
 	gpio    string // the controller's path
 	open    bool   // the door
+	watch   bool   // each change of the outputs of the controller is noted
 	turned  bool   // the meter: its line is high
 	pressed []press
 	began   time.Time
@@ -97,7 +98,7 @@ func (h *house) plugDisk(ctx context.Context, o options, socket string) error {
 	if h.disk, err = nbd.Open(image, o.lying); err != nil {
 		return err
 	}
-	h.disk.FlushTakes = flushTakes
+	h.disk.SetFlushTime(flushTakes)
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err

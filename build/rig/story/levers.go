@@ -33,6 +33,11 @@ func (h *house) bootAt(ctx context.Context, cable bool, date string) error {
 	if err := h.machine.Pin(h.gpio, guest.DoorLine, h.open); err != nil {
 		return err
 	}
+	if h.watch {
+		if err := h.machine.Watch(h.gpio); err != nil {
+			return err
+		}
+	}
 	if err := h.cable(cable); err != nil {
 		return err
 	}
@@ -62,11 +67,15 @@ func (h *house) silence(silent bool) { h.bus.Silence(i2csim.AHT20Address, silent
 
 // agentWatches waits until the agent holds the door's line, by the kernel's
 // account: with the cable out nothing else tells.
-func (h *house) agentWatches(ctx context.Context) error {
+func (h *house) agentWatches(ctx context.Context) error { return h.agentHolds(ctx, 1) }
+
+// agentHolds waits until the agent holds so many lines.
+func (h *house) agentHolds(ctx context.Context, lines int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {
-		holds, err := h.machine.Shell(ctx, `ls -l /proc/$(pidof holdfast)/fd 2>/dev/null | grep -q gpio`)
+		holds, err := h.machine.Shell(ctx, fmt.Sprintf(
+			`test $(ls -l /proc/$(pidof holdfast)/fd 2>/dev/null | grep -c gpio) -ge %d`, lines))
 		if err != nil {
 			return fmt.Errorf("wait for the agent to watch the door: %w", err)
 		}

@@ -26,6 +26,7 @@ type options struct {
 	story                        string
 	keep                         float64
 	seed                         uint64
+	rounds                       int
 	lying, verbose               bool
 }
 
@@ -37,22 +38,24 @@ func main() {
 	flag.StringVar(&o.fetched, "fetched", "", "the `folder` that build/rig/fetch has filled")
 	flag.StringVar(&o.agent, "agent", "", "holdfast for arm, a `file`")
 	flag.StringVar(&o.settime, "settime", "", "build/rig/settime for arm, a `file`")
-	flag.StringVar(&o.story, "story", "all", "`which`: house, workbench or all")
+	flag.StringVar(&o.story, "story", "all", "`which`: house, workbench, alarm or all")
 	flag.StringVar(&o.run, "run", "", "a `folder` for logs and what is built for the machine")
 	flag.Float64Var(&o.keep, "keep", 0, "the `chance` that a sector survives the power cut without a flush")
 	flag.Uint64Var(&o.seed, "seed", 1, "a `number` that decides which sectors do")
+	flag.IntVar(&o.rounds, "rounds", 30, "how `often` the story of the siren does what it repeats")
 	flag.BoolVar(&o.lying, "lying-disk", false, "the disk makes nothing durable: the story expects a loss")
 	flag.BoolVar(&o.verbose, "v", false, "show the machine's console")
 	flag.Parse()
 	os.Exit(run(o))
 }
 
-const limit = 4 * time.Minute // of a story, which takes one
+const limit = 6 * time.Minute // of a story, which takes one to three
 
 // stories in the order in which they are told.
 var stories = []story{
 	{"house", guest.Door, (*house).acts},
 	{"workbench", guest.Workbench, (*house).workbench},
+	{"alarm", guest.Alarm, (*house).alarm},
 }
 
 type story struct {

@@ -23,6 +23,7 @@ type reading struct {
 	Historical bool
 	Clock      string
 	Error      string
+	By         string
 }
 
 func (r reading) taken() time.Time { return time.UnixMilli(r.TS) }

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/broker"
+	"github.com/holdfast-iot/holdfast/build/rig/guest"
+	"github.com/holdfast-iot/holdfast/build/rig/vm"
+)
+
+// siren is the stream of the output, and maxOn its bound: guest/alarm.yaml has them.
+const (
+	siren      = "siren"
+	maxOn      = 2 * time.Second
+	alarmLines = 2 // that the agent holds: the door's and the siren's
+)
+
+// alarm is the story of a siren: its line is watched by QEMU from before the first
+// instruction, so that no pulse is missed, however short.
+func (h *house) alarm(ctx context.Context, o options) error {
+	for _, act := range []func() error{
+		func() error { return h.sirenBoots(ctx, true, "the first start") },
+		func() error { return h.nobodyOrders(ctx, o.rounds) },
+		func() error { return h.doorSounds(ctx, o.rounds) },
+		func() error { return h.soundsInTheDark(ctx) },
+		func() error { return h.killedWhileOn(ctx, o.rounds/2) },
+		func() error { return h.clockJumpsWhileOn(ctx) },
+		func() error { return h.powerCutWhileOn(ctx) },
+	} {
+		if err := act(); err != nil {
+			return err
+		}
+	}
+	return h.goodbye(ctx)
+}
+
+// sounds are the changes of the siren's line since edge number from: true is on, for the
+// line is active low.
+func (h *house) sounds(from int) (on []bool) {
+	edges, _ := h.machine.Edges()
+	for _, e := range edges[from:] {
+		if e.Line == guest.SirenLine {
+			on = append(on, !e.High)
+		}
+	}
+	return on
+}
+
+// edges is how many changes of all outputs there were so far.
+func (h *house) edges() int {
+	all, _ := h.machine.Edges()
+	return len(all)
+}
+
+// sirenBoots boots with a closed door and holds that the line never sounds.
+func (h *house) sirenBoots(ctx context.Context, cable bool, what string) error {
+	h.watch, h.open = true, false
+	if err := h.boot(ctx, cable); err != nil {
+		return err
+	}
+	if err := h.agentHolds(ctx, alarmLines); err != nil {
+		return err
+	}
+	h.check(!slices.Contains(h.sounds(0), true), "%s: the siren's line never sounds (%v)", what, h.sounds(0))
+	return nil
+}
+
+// nobodyOrders starts, ends, kills and reloads the agent, and holds that the line has not
+// one change.
+func (h *house) nobodyOrders(ctx context.Context, rounds int) error {
+	from, count := h.edges(), map[string]int{}
+	for range rounds {
+		signal := []string{"TERM", "KILL", "HUP"}[h.random.IntN(3)]
+		count[signal]++
+		if err := h.must(ctx, "killall -"+signal+" holdfast"); err != nil {
+			return err
+		}
+		if err := sleep(ctx, time.Duration(h.random.Int64N(int64(500*time.Millisecond)))); err != nil {
+			return err
+		}
+		if err := h.agentHolds(ctx, alarmLines); err != nil {
+			return err
+		}
+	}
+	if err := sleep(ctx, 3*time.Second); err != nil { // the last start has seen the door
+		return err
+	}
+	h.check(len(h.sounds(from)) == 0, "%v: %d changes of the siren's line that nobody ordered", count, len(h.sounds(from)))
+	return nil
+}
+
+// doorSounds opens the door again and again while the load is published: each time the
+// siren sounds, and is silent after its bound.
+func (h *house) doorSounds(ctx context.Context, rounds int) error {
+	var late, off []time.Duration
+	for range rounds {
+		on, silent, err := h.opened(ctx)
+		if err != nil {
+			return err
+		}
+		late, off = append(late, on), append(off, silent-maxOn)
+	}
+	slices.Sort(late)
+	slices.SortFunc(off, func(a, b time.Duration) int { return int(a.Abs() - b.Abs()) })
+	h.check(len(late) == rounds, "the door was opened %d times, and the siren sounded each time", rounds)
+	h.note("from the edge of the door to that of the siren: p50 %.1f ms, p99 %.1f ms, debounce 5 ms included",
+		ms(late[len(late)/2]), ms(late[len(late)*99/100]))
+	h.check(off[len(off)-1].Abs() <= 100*time.Millisecond, "it is off after max_on, %.0f ms of difference at most",
+		ms(off[len(off)-1]))
+	return nil
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// opened opens the door, waits until the siren has sounded and is off again, and closes
+// it. It returns when it was on, after the door, and for how long.
+func (h *house) opened(ctx context.Context) (on, silent time.Duration, err error) {
+	first, began, err := h.sound(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	on = began.At.Sub(h.pressed[len(h.pressed)-1].at)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	_, ended, err := h.machine.WaitEdge(ctx, first, guest.SirenLine, true)
+	if err != nil {
+		return 0, 0, err
+	}
+	return on, ended.At.Sub(began.At), h.closeDoor(ctx)
+}
+
+// sound opens the door and waits until the siren sounds.
+func (h *house) sound(ctx context.Context) (int, vm.Edge, error) {
+	from := h.edges()
+	if err := h.swing(true); err != nil {
+		return 0, vm.Edge{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return h.machine.WaitEdge(ctx, from, guest.SirenLine, false)
+}
+
+// closeDoor closes the door and lets the agent see it.
+func (h *house) closeDoor(ctx context.Context) error {
+	if err := h.swing(false); err != nil {
+		return err
+	}
+	return sleep(ctx, 200*time.Millisecond)
+}
+
+// soundsInTheDark: with the cable out and a disk that takes half a second for each flush
+// the siren sounds at once all the same; the history of it comes later with its own times.
+func (h *house) soundsInTheDark(ctx context.Context) error {
+	if err := h.cable(false); err != nil {
+		return err
+	}
+	h.disk.SetFlushTime(500 * time.Millisecond)
+	defer h.disk.SetFlushTime(flushTakes)
+	before := len(of(first(readings(h.recorder.Arrivals())), siren))
+	var late []time.Duration
+	for range 5 {
+		on, _, err := h.opened(ctx)
+		if err != nil {
+			return err
+		}
+		late = append(late, on)
+	}
+	slices.Sort(late)
+	h.note("with the cable out and fsync of 500 ms: %.1f ms at worst", ms(late[len(late)-1]))
+	if err := h.cable(true); err != nil {
+		return err
+	}
+	opened := h.pressed[len(h.pressed)-10:]
+	return h.toldLater(ctx, before, opened)
+}
+
+// toldLater waits for both changes of each sounding, and holds their times against those
+// of the door. The guest's clock is the host's.
+func (h *house) toldLater(ctx context.Context, before int, opened []press) error {
+	var changes []reading
+	h.within(ctx, 45*time.Second, func(arrived []broker.Arrival) bool {
+		changes = of(first(readings(arrived)), siren)[before:]
+		return len(changes) >= len(opened)
+	})
+	if len(changes) < len(opened) {
+		return fmt.Errorf("%d changes of the siren arrived for %d of the door", len(changes), len(opened))
+	}
+	right := 0
+	for i, c := range changes[:len(opened)] {
+		want := opened[i-i%2].at // the siren is off by itself, not by the door
+		if i%2 == 1 {
+			want = want.Add(maxOn)
+		}
+		if c.State == []string{"on", "off"}[i%2] && c.taken().Sub(want).Abs() < time.Second && c.By != "" {
+			right++
+		}
+	}
+	h.check(right == len(opened), "%d of %d changes of the siren arrive with their own time and cause", right, len(opened))
+	return nil
+}
+
+// killedWhileOn kills the agent while the siren sounds. The init of the machine does then
+// what the unit does: `holdfast outputs safe`.
+func (h *house) killedWhileOn(ctx context.Context, rounds int) error {
+	var worst time.Duration
+	silent := 0
+	for range rounds {
+		i, _, err := h.sound(ctx)
+		if err != nil {
+			return err
+		}
+		if err := h.swing(false); err != nil {
+			return err
+		}
+		killed := time.Now()
+		if err := h.must(ctx, "killall -KILL holdfast"); err != nil {
+			return err
+		}
+		off, cancel := context.WithTimeout(ctx, 10*time.Second)
+		_, e, err := h.machine.WaitEdge(off, i, guest.SirenLine, true)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if took := e.At.Sub(killed); took <= time.Second {
+			silent, worst = silent+1, max(worst, took)
+		}
+		if err := h.agentHolds(ctx, alarmLines); err != nil {
+			return err
+		}
+	}
+	h.check(silent == rounds, "killed while the siren sounds: off within a second in %d of %d, %.0f ms at worst",
+		silent, rounds, ms(worst))
+	return nil
+}
+
+// clockJumpsWhileOn: the clock of the machine goes a year ahead and back while the siren
+// sounds. It is off after its bound.
+func (h *house) clockJumpsWhileOn(ctx context.Context) error {
+	for _, by := range []time.Duration{365 * 24 * time.Hour, 0} {
+		first, began, err := h.sound(ctx)
+		if err != nil {
+			return err
+		}
+		if err := h.must(ctx, fmt.Sprintf("settime %d", time.Now().Add(by).UnixMilli())); err != nil {
+			return err
+		}
+		off, cancel := context.WithTimeout(ctx, 10*time.Second)
+		_, ended, err := h.machine.WaitEdge(off, first, guest.SirenLine, true)
+		cancel()
+		if err != nil {
+			return err
+		}
+		late := ended.At.Sub(began.At) - maxOn
+		h.check(late.Abs() <= 100*time.Millisecond, "the clock is set by %v while it sounds: off after max_on and %.0f ms",
+			by, ms(late))
+		if err := h.closeDoor(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// powerCutWhileOn: the power goes while the siren sounds, and comes back.
+func (h *house) powerCutWhileOn(ctx context.Context) error {
+	if _, _, err := h.sound(ctx); err != nil {
+		return err
+	}
+	if _, _, err := h.disk.Cut(0, h.random); err != nil {
+		return err
+	}
+	h.machine.Kill()
+	return h.sirenBoots(ctx, true, "after a power cut with the siren on")
+}
