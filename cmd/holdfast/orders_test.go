@@ -9,11 +9,14 @@ import (
 	"time"
 )
 
-// orderAnswers are the answers to orders that arrived, as "output id result".
+// orderAnswers are the answers to orders that arrived, as "output id result". An event may
+// arrive twice.
 func (s *subscriber) orderAnswers() (all []string) {
+	seen := map[key]bool{}
 	for _, a := range s.on("store/agent/event") {
 		var e struct{ Event, ID, Output, Result, Why string }
-		if json.Unmarshal([]byte(a.raw), &e) == nil && e.Event == "command" {
+		if json.Unmarshal([]byte(a.raw), &e) == nil && e.Event == "command" && !seen[a.key()] {
+			seen[a.key()] = true
 			word, _, _ := strings.Cut(e.Why, ":")
 			all = append(all, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", e.Output, e.ID, e.Result, word)))
 		}

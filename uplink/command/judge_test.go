@@ -325,3 +325,24 @@ func TestTheMacIsThatOfOtherPrograms(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 }
+
+// BenchmarkAFlood is what an order costs that comes beyond the bound on the rate, and
+// BenchmarkAnOrder one that is read and judged.
+func BenchmarkAFlood(b *testing.B) { benchmark(b, `{"state":"ON","for":"30s"}`, false) }
+
+func BenchmarkAnOrder(b *testing.B) { benchmark(b, `{"state":"ON","for":"30s"}`, true) }
+
+func benchmark(b *testing.B, payload string, slowly bool) {
+	j := NewJudge(lock, false, Options{MaxAge: time.Minute, Now: func() clock.Stamp { return clock.Stamp{} }},
+		NewMemory(boot))
+	j.Granted()
+	j.granted = j.granted.Add(-time.Minute)
+	m := Message{Payload: []byte(payload)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if slowly {
+			j.tokens = 2
+		}
+		j.Judge(m)
+	}
+}
