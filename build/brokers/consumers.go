@@ -72,6 +72,7 @@ func (r *readers) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.redelivery(ctx)
+	r.cards(ctx)
 	if err := house.stop(); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ var kinds = []kind{mosquitto, nats, mochi, rabbitmq, activemq, ejabberd, aedes}
 // mosquitto saves each second. Its whole database is written each time: with
 // every change, on a machine that is busy, it does nothing else any more.
 var mosquitto = kind{
-	name: "Mosquitto", ci: true, source: "Debian `mosquitto`",
+	name: "Mosquitto", ci: true, source: "Debian `mosquitto`", // it grants each subscription: no guard
 	notes: "After a crash it has lost retained messages and sessions since its last autosave (half an hour unless " +
 		"configured; here a second). Beyond `max_queued_messages` (1000) it drops the newest for an absent or slow " +
 		"subscriber, after it has acknowledged them: set it to 0. It acknowledges what its access list denies, and " +
@@ -54,6 +54,7 @@ log_dest stderr
 
 var nats = kind{
 	name: "NATS", ci: true, source: "`go install github.com/nats-io/nats-server/v2@v2.15.0`", durable: true,
+	guard: "guard",
 	notes: "Needs JetStream and a `server_name` for MQTT. It cuts the connection for a space in a topic and for a " +
 		"payload of 1 MiB or more.",
 	version: func(p place) (string, error) {
@@ -64,12 +65,17 @@ var nats = kind{
 		return s.write("nats.conf", `server_name: holdfast
 listen: "127.0.0.1:%d"
 jetstream: {store_dir: "%s"}
-authorization: {users: [{user: "%s", password: "%s"}]}
+authorization: {users: [
+  {user: "%s", password: "%s"}
+  {user: "%s", password: "%s", permissions: {
+    publish: ["guard.>"], subscribe: {allow: ["guard.>", "$MQTT.sub.>"], deny: ["guard.siren.set"]}}}
+]}
 mqtt: {
   listen: "127.0.0.1:%d"
   tls: {cert_file: "%s", key_file: "%s"}
 }
-`, s.more[0], s.data(), s.kind.userName(), password, s.port, s.place.ca.certFile, s.place.ca.keyFile)
+`, s.more[0], s.data(), s.kind.userName(), password, s.kind.guard, password, s.port, s.place.ca.certFile,
+			s.place.ca.keyFile)
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		return exec.Command(filepath.Join(s.place.cache, "nats-server"), "-c", s.path("nats.conf")), nil

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,11 +14,15 @@ import (
 // of its own, all on the loopback interface.
 var rabbitmq = kind{
 	name: "RabbitMQ", ci: true, source: "Debian `rabbitmq-server`, plugin `rabbitmq_mqtt`", durable: true, slow: true,
+	guard: "guard",
 	notes: "It turns `.` in topics into `/`, loses retained messages when it restarts, and gives retained " +
 		"messages to no subscriber with a wildcard. QoS 2 becomes 1. Takes 10 s to start.",
 	version: func(place) (string, error) { return debianVersion("rabbitmq-server") },
 	prepare: func(s *server) error {
 		if err := s.write("enabled_plugins", "[rabbitmq_mqtt].\n"); err != nil {
+			return err
+		}
+		if err := s.write("definitions.json", "%s", rabbitAccounts(s.kind)); err != nil {
 			return err
 		}
 		return s.write("rabbitmq.conf", `listeners.tcp = none
@@ -26,11 +33,10 @@ ssl_options.cacertfile = %s
 ssl_options.certfile = %s
 ssl_options.keyfile = %s
 ssl_options.verify = verify_none
-default_user = %s
-default_pass = %s
+load_definitions = %s
 log.console = true
 log.file = false
-`, s.port, s.place.ca.caFile, s.place.ca.certFile, s.place.ca.keyFile, s.kind.userName(), password)
+`, s.port, s.place.ca.caFile, s.place.ca.certFile, s.place.ca.keyFile, s.path("definitions.json"))
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		if err := s.epmd(); err != nil {
@@ -74,4 +80,30 @@ func (s *server) epmd() error {
 	s.helpers = append(s.helpers, p)
 	time.Sleep(300 * time.Millisecond) // it does not say when it listens
 	return nil
+}
+
+// rabbitAccounts are the definitions with two accounts: one may do everything, and the
+// guard reads all below its name but the topic of orders. A topic is a routing key here.
+func rabbitAccounts(k *kind) string {
+	type row = map[string]any
+	account := func(name string) row {
+		salt := []byte("salt")
+		hash := sha256.Sum256(append(salt[:len(salt):len(salt)], password...))
+		return row{"name": name, "password_hash": base64.StdEncoding.EncodeToString(append(salt, hash[:]...)),
+			"hashing_algorithm": "rabbit_password_hashing_sha256", "tags": ""}
+	}
+	rights := func(name string) row {
+		return row{"user": name, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+	}
+	text, err := json.Marshal(row{
+		"vhosts":      []row{{"name": "/"}},
+		"users":       []row{account(k.userName()), account(k.guard)},
+		"permissions": []row{rights(k.userName()), rights(k.guard)},
+		"topic_permissions": []row{{"user": k.guard, "vhost": "/", "exchange": "amq.topic", "write": "^guard\\..*$",
+			"read": `^guard\.(agent\..*|[^.]+)$`}},
+	})
+	if err != nil {
+		panic("brokers: definitions: " + err.Error()) // strings always marshal
+	}
+	return string(text)
 }

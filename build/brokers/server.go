@@ -33,6 +33,7 @@ type kind struct {
 	user    string // as it writes our user; empty: "store"
 	durable bool   // what it acknowledged, and sessions, survive SIGKILL
 	slow    bool   // its start is an outage by itself
+	guard   string // an account that may not read guard/siren/set; empty: there is none
 	notes   string // for docs/brokers.md
 	version func(place) (string, error)
 	prepare func(*server) error // writes what it needs into dir and an empty data folder

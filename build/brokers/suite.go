@@ -21,6 +21,11 @@ const (
 	caseTakeOver = "client ID taken over"
 	caseWill     = "will"
 	caseGoodbye  = "goodbye"
+	caseOrders   = "orders"
+	caseSigned   = "signed orders"
+	caseDenied   = "orders denied"
+	caseFlood    = "orders flooded"
+	caseCodes    = "codes"
 	caseEnd      = "end"
 )
 
@@ -53,9 +58,10 @@ func (s *suite) run(ctx context.Context) (err error) {
 	s.ledger = newLedger(s.rec)
 	var background sync.WaitGroup
 	defer background.Wait()
-	s.calm.Add(2)
+	s.calm.Add(3)
 	background.Go(func() { s.badPassword(ctx) })
 	background.Go(func() { s.takeOver(ctx) })
+	background.Go(func() { s.orders(ctx) })
 	s.porch(ctx)
 	s.calm.Wait()
 	s.store(ctx)

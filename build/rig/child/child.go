@@ -44,6 +44,9 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err is how the program ended, once Done is closed.
 func (p *Process) Err() error { return p.err }
 
+// PID is the number of the process, also when it has ended.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends the program at once and waits until it has gone.
 func (p *Process) Kill() {
 	p.cmd.Process.Kill() // fails only if it has gone already

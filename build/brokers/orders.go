@@ -1,0 +1,398 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/build/rig/broker"
+	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
+	"github.com/holdfast-iot/holdfast/sensors/arming"
+)
+
+// An answer is what became of an order, as agent/event says it.
+type answer struct {
+	Event, ID, Output, Result, Why string
+	Boot                           string
+	Seq                            uint64
+}
+
+// answers are those of an agent, in order, as "result word": the word is that which why
+// begins with. An event may arrive twice.
+func (s *suite) answers(clientID, output, id string) (all []string) {
+	seen := map[key]bool{}
+	for _, a := range s.rec.Arrivals() {
+		var e answer
+		if a.Topic != clientID+"/agent/event" || json.Unmarshal([]byte(a.Payload), &e) != nil || e.Event != "command" ||
+			e.Output != output || e.ID != id || seen[key{a.Topic, e.Boot, e.Seq}] {
+			continue
+		}
+		seen[key{a.Topic, e.Boot, e.Seq}] = true
+		word, _, _ := strings.Cut(e.Why, ":")
+		all = append(all, strings.TrimSpace(e.Result+" "+word))
+	}
+	return all
+}
+
+// answered waits until the answers to orders with an ID are these.
+func (s *suite) answered(ctx context.Context, clientID, id string, want ...string) error {
+	return s.answeredBy(ctx, clientID, "siren", id, want...)
+}
+
+// answeredBy is answered for another output than the siren.
+func (s *suite) answeredBy(ctx context.Context, clientID, output, id string, want ...string) error {
+	var got []string
+	err := eventually(ctx, time.Minute, "", func() bool {
+		got = s.answers(clientID, output, id)
+		return len(got) >= len(want)
+	})
+	if text := strings.Join(got, ", "); err != nil || text != strings.Join(want, ", ") {
+		return fmt.Errorf("order %q is answered with %q, want %q", id, text, want)
+	}
+	return nil
+}
+
+// changes are how often an output was switched on.
+func (s *suite) changes(clientID, output string) (n int) {
+	for _, r := range s.ledger.on(clientID + "/" + output) {
+		if r.Value != nil && *r.Value == 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// newOrdered prepares an agent with a siren that takes orders. more are further stanzas.
+func newOrdered(s *server, clientID, account, address, more string) (*agent, error) {
+	a, err := newAgent(s, clientID, clientID, address, password)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(a.config())
+	if err != nil {
+		return nil, err
+	}
+	config := strings.Replace(string(text), fmt.Sprintf("username: %q", s.kind.userName()),
+		fmt.Sprintf("username: %q", account), 1)
+	config += "clock: {trust: always}\noutputs:\n  siren: {kind: simulated, class: siren, max_on: 3m, commands: true}\n" +
+		more
+	return a, os.WriteFile(a.config(), []byte(config), 0o600)
+}
+
+// orders are given through the broker: retained, late, twice, and signed.
+func (s *suite) orders(ctx context.Context) {
+	defer s.calm.Done()
+	desk, err := broker.PublishAs(s.server.login("desk"))
+	if err != nil {
+		s.tell(caseOrders, "", err)
+		return
+	}
+	defer desk.Close()
+	remark, err := s.plainOrders(ctx, desk)
+	s.tell(caseOrders, remark, err)
+	s.tell(caseSigned, "", s.signedOrders(ctx, desk))
+	s.tell(caseCodes, "", s.codes(ctx, desk))
+	remark, err = s.flood(ctx, desk)
+	s.tell(caseFlood, remark, err)
+	if s.server.kind.guard != "" {
+		s.tell(caseDenied, "", s.deniedOrders(ctx))
+	}
+}
+
+// agentRestarts is how often the agent is started while an order is retained.
+const agentRestarts = 10
+
+// plainOrders: a retained one is refused at each start of the agent, the same one at QoS 1
+// is done once, and one that a link held back is not done.
+func (s *suite) plainOrders(ctx context.Context, desk *broker.Publisher) (remark string, err error) {
+	held := &stall{}
+	link, err := cable.New(s.server.address(), func() cable.Tap { return held }, cable.Link{})
+	if err != nil {
+		return "", err
+	}
+	defer link.Close()
+	a, err := newOrdered(s.server, "vault", s.server.kind.userName(), link.Addr(), "")
+	if err != nil {
+		return "", err
+	}
+	defer a.kill()
+	const topic = "vault/siren/set"
+	if err := desk.Publish(topic, "ON", true); err != nil {
+		return "", err
+	}
+	var refused []string
+	for range agentRestarts {
+		refused = append(refused, "refused retained")
+		if err := a.start(); err != nil {
+			return "", err
+		}
+		if err := s.answered(ctx, "vault", "", refused...); err != nil {
+			return "", err
+		}
+		if err := a.stop(); err != nil {
+			return "", err
+		}
+	}
+	if n := s.changes("vault", "siren"); n > 0 {
+		return "", fmt.Errorf("a retained order switched the output on, %d times", n)
+	}
+	if err := desk.Publish(topic, "", true); err != nil { // it is not ours to clear
+		return "", err
+	}
+	if err := a.start(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("a retained one refused at %d starts", agentRestarts), s.sameOrder(ctx, desk, held, topic)
+}
+
+// A stall holds back what goes to the agent while its mutex is locked.
+type stall struct{ sync.Mutex }
+
+func (*stall) ToServer([]byte) {}
+func (l *stall) ToClient([]byte) {
+	l.Lock()
+	defer l.Unlock()
+}
+
+// sameOrder is the part of plainOrders in which one agent runs.
+func (s *suite) sameOrder(ctx context.Context, desk *broker.Publisher, link *stall, topic string) error {
+	if err := s.live(ctx, "vault"); err != nil {
+		return err
+	}
+	pause(ctx, 3*time.Second) // in the first two orders are doubted
+	for range 5 {
+		if err := desk.Publish(topic, `{"state":"ON","for":"1m","id":"same"}`, false); err != nil {
+			return err
+		}
+	}
+	if err := eventually(ctx, time.Minute, "five orders are answered", func() bool {
+		return len(s.answers("vault", "siren", "same")) == 5
+	}); err != nil {
+		return err
+	}
+	done, duplicate := 0, 0
+	for _, result := range s.answers("vault", "siren", "same") {
+		if word, _, _ := strings.Cut(result, " "); word == "duplicate" {
+			duplicate++
+		} else if word == "done" {
+			done++
+		}
+	}
+	if n := s.changes("vault", "siren"); n != 1 || done != 1 || duplicate != 4 {
+		return fmt.Errorf("the same order five times: %d changes, %d done, %d duplicates", n, done, duplicate)
+	}
+	link.Lock()
+	order := func(id string, valid time.Duration) string {
+		return fmt.Sprintf(`{"state":"OFF","id":%q,"expires":%d}`, id, time.Now().Add(valid).UnixMilli())
+	}
+	err := errors.Join(desk.Publish(topic, order("late", 2*time.Second), false),
+		desk.Publish(topic, order("intime", 10*time.Minute), false))
+	pause(ctx, 3*time.Second) // less than the keepalive: the connection stays
+	link.Unlock()
+	return errors.Join(err, s.answered(ctx, "vault", "late", "expired expires has passed"),
+		s.answered(ctx, "vault", "intime", "done"))
+}
+
+// signedOrders: what is not signed, or wrongly, is not done, and what was recorded is not
+// done again.
+func (s *suite) signedOrders(ctx context.Context, desk *broker.Publisher) error {
+	const key, topic = "not for the log", "safe/siren/set"
+	file := filepath.Join(s.server.dir, "orders.key")
+	if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
+		return err
+	}
+	a, err := newOrdered(s.server, "safe", s.server.kind.userName(), s.server.address(),
+		fmt.Sprintf("commands: {key_file: %s, max_age: 5s}\n", file))
+	if err != nil {
+		return err
+	}
+	defer a.kill()
+	if err := a.start(); err != nil {
+		return err
+	}
+	if err := s.live(ctx, "safe"); err != nil {
+		return err
+	}
+	signed := func(id, state, key string) string {
+		expires := time.Now().Add(4 * time.Second).UnixMilli()
+		h := hmac.New(sha256.New, []byte(key))
+		fmt.Fprintf(h, "%s\n%s\n%d\n%s\n", topic, id, expires, state)
+		return fmt.Sprintf(`{"state":%q,"id":%q,"expires":%d,"mac":%q}`, state, id, expires,
+			hex.EncodeToString(h.Sum(nil)))
+	}
+	send := func(order string) {
+		err = errors.Join(err, desk.Publish(topic, order, false))
+		pause(ctx, 300*time.Millisecond)
+	}
+	pause(ctx, 6*time.Second) // in the first five a signed order may be one of before the start
+	send(`{"state":"ON","id":"bare"}`)
+	send(signed("wrong", "ON", "guessed"))
+	right := signed("right", "ON", key)
+	send(right)
+	send(right)
+	send(strings.Replace(right, `"ON"`, `"OFF"`, 1))
+	pause(ctx, 4*time.Second)
+	send(right)
+	err = errors.Join(err, s.answered(ctx, "safe", "bare", "refused mac"), s.answered(ctx, "safe", "wrong", "refused mac"),
+		s.answered(ctx, "safe", "right", "done", "duplicate done", "refused mac", "expired expires has passed"))
+	if n := s.changes("safe", "siren"); n != 1 {
+		err = errors.Join(err, fmt.Errorf("%d changes, want one", n))
+	}
+	if strings.Contains(a.log.String(), key) {
+		err = errors.Join(err, errors.New("the log holds the key"))
+	}
+	return err
+}
+
+// codes: a code is tried six times, and the right one is not accepted after that. Nothing
+// tells the code but the topic on which it came.
+func (s *suite) codes(ctx context.Context, desk *broker.Publisher) error {
+	const right, topic = "471147", "panel/alarm/set"
+	line, err := arming.NewLine("anna", right)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.server.dir, "codes")
+	if err := os.WriteFile(file, []byte(line+"\n"), 0o600); err != nil {
+		return err
+	}
+	a, err := newOrdered(s.server, "panel", s.server.kind.userName(), s.server.address(), fmt.Sprintf(
+		"rules:\n  intruder: {when: {gate: open}, armed: [away], then: {siren: 3m}}\n"+
+			"arming: {modes: [away], exit: 0s, codes_file: %s, commands: true}\n", file))
+	if err != nil {
+		return err
+	}
+	defer a.kill()
+	if err := a.start(); err != nil {
+		return err
+	}
+	if err := s.live(ctx, "panel"); err != nil {
+		return err
+	}
+	pause(ctx, 3*time.Second)
+	disarm := func(id, code string) {
+		err = errors.Join(err, desk.Publish(topic, fmt.Sprintf(`{"action":"DISARM","code":%q,"id":%q}`, code, id), false))
+		pause(ctx, 600*time.Millisecond)
+	}
+	disarm("right", right)
+	err = errors.Join(err, s.answeredBy(ctx, "panel", "alarm", "right", "done"))
+	for i := range 6 {
+		want := "refused code"
+		if i == 5 {
+			want = "refused locked"
+		}
+		id := fmt.Sprint("try", i)
+		disarm(id, fmt.Sprint(100_000+i))
+		err = errors.Join(err, s.answeredBy(ctx, "panel", "alarm", id, want))
+	}
+	disarm("late", right)
+	err = errors.Join(err, s.answeredBy(ctx, "panel", "alarm", "late", "refused locked"))
+	if strings.Contains(a.log.String(), right) {
+		err = errors.Join(err, errors.New("the log holds the code"))
+	}
+	for _, m := range s.rec.Arrivals() {
+		if m.Topic != topic && strings.HasPrefix(m.Topic, "panel/") && strings.Contains(m.Payload, right) {
+			err = errors.Join(err, fmt.Errorf("the code is on %s", m.Topic))
+		}
+	}
+	return err
+}
+
+// deniedOrders: the broker denies the subscription. Health says so, and readings go on.
+func (s *suite) deniedOrders(ctx context.Context) error {
+	a, err := newOrdered(s.server, s.server.kind.guard, s.server.kind.guard, s.server.address(), "")
+	if err != nil {
+		return err
+	}
+	defer a.kill()
+	if err := a.start(); err != nil {
+		return err
+	}
+	health := s.server.kind.guard + "/agent/health"
+	if err := eventually(ctx, patience, health+" says that orders are denied", func() bool {
+		text := s.ledger.payload(health)
+		return strings.Contains(text, `"commands":"denied"`) || strings.Contains(text, s.server.kind.guard+"/siren/set")
+	}); err != nil {
+		return fmt.Errorf("%w: it is %s", err, s.ledger.payload(health))
+	}
+	return s.live(ctx, s.server.kind.guard)
+}
+
+const (
+	floodTime = 5 * time.Second
+	floodRate = 10_000 // orders a second
+	floodRoom = 16     // MiB that the agent may take more
+)
+
+// flood: ten thousand orders a second at QoS 0, as far as the broker passes them on. Alarms
+// go on, the memory of the agent does not grow with the orders, and few events tell of them.
+func (s *suite) flood(ctx context.Context, desk *broker.Publisher) (remark string, err error) {
+	a, err := newOrdered(s.server, "flooded", s.server.kind.userName(), s.server.address(), "")
+	if err != nil {
+		return "", err
+	}
+	defer a.kill()
+	if err := a.start(); err != nil {
+		return "", err
+	}
+	if err := s.live(ctx, "flooded"); err != nil {
+		return "", err
+	}
+	pause(ctx, 3*time.Second)
+	before, err := a.memory()
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	flooding, stop := context.WithTimeout(ctx, floodTime)
+	defer stop()
+	sent := desk.Flood(flooding, "flooded/siren/set", `{"state":"ON","for":"1s"}`, floodRate)
+	ended := time.Now()
+	if err := s.live(ctx, "flooded"); err != nil {
+		return "", err
+	}
+	after, err := a.memory()
+	if err != nil {
+		return "", err
+	}
+	var slowest time.Duration
+	for _, r := range s.ledger.on("flooded/gate") {
+		if at := time.UnixMilli(r.TS); at.After(began) && at.Before(ended) {
+			slowest = max(slowest, r.at.Sub(at))
+		}
+	}
+	events := len(s.answers("flooded", "siren", ""))
+	switch {
+	case slowest == 0:
+		err = errors.New("no alarm of the flood's time arrived")
+	case after-before > floodRoom:
+		err = fmt.Errorf("the agent takes %d MiB, and took %d before", after, before)
+	case events > 100:
+		err = fmt.Errorf("%d events", events)
+	}
+	return fmt.Sprintf("%d in %v, alarms within %d ms, %d MiB more, %d events", sent, ended.Sub(began).Round(time.Second),
+		slowest.Milliseconds(), after-before, events), err
+}
+
+// memory is the most that the agent has taken so far, in MiB.
+func (a *agent) memory() (mib int, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.process.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &mib); err == nil {
+			return mib >> 10, nil
+		}
+	}
+	return 0, errors.New("no VmHWM in the status of the process")
+}
