@@ -29,7 +29,7 @@ type proofs struct {
 	last    time.Time               // when the last probe was sent
 	streams map[string]*streamProof // the empty name is that of events
 	probing map[string]*streamProof // of these, those with a probe on its way
-	round   map[string]bool         // streams that were probed in this round of turns
+	round   int                     // of turns, from 1 on
 
 	recent     *streamProof // of recentName, which was asked for last: a drain asks several times a reading
 	recentName string
@@ -48,6 +48,7 @@ type streamProof struct {
 	session  int         // in which a reading came back last; 0: none did, or it is in doubt
 	at       time.Time   // when that reading was sent
 	probe    *probe      // nil: there is none
+	round    int         // in which it was probed last
 	doubted  bool        // the broker has dropped a probe of another stream since that reading
 	unproven []queue.Gap // what was acknowledged, and removed from the backlog, since that reading
 	acked    bool        // the broker has ever acknowledged a reading
@@ -68,7 +69,7 @@ type probe struct {
 }
 
 func newProofs() proofs {
-	return proofs{streams: map[string]*streamProof{}, probing: map[string]*streamProof{}, round: map[string]bool{},
+	return proofs{streams: map[string]*streamProof{}, probing: map[string]*streamProof{}, round: 1,
 		closes: map[string]int{}}
 }
 
@@ -112,10 +113,10 @@ func (p *proofs) due(stream string, now time.Time) bool {
 		return true
 	case idle < probeEvery:
 		return false
-	case p.round[stream] && idle < probeEvery+probeTurn:
+	case st.round == p.round && idle < probeEvery+probeTurn:
 		return false // it is another's turn
-	case p.round[stream]:
-		clear(p.round)
+	case st.round == p.round:
+		p.round++
 	}
 	return true
 }
@@ -124,8 +125,8 @@ func (p *proofs) due(stream string, now time.Time) bool {
 func (p *proofs) sent(stream string, pr *probe) {
 	now := time.Now()
 	pr.sent, p.last = now, now
-	p.round[stream] = true
 	st := p.of(stream)
+	st.round = p.round
 	st.probe, p.probing[stream] = pr, st
 }
 

@@ -20,9 +20,15 @@ type states struct {
 	changed chan struct{} // holds one token: there is news
 
 	mu     sync.Mutex
-	latest map[string]sensors.Reading
-	order  []string // streams in the order of their first reading
-	fresh  []string // streams whose latest reading was not taken yet
+	latest map[string]*state // by stream
+	order  []*state          // of latest, in the order of their first reading
+	fresh  []*state          // of latest, those whose reading was not taken yet
+}
+
+// A state is the latest reading of a stream.
+type state struct {
+	sensors.Reading
+	isFresh bool // it is in fresh
 }
 
 // observe makes a reading the state of its stream.
@@ -44,15 +50,17 @@ func (s *states) tell() {
 // setLocked sets the latest reading of a stream, which is to be sent. The caller
 // holds mu.
 func (s *states) setLocked(r sensors.Reading) {
-	if s.latest == nil {
-		s.latest = map[string]sensors.Reading{}
+	st := s.latest[r.Stream]
+	if st == nil {
+		st = &state{}
+		if s.latest == nil {
+			s.latest = map[string]*state{}
+		}
+		s.latest[r.Stream], s.order = st, append(s.order, st)
 	}
-	if _, known := s.latest[r.Stream]; !known {
-		s.order = append(s.order, r.Stream)
-	}
-	s.latest[r.Stream] = r
-	if !slices.Contains(s.fresh, r.Stream) {
-		s.fresh = append(s.fresh, r.Stream)
+	st.Reading = r
+	if !st.isFresh {
+		st.isFresh, s.fresh = true, append(s.fresh, st)
 	}
 }
 
@@ -61,17 +69,25 @@ func (s *states) refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fresh = append(s.fresh[:0], s.order...)
+	for _, st := range s.fresh {
+		st.isFresh = true
+	}
 }
 
 // next takes the oldest news, but for streams that have to wait.
 func (s *states) next(wait, mutedStates map[string]bool) (r sensors.Reading, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, name := range s.fresh {
-		if !wait[name] && !mutedStates[name] {
-			s.fresh = slices.Delete(s.fresh, i, i+1)
-			return s.latest[name], true
+	for i, st := range s.fresh {
+		if wait[st.Stream] || mutedStates[st.Stream] {
+			continue
 		}
+		if st.isFresh = false; i == 0 {
+			s.fresh = s.fresh[1:] // mostly: the rest need not move
+		} else {
+			s.fresh = slices.Delete(s.fresh, i, i+1)
+		}
+		return st.Reading, true
 	}
 	return r, false
 }
@@ -80,8 +96,21 @@ func (s *states) next(wait, mutedStates map[string]bool) (r sensors.Reading, ok 
 func (s *states) of(stream string) (r sensors.Reading, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, ok = s.latest[stream]
-	return r, ok
+	if st := s.latest[stream]; st != nil {
+		return st.Reading, true
+	}
+	return r, false
+}
+
+// all returns the latest readings, in the order in which the streams had their first one.
+func (s *states) all() []sensors.Reading {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]sensors.Reading, len(s.order))
+	for i, st := range s.order {
+		all[i] = st.Reading
+	}
+	return all
 }
 
 // failing names the streams whose latest reading is a failure, in the order of
@@ -90,9 +119,9 @@ func (s *states) failing() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := []string{}
-	for _, name := range s.order {
-		if s.latest[name].Err != "" {
-			names = append(names, name)
+	for _, st := range s.order {
+		if st.Err != "" {
+			names = append(names, st.Stream)
 		}
 	}
 	return names

@@ -112,12 +112,4 @@ func (l *Link) Status() Status {
 
 // States returns the latest reading of each stream that has one, in the order of
 // their first ones. It may be called from any goroutine.
-func (l *Link) States() []sensors.Reading {
-	l.states.mu.Lock()
-	defer l.states.mu.Unlock()
-	all := make([]sensors.Reading, len(l.states.order))
-	for i, name := range l.states.order {
-		all[i] = l.states.latest[name]
-	}
-	return all
-}
+func (l *Link) States() []sensors.Reading { return l.states.all() }

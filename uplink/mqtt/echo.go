@@ -11,16 +11,19 @@ import (
 //
 // The zero value expects nothing. Its methods may be called from any goroutine.
 type Echoes struct {
-	mu      sync.Mutex       // guards all that follows, also the fields of each echo
-	awaited map[string]*echo // by topic, also those that came; entries are replaced and never removed
+	mu      sync.Mutex       // guards awaited; an echo does not change
+	awaited map[string]*echo // by topic, heard for those that came; entries are replaced and never removed
 }
 
 // An echo is a message that is expected.
 type echo struct {
 	payload []byte
 	heard   chan struct{} // closed when the payload came back
-	done    bool          // heard is closed; payload is nil then
 }
+
+// heard takes the place of each echo that came: of thousands of topics nothing is kept
+// but their names.
+var heard = &echo{}
 
 // Expect returns a channel that is closed when a message with the same topic and
 // payload comes back. A new call for the topic replaces the one before, whose
@@ -44,9 +47,8 @@ func (e *Echoes) Hear(topic string, payload []byte) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	it, ok := e.awaited[topic]
-	if ok && !it.done && bytes.Equal(it.payload, payload) {
-		it.done = true
-		it.payload = nil // the payload of a message is kept no longer than it must be
+	if ok && it != heard && bytes.Equal(it.payload, payload) {
+		e.awaited[topic] = heard
 		close(it.heard)
 	}
 	return ok

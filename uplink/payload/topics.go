@@ -47,17 +47,18 @@ type Topics struct {
 	clientID string
 	patterns Patterns
 	event    string
-	reading  map[string]string // by stream
-	state    map[string]string // by stream
+	streams  map[string]streamTopics
 }
+
+// streamTopics are those of one stream: its readings and its state.
+type streamTopics struct{ reading, state string }
 
 // NewTopics makes the topics of a client with these streams.
 func NewTopics(clientID string, patterns Patterns, streams []string) Topics {
-	t := Topics{clientID: clientID, patterns: patterns, reading: map[string]string{}, state: map[string]string{}}
+	t := Topics{clientID: clientID, patterns: patterns, streams: make(map[string]streamTopics, len(streams))}
 	t.event = t.Agent("event")
 	for _, s := range streams {
-		t.reading[s] = Expand(patterns.Reading, clientID, s)
-		t.state[s] = Expand(patterns.State, clientID, s)
+		t.streams[s] = streamTopics{Expand(patterns.Reading, clientID, s), Expand(patterns.State, clientID, s)}
 	}
 	return t
 }
@@ -68,8 +69,8 @@ func (t Topics) ClientID() string { return t.clientID }
 // Reading is where the readings of a stream go. The backlog may hold some of a
 // stream that is no longer configured.
 func (t Topics) Reading(stream string) string {
-	if topic, ok := t.reading[stream]; ok {
-		return topic
+	if topics, ok := t.streams[stream]; ok {
+		return topics.reading
 	}
 	return Expand(t.patterns.Reading, t.clientID, stream)
 }
@@ -85,16 +86,16 @@ func (t Topics) History(stream string) string {
 
 // State is where the state of a stream is retained.
 func (t Topics) State(stream string) string {
-	if topic, ok := t.state[stream]; ok {
-		return topic
+	if topics, ok := t.streams[stream]; ok {
+		return topics.state
 	}
 	return Expand(t.patterns.State, t.clientID, stream)
 }
 
 // IsState reports whether a topic is that of the state of a configured stream.
 func (t Topics) IsState(topic string) bool {
-	for _, fed := range t.state {
-		if fed == topic {
+	for _, fed := range t.streams {
+		if fed.state == topic {
 			return true
 		}
 	}
