@@ -130,6 +130,7 @@ func (r *reader) interpret(f file) Config {
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	cfg.Queue.ClientID = cfg.Uplink.ClientID
 	cfg.Sensors = r.sensors(&f.Sensors)
+	cfg.Uplink.Streams = make([]sensors.Stream, 0, len(cfg.Sensors)) // for most: thousands need no room to grow
 	for _, s := range cfg.Sensors {
 		if c, ok := s.Options.(drivers.Commander); ok && c.RunsCommand() {
 			cfg.Commands = true

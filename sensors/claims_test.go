@@ -34,7 +34,7 @@ func (silent) Close() error                           { return nil }
 // polled is stable after a good measurement.
 func TestASensorThatWaitsForEventsIsStableAfterItWasOpenForSomeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s sampler
+		s := sampler{spec: &Spec{}, restart: &restart{}}
 		s.restart.opened = time.Now()
 		s.restart.worked = true
 		if s.isStable(true) || s.failedSoon() {

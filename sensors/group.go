@@ -3,6 +3,7 @@ package sensors
 import (
 	"context"
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -11,33 +12,33 @@ import (
 type Group struct {
 	to       Wiring
 	schedule schedule
-	running  map[string]running // by name of the sensor
-	seqs     map[string]uint64  // by stream: the last one of a sampler that has ended
+	running  []running
+	seqs     map[string]uint64 // by stream: the last one of a sampler that has ended
 }
 
 // running is a sampler that takes turns.
 type running interface {
 	stop()
 	await() *sampler // waits until it has ended: the sampler may be read then
-	of() Spec
+	of() *Spec
 }
 
 // own is a sampler on a goroutine of its own.
 type own struct {
-	sampler *sampler
-	cancel  context.CancelFunc
-	ended   chan struct{} // closed when run has returned
+	sampler
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when run has returned
 }
 
 func (o *own) stop() { o.cancel() }
 
-func (o *own) await() *sampler { <-o.ended; return o.sampler }
+func (o *own) await() *sampler { <-o.ended; return &o.sampler }
 
-func (o *own) of() Spec { return o.sampler.spec }
+func (o *own) of() *Spec { return o.spec }
 
 // NewGroup returns a group without sensors.
 func NewGroup(to Wiring) *Group {
-	return &Group{to: to, running: map[string]running{}, seqs: map[string]uint64{}}
+	return &Group{to: to, seqs: map[string]uint64{}}
 }
 
 // Change makes specs the sensors that run, until ctx is done. A sensor whose spec is
@@ -46,52 +47,58 @@ func NewGroup(to Wiring) *Group {
 // had. The numbers of a stream go on in every case: no two readings of a start of the
 // agent have the same one.
 //
+// The specs must not be changed afterwards: the samplers keep them.
+//
 // between is called when the old sensors have ended and before the new ones start.
 // kept are those that go on: their readings come at the same time.
 func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Spec)) {
-	same, kept := map[string]bool{}, []Spec(nil)
-	for _, spec := range specs {
-		if r := g.running[spec.Name]; r != nil && reflect.DeepEqual(r.of(), spec) {
-			same[spec.Name], kept = true, append(kept, spec)
-		}
+	wanted, kept := map[string]*Spec{}, []Spec(nil)
+	for i := range specs {
+		wanted[specs[i].Name] = &specs[i]
 	}
-	for name, r := range g.running {
-		if !same[name] {
-			r.stop()
+	var staying, leaving []running
+	for _, r := range g.running {
+		if spec := wanted[r.of().Name]; spec != nil && reflect.DeepEqual(r.of(), spec) {
+			staying, kept = append(staying, r), append(kept, *spec)
+			delete(wanted, spec.Name)
+			continue
 		}
+		leaving = append(leaving, r)
+		r.stop()
 	}
-	for name, r := range g.running {
-		if !same[name] {
-			r.await().saveSeqs(g.seqs)
-			delete(g.running, name)
-		}
+	for _, r := range leaving {
+		r.await().saveSeqs(g.seqs)
 	}
+	g.running = slices.Clip(staying)
 	between(kept)
 	context.AfterFunc(ctx, g.schedule.wakeEnded)
 	now := time.Now() // of all: sensors of one pace are due together, so that one wake-up serves them
-	for _, spec := range specs {
-		if !same[spec.Name] {
-			g.start(ctx, spec, now)
+	for i := range specs {
+		if spec := &specs[i]; wanted[spec.Name] == spec {
+			g.running = append(g.running, g.start(ctx, spec, now))
 		}
 	}
 }
 
 // start starts a sensor that does not run.
-func (g *Group) start(parent context.Context, spec Spec, now time.Time) {
-	s := newSampler(spec, &g.to, now)
-	s.continueSeqs(g.seqs)
+func (g *Group) start(parent context.Context, spec *Spec, now time.Time) running {
 	if spec.Every > 0 {
-		g.running[spec.Name] = g.schedule.add(parent, s)
-		return
+		p := &paced{schedule: &g.schedule, parent: parent}
+		p.init(spec, &g.to, now)
+		p.continueSeqs(g.seqs)
+		g.schedule.add(p)
+		return p
 	}
 	ctx, stop := context.WithCancel(parent)
-	o := &own{sampler: s, cancel: stop, ended: make(chan struct{})}
-	g.running[spec.Name] = o
+	o := &own{cancel: stop, ended: make(chan struct{})}
+	o.init(spec, &g.to, now)
+	o.continueSeqs(g.seqs)
 	go func() {
 		defer close(o.ended)
 		defer stop()
-		s.run(ctx)
+		o.run(ctx)
 	}()
+	return o
 }
 
 // Wait waits until every sensor has ended: the context of Change is done.

@@ -80,7 +80,7 @@ func (s *sampler) fail(err error) {
 	if s.failedSoon() {
 		s.restart.fail(at.Monotonic())
 	}
-	if s.restart.fault() {
+	if s.restart != nil && s.restart.fault() {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name,
 			"error": short(err), "failures": s.restart.failures})
 	}

@@ -28,7 +28,7 @@ func (s *sampler) failedSoon() bool {
 
 // endRestarts takes note that the sensor is not restarted again and again any more.
 func (s *sampler) endRestarts() {
-	if s.restart.failures == 0 {
+	if s.restart == nil || s.restart.failures == 0 {
 		return
 	}
 	at := s.to.Clock.Now()

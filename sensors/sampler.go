@@ -51,29 +51,34 @@ func Run(ctx context.Context, specs []Spec, to Wiring) error {
 // A sampler keeps one sensor going. It belongs to one goroutine at a time, that which
 // gives it its turn, but for notice: the driver's goroutine calls it during a turn.
 type sampler struct {
-	spec    Spec
+	spec    *Spec // does not change
 	to      *Wiring
 	streams []*stream // as those of spec
 	faults  faults
 	fails   *failureLog // nil: the sensor has never failed
 	events  eventLog
-	restart restart
+	restart *restart // nil: the sensor has a pace
 
 	progress func(within time.Duration) // see Wiring.Watch
 	beat     time.Time                  // the last one that has passed, or the next one
 	retry    time.Duration              // how soon after its next failure the sensor is opened again
 
 	device    Sensor
-	immediate Immediate // device, if its Next need not be bounded; else nil
-	hung      *call     // that has not returned yet; until then the sensor is not called
+	immediate bool  // the device's Next need not be bounded
+	hung      *call // that has not returned yet; until then the sensor is not called
 
 	worker *worker // during a turn in a schedule; nil: the goroutine is the sampler's own
 	waits  bool    // Record may wait for the disk: a stream of the sensor is an alarm
 }
 
-// newSampler is one whose sensor is not open yet, and whose first turn is due now.
-func newSampler(spec Spec, to *Wiring, now time.Time) *sampler {
-	s := &sampler{spec: spec, to: to, beat: now, retry: minRetry}
+// init makes the first turn due now; the sensor is not open yet. The spec must not
+// change any more: a thousand samplers need no copies.
+func (s *sampler) init(spec *Spec, to *Wiring, now time.Time) {
+	s.spec, s.to, s.beat, s.retry = spec, to, now, minRetry
+	s.streams = make([]*stream, 0, len(spec.Streams))
+	if spec.Every == 0 {
+		s.restart = &restart{}
+	}
 	for i := range spec.Streams {
 		s.streams = append(s.streams, newStream(&spec.Streams[i], to.Record))
 	}
@@ -84,7 +89,6 @@ func newSampler(spec Spec, to *Wiring, now time.Time) *sampler {
 	if to.Watch != nil {
 		s.progress = to.Watch(spec.Name)
 	}
-	return s
 }
 
 // log is the log with the sensor's name.
@@ -180,7 +184,9 @@ func (s *sampler) turn(ctx context.Context) (healthy bool, err error) {
 		return false, got.err
 	}
 	healthy = s.process(got.samples)
-	s.restart.worked = s.restart.worked || healthy
+	if s.restart != nil {
+		s.restart.worked = s.restart.worked || healthy
+	}
 	return healthy, nil
 }
 
@@ -191,7 +197,7 @@ func (s *sampler) measure(ctx context.Context) answer {
 		samples, err := sensor.Next(ctx)
 		return answer{samples: samples, err: err}
 	}
-	if s.immediate != nil {
+	if s.immediate {
 		return guarded(func() answer { return next(ctx) })
 	}
 	var limit time.Duration // none for an event: it may take for ever
@@ -222,7 +228,7 @@ func (s *sampler) open(ctx context.Context) error {
 		return nil
 	}
 	got := s.call(ctx, measureTimeout, func(ctx context.Context) answer {
-		sensor, err := s.to.Open(ctx, s.spec)
+		sensor, err := s.to.Open(ctx, *s.spec)
 		return answer{sensor: sensor, err: err}
 	}, func(late answer) {
 		if late.err == nil {
@@ -231,10 +237,11 @@ func (s *sampler) open(ctx context.Context) error {
 	})
 	if got.err == nil {
 		s.device = got.sensor
-		if i, ok := got.sensor.(Immediate); ok && s.spec.Every > 0 && i.IsImmediate() {
-			s.immediate = i
+		i, ok := got.sensor.(Immediate)
+		s.immediate = ok && s.spec.Every > 0 && i.IsImmediate()
+		if s.restart != nil {
+			s.restart.opened, s.restart.worked = time.Now(), false
 		}
-		s.restart.opened, s.restart.worked = time.Now(), false
 	}
 	return got.err
 }
@@ -242,7 +249,7 @@ func (s *sampler) open(ctx context.Context) error {
 // close closes the sensor, unless a call that hangs will.
 func (s *sampler) close(ctx context.Context) {
 	sensor := s.device
-	s.immediate = nil
+	s.immediate = false
 	if s.device = nil; sensor == nil || s.hung != nil {
 		return
 	}

@@ -32,7 +32,7 @@ type schedule struct {
 
 // paced is a sampler in a schedule.
 type paced struct {
-	*sampler
+	sampler
 	schedule *schedule
 	parent   context.Context // of all its turns
 	awaited  *call           // the last call that hung: the schedule hears when it is back
@@ -48,20 +48,19 @@ type paced struct {
 	ended   chan struct{}      // closed then; nil: nobody waits for it
 }
 
-// add lets a sampler take turns, from now on, until it is stopped or parent is done; of
-// the latter the schedule is told by wakeEnded.
-func (s *schedule) add(parent context.Context, of *sampler) *paced {
+// add lets a sampler take turns, from its beat on, until it is stopped or parent is
+// done; of the latter the schedule is told by wakeEnded.
+func (s *schedule) add(p *paced) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &paced{sampler: of, schedule: s, parent: parent, due: of.beat, order: s.order}
+	p.due, p.order = p.beat, s.order
 	s.order++
 	heap.Push(&s.waiting, p)
 	s.attendLocked()
-	return p
 }
 
 // of is what the sensor was configured as.
-func (p *paced) of() Spec { return p.spec }
+func (p *paced) of() *Spec { return p.spec }
 
 // stop makes the next turn of a sampler its last one, and that one begin at once. What
 // it waits for in a turn under way ends.
@@ -88,7 +87,7 @@ func (p *paced) await() *sampler {
 	}
 	s.mu.Unlock()
 	<-p.ended
-	return p.sampler
+	return &p.sampler
 }
 
 // wakeEnded gives those a last turn that wait and whose context is done.
@@ -204,7 +203,7 @@ func (s *schedule) take(w *worker) *paced {
 func (s *schedule) begin(p *paced) (ctx context.Context, cancel context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.again = false; !p.stopped && p.immediate != nil {
+	if p.again = false; !p.stopped && p.immediate {
 		return p.parent, func() {}
 	}
 	ctx, p.cancel = context.WithCancel(p.parent)
@@ -217,7 +216,7 @@ func (s *schedule) begin(p *paced) (ctx context.Context, cancel context.CancelFu
 // attend gives the sampler a turn, and its last one if ctx is done. It returns when the
 // next one is due.
 func (p *paced) attend(ctx context.Context) (due time.Time, last bool) {
-	if p.immediate == nil {
+	if !p.immediate {
 		ctx = withNotices(ctx, p.notice)
 	}
 	if ctx.Err() == nil {

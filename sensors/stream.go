@@ -13,9 +13,9 @@ type stream struct {
 	faults  faults      // failures in a row, its own and the sensor's
 	fails   *failureLog // nil: no sample of it has ever failed
 
-	valid validator
-	mean  *mean  // nil: each sample counts by itself
-	alarm *alarm // nil: none
+	valid *validator // nil: every number is believed
+	mean  *mean      // nil: each sample counts by itself
+	alarm *alarm     // nil: none
 	alert *stream
 	last  *reported // nil: each value is worth a reading
 }
@@ -23,7 +23,10 @@ type stream struct {
 // newStream is a stream without a reading. Its alarm, if it has one, makes a stream
 // of its own.
 func newStream(st *Stream, record func(Reading)) *stream {
-	s := &stream{Stream: st, record: record, valid: validator{Valid: st.Filter.Valid, unit: st.Unit}}
+	s := &stream{Stream: st, record: record}
+	if st.Filter.Valid != (Valid{}) {
+		s.valid = &validator{Valid: st.Filter.Valid, unit: st.Unit}
+	}
 	if st.Filter.Average > 1 {
 		s.mean = &mean{samples: st.Filter.Average, span: st.Every}
 	}

@@ -23,10 +23,14 @@ type validator struct {
 // check says why a value is not to be believed. A jump is refused once and
 // believed when the next sample is near it: a spike is one sample, a door opened
 // in the cold store is a step.
+//
+// A nil validator believes every number.
 func (p *validator) check(v float64) error {
 	switch {
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		return fmt.Errorf("the sensor returned %v, not a number", v)
+	case p == nil:
+		return nil
 	case p.Min != nil && v < *p.Min:
 		return fmt.Errorf("%s is below valid.min %s", p.text(v), p.text(*p.Min))
 	case p.Max != nil && v > *p.Max:
