@@ -159,6 +159,7 @@ func (r *runner) prepare(ctx context.Context, cfg config.Config) {
 	for _, w := range cfg.Warnings {
 		r.log.Warn("configuration", "warning", w)
 	}
+	limitGarbage(cfg)
 	r.hw.Forget() // the file may have been changed because the hardware was
 	found := new(startProblems)
 	r.found.Store(found)
