@@ -66,7 +66,9 @@ func text(selector string) string {
 // fault, an outage and a drain are shown.
 func (p *prover) live(ctx context.Context) (measured string, err error) {
 	s, err := newSite(ctx, p.agent, p.dir, "live",
-		houseSensors+"  load: {kind: simulated, counter: {}, every: 5ms}\n"+houseAlarm)
+		houseSensors+"  load: {kind: simulated, counter: {}, every: 5ms}\n"+
+			"  key: {kind: simulated, steps: {states: [\"off\", \"on\"], every: 10s}}\n"+
+			houseAlarm+"arming: {exit: 5s, key: key}\n")
 	if err != nil {
 		return "", err
 	}
@@ -84,11 +86,17 @@ func (p *prover) live(ctx context.Context) (measured string, err error) {
 		return "", fmt.Errorf("live update and fault: %w", err)
 	}
 	s.cable.Pull()
-	siren, left := text(`[data-output=siren] .number`), text(`[data-output=siren] .range`)
-	err = chromedp.Run(tab, until(siren+` === "off"`), until(siren+` === "on" && `+left+`.startsWith("for another ")`),
+	siren, ends := text(`[data-output=siren] .number`), text(`[data-output=siren] .range`)
+	err = chromedp.Run(tab, until(siren+` === "off"`), until(siren+` === "on" && `+ends+`.startsWith("for another ")`),
 		until(text(`[data-output=siren] .cause`)+` === "by rule:intruder"`), until(siren+` === "off"`))
 	if err != nil {
 		return "", fmt.Errorf("the siren without a network: %w", err)
+	}
+	panel, left := text("#alarm .big"), text("#alarm [data-v=until]")
+	err = chromedp.Run(tab, until(panel+` === "Arming" && `+left+` === "3 s"`), until(left+` === "2 s"`),
+		until(panel+` === "Armed away" && `+left+` === ""`), until(panel+` === "Disarmed"`))
+	if err != nil {
+		return "", fmt.Errorf("the countdown of the panel: %w", err)
 	}
 	err = chromedp.Run(tab, until(text("#link .big")+` === "Not connected"`),
 		until(text("#overall")+`.startsWith("Not connected, ")`),
