@@ -44,6 +44,8 @@ var commands = []struct {
 	{"read", "reads the sensors once and prints; publishes nothing", read, true},
 	{"status", "what the agent that runs knows of itself: streams, link, backlog, losses, events", showStatus, true},
 	{"outputs", "what the outputs are; with safe: puts all of them to their safe level, agent or not", runOutputs, true},
+	{"rules", "rules test: plays a file of readings through the rules, and prints what would happen", runRules, false},
+	{"arming", "arming code: makes a line of the codes file", runArming, false},
 	{"ha", "what Home Assistant is told of this node, and how to make it forget", runHA, true},
 	{"queue", "looks into what waits on disk, exports it, or gives it up", runQueue, false},
 	{"update", "installs a newer version from the apt source, and goes back if it does not deliver", runUpdate, true},

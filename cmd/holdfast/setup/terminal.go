@@ -79,6 +79,19 @@ func (t *terminal) line(ctx context.Context, text, preset string, silent bool) (
 	}
 }
 
+// AskSecrets asks a person for lines that are not shown, one for each text.
+func AskSecrets(ctx context.Context, in *os.File, out io.Writer, texts ...string) (answers []string, err error) {
+	t := newTerminal(in, out)
+	for _, text := range texts {
+		line, err := t.line(ctx, text, "", true)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, line)
+	}
+	return answers, nil
+}
+
 // yes asks for yes or no; an empty answer is yes. Anything else than y, yes, n and no
 // is asked again, in any case of letters.
 func (t *terminal) yes(ctx context.Context, text string) (bool, error) {
