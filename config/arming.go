@@ -131,7 +131,8 @@ func (r *reader) known(path, name string, streams []string) bool {
 
 // zone checks a stream for which only rules for a mode count.
 func (r *reader) zone(path, name string, streams []string, watched map[string]bool) {
-	if r.known(path, name, streams) && !watched[name] {
+	// A rule with a mistake may be the one that looks at it.
+	if r.known(path, name, streams) && !watched[name] && !r.badWithin["rules"] {
 		r.failKey(path, "no rule with armed: looks at %s: without one this does nothing", name)
 	}
 }

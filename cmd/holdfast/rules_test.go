@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -100,4 +101,55 @@ clock: {trust: always}
 	if log := w.agent.log.String(); strings.Contains(log, "4711") {
 		t.Error("the log has a code")
 	}
+}
+
+// TestTheExamplesOfRulesAreTrue runs what the pages show: the commands of a block of the
+// shell, with the configuration of the page and the files that the block prints.
+func TestTheExamplesOfRulesAreTrue(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"rules.md", "alarm.md"} {
+		text, err := os.ReadFile(filepath.Join("../../docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, config, ran := t.TempDir(), "client_id: porch\nmqtt: {server: mqtt://127.0.0.1}\n", 0
+		for i, block := range strings.Split(string(text), "\n```") {
+			kind, body, _ := strings.Cut(block, "\n")
+			switch {
+			case i%2 == 1 && kind == "yaml":
+				config += body + "\n"
+			case i%2 == 1 && strings.HasPrefix(body, "$ cat "):
+				ran += runExample(t, dir, config, body)
+			}
+		}
+		if ran == 0 {
+			t.Errorf("%s has no example", page)
+		}
+	}
+}
+
+// runExample runs the commands of one block, and returns how many.
+func runExample(t *testing.T, dir, config, block string) (ran int) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range strings.Split("\n"+block, "\n$ ")[1:] {
+		line, want, _ := strings.Cut(part, "\n")
+		args := strings.Fields(line)
+		if args[0] == "cat" {
+			if err := os.WriteFile(filepath.Join(dir, args[1]), []byte(want), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		ran++
+		cmd := exec.Command(os.Args[0], append([]string{"rules", "test", "-c", "config.yaml"}, args[3:]...)...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), agentEnv+"=1", "TZ=UTC")
+		got, err := cmd.CombinedOutput()
+		if err != nil || strings.TrimSpace(string(got)) != strings.TrimSpace(want) {
+			t.Errorf("%s: %v\ngot\n%s\nwant\n%s", line, err, got, want)
+		}
+	}
+	return ran
 }
