@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
 // readTimeout is long enough for a contact to settle and for a part that warms up.
@@ -37,7 +38,7 @@ func read(ctx context.Context, args []string) error {
 	if err := trust(cfg, *path); err != nil {
 		return err
 	}
-	specs, err := choose(cfg.Sensors, f.Args())
+	specs, err := choose(cfg, f.Args())
 	if err != nil {
 		return err
 	}
@@ -61,13 +62,18 @@ func read(ctx context.Context, args []string) error {
 // choose picks sensors by name, in the order in which they are named; all if none is
 // named. A name that is not there is a usage error, and then none is read. A sensor
 // that is named twice is read twice.
-func choose(all []sensors.Spec, names []string) ([]sensors.Spec, error) {
+func choose(cfg config.Config, names []string) ([]sensors.Spec, error) {
+	all := cfg.Sensors
 	if len(names) == 0 {
 		return all, nil
 	}
 	var chosen []sensors.Spec
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(s sensors.Spec) bool { return s.Name == name })
+		if slices.ContainsFunc(cfg.Outputs, func(o outputs.Spec) bool { return o.Stream.Name == name }) {
+			// To open its line would switch it off.
+			return nil, usageError{fmt.Errorf("%s is an output, which is not touched here: see holdfast outputs", name)}
+		}
 		if i < 0 {
 			return nil, usageError{fmt.Errorf("no sensor %q in the configuration, which has %s", name, listNames(all))}
 		}
