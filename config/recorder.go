@@ -27,7 +27,8 @@ const (
 	QuarantineUnknown = "quarantine" // what it sends goes to the table quarantine
 )
 
-// A Recorder is what holdfast-recorder is to do.
+// A Recorder is what holdfast-recorder is to do. It means nothing if there was an
+// error.
 type Recorder struct {
 	Broker        mqtt.Broker
 	Share         string        // the group that shares the work; empty: the recorder gets everything
@@ -63,7 +64,8 @@ type recorderMQTT struct {
 	Share          string        `yaml:"share"` // the name of a group of a shared subscription
 }
 
-// deviceKeys are the keys under devices.
+// deviceKeys are the keys under devices. They decide about devices only: a device that
+// is known may have any streams.
 type deviceKeys struct {
 	Unknown string `yaml:"unknown"` // accept, refuse or quarantine
 }
@@ -97,6 +99,7 @@ func LoadRecorder(ctx context.Context, path string) (Recorder, error) {
 		defer f.Close()
 		in = f
 	}
+	// One byte more than may be there tells a file that is too large.
 	var data bytes.Buffer
 	n, err := io.Copy(&data, io.LimitReader(in, maxFile+1))
 	switch {
@@ -114,6 +117,7 @@ func unreadableRecorder(err error) string {
 	if errors.As(err, &at) {
 		err = at.Err
 	}
+	// The smallest file that works, for who has none.
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Sprintf("%v: write one, with at least client_id, %q and %q, or name another with -c FILE", err,
 			"mqtt: {server: mqtts://broker.example.com}", "database: sqlite:/var/lib/holdfast-recorder/history.db")
@@ -134,6 +138,7 @@ func ParseRecorder(name string, data []byte) (Recorder, error) {
 		Batch:      batchKeys{Size: 5000, Time: 250 * time.Millisecond},
 		Quarantine: quarantineKeys{Max: 10_000},
 	}
+	// As for the agent: all mistakes are collected, and said at once.
 	var out Recorder
 	text := string(data)
 	if root := r.document(text); root != nil {
@@ -162,6 +167,7 @@ func (r *reader) recorder(f recorderFile) Recorder {
 	out := Recorder{Broker: r.recorderBroker(f.MQTT), Database: r.database(f.Database), Unknown: f.Devices.Unknown,
 		BatchSize: f.Batch.Size, BatchTime: f.Batch.Time, MaxQuarantine: f.Quarantine.Max}
 	out.Broker.ClientID, out.Share = f.ClientID, r.share(f.MQTT.Share, f.Database)
+	// Nobody writes a secret here, so the text may be repeated.
 	switch f.Devices.Unknown {
 	case AcceptUnknown, RefuseUnknown, QuarantineUnknown:
 	default:
@@ -178,6 +184,7 @@ func (r *reader) recorder(f recorderFile) Recorder {
 
 // recorderBroker checks the way to the broker as the agent's file does.
 func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
+	// The word means a broker inside of the process, and this one has none.
 	if m.Server == "embedded" {
 		r.failValue("mqtt.server", "the embedded broker is inside of an agent: write the address of that agent")
 		return mqtt.Broker{}
@@ -191,6 +198,7 @@ func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
 		Password: recorderPassword(m.PasswordFile),
 		TLS: mqtt.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
 			ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}}
+	// A password must not travel in plain text beyond a private network.
 	own.guarded = b.Password.IsSet() && !m.AllowPlaintext
 	b.Servers = own.servers(mqttKeys{Server: m.Server, Servers: m.Servers})
 	own.tls(uplink.Options{Broker: b})

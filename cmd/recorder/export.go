@@ -16,7 +16,9 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 )
 
-// export prints readings. Of CSV an empty field is NULL.
+// export prints readings to standard output by stream and time, of one device or
+// stream or all. Of CSV an empty field is NULL, and the first line has the names of the
+// columns. It holds one row in memory.
 func export(ctx context.Context, args []string) error {
 	l := flags("export")
 	format := l.String("format", "csv", "csv or jsonl")
@@ -26,10 +28,12 @@ func export(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	// All of it, unless flags say less.
 	r := store.Range{From: 0, To: math.MaxInt64}
 	if err := parseTimes(&r, *from, *to); err != nil {
 		return err
 	}
+	// A slash can be in neither name: MQTT ends a level there.
 	r.Device, r.Stream, _ = strings.Cut(first(rest), "/")
 	if *format != "csv" && *format != "jsonl" {
 		return usageError{fmt.Errorf("-format %q is not known: want csv or jsonl", *format)}
@@ -39,9 +43,11 @@ func export(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
+	// One write for many rows; a year is a million of them.
 	out := bufio.NewWriter(os.Stdout)
 	write := writeJSON(out)
 	if *format == "csv" {
+		// The writer quotes what has a comma, a quote or a line break in it.
 		c := csv.NewWriter(out)
 		if err := c.Write(strings.Split("device,stream,boot,seq,ts,received_at,value,state,unit,error,clock,historical",
 			",")); err != nil {
@@ -65,6 +71,7 @@ func export(ctx context.Context, args []string) error {
 
 // parseTimes fills the times of a range from flags.
 func parseTimes(r *store.Range, from, to string) (err error) {
+	// An empty text is a flag that was not given.
 	for text, into := range map[string]*int64{from: &r.From, to: &r.To} {
 		if text == "" {
 			continue
@@ -80,6 +87,7 @@ func parseTimes(r *store.Range, from, to string) (err error) {
 
 // parseTime reads RFC 3339, a date in UTC, or a duration before now.
 func parseTime(text string) (time.Time, error) {
+	// From the most exact form to the loosest. None of them is also one of the others.
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, nil
 	}
@@ -95,6 +103,7 @@ func parseTime(text string) (time.Time, error) {
 
 // parseAge reads a duration, which may be in days.
 func parseAge(text string) (time.Duration, error) {
+	// Go knows no days, as their length depends on the place; here one is 24 hours.
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		return time.Duration(n) * 24 * time.Hour, err
@@ -114,6 +123,7 @@ func record(r store.Row) []string {
 		}
 		return strconv.FormatInt(n.Int64, 10)
 	}
+	// As many digits as the number needs, so that reading it gives the same number.
 	value := ""
 	if r.Value.Valid {
 		value = strconv.FormatFloat(r.Value.Float64, 'g', -1, 64)
@@ -124,8 +134,9 @@ func record(r store.Row) []string {
 }
 
 // writeJSON returns a function that writes readings as JSON Lines: the names, and the
-// members of the payload.
+// members of the payload, in the shape of `holdfast queue export`.
 func writeJSON(out *bufio.Writer) func(store.Row) error {
+	// A unit such as "<" stays as it is: nobody puts this into HTML unread.
 	to := json.NewEncoder(out)
 	to.SetEscapeHTML(false)
 	return func(r store.Row) error {
@@ -151,7 +162,8 @@ func writeJSON(out *bufio.Writer) func(store.Row) error {
 	}
 }
 
-// retain deletes old readings and hours.
+// retain deletes old readings and hours. A timer of systemd or cron runs it, once a
+// day. It may be interrupted: what is left is deleted the next time.
 func retain(ctx context.Context, args []string) error {
 	l := flags("retain")
 	readings := l.String("readings", "", "delete readings that are older than this `age`, such as 90d; "+
@@ -163,6 +175,7 @@ func retain(ctx context.Context, args []string) error {
 	if *readings == "" && *hours == "" {
 		return usageError{fmt.Errorf("%s needs -readings AGE or -hours AGE, such as -readings 90d", l.Name())}
 	}
+	// The ages are parsed before the database is opened: a mistake changes nothing.
 	var before [2]time.Time
 	for i, text := range []string{*readings, *hours} {
 		if text == "" {
@@ -179,12 +192,13 @@ func retain(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
+	// What was deleted before an error is deleted: it is printed in any case.
 	done, err := s.Retain(ctx, before[0], before[1])
 	fmt.Printf("deleted: %d readings, %d hours\n", done.Readings, done.Hours)
 	return err
 }
 
-// backup copies the database.
+// backup copies the database into a file that is not there yet.
 func backup(ctx context.Context, args []string) error {
 	l := flags("backup")
 	rest, err := l.parse(args, 1, 1)
@@ -196,5 +210,6 @@ func backup(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
+	// The recorder goes on meanwhile: a backup reads one state of the file.
 	return s.Backup(ctx, rest[0])
 }

@@ -47,6 +47,7 @@ func main() {
 
 // command runs a command line and returns the exit status.
 func command(ctx context.Context, args []string) int {
+	// Without a command the usage text is a mistake's answer.
 	if len(args) == 0 {
 		usage(os.Stderr)
 		return 2
@@ -56,6 +57,7 @@ func command(ctx context.Context, args []string) int {
 			return report(c.run(ctx, args[1:]))
 		}
 	}
+	// Help that was asked for is a success, and goes to standard output.
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
 		usage(os.Stdout)
@@ -74,7 +76,8 @@ func usage(w io.Writer) {
 		config.DefaultRecorderPath)
 }
 
-// A usageError is an error that the user has to correct. The exit status is 2.
+// A usageError is an error that the user has to correct, such as an argument. It is
+// printed as it is, so it says what to change. The exit status is 2.
 type usageError struct{ error }
 
 // errHoles says that a command has printed what is wrong. The exit status is 1.
@@ -87,6 +90,7 @@ func report(err error) int {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
+	// The order counts: what a command has printed itself is not printed again.
 	case errors.Is(err, errHoles):
 		return 1
 	case errors.As(err, &wrong):
@@ -108,6 +112,7 @@ type line struct {
 
 // flags are the flags of a command, with that of the configuration.
 func flags(name string) line {
+	// The set prints mistakes and help itself; parse turns them into an exit status.
 	f := flag.NewFlagSet("holdfast-recorder "+name, flag.ContinueOnError)
 	return line{f, f.String("c", config.DefaultRecorderPath, "configuration `file`; - reads standard input")}
 }
@@ -115,6 +120,8 @@ func flags(name string) line {
 // parse parses the flags and the arguments, of which there are minArgs to maxArgs; maxArgs
 // is negative if there may be any number. Flags may also stand behind the arguments.
 func (l line) parse(args []string, minArgs, maxArgs int) (rest []string, err error) {
+	// The flag package stops at the first argument: what follows is parsed again, so that
+	// "verify porch -c FILE" works as people type it.
 	for {
 		if err := l.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
@@ -136,7 +143,8 @@ func (l line) parse(args []string, minArgs, maxArgs int) (rest []string, err err
 	return rest, nil
 }
 
-// load reads the configuration, and prints its warnings.
+// load reads the configuration, and prints its warnings to standard error. What is
+// wrong is a [config.Errors], which report prints one on a line.
 func (l line) load(ctx context.Context) (config.Recorder, error) {
 	cfg, err := config.LoadRecorder(ctx, *l.config)
 	for _, w := range cfg.Warnings {
@@ -145,12 +153,14 @@ func (l line) load(ctx context.Context) (config.Recorder, error) {
 	return cfg, err
 }
 
-// open opens the database of the configuration, which has to be there.
+// open opens the database of the configuration, which has to be there. The caller
+// closes it. The recorder may run meanwhile.
 func (l line) open(ctx context.Context) (*store.Store, error) {
 	cfg, err := l.load(ctx)
 	if err != nil {
 		return nil, err
 	}
+	// A command that shows something must not make an empty database of a mistyped path.
 	return store.OpenExisting(ctx, storeOptions(cfg))
 }
 
@@ -161,6 +171,7 @@ func storeOptions(cfg config.Recorder) store.Options {
 // check reads the configuration. It opens nothing else.
 func check(ctx context.Context, args []string) error {
 	l := flags("check")
+	// Neither the database nor the broker is tried: the file can be checked elsewhere.
 	if _, err := l.parse(args, 0, 0); err != nil {
 		return err
 	}

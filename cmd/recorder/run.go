@@ -29,6 +29,7 @@ func version(_ context.Context, args []string) error {
 	if _, err := flags("version").parse(args, 0, 0); err != nil {
 		return err
 	}
+	// One line, as holdfast version prints it.
 	fmt.Printf("holdfast-recorder %s (commit %s, %s, %s/%s)\n", release, commit, runtime.Version(), runtime.GOOS,
 		runtime.GOARCH)
 	return nil
@@ -44,6 +45,8 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	// A person may set another limit. It bounds the heap of Go, of which SQLite's caches are
+	// a part, since the driver is Go, too.
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(32 << 20) // the collector works more before the process grows
 	}
@@ -53,11 +56,13 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
+	// Standard error is what systemd puts into the journal.
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	// Deferred calls run in reverse: the store is closed when both have ended.
 	var rolling sync.WaitGroup
 	defer rolling.Wait()
 	rolling.Go(func() { rollUp(ctx, s, log) })
+	// The result is nil after SIGTERM: a stop that was asked for is a success.
 	return ingest.Run(ctx, ingest.Options{
 		Subscribe: subscribe.Options{Broker: cfg.Broker},
 		Share:     cfg.Share,
@@ -68,6 +73,7 @@ func run(ctx context.Context, args []string) error {
 // rollUp computes the hours that change until ctx is done. What it misses at the end
 // is marked in the database.
 func rollUp(ctx context.Context, s *store.Store, log *slog.Logger) {
+	// A ticker drops ticks while a long computation runs, so they do not pile up.
 	t := time.NewTicker(rollEvery)
 	defer t.Stop()
 	for {
@@ -76,6 +82,7 @@ func rollUp(ctx context.Context, s *store.Store, log *slog.Logger) {
 			return
 		case <-t.C:
 		}
+		// An error is not the end: the marks stay, and the next turn finds them.
 		if _, err := s.RollUp(ctx); err != nil && ctx.Err() == nil {
 			log.Error("hours cannot be computed; it is tried again", "error", err)
 		}

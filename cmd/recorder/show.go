@@ -30,15 +30,19 @@ func dash(s string) string {
 	return s
 }
 
-// table prints columns under a heading.
+// table prints columns under a heading. lines writes one line for each row, with tabs
+// between the columns. The heading is printed even if there is no row, so that a
+// person sees that the command has worked.
 func table(heading string, lines func(w *tabwriter.Writer)) error {
+	// Two spaces between columns: it stays readable for cut and awk.
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, heading)
 	lines(w)
 	return w.Flush()
 }
 
-// devices lists the fleet, or registers devices.
+// devices lists the fleet, or registers devices, which the recorder then accepts with
+// its next batch.
 func devices(ctx context.Context, args []string) error {
 	l := flags("devices")
 	rest, err := l.parse(args, 0, -1)
@@ -52,6 +56,7 @@ func devices(ctx context.Context, args []string) error {
 	if len(rest) > 0 {
 		return addDevices(ctx, l, rest[1:])
 	}
+	// Read at one moment; the recorder goes on meanwhile.
 	s, err := l.open(ctx)
 	if err != nil {
 		return err
@@ -67,6 +72,7 @@ func devices(ctx context.Context, args []string) error {
 			// A dash is what the device has not said.
 			status, backlog := "-", "-"
 			if d.Online.Valid {
+				// Only devices with a status topic are one or the other.
 				status = map[bool]string{true: "online", false: "offline"}[d.Online.Bool]
 			}
 			if d.Backlog.Valid {
@@ -85,6 +91,7 @@ func addDevices(ctx context.Context, l line, names []string) error {
 	if err != nil {
 		return err
 	}
+	// Open, not OpenExisting: it creates the file and its tables.
 	s, err := store.Open(ctx, storeOptions(cfg))
 	if err != nil {
 		return err
@@ -105,7 +112,8 @@ func first(args []string) string {
 	return args[0]
 }
 
-// gaps lists the gaps of one device or all.
+// gaps lists the gaps of one device or all: those that are open, those that were
+// filled late, and those that an agent has declared.
 func gaps(ctx context.Context, args []string) error {
 	l := flags("gaps")
 	rest, err := l.parse(args, 0, 1)
@@ -117,6 +125,7 @@ func gaps(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
+	// Without a name, those of all devices.
 	all, err := s.Gaps(ctx, first(rest))
 	if err != nil {
 		return err
@@ -124,6 +133,7 @@ func gaps(ctx context.Context, args []string) error {
 	return printGaps(all)
 }
 
+// printGaps prints gaps as a table, in the order in which they are given.
 func printGaps(all []store.Gap) error {
 	return table("STREAM\tBOOT\tFROM\tTO\tCOUNT\tSTATE\tWHY\tNOTICED", func(w *tabwriter.Writer) {
 		for _, g := range all {
@@ -141,7 +151,8 @@ var meaning = map[string]string{
 		"killed, too",
 }
 
-// verify says whether every hole of a device is explained.
+// verify says whether every hole of a device is explained. If one is not, it returns
+// errHoles: the exit status is 1.
 func verify(ctx context.Context, args []string) error {
 	l := flags("verify")
 	rest, err := l.parse(args, 1, 1)
@@ -166,6 +177,7 @@ func verify(ctx context.Context, args []string) error {
 			open = append(open, g)
 		}
 	}
+	// From what is well to what is not; each line stands for itself.
 	fmt.Printf("%s: %d readings, %d of them missing once and filled later\n", rest[0], v.Readings, v.Filled)
 	fmt.Printf("declared lost by the agent: %d\n", v.Declared)
 	for _, why := range []string{store.LostBySession, store.LostByBroker, store.LostByQueue} {
@@ -173,6 +185,7 @@ func verify(ctx context.Context, args []string) error {
 			fmt.Printf("lost by the broker (%s): %d: %s\n", why, sums[why], meaning[why])
 		}
 	}
+	// Not a hole, and still a limit of what is proven.
 	if v.UncleanStarts > 0 {
 		fmt.Printf("unclean starts of the agent: %d: the end of the boot before each cannot be proven\n", v.UncleanStarts)
 	}

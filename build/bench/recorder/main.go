@@ -52,6 +52,7 @@ func main() {
 	server := flag.String("postgres", "", "`URL` of a PostgreSQL server where databases may be made, "+
 		"such as postgres://recorder@127.0.0.1:5432/postgres")
 	flag.Parse()
+	// Ctrl-C ends the programs that were started, too.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *n, *rounds, *dir, *server, *long); err != nil {
@@ -61,12 +62,14 @@ func main() {
 }
 
 func run(ctx context.Context, n, rounds int, dir, server string, long bool) error {
+	// On the disk that is to be measured: a tmpfs has no fsync to wait for.
 	work, err := os.MkdirTemp(dir, "recorder-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
 	b := &bench{n: n, binary: filepath.Join(work, "holdfast-recorder")}
+	// The program as it is shipped, in a process of its own.
 	if err := build(ctx, b.binary); err != nil {
 		return err
 	}
@@ -83,6 +86,7 @@ func run(ctx context.Context, n, rounds int, dir, server string, long bool) erro
 					continue
 				}
 			}
+			// Each measurement has new files, and the last ones do not fill the disk.
 			b.dir = filepath.Join(work, fmt.Sprintf("%d-%d", round, i))
 			if err := os.Mkdir(b.dir, 0o700); err != nil {
 				return err
@@ -97,6 +101,7 @@ func run(ctx context.Context, n, rounds int, dir, server string, long bool) erro
 	}
 	fmt.Printf("| line | readings/s | lowest, highest | what |\n|---|---:|---:|---|\n")
 	for _, l := range lines {
+		// The median, with what it varies in.
 		r := slices.Sorted(slices.Values(got[l.name]))
 		if len(r) == 0 {
 			continue

@@ -40,6 +40,7 @@ const unbounded = "max_queued_messages 10000000\n"
 
 // reading is the topic and the payload of the i-th reading.
 func reading(i int) (topic, payload string) {
+	// Each stream gets the numbers 1, 2, 3, ... in order, as an agent sends them.
 	agent, stream := i%agents, i/agents%streams
 	return fmt.Sprintf("agent-%d/s%d", agent, stream), fmt.Sprintf(
 		`{"ts":%d,"boot":"17-9f3c02ab","seq":%d,"value":%d.25,"unit":"%%"}`, 1_763_640_000_000+i, i/(agents*streams)+1, i%50)
@@ -85,6 +86,7 @@ func (b *bench) open(name, options string) (*sql.DB, error) {
 
 // ceiling inserts the readings in batches, without broker and bookkeeping.
 func ceiling(ctx context.Context, b *bench) (float64, error) {
+	// The same tables with the same indexes: it is them that cost.
 	name, err := b.database(ctx)
 	if err != nil {
 		return 0, err
@@ -108,6 +110,7 @@ func ceiling(ctx context.Context, b *bench) (float64, error) {
 			}
 		}
 	}
+	// What tutorials on batch inserts arrive at: many rows, one statement, one transaction.
 	const rows = 50
 	var places []string
 	for i := range rows {
@@ -118,6 +121,7 @@ func ceiling(ctx context.Context, b *bench) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	// From here on the time counts: all before is done once a start.
 	began := time.Now()
 	for i := 0; i < b.n; {
 		tx, err := db.BeginTx(ctx, nil)
@@ -155,11 +159,13 @@ func flood(addr string, n int) error {
 		packets.Write(binary.AppendUvarint(nil, uint64(len(body))))
 		packets.Write(body)
 	}
+	// A bare socket: a library would take more of the two cores than what is measured.
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	// CONNECT of MQTT 3.1.1 with a clean session and the client ID "pub".
 	if _, err := conn.Write([]byte("\x10\x0f\x00\x04MQTT\x04\x02\x00\x00\x00\x03pub")); err != nil {
 		return err
 	}
@@ -167,6 +173,7 @@ func flood(addr string, n int) error {
 	if _, err := io.CopyN(io.Discard, answers, 4); err != nil { // CONNACK
 		return err
 	}
+	// Acknowledgements have to be read, or the broker stops reading.
 	acked := make(chan error, 1)
 	go func() {
 		_, err := io.CopyN(io.Discard, answers, int64(n)*4)
@@ -201,6 +208,7 @@ func brokerCeiling(ctx context.Context, b *bench) (float64, error) {
 		if err != nil {
 			return 0, err
 		}
+		// As many as a broker with a usual window sends at once, so that the way back is free.
 		if waiting = append(waiting, one); len(waiting) == 100 || i+1 == b.n {
 			if err := conn.Acknowledge(waiting); err != nil {
 				return 0, err
@@ -242,6 +250,7 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 		return 0, err
 	}
 	defer db.Close()
+	// Subscribed before the first message: else the broker would drop it.
 	if err := until(ctx, db, "SELECT count(*) FROM connection", 1); err != nil {
 		return 0, err
 	}
@@ -251,6 +260,7 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 	if err := until(ctx, db, "SELECT value FROM counter WHERE name = 'stored'", b.n); err != nil {
 		return 0, err
 	}
+	// Stored means committed: the counter is part of the same transaction.
 	rate := float64(b.n) / time.Since(began).Seconds()
 	var rows int
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM reading").Scan(&rows); err != nil || rows != b.n {
@@ -278,6 +288,7 @@ func peakMemory(pid int) int {
 	if err != nil {
 		return 0
 	}
+	// The high-water mark of the resident set: proc(5).
 	_, after, _ := strings.Cut(string(text), "VmHWM:")
 	kb, _ := strconv.Atoi(strings.Fields(after + " 0")[0])
 	return kb
@@ -285,6 +296,7 @@ func peakMemory(pid int) int {
 
 // callback is the subscriber of tutorials: one row, one COMMIT, in the callback.
 func callback(ctx context.Context, b *bench) (float64, error) {
+	// It is two orders slower, and its rate does not depend on the number.
 	n := max(b.n/50, 100)
 	m, err := mosquitto.Start(b.dir, unbounded)
 	if err != nil {
@@ -299,6 +311,7 @@ func callback(ctx context.Context, b *bench) (float64, error) {
 	if _, err := db.ExecContext(ctx, "CREATE TABLE reading (topic TEXT, payload TEXT)"); err != nil {
 		return 0, err
 	}
+	// Of the callback alone: the library calls it from one goroutine.
 	done := make(chan error, 1)
 	got := 0
 	client := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + m.Addr).SetClientID("tutorial"))

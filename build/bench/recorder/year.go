@@ -33,6 +33,7 @@ func year(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer s.Close()
+	// The year ends now, as the pages ask for the last hour, day, week and year.
 	end := time.Now().UnixMilli()
 	began := time.Now()
 	if err := fillYear(ctx, s, end-yearLength); err != nil {
@@ -40,6 +41,7 @@ func year(ctx context.Context, b *bench) error {
 	}
 	fmt.Printf("filled in %v, ", time.Since(began).Round(time.Second))
 	began = time.Now()
+	// At once; a recorder that runs does it all the time, hour by hour.
 	hours, err := s.RollUp(ctx)
 	if err != nil {
 		return err
@@ -59,6 +61,7 @@ func year(ctx context.Context, b *bench) error {
 
 func fillYear(ctx context.Context, s *store.Store, from int64) error {
 	var batch []store.Item
+	// In the order in which ten nodes would have sent it.
 	for i := range int64(yearLength / yearStep) {
 		for stream := range yearStreams {
 			batch = append(batch, store.Item{At: from + i*yearStep, Message: message.Reading{
@@ -98,6 +101,7 @@ func queries(ctx context.Context, s *store.Store, end int64) error {
 		{"a stream's day by minutes", buckets(1, time.Minute)},
 		{"the fleet", func() error { _, err := s.Fleet(ctx); return err }},
 	} {
+		// The first of them reads from the disk, the others from memory: the median is warm.
 		var took []time.Duration
 		for range 11 {
 			began := time.Now()
@@ -138,10 +142,12 @@ func memory(ctx context.Context, b *bench, database string) error {
 		return fmt.Errorf("connect: %w", tok.Error())
 	}
 	defer client.Disconnect(100)
+	// Twice the interval of the rollups, so that these are in it.
 	const seconds = 60
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for i := range seconds * 100 {
+		// Ten at once, a hundred times a second.
 		for j := range 10 {
 			topic, payload := reading(i*10 + j)
 			client.Publish(topic, 1, false, payload)

@@ -20,6 +20,7 @@ func newBudget(bytes int) *budget {
 func (b *budget) take(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// One message may take more than is left: else a large one would wait for ever.
 	for b.left <= 0 {
 		b.room.Wait()
 	}
@@ -31,5 +32,6 @@ func (b *budget) give(n int) {
 	b.mu.Lock()
 	b.left += n
 	b.mu.Unlock()
+	// One goroutine at most waits.
 	b.room.Signal()
 }

@@ -30,7 +30,8 @@ const (
 	overhead    = 200                   // bytes of a message that waits, beside its payload
 )
 
-// Options say when to commit.
+// Options say what to subscribe to and when to commit. Size bounds the memory, too:
+// at most as many messages again wait for the next batch.
 type Options struct {
 	Subscribe subscribe.Options // Filters and the limits of payloads are set by Run
 	Share     string            // the group of a shared subscription; empty: none
@@ -40,7 +41,8 @@ type Options struct {
 	Stored    func(store.Result) // is called after each commit; may be nil
 }
 
-// A Sink is what Run needs of the store.
+// A Sink is what Run needs of the store. Commit is called by one goroutine at a time,
+// and its batch may not be kept: the next one uses its memory.
 type Sink interface {
 	Commit(ctx context.Context, batch []store.Item) (store.Result, error)
 	Connected(ctx context.Context, c store.Connection) error
@@ -56,6 +58,7 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	// The pauses grow until the broker has accepted a connection.
 	wait, started := backoff{}, true
 	for ctx.Err() == nil {
+		// A connection is used for one stretch: after any error the next one begins anew.
 		conn, err := subscribe.Dial(ctx, o.Subscribe)
 		if err == nil {
 			if err = note(ctx, o, sink, conn, started); err == nil {
@@ -67,6 +70,7 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 		if ctx.Err() != nil {
 			break
 		}
+		// It is logged each time: the pauses keep the log short.
 		pause := wait.next()
 		o.Log.Warn("no connection to the broker", "error", err, "retry", pause.Round(time.Millisecond))
 		sleep(ctx, pause)
@@ -102,27 +106,32 @@ type received struct {
 	at int64
 }
 
-// record reads and commits until the connection ends.
+// record reads and commits until the connection ends, or ctx is done and all that was
+// read is committed. It returns why the connection ended.
 func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) error {
 	defer context.AfterFunc(ctx, conn.StopReading)()
 	// The channel bounds the number that waits, the budget its bytes.
 	in := make(chan received, o.Size)
 	room := newBudget(maxWaiting)
+	// It has room for the one error, so the reader never waits to leave it.
 	failed := make(chan error, 1)
 	go func() {
 		defer close(in)
 		for {
+			// The order of arrival is kept from here to the acknowledgement.
 			m, err := conn.Read()
 			if err != nil {
 				failed <- err
 				return
 			}
+			// Waits while too many bytes wait: then nothing is read, and TCP stops the broker.
 			room.take(len(m.Payload) + overhead)
 			in <- received{m, time.Now().UnixMilli()}
 		}
 	}()
 	w := writer{o: o, sink: sink, conn: conn, room: room}
 	w.run(ctx, in)
+	// The reader has closed the channel, so its error is there.
 	err := <-failed
 	if ctx.Err() != nil {
 		conn.Disconnect() // all that was read is acknowledged
@@ -180,6 +189,7 @@ func (w *writer) add(m received) {
 	// Decoding here, not in the reader, leaves the reader to the socket.
 	var err error
 	it.Message, err = message.Decode(m.Topic, m.Payload, m.Size, m.Retained)
+	// The birth is retained: with a new session it is an old message.
 	if birth, ok := it.Message.(message.Birth); ok {
 		// In a session that is resumed it tells nothing that we have missed.
 		birth.Retained = birth.Retained && w.conn.Fresh
@@ -208,6 +218,7 @@ func (w *writer) commit(ctx context.Context, in <-chan received) {
 			w.o.Stored(result)
 		}
 	}
+	// Also after a stop in the middle: the reader must not wait for ever.
 	w.room.give(w.bytes)
 	clear(w.batch) // the payloads can go
 	clear(w.acks)
@@ -222,6 +233,8 @@ const lastCommit = 10 * time.Second
 func until(ctx context.Context, log *slog.Logger, do func(context.Context) error) error {
 	wait := backoff{}
 	for {
+		// A commit that is under way when we are told to stop is worth waiting for: what it
+		// stores need not be sent again.
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		stop := context.AfterFunc(ctx, func() {
 			time.AfterFunc(lastCommit, cancel)
@@ -232,6 +245,7 @@ func until(ctx context.Context, log *slog.Logger, do func(context.Context) error
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
+		// Nothing is lost meanwhile, but the broker's queue has an end: so it is an error.
 		pause := wait.next()
 		log.Error("the database does not take a batch: nothing is acknowledged meanwhile, and the broker keeps it",
 			"error", err, "retry", pause.Round(time.Millisecond))

@@ -22,6 +22,7 @@ func decodeReading(payload []byte) (Reading, error) {
 	case text[0] == '{':
 		return decodeObject(text)
 	}
+	// The store puts the time of arrival in its place.
 	r := Reading{TS: NoTime}
 	var err error
 	r.Value, r.State, err = decodePlain(text)
@@ -38,6 +39,7 @@ func decodePlain(text []byte) (value float64, state string, err error) {
 		}
 		word = strings.TrimSpace(word)
 	}
+	// A number in quotes is a number: many devices publish all values as strings.
 	if isNumber(word) {
 		value, err = strconv.ParseFloat(word, 64)
 		if err != nil {
@@ -45,6 +47,7 @@ func decodePlain(text []byte) (value float64, state string, err error) {
 		}
 		return value, "", nil
 	}
+	// A word becomes a state, such as ON, open or unavailable.
 	switch {
 	case word == "" || len(word) > maxWord || !utf8.ValidString(word):
 		return 0, "", bad("value", "the payload is neither a number nor a word of 1 to %d bytes", maxWord)
@@ -67,6 +70,7 @@ func isNumber(word string) bool {
 }
 
 func isFloat(word string) bool {
+	// Out of range is still meant as a number: it is refused as one, not stored as a word.
 	_, err := strconv.ParseFloat(word, 64)
 	return err == nil || errors.Is(err, strconv.ErrRange)
 }
@@ -91,6 +95,7 @@ func decodeObject(text []byte) (Reading, error) {
 	if err := json.Unmarshal(text, &o); err != nil {
 		return Reading{}, bad("json", "%v", err)
 	}
+	// Texts are cut, not refused: a long error is still an error worth keeping.
 	r := Reading{State: clean(o.State, maxWord), Unit: clean(o.Unit, maxWord), Error: clean(o.Error, maxText),
 		Clock: confidence(o.Clock), Historical: o.Historical}
 	var err error
@@ -127,6 +132,7 @@ func (r *Reading) setValue(raw json.RawMessage) error {
 	case word[0] == '{' || word[0] == '[':
 		return bad("value", `"value" is not a single value`)
 	}
+	// "value": "wet" is a state; "value": "7" is a number.
 	value, state, err := decodePlain(raw)
 	if err != nil {
 		return err
@@ -164,6 +170,7 @@ func timeOf(n json.Number) (int64, error) {
 	if n == "" {
 		return NoTime, nil
 	}
+	// Whole numbers are exact beyond 2^53 only as text, so they are not read as floats.
 	ts, err := strconv.ParseInt(string(n), 10, 64)
 	if f, ferr := n.Float64(); err != nil && ferr == nil && math.Abs(f) <= maxTime {
 		ts, err = int64(f), nil // other publishers write 1763640000123.0
@@ -176,6 +183,7 @@ func timeOf(n json.Number) (int64, error) {
 
 // confidence reads the member clock: what is not known vouches for nothing.
 func confidence(word string) Confidence {
+	// A later version may say something new: that is no reason to trust the time.
 	switch word {
 	case "", "estimated":
 		return Confidence(word)
@@ -186,6 +194,7 @@ func confidence(word string) Confidence {
 // clean bounds a text and makes it one that every database takes: valid UTF-8
 // without the character 0.
 func clean(text string, limit int) string {
+	// The cut may be inside of a character; what is left of it goes with the next line.
 	if len(text) > limit {
 		text = text[:limit]
 	}
@@ -215,6 +224,7 @@ func decodeAgent(device, what string, payload []byte, retained bool) (any, error
 // unmarshalAgent decodes one of an agent's own objects. An empty payload, which
 // deletes a retained message, is no mistake and leaves v as it is.
 func unmarshalAgent(payload []byte, v any) error {
+	// An empty retained payload deletes the message: nothing is said.
 	if len(payload) == 0 {
 		return nil
 	}
@@ -225,6 +235,7 @@ func unmarshalAgent(payload []byte, v any) error {
 }
 
 func decodeHealth(device string, payload []byte) (any, error) {
+	// Members that are not named here are for other readers.
 	var h struct {
 		TS, Backlog, Dropped, Written int64
 		Oldest                        float64
@@ -241,6 +252,7 @@ func decodeHealth(device string, payload []byte) (any, error) {
 // decodeEvent decodes an event. In a gap, "boot" is that of the missing readings,
 // and "start" the one that tells of it.
 func decodeEvent(device string, payload []byte) (any, error) {
+	// Details of other events are not looked at: the whole object is stored.
 	var o struct {
 		TS              json.Number
 		Boot, Start     string
@@ -263,6 +275,7 @@ func decodeEvent(device string, payload []byte) (any, error) {
 	if e.Key, err = key(own, o.Seq); err != nil {
 		return nil, err
 	}
+	// An event without a time would stand nowhere in the history.
 	if e.TS, err = timeOf(o.TS); err != nil {
 		return nil, err
 	}
@@ -278,6 +291,7 @@ func decodeEvent(device string, payload []byte) (any, error) {
 		}
 		e.Gap = &Gap{o.Stream, o.Boot, o.From, o.To, o.Count, clean(o.Why, maxWord)}
 	}
+	// As it came, so that members which are new are in the table.
 	e.JSON = clean(string(payload), MaxPayload)
 	return e, nil
 }

@@ -124,6 +124,7 @@ func bad(reason, format string, args ...any) error {
 // Ignored; the error is a [*BadError]. size is that of the payload as it was sent:
 // of a longer one than MaxPayload the caller may have kept the begin alone.
 func Decode(topic string, payload []byte, size int, retained bool) (any, error) {
+	// Broker and subscription leave two or three levels; the check is for anything else.
 	levels := strings.Split(topic, "/")
 	if problem := nameProblem(levels[0]); problem != "" {
 		return nil, bad("name", "the device %s", problem)
@@ -131,6 +132,7 @@ func Decode(topic string, payload []byte, size int, retained bool) (any, error) 
 	if size > MaxPayload || size != len(payload) {
 		return nil, bad("size", "the payload has %d bytes, more than %d", size, MaxPayload)
 	}
+	// What agents say of themselves has a level more than readings.
 	switch {
 	case len(levels) == 3 && levels[1] == "agent":
 		return decodeAgent(levels[0], levels[2], payload, retained)
@@ -151,6 +153,7 @@ func Decode(topic string, payload []byte, size int, retained bool) (any, error) 
 // nameProblem says why a level of a topic cannot be the name of a device or a
 // stream. It accepts more than the agent does: other publishers use other letters.
 func nameProblem(name string) string {
+	// Length counts characters: a name in Greek may be as long as one in English.
 	switch {
 	case name == "":
 		return "has no name"

@@ -23,10 +23,12 @@ type Item struct {
 	Size    int    // bytes of the payload
 }
 
-// keptPayload is how many bytes of a payload the quarantine keeps.
+// keptPayload is how many bytes of a payload the quarantine keeps: enough for a person
+// to see what it was.
 const keptPayload = 1024
 
-// A Result counts what became of the messages of a commit.
+// A Result counts what became of the messages of a commit. The table counter has the
+// sums of all commits under the same names.
 type Result struct {
 	Stored      int // readings
 	Duplicates  int // second copies of readings and events
@@ -69,6 +71,7 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	// What is known of sequences lives for one transaction: another recorder may change them.
 	c := &commit{transaction: tx, s: s, sequences: map[sequenceKey]*sequence{}, hours: map[hourKey]bool{}}
 	err = c.store(batch)
 	if err == nil {
@@ -79,6 +82,7 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 		s.forget()
 		return Result{}, err
 	}
+	// Unknown names are remembered for one batch only.
 	for name, id := range s.devices {
 		if id < 0 { // a person may register it meanwhile
 			delete(s.devices, name)
@@ -108,6 +112,7 @@ func (c *commit) store(batch []Item) error {
 			return err
 		}
 	}
+	// Readings first, as improve and the rollups look at them; counters last, as all count.
 	for _, step := range []func() error{
 		c.insertReadings, c.compareLater, c.saveSequences, c.markHours, c.trimQuarantine, c.saveCounters,
 	} {
@@ -124,6 +129,7 @@ func (c *commit) item(it *Item) error {
 	if it.Bad != nil {
 		return c.quarantine(it, it.Bad.Reason, it.Bad.Text)
 	}
+	// Anything but a reading is rare enough for statements of its own.
 	switch m := it.Message.(type) {
 	case message.Reading:
 		return c.reading(it, m)
@@ -142,6 +148,7 @@ func (c *commit) item(it *Item) error {
 // known calls do with the ID of a device, or does with the message what the
 // configuration says about unknown ones.
 func (c *commit) known(it *Item, device string, do func(id int64) error) error {
+	// The answer is cached: a device costs a query once.
 	id, err := c.device(device, it.At)
 	switch {
 	case err != nil:
@@ -169,6 +176,7 @@ func (c *commit) device(name string, at int64) (int64, error) {
 			return 0, err
 		}
 	}
+	// Also where nothing was inserted: somebody else may have registered it.
 	id := int64(-1)
 	err := c.scan("SELECT id FROM device WHERE name = ?", []any{name}, &id)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -185,6 +193,7 @@ func (c *commit) stream(device int64, name string) (int64, error) {
 	if id, ok := c.s.streams[key]; ok {
 		return id, nil
 	}
+	// The device is accepted, and so are all of its streams.
 	_, err := c.exec("INSERT INTO stream (device_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING", device, name)
 	if err != nil {
 		return 0, err
@@ -193,6 +202,7 @@ func (c *commit) stream(device int64, name string) (int64, error) {
 	if err := c.scan("SELECT id FROM stream WHERE device_id = ? AND name = ?", []any{device, name}, &id); err != nil {
 		return 0, err
 	}
+	// A rollback forgets it: see Commit.
 	c.s.streams[key] = id
 	return id, nil
 }
@@ -211,6 +221,7 @@ func (c *commit) reading(it *Item, r message.Reading) error {
 		if r.TS == message.NoTime {
 			r.TS = it.At
 		}
+		// The row has a copy of the reading: batch belongs to the caller.
 		one := row{id, it.At, r}
 		if r.Boot == "" {
 			c.rows = append(c.rows, one)
@@ -268,7 +279,8 @@ func value(v float64) any {
 // limit on its parameters: 32,766 in SQLite, 65,535 in PostgreSQL.
 var chunks = [...]int{512, 64, 8, 1}
 
-// insertReadings inserts what is new, many rows with one statement.
+// insertReadings inserts what is new, many rows with one statement. By their numbers
+// they cannot be there yet; the unique index is the last word.
 func (c *commit) insertReadings() error {
 	// As many as possible with the longest statement, the rest with shorter ones.
 	rows := c.rows
@@ -294,6 +306,7 @@ func (c *commit) insertReadings() error {
 			rows = rows[size:]
 		}
 	}
+	// Also hours of rows that were there already: computing one again is harmless.
 	for i := range c.rows {
 		c.touch(c.rows[i].stream, c.rows[i].TS)
 	}
@@ -322,6 +335,7 @@ func (s *Store) prepare(ctx context.Context) error {
 // copies, which change nothing but a ts with a worse clock. The others are readings
 // that the agent has declared lost.
 func (c *commit) compareLater() error {
+	// One query each: second copies come after a lost acknowledgement, and that is rare.
 	for i := range c.later {
 		r := &c.later[i]
 		var ts int64
@@ -371,13 +385,15 @@ func (c *commit) quarantine(it *Item, reason, detail string) error {
 	if payload == nil {
 		payload = []byte{}
 	}
+	// A topic may be anything that MQTT allows, and that is more than a database does.
 	topic := strings.ReplaceAll(strings.ToValidUTF8(it.Topic, "\uFFFD"), "\x00", "\uFFFD")
 	_, err := c.exec("INSERT INTO quarantine (received_at, topic, reason, detail, size, payload) "+
 		"VALUES (?, ?, ?, ?, ?, ?)", it.At, topic, reason, strings.ToValidUTF8(detail, "\uFFFD"), it.Size, payload)
 	return err
 }
 
-// trimQuarantine deletes the oldest rows beyond the limit.
+// trimQuarantine deletes the oldest rows beyond the limit, so that a publisher of
+// nonsense cannot fill the disk. The counter keeps the number of all.
 func (c *commit) trimQuarantine() error {
 	if c.Quarantined == 0 {
 		return nil

@@ -7,6 +7,7 @@ import (
 // event stores an event, and declares the loss that a gap tells of. A second copy
 // changes nothing.
 func (c *commit) event(it *Item, device int64, e message.Event) error {
+	// The key tells a second copy, as it does for readings.
 	n, err := c.exec("INSERT INTO event (device_id, boot, seq, ts, received_at, event, details) "+
 		"VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", device, e.Boot, e.Seq, e.TS, it.At, e.Name, e.JSON)
 	switch {
@@ -20,6 +21,7 @@ func (c *commit) event(it *Item, device int64, e message.Event) error {
 	if e.Gap == nil {
 		return nil
 	}
+	// The stream may be unknown: of all its readings none has come yet.
 	id, err := c.stream(device, e.Gap.Stream)
 	if err != nil {
 		return err
@@ -31,7 +33,8 @@ func (c *commit) event(it *Item, device int64, e message.Event) error {
 	return c.declare(q, *e.Gap, it.At)
 }
 
-// birth notes what an agent says of itself at the start of a session.
+// birth notes what an agent says of itself at the start of a session, and whether its
+// boot is older than our own session: then what it sent before is not ours to miss.
 func (c *commit) birth(it *Item, device int64, b message.Birth) error {
 	_, err := c.exec("INSERT INTO device_status (device_id, version, boot, hardware) VALUES (?, ?, ?, ?) "+
 		"ON CONFLICT (device_id) DO UPDATE SET version = excluded.version, boot = excluded.boot, "+
@@ -39,12 +42,14 @@ func (c *commit) birth(it *Item, device int64, b message.Birth) error {
 	if err != nil || b.Boot == "" {
 		return err
 	}
+	// The first sight counts: a birth that is sent again says nothing about the session.
 	_, err = c.exec("INSERT INTO boot (device_id, boot, seen_at, before_session) VALUES (?, ?, ?, ?) "+
 		"ON CONFLICT DO NOTHING", device, b.Boot, it.At, b.Retained)
 	return err
 }
 
-// presence notes whether a device is online. The time stays where nothing changes.
+// presence notes whether a device is online, from its status or its will. The time
+// stays where nothing changes: it says since when.
 func (c *commit) presence(it *Item, device int64, p message.Presence) error {
 	_, err := c.exec("INSERT INTO device_status (device_id, online, online_since) VALUES (?, ?, ?) "+
 		"ON CONFLICT (device_id) DO UPDATE SET online_since = "+
@@ -53,8 +58,9 @@ func (c *commit) presence(it *Item, device int64, p message.Presence) error {
 	return err
 }
 
-// health notes a heartbeat.
+// health notes a heartbeat. It is no history: only the last one is kept.
 func (c *commit) health(device int64, h message.Health) error {
+	// Heartbeats replace each other: a late one of QoS 0 is possible, and harmless.
 	_, err := c.exec("INSERT INTO device_status (device_id, health_at, backlog, oldest, dropped, clock, written, "+
 		"faults) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET health_at = excluded.health_at, "+
 		"backlog = excluded.backlog, oldest = excluded.oldest, dropped = excluded.dropped, clock = excluded.clock, "+

@@ -15,7 +15,8 @@ import (
 // that overtook each other, as those of several recorders do.
 const settled = 60_000 // milliseconds
 
-// A sequenceKey is one boot of a stream.
+// A sequenceKey is one boot of a stream: within it, numbers begin at 1 and have no
+// holes.
 type sequenceKey struct {
 	stream int64
 	boot   string
@@ -49,12 +50,14 @@ type hole struct {
 // preload reads the sequences of a batch at once, as far as their streams are known.
 // In PostgreSQL it locks them, in one order for all recorders.
 func (c *commit) preload(batch []Item) error {
+	// A batch has many readings of few streams.
 	found := map[sequenceKey]bool{}
 	for i := range batch {
 		r, ok := batch[i].Message.(message.Reading)
 		if !ok || r.Boot == "" {
 			continue
 		}
+		// Without a query: a name that is not cached is looked up when its turn comes.
 		device, ok := c.s.devices[r.Device]
 		id, known := c.s.streams[streamKey{device, r.Stream}]
 		if ok && known {
@@ -85,6 +88,7 @@ func (c *commit) preloadSome(keys []sequenceKey) error {
 			return err
 		}
 	}
+	// PostgreSQL has to be told the types of parameters in VALUES.
 	row := "(CAST(? AS BIGINT), CAST(? AS TEXT))"
 	err := each(c.ctx, c.Tx, func(rows *sql.Rows) error {
 		q := &sequence{}
@@ -104,6 +108,7 @@ func (c *commit) preloadSome(keys []sequenceKey) error {
 // sequence returns what is known of a boot, and locks it in PostgreSQL.
 func (c *commit) sequence(stream int64, boot string) (*sequence, error) {
 	key := sequenceKey{stream, boot}
+	// Usually preload has read it. What comes here is a stream that was new a moment ago.
 	if q := c.sequences[key]; q != nil {
 		return q, nil
 	}
@@ -135,6 +140,7 @@ func (c *commit) load(q *sequence) error {
 	// What was filled is history: nothing is decided by it.
 	q.loaded = true
 	return each(c.ctx, c.Tx, func(rows *sql.Rows) error {
+		// One query for both: holes are to be filled, declared spans to be left out.
 		var h hole
 		var state string
 		err := rows.Scan(&h.id, &h.from, &h.to, &state, &h.noticed, &h.beforeAt, &h.afterAt)
@@ -157,6 +163,7 @@ func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
 				return false, err
 			}
 		}
+		// Whatever was skipped is a hole now, so the sequence goes on from here.
 		q.last, q.lastAt, q.changed = seq, at, true
 		return true, nil
 	}
@@ -173,6 +180,7 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 	if err := c.load(q); err != nil {
 		return err
 	}
+	// When its lower neighbour arrived: what happened to the connection since explains it.
 	before := sql.NullInt64{Int64: q.lastAt, Valid: q.last > 0}
 	if !before.Valid {
 		// A boot begins after everything that an earlier one has sent.
@@ -220,6 +228,7 @@ func (q *sequence) fill(seq, at int64) bool {
 		if h.disappears || seq < h.from || seq > h.to {
 			continue
 		}
+		// Messages that overtook each other are no news; a backlog that comes back is.
 		if at-h.noticed >= settled {
 			q.addFilled(seq)
 		}
@@ -231,6 +240,7 @@ func (q *sequence) fill(seq, at int64) bool {
 
 // addFilled adds a number to what was filled, which mostly comes in order.
 func (q *sequence) addFilled(seq int64) {
+	// They are joined here, so that a batch of a backlog is one statement.
 	if n := len(q.filled); n > 0 && q.filled[n-1].to == seq-1 {
 		q.filled[n-1].to = seq
 		return
@@ -238,11 +248,13 @@ func (q *sequence) addFilled(seq int64) {
 	q.filled = append(q.filled, span{seq, seq})
 }
 
-// cut takes a span out of a hole: it becomes smaller, two, or none.
+// cut takes a span out of a hole: it becomes smaller, two, or none. The slice of holes
+// may move: pointers into it are not valid afterwards.
 func (q *sequence) cut(i int, out span) {
 	// The row keeps the lower part; the upper one becomes a row with the same neighbours.
 	left := without(q.holes[i].span, []span{out})
 	h := q.holes[i]
+	// The row is deleted when the sequence is saved.
 	if len(left) == 0 {
 		q.holes[i].disappears = true
 		return
@@ -259,6 +271,8 @@ func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 	if err := c.load(q); err != nil {
 		return err
 	}
+	// The whole span counts as declared, also where Count is less: which of them were
+	// thinned out the agent does not say. Verify compares the numbers.
 	lost := span{g.From, g.To}
 	q.declared = append(q.declared, lost)
 	q.changed = true              // a sequence that is not in the table has no gaps
@@ -296,7 +310,8 @@ func (c *commit) saveSequences() error {
 		" ON CONFLICT (stream_id, boot) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at", args)
 }
 
-// saveHole inserts, changes or deletes the row of a hole.
+// saveHole inserts, changes or deletes the row of a hole. What a row says of its
+// neighbours stays: it explains why the numbers were missing.
 func (c *commit) saveHole(q *sequence, h *hole) (err error) {
 	switch {
 	case h.disappears && h.id != 0:
@@ -313,7 +328,8 @@ func (c *commit) saveHole(q *sequence, h *hole) (err error) {
 	return err
 }
 
-// saveFilled lengthens the row of what was filled just below, or inserts one.
+// saveFilled lengthens the row of what was filled just below, or inserts one. changed_at
+// is when the last of it came.
 func (c *commit) saveFilled(q *sequence, f span) error {
 	// A backlog comes in order over many batches: it is one row in the end.
 	n, err := c.exec("UPDATE gap SET to_seq = ?, count = count + ?, changed_at = ? "+

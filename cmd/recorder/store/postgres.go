@@ -15,8 +15,10 @@ func (s *Store) openPostgres(address string) error {
 	if err != nil {
 		return err
 	}
+	// One writes; the others are for commands, pages and rollups.
 	db.SetMaxOpenConns(5)
 	db.SetMaxIdleConns(2)
+	// Readers do not block a writer there, so one pool is enough.
 	s.db, s.read = db, db
 	return nil
 }

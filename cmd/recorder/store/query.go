@@ -12,7 +12,8 @@ import (
 // ErrUnknown says that there is no such device or stream.
 var ErrUnknown = errors.New("is not in the database")
 
-// A Device is one line of the fleet.
+// A Device is one line of the fleet: what it last said of itself, and what is known of
+// its history. What it has not said is NULL or empty.
 type Device struct {
 	ID          int64
 	Name        string
@@ -58,6 +59,7 @@ func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 func (s *Store) Register(ctx context.Context, names []string, at time.Time) (added int64, err error) {
 	// A recorder that runs sees them with its next commit.
 	for _, name := range names {
+		// Names that are there already are left alone.
 		r, err := s.db.ExecContext(ctx, s.sql("INSERT INTO device (name, first_seen) VALUES (?, ?) "+
 			"ON CONFLICT DO NOTHING"), name, at.UnixMilli())
 		if err != nil {
@@ -96,6 +98,7 @@ type Gap struct {
 // Gaps returns the gaps of a device, or of all if its name is empty, by stream, boot
 // and number.
 func (s *Store) Gaps(ctx context.Context, device string) (all []Gap, err error) {
+	// A mistyped name must not look like a device without gaps.
 	if device != "" {
 		if _, err := s.deviceID(ctx, device); err != nil {
 			return nil, err
@@ -114,7 +117,8 @@ func (s *Store) Gaps(ctx context.Context, device string) (all []Gap, err error) 
 	return all, err
 }
 
-// A Row is a reading with the names of its stream.
+// A Row is a reading with the names of its stream. Its columns are those of the table
+// reading, and NULL where that has NULL.
 type Row struct {
 	Device, Stream string
 	Boot           sql.NullString
@@ -132,8 +136,9 @@ type Range struct {
 	From, To       int64 // Unix milliseconds: From <= ts < To
 }
 
-// Readings calls do with each reading of a range, by device, stream and time. It
-// holds one row in memory.
+// Readings calls do with each reading of a range, by device, stream and time, and ends
+// with its first error. It holds one row in memory. In SQLite a slow do holds the WAL
+// file back from being merged, which then grows.
 func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error {
 	// Stream by stream: the index by stream and time gives the order for nothing.
 	type stream struct {
@@ -149,6 +154,7 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 	}, s.sql(`SELECT s.id, d.name, s.name FROM stream s JOIN device d ON d.id = s.device_id
 		WHERE (? = '' OR d.name = ?) AND (? = '' OR s.name = ?) ORDER BY d.name, s.name`),
 		r.Device, r.Device, r.Stream, r.Stream)
+	// An empty database is no mistake; a name that is not in it is.
 	if err == nil && len(streams) == 0 && r.Device+r.Stream != "" {
 		err = fmt.Errorf("%s/%s %w", r.Device, r.Stream, ErrUnknown)
 	}
@@ -157,6 +163,7 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 			break
 		}
 		err = each(ctx, s.read, func(rows *sql.Rows) error {
+			// Of each row a new value: do may keep it.
 			row := Row{Device: one.d, Stream: one.s}
 			err := rows.Scan(&row.Boot, &row.Seq, &row.TS, &row.ReceivedAt, &row.Value, &row.State, &row.Unit, &row.Error,
 				&row.Clock, &row.Historical)
@@ -170,7 +177,8 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 	return err
 }
 
-// A Bucket is what was measured in a while.
+// A Bucket is what was measured in a while: with Min and Max, the band that a curve of
+// many readings is drawn with.
 type Bucket struct {
 	TS             int64 // its begin
 	N              int64 // readings with a value
@@ -182,6 +190,7 @@ type Bucket struct {
 // hour or a day, or a multiple of a day, is read from the rollups, where late readings
 // are seen up to a minute later. Buckets without readings are left out.
 func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all []Bucket, err error) {
+	// Times are whole milliseconds, so narrower buckets cannot be.
 	w := width.Milliseconds()
 	if w < 1 {
 		return nil, fmt.Errorf("buckets of %v: want 1ms or more", width)
@@ -205,6 +214,7 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 		var b Bucket
 		var lo, hi, sum sql.NullFloat64
 		err := rows.Scan(&b.TS, &b.N, &b.Errors, &lo, &hi, &sum)
+		// A bucket of errors alone has no values, and is not 0.
 		b.Min, b.Max, b.Mean = math.NaN(), math.NaN(), math.NaN()
 		if b.N > 0 {
 			b.Min, b.Max, b.Mean = lo.Float64, hi.Float64, sum.Float64/float64(b.N)
@@ -217,7 +227,8 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 	return all, err
 }
 
-// streamID returns the ID of a stream; the error is ErrUnknown if there is none.
+// streamID returns the ID of a stream; the error is ErrUnknown if there is none. It is
+// not cached: readers are many processes, and the query takes microseconds.
 func (s *Store) streamID(ctx context.Context, device, stream string) (id int64, err error) {
 	err = s.read.QueryRowContext(ctx, s.sql("SELECT s.id FROM stream s JOIN device d ON d.id = s.device_id "+
 		"WHERE d.name = ? AND s.name = ?"), device, stream).Scan(&id)
@@ -254,6 +265,7 @@ func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, e
 			AND r.ts = (SELECT max(ts) FROM reading WHERE stream_id = s.id)
 		WHERE s.device_id = ? ORDER BY s.name, r.boot, r.seq`), id)
 	// Several readings may have the newest time: the last of them counts.
+	// In place: last never overtakes what is still to be read.
 	last := all[:0]
 	for i, one := range all {
 		if i+1 == len(all) || all[i+1].Name != one.Name {
@@ -288,6 +300,7 @@ func (s *Store) Events(ctx context.Context, r Range, limit int) (all []Event, er
 
 // Counters returns how many messages were stored, quarantined and so on, by name.
 func (s *Store) Counters(ctx context.Context) (map[string]int64, error) {
+	// The horizon is in the same table, and is no count.
 	all := map[string]int64{}
 	err := each(ctx, s.read, func(rows *sql.Rows) error {
 		var name string

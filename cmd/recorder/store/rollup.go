@@ -15,7 +15,7 @@ const (
 	day  = 24 * hour
 )
 
-// An hourKey is one hour of one stream.
+// An hourKey is one hour of one stream: ts is its begin. Days have the same type.
 type hourKey struct{ stream, ts int64 }
 
 // touch notes that the readings of an hour change.
@@ -51,6 +51,7 @@ func (c *commit) mergeBeforeHorizon() error {
 		if r.Error != "" {
 			failed = 1
 		}
+		// Both at once: the day is not computed from its hours again, which may be deleted.
 		for table, width := range map[string]int64{"reading_hour": hour, "reading_day": day} {
 			// NULL compares as neither less nor more: then the other one is taken.
 			_, err := c.exec("INSERT INTO "+table+" (stream_id, ts, n, errors, min, max, sum) "+
@@ -75,6 +76,7 @@ const rollChunk = 50
 // hours it computed. It may run beside Commit.
 func (s *Store) RollUp(ctx context.Context) (hours int, err error) {
 	for {
+		// Short transactions: SQLite has one writer, and readings wait for it.
 		n, err := s.rollSome(ctx)
 		hours += n
 		if err != nil || n < rollChunk {
@@ -101,6 +103,7 @@ func (s *Store) rollSome(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	// A day is computed once, however many of its hours have changed.
 	days := map[hourKey]bool{}
 	for _, h := range dirty {
 		// The mark goes first: it waits for a transaction that adds to the hour.
@@ -143,7 +146,7 @@ func (t transaction) rollDay(d hourKey) error {
 	return err
 }
 
-// Retained counts what Retain has deleted.
+// Retained counts what Retain has deleted. Hours are those of reading_hour.
 type Retained struct{ Readings, Hours int64 }
 
 // Retain deletes readings that were measured before a time, after it has made sure
@@ -152,6 +155,7 @@ type Retained struct{ Readings, Hours int64 }
 func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retained, err error) {
 	// From days, which are final, to readings, which are large.
 	if !readings.IsZero() {
+		// A whole day, so that no hour and no day is half deleted.
 		before := readings.UnixMilli() - readings.UnixMilli()%day
 		if err := s.moveHorizon(ctx, before); err != nil {
 			return r, err
@@ -185,6 +189,7 @@ func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retain
 // moveHorizon makes the hours before a time final: they are computed, and not again.
 func (s *Store) moveHorizon(ctx context.Context, before int64) error {
 	for {
+		// Everything that is to be deleted has to be in the hours and days first.
 		if _, err := s.RollUp(ctx); err != nil {
 			return err
 		}
@@ -213,6 +218,7 @@ func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64
 		streams = append(streams, id)
 		return err
 	}, "SELECT id FROM stream")
+	// The error of the query ends the loop below at once.
 	for _, id := range streams {
 		for err == nil {
 			// The index of time finds the oldest at once.
@@ -222,6 +228,7 @@ func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64
 				break
 			}
 			var result sql.Result
+			// A day from the oldest on: the pieces are small where there are gaps, too.
 			result, err = s.db.ExecContext(ctx, s.sql("DELETE FROM reading WHERE stream_id = ? AND ts < ?"),
 				id, min(before, first.Int64+day))
 			if err == nil {

@@ -35,6 +35,7 @@ func (s *Store) openSQLite(path string, create bool) error {
 		return err
 	}
 	s.db.SetMaxOpenConns(1) // one that writes; a second would only wait for its lock
+	// Readers see the last commit, and do not wait for the writer: that is what WAL is for.
 	s.read, err = sql.Open("sqlite", sqliteName(path, "query_only(1)"))
 	if err != nil {
 		return err
@@ -56,9 +57,11 @@ func sqliteName(path string, pragmas ...string) string {
 // Backup copies the database into a new file while it is written to. It is a
 // consistent copy of one moment, without free pages.
 func (s *Store) Backup(ctx context.Context, to string) error {
+	// A server's files cannot be copied from outside.
 	if s.dialect.name != "sqlite" {
 		return fmt.Errorf("PostgreSQL has its own: pg_dump -Fc %s", s.options.Database)
 	}
+	// Nothing is overwritten: the older backup may be the better one.
 	if _, err := os.Lstat(to); err == nil {
 		return fmt.Errorf("%s is there already: name a new file", to)
 	}
@@ -70,6 +73,7 @@ func (s *Store) Backup(ctx context.Context, to string) error {
 	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
 		return err
 	}
+	// A backup that a power cut empties is none.
 	f, err := os.OpenFile(part, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -81,6 +85,7 @@ func (s *Store) Backup(ctx context.Context, to string) error {
 	if err := os.Rename(part, to); err != nil {
 		return err
 	}
+	// The name is durable once its folder is.
 	folder, err := os.Open(filepath.Dir(to))
 	if err != nil {
 		return err

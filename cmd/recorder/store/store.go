@@ -99,9 +99,11 @@ func open(ctx context.Context, o Options, create bool) (*Store, error) {
 	if path, isFile := strings.CutPrefix(o.Database, "sqlite:"); isFile {
 		err = s.openSQLite(path, create)
 	} else {
+		// Anything else is a URL: package config has checked it.
 		err = s.openPostgres(o.Database)
 	}
 	if err == nil {
+		// The drivers open nothing before the first use, so a mistake would show up late.
 		err = s.db.PingContext(ctx)
 	}
 	if err != nil {
@@ -133,6 +135,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	case current == target:
 		return nil
 	}
+	// Each migration is a transaction: one that fails leaves the version before it.
 	_, err = p.Up(ctx)
 	return err
 }
@@ -140,6 +143,7 @@ func (s *Store) migrate(ctx context.Context) error {
 // Close closes the database.
 func (s *Store) Close() error {
 	var failed error
+	// Readers first: they may hold the WAL back from being merged.
 	if s.read != nil && s.read != s.db {
 		failed = s.read.Close()
 	}
@@ -149,7 +153,8 @@ func (s *Store) Close() error {
 	return failed
 }
 
-// forget empties what Commit remembers: a transaction that failed may have added to it.
+// forget empties what Commit remembers: a transaction that failed may have added to
+// it. All of it is looked up again.
 func (s *Store) forget() {
 	s.devices, s.streams = map[string]int64{}, map[streamKey]int64{}
 }
@@ -157,6 +162,7 @@ func (s *Store) forget() {
 // sql rewrites the placeholders ? of a statement for the dialect. No statement of
 // this package has a ? in a text.
 func (d dialect) sql(text string) string {
+	// SQLite takes the statement as it is.
 	if !d.numbered {
 		return text
 	}
@@ -179,7 +185,8 @@ type transaction struct {
 	ctx context.Context
 }
 
-// begin begins a transaction that writes.
+// begin begins a transaction that writes. In SQLite it takes the lock of the file at
+// once: a transaction that reads first and writes then could be refused half-way.
 func (s *Store) begin(ctx context.Context) (transaction, error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	return transaction{tx, s.dialect, ctx}, err
@@ -203,6 +210,7 @@ const manyRows = 64
 func (t transaction) many(before, row, after string, args []any) error {
 	width := strings.Count(row, "?")
 	for len(args) > 0 {
+		// The last statement has what is left, and is another text: both are prepared once.
 		n := min(len(args)/width, manyRows)
 		if _, err := t.exec(before+row+strings.Repeat(", "+row, n-1)+after, args[:n*width]...); err != nil {
 			return err
@@ -217,10 +225,12 @@ func (t transaction) scan(query string, args []any, into ...any) error {
 	return t.QueryRowContext(t.ctx, t.sql(query), args...).Scan(into...)
 }
 
-// each calls do for each row of a query, which scans it.
+// each calls do for each row of a query, which scans it. It ends with the first error
+// of do, and returns it.
 func each(ctx context.Context, q interface {
 	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
 }, do func(*sql.Rows) error, query string, args ...any) error {
+	// A connection has one query at a time: do must not begin another on a transaction.
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err

@@ -25,12 +25,15 @@ type Verdict struct {
 	UncleanStarts int64
 }
 
-// Verify looks at every hole of a device and says whether it is explained.
+// Verify looks at every hole of a device and says whether it is explained. Holes of a
+// backlog that is still on its way are unexplained until it has come. The error is
+// ErrUnknown if there is no such device.
 func (s *Store) Verify(ctx context.Context, device string) (v Verdict, err error) {
 	id, err := s.deviceID(ctx, device)
 	if err != nil {
 		return v, err
 	}
+	// Plain payloads of other publishers have no numbers, so nothing is proven by them.
 	for query, into := range map[string]*int64{
 		`SELECT count(*) FROM reading r JOIN stream s ON s.id = r.stream_id
 			WHERE s.device_id = ? AND r.seq IS NOT NULL`: &v.Readings,
@@ -46,6 +49,7 @@ func (s *Store) Verify(ctx context.Context, device string) (v Verdict, err error
 		return v, err
 	}
 	for _, g := range gaps {
+		// Each state counts for itself: what was filled is no loss.
 		switch g.State {
 		case "filled":
 			v.Filled += g.Count
@@ -88,6 +92,7 @@ func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
 		}
 		return Unexplained, nil
 	}
+	// Both ends belong to it: a connection and the first message may share a millisecond.
 	var fresh, started, all int64
 	err := s.read.QueryRowContext(ctx, s.sql(`SELECT count(CASE WHEN fresh THEN 1 END),
 		count(CASE WHEN started THEN 1 END), count(*) FROM connection WHERE at >= ? AND at <= ?`),
@@ -112,6 +117,7 @@ func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
 func (s *Store) excess(ctx context.Context, g Gap) (Gap, error) {
 	declared := g.Count
 	g.Count = 0
+	// Where all of a span was declared, there can be no more.
 	id, err := s.streamID(ctx, g.Device, g.Stream)
 	if err != nil || declared == g.To-g.From+1 {
 		return g, err

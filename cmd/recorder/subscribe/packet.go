@@ -39,7 +39,8 @@ type header struct {
 	length      int // bytes behind it
 }
 
-// readHeader reads the fixed header of a packet.
+// readHeader reads the fixed header of a packet. The length in it is at most 256 MB,
+// and only a claim: who reads the body bounds what is allocated for it.
 func readHeader(r *bufio.Reader) (h header, err error) {
 	// A byte of type and flags, then the length in seven bits a byte: section 2.1.4.
 	first, err := r.ReadByte()
@@ -62,8 +63,10 @@ func readHeader(r *bufio.Reader) (h header, err error) {
 	}
 }
 
-// readControl reads the body of a packet that is no PUBLISH.
+// readControl reads the body of a packet that is no PUBLISH. The broker is trusted
+// with 64 KiB for it, and with no more.
 func readControl(r *bufio.Reader, h header) ([]byte, error) {
+	// A CONNACK has a few texts for people at most.
 	if h.length > maxControl {
 		return nil, fmt.Errorf("%w: type %d with %d bytes", errPacket, h.kind, h.length)
 	}
@@ -91,6 +94,7 @@ func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Me
 		_, err = io.ReadFull(r, b)
 		return b
 	}
+	// The topic of each message is a string of its own: it outlives the packet.
 	m.Topic = string(take(int(binary.BigEndian.Uint16(take(2)))))
 	m.Retained, m.Duplicate = h.flags&1 != 0, h.flags&8 != 0
 	// We subscribe at QoS 1, so nothing above it comes: MQTT-3.8.4-8.
@@ -104,6 +108,7 @@ func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Me
 	default:
 		err = fmt.Errorf("%w: a PUBLISH at a QoS that was not subscribed to", errPacket)
 	}
+	// Only MQTT 5 has properties; in 3.1.1 the payload begins here.
 	if version == 5 && err == nil {
 		left, err = passProperties(r, left)
 	}
@@ -126,6 +131,7 @@ func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Me
 // passProperties passes over the properties of a PUBLISH, which mean nothing to a
 // recorder: MQTT 5, section 3.3.2.3. It returns what is left of the packet.
 func passProperties(r *bufio.Reader, left int) (int, error) {
+	// The length has one to four bytes, which are part of what is left.
 	length := 0
 	for shift := 0; ; shift += 7 {
 		b, err := r.ReadByte()
@@ -175,6 +181,7 @@ func connect(version byte, clientID, username, password string, keepAlive, windo
 		flags |= hasPassword
 		payload = appendText(payload, password)
 	}
+	// Protocol name, version, flags and keepalive: sections 3.1.2.1 to 3.1.2.10.
 	body := append(appendText(nil, "MQTT"), version, flags)
 	body = binary.BigEndian.AppendUint16(body, keepAlive)
 	if version == 5 {
@@ -190,6 +197,7 @@ func connect(version byte, clientID, username, password string, keepAlive, windo
 // only if the subscription is new: section 3.8.3.1.
 func subscribe(version byte, id uint16, filters []string) []byte {
 	const retainIfNew = 1 << 4
+	// One packet for all filters: the codes of SUBACK are in their order.
 	body := binary.BigEndian.AppendUint16(nil, id)
 	options := byte(1)
 	if version == 5 {

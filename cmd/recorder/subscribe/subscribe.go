@@ -26,7 +26,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// Options say what to subscribe to, and how much.
+// Options say what to subscribe to, and how much may be sent at once. Broker has the
+// client ID, under which the broker keeps the session.
 type Options struct {
 	Broker     mqtt.Broker
 	Filters    []string
@@ -45,7 +46,8 @@ type Message struct {
 	id        uint16 // 0: at QoS 0, which is not acknowledged
 }
 
-// A Conn is one connection with its subscriptions.
+// A Conn is one connection with its subscriptions. Its exported fields are set by Dial
+// and do not change.
 type Conn struct {
 	Fresh   bool   // the broker had no session for us: it has sent nothing that was published before
 	Version byte   // 5 or 4, which is 3.1.1
@@ -65,6 +67,7 @@ type Conn struct {
 type refusedError byte
 
 func (e refusedError) Error() string {
+	// The codes of 3.1.1 are below 0x80, those of MQTT 5 above: MQTT 5, section 3.2.2.2.
 	switch e {
 	case 0x04, 0x05, 0x86, 0x87:
 		return "the broker refuses the account: correct mqtt.username and the password, or its access list"
@@ -90,7 +93,8 @@ func otherVersion(err error) bool {
 }
 
 // Dial connects to the first server that accepts us, resumes the session and
-// subscribes. The error says what to change.
+// subscribes. It tries MQTT 5 first, and 3.1.1 where the broker seems not to know that.
+// The error says what to change. The caller closes the connection.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
 	// The error has the reason of each server that was tried.
 	var failed error
@@ -110,7 +114,9 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	return nil, failed
 }
 
-// A patient reader waits for a while each time that it reads from the socket.
+// A patient reader waits for a while each time that it reads from the socket. So a
+// dead connection is noticed while somebody reads, and a caller that does not read for
+// long (the store is busy) is not taken for a dead one.
 type patient struct {
 	net.Conn
 	silence time.Duration
@@ -131,6 +137,7 @@ func (p *patient) Read(b []byte) (int, error) {
 }
 
 func dial(ctx context.Context, o Options, server *url.URL, version byte) (*Conn, error) {
+	// Files of passwords and certificates are read anew for each connection.
 	socket, password, err := o.Broker.OpenSocket(ctx, server)
 	if err != nil {
 		return nil, err
@@ -141,6 +148,7 @@ func dial(ctx context.Context, o Options, server *url.URL, version byte) (*Conn,
 		in: in, reader: bufio.NewReaderSize(in, 64<<10), closed: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
 	defer stop()
+	// A broker that accepts the socket and then says nothing is ended by patient.
 	err = c.open(password)
 	if err != nil {
 		c.Close()
@@ -155,6 +163,7 @@ func dial(ctx context.Context, o Options, server *url.URL, version byte) (*Conn,
 
 // extend gives the broker time for what comes next.
 func (p *patient) extend() error {
+	// Under the lock, so that stop cannot come between the question and the new deadline.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
@@ -221,6 +230,7 @@ func (c *Conn) granted(answer []byte) error {
 				c.options.Filters[i])
 		}
 	}
+	// What is published at QoS 1 would come at QoS 0, and a crash would lose it.
 	if slices.Contains(codes, 0) {
 		return errors.New("the broker grants QoS 0 only, with which messages are lost: allow QoS 1")
 	}
@@ -231,6 +241,7 @@ func (c *Conn) granted(answer []byte) error {
 // that the broker refuses a subscription.
 func (c *Conn) Read() (Message, error) {
 	for {
+		// Header and body may wait for the socket separately: each read has a deadline of its own.
 		h, err := readHeader(c.reader)
 		if err != nil {
 			return Message{}, err
@@ -251,6 +262,7 @@ func (c *Conn) Read() (Message, error) {
 // answer judges a packet that is no PUBLISH.
 func (c *Conn) answer(kind byte, body []byte) error {
 	const takenOver = 0x8e
+	// What else a broker may send needs no answer: nothing is published here.
 	switch {
 	case kind == typeSuback:
 		return c.granted(body)
@@ -289,6 +301,7 @@ const maxWrite = 30 * time.Second
 
 // write writes whole packets.
 func (c *Conn) write(b []byte) error {
+	// Acknowledgements and pings come from different goroutines; packets must not mix.
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.socket.SetWriteDeadline(time.Now().Add(maxWrite))
@@ -322,6 +335,7 @@ func (c *Conn) Disconnect() error { return c.write([]byte{typeDisconnect << 4, 0
 // keeps the session.
 func (c *Conn) Close() error {
 	var err error
+	// May be called twice: by the end of Dial, and by whoever has the connection.
 	c.once.Do(func() {
 		close(c.closed)
 		err = c.socket.Close()

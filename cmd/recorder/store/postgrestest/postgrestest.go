@@ -1,4 +1,8 @@
 // Package postgrestest runs a real PostgreSQL for tests.
+//
+// # Concurrency
+//
+// Database may be called from any goroutine, Run and Stop from that of the test.
 package postgrestest
 
 import (
@@ -31,11 +35,13 @@ type Server struct {
 // server refuses root.
 func Start(t *testing.T) *Server {
 	t.Helper()
+	// Debian keeps the programs of each version in a folder of its own, not in PATH.
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
 		t.Fatal("PostgreSQL is not installed: apt-get install postgresql, or run build/test")
 	}
 	bin := filepath.Dir(found[len(found)-1])
+	// Not t.TempDir: the folder above it is closed to the user that the server runs as.
 	dir, err := os.MkdirTemp("", "recorder-postgres-")
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +60,7 @@ func Start(t *testing.T) *Server {
 			t.Fatal(err)
 		}
 	}
+	// Everybody may connect: it listens on loopback, and there is nothing in it.
 	data := filepath.Join(dir, "data")
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "recorder", "--auth=trust", "--no-sync",
 		"--encoding=UTF8", "--locale=C")
@@ -61,6 +68,7 @@ func Start(t *testing.T) *Server {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v: %s", err, out)
 	}
+	// A port that was free a moment ago.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +77,7 @@ func Start(t *testing.T) *Server {
 	_, port, _ := net.SplitHostPort(s.addr)
 	l.Close()
 	s.make = func() *exec.Cmd {
+		// Without fsync: the tests stop the server in order, and never cut its power.
 		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir,
 			"-c", "fsync=off")
 		cmd.SysProcAttr, cmd.Dir = attr, dir
@@ -107,6 +116,7 @@ func (s *Server) Stop() {
 	s.cmd.Wait()
 }
 
+// url is the address of a database of the server.
 func (s *Server) url(name string) string {
 	return fmt.Sprintf("postgres://recorder@%s/%s", s.addr, name)
 }
