@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -45,42 +46,43 @@ func export(ctx context.Context, args []string) error {
 	defer s.Close()
 	// One write for many rows; a year is a million of them.
 	out := bufio.NewWriter(os.Stdout)
-	write := writeJSON(out)
+	write, flush := writeJSON(out), out.Flush
 	if *format == "csv" {
-		// The writer quotes what has a comma, a quote or a line break in it.
-		c := csv.NewWriter(out)
-		if err := c.Write(strings.Split("device,stream,boot,seq,ts,received_at,value,state,unit,error,clock,historical",
-			",")); err != nil {
-			return err
-		}
-		write = func(r store.Row) error { return c.Write(record(r)) }
-		defer c.Flush()
-		err = s.Readings(ctx, r, write)
-		c.Flush()
-		if err == nil {
-			err = c.Error()
-		}
-	} else {
-		err = s.Readings(ctx, r, write)
+		write, flush = writeCSV(out)
 	}
-	if err != nil {
-		return err
-	}
-	return out.Flush()
+	// What was printed before an error stays: a person sees how far it came.
+	return errors.Join(s.Readings(ctx, r, write), flush())
 }
 
-// parseTimes fills the times of a range from flags.
-func parseTimes(r *store.Range, from, to string) (err error) {
-	// An empty text is a flag that was not given.
-	for text, into := range map[string]*int64{from: &r.From, to: &r.To} {
-		if text == "" {
+// writeCSV returns a function that writes readings as lines of CSV, and one that has
+// to be called at the end. The first line has the names of the columns.
+func writeCSV(out *bufio.Writer) (write func(store.Row) error, flush func() error) {
+	// The writer quotes what has a comma, a quote or a line break in it. It keeps its first
+	// error, and returns it each time.
+	c := csv.NewWriter(out)
+	c.Write(strings.Split("device,stream,boot,seq,ts,received_at,value,state,unit,error,clock,historical", ","))
+	flush = func() error {
+		c.Flush()
+		return errors.Join(c.Error(), out.Flush())
+	}
+	return func(r store.Row) error { return c.Write(record(r)) }, flush
+}
+
+// parseTimes fills the times of a range from flags. An empty text is a flag that was
+// not given, and leaves its end open.
+func parseTimes(r *store.Range, from, to string) error {
+	for _, end := range []struct {
+		text string
+		into *int64
+	}{{from, &r.From}, {to, &r.To}} {
+		if end.text == "" {
 			continue
 		}
-		when, err := parseTime(text)
+		when, err := parseTime(end.text)
 		if err != nil {
 			return err
 		}
-		*into = when.UnixMilli()
+		*end.into = when.UnixMilli()
 	}
 	return nil
 }

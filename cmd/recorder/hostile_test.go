@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -70,7 +72,38 @@ func TestHostileInputIsCountedExactly(t *testing.T) {
 	if out, status := r.output("verify", "porch"); status != 1 || !strings.Contains(out, "not explained: 10") {
 		t.Errorf("verify: %d %s", status, out)
 	}
+	r.exportsAll(h.stored)
 	r.stop()
+}
+
+// exportsAll checks that both formats have as many readings as are stored.
+func (r *recorder) exportsAll(stored int) {
+	r.t.Helper()
+	out, status := r.output("export")
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || status != 0 || len(rows) != stored+1 {
+		r.t.Errorf("CSV: %d lines, want %d: %v", len(rows), stored+1, err)
+	}
+	out, status = r.output("export", "-format", "jsonl", "porch/hum", "-from", "1h")
+	want := r.count("SELECT count(*) FROM reading r JOIN stream s ON s.id = r.stream_id JOIN device d " +
+		"ON d.id = s.device_id WHERE d.name = 'porch' AND s.name = 'hum'")
+	last := int64(0)
+	lines := 0
+	for line := range strings.Lines(out) {
+		var one struct {
+			Device, Boot string
+			TS, Seq      int64
+			Value        *float64
+		}
+		if err := json.Unmarshal([]byte(line), &one); err != nil || one.Boot == "" || one.Value == nil || one.TS < last {
+			r.t.Fatalf("JSON Lines: %v: %s", err, line)
+		}
+		last = one.TS
+		lines++
+	}
+	if status != 0 || lines != want || want == 0 {
+		r.t.Errorf("JSON Lines: %d of %d", lines, want)
+	}
 }
 
 // hostileExtras adds what is not a reading as the agent sends it.
