@@ -21,10 +21,11 @@ const (
 	typeDisconnect = 14
 )
 
-// Properties of MQTT 5 that are sent: section 2.2.2.2.
+// Properties of MQTT 5: section 2.2.2.2.
 const (
-	propertySessionExpiry  = 0x11
-	propertyReceiveMaximum = 0x21
+	propertySessionExpiry   = 0x11
+	propertyServerKeepAlive = 0x13
+	propertyReceiveMaximum  = 0x21
 )
 
 // maxControl bounds the bytes of a packet that is no PUBLISH.
@@ -152,6 +153,39 @@ func passProperties(r *bufio.Reader, left int) (int, error) {
 	}
 	_, err := r.Discard(length)
 	return left - length, err
+}
+
+// connackSizes are the properties that may stand in a CONNACK with the bytes of their
+// values: MQTT 5, section 3.2.2.3. A negative size is the number of texts.
+var connackSizes = map[byte]int{
+	0x11: 4, 0x12: -1, propertyServerKeepAlive: 2, 0x15: -1, 0x16: -1, 0x1a: -1, 0x1c: -1, 0x1f: -1,
+	propertyReceiveMaximum: 2, 0x22: 2, 0x24: 1, 0x25: 1, 0x26: -2, 0x27: 4, 0x28: 1, 0x29: 1, 0x2a: 1,
+}
+
+// serverKeepAlive returns the keepalive that the broker asks for in place of ours, in
+// seconds; 0: none. body is that of a CONNACK of MQTT 5. Of one that cannot be read
+// nothing is believed.
+func serverKeepAlive(body []byte) (seconds uint16) {
+	// Flags and code, then the length of the properties, then these.
+	length, n := binary.Uvarint(body[2:])
+	if n <= 0 || length != uint64(len(body)-2-n) {
+		return 0
+	}
+	for rest := body[2+n:]; len(rest) > 0; {
+		size, known := connackSizes[rest[0]]
+		at := 1
+		for ; size < 0 && len(rest) >= at+2; size++ {
+			at += 2 + int(binary.BigEndian.Uint16(rest[at:]))
+		}
+		if !known || size < 0 || len(rest) < at+size {
+			return 0
+		}
+		if rest[0] == propertyServerKeepAlive {
+			seconds = binary.BigEndian.Uint16(rest[at:])
+		}
+		rest = rest[at+size:]
+	}
+	return seconds
 }
 
 // packet puts a fixed header in front of a body.

@@ -85,3 +85,20 @@ func FuzzPublish(f *testing.F) {
 		}
 	})
 }
+
+func TestTheKeepaliveOfTheBrokerIsFound(t *testing.T) {
+	for text, want := range map[string]uint16{
+		"\x00\x00\x00":             0,
+		"\x00\x00":                 0, // of 3.1.1
+		"\x00\x00\x03\x13\x00\x0a": 10,
+		"\x00\x00\x0c\x12\x00\x02ab\x21\x00\x14\x13\x01\x00\x2a":     0, // ends in a property without a value
+		"\x00\x00\x0d\x12\x00\x02ab\x21\x00\x14\x13\x01\x00\x2a\x01": 256,
+		"\x00\x00\x09\x26\x00\x01a\x00\x01b\x13\x00":                 0,
+		"\x00\x00\x0a\x26\x00\x01a\x00\x01b\x13\x00\x05":             5,
+		"\x00\x00\x03\x7f\x00\x0a":                                   0, // unknown
+	} {
+		if got := serverKeepAlive([]byte(text)); got != want {
+			t.Errorf("% x: %d, want %d", text, got, want)
+		}
+	}
+}

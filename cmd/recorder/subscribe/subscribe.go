@@ -53,14 +53,15 @@ type Conn struct {
 	Version byte   // 5 or 4, which is 3.1.1
 	Server  string // host and port
 
-	options Options
-	socket  net.Conn
-	in      *patient // socket, for reader
-	reader  *bufio.Reader
-	writing sync.Mutex // held while a packet is written
-	closed  chan struct{}
-	once    sync.Once
-	pinging sync.WaitGroup
+	options   Options
+	socket    net.Conn
+	in        *patient // socket, for reader
+	reader    *bufio.Reader
+	writing   sync.Mutex // held while a packet is written
+	closed    chan struct{}
+	pingEvery time.Duration // set before the first ping
+	once      sync.Once
+	pinging   sync.WaitGroup
 }
 
 // A refusedError is the code of a CONNACK that is no success.
@@ -145,7 +146,8 @@ func dial(ctx context.Context, o Options, server *url.URL, version byte) (*Conn,
 	// Until Dial returns, ctx ends it by closing the socket under it.
 	in := &patient{Conn: socket, silence: o.Broker.Silence()}
 	c := &Conn{Version: version, Server: server.Host, options: o, socket: socket,
-		in: in, reader: bufio.NewReaderSize(in, 64<<10), closed: make(chan struct{})}
+		in: in, reader: bufio.NewReaderSize(in, 64<<10), closed: make(chan struct{}),
+		pingEvery: o.Broker.KeepAlive}
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
 	defer stop()
 	// A broker that accepts the socket and then says nothing is ended by patient.
@@ -213,6 +215,12 @@ func (c *Conn) open(password string) error {
 		return refusedError(body[1])
 	}
 	c.Fresh = body[0]&1 == 0
+	// A broker may ask for more frequent pings than we would send: MQTT-3.2.2-21.
+	if c.Version == 5 {
+		if s := serverKeepAlive(body); s > 0 {
+			c.pingEvery = min(c.pingEvery, time.Duration(s)*time.Second)
+		}
+	}
 	return c.write(subscribe(c.Version, 1, c.options.Filters))
 }
 
@@ -313,7 +321,7 @@ func (c *Conn) write(b []byte) error {
 // by Read, as long as it is called.
 func (c *Conn) ping() {
 	// Also while the store is busy and nothing is read: the broker sees that we are there.
-	t := time.NewTicker(c.options.Broker.KeepAlive)
+	t := time.NewTicker(c.pingEvery)
 	defer t.Stop()
 	for {
 		select {
