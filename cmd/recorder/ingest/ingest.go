@@ -100,10 +100,28 @@ func note(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn, start
 	return until(ctx, o.Log, func(ctx context.Context) error { return sink.Connected(ctx, c) })
 }
 
-// A received message and when it came.
+// A received message as the broker wants it acknowledged, and as it is stored.
 type received struct {
 	subscribe.Message
-	at int64
+	item store.Item
+}
+
+// decode makes an item of a message that was just received. fresh: the broker had no
+// session for us.
+func decode(m subscribe.Message, fresh bool) store.Item {
+	it := store.Item{At: time.Now().UnixMilli(), Topic: m.Topic, Payload: m.Payload, Size: m.Size}
+	var err error
+	it.Message, err = message.Decode(m.Topic, m.Payload, m.Size, m.Retained)
+	// The birth is retained: with a new session it is an old message. In one that is
+	// resumed it tells nothing that we have missed.
+	if birth, ok := it.Message.(message.Birth); ok {
+		birth.Retained = birth.Retained && fresh
+		it.Message = birth
+	}
+	if err != nil && !errors.As(err, &it.Bad) {
+		it.Bad = &message.BadError{Reason: "json", Text: err.Error()} // Decode has no other errors
+	}
+	return it
 }
 
 // record reads and commits until the connection ends, or ctx is done and all that was
@@ -126,7 +144,8 @@ func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) err
 			}
 			// Waits while too many bytes wait: then nothing is read, and TCP stops the broker.
 			room.take(len(m.Payload) + overhead)
-			in <- received{m, time.Now().UnixMilli()}
+			// Decoding here goes on while the writer waits for the disk.
+			in <- received{m, decode(m, conn.Fresh)}
 		}
 	}()
 	w := writer{o: o, sink: sink, conn: conn, room: room}
@@ -183,22 +202,9 @@ func (w *writer) collect(in <-chan received, timer *time.Timer) {
 	}
 }
 
-// add decodes a message and puts it into the batch.
+// add puts a message into the batch.
 func (w *writer) add(m received) {
-	it := store.Item{At: m.at, Topic: m.Topic, Payload: m.Payload, Size: m.Size}
-	// Decoding here, not in the reader, leaves the reader to the socket.
-	var err error
-	it.Message, err = message.Decode(m.Topic, m.Payload, m.Size, m.Retained)
-	// The birth is retained: with a new session it is an old message.
-	if birth, ok := it.Message.(message.Birth); ok {
-		// In a session that is resumed it tells nothing that we have missed.
-		birth.Retained = birth.Retained && w.conn.Fresh
-		it.Message = birth
-	}
-	if err != nil && !errors.As(err, &it.Bad) {
-		it.Bad = &message.BadError{Reason: "json", Text: err.Error()} // Decode has no other errors
-	}
-	w.batch, w.acks = append(w.batch, it), append(w.acks, m.Message)
+	w.batch, w.acks = append(w.batch, m.item), append(w.acks, m.Message)
 	w.bytes += len(m.Payload) + overhead
 }
 
