@@ -40,7 +40,8 @@ type Recorder struct {
 	Warnings      Errors
 }
 
-// recorderFile is the recorder's configuration as a person writes it.
+// recorderFile is the recorder's configuration as a person writes it. ParseRecorder has
+// the defaults; docs/recorder.md shows them.
 type recorderFile struct {
 	ClientID   string         `yaml:"client_id"`
 	MQTT       recorderMQTT   `yaml:"mqtt"`
@@ -154,7 +155,8 @@ func ParseRecorder(name string, data []byte) (Recorder, error) {
 	return out, nil
 }
 
-// recorder checks the keys and makes the Recorder of them.
+// recorder checks the keys and makes the Recorder of them. Each check reports and goes
+// on, so that a person sees all mistakes at once.
 func (r *reader) recorder(f recorderFile) Recorder {
 	switch {
 	case r.bad["client_id"]:
@@ -182,7 +184,8 @@ func (r *reader) recorder(f recorderFile) Recorder {
 	return out
 }
 
-// recorderBroker checks the way to the broker as the agent's file does.
+// recorderBroker checks the way to the broker as the agent's file does, with the same
+// errors. No file is opened.
 func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
 	// The word means a broker inside of the process, and this one has none.
 	if m.Server == "embedded" {
@@ -252,7 +255,8 @@ func (r *reader) database(text string) string {
 	return text
 }
 
-// hasPassword reports whether an address has a password.
+// hasPassword reports whether an address has a password, before the host or as a
+// parameter, which the driver takes as well.
 func hasPassword(u *url.URL) bool {
 	_, has := u.User.Password()
 	return has || u.Query().Has("password")

@@ -26,6 +26,7 @@ type line struct {
 	note string
 }
 
+// lines are the rows of the table, in its order and in that of a round.
 var lines = []line{
 	{"batch inserts, SQLite", ceiling, "5,000 rows a transaction into the same table, no broker"},
 	{"broker", brokerCeiling, "Mosquitto to a subscriber that only acknowledges"},
@@ -35,7 +36,7 @@ var lines = []line{
 	{"one row a callback", callback, "paho, an INSERT and a COMMIT in each callback; fewer messages"},
 }
 
-// A bench is one run.
+// A bench is one run. dir and server change with each measurement.
 type bench struct {
 	n      int    // readings
 	dir    string // of this round and line
@@ -61,6 +62,8 @@ func main() {
 	}
 }
 
+// run measures all lines in turn and prints the table; nothing of it stays behind but
+// the databases that it made on a PostgreSQL server.
 func run(ctx context.Context, n, rounds int, dir, server string, long bool) error {
 	// On the disk that is to be measured: a tmpfs has no fsync to wait for.
 	work, err := os.MkdirTemp(dir, "recorder-bench-")

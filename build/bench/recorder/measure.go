@@ -46,6 +46,7 @@ func reading(i int) (topic, payload string) {
 		`{"ts":%d,"boot":"17-9f3c02ab","seq":%d,"value":%d.25,"unit":"%%"}`, 1_763_640_000_000+i, i/(agents*streams)+1, i%50)
 }
 
+// build builds the program under measurement from the tree as it is.
 func build(ctx context.Context, binary string) error {
 	out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/recorder").CombinedOutput()
 	if err != nil {
@@ -84,7 +85,8 @@ func (b *bench) open(name, options string) (*sql.DB, error) {
 	return sql.Open("pgx", name)
 }
 
-// ceiling inserts the readings in batches, without broker and bookkeeping.
+// ceiling inserts the readings in batches, without broker and bookkeeping: no recorder
+// can be faster with these tables and this disk.
 func ceiling(ctx context.Context, b *bench) (float64, error) {
 	// The same tables with the same indexes: it is them that cost.
 	name, err := b.database(ctx)
@@ -185,7 +187,8 @@ func flood(addr string, n int) error {
 	return <-acked
 }
 
-// brokerCeiling is what Mosquitto delivers to a subscriber that only acknowledges.
+// brokerCeiling is what Mosquitto delivers to a subscriber that only acknowledges: no
+// recorder can be faster through this broker.
 func brokerCeiling(ctx context.Context, b *bench) (float64, error) {
 	m, err := mosquitto.Start(b.dir, unbounded)
 	if err != nil {
@@ -220,7 +223,9 @@ func brokerCeiling(ctx context.Context, b *bench) (float64, error) {
 	return rate, <-sent
 }
 
-// recorder is the whole way: Mosquitto, and the program with its file.
+// recorder is the whole way: the publisher, Mosquitto, and the program with its
+// database, all on this machine's cores. The time ends when the last reading is
+// committed, as another connection to the database sees it.
 func recorder(ctx context.Context, b *bench) (float64, error) {
 	m, err := mosquitto.Start(b.dir, unbounded)
 	if err != nil {
@@ -294,7 +299,8 @@ func peakMemory(pid int) int {
 	return kb
 }
 
-// callback is the subscriber of tutorials: one row, one COMMIT, in the callback.
+// callback is the subscriber of tutorials: one row, one COMMIT, in the callback. The
+// table is as simple as theirs, without an index, which flatters it.
 func callback(ctx context.Context, b *bench) (float64, error) {
 	// It is two orders slower, and its rate does not depend on the number.
 	n := max(b.n/50, 100)

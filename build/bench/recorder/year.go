@@ -59,6 +59,7 @@ func year(ctx context.Context, b *bench) error {
 	return memory(ctx, b, database)
 }
 
+// fillYear stores the year by Commit, as the recorder does, in batches of 20,000.
 func fillYear(ctx context.Context, s *store.Store, from int64) error {
 	var batch []store.Item
 	// In the order in which ten nodes would have sent it.
@@ -78,7 +79,8 @@ func fillYear(ctx context.Context, s *store.Store, from int64) error {
 	return nil
 }
 
-// queries prints the medians of what the pages ask.
+// queries prints the medians of what the pages ask: an hour, a day, a week and a year of
+// one stream, and the fleet.
 func queries(ctx context.Context, s *store.Store, end int64) error {
 	buckets := func(days int64, width time.Duration) func() error {
 		return func() error {

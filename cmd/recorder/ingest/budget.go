@@ -10,6 +10,7 @@ type budget struct {
 	left int       // guarded by mu; may be negative after one large take
 }
 
+// newBudget returns a budget of so many bytes.
 func newBudget(bytes int) *budget {
 	b := &budget{left: bytes}
 	b.room.L = &b.mu
@@ -27,7 +28,7 @@ func (b *budget) take(n int) {
 	b.left -= n
 }
 
-// give gives n back.
+// give gives n back, which take has taken, and wakes the goroutine that waits.
 func (b *budget) give(n int) {
 	b.mu.Lock()
 	b.left += n

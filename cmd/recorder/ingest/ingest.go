@@ -92,7 +92,8 @@ func (o Options) filters() []string {
 }
 
 // note says that there is a connection, in the log and in the store, where it
-// explains what is missing.
+// explains what is missing. It comes before the first message of the connection is
+// stored, and tries until the store takes it.
 func note(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn, started bool) error {
 	o.Log.Info("connected", "server", conn.Server, "mqtt", map[byte]string{4: "3.1.1", 5: "5"}[conn.Version],
 		"session", map[bool]string{true: "new", false: "resumed"}[conn.Fresh])
@@ -158,7 +159,8 @@ func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) err
 	return err
 }
 
-// A writer commits what was read. One goroutine has it.
+// A writer commits what was read. One goroutine has it. batch and acks are of the same
+// messages, in the order of arrival; their memory is used again for each batch.
 type writer struct {
 	o     Options
 	sink  Sink
@@ -260,14 +262,16 @@ func until(ctx context.Context, log *slog.Logger, do func(context.Context) error
 }
 
 // A backoff gives the pauses between attempts: 0.2 s to 0.4 s at first, then up to
-// 10 s to 20 s.
+// 10 s to 20 s. They are random, so that several recorders do not come back at once.
 type backoff struct{ base time.Duration }
 
+// next returns the next pause.
 func (b *backoff) next() time.Duration {
 	b.base = min(max(2*b.base, 200*time.Millisecond), 10*time.Second)
 	return b.base + rand.N(b.base)
 }
 
+// sleep waits, or returns early when ctx is done.
 func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

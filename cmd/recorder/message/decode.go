@@ -29,7 +29,9 @@ func decodeReading(payload []byte) (Reading, error) {
 	return r, err
 }
 
-// decodePlain decodes a bare number or word. JSON's true and false are words, too.
+// decodePlain decodes a bare number or word, as displays and simple devices publish
+// them. value is NaN for a word, state empty for a number. JSON's true and false are
+// words, too: outside of an object nobody says what they are.
 func decodePlain(text []byte) (value float64, state string, err error) {
 	// Some publish a JSON string in place of the bare word.
 	word := string(text)
@@ -69,6 +71,7 @@ func isNumber(word string) bool {
 	return digits >= 0 && strings.Trim(word, "0123456789+-.eE") == "" && isFloat(word)
 }
 
+// isFloat reports whether a word has the syntax of a number.
 func isFloat(word string) bool {
 	// Out of range is still meant as a number: it is refused as one, not stored as a word.
 	_, err := strconv.ParseFloat(word, 64)
@@ -88,7 +91,8 @@ type object struct {
 	Historical bool            `json:"historical"`
 }
 
-// decodeObject decodes a reading as a JSON object.
+// decodeObject decodes a reading as a JSON object. The agent's has a key; those of
+// others may have a time, and need a value.
 func decodeObject(text []byte) (Reading, error) {
 	// It also refuses what stands behind the object.
 	var o object
@@ -112,7 +116,8 @@ func decodeObject(text []byte) (Reading, error) {
 	return r, r.setValue(o.Value)
 }
 
-// setValue reads the member value of an object.
+// setValue reads the member value of an object. The agent's is a number, or null with
+// an error; others also publish words and truth values.
 func (r *Reading) setValue(raw json.RawMessage) error {
 	// NaN stands for NULL; a number that is not finite never comes out of JSON.
 	r.Value = math.NaN()
@@ -144,7 +149,8 @@ func (r *Reading) setValue(raw json.RawMessage) error {
 	return nil
 }
 
-// key checks the key of a reading or an event: there are both parts or none.
+// key checks the key of a reading or an event: there are both parts or none. Half a key
+// would be taken for a publisher without keys, and its second copies for readings.
 func key(boot string, seq json.Number) (Key, error) {
 	if boot == "" && seq == "" {
 		return Key{}, nil
@@ -191,8 +197,8 @@ func confidence(word string) Confidence {
 	return "unsynced"
 }
 
-// clean bounds a text and makes it one that every database takes: valid UTF-8
-// without the character 0.
+// clean bounds a text to a number of bytes and makes it one that every database takes:
+// valid UTF-8 without the character 0.
 func clean(text string, limit int) string {
 	// The cut may be inside of a character; what is left of it goes with the next line.
 	if len(text) > limit {
@@ -234,6 +240,7 @@ func unmarshalAgent(payload []byte, v any) error {
 	return nil
 }
 
+// decodeHealth decodes a heartbeat. The members are matched without regard to case.
 func decodeHealth(device string, payload []byte) (any, error) {
 	// Members that are not named here are for other readers.
 	var h struct {

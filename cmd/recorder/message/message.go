@@ -29,7 +29,7 @@ type Key struct {
 	Seq  int64  // from 1; 0: there is no key
 }
 
-// A Reading is one measurement of a stream.
+// A Reading is one measurement of a stream. It has a Value, a State, both, or an Error.
 type Reading struct {
 	Device, Stream string
 	Key                       // zero for the payloads of other publishers
@@ -53,6 +53,7 @@ type Confidence string
 // Better reports whether a time is to replace one of the other confidence.
 func (c Confidence) Better(than Confidence) bool { return c.rank() > than.rank() }
 
+// rank orders what vouches for a time. What a later version may say ranks lowest.
 func (c Confidence) rank() int {
 	switch c {
 	case "":
@@ -86,14 +87,16 @@ type Birth struct {
 	Retained                        bool // this boot began before the recorder subscribed
 }
 
-// A Presence is the content of agent/status, the agent's will included.
+// A Presence is the content of agent/status, the agent's will included. Anything but
+// "online" counts as offline.
 type Presence struct {
 	Device   string
 	Online   bool
 	Retained bool
 }
 
-// A Health is an agent's heartbeat.
+// A Health is an agent's heartbeat, as of TS. Lists that are not read stay in the
+// retained message.
 type Health struct {
 	Device  string
 	TS      int64 // Unix milliseconds
@@ -115,7 +118,8 @@ type BadError struct{ Reason, Text string }
 
 func (e *BadError) Error() string { return e.Reason + ": " + e.Text }
 
-// bad makes a BadError.
+// bad makes a BadError. The text is for a person who looks into the quarantine; it
+// repeats at most a word of the payload, which is kept there itself.
 func bad(reason, format string, args ...any) error {
 	return &BadError{reason, fmt.Sprintf(format, args...)}
 }

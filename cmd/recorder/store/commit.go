@@ -38,7 +38,8 @@ type Result struct {
 	Refused     int // of unknown devices
 }
 
-// A commit is one transaction with a batch.
+// A commit is one transaction with a batch. It belongs to the goroutine that called
+// Commit, and nothing of it outlives the transaction but what Store remembers.
 type commit struct {
 	transaction
 	s         *Store
@@ -51,7 +52,8 @@ type commit struct {
 	Result
 }
 
-// A row is one row of the table reading.
+// A row is one row of the table reading, before it is inserted. received_at is that of
+// the first copy, which is the one that is inserted.
 type row struct {
 	stream int64
 	at     int64
@@ -123,7 +125,8 @@ func (c *commit) store(batch []Item) error {
 	return nil
 }
 
-// item stores one message, or puts its reading into rows or later.
+// item stores one message, or puts its reading into rows or later. The order of the
+// batch is that of arrival, and gaps rely on it.
 func (c *commit) item(it *Item) error {
 	// What is bad may have no device that could be known.
 	if it.Bad != nil {
@@ -163,7 +166,7 @@ func (c *commit) known(it *Item, device string, do func(id int64) error) error {
 }
 
 // device returns the ID of a device, and registers it if the configuration allows
-// that. It is -1 for one that stays unknown.
+// that. It is -1 for one that stays unknown. at is when it was first heard of.
 func (c *commit) device(name string, at int64) (int64, error) {
 	if id, ok := c.s.devices[name]; ok {
 		return id, nil
@@ -242,7 +245,8 @@ func (c *commit) reading(it *Item, r message.Reading) error {
 	})
 }
 
-// columns are those of the table reading, in the order of row.args.
+// columns are those of the table reading, in the order of row.args. Users query them by
+// name, so their order in the table does not matter to anybody.
 const columns = "stream_id, boot, seq, ts, received_at, value, state, unit, error, clock, historical"
 
 // args are the values of the columns.
@@ -251,7 +255,7 @@ func (r *row) args(to []any) []any {
 		text(r.Unit), text(r.Error), text(string(r.Clock)), r.Historical)
 }
 
-// text is NULL for an empty one.
+// text is NULL for an empty one: a query for what has an error is "error IS NOT NULL".
 func text(s string) any {
 	if s == "" {
 		return nil
@@ -259,7 +263,8 @@ func text(s string) any {
 	return s
 }
 
-// number is NULL for 0.
+// number is NULL for 0, which is no number that an agent gives. In a unique index
+// NULLs differ from each other, so readings without a key never are second copies.
 func number(n int64) any {
 	if n == 0 {
 		return nil
@@ -267,7 +272,7 @@ func number(n int64) any {
 	return n
 }
 
-// value is NULL for NaN.
+// value is NULL for NaN, which stands for a value that there is not.
 func value(v float64) any {
 	if math.IsNaN(v) {
 		return nil
@@ -363,7 +368,9 @@ func (c *commit) compareLater() error {
 	return nil
 }
 
-// improve replaces the time of a stored reading if that of a second copy is better.
+// improve replaces the time of a stored reading if that of a second copy is better: an
+// agent without a clock sends what it has, and sends it again once it knows more. ts
+// and clock are those that are stored. Value and state are of the same measurement.
 func (c *commit) improve(r *row, ts int64, clock message.Confidence) error {
 	if !r.Clock.Better(clock) {
 		return nil
@@ -377,7 +384,8 @@ func (c *commit) improve(r *row, ts int64, clock message.Confidence) error {
 	return err
 }
 
-// quarantine keeps a message that cannot be stored.
+// quarantine keeps a message that cannot be stored, with the reason. It is acknowledged
+// with the batch: one that never is would stop the broker's queue for us.
 func (c *commit) quarantine(it *Item, reason, detail string) error {
 	c.Quarantined++
 	// PostgreSQL takes neither invalid UTF-8 nor the character 0 in a text.
@@ -404,7 +412,8 @@ func (c *commit) trimQuarantine() error {
 	return err
 }
 
-// saveCounters adds the result to the table counter.
+// saveCounters adds the result to the table counter, in the same transaction: so the
+// sums are exact, whatever is killed.
 func (c *commit) saveCounters() error {
 	// In the order of a map: in PostgreSQL two recorders may wait for each other, and the
 	// one that is refused commits again.

@@ -22,7 +22,9 @@ type sequenceKey struct {
 	boot   string
 }
 
-// A sequence is what is known of the numbers of one boot. It lives for one commit.
+// A sequence is what is known of the numbers of one boot. It lives for one commit. Each
+// number up to last is stored, or in a hole, or in a declared span; a number in the
+// last may be stored nevertheless.
 type sequence struct {
 	sequenceKey
 	last     int64 // the highest number that arrived; 0: none
@@ -34,10 +36,11 @@ type sequence struct {
 	filled   []span // what was missing for longer than settled, in the order of arrival
 }
 
-// A span is the numbers from and to, and all between.
+// A span is the numbers from and to, and all between. It has at least one.
 type span struct{ from, to int64 }
 
-// A hole is a span of missing numbers.
+// A hole is a span of missing numbers. Those of a sequence do not overlap, and all are
+// below its highest number.
 type hole struct {
 	span
 	id                  int64 // in the table gap; 0: not yet there
@@ -132,7 +135,8 @@ func (c *commit) sequence(stream int64, boot string) (*sequence, error) {
 	return q, nil
 }
 
-// load reads the gaps of a boot.
+// load reads the gaps of a boot, once. Most batches need none: all numbers follow each
+// other.
 func (c *commit) load(q *sequence) error {
 	if q.loaded {
 		return nil
@@ -154,7 +158,8 @@ func (c *commit) load(q *sequence) error {
 		"WHERE stream_id = ? AND boot = ? AND state <> 'filled' ORDER BY from_seq"), q.stream, q.boot)
 }
 
-// arrived notes a number, and reports whether it surely is the first copy.
+// arrived notes a number that came at a time, and reports whether it surely is the first
+// copy. Where it is not sure, the table reading has to be asked.
 func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
 	// The usual case: the next number. It needs no look at the gaps.
 	if seq > q.last {
@@ -221,7 +226,7 @@ func without(s span, minus []span) []span {
 }
 
 // fill takes a number out of the hole that it is in, and reports whether there was
-// one. A hole that was open for long leaves a trace.
+// one. at is when it came. A hole that was open for long leaves a trace.
 func (q *sequence) fill(seq, at int64) bool {
 	for i := range q.holes {
 		h := &q.holes[i] // they do not overlap: the first that matches is the one
@@ -266,7 +271,8 @@ func (q *sequence) cut(i int, out span) {
 	}
 }
 
-// declare notes a loss that the agent has declared.
+// declare notes a loss that the agent has declared. It may come before the numbers that
+// it is about are missed, or after.
 func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 	if err := c.load(q); err != nil {
 		return err
@@ -287,7 +293,8 @@ func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 	return err
 }
 
-// saveSequences writes what has changed in the sequences and their holes.
+// saveSequences writes what has changed in the sequences and their holes, at the end of
+// the batch: a hole that was noticed and filled in it never is a row.
 func (c *commit) saveSequences() error {
 	var args []any
 	for _, q := range c.sequences {

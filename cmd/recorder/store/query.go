@@ -54,8 +54,8 @@ func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 	return all, err
 }
 
-// Register adds devices, so that the recorder stores what they send. It reports how
-// many were not there.
+// Register adds devices, so that the recorder stores what they send even where unknown
+// ones are refused. It reports how many were not there.
 func (s *Store) Register(ctx context.Context, names []string, at time.Time) (added int64, err error) {
 	// A recorder that runs sees them with its next commit.
 	for _, name := range names {
@@ -74,7 +74,8 @@ func (s *Store) Register(ctx context.Context, names []string, at time.Time) (add
 	return added, nil
 }
 
-// deviceID returns the ID of a device; the error is ErrUnknown if there is none.
+// deviceID returns the ID of a device; the error is ErrUnknown if there is none, and
+// has its name for a person.
 func (s *Store) deviceID(ctx context.Context, name string) (id int64, err error) {
 	err = s.read.QueryRowContext(ctx, s.sql("SELECT id FROM device WHERE name = ?"), name).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -238,7 +239,8 @@ func (s *Store) streamID(ctx context.Context, device, stream string) (id int64, 
 	return id, err
 }
 
-// A StreamInfo is a stream with its newest reading.
+// A StreamInfo is a stream with its newest reading by the time of measurement. Of a
+// stream without any, TS is 0.
 type StreamInfo struct {
 	Name string
 	Last Row
@@ -275,7 +277,8 @@ func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, e
 	return last, err
 }
 
-// An Event is one row of the table event.
+// An Event is one row of the table event. JSON is the whole object, with the details
+// that each kind of event has.
 type Event struct {
 	TS, ReceivedAt int64
 	Name, JSON     string

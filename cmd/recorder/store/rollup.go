@@ -18,7 +18,8 @@ const (
 // An hourKey is one hour of one stream: ts is its begin. Days have the same type.
 type hourKey struct{ stream, ts int64 }
 
-// touch notes that the readings of an hour change.
+// touch notes that the readings of an hour change. Times are not negative, so the
+// remainder is the way to the begin of the hour.
 func (c *commit) touch(stream, ts int64) { c.hours[hourKey{stream, ts - ts%hour}] = true }
 
 // markHours marks the hours that a commit touched. The conflict locks the mark, so
@@ -85,7 +86,8 @@ func (s *Store) RollUp(ctx context.Context) (hours int, err error) {
 	}
 }
 
-// rollSome computes a few hours in one transaction.
+// rollSome computes a few hours in one transaction, and returns how many. Two callers
+// may compute the same hour: the second waits for the first, and finds the same.
 func (s *Store) rollSome(ctx context.Context) (int, error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
@@ -123,7 +125,8 @@ func (s *Store) rollSome(ctx context.Context) (int, error) {
 	return len(dirty), tx.Commit()
 }
 
-// rollHour computes one hour from its readings.
+// rollHour computes one hour from its readings. What has no value counts as an error
+// only if it says why; words without a number count as neither.
 func (t transaction) rollHour(h hourKey) error {
 	// Deleted first: the last reading may have left the hour for another one.
 	if _, err := t.exec("DELETE FROM reading_hour WHERE stream_id = ? AND ts = ?", h.stream, h.ts); err != nil {
@@ -135,7 +138,8 @@ func (t transaction) rollHour(h hourKey) error {
 	return err
 }
 
-// rollDay computes one day from its hours.
+// rollDay computes one day from its hours, which are fewer than its readings and exact:
+// a mean is kept as a sum and a number.
 func (t transaction) rollDay(d hourKey) error {
 	if _, err := t.exec("DELETE FROM reading_day WHERE stream_id = ? AND ts = ?", d.stream, d.ts); err != nil {
 		return err
@@ -186,7 +190,8 @@ func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retain
 	return r, nil
 }
 
-// moveHorizon makes the hours before a time final: they are computed, and not again.
+// moveHorizon makes the hours before a time final: they are computed, and not again. It
+// never moves back: readings before an earlier horizon are gone.
 func (s *Store) moveHorizon(ctx context.Context, before int64) error {
 	for {
 		// Everything that is to be deleted has to be in the hours and days first.

@@ -35,7 +35,8 @@ type Options struct {
 	MaxQuarantine int    // rows of the table quarantine at most
 }
 
-// A Store is an open database.
+// A Store is an open database. Its fields do not change after Open, but for those of
+// Commit.
 type Store struct {
 	options Options
 	dialect
@@ -66,7 +67,7 @@ type dialect struct {
 const maxCached = 50_000
 
 // Open opens a database, creates it if it is a file that is not there, and brings
-// its tables to this version. The error names what to change.
+// its tables to this version. The error names what to change. The caller closes it.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s, err := open(ctx, o, true)
 	if err != nil {
@@ -92,6 +93,7 @@ func OpenExisting(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// open opens a database as it is. create: a SQLite file that is not there is made.
 func open(ctx context.Context, o Options, create bool) (*Store, error) {
 	s := &Store{options: o, inserts: map[int]*sql.Stmt{}}
 	s.forget()
@@ -192,7 +194,8 @@ func (s *Store) begin(ctx context.Context) (transaction, error) {
 	return transaction{tx, s.dialect, ctx}, err
 }
 
-// exec runs a statement, and returns how many rows it changed.
+// exec runs a statement, and returns how many rows it changed. After an error the
+// transaction can only be rolled back: PostgreSQL refuses everything else.
 func (t transaction) exec(text string, args ...any) (int64, error) {
 	r, err := t.ExecContext(t.ctx, t.sql(text), args...)
 	if err != nil {

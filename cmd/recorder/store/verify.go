@@ -13,7 +13,8 @@ const (
 	Unexplained   = ""
 )
 
-// A Verdict is what is known of one device's history.
+// A Verdict is what is known of one device's history. All but the gaps are numbers of
+// readings, over all streams and boots.
 type Verdict struct {
 	Readings    int64 // with a key, in the table
 	Filled      int64 // missing once, and arrived
@@ -76,7 +77,8 @@ func (s *Store) Verify(ctx context.Context, device string) (v Verdict, err error
 }
 
 // explain says which limit of the broker explains a missing span: a connection that
-// was made between the arrivals of its neighbours.
+// was made between the arrivals of its neighbours. Within a boot a stream arrives in
+// order, so what is missing would have come between these two.
 func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
 	// The first boot that we know of has no neighbour before its first number. Its retained
 	// birth tells whether it was there before our session.

@@ -34,7 +34,7 @@ const maxControl = 64 << 10
 // errPacket says that what the broker sends is not MQTT.
 var errPacket = errors.New("the broker sends a packet that is not valid")
 
-// A header is the begin of a packet.
+// A header is the begin of a packet: MQTT 5, section 2.1.
 type header struct {
 	kind, flags byte
 	length      int // bytes behind it
@@ -193,12 +193,14 @@ func packet(first byte, body []byte) []byte {
 	return append(binary.AppendUvarint([]byte{first}, uint64(len(body))), body...)
 }
 
-// appendText appends a text with its length in front. It has at most 65,535 bytes.
+// appendText appends a text with its length in front: MQTT 5, section 1.5.4. It has at
+// most 65,535 bytes, which package config sees to.
 func appendText(b []byte, text string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...)
 }
 
-// connect encodes a CONNECT that resumes the session.
+// connect encodes a CONNECT that resumes the session, or begins one that the broker
+// keeps for ever. keepAlive is in seconds, window in messages.
 func connect(version byte, clientID, username, password string, keepAlive, window uint16) []byte {
 	const hasPassword, hasUser = 1 << 6, 1 << 7
 	var flags byte // no clean start, no will

@@ -64,7 +64,8 @@ type Conn struct {
 	pinging   sync.WaitGroup
 }
 
-// A refusedError is the code of a CONNACK that is no success.
+// A refusedError is the code of a CONNACK that is no success. Its text says which key
+// of the configuration to change, where that may help.
 type refusedError byte
 
 func (e refusedError) Error() string {
@@ -137,6 +138,7 @@ func (p *patient) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// dial connects to one server with one version of MQTT: 5, or 4 for 3.1.1.
 func dial(ctx context.Context, o Options, server *url.URL, version byte) (*Conn, error) {
 	// Files of passwords and certificates are read anew for each connection.
 	socket, password, err := o.Broker.OpenSocket(ctx, server)
@@ -224,7 +226,8 @@ func (c *Conn) open(password string) error {
 	return c.write(subscribe(c.Version, 1, c.options.Filters))
 }
 
-// granted checks the answer to SUBSCRIBE.
+// granted checks the answer to SUBSCRIBE. A broker may grant less than was asked for, or
+// refuse one filter and grant the other: then what comes would not be all.
 func (c *Conn) granted(answer []byte) error {
 	// The codes are the last bytes; in MQTT 5 properties come before.
 	n := len(c.options.Filters)
@@ -267,7 +270,7 @@ func (c *Conn) Read() (Message, error) {
 	}
 }
 
-// answer judges a packet that is no PUBLISH.
+// answer judges a packet that is no PUBLISH. An error ends the connection.
 func (c *Conn) answer(kind byte, body []byte) error {
 	const takenOver = 0x8e
 	// What else a broker may send needs no answer: nothing is published here.
@@ -307,7 +310,8 @@ func (c *Conn) Acknowledge(messages []Message) error {
 // maxWrite is how long the broker may take to accept what is written.
 const maxWrite = 30 * time.Second
 
-// write writes whole packets.
+// write writes whole packets. It fails if the broker does not take them in time; then
+// the connection is of no use any more.
 func (c *Conn) write(b []byte) error {
 	// Acknowledgements and pings come from different goroutines; packets must not mix.
 	c.writing.Lock()
@@ -318,7 +322,8 @@ func (c *Conn) write(b []byte) error {
 }
 
 // ping sends PINGREQ until the connection is closed. That the broker answers is seen
-// by Read, as long as it is called.
+// by Read, as long as it is called. If one cannot be written, it closes the socket, and
+// Read ends.
 func (c *Conn) ping() {
 	// Also while the store is busy and nothing is read: the broker sees that we are there.
 	t := time.NewTicker(c.pingEvery)
