@@ -10,6 +10,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
+// outputStream is the stream of an output.
+func outputStream(name, class string) sensors.Stream {
+	return sensors.Stream{Name: name, Kind: "output", Priority: sensors.Alarm,
+		Quantity: sensors.Quantity{Name: "output", Class: class, States: []string{"off", "on"}}}
+}
+
 // TestOutputsAreReadAsWritten has every key once.
 func TestOutputsAreReadAsWritten(t *testing.T) {
 	cfg, err := Parse("f", []byte(`
@@ -32,19 +38,15 @@ outputs:
 	if !cfg.Commands {
 		t.Error("an output's program does not count as a command: who may write the file has the agent's rights")
 	}
-	stream := func(name, class string) sensors.Stream {
-		return sensors.Stream{Name: name, Kind: "output", Priority: sensors.Alarm,
-			Quantity: sensors.Quantity{Name: "output", Class: class, States: []string{"off", "on"}}}
-	}
 	want := []outputs.Spec{
-		{Stream: stream("siren", "siren"), MaxOn: 3 * time.Minute, Rest: time.Minute},
-		{Stream: stream("pump", ""), Commands: true,
+		{Stream: outputStream("siren", "siren"), MaxOn: 3 * time.Minute, Rest: time.Minute},
+		{Stream: outputStream("pump", ""), Commands: true,
 			Confirm:  &outputs.Confirm{Stream: "aux", Is: "open", Within: 3 * time.Second},
 			LinkLost: &outputs.LinkLost{After: 10 * time.Minute}},
-		{Stream: stream("gate", ""), MaxOn: 500 * time.Millisecond, Pulse: 500 * time.Millisecond,
+		{Stream: outputStream("gate", ""), MaxOn: 500 * time.Millisecond, Pulse: 500 * time.Millisecond,
 			Interlock: []string{"siren"}},
-		{Stream: stream("lock", ""), Safe: true, MaxOn: 10 * time.Second},
-		{Stream: stream("bell", ""), MaxOn: time.Minute},
+		{Stream: outputStream("lock", ""), Safe: true, MaxOn: 10 * time.Second},
+		{Stream: outputStream("bell", ""), MaxOn: time.Minute},
 	}
 	for i, got := range cfg.Outputs {
 		line := got.Line

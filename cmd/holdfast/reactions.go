@@ -28,7 +28,8 @@ type reactions struct {
 // memory alone, and put may wait for the disk.
 func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
-		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log}),
+		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log,
+		Watch: func(output string) func(time.Duration) { return a.manager.Loop("output " + output) }}),
 		memory: orders.NewMemory(a.queue.Boot())}
 	state := arming.NewStore(filepath.Join(filepath.Dir(a.cfg.Queue.Path), arming.FileName))
 	r.rules = rules.NewRunner(rules.Wiring{Do: r.outputs.Do, Store: state,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,63 @@ func TestALineThatFailsIsMadeSafeWhenItAnswersAgain(t *testing.T) {
 		h.want("siren", "off by start", "on by rule:x for 1m", "null: "+errBus.Error(), "off by fault")
 		if got := h.eventNames(); !slices.Equal(got, []string{"output_fault", "recovered"}) {
 			t.Error(got)
+		}
+	})
+}
+
+// A relay that switches disturbs its own bus: one transfer that fails costs nothing.
+func TestOneTransferThatFailsIsTriedAgain(t *testing.T) {
+	for calls := range 2 { // of a Set and of the Get after it
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t, spec("siren", nil))
+			h.lines["siren"].with(func(l *fakeLine) { l.failOnce = calls + 1 })
+			if got := h.order(on("siren", 0, "x")); got != "done" || !h.lines["siren"].is() {
+				t.Errorf("call %d fails: %s", calls, got)
+			}
+			time.Sleep(time.Second / 2)
+			h.lines["siren"].with(func(l *fakeLine) { l.failOnce = 1 })
+			time.Sleep(10 * time.Second)
+			h.stop()
+			h.want("siren", "off by start", "on by x for 1m", "off by stop")
+		})
+	}
+}
+
+// The watchdog hears from an output, and how long it will be silent: no longer than until
+// what is due next, so that one that does not wake is found.
+func TestTheWatchdogKnowsWhatIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var within time.Duration
+		h := newHouse(t)
+		h.to.Watch = func(string) func(time.Duration) {
+			return func(d time.Duration) {
+				mu.Lock()
+				defer mu.Unlock()
+				within = d
+			}
+		}
+		says := func() time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			return within
+		}
+		h.lines["siren"] = &fakeLine{}
+		h.change(spec("siren", nil))
+		if got := says(); got != lookBusy+busyLimit {
+			t.Errorf("at the start: %v", got)
+		}
+		time.Sleep(10 * time.Second)
+		if got := says(); got != lookIdle+busyLimit {
+			t.Errorf("at its safe level: %v", got)
+		}
+		h.order(on("siren", 700*time.Millisecond, "x"))
+		if got := says(); got != 700*time.Millisecond+busyLimit {
+			t.Errorf("on for 0.7 s: %v", got)
+		}
+		h.stop()
+		if got := says(); got != 0 {
+			t.Errorf("at the end: %v", got)
 		}
 	})
 }
@@ -166,10 +224,10 @@ func TestADiskThatHangsHoldsUpNoTimer(t *testing.T) {
 // says has the auxiliary contact of a pump say something.
 func says(state string) sensors.Reading { return sensors.Reading{Stream: "aux", State: state} }
 
+// confirmed has a pump confirm what it does by its auxiliary contact.
+func confirmed(s *Spec) { s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: 3 * time.Second} }
+
 func TestAContactorHasToConfirm(t *testing.T) {
-	confirmed := func(s *Spec) {
-		s.Confirm = &Confirm{Stream: "aux", Is: "running", Within: 3 * time.Second}
-	}
 	running := "null: is told to be on, and aux says stopped"
 	for name, c := range map[string]struct {
 		do   func(h *house)

@@ -3,6 +3,7 @@ package outputs
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,55 +81,46 @@ type plainHouse struct {
 	down    time.Time
 }
 
+// next is what happens first by itself until a time; "" for nothing.
+func (o *plainOutput) next(now, down time.Time) (what string, at time.Time) {
+	longest, endless, remote := time.Time{}, false, false
+	for _, order := range o.orders {
+		endless = endless || order.end.IsZero()
+		remote = remote || order.remote
+		longest = later(longest, order.end)
+	}
+	at = now.Add(time.Nanosecond)
+	note := func(name string, when time.Time) {
+		if when.Before(at) {
+			what, at = name, when
+		}
+	}
+	if !endless {
+		note("timer", longest)
+	}
+	if o.spec.MaxOn > 0 {
+		note("max", o.left.Add(o.spec.MaxOn))
+	}
+	if remote && o.spec.LinkLost != nil && !down.IsZero() {
+		note("lost", later(down.Add(o.spec.LinkLost.After), o.left))
+	}
+	return what, at
+}
+
 // advance does what happens by itself until a time, in its order.
 func (o *plainOutput) advance(now, down time.Time) {
 	for o.away {
-		longest, endless, remote := time.Time{}, false, false
-		for _, order := range o.orders {
-			endless = endless || order.end.IsZero()
-			remote = remote || order.remote
-			if order.end.After(longest) {
-				longest = order.end
-			}
-		}
-		what, at := "", now.Add(time.Nanosecond)
-		note := func(name string, when time.Time) {
-			if when.Before(at) {
-				what, at = name, when
-			}
-		}
-		if !endless {
-			note("timer", longest)
-		}
-		if o.spec.MaxOn > 0 {
-			note("max", o.left.Add(o.spec.MaxOn))
-		}
-		if remote && o.spec.LinkLost != nil && !down.IsZero() {
-			note("lost", later(down.Add(o.spec.LinkLost.After), o.left))
-		}
-		switch what {
+		switch what, at := o.next(now, down); what {
 		case "":
 			return
 		case "lost":
-			var local []plainOrder
-			for _, order := range o.orders {
-				if !order.remote {
-					local = append(local, order)
-				}
-			}
-			o.orders = local
-			o.away = len(local) > 0
-			// What is left may have been over already: the remote order alone kept it away.
-			if o.away {
-				continue
-			}
+			o.orders = slices.DeleteFunc(o.orders, func(order plainOrder) bool { return order.remote })
+			o.away = len(o.orders) > 0
 		case "max":
-			o.rest = at.Add(o.spec.Rest)
-			o.away = false
+			o.rest, o.away, o.orders = at.Add(o.spec.Rest), false, nil
 		case "timer":
-			o.away = false
+			o.away, o.orders = false, nil
 		}
-		o.orders = nil
 	}
 }
 

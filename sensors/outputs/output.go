@@ -19,6 +19,8 @@ type output struct {
 	ended chan struct{} // closed when run has returned
 	stop  context.CancelFunc
 
+	progress func(within time.Duration) // see Wiring.Watch
+
 	plan  plan
 	port  port
 	watch watch
@@ -35,6 +37,10 @@ func newOutput(spec Spec, set *Set) *output {
 	o := &output{spec: spec, set: set, log: set.to.Log.With("output", spec.Stream.Name), inbox: newInbox(),
 		ended: make(chan struct{}), port: port{spec: spec, open: set.to.Open}, on: spec.Safe}
 	o.plan.spec = &o.spec
+	o.progress = func(time.Duration) {}
+	if set.to.Watch != nil {
+		o.progress = set.to.Watch(spec.Stream.Name)
+	}
 	o.status = Status{Name: spec.Stream.Name, Class: spec.Stream.Class, Commands: spec.Commands,
 		On: spec.Safe, Err: "starts"}
 	return o
@@ -44,6 +50,8 @@ func newOutput(spec Spec, set *Set) *output {
 // gives it back.
 func (o *output) run(ctx context.Context) {
 	defer close(o.ended)
+	defer o.progress(0)
+	o.progress(busyLimit)
 	o.start(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -56,6 +64,7 @@ func (o *output) run(ctx context.Context) {
 		case <-timer.C:
 		case <-o.port.back():
 		}
+		o.progress(busyLimit)
 		// What is due comes first: an order after the end of MaxOn finds the output at rest.
 		o.tick(ctx, time.Now())
 		for _, order := range o.inbox.take() {
@@ -63,11 +72,17 @@ func (o *output) run(ctx context.Context) {
 		}
 		if next := o.next(); next.IsZero() {
 			timer.Stop()
+			o.progress(0)
 		} else {
 			timer.Reset(time.Until(next))
+			o.progress(max(time.Until(next), 0) + busyLimit)
 		}
 	}
 }
+
+// busyLimit is for what an output does between two waits, and how late it may wake: calls of
+// its line are bounded by a second or two.
+const busyLimit = time.Minute
 
 // start opens the line, which has its safe level from the first moment.
 func (o *output) start(ctx context.Context) {

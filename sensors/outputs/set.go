@@ -26,6 +26,10 @@ type Wiring struct {
 
 	Clock *clock.Timekeeper
 	Log   *slog.Logger
+
+	// Watch returns the function by which an output says that it makes progress, and within
+	// what time it says so again; 0: nothing is due, or it has ended. nil: nobody watches.
+	Watch func(output string) (progress func(within time.Duration))
 }
 
 // A Set is the outputs that run, and can be given other ones while it does. Change and Wait

@@ -19,21 +19,25 @@ import (
 
 // A fakeLine is a line that can fail, hang and lie.
 type fakeLine struct {
-	mu     sync.Mutex
-	on     bool
-	stuck  bool          // it does not change, and says so
-	fails  error         // each call does
-	hangs  chan struct{} // each call waits until it is closed; nil: none does
-	dumb   bool          // it cannot be read back
-	sets   []string      // what it was told: "on", "off", "open", "close"
-	opens  int
-	isOpen bool
+	mu       sync.Mutex
+	on       bool
+	stuck    bool          // it does not change, and says so
+	fails    error         // each call does
+	failOnce int           // the call with this number does, counted from 1 and down
+	hangs    chan struct{} // each call waits until it is closed; nil: none does
+	dumb     bool          // it cannot be read back
+	sets     []string      // what it was told: "on", "off", "open", "close"
+	opens    int
+	isOpen   bool
 }
 
 // call waits where the line hangs, and says whether it fails.
 func (l *fakeLine) call() error {
 	l.mu.Lock()
 	hangs, fails := l.hangs, l.fails
+	if l.failOnce--; l.failOnce == 0 {
+		fails = errBus
+	}
 	l.mu.Unlock()
 	if hangs != nil {
 		<-hangs
