@@ -102,3 +102,40 @@ clock: {trust: always}
 	})
 	w.agent.stop()
 }
+
+// TestARetainedOrderOutlivesTheBrokerAndIsNeverDone: it is refused once at each of ten
+// starts of the broker, and stays there for a person to see.
+func TestARetainedOrderOutlivesTheBrokerAndIsNeverDone(t *testing.T) {
+	takesLong(t)
+	t.Parallel()
+	w := wire(t, startMosquitto(t, persistent), 0, counter+`
+outputs:
+  siren: {kind: simulated, class: siren, max_on: 3m, commands: true}
+`)
+	w.sub.order(t, "store/siren/set", "ON", true)
+	w.agent.impatient()
+	w.agent.start()
+	const starts = 10
+	for n := range starts + 1 {
+		eventually(t, comesBack, "the retained order is refused", func() bool { return len(w.sub.orderAnswers()) > n })
+		if n < starts {
+			time.Sleep(2 * time.Second) // what the broker keeps, it saves each second
+			w.broker.stop()
+			w.broker.start()
+		}
+	}
+	w.more(t, "load", 20)
+	for _, answer := range w.sub.orderAnswers() {
+		if answer != "siren  refused retained" {
+			t.Errorf("answered with %q", answer)
+		}
+	}
+	if n := len(w.sub.orderAnswers()); n != starts+1 {
+		t.Errorf("%d answers in %d connections", n, starts+1)
+	}
+	for _, a := range w.sub.on("store/siren") {
+		if a.State != "off" {
+			t.Errorf("the siren moved: %s", a.raw)
+		}
+	}
+}

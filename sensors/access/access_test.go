@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,13 +18,20 @@ import (
 
 // questions decide each ID once, as a command.Memory does.
 type questions struct {
+	mu      sync.Mutex
 	asked   map[string]time.Time
 	decided map[string]string
 }
 
-func (q *questions) Ask(output, id string, until time.Time) { q.asked[output+" "+id] = until }
+func (q *questions) Ask(output, id string, until time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.asked[output+" "+id] = until
+}
 
 func (q *questions) Decide(output, id, what string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	key := output + " " + id
 	if q.decided[key] != "" {
 		return false
@@ -36,9 +44,18 @@ func (q *questions) Decide(output, id, what string) bool {
 type site struct {
 	*Doors
 	questions
-	online bool
+	online bool // set before cards are shown
+
+	told   sync.Mutex // guards what follows until the end of the bubble
 	orders []outputs.Order
 	events []string
+}
+
+// happened is how many orders and events there are so far.
+func (s *site) happened() int {
+	s.told.Lock()
+	defer s.told.Unlock()
+	return len(s.orders) + len(s.events)
 }
 
 func at(t *testing.T, change func(*Spec), f func(s *site)) *site {
@@ -53,15 +70,24 @@ func at(t *testing.T, change func(*Spec), f func(s *site)) *site {
 	if err := os.WriteFile(name, []byte("# cards\n"+list.Head()+"\n\n"+line+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &site{questions: questions{map[string]time.Time{}, map[string]string{}}}
+	s := &site{questions: questions{asked: map[string]time.Time{}, decided: map[string]string{}}}
 	synctest.Test(t, func(t *testing.T) {
 		spec := Spec{Name: "front", Reader: "card", Output: "lock", Open: 5 * time.Second, ValidFor: 10 * time.Second,
 			Within: 2 * time.Second, AllowFile: name}
 		change(&spec)
 		s.Doors = New([]Spec{spec}, Wiring{Boot: "17-9f3c02ab", Questions: &s.questions,
-			Online: func() bool { return s.online }, Do: func(o outputs.Order) { s.orders = append(s.orders, o) },
-			Report: func(e sensors.Event) { s.events = append(s.events, e.Name+string(e.Details)) },
-			Now:    func() clock.Stamp { return clock.Stamp{} }, Log: slog.New(slog.DiscardHandler)})
+			Online: func() bool { return s.online },
+			Do: func(o outputs.Order) {
+				s.told.Lock()
+				defer s.told.Unlock()
+				s.orders = append(s.orders, o)
+			},
+			Report: func(e sensors.Event) {
+				s.told.Lock()
+				defer s.told.Unlock()
+				s.events = append(s.events, e.Name+string(e.Details))
+			},
+			Now: func() clock.Stamp { return clock.Stamp{} }, Log: slog.New(slog.DiscardHandler)})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { s.Run(ctx); close(ended) }()
@@ -108,12 +134,12 @@ func TestWithALinkTheBackEndHasTheFirstWord(t *testing.T) {
 		time.Sleep(time.Second)
 		s.Decide("lock", "17-9f3c02ab:1", "an order")
 		time.Sleep(time.Minute)
-		if len(s.orders) != 0 || len(s.events) != 0 {
+		if s.happened() != 0 {
 			panic("the list decides although an order came")
 		}
 		s.Observe(shown(2, 4711)) // and the back end is gone
 		time.Sleep(2*time.Second - time.Millisecond)
-		if len(s.orders) != 0 {
+		if s.happened() != 0 {
 			panic("the list does not wait")
 		}
 		time.Sleep(2 * time.Millisecond)
