@@ -100,6 +100,9 @@ func (p panel) axes() (h, v axis) {
 			v.min, v.max = min(v.min, at.y), max(v.max, at.y)
 		}
 	}
+	if p.logarithmic && len(p.series) > 1 {
+		v.max *= 5 // room for the names of the lines
+	}
 	return h.rounded(), v.rounded()
 }
 

@@ -33,7 +33,7 @@ func growthPanels(all []amount) []panel {
 }
 
 func streamsPanels(all []load) []panel {
-	one := func(title string, figure func(load) float64) panel {
+	one := func(title string, logarithmic bool, figure func(load) float64) panel {
 		many, single := series{name: "a stream for each reading a second"}, series{name: "one stream"}
 		for _, l := range all {
 			at := point{l.rate, figure(l)}
@@ -44,11 +44,11 @@ func streamsPanels(all []load) []panel {
 				single.points = append(single.points, at)
 			}
 		}
-		return panel{title: title, below: "readings a second", series: []series{many, single}}
+		return panel{title: title, below: "readings a second", logarithmic: logarithmic, series: []series{many, single}}
 	}
-	return []panel{one("CPU, % of a core", func(l load) float64 { return 100 * l.Core }),
-		one("memory, MiB", func(l load) float64 { return l.Memory / mib }),
-		one("bytes of a reading on disk", func(l load) float64 { return l.AtRest })}
+	return []panel{one("CPU, % of a core", false, func(l load) float64 { return 100 * l.Core }),
+		one("memory, MiB", false, func(l load) float64 { return l.Memory / mib }),
+		one("bytes of a reading on disk", true, func(l load) float64 { return l.AtRest })}
 }
 
 // growthSection is the picture, and the numbers in it.
@@ -88,7 +88,7 @@ func streamsSection(loads []load, t times) string {
 
 An agent with simulated sensors: so many streams with a reading a second each, beside one stream with as many
 readings. Processor time is counted for %v while the broker is there, bytes after %v without it: what is on disk
-after so short a time is in small blocks, which are merged later.
+after so short a time is in small blocks, which are merged later, and few readings share the first pages of the file.
 
 | streams | readings/s | CPU, %% of a core | memory, MiB | bytes of a reading on disk |
 |---:|---:|---:|---:|---:|
