@@ -19,6 +19,7 @@ func TestPostgreSQL(t *testing.T) {
 		"a set":           TestHolesBehaveLikeASet,
 		"verify":          TestVerifyExplainsWhatTheBrokerMayLose,
 		"before us":       TestABootThatWasThereBeforeUsIsExplained,
+		"first numbers":   TestTheFirstNumbersOfABootMayBeLostByTheBroker,
 		"unknown devices": TestUnknownDevicesAreTreatedAsConfigured,
 		"quarantine":      TestTheQuarantineIsBounded,
 		"SQL in names":    TestSQLInNamesIsAName,

@@ -206,6 +206,23 @@ func TestABootThatWasThereBeforeUsIsExplained(t *testing.T) {
 	}
 }
 
+// TestTheFirstNumbersOfABootMayBeLostByTheBroker: there is no neighbour before them, but
+// a birth.
+func TestTheFirstNumbersOfABootMayBeLostByTheBroker(t *testing.T) {
+	s := opened(t)
+	ctx := context.Background()
+	commitAll(t, s, Item{At: start, Message: message.Birth{Device: "porch", Boot: "1-a"}})
+	if err := s.Connected(ctx, Connection{At: time.UnixMilli(start + 5)}); err != nil {
+		t.Fatal(err)
+	}
+	commitAll(t, s, numbered(start+9, "1-a", 3), numbered(start+9, "2-b", 1),
+		got(start+9, "porch/late", `{"ts":9,"boot":"3-c","seq":5,"value":1}`))
+	v, err := s.Verify(ctx, "porch")
+	if err != nil || len(v.Gaps) != 2 || v.Gaps[0].Why != LostByBroker || v.Unexplained != 4 {
+		t.Errorf("%+v %v", v, err)
+	}
+}
+
 func TestUnknownDevicesAreTreatedAsConfigured(t *testing.T) {
 	for unknown, want := range map[string]Result{
 		"accept":     {Stored: 1, Quarantined: 1},

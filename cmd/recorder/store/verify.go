@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 )
 
 // Why a number is missing that the agent has not declared lost.
@@ -80,19 +81,21 @@ func (s *Store) Verify(ctx context.Context, device string) (v Verdict, err error
 // was made between the arrivals of its neighbours. Within a boot a stream arrives in
 // order, so what is missing would have come between these two.
 func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
-	// The first boot that we know of has no neighbour before its first number. Its retained
-	// birth tells whether it was there before our session.
+	// The first boot that we know of a stream has no neighbour before its first number. Its
+	// birth tells when it began, and whether that was before our session.
 	if !g.BeforeAt.Valid {
-		var before sql.NullBool
-		err := s.read.QueryRowContext(ctx, s.sql(`SELECT b.before_session FROM boot b JOIN device d ON d.id = b.device_id
-			WHERE d.name = ? AND b.boot = ?`), g.Device, g.Boot).Scan(&before)
+		var before bool
+		err := s.read.QueryRowContext(ctx, s.sql(`SELECT b.before_session, b.seen_at FROM boot b
+			JOIN device d ON d.id = b.device_id WHERE d.name = ? AND b.boot = ?`), g.Device, g.Boot).
+			Scan(&before, &g.BeforeAt)
 		switch {
-		case err == nil && before.Bool:
-			return LostBySession, nil
-		case err != nil && err != sql.ErrNoRows:
+		case errors.Is(err, sql.ErrNoRows):
+			return Unexplained, nil
+		case err != nil:
 			return "", err
+		case before:
+			return LostBySession, nil
 		}
-		return Unexplained, nil
 	}
 	// Both ends belong to it: a connection and the first message may share a millisecond.
 	var fresh, started, all int64
