@@ -125,22 +125,29 @@ func startRecorder(t *testing.T, addr, extra string) *recorder {
 	return startRecorderWith(t, addr, "sqlite:"+filepath.Join(t.TempDir(), "history.db"), extra)
 }
 
-// startRecorderWith starts one with a database.
+// startRecorderWith starts one with a database, and waits until it is connected.
 func startRecorderWith(t *testing.T, addr, database, extra string) *recorder {
 	t.Helper()
-	r := &recorder{conf: filepath.Join(t.TempDir(), "recorder.yaml"), database: database}
-	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\ndatabase: %q\n%s",
-		addr, r.database, extra)
-	if strings.HasPrefix(extra, "client_id:") { // the whole file
-		text = fmt.Sprintf("%s\ndatabase: %q\n", extra, database)
+	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\n%s", addr, extra)
+	if strings.HasPrefix(extra, "client_id:") { // all of it
+		text = extra
 	}
+	r := newRecorder(t, database, text)
+	r.start()
+	t.Cleanup(r.kill)
+	r.connected()
+	return r
+}
+
+// newRecorder writes the file of one; text is all of it but the database.
+func newRecorder(t *testing.T, database, text string) *recorder {
+	t.Helper()
+	r := &recorder{conf: filepath.Join(t.TempDir(), "recorder.yaml"), database: database}
+	text += fmt.Sprintf("\ndatabase: %q\n", database)
 	if err := os.WriteFile(r.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.program = &program{t: t, make: func() *exec.Cmd { return r.command("run") }}
-	r.start()
-	t.Cleanup(r.kill)
-	r.connected()
 	return r
 }
 
