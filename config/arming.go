@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,7 @@ func (r *reader) arming(k armingKeys) *arming.Options {
 	if k.CodeToArm && k.CodesFile == "" && !r.bad["arming.codes_file"] {
 		r.failKey("arming.code_to_arm", "needs codes_file: make one with holdfast arming code NAME")
 	}
+	// Without the block, a sensor or an output may have the name.
 	if first, taken := r.streams[arming.StreamName]; taken {
 		r.failKey("arming", "makes the stream %q, which %s makes already (line %d)", arming.StreamName, first.sensor,
 			first.line)
@@ -70,18 +72,9 @@ func armingStream() sensors.Stream {
 // checkArming checks the names of streams in the arming block, and notes which of them an
 // order may bypass.
 func (r *reader) checkArming(cfg Config) {
-	opt := cfg.Arming
-	watched := map[string]bool{} // by rules for a mode
-	for _, rule := range cfg.Rules {
-		for _, mode := range rule.Armed {
-			for _, stream := range causes(rule) {
-				watched[stream] = watched[stream] || slices.Contains(arming.Modes, mode)
-			}
-			if slices.Contains(arming.Modes, mode) && !slices.Contains(opt.Modes, mode) {
-				r.failKey("rules."+rule.Name+".armed", "arming.modes has no %q: the rule would never look", mode)
-			}
-		}
-	}
+	// What no rule for a mode looks at has no delay and needs no bypass: a person who names it
+	// has forgotten the rule, or misspelt the stream.
+	opt, watched := cfg.Arming, r.watched(cfg)
 	streams := statesOf(cfg.Uplink.Streams)
 	for stream := range opt.Entry {
 		r.zone("arming.entry."+stream, stream, streams, watched)
@@ -95,14 +88,30 @@ func (r *reader) checkArming(cfg Config) {
 	if r.has("arming.key") {
 		r.known("arming.key", opt.Key, streams)
 	}
-	for stream := range watched {
-		if watched[stream] {
-			opt.Zones = append(opt.Zones, stream)
-		}
-	}
-	opt.Zones = append(opt.Zones, opt.Ready...)
+	// A map has no order, and two readings of one file have to be the same for a reload.
+	opt.Zones = slices.AppendSeq(slices.Clone(opt.Ready), maps.Keys(watched))
 	slices.Sort(opt.Zones)
 	opt.Zones = slices.Compact(opt.Zones)
+}
+
+// watched are the streams that rules for a mode look at. It reports modes that the panel
+// does not have.
+func (r *reader) watched(cfg Config) map[string]bool {
+	all := map[string]bool{}
+	for _, rule := range cfg.Rules {
+		for _, mode := range rule.Armed {
+			if !slices.Contains(arming.Modes, mode) {
+				continue // always and disarmed know no delay and no bypass
+			}
+			if !slices.Contains(cfg.Arming.Modes, mode) {
+				r.failKey("rules."+rule.Name+".armed", "arming.modes has no %q: the rule would never look", mode)
+			}
+			for _, stream := range causes(rule) {
+				all[stream] = true
+			}
+		}
+	}
+	return all
 }
 
 // statesOf are the names of streams with states, but for the panel's own.

@@ -56,6 +56,7 @@ func (r *reader) rules(n *yaml.Node, cfg Config, panel bool) []rules.Rule {
 	if r.bad["rules"] || n.Kind == 0 {
 		return nil
 	}
+	// Outputs and the panel have streams of states like any sensor: a rule may look at them.
 	rr := ruleReader{reader: r, streams: map[string]sensors.Stream{}, outputs: map[string]outputs.Spec{}, panel: panel}
 	for _, st := range cfg.Uplink.Streams {
 		rr.streams[st.Name] = st
@@ -71,6 +72,7 @@ func (r *reader) rules(n *yaml.Node, cfg Config, panel bool) []rules.Rule {
 
 // rule reads one stanza. Its mistakes are all reported, whatever else is wrong.
 func (r *ruleReader) rule(e entry) {
+	// The name is no topic, but it is in "by" of readings and in the state file.
 	if text := nameProblem(e.key); text != "" {
 		r.failKey(e.path, "%s", text)
 	}
@@ -88,6 +90,7 @@ func (r *ruleReader) rule(e entry) {
 
 // conditions reads the one key of when, any and all that there is.
 func (r *ruleReader) conditions(path string, k ruleKeys, rule *rules.Rule) {
+	// Two of them would need an order of evaluation, which nobody could tell from the file.
 	var given []string
 	for _, key := range []string{"when", "any", "all"} {
 		if r.has(join(path, key)) {
@@ -105,7 +108,7 @@ func (r *ruleReader) conditions(path string, k ruleKeys, rule *rules.Rule) {
 		return
 	}
 	switch at := join(path, given[0]); given[0] {
-	case "when":
+	case "when": // is any with one condition
 		rule.Any = r.condition(k.When, at)
 		if len(rule.Any) > 1 {
 			r.failKey(at, "has several conditions: write them as a list under any or all, such as any: [{a: x}, {b: y}]")
@@ -123,6 +126,7 @@ func (r *ruleReader) list(nodes []yaml.Node, path string) (all []rules.Condition
 		r.failKey(path, "needs conditions, such as [{cellar: wet}, {kitchen: wet}]")
 	}
 	for i, n := range nodes {
+		// A mapping of several conditions is taken apart: under any and all it means the same.
 		at := fmt.Sprintf("%s[%d]", path, i)
 		for _, c := range r.condition(n, at) {
 			if slices.Contains(all, c) {
@@ -202,6 +206,7 @@ func (r *ruleReader) armed(path string, n yaml.Node) (words []string) {
 		r.failKey(path, "there is no arming block: write one, such as arming: {exit: 30s}, or leave this out")
 		return nil
 	}
+	// One word may stand alone, as always and disarmed do in any case.
 	if resolve(&n).Kind == yaml.ScalarNode {
 		var one string
 		r.value(&n, path, reflect.ValueOf(&one).Elem())
@@ -209,13 +214,23 @@ func (r *ruleReader) armed(path string, n yaml.Node) (words []string) {
 	} else {
 		r.value(&n, path, reflect.ValueOf(&words).Elem())
 	}
+	if !r.badWithin[path] {
+		r.armedWords(path, words)
+	}
+	return words
+}
+
+// armedWords checks when a rule looks.
+func (r *ruleReader) armedWords(path string, words []string) {
+	if len(words) == 0 {
+		r.failKey(path, "needs a mode, such as [away, home]")
+	}
 	for i, w := range words {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		if !r.has(at) {
+		if !r.has(at) { // the word that stands alone
 			at = path
 		}
 		switch {
-		case r.badWithin[path]:
 		case !slices.Contains(rules.Looks, w):
 			r.failValue(at, "there is no mode %q%s; known are %s", w, meant(w, rules.Looks), strings.Join(rules.Looks, ", "))
 		case slices.Contains(words[:i], w):
@@ -224,10 +239,6 @@ func (r *ruleReader) armed(path string, n yaml.Node) (words []string) {
 			r.failValue(at, "%s stands alone: write another rule for the modes", w)
 		}
 	}
-	if len(words) == 0 && !r.badWithin[path] {
-		r.failKey(path, "needs a mode, such as [away, home]")
-	}
-	return words
 }
 
 // actions reads {output: on, off or a time}.
@@ -273,21 +284,26 @@ func (r *ruleReader) action(e entry, text string) (a rules.Action, ok bool) {
 		}
 		a.For = d
 	}
+	r.checkTime(e, a, spec)
+	return a, true
+}
+
+// checkTime reports a time that the output would not keep. A siren without max_on is refused
+// at its own stanza, so "on" ends in any case.
+func (r *ruleReader) checkTime(e entry, a rules.Action, spec outputs.Spec) {
 	switch {
 	case a.For > 0 && spec.Safe:
 		r.failValue(e.path, "%s is on at its safe level: write off, which lasts for its max_on", e.key)
-	case a.For > 0 && spec.MaxOn > 0 && a.For > spec.MaxOn:
+	case spec.MaxOn > 0 && a.For > spec.MaxOn:
 		r.failValue(e.path, "is longer than max_on of %s, which is %s", e.key, clock.FormatDuration(spec.MaxOn))
-	case a.On && a.For == 0 && spec.MaxOn == 0 && spec.Stream.Class == classSiren:
-		r.failValue(e.path, "a siren has to end: write a time, such as 3m")
 	}
-	return a, true
 }
 
 // checkCycles reports rules that drive what they look at, also through other rules, the
 // panel, and streams that confirm what an output does: such rules switch an output back and
 // forth for ever.
 func (r *reader) checkCycles(cfg Config) {
+	// First all edges: what leads to what, whichever rule comes first in the file.
 	leads := map[string][]string{} // by stream, to streams that change with it
 	for _, spec := range cfg.Outputs {
 		if spec.Confirm != nil {
@@ -302,6 +318,8 @@ func (r *reader) checkCycles(cfg Config) {
 			leads[from] = append(leads[from], results(rule)...)
 		}
 	}
+	// Then each rule is asked whether what it changes leads back to what it looks at. One
+	// error for a cycle is enough: whoever mends it mends all rules on the way.
 	told := map[string]bool{} // streams of a cycle that was reported
 	for _, rule := range cfg.Rules {
 		for _, to := range results(rule) {
@@ -346,7 +364,7 @@ func results(rule rules.Rule) (names []string) {
 // wayTo is a shortest way from a stream to one of several, with both ends; nil if there is
 // none.
 func wayTo(leads map[string][]string, from string, to []string) []string {
-	came := map[string]string{from: ""}
+	came := map[string]string{from: ""} // by stream, the one before it on the way; "" for the first
 	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
 		if slices.Contains(to, at) {

@@ -80,6 +80,7 @@ func ReadCodes(path string) (Codes, error) {
 		return nil, err
 	}
 	defer f.Close()
+	// One byte more than may be there tells a file that is too large.
 	data, err := io.ReadAll(io.LimitReader(f, maxCodesFile+1))
 	if err != nil {
 		return nil, err
@@ -104,6 +105,7 @@ func ParseCodes(data []byte) (Codes, error) {
 		if text == "" || text[0] == '#' {
 			continue
 		}
+		// Nothing of the line is repeated: somebody may have written the code itself.
 		c, ok := parseCode(text)
 		switch {
 		case !ok:
@@ -126,6 +128,7 @@ func ParseCodes(data []byte) (Codes, error) {
 
 // parseCode reads one line.
 func parseCode(text string) (code, bool) {
+	// Strict base64: one code has one line, so that a line that was changed is found.
 	parts := strings.Split(text, ":")
 	if len(parts) != 5 || !sensors.IsName(parts[0]) || parts[1] != scheme {
 		return code{}, false
@@ -153,7 +156,7 @@ func (c Codes) has(name string) bool {
 // whichever it is: all hashes are made, and compared in constant time. That is 5 ms for a
 // line on a PC and some 60 ms on a Pi Zero.
 func (c Codes) Match(entered string) (name string) {
-	if len(entered) > maxCode {
+	if len(entered) > maxCode { // the length of what was entered is no secret
 		return ""
 	}
 	for _, one := range c {
@@ -191,6 +194,7 @@ func (l *Lock) Until(now time.Time) time.Time {
 
 // Tell notes whether a code was right, and reports whether it locks now.
 func (l *Lock) Tell(now time.Time, right bool) (locks bool) {
+	// A right code clears the count, also of others: who knows one need not guess.
 	if l.wrong++; right {
 		l.wrong = 0
 	}

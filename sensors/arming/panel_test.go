@@ -68,7 +68,27 @@ type history struct {
 // do has an event happen to both, and compares them.
 func (h *history) do(t *rapid.T, event string) {
 	until := h.panel.Next()
-	var run, silence []string
+	run, silence, changes := h.expect(event)
+	h.toPanel(event)
+	e := h.panel.Take()
+	if got := shown(h.panel); got != h.state {
+		t.Fatalf("%s: the panel is %q, want %q", event, got, h.state)
+	}
+	if !slices.Equal(e.Run, run) || !slices.Equal(e.Silence, silence) {
+		t.Fatalf("%s: runs %v and silences %v, want %v and %v", event, e.Run, e.Silence, run, silence)
+	}
+	_, isTrip := trips[event]
+	if strings.HasPrefix(h.state, "pending") && isTrip && changes && !until.IsZero() && h.panel.Next() != until {
+		t.Fatalf("%s: the entry delay ends at %v, and did at %v", event, h.panel.Next(), until)
+	}
+	if saved, err := decode(h.panel.Saved().encode()); err != nil || saved.State != h.panel.State() {
+		t.Fatalf("the state file of %+v: %v", h.panel.Saved(), err)
+	}
+}
+
+// expect goes on in the table. It returns which rules run and which are silenced, and
+// whether the table has the event in this row.
+func (h *history) expect(event string) (run, silence []string, changes bool) {
 	cell := strings.Fields(table[h.state][event])
 	trip, isTrip := trips[event]
 	// A rule looks where it is armed, which package rules knows.
@@ -97,20 +117,7 @@ func (h *history) do(t *rapid.T, event string) {
 	if strings.HasPrefix(h.state, "disarmed") || strings.HasPrefix(h.state, "arm") {
 		h.waits = nil
 	}
-	h.toPanel(event)
-	e := h.panel.Take()
-	if got := shown(h.panel); got != h.state {
-		t.Fatalf("%s: the panel is %q, want %q", event, got, h.state)
-	}
-	if !slices.Equal(e.Run, run) || !slices.Equal(e.Silence, silence) {
-		t.Fatalf("%s: runs %v and silences %v, want %v and %v", event, e.Run, e.Silence, run, silence)
-	}
-	if strings.HasPrefix(h.state, "pending") && isTrip && len(cell) > 0 && !until.IsZero() && h.panel.Next() != until {
-		t.Fatalf("%s: the entry delay ends at %v, and did at %v", event, h.panel.Next(), until)
-	}
-	if saved, err := decode(h.panel.Saved().encode()); err != nil || saved.State != h.panel.State() {
-		t.Fatalf("the state file of %+v: %v", h.panel.Saved(), err)
-	}
+	return run, silence, len(cell) > 0
 }
 
 // toPanel tells the panel of an event.

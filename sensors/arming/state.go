@@ -55,6 +55,7 @@ func decode(data []byte) (Saved, error) {
 	if len(data) < headerLength || len(data) > maxSaved {
 		return Saved{}, fmt.Errorf("%w: it has %d bytes", errDamaged, len(data))
 	}
+	// The checksum first: what is behind it is parsed only if an agent wrote it.
 	body := data[headerLength:]
 	if !bytes.Equal(data[:headerLength], fmt.Appendf(nil, header, crc32.Checksum(body, castagnoli))) {
 		return Saved{}, fmt.Errorf("%w: its checksum is not that of its content", errDamaged)
@@ -74,10 +75,11 @@ func decode(data []byte) (Saved, error) {
 // isValid reports whether a panel can be in this state.
 func (s Saved) isValid() bool {
 	hasMode := slices.Contains(Modes, s.Mode)
-	isName := func(name string) bool { return sensors.IsName(name) }
-	if slices.ContainsFunc(slices.Concat(s.Bypass, s.Rules), func(n string) bool { return !isName(n) }) {
+	isNoName := func(name string) bool { return !sensors.IsName(name) }
+	if slices.ContainsFunc(slices.Concat(s.Bypass, s.Rules), isNoName) {
 		return false
 	}
+	// A state that cannot be would have the panel wait for a time that never comes.
 	switch s.State {
 	case Disarmed:
 		return s.Mode == "" && s.Rules == nil && s.Bypass == nil

@@ -76,6 +76,7 @@ func NewEngine(rules []Rule, panel *arming.Panel, opt arming.Options, now time.T
 func (e *Engine) Change(
 	rules []Rule, panel *arming.Panel, opt arming.Options, known []sensors.Reading, now time.Time,
 ) {
+	// A rule is the same if all of it is: a longer For must not end at the old time.
 	before := e.triggers
 	e.rules, e.triggers, e.byStream = slices.Clone(rules), nil, map[string][]*trigger{}
 	for i := range e.rules {
@@ -155,12 +156,13 @@ func (e *Engine) Observe(now time.Time, r sensors.Reading) {
 	}
 	e.Advance(now)
 	w := wordOf(r)
+	// A heartbeat says nothing new: most readings end here.
 	before, known := e.latest[r.Stream]
 	if known && w == before {
 		return
 	}
 	e.latest[r.Stream] = w
-	if known {
+	if known { // the first reading after a start is where a follower begins
 		delete(e.stale, r.Stream)
 	}
 	if e.panel != nil {
@@ -188,6 +190,7 @@ func (e *Engine) Next() time.Time { return e.next }
 // that of an earlier call.
 func (e *Engine) Advance(now time.Time) {
 	for !e.next.IsZero() && !e.next.After(now) {
+		// The panel before the triggers: a rule that is due when the exit delay ends is armed.
 		at := e.next
 		if e.panel != nil {
 			e.panel.Advance(at)
@@ -217,7 +220,7 @@ func (e *Engine) judge(now time.Time, triggers []*trigger) {
 		if met == t.met {
 			continue
 		}
-		t.met, t.due = met, time.Time{}
+		t.met, t.due = met, time.Time{} // before it fires: firing comes back here
 		switch {
 		case !met:
 		case t.rule.For > 0:
@@ -278,7 +281,7 @@ func (e *Engine) fire(now time.Time, t *trigger) {
 		}
 	}
 	e.panel.Trip(now, trip)
-	e.settle(now)
+	e.settle(now) // the siren does not wait for the other triggers
 }
 
 // act orders the actions of a rule.
@@ -303,6 +306,7 @@ func (e *Engine) settle(now time.Time) {
 			break
 		}
 		e.perform(now, asks)
+		// Armed anew: what followers say from the way out is not news.
 		if armed != "" && armed != e.armed {
 			for _, stream := range e.opt.Follow {
 				e.stale[stream] = true

@@ -145,53 +145,57 @@ func newHouse(saved arming.Saved) *Engine {
 	return NewEngine(house(), arming.NewPanel(options(), saved, start, 0, false), options(), start)
 }
 
-// TestArmingAndRulesMeet is the semantics of a house, story by story.
+// stories are the semantics of a house, one by one.
+var stories = []struct {
+	name   string
+	saved  arming.Saved
+	script string
+	want   []string
+}{
+	{"home by the door, and the code in time", away, "10s door open\n12s hall motion\n20s order disarmed\n99s",
+		[]string{"10s buzzer on 20s by rule:beep", "10s pending by rule:intruder", "20s disarmed by order:a1",
+			"20s bell on 1s by rule:chime"}},
+	{"no code", away, "1s hall clear\n10s door open\n12s hall motion\n13s door closed\n300s",
+		[]string{"10s pending by rule:intruder", "10s buzzer on 20s by rule:beep", "30s siren on 3m by rule:intruder",
+			"30s siren on 3m by rule:motion", "30s triggered by rule:intruder", "210s armed_away by siren"}},
+	{"by the window", away, "1s hall clear\n10s window open\n11s hall motion\n300s",
+		[]string{"10s siren on 3m by rule:intruder", "10s triggered by rule:intruder", "11s siren on 3m by rule:motion",
+			"11s triggered by rule:motion", "191s armed_away by siren"}},
+	{"a window while the delay runs", away, "10s door open\n15s window open",
+		[]string{"10s pending by rule:intruder", "10s buzzer on 20s by rule:beep", "15s siren on 3m by rule:intruder",
+			"15s triggered by rule:intruder"}},
+	{"motion without the door", away, "10s hall clear\n11s hall motion",
+		[]string{"11s siren on 3m by rule:motion", "11s triggered by rule:motion"}},
+	{"disarmed while the siren sounds", away, "10s window open\n40s order disarmed",
+		[]string{"10s siren on 3m by rule:intruder", "10s triggered by rule:intruder", "40s siren off by arming",
+			"40s disarmed by order:a1"}},
+	{"on the way out", arming.Saved{State: arming.Disarmed},
+		"1s hall motion\n2s order armed_away\n5s door open\n8s door closed\n33s\n40s hall motion\n" +
+			"50s hall clear\n60s hall motion",
+		[]string{"2s arming by order:a1", "32s armed_away by exit", "60s siren on 3m by rule:motion",
+			"60s triggered by rule:motion"}},
+	{"a door that is left open", arming.Saved{State: arming.Disarmed}, "2s order armed_away\n5s door open\n60s",
+		[]string{"2s arming by order:a1", "32s pending by rule:intruder", "32s armed_away by exit",
+			"32s buzzer on 20s by rule:beep",
+			"52s siren on 3m by rule:intruder", "52s triggered by rule:intruder"}},
+	{"a window that is bypassed", arming.Saved{State: arming.Disarmed},
+		"1s window open\n2s order armed_home window\n40s window closed\n41s window open\n50s order disarmed\n" +
+			"51s order armed_home\n90s",
+		[]string{"2s arming by order:a1", "32s armed_home by exit", "50s disarmed by order:a1", "51s arming by order:a1",
+			"81s armed_home by exit", "81s siren on 3m by rule:intruder", "81s triggered by rule:intruder"}},
+	{"tampering while it is disarmed", arming.Saved{State: arming.Disarmed}, "1s loop cut\n300s",
+		[]string{"1s siren on 3m by rule:tamper", "1s triggered by rule:tamper", "181s disarmed by siren"}},
+	{"a flood concerns no panel", away, "1s cellar wet",
+		[]string{"1s pump on 10m by rule:flood", "1s valve off by rule:flood"}},
+	{"the key switch", arming.Saved{State: arming.Disarmed}, "1s key off\n2s key on\n40s key off",
+		[]string{"2s arming by key", "32s armed_away by exit", "40s disarmed by key"}},
+}
+
+// away is a house that nobody is in.
+var away = arming.Saved{State: "armed_away", Mode: "away"}
+
 func TestArmingAndRulesMeet(t *testing.T) {
-	away := arming.Saved{State: "armed_away", Mode: "away"}
-	for _, c := range []struct {
-		name   string
-		saved  arming.Saved
-		script string
-		want   []string
-	}{
-		{"home by the door, and the code in time", away, "10s door open\n12s hall motion\n20s order disarmed\n99s",
-			[]string{"10s buzzer on 20s by rule:beep", "10s pending by rule:intruder", "20s disarmed by order:a1",
-				"20s bell on 1s by rule:chime"}},
-		{"no code", away, "1s hall clear\n10s door open\n12s hall motion\n13s door closed\n300s",
-			[]string{"10s pending by rule:intruder", "10s buzzer on 20s by rule:beep", "30s siren on 3m by rule:intruder",
-				"30s siren on 3m by rule:motion", "30s triggered by rule:intruder", "210s armed_away by siren"}},
-		{"by the window", away, "1s hall clear\n10s window open\n11s hall motion\n300s",
-			[]string{"10s siren on 3m by rule:intruder", "10s triggered by rule:intruder", "11s siren on 3m by rule:motion",
-				"11s triggered by rule:motion", "191s armed_away by siren"}},
-		{"a window while the delay runs", away, "10s door open\n15s window open",
-			[]string{"10s pending by rule:intruder", "10s buzzer on 20s by rule:beep", "15s siren on 3m by rule:intruder",
-				"15s triggered by rule:intruder"}},
-		{"motion without the door", away, "10s hall clear\n11s hall motion",
-			[]string{"11s siren on 3m by rule:motion", "11s triggered by rule:motion"}},
-		{"disarmed while the siren sounds", away, "10s window open\n40s order disarmed",
-			[]string{"10s siren on 3m by rule:intruder", "10s triggered by rule:intruder", "40s siren off by arming",
-				"40s disarmed by order:a1"}},
-		{"on the way out", arming.Saved{State: arming.Disarmed},
-			"1s hall motion\n2s order armed_away\n5s door open\n8s door closed\n33s\n40s hall motion\n" +
-				"50s hall clear\n60s hall motion",
-			[]string{"2s arming by order:a1", "32s armed_away by exit", "60s siren on 3m by rule:motion",
-				"60s triggered by rule:motion"}},
-		{"a door that is left open", arming.Saved{State: arming.Disarmed}, "2s order armed_away\n5s door open\n60s",
-			[]string{"2s arming by order:a1", "32s pending by rule:intruder", "32s armed_away by exit",
-				"32s buzzer on 20s by rule:beep",
-				"52s siren on 3m by rule:intruder", "52s triggered by rule:intruder"}},
-		{"a window that is bypassed", arming.Saved{State: arming.Disarmed},
-			"1s window open\n2s order armed_home window\n40s window closed\n41s window open\n50s order disarmed\n" +
-				"51s order armed_home\n90s",
-			[]string{"2s arming by order:a1", "32s armed_home by exit", "50s disarmed by order:a1", "51s arming by order:a1",
-				"81s armed_home by exit", "81s siren on 3m by rule:intruder", "81s triggered by rule:intruder"}},
-		{"tampering while it is disarmed", arming.Saved{State: arming.Disarmed}, "1s loop cut\n300s",
-			[]string{"1s siren on 3m by rule:tamper", "1s triggered by rule:tamper", "181s disarmed by siren"}},
-		{"a flood concerns no panel", away, "1s cellar wet",
-			[]string{"1s pump on 10m by rule:flood", "1s valve off by rule:flood"}},
-		{"the key switch", arming.Saved{State: arming.Disarmed}, "1s key off\n2s key on\n40s key off",
-			[]string{"2s arming by key", "32s armed_away by exit", "40s disarmed by key"}},
-	} {
+	for _, c := range stories {
 		got := play(newHouse(c.saved), c.script)
 		slices.Sort(got) // what happens at one moment has no order here
 		slices.Sort(c.want)

@@ -28,6 +28,7 @@ func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
 func (m *mailbox) put(do func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// More than that is lost: memory is bounded, and a panel does not change so often.
 	if !m.closed && len(m.mail) < maxMail {
 		m.mail = append(m.mail, do)
 	}
@@ -46,6 +47,7 @@ func (m *mailbox) close(then func()) {
 func (m *mailbox) run() {
 	for {
 		<-m.wake
+		// closed is read with the mail: nothing is put after close, so this is the last then.
 		m.mu.Lock()
 		mail, closed, then := m.mail, m.closed, m.then
 		m.mail = nil
@@ -107,6 +109,8 @@ const (
 
 // run writes until ctx is done, and then once more what is not written yet.
 func (s *saver) run(ctx context.Context) {
+	// A card that is full or read-only may be mended, so it is tried for ever, at a pace that
+	// costs nothing.
 	failed, pause := false, minPause
 	again := time.NewTimer(0)
 	defer again.Stop()
@@ -118,7 +122,7 @@ func (s *saver) run(ctx context.Context) {
 		case <-again.C:
 		}
 		saved := s.take()
-		if saved == nil {
+		if saved == nil { // it was written already: a newer state came while the older was written
 			continue
 		}
 		err := s.store.Save(*saved)

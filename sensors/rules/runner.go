@@ -71,36 +71,43 @@ func NewRunner(to Wiring) *Runner {
 // there is no block. The first call is the start: it reads the state file, and may wait for
 // the disk. See [Engine.Change] for what goes on.
 func (r *Runner) Change(rules []Rule, opt *arming.Options, known []sensors.Reading) {
-	panel := r.panel // only Change writes it
+	r.mu.Lock()
+	panel, at := r.panel, r.at
+	r.mu.Unlock()
 	switch {
 	case opt == nil:
 		panel, opt = nil, &arming.Options{}
 	case panel == nil:
-		panel = r.restore(*opt)
+		panel, at = r.restore(*opt)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if panel != r.panel {
+		r.at = at
+	}
 	r.panel, r.opt = panel, *opt
 	r.engine.Change(rules, panel, *opt, known, time.Now())
 	r.deliver()
 	replace(r.codes, opt.CodesFile)
 }
 
-// restore makes a panel of the state file.
-func (r *Runner) restore(opt arming.Options) *arming.Panel {
+// restore makes a panel of the state file, and returns when its alarm began, if the siren
+// time goes on from there; else zero.
+func (r *Runner) restore(opt arming.Options) (panel *arming.Panel, at clock.Stamp) {
 	saved, err := r.to.Store.Load(opt.Modes[0])
 	if err != nil {
 		r.to.Log.Error("the state of the panel was damaged: it is armed", "state", saved.State, "err", err)
 		r.report("arming_file", map[string]any{"state": "damaged", "error": err.Error(), "now": saved.State})
 	}
+	// Within one boot of the kernel the uptime tells the age, whatever the wall clock did.
 	age, known := time.Duration(0), false
 	if saved.At.Kernel != "" {
 		age, known = r.to.Clock.Age(saved.At)
 	}
 	if known && saved.State == arming.Triggered {
-		r.at = saved.At // the siren time goes on from there, over any number of restarts
+		at = saved.At // over any number of restarts
 	}
-	return arming.NewPanel(opt, saved, time.Now(), age, known)
+	return arming.NewPanel(opt, saved, time.Now(), age, known), at
 }
 
 // Observe takes a reading of any stream, before the disk and the network.
@@ -136,6 +143,7 @@ const endTimeout = 2 * time.Second
 // Run does what is due in time until ctx is done, and then brings what was told to the
 // history and the state to its file.
 func (r *Runner) Run(ctx context.Context) error {
+	// Two groups: what is timed ends with ctx, and what it told then has to be told still.
 	var timed, told sync.WaitGroup
 	timed.Go(func() { r.runTimes(ctx) })
 	timed.Go(func() { r.runOrders(ctx) })
@@ -180,6 +188,7 @@ func (r *Runner) runTimes(ctx context.Context) {
 // deliver passes the effects on. It is called under mu, so that an order to be off that
 // follows one to be on stays behind it.
 func (r *Runner) deliver() {
+	// All orders first: to publish takes a lock or two, and the siren is in a hurry.
 	effects := r.engine.Take()
 	for _, e := range effects {
 		if e.Order != nil {
@@ -200,6 +209,7 @@ func (r *Runner) deliver() {
 		saved.At = r.at
 		r.saving.put(saved)
 	}
+	// Only then: runTimes delivers as well, and would wake itself for ever.
 	if !r.engine.Next().Equal(r.waits) {
 		poke(r.look)
 	}
@@ -224,6 +234,8 @@ func (r *Runner) publish(c arming.Change) {
 	r.seq++
 	reading := sensors.Reading{Stream: arming.StreamName, Seq: r.seq, At: now, Value: arming.Value(c.State),
 		State: c.State, Priority: sensors.Alarm, By: c.By, For: c.For.Truncate(time.Millisecond)}
+	// In two steps: what is true now goes to the link at once, and the disk holds up only
+	// the history.
 	r.observing.put(func() {
 		r.to.Observe(reading)
 		r.recording.put(func() { r.to.Record(reading) })
@@ -289,6 +301,7 @@ func (r *Runner) order(o arming.Order, codes arming.Codes) arming.Answer {
 	opt, locked := r.opt, r.lock.IsLocked(time.Now())
 	r.mu.Unlock()
 	if opt.CodesFile != "" && (o.To == arming.Disarmed || opt.CodeToArm || o.Code != "") {
+		// The right code is not looked at either: an answer that differs would tell it.
 		if locked {
 			return arming.Answer{Why: "locked"}
 		}

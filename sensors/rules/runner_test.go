@@ -231,20 +231,26 @@ func TestADamagedStateIsArmed(t *testing.T) {
 	})
 }
 
+// codesOf makes a codes file with the code of one person.
+func codesOf(t *testing.T, dir, name, code string) (path string) {
+	t.Helper()
+	path = filepath.Join(dir, "codes")
+	line, err := arming.NewLine(name, code)
+	if err == nil {
+		err = os.WriteFile(path, []byte(line+"\n"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // TestCodesAreCheckedAndNotTold: a wrong one is refused, the sixth time without a look,
 // and nothing that is told or logged has a code.
 func TestCodesAreCheckedAndNotTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		codes := filepath.Join(dir, "codes")
-		line, err := arming.NewLine("anna", "471100")
-		if err == nil {
-			err = os.WriteFile(codes, []byte(line+"\n"), 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := newNode(t, dir, panelOptions(func(o *arming.Options) { o.CodesFile = codes }), nil)
+		n := newNode(t, dir, panelOptions(func(o *arming.Options) { o.CodesFile = codesOf(t, dir, "anna", "471100") }), nil)
 		disarm := func(code string) string { return n.ask(arming.Order{To: arming.Disarmed, Code: code, By: "order:a1"}) }
 		if why := n.ask(arming.Order{To: "armed_away", By: "order:a1"}); why != "" {
 			t.Errorf("armed without a code: %q", why)
@@ -260,7 +266,7 @@ func TestCodesAreCheckedAndNotTold(t *testing.T) {
 		if why := disarm("471100"); why != "locked" {
 			t.Errorf("the right code after five wrong ones: %q", why)
 		}
-		if s, _ := n.Status(); s.State != "arming" || s.Locked.Sub(time.Now()) != time.Minute {
+		if s, _ := n.Status(); s.State != "arming" || time.Until(s.Locked) != time.Minute {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(time.Minute)
