@@ -29,7 +29,7 @@ import (
 func runRules(ctx context.Context, args []string) error {
 	f := flags("rules")
 	path := configFlag(f)
-	armed := f.String("armed", "", "begin armed in this `mode`; else disarmed, until a reading of the panel says otherwise")
+	armed := f.String("armed", "", "begin armed in this `mode`; else disarmed, until a reading of alarm says more")
 	f.Usage = func() { rulesUsage(f) }
 	if err := parse(f, args, math.MaxInt); err != nil {
 		return err
@@ -86,6 +86,7 @@ type player struct {
 // newPlayer returns one that has played nothing.
 func newPlayer(cfg config.Config, armed string) (*player, error) {
 	p := &player{streams: map[string]sensors.Stream{}, armed: armed, cfg: cfg, out: bufio.NewWriter(stdout)}
+	// Without these the file would be played in silence, and look well.
 	switch {
 	case len(cfg.Rules) == 0:
 		return nil, usageError{errors.New("the configuration has no rules to test")}
@@ -95,6 +96,7 @@ func newPlayer(cfg config.Config, armed string) (*player, error) {
 		return nil, usageError{fmt.Errorf("-armed: there is no mode %q; known are %s", armed,
 			strings.Join(cfg.Arming.Modes, ", "))}
 	}
+	// Only these are kept of the file: an export may have millions of others.
 	wanted := map[string]bool{arming.StreamName: cfg.Arming != nil}
 	for _, r := range cfg.Rules {
 		for _, c := range r.Conditions() {
@@ -142,6 +144,8 @@ const maxLine = 1 << 20
 // read returns the readings that count, in the order of their times. Events and gaps, which
 // an export has as well, have no stream.
 func (p *player) read(in io.Reader) (all []played, err error) {
+	// An export has alarms first and then the rest, and each lane by itself in order; so the
+	// readings are sorted, and those of one moment stay in the order of the file.
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
 	for n := 1; lines.Scan(); n++ {
@@ -179,6 +183,7 @@ func (p *player) play(all []played) {
 		return
 	}
 	recorded := slices.ContainsFunc(all, func(r played) bool { return r.Stream == arming.StreamName })
+	// The clock of the engine is that of the readings, so a night is played in a moment.
 	p.begin(time.UnixMilli(all[0].TS), recorded && p.cfg.Arming != nil)
 	for _, r := range all {
 		now := time.UnixMilli(r.TS)
@@ -190,6 +195,7 @@ func (p *player) play(all []played) {
 		}
 		p.print()
 	}
+	// What was begun ends, as if nothing else came: delays, and the siren time.
 	for next := p.engine.Next(); !next.IsZero(); next = p.engine.Next() {
 		p.engine.Advance(next)
 		p.print()
@@ -199,6 +205,7 @@ func (p *player) play(all []played) {
 // begin makes the engine. Where readings of the panel were recorded, they say when it was
 // armed: its key switch and its exit delay had their part in that already.
 func (p *player) begin(now time.Time, recorded bool) {
+	// The options are a copy: cfg stays as it was read.
 	var panel *arming.Panel
 	var opt arming.Options
 	if p.cfg.Arming != nil {
