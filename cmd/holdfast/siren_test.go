@@ -144,7 +144,7 @@ type heardSiren struct {
 	set chan bool
 
 	mu sync.Mutex
-	on bool // sirenHouse by mu
+	on bool // guarded by mu
 }
 
 func (s *heardSiren) Set(ctx context.Context, on bool) error {
