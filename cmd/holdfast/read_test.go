@@ -41,11 +41,11 @@ func TestCheckCountsWhatThereIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := countText(cfg), "1 sensors, 3 streams, 1 outputs, 1 rules, an alarm panel"; got != want {
+	if got, want := countText(cfg), "1 sensor, 3 streams, 1 output, 1 rule, an alarm panel"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	cfg.Outputs, cfg.Rules, cfg.Arming = nil, nil, nil
-	if got, want := countText(cfg), "1 sensors, 3 streams"; got != want {
+	if got, want := countText(cfg), "1 sensor, 3 streams"; got != want {
 		t.Errorf("without outputs: got %q, want %q", got, want)
 	}
 }

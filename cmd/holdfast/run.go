@@ -290,15 +290,23 @@ func check(ctx context.Context, args []string) error {
 	return nil
 }
 
+// counted is a number and what it counts: "1 rule", "2 rules".
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
+}
+
 // countText says how much of everything a configuration has. What it has none of, and need
 // not have, is left out.
 func countText(cfg config.Config) string {
-	text := fmt.Sprintf("%d sensors, %d streams", len(cfg.Sensors), len(cfg.Uplink.Streams))
+	text := counted(len(cfg.Sensors), "sensor") + ", " + counted(len(cfg.Uplink.Streams), "stream")
 	if n := len(cfg.Outputs); n > 0 {
-		text += fmt.Sprintf(", %d outputs", n)
+		text += ", " + counted(n, "output")
 	}
 	if n := len(cfg.Rules); n > 0 {
-		text += fmt.Sprintf(", %d rules", n)
+		text += ", " + counted(n, "rule")
 	}
 	if cfg.Arming != nil {
 		text += ", an alarm panel"
