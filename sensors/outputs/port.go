@@ -139,10 +139,14 @@ func (p *port) check(ctx context.Context, on bool) error {
 func readBack(ctx context.Context, line Line, on bool) error {
 	err := compare(ctx, line, on)
 	if err != nil && ctx.Err() == nil {
+		time.Sleep(lookAgain)
 		err = compare(ctx, line, on)
 	}
 	return err
 }
+
+// lookAgain is longer than a spike of a relay, and than a long wire needs to change its level.
+const lookAgain = 5 * time.Millisecond
 
 // compare is one look.
 func compare(ctx context.Context, line Line, on bool) error {
