@@ -11,7 +11,6 @@ import (
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
 	"github.com/holdfast-iot/holdfast/config"
-	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/output"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
@@ -82,7 +81,7 @@ func makeSafe(ctx context.Context, cfg config.Config, path string) error {
 		fmt.Fprintf(stdout, "%d outputs are at their safe level, by the agent\n", len(cfg.Outputs))
 		return nil
 	}
-	err := outputs.MakeSafe(ctx, cfg.Outputs, output.NewHardware(drivers.NewHardware()).Open)
+	err := outputs.MakeSafe(ctx, cfg.Outputs, output.NewStandalone().Open)
 	switch {
 	case err == nil:
 		fmt.Fprintf(stdout, "%d outputs are at their safe level\n", len(cfg.Outputs))

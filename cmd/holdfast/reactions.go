@@ -56,6 +56,9 @@ func (r *reactions) change(ctx context.Context, cfg config.Config, between func(
 // panel that was triggered orders at once. known are the latest readings of the streams that
 // go on.
 func (r *reactions) changeRules(cfg config.Config, known []sensors.Reading) {
+	for _, reading := range known {
+		r.outputs.Observe(reading) // it may confirm an output that is new
+	}
 	r.rules.Change(cfg.Rules, cfg.Arming, known)
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
-	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/output"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 	"github.com/holdfast-iot/holdfast/uplink"
@@ -108,8 +107,7 @@ func reportUpdate(q *queue.Queue, clock *clock.Timekeeper) func(details json.Raw
 // serveOnce is serve for a caller that starts no other agent in this process.
 func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, changed func(sensors.Reading),
 	log *slog.Logger) error {
-	lines := output.NewHardware(&drivers.Hardware{}) // for simulated lines, as the demo has them
-	left, err := serve(ctx, cfg, surroundings{open: open, openLine: lines.Open, changed: changed, log: log})
+	left, err := serve(ctx, cfg, surroundings{open: open, openLine: output.NewStandalone().Open, changed: changed, log: log})
 	if failed := left.Err(); failed != nil {
 		return errors.Join(err, failed)
 	}

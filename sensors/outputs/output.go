@@ -65,6 +65,9 @@ func (o *output) run(ctx context.Context) {
 		case <-o.port.back():
 		}
 		o.progress(busyLimit)
+		if ctx.Err() != nil {
+			continue // no order is done any more
+		}
 		// What is due comes first: an order after the end of MaxOn finds the output at rest.
 		o.tick(ctx, time.Now())
 		for _, order := range o.inbox.take() {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
@@ -36,6 +37,12 @@ type Hardware struct {
 // NewHardware is the hardware that sensors are opened on.
 func NewHardware(h *drivers.Hardware) *Hardware {
 	return &Hardware{Hardware: h, latches: map[string]*latch{}}
+}
+
+// NewStandalone is the machine that the program runs on, for a program that opens outputs and
+// nothing else: lines need no periph, which a small board takes long to set up.
+func NewStandalone() *Hardware {
+	return NewHardware(&drivers.Hardware{Host: host.Host{Dev: "/dev", Sys: "/sys", Proc: "/proc"}})
 }
 
 // Options are the options of one line.
