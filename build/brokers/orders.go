@@ -88,6 +88,24 @@ func newOrdered(s *server, clientID, account, address, more string) (*agent, err
 	return a, os.WriteFile(a.config(), []byte(config), 0o600)
 }
 
+// startOrdered starts an agent with a siren that takes orders, and waits for some time: in the
+// first two seconds of a subscription orders are doubted.
+func (s *suite) startOrdered(ctx context.Context, clientID, more string, doubted time.Duration) (*agent, error) {
+	a, err := newOrdered(s.server, clientID, s.server.kind.userName(), s.server.address(), more)
+	if err != nil {
+		return nil, err
+	}
+	if err = a.start(); err == nil {
+		err = s.live(ctx, clientID)
+	}
+	if err != nil {
+		a.kill()
+		return nil, err
+	}
+	pause(ctx, doubted)
+	return a, nil
+}
+
 // orders are given through the broker: retained, late, twice, and signed.
 func (s *suite) orders(ctx context.Context) {
 	defer s.calm.Done()
@@ -210,18 +228,12 @@ func (s *suite) signedOrders(ctx context.Context, desk *broker.Publisher) error 
 	if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
 		return err
 	}
-	a, err := newOrdered(s.server, "safe", s.server.kind.userName(), s.server.address(),
-		fmt.Sprintf("commands: {key_file: %s, max_age: 5s}\n", file))
+	// In the first five seconds a signed order may be one of before the start.
+	a, err := s.startOrdered(ctx, "safe", fmt.Sprintf("commands: {key_file: %s, max_age: 5s}\n", file), 6*time.Second)
 	if err != nil {
 		return err
 	}
 	defer a.kill()
-	if err := a.start(); err != nil {
-		return err
-	}
-	if err := s.live(ctx, "safe"); err != nil {
-		return err
-	}
 	signed := func(id, state, key string) string {
 		expires := time.Now().Add(4 * time.Second).UnixMilli()
 		h := hmac.New(sha256.New, []byte(key))
@@ -233,7 +245,6 @@ func (s *suite) signedOrders(ctx context.Context, desk *broker.Publisher) error 
 		err = errors.Join(err, desk.Publish(topic, order, false))
 		pause(ctx, 300*time.Millisecond)
 	}
-	pause(ctx, 6*time.Second) // in the first five a signed order may be one of before the start
 	send(`{"state":"ON","id":"bare"}`)
 	send(signed("wrong", "ON", "guessed"))
 	right := signed("right", "ON", key)
@@ -265,20 +276,13 @@ func (s *suite) codes(ctx context.Context, desk *broker.Publisher) error {
 	if err := os.WriteFile(file, []byte(line+"\n"), 0o600); err != nil {
 		return err
 	}
-	a, err := newOrdered(s.server, "panel", s.server.kind.userName(), s.server.address(), fmt.Sprintf(
+	a, err := s.startOrdered(ctx, "panel", fmt.Sprintf(
 		"rules:\n  intruder: {when: {gate: open}, armed: [away], then: {siren: 3m}}\n"+
-			"arming: {modes: [away], exit: 0s, codes_file: %s, commands: true}\n", file))
+			"arming: {modes: [away], exit: 0s, codes_file: %s, commands: true}\n", file), 3*time.Second)
 	if err != nil {
 		return err
 	}
 	defer a.kill()
-	if err := a.start(); err != nil {
-		return err
-	}
-	if err := s.live(ctx, "panel"); err != nil {
-		return err
-	}
-	pause(ctx, 3*time.Second)
 	disarm := func(id, code string) {
 		err = errors.Join(err, desk.Publish(topic, fmt.Sprintf(`{"action":"DISARM","code":%q,"id":%q}`, code, id), false))
 		pause(ctx, 600*time.Millisecond)
@@ -336,23 +340,16 @@ const (
 // flood: ten thousand orders a second at QoS 0, as far as the broker passes them on. Alarms
 // go on, the memory of the agent does not grow with the orders, and few events tell of them.
 func (s *suite) flood(ctx context.Context, desk *broker.Publisher) (remark string, err error) {
-	a, err := newOrdered(s.server, "flooded", s.server.kind.userName(), s.server.address(), "")
+	a, err := s.startOrdered(ctx, "flooded", "", 3*time.Second)
 	if err != nil {
 		return "", err
 	}
 	defer a.kill()
-	if err := a.start(); err != nil {
-		return "", err
-	}
-	if err := s.live(ctx, "flooded"); err != nil {
-		return "", err
-	}
 	alarms, err := broker.RecordAs(s.server.login("alarms"), "flooded/gate") // the other recorder gets the flood, too
 	if err != nil {
 		return "", err
 	}
 	defer alarms.Close()
-	pause(ctx, 3*time.Second)
 	before, err := a.memory()
 	if err != nil {
 		return "", err

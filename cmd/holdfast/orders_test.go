@@ -47,6 +47,19 @@ func (w *wired) takesOrders(t *testing.T) {
 	})
 }
 
+// refusesRetained waits until a retained order is refused, starts the agent again, and waits
+// until it is refused once more.
+func (w *wired) refusesRetained(t *testing.T) {
+	t.Helper()
+	retained := func() int {
+		return strings.Count(strings.Join(w.sub.orderAnswers(), "\n")+"\n", "siren  refused retained\n")
+	}
+	eventually(t, time.Minute, "the retained order is refused", func() bool { return retained() == 1 })
+	w.agent.stop()
+	w.agent.start()
+	eventually(t, time.Minute, "the retained order is refused again", func() bool { return retained() == 2 })
+}
+
 // TestOrdersReachAnOutput through a real broker: a retained one never, whatever is started
 // again, and one with an ID once.
 func TestOrdersReachAnOutput(t *testing.T) {
@@ -61,13 +74,7 @@ clock: {trust: always}
 	w.sub.order(t, "store/siren/set", "ON", true)
 	w.agent.start()
 	w.more(t, "load", 1)
-	retained := func() int {
-		return strings.Count(strings.Join(w.sub.orderAnswers(), "\n")+"\n", "siren  refused retained\n")
-	}
-	eventually(t, time.Minute, "the retained order is refused", func() bool { return retained() == 1 })
-	w.agent.stop()
-	w.agent.start()
-	eventually(t, time.Minute, "the retained order is refused again", func() bool { return retained() == 2 })
+	w.refusesRetained(t)
 	w.takesOrders(t)
 
 	before := len(w.sub.orderAnswers())

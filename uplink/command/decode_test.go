@@ -45,50 +45,53 @@ func TestOrdersAreUnderstood(t *testing.T) {
 	}
 }
 
+// noOrders are payloads that are no order, with a part of the reason.
+var noOrders = []struct {
+	target        Target
+	payload, want string
+}{
+	{lock, "", "the payload is empty"},
+	{lock, "on", `"on" is not an order: write ON, OFF`},
+	{lock, "TOGGLE", `"TOGGLE" is not an order`},
+	{lock, "ON OFF", `"ON OFF" is not an order`},
+	{lock, `"ON"`, `"\"ON\"" is not an order`},
+	{lock, "DISARM", "write ON, OFF"},
+	{panel, "ON", "write ARM_AWAY, ARM_HOME, DISARM"},
+	{panel, "TRIGGER", `"TRIGGER" is not an order`},
+	{lock, `{"state":"ON"`, "not valid JSON"},
+	{lock, `{"state":"ON"} OFF`, "more behind"},
+	{lock, `{"state":"ON"}{"state":"OFF"}`, "more behind"},
+	{lock, `{}`, `"state" is missing`},
+	{lock, `{"id":"a"}`, `"state" is missing`},
+	{lock, `{"state":true}`, `"state" is not a text`},
+	{lock, `{"State":"ON"}`, `an order has no "State"`}, // encoding/json alone would take it
+	{lock, `{"state":"ON","state":"OFF"}`, `"state" stands twice`},
+	{lock, `{"state":"ON","code":"1"}`, `an order has no "code"`},
+	{lock, `{"state":"ON","action":"ON"}`, `an order has no "action"`},
+	{panel, `{"state":"DISARM","action":"DISARM"}`, "leave one out"},
+	{panel, `{"state":"ARM_AWAY","for":"1s"}`, `has no "for"`},
+	{panel, `{"state":"ARM_AWAY","code":1234}`, `"code" is not a text`},
+	{panel, `{"state":"ARM_AWAY","bypass":"hall"}`, "not a list"},
+	{panel, `{"state":"ARM_AWAY","bypass":["a,b"]}`, "not a list"},
+	{panel, `{"state":"DISARM","bypass":["a"]}`, "leaves nothing out"},
+	{lock, `{"state":"ON","for":"30"}`, `"for" is neither`},
+	{lock, `{"state":"ON","for":"-1s"}`, `"for" is neither`},
+	{lock, `{"state":"ON","for":"0s"}`, `"for" is neither`},
+	{lock, `{"state":"ON","duration":1e300}`, `"duration" is neither`},
+	{lock, `{"state":"ON","duration":true}`, `"duration" is neither`},
+	{lock, `{"state":"ON","for":"1s","duration":1}`, "leave one out"},
+	{lock, `{"state":"OFF","for":"1s"}`, "OFF lasts"},
+	{lock, `{"state":"ON","expires":"1763640000123"}`, `"expires" is not a time`},
+	{lock, `{"state":"ON","expires":1763640000}`, "in seconds"},
+	{lock, `{"state":"ON","expires":1.7e12}`, `"expires" is not a time`},
+	{lock, `{"state":"ON","ts":-1}`, `"ts" is not a time`},
+	{lock, `{"state":"ON","id":7}`, `"id" is not a text`},
+	{lock, `{"state":"ON","id":"a\nb"}`, `"id" has other characters`},
+	{lock, `{"state":"ON","id":"` + strings.Repeat("a", 65) + `"}`, `"id" has other characters`},
+}
+
 func TestWhatIsNoOrderIsRefusedWithTheReason(t *testing.T) {
-	for _, c := range []struct {
-		target        Target
-		payload, want string
-	}{
-		{lock, "", "the payload is empty"},
-		{lock, "on", `"on" is not an order: write ON, OFF`},
-		{lock, "TOGGLE", `"TOGGLE" is not an order`},
-		{lock, "ON OFF", `"ON OFF" is not an order`},
-		{lock, `"ON"`, `"\"ON\"" is not an order`},
-		{lock, "DISARM", "write ON, OFF"},
-		{panel, "ON", "write ARM_AWAY, ARM_HOME, DISARM"},
-		{panel, "TRIGGER", `"TRIGGER" is not an order`},
-		{lock, `{"state":"ON"`, "not valid JSON"},
-		{lock, `{"state":"ON"} OFF`, "more behind"},
-		{lock, `{"state":"ON"}{"state":"OFF"}`, "more behind"},
-		{lock, `{}`, `"state" is missing`},
-		{lock, `{"id":"a"}`, `"state" is missing`},
-		{lock, `{"state":true}`, `"state" is not a text`},
-		{lock, `{"State":"ON"}`, `an order has no "State"`}, // encoding/json alone would take it
-		{lock, `{"state":"ON","state":"OFF"}`, `"state" stands twice`},
-		{lock, `{"state":"ON","code":"1"}`, `an order has no "code"`},
-		{lock, `{"state":"ON","action":"ON"}`, `an order has no "action"`},
-		{panel, `{"state":"DISARM","action":"DISARM"}`, "leave one out"},
-		{panel, `{"state":"ARM_AWAY","for":"1s"}`, `has no "for"`},
-		{panel, `{"state":"ARM_AWAY","code":1234}`, `"code" is not a text`},
-		{panel, `{"state":"ARM_AWAY","bypass":"hall"}`, "not a list"},
-		{panel, `{"state":"ARM_AWAY","bypass":["a,b"]}`, "not a list"},
-		{panel, `{"state":"DISARM","bypass":["a"]}`, "leaves nothing out"},
-		{lock, `{"state":"ON","for":"30"}`, `"for" is neither`},
-		{lock, `{"state":"ON","for":"-1s"}`, `"for" is neither`},
-		{lock, `{"state":"ON","for":"0s"}`, `"for" is neither`},
-		{lock, `{"state":"ON","duration":1e300}`, `"duration" is neither`},
-		{lock, `{"state":"ON","duration":true}`, `"duration" is neither`},
-		{lock, `{"state":"ON","for":"1s","duration":1}`, "leave one out"},
-		{lock, `{"state":"OFF","for":"1s"}`, "OFF lasts"},
-		{lock, `{"state":"ON","expires":"1763640000123"}`, `"expires" is not a time`},
-		{lock, `{"state":"ON","expires":1763640000}`, "in seconds"},
-		{lock, `{"state":"ON","expires":1.7e12}`, `"expires" is not a time`},
-		{lock, `{"state":"ON","ts":-1}`, `"ts" is not a time`},
-		{lock, `{"state":"ON","id":7}`, `"id" is not a text`},
-		{lock, `{"state":"ON","id":"a\nb"}`, `"id" has other characters`},
-		{lock, `{"state":"ON","id":"` + strings.Repeat("a", 65) + `"}`, `"id" has other characters`},
-	} {
+	for _, c := range noOrders {
 		if _, err := Decode(c.target, []byte(c.payload)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.payload, err, c.want)
 		}
@@ -111,20 +114,33 @@ func FuzzDecode(f *testing.F) {
 		}
 		o, err := Decode(target, payload)
 		if err != nil {
-			if len(err.Error()) > 400 {
-				t.Errorf("a reason of %d bytes", len(err.Error()))
-			}
-			if len(o.Code) > 3 && strings.Contains(err.Error(), o.Code) && !bytes.Contains(payload, []byte(`"`+o.Code+`":`)) {
-				t.Errorf("the reason repeats the code: %v", err)
-			}
+			checkReason(t, o, payload, err.Error())
 			return
 		}
-		if o.State == "" || o.For < 0 || o.For > maxFor || len(o.ID) > maxID || len(o.Bypass) > maxBypass ||
-			alarm && o.For != 0 || !alarm && (o.Code != "" || o.Bypass != nil) {
-			t.Errorf("%q: %+v", payload, o)
-		}
-		if strings.Count(o.signedText(target.Topic), "\n") != 4 {
-			t.Errorf("%q is signed as %q, which is not five lines", payload, o.signedText(target.Topic))
-		}
+		checkBounds(t, o, target)
 	})
+}
+
+// checkReason: a reason is short, and does not repeat a code, unless it is written as a key.
+func checkReason(t *testing.T, o Order, payload []byte, why string) {
+	if len(why) > 400 {
+		t.Errorf("a reason of %d bytes", len(why))
+	}
+	if len(o.Code) > 3 && strings.Contains(why, o.Code) && !bytes.Contains(payload, []byte(`"`+o.Code+`":`)) {
+		t.Errorf("the reason repeats the code: %v", why)
+	}
+}
+
+// checkBounds: an order is within its bounds, has what its target has, and is signed as
+// five lines.
+func checkBounds(t *testing.T, o Order, target Target) {
+	if o.State == "" || o.For < 0 || o.For > maxFor || len(o.ID) > maxID || len(o.Bypass) > maxBypass {
+		t.Errorf("out of bounds: %+v", o)
+	}
+	if target.Alarm && o.For != 0 || !target.Alarm && (o.Code != "" || o.Bypass != nil) {
+		t.Errorf("the target %s has none of this: %+v", target.Name, o)
+	}
+	if text := o.signedText(target.Topic); strings.Count(text, "\n") != 4 {
+		t.Errorf("%+v is signed as %q, which is not five lines", o, text)
+	}
 }
