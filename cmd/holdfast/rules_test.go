@@ -165,3 +165,36 @@ func runExample(t *testing.T, dir, config, block string) (ran int) {
 	}
 	return ran
 }
+
+// TestAReloadKeepsThePanel: another link is told the state, which is not read from the file
+// again, and a rule that is new knows what its streams said.
+func TestAReloadKeepsThePanel(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, persistent), 0, `
+  meter: {kind: simulated, counter: {}, every: 1h}
+  cellar: {kind: simulated, steps: {states: [wet, dry], every: 1h}}
+outputs:
+  bell: {kind: simulated, max_on: 10m}
+arming: {exit: 0s, commands: true}
+clock: {trust: always}
+`)
+	w.agent.start()
+	w.askPanel(t, `"state":"ARM_HOME"`, "done")
+	eventually(t, time.Minute, "it is armed", func() bool { return w.sub.last("store/alarm/state").State == "armed_home" })
+	count := w.sub.count("store/alarm/state")
+	w.agent.reload(func(text string) string {
+		return strings.Replace(text, "mqtt: {", "mqtt: {keepalive: 20s, ", 1) +
+			"rules: {flood: {when: {cellar: wet}, armed: [home], then: {bell: 5m}}}\n"
+	})
+	eventually(t, comesBack, "the new link publishes the state", func() bool {
+		return w.sub.count("store/alarm/state") > count
+	})
+	eventually(t, comesBack, "the new rule knows its stream", func() bool {
+		return w.sub.last("store/bell/state").State == "on"
+	})
+	w.agent.stop()
+	got := strings.Join(w.said("alarm"), ", ")
+	if strings.Count(got, "armed_home") != 1 || strings.Count(got, "start") != 1 || !strings.HasSuffix(got, "rule:flood") {
+		t.Errorf("the panel said %s", got)
+	}
+}

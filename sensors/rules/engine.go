@@ -107,7 +107,7 @@ func (e *Engine) learn(known []sensors.Reading, now time.Time) {
 		}
 	}
 	for stream, w := range e.latest {
-		if !e.knows(stream) {
+		if !e.Knows(stream) {
 			delete(e.latest, stream)
 		} else if e.panel != nil {
 			e.panel.Observe(now, stream, w.value, !w.failed)
@@ -142,8 +142,8 @@ func (t *trigger) isLike(other *trigger) bool {
 	return reflect.DeepEqual(t.conditions, other.conditions) && reflect.DeepEqual(t.rule, other.rule)
 }
 
-// knows reports whether a rule or the panel looks at a stream.
-func (e *Engine) knows(stream string) bool {
+// Knows reports whether a rule or the panel looks at a stream.
+func (e *Engine) Knows(stream string) bool {
 	return len(e.byStream[stream]) > 0 ||
 		e.panel != nil && (stream == e.opt.Key || slices.Contains(e.opt.Ready, stream))
 }
@@ -151,7 +151,7 @@ func (e *Engine) knows(stream string) bool {
 // Observe takes a reading. What is due before it comes first. The readings of the panel's
 // own stream are left out: the engine knows of the change already.
 func (e *Engine) Observe(now time.Time, r sensors.Reading) {
-	if !e.knows(r.Stream) || e.panel != nil && r.Stream == arming.StreamName {
+	if !e.Knows(r.Stream) || e.panel != nil && r.Stream == arming.StreamName {
 		return
 	}
 	e.Advance(now)

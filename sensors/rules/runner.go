@@ -114,6 +114,9 @@ func (r *Runner) restore(opt arming.Options) (panel *arming.Panel, at clock.Stam
 func (r *Runner) Observe(reading sensors.Reading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.engine.Knows(reading.Stream) { // most of them
+		return
+	}
 	r.engine.Observe(time.Now(), reading)
 	r.deliver()
 }
@@ -205,7 +208,8 @@ func (r *Runner) deliver() {
 			r.report("arming_refused", map[string]any{"by": "key", "why": e.Refused})
 		}
 	}
-	if saved, ok := r.engine.Saved(); changed && ok {
+	if changed {
+		saved, _ := r.engine.Saved() // there is a panel: it has changed
 		saved.At = r.at
 		r.saving.put(saved)
 	}

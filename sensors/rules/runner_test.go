@@ -363,3 +363,20 @@ func TestReadingsAndOrdersMayComeFromAnywhere(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkRunner: a reading of a stream that no rule looks at, and one that changes what
+// rules look at and fires none.
+func BenchmarkRunner(b *testing.B) {
+	r := NewRunner(Wiring{Do: func(outputs.Order) {}, Clock: clock.NewTimekeeper(clock.TrustAlways)})
+	r.Change(house()[3:4], nil, nil)
+	for name, readings := range map[string][]sensors.Reading{
+		"others": {{Stream: "room", Value: 21}, {Stream: "room", Value: 22}},
+		"ours":   {says("cellar", "dry"), says("cellar", "fails")},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				r.Observe(readings[i%2])
+			}
+		})
+	}
+}
