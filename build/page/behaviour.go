@@ -86,17 +86,8 @@ func (p *prover) live(ctx context.Context) (measured string, err error) {
 		return "", fmt.Errorf("live update and fault: %w", err)
 	}
 	s.cable.Pull()
-	siren, ends := text(`[data-output=siren] .number`), text(`[data-output=siren] .range`)
-	err = chromedp.Run(tab, until(siren+` === "off"`), until(siren+` === "on" && `+ends+`.startsWith("for another ")`),
-		until(text(`[data-output=siren] .cause`)+` === "by rule:intruder"`), until(siren+` === "off"`))
-	if err != nil {
-		return "", fmt.Errorf("the siren without a network: %w", err)
-	}
-	panel, left := text("#alarm .big"), text("#alarm [data-v=until]")
-	err = chromedp.Run(tab, until(panel+` === "Arming" && `+left+` === "3 s"`), until(left+` === "2 s"`),
-		until(panel+` === "Armed away" && `+left+` === ""`), until(panel+` === "Disarmed"`))
-	if err != nil {
-		return "", fmt.Errorf("the countdown of the panel: %w", err)
+	if err := alarm(tab); err != nil {
+		return "", err
 	}
 	err = chromedp.Run(tab, until(text("#link .big")+` === "Not connected"`),
 		until(text("#overall")+`.startsWith("Not connected, ")`),
@@ -122,6 +113,24 @@ func (p *prover) live(ctx context.Context) (measured string, err error) {
 	}
 	err = chromedp.Run(tab, until(text("#live")+` === "live" && node.node.boot.startsWith("2-")`))
 	return "the drain ran at " + loads, err
+}
+
+// alarm watches the siren and the panel of a node without a network: a rule switches the
+// siren for two seconds, and a key switch arms after five.
+func alarm(tab context.Context) error {
+	siren, ends := text(`[data-output=siren] .number`), text(`[data-output=siren] .range`)
+	err := chromedp.Run(tab, until(siren+` === "off"`), until(siren+` === "on" && `+ends+`.startsWith("for another ")`),
+		until(text(`[data-output=siren] .cause`)+` === "by rule:intruder"`), until(siren+` === "off"`))
+	if err != nil {
+		return fmt.Errorf("the siren without a network: %w", err)
+	}
+	panel, left := text("#alarm .big"), text("#alarm [data-v=until]")
+	err = chromedp.Run(tab, until(panel+` === "Arming" && `+left+` === "3 s"`), until(left+` === "2 s"`),
+		until(panel+` === "Armed away" && `+left+` === ""`), until(panel+` === "Disarmed"`))
+	if err != nil {
+		return fmt.Errorf("the countdown of the panel: %w", err)
+	}
+	return nil
 }
 
 // keyboard reaches the skip link, the filter and the search field without a mouse.
