@@ -287,6 +287,28 @@ var chunks = [...]int{512, 64, 8, 1}
 // insertReadings inserts what is new, many rows with one statement. By their numbers
 // they cannot be there yet; the unique index is the last word.
 func (c *commit) insertReadings() error {
+	insert := c.insertChunks
+	if c.numbered {
+		insert = c.insertArrays
+	}
+	// Fewer rows than were given are no error: a commit whose outcome was not known may be
+	// stored again.
+	n, err := insert()
+	if err != nil {
+		return err
+	}
+	c.Stored += n
+	c.Duplicates += len(c.rows) - n
+	// Also hours of rows that were there already: computing one again is harmless.
+	for i := range c.rows {
+		c.touch(c.rows[i].stream, c.rows[i].TS)
+	}
+	return c.mergeBeforeHorizon()
+}
+
+// insertChunks inserts all rows with the statements that are prepared for many, and
+// returns how many are new: SQLite's way.
+func (c *commit) insertChunks() (inserted int, err error) {
 	// As many as possible with the longest statement, the rest with shorter ones.
 	rows := c.rows
 	args := make([]any, 0, chunks[0]*strings.Count(columns, ",")+chunks[0])
@@ -298,29 +320,24 @@ func (c *commit) insertReadings() error {
 			}
 			result, err := c.StmtContext(c.ctx, c.s.inserts[size]).ExecContext(c.ctx, args...)
 			if err != nil {
-				return err
+				return 0, err
 			}
-			// Fewer than were given are no error: a commit whose outcome was not known may be
-			// stored again.
 			n, err := result.RowsAffected()
 			if err != nil {
-				return err
+				return 0, err
 			}
-			c.Stored += int(n)
-			c.Duplicates += size - int(n)
+			inserted += int(n)
 			rows = rows[size:]
 		}
 	}
-	// Also hours of rows that were there already: computing one again is harmless.
-	for i := range c.rows {
-		c.touch(c.rows[i].stream, c.rows[i].TS)
-	}
-	return c.mergeBeforeHorizon()
+	return inserted, nil
 }
 
-// prepare prepares the statements that insert readings, once.
+// prepare prepares the statements of insertChunks, once.
 func (s *Store) prepare(ctx context.Context) error {
-	// database/sql prepares them again on each connection that it uses.
+	if s.numbered {
+		return nil
+	}
 	one := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
 	for _, size := range chunks {
 		if s.inserts[size] != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"math"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	"github.com/pressly/goose/v3"
@@ -21,4 +22,44 @@ func (s *Store) openPostgres(address string) error {
 	// Readers do not block a writer there, so one pool is enough.
 	s.db, s.read = db, db
 	return nil
+}
+
+// pointer is NULL for the zero value, as an element of an array.
+func pointer[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// insertArrays inserts all rows with one statement that has an array for each column,
+// and returns how many are new. The server parses it once, and a batch is one way to
+// it and back.
+func (c *commit) insertArrays() (int, error) {
+	n := len(c.rows)
+	if n == 0 {
+		return 0, nil
+	}
+	var (
+		stream, ts, at                    = make([]int64, n), make([]int64, n), make([]int64, n)
+		boot, state, unit, failure, clock = make([]*string, n), make([]*string, n), make([]*string, n),
+			make([]*string, n), make([]*string, n)
+		seq, value, historical = make([]*int64, n), make([]*float64, n), make([]bool, n)
+	)
+	for i := range c.rows {
+		r := &c.rows[i]
+		stream[i], ts[i], at[i], historical[i] = r.stream, r.TS, r.at, r.Historical
+		boot[i], state[i], unit[i] = pointer(r.Boot), pointer(r.State), pointer(r.Unit)
+		failure[i], clock[i], seq[i] = pointer(r.Error), pointer(string(r.Clock)), pointer(r.Seq)
+		if !math.IsNaN(r.Value) { // 0 is a value
+			value[i] = &r.Value
+		}
+	}
+	inserted, err := c.exec("INSERT INTO reading ("+columns+") SELECT * FROM unnest(CAST(? AS BIGINT[]), "+
+		"CAST(? AS TEXT[]), CAST(? AS BIGINT[]), CAST(? AS BIGINT[]), CAST(? AS BIGINT[]), "+
+		"CAST(? AS DOUBLE PRECISION[]), CAST(? AS TEXT[]), CAST(? AS TEXT[]), CAST(? AS TEXT[]), CAST(? AS TEXT[]), "+
+		"CAST(? AS BOOLEAN[])) ON CONFLICT DO NOTHING",
+		stream, boot, seq, ts, at, value, state, unit, failure, clock, historical)
+	return int(inserted), err
 }
