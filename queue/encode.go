@@ -201,19 +201,7 @@ func (e *encoder) item(it *Item) {
 	}
 	after = binary.AppendVarint(after, it.At.Unix-next)
 	more, value = e.appendRare(it, t, more, value)
-	if digits, places, ok := digitsOf(it.Value, t.places); !ok {
-		more |= moreFloat
-		value = binary.BigEndian.AppendUint64(value, math.Float64bits(it.Value))
-	} else if it.Err == "" || digits != 0 {
-		if places != t.places {
-			more |= morePlaces
-			value = append(value, places)
-			t.places, t.digits = places, 0
-		}
-		head |= headDigits
-		value = binary.AppendVarint(value, digits-t.digits)
-		t.digits = digits
-	}
+	head, more, value = appendValue(it, t, head, more, value)
 	if more != 0 {
 		head |= headMore
 	}
@@ -265,6 +253,24 @@ func (e *encoder) appendRare(it *Item, t *track, more byte, b []byte) (byte, []b
 		b = binary.AppendUvarint(b, uint64(it.For.Milliseconds()))
 	}
 	return more, b
+}
+
+// appendValue appends the value: its digits, less those before, or all of its bits.
+func appendValue(it *Item, t *track, head uint64, more byte, b []byte) (uint64, byte, []byte) {
+	digits, places, ok := digitsOf(it.Value, t.places)
+	switch {
+	case !ok:
+		return head, more | moreFloat, binary.BigEndian.AppendUint64(b, math.Float64bits(it.Value))
+	case it.Err != "" && digits == 0:
+		return head, more, b // there is no value
+	case places != t.places:
+		more |= morePlaces
+		b = append(b, places)
+		t.places, t.digits = places, 0
+	}
+	b = binary.AppendVarint(b, digits-t.digits)
+	t.digits = digits
+	return head | headDigits, more, b
 }
 
 // digitsOf finds a whole number that, divided by ten to the places, is v to

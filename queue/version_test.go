@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -167,5 +168,27 @@ func TestAFileOfTwoVersions(t *testing.T) {
 	// One alarm is rejected.
 	if want := len(oldReadings()) - 1 + more; readings+missing != want || missing > 2*blockItems || missing == 0 {
 		t.Errorf("%d readings and %d missing, want %d together", readings, missing, want)
+	}
+}
+
+// TestVersion3IsWrittenAsItWas: files of this version are out there. What changes these
+// bytes takes a new version of the block.
+func TestVersion3IsWrittenAsItWas(t *testing.T) {
+	var items []Item
+	for i, r := range oldReadings()[:blockItems] {
+		items = append(items, Item{Reading: r, Boot: "17-9f3c02ab", number: uint64(i + i/100 + 1)})
+	}
+	for name, c := range map[string]struct {
+		run  run
+		want uint32
+	}{
+		"forty streams": {run{items: items}, 0x1832c0f6},
+		"thinned out":   {thin(run{items: items}), 0xd20529f1},
+		"many streams":  {run{items: manyStreams(500)}, 0x0f0e94b8},
+	} {
+		data := encode(c.run)
+		if got := binary.BigEndian.Uint32(data[1:]); data[0] != 3 || got != c.want {
+			t.Errorf("%s: version %d, checksum %#08x, want %#08x", name, data[0], got, c.want)
+		}
 	}
 }
