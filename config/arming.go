@@ -75,6 +75,11 @@ func (r *reader) checkArming(cfg Config) {
 	// What no rule for a mode looks at has no delay and needs no bypass: a person who names it
 	// has forgotten the rule, or misspelt the stream.
 	opt, watched := cfg.Arming, r.watched(cfg)
+	if opt.Commands && opt.CodesFile == "" && cfg.Uplink.Commands.Key.File == "" {
+		at := r.place("arming.commands")
+		r.warnings = append(r.warnings, Error{r.file, at.Line, at.Column, "arming.commands",
+			"whoever may write to alarm/set can disarm: write a codes_file, made with holdfast arming code NAME"})
+	}
 	streams := statesOf(cfg.Uplink.Streams)
 	for stream := range opt.Entry {
 		r.zone("arming.entry."+stream, stream, streams, watched)

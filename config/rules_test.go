@@ -135,6 +135,22 @@ func TestAnArmingBlockHasDefaults(t *testing.T) {
 	}
 }
 
+// TestAPanelWithoutACodeIsWarnedOf, where orders can disarm it.
+func TestAPanelWithoutACodeIsWarnedOf(t *testing.T) {
+	for block, want := range map[string]int{
+		"arming: {commands: true}\n":                                  1,
+		"arming: {commands: true}\ncommands: {key_file: /etc/k}\n":    0,
+		"arming: {commands: true, codes_file: /etc/holdfast/codes}\n": 0,
+		"arming: {codes_file: /etc/holdfast/codes}\n":                 0,
+		"arming: {exit: 30s}\n":                                       0,
+	} {
+		cfg, err := Parse("f", []byte(reactionsBase+block))
+		if err != nil || len(cfg.Warnings) != want {
+			t.Errorf("%s: %v, %v", block, cfg.Warnings, err)
+		}
+	}
+}
+
 // TestTheNameOfThePanelsStreamIsTaken where there is a panel, and only there.
 func TestTheNameOfThePanelsStreamIsTaken(t *testing.T) {
 	text := strings.Replace(reactionsBase, "level:", "alarm:", 1)

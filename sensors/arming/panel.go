@@ -53,18 +53,22 @@ type Trip struct {
 //
 // Pending and triggered become triggered, and the rules that waited or had run, run: a
 // power cut silences no siren. What is left of the siren time counts if it is known, so
-// that an agent that restarts again and again does not make it longer.
+// that an agent that restarts again and again does not make it longer; and where that time
+// is over, as it may be without Rearm, nothing runs again.
 func NewPanel(opt Options, saved Saved, now time.Time, age time.Duration, known bool) *Panel {
 	p := &Panel{opt: opt, saved: saved.clone(), since: now, unready: map[string]bool{}, key: unknownKey}
 	switch p.saved.State {
 	case Arming:
 		p.leave(now, "start")
 	case Pending, Triggered:
-		p.run(p.saved.Rules...)
 		left := opt.Siren
 		if known && p.saved.State == Triggered {
-			left = min(max(left-age, time.Millisecond), opt.Siren)
+			left = min(left-age, opt.Siren) // a clock that went back makes it no longer
 		}
+		if left > 0 {
+			p.run(p.saved.Rules...)
+		}
+		left = max(left, time.Millisecond) // then Advance ends it
 		p.trigger(now, "start", left)
 	default:
 		p.enter(now, p.saved.State, "start", 0)

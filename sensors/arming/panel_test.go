@@ -252,10 +252,16 @@ func TestRestartsDoNotExtendTheSirenTime(t *testing.T) {
 		age   time.Duration
 		known bool
 		want  time.Duration
-	}{{time.Minute, true, 2 * time.Minute}, {time.Hour, true, time.Millisecond}, {time.Hour, false, 3 * time.Minute}} {
+		runs  bool
+	}{
+		{time.Minute, true, 2 * time.Minute, true},
+		{-time.Minute, true, 3 * time.Minute, true},
+		{time.Hour, true, time.Millisecond, false},
+		{time.Hour, false, 3 * time.Minute, true},
+	} {
 		p := NewPanel(options(), triggered, start, c.age, c.known)
-		if e := p.Take(); p.Next() != start.Add(c.want) || !slices.Equal(e.Run, triggered.Rules) {
-			t.Errorf("after %v: until %v, runs %v; want %v", c.age, p.Next().Sub(start), e.Run, c.want)
+		if e := p.Take(); p.Next() != start.Add(c.want) || slices.Equal(e.Run, triggered.Rules) != c.runs {
+			t.Errorf("after %v: until %v, runs %v; want %v, %v", c.age, p.Next().Sub(start), e.Run, c.want, c.runs)
 		}
 	}
 	forGood := options()
