@@ -55,6 +55,7 @@ type wire struct {
 type inbox struct {
 	in    *bufio.Reader
 	left  int            // bytes of the current packet that the library has not read; 0: header comes next
+	heard time.Time      // when bytes were read last; zero: limits.Silence is not in force yet
 	acked []*publication // publications whose PUBACK was read and whose tokens are still open
 }
 
@@ -302,10 +303,35 @@ func (w *wire) Read(p []byte) (int, error) {
 type idleTimeoutReader struct{ *wire }
 
 func (w idleTimeoutReader) Read(p []byte) (int, error) {
-	if w.open.Load() {
+	switch {
+	case !w.open.Load():
+		return w.Conn.Read(p)
+	case w.direct == nil: // a WebSocket cannot be read any more after a time-out
 		w.Conn.SetReadDeadline(time.Now().Add(w.limits.Silence))
+		return w.Conn.Read(p)
 	}
-	return w.Conn.Read(p)
+	return w.readUntilSilent(p)
+}
+
+// readUntilSilent reads from a socket whose deadline is moved only when it passes: to
+// move it for each read is work for the runtime's timers.
+func (w *wire) readUntilSilent(p []byte) (int, error) {
+	if w.heard.IsZero() {
+		w.heard = time.Now()
+		w.Conn.SetReadDeadline(w.heard.Add(w.limits.Silence))
+	}
+	for {
+		n, err := w.Conn.Read(p)
+		if n > 0 {
+			w.heard = time.Now()
+			return n, err
+		}
+		until := w.heard.Add(w.limits.Silence)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(until) {
+			return 0, err
+		}
+		w.Conn.SetReadDeadline(until)
+	}
 }
 
 // unread ends the connection because a read failed: it calls failed with the reason

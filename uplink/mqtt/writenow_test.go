@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -152,4 +154,54 @@ func TestAwaitEndsWithTheAnswer(t *testing.T) {
 	}
 	broker.Close()
 	w.drop()
+}
+
+// TestSilenceIsCountedFromTheLastByte, although the deadline of the socket is moved
+// only when it passes.
+func TestSilenceIsCountedFromTheLastByte(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const silence = 28 * time.Second
+		near, far := net.Pipe() // has deadlines, and time is simulated
+		counted := &deadlines{Conn: near}
+		var failed time.Time
+		w := newWire(counted, Limits{Write: 10 * time.Second, Silence: silence}, func(err error) {
+			if !failed.IsZero() || !strings.HasPrefix(err.Error(), "nothing heard") {
+				t.Error(err)
+			}
+			failed = time.Now()
+		})
+		w.direct = noSocket{}
+		last := make(chan time.Time, 1)
+		go func() {
+			far.Write([]byte{0x20, 2, 0, 0})
+			for range 100 {
+				time.Sleep(silence / 10)
+				far.Write([]byte{0xd0, 0})
+			}
+			last <- time.Now()
+		}()
+		n, _ := io.Copy(io.Discard, w)
+		if quiet := failed.Sub(<-last); n != 4+100*2 || quiet != silence {
+			t.Errorf("%d bytes were read, and it failed %v after the last", n, quiet)
+		}
+		if counted.set > 15 {
+			t.Errorf("the deadline was moved %d times for 101 reads in ten times its length", counted.set)
+		}
+		w.drop()
+		far.Close()
+	})
+}
+
+// noSocket is a socket that nothing is written to.
+type noSocket struct{ syscall.RawConn }
+
+// deadlines counts how often a deadline for reading was set.
+type deadlines struct {
+	net.Conn
+	set int
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set++
+	return d.Conn.SetReadDeadline(t)
 }
