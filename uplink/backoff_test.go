@@ -205,7 +205,9 @@ func TestSessionsThatAreEndedAgainAndAgainAreRare(t *testing.T) {
 				wait, _ := b.after(noon.Add(at+lasts), err, lasts)
 				at += lasts + wait
 			}
-			if n > 30 {
+			// One that is never up takes a turn each, 22 in the first two minutes, and then by
+			// chance: 31 came in one of some hundred runs.
+			if n > 30 && (lasts > 0 || n > 36) {
 				t.Errorf("%v after %v: %d connections in 200 s", err, lasts, n)
 			}
 		}

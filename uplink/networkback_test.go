@@ -99,3 +99,28 @@ func TestANetworkThatIsBackEndsTheWait(t *testing.T) {
 		})
 	}
 }
+
+// TestANewConnectionIsNotDoubted: a link comes back in several steps, and the later
+// ones are announced while a slow link has not answered anything yet.
+func TestANewConnectionIsNotDoubted(t *testing.T) {
+	var network chan struct{}
+	_, log := up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(10 * time.Second)
+		br.set(func() { br.rate = 2500 }) // 600 ms there and back
+		br.cut()
+		for range 500 {
+			if br.connections() == 2 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		network <- struct{}{} // the connection is at most 10 ms old
+		time.Sleep(5 * time.Second)
+		if n := br.connections(); n != 2 {
+			t.Errorf("%d connections, want 2", n)
+		}
+	}, tellsOf(&network))
+	if strings.Contains(log, "our network was away") {
+		t.Errorf("a new connection was given up: %s", log)
+	}
+}

@@ -126,9 +126,11 @@ func (o *outgoing) turn() { o.now = time.Now() }
 const backTimeout = 500 * time.Millisecond
 
 // doubtedUntil is when a connection that had to survive an outage of our network is
-// taken for dead; zero: there was none, or nothing waits for an answer.
+// taken for dead; zero: there was none, or nothing waits for an answer. One that has
+// not got any answer yet is new: it was made since the outage, and how long a round
+// trip takes is not known.
 func (o *outgoing) doubtedUntil() time.Time {
-	if o.networkBack.IsZero() || o.inflight.len() == 0 {
+	if o.networkBack.IsZero() || o.inflight.len() == 0 || o.window.shortest == 0 {
 		return time.Time{}
 	}
 	since := o.networkBack
