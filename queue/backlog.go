@@ -181,7 +181,7 @@ func (b *backlog) droppedLocked(n int, gaps []Gap, why string) {
 
 // ackLocked removes one item, and the older ones of its lane. An item that came
 // from an earlier file stays: its number means another one here.
-func (b *backlog) ackLocked(it Item) {
+func (b *backlog) ackLocked(it *Item) {
 	switch {
 	case it.Event == gapEvent && !it.rejected:
 		b.gaps.ack(it.Seq)

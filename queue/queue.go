@@ -229,8 +229,8 @@ func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 func (q *Queue) Ack(items []Item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, it := range items {
-		q.ackLocked(it)
+	for i := range items {
+		q.ackLocked(&items[i])
 	}
 	q.storage.wakeWaiting()
 	signal(q.work)

@@ -89,7 +89,7 @@ func (q *Queue) Reject(it Item, declare bool) error {
 	by, alone := q.rejectDueLocked(it)
 	it.declared = declare
 	q.rejects.push(rejectedItem{Item: it, onlyInMemory: alone}, by)
-	q.ackLocked(it)
+	q.ackLocked(&it)
 	if declare {
 		q.declareRejectLocked(it)
 	}

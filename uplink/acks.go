@@ -34,7 +34,7 @@ type outcome struct {
 	reject bool // it was not sent: the broker does not take it
 }
 
-func (k *acks) push(o outcome) {
+func (k *acks) push(o *outcome) {
 	if o.item.IsRejected() {
 		k.kept.push(o)
 		return

@@ -47,7 +47,7 @@ func TestPayloadsAreThoseOfTheContract(t *testing.T) {
 			`{"ts":7,"boot":"18-00000000","seq":4,"event":"storage","state":"works"}`: {Boot: "18-00000000",
 				Event: "storage", Details: `{"state":"works"}`, Reading: sensors.Reading{At: stamp(7, 0), Seq: 4}},
 		} {
-			if got := string(payload.Append(nil, it, l.historical(it))); !sameJSON(t, got, want) {
+			if got := string(payload.Append(nil, it, l.historical(&it))); !sameJSON(t, got, want) {
 				t.Errorf("\ngot  %s\nwant %s", got, want)
 			}
 		}

@@ -185,7 +185,7 @@ func (h *history) sendState(busy bool) bool {
 	}
 	m := h.link.state(r)
 	h.flying[r.Stream] = true
-	h.out.publish(m, sentMessage{kind: kindState, stream: r.Stream})
+	h.out.publish(m, &sentMessage{kind: kindState, stream: r.Stream})
 	if busy {
 		h.stateShare.state(len(m.Topic) + len(m.Payload))
 	}
@@ -195,7 +195,7 @@ func (h *history) sendState(busy bool) bool {
 // divert takes a rejected item out of the way, once all before it are
 // acknowledged: it lines up with what is in flight.
 func (h *history) divert(it *queue.Item) {
-	h.out.track(sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
+	h.out.track(&sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
 	h.pass()
 }
 
@@ -204,7 +204,7 @@ func (h *history) sendItem(it *queue.Item) {
 	if h.probes.mayProbe() && h.link.proofs.due(it.Stream, h.out.now) {
 		h.probes.send(it.Stream, m, f, false)
 	} else {
-		h.out.publish(m, f)
+		h.out.publish(m, &f)
 	}
 	h.pass()
 	h.stateShare.history(len(m.Topic) + len(m.Payload))
@@ -212,7 +212,7 @@ func (h *history) sendItem(it *queue.Item) {
 
 // message is an item as it is published. The payload is good until the next call.
 func (h *history) message(it *queue.Item) mqtt.Message {
-	h.payload = payload.Append(h.payload[:0], *it, h.link.historical(*it))
+	h.payload = payload.Append(h.payload[:0], *it, h.link.historical(it))
 	return mqtt.Message{Topic: h.link.topics.History(it.Stream), Payload: h.payload}
 }
 

@@ -10,11 +10,11 @@ type fifo[T any] struct {
 
 // len, at, front and push do what their names say. at counts from the front; it and
 // front panic if there is no such element. Their pointers are valid until the next
-// push or pop.
+// push or pop. push copies what v points to: elements have several hundred bytes.
 func (f *fifo[T]) len() int    { return len(f.buf) - f.head }
 func (f *fifo[T]) at(i int) *T { return &f.buf[f.head+i] }
 func (f *fifo[T]) front() *T   { return f.at(0) }
-func (f *fifo[T]) push(v T)    { f.buf = append(f.buf, v) }
+func (f *fifo[T]) push(v *T)   { f.buf = append(f.buf, *v) }
 
 // pop removes the front. It moves the rest to the start of the slice when half of a
 // slice of 64 or more is unused, so that each element is moved once on average.

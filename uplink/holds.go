@@ -101,7 +101,7 @@ func (t *retries) sendKept(stream string, h *hold) bool {
 		if t.probes.proving() && probes {
 			t.probes.send(stream, m, f, true)
 		} else {
-			t.out.publish(m, f)
+			t.out.publish(m, &f)
 		}
 		return true
 	case h.open && !t.underWay(stream):

@@ -143,7 +143,7 @@ const historicalAge = 10 * time.Second
 
 // historical says whether a copy that is sent now is history: it was measured
 // long ago, or by an earlier start of the agent.
-func (l *Link) historical(it queue.Item) bool {
+func (l *Link) historical(it *queue.Item) bool {
 	age, known := l.stampAge(it.At)
 	return it.Boot != l.opt.Boot || !known || age > historicalAge
 }

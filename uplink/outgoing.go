@@ -65,9 +65,9 @@ func newOutgoing(conn Conn, opt Options, pace *throttle) *outgoing {
 	return &outgoing{now: time.Now(), conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: w}
 }
 
-// publish sends a message and notes that it is in flight. The session flushes the
-// connection before it waits.
-func (o *outgoing) publish(m mqtt.Message, f sentMessage) {
+// publish sends a message and notes that it is in flight, as a copy of f. The session
+// flushes the connection before it waits.
+func (o *outgoing) publish(m mqtt.Message, f *sentMessage) {
 	m.Retain = m.Retain && !o.noRetain
 	size := len(m.Topic) + len(m.Payload) + overhead
 	if f.probe != nil {
@@ -80,7 +80,7 @@ func (o *outgoing) publish(m mqtt.Message, f sentMessage) {
 
 // sendNotice publishes a notice, or subscribes if it is a subscription.
 func (o *outgoing) sendNotice(n notice, isolated bool) {
-	f := sentMessage{kind: n.kind, notice: n, isolated: isolated}
+	f := &sentMessage{kind: n.kind, notice: n, isolated: isolated}
 	if n.kind == kindSubscription {
 		o.subscribe(n.Topic, f)
 		return
@@ -89,7 +89,7 @@ func (o *outgoing) sendNotice(n notice, isolated bool) {
 }
 
 // subscribe sends a SUBSCRIBE, which is in flight as a message is.
-func (o *outgoing) subscribe(topic string, f sentMessage) {
+func (o *outgoing) subscribe(topic string, f *sentMessage) {
 	f.slot = o.window.send(len(topic)+overhead, time.Now())
 	f.Token = o.conn.Subscribe(topic)
 	o.track(f)
@@ -97,13 +97,13 @@ func (o *outgoing) subscribe(topic string, f sentMessage) {
 
 // unsubscribe sends an UNSUBSCRIBE, which is in flight as a message is.
 func (o *outgoing) unsubscribe(topic string) {
-	f := sentMessage{slot: o.window.send(len(topic)+overhead, time.Now())}
+	f := &sentMessage{slot: o.window.send(len(topic)+overhead, time.Now())}
 	f.Token = o.conn.Unsubscribe(topic)
 	o.track(f)
 }
 
 // track appends to what is in flight.
-func (o *outgoing) track(f sentMessage) {
+func (o *outgoing) track(f *sentMessage) {
 	if o.inflight.len() == 0 {
 		o.lastProgress = time.Now()
 	}

@@ -117,7 +117,7 @@ func (p *prober) send(stream string, m mqtt.Message, f sentMessage, lasting bool
 	pr.subscribed = p.out.conn.Subscribe(m.Topic)
 	pr.heard = p.out.conn.Expect(m)
 	f.probe = pr
-	p.out.publish(m, f)
+	p.out.publish(m, &f)
 	if !pr.lasting {
 		p.out.conn.Unsubscribe(m.Topic)
 	}

@@ -196,7 +196,7 @@ func (t *retries) tryAlone() bool {
 	if t.probes.proving() && !it.Declared() {
 		t.probes.send(it.Stream, m, f, true)
 	} else {
-		t.out.publish(m, f)
+		t.out.publish(m, &f)
 	}
 	t.cursor.Advance(*it)
 	return true

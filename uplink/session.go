@@ -164,7 +164,7 @@ func (s *session) completed(f *sentMessage) error {
 		s.out.window.gone(f.slot)
 		return s.subscribed(f)
 	case f.kind == kindDiverted:
-		s.acks.push(outcome{item: f.item, reject: true})
+		s.acks.push(&outcome{item: f.item, reject: true})
 	case err != nil:
 		return s.out.lost(err)
 	case f.kind == kindOnce:
@@ -185,13 +185,13 @@ func (s *session) completed(f *sentMessage) error {
 func (s *session) acked(f *sentMessage) {
 	switch f.kind {
 	case kindHistory:
-		s.acks.push(outcome{item: f.item, sent: f.sent})
+		s.acks.push(&outcome{item: f.item, sent: f.sent})
 		s.acquit(f)
 	case kindState:
 		delete(s.history.flying, f.stream)
 		delete(s.link.suspects, stateIDOf(f.stream))
 	case kindRetry:
-		s.acks.push(outcome{item: f.item})
+		s.acks.push(&outcome{item: f.item})
 		s.acquit(f)
 		s.retries.acked(f)
 	case kindBirth:

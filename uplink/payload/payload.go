@@ -16,12 +16,12 @@ import (
 // nothing, unless b has to grow or a text has characters to escape. Times are
 // milliseconds since 1970.
 func Append(b []byte, it queue.Item, historical bool) []byte {
-	return appendMembers(append(b, '{'), it, historical)
+	return appendMembers(append(b, '{'), &it, historical)
 }
 
 // AppendReading appends a reading of a start of the agent as it is published.
 func AppendReading(b []byte, r sensors.Reading, boot string, historical bool) []byte {
-	return appendReading(append(b, '{'), r, boot, historical)
+	return appendReading(append(b, '{'), &r, boot, historical)
 }
 
 // AppendNamed appends an item with the names that its topic has when it is
@@ -35,20 +35,21 @@ func AppendNamed(b []byte, clientID string, it queue.Item, historical bool) []by
 	if it.Event == "" && it.Stream != "" {
 		b = append(appendString(b, `"stream":`, it.Stream), ',')
 	}
-	return appendMembers(b, it, historical)
+	return appendMembers(b, &it, historical)
 }
 
-// appendMembers appends the members of an object that was begun, and closes it.
-func appendMembers(b []byte, it queue.Item, historical bool) []byte {
+// appendMembers appends the members of an object that was begun, and closes it. An item
+// has more than 200 bytes, so it is not copied from here on.
+func appendMembers(b []byte, it *queue.Item, historical bool) []byte {
 	if it.Event != "" {
 		return appendEvent(b, it)
 	}
-	return appendReading(b, it.Reading, it.Boot, historical)
+	return appendReading(b, &it.Reading, it.Boot, historical)
 }
 
 // appendEvent appends an event with its details. The boot of a gap is that of
 // the readings that are missing; the start that tells of it is `start` then.
-func appendEvent(b []byte, it queue.Item) []byte {
+func appendEvent(b []byte, it *queue.Item) []byte {
 	b = append(b, `"ts":`...)
 	b = strconv.AppendInt(b, it.At.Unix, 10)
 	key := `,"boot":`
@@ -68,7 +69,7 @@ func appendEvent(b []byte, it queue.Item) []byte {
 
 // appendReading appends the members of a reading, and closes the object. Members
 // that say nothing (no unit, a synchronised clock, no error) are left out.
-func appendReading(b []byte, r sensors.Reading, boot string, historical bool) []byte {
+func appendReading(b []byte, r *sensors.Reading, boot string, historical bool) []byte {
 	b = append(b, `"ts":`...)
 	b = strconv.AppendInt(b, r.At.Unix, 10)
 	b = appendString(b, `,"boot":`, boot)
@@ -99,7 +100,7 @@ func appendReading(b []byte, r sensors.Reading, boot string, historical bool) []
 
 // appendValue appends the value, which is null if the reading is a failure, and the
 // name of the state, if the stream has any.
-func appendValue(b []byte, r sensors.Reading) []byte {
+func appendValue(b []byte, r *sensors.Reading) []byte {
 	b = append(b, `,"value":`...)
 	if r.Err != "" {
 		return append(b, "null"...)
