@@ -132,9 +132,12 @@ func (s *states) failing() []string {
 // must not stand beside "online".
 func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, keeper *clock.Timekeeper) {
 	start := time.Now()
-	streams = slices.Clone(streams)
-	slices.SortFunc(streams, func(a, b sensors.Stream) int { return cmp.Compare(timeoutFor(a), timeoutFor(b)) })
-	for _, st := range streams {
+	inTurn := make([]*sensors.Stream, len(streams)) // a thousand need no copies
+	for i := range streams {
+		inTurn[i] = &streams[i]
+	}
+	slices.SortFunc(inTurn, func(a, b *sensors.Stream) int { return cmp.Compare(timeoutFor(a), timeoutFor(b)) })
+	for _, st := range inTurn {
 		clock.Sleep(ctx, time.Until(start.Add(timeoutFor(st))))
 		if ctx.Err() != nil {
 			return
@@ -144,10 +147,10 @@ func (s *states) watchSilence(ctx context.Context, streams []sensors.Stream, kee
 }
 
 // timeoutFor is firstReadingTimeout for one stream.
-func timeoutFor(st sensors.Stream) time.Duration { return max(firstReadingTimeout, 3*st.Every) }
+func timeoutFor(st *sensors.Stream) time.Duration { return max(firstReadingTimeout, 3*st.Every) }
 
 // silent makes the absence of a reading the state, unless there is one by now.
-func (s *states) silent(st sensors.Stream, at clock.Stamp) {
+func (s *states) silent(st *sensors.Stream, at clock.Stamp) {
 	s.mu.Lock()
 	if _, known := s.latest[st.Name]; !known {
 		s.setLocked(sensors.Reading{Stream: st.Name, Unit: st.Unit, Priority: st.Priority, At: at,

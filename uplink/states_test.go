@@ -11,7 +11,7 @@ import (
 func TestASilentStreamHasThreeIntervals(t *testing.T) {
 	for every, want := range map[time.Duration]time.Duration{0: firstReadingTimeout, time.Second: firstReadingTimeout,
 		time.Minute: 3 * time.Minute} {
-		if got := timeoutFor(sensors.Stream{Every: every}); got != want {
+		if got := timeoutFor(&sensors.Stream{Every: every}); got != want {
 			t.Errorf("every %v: %v, want %v", every, got, want)
 		}
 	}
