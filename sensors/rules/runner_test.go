@@ -380,3 +380,34 @@ func BenchmarkRunner(b *testing.B) {
 		})
 	}
 }
+
+// TestAKeyThatCannotArmIsTold: nobody waits for an answer at the switch.
+func TestAKeyThatCannotArmIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, t.TempDir(), panelOptions(func(o *arming.Options) { o.Ready = []string{"window"} }), nil)
+		for _, r := range []sensors.Reading{says("window", "open"), says("key", "off"), says("key", "on")} {
+			n.Observe(r)
+		}
+		n.stop()
+		if want := `arming_refused {"by":"key","why":"open: window"}`; n.told() != want {
+			t.Errorf("told: %s", n.told())
+		}
+		n.want(n.states(), []string{"1 disarmed by start for 0s"})
+	})
+}
+
+// TestAFloodOfOrdersIsRefused: each costs a hash, so only a few wait, and each is answered.
+func TestAFloodOfOrdersIsRefused(t *testing.T) {
+	r := NewRunner(Wiring{Clock: clock.NewTimekeeper(clock.TrustAlways)}) // which does not run
+	refused := 0
+	for range 10_000 {
+		r.Order(arming.Order{To: arming.Disarmed, Answer: func(a arming.Answer) {
+			if !a.Done && a.Why == "busy: too many orders wait" {
+				refused++
+			}
+		}})
+	}
+	if refused != 10_000-maxOrders {
+		t.Errorf("%d were refused, want all but %d", refused, maxOrders)
+	}
+}
