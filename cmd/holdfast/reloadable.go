@@ -123,8 +123,9 @@ func start(ctx context.Context, g *errgroup.Group, part func(context.Context) er
 }
 
 // changeAll makes those of next the sensors, outputs and rules that run. Outputs begin before
-// rules, and rules before sensors: what a sensor says first may concern them. between is called when the old ones have ended
-// and before the new ones start, with the streams of those that go on.
+// rules, and rules before sensors: what a sensor says first may concern them. between is
+// called when the old ones have ended and before the new ones start, with the streams of
+// those that go on.
 func (a *reloadable) changeAll(
 	ctx context.Context, group *sensors.Group, next config.Config, between func(kept []sensors.Stream),
 ) {

@@ -107,7 +107,8 @@ func reportUpdate(q *queue.Queue, clock *clock.Timekeeper) func(details json.Raw
 // serveOnce is serve for a caller that starts no other agent in this process.
 func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, changed func(sensors.Reading),
 	log *slog.Logger) error {
-	left, err := serve(ctx, cfg, surroundings{open: open, openLine: output.NewStandalone().Open, changed: changed, log: log})
+	around := surroundings{open: open, openLine: output.NewStandalone().Open, changed: changed, log: log}
+	left, err := serve(ctx, cfg, around)
 	if failed := left.Err(); failed != nil {
 		return errors.Join(err, failed)
 	}
