@@ -1,0 +1,45 @@
+# Sourced by build/package/prove: a bell that rings while the agent is killed. A later run
+# sets bells to 50, which takes three minutes.
+
+say "a bell, and SIGKILL while it rings"
+inside sh -c 'cat >/usr/local/bin/bell && chmod 755 /usr/local/bin/bell' <<'END'
+#!/bin/sh
+while read -r told; do
+	read -r uptime rest </proc/uptime
+	echo "$told ${uptime%.*}${uptime#*.}0" >>/var/lib/holdfast/bell # milliseconds
+done
+END
+inside tee -a /etc/holdfast/config.yaml >/dev/null <<'END'
+rules:
+  visitor: {when: {gate: open}, then: {bell: 5m}}
+outputs:
+  bell: {command: [/usr/local/bin/bell], max_on: 10m}
+END
+inside systemctl restart holdfast
+bell() { inside cat /var/lib/holdfast/bell; }
+rings() { [ "$(bell | tail -1 | cut -d' ' -f1)" = on ]; }
+# silent AFTER: it was told off after that line. The first one counts: the agent says so again.
+silent() { bell | tail -n +$(($1 + 1)) | grep -q '^off '; }
+worst=0
+for _ in $(seq "${bells:-10}"); do
+	eventually 30 rings
+	lines=$(bell | wc -l)
+	before=$(cut -d' ' -f1 /proc/uptime | tr -d .)0
+	inside kill -KILL "$(property MainPID)"
+	eventually 30 silent "$lines"
+	took=$(($(bell | tail -n +$((lines + 1)) | grep -m1 '^off ' | cut -d' ' -f2) - before))
+	[ "$took" -le "$worst" ] || worst=$took
+	eventually 30 is_active
+done
+check "off $worst ms after SIGKILL at the latest, of ${bells:-10} times: less than a second" test "$worst" -lt 1000
+
+say "a bell, and systemctl stop while it rings"
+eventually 30 rings
+inside systemctl stop holdfast
+check "it is off" test "$(bell | tail -1 | cut -d' ' -f1)" = off
+check "outputs safe needs no agent" inside setpriv --reuid holdfast --regid holdfast --init-groups holdfast outputs safe
+check "and says so" test "$(bell | tail -1 | cut -d' ' -f1)" = off
+inside systemctl start holdfast
+eventually 30 is_active
+inside sh -c 'sed -i "/^rules:/,\$d" /etc/holdfast/config.yaml && systemctl restart holdfast && rm /var/lib/holdfast/bell'
+eventually 30 is_active
