@@ -38,6 +38,7 @@ var errNoMQTT = errors.New("the answer to CONNECT is no MQTT")
 // the remaining length in seven bits a byte, in four bytes at most: MQTT 3.1.1,
 // section 2.2.
 func (w *wire) header() error {
+	w.takePubacks()
 	if w.in.Buffered() < 4 { // less than a PUBACK: the next Peek may wait for the broker
 		w.completeAcked()
 	}
@@ -92,6 +93,31 @@ func (w *wire) check(head byte, size, length int) error {
 		return nil
 	}
 	return w.checkAnswer(kind, size)
+}
+
+// takePubacks takes PUBACKs out of the stream as far as they are in the buffer: those of
+// a drain come many at a time. Each that is not as usual is left to header and check.
+func (w *wire) takePubacks() {
+	size := w.in.Buffered()
+	if size < 4 || !w.open.Load() {
+		return
+	}
+	buffered, _ := w.in.Peek(size) // does not read
+	w.mu.Lock()
+	taken := 0
+	for ; len(buffered)-taken >= 4; taken += 4 {
+		packet := buffered[taken:]
+		id := binary.BigEndian.Uint16(packet[2:])
+		if packet[0] != packetPuback<<4 || packet[1] != 2 || w.expected[id] != 0 {
+			break
+		}
+		if p := w.flight.waiting[id]; p != nil {
+			delete(w.flight.waiting, id)
+			w.acked = append(w.acked, p)
+		}
+	}
+	w.mu.Unlock()
+	w.in.Discard(taken)
 }
 
 // takePuback takes a PUBACK, which was checked, out of the stream: only the wire has
