@@ -271,6 +271,7 @@ func (r *Runner) runOrders(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			r.refuseWaiting()
 			return
 		case path := <-r.codes:
 			codes = r.readCodes(path)
@@ -281,6 +282,18 @@ func (r *Runner) runOrders(ctx context.Context) {
 			default:
 			}
 			answer(o, r.order(o, codes))
+		}
+	}
+}
+
+// refuseWaiting answers the orders that nobody does any more.
+func (r *Runner) refuseWaiting() {
+	for {
+		select {
+		case o := <-r.orders:
+			answer(o, arming.Answer{Why: "stop: the agent ends"})
+		default:
+			return
 		}
 	}
 }

@@ -399,15 +399,21 @@ func TestAKeyThatCannotArmIsTold(t *testing.T) {
 // TestAFloodOfOrdersIsRefused: each costs a hash, so only a few wait, and each is answered.
 func TestAFloodOfOrdersIsRefused(t *testing.T) {
 	r := NewRunner(Wiring{Clock: clock.NewTimekeeper(clock.TrustAlways)}) // which does not run
-	refused := 0
+	refused, ended := 0, 0
 	for range 10_000 {
 		r.Order(arming.Order{To: arming.Disarmed, Answer: func(a arming.Answer) {
 			if !a.Done && a.Why == "busy: too many orders wait" {
 				refused++
 			}
+			if a.Why == "stop: the agent ends" {
+				ended++
+			}
 		}})
 	}
 	if refused != 10_000-maxOrders {
 		t.Errorf("%d were refused, want all but %d", refused, maxOrders)
+	}
+	if r.refuseWaiting(); ended != maxOrders {
+		t.Errorf("%d were answered at the end, want %d", ended, maxOrders)
 	}
 }
