@@ -25,7 +25,7 @@ func TestALineThatFailsIsMadeSafeWhenItAnswersAgain(t *testing.T) {
 			t.Error(got)
 		}
 		h.lines["siren"].with(func(l *fakeLine) { l.fails = nil })
-		time.Sleep(maxRetry)
+		time.Sleep(maxRetry + time.Second)
 		if h.lines["siren"].is() {
 			t.Error("not safe")
 		}
@@ -95,6 +95,24 @@ func TestTheWatchdogKnowsWhatIsDue(t *testing.T) {
 		if got := says(); got != 0 {
 			t.Errorf("at the end: %v", got)
 		}
+	})
+}
+
+// An alarm does not wait for the next retry of a line that answers again.
+func TestAnOrderTriesALineInFaultAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("siren", nil))
+		h.lines["siren"].with(func(l *fakeLine) { l.fails = errBus })
+		time.Sleep(2 * time.Minute)
+		if got := h.order(on("siren", 0, "x")); got != "fault: "+errBus.Error() {
+			t.Error(got)
+		}
+		h.lines["siren"].with(func(l *fakeLine) { l.fails = nil })
+		if got := h.order(on("siren", 0, "x")); got != "done" || !h.lines["siren"].is() {
+			t.Error(got)
+		}
+		h.stop()
+		h.want("siren", "off by start", "null: "+errBus.Error(), "off by fault", "on by x for 1m", "off by stop")
 	})
 }
 

@@ -102,6 +102,9 @@ func (o *output) do(ctx context.Context, order Order) (refused string) {
 	if order.On == o.spec.Safe {
 		return o.toSafe(ctx, order.By, o.plan.take(order, now))
 	}
+	if o.fault != "" && o.port.hung == nil {
+		o.retry(ctx) // the next retry may be 15 s away, and this may be an alarm
+	}
 	if o.fault != "" {
 		return "fault: " + o.fault
 	}
