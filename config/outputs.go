@@ -224,11 +224,17 @@ func (r *outputReader) times(path string, s *outputStanza) {
 			r.failKey(at, "is the rest after max_on, of which there is none")
 		}
 	}
-	if at := join(path, "pulse"); r.has(at) {
-		between(r.reader, at, s.Pulse, 10*time.Millisecond, time.Minute, "between 10ms and 1m")
-		if max := time.Duration(s.MaxOn); max > 0 && s.Pulse > max && !r.bad[at] {
-			r.failValue(at, "is longer than max_on")
-		}
+	r.pulse(join(path, "pulse"), s)
+}
+
+// pulse checks how long each order lasts: within max_on.
+func (r *outputReader) pulse(at string, s *outputStanza) {
+	if !r.has(at) {
+		return
+	}
+	between(r.reader, at, s.Pulse, 10*time.Millisecond, time.Minute, "between 10ms and 1m")
+	if longest := time.Duration(s.MaxOn); longest > 0 && s.Pulse > longest && !r.bad[at] {
+		r.failValue(at, "is longer than max_on")
 	}
 }
 

@@ -289,16 +289,21 @@ func decodeEvent(device string, payload []byte) (any, error) {
 	if e.Boot == "" || e.TS == NoTime || e.Name == "" {
 		return nil, bad("key", `an event needs "ts", "boot", "seq" and "event"`)
 	}
-	// A gap that makes no sense would hide holes, or be one of 2^63 numbers.
 	if e.Name == "gap" {
-		_, err := key(o.Boot, "1")
-		if err != nil || nameProblem(o.Stream) != "" || o.From < 1 || o.To < o.From || o.To == math.MaxInt64 ||
-			o.Count < 1 || o.Count > o.To-o.From+1 {
+		e.Gap = &Gap{o.Stream, o.Boot, o.From, o.To, o.Count, clean(o.Why, maxWord)}
+		if !e.Gap.makesSense() {
 			return nil, bad("value", "a gap needs a stream, a boot, from <= to, and a count of them")
 		}
-		e.Gap = &Gap{o.Stream, o.Boot, o.From, o.To, o.Count, clean(o.Why, maxWord)}
 	}
 	// As it came, so that members which are new are in the table.
 	e.JSON = clean(string(payload), MaxPayload)
 	return e, nil
+}
+
+// makesSense reports whether there can be such a gap: another one would hide holes, or be
+// one of 2^63 numbers.
+func (g *Gap) makesSense() bool {
+	_, err := key(g.Boot, "1")
+	return err == nil && nameProblem(g.Stream) == "" && g.From >= 1 && g.To >= g.From && g.To < math.MaxInt64 &&
+		g.Count >= 1 && g.Count <= g.To-g.From+1
 }
