@@ -22,7 +22,8 @@ var upstream = map[string][]string{
 	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/arming",
 		"sensors/clock", "sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/output"},
 	"cmd/holdfast/status": {"queue", "sensors", "sensors/arming", "sensors/clock", "sensors/outputs", "uplink"},
-	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "config", "sensors/arming"},
+	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "cmd/web", "config", "sensors/arming"},
+	"cmd/web":             {"config"}, // what the pages of both programs share
 
 	"sensors/clock":    {},
 	"sensors":          {"sensors/clock"},

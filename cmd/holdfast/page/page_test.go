@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/cmd/web"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
@@ -180,21 +180,6 @@ func TestATokenIsNeeded(t *testing.T) {
 			if code != c.code || c.code == 401 && !strings.HasPrefix(h.Get("WWW-Authenticate"), "Basic realm=") {
 				t.Errorf("%s%s with %q: %d, want %d", c.url, path, c.given, code, c.code)
 			}
-		}
-	}
-}
-
-func TestBeyondLoopbackTheCertificateSaysTheNames(t *testing.T) {
-	made := httptest.NewUnstartedServer(nil) // for its certificate of example.com
-	made.StartTLS()
-	defer made.Close()
-	cert := &tls.Certificate{Leaf: made.Certificate()}
-	a := newAccess(&config.Status{Listen: ":8443"}, secrets{token: goodToken, cert: cert})
-	for host, want := range map[string]bool{
-		"example.com": true, "192.168.1.5": true, "localhost": true, "evil.example": false,
-	} {
-		if got := a.hosts(host); got != want {
-			t.Errorf("%s: %v, want %v", host, got, want)
 		}
 	}
 }
@@ -394,7 +379,7 @@ func (w *watcher) Write(p []byte) (int, error) {
 func TestTooManyConnectionsAreClosed(t *testing.T) {
 	url, _ := running(t, config.Status{Listen: "127.0.0.1:0"}, &plainNode{})
 	host := strings.Trim(strings.TrimPrefix(url, "http://"), "/")
-	for range maxConns {
+	for range web.MaxConns {
 		conn, err := net.Dial("tcp", host)
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/web"
 )
 
 //go:embed assets
@@ -36,7 +38,7 @@ var mediaTypes = map[string]string{
 // goroutine of its own.
 type server struct {
 	node   Node
-	access *access
+	access *web.Access
 	hub    *hub
 	assets map[string]asset // by path
 }
@@ -44,7 +46,7 @@ type server struct {
 // newServer returns a server whose assets are read from the binary, once. The tag of an
 // asset is a part of its SHA-256 sum: a browser loads it again after an update of the
 // agent and not before.
-func newServer(node Node, a *access) *server {
+func newServer(node Node, a *web.Access) *server {
 	s := &server{node: node, access: a, hub: newHub(node), assets: map[string]asset{}}
 	files, err := assets.ReadDir("assets")
 	if err != nil {
@@ -73,18 +75,8 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // refused does not learn what exists. All answers but the events have to be taken
 // within writeTimeout; the events set this limit for each of them.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if code, why := s.access.refuse(r); code != 0 {
-		if code == http.StatusUnauthorized {
-			h.Set("WWW-Authenticate", `Basic realm="holdfast", charset="UTF-8"`)
-		}
-		if code == http.StatusMethodNotAllowed {
-			h.Set("Allow", "GET, HEAD")
-		}
+	web.Protect(w.Header(), policy)
+	if code, why := s.access.Refuse(w.Header(), r); code != 0 {
 		http.Error(w, why, code)
 		return
 	}

@@ -1,4 +1,4 @@
-package page
+package web
 
 import (
 	"crypto/sha256"
@@ -9,34 +9,33 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// An access decides who may look. It holds off pages of other sites that a browser
+// An Access decides who may look. It holds off pages of other sites that a browser
 // of this network has open: they know the node's address, or give it a name of
 // their own (DNS rebinding).
 //
-// Its fields are set by newAccess and not changed, so it needs no lock.
-type access struct {
+// Its fields are set by NewAccess and not changed, so it needs no lock.
+type Access struct {
 	token [sha256.Size]byte      // of the token: sums are equally long, so comparing tells no length
 	open  bool                   // there is no token
 	hosts func(host string) bool // whether the node may be called that
 }
 
-// newAccess says whom the page is for: this machine, whoever has the token, or a web
+// NewAccess says whom the page is for: this machine, whoever has the token, or a web
 // server in front of it. With a certificate the node may be called by any address or by
 // a name in the certificate; without one, by the host that is configured or a name of
 // loopback.
-func newAccess(opt *config.Status, s secrets) *access {
-	a := &access{token: sha256.Sum256([]byte(s.token)), open: s.token == ""}
+func NewAccess(opt *config.Status, s Secrets) *Access {
+	a := &Access{token: sha256.Sum256([]byte(s.Token)), open: s.Token == ""}
 	host, _, _ := net.SplitHostPort(opt.Listen)
 	switch {
 	case opt.UnixPath() != "":
 		a.hosts = func(string) bool { return true } // no browser reaches it, but a web server that has its own rules
-	case s.cert != nil:
-		a.hosts = func(name string) bool { return isLocal(name) || isAddress(name) || covers(s.cert.Leaf, name) }
+	case s.Cert != nil:
+		a.hosts = func(name string) bool { return isLocal(name) || isAddress(name) || covers(s.Cert.Leaf, name) }
 	default:
 		a.hosts = func(name string) bool { return isLocal(name) || name == host }
 	}
@@ -63,17 +62,20 @@ func covers(cert *x509.Certificate, name string) bool {
 	return cert != nil && cert.VerifyHostname(name) == nil
 }
 
-// refuse returns the status with which a request is refused, and why; 0: it is not. The
-// reason is the body of the answer, so it says what to do and nothing of the token.
-func (a *access) refuse(r *http.Request) (code int, why string) {
+// Refuse returns the status with which a request is refused, and why; 0: it is not. The
+// reason is for the body of the answer, so it says what to do and nothing of the token.
+// The headers that go with the status are set in h.
+func (a *Access) Refuse(h http.Header, r *http.Request) (code int, why string) {
 	switch { // the token comes last: another site must not learn whether there is one
 	case !a.hosts(hostOf(r.Host)):
 		return http.StatusForbidden, "this is not a name of the node: use localhost or its address"
 	case !sameOrigin(r):
 		return http.StatusForbidden, "a page of another site may not ask"
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, HEAD")
 		return http.StatusMethodNotAllowed, "this page can only be read"
 	case !a.knows(r):
+		h.Set("WWW-Authenticate", `Basic realm="holdfast", charset="UTF-8"`)
 		return http.StatusUnauthorized, "a token is needed: as the password in a browser, or as Authorization: Bearer"
 	}
 	return 0, ""
@@ -113,7 +115,7 @@ func sameOrigin(r *http.Request) bool {
 // comparison takes says nothing about it. It is the password of HTTP basic
 // authentication with any user name, which a browser asks for, or a bearer token, which
 // scrapers can send (RFC 7617, RFC 6750).
-func (a *access) knows(r *http.Request) bool {
+func (a *Access) knows(r *http.Request) bool {
 	if a.open {
 		return true
 	}
@@ -125,19 +127,4 @@ func (a *access) knows(r *http.Request) bool {
 	}
 	sum := sha256.Sum256([]byte(given))
 	return subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
-}
-
-// limitedConn gives its place back when it is closed, once: net/http may close a
-// connection more than once. It is used by the goroutine that serves the connection and
-// by the one that shuts the server down.
-type limitedConn struct {
-	net.Conn
-	once  sync.Once
-	leave func()
-}
-
-// Close closes the connection and gives the place back.
-func (c *limitedConn) Close() error {
-	c.once.Do(c.leave)
-	return c.Conn.Close()
 }

@@ -1,0 +1,189 @@
+// Package web has what the pages of the agent and of the recorder share: who may look,
+// with which token and certificate, and how much clients can cost.
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/config"
+)
+
+// MaxConns is how many connections a page has at a time; more are closed at once.
+const MaxConns = 64
+
+const (
+	// These limits bound what clients can cost: 64 connections at some 20 kB each are
+	// little more than a megabyte.
+	maxHeader     = 8 << 10         // bytes of a request
+	headerTimeout = 5 * time.Second // until a request is there
+	idleTimeout   = time.Minute     // between two requests on one connection
+	goodbye       = time.Second     // for requests under way at the end
+	minToken      = 16              // characters
+	retryListen   = time.Minute     // after the address was taken
+)
+
+// Secrets are the files that the configuration names, as they are now.
+type Secrets struct {
+	Token string
+	Cert  *tls.Certificate // nil: no TLS
+}
+
+// ReadSecrets reads them anew for each start of the page: a renewed certificate counts
+// from the next SIGHUP on. A token that is too short is refused: it could be guessed,
+// as wrong ones are not counted.
+func ReadSecrets(ctx context.Context, opt *config.Status) (s Secrets, err error) {
+	if opt.Token.File != "" {
+		s.Token, err = opt.Token.Read(ctx)
+		if err == nil && len(s.Token) < minToken {
+			err = fmt.Errorf("status.Token_file: the token in %s has %d characters, and needs at least %d: "+
+				"openssl rand -hex 16 makes one", opt.Token.File, len(s.Token), minToken)
+		}
+	}
+	if err == nil && opt.Cert != "" {
+		s.Cert, err = readPair(opt.Cert, opt.Key)
+	}
+	return s, err
+}
+
+const openToAll = 0o006 // read or written by others than the owner and the group
+
+// readPair reads the certificate and its key, which others must not read. A key that is
+// not a regular file is not judged by its mode.
+func readPair(cert, key string) (*tls.Certificate, error) {
+	if info, err := os.Stat(key); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&openToAll != 0 {
+		return nil, fmt.Errorf("status.tls.key: %s (mode %04o) is open to every user of this machine: "+
+			"chmod 600 %[1]s, or 640 for its group", key, info.Mode().Perm())
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("status.tls: %w", err)
+	}
+	return &pair, nil
+}
+
+// Protect sets the headers that go with every answer, refusals too. policy is the
+// Content-Security-Policy.
+func Protect(h http.Header, policy string) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+// Keep calls serve until ctx is done, and returns its error. A page that cannot be served
+// is a warning, and is tried again: the program is worth more than it. The same error is
+// logged once, however often it comes back.
+func Keep(ctx context.Context, opt *config.Status, log *slog.Logger, serve func() error) error {
+	for logged := ""; ctx.Err() == nil; {
+		err := serve()
+		if ctx.Err() == nil && err.Error() != logged {
+			log.Warn("no status page", "listen", opt.Listen, "err", err, "retry_every", retryListen)
+			logged = err.Error()
+		}
+		select {
+		case <-time.After(retryListen):
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+// Serve answers requests with h until ctx is done, and returns why it ended. It closes
+// the listener. The context of each request is done before Serve returns.
+func Serve(ctx context.Context, l net.Listener, s Secrets, h http.Handler, log *slog.Logger) (err error) {
+	requests, end := context.WithCancel(ctx) // streams of events end with it
+	defer end()
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers send is not for the log
+		BaseContext:       func(net.Listener) context.Context { return requests },
+	}
+	done := make(chan error, 1) // gets what ended the server: it has room, so nobody has to wait for it
+	go func() {
+		if s.Cert == nil {
+			done <- server.Serve(limit(l))
+			return
+		}
+		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*s.Cert}}
+		done <- server.ServeTLS(limit(l), "", "")
+	}()
+	select {
+	case err = <-done:
+		server.Close()
+	case <-ctx.Done():
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+		defer cancel()
+		err = errors.Join(ctx.Err(), server.Shutdown(late), server.Close())
+		<-done
+	}
+	return err
+}
+
+// Address is what a person types into a browser.
+func Address(opt *config.Status, l net.Listener, s Secrets) string {
+	if path := opt.UnixPath(); path != "" {
+		return "unix:" + path
+	}
+	scheme, host := "http", l.Addr().String() // with the port that was given for port 0
+	if s.Cert != nil {
+		scheme = "https"
+	}
+	host = strings.Replace(host, "[::]", "localhost", 1)
+	return scheme + "://" + host + "/"
+}
+
+// limit bounds how many connections there are at a time: each costs a goroutine and
+// some 20 kB on a board with little memory.
+func limit(l net.Listener) net.Listener { return &limited{l, make(chan struct{}, MaxConns)} }
+
+// limited is a listener with places, one token in the channel for each connection. A
+// place is taken by Accept and given back when the connection is closed.
+type limited struct {
+	net.Listener
+	places chan struct{}
+}
+
+// Accept returns the next connection for which there is a place, and closes those for
+// which there is none. It is called by the server's own goroutine alone.
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.places <- struct{}{}:
+			return &limitedConn{Conn: conn, leave: func() { <-l.places }}, nil
+		default:
+			conn.Close() // it may try again
+		}
+	}
+}
+
+// limitedConn gives its place back when it is closed, once: net/http may close a
+// connection more than once. It is used by the goroutine that serves the connection and
+// by the one that shuts the server down.
+type limitedConn struct {
+	net.Conn
+	once  sync.Once
+	leave func()
+}
+
+// Close closes the connection and gives the place back.
+func (c *limitedConn) Close() error {
+	c.once.Do(c.leave)
+	return c.Conn.Close()
+}
