@@ -25,6 +25,7 @@ func TestPostgreSQL(t *testing.T) {
 		"SQL in names":    TestSQLInNamesIsAName,
 		"rollups":         TestHoursAndDaysAreWhatTheReadingsAre,
 		"retain":          TestRetainKeepsHoursAndDays,
+		"spans":           TestSpansLieBetweenMeasurements,
 		"devices":         TestTheFleetIsWhatItSays,
 		"later":           TestALaterDatabaseIsRefused,
 	} {

@@ -185,6 +185,8 @@ type Bucket struct {
 	N              int64 // readings with a value
 	Errors         int64
 	Min, Max, Mean float64 // NaN if N is 0
+	// Readings that were sent more than 10 s late; NULL of the rollups, which do not know.
+	Late sql.NullInt64
 }
 
 // Buckets returns min, max and mean of a stream in buckets of a width. A width of an
@@ -202,10 +204,11 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 	}
 	// The finest table whose rows fit into a bucket.
 	n, failed, least, most, total := "count(value)", "count(error)", "min(value)", "max(value)", "sum(value)"
+	late := "count(CASE WHEN historical THEN 1 END)"
 	table := "reading"
 	if w%hour == 0 {
 		n, failed, least, most, total = "sum(n)", "sum(errors)", "min(min)", "max(max)", "sum(sum)"
-		table = "reading_hour"
+		table, late = "reading_hour", "CAST(NULL AS BIGINT)"
 		if w%day == 0 {
 			table = "reading_day"
 		}
@@ -214,7 +217,7 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 	err = each(ctx, s.read, func(rows *sql.Rows) error {
 		var b Bucket
 		var lo, hi, sum sql.NullFloat64
-		err := rows.Scan(&b.TS, &b.N, &b.Errors, &lo, &hi, &sum)
+		err := rows.Scan(&b.TS, &b.N, &b.Errors, &lo, &hi, &sum, &b.Late)
 		// A bucket of errors alone has no values, and is not 0.
 		b.Min, b.Max, b.Mean = math.NaN(), math.NaN(), math.NaN()
 		if b.N > 0 {
@@ -222,9 +225,42 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 		}
 		all = append(all, b)
 		return err
-	}, s.sql(fmt.Sprintf("SELECT ts - ts %% %d AS bucket, %s, %s, %s, %s, %s FROM %s "+
+	}, s.sql(fmt.Sprintf("SELECT ts - ts %% %d AS bucket, %s, %s, %s, %s, %s, %s FROM %s "+
 		"WHERE stream_id = ? AND ts >= ? AND ts < ? GROUP BY bucket ORDER BY bucket",
-		w, n, failed, least, most, total, table)), id, r.From-r.From%w, r.To)
+		w, n, failed, least, most, total, late, table)), id, r.From-r.From%w, r.To)
+	return all, err
+}
+
+// A Span is a gap with the times of measurement of the readings around it. Where one of
+// them is not stored, it is the time at which a reading arrived there.
+type Span struct {
+	Gap
+	Begin, End int64
+}
+
+// Spans returns the gaps of one stream that touch a range of time, at most limit of them,
+// by their begin.
+func (s *Store) Spans(ctx context.Context, r Range, limit int) (all []Span, err error) {
+	id, err := s.streamID(ctx, r.Device, r.Stream)
+	if err != nil {
+		return nil, err
+	}
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		one := Span{Gap: Gap{Device: r.Device, Stream: r.Stream}}
+		err := rows.Scan(&one.Boot, &one.From, &one.To, &one.Count, &one.State, &one.Why, &one.NoticedAt, &one.ChangedAt,
+			&one.BeforeAt, &one.AfterAt, &one.Begin, &one.End)
+		all = append(all, one)
+		return err
+		// The index of the key finds each neighbour at once.
+	}, s.sql(`SELECT boot, from_seq, to_seq, count, state, why, noticed_at, changed_at, before_at, after_at, begins, ends
+		FROM (SELECT g.boot, g.from_seq, g.to_seq, g.count, g.state, coalesce(g.why, '') AS why, g.noticed_at,
+			g.changed_at, g.before_at, g.after_at,
+			coalesce((SELECT r.ts FROM reading r WHERE r.stream_id = g.stream_id AND r.boot = g.boot
+				AND r.seq < g.from_seq ORDER BY r.seq DESC LIMIT 1), g.before_at, g.noticed_at) AS begins,
+			coalesce((SELECT r.ts FROM reading r WHERE r.stream_id = g.stream_id AND r.boot = g.boot
+				AND r.seq > g.to_seq ORDER BY r.seq LIMIT 1), g.after_at, g.noticed_at) AS ends
+			FROM gap g WHERE g.stream_id = ?) AS spans
+		WHERE begins < ? AND ends >= ? ORDER BY begins, boot, from_seq LIMIT ?`), id, r.To, r.From, limit)
 	return all, err
 }
 

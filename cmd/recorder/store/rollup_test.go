@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -142,5 +143,39 @@ func TestTheFleetIsWhatItSays(t *testing.T) {
 	events, err := s.Events(context.Background(), Range{Device: "porch", To: math.MaxInt64}, 10)
 	if err != nil || len(events) != 1 || events[0].Name != "fault" || events[0].TS != 9 {
 		t.Errorf("%+v %v", events, err)
+	}
+}
+
+// TestSpansLieBetweenMeasurements has a gap whose neighbours arrive an hour after they
+// were measured, and one at the begin of a boot.
+func TestSpansLieBetweenMeasurements(t *testing.T) {
+	s := opened(t)
+	const arrived = start + 3_600_000
+	one := func(seq int64) Item {
+		return got(arrived+seq, "porch/hum",
+			fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":1,"historical":true}`, start+seq*1000, seq))
+	}
+	commitAll(t, s, one(3), one(4), one(8))
+	r := Range{Device: "porch", Stream: "hum", From: start + 5000, To: start + 6000}
+	all, err := s.Spans(t.Context(), r, 10)
+	if err != nil || len(all) != 1 || all[0].Begin != start+4000 || all[0].End != start+8000 || all[0].From != 5 ||
+		all[0].To != 7 || all[0].State != "missing" {
+		t.Errorf("between: %+v %v", all, err)
+	}
+	r.From, r.To = start+8001, start+9000
+	if all, err = s.Spans(t.Context(), r, 10); err != nil || len(all) != 0 {
+		t.Errorf("behind: %+v %v", all, err)
+	}
+	r.From, r.To = 0, arrived*2
+	if all, err = s.Spans(t.Context(), r, 1); err != nil || len(all) != 1 {
+		t.Errorf("a limit of 1: %+v %v", all, err)
+	}
+	buckets, err := s.Buckets(t.Context(), r, time.Minute)
+	if err != nil || len(buckets) != 1 || buckets[0].Late.Int64 != 3 {
+		t.Errorf("late: %+v %v", buckets, err)
+	}
+	r.Stream = "none"
+	if _, err = s.Spans(t.Context(), r, 1); !errors.Is(err, ErrUnknown) {
+		t.Errorf("no such stream: %v", err)
 	}
 }
