@@ -37,6 +37,7 @@ type Recorder struct {
 	BatchSize     int           // messages of one commit at most
 	BatchTime     time.Duration // the longest time that a message waits for others before a commit
 	MaxQuarantine int           // rows of the table quarantine at most
+	Status        *Status       // where the HTTP API is served; nil: nowhere
 	Warnings      Errors
 }
 
@@ -49,6 +50,7 @@ type recorderFile struct {
 	Devices    deviceKeys     `yaml:"devices"`
 	Batch      batchKeys      `yaml:"batch"`
 	Quarantine quarantineKeys `yaml:"quarantine"`
+	Status     statusKeys     `yaml:"status"`
 }
 
 // recorderMQTT are the keys under mqtt: those of the agent's that are about the way
@@ -168,6 +170,7 @@ func (r *reader) recorder(f recorderFile) Recorder {
 	}
 	out := Recorder{Broker: r.recorderBroker(f.MQTT), Database: r.database(f.Database), Unknown: f.Devices.Unknown,
 		BatchSize: f.Batch.Size, BatchTime: f.Batch.Time, MaxQuarantine: f.Quarantine.Max}
+	out.Status = r.recorderStatus(f.Status)
 	out.Broker.ClientID, out.Share = f.ClientID, r.share(f.MQTT.Share, f.Database)
 	// Nobody writes a secret here, so the text may be repeated.
 	switch f.Devices.Unknown {
@@ -206,6 +209,16 @@ func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
 	b.Servers = own.servers(mqttKeys{Server: m.Server, Servers: m.Servers})
 	own.tls(uplink.Options{Broker: b})
 	return b
+}
+
+// recorderStatus checks where the HTTP API is served as the agent's file does for its
+// page, but for a unix socket, which is not offered.
+func (r *reader) recorderStatus(k statusKeys) *Status {
+	if strings.HasPrefix(k.Listen, "unix:") {
+		r.failValue("status.listen", "the recorder listens on a port: write 127.0.0.1:8081")
+		return nil
+	}
+	return r.status(k)
 }
 
 // share checks the name of a group. Its members have to know the same sequences, or

@@ -50,3 +50,27 @@ func TestRecorderMistakesHaveTheirPlace(t *testing.T) {
 		}
 	}
 }
+
+func TestRecorderStatusHasTheChecksOfTheAgents(t *testing.T) {
+	const before = "client_id: r\nmqtt: {server: mqtt://127.0.0.1}\nstatus: "
+	r, err := ParseRecorder("r.yaml", []byte(before+"{listen: 127.0.0.1:8081}\n"))
+	if err != nil || r.Status == nil || r.Status.Listen != "127.0.0.1:8081" {
+		t.Errorf("loopback: %+v, %v", r.Status, err)
+	}
+	r, err = ParseRecorder("r.yaml", []byte(smallRecorder))
+	if err != nil || r.Status != nil {
+		t.Errorf("without status: %+v, %v", r.Status, err)
+	}
+	for text, want := range map[string]string{
+		"{listen: 0.0.0.0:8081}":                    "needs status.token_file and status.tls",
+		"{listen: 0.0.0.0:8081, token_file: /t}":    "needs status.tls",
+		"{listen: unix:/run/s.sock}":                "the recorder listens on a port",
+		"{token_file: /t}":                          `needs "listen"`,
+		"{listen: 127.0.0.1:8081, tls: {cert: /c}}": `needs "key"`,
+	} {
+		_, err := ParseRecorder("r.yaml", []byte(before+text+"\n"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+}
