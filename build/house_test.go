@@ -60,9 +60,11 @@ var upstream = map[string][]string{
 		"sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs", "sensors/arming",
 		"sensors/rules"},
 	// The recorder is a program of its own: nothing of the agent imports it.
-	"cmd/recorder":                    {"cmd/recorder/ingest", "cmd/recorder/store", "cmd/recorder/subscribe", "config"},
+	"cmd/recorder": {"cmd/recorder/ingest", "cmd/recorder/page", "cmd/recorder/store", "cmd/recorder/subscribe",
+		"config"},
 	"cmd/recorder/ingest":             {"cmd/recorder/message", "cmd/recorder/store", "cmd/recorder/subscribe"},
 	"cmd/recorder/message":            {},
+	"cmd/recorder/page":               {"cmd/recorder/store", "cmd/web", "config"},
 	"cmd/recorder/store":              {"cmd/recorder/message"},
 	"cmd/recorder/store/postgrestest": {}, // for tests
 	"cmd/recorder/subscribe":          {"uplink/mqtt"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/recorder/ingest"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/page"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
 )
@@ -59,9 +60,14 @@ func run(ctx context.Context, args []string) error {
 	// Standard error is what systemd puts into the journal.
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	// Deferred calls run in reverse: the store is closed when both have ended.
-	var rolling sync.WaitGroup
-	defer rolling.Wait()
-	rolling.Go(func() { rollUp(ctx, s, log) })
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	ctx, stop := context.WithCancel(ctx) // an error of Run ends the others, too
+	defer stop()
+	beside.Go(func() { rollUp(ctx, s, log) })
+	if cfg.Status != nil {
+		beside.Go(func() { page.Serve(ctx, cfg.Status, s, log) })
+	}
 	// The result is nil after SIGTERM: a stop that was asked for is a success.
 	return ingest.Run(ctx, ingest.Options{
 		Subscribe: subscribe.Options{Broker: cfg.Broker},

@@ -1,0 +1,101 @@
+package page
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed" // for openapi.json
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
+)
+
+const (
+	queryTimeout = 10 * time.Second // of one request's queries
+	writeTimeout = 10 * time.Second // until the kernel takes what we send
+)
+
+// descriptionPath is where the description of the API is.
+const descriptionPath = "/api/openapi.json"
+
+//go:embed openapi.json
+var openapi []byte
+
+// openapiTag changes with the description only.
+var openapiTag = func() string {
+	sum := sha256.Sum256(openapi)
+	return `"` + hex.EncodeToString(sum[:8]) + `"`
+}()
+
+// A badParameter is a mistake in a request. Its text says what is accepted.
+type badParameter struct{ name, text string }
+
+func (e *badParameter) Error() string { return e.name + ": " + e.text }
+
+// A failure is the body of each answer that is an error.
+type failure struct {
+	Error     string `json:"error"`
+	Parameter string `json:"parameter,omitempty"` // the one to change
+}
+
+// answer sends what a route returns, or its error. History is never kept by a cache: late
+// readings change it.
+func (s *server) answer(w http.ResponseWriter, r *http.Request, route func(*server, *http.Request) (any, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
+	defer cancel()
+	body, err := route(s, r.WithContext(ctx))
+	var bad *badParameter
+	switch {
+	case err == nil:
+		s.send(w, http.StatusOK, body)
+	case errors.As(err, &bad):
+		s.refuse(w, http.StatusBadRequest, bad.name, bad.Error())
+	case errors.Is(err, store.ErrUnknown):
+		s.refuse(w, http.StatusNotFound, "", err.Error())
+	case ctx.Err() != nil:
+		s.refuse(w, http.StatusServiceUnavailable, "", fmt.Sprintf("the database took longer than %v: "+
+			"ask for a shorter range", queryTimeout))
+	default:
+		// What a database says may have its address in it, so it is for the log only.
+		s.log.Error("a query of the HTTP API failed", "path", r.URL.Path, "error", err)
+		s.refuse(w, http.StatusInternalServerError, "", "the database cannot be read: see the log of the recorder")
+	}
+}
+
+// refuse sends an error.
+func (s *server) refuse(w http.ResponseWriter, code int, parameter, text string) {
+	s.send(w, code, failure{text, parameter})
+}
+
+// send sends a body that must not be kept.
+func (s *server) send(w http.ResponseWriter, code int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		s.log.Error("an answer of the HTTP API is not valid JSON", "error", err)
+		text, code = []byte(`{"error":"the answer cannot be written as JSON"}`), http.StatusInternalServerError
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	// A recorder of httptest has no deadline, which is no error for the answer.
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.WriteHeader(code)
+	w.Write(text)
+}
+
+// description sends openapi.json, unless the client has it already.
+func (s *server) description(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-cache") // it is asked for again, and then not sent again
+	h.Set("ETag", openapiTag)
+	if r.Header.Get("If-None-Match") == openapiTag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Write(openapi)
+}

@@ -1,0 +1,85 @@
+// Package page serves the history over HTTP, as JSON: the fleet, the streams of a device,
+// and one stream in buckets. openapi.json describes it.
+//
+// All of it is read-only. Who may look is decided by package web, as for the agent's page.
+package page
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
+	"github.com/holdfast-iot/holdfast/cmd/web"
+	"github.com/holdfast-iot/holdfast/config"
+)
+
+// Serve serves the API until ctx is done, and returns its error. An API that cannot be
+// served is a warning, and is tried again: recording goes on. Serve blocks.
+func Serve(ctx context.Context, opt *config.Status, s *store.Store, log *slog.Logger) error {
+	return web.Keep(ctx, opt, log, func() error { return serve(ctx, opt, s, log) })
+}
+
+// serve serves until ctx is done, or says why it cannot.
+func serve(ctx context.Context, opt *config.Status, s *store.Store, log *slog.Logger) error {
+	secrets, err := web.ReadSecrets(ctx, opt)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", opt.Listen)
+	if err != nil {
+		return err
+	}
+	url := web.Address(opt, listener, secrets)
+	log.Info("HTTP API", "url", url)
+	if opt.Listening != nil {
+		opt.Listening(url)
+	}
+	return web.Serve(ctx, listener, secrets, newServer(s, web.NewAccess(opt, secrets), log), log)
+}
+
+// policy allows nothing: answers are JSON, and a browser that shows one needs no more.
+const policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// A server answers requests. Its fields are set by newServer and not changed, so that
+// requests share it without a lock.
+type server struct {
+	store  *store.Store
+	access *web.Access
+	log    *slog.Logger
+	mux    *http.ServeMux
+}
+
+// routes are the paths that are served, and what answers each. openapi.json has the same
+// paths; a test compares them.
+var routes = map[string]func(*server, *http.Request) (any, error){
+	"/api/fleet":                             (*server).fleet,
+	"/api/devices/{device}/streams":          (*server).streams,
+	"/api/devices/{device}/streams/{stream}": (*server).stream,
+}
+
+// newServer returns a server of a store, which the caller closes when no request runs any
+// more.
+func newServer(st *store.Store, a *web.Access, log *slog.Logger) *server {
+	s := &server{store: st, access: a, log: log, mux: http.NewServeMux()}
+	for path, answer := range routes {
+		s.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, answer) })
+	}
+	s.mux.HandleFunc("GET "+descriptionPath, s.description)
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, http.StatusNotFound, "", "there is nothing at this path: "+descriptionPath+" lists what there is")
+	})
+	return s
+}
+
+// ServeHTTP answers one request. Whether it is allowed is decided before its path is looked
+// at: a request that is refused does not learn what exists.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	web.Protect(w.Header(), policy)
+	if code, why := s.access.Refuse(w.Header(), r); code != 0 {
+		s.refuse(w, code, "", why)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
