@@ -170,7 +170,10 @@ func (p *Panel) Order(now time.Time, o Order) Answer {
 		return Answer{Why: "not in modes: " + mode}
 	case p.saved.State == Pending || p.saved.State == Triggered:
 		return Answer{Why: "it is " + p.saved.State + ": disarm first"}
+	case p.saved.Mode == "":
 	case p.saved.Mode != mode:
+		// An exit delay and a bypass would be a disarming for which no code is asked.
+		return Answer{Why: "it is " + p.saved.State + ": disarm first"}
 	case len(o.Bypass) > 0 && !slices.Equal(o.Bypass, p.saved.Bypass):
 		return Answer{Why: "it is " + p.saved.State + ": disarm first, then bypass"}
 	default: // armed so already, or on the way there

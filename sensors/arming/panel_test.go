@@ -27,13 +27,13 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // cut; door, window and hall are rules that are armed, tamper one that always is.
 var table = map[string]map[string]string{
 	"disarmed": {"away": "arming away", "home": "arming home", "tamper": "triggered run"},
-	"arming away": {"home": "arming home", "disarm": "disarmed", "end": "armed away", "tamper": "triggered away run",
+	"arming away": {"disarm": "disarmed", "end": "armed away", "tamper": "triggered away run",
 		"cut": "arming away"},
-	"arming home": {"away": "arming away", "disarm": "disarmed", "end": "armed home", "tamper": "triggered home run",
+	"arming home": {"disarm": "disarmed", "end": "armed home", "tamper": "triggered home run",
 		"cut": "arming home"},
-	"armed away": {"home": "arming home", "disarm": "disarmed", "door": "pending away", "window": "triggered away run",
+	"armed away": {"disarm": "disarmed", "door": "pending away", "window": "triggered away run",
 		"hall": "triggered away run", "tamper": "triggered away run"},
-	"armed home": {"away": "arming away", "disarm": "disarmed", "door": "pending home", "window": "triggered home run",
+	"armed home": {"disarm": "disarmed", "door": "pending home", "window": "triggered home run",
 		"hall": "triggered home run", "tamper": "triggered home run"},
 	"pending away": {"disarm": "disarmed", "door": "pending away", "hall": "pending away",
 		"window": "triggered away all", "tamper": "triggered away all", "end": "triggered away all",
@@ -199,6 +199,9 @@ func TestAPanelRefusesWhatItMust(t *testing.T) {
 	}
 	if why := order("armed_away", "window"); why != "" || p.State() != Arming || !p.IsBypassed("window") {
 		t.Errorf("bypassed: %q, %s", why, p.State())
+	}
+	if why := order("armed_home", "window", "hall"); why != "it is arming: disarm first" || p.State() != Arming {
+		t.Errorf("another mode: %q, %s", why, p.State())
 	}
 	if why := order("armed_away", "hall"); why != "it is arming: disarm first, then bypass" {
 		t.Errorf("another bypass: %q", why)

@@ -155,6 +155,9 @@ func (o *Order) setOfOutput(key string, value json.RawMessage) (err error) {
 // setState takes the word that says what to do.
 func (o *Order) setState(t Target, word string) error {
 	if !slices.Contains(t.words(), word) {
+		if t.Alarm { // the word may be a code that stands in the wrong place, and answers are published
+			return fmt.Errorf("this is not an order: write %s", strings.Join(t.words(), ", "))
+		}
 		return fmt.Errorf("%s is not an order: write %s", quoted(word), strings.Join(t.words(), ", "))
 	}
 	o.State = word
