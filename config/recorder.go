@@ -37,7 +37,7 @@ type Recorder struct {
 	BatchSize     int           // messages of one commit at most
 	BatchTime     time.Duration // the longest time that a message waits for others before a commit
 	MaxQuarantine int           // rows of the table quarantine at most
-	Status        *Status       // where the HTTP API is served; nil: nowhere
+	Status        *Status       // where the page is served; nil: nowhere
 	Warnings      Errors
 }
 
@@ -211,7 +211,7 @@ func (r *reader) recorderBroker(m recorderMQTT) mqtt.Broker {
 	return b
 }
 
-// recorderStatus checks where the HTTP API is served as the agent's file does for its
+// recorderStatus checks where the page is served as the agent's file does for its
 // page, but for a unix socket, which is not offered.
 func (r *reader) recorderStatus(k statusKeys) *Status {
 	if strings.HasPrefix(k.Listen, "unix:") {

@@ -2,9 +2,7 @@ package page
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed" // for openapi.json
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,12 +22,6 @@ const descriptionPath = "/api/openapi.json"
 
 //go:embed openapi.json
 var openapi []byte
-
-// openapiTag changes with the description only.
-var openapiTag = func() string {
-	sum := sha256.Sum256(openapi)
-	return `"` + hex.EncodeToString(sum[:8]) + `"`
-}()
 
 // A badParameter is a mistake in a request. Its text says what is accepted.
 type badParameter struct{ name, text string }
@@ -84,18 +76,4 @@ func (s *server) send(w http.ResponseWriter, code int, body any) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.WriteHeader(code)
 	w.Write(text)
-}
-
-// description sends openapi.json, unless the client has it already.
-func (s *server) description(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-cache") // it is asked for again, and then not sent again
-	h.Set("ETag", openapiTag)
-	if r.Header.Get("If-None-Match") == openapiTag {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
-	w.Write(openapi)
 }

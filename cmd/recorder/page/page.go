@@ -1,5 +1,5 @@
-// Package page serves the history over HTTP, as JSON: the fleet, the streams of a device,
-// and one stream in buckets. openapi.json describes it.
+// Package page serves the history over HTTP: the fleet, the streams of a device, and one
+// stream in buckets, as JSON, which openapi.json describes, and as a page that reads it.
 //
 // All of it is read-only. Who may look is decided by package web, as for the agent's page.
 package page
@@ -15,7 +15,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// Serve serves the API until ctx is done, and returns its error. An API that cannot be
+// Serve serves the page until ctx is done, and returns its error. A page that cannot be
 // served is a warning, and is tried again: recording goes on. Serve blocks.
 func Serve(ctx context.Context, opt *config.Status, s *store.Store, log *slog.Logger) error {
 	return web.Keep(ctx, opt, log, func() error { return serve(ctx, opt, s, log) })
@@ -32,15 +32,16 @@ func serve(ctx context.Context, opt *config.Status, s *store.Store, log *slog.Lo
 		return err
 	}
 	url := web.Address(opt, listener, secrets)
-	log.Info("HTTP API", "url", url)
+	log.Info("page and HTTP API", "url", url)
 	if opt.Listening != nil {
 		opt.Listening(url)
 	}
 	return web.Serve(ctx, listener, secrets, newServer(s, web.NewAccess(opt, secrets), log), log)
 }
 
-// policy allows nothing: answers are JSON, and a browser that shows one needs no more.
-const policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// policy lets the page use what comes from the recorder itself, and nothing else.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // A server answers requests. Its fields are set by newServer and not changed, so that
 // requests share it without a lock.
@@ -66,7 +67,10 @@ func newServer(st *store.Store, a *web.Access, log *slog.Logger) *server {
 	for path, answer := range routes {
 		s.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, answer) })
 	}
-	s.mux.HandleFunc("GET "+descriptionPath, s.description)
+	s.mux.HandleFunc("GET "+descriptionPath, func(w http.ResponseWriter, r *http.Request) {
+		sendFile(w, r, "application/json", openapi)
+	})
+	s.addAssets()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, http.StatusNotFound, "", "there is nothing at this path: "+descriptionPath+" lists what there is")
 	})

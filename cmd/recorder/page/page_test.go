@@ -347,6 +347,26 @@ func TestTheDescriptionIsSentOnce(t *testing.T) {
 	}
 }
 
+func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
+	s := recorded(t, "")
+	for path, kind := range map[string]string{"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css",
+		"/uplot/uPlot.iife.min.js": "text/javascript", "/uplot/uPlot.min.css": "text/css",
+		"/uplot/LICENSE": "text/plain"} {
+		w := ask(s, path)
+		body := strings.ReplaceAll(w.Body.String(), "https://github.com/leeoniya/uPlot", "") // in a comment
+		if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), kind) {
+			t.Errorf("%s: %d %v", path, w.Code, w.Header())
+		}
+		if path != "/uplot/LICENSE" && strings.Contains(body, "://") {
+			t.Errorf("%s has an address of another site", path)
+		}
+	}
+	// The licence asks for its text beside the program.
+	if w := ask(s, "/uplot/LICENSE"); !strings.Contains(w.Body.String(), "Leon Sorokin") {
+		t.Errorf("the licence of uPlot: %.100q", w.Body)
+	}
+}
+
 // TestServeAnswersUntilItIsStopped goes the whole way of `run`, over a socket.
 func TestServeAnswersUntilItIsStopped(t *testing.T) {
 	st := recorded(t, "").store
