@@ -22,6 +22,7 @@ type outgoing struct {
 
 	began        time.Time // of the session
 	lastProgress time.Time // when the head of inflight became the head
+	heldBack     time.Time // when half of the window was last waited for in vain; zero: never
 	networkBack  time.Time // our network may have been away until then; zero: something was answered since
 	firstAck     time.Time // zero: nothing was acknowledged yet
 	answered     bool      // the broker has acknowledged something, or answered a SUBSCRIBE
@@ -118,7 +119,12 @@ func (o *outgoing) pop() {
 
 // turn sets now. It is called whenever the session wakes up, before it fills the window,
 // and for every maxRun readings: a message may wait for room in the outbox.
-func (o *outgoing) turn() { o.now = time.Now() }
+func (o *outgoing) turn() {
+	o.now = time.Now()
+	if o.inflight.len() > 0 && o.refillsHalf(o.lastProgress) && !o.refillsHalf(o.now) {
+		o.heldBack = o.now
+	}
+}
 
 // backTimeout is how long a connection is given when the network is back, besides
 // some round trips. By then the kernel may repeat what was lost only in half a
@@ -158,6 +164,10 @@ func (o *outgoing) awaited() <-chan struct{} {
 // with Nagle's algorithm may hold its acknowledgements back until we send something.
 const refillWait = 5 * time.Millisecond
 
+// heldBackFor is how long after such a wait in vain the window is refilled at once: what
+// the broker holds back, it holds back again and again.
+const heldBackFor = 100 * time.Millisecond
+
 // refillsHalf says that nothing is to be done before half of the window is free: more
 // is there to be sent than the window has room for, and on a quick link the other half
 // keeps the broker busy meanwhile. One wake-up of the processor serves for many
@@ -165,7 +175,7 @@ const refillWait = 5 * time.Millisecond
 // broker with Nagle's algorithm stalls for 40 ms now and then.
 func (o *outgoing) refillsHalf(now time.Time) bool {
 	return o.short && o.window.max >= 2*DefaultWindow && o.window.shortest <= quickSlack &&
-		now.Before(o.lastProgress.Add(refillWait))
+		now.Before(o.lastProgress.Add(refillWait)) && (o.heldBack.IsZero() || now.Sub(o.heldBack) >= heldBackFor)
 }
 
 // acked takes note of an acknowledgement. It reports whether it is the first one

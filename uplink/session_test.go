@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue"
@@ -319,6 +320,31 @@ func TestAQuickLinkIsRefilledByHalfAWindow(t *testing.T) {
 			}
 		})
 	}, func(o *Options) { o.Drain = Drain{Window: window} })
+}
+
+// TestABrokerThatHoldsAnswersBackIsNotAwaitedAgain for a while: half of the window was
+// waited for in vain.
+func TestABrokerThatHoldsAnswersBackIsNotAwaitedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := outgoing{short: true, window: window{max: 128, shortest: time.Millisecond}}
+		o.track(&sentMessage{})
+		o.track(&sentMessage{})
+		o.turn()
+		if !o.refillsHalf(time.Now()) {
+			t.Fatal("half of the window is not waited for on a quick link")
+		}
+		time.Sleep(refillWait)
+		o.turn()
+		o.pop()
+		if o.refillsHalf(time.Now()) {
+			t.Error("half of the window is waited for again at once")
+		}
+		time.Sleep(heldBackFor)
+		o.lastProgress = time.Now()
+		if o.turn(); !o.refillsHalf(time.Now()) {
+			t.Error("half of the window is never waited for again")
+		}
+	})
 }
 
 // TestHalfAWindowIsNotAwaitedForLong: what is acknowledged leaves the backlog within
