@@ -41,7 +41,7 @@ func drawStep(t *rapid.T) step {
 	kinds := []string{"order", "order", "order", "order", "order", "order", "down", "up", "reload", "breaks"}
 	return step{
 		after: rapid.IntRange(0, 6).Draw(t, "after"), do: rapid.SampledFrom(kinds).Draw(t, "do"),
-		output: rapid.IntRange(0, 4).Draw(t, "output"), on: rapid.IntRange(0, 3).Draw(t, "on") > 0,
+		output: rapid.IntRange(0, 6).Draw(t, "output"), on: rapid.IntRange(0, 3).Draw(t, "on") > 0,
 		time: rapid.IntRange(0, 12).Draw(t, "time"), remote: rapid.Bool().Draw(t, "remote"),
 	}
 }
@@ -58,6 +58,12 @@ func modelSpecs() []Spec {
 		spec("lock", func(s *Spec) { s.Safe, s.MaxOn, s.LinkLost = true, 9500*time.Millisecond, lost(true) }),
 		spec("pump", func(s *Spec) { s.MaxOn, s.LinkLost = 20500*time.Millisecond, lost(false) }),
 		spec("lamp", func(s *Spec) { s.MaxOn = 0 }),
+		spec("fan", func(s *Spec) {
+			s.MaxOn, s.Rest, s.LinkLost = 6375*time.Millisecond, 2312*time.Millisecond, lost(true)
+		}),
+		spec("bell", func(s *Spec) {
+			s.Pulse, s.LinkLost = 2625*time.Millisecond, &LinkLost{After: 1125 * time.Millisecond, Then: true}
+		}),
 	}
 }
 
@@ -68,6 +74,8 @@ type plainOutput struct {
 	left   time.Time
 	rest   time.Time
 	orders []plainOrder // in force
+	remote bool         // the latest order came by MQTT
+	broken time.Time    // until then its line fails
 }
 
 type plainOrder struct {
@@ -95,33 +103,61 @@ func (o *plainOutput) next(now, down time.Time) (what string, at time.Time) {
 			what, at = name, when
 		}
 	}
-	if !endless {
+	if o.away && !endless {
 		note("timer", longest)
 	}
-	if o.spec.MaxOn > 0 {
+	if o.away && o.spec.MaxOn > 0 {
 		note("max", o.left.Add(o.spec.MaxOn))
 	}
-	if remote && o.spec.LinkLost != nil && !down.IsZero() {
-		note("lost", later(down.Add(o.spec.LinkLost.After), o.left))
+	lost := o.spec.LinkLost
+	if lost != nil && !down.IsZero() && (remote || o.remote && lost.Then != o.spec.Safe) {
+		note("lost", down.Add(lost.After))
 	}
 	return what, at
 }
 
 // advance does what happens by itself until a time, in its order.
 func (o *plainOutput) advance(now, down time.Time) {
-	for o.away {
+	for {
 		switch what, at := o.next(now, down); what {
 		case "":
 			return
 		case "lost":
-			o.orders = slices.DeleteFunc(o.orders, func(order plainOrder) bool { return order.remote })
-			o.away = len(o.orders) > 0
+			o.loseLink(at)
 		case "max":
 			o.rest, o.away, o.orders = at.Add(o.spec.Rest), false, nil
 		case "timer":
 			o.away, o.orders = false, nil
 		}
 	}
+}
+
+// loseLink does what link_lost says. No output of the model has an interlock and goes away
+// from its safe level then.
+func (o *plainOutput) loseLink(at time.Time) {
+	o.remote = false
+	if o.spec.LinkLost.Then == o.spec.Safe {
+		o.orders = slices.DeleteFunc(o.orders, func(order plainOrder) bool { return order.remote })
+		o.away = len(o.orders) > 0
+		return
+	}
+	for i := range o.orders {
+		o.orders[i].remote = false
+	}
+	if !o.away && (at.Before(o.rest) || at.Before(o.broken)) {
+		return
+	}
+	kept := plainOrder{}
+	switch {
+	case o.spec.Pulse > 0 && o.away:
+		return
+	case o.spec.Pulse > 0:
+		kept.end = at.Add(o.spec.Pulse)
+	}
+	if !o.away {
+		o.away, o.left = true, at
+	}
+	o.orders = append(o.orders, kept)
 }
 
 func later(a, b time.Time) time.Time {
@@ -135,7 +171,7 @@ func later(a, b time.Time) time.Time {
 func (h *plainHouse) order(s step, now time.Time) (refused bool) {
 	o := h.outputs[s.output]
 	if s.on == o.spec.Safe {
-		o.away, o.orders = false, nil
+		o.away, o.orders, o.remote = false, nil, s.remote
 		return false
 	}
 	if now.Before(o.rest) {
@@ -149,8 +185,8 @@ func (h *plainHouse) order(s step, now time.Time) (refused bool) {
 				return true
 			}
 		}
-		o.away, o.left = true, now
-	} else if o.spec.Pulse > 0 {
+		o.away, o.left, o.remote = true, now, s.remote
+	} else if o.remote = s.remote; o.spec.Pulse > 0 {
 		return false
 	}
 	added := plainOrder{remote: s.remote}
@@ -235,14 +271,14 @@ func (h *house) play(model *plainHouse, s step) (refused, want bool) {
 	case "reload": // one of them changes
 		specs := make([]Spec, len(model.outputs))
 		o.spec.Commands = !o.spec.Commands
-		o.away, o.orders, o.rest = false, nil, time.Time{}
+		o.away, o.orders, o.rest, o.remote = false, nil, time.Time{}, false
 		for i, each := range model.outputs {
 			specs[i] = each.spec
 		}
 		h.change(specs...)
 		time.Sleep(time.Until(now.Add(time.Second))) // it took 20 ms, or nothing
 	case "breaks": // it is noticed within a minute, and safe soon after it is mended
-		o.away, o.orders = false, nil
+		o.away, o.orders, o.broken = false, nil, now.Add(lookIdle+time.Second)
 		h.lines[name].with(func(l *fakeLine) { l.fails = errBus })
 		time.Sleep(lookIdle + time.Second)
 		h.lines[name].with(func(l *fakeLine) { l.fails = nil })

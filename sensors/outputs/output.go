@@ -144,7 +144,7 @@ const sayEnd = time.Second
 // toSafe makes the line safe, also where it should be already and is not known to be. It
 // says what failed.
 func (o *output) toSafe(ctx context.Context, by string, changed bool) (failed string) {
-	if !changed && o.fault == "" {
+	if !changed && o.fault == "" && o.on == o.spec.Safe {
 		return ""
 	}
 	if err := o.port.set(ctx, o.spec.Safe); err != nil {
@@ -250,6 +250,11 @@ func (o *output) tick(ctx context.Context, now time.Time) {
 func (o *output) loseLink(ctx context.Context, now time.Time) {
 	at := o.plan.linkLostAt(o.set.linkDown())
 	if at.IsZero() || now.Before(at) {
+		return
+	}
+	if o.spec.LinkLost.Then != o.spec.Safe && o.plan.away() {
+		o.plan.keepRemote() // no new start: MaxOn goes on, and no interlock is asked
+		o.emit(ByLinkLost)
 		return
 	}
 	changed, safe := o.plan.dropRemote()

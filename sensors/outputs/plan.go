@@ -165,5 +165,16 @@ func (p *plan) dropRemote() (changed, safe bool) {
 	return !p.end().Equal(was), false
 }
 
+// keepRemote makes the orders that came by MQTT those of this machine, without an end of
+// their own but that of a pulse. The output is away from its safe level, and MaxOn counts on
+// from when it left.
+func (p *plan) keepRemote() {
+	kept := hold{active: true}
+	if p.spec.Pulse > 0 {
+		kept = p.remote
+	}
+	p.local, p.remote, p.latestRemote = p.local.orLonger(kept), hold{}, false
+}
+
 // clear ends all orders: the output goes back to its safe level.
 func (p *plan) clear() { p.left, p.local, p.remote = time.Time{}, hold{}, hold{} }

@@ -441,6 +441,62 @@ func TestALinkThatIsLostEndsOrdersThatCameByIt(t *testing.T) {
 	})
 }
 
+// remoteOn is an order by MQTT.
+func remoteOn(name string) Order { return Order{Output: name, On: true, By: "order:r", Remote: true} }
+
+// link_lost that leaves an output on neither begins its max_on anew nor lets go of it, also
+// where an interlock would refuse a new start.
+func TestALinkThatIsLostKeepsAnOutputOnWithinItsBounds(t *testing.T) {
+	for name, faulty := range map[string]bool{"alone": false, "beside an output in fault": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, spec("lamp", func(s *Spec) {
+					s.MaxOn, s.LinkLost, s.Interlock = 5*time.Minute, &LinkLost{After: time.Minute, Then: true}, []string{"pump"}
+				}), spec("pump", nil))
+				defer h.stop()
+				h.LinkChanged(true)
+				h.order(remoteOn("lamp"))
+				if faulty {
+					h.lines["pump"].with(func(l *fakeLine) { l.fails = errBus })
+					h.order(on("pump", 0, "x"))
+				}
+				h.LinkChanged(false)
+				time.Sleep(5*time.Minute - time.Millisecond)
+				if !h.lines["lamp"].is() {
+					t.Error("off before max_on")
+				}
+				time.Sleep(2 * time.Millisecond)
+				if h.lines["lamp"].is() {
+					t.Error("on after max_on")
+				}
+				h.want("lamp", "off by start", "on by order:r for 5m", "on by link_lost for 4m", "off by max_on")
+			})
+		})
+	}
+}
+
+// An order to the safe level ends what link_lost keeps on.
+func TestAnOrderEndsWhatALostLinkKeepsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("lamp", func(s *Spec) {
+			s.MaxOn, s.LinkLost, s.Interlock = 0, &LinkLost{After: time.Minute, Then: true}, []string{"pump"}
+		}), spec("pump", nil))
+		defer h.stop()
+		h.LinkChanged(true)
+		h.order(remoteOn("lamp"))
+		h.lines["pump"].with(func(l *fakeLine) { l.fails = errBus })
+		h.order(on("pump", 0, "x"))
+		h.LinkChanged(false)
+		time.Sleep(time.Hour)
+		if !h.lines["lamp"].is() {
+			t.Error("link_lost does not keep it on")
+		}
+		if got := h.order(off("lamp", "x")); got != "done" || h.lines["lamp"].is() {
+			t.Errorf("%s, and on is %v", got, h.lines["lamp"].is())
+		}
+	})
+}
+
 // TestEveryOrderIsAnswered: none twice, and none never.
 func TestEveryOrderIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
