@@ -16,12 +16,11 @@ import (
 // wideWindow is measured beside the default.
 const wideWindow = 128
 
-// whyBehind is known from runs with other times in place of the five milliseconds: with
-// one, three times as many messages went out in a second.
+// whyBehind was found with other times in place of the five milliseconds.
 const whyBehind = `
 Where holdfast sends fewer messages a second, it waits: on a quick link it lets half of a wide window be
-acknowledged before it sends more, to be woken rarely, but no longer than 5 ms. Mosquitto, with Nagle's algorithm,
-holds acknowledgements back while nothing else goes to the agent, and each such wait ends by time.
+acknowledged before it sends more, to be woken rarely, but no longer than 5 ms. A broker with Nagle's algorithm
+may hold acknowledgements back for longer.
 `
 
 // section measures with both windows, and is the text of docs/benchmarks.md.
