@@ -172,7 +172,7 @@ func (q *Queue) waitRoomLocked() {
 		q.storage.crowded = true
 		q.log.Warn("readings come faster than the disk takes them: sensors wait for it", "limit", burstLimit)
 	}
-	limit := time.NewTimer(burstLimit)
+	limit, commits := time.NewTimer(burstLimit), q.counts.commits
 	defer limit.Stop()
 	for q.memoryFullLocked() && q.diskWorksLocked() {
 		tried := q.storage.commitEnded
@@ -187,6 +187,9 @@ func (q *Queue) waitRoomLocked() {
 			over = true
 		}
 		q.mu.Lock()
+		if over && q.counts.commits == commits && q.storage.writing {
+			q.hangLocked() // else each reading that follows would wait as long
+		}
 		if over {
 			return
 		}

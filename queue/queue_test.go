@@ -626,6 +626,26 @@ func TestAddDoesNotWaitForTheDisk(t *testing.T) {
 	}
 }
 
+// TestFullMemoryNoticesADiskThatHangs: no alarm has come that would wait for the disk.
+func TestFullMemoryNoticesADiskThatHangs(t *testing.T) {
+	h := start(t, queuePath(t))
+	defer h.end()
+	tx, err := h.opened.file.db.Begin(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range uint64(maxInMemory) {
+		h.Add(routine(seq + 1))
+	}
+	for end := time.Now().Add(time.Minute); !h.hanging(); {
+		if time.Now().After(end) {
+			t.Fatal("nobody notices that the disk hangs")
+		}
+		h.Add(routine(maxInMemory + 1))
+	}
+	tx.Rollback()
+}
+
 func (h *harness) hanging() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -192,8 +192,13 @@ func (s *schedule) take(w *worker) *paced {
 	}
 	p := s.ready[s.taken]
 	s.ready[s.taken] = nil
-	if s.taken++; s.taken == len(s.ready) {
-		s.ready, s.taken = s.ready[:0], 0
+	s.taken++
+	// Where sensors are due faster than they can be read, there is always one left: the
+	// front must not grow.
+	if 2*s.taken >= len(s.ready) {
+		n := copy(s.ready, s.ready[s.taken:])
+		clear(s.ready[n:])
+		s.ready, s.taken = s.ready[:n], 0
 	}
 	return p
 }

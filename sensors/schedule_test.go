@@ -231,3 +231,18 @@ func changing(t *testing.T, lists [][]int, pauses []int) {
 			len(g.schedule.waiting), g.schedule.taken, len(g.schedule.ready))
 	}
 }
+
+// TestAScheduleThatCannotKeepUpDoesNotGrow takes turns while there is always another
+// sampler whose turn has come.
+func TestAScheduleThatCannotKeepUpDoesNotGrow(t *testing.T) {
+	s, w := &schedule{}, &worker{}
+	a, b := &paced{}, &paced{}
+	s.ready = append(s.ready, a, b)
+	for range 10_000 {
+		p := s.take(w)
+		s.ready = append(s.ready, p) // due again at once
+	}
+	if n := cap(s.ready); n > 64 {
+		t.Errorf("room for %d, of which two are used", n)
+	}
+}

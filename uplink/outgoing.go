@@ -156,6 +156,9 @@ func (o *outgoing) awaited() <-chan struct{} {
 	i := 0
 	if o.refillsHalf(time.Now()) {
 		i = max(n-o.window.max/2-1, 0)
+		if o.inflight.at(i).Answered() { // out of order, or it needs no answer: nothing would wait for it
+			i = 0
+		}
 	}
 	return o.conn.Await(o.inflight.at(i).Token)
 }

@@ -92,7 +92,7 @@ var logParts = []logPart{
 	{"The queue", []logMeaning{
 		{"storage fails: readings are kept in memory", "the disk is full, read-only or broken: `err` says which. " +
 			"Readings go to the broker all the same; a power cut now loses what waits. Make room, or change the card"},
-		{"storage hangs: alarms are in memory only", "the disk neither takes nor refuses a write: the card is dying, " +
+		{"storage hangs: what comes is in memory only", "the disk neither takes nor refuses a write: the card is dying, " +
 			"or a network file system is away"},
 		{"storage works again", "what was in memory is on disk"},
 		{"readings dropped",

@@ -43,7 +43,10 @@ func (w *wire) writeNow() {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.writing, w.failure = false, err
+	w.writing = false
+	if w.failure == nil { // the first one says why; flush has not seen it yet
+		w.failure = err
+	}
 	if n < len(out) { // the rest goes before what was gathered meanwhile
 		rest := append(out[:copy(out, out[n:])], w.out...)
 		out, w.out = w.out, rest
