@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -11,24 +12,27 @@ import (
 const BySafe = "safe"
 
 // Safe makes every output safe, and waits until each has answered or ctx is done. The error
-// says which have not.
+// says which have not, and which do not run because a reload is changing them.
 func (s *Set) Safe(ctx context.Context) error {
 	type answered struct {
 		name string
 		Answer
 	}
-	all := s.Status()
-	answers := make(chan answered, len(all)) // with room for each: an output must not wait
-	waiting := map[string]bool{}
-	for _, o := range all {
-		waiting[o.Name] = true
-		s.mu.RLock()
-		running := s.running[o.Name]
-		s.mu.RUnlock()
-		on := running != nil && running.spec.Safe
-		s.Do(Order{Output: o.Name, On: on, By: BySafe, Answer: func(a Answer) { answers <- answered{o.Name, a} }})
-	}
+	running, absent := s.all()
 	var failed error
+	for _, name := range absent {
+		failed = errors.Join(failed, fmt.Errorf("%s: is being changed by a reload", name))
+	}
+	answers := make(chan answered, len(running)) // with room for each: an output must not wait
+	waiting := map[string]bool{}
+	for _, o := range running {
+		name, safe := o.spec.Stream.Name, o.spec.Safe
+		waiting[name] = true
+		order := Order{Output: name, On: safe, By: BySafe, Answer: func(a Answer) { answers <- answered{name, a} }}
+		if refused := o.inbox.put(order, safe); refused != "" {
+			order.answer(refused)
+		}
+	}
 	for len(waiting) > 0 {
 		select {
 		case a := <-answers:
@@ -44,6 +48,27 @@ func (s *Set) Safe(ctx context.Context) error {
 		}
 	}
 	return failed
+}
+
+// all are the outputs that run, and the names of those that do not while a reload changes
+// them, both as of one moment.
+func (s *Set) all() (running []*output, absent []string) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	names := slices.Clone(s.order)
+	for name, stopping := range s.stopping {
+		if stopping && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		if o := s.running[name]; o != nil {
+			running = append(running, o)
+		} else {
+			absent = append(absent, name)
+		}
+	}
+	return running, absent
 }
 
 // MakeSafe makes lines safe that no Set has: no agent runs. It opens all at once, and

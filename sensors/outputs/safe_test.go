@@ -71,6 +71,24 @@ func TestWhatIsNotSafeIsNamed(t *testing.T) {
 	})
 }
 
+// An output that a reload is changing does not run, and is not known to be safe.
+func TestSafeDuringAReloadNamesWhatDoesNotRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("siren", nil), spec("pump", nil))
+		defer h.stop()
+		changed := spec("pump", func(s *Spec) { s.MaxOn = time.Hour })
+		var err error
+		h.Change(h.ctx, []Spec{spec("siren", nil), changed}, func([]Spec) { err = h.Safe(t.Context()) })
+		if err == nil || err.Error() != "pump: is being changed by a reload" {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if err := h.Safe(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A driver that panics fails, and no more.
 func TestALineThatPanicsFails(t *testing.T) {
 	err := MakeSafe(t.Context(), []Spec{spec("siren", nil)}, func(context.Context, Spec) (Line, error) {
