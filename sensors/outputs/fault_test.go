@@ -2,6 +2,7 @@ package outputs
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -95,6 +96,91 @@ func TestTheWatchdogKnowsWhatIsDue(t *testing.T) {
 		if got := says(); got != 0 {
 			t.Errorf("at the end: %v", got)
 		}
+	})
+}
+
+// Many orders for a slow line are no output that has stopped.
+func TestTheWatchdogHearsOfEachOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var due time.Time
+		late := 0
+		h := newHouse(t)
+		h.to.Watch = func(string) func(time.Duration) {
+			return func(d time.Duration) {
+				mu.Lock()
+				defer mu.Unlock()
+				if now := time.Now(); !due.IsZero() && now.After(due) {
+					late++
+				}
+				if due = time.Now().Add(d); d == 0 {
+					due = time.Time{}
+				}
+			}
+		}
+		h.lines["siren"] = &fakeLine{}
+		h.change(spec("siren", nil))
+		h.lines["siren"].with(func(l *fakeLine) { l.slow = 600 * time.Millisecond })
+		for i := range maxOrders {
+			h.Do(Order{Output: "siren", On: i%2 == 0, By: "x"})
+		}
+		time.Sleep(5 * time.Minute)
+		h.stop()
+		if got := len(h.said("siren")); got != 1+maxOrders {
+			t.Errorf("%d readings", got)
+		}
+		if late > 0 {
+			t.Errorf("%d times later than it said", late)
+		}
+	})
+}
+
+// A blockedLog is a log whose reader has stopped.
+type blockedLog chan struct{}
+
+func (l blockedLog) Write(p []byte) (int, error) {
+	<-l
+	return len(p), nil
+}
+
+// A log that hangs does not keep a line on.
+func TestALogThatHangsDoesNotKeepALineOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		blocked := make(blockedLog)
+		h.to.Log = slog.New(slog.NewTextHandler(blocked, nil))
+		h.lines["pump"] = &fakeLine{}
+		h.change(spec("pump", confirmed))
+		h.order(on("pump", 0, "x"))
+		time.Sleep(10 * time.Second)
+		if h.lines["pump"].is() {
+			t.Error("on, and in fault")
+		}
+		close(blocked)
+		h.stop()
+	})
+}
+
+// What an output that is gone does, whose line hung at its end, is not known.
+func TestAnInterlockKnowsOfALineThatHungAtItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		apart := spec("open", func(s *Spec) { s.Interlock = []string{"close"} })
+		h := newHouse(t, apart, spec("close", nil))
+		h.order(on("close", 0, "x"))
+		hang := make(chan struct{})
+		h.lines["close"].with(func(l *fakeLine) { l.hangs = hang })
+		h.change(apart)
+		if got := h.order(on("open", 0, "x")); got != "interlock: close is not known to be off" {
+			t.Error(got)
+		}
+		h.lines["close"].with(func(l *fakeLine) { l.hangs = nil })
+		close(hang)
+		synctest.Wait()
+		h.change(apart, spec("close", nil))
+		if got := h.order(on("open", 0, "x")); got != "done" {
+			t.Error(got)
+		}
+		h.stop()
 	})
 }
 
@@ -290,6 +376,25 @@ func TestAContactorHasToConfirm(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The time of a confirmation counts from the change, not from the look after it.
+func TestAConfirmationIsDueFromTheChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, spec("pump", confirmed))
+		defer h.stop()
+		h.Observe(says("stopped"))
+		time.Sleep(time.Minute)
+		h.order(on("pump", 0, "x"))
+		time.Sleep(3*time.Second - time.Millisecond)
+		if s := h.Status()[0]; s.Err != "" || !s.On {
+			t.Errorf("before its time: %+v", s)
+		}
+		time.Sleep(2 * time.Millisecond)
+		if h.lines["pump"].is() {
+			t.Error("on, and not confirmed in time")
+		}
+	})
 }
 
 // A sensor that has said nothing yet, at the start, is no fault.

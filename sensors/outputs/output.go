@@ -2,6 +2,7 @@ package outputs
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -71,6 +72,7 @@ func (o *output) run(ctx context.Context) {
 		// What is due comes first: an order after the end of MaxOn finds the output at rest.
 		o.tick(ctx, time.Now())
 		for _, order := range o.inbox.take() {
+			o.progress(busyLimit) // for each: a line may need seconds, and many orders may wait
 			order.answer(o.do(ctx, order))
 		}
 		if next := o.next(); next.IsZero() {
@@ -126,7 +128,7 @@ func (o *output) do(ctx context.Context, order Order) (refused string) {
 			return "fault: " + err.Error()
 		}
 		o.on = order.On
-		o.watch.changed(time.Now())
+		o.changed()
 	}
 	// An order that is repeated moves the end again and again: the history has what a person
 	// would notice.
@@ -162,7 +164,7 @@ func (o *output) toSafe(ctx context.Context, by string, changed bool) (failed st
 func (o *output) settled(by string) {
 	o.on = o.spec.Safe
 	o.set.locks.set(o.spec.Stream.Name, o.lockState())
-	o.watch.changed(time.Now())
+	o.changed()
 	if o.fault != "" {
 		o.fault = ""
 		o.log.Info("output answers again")
@@ -192,16 +194,22 @@ func (o *output) fail(ctx context.Context, why string) {
 		o.publish("")
 		return
 	}
-	o.log.Error("it is not known what the output does", "err", why)
 	o.watch.fail(time.Now())
 	o.emit(ByFault)
 	o.report("output_fault", map[string]any{"output": o.spec.Stream.Name, "error": why})
-	o.retry(ctx)
+	err := o.port.set(ctx, o.spec.Safe)
+	// The log may hang, and must not keep the line on.
+	o.log.Error("it is not known what the output does", "err", why)
+	o.retried(ctx, err)
 }
 
 // retry tries to make a line in fault safe.
 func (o *output) retry(ctx context.Context) {
-	err := o.port.set(ctx, o.spec.Safe)
+	o.retried(ctx, o.port.set(ctx, o.spec.Safe))
+}
+
+// retried takes what came of a line in fault that was told to be safe.
+func (o *output) retried(ctx context.Context, err error) {
 	switch {
 	case err == nil && !o.unconfirmed():
 		o.settled(ByFault)
@@ -214,24 +222,35 @@ func (o *output) retry(ctx context.Context) {
 	}
 }
 
-// end makes the line safe and gives it back: the agent ends, or the output was changed.
+// end makes the line safe and gives it back: the agent ends, or the output was changed. The
+// interlocks keep an output that may still be on, until it runs again and answers.
 func (o *output) end(ctx context.Context) {
 	name := o.spec.Stream.Name
 	o.inbox.close("stopped")
 	o.port.returned()
 	changed := o.plan.away() || o.fault != ""
 	o.plan.clear()
-	if err := o.port.set(ctx, o.spec.Safe); err != nil {
+	err := o.port.set(ctx, o.spec.Safe)
+	if err == nil && o.fault != "" && o.unconfirmed() {
+		err = errors.New(o.fault)
+	}
+	switch {
+	case err != nil:
+		o.set.locks.set(name, lockUnknown)
 		o.log.Error("output not made safe at its end", "err", err)
-	} else if changed {
+	case changed:
 		o.settled(ByStop)
+	}
+	if changed {
 		// A relay's driver and a bus need a moment; then the kernel may have the line.
 		time.Sleep(settleTime)
 	}
 	if err := o.port.closeLine(ctx); err != nil {
 		o.log.Warn("output not closed well", "err", err)
 	}
-	o.set.locks.remove(name)
+	if err == nil {
+		o.set.locks.remove(name)
+	}
 }
 
 // tick does what is due.

@@ -24,6 +24,7 @@ type fakeLine struct {
 	stuck    bool          // it does not change, and says so
 	fails    error         // each call does
 	failOnce int           // the call with this number does, counted from 1 and down
+	slow     time.Duration // each call takes so long
 	hangs    chan struct{} // each call waits until it is closed; nil: none does
 	dumb     bool          // it cannot be read back
 	sets     []string      // what it was told: "on", "off", "open", "close"
@@ -34,11 +35,12 @@ type fakeLine struct {
 // call waits where the line hangs, and says whether it fails.
 func (l *fakeLine) call() error {
 	l.mu.Lock()
-	hangs, fails := l.hangs, l.fails
+	hangs, fails, slow := l.hangs, l.fails, l.slow
 	if l.failOnce--; l.failOnce == 0 {
 		fails = errBus
 	}
 	l.mu.Unlock()
+	time.Sleep(slow)
 	if hangs != nil {
 		<-hangs
 	}
@@ -103,7 +105,7 @@ type house struct {
 	readings []sensors.Reading
 	events   []sensors.Event
 	log      bytes.Buffer
-	record   func(sensors.Reading) // instead of keeping it
+	record   func(sensors.Reading) // before it is kept
 }
 
 // spec is an output with nothing but a name and a bound.

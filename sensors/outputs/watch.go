@@ -42,6 +42,15 @@ func (w *watch) failAgain(now time.Time) {
 	w.retries = min(2*w.retries, maxRetry)
 }
 
+// changed takes note that the line was changed and read back. The time in which its stream
+// has to confirm that begins now, not with the next look.
+func (o *output) changed() {
+	o.watch.changed(time.Now())
+	if o.unconfirmed() {
+		o.watch.odd = o.watch.changedAt
+	}
+}
+
 // nextLook is when the line or its stream has to be looked at.
 func (o *output) nextLook() (at time.Time) {
 	if o.fault != "" {
