@@ -271,7 +271,7 @@ func (r *ruleReader) action(e entry, text string) (a rules.Action, ok bool) {
 		r.failKey(e.path, "there is no output %q%s", e.key, meant(e.key, slices.Sorted(maps.Keys(r.outputs))))
 		return a, false
 	}
-	a = rules.Action{Output: e.key, On: text != "off"}
+	a = rules.Action{Output: e.key, On: text != "off", Safe: spec.Safe}
 	if text != "on" && text != "off" {
 		d, err := parseDuration(text)
 		switch {

@@ -85,7 +85,8 @@ home_assistant: {discovery: true}
 	want := []rules.Rule{
 		{Name: "intruder", Any: conditions("door", "open"), Armed: []string{"away", "home"}, Then: siren},
 		{Name: "flood", Any: conditions("cellar", "wet", "kitchen", "wet"), For: 5 * time.Second,
-			FaultTrips: true, Then: []rules.Action{{Output: "pump", On: true, For: 10 * time.Minute}, {Output: "valve"}}},
+			FaultTrips: true, Then: []rules.Action{{Output: "pump", On: true, For: 10 * time.Minute},
+				{Output: "valve", Safe: true}}},
 		{Name: "both", All: conditions("cellar", "wet", "temp_alarm", "alarm"),
 			Then: []rules.Action{{Output: "pump", On: true}}},
 		{Name: "tamper", Any: conditions("aux", "open"), Armed: []string{rules.Always},

@@ -333,12 +333,13 @@ func (e *Engine) perform(now time.Time, asks arming.Effects) {
 			e.act(now, &e.rules[i])
 		}
 	}
-	off := map[string]bool{} // outputs that were told
+	told := map[string]bool{} // outputs: one order each is enough
 	for _, r := range e.rules {
 		for _, a := range r.Then {
-			if a.On && !off[a.Output] && slices.Contains(asks.Silence, r.Name) {
-				off[a.Output] = true
-				e.order(now, outputs.Order{Output: a.Output, By: "arming"})
+			// What a rule left at its safe level stays as it is.
+			if a.On != a.Safe && !told[a.Output] && slices.Contains(asks.Silence, r.Name) {
+				told[a.Output] = true
+				e.order(now, outputs.Order{Output: a.Output, On: a.Safe, By: "arming"})
 			}
 		}
 	}

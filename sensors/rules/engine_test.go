@@ -77,7 +77,7 @@ func when(name, stream, is string, armed ...string) Rule {
 		Then: []Action{{Output: "siren", On: true, For: 3 * time.Minute}}}
 }
 
-var pump = []Action{{"pump", true, 10 * time.Minute}, {"valve", false, 0}}
+var pump = []Action{{Output: "pump", On: true, For: 10 * time.Minute}, {Output: "valve"}}
 
 // TestARuleFiresWhenItBeginsToBeMet is the semantics, case by case.
 func TestARuleFiresWhenItBeginsToBeMet(t *testing.T) {
@@ -127,7 +127,7 @@ func options() arming.Options {
 
 // house has the rules of docs/alarm.md.
 func house() []Rule {
-	siren := []Action{{"siren", true, 3 * time.Minute}}
+	siren := []Action{{Output: "siren", On: true, For: 3 * time.Minute}}
 	return []Rule{
 		{Name: "intruder", Any: []Condition{{"door", "open"}, {"window", "open"}}, Armed: []string{"away", "home"},
 			Then: siren},
@@ -135,8 +135,9 @@ func house() []Rule {
 		{Name: "tamper", Any: []Condition{{"loop", "cut"}, {"loop", "short"}}, Armed: []string{Always}, Then: siren},
 		{Name: "flood", Any: []Condition{{"cellar", "wet"}}, Then: pump},
 		{Name: "chime", Any: []Condition{{"door", "open"}}, Armed: []string{"disarmed"},
-			Then: []Action{{"bell", true, time.Second}}},
-		{Name: "beep", Any: []Condition{{"alarm", "pending"}}, Then: []Action{{"buzzer", true, 20 * time.Second}}},
+			Then: []Action{{Output: "bell", On: true, For: time.Second}}},
+		{Name: "beep", Any: []Condition{{"alarm", "pending"}},
+			Then: []Action{{Output: "buzzer", On: true, For: 20 * time.Second}}},
 	}
 }
 
@@ -225,6 +226,20 @@ func TestAPowerCutSilencesNoSiren(t *testing.T) {
 func TestOrdersComeBeforeTheChange(t *testing.T) {
 	got := play(newHouse(arming.Saved{State: "armed_away", Mode: "away"}), "1s window open")
 	if want := []string{"1s siren on 3m by rule:intruder", "1s triggered by rule:intruder"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestDisarmingMakesOutputsSafe: what a rule moved away from its safe level goes back to it,
+// whichever level that is, and what a rule left at its safe level stays there.
+func TestDisarmingMakesOutputsSafe(t *testing.T) {
+	rule := Rule{Name: "window", Any: []Condition{{"window", "open"}}, Armed: []string{"away"}, Then: []Action{
+		{Output: "siren", On: true}, {Output: "horn"}, {Output: "lock", Safe: true}, {Output: "valve", On: true, Safe: true}}}
+	e := NewEngine([]Rule{rule}, arming.NewPanel(options(), away, start, 0, false), options(), start)
+	play(e, "1s window open")
+	got := play(e, "2s order disarmed")
+	want := []string{"2s siren off by arming", "2s lock on 0s by arming", "2s disarmed by order:a1"}
+	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -50,4 +50,5 @@ type Action struct {
 	Output string
 	On     bool
 	For    time.Duration // 0: until MaxOn of the output
+	Safe   bool          // the safe level of the output: disarming brings it back there
 }
