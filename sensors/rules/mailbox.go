@@ -107,7 +107,8 @@ const (
 	maxPause = 30 * time.Second
 )
 
-// run writes until ctx is done, and then once more what is not written yet.
+// run writes until ctx is done, and then once more what is not written yet. Nothing may be
+// put after ctx is done: it would not be written.
 func (s *saver) run(ctx context.Context) {
 	// A card that is full or read-only may be mended, so it is tried for ever, at a pace that
 	// costs nothing.

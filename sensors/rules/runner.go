@@ -152,8 +152,13 @@ func (r *Runner) Run(ctx context.Context) error {
 	timed.Go(func() { r.runOrders(ctx) })
 	told.Go(r.observing.run)
 	told.Go(r.recording.run)
-	told.Go(func() { r.saving.run(ctx) })
+	// An order whose code is being checked when ctx ends is still done and answered, so its
+	// state must be saved, too: the saver ends only after everything that puts.
+	untilPut, allPut := context.WithCancel(context.WithoutCancel(ctx))
+	defer allPut()
+	told.Go(func() { r.saving.run(untilPut) })
 	timed.Wait()
+	allPut()
 	r.observing.close(func() { r.recording.close(nil) }) // what was observed is recorded, too
 	ended := make(chan struct{})
 	go func() { told.Wait(); close(ended) }()

@@ -26,6 +26,7 @@ type node struct {
 	t    *testing.T
 	dir  string
 	stop func()
+	end  func() // makes the runner end, and does not wait for that
 
 	mu     sync.Mutex
 	orders []outputs.Order
@@ -34,6 +35,7 @@ type node struct {
 	block  chan struct{} // Record waits for it; nil: it does not
 	refuse string        // why outputs refuse orders; empty: they do them
 	keeps  []sensors.Reading
+	onDo   func(outputs.Order) // called with each order; nil: nothing
 }
 
 // newNode starts a runner in a folder, with rules and a panel.
@@ -49,6 +51,7 @@ func newNode(t *testing.T, dir string, opt *arming.Options, change func(*node)) 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); n.Run(ctx) }()
+	n.end = cancel
 	n.stop = sync.OnceFunc(func() { cancel(); <-ended })
 	return n
 }
@@ -58,6 +61,9 @@ func (n *node) do(o outputs.Order) {
 	n.orders = append(n.orders, o)
 	why := n.refuse
 	n.mu.Unlock()
+	if n.onDo != nil {
+		n.onDo(o)
+	}
 	o.Answer(outputs.Answer{Done: why == "", Why: why})
 }
 
@@ -212,6 +218,32 @@ func TestARestartIsAsThePanelWas(t *testing.T) {
 		n = newNode(t, dir, panelOptions(nil), nil)
 		n.want(n.ordered(), []string{"siren true by rule:intruder"})
 		n.stop()
+	})
+}
+
+// TestWhatIsOrderedAtTheStopIsSaved: the agent ends while an order is done, and the answer to
+// it is that it was done.
+func TestWhatIsOrderedAtTheStopIsSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		n := newNode(t, dir, panelOptions(nil), func(n *node) {
+			n.onDo = func(o outputs.Order) {
+				if o.By == "arming" {
+					n.end()
+					time.Sleep(time.Second) // whatever ends at once has ended then
+				}
+			}
+		})
+		n.Observe(says("loop", "cut"))
+		synctest.Wait() // then nobody waits for the lock that is held while onDo sleeps
+		if why := n.ask(arming.Order{To: arming.Disarmed, By: "order:a1"}); why != "" {
+			t.Fatal(why)
+		}
+		n.stop()
+		saved, err := arming.NewStore(filepath.Join(dir, arming.FileName)).Load("away")
+		if err != nil || saved.State != arming.Disarmed {
+			t.Errorf("%s is saved, want %s: %v", saved.State, arming.Disarmed, err)
+		}
 	})
 }
 
