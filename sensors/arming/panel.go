@@ -52,9 +52,9 @@ type Trip struct {
 // it was saved, if that is known: it is within one boot of the kernel.
 //
 // Pending and triggered become triggered, and the rules that waited or had run, run: a
-// power cut silences no siren. What is left of the siren time counts if it is known, so
-// that an agent that restarts again and again does not make it longer; and where that time
-// is over, as it may be without Rearm, nothing runs again.
+// power cut silences no siren. What is left of the siren time counts if it is known; and
+// where that time is over, as it may be without Rearm, nothing runs again. This is about the
+// saved alarm alone: a rule that is met by the first readings after the start trips anew.
 func NewPanel(opt Options, saved Saved, now time.Time, age time.Duration, known bool) *Panel {
 	p := &Panel{opt: opt, saved: saved.clone(), since: now, unready: map[string]bool{}, key: unknownKey}
 	switch p.saved.State {
