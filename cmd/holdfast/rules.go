@@ -253,6 +253,8 @@ func (p *player) print() {
 			if e.Change.For > 0 {
 				what += " for " + clock.FormatDuration(e.Change.For)
 			}
+		case e.Gone != "":
+			name, what, by = arming.StreamName, "rule is gone", e.Gone
 		default:
 			name, what, by = arming.StreamName, "not armed, "+e.Refused, "key"
 		}

@@ -33,8 +33,9 @@ type Engine struct {
 
 	panel *arming.Panel // nil: there is none
 	opt   arming.Options
-	armed string          // the mode in force when triggers were judged last
-	stale map[string]bool // followers that have not changed since the panel was armed
+	armed string              // the mode in force when triggers were judged last
+	stale map[string]bool     // followers that have not changed since the panel was armed
+	ran   map[string][]Action // by rule that tripped, what it ordered since disarming; a reload does not change it
 }
 
 // A word is what a stream said last.
@@ -52,19 +53,20 @@ type trigger struct {
 	due        time.Time // when it fires if it stays met; zero: it has, or it is not met
 }
 
-// An Effect is one of an order to an output, a change of the panel, and what the key switch
-// was refused.
+// An Effect is one of an order to an output, a change of the panel, what the key switch was
+// refused, and a rule that is gone.
 type Effect struct {
 	At      time.Time
 	Order   *outputs.Order
 	Change  *arming.Change
 	Refused string // why
+	Gone    string // a rule whose actions were due, and that a reload or a new file has removed
 }
 
 // NewEngine returns rules of which nothing is known yet. The panel, nil if there is none,
 // belongs to the engine from now on.
 func NewEngine(rules []Rule, panel *arming.Panel, opt arming.Options, now time.Time) *Engine {
-	e := &Engine{latest: map[string]word{}, stale: map[string]bool{}, panel: panel, opt: opt}
+	e := &Engine{latest: map[string]word{}, stale: map[string]bool{}, ran: map[string][]Action{}, panel: panel, opt: opt}
 	e.Change(rules, panel, opt, nil, now)
 	return e
 }
@@ -328,20 +330,25 @@ func (e *Engine) settle(now time.Time) {
 
 // perform does what the panel asks for: orders first, because a siren waits.
 func (e *Engine) perform(now time.Time, asks arming.Effects) {
-	for i := range e.rules {
-		if slices.Contains(asks.Run, e.rules[i].Name) {
-			e.act(now, &e.rules[i])
+	for _, name := range asks.Run {
+		i := slices.IndexFunc(e.rules, func(r Rule) bool { return r.Name == name })
+		if i < 0 {
+			e.effects = append(e.effects, Effect{At: now, Gone: name})
+			continue
 		}
+		e.act(now, &e.rules[i])
+		e.ran[name] = addActions(e.ran[name], e.rules[i].Then)
 	}
 	told := map[string]bool{} // outputs: one order each is enough
-	for _, r := range e.rules {
-		for _, a := range r.Then {
+	for _, name := range asks.Silence {
+		for _, a := range e.ran[name] {
 			// What a rule left at its safe level stays as it is.
-			if a.On != a.Safe && !told[a.Output] && slices.Contains(asks.Silence, r.Name) {
+			if a.On != a.Safe && !told[a.Output] {
 				told[a.Output] = true
 				e.order(now, outputs.Order{Output: a.Output, On: a.Safe, By: "arming"})
 			}
 		}
+		delete(e.ran, name)
 	}
 	for _, c := range asks.Changes {
 		e.effects = append(e.effects, Effect{At: c.At, Change: &c})
@@ -350,6 +357,16 @@ func (e *Engine) perform(now time.Time, asks arming.Effects) {
 	for _, why := range asks.Refused {
 		e.effects = append(e.effects, Effect{At: now, Refused: why})
 	}
+}
+
+// addActions adds the actions that are not in a list yet: a rule may run often in one alarm.
+func addActions(all, more []Action) []Action {
+	for _, a := range more {
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 // Status is the panel for a person; ok is false if there is none.

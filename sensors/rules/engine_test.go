@@ -41,6 +41,9 @@ func shown(e Effect) string {
 	case e.Change != nil:
 		return fmt.Sprintf("%s%s by %s", at, e.Change.State, e.Change.By)
 	}
+	if e.Gone != "" {
+		return at + "gone: " + e.Gone
+	}
 	return at + "refused: " + e.Refused
 }
 
@@ -273,6 +276,31 @@ func TestAReloadKeepsThePanel(t *testing.T) {
 	want := []string{"32s armed_away by exit", "40s pending by rule:intruder", "100s siren on 3m by rule:intruder",
 		"100s triggered by rule:intruder"}
 	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestAReloadLeavesNoSirenOn: disarming silences what a rule switched on that was removed or
+// changed since, and a rule that is gone when its delay ends is told.
+func TestAReloadLeavesNoSirenOn(t *testing.T) {
+	bell := when("intruder", "window", "open", "away")
+	bell.Then = []Action{{Output: "bell", On: true}}
+	for name, rules := range map[string][]Rule{"removed": nil, "changed": {bell}} {
+		panel := arming.NewPanel(options(), away, start, 0, false)
+		e := NewEngine([]Rule{when("intruder", "window", "open", "away")}, panel, options(), start)
+		play(e, "1s window open\n2s window closed")
+		e.Change(rules, panel, options(), nil, start.Add(3*time.Second))
+		got := play(e, "4s order disarmed")
+		if want := []string{"4s siren off by arming", "4s disarmed by order:a1"}; !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	panel := arming.NewPanel(options(), away, start, 0, false)
+	e := NewEngine(house(), panel, options(), start)
+	play(e, "1s door open")
+	e.Change(nil, panel, options(), nil, start.Add(2*time.Second))
+	got := play(e, "30s")
+	if want := []string{"21s gone: intruder", "21s triggered by rule:intruder"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -211,6 +211,8 @@ func (r *Runner) deliver() {
 			changed = true
 		case e.Refused != "":
 			r.report("arming_refused", map[string]any{"by": "key", "why": e.Refused})
+		case e.Gone != "":
+			r.to.Log.Warn("a rule was due that is not configured any more: its actions do not run", "rule", e.Gone)
 		}
 	}
 	if changed {
