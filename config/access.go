@@ -108,6 +108,10 @@ func (r *reader) doorOutput(path string, s *accessStanza, known []outputs.Spec) 
 		r.failValue(at, "there is no output %q%s", s.Output, meant(s.Output, names))
 	case !known[i].Commands:
 		r.failValue(at, "%q takes no orders: add commands: true to outputs.%[1]s", s.Output)
+	case known[i].Safe:
+		// A card is answered with "on", which would leave such an output where it is: closed.
+		r.failValue(at, "%q is on at its safe level, so on does not open it: wire it so that on opens the door, and leave "+
+			"out safe: on in outputs.%[1]s", s.Output)
 	case s.AllowFile != "" && !r.has(path+".open") && known[i].Pulse == 0:
 		r.failKey(path, `needs "open": for how long the list opens the door, such as open: 5s`)
 	}

@@ -55,3 +55,14 @@ func TestACardReaderIsAStreamOfNumbersThatGoesFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestADoorOpensWithOn: an output that is safe while it is on is open while it is off.
+func TestADoorOpensWithOn(t *testing.T) {
+	_, err := Parse("f", []byte("client_id: porch\nmqtt: {server: mqtt://b}\n"+
+		"sensors: {card: {kind: lines, file: /run/card, alarm: true}}\n"+
+		"outputs: {lock: {kind: simulated, max_on: 10s, safe: on, commands: true}}\n"+
+		"access: {front: {reader: card, output: lock}}\n"))
+	if err == nil || !strings.Contains(err.Error(), `access.front.output: "lock" is on at its safe level`) {
+		t.Errorf("%v", err)
+	}
+}

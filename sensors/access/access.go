@@ -62,7 +62,8 @@ const maxCards = 16
 type Doors struct {
 	specs []Spec
 	to    Wiring
-	cards chan card // holds maxCards
+	cards chan card    // holds maxCards
+	done  chan opening // holds maxCards
 }
 
 // A card was shown.
@@ -73,9 +74,16 @@ type card struct {
 	due    time.Time // when the list decides
 }
 
+// An opening is what an output answered to the list.
+type opening struct {
+	card
+	who    string
+	answer outputs.Answer
+}
+
 // New returns doors; Run opens them.
 func New(specs []Spec, to Wiring) *Doors {
-	return &Doors{specs: specs, to: to, cards: make(chan card, maxCards)}
+	return &Doors{specs: specs, to: to, cards: make(chan card, maxCards), done: make(chan opening, maxCards)}
 }
 
 // Observe takes note of a card, if the reading is that of a card reader. It has to be
@@ -131,8 +139,13 @@ func (d *Doors) Run(ctx context.Context) error {
 			if len(waiting) < maxCards {
 				waiting = append(waiting, c)
 			}
+		case o := <-d.done:
+			d.reportOpening(o)
 		case <-timer.C:
 		case <-ctx.Done():
+			for len(d.done) > 0 { // only Run receives
+				d.reportOpening(<-d.done)
+			}
 			return ctx.Err()
 		}
 		now := time.Now()
@@ -165,12 +178,24 @@ func (d *Doors) decide(c card) {
 	if !d.to.Questions.Decide(c.Output, c.id, by) {
 		return // an order has answered
 	}
+	// The event is made by Run: an answer must not block, and a report may wait for the disk.
 	d.to.Do(outputs.Order{Output: c.Output, On: true, For: c.Open, By: by, Answer: func(a outputs.Answer) {
-		if !a.Done {
-			d.to.Log.Warn("the door does not open by the list", "door", c.Name, "why", a.Why)
+		select {
+		case d.done <- opening{c, who, a}:
+		default:
+			d.to.Log.Warn("answers come faster than they are reported: one is left out", "door", c.Name, "id", c.id)
 		}
 	}})
-	d.report(c, "done", who, "")
+}
+
+// reportOpening reports whether the output did what the list ordered.
+func (d *Doors) reportOpening(o opening) {
+	if o.answer.Done {
+		d.report(o.card, "done", o.who, "")
+		return
+	}
+	d.to.Log.Warn("the door does not open by the list", "door", o.Name, "why", o.answer.Why)
+	d.report(o.card, "refused", o.who, o.answer.Why)
 }
 
 // report makes an event of a decision. It does not have the number of the card.

@@ -44,7 +44,8 @@ func (q *questions) Decide(output, id, what string) bool {
 type site struct {
 	*Doors
 	questions
-	online bool // set before cards are shown
+	online bool   // set before cards are shown
+	refuse string // why the output refuses orders; empty: it does them
 
 	told   sync.Mutex // guards what follows until the end of the bubble
 	orders []outputs.Order
@@ -79,8 +80,9 @@ func at(t *testing.T, change func(*Spec), f func(s *site)) *site {
 			Online: func() bool { return s.online },
 			Do: func(o outputs.Order) {
 				s.told.Lock()
-				defer s.told.Unlock()
 				s.orders = append(s.orders, o)
+				s.told.Unlock()
+				o.Answer(outputs.Answer{Done: s.refuse == "", Why: s.refuse})
 			},
 			Report: func(e sensors.Event) {
 				s.told.Lock()
@@ -108,6 +110,7 @@ func shown(seq uint64, number float64) sensors.Reading {
 func TestWithoutALinkTheListDecidesAtOnce(t *testing.T) {
 	s := at(t, asIs, func(s *site) {
 		s.Observe(shown(7, 4711))
+		synctest.Wait() // for the answer of the output
 		s.Observe(shown(8, 4712))
 		s.Observe(sensors.Reading{Stream: "door", Seq: 9, Value: 4711})
 		s.Observe(sensors.Reading{Stream: "card", Seq: 10, Err: "no reader"})
@@ -124,6 +127,18 @@ func TestWithoutALinkTheListDecidesAtOnce(t *testing.T) {
 	}
 	if s.decided["lock 17-9f3c02ab:8"] != "" || len(s.asked) != 2 {
 		t.Errorf("asked %v, decided %v", s.asked, s.decided)
+	}
+}
+
+func TestAnOutputThatRefusesIsReported(t *testing.T) {
+	s := at(t, asIs, func(s *site) {
+		s.refuse = "rest"
+		s.Observe(shown(7, 4711))
+		synctest.Wait()
+	})
+	want := `access{"door":"front","id":"17-9f3c02ab:7","result":"refused","by":"offline list","who":"anna","why":"rest"}`
+	if got := strings.Join(s.events, "\n"); got != want {
+		t.Errorf("events:\n%s\nwant:\n%s", got, want)
 	}
 }
 
