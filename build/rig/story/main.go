@@ -49,7 +49,7 @@ func main() {
 	os.Exit(run(o))
 }
 
-const limit = 6 * time.Minute // of a story, which takes one to three
+const limit = 12 * time.Minute // of a story, which takes one to five
 
 // stories in the order in which they are told.
 var stories = []story{
