@@ -86,6 +86,10 @@ var logParts = []logPart{
 		{"no code is accepted: the codes file cannot be used", "`err` says why; after a reload it is read again. The key " +
 			"switch still disarms"},
 		{"five wrong codes: none is accepted for a minute", "somebody tries: look who may write to `alarm/set`"},
+		{"answers come faster than they are reported: one is left out", "more cards were shown to a `door` than events " +
+			"can be written: an event `access` is missing, the door did what it was told"},
+		{"a rule was due that is not configured any more: its actions do not run", "a reload took the `rule` away while " +
+			"its entry delay ran: the panel is triggered all the same"},
 		{"the disk hangs: the last changes of the panel may not be saved", "the agent stopped, and the disk did not " +
 			"answer for 2 s"},
 	}},
