@@ -78,13 +78,13 @@ func makeSafe(ctx context.Context, cfg config.Config, path string) error {
 	}
 	asked := control.MakeSafe(cfg.Queue.Path)
 	if asked == nil {
-		fmt.Fprintf(stdout, "%d outputs are at their safe level, by the agent\n", len(cfg.Outputs))
+		fmt.Fprintf(stdout, "%s made safe by the agent\n", counted(len(cfg.Outputs), "output"))
 		return nil
 	}
 	err := outputs.MakeSafe(ctx, cfg.Outputs, output.NewStandalone().Open)
 	switch {
 	case err == nil:
-		fmt.Fprintf(stdout, "%d outputs are at their safe level\n", len(cfg.Outputs))
+		fmt.Fprintf(stdout, "%s made safe\n", counted(len(cfg.Outputs), "output"))
 	case !errors.Is(asked, control.ErrNotRunning):
 		err = errors.Join(asked, err)
 		if errors.Is(asked, os.ErrPermission) {
