@@ -88,6 +88,8 @@ var logParts = []logPart{
 		{"five wrong codes: none is accepted for a minute", "somebody tries: look who may write to `alarm/set`"},
 		{"answers come faster than they are reported: one is left out", "more cards were shown to a `door` than events " +
 			"can be written: an event `access` is missing, the door did what it was told"},
+		{"a change of the panel is not in the history: the disk hangs", "thousands of changes wait for the disk: " +
+			"the panel itself is right, and so is its retained state"},
 		{"a rule was due that is not configured any more: its actions do not run", "a reload took the `rule` away while " +
 			"its entry delay ran: the panel is triggered all the same"},
 		{"the disk hangs: the last changes of the panel may not be saved", "the agent stopped, and the disk did not " +

@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/serial"
 )
 
 // Wiring is what the outputs are connected to.
@@ -41,7 +42,7 @@ type Set struct {
 	to    Wiring
 	locks interlocks
 
-	observing, recording *pump             // nil before the first Change
+	observing, recording *serial.Executor  // nil before the first Change
 	seqs                 map[string]uint64 // by stream: the last one; for the goroutine of observing
 
 	mu       sync.RWMutex // guards what follows; never held while anything is waited for
@@ -66,7 +67,7 @@ func NewSet(to Wiring) *Set {
 // between is called when the old outputs have ended, their last readings have been observed,
 // and before the new ones begin. kept are those that go on.
 func (s *Set) Change(ctx context.Context, specs []Spec, between func(kept []Spec)) {
-	s.startPumps()
+	s.startExecutors()
 	kept, ending := s.sort(specs)
 	for _, o := range ending {
 		o.stop()
@@ -74,7 +75,7 @@ func (s *Set) Change(ctx context.Context, specs []Spec, between func(kept []Spec
 	for _, o := range ending {
 		<-o.ended
 	}
-	s.observing.flush()
+	s.observing.Flush()
 	between(kept)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,14 +126,14 @@ func (s *Set) startLocked(parent context.Context, spec Spec) {
 	}()
 }
 
-// startPumps starts what passes readings on, once.
-func (s *Set) startPumps() {
+// startExecutors starts what passes readings on, once.
+func (s *Set) startExecutors() {
 	if s.observing != nil {
 		return
 	}
-	s.observing, s.recording = newPump(), newPump()
-	go s.observing.run()
-	go s.recording.run()
+	s.observing, s.recording = serial.New(), serial.New()
+	go s.observing.Run()
+	go s.recording.Run()
 }
 
 // Wait waits until every output has ended, because the context of Change is done, and
@@ -145,8 +146,8 @@ func (s *Set) Wait() {
 		<-o.ended
 	}
 	if s.observing != nil {
-		s.observing.close()
-		s.recording.close()
+		s.observing.Close()
+		s.recording.Close()
 	}
 }
 
@@ -252,11 +253,11 @@ func (s *Set) saysWhat(stream string) string {
 // record passes a reading on. The number is given by the goroutine that observes, so that
 // numbers are in the order of the readings.
 func (s *Set) record(r sensors.Reading) {
-	s.observing.put(func() {
+	s.observing.Put(func() {
 		s.seqs[r.Stream]++
 		r.Seq = s.seqs[r.Stream]
 		s.to.Observe(r)
-		if !s.recording.put(func() { s.to.Record(r) }) {
+		if !s.recording.Put(func() { s.to.Record(r) }) {
 			s.to.Log.Error("a change of an output is not in the history: the disk hangs", "output", r.Stream, "seq", r.Seq)
 		}
 	})
@@ -264,7 +265,7 @@ func (s *Set) record(r sensors.Reading) {
 
 // report passes an event on, in the order of the readings.
 func (s *Set) report(e sensors.Event) {
-	s.observing.put(func() { s.recording.put(func() { s.to.Report(e) }) })
+	s.observing.Put(func() { s.recording.Put(func() { s.to.Report(e) }) })
 }
 
 // Streams are the streams of outputs, in the order of the file.

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
+	"github.com/holdfast-iot/holdfast/sensors/serial"
 )
 
 // Wiring is what a runner is connected to.
@@ -42,7 +43,7 @@ type Runner struct {
 	codes  chan string       // the codes file, when it is to be read again
 	saving saver
 
-	observing, recording *mailbox
+	observing, recording *serial.Executor
 
 	mu     sync.Mutex // guards what follows; never held while anything is waited for
 	engine *Engine
@@ -61,7 +62,7 @@ const maxOrders = 8
 // NewRunner returns a runner without rules.
 func NewRunner(to Wiring) *Runner {
 	r := &Runner{to: to, look: make(chan struct{}, 1), orders: make(chan arming.Order, maxOrders),
-		codes: make(chan string, 1), observing: newMailbox(), recording: newMailbox()}
+		codes: make(chan string, 1), observing: serial.New(), recording: serial.New()}
 	r.saving = saver{store: to.Store, wake: make(chan struct{}, 1), tell: r.tellOfFile}
 	r.engine = NewEngine(nil, nil, arming.Options{}, time.Now())
 	return r
@@ -150,8 +151,8 @@ func (r *Runner) Run(ctx context.Context) error {
 	var timed, told sync.WaitGroup
 	timed.Go(func() { r.runTimes(ctx) })
 	timed.Go(func() { r.runOrders(ctx) })
-	told.Go(r.observing.run)
-	told.Go(r.recording.run)
+	told.Go(r.observing.Run)
+	told.Go(r.recording.Run)
 	// An order whose code is being checked when ctx ends is still done and answered, so its
 	// state must be saved, too: the saver ends only after everything that puts.
 	untilPut, allPut := context.WithCancel(context.WithoutCancel(ctx))
@@ -159,9 +160,13 @@ func (r *Runner) Run(ctx context.Context) error {
 	told.Go(func() { r.saving.run(untilPut) })
 	timed.Wait()
 	allPut()
-	r.observing.close(func() { r.recording.close(nil) }) // what was observed is recorded, too
 	ended := make(chan struct{})
-	go func() { told.Wait(); close(ended) }()
+	go func() {
+		r.observing.Close() // first: what was observed is recorded, too
+		r.recording.Close()
+		told.Wait()
+		close(ended)
+	}()
 	select {
 	case <-ended:
 	case <-time.After(endTimeout):
@@ -247,9 +252,11 @@ func (r *Runner) publish(c arming.Change) {
 		State: c.State, Priority: sensors.Alarm, By: c.By, For: c.For.Truncate(time.Millisecond)}
 	// In two steps: what is true now goes to the link at once, and the disk holds up only
 	// the history.
-	r.observing.put(func() {
+	r.observing.Put(func() {
 		r.to.Observe(reading)
-		r.recording.put(func() { r.to.Record(reading) })
+		if !r.recording.Put(func() { r.to.Record(reading) }) {
+			r.to.Log.Error("a change of the panel is not in the history: the disk hangs", "seq", reading.Seq)
+		}
 	})
 }
 
@@ -257,7 +264,7 @@ func (r *Runner) publish(c arming.Change) {
 func (r *Runner) report(name string, details map[string]any) {
 	e := sensors.NewEvent(name, details)
 	e.At = r.to.Clock.Now()
-	r.recording.put(func() { r.to.Report(e) })
+	r.recording.Put(func() { r.to.Report(e) })
 }
 
 // tellOfFile tells once that the state file cannot be written, and once that it can again.

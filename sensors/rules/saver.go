@@ -8,62 +8,6 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// maxMail is how much a mailbox holds: a disk that hangs for minutes does not fill it.
-const maxMail = 4096
-
-// A mailbox does things one after another in a goroutine of its own. It is safe for
-// concurrent use, and whoever puts something does not wait.
-type mailbox struct {
-	wake chan struct{} // has a value when there may be something to do
-
-	mu     sync.Mutex
-	mail   []func()
-	closed bool
-	then   func() // called when all is done after close; nil: nothing
-}
-
-func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
-
-// put has something done, unless the mailbox is closed or full.
-func (m *mailbox) put(do func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	// More than that is lost: memory is bounded, and a panel does not change so often.
-	if !m.closed && len(m.mail) < maxMail {
-		m.mail = append(m.mail, do)
-	}
-	poke(m.wake)
-}
-
-// close lets run end when all is done that was put, and then calls a function; nil: none.
-func (m *mailbox) close(then func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed, m.then = true, then
-	poke(m.wake)
-}
-
-// run does what is put until close.
-func (m *mailbox) run() {
-	for {
-		<-m.wake
-		// closed is read with the mail: nothing is put after close, so this is the last then.
-		m.mu.Lock()
-		mail, closed, then := m.mail, m.closed, m.then
-		m.mail = nil
-		m.mu.Unlock()
-		for _, do := range mail {
-			do()
-		}
-		if closed {
-			if then != nil {
-				then()
-			}
-			return
-		}
-	}
-}
-
 // A saver writes the state file. Only the latest state is written, so that a disk that is
 // slow does not fall behind.
 type saver struct {
