@@ -68,21 +68,14 @@ const maxCached = 50_000
 
 // Open opens a database, creates it if it is a file that is not there, and brings
 // its tables to this version. The error names what to change. The caller closes it.
-func Open(ctx context.Context, o Options) (*Store, error) {
-	s, err := open(ctx, o, true)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.migrate(ctx); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("the tables of %s: %w", o.Database, err)
-	}
-	return s, nil
-}
+func Open(ctx context.Context, o Options) (*Store, error) { return openMigrated(ctx, o, true) }
 
 // OpenExisting is Open without creating a file: for commands that look into one.
-func OpenExisting(ctx context.Context, o Options) (*Store, error) {
-	s, err := open(ctx, o, false)
+func OpenExisting(ctx context.Context, o Options) (*Store, error) { return openMigrated(ctx, o, false) }
+
+// openMigrated opens a database with the tables of this version.
+func openMigrated(ctx context.Context, o Options, create bool) (*Store, error) {
+	s, err := open(ctx, o, create)
 	if err != nil {
 		return nil, err
 	}
