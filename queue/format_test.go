@@ -126,7 +126,7 @@ func manyStreams(streams int) []Item {
 
 // TestReadingsOfAThousandStreams have one reading each in a block, with its name.
 func TestReadingsOfAThousandStreams(t *testing.T) {
-	for streams, limit := range map[int]int{1000: 19, 500: 12, 100: 6, 1: 4} {
+	for streams, limit := range map[int]int{1000: 8, 500: 6, 100: 4, 1: 4} {
 		data := encode(run{items: manyStreams(streams)})
 		if got := float64(len(data)) / blockItems; got > float64(limit) {
 			t.Errorf("%d streams: %.1f bytes a reading, want at most %d", streams, got, limit)

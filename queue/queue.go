@@ -10,8 +10,9 @@
 //
 // What the queue promises:
 //
-//   - An alarm is on disk when Put returns, and soon after Add has, unless the disk fails: then it is
-//     in memory, the log says so, and it is written when the disk works again.
+//   - An alarm is on disk when Put returns, and soon after Add has, unless the disk
+//     fails: then it is in memory, the log says so, and it is written when the disk
+//     works again.
 //   - A routine reading that waits for longer than Options.SyncEvery is on disk.
 //   - A reading leaves only when it was acknowledged, or when the bounds on
 //     disk or memory force it: then a [Gap] says so, and the log. One that the
@@ -37,8 +38,9 @@
 // Put, Add, Report, Declare, Ack, Reject, Purge, Adopt, Arrived, Stats and Recent may be
 // called from any goroutine at any time between Open and Close. Peek and Rejected
 // are for one goroutine at a time, the sender; a Cursor belongs to it. Run is called once,
-// and Close after Run has returned. Only Put of an alarm, Reject of an alarm,
-// Purge and Adopt wait for the disk, each for a bounded time; Peek and Rejected
+// and Close after Run has returned. Put of an alarm, Reject of an alarm,
+// Purge and Adopt wait for the disk, and Put and Add where memory is full, each for a
+// bounded time; Peek and Rejected
 // wait for a read of at most 2 s. No method holds the queue's lock while the disk
 // works, except where a failed file is opened again.
 //

@@ -68,7 +68,7 @@ type sampler struct {
 	hung      *call // that has not returned yet; until then the sensor is not called
 
 	worker *worker // during a turn in a schedule; nil: the goroutine is the sampler's own
-	waits  bool    // Record may wait for the disk: a stream of the sensor is an alarm
+	waits  bool    // a stream is an alarm: nobody else waits for what Record does with it
 }
 
 // init makes the first turn due now; the sensor is not open yet. The spec must not

@@ -69,7 +69,7 @@ func TestABellIsMadeSafeAfterSIGKILL(t *testing.T) {
 	files, _ := os.ReadDir(a.dir)
 	safe := exec.Command(os.Args[0], "outputs", "safe", "-c", a.configPath())
 	safe.Env = append(os.Environ(), agentEnv+"=1")
-	if out, err := safe.CombinedOutput(); err != nil || !strings.Contains(string(out), "1 outputs are") {
+	if out, err := safe.CombinedOutput(); err != nil || !strings.Contains(string(out), "1 output made safe") {
 		t.Errorf("%v: %s", err, out)
 	}
 	a.bellSays("off on off")

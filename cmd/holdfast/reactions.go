@@ -25,7 +25,7 @@ type reactions struct {
 }
 
 // newReactions has its readings observed and recorded like those of sensors: observe is in
-// memory alone, and put may wait for the disk.
+// memory alone, and Add may wait for room in memory.
 func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
 		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log,

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// The library counts its packet IDs up, and so does flight: no two packets in flight
-// may have the same ID (MQTT 3.1.1, section 2.3.1). Where the two counters come near
+// The packet IDs of the library count down on the wire (see mirrored), and those of flight
+// up: no two packets in flight may have the same ID (MQTT 3.1.1, section 2.3.1). Where the two counters come near
 // each other, that of flight jumps ahead.
 const (
 	aheadOfLibrary = 1 << 14 // the distance after a jump: a quarter of all IDs
@@ -23,7 +23,7 @@ var errNotAnswered = errors.New("the connection was lost before the broker ackno
 // outbox guards all fields.
 type flight struct {
 	next    uint16                  // the packet ID that is tried next
-	library uint16                  // the last packet ID that the library has used
+	library uint16                  // the last packet ID of the library, as it is on the wire
 	waiting map[uint16]*publication // by packet ID
 	over    bool                    // the connection is lost: nothing more is added
 }

@@ -25,8 +25,8 @@ var reasons = map[string][]reason{
 		{nil, "it writes nothing but readings: no index, and no copy of its root"},
 	},
 	"lost by `kill -9`": {{nil, "it hands each reading to the kernel before it accepts it, by a write for each. " +
-		"holdfast keeps routine readings in memory for `sync_every`, 5 s, to spare the flash; alarms are on the disk " +
-		"before they are accepted"}},
+		"holdfast keeps routine readings in memory for `sync_every`, 5 s, to spare the flash; alarms are written " +
+		"at once"}},
 	"twice": {{nil, "it removes each reading by a write of its own; holdfast notes once in a while what arrived"}},
 	"taken in, readings/s": {
 		{inMemoryOnly, "it appends a payload that is made already to a slice, and a power cut takes all"},
