@@ -45,7 +45,7 @@ func ReadSecrets(ctx context.Context, opt *config.Status) (s Secrets, err error)
 	if opt.Token.File != "" {
 		s.Token, err = opt.Token.Read(ctx)
 		if err == nil && len(s.Token) < minToken {
-			err = fmt.Errorf("status.Token_file: the token in %s has %d characters, and needs at least %d: "+
+			err = fmt.Errorf("status.token_file: the token in %s has %d characters, and needs at least %d: "+
 				"openssl rand -hex 16 makes one", opt.Token.File, len(s.Token), minToken)
 		}
 	}

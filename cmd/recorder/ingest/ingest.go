@@ -55,15 +55,21 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	o.Subscribe.Filters = o.filters()
 	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
-	// The pauses grow until the broker has accepted a connection.
+	// The pauses grow until a connection has lasted.
 	wait, started := backoff{}, true
 	for ctx.Err() == nil {
 		// A connection is used for one stretch: after any error the next one begins anew.
 		conn, err := subscribe.Dial(ctx, o.Subscribe)
 		if err == nil {
 			if err = note(ctx, o, sink, conn, started); err == nil {
-				wait, started = backoff{}, false
+				began := time.Now()
+				started = false
 				err = record(ctx, o, sink, conn)
+				// A broker may accept a connection and refuse its subscription, or end it for
+				// another recorder with the same name: that is no reason to come back at once.
+				if time.Since(began) >= stableConnection {
+					wait = backoff{}
+				}
 			}
 			conn.Close()
 		}
@@ -144,7 +150,7 @@ func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) err
 				return
 			}
 			// Waits while too many bytes wait: then nothing is read, and TCP stops the broker.
-			room.take(len(m.Payload) + overhead)
+			room.take(size(m))
 			// Decoding here goes on while the writer waits for the disk.
 			in <- received{m, decode(m, conn.Fresh)}
 		}
@@ -204,10 +210,13 @@ func (w *writer) collect(in <-chan received, timer *time.Timer) {
 	}
 }
 
+// size is what a message takes in memory, about: its topic may have 65,535 bytes.
+func size(m subscribe.Message) int { return len(m.Topic) + len(m.Payload) + overhead }
+
 // add puts a message into the batch.
 func (w *writer) add(m received) {
 	w.batch, w.acks = append(w.batch, m.item), append(w.acks, m.Message)
-	w.bytes += len(m.Payload) + overhead
+	w.bytes += size(m.Message)
 }
 
 // commit stores the batch, and then acknowledges it. It tries again until the store
@@ -260,6 +269,9 @@ func until(ctx context.Context, log *slog.Logger, do func(context.Context) error
 		sleep(ctx, pause)
 	}
 }
+
+// stableConnection is how long a connection lasts that worked.
+const stableConnection = 20 * time.Second
 
 // A backoff gives the pauses between attempts: 0.2 s to 0.4 s at first, then up to
 // 10 s to 20 s. They are random, so that several recorders do not come back at once.
