@@ -355,7 +355,20 @@ func TestARefusedSubscriptionIsNoConnection(t *testing.T) {
 			t.Errorf("type %d after a refusal", kind)
 		}
 		b.Close()
-		b = <-connections // it tries again: the access list may be corrected
+		// It tries again, since the access list may be corrected, after pauses that grow.
+		var last time.Duration
+		for range 5 {
+			began := time.Now()
+			b = <-connections
+			last = time.Since(began)
+			b.answer(t, 1, []byte{0x20, 3, 0, 0, 0})
+			b.answer(t, 8, []byte{0x90, 5, 0, 1, 0, 1, 0x87})
+			b.Close()
+		}
+		if last < time.Second {
+			t.Errorf("the pause after six refusals is %v", last)
+		}
+		b = <-connections
 		go io.Copy(io.Discard, b.r)
 		go stop()
 		b.Close()

@@ -432,15 +432,19 @@ func (c *commit) trimQuarantine() error {
 // saveCounters adds the result to the table counter, in the same transaction: so the
 // sums are exact, whatever is killed.
 func (c *commit) saveCounters() error {
-	// In the order of a map: in PostgreSQL two recorders may wait for each other, and the
-	// one that is refused commits again.
-	for name, n := range map[string]int{"stored": c.Stored, "duplicates": c.Duplicates, "improved": c.Improved,
-		"events": c.Events, "quarantined": c.Quarantined, "refused": c.Refused} {
-		if n == 0 {
+	// In one order, so that two recorders never wait for each other.
+	for _, counter := range []struct {
+		name string
+		n    int
+	}{
+		{"duplicates", c.Duplicates}, {"events", c.Events}, {"improved", c.Improved},
+		{"quarantined", c.Quarantined}, {"refused", c.Refused}, {"stored", c.Stored},
+	} {
+		if counter.n == 0 {
 			continue
 		}
 		_, err := c.exec("INSERT INTO counter (name, value) VALUES (?, ?) "+
-			"ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value", name, n)
+			"ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value", counter.name, counter.n)
 		if err != nil {
 			return err
 		}

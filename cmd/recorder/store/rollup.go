@@ -1,11 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -27,13 +30,19 @@ func (c *commit) touch(stream, ts int64) { c.hours[hourKey{stream, ts - ts%hour}
 // Hours before the horizon are not computed anew: their readings are gone.
 func (c *commit) markHours() error {
 	var args []any
-	for h := range c.hours {
+	// In one order, so that two recorders never wait for each other.
+	for _, h := range slices.SortedFunc(maps.Keys(c.hours), compareHours) {
 		if h.ts >= c.horizon { // mergeBeforeHorizon has seen to the others
 			args = append(args, h.stream, h.ts)
 		}
 	}
 	return c.many("INSERT INTO dirty_hour (stream_id, ts) VALUES ", "(?, ?)",
 		" ON CONFLICT (stream_id, ts) DO UPDATE SET ts = excluded.ts", args)
+}
+
+// compareHours orders hours by stream and time.
+func compareHours(a, b hourKey) int {
+	return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.ts, b.ts))
 }
 
 // mergeBeforeHorizon adds readings that arrive after retain has deleted their hour to
@@ -157,10 +166,13 @@ type Retained struct{ Readings, Hours int64 }
 // that their hours and days are computed, and hours before another time. Both are
 // rounded down to a day; zero times delete nothing. It may run beside Commit.
 func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retained, err error) {
-	// From days, which are final, to readings, which are large.
+	// A whole day, so that no hour and no day is half deleted. Nothing is deleted before both
+	// are known to be possible.
+	if err := s.checkHours(ctx, readings, hours); err != nil {
+		return r, err
+	}
 	if !readings.IsZero() {
-		// A whole day, so that no hour and no day is half deleted.
-		before := readings.UnixMilli() - readings.UnixMilli()%day
+		before := startOfDay(readings)
 		if err := s.moveHorizon(ctx, before); err != nil {
 			return r, err
 		}
@@ -169,18 +181,7 @@ func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retain
 		}
 	}
 	if !hours.IsZero() {
-		// Hours whose readings are there would be computed again by a late reading.
-		before := hours.UnixMilli() - hours.UnixMilli()%day
-		var horizon int64
-		err := s.read.QueryRowContext(ctx, "SELECT value FROM counter WHERE name = 'horizon'").Scan(&horizon)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return r, err
-		}
-		if before > horizon {
-			return r, fmt.Errorf("hours can only be deleted where the readings are deleted, too: " +
-				"name a longer time for hours than for readings")
-		}
-		result, err := s.db.ExecContext(ctx, s.sql("DELETE FROM reading_hour WHERE ts < ?"), before)
+		result, err := s.db.ExecContext(ctx, s.sql("DELETE FROM reading_hour WHERE ts < ?"), startOfDay(hours))
 		if err != nil {
 			return r, err
 		}
@@ -188,6 +189,30 @@ func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retain
 		return r, err
 	}
 	return r, nil
+}
+
+// startOfDay is the begin of the day of a time, in UTC and milliseconds.
+func startOfDay(t time.Time) int64 { return t.UnixMilli() - t.UnixMilli()%day }
+
+// checkHours makes sure that hours are only deleted where the readings are: a late reading
+// would compute them again. Zero times delete nothing.
+func (s *Store) checkHours(ctx context.Context, readings, hours time.Time) error {
+	if hours.IsZero() {
+		return nil
+	}
+	var horizon int64
+	err := s.read.QueryRowContext(ctx, "SELECT value FROM counter WHERE name = 'horizon'").Scan(&horizon)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if !readings.IsZero() {
+		horizon = max(horizon, startOfDay(readings))
+	}
+	if startOfDay(hours) > horizon {
+		return fmt.Errorf("hours can only be deleted where the readings are deleted, too: " +
+			"name a longer time for hours than for readings")
+	}
+	return nil
 }
 
 // moveHorizon makes the hours before a time final: they are computed, and not again. It

@@ -86,7 +86,12 @@ func TestRetainKeepsHoursAndDays(t *testing.T) {
 		batch = append(batch, measured(midnight+i*hour/2*3, i+1, float64(i))) // three days
 	}
 	commitAll(t, s, batch...)
-	done, err := s.Retain(ctx, time.UnixMilli(midnight+2*day+hour), time.Time{})
+	// A mistake deletes nothing: what is deleted below is all there.
+	done, err := s.Retain(ctx, time.UnixMilli(midnight+day), time.UnixMilli(midnight+2*day))
+	if err == nil || done != (Retained{}) {
+		t.Errorf("hours that end later than readings: %+v %v", done, err)
+	}
+	done, err = s.Retain(ctx, time.UnixMilli(midnight+2*day+hour), time.Time{})
 	if err != nil || done.Readings != 32 {
 		t.Fatalf("%+v %v", done, err)
 	}
