@@ -56,7 +56,7 @@ func (o Options) OrderTopics() (all []string) {
 }
 
 const (
-	maxAnswers   = 64               // that wait for the disk; more are counted
+	maxAnswers   = 64               // that wait to become events; more are counted
 	maxReasons   = 8                // of refusals that are counted by themselves, of each target
 	summaryEvery = time.Minute      // between two events with what was counted
 	answerGrace  = time.Second      // for what is being done when the link ends
@@ -66,8 +66,8 @@ const (
 
 // orders take orders from a connection while the link lasts. A goroutine of the
 // connection judges them and has them done, so that none waits for the session, which
-// may be draining a backlog on a thin link. The answers go out by a goroutine of their
-// own, since an event waits for the disk.
+// may be draining a backlog on a thin link. The answers become events in a goroutine
+// of their own, so that the connection never waits for the lock of the queue.
 type orders struct {
 	link  *Link
 	desks map[string]*desk // by topic; not changed
@@ -245,7 +245,7 @@ func (d *desk) answer(id string, v command.Verdict) {
 	}
 	select {
 	case d.orders.answers <- d.event(id, v, 1):
-	default: // the disk is slower than the orders
+	default: // answers come faster than they become events
 		d.countLocked(v)
 	}
 }
@@ -340,7 +340,7 @@ func (o *orders) summarise() {
 	}
 }
 
-// report passes an event to the queue, and waits until it is on disk.
+// report passes an event to the queue. It does not wait for the disk.
 func (o *orders) report(e sensors.Event) {
 	if o.link.opt.Report != nil {
 		o.link.opt.Report(e)

@@ -32,7 +32,8 @@ for _ in $(seq "${bells:-10}"); do
 done
 times=$(sort -n <<<"${times%$'\n'}")
 median=$(sed -n "$((${bells:-10} / 2 + 1))p" <<<"$times")
-# The machine that runs this may be busy with something else: the median counts.
+# The machine that runs this may be busy with something else: the median counts, and what
+# is printed is the figure.
 check "off each of ${bells:-10} times, $median ms after SIGKILL, at the latest $(tail -1 <<<"$times") ms" \
 	test "$median" -lt 1000
 
@@ -40,8 +41,9 @@ say "a bell, and systemctl stop while it rings"
 eventually 30 rings
 inside systemctl stop holdfast
 check "it is off" test "$(bell | tail -1 | cut -d' ' -f1)" = off
+lines=$(bell | wc -l)
 check "outputs safe needs no agent" inside setpriv --reuid holdfast --regid holdfast --init-groups holdfast outputs safe
-check "and says so" test "$(bell | tail -1 | cut -d' ' -f1)" = off
+check "and tells the output" test "$(bell | tail -n +$((lines + 1)) | cut -d' ' -f1 | tail -1)" = off
 inside systemctl start holdfast
 eventually 30 is_active
 inside sh -c 'sed -i "/^rules:/,\$d" /etc/holdfast/config.yaml && systemctl restart holdfast && rm /var/lib/holdfast/bell'

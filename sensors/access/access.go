@@ -49,7 +49,7 @@ type Wiring struct {
 	Questions Questions
 	Online    func() bool // the broker can be reached, as far as is known
 	Do        func(outputs.Order)
-	Report    func(sensors.Event) // may wait for the disk
+	Report    func(sensors.Event) // must not block for long
 	Now       func() clock.Stamp
 	Log       *slog.Logger
 }
@@ -178,7 +178,7 @@ func (d *Doors) decide(c card) {
 	if !d.to.Questions.Decide(c.Output, c.id, by) {
 		return // an order has answered
 	}
-	// The event is made by Run: an answer must not block, and a report may wait for the disk.
+	// The event is made by Run: an answer must not block.
 	d.to.Do(outputs.Order{Output: c.Output, On: true, For: c.Open, By: by, Answer: func(a outputs.Answer) {
 		select {
 		case d.done <- opening{c, who, a}:

@@ -19,7 +19,7 @@ import (
 
 const (
 	scheme        = "pbkdf2-sha256"
-	iterations    = 20_000 // of a new list: 60 ms of a Pi Zero for each card that is shown
+	iterations    = 20_000 // of a new list: done once for each card that is shown
 	minIterations = 1_000
 	maxIterations = 1_000_000
 	saltLength    = 16      // bytes, at least
@@ -107,13 +107,15 @@ func ParseList(data []byte) (*List, error) {
 		case text == "" || text[0] == '#':
 		case l == nil:
 			if l = parseHead(text); l == nil {
-				return nil, fmt.Errorf("line %d is not %s:ITERATIONS:SALT", n, scheme)
+				return nil, fmt.Errorf("line %d is not %s:ITERATIONS:SALT with %d to %d iterations and a salt of %d bytes "+
+					"or more in base64", n, scheme, minIterations, maxIterations, saltLength)
 			}
 		default:
 			name, encoded, _ := strings.Cut(text, ":")
 			hash, err := base64.StdEncoding.Strict().DecodeString(encoded)
 			if err != nil || len(hash) != sha256.Size || !sensors.IsName(name) {
-				return nil, fmt.Errorf("line %d is not NAME:HASH", n)
+				return nil, fmt.Errorf("line %d is not NAME:HASH with a hash of %d bytes in base64: make it as "+
+					"docs/consumers.md shows", n, sha256.Size)
 			}
 			l.names[string(hash)] = name
 		}
@@ -122,7 +124,7 @@ func ParseList(data []byte) (*List, error) {
 		return nil, err
 	}
 	if l == nil {
-		return nil, fmt.Errorf("it does not begin with %s:ITERATIONS:SALT", scheme)
+		return nil, fmt.Errorf("has no line: begin with %s:ITERATIONS:SALT, as docs/consumers.md shows", scheme)
 	}
 	return l, nil
 }

@@ -1,4 +1,4 @@
-// Package arming is the state of an alarm panel: disarmed, armed, or ringing.
+// Package arming is the state of an alarm panel: disarmed, armed or triggered.
 //
 // It knows streams and their words, times and codes. It knows no MQTT and no hardware: a
 // rule that is armed asks it (package rules), and each change of its state is a reading

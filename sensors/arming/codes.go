@@ -33,8 +33,8 @@ type Codes []code
 const (
 	scheme = "pbkdf2-sha256"
 	// iterations of a new line. A code has few digits, so whoever has the file finds it
-	// whatever this is; the lock-out bounds those who have not. 20,000 take 60 ms of a Pi
-	// Zero for each line.
+	// whatever this is; the lock-out bounds those who have not. 20,000 take 5 ms
+	// of a PC for each line, and many times that on a Pi Zero.
 	iterations    = 20_000
 	minIterations = 1_000
 	maxIterations = 1_000_000
@@ -154,7 +154,7 @@ func (c Codes) has(name string) bool {
 
 // Match returns whose code was entered, empty if it is nobody's. It takes the same time
 // whichever it is: all hashes are made, and compared in constant time. That is 5 ms for a
-// line on a PC and some 60 ms on a Pi Zero.
+// line on a PC, and many times that on a Pi Zero.
 func (c Codes) Match(entered string) (name string) {
 	if len(entered) > maxCode { // the length of what was entered is no secret
 		return ""

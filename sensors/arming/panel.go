@@ -168,12 +168,10 @@ func (p *Panel) Order(now time.Time, o Order) Answer {
 		return Answer{Why: "unknown state: " + o.To}
 	case !slices.Contains(p.opt.Modes, mode):
 		return Answer{Why: "not in modes: " + mode}
-	case p.saved.State == Pending || p.saved.State == Triggered:
+	case p.saved.State == Pending || p.saved.State == Triggered || p.saved.Mode != "" && p.saved.Mode != mode:
+		// In another mode an exit delay and a bypass would be a disarming without a code.
 		return Answer{Why: "it is " + p.saved.State + ": disarm first"}
 	case p.saved.Mode == "":
-	case p.saved.Mode != mode:
-		// An exit delay and a bypass would be a disarming for which no code is asked.
-		return Answer{Why: "it is " + p.saved.State + ": disarm first"}
 	case len(o.Bypass) > 0 && !slices.Equal(o.Bypass, p.saved.Bypass):
 		return Answer{Why: "it is " + p.saved.State + ": disarm first, then bypass"}
 	default: // armed so already, or on the way there
@@ -267,7 +265,7 @@ func (p *Panel) leave(now time.Time, by string) {
 }
 
 // trigger makes the panel triggered for a time, or until somebody disarms. A panel that
-// was about to be armed is armed then: nobody left in peace.
+// was about to be armed is armed afterwards.
 func (p *Panel) trigger(now time.Time, by string, siren time.Duration) {
 	if !p.opt.Rearm {
 		siren = 0

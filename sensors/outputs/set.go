@@ -18,8 +18,8 @@ type Wiring struct {
 	Open Open // opens a line; it may hang
 
 	// Observe takes each change at once, in memory alone: rules, the link, what a person sees.
-	// Record takes it for the history, and Report what happened to the outputs themselves; both
-	// may wait for the disk. Each is called by one goroutine at a time, and none of them
+	// Record takes it for the history, and may wait for room in memory; Report takes what
+	// happened to the outputs themselves. Each is called by one goroutine at a time, and none of them
 	// holds up an output.
 	Observe func(sensors.Reading)
 	Record  func(sensors.Reading)

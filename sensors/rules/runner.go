@@ -20,7 +20,7 @@ type Wiring struct {
 	Do func(outputs.Order)
 
 	// Observe takes each change of the panel at once, in memory alone; Record takes it for the
-	// history, and Report what happened beside that. Both may wait for the disk. Each is
+	// history, and may wait for room in memory; Report takes what happened beside that. Each is
 	// called by one goroutine at a time, and none of them holds up a rule.
 	Observe func(sensors.Reading)
 	Record  func(sensors.Reading)
@@ -55,8 +55,8 @@ type Runner struct {
 	waits  time.Time   // what runTimes waits for; zero: for nothing
 }
 
-// maxOrders is how many orders to the panel wait: the check of one takes less than a second
-// but for many codes on a Pi Zero.
+// maxOrders is how many orders to the panel wait: the check of one takes a while on a
+// Pi Zero with many codes.
 const maxOrders = 8
 
 // NewRunner returns a runner without rules.

@@ -2,8 +2,8 @@
 // I2C, programs, and simulated ones.
 //
 // Each line is requested with its safe level in one step where the hardware has such a
-// step, and its level is set before its direction where it has not: no line is ever
-// another way than it was ordered, not for a microsecond.
+// step, and its level is set before its direction where it has not. Once it is open, a line
+// never has another level than the one that was ordered.
 //
 // # Concurrency
 //
