@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/cmd/printable"
 	"github.com/holdfast-iot/holdfast/config"
 )
 
@@ -99,12 +100,12 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// printableText is text as [printable] lets it through, on one line. It is for text
+// printableText is text as package printable lets it through, on one line. It is for text
 // that is printed between colours; the writer stdout is for all else.
 func printableText(s string) string {
 	var out []byte
 	for _, r := range oneLine(s) {
-		out = appendPrintable(out, r, []byte(string(r)))
+		out = printable.Append(out, r, []byte(string(r)))
 	}
 	return string(out)
 }

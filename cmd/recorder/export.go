@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +44,7 @@ func export(ctx context.Context, args []string) error {
 	}
 	defer s.Close()
 	// One write for many rows; a year is a million of them.
-	out := bufio.NewWriter(os.Stdout)
+	out := bufio.NewWriter(stdout)
 	write, flush := writeJSON(out), out.Flush
 	if *format == "csv" {
 		write, flush = writeCSV(out)
@@ -196,7 +195,7 @@ func retain(ctx context.Context, args []string) error {
 	defer s.Close()
 	// What was deleted before an error is deleted: it is printed in any case.
 	done, err := s.Retain(ctx, before[0], before[1])
-	fmt.Printf("deleted: %d readings, %d hours\n", done.Readings, done.Hours)
+	fmt.Fprintf(stdout, "deleted: %d readings, %d hours\n", done.Readings, done.Hours)
 	return err
 }
 

@@ -49,7 +49,7 @@ func main() {
 func command(ctx context.Context, args []string) int {
 	// Without a command the usage text is a mistake's answer.
 	if len(args) == 0 {
-		usage(os.Stderr)
+		usage(stderr)
 		return 2
 	}
 	for _, c := range commands {
@@ -60,10 +60,10 @@ func command(ctx context.Context, args []string) int {
 	// Help that was asked for is a success, and goes to standard output.
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		usage(os.Stdout)
+		usage(stdout)
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "holdfast-recorder: there is no command %q; see holdfast-recorder help\n", args[0])
+	fmt.Fprintf(stderr, "holdfast-recorder: there is no command %q; see holdfast-recorder help\n", args[0])
 	return 2
 }
 
@@ -94,13 +94,13 @@ func report(err error) int {
 	case errors.Is(err, errHoles):
 		return 1
 	case errors.As(err, &wrong):
-		fmt.Fprintln(os.Stderr, wrong)
+		fmt.Fprintln(stderr, wrong)
 		return 2
 	case errors.As(err, &user), errors.Is(err, store.ErrUnknown):
-		fmt.Fprintln(os.Stderr, "holdfast-recorder:", err)
+		fmt.Fprintln(stderr, "holdfast-recorder:", err)
 		return 2
 	}
-	fmt.Fprintln(os.Stderr, "holdfast-recorder:", err)
+	fmt.Fprintln(stderr, "holdfast-recorder:", err)
 	return 1
 }
 
@@ -148,7 +148,7 @@ func (l line) parse(args []string, minArgs, maxArgs int) (rest []string, err err
 func (l line) load(ctx context.Context) (config.Recorder, error) {
 	cfg, err := config.LoadRecorder(ctx, *l.config)
 	for _, w := range cfg.Warnings {
-		fmt.Fprintln(os.Stderr, w)
+		fmt.Fprintln(stderr, w)
 	}
 	return cfg, err
 }
@@ -177,7 +177,7 @@ func check(ctx context.Context, args []string) error {
 	}
 	cfg, err := l.load(ctx)
 	if err == nil {
-		fmt.Printf("%s: ok, %s records to %s\n", *l.config, cfg.Broker.ClientID, cfg.Database)
+		fmt.Fprintf(stdout, "%s: ok, %s records to %s\n", *l.config, cfg.Broker.ClientID, cfg.Database)
 	}
 	return err
 }

@@ -31,7 +31,7 @@ func version(_ context.Context, args []string) error {
 		return err
 	}
 	// One line, as holdfast version prints it.
-	fmt.Printf("holdfast-recorder %s (commit %s, %s, %s/%s)\n", release, commit, runtime.Version(), runtime.GOOS,
+	fmt.Fprintf(stdout, "holdfast-recorder %s (commit %s, %s, %s/%s)\n", release, commit, runtime.Version(), runtime.GOOS,
 		runtime.GOARCH)
 	return nil
 }
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer s.Close()
 	// Standard error is what systemd puts into the journal.
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := slog.New(slog.NewTextHandler(stderr, nil))
 	// Deferred calls run in reverse: the store is closed when both have ended.
 	var beside sync.WaitGroup
 	defer beside.Wait()

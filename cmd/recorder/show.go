@@ -4,10 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 )
 
@@ -35,7 +36,7 @@ func dash(s string) string {
 // person sees that the command has worked.
 func table(heading string, lines func(w *tabwriter.Writer)) error {
 	// Two spaces between columns: it stays readable for cut and awk.
-	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, heading)
 	lines(w)
 	return w.Flush()
@@ -87,6 +88,15 @@ func devices(ctx context.Context, args []string) error {
 // addDevices registers devices. The database is created if it is not there: they may
 // be registered before the recorder runs.
 func addDevices(ctx context.Context, l line, names []string) error {
+	for _, name := range names {
+		problem := message.NameProblem(name)
+		if strings.Contains(name, "/") {
+			problem = "has a / in its name, which no level of a topic can have"
+		}
+		if problem != "" {
+			return usageError{fmt.Errorf("device %q %s: write its client_id", name, problem)}
+		}
+	}
 	cfg, err := l.load(ctx)
 	if err != nil {
 		return err
@@ -99,7 +109,7 @@ func addDevices(ctx context.Context, l line, names []string) error {
 	defer s.Close()
 	added, err := s.Register(ctx, names, time.Now())
 	if err == nil {
-		fmt.Printf("%d added, %d were there\n", added, int64(len(names))-added)
+		fmt.Fprintf(stdout, "%d added, %d were there\n", added, int64(len(names))-added)
 	}
 	return err
 }
@@ -178,23 +188,23 @@ func verify(ctx context.Context, args []string) error {
 		}
 	}
 	// From what is well to what is not; each line stands for itself.
-	fmt.Printf("%s: %d readings, %d of them missing once and filled later\n", rest[0], v.Readings, v.Filled)
-	fmt.Printf("declared lost by the agent: %d\n", v.Declared)
+	fmt.Fprintf(stdout, "%s: %d readings, %d of them missing once and filled later\n", rest[0], v.Readings, v.Filled)
+	fmt.Fprintf(stdout, "declared lost by the agent: %d\n", v.Declared)
 	for _, why := range []string{store.LostBySession, store.LostByBroker, store.LostByQueue} {
 		if sums[why] > 0 {
-			fmt.Printf("lost by the broker (%s): %d: %s\n", why, sums[why], meaning[why])
+			fmt.Fprintf(stdout, "lost by the broker (%s): %d: %s\n", why, sums[why], meaning[why])
 		}
 	}
 	// Not a hole, and still a limit of what is proven.
 	if v.UncleanStarts > 0 {
-		fmt.Printf("unclean starts of the agent: %d: the end of the boot before each cannot be proven\n", v.UncleanStarts)
+		fmt.Fprintf(stdout, "unclean starts of the agent: %d: the end of the boot before each cannot be proven\n", v.UncleanStarts)
 	}
 	// The exit status is for scripts, the list for a person.
 	if len(open) == 0 {
-		fmt.Println("every hole is explained")
+		fmt.Fprintln(stdout, "every hole is explained")
 		return nil
 	}
-	fmt.Printf("not explained: %d\n", v.Unexplained)
+	fmt.Fprintf(stdout, "not explained: %d\n", v.Unexplained)
 	if err := printGaps(open); err != nil {
 		return err
 	}

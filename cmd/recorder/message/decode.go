@@ -304,6 +304,6 @@ func decodeEvent(device string, payload []byte) (any, error) {
 // one of 2^63 numbers.
 func (g *Gap) makesSense() bool {
 	_, err := key(g.Boot, "1")
-	return err == nil && nameProblem(g.Stream) == "" && g.From >= 1 && g.To >= g.From && g.To < math.MaxInt64 &&
+	return err == nil && NameProblem(g.Stream) == "" && g.From >= 1 && g.To >= g.From && g.To < math.MaxInt64 &&
 		g.Count >= 1 && g.Count <= g.To-g.From+1
 }

@@ -130,7 +130,7 @@ func bad(reason, format string, args ...any) error {
 func Decode(topic string, payload []byte, size int, retained bool) (any, error) {
 	// Broker and subscription leave two or three levels; the check is for anything else.
 	levels := strings.Split(topic, "/")
-	if problem := nameProblem(levels[0]); problem != "" {
+	if problem := NameProblem(levels[0]); problem != "" {
 		return nil, bad("name", "the device %s", problem)
 	}
 	if size > MaxPayload || size != len(payload) {
@@ -143,7 +143,7 @@ func Decode(topic string, payload []byte, size int, retained bool) (any, error) 
 	case len(levels) != 2:
 		return nil, bad("name", "the topic has %d levels", len(levels))
 	}
-	if problem := nameProblem(levels[1]); problem != "" {
+	if problem := NameProblem(levels[1]); problem != "" {
 		return nil, bad("name", "the stream %s", problem)
 	}
 	r, err := decodeReading(payload)
@@ -154,9 +154,9 @@ func Decode(topic string, payload []byte, size int, retained bool) (any, error) 
 	return r, nil
 }
 
-// nameProblem says why a level of a topic cannot be the name of a device or a
+// NameProblem says why a level of a topic cannot be the name of a device or a
 // stream. It accepts more than the agent does: other publishers use other letters.
-func nameProblem(name string) string {
+func NameProblem(name string) string {
 	// Length counts characters: a name in Greek may be as long as one in English.
 	switch {
 	case name == "":
