@@ -19,8 +19,9 @@ const module = "github.com/holdfast-iot/holdfast/"
 var upstream = map[string][]string{
 	"cmd/holdfast/control": {"cmd/holdfast/status", "queue"},
 	"cmd/holdfast/setup":   {"config"},
-	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/arming",
-		"sensors/clock", "sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/output"},
+	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/access",
+		"sensors/arming", "sensors/clock", "sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host",
+		"sensors/drivers/output"},
 	"cmd/holdfast/status": {"queue", "sensors", "sensors/arming", "sensors/clock", "sensors/outputs", "uplink"},
 	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "cmd/web", "config", "sensors/arming"},
 	"cmd/web":             {"config"}, // what the pages of both programs share
@@ -61,7 +62,8 @@ var upstream = map[string][]string{
 		"sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs", "sensors/arming",
 		"sensors/rules"},
 	// The recorder is a program of its own: nothing of the agent imports it.
-	"cmd/recorder": {"cmd/printable", "cmd/recorder/ingest", "cmd/recorder/page", "cmd/recorder/store", "cmd/recorder/subscribe",
+	"cmd/recorder": {"cmd/printable", "cmd/recorder/ingest", "cmd/recorder/page", "cmd/recorder/store",
+		"cmd/recorder/subscribe",
 		"cmd/recorder/message", "config"},
 	"cmd/recorder/ingest":             {"cmd/recorder/message", "cmd/recorder/store", "cmd/recorder/subscribe"},
 	"cmd/recorder/message":            {},
@@ -78,8 +80,8 @@ var upstream = map[string][]string{
 	"cmd/holdfast/systemd": {},
 	"cmd/holdfast/update":  {"cmd/holdfast/status"},
 	"cmd/printable":        {},
-	"cmd/holdfast": {"cmd/printable", "cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo", "cmd/holdfast/doctor",
-		"cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/setup", "cmd/holdfast/systemd",
+	"cmd/holdfast": {"cmd/printable", "cmd/holdfast/broker", "cmd/holdfast/control", "cmd/holdfast/demo",
+		"cmd/holdfast/doctor", "cmd/holdfast/page", "cmd/holdfast/scan", "cmd/holdfast/setup", "cmd/holdfast/systemd",
 		"cmd/holdfast/update", "cmd/holdfast/status", "config", "uplink", "uplink/network",
 		"uplink/command", "uplink/payload",
 		"queue", "sensors", "sensors/access", "sensors/clock", "sensors/drivers", "sensors/drivers/output",

@@ -47,6 +47,11 @@ type fleet struct {
 }
 
 func run(ctx context.Context, nodes int, dir string, length time.Duration) (err error) {
+	if dir != "" {
+		if dir, err = filepath.Abs(dir); err != nil { // as the configuration wants it
+			return err
+		}
+	}
 	f := &fleet{dir: dir}
 	if f.dir == "" {
 		if f.dir, err = os.MkdirTemp("", "fleet-"); err != nil {
@@ -162,13 +167,16 @@ func (f *fleet) verify() error {
 	var list string
 	for range 100 {
 		if out, err := f.ask("devices"); err != nil {
-			return err
+			return fmt.Errorf("devices: %w: %s", err, out)
 		} else if list = out; !strings.Contains(list, "  online  ") {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	var failed error
+	if strings.Contains(list, "  online  ") {
+		failed = fmt.Errorf("nodes are still online after 10 s: see %s", f.path("recorder.log"))
+	}
 	for i := range f.nodes {
 		name := fmt.Sprintf("node-%d", i+1)
 		if out, err := f.ask("verify", name); err != nil {

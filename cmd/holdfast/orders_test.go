@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -101,8 +100,9 @@ clock: {trust: always}
 		t.Errorf("the change is %s", on.raw)
 	}
 
-	w.agent.cmd.Process.Signal(syscall.SIGHUP) // what was done is known after a reload
-	time.Sleep(time.Second)
+	// What was done is known after a reload, which makes a new link.
+	w.agent.reload(func(text string) string { return strings.Replace(text, "max_age: 30s", "max_age: 31s", 1) })
+	w.takesOrders(t)
 	w.sub.order(t, "store/siren/set", `{"state":"OFF","id":"a1"}`, false)
 	eventually(t, time.Minute, "the copy is answered", func() bool {
 		return strings.HasSuffix(got(), "siren a1 duplicate done\n")

@@ -26,6 +26,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/access"
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
@@ -58,6 +59,10 @@ var localFaults = []planted{
 		b.plant("codes", "anna:1234\n")
 		b.Config.Arming = &arming.Options{CodesFile: b.path("codes")}
 	}, "codes: line 1 is not a code"},
+	{secretBroken, func(b *bench) {
+		b.plant("cards", "anna:1234\n")
+		b.Config.Access = []access.Spec{{Name: "lock", AllowFile: b.path("cards")}}
+	}, "cards: line 1 is not pbkdf2-sha256"},
 	{secretBroken, func(b *bench) {
 		line, err := arming.NewLine("anna", "4711")
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/holdfast-iot/holdfast/sensors/access"
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
@@ -78,6 +79,8 @@ func (s *Site) alarmSecrets(ctx context.Context) (errs []error) {
 		allowed := mqtt.Secret{File: door.AllowFile, Key: "access." + door.Name + ".allow_file"}
 		if _, err := allowed.Read(ctx); err != nil {
 			errs = append(errs, err)
+		} else if _, err := access.ReadList(door.AllowFile); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", allowed.Key, err))
 		}
 	}
 	if panel := s.Config.Arming; panel != nil && panel.CodesFile != "" {

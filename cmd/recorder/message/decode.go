@@ -194,7 +194,7 @@ func confidence(word string) Confidence {
 	case "", "estimated":
 		return Confidence(word)
 	}
-	return "unsynced"
+	return Unsynced
 }
 
 // clean bounds a text to a number of bytes and makes it one that every database takes:

@@ -50,6 +50,9 @@ const NoTime = math.MinInt64
 // one is a synchronised clock.
 type Confidence string
 
+// Unsynced is of a time that nothing vouches for.
+const Unsynced Confidence = "unsynced"
+
 // Better reports whether a time is to replace one of the other confidence.
 func (c Confidence) Better(than Confidence) bool { return c.rank() > than.rank() }
 

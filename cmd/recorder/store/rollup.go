@@ -10,6 +10,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
 )
 
 // Buckets of the rollups, in milliseconds.
@@ -50,7 +52,9 @@ func compareHours(a, b hourKey) int {
 func (c *commit) mergeBeforeHorizon() error {
 	for i := range c.rows {
 		r := &c.rows[i]
-		if r.TS >= c.horizon {
+		// A time that nothing vouches for is before every horizon, and may get better: then the
+		// reading would be counted twice.
+		if r.TS >= c.horizon || r.Clock == message.Unsynced {
 			continue
 		}
 		// Late by more than retain keeps: rare, so one statement each.
