@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
+	"github.com/holdfast-iot/holdfast/sensors/slowhash"
 )
 
 // questions decide each ID once, as a command.Memory does.
@@ -63,7 +64,7 @@ func at(t *testing.T, change func(*Spec), f func(s *site)) *site {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "cards")
 	list := NewList()
-	list.iterations = minIterations
+	list.params.Iterations = slowhash.MinIterations
 	line, err := list.Line("anna", "4711")
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +237,7 @@ func FuzzList(f *testing.F) {
 		if (l == nil) == (err == nil) {
 			t.Errorf("%v, %v", l, err)
 		}
-		if err == nil && (l.iterations > maxIterations || len(l.salt) < saltLength) {
+		if err == nil && (l.params.Iterations > slowhash.MaxIterations || len(l.params.Salt) < slowhash.SaltLength) {
 			t.Errorf("%+v", l)
 		}
 	})

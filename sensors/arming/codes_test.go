@@ -41,18 +41,6 @@ func TestACodeIsItsPersons(t *testing.T) {
 	}
 }
 
-// TestAHashIsPBKDF2AsRFC7914HasIt: another program can make and check the lines.
-func TestAHashIsPBKDF2AsRFC7914HasIt(t *testing.T) {
-	// RFC 7914, section 11: P="Password", S="NaCl", c=80000, the first 32 of 64 bytes. The
-	// salt of a line is longer, so only the derivation is compared.
-	c := code{iterations: 80_000, salt: []byte("NaCl")}
-	hash, err := c.derive("Password")
-	want := "4ddcd8f60b98be21830cee5ef22701f9641a4418d04c0414aeff08876b34ab56"
-	if err != nil || fmt.Sprintf("%x", hash) != want {
-		t.Errorf("%x, %v; want %s", hash, err, want)
-	}
-}
-
 // TestACodesFileWithAMistakeIsRefused: the line is named, and nothing of it repeated.
 func TestACodesFileWithAMistakeIsRefused(t *testing.T) {
 	good, err := NewLine("anna", "4711")
@@ -63,14 +51,14 @@ func TestACodesFileWithAMistakeIsRefused(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", "has no code"},
 		{"# nothing\n", "has no code"},
-		{"4711\n", "line 1 is not a code"},
-		{good + "\nbert:4711", "line 2 is not a code"},
+		{"4711\n", "line 1: is not a code"},
+		{good + "\nbert:4711", "line 2: is not a code"},
 		{good + "\n" + good, "line 2: anna has a code already"},
-		{edit("pbkdf2-sha256", "md5"), "line 1 is not a code"},
-		{edit("20000", "999"), "line 1 is not a code"},
-		{edit("20000", "1000001"), "line 1 is not a code"},
-		{edit("anna", "an na"), "line 1 is not a code"},
-		{good + "=", "line 1 is not a code"},
+		{edit("pbkdf2-sha256", "md5"), "line 1: is not a code"},
+		{edit("20000", "999"), "line 1: is not a code"},
+		{edit("20000", "1000001"), "line 1: is not a code"},
+		{edit("anna", "an na"), "line 1: is not a code"},
+		{good + "=", "line 1: is not a code"},
 		{strings.Repeat("#", maxCodesFile+1), "is larger than 64 KiB"},
 		{manyCodes(good, maxCodes+1), "line 33: there are more than 32 codes"},
 	} {

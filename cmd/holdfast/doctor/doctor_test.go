@@ -58,11 +58,11 @@ var localFaults = []planted{
 	{secretBroken, func(b *bench) {
 		b.plant("codes", "anna:1234\n")
 		b.Config.Arming = &arming.Options{CodesFile: b.path("codes")}
-	}, "codes: line 1 is not a code"},
+	}, "codes: line 1: is not a code"},
 	{secretBroken, func(b *bench) {
 		b.plant("cards", "anna:1234\n")
 		b.Config.Access = []access.Spec{{Name: "lock", AllowFile: b.path("cards")}}
-	}, "cards: line 1 is not pbkdf2-sha256"},
+	}, "cards: line 1: is not pbkdf2-sha256"},
 	{secretBroken, func(b *bench) {
 		line, err := arming.NewLine("anna", "4711")
 		if err != nil {
