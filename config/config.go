@@ -83,21 +83,27 @@ const maxFile = 1 << 20
 // It returns when ctx is done, whatever it reads from: a terminal or a named pipe
 // may never come to its end. The reading is then left behind.
 func Load(ctx context.Context, path string) (Config, error) {
+	return untilDone(ctx, func() (Config, error) { return loadFile(path) })
+}
+
+// untilDone returns what read does, or when ctx is done: then read is left behind.
+func untilDone[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type result struct {
-		Config
-		error
+		got T
+		err error
 	}
 	loaded := make(chan result, 1)
 	go func() {
-		cfg, err := loadFile(path)
-		loaded <- result{cfg, err}
+		got, err := read()
+		loaded <- result{got, err}
 	}()
 	// The channel has room for the result, so a reader that is left behind ends.
 	select {
 	case r := <-loaded:
-		return r.Config, r.error
+		return r.got, r.err
 	case <-ctx.Done():
-		return Config{}, ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
 }
 
@@ -109,7 +115,7 @@ func loadFile(path string) (Config, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return Config{}, Errors{{File: path, Text: unreadable(err)}}
+		return Config{}, Errors{{File: path, Text: unreadable(err, agentHints)}}
 	}
 	defer f.Close()
 	cfg, err := load(path, f)
@@ -122,24 +128,42 @@ func loadFile(path string) (Config, error) {
 	return cfg, nil
 }
 
-// load reads a text to its end, but no more than a configuration can have: a person
-// may name a device or a log file by mistake.
+// load reads and parses a text to its end.
 func load(name string, from io.Reader) (Config, error) {
+	data, err := readAll(name, from)
+	if err != nil {
+		return Config{}, err
+	}
+	return Parse(name, data)
+}
+
+// readAll reads a text to its end, but no more than a configuration can have: a person
+// may name a device or a log file by mistake. An error is an [Errors].
+func readAll(name string, from io.Reader) ([]byte, error) {
 	var data bytes.Buffer
 	// One byte more than may be there tells a file that is too large.
 	n, err := io.Copy(&data, io.LimitReader(from, maxFile+1))
 	if err != nil {
-		return Config{}, Errors{{File: name, Text: unreadable(err)}}
+		return nil, Errors{{File: name, Text: unreadable(err, agentHints)}}
 	}
 	if n > maxFile {
-		return Config{}, Errors{{File: name, Text: "this is not a configuration: it is larger than 1MiB"}}
+		return nil, Errors{{File: name, Text: "this is not a configuration: it is larger than 1MiB"}}
 	}
-	return Parse(name, data.Bytes())
+	return data.Bytes(), nil
 }
+
+// hints are what an error about a file suggests.
+type hints struct {
+	program  string   // that has to be able to read it
+	smallest []string // the keys of the smallest file that works
+}
+
+var agentHints = hints{"holdfast", []string{"mqtt: {server: mqtts://broker.example.com}",
+	"sensors: {door: {kind: contact, gpio: GPIO17}}"}}
 
 // unreadable says why there is no file to read and what to do. The path is left out:
 // the error names it already.
-func unreadable(err error) string {
+func unreadable(err error, h hints) string {
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		err = at.Err
@@ -147,9 +171,9 @@ func unreadable(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("%v: write one, with at least %q and %q, or name another with -c FILE",
-			err, "mqtt: {server: mqtts://broker.example.com}", "sensors: {door: {kind: contact, gpio: GPIO17}}")
+			err, h.smallest[0], h.smallest[1])
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Sprintf("%v: the user that runs holdfast has to be able to read it", err)
+		return fmt.Sprintf("%v: the user that runs %s has to be able to read it", err, h.program)
 	}
 	return err.Error()
 }

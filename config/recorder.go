@@ -1,11 +1,7 @@
 package config
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -85,48 +81,33 @@ type quarantineKeys struct {
 }
 
 // LoadRecorder reads the recorder's file, or standard input if path is "-". What is
-// wrong with it is an [Errors]. Databases and password files are not opened.
+// wrong with it is an [Errors]. Databases and password files are not opened. It returns
+// when ctx is done, as [Load] does.
 func LoadRecorder(ctx context.Context, path string) (Recorder, error) {
-	if ctx.Err() != nil {
-		return Recorder{}, ctx.Err()
-	}
-	// Nothing but the file is opened: it can be checked on another machine.
-	name, in := path, os.Stdin
-	if path == "-" {
-		name = "<stdin>"
-	} else {
-		f, err := os.Open(path)
-		if err != nil {
-			return Recorder{}, Errors{{File: path, Text: unreadableRecorder(err)}}
-		}
-		defer f.Close()
-		in = f
-	}
-	// One byte more than may be there tells a file that is too large.
-	var data bytes.Buffer
-	n, err := io.Copy(&data, io.LimitReader(in, maxFile+1))
-	switch {
-	case err != nil:
-		return Recorder{}, Errors{{File: name, Text: unreadableRecorder(err)}}
-	case n > maxFile:
-		return Recorder{}, Errors{{File: name, Text: "this is not a configuration: it is larger than 1MiB"}}
-	}
-	return ParseRecorder(name, data.Bytes())
+	return untilDone(ctx, func() (Recorder, error) { return loadRecorderFile(path) })
 }
 
-// unreadableRecorder says why there is no file to read and what to do.
-func unreadableRecorder(err error) string {
-	var at *os.PathError
-	if errors.As(err, &at) {
-		err = at.Err
+// loadRecorderFile reads a file, or standard input if path is "-".
+func loadRecorderFile(path string) (Recorder, error) {
+	name, in := "<stdin>", os.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return Recorder{}, Errors{{File: path, Text: unreadable(err, recorderHints)}}
+		}
+		defer f.Close()
+		name, in = path, f
 	}
-	// The smallest file that works, for who has none.
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Sprintf("%v: write one, with at least client_id, %q and %q, or name another with -c FILE", err,
-			"mqtt: {server: mqtts://broker.example.com}", "database: sqlite:/var/lib/holdfast-recorder/history.db")
+	data, err := readAll(name, in)
+	if err != nil {
+		return Recorder{}, err
 	}
-	return err.Error()
+	return ParseRecorder(name, data)
 }
+
+// recorderHints are what an error about the recorder's file suggests.
+var recorderHints = hints{"holdfast-recorder", []string{"client_id: recorder-1",
+	"mqtt: {server: mqtts://broker.example.com}"}}
 
 // ParseRecorder reads the text of the recorder's file; name is what errors call it.
 // What is wrong with it is an [Errors], and then the Recorder is empty.

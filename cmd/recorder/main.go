@@ -80,8 +80,8 @@ func usage(w io.Writer) {
 // printed as it is, so it says what to change. The exit status is 2.
 type usageError struct{ error }
 
-// errHoles says that a command has printed what is wrong. The exit status is 1.
-var errHoles = errors.New("")
+// errPrinted says that a command has printed what is wrong. The exit status is 1.
+var errPrinted = errors.New("")
 
 // report prints an error and returns the exit status that it stands for.
 func report(err error) int {
@@ -91,7 +91,7 @@ func report(err error) int {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
 	// The order counts: what a command has printed itself is not printed again.
-	case errors.Is(err, errHoles):
+	case errors.Is(err, errPrinted):
 		return 1
 	case errors.As(err, &wrong):
 		fmt.Fprintln(stderr, wrong)

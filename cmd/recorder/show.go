@@ -162,7 +162,7 @@ var meaning = map[string]string{
 }
 
 // verify says whether every hole of a device is explained. If one is not, it returns
-// errHoles: the exit status is 1.
+// errPrinted: the exit status is 1.
 func verify(ctx context.Context, args []string) error {
 	l := flags("verify")
 	rest, err := l.parse(args, 1, 1)
@@ -208,5 +208,5 @@ func verify(ctx context.Context, args []string) error {
 	if err := printGaps(open); err != nil {
 		return err
 	}
-	return errHoles
+	return errPrinted
 }

@@ -24,7 +24,7 @@ const (
 	yearLength  = 365 * 24 * 3_600_000
 )
 
-// year fills a database with a year, and measures what the pages ask of it, and the
+// year fills a database with a year, and measures queries of several ranges, and the
 // memory of a recorder that writes 1,000 readings a second into it.
 func year(ctx context.Context, b *bench) error {
 	database := filepath.Join(b.dir, "year.db")
@@ -79,8 +79,8 @@ func fillYear(ctx context.Context, s *store.Store, from int64) error {
 	return nil
 }
 
-// queries prints the medians of what the pages ask: an hour, a day, a week and a year of
-// one stream, and the fleet.
+// queries prints the medians of queries: several ranges of one stream, up to a year, and
+// the fleet.
 func queries(ctx context.Context, s *store.Store, end int64) error {
 	buckets := func(days int64, width time.Duration) func() error {
 		return func() error {

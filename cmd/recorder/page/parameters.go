@@ -1,9 +1,11 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
@@ -55,7 +57,7 @@ func (q query) only(known ...string) error {
 		}
 		switch {
 		case !ok:
-			return &badParameter{name, fmt.Sprintf("is not a parameter of this path: it takes %v", known)}
+			return &badParameter{name, "is not a parameter of this path: it takes " + cmp.Or(strings.Join(known, ", "), "none")}
 		case len(values) != 1:
 			return &badParameter{name, "is given more than once"}
 		}

@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
 // ErrUnknown says that there is no such device or stream.
-var ErrUnknown = errors.New("is not in the database")
+var ErrUnknown = errors.New("is not in the database: holdfast-recorder devices lists what is")
 
 // A Device is one line of the fleet: what it last said of itself, and what is known of
 // its history. What it has not said is NULL or empty.
@@ -157,7 +158,7 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 		r.Device, r.Device, r.Stream, r.Stream)
 	// An empty database is no mistake; a name that is not in it is.
 	if err == nil && len(streams) == 0 && r.Device+r.Stream != "" {
-		err = fmt.Errorf("%s/%s %w", r.Device, r.Stream, ErrUnknown)
+		err = fmt.Errorf("%s %w", strings.TrimSuffix(r.Device+"/"+r.Stream, "/"), ErrUnknown)
 	}
 	for _, one := range streams {
 		if err != nil {
