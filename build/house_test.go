@@ -21,7 +21,7 @@ var upstream = map[string][]string{
 	"cmd/holdfast/setup":   {"config"},
 	"cmd/holdfast/doctor": {"cmd/holdfast/status", "config", "uplink/mqtt", "queue", "sensors", "sensors/access",
 		"sensors/arming", "sensors/clock", "sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host",
-		"sensors/drivers/output"},
+		"sensors/drivers/output", "sensors/drivers/sysfs"},
 	"cmd/holdfast/status": {"queue", "sensors", "sensors/arming", "sensors/clock", "sensors/outputs", "uplink"},
 	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "cmd/web", "config", "sensors/arming"},
 	"cmd/web":             {"config"}, // what the pages of both programs share
@@ -37,8 +37,12 @@ var upstream = map[string][]string{
 	"sensors/rules":    {"sensors", "sensors/clock", "sensors/arming", "sensors/outputs", "sensors/serial"},
 	"sensors/drivers/output": {"sensors/outputs", "sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host",
 		"sensors/drivers/i2c", "sensors/drivers/lines"},
-	"sensors/drivers": {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/gpio",
-		"sensors/drivers/host", "sensors/drivers/i2c", "sensors/drivers/kernel", "sensors/drivers/lines"},
+	"sensors/drivers": {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/driver",
+		"sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c", "sensors/drivers/lines",
+		"sensors/drivers/sysfs"},
+	"sensors/drivers/driver": {"sensors", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c",
+		"sensors/drivers/kernel"},
+	"sensors/drivers/sysfs":       {"sensors", "sensors/drivers/driver", "sensors/drivers/host", "sensors/drivers/kernel"},
 	"sensors/drivers/gpio":        {"sensors/drivers/host"},
 	"sensors/drivers/host":        {},
 	"sensors/drivers/i2c":         {"sensors", "sensors/drivers/gpio", "sensors/drivers/host"},
@@ -46,7 +50,7 @@ var upstream = map[string][]string{
 	"sensors/drivers/kernel":      {"sensors", "sensors/drivers/host"},
 	"sensors/drivers/lines":       {"sensors", "sensors/drivers/host"},
 	"sensors/scan": {"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c",
-		"sensors/drivers/kernel"},
+		"sensors/drivers/kernel", "sensors/drivers/sysfs"},
 
 	"queue":       {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages": {},
@@ -95,8 +99,8 @@ var upstream = map[string][]string{
 var thirdParty = map[string]string{
 	"periph.io/":             "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
 	"github.com/warthog618/": "sensors/drivers/gpio",
-	"golang.org/x/sys/": "cmd/holdfast/setup sensors/clock sensors/drivers sensors/drivers/gpio " +
-		"sensors/drivers/lines " +
+	"golang.org/x/sys/": "cmd/holdfast/setup sensors/clock sensors/drivers/gpio " +
+		"sensors/drivers/lines sensors/drivers/sysfs " +
 		"uplink/mqtt cmd/holdfast/systemd",
 	"go.etcd.io/bbolt":              "queue",
 	"github.com/eclipse/paho":       "uplink/mqtt",

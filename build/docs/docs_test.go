@@ -56,7 +56,7 @@ clock: {trust: auto}
 
 func TestEveryKindAndOptionIsOnThePage(t *testing.T) {
 	text, err := sensorsPage(root)
-	docs, err2 := readComments(filepath.Join(root, "sensors", "drivers"))
+	docs, err2 := kindComments(root)
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 
@@ -30,10 +31,10 @@ var varies = map[string]string{
 
 const loopText = "`quantity` and `unit` name it otherwise. With `loop` it is the state of a supervised loop instead."
 
-// sensorsPage is docs/sensors.md. It reads the comments of package drivers below root, the
+// sensorsPage is docs/sensors.md. It reads the comments of the kinds below root, the
 // folder of the module.
 func sensorsPage(root string) (string, error) {
-	docs, err := readComments(filepath.Join(root, "sensors", "drivers"))
+	docs, err := kindComments(root)
 	if err != nil {
 		return "", err
 	}
@@ -49,6 +50,20 @@ func sensorsPage(root string) (string, error) {
 		}
 	}
 	return markdown.Wrap(out.String()), nil
+}
+
+// kindComments are the comments of the packages that have kinds, by type and field. Two
+// packages have no type of one name with options.
+func kindComments(root string) (comments, error) {
+	all := comments{}
+	for _, dir := range []string{"drivers", filepath.Join("drivers", "sysfs")} {
+		docs, err := readComments(filepath.Join(root, "sensors", dir))
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, docs)
+	}
+	return all, nil
 }
 
 func (c comments) section(out *strings.Builder, kind string) error {

@@ -7,12 +7,10 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
-
-// illuminance is what the part measures; others that the kernel reads do too.
-var illuminance = sensors.Quantity{Name: "illuminance", Unit: "lx", Class: "illuminance"}
 
 // bh1750Options are the options of kind bh1750, Rohm's light meter on I2C.
 type bh1750Options struct{ onI2C }
@@ -23,7 +21,9 @@ func newBH1750() Options { return &bh1750Options{newOnI2C("a BH1750", 0x23, 0x5c
 // Pace is half a minute: daylight changes slowly, and a lamp shows at the next reading.
 func (o *bh1750Options) Pace() time.Duration { return 30 * time.Second }
 
-func (o *bh1750Options) Quantities() []sensors.Quantity { return []sensors.Quantity{illuminance} }
+func (o *bh1750Options) Quantities() []sensors.Quantity {
+	return []sensors.Quantity{driver.Illuminance}
+}
 
 // bh1750Start is: power on, forget the last measurement, and the sensitivity of
 // power-up, 69, in two halves (datasheet 11046EDT01, instruction set).

@@ -4,16 +4,13 @@ import (
 	"fmt"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// What the climate parts measure, as Home Assistant names and writes it.
-var (
-	humidity    = sensors.Quantity{Name: "humidity", Unit: "%", Class: "humidity"}
-	temperature = sensors.Quantity{Name: "temperature", Unit: "°C", Class: "temperature"}
-	pressure    = sensors.Quantity{Name: "pressure", Unit: "hPa", Class: "pressure"}
-)
+// What the climate parts measure.
+var humidity, temperature, pressure = driver.Humidity, driver.Temperature, driver.Pressure
 
 // limits are the least and the most that a part can measure.
 type limits struct{ min, max float64 }

@@ -49,7 +49,7 @@ func (o *contactOptions) Claims() []string { return []string{o.GPIO.String()} }
 // Open holds the line until the sensor is closed. The kernel keeps 256 edges: those of a
 // contact that bounces while the program waits for a disk.
 func (o *contactOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
-	l, err := h.openPin(o.GPIO, gpio.Request{Pull: o.Pull, Buffer: 256})
+	l, err := h.OpenPin(o.GPIO, gpio.Request{Pull: o.Pull, Buffer: 256})
 	if err != nil {
 		return nil, err
 	}

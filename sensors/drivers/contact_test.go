@@ -96,7 +96,7 @@ func (w *wire) WaitEdges(ctx context.Context, timeout time.Duration, into []gpio
 
 func openContact(t testing.TB, l gpio.Line, o *contactOptions) sensors.Sensor {
 	t.Helper()
-	h := &Hardware{openLine: func(gpio.Pin, gpio.Request) (gpio.Line, error) { return l, nil }}
+	h := &Hardware{OpenLine: func(gpio.Pin, gpio.Request) (gpio.Line, error) { return l, nil }}
 	s, err := o.Open(t.Context(), h)
 	if err != nil {
 		t.Fatal(err)

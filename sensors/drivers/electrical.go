@@ -5,15 +5,11 @@ import (
 	"regexp"
 	"strconv"
 
-	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 )
 
-// What the electrical parts measure, as Home Assistant names and writes it.
-var (
-	voltage = sensors.Quantity{Name: "voltage", Unit: "V", Class: "voltage"}
-	current = sensors.Quantity{Name: "current", Unit: "A", Class: "current"}
-	watts   = sensors.Quantity{Name: "power", Unit: "W", Class: "power"}
-)
+// What the electrical parts measure.
+var voltage, current, watts = driver.Voltage, driver.Current, driver.Power
 
 // volts is a voltage as a person writes it: 3.3V, 250mV.
 type volts float64

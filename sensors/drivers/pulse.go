@@ -90,7 +90,7 @@ func (o *pulseOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, err
 	if o.Edge == "rising" {
 		want.Edges = gpio.RisingEdges
 	}
-	l, err := h.openPin(o.GPIO, want)
+	l, err := h.OpenPin(o.GPIO, want)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (m *meter) WaitEdges(ctx context.Context, timeout time.Duration, into []gpi
 
 func openPulse(t testing.TB, m *meter, o *pulseOptions) sensors.Sensor {
 	t.Helper()
-	h := &Hardware{openLine: func(_ gpio.Pin, want gpio.Request) (gpio.Line, error) { m.asked = want; return m, nil }}
+	h := &Hardware{OpenLine: func(_ gpio.Pin, want gpio.Request) (gpio.Line, error) { m.asked = want; return m, nil }}
 	s, err := o.Open(t.Context(), h)
 	if err != nil {
 		t.Fatal(err)

@@ -8,11 +8,9 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
-
-// carbonDioxide is what the part measures; others that the kernel reads do too.
-var carbonDioxide = sensors.Quantity{Name: "carbon_dioxide", Unit: "ppm", Class: "carbon_dioxide"}
 
 const scd4xAddress = 0x62 // the only one
 
@@ -67,7 +65,7 @@ func (o *scd4xOptions) Pace() time.Duration { return 30 * time.Second }
 
 // Quantities are all three, of one measurement.
 func (o *scd4xOptions) Quantities() []sensors.Quantity {
-	return []sensors.Quantity{carbonDioxide, humidity, temperature}
+	return []sensors.Quantity{driver.CarbonDioxide, humidity, temperature}
 }
 
 // Open makes sure that the part is an SCD4x and sets it measuring. The first
@@ -142,7 +140,7 @@ func (s *scd4xSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	}
 	co2, celsius, percent := scd4xDecode([3]uint16(words))
 	return samples(s.Part,
-		measured{carbonDioxide, co2, limits{1, 40000}},
+		measured{driver.CarbonDioxide, co2, limits{1, 40000}},
 		measured{humidity, percent, limits{0, 100}},
 		measured{temperature, celsius, limits{-10, 60}})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/sysfs"
 )
 
 // A Device is something that a driver of the kernel measures.
@@ -34,7 +35,7 @@ func IIO(h *drivers.Hardware) ([]Device, error) {
 func Hwmon(h *drivers.Hardware) ([]Device, error) {
 	return kernelDevices(h, kernel.Hwmon, "name", func(file string) (string, bool) {
 		input, ok := strings.CutSuffix(file, "_input")
-		return input, ok && drivers.IsHwmonInput(input)
+		return input, ok && sysfs.IsHwmonInput(input)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/sysfs"
 )
 
 // boardChecks look at what a board tells of itself. What it does not have or does not
@@ -99,7 +100,7 @@ func checkWatchdog(ctx context.Context, s *Site) []Finding {
 // kernels each time that an agent starts. A board that does not measure its supply has
 // no fault.
 func checkSupply(_ context.Context, s *Site) []Finding {
-	if now, _, err := s.Hardware.UnderVoltage(false); err == nil && now {
+	if now, _, err := sysfs.UnderVoltage(s.Hardware, false); err == nil && now {
 		return []Finding{underVoltageNow.at()}
 	}
 	return nil
@@ -109,8 +110,8 @@ func checkSupply(_ context.Context, s *Site) []Finding {
 // flag stays set until the next start of the board, and so it does not run when the
 // agent starts: see checkSupply.
 func checkSupplyHistory(_ context.Context, s *Site) []Finding {
-	now, _, _ := s.Hardware.UnderVoltage(false)
-	_, seen, err := s.Hardware.UnderVoltage(true)
+	now, _, _ := sysfs.UnderVoltage(s.Hardware, false)
+	_, seen, err := sysfs.UnderVoltage(s.Hardware, true)
 	if err != nil || now || !seen {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
@@ -25,7 +26,7 @@ type w1Options struct {
 }
 
 // newW1 has no id: there is no part that everybody has.
-func newW1() Options { return &w1Options{} }
+func newW1() driver.Options { return &w1Options{} }
 
 // w1Master is where the kernel lists the parts, for a message.
 const w1Master = "/sys/bus/w1/devices"
@@ -35,11 +36,11 @@ func (o *w1Options) id() string { return strings.ToLower(o.ID) }
 
 // Check takes the families of thermometers alone: the kernel has no temperature of
 // others.
-func (o *w1Options) Check() []Problem {
+func (o *w1Options) Check() []driver.Problem {
 	if kernel.IsOneWireThermometer(o.id()) {
 		return nil
 	}
-	return []Problem{problem("id", "%q is missing or is not the id of a thermometer: write one of ls %s "+
+	return []driver.Problem{driver.Problemf("id", "%q is missing or is not the id of a thermometer: write one of ls %s "+
 		"that begins with 10-, 22-, 28-, 3b- or 42-, as in id: 28-0316a2797bff", o.ID, w1Master)}
 }
 
@@ -50,17 +51,17 @@ func (o *w1Options) Claims() []string { return []string{"w1 " + o.id()} }
 // round.
 func (o *w1Options) Pace() time.Duration { return 30 * time.Second }
 
-func (o *w1Options) Quantities() []sensors.Quantity { return []sensors.Quantity{temperature} }
+func (o *w1Options) Quantities() []sensors.Quantity { return []sensors.Quantity{driver.Temperature} }
 
 // Open makes sure that the part is on its bus and reads nothing: that takes a second, and
 // waits for the parts before it.
-func (o *w1Options) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+func (o *w1Options) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
 	dir := filepath.Join(root, o.id())
 	if _, err := os.Stat(dir); err != nil {
 		return nil, o.explainAbsent(root)
 	}
-	return &w1{id: o.id(), dir: dir, bus: h.w1.Bus(dir), file: host.ReadLine}, nil
+	return &w1{id: o.id(), dir: dir, bus: h.OneWire.Bus(dir), file: host.ReadLine}, nil
 }
 
 // explainAbsent says what is on the bus instead.
@@ -104,7 +105,7 @@ func (s *w1) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil {
 		return nil, fmt.Errorf("w1 %s: %w", s.id, err)
 	}
-	sample := sensors.Sample{Quantity: temperature.Name, Value: r.celsius}
+	sample := sensors.Sample{Quantity: driver.Temperature.Name, Value: r.celsius}
 	if s.isPowerOn(r) {
 		sample.Value, sample.Err = 0, fmt.Errorf("w1 %s: 85 °C, which it says after losing power and before measuring "+
 			"(is the cable too long, or the supply weak?)", s.id)
@@ -199,6 +200,9 @@ func parseW1Slave(family, text string) (w1Reading, error) {
 	r.scratchpad = bytes
 	return r, err
 }
+
+// limits are the least and the most that a part can measure, in °C.
+type limits struct{ min, max float64 }
 
 // w1Limits are what a DS18B20 and its family can measure (its datasheet): 07FF,
 // 127.9375, is a conversion that ran out of power.

@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"context"
@@ -13,12 +13,13 @@ import (
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 )
 
 // A w1Wire is a bus with parts that take their supply from the data line: the
 // kernel reads one at a time, for 750 ms.
 type w1Wire struct {
-	h     *Hardware
+	h     *driver.Hardware
 	ids   []string
 	bus   chan struct{} // the kernel's mutex
 	ext   string        // what ext_power says
@@ -62,7 +63,7 @@ func (w *w1Wire) run(ctx context.Context) {
 	var specs []sensors.Spec
 	for _, id := range w.ids {
 		specs = append(specs, sensors.Spec{Name: id, Every: 30 * time.Second, Options: &w1Options{ID: id},
-			Streams: []sensors.Stream{{Name: id, Every: 30 * time.Second, Quantity: temperature}}})
+			Streams: []sensors.Stream{{Name: id, Every: 30 * time.Second, Quantity: driver.Temperature}}})
 	}
 	sensors.Run(ctx, specs, sensors.Wiring{
 		Open: func(ctx context.Context, spec sensors.Spec) (sensors.Sensor, error) {

@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 )
 
 const aDS18B20 = "28-0316a2797bff"
@@ -31,7 +32,7 @@ var (
 
 type w1Bus struct {
 	t    testing.TB
-	h    *Hardware
+	h    *driver.Hardware
 	file string
 }
 

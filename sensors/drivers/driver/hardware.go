@@ -1,4 +1,4 @@
-package drivers
+package driver
 
 import (
 	"context"
@@ -19,10 +19,11 @@ type Hardware struct {
 	// I2C are the buses in use: each is opened with its first sensor and closed with its
 	// last.
 	I2C i2c.Buses
-	w1  kernel.OneWireBuses
+	// OneWire are the 1-wire buses of the kernel's.
+	OneWire kernel.OneWireBuses
 
-	// openLine opens a line in place of the kernel, in tests; nil is the kernel.
-	openLine func(gpio.Pin, gpio.Request) (gpio.Line, error)
+	// OpenLine opens a line in place of the kernel, in tests; nil is the kernel.
+	OpenLine func(gpio.Pin, gpio.Request) (gpio.Line, error)
 }
 
 // NewHardware is the machine that the program runs on. Call it early: periph
@@ -42,10 +43,10 @@ func (h *Hardware) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor,
 	return o.Open(ctx, h)
 }
 
-// openPin opens a GPIO line as an input.
-func (h *Hardware) openPin(pin gpio.Pin, want gpio.Request) (gpio.Line, error) {
-	if h.openLine != nil {
-		return h.openLine(pin, want)
+// OpenPin opens a GPIO line as an input.
+func (h *Hardware) OpenPin(pin gpio.Pin, want gpio.Request) (gpio.Line, error) {
+	if h.OpenLine != nil {
+		return h.OpenLine(pin, want)
 	}
 	return gpio.Open(&h.Host, pin, want)
 }

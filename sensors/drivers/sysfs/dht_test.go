@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 )
 
 // dhtFiles are two parts that dtoverlay=dht11 set up; the driver names each
@@ -146,7 +147,7 @@ func TestALineThatIsHeldLowIsNoZero(t *testing.T) {
 func TestADHTThatSendsTwosComplementIsUnderstood(t *testing.T) {
 	for milli, want := range map[string]float64{"-3276500": -0.3, "-3276700": -0.1, "-3236800": -40, "-300": -0.3,
 		"-40000": -40, "0": 0} {
-		for _, o := range []Options{newDHT(), &iioOptions{Name: "dht11"}} {
+		for _, o := range []driver.Options{newDHT(), &iioOptions{Name: "dht11"}} {
 			files := map[string]string{}
 			i2cIIO(files, "0", "dht11@4", "dht11", "dht11@4",
 				map[string]string{"in_temp_input": milli, "in_humidityrelative_input": "61200"})

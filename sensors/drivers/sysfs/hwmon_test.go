@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"errors"
@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 )
 
-func readHwmon(t testing.TB, h *Hardware, o *hwmonOptions) ([]sensors.Sample, error) {
+func readHwmon(t testing.TB, h *driver.Hardware, o *hwmonOptions) ([]sensors.Sample, error) {
 	t.Helper()
 	if p := o.Check(); p != nil {
 		t.Fatal(p)

@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
@@ -15,7 +16,7 @@ import (
 // folder is inside its hardware's, and a class has a link to it, as in the kernel.
 type kernelTree struct {
 	t testing.TB
-	h *Hardware
+	h *driver.Hardware
 }
 
 func newKernelTree(t testing.TB) kernelTree { return kernelTree{t, sysTree(t, nil)} }
@@ -51,7 +52,7 @@ func (k kernelTree) unbind(classes ...string) {
 	}
 }
 
-func (k kernelTree) open(o Options) sensors.Sensor {
+func (k kernelTree) open(o driver.Options) sensors.Sensor {
 	k.t.Helper()
 	if p := o.Check(); p != nil {
 		k.t.Fatal(p)
@@ -71,7 +72,7 @@ type swapped struct {
 	class          string // without its number
 	fridge, boiler string // their hardware
 	cold, hot      map[string]string
-	options        func() Options // that mean the fridge
+	options        func() driver.Options // that mean the fridge
 	coldIs         float64
 }
 
@@ -85,20 +86,24 @@ func twoParts() map[string]swapped {
 	zone := func(kind, celsius string) map[string]string { return map[string]string{"type": kind, "temp": celsius} }
 	return map[string]swapped{
 		"hwmon": {"class/hwmon/hwmon", i2c1 + "/1-0044", i2c1 + "/1-0045", sht("4000"), sht("60000"),
-			func() Options { return &hwmonOptions{Name: "sht3x", Device: "1-0044", Inputs: []string{"temp1"}} }, 4},
+			func() driver.Options {
+				return &hwmonOptions{Name: "sht3x", Device: "1-0044", Inputs: []string{"temp1"}}
+			}, 4},
 		"iio": {"bus/iio/devices/iio:device", i2c1 + "/1-0040", i2c1 + "/1-0041", iio("hdc1080", "4000"),
 			iio("hdc1080", "60000"),
-			func() Options { return &iioOptions{Name: "hdc1080", Device: "1-0040", Inputs: []string{"in_temp"}} }, 4},
+			func() driver.Options {
+				return &iioOptions{Name: "hdc1080", Device: "1-0040", Inputs: []string{"in_temp"}}
+			}, 4},
 		"dht": {"bus/iio/devices/iio:device", "platform/dht11@4", "platform/dht11@11", iio("dht11@4", "4000"),
 			iio("dht11@11", "60000"),
-			func() Options { return &dhtOptions{Name: "dht11", Device: "dht11@4"} }, 4},
+			func() driver.Options { return &dhtOptions{Name: "dht11", Device: "dht11@4"} }, 4},
 		"thermal": {"class/thermal/thermal_zone", "virtual", "virtual", zone("gpu-thermal", "40000"),
 			zone("cpu-thermal", "60000"),
-			func() Options { return &thermalOptions{Type: "gpu-thermal"} }, 40},
+			func() driver.Options { return &thermalOptions{Type: "gpu-thermal"} }, 40},
 		"hwmon without hardware": {"class/hwmon/hwmon", "virtual", "virtual",
 			map[string]string{"name": "cold", "temp1_input": "4000"},
 			map[string]string{"name": "hot", "temp1_input": "60000"},
-			func() Options { return &hwmonOptions{Name: "cold", Inputs: []string{"temp1"}} }, 4},
+			func() driver.Options { return &hwmonOptions{Name: "cold", Inputs: []string{"temp1"}} }, 4},
 	}
 }
 

@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
@@ -28,7 +29,7 @@ type hwmonOptions struct {
 }
 
 // newHwmon reads the first temperature, which is what most drivers have.
-func newHwmon() Options { return &hwmonOptions{Inputs: []string{"temp1"}} }
+func newHwmon() driver.Options { return &hwmonOptions{Inputs: []string{"temp1"}} }
 
 // hwmonType is a type of input, as the kernel's Documentation/hwmon/sysfs-interface.rst
 // has it, with what the kernel counts in one of the quantity's unit.
@@ -39,11 +40,11 @@ type hwmonType struct {
 
 // hwmonTypes are by the letters in front of an input's number.
 var hwmonTypes = map[string]hwmonType{
-	"temp":     {temperature, 1000},                               // millidegrees Celsius
-	"humidity": {humidity, 1000},                                  // milli-percent
-	"in":       {voltage, 1000},                                   // millivolts
-	"curr":     {current, 1000},                                   // milliamperes
-	"power":    {watts, 1_000_000},                                // microwatts
+	"temp":     {driver.Temperature, 1000},                        // millidegrees Celsius
+	"humidity": {driver.Humidity, 1000},                           // milli-percent
+	"in":       {driver.Voltage, 1000},                            // millivolts
+	"curr":     {driver.Current, 1000},                            // milliamperes
+	"power":    {driver.Power, 1_000_000},                         // microwatts
 	"fan":      {sensors.Quantity{Name: "speed", Unit: "rpm"}, 1}, // revolutions a minute
 }
 
@@ -61,27 +62,27 @@ func hwmonTypeOf(input string) hwmonType {
 
 // Check cannot say whether there is such a device: a driver may load later, and Open says
 // it.
-func (o *hwmonOptions) Check() (problems []Problem) {
+func (o *hwmonOptions) Check() (problems []driver.Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
-		problems = append(problems, problem("name",
+		problems = append(problems, driver.Problemf("name",
 			"is missing or not a name: write one of cat /sys/class/hwmon/*/name, as in name: cpu_thermal"))
 	}
 	if len(o.Inputs) == 0 {
-		problems = append(problems, problem("inputs", "is empty: write e.g. [temp1]"))
+		problems = append(problems, driver.Problemf("inputs", "is empty: write e.g. [temp1]"))
 	}
 	seen := map[string]bool{}
 	for _, input := range o.Inputs {
 		switch {
 		case !hwmonInput.MatchString(input):
-			problems = append(problems, problem("inputs",
+			problems = append(problems, driver.Problemf("inputs",
 				"%q is not a valid input: write temp1, humidity1, in0, curr1, power1 or fan1", input))
 		case seen[input]:
-			problems = append(problems, problem("inputs", "%s is there twice", input))
+			problems = append(problems, driver.Problemf("inputs", "%s is there twice", input))
 		}
 		seen[input] = true
 	}
 	if err := kernel.CheckOption(o.Device); err != nil {
-		problems = append(problems, problem("device", "%v", err))
+		problems = append(problems, driver.Problemf("device", "%v", err))
 	}
 	return problems
 }
@@ -108,7 +109,7 @@ func (o *hwmonOptions) Quantities() []sensors.Quantity {
 }
 
 // Open holds the folder of the device.
-func (o *hwmonOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+func (o *hwmonOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	d, err := kernel.Hwmon.Open(&h.Host, o.Name, o.Device)
 	if err != nil {
 		return nil, err

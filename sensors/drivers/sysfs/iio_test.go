@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 )
 
 // i2cIIO is the IIO device number n of an I2C device, with its channels.
@@ -22,7 +23,7 @@ func i2cIIO(files map[string]string, n, device, part, name string, channels map[
 	}
 }
 
-func readIIO(t testing.TB, files map[string]string, o Options) ([]sensors.Sample, error) {
+func readIIO(t testing.TB, files map[string]string, o driver.Options) ([]sensors.Sample, error) {
 	t.Helper()
 	if p := o.Check(); p != nil {
 		t.Fatal(p)

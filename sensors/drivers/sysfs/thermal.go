@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
@@ -18,25 +19,27 @@ type thermalOptions struct {
 }
 
 // newThermal is the zone of the SoC on a Pi.
-func newThermal() Options { return &thermalOptions{Type: "cpu-thermal"} }
+func newThermal() driver.Options { return &thermalOptions{Type: "cpu-thermal"} }
 
 // Check cannot say whether there is such a zone: Open does.
-func (o *thermalOptions) Check() []Problem {
+func (o *thermalOptions) Check() []driver.Problem {
 	if o.Type != "" && !strings.Contains(o.Type, "/") {
 		return nil
 	}
-	return []Problem{problem("type", "is empty or not a type: write one of cat /sys/class/thermal/thermal_zone*/type, "+
+	return []driver.Problem{driver.Problemf("type", "is empty or not a type: write one of cat /sys/class/thermal/thermal_zone*/type, "+
 		"as in type: cpu-thermal")}
 }
 
 // Pace is a minute: a heat sink warms as slowly.
 func (o *thermalOptions) Pace() time.Duration { return 60 * time.Second }
 
-func (o *thermalOptions) Quantities() []sensors.Quantity { return []sensors.Quantity{temperature} }
+func (o *thermalOptions) Quantities() []sensors.Quantity {
+	return []sensors.Quantity{driver.Temperature}
+}
 
 // Open holds the folder of the zone. A type that two zones have is an error: nothing that
 // stays the same tells them apart.
-func (o *thermalOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+func (o *thermalOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	d, err := kernel.Thermal.Open(&h.Host, o.Type, "")
 	if err != nil {
 		return nil, err
@@ -53,7 +56,7 @@ func (s *thermal) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	return kernel.Gather(ctx, []sensors.Quantity{temperature},
+	return kernel.Gather(ctx, []sensors.Quantity{driver.Temperature},
 		func(int) (float64, error) { return zoneTemperature(s.Device) })
 }
 

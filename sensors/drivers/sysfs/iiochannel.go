@@ -1,12 +1,15 @@
-package drivers
+package sysfs
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
@@ -22,15 +25,15 @@ type iioType struct {
 
 // iioTypes are by the word after in_.
 var iioTypes = map[string]iioType{
-	"temp":              {temperature, 1e-3, 1e-3}, // milli degrees Celsius
-	"humidityrelative":  {humidity, 1e-3, 1e-2},    // milli percent
-	"pressure":          {pressure, 10, 1e-2},      // kilopascal
-	"illuminance":       {illuminance, 1, 1e-2},
-	"concentration_co2": {carbonDioxide, 1e4, 1}, // percent
+	"temp":              {driver.Temperature, 1e-3, 1e-3}, // milli degrees Celsius
+	"humidityrelative":  {driver.Humidity, 1e-3, 1e-2},    // milli percent
+	"pressure":          {driver.Pressure, 10, 1e-2},      // kilopascal
+	"illuminance":       {driver.Illuminance, 1, 1e-2},
+	"concentration_co2": {driver.CarbonDioxide, 1e4, 1}, // percent
 	"concentration":     {sensors.Quantity{Name: "concentration", Unit: "%"}, 1, 1e-6},
-	"voltage":           {voltage, 1e-3, 1e-6}, // millivolts
-	"current":           {current, 1e-3, 1e-6}, // milliamps
-	"power":             {watts, 1e-3, 1e-6},   // milliwatts
+	"voltage":           {driver.Voltage, 1e-3, 1e-6}, // millivolts
+	"current":           {driver.Current, 1e-3, 1e-6}, // milliamps
+	"power":             {driver.Power, 1e-3, 1e-6},   // milliwatts
 	"resistance":        {sensors.Quantity{Name: "resistance", Unit: "Ω"}, 1, 1e-2},
 }
 
@@ -63,7 +66,8 @@ func parseIIOChannel(input string) (iioChannel, error) {
 	kind, number, other, modifier := m[1], m[2], m[3], m[4]
 	t, ok := iioTypes[kind]
 	if !ok || other != "" && strings.TrimRight(other, "0123456789") != "-"+kind {
-		return iioChannel{}, fmt.Errorf("%q: known are %s", input, names(iioTypes))
+		return iioChannel{}, fmt.Errorf("%q: known are %s", input,
+			strings.Join(slices.Sorted(maps.Keys(iioTypes)), ", "))
 	}
 	all := "in_" + kind // in_voltage_scale, in_voltage-voltage_scale: all of a type
 	if other != "" {
@@ -87,7 +91,7 @@ func (c iioChannel) value(kernels, step float64) (float64, error) {
 		return 0, err
 	}
 	finest := c.finest
-	climate := c.Name == temperature.Name || c.Name == humidity.Name || c.Name == carbonDioxide.Name
+	climate := c.Name == driver.Temperature.Name || c.Name == driver.Humidity.Name || c.Name == driver.CarbonDioxide.Name
 	if step = math.Abs(step) * c.per; step > 0 && !climate {
 		finest = min(finest, step)
 	}

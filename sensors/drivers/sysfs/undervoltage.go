@@ -1,10 +1,11 @@
-package drivers
+package sysfs
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
 
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
@@ -18,7 +19,7 @@ const underVoltageSeen = 1 << 16
 //
 // With history the firmware is asked too, which an older kernel notes in its log
 // with a trace when it happens for the first time.
-func (h *Hardware) UnderVoltage(history bool) (now, seen bool, err error) {
+func UnderVoltage(h *driver.Hardware, history bool) (now, seen bool, err error) {
 	// the pattern is fixed
 	files, _ := filepath.Glob(filepath.Join(h.Sys, "class", "hwmon", "hwmon*", "in0_lcrit_alarm"))
 	for _, file := range files {

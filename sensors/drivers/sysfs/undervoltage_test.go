@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import "testing"
 
@@ -22,7 +22,7 @@ func TestUnderVoltageIsOfNowAndOfBefore(t *testing.T) {
 		if c.bits == "" {
 			delete(files, firmware)
 		}
-		now, seen, err := sysTree(t, files).UnderVoltage(c.history)
+		now, seen, err := UnderVoltage(sysTree(t, files), c.history)
 		if now != c.now || seen != c.seen || err != nil {
 			t.Errorf("%s: now %v, seen %v, %v", name, now, seen, err)
 		}

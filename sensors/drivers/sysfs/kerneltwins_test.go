@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"maps"

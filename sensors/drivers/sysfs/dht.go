@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
@@ -21,7 +22,7 @@ type dhtOptions struct {
 }
 
 // newDHT has the name that the kernel gives the device of the overlay.
-func newDHT() Options { return &dhtOptions{Name: "dht11"} }
+func newDHT() driver.Options { return &dhtOptions{Name: "dht11"} }
 
 // iio are the options of the kind that reads the values: this one adds what is known of
 // the part and its wire.
@@ -30,7 +31,7 @@ func (o *dhtOptions) iio() *iioOptions {
 }
 
 // Check is that of kind iio.
-func (o *dhtOptions) Check() []Problem { return o.iio().Check() }
+func (o *dhtOptions) Check() []driver.Problem { return o.iio().Check() }
 
 // Pace leaves the part a rest: it needs 2 s between two reads, and a measurement may take
 // three of them.
@@ -41,13 +42,13 @@ func (o *dhtOptions) Quantities() []sensors.Quantity { return o.iio().Quantities
 
 // Open finds the device. The name of the device tree's node may be another than dht11,
 // and the value below 0 °C has to be corrected all the same.
-func (o *dhtOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+func (o *dhtOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	s, err := o.iio().open(h)
 	if err != nil {
 		return nil, fmt.Errorf("%w (is dtoverlay=dht11,gpiopin=... in config.txt?)", err)
 	}
 	for i := range s.channels {
-		if s.channels[i].Name == temperature.Name { // whatever the device tree calls the part
+		if s.channels[i].Name == driver.Temperature.Name { // whatever the device tree calls the part
 			s.channels[i].decode = dhtMilliCelsius
 		}
 	}

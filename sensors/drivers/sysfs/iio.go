@@ -1,4 +1,4 @@
-package drivers
+package sysfs
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 )
 
@@ -27,7 +28,7 @@ type iioOptions struct {
 }
 
 // newIIO has no name: there is none that would be likely.
-func newIIO() Options { return &iioOptions{} }
+func newIIO() driver.Options { return &iioOptions{} }
 
 // iioParts are what the parts measure whose name says it: those that a
 // dtoverlay of Raspberry Pi OS sets up, and their kin.
@@ -62,12 +63,12 @@ func (o *iioOptions) inputs() []string {
 
 // Check takes no inputs from a part that it knows. Two forms of one input, such as
 // in_temp twice, are an error: both would be one stream.
-func (o *iioOptions) Check() (problems []Problem) {
+func (o *iioOptions) Check() (problems []driver.Problem) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/ ") {
-		problems = append(problems, problem("name",
+		problems = append(problems, driver.Problemf("name",
 			"is missing or not a name: write one of cat /sys/bus/iio/devices/*/name, as in name: bme280"))
 	} else if len(o.inputs()) == 0 {
-		problems = append(problems, problem("inputs", "is missing, and what %q measures is not known here: write the "+
+		problems = append(problems, driver.Problemf("inputs", "is missing, and what %q measures is not known here: write the "+
 			"names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]", o.Name))
 	}
 	seen := map[string]bool{}
@@ -75,14 +76,14 @@ func (o *iioOptions) Check() (problems []Problem) {
 		c, err := parseIIOChannel(input)
 		switch {
 		case err != nil:
-			problems = append(problems, problem("inputs", "%v", err))
+			problems = append(problems, driver.Problemf("inputs", "%v", err))
 		case seen[c.input]:
-			problems = append(problems, problem("inputs", "%s is there twice", input))
+			problems = append(problems, driver.Problemf("inputs", "%s is there twice", input))
 		}
 		seen[c.input] = true
 	}
 	if err := kernel.CheckOption(o.Device); err != nil {
-		problems = append(problems, problem("device", "%v", err))
+		problems = append(problems, driver.Problemf("device", "%v", err))
 	}
 	return problems
 }
@@ -95,7 +96,7 @@ func (o *iioOptions) channels() []iioChannel {
 	var all []iioChannel
 	for _, input := range o.inputs() {
 		if c, err := parseIIOChannel(input); err == nil {
-			if o.Name == "dht11" && c.Name == temperature.Name {
+			if o.Name == "dht11" && c.Name == driver.Temperature.Name {
 				c.decode = dhtMilliCelsius
 			}
 			all = append(all, c)
@@ -123,10 +124,12 @@ func (o *iioOptions) Quantities() []sensors.Quantity {
 }
 
 // Open holds the folder of the device.
-func (o *iioOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) { return o.open(h) }
+func (o *iioOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
+	return o.open(h)
+}
 
 // open is Open for kind dht, which reads through this one.
-func (o *iioOptions) open(h *Hardware) (*iio, error) {
+func (o *iioOptions) open(h *driver.Hardware) (*iio, error) {
 	d, err := kernel.IIO.Open(&h.Host, o.Name, o.Device)
 	if err != nil {
 		return nil, err

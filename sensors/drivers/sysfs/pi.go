@@ -1,18 +1,21 @@
-package drivers
+package sysfs
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
 	"golang.org/x/sys/unix"
@@ -29,7 +32,7 @@ type piOptions struct {
 // newPi has what every Raspberry Pi tells with any kernel. throttled is left out:
 // only Raspberry Pi OS's kernel tells it, and puts a warning with a trace into its
 // log when it is first asked (get_throttled is "deprecated").
-func newPi() Options {
+func newPi() driver.Options {
 	return &piOptions{Chosen: []string{"temperature", "undervoltage", "disk_free", "uptime"}, Path: "/"}
 }
 
@@ -41,13 +44,12 @@ type piQuantity struct {
 
 // problemState is a quantity of Home Assistant's class problem: 0 is ok, 1 a problem.
 func problemState(name string) sensors.Quantity {
-	words := classWords["problem"]
-	return sensors.Quantity{Name: name, Class: "problem", States: words[:]}
+	return sensors.Quantity{Name: name, Class: "problem", States: []string{"ok", "problem"}}
 }
 
 // piQuantities are read one by one: a board that cannot tell one tells the others.
 var piQuantities = map[string]piQuantity{
-	"temperature":  {temperature, (*board).temperature},
+	"temperature":  {driver.Temperature, (*board).temperature},
 	"undervoltage": {problemState("undervoltage"), (*board).undervoltage},
 	"throttled":    {problemState("throttled"), (*board).throttled},
 	"disk_free":    {sensors.Quantity{Name: "disk_free", Unit: "%"}, (*board).diskFree},
@@ -55,23 +57,23 @@ var piQuantities = map[string]piQuantity{
 }
 
 // Check knows the quantities, but not which of them this board has: Next says that.
-func (o *piOptions) Check() (problems []Problem) {
+func (o *piOptions) Check() (problems []driver.Problem) {
 	if len(o.Chosen) == 0 {
-		problems = append(problems, problem("quantities",
+		problems = append(problems, driver.Problemf("quantities",
 			"is empty: leave it out, or write e.g. [temperature, disk_free]"))
 	}
 	seen := map[string]bool{}
 	for _, name := range o.Chosen {
 		if _, ok := piQuantities[name]; !ok {
-			problems = append(problems, problem("quantities", "%q is not one of them: known are %s",
-				name, names(piQuantities)))
+			problems = append(problems, driver.Problemf("quantities", "%q is not one of them: known are %s",
+				name, strings.Join(slices.Sorted(maps.Keys(piQuantities)), ", ")))
 		} else if seen[name] {
-			problems = append(problems, problem("quantities", "%s is there twice", name))
+			problems = append(problems, driver.Problemf("quantities", "%s is there twice", name))
 		}
 		seen[name] = true
 	}
 	if !filepath.IsAbs(o.Path) {
-		problems = append(problems, problem("path", "%q is not an absolute path: write e.g. /var/lib/holdfast", o.Path))
+		problems = append(problems, driver.Problemf("path", "%q is not an absolute path: write e.g. /var/lib/holdfast", o.Path))
 	}
 	return problems
 }
@@ -91,14 +93,14 @@ func (o *piOptions) Quantities() []sensors.Quantity {
 
 // Open opens nothing: the files are found anew at each reading, since a zone or a driver
 // may come later or get another number.
-func (o *piOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
+func (o *piOptions) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor, error) {
 	return &board{piOptions: o, hw: h}, nil
 }
 
 // board is the machine, as the sensor reads it.
 type board struct {
 	*piOptions
-	hw *Hardware
+	hw *driver.Hardware
 }
 
 // Next reads what was chosen. What this board does not tell fails alone.

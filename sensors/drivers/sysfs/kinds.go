@@ -1,0 +1,26 @@
+// Package sysfs has the kinds of sensors that the kernel measures and this program reads from
+// sysfs: its lists IIO, hwmon and thermal, its 1-wire bus, and the board itself.
+//
+// A sensor is for one goroutine at a time, as [sensors.Sensor] says.
+package sysfs
+
+import (
+	"github.com/holdfast-iot/holdfast/sensors/drivers/driver"
+)
+
+// Kinds are by the word after `kind:` in a configuration, for the table of package drivers.
+var Kinds = map[string]driver.Kind{
+	"dht": driver.NewKind(newDHT, "Aosong DHT11, DHT22, AM2302: humidity and temperature, by the kernel's IIO driver",
+		"linux/drivers/iio/humidity/dht11.c"),
+	"hwmon": driver.NewKind(newHwmon, "what a driver of the kernel measures, by hwmon",
+		"Documentation/hwmon/sysfs-interface.rst"),
+	"iio": driver.NewKind(newIIO, "what a driver of the kernel measures, by Industrial I/O",
+		"Documentation/ABI/testing/sysfs-bus-iio"),
+	"pi": driver.NewKind(newPi, "the Raspberry Pi itself: the SoC's temperature, under-voltage, throttling, free disk, uptime",
+		"linux/drivers/hwmon/raspberrypi-hwmon.c; linux/drivers/firmware/raspberrypi.c"),
+	"thermal": driver.NewKind(newThermal, "a thermal zone of the kernel's: the SoC",
+		"Documentation/ABI/testing/sysfs-class-thermal"),
+	"w1": driver.NewKind(newW1, "Maxim DS18B20, DS18S20, DS1822, DS1825, DS28EA00, MAX31850 (a thermocouple): "+
+		"temperature, by the kernel's 1-wire bus",
+		"DS18B20 datasheet rev 6, MAX31850 19-6725; linux/drivers/w1/slaves/w1_therm.c"),
+}
