@@ -68,9 +68,11 @@ var upstream = map[string][]string{
 		"sensors/rules"},
 	// The recorder is a program of its own: nothing of the agent imports it.
 	"cmd/recorder": {"cmd/printable", "cmd/recorder/ingest", "cmd/recorder/page", "cmd/recorder/store",
-		"cmd/recorder/subscribe",
+		"cmd/recorder/jetstream", "cmd/recorder/subscribe",
 		"cmd/recorder/message", "config"},
-	"cmd/recorder/ingest":             {"cmd/recorder/message", "cmd/recorder/store", "cmd/recorder/subscribe"},
+	"cmd/recorder/ingest": {"cmd/recorder/jetstream", "cmd/recorder/message", "cmd/recorder/store",
+		"cmd/recorder/subscribe"},
+	"cmd/recorder/jetstream":          {"cmd/recorder/subscribe", "uplink/mqtt"},
 	"cmd/recorder/message":            {},
 	"cmd/recorder/page":               {"cmd/recorder/store", "cmd/web", "config"},
 	"cmd/recorder/store":              {"cmd/recorder/message"},
@@ -111,6 +113,7 @@ var thirdParty = map[string]string{
 	"modernc.org/":                  "cmd/recorder/store",
 	"github.com/jackc/":             "cmd/recorder/store cmd/recorder/store/postgrestest",
 	"github.com/pressly/":           "cmd/recorder/store",
+	"github.com/nats-io/":           "cmd/recorder/jetstream",
 	"golang.org/x/sync/errgroup":    "cmd/holdfast",
 }
 
@@ -182,7 +185,7 @@ func TestTheAgentHasNothingOfTheRecorder(t *testing.T) {
 		if strings.HasPrefix(pkg, "cmd/recorder") {
 			t.Errorf("the agent imports %s", pkg)
 		}
-		for _, module := range []string{"modernc.org/", "github.com/jackc/", "github.com/pressly/"} {
+		for _, module := range []string{"modernc.org/", "github.com/jackc/", "github.com/pressly/", "github.com/nats-io/"} {
 			if slices.Contains(strings.Fields(thirdParty[module]), pkg) {
 				t.Errorf("%s, which is a part of the agent, may import %s", pkg, module)
 			}

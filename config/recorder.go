@@ -26,7 +26,8 @@ const (
 // A Recorder is what holdfast-recorder is to do. It means nothing if there was an
 // error.
 type Recorder struct {
-	Broker        mqtt.Broker
+	Broker        mqtt.Broker   // its ClientID is always set, its Servers if NATS is nil
+	NATS          *NATS         // the source in place of a broker; nil: the broker
 	Share         string        // the group that shares the work; empty: the recorder gets everything
 	Database      string        // "sqlite:PATH" or the URL of a PostgreSQL database
 	Unknown       string        // AcceptUnknown, RefuseUnknown or QuarantineUnknown
@@ -42,6 +43,7 @@ type Recorder struct {
 type recorderFile struct {
 	ClientID   string         `yaml:"client_id"`
 	MQTT       recorderMQTT   `yaml:"mqtt"`
+	NATS       natsKeys       `yaml:"nats"`
 	Database   string         `yaml:"database"`
 	Devices    deviceKeys     `yaml:"devices"`
 	Batch      batchKeys      `yaml:"batch"`
@@ -149,10 +151,15 @@ func (r *reader) recorder(f recorderFile) Recorder {
 	default:
 		r.clientID(f.ClientID)
 	}
-	out := Recorder{Broker: r.recorderBroker(f.MQTT), Database: r.database(f.Database), Unknown: f.Devices.Unknown,
+	out := Recorder{NATS: r.nats(f.NATS), Database: r.database(f.Database), Unknown: f.Devices.Unknown,
 		BatchSize: f.Batch.Size, BatchTime: f.Batch.Time, MaxQuarantine: f.Quarantine.Max}
 	out.Status = r.recorderStatus(f.Status)
-	out.Broker.ClientID, out.Share = f.ClientID, r.share(f.MQTT.Share, f.Database)
+	if out.NATS == nil {
+		out.Broker, out.Share = r.recorderBroker(f.MQTT), r.share("mqtt.share", f.MQTT.Share, f.Database)
+	} else {
+		out.Share = r.share("nats.share", f.NATS.Share, f.Database)
+	}
+	out.Broker.ClientID = f.ClientID
 	// Nobody writes a secret here, so the text may be repeated.
 	switch f.Devices.Unknown {
 	case AcceptUnknown, RefuseUnknown, QuarantineUnknown:
@@ -204,8 +211,7 @@ func (r *reader) recorderStatus(k statusKeys) *Status {
 
 // share checks the name of a group. Its members have to know the same sequences, or
 // each of them would miss what the others got.
-func (r *reader) share(group, database string) string {
-	const path = "mqtt.share"
+func (r *reader) share(path, group, database string) string {
 	switch problem := nameProblem(group); {
 	case !r.has(path) || r.bad[path]:
 	case problem != "":

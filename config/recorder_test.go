@@ -27,17 +27,23 @@ func TestRecorderOfTheContractIsRead(t *testing.T) {
 
 func TestRecorderMistakesHaveTheirPlace(t *testing.T) {
 	for text, want := range map[string]string{
-		"mqtt: {server: mqtt://b}\n":                                        "client_id: is missing",
-		"client_id: r\nmqtt: {server: mqtt://b, password: x}\n":             `mqtt: unknown key "password"`,
-		"client_id: r\nmqtt: {server: embedded}\n":                          "r.yaml:2:16: mqtt.server: the embedded broker",
-		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: history.db\n":    "want sqlite:/PATH/OF/FILE",
-		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: sqlite:h.db\n":   "needs the whole path",
-		"client_id: r\nmqtt: {server: mqtt://b}\ndevices: {unknown: eat}\n": `want accept, refuse or quarantine, not "eat"`,
-		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {size: 0}\n":        "must be between 1 and 20000",
-		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {time: 250}\n":      "needs a unit",
-		"client_id: r\nmqtt: {server: mqtt://b}\nsensors: {}\n":             `unknown key "sensors"`,
-		"client_id: r\nmqtt: {server: mqtt://b, share: g}\n":                "need one database",
-		"client_id: r\nmqtt: {server: mqtt://b, share: a/b}\n":              `"a/b" is not a valid name`,
+		"mqtt: {server: mqtt://b}\n":                                                       "client_id: is missing",
+		"client_id: r\nmqtt: {server: mqtt://b, password: x}\n":                            `mqtt: unknown key "password"`,
+		"client_id: r\nmqtt: {server: embedded}\n":                                         "r.yaml:2:16: mqtt.server: the embedded broker",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: history.db\n":                   "want sqlite:/PATH/OF/FILE",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: sqlite:h.db\n":                  "needs the whole path",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndevices: {unknown: eat}\n":                `want accept, refuse or quarantine, not "eat"`,
+		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {size: 0}\n":                       "must be between 1 and 20000",
+		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {time: 250}\n":                     "needs a unit",
+		"client_id: r\nmqtt: {server: mqtt://b}\nsensors: {}\n":                            `unknown key "sensors"`,
+		"client_id: r\nmqtt: {server: mqtt://b, share: g}\n":                               "need one database",
+		"client_id: r\nmqtt: {server: mqtt://b, share: a/b}\n":                             `"a/b" is not a valid name`,
+		"client_id: r\nnats: {server: nats://127.0.0.1, share: g}\n":                       "nats.share: recorders that share",
+		"client_id: r\nnats: {server: mqtt://127.0.0.1}\n":                                 "write nats://HOST:4222",
+		"client_id: r\nnats: {server: nats://u:secret@h}\n":                                "cannot have a user or a password",
+		"client_id: r\nnats: {server: nats://a.example, username: u, password_file: /p}\n": "would travel in plain text",
+		"client_id: r\nnats: {username: u}\n":                                              `nats: needs "server"`,
+		"client_id: r\nnats: {server: nats://h}\nmqtt: {server: mqtt://b}\n":               "the recorder has one source",
 		"client_id: r\n": "needs \"server\"",
 		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: postgres://u:secret@h/n\n": "cannot have a password",
 	} {
@@ -72,5 +78,17 @@ func TestRecorderStatusHasTheChecksOfTheAgents(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", text, err, want)
 		}
+	}
+}
+
+func TestARecorderMayHaveNATSAsItsSource(t *testing.T) {
+	r, err := ParseRecorder("r.yaml", []byte("client_id: r-1\nnats:\n"+
+		"  servers: [\"nats://10.0.0.1:4222\", \"tls://n.example.com\"]\n  share: history\n"+
+		"database: postgres://r@h/history\n"))
+	if err != nil || r.NATS == nil {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if len(r.NATS.Servers) != 2 || r.Share != "history" || r.Broker.ClientID != "r-1" || len(r.Broker.Servers) != 0 {
+		t.Errorf("got %+v", r)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,9 +12,11 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/recorder/ingest"
+	"github.com/holdfast-iot/holdfast/cmd/recorder/jetstream"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/page"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
+	"github.com/holdfast-iot/holdfast/config"
 )
 
 // rollEvery is how long the rollups may be behind the readings.
@@ -72,8 +75,20 @@ func run(ctx context.Context, args []string) error {
 	return ingest.Run(ctx, ingest.Options{
 		Subscribe: subscribe.Options{Broker: cfg.Broker},
 		Share:     cfg.Share,
+		NATS:      natsOptions(cfg),
 		Size:      cfg.BatchSize, Time: cfg.BatchTime, Log: log,
 	}, s)
+}
+
+// natsOptions is where the recorder finds NATS; nil if it records from a broker. The
+// server notes under one name what a recorder, or its group, has acknowledged.
+func natsOptions(cfg config.Recorder) *jetstream.Options {
+	if cfg.NATS == nil {
+		return nil
+	}
+	n := cfg.NATS
+	return &jetstream.Options{Servers: n.Servers, Consumer: cmp.Or(cfg.Share, cfg.Broker.ClientID),
+		Username: n.Username, Password: n.Password, TLS: n.TLS}
 }
 
 // rollUp computes the hours that change until ctx is done. What it misses at the end

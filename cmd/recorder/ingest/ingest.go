@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/cmd/recorder/jetstream"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
@@ -33,10 +34,11 @@ const (
 // Options say what to subscribe to and when to commit. Size bounds the memory, too:
 // at most as many messages again wait for the next batch.
 type Options struct {
-	Subscribe subscribe.Options // Filters and the limits of payloads are set by Run
-	Share     string            // the group of a shared subscription; empty: none
-	Size      int               // messages of a batch at most
-	Time      time.Duration     // the longest time that a message waits for others
+	Subscribe subscribe.Options  // Filters and the limits of payloads are set by Run
+	Share     string             // the group of a shared subscription; empty: none
+	NATS      *jetstream.Options // the source in place of Subscribe, if not nil; Run sets the limits of payloads
+	Size      int                // messages of a batch at most
+	Time      time.Duration      // the longest time that a message waits for others
 	Log       *slog.Logger
 	Stored    func(store.Result) // is called after each commit; may be nil
 }
@@ -55,11 +57,16 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	o.Subscribe.Filters = o.filters()
 	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
+	if o.NATS != nil {
+		limited := *o.NATS
+		limited.MaxPayload, limited.Keep = message.MaxPayload, keptPayload
+		o.NATS = &limited
+	}
 	// The pauses grow until a connection has lasted.
 	wait, started := backoff{}, true
 	for ctx.Err() == nil {
 		// A connection is used for one stretch: after any error the next one begins anew.
-		conn, err := subscribe.Dial(ctx, o.Subscribe)
+		conn, err := dial(ctx, o)
 		if err == nil {
 			if err = note(ctx, o, sink, conn, started); err == nil {
 				began := time.Now()
@@ -84,6 +91,39 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	return nil
 }
 
+// A source is a connection from which messages come: by MQTT, or from NATS. One
+// goroutine calls Read, and another one Acknowledge, in the order in which they came.
+type source interface {
+	Read() (subscribe.Message, error)
+	Acknowledge([]subscribe.Message) error
+	StopReading()
+	Disconnect() error
+	Close() error
+}
+
+// A connection is a source, and what the log and the store say of it.
+type connection struct {
+	source
+	fresh            bool // nothing was kept for us
+	server, protocol string
+}
+
+// dial connects to the source that the options name.
+func dial(ctx context.Context, o Options) (connection, error) {
+	if o.NATS != nil {
+		c, err := jetstream.Dial(ctx, *o.NATS)
+		if err != nil {
+			return connection{}, err
+		}
+		return connection{c, c.Fresh, c.Server, "NATS"}, nil
+	}
+	c, err := subscribe.Dial(ctx, o.Subscribe)
+	if err != nil {
+		return connection{}, err
+	}
+	return connection{c, c.Fresh, c.Server, map[byte]string{4: "MQTT 3.1.1", 5: "MQTT 5"}[c.Version]}, nil
+}
+
 // filters are what is subscribed to. In a group each message goes to one member, which
 // may be another than the one that got its neighbour.
 func (o Options) filters() []string {
@@ -100,10 +140,10 @@ func (o Options) filters() []string {
 // note says that there is a connection, in the log and in the store, where it
 // explains what is missing. It comes before the first message of the connection is
 // stored, and tries until the store takes it.
-func note(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn, started bool) error {
-	o.Log.Info("connected", "server", conn.Server, "mqtt", map[byte]string{4: "3.1.1", 5: "5"}[conn.Version],
-		"session", map[bool]string{true: "new", false: "resumed"}[conn.Fresh])
-	c := store.Connection{At: time.Now(), Fresh: conn.Fresh, Started: started}
+func note(ctx context.Context, o Options, sink Sink, conn connection, started bool) error {
+	o.Log.Info("connected", "server", conn.server, "protocol", conn.protocol,
+		"session", map[bool]string{true: "new", false: "resumed"}[conn.fresh])
+	c := store.Connection{At: time.Now(), Fresh: conn.fresh, Started: started}
 	return until(ctx, o.Log, func(ctx context.Context) error { return sink.Connected(ctx, c) })
 }
 
@@ -133,7 +173,7 @@ func decode(m subscribe.Message, fresh bool) store.Item {
 
 // record reads and commits until the connection ends, or ctx is done and all that was
 // read is committed. It returns why the connection ended.
-func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) error {
+func record(ctx context.Context, o Options, sink Sink, conn connection) error {
 	defer context.AfterFunc(ctx, conn.StopReading)()
 	// The channel bounds the number that waits, the budget its bytes.
 	in := make(chan received, o.Size)
@@ -152,7 +192,7 @@ func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) err
 			// Waits while too many bytes wait: then nothing is read, and TCP stops the broker.
 			room.take(size(m))
 			// Decoding here goes on while the writer waits for the disk.
-			in <- received{m, decode(m, conn.Fresh)}
+			in <- received{m, decode(m, conn.fresh)}
 		}
 	}()
 	w := writer{o: o, sink: sink, conn: conn, room: room}
@@ -170,7 +210,7 @@ func record(ctx context.Context, o Options, sink Sink, conn *subscribe.Conn) err
 type writer struct {
 	o     Options
 	sink  Sink
-	conn  *subscribe.Conn
+	conn  source
 	room  *budget
 	batch []store.Item
 	acks  []subscribe.Message

@@ -43,6 +43,7 @@ type Message struct {
 	Size      int // bytes that the payload had
 	Retained  bool
 	Duplicate bool   // the broker has sent it before, perhaps to an earlier connection
+	Reply     string // where NATS wants the acknowledgement; empty: none, or it came by MQTT
 	id        uint16 // 0: at QoS 0, which is not acknowledged
 }
 

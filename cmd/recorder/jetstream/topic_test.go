@@ -1,0 +1,76 @@
+package jetstream
+
+import (
+	"strings"
+	"testing"
+)
+
+// subject is what nats-server 2.15 makes of a topic, by its documentation: "/" becomes
+// ".", "." becomes "//", and a "/" without a name beside it is kept beside its ".".
+func subject(topic string) string {
+	var b strings.Builder
+	for i, c := range topic {
+		soFar := b.String()
+		switch {
+		case c == '.':
+			b.WriteString("//")
+		case c != '/':
+			b.WriteRune(c)
+		case i == 0 || strings.HasSuffix(soFar, "."):
+			b.WriteString("/.")
+		case i == len(topic)-1 || topic[i+1] == '/':
+			b.WriteString("./")
+		default:
+			b.WriteByte('.')
+		}
+	}
+	return prefix + b.String()
+}
+
+func TestTopicsOfTheDocumentation(t *testing.T) {
+	for in, want := range map[string]string{
+		"$MQTT.msgs.porch.door":        "porch/door",
+		"$MQTT.msgs.porch.agent.event": "porch/agent/event",
+		"$MQTT.msgs./.sensors.temp":    "/sensors/temp",
+		"$MQTT.msgs.sensors.temp./":    "sensors/temp/",
+		"$MQTT.msgs.store//12.door":    "store.12/door",
+		"$MQTT.msgs.":                  "",
+	} {
+		if got := topic(in); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// FuzzTopic: the topic of any subject has no "$MQTT" left and is not longer than it,
+// and the topics that agents use come back as they were.
+func FuzzTopic(f *testing.F) {
+	for _, seed := range []string{"porch/door", "porch/agent/event", "store.12/a.b", "/", "a/", "..", "./.", "ä/ö"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if got := topic(text); len(got) > len(text) {
+			t.Errorf("%q becomes %q", text, got)
+		}
+		levels := strings.Split(text, "/")
+		for _, l := range levels {
+			if l == "" || strings.HasPrefix(l, ".") || strings.HasSuffix(l, ".") {
+				return // the server's own conversion is not reversible there
+			}
+		}
+		if got := topic(subject(text)); got != text {
+			t.Errorf("%q comes back as %q, by %q", text, got, subject(text))
+		}
+	})
+}
+
+func TestALongPayloadIsCut(t *testing.T) {
+	c := Conn{options: Options{MaxPayload: 8, Keep: 3}}
+	if m := c.message(prefix+"porch.hum", []byte("123456789"), "r"); string(m.Payload) != "123" || m.Size != 9 {
+		t.Errorf("got %+v", m)
+	}
+	if m := c.message(prefix+"porch.hum", []byte("12345678"), "r"); string(m.Payload) != "12345678" || m.Size != 8 ||
+		m.Topic != "porch/hum" || m.Reply != "r" {
+		t.Errorf("got %+v", m)
+	}
+}
