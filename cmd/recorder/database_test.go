@@ -39,7 +39,7 @@ func TestADatabaseThatIsStoppedLosesNothing(t *testing.T) {
 	addr := freeAddr(t)
 	startMosquitto(t, addr, "")
 	r := startRecorderWith(t, addr, server.Database(t), "")
-	agents := startAgents(t, addr, 2)
+	agents := startAgents(t, 2, addr)
 	for range 2 {
 		r.grows(200)
 		failures := r.err.count("does not take a batch")
@@ -65,7 +65,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	addr := freeAddr(t)
 	startMosquitto(t, addr, "")
 	r := startRecorderWith(t, addr, "sqlite:"+filepath.Join(dir, "history.db"), "")
-	agents := startAgents(t, addr, 2)
+	agents := startAgents(t, 2, addr)
 	r.grows(200)
 	ballast := filepath.Join(dir, "ballast")
 	eventually(t, "the recorder notices", func() bool {
@@ -120,7 +120,7 @@ func TestTwoRecordersShareTheWork(t *testing.T) {
 		group[i] = startRecorderWith(t, addr, database,
 			fmt.Sprintf("client_id: recorder-%d\nmqtt: {server: \"mqtt://%s\", share: history}", i, addr))
 	}
-	agents := startAgents(t, addr, 3)
+	agents := startAgents(t, 3, addr)
 	for i := range 4 {
 		group[0].grows(300)
 		group[i%2].kill()

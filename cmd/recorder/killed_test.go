@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -13,8 +14,9 @@ import (
 // proving is set by build/prove: a test that takes a sample then takes all.
 var proving = os.Getenv("HOLDFAST_PROVE") != ""
 
-// startAgents starts agents of 200 readings a second each, and returns them by name.
-func startAgents(t *testing.T, addr string, n int) map[string]*program {
+// startAgents starts n agents of 200 readings a second each, and returns them by name.
+// They connect to the first of the brokers that answers.
+func startAgents(t *testing.T, n int, brokers ...string) map[string]*program {
 	t.Helper()
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "holdfast")
@@ -25,11 +27,11 @@ func startAgents(t *testing.T, addr string, n int) map[string]*program {
 	for i := range n {
 		name := fmt.Sprintf("agent-%d", i)
 		conf := filepath.Join(dir, name+".yaml")
-		text := fmt.Sprintf("client_id: %s\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %s}\nsensors:\n"+
+		text := fmt.Sprintf("client_id: %s\nmqtt: {servers: [\"mqtt://%s\"]}\nqueue: {path: %s}\nsensors:\n"+
 			"  load: {kind: simulated, counter: {}, every: 10ms}\n"+
 			"  more: {kind: simulated, counter: {}, every: 10ms}\n"+
 			"  gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}\n",
-			name, addr, filepath.Join(dir, name, "queue.db"))
+			name, strings.Join(brokers, `", "mqtt://`), filepath.Join(dir, name, "queue.db"))
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +75,7 @@ func TestKilledAgentsAndRecorderLoseNothing(t *testing.T) {
 	addr := freeAddr(t)
 	startMosquitto(t, addr, "")
 	r := startRecorder(t, addr, "")
-	agents := startAgents(t, addr, 5)
+	agents := startAgents(t, 5, addr)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	for range kills {
 		r.grows(200 + rng.IntN(400))
@@ -98,7 +100,7 @@ func TestAKilledBrokerIsExplained(t *testing.T) {
 	addr := freeAddr(t)
 	broker := startMosquitto(t, addr, "persistence true\nautosave_interval 1\n")
 	r := startRecorder(t, addr, "")
-	agents := startAgents(t, addr, 5)
+	agents := startAgents(t, 5, addr)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))
 	for i := range kills {
 		r.grows(200 + rng.IntN(2000))

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/store/postgrestest"
+)
+
+// natsServerPath is where build/brokers/nats-server puts the program.
+const natsServerPath = "../../build/.cache/brokers/nats-server"
+
+// A natsCluster is three servers with JetStream and the MQTT gateway, on loopback.
+type natsCluster struct {
+	t       *testing.T
+	servers [3]*program
+	mqtt    [3]string // HOST:PORT of the gateways
+	clients [3]string // of the NATS protocol
+	monitor [3]string // of the HTTP pages
+}
+
+// startNATS starts a cluster, and waits until each server has its streams.
+func startNATS(t *testing.T) *natsCluster {
+	t.Helper()
+	if _, err := os.Stat(natsServerPath); err != nil {
+		t.Fatal("nats-server is not there: run build/brokers/nats-server")
+	}
+	c := &natsCluster{t: t}
+	var routes [3]string
+	for i := range c.servers {
+		c.mqtt[i], c.clients[i], c.monitor[i], routes[i] = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	}
+	for i := range c.servers {
+		dir := t.TempDir()
+		conf := filepath.Join(dir, "nats.conf")
+		text := fmt.Sprintf(`server_name: n%d
+listen: "%s"
+http: "%s"
+jetstream: {store_dir: "%s"}
+mqtt: {listen: "%s", stream_replicas: 3}
+cluster: {name: history, listen: "%s", routes: ["nats://%s"]}
+`, i+1, c.clients[i], c.monitor[i], dir, c.mqtt[i], routes[i], strings.Join(routes[:], `", "nats://`))
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.servers[i] = &program{t: t, make: func() *exec.Cmd { return exec.Command(natsServerPath, "-c", conf) }}
+		c.servers[i].start()
+		t.Cleanup(c.servers[i].kill)
+	}
+	c.healthy()
+	return c
+}
+
+// healthy waits until each server has caught up with the others.
+func (c *natsCluster) healthy() {
+	c.t.Helper()
+	for i, addr := range c.monitor {
+		eventually(c.t, fmt.Sprintf("NATS server %d is healthy", i+1), func() bool {
+			answer, err := http.Get("http://" + addr + "/healthz")
+			if err != nil {
+				return false
+			}
+			answer.Body.Close()
+			return answer.StatusCode == http.StatusOK
+		})
+	}
+}
+
+// TestANATSClusterLosesNothing kills each server of a cluster in turn, and each of two
+// recorders that share one consumer. Two servers of three live at any time: so nothing
+// may be missing, and nothing may be there twice.
+func TestANATSClusterLosesNothing(t *testing.T) {
+	if !proving {
+		t.Skip("needs a nats-server, which build/prove builds")
+	}
+	length, err := time.ParseDuration(os.Getenv("HOLDFAST_NATS_FOR"))
+	if err != nil {
+		length = 45 * time.Second
+	}
+	database := postgrestest.Start(t).Database(t)
+	cluster := startNATS(t)
+	publisher(t, cluster.mqtt[0], "first") // the gateway makes its streams for the first client
+	var group [2]*recorder
+	for i := range group {
+		group[i] = startRecorderWith(t, "", database, fmt.Sprintf("client_id: recorder-%d\n"+
+			"nats: {servers: [\"nats://%s\"], share: history}\n", i+1, strings.Join(cluster.clients[:], `", "nats://`)))
+	}
+	agents := startAgents(t, 4, cluster.mqtt[:]...)
+	kills := 0
+	for end := time.Now().Add(length); time.Now().Before(end) || kills < len(cluster.servers); kills++ {
+		group[0].grows(300)
+		victim := cluster.servers[kills%len(cluster.servers)]
+		victim.kill()
+		group[0].grows(300) // with two servers of three
+		victim.start()
+		cluster.healthy()
+		group[kills%2].kill()
+		group[0].grows(300)
+		group[kills%2].start()
+	}
+	group[0].grows(1000)
+	group[0].complete(agents)
+	twice := group[0].count("SELECT count(*) - count(DISTINCT (stream_id, boot, seq)) FROM reading")
+	rows := group[0].count("SELECT count(*) FROM reading")
+	if twice != 0 {
+		t.Errorf("%d rows are there twice", twice)
+	}
+	t.Logf("%d kills of a server, %d of a recorder: %d rows, %d twice", kills, kills, rows, twice)
+}
