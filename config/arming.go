@@ -13,6 +13,8 @@ import (
 
 // armingKeys are the keys under arming.
 type armingKeys struct {
+	Name      label                    `yaml:"name"`        // what people call the panel
+	Area      label                    `yaml:"area"`        // where it is
 	Modes     []string                 `yaml:"modes"`       // of arming.Modes; the first is that of the key switch
 	Exit      time.Duration            `yaml:"exit"`        // to 10m
 	Entry     map[string]time.Duration `yaml:"entry"`       // by stream, to 10m
@@ -64,8 +66,9 @@ func (r *reader) arming(k armingKeys) *arming.Options {
 }
 
 // armingStream is the stream of the panel's state.
-func armingStream() sensors.Stream {
-	return sensors.Stream{Name: arming.StreamName, Kind: "arming", Priority: sensors.Alarm,
+func armingStream(k armingKeys) sensors.Stream {
+	return sensors.Stream{Name: arming.StreamName, Title: string(k.Name), Area: string(k.Area), Kind: "arming",
+		Priority: sensors.Alarm,
 		Quantity: sensors.Quantity{Name: arming.StreamName, States: arming.States}}
 }
 

@@ -20,6 +20,8 @@ import (
 type outputStanza struct {
 	output.Keys `yaml:",inline"`
 
+	Name      label         `yaml:"name"`      // what people call it
+	Area      label         `yaml:"area"`      // where it is
 	Class     string        `yaml:"class"`     // one of outputClasses
 	Safe      level         `yaml:"safe"`      // off, or on for a lock that fails secure
 	MaxOn     maxOn         `yaml:"max_on"`    // needed, but with pulse
@@ -141,8 +143,9 @@ func (r *outputReader) output(e entry) {
 	r.class(e.path, s.Class)
 	r.times(e.path, s)
 	spec := outputs.Spec{
-		Stream: sensors.Stream{Name: e.key, Kind: "output", Priority: sensors.Alarm, Quantity: sensors.Quantity{
-			Name: "output", Class: s.Class, States: []string{"off", "on"}}},
+		Stream: sensors.Stream{Name: e.key, Title: string(s.Name), Area: string(s.Area), Kind: "output",
+			Priority: sensors.Alarm,
+			Quantity: sensors.Quantity{Name: "output", Class: s.Class, States: []string{"off", "on"}}},
 		Safe: s.Safe == "on", MaxOn: time.Duration(s.MaxOn), Rest: s.Rest, Pulse: s.Pulse, Interlock: s.Interlock,
 		Confirm: r.confirm(e.path+".confirm", s.Confirm), LinkLost: r.linkLost(e.path+".link_lost", s.LinkLost),
 		Commands: s.Commands, Line: line,

@@ -23,6 +23,8 @@ import (
 // A file is the configuration as a person writes it.
 type file struct {
 	ClientID string      `yaml:"client_id"` // absent: see defaultClientID
+	Name     label       `yaml:"name"`      // what people call the node
+	Area     label       `yaml:"area"`      // where it is
 	MQTT     mqttKeys    `yaml:"mqtt"`
 	Queue    queueKeys   `yaml:"queue"`
 	Drain    drainKeys   `yaml:"drain"`
@@ -124,7 +126,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 // interpret makes the Config, part by part. The order counts where one part needs
 // another: topics and Home Assistant need the client ID and the streams.
 func (r *reader) interpret(f file) Config {
-	cfg := Config{Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
+	cfg := Config{Name: string(f.Name), Area: string(f.Area), Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
 	cfg.Uplink.Drain = r.drain(f.Drain)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
@@ -154,7 +156,7 @@ func (r *reader) interpret(f file) Config {
 // reactions are the rules and the panel, which need all streams and outputs.
 func (r *reader) reactions(f file, cfg *Config) {
 	if cfg.Arming = r.arming(f.Arming); cfg.Arming != nil {
-		cfg.Uplink.Streams = append(cfg.Uplink.Streams, armingStream())
+		cfg.Uplink.Streams = append(cfg.Uplink.Streams, armingStream(f.Arming))
 		cfg.Uplink.Commands.Alarm = cfg.Arming.Commands
 	}
 	cfg.Rules = r.rules(&f.Rules, *cfg, cfg.Arming != nil)

@@ -17,11 +17,15 @@ import (
 
 // A stanza holds the keys that every kind of sensor takes.
 type stanza struct {
-	Kind    string            `yaml:"kind"`    // needed
-	Every   time.Duration     `yaml:"every"`   // 1ms or more; 0: the kind's own pace
-	Class   string            `yaml:"class"`   // Home Assistant's, for a kind of one quantity
-	Streams map[string]string `yaml:"streams"` // other names of streams, by quantity
+	Kind    string               `yaml:"kind"`    // needed
+	Every   time.Duration        `yaml:"every"`   // 1ms or more; 0: the kind's own pace
+	Class   string               `yaml:"class"`   // Home Assistant's, for a kind of one quantity
+	Name    label                `yaml:"name"`    // what people call it, unless the kind has a key of that name
+	Area    label                `yaml:"area"`    // where it is
+	Streams map[string]yaml.Node `yaml:"streams"` // what is said of streams, by quantity: see streamKeys
 	filterNodes
+
+	streams map[string]streamKeys // what Streams holds
 }
 
 // A sensorReader reads the stanzas of the sensors, one after the other.
@@ -68,10 +72,15 @@ func (r *sensorReader) sensor(e entry) {
 	opts, ok := r.kind(e)
 	if !ok {
 		r.part(e.value, e.path, reflect.ValueOf(&s).Elem())
+		r.streamKeys(e.path, s.Streams)
 		readFilters(r.reader, e.path, s)
 		return
 	}
 	r.mapping(e.value, e.path, reflect.ValueOf(&s).Elem(), reflect.ValueOf(opts).Elem())
+	s.streams = r.streamKeys(e.path, s.Streams)
+	if hasKey(opts, "name") { // of the part, such as that of its driver
+		s.Name = ""
+	}
 	priority, written := r.priority(s, e.path), readFilters(r.reader, e.path, s)
 	if !r.check(e.path, opts) {
 		return // what is wrong promises nothing about its pace and quantities

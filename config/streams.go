@@ -33,12 +33,13 @@ func (r *sensorReader) streamsOf(
 		if len(qs) > 1 {
 			name += "_" + q.Name
 		}
-		if given, ok := s.Streams[q.Name]; ok {
-			name, at = given, e.path+".streams."+q.Name
+		if given := s.streams[q.Name]; given.Stream != nil {
+			name, at = *given.Stream, given.at
 		}
 		r.addStream(name, at, e)
 		stream := sensors.Stream{Name: name, Kind: s.Kind, Every: every, Priority: p, Quantity: q,
 			Filter: written.filterOf(q, every)}
+		stream.Title, stream.Area = s.labels(q.Name, len(qs) > 1)
 		// The alarm is a stream of its own, and its name may be taken like any other.
 		if limit := stream.Filter.Alarm; limit != nil {
 			limit.Stream = alarmOf(stream)
@@ -52,8 +53,13 @@ func (r *sensorReader) streamsOf(
 // alarmOf is the stream of the alarm that a threshold makes of a stream. It has the
 // pace of that stream, and always the priority of an alarm.
 func alarmOf(st sensors.Stream) sensors.Stream {
-	return sensors.Stream{Name: st.Name + "_alarm", Kind: st.Kind, Every: st.Every, Priority: sensors.Alarm,
+	alarm := sensors.Stream{Name: st.Name + "_alarm", Kind: st.Kind, Every: st.Every, Priority: sensors.Alarm,
 		Quantity: sensors.Quantity{Name: st.Quantity.Name + "_alarm", Class: "problem", States: sensors.AlarmStates}}
+	alarm.Area = st.Area
+	if st.Title != "" {
+		alarm.Title = st.Title + " alarm"
+	}
+	return alarm
 }
 
 // checkRenames reports names for quantities that the sensor does not measure: they
@@ -64,7 +70,7 @@ func (r *sensorReader) checkRenames(path string, s stanza, qs []sensors.Quantity
 	for _, q := range qs {
 		names = append(names, q.Name)
 	}
-	for given := range s.Streams {
+	for given := range s.streams {
 		at := path + ".streams." + given
 		if slices.Contains(names, given) || r.bad[at] {
 			continue
@@ -80,7 +86,7 @@ func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]
 	path += ".class"
 	switch {
 	case !r.has(path), r.bad[path]:
-	case len(*qs) != 1 && ownClass(opts):
+	case len(*qs) != 1 && hasKey(opts, "class"):
 	case len(*qs) != 1:
 		r.failKey(path, "a %s measures %d quantities, which have their own classes", s.Kind, len(*qs))
 	default:
@@ -89,11 +95,11 @@ func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]
 	}
 }
 
-// ownClass reports whether the options of a kind have a key `class` of their own.
-func ownClass(opts drivers.Options) bool {
+// hasKey reports whether the options of a kind have a key of their own.
+func hasKey(opts drivers.Options, key string) bool {
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)
-	return known["class"] != nil
+	return known[key] != nil
 }
 
 // addStream notes that a sensor makes a stream, which no other may: the readings of

@@ -49,9 +49,12 @@ func (p Priority) String() string {
 	return "routine"
 }
 
-// A Stream is a named history of readings of one quantity.
+// A Stream is a named history of readings of one quantity. Name identifies it in topics
+// and files; Title and Area are for people, and nothing is found by them.
 type Stream struct {
 	Name     string
+	Title    string        // what people call it, in any script; empty: they call it by Name
+	Area     string        // the room or place that it is about; empty: not said
 	Kind     string        // of the sensor that feeds it
 	Every    time.Duration // between its readings; 0: they come with events
 	Priority Priority

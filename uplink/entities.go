@@ -10,6 +10,8 @@ import (
 type HomeAssistant struct {
 	Discovery bool   // false: nothing is announced, and nothing is heard of Home Assistant
 	Prefix    string // of Home Assistant's own topics: "homeassistant"
+	Name      string // what people call the device; empty: its client ID
+	Area      string // where it is; empty: not said
 
 	Outputs map[string]homeassistant.Output // by stream; the others are of sensors
 	Alarm   *homeassistant.Alarm            // nil: there is no alarm panel
@@ -18,8 +20,8 @@ type HomeAssistant struct {
 // device is what is announced to Home Assistant.
 func (o Options) device() homeassistant.Device {
 	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version,
-		Hardware: o.Hardware,
-		Topics:   o.topicNames(), Streams: o.Streams, Heartbeat: heartbeatEvery,
+		Hardware: o.Hardware, Name: o.HomeAssistant.Name, Area: o.HomeAssistant.Area,
+		Topics: o.topicNames(), Streams: o.Streams, Heartbeat: heartbeatEvery,
 		Outputs: o.HomeAssistant.Outputs, Alarm: o.HomeAssistant.Alarm}
 }
 

@@ -5,6 +5,9 @@ var configSections = []configSection{
 	{path: "", title: "The node", keys: []configKey{
 		{"client_id", "the MQTT client ID, the first level of every topic and the name of the node; " +
 			"no two nodes may share one", "name", "`pi-` and the end of the board's serial number"},
+		{"name", "what people call the node, in any script (`厨房`), at most 64 characters: shown on the status page, " +
+			"by `status` and `doctor`, and in Home Assistant; topics and identifiers have `client_id`", "", "`client_id`"},
+		{"area", "the room or place, to be shown with it; in Home Assistant the area of the device", "", ""},
 	}},
 	{path: "mqtt", title: "mqtt", intro: "Either `server` or `servers` is needed.", keys: []configKey{
 		{"server",
@@ -107,14 +110,25 @@ var configSections = []configSection{
 				"the time between two measurements, from `1ms` up; a kind that reports when something happens " +
 					"takes none",
 				"", "the kind's"},
+			{"name", "what people call it, in any script (`Küche`), at most 64 characters; one of several quantities " +
+				"adds the quantity. Kinds with a `name` of the part (dht, hwmon, iio) take it under `streams`", "", ""},
+			{"area", "the room or place, to be shown with it", "", ""},
 			{"streams",
-				"other names for streams: `{humidity: hum}`. Without it a sensor of one quantity names its stream " +
-					"after itself (`door`), one of several makes `<sensor>_<quantity>` (`room_humidity`)", "", ""},
+				"other identifiers for streams: `{humidity: hum}`. Without it a sensor of one quantity names its stream " +
+					"after itself (`door`), one of several makes `<sensor>_<quantity>` (`room_humidity`). With keys, what " +
+					"people call each: see below", "", ""},
 			{"class", "Home Assistant's device class, for a sensor of one quantity", "", "the quantity's"},
 			{"alarm", "`true`: all its readings go first, and are on disk at once. With thresholds: see below", "", ""},
 			{"report", "only readings that differ enough or are old enough: see below", "", "each"},
 			{"valid", "what is plausible: see below", "", "what the part can measure"},
 			{"average", "the mean of so many samples, taken evenly, is one reading", "", "1"},
+		}},
+	{path: "sensors.NAME.streams", title: "sensors: streams",
+		intro: "`streams: {humidity: {stream: hum, name: \"湿度\"}, temperature: {name: \"温度\"}}`: what is said of the " +
+			"stream of each quantity. `{humidity: hum}` is short for `{humidity: {stream: hum}}`.", keys: []configKey{
+			{"stream", "another identifier, in topics and files", "name", "the sensor's"},
+			{"name", "what people call it", "", "the sensor's name and the quantity"},
+			{"area", "where it is", "", "the sensor's area"},
 		}},
 	{path: "sensors.NAME.alarm", title: "sensors: alarm",
 		intro: "`alarm: {above: -15, clear: -17, for: 5m}` makes the stream `<stream>_alarm`: `ok`, `alarm`. Its " +
@@ -151,6 +165,8 @@ var configSections = []configSection{
 			{"i2c", "the bus of the part", "", ""},
 			{"pin", "of the part: `A0` to `A7` and `B0` to `B7`, or `P0` to `P7`", "", ""},
 			{"active", "the level while the output is on: `high` or `low`", "", ""},
+			{"name", "what people call it, in any script, at most 64 characters", "", ""},
+			{"area", "the room or place, to be shown with it", "", ""},
 			{"class", "`switch`, `outlet`, `siren`, `light`, `lock`, `valve`, `water`, `gas`", "", ""},
 			{"safe", "the level that is safe: `off`, or `on` for a lock that fails secure", "`on` or `off`", ""},
 			{"max_on", "100ms to 30d: the longest time away from the safe level, whatever orders it; needed without " +
@@ -202,6 +218,8 @@ var configSections = []configSection{
 		intro: "An alarm panel: [alarm](alarm.md). There is one if the block is there. Streams in it are of states.\n\n" +
 			"```yaml\narming: {exit: 30s, entry: {front_door: 30s}, follow: [hall], ready: [window], key: key_switch}\n```",
 		keys: []configKey{
+			{"name", "what people call the panel", "", ""},
+			{"area", "the room or place, to be shown with it", "", ""},
 			{"modes", "ways to be armed; the key switch takes the first", "", "`[away, home]`"},
 			{"exit", "to 10m: from an order to armed", "", ""},
 			{"entry", "1s to 10m, by stream: the time to disarm after it was opened", "", "none: at once"},

@@ -13,6 +13,7 @@
 package homeassistant
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"strings"
@@ -59,6 +60,8 @@ func platformOf(s sensors.Stream) Platform {
 // A Device is what is announced: an agent, its board and its streams.
 type Device struct {
 	ClientID  string // also the identifier of the device, and the begin of every unique_id
+	Name      string // what people call it; empty: its client ID
+	Area      string // where it is; empty: where its streams are, if that is one place
 	Prefix    string // of Home Assistant's own topics, usually "homeassistant"
 	Version   string // of the agent
 	Hardware  string // the board's own name; empty: unknown
@@ -99,6 +102,11 @@ type device struct {
 	Manufacturer string   `json:"manufacturer,omitempty"`
 	Model        string   `json:"model,omitempty"`
 	SWVersion    string   `json:"sw_version,omitempty"`
+
+	// SuggestedArea is the area in which Home Assistant puts a device that it sees for the
+	// first time. Only devices have one: all entities of ours are in it, and a person
+	// may move each.
+	SuggestedArea string `json:"suggested_area,omitempty"`
 }
 
 // An origin says which program has sent the announcement. Device discovery
@@ -202,12 +210,28 @@ func DiscoveryTopic(prefix, clientID string) string {
 // started (its birth message). A session that is subscribed to it announces again.
 func StatusTopic(prefix string) string { return prefix + "/status" }
 
+// area is where Home Assistant should put the device: what the file says of the node,
+// or else of all sensors and outputs that have an area, if they agree.
+func (d Device) area() string {
+	area := d.Area
+	for _, s := range d.Streams {
+		switch {
+		case d.Area != "" || s.Area == "":
+		case area == "":
+			area = s.Area
+		case area != s.Area:
+			return ""
+		}
+	}
+	return area
+}
+
 // announcement makes the announcement with all entities. Its map is a new one, so
 // the caller may change it.
 func (d Device) announcement() announcement {
 	a := announcement{
-		Device: device{Identifiers: []string{d.ClientID}, Name: d.ClientID, Model: d.Hardware,
-			SWVersion: d.Version},
+		Device: device{Identifiers: []string{d.ClientID}, Name: cmp.Or(d.Name, d.ClientID), Model: d.Hardware,
+			SWVersion: d.Version, SuggestedArea: d.area()},
 		Origin:       origin{Name: "holdfast", SWVersion: d.Version, SupportURL: supportURL},
 		Availability: []available{{Topic: d.Topics.Agent("status")}},
 		QoS:          1,

@@ -1,6 +1,7 @@
 package homeassistant
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ func (d Device) entity(s sensors.Stream) component {
 	state := d.Topics.State(s.Name)
 	c := component{
 		Platform:         platformSensor,
-		Name:             title(s.Name),
+		Name:             titleOf(s),
 		UniqueID:         d.ClientID + "/" + s.Name, // neither part has a "/", so no two streams share one
 		DeviceClass:      classOf(s),
 		StateTopic:       state,
@@ -108,7 +109,11 @@ func (d Device) diagnostics() map[string]component {
 	}
 }
 
-// title is the name that is displayed: "room_humidity" becomes "Room humidity". The
+// titleOf is the name of a stream that is displayed: what people call it, or else one
+// made of its identifier. Home Assistant puts the device's name before it.
+func titleOf(s sensors.Stream) string { return cmp.Or(s.Title, title(s.Name)) }
+
+// title makes a name of an identifier: "room_humidity" becomes "Room humidity". The
 // names of streams are ASCII. A name of separators alone stays as it is.
 func title(name string) string {
 	words := strings.Join(strings.FieldsFunc(name, isSeparator), " ")

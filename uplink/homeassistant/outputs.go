@@ -1,6 +1,7 @@
 package homeassistant
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -123,10 +124,13 @@ func (a Alarm) alarm(c *component) {
 // it is unknown what an output does, and what became of the last order. The map is a new
 // one at each call.
 func (d Device) extras() map[string]component {
-	all := map[string]component{}
+	all, called := map[string]component{}, map[string]string{}
+	for _, s := range d.Streams {
+		called[s.Name] = s.Title
+	}
 	for name, o := range d.Outputs {
 		all[faultOf(name)] = component{
-			Platform: platformBinary, Name: title(name) + " fault", UniqueID: d.ClientID + "/" + name + "/fault",
+			Platform: platformBinary, Name: cmp.Or(called[name], title(name)) + " fault", UniqueID: d.ClientID + "/" + name + "/fault",
 			EntityCategory: "diagnostic", DeviceClass: "problem",
 			DefaultEntityID: entityID(platformBinary, d.ClientID, name+"_fault"), StateTopic: d.Topics.State(name),
 			ValueTemplate: "{{ 'ON' if value_json is defined and value_json.value is none else 'OFF' }}",

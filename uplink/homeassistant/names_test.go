@@ -1,0 +1,72 @@
+package homeassistant
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+)
+
+// TestHomeAssistantShowsWhatPeopleCallThings, and what it finds devices and entities by does
+// not change with that: an entity keeps its history when its sensor is given a name.
+func TestHomeAssistantShowsWhatPeopleCallThings(t *testing.T) {
+	plain := house("homeassistant", contact("front_door"), humidity("room_humidity"), contact("siren"), contact("alarm"))
+	plain.Outputs = map[string]Output{"siren": {Command: "store-12/siren/set"}}
+	named := plain
+	named.Name, named.Area = "厨房", "1階"
+	named.Streams = append([]sensors.Stream(nil), plain.Streams...)
+	for i, name := range []string{"Haustür 🚪", "湿度", "آژیر", "Panel \"1\" & <2>"} {
+		named.Streams[i].Title = name
+	}
+	before, after := validate(t, plain.Discovery().Payload), validate(t, named.Discovery().Payload)
+	for key, want := range map[string]string{"front_door": "Haustür 🚪", "room_humidity": "湿度", "siren": "آژیر",
+		"siren.fault": "آژیر fault", "alarm": "Panel \"1\" & <2>"} {
+		if got := after[key]["name"]; got != want {
+			t.Errorf("%s is called %v, want %s", key, got, want)
+		}
+		after[key]["name"] = before[key]["name"]
+	}
+	if fmt.Sprint(before) != fmt.Sprint(after) {
+		t.Errorf("more than the names differs:\n%v\n%v", before, after)
+	}
+	if plain.Discovery().Topic != named.Discovery().Topic {
+		t.Error("the topic differs")
+	}
+	var got struct{ Device device }
+	if err := json.Unmarshal(named.Discovery().Payload, &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := got.Device; d.Name != "厨房" || d.SuggestedArea != "1階" || d.Identifiers[0] != "store-12" {
+		t.Errorf("the device is %+v", d)
+	}
+	for _, m := range named.Entities() {
+		if !strings.Contains(string(m.Payload), `"name":"厨房"`) {
+			t.Errorf("%s: the device has no name", m.Topic)
+		}
+	}
+}
+
+// TestTheAreaIsThatOfTheNodeOrOfAllItsStreams: Home Assistant has one area for a device.
+func TestTheAreaIsThatOfTheNodeOrOfAllItsStreams(t *testing.T) {
+	for _, c := range []struct {
+		node    string
+		streams []string
+		want    string
+	}{
+		{"Küche", []string{"Flur", ""}, "Küche"}, {"", []string{"", "Flur", "Flur"}, "Flur"},
+		{"", []string{"Flur", "", "Bad"}, ""}, {"", []string{"", ""}, ""}, {"", nil, ""},
+	} {
+		d := house("homeassistant")
+		d.Area = c.node
+		for i, area := range c.streams {
+			s := contact(fmt.Sprint("s", i))
+			s.Area = area
+			d.Streams = append(d.Streams, s)
+		}
+		if got := d.announcement().Device.SuggestedArea; got != c.want {
+			t.Errorf("%+v: suggested %q", c, got)
+		}
+	}
+}
