@@ -44,12 +44,13 @@ var activemq = kind{
     <persistenceAdapter><kahaDB directory="%[1]s/kahadb"/></persistenceAdapter>
     <plugins><simpleAuthenticationPlugin><users>
       <authenticationUser username="%s" password="%s" groups="all"/>
-    </users></simpleAuthenticationPlugin></plugins>
-    <sslContext><sslContext keyStore="file:%s" keyStoreType="PKCS12" keyStorePassword="%[3]s"/></sslContext>
-    <transportConnectors><transportConnector name="mqtt" uri="mqtt+ssl://127.0.0.1:%[5]d"/></transportConnectors>
+    </users></simpleAuthenticationPlugin>%[7]s</plugins>
+    <sslContext><sslContext keyStore="file:%[4]s" keyStoreType="PKCS12" keyStorePassword="%[3]s"/></sslContext>
+    <transportConnectors><transportConnector name="mqtt" uri="mqtt+ssl://127.0.0.1:%[5]d%[6]s"/></transportConnectors>
   </broker>
 </beans>
-`, s.data(), s.kind.userName(), password, s.path("broker.p12"), s.port)
+`, s.data(), s.kind.userName(), password, s.path("broker.p12"), s.port,
+			s.ifLimited("?wireFormat.maxFrameSize=%d", maxSize), s.ifLimited(activemqRights))
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		const home = "/usr/share/activemq"
@@ -65,3 +66,13 @@ log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%%d %%p %%c: %%m%%n
 `
+
+// activemqRights deny denied/#, with the dots of a destination in place of slashes.
+// What one entry allows no other denies, so none is for all topics.
+const activemqRights = `<authorizationPlugin><map><authorizationMap><authorizationEntries>
+      <authorizationEntry queue=">" read="all" write="all" admin="all"/>
+      <authorizationEntry topic="answers.>" read="all" write="all" admin="all"/>
+      <authorizationEntry topic="probe" read="all" write="all" admin="all"/>
+      <authorizationEntry topic="ActiveMQ.Advisory.>" read="all" write="all" admin="all"/>
+      <authorizationEntry topic="denied.>" read="all" write="nobody" admin="all"/>
+    </authorizationEntries></authorizationMap></map></authorizationPlugin>`

@@ -22,10 +22,11 @@ certfiles: [%q, %q]
 ca_file: %q
 auth_method: internal
 listen:
-  - {port: %d, ip: 127.0.0.1, module: mod_mqtt, tls: true, backlog: 100}
+  - {port: %d, ip: 127.0.0.1, module: mod_mqtt, tls: true, backlog: 100%s}
 modules:
-  mod_mqtt: {max_queue: 20000, session_expiry: 1 hour}
-`, s.place.ca.certFile, s.place.ca.keyFile, s.place.ca.caFile, s.port)
+  mod_mqtt: %s
+`, s.place.ca.certFile, s.place.ca.keyFile, s.place.ca.caFile, s.port, s.ifLimited(", max_payload_size: %d", maxSize),
+			ejabberdModule(s))
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		found, err := filepath.Glob("/usr/lib/*/ejabberd-*/ebin")
@@ -43,4 +44,14 @@ modules:
 			"EJABBERD_LOG_PATH="+s.path("ejabberd.log"))
 		return cmd, nil
 	},
+}
+
+// ejabberdModule are the options of mod_mqtt. The queue of a session must hold what
+// the suite leaves in it.
+func ejabberdModule(s *server) string {
+	if !s.limited {
+		return "{max_queue: 20000, session_expiry: 1 hour}"
+	}
+	return fmt.Sprintf(`{max_queue: %d, session_expiry: 1 hour,
+    access_publish: {"answers/#": [{allow: all}]}}`, maxQueue) // all others are denied
 }

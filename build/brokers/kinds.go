@@ -34,6 +34,10 @@ var mosquitto = kind{
 		if err != nil {
 			return err
 		}
+		if err := s.write("acl", "user %s\ntopic read denied/#\ntopic readwrite answers/#\ntopic readwrite probe\n",
+			s.kind.userName()); err != nil {
+			return err
+		}
 		return s.write("mosquitto.conf", `listener %d 127.0.0.1
 certfile %s
 keyfile %s
@@ -43,13 +47,20 @@ user %s
 persistence true
 persistence_location %s/
 autosave_interval 1
-max_queued_messages 0
 log_dest stderr
-`, s.port, s.place.ca.certFile, s.place.ca.keyFile, s.path("users"), me, s.data())
+%s`, s.port, s.place.ca.certFile, s.place.ca.keyFile, s.path("users"), me, s.data(), mosquittoLimits(s))
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		return exec.Command(sbin("mosquitto"), "-c", s.path("mosquitto.conf")), nil
 	},
+}
+
+// mosquittoLimits are those of the settings that both kinds of servers have.
+func mosquittoLimits(s *server) string {
+	if !s.limited {
+		return "max_queued_messages 0\n"
+	}
+	return fmt.Sprintf("max_queued_messages %d\nmax_packet_size %d\nacl_file %s\n", maxQueue, maxSize, s.path("acl"))
 }
 
 var nats = kind{
@@ -65,8 +76,8 @@ var nats = kind{
 		return s.write("nats.conf", `server_name: holdfast
 listen: "127.0.0.1:%d"
 jetstream: {store_dir: "%s"}
-authorization: {users: [
-  {user: "%s", password: "%s"}
+%sauthorization: {users: [
+  {user: "%s", password: "%s"%s}
   {user: "%s", password: "%s", permissions: {
     publish: ["guard.>"], subscribe: {allow: ["guard.>", "$MQTT.sub.>"], deny: ["guard.siren.set"]}}}
 ]}
@@ -74,8 +85,9 @@ mqtt: {
   listen: "127.0.0.1:%d"
   tls: {cert_file: "%s", key_file: "%s"}
 }
-`, s.more[0], s.data(), s.kind.userName(), password, s.kind.guard, password, s.port, s.place.ca.certFile,
-			s.place.ca.keyFile)
+`, s.more[0], s.data(), s.ifLimited("max_payload: %d\n", maxSize), s.kind.userName(), password,
+			s.ifLimited(`, permissions: {publish: {deny: ["denied.>"]}}`), s.kind.guard, password, s.port,
+			s.place.ca.certFile, s.place.ca.keyFile)
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		return exec.Command(filepath.Join(s.place.cache, "nats-server"), "-c", s.path("nats.conf")), nil

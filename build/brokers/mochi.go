@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 
 	server2 "github.com/mochi-mqtt/server/v2"
@@ -37,17 +39,19 @@ var mochi = kind{
 	},
 	prepare: func(*server) error { return nil },
 	command: func(s *server) (*exec.Cmd, error) {
-		return exec.Command("/proc/self/exe", mochiWord, s.address(), s.place.ca.certFile, s.place.ca.keyFile), nil
+		return exec.Command("/proc/self/exe", mochiWord, s.address(), s.place.ca.certFile, s.place.ca.keyFile,
+			strconv.FormatBool(s.limited)), nil
 	},
 }
 
 // mochiWord is the argument that makes this program the broker.
 const mochiWord = "serve-mochi"
 
-// serveMochi serves until SIGTERM. args are address, certificate and key.
+// serveMochi serves until SIGTERM. args are address, certificate, key, and whether
+// it has limits.
 func serveMochi(args []string) error {
-	if len(args) != 3 {
-		return fmt.Errorf("%d arguments, want address, certificate and key", len(args))
+	if len(args) != 4 {
+		return fmt.Errorf("%d arguments, want address, certificate, key, and true or false", len(args))
 	}
 	pair, err := tls.LoadX509KeyPair(args[1], args[2])
 	if err != nil {
@@ -59,8 +63,15 @@ func serveMochi(args []string) error {
 	}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
-	s := server2.New(&server2.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr,
-		&slog.HandlerOptions{Level: slog.LevelWarn}))})
+	options := &server2.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr,
+		&slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if args[3] == "true" {
+		options.Capabilities = server2.NewDefaultServerCapabilities()
+		options.Capabilities.MaximumPacketSize = maxSize
+		options.Capabilities.MaximumClientWritesPending = maxQueue
+		options.Capabilities.MaximumInflight = maxQueue
+	}
+	s := server2.New(options)
 	if err := s.AddHook(&door{}, nil); err != nil {
 		return err
 	}
@@ -85,4 +96,7 @@ func (*door) OnConnectAuthenticate(_ *server2.Client, p packets.Packet) bool {
 	return string(p.Connect.Username) == user && subtle.ConstantTimeCompare(p.Connect.Password, []byte(password)) == 1
 }
 
-func (*door) OnACLCheck(*server2.Client, string, bool) bool { return true }
+// OnACLCheck denies what a limited server denies; no other publishes there.
+func (*door) OnACLCheck(_ *server2.Client, topic string, write bool) bool {
+	return !write || !strings.HasPrefix(topic, "denied/")
+}

@@ -22,7 +22,7 @@ var rabbitmq = kind{
 		if err := s.write("enabled_plugins", "[rabbitmq_mqtt].\n"); err != nil {
 			return err
 		}
-		if err := s.write("definitions.json", "%s", rabbitAccounts(s.kind)); err != nil {
+		if err := s.write("definitions.json", "%s", rabbitDefinitions(s)); err != nil {
 			return err
 		}
 		return s.write("rabbitmq.conf", `listeners.tcp = none
@@ -36,7 +36,8 @@ ssl_options.verify = verify_none
 load_definitions = %s
 log.console = true
 log.file = false
-`, s.port, s.place.ca.caFile, s.place.ca.certFile, s.place.ca.keyFile, s.path("definitions.json"))
+%s`, s.port, s.place.ca.caFile, s.place.ca.certFile, s.place.ca.keyFile, s.path("definitions.json"),
+			s.ifLimited("max_message_size = %d\n", maxSize))
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		if err := s.epmd(); err != nil {
@@ -82,9 +83,11 @@ func (s *server) epmd() error {
 	return nil
 }
 
-// rabbitAccounts are the definitions with two accounts: one may do everything, and the
-// guard reads all below its name but the topic of orders. A topic is a routing key here.
-func rabbitAccounts(k *kind) string {
+// rabbitDefinitions have two accounts: one may do everything, and the guard reads all
+// below its name but the topic of orders. A topic is a routing key here. A limited
+// server denies denied/#, and its queues refuse what is beyond their length.
+func rabbitDefinitions(s *server) string {
+	k := s.kind
 	type row = map[string]any
 	account := func(name string) row {
 		salt := []byte("salt")
@@ -95,12 +98,22 @@ func rabbitAccounts(k *kind) string {
 	rights := func(name string) row {
 		return row{"user": name, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
 	}
+	topics := []row{{"user": k.guard, "vhost": "/", "exchange": "amq.topic", "write": "^guard\\..*$",
+		"read": `^guard\.(agent\..*|[^.]+)$`}}
+	policies := []row{}
+	if s.limited {
+		topics = append(topics, row{"user": k.userName(), "vhost": "/", "exchange": "amq.topic",
+			"write": "^(answers\\..*|probe)$", "read": ".*"})
+		policies = append(policies, row{"vhost": "/", "name": "limit", "pattern": "^mqtt-subscription-absent",
+			"apply-to": "queues", "priority": 1,
+			"definition": row{"max-length": maxQueue, "overflow": "reject-publish"}})
+	}
 	text, err := json.Marshal(row{
-		"vhosts":      []row{{"name": "/"}},
-		"users":       []row{account(k.userName()), account(k.guard)},
-		"permissions": []row{rights(k.userName()), rights(k.guard)},
-		"topic_permissions": []row{{"user": k.guard, "vhost": "/", "exchange": "amq.topic", "write": "^guard\\..*$",
-			"read": `^guard\.(agent\..*|[^.]+)$`}},
+		"vhosts":            []row{{"name": "/"}},
+		"users":             []row{account(k.userName()), account(k.guard)},
+		"permissions":       []row{rights(k.userName()), rights(k.guard)},
+		"topic_permissions": topics,
+		"policies":          policies,
 	})
 	if err != nil {
 		panic("brokers: definitions: " + err.Error()) // strings always marshal

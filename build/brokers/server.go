@@ -25,6 +25,13 @@ const (
 	stopTime  = 45 * time.Second // to end in order
 )
 
+// The limits of a limited server, where the broker has such a setting. Nobody may
+// publish below denied/ there.
+const (
+	maxSize  = 20_000 // bytes of a packet or a payload
+	maxQueue = 10     // messages that wait for one subscriber
+)
+
 // A kind is a program that is an MQTT broker.
 type kind struct {
 	name    string
@@ -52,6 +59,7 @@ type server struct {
 	kind    *kind
 	place   place
 	dir     string // its own: configuration, log, and data below it
+	limited bool   // has maxSize, maxQueue and a rule against denied/#, where the broker has such settings
 	port    int    // MQTT over TLS
 	more    []int  // ports for its other needs
 	process *child.Process
@@ -59,7 +67,17 @@ type server struct {
 }
 
 func newServer(p place, k *kind, dir string) (*server, error) {
-	s := &server{kind: k, place: p, dir: dir}
+	return (&server{kind: k, place: p, dir: dir}).settle()
+}
+
+// newLimitedServer returns one that is asked for its answers to what goes beyond a
+// limit.
+func newLimitedServer(p place, k *kind, dir string) (*server, error) {
+	return (&server{kind: k, place: p, dir: dir, limited: true}).settle()
+}
+
+// settle finds ports and empties the folder.
+func (s *server) settle() (*server, error) {
 	for range 3 {
 		port, err := freePort()
 		if err != nil {
@@ -68,10 +86,18 @@ func newServer(p place, k *kind, dir string) (*server, error) {
 		s.more = append(s.more, port)
 	}
 	s.port, s.more = s.more[0], s.more[1:]
-	if err := os.RemoveAll(dir); err != nil { // of the run before
+	if err := os.RemoveAll(s.dir); err != nil { // of the run before
 		return nil, err
 	}
 	return s, s.clear()
+}
+
+// ifLimited is a piece of configuration that only a limited server has.
+func (s *server) ifLimited(format string, a ...any) string {
+	if !s.limited {
+		return ""
+	}
+	return fmt.Sprintf(format, a...)
 }
 
 func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }

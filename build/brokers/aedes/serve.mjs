@@ -13,6 +13,9 @@ broker.authenticate = (client, name, word, done) => {
   if (name === user && String(word) === password) return done(null, true)
   done(Object.assign(new Error('wrong user name or password'), { returnCode: 4 }), false)
 }
+// Only build/brokers/answers.go publishes there.
+broker.authorizePublish = (client, packet, done) =>
+  done(packet.topic.startsWith('denied/') ? new Error('denied') : null)
 const server = tls.createServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key) }, broker.handle)
 server.listen(Number(port), '127.0.0.1')
 process.on('SIGTERM', () => broker.close(() => process.exit(0)))

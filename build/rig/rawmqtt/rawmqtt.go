@@ -40,6 +40,10 @@ type Options struct {
 	WillDelay          uint32 // in seconds; version 5 only
 }
 
+// keepAlive is what every client announces, in seconds. None lives so long that it
+// has to send PINGREQ.
+const keepAlive = 600
+
 // A Message is one to be published.
 type Message struct {
 	Topic   string
@@ -90,11 +94,12 @@ func (p Packet) String() string {
 	return fmt.Sprintf("%s 0x%02X", name, p.Code)
 }
 
-// ErrClosed says that the broker has ended the connection, and ErrNothing that
-// nothing came in time.
+// ErrClosed says that the broker has ended the connection, ErrNothing that nothing came
+// in time, and ErrMalformed that the broker sent what is not a packet of the version.
 var (
-	ErrClosed  = errors.New("the broker closed the connection")
-	ErrNothing = errors.New("the broker sent nothing")
+	ErrMalformed = errors.New("the broker sent a malformed packet")
+	ErrClosed    = errors.New("the broker closed the connection")
+	ErrNothing   = errors.New("the broker sent nothing")
 )
 
 // A codec turns packets of one version into bytes and back.
@@ -124,6 +129,10 @@ type Client struct {
 	err error      // why the reader ended; set before packets is closed
 }
 
+// firstID is beyond the packet IDs of what a broker sends: mochi 2.7.9 refuses a
+// SUBSCRIBE with the ID of a message that it has sent and that waits for its PUBACK.
+const firstID = 10_000
+
 // maxPackets is how many packets wait to be read before the client reads no more.
 const maxPackets = 10_000
 
@@ -131,7 +140,7 @@ const maxPackets = 10_000
 // returns what the broker answered: CONNACK, also one that refuses. It waits for at
 // most the given time. The client is nil if there is an error.
 func Connect(conn net.Conn, o Options, wait time.Duration) (*Client, Packet, error) {
-	c := &Client{conn: conn, codec: codecOf(o.Version), packets: make(chan Packet, maxPackets)}
+	c := &Client{conn: conn, codec: codecOf(o.Version), lastID: firstID, packets: make(chan Packet, maxPackets)}
 	if err := c.write(c.codec.connect(o)); err != nil {
 		conn.Close()
 		return nil, Packet{}, fmt.Errorf("%w: %w", ErrClosed, err)
@@ -162,7 +171,9 @@ func (c *Client) read() {
 	for {
 		p, err := ReadPacket(c.conn, c.codec.parse)
 		if err != nil {
-			c.err = err
+			if c.err = err; !errors.Is(err, ErrMalformed) {
+				c.err = fmt.Errorf("%w: %w", ErrClosed, err)
+			}
 			return
 		}
 		if p.Kind == Publish && p.qos == 1 {
@@ -188,14 +199,17 @@ func ReadPacket[P any](r io.Reader, parse func(head byte, body []byte) (P, error
 			break
 		}
 		if shift == 21 { // four bytes at most: MQTT 3.1.1, section 2.2.3
-			return p, errors.New("a packet whose length has no end")
+			return p, fmt.Errorf("%w: its length has no end", ErrMalformed)
 		}
 	}
 	var body bytes.Buffer
 	if _, err := io.CopyN(&body, r, int64(length)); err != nil {
 		return p, err
 	}
-	return parse(head, body.Bytes())
+	if p, err = parse(head, body.Bytes()); err != nil {
+		return p, fmt.Errorf("%w: % x: %w", ErrMalformed, append([]byte{head}, body.Bytes()...), err)
+	}
+	return p, nil
 }
 
 // Next returns the next packet, [ErrClosed] at the end of the connection, or
@@ -213,7 +227,7 @@ func (c *Client) receive(late <-chan time.Time) (Packet, error) {
 	select {
 	case p, ok := <-c.packets:
 		if !ok {
-			return p, fmt.Errorf("%w: %w", ErrClosed, c.err)
+			return p, c.err
 		}
 		return p, nil
 	case <-late:
@@ -244,6 +258,20 @@ func (c *Client) Await(kind byte, wait time.Duration) (Packet, error) {
 func (c *Client) Publish(m Message) error {
 	c.lastID++
 	return c.write(c.codec.publish(m, c.lastID))
+}
+
+// PublishInTwo sends the first bytes of a message, waits, and sends the rest. So an
+// answer to the first bytes is read before the broker resets a connection whose data
+// it does not want: the reset would discard the answer.
+func (c *Client) PublishInTwo(m Message, first int, wait time.Duration) error {
+	c.lastID++
+	packet := c.codec.publish(m, c.lastID)
+	first = min(first, len(packet))
+	if err := c.write(packet[:first]); err != nil {
+		return err
+	}
+	time.Sleep(wait)
+	return c.write(packet[first:])
 }
 
 // Subscribe sends a subscription at QoS 1. It does not wait for an answer.

@@ -13,6 +13,7 @@ func (codec3) connect(o Options) []byte {
 	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
 	p.ProtocolName, p.ProtocolVersion = "MQTT", byte(V3)
 	p.ClientIdentifier, p.CleanSession = o.ClientID, !o.KeepSession
+	p.Keepalive = keepAlive
 	p.Username, p.UsernameFlag = o.Username, o.Username != ""
 	p.Password, p.PasswordFlag = []byte(o.Password), o.Password != ""
 	if w := o.Will; w != nil {

@@ -13,6 +13,7 @@ func (codec5) connect(o Options) []byte {
 	p := packets.NewControlPacket(packets.CONNECT)
 	c := p.Content.(*packets.Connect)
 	c.ClientID, c.CleanStart = o.ClientID, !o.KeepSession
+	c.KeepAlive = keepAlive
 	c.Username, c.UsernameFlag = o.Username, o.Username != ""
 	c.Password, c.PasswordFlag = []byte(o.Password), o.Password != ""
 	if o.SessionExpiry > 0 {
