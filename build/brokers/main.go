@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/holdfast-iot/holdfast/build/markdown"
 )
 
 // A place is what the parts of a run share.
@@ -42,6 +44,7 @@ func main() {
 	only := flag.String("only", "", "a list of brokers, or \"consumers\"; else those that CI runs, and the consumers")
 	all := flag.Bool("all", false, "all brokers and the consumers")
 	docs := flag.String("docs", "", "write the table to this file")
+	answers := flag.Bool("answers", false, "only the table of answers, of the brokers that are chosen")
 	parallel := flag.Int("parallel", 4, "how many brokers run at a time")
 	flag.Parse()
 
@@ -56,12 +59,31 @@ func main() {
 		os.Exit(1)
 	}
 	rep := newReport(os.Stdout)
-	runAll(ctx, p, chosen, *parallel, rep)
-	if *docs != "" {
-		err := os.WriteFile(*docs, rep.page(), 0o644)
-		rep.check(err == nil, "the table is in %s", *docs)
+	run := runBroker
+	if *answers {
+		run = runAnswers
+		chosen = slices.DeleteFunc(chosen, func(name string) bool { return name == consumersWord })
 	}
+	runAll(ctx, p, chosen, *parallel, rep, run)
+	finish(rep, p, *docs, *answers)
 	os.Exit(rep.end())
+}
+
+// finish writes what the run has shown into the page, or else compares its answers
+// with those of the page.
+func finish(rep *report, p place, docs string, onlyAnswers bool) {
+	switch {
+	case docs != "" && onlyAnswers:
+		err := markdown.ReplaceSection(docs, answersSection, rep.answerTable())
+		rep.check(err == nil, "the table of answers is in %s", docs)
+	case docs != "":
+		err := os.WriteFile(docs, rep.page(), 0o644)
+		rep.check(err == nil, "the table is in %s", docs)
+	default:
+		page, err := os.ReadFile(filepath.Join(p.here, "../../docs/brokers.md"))
+		rep.check(err == nil, "docs/brokers.md is there to be compared with the answers")
+		rep.compare(string(page))
+	}
 }
 
 // settle names every folder from the root, since brokers run in others, and makes
@@ -104,7 +126,9 @@ func choose(only string, all bool) (names []string, err error) {
 	return names, nil
 }
 
-func runAll(ctx context.Context, p place, chosen []string, parallel int, rep *report) {
+// runAll runs the chosen brokers, so many at a time.
+func runAll(ctx context.Context, p place, chosen []string, parallel int, rep *report,
+	run func(context.Context, place, *kind, *report)) {
 	slots := make(chan struct{}, parallel)
 	var all sync.WaitGroup
 	start := func(name string, f func()) {
@@ -120,7 +144,7 @@ func runAll(ctx context.Context, p place, chosen []string, parallel int, rep *re
 	for _, slow := range []bool{true, false} { // what takes longest first
 		for i := range kinds {
 			if k := &kinds[i]; k.slow == slow {
-				start(k.name, func() { runBroker(ctx, p, k, rep) })
+				start(k.name, func() { run(ctx, p, k, rep) })
 			}
 		}
 	}
@@ -128,14 +152,15 @@ func runAll(ctx context.Context, p place, chosen []string, parallel int, rep *re
 	all.Wait()
 }
 
-// runBroker runs the suite, or says why it can't.
+// runBroker runs the suite, and asks another server of the kind meanwhile.
 func runBroker(ctx context.Context, p place, k *kind, rep *report) {
-	version, err := k.version(p)
-	rep.broker(k, version)
-	if err != nil {
-		rep.absent(k.name, err, k.ci && os.Getenv("CI") != "")
+	version, ok := there(p, k, rep)
+	if !ok {
 		return
 	}
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	asked.Go(func() { askBroker(ctx, p, k, rep) })
 	s, err := newServer(p, k, filepath.Join(p.dir, k.name))
 	if err == nil {
 		err = s.start(ctx)
@@ -147,4 +172,21 @@ func runBroker(ctx context.Context, p place, k *kind, rep *report) {
 	if err := newSuite(p, s, rep).run(ctx); err != nil {
 		rep.tell(k.name, caseEnd, "", err)
 	}
+}
+
+// runAnswers asks a broker, and does nothing else.
+func runAnswers(ctx context.Context, p place, k *kind, rep *report) {
+	if _, ok := there(p, k, rep); ok {
+		askBroker(ctx, p, k, rep)
+	}
+}
+
+// there finds the version of a broker, or says why it cannot be run.
+func there(p place, k *kind, rep *report) (version string, ok bool) {
+	version, err := k.version(p)
+	rep.broker(k, version)
+	if err != nil {
+		rep.absent(k.name, err, k.ci && os.Getenv("CI") != "")
+	}
+	return version, err == nil
 }

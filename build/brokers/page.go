@@ -30,6 +30,7 @@ func (r *report) page() []byte {
 		}
 		b.WriteString("\n")
 	}
+	fmt.Fprintf(&b, "\n<!-- begin %s -->\n\n%s\n<!-- end %[1]s -->\n", answersSection, r.answerTable())
 	b.WriteString("\n## What each of them does to you\n")
 	for _, k := range kinds {
 		r.paragraph(&b, &k)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"sync"
+
+	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
 )
 
 // A cell is how a case ended on a broker.
@@ -22,12 +24,20 @@ type report struct {
 	missing        map[string]error           // brokers that could not be run
 	cells          map[string]map[string]cell // by broker and case
 	facts          map[string][]string        // by broker, as sentences
+	answers        map[asked][]string
+}
+
+// asked is a row of the table of answers.
+type asked struct {
+	broker  string
+	version rawmqtt.Version
 }
 
 func newReport(out io.Writer) *report {
 	return &report{
 		out: out, versions: map[string]string{}, missing: map[string]error{},
 		cells: map[string]map[string]cell{}, facts: map[string][]string{},
+		answers: map[asked][]string{},
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 	caseDenied   = "orders denied"
 	caseFlood    = "orders flooded"
 	caseCodes    = "codes"
+	caseAnswers  = "answers"
 	caseEnd      = "end"
 )
 
