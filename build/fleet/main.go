@@ -93,10 +93,13 @@ func (f *fleet) path(name string) string { return filepath.Join(f.dir, name) }
 
 // build builds both programs from the tree.
 func (f *fleet) build(ctx context.Context) error {
-	for name, pkg := range map[string]string{"holdfast": "./cmd/holdfast", "holdfast-recorder": "./cmd/recorder"} {
-		out, err := exec.CommandContext(ctx, "go", "build", "-o", f.path(name), pkg).CombinedOutput()
+	for _, command := range [][]string{
+		{"build/agent", f.path("holdfast")},
+		{"go", "build", "-o", f.path("holdfast-recorder"), "./cmd/recorder"},
+	} {
+		out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("%s: %w: %s", pkg, err, out)
+			return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, out)
 		}
 	}
 	return nil

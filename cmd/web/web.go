@@ -110,7 +110,10 @@ func Serve(ctx context.Context, l net.Listener, s Secrets, h http.Handler, log *
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers send is not for the log
 		BaseContext:       func(net.Listener) context.Context { return requests },
+		Protocols:         new(http.Protocols),
 	}
+	// Only HTTP/1.1, however the program was built: build/agent leaves HTTP/2 out of it.
+	server.Protocols.SetHTTP1(true)
 	done := make(chan error, 1) // gets what ended the server: it has room, so nobody has to wait for it
 	go func() {
 		if s.Cert == nil {

@@ -60,8 +60,7 @@ func run(ctx context.Context, agents int, list string) error {
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "holdfast")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary,
-		"./cmd/holdfast").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "build/agent", binary).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	b, err := mosquitto.Start(dir, "")

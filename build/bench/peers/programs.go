@@ -24,10 +24,9 @@ const (
 // the tree's cache, since its modules are many; an error says why it could not be had.
 func (p *plan) buildPrograms(ctx context.Context) error {
 	p.agent = filepath.Join(p.dir, "holdfast")
-	out, err := exec.CommandContext(ctx, "go", "build", "-C", "../../..", "-trimpath", "-ldflags=-s -w", "-o", p.agent,
-		"./cmd/holdfast").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "../../agent", p.agent, "-ldflags=-s -w").CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("start it in build/bench/peers: go build: %w: %s", err, out)
+		return fmt.Errorf("start it in build/bench/peers: build/agent: %w: %s", err, out)
 	}
 	cache, err := filepath.Abs("../../.cache/telegraf-" + telegrafVersion)
 	if err != nil {

@@ -57,7 +57,7 @@ func run(ctx context.Context, agent, rate string, streams int, t times, show fun
 	defer os.RemoveAll(dir)
 	if agent == "" {
 		agent = filepath.Join(dir, "holdfast")
-		out, err := exec.CommandContext(ctx, "go", "build", "-o", agent, "./cmd/holdfast").CombinedOutput()
+		out, err := exec.CommandContext(ctx, "build/agent", agent).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -218,11 +219,27 @@ func TestTheNetworkGetsTLSAndATokenOrNothing(t *testing.T) {
 			t.Errorf("as %s: %d, want %d", host, code, want)
 		}
 	}
+	if p := negotiated(t, url); p != "http/1.1" {
+		t.Errorf("the page speaks %q over TLS, and the released program only http/1.1", p)
+	}
 	plain := strings.Replace(url, "https://", "http://", 1)
 	code, body, _ := get(t, http.DefaultClient, plain)
 	if code != http.StatusBadRequest || strings.Contains(body, "porch") {
 		t.Errorf("without TLS: %d %q", code, body)
 	}
+}
+
+// negotiated is the protocol that the server at url chooses by ALPN where both are offered.
+func negotiated(t *testing.T, url string) string {
+	t.Helper()
+	address := strings.TrimSuffix(strings.TrimPrefix(url, "https://"), "/")
+	// The certificate is judged by the requests of the test.
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().NegotiatedProtocol
 }
 
 func TestMistakesShowAtTheStart(t *testing.T) {
