@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -73,8 +74,8 @@ func (es Errors) First(n int) Errors {
 // sorted puts the errors in the order of the file and says each once: what an
 // alias repeats is still one mistake.
 func (es Errors) sorted() Errors {
-	slices.SortStableFunc(es, func(a, b Error) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	sort.SliceStable(es, func(i, j int) bool {
+		return cmp.Or(cmp.Compare(es[i].Line, es[j].Line), cmp.Compare(es[i].Col, es[j].Col)) < 0
 	})
 	return slices.Compact(es)
 }

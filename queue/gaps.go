@@ -1,10 +1,10 @@
 package queue
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // A Gap is a declared loss: of the numbers from From to To of a stream, Count
@@ -199,7 +199,7 @@ func (it *Item) lost(why string) Gap {
 // other gap counts it.
 func (g Gap) without(lists ...[]Gap) (left []Gap) {
 	declared := slices.DeleteFunc(slices.Concat(lists...), func(o Gap) bool { return !o.meets(g, 0) })
-	slices.SortFunc(declared, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
+	sort.Slice(declared, func(i, j int) bool { return declared[i].From < declared[j].From })
 	end := g.To
 	declared = append(declared, Gap{From: end + 1, To: end + 1})
 	for _, o := range declared {

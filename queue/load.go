@@ -34,30 +34,37 @@ func metaOf(p *pages.File) (map[string][]byte, error) {
 // loadState reads what the file knows, and counts what waits in it from the numbers
 // in first on.
 func (f *file) loadState(first [2]uint64) (k fileState, err error) {
-	err = f.view(func(p *pages.File) error {
-		k, f.size, f.thinned = fileState{}, 0, 0
-		meta, err := metaOf(p)
-		if err != nil {
-			return err
-		}
-		k.boots = decodeClock(meta[string(keyClock)])
-		k.owner = decodeOwner(meta[string(keyOwner)])
-		for n := range k.lanes {
-			k.lanes[n].disk.savedFirst = cursorOf(meta[string(bucketLanes[n])])
-			newest, err := f.loadLane(p, n, &k.lanes[n], first[n], &k.damaged)
-			if err != nil {
-				return err
-			}
-			k.boots.Observe(newest.At)
-		}
-		if k.gaps, err = decodeGaps(meta[string(keyGaps)]); err != nil {
-			f.log.Error("gaps on disk skipped", "err", err)
-			k.damaged.gaps = true
-		}
-		k.rejects, err = sizeRejects(p)
-		f.rejects = k.rejects
+	err = f.view(func(p *pages.File) (err error) {
+		k, err = f.stateIn(p, first)
 		return err
 	})
+	return k, err
+}
+
+// stateIn is [file.loadState] within a transaction. It is not a closure there, because
+// the compiler would copy that into each caller.
+func (f *file) stateIn(p *pages.File, first [2]uint64) (k fileState, err error) {
+	f.size, f.thinned = 0, 0
+	meta, err := metaOf(p)
+	if err != nil {
+		return k, err
+	}
+	k.boots = decodeClock(meta[string(keyClock)])
+	k.owner = decodeOwner(meta[string(keyOwner)])
+	for n := range k.lanes {
+		k.lanes[n].disk.savedFirst = cursorOf(meta[string(bucketLanes[n])])
+		newest, err := f.loadLane(p, n, &k.lanes[n], first[n], &k.damaged)
+		if err != nil {
+			return k, err
+		}
+		k.boots.Observe(newest.At)
+	}
+	if k.gaps, err = decodeGaps(meta[string(keyGaps)]); err != nil {
+		f.log.Error("gaps on disk skipped", "err", err)
+		k.damaged.gaps = true
+	}
+	k.rejects, err = sizeRejects(p)
+	f.rejects = k.rejects
 	return k, err
 }
 

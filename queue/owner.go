@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"sort"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/queue/pages"
@@ -103,7 +103,7 @@ func Others(path string) (all []Other) {
 			all = append(all, Other{m[1], name, since})
 		}
 	}
-	slices.SortFunc(all, func(a, b Other) int { return a.Since.Compare(b.Since) })
+	sort.Slice(all, func(i, j int) bool { return all[i].Since.Before(all[j].Since) })
 	return all
 }
 

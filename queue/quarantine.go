@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -112,8 +112,9 @@ func (st *store) quarantined() (all []quarantinedFile) {
 			all = append(all, quarantinedFile{path: o.Path, since: o.Since, other: true, size: info.Size()})
 		}
 	}
-	slices.SortFunc(all, func(a, b quarantinedFile) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.since.Compare(b.since))
+	sort.Slice(all, func(i, j int) bool {
+		a, b := &all[i], &all[j]
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.since.Compare(b.since)) < 0
 	})
 	return all
 }

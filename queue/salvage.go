@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sort"
 
 	"github.com/holdfast-iot/holdfast/queue/pages"
 	"github.com/holdfast-iot/holdfast/sensors"
@@ -235,8 +236,9 @@ func (s *salvager) scan(visit func(key, value []byte)) error {
 // outermost leaves the spans that end at the cursor or later and lie within no
 // other, in order.
 func outermost(spans []span, cursor uint64) (left []span) {
-	slices.SortFunc(spans, func(a, b span) int {
-		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last))
+	sort.Slice(spans, func(i, j int) bool {
+		a, b := &spans[i], &spans[j]
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last)) < 0
 	})
 	for _, s := range spans {
 		if s.last >= cursor && (len(left) == 0 || s.last > left[len(left)-1].last) {

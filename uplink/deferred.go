@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"sort"
 	"strings"
 	"syscall"
 	"time"
@@ -119,8 +120,9 @@ func (all noticeRecords) deferredNotices() (list []deferredNotice) {
 			list = append(list, deferredNotice{id.topic, r.bytes})
 		}
 	}
-	slices.SortFunc(list, func(a, b deferredNotice) int {
-		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Bytes, b.Bytes))
+	sort.Slice(list, func(i, j int) bool {
+		a, b := &list[i], &list[j]
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Bytes, b.Bytes)) < 0
 	})
 	return list
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -173,7 +173,7 @@ func (p *player) read(in io.Reader) (all []played, err error) {
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf(" %w", err)
 	}
-	slices.SortStableFunc(all, func(a, b played) int { return cmp.Compare(a.TS, b.TS) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].TS < all[j].TS })
 	return all, nil
 }
 

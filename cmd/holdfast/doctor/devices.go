@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"syscall"
 	"time"
@@ -334,6 +335,6 @@ func names[V any](m map[string]V) string {
 
 // sorted puts findings in an order that does not change from run to run.
 func sorted(found []Finding) []Finding {
-	slices.SortFunc(found, func(a, b Finding) int { return strings.Compare(a.What, b.What) })
+	sort.Slice(found, func(i, j int) bool { return found[i].What < found[j].What })
 	return found
 }

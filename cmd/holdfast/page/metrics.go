@@ -236,14 +236,25 @@ func (e *exposition) process() {
 		e.counter("holdfast_process_cpu_seconds", "seconds", "Processor time of the agent.",
 			math.Round(float64(spent)/1e6)/1e3)
 	}
-	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
-		var size, resident, shared int64 // pages: proc(5)
-		if _, err := fmt.Sscan(string(text), &size, &resident, &shared); err == nil {
-			page := int64(os.Getpagesize())
-			e.gauge("holdfast_process_resident_memory_bytes", "bytes", "Memory of the agent.", float64(resident*page))
-			e.gauge("holdfast_process_anonymous_memory_bytes", "bytes",
-				"Of it, what is no file: the memory that the system cannot take back.", float64((resident-shared)*page))
-		}
+	if resident, shared, ok := pagesUsed(); ok {
+		page := int64(os.Getpagesize())
+		e.gauge("holdfast_process_resident_memory_bytes", "bytes", "Memory of the agent.", float64(resident*page))
+		e.gauge("holdfast_process_anonymous_memory_bytes", "bytes",
+			"Of it, what is no file: the memory that the system cannot take back.", float64((resident-shared)*page))
 	}
 	e.gauge("holdfast_process_goroutines", "goroutines", "Goroutines of the agent.", float64(runtime.NumGoroutine()))
+}
+
+// pagesUsed returns the pages of memory that the process has, and those among them that
+// are of files. It does not use package fmt to read them: its scanner would be linked
+// for this alone, 30 kB on ARMv6.
+func pagesUsed() (resident, shared int64, ok bool) {
+	text, err := os.ReadFile("/proc/self/statm") // size, resident, shared, ...: proc(5)
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) < 3 {
+		return 0, 0, false
+	}
+	resident, badResident := strconv.ParseInt(fields[1], 10, 64)
+	shared, badShared := strconv.ParseInt(fields[2], 10, 64)
+	return resident, shared, badResident == nil && badShared == nil
 }
