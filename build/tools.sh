@@ -38,6 +38,10 @@ install_tools() {
 	[ -d /usr/lib/python3/dist-packages/paho ] || missing+=(python3-paho-mqtt)
 	[ -d /usr/lib/python3/dist-packages/django ] || missing+=(python3-django)
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql) # the recorder's larger database
+	[ -d /usr/lib/python3/dist-packages/sqlalchemy ] || missing+=(python3-sqlalchemy) # the recipes
+	[ -d /usr/lib/python3/dist-packages/psycopg2 ] || missing+=(python3-psycopg2)
+	need influxd influxdb
+	need victoria-metrics victoria-metrics
 	need qemu-arm-static qemu-user-static
 	need mkfs.ext4 e2fsprogs # a card of its own for the agent
 	need fsfreeze util-linux
