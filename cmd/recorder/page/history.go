@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// maxGaps is how many gaps an answer has at most.
-const maxGaps = 1000
+// maxGaps, maxAlarms and maxEvents are how many of them an answer has at most.
+const (
+	maxGaps   = 1000
+	maxAlarms = 1000
+	maxEvents = 1000
+)
 
 // optional is a value that the database may not have: then it is null in JSON.
 func optional[T any](n sql.Null[T]) *T {
@@ -158,6 +162,15 @@ type series struct {
 	Buckets  []bucket `json:"buckets"`
 	Gaps     []gap    `json:"gaps"`
 	MoreGaps bool     `json:"more_gaps"` // there are more than maxGaps
+	// Alarms are the changes of the alarm that the agent derives from the stream.
+	Alarms     []alarm `json:"alarms"`
+	MoreAlarms bool    `json:"more_alarms"` // there are more than maxAlarms
+}
+
+// An alarm begins with the state "alarm", and ends with another.
+type alarm struct {
+	TS    int64  `json:"ts"`
+	State string `json:"state"`
 }
 
 // stream answers with the history of a stream. Buckets without readings are left out.
@@ -175,8 +188,13 @@ func (s *server) stream(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	alarms, err := s.store.Alarms(r.Context(), span, maxAlarms+1)
+	if err != nil {
+		return nil, err
+	}
 	out := series{Device: span.Device, Stream: span.Stream, From: span.From, To: span.To, Width: w.Milliseconds(),
-		Buckets: make([]bucket, 0, len(all)), Gaps: make([]gap, 0, len(holes)), MoreGaps: len(holes) > maxGaps}
+		Buckets: make([]bucket, 0, len(all)), Gaps: make([]gap, 0, len(holes)), MoreGaps: len(holes) > maxGaps,
+		Alarms: make([]alarm, 0, len(alarms)), MoreAlarms: len(alarms) > maxAlarms}
 	for _, b := range all {
 		out.Buckets = append(out.Buckets, bucket{TS: b.TS, Count: b.N, Errors: b.Errors, Min: number(b.Min, b.N > 0),
 			Max: number(b.Max, b.N > 0), Mean: number(b.Mean, b.N > 0), Late: integer(b.Late)})
@@ -185,5 +203,37 @@ func (s *server) stream(r *http.Request) (any, error) {
 		out.Gaps = append(out.Gaps, gap{Begin: g.Begin, End: g.End, Boot: g.Boot, FromSeq: g.From, ToSeq: g.To,
 			Count: g.Count, State: g.State, Why: g.Why})
 	}
+	for _, a := range alarms[:min(len(alarms), maxAlarms)] {
+		out.Alarms = append(out.Alarms, alarm(a))
+	}
 	return out, nil
+}
+
+// An event is what an agent said of itself. Details are the whole object as it came.
+type event struct {
+	TS         int64           `json:"ts"`
+	ReceivedAt int64           `json:"received_at"`
+	Event      string          `json:"event"`
+	Details    json.RawMessage `json:"details"`
+}
+
+// events answers with the events of a device, the newest first.
+func (s *server) events(r *http.Request) (any, error) {
+	span, err := query(r.URL.Query()).times(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	span.Device = r.PathValue("device")
+	all, err := s.store.Events(r.Context(), span, maxEvents+1)
+	out := make([]event, 0, min(len(all), maxEvents))
+	for _, e := range all[:min(len(all), maxEvents)] {
+		out = append(out, event{TS: e.TS, ReceivedAt: e.ReceivedAt, Event: e.Name, Details: json.RawMessage(e.JSON)})
+	}
+	return struct {
+		Device string  `json:"device"`
+		From   int64   `json:"from"`
+		To     int64   `json:"to"`
+		Events []event `json:"events"`
+		More   bool    `json:"more_events"` // there are more than maxEvents
+	}{span.Device, span.From, span.To, out, len(all) > maxEvents}, err
 }

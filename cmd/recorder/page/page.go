@@ -56,6 +56,7 @@ type server struct {
 // paths; a test compares them.
 var routes = map[string]func(*server, *http.Request) (any, error){
 	"/api/fleet":                             (*server).fleet,
+	"/api/devices/{device}/events":           (*server).events,
 	"/api/devices/{device}/streams":          (*server).streams,
 	"/api/devices/{device}/streams/{stream}": (*server).stream,
 }

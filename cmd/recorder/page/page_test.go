@@ -44,6 +44,11 @@ func recorded(t *testing.T, token string) *server {
 		items = append(items, item(t, at, "porch/hum", fmt.Sprintf(
 			`{"ts":%d,"boot":"1-a","seq":%d,"value":%d,"unit":"%%","historical":%v}`, at, seq, seq, seq > 8)))
 	}
+	items = append(items,
+		item(t, start+3000, "porch/hum_alarm", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":1,"value":1,"state":"alarm"}`, start+3000)),
+		item(t, start+9000, "porch/hum_alarm", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":2,"value":0,"state":"ok"}`, start+9000)),
+		item(t, start+5000, "porch/agent/event", fmt.Sprintf(
+			`{"ts":%d,"boot":"1-a","seq":1,"event":"fault","stream":"hum","error":"no acknowledge"}`, start+5000)))
 	items = append(items, item(t, start, "porch/door", "open"),
 		item(t, start, "shed/temp", `{"value":null,"error":"read failed"}`))
 	if _, err := s.Commit(t.Context(), items); err != nil {
@@ -84,7 +89,7 @@ func decoded[T any](t *testing.T, s *server, path string) (body T) {
 
 func TestFleetHasEachDevice(t *testing.T) {
 	got := decoded[struct{ Devices []device }](t, recorded(t, ""), "/api/fleet").Devices
-	if len(got) != 2 || got[0].Device != "porch" || got[0].Streams != 2 || got[0].Missing != 3 || got[0].Online != nil ||
+	if len(got) != 2 || got[0].Device != "porch" || got[0].Streams != 3 || got[0].Missing != 3 || got[0].Online != nil ||
 		*got[0].LastAt != start+10_000 || string(got[0].Faults) != "[]" || got[1].Device != "shed" {
 		t.Errorf("got %+v", got)
 	}
@@ -93,7 +98,7 @@ func TestFleetHasEachDevice(t *testing.T) {
 func TestStreamsHaveTheirNewestReading(t *testing.T) {
 	s := recorded(t, "")
 	got := decoded[struct{ Streams []stream }](t, s, "/api/devices/porch/streams").Streams
-	if len(got) != 2 || got[0].Stream != "door" || *got[0].Last.State != "open" || got[0].Last.Value != nil ||
+	if len(got) != 3 || got[0].Stream != "door" || *got[0].Last.State != "open" || got[0].Last.Value != nil ||
 		got[1].Stream != "hum" || *got[1].Last.Value != 10 || *got[1].Last.Unit != "%" || !got[1].Last.Late {
 		t.Errorf("got %+v", got)
 	}
@@ -121,11 +126,31 @@ func TestStreamHasBucketsLateReadingsAndGaps(t *testing.T) {
 	if len(got.Gaps) != 1 || got.Gaps[0] != want || got.MoreGaps {
 		t.Errorf("gaps %+v", got.Gaps)
 	}
+	if len(got.Alarms) != 2 || got.Alarms[0] != (alarm{start + 3000, "alarm"}) || got.Alarms[1].State != "ok" {
+		t.Errorf("alarms %+v", got.Alarms)
+	}
 	// The same in RFC 3339, and behind the gap.
 	text := time.UnixMilli(start + 8000).UTC().Format(time.RFC3339)
 	got = decoded[series](t, s, "/api/devices/porch/streams/hum?from="+text+"&to="+fmt.Sprint(start+9000))
-	if len(got.Gaps) != 0 || len(got.Buckets) != 1 || *got.Buckets[0].Mean != 8 {
+	// An alarm that began before goes on.
+	if len(got.Gaps) != 0 || len(got.Buckets) != 1 || *got.Buckets[0].Mean != 8 || len(got.Alarms) != 1 ||
+		got.Alarms[0].TS != start+3000 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestEventsAreThoseOfTheRange(t *testing.T) {
+	s := recorded(t, "")
+	path := fmt.Sprintf("/api/devices/porch/events?from=%d&to=%d", start, start+20_000)
+	got := decoded[struct{ Events []event }](t, s, path).Events
+	var details struct{ Stream string }
+	if len(got) != 1 || got[0].Event != "fault" || got[0].TS != start+5000 ||
+		json.Unmarshal(got[0].Details, &details) != nil || details.Stream != "hum" {
+		t.Errorf("got %+v", got)
+	}
+	path = fmt.Sprintf("/api/devices/porch/events?from=%d", start+6000)
+	if got := decoded[struct{ Events []event }](t, s, path).Events; len(got) != 0 {
+		t.Errorf("outside of the range: %+v", got)
 	}
 }
 
@@ -159,6 +184,8 @@ func TestMistakesNameTheParameter(t *testing.T) {
 		"/api/fleet?x=1":                           "400 x",
 		"/api/devices/porch/streams?x=1":           "400 x",
 		"/api/devices/none/streams":                "404 ",
+		"/api/devices/none/events":                 "404 ",
+		"/api/devices/porch/events?buckets=4":      "400 buckets",
 		"/api/devices/porch/streams/none":          "404 ",
 		"/api/devices/porch'%20OR%201=1--/streams": "404 ",
 		"/api/":           "404 ",
@@ -317,7 +344,7 @@ func TestAnswersHaveTheFieldsOfTheDescription(t *testing.T) {
 			continue // the description itself
 		}
 		path = strings.NewReplacer("{device}", "porch", "{stream}", "hum").Replace(path)
-		if strings.HasSuffix(path, "/hum") {
+		if strings.HasSuffix(path, "/hum") || strings.HasSuffix(path, "/events") {
 			path += fmt.Sprintf("?from=%d&to=%d", start, start+20_000)
 		}
 		compare(ref, decoded[any](t, s, path))

@@ -85,24 +85,31 @@ func (q query) at(name string, otherwise int64) (int64, error) {
 	return ms, nil
 }
 
-// span returns the range of a request, and how wide its buckets are. now ends the range
-// if nothing else does.
-func (q query) span(now time.Time) (r store.Range, w time.Duration, err error) {
-	if err = q.only("from", "to", "buckets"); err != nil {
-		return r, 0, err
+// times returns the range of a request that may have other parameters, too. now ends
+// the range if nothing else does.
+func (q query) times(now time.Time, others ...string) (r store.Range, err error) {
+	if err = q.only(append([]string{"from", "to"}, others...)...); err != nil {
+		return r, err
 	}
 	if r.To, err = q.at("to", now.UnixMilli()); err != nil {
-		return r, 0, err
+		return r, err
 	}
 	if r.From, err = q.at("from", max(0, r.To-defaultRange.Milliseconds())); err != nil {
-		return r, 0, err
+		return r, err
 	}
-	length := time.Duration(r.To-r.From) * time.Millisecond
 	switch {
 	case r.To <= r.From:
-		return r, 0, &badParameter{"from", "must be before to"}
+		return r, &badParameter{"from", "must be before to"}
 	case r.To-r.From > maxRange.Milliseconds():
-		return r, 0, &badParameter{"from", "is more than ten years before to"}
+		return r, &badParameter{"from", "is more than ten years before to"}
+	}
+	return r, nil
+}
+
+// span returns the range of a request, and how wide its buckets are.
+func (q query) span(now time.Time) (r store.Range, w time.Duration, err error) {
+	if r, err = q.times(now, "buckets"); err != nil {
+		return r, 0, err
 	}
 	n := defaultBuckets
 	if url.Values(q).Has("buckets") {
@@ -111,5 +118,5 @@ func (q query) span(now time.Time) (r store.Range, w time.Duration, err error) {
 			return r, 0, &badParameter{"buckets", fmt.Sprintf("%.40q is not a number between 1 and %d", text, maxBuckets)}
 		}
 	}
-	return r, width(length, n), nil
+	return r, width(time.Duration(r.To-r.From)*time.Millisecond, n), nil
 }

@@ -314,30 +314,6 @@ func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, e
 	return last, err
 }
 
-// An Event is one row of the table event. JSON is the whole object, with the details
-// that each kind of event has.
-type Event struct {
-	TS, ReceivedAt int64
-	Name, JSON     string
-}
-
-// Events returns the events of a device in a range of time, at most limit of them,
-// the newest first.
-func (s *Store) Events(ctx context.Context, r Range, limit int) (all []Event, err error) {
-	id, err := s.deviceID(ctx, r.Device)
-	if err != nil {
-		return nil, err
-	}
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
-		var e Event
-		err := rows.Scan(&e.TS, &e.ReceivedAt, &e.Name, &e.JSON)
-		all = append(all, e)
-		return err
-	}, s.sql("SELECT ts, received_at, event, details FROM event WHERE device_id = ? AND ts >= ? AND ts < ? "+
-		"ORDER BY ts DESC, id DESC LIMIT ?"), id, r.From, r.To, limit)
-	return all, err
-}
-
 // Counters returns how many messages were stored, quarantined and so on, by name.
 func (s *Store) Counters(ctx context.Context) (map[string]int64, error) {
 	// The horizon is in the same table, and is no count.

@@ -58,14 +58,38 @@ async function fleet() {
     table(['Node', 'State', 'Since', 'Last reading', 'Backlog', 'Oldest unsent', 'Clock', 'Faults', 'Missing', 'Version'], rows)];
 }
 
+// details are the fields of an event that say more than its name.
+function details(e) {
+  const hidden = ['ts', 'boot', 'seq', 'event'];
+  return Object.entries(e.details).filter(([name]) => !hidden.includes(name))
+    .map(([name, value]) => `${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`).join(', ');
+}
+
 async function node(device) {
-  const {streams} = await ask(`/api/devices/${encodeURIComponent(device)}/streams`);
+  const path = `/api/devices/${encodeURIComponent(device)}`;
+  const [{streams}, {events, more_events}] =
+    await Promise.all([ask(`${path}/streams`), ask(`${path}/events?from=${Date.now() - ranges.week}`)]);
   const rows = streams.map(({stream, last}) => [
     link(stream, device, stream, 'day'),
     !last ? '–' : last.error ? mark(last.error, 'bad') : `${last.state ?? last.value ?? '–'} ${last.unit ?? ''}`,
     when(last && last.ts), last && last.late ? 'late' : '', last && last.clock || '',
   ]);
-  return [element('h2', {}, device), table(['Stream', 'Newest', 'Measured', 'Arrived', 'Clock'], rows)];
+  return [element('h2', {}, device), table(['Stream', 'Newest', 'Measured', 'Arrived', 'Clock'], rows),
+    element('h2', {}, `Events of a week${more_events ? ', the newest' : ''}`),
+    events.length ? table(['At', 'Event', 'Details'], events.map((e) => [when(e.ts), e.event, details(e)]))
+      : element('p', {class: 'quiet'}, 'There are none.')];
+}
+
+// periods are the alarms of a stream, each from its begin to its end, which is null of
+// one that goes on. The first one may have begun before the range.
+function periods({alarms}) {
+  const out = [];
+  for (const {ts, state} of alarms) {
+    const open = out.length > 0 && out.at(-1).end === null;
+    if (state === 'alarm' && !open) out.push({begin: ts, end: null});
+    if (state !== 'alarm' && open) out.at(-1).end = ts;
+  }
+  return out;
 }
 
 async function stream(device, name, range) {
@@ -76,7 +100,9 @@ async function stream(device, name, range) {
   const count = series.buckets.reduce((n, b) => n + b.count, 0);
   const holes = series.gaps.filter((g) => g.state !== 'filled');
   const missing = holes.reduce((n, g) => n + g.count, 0);
-  const place = element('div', {class: 'chart', role: 'img', 'aria-label': `${name}: ${count} readings, ${missing} missing`});
+  const alarms = periods(series);
+  const place = element('div', {class: 'chart', role: 'img',
+    'aria-label': `${name}: ${count} readings, ${missing} missing, ${alarms.length} alarms`});
   return [element('h2', {}, `${device} / ${name}`),
     element('div', {class: 'ranges'}, ...Object.keys(ranges).map((r) => {
       const a = link(r, device, name, r);
@@ -85,7 +111,10 @@ async function stream(device, name, range) {
     })),
     count > 0 ? place : element('p', {}, 'There are no numbers in this range.'),
     element('p', {class: 'quiet'}, `${count} readings in buckets of ${duration(series.width / 1000)}; ${missing} missing or lost`
-      + ' (shaded). The band is minimum to maximum; a point is a bucket with late readings.'),
+      + ' (shaded). The band is minimum to maximum; a point is a bucket with late readings'
+      + `${alarms.length ? '; a bar at the top is an alarm' : ''}.`),
+    ...alarms.length ? [table(['Alarm began', 'Ended'], alarms.map((p) =>
+      [mark(when(p.begin), 'bad'), p.end === null ? mark('not yet', 'bad') : when(p.end)]))] : [],
     ...holes.length ? [table(['From', 'To', 'Readings', 'State', 'Why'],
       holes.map((g) => [when(g.begin), when(g.end), g.count, g.state, g.why]))] : [],
     ...count > 0 ? [() => draw(place, series)] : []];
@@ -116,9 +145,19 @@ function draw(place, series) {
     }
     u.ctx.restore();
   };
+  const alarms = (u) => {
+    u.ctx.save();
+    u.ctx.fillStyle = color('--bad');
+    for (const p of periods(series)) {
+      const [left, right] = [Math.max(p.begin, series.from), p.end ?? series.to].map((ms) => u.valToPos(ms / 1000, 'x', true));
+      if (p.begin >= series.from) u.ctx.fillRect(left, u.bbox.top, 2, u.bbox.height);
+      u.ctx.fillRect(left, u.bbox.top, Math.max(8, right - left), 8);
+    }
+    u.ctx.restore();
+  };
   const axis = {stroke: color('--quiet'), grid: {stroke: color('--edge')}, ticks: {stroke: color('--edge')}};
   chart = new uPlot({
-    width: place.clientWidth - 16, height: 360, legend: {live: true}, hooks: {drawClear: [shade]},
+    width: place.clientWidth - 16, height: 360, legend: {live: true}, hooks: {drawClear: [shade], draw: [alarms]},
     scales: {x: {range: [series.from / 1000, series.to / 1000]}},
     series: [{label: 'time'}, {label: 'minimum', points: {show: false}}, {label: 'maximum', points: {show: false}},
       {label: 'mean', stroke: color('--accent'), width: 2},
