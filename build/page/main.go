@@ -1,7 +1,7 @@
-// Command page proves the status page in a real browser and with a real
+// Command page proves the pages of the agent and the recorder in a real browser and with a real
 // Prometheus, and makes the pictures of docs/.
 //
-//	page -agent FILE [-chromium FILE] [-axe FILE] [-pictures FOLDER] [-only NAME]
+//	page -agent FILE -recorder FILE [-chromium FILE] [-axe FILE] [-pictures FOLDER] [-only NAME]
 //
 // It prints a line for each proof, and ends with status 1 if one failed.
 package main
@@ -26,6 +26,7 @@ var proofs = []proof{
 	{"check refuses the network without a token and TLS", (*prover).unsafe},
 	{"looks as it should, without findings of axe-core", (*prover).pictures},
 	{"live: a fault, an outage, a drain", (*prover).live},
+	{"the recorder: a day with an outage, before and after", (*prover).recorded},
 	{"by keyboard", (*prover).keyboard},
 	{"1,000 streams scroll", (*prover).thousand},
 	{"ten open pages cost little", (*prover).cost},
@@ -35,6 +36,7 @@ var proofs = []proof{
 // A prover is what the proofs share.
 type prover struct {
 	agent    string // the binary
+	recorder string // the recorder's binary
 	chromium string
 	axe      string // the file axe.min.js
 	folder   string // of the pictures; empty: none are kept
@@ -59,6 +61,7 @@ rules:
 func main() {
 	p := &prover{}
 	flag.StringVar(&p.agent, "agent", "", "the agent's binary")
+	flag.StringVar(&p.recorder, "recorder", "", "the recorder's binary")
 	flag.StringVar(&p.chromium, "chromium", "chromium", "the browser")
 	flag.StringVar(&p.axe, "axe", "", "axe-core's `file`")
 	flag.StringVar(&p.folder, "pictures", "", "keep pictures in this `folder`")

@@ -32,10 +32,10 @@ function duration(seconds) {
   return `${Math.round(seconds)} s`;
 }
 
-function table(head, rows) {
+function table(name, head, rows) {
   const line = (cell, cells) => element('tr', {}, ...cells.map((c) => element(cell, cell === 'th' ? {scope: 'col'} : {}, c)));
   // A wide table scrolls by itself, so it has to take the focus of a keyboard.
-  return element('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Table'},
+  return element('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': name},
     element('table', {}, element('thead', {}, line('th', head)), element('tbody', {}, ...rows.map((r) => line('td', r)))));
 }
 
@@ -55,7 +55,7 @@ async function fleet() {
     d.status.version || '–',
   ]);
   return [element('h2', {}, `Fleet: ${devices.length} ${devices.length === 1 ? 'node' : 'nodes'}`),
-    table(['Node', 'State', 'Since', 'Last reading', 'Backlog', 'Oldest unsent', 'Clock', 'Faults', 'Missing', 'Version'], rows)];
+    table('Nodes', ['Node', 'State', 'Since', 'Last reading', 'Backlog', 'Oldest unsent', 'Clock', 'Faults', 'Missing', 'Version'], rows)];
 }
 
 // details are the fields of an event that say more than its name.
@@ -74,9 +74,9 @@ async function node(device) {
     !last ? '–' : last.error ? mark(last.error, 'bad') : `${last.state ?? last.value ?? '–'} ${last.unit ?? ''}`,
     when(last && last.ts), last && last.late ? 'late' : '', last && last.clock || '',
   ]);
-  return [element('h2', {}, device), table(['Stream', 'Newest', 'Measured', 'Arrived', 'Clock'], rows),
+  return [element('h2', {}, device), table('Streams', ['Stream', 'Newest', 'Measured', 'Arrived', 'Clock'], rows),
     element('h2', {}, `Events of a week${more_events ? ', the newest' : ''}`),
-    events.length ? table(['At', 'Event', 'Details'], events.map((e) => [when(e.ts), e.event, details(e)]))
+    events.length ? table('Events', ['At', 'Event', 'Details'], events.map((e) => [when(e.ts), e.event, details(e)]))
       : element('p', {class: 'quiet'}, 'There are none.')];
 }
 
@@ -96,14 +96,16 @@ async function stream(device, name, range) {
   const to = Date.now();
   const from = to - (ranges[range] || ranges.day);
   const path = `/api/devices/${encodeURIComponent(device)}/streams/${encodeURIComponent(name)}`;
-  const series = await ask(`${path}?from=${from}&to=${to}&buckets=600`);
+  const [series, {streams}] = await Promise.all([ask(`${path}?from=${from}&to=${to}&buckets=600`),
+    ask(`/api/devices/${encodeURIComponent(device)}/streams`)]);
+  const unit = streams.find((s) => s.stream === name)?.last?.unit;
   const count = series.buckets.reduce((n, b) => n + b.count, 0);
   const holes = series.gaps.filter((g) => g.state !== 'filled');
   const missing = holes.reduce((n, g) => n + g.count, 0);
   const alarms = periods(series);
   const place = element('div', {class: 'chart', role: 'img',
     'aria-label': `${name}: ${count} readings, ${missing} missing, ${alarms.length} alarms`});
-  return [element('h2', {}, `${device} / ${name}`),
+  return [element('h2', {}, `${device} / ${name}${unit ? `, ${unit}` : ''}`),
     element('div', {class: 'ranges'}, ...Object.keys(ranges).map((r) => {
       const a = link(r, device, name, r);
       if (r === range) a.setAttribute('aria-current', 'true');
@@ -113,9 +115,9 @@ async function stream(device, name, range) {
     element('p', {class: 'quiet'}, `${count} readings in buckets of ${duration(series.width / 1000)}; ${missing} missing or lost`
       + ' (shaded). The band is minimum to maximum; a point is a bucket with late readings'
       + `${alarms.length ? '; a bar at the top is an alarm' : ''}.`),
-    ...alarms.length ? [table(['Alarm began', 'Ended'], alarms.map((p) =>
+    ...alarms.length ? [table('Alarms', ['Alarm began', 'Ended'], alarms.map((p) =>
       [mark(when(p.begin), 'bad'), p.end === null ? mark('not yet', 'bad') : when(p.end)]))] : [],
-    ...holes.length ? [table(['From', 'To', 'Readings', 'State', 'Why'],
+    ...holes.length ? [table('Gaps', ['From', 'To', 'Readings', 'State', 'Why'],
       holes.map((g) => [when(g.begin), when(g.end), g.count, g.state, g.why]))] : [],
     ...count > 0 ? [() => draw(place, series)] : []];
 }
@@ -163,7 +165,8 @@ function draw(place, series) {
       {label: 'mean', stroke: color('--accent'), width: 2},
       {label: 'late', stroke: color('--bad'), width: 0, paths: () => null, points: {show: true, size: 5}}],
     bands: [{series: [2, 1], fill: color('--accent') + '33'}],
-    axes: [axis, axis],
+    // The numbers beside the curve need as much room as the longest of them.
+    axes: [axis, {...axis, size: (u, texts) => 24 + 7 * Math.max(...(texts || ['']).map((t) => String(t ?? '').length))}],
   }, columns(series), place);
 }
 
