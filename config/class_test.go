@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/uplink/homeassistant"
 )
 
@@ -12,8 +14,8 @@ import (
 // the total and the rate have classes that go with their units.
 func TestAMeterTakesItsClass(t *testing.T) {
 	for class, units := range map[string][]string{
-		"precipitation": {"mm", "in"}, "water": {"L", "m³"}, "gas": {"m³"}, "volume": {"L", "m³"},
-		"energy": {"Wh", "kWh", "MWh"},
+		"precipitation": {"mm", "in"}, "water": {"L", "m³"}, "gas": {"L", "m³"}, "volume": {"L", "m³"},
+		"energy": {"Wh", "kWh", "MWh"}, "reactive_energy": {"varh", "kvarh"},
 	} {
 		for _, unit := range units {
 			text := fmt.Sprintf("client_id: c\nmqtt: {server: mqtt://b}\nhome_assistant: {discovery: true}\n"+
@@ -69,6 +71,35 @@ func TestASuggestedSizeIsTaken(t *testing.T) {
 		if _, err := parse("f", []byte("mqtt: {server: mqtt://b}\nqueue: {max_size: "+suggestion+"}"+oneDoor),
 			testCatalog); err != nil {
 			t.Errorf("%s suggests %s: %v", number, suggestion, err)
+		}
+	}
+}
+
+// TestDriversAndHomeAssistantHaveTheSameClasses compares the lists of classes that there are:
+// those that a contact takes are Home Assistant's, and those that the kinds have by
+// themselves are taken by it with their units. The rest of the file goes through
+// homeassistant.ClassProblem already.
+func TestDriversAndHomeAssistantHaveTheSameClasses(t *testing.T) {
+	const file = "client_id: c\nmqtt: {server: mqtt://b}\nsensors: {d: {kind: contact, gpio: 17, class: nothing}}"
+	_, err := Parse("f", []byte(file))
+	_, ours, found := strings.Cut(fmt.Sprint(err), "Home Assistant knows ")
+	two := sensors.Stream{Quantity: sensors.Quantity{Class: "nothing", States: []string{"a", "b"}}}
+	_, theirs, has := strings.Cut(homeassistant.ClassProblem(two), "; it has ")
+	if !found || !has || ours != theirs || strings.Count(ours, ", ") < 20 {
+		t.Errorf("a contact takes %q\nHome Assistant has %q", ours, theirs)
+	}
+	for class := range strings.SplitSeq(ours, ", ") {
+		cfg, err := Parse("f", []byte(strings.Replace(file, "nothing", class, 1)))
+		if err != nil || homeassistant.ClassProblem(cfg.Uplink.Streams[0]) != "" {
+			t.Errorf("%s: %v", class, err)
+		}
+	}
+	for _, kind := range drivers.Kinds() {
+		opts, _ := drivers.New(kind)
+		for _, q := range opts.Quantities() {
+			if problem := homeassistant.ClassProblem(sensors.Stream{Quantity: q}); problem != "" {
+				t.Errorf("%s: %s", kind, problem)
+			}
 		}
 	}
 }

@@ -48,9 +48,11 @@ var meters = map[string]struct {
 }{
 	"precipitation": {map[string]string{"mm": "mm/h", "in": "in/h"}, "precipitation_intensity"},
 	"water":         {volumes, "volume_flow_rate"},
-	"gas":           {map[string]string{"m³": "m³/h"}, "volume_flow_rate"},
+	"gas":           {volumes, "volume_flow_rate"},
 	"volume":        {volumes, "volume_flow_rate"},
 	"energy":        {map[string]string{"Wh": "W", "kWh": "kW", "MWh": "MW"}, "power"},
+
+	"reactive_energy": {map[string]string{"varh": "var", "kvarh": "kvar"}, "reactive_power"},
 }
 
 // volumes are the units of a volume that Home Assistant also has a flow of.

@@ -4,7 +4,7 @@
 // It publishes nothing itself; package uplink does.
 //
 // The messages follow https://www.home-assistant.io/integrations/mqtt/, of Home
-// Assistant 2025.5: device discovery needs 2024.11 or later.
+// Assistant 2026.9: device discovery needs 2024.11 or later.
 //
 // # Concurrency
 //
