@@ -73,7 +73,7 @@ func (c comments) section(out *strings.Builder, kind string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n### %s\n\n%s. Follows %s.\n%s\n", kind, upper(about.Part), about.Source, paceText(o))
+	fmt.Fprintf(out, "\n### %s\n\n%s. Follows %s.\n%s\n", kind, upper(about.Part), about.Source, paceText(kind, o))
 	quantities(out, kind, o.Quantities())
 	if len(all) == 0 {
 		fmt.Fprintf(out, "\nIt has no options of its own.\n")
@@ -86,7 +86,10 @@ func (c comments) section(out *strings.Builder, kind string) error {
 	return nil
 }
 
-func paceText(o drivers.Options) string {
+func paceText(kind string, o drivers.Options) string {
+	if kind == "lines" {
+		return "Reports when a line comes; a `command` with `every` is run that often."
+	}
 	if pace := o.Pace(); pace > 0 {
 		return fmt.Sprintf("Measures every %s unless `every` says otherwise.", clock.FormatDuration(pace))
 	}

@@ -53,7 +53,8 @@ var kinds = withFamilies(sysfs.Kinds, map[string]Kind{
 	"htu21d": driver.NewKind(newHTU21D, "TE HTU21D, Sensirion SHT20, SHT21, SHT25: humidity and temperature",
 		"HPC199_5 HTU21D(F), SHT21 version 4"),
 	"ina219": driver.NewKind(newINA219, "TI INA219: voltage, current and power", "SBOS448"),
-	"lines": driver.NewKind(newLines, "anything that writes lines: into a named pipe, or as a command that is kept running",
+	"lines": driver.NewKind(newLines, "anything that writes lines: into a named pipe, or as a command that is kept running "+
+		"or run again and again",
 		"contract"),
 	"lm75":     driver.NewKind(newLM75, "National LM75 and compatibles (LM75A, LM75B, DS75, TMP75): temperature", "SNOS808"),
 	"mcp23017": driver.NewKind(newMCP23017, "Microchip MCP23017: a contact on one of its 16 pins", "DS20001952C"),

@@ -13,13 +13,16 @@ import (
 )
 
 // linesOptions are the options of kind lines: whatever writes lines, into a
-// named pipe or from a command that is kept running. A line is a number, a word
-// of states, or a flat JSON object with a value for each quantity.
+// named pipe, from a command that is kept running, or from one that is run each `every`. A
+// line is a number, a word of states, or a flat JSON object with a value for each quantity.
 type linesOptions struct {
 	// a named pipe (mkfifo) that something else writes to: /run/tank
 	File string `yaml:"file"`
 	// the program and its arguments: it is kept running and writes to its standard output
 	Command []string `yaml:"command"`
+	// the command is run that often instead, one run at a time, and has to write its lines and
+	// end within 7s: 1s or more
+	Every time.Duration `yaml:"every"`
 	// what a line tells
 	Quantity string `yaml:"quantity"`
 	// as Home Assistant writes it
@@ -70,7 +73,28 @@ func (o *linesOptions) Check() []Problem {
 	if o.Silence != 0 && o.Silence < time.Second {
 		problems = append(problems, problem("silence", "%v is shorter than 1s", o.Silence))
 	}
-	return problems
+	return append(problems, o.checkEvery()...)
+}
+
+// minEvery bounds what starting a program costs: some 20 ms of a Pi Zero's processor.
+const minEvery = time.Second
+
+// checkEvery checks what only a command can have that is run again and again.
+func (o *linesOptions) checkEvery() []Problem {
+	switch {
+	case o.Every == 0:
+		return nil
+	case o.File != "":
+		return []Problem{problem("every", "is for a command that is run again and again: "+
+			"leave it out, a line in a pipe comes when it comes")}
+	case o.Every < minEvery:
+		return []Problem{problem("every", "%v is shorter than 1s: leave every out, and let the program go on and "+
+			"write a line for each value", o.Every)}
+	case o.Silence != 0:
+		return []Problem{problem("silence", "is for a program that is kept running: leave it out, a run without a "+
+			"line is a failure")}
+	}
+	return nil
 }
 
 // checkSource checks where the lines come from. It does not look whether the pipe or the
@@ -113,8 +137,9 @@ func (o *linesOptions) checkQuantity(q sensors.Quantity) (problems []Problem) {
 	return problems
 }
 
-// Pace is 0: a line comes when it comes.
-func (o *linesOptions) Pace() time.Duration { return 0 }
+// Pace is that of a command which is run again and again; else it is 0, as a line comes when
+// it comes.
+func (o *linesOptions) Pace() time.Duration { return o.Every }
 
 // RunsCommand reports whether the agent runs a program for the sensor.
 func (o *linesOptions) RunsCommand() bool { return len(o.Command) > 0 }
@@ -140,8 +165,12 @@ func (o *linesOptions) Quantities() []sensors.Quantity {
 	return all
 }
 
-// Open starts the program, or opens the pipe, without waiting for a line.
+// Open starts the program, or opens the pipe, without waiting for a line. With every it starts
+// nothing.
 func (o *linesOptions) Open(context.Context, *Hardware) (sensors.Sensor, error) {
+	if o.Every > 0 {
+		return lines.OpenRuns(o.Command, o.Quantities()), nil
+	}
 	return lines.Open(lines.Options{File: o.File, Command: o.Command, Quantities: o.Quantities(),
 		MaxPerSecond: o.Most, Silence: o.Silence})
 }

@@ -20,9 +20,32 @@ func TestLinesOptionsSayWhatIsWrong(t *testing.T) {
 		"states have none":            {Most: 1, File: "/run/x", Unit: "%", States: []string{"off", "on"}},
 		"0 is not between 1 and 1000": {File: "/run/x"},
 		"1ms is shorter than 1s":      {Most: 1, File: "/run/x", Silence: time.Millisecond},
+		"leave it out, a line in a":   {Most: 1, File: "/run/x", Every: time.Minute},
+		"999ms is shorter than 1s":    {Most: 1, Command: []string{"x"}, Every: 999 * time.Millisecond},
+		"a run without a line":        {Most: 1, Command: []string{"x"}, Every: time.Second, Silence: time.Second},
 	} {
 		if p := o.Check(); len(p) != 1 || !strings.Contains(p[0].Text, want) {
 			t.Errorf("%+v: %v, want %q", o, p, want)
 		}
+	}
+}
+
+// A command with every is paced and measures once for each read; without, it is kept running.
+func TestACommandWithEveryIsRunForEachMeasurement(t *testing.T) {
+	o := &linesOptions{Most: 10, Command: []string{"/bin/echo", "4"}, Every: 30 * time.Second}
+	if p := o.Check(); p != nil || o.Pace() != 30*time.Second || !o.RunsCommand() {
+		t.Error(p, o.Pace())
+	}
+	s, err := o.Open(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if got := next(t, s); got.Value != 4 || got.Quantity != "value" || got.Err != nil {
+			t.Errorf("%+v", got)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

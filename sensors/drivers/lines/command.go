@@ -123,22 +123,33 @@ func (c *command) ended(ctx context.Context) error {
 	return c.status()
 }
 
-// status is how the program ended, with the last line of its standard error.
+// status is how a program ended that is to be kept running: one that ends without a fault is
+// a fault all the same.
 func (c *command) status() error {
+	if err := c.failure(); err != nil {
+		return err
+	}
+	return c.says("ended (status 0), and has to go on")
+}
+
+// failure is how the program ended, with the last line of its standard error; nil if it ended
+// with status 0.
+func (c *command) failure() error {
 	c.drainStderr()
-	how := "ended"
 	if err := c.end(); err != nil {
 		return err
 	}
 	switch w := c.cmd.ProcessState.Sys().(syscall.WaitStatus); {
 	case w.Signaled():
-		how = "was ended by signal: " + w.Signal().String()
-	// A program that ends without a fault is one all the same: it is to be kept running.
-	case w.ExitStatus() == 0:
-		how = "ended (status 0), and has to go on"
-	default:
-		how = fmt.Sprintf("ended with status %d", w.ExitStatus())
+		return c.says("was ended by signal: " + w.Signal().String())
+	case w.ExitStatus() != 0:
+		return c.says(fmt.Sprintf("ended with status %d", w.ExitStatus()))
 	}
+	return nil
+}
+
+// says is an error of the program with the last line of its standard error.
+func (c *command) says(how string) error {
 	if last := c.lastStderrLine(); last != "" {
 		how += ": " + last
 	}

@@ -1,6 +1,6 @@
 // Package lines reads measurements that another program writes as lines: into a
-// named pipe, or to the standard output of a command that is kept running. A line
-// is a number, a word of states, or a flat JSON object with a value for each
+// named pipe, or to the standard output of a command that is kept running or is run for each
+// measurement. A line is a number, a word of states, or a flat JSON object with a value for each
 // quantity.
 package lines
 
