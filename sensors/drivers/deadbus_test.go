@@ -41,6 +41,7 @@ func living() map[string]struct {
 		"bh1750":   {newBH1750(), bh1750Ops(0x83, 0x90)},
 		"bme280":   {newBME280(), bmeOps(0x60, bmxRaw)},
 		"bmp280":   {newBMP280(), bmpOps(0x58, bmxRaw[:6])},
+		"bmp390":   {newBMP390(), bmp3Ops(0x60, bmp3Raw)},
 		"ina219":   {newINA219(), ina219Ops(inaVolt(12), 10000, 10239)},
 		"lm75":     {newLM75(), lm75Ops(0x08, 0x19, 0)},
 		"mcp23017": {pinB3(), mcpOps(8, 8)},

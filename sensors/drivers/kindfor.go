@@ -7,7 +7,7 @@ import "strings"
 var otherWords = map[string]string{
 	"am2315": "iio", "am2320": "iio", "am2301": "dht", "dht21": "dht",
 	"1-wire": "w1", "1wire": "w1", "onewire": "w1", "ds18x20": "w1",
-	"bme680": "iio", "bme688": "iio", "bmp085": "iio", "bmp180": "iio", "bmp388": "iio",
+	"bme680": "iio", "bme688": "iio", "bmp085": "iio", "bmp180": "iio",
 	"mcp3004": "iio", "mcp3008": "iio", "mcp3208": "iio", "mcp3421": "iio",
 	"tsl2561": "iio", "tsl2591": "iio", "veml7700": "iio", "vl53l0x": "iio",
 	"sht85": "sht3x", "sht2x": "htu21d", "si7013": "si7021", "si7020": "si7021",

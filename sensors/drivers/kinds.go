@@ -48,6 +48,8 @@ var kinds = withFamilies(sysfs.Kinds, map[string]Kind{
 	"bh1750":  driver.NewKind(newBH1750, "Rohm BH1750FVI: illuminance", "BH1750FVI Technical Note 11046EDT01"),
 	"bme280":  driver.NewKind(newBME280, "Bosch BME280: humidity, temperature and pressure", "BST-BME280-DS002"),
 	"bmp280":  driver.NewKind(newBMP280, "Bosch BMP280: temperature and pressure", "BST-BMP280-DS001"),
+	"bmp390": driver.NewKind(newBMP390, "Bosch BMP390 and BMP388: temperature and pressure",
+		"BST-BMP390-DS002, BST-BMP388-DS001"),
 	"contact": driver.NewKind(newContact, "a switch, a reed or a detector on a GPIO line", "linux/gpio.h"),
 	"hdc302x": driver.NewKind(newHDC302x, "Texas Instruments HDC3020, HDC3021, HDC3022: humidity and temperature", "SNAS778D"),
 	"htu21d": driver.NewKind(newHTU21D, "TE HTU21D, Sensirion SHT20, SHT21, SHT25: humidity and temperature",

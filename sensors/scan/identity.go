@@ -29,7 +29,7 @@ type identityRegister struct {
 
 var identityRegisters = []identityRegister{
 	{0x18, 0x1f, []string{"mcp9808"}, askMCP9808},
-	{0x76, 0x77, []string{"bme280", "bmp280"}, askBosch},
+	{0x76, 0x77, []string{"bme280", "bmp280", "bmp390"}, askBosch},
 }
 
 // identify narrows down what a part may be, where its registers say so. A part
@@ -69,9 +69,24 @@ func askBosch(bus registerBus, addr uint16) (says, kind string, err error) {
 	}
 	part, kind := drivers.BoschPart(id[0])
 	if part == "" {
-		return "", "", nil
+		return askBMP3(bus, addr)
 	}
 	return fmt.Sprintf("%s (chip id 0x%02x)", part, id[0]), kind, nil
+}
+
+// askBMP3 reads the chip id of a BMP390 or BMP388, which is in another register
+// (BST-BMP390-DS002 4.3.1). To an MS5611, which can be at these addresses too, the number is
+// the command that reads its converter, and changes nothing.
+func askBMP3(bus registerBus, addr uint16) (says, kind string, err error) {
+	var id [1]byte
+	if err := bus.Tx(addr, []byte{0x00}, id[:]); err != nil {
+		return "", "", err
+	}
+	part := drivers.BMP3Part(id[0])
+	if part == "" {
+		return "", "", nil
+	}
+	return fmt.Sprintf("%s (chip id 0x%02x)", part, id[0]), "bmp390", nil
 }
 
 // askMCP9808 reads the manufacturer's id and the device's (DS25095A 5.1.5, 5.1.6).

@@ -65,7 +65,7 @@ func registers(values map[byte]string) *i2cfake.Bus {
 }
 
 func TestRegisterNarrowsWhatAPartMayBe(t *testing.T) {
-	climate := []string{"bme280", "bmp280", "other"}
+	climate := []string{"bme280", "bmp280", "bmp390", "other"}
 	for _, c := range []struct {
 		addr uint16
 		regs map[byte]string
@@ -77,6 +77,8 @@ func TestRegisterNarrowsWhatAPartMayBe(t *testing.T) {
 		{0x77, map[byte]string{0xd0: "\x61"}, "BME680 or BME688 (chip id 0x61)", ""},
 		{0x77, map[byte]string{0xd0: "\x55"}, "BMP085 or BMP180 (chip id 0x55)", ""},
 		{0x77, map[byte]string{0xd0: "\x00"}, "", "other"},
+		{0x76, map[byte]string{0xd0: "\x00", 0x00: "\x60"}, "BMP390 (chip id 0x60)", "bmp390"},
+		{0x77, map[byte]string{0xd0: "\x00", 0x00: "\x50"}, "BMP388 (chip id 0x50)", "bmp390"},
 		{0x77, map[byte]string{0xd0: "\xff"}, "", "other"},
 		{0x77, map[byte]string{0xd0: "\xd0"}, "a multiplexer?", ""},
 		{0x18, map[byte]string{6: "\x00\x54", 7: "\x04\x00"}, "MCP9808 (manufacturer 0x0054, device 0x04)", "mcp9808"},
