@@ -27,6 +27,7 @@ type Options struct {
 	Drain    Drain
 
 	Topics  payload.Patterns
+	Formats payload.Formats
 	Streams []sensors.Stream
 
 	HomeAssistant HomeAssistant

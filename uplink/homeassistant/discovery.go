@@ -66,6 +66,7 @@ type Device struct {
 	Version   string // of the agent
 	Hardware  string // the board's own name; empty: unknown
 	Topics    payload.Topics
+	Formats   payload.Formats
 	Streams   []sensors.Stream
 	Heartbeat time.Duration // between two messages on agent/health; 0: the diagnostics never expire
 

@@ -46,6 +46,9 @@ func (d Device) entity(s sensors.Stream) component {
 	if d.Alarm != nil && s.Name == AlarmStream {
 		d.Alarm.alarm(&c)
 	}
+	if d.Formats.Of(s.Name).IsPlain() {
+		c.plain(s)
+	}
 	c.DefaultEntityID = entityID(c.Platform, d.ClientID, s.Name)
 	return c
 }

@@ -129,12 +129,16 @@ func (d Device) extras() map[string]component {
 		called[s.Name] = s.Title
 	}
 	for name, o := range d.Outputs {
-		all[faultOf(name)] = component{
+		fault := component{
 			Platform: platformBinary, Name: cmp.Or(called[name], title(name)) + " fault", UniqueID: d.ClientID + "/" + name + "/fault",
 			EntityCategory: "diagnostic", DeviceClass: "problem",
 			DefaultEntityID: entityID(platformBinary, d.ClientID, name+"_fault"), StateTopic: d.Topics.State(name),
 			ValueTemplate: "{{ 'ON' if value_json is defined and value_json.value is none else 'OFF' }}",
 		}
+		if d.Formats.Of(name).IsPlain() {
+			fault.ValueTemplate = plainFault
+		}
+		all[faultOf(name)] = fault
 		if o.Command != "" {
 			all[orderName] = d.lastOrder()
 		}
