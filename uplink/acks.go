@@ -22,9 +22,10 @@ type acks struct {
 	retries *retries
 	history *history
 
-	lanes [2]fifo[outcome] // by sensors.Priority
-	kept  fifo[outcome]    // what was rejected once and sent again: in no order
-	batch []queue.Item     // for one call of Ack
+	lanes  [2]fifo[outcome] // by sensors.Priority
+	kept   fifo[outcome]    // what was rejected once and sent again: in no order
+	batch  []queue.Item     // for one call of Ack
+	unsent int              // of batch, what was not sent
 }
 
 // An outcome is what became of an item.
@@ -32,6 +33,7 @@ type outcome struct {
 	item   queue.Item
 	sent   time.Time
 	reject bool // it was not sent: the broker does not take it
+	late   bool // it was not sent: see Link.tooLate
 }
 
 func (k *acks) push(o *outcome) {
@@ -68,7 +70,7 @@ func (k *acks) waits(stream string) bool {
 func (k *acks) latest(stream string) *queue.Item {
 	for l := range k.lanes {
 		for i := k.lanes[l].len() - 1; i >= 0; i-- {
-			if o := k.lanes[l].at(i); o.item.Stream == stream && !o.reject {
+			if o := k.lanes[l].at(i); o.item.Stream == stream && !o.reject && !o.late {
 				return &o.item
 			}
 		}
@@ -78,7 +80,7 @@ func (k *acks) latest(stream string) *queue.Item {
 
 // forget drops all that waits: it stays in the backlog.
 func (k *acks) forget() {
-	k.lanes, k.kept, k.batch = [2]fifo[outcome]{}, fifo[outcome]{}, k.batch[:0]
+	k.lanes, k.kept, k.batch, k.unsent = [2]fifo[outcome]{}, fifo[outcome]{}, k.batch[:0], 0
 }
 
 // flushDecided tells the backlog what has arrived, and what the broker rejects.
@@ -96,6 +98,8 @@ func (k *acks) release(list *fifo[outcome]) error {
 	for list.len() > 0 {
 		o := list.front()
 		switch held := k.link.rejects.held[o.item.Stream] != nil; {
+		case o.late: // it counts as delivered, whatever becomes of its stream
+			k.skip(&o.item)
 		case o.item.IsRejected():
 			if !k.retries.releaseKept(o) {
 				return nil
@@ -129,14 +133,20 @@ func (k *acks) probeHead(o *outcome) {
 	}
 }
 
+// skip lets the backlog remove a reading that was not sent.
+func (k *acks) skip(it *queue.Item) {
+	k.link.skips.add(it, k.link.opt.Clock.Resolve(it.At).Unix)
+	k.batch, k.unsent = append(k.batch, *it), k.unsent+1
+}
+
 func (k *acks) flush() error {
 	if len(k.batch) == 0 {
 		return nil
 	}
 	err := k.link.backlog.Ack(k.batch)
-	k.link.board.delivered(len(k.batch))
+	k.link.board.delivered(len(k.batch)-k.unsent, k.unsent)
 	clear(k.batch)
-	k.batch = k.batch[:0]
+	k.batch, k.unsent = k.batch[:0], 0
 	return err
 }
 

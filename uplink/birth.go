@@ -53,6 +53,7 @@ type birthStream struct {
 	Unit     string                 `json:"unit"`
 	Class    string                 `json:"class"`
 	Priority string                 `json:"priority"`
+	Payload  string                 `json:"payload,omitempty"`  // plain; absent: JSON
 	Platform homeassistant.Platform `json:"platform,omitempty"` // of its entity in Home Assistant
 }
 
@@ -63,7 +64,11 @@ func birthOf(o Options) birth {
 		b.Topics = (*birthTopics)(&o.Topics)
 	}
 	for _, s := range o.Streams {
-		b.Streams[s.Name] = birthStream{Kind: s.Kind, Unit: s.Unit, Class: s.Class, Priority: s.Priority.String()}
+		st := birthStream{Kind: s.Kind, Unit: s.Unit, Class: s.Class, Priority: s.Priority.String()}
+		if o.Formats.Of(s.Name).IsPlain() {
+			st.Payload = "plain"
+		}
+		b.Streams[s.Name] = st
 	}
 	if !o.HomeAssistant.Discovery {
 		return b

@@ -39,6 +39,7 @@ func newHistory(l *Link, out *outgoing) *history {
 type candidate struct {
 	item     *queue.Item // nil: there is none
 	rejected bool        // the broker does not take it
+	late     bool        // it is not sent: see Link.tooLate
 	alarm    bool
 	routine  bool // and it may go now, for all but the window
 }
@@ -51,22 +52,27 @@ func (h *history) chooseNext() step {
 	c := candidate{item: h.peek()}
 	if it := c.item; it != nil {
 		c.rejected = h.link.rejects.isRejected(it)
-		c.alarm = !c.rejected && it.Priority == sensors.Alarm
-		c.routine = !c.rejected && !c.alarm && h.canary.routineAllowed(h.acks.len()) && h.link.mayGo(it) &&
+		c.late = !c.rejected && h.link.tooLate(it)
+		c.alarm = !c.rejected && !c.late && it.Priority == sensors.Alarm
+		c.routine = !c.rejected && !c.late && !c.alarm && h.canary.routineAllowed(h.acks.len()) && h.link.mayGo(it) &&
 			!h.acks.full(it.Priority)
 	}
 	h.next = c
 	return stepNone
 }
 
-// divertRejected takes an item out of the way that the broker does not take.
-func (h *history) divertRejected() step {
-	it := h.next.item
+// divertUnsent takes an item out of the way that is not sent: the broker does not take
+// it, or it is too late for its format.
+func (h *history) divertUnsent() step {
+	it, kind := h.next.item, kindDiverted
+	if h.next.late {
+		kind = kindLate
+	}
 	switch {
-	case !h.next.rejected:
+	case !h.next.rejected && !h.next.late:
 		return stepNone
 	case h.canary.acksProven() && h.out.inflight.len() < 2*h.out.window.max:
-		h.divert(it)
+		h.divert(it, kind)
 		return stepSent
 	case h.canary.held != "": // it is sent when the others are
 		h.pass()
@@ -85,7 +91,7 @@ func (h *history) sendAlarm() step {
 
 // sendItemOfAnyLane sends an item, if there is one that the broker takes.
 func (h *history) sendItemOfAnyLane() bool {
-	if h.next.item == nil || h.next.rejected {
+	if h.next.item == nil || h.next.rejected || h.next.late {
 		return false
 	}
 	h.sendItem(h.next.item)
@@ -192,11 +198,28 @@ func (h *history) sendState(busy bool) bool {
 	return true
 }
 
-// divert takes a rejected item out of the way, once all before it are
-// acknowledged: it lines up with what is in flight.
-func (h *history) divert(it *queue.Item) {
-	h.out.track(&sentMessage{Token: arrived{}, kind: kindDiverted, item: *it})
+// divert takes an item out of the way, once all before it are acknowledged: it lines
+// up with what is in flight.
+func (h *history) divert(it *queue.Item, kind kind) {
+	h.out.track(&sentMessage{Token: arrived{}, kind: kind, item: *it})
 	h.pass()
+}
+
+// skipping says that a reading that is too late is on its way out of the backlog.
+func (h *history) skipping() bool {
+	for i := range h.out.inflight.len() {
+		if h.out.inflight.at(i).kind == kindLate {
+			return true
+		}
+	}
+	for _, lane := range h.acks.lists() {
+		for i := range lane.len() {
+			if lane.at(i).late {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (h *history) sendItem(it *queue.Item) {
@@ -212,7 +235,11 @@ func (h *history) sendItem(it *queue.Item) {
 
 // message is an item as it is published. The payload is good until the next call.
 func (h *history) message(it *queue.Item) mqtt.Message {
-	h.payload = payload.Append(h.payload[:0], *it, h.link.historical(it))
+	if it.Event == "" && h.link.opt.Formats.Of(it.Stream).IsPlain() {
+		h.payload = payload.AppendPlain(h.payload[:0], &it.Reading)
+	} else {
+		h.payload = payload.Append(h.payload[:0], *it, h.link.historical(it))
+	}
 	return mqtt.Message{Topic: h.link.topics.History(it.Stream), Payload: h.payload}
 }
 

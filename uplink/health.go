@@ -62,6 +62,7 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 		Held    string   `json:"held,omitempty"`    // why the backlog does not go out
 		Aside   int      `json:"aside,omitempty"`   // what the broker refuses
 		Refused []string `json:"refused,omitempty"` // streams of which it takes nothing
+		Skipped uint64   `json:"skipped,omitempty"` // readings too late for plain payloads, since the start
 
 		Problems []string `json:"problems,omitempty"` // what the checks at the start of the agent found
 
@@ -73,7 +74,7 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 		Commands string `json:"commands,omitempty"` // why no orders come: denied, no key
 	}{now.Unix, q.Backlog, int64(l.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written,
 		h.canary.held,
-		q.Rejected, refused, problems, h.probes.unproven(), deferred, short, l.orders.health()})
+		q.Rejected, refused, l.Status().Skipped, problems, h.probes.unproven(), deferred, short, l.orders.health()})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}

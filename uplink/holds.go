@@ -88,6 +88,10 @@ func (t *retries) sendKept(stream string, h *hold) bool {
 	case err != nil:
 		t.link.log.Error("what is kept of a stream cannot be read", "stream", stream, "err", err, "retry_in", holdRetry)
 		h.next = time.Now().Add(holdRetry)
+	case it != nil && h.open && t.link.tooLate(it):
+		h.peeked = h.peeked[1:]
+		t.out.track(&sentMessage{Token: arrived{}, kind: kindLate, item: *it})
+		return true
 	case it != nil && it.Priority != sensors.Alarm && !t.link.mayGo(it):
 		return false
 	case it != nil:
@@ -136,7 +140,7 @@ func (t *retries) nextKept(stream string, h *hold) (*queue.Item, error) {
 // before it: it may still be rejected, or come back from there.
 func (t *retries) underWay(stream string) bool {
 	for i := range t.out.inflight.len() {
-		if f := t.out.inflight.at(i); (f.kind == kindRetry || f.kind == kindDiverted) && f.item.Stream == stream {
+		if f := t.out.inflight.at(i); (f.kind == kindRetry || f.kind == kindDiverted || f.kind == kindLate) && f.item.Stream == stream {
 			return true
 		}
 	}

@@ -84,6 +84,7 @@ type Link struct {
 	notices   noticeMemory
 	announced announceMemory
 	journal   linkLog
+	skips     skips
 }
 
 // New returns a link that drains backlog; Run starts it.
@@ -127,9 +128,14 @@ func (l *Link) status(word string) mqtt.Message {
 // state is the retained message with the latest reading of a stream. It is never
 // historical.
 func (l *Link) state(r sensors.Reading) mqtt.Message {
+	m := mqtt.Message{Topic: l.topics.State(r.Stream), Retain: true}
+	if l.opt.Formats.Of(r.Stream).IsPlain() {
+		m.Payload = payload.AppendPlain(nil, &r)
+		return m
+	}
 	r.At = l.opt.Clock.Resolve(r.At)
-	return mqtt.Message{Topic: l.topics.State(r.Stream), Payload: payload.AppendReading(nil, r, l.opt.Boot, false),
-		Retain: true}
+	m.Payload = payload.AppendReading(nil, r, l.opt.Boot, false)
+	return m
 }
 
 const (
@@ -200,6 +206,7 @@ func (l *Link) Run(ctx context.Context) error {
 		l.pause(ctx, wait, alone)
 		l.board.retries(time.Time{})
 	}
+	l.skips.report(l)
 	l.opt.Progress(0)
 	return ctx.Err()
 }

@@ -66,7 +66,7 @@ func (s *session) sendOrder() []func() step {
 		},
 		func() step { return stepIf(t.trying && t.tryAlone()) },
 		h.chooseNext,
-		h.divertRejected,
+		h.divertUnsent,
 		func() step {
 			if n.beginsWithSuspect() {
 				return stepOnly(n.sendSuspect())

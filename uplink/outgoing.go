@@ -54,6 +54,7 @@ const (
 	kindOnce         // at QoS 0: that it is sent says nothing about the link
 	kindSubscription // SUBSCRIBE to one topic
 	kindDiverted     // an item of the history that is rejected: it is not sent
+	kindLate         // a reading that is too late for its format: it is not sent either
 	kindRetry        // an item that was rejected, sent once more
 	kindProbe        // a reading that is sent a second time, so that it comes back
 )

@@ -240,6 +240,9 @@ func (p *prober) probeAgain(stream string, st *streamProof) {
 	}
 	it := queue.Item{Reading: r, Boot: p.link.opt.Boot}
 	it.At = p.link.opt.Clock.Resolve(it.At)
+	if p.link.tooLate(&it) {
+		return
+	}
 	p.send(stream, p.history.message(&it), sentMessage{kind: kindProbe, item: it}, false)
 }
 

@@ -182,6 +182,10 @@ func (t *retries) tryAlone() bool {
 			t.endRound()
 		}
 		return false
+	case it.Declared() && t.link.tooLate(it):
+		t.out.track(&sentMessage{Token: arrived{}, kind: kindLate, item: *it})
+		t.cursor.Advance(*it)
+		return true
 	case t.out.inflight.len() > 0:
 		t.trying = true // what is in flight lands, and then it goes
 		return false

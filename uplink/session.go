@@ -165,6 +165,8 @@ func (s *session) completed(f *sentMessage) error {
 		return s.subscribed(f)
 	case f.kind == kindDiverted:
 		s.acks.push(&outcome{item: f.item, reject: true})
+	case f.kind == kindLate:
+		s.acks.push(&outcome{item: f.item, late: true})
 	case err != nil:
 		return s.out.lost(err)
 	case f.kind == kindOnce:
@@ -254,7 +256,11 @@ func (s *session) ack() error {
 	if err := s.probes.check(); err != nil {
 		return err
 	}
-	return s.acks.flushDecided()
+	if err := s.acks.flushDecided(); err != nil {
+		return err
+	}
+	s.link.skips.reportDue(s.history)
+	return nil
 }
 
 // due is when something has to be done even if nothing happens.

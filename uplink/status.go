@@ -20,6 +20,7 @@ type Status struct {
 	RoundTrip   time.Duration // from the last message acknowledged; 0: there is none in this connection
 	Held        string        // why the backlog does not go out although we are connected; empty: it goes out
 	Delivered   uint64        // readings and events that were acknowledged since the start
+	Skipped     uint64        // readings that came too late for their format and were not sent, since the start
 	Rate        float64       // of them per second, over the last seconds
 	Produced    float64       // routine readings of this node per second, over half a minute
 	NoOrders    string        // why orders do not come; empty: they may, or none are taken
@@ -88,11 +89,13 @@ func (b *statusBoard) refusesOrders(why string) {
 // acked notes how long a message took until it was acknowledged.
 func (b *statusBoard) acked(trip time.Duration) { b.trip.Store(int64(trip)) }
 
-// delivered notes that readings and events left the backlog.
-func (b *statusBoard) delivered(n int) {
+// delivered notes that readings and events left the backlog: n were sent, and skipped
+// were not.
+func (b *statusBoard) delivered(n, skipped int) {
 	b.rate.add(time.Now(), n)
 	b.mu.Lock()
 	b.now.Delivered += uint64(n)
+	b.now.Skipped += uint64(skipped)
 	b.mu.Unlock()
 }
 

@@ -116,8 +116,12 @@ func (p *statusPage) facts() {
 	if q.Dropped+q.Missing > 0 {
 		colour = red
 	}
-	p.fact("delivered", colour, "%d since the start; %d dropped, %d missing, %d set aside",
-		q.Delivered, q.Dropped, q.Missing, q.Aside)
+	late := ""
+	if q.Skipped > 0 {
+		late = fmt.Sprintf(", %d too late for a plain payload", q.Skipped)
+	}
+	p.fact("delivered", colour, "%d since the start; %d dropped, %d missing, %d set aside%s",
+		q.Delivered, q.Dropped, q.Missing, q.Aside, late)
 	p.fact("disk", "", "%s written today in %d commits", sizeText(q.WrittenToday), q.CommitsToday)
 	source := p.Clock.Source
 	if source == "" {

@@ -143,6 +143,8 @@ func (e *exposition) queue(q status.Queue) {
 	e.gauge("holdfast_aside_readings", "readings", "Readings and events that the broker refuses.", float64(q.Aside))
 	e.counter("holdfast_delivered_readings", "readings",
 		"Readings and events that were acknowledged.", float64(q.Delivered))
+	e.counter("holdfast_skipped_readings", "readings",
+		"Readings that were too late for a plain payload and were not sent.", float64(q.Skipped))
 	e.counter("holdfast_dropped_readings", "readings", "Readings that had to make room.", float64(q.Dropped))
 	e.counter("holdfast_missing_readings", "readings", "Readings that were declared as gaps.", float64(q.Missing))
 	e.gauge("holdfast_disk_failing", "", "1 while the disk fails or hangs.", number(q.Failing))

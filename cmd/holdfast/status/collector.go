@@ -213,7 +213,8 @@ const minRate = 0.2
 
 // queueOf is the queue as it is, with the link's share: how fast it drains.
 func queueOf(m moment, q queue.Stats, link uplink.Status) Queue {
-	s := Queue{Backlog: q.Backlog, Memory: q.Memory, Rate: link.Rate, Delivered: link.Delivered, Dropped: q.Dropped,
+	s := Queue{Backlog: q.Backlog, Memory: q.Memory, Rate: link.Rate, Delivered: link.Delivered, Skipped: link.Skipped,
+		Dropped: q.Dropped,
 		Missing: q.Missing, Aside: q.Rejected, Failing: q.Failing, Written: q.Written, WrittenToday: q.WrittenToday,
 		Commits: q.Commits, CommitsToday: q.CommitsToday}
 	if q.Oldest != (clock.Stamp{}) {

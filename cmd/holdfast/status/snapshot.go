@@ -64,6 +64,7 @@ type Queue struct {
 	Rate      float64 `json:"drain_rate"`   // acknowledged per second, over the last seconds
 	Left      float64 `json:"drain_left_s"` // until the backlog is empty; -1: it does not shrink
 	Delivered uint64  `json:"delivered"`
+	Skipped   uint64  `json:"skipped"` // readings too late for a plain payload: they were not sent
 	Dropped   uint64  `json:"dropped"` // readings that had to make room
 	Missing   uint64  `json:"missing"` // readings declared as gaps, the dropped ones among them
 	Aside     int     `json:"aside"`   // what the broker refuses

@@ -172,6 +172,7 @@ function drawRest() {
   tone(find("losses").querySelector("[data-v=missing]"), q.missing ? "bad" : "");
   fill("losses", {
     delivered: count(q.delivered), missing: count(q.missing), dropped: count(q.dropped), aside: count(q.aside),
+    skipped: count(q.skipped),
   });
   fill("disk", {
     today: bytes(q.written_today),
