@@ -80,8 +80,7 @@ func (d *decoder) part(n *yaml.Node, path string, targets ...reflect.Value) {
 	d.fill(n, path, false, targets)
 }
 
-// fill is mapping and part: with strict, a key that no target knows is reported. A
-// key of a later version is reported in both cases.
+// fill is mapping and part: with strict, a key that no target knows is reported.
 func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect.Value) {
 	known := map[string][]reflect.Value{}
 	for _, t := range targets {
@@ -90,7 +89,7 @@ func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect
 	names := slices.Sorted(maps.Keys(known)) // what an error lists, the same each time
 	for _, e := range d.entries(n, path) {
 		into := known[e.key]
-		if into == nil && (strict || futureKey(path, e.key)) {
+		if into == nil && strict {
 			d.unknown(e, path, names)
 		}
 		for _, v := range into {
@@ -142,8 +141,6 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 	case shownKey(e.key) != e.key:
 		d.errorAt(e.at, path, "unknown key %q: a colon and a space are needed between a key and its value",
 			shownKey(e.key))
-	case futureKey(path, e.key):
-		d.errorAt(e.at, path, "unknown key %q (not supported by this version)", e.key)
 	case suggestion != "":
 		d.errorAt(e.at, path, "unknown key %q (did you mean %q?)", e.key, suggestion)
 		d.suppress(join(path, suggestion))

@@ -22,13 +22,14 @@ import (
 
 // A file is the configuration as a person writes it.
 type file struct {
-	ClientID string      `yaml:"client_id"` // absent: see defaultClientID
-	Name     label       `yaml:"name"`      // what people call the node
-	Area     label       `yaml:"area"`      // where it is
-	MQTT     mqttKeys    `yaml:"mqtt"`
-	Queue    queueKeys   `yaml:"queue"`
-	Drain    drainKeys   `yaml:"drain"`
-	Topics   topicKeys   `yaml:"topics"`
+	ClientID string    `yaml:"client_id"` // absent: see defaultClientID
+	Name     label     `yaml:"name"`      // what people call the node
+	Area     label     `yaml:"area"`      // where it is
+	MQTT     mqttKeys  `yaml:"mqtt"`
+	Queue    queueKeys `yaml:"queue"`
+	Drain    drainKeys `yaml:"drain"`
+	Topics   topicKeys `yaml:"topics"`
+	payloadKeys
 	Home     homeKeys    `yaml:"home_assistant"`
 	Clock    clockKeys   `yaml:"clock"`
 	Status   statusKeys  `yaml:"status"`
@@ -91,6 +92,7 @@ type reader struct {
 	*decoder
 	catalog
 	taken
+	formats  formats
 	warnings Errors // what is no mistake and still worth a word
 }
 
@@ -131,6 +133,7 @@ func (r *reader) interpret(f file) Config {
 	cfg.Uplink.Drain = r.drain(f.Drain)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	cfg.Queue.ClientID = cfg.Uplink.ClientID
+	r.formats = newFormats(f.payloadKeys)
 	cfg.Sensors = r.sensors(&f.Sensors)
 	cfg.Uplink.Streams = make([]sensors.Stream, 0, len(cfg.Sensors)) // for most: thousands need no room to grow
 	for _, s := range cfg.Sensors {
@@ -147,6 +150,7 @@ func (r *reader) interpret(f file) Config {
 	r.reactions(f, &cfg)
 	// Both need the streams that there are.
 	cfg.Uplink.Topics = r.topics(f.Topics, cfg.Uplink.ClientID, cfg.Uplink.Streams)
+	cfg.Uplink.Formats = r.checkFormats(cfg)
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg)
 	cfg.Status = r.status(f.Status)
 	cfg.Warnings = r.warnings.sorted()

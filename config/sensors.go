@@ -24,6 +24,7 @@ type stanza struct {
 	Area    label                `yaml:"area"`    // where it is
 	Streams map[string]yaml.Node `yaml:"streams"` // what is said of streams, by quantity: see streamKeys
 	filterNodes
+	payloadKeys
 
 	streams map[string]streamKeys // what Streams holds
 }
@@ -90,13 +91,15 @@ func (r *sensorReader) sensor(e entry) {
 	}
 	every, qs := r.pace(e.path, s, opts), opts.Quantities()
 	written.checkQuantities(qs)
-	r.specs = append(r.specs, sensors.Spec{
+	spec := sensors.Spec{
 		Name:    e.key,
 		Kind:    s.Kind,
 		Every:   written.average(qs, every),
 		Streams: r.streamsOf(e, s, every, priority, written, opts),
 		Options: opts,
-	})
+	}
+	r.format(e.path, s.payloadKeys, spec.AllStreams())
+	r.specs = append(r.specs, spec)
 }
 
 // kind returns the options of the kind that a stanza names, filled with their

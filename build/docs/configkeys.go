@@ -66,6 +66,13 @@ var configSections = []configSection{
 		{"reading", "every reading", "", ""},
 		{"state", "the latest reading of each stream, retained", "", ""},
 	}},
+	{path: "", title: "payload", intro: "What readings and states look like: see " +
+		"[topics](topics.md#plain-payloads). Both keys also stand at a sensor, for its streams.", keys: []configKey{
+		{"payload", "`json`, or `plain`: the bare value or the word of the state, without its time", "", "`json`"},
+	}},
+	{path: "plain", title: "plain", keys: []configKey{
+		{"history", "`true`: what is more than ten seconds late is sent all the same, though nothing marks it", "", ""},
+	}},
 	{path: "home_assistant", title: "home_assistant", keys: []configKey{
 		{"discovery", "announce the device and its streams to Home Assistant", "", ""},
 		{"prefix", "Home Assistant's own discovery prefix", "", ""},
@@ -121,6 +128,8 @@ var configSections = []configSection{
 			{"alarm", "`true`: all its readings go first, and are on disk at once. With thresholds: see below", "", ""},
 			{"report", "only readings that differ enough or are old enough: see below", "", "each"},
 			{"valid", "what is plausible: see below", "", "what the part can measure"},
+			{"payload", "`json` or `plain`, for its streams: see [payload](#payload)", "", "the file's"},
+			{"plain.history", "as [plain](#plain), for its streams: `plain: {history: true}`", "", "the file's"},
 			{"average", "the mean of so many samples, taken evenly, is one reading", "", "1"},
 		}},
 	{path: "sensors.NAME.streams", title: "sensors: streams",

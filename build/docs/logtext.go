@@ -204,6 +204,8 @@ var logParts = []logPart{
 		{"a message on a topic that we read is too large: it is not read for now", "somebody else publishes there"},
 		{"what an earlier start left with the broker cannot be cleared", "an old state stays retained; `holdfast ha " +
 			"forget` tries again"},
+		{"readings were too late for a plain payload, and were not sent",
+			"a bare value cannot say that it is old: `count` of them; the event `skipped` names their streams"},
 		{"take-overs and late wills go unnoticed", "this account may not read `agent/status` or `agent/info`"},
 		{"when Home Assistant restarts it is not told again",
 			"this account may not read Home Assistant's status topic"},
@@ -248,6 +250,8 @@ var logEvents = []logMeaning{
 	{"command", "what became of an order by MQTT: `result`, and `why` it was not done; `count` of several"},
 	{"access", "the list of cards on the node decided, as no back end answered: `result`, and `who` or `why`"},
 	{"aside", "the broker refuses a message or a stream: `holdfast queue show --aside`"},
+	{"skipped", "readings that were too late for plain payloads and were not sent: `count`, `streams`, and when the " +
+		"first and the last was measured, `first_ts` and `last_ts`"},
 	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look " +
 		"at " +
 		"the power supply"},
