@@ -12,6 +12,8 @@ import (
 func TestPagesShowTheFilesThatAreRun(t *testing.T) {
 	for page, want := range map[string]string{
 		"telegraf.md": "influxdb.conf input.conf postgresql.conf schema.sql victoriametrics.conf",
+		"nodered.md":  "message.js start.js",
+		"emqx.md":     "insert.sql rule.sql",
 		"python.md":   "django_record.py schema.sql sqlalchemy_record.py tutorial.py",
 	} {
 		files, err := Blocks(page)

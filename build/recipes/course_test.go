@@ -152,7 +152,8 @@ func with(t *testing.T, text string, pairs ...string) string {
 type counted struct{ rows, distinct, misdated int }
 
 // A course is what a consumer goes through: foreign payloads and second copies, a
-// SIGKILL of its own and a stop of its database while readings arrive.
+// SIGKILL of its own, a stop of its database, and both at the same time, while readings
+// arrive.
 type course struct {
 	t        *testing.T
 	broker   *mosquitto.Broker
@@ -203,7 +204,10 @@ func (c *course) run() (lost, twice, misdated int) {
 	c.stores()
 	c.readings(steps)
 	c.stop()
-	c.readings(steps)
+	c.readings(steps / 2)
+	c.consumer.kill() // with what it could not store
+	c.consumer.start()
+	c.readings(steps / 2)
 	c.start()
 	c.stores()
 	c.readings(steps)
