@@ -14,14 +14,19 @@ import (
 // waiting is how many readings of a stream the agent's queue file holds, -1 if
 // there is none.
 func (a *agent) waiting(stream string) int {
-	a.t.Helper()
-	cmd := exec.Command(os.Args[0], "queue", "export", "-c", a.configPath())
-	cmd.Env = append(os.Environ(), agentEnv+"=1")
-	out, err := cmd.Output()
+	text, err := a.exported()
 	if err != nil {
 		return -1
 	}
-	return strings.Count(string(out), fmt.Sprintf(`"stream":%q`, stream))
+	return strings.Count(text, fmt.Sprintf(`"stream":%q`, stream))
+}
+
+// exported is what `queue export` prints of the agent's queue file.
+func (a *agent) exported() (string, error) {
+	cmd := exec.Command(os.Args[0], "queue", "export", "-c", a.configPath())
+	cmd.Env = append(os.Environ(), agentEnv+"=1")
+	out, err := cmd.Output()
+	return string(out), err
 }
 
 // slowly makes a handler of messages take 2 ms for each, and no longer on a

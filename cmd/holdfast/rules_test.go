@@ -52,8 +52,8 @@ func codesOf(t *testing.T, name, code string) (path string) {
 	return path
 }
 
-// triggerInTheDark pulls the cable until the panel is triggered, kills the agent and starts it
-// again with the cable plugged.
+// triggerInTheDark pulls the cable until the panel is triggered and its alarm is on the disk,
+// which it does not wait for, kills the agent and starts it again with the cable plugged.
 func (w *wired) triggerInTheDark(t *testing.T) {
 	t.Helper()
 	w.cable.Pull()
@@ -61,6 +61,10 @@ func (w *wired) triggerInTheDark(t *testing.T) {
 	eventually(t, time.Minute, "it is triggered, in the dark", func() bool {
 		text, err := os.ReadFile(state)
 		return err == nil && strings.Contains(string(text), `"state":"triggered"`)
+	})
+	eventually(t, time.Minute, "the alarm is on the disk", func() bool {
+		text, err := w.agent.exported()
+		return err == nil && strings.Contains(text, `"state":"triggered"`)
 	})
 	w.agent.kill()
 	w.cable.Plug()
