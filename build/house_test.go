@@ -58,7 +58,8 @@ var upstream = map[string][]string{
 		"uplink/payload"},
 	"uplink/command":       {"sensors", "sensors/clock"},
 	"uplink/homeassistant": {"sensors", "uplink/payload"},
-	"uplink/mqtt":          {"sensors/clock", "uplink/mdns"},
+	"uplink/mqtt":          {"sensors/clock", "uplink/mdns", "uplink/mqtt/mqtt5"},
+	"uplink/mqtt/mqtt5":    {},
 	"uplink/mqtttest":      {}, // for tests
 	"uplink/payload":       {"queue", "sensors", "sensors/clock"},
 	"uplink/mdns":          {},
@@ -105,7 +106,7 @@ var thirdParty = map[string]string{
 		"sensors/drivers/lines sensors/drivers/sysfs " +
 		"uplink/mqtt cmd/holdfast/systemd",
 	"go.etcd.io/bbolt":              "queue",
-	"github.com/eclipse/paho":       "uplink/mqtt",
+	"github.com/eclipse/paho":       "uplink/mqtt uplink/mqtt/mqtt5",
 	"github.com/gorilla/":           "uplink/mqtt", // comes with paho, which hides the socket
 	"go.yaml.in/yaml":               "config",
 	"github.com/mochi-mqtt/":        "cmd/holdfast/broker",

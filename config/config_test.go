@@ -57,7 +57,8 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 			ClientID: "pi-abcdef01"},
 		Uplink: uplink.Options{
 			Broker: mqtt.Broker{ClientID: "pi-abcdef01", Servers: []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
-				Password: mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}, KeepAlive: 15 * time.Second},
+				Password: mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}, KeepAlive: 15 * time.Second,
+				WillDelay: 5 * time.Second},
 			Within:  5 * time.Second,
 			Drain:   uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
 			Topics:  payload.DefaultPatterns,

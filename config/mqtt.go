@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -28,8 +29,24 @@ type mqttKeys struct {
 	Bind           string        `yaml:"bind"`          // an address of this machine or an interface
 	Prove          bool          `yaml:"prove_publish"` // what is published has to come back
 	Retain         bool          `yaml:"retain"`        // the broker keeps retained messages
+	Version        mqttVersion   `yaml:"version"`       // 3.1.1, 5, or auto
+	WillDelay      time.Duration `yaml:"will_delay"`    // 0s to 5m, in whole seconds
 	Reconnect      reconnectKeys `yaml:"reconnect"`
 	Embedded       embeddedKeys  `yaml:"embedded"`
+}
+
+// An mqttVersion is mqtt.version as the file has it.
+type mqttVersion mqtt.Version
+
+// UnmarshalText accepts auto, 3.1.1 and 5.
+func (v *mqttVersion) UnmarshalText(text []byte) error {
+	for _, known := range []mqtt.Version{mqtt.Auto, mqtt.V311, mqtt.V5} {
+		if string(text) == known.String() {
+			*v = mqttVersion(known)
+			return nil
+		}
+	}
+	return fmt.Errorf("want auto, 3.1.1 or 5, not %q", text)
 }
 
 // reconnectKeys are the keys under mqtt.reconnect: how a fleet comes back to a broker
@@ -67,8 +84,13 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	// noticed too late.
 	between(r.reader, "mqtt.keepalive", m.KeepAlive, 5*time.Second, 10*time.Minute, "between 5s and 10m")
 	between(r.reader, "mqtt.reconnect.within", m.Reconnect.Within, time.Second, 50*time.Second, "between 1s and 50s")
+	between(r.reader, "mqtt.will_delay", m.WillDelay, 0, 5*time.Minute, "between 0s and 5m")
+	if m.WillDelay%time.Second != 0 {
+		r.failValue("mqtt.will_delay", "is not in whole seconds, which MQTT has")
+	}
 	up := uplink.Options{
 		Broker: mqtt.Broker{Username: m.Username, KeepAlive: m.KeepAlive, Bind: r.bind(m.Bind),
+			Protocol: mqtt.Version(m.Version), WillDelay: m.WillDelay,
 			TLS: mqtt.TLS{CA: string(m.TLS.CA), Cert: string(m.TLS.Cert), Key: string(m.TLS.Key),
 				ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}},
 		Within:   m.Reconnect.Within,

@@ -68,6 +68,7 @@ func defaults() file {
 			KeepAlive: 15 * time.Second, // a broken link is noticed within half a minute
 			Prove:     true,             // else nobody notices what an access list denies
 			Retain:    true,
+			WillDelay: 5 * time.Second, // a short cut does not look like the end of the agent
 			Reconnect: reconnectKeys{Within: uplink.DefaultWithin},
 			Embedded:  embeddedKeys{Listen: "127.0.0.1:1883"},
 		},

@@ -40,6 +40,8 @@ type Conn interface {
 	Err() error
 	// Server is the other end: host:port.
 	Server() string
+	// Facts returns what the broker said of the connection when it accepted it.
+	Facts() mqtt.Facts
 	// Certificates returns those that the connection depends on; none without TLS.
 	Certificates() []mqtt.Certificate
 	// Preferred returns a channel that is closed when a server that is preferred to this
@@ -58,7 +60,7 @@ type Conn interface {
 // returns when ctx is done. The caller closes the connection.
 type Dial func(ctx context.Context, will mqtt.Message) (Conn, error)
 
-// DialMQTT returns a [Dial] that connects by MQTT 3.1.1 to the first of the broker's
+// DialMQTT returns a [Dial] that connects by MQTT 3.1.1 or 5 to the first of the broker's
 // servers that answers. Only one goroutine at a time may call it.
 func DialMQTT(broker mqtt.Broker) Dial {
 	d := mqtt.NewDialer(broker)

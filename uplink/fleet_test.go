@@ -118,6 +118,7 @@ func (c *hubConn) Handle(string, func(mqtt.Message))     {}
 func (c *hubConn) Heard() <-chan mqtt.Message            { return c.heard }
 func (c *hubConn) Preferred() <-chan struct{}            { return c.preferred }
 func (c *hubConn) Server() string                        { return "broker.test:1883" }
+func (c *hubConn) Facts() mqtt.Facts                     { return mqtt.Facts{} }
 func (c *hubConn) Certificates() []mqtt.Certificate      { return nil }
 func (c *hubConn) Disconnect()                           {}
 func (c *hubConn) Err() error                            { return mqtt.ErrBrokerClosed }

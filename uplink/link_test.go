@@ -301,6 +301,7 @@ func (c *fakeConn) Heard() <-chan mqtt.Message { return c.heard }
 func (c *fakeConn) Preferred() <-chan struct{} { return c.preferred }
 
 func (c *fakeConn) Server() string                   { return "broker.example.com:1883" }
+func (c *fakeConn) Facts() mqtt.Facts                { return mqtt.Facts{} }
 func (c *fakeConn) Certificates() []mqtt.Certificate { return nil }
 func (c *fakeConn) Disconnect()                      { c.b.set(func() { c.b.orderly++ }) }
 func (c *fakeConn) Err() error {

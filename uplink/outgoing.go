@@ -64,6 +64,9 @@ func newOutgoing(conn Conn, opt Options, pace *throttle) *outgoing {
 	if w.max == 0 || w.max == DefaultWindow {
 		w.max, w.ceiling = DefaultWindow, maxQuickWindow
 	}
+	if most := conn.Facts().ReceiveMaximum; most > 0 {
+		w.max, w.ceiling = min(w.max, most), min(w.ceiling, most)
+	}
 	return &outgoing{now: time.Now(), conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: w}
 }
 

@@ -1,8 +1,12 @@
-// Package mqtt connects to a broker by MQTT 3.1.1, over TCP, TLS or WebSocket. It is
-// the only package that imports the MQTT library, and it checks every packet before
-// the library does: what a broker must not send ends the connection with a
+// Package mqtt connects to a broker by MQTT 3.1.1 or 5, over TCP, TLS or WebSocket. Only
+// it and its package mqtt5 import libraries of MQTT, and both check every packet before
+// a library does: what a broker must not send ends the connection with a
 // [ProtocolError]. Its errors are for a person: they name the configuration key to
 // change.
+//
+// A wire has the socket, and writes PUBLISH and reads PUBACK by itself; a protocol above
+// it speaks one version: client311 with paho.mqtt.golang, client5 with the packets of
+// paho.golang. What is for version 5 alone is in the files whose names end in 5.
 //
 // # Concurrency
 //
@@ -33,12 +37,19 @@ type Broker struct {
 	Bind      string            // an interface or an address of this machine; empty: as the routing table has it
 	Clock     *clock.Timekeeper // tells a wrong clock from an expired certificate; nil: a new one
 	Limits    Limits            // zero: the default limits
+	Protocol  Version           // of MQTT
+	WillDelay time.Duration     // from the loss of a connection to its will, with MQTT 5; whole seconds
 
 	// Network makes the connection below TLS, WebSocket and MQTT; nil: a TCP socket
 	// with the options of control. Tests set it to run in memory.
 	Network func(ctx context.Context, address string) (net.Conn, error)
 
-	segment int // bytes of a TCP segment at most; 0: as the kernel chooses; set for each connection by dialServer
+	// These are set for each connection: CONNECT has no clean start (see Dialer); what gets
+	// the server that the broker refers to (nil: nothing); and the bytes of a TCP segment
+	// (0: as the kernel chooses).
+	resume   bool
+	referred *referral
+	segment  int
 }
 
 // Limits bound how long a connection waits for the broker. Either none is set, or
@@ -56,6 +67,14 @@ func (b Broker) limits() Limits {
 		return b.Limits
 	}
 	return Limits{Connect: 15 * time.Second, Write: 10 * time.Second, Silence: b.Silence()}
+}
+
+// user returns the user name that is sent with the password.
+func (b Broker) user(password string) string {
+	if b.Username == "" && password != "" {
+		return b.ClientID
+	}
+	return b.Username
 }
 
 // Silence is how long a broker may send nothing until the connection counts as

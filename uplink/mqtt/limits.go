@@ -146,7 +146,7 @@ func limitsIn(body []byte) (l BrokerLimits, err error) {
 		return l, fmt.Errorf("%w: a CONNACK of %d bytes", ErrNoLimits, len(body))
 	}
 	if code := body[1]; code != 0 {
-		return l, fmt.Errorf("%w: %w", ErrNoLimits, &RefusedError{code})
+		return l, fmt.Errorf("%w: %w", ErrNoLimits, &RefusedError{Code: code})
 	}
 	length, n := binary.Uvarint(body[2:])
 	if n <= 0 || length != uint64(len(body)-2-n) {

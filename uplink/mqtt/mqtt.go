@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,12 +10,11 @@ import (
 	"sync"
 	"time"
 
-	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
 const (
-	quiesce = 250 // milliseconds that the library waits for DISCONNECT to be written
+	quiesce = 250 * time.Millisecond // for DISCONNECT to be written
 
 	// preferredWait is the time between two checks whether the preferred server accepts
 	// connections again. It doubles up to maxPreferredWait each time that the server
@@ -23,7 +23,7 @@ const (
 	maxPreferredWait = time.Hour
 )
 
-// A Dialer connects to the first of a broker's servers that answers, by MQTT 3.1.1.
+// A Dialer connects to the first of a broker's servers that answers, by MQTT 3.1.1 or 5.
 // A connection to a later one checks from time to time whether the first is back,
 // see [Conn.Preferred].
 //
@@ -37,6 +37,13 @@ type Dialer struct {
 	paths  []segments    // to each server, in the order of broker.Servers
 	look   time.Duration // the current preferredWait
 
+	versions []versionMemory // of each server, in the same order
+	referred referral        // to the server that is to be tried first
+	// resumes says that a broker may have a session of ours, which ends with the will delay:
+	// a clean start would end it at once, and the broker would publish the will although we
+	// are back (section 3.1.2.5). An earlier start of the agent is none of ours.
+	resumes bool
+
 	findings map[string]finding // by scheme and address of a server: why it does not answer
 }
 
@@ -49,8 +56,10 @@ func newDialer(broker Broker, look time.Duration) *Dialer {
 	if broker.Clock == nil {
 		broker.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
-	return &Dialer{broker: broker, paths: make([]segments, len(broker.Servers)), look: look,
-		findings: map[string]finding{}}
+	d := &Dialer{broker: broker, paths: make([]segments, len(broker.Servers)), look: look,
+		versions: make([]versionMemory, len(broker.Servers)), findings: map[string]finding{}}
+	d.referred.servers, d.broker.referred = broker.Servers, &d.referred
+	return d
 }
 
 // Dial connects to the servers in order until one accepts us. The broker publishes
@@ -61,65 +70,69 @@ func newDialer(broker Broker, look time.Duration) *Dialer {
 // [IsUnreachable] tell what happened. The caller closes the connection.
 func (d *Dialer) Dial(ctx context.Context, will Message) (*Conn, error) {
 	var failed error
-	for i, server := range d.broker.Servers {
-		conn, err := dialServer(ctx, d.broker, server, &d.paths[i], will)
-		if err != nil {
-			err = d.broker.explain(d.diagnose(ctx, server, will, err))
-		} else {
-			delete(d.findings, server.Scheme+server.Host)
+	for i, tried := d.referred.take(0), map[int]bool{}; i < len(d.broker.Servers) && ctx.Err() == nil; {
+		tried[i] = true
+		server := d.broker.Servers[i]
+		conn, err := d.dialVersion(ctx, i, will)
+		if err == nil {
+			d.connected(conn, i)
+			return conn, nil
 		}
-		switch {
-		case err == nil && i > 0:
-			conn.watch(d.broker, d.look)
-			d.look = min(2*d.look, maxPreferredWait) // it may accept a connection and refuse our CONNECT
-			return conn, nil
-		case err == nil:
-			d.look = preferredWait
-			return conn, nil
-		case failed == nil:
+		d.referred.noteIn(err)
+		err = d.broker.explain(d.diagnose(ctx, server, will, err))
+		if failed == nil {
 			failed = fmt.Errorf("%s: %w", server.Host, err)
-		default:
+		} else {
 			failed = fmt.Errorf("%w; %s: %w", failed, server.Host, err)
 		}
-		if ctx.Err() != nil {
-			break
+		if i = d.referred.take(0); tried[i] {
+			for i = 0; tried[i]; i++ {
+			}
 		}
+	}
+	if failed == nil {
+		failed = ctx.Err()
 	}
 	return nil, failed
 }
 
-// dialServer connects to one server. path has what is known of the way there, and
-// learns from how the connection ends.
+// connected takes note of a connection to the server with this index.
+func (d *Dialer) connected(conn *Conn, i int) {
+	server := d.broker.Servers[i]
+	delete(d.findings, server.Scheme+server.Host)
+	d.resumes = d.broker.WillDelay > 0
+	if i == 0 {
+		d.look = preferredWait
+		return
+	}
+	conn.watch(d.broker, d.look)
+	d.look = min(2*d.look, maxPreferredWait) // it may accept a connection and refuse our CONNECT
+}
+
+// dialServer connects to one server, with broker.Protocol, which is not Auto. path has what
+// is known of the way there, and learns from how the connection ends.
 func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segments, will Message) (*Conn, error) {
 	limits := broker.limits()
 	broker.segment = path.limit()
 	certs := new(connCertificates)
-	options, err := clientOptions(ctx, broker, server, will, certs.show)
+	password, config, err := readAccount(ctx, broker, server, certs.show)
 	if err != nil {
 		return nil, err
 	}
-	socket, err := openSocket(ctx, broker, server, options.TLSConfig)
+	socket, err := openSocket(ctx, broker, server, config)
 	if err != nil {
 		return nil, path.notMade(broker.TLS.explainUntrusted(ctx, err))
 	}
 	c := &Conn{connCertificates: certs, path: path, began: time.Now(), server: server.Host,
-		lost: make(chan struct{}), received: newReceiver(), preferred: make(chan struct{})}
+		lost: make(chan struct{}), received: newReceiver(), preferred: make(chan struct{}), referred: broker.referred}
 	c.wire = newWire(socket, limits, c.end)
 	c.wire.keepAlive = broker.KeepAlive
-	options.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c.wire, nil })
-	// The library reports every loss here. Those that the wire has found come too late for
-	// end to count them; what remains is a packet that the library cannot decode.
-	options.SetConnectionLostHandler(func(_ paho.Client, err error) { c.end(err) })
-	options.SetDefaultPublishHandler(c.received.hear)
-	c.client = paho.NewClient(options)
-	token := c.client.Connect()
-	select {
-	case <-token.Done():
-		err = c.answer(token.(*paho.ConnectToken))
-	case <-ctx.Done():
-		err = ctx.Err()
+	if broker.Protocol == V5 {
+		c.protocol = newClient5(c, broker, password, will)
+	} else {
+		c.protocol = newClient311(c, broker, server, password, will)
 	}
-	if err != nil {
+	if err = c.protocol.connect(ctx); err != nil {
 		c.Close() // its own error says nothing more
 		return nil, err
 	}
@@ -127,56 +140,53 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 	return c, nil
 }
 
-// clientOptions reads the files of the account and of TLS, and makes the options of
-// the library. show is called with the certificates after the handshake.
-func clientOptions(ctx context.Context, broker Broker, server *url.URL, will Message,
-	show func([]Certificate)) (*paho.ClientOptions, error) {
-	limits := broker.limits()
-	ctx, cancel := context.WithTimeout(ctx, limits.Connect)
+// readAccount reads the password and the files of TLS. show is called with the
+// certificates after the handshake.
+func readAccount(ctx context.Context, broker Broker, server *url.URL, show func([]Certificate)) (string, *tls.Config,
+	error) {
+	ctx, cancel := context.WithTimeout(ctx, broker.limits().Connect)
 	defer cancel()
 	password, err := broker.Password.Read(ctx)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	config, err := broker.TLS.config(ctx, server.Hostname(), show)
-	if err != nil {
-		return nil, err
-	}
-	o := paho.NewClientOptions().
-		AddBroker(server.String()).
-		SetClientID(broker.ClientID).
-		SetProtocolVersion(4). // MQTT 3.1.1 only: else the library tries MQTT 3.1 after each refusal
-		SetCleanSession(true).
-		SetAutoReconnect(false).
-		SetConnectRetry(false).
-		SetKeepAlive(0). // the wire writes that of the broker into CONNECT, and sends PINGREQ
-		SetWriteTimeout(limits.Write).
-		SetConnectTimeout(limits.Connect).
-		SetTLSConfig(config)
-	if will.Topic != "" {
-		o.SetBinaryWill(will.Topic, will.Payload, 1, will.Retain)
-	}
-	o.SetUsername(broker.Username).SetPassword(password)
-	if broker.Username == "" && password != "" {
-		o.SetUsername(broker.ClientID)
-	}
-	return o, nil
+	return password, config, err
 }
 
-// A Conn is one connection: a client of the library on a wire of ours. Publications
-// at QoS 1 go past the library, straight to the wire. Its methods may be called
-// from any goroutine. The fields without a comment on their lock are set before the
-// first of them can be called.
+// A protocol speaks one version of MQTT above the wire: all packets but those that the
+// wire writes and takes itself, which are PUBLISH and its PUBACK, and PINGREQ. Its
+// methods may be called from any goroutine, but for connect and close.
+type protocol interface {
+	// connect sends CONNECT, and returns the broker's answer to it: nil, a RefusedError, or
+	// why there is none. It is called once, before all others.
+	connect(ctx context.Context) error
+	// subscribe sends a SUBSCRIBE at QoS 1, and returns when the wire has queued it. live
+	// asks for what others publish from now on, as far as the version can.
+	subscribe(topic string, live bool) Token
+	// unsubscribe sends an UNSUBSCRIBE, and returns when the wire has queued it.
+	unsubscribe(topic string) Token
+	// disconnect sends DISCONNECT, and waits for quiesce at most for it to be written. With
+	// will, the broker is to publish the will, if the version can say so.
+	disconnect(will bool)
+	// close ends the goroutines, when the wire was dropped before.
+	close()
+}
+
+// A Conn is one connection: a client of one version of MQTT on a wire of ours.
+// Publications at QoS 1 go past the client, straight to the wire. Its methods may be
+// called from any goroutine. The fields without a comment on their lock are set before
+// the first of them can be called.
 type Conn struct {
 	*connCertificates
-	client   paho.Client
+	protocol protocol
 	wire     *wire
 	received *receiver
 	path     *segments
 	began    time.Time // when the socket was connected
 	server   string    // host:port
-
-	requesting sync.Mutex // held while one SUBSCRIBE or UNSUBSCRIBE is on its way to the wire
+	facts    Facts     // set when CONNECT was answered
+	referred *referral // of the Dialer; nil: there is none
 
 	pinging sync.WaitGroup // the goroutine that sends PINGREQ
 
@@ -205,6 +215,9 @@ func (c *Conn) Heard() <-chan Message { return c.received.heard }
 // Call it before Subscribe. f must not block: PUBACKs are read by the goroutine that
 // calls it.
 func (c *Conn) Handle(topic string, f func(Message)) { c.received.handle(topic, f) }
+
+// Facts returns what the broker has said of the connection when it accepted it.
+func (c *Conn) Facts() Facts { return c.facts }
 
 // Server is the server of the connection: host:port.
 func (c *Conn) Server() string { return c.server }
@@ -243,35 +256,11 @@ func (c *Conn) Await(t Token) <-chan struct{} {
 // Subscribe sends a SUBSCRIBE for a topic at QoS 1. It returns when the packet is
 // queued, so it is written before what is published next. The error of the token is
 // a [DeniedError] if the broker refuses.
-func (c *Conn) Subscribe(topic string) Token {
-	token := c.request(func() paho.Token { return c.client.Subscribe(topic, 1, nil) })
-	return subscription{request{token}, topic}
-}
+func (c *Conn) Subscribe(topic string) Token { return c.protocol.subscribe(topic, false) }
 
 // Unsubscribe sends an UNSUBSCRIBE for a topic. It returns when the packet is
 // queued, so it is written before what is published next.
-func (c *Conn) Unsubscribe(topic string) Token {
-	return request{c.request(func() paho.Token { return c.client.Unsubscribe(topic) })}
-}
-
-// request has the library send a packet, and returns when the wire has queued it. The
-// library writes it in a goroutine of its own; without waiting, a probe that is
-// published next could be sent before its subscription, and would not come back.
-func (c *Conn) request(send func() paho.Token) paho.Token {
-	c.requesting.Lock()
-	defer c.requesting.Unlock()
-	select {
-	case <-c.wire.requested: // left by a request that did not wait for it
-	default:
-	}
-	token := send()
-	select {
-	case <-c.wire.requested:
-	case <-token.Done(): // it failed, or was answered already
-	case <-c.lost:
-	}
-	return token
-}
+func (c *Conn) Unsubscribe(topic string) Token { return c.protocol.unsubscribe(topic) }
 
 // Expect returns a channel that is closed when the broker sends a message back to
 // us, see [Echoes.Expect]. Call it before the message is published.
@@ -279,7 +268,7 @@ func (c *Conn) Expect(m Message) <-chan struct{} { return c.received.echoes.Expe
 
 // Disconnect sends DISCONNECT, after which the broker forgets the will, and waits a
 // quarter of a second at most for it to be written. Close has to follow.
-func (c *Conn) Disconnect() { c.client.Disconnect(quiesce) }
+func (c *Conn) Disconnect() { c.protocol.disconnect(false) }
 
 // Close closes the socket and waits for the goroutines of the connection. It sends
 // no DISCONNECT: without a call of Disconnect before, the broker publishes the will.
@@ -290,7 +279,7 @@ func (c *Conn) Close() error {
 		c.stop()
 	}
 	err := c.wire.drop()
-	c.client.Disconnect(0)
+	c.protocol.close()
 	c.watched.Wait()
 	c.pinging.Wait()
 	if errors.Is(err, net.ErrClosed) {
@@ -319,59 +308,11 @@ func (c *Conn) end(why error) {
 
 // lose says that the connection is lost, once.
 func (c *Conn) lose(why error) {
-	c.why = why
+	if c.why = why; c.referred != nil {
+		c.referred.noteIn(why)
+	}
 	close(c.lost)
 	c.wire.failAll()
-}
-
-// answer returns the result of CONNECT when its token is done: a [RefusedError], why
-// the connection was lost, or nil. The code is that which the wire has seen, as the
-// library takes codes above 5 for success.
-func (c *Conn) answer(token *paho.ConnectToken) error {
-	if code := c.wire.code.Load(); code > 0 {
-		return &RefusedError{byte(code)}
-	}
-	if err := token.Error(); err != nil {
-		select {
-		case <-c.lost: // the wire has the reason; the library only has EOF
-			return c.why
-		default:
-			return err
-		}
-	}
-	return nil
-}
-
-// A request is the token of a packet of the library's.
-type request struct{ paho.Token }
-
-// Answered is as Token has it.
-func (r request) Answered() bool {
-	select {
-	case <-r.Done():
-		return true
-	default:
-		return false
-	}
-}
-
-// A subscription is the token of a SUBSCRIBE. The library's own reports success when
-// the broker refuses.
-type subscription struct {
-	request
-	topic string
-}
-
-// Error is as Token has it, and a [DeniedError] if the broker refused.
-func (s subscription) Error() error {
-	const refused = 0x80 // MQTT 3.1.1, section 3.9.3
-	if err := s.Token.Error(); err != nil {
-		return err
-	}
-	if t, ok := s.Token.(*paho.SubscribeToken); ok && t.Result()[s.topic] >= refused {
-		return &DeniedError{s.topic}
-	}
-	return nil
 }
 
 // watch starts the goroutine that checks at an interval whether the preferred server

@@ -18,6 +18,7 @@ const (
 	packetUnsuback    = 11
 	packetPingreq     = 12
 	packetPingresp    = 13
+	packetDisconnect  = 14
 )
 
 // packetNames are the names for errors, by type.
@@ -54,7 +55,7 @@ func (w *wire) header() error {
 			w.left = n + length
 			kind := head[0] >> 4
 			err := w.check(head[0], n, length)
-			if err == nil && kind == packetPuback {
+			if err == nil && kind == packetPuback && (w.five == nil || length <= maxShortPuback) {
 				return w.takePuback(n)
 			}
 			w.completeAcked()
@@ -80,6 +81,8 @@ func (w *wire) check(head byte, size, length int) error {
 	case length > MaxInbound:
 		what := fmt.Sprintf("a packet of %d bytes: %d are taken at most", length, MaxInbound)
 		return &ProtocolError{What: what, Topic: w.topicAhead(kind, size), Bytes: length}
+	case w.five != nil:
+		return w.check5(head, size, length)
 	case kind == packetPublish:
 		return w.checkPublish(head>>1&3, size, length)
 	case !fixed:
@@ -99,7 +102,11 @@ func (w *wire) check(head byte, size, length int) error {
 // a drain come many at a time. Each that is not as usual is left to header and check.
 func (w *wire) takePubacks() {
 	size := w.in.Buffered()
-	if size < 4 || !w.open.Load() {
+	switch {
+	case size < 4 || !w.open.Load():
+		return
+	case w.five != nil:
+		w.takePubacks5()
 		return
 	}
 	buffered, _ := w.in.Peek(size) // does not read
@@ -128,7 +135,9 @@ func (w *wire) takePuback(size int) error {
 	if err != nil {
 		return err
 	}
-	if p := w.answered(binary.BigEndian.Uint16(packet[size:])); p != nil {
+	if w.five != nil {
+		w.accept5(packet)
+	} else if p := w.answered(binary.BigEndian.Uint16(packet[size:])); p != nil {
 		w.acked = append(w.acked, p)
 	}
 	w.in.Discard(w.left)
@@ -198,7 +207,7 @@ func (w *wire) checkAnswer(kind byte, size int) error {
 	if !w.answers(kind, id) {
 		return ProtocolErrorf("a %s that answers nothing of ours", packetNames[kind])
 	}
-	if kind != packetPuback {
+	if kind != packetPuback && w.five == nil {
 		binary.BigEndian.PutUint16(packet[size:], mirrored(id)) // in the reader's buffer
 	}
 	return nil

@@ -33,6 +33,7 @@ type publication struct {
 	box      *outbox // nil if it was answered from the start
 	answered atomic.Bool
 	err      error         // may be read once answered is set
+	unheard  bool          // see Unheard; may be read once answered is set
 	done     chan struct{} // made when it is asked for; guarded by box.mu
 }
 
@@ -92,16 +93,32 @@ func (w *outbox) publish(m Message) Token {
 	if err := w.awaitRoomLocked(); err != nil {
 		return completed(err)
 	}
+	var err error
 	if m.AtMostOnce {
-		w.out = appendPublish(w.out, m, 0)
+		if w.out, err = w.appendLocked(m, 0); err != nil {
+			return completed(err)
+		}
 		return sentAtMostOnce
 	}
 	if w.flight.over {
 		return completed(errNotAnswered)
 	}
 	p := &publication{box: w}
-	w.out = appendPublish(w.out, m, w.flight.add(p))
+	id := w.flight.add(p)
+	if w.out, err = w.appendLocked(m, id); err != nil {
+		delete(w.flight.waiting, id)
+		return completed(err)
+	}
 	return p
+}
+
+// appendLocked returns the outbox with a PUBLISH appended in the version of the
+// connection. The caller holds mu.
+func (w *outbox) appendLocked(m Message, id uint16) ([]byte, error) {
+	if w.five != nil {
+		return w.five.appendLocked(w.out, m, id)
+	}
+	return appendPublish(w.out, m, id), nil
 }
 
 // appendPublish appends a PUBLISH at QoS 1, or at QoS 0 if id is 0. MQTT 3.1.1,
@@ -144,7 +161,7 @@ func (w *wire) completeAcked() {
 	w.mu.Lock()
 	wake := false
 	for i, p := range w.acked {
-		wake = w.completeLocked(p, nil) || wake
+		wake = w.completeLocked(p, p.err) || wake
 		w.acked[i] = nil
 	}
 	w.mu.Unlock()
@@ -196,5 +213,8 @@ func (w *outbox) failAll() {
 		if w.completeLocked(p, errNotAnswered) {
 			signal(w.wake)
 		}
+	}
+	if w.five != nil {
+		w.five.failRequestsLocked(w)
 	}
 }

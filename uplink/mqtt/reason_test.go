@@ -113,7 +113,7 @@ func TestReasonOfDiffersForOtherCauses(t *testing.T) {
 		servers(ErrBrokerClosed, dialError(1, 2, syscall.ECONNREFUSED)),
 		servers(ErrBrokerClosed, dialError(1, 2, syscall.EHOSTUNREACH)),
 		ErrBrokerClosed, fmt.Errorf("%w before it acknowledged anything", ErrBrokerClosed),
-		&RefusedError{4}, &RefusedError{5}, &RefusedError{0x87},
+		&RefusedError{Code: 4}, &RefusedError{Code: 5}, &RefusedError{Code: 0x87},
 		&websocket.CloseError{Code: 1001}, &websocket.CloseError{Code: 1008},
 	} {
 		kind := ReasonOf(err)

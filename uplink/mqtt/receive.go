@@ -1,16 +1,12 @@
 package mqtt
 
-import (
-	"sync"
-
-	paho "github.com/eclipse/paho.mqtt.golang"
-)
+import "sync"
 
 // maxHeard is how many messages wait for the session; more are dropped.
 const maxHeard = 16
 
 // A receiver passes on what the broker sends: echoes of our own messages, messages for
-// a handler, and all others to the session. The library's goroutine calls it.
+// a handler, and all others to the session. The goroutine that reads calls it.
 type receiver struct {
 	heard  chan Message // for the session; holds maxHeard
 	echoes Echoes
@@ -32,11 +28,10 @@ func (r *receiver) handle(topic string, f func(Message)) {
 
 // hear passes a message on. It drops one for the session if maxHeard wait: blocking here
 // would block the library's reader, and with it the acknowledgements.
-func (r *receiver) hear(_ paho.Client, m paho.Message) {
-	if r.echoes.Hear(m.Topic(), m.Payload()) {
+func (r *receiver) hear(got Message) {
+	if r.echoes.Hear(got.Topic, got.Payload) {
 		return
 	}
-	got := Message{Topic: m.Topic(), Payload: m.Payload(), Retain: m.Retained(), Repeated: m.Duplicate()}
 	r.mu.RLock()
 	handler := r.handlers[got.Topic]
 	r.mu.RUnlock()

@@ -126,6 +126,9 @@ func encrypts(server *url.URL) bool { return server.Scheme == "mqtts" || server.
 // was sent.
 func (d *Dialer) findCause(ctx context.Context, server *url.URL, will Message, early *unansweredError) string {
 	broker := d.broker
+	if broker.Protocol == Auto {
+		broker.Protocol = V311 // what was tried last
+	}
 	broker.Limits = broker.limits()
 	broker.Limits.Connect = min(diagnoseTimeout, broker.Limits.Connect)
 	plain := &url.URL{Scheme: "mqtt", Host: server.Host}

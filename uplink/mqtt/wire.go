@@ -75,7 +75,9 @@ type outbox struct {
 	flight   flight
 	awaited  *publication // answering it puts a token into wake; nil: nobody waits
 
-	keepAlive time.Duration // of CONNECT; set before the library writes
+	five *wire5 // of MQTT 5; nil: the version is 3.1.1. Set before anything is written
+
+	keepAlive time.Duration // of CONNECT; set before that is written, and when the broker wants a shorter one
 	kick      chan struct{} // holds a token when flush should look: for something in out, or after close
 	wake      chan struct{} // holds a token after the awaited publication was answered
 	requested chan struct{} // holds a token after a SUBSCRIBE or UNSUBSCRIBE was put into out
