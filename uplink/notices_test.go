@@ -329,7 +329,7 @@ func TestAClearThatWasNeverTriedBeforeMayFail(t *testing.T) {
 // TestAQuietSessionKeepsOneHeartbeat: where nothing is acknowledged for weeks, the
 // heartbeats at QoS 0 are not all kept.
 func TestAQuietSessionKeepsOneHeartbeat(t *testing.T) {
-	s := newSession(New(Options{}, nil, nil, slog.New(slog.DiscardHandler)), nil)
+	s := newSession(New(Options{}, nil, nil, slog.New(slog.DiscardHandler)), &fakeConn{})
 	for range 1000 {
 		s.completed(&sentMessage{Token: arrived{}, kind: kindOnce,
 			notice: notice{id: noticeID{topic: "porch/agent/health"}}})
