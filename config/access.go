@@ -82,8 +82,10 @@ func (r *reader) cardReader(path, name string, specs []sensors.Spec) {
 			case st.Priority != sensors.Alarm:
 				r.failValue(path, "%q is not an alarm: add alarm: true to sensors.%s, so that a card goes first", name,
 					spec.Name)
-			case st.Filter.Average > 1 || st.Filter.Report != (sensors.Report{}):
-				r.failValue(path, "%q has average or report: each card has to be a reading", name)
+			case max(st.Filter.Average, st.Filter.Median) > 1 || st.Filter.Report != (sensors.Report{}):
+				r.failValue(path, "%q has average, median or report: each card has to be a reading", name)
+			case st.Filter.Corrects():
+				r.failValue(path, "%q has scale, offset, calibrate or precision: a card's number has to stay as it is", name)
 			}
 			return
 		}

@@ -46,7 +46,8 @@ func TestACardReaderIsAStreamOfNumbersThatGoesFirst(t *testing.T) {
 	for _, c := range []struct{ sensor, want string }{
 		{"{kind: lines, file: /run/card}", `access.front.reader: "card" is not an alarm: add alarm: true to sensors.card`},
 		{"{kind: lines, file: /run/card, states: [a, b], alarm: true}", `"card" has words`},
-		{"{kind: lines, file: /run/card, alarm: true, report: {change: 1}}", `"card" has average or report`},
+		{"{kind: lines, file: /run/card, alarm: true, report: {change: 1}}", `"card" has average, median or report`},
+		{"{kind: lines, file: /run/card, alarm: true, offset: 1}", `a card's number has to stay as it is`},
 	} {
 		_, err := Parse("f", []byte("client_id: porch\nmqtt: {server: mqtt://b}\nsensors: {card: "+c.sensor+"}\n"+
 			"outputs: {lock: {kind: simulated, max_on: 10s, commands: true}}\naccess: {front: {reader: card, output: lock}}\n"))

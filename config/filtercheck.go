@@ -28,10 +28,13 @@ func pick[T any](r *reader, written map[string]T, path, quantity string) (one T,
 func (f *filterReader) filterOf(q sensors.Quantity, every time.Duration) sensors.Filter {
 	valid := f.validOf(q)
 	return sensors.Filter{
-		Valid:   valid,
-		Average: max(f.stanza.Average, 0),
-		Alarm:   f.limitOf(q, valid),
-		Report:  f.reportOf(q, every),
+		Correction: f.correctionOf(q),
+		Valid:      valid,
+		Average:    max(f.stanza.Average, 0),
+		Median:     max(f.stanza.Median, 0),
+		Alarm:      f.limitOf(q, valid),
+		Report:     f.reportOf(q, every),
+		Precision:  f.precisionOf(q),
 	}
 }
 
@@ -116,23 +119,38 @@ func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors
 	return &limit
 }
 
-// average checks the number of samples in a reading, and returns the time
-// between two samples: every divided by that number.
-func (f *filterReader) average(qs []sensors.Quantity, every time.Duration) time.Duration {
-	// A mean needs numbers at a pace: no states, and no sensor that waits for events.
-	at := f.path + ".average"
+// samplePace checks the number of samples in a reading, and returns the time between two
+// samples: every divided by that number.
+func (f *filterReader) samplePace(qs []sensors.Quantity, every time.Duration) time.Duration {
+	if at := f.path + ".median"; f.has(at) {
+		if f.has(f.path + ".average") {
+			f.failKey(at, "a reading is the median of its samples or their average: leave one of the two out")
+			return every
+		}
+		return f.paceOf("median", "median", f.stanza.Median, qs, every)
+	}
+	return f.paceOf("average", "mean", f.stanza.Average, qs, every)
+}
+
+// paceOf is samplePace for one of the keys that say how many samples are in a reading, and
+// what word is made of them.
+func (f *filterReader) paceOf(
+	key, word string, samples int, qs []sensors.Quantity, every time.Duration,
+) time.Duration {
+	// It needs numbers at a pace: no states, and no sensor that waits for events.
+	at := f.path + "." + key
 	switch {
 	case !f.has(at), f.bad[at], f.bad[f.path+".every"]:
 	case every == 0:
-		f.failKey(at, "a %s reports by itself when something happens: there is nothing to average", f.stanza.Kind)
+		f.failKey(at, "a %s reports by itself when something happens: there is no %s to make", f.stanza.Kind, word)
 	case slices.ContainsFunc(qs, func(q sensors.Quantity) bool { return len(q.States) > 0 }):
-		f.failKey(at, "a %s has states, which have no mean: leave this out", f.stanza.Kind)
-	case f.stanza.Average < 1:
+		f.failKey(at, "a %s has states, which have no %s: leave this out", f.stanza.Kind, word)
+	case samples < 1:
 		f.failValue(at, "must be 1 or more: the samples in a reading")
-	case every/time.Duration(f.stanza.Average) < time.Millisecond:
-		f.failValue(at, "%d samples in %s are more than one in 1ms", f.stanza.Average, clock.FormatDuration(every))
+	case every/time.Duration(samples) < time.Millisecond:
+		f.failValue(at, "%d samples in %s are more than one in 1ms", samples, clock.FormatDuration(every))
 	default:
-		return every / time.Duration(f.stanza.Average)
+		return every / time.Duration(samples)
 	}
 	return every
 }

@@ -10,16 +10,29 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
 // filterNodes are the keys of a stanza that say which samples become readings.
 // What they hold is for all that the sensor measures, or stands under the names
-// of its quantities.
+// of its quantities. nil is a key that is not there: a node is large, and a file may have
+// thousands of stanzas.
 type filterNodes struct {
-	Valid   yaml.Node `yaml:"valid"`
-	Average int       `yaml:"average"` // samples in a reading, 1 or more
-	Alarm   yaml.Node `yaml:"alarm"`   // or true, which is the priority of all its streams
-	Report  yaml.Node `yaml:"report"`  // as valid, by quantity or for all
+	Scale     *yaml.Node `yaml:"scale"`     // a number, not 0
+	Offset    *yaml.Node `yaml:"offset"`    // a number, in the unit of the quantity
+	Calibrate *yaml.Node `yaml:"calibrate"` // a list of pointKeys, in place of scale and offset
+	Valid     *yaml.Node `yaml:"valid"`
+	Average   int        `yaml:"average"`   // samples in a reading, 1 or more
+	Median    int        `yaml:"median"`    // the same; one of the two
+	Alarm     yaml.Node  `yaml:"alarm"`     // or true, which is the priority of all its streams
+	Report    *yaml.Node `yaml:"report"`    // as valid, by quantity or for all
+	Precision *yaml.Node `yaml:"precision"` // decimal places; by quantity or for all
+}
+
+// pointKeys are one point of a calibration. Both are needed.
+type pointKeys struct {
+	Reads *float64 `yaml:"reads"` // in the unit of the sensor
+	Is    *float64 `yaml:"is"`    // in the unit of the quantity
 }
 
 // validKeys bound the values that are taken for real, in the unit of the quantity.
@@ -49,52 +62,80 @@ type reportKeys struct {
 // when it is told what the sensor measures. "" holds what is for all quantities.
 type filterReader struct {
 	*reader
-	path   string // of the stanza
-	stanza stanza
-	valid  map[string]validKeys
-	limit  map[string]limitKeys
-	report map[string]reportKeys
+	path      string // of the stanza
+	stanza    *stanza
+	scale     map[string]float64
+	offset    map[string]float64
+	calibrate map[string][]pointKeys
+	valid     map[string]validKeys
+	limit     map[string]limitKeys
+	report    map[string]reportKeys
+	precision map[string]int
 }
 
 // readFilters decodes what a stanza says, whatever its sensor measures. The kind may
-// not be known: then the keys are decoded for their mistakes alone.
-func readFilters(r *reader, path string, s stanza) filterReader {
+// not be known, and opts nil: then the keys are decoded for their mistakes alone.
+func readFilters(r *reader, path string, s *stanza, opts drivers.Options) filterReader {
 	f := filterReader{
-		reader: r,
-		path:   path,
-		stanza: s,
-		valid:  byQuantity[validKeys](r, &s.Valid, path+".valid"),
-		report: byQuantity[reportKeys](r, &s.Report, path+".report"),
+		reader:    r,
+		path:      path,
+		stanza:    s,
+		calibrate: byQuantity[[]pointKeys](r, s.Calibrate, path+".calibrate", namesLists),
+		valid:     byQuantity[validKeys](r, s.Valid, path+".valid", namesQuantities),
+		report:    byQuantity[reportKeys](r, s.Report, path+".report", namesQuantities),
+		precision: byQuantity[int](r, s.Precision, path+".precision", isMapping),
+	}
+	// A kind that has such a key of its own corrects by itself.
+	if s.Scale != nil && !hasKey(opts, "scale") {
+		f.scale = byQuantity[float64](r, s.Scale, path+".scale", isMapping)
+	}
+	if s.Offset != nil && !hasKey(opts, "offset") {
+		f.offset = byQuantity[float64](r, s.Offset, path+".offset", isMapping)
 	}
 	if s.Alarm.Kind == yaml.MappingNode {
-		f.limit = byQuantity[limitKeys](r, &s.Alarm, path+".alarm")
+		f.limit = byQuantity[limitKeys](r, &s.Alarm, path+".alarm", namesQuantities)
 	}
 	return f
 }
 
-// byQuantity decodes one filter key. A mapping of mappings has the names of
-// quantities as its keys; any other value is for all quantities.
-func byQuantity[T any](r *reader, n *yaml.Node, path string) map[string]T {
-	// The types of the values decide, not the names: a quantity may be called "min".
+// byQuantity decodes one filter key. Where named says so, its keys are the names of
+// quantities; any other value is for all quantities.
+func byQuantity[T any](r *reader, n *yaml.Node, path string, named func(*yaml.Node) bool) map[string]T {
+	if n == nil {
+		return nil
+	}
 	all := map[string]T{}
 	fill := func(n *yaml.Node, path, quantity string) {
 		var one T
 		r.value(n, path, reflect.ValueOf(&one).Elem())
 		all[quantity] = one
 	}
-	switch {
-	case n.Kind == 0:
-	case namesQuantities(n):
-		for _, e := range r.entries(n, path) {
-			fill(e.value, e.path, e.key)
-		}
-	default:
+	if !named(n) {
 		fill(n, path, "")
+		return all
+	}
+	for _, e := range r.entries(n, path) {
+		fill(e.value, e.path, e.key)
 	}
 	return all
 }
 
-// namesQuantities tells {temperature: {above: 30}} from {above: 30}.
+// isMapping tells {temperature: 0.5} from 0.5.
+func isMapping(n *yaml.Node) bool { return n.Kind == yaml.MappingNode && len(n.Content) > 0 }
+
+// namesLists tells {humidity: [{reads: 1, is: 2}]} from a point without its list,
+// {reads: 1, is: 2}.
+func namesLists(n *yaml.Node) bool {
+	for i := 1; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+		if resolve(n.Content[i]).Kind != yaml.ScalarNode {
+			return true
+		}
+	}
+	return false
+}
+
+// namesQuantities tells {temperature: {above: 30}} from {above: 30}. The types of the
+// values decide, not the names: a quantity may be called "min".
 func namesQuantities(n *yaml.Node) bool {
 	for i := 1; i < len(n.Content); i += 2 {
 		if resolve(n.Content[i]).Kind == yaml.MappingNode {
@@ -121,14 +162,18 @@ func (f *filterReader) checkQuantities(qs []sensors.Quantity) {
 				f.failKey(join(at, q), "a %s measures no %q; it measures %s", f.stanza.Kind, q,
 					strings.Join(names, ", "))
 			case example != "" && len(qs) > 1:
-				f.failKey(at, "a %s measures %s: say which is meant, as in %s: {%s: {%s}}",
+				f.failKey(at, "a %s measures %s: say which is meant, as in %s: {%s: %s}",
 					f.stanza.Kind, strings.Join(names, ", "), key, names[0], example)
 			}
 		}
 	}
-	check("valid", sorted(f.valid), "min: 0, max: 60")
-	check("alarm", sorted(f.limit), "above: 30")
+	check("scale", sorted(f.scale), "1.02")
+	check("offset", sorted(f.offset), "-0.4")
+	check("calibrate", sorted(f.calibrate), "[{reads: 0.5, is: 0}, {reads: 99.1, is: 100}]")
+	check("valid", sorted(f.valid), "{min: 0, max: 60}")
+	check("alarm", sorted(f.limit), "{above: 30}")
 	check("report", sorted(f.report), "")
+	check("precision", sorted(f.precision), "")
 }
 
 // sorted are the keys of a map in order, so that errors come in the same order each

@@ -9,14 +9,15 @@ package config
 func Keys() map[string]any {
 	f := defaults()
 	return map[string]any{
-		"":                     &f,
-		"sensors.NAME":         &stanza{},
-		"sensors.NAME.streams": &streamKeys{},
-		"sensors.NAME.valid":   &validKeys{},
-		"sensors.NAME.alarm":   &limitKeys{},
-		"sensors.NAME.report":  &reportKeys{},
-		"outputs.NAME":         newOutputStanza(),
-		"access.NAME":          newAccessStanza(),
-		"rules.NAME":           &ruleKeys{},
+		"":                       &f,
+		"sensors.NAME":           &stanza{},
+		"sensors.NAME.streams":   &streamKeys{},
+		"sensors.NAME.calibrate": &pointKeys{},
+		"sensors.NAME.valid":     &validKeys{},
+		"sensors.NAME.alarm":     &limitKeys{},
+		"sensors.NAME.report":    &reportKeys{},
+		"outputs.NAME":           newOutputStanza(),
+		"access.NAME":            newAccessStanza(),
+		"rules.NAME":             &ruleKeys{},
 	}
 }

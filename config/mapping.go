@@ -82,14 +82,17 @@ func (d *decoder) part(n *yaml.Node, path string, targets ...reflect.Value) {
 
 // fill is mapping and part: with strict, a key that no target knows is reported.
 func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect.Value) {
-	known := map[string][]reflect.Value{}
+	known := make(map[string][]reflect.Value, 24) // more than a stanza has: it need not grow
 	for _, t := range targets {
 		fields(t, known)
 	}
-	names := slices.Sorted(maps.Keys(known)) // what an error lists, the same each time
+	var names []string // what an error lists, the same each time; nil: there was no error yet
 	for _, e := range d.entries(n, path) {
 		into := known[e.key]
 		if into == nil && strict {
+			if names == nil {
+				names = slices.Sorted(maps.Keys(known))
+			}
 			d.unknown(e, path, names)
 		}
 		for _, v := range into {

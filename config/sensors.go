@@ -74,7 +74,7 @@ func (r *sensorReader) sensor(e entry) {
 	if !ok {
 		r.part(e.value, e.path, reflect.ValueOf(&s).Elem())
 		r.streamKeys(e.path, s.Streams)
-		readFilters(r.reader, e.path, s)
+		readFilters(r.reader, e.path, &s, nil)
 		return
 	}
 	r.mapping(e.value, e.path, reflect.ValueOf(&s).Elem(), reflect.ValueOf(opts).Elem())
@@ -82,7 +82,7 @@ func (r *sensorReader) sensor(e entry) {
 	if hasKey(opts, "name") { // of the part, such as that of its driver
 		s.Name = ""
 	}
-	priority, written := r.priority(s, e.path), readFilters(r.reader, e.path, s)
+	priority, written := r.priority(s, e.path), readFilters(r.reader, e.path, &s, opts)
 	if !r.check(e.path, opts) {
 		return // what is wrong promises nothing about its pace and quantities
 	}
@@ -94,7 +94,7 @@ func (r *sensorReader) sensor(e entry) {
 	spec := sensors.Spec{
 		Name:    e.key,
 		Kind:    s.Kind,
-		Every:   written.average(qs, every),
+		Every:   written.samplePace(qs, every),
 		Streams: r.streamsOf(e, s, every, priority, written, opts),
 		Options: opts,
 	}

@@ -95,8 +95,11 @@ func (r *sensorReader) class(path string, s stanza, opts drivers.Options, qs *[]
 	}
 }
 
-// hasKey reports whether the options of a kind have a key of their own.
+// hasKey reports whether the options of a kind have a key of their own; nil has none.
 func hasKey(opts drivers.Options, key string) bool {
+	if opts == nil {
+		return false
+	}
 	known := map[string][]reflect.Value{}
 	fields(reflect.ValueOf(opts).Elem(), known)
 	return known[key] != nil

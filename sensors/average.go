@@ -3,24 +3,26 @@ package sensors
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// mean makes one value of the samples of a span of time: their mean, without
+// window makes one value of the samples of a span of time: their mean or median, without
 // those that failed. The spans follow one another without holes from the first
 // sample on, so that samples which come late or again do not move the readings.
-type mean struct {
-	samples int           // in a span; below 2 each one is a mean
+type window struct {
+	samples int           // in a span; below 2 each one is a value
 	span    time.Duration // between two readings
+	median  bool          // or the mean
 
 	end    time.Time // a sample from here on is the last of its span
 	values []float64 // of the span's good samples
 	err    error     // of the last one that failed
 }
 
-// An average is the mean of samples. One sample is its own mean: nothing is
+// An average is the mean or the median of samples. One sample is its own mean: nothing is
 // rounded then.
 type average struct {
 	value   float64 // what alarm and report compare with their limits
@@ -28,8 +30,8 @@ type average struct {
 }
 
 // add takes a sample or the reason why there is none. When it is the last of its
-// span it returns their mean, or an error if all have failed.
-func (m *mean) add(v float64, err error, at time.Time) (got average, failed error, done bool) {
+// span it returns their value, or an error if all have failed.
+func (m *window) add(v float64, err error, at time.Time) (got average, failed error, done bool) {
 	if err == nil {
 		m.values = append(m.values, v)
 	} else {
@@ -50,14 +52,33 @@ func (m *mean) add(v float64, err error, at time.Time) (got average, failed erro
 }
 
 // close ends the samples of one reading and begins the next ones.
-func (m *mean) close() (got average, failed error, done bool) {
+func (m *window) close() (got average, failed error, done bool) {
 	if len(m.values) == 0 {
 		failed = m.err
+	} else if m.median {
+		got = medianOf(m.values)
 	} else {
 		got = averageOf(m.values)
 	}
 	m.values, m.err = m.values[:0], nil
 	return got, failed, true
+}
+
+// roundedTo is what is published with so many decimal places at most. It rounds the value
+// itself: to round twice would make 0.5 of 0.449.
+func (a average) roundedTo(places int) float64 {
+	if text := strconv.FormatFloat(a.rounded, 'f', -1, 64); placesOf(text) <= places {
+		return a.rounded
+	}
+	return round(a.value, places)
+}
+
+// medianOf is the middle one of at least one value, or the mean of the two in the middle.
+// It sorts them.
+func medianOf(values []float64) average {
+	slices.Sort(values)
+	n := len(values)
+	return averageOf(values[(n-1)/2 : n/2+1])
 }
 
 // averageOf is the mean of at least one value. It computes with the decimal

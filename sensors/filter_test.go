@@ -69,7 +69,7 @@ func TestARefusedJumpSaysFromWhere(t *testing.T) {
 }
 
 func TestAReadingIsTheMeanOfTheSamplesThatDidNotFail(t *testing.T) {
-	m := mean{samples: 5, span: 30 * time.Second}
+	m := window{samples: 5, span: 30 * time.Second}
 	var got []string
 	for i, c := range []string{
 		"1", "2", "3", "4", "5", // their mean
@@ -97,7 +97,7 @@ func TestSpansStayInPlace(t *testing.T) {
 		n := rapid.IntRange(2, 9).Draw(t, "n")
 		step := time.Duration(rapid.IntRange(1, 5000).Draw(t, "ms")) * time.Millisecond
 		span := step * time.Duration(n)
-		m := mean{samples: n, span: span}
+		m := window{samples: n, span: span}
 		sum := 0.0
 		for beat := range rapid.IntRange(1, 60).Draw(t, "beats") {
 			at := midnight.Add(time.Duration(beat) * step)
@@ -122,7 +122,7 @@ func TestSpansStayInPlace(t *testing.T) {
 }
 
 func TestASensorThatWasGoneForLongGivesOneReading(t *testing.T) {
-	m := mean{samples: 5, span: 5 * time.Millisecond}
+	m := window{samples: 5, span: 5 * time.Millisecond}
 	m.add(1, nil, midnight)
 	begin := midnight.Add(24 * time.Hour) // 17 million spans later
 	if v, _, done := m.add(3, nil, begin); !done || v.value != 2 {

@@ -62,13 +62,17 @@ type Stream struct {
 	Quantity
 }
 
-// A Filter decides which samples of a stream become readings. The stages run in this
-// order: valid, average, alarm, report.
+// A Filter decides which samples of a stream become readings, and with what value. The
+// stages run in this order: correction, valid, average or median, alarm, report. What is
+// published is rounded to Precision; alarm and report compare the value before that.
 type Filter struct {
-	Valid   Valid
-	Average int    // samples in one reading, their mean, taken evenly over Every; 0: 1
-	Alarm   *Limit // nil: none
-	Report  Report
+	Correction Correction
+	Valid      Valid
+	Average    int    // samples in one reading, their mean, taken evenly over Every; 0: 1
+	Median     int    // the same with their median; at most one of the two is more than 1
+	Alarm      *Limit // nil: none
+	Report     Report
+	Precision  *int // decimal places of what is published; nil: as many as the value has
 }
 
 // A Quantity is one thing that a sensor measures.

@@ -13,22 +13,23 @@ type stream struct {
 	faults  faults      // failures in a row, its own and the sensor's
 	fails   *failureLog // nil: no sample of it has ever failed
 
-	valid *validator // nil: every number is believed
-	mean  *mean      // nil: each sample counts by itself
-	alarm *alarm     // nil: none
-	alert *stream
-	last  *reported // nil: each value is worth a reading
+	correct corrector  // nil: the sensor is right
+	valid   *validator // nil: every number is believed
+	window  *window    // nil: each sample counts by itself
+	alarm   *alarm     // nil: none
+	alert   *stream
+	last    *reported // nil: each value is worth a reading
 }
 
 // newStream is a stream without a reading. Its alarm, if it has one, makes a stream
 // of its own.
 func newStream(st *Stream, record func(Reading)) *stream {
-	s := &stream{Stream: st, record: record}
+	s := &stream{Stream: st, record: record, correct: newCorrector(st.Filter.Correction)}
 	if st.Filter.Valid != (Valid{}) {
 		s.valid = &validator{Valid: st.Filter.Valid, unit: st.Unit}
 	}
-	if st.Filter.Average > 1 {
-		s.mean = &mean{samples: st.Filter.Average, span: st.Every}
+	if n := max(st.Filter.Average, st.Filter.Median); n > 1 {
+		s.window = &window{samples: n, span: st.Every, median: n == st.Filter.Median}
 	}
 	if st.Filter.Report != (Report{}) {
 		s.last = &reported{Report: st.Filter.Report, every: st.Every}
@@ -42,15 +43,16 @@ func newStream(st *Stream, record func(Reading)) *stream {
 
 // process takes a sample. The error says why it was not good.
 func (st *stream) process(sample Sample, at clock.Stamp) error {
-	err := sample.Err
+	v, err := sample.Value, sample.Err
 	if err == nil {
-		err = st.valid.check(sample.Value)
+		v = st.correct.correct(v)
+		err = st.valid.check(v)
 	}
 	if err != nil {
 		st.fail(err, at)
 		return err
 	}
-	st.collect(sample.Value, nil, at)
+	st.collect(v, nil, at)
 	return nil
 }
 
@@ -63,12 +65,12 @@ func (st *stream) fail(err error, at clock.Stamp) {
 	st.collect(0, err, at)
 }
 
-// collect adds a sample, or the reason why there is none, to the mean. When the mean
-// is complete it becomes a reading, or the first failure of a row does.
+// collect adds a sample, or the reason why there is none, to the window. When that is
+// complete its value becomes a reading, or the first failure of a row does.
 func (st *stream) collect(v float64, err error, at clock.Stamp) {
 	got, failed, done := average{v, v}, err, true
-	if st.mean != nil {
-		got, failed, done = st.mean.add(v, err, at.Monotonic())
+	if st.window != nil {
+		got, failed, done = st.window.add(v, err, at.Monotonic())
 	}
 	switch {
 	case !done:
@@ -86,6 +88,9 @@ func (st *stream) collect(v float64, err error, at clock.Stamp) {
 // evaluate decides what becomes of a value: a reading, an alarm, both or nothing.
 func (st *stream) evaluate(v average, at clock.Stamp) {
 	st.failing = false
+	if places := st.Filter.Precision; places != nil {
+		v.rounded = v.roundedTo(*places)
+	}
 	if st.alarm != nil {
 		if on, changed := st.alarm.evaluate(v.value, at.Monotonic()); changed {
 			st.alert.emitValue(alarmValue(on), at)

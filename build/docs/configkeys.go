@@ -110,6 +110,7 @@ var configSections = []configSection{
 			"  door: {kind: contact, gpio: GPIO17, normally: closed, class: door, alarm: true}\n" +
 			"  room: {kind: bme280, i2c: \"1\", address: 0x76, every: 30s, streams: {humidity: hum}}\n" +
 			"  freezer:\n    kind: w1\n    id: 28-0316a2797bff\n" +
+			"    offset: -0.4                                  # the sensor reads 0.4 °C too much\n" +
 			"    average: 5                                    # a reading is the mean of so many samples\n" +
 			"    valid: {min: -60, max: 60, jump: 5}           # what is implausible is a failed read\n" +
 			"    report: {change: 0.3, at_least: 10m}          # only what is worth saying\n" +
@@ -130,10 +131,31 @@ var configSections = []configSection{
 			{"class", "Home Assistant's device class, for a sensor of one quantity", "", "the quantity's"},
 			{"alarm", "`true`: all its readings go first, and are on disk at once. With thresholds: see below", "", ""},
 			{"report", "only readings that differ enough or are old enough: see below", "", "each"},
+			{"scale", "what is read times this, then plus `offset`, is the value; not 0", "number", "1"},
+			{"offset", "see `scale`; of several quantities by name: `{temperature: -0.4, humidity: 2}`", "number", "0"},
+			{"calibrate", "points in place of `scale` and `offset`: see below", "list", ""},
 			{"valid", "what is plausible: see below", "", "what the part can measure"},
 			{"payload", "`json` or `plain`, for its streams: see [payload](#payload)", "", "the file's"},
 			{"plain.history", "as [plain](#plain), for its streams: `plain: {history: true}`", "", "the file's"},
 			{"average", "the mean of so many samples, taken evenly, is one reading", "", "1"},
+			{"median", "the median instead of the mean: one wild sample of five changes nothing", "", "1"},
+			{"precision", "0 to 9 decimal places of what is published, halves away from zero", "whole number",
+				"what the value has"},
+		},
+		after: "A value passes these keys in this order: `scale` and `offset` or `calibrate`, `valid`, `average` or " +
+			"`median`, `alarm`, `report`, `precision`. So the bounds of `valid`, `alarm` and `report` are true values, " +
+			"and an alarm compares what was not rounded yet. Where a sensor measures several quantities, each key " +
+			"can name them: `precision: {temperature: 1, humidity: 0}`. Failed samples are left out of a mean and " +
+			"of a median; a reading fails when all its samples have. The median of an even number is the mean of " +
+			"the two in the middle."},
+	{path: "sensors.NAME.calibrate", title: "sensors: calibrate",
+		intro: "`calibrate: [{reads: 0.5, is: 0}, {reads: 99.1, is: 100}]` puts a line through two points, or one from " +
+			"point to point through more. Beyond the first and the last point the nearest line goes on; `valid` " +
+			"bounds that. The values have to rise or fall all the way. A sensor of several quantities says which: " +
+			"`calibrate: {humidity: [{reads: 33.9, is: 33.1}, {reads: 74.2, is: 75.5}]}`. What comes of it may have " +
+			"many digits: write `precision` beside it.", keys: []configKey{
+			{"reads", "what the sensor reads; needed", "", ""},
+			{"is", "the true value then; needed", "", ""},
 		}},
 	{path: "sensors.NAME.streams", title: "sensors: streams",
 		intro: "`streams: {humidity: {stream: hum, name: \"湿度\"}, temperature: {name: \"温度\"}}`: what is said of the " +

@@ -119,7 +119,8 @@ func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err err
 			err = errors.Join(err, sample.Err)
 			continue
 		}
-		fmt.Fprintf(stdout, "%-24s %s\n", spec.Streams[i].Name, valueText(spec.Streams[i].Quantity, sample.Value))
+		st := spec.Streams[i]
+		fmt.Fprintf(stdout, "%-24s %s\n", st.Name, valueText(st.Quantity, st.Filter.Corrected(sample.Value)))
 	}
 	return err
 }
