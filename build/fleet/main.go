@@ -1,6 +1,6 @@
 // Fleet runs a broker, a recorder and simulated nodes on this machine, until Ctrl-C:
 //
-//	go run ./build/fleet [-nodes 50] [-dir FOLDER] [-for 1m]
+//	go run ./build/fleet [-nodes 50] [-page HOST:PORT] [-dir FOLDER] [-for 1m]
 //
 // Then it stops the nodes, waits until the recorder has everything, and verifies each
 // node. The status is 0 if every hole is explained. Mosquitto has to be installed. All
@@ -25,6 +25,7 @@ import (
 
 func main() {
 	nodes := flag.Int("nodes", 50, "how many agents")
+	page := flag.String("page", "127.0.0.1:8081", "`address` of the recorder's page")
 	dir := flag.String("dir", "", "`folder` of all files, which is kept; else a temporary one, which is deleted")
 	length := flag.Duration("for", 0, "end after this `time`; 0: at Ctrl-C")
 	flag.Parse()
@@ -32,7 +33,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, *nodes, *dir, *length); err != nil {
+	if err := run(ctx, *nodes, *page, *dir, *length); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
@@ -41,18 +42,19 @@ func main() {
 // A fleet is what runs. All processes end with this one, however it ends.
 type fleet struct {
 	dir      string
+	page     string // where the recorder's page listens
 	broker   *mosquitto.Broker
 	recorder *exec.Cmd
 	nodes    []*exec.Cmd
 }
 
-func run(ctx context.Context, nodes int, dir string, length time.Duration) (err error) {
+func run(ctx context.Context, nodes int, page, dir string, length time.Duration) (err error) {
 	if dir != "" {
 		if dir, err = filepath.Abs(dir); err != nil { // as the configuration wants it
 			return err
 		}
 	}
-	f := &fleet{dir: dir}
+	f := &fleet{dir: dir, page: page}
 	if f.dir == "" {
 		if f.dir, err = os.MkdirTemp("", "fleet-"); err != nil {
 			return err
@@ -74,8 +76,9 @@ func run(ctx context.Context, nodes int, dir string, length time.Duration) (err 
 	if err := f.start(nodes); err != nil {
 		return err
 	}
-	fmt.Printf("%d nodes publish to %s; ask the recorder:\n\n  %s devices -c %[4]s\n  %[3]s verify node-1 -c %[4]s\n\n",
-		nodes, f.broker.Addr, f.path("holdfast-recorder"), f.path("recorder.yaml"))
+	fmt.Printf("%d nodes publish to %s; the recorder's page is http://%s/; or ask it:\n\n"+
+		"  %s devices -c %[5]s\n  %[4]s verify node-1 -c %[5]s\n\n",
+		nodes, f.broker.Addr, f.page, f.path("holdfast-recorder"), f.path("recorder.yaml"))
 	// A time without an end is that of Ctrl-C alone.
 	end := make(<-chan time.Time)
 	if length > 0 {
@@ -108,8 +111,8 @@ func (f *fleet) build(ctx context.Context) error {
 // start starts the recorder, so that it has a session before the first reading, and
 // then the nodes.
 func (f *fleet) start(nodes int) (err error) {
-	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\ndatabase: \"sqlite:%s\"\n",
-		f.broker.Addr, f.path("history.db"))
+	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\ndatabase: \"sqlite:%s\"\nstatus: {listen: %q}\n",
+		f.broker.Addr, f.path("history.db"), f.page)
 	if f.recorder, err = f.program("holdfast-recorder", "recorder.yaml", text); err != nil {
 		return err
 	}

@@ -172,8 +172,10 @@ func runDemo(ctx context.Context, args []string) error {
 	length := f.Duration("for", 0, "end after this `time`; 0: at Ctrl-C")
 	verbose := f.Bool("v", false, "show the agent's log as well")
 	browse := f.Bool("open", false, "open the status page in a browser")
+	record := f.Bool("recorder", false, "keep the history with holdfast-recorder, beside this program or in $PATH")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	return demo.Run(ctx, demo.Options{For: *length, Verbose: *verbose, Browse: *browse, Out: stdout, Serve: serveOnce})
+	return demo.Run(ctx, demo.Options{For: *length, Verbose: *verbose, Browse: *browse, Record: *record,
+		Out: stdout, Serve: serveOnce})
 }

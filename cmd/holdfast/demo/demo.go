@@ -56,8 +56,17 @@ type Options struct {
 	For     time.Duration // how long; 0: until the context ends
 	Verbose bool          // the agent's log as well
 	Browse  bool          // open the status page in a browser
+	Record  bool          // run holdfast-recorder beside it
 	Out     io.Writer
 	Serve   Serve
+}
+
+// logWriter is where logs go.
+func (o Options) logWriter() io.Writer {
+	if o.Verbose {
+		return o.Out
+	}
+	return io.Discard
 }
 
 // Run shows the demo until ctx is done or its time is over. It is an error if a reading
@@ -71,10 +80,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	// Without -v the screen is the demo's own: the log would tear its lines apart.
-	log := slog.New(slog.DiscardHandler)
-	if opt.Verbose {
-		log = slog.New(slog.NewTextHandler(opt.Out, nil))
-	}
+	log := slog.New(slog.NewTextHandler(opt.logWriter(), nil))
 	// The broker's own log would be about a network that breaks on purpose.
 	b, err := broker.Listen("127.0.0.1:0", "", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -96,6 +102,18 @@ func Run(ctx context.Context, opt Options) (err error) {
 	cfg.Uplink.MaxRetry = maxRetry
 
 	s := newScreen(opt.Out)
+	if opt.Record {
+		r, failed := startRecorder(dir, b.Addr().String(), opt.logWriter())
+		if failed != nil {
+			return failed
+		}
+		s.say("the recorder's page is " + r.url)
+		defer func() {
+			said, failed := r.stop("house")
+			s.printf("the recorder: %s", said)
+			err = errors.Join(err, failed)
+		}()
+	}
 	cfg.Status = &config.Status{Listen: "127.0.0.1:0", Listening: func(url string) {
 		s.say("the status page is " + url)
 		if opt.Browse {
