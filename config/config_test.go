@@ -60,6 +60,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 				Password: mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}, KeepAlive: 15 * time.Second,
 				WillDelay: 5 * time.Second},
 			Within:  5 * time.Second,
+			Health:  time.Minute,
 			Drain:   uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},
 			Topics:  payload.DefaultPatterns,
 			Streams: []sensors.Stream{stream},
@@ -101,6 +102,7 @@ mqtt:
   password_file: /no/such/file
   tls: {ca: ca.pem, cert: node.pem, key: node.key}
   keepalive: 1m30s
+  health: {every: 5m}
   bind: wwan0
   reconnect: {within: 20s}
   prove_publish: false
@@ -130,6 +132,7 @@ sensors:
 		{"password", up.Password, mqtt.Secret{File: "/no/such/file"}},
 		{"tls", up.TLS, mqtt.TLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"}},
 		{"keepalive", up.KeepAlive, 90 * time.Second},
+		{"health", up.Health, 5 * time.Minute},
 		{"bind", up.Bind, "wwan0"},
 		{"reconnect", up.Within, 20 * time.Second},
 		{"prove_publish", up.NoProof, true},

@@ -31,6 +31,7 @@ type mqttKeys struct {
 	Retain         bool          `yaml:"retain"`        // the broker keeps retained messages
 	Version        mqttVersion   `yaml:"version"`       // 3.1.1, 5, or auto
 	WillDelay      time.Duration `yaml:"will_delay"`    // 0s to 5m, in whole seconds
+	Health         healthKeys    `yaml:"health"`
 	Reconnect      reconnectKeys `yaml:"reconnect"`
 	Embedded       embeddedKeys  `yaml:"embedded"`
 }
@@ -53,6 +54,11 @@ func (v *mqttVersion) UnmarshalText(text []byte) error {
 // that was away.
 type reconnectKeys struct {
 	Within time.Duration `yaml:"within"`
+}
+
+// healthKeys are the keys under mqtt.health.
+type healthKeys struct {
+	Every time.Duration `yaml:"every"` // 10s to 1h
 }
 
 // tlsKeys are the keys under mqtt.tls. The files are named here and read when the
@@ -88,6 +94,9 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 	if m.WillDelay%time.Second != 0 {
 		r.failValue("mqtt.will_delay", "is not in whole seconds, which MQTT has")
 	}
+	// There is no 0: a heartbeat that stays away tells of a node that hangs and whose
+	// link does not.
+	between(r.reader, "mqtt.health.every", m.Health.Every, 10*time.Second, time.Hour, "between 10s and 1h")
 	up := uplink.Options{
 		Broker: mqtt.Broker{Username: m.Username, KeepAlive: m.KeepAlive, Bind: r.bind(m.Bind),
 			Protocol: mqtt.Version(m.Version), WillDelay: m.WillDelay,
@@ -96,6 +105,7 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 		Within:   m.Reconnect.Within,
 		NoProof:  !m.Prove,
 		NoRetain: !m.Retain,
+		Health:   m.Health.Every,
 	}
 	// Of the embedded broker the agent knows all itself: no user, no TLS.
 	if !r.has("mqtt.servers") && m.Server == "embedded" {

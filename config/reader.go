@@ -69,6 +69,7 @@ func defaults() file {
 			Prove:     true,             // else nobody notices what an access list denies
 			Retain:    true,
 			WillDelay: 5 * time.Second, // a short cut does not look like the end of the agent
+			Health:    healthKeys{Every: uplink.DefaultHealth},
 			Reconnect: reconnectKeys{Within: uplink.DefaultWithin},
 			Embedded:  embeddedKeys{Listen: "127.0.0.1:1883"},
 		},

@@ -20,7 +20,7 @@ type announcer struct {
 	birth     once
 	discovery once
 	entities  noticeList // what is left of an announcement entity by entity
-	restate   once       // states again, after discovery, where the broker retains nothing
+	restate   once       // states again, after discovery and now and then, where the broker retains nothing
 
 	announced       bool      // the birth is due, or was
 	birthAcked      bool      // the broker has acknowledged our birth
@@ -62,6 +62,7 @@ func (a *announcer) announce() {
 	}
 	a.announced = true
 	a.birth.now()
+	a.restateIn(restateEvery)
 	if a.link.opt.HomeAssistant.Discovery {
 		a.discovery.now()
 	}
@@ -162,19 +163,29 @@ func (a *announcer) hearHome(m mqtt.Message) {
 // announced.
 const restateAfter = 5 * time.Second
 
+// restateEvery bounds how long who subscribes waits for what is true now where the
+// broker retains nothing: a door may not move for a year.
+const restateEvery = 10 * time.Minute
+
+// restateIn makes the states due again, if the broker retains nothing.
+func (a *announcer) restateIn(d time.Duration) {
+	if a.link.opt.NoRetain {
+		a.restate.at = time.Now().Add(d)
+	}
+}
+
 // discoveryNotice makes the announcement of the whole device. If the broker retains
 // nothing, the entities have neither an availability nor a state until both are
 // published again: see restateNotice.
 func (a *announcer) discoveryNotice() notice {
-	if a.link.opt.NoRetain {
-		a.restate.at = time.Now().Add(restateAfter)
-	}
+	a.restateIn(restateAfter)
 	return notice{Message: a.link.opt.Discovery()}
 }
 
 // restateNotice publishes "online" once more, and makes all states due.
 func (a *announcer) restateNotice() notice {
 	a.link.states.refresh()
+	a.restateIn(restateEvery)
 	return notice{Message: a.link.status("online")}
 }
 

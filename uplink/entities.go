@@ -21,7 +21,7 @@ type HomeAssistant struct {
 func (o Options) device() homeassistant.Device {
 	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version,
 		Hardware: o.Hardware, Name: o.HomeAssistant.Name, Area: o.HomeAssistant.Area,
-		Topics: o.topicNames(), Formats: o.Formats, Streams: o.Streams, Heartbeat: heartbeatEvery,
+		Topics: o.topicNames(), Formats: o.Formats, Streams: o.Streams, Heartbeat: o.healthEvery(),
 		Outputs: o.HomeAssistant.Outputs, Alarm: o.HomeAssistant.Alarm}
 }
 

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -8,10 +9,15 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-const heartbeatEvery = time.Minute
+// DefaultHealth is the time between two messages on agent/health, unless Options say
+// otherwise.
+const DefaultHealth = time.Minute
+
+// healthEvery is the time between two messages on agent/health.
+func (o Options) healthEvery() time.Duration { return cmp.Or(o.Health, DefaultHealth) }
 
 // A heartbeat is what agent/health says: how much waits, and what is wrong. It is
-// sent every minute, and when any of that changes. All fields belong to the
+// sent at the pace of Options.Health, and when any of that changes. All fields belong to the
 // goroutine of the session.
 type heartbeat struct {
 	once
@@ -28,7 +34,7 @@ func newHeartbeat(l *Link, c *canary, probes *prober) *heartbeat {
 
 // notice makes the heartbeat, and the next one due.
 func (h *heartbeat) notice(short bool) notice {
-	h.at = time.Now().Add(heartbeatEvery)
+	h.at = time.Now().Add(h.link.opt.healthEvery())
 	return notice{Message: h.message(short), kind: kindOnce}
 }
 

@@ -24,6 +24,7 @@ type Options struct {
 	MaxRetry time.Duration // the longest wait between attempts while the network fails; 0: a minute
 	NoProof  bool          // the account may not subscribe: acknowledgements count as delivery
 	NoRetain bool          // the broker refuses retained messages: nothing is retained, nor the will
+	Health   time.Duration // between two messages on agent/health; 0: [DefaultHealth]
 	Drain    Drain
 
 	Topics  payload.Patterns

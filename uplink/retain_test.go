@@ -53,3 +53,38 @@ func TestNothingIsRetainedWhereTheBrokerKeepsNothing(t *testing.T) {
 		t.Error("no goodbye")
 	}
 }
+
+// TestWhoComesLateWaitsTenMinutesWithoutRetainedMessages: the state of a door that does
+// not move is repeated for those who have subscribed since.
+func TestWhoComesLateWaitsTenMinutesWithoutRetainedMessages(t *testing.T) {
+	for _, noRetain := range []bool{true, false} {
+		up(t, func(l *Link, br *broker, bl *backlog) {
+			l.Observe(reading("door", 1))
+			time.Sleep(time.Minute)
+			br.set(func() { br.got = nil })
+			time.Sleep(time.Hour)
+			want := 0
+			if noRetain {
+				want = 6
+			}
+			for _, topic := range []string{"porch/door/state", "porch/agent/status"} {
+				if n := br.arrivedOn(topic); n != want {
+					t.Errorf("retain %v: %s came %d times in an hour, want %d", !noRetain, topic, n, want)
+				}
+			}
+		}, func(o *Options) { o.NoRetain = noRetain })
+	}
+}
+
+func TestHealthComesAtThePaceThatIsAskedFor(t *testing.T) {
+	for every, want := range map[time.Duration]int{0: 60, 10 * time.Second: 360, time.Hour: 1} {
+		up(t, func(l *Link, br *broker, bl *backlog) {
+			time.Sleep(time.Minute + time.Second)
+			br.set(func() { br.got = nil })
+			time.Sleep(time.Hour)
+			if n := br.arrivedOn("porch/agent/health"); n != want {
+				t.Errorf("every %v: %d heartbeats in an hour, want %d", every, n, want)
+			}
+		}, func(o *Options) { o.Health = every })
+	}
+}

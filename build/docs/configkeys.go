@@ -27,6 +27,11 @@ var configSections = []configSection{
 		{"will_delay", "0s to 5m: how long a connection is lost until the broker says that we are offline, with MQTT 5",
 			"", ""},
 	}},
+	{path: "mqtt.health", title: "mqtt.health", keys: []configKey{
+		{"every", "10s to 1h: the time between two messages on `agent/health`, 300 bytes each. What is wrong is sent " +
+			"at once, however long that is; it cannot be switched off, since a heartbeat that stays away tells of " +
+			"a node that hangs", "", ""},
+	}},
 	{path: "mqtt.reconnect", title: "mqtt.reconnect",
 		intro: "For fleets: see [brokers](brokers.md#a-fleet-that-comes-back).",
 		keys: []configKey{
