@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,18 @@ type hostileRun struct {
 	stopped bool
 }
 
+// allHostileCases are hostileCases with both versions of MQTT, and hostileCases5.
+func allHostileCases() []hostileCase {
+	all := slices.Concat(hostileCases, hostileCases5)
+	for _, c := range hostileCases {
+		if !c.form311 {
+			c.version, c.name = mqtt.V5, "5: "+c.name
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -61,7 +74,7 @@ func (l *lines) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.tex
 // did not acknowledge. Here that is shown in memory, in the time of a bubble, for
 // all cases but those that need a kernel's socket.
 func TestAHostileBrokerIsEndured(t *testing.T) {
-	for _, c := range hostileCases {
+	for _, c := range allHostileCases() {
 		if c.kernel {
 			continue // TestAHostileBrokerIsEnduredOverTCP
 		}
@@ -87,7 +100,7 @@ func TestAHostileBrokerIsEnduredOverTCP(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	var runs []*hostileRun
 	var all sync.WaitGroup
-	for _, v := range hostileCases {
+	for _, v := range allHostileCases() {
 		d := &hostileRun{hostileCase: v, fakeBroker: mqtttest.NewBroker(t, v.script)}
 		runs = append(runs, d)
 		path := filepath.Join(t.TempDir(), "queue.db")
@@ -149,9 +162,10 @@ func (d *hostileRun) run(end time.Time) {
 		scheme = d.scheme
 	}
 	opt := Options{Broker: mqtt.Broker{ClientID: "porch", KeepAlive: 15 * time.Second,
-		Servers: []*url.URL{{Scheme: scheme, Host: d.fakeBroker.Listener.Addr().String(), Path: "/mqtt"}},
-		Clock:   clock.NewTimekeeper(clock.TrustAlways),
-		Network: d.network}, Topics: payload.DefaultPatterns, Boot: d.queue.Boot(),
+		Servers:  []*url.URL{{Scheme: scheme, Host: d.fakeBroker.Listener.Addr().String(), Path: "/mqtt"}},
+		Protocol: d.version,
+		Clock:    clock.NewTimekeeper(clock.TrustAlways),
+		Network:  d.network}, Topics: payload.DefaultPatterns, Boot: d.queue.Boot(),
 		Drain: Drain{Window: d.window}, Report: d.queue.Report, Stats: d.queue.Stats,
 		Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
 	link := New(opt, d.queue, DialMQTT(opt.Broker), slog.New(slog.NewTextHandler(&d.log, nil)))

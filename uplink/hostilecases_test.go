@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/mqtttest"
 )
 
@@ -23,6 +24,8 @@ type hostileCase struct {
 	keepsConnection bool   // the one connection stays
 	drains          bool   // the backlog arrives
 
+	version mqtt.Version
+	form311 bool // what it sends has the form of 3.1.1: hostileCases5 has the like of it for 5
 	kernel  bool // needs a kernel's socket, with its buffers
 	scheme  string
 	backlog int
@@ -76,13 +79,13 @@ func floods(n int, flags byte, topic string, payload func(i int) string) func(*m
 
 var hostileCases = []hostileCase{
 	{name: "says nothing", script: (*mqtttest.Conn).Linger, want: noReply, connects: maxSlow},
-	{name: "half a CONNACK", script: replies(0x20, 2), want: noReply, connects: maxSlow},
-	{name: "CONNACK byte by byte", script: func(s *mqtttest.Conn) {
+	{name: "half a CONNACK", form311: true, script: replies(0x20, 2), want: noReply, connects: maxSlow},
+	{name: "CONNACK byte by byte", form311: true, script: func(s *mqtttest.Conn) {
 		s.Next()
 		s.Trickle(2*time.Second, 0x20, 2, 0, 0)
 		s.Serve(nil)
 	}, keepsConnection: true, drains: true, want: []string{"uplink up"}},
-	{name: "CONNACK too slowly", script: func(s *mqtttest.Conn) {
+	{name: "CONNACK too slowly", form311: true, script: func(s *mqtttest.Conn) {
 		s.Next()
 		s.Trickle(6*time.Second, 0x20, 2, 0, 0)
 		s.Serve(nil)
@@ -97,16 +100,20 @@ var hostileCases = []hostileCase{
 		io.WriteString(s, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 	}, want: noMQTT, connects: maxFast},
 	{name: "a TLS port", script: replies(0x15, 3, 1, 0, 2, 2, 0x46), want: noMQTT, connects: maxFast},
-	{name: "CONNACK of 3 bytes", script: replies(0x20, 3, 0, 0, 0), want: []string{"a CONNACK of 3 bytes"},
+	{name: "CONNACK of 3 bytes", form311: true, script: replies(0x20, 3, 0, 0, 0), want: []string{"a CONNACK of 3 bytes"},
 		connects: maxFast},
 	{name: "two CONNACKs", script: sends(0x20, 2, 0, 0), want: []string{"a second CONNACK"}, connects: maxFast},
-	{name: "CONNACK 3", script: replies(0x20, 2, 0, 3), want: []string{"level=WARN", "it says it is not available"},
+	{name: "CONNACK 3", form311: true, script: replies(0x20, 2, 0, 3),
+		want:     []string{"level=WARN", "it says it is not available"},
 		connects: 10},
-	{name: "CONNACK 5", script: replies(0x20, 2, 0, 5), want: []string{"level=ERROR", "mqtt.password_file"},
+	{name: "CONNACK 5", form311: true, script: replies(0x20, 2, 0, 5), want: []string{"level=ERROR", "mqtt.password_file"},
 		connects: 6},
-	{name: "CONNACK 6", script: replies(0x20, 2, 0, 6), want: []string{"level=ERROR", "code 6"}, connects: 6},
-	{name: "CONNACK 0x80", script: replies(0x20, 2, 0, 0x80), want: []string{"level=ERROR", "code 128"}, connects: 6},
-	{name: "CONNACK 255", script: replies(0x20, 2, 0, 255), want: []string{"level=ERROR", "code 255"}, connects: 6},
+	{name: "CONNACK 6", form311: true, script: replies(0x20, 2, 0, 6),
+		want: []string{"level=ERROR", "code 6"}, connects: 6},
+	{name: "CONNACK 0x80", form311: true, script: replies(0x20, 2, 0, 0x80),
+		want: []string{"level=ERROR", "code 128"}, connects: 6},
+	{name: "CONNACK 255", form311: true, script: replies(0x20, 2, 0, 255),
+		want: []string{"level=ERROR", "code 255"}, connects: 6},
 
 	{name: "a message of 256 MB", script: sends(0x30, 0xff, 0xff, 0xff, 0x7f),
 		want: []string{"a packet of 268435455 bytes"}, connects: maxFast},
@@ -137,7 +144,7 @@ var hostileCases = []hostileCase{
 		s.Send(0x30, 100, 0, 10, 'a')
 		s.Conn.(*net.TCPConn).SetLinger(0)
 	}, want: []string{"connection reset by peer"}, connects: maxFast},
-	{name: "100,000 DISCONNECTs", script: sends(bytes.Repeat([]byte{0xe0, 0}, 100_000)...),
+	{name: "100,000 DISCONNECTs", form311: true, script: sends(bytes.Repeat([]byte{0xe0, 0}, 100_000)...),
 		want: []string{"not for us: DISCONNECT"}, connects: maxFast},
 	{name: "100,000 PINGRESPs", script: func(s *mqtttest.Conn) {
 		if s.AcceptConnect() && s.IsFirst() {
@@ -189,7 +196,7 @@ var hostileCases = []hostileCase{
 		s.NoteStall()
 		s.BlockUntilClosed()
 	}, want: []string{"uplink down"}, connects: maxSlow, backlog: 10_000, window: 60_000},
-	{name: "other answers to publications", script: func(s *mqtttest.Conn) {
+	{name: "other answers to publications", form311: true, script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.AcksNothing = true
 		s.Serve(func(p mqtttest.Packet) bool {
@@ -204,7 +211,7 @@ var hostileCases = []hostileCase{
 		})
 	}, want: []string{"not for us: PUBCOMP"}, connects: maxFast},
 
-	{name: "refuses SUBSCRIBE", script: func(s *mqtttest.Conn) {
+	{name: "refuses SUBSCRIBE", form311: true, script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
 			if p.Kind == mqtttest.SubscribePacket {
@@ -222,13 +229,13 @@ var hostileCases = []hostileCase{
 				s.Send(0x40, 2, byte(p.ID>>8), byte(p.ID))
 		})
 	}, keepsConnection: true, want: append(heldLog, "nothing heard of it in 15s")},
-	{name: "SUBACK with two codes", script: func(s *mqtttest.Conn) {
+	{name: "SUBACK with two codes", form311: true, script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
 			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 4, byte(p.ID>>8), byte(p.ID), 1, 1)
 		})
 	}, want: []string{"a SUBACK of 4 bytes"}, connects: maxFast},
-	{name: "SUBACK of another number", script: func(s *mqtttest.Conn) {
+	{name: "SUBACK of another number", form311: true, script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
 			return p.Kind == mqtttest.SubscribePacket && s.Send(0x90, 3, byte(p.ID>>8)^0x40, byte(p.ID), 1)

@@ -35,6 +35,15 @@ const (
 	pingreqPacket = 12
 )
 
+// Of MQTT 5: where CONNECT has the protocol level (section 3.1.2.2), and the properties
+// that this package reads (section 2.2.2.2).
+const (
+	levelAt      = 6
+	level5       = 5
+	topicAlias   = 0x23
+	userProperty = 0x26
+)
+
 // qosBits are the bits of the QoS in the first byte of PUBLISH. MQTT 3.1.1, section
 // 3.3.1.2.
 const qosBits = 6
@@ -101,7 +110,8 @@ func (f *Broker) accept() {
 
 // handle runs the script for one connection.
 func (f *Broker) handle(conn net.Conn) {
-	f.script(&Conn{Broker: f, Conn: conn, Input: bufio.NewReader(conn), subs: map[string]bool{}})
+	f.script(&Conn{Broker: f, Conn: conn, Input: bufio.NewReader(conn), subs: map[string]bool{},
+		aliases: map[uint16]string{}})
 	f.Mu.Lock()
 	defer f.Mu.Unlock()
 	conn.Close()
@@ -127,8 +137,10 @@ func (f *Broker) Stop() {
 type Conn struct {
 	*Broker
 	net.Conn
-	Input       *bufio.Reader   // what the client sends; scripts read from here, not from net.Conn
-	AcksNothing bool            // Answer sends no PUBACK
+	Input       *bufio.Reader // what the client sends; scripts read from here, not from net.Conn
+	AcksNothing bool          // Answer sends no PUBACK
+	V5          bool          // CONNECT was of MQTT 5, and so is what AcceptConnect, Answer and Publish send
+	aliases     map[uint16]string
 	subs        map[string]bool // topics that the client has subscribed to; filters with wildcards match nothing
 	isMQTT      bool            // the first packet was a CONNECT of MQTT
 }
@@ -138,6 +150,7 @@ type Packet struct {
 	Kind    byte   // its type, the high half of the first byte
 	ID      uint16 // of SUBSCRIBE, UNSUBSCRIBE, and PUBLISH at QoS 1; else 0, which no packet may have
 	Topic   string // of PUBLISH, SUBSCRIBE and UNSUBSCRIBE, of which only the first topic counts
+	Alias   uint16 // Topic Alias of PUBLISH with MQTT 5; 0: none
 	payload []byte // of PUBLISH
 }
 
@@ -174,26 +187,73 @@ func (s *Conn) Next() (p Packet, ok bool) {
 		s.Mu.Unlock()
 		return p, false
 	}
-	s.isMQTT = true
+	if !s.isMQTT {
+		s.isMQTT, s.V5 = true, body[levelAt] == level5
+	}
+	s.parse(&p, head, body)
+	return p, true
+}
+
+// parse fills in what p has of the body.
+func (s *Conn) parse(p *Packet, head byte, body []byte) {
 	switch p.Kind {
-	case SubscribePacket:
+	case SubscribePacket, UnsubscribePacket:
 		p.ID = binary.BigEndian.Uint16(body)
-		p.Topic = string(body[4 : len(body)-1])
-	case UnsubscribePacket:
-		p.ID = binary.BigEndian.Uint16(body)
-		p.Topic = string(body[4:])
+		_, body = s.cutProperties(body[2:])
+		p.Topic, _ = cutString(body)
 	case PublishPacket:
-		topic, rest := cutString(body)
-		p.Topic = topic
+		var properties []byte
+		p.Topic, body = cutString(body)
 		if head&qosBits != 0 {
-			p.ID, rest = binary.BigEndian.Uint16(rest), rest[2:]
+			p.ID, body = binary.BigEndian.Uint16(body), body[2:]
 		}
-		p.payload = rest
+		properties, p.payload = s.cutProperties(body)
+		s.resolve(p, properties)
 		s.Mu.Lock()
 		s.Published++
 		s.Mu.Unlock()
 	}
-	return p, true
+}
+
+// cutProperties splits a body behind its properties, which have their length in front:
+// MQTT 5, section 2.2.2. There are none with MQTT 3.1.1.
+func (s *Conn) cutProperties(b []byte) (properties, rest []byte) {
+	if !s.V5 {
+		return nil, b
+	}
+	length, n := binary.Uvarint(b)
+	return b[n : n+int(length)], b[n+int(length):]
+}
+
+// valueSizes are the bytes of the properties of PUBLISH that have a fixed size: MQTT 5,
+// section 2.2.2.2.
+var valueSizes = map[byte]int{0x01: 1, 0x02: 4, topicAlias: 2}
+
+// resolve finds the Topic Alias of a PUBLISH, and the topic that it stands for.
+func (s *Conn) resolve(p *Packet, properties []byte) {
+	for len(properties) > 0 {
+		id, value := properties[0], properties[1:]
+		size, fixed := valueSizes[id]
+		switch {
+		case id == topicAlias:
+			p.Alias = binary.BigEndian.Uint16(value)
+		case id == userProperty:
+			_, behind := cutString(value)
+			_, behind = cutString(behind)
+			size = len(value) - len(behind)
+		case !fixed: // text, or bytes
+			_, behind := cutString(value)
+			size = len(value) - len(behind)
+		}
+		properties = value[size:]
+	}
+	switch {
+	case p.Alias == 0:
+	case p.Topic == "":
+		p.Topic = s.aliases[p.Alias]
+	default:
+		s.aliases[p.Alias] = p.Topic
+	}
 }
 
 // cutString splits a body behind the string that it begins with, which has its
@@ -211,10 +271,23 @@ func (s *Conn) Send(packet ...byte) bool {
 }
 
 // AcceptConnect reads a packet, which has to be CONNECT, and answers with CONNACK
-// and code 0. It reports false if that fails.
-func (s *Conn) AcceptConnect() bool {
+// and code 0. The properties are for a client of MQTT 5: each with its identifier, and
+// without their length. It reports false if that fails.
+func (s *Conn) AcceptConnect(properties ...byte) bool {
 	_, ok := s.Next()
-	return ok && s.Send(0x20, 2, 0, 0)
+	switch {
+	case !ok:
+		return false
+	case !s.V5:
+		return s.Send(0x20, 2, 0, 0)
+	}
+	return s.SendPacket(0x20, append(binary.AppendUvarint([]byte{0, 0}, uint64(len(properties))), properties...))
+}
+
+// SendPacket writes a packet of a first byte and a body. It reports false when the
+// connection has ended.
+func (s *Conn) SendPacket(head byte, body []byte) bool {
+	return s.Send(append(binary.AppendUvarint([]byte{head}, uint64(len(body))), body...)...)
 }
 
 // Serve answers packets until the connection has ended. handled is called first,
@@ -239,10 +312,14 @@ func (s *Conn) Answer(p Packet) {
 	switch p.Kind {
 	case SubscribePacket:
 		s.subs[p.Topic] = true
-		s.Send(0x90, 3, byte(p.ID>>8), byte(p.ID), 1) // SUBACK, QoS 1 granted
+		s.answerRequest(0x90, p.ID, 1) // SUBACK, QoS 1 granted
 	case UnsubscribePacket:
 		delete(s.subs, p.Topic)
-		s.Send(0xb0, 2, byte(p.ID>>8), byte(p.ID)) // UNSUBACK
+		if s.V5 {
+			s.answerRequest(0xb0, p.ID, 0) // UNSUBACK
+			break
+		}
+		s.Send(0xb0, 2, byte(p.ID>>8), byte(p.ID))
 	case PublishPacket:
 		if s.AcksNothing {
 			s.NoteStall()
@@ -258,6 +335,15 @@ func (s *Conn) Answer(p Packet) {
 	case pingreqPacket:
 		s.Send(0xd0, 0) // PINGRESP
 	}
+}
+
+// answerRequest sends SUBACK, or UNSUBACK of MQTT 5, with one code.
+func (s *Conn) answerRequest(head byte, id uint16, code byte) {
+	body := binary.BigEndian.AppendUint16(nil, id)
+	if s.V5 {
+		body = append(body, 0) // no properties
+	}
+	s.SendPacket(head, append(body, code))
 }
 
 // noteAcked adds a message to Acked if it is a reading of one of the two streams
@@ -282,8 +368,10 @@ func (s *Conn) Publish(flags byte, topic string, payload []byte) bool {
 	if flags&qosBits != 0 {
 		body = append(body, 1, 1)
 	}
-	body = append(body, payload...)
-	return s.Send(append(binary.AppendUvarint([]byte{0x30 | flags}, uint64(len(body))), body...)...)
+	if s.V5 {
+		body = append(body, 0) // no properties
+	}
+	return s.SendPacket(0x30|flags, append(body, payload...))
 }
 
 // NoteStall moves First to now, if this is the first connection: from here on the
