@@ -89,7 +89,8 @@ func newWire(socket net.Conn, limits Limits, failed func(error)) *wire {
 	w := &wire{Conn: socket, limits: limits, failed: failed, unreadable: make(chan struct{})}
 	w.outbox = outbox{expected: map[uint16]byte{}, flight: flight{next: aheadOfLibrary,
 		waiting: map[uint16]*publication{}},
-		kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), requested: make(chan struct{}, 1), ended: make(chan struct{})}
+		kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), requested: make(chan struct{}, 1),
+		ended: make(chan struct{})}
 	w.in = bufio.NewReader(idleTimeoutReader{w})
 	w.room.L = &w.mu
 	w.direct = rawOf(socket)

@@ -11,6 +11,7 @@ package mqtt5
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -30,7 +31,8 @@ type (
 // Decode returns the content of a packet that [Check] has accepted, with its fixed
 // header: one of the types above, or another of the library's.
 func Decode(packet []byte) (any, error) {
-	if packet[0] == disconnect<<4 && packet[1] == 0 {
+	_, n := binary.Uvarint(packet[1:]) // a length of 0 may have more than one byte
+	if packet[0] == disconnect<<4 && len(packet) == 1+n {
 		return &Disconnect{Properties: &packets.Properties{}}, nil // v0.23.0 has EOF for it: section 3.14.2.1 allows it
 	}
 	p, err := packets.ReadPacket(bytes.NewReader(packet))
