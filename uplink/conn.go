@@ -42,6 +42,8 @@ type Conn interface {
 	Server() string
 	// Facts returns what the broker said of the connection when it accepted it.
 	Facts() mqtt.Facts
+	// Responds reports whether the broker has answered the last PINGREQ.
+	Responds() bool
 	// Certificates returns those that the connection depends on; none without TLS.
 	Certificates() []mqtt.Certificate
 	// Preferred returns a channel that is closed when a server that is preferred to this

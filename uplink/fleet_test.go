@@ -119,6 +119,7 @@ func (c *hubConn) Heard() <-chan mqtt.Message            { return c.heard }
 func (c *hubConn) Preferred() <-chan struct{}            { return c.preferred }
 func (c *hubConn) Server() string                        { return "broker.test:1883" }
 func (c *hubConn) Facts() mqtt.Facts                     { return mqtt.Facts{} }
+func (c *hubConn) Responds() bool                        { return false }
 func (c *hubConn) Certificates() []mqtt.Certificate      { return nil }
 func (c *hubConn) Disconnect()                           {}
 func (c *hubConn) Err() error                            { return mqtt.ErrBrokerClosed }

@@ -242,3 +242,33 @@ func (d *hostileRun) check(t *testing.T) {
 			len(f.Acked), d.left, log)
 	}
 }
+
+// TestAMessageBehindWhichNothingIsAcknowledgedIsSetAside: RabbitMQ reads on behind a message
+// beyond its limit, answers pings, and acknowledges nothing any more. The message is
+// named in the log, and all others arrive.
+func TestAMessageBehindWhichNothingIsAcknowledgedIsSetAside(t *testing.T) {
+	for _, version := range []mqtt.Version{mqtt.V311, mqtt.V5} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newPipeListener()
+			script := func(s *mqtttest.Conn) {
+				s.AcceptConnect()
+				s.Serve(func(p mqtttest.Packet) bool {
+					s.AcksNothing = s.AcksNothing || p.Topic == "porch/door"
+					return false
+				})
+			}
+			d := &hostileRun{hostileCase: hostileCase{script: script, version: version},
+				fakeBroker: mqtttest.Serve(l, script), network: l.dial}
+			d.fill(filepath.Join(t.TempDir(), "queue.db"))
+			d.run(time.Now().Add(10 * time.Minute))
+			if n := len(d.fakeBroker.Acked); n != d.size-1 || d.left != 1 {
+				t.Errorf("MQTT %v: %d of %d were acknowledged, %d are left, want all but one", version, n, d.size, d.left)
+			}
+			for _, want := range []string{"stream=door", "tried again in a day"} {
+				if log := d.log.String(); !strings.Contains(log, want) {
+					t.Errorf("MQTT %v: the log does not say %q:\n%s", version, want, log)
+				}
+			}
+		})
+	}
+}

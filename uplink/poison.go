@@ -96,7 +96,8 @@ func (all suspects) any() bool {
 // message resets, as Mosquitto does. A reset of the network does not meet one
 // message three times. A notice that was a suspect already takes all the blame.
 func (s *session) onDisconnect(err error) (expected bool) {
-	closed := errors.Is(err, mqtt.ErrBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
+	ignored := s.ignored(err)
+	closed := ignored || errors.Is(err, mqtt.ErrBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
 	if closed && s.probes.blame() {
 		return false
 	}
@@ -106,15 +107,19 @@ func (s *session) onDisconnect(err error) (expected bool) {
 	if !closed || !s.out.answered {
 		return false
 	}
-	inflight, unheard := s.out.inflight.len(), s.unheard()
+	inflight, unheard, flying := s.out.inflight.len(), s.unheard(), s.out.blamable(s.out.inflight.len())
 	alone := inflight == 1 && time.Since(s.out.inflight.front().sent) < closedAfter
+	if ignored {
+		alone = s.out.wasAlone()
+		flying = s.out.blamable(min(1, inflight)) // it answers in order
+	}
 	if alone && s.out.inflight.front().kind == kindRetry {
 		s.retries.stillRejected(&s.out.inflight.front().item)
 		return false
 	}
 	unheardAlone := inflight == 0 && len(unheard) == 1
 	expected = (alone || unheardAlone) && s.link.suspects.any()
-	id, found := s.link.suspects.recordClose(s.out.blamable(), alone, s.link.rejects.rejectedLately)
+	id, found := s.link.suspects.recordClose(flying, alone, s.link.rejects.rejectedLately)
 	if !found {
 		id, found = s.link.suspects.recordClose(unheard, unheardAlone, s.link.rejects.rejectedLately)
 	}
@@ -122,6 +127,22 @@ func (s *session) onDisconnect(err error) (expected bool) {
 		s.retries.rejectPoison(id)
 	}
 	return expected
+}
+
+// ignored reports whether the session ended since the broker acknowledges nothing any
+// more although it reads what is sent: it has answered a PINGREQ that was sent behind the
+// oldest message in flight. RabbitMQ 3.10 does so behind a message beyond its
+// max_message_size, and keeps the connection.
+func (s *session) ignored(err error) bool {
+	every := s.link.opt.KeepAlive
+	return errors.Is(err, errNoAcks) && every > 0 && every < s.out.ackTimeout && s.out.conn.Responds()
+}
+
+// wasAlone reports whether the oldest message in flight was alone there for as long as
+// nothing goes beside a suspect.
+func (o *outgoing) wasAlone() bool {
+	return o.inflight.len() == 1 || o.inflight.len() > 1 &&
+		o.inflight.at(1).sent.Sub(o.inflight.front().sent) >= closedAfter
 }
 
 // unheard are the messages that the broker acknowledged and may have closed for.
@@ -132,10 +153,10 @@ func (s *session) unheard() (ids []msgID) {
 	return ids
 }
 
-// blamable are the messages in flight that the broker may have closed for, but
-// for notices.
-func (o *outgoing) blamable() (ids []msgID) {
-	for i := range o.inflight.len() {
+// blamable are those of the n oldest messages in flight that the broker may have closed
+// for, but for notices.
+func (o *outgoing) blamable(n int) (ids []msgID) {
+	for i := range n {
 		switch f := o.inflight.at(i); f.kind {
 		case kindHistory, kindRetry:
 			ids = append(ids, msgIDOf(&f.item))

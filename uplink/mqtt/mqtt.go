@@ -219,6 +219,10 @@ func (c *Conn) Handle(topic string, f func(Message)) { c.received.handle(topic, 
 // Facts returns what the broker has said of the connection when it accepted it.
 func (c *Conn) Facts() Facts { return c.facts }
 
+// Responds reports whether the broker has answered the last PINGREQ: then it has read all
+// that was sent before it.
+func (c *Conn) Responds() bool { return !c.wire.pinged.Load() }
+
 // Server is the server of the connection: host:port.
 func (c *Conn) Server() string { return c.server }
 
