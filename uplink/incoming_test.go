@@ -19,7 +19,7 @@ func newTestSession(birthSeenBefore bool) *session {
 		Topics: payload.DefaultPatterns, Boot: "1-00000000",
 		Streams: []sensors.Stream{{Name: "room"}}, HomeAssistant: HomeAssistant{Discovery: true,
 			Prefix: "homeassistant"}}
-	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), nil)
+	s := newSession(New(opt, nil, nil, slog.New(slog.DiscardHandler)), &fakeConn{})
 	s.announcer.birthSeenBefore = birthSeenBefore
 	return s
 }
