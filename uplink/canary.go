@@ -11,7 +11,8 @@ import (
 // the next canary.
 const canaryRetry = time.Minute
 
-// A canary proves that we may publish. MQTT 3.1.1 has no answer for "you may not
+// A canary proves that we may publish, with MQTT 3.1.1: see refusals for 5, where none
+// is sent. MQTT 3.1.1 has no answer for "you may not
 // publish this": a broker acknowledges what its access list denies, and drops it.
 // So a session publishes a token on a topic that it has subscribed to, and counts
 // no acknowledgement before the token came back.
@@ -50,7 +51,7 @@ func newCanary(l *Link, out *outgoing) *canary {
 
 // prove makes a canary with a new token due.
 func (c *canary) prove() {
-	if c.link.opt.NoProof {
+	if c.link.opt.NoProof || c.out.tells {
 		return
 	}
 	memory := &c.link.canary
@@ -68,7 +69,12 @@ func (c *canary) notice() notice {
 
 // acksProven says that an acknowledgement of the broker's means that it has the
 // message: the token came back, or cannot be expected to.
-func (c *canary) acksProven() bool { return c.heard || c.link.opt.NoProof || c.unprovable() }
+func (c *canary) acksProven() bool {
+	if c.out.tells {
+		return c.held == ""
+	}
+	return c.heard || c.link.opt.NoProof || c.unprovable()
+}
 
 // routineAllowed says that routine readings may be sent. If the session before
 // was allowed to publish, one window of readings does not wait for the proof.
@@ -100,9 +106,12 @@ func (c *canary) hear(payload string) (proven, released bool) {
 	}
 	released = c.held != ""
 	c.heard, c.next = true, time.Time{}
-	c.held, c.link.canary.heldLogged = "", ""
+	c.released()
 	return true, released
 }
+
+// released takes note that the backlog is not held any more.
+func (c *canary) released() { c.held, c.link.canary.heldLogged = "", "" }
 
 // repeat takes the proof back, and makes another canary due: a probe was not
 // heard.
@@ -118,7 +127,7 @@ func (c *canary) repeat() {
 func (c *canary) silence(now time.Time) (why string) {
 	proof := c.link.opt.ackBounds().proof
 	switch {
-	case c.next.IsZero() || now.Before(c.next):
+	case c.next.IsZero() || now.Before(c.next) || c.out.tells:
 	case c.held != "":
 		c.read.now()
 		c.prove()
@@ -132,7 +141,9 @@ func (c *canary) silence(now time.Time) (why string) {
 
 // hold holds the backlog. It reports whether it was not held before.
 func (c *canary) hold(why string) bool {
-	c.next = time.Now().Add(canaryRetry)
+	if !c.out.tells {
+		c.next = time.Now().Add(canaryRetry)
+	}
 	if c.held != "" || c.heard {
 		return false
 	}

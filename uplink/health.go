@@ -54,7 +54,9 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 	q, now := l.opt.Stats(), l.opt.Clock.Now()
 	faults, refused, deferred := l.states.failing(), l.rejects.names(), l.notices.records.deferredNotices()
 	problems := l.opt.problems()
+	nobody := l.unheard.byName()
 	if short {
+		nobody = nil
 		faults, refused, deferred, problems = head(faults), head(refused), head(deferred), head(problems)
 	}
 	payload, err := json.Marshal(struct {
@@ -78,9 +80,12 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 		Truncated bool             `json:"truncated,omitempty"` // each list has its first ones alone
 
 		Commands string `json:"commands,omitempty"` // why no orders come: denied, no key
+
+		Unheard map[string]uint64 `json:"unheard,omitempty"` // items that nobody has subscribed to, by stream
 	}{now.Unix, q.Backlog, int64(l.age(q.Oldest, now).Seconds()), q.Dropped, faults, now.Clock.String(), q.Written,
 		h.canary.held,
-		q.Rejected, refused, l.Status().Skipped, problems, h.probes.unproven(), deferred, short, l.orders.health()})
+		q.Rejected, refused, l.Status().Skipped, problems, h.probes.unproven(), deferred, short, l.orders.health(),
+		nobody})
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}

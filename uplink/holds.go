@@ -33,23 +33,34 @@ func (h *hold) rewind() {
 	h.peeked = nil
 }
 
-// holdStream holds a stream of which the broker dropped a probe.
-func (t *retries) holdStream(stream string, dropped *probe, why string) {
-	h, topic := t.link.rejects.held[stream], dropped.message.Topic
+// holdStream holds a stream of which the broker dropped a probe, or refused a message.
+// sent is when that was sent.
+func (t *retries) holdStream(stream, topic string, sent time.Time, why string) {
+	h := t.link.rejects.held[stream]
 	if h == nil {
 		h = &hold{open: true}
 		t.link.rejects.held[stream] = h
 	}
 	if h.open { // else the log was told
-		t.link.log.Error("a stream is held: the broker acknowledges its readings and does not forward them",
-			"stream", stream, "topic", topic, "why", why,
-			"mend", "let the access list allow "+t.link.opt.ClientID+" to write and read "+topic+
-				", or set mqtt.prove_publish: false if it may not read")
+		t.logHeld(stream, topic, why)
 		t.link.report("aside", map[string]any{"stream": stream, "held": true})
 	}
-	h.closes, h.open, h.next = false, false, dropped.sent.Add(holdRetry)
+	h.closes, h.open, h.next = false, false, sent.Add(holdRetry)
 	h.rewind()
 	t.health.changed()
+}
+
+// logHeld tells the log that a stream is held.
+func (t *retries) logHeld(stream, topic, why string) {
+	if t.out.tells {
+		t.link.log.Error("a stream is held: the broker refuses its readings", "stream", stream, "topic", topic, "why",
+			why, "mend", "let the access list allow "+t.link.opt.ClientID+" to write "+topic)
+		return
+	}
+	t.link.log.Error("a stream is held: the broker acknowledges its readings and does not forward them",
+		"stream", stream, "topic", topic, "why", why,
+		"mend", "let the access list allow "+t.link.opt.ClientID+" to write and read "+topic+
+			", or set mqtt.prove_publish: false if it may not read")
 }
 
 // acceptStream lets what is kept of a stream go, if it is held.

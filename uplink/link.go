@@ -81,6 +81,7 @@ type Link struct {
 	proofs    proofs
 	suspects  suspects
 	rejects   rejects
+	unheard   unheard
 	notices   noticeMemory
 	announced announceMemory
 	journal   linkLog

@@ -56,6 +56,10 @@ type broker struct {
 	each            time.Duration           // that the broker takes for a message, one after the other
 	flushes         int                     // calls of Flush
 	conn            *fakeConn
+
+	facts   mqtt.Facts                            // of the next connections
+	refuses func(mqtt.Message) *mqtt.PublishError // in PUBACK, with MQTT 5; nil: it takes the message
+	nobody  func(mqtt.Message) bool               // has subscribed to the topic of such a message
 }
 
 const roundTrip = 100 * time.Millisecond
@@ -72,6 +76,7 @@ type fakeConn struct {
 	echoes    mqtt.Echoes
 	topics    map[string]bool
 	handlers  map[string]func(mqtt.Message)
+	facts     mqtt.Facts
 	why       error // why it is lost, if the broker closed it
 	hole      bool  // the link carries nothing any more
 	flying    int
@@ -82,9 +87,12 @@ type fakeConn struct {
 var errEaten = errors.New("the link lost it")
 
 type token struct {
-	done chan struct{}
-	err  error
+	done    chan struct{}
+	err     error
+	unheard bool
 }
+
+func (t *token) Unheard() bool { return t.unheard }
 
 func (t *token) Done() <-chan struct{} { return t.done }
 func (t *token) Error() error          { return t.err }
@@ -105,13 +113,13 @@ func (b *broker) dial(_ context.Context, will mqtt.Message) (Conn, error) {
 	if b.refuse != nil {
 		return nil, b.refuse
 	}
-	b.conn = &fakeConn{b: b, lost: make(chan struct{}), preferred: make(chan struct{}), heard: make(chan mqtt.Message,
+	b.conn = &fakeConn{b: b, facts: b.facts, lost: make(chan struct{}), preferred: make(chan struct{}), heard: make(chan mqtt.Message,
 		64), topics: map[string]bool{}, handlers: map[string]func(mqtt.Message){}}
 	return b.conn, nil
 }
 
 // later does something after a round trip, unless the connection is lost.
-func (c *fakeConn) later(size int, do func() error) mqtt.Token {
+func (c *fakeConn) later(size int, do func() error) *token {
 	t := &token{done: make(chan struct{})}
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
@@ -177,8 +185,15 @@ func (c *fakeConn) Publish(m mqtt.Message) mqtt.Token {
 		c.flying++
 		c.b.most = max(c.b.most, c.flying)
 	})
-	return c.later(len(m.Topic)+len(m.Payload)+6, func() error {
+	var t *token
+	t = c.later(len(m.Topic)+len(m.Payload)+6, func() error {
 		c.flying--
+		if c.b.refuses != nil {
+			if why := c.b.refuses(m); why != nil {
+				return why
+			}
+		}
+		t.unheard = c.b.nobody != nil && c.b.nobody(m)
 		if c.b.closesFor != nil && c.b.closesFor(m) {
 			c.why = mqtt.ErrBrokerClosed
 			if c.b.resets {
@@ -209,6 +224,7 @@ func (c *fakeConn) Publish(m mqtt.Message) mqtt.Token {
 		}
 		return nil
 	})
+	return t
 }
 
 // forward sends a message back, as the mutex allows it.
@@ -302,7 +318,7 @@ func (c *fakeConn) Responds() bool             { return false }
 func (c *fakeConn) Preferred() <-chan struct{} { return c.preferred }
 
 func (c *fakeConn) Server() string                   { return "broker.example.com:1883" }
-func (c *fakeConn) Facts() mqtt.Facts                { return mqtt.Facts{} }
+func (c *fakeConn) Facts() mqtt.Facts                { return c.facts }
 func (c *fakeConn) Certificates() []mqtt.Certificate { return nil }
 func (c *fakeConn) Disconnect()                      { c.b.set(func() { c.b.orderly++ }) }
 func (c *fakeConn) Err() error {
@@ -402,7 +418,14 @@ func openBacklog(t *testing.T) *backlog {
 // up runs a link in a synctest bubble and stops it at the end.
 func up(t *testing.T, f func(l *Link, br *broker, bl *backlog), change ...func(*Options)) (*broker, string) {
 	t.Helper()
-	br := &broker{retained: map[string]string{}}
+	return upWith(t, &broker{}, f, change...)
+}
+
+// upWith is up with a broker that was prepared.
+func upWith(t *testing.T, br *broker, f func(l *Link, br *broker, bl *backlog),
+	change ...func(*Options)) (*broker, string) {
+	t.Helper()
+	br.retained = map[string]string{}
 	var log strings.Builder
 	synctest.Test(t, func(t *testing.T) {
 		bl := openBacklog(t)

@@ -15,6 +15,7 @@ import (
 type outgoing struct {
 	conn       Conn
 	noRetain   bool          // as in Options
+	tells      bool          // a PUBACK says whether the broker took a message: MQTT 5
 	ackTimeout time.Duration // without an acknowledgement, while something is in flight
 
 	window   window
@@ -56,6 +57,7 @@ const (
 	kindDiverted     // an item of the history that is rejected: it is not sent
 	kindLate         // a reading that is too late for its format: it is not sent either
 	kindRetry        // an item that was rejected, sent once more
+	kindTrial        // an item that is sent while the backlog is held, to see whether the broker takes it
 	kindProbe        // a reading that is sent a second time, so that it comes back
 )
 
@@ -67,7 +69,8 @@ func newOutgoing(conn Conn, opt Options, pace *throttle) *outgoing {
 	if most := conn.Facts().ReceiveMaximum; most > 0 {
 		w.max, w.ceiling = min(w.max, most), min(w.ceiling, most)
 	}
-	return &outgoing{now: time.Now(), conn: conn, noRetain: opt.NoRetain, ackTimeout: opt.ackBounds().acks, window: w}
+	return &outgoing{now: time.Now(), conn: conn, noRetain: opt.NoRetain, tells: conn.Facts().Version == mqtt.V5,
+		ackTimeout: opt.ackBounds().acks, window: w}
 }
 
 // publish sends a message and notes that it is in flight, as a copy of f. The session

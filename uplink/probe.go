@@ -32,12 +32,14 @@ type prober struct {
 }
 
 // proving says that readings are expected back.
-func (p *prober) proving() bool { return p.canary.held == "" && p.unproven() == "" }
+func (p *prober) proving() bool { return p.canary.held == "" && p.unproven() == "" && !p.out.tells }
 
 // unproven says why nothing proves that what the broker acknowledges arrives;
 // empty: probes do.
 func (p *prober) unproven() string {
 	switch {
+	case p.out.tells: // each acknowledgement does
+		return ""
 	case p.link.opt.NoProof:
 		return "mqtt.prove_publish is false"
 	case p.canary.unprovable():
@@ -258,7 +260,7 @@ func (p *prober) deny(stream, why string) {
 	p.declareUnproven(stream, st)
 	p.link.proofs.end(stream)
 	st.session = 0
-	p.retries.holdStream(stream, pr, why)
+	p.retries.holdStream(stream, pr.message.Topic, pr.sent, why)
 }
 
 // declareUnproven declares what was acknowledged of a stream since the reading

@@ -52,7 +52,7 @@ func (r *rejects) names() []string {
 	}
 	if all[""] {
 		delete(all, "")
-		all["agent/event"] = true
+		all[streamName("")] = true
 	}
 	return slices.Sorted(maps.Keys(all))
 }

@@ -42,6 +42,7 @@ type session struct {
 	history   *history
 	retries   *retries
 	acks      *acks
+	refusals  *refusals
 
 	order   []func() step // what goes next: see sendOrder
 	leaving error         // why the session ends in order; nil: it does not
@@ -63,6 +64,8 @@ func newSession(l *Link, conn Conn) *session {
 	h.canary, h.probes, h.acks, h.retries = s.canary, p, k, t
 	t.canary, t.probes, t.acks, t.history, t.health = s.canary, p, k, h, s.health
 	k.canary, k.probes, k.retries, k.history = s.canary, p, t, h
+	s.refusals = &refusals{link: l, out: out, canary: s.canary, acks: k, retries: t, history: h, hold: s.hold,
+		release: s.release}
 	s.order = s.sendOrder()
 	return s
 }
@@ -167,6 +170,8 @@ func (s *session) completed(f *sentMessage) error {
 		s.acks.push(&outcome{item: f.item, reject: true})
 	case f.kind == kindLate:
 		s.acks.push(&outcome{item: f.item, late: true})
+	case refusalOf(err) != nil:
+		s.refusedBy(f, refusalOf(err))
 	case err != nil:
 		return s.out.lost(err)
 	case f.kind == kindOnce:
@@ -183,12 +188,26 @@ func (s *session) completed(f *sentMessage) error {
 	return nil
 }
 
+// refusedBy takes note that the broker has refused a message, or that it is too large to be
+// sent.
+func (s *session) refusedBy(f *sentMessage, why *mqtt.PublishError) {
+	if why.Unsent {
+		s.out.window.gone(f.slot)
+	} else if s.out.acked(f) {
+		s.link.journal.up()
+	}
+	s.refusals.take(f, why)
+}
+
 // acked tells the part that sent a message that the broker has acknowledged it.
 func (s *session) acked(f *sentMessage) {
 	switch f.kind {
 	case kindHistory:
 		s.acks.push(&outcome{item: f.item, sent: f.sent})
 		s.acquit(f)
+		s.refusals.took(f)
+	case kindTrial:
+		s.refusals.took(f)
 	case kindState:
 		delete(s.history.flying, f.stream)
 		delete(s.link.suspects, stateIDOf(f.stream))
@@ -196,6 +215,7 @@ func (s *session) acked(f *sentMessage) {
 		s.acks.push(&outcome{item: f.item})
 		s.acquit(f)
 		s.retries.acked(f)
+		s.refusals.took(f)
 	case kindBirth:
 		s.announcer.birthAcked = true
 	}
@@ -274,7 +294,7 @@ func (s *session) due() time.Time {
 		at = earliest(at, s.retries.quietUntil())
 	}
 	for _, part := range []interface{ due(now time.Time) time.Time }{s.out, s.history, s.probes, &s.link.rejects,
-		s.notices} {
+		s.notices, s.refusals} {
 		at = earliest(at, part.due(now))
 	}
 	return at
@@ -324,6 +344,12 @@ func (s *session) canaryHeard(payload string) {
 	if !released {
 		return
 	}
+	s.release()
+}
+
+// release lets the backlog go that was held.
+func (s *session) release() {
+	s.canary.released()
 	s.link.board.holds("")
 	s.link.log.Info("uplink may publish: the backlog goes out")
 	s.health.changed()
@@ -342,10 +368,14 @@ func (s *session) hold(why string) {
 	if !s.canary.hold(why) {
 		return
 	}
-	s.link.board.holds("no proof that we may publish, agent/canary: " + why)
-	s.probes.declareDoubted()
 	s.health.changed()
 	s.announcer.announce()
+	if s.out.tells {
+		s.link.board.holds("the broker refuses what we publish: " + why)
+		return // the part that holds it tells the log
+	}
+	s.link.board.holds("no proof that we may publish, agent/canary: " + why)
+	s.probes.declareDoubted()
 	s.canary.logHold()
 }
 

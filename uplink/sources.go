@@ -87,7 +87,9 @@ func (n *notices) subscribe() {
 	if n.link.opt.NoProof {
 		return
 	}
-	n.canary.read.now()
+	if !n.out.tells {
+		n.canary.read.now()
+	}
 	n.readStatus.now()
 	n.readInfo.now()
 	if n.link.opt.HomeAssistant.Discovery {

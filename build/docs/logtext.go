@@ -176,9 +176,22 @@ var logParts = []logPart{
 	{"What the broker does not take", []logMeaning{
 		{"the backlog is held: there is no proof that we may publish", "the broker acknowledges and drops what its " +
 			"access list denies; readings wait. Allow the account to publish and read `CLIENT_ID/#`"},
-		{"uplink may publish: the backlog goes out", "the proof came back"},
+		{"the backlog is held: the broker refuses what we publish", "with MQTT 5; `why` is the broker's reason. " +
+			"Readings wait, and each stream is tried once a minute"},
+		{"uplink may publish: the backlog goes out", "mended: the proof came back, or the broker takes a reading"},
 		{"a stream is held: the broker acknowledges its readings and does not forward them",
 			"as above, for one stream"},
+		{"a stream is held: the broker refuses its readings", "the same with MQTT 5"},
+		{"the broker refuses a message: it is set aside and tried again in a day", "with MQTT 5: too large, or a topic " +
+			"or payload that it does not take: `holdfast queue show --aside`"},
+		{"the broker refuses one message after another of a stream: they are kept and tried again in a day",
+			"the same for a second message of a stream"},
+		{"the broker still refuses what is set aside", "a day later; it stays aside"},
+		{"the broker refuses a message about ourselves", "a state, or what stands under `agent/`; the next one is " +
+			"sent all the same"},
+		{"nobody hears a stream: the broker has no subscriber for it", "with MQTT 5, if the broker tells: the readings " +
+			"count as delivered. Is the recorder connected?"},
+		{"a stream is heard again", "`unheard` readings went to nobody"},
 		{"the broker takes a stream again: what was kept goes out", "mended"},
 		{"readings that the broker acknowledged may not have arrived",
 			"between the last proof and its failure: they are " +
@@ -252,6 +265,8 @@ var logEvents = []logMeaning{
 	{"aside", "the broker refuses a message or a stream: `holdfast queue show --aside`"},
 	{"skipped", "readings that were too late for plain payloads and were not sent: `count`, `streams`, and when the " +
 		"first and the last was measured, `first_ts` and `last_ts`"},
+	{"unheard", "the broker has no subscriber for `stream` any more, or has one again, after `count` readings: " +
+		"`began` is `true` or `false`"},
 	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look " +
 		"at " +
 		"the power supply"},

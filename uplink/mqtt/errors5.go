@@ -20,6 +20,7 @@ const (
 type PublishError struct {
 	Code   byte   // a reason code
 	Reason string // the broker's own words; empty: none
+	Unsent bool   // it is larger than the broker takes, and was not sent
 }
 
 // publishCodes say what a code of PUBACK means.
@@ -38,6 +39,9 @@ func (e *PublishError) Error() string {
 	return fmt.Sprintf("the broker refuses it (code %d): %s", e.Code, what) + ownWords(e.Reason, "")
 }
 
+// Denied reports whether the broker's access list may be the reason.
+func (e *PublishError) Denied() bool { return e.Code == codeDenied }
+
 // AboutMessage reports whether the broker refuses this one message, whenever it is sent:
 // its topic, its payload or its size. Else it refuses us, for now.
 func (e *PublishError) AboutMessage() bool {
@@ -47,8 +51,8 @@ func (e *PublishError) AboutMessage() bool {
 // Unheard reports whether the broker has acknowledged a message and says that nobody has
 // subscribed to its topic: MQTT 5, section 3.4.2.1. Not all brokers tell.
 func Unheard(t Token) bool {
-	p, ok := t.(*publication)
-	return ok && p.Answered() && p.unheard
+	u, ok := t.(interface{ Unheard() bool })
+	return ok && t.Answered() && u.Unheard()
 }
 
 // A DisconnectError is a DISCONNECT of the broker: MQTT 5, section 3.14. It is an

@@ -59,6 +59,7 @@ func (p *publication) Done() <-chan struct{} {
 
 func (p *publication) Answered() bool { return p.answered.Load() }
 func (p *publication) Error() error   { return p.err }
+func (p *publication) Unheard() bool  { return p.unheard } // see the function
 
 // completed returns the token of a message that is answered from the start: one at
 // QoS 0, or one that was not written for err.

@@ -230,8 +230,8 @@ func (w *wire5) appendLocked(b []byte, m Message, id uint16) ([]byte, error) {
 		Properties: m.Properties}
 	if w.maxPacket > 0 {
 		if size := p.Size(); size > w.maxPacket {
-			return b, &PublishError{Code: codeTooLarge, Reason: fmt.Sprintf("it has %d bytes, and the broker takes %d",
-				size, w.maxPacket)}
+			return b, &PublishError{Code: codeTooLarge, Unsent: true,
+				Reason: fmt.Sprintf("%d bytes, and at most %d", size, w.maxPacket)}
 		}
 	}
 	return p.AppendTo(b), nil

@@ -1,0 +1,230 @@
+package uplink
+
+import (
+	"errors"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/queue"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+// evidenceAge is how long before a refused message another one may have been sent that
+// the broker took: then it refuses the stream, and not us.
+const evidenceAge = time.Second
+
+// refusals draw the conclusions from the reasons that a broker gives in PUBACK, with
+// MQTT 5. There a message that the broker does not take is named at once, so that
+// neither the canary nor probes are needed.
+//
+// A message that is itself at fault is set aside. If the broker refuses us, the
+// backlog is held: nothing but alarms and trials goes. A trial is the oldest item of a
+// stream; each stream has one, and again each minute. When the broker takes one, all goes
+// again; a stream that it refuses right behind that is held alone.
+//
+// All fields belong to the goroutine of the session.
+type refusals struct {
+	link    *Link
+	out     *outgoing
+	canary  *canary
+	acks    *acks
+	retries *retries
+	history *history
+
+	hold    func(why string) // of the session
+	release func()
+
+	tookAt     time.Time       // when the latest item was sent that the broker took
+	tookStream string          // its stream
+	noted      map[string]bool // topics that the log has named
+
+	// While the backlog is held:
+	since  time.Time       // when the first item was sent that was refused
+	trying bool            // a trial is in flight
+	tried  map[string]bool // streams that had their trial
+	next   time.Time       // when all streams are tried again
+	cursor queue.Cursor    // behind what was looked at for trials
+	looked int             // items since then; maxLooked at most
+}
+
+// refusalOf returns why the broker has refused a message; nil if it has not.
+func refusalOf(err error) *mqtt.PublishError {
+	var refused *mqtt.PublishError
+	if err != nil && errors.As(err, &refused) {
+		return refused
+	}
+	return nil
+}
+
+// take draws the conclusion from one refusal.
+func (r *refusals) take(f *sentMessage, why *mqtt.PublishError) {
+	switch f.kind {
+	case kindHistory:
+		r.refused(f, why)
+	case kindTrial:
+		r.trying = false // the next stream has its trial
+	case kindRetry:
+		r.refusedAgain(f, why)
+	case kindState:
+		delete(r.history.flying, f.stream)
+		r.noteOnce(r.link.topics.State(f.stream), why)
+	default:
+		r.noteOnce(f.notice.Topic, why)
+	}
+}
+
+// refused takes an item of the backlog that the broker did not take.
+func (r *refusals) refused(f *sentMessage, why *mqtt.PublishError) {
+	it, held := &f.item, r.link.rejects.held[f.item.Stream] != nil
+	switch {
+	case r.canary.held != "":
+		return // it stays in the backlog
+	case held:
+	case why.AboutMessage():
+		r.setAside(it, why)
+	case why.Denied() && r.tookStream != it.Stream && f.sent.Sub(r.tookAt) < evidenceAge:
+		r.retries.holdStream(it.Stream, r.link.topics.History(it.Stream), f.sent, why.Error())
+	default:
+		r.begin(f, why)
+		return
+	}
+	r.acks.push(&outcome{item: *it, reject: true})
+}
+
+// begin holds the backlog.
+func (r *refusals) begin(f *sentMessage, why *mqtt.PublishError) {
+	r.since, r.next = f.sent, time.Now().Add(holdRetry)
+	r.tried = map[string]bool{f.item.Stream: true}
+	r.cursor.Rewind()
+	r.looked = 0
+	r.hold(why.Error())
+	memory := &r.link.canary
+	if memory.heldLogged == why.Error() {
+		return
+	}
+	memory.heldLogged = why.Error()
+	r.link.log.Error("the backlog is held: the broker refuses what we publish", "topic",
+		r.link.topics.History(f.item.Stream), "why", why, "mend",
+		"let the broker's access list allow this client to write "+r.link.opt.ClientID+"/#, or see its log")
+}
+
+// setAside sets an item aside that is itself at fault. A second one of its stream within
+// rejectRetry is taken for a fault of the stream, which is held.
+func (r *refusals) setAside(it *queue.Item, why *mqtt.PublishError) {
+	rejects, now, topic := &r.link.rejects, time.Now(), r.link.topics.History(it.Stream)
+	last, before := rejects.lastReject[it.Stream]
+	rejects.wait(now)
+	if before && now.Sub(last) < rejectRetry {
+		rejects.held[it.Stream] = &hold{closes: true}
+		r.link.log.Error("the broker refuses one message after another of a stream: they are kept and tried again in a day",
+			"stream", it.Stream, "topic", topic, "why", why)
+		r.link.report("aside", map[string]any{"stream": it.Stream, "held": true})
+		r.retries.health.changed()
+	} else {
+		r.link.log.Error("the broker refuses a message: it is set aside and tried again in a day", "stream", it.Stream,
+			"boot", it.Boot, "seq", it.Seq, "topic", topic, "why", why, "look", "holdfast queue export --aside")
+	}
+	rejects.lastReject[it.Stream] = now
+	rejects.newRound()
+}
+
+// refusedAgain takes an item that was set aside, or kept with its stream, and sent again.
+func (r *refusals) refusedAgain(f *sentMessage, why *mqtt.PublishError) {
+	it := &f.item
+	r.retries.trying = false
+	switch h := r.link.rejects.held[it.Stream]; {
+	case it.Declared() || h == nil || why.AboutMessage():
+		r.link.log.Warn("the broker still refuses what is set aside", "stream", it.Stream, "boot", it.Boot, "seq",
+			it.Seq, "why", why)
+		r.link.rejects.tried[msgIDOf(it)] = true
+		if !it.Declared() && h != nil {
+			h.closes, h.open, r.link.rejects.again[it.Stream] = true, false, true
+		}
+	default:
+		r.retries.holdStream(it.Stream, r.link.topics.History(it.Stream), f.sent, why.Error())
+	}
+}
+
+// noteOnce writes to the log, once for each topic in a session, that the broker does not
+// take what the agent says of itself, or a state. The next one is sent all the same.
+func (r *refusals) noteOnce(topic string, why *mqtt.PublishError) {
+	if topic == "" || r.noted[topic] {
+		return
+	}
+	if r.noted == nil {
+		r.noted = map[string]bool{}
+	}
+	r.noted[topic] = true
+	if r.link.journal.once("refused: " + topic) {
+		r.link.log.Warn("the broker refuses a message about ourselves", "topic", topic, "why", why)
+	}
+}
+
+// took takes note that the broker took an item. While the backlog is held, that releases
+// it.
+func (r *refusals) took(f *sentMessage) {
+	if f.kind == kindTrial {
+		r.trying = false
+	}
+	if !r.out.tells {
+		return
+	}
+	r.tookAt, r.tookStream = f.sent, f.item.Stream
+	r.link.noteUnheard(f.item.Stream, f.Token)
+	if r.canary.held == "" || f.sent.Before(r.since) {
+		return
+	}
+	r.acks.forget() // what was taken behind what was refused comes again
+	r.release()
+}
+
+// tryHeld sends the next trial while the backlog is held.
+func (r *refusals) tryHeld() step {
+	if !r.out.tells || r.canary.held == "" || r.trying {
+		return stepNone
+	}
+	it := r.candidate()
+	if it == nil {
+		return stepNone
+	}
+	r.trying, r.tried[it.Stream] = true, true
+	r.out.publish(r.history.message(it), &sentMessage{kind: kindTrial, item: *it})
+	return stepSent
+}
+
+// maxLooked bounds how many items candidate looks at in a minute: the backlog keeps what
+// was looked at in memory. A stream whose oldest item is behind them has no trial.
+const maxLooked = 4096
+
+// candidate returns the oldest item of a stream that is to be tried; nil: there is none
+// for now.
+func (r *refusals) candidate() *queue.Item {
+	if now := time.Now(); !now.Before(r.next) {
+		r.next = now.Add(holdRetry)
+		r.cursor.Rewind()
+		r.looked = 0
+		clear(r.tried)
+	}
+	for r.looked < maxLooked {
+		items, err := r.link.backlog.Peek(&r.cursor, 64)
+		if err != nil || len(items) == 0 {
+			return nil
+		}
+		for i := range items {
+			it := &items[i]
+			r.cursor.Advance(*it)
+			r.looked++
+			if !r.tried[it.Stream] && !r.link.rejects.isRejected(it) {
+				return it
+			}
+		}
+	}
+	return nil
+}
+
+// due is when all streams are tried again; zero: the backlog is not held.
+func (r *refusals) due(now time.Time) time.Time {
+	if !r.out.tells || r.canary.held == "" {
+		return time.Time{}
+	}
+	return ifAfter(r.next, now)
+}

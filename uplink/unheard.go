@@ -1,0 +1,75 @@
+package uplink
+
+import (
+	"maps"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+// unheardEvery is the shortest time between two events that say that a stream is unheard: a
+// subscriber that comes and goes must not fill the queue with them.
+const unheardEvery = 10 * time.Minute
+
+// unheard counts the items that the broker took although nobody has subscribed to their
+// topics. That is delivery: the broker would drop them in the same way with MQTT 3.1.1,
+// without a word. The goroutine of the session owns it, and it outlives a session.
+type unheard struct {
+	counts map[string]uint64    // by stream, since somebody heard one; the empty name is that of events
+	told   map[string]time.Time // by stream, when an event said that it is unheard
+	open   map[string]bool      // the latest event of the stream says so
+}
+
+// noteUnheard takes note of an item that the broker took.
+func (l *Link) noteUnheard(stream string, t mqtt.Token) {
+	u := &l.unheard
+	if !mqtt.Unheard(t) {
+		if len(u.counts) > 0 {
+			l.noteHeard(stream)
+		}
+		return
+	}
+	if u.counts == nil {
+		*u = unheard{map[string]uint64{}, map[string]time.Time{}, map[string]bool{}}
+	}
+	u.counts[stream]++
+	if now := time.Now(); !u.open[stream] && now.Sub(u.told[stream]) >= unheardEvery {
+		u.told[stream], u.open[stream] = now, true
+		l.log.Warn("nobody hears a stream: the broker has no subscriber for it", "stream", streamName(stream), "topic",
+			l.topics.History(stream))
+		l.report("unheard", map[string]any{"stream": streamName(stream), "began": true})
+	}
+}
+
+// noteHeard takes note that a stream has a subscriber.
+func (l *Link) noteHeard(stream string) {
+	u := &l.unheard
+	count, was := u.counts[stream]
+	if !was {
+		return
+	}
+	delete(u.counts, stream)
+	if u.open[stream] {
+		u.open[stream] = false
+		l.log.Info("a stream is heard again", "stream", streamName(stream), "unheard", count)
+		l.report("unheard", map[string]any{"stream": streamName(stream), "began": false, "count": count})
+	}
+}
+
+// byName is what health says of it: how many items of each stream nobody heard.
+func (u *unheard) byName() map[string]uint64 {
+	all := maps.Clone(u.counts)
+	if n, events := all[""]; events {
+		delete(all, "")
+		all[streamName("")] = n
+	}
+	return all
+}
+
+// streamName is the name of a stream for a person; that of events is empty in an item.
+func streamName(stream string) string {
+	if stream == "" {
+		return "agent/event"
+	}
+	return stream
+}
