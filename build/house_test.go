@@ -39,9 +39,9 @@ var upstream = map[string][]string{
 		"sensors/drivers/i2c", "sensors/drivers/lines"},
 	"sensors/drivers": {"sensors", "sensors/clock", "sensors/debounce", "sensors/drivers/driver",
 		"sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c", "sensors/drivers/lines",
-		"sensors/drivers/sysfs"},
+		"sensors/drivers/modbus", "sensors/drivers/sysfs"},
 	"sensors/drivers/driver": {"sensors", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c",
-		"sensors/drivers/kernel"},
+		"sensors/drivers/kernel", "sensors/drivers/modbus"},
 	"sensors/drivers/sysfs":       {"sensors", "sensors/drivers/driver", "sensors/drivers/host", "sensors/drivers/kernel"},
 	"sensors/drivers/gpio":        {"sensors/drivers/host"},
 	"sensors/drivers/host":        {},
@@ -51,6 +51,8 @@ var upstream = map[string][]string{
 	"sensors/drivers/lines":       {"sensors", "sensors/drivers/host"},
 	"sensors/scan": {"sensors/drivers", "sensors/drivers/gpio", "sensors/drivers/host", "sensors/drivers/i2c",
 		"sensors/drivers/kernel", "sensors/drivers/sysfs"},
+	"sensors/drivers/modbus":            {"sensors", "sensors/drivers/host"},
+	"sensors/drivers/modbus/modbusfake": {}, // for tests
 
 	"queue":       {"queue/pages", "sensors", "sensors/clock"},
 	"queue/pages": {},
@@ -103,12 +105,13 @@ var thirdParty = map[string]string{
 	"periph.io/":             "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
 	"github.com/warthog618/": "sensors/drivers/gpio",
 	"golang.org/x/sys/": "cmd/holdfast/setup sensors/clock sensors/drivers/gpio " +
-		"sensors/drivers/lines sensors/drivers/sysfs " +
+		"sensors/drivers/lines sensors/drivers/modbus sensors/drivers/modbus/modbusfake sensors/drivers/sysfs " +
 		"uplink/mqtt cmd/holdfast/systemd",
 	"go.etcd.io/bbolt":              "queue",
 	"github.com/eclipse/paho":       "uplink/mqtt uplink/mqtt/mqtt5",
 	"github.com/gorilla/":           "uplink/mqtt", // comes with paho, which hides the socket
 	"go.yaml.in/yaml":               "config",
+	"github.com/simonvetter/modbus": "sensors/drivers/modbus",
 	"github.com/mochi-mqtt/":        "cmd/holdfast/broker",
 	"github.com/coreos/go-systemd/": "cmd/holdfast/systemd",
 	"modernc.org/":                  "cmd/recorder/store",
