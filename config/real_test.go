@@ -22,6 +22,8 @@ func TestTheExamplesAreTaken(t *testing.T) {
 			"board_uptime pi 1m0s routine",
 			"tank lines 0s routine", "spring lines 30s routine", "pump_flow lines 0s routine",
 			"pump_running lines 0s routine"},
+		"modbus": {"meter_energy modbus 10s routine", "meter_power modbus 10s routine", "meter_voltage modbus 10s routine",
+			"boiler modbus 1m0s routine", "pump_flow modbus 10s routine", "pump_running modbus 10s routine"},
 		"larger": {"front_door contact 0s alarm", "hall contact 0s routine",
 			"hum bme280 30s routine", "temp bme280 30s routine", "room_pressure bme280 30s routine",
 			"freezer w1 30s routine", "freezer_alarm w1 30s alarm", "cpu hwmon 1m0s routine", "tank lines 0s routine",
@@ -102,6 +104,26 @@ sensors:
 `))
 	want := "f:5:3: sensors.b: GPIO17 belongs to sensors.a already (line 4)\n" +
 		"f:7:3: sensors.d: i2c-1 0x76 belongs to sensors.c already (line 6)"
+	if got := fmt.Sprint(err); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestOneBusHasOneSetting: instruments on a line differ in their unit_id alone.
+func TestOneBusHasOneSetting(t *testing.T) {
+	_, err := Parse("f", []byte(`client_id: c
+mqtt: {server: mqtt://b}
+sensors:
+  a: {kind: modbus, device: /dev/ttyUSB0, registers: {v: {address: 0}}}
+  b: {kind: modbus, device: /dev/ttyUSB0, unit_id: 2, registers: {v: {address: 0}}}
+  c: {kind: modbus, device: /dev/./ttyUSB0, serial: 19200 8E1, registers: {v: {address: 0}}}
+  d: {kind: modbus, host: meter, registers: {v: {address: 0}}}
+  e: {kind: modbus, host: "meter:502", timeout: 2s, registers: {v: {address: 0}}}
+  f: {kind: modbus, host: "meter:503", timeout: 2s, registers: {v: {address: 0}}}
+`))
+	want := "f:6:3: sensors.c: /dev/ttyUSB0 has serial: 19200 8E1, timeout: 1s here and serial: 9600 8N1, timeout: 1s " +
+		"in sensors.a (line 4): write the same in both\n" +
+		"f:8:3: sensors.e: meter:502 has timeout: 2s here and timeout: 1s in sensors.d (line 7): write the same in both"
 	if got := fmt.Sprint(err); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

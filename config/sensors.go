@@ -32,13 +32,17 @@ type stanza struct {
 // A sensorReader reads the stanzas of the sensors, one after the other.
 type sensorReader struct {
 	*reader
-	specs []sensors.Spec // those of the stanzas that are good so far
+	specs  []sensors.Spec       // those of the stanzas that are good so far
+	shared map[string]sharedBus // by the name of the bus
 }
+
+// A sharedBus is what the first sensor on a bus says of it.
+type sharedBus struct{ path, settings string }
 
 // sensors returns what all stanzas say, in the order of the file. A stanza with a
 // mistake is left out; a file without one that is good is a mistake.
 func (r *reader) sensors(n *yaml.Node) []sensors.Spec {
-	s := sensorReader{reader: r}
+	s := sensorReader{reader: r, shared: map[string]sharedBus{}}
 	s.readAll(n)
 	return s.specs
 }
@@ -88,6 +92,9 @@ func (r *sensorReader) sensor(e entry) {
 	}
 	if c, ok := opts.(drivers.Claimer); ok {
 		r.claim(e.path, c.Claims())
+	}
+	if s, ok := opts.(drivers.Sharer); ok {
+		r.share(e.path, s)
 	}
 	every, qs := r.pace(e.path, s, opts), opts.Quantities()
 	written.checkQuantities(qs)
@@ -195,6 +202,18 @@ func (r *reader) claim(path string, claims []string) {
 		if whole != "" {
 			r.parts[whole] = path
 		}
+	}
+}
+
+// share complains about a bus that another sensor reads with other settings.
+func (r *sensorReader) share(path string, s drivers.Sharer) {
+	bus, settings := s.Shares()
+	first, ok := r.shared[bus]
+	if !ok {
+		r.shared[bus] = sharedBus{path, settings}
+	} else if settings != first.settings {
+		r.errorAt(r.keys[path], path, "%s has %s here and %s in %s (line %d): write the same in both",
+			bus, settings, first.settings, first.path, r.keys[first.path].Line)
 	}
 }
 

@@ -24,8 +24,10 @@ var varies = map[string]string{
 	"hwmon": "As `inputs` says: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a voltage in V, " +
 		"`curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. Inputs that are alike have their " +
 		"own name in that of the quantity: `temperature_temp2`.",
-	"iio":       "As `inputs` says, or the part's name where it is known.",
-	"lines":     "As `quantity`, `unit` and the lines themselves say.",
+	"iio":   "As `inputs` says, or the part's name where it is known.",
+	"lines": "As `quantity`, `unit` and the lines themselves say.",
+	"modbus": "As `registers` says. Instruments on one line or behind one host are sensors of their own, which " +
+		"differ in `unit_id`: one request at a time goes out, and `serial` and `timeout` are the same in all of them.",
 	"simulated": "As `wave`, `steps` or `counter` says; the table is a `counter`'s. `steps` take no `every`.",
 }
 

@@ -20,6 +20,7 @@ var noBus = map[string]string{
 	"thermal":   "the kernel has the bus; TestAZoneIsNoHotterThanSilicon",
 	"pi":        "the kernel has the bus",
 	"lines":     "another program has the bus",
+	"modbus":    "frames have a checksum; TestWhatIsWrongOnTheLineIsNamed",
 	"simulated": "nothing is measured",
 }
 

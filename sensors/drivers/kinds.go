@@ -30,6 +30,7 @@ type (
 	Options   = driver.Options
 	Claimer   = driver.Claimer
 	Commander = driver.Commander
+	Sharer    = driver.Sharer
 	Problem   = driver.Problem
 	Hardware  = driver.Hardware
 )
@@ -61,7 +62,9 @@ var kinds = withFamilies(sysfs.Kinds, map[string]Kind{
 	"lm75":     driver.NewKind(newLM75, "National LM75 and compatibles (LM75A, LM75B, DS75, TMP75): temperature", "SNOS808"),
 	"mcp23017": driver.NewKind(newMCP23017, "Microchip MCP23017: a contact on one of its 16 pins", "DS20001952C"),
 	"mcp9808":  driver.NewKind(newMCP9808, "Microchip MCP9808: temperature", "DS25095"),
-	"pulse":    driver.NewKind(newPulse, "a rain gauge or a meter: pulses on a GPIO line", "linux/gpio.h"),
+	"modbus": driver.NewKind(newModbus, "registers of a meter or another field instrument, by Modbus RTU or TCP",
+		"Modbus Application Protocol V1.1b3, Modbus over Serial Line V1.02"),
+	"pulse": driver.NewKind(newPulse, "a rain gauge or a meter: pulses on a GPIO line", "linux/gpio.h"),
 	"scd4x": driver.NewKind(newSCD4x, "Sensirion SCD40 and SCD41: carbon dioxide, temperature and humidity",
 		"SCD4x datasheet 1.3"),
 	"sht3x":     driver.NewKind(newSHT3x, "Sensirion SHT30, SHT31, SHT35: humidity and temperature", "SHT3x-DIS version 7"),

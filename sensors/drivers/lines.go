@@ -126,10 +126,8 @@ func (o *linesOptions) checkQuantity(q sensors.Quantity) (problems []Problem) {
 	if q.States == nil {
 		return problems
 	}
-	if len(q.States) < 2 || slices.Contains(q.States, "") ||
-		len(slices.Compact(slices.Sorted(slices.Values(q.States)))) < len(q.States) {
-		problems = append(problems, problem(under+"states",
-			"%q is too short, or has an empty one or one twice: write e.g. [closed, open]", q.States))
+	if text := statesProblem(q.States); text != "" {
+		problems = append(problems, problem(under+"states", "%s", text))
 	}
 	if q.Unit != "" {
 		problems = append(problems, problem(under+"unit", "states have none: leave it out"))

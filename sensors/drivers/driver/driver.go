@@ -41,6 +41,11 @@ type Options interface {
 // Claims is called only after Check has found nothing wrong.
 type Claimer interface{ Claims() []string }
 
+// A Sharer is Options whose sensor shares a bus with others, which all have the same settings
+// for it. Shares returns the name of the bus and the settings, as a person writes them. It is
+// called only after Check has found nothing wrong.
+type Sharer interface{ Shares() (bus, settings string) }
+
 // A Commander is Options that may name a program, which the agent runs with its own
 // rights.
 type Commander interface{ RunsCommand() bool }

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/kernel"
+	"github.com/holdfast-iot/holdfast/sensors/drivers/modbus"
 )
 
 // Hardware is the machine that the sensors are connected to. It owns what they share.
@@ -21,6 +22,8 @@ type Hardware struct {
 	I2C i2c.Buses
 	// OneWire are the 1-wire buses of the kernel's.
 	OneWire kernel.OneWireBuses
+	// Modbus are the serial lines and hosts in use.
+	Modbus modbus.Buses
 
 	// OpenLine opens a line in place of the kernel, in tests; nil is the kernel.
 	OpenLine func(gpio.Pin, gpio.Request) (gpio.Line, error)
