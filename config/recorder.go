@@ -118,6 +118,7 @@ func ParseRecorder(name string, data []byte) (Recorder, error) {
 	r := &reader{decoder: &decoder{newProblems(name)}}
 	f := recorderFile{
 		MQTT:     recorderMQTT{KeepAlive: 15 * time.Second},
+		NATS:     natsKeys{Keep: 72 * time.Hour}, // a weekend
 		Database: "sqlite:/var/lib/holdfast-recorder/history.db",
 		Devices:  deviceKeys{Unknown: AcceptUnknown},
 		// One commit of 5,000 readings takes some 0.1 s; four commits a second wear a disk little.

@@ -27,23 +27,17 @@ func TestRecorderOfTheContractIsRead(t *testing.T) {
 
 func TestRecorderMistakesHaveTheirPlace(t *testing.T) {
 	for text, want := range map[string]string{
-		"mqtt: {server: mqtt://b}\n":                                                       "client_id: is missing",
-		"client_id: r\nmqtt: {server: mqtt://b, password: x}\n":                            `mqtt: unknown key "password"`,
-		"client_id: r\nmqtt: {server: embedded}\n":                                         "r.yaml:2:16: mqtt.server: the embedded broker",
-		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: history.db\n":                   "want sqlite:/PATH/OF/FILE",
-		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: sqlite:h.db\n":                  "needs the whole path",
-		"client_id: r\nmqtt: {server: mqtt://b}\ndevices: {unknown: eat}\n":                `want accept, refuse or quarantine, not "eat"`,
-		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {size: 0}\n":                       "must be between 1 and 20000",
-		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {time: 250}\n":                     "needs a unit",
-		"client_id: r\nmqtt: {server: mqtt://b}\nsensors: {}\n":                            `unknown key "sensors"`,
-		"client_id: r\nmqtt: {server: mqtt://b, share: g}\n":                               "need one database",
-		"client_id: r\nmqtt: {server: mqtt://b, share: a/b}\n":                             `"a/b" is not a valid name`,
-		"client_id: r\nnats: {server: nats://127.0.0.1, share: g}\n":                       "nats.share: recorders that share",
-		"client_id: r\nnats: {server: mqtt://127.0.0.1}\n":                                 "write nats://HOST:4222",
-		"client_id: r\nnats: {server: nats://u:secret@h}\n":                                "cannot have a user or a password",
-		"client_id: r\nnats: {server: nats://a.example, username: u, password_file: /p}\n": "would travel in plain text",
-		"client_id: r\nnats: {username: u}\n":                                              `nats: needs "server"`,
-		"client_id: r\nnats: {server: nats://h}\nmqtt: {server: mqtt://b}\n":               "the recorder has one source",
+		"mqtt: {server: mqtt://b}\n":                                        "client_id: is missing",
+		"client_id: r\nmqtt: {server: mqtt://b, password: x}\n":             `mqtt: unknown key "password"`,
+		"client_id: r\nmqtt: {server: embedded}\n":                          "r.yaml:2:16: mqtt.server: the embedded broker",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: history.db\n":    "want sqlite:/PATH/OF/FILE",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: sqlite:h.db\n":   "needs the whole path",
+		"client_id: r\nmqtt: {server: mqtt://b}\ndevices: {unknown: eat}\n": `want accept, refuse or quarantine, not "eat"`,
+		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {size: 0}\n":        "must be between 1 and 20000",
+		"client_id: r\nmqtt: {server: mqtt://b}\nbatch: {time: 250}\n":      "needs a unit",
+		"client_id: r\nmqtt: {server: mqtt://b}\nsensors: {}\n":             `unknown key "sensors"`,
+		"client_id: r\nmqtt: {server: mqtt://b, share: g}\n":                "need one database",
+		"client_id: r\nmqtt: {server: mqtt://b, share: a/b}\n":              `"a/b" is not a valid name`,
 		"client_id: r\n": "needs \"server\"",
 		"client_id: r\nmqtt: {server: mqtt://b}\ndatabase: postgres://u:secret@h/n\n": "cannot have a password",
 	} {
@@ -81,6 +75,30 @@ func TestRecorderStatusHasTheChecksOfTheAgents(t *testing.T) {
 	}
 }
 
+func TestMistakesAboutNATSHaveTheirPlace(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"nats: {server: nats://127.0.0.1, share: g}",
+			"nats.share: recorders that share"},
+		{"nats: {server: mqtt://127.0.0.1}",
+			"write nats://HOST:4222"},
+		{"nats: {server: nats://u:secret@h}",
+			"cannot have a user or a password"},
+		{"nats: {server: nats://a.example, username: u, password_file: /p}",
+			"would travel in plain text"},
+		{"nats: {server: nats://h, keep: 1s}",
+			"must be between 1m and 8760h"},
+		{"nats: {username: u}",
+			`nats: needs "server"`},
+		{"nats: {server: nats://h}\nmqtt: {server: mqtt://b}",
+			"the recorder has one source"},
+	} {
+		_, err := ParseRecorder("r.yaml", []byte("client_id: r\n"+c.text+"\n"))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: got %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
 func TestARecorderMayHaveNATSAsItsSource(t *testing.T) {
 	r, err := ParseRecorder("r.yaml", []byte("client_id: r-1\nnats:\n"+
 		"  servers: [\"nats://10.0.0.1:4222\", \"tls://n.example.com\"]\n  share: history\n"+
@@ -88,7 +106,8 @@ func TestARecorderMayHaveNATSAsItsSource(t *testing.T) {
 	if err != nil || r.NATS == nil {
 		t.Fatalf("got %+v, %v", r, err)
 	}
-	if len(r.NATS.Servers) != 2 || r.Share != "history" || r.Broker.ClientID != "r-1" || len(r.Broker.Servers) != 0 {
+	if len(r.NATS.Servers) != 2 || r.NATS.Keep != 72*time.Hour ||
+		r.Share != "history" || r.Broker.ClientID != "r-1" || len(r.Broker.Servers) != 0 {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
@@ -13,17 +14,19 @@ type NATS struct {
 	Servers  []string // nats://HOST:PORT or tls://HOST:PORT
 	Username string
 	Password mqtt.Secret
-	TLS      mqtt.TLS // CA, Cert and Key alone
+	TLS      mqtt.TLS      // CA, Cert and Key alone
+	Keep     time.Duration // how long NATS keeps what recorders have not stored
 }
 
 // natsKeys are the keys under nats, in place of those under mqtt.
 type natsKeys struct {
-	Server       string      `yaml:"server"`
-	Servers      []string    `yaml:"servers"`
-	Username     string      `yaml:"username"`
-	PasswordFile fileName    `yaml:"password_file"`
-	TLS          natsTLSKeys `yaml:"tls"`
-	Share        string      `yaml:"share"` // the name of the durable consumer of a group
+	Server       string        `yaml:"server"`
+	Servers      []string      `yaml:"servers"`
+	Username     string        `yaml:"username"`
+	PasswordFile fileName      `yaml:"password_file"`
+	TLS          natsTLSKeys   `yaml:"tls"`
+	Share        string        `yaml:"share"` // the name of the durable consumer of a group
+	Keep         time.Duration `yaml:"keep"`  // 1m to 8760h
 }
 
 // natsTLSKeys are the files for TLS.
@@ -45,7 +48,8 @@ func (r *reader) nats(k natsKeys) *NATS {
 	r.requirePair("nats.password_file", "nats.username")
 	r.requirePair("nats.tls.cert", "nats.tls.key")
 	r.requirePair("nats.tls.key", "nats.tls.cert")
-	n := &NATS{Username: k.Username, Password: recorderPassword(k.PasswordFile),
+	between(r, "nats.keep", k.Keep, time.Minute, 8760*time.Hour, "between 1m and 8760h")
+	n := &NATS{Keep: k.Keep, Username: k.Username, Password: recorderPassword(k.PasswordFile),
 		TLS: mqtt.TLS{CA: k.TLS.CA, Cert: k.TLS.Cert, Key: k.TLS.Key}}
 	n.Password.Key = "nats.password_file"
 	// The password that a service manager hands over counts, too.

@@ -32,7 +32,8 @@ func TestPagesShowTheFilesThatAreRun(t *testing.T) {
 }
 
 func TestAddressesAreReplaced(t *testing.T) {
-	if got, err := at("to 1.1.1.1:1, from b", "1.1.1.1:1", "2:2", "from b", "from c"); err != nil || got != "to 2:2, from c" {
+	got, err := at("to 1.1.1.1:1, from b", "1.1.1.1:1", "2:2", "from b", "from c")
+	if err != nil || got != "to 2:2, from c" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if _, err := at("to a", "b", "c"); err == nil {

@@ -237,7 +237,8 @@ func reading(begin time.Time, seq int) string {
 		return fmt.Sprintf(`{"ts":%d,"boot":"17-9f3c02ab","seq":%d,"value":null,"error":"i2c-1 0x38: no acknowledge"}`,
 			ts, seq)
 	}
-	return fmt.Sprintf(`{"ts":%d,"boot":"17-9f3c02ab","seq":%d,"value":%d.5,"unit":"%%","historical":true}`, ts, seq, seq)
+	return fmt.Sprintf(`{"ts":%d,"boot":"17-9f3c02ab","seq":%d,"value":%d.5,"unit":"%%","historical":true}`,
+		ts, seq, seq)
 }
 
 // readings publishes the next n readings, one in ten of them twice.

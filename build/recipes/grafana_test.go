@@ -89,8 +89,8 @@ func history(t *testing.T, database string, begin time.Time) {
 		}
 	}
 	now := begin.Add(time.Hour).UnixMilli()
-	add(now, "o'brien/agent/event", fmt.Sprintf(`{"ts":%d,"start":"1-a","seq":1,"event":"gap","stream":"hum","boot":"1-a",`+
-		`"from":100,"to":104,"count":5,"why":"dropped"}`, now))
+	add(now, "o'brien/agent/event", fmt.Sprintf(`{"ts":%d,"start":"1-a","seq":1,"event":"gap","stream":"hum",`+
+		`"boot":"1-a","from":100,"to":104,"count":5,"why":"dropped"}`, now))
 	add(now, "o'brien/agent/status", "online")
 	add(now, "o'brien/agent/health", fmt.Sprintf(`{"ts":%d,"backlog":3,"oldest":1.5,"clock":"ok","faults":[]}`, now))
 	add(now, "o'brien/hum", "{")

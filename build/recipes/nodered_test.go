@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// nodeRed is the flow of nodered.md, as it is imported.
+// nodeRedFlow is the flow of nodered.md, as it is imported.
 func nodeRedFlow(t *testing.T) (text, start, message string) {
 	t.Helper()
 	flow, err := os.ReadFile("../../docs/recipes/nodered-flow.json")
@@ -62,8 +62,8 @@ func TestRecipeNodeRED(t *testing.T) {
 	write(t, dir, "flows.json", with(t, text, `"1883"`, `"`+port+`"`, "port: 5432", "port: "+databasePort,
 		`database: \"history\"`, fmt.Sprintf(`database: \"%s\"`, database)))
 	write(t, dir, "package.json", `{"name": "recipe", "version": "0.0.1", "dependencies": {"pg": "*"}}`)
-	write(t, dir, "settings.js", fmt.Sprintf("module.exports = {flowFile: 'flows.json', uiHost: '127.0.0.1', uiPort: %s, "+
-		"functionExternalModules: true, telemetry: {enabled: false, updateNotification: false}};\n", ui))
+	write(t, dir, "settings.js", fmt.Sprintf("module.exports = {flowFile: 'flows.json', uiHost: '127.0.0.1', "+
+		"uiPort: %s, functionExternalModules: true, telemetry: {enabled: false, updateNotification: false}};\n", ui))
 	c := course{t: t, broker: broker, stop: db.Stop, start: db.Run, consumer: newProgram(t, func() *exec.Cmd {
 		return exec.Command("node", modules+"/node-red/red.js", "-u", dir)
 	})}

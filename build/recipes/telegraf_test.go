@@ -141,11 +141,13 @@ func TestRecipeTelegrafToInfluxDB(t *testing.T) {
 	}
 	t.Parallel()
 	dir, address := t.TempDir(), freeAddr(t)
-	conf := write(t, dir, "influxdb.conf", fmt.Sprintf("reporting-disabled = true\nbind-address = %q\n[meta]\ndir = %q\n"+
-		"[data]\ndir = %q\nwal-dir = %q\n[http]\nbind-address = %q\n", freeAddr(t), dir+"/meta", dir+"/data", dir+"/wal",
-		address))
+	conf := write(t, dir, "influxdb.conf", fmt.Sprintf("reporting-disabled = true\nbind-address = %q\n"+
+		"[meta]\ndir = %q\n[data]\ndir = %q\nwal-dir = %q\n[http]\nbind-address = %q\n",
+		freeAddr(t), dir+"/meta", dir+"/data", dir+"/wal", address))
 	db := newProgram(t, func() *exec.Cmd { return exec.Command("influxd", "-config", conf) })
-	eventually(t, "InfluxDB listens", func() bool { return answer(address, "/query", url.Values{"q": {"SHOW DATABASES"}}) != "" })
+	eventually(t, "InfluxDB listens", func() bool {
+		return answer(address, "/query", url.Values{"q": {"SHOW DATABASES"}}) != ""
+	})
 	broker := startBroker(t)
 	c := course{t: t, broker: broker, stop: db.kill, start: db.start, consumer: startTelegraf(t, broker.Addr,
 		with(t, blocks(t, "telegraf.md")["influxdb.conf"], "127.0.0.1:8086", address))}
@@ -213,8 +215,8 @@ func victoriaMetrics(t *testing.T) (*course, *program) {
 	c := &course{t: t, broker: broker, start: db.start, consumer: startTelegraf(t, broker.Addr,
 		with(t, blocks(t, "telegraf.md")["victoriametrics.conf"], "127.0.0.1:8428", address))}
 	c.count = func(client string) (found counted) {
-		text := answer(address, "/api/v1/export", url.Values{"match[]": {fmt.Sprintf("reading_seq{client_id=%q}", client)},
-			"reduce_mem_usage": {"0"}})
+		text := answer(address, "/api/v1/export", url.Values{
+			"match[]": {fmt.Sprintf("reading_seq{client_id=%q}", client)}})
 		seen := map[float64]bool{}
 		for line := range strings.Lines(text) {
 			var series struct {

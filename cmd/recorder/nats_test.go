@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
+	"database/sql"
+	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -10,6 +12,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store/postgrestest"
 )
@@ -96,9 +101,7 @@ func TestANATSClusterLosesNothing(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			group[0].explain(agents)
-			for _, addr := range cluster.monitor {
-				t.Log(monitored(addr, "/jsz?acc=$G&consumers=true&config=false"))
-			}
+			cluster.look(group[0])
 		}
 	})
 	kills := 0
@@ -140,13 +143,78 @@ func (r *recorder) explain(agents map[string]*program) {
 	r.t.Logf("gaps:\n%s\n%s", out, r.counters())
 }
 
-// monitored is a page of a server as text; "" if it cannot be had.
-func monitored(addr, path string) string {
-	answer, err := http.Get("http://" + addr + path)
+// look logs of each missing reading whether the stream has it: then the recorders have
+// not stored it. Else the cluster has lost it.
+func (c *natsCluster) look(r *recorder) {
+	there, err := c.inStream()
 	if err != nil {
-		return ""
+		c.t.Log("the stream cannot be read: ", err)
+		return
 	}
-	defer answer.Body.Close()
-	text, _ := io.ReadAll(answer.Body)
-	return string(text)
+	c.t.Logf("the stream has %d different readings", len(there))
+	for _, name := range r.missing() {
+		c.t.Logf("missing: %s, in the stream %d times", name, there[name])
+	}
+}
+
+// inStream counts the copies of each reading that the stream has, by DEVICE/STREAM SEQ.
+func (c *natsCluster) inStream() (map[string]int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	nc, err := nats.Connect("nats://" + c.clients[0])
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	all, err := js.OrderedConsumer(ctx, "$MQTT_msgs", jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{"$MQTT.msgs.*.*"}})
+	if err != nil {
+		return nil, err
+	}
+	info, err := all.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]int{}
+	for range info.NumPending {
+		m, err := all.Next()
+		if err != nil {
+			return nil, err
+		}
+		var reading struct{ Seq int64 }
+		if err := json.Unmarshal(m.Data(), &reading); err != nil {
+			return nil, err
+		}
+		topic := strings.ReplaceAll(strings.TrimPrefix(m.Subject(), "$MQTT.msgs."), ".", "/")
+		there[fmt.Sprintf("%s %d", topic, reading.Seq)]++
+	}
+	return there, nil
+}
+
+// missing names the readings whose numbers are not in the table, as DEVICE/STREAM SEQ.
+func (r *recorder) missing() (names []string) {
+	db, err := sql.Open("pgx", r.database)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`SELECT d.name || '/' || s.name || ' ' || n FROM sequence q
+		JOIN stream s ON s.id = q.stream_id JOIN device d ON d.id = s.device_id, generate_series(1, q.last_seq) n
+		WHERE NOT EXISTS (SELECT FROM reading WHERE stream_id = q.stream_id AND boot = q.boot AND seq = n)`)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			r.t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	return names
 }

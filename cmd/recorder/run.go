@@ -88,7 +88,7 @@ func natsOptions(cfg config.Recorder) *jetstream.Options {
 	}
 	n := cfg.NATS
 	return &jetstream.Options{Servers: n.Servers, Consumer: cmp.Or(cfg.Share, cfg.Broker.ClientID),
-		Username: n.Username, Password: n.Password, TLS: n.TLS}
+		Username: n.Username, Password: n.Password, TLS: n.TLS, Keep: n.Keep}
 }
 
 // rollUp computes the hours that change until ctx is done. What it misses at the end

@@ -59,7 +59,7 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
 	if o.NATS != nil {
 		limited := *o.NATS
-		limited.MaxPayload, limited.Keep = message.MaxPayload, keptPayload
+		limited.MaxPayload, limited.MaxKept = message.MaxPayload, keptPayload
 		o.NATS = &limited
 	}
 	// The pauses grow until a connection has lasted.

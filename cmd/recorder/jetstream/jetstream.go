@@ -61,10 +61,11 @@ type Options struct {
 	Servers    []string // nats://HOST:PORT or tls://HOST:PORT; one of a cluster is enough
 	Consumer   string   // the durable name under which the server notes what was acknowledged
 	Username   string
-	Password   mqtt.Secret // read for each connection
-	TLS        mqtt.TLS    // CA, Cert and Key; files are read for each connection
-	MaxPayload int         // bytes of a payload; of a longer one the first Keep are returned
-	Keep       int
+	Password   mqtt.Secret   // read for each connection
+	TLS        mqtt.TLS      // CA, Cert and Key; files are read for each connection
+	Keep       time.Duration // how long the server keeps a message, for recorders that are away
+	MaxPayload int           // bytes of a payload; of a longer one the first MaxKept are returned
+	MaxKept    int
 }
 
 // A Conn is one connection with its consumer. Its exported fields are set by Dial and
@@ -160,6 +161,9 @@ func (c *Conn) open(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("the consumer %s of the stream %s: %w", c.options.Consumer, messages, err)
 	}
+	if err := c.keep(ctx, js); err != nil {
+		return err
+	}
 	if c.Fresh {
 		c.known = c.retained(ctx, js)
 	}
@@ -171,6 +175,26 @@ func (c *Conn) open(ctx context.Context) error {
 	c.history, err = consumer.Messages(jetstream.PullMaxBytes(maxBuffered), jetstream.PullExpiry(3*heartbeat),
 		jetstream.PullHeartbeat(heartbeat))
 	return err
+}
+
+// keep makes the stream keep its messages for a time, acknowledged or not. The server
+// makes it with retention by interest: each replica then decides by itself, as it stores a
+// message, whether any consumer wants it. One that has just started may not know its
+// consumers yet, drops the message, and may become the leader.
+func (c *Conn) keep(ctx context.Context, js jetstream.JetStream) error {
+	stream, err := js.Stream(ctx, messages)
+	if err != nil {
+		return err
+	}
+	config := stream.CachedInfo().Config
+	if config.Retention == jetstream.LimitsPolicy && config.MaxAge == c.options.Keep {
+		return nil
+	}
+	config.Retention, config.MaxAge = jetstream.LimitsPolicy, c.options.Keep
+	if _, err = js.UpdateStream(ctx, config); err != nil {
+		return fmt.Errorf("the stream %s cannot be told to keep messages for %v: %w", messages, c.options.Keep, err)
+	}
+	return nil
 }
 
 // retained reads what agents have said of themselves before the consumer was there. It
@@ -228,7 +252,7 @@ func (c *Conn) reason(err error) error {
 func (c *Conn) message(subject string, payload []byte, reply string) subscribe.Message {
 	m := subscribe.Message{Topic: topic(subject), Payload: payload, Size: len(payload), Reply: reply}
 	if len(payload) > c.options.MaxPayload {
-		m.Payload = append([]byte(nil), payload[:c.options.Keep]...) // the rest can go
+		m.Payload = append([]byte(nil), payload[:c.options.MaxKept]...) // the rest can go
 	}
 	return m
 }
