@@ -40,14 +40,16 @@ var filters = []string{prefix + "*.*", prefix + "*.agent.*"}
 
 const (
 	// ackWait is how long the server waits for an acknowledgement before it sends a
-	// message again, perhaps to another recorder. It is longer than a commit takes; if the
-	// database is away for longer, second copies come, which change nothing.
+	// message again, perhaps to another recorder. What is under way for longer is extended:
+	// see extend.
 	ackWait = 30 * time.Second
 	// maxPending is how many messages all recorders of a group may have unacknowledged.
 	maxPending = 50_000
-	// maxBuffered is the memory in bytes for messages that Read has not returned yet.
-	// It is larger than any message: NATS recommends 8 MiB at most.
-	maxBuffered = 8 << 20
+	// maxFetched and maxFetchedBytes bound what one request asks for. These messages wait
+	// in the library, where they are not extended: so they are few. The bytes are more
+	// than any message has: NATS recommends 8 MiB at most.
+	maxFetched      = 500
+	maxFetchedBytes = 8 << 20
 	// heartbeat is how often the server says that it has nothing. After two of them
 	// without a word the connection counts as dead.
 	heartbeat = 10 * time.Second
@@ -83,7 +85,10 @@ type Conn struct {
 	beats   chan *nats.Msg
 	closed  chan struct{}
 	once    sync.Once
-	feeding sync.WaitGroup
+	running sync.WaitGroup
+
+	mu       sync.Mutex
+	underWay map[string]time.Time // guarded by mu: by the subject of its acknowledgement, when it is to be extended
 }
 
 // Dial connects to one of the servers, and makes the consumer if it is not there. The
@@ -98,12 +103,14 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{options: o, nc: nc, Server: nc.ConnectedAddr(), arrived: make(chan subscribe.Message),
-		failed: make(chan error, 1), beats: make(chan *nats.Msg, 64), closed: make(chan struct{})}
+		failed: make(chan error, 1), beats: make(chan *nats.Msg, 64), closed: make(chan struct{}),
+		underWay: map[string]time.Time{}}
 	if err := c.open(ctx); err != nil {
 		nc.Close()
 		return nil, err
 	}
-	c.feeding.Go(c.feed)
+	c.running.Go(c.feed)
+	c.running.Go(c.extend)
 	return c, nil
 }
 
@@ -172,8 +179,8 @@ func (c *Conn) open(ctx context.Context) error {
 	if _, err := c.nc.ChanQueueSubscribe("*.agent.health", c.options.Consumer, c.beats); err != nil {
 		return err
 	}
-	c.history, err = consumer.Messages(jetstream.PullMaxBytes(maxBuffered), jetstream.PullExpiry(3*heartbeat),
-		jetstream.PullHeartbeat(heartbeat))
+	c.history, err = consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(maxFetched, maxFetchedBytes),
+		jetstream.PullExpiry(3*heartbeat), jetstream.PullHeartbeat(heartbeat))
 	return err
 }
 
@@ -225,12 +232,51 @@ func (c *Conn) feed() {
 			c.failed <- c.reason(err)
 			return
 		}
+		c.note(m.Reply())
 		select {
 		case c.arrived <- c.message(m.Subject(), m.Data(), m.Reply()):
 		case <-c.closed:
 			return // the server sends it again
 		}
 	}
+}
+
+// note remembers a message until it is acknowledged.
+func (c *Conn) note(reply string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.underWay[reply] = time.Now().Add(ackWait / 3)
+}
+
+// extend tells the server of messages that are under way for long, until the connection
+// is closed: else it would send them again and again while the database is slow, and all
+// recorders would do nothing but recognise second copies.
+func (c *Conn) extend() {
+	t := time.NewTicker(ackWait / 6)
+	defer t.Stop()
+	for {
+		select {
+		case now := <-t.C:
+			for _, reply := range c.due(now) {
+				c.nc.Publish(reply, []byte("+WPI")) // if it fails, the connection has ended, and Read says so
+			}
+		case <-c.closed:
+			return
+		}
+	}
+}
+
+// due returns what is to be extended now, and sets its next time.
+func (c *Conn) due(now time.Time) (replies []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for reply, at := range c.underWay {
+		if now.After(at) {
+			c.underWay[reply] = now.Add(ackWait / 3)
+			replies = append(replies, reply)
+		}
+	}
+	return replies
 }
 
 // reason makes an error for the log of the end of the iterator.
@@ -281,6 +327,11 @@ func (c *Conn) StopReading() { c.history.Drain() }
 // Acknowledge acknowledges messages, in any order. If one is lost on its way, the
 // server sends the message again.
 func (c *Conn) Acknowledge(all []subscribe.Message) error {
+	c.mu.Lock()
+	for i := range all {
+		delete(c.underWay, all[i].Reply)
+	}
+	c.mu.Unlock()
 	for i := range all {
 		if all[i].Reply == "" {
 			continue // a heartbeat, or a retained message
@@ -295,7 +346,7 @@ func (c *Conn) Acknowledge(all []subscribe.Message) error {
 // Disconnect waits until the server has the acknowledgements. Close has to follow.
 func (c *Conn) Disconnect() error { return c.nc.FlushTimeout(timeout) }
 
-// Close closes the connection, and waits for its goroutine. The server keeps the
+// Close closes the connection, and waits for its goroutines. The server keeps the
 // consumer, and sends again what is not acknowledged.
 func (c *Conn) Close() error {
 	c.once.Do(func() {
@@ -303,6 +354,6 @@ func (c *Conn) Close() error {
 		c.history.Stop()
 		c.nc.Close()
 	})
-	c.feeding.Wait()
+	c.running.Wait()
 	return nil
 }

@@ -3,6 +3,9 @@ package jetstream
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
 )
 
 // subject is what nats-server 2.15 makes of a topic, by its documentation: "/" becomes
@@ -72,5 +75,25 @@ func TestALongPayloadIsCut(t *testing.T) {
 	if m := c.message(prefix+"porch.hum", []byte("12345678"), "r"); string(m.Payload) != "12345678" || m.Size != 8 ||
 		m.Topic != "porch/hum" || m.Reply != "r" {
 		t.Errorf("got %+v", m)
+	}
+}
+
+func TestWhatIsUnderWayForLongIsExtended(t *testing.T) {
+	c := Conn{underWay: map[string]time.Time{}}
+	c.note("a")
+	now := time.Now()
+	if got := c.due(now); len(got) != 0 {
+		t.Errorf("at once: %v", got)
+	}
+	now = now.Add(ackWait/3 + time.Second)
+	if got := c.due(now); len(got) != 1 || got[0] != "a" {
+		t.Errorf("after a third: %v", got)
+	}
+	if got := c.due(now); len(got) != 0 {
+		t.Errorf("twice: %v", got)
+	}
+	c.Acknowledge([]subscribe.Message{{}}) // a heartbeat has no reply, and changes nothing
+	if got := c.due(now.Add(ackWait)); len(got) != 1 {
+		t.Errorf("later: %v", got)
 	}
 }
