@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -91,12 +92,20 @@ func TestANATSClusterLosesNothing(t *testing.T) {
 	}
 	database := postgrestest.Start(t).Database(t)
 	cluster := startNATS(t)
-	publisher(t, cluster.mqtt[0], "first") // the gateway makes its streams for the first client
+	first := publisher(t, cluster.mqtt[0], "old") // the gateway makes its streams for the first client
+	published(t, first.Publish("old/agent/status", 1, true, "online"))
 	var group [2]*recorder
 	for i := range group {
 		group[i] = startRecorderWith(t, "", database, fmt.Sprintf("client_id: recorder-%d\n"+
 			"nats: {servers: [\"nats://%s\"], share: history}\n", i+1, strings.Join(cluster.clients[:], `", "nats://`)))
 	}
+	eventually(t, "what was retained before is known", func() bool {
+		return group[0].count("SELECT count(*) FROM device_status WHERE online") == 1
+	})
+	eventually(t, "a heartbeat at QoS 0 arrives", func() bool {
+		published(t, first.Publish("old/agent/health", 0, true, `{"ts":1763640000123,"backlog":7}`))
+		return group[0].count("SELECT count(*) FROM device_status WHERE backlog = 7") == 1
+	})
 	agents := startAgents(t, 4, cluster.mqtt[:]...)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -129,6 +138,13 @@ func TestANATSClusterLosesNothing(t *testing.T) {
 	}
 	t.Logf("%d kills of a server, %d of a recorder: %d rows, 0 lost, %d twice; %s", kills, kills, rows, twice,
 		group[0].counters())
+}
+
+func published(t *testing.T, token mqtt.Token) {
+	t.Helper()
+	if !token.WaitTimeout(time.Minute) || token.Error() != nil {
+		t.Fatal("publish: ", token.Error())
+	}
 }
 
 // catchUp waits until each number is in the table, as long as more of them come.
