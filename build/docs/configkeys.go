@@ -11,8 +11,8 @@ var configSections = []configSection{
 	}},
 	{path: "mqtt", title: "mqtt", intro: "Either `server` or `servers` is needed.", keys: []configKey{
 		{"server",
-			"`mqtt://`, `mqtts://`, `ws://` or `wss://`, host and port; or `embedded`, a broker inside the agent", "",
-			""},
+			"`mqtt://`, `mqtts://`, `ws://` or `wss://`, host and port; or `embedded`, a broker inside the agent. A host " +
+				"that ends in `.local` is looked up by multicast DNS. [Clouds](clouds.md) has whole files", "", ""},
 		{"servers", "several, in order: the next is tried when one does not answer", "", ""},
 		{"username", "", "", "the client ID"},
 		{"password_file", "its first line; else systemd's credential `mqtt.password`, `$HOLDFAST_MQTT_PASSWORD`, or " +
