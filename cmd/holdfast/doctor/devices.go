@@ -29,6 +29,8 @@ var deviceChecks = []Check{
 		[]*Fault{noBus, noOtherBus, busDenied, addressHeld}, nil, checkI2C},
 	{"one-wire", "the 1-wire bus and the parts of the configured sensors", true,
 		[]*Fault{noOneWire, noPart}, nil, checkOneWire},
+	{"serial", "the serial lines of the configured sensors", true,
+		[]*Fault{noSerial, serialDenied}, nil, checkSerial},
 	{"sensors", "each sensor: it is opened and read once, if no agent runs that has it", false,
 		[]*Fault{sensorFails}, (*Site).sensorsInUse, checkSensors},
 }
@@ -70,6 +72,14 @@ var (
 	// up by it alone.
 	noPart = &Fault{Error, "{sensor}: {id} is not on the 1-wire bus, which has {there}",
 		"check the wire and its resistor of 4.7 kΩ from data to 3.3 V, or correct id: holdfast scan lists the parts"}
+
+	// Faults of serial lines. A service's unit hides them until it says otherwise: then
+	// the kernel answers EPERM.
+	noSerial = &Fault{Error, "there is no {file}, needed by {sensors}",
+		"plug the adapter in, or correct device: ls {dev}/serial/by-id lists the adapters"}
+	serialDenied = &Fault{Error, "user {user} may not open {file}",
+		"sudo usermod -aG dialout {user}, then start holdfast again; for the service, add the two lines of " +
+			"docs/install.md to its unit"}
 
 	// A sensor that cannot be read although the checks above found nothing.
 	sensorFails = &Fault{Error, "{sensor} cannot be read: {text}",
@@ -237,6 +247,41 @@ func checkOneWire(_ context.Context, s *Site) (found []Finding) {
 		if _, err := os.Stat(filepath.Join(root, id)); err != nil {
 			s.blame(name)
 			found = append(found, noPart.at("sensor", name, "id", id, "there", there))
+		}
+	}
+	return sorted(found)
+}
+
+// checkSerial tries the rights on each serial line, as the driver would. What else can be
+// wrong, the sensors on it will tell.
+func checkSerial(_ context.Context, s *Site) (found []Finding) {
+	lines := map[string]map[string]bool{} // the sensors on each line
+	for _, spec := range s.Config.Sensors {
+		if o, ok := spec.Options.(drivers.Sharer); ok {
+			if line, _ := o.Shares(); filepath.IsAbs(line) {
+				if lines[line] == nil {
+					lines[line] = map[string]bool{}
+				}
+				lines[line][spec.Name] = true
+			}
+		}
+	}
+	for line, users := range lines {
+		path := filepath.Join(s.Hardware.Dev, strings.TrimPrefix(line, "/dev/"))
+		file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			found = append(found, noSerial.at("file", path, "sensors", names(users), "dev", s.Hardware.Dev))
+		case errors.Is(err, fs.ErrPermission): // EACCES and EPERM
+			found = append(found, serialDenied.at("user", host.UserName(), "file", path))
+		case err == nil:
+			file.Close()
+			continue
+		default:
+			continue
+		}
+		for name := range users {
+			s.blame(name)
 		}
 	}
 	return sorted(found)

@@ -152,6 +152,7 @@ var localFaults = []planted{
 		b.remove("sys/bus/w1/devices/28-0316a2797bff")
 		b.plant("sys/bus/w1/devices/28-000000000001/x", "")
 	}, "which has 28-000000000001"},
+	{noSerial, func(b *bench) { b.remove("dev/ttyUSB0") }, "needed by meter"},
 	{sensorFails, func(b *bench) {
 		b.Open = func(_ context.Context, spec sensors.Spec) (sensors.Sensor, error) {
 			if spec.Name == "room" {
@@ -420,7 +421,7 @@ func TestTheQueueOnATmpfs(t *testing.T) {
 // checks together, and that no fault is in two checks.
 func TestEachFaultOfTheTableIsPlanted(t *testing.T) {
 	elsewhere := []*Fault{folderInMemory, diskFull, diskSmall, noInodes, // a mounted tmpfs
-		busDenied, folderDenied, folderNone, // another user
+		busDenied, serialDenied, folderDenied, folderNone, // another user
 		zoneUnknown,                                       // the environment
 		canaryCloses, retainCloses, limitQoS, limitRetain} // the decoder of limits, and a broker of our own
 	tested := map[*Fault]int{}
@@ -487,6 +488,7 @@ func TestWhatAUserMayNotOpen(t *testing.T) {
 	}
 	for name, c := range map[string]planted{
 		"a bus":     {busDenied, func(b *bench) { b.chmod("dev/i2c-1", 0o000) }, "dev/i2c-1"},
+		"a line":    {serialDenied, func(b *bench) { b.chmod("dev/ttyUSB0", 0o000) }, "dev/ttyUSB0"},
 		"a folder":  {folderDenied, func(b *bench) { b.chmod("state", 0o500) }, "state"},
 		"no folder": {folderNone, func(b *bench) { b.remove("state"); b.chmod(".", 0o500) }, "permission denied"},
 	} {

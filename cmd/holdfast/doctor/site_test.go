@@ -34,6 +34,7 @@ sensors:
   door: {kind: contact, gpio: GPIO17, class: door}
   room: {kind: aht20, i2c: "1"}
   freezer: {kind: w1, id: 28-0316a2797bff}
+  meter: {kind: modbus, device: /dev/ttyUSB0, registers: {voltage: {address: 0}}}
 `
 
 // healthy makes a bench whose broker runs inside the agent.
@@ -45,6 +46,7 @@ func healthyWith(t *testing.T, mqtt string) *bench {
 	b := &bench{t: t, dir: t.TempDir()}
 	for path, text := range map[string]string{
 		"dev/i2c-1":                              "",
+		"dev/ttyUSB0":                            "",
 		"sys/bus/w1/devices/w1_bus_master1/x":    "",
 		"sys/bus/w1/devices/28-0316a2797bff/x":   "",
 		"sys/class/watchdog/watchdog0/state":     "active\n",
