@@ -3,6 +3,7 @@ package modbus
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/simonvetter/modbus"
 )
@@ -102,7 +103,12 @@ func (r Register) value(words []uint16) (v float64, ok bool) {
 		return float64(int32(long)), true
 	}
 	v = float64(math.Float32frombits(long))
-	return v, !math.IsNaN(v) && !math.IsInf(v, 0)
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0, false
+	}
+	// The shortest decimal number that has these 32 bits: 230.2 and not 230.1999969.
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', -1, 32), 64)
+	return v, true
 }
 
 // String is the register in messages: "holding register 10", "coil 3".
