@@ -22,6 +22,9 @@ func (r *readers) everything(ctx context.Context) {
 		}
 	}
 	for _, c := range r.all {
+		if c.of != "" {
+			continue // see bareValues
+		}
 		err := eventually(ctx, patience, "has all of them", func() bool { return missing(want, c.got()) == 0 })
 		c.close()
 		r.report.check(err == nil, "consumers: %s gets every reading: %d of %d missing, started %d times", c.name,
@@ -47,7 +50,7 @@ func missing(want, got map[key]bool) (n int) {
 
 // stored is what the back end has in its database.
 func (r *readers) stored(ctx context.Context) (map[key]bool, error) {
-	out, err := r.ask(ctx, filepath.Join(r.here("backend"), "manage.py"), "dumpdata", "house")
+	out, err := r.ask(ctx, filepath.Join(r.here("backend"), "manage.py"), "dumpdata", "house.reading")
 	if err != nil {
 		return nil, err
 	}

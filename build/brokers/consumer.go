@@ -21,6 +21,7 @@ const python = "/usr/bin/python3"
 // for each message: client ID, stream, payload.
 type consumer struct {
 	name        string
+	of          string // the client ID whose readings alone it gets; empty: all
 	command     []string
 	out, errors child.Log
 
@@ -98,7 +99,10 @@ func (r *readers) python(args ...string) *exec.Cmd {
 		"PYTHONDONTWRITEBYTECODE=1",
 		"MQTT_HOST=127.0.0.1", fmt.Sprintf("MQTT_PORT=%d", r.server.port),
 		"MQTT_USER="+user, "MQTT_PASSWORD="+password, "MQTT_CA="+r.place.ca.caFile,
-		"HOUSE_DB="+r.server.path("house.db"))
+		"HOUSE_DB="+r.server.path("house.db"),
+		// ThingsBoard is this broker, too: its topics have three levels
+		"TB_HOST=127.0.0.1", fmt.Sprintf("TB_PORT=%d", r.server.port),
+		"TB_TOKEN="+user, "TB_PASSWORD="+password, "TB_CA="+r.place.ca.caFile)
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -39,7 +40,8 @@ func runConsumers(ctx context.Context, p place, rep *report) {
 // readers are the consumers beside a recorder that is known to be good.
 type readers struct {
 	*suite
-	all []*consumer
+	all  []*consumer
+	bare *agent // whose payloads are plain
 }
 
 func (r *readers) run(ctx context.Context) (err error) {
@@ -58,6 +60,10 @@ func (r *readers) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer house.kill()
+	if r.bare, err = r.newBare(link.Addr()); err != nil {
+		return err
+	}
+	defer r.bare.kill()
 	defer r.close()
 	if err := r.open(ctx); err != nil {
 		return err
@@ -73,10 +79,14 @@ func (r *readers) run(ctx context.Context) (err error) {
 	}
 	r.redelivery(ctx)
 	r.cards(ctx)
-	if err := house.stop(); err != nil {
-		return err
+	for _, a := range []*agent{house, r.bare} {
+		if err := a.stop(); err != nil {
+			return err
+		}
 	}
 	r.everything(ctx)
+	r.bareValues(ctx)
+	r.handedOver()
 	r.present(ctx)
 	return nil
 }
@@ -92,6 +102,9 @@ func (r *readers) open(ctx context.Context) error {
 		newConsumer("on_message", r.here("tutorial.py")),
 		newConsumer("subscribe.callback", r.here("callback.py")),
 		newConsumer("Django", manage, "record"),
+		{name: "Django as it is", of: bareID, command: []string{manage, "record_as_it_is"},
+			killed: make(chan struct{}), stop: func() {}},
+		newConsumer("ThingsBoard", r.here("thingsboard.py")),
 	}
 	for _, c := range r.all {
 		c.keep(ctx, r.python)
@@ -104,9 +117,12 @@ func (r *readers) open(ctx context.Context) error {
 	if err := herald.start(); err != nil {
 		return err
 	}
+	if err := r.bare.start(); err != nil {
+		return err
+	}
 	for _, c := range r.all {
 		err := eventually(ctx, time.Minute, c.name+" gets something", func() bool {
-			return strings.Contains(c.out.String(), "herald ")
+			return strings.Contains(c.out.String(), cmp.Or(c.of, "herald")+" ")
 		})
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, c.errors.String())

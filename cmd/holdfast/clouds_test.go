@@ -70,6 +70,32 @@ var errCloud = errors.New("the service does not allow it")
 func startCloud(t *testing.T, c cloud, certs *ca) *cloudBroker {
 	t.Helper()
 	b := &cloudBroker{cloud: c, got: map[string][]string{}}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", b.tls(t, certs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	b.addr = "localhost:" + port
+	can := mochi.NewDefaultServerCapabilities()
+	can.MaximumQos = c.qos
+	if c.noRetain {
+		can.RetainAvailable = 0
+	}
+	b.server = mochi.New(&mochi.Options{Capabilities: can, Logger: slog.New(slog.DiscardHandler)})
+	for _, err := range []error{b.server.AddHook(b, nil), b.server.AddListener(listeners.NewNet("tls", l)),
+		b.server.Serve()} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { b.server.Close() })
+	return b
+}
+
+// tls is what the service demands of a handshake.
+func (b *cloudBroker) tls(t *testing.T, certs *ca) *tls.Config {
+	t.Helper()
+	c := b.cloud
 	certs.issue(t, "broker", &x509.Certificate{DNSNames: []string{"localhost"}})
 	pair, err := tls.LoadX509KeyPair(certs.path("broker.pem"), certs.path("broker.key"))
 	if err != nil {
@@ -92,26 +118,7 @@ func startCloud(t *testing.T, c cloud, certs *ca) *cloudBroker {
 		}
 		return nil, nil
 	}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	b.addr = "localhost:" + port
-	can := mochi.NewDefaultServerCapabilities()
-	can.MaximumQos = c.qos
-	if c.noRetain {
-		can.RetainAvailable = 0
-	}
-	b.server = mochi.New(&mochi.Options{Capabilities: can, Logger: slog.New(slog.DiscardHandler)})
-	for _, err := range []error{b.server.AddHook(b, nil), b.server.AddListener(listeners.NewNet("tls", l)),
-		b.server.Serve()} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() { b.server.Close() })
-	return b
+	return settings
 }
 
 // ID is the name of the hook.
