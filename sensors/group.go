@@ -38,7 +38,17 @@ func (o *own) of() *Spec { return o.spec }
 
 // NewGroup returns a group without sensors.
 func NewGroup(to Wiring) *Group {
-	return &Group{to: to, seqs: map[string]uint64{}}
+	g := &Group{seqs: map[string]uint64{}}
+	open, values := to.Open, newBoard(to.Clock)
+	to.values = values
+	to.Open = func(ctx context.Context, spec Spec) (Sensor, error) {
+		if spec.Derived != nil {
+			return values.open(spec), nil
+		}
+		return open(ctx, spec)
+	}
+	g.to = to
+	return g
 }
 
 // Change makes specs the sensors that run, until ctx is done. A sensor whose spec is
@@ -68,10 +78,16 @@ func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Sp
 	}
 	for _, r := range leaving {
 		r.await().saveSeqs(g.seqs)
+		g.to.values.remove(r.of())
 	}
 	g.running = slices.Clip(staying)
 	between(kept)
 	context.AfterFunc(ctx, g.schedule.wakeEnded)
+	for _, spec := range wanted {
+		if spec.Derived != nil {
+			g.to.values.add(spec)
+		}
+	}
 	now := time.Now() // of all: sensors of one pace are due together, so that one wake-up serves them
 	for i := range specs {
 		if spec := &specs[i]; wanted[spec.Name] == spec {

@@ -28,6 +28,8 @@ type Wiring struct {
 	// progress, and within what time it says so again; 0: it waits for the driver,
 	// which has bounds of its own, or has ended. nil: nobody watches.
 	Watch func(sensor string) (progress func(within time.Duration))
+
+	values *board // set by NewGroup
 }
 
 // Run samples every sensor until ctx is done. A sensor that fails, hangs or
@@ -80,7 +82,7 @@ func (s *sampler) init(spec *Spec, to *Wiring, now time.Time) {
 		s.restart = &restart{}
 	}
 	for i := range spec.Streams {
-		s.streams = append(s.streams, newStream(&spec.Streams[i], to.Record))
+		s.streams = append(s.streams, newStream(&spec.Streams[i], to.Record, to.values))
 	}
 	for _, st := range s.allStreams() {
 		s.waits = s.waits || st.Priority == Alarm

@@ -46,6 +46,7 @@ type Spec struct {
 	Every   time.Duration // between two measurements, several of which may make a reading; 0: Next waits for events
 	Streams []Stream      // one for each quantity, found by Quantity.Name
 	Options any           // the kind's own; Open understands them
+	Derived *Derivation   // not nil: nothing is opened, its only stream is computed from others
 }
 
 // AllStreams returns all streams that the sensor feeds: those of its quantities, and the

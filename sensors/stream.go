@@ -7,6 +7,7 @@ import "github.com/holdfast-iot/holdfast/sensors/clock"
 type stream struct {
 	*Stream // of the sampler's spec, or of the alarm's limit in it
 	record  func(Reading)
+	values  *board // gets each value; nil: nothing is derived from the stream
 
 	seq     uint64
 	failing bool        // its last reading was a failure
@@ -22,9 +23,12 @@ type stream struct {
 }
 
 // newStream is a stream without a reading. Its alarm, if it has one, makes a stream
-// of its own.
-func newStream(st *Stream, record func(Reading)) *stream {
+// of its own. Numbers are also passed on to the streams that are derived from them.
+func newStream(st *Stream, record func(Reading), values *board) *stream {
 	s := &stream{Stream: st, record: record, correct: newCorrector(st.Filter.Correction)}
+	if len(st.States) == 0 {
+		s.values = values
+	}
 	if st.Filter.Valid != (Valid{}) {
 		s.valid = &validator{Valid: st.Filter.Valid, unit: st.Unit}
 	}
@@ -36,7 +40,7 @@ func newStream(st *Stream, record func(Reading)) *stream {
 	}
 	if limit := st.Filter.Alarm; limit != nil {
 		s.alarm = &alarm{Limit: *limit}
-		s.alert = newStream(&limit.Stream, record)
+		s.alert = newStream(&limit.Stream, record, nil)
 	}
 	return s
 }
@@ -71,6 +75,9 @@ func (st *stream) collect(v float64, err error, at clock.Stamp) {
 	got, failed, done := average{v, v}, err, true
 	if st.window != nil {
 		got, failed, done = st.window.add(v, err, at.Monotonic())
+	}
+	if done && st.values != nil {
+		st.values.publish(st.Stream, measurement{got.rounded, failed, at})
 	}
 	switch {
 	case !done:
