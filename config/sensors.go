@@ -32,8 +32,9 @@ type stanza struct {
 // A sensorReader reads the stanzas of the sensors, one after the other.
 type sensorReader struct {
 	*reader
-	specs  []sensors.Spec       // those of the stanzas that are good so far
-	shared map[string]sharedBus // by the name of the bus
+	specs   []sensors.Spec       // those of the stanzas that are good so far
+	derived []*derivedStanza     // read when the others are
+	shared  map[string]sharedBus // by the name of the bus
 }
 
 // A sharedBus is what the first sensor on a bus says of it.
@@ -63,6 +64,9 @@ func (r *sensorReader) readAll(n *yaml.Node) {
 	}
 	for _, e := range list {
 		r.sensor(e)
+	}
+	if len(r.derived) > 0 {
+		r.derive(r.derived, len(r.specs)+len(r.derived) == len(list))
 	}
 }
 
@@ -96,17 +100,29 @@ func (r *sensorReader) sensor(e entry) {
 	if s, ok := opts.(drivers.Sharer); ok {
 		r.share(e.path, s)
 	}
-	every, qs := r.pace(e.path, s, opts), opts.Quantities()
-	written.checkQuantities(qs)
-	spec := sensors.Spec{
-		Name:    e.key,
-		Kind:    s.Kind,
-		Every:   written.samplePace(qs, every),
-		Streams: r.streamsOf(e, s, every, priority, written, opts),
-		Options: opts,
+	read := readStanza{e, s, opts, priority, written}
+	if d, ok := opts.(drivers.Deriver); ok {
+		r.derived = append(r.derived, &derivedStanza{readStanza: read, opts: d})
+		return
 	}
-	r.format(e.path, s.payloadKeys, spec.AllStreams())
-	r.specs = append(r.specs, spec)
+	every := r.pace(e.path, s, opts)
+	r.specs = append(r.specs, r.spec(read, every, every))
+}
+
+// spec makes the sensor of a stanza. every is its own pace, and streamEvery that of its
+// streams, which differ where it has none of its own.
+func (r *sensorReader) spec(s readStanza, every, streamEvery time.Duration) sensors.Spec {
+	qs := s.opts.Quantities()
+	s.written.checkQuantities(qs)
+	spec := sensors.Spec{
+		Name:    s.key,
+		Kind:    s.Kind,
+		Every:   s.written.samplePace(qs, every),
+		Streams: r.streamsOf(s.entry, s.stanza, streamEvery, s.priority, s.written, s.opts),
+		Options: s.opts,
+	}
+	r.format(s.path, s.payloadKeys, spec.AllStreams())
+	return spec
 }
 
 // kind returns the options of the kind that a stanza names, filled with their

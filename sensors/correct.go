@@ -79,10 +79,11 @@ func (c corrector) correct(v float64) float64 {
 // its sensor reads.
 func (f Filter) Corrects() bool { return !f.Correction.isZero() || f.Precision != nil }
 
-// Corrected returns what a stream with this filter publishes for a single good sample
-// of this value: corrected, and rounded to Precision.
-func (f Filter) Corrected(v float64) float64 {
-	v = newCorrector(f.Correction).correct(v)
+// Corrected returns the true value of what a sensor reads.
+func (f Filter) Corrected(v float64) float64 { return newCorrector(f.Correction).correct(v) }
+
+// Rounded returns what a stream publishes for a single sample of a corrected value.
+func (f Filter) Rounded(v float64) float64 {
 	if f.Precision != nil {
 		v = round(v, *f.Precision)
 	}

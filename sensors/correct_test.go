@@ -205,11 +205,11 @@ func TestAMeanIsRoundedOnce(t *testing.T) {
 
 func TestCorrectedIsWhatIsPublished(t *testing.T) {
 	f := Filter{Correction: Correction{Scale: 1.02, Offset: -0.4}, Precision: new(1)}
-	if got := f.Corrected(45.2); got != 45.7 {
+	if got := f.Rounded(f.Corrected(45.2)); got != 45.7 {
 		t.Errorf("45.2 is %v, want 45.7", got)
 	}
-	if got := (Filter{Correction: Correction{Scale: -1}}).Corrected(0); math.Signbit(got) {
-		t.Errorf("0 times -1 is %v", got)
+	if got := (Filter{}).Rounded(math.Copysign(0, -1)); math.Signbit(got) {
+		t.Errorf("-0 is published as %v", got)
 	}
 }
 

@@ -24,12 +24,31 @@ var varies = map[string]string{
 	"hwmon": "As `inputs` says: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a voltage in V, " +
 		"`curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. Inputs that are alike have their " +
 		"own name in that of the quantity: `temperature_temp2`.",
-	"iio":   "As `inputs` says, or the part's name where it is known.",
-	"lines": "As `quantity`, `unit` and the lines themselves say.",
+	"derived": derivedText,
+	"iio":     "As `inputs` says, or the part's name where it is known.",
+	"lines":   "As `quantity`, `unit` and the lines themselves say.",
 	"modbus": "As `registers` says. Instruments on one line or behind one host are sensors of their own, which " +
 		"differ in `unit_id`: one request at a time goes out, and `serial` and `timeout` are the same in all of them.",
 	"simulated": "As `wave`, `steps` or `counter` says; the table is a `counter`'s. `steps` take no `every`.",
 }
+
+const derivedText = "`difference`, `sum` and `rate` have the unit of their sources, a rate per unit of time " +
+	"(kWh per hour are kW, of class `power`). `dew_point` is in °C, `absolute_humidity` in g/m³, both by Magnus' " +
+	"formula over water, from -45 to 60 °C.\n\n```yaml\nsensors:\n" +
+	"  room:  {kind: aht20, i2c: \"1\"}\n" +
+	"  flow:  {kind: w1, id: 28-0316a2797bff}\n" +
+	"  back:  {kind: w1, id: 28-0316a2797c00}\n" +
+	"  meter: {kind: pulse, gpio: GPIO17, quantity: energy, unit: kWh, class: energy, per_pulse: 0.001}\n" +
+	"  dew:   {kind: derived, dew_point: {temperature: room_temperature, humidity: room_humidity}, precision: 1}\n" +
+	"  delta: {kind: derived, difference: [flow, back], alarm: {below: 2, for: 10m}}\n" +
+	"  power: {kind: derived, rate: {of: meter_energy, per: hour}}\n```\n\n" +
+	"A source is any stream of numbers of the node, also a derived one. Each of its values counts, whatever " +
+	"its `report` lets through. A value is computed when every source with a pace has measured anew, so the " +
+	"stream has the pace of its slowest source; a source that reports when something happens counts with its last " +
+	"value. `valid`, `alarm`, `report` and `precision` work as everywhere. A fault of a source is one of the " +
+	"stream, and its `error` begins with the source's name; so is a source that says nothing for three of its " +
+	"paces. A rate has no value at first, after a meter begins again at 0, and after such a silence. A difference " +
+	"of temperatures has the class `temperature_delta`."
 
 const loopText = "`quantity` and `unit` name it otherwise. With `loop` it is the state of a supervised loop instead."
 

@@ -45,10 +45,10 @@ func read(ctx context.Context, args []string) error {
 	// One after the other: parts of one bus would wait for each other anyway, and the
 	// order of the output is that of the file.
 	failed := 0
-	open := drivers.NewHardware().Open
+	all := newReadings(cfg.Sensors, drivers.NewHardware().Open)
 	for _, spec := range specs {
 		// A sensor that fails does not keep the next one from being read.
-		if err := readOne(ctx, spec, open); err != nil {
+		if err := all.read(ctx, spec, true); err != nil {
 			fmt.Fprintf(stderr, "%s: %v\n", spec.Name, err)
 			failed++
 		}
@@ -92,15 +92,73 @@ func listNames(specs []sensors.Spec) string {
 	return strings.Join(names, ", ")
 }
 
+// readings are what was read so far.
+type readings struct {
+	open   sensors.Open
+	owners map[string]sensors.Spec // by stream
+	values map[string]float64      // by stream, corrected
+}
+
+func newReadings(specs []sensors.Spec, open sensors.Open) *readings {
+	r := &readings{open: open, owners: map[string]sensors.Spec{}, values: map[string]float64{}}
+	for _, spec := range specs {
+		for _, st := range spec.Streams {
+			r.owners[st.Name] = spec
+		}
+	}
+	return r
+}
+
+// read reads a sensor, or computes its stream from others, and prints what came of it if
+// show is set. It returns what went wrong with the others.
+func (r *readings) read(ctx context.Context, spec sensors.Spec, show bool) error {
+	if spec.Derived == nil {
+		return r.readOne(ctx, spec, show)
+	}
+	if spec.Derived.Formula == sensors.Rate {
+		fmt.Fprintf(stderr, "%s: a rate needs two values: see holdfast status for that of the agent\n", spec.Name)
+		return nil
+	}
+	var values []float64
+	for _, source := range spec.Derived.Sources {
+		// The same source may have been read already.
+		if _, ok := r.values[source.Stream]; !ok {
+			if err := r.read(ctx, r.owners[source.Stream], false); err != nil {
+				return fmt.Errorf("%s: %w", source.Stream, err)
+			}
+		}
+		v, ok := r.values[source.Stream]
+		if !ok {
+			return fmt.Errorf("%s: no value", source.Stream)
+		}
+		values = append(values, v)
+	}
+	v, err := spec.Derived.Compute(values)
+	if err != nil {
+		return err
+	}
+	r.take(spec.Streams[0], v, show)
+	return nil
+}
+
+// take keeps what a stream reads, corrected, and prints it if show is set.
+func (r *readings) take(st sensors.Stream, v float64, show bool) {
+	v = st.Filter.Corrected(v)
+	r.values[st.Name] = v
+	if show {
+		fmt.Fprintf(stdout, "%-24s %s\n", st.Name, valueText(st.Quantity, st.Filter.Rounded(v)))
+	}
+}
+
 // readOne opens a sensor, measures once and closes it. It prints the quantities that
-// were read, and returns what went wrong with the others. A sensor that waits for an
+// were read if show is set, and returns what went wrong with the others. A sensor that waits for an
 // event may take all of readTimeout. A quantity that the sensor has and the
 // configuration does not name is left out. The error joins those of all quantities and
 // that of closing.
-func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err error) {
+func (r *readings) readOne(ctx context.Context, spec sensors.Spec, show bool) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	sensor, err := open(ctx, spec)
+	sensor, err := r.open(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -119,8 +177,7 @@ func readOne(ctx context.Context, spec sensors.Spec, open sensors.Open) (err err
 			err = errors.Join(err, sample.Err)
 			continue
 		}
-		st := spec.Streams[i]
-		fmt.Fprintf(stdout, "%-24s %s\n", st.Name, valueText(st.Quantity, st.Filter.Corrected(sample.Value)))
+		r.take(spec.Streams[i], sample.Value, show)
 	}
 	return err
 }

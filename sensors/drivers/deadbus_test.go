@@ -22,6 +22,7 @@ var noBus = map[string]string{
 	"lines":     "another program has the bus",
 	"modbus":    "frames have a checksum; TestWhatIsWrongOnTheLineIsNamed",
 	"simulated": "nothing is measured",
+	"derived":   "its sources have the bus; TestAFaultOfASourceIsOneOfTheDerivedStreamAndNamesIt",
 }
 
 // living are the other kinds with options that can be opened, and what their part

@@ -52,6 +52,8 @@ var kinds = withFamilies(sysfs.Kinds, map[string]Kind{
 	"bmp390": driver.NewKind(newBMP390, "Bosch BMP390 and BMP388: temperature and pressure",
 		"BST-BMP390-DS002, BST-BMP388-DS001"),
 	"contact": driver.NewKind(newContact, "a switch, a reed or a detector on a GPIO line", "linux/gpio.h"),
+	"derived": driver.NewKind(newDerived, "no part: a difference, sum, dew point, absolute humidity or rate of other streams",
+		"Sonntag 1990, WMO-No. 8 annex 4.B"),
 	"hdc302x": driver.NewKind(newHDC302x, "Texas Instruments HDC3020, HDC3021, HDC3022: humidity and temperature", "SNAS778D"),
 	"htu21d": driver.NewKind(newHTU21D, "TE HTU21D, Sensirion SHT20, SHT21, SHT25: humidity and temperature",
 		"HPC199_5 HTU21D(F), SHT21 version 4"),

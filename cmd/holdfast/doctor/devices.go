@@ -315,7 +315,7 @@ func checkSensors(ctx context.Context, s *Site) (found []Finding) {
 	}
 	results, waiting := make(chan result, len(s.Config.Sensors)), map[string]bool{}
 	for _, spec := range s.Config.Sensors {
-		if !s.broken[spec.Name] {
+		if !s.broken[spec.Name] && spec.Derived == nil { // one that is derived has no device
 			waiting[spec.Name] = true
 			go func() { results <- result{spec.Name, s.read(ctx, spec)} }()
 		}
