@@ -118,8 +118,9 @@ func (b *broker) dial(_ context.Context, will mqtt.Message) (Conn, error) {
 	return b.conn, nil
 }
 
-// later does something after a round trip, unless the connection is lost.
-func (c *fakeConn) later(size int, do func() error) *token {
+// later does something after a round trip, unless the connection is lost; do may say
+// more about the answer in the token.
+func (c *fakeConn) later(size int, do func(*token) error) *token {
 	t := &token{done: make(chan struct{})}
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
@@ -138,7 +139,7 @@ func (c *fakeConn) later(size int, do func() error) *token {
 			case isClosed(c.lost): // by what came before it
 				t.err = errors.New("connection lost")
 			case !silent:
-				t.err = do()
+				t.err = do(t)
 			}
 			silent = silent || errors.Is(t.err, errEaten)
 			c.b.mu.Unlock()
@@ -185,8 +186,7 @@ func (c *fakeConn) Publish(m mqtt.Message) mqtt.Token {
 		c.flying++
 		c.b.most = max(c.b.most, c.flying)
 	})
-	var t *token
-	t = c.later(len(m.Topic)+len(m.Payload)+6, func() error {
+	return c.later(len(m.Topic)+len(m.Payload)+6, func(t *token) error {
 		c.flying--
 		if c.b.refuses != nil {
 			if why := c.b.refuses(m); why != nil {
@@ -224,7 +224,6 @@ func (c *fakeConn) Publish(m mqtt.Message) mqtt.Token {
 		}
 		return nil
 	})
-	return t
 }
 
 // forward sends a message back, as the mutex allows it.
@@ -264,7 +263,7 @@ func (c *fakeConn) deliver(m mqtt.Message) {
 func (c *fakeConn) Handle(topic string, f func(mqtt.Message)) { c.handlers[topic] = f }
 
 func (c *fakeConn) Unsubscribe(topic string) mqtt.Token {
-	return c.later(len(topic)+6-headers, func() error { // likewise
+	return c.later(len(topic)+6-headers, func(*token) error { // likewise
 		delete(c.topics, topic)
 		return nil
 	})
@@ -291,7 +290,7 @@ func (c *fakeConn) Subscribe(topic string) mqtt.Token {
 }
 
 func (c *fakeConn) subscribe(topic string) mqtt.Token {
-	return c.later(len(topic)+7-headers, func() error { // in the packet of what goes with it
+	return c.later(len(topic)+7-headers, func(*token) error { // in the packet of what goes with it
 		if c.hole {
 			return errEaten
 		}
