@@ -88,7 +88,7 @@ func TestANATSClusterLosesNothing(t *testing.T) {
 	}
 	length, err := time.ParseDuration(os.Getenv("HOLDFAST_NATS_FOR"))
 	if err != nil {
-		length = 45 * time.Second
+		length = 20 * time.Second
 	}
 	database := postgrestest.Start(t).Database(t)
 	cluster := startNATS(t)
