@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -94,11 +95,12 @@ type Conn struct {
 // Dial connects to one of the servers, and makes the consumer if it is not there. The
 // error says what to change. The caller closes the connection.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
+	// For each connection anew: a password may be changed without a restart.
 	password, err := o.Password.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	nc, err := connect(o, password)
+	nc, err := connect(ctx, o, password)
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +116,20 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	return c, nil
 }
 
+// A dialer stops dialling when its context is done: the library's own would go on with
+// each server of a cluster.
+type dialer struct{ ctx context.Context }
+
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	one := net.Dialer{Timeout: timeout}
+	return one.DialContext(d.ctx, network, address)
+}
+
 // connect opens the connection. It is not opened again when it is lost: the caller
 // dials anew, and notes each connection in the database.
-func connect(o Options, password string) (*nats.Conn, error) {
+func connect(ctx context.Context, o Options, password string) (*nats.Conn, error) {
 	options := nats.Options{Servers: o.Servers, Name: "holdfast-recorder " + o.Consumer, Timeout: timeout,
-		User: o.Username, Password: password, PingInterval: 10 * time.Second, MaxPingsOut: 2,
+		CustomDialer: dialer{ctx}, User: o.Username, Password: password, PingInterval: 10 * time.Second, MaxPingsOut: 2,
 		// What the server refuses later, such as a subject, is no end of the connection.
 		AsyncErrorCB: func(*nats.Conn, *nats.Subscription, error) {}}
 	var with []nats.Option
@@ -151,6 +162,7 @@ func (c *Conn) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// It is asked for first, so that a new one is known as new.
 	consumer, err := js.Consumer(ctx, messages, c.options.Consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		c.Fresh = true
@@ -226,6 +238,8 @@ func (c *Conn) retained(ctx context.Context, js jetstream.JetStream) (all []subs
 
 // feed hands over what arrives until the connection ends or is drained.
 func (c *Conn) feed() {
+	// An error ends the connection, also one that the library would live through, such as a
+	// stream without a leader: there is one way to begin again, and the log has it.
 	for {
 		m, err := c.history.Next()
 		if err != nil {
@@ -305,6 +319,7 @@ func (c *Conn) message(subject string, payload []byte, reply string) subscribe.M
 
 // Read waits for the next message. The error is the end of the connection.
 func (c *Conn) Read() (subscribe.Message, error) {
+	// What was known before the first message comes before it: it says which boots are old.
 	if len(c.known) > 0 {
 		m := c.known[0]
 		c.known = c.known[1:]
@@ -327,6 +342,7 @@ func (c *Conn) StopReading() { c.history.Drain() }
 // Acknowledge acknowledges messages, in any order. If one is lost on its way, the
 // server sends the message again.
 func (c *Conn) Acknowledge(all []subscribe.Message) error {
+	// First, so that none of them is extended after its acknowledgement.
 	c.mu.Lock()
 	for i := range all {
 		delete(c.underWay, all[i].Reply)
@@ -349,6 +365,7 @@ func (c *Conn) Disconnect() error { return c.nc.FlushTimeout(timeout) }
 // Close closes the connection, and waits for its goroutines. The server keeps the
 // consumer, and sends again what is not acknowledged.
 func (c *Conn) Close() error {
+	// May be called twice. Stop ends Next, for which feed waits.
 	c.once.Do(func() {
 		close(c.closed)
 		c.history.Stop()
