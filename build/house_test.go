@@ -70,11 +70,13 @@ var upstream = map[string][]string{
 		"sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs", "sensors/arming",
 		"sensors/rules"},
 	// The recorder is a program of its own: nothing of the agent imports it.
-	"cmd/recorder": {"cmd/printable", "cmd/recorder/ingest", "cmd/recorder/page", "cmd/recorder/store",
+	"cmd/recorder": {"cmd/printable", "cmd/recorder/homeassistant", "cmd/recorder/ingest", "cmd/recorder/page",
+		"cmd/recorder/store",
 		"cmd/recorder/jetstream", "cmd/recorder/subscribe",
 		"cmd/recorder/message", "config"},
 	"cmd/recorder/ingest": {"cmd/recorder/jetstream", "cmd/recorder/message", "cmd/recorder/store",
 		"cmd/recorder/subscribe"},
+	"cmd/recorder/homeassistant":      {"cmd/recorder/store"},
 	"cmd/recorder/jetstream":          {"cmd/recorder/subscribe", "uplink/mqtt"},
 	"cmd/recorder/message":            {},
 	"cmd/recorder/page":               {"cmd/recorder/store", "cmd/web", "config"},
@@ -109,7 +111,7 @@ var thirdParty = map[string]string{
 		"uplink/mqtt cmd/holdfast/systemd",
 	"go.etcd.io/bbolt":              "queue",
 	"github.com/eclipse/paho":       "uplink/mqtt uplink/mqtt/mqtt5",
-	"github.com/gorilla/":           "uplink/mqtt", // comes with paho, which hides the socket
+	"github.com/gorilla/":           "uplink/mqtt cmd/recorder/homeassistant", // comes with paho, which hides the socket
 	"go.yaml.in/yaml":               "config",
 	"github.com/simonvetter/modbus": "sensors/drivers/modbus",
 	"github.com/mochi-mqtt/":        "cmd/holdfast/broker",

@@ -34,6 +34,7 @@ var commands = []struct {
 	{"export", "prints readings as CSV or JSON Lines", export},
 	{"retain", "deletes old readings, and keeps their hours and days", retain},
 	{"backup", "copies the database into a new FILE, while it is written to", backup},
+	{"import-ha", "writes hours of late readings into the statistics of Home Assistant", importHA},
 	{"version", "version, commit, Go version", version},
 }
 
@@ -70,7 +71,7 @@ func command(ctx context.Context, args []string) int {
 func usage(w io.Writer) {
 	fmt.Fprintf(w, "Usage: holdfast-recorder COMMAND [-c FILE]\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.does)
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.does)
 	}
 	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n",
 		config.DefaultRecorderPath)

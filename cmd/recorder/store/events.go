@@ -54,3 +54,49 @@ func (s *Store) Alarms(ctx context.Context, r Range, limit int) (all []Alarm, er
 		ORDER BY r.ts, r.boot, r.seq LIMIT ?`), r.Device, r.Stream+alarmSuffix, r.To, r.From, r.From, limit)
 	return all, err
 }
+
+// A Late is a stream with readings that came late, and the hours that they belong to.
+type Late struct {
+	Device, Stream string
+	Unit           string  // of the newest of them; empty: none
+	Hours          []int64 // the begin of each, Unix milliseconds, the oldest first
+}
+
+// LateHours returns the streams with readings that were sent late (historical), and the
+// hours of these readings, by device and stream. Readings of a clock that nothing vouches
+// for are left out: their hour is not known.
+func (s *Store) LateHours(ctx context.Context, r Range) (all []Late, err error) {
+	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		var device, stream, unit string
+		var ts int64
+		if err := rows.Scan(&device, &stream, &ts, &unit); err != nil {
+			return err
+		}
+		if n := len(all); n == 0 || all[n-1].Device != device || all[n-1].Stream != stream {
+			all = append(all, Late{Device: device, Stream: stream})
+		}
+		l := &all[len(all)-1]
+		l.Unit, l.Hours = unit, append(l.Hours, ts)
+		return nil
+	}, s.sql(`SELECT d.name, s.name, r.ts - r.ts % 3600000 AS hour, max(coalesce(r.unit, ''))
+		FROM stream s JOIN device d ON d.id = s.device_id JOIN reading r ON r.stream_id = s.id
+		WHERE (? = '' OR d.name = ?) AND (? = '' OR s.name = ?) AND r.ts >= ? AND r.ts < ? AND r.historical
+			AND r.value IS NOT NULL AND coalesce(r.clock, '') <> 'unsynced'
+		GROUP BY d.name, s.name, hour ORDER BY d.name, s.name, hour`),
+		r.Device, r.Device, r.Stream, r.Stream, r.From, r.To)
+	return all, err
+}
+
+// Summary returns minimum, maximum and mean of a stream in a range of time, from the
+// readings themselves.
+func (s *Store) Summary(ctx context.Context, r Range) (b Bucket, err error) {
+	id, err := s.streamID(ctx, r.Device, r.Stream)
+	if err != nil {
+		return b, err
+	}
+	var least, most, mean sql.NullFloat64
+	err = s.read.QueryRowContext(ctx, s.sql("SELECT count(value), min(value), max(value), avg(value) FROM reading "+
+		"WHERE stream_id = ? AND ts >= ? AND ts < ?"), id, r.From, r.To).Scan(&b.N, &least, &most, &mean)
+	b.TS, b.Min, b.Max, b.Mean = r.From, least.Float64, most.Float64, mean.Float64
+	return b, err
+}

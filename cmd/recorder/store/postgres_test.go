@@ -28,6 +28,7 @@ func TestPostgreSQL(t *testing.T) {
 		"spans":           TestSpansLieBetweenMeasurements,
 		"devices":         TestTheFleetIsWhatItSays,
 		"later":           TestALaterDatabaseIsRefused,
+		"late hours":      TestAlarmsEventsAndLateHours,
 	} {
 		t.Run(name, test)
 	}

@@ -1,0 +1,53 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestAlarmsEventsAndLateHours asks for what a page and import-ha show of a stream.
+func TestAlarmsEventsAndLateHours(t *testing.T) {
+	s := opened(t)
+	const hour = int64(time.Hour / time.Millisecond)
+	first := start - start%hour
+	change := func(after, seq int64, state string) Item {
+		return got(first, "porch/hum_alarm", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":0,"state":%q}`,
+			first+after, seq, state))
+	}
+	measured := func(after, seq int64, rest string) Item {
+		return got(first, "porch/hum", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":%d,"unit":"%%"%s}`,
+			first+after, seq, seq, rest))
+	}
+	const late = `,"historical":true`
+	commitAll(t, s, change(0, 1, "alarm"), change(10, 2, "ok"), change(20, 3, "alarm"),
+		measured(1, 1, ""), measured(hour+1, 2, late), measured(hour+2, 3, ""), measured(3*hour, 4, late),
+		measured(4*hour, 5, late+`,"clock":"unsynced"`),
+		got(first, "porch/agent/event", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":1,"event":"fault","stream":"hum"}`, first+5)))
+
+	for begin, want := range map[int64][]Alarm{
+		0:  {{first, "alarm"}, {first + 10, "ok"}, {first + 20, "alarm"}},
+		11: {{first + 10, "ok"}, {first + 20, "alarm"}}, // the one before says what goes on
+		21: {{first + 20, "alarm"}},
+	} {
+		r := Range{Device: "porch", Stream: "hum", From: first + begin, To: first + hour}
+		if all, err := s.Alarms(t.Context(), r, 10); err != nil || !slices.Equal(all, want) {
+			t.Errorf("alarms from %d: %v %v, want %v", begin, all, err, want)
+		}
+	}
+	all, err := s.Events(t.Context(), Range{Device: "porch", From: first, To: first + 6}, 10)
+	if err != nil || len(all) != 1 || all[0].Name != "fault" || all[0].TS != first+5 {
+		t.Errorf("events: %+v %v", all, err)
+	}
+
+	hours, err := s.LateHours(t.Context(), Range{From: first, To: first + 10*hour})
+	if err != nil || len(hours) != 1 || hours[0].Stream != "hum" || hours[0].Unit != "%" ||
+		!slices.Equal(hours[0].Hours, []int64{first + hour, first + 3*hour}) {
+		t.Errorf("late hours: %+v %v", hours, err)
+	}
+	b, err := s.Summary(t.Context(), Range{Device: "porch", Stream: "hum", From: first + hour, To: first + 2*hour})
+	if err != nil || b.N != 2 || b.Min != 2 || b.Max != 3 || b.Mean != 2.5 {
+		t.Errorf("an hour: %+v %v", b, err)
+	}
+}
