@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
-	"periph.io/x/conn/v3/physic"
 )
 
 // A Bus is the number of an I2C bus: 1 is /dev/i2c-1, on the pins 3 and 5.
@@ -36,14 +35,14 @@ const MaxTransfers = 64
 // A Part is one part on a bus. It bounds each measurement and keeps the first error of
 // its transfers: all that follow return it, so that a kind may check once at the end.
 //
-// It implements periph's i2c.Bus, so that a driver of periph's can be used on it: the
-// error that such a driver rewords is still the one that [Part.Measure] returns.
+// It has no exported Tx, as periph's i2c.Bus does: the linker would keep a copy of it for
+// each type that embeds a Part.
 type Part struct {
 	bus  *sharedBus
 	addr uint16
 
 	// Of the measurement under way; see [Part.Measure], which sets them anew. The
-	// context is a field because i2c.Bus has none in its methods.
+	// context is a field because each transfer of a measurement has the same.
 	ctx   context.Context
 	left  int   // transfers that it may still make
 	err   error // the first one; every later transfer returns it
@@ -87,7 +86,7 @@ func (p *Part) Measure(ctx context.Context, do func() error) error {
 }
 
 // Command sends bytes to the part: a command, or a register and its value.
-func (p *Part) Command(w ...byte) error { return p.Tx(p.addr, w, nil) }
+func (p *Part) Command(w ...byte) error { return p.tx(p.addr, w, nil) }
 
 // TryCommand sends a command that the part may refuse without harm.
 func (p *Part) TryCommand(w ...byte) {
@@ -98,10 +97,10 @@ func (p *Part) TryCommand(w ...byte) {
 
 // ReadRegister reads from a register, or the answer to a command of one byte that
 // comes at once.
-func (p *Part) ReadRegister(reg byte, r []byte) error { return p.Tx(p.addr, []byte{reg}, r) }
+func (p *Part) ReadRegister(reg byte, r []byte) error { return p.tx(p.addr, []byte{reg}, r) }
 
 // Receive reads without a command before it.
-func (p *Part) Receive(r []byte) error { return p.Tx(p.addr, nil, r) }
+func (p *Part) Receive(r []byte) error { return p.tx(p.addr, nil, r) }
 
 // CheckSDAHigh makes sure that zeros were sent and are not those of an SDA that is
 // held low: then every address acknowledges and reads 0x00, also one that no part
@@ -132,9 +131,8 @@ func (p *Part) Pause(d time.Duration) error {
 	return p.err
 }
 
-// Tx implements i2c.Bus: it writes w, then reads r after a repeated start. It does
-// nothing after an error.
-func (p *Part) Tx(addr uint16, w, r []byte) error {
+// tx writes w, then reads r after a repeated start. It does nothing after an error.
+func (p *Part) tx(addr uint16, w, r []byte) error {
 	if p.err == nil {
 		p.err = p.transfer(addr, w, r)
 	}
@@ -159,9 +157,6 @@ func (p *Part) Explain(err error) error {
 	}
 	return &partError{fmt.Sprintf("%s 0x%02x: ", p.bus, p.addr), err}
 }
-
-// SetSpeed implements i2c.Bus; a part does not set the speed of its bus.
-func (p *Part) SetSpeed(physic.Frequency) error { return errors.ErrUnsupported }
 
 // String is the bus, as the configuration calls it.
 func (p *Part) String() string { return p.bus.String() }

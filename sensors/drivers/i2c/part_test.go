@@ -87,7 +87,7 @@ func TestUnpluggedAdapterIsClosedAtOnceAndOpenedAfresh(t *testing.T) {
 		return bus, nil
 	})
 	read := func(p *Part) error {
-		return p.Measure(t.Context(), func() error { return p.Tx(p.addr, nil, make([]byte, 1)) })
+		return p.Measure(t.Context(), func() error { return p.tx(p.addr, nil, make([]byte, 1)) })
 	}
 	a, _ := h.part(1, 0x38)
 	b, _ := h.part(1, 0x39)
@@ -124,7 +124,7 @@ func TestTransfersOfOneBusAreOneAfterTheOther(t *testing.T) {
 			}
 			defer p.Close()
 			for range 100 {
-				err := p.Measure(t.Context(), func() error { return p.Tx(addr, []byte{0}, make([]byte, 6)) })
+				err := p.Measure(t.Context(), func() error { return p.tx(addr, []byte{0}, make([]byte, 6)) })
 				if err != nil {
 					t.Error(err)
 				}
@@ -182,7 +182,7 @@ func TestNothingIsSentAfterTheDeadline(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err = p.Measure(ctx, func() error { return p.Tx(0x38, nil, make([]byte, 1)) })
+	err = p.Measure(ctx, func() error { return p.tx(0x38, nil, make([]byte, 1)) })
 	if !errors.Is(err, context.Canceled) || bus.Count != 0 {
 		t.Error(err, bus.Count)
 	}
@@ -237,7 +237,7 @@ func TestClosedBusNeverAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Close()
-	err = p.Measure(t.Context(), func() error { return p.Tx(0x38, nil, make([]byte, 1)) })
+	err = p.Measure(t.Context(), func() error { return p.tx(0x38, nil, make([]byte, 1)) })
 	if !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
 	}
