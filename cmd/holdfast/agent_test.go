@@ -56,9 +56,23 @@ func (a *agent) configPath() string { return filepath.Join(a.dir, "config.yaml")
 
 func (a *agent) configure(text string) {
 	a.t.Helper()
-	if err := os.WriteFile(a.configPath(), []byte(strings.ReplaceAll(text, "%DIR%", a.dir)), 0o600); err != nil {
+	text = withVersion(strings.ReplaceAll(text, "%DIR%", a.dir))
+	if err := os.WriteFile(a.configPath(), []byte(text), 0o600); err != nil {
 		a.t.Fatal(err)
 	}
+}
+
+// testVersion is the mqtt.version that the agents of the tests have; empty: the default.
+// build/prove runs what concerns the link with each.
+var testVersion = os.Getenv("HOLDFAST_TEST_MQTT")
+
+// withVersion is a configuration with that version, unless it names its own.
+func withVersion(text string) string {
+	if testVersion == "" || strings.Contains(text, "version:") {
+		return text
+	}
+	text = strings.Replace(text, "mqtt: {", "mqtt: {version: "+testVersion+", ", 1)
+	return strings.Replace(text, "mqtt:\n", "mqtt:\n  version: "+testVersion+"\n", 1)
 }
 
 func (a *agent) start() {

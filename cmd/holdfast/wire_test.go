@@ -29,7 +29,9 @@ func newWiretap(delay time.Duration) *wiretap {
 	return &wiretap{delay: delay, acked: map[key]bool{}}
 }
 
-func (w *wiretap) tap() cable.Tap { return &tapped{wiretap: w, sent: map[uint16]key{}} }
+func (w *wiretap) tap() cable.Tap {
+	return &tapped{wiretap: w, sent: map[uint16]key{}, aliases: map[uint16]string{}}
+}
 
 func (w *wiretap) hasAcked(k key) bool {
 	w.mu.Lock()
@@ -46,11 +48,14 @@ func (w *wiretap) snapshot() (states []published, conns []time.Time) {
 // tapped is one connection.
 type tapped struct {
 	*wiretap
-	up, down []byte         // what is not a whole packet yet
-	sent     map[uint16]key // by packet identifier
+	up, down []byte            // what is not a whole packet yet
+	sent     map[uint16]key    // by packet identifier
+	five     bool              // CONNECT was of MQTT 5
+	aliases  map[uint16]string // topics, with MQTT 5
 }
 
 const (
+	packetConnect = 1
 	packetConnack = 2
 	packetPublish = 3
 	packetPuback  = 4
@@ -61,19 +66,44 @@ func (c *tapped) ToServer(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.up = packets(append(c.up, data...), func(head byte, body []byte) {
+		if head>>4 == packetConnect {
+			c.five = body[6] == 5 // behind the name of the protocol
+		}
 		if head>>4 != packetPublish || len(body) < 2 {
 			return
 		}
 		n := int(binary.BigEndian.Uint16(body))
-		topic, id := string(body[2:2+n]), binary.BigEndian.Uint16(body[2+n:])
+		topic, id, payload := string(body[2:2+n]), uint16(0), body[2+n:]
+		if head&6 != 0 {
+			id, payload = binary.BigEndian.Uint16(payload), payload[2:]
+		}
+		if c.five {
+			topic, payload = c.withoutProperties(topic, payload)
+		}
 		var p received
-		json.Unmarshal(body[4+n:], &p)
+		json.Unmarshal(payload, &p)
 		if head&1 != 0 {
 			c.states = append(c.states, published{topic, time.Now(), p})
 		} else {
 			c.sent[id] = key{topic, p.Boot, p.Seq}
 		}
 	})
+}
+
+// withoutProperties returns the payload behind the properties of a PUBLISH of MQTT 5, and
+// the topic that an alias stands for. The agent writes the alias first.
+func (c *tapped) withoutProperties(topic string, b []byte) (string, []byte) {
+	const aliasProperty = 0x23
+	length, n := binary.Uvarint(b)
+	properties, payload := b[n:n+int(length)], b[n+int(length):]
+	if len(properties) >= 3 && properties[0] == aliasProperty {
+		alias := binary.BigEndian.Uint16(properties[1:])
+		if topic == "" {
+			return c.aliases[alias], payload
+		}
+		c.aliases[alias] = topic
+	}
+	return topic, payload
 }
 
 func (c *tapped) ToClient(data []byte) {
@@ -86,7 +116,9 @@ func (c *tapped) ToClient(data []byte) {
 		case packetPuback:
 			id := binary.BigEndian.Uint16(body)
 			if k, ok := c.sent[id]; ok {
-				c.acked[k] = true
+				if len(body) < 3 || body[2] < 0x80 { // with MQTT 5 it may be a refusal
+					c.acked[k] = true
+				}
 				delete(c.sent, id)
 			}
 		}
