@@ -32,6 +32,7 @@ type mqttKeys struct {
 	Version        mqttVersion   `yaml:"version"`       // 3.1.1, 5, or auto
 	WillDelay      time.Duration `yaml:"will_delay"`    // 0s to 5m, in whole seconds
 	Health         healthKeys    `yaml:"health"`
+	Properties     bool          `yaml:"properties"` // readings have user properties
 	Reconnect      reconnectKeys `yaml:"reconnect"`
 	Embedded       embeddedKeys  `yaml:"embedded"`
 }
@@ -104,8 +105,8 @@ func (r *mqttReader) read(m mqttKeys) (uplink.Options, *Embedded) {
 				ServerName: m.TLS.ServerName, ALPN: m.TLS.ALPN}},
 		Within:   m.Reconnect.Within,
 		NoProof:  !m.Prove,
-		NoRetain: !m.Retain,
-		Health:   m.Health.Every,
+		NoRetain: !m.Retain, Properties: m.Properties,
+		Health: m.Health.Every,
 	}
 	// Of the embedded broker the agent knows all itself: no user, no TLS.
 	if !r.has("mqtt.servers") && m.Server == "embedded" {

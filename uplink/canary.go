@@ -43,7 +43,7 @@ type canaryMemory struct {
 func newCanary(l *Link, out *outgoing) *canary {
 	c := &canary{link: l, out: out}
 	topic := l.topics.Agent("canary")
-	c.read = l.notices.subscription(topic)
+	c.read = l.notices.subscription(topic, false)
 	c.send = newOnce(l.notices.records, noticeForm{noticeID{topic: topic}, c.notice})
 	c.send.after = &c.read
 	return c

@@ -22,6 +22,9 @@ type Conn interface {
 	// Subscribe sends a SUBSCRIBE at QoS 1, before anything that is published later. The
 	// token fails with a [mqtt.DeniedError] if the broker refuses.
 	Subscribe(topic string) mqtt.Token
+	// SubscribeLive is Subscribe to what others publish from now on: with MQTT 5 neither
+	// what is retained nor what we publish comes.
+	SubscribeLive(topic string) mqtt.Token
 	// Unsubscribe sends an UNSUBSCRIBE, before anything that is published later.
 	Unsubscribe(topic string) mqtt.Token
 	// Expect returns a channel that is closed when the broker forwards the message to
@@ -51,6 +54,9 @@ type Conn interface {
 	Preferred() <-chan struct{}
 	// Disconnect sends DISCONNECT: the broker forgets the will. Close has to follow.
 	Disconnect()
+	// DisconnectWithWill sends a DISCONNECT that asks for the will at once, with MQTT 5: Close
+	// alone leaves it to the will delay. Close has to follow.
+	DisconnectWithWill()
 	// Close closes the connection without DISCONNECT: the broker publishes the will. It
 	// may be called from any goroutine, and more than once.
 	Close() error

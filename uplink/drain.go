@@ -235,12 +235,14 @@ func (h *history) sendItem(it *queue.Item) {
 
 // message is an item as it is published. The payload is good until the next call.
 func (h *history) message(it *queue.Item) mqtt.Message {
+	historical := h.link.historical(it)
 	if it.Event == "" && h.link.opt.Formats.Of(it.Stream).IsPlain() {
 		h.payload = payload.AppendPlain(h.payload[:0], &it.Reading)
 	} else {
-		h.payload = payload.Append(h.payload[:0], *it, h.link.historical(it))
+		h.payload = payload.Append(h.payload[:0], *it, historical)
 	}
-	return mqtt.Message{Topic: h.link.topics.History(it.Stream), Payload: h.payload}
+	return mqtt.Message{Topic: h.link.topics.History(it.Stream), Payload: h.payload,
+		Properties: h.link.opt.propertiesOf(it, historical)}
 }
 
 // A stateShare gives states a third of a busy link at most: a state may go when

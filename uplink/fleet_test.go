@@ -121,6 +121,8 @@ func (c *hubConn) Server() string                        { return "broker.test:1
 func (c *hubConn) Facts() mqtt.Facts                     { return mqtt.Facts{} }
 func (c *hubConn) Responds() bool                        { return false }
 func (c *hubConn) Certificates() []mqtt.Certificate      { return nil }
+func (c *hubConn) DisconnectWithWill()                   {}
+func (c *hubConn) SubscribeLive(t string) mqtt.Token     { return c.Subscribe(t) }
 func (c *hubConn) Disconnect()                           {}
 func (c *hubConn) Err() error                            { return mqtt.ErrBrokerClosed }
 func (c *hubConn) Done() <-chan struct{}                 { return c.lost }

@@ -89,7 +89,8 @@ func (h *heartbeat) message(short bool) mqtt.Message {
 	if err != nil {
 		panic("uplink: health: " + err.Error()) // strings and numbers always marshal
 	}
-	return mqtt.Message{Topic: l.topics.Agent("health"), Payload: payload, Retain: true, AtMostOnce: true}
+	return mqtt.Message{Topic: l.topics.Agent("health"), Payload: payload, Retain: true, AtMostOnce: true,
+		Properties: expiring(healthsKept * l.opt.healthEvery())}
 }
 
 // problems are what the checks at the start of the agent found, as far as they

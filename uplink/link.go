@@ -129,7 +129,7 @@ func (l *Link) status(word string) mqtt.Message {
 // state is the retained message with the latest reading of a stream. It is never
 // historical.
 func (l *Link) state(r sensors.Reading) mqtt.Message {
-	m := mqtt.Message{Topic: l.topics.State(r.Stream), Retain: true}
+	m := mqtt.Message{Topic: l.topics.State(r.Stream), Retain: true, Properties: stateProperties}
 	if l.opt.Formats.Of(r.Stream).IsPlain() {
 		m.Payload = payload.AppendPlain(nil, &r)
 		return m
@@ -267,6 +267,7 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 		return 0, false, err
 	}
 	l.board.connected(conn, time.Now())
+	l.journal.connected(conn.Server(), conn.Facts())
 	l.opt.Changed()
 	watching, seen := context.WithCancel(ctx)
 	var watch sync.WaitGroup

@@ -57,6 +57,9 @@ type broker struct {
 	flushes         int                     // calls of Flush
 	conn            *fakeConn
 
+	live       []string // topics of which no retained messages are wanted
+	disorderly int      // disconnects that ask for the will
+
 	facts   mqtt.Facts                            // of the next connections
 	refuses func(mqtt.Message) *mqtt.PublishError // in PUBACK, with MQTT 5; nil: it takes the message
 	nobody  func(mqtt.Message) bool               // has subscribed to the topic of such a message
@@ -274,6 +277,11 @@ func (c *fakeConn) Expect(m mqtt.Message) <-chan struct{} {
 	return c.echoes.Expect(m)
 }
 
+func (c *fakeConn) SubscribeLive(topic string) mqtt.Token {
+	c.b.set(func() { c.b.live = append(c.b.live, topic) })
+	return c.Subscribe(topic)
+}
+
 func (c *fakeConn) Subscribe(topic string) mqtt.Token {
 	t := c.subscribe(topic)
 	if !c.b.slowTokens {
@@ -319,6 +327,7 @@ func (c *fakeConn) Preferred() <-chan struct{} { return c.preferred }
 func (c *fakeConn) Server() string                   { return "broker.example.com:1883" }
 func (c *fakeConn) Facts() mqtt.Facts                { return c.facts }
 func (c *fakeConn) Certificates() []mqtt.Certificate { return nil }
+func (c *fakeConn) DisconnectWithWill()              { c.b.set(func() { c.b.disorderly++ }) }
 func (c *fakeConn) Disconnect()                      { c.b.set(func() { c.b.orderly++ }) }
 func (c *fakeConn) Err() error {
 	c.b.mu.Lock()

@@ -22,6 +22,32 @@ type linkLog struct {
 	logged        map[string]bool // kinds of errors, since the last stable session
 	upLogged      bool            // the last line is "uplink up"
 	shortSessions int             // sessions in a row that were not stable
+
+	facts mqtt.Facts // what is in the log of the broker
+}
+
+// connected: a broker has accepted the connection. What it said is logged when it is
+// another thing than the last time.
+func (g *linkLog) connected(server string, f mqtt.Facts) {
+	if f == g.facts {
+		return
+	}
+	g.facts = f
+	attrs := []any{"server", server, "mqtt", f.Version.String(), "keepalive", f.KeepAlive}
+	add := func(name string, value any, said bool) {
+		if said {
+			attrs = append(attrs, name, value)
+		}
+	}
+	add("receive_maximum", f.ReceiveMaximum, f.ReceiveMaximum > 0)
+	add("max_packet", f.MaxPacket, f.MaxPacket > 0)
+	add("topic_aliases", f.Aliases, f.Aliases > 0)
+	add("client_id", f.ClientID, f.ClientID != "")
+	add("reason", f.Reason, f.Reason != "")
+	g.log.Info("the broker has accepted the connection", attrs...)
+	if f.NoRetain {
+		g.log.Warn("the broker keeps no retained messages: set mqtt.retain: false", "server", server)
+	}
 }
 
 // once reports whether something is to be logged: it was not since the last stable

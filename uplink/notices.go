@@ -11,6 +11,7 @@ import (
 type notice struct {
 	mqtt.Message      // of a subscription the topic alone counts
 	kind         kind // of the flight
+	live         bool // of a subscription: what is retained is not wanted, nor what we publish
 	id           noticeID
 }
 

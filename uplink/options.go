@@ -20,12 +20,13 @@ import (
 // unless their comment says otherwise.
 type Options struct {
 	mqtt.Broker
-	Within   time.Duration // in which nine of ten agents are back at a broker that refused; 0: [DefaultWithin]
-	MaxRetry time.Duration // the longest wait between attempts while the network fails; 0: a minute
-	NoProof  bool          // the account may not subscribe: acknowledgements count as delivery
-	NoRetain bool          // the broker refuses retained messages: nothing is retained, nor the will
-	Health   time.Duration // between two messages on agent/health; 0: [DefaultHealth]
-	Drain    Drain
+	Within     time.Duration // in which nine of ten agents are back at a broker that refused; 0: [DefaultWithin]
+	MaxRetry   time.Duration // the longest wait between attempts while the network fails; 0: a minute
+	NoProof    bool          // the account may not subscribe: acknowledgements count as delivery
+	Properties bool          // readings carry boot, seq and historical as user properties, with MQTT 5
+	NoRetain   bool          // the broker refuses retained messages: nothing is retained, nor the will
+	Health     time.Duration // between two messages on agent/health; 0: [DefaultHealth]
+	Drain      Drain
 
 	Topics  payload.Patterns
 	Formats payload.Formats

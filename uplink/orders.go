@@ -72,8 +72,9 @@ type orders struct {
 	link  *Link
 	desks map[string]*desk // by topic; not changed
 
-	answers chan sensors.Event // holds maxAnswers
-	idle    chan struct{}      // a token: nothing is being done any more
+	answers   chan sensors.Event // holds maxAnswers
+	responses chan mqtt.Message  // for who asked, see responseTo; holds maxAnswers, and more are dropped
+	idle      chan struct{}      // a token: nothing is being done any more
 
 	mu      sync.Mutex
 	pending int             // orders that are being done
@@ -94,7 +95,7 @@ type desk struct {
 
 func newOrders(l *Link) *orders {
 	o := &orders{link: l, desks: map[string]*desk{}, answers: make(chan sensors.Event, maxAnswers),
-		idle: make(chan struct{}, 1), denied: map[string]bool{}}
+		responses: make(chan mqtt.Message, maxAnswers), idle: make(chan struct{}, 1), denied: map[string]bool{}}
 	c := l.opt.Commands
 	if c.Memory == nil {
 		c.Memory = command.NewMemory(l.opt.Boot)
@@ -199,7 +200,7 @@ func (o *orders) health() string {
 func (d *desk) hear(m mqtt.Message) {
 	order, verdict := d.Judge.Judge(command.Message{Payload: m.Payload, Retained: m.Retain, Repeated: m.Repeated})
 	if verdict.Result != "" {
-		d.answer(order.ID, verdict)
+		d.answer(order.ID, verdict, m.Properties)
 		return
 	}
 	d.orders.started(1)
@@ -210,7 +211,7 @@ func (d *desk) hear(m mqtt.Message) {
 			settled = "refused: " + why
 		}
 		d.Settle(order, settled)
-		d.answer(order.ID, verdict)
+		d.answer(order.ID, verdict, m.Properties)
 		d.orders.started(-1)
 	})
 }
@@ -229,8 +230,9 @@ func (o *orders) started(n int) {
 
 // answer makes an event of a verdict. Refusals beyond a bound are counted, and go out as
 // one event a minute for each reason: whoever may publish orders must not be able to
-// fill the queue, in which they would take the place of readings.
-func (d *desk) answer(id string, v command.Verdict) {
+// fill the queue, in which they would take the place of readings. What is not counted is
+// also published where the request wants it.
+func (d *desk) answer(id string, v command.Verdict, request *mqtt.Properties) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
@@ -243,8 +245,15 @@ func (d *desk) answer(id string, v command.Verdict) {
 		}
 		d.tokens--
 	}
+	event := d.event(id, v, 1)
+	if topic, p := responseTo(d.orders.link.opt.ClientID, request); topic != "" {
+		select {
+		case d.orders.responses <- mqtt.Message{Topic: topic, Payload: event.Details, Properties: p}:
+		default:
+		}
+	}
 	select {
-	case d.orders.answers <- d.event(id, v, 1):
+	case d.orders.answers <- event:
 	default: // answers come faster than they become events
 		d.countLocked(v)
 	}

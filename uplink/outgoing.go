@@ -99,7 +99,11 @@ func (o *outgoing) sendNotice(n notice, isolated bool) {
 // subscribe sends a SUBSCRIBE, which is in flight as a message is.
 func (o *outgoing) subscribe(topic string, f *sentMessage) {
 	f.slot = o.window.send(len(topic)+overhead, time.Now())
-	f.Token = o.conn.Subscribe(topic)
+	if f.notice.live {
+		f.Token = o.conn.SubscribeLive(topic)
+	} else {
+		f.Token = o.conn.Subscribe(topic)
+	}
 	o.track(f)
 }
 

@@ -44,6 +44,8 @@ type session struct {
 	acks      *acks
 	refusals  *refusals
 
+	reassertAt time.Time // when all states are published again; zero: never
+
 	order   []func() step // what goes next: see sendOrder
 	leaving error         // why the session ends in order; nil: it does not
 	until   time.Time     // the end of what is waited for when leaving
@@ -87,6 +89,8 @@ func (s *session) run(ctx context.Context) error {
 	}
 	if goodbye(s.out.conn, s.link.will(), s.link.log) {
 		s.out.conn.Disconnect()
+	} else {
+		s.out.conn.DisconnectWithWill()
 	}
 	return s.leaving
 }
@@ -104,6 +108,9 @@ func (s *session) begin() {
 		s.announcer.announce()
 	}
 	s.link.states.refresh()
+	if s.out.tells {
+		s.reassertAt = time.Now().Add(reassertEvery)
+	}
 	s.health.changed()
 }
 
@@ -128,6 +135,8 @@ func (s *session) wait(ctx context.Context) error {
 		return s.ack()
 	case <-s.link.backlog.Arrived():
 	case <-s.link.states.changed:
+	case m := <-s.link.orders.responses:
+		s.out.publish(m, &sentMessage{})
 	case m := <-s.out.conn.Heard():
 		s.hear(m)
 		return s.ack() // of what waited for the canary
@@ -289,7 +298,7 @@ func (s *session) due() time.Time {
 		return s.until
 	}
 	now := time.Now()
-	at := earliest(now.Add(time.Minute), s.link.pace.next, s.canary.next) // these two may have passed since fill asked
+	at := earliest(now.Add(time.Minute), s.reassertAt, s.link.pace.next, s.canary.next) // these two may have passed since fill asked
 	if s.retries.mustWait() {
 		at = earliest(at, s.retries.quietUntil())
 	}
@@ -308,6 +317,10 @@ func (s *session) tick() error {
 	now := time.Now()
 	if err := s.out.expired(now); err != nil {
 		return err
+	}
+	if !s.reassertAt.IsZero() && !now.Before(s.reassertAt) {
+		s.link.states.refresh()
+		s.reassertAt = now.Add(reassertEvery)
 	}
 	if why := s.canary.silence(now); why != "" {
 		s.hold(why)

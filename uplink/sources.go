@@ -47,9 +47,9 @@ func newNoticeMemory() noticeMemory {
 		clears: noticeList{group: noticeID{form: formClears}}}
 }
 
-// subscription is the source of a subscription.
-func (m *noticeMemory) subscription(topic string) once {
-	n := notice{Message: mqtt.Message{Topic: topic}, kind: kindSubscription}
+// subscription is the source of a subscription. live is as in notice.
+func (m *noticeMemory) subscription(topic string, live bool) once {
+	n := notice{Message: mqtt.Message{Topic: topic}, kind: kindSubscription, live: live}
 	return newOnce(m.records, noticeForm{noticeID{topic, formSubscription}, func() notice { return n }})
 }
 
@@ -62,12 +62,12 @@ func (m *noticeMemory) either(topic string, make func(short bool) notice) once {
 // newNotices makes the lists of sources; none of them is due.
 func newNotices(l *Link, out *outgoing, c *canary, w *lateWill, a *announcer, h *heartbeat) *notices {
 	n := &notices{link: l, out: out, canary: c, announcer: a, health: h}
-	n.readStatus = l.notices.subscription(l.topics.Agent("status"))
-	n.readInfo = l.notices.subscription(l.topics.Agent("info"))
-	n.readHome = l.notices.subscription(l.opt.homeStatusTopic())
+	n.readStatus = l.notices.subscription(l.topics.Agent("status"), false) // our own will, too
+	n.readInfo = l.notices.subscription(l.topics.Agent("info"), false)
+	n.readHome = l.notices.subscription(l.opt.homeStatusTopic(), true)
 	l.notices.clears.wait = func() bool { return !c.acksProven() }
 	for _, topic := range l.orders.topics() {
-		n.readOrders = append(n.readOrders, l.notices.subscription(topic))
+		n.readOrders = append(n.readOrders, l.notices.subscription(topic, true))
 	}
 	n.urgent = []source{&c.read, &n.readStatus, &n.readInfo, w, &c.send}
 	for i := range n.readOrders {

@@ -13,6 +13,7 @@ import (
 type Status struct {
 	Connected   bool          // the broker has accepted the connection
 	Server      string        // host:port that we are connected to; else the first one
+	MQTT        string        // the version of the last connection: 3.1.1 or 5; empty: there was none
 	Since       time.Time     // of the connection or of the outage
 	LastError   string        // why the last connection or attempt ended; empty: none ended yet
 	LastErrorAt time.Time     // zero: none ended yet
@@ -46,7 +47,7 @@ func (b *statusBoard) connected(c Conn, start time.Time) {
 	defer b.mu.Unlock()
 	b.now.Connected, b.now.Since, b.now.NextTry, b.now.Held = true, start, time.Time{}, ""
 	b.trip.Store(0)
-	b.now.Server = c.Server()
+	b.now.Server, b.now.MQTT = c.Server(), c.Facts().Version.String()
 	b.now.CertExpires = time.Time{}
 	for _, cert := range c.Certificates() {
 		b.now.CertExpires = earliest(b.now.CertExpires, cert.NotAfter)

@@ -26,6 +26,8 @@ var configSections = []configSection{
 		{"version", "of MQTT: `3.1.1`, `5`, or `auto`: 5, and 3.1.1 where the broker refuses that", "", "`3.1.1`"},
 		{"will_delay", "0s to 5m: how long a connection is lost until the broker says that we are offline, with MQTT 5",
 			"", ""},
+		{"properties", "readings have `boot`, `seq` and `historical` as user properties beside the payload, with MQTT 5",
+			"", ""},
 	}},
 	{path: "mqtt.health", title: "mqtt.health", keys: []configKey{
 		{"every", "10s to 1h: the time between two messages on `agent/health`, 300 bytes each. What is wrong is sent " +

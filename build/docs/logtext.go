@@ -167,6 +167,10 @@ var logParts = []logPart{
 		{"no goodbye: the broker will send the will",
 			"the stop was not acknowledged in time; `offline` comes all the " +
 				"same"},
+		{"the broker has accepted the connection", "by which version of MQTT, and what it says of its limits; again when " +
+			"that changes"},
+		{"the broker keeps no retained messages: set mqtt.retain: false", "states go out without the retain flag: " +
+			"see [brokers](brokers.md)"},
 		{"a late will is corrected", "the broker noticed late that an earlier connection was dead"},
 		{"another client uses …: give each a client_id of its own", "two agents take the name from each other; a " +
 			"copied card has the same `client_id`"},

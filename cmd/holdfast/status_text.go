@@ -84,12 +84,21 @@ func (p *statusPage) fact(name, colour, format string, args ...any) {
 	p.printf("  %s %s\n", p.paint(faint, fmt.Sprintf("%-9s", name)), p.paint(colour, text))
 }
 
+// byMQTT names the version of MQTT, if it is known: an older agent does not tell.
+func byMQTT(version string) string {
+	if version == "" {
+		return ""
+	}
+	return ", MQTT " + version
+}
+
 // facts are the link, the backlog, the losses, the disk and the clock. The time that is
 // left is shown only where the backlog shrinks: it is negative where it is not known.
 func (p *statusPage) facts() {
 	l, q := p.Link, p.Queue
 	if l.Connected {
-		p.fact("link", green, "connected to %s for %s, round trip %.1f ms", l.Server, p.ago(l.Since), l.RoundTrip*1000)
+		p.fact("link", green, "connected to %s for %s, round trip %.1f ms%s", l.Server, p.ago(l.Since), l.RoundTrip*1000,
+			byMQTT(l.MQTT))
 	} else {
 		next := "trying now"
 		// The time of the next attempt has passed while one is under way.

@@ -66,15 +66,18 @@ func (c *tapped) ToServer(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.up = packets(append(c.up, data...), func(head byte, body []byte) {
-		if head>>4 == packetConnect {
-			c.five = body[6] == 5 // behind the name of the protocol
+		if head>>4 == packetConnect && len(body) > 6 { // else it may be TLS
+			c.five = string(body[2:7]) == "MQTT\x05"
 		}
 		if head>>4 != packetPublish || len(body) < 2 {
 			return
 		}
 		n := int(binary.BigEndian.Uint16(body))
+		if len(body) < 2+n {
+			return
+		}
 		topic, id, payload := string(body[2:2+n]), uint16(0), body[2+n:]
-		if head&6 != 0 {
+		if head&6 != 0 && len(payload) >= 2 {
 			id, payload = binary.BigEndian.Uint16(payload), payload[2:]
 		}
 		if c.five {

@@ -262,6 +262,11 @@ func (c *Conn) Await(t Token) <-chan struct{} {
 // a [DeniedError] if the broker refuses.
 func (c *Conn) Subscribe(topic string) Token { return c.protocol.subscribe(topic, false) }
 
+// SubscribeLive is Subscribe to what others publish from now on, with MQTT 5 (No Local and
+// Retain Handling 2, section 3.8.3.1). With 3.1.1, what is retained and what we publish
+// ourselves comes, too.
+func (c *Conn) SubscribeLive(topic string) Token { return c.protocol.subscribe(topic, true) }
+
 // Unsubscribe sends an UNSUBSCRIBE for a topic. It returns when the packet is
 // queued, so it is written before what is published next.
 func (c *Conn) Unsubscribe(topic string) Token { return c.protocol.unsubscribe(topic) }
@@ -273,6 +278,10 @@ func (c *Conn) Expect(m Message) <-chan struct{} { return c.received.echoes.Expe
 // Disconnect sends DISCONNECT, after which the broker forgets the will, and waits a
 // quarter of a second at most for it to be written. Close has to follow.
 func (c *Conn) Disconnect() { c.protocol.disconnect(false) }
+
+// DisconnectWithWill asks the broker to publish the will at once, with MQTT 5; with 3.1.1
+// Close alone does so. It waits as Disconnect does, and Close has to follow.
+func (c *Conn) DisconnectWithWill() { c.protocol.disconnect(true) }
 
 // Close closes the socket and waits for the goroutines of the connection. It sends
 // no DISCONNECT: without a call of Disconnect before, the broker publishes the will.

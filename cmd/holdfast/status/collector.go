@@ -112,7 +112,7 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 		Events:  events(m, c.backlog.Recent()),
 	}
 	link := c.link.Status()
-	s.Link = Link{Connected: link.Connected, Server: link.Server, Since: m.at(link.Since), Error: link.LastError,
+	s.Link = Link{Connected: link.Connected, Server: link.Server, MQTT: link.MQTT, Since: m.at(link.Since), Error: link.LastError,
 		ErrorAt: m.at(link.LastErrorAt), NextTry: m.at(link.NextTry), RoundTrip: link.RoundTrip.Seconds(),
 		Held: link.Held, NoOrders: link.NoOrders}
 	if !link.CertExpires.IsZero() {

@@ -45,6 +45,7 @@ type Node struct {
 type Link struct {
 	Connected   bool    `json:"connected"`
 	Server      string  `json:"server"` // host:port
+	MQTT        string  `json:"mqtt"`   // the version of the connection: 3.1.1 or 5; empty: none was made yet
 	Since       int64   `json:"since"`  // of the connection or of the outage
 	Error       string  `json:"error"`  // why the last connection or attempt ended
 	ErrorAt     int64   `json:"error_at"`

@@ -131,7 +131,7 @@ function drawLink() {
   tone(big, l.connected ? (l.held ? "warn" : "good") : "bad");
   fill("link", {
     word: l.connected ? (l.held ? "Held" : "Connected") : "Not connected",
-    server: l.server,
+    server: l.mqtt ? `${l.server}, MQTT ${l.mqtt}` : l.server,
     "since-name": l.connected ? "Connected for" : "Away for",
     since: span(since(l.since)),
     trip: l.round_trip_s ? (l.round_trip_s < 0.01 ? `${(l.round_trip_s * 1000).toFixed(1)} ms`

@@ -1,0 +1,130 @@
+package uplink
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/uplink/command"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+)
+
+// TestWhatIsRetainedExpires, but for what says that the agent is online; and a state that
+// is true still is published again before.
+func TestWhatIsRetainedExpires(t *testing.T) {
+	br, _ := by5(t, nil, func(l *Link, br *broker, bl *backlog) {
+		l.Observe(reading("room", 1))
+		bl.put(reading("room", 1))
+		time.Sleep(stateExpiry)
+	})
+	states := 0
+	for _, m := range br.got {
+		expiry := uint32(0)
+		if m.Properties != nil {
+			expiry = m.Properties.Expiry
+		}
+		want := uint32(0)
+		switch {
+		case strings.HasSuffix(m.Topic, "/state"):
+			want = 7200
+			states++
+		case m.Topic == "porch/agent/health":
+			want = 180
+		}
+		if expiry != want {
+			t.Errorf("%s expires after %d s, want %d", m.Topic, expiry, want)
+		}
+	}
+	if states < 3 { // at first, for the stream without a reading, and again
+		t.Errorf("%d states in two hours", states)
+	}
+}
+
+// TestReadingsHaveUserPropertiesWhereTheyAreWanted.
+func TestReadingsHaveUserPropertiesWhereTheyAreWanted(t *testing.T) {
+	for _, wanted := range []bool{false, true} {
+		br, _ := upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}}, func(l *Link, br *broker, bl *backlog) {
+			bl.put(reading("room", 7))
+			time.Sleep(time.Second)
+		}, func(o *Options) { o.Properties, o.Boot = wanted, "" })
+		for _, m := range br.got {
+			if m.Topic != "porch/room" {
+				continue
+			}
+			if m.Properties == nil != !wanted {
+				t.Fatalf("wanted %v: %+v", wanted, m.Properties)
+			}
+			if wanted && (m.Properties.Expiry != 0 || len(m.Properties.User) != 2 ||
+				m.Properties.User[1] != (mqtt.UserProperty{Name: "seq", Value: "7"})) {
+				t.Errorf("properties %+v", m.Properties)
+			}
+		}
+		if len(br.seqs("porch/room")) != 1 {
+			t.Error("it did not arrive")
+		}
+	}
+}
+
+// TestOnlyLiveMessagesAreAskedForWhereOthersSpeak: of orders and of Home Assistant, but our
+// own will and birth have to come.
+func TestOnlyLiveMessagesAreAskedForWhereOthersSpeak(t *testing.T) {
+	br, _ := upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}}, func(*Link, *broker, *backlog) {
+		time.Sleep(time.Second)
+	}, func(o *Options) {
+		o.HomeAssistant = HomeAssistant{Discovery: true, Prefix: "homeassistant"}
+		o.Commands = Commands{Outputs: []string{"siren"}, MaxAge: time.Minute,
+			Do: func(_ command.Order, answer func(bool, string)) { answer(true, "") }}
+	})
+	slices.Sort(br.live)
+	if want := []string{"homeassistant/status", "porch/siren/set"}; !slices.Equal(br.live, want) {
+		t.Errorf("live: %v, want %v", br.live, want)
+	}
+}
+
+// TestTheAnswerToAnOrderGoesWhereItIsWanted, and not to a topic in our name.
+func TestTheAnswerToAnOrderGoesWhereItIsWanted(t *testing.T) {
+	request := func(topic string) *mqtt.Properties {
+		return &mqtt.Properties{ResponseTopic: topic, Correlation: []byte{7, 0}}
+	}
+	br, _ := upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}}, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(5 * time.Second)
+		for _, topic := range []string{"panel/answers", "porch/room", "a/#", "$SYS/x", "", strings.Repeat("x", 300)} {
+			br.set(func() {
+				br.conn.handlers["porch/siren/set"](mqtt.Message{Topic: "porch/siren/set", Payload: []byte("ON"),
+					Properties: request(topic)})
+			})
+			time.Sleep(5 * time.Second)
+		}
+	}, func(o *Options) {
+		o.Commands = Commands{Outputs: []string{"siren"}, MaxAge: time.Minute,
+			Do: func(_ command.Order, answer func(bool, string)) { answer(true, "") }}
+	})
+	answers := 0
+	for _, m := range br.got {
+		if !strings.HasPrefix(m.Topic, "porch/") {
+			answers++
+			if m.Topic != "panel/answers" || string(m.Payload) != `{"output":"siren","result":"done"}` || m.Retain ||
+				m.Properties == nil || string(m.Properties.Correlation) != "\x07\x00" || m.Properties.Expiry != 60 {
+				t.Errorf("%+v: %s", m, m.Payload)
+			}
+		}
+	}
+	if answers != 1 {
+		t.Errorf("%d answers", answers)
+	}
+}
+
+// TestWithoutAGoodbyeTheWillIsAskedFor: the broker refuses "offline", or acknowledges
+// nothing.
+func TestWithoutAGoodbyeTheWillIsAskedFor(t *testing.T) {
+	br, _ := by5(t, nil, func(l *Link, br *broker, bl *backlog) {
+		l.Observe(sensors.Reading{Stream: "room"})
+		time.Sleep(time.Second)
+		br.set(func() { br.acksNothing = true })
+	})
+	if br.orderly != 0 || br.disorderly != 1 {
+		t.Errorf("%d ends in order, %d that ask for the will", br.orderly, br.disorderly)
+	}
+}
