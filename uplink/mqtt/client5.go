@@ -20,7 +20,7 @@ type client5 struct {
 }
 
 func newClient5(c *Conn, broker Broker, password string, will Message) *client5 {
-	c.wire.five = &wire5{requests: map[uint16]request5{}}
+	c.wire.five = &wire5{requests: map[uint16]request5{}, topics: map[string]uint16{}}
 	return &client5{conn: c, connack: make(chan error, 1), packet: mqtt5.Connect{
 		ClientID: broker.ClientID, Username: broker.user(password), Password: password,
 		KeepAlive: uint16(broker.KeepAlive / time.Second), CleanStart: !broker.resume,

@@ -14,8 +14,11 @@ type wire5 struct {
 	requests map[uint16]request5 // SUBSCRIBE and UNSUBSCRIBE without an answer, by packet ID
 	lastID   uint16              // of the last of them: they count from 65535 down, see aheadOfLibrary
 
-	maxPacket int  // bytes of a packet that the broker takes; 0: any
-	noRetain  bool // it takes no retained messages
+	topics    map[string]uint16 // the alias of each topic that was published; 0: it has none, and was published once
+	aliases   uint16            // of them, the number that have one
+	maxAlias  uint16            // Topic Alias Maximum of the broker
+	maxPacket int               // bytes of a packet that the broker takes; 0: any
+	noRetain  bool              // it takes no retained messages
 }
 
 // A request5 is a SUBSCRIBE or UNSUBSCRIBE of one topic.
@@ -220,7 +223,7 @@ func (w *outbox) limit(f Facts) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.keepAlive = f.KeepAlive
-	w.five.maxPacket, w.five.noRetain = f.MaxPacket, f.NoRetain
+	w.five.maxPacket, w.five.noRetain, w.five.maxAlias = f.MaxPacket, f.NoRetain, uint16(f.Aliases)
 }
 
 // appendLocked appends a PUBLISH to the outbox. The error says that the broker would not
@@ -228,11 +231,39 @@ func (w *outbox) limit(f Facts) {
 func (w *wire5) appendLocked(b []byte, m Message, id uint16) ([]byte, error) {
 	p := mqtt5.Publication{Topic: m.Topic, Payload: m.Payload, Retain: m.Retain && !w.noRetain, ID: id,
 		Properties: m.Properties}
+	var isNew bool
+	if p.Alias, isNew = w.aliasOf(m.Topic); p.Alias != 0 && !isNew {
+		p.Topic = ""
+	}
 	if w.maxPacket > 0 {
 		if size := p.Size(); size > w.maxPacket {
 			return b, &PublishError{Code: codeTooLarge, Unsent: true,
 				Reason: fmt.Sprintf("%d bytes, and at most %d", size, w.maxPacket)}
 		}
 	}
+	w.note(m.Topic, p.Alias)
 	return p.AppendTo(b), nil
+}
+
+// aliasOf returns the alias of a topic, and whether the broker does not know it yet; 0: it
+// has none. The second message of a topic introduces one: what is published once, such
+// as the birth, would take it from a stream. Brokers allow few (Mosquitto: 10).
+func (w *wire5) aliasOf(topic string) (alias uint16, isNew bool) {
+	if w.maxAlias == 0 {
+		return 0, false
+	}
+	alias, again := w.topics[topic]
+	if alias != 0 || !again || w.aliases == w.maxAlias {
+		return alias, false
+	}
+	return w.aliases + 1, true
+}
+
+// note takes note that a message on a topic was written with an alias.
+func (w *wire5) note(topic string, alias uint16) {
+	if w.aliases == w.maxAlias { // all are given, or none may be
+		return
+	}
+	w.topics[topic] = alias
+	w.aliases = max(w.aliases, alias)
 }
