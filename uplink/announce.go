@@ -26,6 +26,7 @@ type announcer struct {
 	birthAcked      bool      // the broker has acknowledged our birth
 	birthSeenBefore bool      // the broker had our birth before this session
 	rivalSeen       string    // the boot of another's birth
+	reassertAt      time.Time // when all states are published again, before they expire; zero: never
 	rebornAt        time.Time // when we last published our birth over another's
 }
 
@@ -171,6 +172,14 @@ const restateEvery = 10 * time.Minute
 func (a *announcer) restateIn(d time.Duration) {
 	if a.link.opt.NoRetain {
 		a.restate.at = time.Now().Add(d)
+	}
+}
+
+// reassert makes all states due when their time has come.
+func (a *announcer) reassert(now time.Time) {
+	if !a.reassertAt.IsZero() && !now.Before(a.reassertAt) {
+		a.link.states.refresh()
+		a.reassertAt = now.Add(reassertEvery)
 	}
 }
 

@@ -265,6 +265,24 @@ func (n *notices) failed(f *sentMessage, err error) {
 	}
 }
 
+// refused takes note that a notice is not taken whenever it is sent, with MQTT 5: its topic or
+// its size is at fault. The next form of it goes, if there is one.
+func (n *notices) refused(f *sentMessage, why error) {
+	id, records := f.notice.id, n.link.notices.records
+	again := records.deferred(id)
+	records.suspectOne(id, f.size())
+	records.postpone(id, time.Now())
+	if !again {
+		n.link.log.Error("the broker does not take a message about ourselves, and readings go on without it", "topic",
+			id.topic, "bytes", f.size(), "why", why, "retry_in", time.Until(records.retryAt(id)).Round(time.Minute))
+	}
+	for _, o := range []*once{&n.announcer.birth, &n.announcer.discovery, &n.health.once} {
+		if id == o.forms[0].id {
+			o.now()
+		}
+	}
+}
+
 // clearFailed drops a clear that a session ended with while it was alone; if it
 // was not, it goes once more. If more sessions end, all are dropped.
 func (n *notices) clearFailed(f *sentMessage) {

@@ -30,13 +30,18 @@ func refuses5(code byte, properties ...byte) func(*mqtttest.Conn) {
 	}
 }
 
-// acks5 answers each PUBLISH but the canary's with a body behind the packet ID.
+// acks5 answers each PUBLISH with a body behind the packet ID: a code, and properties.
 func acks5(body ...byte) func(*mqtttest.Conn) {
 	return func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
-			return p.Kind == mqtttest.PublishPacket && p.ID != 0 && p.Topic != "porch/agent/canary" &&
-				s.SendPacket(0x40, append([]byte{byte(p.ID >> 8), byte(p.ID)}, body...))
+			if p.Kind != mqtttest.PublishPacket || p.ID == 0 {
+				return false
+			}
+			if body[0] < 0x80 {
+				s.NoteAcked(p)
+			}
+			return s.SendPacket(0x40, append([]byte{byte(p.ID >> 8), byte(p.ID)}, body...))
 		})
 	}
 }

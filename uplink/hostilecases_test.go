@@ -222,7 +222,7 @@ var hostileCases = []hostileCase{
 				s.Send(0x40, 2, byte(p.ID>>8), byte(p.ID))
 		})
 	}, keepsConnection: true, want: append(heldLog, "the broker refuses the subscription")},
-	{name: "denies everything silently", script: func(s *mqtttest.Conn) {
+	{name: "denies everything silently", form311: true, script: func(s *mqtttest.Conn) {
 		s.AcceptConnect()
 		s.Serve(func(p mqtttest.Packet) bool {
 			return p.Topic == "porch/agent/canary" && p.Kind == mqtttest.PublishPacket &&

@@ -116,8 +116,8 @@ func (b *broker) dial(_ context.Context, will mqtt.Message) (Conn, error) {
 	if b.refuse != nil {
 		return nil, b.refuse
 	}
-	b.conn = &fakeConn{b: b, facts: b.facts, lost: make(chan struct{}), preferred: make(chan struct{}), heard: make(chan mqtt.Message,
-		64), topics: map[string]bool{}, handlers: map[string]func(mqtt.Message){}}
+	b.conn = &fakeConn{b: b, facts: b.facts, lost: make(chan struct{}), preferred: make(chan struct{}),
+		heard: make(chan mqtt.Message, 64), topics: map[string]bool{}, handlers: map[string]func(mqtt.Message){}}
 	return b.conn, nil
 }
 

@@ -90,7 +90,7 @@ func (s *session) sendOrder() []func() step {
 		},
 		func() step { return stepIf(n.sendNotice(n.others)) },
 		func() step { return stepIf(h.sendState(h.next.routine)) },
-		s.refusals.tryHeld,
+		s.retries.refusals.tryHeld,
 		h.sendKept,
 		h.sendRoutine,
 		func() step { return stepIf(t.tryAlone()) },

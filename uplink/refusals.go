@@ -29,6 +29,7 @@ type refusals struct {
 	acks    *acks
 	retries *retries
 	history *history
+	notices *notices
 
 	hold    func(why string) // of the session
 	release func()
@@ -37,7 +38,12 @@ type refusals struct {
 	tookStream string          // its stream
 	noted      map[string]bool // topics that the log has named
 
-	// While the backlog is held:
+	trials
+}
+
+// trials are the items that are sent while the backlog is held. The goroutine of the session
+// owns them.
+type trials struct {
 	since  time.Time       // when the first item was sent that was refused
 	trying bool            // a trial is in flight
 	tried  map[string]bool // streams that had their trial
@@ -68,6 +74,10 @@ func (r *refusals) take(f *sentMessage, why *mqtt.PublishError) {
 		delete(r.history.flying, f.stream)
 		r.noteOnce(r.link.topics.State(f.stream), why)
 	default:
+		if why.AboutMessage() && f.notice.Topic != "" {
+			r.notices.refused(f, why)
+			return
+		}
 		r.noteOnce(f.notice.Topic, why)
 	}
 }
@@ -81,7 +91,7 @@ func (r *refusals) refused(f *sentMessage, why *mqtt.PublishError) {
 	case held:
 	case why.AboutMessage():
 		r.setAside(it, why)
-	case why.Denied() && r.tookStream != it.Stream && f.sent.Sub(r.tookAt) < evidenceAge:
+	case why.AboutTopic() && r.tookStream != it.Stream && f.sent.Sub(r.tookAt) < evidenceAge:
 		r.retries.holdStream(it.Stream, r.link.topics.History(it.Stream), f.sent, why.Error())
 	default:
 		r.begin(f, why)
@@ -213,7 +223,7 @@ func (r *refusals) candidate() *queue.Item {
 			it := &items[i]
 			r.cursor.Advance(*it)
 			r.looked++
-			if !r.tried[it.Stream] && !r.link.rejects.isRejected(it) {
+			if !r.tried[it.Stream] && !r.link.rejects.isRejected(it) && !r.link.tooLate(it) {
 				return it
 			}
 		}

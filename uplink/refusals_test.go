@@ -10,8 +10,8 @@ import (
 )
 
 // by5 is up with a broker that speaks MQTT 5 and refuses as a function says.
-func by5(t *testing.T, refuses func(mqtt.Message) *mqtt.PublishError, f func(l *Link, br *broker, bl *backlog)) (*broker,
-	string) {
+func by5(t *testing.T, refuses func(mqtt.Message) *mqtt.PublishError,
+	f func(l *Link, br *broker, bl *backlog)) (*broker, string) {
 	t.Helper()
 	return upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}, refuses: refuses}, f)
 }
@@ -73,7 +73,13 @@ func TestARefusedBacklogIsHeldAtOnce(t *testing.T) {
 // TestARefusedStreamIsHeldAlone: what else is there goes, also if it is the routine lane
 // in which both wait.
 func TestARefusedStreamIsHeldAlone(t *testing.T) {
-	br, log := by5(t, always(0x87, on("porch/room")), func(l *Link, br *broker, bl *backlog) {
+	for _, code := range []byte{0x87, 0x90} { // ejabberd has the latter for what it denies
+		refusedAlone(t, code)
+	}
+}
+
+func refusedAlone(t *testing.T, code byte) {
+	br, log := by5(t, always(code, on("porch/room")), func(l *Link, br *broker, bl *backlog) {
 		fifty(bl)
 		for seq := range uint64(50) {
 			bl.put(reading("hall", seq+1))
@@ -101,7 +107,7 @@ func TestARefusedStreamIsHeldAlone(t *testing.T) {
 
 // TestAMessageAtFaultIsSetAsideAtOnce, without the loss of a connection.
 func TestAMessageAtFaultIsSetAsideAtOnce(t *testing.T) {
-	for _, code := range []byte{0x90, 0x95, 0x99} {
+	for _, code := range []byte{0x95, 0x99} {
 		br, log := by5(t, always(code, func(m mqtt.Message) bool { return seqOf(m, "porch/room") == 20 }),
 			func(l *Link, br *broker, bl *backlog) {
 				fifty(bl)
@@ -119,7 +125,7 @@ func TestAMessageAtFaultIsSetAsideAtOnce(t *testing.T) {
 
 // TestEveryMessageOfAStreamAtFault is kept, and not told one by one.
 func TestEveryMessageOfAStreamAtFault(t *testing.T) {
-	br, log := by5(t, always(0x90, on("porch/room")), func(l *Link, br *broker, bl *backlog) {
+	br, log := by5(t, always(0x99, on("porch/room")), func(l *Link, br *broker, bl *backlog) {
 		fifty(bl)
 		for seq := range uint64(50) {
 			bl.put(reading("hall", seq+1))
@@ -184,4 +190,22 @@ func TestTheReceiveMaximumBoundsTheWindow(t *testing.T) {
 			t.Errorf("%d in flight, and the broker takes %d", br.most, most)
 		}
 	}
+}
+
+// TestABirthThatIsTooLargeGoesInItsShortForm, in the same session.
+func TestABirthThatIsTooLargeGoesInItsShortForm(t *testing.T) {
+	br, log := by5(t, func(m mqtt.Message) *mqtt.PublishError {
+		if len(m.Payload) > 150 && m.Topic == "porch/agent/info" {
+			return &mqtt.PublishError{Code: 0x95, Unsent: true}
+		}
+		return nil
+	}, func(l *Link, br *broker, bl *backlog) {
+		fifty(bl)
+		time.Sleep(5 * time.Minute)
+	})
+	if info := br.kept("porch/agent/info"); !strings.Contains(info, `"truncated":true`) || br.conns != 1 ||
+		strings.Count(log, "level=ERROR") != 1 {
+		t.Errorf("%d connections, info %s:\n%s", br.conns, info, log)
+	}
+	inOrder(t, br, "porch/room", 50)
 }

@@ -95,6 +95,8 @@ type retries struct {
 	history *history
 	health  *heartbeat
 
+	refusals *refusals // with MQTT 5
+
 	cursor queue.Cursor // through what was rejected, for what goes alone
 	trying bool         // something that was rejected goes alone, or will
 }

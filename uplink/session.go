@@ -42,9 +42,6 @@ type session struct {
 	history   *history
 	retries   *retries
 	acks      *acks
-	refusals  *refusals
-
-	reassertAt time.Time // when all states are published again; zero: never
 
 	order   []func() step // what goes next: see sendOrder
 	leaving error         // why the session ends in order; nil: it does not
@@ -66,8 +63,8 @@ func newSession(l *Link, conn Conn) *session {
 	h.canary, h.probes, h.acks, h.retries = s.canary, p, k, t
 	t.canary, t.probes, t.acks, t.history, t.health = s.canary, p, k, h, s.health
 	k.canary, k.probes, k.retries, k.history = s.canary, p, t, h
-	s.refusals = &refusals{link: l, out: out, canary: s.canary, acks: k, retries: t, history: h, hold: s.hold,
-		release: s.release}
+	t.refusals = &refusals{link: l, out: out, canary: s.canary, acks: k, retries: t, history: h, notices: s.notices,
+		hold: s.hold, release: s.release}
 	s.order = s.sendOrder()
 	return s
 }
@@ -109,7 +106,7 @@ func (s *session) begin() {
 	}
 	s.link.states.refresh()
 	if s.out.tells {
-		s.reassertAt = time.Now().Add(reassertEvery)
+		s.announcer.reassertAt = time.Now().Add(reassertEvery)
 	}
 	s.health.changed()
 }
@@ -205,7 +202,7 @@ func (s *session) refusedBy(f *sentMessage, why *mqtt.PublishError) {
 	} else if s.out.acked(f) {
 		s.link.journal.up()
 	}
-	s.refusals.take(f, why)
+	s.retries.refusals.take(f, why)
 }
 
 // acked tells the part that sent a message that the broker has acknowledged it.
@@ -214,9 +211,9 @@ func (s *session) acked(f *sentMessage) {
 	case kindHistory:
 		s.acks.push(&outcome{item: f.item, sent: f.sent})
 		s.acquit(f)
-		s.refusals.took(f)
+		s.retries.refusals.took(f)
 	case kindTrial:
-		s.refusals.took(f)
+		s.retries.refusals.took(f)
 	case kindState:
 		delete(s.history.flying, f.stream)
 		delete(s.link.suspects, stateIDOf(f.stream))
@@ -224,7 +221,7 @@ func (s *session) acked(f *sentMessage) {
 		s.acks.push(&outcome{item: f.item})
 		s.acquit(f)
 		s.retries.acked(f)
-		s.refusals.took(f)
+		s.retries.refusals.took(f)
 	case kindBirth:
 		s.announcer.birthAcked = true
 	}
@@ -298,12 +295,13 @@ func (s *session) due() time.Time {
 		return s.until
 	}
 	now := time.Now()
-	at := earliest(now.Add(time.Minute), s.reassertAt, s.link.pace.next, s.canary.next) // these two may have passed since fill asked
+	// The last two may have passed since fill asked.
+	at := earliest(now.Add(time.Minute), s.announcer.reassertAt, s.link.pace.next, s.canary.next)
 	if s.retries.mustWait() {
 		at = earliest(at, s.retries.quietUntil())
 	}
 	for _, part := range []interface{ due(now time.Time) time.Time }{s.out, s.history, s.probes, &s.link.rejects,
-		s.notices, s.refusals} {
+		s.notices, s.retries.refusals} {
 		at = earliest(at, part.due(now))
 	}
 	return at
@@ -318,10 +316,7 @@ func (s *session) tick() error {
 	if err := s.out.expired(now); err != nil {
 		return err
 	}
-	if !s.reassertAt.IsZero() && !now.Before(s.reassertAt) {
-		s.link.states.refresh()
-		s.reassertAt = now.Add(reassertEvery)
-	}
+	s.announcer.reassert(now)
 	if why := s.canary.silence(now); why != "" {
 		s.hold(why)
 	}

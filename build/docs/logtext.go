@@ -186,11 +186,13 @@ var logParts = []logPart{
 		{"a stream is held: the broker acknowledges its readings and does not forward them",
 			"as above, for one stream"},
 		{"a stream is held: the broker refuses its readings", "the same with MQTT 5"},
-		{"the broker refuses a message: it is set aside and tried again in a day", "with MQTT 5: too large, or a topic " +
-			"or payload that it does not take: `holdfast queue show --aside`"},
+		{"the broker refuses a message: it is set aside and tried again in a day", "with MQTT 5: too large, or a " +
+			"payload that it does not take: `holdfast queue show --aside`"},
 		{"the broker refuses one message after another of a stream: they are kept and tried again in a day",
 			"the same for a second message of a stream"},
 		{"the broker still refuses what is set aside", "a day later; it stays aside"},
+		{"the broker does not take a message about ourselves, and readings go on without it", "it is too large, or its " +
+			"topic is not allowed: the next shorter form goes, and the whole one is tried again later"},
 		{"the broker refuses a message about ourselves", "a state, or what stands under `agent/`; the next one is " +
 			"sent all the same"},
 		{"nobody hears a stream: the broker has no subscriber for it", "with MQTT 5, if the broker tells: the readings " +

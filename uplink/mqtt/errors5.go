@@ -19,7 +19,7 @@ const (
 // broker takes and was not sent.
 type PublishError struct {
 	Code   byte   // a reason code
-	Reason string // the broker's own words; empty: none
+	Reason string // the broker's own words, and ours if it was not sent; empty: none
 	Unsent bool   // it is larger than the broker takes, and was not sent
 }
 
@@ -36,17 +36,19 @@ func (e *PublishError) Error() string {
 	if !ok {
 		what = "the code is none of MQTT 5: its log may say why"
 	}
+	if e.Unsent {
+		return what + ": " + e.Reason
+	}
 	return fmt.Sprintf("the broker refuses it (code %d): %s", e.Code, what) + ownWords(e.Reason, "")
 }
 
-// Denied reports whether the broker's access list may be the reason.
-func (e *PublishError) Denied() bool { return e.Code == codeDenied }
+// AboutTopic reports whether the broker refuses the topic, as an access list does: another
+// topic may be taken. ejabberd says "topic name invalid" for what it denies.
+func (e *PublishError) AboutTopic() bool { return e.Code == codeDenied || e.Code == codeTopic }
 
 // AboutMessage reports whether the broker refuses this one message, whenever it is sent:
-// its topic, its payload or its size. Else it refuses us, for now.
-func (e *PublishError) AboutMessage() bool {
-	return e.Code == codeTopic || e.Code == codeTooLarge || e.Code == codeFormat
-}
+// its payload or its size. Else it refuses the topic, or us, for now.
+func (e *PublishError) AboutMessage() bool { return e.Code == codeTooLarge || e.Code == codeFormat }
 
 // Unheard reports whether the broker has acknowledged a message and says that nobody has
 // subscribed to its topic: MQTT 5, section 3.4.2.1. Not all brokers tell.

@@ -124,7 +124,8 @@ func dialServer(ctx context.Context, broker Broker, server *url.URL, path *segme
 		return nil, path.notMade(broker.TLS.explainUntrusted(ctx, err))
 	}
 	c := &Conn{connCertificates: certs, path: path, began: time.Now(), server: server.Host,
-		lost: make(chan struct{}), received: newReceiver(), preferred: make(chan struct{}), referred: broker.referred}
+		lost: make(chan struct{}), received: newReceiver(), lookout: lookout{preferred: make(chan struct{})},
+		referred: broker.referred}
 	c.wire = newWire(socket, limits, c.end)
 	c.wire.keepAlive = broker.KeepAlive
 	if broker.Protocol == V5 {
@@ -194,6 +195,11 @@ type Conn struct {
 	lost chan struct{} // closed when the connection is lost
 	why  error         // may be read after lost is closed
 
+	lookout
+}
+
+// A lookout checks whether the preferred server is back: see watch.
+type lookout struct {
 	preferred chan struct{}      // closed by the goroutine of watch
 	stop      context.CancelFunc // ends watch; nil if there is none
 	watched   sync.WaitGroup     // the goroutine of watch

@@ -171,9 +171,8 @@ func (b Broker) tryWills(ctx context.Context, server *url.URL, will Message) str
 	unretained.Retain = false
 	switch {
 	case !answers(Message{}):
-		return fmt.Sprintf("the broker may want a client certificate, or may not take MQTT 3.1.1, the client ID, the "+
-			"user name "+
-			"or a packet of %d bytes: its log may say which", size)
+		return fmt.Sprintf("the broker may want a client certificate, or may not take this version of MQTT, the "+
+			"client ID, the user name or a packet of %d bytes: its log may say which", size)
 	case will.Retain && answers(unretained):
 		return "the broker does not take a will that is retained: set mqtt.retain: false (docs/brokers.md says what " +
 			"is lost)"

@@ -238,7 +238,7 @@ func (w *wire5) appendLocked(b []byte, m Message, id uint16) ([]byte, error) {
 	if w.maxPacket > 0 {
 		if size := p.Size(); size > w.maxPacket {
 			return b, &PublishError{Code: codeTooLarge, Unsent: true,
-				Reason: fmt.Sprintf("%d bytes, and at most %d", size, w.maxPacket)}
+				Reason: fmt.Sprintf("it has %d bytes, and the broker takes %d", size, w.maxPacket)}
 		}
 	}
 	w.note(m.Topic, p.Alias)

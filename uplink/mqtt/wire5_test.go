@@ -12,7 +12,7 @@ import (
 // two tokens.
 func read5(sent []byte) (why error, subscribed, published *publication) {
 	c := &Conn{connCertificates: new(connCertificates), path: new(segments), lost: make(chan struct{}),
-		received: newReceiver(), preferred: make(chan struct{})}
+		received: newReceiver(), lookout: lookout{preferred: make(chan struct{})}}
 	c.wire = newWire(&scripted{from: bytes.NewReader(sent)}, Limits{}, c.end)
 	client := newClient5(c, Broker{ClientID: "porch", KeepAlive: 15 * time.Second}, "", Message{})
 	c.protocol = client

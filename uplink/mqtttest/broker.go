@@ -327,7 +327,7 @@ func (s *Conn) Answer(p Packet) {
 		if s.AcksNothing || p.ID == 0 {
 			break
 		}
-		s.noteAcked(p)
+		s.NoteAcked(p)
 		s.Send(0x40, 2, byte(p.ID>>8), byte(p.ID)) // PUBACK
 		if s.subs[p.Topic] || p.Topic == "porch/agent/canary" {
 			s.Publish(0, p.Topic, p.payload)
@@ -346,9 +346,9 @@ func (s *Conn) answerRequest(head byte, id uint16, code byte) {
 	s.SendPacket(head, append(body, code))
 }
 
-// noteAcked adds a message to Acked if it is a reading of one of the two streams
-// that the tests configure.
-func (s *Conn) noteAcked(p Packet) {
+// NoteAcked adds a message to Acked if it is a reading of one of the two streams that the
+// tests configure. Scripts that acknowledge by themselves call it.
+func (s *Conn) NoteAcked(p Packet) {
 	var r struct{ Seq uint64 }
 	if p.Topic != "porch/room" && p.Topic != "porch/door" || json.Unmarshal(p.payload, &r) != nil {
 		return

@@ -107,12 +107,12 @@ func EncodeUnsubscribe(id uint16, topic string) []byte {
 	return encode(&packets.Unsubscribe{PacketID: id, Properties: &packets.Properties{}, Topics: []string{topic}})
 }
 
-// EncodeDisconnect returns a DISCONNECT. With will, the broker publishes the will at once:
-// the session ends with the connection, so nothing delays it (section 3.1.3.2.2).
+// EncodeDisconnect returns a DISCONNECT that ends the session, too. With will, the broker
+// publishes the will, and nothing delays that: the session has ended (section 3.1.3.2.2).
 func EncodeDisconnect(will bool) []byte {
-	p := packets.Disconnect{Properties: &packets.Properties{}}
+	p := packets.Disconnect{Properties: &packets.Properties{SessionExpiryInterval: new(uint32)}}
 	if will {
-		p.ReasonCode, p.Properties.SessionExpiryInterval = packets.DisconnectDisconnectWithWillMessage, new(uint32)
+		p.ReasonCode = packets.DisconnectDisconnectWithWillMessage
 	}
 	return encode(&p)
 }
