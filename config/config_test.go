@@ -58,7 +58,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 		Uplink: uplink.Options{
 			Broker: mqtt.Broker{ClientID: "pi-abcdef01", Servers: []*url.URL{{Scheme: "mqtt", Host: "broker:1883"}},
 				Password: mqtt.Secret{Env: "HOLDFAST_MQTT_PASSWORD"}, KeepAlive: 15 * time.Second,
-				WillDelay: 5 * time.Second},
+				Protocol: mqtt.Auto, WillDelay: 5 * time.Second},
 			Within:  5 * time.Second,
 			Health:  time.Minute,
 			Drain:   uplink.Drain{Rate: uplink.AutoRate, Window: uplink.DefaultWindow},

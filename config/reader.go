@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 	"github.com/holdfast-iot/holdfast/uplink"
+	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
@@ -68,6 +69,7 @@ func defaults() file {
 			KeepAlive: 15 * time.Second, // a broken link is noticed within half a minute
 			Prove:     true,             // else nobody notices what an access list denies
 			Retain:    true,
+			Version:   mqttVersion(mqtt.Auto),
 			WillDelay: 5 * time.Second, // a short cut does not look like the end of the agent
 			Health:    healthKeys{Every: uplink.DefaultHealth},
 			Reconnect: reconnectKeys{Within: uplink.DefaultWithin},

@@ -23,7 +23,7 @@ var configSections = []configSection{
 		{"prove_publish", "prove that what is published arrives; `false` for an account that may write and not read",
 			"", ""},
 		{"retain", "`false` for a broker without retained messages: see [brokers](brokers.md)", "", ""},
-		{"version", "of MQTT: `3.1.1`, `5`, or `auto`: 5, and 3.1.1 where the broker refuses that", "", "`3.1.1`"},
+		{"version", "of MQTT: `3.1.1`, `5`, or `auto`: 5, and 3.1.1 where the broker refuses that", "", "`auto`"},
 		{"will_delay", "0s to 5m: how long a connection is lost until the broker says that we are offline, with MQTT 5",
 			"", ""},
 		{"properties", "readings have `boot`, `seq` and `historical` as user properties beside the payload, with MQTT 5",

@@ -62,9 +62,13 @@ func (a *agent) configure(text string) {
 	}
 }
 
-// testVersion is the mqtt.version that the agents of the tests have; empty: the default.
-// build/prove runs what concerns the link with each.
+// testVersion is the mqtt.version that the agents of the tests have; empty: the default,
+// which is 5 with the brokers of the tests. build/prove runs what concerns the link with
+// 3.1.1, too.
 var testVersion = os.Getenv("HOLDFAST_TEST_MQTT")
+
+// by5 says that the agents connect by MQTT 5.
+var by5 = testVersion != "3.1.1"
 
 // withVersion is a configuration with that version, unless it names its own.
 func withVersion(text string) string {

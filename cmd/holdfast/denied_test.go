@@ -83,7 +83,8 @@ const heldSensors = `
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}
 `
 
-// TestADeniedBacklogIsKept: Mosquitto acknowledges what its access list denies.
+// TestADeniedBacklogIsKept: with MQTT 3.1.1 Mosquitto acknowledges what its access list
+// denies; with 5 it says so, and nothing but that proves anything.
 func TestADeniedBacklogIsKept(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
@@ -92,19 +93,18 @@ func TestADeniedBacklogIsKept(t *testing.T) {
 	w.agent.start()
 	eventually(t, 30*time.Second, "the log says that publishing is denied, perhaps", func() bool {
 		log := w.agent.log.String()
-		return strings.Contains(log, "the backlog is held") && strings.Contains(log, "access list denies")
+		return strings.Contains(log, "the backlog is held") && strings.Contains(log, "access list")
 	})
-	boot := ""
-	eventually(t, 5*time.Second, "alarms are sent all the same", func() bool {
+	eventually(t, 15*time.Second, "alarms are sent all the same", func() bool {
 		w.tap.mu.Lock()
 		defer w.tap.mu.Unlock()
-		for k := range w.tap.acked {
-			if k.topic == "store/gate" && k.seq > 10 {
-				boot = k.boot
-			}
-		}
-		return boot != ""
+		return w.tap.latest["store/gate"] > 10
 	})
+	w.tap.mu.Lock()
+	if by5 && w.tap.latest["store/agent/canary"] > 0 {
+		t.Error("a canary is on the wire")
+	}
+	w.tap.mu.Unlock()
 	if n := w.sub.count("store/load") + len(w.sub.on("store/gate")); n != 0 {
 		t.Fatalf("%d readings arrived: the access list denies nothing", n)
 	}
@@ -125,6 +125,12 @@ func TestAnAccountThatMayOnlyWrite(t *testing.T) {
 	t.Parallel()
 	w := guarded(t, newACL(t, "write"), heldSensors)
 	w.agent.start()
+	if by5 { // each acknowledgement is a proof
+		w.arrivedWhole(t, "load", 30*time.Second)
+		w.arrivedWhole(t, "gate", 10*time.Second)
+		w.agent.stop()
+		return
+	}
 	eventually(t, 30*time.Second, "health says that the backlog is held", func() bool {
 		var health struct {
 			Held    string
@@ -231,10 +237,13 @@ func TestReadingTopicsThatAreDeniedLoseNothing(t *testing.T) {
 	w := guarded(t, a, heldSensors)
 	w.agent.configure(w.guardedConfig("", heldSensors) + "topics: {reading: \"plant/{client_id}/{stream}\"}\n")
 	w.agent.start()
-	eventually(t, 60*time.Second, "health names the streams that are held", func() bool {
-		var health struct{ Refused []string }
+	eventually(t, 60*time.Second, "health names the streams that are held, or says that all is", func() bool {
+		var health struct {
+			Refused []string
+			Held    string
+		}
 		json.Unmarshal([]byte(w.sub.last("store/agent/health").raw), &health)
-		return slices.Equal(health.Refused, []string{"gate", "load"})
+		return slices.Equal(health.Refused, []string{"gate", "load"}) || by5 && health.Held != ""
 	})
 	a.rules("topic readwrite store/#", "topic readwrite plant/store/#")
 	w.reloadACL()
@@ -271,7 +280,9 @@ func TestARightThatIsRevokedInMidSessionIsNoticed(t *testing.T) {
 		eventually(t, 150*time.Second, stream+" is live", func() bool { return w.sub.last("store/"+stream).TS > now })
 	}
 	w.live(t, "load")
-	if declared := w.accounted(t, "load"); declared == 0 || declared > 700 {
+	if declared := w.accounted(t, "load"); by5 && declared > 0 {
+		t.Errorf("%d readings lie in gaps, although the broker named each that it refused", declared)
+	} else if !by5 && (declared == 0 || declared > 700) {
 		t.Errorf("%d readings lie in gaps, and 700 were made while nothing was allowed", declared)
 	}
 	w.accounted(t, "gate")

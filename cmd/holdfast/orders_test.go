@@ -50,6 +50,12 @@ func (w *wired) takesOrders(t *testing.T) {
 // until it is refused once more.
 func (w *wired) refusesRetained(t *testing.T) {
 	t.Helper()
+	if by5 { // the broker is not asked for it, and does not send it
+		w.agent.stop()
+		w.agent.start()
+		w.more(t, "load", 20)
+		return
+	}
 	retained := func() int {
 		return strings.Count(strings.Join(w.sub.orderAnswers(), "\n")+"\n", "siren  refused retained\n")
 	}
@@ -128,7 +134,11 @@ outputs:
 	w.agent.start()
 	const starts = 10
 	for n := range starts + 1 {
-		eventually(t, comesBack, "the retained order is refused", func() bool { return len(w.sub.orderAnswers()) > n })
+		if by5 { // it is not even sent
+			w.more(t, "load", 3)
+		} else {
+			eventually(t, comesBack, "the retained order is refused", func() bool { return len(w.sub.orderAnswers()) > n })
+		}
 		if n < starts {
 			time.Sleep(2 * time.Second) // what the broker keeps, it saves each second
 			w.broker.stop()
@@ -141,7 +151,7 @@ outputs:
 			t.Errorf("answered with %q", answer)
 		}
 	}
-	if n := len(w.sub.orderAnswers()); n != starts+1 {
+	if n := len(w.sub.orderAnswers()); n != starts+1 && !by5 || n > 0 && by5 {
 		t.Errorf("%d answers in %d connections", n, starts+1)
 	}
 	for _, a := range w.sub.on("store/siren") {

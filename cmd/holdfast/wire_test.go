@@ -14,9 +14,10 @@ type wiretap struct {
 	delay time.Duration // of everything that goes to the broker: a slow link
 
 	mu     sync.Mutex
-	acked  map[key]bool // readings that the broker has acknowledged
-	states []published  // retained messages, in the order of publication
-	conns  []time.Time  // of CONNACKs
+	acked  map[key]bool      // readings that the broker has acknowledged
+	latest map[string]uint64 // of what was sent the latest seq, by topic; 1 where there is none
+	states []published       // retained messages, in the order of publication
+	conns  []time.Time       // of CONNACKs
 }
 
 type published struct {
@@ -26,7 +27,7 @@ type published struct {
 }
 
 func newWiretap(delay time.Duration) *wiretap {
-	return &wiretap{delay: delay, acked: map[key]bool{}}
+	return &wiretap{delay: delay, acked: map[key]bool{}, latest: map[string]uint64{}}
 }
 
 func (w *wiretap) tap() cable.Tap {
@@ -89,6 +90,7 @@ func (c *tapped) ToServer(data []byte) {
 			c.states = append(c.states, published{topic, time.Now(), p})
 		} else {
 			c.sent[id] = key{topic, p.Boot, p.Seq}
+			c.latest[topic] = max(p.Seq, 1)
 		}
 	})
 }

@@ -185,6 +185,9 @@ func (s *Site) dial(ctx context.Context, l *link, broker mqtt.Broker, will mqtt.
 	ctx, cancel := context.WithTimeout(ctx, sessionTime)
 	defer cancel()
 	broker.Servers = []*url.URL{l.server}
+	if broker.Protocol == mqtt.Auto {
+		broker.Protocol = mqtt.V311 // all that is tried here works with it; its limits are asked for by 5
+	}
 	return mqtt.NewDialer(broker).Dial(ctx, will)
 }
 
