@@ -25,7 +25,7 @@ func (c Correction) isZero() bool {
 // decimal fractions that people write: 20.3 and an offset of -0.4 are 19.9, not
 // 19.900000000000002, and each point is met exactly. It is nil where nothing is
 // corrected.
-type corrector []line
+type corrector struct{ lines []line }
 
 // line is value = is + (read - reads) * slope, for what is read up to a value.
 type line struct {
@@ -34,7 +34,7 @@ type line struct {
 }
 
 // newCorrector makes one line of scale and offset, or one between each two points.
-func newCorrector(c Correction) (lines corrector) {
+func newCorrector(c Correction) *corrector {
 	if c.isZero() {
 		return nil
 	}
@@ -43,8 +43,9 @@ func newCorrector(c Correction) (lines corrector) {
 		if scale == 0 {
 			scale = 1
 		}
-		return corrector{{reads: new(big.Rat), is: decimal(c.Offset), slope: decimal(scale)}}
+		return &corrector{[]line{{reads: new(big.Rat), is: decimal(c.Offset), slope: decimal(scale)}}}
 	}
+	var lines []line
 	for i, to := range c.Points[1:] {
 		from := c.Points[i]
 		run, rise := decimal(to.Reads), decimal(to.Is)
@@ -52,19 +53,22 @@ func newCorrector(c Correction) (lines corrector) {
 		rise.Sub(rise, decimal(from.Is))
 		lines = append(lines, line{to.Reads, decimal(from.Reads), decimal(from.Is), rise.Quo(rise, run)})
 	}
-	return lines
+	return &corrector{lines}
 }
 
 // correct returns the true value. Beyond the first and the last point the nearest
 // line goes on: a thermometer that was calibrated in ice and in boiling water is right
 // in a freezer, too. What is no number stays as it is: the validator refuses it.
-func (c corrector) correct(v float64) float64 {
-	x := decimal(v)
-	if c == nil || x == nil {
+func (c *corrector) correct(v float64) float64 {
+	if c == nil {
 		return v
 	}
-	at := c[len(c)-1]
-	for _, l := range c {
+	x := decimal(v)
+	if x == nil {
+		return v
+	}
+	at := c.lines[len(c.lines)-1]
+	for _, l := range c.lines {
 		if v <= l.upTo {
 			at = l
 			break

@@ -14,7 +14,7 @@ type stream struct {
 	faults  faults      // failures in a row, its own and the sensor's
 	fails   *failureLog // nil: no sample of it has ever failed
 
-	correct corrector  // nil: the sensor is right
+	correct *corrector // nil: the sensor is right
 	valid   *validator // nil: every number is believed
 	window  *window    // nil: each sample counts by itself
 	alarm   *alarm     // nil: none

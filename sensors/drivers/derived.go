@@ -44,8 +44,9 @@ type derivedOptions struct {
 	// {of: meter, per: hour}: how fast a stream grows, per second, minute or hour
 	Rate *rateKeys `yaml:"rate"`
 
+	// Set by Derive.
 	derivation sensors.Derivation
-	quantity   sensors.Quantity // set by Derive
+	quantity   sensors.Quantity
 }
 
 // airKeys name the streams of a hygrometer.
@@ -68,21 +69,28 @@ var perUnits = map[string]struct {
 
 func newDerived() Options { return &derivedOptions{} }
 
-// Check says what is wrong with the formula, whatever its sources are.
-func (o *derivedOptions) Check() (problems []Problem) {
-	var formulas []sensors.Formula
-	for f, written := range map[sensors.Formula]bool{sensors.Difference: o.Difference != nil, sensors.Sum: o.Sum != nil,
-		sensors.DewPoint: o.DewPoint != nil, sensors.AbsoluteHumidity: o.AbsoluteHumidity != nil,
-		sensors.Rate: o.Rate != nil} {
-		if written {
-			formulas = append(formulas, f)
+// formulas are those that are written: one, if nothing is wrong.
+func (o *derivedOptions) formulas() (all []sensors.Formula) {
+	for _, f := range []struct {
+		sensors.Formula
+		written bool
+	}{
+		{sensors.Difference, o.Difference != nil}, {sensors.Sum, o.Sum != nil}, {sensors.DewPoint, o.DewPoint != nil},
+		{sensors.AbsoluteHumidity, o.AbsoluteHumidity != nil}, {sensors.Rate, o.Rate != nil},
+	} {
+		if f.written {
+			all = append(all, f.Formula)
 		}
 	}
-	if len(formulas) != 1 {
+	return all
+}
+
+// Check says what is wrong with the formula, whatever its sources are.
+func (o *derivedOptions) Check() (problems []Problem) {
+	if n := len(o.formulas()); n != 1 {
 		return []Problem{problem("", "needs one of difference, sum, dew_point, absolute_humidity and rate, and has %d: "+
-			"write e.g. difference: [flow, return]", len(formulas))}
+			"write e.g. difference: [flow, return]", n)}
 	}
-	o.derivation.Formula = formulas[0]
 	if o.Difference != nil && len(o.Difference) != 2 {
 		problems = append(problems, problem("difference", "needs two streams, as in [flow, return]"))
 	}
@@ -107,13 +115,14 @@ func (o *derivedOptions) Check() (problems []Problem) {
 
 // Sources are in the order of the formula.
 func (o *derivedOptions) Sources() (all []SourceName) {
+	formula := string(o.formulas()[0])
 	for i, name := range slices.Concat(o.Difference, o.Sum) {
-		all = append(all, SourceName{fmt.Sprintf("%s[%d]", o.derivation.Formula, i), name})
+		all = append(all, SourceName{fmt.Sprintf("%s[%d]", formula, i), name})
 	}
 	for _, air := range []*airKeys{o.DewPoint, o.AbsoluteHumidity} {
 		if air != nil {
-			all = append(all, SourceName{string(o.derivation.Formula) + ".temperature", air.Temperature},
-				SourceName{string(o.derivation.Formula) + ".humidity", air.Humidity})
+			all = append(all, SourceName{formula + ".temperature", air.Temperature},
+				SourceName{formula + ".humidity", air.Humidity})
 		}
 	}
 	if o.Rate != nil {
@@ -125,7 +134,10 @@ func (o *derivedOptions) Sources() (all []SourceName) {
 // Derive checks the units of the sources, and takes that of the stream from them.
 func (o *derivedOptions) Derive(of []sensors.Stream) (problems []Problem) {
 	names := o.Sources()
-	o.derivation.Sources = nil
+	o.derivation = sensors.Derivation{Formula: o.formulas()[0]}
+	if o.Rate != nil {
+		o.derivation.Per = perUnits[o.Rate.Per].time
+	}
 	for i, st := range of {
 		if len(st.States) > 0 {
 			problems = append(problems, problem(names[i].Key, "%q has states (%s) and no number", st.Name,
@@ -172,9 +184,7 @@ func (o *derivedOptions) quantityOf(of []sensors.Stream) sensors.Quantity {
 	case sensors.AbsoluteHumidity:
 		return sensors.Quantity{Unit: "g/m³", Class: "absolute_humidity"}
 	case sensors.Rate:
-		per := perUnits[o.Rate.Per]
-		o.derivation.Per = per.time
-		return ratePer(first, o.Rate.Per, per.sign)
+		return ratePer(first, o.Rate.Per)
 	}
 	q := sensors.Quantity{Unit: first.Unit, Class: first.Class, Total: o.derivation.Formula == sensors.Sum}
 	for _, st := range of {
@@ -189,12 +199,12 @@ func (o *derivedOptions) quantityOf(of []sensors.Stream) sensors.Quantity {
 }
 
 // ratePer is what a rate is, with Home Assistant's class where it has one.
-func ratePer(q sensors.Quantity, per, sign string) sensors.Quantity {
+func ratePer(q sensors.Quantity, per string) sensors.Quantity {
 	hourly := rateOf(q.Class, q.Unit)
 	if per == "hour" {
 		return hourly
 	}
-	rate := sensors.Quantity{Unit: cmp.Or(q.Unit, "1") + "/" + sign}
+	rate := sensors.Quantity{Unit: cmp.Or(q.Unit, "1") + "/" + perUnits[per].sign}
 	if hourly.Class == "volume_flow_rate" {
 		rate.Class = hourly.Class
 	}
