@@ -30,12 +30,13 @@ type cloud struct {
 	mutual   bool   // a client certificate is needed
 	user     string // the user name that CONNECT needs
 	password string
-	noRetain bool // the connection ends with a retained message, also a retained will
-	levels   int  // of a topic, at most
-	topic    int  // bytes of one, at most
-	payload  int  // bytes, at most
-	subs     int  // subscriptions of one client, at most
-	qos      byte // at most
+	noRetain bool   // the connection ends with a retained message, also a retained will
+	levels   int    // of a topic, at most
+	topic    int    // bytes of one, at most
+	payload  int    // bytes, at most
+	subs     int    // subscriptions of one client, at most
+	qos      byte   // at most
+	denied   string // a topic that the policy does not allow to publish to
 }
 
 // clouds: see docs/clouds.md for where each number is from.
@@ -149,8 +150,8 @@ func (b *cloudBroker) OnConnectAuthenticate(_ *mochi.Client, p mochipackets.Pack
 }
 
 // OnACLCheck ends the connection for what is not below the client ID.
-func (b *cloudBroker) OnACLCheck(cl *mochi.Client, topic string, _ bool) bool {
-	if !strings.HasPrefix(topic, "porch/") {
+func (b *cloudBroker) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
+	if !strings.HasPrefix(topic, "porch/") || write && topic == b.denied {
 		b.close(cl, "the topic "+topic)
 		return false
 	}
@@ -270,15 +271,7 @@ func TestTheDocumentedFilesGetAlongWithSuchClouds(t *testing.T) {
 					return len(b.payloads("porch/load")) > before+20
 				})
 				a.stop()
-				seen := map[string]bool{}
-				for _, p := range b.payloads("porch/load") {
-					seen[regexp.MustCompile(`"value":\d+`).FindString(p)] = true
-				}
-				for n := range len(seen) {
-					if !seen[fmt.Sprintf(`"value":%d`, n+1)] {
-						t.Errorf("reading %d is missing, and later ones are there", n+1)
-					}
-				}
+				b.checkLoad(t)
 				if said := b.complaints(); said != "" {
 					t.Errorf("the service refused %s", said)
 				}
@@ -288,6 +281,49 @@ func TestTheDocumentedFilesGetAlongWithSuchClouds(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// checkLoad fails the test for a reading that is missing, of those that count.
+func (b *cloudBroker) checkLoad(t *testing.T) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, p := range b.payloads("porch/load") {
+		seen[regexp.MustCompile(`"value":\d+`).FindString(p)] = true
+	}
+	for n := range len(seen) {
+		if !seen[fmt.Sprintf(`"value":%d`, n+1)] {
+			t.Errorf("reading %d is missing, and later ones are there", n+1)
+		}
+	}
+}
+
+// TestACloudThatClosesForADeniedTopic: AWS IoT ends the connection for what its policy does
+// not allow. The log names the topic, and all other readings arrive.
+func TestACloudThatClosesForADeniedTopic(t *testing.T) {
+	for _, version := range []string{"3.1.1", "5"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			certs, c := newCA(t), clouds[0]
+			c.denied = "porch/attic"
+			b := startCloud(t, c, certs)
+			text := b.documented(t, certs) + "  attic: {kind: simulated, counter: {}, every: 300ms}\n"
+			a := newCloudAgent(t, b, certs, strings.Replace(text, "mqtt:\n", "mqtt:\n  version: "+version+"\n", 1))
+			a.start()
+			eventually(t, 2*time.Minute, "the log names the topic", func() bool {
+				return regexp.MustCompile(`level=ERROR .*topic=porch/attic`).MatchString(a.log.String())
+			})
+			before := len(b.payloads("porch/load"))
+			eventually(t, time.Minute, "the others arrive", func() bool {
+				return len(b.payloads("porch/load")) > before+30
+			})
+			a.stop()
+			b.checkLoad(t)
+			t.Logf("it closed %d connections", len(strings.Split(b.complaints(), "; ")))
+			if other := strings.ReplaceAll(b.complaints(), "the topic porch/attic", ""); strings.Trim(other, "; ") != "" {
+				t.Errorf("the service refused %s", other)
+			}
+		})
 	}
 }
 
