@@ -34,14 +34,10 @@ func (r *reader) clientID(given string) string {
 // images get cloned, and their host names with them; boards do not. The result is
 // always a valid client ID of at most 64 characters.
 func defaultClientID() string {
-	for _, name := range serialFiles {
-		raw, err := os.ReadFile(name)
-		serial := strings.Trim(string(raw), "\x00 \n")
-		// The last eight digits tell boards of one batch apart; some boards have zeros.
-		serial = serial[max(0, len(serial)-8):]
-		if err == nil && sensors.IsName(serial) && strings.Trim(serial, "0") != "" {
-			return "pi-" + serial
-		}
+	serial := BoardSerial()
+	// The last eight digits tell boards of one batch apart; some boards have zeros.
+	if serial = serial[max(0, len(serial)-8):]; strings.Trim(serial, "0") != "" {
+		return "pi-" + serial
 	}
 	host, err := hostname()
 	if err != nil || host == "" {
@@ -49,6 +45,19 @@ func defaultClientID() string {
 	}
 	id := "holdfast-" + unfit.ReplaceAllString(host, "-")
 	return id[:min(len(id), 64)]
+}
+
+// BoardSerial is the serial number of the board, as the kernel has it from its firmware;
+// empty if it has none.
+func BoardSerial() string {
+	for _, name := range serialFiles {
+		raw, err := os.ReadFile(name)
+		serial := strings.Trim(string(raw), "\x00 \n")
+		if err == nil && sensors.IsName(serial) && strings.Trim(serial, "0") != "" {
+			return serial
+		}
+	}
+	return ""
 }
 
 // unfit is a character that no client ID has.

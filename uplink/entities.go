@@ -20,7 +20,7 @@ type HomeAssistant struct {
 // device is what is announced to Home Assistant.
 func (o Options) device() homeassistant.Device {
 	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version,
-		Hardware: o.Hardware, Name: o.HomeAssistant.Name, Area: o.HomeAssistant.Area,
+		Hardware: o.Hardware, Serial: o.Serial, Name: o.HomeAssistant.Name, Area: o.HomeAssistant.Area,
 		Topics: o.topicNames(), Formats: o.Formats, Streams: o.Streams, Heartbeat: o.healthEvery(),
 		Outputs: o.HomeAssistant.Outputs, Alarm: o.HomeAssistant.Alarm}
 }

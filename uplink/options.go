@@ -58,6 +58,7 @@ type Options struct {
 	Boot     string // the ID of this start of the agent, as in payloads
 	Version  string // of the agent, for agent/info and Home Assistant
 	Hardware string // the board's own name; empty: unknown
+	Serial   string // the board's serial number, which Home Assistant alone is told; empty: unknown
 
 	acks ackLimits // zero: the default limits; tests shorten them
 }

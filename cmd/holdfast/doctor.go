@@ -41,7 +41,7 @@ func runDoctor(ctx context.Context, args []string) error {
 		return err
 	}
 	// The announcement to Home Assistant names both, so its size depends on them.
-	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
+	describe(&cfg)
 	// Before anything is tried: a session of the doctor would end the agent's.
 	agent, err := runningAgent(cfg.Queue.Path)
 	if err != nil {

@@ -56,7 +56,7 @@ func showHA(ctx context.Context, path string) error {
 		return err
 	}
 	// The file does not have them, and the announcement does.
-	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
+	describe(&cfg)
 	// The message is the same whether it is published or not.
 	m := cfg.Uplink.Discovery()
 	if !cfg.Uplink.HomeAssistant.Discovery {

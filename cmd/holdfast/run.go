@@ -116,7 +116,7 @@ func load(ctx context.Context, path string) (config.Config, error) {
 		return cfg, usageError{err}
 	}
 	// What the file does not have: see config.Config.
-	cfg.Uplink.Version, cfg.Uplink.Hardware = versionName(), hardwareName()
+	describe(&cfg)
 	cfg.Uplink.MaxRetry = maxRetryWait
 	return cfg, nil
 }

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/holdfast-iot/holdfast/config"
 )
 
 // release is set by build/release with -ldflags -X. It has no v in front.
@@ -44,6 +46,12 @@ func commitName() string {
 		}
 	}
 	return "unknown"
+}
+
+// describe fills what a configuration has of this program and its board, which are not in
+// the file.
+func describe(cfg *config.Config) {
+	cfg.Uplink.Version, cfg.Uplink.Hardware, cfg.Uplink.Serial = versionName(), hardwareName(), config.BoardSerial()
 }
 
 // hardwareName is what the board calls itself. Elsewhere it is the system and the

@@ -65,6 +65,7 @@ type Device struct {
 	Prefix    string // of Home Assistant's own topics, usually "homeassistant"
 	Version   string // of the agent
 	Hardware  string // the board's own name; empty: unknown
+	Serial    string // the board's serial number; empty: unknown
 	Topics    payload.Topics
 	Formats   payload.Formats
 	Streams   []sensors.Stream
@@ -91,7 +92,6 @@ type announcement struct {
 	Device       device               `json:"device"`
 	Origin       origin               `json:"origin"`
 	Availability []available          `json:"availability"` // of all that have none of their own
-	QoS          int                  `json:"qos"`
 	Components   map[string]component `json:"components"`
 }
 
@@ -102,6 +102,7 @@ type device struct {
 	Name         string   `json:"name"`
 	Manufacturer string   `json:"manufacturer,omitempty"`
 	Model        string   `json:"model,omitempty"`
+	SerialNumber string   `json:"serial_number,omitempty"`
 	SWVersion    string   `json:"sw_version,omitempty"`
 
 	// SuggestedArea is the area in which Home Assistant puts a device that it sees for the
@@ -140,6 +141,7 @@ type component struct {
 	Options           []string    `json:"options,omitempty"`
 	EventTypes        []string    `json:"event_types,omitempty"`
 	StateTopic        string      `json:"state_topic,omitempty"`
+	QoS               int         `json:"qos,omitempty"` // of what it subscribes to and sends
 	ValueTemplate     string      `json:"value_template,omitempty"`
 	PayloadOn         string      `json:"payload_on,omitempty"`
 	PayloadOff        string      `json:"payload_off,omitempty"`
@@ -232,10 +234,9 @@ func (d Device) area() string {
 func (d Device) announcement() announcement {
 	a := announcement{
 		Device: device{Identifiers: []string{d.ClientID}, Name: cmp.Or(d.Name, d.ClientID), Model: d.Hardware,
-			SWVersion: d.Version, SuggestedArea: d.area()},
+			SerialNumber: d.Serial, SWVersion: d.Version, SuggestedArea: d.area()},
 		Origin:       origin{Name: "holdfast", SWVersion: d.Version, SupportURL: supportURL},
 		Availability: []available{{Topic: d.Topics.Agent("status")}},
-		QoS:          1,
 		Components:   d.diagnostics(),
 	}
 	if pi := "Raspberry Pi"; strings.HasPrefix(d.Hardware, pi) {
@@ -244,6 +245,10 @@ func (d Device) announcement() announcement {
 	maps.Copy(a.Components, d.extras())
 	for _, s := range d.Streams {
 		a.Components[s.Name] = d.entity(s)
+	}
+	for name, c := range a.Components { // each says so: not all versions take it from the root
+		c.QoS = 1
+		a.Components[name] = c
 	}
 	return a
 }

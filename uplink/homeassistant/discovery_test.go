@@ -106,6 +106,9 @@ func validateEntity(t *testing.T, name string, c object) {
 	}
 	knownKeys(t, name, c, haEntity, own)
 	noState := text("platform") == "button"
+	if c["qos"] != 1.0 {
+		t.Errorf("%s: qos %v", name, c["qos"])
+	}
 	if text("unique_id") == "" || (text("state_topic") == "") != noState || text("name") == "" {
 		t.Errorf("%s lacks a name, a unique_id or a state_topic: %v", name, c)
 	}
@@ -253,13 +256,15 @@ func TestDiscoveryIsValidForHomeAssistant(t *testing.T) {
 func TestDiscoveryDescribesTheBoard(t *testing.T) {
 	for hardware, want := range map[string]string{
 		"Raspberry Pi 4 Model B Rev 1.4": `{"identifiers":["store-12"],"name":"store-12","manufacturer":"Raspberry ` +
-			`Pi","model":"Raspberry Pi 4 Model B Rev 1.4","sw_version":"1.0"}`,
+			`Pi","model":"Raspberry Pi 4 Model B Rev 1.4","serial_number":"100000003d1d1c36","sw_version":"1.0"}`,
 		"VirtualBox": `{"identifiers":["store-12"],"name":"store-12","model":"VirtualBox",` +
 			`"sw_version":"1.0"}`,
 		"": `{"identifiers":["store-12"],"name":"store-12","sw_version":"1.0"}`,
 	} {
 		o := house("homeassistant")
-		o.Hardware = hardware
+		if o.Hardware = hardware; strings.HasPrefix(hardware, "Raspberry") {
+			o.Serial = "100000003d1d1c36"
+		}
 		var a struct{ Device json.RawMessage }
 		if err := json.Unmarshal(o.Discovery().Payload, &a); err != nil || string(a.Device) != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", hardware, a.Device, want)
@@ -284,8 +289,8 @@ func TestEntitiesReadNoHistory(t *testing.T) {
 }
 
 func TestOnlyAPeriodicStateExpires(t *testing.T) {
-	for every, want := range map[time.Duration]any{0: nil, time.Millisecond: 1.0, time.Second: 3.0,
-		1500 * time.Millisecond: 5.0, 30 * time.Second: 90.0, time.Hour: 10800.0} {
+	for every, want := range map[time.Duration]any{0: nil, time.Millisecond: 60.0, time.Second: 60.0,
+		20 * time.Second: 60.0, 20500 * time.Millisecond: 62.0, 30 * time.Second: 90.0, time.Hour: 10800.0} {
 		s := humidity("hum")
 		s.Every = every
 		if got := validate(t, house("ha", s).Discovery().Payload)["hum"]["expire_after"]; got != want {

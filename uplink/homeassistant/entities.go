@@ -2,6 +2,7 @@ package homeassistant
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -14,6 +15,18 @@ import (
 // the value is null then. A retained state that was cleared is an empty message,
 // for which value_json is not defined.
 const availableTemplate = "{{ 'online' if value_json is defined and value_json.value is not none else 'offline' }}"
+
+// An entity whose sensor is read at a pace outlives two failed reads in a row: one NAK on a
+// bus is no reason for automations to run. The state says the first failure alone, so time
+// decides: the entity keeps its value, as Home Assistant ignores an empty one, and expires
+// (expire_after) unless a read succeeds. A state that says of an older failure that it goes on,
+// as each connection publishes it again, makes the entity unavailable at once; so does one
+// without a reading since the start, whose seq is 0.
+const (
+	keptValue     = "{{ '' if value_json.value is none else value_json.value }}"
+	keptAvailable = "{{ 'online' if value_json is defined and (value_json.value is not none or " +
+		"value_json.seq and now().timestamp() * 1000 < value_json.ts + %d) else 'offline' }}"
+)
 
 // entity returns the entity of a stream. It shows the stream's state, never its
 // history: a reading that arrives late cannot change what is displayed.
@@ -40,6 +53,10 @@ func (d Device) entity(s sensors.Stream) component {
 		c.Unit, c.StateClass = s.Unit, stateClassOf(c.DeviceClass, s.Total)
 		c.ValueTemplate = "{{ value_json.value }}"
 	}
+	if c.ExpireAfter > 0 && interval(s) == s.Every && c.Options == nil {
+		c.ValueTemplate = keptValue
+		c.Availability[1].ValueTemplate = fmt.Sprintf(keptAvailable, 1000*c.ExpireAfter)
+	}
 	if o, ok := d.Outputs[s.Name]; ok {
 		o.output(&c, s.Class)
 	}
@@ -54,9 +71,21 @@ func (d Device) entity(s sensors.Stream) component {
 }
 
 // expireAfter is the number of seconds after which Home Assistant shows an entity
-// as unavailable: three intervals, so that two lost messages do no harm. It is 0,
-// which is never, for a state that is published only when something changes.
-func expireAfter(s sensors.Stream) int { return seconds(3 * interval(s)) }
+// as unavailable: three intervals, so that two lost messages do no harm, and at least a
+// minute, as the link of a node may be away for some seconds. It is 0, which is never, for a
+// state that is published only when something changes.
+func expireAfter(s sensors.Stream) int { return expiryOf(interval(s)) }
+
+// expiryOf is expireAfter for states that come in such intervals; 0: there is no interval.
+func expiryOf(every time.Duration) int {
+	if every == 0 {
+		return 0
+	}
+	return max(minExpiry, seconds(3*every))
+}
+
+// minExpiry is the shortest time, in seconds, after which an entity expires.
+const minExpiry = 60
 
 // interval is the longest time between two states of a stream; 0: there is no such
 // bound, because a state is published only on an event. Such are contacts, the
@@ -89,7 +118,7 @@ func (d Device) diagnostics() map[string]component {
 			EntityCategory: "diagnostic", StateClass: "measurement",
 			DefaultEntityID: entityID(platformSensor, d.ClientID, "agent_"+name), StateTopic: d.Topics.Agent("health"),
 			ValueTemplate: template,
-			ExpireAfter:   seconds(3 * d.Heartbeat),
+			ExpireAfter:   expiryOf(d.Heartbeat),
 		}
 	}
 	oldest := health("oldest", "Oldest unsent", "{{ value_json.oldest }}")

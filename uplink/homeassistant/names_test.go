@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors"
 )
@@ -67,6 +68,41 @@ func TestTheAreaIsThatOfTheNodeOrOfAllItsStreams(t *testing.T) {
 		}
 		if got := d.announcement().Device.SuggestedArea; got != c.want {
 			t.Errorf("%+v: suggested %q", c, got)
+		}
+	}
+}
+
+// TestOneFailedReadIsNoReasonToBeUnavailable where the sensor is read at a pace: the entity
+// keeps its value until it expires. Where nothing would expire, it is unavailable at once.
+func TestOneFailedReadIsNoReasonToBeUnavailable(t *testing.T) {
+	paced, event, sparse, rare := humidity("paced"), contact("event"), humidity("sparse"), humidity("rare")
+	paced.Every, sparse.Every, rare.Every = 30*time.Second, 30*time.Second, 30*time.Second
+	sparse.Filter.Report.Change = 1
+	rare.Filter.Report = sensors.Report{Change: 1, AtLeast: 10 * time.Minute}
+	wet := contact("wet")
+	wet.Every = time.Minute
+	c := validate(t, house("ha", paced, event, sparse, rare, wet).Discovery().Payload)
+	for name, kept := range map[string]string{"paced": "90000", "event": "", "sparse": "", "rare": "", "wet": "180000"} {
+		value := c[name]["value_template"].(string)
+		available := c[name]["availability"].([]any)[1].(object)["value_template"].(string)
+		switch {
+		case kept == "" && (value != "{{ value_json.value }}" || available != availableTemplate):
+			t.Errorf("%s keeps its value: %s, %s", name, value, available)
+		case kept != "" && (value != keptValue || !strings.Contains(available, "value_json.ts + "+kept+")")):
+			t.Errorf("%s does not keep its value for %s ms: %s, %s", name, kept, value, available)
+		}
+	}
+}
+
+// TestLongNamesFitIntoSingles: they are for links that carry little.
+func TestLongNamesFitIntoSingles(t *testing.T) {
+	s := humidity("living_room_humidity")
+	s.Every, s.Title = 30*time.Second, strings.Repeat("湿", 64)
+	d := house("homeassistant", s)
+	d.Name, d.Area = strings.Repeat("厨", 64), strings.Repeat("階", 64)
+	for _, m := range d.Entities() {
+		if n := len(m.Topic) + len(m.Payload); n > 1400 {
+			t.Errorf("%s: %d bytes", m.Topic, n)
 		}
 	}
 }
