@@ -51,8 +51,6 @@ const DefaultPath = "/etc/holdfast/config.yaml"
 // the clocks of Queue and Uplink, are not in the file: they are left for the caller
 // to fill. It means nothing if there was an error.
 type Config struct {
-	Name     string          // what people call the node; empty: they call it by its client ID
-	Area     string          // where it is; empty: not said
 	Sensors  []sensors.Spec  // in the order of the file
 	Outputs  []outputs.Spec  // in the order of the file
 	Access   []access.Spec   // doors that open for a card, in the order of the file

@@ -19,8 +19,8 @@ type homeKeys struct {
 // the key that switches it on, because a person who writes one wants it, and an
 // announcement that is larger than what brokers accept.
 func (r *reader) home(h homeKeys, cfg Config) uplink.HomeAssistant {
-	ha := uplink.HomeAssistant{Discovery: h.Discovery, Prefix: h.Prefix, Name: cfg.Name, Area: cfg.Area,
-		Outputs: homeOutputs(cfg), Alarm: homeAlarm(cfg)}
+	ha := uplink.HomeAssistant{Discovery: h.Discovery, Prefix: h.Prefix, Outputs: homeOutputs(cfg),
+		Alarm: homeAlarm(cfg)}
 	const key = "home_assistant.discovery"
 	if r.has("home_assistant") && !r.has(key) && !r.bad["home_assistant"] && !r.bad[key] {
 		r.failKey("home_assistant",

@@ -5,8 +5,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/holdfast-iot/holdfast/uplink"
 )
 
 // TestPeopleCallThingsInTheirOwnWords: names and areas of any script reach the streams, the
@@ -42,11 +40,11 @@ arming: {name: Alarmanlage, area: Flur}
 	if !reflect.DeepEqual(said, want) {
 		t.Errorf("got  %q\nwant %q", said, want)
 	}
-	if got.Name != "厨房" || got.Area != "1階　台所" || got.Uplink.ClientID != "porch" {
-		t.Errorf("the node is %q in %q", got.Name, got.Area)
+	if up := got.Uplink; up.Title != "厨房" || up.Area != "1階　台所" || up.ClientID != "porch" {
+		t.Errorf("the node is %q in %q", up.Title, up.Area)
 	}
-	if ha := got.Uplink.HomeAssistant; ha.Name != got.Name || ha.Area != got.Area {
-		t.Errorf("Home Assistant is told %+v", uplink.HomeAssistant{Name: ha.Name, Area: ha.Area})
+	if room := got.Sensors[1]; room.Title != "Küche" || got.Sensors[2].Title != "" {
+		t.Errorf("the sensors are %q and %q", room.Title, got.Sensors[2].Title)
 	}
 }
 

@@ -132,8 +132,9 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 // interpret makes the Config, part by part. The order counts where one part needs
 // another: topics and Home Assistant need the client ID and the streams.
 func (r *reader) interpret(f file) Config {
-	cfg := Config{Name: string(f.Name), Area: string(f.Area), Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
+	cfg := Config{Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
+	cfg.Uplink.Title, cfg.Uplink.Area = string(f.Name), string(f.Area)
 	cfg.Uplink.Drain = r.drain(f.Drain)
 	cfg.Uplink.ClientID = r.clientID(f.ClientID)
 	cfg.Queue.ClientID = cfg.Uplink.ClientID

@@ -116,6 +116,7 @@ func (r *sensorReader) spec(s readStanza, every, streamEvery time.Duration) sens
 	s.written.checkQuantities(qs)
 	spec := sensors.Spec{
 		Name:    s.key,
+		Title:   string(s.Name),
 		Kind:    s.Kind,
 		Every:   s.written.samplePace(qs, every),
 		Streams: r.streamsOf(s.entry, s.stanza, streamEvery, s.priority, s.written, s.opts),

@@ -42,6 +42,7 @@ type Sample struct {
 // A Spec is one sensor as configured.
 type Spec struct {
 	Name    string
+	Title   string // what people call it, in any script; empty: they call it by Name
 	Kind    string
 	Every   time.Duration // between two measurements, several of which may make a reading; 0: Next waits for events
 	Streams []Stream      // one for each quantity, found by Quantity.Name

@@ -10,8 +10,6 @@ import (
 type HomeAssistant struct {
 	Discovery bool   // false: nothing is announced, and nothing is heard of Home Assistant
 	Prefix    string // of Home Assistant's own topics: "homeassistant"
-	Name      string // what people call the device; empty: its client ID
-	Area      string // where it is; empty: not said
 
 	Outputs map[string]homeassistant.Output // by stream; the others are of sensors
 	Alarm   *homeassistant.Alarm            // nil: there is no alarm panel
@@ -20,7 +18,7 @@ type HomeAssistant struct {
 // device is what is announced to Home Assistant.
 func (o Options) device() homeassistant.Device {
 	return homeassistant.Device{ClientID: o.ClientID, Prefix: o.HomeAssistant.Prefix, Version: o.Version,
-		Hardware: o.Hardware, Serial: o.Serial, Name: o.HomeAssistant.Name, Area: o.HomeAssistant.Area,
+		Hardware: o.Hardware, Serial: o.Serial, Name: o.Title, Area: o.Area,
 		Topics: o.topicNames(), Formats: o.Formats, Streams: o.Streams, Heartbeat: o.healthEvery(),
 		Outputs: o.HomeAssistant.Outputs, Alarm: o.HomeAssistant.Alarm}
 }

@@ -28,6 +28,8 @@ type Options struct {
 	Health     time.Duration // between two messages on agent/health; 0: [DefaultHealth]
 	Drain      Drain
 
+	Title   string // what people call the node, in any script; empty: they call it by its client ID
+	Area    string // where it is; empty: not said
 	Topics  payload.Patterns
 	Formats payload.Formats
 	Streams []sensors.Stream

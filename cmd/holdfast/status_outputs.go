@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
@@ -35,12 +36,25 @@ func (p *statusPage) alarm() {
 		names []string
 	}{{"not ready", a.Open}, {"left out", a.Bypass}} {
 		if len(list.names) > 0 {
-			p.fact("", "", "%s: %s", list.name, strings.Join(list.names, ", "))
+			p.fact("", "", "%s: %s", list.name, strings.Join(p.titles(list.names), ", "))
 		}
 	}
 	if a.LockedUntil != 0 {
 		p.fact("", yellow, "codes are refused for another %s", p.left(a.LockedUntil))
 	}
+}
+
+// titles are what people call streams.
+func (p *statusPage) titles(names []string) []string {
+	called := map[string]string{}
+	for _, s := range p.Streams {
+		called[s.Name] = s.Title
+	}
+	titles := make([]string, len(names))
+	for i, name := range names {
+		titles[i] = cmp.Or(called[name], name)
+	}
+	return titles
 }
 
 // outputs is the table of the outputs, if there are any: what each does, since when,
@@ -49,7 +63,7 @@ func (p *statusPage) outputs() {
 	if len(p.Outputs) == 0 {
 		return
 	}
-	table, colours := [][]string{{"OUTPUT", "STATE", "AGE", "WHY"}}, []string{faint}
+	table, colours := [][]string{{"OUTPUT", "NAME", "STATE", "AGE", "WHY"}}, []string{faint}
 	for _, o := range p.Outputs {
 		age, colour := "-", ""
 		if o.Since != 0 {
@@ -61,7 +75,8 @@ func (p *statusPage) outputs() {
 		case status.Unknown:
 			colour = red
 		}
-		table, colours = append(table, []string{o.Name, o.State, age, p.why(o)}), append(colours, colour)
+		table, colours = append(table, []string{o.Name, called(o.Title, o.Area), o.State, age, p.why(o)}),
+			append(colours, colour)
 	}
 	p.table(table, colours)
 }

@@ -112,3 +112,34 @@ func TestDrainSaysWhatIsLeft(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+// TestStatusTextHasTheNamesOfPeople in columns that a terminal shows straight, whatever
+// script they are in. Without any name there is no column for them.
+func TestStatusTextHasTheNamesOfPeople(t *testing.T) {
+	if text := statusText(alarmed(), false); strings.Contains(text, "NAME") {
+		t.Errorf("a column of names without names:\n%s", text)
+	}
+	s := alarmed()
+	s.Node.Title, s.Node.Area = "厨房", "1階"
+	s.Streams[0].Title, s.Streams[0].Area = "湿度", "台所"
+	s.Streams[1].Title = "Haustür 🚪"
+	s.Streams[2].Area = "Keller\x1b[2J"
+	s.Streams = append(s.Streams, status.Stream{Name: "hall", Title: "Flur"})
+	s.Outputs[0].Title = "آژیر"
+	text := statusText(s, false)
+	for _, want := range []string{
+		"厨房 (porch)  the alarm is triggered\n1階, holdfast 1.2.3, ",
+		"            left out: Flur, attic\n",
+		"  OUTPUT  NAME  STATE    AGE        WHY\n",
+		"  siren   آژیر  on       9 s        by rule:intruder, for another 2 min 51 s\n",
+		"  pump          off      1 min 0 s  by max_on, rests for another 2 min 0 s\n",
+		"  STREAM  NAME             VALUE   AGE        LAST HOUR\n",
+		"  room    湿度, 台所       45.2 %  1 s        ",
+		"  door    Haustür 🚪       -       5 min 0 s  fault: gpiochip0: line 17 is held\n",
+		"  cellar  Keller\\u001b[2J  -       -\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+}

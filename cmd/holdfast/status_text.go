@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/cmd/printable"
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
@@ -69,9 +68,16 @@ func (p *statusPage) head() {
 	if !good {
 		colour = red
 	}
-	p.printf("%s  %s\n", p.paint(bold, printableText(n.ClientID)), p.paint(colour, word))
-	p.printf("%s\n\n", p.paint(faint, printableText(fmt.Sprintf("holdfast %s, %s, up %s, start %s, process %d",
-		n.Version, n.Hardware, p.ago(n.Started), n.Boot, n.PID))))
+	name, area := n.ClientID, ""
+	if n.Title != "" {
+		name = n.Title + " (" + n.ClientID + ")"
+	}
+	if n.Area != "" {
+		area = n.Area + ", "
+	}
+	p.printf("%s  %s\n", p.paint(bold, printableText(name)), p.paint(colour, word))
+	p.printf("%s\n\n", p.paint(faint, printableText(fmt.Sprintf("%sholdfast %s, %s, up %s, start %s, process %d",
+		area, n.Version, n.Hardware, p.ago(n.Started), n.Boot, n.PID))))
 }
 
 // ago is how long before the snapshot a moment was. at is in ms since 1970; the
@@ -149,7 +155,7 @@ func (p *statusPage) problems() {
 // streams is the table of what sensors measure, in the order of the configuration. One
 // that cannot be read shows why in place of its last hour.
 func (p *statusPage) streams() {
-	table := [][]string{{"STREAM", "VALUE", "AGE", "LAST HOUR"}}
+	table := [][]string{{"STREAM", "NAME", "VALUE", "AGE", "LAST HOUR"}}
 	colours := []string{faint}
 	for _, s := range p.Sensors() {
 		// What is shown before the first reading.
@@ -168,27 +174,42 @@ func (p *statusPage) streams() {
 		if s.Error != "" {
 			trail, colour = "fault: "+s.Error, red
 		}
-		table, colours = append(table, []string{s.Name, value, age, trail}), append(colours, colour)
+		table, colours = append(table, []string{s.Name, called(s.Title, s.Area), value, age, trail}),
+			append(colours, colour)
 	}
 	p.table(table, colours)
 }
 
-// table adds rows in columns, each row in its colour, below an empty line. The columns
-// are laid out before anything is painted, as tabwriter would count the escapes.
-func (p *statusPage) table(rows [][]string, colours []string) {
-	var laid bytes.Buffer
-	w := tabwriter.NewWriter(&laid, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = printableText(cell)
-		}
-		fmt.Fprintln(w, "  "+strings.Join(cells, "\t"))
+// called is what people call a thing, and where it is; empty: nothing is said of it.
+func called(title, area string) string {
+	if title != "" && area != "" {
+		return title + ", " + area
 	}
-	w.Flush()
+	return title + area
+}
+
+// table adds rows in columns, each row in its colour, below an empty line. A column that is
+// empty but for its heading is left out. The columns are as wide as a terminal shows them:
+// names may be in scripts whose characters take two columns each.
+func (p *statusPage) table(rows [][]string, colours []string) {
+	widths := make([]int, len(rows[0]))
+	for i, row := range rows {
+		for j := range row {
+			row[j] = printableText(row[j])
+			if i > 0 && row[j] != "" {
+				widths[j] = max(widths[j], printable.Width(row[j]), printable.Width(rows[0][j]))
+			}
+		}
+	}
 	p.printf("\n")
-	for i, line := range strings.Split(strings.TrimSuffix(laid.String(), "\n"), "\n") {
-		p.printf("%s\n", p.paint(colours[i], strings.TrimRight(line, " ")))
+	for i, row := range rows {
+		var line strings.Builder
+		for j, cell := range row {
+			if widths[j] > 0 {
+				line.WriteString("  " + cell + strings.Repeat(" ", widths[j]-printable.Width(cell)))
+			}
+		}
+		p.printf("%s\n", p.paint(colours[i], strings.TrimRight(line.String(), " ")))
 	}
 }
 

@@ -138,6 +138,7 @@ type component struct {
 	DeviceClass       string      `json:"device_class,omitempty"`
 	StateClass        string      `json:"state_class,omitempty"`
 	Unit              string      `json:"unit_of_measurement,omitempty"`
+	Precision         *int        `json:"suggested_display_precision,omitempty"` // decimal places
 	Options           []string    `json:"options,omitempty"`
 	EventTypes        []string    `json:"event_types,omitempty"`
 	StateTopic        string      `json:"state_topic,omitempty"`

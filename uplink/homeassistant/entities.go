@@ -50,7 +50,7 @@ func (d Device) entity(s sensors.Stream) component {
 		c.DeviceClass, c.Options = "enum", s.States
 		c.ValueTemplate = "{{ value_json.get('state') }}"
 	default:
-		c.Unit, c.StateClass = s.Unit, stateClassOf(c.DeviceClass, s.Total)
+		c.Unit, c.StateClass, c.Precision = s.Unit, stateClassOf(c.DeviceClass, s.Total), s.Filter.Precision
 		c.ValueTemplate = "{{ value_json.value }}"
 	}
 	if c.ExpireAfter > 0 && interval(s) == s.Every && c.Options == nil {

@@ -94,6 +94,19 @@ func TestOneFailedReadIsNoReasonToBeUnavailable(t *testing.T) {
 	}
 }
 
+// TestHomeAssistantShowsAsManyPlacesAsArePublished, no places among them.
+func TestHomeAssistantShowsAsManyPlacesAsArePublished(t *testing.T) {
+	free, whole, tenths := humidity("free"), humidity("whole"), humidity("tenths")
+	whole.Filter.Precision, tenths.Filter.Precision = new(int), new(int)
+	*tenths.Filter.Precision = 1
+	c := validate(t, house("ha", free, whole, tenths).Discovery().Payload)
+	for name, want := range map[string]any{"free": nil, "whole": 0.0, "tenths": 1.0} {
+		if got := c[name]["suggested_display_precision"]; got != want {
+			t.Errorf("%s: %v places, want %v", name, got, want)
+		}
+	}
+}
+
 // TestLongNamesFitIntoSingles: they are for links that carry little.
 func TestLongNamesFitIntoSingles(t *testing.T) {
 	s := humidity("living_room_humidity")

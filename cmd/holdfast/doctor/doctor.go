@@ -57,7 +57,14 @@ func (f *Fault) at(pairs ...any) Finding {
 		}
 	}
 	fill := strings.NewReplacer(words...)
-	return Finding{Level: f.Level, What: fill.Replace(f.What), Mend: fill.Replace(f.Mend), fault: f}
+	found := Finding{Level: f.Level, What: fill.Replace(f.What), Mend: fill.Replace(f.Mend), fault: f}
+	for i := 0; i+1 < len(words); i += 2 {
+		switch words[i] {
+		case "{sensor}", "{sensors}", "{stream}", "{output}", "{outputs}":
+			found.about = append(found.about, strings.Split(words[i+1], ", ")...)
+		}
+	}
+	return found
 }
 
 // A Finding is a fault that a check has found. Its texts have no placeholders any more.
@@ -68,6 +75,7 @@ type Finding struct {
 	Mend  string `json:"mend"`
 
 	fault *Fault
+	about []string // the sensors, streams and outputs that it names
 }
 
 // A Check looks at one thing that the agent needs.
@@ -155,8 +163,9 @@ func (c Check) result(ctx context.Context, s *Site, limit time.Duration) Result 
 			r.Findings = []Finding{checkHangs.at("name", c.Name, "time", limit)}
 		}
 	}
-	for _, f := range r.Findings {
+	for i, f := range r.Findings {
 		r.Result = max(r.Result, f.Level)
+		r.Findings[i].What += s.called(f.about)
 	}
 	return r
 }

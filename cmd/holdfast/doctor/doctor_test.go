@@ -533,6 +533,21 @@ func TestTheLineOfTheAgentThatRunsIsNoFault(t *testing.T) {
 	}
 }
 
+// TestAFindingSaysWhatPeopleCallTheSensor, and its mend has what commands take.
+func TestAFindingSaysWhatPeopleCallTheSensor(t *testing.T) {
+	t.Parallel()
+	b := healthy(t)
+	for i := range b.Config.Sensors {
+		b.Config.Sensors[i].Title = "厨房 " + b.Config.Sensors[i].Name
+	}
+	b.line(17, "cat", uapi.LineFlagV2Used|uapi.LineFlagV2Input)
+	found := b.findings()
+	if len(found) != 1 || !strings.HasSuffix(found[0].What, " (door is 厨房 door)") ||
+		strings.Contains(found[0].Mend, "厨") {
+		t.Errorf("%+v", found)
+	}
+}
+
 // TestAnAgentThatRunsKeepsItsSession: nothing connects with its client ID.
 func TestAnAgentThatRunsKeepsItsSession(t *testing.T) {
 	t.Parallel()

@@ -86,6 +86,30 @@ func (s *Site) blame(sensor string) {
 	s.broken[sensor] = true
 }
 
+// called says in brackets what people call things, where they have given them names; names
+// are those of sensors, streams and outputs. Mends have identifiers, which commands take.
+func (s *Site) called(names []string) string {
+	titles := map[string]string{}
+	for _, st := range s.Config.Uplink.Streams {
+		titles[st.Name] = st.Title
+	}
+	for _, spec := range s.Config.Sensors {
+		if spec.Title != "" {
+			titles[spec.Name] = spec.Title
+		}
+	}
+	var said []string
+	for _, name := range names {
+		if title := titles[name]; title != "" {
+			said = append(said, name+" is "+title)
+		}
+	}
+	if said == nil {
+		return ""
+	}
+	return " (" + strings.Join(said, ", ") + ")"
+}
+
 // claims are the lines, addresses and devices that sensors and outputs have for themselves,
 // by their names. What is simulated has none. Their form is that of the package drivers:
 // "GPIO17", "i2c-1 0x76", "w1 28-00000abcdef0".

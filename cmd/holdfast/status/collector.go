@@ -105,7 +105,7 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 	m := moment{now, time.Now(), c.opt.Clock}
 	s := Snapshot{
 		Time: now.Unix,
-		Node: Node{ClientID: c.opt.ClientID, Version: c.opt.Version, Hardware: c.opt.Hardware,
+		Node: Node{ClientID: c.opt.ClientID, Title: c.opt.Title, Area: c.opt.Area, Version: c.opt.Version, Hardware: c.opt.Hardware,
 			Boot: c.backlog.Boot(), PID: os.Getpid(), Started: m.at(c.started)},
 		Clock:   Clock{Quality: now.Clock.String(), Source: c.opt.Clock.Source()},
 		Streams: c.streams(m, history),
@@ -135,7 +135,8 @@ func (c *Collector) streams(m moment, history bool) []Stream {
 	}
 	all := make([]Stream, len(c.opt.Streams))
 	for i, st := range c.opt.Streams {
-		s := Stream{Name: st.Name, Kind: st.Kind, Unit: st.Unit, Class: st.Class, Alarm: st.Priority == sensors.Alarm,
+		s := Stream{Name: st.Name, Title: st.Title, Area: st.Area, Kind: st.Kind, Unit: st.Unit, Class: st.Class,
+			Alarm:  st.Priority == sensors.Alarm,
 			Sparse: st.Every == 0 || st.Filter.Report != (sensors.Report{})}
 		if r, ok := latest[st.Name]; ok {
 			s.State, s.Error, s.Seq, s.At = r.State, r.Err, r.Seq, m.stamped(r.At)
@@ -169,12 +170,23 @@ func (c *Collector) addReactions(s *Snapshot, m moment) {
 	if c.reactions == nil {
 		return
 	}
+	called := map[string]*Stream{} // outputs and the panel have streams, which have their names
+	for i := range s.Streams {
+		called[s.Streams[i].Name] = &s.Streams[i]
+	}
 	for _, o := range c.reactions.Outputs() {
-		s.Outputs = append(s.Outputs, outputOf(m, o))
+		out := outputOf(m, o)
+		if st := called[o.Name]; st != nil {
+			out.Title, out.Area = st.Title, st.Area
+		}
+		s.Outputs = append(s.Outputs, out)
 	}
 	if p := c.reactions.Arming(); p != nil {
 		s.Arming = &Arming{State: p.State, By: p.By, Since: m.at(p.Since), Until: m.future(p.Until),
 			Open: listOf(p.Open), Bypass: listOf(p.Bypass), LockedUntil: m.future(p.Locked)}
+		if st := called[arming.StreamName]; st != nil {
+			s.Arming.Title, s.Arming.Area = st.Title, st.Area
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ type Snapshot struct {
 // A Node says which agent this is. Only Boot and PID tell two starts apart.
 type Node struct {
 	ClientID string `json:"client_id"`
+	Title    string `json:"title,omitempty"` // what people call it; absent: they call it by ClientID
+	Area     string `json:"area,omitempty"`  // where it is; absent: not said
 	Version  string `json:"version"`
 	Hardware string `json:"hardware"`
 	Boot     string `json:"boot"` // of this start of the agent, as in payloads
@@ -87,6 +89,8 @@ type Clock struct {
 // never stands beside an error: what could not be read has no value.
 type Stream struct {
 	Name    string   `json:"name"`
+	Title   string   `json:"title,omitempty"` // what people call it; absent: they call it by Name
+	Area    string   `json:"area,omitempty"`  // where it is; absent: not said
 	Kind    string   `json:"kind"`
 	Unit    string   `json:"unit"`
 	Class   string   `json:"class"`
@@ -119,6 +123,8 @@ const (
 // name.
 type Output struct {
 	Name      string `json:"name"`
+	Title     string `json:"title,omitempty"` // as of a stream
+	Area      string `json:"area,omitempty"`
 	Class     string `json:"class"`
 	State     string `json:"state"`      // on, off or unknown
 	Error     string `json:"error"`      // why it is unknown
@@ -131,6 +137,8 @@ type Output struct {
 
 // An Arming is the alarm panel.
 type Arming struct {
+	Title       string   `json:"title,omitempty"` // as of a stream
+	Area        string   `json:"area,omitempty"`
 	State       string   `json:"state"` // disarmed, arming, armed_home, armed_away, pending or triggered
 	By          string   `json:"by"`    // the cause of the last change
 	Since       int64    `json:"since"`

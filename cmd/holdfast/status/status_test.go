@@ -141,6 +141,25 @@ func TestSnapshotHasOutputsAndArming(t *testing.T) {
 	})
 }
 
+// TestSnapshotHasTheNamesOfPeople: outputs and the panel have those of their streams.
+func TestSnapshotHasTheNamesOfPeople(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{lines: []outputs.Status{{Name: "cellar"}, {Name: "other"}}, panel: &arming.Status{}}
+		c := n.collector(false)
+		c.opt.Title, c.opt.Area = "厨房", "1階"
+		c.opt.Streams[0].Title = "Haustür"
+		c.opt.Streams[2].Title, c.opt.Streams[2].Area = "Pumpe", "Keller"
+		c.opt.Streams = append(c.opt.Streams, sensors.Stream{Name: arming.StreamName, Title: "Panel", Area: "Flur"})
+		s := c.Snapshot(false)
+		got := []string{s.Node.Title, s.Node.Area, s.Streams[0].Title, s.Streams[1].Title, s.Outputs[0].Title,
+			s.Outputs[0].Area, s.Outputs[1].Title, s.Arming.Title, s.Arming.Area}
+		want := []string{"厨房", "1階", "Haustür", "", "Pumpe", "Keller", "", "Panel", "Flur"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 func TestHistoryIsTheLastHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{}

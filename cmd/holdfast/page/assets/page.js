@@ -82,9 +82,10 @@ function drawNode() {
   const pill = find("overall");
   put(pill, text);
   tone(pill, word);
-  document.title = `${node.node.client_id}: ${text.toLowerCase()}`;
-  put(find("name"), node.node.client_id);
-  put(find("about"), node.node.hardware);
+  const { client_id: id, title, area, hardware } = node.node;
+  document.title = `${title || id}: ${text.toLowerCase()}`;
+  put(find("name"), title || id);
+  put(find("about"), [area, title && id, hardware].filter(Boolean).join(" · "));
   put(find("version"), `holdfast ${node.node.version}, start ${node.node.boot}`);
   find("problems").hidden = node.problems.length === 0;
   const list = find("problem-list");
@@ -108,17 +109,21 @@ function drawAlarm() {
   if (!a) return;
   const words = a.state.replaceAll("_", " ");
   tone(find("alarm").querySelector(".big"), armingTones[a.state] ?? "good");
+  put(find("alarm-title"), [a.title || "Alarm", a.area].filter(Boolean).join(" · "));
   fill("alarm", {
     word: words[0].toUpperCase() + words.slice(1),
     "until-name": follows[a.state] || "Changes in",
     until: remaining(a.until),
     since: a.since ? span(since(a.since)) : "",
     by: a.by,
-    open: a.open.join(", "),
-    bypass: a.bypass.join(", "),
+    open: a.open.map(called).join(", "),
+    bypass: a.bypass.map(called).join(", "),
     locked: remaining(a.locked_until),
   });
 }
+
+// called is what people call a stream.
+const called = (name) => tiles.get(name)?.stream.title || outputTiles.get(name)?.output.title || name;
 
 // remaining is the time until a moment, empty if it has passed. It rounds up, so that it
 // ends with 1 s.
@@ -219,13 +224,23 @@ class Tile {
   constructor(stream) {
     this.root = find("tile").content.firstElementChild.cloneNode(true);
     this.parts = {};
-    for (const part of ["number", "unit", "mark", "cause", "fault", "age", "range", "line", "area"]) {
+    for (const part of ["number", "unit", "mark", "cause", "fault", "age", "range", "line", "area", "place"]) {
       this.parts[part] = this.root.querySelector(`.${part}`);
     }
-    const parts = stream.name.split(/(?<=_)/); // a line may break behind each _
-    this.root.querySelector("h3").append(...parts.flatMap((part) => [part, document.createElement("wbr")]));
+    this.label(stream);
     this.seen = false;
     this.take(stream);
+  }
+
+  // label shows what people call a thing, and below it where it is and its identifier. Without
+  // a name the identifier takes its place.
+  label({ name, title, area }) {
+    const head = this.root.querySelector("h3"), words = title || name;
+    if (head.textContent !== words) { // a line may break behind each _ of an identifier
+      const parts = title ? [title] : name.split(/(?<=_)/);
+      head.replaceChildren(...parts.flatMap((part) => [part, document.createElement("wbr")]));
+    }
+    put(this.parts.place, [area, title && name].filter(Boolean).join(" · "));
   }
 
   // take notes what is new of the stream. The agent's slots begin at other moments than
@@ -240,6 +255,7 @@ class Tile {
     }
     this.history = history;
     this.stream = stream;
+    this.label(stream);
     this.roll();
     if (!stream.history && stream.value !== null) {
       this.sum += stream.value;
@@ -302,12 +318,13 @@ class Tile {
 // An OutputTile is one output. Its stream, which comes apart from it, is its history.
 class OutputTile extends Tile {
   constructor(output) {
-    super({ name: output.name, unit: "", state: "", error: "", value: null, alarm: true, sparse: true, at: 0 });
+    super({ name: output.name, title: output.title, area: output.area, unit: "", state: "", error: "", value: null, alarm: true, sparse: true, at: 0 });
     this.output = output;
   }
 
   takeOutput(output) {
     this.output = output;
+    this.label(output);
     if (this.seen) this.draw();
   }
 
@@ -387,7 +404,8 @@ function sift() {
   const words = find("find").value.toLowerCase().split(/\s+/).filter(Boolean), faults = find("faults").checked;
   let shown = 0;
   for (const [name, tile] of tiles) {
-    const there = words.every((w) => name.toLowerCase().includes(w)) && (!faults || tile.stream.error);
+    const text = `${name} ${tile.stream.title || ""} ${tile.stream.area || ""}`.toLowerCase();
+    const there = words.every((w) => text.includes(w)) && (!faults || tile.stream.error);
     tile.root.hidden = !there;
     if (there) shown++;
   }
