@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
 func TestEveryExampleIsTakenWithoutAWarning(t *testing.T) {
@@ -32,6 +33,19 @@ func TestEveryExampleIsTakenWithoutAWarning(t *testing.T) {
 					len(cfg.Sensors))
 			}
 		})
+	}
+}
+
+// TestREADMEHasEveryKind: a stranger looks there for the part that lies on the table.
+func TestREADMEHasEveryKind(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range drivers.Kinds() {
+		if !strings.Contains(string(text), "`"+kind+"`") {
+			t.Errorf("README.md does not have the kind %s", kind)
+		}
 	}
 }
 

@@ -133,6 +133,7 @@ func house() []status.Stream {
 // scenes are what the pictures show.
 var scenes = map[string]func(*status.Snapshot){
 	"fault": nil,
+	"names": named,
 	"alarm": func(s *status.Snapshot) {
 		now := s.Time
 		s.Arming = &status.Arming{State: "triggered", By: "front_door", Since: now - 9_000, Until: now + 171_000,
@@ -164,4 +165,18 @@ var scenes = map[string]func(*status.Snapshot){
 		s.Link.Error, s.Link.ErrorAt = "connection lost: the broker does not answer", s.Time-48*60_000
 		s.Queue.Backlog, s.Queue.Oldest, s.Queue.Rate, s.Queue.Left = 2210, 31*60, 248, 8.9
 	},
+}
+
+// named gives the house names of people: long ones, and some in scripts that are wider, that
+// have no blanks to break at, or that run from right to left.
+func named(s *status.Snapshot) {
+	s.Node.Title, s.Node.Area = "厨房 und Vorratsraum im Erdgeschoss links, Filiale Zürich-West", "1階　台所"
+	s.Arming.Title, s.Arming.Area = "Alarmanlage Erdgeschoss", "Flur"
+	s.Outputs[0].Title, s.Outputs[0].Area = "Sirene auf dem Dach über dem Eingang", "Dach"
+	names := []string{"Haustür vorne 🚪", "冷蔵庫の湿度センサー（左側の棚の上から三番目）", "دمای آشپزخانه",
+		"Gefrierschranktemperaturüberwachung Obergeschoss links hinten", ""}
+	areas := []string{"Flur", "1階　台所", "طبقه همکف", "", "Keller"}
+	for i := range s.Streams {
+		s.Streams[i].Title, s.Streams[i].Area = names[i%len(names)], areas[i%len(areas)]
+	}
 }
