@@ -11,6 +11,9 @@ import (
 // noBus are the kinds that do not speak to a part over I2C, and why no dead bus
 // can make a value of theirs, or where that is claimed.
 var noBus = map[string]string{
+	"pcf8574":   "a level is all that a pin has, and 0xff is eight of them; for 0x00 TestPCF8574TellsAllPinsLow...",
+	"ds2438":    "TestADS2438OnAWireThatIsHeldLowIsNoZero",
+	"max31865":  "TestAMAX31865WithoutItsThermometerIsAnError",
 	"contact":   "a level is all that a line has: a cut cable is what supervised loops are for",
 	"pulse":     "a line that does not change makes no pulses",
 	"dht":       "TestALineThatIsHeldLowIsNoZero; all ones have a wrong checksum",
@@ -48,8 +51,11 @@ func living() map[string]struct {
 		"lm75":     {newLM75(), lm75Ops(0x08, 0x19, 0)},
 		"mcp23017": {pinB3(), mcpOps(8, 8)},
 		"mcp9808":  {newMCP9808(), mcp9808Ops(0xc1, 0x94)},
+		"sgp30":    {newSGP30(), sgp30Ops(sgp30Fixed)},
+		"sgp40":    {newSGP40(), sgp40Ops(0xd400, 0x75, 0x30, 0x91)},
 		"scd4x":    {newSCD4x(), scd4xOps(scd4xReply)},
 		"tmp102":   {newTMP102(), tmp102Ops(0x19, 0)},
+		"veml7700": {newVEML7700(), vemlOps([2]uint16{vemlMiddleConfig, 1000})[:5]},
 	}
 	for kind, h := range hygrometers {
 		all[kind] = part{h.new(), h.ops}

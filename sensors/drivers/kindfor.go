@@ -9,10 +9,12 @@ var otherWords = map[string]string{
 	"1-wire": "w1", "1wire": "w1", "onewire": "w1", "ds18x20": "w1",
 	"bme680": "iio", "bme688": "iio", "bmp085": "iio", "bmp180": "iio",
 	"mcp3004": "iio", "mcp3008": "iio", "mcp3208": "iio", "mcp3421": "iio",
-	"tsl2561": "iio", "tsl2591": "iio", "veml7700": "iio", "vl53l0x": "iio",
+	"tsl2561": "iio", "tsl2591": "iio", "vl53l0x": "iio",
 	"sht85": "sht3x", "sht2x": "htu21d", "si7013": "si7021", "si7020": "si7021",
 	"scd30": "iio", "sps30": "iio",
-	"ina226": "hwmon", "ina3221": "hwmon", "lm73": "hwmon", "max6675": "iio", "max31855": "iio", "max31865": "iio",
+	"ina226": "hwmon", "ina3221": "hwmon", "lm73": "hwmon", "max6675": "iio", "max31855": "iio",
+	"pt100": "max31865", "pt1000": "max31865", "rtd": "max31865", "pcf8574a": "pcf8574",
+	"veml6030": "iio", "sgp41": "sgp40",
 	"gpio": "contact", "door": "contact", "window": "contact", "reed": "contact", "switch": "contact",
 	"button": "contact", "motion": "contact", "pir": "contact", "leak": "contact", "float": "contact",
 	"binary": "contact", "binary_sensor": "contact", "input": "contact",
@@ -32,7 +34,7 @@ func KindFor(word string) string {
 	if _, ok := kinds[folded]; ok {
 		return folded
 	}
-	for _, kind := range Kinds() {
+	for _, kind := range kindNames {
 		for name := range strings.FieldsFuncSeq(kinds[kind].Part, isSeparator) {
 			// A word without a digit, as "temperature", is of too many parts.
 			if strings.ToLower(name) == folded && strings.ContainsAny(name, "0123456789") {

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
@@ -25,6 +26,9 @@ type Hardware struct {
 	// Modbus are the serial lines and hosts in use.
 	Modbus modbus.Buses
 
+	mu      sync.Mutex
+	latches map[string]*Latch // of each PCF8574, by its claim; guarded by mu
+
 	// OpenLine opens a line in place of the kernel, in tests; nil is the kernel.
 	OpenLine func(gpio.Pin, gpio.Request) (gpio.Line, error)
 }
@@ -44,6 +48,26 @@ func (h *Hardware) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor,
 		return nil, fmt.Errorf("sensor %s: no kind %q", spec.Name, spec.Kind)
 	}
 	return o.Open(ctx, h)
+}
+
+// A Latch is what was written to a PCF8574, which cannot be read: reading it gives the levels
+// of its pins. It is for one pin at a time, which has the lock of the part.
+type Latch struct {
+	Driven byte // the bits of pins that are inputs or outputs of ours
+	Value  byte // what they were written
+}
+
+// Latch is that of a part, by its claim; all its inputs and outputs share it.
+func (h *Hardware) Latch(part string) *Latch {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.latches == nil {
+		h.latches = map[string]*Latch{}
+	}
+	if h.latches[part] == nil {
+		h.latches[part] = &Latch{}
+	}
+	return h.latches[part]
 }
 
 // OpenPin opens a GPIO line as an input.

@@ -14,7 +14,6 @@ package output
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
@@ -27,16 +26,13 @@ import (
 type Hardware struct {
 	*drivers.Hardware // sensors use the same buses
 
-	mu      sync.Mutex
-	latches map[string]*latch // of each PCF8574, by its claim; guarded by mu
-
 	// openGPIO opens a line in place of the kernel, in tests; nil is the kernel.
 	openGPIO func(pin gpio.Pin, high bool) (gpioLine, error)
 }
 
 // NewHardware is the hardware that sensors are opened on.
 func NewHardware(h *drivers.Hardware) *Hardware {
-	return &Hardware{Hardware: h, latches: map[string]*latch{}}
+	return &Hardware{Hardware: h}
 }
 
 // NewStandalone is the machine that the program runs on, for a program that opens outputs and

@@ -196,6 +196,36 @@ func TestAPCF8574KeepsItsOtherPins(t *testing.T) {
 	}
 }
 
+// TestAContactOnAPCF8574StaysAnInputBesideAnOutput has a contact at P3 that is closed while an
+// output on P0 is switched. A pin that is written low is driven low for ever, and so P3 is
+// written high each time, also while it reads low.
+func TestAContactOnAPCF8574StaysAnInputBesideAnOutput(t *testing.T) {
+	write := func(b byte) i2ctest.IO { return i2ctest.IO{Addr: 0x20, W: []byte{b}} }
+	read := func(b byte) i2ctest.IO { return i2ctest.IO{Addr: 0x20, R: []byte{b}} }
+	bus := &i2ctest.Playback{DontPanic: true, Ops: []i2ctest.IO{
+		read(0b1111_0111), write(0b1111_0110), // P0 is safe; P3 is nobody's yet, and closed
+		read(0b1111_0110), write(0b1111_1110), // P3 is an input
+		read(0b1111_0110), write(0b1111_1111), // P0 is on, with the contact closed
+		read(0b1111_0111), write(0b1111_1110), // P0 is off
+	}}
+	h := wired(bus)
+	p0 := must(t, h, &pcf8574Options{Bus: 1, Address: 0x20, Pin: "P0"}, false)
+	o, _ := drivers.New("pcf8574")
+	reflect.ValueOf(o).Elem().FieldByName("Pin").SetString("P3") // as package config does
+	p3, err := o.Open(t.Context(), h.Hardware)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, on := range []bool{true, false} {
+		if err := p0.Set(t.Context(), on); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := errors.Join(p0.Close(), p3.Close(), bus.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // Zeros are a value of a PCF8574, and what a bus reads that is held low.
 func TestAPCF8574OnABusThatIsHeldLowFails(t *testing.T) {
 	o := &pcf8574Options{Bus: 1, Address: 0x20, Pin: "P0"}
