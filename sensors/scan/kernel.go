@@ -22,6 +22,7 @@ type Device struct {
 	Inputs []string // what it measures
 
 	Unread  bool   // no kind reads it
+	Monitor bool   // on a 1-wire bus: it is a DS2438, and no thermometer
 	Unclear string // why no options mean this one alone; empty: they do
 }
 
@@ -98,6 +99,11 @@ func inputsOf(dir string, input func(string) (string, bool)) (inputs []string) {
 	return inputs
 }
 
+// oneWireFile is the input that a file of a part is: those of a thermometer, and of a DS2438.
+func oneWireFile(file string) (input string, ok bool) {
+	return file, file == "temperature" || file == "vad" || file == "vdd"
+}
+
 // OneWire lists the parts on the 1-wire buses by their ids.
 func OneWire(h *drivers.Hardware) (all []Device, err error) {
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
@@ -112,8 +118,9 @@ func OneWire(h *drivers.Hardware) (all []Device, err error) {
 		path := filepath.Join(root, e.Name())
 		all = append(all, Device{
 			Name: e.Name(), Path: path,
-			Inputs: inputsOf(path, func(file string) (string, bool) { return file, file == "temperature" }),
-			Unread: !kernel.IsOneWireThermometer(e.Name()),
+			Inputs:  inputsOf(path, oneWireFile),
+			Monitor: kernel.IsDS2438(e.Name()),
+			Unread:  !kernel.IsOneWireThermometer(e.Name()) && !kernel.IsDS2438(e.Name()),
 		})
 	}
 	return all, err

@@ -42,6 +42,9 @@ func machine(t testing.TB) *drivers.Hardware {
 		"bus/w1/devices/w1_bus_master1/w1_master_name": "w1_bus_master1",
 		"bus/w1/devices/28-0316a2797bff/temperature":   "21500",
 		"bus/w1/devices/3a-00000012ab34/id":            "x",
+		"bus/w1/devices/26-000001a2b3c4/vad":           "1",
+		"bus/w1/devices/26-000001a2b3c4/vdd":           "1",
+		"bus/w1/devices/26-000001a2b3c4/page0":         "1",
 	} {
 		plant(t, filepath.Join(h.Sys, path), text+"\n")
 	}
@@ -65,7 +68,7 @@ func TestKernelsDevicesAreListedWithTheirInputs(t *testing.T) {
 		{Hwmon, []string{"cpu_thermal: temp1", "rpi_volt: ", "ina219: in1 in2 in10"}},
 		{IIO, []string{"bme280: in_temp in_voltage0"}},
 		{Thermal, []string{"cpu-thermal: temp"}},
-		{OneWire, []string{"28-0316a2797bff: temperature", "3a-00000012ab34: "}},
+		{OneWire, []string{"26-000001a2b3c4: vad vdd", "28-0316a2797bff: temperature", "3a-00000012ab34: "}},
 	} {
 		devices, err := c.scan(h)
 		if got := summary(devices); err != nil || !reflect.DeepEqual(got, c.want) {

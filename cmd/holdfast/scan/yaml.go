@@ -200,15 +200,19 @@ func (s *section) part(bus i2c.Bus, p scan.Part) {
 	s.add(p.Kinds[whole], bodies[whole])
 }
 
-// oneWire writes a thermometer of the 1-wire bus. Its name is the id that w1 takes:
+// oneWire writes a thermometer or a DS2438 of the 1-wire bus. Its name is the id that w1 takes:
 // family and serial number, as 28-00000abcdef0.
 func (s *section) oneWire(d scan.Device) {
 	if d.Unread {
 		s.comment("1-wire %s is not a thermometer: no kind reads it", d.Name)
 		return
 	}
-	if s.known("w1", d) {
-		s.add("thermometer", "kind: w1, id: "+quoted(d.Name))
+	kind, name := "w1", "thermometer"
+	if d.Monitor {
+		kind, name = "ds2438", "ds2438"
+	}
+	if s.known(kind, d) {
+		s.add(name, "kind: "+kind+", id: "+quoted(d.Name))
 	}
 }
 
@@ -233,6 +237,10 @@ func (s *section) iio(d scan.Device) {
 	var bodies []string
 	if _, dht := drivers.New("dht"); dht && strings.HasPrefix(d.Name, "dht11") {
 		bodies = append(bodies, "kind: dht, "+named)
+	}
+	// Kind iio would have the kernel's temperature of it, which is wrong.
+	if _, rtd := drivers.New("max31865"); rtd && strings.HasPrefix(d.Name, "max31865") {
+		bodies = append(bodies, "kind: max31865, "+named)
 	}
 	bodies = append(bodies, "kind: iio, "+named)
 	if inputs := readable(named, d.Inputs); len(inputs) > 0 {

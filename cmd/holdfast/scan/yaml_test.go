@@ -173,13 +173,16 @@ func TestWhatCannotBeToldApartIsAComment(t *testing.T) {
 // A kind that this version has is written, one that it has not is a comment.
 func TestKernelsKindsAreWrittenWhereThereAreSuch(t *testing.T) {
 	f := findings{kernel: []subsystem{
-		{"w1", "", []scan.Device{{Name: "28-0316a2797bff", Inputs: []string{"temperature"}}}, nil},
-		{"iio", "", []scan.Device{{Name: "bme680", Inputs: []string{"in_humidityrelative", "in_temp"}}}, nil},
+		{"w1", "", []scan.Device{{Name: "28-0316a2797bff", Inputs: []string{"temperature"}},
+			{Name: "26-000001a2b3c4", Inputs: []string{"temperature", "vad", "vdd"}, Monitor: true}}, nil},
+		{"iio", "", []scan.Device{{Name: "bme680", Inputs: []string{"in_humidityrelative", "in_temp"}},
+			{Name: "max31865", Inputs: []string{"in_temp"}}}, nil},
 		{"thermal", "", []scan.Device{{Name: "gpu-thermal", Inputs: []string{"temp"}}}, nil},
 	}}
 	section := yaml(f)
 	got := check(t, section)
-	for kind, name := range map[string]string{"w1": "thermometer", "iio": "bme680", "thermal": "gpu_thermal"} {
+	for kind, name := range map[string]string{"w1": "thermometer", "iio": "bme680", "thermal": "gpu_thermal",
+		"ds2438": "ds2438", "max31865": "max31865"} {
 		if _, have := drivers.New(kind); have != slices.Contains(got, name+" "+kind) {
 			t.Errorf("kind %s is in the table: %v, and the sensors are %q\n%s", kind, have, got, section)
 		}

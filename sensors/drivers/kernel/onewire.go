@@ -15,6 +15,7 @@ import (
 // Families of the parts on a 1-wire bus: the first two digits of their ids.
 const (
 	FamilyDS18S20 = "10"
+	FamilyDS2438  = "26" // a battery monitor, which w1_ds2438 reads
 	FamilyDS1825  = "3b" // and the MAX31850, which has a thermocouple
 )
 
@@ -40,6 +41,9 @@ func IsOneWireThermometer(id string) bool {
 	family, _, _ := strings.Cut(id, "-")
 	return IsOneWireID(id) && thermometers[family] != ""
 }
+
+// IsDS2438 reports whether an id is of a part that w1_ds2438 reads.
+func IsDS2438(id string) bool { return IsOneWireID(id) && strings.HasPrefix(id, FamilyDS2438+"-") }
 
 // OneWireBuses are the 1-wire buses in use, by the names of their masters. The zero
 // value is ready.

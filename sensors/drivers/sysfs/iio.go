@@ -68,8 +68,8 @@ func (o *iioOptions) Check() (problems []driver.Problem) {
 		problems = append(problems, driver.Problemf("name",
 			"is missing or not a name: write one of cat /sys/bus/iio/devices/*/name, as in name: bme280"))
 	} else if len(o.inputs()) == 0 {
-		problems = append(problems, driver.Problemf("inputs", "is missing, and what %q measures is not known here: write the "+
-			"names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]", o.Name))
+		problems = append(problems, driver.Problemf("inputs", "is missing, and what %q measures is not known here: "+
+			"write the names of ls /sys/bus/iio/devices/iio:device*/in_* without _raw or _input, as in [in_voltage0]", o.Name))
 	}
 	seen := map[string]bool{}
 	for _, input := range o.Inputs {

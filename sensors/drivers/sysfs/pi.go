@@ -73,7 +73,8 @@ func (o *piOptions) Check() (problems []driver.Problem) {
 		seen[name] = true
 	}
 	if !filepath.IsAbs(o.Path) {
-		problems = append(problems, driver.Problemf("path", "%q is not an absolute path: write e.g. /var/lib/holdfast", o.Path))
+		problems = append(problems, driver.Problemf("path",
+			"%q is not an absolute path: write e.g. /var/lib/holdfast", o.Path))
 	}
 	return problems
 }

@@ -26,8 +26,8 @@ func (o *thermalOptions) Check() []driver.Problem {
 	if o.Type != "" && !strings.Contains(o.Type, "/") {
 		return nil
 	}
-	return []driver.Problem{driver.Problemf("type", "is empty or not a type: write one of cat /sys/class/thermal/thermal_zone*/type, "+
-		"as in type: cpu-thermal")}
+	return []driver.Problem{driver.Problemf("type", "is empty or not a type: write one of "+
+		"cat /sys/class/thermal/thermal_zone*/type, as in type: cpu-thermal")}
 }
 
 // Pace is a minute: a heat sink warms as slowly.

@@ -59,23 +59,23 @@ func (o *w1Options) Open(_ context.Context, h *driver.Hardware) (sensors.Sensor,
 	root := filepath.Join(h.Sys, "bus", "w1", "devices")
 	dir := filepath.Join(root, o.id())
 	if _, err := os.Stat(dir); err != nil {
-		return nil, o.explainAbsent(root)
+		return nil, explainNoPart(root, o.id())
 	}
 	return &w1{id: o.id(), dir: dir, bus: h.OneWire.Bus(dir), file: host.ReadLine}, nil
 }
 
-// explainAbsent says what is on the bus instead.
-func (o *w1Options) explainAbsent(root string) error {
+// explainNoPart says what is on the bus instead of a part.
+func explainNoPart(root, id string) error {
 	all, _ := filepath.Glob(filepath.Join(root, "*-*")) // the pattern is fixed; masters have no hyphen
 	switch masters, _ := filepath.Glob(filepath.Join(root, "w1_bus_master*")); {
 	case len(all) > 0:
 		return fmt.Errorf("w1 %s: is not on the bus, or its wire is off: %w (there are %s)",
-			o.id(), os.ErrNotExist, host.JoinNames(all))
+			id, os.ErrNotExist, host.JoinNames(all))
 	case len(masters) > 0:
 		return fmt.Errorf("w1 %s: nothing is on the bus: %w (is it wired, with 4.7 kΩ from data to 3.3 V?)",
-			o.id(), os.ErrNotExist)
+			id, os.ErrNotExist)
 	}
-	return fmt.Errorf("w1 %s: there is no 1-wire bus: %w (add dtoverlay=w1-gpio to config.txt)", o.id(), os.ErrNotExist)
+	return fmt.Errorf("w1 %s: there is no 1-wire bus: %w (add dtoverlay=w1-gpio to config.txt)", id, os.ErrNotExist)
 }
 
 // w1 is one part. It holds no file: each read opens one, which is what makes the part
