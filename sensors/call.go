@@ -22,8 +22,8 @@ type answer struct {
 	err     error
 }
 
-// A call is one call into a driver, on a goroutine of its own, so that one that
-// hangs in the kernel holds up nobody but its own sensor.
+// A call is one call into a driver, on a goroutine that no other call has meanwhile, so that
+// one that hangs in the kernel holds up nobody but its own sensor.
 //
 // A call that does not return is left behind. It costs its goroutine, and the
 // thread if it is in the kernel, until it returns; then it closes the sensor that
@@ -39,16 +39,24 @@ type call struct {
 	back     func() // called when done is closed; nil: nobody asked for it
 }
 
-// start calls into a driver. late cleans up after a call that was left behind.
-func start(ctx context.Context, do func(context.Context) answer, late func(answer)) *call {
+// start calls into a driver, on a goroutine of the pool. late cleans up after a call that was
+// left behind.
+func start(ctx context.Context, p *pool, do func(context.Context) answer, late func(answer)) *call {
 	c := &call{began: time.Now(), done: make(chan struct{})}
-	go func() {
-		defer c.end()
+	p.run(func() (freed func()) {
+		returned := false
+		defer func() {
+			if !returned { // a driver ended the goroutine (runtime.Goexit)
+				c.end()
+			}
+		}()
 		got := guarded(func() answer { return do(ctx) })
 		if left := c.finish(got); left {
 			guarded(func() answer { late(got); return answer{} })
 		}
-	}()
+		returned = true
+		return c.end
+	})
 	return c
 }
 
@@ -131,15 +139,14 @@ func (c *call) hangs() error {
 
 // bounded calls into a driver and waits for the answer, at most for limit if
 // there is one. If the call hangs, it is returned too.
-func bounded(
-	ctx context.Context, limit time.Duration, blocks func(), do func(context.Context) answer, late func(answer),
-) (answer, *call) {
+func bounded(ctx context.Context, p *pool, limit time.Duration, blocks func(),
+	do func(context.Context) answer, late func(answer)) (answer, *call) {
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = withLimit(ctx, limit)
 		defer cancel()
 	}
-	c := start(ctx, do, late)
+	c := start(ctx, p, do, late)
 	got, left := c.wait(ctx, blocks)
 	if left {
 		return answer{err: c.hangs()}, c

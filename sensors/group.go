@@ -10,7 +10,7 @@ import (
 // A Group is the sensors that run, and can be given other ones while it does. Its
 // methods belong to one goroutine.
 type Group struct {
-	to       Wiring
+	to       shared
 	schedule schedule
 	running  []running
 	seqs     map[string]uint64 // by stream: the last one of a sampler that has ended
@@ -39,6 +39,7 @@ func (o *own) of() *Spec { return o.spec }
 // NewGroup returns a group without sensors.
 func NewGroup(to Wiring) *Group {
 	g := &Group{seqs: map[string]uint64{}}
+	g.schedule.pool = &g.to.pool
 	open, values := to.Open, newBoard(to.Clock)
 	to.values = values
 	to.Open = func(ctx context.Context, spec Spec) (Sensor, error) {
@@ -47,7 +48,7 @@ func NewGroup(to Wiring) *Group {
 		}
 		return open(ctx, spec)
 	}
-	g.to = to
+	g.to.Wiring = to
 	return g
 }
 
@@ -122,6 +123,7 @@ func (g *Group) Wait() {
 	for _, r := range g.running {
 		r.await()
 	}
+	g.to.pool.end()
 }
 
 // allStreams returns the streams of the sampler, those of its alarms among them.

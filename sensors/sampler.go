@@ -35,7 +35,7 @@ type Wiring struct {
 // Run samples every sensor until ctx is done. A sensor that fails, hangs or
 // panics is closed, opened again, and concerns no other.
 //
-// Sensors that are paced share their goroutines: see schedule. One that waits for
+// Sensors that are paced share their goroutines: see schedule and pool. One that waits for
 // events has a goroutine, and one for the call that waits.
 //
 // Run returns when everything that it started has ended, with one exception: a
@@ -50,11 +50,17 @@ func Run(ctx context.Context, specs []Spec, to Wiring) error {
 	return ctx.Err()
 }
 
+// shared is what the samplers of a group have in common.
+type shared struct {
+	Wiring
+	pool pool // for the calls into drivers, and for the workers of the schedule
+}
+
 // A sampler keeps one sensor going. It belongs to one goroutine at a time, that which
 // gives it its turn, but for notice: the driver's goroutine calls it during a turn.
 type sampler struct {
 	spec    *Spec // does not change
-	to      *Wiring
+	to      *shared
 	streams []*stream // as those of spec
 	faults  faults
 	fails   *failureLog // nil: the sensor has never failed
@@ -75,7 +81,7 @@ type sampler struct {
 
 // init makes the first turn due now; the sensor is not open yet. The spec must not
 // change any more: a thousand samplers need no copies.
-func (s *sampler) init(spec *Spec, to *Wiring, now time.Time) {
+func (s *sampler) init(spec *Spec, to *shared, now time.Time) {
 	s.spec, s.to, s.beat, s.retry = spec, to, now, minRetry
 	s.streams = make([]*stream, 0, len(spec.Streams))
 	if spec.Every == 0 {
@@ -269,7 +275,7 @@ func (s *sampler) call(
 	ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer),
 ) answer {
 	s.progress(0)
-	got, hung := bounded(ctx, limit, s.blocks, do, late)
+	got, hung := bounded(ctx, &s.to.pool, limit, s.blocks, do, late)
 	s.progress(busyLimit)
 	s.hung = hung
 	return got

@@ -21,6 +21,8 @@ import (
 //
 // It may be used from any goroutine.
 type schedule struct {
+	pool *pool // whose goroutines the workers have; does not change
+
 	mu      sync.Mutex
 	waiting dueHeap     // for their turn
 	ready   []*paced    // whose turn has come, in that order, from taken on
@@ -115,7 +117,7 @@ func (s *schedule) wakeLocked(p *paced) {
 // attendLocked sees to it that what is due gets a worker, now or when it is due.
 func (s *schedule) attendLocked() {
 	if w := s.leadLocked(); w != nil {
-		go s.work(w)
+		s.pool.run(func() func() { s.work(w); return nil })
 	}
 }
 
@@ -139,14 +141,11 @@ func (s *schedule) leadLocked() *worker {
 	return nil
 }
 
-// lead works on the goroutine of the timer.
+// lead is called by the timer, on a goroutine with a small stack that ends at once.
 func (s *schedule) lead() {
 	s.mu.Lock()
-	w := s.leadLocked()
-	s.mu.Unlock()
-	if w != nil {
-		s.work(w)
-	}
+	defer s.mu.Unlock()
+	s.attendLocked()
 }
 
 // collectLocked moves those that are due to ready.
@@ -156,7 +155,7 @@ func (s *schedule) collectLocked() {
 	}
 }
 
-// A worker gives samplers their turns, on a goroutine of its own.
+// A worker gives samplers their turns, on a goroutine that it has for itself meanwhile.
 type worker struct {
 	schedule *schedule
 	leads    bool        // it is the one of its schedule that leads

@@ -35,7 +35,8 @@ func TestAThousandSensorsHaveNoGoroutinesWhileTheyWait(t *testing.T) {
 		before, between := runtime.NumGoroutine(), 0
 		time.AfterFunc(30500*time.Millisecond, func() { between = runtime.NumGoroutine() })
 		s.run(ctx, specs...)
-		// Of this run there are the caller, the function that counts, and what other tests leave.
+		// Of this run there are the caller, the function that counts, the pool, and what other
+		// tests leave.
 		if between > before+10 {
 			t.Errorf("%d goroutines between two beats, %d without sensors", between, before)
 		}
