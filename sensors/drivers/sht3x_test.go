@@ -1,9 +1,13 @@
 package drivers
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c/i2cfake"
@@ -57,4 +61,88 @@ func TestSHT3xThatHeatsItselfIsRefused(t *testing.T) {
 	ops := sht3xOps(0x6666, 0x8000)
 	ops[3].R = i2c.EncodeWords(0xff, 0xa010)
 	failsWith(t, newSHT3x(), ops, "i2c-1 0x44: heats itself in spite of a reset (status 0xa010)")
+}
+
+// heatedSHT3x is a part that is heated at most every ten minutes, and its bus.
+func heatedSHT3x(ops ...i2ctest.IO) (*sht3xOptions, *i2ctest.Playback) {
+	o := newSHT3x().(*sht3xOptions)
+	o.Heater = 10 * time.Minute
+	return o, playback(append(sht3xOps(0, 0)[:4:4], ops...))
+}
+
+// wetReading is one measurement of 25 °C and 96 % (0xf5c2), and heating what follows it (4.10).
+var (
+	wetReading = []i2ctest.IO{
+		{Addr: 0x44, W: []byte{0x24, 0x00}}, {Addr: 0x44, R: i2c.EncodeWords(0xff, 0x6666, 0xf5c2)},
+	}
+	heating = []i2ctest.IO{{Addr: 0x44, W: []byte{0x30, 0x6d}}, {Addr: 0x44, W: []byte{0x30, 0x66}}}
+)
+
+func TestAnSHT3xIsDriedWhenItIsWet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dry := sht3xOps(0x6666, 0x8000)[4:]
+		// dry; wet and heated; cooling; wet, but heated lately; wet and heated
+		o, bus := heatedSHT3x(slices.Concat(dry, wetReading, heating, wetReading, wetReading, heating)...)
+		if p := o.Check(); p != nil {
+			t.Error(p)
+		}
+		s, err := o.Open(t.Context(), wired(bus))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range []struct {
+			wait time.Duration
+			want []float64
+		}{
+			{0, []float64{50, 25}}, {0, []float64{96, 25}}, {0, nil}, {59 * time.Second, nil},
+			{time.Second, []float64{96, 25}}, {9 * time.Minute, []float64{96, 25}},
+		} {
+			time.Sleep(c.wait)
+			samples, err := s.Next(t.Context())
+			if _, got := values(samples); err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("reading %d: %v, %v; want %v", i, got, err, c.want)
+			}
+		}
+		if err := errors.Join(s.Close(), bus.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The heater is switched off when the agent stops in the middle, and when it could not be
+// switched on for certain.
+func TestTheHeaterOfAnSHT3xIsAlwaysSwitchedOff(t *testing.T) {
+	for _, fails := range []int{-1, 6} { // the transfer that switches it on
+		synctest.Test(t, func(t *testing.T) {
+			o, part := heatedSHT3x(slices.Concat(wetReading, heating)...)
+			off := false
+			bus := &i2cfake.Bus{Answer: func(n int, addr uint16, w, r []byte) error {
+				off = off || len(w) == 2 && w[0] == 0x30 && w[1] == 0x66
+				if n == fails {
+					return syscall.EREMOTEIO
+				}
+				if fails >= 0 && n > fails {
+					return nil
+				}
+				return part.Tx(addr, w, r)
+			}}
+			s, err := o.Open(t.Context(), wired(bus))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := s.Next(ctx); err == nil || !off {
+				t.Errorf("%v, switched off: %v", err, off)
+			}
+		})
+	}
+}
+
+func TestTheHeaterOfAnSHT3xIsBounded(t *testing.T) {
+	o, _ := heatedSHT3x()
+	o.Heater = 9 * time.Minute
+	if p := o.Check(); len(p) != 1 || p[0].Key != "heater" {
+		t.Error(p)
+	}
 }
