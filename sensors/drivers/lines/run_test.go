@@ -82,7 +82,8 @@ func TestNothingIsLeftOfARun(t *testing.T) {
 		"ignores the signal": {`trap '' TERM; sleep 60 & echo $! $$ >pids; echo 1; sleep 60`, "took longer than"},
 		"closes and goes on": {`echo $$ $$ >pids; echo 1; exec sleep 60 >/dev/null`, "took longer than"},
 		"writes without end": {`echo $$ $$ >pids; exec yes 1`, "took longer than"},
-		"says why":           {`echo $$ $$ >pids; echo slow bus >&2; exec sleep 60`, "took longer than 4s and was ended: slow"},
+		"says why": {`echo $$ $$ >pids; echo slow bus >&2; exec sleep 60`,
+			"took longer than 4s and was ended: slow bus"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
