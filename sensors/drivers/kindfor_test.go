@@ -9,8 +9,8 @@ func TestAPartFindsItsKind(t *testing.T) {
 	for word, want := range map[string]string{
 		"ds18b20": "w1", "DS18B20": "w1", "dht22": "dht", "DHT11": "dht", "am2302": "dht", "BME280": "bme280",
 		"sht31": "sht3x", "SHT45": "sht4x", "scd41": "scd4x", "hdc3022": "hdc302x", "tmp112": "tmp102",
-		"bh1750fvi": "bh1750",
-		"bme680":    "iio", "pir": "contact", " reed ": "contact", "rain": "pulse", "cpu": "pi", "script": "lines",
+		"bh1750fvi": "bh1750", "BMP388": "bmp390", "pt100": "max31865", "max31865": "max31865", "ds2438": "ds2438",
+		"bme680": "iio", "pir": "contact", " reed ": "contact", "rain": "pulse", "cpu": "pi", "script": "lines",
 		"temperature": "", "humidity": "", "of": "", "": "", "nothing": "",
 	} {
 		if got := KindFor(word); got != want {

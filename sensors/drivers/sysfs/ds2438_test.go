@@ -111,3 +111,25 @@ func TestADS2438ThatIsNotThereSaysWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a file says, there is an error or a value that the part can have.
+func FuzzDS2438(f *testing.F) {
+	for _, text := range []string{"501", "-14080", "", "1e3", "99999999999"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.ContainsRune(text, 0) || text == "" {
+			return // no file of the kernel's
+		}
+		dir := t.TempDir()
+		s := &ds2438{id: aDS2438, dir: dir}
+		for _, v := range (&ds2438Options{Shunt: 0.05}).values() {
+			if err := os.WriteFile(filepath.Join(dir, v.file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.read(v); err == nil && !(got >= v.min && got <= v.max) {
+				t.Errorf("%q: %s %v", text, v.Name, got)
+			}
+		}
+	})
+}

@@ -81,3 +81,18 @@ func TestMAX31865OptionsSayWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// Whatever the part and the options say, there is an error or a temperature that platinum has.
+func FuzzMAX31865(f *testing.F) {
+	f.Add(8192.0, 100.0, 430.0)
+	f.Add(32766.0, 10.0, 1000.0)
+	f.Fuzz(func(t *testing.T, count, nominal, reference float64) {
+		o := &max31865Options{Name: "max31865", Nominal: nominal, Reference: reference}
+		if o.Check() != nil {
+			return
+		}
+		if got, err := o.celsius(count, false); err == nil && !(got >= -200 && got <= 850) {
+			t.Errorf("%v of %v to %v: %v °C", count, nominal, reference, got)
+		}
+	})
+}
