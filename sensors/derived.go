@@ -103,9 +103,9 @@ type derived struct {
 	wake     chan struct{} // has one: there is something in made
 
 	mu     sync.Mutex
-	inputs []input // as Sources
-	growth growth  // of a rate
-	made   []measurement
+	inputs []input       // as Sources
+	growth growth        // of a rate
+	made   []measurement // at most maxMade
 }
 
 // input is what a source has said last.
@@ -157,7 +157,7 @@ func (d *derived) take(stream string, m measurement) {
 	}
 }
 
-// compute computes with what the sources have said. It is not ok if that makes no value,
+// compute computes with what the sources have said; the caller holds mu. It is not ok if that makes no value,
 // as the first one of a rate.
 func (d *derived) compute(at clock.Stamp) (v float64, ok bool, err error) {
 	values := make([]float64, len(d.inputs))
@@ -175,7 +175,7 @@ func (d *derived) compute(at clock.Stamp) (v float64, ok bool, err error) {
 	return v, err == nil, err
 }
 
-// make leaves a value for the sampler.
+// make leaves a value for the sampler. The caller holds mu.
 func (d *derived) make(m measurement) {
 	if len(d.made) == maxMade {
 		d.made = append(d.made[:0], d.made[1:]...)
@@ -194,19 +194,27 @@ func (d *derived) Next(ctx context.Context) ([]Sample, error) {
 		if len(samples) > 0 {
 			return samples, nil
 		}
-		var late <-chan time.Time // nil: no source has a pace
-		if wait > 0 {
-			timer := time.NewTimer(wait)
-			defer timer.Stop()
-			late = timer.C
-		}
-		select {
-		case <-d.wake:
-		case <-late:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := d.await(ctx, wait); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// await returns when something was made, or after a time; 0: never for that alone.
+func (d *derived) await(ctx context.Context, limit time.Duration) error {
+	var late <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-d.wake:
+	case <-late:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // samples are what was computed since the last call, or the failure of a source that is
