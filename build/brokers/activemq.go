@@ -35,6 +35,10 @@ var activemq = kind{
 		if err := s.write("log4j.properties", activemqLog); err != nil {
 			return err
 		}
+		rights := ""
+		if s.limits.denied {
+			rights = activemqRights
+		}
 		return s.write("activemq.xml", `<beans xmlns="http://www.springframework.org/schema/beans"
   xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
   xsi:schemaLocation="http://www.springframework.org/schema/beans
@@ -50,7 +54,7 @@ var activemq = kind{
   </broker>
 </beans>
 `, s.data(), s.kind.userName(), password, s.path("broker.p12"), s.port,
-			s.ifLimited("?wireFormat.maxFrameSize=%d", maxSize), s.ifLimited(activemqRights))
+			limit("?wireFormat.maxFrameSize=%d", s.limits.size), rights)
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		const home = "/usr/share/activemq"

@@ -14,6 +14,12 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
 )
 
+// The limits of a broker that is asked for its answers.
+const (
+	maxSize  = 20_000
+	maxQueue = 10
+)
+
 // answerTime is how long an answer may take; what is known earlier does not wait.
 const answerTime = 10 * time.Second
 
@@ -48,7 +54,8 @@ type asker struct {
 // askBroker starts a broker with limits, asks it in both versions, and puts the
 // answers into the report.
 func askBroker(ctx context.Context, p place, k *kind, rep *report) {
-	s, err := newLimitedServer(p, k, filepath.Join(p.dir, k.name+"-answers"))
+	s, err := newLimitedServer(p, k, filepath.Join(p.dir, k.name+"-answers"),
+		limits{size: maxSize, queue: maxQueue, denied: true})
 	if err == nil {
 		err = s.start(ctx)
 	}

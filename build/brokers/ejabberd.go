@@ -25,7 +25,7 @@ listen:
   - {port: %d, ip: 127.0.0.1, module: mod_mqtt, tls: true, backlog: 100%s}
 modules:
   mod_mqtt: %s
-`, s.place.ca.certFile, s.place.ca.keyFile, s.place.ca.caFile, s.port, s.ifLimited(", max_payload_size: %d", maxSize),
+`, s.place.ca.certFile, s.place.ca.keyFile, s.place.ca.caFile, s.port, limit(", max_payload_size: %d", s.limits.size),
 			ejabberdModule(s))
 	},
 	command: func(s *server) (*exec.Cmd, error) {
@@ -49,9 +49,9 @@ modules:
 // ejabberdModule are the options of mod_mqtt. The queue of a session must hold what
 // the suite leaves in it.
 func ejabberdModule(s *server) string {
-	if !s.limited {
+	if s.limits.queue == 0 {
 		return "{max_queue: 20000, session_expiry: 1 hour}"
 	}
 	return fmt.Sprintf(`{max_queue: %d, session_expiry: 1 hour,
-    access_publish: {"answers/#": [{allow: all}]}}`, maxQueue) // all others are denied
+    access_publish: {"answers/#": [{allow: all}]}}`, s.limits.queue) // all others are denied
 }

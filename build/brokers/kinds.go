@@ -17,7 +17,8 @@ var kinds = []kind{mosquitto, nats, mochi, rabbitmq, activemq, ejabberd, aedes}
 // mosquitto saves each second. Its whole database is written each time: with
 // every change, on a machine that is busy, it does nothing else any more.
 var mosquitto = kind{
-	name: "Mosquitto", ci: true, source: "Debian `mosquitto`", // it grants each subscription: no guard
+	name: "Mosquitto", ci: true, limits: []string{caseTooLarge, caseConnections},
+	source: "Debian `mosquitto`", // it grants each subscription: no guard
 	notes: "After a crash it has lost retained messages and sessions since its last autosave (half an hour unless " +
 		"configured; here a second). Beyond `max_queued_messages` (1000) it drops the newest for an absent or slow " +
 		"subscriber, after it has acknowledged them: set it to 0. It acknowledges what its access list denies, and " +
@@ -55,16 +56,21 @@ log_dest stderr
 	},
 }
 
-// mosquittoLimits are those of the settings that both kinds of servers have.
+// mosquittoLimits are the lines for limits. 0 messages are no limit of the queue; with
+// that, 2.0.11 resets the connection for a denied message.
 func mosquittoLimits(s *server) string {
-	if !s.limited {
-		return "max_queued_messages 0\n"
+	l := s.limits
+	text := fmt.Sprintf("max_queued_messages %d\n", l.queue) + limit("max_packet_size %d\n", l.size) +
+		limit("max_inflight_messages %d\n", l.inflight) + limit("max_connections %d\n", l.connections)
+	if l.denied {
+		text += "acl_file " + s.path("acl") + "\n"
 	}
-	return fmt.Sprintf("max_queued_messages %d\nmax_packet_size %d\nacl_file %s\n", maxQueue, maxSize, s.path("acl"))
+	return text
 }
 
 var nats = kind{
-	name: "NATS", ci: true, source: "`go install github.com/nats-io/nats-server/v2@v2.15.0`", durable: true,
+	name: "NATS", ci: true, limits: []string{caseTooLarge, caseConnections},
+	source: "`go install github.com/nats-io/nats-server/v2@v2.15.0`", durable: true,
 	guard: "guard",
 	notes: "Needs JetStream and a `server_name` for MQTT. It cuts the connection for a space in a topic and for a " +
 		"payload of 1 MiB or more.",
@@ -73,6 +79,10 @@ var nats = kind{
 			"build/brokers/run fetches it")
 	},
 	prepare: func(s *server) error {
+		l, rights := s.limits, ""
+		if l.denied {
+			rights = `, permissions: {publish: {deny: ["denied.>"]}}`
+		}
 		return s.write("nats.conf", `server_name: holdfast
 listen: "127.0.0.1:%d"
 jetstream: {store_dir: "%s"}
@@ -84,10 +94,10 @@ jetstream: {store_dir: "%s"}
 mqtt: {
   listen: "127.0.0.1:%d"
   tls: {cert_file: "%s", key_file: "%s"}
-}
-`, s.more[0], s.data(), s.ifLimited("max_payload: %d\n", maxSize), s.kind.userName(), password,
-			s.ifLimited(`, permissions: {publish: {deny: ["denied.>"]}}`), s.kind.guard, password, s.port,
-			s.place.ca.certFile, s.place.ca.keyFile)
+%s}
+`, s.more[0], s.data(), limit("max_payload: %d\n", l.size)+limit("max_connections: %d\n", l.connections),
+			s.kind.userName(), password, rights, s.kind.guard, password, s.port, s.place.ca.certFile, s.place.ca.keyFile,
+			limit("  max_ack_pending: %d\n", l.inflight))
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		return exec.Command(filepath.Join(s.place.cache, "nats-server"), "-c", s.path("nats.conf")), nil

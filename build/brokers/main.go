@@ -25,6 +25,7 @@ type place struct {
 	cache string // programs that run has fetched
 	dir   string // of this run, for logs and data
 	here  string // build/brokers of the work tree
+	all   bool   // -all: cases that take longer than CI has
 	ca    *authority
 }
 
@@ -44,12 +45,14 @@ func main() {
 	only := flag.String("only", "", "a list of brokers, or \"consumers\"; else those that CI runs, and the consumers")
 	all := flag.Bool("all", false, "all brokers and the consumers")
 	docs := flag.String("docs", "", "write the table to this file")
+	onlyLimits := flag.Bool("limits", false, "only the cases of a server with limits")
 	answers := flag.Bool("answers", false, "only the table of answers, of the brokers that are chosen")
 	parallel := flag.Int("parallel", 4, "how many brokers run at a time")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	p.all = *all
 	chosen, err := choose(*only, *all)
 	if err == nil {
 		err = p.settle()
@@ -60,6 +63,10 @@ func main() {
 	}
 	rep := newReport(os.Stdout)
 	run := runBroker
+	if *onlyLimits {
+		run = runLimits
+		chosen = slices.DeleteFunc(chosen, func(name string) bool { return name == consumersWord })
+	}
 	if *answers {
 		run = runAnswers
 		chosen = slices.DeleteFunc(chosen, func(name string) bool { return name == consumersWord })
@@ -161,6 +168,9 @@ func runBroker(ctx context.Context, p place, k *kind, rep *report) {
 	var asked sync.WaitGroup
 	defer asked.Wait()
 	asked.Go(func() { askBroker(ctx, p, k, rep) })
+	if len(k.limits) > 0 && (!k.slow || p.all) {
+		asked.Go(func() { reachLimits(ctx, p, k, rep) })
+	}
 	s, err := newServer(p, k, filepath.Join(p.dir, k.name))
 	if err == nil {
 		err = s.start(ctx)
@@ -178,6 +188,13 @@ func runBroker(ctx context.Context, p place, k *kind, rep *report) {
 func runAnswers(ctx context.Context, p place, k *kind, rep *report) {
 	if _, ok := there(p, k, rep); ok {
 		askBroker(ctx, p, k, rep)
+	}
+}
+
+// runLimits takes an agent to the limits of a broker, and does nothing else.
+func runLimits(ctx context.Context, p place, k *kind, rep *report) {
+	if _, ok := there(p, k, rep); ok && len(k.limits) > 0 {
+		reachLimits(ctx, p, k, rep)
 	}
 }
 

@@ -40,18 +40,18 @@ var mochi = kind{
 	prepare: func(*server) error { return nil },
 	command: func(s *server) (*exec.Cmd, error) {
 		return exec.Command("/proc/self/exe", mochiWord, s.address(), s.place.ca.certFile, s.place.ca.keyFile,
-			strconv.FormatBool(s.limited)), nil
+			strconv.Itoa(s.limits.size), strconv.Itoa(s.limits.queue)), nil
 	},
 }
 
 // mochiWord is the argument that makes this program the broker.
 const mochiWord = "serve-mochi"
 
-// serveMochi serves until SIGTERM. args are address, certificate, key, and whether
-// it has limits.
+// serveMochi serves until SIGTERM. args are address, certificate, key, and the limits
+// of a message and of a queue, or 0.
 func serveMochi(args []string) error {
-	if len(args) != 4 {
-		return fmt.Errorf("%d arguments, want address, certificate, key, and true or false", len(args))
+	if len(args) != 5 {
+		return fmt.Errorf("%d arguments, want address, certificate, key and two limits", len(args))
 	}
 	pair, err := tls.LoadX509KeyPair(args[1], args[2])
 	if err != nil {
@@ -63,13 +63,16 @@ func serveMochi(args []string) error {
 	}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
-	options := &server2.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr,
-		&slog.HandlerOptions{Level: slog.LevelWarn}))}
-	if args[3] == "true" {
-		options.Capabilities = server2.NewDefaultServerCapabilities()
-		options.Capabilities.MaximumPacketSize = maxSize
-		options.Capabilities.MaximumClientWritesPending = maxQueue
-		options.Capabilities.MaximumInflight = maxQueue
+	var size, queue int
+	if _, err := fmt.Sscan(args[3]+" "+args[4], &size, &queue); err != nil {
+		return err
+	}
+	options := &server2.Options{Capabilities: server2.NewDefaultServerCapabilities(),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	options.Capabilities.MaximumPacketSize = uint32(size) // 0 is no limit
+	if queue > 0 {
+		options.Capabilities.MaximumClientWritesPending = int32(queue)
+		options.Capabilities.MaximumInflight = uint16(queue)
 	}
 	s := server2.New(options)
 	if err := s.AddHook(&door{}, nil); err != nil {
@@ -96,7 +99,7 @@ func (*door) OnConnectAuthenticate(_ *server2.Client, p packets.Packet) bool {
 	return string(p.Connect.Username) == user && subtle.ConstantTimeCompare(p.Connect.Password, []byte(password)) == 1
 }
 
-// OnACLCheck denies what a limited server denies; no other publishes there.
+// OnACLCheck denies denied/#: only answers.go publishes there.
 func (*door) OnACLCheck(_ *server2.Client, topic string, write bool) bool {
 	return !write || !strings.HasPrefix(topic, "denied/")
 }

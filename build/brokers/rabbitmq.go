@@ -13,10 +13,12 @@ import (
 // rabbitmq runs from Debian's files with folders, a node name and a port mapper
 // of its own, all on the loopback interface.
 var rabbitmq = kind{
-	name: "RabbitMQ", ci: true, source: "Debian `rabbitmq-server`, plugin `rabbitmq_mqtt`", durable: true, slow: true,
+	name: "RabbitMQ", ci: true, limits: []string{caseTooLarge},
+	source: "Debian `rabbitmq-server`, plugin `rabbitmq_mqtt`", durable: true, slow: true,
 	guard: "guard",
 	notes: "It turns `.` in topics into `/`, loses retained messages when it restarts, and gives retained " +
-		"messages to no subscriber with a wildcard. QoS 2 becomes 1. Takes 10 s to start.",
+		"messages to no subscriber with a wildcard. QoS 2 becomes 1. Takes 10 s to start. Behind a message " +
+		"beyond `max_message_size` it acknowledges nothing any more, and keeps the connection.",
 	version: func(place) (string, error) { return debianVersion("rabbitmq-server") },
 	prepare: func(s *server) error {
 		if err := s.write("enabled_plugins", "[rabbitmq_mqtt].\n"); err != nil {
@@ -37,7 +39,7 @@ load_definitions = %s
 log.console = true
 log.file = false
 %s`, s.port, s.place.ca.caFile, s.place.ca.certFile, s.place.ca.keyFile, s.path("definitions.json"),
-			s.ifLimited("max_message_size = %d\n", maxSize))
+			limit("max_message_size = %d\n", s.limits.size)+limit("mqtt.prefetch = %d\n", s.limits.inflight))
 	},
 	command: func(s *server) (*exec.Cmd, error) {
 		if err := s.epmd(); err != nil {
@@ -84,8 +86,8 @@ func (s *server) epmd() error {
 }
 
 // rabbitDefinitions have two accounts: one may do everything, and the guard reads all
-// below its name but the topic of orders. A topic is a routing key here. A limited
-// server denies denied/#, and its queues refuse what is beyond their length.
+// below its name but the topic of orders. A topic is a routing key here. A limit of the
+// queue is that of sessions whose client ID begins with absent.
 func rabbitDefinitions(s *server) string {
 	k := s.kind
 	type row = map[string]any
@@ -100,13 +102,18 @@ func rabbitDefinitions(s *server) string {
 	}
 	topics := []row{{"user": k.guard, "vhost": "/", "exchange": "amq.topic", "write": "^guard\\..*$",
 		"read": `^guard\.(agent\..*|[^.]+)$`}}
-	policies := []row{}
-	if s.limited {
+	if s.limits.denied {
 		topics = append(topics, row{"user": k.userName(), "vhost": "/", "exchange": "amq.topic",
 			"write": "^(answers\\..*|probe)$", "read": ".*"})
+	}
+	policies, parameters := []row{}, []row{}
+	if n := s.limits.queue; n > 0 {
 		policies = append(policies, row{"vhost": "/", "name": "limit", "pattern": "^mqtt-subscription-absent",
-			"apply-to": "queues", "priority": 1,
-			"definition": row{"max-length": maxQueue, "overflow": "reject-publish"}})
+			"apply-to": "queues", "priority": 1, "definition": row{"max-length": n, "overflow": "reject-publish"}})
+	}
+	if n := s.limits.connections; n > 0 {
+		parameters = append(parameters, row{"component": "vhost-limits", "name": "limits", "vhost": "/",
+			"value": row{"max-connections": n}})
 	}
 	text, err := json.Marshal(row{
 		"vhosts":            []row{{"name": "/"}},

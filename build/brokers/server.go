@@ -25,23 +25,35 @@ const (
 	stopTime  = 45 * time.Second // to end in order
 )
 
-// The limits of a limited server, where the broker has such a setting. Nobody may
-// publish below denied/ there.
-const (
-	maxSize  = 20_000 // bytes of a packet or a payload
-	maxQueue = 10     // messages that wait for one subscriber
-)
+// limits are what a server does not take, where the broker has such a setting. The
+// zero value has none.
+type limits struct {
+	size        int  // bytes of a packet or a payload
+	queue       int  // messages that wait for one subscriber
+	inflight    int  // messages to a subscriber that wait for its acknowledgement
+	connections int  // at a time
+	denied      bool // nobody publishes below denied/
+}
+
+// limit is the piece of configuration for a number, unless that is 0.
+func limit(format string, n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(format, n)
+}
 
 // A kind is a program that is an MQTT broker.
 type kind struct {
 	name    string
-	ci      bool   // CI runs it
-	source  string // where it comes from
-	user    string // as it writes our user; empty: "store"
-	durable bool   // what it acknowledged, and sessions, survive SIGKILL
-	slow    bool   // its start is an outage by itself
-	guard   string // an account that may not read guard/siren/set; empty: there is none
-	notes   string // for docs/brokers.md
+	ci      bool     // CI runs it
+	source  string   // where it comes from
+	user    string   // as it writes our user; empty: "store"
+	durable bool     // what it acknowledged, and sessions, survive SIGKILL
+	slow    bool     // its start is an outage by itself
+	limits  []string // the cases of limits.go that it can have
+	guard   string   // an account that may not read guard/siren/set; empty: there is none
+	notes   string   // for docs/brokers.md
 	version func(place) (string, error)
 	prepare func(*server) error // writes what it needs into dir and an empty data folder
 	command func(*server) (*exec.Cmd, error)
@@ -59,9 +71,9 @@ type server struct {
 	kind    *kind
 	place   place
 	dir     string // its own: configuration, log, and data below it
-	limited bool   // has maxSize, maxQueue and a rule against denied/#, where the broker has such settings
-	port    int    // MQTT over TLS
-	more    []int  // ports for its other needs
+	limits  limits
+	port    int   // MQTT over TLS
+	more    []int // ports for its other needs
 	process *child.Process
 	helpers []*child.Process
 }
@@ -70,10 +82,9 @@ func newServer(p place, k *kind, dir string) (*server, error) {
 	return (&server{kind: k, place: p, dir: dir}).settle()
 }
 
-// newLimitedServer returns one that is asked for its answers to what goes beyond a
-// limit.
-func newLimitedServer(p place, k *kind, dir string) (*server, error) {
-	return (&server{kind: k, place: p, dir: dir, limited: true}).settle()
+// newLimitedServer returns one with limits.
+func newLimitedServer(p place, k *kind, dir string, l limits) (*server, error) {
+	return (&server{kind: k, place: p, dir: dir, limits: l}).settle()
 }
 
 // settle finds ports and empties the folder.
@@ -90,14 +101,6 @@ func (s *server) settle() (*server, error) {
 		return nil, err
 	}
 	return s, s.clear()
-}
-
-// ifLimited is a piece of configuration that only a limited server has.
-func (s *server) ifLimited(format string, a ...any) string {
-	if !s.limited {
-		return ""
-	}
-	return fmt.Sprintf(format, a...)
 }
 
 func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }

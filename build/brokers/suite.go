@@ -27,7 +27,10 @@ const (
 	caseFlood    = "orders flooded"
 	caseCodes    = "codes"
 	caseAnswers  = "answers"
+	caseTooLarge = "a message that is too large"
 	caseEnd      = "end"
+
+	caseConnections = "no connection left"
 )
 
 const (
