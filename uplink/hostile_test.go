@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -243,6 +244,9 @@ func (d *hostileRun) check(t *testing.T) {
 	}
 }
 
+// first is the first of two results.
+func first[A, B any](a A, _ B) A { return a }
+
 // TestAMessageBehindWhichNothingIsAcknowledgedIsSetAside: RabbitMQ reads on behind a message
 // beyond its limit, answers pings, and acknowledges nothing any more. The message is
 // named in the log, and all others arrive.
@@ -253,7 +257,9 @@ func TestAMessageBehindWhichNothingIsAcknowledgedIsSetAside(t *testing.T) {
 			script := func(s *mqtttest.Conn) {
 				s.AcceptConnect()
 				s.Serve(func(p mqtttest.Packet) bool {
-					s.AcksNothing = s.AcksNothing || p.Topic == "porch/door"
+					// RabbitMQ has not confirmed what came in the same moment.
+					s.AcksNothing = s.AcksNothing || p.Topic == "porch/door" || s.Input.Buffered() > 0 &&
+						bytes.Contains(first(s.Input.Peek(s.Input.Buffered())), []byte("porch/door"))
 					return false
 				})
 			}

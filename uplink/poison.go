@@ -109,9 +109,8 @@ func (s *session) onDisconnect(err error) (expected bool) {
 	}
 	inflight, unheard, flying := s.out.inflight.len(), s.unheard(), s.out.blamable(s.out.inflight.len())
 	alone := inflight == 1 && time.Since(s.out.inflight.front().sent) < closedAfter
-	if ignored {
-		alone = s.out.wasAlone()
-		flying = s.out.blamable(min(1, inflight)) // it answers in order
+	if ignored && s.out.wasAlone() {
+		alone, flying = true, s.out.blamable(1)
 	}
 	if alone && s.out.inflight.front().kind == kindRetry {
 		s.retries.stillRejected(&s.out.inflight.front().item)
