@@ -60,12 +60,12 @@ func reading(clock *clock.Timekeeper, seq int) sensors.Reading {
 }
 
 // drain is how long it takes until nothing waits any more.
-func (a *agent) drain(server string, tls mqtt.TLS, window int) (time.Duration, error) {
+func (a *agent) drain(server string, version mqtt.Version, tls mqtt.TLS, window int) (time.Duration, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return 0, err
 	}
-	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls,
+	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls, Protocol: version,
 		KeepAlive: 15 * time.Second, Clock: a.clock}, Topics: payload.DefaultPatterns,
 		Drain: uplink.Drain{Window: window}, Boot: a.queue.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
 	link := uplink.New(opt, a.queue, uplink.DialMQTT(opt.Broker), silent)

@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestMediansAreOfEachFigure(t *testing.T) {
 	m := median([]speed{{1, 9, 5}, {3, 7, 4}, {2, 8, 6}})
@@ -10,10 +13,22 @@ func TestMediansAreOfEachFigure(t *testing.T) {
 }
 
 func TestARowHasTheFiguresOfItsClient(t *testing.T) {
-	got := rows(20, compared{ours: speed{100, 2.25, 7.5}, raw: speed{50, 40, 20}, unbounded: speed{60, 41, 21}})
-	want := "| 20 | holdfast | 100 | 7.5 | 2.2 |\n| 20 | the library | 50 | 20.0 | 40.0 |\n" +
-		"| 20 | the library, as many in flight as it can | 60 | 21.0 | 41.0 |\n"
-	if got != want {
+	var medians []speed
+	var want string
+	for i, c := range clients {
+		medians = append(medians, speed{float64(100 + i), 2.25, 7.5})
+		want += fmt.Sprintf("| 20 | %s | %d | 7.5 | 2.2 |\n", c.name, 100+i)
+	}
+	if got := rows(20, medians); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestMQTT5IsComparedWithTheBetterOne(t *testing.T) {
+	for _, c := range []struct{ v311, v5, library, want float64 }{{100, 90, 50, 0.9}, {50, 90, 100, 0.9}} {
+		got := against([]speed{{rate: c.v311}, {rate: c.v5}, {rate: 1000}, {rate: 1000}, {rate: c.library}})
+		if got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
 	}
 }

@@ -4,12 +4,12 @@
 //	go run ./build/bench/drain            # 200,000 readings, five rounds
 //	go run ./build/bench/drain -n 20000 -window 128
 //
-// It starts a Mosquitto of its own. Ours is the queue, the link and the library,
-// up to the last acknowledgement in the queue; raw is the library with the same
-// topics and payloads, made beforehand, and the same window; unbounded is raw
-// without one. They take turns, and the median of the rounds' ratios counts:
-// times are of the machine and of what else it does. What ours allocates more
-// than raw is the queue's, the link's and the encoder's.
+// It starts a Mosquitto of its own. holdfast is the queue and the link, up to the last
+// acknowledgement in the queue, with MQTT 3.1.1 and with 5; the libraries are
+// paho.mqtt.golang and paho.golang with the same topics and payloads, made beforehand,
+// and the same window. They take turns, and the medians of the rounds count: times are
+// of the machine and of what else it does. What holdfast allocates more than a library
+// is the queue's, the link's and the encoder's.
 //
 // Then it says what a reading costs on the wire, with and without TLS. With -docs it
 // writes its section of docs/benchmarks.md instead: both windows, and not the wire.

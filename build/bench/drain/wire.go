@@ -42,14 +42,16 @@ func wires(dir string, window int) error {
 	}
 	for _, c := range []struct {
 		name, scheme, config string
+		version              mqtt.Version
 		tls                  mqtt.TLS
 		shape                link.Shape
 		n                    int
 	}{
-		{"mqtt, quick", "mqtt", "", mqtt.TLS{}, link.Shape{}, 20_000},
-		{"mqtts, quick", "mqtts", config, mqtt.TLS{CA: ca}, link.Shape{}, 20_000},
-		{"mqtt, 20 kbit/s", "mqtt", "", mqtt.TLS{}, slow, 300},
-		{"mqtts, 20 kbit/s", "mqtts", config, mqtt.TLS{CA: ca}, slow, 300},
+		{"mqtt, quick", "mqtt", "", mqtt.V311, mqtt.TLS{}, link.Shape{}, 20_000},
+		{"mqtts, quick", "mqtts", config, mqtt.V311, mqtt.TLS{CA: ca}, link.Shape{}, 20_000},
+		{"mqtt, 20 kbit/s", "mqtt", "", mqtt.V311, mqtt.TLS{}, slow, 300},
+		{"mqtt 5, 20 kbit/s", "mqtt", "", mqtt.V5, mqtt.TLS{}, slow, 300},
+		{"mqtts, 20 kbit/s", "mqtts", config, mqtt.V311, mqtt.TLS{CA: ca}, slow, 300},
 	} {
 		b, err := mosquitto.Start(dir, c.config+"set_tcp_nodelay true\n")
 		if err != nil {
@@ -57,11 +59,11 @@ func wires(dir string, window int) error {
 		}
 		// The session costs something too: what a reading costs is the difference
 		// that so many more make.
-		few, err := carry(filepath.Join(dir, c.name, "few"), b.Addr, c.scheme, c.tls, c.shape, c.n/10, window)
+		few, err := carry(filepath.Join(dir, c.name, "few"), b.Addr, c.scheme, c.version, c.tls, c.shape, c.n/10, window)
 		if err != nil {
 			return err
 		}
-		many, err := carry(filepath.Join(dir, c.name, "many"), b.Addr, c.scheme, c.tls, c.shape, c.n, window)
+		many, err := carry(filepath.Join(dir, c.name, "many"), b.Addr, c.scheme, c.version, c.tls, c.shape, c.n, window)
 		if err != nil {
 			return err
 		}
@@ -78,7 +80,8 @@ func wires(dir string, window int) error {
 }
 
 // carry drains n readings over a cable.
-func carry(path, addr, scheme string, tls mqtt.TLS, shape link.Shape, n, window int) (*traffic, error) {
+func carry(path, addr, scheme string, version mqtt.Version, tls mqtt.TLS, shape link.Shape, n, window int) (*traffic,
+	error) {
 	t := &traffic{}
 	c, err := link.New(addr, t.tap, shape) // a cable without a shape is quick
 	if err != nil {
@@ -90,6 +93,6 @@ func carry(path, addr, scheme string, tls mqtt.TLS, shape link.Shape, n, window 
 		return nil, err
 	}
 	defer a.close()
-	_, err = a.drain(scheme+"://"+c.Addr(), tls, window)
+	_, err = a.drain(scheme+"://"+c.Addr(), version, tls, window)
 	return t, err
 }
