@@ -15,8 +15,15 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
+// names make the topic of a reading: client/stream.
+type names struct{ client, stream string }
+
+// bench is the agent that drains on loopback.
+var bench = names{"bench", "room"}
+
 // An agent has readings to tell.
 type agent struct {
+	names
 	queue *queue.Queue
 	clock *clock.Timekeeper
 	stop  context.CancelFunc
@@ -26,8 +33,8 @@ type agent struct {
 var silent = slog.New(slog.DiscardHandler)
 
 // newAgent returns one with n readings in its queue.
-func newAgent(path string, n int) (*agent, error) {
-	a := &agent{clock: clock.NewTimekeeper(clock.TrustAlways)}
+func newAgent(path string, who names, n int) (*agent, error) {
+	a := &agent{names: who, clock: clock.NewTimekeeper(clock.TrustAlways)}
 	var err error
 	a.queue, err = queue.Open(queue.Options{Path: path, MaxSize: 256 << 20, SyncEvery: 5 * time.Second, Clock: a.clock},
 		silent)
@@ -38,7 +45,7 @@ func newAgent(path string, n int) (*agent, error) {
 	ctx, a.stop = context.WithCancel(context.Background())
 	a.all.Go(func() { a.queue.Run(ctx) })
 	for seq := range n {
-		a.queue.Put(reading(a.clock, seq+1))
+		a.queue.Put(reading(a.clock, a.stream, seq+1))
 		if seq%8192 == 8191 { // let it spill
 			for a.queue.Stats().Memory > 8192 {
 				time.Sleep(time.Millisecond)
@@ -55,8 +62,8 @@ func (a *agent) close() {
 }
 
 // reading is one whose payload is as long as every other's.
-func reading(clock *clock.Timekeeper, seq int) sensors.Reading {
-	return sensors.Reading{Stream: "room", Seq: uint64(1_000_000 + seq), Value: 45.25, Unit: "%", At: clock.Now()}
+func reading(clock *clock.Timekeeper, stream string, seq int) sensors.Reading {
+	return sensors.Reading{Stream: stream, Seq: uint64(1_000_000 + seq), Value: 45.25, Unit: "%", At: clock.Now()}
 }
 
 // drain is how long it takes until nothing waits any more.
@@ -65,9 +72,9 @@ func (a *agent) drain(server string, version mqtt.Version, tls mqtt.TLS, window 
 	if err != nil {
 		return 0, err
 	}
-	opt := uplink.Options{Broker: mqtt.Broker{ClientID: "bench", Servers: []*url.URL{u}, TLS: tls, Protocol: version,
+	opt := uplink.Options{Broker: mqtt.Broker{ClientID: a.client, Servers: []*url.URL{u}, TLS: tls, Protocol: version,
 		KeepAlive: 15 * time.Second, Clock: a.clock}, Topics: payload.DefaultPatterns,
-		Drain: uplink.Drain{Window: window}, Boot: a.queue.Boot(), Streams: []sensors.Stream{{Name: "room"}}}
+		Drain: uplink.Drain{Window: window}, Boot: a.queue.Boot(), Streams: []sensors.Stream{{Name: a.stream}}}
 	link := uplink.New(opt, a.queue, uplink.DialMQTT(opt.Broker), silent)
 	ctx, stop := context.WithCancel(context.Background())
 	var ended sync.WaitGroup

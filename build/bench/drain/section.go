@@ -44,13 +44,13 @@ agent allocates more than that is the queue's, the link's and the encoder's.
 	behind := false
 	var ratios []string
 	for _, window := range []int{uplink.DefaultWindow, wideWindow} {
-		medians, err := speeds(ctx, dir, p.n, window, p.rounds)
+		medians, ratio, err := speeds(ctx, dir, p.n, window, p.rounds)
 		if err != nil {
 			return "", err
 		}
 		b.WriteString(rows(window, medians))
 		behind = behind || medians[0].rate < 0.95*max(medians[2].rate, medians[3].rate)
-		ratios = append(ratios, fmt.Sprintf("%.2f with %d in flight", against(medians), window))
+		ratios = append(ratios, fmt.Sprintf("%.2f with %d in flight", ratio, window))
 	}
 	fmt.Fprintf(&b, "\nMessages a second with MQTT 5, to the better of the agent with 3.1.1 and the library of 5 "+
 		"(paho.golang): %s.\n", strings.Join(ratios, ", "))
@@ -59,6 +59,11 @@ agent allocates more than that is the queue's, the link's and the encoder's.
 	if behind {
 		b.WriteString(whyBehind)
 	}
+	saved, err := aliases(dir, p.window)
+	if err != nil {
+		return "", err
+	}
+	b.WriteString(saved)
 	return markdown.Wrap(b.String()), nil
 }
 

@@ -31,11 +31,13 @@ func (t *traffic) ToClient(data []byte) {
 	t.mu.Unlock()
 }
 
+// slow is a link of 20 kbit/s.
+var slow = link.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10}
+
 // wires prints what a reading costs on the wire: quick, where many share a
 // packet, and on a slow link, where each has its own, and is historical when it
 // goes: 18 bytes more.
 func wires(dir string, window int) error {
-	slow := link.Shape{Rate: 20_000, Delay: 300 * time.Millisecond, Buffer: 16 << 10}
 	config, ca, err := mosquitto.TLS(dir)
 	if err != nil {
 		return err
@@ -59,11 +61,13 @@ func wires(dir string, window int) error {
 		}
 		// The session costs something too: what a reading costs is the difference
 		// that so many more make.
-		few, err := carry(filepath.Join(dir, c.name, "few"), b.Addr, c.scheme, c.version, c.tls, c.shape, c.n/10, window)
+		few, err := carry(filepath.Join(dir, c.name, "few"), b.Addr, c.scheme, bench, c.version, c.tls, c.shape,
+			c.n/10, window)
 		if err != nil {
 			return err
 		}
-		many, err := carry(filepath.Join(dir, c.name, "many"), b.Addr, c.scheme, c.version, c.tls, c.shape, c.n, window)
+		many, err := carry(filepath.Join(dir, c.name, "many"), b.Addr, c.scheme, bench, c.version, c.tls, c.shape,
+			c.n, window)
 		if err != nil {
 			return err
 		}
@@ -80,15 +84,15 @@ func wires(dir string, window int) error {
 }
 
 // carry drains n readings over a cable.
-func carry(path, addr, scheme string, version mqtt.Version, tls mqtt.TLS, shape link.Shape, n, window int) (*traffic,
-	error) {
+func carry(path, addr, scheme string, who names, version mqtt.Version, tls mqtt.TLS, shape link.Shape, n,
+	window int) (*traffic, error) {
 	t := &traffic{}
 	c, err := link.New(addr, t.tap, shape) // a cable without a shape is quick
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	a, err := newAgent(filepath.Join(path, "queue.db"), n)
+	a, err := newAgent(filepath.Join(path, "queue.db"), who, n)
 	if err != nil {
 		return nil, err
 	}
