@@ -32,6 +32,7 @@ func newAgent(s *server, name, clientID, address, word string) (*agent, error) {
 	text := fmt.Sprintf(`client_id: %s
 mqtt:
   server: mqtts://%s
+  version: %s
   username: %q
   password_file: %s
   tls: {ca: %s}
@@ -41,7 +42,8 @@ sensors:
   load: {kind: simulated, counter: {}, every: 20ms}
   gate: {kind: simulated, steps: {states: [closed, open], every: 700ms}, alarm: true}
   still: {kind: simulated, steps: {states: [closed, open], every: 24h}}
-`, clientID, address, s.kind.userName(), a.passwordFile(), s.place.ca.caFile, filepath.Join(a.dir, "queue.db"))
+`, clientID, address, s.place.mqtt,
+		s.kind.userName(), a.passwordFile(), s.place.ca.caFile, filepath.Join(a.dir, "queue.db"))
 	return a, os.WriteFile(a.config(), []byte(text), 0o600)
 }
 

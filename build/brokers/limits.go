@@ -12,7 +12,6 @@ import (
 
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 	"github.com/holdfast-iot/holdfast/build/rig/rawmqtt"
-	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
 // agentLimits are those that an agent reaches on purpose. A message of big is larger,
@@ -24,8 +23,11 @@ var agentLimits = limits{size: 8_000, inflight: 5, connections: 3}
 // lets the agent wait 18 s for each acknowledgement that does not come.
 const limitTime = 10 * time.Minute
 
-// limitedAgent is the agent's client ID.
-const limitedAgent = "limited"
+// The client IDs of the agents.
+const (
+	limitedAgent = "limited"
+	lateAgent    = "late"
+)
 
 // reachLimits runs the cases of a server with limits, on brokers that have them.
 func reachLimits(ctx context.Context, p place, k *kind, rep *report) {
@@ -43,19 +45,14 @@ func reachLimits(ctx context.Context, p place, k *kind, rep *report) {
 	}
 }
 
-// limited starts an agent behind a cable, and takes it to each limit.
+// limited starts an agent, and takes it to each limit.
 func (s *suite) limited(ctx context.Context) (err error) {
 	if s.rec, err = broker.RecordAs(s.server.login("recorder"), "#"); err != nil {
 		return err
 	}
 	defer s.rec.Close()
 	s.ledger = newLedger(s.rec)
-	link, err := cable.New(s.server.address(), nil, cable.Link{})
-	if err != nil {
-		return err
-	}
-	defer link.Close()
-	a, err := newAgent(s.server, limitedAgent, limitedAgent, link.Addr(), password)
+	a, err := newAgent(s.server, limitedAgent, limitedAgent, s.server.address(), password)
 	if err != nil {
 		return err
 	}
@@ -70,7 +67,10 @@ func (s *suite) limited(ctx context.Context) (err error) {
 	if !s.tell(caseTooLarge, remark, err) || !slices.Contains(s.server.kind.limits, caseConnections) {
 		return nil
 	}
-	remark, err = s.noConnection(ctx, a, link)
+	if err := a.stop(); err != nil {
+		return err
+	}
+	remark, err = s.noConnection(ctx)
 	s.tell(caseConnections, remark, err)
 	return nil
 }
@@ -127,14 +127,15 @@ func loggedError(a *agent, words string) string {
 	return ""
 }
 
-// noConnection: when the agent's link is back, others have all connections that the
-// broker allows. The log says that the broker refuses, and when a connection is free
-// every reading arrives.
-func (s *suite) noConnection(ctx context.Context, a *agent, link *cable.Cable) (remark string, err error) {
-	link.Pull()
-	if err := s.status(ctx, limitedAgent, "offline"); err != nil {
+// noConnection: when an agent starts, others have all connections that the broker
+// allows. The log says that there is none, and when a connection is free every reading
+// arrives.
+func (s *suite) noConnection(ctx context.Context) (remark string, err error) {
+	a, err := newAgent(s.server, lateAgent, lateAgent, s.server.address(), password)
+	if err != nil {
 		return "", err
 	}
+	defer a.kill()
 	others, err := s.occupy(ctx)
 	if err != nil {
 		return "", err
@@ -145,33 +146,32 @@ func (s *suite) noConnection(ctx context.Context, a *agent, link *cable.Cable) (
 		}
 		others = nil
 	}
-	defer release()
-	before := len(a.log.String())
-	link.Plug()
-	var line string
-	if err := eventually(ctx, patience, "the log says that the broker refuses", func() bool {
-		line = refusedIn(a.log.String()[before:])
-		return line != ""
-	}); err != nil {
-		return "", fmt.Errorf("%w: %s", err, a.log.String()[before:])
-	}
-	release()
-	if err := s.live(ctx, limitedAgent); err != nil {
+	defer func() { release() }()
+	if err := a.start(); err != nil {
 		return "", err
 	}
-	t := s.ledger.count(limitedAgent)
+	var line string
+	if err := eventually(ctx, patience, "the log says that the broker refuses", func() bool {
+		line = refusedIn(a.log.String())
+		return line != ""
+	}); err != nil {
+		return "", fmt.Errorf("%w: %s", err, a.log.String())
+	}
+	release()
+	if err := s.live(ctx, lateAgent); err != nil {
+		return "", err
+	}
+	t := s.ledger.count(lateAgent)
 	if err := t.wrong(func(key) bool { return false }); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d readings; the log: %s", t.first, line), nil
 }
 
-// refusedIn is the first line that says why there is no connection: not that of the
-// link that was pulled.
+// refusedIn is the first line that says that there is no connection.
 func refusedIn(log string) string {
 	for line := range strings.Lines(log) {
-		if strings.Contains(line, "CONNECT") || strings.Contains(line, "not available") ||
-			strings.Contains(line, "TLS") || strings.Contains(line, "closed") {
+		if strings.Contains(line, "uplink down") {
 			_, text, _ := strings.Cut(line, "msg=")
 			return strings.TrimSpace(text)
 		}

@@ -25,6 +25,7 @@ type place struct {
 	cache string // programs that run has fetched
 	dir   string // of this run, for logs and data
 	here  string // build/brokers of the work tree
+	mqtt  string // mqtt.version of the agents
 	all   bool   // -all: cases that take longer than CI has
 	ca    *authority
 }
@@ -45,6 +46,7 @@ func main() {
 	only := flag.String("only", "", "a list of brokers, or \"consumers\"; else those that CI runs, and the consumers")
 	all := flag.Bool("all", false, "all brokers and the consumers")
 	docs := flag.String("docs", "", "write the table to this file")
+	flag.StringVar(&p.mqtt, "mqtt", "auto", "mqtt.version of the agents: auto, 3.1.1 or 5")
 	onlyLimits := flag.Bool("limits", false, "only the cases of a server with limits")
 	answers := flag.Bool("answers", false, "only the table of answers, of the brokers that are chosen")
 	parallel := flag.Int("parallel", 4, "how many brokers run at a time")

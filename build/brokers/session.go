@@ -13,6 +13,8 @@ type session struct {
 	*window
 	sent    map[uint16]key // by packet identifier
 	offline bool           // the last publication on our status
+	five    bool           // CONNECT was of MQTT 5
+	aliases map[uint16]string
 }
 
 // copy carries data; what is read in it is noted before it travels on.
@@ -29,6 +31,7 @@ func (*session) copy(to io.Writer, from io.Reader, note func(head byte, body []b
 }
 
 const (
+	packetConnect    = 1
 	packetPublish    = 3
 	packetPuback     = 4
 	packetDisconnect = 14
@@ -38,10 +41,15 @@ func (c *session) toServer(head byte, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch head >> 4 {
+	case packetConnect:
+		c.five = bytes.HasPrefix(body, []byte("\x00\x04MQTT\x05"))
 	case packetDisconnect:
-		c.farewell = c.offline
+		c.farewell = c.offline && (len(body) == 0 || body[0] == 0) // another reason is no farewell
 	case packetPublish:
 		p, ok := readPublish(head, body)
+		if ok && c.five {
+			ok = c.properties(&p)
+		}
 		if !ok {
 			return
 		}
@@ -59,7 +67,7 @@ func (c *session) toServer(head byte, body []byte) {
 func (c *session) toClient(head byte, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if head>>4 != packetPuback || len(body) < 2 {
+	if head>>4 != packetPuback || len(body) < 2 || len(body) > 2 && body[2] >= 0x80 { // a failure, with MQTT 5
 		return
 	}
 	c.acked[c.sent[binary.BigEndian.Uint16(body)]] = true
@@ -93,6 +101,64 @@ func readPublish(head byte, body []byte) (p publication, ok bool) {
 	}
 	p.id, p.payload = binary.BigEndian.Uint16(p.payload), p.payload[2:]
 	return p, true
+}
+
+// properties takes the properties of MQTT 5 off the payload (section 3.3.2.3), and finds the
+// topic that an alias stands for.
+func (c *session) properties(p *publication) (ok bool) {
+	length, n := binary.Uvarint(p.payload[:min(len(p.payload), 4)])
+	if n <= 0 || length > uint64(len(p.payload)-n) {
+		return false
+	}
+	block := p.payload[n : n+int(length)]
+	p.payload = p.payload[n+int(length):]
+	for len(block) > 0 {
+		value := block[1:]
+		size := propertySize(block[0], value)
+		if size > len(value) {
+			return false
+		}
+		if block[0] == aliasProperty {
+			if alias := binary.BigEndian.Uint16(value); p.topic == "" {
+				p.topic = c.aliases[alias]
+			} else {
+				c.aliases[alias] = p.topic
+			}
+		}
+		block = value[size:]
+	}
+	return true
+}
+
+// Properties that a PUBLISH of an agent may have: MQTT 5, section 2.2.2.2.
+const (
+	expiryProperty = 0x02
+	aliasProperty  = 0x23
+	userProperty   = 0x26
+)
+
+// propertySize is how many bytes the value of a property has, which b begins with; more
+// than b has if it is cut short.
+func propertySize(id byte, b []byte) int {
+	texts := 1
+	switch id {
+	case 0x01: // payload format
+		return 1
+	case expiryProperty:
+		return 4
+	case aliasProperty:
+		return 2
+	case userProperty:
+		texts = 2
+	}
+	size := 0
+	for range texts {
+		if size += 2; size > len(b) {
+			return size
+		}
+		size += int(binary.BigEndian.Uint16(b[size-2:]))
+	}
+	return size
 }
 
 // A wire notes each whole packet of one direction of a connection, however the

@@ -102,7 +102,7 @@ func (w *window) carry(near net.Conn) {
 		return
 	}
 	defer w.release(near, far)
-	c := &session{window: w, sent: map[uint16]key{}}
+	c := &session{window: w, sent: map[uint16]key{}, aliases: map[uint16]string{}}
 	w.all.Go(func() {
 		defer near.Close()
 		c.copy(near, far, c.toClient)

@@ -33,7 +33,8 @@ func carry(note func(byte, []byte), data ...[]byte) (rest []byte) {
 }
 
 func pane() *session {
-	return &session{window: &window{acked: map[key]bool{}}, sent: map[uint16]key{}}
+	return &session{window: &window{acked: map[key]bool{}}, sent: map[uint16]key{},
+		aliases: map[uint16]string{}}
 }
 
 func TestOnlyWhatTheBrokerAnswersIsAcknowledged(t *testing.T) {
@@ -55,6 +56,41 @@ func TestAnIdentifierStandsForItsLatestMessage(t *testing.T) {
 	carry(s.toClient, puback(7))
 	if s.hasAcked(key{"porch/door", "1-a", 1}) || !s.hasAcked(key{"porch/door", "1-a", 2}) {
 		t.Errorf("acknowledged: %v, want 2 alone", s.acked)
+	}
+}
+
+// connect5 is the begin of a CONNECT of MQTT 5, as much of it as a session reads.
+var connect5 = packet(packetConnect<<4, []byte("\x00\x04MQTT\x05\x02"))
+
+// publish5 is publish with properties.
+func publish5(id uint16, topic, properties, payload string) []byte {
+	return publish(1, id, topic, string(binary.AppendUvarint(nil, uint64(len(properties))))+properties+payload)
+}
+
+// TestMQTT5IsReadAsItsOwn: properties are no payload, an alias stands for its topic, and a
+// PUBACK with a failure is no acknowledgement.
+func TestMQTT5IsReadAsItsOwn(t *testing.T) {
+	const expiry, user, alias = "\x02\x00\x00\x00\x01", "\x26\x00\x01k\x00\x02vw", "\x23\x00\x07"
+	s := pane()
+	carry(s.toServer, connect5,
+		publish5(7, "porch/door", user+alias, `{"boot":"1-a","seq":1}`),
+		publish5(8, "", alias+expiry, `{"boot":"1-a","seq":2}`),
+		publish5(9, "", "\x23\x00", `{"boot":"1-a","seq":3}`), // cut short
+		publish5(10, "porch/agent/status", expiry, "offline"))
+	carry(s.toClient, puback(7), packet(packetPuback<<4, []byte{0, 8, 0x10}), packet(packetPuback<<4, []byte{0, 10, 0x87}))
+	for seq, want := range []bool{1: true, 2: true, 3: false} {
+		if got := s.hasAcked(key{"porch/door", "1-a", uint64(seq)}); got != want {
+			t.Errorf("seq %d: acknowledged %v, want %v", seq, got, want)
+		}
+	}
+	if s.hasAcked(key{topic: "porch/agent/status"}) {
+		t.Error("what the broker refused is acknowledged")
+	}
+	if carry(s.toServer, packet(packetDisconnect<<4, []byte{4})); s.sawFarewell() {
+		t.Error("a DISCONNECT that wants the will is a farewell")
+	}
+	if carry(s.toServer, packet(packetDisconnect<<4, nil)); !s.sawFarewell() {
+		t.Error("a DISCONNECT in order is no farewell")
 	}
 }
 
@@ -113,6 +149,8 @@ func FuzzWindowSeesTheSameHoweverItIsCut(f *testing.F) {
 	f.Add([]byte("0\xe6\xde\xdc\xf6A\r0000000000000"), uint(5)) // packets behind what is none
 	f.Add([]byte{0x30, 0x03, 0x00, 0x09, 'a'}, uint(4))         // a topic that is longer than the packet
 	f.Add([]byte{0x40, 0x01, 0x00}, uint(1))                    // half an identifier
+	f.Add(append(bytes.Clone(connect5), publish5(1, "a", "\x23\x00\x07", "x")...), uint(9))
+	f.Add(append(bytes.Clone(connect5), publish5(1, "a", "\x26\x00\xff", "x")...), uint(20))
 	f.Fuzz(func(t *testing.T, data []byte, cut uint) {
 		at := int(cut % uint(len(data)+1))
 		whole, parts := pane(), pane()
