@@ -132,6 +132,41 @@ func TestAutoFindsTheVersionWithinTwoConnections(t *testing.T) {
 	}
 }
 
+// TestABrokerThatIsReplacedIsFoundWithinTwoConnections: one that spoke 5 until now, and one
+// that has learned it when it is asked again.
+func TestABrokerThatIsReplacedIsFoundWithinTwoConnections(t *testing.T) {
+	s := serve5(t, func(n int, level byte, c net.Conn) {
+		switch {
+		case level == 4:
+			c.Write(accept311)
+		case n == 0 || n == 3:
+			c.Write(accept5)
+		default:
+			return
+		}
+		stay(c)
+	})
+	d := dialer5(Auto, s)
+	for i, want := range []Version{V5, V311, V5} {
+		if i == 2 {
+			d.versions[0].refused = d.versions[0].refused.Add(-keepVersion)
+		}
+		conn, err := d.Dial(t.Context(), Message{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := conn.Facts().Version; got != want {
+			t.Errorf("connection %d is by %v, want %v", i, got, want)
+		}
+		conn.Close()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.versions, []byte{5, 5, 4, 5}) {
+		t.Errorf("tried %v", s.versions)
+	}
+}
+
 // TestARefusalForAnotherReasonIsNotAboutTheVersion: a wrong password is not tried twice,
 // and version 5 alone is not given up.
 func TestARefusalForAnotherReasonIsNotAboutTheVersion(t *testing.T) {
