@@ -106,7 +106,7 @@ func (c *client5) connected(p *mqtt5.Connack) error {
 	var err error
 	switch most := p.Properties.MaximumQOS; {
 	case p.ReasonCode != 0:
-		err = &RefusedError{p.ReasonCode, p.Properties.ReasonString, p.Properties.ServerReference}
+		err = refusedBy(p)
 	case most != nil && *most == 0:
 		err = errNoQoS1
 	default:
@@ -116,6 +116,11 @@ func (c *client5) connected(p *mqtt5.Connack) error {
 	c.conn.wire.open.Store(true)
 	c.connack <- err
 	return err
+}
+
+// refusedBy is the error of a CONNACK whose code is not 0.
+func refusedBy(p *mqtt5.Connack) error {
+	return &RefusedError{p.ReasonCode, p.Properties.ReasonString, p.Properties.ServerReference}
 }
 
 // factsIn returns what the properties of a CONNACK say.

@@ -25,7 +25,7 @@ func TestLimitsAreReadFromTheConnackOfMQTT5(t *testing.T) {
 		"unknown":    {[]byte{0, 0, 2, 0x7e, 0}, BrokerLimits{MaxQoS: 2}, true},
 		"empty":      {nil, BrokerLimits{MaxQoS: 2}, true},
 	} {
-		got, err := limitsIn(c.body)
+		got, err := limitsIn(append([]byte{0x20, byte(len(c.body))}, c.body...))
 		if got != c.want || (err != nil) != c.err || err != nil && !errors.Is(err, ErrNoLimits) {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
 		}
@@ -41,12 +41,12 @@ func FuzzLimits(f *testing.F) {
 	f.Add([]byte{0x20, 0xff, 0xff, 0xff, 0xff, 0xff})
 	f.Add([]byte{0x20, 8, 0, 0, 5, 0x26, 0, 1, 'a', 0xff})
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		body, err := readConnack(bufio.NewReader(bytes.NewReader(answer)))
+		packet, err := readConnack(bufio.NewReader(bytes.NewReader(answer)))
 		if err != nil {
 			return
 		}
-		l, err := limitsIn(body)
-		if err == nil && (l.MaxPacket < 0 || len(body) < 3) {
+		l, err := limitsIn(packet)
+		if err == nil && (l.MaxPacket < 0 || len(packet) < 5) {
 			t.Errorf("% x: %+v", answer, l)
 		}
 	})
