@@ -179,16 +179,20 @@ func isAlone(err error, up time.Duration) bool {
 
 // byBroker says that the broker ended the connection, or made us do so.
 func byBroker(err error) bool {
-	var b *mqtt.ProtocolError
-	return errors.Is(err, mqtt.ErrBrokerClosed) || errors.As(err, &b)
+	var wrong *mqtt.ProtocolError
+	var ended *mqtt.DisconnectError
+	return errors.Is(err, mqtt.ErrBrokerClosed) || errors.As(err, &wrong) || errors.As(err, &ended)
 }
 
 func paceOf(err error) pace {
 	var refused *mqtt.RefusedError
 	var rival *RivalError
+	var ended *mqtt.DisconnectError
 	switch {
-	case errors.As(err, &rival):
+	case errors.As(err, &rival), errors.As(err, &ended) && ended.TakenOver():
 		return paceRival
+	case ended != nil && ended.Busy():
+		return paceBusy
 	case !errors.As(err, &refused):
 		return paceLink
 	case refused.Busy():

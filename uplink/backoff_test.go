@@ -104,6 +104,9 @@ func TestBackoffKnowsWhoIsToBlame(t *testing.T) {
 		{"what nobody has thought of", errors.New("?"), 0, maxTurn},
 		{"a refusal", &mqtt.RefusedError{Code: 5}, 0, 15 * time.Minute},
 		{"a broker that is busy", &mqtt.RefusedError{Code: 3}, 0, 5 * time.Minute},
+		{"a broker that shuts down", &mqtt.DisconnectError{Code: 0x8b}, time.Minute, usual},
+		{"a broker that ends it as it is busy", &mqtt.DisconnectError{Code: 0x89}, time.Minute, 5 * time.Minute},
+		{"a broker that names a take-over", &mqtt.DisconnectError{Code: 0x8e}, time.Minute, 15 * time.Minute},
 		{"another client with our name", fmt.Errorf("%w: %w", &RivalError{"pi-01"}, errClosed), time.Minute,
 			15 * time.Minute},
 	} {

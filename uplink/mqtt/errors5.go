@@ -103,11 +103,14 @@ func (e *DisconnectError) Unwrap() error {
 	return nil
 }
 
+// TakenOver reports whether another client has connected with our client ID.
+func (e *DisconnectError) TakenOver() bool { return e.Code == codeTakenOver }
+
 // Busy reports whether the broker may accept a connection later, without a change of the
 // configuration: see [RefusedError.Busy].
 func (e *DisconnectError) Busy() bool {
 	refused := RefusedError{Code: e.Code}
-	return refused.Busy() || e.Code == 0x8b || e.Code == 0x96
+	return refused.Busy() || e.Code == 0x96
 }
 
 // maxWords bounds what is shown of the texts that a broker sends.
