@@ -121,6 +121,7 @@ func rabbitDefinitions(s *server) string {
 		"permissions":       []row{rights(k.userName()), rights(k.guard)},
 		"topic_permissions": topics,
 		"policies":          policies,
+		"parameters":        parameters,
 	})
 	if err != nil {
 		panic("brokers: definitions: " + err.Error()) // strings always marshal

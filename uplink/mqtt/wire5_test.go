@@ -8,9 +8,9 @@ import (
 )
 
 // read5 has a client of MQTT 5 read what a broker sends, to its end: after a SUBSCRIBE
-// with packet ID 7 and a message with 9. It returns why the connection was lost, and the
-// two tokens.
-func read5(sent []byte) (why error, subscribed, published *publication) {
+// with packet ID 7 and a message with 9. It returns the two tokens, and why the connection
+// was lost.
+func read5(sent []byte) (subscribed, published *publication, why error) {
 	c := &Conn{connCertificates: new(connCertificates), path: new(segments), lost: make(chan struct{}),
 		received: newReceiver(), lookout: lookout{preferred: make(chan struct{})}}
 	c.wire = newWire(&scripted{from: bytes.NewReader(sent)}, Limits{}, c.end)
@@ -22,7 +22,7 @@ func read5(sent []byte) (why error, subscribed, published *publication) {
 	client.read()
 	<-c.Done()
 	c.Close()
-	return c.Err(), subscribed, published
+	return subscribed, published, c.Err()
 }
 
 func TestAClientOf5TakesAnswersInTheirForm(t *testing.T) {
@@ -38,7 +38,7 @@ func TestAClientOf5TakesAnswersInTheirForm(t *testing.T) {
 		{"unheard", "\x90\x04\x00\x07\x00\x02\x40\x04\x00\x09\x10\x00", "", ""},
 		{"no answers", "\xd0\x00", errNotAnswered.Error(), errNotAnswered.Error()},
 	} {
-		_, subscribed, published := read5(append(accepted[:5:5], c.sent...))
+		subscribed, published, _ := read5(append(accepted[:5:5], c.sent...))
 		for want, token := range map[*string]*publication{&c.subscribed: subscribed, &c.published: published} {
 			err := token.Error()
 			if *want == "" && err != nil || *want != "" && (err == nil || !bytes.Contains([]byte(err.Error()),
@@ -70,7 +70,7 @@ func FuzzWire5(f *testing.F) {
 		f.Add([]byte(connack))
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		why, subscribed, published := read5(sent)
+		subscribed, published, why := read5(sent)
 		var wrong *ProtocolError
 		var refused *RefusedError
 		var ended *DisconnectError
