@@ -106,14 +106,10 @@ func rabbitDefinitions(s *server) string {
 		topics = append(topics, row{"user": k.userName(), "vhost": "/", "exchange": "amq.topic",
 			"write": "^(answers\\..*|probe)$", "read": ".*"})
 	}
-	policies, parameters := []row{}, []row{}
+	policies := []row{}
 	if n := s.limits.queue; n > 0 {
 		policies = append(policies, row{"vhost": "/", "name": "limit", "pattern": "^mqtt-subscription-absent",
 			"apply-to": "queues", "priority": 1, "definition": row{"max-length": n, "overflow": "reject-publish"}})
-	}
-	if n := s.limits.connections; n > 0 {
-		parameters = append(parameters, row{"component": "vhost-limits", "name": "limits", "vhost": "/",
-			"value": row{"max-connections": n}})
 	}
 	text, err := json.Marshal(row{
 		"vhosts":            []row{{"name": "/"}},
@@ -121,7 +117,6 @@ func rabbitDefinitions(s *server) string {
 		"permissions":       []row{rights(k.userName()), rights(k.guard)},
 		"topic_permissions": topics,
 		"policies":          policies,
-		"parameters":        parameters,
 	})
 	if err != nil {
 		panic("brokers: definitions: " + err.Error()) // strings always marshal
