@@ -1,7 +1,7 @@
 // Recorder measures holdfast-recorder through a real Mosquitto, beside the limits that
 // it cannot exceed and the subscriber that tutorials show:
 //
-//	go run ./build/bench/recorder [-n 100000] [-rounds 5] [-dir FOLDER] [-year]
+//	go run ./build/bench/recorder [-n 100000] [-rounds 5] [-dir FOLDER] [-postgres URL] [-telegraf FILE] [-year]
 //
 // Each round measures each line once, in turn, so that a busy machine is busy for all
 // of them; the table has the medians. Everything is on loopback and on one disk.
@@ -33,16 +33,18 @@ var lines = []line{
 	{"recorder, SQLite", recorder, "Mosquitto, holdfast-recorder, one row a reading"},
 	{"batch inserts, PostgreSQL", ceiling, "the same with -postgres"},
 	{"recorder, PostgreSQL", recorder, "the same with -postgres"},
+	{"Telegraf, PostgreSQL", telegraf, "the recipe of docs/recipes with -telegraf; no limit in flight at its broker"},
 	{"one row a callback", callback, "paho, an INSERT and a COMMIT in each callback; fewer messages"},
 }
 
 // A bench is one run. dir and server change with each measurement.
 type bench struct {
-	n      int    // readings
-	dir    string // of this round and line
-	binary string // holdfast-recorder
-	server string // the URL of a PostgreSQL server; empty: SQLite
-	peak   int    // kB of the recorder's memory at most
+	n        int    // readings
+	dir      string // of this round and line
+	binary   string // holdfast-recorder
+	telegraf string // its binary; empty: it is left out
+	server   string // the URL of a PostgreSQL server; empty: SQLite
+	peak     int    // kB of the recorder's memory at most
 }
 
 func main() {
@@ -52,11 +54,12 @@ func main() {
 	long := flag.Bool("year", false, "measure queries and memory with a year of ten streams instead")
 	server := flag.String("postgres", "", "`URL` of a PostgreSQL server where databases may be made, "+
 		"such as postgres://recorder@127.0.0.1:5432/postgres")
+	agent := flag.String("telegraf", "", "`file` of Telegraf, such as build/.cache/recipes/telegraf (build/recipes/fetch)")
 	flag.Parse()
 	// Ctrl-C ends the programs that were started, too.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *n, *rounds, *dir, *server, *long); err != nil {
+	if err := run(ctx, *n, *rounds, *dir, *server, *agent, *long); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -64,14 +67,14 @@ func main() {
 
 // run measures all lines in turn and prints the table; nothing of it stays behind but
 // the databases that it made on a PostgreSQL server.
-func run(ctx context.Context, n, rounds int, dir, server string, long bool) error {
+func run(ctx context.Context, n, rounds int, dir, server, agent string, long bool) error {
 	// On the disk that is to be measured: a tmpfs has no fsync to wait for.
 	work, err := os.MkdirTemp(dir, "recorder-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	b := &bench{n: n, binary: filepath.Join(work, "holdfast-recorder")}
+	b := &bench{n: n, telegraf: agent, binary: filepath.Join(work, "holdfast-recorder")}
 	// The program as it is shipped, in a process of its own.
 	if err := build(ctx, b.binary); err != nil {
 		return err
@@ -85,7 +88,7 @@ func run(ctx context.Context, n, rounds int, dir, server string, long bool) erro
 		for i, l := range lines {
 			b.server = ""
 			if strings.HasSuffix(l.name, "PostgreSQL") {
-				if b.server = server; server == "" {
+				if b.server = server; server == "" || strings.HasPrefix(l.name, "Telegraf") && agent == "" {
 					continue
 				}
 			}
