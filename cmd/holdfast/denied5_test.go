@@ -15,18 +15,19 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// A topicTap counts what an agent publishes, by topic. Its connections follow each
-// other, so they share the bytes of a packet that is not whole yet.
+// A topicTap counts what an agent publishes by MQTT 5, by topic. Its connections follow
+// each other, so they share the bytes of a packet that is not whole yet.
 type topicTap struct {
-	mu     sync.Mutex
-	rest   []byte
-	topics map[string]int
+	mu      sync.Mutex // guards what follows
+	rest    []byte
+	topics  map[string]int
+	aliases map[uint16]string // of the connection
 }
 
 func (c *topicTap) tap() cable.Tap {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rest = nil
+	c.rest, c.aliases = nil, map[uint16]string{}
 	return c
 }
 
@@ -39,10 +40,26 @@ func (c *topicTap) ToServer(data []byte) {
 		if head>>4 != packetPublish || len(body) < 2 {
 			return
 		}
-		if n := int(binary.BigEndian.Uint16(body)); len(body) >= 2+n {
-			c.topics[string(body[2:2+n])]++
-		}
+		c.topics[c.topicLocked(head, body)]++
 	})
+}
+
+// topicLocked is the topic of a PUBLISH, also where it has an alias alone: the agent puts
+// that in front of the other properties.
+func (c *topicTap) topicLocked(head byte, body []byte) string {
+	n := int(binary.BigEndian.Uint16(body))
+	topic, rest := string(body[2:2+n]), body[2+n:]
+	if head>>1&3 > 0 {
+		rest = rest[2:] // the packet ID
+	}
+	if size, n := binary.Uvarint(rest); size >= 3 && rest[n] == 0x23 {
+		alias := binary.BigEndian.Uint16(rest[n+1:])
+		if topic != "" {
+			c.aliases[alias] = topic
+		}
+		return c.aliases[alias]
+	}
+	return topic
 }
 
 func (c *topicTap) count(topic string) int {

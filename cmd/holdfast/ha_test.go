@@ -72,8 +72,8 @@ func TestHomeAssistantOverTLS(t *testing.T) {
 			b.addr, c.path("password"), c.path("ca.pem"), c.path("node.pem"), c.path("node.key")))
 	said, warned := holdfast(t, "check", "-c", a.configPath())
 	shown, _ := holdfast(t, "ha", "show", "-c", a.configPath())
-	if !strings.Contains(warned, `warning: `+a.configPath()+`:9:`) ||
-		!strings.Contains(warned, `no class "gate" for two states`) {
+	if !strings.Contains(warned, `warning: `+a.configPath()+`:`) ||
+		!strings.Contains(warned, `sensors.gate.class: Home Assistant has no class "gate" for two states`) {
 		t.Errorf("check warned %q", warned)
 	}
 

@@ -120,13 +120,7 @@ func TestAKilledBrokerIsExplained(t *testing.T) {
 		a.stop()
 	}
 	for name := range agents {
-		var out string
-		eventually(t, name+" is explained", func() bool {
-			var status int
-			out, status = r.output("verify", name)
-			return status == 0
-		})
-		t.Logf("%s", out)
+		r.explains(t, name)
 	}
 	if n := r.unaccounted(); n != 0 {
 		t.Errorf("%d numbers are not accounted for", n)

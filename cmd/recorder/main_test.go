@@ -174,6 +174,18 @@ func (r *recorder) output(args ...string) (string, int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
+// explains waits until verify explains every hole of a device. If it does not, the test
+// fails with what it says.
+func (r *recorder) explains(t *testing.T, device string) {
+	t.Helper()
+	said, status := "", -1
+	defer func() { t.Logf("verify %s: status %d\n%s", device, status, said) }()
+	eventually(t, device+" is explained", func() bool {
+		said, status = r.output("verify", device)
+		return status == 0
+	})
+}
+
 // count reads a number from the database; 0 if it cannot be read yet.
 func (r *recorder) count(query string, args ...any) (n int) {
 	driver, name := "pgx", r.database
