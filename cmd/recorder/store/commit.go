@@ -235,6 +235,7 @@ func (c *commit) reading(it *Item, r message.Reading) error {
 		if err != nil {
 			return err
 		}
+		q.device = device
 		isNew, err := c.arrived(q, r.Seq, it.At)
 		if isNew {
 			c.rows = append(c.rows, one)
@@ -463,5 +464,6 @@ type Connection struct {
 func (s *Store) Connected(ctx context.Context, c Connection) error {
 	_, err := s.db.ExecContext(ctx, s.sql("INSERT INTO connection (at, fresh, started) VALUES (?, ?, ?)"),
 		c.At.UnixMilli(), c.Fresh, c.Started)
+	s.session = session{at: c.At.UnixMilli(), back: map[int64]int64{}}
 	return err
 }

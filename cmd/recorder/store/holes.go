@@ -27,6 +27,7 @@ type sequenceKey struct {
 // last may be stored nevertheless.
 type sequence struct {
 	sequenceKey
+	device   int64 // set before arrived is called
 	last     int64 // the highest number that arrived; 0: none
 	lastAt   int64 // when it arrived
 	changed  bool  // last and lastAt are to be saved
@@ -186,7 +187,7 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 		return err
 	}
 	// When its lower neighbour arrived: what happened to the connection since explains it.
-	before := sql.NullInt64{Int64: q.lastAt, Valid: q.last > 0}
+	before := sql.NullInt64{Int64: c.queuedSince(q), Valid: q.last > 0}
 	if !before.Valid {
 		// A boot begins after everything that an earlier one has sent.
 		err := c.scan("SELECT max(last_at) FROM sequence WHERE stream_id = ? AND boot <> ? AND last_seq > 0",
@@ -200,6 +201,17 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 		q.holes = append(q.holes, hole{span: rest, noticed: at, beforeAt: before, afterAt: at, changed: true})
 	}
 	return nil
+}
+
+// queuedSince is when the highest number of a sequence arrived, or when our connection
+// began if the broker had it in its queue then: it came before its agent connected again,
+// soon after us. A broker that was killed has lost what it had accepted behind that queue.
+func (c *commit) queuedSince(q *sequence) int64 {
+	now := &c.s.session
+	if back := now.back[q.device]; q.lastAt >= now.at && q.lastAt <= back {
+		return now.at
+	}
+	return q.lastAt
 }
 
 // without returns what is left of a span, in order.

@@ -28,6 +28,7 @@ func TestPostgreSQL(t *testing.T) {
 		"spans":           TestSpansLieBetweenMeasurements,
 		"devices":         TestTheFleetIsWhatItSays,
 		"later":           TestALaterDatabaseIsRefused,
+		"behind a queue":  TestWhatABrokerHadBehindItsQueueIsExplained,
 		"late hours":      TestAlarmsEventsAndLateHours,
 	} {
 		t.Run(name, test)

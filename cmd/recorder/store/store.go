@@ -43,11 +43,26 @@ type Store struct {
 	db   *sql.DB // writes; of SQLite one connection, so that writers take turns
 	read *sql.DB // reads; of PostgreSQL the same as db
 
+	// Of Commit and Connected alone, which one goroutine calls in turn.
+	session session
+
 	// Of Commit alone. They have nothing that was not committed.
 	devices map[string]int64    // by name; -1: unknown and not to be registered, for one commit
 	streams map[streamKey]int64 // by device and name
 	inserts map[int]*sql.Stmt   // of that many readings
 }
+
+// A session is what is known of the latest connection to the broker. An agent that has
+// connected again soon after us says that the broker was away. What arrives between
+// the two the broker had in its queue.
+type session struct {
+	at   int64           // when it began; 0: there was none
+	back map[int64]int64 // when each device said "online" last, within restartWindow of at
+}
+
+// restartWindow is how long after our connection an agent may connect again for the same
+// reason: its pauses grow to this in the first minute that a broker is away.
+const restartWindow = 30_000 // milliseconds
 
 // A streamKey names a stream.
 type streamKey struct {

@@ -196,6 +196,30 @@ func TestVerifyExplainsWhatTheBrokerMayLose(t *testing.T) {
 	}
 }
 
+// TestWhatABrokerHadBehindItsQueueIsExplained: the broker is killed while the recorder is
+// away. What it has saved arrives behind the new connection, and what it had accepted
+// after that is lost. It is not explained if the agent has not connected again.
+func TestWhatABrokerHadBehindItsQueueIsExplained(t *testing.T) {
+	for name, want := range map[string]string{"online": LostByBroker, "offline": Unexplained, "nothing": Unexplained} {
+		s := opened(t)
+		commitAll(t, s, numbered(start, "1-a", 1))
+		if err := s.Connected(t.Context(), Connection{At: time.UnixMilli(start + 100)}); err != nil {
+			t.Fatal(err)
+		}
+		commitAll(t, s, numbered(start+110, "1-a", 2)) // from the queue of the broker
+		if name != "nothing" {
+			commitAll(t, s, got(start+120, "porch/agent/status", name))
+		}
+		commitAll(t, s, numbered(start+130, "1-a", 5))
+		// Nothing explains a later loss, also if the agent comes back.
+		commitAll(t, s, got(start+restartWindow+101, "porch/agent/status", name), numbered(start+restartWindow+102, "1-a", 7))
+		v, err := s.Verify(t.Context(), "porch")
+		if err != nil || len(v.Gaps) != 2 || v.Gaps[0].Why != want || v.Gaps[1].Why != Unexplained {
+			t.Errorf("%s: %+v %v", name, v, err)
+		}
+	}
+}
+
 func TestABootThatWasThereBeforeUsIsExplained(t *testing.T) {
 	s := opened(t)
 	birth := Item{At: start, Message: message.Birth{Device: "porch", Boot: "1-a", Retained: true}}
