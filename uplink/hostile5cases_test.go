@@ -242,7 +242,7 @@ var hostileCases5 = versioned([]hostileCase{
 			text(propCorrelation, strings.Repeat("c", 60_000))...))...)},
 
 	{name: "5: ends each session with a take-over", script: ends5(0x8e), want: []string{"code 142"},
-		connects: maxFast, drains: true},
+		connects: maxFast, drains: true, waits: true},
 	{name: "5: ends each session with an unknown code", script: ends5(0xc7), want: []string{"code 199"},
 		connects: maxFast, drains: true},
 	{name: "5: ends each session without a code", script: ends5(), want: []string{"without a reason"},

@@ -23,6 +23,7 @@ type hostileCase struct {
 	connects        int    // at most, in runTime; only where connections end
 	keepsConnection bool   // the one connection stays
 	drains          bool   // the backlog arrives
+	waits           bool   // by its rule the link waits for up to a minute before the next attempt
 
 	version mqtt.Version
 	form311 bool // what it sends has the form of 3.1.1: hostileCases5 has the like of it for 5
