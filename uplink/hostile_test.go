@@ -28,7 +28,7 @@ const (
 	runTime   = 43 * time.Second
 	extraTime = time.Minute // longer, where the machine has other things to do
 	maxLines  = 80          // of a log
-	maxHeap   = 48 << 20    // bytes, of all runs together
+	maxHeap   = 48 << 20    // bytes, held by all runs together
 )
 
 // A hostileRun is the real link and a real queue against a fake broker.
@@ -112,8 +112,15 @@ func TestAHostileBrokerIsEnduredOverTCP(t *testing.T) {
 	for _, d := range runs {
 		all.Go(func() { d.run(end) })
 	}
-	time.Sleep(time.Until(end.Add(-time.Second)))
-	if n := heapInUse() - heap; n > maxHeap {
+	time.Sleep(time.Until(end.Add(-10 * time.Second)))
+	// What is allocated while the collector runs counts until its next run: tens of
+	// megabytes when most links connect in the same second. What is held stays.
+	held := heapInUse()
+	for time.Now().Before(end.Add(-time.Second)) {
+		time.Sleep(100 * time.Millisecond)
+		held = min(held, heapInUse())
+	}
+	if n := held - heap; n > maxHeap {
 		t.Errorf("the links hold %d MiB after 40 s", n>>20)
 	} else {
 		t.Logf("the links hold %d MiB after 40 s", n>>20)
