@@ -165,6 +165,18 @@ func (d *hostileRun) fill(path string) {
 
 // run runs the link until the end, and the fake broker a little longer.
 func (d *hostileRun) run(end time.Time) {
+	stop := d.start()
+	time.Sleep(time.Until(end))
+	for longer := end.Add(extraTime); !d.decided() && time.Now().Before(longer); time.Sleep(100 * time.Millisecond) {
+	}
+	stats := d.queue.Stats()
+	d.left = stats.Backlog + stats.Rejected // of a stream that is held, the readings are kept
+	d.stopped = stop()
+}
+
+// start starts the link and the queue. stop ends them and the fake broker, and reports
+// whether the link stopped in time.
+func (d *hostileRun) start() (stop func() bool) {
 	scheme := "mqtt"
 	if d.scheme != "" {
 		scheme = d.scheme
@@ -178,26 +190,23 @@ func (d *hostileRun) run(end time.Time) {
 		Streams: []sensors.Stream{{Name: "room"}, {Name: "door"}}}
 	link := New(opt, d.queue, DialMQTT(opt.Broker), slog.New(slog.NewTextHandler(&d.log, nil)))
 	link.Observe(reading("room", 1))
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { d.queue.Run(ctx) })
 	done := make(chan struct{})
 	running.Go(func() { link.Run(ctx); close(done) })
-
-	time.Sleep(time.Until(end))
-	for longer := end.Add(extraTime); !d.decided() && time.Now().Before(longer); time.Sleep(100 * time.Millisecond) {
+	return func() (stopped bool) {
+		cancel()
+		select {
+		case <-done:
+			stopped = true
+		case <-time.After(10 * time.Second):
+		}
+		d.fakeBroker.Stop()
+		running.Wait()
+		d.queue.Close()
+		return stopped
 	}
-	stats := d.queue.Stats()
-	d.left = stats.Backlog + stats.Rejected // of a stream that is held, the readings are kept
-	stop()
-	select {
-	case <-done:
-		d.stopped = true
-	case <-time.After(10 * time.Second):
-	}
-	d.fakeBroker.Stop()
-	running.Wait()
-	d.queue.Close()
 }
 
 // decided says that what has to happen did.

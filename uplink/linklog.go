@@ -45,6 +45,10 @@ func (g *linkLog) connected(server string, f mqtt.Facts) {
 	add("client_id", f.ClientID, f.ClientID != "")
 	add("reason", f.Reason, f.Reason != "")
 	g.log.Info("the broker has accepted the connection", attrs...)
+	if f.Refuses5 != "" {
+		g.log.Warn("the broker refuses MQTT 5: 3.1.1 is used, and 5 is tried again in a day", "server", server, "why",
+			f.Refuses5)
+	}
 	if f.NoRetain {
 		g.log.Warn("the broker keeps no retained messages: set mqtt.retain: false", "server", server)
 	}

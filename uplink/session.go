@@ -107,6 +107,8 @@ func (s *session) begin() {
 	s.link.states.refresh()
 	if s.out.tells {
 		s.announcer.reassertAt = time.Now().Add(reassertEvery)
+	} else {
+		s.link.forgetUnheard()
 	}
 	s.health.changed()
 }

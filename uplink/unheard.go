@@ -56,6 +56,23 @@ func (l *Link) noteHeard(stream string) {
 	}
 }
 
+// forgetUnheard ends what is known of streams without a subscriber, when a session by MQTT
+// 3.1.1 begins behind one by 5: the broker does not tell any more.
+func (l *Link) forgetUnheard() {
+	u := &l.unheard
+	for stream, count := range u.counts {
+		if !u.open[stream] {
+			continue
+		}
+		l.log.Info("whether anybody hears a stream is not known any more: MQTT 3.1.1 has no word for it", "stream",
+			streamName(stream), "unheard", count)
+		l.report("unheard", map[string]any{"stream": streamName(stream), "began": false, "count": count,
+			"why": "MQTT 3.1.1 does not tell"})
+	}
+	clear(u.counts)
+	clear(u.open)
+}
+
 // byName is what health says of it: how many items of each stream nobody heard.
 func (u *unheard) byName() map[string]uint64 {
 	all := maps.Clone(u.counts)

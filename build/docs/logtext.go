@@ -169,6 +169,8 @@ var logParts = []logPart{
 				"same"},
 		{"the broker has accepted the connection", "by which version of MQTT, and what it says of its limits; again when " +
 			"that changes"},
+		{"the broker refuses MQTT 5: 3.1.1 is used, and 5 is tried again in a day", "with `mqtt.version: auto`; `why` is " +
+			"its answer. `mqtt.version: 3.1.1` never tries 5"},
 		{"the broker keeps no retained messages: set mqtt.retain: false", "states go out without the retain flag: " +
 			"see [brokers](brokers.md)"},
 		{"a late will is corrected", "the broker noticed late that an earlier connection was dead"},
@@ -198,6 +200,8 @@ var logParts = []logPart{
 		{"nobody hears a stream: the broker has no subscriber for it", "with MQTT 5, if the broker tells: the readings " +
 			"count as delivered. Is the recorder connected?"},
 		{"a stream is heard again", "`unheard` readings went to nobody"},
+		{"whether anybody hears a stream is not known any more: MQTT 3.1.1 has no word for it",
+			"the broker has spoken MQTT 5 until now, and said that nobody heard it"},
 		{"the broker takes a stream again: what was kept goes out", "mended"},
 		{"readings that the broker acknowledged may not have arrived",
 			"between the last proof and its failure: they are " +
@@ -272,7 +276,7 @@ var logEvents = []logMeaning{
 	{"skipped", "readings that were too late for plain payloads and were not sent: `count`, `streams`, and when the " +
 		"first and the last was measured, `first_ts` and `last_ts`"},
 	{"unheard", "the broker has no subscriber for `stream` any more, or has one again, after `count` readings: " +
-		"`began` is `true` or `false`"},
+		"`began` is `true` or `false`. With `why`, a broker that tells was replaced by one that does not"},
 	{"unclean_start", "a power cut, a crash or a kill ended the start before this one, whose number is `last`: look " +
 		"at " +
 		"the power supply"},

@@ -22,10 +22,11 @@ const (
 func (v Version) String() string { return [...]string{"3.1.1", "5", "auto"}[v] }
 
 // Facts are what a broker has said in CONNACK: MQTT 5, section 3.2.2.3. Of a connection
-// by MQTT 3.1.1, which has none of it, only the first two fields are set.
+// by MQTT 3.1.1, which has none of it, only the first three fields are set.
 type Facts struct {
 	Version   Version
 	KeepAlive time.Duration // between two PINGREQs: ours, or the broker's if that is shorter
+	Refuses5  string        // with Auto and 3.1.1: how the server refused 5, a day ago at most; empty: it did not
 
 	ReceiveMaximum int    // messages at QoS 1 in flight; 0: as many as there are packet IDs
 	MaxPacket      int    // bytes of a packet that it takes; 0: any
@@ -42,6 +43,7 @@ const keepVersion = 24 * time.Hour
 // the Dialer, whose goroutine uses it.
 type versionMemory struct {
 	refused time.Time // when it accepted 3.1.1 after it had refused 5; zero: it never did
+	why     string    // how it refused 5
 }
 
 // first returns the version to begin with at the server.
@@ -82,15 +84,18 @@ func (d *Dialer) dialVersion(ctx context.Context, i int, will Message) (*Conn, e
 	broker, server, memory := d.broker, d.broker.Servers[i], &d.versions[i]
 	broker.Protocol, broker.resume = memory.first(d.broker.Protocol), d.resumes
 	conn, err := dialServer(ctx, broker, server, &d.paths[i], will)
-	if err == nil || broker.Protocol != V5 {
-		return conn, err
+	if err != nil && broker.Protocol == V5 {
+		if d.broker.Protocol != Auto || !refusesVersion(err) || ctx.Err() != nil {
+			return nil, err
+		}
+		refusal := err.Error()
+		broker.Protocol = V311
+		if conn, err = dialServer(ctx, broker, server, &d.paths[i], will); err == nil {
+			*memory = versionMemory{time.Now(), refusal}
+		}
 	}
-	if d.broker.Protocol != Auto || !refusesVersion(err) || ctx.Err() != nil {
-		return nil, err
-	}
-	broker.Protocol = V311
-	if conn, err = dialServer(ctx, broker, server, &d.paths[i], will); err == nil {
-		memory.refused = time.Now()
+	if err == nil && d.broker.Protocol == Auto && broker.Protocol == V311 {
+		conn.facts.Refuses5 = memory.why
 	}
 	return conn, err
 }
