@@ -21,6 +21,9 @@ const evidenceAge = time.Second
 // stream; each stream has one, and again each minute. When the broker takes one, all goes
 // again; a stream that it refuses right behind that is held alone.
 //
+// An item that is refused again after such a release must not hold the backlog once more at
+// once: all behind it would be sent in each round trip and never leave the backlog. See blame.
+//
 // All fields belong to the goroutine of the session.
 type refusals struct {
 	link    *Link
@@ -38,13 +41,21 @@ type refusals struct {
 	tookStream string          // its stream
 	noted      map[string]bool // topics that the log has named
 
+	held heldItem
 	trials
+}
+
+// A heldItem is the item whose refusal held the backlog last, and what ended that.
+type heldItem struct {
+	id         msgID
+	released   bool   // the broker took another item that was sent later
+	releasedBy string // the stream of that; the empty name is that of events
 }
 
 // trials are the items that are sent while the backlog is held. The goroutine of the session
 // owns them.
 type trials struct {
-	since  time.Time       // when the first item was sent that was refused
+	since  time.Time       // what was sent before does not release the backlog if the broker takes it
 	trying bool            // a trial is in flight
 	tried  map[string]bool // streams that had their trial
 	next   time.Time       // when all streams are tried again
@@ -91,18 +102,58 @@ func (r *refusals) refused(f *sentMessage, why *mqtt.PublishError) {
 	case held:
 	case why.AboutMessage():
 		r.setAside(it, why)
-	case why.AboutTopic() && r.tookStream != it.Stream && f.sent.Sub(r.tookAt) < evidenceAge:
-		r.retries.holdStream(it.Stream, r.link.topics.History(it.Stream), f.sent, why.Error())
 	default:
-		r.begin(f, why)
-		return
+		switch r.blame(f, why) {
+		case blameStream:
+			r.retries.holdStream(it.Stream, r.link.topics.History(it.Stream), f.sent, why.Error())
+		case blameItem:
+			r.setAside(it, why)
+		case blameUs:
+			r.begin(f, why)
+			return
+		}
 	}
 	r.acks.push(&outcome{item: *it, reject: true})
 }
 
-// begin holds the backlog.
+// A blame is what the broker is taken to refuse.
+type blame uint8
+
+const (
+	blameUs     blame = iota // all that we publish, for now
+	blameStream              // one stream
+	blameItem                // one item
+)
+
+// blame draws the conclusion from a refusal that does not name the message. One that names
+// the topic is about the stream if the broker takes another stream. Any other is so if that
+// is seen a second time; and if the broker took other items of the same stream, the item is
+// at fault, unless a quota is.
+func (r *refusals) blame(f *sentMessage, why *mqtt.PublishError) blame {
+	stream := f.item.Stream
+	again := r.isAgain(&f.item)
+	takesOther := r.tookStream != stream && f.sent.Sub(r.tookAt) < evidenceAge || again && r.held.releasedBy != stream
+	switch {
+	case takesOther && (why.AboutTopic() || again):
+		return blameStream
+	case again && !why.AboutTopic() && !why.AboutQuota():
+		return blameItem
+	}
+	return blameUs
+}
+
+// isAgain reports whether an item has held the backlog before, and the broker took another
+// one then.
+func (r *refusals) isAgain(it *queue.Item) bool { return r.held.released && r.held.id == msgIDOf(it) }
+
+// begin holds the backlog. If the same item held it last, the next trial comes only in a
+// minute, and nothing that the broker takes before releases the backlog.
 func (r *refusals) begin(f *sentMessage, why *mqtt.PublishError) {
 	r.since, r.next = f.sent, time.Now().Add(holdRetry)
+	if r.isAgain(&f.item) {
+		r.since = r.next
+	}
+	r.held = heldItem{id: msgIDOf(&f.item)}
 	r.tried = map[string]bool{f.item.Stream: true}
 	r.cursor.Rewind()
 	r.looked = 0
@@ -183,13 +234,14 @@ func (r *refusals) took(f *sentMessage) {
 	if r.canary.held == "" || f.sent.Before(r.since) {
 		return
 	}
+	r.held.released, r.held.releasedBy = true, f.item.Stream
 	r.acks.forget() // what was taken behind what was refused comes again
 	r.release()
 }
 
 // tryHeld sends the next trial while the backlog is held.
 func (r *refusals) tryHeld() step {
-	if !r.out.tells || r.canary.held == "" || r.trying {
+	if !r.out.tells || r.canary.held == "" || r.trying || time.Now().Before(r.since) {
 		return stepNone
 	}
 	it := r.candidate()

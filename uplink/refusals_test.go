@@ -74,18 +74,35 @@ func TestARefusedBacklogIsHeldAtOnce(t *testing.T) {
 // in which both wait.
 func TestARefusedStreamIsHeldAlone(t *testing.T) {
 	for _, code := range []byte{0x87, 0x90} { // ejabberd has the latter for what it denies
-		refusedAlone(t, code)
+		refusedAlone(t, code, &broker{})
 	}
 }
 
-func refusedAlone(t *testing.T, code byte) {
-	br, log := by5(t, always(code, on("porch/room")), func(l *Link, br *broker, bl *backlog) {
+// TestAStreamIsHeldAloneOnASlowLink, whose round trip is longer than evidenceAge.
+func TestAStreamIsHeldAloneOnASlowLink(t *testing.T) {
+	refusedAlone(t, 0x87, &broker{each: time.Microsecond, quick: 2 * evidenceAge})
+}
+
+// TestAStreamIsHeldAloneWhateverTheCode: a broker that refuses one stream, without a word of
+// its topic, and takes the others.
+func TestAStreamIsHeldAloneWhateverTheCode(t *testing.T) {
+	for _, code := range []byte{0x80, 0x83, 0x97, 0xfe} {
+		refusedAlone(t, code, &broker{})
+	}
+}
+
+func refusedAlone(t *testing.T, code byte, by *broker) {
+	by.facts, by.refuses = mqtt.Facts{Version: mqtt.V5}, always(code, on("porch/room"))
+	br, log := upWith(t, by, func(l *Link, br *broker, bl *backlog) {
 		fifty(bl)
 		for seq := range uint64(50) {
 			bl.put(reading("hall", seq+1))
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(30 * time.Second)
 		inOrder(t, br, "porch/hall", 50)
+		if n := len(br.seqs("porch/hall")); n > 100 {
+			t.Errorf("code %#x: %d copies of 50 readings that the broker takes", code, n)
+		}
 		if l.Status().Held != "" {
 			t.Errorf("all is held: %s", l.Status().Held)
 		}
@@ -208,4 +225,51 @@ func TestABirthThatIsTooLargeGoesInItsShortForm(t *testing.T) {
 		t.Errorf("%d connections, info %s:\n%s", br.conns, info, log)
 	}
 	inOrder(t, br, "porch/room", 50)
+}
+
+// TestOneItemThatIsRefusedHoldsNothingUp: the code does not say that the message is at fault,
+// and the broker takes all others of its stream.
+func TestOneItemThatIsRefusedHoldsNothingUp(t *testing.T) {
+	for _, code := range []byte{0x80, 0x83, 0xfe} {
+		br, log := by5(t, always(code, func(m mqtt.Message) bool { return seqOf(m, "porch/room") == 20 }),
+			func(l *Link, br *broker, bl *backlog) {
+				fifty(bl)
+				time.Sleep(10 * time.Second)
+				if left, aside := bl.left(), bl.Stats().Rejected; left != 0 || aside != 1 {
+					t.Errorf("code %#x: %d left, %d aside", code, left, aside)
+				}
+			})
+		inOrder(t, br, "porch/room", 50, 20)
+		if n := len(br.seqs("porch/room")); n > 150 || br.conns != 1 {
+			t.Errorf("code %#x: %d copies of 49, %d connections:\n%s", code, n, br.conns, log)
+		}
+	}
+}
+
+// TestAQuotaIsWaitedFor: a broker that takes some readings and not others is not asked again
+// in each round trip, and all arrive in the end.
+func TestAQuotaIsWaitedFor(t *testing.T) {
+	var until time.Time
+	br, log := by5(t, func(m mqtt.Message) *mqtt.PublishError {
+		if seq := seqOf(m, "porch/room"); seq > 0 && seq%5 == 0 && time.Now().Before(until) {
+			return &mqtt.PublishError{Code: 0x97}
+		}
+		return nil
+	}, func(l *Link, br *broker, bl *backlog) {
+		br.set(func() { until = time.Now().Add(3 * time.Minute) })
+		for seq := range uint64(50) {
+			bl.put(reading("room", seq+1))
+		}
+		time.Sleep(5 * time.Minute)
+		if left, aside := bl.left(), bl.Stats().Rejected; left != 0 || aside != 0 {
+			t.Errorf("%d left, %d aside", left, aside)
+		}
+	})
+	seen := map[uint64]bool{}
+	for _, seq := range br.seqs("porch/room") {
+		seen[seq] = true
+	}
+	if n := len(br.seqs("porch/room")); n > 500 || len(seen) != 50 || br.conns != 1 {
+		t.Errorf("%d copies of 50, %d of them, %d connections:\n%s", n, len(seen), br.conns, log)
+	}
 }

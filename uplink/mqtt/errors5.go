@@ -50,6 +50,10 @@ func (e *PublishError) AboutTopic() bool { return e.Code == codeDenied || e.Code
 // its payload or its size. Else it refuses the topic, or us, for now.
 func (e *PublishError) AboutMessage() bool { return e.Code == codeTooLarge || e.Code == codeFormat }
 
+// AboutQuota reports whether the broker refuses the message because we have sent too much: it
+// may take the same message later.
+func (e *PublishError) AboutQuota() bool { return e.Code == codeQuota }
+
 // Unheard reports whether the broker has acknowledged a message and says that nobody has
 // subscribed to its topic: MQTT 5, section 3.4.2.1. Not all brokers tell.
 func Unheard(t Token) bool {
