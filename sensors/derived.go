@@ -116,6 +116,15 @@ type input struct {
 	due   time.Time // it has failed if it says nothing until then; zero: it has no pace
 }
 
+// counts reports whether a computation at a time may use what the source has said: once if
+// it has a pace, and only as long as it is not too old.
+func (in *input) counts(source Source, at time.Time) bool {
+	if source.Every == 0 {
+		return in.known
+	}
+	return in.fresh && at.Sub(in.at.Monotonic()) <= staleAfter*source.Every
+}
+
 // maxMade is how many values may wait for the sampler. Beyond it the oldest go.
 const maxMade = 100
 
@@ -144,7 +153,7 @@ func (d *derived) take(stream string, m measurement) {
 				in.due = m.at.Monotonic().Add(staleAfter * source.Every)
 			}
 		}
-		ready = ready && in.known && (in.fresh || source.Every == 0)
+		ready = ready && in.counts(source, m.at.Monotonic())
 	}
 	if !ready {
 		return

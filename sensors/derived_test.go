@@ -336,3 +336,30 @@ func TestAnAbsentReaderDoesNotFillTheMemory(t *testing.T) {
 		t.Errorf("%d samples came twice", len(again))
 	}
 }
+
+// A source that said nothing for long, without a failure, is not computed with when the
+// other one comes back: b's last value is of 1s.
+func TestAValueThatIsTooOldIsNotComputedWith(t *testing.T) {
+	const second = time.Second
+	silent := func(from, until time.Duration) script {
+		return func(_ context.Context, since time.Duration) ([]Sample, error) {
+			if since >= from && since < until {
+				return nil, nil // as a command that writes other quantities
+			}
+			return sample(5), nil
+		}
+	}
+	got := followDerived(t, 64*second, map[string]script{"a": silent(second, 60*second), "b": silent(2*second, 62*second)},
+		[]Spec{specOf("a", second), specOf("b", second), derivedSpec(Sum, Filter{},
+			Source{Stream: "a", Every: second}, Source{Stream: "b", Every: second})})
+	want := []string{"0s d 1 10", "3s d 2 null a: no value for 3s", "62s d 3 10", "63s d 4 10"}
+	var readings []string
+	for _, line := range got {
+		if !strings.Contains(line, "fault") && !strings.Contains(line, "recovered") {
+			readings = append(readings, strings.Replace(line, "1m", "6", 1))
+		}
+	}
+	if !slices.Equal(readings, want) {
+		t.Errorf("got %q, want %q", readings, want)
+	}
+}
