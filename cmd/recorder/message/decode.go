@@ -44,7 +44,7 @@ func decodePlain(text []byte) (value float64, state string, err error) {
 	// A number in quotes is a number: many devices publish all values as strings.
 	if isNumber(word) {
 		value, err = strconv.ParseFloat(word, 64)
-		if err != nil {
+		if err != nil || math.Abs(value) > maxValue {
 			return 0, "", bad("value", "%q is not a number that can be stored", word)
 		}
 		return value, "", nil
@@ -155,13 +155,12 @@ func key(boot string, seq json.Number) (Key, error) {
 	if boot == "" && seq == "" {
 		return Key{}, nil
 	}
-	// The largest number is left out, so that one more is a number, too.
 	n, err := strconv.ParseInt(string(seq), 10, 64)
 	switch {
 	case boot == "" || seq == "":
 		return Key{}, bad("key", `"boot" and "seq" belong together`)
-	case err != nil || n < 1 || n == math.MaxInt64:
-		return Key{}, bad("key", `"seq" is %q: want a whole number from 1`, string(seq))
+	case err != nil || n < 1 || n > maxSeq:
+		return Key{}, bad("key", `"seq" is %q: want a whole number from 1 to 2^53`, string(seq))
 	case len(boot) > maxWord || strings.ContainsFunc(boot, func(c rune) bool { return c <= ' ' || !unicode.IsPrint(c) }):
 		return Key{}, bad("key", `"boot" is not a word of 1 to %d bytes`, maxWord)
 	}
@@ -304,6 +303,6 @@ func decodeEvent(device string, payload []byte) (any, error) {
 // one of 2^63 numbers.
 func (g *Gap) makesSense() bool {
 	_, err := key(g.Boot, "1")
-	return err == nil && NameProblem(g.Stream) == "" && g.From >= 1 && g.To >= g.From && g.To < math.MaxInt64 &&
+	return err == nil && NameProblem(g.Stream) == "" && g.From >= 1 && g.To >= g.From && g.To <= maxSeq &&
 		g.Count >= 1 && g.Count <= g.To-g.From+1
 }

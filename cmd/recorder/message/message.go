@@ -21,12 +21,19 @@ const (
 	maxName    = 64       // characters of a device or a stream: the contract's own limit
 	maxWord    = 255      // bytes of a state, a unit or a boot
 	maxText    = 1024     // bytes of an error
+
+	// maxValue is the largest amount of a value: the sum of 10^18 of them is still a number,
+	// and PostgreSQL refuses one that is not.
+	maxValue = 1e290
+	// maxSeq is the highest number of a reading: JSON has no higher whole numbers, and sums of
+	// what is missing stay within 64 bits.
+	maxSeq = 1 << 53
 )
 
 // A Key tells the copies of one reading or event apart.
 type Key struct {
 	Boot string // of the agent; empty: there is no key
-	Seq  int64  // from 1; 0: there is no key
+	Seq  int64  // 1 to maxSeq; 0: there is no key
 }
 
 // A Reading is one measurement of a stream. It has a Value, a State, both, or an Error.

@@ -30,6 +30,8 @@ func TestPostgreSQL(t *testing.T) {
 		"later":           TestALaterDatabaseIsRefused,
 		"behind a queue":  TestWhatABrokerHadBehindItsQueueIsExplained,
 		"late hours":      TestAlarmsEventsAndLateHours,
+		"large values":    TestTheLargestValuesDoNotStopTheRollups,
+		"large numbers":   TestTheLargestNumbersDoNotHideTheFleet,
 	} {
 		t.Run(name, test)
 	}

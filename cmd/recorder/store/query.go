@@ -40,15 +40,18 @@ type Device struct {
 func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 	err = each(ctx, s.read, func(rows *sql.Rows) error {
 		var d Device
+		var missing float64
 		err := rows.Scan(&d.ID, &d.Name, &d.FirstSeen, &d.Online, &d.OnlineSince, &d.Version, &d.Boot, &d.Hardware,
-			&d.HealthAt, &d.Backlog, &d.Oldest, &d.Dropped, &d.Clock, &d.Faults, &d.Streams, &d.Missing, &d.LastAt)
+			&d.HealthAt, &d.Backlog, &d.Oldest, &d.Dropped, &d.Clock, &d.Faults, &d.Streams, &missing, &d.LastAt)
+		d.Missing = int64(min(missing, 1<<62))
 		all = append(all, d)
 		return err
-		// sequence knows when a reading came last; reading would have to be searched.
+		// sequence knows when a reading came last; reading would have to be searched. The sum is
+		// one of floating-point numbers: that of whole ones may be too large, which is an error.
 	}, `SELECT d.id, d.name, d.first_seen, t.online, t.online_since, coalesce(t.version, ''), coalesce(t.boot, ''),
 		coalesce(t.hardware, ''), t.health_at, t.backlog, t.oldest, t.dropped, coalesce(t.clock, ''),
 		coalesce(t.faults, ''), (SELECT count(*) FROM stream s WHERE s.device_id = d.id),
-		(SELECT coalesce(sum(g.count), 0) FROM gap g JOIN stream s ON s.id = g.stream_id
+		(SELECT coalesce(sum(CAST(g.count AS DOUBLE PRECISION)), 0) FROM gap g JOIN stream s ON s.id = g.stream_id
 			WHERE s.device_id = d.id AND g.state = 'missing'),
 		(SELECT max(q.last_at) FROM sequence q JOIN stream s ON s.id = q.stream_id WHERE s.device_id = d.id)
 		FROM device d LEFT JOIN device_status t ON t.device_id = d.id ORDER BY d.name`)

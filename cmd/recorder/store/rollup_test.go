@@ -190,3 +190,30 @@ func TestSpansLieBetweenMeasurements(t *testing.T) {
 		t.Errorf("no such stream: %v", err)
 	}
 }
+
+// The sum of an hour has to fit into the database, whatever sensors say.
+func TestTheLargestValuesDoNotStopTheRollups(t *testing.T) {
+	s := opened(t)
+	commitAll(t, s, measured(midnight+1, 1, 1.7e308), measured(midnight+2, 2, 1.7e308), measured(midnight+3, 3, -1.7e308),
+		measured(midnight+hour, 4, 5))
+	rollUp(t, s)
+	r := Range{Device: "porch", Stream: "hum", From: midnight, To: midnight + day}
+	if got := show(t, s, r, time.Hour, midnight+hour); !strings.Contains(got, "0s n=1 errors=0 5..5 mean 5") {
+		t.Errorf("%s", got)
+	}
+}
+
+// A number that no agent reaches must not hide the fleet.
+func TestTheLargestNumbersDoNotHideTheFleet(t *testing.T) {
+	s := opened(t)
+	var items []Item
+	for i := range 2000 {
+		items = append(items, got(start, "porch/hum", fmt.Sprintf(`{"ts":5,"boot":"%d-a","seq":%d,"value":1}`, i, 1<<53)))
+	}
+	commitAll(t, s, items...)
+	commitAll(t, s, got(start, "porch/hum", fmt.Sprintf(`{"ts":5,"boot":"1-b","seq":%d,"value":1}`, math.MaxInt64-1)))
+	fleet, err := s.Fleet(context.Background())
+	if err != nil || fleet[0].Missing != 1<<62 {
+		t.Error(fleet, err)
+	}
+}
