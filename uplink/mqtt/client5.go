@@ -97,9 +97,9 @@ func (c *client5) take(content any) error {
 	return nil
 }
 
-// errNoQoS1 is a broker that takes messages at QoS 0 alone: nothing would ever be
-// acknowledged.
-var errNoQoS1 = errors.New("the broker takes no QoS 1 (its Maximum QoS is 0): holdfast needs a broker that does")
+// ErrNoQoS1 is the error of a connection to a broker of MQTT 5 that takes messages at QoS 0
+// alone: nothing would ever be acknowledged.
+var ErrNoQoS1 = errors.New("the broker takes no QoS 1 (its Maximum QoS is 0): holdfast needs a broker that does")
 
 // connected takes CONNACK.
 func (c *client5) connected(p *mqtt5.Connack) error {
@@ -108,7 +108,7 @@ func (c *client5) connected(p *mqtt5.Connack) error {
 	case p.ReasonCode != 0:
 		err = refusedBy(p)
 	case most != nil && *most == 0:
-		err = errNoQoS1
+		err = ErrNoQoS1
 	default:
 		c.conn.facts = c.factsIn(p.Properties)
 		c.conn.wire.limit(c.conn.facts)

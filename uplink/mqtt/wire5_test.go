@@ -75,7 +75,7 @@ func FuzzWire5(f *testing.F) {
 		var refused *RefusedError
 		var ended *DisconnectError
 		if !errors.Is(why, ErrBrokerClosed) && !errors.Is(why, errNoMQTT) && !errors.Is(why, errAnswer311) &&
-			!errors.Is(why, errNoQoS1) && !errors.As(why, &wrong) && !errors.As(why, &refused) &&
+			!errors.Is(why, ErrNoQoS1) && !errors.As(why, &wrong) && !errors.As(why, &refused) &&
 			!errors.As(why, &ended) {
 			t.Fatalf("% x: %v", sent, why)
 		}

@@ -67,6 +67,9 @@ func (s *Site) noAgent() string {
 // is of the moment at which the doctor began: a link that breaks later is not seen.
 func checkAgent(_ context.Context, s *Site) (found []Finding) {
 	link, id := s.Agent.Link, s.Config.Uplink.ClientID
+	if link.Connected && link.MQTT != "" {
+		s.notes = append(s.notes, link.Server+" by MQTT "+link.MQTT)
+	}
 	if s.Agent.Queue.Failing {
 		found = append(found, agentDisk.at("pid", s.Agent.Node.PID))
 	}

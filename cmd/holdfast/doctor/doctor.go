@@ -101,6 +101,7 @@ type Result struct {
 	Result   Level     `json:"result"`
 	Looks    string    `json:"looks_at"`
 	Skipped  string    `json:"skipped,omitempty"` // why it was not tried
+	Note     string    `json:"note,omitempty"`    // what it saw that is no fault
 	Findings []Finding `json:"findings,omitempty"`
 }
 
@@ -152,10 +153,12 @@ func (c Check) result(ctx context.Context, s *Site, limit time.Duration) Result 
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	s.notes = nil
 	found := make(chan []Finding, 1)
 	go func() { found <- c.run(ctx, s) }()
 	select {
 	case r.Findings = <-found:
+		r.Note = strings.Join(s.notes, "; ")
 	case <-ctx.Done():
 		select {
 		case r.Findings = <-found:

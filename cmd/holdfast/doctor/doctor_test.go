@@ -267,10 +267,15 @@ var brokerFaults = []planted{
 		b.plant("users", "")
 		b.server(startMosquitto(b.t, "allow_anonymous false\nsys_interval 0\npassword_file "+b.path("users")))
 	}, "refuses user"},
+	{loginQoS, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x24, 0}}) }, "takes messages at QoS 0 alone"},
 	{loginFails, func(b *bench) { b.server(silentServer(b.t)) }, "no session"},
 
+	{canaryDenied, func(b *bench) {
+		b.acl("topic read porch/#\ntopic readwrite porch/agent/status")
+	}, "refuses what this account publishes to porch/agent/canary: the broker refuses it (code 135)"},
 	{canaryLost, func(b *bench) {
 		b.acl("topic read porch/#\ntopic readwrite porch/agent/status")
+		b.Config.Uplink.Protocol = mqtt.V311
 	}, "does not deliver"},
 	{canaryUnread, func(b *bench) { b.fake(&fakeBroker{denies: true}) }, "does not let this account read"},
 	{canaryCloses, func(b *bench) {
@@ -290,12 +295,20 @@ var brokerFaults = []planted{
 			b.t.Fatal(err)
 		}
 		b.Config.Uplink.Commands = uplink.Commands{Outputs: []string{"siren"}}
+		b.Config.Uplink.Protocol = mqtt.V311 // with 5 it is not sent to the agent
 	}, "retained order on porch/siren/set"},
-	{limitQoS, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x24, 0}}) }, "QoS 0 at most"},
+	{limitQoS, func(b *bench) {
+		b.fake(&fakeBroker{connack: []byte{0x24, 0}})
+		b.Config.Uplink.Protocol = mqtt.V311
+	}, "QoS 0 at most"},
 	{limitRetain, func(b *bench) { b.fake(&fakeBroker{connack: []byte{0x25, 0, 0x21, 0, 10}}) },
 		"says that it keeps no"},
+	{retainDenied, func(b *bench) {
+		b.acl("topic readwrite porch/agent/canary\ntopic read porch/agent/status")
+	}, "refuses the status of the agent (porch/agent/status): the broker refuses it (code 135)"},
 	{retainLost, func(b *bench) {
 		b.acl("topic readwrite porch/agent/canary\ntopic read porch/agent/status")
+		b.Config.Uplink.Protocol = mqtt.V311
 	}, "does not keep retained"},
 	{limitPacket, func(b *bench) {
 		b.server(startMosquitto(b.t, "allow_anonymous true\nsys_interval 0\nmax_packet_size 200"))
@@ -320,6 +333,31 @@ func TestAHealthySiteHasNoFault(t *testing.T) {
 	t.Parallel()
 	for _, f := range healthy(t).findings() {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestTheLoginSaysWhichVersionWasSpoken: what the agent would speak with this configuration
+// and this broker.
+func TestTheLoginSaysWhichVersionWasSpoken(t *testing.T) {
+	t.Parallel()
+	real, old := startMosquitto(t, "allow_anonymous true\nsys_interval 0"), (&fakeBroker{}).start(t)
+	for _, c := range []struct{ addr, version, want string }{
+		{real, "auto", "by MQTT 5"},
+		{real, "3.1.1", "by MQTT 3.1.1"},
+		{real, `"5"`, "by MQTT 5"},
+		{old, "auto", "by MQTT 3.1.1 (it refuses 5: "},
+	} {
+		b := healthyWith(t, fmt.Sprintf("server: \"mqtt://%s\", version: %s", c.addr, c.version))
+		var note string
+		Run(t.Context(), b.Site, func(r Result) {
+			if r.Check == "login" {
+				note = r.Note
+			}
+		})
+		if want := "mqtt://" + c.addr + " " + c.want; !strings.HasPrefix(note, want) {
+			t.Errorf("version %s: %q, want %q", c.version, note, want)
+		}
+		b.Close()
 	}
 }
 

@@ -16,7 +16,7 @@ type fakeBroker struct {
 	denies  bool                                   // every subscription
 	private string                                 // a topic to which it denies subscriptions
 	closes  func(topic string, retained bool) bool // the connection, for such a message
-	connack []byte                                 // its answer to a CONNECT of MQTT 5: properties
+	connack []byte                                 // properties of its answer to MQTT 5; nil: it refuses that
 
 	mu       sync.Mutex
 	retained map[string][]byte // by topic; guarded by mu
@@ -45,7 +45,7 @@ func (b *fakeBroker) start(t *testing.T) string {
 }
 
 func (b *fakeBroker) serve(conn net.Conn) {
-	in, subscribed := bufio.NewReader(conn), map[string]bool{}
+	in, subscribed, v5 := bufio.NewReader(conn), map[string]bool{}, false
 	for {
 		head, body, ok := readPacket(in)
 		if !ok {
@@ -53,15 +53,23 @@ func (b *fakeBroker) serve(conn net.Conn) {
 		}
 		switch head >> 4 {
 		case 1: // CONNECT; the level stands behind the name
-			if body[6] == 5 {
+			switch v5 = body[6] == 5; {
+			case v5 && b.connack == nil:
+				conn.Write([]byte{0x20, 2, 0, 1})
+				return
+			case v5:
 				conn.Write(append([]byte{0x20, byte(3 + len(b.connack)), 0, 0, byte(len(b.connack))}, b.connack...))
-				continue
+			default:
+				conn.Write([]byte{0x20, 2, 0, 0})
 			}
-			conn.Write([]byte{0x20, 2, 0, 0})
 		case 3: // PUBLISH
 			topic, rest := cutText(body)
 			if b.closes != nil && b.closes(topic, head&1 != 0) {
 				return
+			}
+			if v5 {
+				conn.Write([]byte{0x40, 2, rest[0], rest[1]}) // nothing is read with 5
+				continue
 			}
 			b.publish(conn, head, topic, rest, subscribed)
 		case 8: // SUBSCRIBE

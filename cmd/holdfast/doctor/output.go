@@ -6,13 +6,15 @@ import (
 	"io"
 )
 
-// Text prints a result as a person reads it: one line for a check that found nothing,
-// two for each finding. The first column is the level or "skipped", so that a script
+// Text prints a result as a person reads it: one line for a check that found nothing, with
+// its note, two for each finding. The first column is the level or "skipped", so that a script
 // can look for it. Errors of writing are dropped: there is nowhere else to print them.
 func Text(w io.Writer, r Result) {
 	switch {
 	case r.Skipped != "":
 		fmt.Fprintf(w, "%-8s %s: %s\n", "skipped", r.Check, r.Skipped)
+	case len(r.Findings) == 0 && r.Note != "":
+		fmt.Fprintf(w, "%-8s %s: %s\n", OK, r.Check, r.Note)
 	case len(r.Findings) == 0:
 		fmt.Fprintf(w, "%-8s %s\n", OK, r.Check)
 	}

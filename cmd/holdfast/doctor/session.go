@@ -27,10 +27,16 @@ var (
 	// The broker says no more than a number, on purpose: its log knows the reason.
 	loginRefused = &Fault{Error, "{server} refuses user {user} ({text})",
 		"correct mqtt.username and the password, here or at the broker; its log says what it does not take"}
+	// With MQTT 5 the broker says so in CONNACK, and the agent gives up: nothing would say
+	// when the disk may forget a reading.
+	loginQoS = &Fault{Error, "{server} takes messages at QoS 0 alone, and readings go at QoS 1",
+		"set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
 	loginFails = &Fault{Error, "{server}: no session: {text}", "see the broker's log for the client ID {client_id}"}
 
-	// Faults of publishing. Brokers acknowledge what their access list denies: only what comes
-	// back is proof.
+	// Faults of publishing. With MQTT 3.1.1 brokers acknowledge what their access list denies:
+	// only what comes back is proof. With MQTT 5 they say so in PUBACK.
+	canaryDenied = &Fault{Error, "{server} refuses what this account publishes to {topic}: {text}",
+		"allow this account to publish to {client_id}/# in the broker's access list"}
 	canaryLost = &Fault{Error, "{server} does not deliver what this account publishes to {topic}",
 		"allow this account to publish and to read {client_id}/# in the broker's access list; " +
 			"mqtt.prove_publish: false if it may write and not read"}
@@ -44,6 +50,8 @@ var (
 
 	// Faults of retained messages: without them a display knows nothing after its
 	// restart. An error, since agent/status and the states of the sensors rely on it.
+	retainDenied = &Fault{Error, "{server} refuses the status of the agent ({topic}): {text}",
+		"allow this account to publish retained messages to {topic} in the broker's access list"}
 	retainLost = &Fault{Error, "{server} does not keep retained messages of this account ({topic})",
 		"switch retained messages on at the broker, or allow them for this account; else set mqtt.retain: false"}
 	retainCloses = &Fault{Error, "{server} closes the connection for a retained message ({topic}): {text}",
@@ -52,8 +60,8 @@ var (
 	// Faults of orders. An agent that may not read them looks well otherwise.
 	ordersDenied = &Fault{Error, "{server} does not let this account read {topic}: no order arrives",
 		"allow this account to read {client_id}/+/set in the broker's access list, or set commands: false"}
-	// The agent refuses it each time that it connects, and does not remove it: it is not
-	// known who needs it.
+	// With MQTT 3.1.1 the agent refuses it each time that it connects, and does not remove it:
+	// it is not known who needs it. With MQTT 5 the broker does not send it.
 	orderRetained = &Fault{Warning, "{server} has a retained order on {topic}, which the agent refuses at each connect",
 		"publish orders without the retain flag, and remove this one: mosquitto_pub -r -n -t {topic}"}
 
@@ -179,15 +187,12 @@ func nobodyElse(ctx context.Context, conn *mqtt.Conn) bool {
 	}
 }
 
-// dial makes a session with one server. broker is a copy, so the list of servers of the
-// configuration stays. The caller hangs up.
+// dial makes a session with one server, by the version of MQTT that the agent would use.
+// broker is a copy, so the list of servers of the configuration stays. The caller hangs up.
 func (s *Site) dial(ctx context.Context, l *link, broker mqtt.Broker, will mqtt.Message) (*mqtt.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTime)
 	defer cancel()
 	broker.Servers = []*url.URL{l.server}
-	if broker.Protocol == mqtt.Auto {
-		broker.Protocol = mqtt.V311 // all that is tried here works with it; its limits are asked for by 5
-	}
 	return mqtt.NewDialer(broker).Dial(ctx, will)
 }
 
@@ -203,6 +208,9 @@ func checkLogin(ctx context.Context, s *Site) (found []Finding) {
 		switch {
 		case err == nil:
 			l.conn = conn
+			s.noteVersion(l)
+		case errors.Is(err, mqtt.ErrNoQoS1):
+			found = append(found, l.fail(loginQoS.at("server", l.name()))...)
 		case errors.As(err, &refused) && isCredentials(refused.Code):
 			user := opt.Username
 			if user == "" {
@@ -218,6 +226,16 @@ func checkLogin(ctx context.Context, s *Site) (found []Finding) {
 		}
 	}
 	return found
+}
+
+// noteVersion notes by which version of MQTT there is a session with a server.
+func (s *Site) noteVersion(l *link) {
+	facts := l.conn.Facts()
+	note := l.name() + " by MQTT " + facts.Version.String()
+	if facts.Refuses5 != "" {
+		note += " (it refuses 5: " + oneLine(facts.Refuses5) + ")"
+	}
+	s.notes = append(s.notes, note)
 }
 
 // isCredentials reports whether a code of CONNACK is about user name and password;
@@ -238,9 +256,9 @@ func (s *Site) connected() (all []*link) {
 	return all
 }
 
-// checkPublish sends a token on a topic that it has subscribed to. Where nothing is to
-// be proven, an acknowledgement has to do. The topic is the agent's own for this
-// purpose, so that no subscriber takes the message for a reading.
+// checkPublish sends a token on a topic that it has subscribed to. With MQTT 5, and where
+// nothing is to be proven, an acknowledgement has to do, as it does for the agent. The topic
+// is the agent's own for this purpose, so that no subscriber takes the message for a reading.
 func checkPublish(ctx context.Context, s *Site) (found []Finding) {
 	id := s.Config.Uplink.ClientID
 	topic := id + "/agent/canary"
@@ -249,8 +267,11 @@ func checkPublish(ctx context.Context, s *Site) (found []Finding) {
 			return l.fail(f.at("server", l.name(), "topic", topic, "client_id", id, "text", text))
 		}
 		var denied *mqtt.DeniedError
+		var refused *mqtt.PublishError
 		switch err := s.publishCanary(ctx, l.conn, topic); {
 		case err == nil:
+		case errors.As(err, &refused):
+			found = append(found, at(canaryDenied, err)...)
 		case errors.As(err, &denied):
 			found = append(found, at(canaryUnread, "")...)
 		case errors.Is(err, errSilent):
@@ -269,10 +290,11 @@ var errSilent = fmt.Errorf("nothing came back in %v", answerTime)
 
 // publishCanary returns nil when the message came back, or need not. The payload is
 // random, so that a message of another run is not taken for this one. The error is a
-// DeniedError if the broker refuses the subscription.
+// DeniedError if the broker refuses the subscription, and a PublishError if it refuses the
+// message.
 func (s *Site) publishCanary(ctx context.Context, conn *mqtt.Conn, topic string) error {
 	token := mqtt.Message{Topic: topic, Payload: []byte(`{"doctor":"` + rand.Text() + `"}`)}
-	if s.Config.Uplink.NoProof {
+	if s.Config.Uplink.NoProof || conn.Facts().Version == mqtt.V5 {
 		return await(ctx, conn, conn.Publish(token))
 	}
 	if err := await(ctx, conn, conn.Subscribe(topic)); err != nil {
@@ -291,15 +313,18 @@ func (s *Site) publishCanary(ctx context.Context, conn *mqtt.Conn, topic string)
 func checkRetain(ctx context.Context, s *Site) (found []Finding) {
 	topic := s.Config.Uplink.ClientID + "/agent/status"
 	for _, l := range s.connected() {
-		if s.Config.Uplink.NoRetain {
-			continue
+		if s.Config.Uplink.NoRetain || l.conn.Facts().NoRetain {
+			continue // the check of the limits says that the broker keeps none
 		}
 		if retained(ctx, l.conn, topic, noneTime) == "online" {
 			continue // another client's: see client-id
 		}
 		offline := mqtt.Message{Topic: topic, Payload: []byte("offline"), Retain: true}
 		err := await(ctx, l.conn, l.conn.Publish(offline))
+		var refused *mqtt.PublishError
 		switch {
+		case errors.As(err, &refused):
+			found = append(found, l.fail(retainDenied.at("server", l.name(), "topic", topic, "text", err))...)
 		case err != nil:
 			found = append(found, l.fail(retainCloses.at("server", l.name(), "topic", topic, "text", err))...)
 		case retained(ctx, l.conn, topic, answerTime) == "":
@@ -321,7 +346,7 @@ func checkOrders(ctx context.Context, s *Site) (found []Finding) {
 			switch err := await(ctx, l.conn, l.conn.Subscribe(topic)); {
 			case errors.As(err, &denied):
 				found = append(found, at(ordersDenied))
-			case err == nil && retained(ctx, l.conn, topic, noneTime) != "":
+			case err == nil && l.conn.Facts().Version == mqtt.V311 && retained(ctx, l.conn, topic, noneTime) != "":
 				found = append(found, at(orderRetained))
 			}
 		}

@@ -41,8 +41,9 @@ type Site struct {
 	LookUp func(ctx context.Context, server *url.URL) (addrs []netip.Addr, took time.Duration, err error)
 
 	broken map[string]bool // sensors of which a check has found a fault
-	// links and broken are written by checks, and need no lock: checks run in turn.
-	links []*link // to each server; made by the first check of the network
+	// links, notes and broken are written by checks, and need no lock: checks run in turn.
+	links []*link  // to each server; made by the first check of the network
+	notes []string // of the check that runs: see Result.Note
 }
 
 // NewSite is the machine that the program runs on. agent is what an agent that runs has
