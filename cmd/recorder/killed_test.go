@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
 // proving is set by build/prove: a test that takes a sample then takes all.
@@ -126,4 +130,67 @@ func TestAKilledBrokerIsExplained(t *testing.T) {
 		t.Errorf("%d numbers are not accounted for", n)
 	}
 	t.Logf("%d kills of the broker: %s", kills, r.counters())
+}
+
+// TestALateAgentIsExplained kills the broker while the recorder is away, and the agent
+// comes back when the broker's queue has long been stored. What is missing before that is
+// explained, and what the agent loses when it connects once more is not.
+func TestALateAgentIsExplained(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	broker := startMosquitto(t, addr, "persistence true\nautosave_interval 3600\n")
+	r := startRecorder(t, addr, "")
+	stored := func(n int) {
+		t.Helper()
+		eventually(t, fmt.Sprint(n, " readings are stored"), func() bool {
+			return r.count("SELECT count(*) FROM reading") == n
+		})
+	}
+	publishNumbers(t, publisher(t, addr, "porch"), 1, 1)
+	stored(1)
+	r.kill()
+	late := publisher(t, addr, "porch")
+	publishNumbers(t, late, 2, 500)
+	broker.saves(`"seq":500,`)
+	publishNumbers(t, late, 501, 510) // the broker does not save these
+	broker.kill()
+	broker.start()
+	waitFor(t, addr)
+	r.start()
+	stored(500)
+	publishNumbers(t, publisher(t, addr, "porch"), 511, 520)
+	stored(510)
+	r.explains(t, "porch")
+	publishNumbers(t, publisher(t, addr, "porch"), 528, 530) // the agent has lost seven
+	stored(513)
+	out, status := r.output("verify", "porch")
+	if status != 1 || !strings.Contains(out, "not explained: 7") ||
+		!strings.Contains(out, "lost by the broker (queue): 10") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+}
+
+// publishNumbers publishes as an agent does that has just connected: its status, and
+// readings of a boot with the numbers from to to.
+func publishNumbers(t *testing.T, c mqtt.Client, from, to int) {
+	t.Helper()
+	publish := func(topic string, retained bool, payload string) {
+		if tok := c.Publish("porch/"+topic, 1, retained, payload); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
+			t.Fatal("publish: ", tok.Error())
+		}
+	}
+	publish("agent/status", true, "online")
+	for seq := from; seq <= to; seq++ {
+		publish("hum", false, fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":1}`, time.Now().UnixMilli(), seq))
+	}
+}
+
+// saves makes Mosquitto save what it has, and waits until a text is in its file.
+func (p *program) saves(text string) {
+	p.t.Helper()
+	eventually(p.t, "Mosquitto saves "+text, func() bool {
+		p.cmd.Process.Signal(syscall.SIGUSR1)
+		saved, _ := os.ReadFile(filepath.Join(filepath.Dir(p.cmd.Args[2]), "mosquitto.db"))
+		return bytes.Contains(saved, []byte(text))
+	})
 }

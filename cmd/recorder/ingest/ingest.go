@@ -55,6 +55,8 @@ type Sink interface {
 // committed and acknowledged.
 func Run(ctx context.Context, o Options, sink Sink) error {
 	o.Subscribe.Filters = o.filters()
+	// What agents say of themselves is little, and shows where the broker's queue for us ends.
+	o.Subscribe.Refreshed = Filters[1]
 	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
 	if o.NATS != nil {
@@ -192,7 +194,9 @@ func record(ctx context.Context, o Options, sink Sink, conn connection) error {
 			// Waits while too many bytes wait: then nothing is read, and TCP stops the broker.
 			room.take(size(m))
 			// Decoding here goes on while the writer waits for the disk.
-			in <- received{m, decode(m, conn.fresh)}
+			item := decode(m, conn.fresh)
+			item.Retained = m.Retained && o.NATS == nil // those of NATS come before its queue
+			in <- received{m, item}
 		}
 	}()
 	w := writer{o: o, sink: sink, conn: conn, room: room}

@@ -16,6 +16,8 @@ type Item struct {
 	At      int64             // when it was received
 	Message any               // as [message.Decode] returns it; nil if Bad is set
 	Bad     *message.BadError // why it cannot be stored
+	// The broker sent it because of our subscription: behind what it had in its queue for us.
+	Retained bool
 
 	// Of the message as it came, for the quarantine.
 	Topic   string
@@ -128,6 +130,9 @@ func (c *commit) store(batch []Item) error {
 // item stores one message, or puts its reading into rows or later. The order of the
 // batch is that of arrival, and gaps rely on it.
 func (c *commit) item(it *Item) error {
+	if it.Retained {
+		c.s.session.ends(it.At)
+	}
 	// What is bad may have no device that could be known.
 	if it.Bad != nil {
 		return c.quarantine(it, it.Bad.Reason, it.Bad.Text)
@@ -464,6 +469,7 @@ type Connection struct {
 func (s *Store) Connected(ctx context.Context, c Connection) error {
 	_, err := s.db.ExecContext(ctx, s.sql("INSERT INTO connection (at, fresh, started) VALUES (?, ?, ?)"),
 		c.At.UnixMilli(), c.Fresh, c.Started)
-	s.session = session{at: c.At.UnixMilli(), back: map[int64]int64{}}
+	at := c.At.UnixMilli()
+	s.session = session{at: at, queued: at + assumedQueue, online: map[int64]int64{}}
 	return err
 }

@@ -51,8 +51,8 @@ func (c *commit) birth(it *Item, device int64, b message.Birth) error {
 // presence notes whether a device is online, from its status or its will. The time
 // stays where nothing changes: it says since when.
 func (c *commit) presence(it *Item, device int64, p message.Presence) error {
-	if now := &c.s.session; p.Online && !p.Retained && it.At-now.at < restartWindow && now.back != nil {
-		now.back[device] = it.At
+	if now := &c.s.session; p.Online && !p.Retained && now.online != nil {
+		now.online[device] = it.At
 	}
 	_, err := c.exec("INSERT INTO device_status (device_id, online, online_since) VALUES (?, ?, ?) "+
 		"ON CONFLICT (device_id) DO UPDATE SET online_since = "+

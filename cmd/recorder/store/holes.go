@@ -187,7 +187,7 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 		return err
 	}
 	// When its lower neighbour arrived: what happened to the connection since explains it.
-	before := sql.NullInt64{Int64: c.queuedSince(q), Valid: q.last > 0}
+	before := sql.NullInt64{Int64: c.s.session.doubtSince(q, at), Valid: q.last > 0}
 	if !before.Valid {
 		// A boot begins after everything that an earlier one has sent.
 		err := c.scan("SELECT max(last_at) FROM sequence WHERE stream_id = ? AND boot <> ? AND last_seq > 0",
@@ -203,13 +203,19 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 	return nil
 }
 
-// queuedSince is when the highest number of a sequence arrived, or when our connection
-// began if the broker had it in its queue then: it came before its agent connected again,
-// soon after us. A broker that was killed has lost what it had accepted behind that queue.
-func (c *commit) queuedSince(q *sequence) int64 {
-	now := &c.s.session
-	if back := now.back[q.device]; q.lastAt >= now.at && q.lastAt <= back {
-		return now.at
+// doubtSince returns the earliest time at which the numbers may have been lost that are
+// missing between the highest of a sequence and one that arrived at the given time. Usually
+// this is when the highest one arrived. It is the begin of our connection if a broker that
+// was killed may have lost them: the highest number came from the broker's queue, and since
+// then the queue has ended, or the device has connected again, however late. Otherwise both
+// came through a broker that was alive in between, and it loses nothing.
+func (s *session) doubtSince(q *sequence, at int64) int64 {
+	fromQueue := q.lastAt >= s.at && q.lastAt <= s.queued
+	// A batch that is stored again may have noted an "online" that comes behind it.
+	online := s.online[q.device]
+	again := online >= q.lastAt && online <= at
+	if fromQueue && (again || s.ended && at >= s.queued) {
+		return s.at
 	}
 	return q.lastAt
 }

@@ -28,7 +28,7 @@ func TestPostgreSQL(t *testing.T) {
 		"spans":           TestSpansLieBetweenMeasurements,
 		"devices":         TestTheFleetIsWhatItSays,
 		"later":           TestALaterDatabaseIsRefused,
-		"behind a queue":  TestWhatABrokerHadBehindItsQueueIsExplained,
+		"behind a queue":  TestVerifyKnowsWhatABrokerMayLoseBehindItsQueue,
 		"late hours":      TestAlarmsEventsAndLateHours,
 		"large values":    TestTheLargestValuesDoNotStopTheRollups,
 		"large numbers":   TestTheLargestNumbersDoNotHideTheFleet,

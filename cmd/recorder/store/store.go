@@ -52,17 +52,23 @@ type Store struct {
 	inserts map[int]*sql.Stmt   // of that many readings
 }
 
-// A session is what is known of the latest connection to the broker. An agent that has
-// connected again soon after us says that the broker was away. What arrives between
-// the two the broker had in its queue.
+// A session is what is known of the latest connection to the broker. First comes what the
+// broker had in its queue for us, published before the connection was made. A broker that
+// was killed has lost what it accepted after that, and agents connect to it again.
 type session struct {
-	at   int64           // when it began; 0: there was none
-	back map[int64]int64 // when each device said "online" last, within restartWindow of at
+	at     int64           // when it began; 0: there was none
+	queued int64           // when the last message of the queue may have come
+	ended  bool            // queued is known: the retained messages, which come behind the queue, are there
+	online map[int64]int64 // when each device said "online" last: it has connected before that
 }
 
-// restartWindow is how long after our connection an agent may connect again for the same
-// reason: its pauses grow to this in the first minute that a broker is away.
-const restartWindow = 30_000 // milliseconds
+// assumedQueue is how long the queue takes where no retained message shows its end: in a
+// group that shares a subscription, from NATS, and from agents with mqtt.retain: false.
+const assumedQueue = 30_000 // milliseconds
+
+// ends notes a retained message. The last one counts: some of an earlier connection may
+// have been in the queue themselves.
+func (s *session) ends(at int64) { s.queued, s.ended = at, true }
 
 // A streamKey names a stream.
 type streamKey struct {

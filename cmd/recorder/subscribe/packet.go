@@ -230,17 +230,20 @@ func connect(version byte, clientID, username, password string, keepAlive, windo
 }
 
 // subscribe encodes a SUBSCRIBE at QoS 1. With MQTT 5 retained messages are sent
-// only if the subscription is new: section 3.8.3.1.
-func subscribe(version byte, id uint16, filters []string) []byte {
+// only if the subscription is new, but for one filter: section 3.8.3.1. With 3.1.1 all of
+// them always are.
+func subscribe(version byte, id uint16, filters []string, refreshed string) []byte {
 	const retainIfNew = 1 << 4
 	// One packet for all filters: the codes of SUBACK are in their order.
 	body := binary.BigEndian.AppendUint16(nil, id)
-	options := byte(1)
 	if version == 5 {
 		body = append(body, 0) // no properties
-		options |= retainIfNew
 	}
 	for _, f := range filters {
+		options := byte(1)
+		if version == 5 && f != refreshed {
+			options |= retainIfNew
+		}
 		body = append(appendText(body, f), options)
 	}
 	return packet(typeSubscribe<<4|2, body)

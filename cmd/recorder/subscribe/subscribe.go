@@ -31,6 +31,7 @@ import (
 type Options struct {
 	Broker     mqtt.Broker
 	Filters    []string
+	Refreshed  string // the one of Filters whose retained messages come with each connection
 	Window     uint16 // messages that the broker may send without an acknowledgement, with MQTT 5
 	MaxPayload int    // bytes of a payload; of a longer one the first Keep are returned
 	Keep       int
@@ -224,7 +225,7 @@ func (c *Conn) open(password string) error {
 			c.pingEvery = min(c.pingEvery, time.Duration(s)*time.Second)
 		}
 	}
-	return c.write(subscribe(c.Version, 1, c.options.Filters))
+	return c.write(subscribe(c.Version, 1, c.options.Filters, c.options.Refreshed))
 }
 
 // granted checks the answer to SUBSCRIBE. A broker may grant less than was asked for, or
