@@ -50,7 +50,7 @@ func (s *session) sendNext() bool {
 }
 
 // sendOrder are the sources of messages in the order in which they are asked: the
-// notices that routine readings wait for, alarms, other notices, then states in
+// notices that routine readings wait for, alarms, answers to orders, other notices, then states in
 // their share, then routine readings. What sessions ended with comes last, and
 // alone; so it goes before them all while nothing was answered and its turn has
 // come.
@@ -74,6 +74,7 @@ func (s *session) sendOrder() []func() step {
 			return stepNone
 		},
 		h.sendAlarm,
+		s.sendResponse,
 		func() step { return stepIf(n.asksForAnswer() && (h.sendState(false) || h.sendItemOfAnyLane())) },
 		func() step {
 			if n.isolating() {

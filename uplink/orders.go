@@ -73,7 +73,7 @@ type orders struct {
 	desks map[string]*desk // by topic; not changed
 
 	answers   chan sensors.Event // holds maxAnswers
-	responses chan mqtt.Message  // for who asked, see responseTo; holds maxAnswers, and more are dropped
+	responses responses          // for who asked, see responseTo
 	idle      chan struct{}      // a token: nothing is being done any more
 
 	mu      sync.Mutex
@@ -95,7 +95,7 @@ type desk struct {
 
 func newOrders(l *Link) *orders {
 	o := &orders{link: l, desks: map[string]*desk{}, answers: make(chan sensors.Event, maxAnswers),
-		responses: make(chan mqtt.Message, maxAnswers), idle: make(chan struct{}, 1), denied: map[string]bool{}}
+		responses: responses{waiting: make(chan response, maxAnswers)}, idle: make(chan struct{}, 1), denied: map[string]bool{}}
 	c := l.opt.Commands
 	if c.Memory == nil {
 		c.Memory = command.NewMemory(l.opt.Boot)
@@ -246,11 +246,8 @@ func (d *desk) answer(id string, v command.Verdict, request *mqtt.Properties) {
 		d.tokens--
 	}
 	event := d.event(id, v, 1)
-	if topic, p := responseTo(d.orders.link.opt.ClientID, request); topic != "" {
-		select {
-		case d.orders.responses <- mqtt.Message{Topic: topic, Payload: event.Details, Properties: p}:
-		default:
-		}
+	if topic, p := d.orders.responseTo(request); topic != "" {
+		d.orders.responses.put(mqtt.Message{Topic: topic, Payload: event.Details, Properties: p, Foreign: true})
 	}
 	select {
 	case d.orders.answers <- event:

@@ -2,9 +2,7 @@ package uplink
 
 import (
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/holdfast-iot/holdfast/queue"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
@@ -40,23 +38,4 @@ func (o *Options) propertiesOf(it *queue.Item, historical bool) *mqtt.Properties
 		p.User = append(p.User, mqtt.UserProperty{Name: "historical", Value: "true"})
 	}
 	return p
-}
-
-// maxResponseTopic bounds the topic and the correlation data of a request, in bytes.
-const maxResponseTopic = 256
-
-// responseTo returns the properties of the answer to a request, and where it goes; "" if
-// it wants none. Whoever may give orders must not be able to write in our name: a topic
-// of ours is refused, as is one of the broker's.
-func responseTo(clientID string, request *mqtt.Properties) (topic string, p *mqtt.Properties) {
-	if request == nil {
-		return "", nil
-	}
-	topic = request.ResponseTopic
-	if topic == "" || len(topic) > maxResponseTopic || len(request.Correlation) > maxResponseTopic ||
-		strings.ContainsAny(topic, "+#\x00") || !utf8.ValidString(topic) ||
-		strings.HasPrefix(topic, clientID+"/") || strings.HasPrefix(topic, "$") {
-		return "", nil
-	}
-	return topic, &mqtt.Properties{Expiry: uint32(answerExpiry / time.Second), Correlation: request.Correlation}
 }

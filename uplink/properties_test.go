@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 	"github.com/holdfast-iot/holdfast/uplink/command"
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
+	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
 // TestWhatIsRetainedExpires, but for what says that the agent is online; and a state that
@@ -90,7 +91,8 @@ func TestTheAnswerToAnOrderGoesWhereItIsWanted(t *testing.T) {
 	}
 	br, _ := upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}}, func(l *Link, br *broker, bl *backlog) {
 		time.Sleep(5 * time.Second)
-		for _, topic := range []string{"panel/answers", "porch/room", "a/#", "$SYS/x", "", strings.Repeat("x", 300)} {
+		for _, topic := range []string{"panel/answers", "porch/room", "a/#", "$SYS/x", "", strings.Repeat("x", 300),
+			"site/porch/room", "now/porch/door", "homeassistant/device/porch/config"} {
 			br.set(func() {
 				br.conn.handlers["porch/siren/set"](mqtt.Message{Topic: "porch/siren/set", Payload: []byte("ON"),
 					Properties: request(topic)})
@@ -98,12 +100,14 @@ func TestTheAnswerToAnOrderGoesWhereItIsWanted(t *testing.T) {
 			time.Sleep(5 * time.Second)
 		}
 	}, func(o *Options) {
+		o.Topics = payload.Patterns{Reading: "site/{client_id}/{stream}", State: "now/{client_id}/{stream}"}
+		o.HomeAssistant.Prefix, o.HomeAssistant.Discovery = "homeassistant", true
 		o.Commands = Commands{Outputs: []string{"siren"}, MaxAge: time.Minute,
 			Do: func(_ command.Order, answer func(bool, string)) { answer(true, "") }}
 	})
 	answers := 0
 	for _, m := range br.got {
-		if !strings.HasPrefix(m.Topic, "porch/") {
+		if strings.Contains(string(m.Payload), `"result":"done"`) && m.Topic != "porch/agent/event" {
 			answers++
 			if m.Topic != "panel/answers" || string(m.Payload) != `{"output":"siren","result":"done"}` || m.Retain ||
 				m.Properties == nil || string(m.Properties.Correlation) != "\x07\x00" || m.Properties.Expiry != 60 {
@@ -113,6 +117,48 @@ func TestTheAnswerToAnOrderGoesWhereItIsWanted(t *testing.T) {
 	}
 	if answers != 1 {
 		t.Errorf("%d answers", answers)
+	}
+}
+
+// TestAnswersToOrdersKeepToTheReceiveMaximum: more than the broker takes at a time are
+// answered in one moment.
+func TestAnswersToOrdersKeepToTheReceiveMaximum(t *testing.T) {
+	br, _ := upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5, ReceiveMaximum: 3}},
+		func(l *Link, br *broker, bl *backlog) {
+			time.Sleep(5 * time.Second)
+			br.set(func() {
+				for range 12 {
+					br.conn.handlers["porch/siren/set"](mqtt.Message{Payload: []byte("ON"),
+						Properties: &mqtt.Properties{ResponseTopic: "panel/answers"}})
+				}
+			})
+			time.Sleep(5 * time.Second)
+		}, func(o *Options) {
+			o.Commands = Commands{Outputs: []string{"siren"}, MaxAge: time.Minute,
+				Do: func(_ command.Order, answer func(bool, string)) { answer(true, "") }}
+		})
+	answers := 0
+	for _, m := range br.got {
+		if m.Topic == "panel/answers" {
+			answers++
+		}
+	}
+	if answers != 12 || br.most > 3 {
+		t.Errorf("%d answers, and %d messages in flight: the broker takes 3", answers, br.most)
+	}
+}
+
+// TestAnAnswerThatIsTooOldIsNotSent: the order was done, and then the link was down for long.
+func TestAnAnswerThatIsTooOldIsNotSent(t *testing.T) {
+	r := responses{waiting: make(chan response, 2)}
+	now := time.Now()
+	r.waiting <- response{at: now.Add(-answerExpiry)}
+	r.waiting <- response{mqtt.Message{Topic: "panel/answers"}, now}
+	if next := r.peek(now); next == nil || next.Topic != "panel/answers" || r.arrived() != nil {
+		t.Errorf("next is %+v", next)
+	}
+	if next := r.peek(now.Add(answerExpiry)); next != nil || r.arrived() == nil {
+		t.Errorf("a minute later it is %+v", next)
 	}
 }
 

@@ -134,8 +134,8 @@ func (s *session) wait(ctx context.Context) error {
 		return s.ack()
 	case <-s.link.backlog.Arrived():
 	case <-s.link.states.changed:
-	case m := <-s.link.orders.responses:
-		s.out.publish(m, &sentMessage{})
+	case next := <-s.link.orders.responses.arrived():
+		s.link.orders.responses.next = &next // fill sends it
 	case m := <-s.out.conn.Heard():
 		s.hear(m)
 		return s.ack() // of what waited for the canary

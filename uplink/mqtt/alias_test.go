@@ -64,6 +64,23 @@ func TestAMessageThatIsTooLargeIntroducesNoAlias(t *testing.T) {
 	}
 }
 
+// TestTopicsOfOthersTakeNoAlias, nor memory: a client that gives orders names as many topics
+// for the answers as it likes.
+func TestTopicsOfOthersTakeNoAlias(t *testing.T) {
+	w := &wire5{topics: map[string]uint16{}, maxAlias: 65_535}
+	for i := range 1000 {
+		for range 3 {
+			m := Message{Topic: fmt.Sprintf("panel/answers/%d", i), Foreign: true}
+			if _, err := w.appendLocked(nil, m, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(w.topics) != 0 || w.aliases != 0 {
+		t.Errorf("%d topics are known, and %d have an alias", len(w.topics), w.aliases)
+	}
+}
+
 // TestTheBytesOfAReading says what an alias saves, with the payload of the documents.
 func TestTheBytesOfAReading(t *testing.T) {
 	const payload = `{"ts":1763640000123,"boot":"17-9f3c02ab","seq":41,"value":45.2,"unit":"%"}`

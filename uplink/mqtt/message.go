@@ -9,6 +9,7 @@ type Message struct {
 	Retain     bool // the broker keeps it; of a received one: it was published before we subscribed
 	AtMostOnce bool // publish at QoS 0, which is not acknowledged, instead of QoS 1; not set when received
 	Repeated   bool // of a received one: the DUP flag, the broker has sent it before; ignored when published
+	Foreign    bool // another client has named the topic of what is published: it gets no topic alias
 
 	Properties *Properties // MQTT 5 alone carries them; nil: none. Received ones have only those of a request
 }

@@ -232,7 +232,10 @@ func (w *wire5) appendLocked(b []byte, m Message, id uint16) ([]byte, error) {
 	p := mqtt5.Publication{Topic: m.Topic, Payload: m.Payload, Retain: m.Retain && !w.noRetain, ID: id,
 		Properties: m.Properties}
 	var isNew bool
-	if p.Alias, isNew = w.aliasOf(m.Topic); p.Alias != 0 && !isNew {
+	if !m.Foreign { // else anybody who may give orders could use up the memory, and the aliases
+		p.Alias, isNew = w.aliasOf(m.Topic)
+	}
+	if p.Alias != 0 && !isNew {
 		p.Topic = ""
 	}
 	if w.maxPacket > 0 {
@@ -241,7 +244,9 @@ func (w *wire5) appendLocked(b []byte, m Message, id uint16) ([]byte, error) {
 				Reason: fmt.Sprintf("it has %d bytes, and the broker takes %d", size, w.maxPacket)}
 		}
 	}
-	w.note(m.Topic, p.Alias)
+	if !m.Foreign {
+		w.note(m.Topic, p.Alias)
+	}
 	return p.AppendTo(b), nil
 }
 
