@@ -117,7 +117,7 @@ func (o *orders) topics() []string { return slices.Sorted(maps.Keys(o.desks)) }
 func (o *orders) begin(ctx context.Context, conn Conn) {
 	key := o.readKey(ctx)
 	for topic, d := range o.desks {
-		d.Subscribing(key)
+		d.Subscribing(key, conn.Facts().Resumed)
 		conn.Handle(topic, d.hear)
 	}
 }

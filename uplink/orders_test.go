@@ -260,3 +260,26 @@ func TestAKeyThatCannotBeReadRefusesOrders(t *testing.T) {
 		t.Errorf("log:\n%s", log)
 	}
 }
+
+// TestAnOrderThatTheBrokerKeptIsNotDone: it goes on with the session of MQTT 5 after a cut, and
+// sends what came meanwhile as soon as we are back.
+func TestAnOrderThatTheBrokerKeptIsNotDone(t *testing.T) {
+	d := &doer{}
+	br, _ := upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}}, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Minute)
+		br.set(func() { br.facts.Resumed, br.conns = true, 0 })
+		br.cut()
+		for br.connections() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Millisecond) // the handlers are there, and the subscription is not granted
+		br.set(func() {
+			br.conn.handlers["porch/siren/set"](mqtt.Message{Payload: []byte(`{"state":"ON","id":"a1"}`)})
+		})
+		time.Sleep(time.Minute)
+	}, takingOrders(d))
+	wantAnswers(t, br, "siren a1 refused unsure")
+	if n := d.count(); n > 0 {
+		t.Errorf("%d orders were done", n)
+	}
+}

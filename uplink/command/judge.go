@@ -34,6 +34,7 @@ type Judge struct {
 	key     []byte     // nil: it could not be read
 	asks    bool       // the target asks questions, see Memory.Ask
 	granted time.Time  // when the broker granted the subscription; zero: it has not
+	resumed bool       // the broker may send what it has kept for us since the last connection
 	tokens  float64    // orders that may be looked at now
 	filled  time.Time  // when tokens was reckoned
 }
@@ -48,11 +49,13 @@ func NewJudge(target Target, asks bool, opt Options, memory *Memory) *Judge {
 func (j *Judge) Target() Target { return j.target }
 
 // Subscribing takes note that a new connection is about to subscribe: until the broker
-// grants it, orders are doubted. key is for the mac; nil: it could not be read.
-func (j *Judge) Subscribing(key []byte) {
+// grants it, orders are doubted. key is for the mac; nil: it could not be read. resumed says
+// that the broker has gone on with the session of an earlier connection, with MQTT 5: it then
+// sends what came for us meanwhile.
+func (j *Judge) Subscribing(key []byte, resumed bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.granted, j.key = time.Time{}, key
+	j.granted, j.key, j.resumed = time.Time{}, key, resumed
 }
 
 // Granted takes note that the broker has granted the subscription.
@@ -179,6 +182,8 @@ func (j *Judge) checkCertainty(o *Order, m Message, now time.Time, stamp clock.S
 		return refuse("unsure: the broker has sent it before, and it has no id")
 	case o.ID == "" && doubted:
 		return refuse("unsure: it has no id, and came within 2 s of the subscription")
+	case doubted && j.resumed && !j.limitsItsAge(o):
+		return refuse("unsure: the broker may have kept it while the link was down, and it has no expires")
 	case o.ID == "" || young <= 0 || j.memory.namesThisStart(o.ID):
 		return Verdict{}
 	case doubted:
@@ -187,6 +192,12 @@ func (j *Judge) checkCertainty(o *Order, m Message, now time.Time, stamp clock.S
 		return refuse("unsure: the agent has started, and may have done it before: repeat it with a later expires")
 	}
 	return Verdict{}
+}
+
+// limitsItsAge reports whether an order that comes late is refused for that anyway: it says
+// until when it is valid or when it was sent, or answers a question, which has its own time.
+func (j *Judge) limitsItsAge(o *Order) bool {
+	return o.expires != 0 || o.sent != 0 || j.asks && j.memory.namesThisStart(o.ID)
 }
 
 // claim refuses what was done already.

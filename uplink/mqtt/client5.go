@@ -111,6 +111,7 @@ func (c *client5) connected(p *mqtt5.Connack) error {
 		err = ErrNoQoS1
 	default:
 		c.conn.facts = c.factsIn(p.Properties)
+		c.conn.facts.Resumed = p.SessionPresent
 		c.conn.wire.limit(c.conn.facts)
 	}
 	c.conn.wire.open.Store(true)

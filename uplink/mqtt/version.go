@@ -28,6 +28,7 @@ type Facts struct {
 	KeepAlive time.Duration // between two PINGREQs: ours, or the broker's if that is shorter
 	Refuses5  string        // with Auto and 3.1.1: how the server refused 5, a day ago at most; empty: it did not
 
+	Resumed        bool   // it goes on with our last session: it may send what came for us since then
 	ReceiveMaximum int    // messages at QoS 1 in flight; 0: as many as there are packet IDs
 	MaxPacket      int    // bytes of a packet that it takes; 0: any
 	NoRetain       bool   // it takes no retained messages: they are sent without that flag

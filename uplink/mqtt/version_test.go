@@ -197,12 +197,20 @@ func TestARefusalForAnotherReasonIsNotAboutTheVersion(t *testing.T) {
 // TestConnectOfVersion5SaysWhatWeTake, and only the first one has a clean start: with
 // another one the broker would publish the will that the will delay holds back.
 func TestConnectOfVersion5SaysWhatWeTake(t *testing.T) {
-	s := serve5(t, func(_ int, _ byte, c net.Conn) { c.Write(accept5); stay(c) })
+	s := serve5(t, func(n int, _ byte, c net.Conn) {
+		answer := slices.Clone(accept5)
+		answer[2] = byte(n) // Session Present, at the second CONNECT
+		c.Write(answer)
+		stay(c)
+	})
 	d := dialer5(V5, s)
-	for range 2 {
+	for i := range 2 {
 		conn, err := d.Dial(t.Context(), Message{Topic: "porch/agent/status", Payload: []byte("offline"), Retain: true})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if resumed := conn.Facts().Resumed; resumed != (i == 1) {
+			t.Errorf("connection %d: resumed is %v", i, resumed)
 		}
 		conn.Close()
 	}
