@@ -219,8 +219,8 @@ func (n *notices) tooLarge(b *mqtt.ProtocolError) {
 		"max_bytes", mqtt.MaxInbound, "mend", "see who publishes there", "retry_in", minDeferral)
 }
 
-// inFlight are the notices that the broker may have ended the session for.
-// If one was in flight alone, it is that one.
+// inFlight are the notices that the broker may have ended the session for. A correction of
+// a late will is none: a broker that stops publishes the wills before it closes. If one was in flight alone, it is that one.
 func (n *notices) inFlight() (flying []*sentMessage) {
 	for i := range n.unconfirmed {
 		if f := &n.unconfirmed[i]; time.Since(f.sent) < closedAfter {
@@ -232,7 +232,7 @@ func (n *notices) inFlight() (flying []*sentMessage) {
 		if f.isolated {
 			return []*sentMessage{f}
 		}
-		if f.notice.Topic != "" {
+		if f.notice.Topic != "" && !f.notice.taken {
 			flying = append(flying, f)
 		}
 	}

@@ -42,6 +42,7 @@ func (w *lateWill) notice() notice {
 	if w.online {
 		w.corrected = time.Now()
 	}
+	n := notice{Message: w.link.status("online"), taken: w.online} // a correction follows an echo
 	w.online = true
-	return notice{Message: w.link.status("online")}
+	return n
 }

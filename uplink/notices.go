@@ -12,6 +12,7 @@ type notice struct {
 	mqtt.Message      // of a subscription the topic alone counts
 	kind         kind // of the flight
 	live         bool // of a subscription: what is retained is not wanted, nor what we publish
+	taken        bool // the broker has taken the same in this session: it closes no connection for it
 	id           noticeID
 }
 

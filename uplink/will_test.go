@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -19,5 +20,28 @@ func TestEachSessionHasTheWill(t *testing.T) {
 		if w.Topic != "porch/agent/status" || string(w.Payload) != "offline" || !w.Retain {
 			t.Errorf("session %d: %+v", i, w)
 		}
+	}
+}
+
+// TestABrokerThatStopsDelaysNoOnline: it publishes our will, which we answer, and closes the
+// connection. The next session says "online" before any reading.
+func TestABrokerThatStopsDelaysNoOnline(t *testing.T) {
+	var before int // messages of the first session
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Second)
+		br.set(func() { br.acksNothing = true })
+		br.says("porch/agent/status", "offline")
+		time.Sleep(roundTrip)
+		br.set(func() { before, br.acksNothing = len(br.got), false })
+		br.cut()
+		for seq := range uint64(100) {
+			bl.put(reading("room", seq+1))
+		}
+		time.Sleep(10 * time.Second)
+	})
+	topics := br.topicsOf()[before:]
+	online, first := slices.Index(topics, "porch/agent/status"), slices.Index(topics, "porch/room")
+	if online < 0 || first < 0 || online > first {
+		t.Errorf("online was message %d of the second session, the first reading %d", online, first)
 	}
 }
