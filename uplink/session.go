@@ -70,11 +70,11 @@ func newSession(l *Link, conn Conn) *session {
 }
 
 // run publishes until the connection is lost, or until what is in flight when
-// ctx is done was acknowledged.
+// ctx is done, and the last states, were acknowledged.
 func (s *session) run(ctx context.Context) error {
 	defer s.timer.Stop()
 	s.begin()
-	for s.leaving == nil || s.out.inflight.len() > 0 && time.Now().Before(s.until) {
+	for s.leaving == nil || s.fillLast() {
 		if s.leaving == nil {
 			s.fill()
 		}
@@ -389,9 +389,23 @@ func (s *session) hold(why string) {
 	s.canary.logHold()
 }
 
-// leave lets the session end in order.
+// leave lets the session end in order. What arrived a moment ago still goes: outputs have just
+// become safe.
 func (s *session) leave(why error) {
+	s.fill()
 	s.leaving, s.until = why, time.Now().Add(goodbyeGrace)
+}
+
+// fillLast sends the states that are left, for which the backlog may have had no room, and
+// reports whether anything is worth a wait: until then the retained state of an output
+// says what it did before it became safe.
+func (s *session) fillLast() bool {
+	if !time.Now().Before(s.until) {
+		return false
+	}
+	for s.out.window.open() && s.history.sendState(false) {
+	}
+	return s.out.inflight.len() > 0
 }
 
 // goodbye publishes the message that the will has: the broker forgets the will at an

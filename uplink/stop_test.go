@@ -3,6 +3,7 @@ package uplink
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,5 +65,28 @@ func TestTheEndDoesNotWaitForTheBroker(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestTheLastStateGoesBeforeTheGoodbye, also where the backlog fills the window.
+func TestTheLastStateGoesBeforeTheGoodbye(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Second)
+		for seq := range uint64(5000) {
+			bl.put(reading("room", seq+1))
+		}
+		time.Sleep(roundTrip / 2)
+		last := reading("door", 1)
+		last.State = "safe"
+		l.Observe(last) // the agent stops now
+	}, func(o *Options) { o.Drain.Rate = 0 })
+	if got := br.kept("porch/door/state"); !strings.Contains(got, `"state":"safe"`) {
+		t.Errorf("the broker keeps the state %s", got)
+	}
+	if got := br.kept("porch/agent/status"); got != "offline" || br.orderly != 1 {
+		t.Errorf("the broker keeps the status %q after %d orderly ends", got, br.orderly)
+	}
+	if n := len(br.seqs("porch/room")); n == 0 || n == 5000 {
+		t.Errorf("%d of 5000 readings arrived: the test is no test", n)
 	}
 }

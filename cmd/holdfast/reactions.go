@@ -70,11 +70,30 @@ func (r *reactions) observe(reading sensors.Reading) {
 	r.doors.observe(reading)
 }
 
-// wait waits until the context of change is done, every output is safe, and its last reading
-// is recorded.
-func (r *reactions) wait() {
-	r.outputs.Wait()
-	r.doors.running.Wait()
+// safeTimeout is how long the link waits at the end for outputs to become safe: one whose bus
+// hangs does not keep it from saying that we are offline.
+const safeTimeout = time.Second
+
+// waitFor waits until done is closed, for no longer than limit.
+func waitFor(done <-chan struct{}, limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
+// ended is closed when the context of change is done, every output is safe, and its last
+// reading is recorded.
+func (r *reactions) ended() <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		r.outputs.Wait()
+		r.doors.running.Wait()
+		close(ended)
+	}()
+	return ended
 }
 
 // makeSafe makes every output safe. It may be called from any goroutine, and waits for two

@@ -85,12 +85,16 @@ func (a *reloadable) run(ctx context.Context) error {
 		Clock: a.clock, Log: a.log, Watch: a.watch})
 	a.changeAll(ctx, group, a.cfg, func([]sensors.Stream) {})
 	g.Go(func() error { return a.reacts.rules.Run(ctx) })
-	stopLink, stopPage := start(ctx, g, a.link.Run), start(ctx, g, a.servePage)
+	linked := context.WithoutCancel(ctx) // the link ends last: it says what became of the outputs
+	stopLink, stopPage := start(linked, g, a.link.Run), start(ctx, g, a.servePage)
 	for {
 		a.manager.Ready(a.inWords)
 		select {
 		case <-ctx.Done():
-			a.reacts.wait()
+			ended := a.reacts.ended()
+			waitFor(ended, safeTimeout)
+			stopLink()
+			<-ended
 			group.Wait()
 			return g.Wait()
 		case next := <-a.reloads:
@@ -99,7 +103,7 @@ func (a *reloadable) run(ctx context.Context) error {
 			a.changeAll(ctx, group, next, func(kept []sensors.Stream) { a.change(next, kept) })
 			if a.link != old {
 				stopLink() // first: the broker ends the older one of two connections
-				stopLink = start(ctx, g, a.link.Run)
+				stopLink = start(linked, g, a.link.Run)
 			}
 			stopPage = start(ctx, g, a.servePage)
 		}

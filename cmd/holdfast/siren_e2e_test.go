@@ -58,3 +58,25 @@ func (w *wired) first(t *testing.T, stream, word string) arrival {
 	}
 	return all[i]
 }
+
+// TestAStopSaysThatTheSirenIsOff: it is off when the agent ends, and the state that the broker
+// keeps says so.
+func TestAStopSaysThatTheSirenIsOff(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, ""), 0, `
+  door: {kind: simulated, steps: {states: [closed, open], every: 1s}, alarm: true}
+outputs:
+  siren: {kind: simulated, class: siren, max_on: 10m}
+rules:
+  intruder: {when: {door: open}, then: {siren: 5m}}
+`)
+	w.agent.start()
+	eventually(t, time.Minute, "the siren sounds", func() bool { return w.sub.last("store/siren").State == status.On })
+	w.agent.stop()
+	eventually(t, time.Minute, "the agent is offline", func() bool { return w.sub.last("/status").raw == "offline" })
+	for _, topic := range []string{"store/siren", "store/siren/state"} {
+		if last := w.sub.last(topic); last.State != status.Off || last.By != "stop" {
+			t.Errorf("the last message on %s: %s", topic, last.raw)
+		}
+	}
+}
