@@ -2,8 +2,13 @@ package outputs
 
 import "sync"
 
-// maxOrders is how many orders wait for an output: one is done in a millisecond.
-const maxOrders = 64
+// maxOrders is how many orders wait for an output: one is done in a millisecond. Those that
+// came by MQTT leave room for the others: a line may be slow, and an alarm must not be refused
+// because of them.
+const (
+	maxOrders = 64
+	maxRemote = maxOrders / 2
+)
 
 // An inbox holds the orders that wait for one output. It is safe for concurrent use, and
 // nothing waits in it.
@@ -25,7 +30,7 @@ func (i *inbox) put(o Order, safe bool) (refused string) {
 	switch {
 	case i.closed != "":
 		refused = i.closed
-	case len(i.orders) < maxOrders:
+	case len(i.orders) < maxRemote, len(i.orders) < maxOrders && !o.Remote:
 		i.orders = append(i.orders, o)
 	case o.On == safe:
 		dropped, i.orders = i.orders, []Order{o}
@@ -49,14 +54,19 @@ func (i *inbox) take() []Order {
 	return orders
 }
 
-// close refuses what waits and what comes.
-func (i *inbox) close(why string) {
+// putBack has orders wait that were taken, before those that have come since.
+func (i *inbox) putBack(orders []Order) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.orders = append(orders, i.orders...)
+}
+
+// close refuses what comes, and returns what waits.
+func (i *inbox) close(why string) []Order {
 	i.mu.Lock()
 	i.closed = why
 	i.mu.Unlock()
-	for _, o := range i.take() {
-		o.answer(why)
-	}
+	return i.take()
 }
 
 // poke has the output look what is due.

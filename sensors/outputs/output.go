@@ -71,10 +71,7 @@ func (o *output) run(ctx context.Context) {
 		}
 		// What is due comes first: an order after the end of MaxOn finds the output at rest.
 		o.tick(ctx, time.Now())
-		for _, order := range o.inbox.take() {
-			o.progress(busyLimit) // for each: a line may need seconds, and many orders may wait
-			order.answer(o.do(ctx, order))
-		}
+		o.doWaiting(ctx)
 		if next := o.next(); next.IsZero() {
 			timer.Stop()
 			o.progress(0)
@@ -82,6 +79,19 @@ func (o *output) run(ctx context.Context) {
 			timer.Reset(time.Until(next))
 			o.progress(max(time.Until(next), 0) + busyLimit)
 		}
+	}
+}
+
+// doWaiting does the orders that wait, until ctx is done: what is left then is for end.
+func (o *output) doWaiting(ctx context.Context) {
+	orders := o.inbox.take()
+	for i, order := range orders {
+		if ctx.Err() != nil {
+			o.inbox.putBack(orders[i:])
+			return
+		}
+		o.progress(busyLimit) // for each: a line may need seconds, and many orders may wait
+		order.answer(o.do(ctx, order))
 	}
 }
 
@@ -226,7 +236,7 @@ func (o *output) retried(ctx context.Context, err error) {
 // interlocks keep an output that may still be on, until it runs again and answers.
 func (o *output) end(ctx context.Context) {
 	name := o.spec.Stream.Name
-	o.inbox.close("stopped")
+	o.set.handOver(name, o.inbox.close("stopped"))
 	o.port.returned()
 	changed := o.plan.away() || o.fault != ""
 	o.plan.clear()

@@ -49,6 +49,7 @@ type Set struct {
 	running  map[string]*output
 	order    []string                   // names in the order of the file
 	stopping map[string]bool            // names of outputs that a reload is about to start again
+	waiting  map[string][]Order         // for these, of this machine; at most maxOrders for each
 	confirms map[string]sensors.Reading // by stream: the latest of those that confirm something
 	heeded   map[string]bool            // streams that confirm something
 	down     time.Time                  // since when the link is down; zero: it is connected
@@ -77,6 +78,14 @@ func (s *Set) Change(ctx context.Context, specs []Spec, between func(kept []Spec
 	}
 	s.observing.Flush()
 	between(kept)
+	for _, refused := range s.startNew(ctx, specs) { // not under the lock: who is told may ask again
+		refused.answer("stopped")
+	}
+}
+
+// startNew starts those of specs that do not run, with the orders that have waited for them. It
+// returns the orders that they do not take: ctx is done, or there are too many.
+func (s *Set) startNew(ctx context.Context, specs []Spec) (refused []Order) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.order, s.stopping, s.heeded = nil, nil, map[string]bool{}
@@ -89,6 +98,18 @@ func (s *Set) Change(ctx context.Context, specs []Spec, between func(kept []Spec
 			s.startLocked(ctx, spec)
 		}
 	}
+	// Before the lock is given back: an order that comes now is behind them.
+	for name, orders := range s.waiting {
+		o, surplus := s.running[name], max(len(orders)-maxOrders, 0) // of handOver
+		refused = append(refused, orders[:surplus]...)
+		for _, order := range orders[surplus:] {
+			if o.inbox.put(order, o.spec.Safe) != "" {
+				refused = append(refused, order)
+			}
+		}
+	}
+	s.waiting = nil
+	return refused
 }
 
 // sort takes those out of the set that do not go on.
@@ -96,7 +117,7 @@ func (s *Set) sort(specs []Spec) (kept []Spec, ending []*output) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	same := map[string]bool{}
-	s.stopping = map[string]bool{}
+	s.stopping, s.waiting = map[string]bool{}, map[string][]Order{}
 	for _, spec := range specs {
 		name := spec.Stream.Name
 		if o := s.running[name]; o != nil && reflect.DeepEqual(o.spec, spec) {
@@ -151,7 +172,9 @@ func (s *Set) Wait() {
 	}
 }
 
-// Do does an order, or refuses it; its Answer is told which.
+// Do does an order, or refuses it; its Answer is told which. While a reload changes the output,
+// an order of this machine waits for it: a rule fires once, and nobody would repeat it. One that
+// came by MQTT is refused, because whoever has sent it is told.
 func (s *Set) Do(order Order) {
 	s.mu.RLock()
 	o, stopping := s.running[order.Output], s.stopping[order.Output]
@@ -161,10 +184,49 @@ func (s *Set) Do(order Order) {
 		if refused := o.inbox.put(order, o.spec.Safe); refused != "" {
 			order.answer(refused)
 		}
-	case stopping:
-		order.answer("reload: the output is being changed")
-	default:
+	case !stopping:
 		order.answer("unknown output")
+	default:
+		s.keep(order)
+	}
+}
+
+// keep has an order wait for an output that a reload is changing, behind those that wait
+// already.
+func (s *Set) keep(order Order) {
+	s.mu.Lock()
+	name := order.Output
+	over, room := !s.stopping[name], len(s.waiting[name]) < maxOrders && !order.Remote
+	if !over && room {
+		s.waiting[name] = append(s.waiting[name], order)
+	}
+	s.mu.Unlock()
+	switch {
+	case over: // since Do has looked
+		s.Do(order)
+	case !room:
+		order.answer("reload: the output is being changed")
+	}
+}
+
+// handOver takes the orders that an output has not done at its end. If a reload starts it again
+// they wait for that, before all that have come since; else they are refused.
+func (s *Set) handOver(name string, orders []Order) {
+	var mine, refused []Order
+	s.mu.Lock()
+	for _, order := range orders {
+		if s.stopping[name] && !order.Remote {
+			mine = append(mine, order)
+		} else {
+			refused = append(refused, order)
+		}
+	}
+	if len(mine) > 0 {
+		s.waiting[name] = append(mine, s.waiting[name]...)
+	}
+	s.mu.Unlock()
+	for _, order := range refused {
+		order.answer("stopped")
 	}
 }
 
