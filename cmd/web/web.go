@@ -24,12 +24,12 @@ const MaxConns = 64
 const (
 	// These limits bound what clients can cost: 64 connections at some 20 kB each are
 	// little more than a megabyte.
-	maxHeader     = 8 << 10         // bytes of a request
-	headerTimeout = 5 * time.Second // until a request is there
-	idleTimeout   = time.Minute     // between two requests on one connection
-	goodbye       = time.Second     // for requests under way at the end
-	minToken      = 16              // characters
-	retryListen   = time.Minute     // after the address was taken
+	maxHeader   = 8 << 10         // bytes of a request
+	readTimeout = 5 * time.Second // until a request is there, with a body that nobody wants
+	idleTimeout = time.Minute     // between two requests on one connection
+	goodbye     = time.Second     // for requests under way at the end
+	minToken    = 16              // characters
+	retryListen = time.Minute     // after the address was taken
 )
 
 // Secrets are the files that the configuration names, as they are now.
@@ -104,13 +104,14 @@ func Serve(ctx context.Context, l net.Listener, s Secrets, h http.Handler, log *
 	requests, end := context.WithCancel(ctx) // streams of events end with it
 	defer end()
 	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers send is not for the log
-		BaseContext:       func(net.Listener) context.Context { return requests },
-		Protocols:         new(http.Protocols),
+		Handler: h,
+		// Of the body, too: the server reads it before it answers. An answer may take longer.
+		ReadTimeout:    readTimeout,
+		IdleTimeout:    idleTimeout,
+		MaxHeaderBytes: maxHeader,
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers send is not for the log
+		BaseContext:    func(net.Listener) context.Context { return requests },
+		Protocols:      new(http.Protocols),
 	}
 	// Only HTTP/1.1, however the program was built: build/agent leaves HTTP/2 out of it.
 	server.Protocols.SetHTTP1(true)
