@@ -38,15 +38,15 @@ func float(f sql.NullFloat64) *float64 { return number(f.Float64, f.Valid) }
 
 // A device is one line of the fleet, as the type Device of package store. Times are Unix milliseconds.
 type device struct {
-	Device      string          `json:"device"`
-	FirstSeen   int64           `json:"first_seen"`
-	Online      *bool           `json:"online"`
-	OnlineSince *int64          `json:"online_since"`
-	LastAt      *int64          `json:"last_at"`
-	Streams     int             `json:"streams"`
-	Missing     int64           `json:"missing"`
-	Status      deviceStatus    `json:"status"`
-	Faults      json.RawMessage `json:"faults"`
+	Device      string       `json:"device"`
+	FirstSeen   int64        `json:"first_seen"`
+	Online      *bool        `json:"online"`
+	OnlineSince *int64       `json:"online_since"`
+	LastAt      *int64       `json:"last_at"`
+	Streams     int          `json:"streams"`
+	Missing     int64        `json:"missing"`
+	Status      deviceStatus `json:"status"`
+	Faults      []string     `json:"faults"`
 }
 
 // A deviceStatus is what a device last said of itself.
@@ -69,10 +69,11 @@ func (s *server) fleet(r *http.Request) (any, error) {
 	all, err := s.store.Fleet(r.Context())
 	out := make([]device, 0, len(all))
 	for _, d := range all {
-		// The agent's own text, which is JSON if it said anything.
-		faults := json.RawMessage(d.Faults)
-		if !json.Valid(faults) {
-			faults = json.RawMessage("[]")
+		// The text of whoever may publish, and an error in it is no list: one device must not
+		// hide the others from a page that counts on one.
+		var faults []string
+		if err := json.Unmarshal([]byte(d.Faults), &faults); err != nil || faults == nil {
+			faults = []string{}
 		}
 		out = append(out, device{
 			Device: d.Name, FirstSeen: d.FirstSeen, Online: boolean(d.Online), OnlineSince: integer(d.OnlineSince),

@@ -90,7 +90,7 @@ func decoded[T any](t *testing.T, s *server, path string) (body T) {
 func TestFleetHasEachDevice(t *testing.T) {
 	got := decoded[struct{ Devices []device }](t, recorded(t, ""), "/api/fleet").Devices
 	if len(got) != 2 || got[0].Device != "porch" || got[0].Streams != 3 || got[0].Missing != 3 || got[0].Online != nil ||
-		*got[0].LastAt != start+10_000 || string(got[0].Faults) != "[]" || got[1].Device != "shed" {
+		*got[0].LastAt != start+10_000 || fmt.Sprintf("%q", got[0].Faults) != "[]" || got[1].Device != "shed" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -425,4 +425,24 @@ func item(t *testing.T, at int64, topic, payload string) store.Item {
 		t.Fatal(err)
 	}
 	return it
+}
+
+// The page counts the faults of each device, so they are a list whatever a publisher says.
+func TestFaultsAreAList(t *testing.T) {
+	for faults, want := range map[string]string{
+		"null": "[]", "5": "[]", `"x"`: "[]", `{"a":1}`: "[]", "[1]": "[]", `[ "hum" ]`: `["hum"]`,
+	} {
+		s := recorded(t, "")
+		health := item(t, start, "porch/agent/health", `{"ts":1,"faults":`+faults+`}`)
+		if _, err := s.store.Commit(t.Context(), []store.Item{health}); err != nil {
+			t.Fatal(err)
+		}
+		var fleet struct{ Devices []device }
+		if err := json.Unmarshal(ask(s, "/api/fleet").Body.Bytes(), &fleet); err != nil {
+			t.Fatal(err)
+		}
+		if d := fleet.Devices[0]; d.Device != "porch" || fmt.Sprintf("%q", d.Faults) != want {
+			t.Errorf("%s: %s %s, want %s", faults, d.Device, d.Faults, want)
+		}
+	}
 }
