@@ -11,7 +11,8 @@ import (
 // openPostgres opens a database by its URL. A password comes from ~/.pgpass or
 // PGPASSWORD. COMMIT is durable unless the server's synchronous_commit is off.
 func (s *Store) openPostgres(address string) error {
-	s.dialect = dialect{name: "postgres", goose: goose.DialectPostgres, numbered: true, lock: " FOR UPDATE"}
+	s.dialect = dialect{name: "postgres", goose: goose.DialectPostgres, numbered: true, lock: " FOR UPDATE",
+		alone: "LOCK TABLE counter IN ACCESS EXCLUSIVE MODE"} // each Commit has read it
 	db, err := sql.Open("pgx", address)
 	if err != nil {
 		return err

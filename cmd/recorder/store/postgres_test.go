@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store/postgrestest"
 )
@@ -36,6 +37,49 @@ func TestPostgreSQL(t *testing.T) {
 		t.Run(name, test)
 	}
 	t.Run("two recorders", func(t *testing.T) { twoRecorders(t, s.Database(t)) })
+	t.Run("retain beside a commit", retainBesideACommit)
+}
+
+// retainBesideACommit deletes the readings of a day while a batch with another reading of it
+// is between its first statement and COMMIT: the hours of the day keep what they had.
+func retainBesideACommit(t *testing.T) {
+	ctx := t.Context()
+	s := opened(t)
+	commitAll(t, s, measured(midnight+1, 1, 10), measured(midnight+2, 2, 20))
+	rollUp(t, s)
+	tx, err := s.begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &commit{transaction: tx, s: s, sequences: map[sequenceKey]*sequence{}, hours: map[hourKey]bool{}}
+	if err := c.store([]Item{measured(midnight+3, 3, 60)}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Retain(ctx, time.UnixMilli(midnight+day), time.Time{})
+		done <- err
+	}()
+	// Either it waits for the transaction, or it is through without it.
+	waits := 0
+	for waits == 0 && len(done) == 0 {
+		err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "+
+			"AND wait_event_type = 'Lock'").Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	rollUp(t, s)
+	r := Range{Device: "porch", Stream: "hum", From: midnight, To: midnight + day}
+	if got, want := show(t, s, r, time.Hour, midnight), "0s n=3 errors=0 10..60 mean 30\n"; got != want {
+		t.Errorf("got %swant %s", got, want)
+	}
 }
 
 // twoRecorders stores one stream with two programs that each get half of it, as a

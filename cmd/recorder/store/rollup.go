@@ -228,18 +228,35 @@ func (s *Store) moveHorizon(ctx context.Context, before int64) error {
 			return err
 		}
 		// A commit may have marked an hour meanwhile: then it is computed, too.
-		result, err := s.db.ExecContext(ctx, s.sql("INSERT INTO counter (name, value) "+
-			"SELECT 'horizon', CAST(? AS BIGINT) WHERE NOT EXISTS (SELECT 1 FROM dirty_hour WHERE ts < ?) "+
-			"ON CONFLICT (name) DO UPDATE SET value = "+
-			"CASE WHEN excluded.value > counter.value THEN excluded.value ELSE counter.value END"), before, before)
-		if err != nil {
-			return err
-		}
-		// No row: there is a mark, and the horizon has not moved.
-		if n, err := result.RowsAffected(); err != nil || n > 0 {
+		moved, err := s.tryMoveHorizon(ctx, before)
+		if err != nil || moved {
 			return err
 		}
 	}
+}
+
+// tryMoveHorizon moves the horizon, unless an hour before it is marked. A Commit goes by the
+// horizon that it has read at its begin, so none may be under way: its mark would not be
+// seen, and the hour would be computed anew when its other readings are gone.
+func (s *Store) tryMoveHorizon(ctx context.Context, before int64) (moved bool, err error) {
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer tx.Rollback() // without effect after Commit
+	if s.alone != "" {
+		if _, err := tx.exec(s.alone); err != nil {
+			return false, err
+		}
+	}
+	n, err := tx.exec("INSERT INTO counter (name, value) "+
+		"SELECT 'horizon', CAST(? AS BIGINT) WHERE NOT EXISTS (SELECT 1 FROM dirty_hour WHERE ts < ?) "+
+		"ON CONFLICT (name) DO UPDATE SET value = "+
+		"CASE WHEN excluded.value > counter.value THEN excluded.value ELSE counter.value END", before, before)
+	if err != nil {
+		return false, err
+	}
+	return n > 0, tx.Commit()
 }
 
 // deleteReadings deletes readings in pieces of a day of a stream: writers wait for
