@@ -1,7 +1,9 @@
 package store
 
 import (
+	"context"
 	"database/sql"
+	"fmt"
 	"math"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -22,6 +24,20 @@ func (s *Store) openPostgres(address string) error {
 	db.SetMaxIdleConns(2)
 	// Readers do not block a writer there, so one pool is enough.
 	s.db, s.read = db, db
+	return nil
+}
+
+// checkEncoding refuses a database that cannot store each character: a batch with one that it
+// has not would be refused for ever, and all that comes behind it. SQL_ASCII takes any bytes.
+func (s *Store) checkEncoding(ctx context.Context) error {
+	var encoding string
+	if err := s.db.QueryRowContext(ctx, "SHOW server_encoding").Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF8" && encoding != "SQL_ASCII" {
+		return fmt.Errorf("its encoding is %s, which does not have all characters: make another one with "+
+			"createdb -T template0 -E UTF8 NAME", encoding)
+	}
 	return nil
 }
 

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +40,39 @@ func TestPostgreSQL(t *testing.T) {
 	}
 	t.Run("two recorders", func(t *testing.T) { twoRecorders(t, s.Database(t)) })
 	t.Run("retain beside a commit", retainBesideACommit)
+	t.Run("encoding", anEncodingWithoutAllCharacters)
+}
+
+// anEncodingWithoutAllCharacters opens databases that could, or could not, store each text.
+// A character that a database does not have would be refused with its batch, for ever.
+func anEncodingWithoutAllCharacters(t *testing.T) {
+	s := opened(t)
+	for encoding, want := range map[string]string{"UTF8": "", "SQL_ASCII": "", "LATIN1": "createdb -T template0 -E UTF8"} {
+		name := "in_" + strings.ToLower(encoding)
+		_, err := s.db.ExecContext(t.Context(), "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING '"+encoding+"'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(s.options.Database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Path = "/" + name
+		other, err := Open(t.Context(), Options{Database: u.String(), Unknown: "accept", MaxQuarantine: 10})
+		if err != nil {
+			if want == "" || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", encoding, err)
+			}
+			continue
+		}
+		if want != "" {
+			t.Errorf("%s is accepted", encoding)
+		}
+		commitAll(t, other, got(start, "厨房/hum", "ε 湿"), got(start, "x/\xff", "1"))
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // retainBesideACommit deletes the readings of a day while a batch with another reading of it

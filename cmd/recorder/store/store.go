@@ -123,6 +123,9 @@ func open(ctx context.Context, o Options, create bool) (*Store, error) {
 		// The drivers open nothing before the first use, so a mistake would show up late.
 		err = s.db.PingContext(ctx)
 	}
+	if err == nil && s.numbered {
+		err = s.checkEncoding(ctx)
+	}
 	if err != nil {
 		s.Close()
 		return nil, fmt.Errorf("the database %s cannot be opened: %w", o.Database, err)
