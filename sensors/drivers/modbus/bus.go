@@ -37,7 +37,20 @@ type Bus struct {
 	token  chan struct{}
 	client *modbus.ModbusClient // nil while there is no connection
 	silent time.Time            // until then an answer to a failed request may still come
+
+	mu     sync.Mutex
+	holder holder // who has the token; guarded by mu
 }
+
+// A holder is the request that is under way.
+type holder struct {
+	unit  byte
+	since time.Time // zero: there is none
+}
+
+// maxHold is how long one request may have the bus: it waits for a late answer and for its
+// own, at most three seconds each, and five seconds for a connection.
+const maxHold = 15 * time.Second
 
 // Acquire returns the bus with these settings, and does not connect yet. Each call takes one
 // Release. It is an error while others use the bus with other settings.
@@ -91,10 +104,10 @@ type Register struct {
 // frame of Modbus RTU does not say what it answers. The next request then waits until an
 // answer may no longer come.
 func (b *Bus) Read(ctx context.Context, unit byte, r Register) (float64, error) {
-	if err := b.take(ctx); err != nil {
+	if err := b.take(ctx, unit); err != nil {
 		return 0, err
 	}
-	defer func() { <-b.token }()
+	defer b.give()
 	if err := b.connect(ctx); err != nil {
 		return 0, err
 	}
@@ -121,15 +134,56 @@ func (b *Bus) Read(ctx context.Context, unit byte, r Register) (float64, error) 
 	return 0, errors.Join(b.explain(err, unit), b.disconnect())
 }
 
-// take waits for the turn of a request.
-func (b *Bus) take(ctx context.Context) error {
+// take waits for the turn of a request, as long as those before it come back: the time of
+// the sampler's call stands still meanwhile, so it would not end a wait for one that hangs.
+func (b *Bus) take(ctx context.Context, unit byte) error {
 	defer sensors.Waiting(ctx)()
-	select {
-	case b.token <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s: waiting for other sensors: %w", b.settings.Name(), ctx.Err())
+	for {
+		before := b.held()
+		timer := time.NewTimer(before.left())
+		select {
+		case b.token <- struct{}{}:
+			timer.Stop()
+			b.hold(holder{unit, time.Now()})
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("%s: waiting for other sensors: %w", b.settings.Name(), ctx.Err())
+		case <-timer.C:
+		}
+		if now := b.held(); now == before && now.left() <= 0 {
+			return fmt.Errorf("%s is busy: unit %d has not returned for %v", b.settings.Name(), now.unit,
+				time.Since(now.since).Truncate(time.Second))
+		}
 	}
+}
+
+// give lets the next request have its turn.
+func (b *Bus) give() {
+	b.hold(holder{})
+	<-b.token
+}
+
+// hold notes who has the token. Only whoever has it calls this.
+func (b *Bus) hold(h holder) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holder = h
+}
+
+// held is who has the token.
+func (b *Bus) held() holder {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.holder
+}
+
+// left is how long it may still have the bus.
+func (h holder) left() time.Duration {
+	if h.since.IsZero() {
+		return maxHold // it has just been given back, or taken
+	}
+	return maxHold - time.Since(h.since)
 }
 
 // connect connects if there is no connection. The caller has the token.

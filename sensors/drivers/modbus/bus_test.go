@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/sensors/drivers/modbus/modbusfake"
@@ -221,6 +222,44 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 	if err := b.connect(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("before the line is silent: %v", err)
 	}
+}
+
+// TestAWaitEndsWhereTheHolderHangs: the time of the sampler's call stands still meanwhile.
+func TestAWaitEndsWhereTheHolderHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &Bus{settings: Settings{Host: "meter:502", Timeout: time.Second}, token: make(chan struct{}, 1)}
+		if err := b.take(t.Context(), 9); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		time.Sleep(time.Second)
+		began := time.Now()
+		_, err := b.Read(ctx, 7, Register{})
+		if took := time.Since(began); err == nil || took != maxHold-time.Second ||
+			!strings.Contains(err.Error(), "meter:502 is busy: unit 9 has not returned for 15s") {
+			t.Errorf("%v after %v", err, took)
+		}
+		// Many that come back, one after the other, are no reason.
+		go func() {
+			time.Sleep(maxHold / 2)
+			b.give()
+		}()
+		if err := b.take(ctx, 8); err == nil || !strings.Contains(err.Error(), "unit 9") {
+			t.Errorf("%v", err) // it has held it for long already
+		}
+		time.Sleep(maxHold)
+		for unit := range byte(3) {
+			if err := b.take(ctx, unit); err != nil {
+				t.Error(err)
+			}
+			go func() {
+				time.Sleep(maxHold * 2 / 3)
+				b.give()
+			}()
+		}
+		time.Sleep(maxHold)
+	})
 }
 
 func TestABusHasOneSetting(t *testing.T) {
