@@ -155,7 +155,8 @@ func (a *announcer) clear(previous []byte) {
 // hearHome takes what Home Assistant says of itself. What is retained is from
 // before this session, in which it was told already.
 func (a *announcer) hearHome(m mqtt.Message) {
-	if a.link.opt.homeStarted(m) && !m.Retain && a.discovery.at.IsZero() {
+	old := m.Retain && !a.out.tells // MQTT 5 sends nothing old, and marks what the broker shall keep
+	if a.link.opt.homeStarted(m) && !old && a.discovery.at.IsZero() {
 		a.discovery.at = time.Now().Add(rediscoverAfter())
 	}
 }

@@ -109,6 +109,20 @@ func TestWhenHomeAssistantStartsItIsToldOnce(t *testing.T) {
 	}, atHome)
 }
 
+// TestHomeAssistantMayRetainItsStart: with MQTT 5 the flag is seen on what is said now, too.
+func TestHomeAssistantMayRetainItsStart(t *testing.T) {
+	upWith(t, &broker{facts: mqtt.Facts{Version: mqtt.V5}}, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Minute)
+		br.set(func() {
+			br.conn.deliver(mqtt.Message{Topic: "homeassistant/status", Payload: []byte("online"), Retain: true})
+		})
+		time.Sleep(rediscoverWithin + time.Second)
+		if n := br.count(announced); n != 2 {
+			t.Errorf("announced %d times after it started", n)
+		}
+	}, atHome)
+}
+
 // TestARefusedSubscriptionHoldsNothingBack, and the log is told once.
 func TestARefusedSubscriptionHoldsNothingBack(t *testing.T) {
 	br, log := up(t, func(l *Link, br *broker, bl *backlog) {

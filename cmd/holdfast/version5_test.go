@@ -61,3 +61,26 @@ func TestTheVersionIsInTheLogAndInStatus(t *testing.T) {
 	}
 	w.agent.stop()
 }
+
+// TestARetainedOrderIsRefusedWhileConnected: with MQTT 5 the broker tells that the sender wants
+// it retained. With 3.1.1 it does not, and the order is done once.
+func TestARetainedOrderIsRefusedWhileConnected(t *testing.T) {
+	if !by5 {
+		t.Skip("MQTT 3.1.1 does not tell")
+	}
+	t.Parallel()
+	w := wire(t, startMosquitto(t, persistent), 0, counter+`
+outputs:
+  siren: {kind: simulated, class: siren, max_on: 3m, commands: true}
+clock: {trust: always}
+`)
+	w.agent.start()
+	w.takesOrders(t)
+	before := len(w.sub.orderAnswers())
+	w.sub.order(t, "store/siren/set", "ON", true)
+	eventually(t, time.Minute, "the order is answered", func() bool { return len(w.sub.orderAnswers()) > before })
+	if got := w.sub.orderAnswers()[before]; got != "siren  refused retained" {
+		t.Errorf("the answer is %q", got)
+	}
+	w.agent.stop()
+}

@@ -209,6 +209,10 @@ func IsID(id string) bool {
 	return 0 < len(id) && len(id) <= maxID
 }
 
+// A number from minSeconds to maxSeconds is a time since 2001 in seconds, not one of the
+// early 1970s in milliseconds.
+const minSeconds, maxSeconds = 1_000_000_000, 100_000_000_000
+
 // timeOf returns a time in Unix milliseconds. A time in seconds, which is what many
 // programs have, would lie in 1970: the sender is told.
 func timeOf(key string, value json.RawMessage) (ms int64, err error) {
@@ -216,7 +220,7 @@ func timeOf(key string, value json.RawMessage) (ms int64, err error) {
 	switch {
 	case err != nil || ms <= 0:
 		return 0, fmt.Errorf("%q is not a time in Unix milliseconds, such as 1763640000123", key)
-	case ms < 100_000_000_000:
+	case minSeconds <= ms && ms < maxSeconds:
 		return 0, fmt.Errorf("%q is a time in seconds: it has to be in milliseconds", key)
 	}
 	return ms, nil

@@ -138,7 +138,8 @@ func TestWhatWeSendIsDecodedAsItWasMeant(t *testing.T) {
 	}
 	p, err = Decode(EncodeSubscribe(3, "a", true))
 	if s, ok := p.(*packets.Subscribe); err != nil || !ok || len(s.Subscriptions) != 1 || s.PacketID != 3 ||
-		s.Subscriptions[0] != (packets.SubOptions{Topic: "a", QoS: 1, RetainHandling: 2, NoLocal: true}) {
+		s.Subscriptions[0] != (packets.SubOptions{Topic: "a", QoS: 1, RetainHandling: 2, NoLocal: true,
+			RetainAsPublished: true}) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	p, err = Decode(EncodeDisconnect(true))

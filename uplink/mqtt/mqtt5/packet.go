@@ -92,11 +92,12 @@ func (c Connect) Encode() []byte {
 }
 
 // EncodeSubscribe returns a SUBSCRIBE to one topic at QoS 1. live asks for what is
-// published from now on by others: Retain Handling 2 and No Local, section 3.8.3.1.
+// published from now on by others, and whether they want it retained: Retain Handling 2,
+// No Local and Retain As Published, section 3.8.3.1.
 func EncodeSubscribe(id uint16, topic string, live bool) []byte {
 	o := packets.SubOptions{Topic: topic, QoS: 1}
 	if live {
-		o.RetainHandling, o.NoLocal = packets.RetainDoNotSend, true
+		o.RetainHandling, o.NoLocal, o.RetainAsPublished = packets.RetainDoNotSend, true, true
 	}
 	return encode(&packets.Subscribe{PacketID: id, Properties: &packets.Properties{},
 		Subscriptions: []packets.SubOptions{o}})
