@@ -290,10 +290,15 @@ func TestAMessageBehindWhichNothingIsAcknowledgedIsSetAside(t *testing.T) {
 			if n := len(d.fakeBroker.Acked); n != d.size-1 || d.left != 1 {
 				t.Errorf("MQTT %v: %d of %d were acknowledged, %d are left, want all but one", version, n, d.size, d.left)
 			}
-			for _, want := range []string{"stream=door", "tried again in a day"} {
-				if log := d.log.String(); !strings.Contains(log, want) {
+			log := d.log.String()
+			for _, want := range []string{"stream=door", "tried again in a day",
+				`why="the broker has acknowledged nothing for `, "and it answers pings"} {
+				if !strings.Contains(log, want) {
 					t.Errorf("MQTT %v: the log does not say %q:\n%s", version, want, log)
 				}
+			}
+			if strings.Contains(log, "closed the connection") {
+				t.Errorf("MQTT %v: the log says that the broker closed the connection:\n%s", version, log)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 
@@ -97,6 +98,9 @@ func (all suspects) any() bool {
 // message three times. A notice that was a suspect already takes all the blame.
 func (s *session) onDisconnect(err error) (expected bool) {
 	ignored := s.ignored(err)
+	if ignored {
+		err = fmt.Errorf("%w, and it answers pings", err)
+	}
 	closed := ignored || errors.Is(err, mqtt.ErrBrokerClosed) || errors.Is(err, syscall.ECONNRESET)
 	if closed && s.probes.blame() {
 		return false
@@ -113,7 +117,7 @@ func (s *session) onDisconnect(err error) (expected bool) {
 		alone, flying = true, s.out.blamable(1)
 	}
 	if alone && s.out.inflight.front().kind == kindRetry {
-		s.retries.stillRejected(&s.out.inflight.front().item)
+		s.retries.stillRejected(&s.out.inflight.front().item, err)
 		return false
 	}
 	unheardAlone := inflight == 0 && len(unheard) == 1
@@ -123,7 +127,7 @@ func (s *session) onDisconnect(err error) (expected bool) {
 		id, found = s.link.suspects.recordClose(unheard, unheardAlone, s.link.rejects.rejectedLately)
 	}
 	if found {
-		s.retries.rejectPoison(id)
+		s.retries.rejectPoison(id, err)
 	}
 	return expected
 }

@@ -42,7 +42,7 @@ func TestACloseForAReadingIsNotBlamedOnItsSubscription(t *testing.T) {
 		inOrder(t, br, "porch/door", d.door)
 	})
 	if strings.Contains(log, "closes the connection when we subscribe") ||
-		!strings.Contains(log, "for each message of a stream") {
+		!strings.Contains(log, "refuses each message of a stream") {
 		t.Errorf("the subscription is blamed:\n%s", log)
 	}
 }

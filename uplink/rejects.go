@@ -102,8 +102,9 @@ type retries struct {
 }
 
 // rejectPoison draws the conclusion when a message is poison: it is rejected alone,
-// or with its stream.
-func (t *retries) rejectPoison(d msgID) {
+// or with its stream. why is how the session ended: the broker closed the connection, or
+// acknowledged nothing any more.
+func (t *retries) rejectPoison(d msgID, why error) {
 	r, now := &t.link.rejects, time.Now()
 	last, before := r.lastReject[d.stream]
 	r.wait(now)
@@ -111,25 +112,23 @@ func (t *retries) rejectPoison(d msgID) {
 	case held != nil && !d.state: // it was kept, and sent again beside others
 		held.closes, held.open = true, false
 		r.again[d.stream] = true
-		t.link.log.Warn("the broker closes the connection for a stream that it took: it is held again", "stream",
-			d.stream)
+		t.link.log.Warn("the broker refuses a stream that it took: it is held again", "stream", d.stream, "why", why)
 		return
 	case d.state:
 		r.mutedStates[d.stream] = true
-		t.link.log.Error("the broker closes the connection for each state of a stream: it is not sent for a day",
-			"stream", d.stream, "topic", t.link.topics.State(d.stream), "mend", "see the broker's log and access list")
+		t.link.log.Error("the broker refuses each state of a stream: it is not sent for a day", "stream", d.stream,
+			"topic", t.link.topics.State(d.stream), "why", why, "mend", "see the broker's log and access list")
 		return
 	case before && now.Sub(last) < rejectRetry || !t.link.proofs.of(d.stream).acked:
 		r.held[d.stream] = &hold{closes: true}
-		t.link.log.Error("the broker closes the connection for each message of a stream: they are kept and tried "+
-			"again in a day",
-			"stream", d.stream, "topic", t.link.topics.History(d.stream), "mend",
+		t.link.log.Error("the broker refuses each message of a stream: they are kept and tried again in a day",
+			"stream", d.stream, "topic", t.link.topics.History(d.stream), "why", why, "mend",
 			"see the broker's log and access list, then restart holdfast")
 		t.link.report("aside", map[string]any{"stream": d.stream, "held": true})
 	default:
 		r.poison[d] = true
-		t.link.log.Error("the broker closes the connection for a message: it is set aside and tried again in a day",
-			"stream", d.stream, "boot", d.boot, "seq", d.seq, "topic", t.link.topics.History(d.stream), "look",
+		t.link.log.Error("the broker refuses a message: it is set aside and tried again in a day", "stream", d.stream,
+			"boot", d.boot, "seq", d.seq, "topic", t.link.topics.History(d.stream), "why", why, "look",
 			"holdfast queue export --aside")
 	}
 	r.lastReject[d.stream] = now
@@ -248,10 +247,10 @@ func (t *retries) accepted(it *queue.Item) {
 	t.acceptStream(it.Stream)
 }
 
-// stillRejected takes note that the broker closed the connection for it again.
-func (t *retries) stillRejected(it *queue.Item) {
-	t.link.log.Warn("the broker still closes the connection for a message that is set aside", "stream", it.Stream,
-		"boot", it.Boot, "seq", it.Seq)
+// stillRejected takes note that the session ended for it again; why is how.
+func (t *retries) stillRejected(it *queue.Item, why error) {
+	t.link.log.Warn("the broker still refuses what is set aside", "stream", it.Stream, "boot", it.Boot, "seq", it.Seq,
+		"why", why)
 	t.link.rejects.tried[msgIDOf(it)] = true
 	if !it.Declared() {
 		t.link.rejects.again[it.Stream] = true

@@ -188,8 +188,9 @@ var logParts = []logPart{
 		{"a stream is held: the broker acknowledges its readings and does not forward them",
 			"as above, for one stream"},
 		{"a stream is held: the broker refuses its readings", "the same with MQTT 5"},
-		{"the broker refuses a message: it is set aside and tried again in a day", "with MQTT 5: too large, or a " +
-			"payload that it does not take: `holdfast queue show --aside`"},
+		{"the broker refuses a message: it is set aside and tried again in a day", "too large, or a topic or payload " +
+			"that it does not take: `holdfast queue show --aside`. `why` is its answer (MQTT 5), or how the " +
+			"last of three sessions ended: it closed the connection, or acknowledged nothing behind the message"},
 		{"the broker refuses one message after another of a stream: they are kept and tried again in a day",
 			"the same for a second message of a stream"},
 		{"the broker still refuses what is set aside", "a day later; it stays aside"},
@@ -206,16 +207,11 @@ var logParts = []logPart{
 		{"readings that the broker acknowledged may not have arrived",
 			"between the last proof and its failure: they are " +
 				"declared as a gap with `why: unproven`"},
-		{"the broker closes the connection for a message: it is set aside and tried again in a day",
-			"too large, or a " +
-				"topic that it does not allow: `holdfast queue show --aside`"},
-		{"the broker closes the connection for each message of a stream: they are kept and tried again in a day",
-			"its topic is not allowed"},
-		{"the broker closes the connection for each state of a stream: it is not sent for a day", "its topic is not " +
+		{"the broker refuses each message of a stream: they are kept and tried again in a day", "its topic is not " +
+			"allowed"},
+		{"the broker refuses each state of a stream: it is not sent for a day", "its topic is not " +
 			"allowed, or the broker takes nothing retained: see `mqtt.retain`"},
-		{"the broker closes the connection for a stream that it took: it is held again", "the access list changed " +
-			"while it drained"},
-		{"the broker still closes the connection for a message that is set aside", "a day later; it stays aside"},
+		{"the broker refuses a stream that it took: it is held again", "the access list changed while it drained"},
 		{"the broker takes what it refused", "mended"},
 		{"the broker closes the connection for the proof that we may publish: readings go without it", "allow this " +
 			"account to publish and read `agent/canary`, or set `mqtt.prove_publish: false`"},
