@@ -118,6 +118,11 @@ func metricsText(s status.Snapshot, open bool) string {
 // a certificate that expired in 1970 would be wrong.
 func (e *exposition) link(l status.Link) {
 	e.gauge("holdfast_link_up", "", "1 while the broker has accepted the connection.", number(l.Connected))
+	if l.Connected {
+		e.family("holdfast_link_info", "gauge", "", "1 while the link is up; the labels say to which broker, and by "+
+			"which version of MQTT.")
+		e.sample("holdfast_link_info", 1, "server", l.Server, "mqtt", l.MQTT)
+	}
 	e.gauge("holdfast_link_since_timestamp_seconds", "seconds",
 		"Since when the link is up or down, in Unix time.", seconds(l.Since))
 	e.gauge("holdfast_link_held", "", "1 while the backlog is held although the link is up.", number(l.Held != ""))

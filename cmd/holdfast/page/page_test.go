@@ -36,8 +36,9 @@ type plainNode struct {
 func (n *plainNode) Snapshot(bool) status.Snapshot {
 	seq, value := uint64(n.asked.Add(1)), 45.2
 	return status.Snapshot{
-		Node:     status.Node{ClientID: "porch"},
-		Link:     status.Link{Connected: true, RoundTrip: 0.02, CertExpires: 1_800_000_000_000},
+		Node: status.Node{ClientID: "porch"},
+		Link: status.Link{Connected: true, Server: "192.168.1.10:1883", MQTT: "5", RoundTrip: 0.02,
+			CertExpires: 1_800_000_000_000},
 		Queue:    status.Queue{Backlog: 3, Oldest: 1.5, Delivered: 7, Failing: n.failing},
 		Clock:    status.Clock{Quality: "ok"},
 		Problems: []string{},
