@@ -81,7 +81,7 @@ type Link struct {
 	proofs    proofs
 	suspects  suspects
 	rejects   rejects
-	unheard   unheard
+	unheard   unheard // has a mutex for Unheard
 	notices   noticeMemory
 	announced announceMemory
 	journal   linkLog

@@ -172,6 +172,9 @@ func TestWhatNobodyHearsIsDeliveredAndCounted(t *testing.T) {
 		fifty(bl)
 		time.Sleep(2 * time.Minute)
 		health = br.kept("porch/agent/health")
+		if n := l.Unheard()["room"]; n != 50 {
+			t.Errorf("the status counts %d", n)
+		}
 		br.set(func() { br.nobody = nil })
 		bl.put(reading("room", 51))
 		time.Sleep(2 * time.Minute)

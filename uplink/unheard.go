@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
@@ -15,6 +16,8 @@ const unheardEvery = 10 * time.Minute
 // topics. That is delivery: the broker would drop them in the same way with MQTT 3.1.1,
 // without a word. The goroutine of the session owns it, and it outlives a session.
 type unheard struct {
+	// mu guards counts against other goroutines, which only read: the owner reads without it.
+	mu     sync.Mutex
 	counts map[string]uint64    // by stream, since somebody heard one; the empty name is that of events
 	told   map[string]time.Time // by stream, when an event said that it is unheard
 	open   map[string]bool      // the latest event of the stream says so
@@ -29,10 +32,10 @@ func (l *Link) noteUnheard(stream string, t mqtt.Token) {
 		}
 		return
 	}
-	if u.counts == nil {
-		*u = unheard{map[string]uint64{}, map[string]time.Time{}, map[string]bool{}}
+	if u.told == nil {
+		u.told, u.open = map[string]time.Time{}, map[string]bool{}
 	}
-	u.counts[stream]++
+	u.add(stream)
 	if now := time.Now(); !u.open[stream] && now.Sub(u.told[stream]) >= unheardEvery {
 		u.told[stream], u.open[stream] = now, true
 		l.log.Warn("nobody hears a stream: the broker has no subscriber for it", "stream", streamName(stream), "topic",
@@ -48,7 +51,9 @@ func (l *Link) noteHeard(stream string) {
 	if !was {
 		return
 	}
+	u.mu.Lock()
 	delete(u.counts, stream)
+	u.mu.Unlock()
 	if u.open[stream] {
 		u.open[stream] = false
 		l.log.Info("a stream is heard again", "stream", streamName(stream), "unheard", count)
@@ -69,12 +74,31 @@ func (l *Link) forgetUnheard() {
 		l.report("unheard", map[string]any{"stream": streamName(stream), "began": false, "count": count,
 			"why": "MQTT 3.1.1 does not tell"})
 	}
-	clear(u.counts)
 	clear(u.open)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	clear(u.counts)
 }
+
+// add counts one item.
+func (u *unheard) add(stream string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.counts == nil {
+		u.counts = map[string]uint64{}
+	}
+	u.counts[stream]++
+}
+
+// Unheard returns how many items of each stream nobody has subscribed to, since somebody did;
+// events are under agent/event. It is empty where the broker does not tell. It may be called
+// from any goroutine.
+func (l *Link) Unheard() map[string]uint64 { return l.unheard.byName() }
 
 // byName is what health says of it: how many items of each stream nobody heard.
 func (u *unheard) byName() map[string]uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	all := maps.Clone(u.counts)
 	if n, events := all[""]; events {
 		delete(all, "")

@@ -16,7 +16,8 @@ func outage() status.Snapshot {
 		Time: 1_000_000,
 		Node: status.Node{ClientID: "porch", Version: "1.2.3", Boot: "7-0badcafe", Started: 1_000_000 - 90_061_000},
 		Link: status.Link{Server: "broker:8883", Since: 400_000, NextTry: 1_005_000,
-			Error: "connection lost: \x1b[2J", ErrorAt: 940_000},
+			Unheard: map[string]uint64{"room": 40, "door": 2},
+			Error:   "connection lost: \x1b[2J", ErrorAt: 940_000},
 		Queue: status.Queue{Backlog: 1234, Oldest: 600, Left: -1, Dropped: 5, Missing: 7,
 			WrittenToday: 3 << 20, CommitsToday: 12},
 		Clock: status.Clock{Quality: "unsynced"},
@@ -78,6 +79,7 @@ func TestStatusTextSaysWhatOutputsDo(t *testing.T) {
 func TestStatusTextSaysWhatIsWrong(t *testing.T) {
 	text := statusText(outage(), false)
 	for _, want := range []string{
+		"  unheard   42 that nobody has subscribed to, of door, room\n",
 		"porch  not connected\n", "up 1 d 1 h", "not connected to broker:8883 for 10 min 0 s, next try in 5 s\n",
 		`last error 1 min 0 s ago: connection lost: \u001b[2J` + "\n",
 		"1234, the oldest 10 min 0 s old\n", "5 dropped, 7 missing", "3.0 MiB written today in 12 commits",

@@ -137,12 +137,26 @@ func (p *statusPage) facts() {
 	}
 	p.fact("delivered", colour, "%d since the start; %d dropped, %d missing, %d set aside%s",
 		q.Delivered, q.Dropped, q.Missing, q.Aside, late)
+	p.unheard()
 	p.fact("disk", "", "%s written today in %d commits", sizeText(q.WrittenToday), q.CommitsToday)
 	source := p.Clock.Source
 	if source == "" {
 		source = "nothing vouches for it"
 	}
 	p.fact("clock", "", "%s: %s", p.Clock.Quality, source)
+}
+
+// unheard are the readings that the broker took and had no subscriber for. That is no fault
+// where everybody reads the states alone.
+func (p *statusPage) unheard() {
+	var total uint64
+	for _, n := range p.Link.Unheard {
+		total += n
+	}
+	if total > 0 {
+		p.fact("unheard", "", "%d that nobody has subscribed to, of %s", total,
+			strings.Join(slices.Sorted(maps.Keys(p.Link.Unheard)), ", "))
+	}
 }
 
 // problems are what the quick checks of the doctor found when the agent started.

@@ -2,10 +2,12 @@ package page
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -128,6 +130,13 @@ func (e *exposition) link(l status.Link) {
 	e.gauge("holdfast_link_held", "", "1 while the backlog is held although the link is up.", number(l.Held != ""))
 	e.gauge("holdfast_link_orders_failing", "", "1 while orders cannot arrive although outputs take them.",
 		number(l.NoOrders != ""))
+	if len(l.Unheard) > 0 {
+		e.family("holdfast_unheard_readings", "gauge", "readings",
+			"Readings that nobody has subscribed to, since somebody did.")
+		for _, stream := range slices.Sorted(maps.Keys(l.Unheard)) {
+			e.sample("holdfast_unheard_readings", float64(l.Unheard[stream]), "stream", stream)
+		}
+	}
 	if l.RoundTrip > 0 {
 		e.gauge("holdfast_link_round_trip_seconds", "seconds",
 			"How long the last message took until it was acknowledged.", l.RoundTrip)

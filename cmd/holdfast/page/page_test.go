@@ -38,7 +38,7 @@ func (n *plainNode) Snapshot(bool) status.Snapshot {
 	return status.Snapshot{
 		Node: status.Node{ClientID: "porch"},
 		Link: status.Link{Connected: true, Server: "192.168.1.10:1883", MQTT: "5", RoundTrip: 0.02,
-			CertExpires: 1_800_000_000_000},
+			CertExpires: 1_800_000_000_000, Unheard: map[string]uint64{"room": 5}},
 		Queue:    status.Queue{Backlog: 3, Oldest: 1.5, Delivered: 7, Failing: n.failing},
 		Clock:    status.Clock{Quality: "ok"},
 		Problems: []string{},

@@ -28,6 +28,7 @@ type Backlog interface {
 type Uplink interface {
 	Status() uplink.Status
 	States() []sensors.Reading
+	Unheard() map[string]uint64
 }
 
 // Reactions are what the collector asks about outputs and the alarm panel. The methods
@@ -114,7 +115,7 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 	link := c.link.Status()
 	s.Link = Link{Connected: link.Connected, Server: link.Server, MQTT: link.MQTT, Since: m.at(link.Since), Error: link.LastError,
 		ErrorAt: m.at(link.LastErrorAt), NextTry: m.at(link.NextTry), RoundTrip: link.RoundTrip.Seconds(),
-		Held: link.Held, NoOrders: link.NoOrders}
+		Held: link.Held, NoOrders: link.NoOrders, Unheard: c.link.Unheard()}
 	if !link.CertExpires.IsZero() {
 		s.Link.CertExpires = link.CertExpires.UnixMilli() // on the calendar, whatever our clock says
 	}

@@ -56,6 +56,10 @@ type Link struct {
 	Held        string  `json:"held"`         // why nothing goes out although it is connected
 	NoOrders    string  `json:"no_orders"`    // why no orders come although it is connected
 	CertExpires int64   `json:"certificate_expires"`
+
+	// Unheard counts the readings of each stream that nobody has subscribed to, where the
+	// broker tells (MQTT 5); events are under agent/event.
+	Unheard map[string]uint64 `json:"unheard,omitempty"`
 }
 
 // A Queue is what waits, and what became of the rest since the start. Left takes into

@@ -26,15 +26,18 @@ type node struct {
 	states []sensors.Reading
 	lines  []outputs.Status
 	panel  *arming.Status
+
+	unheard map[string]uint64
 }
 
-func (n *node) Boot() string              { return "7-0badcafe" }
-func (n *node) Stats() queue.Stats        { return n.stats }
-func (n *node) Recent() []queue.Item      { return n.recent }
-func (n *node) Status() uplink.Status     { return n.link }
-func (n *node) States() []sensors.Reading { return n.states }
-func (n *node) Outputs() []outputs.Status { return n.lines }
-func (n *node) Arming() *arming.Status    { return n.panel }
+func (n *node) Boot() string               { return "7-0badcafe" }
+func (n *node) Stats() queue.Stats         { return n.stats }
+func (n *node) Recent() []queue.Item       { return n.recent }
+func (n *node) Status() uplink.Status      { return n.link }
+func (n *node) States() []sensors.Reading  { return n.states }
+func (n *node) Outputs() []outputs.Status  { return n.lines }
+func (n *node) Arming() *arming.Status     { return n.panel }
+func (n *node) Unheard() map[string]uint64 { return n.unheard }
 
 func (n *node) collector(history bool) *Collector {
 	n.clock = clock.NewTimekeeper(clock.TrustAlways)
@@ -61,6 +64,7 @@ func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
 		n.link = uplink.Status{Connected: true, Server: "broker:8883", Since: began, Rate: 3.5, Produced: 1,
 			RoundTrip: 20 * time.Millisecond, NoOrders: "the broker denies to read porch/siren/set",
 			LastError: "reset", LastErrorAt: began, CertExpires: time.Now().Add(10 * 24 * time.Hour)}
+		n.unheard = map[string]uint64{"room": 4}
 		n.stats = queue.Stats{Backlog: 50, Oldest: then, Missing: 3, Dropped: 2, WrittenToday: 4096}
 		n.recent = []queue.Item{
 			{Event: "fault", Details: `{"stream":"door"}`, Reading: sensors.Reading{At: then}},
@@ -81,7 +85,7 @@ func TestSnapshotSaysWhatTheNodeKnows(t *testing.T) {
 		if q := s.Queue; math.Round(q.Oldest) != 90 || q.Left != 20 || q.Missing != 3 || q.WrittenToday != 4096 {
 			t.Errorf("queue: %+v", q)
 		}
-		if l := s.Link; math.Round(age(l.Since)) != 90 || l.NextTry != 0 || l.RoundTrip != 0.02 {
+		if l := s.Link; math.Round(age(l.Since)) != 90 || l.NextTry != 0 || l.Unheard["room"] != 4 || l.RoundTrip != 0.02 {
 			t.Errorf("link: %+v", l)
 		}
 		want := []string{"No orders arrive: the broker denies to read porch/siren/set.",
