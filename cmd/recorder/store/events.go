@@ -87,16 +87,26 @@ func (s *Store) LateHours(ctx context.Context, r Range) (all []Late, err error) 
 	return all, err
 }
 
-// Summary returns minimum, maximum and mean of a stream in a range of time, from the
-// readings themselves.
+// Summary returns minimum, maximum and mean of a stream in whole hours: from the readings, or
+// from the table of hours where retain has deleted readings. Of the readings, those of a clock
+// that nothing vouches for are left out: their hour is not known.
 func (s *Store) Summary(ctx context.Context, r Range) (b Bucket, err error) {
 	id, err := s.streamID(ctx, r.Device, r.Stream)
 	if err != nil {
 		return b, err
 	}
+	horizon, err := s.horizon(ctx)
+	if err != nil {
+		return b, err
+	}
+	query := "SELECT count(value), min(value), max(value), avg(value) FROM reading " +
+		"WHERE stream_id = ? AND ts >= ? AND ts < ? AND coalesce(clock, '') <> 'unsynced'"
+	if r.From < horizon {
+		query = "SELECT coalesce(sum(n), 0), min(min), max(max), sum(sum) / sum(n) FROM reading_hour " +
+			"WHERE stream_id = ? AND ts >= ? AND ts < ?"
+	}
 	var least, most, mean sql.NullFloat64
-	err = s.read.QueryRowContext(ctx, s.sql("SELECT count(value), min(value), max(value), avg(value) FROM reading "+
-		"WHERE stream_id = ? AND ts >= ? AND ts < ?"), id, r.From, r.To).Scan(&b.N, &least, &most, &mean)
+	err = s.read.QueryRowContext(ctx, s.sql(query), id, r.From, r.To).Scan(&b.N, &least, &most, &mean)
 	b.TS, b.Min, b.Max, b.Mean = r.From, least.Float64, most.Float64, mean.Float64
 	return b, err
 }

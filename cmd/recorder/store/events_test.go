@@ -51,3 +51,28 @@ func TestAlarmsEventsAndLateHours(t *testing.T) {
 		t.Errorf("an hour: %+v %v", b, err)
 	}
 }
+
+// What is written for an hour has all of its readings, those that retain has deleted, too, and
+// none whose hour nothing vouches for.
+func TestTheSummaryOfAnHourIsOfAllOfIt(t *testing.T) {
+	s := opened(t)
+	first := midnight
+	r := Range{Device: "porch", Stream: "hum", From: first, To: first + hour}
+	check := func(when string, n int64, least, most, mean float64) {
+		t.Helper()
+		b, err := s.Summary(t.Context(), r)
+		if err != nil || b.N != n || b.Min != least || b.Max != most || b.Mean != mean {
+			t.Errorf("%s: %+v %v", when, b, err)
+		}
+	}
+	commitAll(t, s, measured(first+1, 1, 10), measured(first+2, 2, 20), got(start, "porch/hum",
+		fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":3,"value":90,"clock":"unsynced"}`, first+3)))
+	check("with a clock that was not set", 2, 10, 20, 15)
+	s = opened(t)
+	commitAll(t, s, measured(first+1, 1, 10), measured(first+2, 2, 20))
+	if _, err := s.Retain(t.Context(), time.UnixMilli(first+day), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	commitAll(t, s, measured(first+4, 4, 60))
+	check("beyond the horizon", 3, 10, 60, 30)
+}

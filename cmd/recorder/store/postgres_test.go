@@ -33,6 +33,7 @@ func TestPostgreSQL(t *testing.T) {
 		"later":           TestALaterDatabaseIsRefused,
 		"behind a queue":  TestVerifyKnowsWhatABrokerMayLoseBehindItsQueue,
 		"late hours":      TestAlarmsEventsAndLateHours,
+		"a summary":       TestTheSummaryOfAnHourIsOfAllOfIt,
 		"large values":    TestTheLargestValuesDoNotStopTheRollups,
 		"large numbers":   TestTheLargestNumbersDoNotHideTheFleet,
 	} {

@@ -204,9 +204,8 @@ func (s *Store) checkHours(ctx context.Context, readings, hours time.Time) error
 	if hours.IsZero() {
 		return nil
 	}
-	var horizon int64
-	err := s.read.QueryRowContext(ctx, "SELECT value FROM counter WHERE name = 'horizon'").Scan(&horizon)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	horizon, err := s.horizon(ctx)
+	if err != nil {
 		return err
 	}
 	if !readings.IsZero() {
@@ -217,6 +216,15 @@ func (s *Store) checkHours(ctx context.Context, readings, hours time.Time) error
 			"name a longer time for hours than for readings")
 	}
 	return nil
+}
+
+// horizon is the time before which retain has deleted readings; 0: it has deleted none.
+func (s *Store) horizon(ctx context.Context) (ms int64, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT value FROM counter WHERE name = 'horizon'").Scan(&ms)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return ms, err
 }
 
 // moveHorizon makes the hours before a time final: they are computed, and not again. It
