@@ -225,9 +225,9 @@ func (s *server) events(r *http.Request) (any, error) {
 		return nil, err
 	}
 	span.Device = r.PathValue("device")
-	all, err := s.store.Events(r.Context(), span, maxEvents+1)
-	out := make([]event, 0, min(len(all), maxEvents))
-	for _, e := range all[:min(len(all), maxEvents)] {
+	all, more, err := s.store.Events(r.Context(), span, maxEvents)
+	out := make([]event, 0, len(all))
+	for _, e := range all {
 		out = append(out, event{TS: e.TS, ReceivedAt: e.ReceivedAt, Event: e.Name, Details: json.RawMessage(e.JSON)})
 	}
 	return struct {
@@ -235,6 +235,6 @@ func (s *server) events(r *http.Request) (any, error) {
 		From   int64   `json:"from"`
 		To     int64   `json:"to"`
 		Events []event `json:"events"`
-		More   bool    `json:"more_events"` // there are more than maxEvents
-	}{span.Device, span.From, span.To, out, len(all) > maxEvents}, err
+		More   bool    `json:"more_events"` // there are others, beyond maxEvents or 1 MiB
+	}{span.Device, span.From, span.To, out, more}, err
 }

@@ -446,3 +446,25 @@ func TestFaultsAreAList(t *testing.T) {
 		}
 	}
 }
+
+// An event may have 64 KiB: a thousand of them are more than the recorder's memory.
+func TestEventsAreBoundedInBytes(t *testing.T) {
+	s := recorded(t, "")
+	var items []store.Item
+	text := strings.Repeat("x", 60<<10)
+	for seq := range int64(100) {
+		items = append(items, item(t, start, "porch/agent/event", fmt.Sprintf(
+			`{"ts":%d,"boot":"2-b","seq":%d,"event":"fault","error":%q}`, start+seq, seq+1, text)))
+	}
+	if _, err := s.store.Commit(t.Context(), items); err != nil {
+		t.Fatal(err)
+	}
+	path := fmt.Sprintf("/api/devices/porch/events?from=%d&to=%d", start, start+60_000)
+	got := decoded[struct {
+		Events []event
+		More   bool `json:"more_events"`
+	}](t, s, path)
+	if n := len(got.Events); n == 0 || n > 20 || !got.More || got.Events[0].TS != start+5000 {
+		t.Errorf("%d events, more: %v", n, got.More)
+	}
+}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 )
 
 // An Event is one row of the table event. JSON is the whole object, with the details
@@ -12,21 +13,34 @@ type Event struct {
 	Name, JSON     string
 }
 
-// Events returns the events of a device in a range of time, at most limit of them,
-// the newest first.
-func (s *Store) Events(ctx context.Context, r Range, limit int) (all []Event, err error) {
+// maxEventBytes bounds the text of the events of one answer: one may have 64 KiB.
+const maxEventBytes = 1 << 20
+
+// errEnough ends a query whose other rows are not wanted.
+var errEnough = errors.New("enough")
+
+// Events returns the events of a device in a range of time, the newest first: at most limit
+// of them, and little more than 1 MiB of text. more: there are others.
+func (s *Store) Events(ctx context.Context, r Range, limit int) (all []Event, more bool, err error) {
 	id, err := s.deviceID(ctx, r.Device)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	bytes := 0
 	err = each(ctx, s.read, func(rows *sql.Rows) error {
+		if len(all) == limit || bytes > maxEventBytes {
+			return errEnough
+		}
 		var e Event
 		err := rows.Scan(&e.TS, &e.ReceivedAt, &e.Name, &e.JSON)
-		all = append(all, e)
+		all, bytes = append(all, e), bytes+len(e.JSON)
 		return err
 	}, s.sql("SELECT ts, received_at, event, details FROM event WHERE device_id = ? AND ts >= ? AND ts < ? "+
-		"ORDER BY ts DESC, id DESC LIMIT ?"), id, r.From, r.To, limit)
-	return all, err
+		"ORDER BY ts DESC, id DESC LIMIT ?"), id, r.From, r.To, limit+1)
+	if errors.Is(err, errEnough) {
+		return all, true, nil
+	}
+	return all, false, err
 }
 
 // alarmSuffix is what the name of a stream's alarm has after the stream's own.

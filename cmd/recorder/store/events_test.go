@@ -36,7 +36,7 @@ func TestAlarmsEventsAndLateHours(t *testing.T) {
 			t.Errorf("alarms from %d: %v %v, want %v", begin, all, err, want)
 		}
 	}
-	all, err := s.Events(t.Context(), Range{Device: "porch", From: first, To: first + 6}, 10)
+	all, _, err := s.Events(t.Context(), Range{Device: "porch", From: first, To: first + 6}, 10)
 	if err != nil || len(all) != 1 || all[0].Name != "fault" || all[0].TS != first+5 {
 		t.Errorf("events: %+v %v", all, err)
 	}

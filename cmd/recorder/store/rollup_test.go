@@ -151,7 +151,7 @@ func TestTheFleetIsWhatItSays(t *testing.T) {
 	if err != nil || len(streams) != 1 || streams[0].Last.Seq.Int64 != 4 {
 		t.Errorf("%+v %v", streams, err)
 	}
-	events, err := s.Events(context.Background(), Range{Device: "porch", To: math.MaxInt64}, 10)
+	events, _, err := s.Events(context.Background(), Range{Device: "porch", To: math.MaxInt64}, 10)
 	if err != nil || len(events) != 1 || events[0].Name != "fault" || events[0].TS != 9 {
 		t.Errorf("%+v %v", events, err)
 	}
