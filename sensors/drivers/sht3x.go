@@ -75,7 +75,12 @@ func (s *sht3xHeated) Next(ctx context.Context) ([]sensors.Sample, error) {
 	if err != nil || samples[0].Value < sht3xWet || !s.heated.IsZero() && time.Since(s.heated) < s.every {
 		return samples, err
 	}
-	return samples, s.heat(ctx)
+	measured := time.Now()
+	err = s.heat(ctx)
+	for i := range samples {
+		samples[i].Ago = time.Since(measured)
+	}
+	return samples, err
 }
 
 // heat has the heater on for a while. It is switched off also where ctx ends meanwhile, and

@@ -92,13 +92,19 @@ func TestAnSHT3xIsDriedWhenItIsWet(t *testing.T) {
 		}
 		for i, c := range []struct {
 			wait time.Duration
-			want []float64
+			want []float64 // each of when it was measured, also where it was heated after that
 		}{
 			{0, []float64{50, 25}}, {0, []float64{96, 25}}, {0, nil}, {59 * time.Second, nil},
 			{time.Second, []float64{96, 25}}, {9 * time.Minute, []float64{96, 25}},
 		} {
 			time.Sleep(c.wait)
+			began := time.Now()
 			samples, err := s.Next(t.Context())
+			for _, sample := range samples {
+				if measured := time.Now().Add(-sample.Ago); measured.Sub(began) > time.Second {
+					t.Errorf("reading %d: stamped %v after the measurement", i, measured.Sub(began))
+				}
+			}
 			if _, got := values(samples); err != nil || !slices.Equal(got, c.want) {
 				t.Errorf("reading %d: %v, %v; want %v", i, got, err, c.want)
 			}
