@@ -7,9 +7,7 @@
 // All functions and methods may be called from any goroutine.
 package payload
 
-import (
-	"strings"
-)
+import "strings"
 
 // Patterns are the topics of readings and states, with {client_id} and {stream} in
 // place of the names. See [IsPattern] for what is valid.
@@ -18,12 +16,37 @@ type Patterns struct {
 	State   string // of the latest reading of each stream: retained
 }
 
+// What a pattern has in place of the names.
+const (
+	clientIDKey = "{client_id}"
+	streamKey   = "{stream}"
+)
+
 // DefaultPatterns have two levels for data and three for everything else.
 var DefaultPatterns = Patterns{Reading: "{client_id}/{stream}", State: "{client_id}/{stream}/state"}
 
-// Expand replaces {client_id} and {stream} in a pattern.
+// Expand replaces {client_id} and {stream} in a pattern. It allocates the topic and nothing
+// else: there may be thousands of streams.
 func Expand(pattern, clientID, stream string) string {
-	return strings.NewReplacer("{client_id}", clientID, "{stream}", stream).Replace(pattern)
+	var room [128]byte // enough for most
+	topic := room[:0]
+	for pattern != "" {
+		literal, _, _ := strings.Cut(pattern, "{")
+		topic = append(topic, literal...)
+		pattern = pattern[len(literal):]
+		switch {
+		case strings.HasPrefix(pattern, clientIDKey):
+			topic = append(topic, clientID...)
+			pattern = pattern[len(clientIDKey):]
+		case strings.HasPrefix(pattern, streamKey):
+			topic = append(topic, stream...)
+			pattern = pattern[len(streamKey):]
+		case pattern != "":
+			topic = append(topic, '{')
+			pattern = pattern[1:]
+		}
+	}
+	return string(topic)
 }
 
 // MaxTopic is how many bytes a pattern or a prefix may have.
@@ -32,7 +55,7 @@ const MaxTopic = 1024
 // IsPattern reports whether a pattern makes topics that belong to one client and
 // stream, and that one may publish to. Package config says why it does not.
 func IsPattern(p string) bool {
-	return IsPrefix(p) && strings.Contains(p, "{client_id}") && strings.Contains(p, "{stream}")
+	return IsPrefix(p) && strings.Contains(p, clientIDKey) && strings.Contains(p, streamKey)
 }
 
 // IsPrefix reports whether a topic that one may publish to can begin with this.
