@@ -95,3 +95,22 @@ func TestAnEmptyBufferIsGivenBack(t *testing.T) {
 		t.Errorf("%v allocations a reading", n)
 	}
 }
+
+// TestABeatOfManySensorsUsesTheBufferAgain: as many readings as the buffer may have room for
+// come together and go together, again and again.
+func TestABeatOfManySensorsUsesTheBufferAgain(t *testing.T) {
+	var f fifo
+	beat := func() {
+		for i := range burstOver {
+			f.push(Item{number: uint64(i)})
+		}
+		f.pop(burstOver)
+	}
+	beat()
+	if n := testing.AllocsPerRun(10, beat); n > 0 {
+		t.Errorf("%v allocations a beat", n)
+	}
+	if cap(f.buf) > burstOver {
+		t.Errorf("a buffer for %d readings", cap(f.buf))
+	}
+}

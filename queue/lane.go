@@ -324,12 +324,18 @@ func (f *fifo) len() int { return len(f.buf) - f.head }
 // items are all items, oldest first. The slice is good until the next push or pop.
 func (f *fifo) items() []Item { return f.buf[f.head:] }
 
-// push adds an item at the end.
-func (f *fifo) push(it Item) { f.buf = append(f.buf, it) }
+// push adds an item at the end. Up to burstOver the buffer gets no more room than that, so
+// that pop keeps what many sensors of one pace fill at each of their beats.
+func (f *fifo) push(it Item) {
+	if n := len(f.buf); n == cap(f.buf) && n < burstOver {
+		f.buf = append(make([]Item, 0, min(max(2*n, 1), burstOver)), f.buf...)
+	}
+	f.buf = append(f.buf, it)
+}
 
 // pop removes the oldest n items, of which there are as many. It moves the rest to
 // the front when half of the buffer is empty, so an item is moved once on average.
-// What a burst has made the buffer is given back.
+// A buffer with room for more than burstOver is given back.
 func (f *fifo) pop(n int) {
 	clear(f.buf[f.head : f.head+n]) // the strings can be collected
 	f.head += n
