@@ -159,7 +159,23 @@ func (r *reader) interpret(f file) Config {
 	cfg.Uplink.HomeAssistant = r.home(f.Home, cfg)
 	cfg.Status = r.status(f.Status)
 	cfg.Warnings = r.warnings.sorted()
+	shareStreams(&cfg)
 	return cfg
+}
+
+// shareStreams lets the sensors have their streams in the list of all streams, so that a
+// thousand are not kept twice. Nobody changes either from here on. A sensor with an alarm
+// keeps its own: in the list, the alarm's stream is among them.
+func shareStreams(cfg *Config) {
+	rest := cfg.Uplink.Streams // of this sensor and those after it
+	for i := range cfg.Sensors {
+		s := &cfg.Sensors[i]
+		n, all := len(s.Streams), s.StreamCount()
+		if n == all {
+			s.Streams = rest[:n:n]
+		}
+		rest = rest[all:]
+	}
 }
 
 // reactions are the rules and the panel, which need all streams and outputs.

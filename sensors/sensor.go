@@ -62,6 +62,17 @@ func (s Spec) AllStreams() (all []Stream) {
 	return all
 }
 
+// StreamCount is how many streams AllStreams returns.
+func (s Spec) StreamCount() int {
+	n := len(s.Streams)
+	for i := range s.Streams {
+		if s.Streams[i].Filter.Alarm != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // Open opens the device behind a Spec. It may hang only as long as a driver of
 // the kernel does; see [Run].
 type Open func(context.Context, Spec) (Sensor, error)

@@ -15,7 +15,7 @@ func TestOnlyManyStreamsLimitGarbage(t *testing.T) {
 		streams int
 		gogc    string
 		want    int
-	}{{3, "", 100}, {1000, "", 50}, {3, "", 100}, {1000, "200", 100}} {
+	}{{3, "", 100}, {1000, "", 25}, {3, "", 100}, {1000, "200", 100}} {
 		t.Setenv("GOGC", c.gogc)
 		var cfg config.Config
 		cfg.Uplink.Streams = make([]sensors.Stream, c.streams)
