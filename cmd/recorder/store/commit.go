@@ -77,7 +77,10 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 	}
 	// What is known of sequences lives for one transaction: another recorder may change them.
 	c := &commit{transaction: tx, s: s, sequences: map[sequenceKey]*sequence{}, hours: map[hourKey]bool{}}
-	err = c.store(batch)
+	err = c.readHorizon()
+	if err == nil {
+		err = c.store(batch)
+	}
 	if err == nil {
 		err = tx.Commit()
 	}
@@ -98,15 +101,20 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 	return c.Result, nil
 }
 
-// store is Commit without the end of the transaction. The steps after the messages
+// readHorizon reads the horizon, which stays where it is until the end of the transaction:
+// another process may have moved it since the last commit.
+func (c *commit) readHorizon() error {
+	err := c.scan("SELECT value FROM counter WHERE name = 'horizon'"+c.share, nil, &c.horizon)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+// store is Commit without the begin and the end of the transaction. The steps after the messages
 // rely on their order: later copies are compared with what was inserted before, and
 // all of them touch hours and sequences.
 func (c *commit) store(batch []Item) error {
-	// Another process may have moved the horizon since the last commit.
-	err := c.scan("SELECT value FROM counter WHERE name = 'horizon'", nil, &c.horizon)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
 	if err := c.preload(batch); err != nil {
 		return err
 	}

@@ -14,7 +14,9 @@ import (
 // PGPASSWORD. COMMIT is durable unless the server's synchronous_commit is off.
 func (s *Store) openPostgres(address string) error {
 	s.dialect = dialect{name: "postgres", goose: goose.DialectPostgres, numbered: true, lock: " FOR UPDATE",
-		alone: "LOCK TABLE counter IN ACCESS EXCLUSIVE MODE"} // each Commit has read it
+		// The lock of the table counts, with or without a row. Who only reads, such as pg_dump,
+		// waits for nobody and holds nobody up.
+		share: " FOR KEY SHARE", alone: "LOCK TABLE counter IN EXCLUSIVE MODE"}
 	db, err := sql.Open("pgx", address)
 	if err != nil {
 		return err

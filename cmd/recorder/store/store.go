@@ -82,6 +82,7 @@ type dialect struct {
 	goose    goose.Dialect
 	numbered bool   // placeholders are $1, $2, ...
 	lock     string // behind a SELECT: locks the rows until the end of the transaction
+	share    string // behind the SELECT of the horizon, with which a Commit begins: alone waits for it
 	alone    string // waits until no Commit is under way, and lets none begin; empty: a transaction is alone
 }
 
