@@ -73,6 +73,15 @@ func (d *doorkeeper) drop(conns ...net.Conn) {
 	}
 }
 
+// cut closes all connections, as a broker does that is replaced.
+func (d *doorkeeper) cut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		c.Close()
+	}
+}
+
 // forward carries packets to the broker until one is not allowed.
 func (d *doorkeeper) forward(near, far net.Conn) {
 	for in := bufio.NewReader(near); ; {
@@ -101,13 +110,17 @@ func (d *doorkeeper) forward(near, far net.Conn) {
 }
 
 const (
+	connects   = 1
 	publishes  = 3
 	subscribes = 8
 )
 
-// topicIn is that of a PUBLISH, or the first of a SUBSCRIBE.
+// topicIn is that of a PUBLISH, or the first of a SUBSCRIBE; of a CONNECT it is the name of the
+// protocol and its level: MQTT 5, section 3.1.2.
 func topicIn(kind byte, body []byte) string {
 	switch {
+	case kind == connects && len(body) > 6:
+		return string(body[2:7])
 	case kind == subscribes && len(body) > 2:
 		body = body[2:]
 	case kind != publishes:

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -60,6 +62,40 @@ func TestTheVersionIsInTheLogAndInStatus(t *testing.T) {
 		t.Errorf("status says %q, want %s; the log:\n%s", s.Link.MQTT, want, w.agent.log.String())
 	}
 	w.agent.stop()
+}
+
+// TestABrokerThatIsReplacedByAnOlderOne: the agent speaks MQTT 5 with a real broker, and after a
+// fail-over the broker's place closes the connection for 5. One such CONNECT, and 3.1.1 goes
+// on where 5 stopped.
+func TestABrokerThatIsReplacedByAnOlderOne(t *testing.T) {
+	t.Parallel()
+	broker := startMosquitto(t, persistent)
+	w := &wired{sub: subscribe(t, broker.addr, "store/#"), tap: newWiretap(0)}
+	var older atomic.Bool
+	place := newDoorkeeper(t, broker.addr, func(kind byte, topic string, _ int) bool {
+		return kind == connects && topic == "MQTT\x05" && older.Load()
+	})
+	w.agent = newAgent(t, fmt.Sprintf("client_id: store\nmqtt: {version: auto, server: \"mqtt://%s\"}\n"+
+		"queue: {path: %%DIR%%/queue.db}\nsensors:\n%s", place.listener.Addr(), counter))
+	w.agent.start()
+	w.more(t, "load", 5)
+	if s, ok := w.agent.status(); !ok || s.Link.MQTT != "5" {
+		t.Errorf("at first by MQTT %q", s.Link.MQTT)
+	}
+	older.Store(true)
+	place.cut()
+	w.more(t, "load", 20)
+	if s, ok := w.agent.status(); !ok || s.Link.MQTT != "3.1.1" {
+		t.Errorf("after the fail-over by MQTT %q", s.Link.MQTT)
+	}
+	w.agent.stop()
+	w.checkComplete(t, "load")
+	log := w.agent.log.String()
+	place.mu.Lock()
+	defer place.mu.Unlock()
+	if n := strings.Count(log, "the broker refuses MQTT 5"); n != 1 || place.closed != 1 {
+		t.Errorf("%d CONNECTs were refused, and the log says so %d times:\n%s", place.closed, n, log)
+	}
 }
 
 // TestARetainedOrderIsRefusedWhileConnected: with MQTT 5 the broker tells that the sender wants
