@@ -158,6 +158,7 @@ type course struct {
 	t        *testing.T
 	broker   *mosquitto.Broker
 	consumer *program
+	hostile  bool                        // also publish payloads that look like readings
 	count    func(client string) counted // zero while the database cannot be asked
 	stop     func()                      // stops the database
 	start    func()
@@ -260,6 +261,26 @@ func (c *course) foreign() {
 		{"porch/hum", "[]"}, {"zigbee/lamp", `{"brightness":254}`}, {"porch/hum", "\xff\xfe"}} {
 		c.publish(m[0], m[1])
 	}
+	if c.hostile {
+		for i, payload := range hostile {
+			c.publish("zigbee/lamp", fmt.Sprintf(payload, i+1))
+		}
+	}
+}
+
+// hostile are payloads that look like readings, and that a table of readings refuses. %d is
+// the number.
+var hostile = []string{
+	`{"ts":1e300,"boot":"1-a","seq":%d,"value":1}`,
+	`{"ts":-1e15,"boot":"1-a","seq":%d,"value":1}`,
+	`{"ts":5,"boot":"1-a","seq":"x%d","value":1}`,
+	`{"ts":5,"boot":"1-a","seq":%d0000000000000000000,"value":1}`,
+	`{"ts":5,"boot":"1-a","seq":%d,"value":"wet"}`,
+	`{"ts":5,"boot":"1-a","seq":%d,"value":{}}`,
+	`{"ts":5,"boot":["a"],"seq":%d,"value":1}`,
+	`{"ts":5,"boot":"1-a","seq":%d,"value":1,"state":{"a":1}}`,
+	`{"ts":5,"boot":"1-a","seq":%d,"value":1,"state":"a\u0000b"}`,
+	`{"ts":5,"boot":"1-a","seq":%d,"value":1,"error":"\ud800"}`,
 }
 
 // publish publishes at QoS 1 and waits for the acknowledgement of the broker.

@@ -21,7 +21,7 @@ func pythonCourse(t *testing.T, name string) *course {
 	_, port, _ := net.SplitHostPort(broker.Addr)
 	text := with(t, files[name], "1883", port, "5432", databasePort, "history\"", database+"\"")
 	script := write(t, t.TempDir(), name, text)
-	c := &course{t: t, broker: broker, stop: db.Stop, start: db.Run,
+	c := &course{t: t, broker: broker, stop: db.Stop, start: db.Run, hostile: true,
 		consumer: newProgram(t, func() *exec.Cmd { return exec.Command(python, script) })}
 	c.count = func(client string) counted {
 		return db.count(`SELECT count(*), count(DISTINCT (boot, seq)),
