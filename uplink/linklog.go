@@ -46,7 +46,7 @@ func (g *linkLog) connected(server string, f mqtt.Facts) {
 	add("reason", f.Reason, f.Reason != "")
 	g.log.Info("the broker has accepted the connection", attrs...)
 	if f.Refuses5 != "" {
-		g.log.Warn("the broker refuses MQTT 5: 3.1.1 is used, and 5 is tried again in a day", "server", server, "why",
+		g.log.Warn("the broker does not take MQTT 5: 3.1.1 is used, and 5 is tried again later", "server", server, "why",
 			f.Refuses5)
 	}
 	if f.NoRetain {

@@ -169,8 +169,9 @@ var logParts = []logPart{
 				"same"},
 		{"the broker has accepted the connection", "by which version of MQTT, and what it says of its limits; again when " +
 			"that changes"},
-		{"the broker refuses MQTT 5: 3.1.1 is used, and 5 is tried again in a day", "with `mqtt.version: auto`; `why` is " +
-			"its answer. `mqtt.version: 3.1.1` never tries 5"},
+		{"the broker does not take MQTT 5: 3.1.1 is used, and 5 is tried again later", "with `mqtt.version: auto`; " +
+			"`why` is its answer, and 5 is tried with the first connection a day later (an hour, if there was none). " +
+			"`mqtt.version: 3.1.1` never tries 5"},
 		{"the broker keeps no retained messages: set mqtt.retain: false", "states go out without the retain flag: " +
 			"see [brokers](brokers.md)"},
 		{"a late will is corrected", "the broker noticed late that an earlier connection was dead"},

@@ -93,7 +93,7 @@ func TestABrokerThatIsReplacedByAnOlderOne(t *testing.T) {
 	log := w.agent.log.String()
 	place.mu.Lock()
 	defer place.mu.Unlock()
-	if n := strings.Count(log, "the broker refuses MQTT 5"); n != 1 || place.closed != 1 {
+	if n := strings.Count(log, "the broker does not take MQTT 5"); n != 1 || place.closed != 1 {
 		t.Errorf("%d CONNECTs were refused, and the log says so %d times:\n%s", place.closed, n, log)
 	}
 }

@@ -26,7 +26,7 @@ func (v Version) String() string { return [...]string{"3.1.1", "5", "auto"}[v] }
 type Facts struct {
 	Version   Version
 	KeepAlive time.Duration // between two PINGREQs: ours, or the broker's if that is shorter
-	Refuses5  string        // with Auto and 3.1.1: how the server refused 5, a day ago at most; empty: it did not
+	Refuses5  string        // with Auto and 3.1.1: how the server did not accept 5, a day ago at most
 
 	Resumed        bool   // it goes on with our last session: it may send what came for us since then
 	ReceiveMaximum int    // messages at QoS 1 in flight; 0: as many as there are packet IDs
@@ -37,14 +37,18 @@ type Facts struct {
 	Reason         string // its own words; empty: none
 }
 
-// keepVersion is how long a server that refused version 5 is not asked again.
-const keepVersion = 24 * time.Hour
+const (
+	keepVersion = 24 * time.Hour // how long a server that refused version 5 is not asked again
+	keepSilence = time.Hour      // the same for one that did not answer to 5: it may have been busy
+)
 
 // A versionMemory knows of one server that it refuses version 5. It lives as long as
 // the Dialer, whose goroutine uses it.
 type versionMemory struct {
-	refused time.Time // when it accepted 3.1.1 after it had refused 5; zero: it never did
-	why     string    // how it refused 5
+	refused time.Time     // when it accepted 3.1.1 after it had not accepted 5; zero: it never did
+	keep    time.Duration // from then on: 5 is not tried
+	why     string        // how it did not accept 5
+	silent  bool          // it has not answered to 5: the next attempt is by 3.1.1
 }
 
 // first returns the version to begin with at the server.
@@ -52,7 +56,7 @@ func (m *versionMemory) first(configured Version) Version {
 	switch {
 	case configured != Auto:
 		return configured
-	case !m.refused.IsZero() && time.Since(m.refused) < keepVersion:
+	case m.silent, !m.refused.IsZero() && time.Since(m.refused) < m.keep:
 		return V311
 	}
 	return V5
@@ -78,24 +82,41 @@ func refusesVersion(err error) bool {
 	return errors.Is(err, errAnswer311) || errors.As(err, &wrong)
 }
 
+// isSilent reports whether the server has not answered CONNECT in time. It may not know the
+// version and wait for a packet that it does, or it is busy.
+func isSilent(err error) bool {
+	var early *unansweredError
+	return errors.As(err, &early) && early.silent
+}
+
 // dialVersion connects to the server with this index by the version that is configured.
 // With Auto that is 5; where the server refuses it, 3.1.1 in the same call, and first
-// for the next keepVersion.
+// for the next keepVersion. Where it does not answer, 5 and 3.1.1 take turns from call to
+// call: each attempt waits for as long as one may.
 func (d *Dialer) dialVersion(ctx context.Context, i int, will Message) (*Conn, error) {
 	broker, server, memory := d.broker, d.broker.Servers[i], &d.versions[i]
 	broker.Protocol, broker.resume = memory.first(d.broker.Protocol), d.resumes
 	conn, err := dialServer(ctx, broker, server, &d.paths[i], will)
-	if err != nil && broker.Protocol == V5 {
-		if d.broker.Protocol != Auto || !refusesVersion(err) || ctx.Err() != nil {
-			return nil, err
-		}
-		refusal := err.Error()
+	if d.broker.Protocol != Auto {
+		return conn, err
+	}
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case broker.Protocol == V311:
+		memory.silent = false
+	case isSilent(err):
+		memory.silent, memory.why = true, err.Error()
+	case refusesVersion(err):
+		why := err.Error()
 		broker.Protocol = V311
 		if conn, err = dialServer(ctx, broker, server, &d.paths[i], will); err == nil {
-			*memory = versionMemory{time.Now(), refusal}
+			*memory = versionMemory{refused: time.Now(), keep: keepVersion, why: why}
 		}
 	}
-	if err == nil && d.broker.Protocol == Auto && broker.Protocol == V311 {
+	if err == nil && broker.Protocol == V311 {
+		if memory.silent {
+			*memory = versionMemory{refused: time.Now(), keep: keepSilence, why: memory.why}
+		}
 		conn.facts.Refuses5 = memory.why
 	}
 	return conn, err

@@ -345,7 +345,7 @@ func TestTheLoginSaysWhichVersionWasSpoken(t *testing.T) {
 		{real, "auto", "by MQTT 5"},
 		{real, "3.1.1", "by MQTT 3.1.1"},
 		{real, `"5"`, "by MQTT 5"},
-		{old, "auto", "by MQTT 3.1.1 (it refuses 5: "},
+		{old, "auto", "by MQTT 3.1.1 (not 5: "},
 	} {
 		b := healthyWith(t, fmt.Sprintf("server: \"mqtt://%s\", version: %s", c.addr, c.version))
 		var note string

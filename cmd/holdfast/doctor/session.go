@@ -233,7 +233,7 @@ func (s *Site) noteVersion(l *link) {
 	facts := l.conn.Facts()
 	note := l.name() + " by MQTT " + facts.Version.String()
 	if facts.Refuses5 != "" {
-		note += " (it refuses 5: " + oneLine(facts.Refuses5) + ")"
+		note += " (not 5: " + oneLine(facts.Refuses5) + ")"
 	}
 	s.notes = append(s.notes, note)
 }
