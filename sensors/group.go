@@ -13,6 +13,7 @@ type Group struct {
 	to       shared
 	schedule schedule
 	running  []running
+	aligned  bool              // the looks at the clock have the beat of the first sensors
 	seqs     map[string]uint64 // by stream: the last one of a sampler that has ended
 }
 
@@ -90,6 +91,10 @@ func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Sp
 		}
 	}
 	now := time.Now() // of all: sensors of one pace are due together, so that one wake-up serves them
+	if !g.aligned {
+		g.aligned = true
+		g.to.Clock.Align(now)
+	}
 	for i := range specs {
 		if spec := &specs[i]; wanted[spec.Name] == spec {
 			g.running = append(g.running, g.start(ctx, spec, now))

@@ -32,7 +32,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 			close(unwatched)
 		}
 	})
-	every, settling, polled := lookEvery, false, time.Now()
+	every, settling, pollAt := lookEvery, false, time.Now().Add(pollEvery)
 	next := time.NewTimer(every)
 	defer next.Stop()
 	for {
@@ -41,7 +41,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 			return ctx.Err()
 		case <-unwatched:
 			unwatched, every = nil, lookUnwatched
-			next.Reset(every)
+			next.Reset(k.untilBeat(every))
 			continue
 		case <-k.wake:
 			if !settling {
@@ -50,11 +50,11 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 			}
 			continue
 		case <-next.C:
-			next.Reset(every)
+			next.Reset(k.untilBeat(every))
 		}
-		if k.trust == TrustAuto && (settling || time.Since(polled) >= pollEvery) {
+		if k.trust == TrustAuto && (settling || !time.Now().Before(pollAt)) {
 			k.source.poll()
-			polled = time.Now()
+			pollAt = time.Now().Add(k.untilBeat(pollEvery)) // with a look
 		}
 		settling = false
 		k.Now()

@@ -3,6 +3,7 @@ package clock
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,27 @@ func TestAnIdleClockIsLookedAtSixTimesAMinute(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLooksHaveTheBeatThatTheyAreAlignedWith, and none is later than without it.
+func TestLooksHaveTheBeatThatTheyAreAlignedWith(t *testing.T) {
+	inPresent(t, func(t *testing.T) {
+		began := time.Now()
+		var looks, polls []time.Duration
+		b := newBoard("aaaaaaaa", 0, Unsynced)
+		b.quality = func() Quality { looks = append(looks, time.Since(began)); return Unsynced }
+		b.poll = func() { polls = append(polls, time.Since(began)) }
+		k := newTimekeeper(TrustAuto, b.clockSource)
+		running(t, k)
+		time.Sleep(time.Second)
+		k.Align(time.Now().Add(lookEvery)) // also one that is still to come
+		time.Sleep(4*lookEvery - time.Second + time.Millisecond)
+		synctest.Wait()
+		want := []time.Duration{10 * time.Second, 11 * time.Second, 21 * time.Second, 31 * time.Second}
+		if !slices.Equal(looks, want) || !slices.Equal(polls, append([]time.Duration{0}, want...)) {
+			t.Errorf("looks at %v and polls at %v, want %v", looks, polls, want)
+		}
+	})
 }
 
 // TestTheKernelTellsWhenTheClockIsSet steps the machine's clock by a nanosecond,

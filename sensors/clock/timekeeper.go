@@ -29,6 +29,7 @@ type Timekeeper struct {
 	clock    Quality       // at the last stamp
 	steady   time.Duration // uptime since when the clock has been trusted and has not stepped
 	steps    []Step        // not reported yet
+	beat     time.Time     // see Align
 }
 
 // A Step is a jump of the wall clock.
@@ -52,7 +53,28 @@ func newTimekeeper(trust Trust, m clockSource) *Timekeeper {
 	if trust == TrustAuto {
 		m.poll()
 	}
-	return &Timekeeper{trust: trust, source: m, wake: make(chan struct{}, 1), boots: Timeline{{Kernel: m.kernel}}}
+	return &Timekeeper{trust: trust, source: m, wake: make(chan struct{}, 1), boots: Timeline{{Kernel: m.kernel}},
+		beat: time.Now()}
+}
+
+// Align lets Run look at the clock at this moment and at intervals from it, from its
+// next look on: what else is due at these times shares a wake-up of the processor with it.
+func (k *Timekeeper) Align(beat time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.beat = beat
+}
+
+// untilBeat is how long it is until the next beat of so many: more than 0, and every at
+// the most.
+func (k *Timekeeper) untilBeat(every time.Duration) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	since := time.Since(k.beat) % every
+	if since < 0 { // the first beat is still to come
+		since += every
+	}
+	return every - since
 }
 
 // Now stamps this moment. It does not wait.
