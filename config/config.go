@@ -44,6 +44,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
+// DefaultQueue is where the queue is, if the file does not say otherwise.
+const DefaultQueue = "/var/lib/holdfast/queue.db"
+
 // DefaultPath is where the file is, if nobody says otherwise.
 const DefaultPath = "/etc/holdfast/config.yaml"
 
@@ -65,6 +68,9 @@ type Config struct {
 
 	Untrusted string // why anybody may have written the file, one of the warnings; empty: they cannot
 	Commands  bool   // the file names commands that the agent runs
+
+	Path string // of the file, as it was given to Load; empty: it was standard input, or Parse got a text
+	Text []byte // of the file; nil: it was standard input, or Parse got a text
 }
 
 // Embedded is the broker inside the agent; Uplink.Servers is its address.
@@ -118,10 +124,15 @@ func loadFile(path string) (Config, error) {
 		return Config{}, Errors{{File: path, Text: unreadable(err, agentHints)}}
 	}
 	defer f.Close()
-	cfg, err := load(path, f)
+	data, err := readAll(path, f)
+	if err != nil {
+		return Config{}, err
+	}
+	cfg, err := Parse(path, data)
 	if err != nil {
 		return cfg, err
 	}
+	cfg.Path, cfg.Text = path, data
 	if cfg.Untrusted = writableProblem(path, f); cfg.Untrusted != "" {
 		cfg.Warnings = append(cfg.Warnings, Error{File: path, Text: cfg.Untrusted})
 	}

@@ -76,7 +76,7 @@ func defaults() file {
 			Embedded:  embeddedKeys{Listen: "127.0.0.1:1883"},
 		},
 		Queue: queueKeys{
-			Path:      "/var/lib/holdfast/queue.db",
+			Path:      DefaultQueue,
 			MaxSize:   64 << 20,        // months of a few sensors, and a card has it
 			SyncEvery: 5 * time.Second, // what a power cut may take, against the wear of the card
 		},

@@ -70,6 +70,9 @@ var logParts = []logPart{
 		{"it is not known what the output does", "its line fails, hangs or reads back wrong, or its `confirm` stream " +
 			"says otherwise: `err` says which. It is made safe as soon as it answers"},
 		{"output answers again", "it is at its safe level"},
+		{"the configuration that runs cannot be kept: holdfast outputs safe needs the file as it is now",
+			"`running.yaml` beside the queue cannot be written. It is for the end of an agent whose file was edited " +
+				"since it was read"},
 		{"output not made safe at its end", "the line failed when the agent stopped, or when the output was changed: " +
 			"look what it does"},
 		{"output not closed well", "the line is safe; giving it back failed"},

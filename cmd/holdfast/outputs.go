@@ -12,7 +12,6 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/control"
 	"github.com/holdfast-iot/holdfast/config"
 	"github.com/holdfast-iot/holdfast/sensors/drivers/output"
-	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
 // runOutputs shows what the outputs are, as the agent that runs knows it, or makes all of
@@ -35,10 +34,10 @@ func runOutputs(ctx context.Context, args []string) error {
 	}
 	cfg, err := config.Load(ctx, *path)
 	switch {
+	case verb == "safe":
+		return makeSafe(ctx, cfg, err, *path)
 	case err != nil:
 		return err
-	case verb == "safe":
-		return makeSafe(ctx, cfg, *path)
 	}
 	return showOutputs(cfg)
 }
@@ -68,23 +67,32 @@ func showOutputs(cfg config.Config) error {
 
 // makeSafe makes every output safe: by the agent that has the lines, or, when none runs or
 // it does not answer, by itself. It is what the unit runs after the agent has ended,
-// however it ended, so it needs no file but the configuration and makes none.
-func makeSafe(ctx context.Context, cfg config.Config, path string) error {
-	if err := trust(cfg, path); err != nil {
-		return err
+// however it ended, so it makes no file, and goes by what ran last as well: broken says what is
+// wrong with the file now.
+func makeSafe(ctx context.Context, cfg config.Config, broken error, path string) error {
+	if broken == nil {
+		broken = trust(cfg, path)
 	}
-	if len(cfg.Outputs) == 0 {
+	ran := ranLast(cfg, path)
+	if broken != nil {
+		if len(ran.Outputs) == 0 {
+			return broken
+		}
+		fmt.Fprintf(stderr, "holdfast: the configuration that ran last counts, as the file cannot be used: %v\n", broken)
+		cfg = ran
+	}
+	if len(cfg.Outputs)+len(ran.Outputs) == 0 {
 		return nil
 	}
 	asked := control.MakeSafe(cfg.Queue.Path)
 	if asked == nil {
-		fmt.Fprintf(stdout, "%s made safe by the agent\n", counted(len(cfg.Outputs), "output"))
+		fmt.Fprintf(stdout, "%s made safe by the agent\n", counted(max(len(cfg.Outputs), len(ran.Outputs)), "output"))
 		return nil
 	}
-	err := outputs.MakeSafe(ctx, cfg.Outputs, output.NewStandalone().Open)
+	count, err := makeAllSafe(ctx, ran.Outputs, cfg.Outputs, output.NewStandalone().Open)
 	switch {
 	case err == nil:
-		fmt.Fprintf(stdout, "%s made safe\n", counted(len(cfg.Outputs), "output"))
+		fmt.Fprintf(stdout, "%s made safe\n", counted(count, "output"))
 	case !errors.Is(asked, control.ErrNotRunning):
 		err = errors.Join(asked, err)
 		if errors.Is(asked, os.ErrPermission) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/config"
 )
 
 // bellHouse has a bell whose program notes what it is told, and a rule that rings it. The
@@ -75,5 +77,77 @@ func TestABellIsMadeSafeAfterSIGKILL(t *testing.T) {
 	a.bellSays("off on off")
 	if after, _ := os.ReadDir(a.dir); len(after) != len(files) {
 		t.Errorf("there were %d files, and are %d", len(files), len(after))
+	}
+}
+
+// After SIGKILL the bell is made safe also if the file has been edited since it was read: it is
+// wrong, or has no bell any more.
+func TestABellIsMadeSafeThatTheFileDoesNotHave(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(string) string{
+		"wrong":      func(text string) string { return text + "\tx" },
+		"no bell":    func(text string) string { return text[:strings.Index(text, "rules:")] },
+		"a mistake":  func(text string) string { return strings.Replace(text, "max_on", "maximum", 1) },
+		"a new name": func(text string) string { return strings.ReplaceAll(text, "bell:", "ring:") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAgent(t, bellHouse)
+			a.start()
+			a.bellSays("off on")
+			a.kill()
+			text, err := os.ReadFile(a.configPath())
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.configure(edit(string(text)))
+			safe := exec.Command(os.Args[0], "outputs", "safe", "-c", a.configPath())
+			safe.Env = append(os.Environ(), agentEnv+"=1", "STATE_DIRECTORY="+a.dir)
+			if out, err := safe.CombinedOutput(); err != nil || !strings.Contains(string(out), "made safe") {
+				t.Errorf("%v: %s", err, out)
+			}
+			want := "off on off"
+			if name == "a new name" {
+				want += " off" // by what ran, and by what the file has now
+			}
+			a.bellSays(want)
+		})
+	}
+}
+
+// TestTheCopyOfAnotherFileOrUserIsNotUsed.
+func TestTheCopyOfAnotherFileOrUserIsNotUsed(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("STATE_DIRECTORY", dir)
+	path := filepath.Join(dir, "config.yaml")
+	text := strings.ReplaceAll(bellHouse, "%DIR%", dir)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeRan(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(ranLast(config.Config{}, path).Outputs); n != 1 {
+		t.Errorf("%d outputs ran last", n)
+	}
+	if n := len(ranLast(config.Config{}, filepath.Join(dir, "other.yaml")).Outputs); n != 0 {
+		t.Errorf("%d outputs of another file", n)
+	}
+	if err := os.Chmod(filepath.Join(dir, ranName), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(ranLast(config.Config{}, path).Outputs); n != 0 {
+		t.Errorf("%d outputs of a file that all may write", n)
+	}
+	cfg.Outputs = nil
+	if err := writeRan(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ranName)); !os.IsNotExist(err) {
+		t.Errorf("without outputs the copy stays: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -22,6 +23,7 @@ type reactions struct {
 	rules   *rules.Runner
 	doors   doors
 	memory  *orders.Memory // of orders by MQTT
+	log     *slog.Logger
 }
 
 // newReactions has its readings observed and recorded like those of sensors: observe is in
@@ -30,7 +32,7 @@ func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
 		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log,
 		Watch: func(output string) func(time.Duration) { return a.manager.Loop("output " + output) }}),
-		memory: orders.NewMemory(a.queue.Boot())}
+		memory: orders.NewMemory(a.queue.Boot()), log: a.log}
 	state := arming.NewStore(filepath.Join(filepath.Dir(a.cfg.Queue.Path), arming.FileName))
 	r.rules = rules.NewRunner(rules.Wiring{Do: r.outputs.Do, Store: state,
 		Observe: a.observe, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log})
@@ -48,6 +50,7 @@ func (r *reactions) change(ctx context.Context, cfg config.Config, between func(
 			streams = append(streams, sensors.Stream{Name: arming.StreamName})
 		}
 		between(streams)
+		keepRan(cfg, r.log)
 	})
 	r.doors.change(ctx, cfg.Access)
 }
