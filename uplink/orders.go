@@ -196,7 +196,17 @@ func (o *orders) health() string {
 	return ""
 }
 
-// hear takes a message on the topic of the desk, in a goroutine of the connection.
+// hearEarly takes a message that came before begin, if it is an order.
+func (o *orders) hearEarly(m mqtt.Message) (isOrder bool) {
+	d := o.desks[m.Topic]
+	if d != nil {
+		d.hear(m)
+	}
+	return d != nil
+}
+
+// hear takes a message on the topic of the desk, in a goroutine of the connection or, with
+// what came early, of the session.
 func (d *desk) hear(m mqtt.Message) {
 	order, verdict := d.Judge.Judge(command.Message{Payload: m.Payload, Retained: m.Retain, Repeated: m.Repeated})
 	if verdict.Result != "" {

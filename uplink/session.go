@@ -340,7 +340,10 @@ func (s *session) hear(m mqtt.Message) {
 	case s.link.topics.Agent("info"):
 		s.announcer.hearBirth(m)
 	default:
-		s.announcer.hearHome(m)
+		// A broker that goes on with a session may send orders before their handlers are there.
+		if !s.link.orders.hearEarly(m) {
+			s.announcer.hearHome(m)
+		}
 	}
 }
 
