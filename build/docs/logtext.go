@@ -114,7 +114,7 @@ var logParts = []logPart{
 			"change it soon"},
 		{"damaged blocks stay in the queue", "they could not be taken out, since the disk cannot be written"},
 		{"gaps on disk skipped", "declared losses of before cannot be read, and are not told"},
-		{"item that was set aside is damaged and skipped", "one message of `queue show --aside` is lost"},
+		{"item that was set aside is damaged and skipped", "one message of `holdfast queue export -aside` is lost"},
 		{"what is set aside cannot be read", "the disk fails: it is tried again"},
 		{"what is set aside cannot be read: it is tried again in a day", "the disk fails"},
 		{"what is kept of a stream cannot be read", "the disk fails: it is tried again"},
@@ -193,7 +193,7 @@ var logParts = []logPart{
 			"as above, for one stream"},
 		{"a stream is held: the broker refuses its readings", "the same with MQTT 5"},
 		{"the broker refuses a message: it is set aside and tried again in a day", "too large, or a topic or payload " +
-			"that it does not take: `holdfast queue show --aside`. `why` is its answer (MQTT 5), or how the " +
+			"that it does not take: `holdfast queue export -aside`. `why` is its answer (MQTT 5), or how the " +
 			"last of three sessions ended: it closed the connection, or acknowledged nothing behind the message"},
 		{"the broker refuses one message after another of a stream: they are kept and tried again in a day",
 			"the same for a second message of a stream"},
@@ -272,7 +272,7 @@ var logEvents = []logMeaning{
 	{"take_over", "another client uses our client ID: `other` is the boot of its birth"},
 	{"command", "what became of an order by MQTT: `result`, and `why` it was not done; `count` of several"},
 	{"access", "the list of cards on the node decided, as no back end answered: `result`, and `who` or `why`"},
-	{"aside", "the broker refuses a message or a stream: `holdfast queue show --aside`"},
+	{"aside", "the broker refuses a message or a stream: `holdfast queue export -aside`"},
 	{"skipped", "readings that were too late for plain payloads and were not sent: `count`, `streams`, and when the " +
 		"first and the last was measured, `first_ts` and `last_ts`"},
 	{"unheard", "the broker has no subscriber for `stream` any more, or has one again, after `count` readings: " +
@@ -284,6 +284,7 @@ var logEvents = []logMeaning{
 		"panel above"},
 	{"arming_refused", "the key switch could not arm: `why`, such as `open: window`"},
 	{"code_lock", "five wrong codes were entered: none is accepted for `for_s` seconds"},
+	{"tripped", "a rule of the file has begun: `rule`, and the `streams` that met it"},
 	{"order_refused", "an `output` did not do what a rule or the panel wanted: `by` and `why`"},
 	{"update", "the outcome of an update: the version that runs, and why"},
 }

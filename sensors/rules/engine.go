@@ -30,6 +30,7 @@ type Engine struct {
 	latest   map[string]word // by stream that a rule or the panel knows
 	next     time.Time       // when Advance has something to do; zero: never
 	effects  []Effect        // since the last Take
+	fired    []Fired         // since the last TakeFired
 
 	panel *arming.Panel // nil: there is none
 	opt   arming.Options
@@ -61,6 +62,12 @@ type Effect struct {
 	Change  *arming.Change
 	Refused string // why
 	Gone    string // a rule whose actions were due, and that a reload or a new file has removed
+}
+
+// Fired says that a rule has fired, and for which streams: all of All, or one.
+type Fired struct {
+	Rule    string
+	Streams []string
 }
 
 // NewEngine returns rules of which nothing is known yet. The panel, nil if there is none,
@@ -215,6 +222,13 @@ func (e *Engine) Take() []Effect {
 	return all
 }
 
+// TakeFired returns which rules have fired since the last call, oldest first.
+func (e *Engine) TakeFired() []Fired {
+	all := e.fired
+	e.fired = nil
+	return all
+}
+
 // judge looks which triggers begin or cease to be met.
 func (e *Engine) judge(now time.Time, triggers []*trigger) {
 	for _, t := range triggers {
@@ -270,6 +284,11 @@ func (e *Engine) isLeftOut(r *Rule, stream string) bool {
 
 // fire runs the actions of a rule, or tells the panel that has to decide.
 func (e *Engine) fire(now time.Time, t *trigger) {
+	fired := Fired{Rule: t.rule.Name}
+	for _, c := range t.conditions {
+		fired.Streams = append(fired.Streams, c.Stream)
+	}
+	e.fired = append(e.fired, fired)
 	if !t.rule.Trips() {
 		e.act(now, t.rule)
 		return

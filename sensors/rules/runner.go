@@ -208,6 +208,9 @@ func (r *Runner) deliver() {
 			r.do(*e.Order)
 		}
 	}
+	for _, f := range r.engine.TakeFired() {
+		r.report("tripped", map[string]any{"rule": f.Rule, "streams": f.Streams})
+	}
 	changed := false
 	for _, e := range effects {
 		switch {

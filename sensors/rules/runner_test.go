@@ -341,7 +341,22 @@ func TestWhatAnOutputRefusesIsTold(t *testing.T) {
 		n := newNode(t, t.TempDir(), panelOptions(nil), func(n *node) { n.refuse = "rest" })
 		n.Observe(says("loop", "cut"))
 		n.stop()
-		if want := `order_refused {"by":"rule:tamper","output":"siren","why":"rest"}`; n.told() != want {
+		if want := `order_refused {"by":"rule:tamper","output":"siren","why":"rest"}`; !strings.HasPrefix(n.told(), want) {
+			t.Errorf("told: %s", n.told())
+		}
+	})
+}
+
+// TestARuleThatFiresSaysWhatSetItOff, once for each time, and not while it stays met.
+func TestARuleThatFiresSaysWhatSetItOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, t.TempDir(), panelOptions(nil), nil)
+		for _, word := range []string{"cut", "cut", "closed", "cut"} {
+			n.Observe(says("loop", word))
+		}
+		n.stop()
+		once := `tripped {"rule":"tamper","streams":["loop"]}`
+		if n.told() != once+"\n"+once {
 			t.Errorf("told: %s", n.told())
 		}
 	})
