@@ -6,7 +6,7 @@ import paho.mqtt.subscribe as subscribe
 
 def on_message(client, userdata, message):
     client_id, stream = message.topic.split("/")
-    print(client_id, stream, message.payload.decode(), flush=True)
+    print(client_id, stream, message.payload.decode(errors="replace"), flush=True)
 
 
 subscribe.callback(

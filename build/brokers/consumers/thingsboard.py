@@ -25,7 +25,7 @@ def on_message(client, userdata, message):
         telemetry = {client_id: [{"ts": ts, "values": {stream: reading.get("state", value)}}]}
         # paho acknowledges the reading when this function returns: not before ThingsBoard has it.
         board.publish("v1/gateway/telemetry", json.dumps(telemetry), qos=1).wait_for_publish()
-    print(client_id, stream, message.payload.decode(), flush=True)
+    print(client_id, stream, message.payload.decode(errors="replace"), flush=True)
 
 
 board.connect(os.environ["TB_HOST"], int(os.environ["TB_PORT"]))

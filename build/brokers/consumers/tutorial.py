@@ -10,7 +10,7 @@ def on_connect(client, userdata, flags, rc):
 
 def on_message(client, userdata, message):
     client_id, stream = message.topic.split("/")
-    print(client_id, stream, message.payload.decode(), flush=True)
+    print(client_id, stream, message.payload.decode(errors="replace"), flush=True)
 
 
 # A name of its own and clean_session=False: the broker keeps what comes while we are away.

@@ -1,37 +1,27 @@
 import json
-import os
 
-import paho.mqtt.client as mqtt
 from django.core.management.base import BaseCommand
+from django.db import DataError
 
+from house.broker import listen
 from house.models import Reading
-
-
-def on_connect(client, userdata, flags, rc):
-    client.subscribe("+/+", qos=1)
 
 
 def on_message(client, userdata, message):
     client_id, stream = message.topic.split("/")
     try:
         payload = json.loads(message.payload)
-        boot, seq = payload["boot"], payload["seq"]
-    except (ValueError, TypeError, KeyError):
+        Reading.objects.get_or_create(
+            client_id=client_id, stream=stream, boot=str(payload["boot"]), seq=int(payload["seq"]),
+            defaults={"payload": payload},
+        )
+    except (ValueError, TypeError, KeyError, OverflowError, DataError):
         return  # another program's: homeassistant/status has two levels, too
-    Reading.objects.get_or_create(
-        client_id=client_id, stream=stream, boot=boot, seq=seq, defaults={"payload": payload},
-    )
-    print(client_id, stream, message.payload.decode(), flush=True)
+    print(client_id, stream, message.payload.decode(errors="replace"), flush=True)
 
 
 class Command(BaseCommand):
     help = "stores every reading"
 
     def handle(self, **options):
-        client = mqtt.Client(client_id="backend", clean_session=False)
-        client.username_pw_set(os.environ["MQTT_USER"], os.environ["MQTT_PASSWORD"])
-        client.tls_set(os.environ["MQTT_CA"])
-        client.on_connect = on_connect
-        client.on_message = on_message
-        client.connect(os.environ["MQTT_HOST"], int(os.environ["MQTT_PORT"]))
-        client.loop_forever()
+        listen("backend", "+/+", on_message)
