@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,42 @@ clock: {trust: always}
 		return strings.Count(got(), "siren a1 duplicate done\n") > 4
 	})
 	w.agent.stop()
+}
+
+// TestWhatTheBrokerKeptWhileTheCableWasOutIsNotDone: with MQTT 5 it keeps orders for as long as
+// the session lasts. One that says until when it is valid is done; with 3.1.1 both are lost.
+func TestWhatTheBrokerKeptWhileTheCableWasOutIsNotDone(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, persistent), 0, counter+`
+outputs:
+  siren: {kind: simulated, class: siren, max_on: 3m, commands: true}
+commands: {max_age: 1s}
+clock: {trust: always}
+`)
+	text, err := os.ReadFile(w.agent.configPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.agent.configure(strings.Replace(string(text), "mqtt: {", "mqtt: {will_delay: 5m, ", 1))
+	w.agent.impatient()
+	w.agent.start()
+	w.takesOrders(t)
+	w.cable.Pull()
+	w.sub.order(t, "store/siren/set", `{"state":"ON","id":"kept"}`, false)
+	w.sub.order(t, "store/siren/set", fmt.Sprintf(`{"state":"ON","id":"valid","expires":%d}`,
+		time.Now().Add(10*time.Minute).UnixMilli()), false)
+	w.cable.Plug()
+	w.more(t, "load", 20)
+	got := func() string { return strings.Join(w.sub.orderAnswers(), "\n") + "\n" }
+	if by5 {
+		eventually(t, comesBack, "both are answered", func() bool {
+			return strings.Contains(got(), "siren kept refused unsure\n") && strings.Contains(got(), "siren valid done\n")
+		})
+	}
+	w.agent.stop()
+	if strings.Contains(got(), "siren kept done") {
+		t.Errorf("the order of before was done:\n%s", got())
+	}
 }
 
 // TestARetainedOrderOutlivesTheBrokerAndIsNeverDone: it is refused once at each of ten
