@@ -28,6 +28,7 @@ type hostileCase struct {
 	version mqtt.Version
 	form311 bool // what it sends has the form of 3.1.1: hostileCases5 has the like of it for 5
 	kernel  bool // needs a kernel's socket, with its buffers
+	exact   bool // allows a second for an answer: shown in memory alone, where nothing is late
 	scheme  string
 	backlog int
 	window  int
