@@ -8,15 +8,17 @@ import (
 
 // A program is what the usage texts say.
 type program struct {
+	name     string
 	commands []command
 	closing  string // the last paragraph of `holdfast help`
 }
 
 type command struct {
 	word
-	usage string // "holdfast queue [-c FILE] VERB"
-	verbs []word
-	flags []option
+	program string // whose command it is
+	usage   string // "holdfast queue [-c FILE] VERB"
+	verbs   []word
+	flags   []option
 }
 
 // A word is a command or a verb, and what it does.
@@ -25,29 +27,37 @@ type word struct{ name, does string }
 // An option is a flag. value is what it takes, such as "file", empty for a switch.
 type option struct{ name, value, does string }
 
-// ask runs the program's help, and that of each command.
+// ask runs the program's help, and that of each command. The help begins with "Usage: "
+// and the program's name.
 func ask(run func(args ...string) (string, error)) (program, error) {
 	help, err := run("help")
 	if err != nil {
 		return program{}, err
 	}
 	p := program{closing: help[strings.LastIndex(strings.TrimSpace(help), "\n")+1:]}
+	if m := nameLine.FindStringSubmatch(help); m != nil {
+		p.name = m[1]
+	}
+	if abouts[p.name] == nil {
+		return p, fmt.Errorf("the help does not begin with the name of a program that is known: %q", help)
+	}
 	for _, w := range words(help) {
 		text, err := run(w.name, "-h")
 		if err != nil {
 			return p, err
 		}
-		p.commands = append(p.commands, parse(w, text))
+		p.commands = append(p.commands, parse(p.name, w, text))
 	}
 	if len(p.commands) == 0 {
-		return p, fmt.Errorf("holdfast help names no command: %q", help)
+		return p, fmt.Errorf("%s help names no command: %q", p.name, help)
 	}
 	return p, nil
 }
 
 var (
-	wordLine   = regexp.MustCompile(`(?m)^  ([a-z]+) +(\S.*)$`)
-	optionLine = regexp.MustCompile(`^  -([a-z0-9-]+)(?: ([^\t]+))?(?:\t(.*))?$`)
+	nameLine   = regexp.MustCompile(`^Usage: (\S+) `)
+	wordLine   = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) +(\S.*)$`)
+	optionLine = regexp.MustCompile(`^  -([a-z0-9_-]+)(?: ([^\t]+))?(?:\t(.*))?$`)
 )
 
 func words(text string) (all []word) {
@@ -59,8 +69,8 @@ func words(text string) (all []word) {
 
 // parse reads what package flag prints, and what a command with verbs prints
 // before it.
-func parse(w word, text string) command {
-	c := command{word: w, usage: "holdfast " + w.name + " [OPTION...]", verbs: words(text)}
+func parse(program string, w word, text string) command {
+	c := command{word: w, program: program, usage: program + " " + w.name + " [OPTION...]", verbs: words(text)}
 	if first, _, _ := strings.Cut(text, "\n"); strings.HasPrefix(first, "Usage: ") {
 		c.usage = strings.TrimPrefix(first, "Usage: ")
 	}

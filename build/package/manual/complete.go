@@ -20,15 +20,18 @@ func spelled(w word) string  { return w.name }
 // takesFile reports whether the value is the name of a file.
 func (o option) takesFile() bool { return strings.Contains(o.value, "file") }
 
+// function is the name of the completion function of bash and zsh.
+func (p program) function() string { return "_" + strings.ReplaceAll(p.name, "-", "_") }
+
 // bash offers commands, then the verbs and options of the command, and files where
 // an option takes one.
 func (p program) bash() string {
 	var b strings.Builder
-	b.WriteString(`# bash completion of holdfast(1), made from its usage texts.
-_holdfast() {
+	fmt.Fprintf(&b, `# bash completion of %s(1), made from its usage texts.
+%s() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words=
 	if [ "$COMP_CWORD" -eq 1 ]; then
-`)
+`, p.name, p.function())
 	fmt.Fprintf(&b, "\t\twords=%q\n\telse\n\t\tcase ${COMP_WORDS[1]}:$before in\n",
 		names(p.commands, func(c command) string { return c.name })+" help")
 	for _, c := range p.commands {
@@ -46,16 +49,16 @@ _holdfast() {
 		fmt.Fprintf(&b, "\t\t%s) words=%q ;;\n", c.name,
 			strings.TrimSpace(names(c.verbs, spelled)+" "+names(c.flags, dashed)))
 	}
-	b.WriteString("\t\tesac\n\tfi\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -F _holdfast " +
-		"holdfast\n")
+	fmt.Fprintf(&b, "\t\tesac\n\tfi\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -F %s %s\n",
+		p.function(), p.name)
 	return b.String()
 }
 
 // zsh offers the same with what each word does.
 func (p program) zsh() string {
 	var b strings.Builder
-	b.WriteString("#compdef holdfast\n# Made from the usage texts of holdfast(1).\n_holdfast() {\n" +
-		"\tlocal -a commands verbs\n\tcommands=(\n")
+	fmt.Fprintf(&b, "#compdef %[1]s\n# Made from the usage texts of %[1]s(1).\n%[2]s() {\n"+
+		"\tlocal -a commands verbs\n\tcommands=(\n", p.name, p.function())
 	for _, c := range p.commands {
 		fmt.Fprintf(&b, "\t\t%s\n", quoted(c.name+":"+c.does))
 	}
@@ -86,19 +89,19 @@ func (p program) zsh() string {
 		}
 		b.WriteString(" ;;\n")
 	}
-	b.WriteString("\tesac\n}\n_holdfast \"$@\"\n")
+	fmt.Fprintf(&b, "\tesac\n}\n%s \"$@\"\n", p.function())
 	return b.String()
 }
 
 // fish offers the same.
 func (p program) fish() string {
 	var b strings.Builder
-	b.WriteString("# Made from the usage texts of holdfast(1).\ncomplete -c holdfast -f\n")
+	fmt.Fprintf(&b, "# Made from the usage texts of %[1]s(1).\ncomplete -c %[1]s -f\n", p.name)
 	for _, c := range p.commands {
-		fmt.Fprintf(&b, "complete -c holdfast -n __fish_use_subcommand -a %s -d %s\n", c.name, quoted(c.does))
+		fmt.Fprintf(&b, "complete -c %s -n __fish_use_subcommand -a %s -d %s\n", p.name, c.name, quoted(c.does))
 	}
 	for _, c := range p.commands {
-		in := "complete -c holdfast -n '__fish_seen_subcommand_from " + c.name + "'"
+		in := "complete -c " + p.name + " -n '__fish_seen_subcommand_from " + c.name + "'"
 		for _, v := range c.verbs {
 			fmt.Fprintf(&b, "%s -a %s -d %s\n", in, v.name, quoted(v.does))
 		}

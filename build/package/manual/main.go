@@ -38,13 +38,13 @@ func write(binary string, e edition, folder string) error {
 		return err
 	}
 	files := map[string]string{
-		"completions/holdfast.bash": p.bash(),
-		"completions/_holdfast":     p.zsh(),
-		"completions/holdfast.fish": p.fish(),
-		"man1/holdfast.1":           p.page(e),
+		"completions/" + p.name + ".bash": p.bash(),
+		"completions/_" + p.name:          p.zsh(),
+		"completions/" + p.name + ".fish": p.fish(),
+		"man1/" + p.name + ".1":           p.page(e),
 	}
 	for _, c := range p.commands {
-		files["man1/holdfast-"+c.name+".1"] = c.page(e)
+		files["man1/"+p.name+"-"+c.name+".1"] = c.page(e)
 	}
 	for name, text := range files {
 		name = filepath.Join(folder, name)

@@ -51,7 +51,7 @@ func asked(t *testing.T) program {
 func TestUsageTextsAreRead(t *testing.T) {
 	p := asked(t)
 	got := fmt.Sprintf("%+v", p.commands[1])
-	want := fmt.Sprintf("%+v", command{word{"queue", "what waits: shows it's contents"},
+	want := fmt.Sprintf("%+v", command{word{"queue", "what waits: shows it's contents"}, "holdfast",
 		"holdfast queue [-c FILE] VERB",
 		[]word{{"stats", "what waits"}, {"purge", "gives up [everything]; asks first"}},
 		[]option{{"c", "file", "configuration file; - reads standard input"},
@@ -75,6 +75,36 @@ func TestPagesSayAll(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("holdfast-queue(1) has no %q:\n%s", want, page)
 		}
+	}
+}
+
+// TestTheRecorderHasPagesOfItsOwn: its name has a dash, and so has one of its commands.
+func TestTheRecorderHasPagesOfItsOwn(t *testing.T) {
+	p, err := ask(func(args ...string) (string, error) {
+		if args[0] == "help" {
+			return "Usage: holdfast-recorder COMMAND [-c FILE]\n\n  run       records\n" +
+				"  import-ha writes hours\n\nThe end.\n", nil
+		}
+		return "Usage of holdfast-recorder " + args[0] + ":\n  -token_file file\n    \tthe token\n", nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := edition{"1.0", "2026-01-02"}
+	for _, want := range []string{".BR holdfast\\-recorder\\-import\\-ha (1)", "/etc/holdfast/recorder.yaml"} {
+		if !strings.Contains(p.page(e), want) {
+			t.Errorf("holdfast-recorder(1) has no %q:\n%s", want, p.page(e))
+		}
+	}
+	if page := p.commands[1].page(e); !strings.Contains(page, ".B holdfast\\-recorder import\\-ha [OPTION...]") ||
+		!strings.Contains(page, ".BI \\-token_file") {
+		t.Errorf("holdfast-recorder-import-ha(1):\n%s", page)
+	}
+	if got := p.bash(); !strings.HasSuffix(got, "complete -F _holdfast_recorder holdfast-recorder\n") {
+		t.Error(got)
+	}
+	if _, err := ask(func(...string) (string, error) { return "Usage: other COMMAND\n", nil }); err == nil {
+		t.Error("a program that is not known has a manual")
 	}
 }
 

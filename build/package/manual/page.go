@@ -5,16 +5,53 @@ import (
 	"strings"
 )
 
-// page is holdfast(1).
+// An about is what the usage texts of a program do not say. files are in the syntax of
+// manual pages.
+type about struct{ short, long, files string }
+
+var abouts = map[string]*about{
+	"holdfast": {
+		short: "sensors of a Raspberry Pi over MQTT",
+		long: "Reads sensors on a Raspberry Pi and publishes them over MQTT, and keeps on disk\n" +
+			"what a dead network could not take.\n",
+		files: `.TP
+.I /etc/holdfast/config.yaml
+The configuration. All its keys are in
+.IR /usr/share/doc/holdfast/configuration.md.gz .
+.TP
+.I /etc/holdfast/mqtt.password
+The password, on the first line.
+.TP
+.I /var/lib/holdfast/queue.db
+What waits for the network.
+`},
+	"holdfast-recorder": {
+		short: "stores what holdfast agents publish",
+		long: "Stores every reading in SQLite or PostgreSQL, acknowledges it after COMMIT, and says\n" +
+			"what is missing and why.\n",
+		files: `.TP
+.I /etc/holdfast/recorder.yaml
+The configuration. All its keys are in
+.IR /usr/share/doc/holdfast\-recorder/recorder.md.gz .
+.TP
+.I /etc/holdfast/recorder.password
+The password, on the first line.
+.TP
+.I /var/lib/holdfast\-recorder/history.db
+The readings.
+`},
+}
+
+// page is the page of the program, such as holdfast(1).
 func (p program) page(e edition) string {
 	var b strings.Builder
-	heading(&b, "holdfast", "sensors of a Raspberry Pi over MQTT", e)
-	b.WriteString(".SH SYNOPSIS\n.B holdfast\n.I COMMAND\n.RI [ OPTION... ]\n.SH DESCRIPTION\n" +
-		"Reads sensors on a Raspberry Pi and publishes them over MQTT, and keeps on disk\n" +
-		"what a dead network could not take.\n.PP\n")
+	of := abouts[p.name]
+	heading(&b, p.name, of.short, e)
+	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n.I COMMAND\n.RI [ OPTION... ]\n.SH DESCRIPTION\n%s.PP\n",
+		roff(p.name), of.long)
 	b.WriteString(roff(strings.TrimSpace(p.closing)) + "\n.SH COMMANDS\n")
 	for _, c := range p.commands {
-		fmt.Fprintf(&b, ".TP\n.BR holdfast\\-%s (1)\n%s\n", roff(c.name), roff(c.does))
+		fmt.Fprintf(&b, ".TP\n.BR %s (1)\n%s\n", roff(p.name+"-"+c.name), roff(c.does))
 	}
 	b.WriteString(`.SH EXIT STATUS
 .TP
@@ -27,24 +64,13 @@ It could not be done.
 2
 The user has to change something, such as the configuration.
 .SH FILES
-.TP
-.I /etc/holdfast/config.yaml
-The configuration. All its keys are in
-.IR /usr/share/doc/holdfast/configuration.md.gz .
-.TP
-.I /etc/holdfast/mqtt.password
-The password, on the first line.
-.TP
-.I /var/lib/holdfast/queue.db
-What waits for the network.
-.SH SEE ALSO
-`)
+` + of.files + ".SH SEE ALSO\n")
 	for i, c := range p.commands {
 		end := " ,"
 		if i == len(p.commands)-1 {
 			end = ""
 		}
-		fmt.Fprintf(&b, ".BR holdfast\\-%s (1)%s\n", roff(c.name), end)
+		fmt.Fprintf(&b, ".BR %s (1)%s\n", roff(p.name+"-"+c.name), end)
 	}
 	return b.String()
 }
@@ -52,7 +78,7 @@ What waits for the network.
 // page is the page of one command.
 func (c command) page(e edition) string {
 	var b strings.Builder
-	heading(&b, "holdfast-"+c.name, c.does, e)
+	heading(&b, c.program+"-"+c.name, c.does, e)
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n.SH DESCRIPTION\n%s.\n", roff(c.usage), roff(sentence(c.does)))
 	if len(c.verbs) > 0 {
 		b.WriteString(".SH VERBS\n")
@@ -70,7 +96,7 @@ func (c command) page(e edition) string {
 			fmt.Fprintf(&b, ".TP\n.BI \\-%s \" %s\"\n%s.\n", roff(f.name), roff(f.value), roff(sentence(f.does)))
 		}
 	}
-	b.WriteString(".SH SEE ALSO\n.BR holdfast (1)\n")
+	fmt.Fprintf(&b, ".SH SEE ALSO\n.BR %s (1)\n", roff(c.program))
 	return b.String()
 }
 
