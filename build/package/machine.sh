@@ -13,6 +13,8 @@ make_root() {
 		--include=systemd,systemd-sysv,udev,mosquitto,mosquitto-clients,iproute2,procps,gpgv \
 		"$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" >"$root.log" 2>&1 ||
 		fail "debootstrap: $(tail -5 "$root.log")"
+	# debootstrap may leave /proc mounted, and tests that walk this tree would read it.
+	! mountpoint -q "$root/proc" || umount "$root/proc"
 	# The broker runs when a test says so. A container has no firmware and no console.
 	ln -sf /dev/null "$root/etc/systemd/system/mosquitto.service"
 	touch "$root/.complete"
@@ -59,19 +61,30 @@ eventually() {
 	local end=$(($(date +%s) + $1))
 	shift
 	until "$@"; do
-		[ "$(date +%s)" -lt "$end" ] || fail "never came true: $*: $(inside journalctl -u holdfast -n 30 --no-pager -o cat)"
+		[ "$(date +%s)" -lt "$end" ] || fail "never came true: $*: $(inside journalctl -u "$unit" -n 30 --no-pager -o cat)"
 		sleep 0.2
 	done
 }
 
-# property NAME prints a property of the unit.
-property() { inside systemctl show holdfast -P "$1"; }
+unit=holdfast # whose state and log the following are about
 
-# logged PATTERN: the agent's log has a line like that. grep reads all of it, for
+# property NAME prints a property of the unit.
+property() { inside systemctl show "$unit" -P "$1"; }
+
+# logged PATTERN: the unit's log has a line like that. grep reads all of it, for
 # journalctl fails if nobody does.
-logged() { inside journalctl -u holdfast -o cat | grep -e "$1" >/dev/null; }
+logged() { inside journalctl -u "$unit" -o cat | grep -e "$1" >/dev/null; }
 
 is_active() { [ "$(property ActiveState):$(property SubState)" = active:running ]; }
+
+# leftover fails if a purge has left something.
+leftover() {
+	local left
+	left=$(inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /root -prune -o -path /var/log -prune -o \
+		-path /var/lib/systemd -prune -o -name '*holdfast*' -print)
+	[ -z "$left" ] || fail "purge leaves $left"
+	check "purge leaves nothing" true
+}
 
 # check TEXT COMMAND... says what is shown, and fails if the command does.
 check() {

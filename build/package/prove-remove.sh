@@ -9,7 +9,5 @@ eventually 30 is_active
 check "installed again, it runs with them" test "$(property ActiveState)" = active
 inside dpkg -P holdfast >"$work/dpkg" 2>&1 || fail "$(cat "$work/dpkg")"
 inside rm -r /srv/apt /etc/apt/sources.list.d/holdfast.sources /usr/share/keyrings/holdfast.gpg # ours
-left=$(inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /root -prune -o -path /var/log -prune -o \
-	-path /var/lib/systemd -prune -o -name '*holdfast*' -print)
-check "purge leaves nothing" test -z "$left"
+leftover
 check "nor its user" test -z "$(inside getent passwd holdfast)"
