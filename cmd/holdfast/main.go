@@ -1,3 +1,7 @@
+// Else the runtime asks the kernel at each wake-up how many processors there are, by two
+// system calls. A board gets no other ones while it runs.
+//go:debug updatemaxprocs=0
+
 // Holdfast reads sensors on a Raspberry Pi and publishes them over MQTT, and keeps
 // on disk what a dead network could not take.
 //
