@@ -119,8 +119,8 @@ func (s *Store) Summary(ctx context.Context, r Range) (b Bucket, err error) {
 		query = "SELECT coalesce(sum(n), 0), min(min), max(max), sum(sum) / sum(n) FROM reading_hour " +
 			"WHERE stream_id = ? AND ts >= ? AND ts < ?"
 	}
-	var least, most, mean sql.NullFloat64
-	err = s.read.QueryRowContext(ctx, s.sql(query), id, r.From, r.To).Scan(&b.N, &least, &most, &mean)
-	b.TS, b.Min, b.Max, b.Mean = r.From, least.Float64, most.Float64, mean.Float64
+	var lowest, highest, mean sql.NullFloat64
+	err = s.read.QueryRowContext(ctx, s.sql(query), id, r.From, r.To).Scan(&b.N, &lowest, &highest, &mean)
+	b.TS, b.Min, b.Max, b.Mean = r.From, lowest.Float64, highest.Float64, mean.Float64
 	return b, err
 }

@@ -207,11 +207,11 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 		return nil, err
 	}
 	// The finest table whose rows fit into a bucket.
-	n, failed, least, most, total := "count(value)", "count(error)", "min(value)", "max(value)", "sum(value)"
+	n, failed, lowest, highest, total := "count(value)", "count(error)", "min(value)", "max(value)", "sum(value)"
 	late := "count(CASE WHEN historical THEN 1 END)"
 	table := "reading"
 	if w%hour == 0 {
-		n, failed, least, most, total = "sum(n)", "sum(errors)", "min(min)", "max(max)", "sum(sum)"
+		n, failed, lowest, highest, total = "sum(n)", "sum(errors)", "min(min)", "max(max)", "sum(sum)"
 		table, late = "reading_hour", "CAST(NULL AS BIGINT)"
 		if w%day == 0 {
 			table = "reading_day"
@@ -231,7 +231,7 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 		return err
 	}, s.sql(fmt.Sprintf("SELECT ts - ts %% %d AS bucket, %s, %s, %s, %s, %s, %s FROM %s "+
 		"WHERE stream_id = ? AND ts >= ? AND ts < ? GROUP BY bucket ORDER BY bucket",
-		w, n, failed, least, most, total, late, table)), id, r.From-r.From%w, r.To)
+		w, n, failed, lowest, highest, total, late, table)), id, r.From-r.From%w, r.To)
 	return all, err
 }
 

@@ -267,6 +267,10 @@ func (s *Store) tryMoveHorizon(ctx context.Context, before int64) (moved bool, e
 	return n > 0, tx.Commit()
 }
 
+// isOld is true of a reading that is to be deleted by its time. One whose clock was not set may
+// say 1970, and get a better time yet: its age is that of its arrival.
+const isOld = "(coalesce(clock, '') <> 'unsynced' OR received_at < ?)"
+
 // deleteReadings deletes readings in pieces of a day of a stream: writers wait for
 // one piece at most.
 func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64, err error) {
@@ -280,16 +284,21 @@ func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64
 	// The error of the query ends the loop below at once.
 	for _, id := range streams {
 		for err == nil {
-			// The index of time finds the oldest at once.
-			var first sql.NullInt64
-			err = s.read.QueryRowContext(ctx, s.sql("SELECT min(ts) FROM reading WHERE stream_id = ?"), id).Scan(&first)
-			if err != nil || !first.Valid || first.Int64 >= before {
+			// The index of time finds the oldest, behind those that are kept.
+			var first int64
+			err = s.read.QueryRowContext(ctx, s.sql("SELECT ts FROM reading WHERE stream_id = ? AND ts < ? AND "+isOld+
+				" ORDER BY ts LIMIT 1"), id, before, before).Scan(&first)
+			if errors.Is(err, sql.ErrNoRows) {
+				err = nil
+				break
+			}
+			if err != nil {
 				break
 			}
 			var result sql.Result
 			// A day from the oldest on: the pieces are small where there are gaps, too.
-			result, err = s.db.ExecContext(ctx, s.sql("DELETE FROM reading WHERE stream_id = ? AND ts < ?"),
-				id, min(before, first.Int64+day))
+			result, err = s.db.ExecContext(ctx, s.sql("DELETE FROM reading WHERE stream_id = ? AND ts < ? AND "+isOld),
+				id, min(before, first+day), before)
 			if err == nil {
 				n, _ := result.RowsAffected()
 				deleted += n

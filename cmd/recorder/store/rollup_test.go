@@ -217,3 +217,16 @@ func TestTheLargestNumbersDoNotHideTheFleet(t *testing.T) {
 		t.Error(fleet, err)
 	}
 }
+
+// The age of a reading whose clock was not set is that of its arrival.
+func TestRetainDoesNotBelieveAClockThatWasNotSet(t *testing.T) {
+	s := opened(t)
+	commitAll(t, s, got(start, "porch/hum", `{"ts":1000,"boot":"1-a","seq":1,"value":5,"clock":"unsynced"}`),
+		measured(1001, 2, 5), measured(midnight, 3, 5))
+	for _, step := range []struct{ before, deleted int64 }{{midnight - day, 1}, {midnight - day, 0}, {midnight + day, 2}} {
+		done, err := s.Retain(t.Context(), time.UnixMilli(step.before), time.Time{})
+		if err != nil || done.Readings != step.deleted {
+			t.Errorf("before %d: %+v %v, want %d", step.before, done, err, step.deleted)
+		}
+	}
+}
