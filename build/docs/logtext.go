@@ -225,8 +225,8 @@ var logParts = []logPart{
 			"which: an access list, a limit on size, or a path that loses large packets"},
 		{"what did not get through does so again", "mended"},
 		{"a message on a topic that we read is too large: it is not read for now", "somebody else publishes there"},
-		{"what an earlier start left with the broker cannot be cleared", "an old state stays retained; `holdfast ha " +
-			"forget` tries again"},
+		{"what an earlier start left with the broker cannot be cleared", "an old state stays retained; " +
+			"`mosquitto_pub -r -n -t TOPIC` takes it away"},
 		{"readings were too late for a plain payload, and were not sent",
 			"a bare value cannot say that it is old: `count` of them; the event `skipped` names their streams"},
 		{"take-overs and late wills go unnoticed", "this account may not read `agent/status` or `agent/info`"},

@@ -87,6 +87,8 @@ func command(ctx context.Context, args []string) int {
 	case args[0] == "help" || args[0] == "-h" || args[0] == "--help" || args[0] == "-help":
 		usage(os.Stdout)
 		return 0
+	case args[0] == "--version" || args[0] == "-version": // as of most programs
+		return report(version(ctx, args[1:]))
 	}
 	fmt.Fprintf(stderr, "holdfast: there is no command %q; see holdfast help\n", args[0])
 	return 2

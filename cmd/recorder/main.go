@@ -63,6 +63,8 @@ func command(ctx context.Context, args []string) int {
 	case "help", "-h", "-help", "--help":
 		usage(stdout)
 		return 0
+	case "--version", "-version": // as of most programs
+		return report(version(ctx, args[1:]))
 	}
 	fmt.Fprintf(stderr, "holdfast-recorder: there is no command %q; see holdfast-recorder help\n", args[0])
 	return 2
