@@ -69,8 +69,9 @@ type Config struct {
 	Untrusted string // why anybody may have written the file, one of the warnings; empty: they cannot
 	Commands  bool   // the file names commands that the agent runs
 
-	Path string // of the file, as it was given to Load; empty: it was standard input, or Parse got a text
-	Text []byte // of the file; nil: it was standard input, or Parse got a text
+	// Path and Text are those of a file with outputs that Load has read; else they are empty.
+	Path string
+	Text []byte
 }
 
 // Embedded is the broker inside the agent; Uplink.Servers is its address.
@@ -132,7 +133,9 @@ func loadFile(path string) (Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	cfg.Path, cfg.Text = path, data
+	if len(cfg.Outputs) > 0 { // a thousand sensors have 100 kB of text
+		cfg.Path, cfg.Text = path, bytes.Clone(data)
+	}
 	if cfg.Untrusted = writableProblem(path, f); cfg.Untrusted != "" {
 		cfg.Warnings = append(cfg.Warnings, Error{File: path, Text: cfg.Untrusted})
 	}
