@@ -242,6 +242,7 @@ func (r played) reading() sensors.Reading {
 
 // print prints what happened, one line each.
 func (p *player) print() {
+	p.engine.TakeFired() // what a rule does is printed, and a file may have millions of readings
 	for _, e := range p.engine.Take() {
 		p.effects++
 		name, what, by := "", "", ""

@@ -220,7 +220,9 @@ func (r *Runner) deliver() {
 		case e.Refused != "":
 			r.report("arming_refused", map[string]any{"by": "key", "why": e.Refused})
 		case e.Gone != "":
-			r.to.Log.Warn("a rule was due that is not configured any more: its actions do not run", "rule", e.Gone)
+			r.recording.Put(func() { // the log may hang, and the lock is held
+				r.to.Log.Warn("a rule was due that is not configured any more: its actions do not run", "rule", e.Gone)
+			})
 		}
 	}
 	if changed {

@@ -33,6 +33,7 @@ type node struct {
 	events []string
 	log    strings.Builder
 	block  chan struct{} // Record waits for it; nil: it does not
+	hangs  chan struct{} // the log waits for it; nil: it does not
 	refuse string        // why outputs refuse orders; empty: they do them
 	keeps  []sensors.Reading
 	onDo   func(outputs.Order) // called with each order; nil: nothing
@@ -46,7 +47,7 @@ func newNode(t *testing.T, dir string, opt *arming.Options, change func(*node)) 
 	}
 	n.Runner = NewRunner(Wiring{Do: n.do, Observe: func(sensors.Reading) {}, Record: n.record, Report: n.report,
 		Store: arming.NewStore(filepath.Join(dir, arming.FileName)), Clock: clock.NewTimekeeper(clock.TrustAlways),
-		Log: slog.New(slog.NewTextHandler(&n.log, nil))})
+		Log: slog.New(slog.NewTextHandler(n, nil))})
 	n.Change(house(), opt, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -65,6 +66,14 @@ func (n *node) do(o outputs.Order) {
 		n.onDo(o)
 	}
 	o.Answer(outputs.Answer{Done: why == "", Why: why})
+}
+
+// Write is the log.
+func (n *node) Write(line []byte) (int, error) {
+	if n.hangs != nil {
+		<-n.hangs
+	}
+	return n.log.Write(line)
 }
 
 func (n *node) record(r sensors.Reading) {
@@ -463,4 +472,30 @@ func TestAFloodOfOrdersIsRefused(t *testing.T) {
 	if r.refuseWaiting(); ended != maxOrders {
 		t.Errorf("%d were answered at the end, want %d", ended, maxOrders)
 	}
+}
+
+// TestALogThatHangsHoldsUpNoRule: a rule is gone when its entry delay ends, which is worth a
+// warning, and the next rule has to fire all the same.
+func TestALogThatHangsHoldsUpNoRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opt, log := options(), make(chan struct{})
+		n := newNode(t, t.TempDir(), &opt, func(n *node) { n.hangs = log })
+		defer n.stop()
+		defer close(log)
+		n.ask(arming.Order{To: "armed_away", By: "order:a1"})
+		time.Sleep(time.Minute)
+		n.Observe(says("door", "closed"))
+		n.Observe(says("door", "open"))
+		n.Change(house()[1:], &opt, nil)
+		time.Sleep(time.Minute) // the entry delay is over
+		n.ordered()
+		if !n.Runner.mu.TryLock() {
+			t.Fatal("the log is written under the lock of the rules")
+		}
+		n.Runner.mu.Unlock()
+		n.Observe(says("cellar", "wet"))
+		if got := n.ordered(); len(got) == 0 {
+			t.Error("no rule fires")
+		}
+	})
 }
