@@ -25,8 +25,8 @@ type Item struct {
 	Size    int    // bytes of the payload
 }
 
-// keptPayload is how many bytes of a payload the quarantine keeps: enough for a person
-// to see what it was.
+// keptPayload is how many bytes of a payload and of a topic the quarantine keeps: enough for
+// a person to see what it was.
 const keptPayload = 1024
 
 // A Result counts what became of the messages of a commit. The table counter has the
@@ -424,8 +424,10 @@ func (c *commit) quarantine(it *Item, reason, detail string) error {
 	if payload == nil {
 		payload = []byte{}
 	}
-	// A topic may be anything that MQTT allows, and that is more than a database does.
-	topic := strings.ReplaceAll(strings.ToValidUTF8(it.Topic, "\uFFFD"), "\x00", "\uFFFD")
+	// A topic may be anything that MQTT allows, and that is more than a database does. It is cut
+	// as the payload is: it may have 65,535 bytes.
+	topic := it.Topic[:min(len(it.Topic), keptPayload)]
+	topic = strings.ReplaceAll(strings.ToValidUTF8(topic, "\uFFFD"), "\x00", "\uFFFD")
 	_, err := c.exec("INSERT INTO quarantine (received_at, topic, reason, detail, size, payload) "+
 		"VALUES (?, ?, ?, ?, ?, ?)", it.At, topic, reason, strings.ToValidUTF8(detail, "\uFFFD"), it.Size, payload)
 	return err

@@ -350,6 +350,11 @@ func TestTheQuarantineIsBounded(t *testing.T) {
 		!strings.HasPrefix(first, "[20,0]") {
 		t.Errorf("the oldest is %.10q: %v", first, err)
 	}
+	// A topic may have 65,535 bytes, and the cut may be inside of a character.
+	commitAll(t, s, got(start, "x/a"+strings.Repeat("é", 30_000), "1"))
+	if err := s.read.QueryRow("SELECT max(length(topic)) FROM quarantine").Scan(&size); err != nil || size > keptPayload {
+		t.Errorf("a topic of %d characters: %v", size, err)
+	}
 }
 
 func TestSQLInNamesIsAName(t *testing.T) {
