@@ -208,6 +208,9 @@ func (o *orders) hearEarly(m mqtt.Message) (isOrder bool) {
 // hear takes a message on the topic of the desk, in a goroutine of the connection or, with
 // what came early, of the session.
 func (d *desk) hear(m mqtt.Message) {
+	if len(m.Payload) == 0 {
+		return // it deletes what is retained, as a person is told to, and orders nothing
+	}
 	order, verdict := d.Judge.Judge(command.Message{Payload: m.Payload, Retained: m.Retain, Repeated: m.Repeated})
 	if verdict.Result != "" {
 		d.answer(order.ID, verdict, m.Properties)

@@ -108,6 +108,17 @@ func TestOrdersAreDoneAndAnswered(t *testing.T) {
 	}
 }
 
+// TestToDeleteARetainedOrderIsNoOrder: what the refusal asks for is not refused in turn.
+func TestToDeleteARetainedOrderIsNoOrder(t *testing.T) {
+	br, _ := up(t, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(3 * time.Second)
+		br.says("porch/siren/set", "")
+		br.sends("porch/siren/set", "OFF")
+		time.Sleep(time.Second)
+	}, takingOrders(&doer{}))
+	wantAnswers(t, br, "siren  done")
+}
+
 // TestARetainedOrderIsRefusedAtEachConnect: it is answered each time, and stays with the
 // broker.
 func TestARetainedOrderIsRefusedAtEachConnect(t *testing.T) {
