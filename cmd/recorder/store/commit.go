@@ -25,7 +25,7 @@ type Item struct {
 	Size    int    // bytes of the payload
 }
 
-// keptPayload is how many bytes of a payload and of a topic the quarantine keeps: enough for
+// keptPayload is how many bytes of a payload, a topic and a detail the quarantine keeps: enough for
 // a person to see what it was.
 const keptPayload = 1024
 
@@ -424,12 +424,14 @@ func (c *commit) quarantine(it *Item, reason, detail string) error {
 	if payload == nil {
 		payload = []byte{}
 	}
-	// A topic may be anything that MQTT allows, and that is more than a database does. It is cut
-	// as the payload is: it may have 65,535 bytes.
-	topic := it.Topic[:min(len(it.Topic), keptPayload)]
-	topic = strings.ReplaceAll(strings.ToValidUTF8(topic, "\uFFFD"), "\x00", "\uFFFD")
+	// A topic may be anything that MQTT allows, and that is more than a database does. Both texts
+	// are cut as the payload is: a topic may have 65,535 bytes, and a detail repeat a number.
+	storable := func(text string) string {
+		text = strings.ToValidUTF8(text[:min(len(text), keptPayload)], "\uFFFD")
+		return strings.ReplaceAll(text, "\x00", "\uFFFD")
+	}
 	_, err := c.exec("INSERT INTO quarantine (received_at, topic, reason, detail, size, payload) "+
-		"VALUES (?, ?, ?, ?, ?, ?)", it.At, topic, reason, strings.ToValidUTF8(detail, "\uFFFD"), it.Size, payload)
+		"VALUES (?, ?, ?, ?, ?, ?)", it.At, storable(it.Topic), reason, storable(detail), it.Size, payload)
 	return err
 }
 

@@ -355,6 +355,11 @@ func TestTheQuarantineIsBounded(t *testing.T) {
 	if err := s.read.QueryRow("SELECT max(length(topic)) FROM quarantine").Scan(&size); err != nil || size > keptPayload {
 		t.Errorf("a topic of %d characters: %v", size, err)
 	}
+	// The detail may repeat a number of the payload.
+	commitAll(t, s, got(start, "x/y", strings.Repeat("9", 60_000)))
+	if err := s.read.QueryRow("SELECT max(length(detail)) FROM quarantine").Scan(&size); err != nil || size > keptPayload {
+		t.Errorf("a detail of %d characters: %v", size, err)
+	}
 }
 
 func TestSQLInNamesIsAName(t *testing.T) {
