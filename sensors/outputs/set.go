@@ -43,6 +43,7 @@ type Set struct {
 	locks interlocks
 
 	observing, recording *serial.Executor  // nil before the first Change
+	logging              *serial.Executor  // likewise; see output.later
 	seqs                 map[string]uint64 // by stream: the last one; for the goroutine of observing
 
 	mu       sync.RWMutex // guards what follows; never held while anything is waited for
@@ -152,9 +153,10 @@ func (s *Set) startExecutors() {
 	if s.observing != nil {
 		return
 	}
-	s.observing, s.recording = serial.New(), serial.New()
+	s.observing, s.recording, s.logging = serial.New(), serial.New(), serial.New()
 	go s.observing.Run()
 	go s.recording.Run()
+	go s.logging.Run()
 }
 
 // Wait waits until every output has ended, because the context of Change is done, and
@@ -169,6 +171,7 @@ func (s *Set) Wait() {
 	if s.observing != nil {
 		s.observing.Close()
 		s.recording.Close()
+		s.logging.Close()
 	}
 }
 
@@ -320,7 +323,10 @@ func (s *Set) record(r sensors.Reading) {
 		r.Seq = s.seqs[r.Stream]
 		s.to.Observe(r)
 		if !s.recording.Put(func() { s.to.Record(r) }) {
-			s.to.Log.Error("a change of an output is not in the history: the disk hangs", "output", r.Stream, "seq", r.Seq)
+			s.logging.Put(func() {
+				s.to.Log.Error("a change of an output is not in the history: the disk hangs", "output", r.Stream, "seq",
+					r.Seq)
+			})
 		}
 	})
 }
