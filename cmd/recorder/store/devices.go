@@ -42,9 +42,16 @@ func (c *commit) birth(it *Item, device int64, b message.Birth) error {
 	if err != nil || b.Boot == "" {
 		return err
 	}
+	// A retained birth was published before our connection, also if another copy of it came
+	// a moment ago, from the broker's queue.
+	seen := it.At
+	if it.Retained {
+		seen = c.s.session.at
+	}
 	// The first sight counts: a birth that is sent again says nothing about the session.
 	_, err = c.exec("INSERT INTO boot (device_id, boot, seen_at, before_session) VALUES (?, ?, ?, ?) "+
-		"ON CONFLICT DO NOTHING", device, b.Boot, it.At, b.Retained)
+		"ON CONFLICT (device_id, boot) DO UPDATE SET seen_at = excluded.seen_at WHERE boot.seen_at > excluded.seen_at",
+		device, b.Boot, seen, b.Retained)
 	return err
 }
 

@@ -34,6 +34,7 @@ func TestPostgreSQL(t *testing.T) {
 		"devices":          TestTheFleetIsWhatItSays,
 		"later":            TestALaterDatabaseIsRefused,
 		"behind a queue":   TestVerifyKnowsWhatABrokerMayLoseBehindItsQueue,
+		"birth in queue":   TestABirthInTheQueueIsOlderThanTheConnection,
 		"late hours":       TestAlarmsEventsAndLateHours,
 		"a summary":        TestTheSummaryOfAnHourIsOfAllOfIt,
 		"large values":     TestTheLargestValuesDoNotStopTheRollups,

@@ -308,6 +308,24 @@ func TestTheFirstNumbersOfABootMayBeLostByTheBroker(t *testing.T) {
 	}
 }
 
+// TestABirthInTheQueueIsOlderThanTheConnection: a boot begins while the recorder is away,
+// and the broker is killed behind its birth. The retained copy shows how old that is; a
+// boot that began later lost its first numbers elsewhere.
+func TestABirthInTheQueueIsOlderThanTheConnection(t *testing.T) {
+	s := opened(t)
+	if err := s.Connected(t.Context(), Connection{At: time.UnixMilli(start)}); err != nil {
+		t.Fatal(err)
+	}
+	birth := func(at int64, boot string, retained bool) Item {
+		return Item{At: start + at, Message: message.Birth{Device: "porch", Boot: boot}, Retained: retained}
+	}
+	commitAll(t, s, birth(10, "1-a", false), birth(20, "1-a", true), birth(30, "2-b", false),
+		numbered(start+40, "1-a", 3), got(start+50, "porch/late", `{"ts":9,"boot":"2-b","seq":5,"value":1}`))
+	if got := whyEach(t, s); got != "1-2 broker|1-4 |" {
+		t.Error(got)
+	}
+}
+
 func TestUnknownDevicesAreTreatedAsConfigured(t *testing.T) {
 	for unknown, want := range map[string]Result{
 		"accept":     {Stored: 1, Quarantined: 1},
