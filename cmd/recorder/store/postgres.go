@@ -2,31 +2,39 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
 
-// openPostgres opens a database by its URL. A password comes from ~/.pgpass or
-// PGPASSWORD. COMMIT is durable unless the server's synchronous_commit is off.
+// openPostgres opens a database by its URL. A password comes from ~/.pgpass or PGPASSWORD.
 func (s *Store) openPostgres(address string) error {
 	s.dialect = dialect{name: "postgres", goose: goose.DialectPostgres, numbered: true, lock: " FOR UPDATE",
 		// The lock of the table counts, with or without a row. Who only reads, such as pg_dump,
 		// waits for nobody and holds nobody up.
 		share: " FOR KEY SHARE", alone: "LOCK TABLE counter IN EXCLUSIVE MODE"}
-	db, err := sql.Open("pgx", address)
+	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return err
 	}
+	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(makeDurable))
 	// One writes; the others are for commands, pages and rollups.
 	db.SetMaxOpenConns(5)
 	db.SetMaxIdleConns(2)
 	// Readers do not block a writer there, so one pool is enough.
 	s.db, s.read = db, db
 	return nil
+}
+
+// makeDurable makes COMMIT wait until the disk has it, which the acknowledgements rely on. A
+// server or a database may say otherwise for all of its clients; what is stricter stays.
+func makeDurable(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) "+
+		"WHERE current_setting('synchronous_commit') = 'off'")
+	return err
 }
 
 // checkEncoding refuses a database that cannot store each character: a batch with one that it

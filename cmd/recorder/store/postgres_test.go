@@ -45,6 +45,26 @@ func TestPostgreSQL(t *testing.T) {
 	t.Run("two recorders", func(t *testing.T) { twoRecorders(t, s.Database(t)) })
 	t.Run("retain beside a commit", retainBesideACommit)
 	t.Run("encoding", anEncodingWithoutAllCharacters)
+	t.Run("durable", commitsAreDurable)
+}
+
+// commitsAreDurable opens a database whose COMMIT answers before it is on the disk: what is
+// acknowledged to the broker after it could be lost.
+func commitsAreDurable(t *testing.T) {
+	for server, want := range map[string]string{"off": "on", "remote_apply": "remote_apply", "local": "local"} {
+		s := opened(t)
+		name := s.options.Database[strings.LastIndex(s.options.Database, "/")+1:]
+		name, _, _ = strings.Cut(name, "?")
+		if _, err := s.db.ExecContext(t.Context(), "ALTER DATABASE "+name+" SET synchronous_commit = "+server); err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		again := openedAs(t, s.options)
+		err := again.db.QueryRowContext(t.Context(), "SHOW synchronous_commit").Scan(&got)
+		if err != nil || got != want {
+			t.Errorf("%s: %s %v, want %s", server, got, err, want)
+		}
+	}
 }
 
 // anEncodingWithoutAllCharacters opens databases that could, or could not, store each text.
