@@ -11,7 +11,19 @@ import (
 // take any is written at the outputs.
 type commandKeys struct {
 	MaxAge  time.Duration `yaml:"max_age"`  // 1s to 10m
-	KeyFile fileName      `yaml:"key_file"` // its first line is the key
+	KeyFile keyFileName   `yaml:"key_file"` // its first line is the key
+}
+
+// A keyFileName is a fileName that may be empty: key_file: "" says that orders need no mac.
+type keyFileName fileName
+
+// UnmarshalText accepts nothing, and what a fileName accepts.
+func (f *keyFileName) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*f = ""
+		return nil
+	}
+	return (*fileName)(f).UnmarshalText(text)
 }
 
 // commands says how orders are judged. In less than a second no order arrives with
@@ -22,7 +34,7 @@ func (r *reader) commands(k commandKeys, cfg Config) uplink.Commands {
 	c := uplink.Commands{MaxAge: k.MaxAge}
 	if k.KeyFile != "" {
 		c.Key = mqtt.Secret{File: string(k.KeyFile), Key: "commands.key_file"}
-		r.passwordFile("commands.key_file", k.KeyFile)
+		r.passwordFile("commands.key_file", fileName(k.KeyFile))
 	}
 	c.Outputs = takeOrders(cfg.Outputs)
 	for _, door := range cfg.Access {

@@ -12,9 +12,19 @@ func TestCommandsSayHowOrdersAreJudged(t *testing.T) {
 	if c := must(t, oneBroker+oneDoor).Uplink.Commands; c.MaxAge != 30*time.Second || c.Key != (mqtt.Secret{}) {
 		t.Errorf("without a key: %+v", c)
 	}
+	if c := must(t, oneBroker+`commands: {key_file: ""}`+oneDoor).Uplink.Commands; c.Key != (mqtt.Secret{}) {
+		t.Errorf("with no file as key: %+v", c)
+	}
 	c := must(t, oneBroker+"commands: {max_age: 1m, key_file: /etc/holdfast/orders.key}"+oneDoor).Uplink.Commands
 	if c.MaxAge != time.Minute || c.Key != (mqtt.Secret{File: "/etc/holdfast/orders.key", Key: "commands.key_file"}) {
 		t.Errorf("%+v", c)
+	}
+}
+
+func TestAFolderIsNoKey(t *testing.T) {
+	_, err := Parse("x", []byte(oneBroker+"commands: {key_file: /etc/}"+oneDoor))
+	if err == nil || !strings.Contains(err.Error(), "commands.key_file: is a folder") {
+		t.Errorf("%v", err)
 	}
 }
 
