@@ -46,7 +46,8 @@ sensors:
 			continue
 		}
 		st := spec.Streams[0]
-		got[st.Name] = fmt.Sprintf("%s %q %q total %t, %v of %v every %v and %v", st.Quantity.Name, st.Unit, st.Class, st.Total,
+		got[st.Name] = fmt.Sprintf("%s %q %q total %t, %v of %v every %v and %v",
+			st.Quantity.Name, st.Unit, st.Class, st.Total,
 			st.Priority, spec.Derived.Sources, st.Every, spec.Every)
 	}
 	if got, want := strings.Join(order, " "), "margin dew room wall water power speed flow change both apart meter other "+

@@ -159,7 +159,8 @@ func TestTheNameOfThePanelsStreamIsTaken(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := Parse("f", []byte(text+"arming: {exit: 30s}\n"))
-	if err == nil || !strings.Contains(err.Error(), `makes the stream "alarm", which sensors.alarm makes already (line 9)`) {
+	if err == nil ||
+		!strings.Contains(err.Error(), `makes the stream "alarm", which sensors.alarm makes already (line 9)`) {
 		t.Errorf("got %v", err)
 	}
 }

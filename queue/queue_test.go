@@ -610,7 +610,8 @@ func TestAddDoesNotWaitForTheDisk(t *testing.T) {
 	for seq := range uint64(3) {
 		h.Add(alarm(seq + 1))
 	}
-	if items, err := h.next(t.Context(), 3); err != nil || fmt.Sprint(names(items)) != "[door1 door2 door3]" || h.hanging() {
+	if items, err := h.next(t.Context(), 3); err != nil || fmt.Sprint(names(items)) != "[door1 door2 door3]" ||
+		h.hanging() {
 		t.Errorf("next is %v, %v; hanging %v", names(items), err, h.hanging())
 	}
 	for end := time.Now().Add(time.Minute); !h.hanging(); time.Sleep(time.Millisecond) {

@@ -220,7 +220,8 @@ func (n *notices) tooLarge(b *mqtt.ProtocolError) {
 }
 
 // inFlight are the notices that the broker may have ended the session for. A correction of
-// a late will is none: a broker that stops publishes the wills before it closes. If one was in flight alone, it is that one.
+// a late will is none: a broker that stops publishes the wills before it closes. If one was
+// in flight alone, it is that one.
 func (n *notices) inFlight() (flying []*sentMessage) {
 	for i := range n.unconfirmed {
 		if f := &n.unconfirmed[i]; time.Since(f.sent) < closedAfter {

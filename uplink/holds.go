@@ -151,7 +151,8 @@ func (t *retries) nextKept(stream string, h *hold) (*queue.Item, error) {
 // before it: it may still be rejected, or come back from there.
 func (t *retries) underWay(stream string) bool {
 	for i := range t.out.inflight.len() {
-		if f := t.out.inflight.at(i); (f.kind == kindRetry || f.kind == kindDiverted || f.kind == kindLate) && f.item.Stream == stream {
+		f := t.out.inflight.at(i)
+		if (f.kind == kindRetry || f.kind == kindDiverted || f.kind == kindLate) && f.item.Stream == stream {
 			return true
 		}
 	}

@@ -95,7 +95,8 @@ type desk struct {
 
 func newOrders(l *Link) *orders {
 	o := &orders{link: l, desks: map[string]*desk{}, answers: make(chan sensors.Event, maxAnswers),
-		responses: responses{waiting: make(chan response, maxAnswers)}, idle: make(chan struct{}, 1), denied: map[string]bool{}}
+		responses: responses{waiting: make(chan response, maxAnswers)}, idle: make(chan struct{}, 1),
+		denied: map[string]bool{}}
 	c := l.opt.Commands
 	if c.Memory == nil {
 		c.Memory = command.NewMemory(l.opt.Boot)

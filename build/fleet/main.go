@@ -111,7 +111,8 @@ func (f *fleet) build(ctx context.Context) error {
 // start starts the recorder, so that it has a session before the first reading, and
 // then the nodes.
 func (f *fleet) start(nodes int) (err error) {
-	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\ndatabase: \"sqlite:%s\"\nstatus: {listen: %q}\n",
+	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\n"+
+		"database: \"sqlite:%s\"\nstatus: {listen: %q}\n",
 		f.broker.Addr, f.path("history.db"), f.page)
 	if f.recorder, err = f.program("holdfast-recorder", "recorder.yaml", text); err != nil {
 		return err

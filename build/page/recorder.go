@@ -138,7 +138,8 @@ func newHistory(ctx context.Context, binary, dir string) (h *history, err error)
 	if err := h.recorder.Start(); err != nil {
 		return h, err
 	}
-	h.publisher = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("mqtt://" + h.broker.Addr().String()).SetClientID("store-7"))
+	h.publisher = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("mqtt://" + h.broker.Addr().String()).
+		SetClientID("store-7"))
 	if t := h.publisher.Connect(); !t.WaitTimeout(patience) || t.Error() != nil {
 		return h, fmt.Errorf("the publisher cannot connect: %w", t.Error())
 	}
@@ -290,7 +291,8 @@ func (h *history) check(ctx context.Context, late bool) error {
 		// What is filled within a minute, as here, is not kept as a gap.
 		wantGaps = map[string]int{"declared": lost}
 	}
-	if count != want || lateCount != wantLate || fmt.Sprint(gaps) != fmt.Sprint(wantGaps) || len(series.Alarms) != wantAlarms {
+	if count != want || lateCount != wantLate || fmt.Sprint(gaps) != fmt.Sprint(wantGaps) ||
+		len(series.Alarms) != wantAlarms {
 		return fmt.Errorf("%d readings, %d late, gaps %v, %d alarms; want %d, %d, %v, %d",
 			count, lateCount, gaps, len(series.Alarms), want, wantLate, wantGaps, wantAlarms)
 	}

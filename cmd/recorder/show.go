@@ -197,7 +197,8 @@ func verify(ctx context.Context, args []string) error {
 	}
 	// Not a hole, and still a limit of what is proven.
 	if v.UncleanStarts > 0 {
-		fmt.Fprintf(stdout, "unclean starts of the agent: %d: the end of the boot before each cannot be proven\n", v.UncleanStarts)
+		fmt.Fprintf(stdout, "unclean starts of the agent: %d: the end of the boot before each cannot be proven\n",
+			v.UncleanStarts)
 	}
 	// The exit status is for scripts, the list for a person.
 	if len(open) == 0 {

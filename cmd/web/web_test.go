@@ -51,7 +51,8 @@ func TestABodyThatDoesNotComeEndsTheConnection(t *testing.T) {
 			fmt.Fprint(client, "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
 			client.SetReadDeadline(began.Add(time.Hour))
 			answer, err := io.ReadAll(client)
-			if took := time.Since(began); err != nil || took > idleTimeout || !strings.Contains(string(answer), fmt.Sprint(status)) {
+			if took := time.Since(began); err != nil || took > idleTimeout ||
+				!strings.Contains(string(answer), fmt.Sprint(status)) {
 				t.Errorf("%v after %v: %q", err, took, answer)
 			}
 			client.Close()

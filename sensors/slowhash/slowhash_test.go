@@ -47,7 +47,8 @@ func TestLinesAreNumbered(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	if err := Lines([]byte(strings.Repeat("x", 70_000)), 1<<20, nil); err == nil || !strings.Contains(err.Error(), "64 KiB") {
+	long := []byte(strings.Repeat("x", 70_000))
+	if err := Lines(long, 1<<20, nil); err == nil || !strings.Contains(err.Error(), "64 KiB") {
 		t.Errorf("a long line: %v", err)
 	}
 }

@@ -130,7 +130,8 @@ func (d Device) extras() map[string]component {
 	}
 	for name, o := range d.Outputs {
 		fault := component{
-			Platform: platformBinary, Name: cmp.Or(called[name], title(name)) + " fault", UniqueID: d.ClientID + "/" + name + "/fault",
+			Platform: platformBinary, Name: cmp.Or(called[name], title(name)) + " fault",
+			UniqueID:       d.ClientID + "/" + name + "/fault",
 			EntityCategory: "diagnostic", DeviceClass: "problem",
 			DefaultEntityID: entityID(platformBinary, d.ClientID, name+"_fault"), StateTopic: d.Topics.State(name),
 			ValueTemplate: "{{ 'ON' if value_json is defined and value_json.value is none else 'OFF' }}",

@@ -556,7 +556,8 @@ func TestACheckThatHangsIsNamed(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	c := Check{Name: "stuck", run: func(context.Context, *Site) []Finding { <-release; return nil }}
-	if r := c.result(t.Context(), healthy(t).Site, time.Millisecond); r.Result != Error || r.Findings[0].fault != checkHangs {
+	r := c.result(t.Context(), healthy(t).Site, time.Millisecond)
+	if r.Result != Error || r.Findings[0].fault != checkHangs {
 		t.Errorf("%+v", r)
 	}
 }

@@ -61,7 +61,8 @@ func TestMetricsSayWhatTheSnapshotSays(t *testing.T) {
 	text := metricsText((&plainNode{}).Snapshot(false), true)
 	for _, want := range []string{
 		"holdfast_link_up 1\n", `holdfast_link_info{server="192.168.1.10:1883",mqtt="5"} 1` + "\n",
-		`holdfast_unheard_readings{stream="room"} 5` + "\n", "holdfast_backlog_readings 3\n", "holdfast_backlog_oldest_age_seconds 1.5\n",
+		`holdfast_unheard_readings{stream="room"} 5` + "\n", "holdfast_backlog_readings 3\n",
+		"holdfast_backlog_oldest_age_seconds 1.5\n",
 		"holdfast_delivered_readings_total 7\n", "# TYPE holdfast_delivered_readings counter\n",
 		"holdfast_clock_synced 1\n", "holdfast_certificate_expiry_timestamp_seconds 1.8e+09\n",
 		`holdfast_stream_value{stream="room",unit="%"} 45.2` + "\n", `holdfast_stream_fault{stream="a\"b\\c"} 1` + "\n",

@@ -106,14 +106,16 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 	m := moment{now, time.Now(), c.opt.Clock}
 	s := Snapshot{
 		Time: now.Unix,
-		Node: Node{ClientID: c.opt.ClientID, Title: c.opt.Title, Area: c.opt.Area, Version: c.opt.Version, Hardware: c.opt.Hardware,
-			Boot: c.backlog.Boot(), PID: os.Getpid(), Started: m.at(c.started)},
+		Node: Node{ClientID: c.opt.ClientID, Title: c.opt.Title, Area: c.opt.Area, Version: c.opt.Version,
+			Hardware: c.opt.Hardware,
+			Boot:     c.backlog.Boot(), PID: os.Getpid(), Started: m.at(c.started)},
 		Clock:   Clock{Quality: now.Clock.String(), Source: c.opt.Clock.Source()},
 		Streams: c.streams(m, history),
 		Events:  events(m, c.backlog.Recent()),
 	}
 	link := c.link.Status()
-	s.Link = Link{Connected: link.Connected, Server: link.Server, MQTT: link.MQTT, Since: m.at(link.Since), Error: link.LastError,
+	s.Link = Link{Connected: link.Connected, Server: link.Server, MQTT: link.MQTT, Since: m.at(link.Since),
+		Error:   link.LastError,
 		ErrorAt: m.at(link.LastErrorAt), NextTry: m.at(link.NextTry), RoundTrip: link.RoundTrip.Seconds(),
 		Held: link.Held, NoOrders: link.NoOrders, Unheard: c.link.Unheard()}
 	if !link.CertExpires.IsZero() {

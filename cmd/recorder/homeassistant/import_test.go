@@ -181,7 +181,8 @@ func recorded(t *testing.T) *store.Store {
 	add := func(stream string, after time.Duration, rest string) {
 		seq[stream]++
 		payload := fmt.Appendf(nil, `{"ts":%d,"boot":"1-a","seq":%d,%s}`, day.Add(after).UnixMilli(), seq[stream], rest)
-		it := store.Item{At: day.Add(48 * time.Hour).UnixMilli(), Topic: "porch/" + stream, Payload: payload, Size: len(payload)}
+		it := store.Item{At: day.Add(48 * time.Hour).UnixMilli(), Topic: "porch/" + stream,
+			Payload: payload, Size: len(payload)}
 		var err error
 		if it.Message, err = message.Decode(it.Topic, payload, len(payload), false); err != nil {
 			t.Fatal(err)
@@ -230,7 +231,8 @@ func TestLateHoursAreWrittenOnce(t *testing.T) {
 		for _, o := range all {
 			outcomes[o.Stream] = o
 		}
-		if got := outcomes["hum"]; len(all) != 6 || got.Entity != "sensor.porch_humidity" || got.Hours != 2 || got.Skipped != "" {
+		if got := outcomes["hum"]; len(all) != 6 || got.Entity != "sensor.porch_humidity" ||
+			got.Hours != 2 || got.Skipped != "" {
 			t.Errorf("round %d: %+v", round, all)
 		}
 		for stream, want := range map[string]string{"energy": "are a sum", "text": "has no statistics",
@@ -254,7 +256,8 @@ func TestADryRunWritesNothing(t *testing.T) {
 	f, i := start(t)
 	i.Dry = true
 	all, err := i.Run(t.Context(), now.Add(time.Hour))
-	if err != nil || f.count != 0 || !slices.ContainsFunc(all, func(o Outcome) bool { return o.Stream == "hum" && o.Hours == 3 }) {
+	if err != nil || f.count != 0 ||
+		!slices.ContainsFunc(all, func(o Outcome) bool { return o.Stream == "hum" && o.Hours == 3 }) {
 		t.Errorf("%+v %v; %d hours were written", all, err, f.count)
 	}
 }

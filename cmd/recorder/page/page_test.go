@@ -45,8 +45,10 @@ func recorded(t *testing.T, token string) *server {
 			`{"ts":%d,"boot":"1-a","seq":%d,"value":%d,"unit":"%%","historical":%v}`, at, seq, seq, seq > 8)))
 	}
 	items = append(items,
-		item(t, start+3000, "porch/hum_alarm", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":1,"value":1,"state":"alarm"}`, start+3000)),
-		item(t, start+9000, "porch/hum_alarm", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":2,"value":0,"state":"ok"}`, start+9000)),
+		item(t, start+3000, "porch/hum_alarm",
+			fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":1,"value":1,"state":"alarm"}`, start+3000)),
+		item(t, start+9000, "porch/hum_alarm",
+			fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":2,"value":0,"state":"ok"}`, start+9000)),
 		item(t, start+5000, "porch/agent/event", fmt.Sprintf(
 			`{"ts":%d,"boot":"1-a","seq":1,"event":"fault","stream":"hum","error":"no acknowledge"}`, start+5000)))
 	items = append(items, item(t, start, "porch/door", "open"),

@@ -24,7 +24,8 @@ func TestAlarmsEventsAndLateHours(t *testing.T) {
 	commitAll(t, s, change(0, 1, "alarm"), change(10, 2, "ok"), change(20, 3, "alarm"),
 		measured(1, 1, ""), measured(hour+1, 2, late), measured(hour+2, 3, ""), measured(3*hour, 4, late),
 		measured(4*hour, 5, late+`,"clock":"unsynced"`),
-		got(first, "porch/agent/event", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":1,"event":"fault","stream":"hum"}`, first+5)))
+		got(first, "porch/agent/event",
+			fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":1,"event":"fault","stream":"hum"}`, first+5)))
 
 	for begin, want := range map[int64][]Alarm{
 		0:  {{first, "alarm"}, {first + 10, "ok"}, {first + 20, "alarm"}},
