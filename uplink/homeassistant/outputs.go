@@ -121,8 +121,8 @@ func (a Alarm) alarm(c *component) {
 }
 
 // extras are the entities of a device with outputs besides those of its streams: whether
-// it is unknown what an output does, and what became of the last order. The map is a new
-// one at each call.
+// it is unknown what an output does, which rule began last, and what became of the last
+// order. The map is a new one at each call.
 func (d Device) extras() map[string]component {
 	all, called := map[string]component{}, map[string]string{}
 	for _, s := range d.Streams {
@@ -139,7 +139,7 @@ func (d Device) extras() map[string]component {
 		if d.Formats.Of(name).IsPlain() {
 			fault.ValueTemplate = plainFault
 		}
-		all[faultOf(name)] = fault
+		all[faultOf(name)], all[ruleName] = fault, d.lastRule()
 		if o.Command != "" {
 			all[orderName] = d.lastOrder()
 		}
@@ -148,7 +148,10 @@ func (d Device) extras() map[string]component {
 }
 
 // Keys of the entities in extras. They have a dot, which no stream's name has.
-const orderName = "agent.order"
+const (
+	orderName = "agent.order"
+	ruleName  = "agent.rule"
+)
 
 func faultOf(output string) string { return output + ".fault" }
 
@@ -160,6 +163,17 @@ func (d Device) lastOrder() component {
 		EventTypes: orderResults, StateTopic: d.Topics.Agent("event"),
 		ValueTemplate: "{% if value_json.event == 'command' %}" +
 			"{{ dict(value_json, event_type=value_json.result) | tojson }}{% endif %}",
+	}
+}
+
+// lastRule is the entity of the rules that began, with the streams that met them.
+func (d Device) lastRule() component {
+	return component{
+		Platform: platformEvent, Name: "Last rule", UniqueID: d.ClientID + "/agent/rule",
+		EntityCategory: "diagnostic", DefaultEntityID: entityID(platformEvent, d.ClientID, "agent_rule"),
+		EventTypes: []string{"tripped"}, StateTopic: d.Topics.Agent("event"),
+		ValueTemplate: "{% if value_json.event == 'tripped' %}" +
+			"{{ dict(value_json, event_type='tripped') | tojson }}{% endif %}",
 	}
 }
 
@@ -175,9 +189,10 @@ func extrasGone(was map[string]Platform, stay map[string]component) map[string]P
 		}
 		switch p {
 		case platformSiren, platformSwitch, platformValve, platformButton:
-			gone[orderName], gone[faultOf(name)] = platformEvent, platformBinary
+			gone[orderName] = platformEvent
+			fallthrough
 		case platformBinary:
-			gone[faultOf(name)] = platformBinary
+			gone[ruleName], gone[faultOf(name)] = platformEvent, platformBinary
 		}
 	}
 	maps.DeleteFunc(gone, func(name string, _ Platform) bool { return stay[name].Platform != "" })

@@ -61,6 +61,7 @@ func TestOutputsAreValidForHomeAssistant(t *testing.T) {
 		{"siren.fault", "device_class", "problem"}, {"siren.fault", "state_topic", "store-12/siren/state"},
 		{"siren.fault", "entity_category", "diagnostic"}, {"bell.fault", "platform", "binary_sensor"},
 		{"agent.order", "event_types", "[done refused expired duplicate]"},
+		{"agent.rule", "event_types", "[tripped]"}, {"agent.rule", "state_topic", "store-12/agent/event"},
 	} {
 		if got := fmt.Sprint(c[want.name][want.key]); got != want.value {
 			t.Errorf("%s: %s is %s, want %s", want.name, want.key, got, want.value)
