@@ -38,9 +38,10 @@ var commands = []struct {
 	{"version", "version, commit, Go version", version},
 }
 
-// main ends at the first SIGINT or SIGTERM in order, and at the second at once.
+// main ends at the first SIGINT, SIGTERM or SIGHUP in order, and at the second at once: SIGHUP
+// comes from a terminal that is closed.
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	os.Exit(command(ctx, os.Args[1:]))

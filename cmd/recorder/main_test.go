@@ -70,11 +70,14 @@ func (p *program) start() {
 	}
 }
 
-// kill ends the program with SIGKILL; stop with SIGTERM.
+// kill ends the program with SIGKILL; stop with SIGTERM, and it must end in order.
 func (p *program) kill() { p.cmd.Process.Kill(); p.cmd.Wait() }
-func (p *program) stop() {
+func (p *program) stop() { p.t.Helper(); p.endsAt(syscall.SIGTERM) }
+
+// endsAt sends a signal at which the program must end in order.
+func (p *program) endsAt(s syscall.Signal) {
 	p.t.Helper()
-	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.cmd.Process.Signal(s)
 	if err := p.cmd.Wait(); err != nil {
 		p.t.Errorf("%v:\n%s", err, p.err)
 	}

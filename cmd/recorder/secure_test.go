@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -56,5 +57,5 @@ func TestTLSAndAPassword(t *testing.T) {
 	if strings.Contains(r.err.String(), "s3cret") {
 		t.Error("the password is in the log")
 	}
-	r.stop()
+	r.endsAt(syscall.SIGHUP) // its terminal was closed
 }
