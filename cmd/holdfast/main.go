@@ -1,14 +1,14 @@
-// Else the runtime asks the kernel at each wake-up how many processors there are, by two
-// system calls. A board gets no other ones while it runs.
+// updatemaxprocs=0 saves two system calls at each wake-up: without it the runtime asks the
+// kernel how many processors there are. A board's number of processors does not change.
 //go:debug updatemaxprocs=0
 
-// Holdfast reads sensors on a Raspberry Pi and publishes them over MQTT, and keeps
-// on disk what a dead network could not take.
+// Holdfast reads sensors on a Raspberry Pi and publishes them over MQTT. While the
+// network is down it keeps the readings on disk.
 //
-// Each command has a file of its own and a line in [commands]. A command returns an
-// error and does not end the process: [report] prints it and decides about the exit
-// status, which is 0 for success, 1 where the command could not do it, and 2 where
-// the user has to change something first.
+// Each command has a file of its own and an entry in [commands]. A command returns an
+// error and does not end the process: [report] prints the error and returns the exit
+// status, which is 0 for success, 1 if the command failed, and 2 if the user has to
+// change something first.
 package main
 
 import (
@@ -26,15 +26,15 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// commands in the order of the usage text. SIGINT and SIGTERM end the context of
-// one that is orderly; the others have nothing to bring to an end, and may wait
-// for a terminal or a pipe: a signal ends them where they are.
+// commands are all commands, in the order of the usage text. If a command is graceful,
+// SIGINT and SIGTERM end its context. The others have nothing to clean up and may block on
+// a terminal or a pipe, so a signal ends the process at once.
 var commands = []struct {
-	// The first argument, and its line in the usage text. run gets the arguments behind
-	// the name, and its error decides about the exit status.
-	name, does string
-	run        func(ctx context.Context, args []string) error
-	orderly    bool
+	// name is the first argument; summary is its line in the usage text. run gets the
+	// arguments after the name, and report turns its error into the exit status.
+	name, summary string
+	run           func(ctx context.Context, args []string) error
+	graceful      bool
 }{
 	// The agent itself, and what shows it or checks it.
 	{"run", "the agent, until it is told to stop; SIGHUP reads the file again", run, true},
@@ -44,7 +44,7 @@ var commands = []struct {
 	{"doctor", "tries everything for real, and says what is broken and how to mend it", runDoctor, true},
 	{"scan", "shows what is wired: GPIO lines, I2C parts, the kernel's sensors; --yaml prints stanzas to paste",
 		runScan, true},
-	// What looks at one part of it.
+	// Commands that look at one part of the agent.
 	{"read", "reads the sensors once and prints; publishes nothing", read, true},
 	{"status", "what the agent that runs knows of itself: streams, link, backlog, losses, events", showStatus, true},
 	{"outputs", "what the outputs are; with safe: puts all of them to their safe level, agent or not", runOutputs, true},
@@ -56,7 +56,7 @@ var commands = []struct {
 	{"version", "version, commit, Go version", version, false},
 }
 
-// main ends at the first SIGINT or SIGTERM in order, and at the second at once.
+// main shuts down gracefully at the first SIGINT or SIGTERM, and ends at once at the second.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -64,22 +64,22 @@ func main() {
 	os.Exit(command(ctx, os.Args[1:]))
 }
 
-// command runs a command line and returns the exit status: 0 well, 1 could not do it, 2
-// the user has to change something. An unknown command is the user's mistake, and so is
-// a flag before the name of the command.
+// command runs a command line and returns the exit status: 0 for success, 1 if the command
+// failed, 2 if the user has to change something. An unknown command and a flag before the
+// name of the command are the user's mistakes.
 func command(ctx context.Context, args []string) int {
 	if len(args) > 0 {
 		for _, c := range commands {
 			if c.name == args[0] {
-				// Before the command begins: it may wait for a terminal at once.
-				if !c.orderly {
+				// The reset comes before the command, which may block on a terminal at once.
+				if !c.graceful {
 					signal.Reset(os.Interrupt, syscall.SIGTERM)
 				}
 				return report(c.run(ctx, args[1:]))
 			}
 		}
 	}
-	// Without a command the usage text is a mistake's answer, with help it was asked for.
+	// A missing command is a mistake, so the usage text goes to stderr; help was asked for.
 	switch {
 	case len(args) == 0:
 		usage(os.Stderr)
@@ -94,29 +94,29 @@ func command(ctx context.Context, args []string) int {
 	return 2
 }
 
-// usage prints all commands. It goes to standard output only if it was asked for.
+// usage prints all commands to w: standard output if the user asked for it, else standard
+// error.
 func usage(w io.Writer) {
 	fmt.Fprintf(w, "Usage: holdfast COMMAND [-c FILE]\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.does)
+		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.summary)
 	}
 	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n",
 		config.DefaultPath)
 }
 
-// A usageError is an error that the user has to correct: an argument, the
-// configuration, or the user that runs the command. The exit status is 2. The error
-// inside is printed as it is, so it has to say what to change.
+// A usageError is an error that the user has to correct: a wrong argument, a wrong
+// configuration, or the wrong account that runs the command. The exit status is 2. The
+// wrapped error is printed unchanged, so it has to say what to change.
 type usageError struct{ error }
 
-// Unwrap is for errors.Is and errors.As: what is wrong may decide about the hint. It
-// has to be written out: an embedded error passes on Error alone.
+// Unwrap is for errors.Is and errors.As: some hints depend on the wrapped error. An
+// embedded error promotes its Error method only, so Unwrap has to be written here.
 func (m usageError) Unwrap() error { return m.error }
 
-// report prints an error to standard error and returns the exit status that it stands
-// for. Errors of the configuration are printed as they are, one on each line, for an
-// editor to jump to. Help that was asked for is a success, and was printed by the flag
-// set.
+// report prints an error to standard error and returns its exit status. Configuration
+// errors are printed unchanged, one on each line, so that an editor can jump to each.
+// flag.ErrHelp is a success: the flag set has printed the help that the user asked for.
 func report(err error) int {
 	var wrong config.Errors
 	var user usageError
@@ -124,13 +124,13 @@ func report(err error) int {
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 		return 0
-	// Before the others: such a command has printed what is wrong.
+	// This case comes first: a command that returns a status has printed its errors itself.
 	case errors.As(err, &status):
 		return int(status)
 	case errors.As(err, &wrong):
 		fmt.Fprintln(stderr, wrong)
 		return 2
-	// Open of the queue knows nothing of commands: its error is the user's, too.
+	// queue.Open knows nothing about commands and cannot return a usageError.
 	case errors.As(err, &user), errors.Is(err, queue.ErrPath):
 		fmt.Fprintln(stderr, "holdfast:", err)
 		return 2
@@ -139,19 +139,19 @@ func report(err error) int {
 	return 1
 }
 
-// flags are the flags of one command. They do not end the process: see parse. Mistakes
-// and help are printed to stderr by the set itself.
+// flags returns the flag set of one command. A mistake does not end the process: see
+// parse. The set itself prints mistakes and help to stderr.
 func flags(name string) *flag.FlagSet {
-	// The name is what the usage text begins with.
+	// The usage text begins with this name.
 	f := flag.NewFlagSet("holdfast "+name, flag.ContinueOnError)
 	f.SetOutput(stderr)
 	return f
 }
 
-// parse parses a command's flags, and at most maxArgs arguments after them. Its
-// errors are usage errors, or flag.ErrHelp when help was asked for and printed.
+// parse parses a command's flags and allows at most maxArgs arguments after them. It
+// returns a usageError, or flag.ErrHelp after it has printed the help.
 func parse(f *flag.FlagSet, args []string, maxArgs int) error {
-	// The flag set has printed what is wrong, to the same stderr.
+	// The flag set has printed the mistake itself, so the error names only the help.
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -164,15 +164,14 @@ func parse(f *flag.FlagSet, args []string, maxArgs int) error {
 	return nil
 }
 
-// configFlag is the flag that every command with a configuration has. The file is not
-// opened before the flags are parsed; - is for a configuration that another program
-// makes.
+// configFlag adds the flag -c, which every command with a configuration has. It opens no
+// file. The path - is for a configuration that another program writes to the pipe.
 func configFlag(f *flag.FlagSet) *string {
 	return f.String("c", config.DefaultPath, "configuration `file`; - reads standard input")
 }
 
-// runDemo shows the agent on simulated sensors, with the real code of the agent. It
-// needs no configuration, and ends with status 1 if a reading was lost.
+// runDemo runs the agent's own code on simulated sensors. It needs no configuration, and
+// the exit status is 1 if a reading was lost.
 func runDemo(ctx context.Context, args []string) error {
 	f := flags("demo")
 	length := f.Duration("for", 0, "end after this `time`; 0: at Ctrl-C")

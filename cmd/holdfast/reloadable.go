@@ -18,10 +18,11 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
-// isSameBase reports whether next can be used without a new start: what the queue,
-// the clock and the broker inside the agent are made of did not change.
+// isSameBase reports whether next can be used without a restart: the settings of the
+// queue, the clock, the client identifier and the embedded broker are the same.
 func isSameBase(cfg, next config.Config) bool {
-	// The file of the broker's password may be another: broker and link read it together.
+	// The content of the password file may have changed: the embedded broker and the link
+	// have to read it together.
 	if own := next.Embedded; own != nil && (own.Password.File != "" || own.Password.Env != "") {
 		return false
 	}
@@ -35,19 +36,20 @@ type reloadable struct {
 	surroundings
 	queue    *queue.Queue
 	clock    *clock.Timekeeper
-	progress func(time.Duration) // of each link, one after another
+	progress func(time.Duration) // tells the watchdog that the current link makes progress
 	reacts   *reactions
 
-	cfg config.Config // as it was read. It belongs to the goroutine of run
+	cfg config.Config // as it was read; only the goroutine of run uses it
 
-	// mu guards the pointers, which change only in the goroutine of run: no reading
-	// reaches an old link after its states were copied to a new one.
+	// mu guards the pointers link and node. Only the goroutine of run changes them, so it
+	// reads them without mu. Readers hold mu while they use link: no reading reaches an old
+	// link after its states were copied to the new one.
 	mu   sync.RWMutex
 	link *uplink.Link
 	node *status.Collector
 }
 
-// newReloadable makes a link and a collector. run starts them.
+// newReloadable makes a link and a collector; run starts them.
 func newReloadable(cfg config.Config, q *queue.Queue, clock *clock.Timekeeper, around surroundings) *reloadable {
 	a := &reloadable{surroundings: around, queue: q, clock: clock, cfg: cfg, progress: around.manager.Loop("link")}
 	a.reacts = newReactions(a)
@@ -56,7 +58,8 @@ func newReloadable(cfg config.Config, q *queue.Queue, clock *clock.Timekeeper, a
 	return a
 }
 
-// linkOptions are those of the configuration, connected to the rest of the agent.
+// linkOptions returns the link's options of the configuration, connected to the rest of
+// the agent.
 func (a *reloadable) linkOptions() uplink.Options {
 	opt, q := a.cfg.Uplink, a.queue
 	opt.Clock, opt.Boot, opt.Report, opt.Declare, opt.Stats = a.clock, q.Boot(), q.Report, q.Declare, q.Stats
@@ -66,7 +69,8 @@ func (a *reloadable) linkOptions() uplink.Options {
 	return opt
 }
 
-// newLink returns a link that says when it connects and when it is lost. It does not run.
+// newLink returns a link that does not run yet. It tells systemd and the outputs whenever
+// its connection begins or ends.
 func (a *reloadable) newLink() (link *uplink.Link) {
 	opt := a.linkOptions()
 	opt.Changed = func() {
@@ -77,18 +81,18 @@ func (a *reloadable) newLink() (link *uplink.Link) {
 	return link
 }
 
-// run runs the sensors, the link and the page until ctx is done, and changes them at
-// each reload. It is called once.
+// run runs the sensors, the link and the page until ctx is done, and replaces what a
+// reload changes. It is called once.
 func (a *reloadable) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	group := sensors.NewGroup(sensors.Wiring{Open: a.open, Record: a.record, Report: a.queue.Report,
 		Clock: a.clock, Log: a.log, Watch: a.watch})
 	a.changeAll(ctx, group, a.cfg, func([]sensors.Stream) {})
 	g.Go(func() error { return a.reacts.rules.Run(ctx) })
-	linked := context.WithoutCancel(ctx) // the link ends last: it says what became of the outputs
+	linked := context.WithoutCancel(ctx) // the link ends last: it publishes the last states of the outputs
 	stopLink, stopPage := start(linked, g, a.link.Run), start(ctx, g, a.servePage)
 	for {
-		a.manager.Ready(a.inWords)
+		a.manager.Ready(a.statusLine)
 		select {
 		case <-ctx.Done():
 			ended := a.reacts.ended()
@@ -98,11 +102,11 @@ func (a *reloadable) run(ctx context.Context) error {
 			group.Wait()
 			return g.Wait()
 		case next := <-a.reloads:
-			stopPage() // it reads its token and its certificate again
+			stopPage() // always: the new page reads its token and its certificate again
 			old := a.link
 			a.changeAll(ctx, group, next, func(kept []sensors.Stream) { a.change(next, kept) })
 			if a.link != old {
-				stopLink() // first: the broker ends the older one of two connections
+				stopLink() // before the new link starts: a broker allows one connection for a client identifier
 				stopLink = start(linked, g, a.link.Run)
 			}
 			stopPage = start(ctx, g, a.servePage)
@@ -110,8 +114,8 @@ func (a *reloadable) run(ctx context.Context) error {
 	}
 }
 
-// start runs a part of the agent in g until ctx is done or stop is called, which
-// returns when the part has ended.
+// start runs a part of the agent in g until ctx is done or stop is called. stop returns
+// when the part has ended, and its end is then no error of g.
 func start(ctx context.Context, g *errgroup.Group, part func(context.Context) error) (stop func()) {
 	running, end := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -126,10 +130,10 @@ func start(ctx context.Context, g *errgroup.Group, part func(context.Context) er
 	return func() { end(); <-ended }
 }
 
-// changeAll makes those of next the sensors, outputs and rules that run. Outputs begin before
-// rules, and rules before sensors: what a sensor says first may concern them. between is
-// called when the old ones have ended and before the new ones start, with the streams of
-// those that go on.
+// changeAll replaces the sensors, outputs and rules by those of next. Outputs start before
+// rules, and rules before sensors, because the first reading of a sensor may concern them.
+// between is called after the old sensors have ended and before the new ones start; kept
+// are the streams of the sensors and outputs that did not change.
 func (a *reloadable) changeAll(
 	ctx context.Context, group *sensors.Group, next config.Config, between func(kept []sensors.Stream),
 ) {
@@ -146,7 +150,8 @@ func (a *reloadable) changeAll(
 	})
 }
 
-// statesOf are the latest readings of streams. It belongs to the goroutine of run.
+// statesOf returns the latest reading of each of the streams that has one. Only the
+// goroutine of run may call it.
 func (a *reloadable) statesOf(streams []sensors.Stream) (known []sensors.Reading) {
 	for _, r := range a.link.States() {
 		if slices.ContainsFunc(streams, func(st sensors.Stream) bool { return st.Name == r.Stream }) {
@@ -156,9 +161,10 @@ func (a *reloadable) statesOf(streams []sensors.Stream) (known []sensors.Reading
 	return known
 }
 
-// change makes next the configuration. The link stays if nothing of it changed, unless
-// it is not connected: a person who reloads may have mended what kept it away. A new
-// link knows the states of the streams that go on.
+// change makes next the configuration. It keeps the link if the link's options are the
+// same and it is connected; without a connection a new link tries at once, because a person
+// who reloads may have repaired the network. A new link gets the states of the streams in
+// kept.
 func (a *reloadable) change(next config.Config, kept []sensors.Stream) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -174,7 +180,7 @@ func (a *reloadable) change(next config.Config, kept []sensors.Stream) {
 	}
 }
 
-// copyStates gives one link the latest readings of streams that another has.
+// copyStates passes the latest readings of some streams from one link to another.
 func copyStates(to, from *uplink.Link, of []sensors.Stream) {
 	wanted := map[string]bool{}
 	for _, st := range of {
@@ -187,20 +193,21 @@ func copyStates(to, from *uplink.Link, of []sensors.Stream) {
 	}
 }
 
-// record takes each reading of a sensor. It is called from many goroutines.
+// record takes each reading of a sensor: into memory, then into the queue. It may be called
+// from any goroutine, and may wait until the queue has room in memory.
 func (a *reloadable) record(r sensors.Reading) {
 	a.observe(r)
-	a.queue.Add(r) // what happened; not under the lock: it may wait for room in memory
+	a.queue.Add(r) // the history; without mu, because it may wait
 }
 
-// observe takes each reading in memory alone, what reacts to it first. It is called from
-// many goroutines.
+// observe passes a reading on in memory: first to the rules and outputs, which react to
+// it, then to the page and the link. It may be called from any goroutine and does not wait.
 func (a *reloadable) observe(r sensors.Reading) {
 	a.reacts.observe(r)
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	a.node.Observe(r)
-	a.link.Observe(r) // what is true now
+	a.link.Observe(r) // the current state, as opposed to the history
 }
 
 // observeOutput is observe for readings of outputs.
@@ -211,7 +218,7 @@ func (a *reloadable) observeOutput(r sensors.Reading) {
 	a.observe(r)
 }
 
-// snapshot is what `holdfast status` shows. It may be called from any goroutine.
+// snapshot returns what `holdfast status` shows. It may be called from any goroutine.
 func (a *reloadable) snapshot() status.Snapshot {
 	a.mu.RLock()
 	node := a.node
@@ -227,12 +234,13 @@ func (a *reloadable) isOnline() bool {
 	return link.Status().Connected
 }
 
-// inWords is what `systemctl status` shows. It may be called from any goroutine.
-func (a *reloadable) inWords() string {
+// statusLine returns the line that `systemctl status` shows. It may be called from any
+// goroutine.
+func (a *reloadable) statusLine() string {
 	a.mu.RLock()
 	link := a.link
 	a.mu.RUnlock()
-	return inWords(link.Status(), a.queue.Stats())
+	return statusLine(link.Status(), a.queue.Stats())
 }
 
 // servePage serves the status page, if there is one.
@@ -243,7 +251,8 @@ func (a *reloadable) servePage(ctx context.Context) error {
 	return page.Serve(ctx, a.cfg.Status, a.node, a.log)
 }
 
-// watch has the watchdog look at the loop of a sensor.
+// watch registers the loop of a sensor with the watchdog. The loop has to call progress
+// again within the time that it passes; 0: it is not watched until its next call.
 func (a *reloadable) watch(sensor string) (progress func(within time.Duration)) {
 	return a.manager.Loop("sensor " + sensor)
 }

@@ -22,14 +22,14 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/network"
 )
 
-// run is the agent until ctx is done. At each SIGHUP whose file is valid it goes on
-// with the new configuration: as far as it can without a new start, see isSameBase.
-// A configuration that cannot be started gives way to the one that could: an agent in
-// the field must not end because of an edit.
+// run runs the agent until ctx is done. At each SIGHUP it reads the file again and, if
+// the file is valid, uses the new configuration. The agent restarts inside the process only
+// if it has to: see isSameBase. If the new configuration cannot be started, run returns to
+// the last one that could: an edit must not end an agent in the field.
 func run(ctx context.Context, args []string) error {
-	// One reload may wait while another is under way; more would be the same file.
+	// One reload may wait while another is under way; a third one would read the same file.
 	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP) // from the first moment: by default it kills
+	signal.Notify(hup, syscall.SIGHUP) // first of all: by default SIGHUP ends the process
 	f := flags("run")
 	path := configFlag(f)
 	if err := parse(f, args, 0); err != nil {
@@ -39,66 +39,66 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	// NewHardware comes before any file is opened: see there.
+	// drivers.NewHardware must be called before any file is opened: see its comment.
 	r := &runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware(), cfg: cfg,
 		reloads: make(chan config.Config)}
 	r.lines = output.NewHardware(r.hw)
 	r.manager = systemd.New(r.log)
-	// systemd is told until the very end, also while the agent stops.
-	telling, end := context.WithCancel(ctx)
-	var tell sync.WaitGroup
-	tell.Go(func() { r.manager.Run(telling) })
-	defer tell.Wait()
+	// The notifier tells systemd that the agent stops when ctx is done or run returns.
+	notifying, end := context.WithCancel(ctx)
+	var notifier sync.WaitGroup
+	notifier.Go(func() { r.manager.Run(notifying) })
+	defer notifier.Wait()
 	defer end()
 	for {
 		next, err := r.untilRestart(ctx)
 		switch {
 		case next != nil:
-			r.follow(*next)
-		case err != nil && ctx.Err() == nil && r.good != nil:
+			r.setConfig(*next)
+		case err != nil && ctx.Err() == nil && r.previous != nil:
 			r.log.Error("configuration not changed: the new one cannot be started", "err", err)
-			r.cfg, r.good = *r.good, nil
+			r.cfg, r.previous = *r.previous, nil
 		default:
 			return err
 		}
 	}
 }
 
-// A runner runs one configuration after another. It belongs to the goroutine of run,
-// and what awaitReload uses to the goroutine of that while an agent runs.
+// A runner runs one configuration after another. Its fields belong to the goroutine of
+// run. While an agent runs, the goroutine of awaitReload owns path, hup, cfg and previous.
 type runner struct {
 	path    string            // of the configuration; "-" is standard input
-	hup     <-chan os.Signal  // each asks for a reload
+	hup     <-chan os.Signal  // each signal asks for a reload
 	log     *slog.Logger      // of the agent, to standard error
-	hw      *drivers.Hardware // one for all configurations: it holds what is open
-	lines   *output.Hardware  // the same, for outputs
-	left    *queue.Unsaved    // what the queue of the last start could not write
-	manager *systemd.Notifier // nil: none listens
+	hw      *drivers.Hardware // the open devices, shared by all configurations
+	lines   *output.Hardware  // the open lines of outputs, shared by all configurations
+	unsaved *queue.Unsaved    // what the queue could not write at its last end; nil: nothing
+	manager *systemd.Notifier // nil: systemd does not listen
 
-	cfg config.Config // the one that runs, as load returned it
-	// good is the last one that has run before cfg; it is used up when cfg fails, so
-	// that two that fail do not take turns for ever. nil: there is none.
-	good    *config.Config
-	reloads chan config.Config // to the agent that runs
+	cfg config.Config // the current one, as load returned it
+	// previous is the configuration that ran before cfg; nil: there is none. It is cleared
+	// when cfg fails, so that two broken configurations do not alternate for ever.
+	previous *config.Config
+	reloads  chan config.Config // to the agent that runs
 
-	found   atomic.Pointer[startProblems] // around cfg
-	looking sync.WaitGroup                // for problems
+	problems atomic.Pointer[startProblems] // of the machine, for cfg
+	looking  sync.WaitGroup                // the searches for problems that still run
 }
 
-// follow makes next the configuration that runs.
-func (r *runner) follow(next config.Config) {
+// setConfig makes next the current configuration.
+func (r *runner) setConfig(next config.Config) {
 	before := r.cfg
-	r.good, r.cfg = &before, next
+	r.previous, r.cfg = &before, next
 }
 
-// load reads the configuration and the files that it names. What is wrong is a
-// config.Errors or a usageError; what is suspicious is added to the warnings.
+// load reads the configuration and the files that it names. It returns mistakes as
+// config.Errors or as a usageError, and adds suspicious settings to the warnings.
 func load(ctx context.Context, path string) (config.Config, error) {
 	cfg, err := config.Load(ctx, path)
 	if err != nil {
 		return cfg, err
 	}
-	// Before any file that it names is read.
+	// trust comes before load reads any file that the configuration names.
 	if err := trust(cfg, path); err != nil {
 		return cfg, err
 	}
@@ -115,19 +115,19 @@ func load(ctx context.Context, path string) (config.Config, error) {
 	if err := page.Check(ctx, cfg.Status); err != nil {
 		return cfg, usageError{err}
 	}
-	// What the file does not have: see config.Config.
+	// Some fields do not come from the file: see config.Config.
 	describe(&cfg)
 	cfg.Uplink.MaxRetry = maxRetryWait
 	return cfg, nil
 }
 
-// maxRetryWait bounds the wait between attempts to connect. 0 is the link's own bound
-// of a minute; only tests, which cannot wait so long again and again, set another.
+// maxRetryWait is the longest wait between two attempts to connect. 0 is the link's own
+// maximum of one minute; only tests set a shorter one.
 var maxRetryWait time.Duration
 
-// untilRestart runs the agent until a configuration needs a new start. It returns that
-// one, or nil and what ended the agent. What the queue could not write stays in r.left
-// in both cases.
+// untilRestart runs the agent until a new configuration needs a restart, and returns that
+// configuration. It returns nil and the error if the agent ends otherwise. In both cases
+// r.unsaved keeps what the queue could not write.
 func (r *runner) untilRestart(ctx context.Context) (*config.Config, error) {
 	running, end := context.WithCancel(ctx)
 	defer end()
@@ -144,30 +144,30 @@ func (r *runner) untilRestart(ctx context.Context) (*config.Config, error) {
 	r.looking.Wait()
 	// The agent ends with context.Canceled if it was asked to, else with its own error.
 	if !errors.Is(err, context.Canceled) {
-		return nil, errors.Join(err, r.left.Err())
+		return nil, errors.Join(err, r.unsaved.Err())
 	}
 	if ctx.Err() == nil {
-		return next, nil // what is left goes on in memory
+		return next, nil // the next queue gets r.unsaved
 	}
 	r.log.Info("holdfast stopped")
-	return nil, r.left.Err()
+	return nil, r.unsaved.Err()
 }
 
-// prepare logs what is suspicious in a configuration that is about to run, and looks
-// for what is wrong around the agent, which does not wait for that.
+// prepare logs the warnings of a configuration that is about to run, and starts the search
+// for problems of this machine. It does not wait for the search.
 func (r *runner) prepare(ctx context.Context, cfg config.Config) {
 	for _, w := range cfg.Warnings {
 		r.log.Warn("configuration", "warning", w)
 	}
 	limitGarbage(cfg)
-	r.hw.Forget() // the file may have been changed because the hardware was
+	r.hw.Forget() // the user may have edited the file because the hardware changed
 	found := new(startProblems)
-	r.found.Store(found)
+	r.problems.Store(found)
 	r.looking.Go(func() { found.look(ctx, cfg, r.hw, r.log) })
 }
 
-// firstMistakes is as much of what is wrong with a file as a log wants: holdfast
-// check lists all.
+// firstMistakes shortens the mistakes of a file to the first five for the log: holdfast
+// check lists all of them.
 func firstMistakes(err error) error {
 	var all config.Errors
 	if errors.As(err, &all) {
@@ -176,19 +176,19 @@ func firstMistakes(err error) error {
 	return err
 }
 
-// awaitReload gives the agent that runs each configuration that it can go on with. It
-// returns the first one that needs a new start, nil when ctx is done.
+// awaitReload sends the running agent each new configuration that needs no restart. It
+// returns the first one that needs a restart, or nil when ctx is done.
 func (r *runner) awaitReload(ctx context.Context) *config.Config {
 	var next config.Config
-	var reloads chan<- config.Config // nil: the agent has next, or there is none
+	var reloads chan<- config.Config // nil: there is no next, or the agent has taken it
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case reloads <- next:
-			r.follow(next)
+			r.setConfig(next)
 			reloads = nil
-		case <-r.hup: // also while the agent still starts: the newest file counts
+		case <-r.hup: // also while the agent has not taken next yet: the newest file replaces it
 			read := r.readAgain(ctx)
 			if read == nil {
 				continue
@@ -202,10 +202,11 @@ func (r *runner) awaitReload(ctx context.Context) *config.Config {
 	}
 }
 
-// readAgain reads the file, all or nothing; nil if it has mistakes, which are logged,
-// or ctx is done. The agent goes on as before then. systemd is told both times.
+// readAgain reads the file again. It returns nil if ctx is done, or if the file has
+// mistakes, which it logs; the agent then keeps its configuration. It tells systemd about
+// the reload and about its failure.
 func (r *runner) readAgain(ctx context.Context) *config.Config {
-	// Standard input was read to its end.
+	// Standard input cannot be read twice.
 	if r.path == "-" {
 		r.log.Error("the configuration came from standard input: it cannot be read again")
 		return nil
@@ -224,12 +225,11 @@ func (r *runner) readAgain(ctx context.Context) *config.Config {
 	return &next
 }
 
-// runOne starts the agent, and its own broker if it has one, and runs them until ctx is
-// done or one of them fails. What the last queue could not write goes into the next
-// one, and what this queue could not write is kept for the one after it.
+// runOne runs the agent, and its own broker if it has one, until ctx is done or one of
+// them fails. The queue gets r.unsaved, which the one before could not write; r.unsaved is
+// then what this queue could not write.
 func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
-	// The broker comes first and ends last: the agent connects to it, and says
-	// goodbye to it.
+	// The broker starts first and ends last: the agent's last act is to disconnect from it.
 	if cfg.Embedded != nil {
 		password, err := cfg.Embedded.Password.Read(ctx)
 		if err != nil {
@@ -241,29 +241,29 @@ func (r *runner) runOne(ctx context.Context, cfg config.Config) error {
 		}
 		defer b.Close()
 	}
-	// serve returns what the queue could not write; nil if the queue was never open.
-	left, err := serve(ctx, cfg, surroundings{open: r.hw.Open, openLine: r.lines.Open, log: r.log, manager: r.manager,
-		problems:     func() []string { return r.found.Load().list() },
-		awaitNetwork: network.AwaitBack, unsaved: r.left, reloads: r.reloads})
-	if left != nil {
-		r.left = left
+	// unsaved is nil if the queue was never open: then r.unsaved still waits for a queue.
+	unsaved, err := serve(ctx, cfg, surroundings{open: r.hw.Open, openLine: r.lines.Open, log: r.log,
+		manager: r.manager, problems: func() []string { return r.problems.Load().list() },
+		awaitNetwork: network.AwaitBack, unsaved: r.unsaved, reloads: r.reloads})
+	if unsaved != nil {
+		r.unsaved = unsaved
 	}
 	return err
 }
 
-// trust refuses a configuration that every user of this machine can change, if it
-// would lend them rights that they do not have: root's, or those of the agent
-// to commands.
+// trust returns an error for a configuration file that other users can change, if the file
+// would give them rights that they do not have: those of root, or the agent's rights to
+// run commands.
 func trust(cfg config.Config, path string) error {
-	// Without commands and without root, a file that others write is their own affair.
+	// Without commands and without root the file gives nobody more rights.
 	if cfg.Untrusted == "" || !cfg.Commands && os.Geteuid() != 0 {
 		return nil
 	}
 	return usageError{fmt.Errorf("%s: %s", path, cfg.Untrusted)}
 }
 
-// unlessStopped is an error, but not if the agent was told to stop meanwhile: it
-// has ended in order.
+// unlessStopped returns err, or nil if ctx is done: an agent that was asked to stop has
+// not failed.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -271,8 +271,8 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// check reads the configuration and says everything that is wrong with it. It
-// opens no device and no secret, so it works off the target.
+// check reads the configuration and reports all mistakes in it. It opens no device and
+// no file with a secret, so it works on any machine.
 func check(ctx context.Context, args []string) error {
 	f := flags("check")
 	path := configFlag(f)
@@ -290,7 +290,7 @@ func check(ctx context.Context, args []string) error {
 	return nil
 }
 
-// counted is a number and what it counts: "1 rule", "2 rules".
+// counted returns a number with its noun: "1 rule", "2 rules".
 func counted(n int, what string) string {
 	if n != 1 {
 		what += "s"
@@ -298,8 +298,8 @@ func counted(n int, what string) string {
 	return fmt.Sprint(n, " ", what)
 }
 
-// countText says how much of everything a configuration has. What it has none of, and need
-// not have, is left out.
+// countText says how many sensors, streams, outputs and rules a configuration has. It
+// leaves out optional parts that the configuration does not have.
 func countText(cfg config.Config) string {
 	text := counted(len(cfg.Sensors), "sensor") + ", " + counted(len(cfg.Uplink.Streams), "stream")
 	if n := len(cfg.Outputs); n > 0 {

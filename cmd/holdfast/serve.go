@@ -26,17 +26,17 @@ type surroundings struct {
 	open     sensors.Open
 	openLine outputs.Open
 	log      *slog.Logger
-	manager  *systemd.Notifier // nil: none listens
+	manager  *systemd.Notifier // nil: systemd does not listen
 
-	changed      func(sensors.Reading) // gets each reading of an output, at once; nil: nobody wants it
-	problems     func() []string       // what a person should mend on this machine; nil: nobody looks
+	changed      func(sensors.Reading) // called at once with each reading of an output; nil: not called
+	problems     func() []string       // what a person should repair on this machine; nil: there is no search
 	awaitNetwork func(ctx context.Context, back chan<- struct{}) error
-	unsaved      *queue.Unsaved       // what the queue of before could not write
-	reloads      <-chan config.Config // gets what isSameBase as cfg; nil: nothing is read again
+	unsaved      *queue.Unsaved       // what the previous queue could not write
+	reloads      <-chan config.Config // configurations for which isSameBase holds; nil: there are no reloads
 }
 
-// serve is the agent: readings move from the sensors through the queue to the
-// broker, until ctx is done. It returns what the queue could not write.
+// serve runs the agent until ctx is done: readings go from the sensors through the queue
+// to the broker. It returns what the queue could not write; nil if it was never open.
 func serve(ctx context.Context, cfg config.Config, around surroundings) (*queue.Unsaved, error) {
 	log, manager := around.log, around.manager
 	clock := clock.NewTimekeeper(cfg.Clock)
@@ -54,21 +54,22 @@ func serve(ctx context.Context, cfg config.Config, around surroundings) (*queue.
 		Updated: reportUpdate(q, clock)}
 
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
-	writer := new(errgroup.Group) // what needs the disk ends last: until then an alarm is written at once
+	// The queue's writer ends last: until then it writes each alarm at once.
+	writer := new(errgroup.Group)
 	writer.Go(func() error { return q.Run(writing) })
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return clock.Run(ctx, reportSteps(q)) })
 	g.Go(func() error { return changing.run(ctx) })
-	// The control socket is on the disk, which may hang.
+	// The control socket is a file: its disk may hang, and only closeQueue limits that wait.
 	writer.Go(func() error { return control.Serve(ctx, cfg.Queue.Path, agent, log) })
 	err = g.Wait()
 	stopWriting()
 	return closeQueue(q, writer), err
 }
 
-// inWords is what `systemctl status` shows.
-func inWords(at uplink.Status, st queue.Stats) string {
+// statusLine returns the line that `systemctl status` shows.
+func statusLine(at uplink.Status, st queue.Stats) string {
 	words := "connected to " + at.Server
 	if !at.Connected {
 		words = "not " + words
@@ -86,25 +87,26 @@ func inWords(at uplink.Status, st queue.Stats) string {
 	return words
 }
 
-// reportSteps returns what makes an event of each step of the wall clock.
+// reportSteps returns a function that reports a step of the wall clock as an event.
 func reportSteps(q *queue.Queue) func(clock.Step) {
 	return func(s clock.Step) { q.Report(sensors.Event{Name: "clock_step", At: s.At, Details: s.Details()}) }
 }
 
-// reportUnclean makes an event of a start that did not end in order: of the one before.
+// reportUnclean reports as an event that the agent's previous run did not end gracefully.
 func reportUnclean(q *queue.Queue, clock *clock.Timekeeper) {
 	q.Report(sensors.Event{Name: "unclean_start", At: clock.Now(),
 		Details: json.RawMessage(fmt.Sprintf(`{"last":%d}`, q.UncleanStart()))})
 }
 
-// reportUpdate returns what makes an event of the outcome of an update.
+// reportUpdate returns a function that reports the outcome of an update as an event.
 func reportUpdate(q *queue.Queue, clock *clock.Timekeeper) func(details json.RawMessage) {
 	return func(details json.RawMessage) {
 		q.Report(sensors.Event{Name: "update", At: clock.Now(), Details: details})
 	}
 }
 
-// serveOnce is serve for a caller that starts no other agent in this process.
+// serveOnce is serve for a caller that starts no second agent in this process: the error
+// includes what the queue could not write.
 func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, changed func(sensors.Reading),
 	log *slog.Logger) error {
 	around := surroundings{open: open, openLine: output.NewStandalone().Open, changed: changed, log: log}
@@ -115,12 +117,13 @@ func serveOnce(ctx context.Context, cfg config.Config, open sensors.Open, change
 	return err
 }
 
-// closeTimeout is how long the end of the agent waits for the disk.
+// closeTimeout is how long the agent waits for the disk when it ends.
 const closeTimeout = 5 * time.Second
 
 var errHangs = errors.New("the disk hangs: what was in memory only could not be written")
 
-// openQueue opens the queue, and waits no longer than ctx for its disk.
+// openQueue opens the queue. It returns when ctx is done, even if the disk hangs; the
+// goroutine that opens the queue then ends with the process.
 func openQueue(ctx context.Context, opt queue.Options, log *slog.Logger) (*queue.Queue, error) {
 	type result struct {
 		q   *queue.Queue
@@ -139,8 +142,8 @@ func openQueue(ctx context.Context, opt queue.Options, log *slog.Logger) (*queue
 	}
 }
 
-// closeQueue closes the queue when its writer has ended. A disk that hangs does
-// not keep it: who waits for the disk then ends with the process.
+// closeQueue closes the queue after its writer has ended. If the disk hangs it returns
+// after closeTimeout; the goroutine that waits for the disk then ends with the process.
 func closeQueue(q *queue.Queue, writer *errgroup.Group) *queue.Unsaved {
 	closed := make(chan error, 1)
 	go func() { writer.Wait(); closed <- q.Close() }()
