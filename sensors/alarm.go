@@ -2,20 +2,20 @@ package sensors
 
 import "time"
 
-// A Limit makes an alarm of a measured stream.
+// A Limit derives an alarm from a measured stream.
 type Limit struct {
-	At    float64       // beyond it, in the measured stream's unit, is an alarm
-	Below bool          // beyond is below it, not above
-	Clear float64       // from here on the alarm is over; At, or on the good side of it
-	For   time.Duration // how long every sample has to be beyond before it is one
+	At    float64       // the threshold, in the measured stream's unit
+	Below bool          // an alarm is a value below At; false: a value above At
+	Clear float64       // the alarm ends at this value: At itself, or a value on its normal side (hysteresis)
+	For   time.Duration // how long every sample has to be beyond At before the alarm begins
 
-	Stream Stream // the two-valued stream of the alarm: see [AlarmStates]
+	Stream Stream // the alarm's own stream of two values: see [AlarmStates]
 }
 
 // AlarmStates are the words of an alarm's stream.
 var AlarmStates = []string{"ok", "alarm"}
 
-// alarm is a limit with its memory:
+// alarm is the state machine of a limit:
 //
 //	       beyond for For
 //	ok  ────────────────────▶  alarm
@@ -24,13 +24,13 @@ var AlarmStates = []string{"ok", "alarm"}
 type alarm struct {
 	Limit
 	on           bool
-	reported     bool      // since the start, or since the source was lost
-	lossReported bool      // since the source was lost
+	reported     bool      // the state was reported since the start, or since the source failed
+	lossReported bool      // the failure of the source was reported
 	since        time.Time // of the first sample beyond the limit; zero: the last sample was not beyond it
 }
 
-// judge takes a value and reports whether the alarm is on, and whether that is
-// news: the first value is, then only a change.
+// evaluate takes a value. It returns whether the alarm is on, and whether that has to be
+// reported: the first state is reported, then each change.
 func (a *alarm) evaluate(v float64, at time.Time) (on, changed bool) {
 	was := a.on
 	switch {
@@ -52,9 +52,9 @@ func (a *alarm) evaluate(v float64, at time.Time) (on, changed bool) {
 	return a.on, changed
 }
 
-// lost takes note that the source has failed for good, and reports whether that
-// is news. Nobody knows then what the value has been: the time beyond the limit
-// begins anew. An alarm that was on stays on until a value clears it.
+// lost notes that the source has failed several times in a row, and returns whether that
+// has to be reported. The values in between are unknown, so the time beyond the limit
+// starts again. An alarm that is on stays on until a value clears it.
 func (a *alarm) lost() (changed bool) {
 	changed = !a.lossReported
 	a.reported, a.lossReported, a.since = false, true, time.Time{}
@@ -69,7 +69,7 @@ func (a *alarm) beyond(v float64) bool {
 	return v > a.At
 }
 
-// cleared reports whether a value ends the alarm.
+// cleared reports whether a value ends an alarm that is on.
 func (a *alarm) cleared(v float64) bool {
 	if a.Below {
 		return v >= a.Clear

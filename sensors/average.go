@@ -9,28 +9,29 @@ import (
 	"time"
 )
 
-// window makes one value of the samples of a span of time: their mean or median, without
-// those that failed. The spans follow one another without holes from the first
-// sample on, so that samples which come late or again do not move the readings.
+// window combines the samples of a time span into one value: their mean or median.
+// Failed samples are left out. Each span begins where the one before ends, counted from
+// the first sample, so that late or repeated samples do not shift the times of the readings.
 type window struct {
-	samples int           // in a span; below 2 each one is a value
+	samples int           // in a span; below 2 each sample is a value
 	span    time.Duration // between two readings
-	median  bool          // or the mean
+	median  bool          // false: the mean
 
-	end    time.Time // a sample from here on is the last of its span
-	values []float64 // of the span's good samples
-	err    error     // of the last one that failed
+	end    time.Time // a sample at or after it is the last of its span
+	values []float64 // the good samples of the span
+	err    error     // of the last failed sample in the span
 }
 
-// An average is the mean or the median of samples. One sample is its own mean: nothing is
-// rounded then.
+// An average is the mean or the median of samples. The mean of one sample is the sample
+// itself, not rounded.
 type average struct {
-	value   float64 // what alarm and report compare with their limits
-	rounded float64 // to the decimal places of the samples and one more: what is published
+	value   float64 // not rounded: alarm and report compare it with their limits
+	rounded float64 // for publishing: one decimal place more than the samples have
 }
 
-// add takes a sample or the reason why there is none. When it is the last of its
-// span it returns their value, or an error if all have failed.
+// add takes a sample, or the error instead of one. If the sample is the last of its span,
+// done is true and add returns the span's value, or in failed the error if all samples
+// have failed.
 func (m *window) add(v float64, err error, at time.Time) (got average, failed error, done bool) {
 	if err == nil {
 		m.values = append(m.values, v)
@@ -42,7 +43,7 @@ func (m *window) add(v float64, err error, at time.Time) (got average, failed er
 	}
 	step := m.span / time.Duration(m.samples)
 	if m.end.IsZero() {
-		m.end = at.Add(m.span - step - step/2) // half a step before the last one is due: it may be early
+		m.end = at.Add(m.span - step - step/2) // half a step early: the last sample may come before it is due
 	}
 	if at.Before(m.end) {
 		return average{}, nil, false
@@ -51,7 +52,7 @@ func (m *window) add(v float64, err error, at time.Time) (got average, failed er
 	return m.close()
 }
 
-// close ends the samples of one reading and begins the next ones.
+// close returns the value of the span and empties the window for the next one.
 func (m *window) close() (got average, failed error, done bool) {
 	if len(m.values) == 0 {
 		failed = m.err
@@ -64,8 +65,8 @@ func (m *window) close() (got average, failed error, done bool) {
 	return got, failed, true
 }
 
-// roundedTo is what is published with so many decimal places at most. It rounds the value
-// itself: to round twice would make 0.5 of 0.449.
+// roundedTo returns the value to publish with at most places decimal places. It rounds the
+// exact value: rounding twice would turn 0.449 into 0.5.
 func (a average) roundedTo(places int) float64 {
 	if text := strconv.FormatFloat(a.rounded, 'f', -1, 64); placesOf(text) <= places {
 		return a.rounded
@@ -73,17 +74,17 @@ func (a average) roundedTo(places int) float64 {
 	return round(a.value, places)
 }
 
-// medianOf is the middle one of at least one value, or the mean of the two in the middle.
-// It sorts them.
+// medianOf returns the middle one of at least one value, or the mean of the two in the
+// middle. It sorts values in place.
 func medianOf(values []float64) average {
 	slices.Sort(values)
 	n := len(values)
 	return averageOf(values[(n-1)/2 : n/2+1])
 }
 
-// averageOf is the mean of at least one value. It computes with the decimal
-// fractions that the samples are: the mean of 20.2 and 20.4 is 20.3 and not
-// above a limit of 20.3, and two samples of 1.7e308 have a mean, too.
+// averageOf returns the mean of at least one value. It computes with exact decimal
+// fractions: the mean of 20.2 and 20.4 is 20.3, not a little more than a limit of 20.3, and
+// the sum of two samples of 1.7e308 does not overflow.
 func averageOf(values []float64) average {
 	if len(values) == 1 {
 		return average{values[0], values[0]}
@@ -93,7 +94,7 @@ func averageOf(values []float64) average {
 		texts[i] = strconv.FormatFloat(v, 'f', -1, 64)
 		places = max(places, placesOf(texts[i]))
 	}
-	const more = 30 // decimal places of the quotient that the samples do not have: a float64 holds 17 digits
+	const more = 30 // extra decimal places for the division: a float64 holds 17 digits
 	sum := new(big.Int)
 	for _, text := range texts {
 		zeros := strings.Repeat("0", places-placesOf(text))
@@ -102,12 +103,12 @@ func averageOf(values []float64) average {
 	}
 	sum.Mul(sum, new(big.Int).Exp(big.NewInt(10), big.NewInt(more), nil))
 	sum.Quo(sum, big.NewInt(int64(len(values))))
-	value, _ := strconv.ParseFloat(fmt.Sprintf("%de-%d", sum, places+more), 64) // what was just formatted parses
+	value, _ := strconv.ParseFloat(fmt.Sprintf("%de-%d", sum, places+more), 64) // cannot fail: formatted here
 	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(value, 'f', places+1, 64), 64)
 	return average{value, rounded}
 }
 
-// placesOf is how many digits a decimal fraction has behind its point.
+// placesOf returns how many digits a decimal number has after its decimal point.
 func placesOf(text string) int {
 	_, fraction, _ := strings.Cut(text, ".")
 	return len(fraction)

@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// Report says which values of a stream are worth a reading. The zero value
-// reports each.
+// Report says which values of a stream become readings. The zero value reports each.
 type Report struct {
-	Change  float64       // from the last one reported, in the stream's unit; 0: any
-	AtLeast time.Duration // since the last one reported, whatever it is; 0: never for that alone
+	Change  float64       // minimum difference to the last reported value, in the stream's unit; 0: any difference
+	AtLeast time.Duration // a value is reported after this time even without a change; 0: never
 }
 
-// reported is what a stream has said last.
+// reported is the last value that a stream has reported.
 type reported struct {
 	Report
-	every time.Duration // between the stream's values: AtLeast counts to the nearest
-	any   bool
+	every time.Duration // between the stream's values: AtLeast is rounded to a multiple of it
+	any   bool          // there is a last value; false: the next one is always reported
 	last  average
 	at    time.Time
 }
 
-// shouldReport reports whether a value is worth a reading, and takes it for said.
+// shouldReport reports whether a value becomes a reading, and remembers it as the last one
+// if so.
 func (r *reported) shouldReport(v average, at time.Time) bool {
 	if r.any && r.Report != (Report{}) && !r.changed(v) && !r.due(at) {
 		return false
@@ -30,8 +30,8 @@ func (r *reported) shouldReport(v average, at time.Time) bool {
 	return true
 }
 
-// changed compares the values themselves with a limit, and what would be
-// published where any change counts.
+// changed reports whether v differs enough from the last value. With a limit it compares
+// the exact values; where any difference counts, it compares what would be published.
 func (r *reported) changed(v average) bool {
 	if r.Change == 0 {
 		return v.rounded != r.last.rounded
@@ -40,12 +40,11 @@ func (r *reported) changed(v average) bool {
 	return moved > 0 && moved >= r.Change-noise(v.value, r.last.value, r.Change)
 }
 
-// due reports whether AtLeast has passed, rounded to the stream's own pace: a
-// measurement that takes a moment longer than the last must not cost a whole
-// beat.
+// due reports whether AtLeast has passed, rounded to the interval of the stream: a
+// measurement that is a moment early must not delay the reading by a whole interval.
 func (r *reported) due(at time.Time) bool {
 	return r.AtLeast > 0 && at.Sub(r.at) >= r.AtLeast-r.every/2
 }
 
-// forget makes the next value worth a reading: something else was said.
+// forget makes shouldReport true for the next value: a failure was reported in between.
 func (r *reported) forget() { r.any = false }

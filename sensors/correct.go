@@ -5,15 +5,16 @@ import (
 	"strconv"
 )
 
-// A Correction makes the true value of what a sensor reads: value * Scale + Offset,
-// or the line through Points. The zero value changes nothing.
+// A Correction turns what a sensor reads into the true value: value * Scale + Offset, or
+// the line through Points. The zero value changes nothing.
 type Correction struct {
-	Scale  float64 // 0: 1
+	Scale  float64 // 0 means 1
 	Offset float64 // in the stream's unit
-	Points []Point // two or more, Reads rising; Scale and Offset are not used then
+	Points []Point // at least two, with increasing Reads; Scale and Offset are then ignored
 }
 
-// A Point is what a sensor reads where somebody knows the true value.
+// A Point is one calibration point: the value that the sensor reads and the true value,
+// both in the stream's unit.
 type Point struct{ Reads, Is float64 }
 
 // isZero reports whether a correction changes nothing.
@@ -21,19 +22,19 @@ func (c Correction) isZero() bool {
 	return len(c.Points) == 0 && c.Offset == 0 && (c.Scale == 0 || c.Scale == 1)
 }
 
-// A corrector is a correction as lines, one after the other. It computes with the
-// decimal fractions that people write: 20.3 and an offset of -0.4 are 19.9, not
-// 19.900000000000002, and each point is met exactly. It is nil where nothing is
-// corrected.
+// A corrector is a correction as a sequence of lines. It computes with exact decimal
+// fractions: 20.3 with an offset of -0.4 is 19.9, not 19.900000000000002, and the result at
+// each point is exact. A nil corrector changes nothing.
 type corrector struct{ lines []line }
 
-// line is value = is + (read - reads) * slope, for what is read up to a value.
+// line computes value = is + (read - reads) * slope, for read values up to upTo.
 type line struct {
-	upTo             float64 // the last line of a corrector has no end
+	upTo             float64 // ignored in the last line, which has no end
 	reads, is, slope *big.Rat
 }
 
-// newCorrector makes one line of scale and offset, or one between each two points.
+// newCorrector makes one line from scale and offset, or one between each two neighbouring
+// points.
 func newCorrector(c Correction) *corrector {
 	if c.isZero() {
 		return nil
@@ -56,9 +57,10 @@ func newCorrector(c Correction) *corrector {
 	return &corrector{lines}
 }
 
-// correct returns the true value. Beyond the first and the last point the nearest
-// line goes on: a thermometer that was calibrated in ice and in boiling water is right
-// in a freezer, too. What is no number stays as it is: the validator refuses it.
+// correct returns the true value. Below the first and above the last point it extends the
+// nearest line: a thermometer that was calibrated in ice and in boiling water is also
+// corrected in a freezer. NaN and infinities are returned unchanged: the validator rejects
+// them.
 func (c *corrector) correct(v float64) float64 {
 	if c == nil {
 		return v
@@ -79,8 +81,8 @@ func (c *corrector) correct(v float64) float64 {
 	return got
 }
 
-// Corrects reports whether a stream with this filter may publish other values than what
-// its sensor reads.
+// Corrects reports whether a stream with this filter may publish values that differ from
+// what its sensor reads.
 func (f Filter) Corrects() bool { return !f.Correction.isZero() || f.Precision != nil }
 
 // Corrected returns the true value of what a sensor reads.

@@ -8,30 +8,30 @@ import (
 	"time"
 )
 
-// A Formula is how one stream is computed from others. The list is closed: a value that
-// a person reads on a dashboard should not depend on an expression in a file.
+// A Formula says how one stream is computed from others. The formulas are fixed, without
+// free expressions: a person who reads a value on a dashboard should know what it means.
 type Formula string
 
 const (
 	Difference       Formula = "difference"        // the first source minus the second
-	Sum              Formula = "sum"               // of two sources or more
+	Sum              Formula = "sum"               // of at least two sources
 	DewPoint         Formula = "dew_point"         // in °C, of a temperature in °C and a relative humidity in %
-	AbsoluteHumidity Formula = "absolute_humidity" // in g/m³, of the same
-	Rate             Formula = "rate"              // how fast one source grows
+	AbsoluteHumidity Formula = "absolute_humidity" // in g/m³, of the same two sources
+	Rate             Formula = "rate"              // the growth of one source in the time Per
 )
 
 // A Derivation says how the only stream of a sensor is computed from others.
 type Derivation struct {
 	Formula Formula
-	Sources []Source      // in the order that the formula wants; no stream twice
+	Sources []Source      // in the order that the formula needs; no stream twice
 	Per     time.Duration // the unit of time of a rate
 }
 
 // A Source is a stream of numbers that another one is derived from.
 type Source struct {
 	Stream string
-	Every  time.Duration // between its values; 0: they come with events, and none is too old
-	Total  bool          // a meter: a value that is less than the last one begins anew
+	Every  time.Duration // between its values; 0: they come with events and are never too old
+	Total  bool          // a meter: a value less than the one before means that it was reset
 }
 
 // Magnus' formula for the vapour pressure over water, with the constants of Sonntag (1990)
@@ -50,8 +50,9 @@ const (
 	absoluteZero   = 273.15 // K at 0 °C
 )
 
-// Compute returns what the formula makes of one value of each source. It is not for a
-// rate, which needs two. The error says for what values there is no result.
+// Compute applies the formula to one value of each source, in the order of Sources. It must
+// not be called for a rate, which needs two values. It returns an error if there is no
+// result for these values.
 func (d Derivation) Compute(values []float64) (float64, error) {
 	switch d.Formula {
 	case Difference:
@@ -73,7 +74,7 @@ func (d Derivation) Compute(values []float64) (float64, error) {
 	return absoluteHumidity(temperature, humidity), nil
 }
 
-// exactSum adds decimal fractions, so that 20.3 - 20.2 is 0.1.
+// exactSum adds values as exact decimal fractions, so that 20.3 - 20.2 is 0.1.
 func exactSum(values ...float64) (float64, error) {
 	sum := new(big.Rat)
 	for _, v := range values {
@@ -86,26 +87,27 @@ func exactSum(values ...float64) (float64, error) {
 	return got, nil
 }
 
-// dewPoint is where the vapour in the air would condense, in °C, with two decimal places:
-// no hygrometer has more.
+// dewPoint returns the temperature in °C at which the vapour in the air would condense. Two
+// decimal places are enough: no hygrometer is more exact.
 func dewPoint(temperature, humidity float64) float64 {
 	gamma := math.Log(humidity/100) + magnusFactor*temperature/(magnusOffset+temperature)
 	return round(magnusOffset*gamma/(magnusFactor-gamma), 2)
 }
 
-// absoluteHumidity is the water in the air in g/m³, with two decimal places. Water vapour
-// is taken for an ideal gas.
+// absoluteHumidity returns the mass of the water vapour in the air in g/m³, with two decimal
+// places. It treats the vapour as an ideal gas.
 func absoluteHumidity(temperature, humidity float64) float64 {
 	saturated := magnusPressure * math.Exp(magnusFactor*temperature/(magnusOffset+temperature))
 	const gramsPerKilogram = 1000
 	return round(gramsPerKilogram*saturated*humidity/100/(vapourConstant*(absoluteZero+temperature)), 2)
 }
 
-// staleAfter is how many of its paces a source may be silent before it has failed: one
-// slow measurement, or a sensor that is opened again, is no failure.
+// staleAfter is how many of its intervals a source may send no value before it counts as
+// failed: one slow measurement, or a sensor that is opened again, is no failure.
 const staleAfter = 3
 
-// minSpan is the least time between two values of a rate: stamps have milliseconds.
+// minSpan is the minimum time between two values of a rate. Stamps have a resolution of
+// 1 ms, so the error of the rate stays near 1 %.
 const minSpan = 100 * time.Millisecond
 
 // A growth remembers the last value of a source, for its rate.
@@ -115,13 +117,13 @@ type growth struct {
 	at    time.Time
 }
 
-// rate returns how fast a source grows, with six significant digits. It is not ok after
-// the first value, a meter that began anew, and a time that is too short or so long that
-// the rate would be of another time than now.
+// rate returns the growth of a source in the time d.Per, with six significant digits. ok is
+// false for the first value, after a meter was reset, and if the time since the last value
+// is shorter than minSpan or so long that the rate would not be a current one.
 func (g *growth) rate(d *Derivation, v float64, at time.Time) (rate float64, ok bool) {
 	last, span := *g, at.Sub(g.at)
 	if last.known && span < minSpan {
-		return 0, false // the next value has more time
+		return 0, false // the last value is kept: the span to the next value is longer
 	}
 	*g = growth{true, v, at}
 	source := d.Sources[0]
@@ -129,6 +131,6 @@ func (g *growth) rate(d *Derivation, v float64, at time.Time) (rate float64, ok 
 		return 0, false
 	}
 	rate = (v - last.value) * float64(d.Per) / float64(span)
-	rate, _ = strconv.ParseFloat(strconv.FormatFloat(rate, 'g', 6, 64), 64) // what was just formatted parses
+	rate, _ = strconv.ParseFloat(strconv.FormatFloat(rate, 'g', 6, 64), 64) // cannot fail: formatted here
 	return rate, true
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A board passes the values of streams on to those that are derived from them. Most
-// streams have nobody who wants their values.
+// A board passes the values of streams on to the streams that are derived from them. No
+// stream is derived from most streams.
 type board struct {
 	clock *clock.Timekeeper
 
-	mu      sync.RWMutex
-	derived map[string]*derived    // by the sensor
-	readers map[string][]*derived  // by the stream that they are computed from
-	events  map[string]measurement // the last value of each stream without a pace: the next may be long in coming
+	mu      sync.RWMutex           // guards the maps
+	derived map[string]*derived    // by the name of the derived sensor
+	readers map[string][]*derived  // by the name of the source stream
+	events  map[string]measurement // the last value of each stream without an interval: the next may take days
 }
 
 // A measurement is a value of a stream, or the reason why there is none.
@@ -32,7 +32,7 @@ func newBoard(keeper *clock.Timekeeper) *board {
 		events: map[string]measurement{}}
 }
 
-// publish passes a value on. It may be called from any goroutine, and waits for nothing.
+// publish passes a value on. It may be called from any goroutine and does not block.
 func (b *board) publish(st *Stream, m measurement) {
 	if st.Every == 0 {
 		b.mu.Lock()
@@ -42,12 +42,12 @@ func (b *board) publish(st *Stream, m measurement) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	for _, d := range b.readers[st.Name] {
-		d.take(st.Name, m)
+		d.addInput(st.Name, m)
 	}
 }
 
-// add makes the device of a sensor that is derived. It is called before the sources of
-// the sensor start, so that none of their values is missed.
+// add makes the device of a derived sensor. It has to be called before the sensor's sources
+// start, so that none of their values is missed.
 func (b *board) add(spec *Spec) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -56,12 +56,12 @@ func (b *board) add(spec *Spec) {
 	for _, source := range spec.Derived.Sources {
 		b.readers[source.Stream] = append(b.readers[source.Stream], d)
 		if m, ok := b.events[source.Stream]; ok {
-			d.take(source.Stream, m)
+			d.addInput(source.Stream, m)
 		}
 	}
 }
 
-// remove forgets a sensor that has ended, and what its streams said.
+// remove forgets a sensor that has ended, and the last values of its streams.
 func (b *board) remove(spec *Spec) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,47 +86,47 @@ func (b *board) remove(spec *Spec) {
 	}
 }
 
-// open returns the device of a sensor that is derived.
+// open returns the device of a derived sensor.
 func (b *board) open(spec Spec) Sensor {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return b.derived[spec.Name]
 }
 
-// derived is the device of a sensor that is computed from other streams. It computes when
-// each source with a pace has a new value: sources that are measured together make one
-// value together, and none of a new and an old one.
+// derived is the device of a sensor that is computed from other streams. It computes a
+// value when each source with an interval has a new value: values that are measured
+// together are used together, and never a new one with an old one.
 type derived struct {
 	*Derivation
 	quantity string
 	clock    *clock.Timekeeper
-	wake     chan struct{} // has one: there is something in made
+	wake     chan struct{} // has a token if results is not empty; capacity 1
 
-	mu     sync.Mutex
-	inputs []input       // as Sources
-	growth growth        // of a rate
-	made   []measurement // at most maxMade
+	mu      sync.Mutex    // guards what follows
+	inputs  []input       // in the order of Sources
+	growth  growth        // of a rate
+	results []measurement // for the sampler, oldest first; at most maxResults
 }
 
-// input is what a source has said last.
+// input is the last value of a source.
 type input struct {
 	measurement
-	known bool      // it has said something
-	fresh bool      // and that was not computed with yet
-	due   time.Time // it has failed if it says nothing until then; zero: it has no pace
+	known bool      // there is a value
+	fresh bool      // the value was not used yet
+	due   time.Time // the source has failed if it has no new value by then; zero: it has no interval
 }
 
-// counts reports whether a computation at a time may use what the source has said: once if
-// it has a pace, and only as long as it is not too old.
-func (in *input) counts(source Source, at time.Time) bool {
+// isUsable reports whether a computation at the time at may use the value of the source. A
+// value of a source with an interval is used once, and only if it is not too old.
+func (in *input) isUsable(source Source, at time.Time) bool {
 	if source.Every == 0 {
 		return in.known
 	}
 	return in.fresh && at.Sub(in.at.Monotonic()) <= staleAfter*source.Every
 }
 
-// maxMade is how many values may wait for the sampler. Beyond it the oldest go.
-const maxMade = 100
+// maxResults is how many values may wait for the sampler; the oldest are dropped.
+const maxResults = 100
 
 func newDerived(spec *Spec, keeper *clock.Timekeeper) *derived {
 	d := &derived{Derivation: spec.Derived, quantity: spec.Streams[0].Quantity.Name, clock: keeper,
@@ -140,8 +140,8 @@ func newDerived(spec *Spec, keeper *clock.Timekeeper) *derived {
 	return d
 }
 
-// take takes a value of a source, and computes if it was the last one that was missing.
-func (d *derived) take(stream string, m measurement) {
+// addInput stores the value of a source, and computes a result if no other input is missing.
+func (d *derived) addInput(stream string, m measurement) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ready := true
@@ -153,7 +153,7 @@ func (d *derived) take(stream string, m measurement) {
 				in.due = m.at.Monotonic().Add(staleAfter * source.Every)
 			}
 		}
-		ready = ready && in.counts(source, m.at.Monotonic())
+		ready = ready && in.isUsable(source, m.at.Monotonic())
 	}
 	if !ready {
 		return
@@ -161,14 +161,14 @@ func (d *derived) take(stream string, m measurement) {
 	for i := range d.inputs {
 		d.inputs[i].fresh = false
 	}
-	if v, ok, err := d.compute(m.at); ok || err != nil {
-		d.make(measurement{v, err, m.at})
+	if v, ok, err := d.computeLocked(m.at); ok || err != nil {
+		d.addResultLocked(measurement{v, err, m.at})
 	}
 }
 
-// compute computes with what the sources have said; the caller holds mu. It is not ok if that makes no value,
-// as the first one of a rate.
-func (d *derived) compute(at clock.Stamp) (v float64, ok bool, err error) {
+// computeLocked computes a value from the inputs. ok is false if there is no value yet, as
+// for the first input of a rate. The caller holds mu.
+func (d *derived) computeLocked(at clock.Stamp) (v float64, ok bool, err error) {
 	values := make([]float64, len(d.inputs))
 	for i, in := range d.inputs {
 		if in.err != nil {
@@ -184,19 +184,20 @@ func (d *derived) compute(at clock.Stamp) (v float64, ok bool, err error) {
 	return v, err == nil, err
 }
 
-// make leaves a value for the sampler. The caller holds mu.
-func (d *derived) make(m measurement) {
-	if len(d.made) == maxMade {
-		d.made = append(d.made[:0], d.made[1:]...)
+// addResultLocked stores a value for the sampler. The caller holds mu.
+func (d *derived) addResultLocked(m measurement) {
+	if len(d.results) == maxResults {
+		d.results = append(d.results[:0], d.results[1:]...)
 	}
-	d.made = append(d.made, m)
+	d.results = append(d.results, m)
 	select {
 	case d.wake <- struct{}{}:
 	default:
 	}
 }
 
-// Next waits until a value was computed, or a source is too old.
+// Next waits until a value was computed or a source is too old. It returns an error only if
+// ctx is done: a source that failed is a sample with Err.
 func (d *derived) Next(ctx context.Context) ([]Sample, error) {
 	for {
 		samples, wait := d.samples()
@@ -209,7 +210,7 @@ func (d *derived) Next(ctx context.Context) ([]Sample, error) {
 	}
 }
 
-// await returns when something was made, or after a time; 0: never for that alone.
+// await returns when there is a result, or after limit; 0: without a limit.
 func (d *derived) await(ctx context.Context, limit time.Duration) error {
 	var late <-chan time.Time
 	if limit > 0 {
@@ -226,8 +227,8 @@ func (d *derived) await(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-// samples are what was computed since the last call, or the failure of a source that is
-// too old. If there is nothing, the next source is too old after wait; 0: never.
+// samples returns the results since the last call, and a failure for each source that is
+// too old. If all is empty, the next source is too old after wait; 0: none will be.
 func (d *derived) samples() (all []Sample, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -238,22 +239,22 @@ func (d *derived) samples() (all []Sample, wait time.Duration) {
 		switch left := in.due.Sub(now); {
 		case in.due.IsZero():
 		case left <= 0:
-			in.due = now.Add(source.Every) // it fails again then
-			d.make(measurement{err: d.silence(i, now), at: stamp})
+			in.due = now.Add(source.Every) // the next failure, if it still has no value
+			d.addResultLocked(measurement{err: d.staleError(i, now), at: stamp})
 		case wait == 0 || left < wait:
 			wait = left
 		}
 	}
-	for _, m := range d.made {
+	for _, m := range d.results {
 		all = append(all, Sample{Quantity: d.quantity, Value: m.value, Err: m.err,
 			Ago: max(0, now.Sub(m.at.Monotonic()))})
 	}
-	d.made = d.made[:0]
+	d.results = d.results[:0]
 	return all, wait
 }
 
-// silence says that a source is too old.
-func (d *derived) silence(i int, now time.Time) error {
+// staleError says that source i has sent no value for too long. The caller holds mu.
+func (d *derived) staleError(i int, now time.Time) error {
 	in, source := d.inputs[i], d.Sources[i]
 	if !in.known {
 		return fmt.Errorf("%s: no value yet", source.Stream)
@@ -261,5 +262,5 @@ func (d *derived) silence(i int, now time.Time) error {
 	return fmt.Errorf("%s: no value for %v", source.Stream, now.Sub(in.at.Monotonic()).Truncate(time.Second))
 }
 
-// Close does nothing: the device goes on to take values, until the board removes it.
+// Close does nothing: the device still receives inputs until the board removes it.
 func (d *derived) Close() error { return nil }

@@ -324,12 +324,12 @@ func TestAReloadKeepsWhatDidNotChange(t *testing.T) {
 func TestAnAbsentReaderDoesNotFillTheMemory(t *testing.T) {
 	spec := derivedSpec(Sum, Filter{}, Source{Stream: "a"}, Source{Stream: "b"})
 	d := newDerived(&spec, clock.NewTimekeeper(clock.TrustAlways))
-	for i := range 3 * maxMade {
-		d.take("a", measurement{value: float64(i)})
-		d.take("b", measurement{value: 0.5})
+	for i := range 3 * maxResults {
+		d.addInput("a", measurement{value: float64(i)})
+		d.addInput("b", measurement{value: 0.5})
 	}
 	samples, _ := d.samples()
-	if len(samples) != maxMade || samples[maxMade-1].Value != 3*maxMade-0.5 {
+	if len(samples) != maxResults || samples[maxResults-1].Value != 3*maxResults-0.5 {
 		t.Errorf("%d samples, the last is %v", len(samples), samples[len(samples)-1].Value)
 	}
 	if again, _ := d.samples(); len(again) > 0 {

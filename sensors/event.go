@@ -11,7 +11,7 @@ import (
 // agent itself.
 type Event struct {
 	Name    string          // "flapping"
-	At      clock.Stamp     // when it happened; a driver leaves it empty, the sampler sets it
+	At      clock.Stamp     // when it happened; a driver leaves it zero, the sampler sets it
 	Details json.RawMessage // a JSON object; empty: none
 }
 
@@ -25,15 +25,14 @@ func NewEvent(name string, details map[string]any) Event {
 	return Event{Name: name, Details: text}
 }
 
-// noticeKey is the key of the function that takes a driver's events. It travels in
-// the context, as the hooks of net/http/httptrace do, because a fault of a shared
-// bus is found deep in a transfer, and belongs to the sensor whose call is under
-// way: the bus has no sensor of its own, and a transfer knows its caller by the
-// context alone.
+// noticeKey is the context key of the function that receives a driver's events. The
+// function is in the context, like the hooks of net/http/httptrace, because a fault of a
+// shared bus is found deep in a transfer and belongs to the sensor whose call is under way:
+// the bus belongs to no sensor, and a transfer knows its caller only by the context.
 type noticeKey struct{}
 
-// withNotices passes events to take until ctx is done: the events of a call that
-// was left behind are dropped.
+// withNotices passes events to take until ctx is done. It drops the events of a call that
+// was abandoned.
 func withNotices(ctx context.Context, take func(Event)) context.Context {
 	return context.WithValue(ctx, noticeKey{}, func(e Event) {
 		if ctx.Err() == nil {
@@ -42,24 +41,24 @@ func withNotices(ctx context.Context, take func(Event)) context.Context {
 	})
 }
 
-// Notice reports an event that a driver found while it was opened or measured
-// under ctx, and that is not about a quantity of its sensor: about its bus, say.
-// The details go out as they are. An event about a quantity travels as
-// [Sample.Event] instead.
+// Notice reports an event that a driver found during an Open or a Next under ctx and that
+// is not about a quantity of its sensor, but for example about its bus. The details are
+// published unchanged. An event about a quantity is returned in [Sample.Event] instead.
+// Notice may be called from any goroutine; without a sampler's ctx it does nothing.
 func Notice(ctx context.Context, e Event) {
 	if take, ok := ctx.Value(noticeKey{}).(func(Event)); ok {
 		take(e)
 	}
 }
 
-// notice reports an event of a driver's that is about no quantity.
+// notice reports an event of a driver that is about no quantity: see [Notice].
 func (s *sampler) notice(e Event) {
 	e.At = s.to.Clock.Now()
 	s.send(e, "")
 }
 
-// noticeOf reports an event of a driver's about a stream, with the names of the
-// sensor and the stream added; st is nil if no stream is configured for it.
+// noticeOf reports an event of a driver about a stream, with the names of the sensor and
+// the stream added. st is nil if no stream is configured for the quantity.
 func (s *sampler) noticeOf(st *stream, e Event, at clock.Stamp) {
 	s.blocks()
 	e.At = at
@@ -92,7 +91,7 @@ func quoted(name string) json.RawMessage {
 	return text
 }
 
-// report reports an event of the sampler's own; details may name a stream.
+// report reports an event of the sampler itself; details may name a stream.
 func (s *sampler) report(name string, at clock.Stamp, details map[string]any) {
 	s.blocks()
 	e := NewEvent(name, details)

@@ -237,12 +237,12 @@ func TestFaultIsToldOnceAfterThreeFailuresInARow(t *testing.T) {
 	for i, c := range "ff.ffff.f." {
 		at := midnight.Add(time.Duration(i) * time.Second)
 		if c == '.' {
-			lasted, fault := tr.over(at)
+			lasted, fault := tr.reset(at)
 			got += fmt.Sprint(" ", lasted, fault)
 			continue
 		}
 		tr.fail(at)
-		if tr.fault() {
+		if tr.becameFault() {
 			got += " fault"
 		}
 	}

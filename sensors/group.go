@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// A Group is the sensors that run, and can be given other ones while it does. Its
-// methods belong to one goroutine.
+// A Group runs a set of sensors, which can be replaced while it runs. Only one goroutine
+// may call its methods.
 type Group struct {
 	to       shared
 	schedule schedule
 	running  []running
-	aligned  bool              // the looks at the clock have the beat of the first sensors
-	seqs     map[string]uint64 // by stream: the last one of a sampler that has ended
+	aligned  bool              // the clock's checks were aligned with the ticks of the first sensors
+	seqs     map[string]uint64 // by stream: the last sequence number of a sampler that has ended
 }
 
-// running is a sampler that takes turns.
+// running is a sampler that was started.
 type running interface {
-	stop()
-	await() *sampler // waits until it has ended: the sampler may be read then
-	of() *Spec
+	stop()                 // asks it to end; does not wait
+	await() *sampler       // waits until it has ended: then the caller may read the sampler
+	configuredSpec() *Spec // does not change
 }
 
 // own is a sampler on a goroutine of its own.
@@ -35,7 +35,7 @@ func (o *own) stop() { o.cancel() }
 
 func (o *own) await() *sampler { <-o.ended; return &o.sampler }
 
-func (o *own) of() *Spec { return o.spec }
+func (o *own) configuredSpec() *Spec { return o.spec }
 
 // NewGroup returns a group without sensors.
 func NewGroup(to Wiring) *Group {
@@ -53,16 +53,16 @@ func NewGroup(to Wiring) *Group {
 	return g
 }
 
-// Change makes specs the sensors that run, until ctx is done. A sensor whose spec is
-// the same as before goes on, with its device open. The others are stopped, and
-// started when all of them have ended, because one may have the device that another
-// had. The numbers of a stream go on in every case: no two readings of a start of the
-// agent have the same one.
+// Change runs the sensors in specs, until ctx is done. A sensor whose spec has not changed
+// is kept, with its device open. The others are stopped, and new ones start after all of
+// them have ended, because a new sensor may use the device of an old one. The sequence
+// numbers of a stream continue in every case: within a run of the agent no two readings of
+// a stream have the same one.
 //
-// The specs must not be changed afterwards: the samplers keep them.
+// The caller must not change specs afterwards: the samplers keep them.
 //
-// between is called when the old sensors have ended and before the new ones start.
-// kept are those that go on: their readings come at the same time.
+// between is called after the old sensors have ended and before the new ones start. kept
+// are the sensors that did not change; they may record readings during the call.
 func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Spec)) {
 	wanted, kept := map[string]*Spec{}, []Spec(nil)
 	for i := range specs {
@@ -70,7 +70,7 @@ func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Sp
 	}
 	var staying, leaving []running
 	for _, r := range g.running {
-		if spec := wanted[r.of().Name]; spec != nil && reflect.DeepEqual(r.of(), spec) {
+		if spec := wanted[r.configuredSpec().Name]; spec != nil && reflect.DeepEqual(r.configuredSpec(), spec) {
 			staying, kept = append(staying, r), append(kept, *spec)
 			delete(wanted, spec.Name)
 			continue
@@ -80,7 +80,7 @@ func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Sp
 	}
 	for _, r := range leaving {
 		r.await().saveSeqs(g.seqs)
-		g.to.values.remove(r.of())
+		g.to.values.remove(r.configuredSpec())
 	}
 	g.running = slices.Clip(staying)
 	between(kept)
@@ -90,7 +90,7 @@ func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Sp
 			g.to.values.add(spec)
 		}
 	}
-	now := time.Now() // of all: sensors of one pace are due together, so that one wake-up serves them
+	now := time.Now() // one time for all: sensors with the same interval then share their wake-ups
 	if !g.aligned {
 		g.aligned = true
 		g.to.Clock.Align(now)
@@ -123,7 +123,8 @@ func (g *Group) start(parent context.Context, spec *Spec, now time.Time) running
 	return o
 }
 
-// Wait waits until every sensor has ended: the context of Change is done.
+// Wait waits until every sensor has ended. It has to be called after the context of Change
+// is done.
 func (g *Group) Wait() {
 	for _, r := range g.running {
 		r.await()
@@ -131,7 +132,7 @@ func (g *Group) Wait() {
 	g.to.pool.end()
 }
 
-// allStreams returns the streams of the sampler, those of its alarms among them.
+// allStreams returns the streams of the sampler, including those of its alarms.
 func (s *sampler) allStreams() (all []*stream) {
 	for _, st := range s.streams {
 		all = append(all, st)
@@ -142,15 +143,15 @@ func (s *sampler) allStreams() (all []*stream) {
 	return all
 }
 
-// saveSeqs notes the last number of each stream. The sampler has ended.
+// saveSeqs stores the last sequence number of each stream. The sampler must have ended.
 func (s *sampler) saveSeqs(seqs map[string]uint64) {
 	for _, st := range s.allStreams() {
 		seqs[st.Name] = st.seq
 	}
 }
 
-// continueSeqs lets the numbers of each stream follow those of a sampler of before.
-// The sampler does not run yet.
+// continueSeqs continues the sequence numbers of an earlier sampler for the same streams.
+// It has to be called before the sampler starts.
 func (s *sampler) continueSeqs(seqs map[string]uint64) {
 	for _, st := range s.allStreams() {
 		st.seq = seqs[st.Name]

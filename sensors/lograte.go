@@ -36,8 +36,8 @@ func (r *logRate) allow(now time.Time) (say, first bool) {
 
 // hour ends the hour if it is over, or in any case. It returns how many there
 // were, if they were counted and not said.
-func (r *logRate) hour(now time.Time, inAnyCase bool) (counted int) {
-	if r.began.IsZero() || !inAnyCase && now.Sub(r.began) < logSpan {
+func (r *logRate) hour(now time.Time, force bool) (counted int) {
+	if r.began.IsZero() || !force && now.Sub(r.began) < logSpan {
 		return 0
 	}
 	if r.counting {
@@ -88,12 +88,12 @@ func (f *failureLog) ends() {
 func (f *failureLog) isLogged() bool { return f != nil && f.logged }
 
 // hour tells how often it has failed in an hour of which the log was spared.
-func (f *failureLog) hour(now time.Time, inAnyCase bool) {
+func (f *failureLog) hour(now time.Time, force bool) {
 	if f == nil {
 		return
 	}
 	began := f.rate.began
-	if n := f.rate.hour(now, inAnyCase); n > 0 {
+	if n := f.rate.hour(now, force); n > 0 {
 		f.log.Warn(f.what+" has failed", "times", n, "in", now.Sub(began).Round(time.Second), "last", f.last)
 	}
 }
@@ -119,12 +119,12 @@ func (e *eventLog) allow(key string, now time.Time) (say, first bool) {
 }
 
 // hour tells how often each event happened of which the log was spared.
-func (e *eventLog) hour(log func() *slog.Logger, now time.Time, inAnyCase bool) {
+func (e *eventLog) hour(log func() *slog.Logger, now time.Time, force bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for key, r := range e.rates {
 		began := r.began
-		if n := r.hour(now, inAnyCase); n > 0 {
+		if n := r.hour(now, force); n > 0 {
 			log().Info("events", "event", key, "times", n, "in", now.Sub(began).Round(time.Second))
 		}
 	}

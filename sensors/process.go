@@ -49,7 +49,7 @@ func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 		if st.faults.failures == 1 {
 			st.fails.fails(err, at.Monotonic())
 		}
-		if st.faults.fault() {
+		if st.faults.becameFault() {
 			s.report("fault", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name,
 				"error": short(err), "failures": st.faults.failures})
 		}
@@ -58,7 +58,7 @@ func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 	if st.faults.failures > 0 {
 		st.fails.ends()
 	}
-	if lasted, fault := st.faults.over(at.Monotonic()); fault {
+	if lasted, fault := st.faults.reset(at.Monotonic()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name,
 			"after_s": int(lasted.Seconds())})
 	}
@@ -74,13 +74,13 @@ func (s *sampler) fail(err error) {
 	if s.faults.fail(at.Monotonic()); s.faults.failures == 1 {
 		s.fails.fails(err, at.Monotonic())
 	}
-	if s.faults.fault() {
+	if s.faults.becameFault() {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.faults.failures})
 	}
 	if s.failedSoon() {
 		s.restart.fail(at.Monotonic())
 	}
-	if s.restart != nil && s.restart.fault() {
+	if s.restart != nil && s.restart.becameFault() {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name,
 			"error": short(err), "failures": s.restart.failures})
 	}
@@ -95,17 +95,17 @@ func (s *sampler) recover(at clock.Stamp) {
 		return
 	}
 	s.fails.ends()
-	if lasted, fault := s.faults.over(at.Monotonic()); fault {
+	if lasted, fault := s.faults.reset(at.Monotonic()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "after_s": int(lasted.Seconds())})
 	}
 }
 
 // logCounts tells the log what it was spared in the last hour, or until now.
-func (s *sampler) logCounts(at clock.Stamp, inAnyCase bool) {
+func (s *sampler) logCounts(at clock.Stamp, force bool) {
 	now := at.Monotonic()
-	s.fails.hour(now, inAnyCase)
+	s.fails.hour(now, force)
 	for _, st := range s.streams {
-		st.fails.hour(now, inAnyCase)
+		st.fails.hour(now, force)
 	}
-	s.events.hour(s.log, now, inAnyCase)
+	s.events.hour(s.log, now, force)
 }

@@ -32,7 +32,7 @@ func (s *sampler) endRestarts() {
 		return
 	}
 	at := s.to.Clock.Now()
-	if lasted, fault := s.restart.over(at.Monotonic()); fault {
+	if lasted, fault := s.restart.reset(at.Monotonic()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "after_s": int(lasted.Seconds())})
 	}
 }

@@ -181,7 +181,7 @@ func (s *sampler) next(beat time.Time) time.Time {
 // turn opens the sensor if need be and takes what it measures. It is not healthy
 // if nothing but failures came of it.
 func (s *sampler) turn(ctx context.Context) (healthy bool, err error) {
-	if err := s.back(); err != nil {
+	if err := s.checkHung(); err != nil {
 		return false, err
 	}
 	if err := s.open(ctx); err != nil {
@@ -206,7 +206,7 @@ func (s *sampler) measure(ctx context.Context) answer {
 		return answer{samples: samples, err: err}
 	}
 	if s.immediate {
-		return guarded(func() answer { return next(ctx) })
+		return catchPanic(func() answer { return next(ctx) })
 	}
 	var limit time.Duration // none for an event: it may take for ever
 	if s.spec.Every > 0 {
@@ -216,7 +216,7 @@ func (s *sampler) measure(ctx context.Context) answer {
 }
 
 // back is an error while a call that was left behind has not come back.
-func (s *sampler) back() error {
+func (s *sampler) checkHung() error {
 	if s.hung == nil {
 		return nil
 	}
@@ -225,7 +225,7 @@ func (s *sampler) back() error {
 		s.hung = nil
 		return nil
 	default:
-		return s.hung.hangs()
+		return s.hung.hangError()
 	}
 }
 
@@ -272,10 +272,10 @@ func (s *sampler) close(ctx context.Context) {
 // call calls into the driver and says that the sampler waits for it. A call that
 // hangs is remembered: no other is made before it has returned.
 func (s *sampler) call(
-	ctx context.Context, limit time.Duration, do func(context.Context) answer, late func(answer),
+	ctx context.Context, limit time.Duration, do func(context.Context) answer, cleanup func(answer),
 ) answer {
 	s.progress(0)
-	got, hung := bounded(ctx, &s.to.pool, limit, s.blocks, do, late)
+	got, hung := callWithLimit(ctx, &s.to.pool, limit, s.blocks, do, cleanup)
 	s.progress(busyLimit)
 	s.hung = hung
 	return got

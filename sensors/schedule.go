@@ -61,8 +61,8 @@ func (s *schedule) add(p *paced) {
 	s.attendLocked()
 }
 
-// of is what the sensor was configured as.
-func (p *paced) of() *Spec { return p.spec }
+// configuredSpec returns the spec that the sensor was started with.
+func (p *paced) configuredSpec() *Spec { return p.spec }
 
 // stop makes the next turn of a sampler its last one, and that one begin at once. What
 // it waits for in a turn under way ends.
@@ -232,7 +232,7 @@ func (p *paced) attend(ctx context.Context) (due time.Time, last bool) {
 	}
 	if p.hung != nil && p.hung != p.awaited {
 		p.awaited = p.hung
-		p.hung.whenBack(p.wake)
+		p.hung.onReturn(p.wake)
 	}
 	p.promise(time.Until(due))
 	return due, false
