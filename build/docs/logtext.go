@@ -39,6 +39,8 @@ var logParts = []logPart{
 		{"control socket: no client was let in", "the system has no descriptor or memory left; it is tried again"},
 		{"status page", "it can be looked at under `url`"},
 		{"no status page", "the address or port is taken, or the TLS files cannot be read; it is tried again"},
+		{"log lines are lost: what reads the log hung", "journald, or what reads standard error, took nothing for a " +
+			"while. The agent went on: `lines` is how many are missing here"},
 	}},
 	{"The service manager", []logMeaning{
 		{"hangs: the watchdog is not fed, and systemd will restart the agent",

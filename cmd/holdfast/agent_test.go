@@ -20,6 +20,7 @@ type agent struct {
 	env  []string // besides ours
 	cmd  *exec.Cmd
 	log  child.Log
+	errs *os.File // standard error, instead of log; nil: log
 	done bool
 	ill  bool // the test has made the machine so that the checks at the start find something
 }
@@ -84,6 +85,9 @@ func (a *agent) start() {
 	a.cmd = exec.Command(os.Args[0], "run", "-c", a.configPath())
 	a.cmd.Env = append(append(os.Environ(), a.env...), agentEnv+"=1")
 	a.cmd.Stderr = &a.log
+	if a.errs != nil {
+		a.cmd.Stderr = a.errs
+	}
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	a.done = false
 	if err := a.cmd.Start(); err != nil {

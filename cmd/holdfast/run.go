@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -39,8 +40,15 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
+	lines := newAsyncWriter(os.Stderr)
+	defer func() {
+		// If standard error hangs, printing the error that run returns would hang as well.
+		if !lines.close(lastLines) {
+			stderr = io.Discard
+		}
+	}()
 	// drivers.NewHardware must be called before any file is opened: see its comment.
-	r := &runner{path: *path, hup: hup, log: newLog(os.Stderr), hw: drivers.NewHardware(), cfg: cfg,
+	r := &runner{path: *path, hup: hup, log: newLog(lines), hw: drivers.NewHardware(), cfg: cfg,
 		reloads: make(chan config.Config)}
 	r.lines = output.NewHardware(r.hw)
 	r.manager = systemd.New(r.log)

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A heldLog takes nothing until it is released. It may be read when the writer is closed.
+type heldLog struct {
+	release chan struct{} // closed: it takes everything
+	bytes.Buffer
+}
+
+func (h *heldLog) Write(lines []byte) (int, error) {
+	<-h.release
+	return h.Buffer.Write(lines)
+}
+
+// TestNoLineIsLostInOrder: what is logged directly before the end is there.
+func TestNoLineIsLostInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var to bytes.Buffer
+		w, want := newAsyncWriter(&to), ""
+		for i := range 1000 {
+			line := fmt.Sprintln("line", i)
+			want += line
+			w.Write([]byte(line))
+			if i == 500 {
+				synctest.Wait() // the goroutine has written them without a timer
+				if to.String() != want {
+					t.Fatalf("%d bytes are written, want %d", to.Len(), len(want))
+				}
+			}
+		}
+		if !w.close(time.Second) {
+			t.Fatal("it does not end")
+		}
+		if to.String() != want {
+			t.Errorf("%d bytes, want %d, in order", to.Len(), len(want))
+		}
+	})
+}
+
+// TestALogThatHangsLosesTheNewestLines, and says how many, in their place.
+func TestALogThatHangsLosesTheNewestLines(t *testing.T) {
+	for _, journal := range []string{"", "8:42"} {
+		t.Run("JOURNAL_STREAM="+journal, func(t *testing.T) {
+			t.Setenv("JOURNAL_STREAM", journal)
+			synctest.Test(t, testLostLines)
+		})
+	}
+}
+
+func testLostLines(t *testing.T) {
+	to := &heldLog{release: make(chan struct{})}
+	w, began := newAsyncWriter(to), time.Now()
+	log := newLog(w)
+	const lines = 10_000 // 100 bytes each: most of them are lost
+	for i := range lines {
+		log.Info("line", "i", i, "text", strings.Repeat("x", 80))
+		if i == 0 {
+			synctest.Wait() // the goroutine hangs with the first line
+		}
+	}
+	if len(w.waiting) > maxWaiting || cap(w.waiting) > 2*maxWaiting {
+		t.Errorf("%d bytes wait", len(w.waiting))
+	}
+	if took := time.Since(began); took > 0 {
+		t.Errorf("who logs has waited %v", took)
+	}
+	close(to.release)
+	synctest.Wait()
+	log.Error("afterwards")
+	if !w.close(time.Second) {
+		t.Fatal("it does not end")
+	}
+	got := strings.Split(strings.TrimSuffix(to.String(), "\n"), "\n")
+	written := len(got) - 2
+	for i, line := range got[:written] {
+		if !strings.Contains(line, fmt.Sprintf("msg=line i=%d ", i)) {
+			t.Fatalf("line %d is %s", i, line)
+		}
+	}
+	told := fmt.Sprintf("msg=%q lines=%d", "log lines are lost: what reads the log hung", lines-written)
+	if written < 1000 || written == lines || !strings.HasSuffix(got[written], told) {
+		t.Errorf("%d of %d lines, and then %s, want %s", written, lines, got[written], told)
+	}
+	if !strings.HasSuffix(got[written+1], "msg=afterwards") {
+		t.Errorf("the last line is %s", got[written+1])
+	}
+	if os.Getenv("JOURNAL_STREAM") != "" && !strings.HasPrefix(got[written], "<4>msg=") {
+		t.Errorf("journald is told %s", got[written])
+	}
+}
+
+// TestALineThatIsTooLongIsCounted, though nothing waits.
+func TestALineThatIsTooLongIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var to bytes.Buffer
+		w := newAsyncWriter(&to)
+		w.Write(make([]byte, maxWaiting+1))
+		synctest.Wait()
+		w.Write([]byte("afterwards\n"))
+		w.close(time.Second)
+		if !strings.Contains(to.String(), "lines=1\nafterwards\n") {
+			t.Errorf("%.100q", to.String())
+		}
+	})
+}
+
+// TestTheEndDoesNotWaitForALogThatHangs longer than its limit.
+func TestTheEndDoesNotWaitForALogThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &heldLog{release: make(chan struct{})}
+		w, began := newAsyncWriter(to), time.Now()
+		w.Write([]byte("line\n"))
+		if w.close(lastLines) || time.Since(began) != lastLines {
+			t.Errorf("after %v", time.Since(began))
+		}
+		close(to.release) // it must end in the bubble
+	})
+}
+
+// TestALogThatFailsIsTriedAgain with the next line.
+func TestALogThatFailsIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := &brokenLog{fails: 2}
+		w := newAsyncWriter(to)
+		for i := range 3 {
+			slog.New(slog.NewTextHandler(w, nil)).Info("line", "i", i)
+			synctest.Wait()
+		}
+		if !w.close(time.Second) || strings.Count(to.String(), "\n") != 1 || !strings.Contains(to.String(), "i=2") {
+			t.Errorf("got %q", to.String())
+		}
+	})
+}
+
+// A brokenLog fails some times.
+type brokenLog struct {
+	fails int
+	bytes.Buffer
+}
+
+func (b *brokenLog) Write(lines []byte) (int, error) {
+	if b.fails > 0 {
+		b.fails--
+		return 0, errors.New("no space left")
+	}
+	return b.Buffer.Write(lines)
+}
+
+// fullPipe is a pipe that takes nothing until somebody reads it.
+func fullPipe(t *testing.T) (read, write *os.File) {
+	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { read.Close(); write.Close() })
+	fd := int(write.Fd())
+	// The agent gets a pipe that blocks, as a shell would make it.
+	defer syscall.SetNonblock(fd, false)
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		switch _, err := syscall.Write(fd, make([]byte, 4096)); err {
+		case nil, syscall.EINTR:
+		case syscall.EAGAIN:
+			return read, write
+		default:
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestALogThatHangsHoldsNothingUp: nobody reads the agent's standard error, and the pipe is
+// full from the start. Readings arrive, the siren sounds and ends, also after a reload, and
+// SIGTERM ends the agent well. The log is complete when somebody reads it at last.
+func TestALogThatHangsHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	w := wire(t, startMosquitto(t, ""), 0, `
+  door: {kind: simulated, steps: {states: [closed, open], every: 1s}, class: door, alarm: true}
+outputs:
+  siren: {kind: simulated, class: siren, max_on: 500ms}
+rules:
+  intruder: {when: {door: open}, then: {siren: 500ms}}
+`)
+	_, w.agent.errs = fullPipe(t)
+	w.agent.start()
+	w.more(t, "siren", 4)
+	w.agent.cmd.Process.Signal(syscall.SIGHUP)
+	w.more(t, "siren", 4)
+	w.agent.stop()
+	w.checkComplete(t, "door")
+
+	read, write := fullPipe(t)
+	w.agent.errs = write
+	w.agent.start()
+	w.more(t, "siren", 4)
+	log := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(read)
+		log <- string(bytes.Trim(text, "\x00"))
+	}()
+	w.agent.stop()
+	w.agent.errs.Close()
+	text := <-log
+	for _, line := range []string{"msg=\"holdfast starts\"", "msg=\"holdfast stopped\""} {
+		if strings.Count(text, line) != 1 {
+			t.Errorf("no line %s in the log:\n%s", line, text)
+		}
+	}
+}
