@@ -13,8 +13,7 @@ type Group struct {
 	to       shared
 	schedule schedule
 	running  []running
-	aligned  bool              // the clock's checks were aligned with the ticks of the first sensors
-	seqs     map[string]uint64 // by stream: the last sequence number of a sampler that has ended
+	aligned  bool // the clock's checks were aligned with the ticks of the first sensors
 }
 
 // running is a sampler that was started.
@@ -39,7 +38,10 @@ func (o *own) configuredSpec() *Spec { return o.spec }
 
 // NewGroup returns a group without sensors.
 func NewGroup(to Wiring) *Group {
-	g := &Group{seqs: map[string]uint64{}}
+	g := &Group{}
+	if to.Seqs == nil {
+		to.Seqs = NewSeqs()
+	}
 	g.schedule.pool = &g.to.pool
 	open, values := to.Open, newBoard(to.Clock)
 	to.values = values
@@ -79,7 +81,7 @@ func (g *Group) Change(ctx context.Context, specs []Spec, between func(kept []Sp
 		r.stop()
 	}
 	for _, r := range leaving {
-		r.await().saveSeqs(g.seqs)
+		r.await().saveSeqs(g.to.Seqs)
 		g.to.values.remove(r.configuredSpec())
 	}
 	g.running = slices.Clip(staying)
@@ -107,14 +109,14 @@ func (g *Group) start(parent context.Context, spec *Spec, now time.Time) running
 	if spec.Every > 0 {
 		p := &paced{schedule: &g.schedule, parent: parent}
 		p.init(spec, &g.to, now)
-		p.continueSeqs(g.seqs)
+		p.continueSeqs(g.to.Seqs)
 		g.schedule.add(p)
 		return p
 	}
 	ctx, stop := context.WithCancel(parent)
 	o := &own{cancel: stop, ended: make(chan struct{})}
 	o.init(spec, &g.to, now)
-	o.continueSeqs(g.seqs)
+	o.continueSeqs(g.to.Seqs)
 	go func() {
 		defer close(o.ended)
 		defer stop()
@@ -144,16 +146,16 @@ func (s *sampler) allStreams() (all []*stream) {
 }
 
 // saveSeqs stores the last sequence number of each stream. The sampler must have ended.
-func (s *sampler) saveSeqs(seqs map[string]uint64) {
+func (s *sampler) saveSeqs(seqs *Seqs) {
 	for _, st := range s.allStreams() {
-		seqs[st.Name] = st.seq
+		seqs.set(st.Name, st.seq)
 	}
 }
 
 // continueSeqs continues the sequence numbers of an earlier sampler for the same streams.
 // It has to be called before the sampler starts.
-func (s *sampler) continueSeqs(seqs map[string]uint64) {
+func (s *sampler) continueSeqs(seqs *Seqs) {
 	for _, st := range s.allStreams() {
-		st.seq = seqs[st.Name]
+		st.seq = seqs.get(st.Name)
 	}
 }

@@ -23,6 +23,7 @@ type Wiring struct {
 	Report func(Event)   // takes what happened to the sensors themselves
 	Clock  *clock.Timekeeper
 	Log    *slog.Logger
+	Seqs   *Seqs // nil: nobody else makes streams
 
 	// Watch returns the function by which a sensor's sampler says that it makes
 	// progress, and within what time it says so again; 0: it waits for the driver,

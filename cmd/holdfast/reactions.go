@@ -30,12 +30,12 @@ type reactions struct {
 // memory alone, and Add may wait for room in memory.
 func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
-		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log,
+		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log, Seqs: a.seqs,
 		Watch: func(output string) func(time.Duration) { return a.manager.Loop("output " + output) }}),
 		memory: orders.NewMemory(a.queue.Boot()), log: a.log}
 	state := arming.NewStore(filepath.Join(filepath.Dir(a.cfg.Queue.Path), arming.FileName))
 	r.rules = rules.NewRunner(rules.Wiring{Do: r.outputs.Do, Store: state,
-		Observe: a.observe, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log})
+		Observe: a.observe, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log, Seqs: a.seqs})
 	r.doors.to = access.Wiring{Boot: a.queue.Boot(), Questions: r.memory, Online: a.isOnline, Do: r.outputs.Do,
 		Report: a.queue.Report, Now: a.clock.Now, Log: a.log}
 	return r

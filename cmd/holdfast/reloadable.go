@@ -38,6 +38,7 @@ type reloadable struct {
 	clock    *clock.Timekeeper
 	progress func(time.Duration) // tells the watchdog that the current link makes progress
 	reacts   *reactions
+	seqs     *sensors.Seqs // of all streams, through every reload
 
 	cfg config.Config // as it was read; only the goroutine of run uses it
 
@@ -51,7 +52,8 @@ type reloadable struct {
 
 // newReloadable makes a link and a collector; run starts them.
 func newReloadable(cfg config.Config, q *queue.Queue, clock *clock.Timekeeper, around surroundings) *reloadable {
-	a := &reloadable{surroundings: around, queue: q, clock: clock, cfg: cfg, progress: around.manager.Loop("link")}
+	a := &reloadable{surroundings: around, queue: q, clock: clock, cfg: cfg, progress: around.manager.Loop("link"),
+		seqs: sensors.NewSeqs()}
 	a.reacts = newReactions(a)
 	a.link = a.newLink()
 	a.node = status.NewCollector(a.linkOptions(), q, a.link, a.reacts, cfg.Status != nil)
@@ -86,7 +88,7 @@ func (a *reloadable) newLink() (link *uplink.Link) {
 func (a *reloadable) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	group := sensors.NewGroup(sensors.Wiring{Open: a.open, Record: a.record, Report: a.queue.Report,
-		Clock: a.clock, Log: a.log, Watch: a.watch})
+		Clock: a.clock, Log: a.log, Seqs: a.seqs, Watch: a.watch})
 	a.changeAll(ctx, group, a.cfg, func([]sensors.Stream) {})
 	g.Go(func() error { return a.reacts.rules.Run(ctx) })
 	linked := context.WithoutCancel(ctx) // the link ends last: it publishes the last states of the outputs

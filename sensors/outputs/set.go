@@ -27,6 +27,7 @@ type Wiring struct {
 
 	Clock *clock.Timekeeper
 	Log   *slog.Logger
+	Seqs  *sensors.Seqs // nil: nobody else makes streams
 
 	// Watch returns the function by which an output says that it makes progress, and within
 	// what time it says so again; 0: nothing is due, or it has ended. nil: nobody watches.
@@ -42,9 +43,8 @@ type Set struct {
 	to    Wiring
 	locks interlocks
 
-	observing, recording *serial.Executor  // nil before the first Change
-	logging              *serial.Executor  // likewise; see output.later
-	seqs                 map[string]uint64 // by stream: the last one; for the goroutine of observing
+	observing, recording *serial.Executor // nil before the first Change
+	logging              *serial.Executor // likewise; see output.later
 
 	mu       sync.RWMutex // guards what follows; never held while anything is waited for
 	running  map[string]*output
@@ -58,7 +58,10 @@ type Set struct {
 
 // NewSet returns a set without outputs, whose link is down.
 func NewSet(to Wiring) *Set {
-	return &Set{to: to, seqs: map[string]uint64{}, running: map[string]*output{}, down: time.Now(),
+	if to.Seqs == nil {
+		to.Seqs = sensors.NewSeqs()
+	}
+	return &Set{to: to, running: map[string]*output{}, down: time.Now(),
 		confirms: map[string]sensors.Reading{}}
 }
 
@@ -319,8 +322,7 @@ func (s *Set) saysWhat(stream string) string {
 // numbers are in the order of the readings.
 func (s *Set) record(r sensors.Reading) {
 	s.observing.Put(func() {
-		s.seqs[r.Stream]++
-		r.Seq = s.seqs[r.Stream]
+		r.Seq = s.to.Seqs.Next(r.Stream)
 		s.to.Observe(r)
 		if !s.recording.Put(func() { s.to.Record(r) }) {
 			s.logging.Put(func() {

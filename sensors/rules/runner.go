@@ -29,6 +29,7 @@ type Wiring struct {
 	Store *arming.Store
 	Clock *clock.Timekeeper
 	Log   *slog.Logger
+	Seqs  *sensors.Seqs // nil: nobody else makes streams
 }
 
 // A Runner runs the rules and the panel by the monotonic clock. Run and Change belong to
@@ -50,7 +51,6 @@ type Runner struct {
 	panel  *arming.Panel // that of engine
 	opt    arming.Options
 	lock   arming.Lock
-	seq    uint64      // of the last reading of the panel
 	at     clock.Stamp // of the last change of the panel; of an alarm, over restarts
 	waits  time.Time   // what runTimes waits for; zero: for nothing
 }
@@ -61,6 +61,9 @@ const maxOrders = 8
 
 // NewRunner returns a runner without rules.
 func NewRunner(to Wiring) *Runner {
+	if to.Seqs == nil {
+		to.Seqs = sensors.NewSeqs()
+	}
 	r := &Runner{to: to, look: make(chan struct{}, 1), orders: make(chan arming.Order, maxOrders),
 		codes: make(chan string, 1), observing: serial.New(), recording: serial.New()}
 	r.saving = saver{store: to.Store, wake: make(chan struct{}, 1), tell: r.tellOfFile}
@@ -252,9 +255,9 @@ func (r *Runner) publish(c arming.Change) {
 	if c.By != "start" || r.at == (clock.Stamp{}) {
 		r.at = now
 	}
-	r.seq++
-	reading := sensors.Reading{Stream: arming.StreamName, Seq: r.seq, At: now, Value: arming.Value(c.State),
-		State: c.State, Priority: sensors.Alarm, By: c.By, For: c.For.Truncate(time.Millisecond)}
+	reading := sensors.Reading{Stream: arming.StreamName, Seq: r.to.Seqs.Next(arming.StreamName), At: now,
+		Value: arming.Value(c.State), State: c.State, Priority: sensors.Alarm,
+		By: c.By, For: c.For.Truncate(time.Millisecond)}
 	// In two steps: what is true now goes to the link at once, and the disk holds up only
 	// the history.
 	r.observing.Put(func() {
