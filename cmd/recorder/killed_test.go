@@ -170,18 +170,70 @@ func TestALateAgentIsExplained(t *testing.T) {
 	}
 }
 
+// TestAFullQueueGetsAHint stops the recorder for a moment while readings come. Mosquitto keeps
+// the window of 20 and a queue of 100, and drops the others, which it has acknowledged.
+func TestAFullQueueGetsAHint(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	startMosquitto(t, addr, "max_queued_messages 100\n")
+	r := startRecorder(t, addr, "batch: {size: 10}\n")
+	porch := publisher(t, addr, "porch")
+	last := r.floods(porch)
+	lost := last - r.count("SELECT count(*) FROM reading")
+	if lost < 300 {
+		t.Errorf("the broker dropped %d of %d readings, want most of 500", lost, last)
+	}
+	out, status := r.output("verify", "porch")
+	if status != 1 || !strings.Contains(out, fmt.Sprintf("not explained: %d\n", lost)) ||
+		!strings.Contains(out, "max_queued_messages") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+}
+
+// floods stops the recorder while 500 readings are published, and returns the number of a
+// later one that is stored.
+func (r *recorder) floods(c mqtt.Client) (last int) {
+	r.t.Helper()
+	reached := func(n int) bool { return r.count("SELECT coalesce(max(last_seq), 0) FROM sequence") >= n }
+	publishNumbers(r.t, c, 1, 1)
+	eventually(r.t, "the first reading is stored", func() bool { return reached(1) })
+	r.cmd.Process.Signal(syscall.SIGSTOP)
+	publishMore(r.t, c, 2, 501)
+	r.cmd.Process.Signal(syscall.SIGCONT)
+	// While the queue is still full, this is dropped, too: now and then there is another.
+	last = 501
+	calls := 0
+	eventually(r.t, "a later reading is stored", func() bool {
+		if calls++; calls%50 == 1 {
+			last++
+			publishMore(r.t, c, last, last)
+		}
+		return reached(last)
+	})
+	return last
+}
+
 // publishNumbers publishes as an agent does that has just connected: its status, and
 // readings of a boot with the numbers from to to.
 func publishNumbers(t *testing.T, c mqtt.Client, from, to int) {
 	t.Helper()
-	publish := func(topic string, retained bool, payload string) {
-		if tok := c.Publish("porch/"+topic, 1, retained, payload); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
-			t.Fatal("publish: ", tok.Error())
-		}
-	}
-	publish("agent/status", true, "online")
+	publish(t, c, "agent/status", true, "online")
+	publishMore(t, c, from, to)
+}
+
+// publishMore publishes readings as an agent does that stays connected.
+func publishMore(t *testing.T, c mqtt.Client, from, to int) {
+	t.Helper()
 	for seq := from; seq <= to; seq++ {
-		publish("hum", false, fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":1}`, time.Now().UnixMilli(), seq))
+		publish(t, c, "hum", false, fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":1}`, time.Now().UnixMilli(), seq))
+	}
+}
+
+// publish publishes a message of the device porch, and waits for its acknowledgement.
+func publish(t *testing.T, c mqtt.Client, topic string, retained bool, payload string) {
+	t.Helper()
+	if tok := c.Publish("porch/"+topic, 1, retained, payload); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
+		t.Fatal("publish: ", tok.Error())
 	}
 }
 

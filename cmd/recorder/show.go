@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -209,5 +210,14 @@ func verify(ctx context.Context, args []string) error {
 	if err := printGaps(open); err != nil {
 		return err
 	}
+	// Both neighbours of such a hole came over one connection, to a broker that was alive.
+	if slices.ContainsFunc(open, func(g store.Gap) bool { return g.BeforeAt.Valid }) {
+		fmt.Fprintln(stdout, queueHint)
+	}
 	return errPrinted
 }
+
+// queueHint says what to look at where neither a connection nor the agent explains a hole.
+const queueHint = "hint: a broker drops messages, and acknowledges them, while its queue for a slow recorder is full: " +
+	"raise its limit (Mosquitto: max_queued_messages, 1000 by default) or set the agents' drain.rate; " +
+	"see docs/recorder.md#a-full-queue"
