@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// limited is the context of a call that may take only so long. The time stands
-// still while the driver waits for its turn, so that the last of many parts on a
-// slow bus has as much of it as the first.
+// limited is the context of a call with a time limit. The time is paused while the driver
+// waits for a shared bus, so that the last of many parts on a slow bus has as much time as
+// the first.
 type limited struct {
 	context.Context // the caller's
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	done    chan struct{}
-	err     error
+	err     error // why done is closed; nil: it is open
 	timer   *time.Timer
-	left    time.Duration
-	began   time.Time // when the time last began to run
-	waiting int
-	stop    func() bool // of the caller's end
+	left    time.Duration // the rest of the limit, as of began
+	began   time.Time     // when the time last began to run
+	waiting int           // calls of pause without their resume; more than 0: the time is paused
+	stop    func() bool   // no longer waits for the end of the caller's context
 }
 
-// limitKey finds the limit that a context is under.
+// limitKey is the context key of the limited itself.
 type limitKey struct{}
 
-// withLimit is a context that ends with another one, or when the time is over. The
-// function that it returns lets go of it.
+// withLimit returns a context that ends with its parent, or when the limit has passed. The
+// caller has to call the returned function, which releases the timer.
 func withLimit(parent context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	c := &limited{Context: parent, done: make(chan struct{}), left: limit, began: time.Now()}
 	c.mu.Lock()
@@ -53,14 +53,14 @@ func (c *limited) end(err error) {
 // done.
 func (c *limited) Done() <-chan struct{} { return c.done }
 
-// Err is why it is done, nil before.
+// Err is that of context.Context: context.DeadlineExceeded after the limit.
 func (c *limited) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// Value finds the limit itself, else what the parent has.
+// Value returns the limited itself for limitKey, else the parent's value.
 func (c *limited) Value(key any) any {
 	if key == (limitKey{}) {
 		return c
@@ -68,7 +68,7 @@ func (c *limited) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// pause stops the time.
+// pause pauses the time until as many calls of resume.
 func (c *limited) pause() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +77,7 @@ func (c *limited) pause() {
 	}
 }
 
-// resume lets the time run again.
+// resume undoes one pause: the time runs again after the last one.
 func (c *limited) resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,9 +87,10 @@ func (c *limited) resume() {
 	}
 }
 
-// Waiting tells that a driver waits for its turn at what others use, and returns
-// what tells that it has it: the time that the call may take stands still
-// meanwhile. The driver has to end the wait itself if whoever has the turn hangs.
+// Waiting says that a driver begins to wait for a shared resource, such as a bus. The
+// driver calls served when it has the resource; until then the time limit of its call is
+// paused. The driver has to limit the wait itself, for the case that the holder hangs.
+// Waiting may be called from any goroutine; without a sampler's ctx it does nothing.
 func Waiting(ctx context.Context) (served func()) {
 	c, ok := ctx.Value(limitKey{}).(*limited)
 	if !ok {

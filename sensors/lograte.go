@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// What comes again and again is in the log so often in an hour; then it is counted.
+// A message that repeats is logged at most maxPerHour times an hour; then it is counted.
 const (
 	maxPerHour = 3
 	logSpan    = time.Hour
 )
 
-// A logRate limits what the log says of one thing. Once an hour had more than
-// maxPerHour of it, it is counted, until an hour has no more than that.
+// A logRate limits how often one message is logged. After an hour with more than
+// maxPerHour of them it only counts, until an hour has at most maxPerHour.
 type logRate struct {
-	began    time.Time // of the hour under way; zero: nothing has happened
-	count    int       // in it
-	counting bool
+	began    time.Time // of the current hour; zero: nothing has happened
+	count    int       // in the current hour
+	counting bool      // messages are counted, not logged
 }
 
-// allow counts one. It reports whether the log is to have it, and whether it is
-// the first that the log does not have.
+// allow counts one message. say is true if it may be logged; first is true if it is the
+// first one that may not.
 func (r *logRate) allow(now time.Time) (say, first bool) {
 	if r.began.IsZero() {
 		r.began = now
@@ -34,9 +34,9 @@ func (r *logRate) allow(now time.Time) (say, first bool) {
 	return !r.counting, r.counting
 }
 
-// hour ends the hour if it is over, or in any case. It returns how many there
-// were, if they were counted and not said.
-func (r *logRate) hour(now time.Time, force bool) (counted int) {
+// endHour ends the current hour if it is over, or if force is set. It returns how many
+// messages the hour had if they were counted instead of logged, else 0.
+func (r *logRate) endHour(now time.Time, force bool) (counted int) {
 	if r.began.IsZero() || !force && now.Sub(r.began) < logSpan {
 		return 0
 	}
@@ -50,19 +50,19 @@ func (r *logRate) hour(now time.Time, force bool) (counted int) {
 	return counted
 }
 
-// A failureLog tells the log that something fails, and that it is back. There is none
-// of what has never failed: nil has nothing to tell.
+// A failureLog logs when something begins to fail and when it works again. A nil
+// failureLog belongs to something that has never failed, and logs nothing.
 type failureLog struct {
 	log        *slog.Logger
 	what, back string // "sensor", "sensor answers again"
 	rate       logRate
-	logged     bool // the failure under way is in the log
+	logged     bool // the current failure was logged
 	last       error
 }
 
-// fails logs a failure, or counts it if there were too many in the last hour.
-func (f *failureLog) fails(err error, now time.Time) {
-	f.hour(now, false)
+// begin logs the begin of a failure, or counts it if there were too many in the last hour.
+func (f *failureLog) begin(err error, now time.Time) {
+	f.logCount(now, false)
 	f.last = err
 	say, first := f.rate.allow(now)
 	switch f.logged = say; {
@@ -73,8 +73,8 @@ func (f *failureLog) fails(err error, now time.Time) {
 	}
 }
 
-// ends logs the end of a failure that was logged.
-func (f *failureLog) ends() {
+// end logs the end of a failure whose begin was logged.
+func (f *failureLog) end() {
 	if f == nil {
 		return
 	}
@@ -84,28 +84,29 @@ func (f *failureLog) ends() {
 	f.logged = false
 }
 
-// isLogged reports whether the failure under way is in the log.
+// isLogged reports whether the current failure was logged.
 func (f *failureLog) isLogged() bool { return f != nil && f.logged }
 
-// hour tells how often it has failed in an hour of which the log was spared.
-func (f *failureLog) hour(now time.Time, force bool) {
+// logCount logs the number of failures in the last hour that were counted, if the hour is
+// over or force is set.
+func (f *failureLog) logCount(now time.Time, force bool) {
 	if f == nil {
 		return
 	}
 	began := f.rate.began
-	if n := f.rate.hour(now, force); n > 0 {
+	if n := f.rate.endHour(now, force); n > 0 {
 		f.log.Warn(f.what+" has failed", "times", n, "in", now.Sub(began).Round(time.Second), "last", f.last)
 	}
 }
 
-// eventLog tells the log of events. A driver may notice one while the sampler
-// goes on, in a call that was left behind.
+// eventLog limits how often each event is logged. It is safe for concurrent use: a driver
+// may report an event while the sampler runs on.
 type eventLog struct {
 	mu    sync.Mutex
-	rates map[string]*logRate // by the event and what it is of
+	rates map[string]*logRate // by the event's name and its stream; guarded by mu
 }
 
-// allow is [logRate.allow] of one event.
+// allow is [logRate.allow] for one event.
 func (e *eventLog) allow(key string, now time.Time) (say, first bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -118,13 +119,14 @@ func (e *eventLog) allow(key string, now time.Time) (say, first bool) {
 	return e.rates[key].allow(now)
 }
 
-// hour tells how often each event happened of which the log was spared.
-func (e *eventLog) hour(log func() *slog.Logger, now time.Time, force bool) {
+// logCounts logs how often each event happened in the last hour that was counted, if the
+// hour is over or force is set.
+func (e *eventLog) logCounts(log func() *slog.Logger, now time.Time, force bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for key, r := range e.rates {
 		began := r.began
-		if n := r.hour(now, force); n > 0 {
+		if n := r.endHour(now, force); n > 0 {
 			log().Info("events", "event", key, "times", n, "in", now.Sub(began).Round(time.Second))
 		}
 	}

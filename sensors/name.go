@@ -3,13 +3,13 @@ package sensors
 // maxName is how many bytes a name may have.
 const maxName = 64
 
-// IsName reports whether a client, a sensor, a stream or a quantity may have this
-// name: 1 to 64 of A-Z, a-z, 0-9, _ and -. Names go into topics, so they have none
-// of their special characters, and no dot, which the agent's own entities have; and
-// into names of files.
+// IsName reports whether s is a valid name of a client, a sensor, a stream or a quantity:
+// 1 to 64 of the characters A-Z, a-z, 0-9, _ and -. Names are parts of topics and of file
+// names, so the special characters of both are excluded. The dot is reserved for the
+// agent's own entities.
 //
-// It is a loop because a regular expression with {1,64} takes a thousand
-// allocations to compile, at each start of any command.
+// It is a loop because a regular expression with {1,64} takes a thousand allocations to
+// compile, at each start of any command.
 func IsName(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {

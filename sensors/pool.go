@@ -2,27 +2,26 @@ package sensors
 
 import "sync"
 
-// maxIdle is how many goroutines a pool keeps: those of a worker and of a call, for two
-// sensors at once. Each keeps the stack that it has grown, 8 or 16 kB.
+// maxIdle is how many idle goroutines a pool keeps: two sensors at a time need two each, a
+// worker and a call. Each keeps its stack, which has grown to 8 or 16 kB.
 const maxIdle = 4
 
-// A pool runs functions, each on a goroutine that no other has at the time, and keeps some of
-// the goroutines for the next ones: what a driver and the disk need of a stack is then grown
-// once, and not for each sample. A function that does not return has its goroutine for
-// itself. The zero value is ready, and may be used from any goroutine.
+// A pool runs each task on a goroutine of its own and reuses the goroutines of tasks that
+// have returned. So the stack that a driver or the disk needs is grown once and not for
+// each sample. The zero value is ready for use; its methods are safe for concurrent use.
 type pool struct {
 	mu    sync.Mutex
-	idle  []chan task // of those that wait for a task, the last to finish at the end; guarded by mu
+	idle  []chan task // of the goroutines that wait for a task, last in first out; guarded by mu
 	ended bool        // no goroutine is kept any more; guarded by mu
 
 	waiting sync.WaitGroup // goroutines in idle
 }
 
-// A task is run on a goroutine of the pool. What it returns is called when the goroutine is
-// free for another task; nil: nothing is.
+// A task runs on a goroutine of the pool. If freed is not nil, the pool calls it after the
+// goroutine was made available for another task.
 type task func() (freed func())
 
-// run runs a task, on a goroutine that is idle or on a new one. It does not wait.
+// run runs a task on an idle goroutine or on a new one. It does not block.
 func (p *pool) run(do task) {
 	p.mu.Lock()
 	var work chan task
@@ -31,7 +30,7 @@ func (p *pool) run(do task) {
 	}
 	p.mu.Unlock()
 	if work != nil {
-		work <- do // it has room: nobody else has taken it from idle
+		work <- do // does not block: it has room for one, and only this call took it from idle
 		return
 	}
 	go p.serve(do)
@@ -42,7 +41,7 @@ func (p *pool) serve(do task) {
 	work := make(chan task, 1)
 	for do != nil {
 		freed := do()
-		// Before freed: who waits for it may have the next task.
+		// Before freed: the caller that freed wakes may run the next task at once.
 		kept := p.keep(work)
 		if freed != nil {
 			freed()
@@ -55,7 +54,8 @@ func (p *pool) serve(do task) {
 	}
 }
 
-// keep makes a goroutine idle, and reports whether it is to wait for a task.
+// keep makes a goroutine idle unless there are enough, and reports whether the goroutine
+// has to wait for a task.
 func (p *pool) keep(work chan task) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,7 +67,8 @@ func (p *pool) keep(work chan task) bool {
 	return true
 }
 
-// end ends the goroutines that are idle, and each other one when its task has returned.
+// end ends the idle goroutines and waits for them. Each other goroutine ends when its task
+// has returned, and end does not wait for it: a driver may hang.
 func (p *pool) end() {
 	p.mu.Lock()
 	p.ended = true

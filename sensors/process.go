@@ -2,7 +2,8 @@ package sensors
 
 import "github.com/holdfast-iot/holdfast/sensors/clock"
 
-// process makes readings of samples. It is false if they were failures, all of them.
+// process turns samples into readings. healthy is false if there were failures and no good
+// sample.
 func (s *sampler) process(samples []Sample) (healthy bool) {
 	if s.waits {
 		s.blocks()
@@ -28,7 +29,7 @@ func (s *sampler) process(samples []Sample) (healthy bool) {
 	return good || !bad
 }
 
-// streamOf is the stream of a quantity; nil: none is configured for it.
+// streamOf returns the stream of a quantity; nil: none is configured for it.
 func (s *sampler) streamOf(quantity string) *stream {
 	for _, st := range s.streams {
 		if st.Quantity.Name == quantity {
@@ -38,8 +39,8 @@ func (s *sampler) streamOf(quantity string) *stream {
 	return nil
 }
 
-// processOne passes a sample to its stream, reports what begins or ends with it, and
-// says whether it was good.
+// processOne passes a sample to its stream. It logs and reports a failure or a fault that
+// begins or ends with the sample, and returns whether the sample was good.
 func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 	if err := st.process(sample, at); err != nil {
 		s.blocks()
@@ -47,7 +48,7 @@ func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 			st.fails = &failureLog{log: s.log().With("stream", st.Name), what: "quantity", back: "quantity is back"}
 		}
 		if st.faults.failures == 1 {
-			st.fails.fails(err, at.Monotonic())
+			st.fails.begin(err, at.Monotonic())
 		}
 		if st.faults.becameFault() {
 			s.report("fault", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name,
@@ -56,7 +57,7 @@ func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 		return false
 	}
 	if st.faults.failures > 0 {
-		st.fails.ends()
+		st.fails.end()
 	}
 	if lasted, fault := st.faults.reset(at.Monotonic()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "stream": st.Name,
@@ -65,14 +66,14 @@ func (s *sampler) processOne(st *stream, sample Sample, at clock.Stamp) bool {
 	return true
 }
 
-// fail takes note of a failure of the whole sensor.
+// fail notes a failure of the whole sensor: all of its streams fail.
 func (s *sampler) fail(err error) {
 	at := s.now()
 	if s.fails == nil {
 		s.fails = &failureLog{log: s.log(), what: "sensor", back: "sensor answers again"}
 	}
 	if s.faults.fail(at.Monotonic()); s.faults.failures == 1 {
-		s.fails.fails(err, at.Monotonic())
+		s.fails.begin(err, at.Monotonic())
 	}
 	if s.faults.becameFault() {
 		s.report("fault", at, map[string]any{"sensor": s.spec.Name, "error": short(err), "failures": s.faults.failures})
@@ -89,23 +90,24 @@ func (s *sampler) fail(err error) {
 	}
 }
 
-// recover ends the failures of the whole sensor.
+// recover notes that the sensor works again, if it has failed as a whole.
 func (s *sampler) recover(at clock.Stamp) {
 	if s.faults.failures == 0 {
 		return
 	}
-	s.fails.ends()
+	s.fails.end()
 	if lasted, fault := s.faults.reset(at.Monotonic()); fault {
 		s.report("recovered", at, map[string]any{"sensor": s.spec.Name, "after_s": int(lasted.Seconds())})
 	}
 }
 
-// logCounts tells the log what it was spared in the last hour, or until now.
+// logCounts logs what was counted instead of logged in the last hour, if the hour is over
+// or force is set.
 func (s *sampler) logCounts(at clock.Stamp, force bool) {
 	now := at.Monotonic()
-	s.fails.hour(now, force)
+	s.fails.logCount(now, force)
 	for _, st := range s.streams {
-		st.fails.hour(now, force)
+		st.fails.logCount(now, force)
 	}
-	s.events.hour(s.log, now, force)
+	s.events.logCounts(s.log, now, force)
 }

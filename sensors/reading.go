@@ -1,12 +1,16 @@
-// Package sensors makes a physical fact a reading.
+// Package sensors turns measurements into readings.
 //
-// A sensor is a configured device. It delivers samples: values without a name
-// or a time. The sampler, [Run], opens each sensor, paces it, and makes each
-// sample a [Reading] of a stream: named, numbered and stamped. A stream is the
-// unit of history; a sensor feeds one stream for each quantity it measures.
+//   - A sensor is a configured device. It measures one quantity or several, such as
+//     temperature and humidity.
+//   - A sample is one measured value of a quantity, without a name or a time.
+//   - A stream is the named history of one quantity.
+//   - A [Reading] is one value of a stream, with a sequence number and a time stamp.
 //
-// Nothing here knows the sensors' hardware, disks or brokers. The [clock.Timekeeper]
-// knows the machine's clocks, and asks who sets them.
+// A sampler opens one sensor, measures at the configured interval or waits for events, and
+// turns the samples into readings: see [Run] and [Filter].
+//
+// The package knows no hardware, no disk and no broker. [clock.Timekeeper] knows the clocks
+// of the machine and whether the wall clock can be trusted.
 package sensors
 
 import (
@@ -15,8 +19,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A Reading is one value of one stream at one moment, or the fact that there
-// was none to be had.
+// A Reading is one value of one stream at one moment, or the error why there is none.
 type Reading struct {
 	Stream   string
 	Seq      uint64      // 1, 2, 3, ... in its stream, since the start of the agent
@@ -27,13 +30,13 @@ type Reading struct {
 	Err      string      // why the sensor could not be read: Value and State have no meaning; empty: it was read
 	Priority Priority
 
-	// Of an output or of the arming state, which somebody or something changes.
+	// Only for outputs and the arming state, which rules, orders and timers change.
 	By  string        // what changed it: "rule:flood", "order:a1", "max_on"; empty: it was measured
-	For time.Duration // how long it stays so if nothing else happens, in whole milliseconds; 0: for good
+	For time.Duration // how long it stays so if nothing else happens, in whole milliseconds; 0: without an end
 }
 
-// Priority says which readings go first. It belongs to a stream, never to a
-// single reading, so that the order within a stream is never in question.
+// Priority says which readings are sent first. It is the same for all readings of a
+// stream, so that the order within a stream never changes.
 type Priority uint8
 
 const (
@@ -41,7 +44,7 @@ const (
 	Alarm            // on disk at once, first to the broker
 )
 
-// String is the word that the configuration and the payload have.
+// String returns the word in the configuration and in the payload.
 func (p Priority) String() string {
 	if p == Alarm {
 		return "alarm"
@@ -49,12 +52,12 @@ func (p Priority) String() string {
 	return "routine"
 }
 
-// A Stream is a named history of readings of one quantity. Name identifies it in topics
-// and files; Title and Area are for people, and nothing is found by them.
+// A Stream is the named history of one quantity. Name identifies it in topics and files;
+// Title and Area are only shown to people.
 type Stream struct {
 	Name     string
-	Title    string        // what people call it, in any script; empty: they call it by Name
-	Area     string        // the room or place that it is about; empty: not said
+	Title    string        // the name for people, in any script; empty: they see Name
+	Area     string        // the room or place; empty: unknown
 	Kind     string        // of the sensor that feeds it
 	Every    time.Duration // between its readings; 0: they come with events
 	Priority Priority
@@ -63,16 +66,16 @@ type Stream struct {
 }
 
 // A Filter decides which samples of a stream become readings, and with what value. The
-// stages run in this order: correction, valid, average or median, alarm, report. What is
-// published is rounded to Precision; alarm and report compare the value before that.
+// stages run in this order: correction, valid, average or median, alarm, report. A
+// published value is rounded to Precision; alarm and report compare the value before that.
 type Filter struct {
 	Correction Correction
 	Valid      Valid
-	Average    int    // samples in one reading, their mean, taken evenly over Every; 0: 1
-	Median     int    // the same with their median; at most one of the two is more than 1
+	Average    int    // a reading is the mean of so many samples, spread evenly over Every; 0 means 1
+	Median     int    // the same for the median; at most one of Average and Median is more than 1
 	Alarm      *Limit // nil: none
 	Report     Report
-	Precision  *int // decimal places of what is published; nil: as many as the value has
+	Precision  *int // decimal places of a published value; nil: not rounded
 }
 
 // A Quantity is one thing that a sensor measures.
@@ -81,10 +84,10 @@ type Quantity struct {
 	Unit   string   // "%"; empty for a bare number or a state
 	Class  string   // Home Assistant's device class: "humidity", "door"
 	States []string // the words for the values 0, 1, ... of a stream of states
-	Total  bool     // a meter: the value only grows, or begins again at 0
+	Total  bool     // a meter: the value only grows, or starts again at 0
 }
 
-// Word is the state word for a value, empty where there is none.
+// Word returns the state word for a value; empty: the quantity has none for it.
 func (q Quantity) Word(value float64) string {
 	if i := int(value); i >= 0 && i < len(q.States) && float64(i) == value {
 		return q.States[i]

@@ -2,18 +2,18 @@ package sensors
 
 import "time"
 
-// restart counts how often in a row a sensor that waits for events worked when it
-// was opened and failed soon after: a command that prints one line and ends. Each
-// opening is a success, so that its failures are never several in a row.
+// restart counts how often in a row a sensor that waits for events worked after it was
+// opened and failed within stableTime, such as a command that prints one line and ends.
+// The faults of the sampler cannot count this: each good sample resets them.
 type restart struct {
 	opened time.Time
-	worked bool // since then
+	worked bool // there was a good sample since opened
 	faults
 }
 
-// isStable reports whether the sensor's next failure is one of its own, and not the
-// last one again: after a good measurement, and for a sensor that waits for events
-// after it was open for some time.
+// isStable reports whether the sensor counts as working again, so that its next failure
+// begins with the shortest retry: after a good measurement, or if it waits for events,
+// after it was open for stableTime.
 func (s *sampler) isStable(healthy bool) bool {
 	if s.spec.Every > 0 {
 		return healthy
@@ -21,12 +21,13 @@ func (s *sampler) isStable(healthy bool) bool {
 	return s.device != nil && time.Since(s.restart.opened) >= stableTime
 }
 
-// failedSoon reports whether the sensor fails soon after it was opened and worked.
+// failedSoon reports whether a failure now is within stableTime of an opening after which
+// the sensor worked.
 func (s *sampler) failedSoon() bool {
 	return s.spec.Every == 0 && s.device != nil && s.restart.worked && time.Since(s.restart.opened) < stableTime
 }
 
-// endRestarts takes note that the sensor is not restarted again and again any more.
+// endRestarts notes that the sensor stays open, and reports the end of a fault.
 func (s *sampler) endRestarts() {
 	if s.restart == nil || s.restart.failures == 0 {
 		return
