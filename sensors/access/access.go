@@ -151,7 +151,7 @@ func (d *Doors) Run(ctx context.Context) error {
 		now := time.Now()
 		for _, c := range waiting {
 			if !now.Before(c.due) {
-				d.decide(c)
+				d.decide(ctx, c)
 			}
 		}
 		waiting = slices.DeleteFunc(waiting, func(c card) bool { return !now.Before(c.due) })
@@ -163,8 +163,11 @@ const by = "offline list"
 
 // decide opens if the list has the card and no order came. A card that the list does not
 // have stays a question: the back end may still know it.
-func (d *Doors) decide(c card) {
-	list, err := ReadList(c.AllowFile)
+func (d *Doors) decide(ctx context.Context, c card) {
+	list, err := ReadList(ctx, c.AllowFile)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		d.to.Log.Error("the list of cards cannot be read: the door stays as it is", "door", c.Name, "err", err)
 		d.report(c, "refused", "", "the list cannot be read")

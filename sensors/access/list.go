@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -47,8 +48,8 @@ func (l *List) Find(number string) (name string, ok bool) {
 }
 
 // ReadList reads a list. An error names the line, and repeats nothing of it.
-func ReadList(path string) (*List, error) {
-	data, err := slowhash.ReadFile(path, maxList)
+func ReadList(ctx context.Context, path string) (*List, error) {
+	data, err := slowhash.ReadFile(ctx, path, maxList)
 	if err != nil {
 		return nil, err
 	}

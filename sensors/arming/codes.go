@@ -1,6 +1,7 @@
 package arming
 
 import (
+	"context"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -47,8 +48,8 @@ func (c code) String() string {
 }
 
 // ReadCodes reads a codes file. An error names the line, and repeats nothing of it.
-func ReadCodes(path string) (Codes, error) {
-	data, err := slowhash.ReadFile(path, maxCodesFile)
+func ReadCodes(ctx context.Context, path string) (Codes, error) {
+	data, err := slowhash.ReadFile(ctx, path, maxCodesFile)
 	if err != nil {
 		return nil, err
 	}

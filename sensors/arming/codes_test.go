@@ -29,7 +29,7 @@ func TestACodeIsItsPersons(t *testing.T) {
 	if err := os.WriteFile(path, []byte("# who may\n\n"+anna+"\n  "+bert+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	codes, err := ReadCodes(path)
+	codes, err := ReadCodes(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -296,24 +296,32 @@ func (r *Runner) runOrders(ctx context.Context) {
 			r.refuseWaiting()
 			return
 		case path := <-r.codes:
-			codes = r.readCodes(path)
+			codes = r.readCodes(ctx, path)
 		case o := <-r.orders:
 			select { // codes that have just been changed count
 			case path := <-r.codes:
-				codes = r.readCodes(path)
+				codes = r.readCodes(ctx, path)
 			default:
+			}
+			// The codes may not have been read because the agent ends.
+			if ctx.Err() != nil {
+				answer(o, agentEnds)
+				continue
 			}
 			answer(o, r.order(o, codes))
 		}
 	}
 }
 
+// agentEnds is the answer to an order that is too late.
+var agentEnds = arming.Answer{Why: "stop: the agent ends"}
+
 // refuseWaiting answers the orders that nobody does any more.
 func (r *Runner) refuseWaiting() {
 	for {
 		select {
 		case o := <-r.orders:
-			answer(o, arming.Answer{Why: "stop: the agent ends"})
+			answer(o, agentEnds)
 		default:
 			return
 		}
@@ -322,12 +330,12 @@ func (r *Runner) refuseWaiting() {
 
 // readCodes reads the codes file, if there is one. Without a code that can be read none is
 // accepted.
-func (r *Runner) readCodes(path string) arming.Codes {
+func (r *Runner) readCodes(ctx context.Context, path string) arming.Codes {
 	if path == "" {
 		return nil
 	}
-	codes, err := arming.ReadCodes(path)
-	if err != nil {
+	codes, err := arming.ReadCodes(ctx, path)
+	if err != nil && ctx.Err() == nil {
 		r.to.Log.Error("no code is accepted: the codes file cannot be used", "err", err)
 	}
 	return codes

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -341,6 +342,32 @@ func TestACodesFileThatCannotBeReadAcceptsNoCode(t *testing.T) {
 		if why := n.ask(arming.Order{To: arming.Disarmed, Code: "4711", By: "order:a1"}); why != "code" {
 			t.Errorf("%q", why)
 		}
+	})
+}
+
+// TestACodesFileThatHangsDoesNotHoldUpTheEnd: here a pipe that nobody writes. Whoever waits for
+// the codes is told that the agent ends, and not that the code is wrong.
+func TestACodesFileThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "codes")
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := newNode(t, t.TempDir(), panelOptions(func(o *arming.Options) { o.CodesFile = path }), nil)
+		answered := make(chan arming.Answer, 1)
+		n.Order(arming.Order{To: arming.Disarmed, Code: "4711", By: "order:a1",
+			Answer: func(a arming.Answer) { answered <- a }})
+		n.stop()
+		if a := <-answered; a != agentEnds || n.log.Len() > 0 {
+			t.Errorf("%+v; the log: %s", a, n.log.String())
+		}
+		// The goroutine that reads must end. It has opened the pipe, waits for that, or finds none.
+		other, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Remove(path)
+		other.Close()
 	})
 }
 

@@ -7,6 +7,7 @@ package slowhash
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
@@ -86,8 +87,27 @@ func ParseHash(text string) (hash []byte, ok bool) {
 func decode(text string) ([]byte, error) { return base64.StdEncoding.Strict().DecodeString(text) }
 
 // ReadFile returns the content of a file, but no more than a byte beyond the limit, which
-// tells [Lines] that it is too large.
-func ReadFile(path string, limit int) ([]byte, error) {
+// tells [Lines] that it is too large. It returns when ctx is done, even if the disk hangs; the
+// goroutine that reads then ends with the read, or with the process.
+func ReadFile(ctx context.Context, path string, limit int) ([]byte, error) {
+	type content struct {
+		data []byte
+		err  error
+	}
+	read := make(chan content, 1)
+	go func() {
+		data, err := readFile(path, limit)
+		read <- content{data, err}
+	}()
+	select {
+	case c := <-read:
+		return c.data, c.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func readFile(path string, limit int) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

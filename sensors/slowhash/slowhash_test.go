@@ -1,9 +1,13 @@
 package slowhash
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -51,4 +55,23 @@ func TestLinesAreNumbered(t *testing.T) {
 	if err := Lines(long, 1<<20, nil); err == nil || !strings.Contains(err.Error(), "64 KiB") {
 		t.Errorf("a long line: %v", err)
 	}
+}
+
+// TestAFileThatHangsIsLeft when ctx is done: here a pipe that nobody writes.
+func TestAFileThatHangsIsLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if data, err := ReadFile(ctx, path, 10); !errors.Is(err, context.Canceled) {
+		t.Errorf("%q, %v", data, err)
+	}
+	// The goroutine that reads ends, once somebody opens the other end.
+	other, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Close()
 }

@@ -79,7 +79,7 @@ func (s *Site) alarmSecrets(ctx context.Context) (errs []error) {
 		allowed := mqtt.Secret{File: door.AllowFile, Key: "access." + door.Name + ".allow_file"}
 		if _, err := allowed.Read(ctx); err != nil {
 			errs = append(errs, err)
-		} else if _, err := access.ReadList(door.AllowFile); err != nil {
+		} else if _, err := access.ReadList(ctx, door.AllowFile); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", allowed.Key, err))
 		}
 	}
@@ -88,7 +88,7 @@ func (s *Site) alarmSecrets(ctx context.Context) (errs []error) {
 		if _, err := (mqtt.Secret{File: panel.CodesFile, Key: key}).Read(ctx); err != nil {
 			return append(errs, err)
 		}
-		if _, err := arming.ReadCodes(panel.CodesFile); err != nil {
+		if _, err := arming.ReadCodes(ctx, panel.CodesFile); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", key, err))
 		}
 	}
