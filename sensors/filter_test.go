@@ -99,17 +99,17 @@ func TestSpansStayInPlace(t *testing.T) {
 		span := step * time.Duration(n)
 		m := window{samples: n, span: span}
 		sum := 0.0
-		for beat := range rapid.IntRange(1, 60).Draw(t, "beats") {
-			at := midnight.Add(time.Duration(beat) * step)
-			if beat > 0 {
+		for tick := range rapid.IntRange(1, 60).Draw(t, "ticks") {
+			at := midnight.Add(time.Duration(tick) * step)
+			if tick > 0 {
 				jitter := max(1, int(step/2)-1)
 				at = at.Add(time.Duration(rapid.IntRange(-jitter, jitter).Draw(t, "jitter")))
 			}
 			v := rapid.Float64Range(-100, 100).Draw(t, "v")
 			sum += v
 			got, failed, done := m.add(v, nil, at)
-			if last := beat%n == n-1; done != last || failed != nil {
-				t.Fatalf("beat %d of %d: done %v, %v", beat, n, done, failed)
+			if last := tick%n == n-1; done != last || failed != nil {
+				t.Fatalf("tick %d of %d: done %v, %v", tick, n, done, failed)
 			}
 			if done {
 				if math.Abs(got.value-sum/float64(n)) > 1e-12 {

@@ -121,7 +121,7 @@ func TestADeadSensorLeavesNoOldOkAndNoAlarmIsForgotten(t *testing.T) {
 		"2m30s freezer_alarm 3 alarm 1 alarm",
 		"2m30s freezer 5 routine -10",
 		`2m30s recovered {"after_s":30,"sensor":"freezer"}`,
-		"3m0s freezer 6 routine -10", // on the beat again
+		"3m0s freezer 6 routine -10", // on the tick again
 		"4m0s freezer 7 routine -10")
 }
 

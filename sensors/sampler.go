@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	minRetry   = time.Second      // before a sensor that failed is opened again
-	maxRetry   = 15 * time.Second // however slow its own pace is: a reading is late then, not missing
-	stableTime = time.Minute      // open for so long, a sensor that waits for events has not just been restarted
-	busyLimit  = time.Minute      // for what a sampler does between two calls into its driver
+	minRetry   = time.Second      // the first wait before a sensor that failed is opened again
+	maxRetry   = 15 * time.Second // the longest wait, also for long intervals: a reading is then late, not missing
+	stableTime = time.Minute      // a sensor that waits for events works again after it was open for so long
+	busyLimit  = time.Minute      // for the watchdog: between two calls into a driver a sampler needs less
 )
 
 // Wiring is what the sensors are connected to. Its functions are called from
@@ -25,25 +25,26 @@ type Wiring struct {
 	Log    *slog.Logger
 	Seqs   *Seqs // nil: nobody else makes streams
 
-	// Watch returns the function by which a sensor's sampler says that it makes
-	// progress, and within what time it says so again; 0: it waits for the driver,
-	// which has bounds of its own, or has ended. nil: nobody watches.
+	// Watch returns a function for the watchdog. The sampler of the sensor calls it when it
+	// makes progress, with the time within which it will call again; 0: it is not watched,
+	// because it waits for the driver, which has its own time limit, or has ended. nil: there
+	// is no watchdog.
 	Watch func(sensor string) (progress func(within time.Duration))
 
 	values *board // set by NewGroup
 }
 
-// Run samples every sensor until ctx is done. A sensor that fails, hangs or
-// panics is closed, opened again, and concerns no other.
+// Run samples every sensor until ctx is done, and returns ctx.Err(). A sensor that fails,
+// hangs or panics is closed and opened again, and affects no other sensor.
 //
-// Sensors that are paced share their goroutines: see schedule and pool. One that waits for
-// events has a goroutine, and one for the call that waits.
+// Sensors with an interval share their goroutines: see schedule and pool. A sensor that
+// waits for events has one goroutine, and a second one for the call that waits.
 //
-// Run returns when everything that it started has ended, with one exception: a
-// call into a driver that hangs in the kernel cannot be ended. It is left behind
-// with its goroutine, one for each sensor at the most, and closes the sensor if it
-// ever returns; nothing of it is recorded. A [Group] does the same, and leaves one
-// behind for each change of such a sensor.
+// Run returns when everything that it started has ended, with one exception: a call into a
+// driver that hangs in the kernel cannot be ended. Run abandons it with its goroutine, at
+// most one for each sensor. If the call ever returns, it closes the sensor, and its result
+// is dropped. A [Group] does the same, and abandons at most one call for each change of
+// such a sensor.
 func Run(ctx context.Context, specs []Spec, to Wiring) error {
 	g := NewGroup(to)
 	g.Change(ctx, specs, func([]Spec) {})
@@ -51,14 +52,15 @@ func Run(ctx context.Context, specs []Spec, to Wiring) error {
 	return ctx.Err()
 }
 
-// shared is what the samplers of a group have in common.
+// shared is what the samplers of a group share.
 type shared struct {
 	Wiring
 	pool pool // for the calls into drivers, and for the workers of the schedule
 }
 
-// A sampler keeps one sensor going. It belongs to one goroutine at a time, that which
-// gives it its turn, but for notice: the driver's goroutine calls it during a turn.
+// A sampler opens, measures and closes one sensor. It works in turns: one turn opens the
+// sensor if necessary and measures once. It belongs to the goroutine that runs its turn; only
+// the method notice is called by the driver's goroutine, during a turn.
 type sampler struct {
 	spec    *Spec // does not change
 	to      *shared
@@ -66,24 +68,24 @@ type sampler struct {
 	faults  faults
 	fails   *failureLog // nil: the sensor has never failed
 	events  eventLog
-	restart *restart // nil: the sensor has a pace
+	restart *restart // nil: the sensor has an interval
 
 	progress func(within time.Duration) // see Wiring.Watch
-	beat     time.Time                  // the last one that has passed, or the next one
-	retry    time.Duration              // how soon after its next failure the sensor is opened again
+	tick     time.Time                  // when to measure next; during a turn the tick that it is for
+	retry    time.Duration              // the wait after the next failure, before the sensor is opened again
 
-	device    Sensor
-	immediate bool  // the device's Next need not be bounded
-	hung      *call // that has not returned yet; until then the sensor is not called
+	device    Sensor // nil: not open
+	immediate bool   // Next returns at once: it needs no goroutine and no time limit
+	hung      *call  // an abandoned call that has not returned: until then no other call is made
 
-	worker *worker // during a turn in a schedule; nil: the goroutine is the sampler's own
-	waits  bool    // a stream is an alarm: nobody else waits for what Record does with it
+	worker *worker // of the schedule, during a turn; nil: the sampler has its own goroutine
+	waits  bool    // a stream is an alarm, and Record waits for the disk: hand over first
 }
 
-// init makes the first turn due now; the sensor is not open yet. The spec must not
-// change any more: a thousand samplers need no copies.
+// init makes the first turn due now, with the sensor still closed. The caller must not
+// change spec afterwards: the sampler keeps it, because a thousand copies would cost memory.
 func (s *sampler) init(spec *Spec, to *shared, now time.Time) {
-	s.spec, s.to, s.beat, s.retry = spec, to, now, minRetry
+	s.spec, s.to, s.tick, s.retry = spec, to, now, minRetry
 	s.streams = make([]*stream, 0, len(spec.Streams))
 	if spec.Every == 0 {
 		s.restart = &restart{}
@@ -100,14 +102,14 @@ func (s *sampler) init(spec *Spec, to *shared, now time.Time) {
 	}
 }
 
-// log is the log with the sensor's name.
+// log returns the log with the sensor's name.
 func (s *sampler) log() *slog.Logger { return s.to.Log.With("sensor", s.spec.Name) }
 
-// run takes turns on a goroutine of the sampler's own, until ctx is done. Those of a
-// sensor that is paced belong to a [schedule] instead.
+// run takes turns on the sampler's own goroutine until ctx is done. A sensor with an
+// interval gets its turns from a [schedule] instead.
 func (s *sampler) run(ctx context.Context) {
 	ctx = withNotices(ctx, s.notice)
-	for due := s.beat; s.sleep(ctx, time.Until(due)); {
+	for due := s.tick; s.sleep(ctx, time.Until(due)); {
 		if due = s.step(ctx); ctx.Err() != nil {
 			break
 		}
@@ -115,8 +117,8 @@ func (s *sampler) run(ctx context.Context) {
 	s.end(ctx)
 }
 
-// step takes a turn and returns when the next one is due: on the sensor's own beat as
-// long as it answers, sooner after a failure. If ctx ends, it means nothing.
+// step takes a turn and returns when the next one is due: at the next tick if the sensor
+// works, earlier after a failure. The result has no meaning if ctx is done.
 func (s *sampler) step(ctx context.Context) (due time.Time) {
 	healthy, err := s.turn(ctx)
 	if ctx.Err() != nil {
@@ -131,12 +133,12 @@ func (s *sampler) step(ctx context.Context) (due time.Time) {
 		s.fail(err)
 		s.close(ctx)
 	}
-	s.beat = s.next(s.beat)
-	due = s.beat
+	s.tick = s.next(s.tick)
+	due = s.tick
 	if healthy {
 		return due
 	}
-	if again := time.Now().Add(s.retry); err != nil || again.Before(s.beat) {
+	if again := time.Now().Add(s.retry); err != nil || again.Before(s.tick) {
 		due = again
 	}
 	s.retry = min(2*s.retry, maxRetry)
@@ -150,14 +152,15 @@ func (s *sampler) end(ctx context.Context) {
 	s.progress(0)
 }
 
-// blocks says that the sampler may wait from here on until its turn ends.
+// blocks has to be called before the sampler may block in its turn: the other sensors of
+// the schedule get another worker.
 func (s *sampler) blocks() {
 	if s.worker != nil {
 		s.worker.handOver()
 	}
 }
 
-// now is the time of what was just measured.
+// now returns the time stamp for a sample that was just measured.
 func (s *sampler) now() clock.Stamp {
 	if s.worker != nil {
 		return s.worker.now(s.to.Clock)
@@ -165,22 +168,22 @@ func (s *sampler) now() clock.Stamp {
 	return s.to.Clock.Now()
 }
 
-// next is when to measure after a beat: on the next one that has not passed,
-// without catching up on those that a slow measurement or a failure missed.
-func (s *sampler) next(beat time.Time) time.Time {
-	late := time.Since(beat)
+// next returns the first tick after tick that is not in the past. It skips those that a
+// slow measurement or a failure missed.
+func (s *sampler) next(tick time.Time) time.Time {
+	late := time.Since(tick)
 	switch {
 	case s.spec.Every == 0:
-		return beat.Add(late) // now: Next waits for itself
+		return tick.Add(late) // now: the sensor's Next waits for the event
 	case late < 0:
-		return beat // this was a turn between two beats, after a failure
+		return tick // this was a retry between two ticks, after a failure
 	}
 	passed := (late + s.spec.Every - 1) / s.spec.Every
-	return beat.Add(max(passed, 1) * s.spec.Every)
+	return tick.Add(max(passed, 1) * s.spec.Every)
 }
 
-// turn opens the sensor if need be and takes what it measures. It is not healthy
-// if nothing but failures came of it.
+// turn opens the sensor if necessary, measures once and processes the samples. healthy is
+// false if there were failures and no good sample.
 func (s *sampler) turn(ctx context.Context) (healthy bool, err error) {
 	if err := s.checkHung(); err != nil {
 		return false, err
@@ -201,7 +204,7 @@ func (s *sampler) turn(ctx context.Context) (healthy bool, err error) {
 
 // measure calls the sensor's Next.
 func (s *sampler) measure(ctx context.Context) answer {
-	sensor := s.device // the sampler's is another one when a call that hung returns
+	sensor := s.device // s.device may have changed when an abandoned call returns
 	next := func(ctx context.Context) answer {
 		samples, err := sensor.Next(ctx)
 		return answer{samples: samples, err: err}
@@ -209,14 +212,14 @@ func (s *sampler) measure(ctx context.Context) answer {
 	if s.immediate {
 		return catchPanic(func() answer { return next(ctx) })
 	}
-	var limit time.Duration // none for an event: it may take for ever
+	var limit time.Duration // 0, without a limit, to wait for an event
 	if s.spec.Every > 0 {
 		limit = measureTimeout
 	}
 	return s.call(ctx, limit, next, func(answer) { _ = sensor.Close() })
 }
 
-// back is an error while a call that was left behind has not come back.
+// checkHung returns an error while an abandoned call has not returned.
 func (s *sampler) checkHung() error {
 	if s.hung == nil {
 		return nil
@@ -230,8 +233,8 @@ func (s *sampler) checkHung() error {
 	}
 }
 
-// open opens the sensor, unless it is open. One that opens too late is closed by the
-// call that opened it.
+// open opens the sensor unless it is open. If the call was abandoned, the call itself
+// closes the sensor that it has opened.
 func (s *sampler) open(ctx context.Context) error {
 	if s.device != nil {
 		return nil
@@ -239,9 +242,9 @@ func (s *sampler) open(ctx context.Context) error {
 	got := s.call(ctx, measureTimeout, func(ctx context.Context) answer {
 		sensor, err := s.to.Open(ctx, *s.spec)
 		return answer{sensor: sensor, err: err}
-	}, func(late answer) {
-		if late.err == nil {
-			_ = late.sensor.Close()
+	}, func(abandoned answer) {
+		if abandoned.err == nil {
+			_ = abandoned.sensor.Close()
 		}
 	})
 	if got.err == nil {
@@ -255,7 +258,7 @@ func (s *sampler) open(ctx context.Context) error {
 	return got.err
 }
 
-// close closes the sensor, unless a call that hangs will.
+// close closes the sensor, unless an abandoned call will do it.
 func (s *sampler) close(ctx context.Context) {
 	sensor := s.device
 	s.immediate = false
@@ -264,14 +267,14 @@ func (s *sampler) close(ctx context.Context) {
 	}
 	got := s.call(ctx, measureTimeout,
 		func(context.Context) answer { return answer{err: sensor.Close()} }, func(answer) {})
-	// A sensor that fails is opened and closed again and again: only the first close is logged.
+	// A sensor that fails is opened and closed repeatedly: only the first failed close is logged.
 	if got.err != nil && s.faults.failures <= 1 && (s.fails.isLogged() || s.faults.failures == 0) {
 		s.log().Warn("sensor not closed well", "err", got.err)
 	}
 }
 
-// call calls into the driver and says that the sampler waits for it. A call that
-// hangs is remembered: no other is made before it has returned.
+// call calls into the driver, unwatched by the watchdog: the call has its own time limit.
+// If the call was abandoned, s.hung is set, and no other call is made before it has returned.
 func (s *sampler) call(
 	ctx context.Context, limit time.Duration, do func(context.Context) answer, cleanup func(answer),
 ) answer {
@@ -282,16 +285,16 @@ func (s *sampler) call(
 	return got
 }
 
-// promise says that the sampler waits for d, and makes progress then.
-func (s *sampler) promise(d time.Duration) { s.progress(max(d, 0) + busyLimit) }
+// announceWait tells the watchdog that the sampler waits for d and then makes progress.
+func (s *sampler) announceWait(d time.Duration) { s.progress(max(d, 0) + busyLimit) }
 
-// sleep waits for d, or until a call that hung has returned. It reports false if
-// ctx ended first.
+// sleep waits for d, or until an abandoned call has returned. It returns false if ctx is
+// done.
 func (s *sampler) sleep(ctx context.Context, d time.Duration) bool {
-	s.promise(d)
-	var back chan struct{} // nil: never
+	s.announceWait(d)
+	var returned chan struct{} // nil: there is no abandoned call
 	if s.hung != nil {
-		back = s.hung.done
+		returned = s.hung.done
 	} else if d <= 0 {
 		return ctx.Err() == nil
 	}
@@ -299,7 +302,7 @@ func (s *sampler) sleep(ctx context.Context, d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-back:
+	case <-returned:
 	case <-ctx.Done():
 		return false
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// TestAThousandSensorsHaveNoGoroutinesWhileTheyWait, and miss no beat.
+// TestAThousandSensorsHaveNoGoroutinesWhileTheyWait, and miss no tick.
 func TestAThousandSensorsHaveNoGoroutinesWhileTheyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1000
@@ -38,7 +38,7 @@ func TestAThousandSensorsHaveNoGoroutinesWhileTheyWait(t *testing.T) {
 		// Of this run there are the caller, the function that counts, the pool, and what other
 		// tests leave.
 		if between > before+10 {
-			t.Errorf("%d goroutines between two beats, %d without sensors", between, before)
+			t.Errorf("%d goroutines between two ticks, %d without sensors", between, before)
 		}
 		for _, spec := range specs {
 			if got := len(s.got[spec.Name]); got != 60 {
@@ -154,7 +154,7 @@ func TestOnlyImmediateSensorsAreCalledWithoutAGoroutine(t *testing.T) {
 }
 
 // TestAScheduleLosesNobody changes the sensors of a group at random, of which some hang,
-// some fail and some are slow: each healthy one is measured on each of its beats, no
+// some fail and some are slow: each healthy one is measured on each of its ticks, no
 // device is used by two at a time, and all end.
 func TestAScheduleLosesNobody(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -215,10 +215,10 @@ func changing(t *testing.T, lists [][]int, pauses []int) {
 		time.Sleep(time.Duration(pauses[i])*100*time.Millisecond + 50*time.Millisecond)
 		synctest.Wait()
 		mu.Lock()
-		beats := int(time.Since(began) / time.Second)
+		ticks := int(time.Since(began) / time.Second)
 		for _, spec := range specs {
-			if healthy := int(spec.Name[0]-'a')%4 == 0; healthy && calls[spec.Name] < beats {
-				t.Errorf("%s: %d measurements on %d beats (it went on: %t)", spec.Name, calls[spec.Name], beats, had[spec.Name])
+			if healthy := int(spec.Name[0]-'a')%4 == 0; healthy && calls[spec.Name] < ticks {
+				t.Errorf("%s: %d measurements on %d ticks (it went on: %t)", spec.Name, calls[spec.Name], ticks, had[spec.Name])
 			}
 		}
 		mu.Unlock()
@@ -227,8 +227,8 @@ func changing(t *testing.T, lists [][]int, pauses []int) {
 	g.Wait()
 	close(release)
 	synctest.Wait()
-	if g.schedule.led || len(g.schedule.waiting) > 0 || g.schedule.taken != len(g.schedule.ready) {
-		t.Errorf("after the end: a worker leads: %t; %d wait, %d of %d are taken", g.schedule.led,
+	if g.schedule.hasLeader || len(g.schedule.waiting) > 0 || g.schedule.taken != len(g.schedule.ready) {
+		t.Errorf("after the end: a worker leads: %t; %d wait, %d of %d are taken", g.schedule.hasLeader,
 			len(g.schedule.waiting), g.schedule.taken, len(g.schedule.ready))
 	}
 }

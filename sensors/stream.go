@@ -2,28 +2,29 @@ package sensors
 
 import "github.com/holdfast-iot/holdfast/sensors/clock"
 
-// stream is the running state of one stream: what a sample passes on its way to
-// a reading. There may be thousands: what few streams need is behind a pointer.
+// stream is the running state of one stream: the stages that a sample passes before it
+// becomes a reading. There may be thousands of streams, so the stages that few of them need
+// are pointers. A stream belongs to the goroutine of its sampler.
 type stream struct {
 	*Stream // of the sampler's spec, or of the alarm's limit in it
 	record  func(Reading)
-	values  *board // gets each value; nil: nothing is derived from the stream
+	values  *board // gets each value for derived streams; nil: the stream has states, not numbers
 
-	seq     uint64
-	failing bool        // its last reading was a failure
-	faults  faults      // failures in a row, its own and the sensor's
-	fails   *failureLog // nil: no sample of it has ever failed
+	seq     uint64      // of the last reading
+	failing bool        // the last reading was a failure
+	faults  faults      // failures in a row, of this stream or of the whole sensor
+	fails   *failureLog // nil: no sample of the stream has ever failed
 
-	correct *corrector // nil: the sensor is right
-	valid   *validator // nil: every number is believed
-	window  *window    // nil: each sample counts by itself
+	correct *corrector // nil: no correction
+	valid   *validator // nil: every number is valid
+	window  *window    // nil: each sample is a value
 	alarm   *alarm     // nil: none
-	alert   *stream
-	last    *reported // nil: each value is worth a reading
+	alert   *stream    // the stream of the alarm; nil: none
+	last    *reported  // nil: each value becomes a reading
 }
 
-// newStream is a stream without a reading. Its alarm, if it has one, makes a stream
-// of its own. Numbers are also passed on to the streams that are derived from them.
+// newStream returns a stream without a reading, and with it the stream of its alarm if it
+// has one. If the stream has numbers, it passes them on to values.
 func newStream(st *Stream, record func(Reading), values *board) *stream {
 	s := &stream{Stream: st, record: record, correct: newCorrector(st.Filter.Correction)}
 	if len(st.States) == 0 {
@@ -45,7 +46,7 @@ func newStream(st *Stream, record func(Reading), values *board) *stream {
 	return s
 }
 
-// process takes a sample. The error says why it was not good.
+// process takes a sample. It returns an error if the sample failed or is not valid.
 func (st *stream) process(sample Sample, at clock.Stamp) error {
 	v, err := sample.Value, sample.Err
 	if err == nil {
@@ -60,7 +61,7 @@ func (st *stream) process(sample Sample, at clock.Stamp) error {
 	return nil
 }
 
-// fail takes the absence of a sample.
+// fail notes that there is no sample, and why.
 func (st *stream) fail(err error, at clock.Stamp) {
 	st.faults.fail(at.Monotonic())
 	if st.alarm != nil && st.faults.failures >= faultAfter && st.alarm.lost() {
@@ -69,8 +70,9 @@ func (st *stream) fail(err error, at clock.Stamp) {
 	st.collect(0, err, at)
 }
 
-// collect adds a sample, or the reason why there is none, to the window. When that is
-// complete its value becomes a reading, or the first failure of a row does.
+// collect adds a sample, or the error instead of one, to the window. When the window is
+// complete, its value is evaluated. If all of its samples failed, the failure becomes a
+// reading, but only the first one in a row.
 func (st *stream) collect(v float64, err error, at clock.Stamp) {
 	got, failed, done := average{v, v}, err, true
 	if st.window != nil {
@@ -92,7 +94,7 @@ func (st *stream) collect(v float64, err error, at clock.Stamp) {
 	}
 }
 
-// evaluate decides what becomes of a value: a reading, an alarm, both or nothing.
+// evaluate decides whether a value becomes a reading, a reading of the alarm, or both.
 func (st *stream) evaluate(v average, at clock.Stamp) {
 	st.failing = false
 	if places := st.Filter.Precision; places != nil {
@@ -108,7 +110,7 @@ func (st *stream) evaluate(v average, at clock.Stamp) {
 	}
 }
 
-// alarmValue is the value of sensors.AlarmStates: 0 is ok, 1 is alarm.
+// alarmValue returns the index in [AlarmStates]: 0 is ok, 1 is alarm.
 func alarmValue(on bool) float64 {
 	if on {
 		return 1
@@ -116,21 +118,21 @@ func alarmValue(on bool) float64 {
 	return 0
 }
 
-// emitValue makes a reading of a value, with the word of its state.
+// emitValue records a reading of a value, with its state word.
 func (st *stream) emitValue(v float64, at clock.Stamp) {
-	v += 0 // never -0, which the queue's file does not tell from 0
+	v += 0 // turns -0 into 0: the queue's file does not distinguish them
 	st.emit(Reading{At: at, Value: v, State: st.Word(v)})
 }
 
-// emit makes a reading: from here on it has a number.
+// emit gives a reading its sequence number and records it.
 func (st *stream) emit(r Reading) {
 	st.seq++
 	r.Stream, r.Seq, r.Unit, r.Priority = st.Name, st.seq, st.Unit, st.Priority
 	st.record(r)
 }
 
-// short is the first line of an error, at most 200 bytes: the reason that
-// travels with a reading, without a stack.
+// short returns the first line of an error, at most 200 bytes: a reading carries the reason
+// without the stack of a panic.
 func short(err error) string {
 	text := []byte(err.Error())
 	for i, c := range text {

@@ -6,25 +6,25 @@ import (
 	"strconv"
 )
 
-// Valid are the values that a stream believes. What is outside is a failed read.
+// Valid says which values of a stream are valid. Any other value counts as a failed read.
 type Valid struct {
-	Min, Max *float64 // in the stream's unit; nil: no bound
-	Jump     float64  // the most between two samples; 0: any
+	Min, Max *float64 // in the stream's unit; nil: no limit
+	Jump     float64  // the maximum difference between two samples, in the stream's unit; 0: no limit
 }
 
 // validator checks the samples of one stream.
 type validator struct {
 	Valid
 	unit        string
-	last        *float64 // the last value that was believed; nil also where any jump is
-	unconfirmed *float64 // the jump that the next sample is to confirm
+	last        *float64 // the last valid value; nil: there is none, or Jump is 0
+	unconfirmed *float64 // a rejected jump, which the next sample may confirm; nil: none
 }
 
-// check says why a value is not to be believed. A jump is refused once and
-// believed when the next sample is near it: a spike is one sample, a door opened
-// in the cold store is a step.
+// check returns an error if a value is not valid. It rejects a jump once and accepts it if
+// the next sample is near it: a spike is one sample, but an open door of a cold store is a
+// step that stays.
 //
-// A nil validator believes every number.
+// A nil validator accepts every number.
 func (p *validator) check(v float64) error {
 	switch {
 	case math.IsNaN(v) || math.IsInf(v, 0):
@@ -35,7 +35,7 @@ func (p *validator) check(v float64) error {
 		return fmt.Errorf("%s is below valid.min %s", p.text(v), p.text(*p.Min))
 	case p.Max != nil && v > *p.Max:
 		return fmt.Errorf("%s is above valid.max %s", p.text(v), p.text(*p.Max))
-	case p.far(v, p.last) && (p.unconfirmed == nil || p.far(v, p.unconfirmed)):
+	case p.isJump(v, p.last) && (p.unconfirmed == nil || p.isJump(v, p.unconfirmed)):
 		spike := v
 		p.unconfirmed = &spike
 		return fmt.Errorf("%s is a jump from %s beyond valid.jump %s: refused unless the next sample confirms it",
@@ -48,12 +48,12 @@ func (p *validator) check(v float64) error {
 	return nil
 }
 
-// far reports whether a value is a jump from another; false if there is no other.
-func (p *validator) far(v float64, from *float64) bool {
+// isJump reports whether v is a jump from another value; false if from is nil.
+func (p *validator) isJump(v float64, from *float64) bool {
 	return p.Jump > 0 && from != nil && math.Abs(v-*from) > p.Jump+noise(v, *from, p.Jump)
 }
 
-// text is a value with its unit, for an error.
+// text returns a value with its unit, for an error.
 func (p *validator) text(v float64) string {
 	text := strconv.FormatFloat(v, 'f', -1, 64)
 	if p.unit != "" {
@@ -62,9 +62,9 @@ func (p *validator) text(v float64) string {
 	return text
 }
 
-// noise is how far the difference of two decimal fractions can be from what
-// people compute, and its limit from what they wrote: 20.3 - 20 is no less than
-// 0.3 and no more, whatever their binary forms make of it.
+// noise returns the maximum rounding error when the difference of a and b is compared with
+// a limit. Without it, 20.3 - 20 could count as less than 0.3, or more, because of the binary
+// forms of the numbers.
 func noise(a, b, limit float64) float64 {
 	const ulp = 1.0 / (1 << 52)
 	return ulp * (math.Abs(a) + math.Abs(b) + math.Abs(limit))

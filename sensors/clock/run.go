@@ -41,7 +41,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 			return ctx.Err()
 		case <-unwatched:
 			unwatched, every = nil, lookUnwatched
-			next.Reset(k.untilBeat(every))
+			next.Reset(k.untilTick(every))
 			continue
 		case <-k.wake:
 			if !settling {
@@ -50,11 +50,11 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 			}
 			continue
 		case <-next.C:
-			next.Reset(k.untilBeat(every))
+			next.Reset(k.untilTick(every))
 		}
 		if k.trust == TrustAuto && (settling || !time.Now().Before(pollAt)) {
 			k.source.poll()
-			pollAt = time.Now().Add(k.untilBeat(pollEvery)) // with a look
+			pollAt = time.Now().Add(k.untilTick(pollEvery)) // with a look
 		}
 		settling = false
 		k.Now()

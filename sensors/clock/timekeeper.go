@@ -29,7 +29,7 @@ type Timekeeper struct {
 	clock    Quality       // at the last stamp
 	steady   time.Duration // uptime since when the clock has been trusted and has not stepped
 	steps    []Step        // not reported yet
-	beat     time.Time     // see Align
+	tick     time.Time     // see Align
 }
 
 // A Step is a jump of the wall clock.
@@ -54,24 +54,25 @@ func newTimekeeper(trust Trust, m clockSource) *Timekeeper {
 		m.poll()
 	}
 	return &Timekeeper{trust: trust, source: m, wake: make(chan struct{}, 1), boots: Timeline{{Kernel: m.kernel}},
-		beat: time.Now()}
+		tick: time.Now()}
 }
 
-// Align lets Run look at the clock at this moment and at intervals from it, from its
-// next look on: what else is due at these times shares a wake-up of the processor with it.
-func (k *Timekeeper) Align(beat time.Time) {
+// Align makes Run check the clock at this tick and at intervals from it, beginning with its
+// next check: sensors that measure at the same times then share the wake-ups of the
+// processor with it. It may be called from any goroutine.
+func (k *Timekeeper) Align(tick time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.beat = beat
+	k.tick = tick
 }
 
-// untilBeat is how long it is until the next beat of so many: more than 0, and every at
-// the most.
-func (k *Timekeeper) untilBeat(every time.Duration) time.Duration {
+// untilTick returns the time until the next tick at the interval every: more than 0, at most
+// every.
+func (k *Timekeeper) untilTick(every time.Duration) time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	since := time.Since(k.beat) % every
-	if since < 0 { // the first beat is still to come
+	since := time.Since(k.tick) % every
+	if since < 0 { // the first tick is still to come
 		since += every
 	}
 	return every - since

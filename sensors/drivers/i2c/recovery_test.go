@@ -130,7 +130,7 @@ func TestAPartThatHangsCostsItsOwnBusOnly(t *testing.T) {
 		r.busRig = openedBy(func(path string) (i2c.BusCloser, error) {
 			return map[string]i2c.BusCloser{"/dev/i2c-1": bus1, "/dev/i2c-2": bus2}[path], nil
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), 70*time.Second-1) // before the next beat
+		ctx, cancel := context.WithTimeout(t.Context(), 70*time.Second-1) // before the next tick
 		defer cancel()
 		r.run(ctx, "1/0x38", "1/0x76", "2/0x38")
 		got := strings.Join(r.lines, "\n")
