@@ -81,11 +81,11 @@ func TestTheWatchdogKnowsWhatIsDue(t *testing.T) {
 		}
 		h.lines["siren"] = &fakeLine{}
 		h.change(spec("siren", nil))
-		if got := says(); got != lookBusy+busyLimit {
+		if got := says(); got != checkBusy+busyLimit {
 			t.Errorf("at the start: %v", got)
 		}
 		time.Sleep(10 * time.Second)
-		if got := says(); got != lookIdle+busyLimit {
+		if got := says(); got != checkIdle+busyLimit {
 			t.Errorf("at its safe level: %v", got)
 		}
 		h.order(on("siren", 700*time.Millisecond, "x"))
@@ -227,13 +227,13 @@ func TestALineThatChangesByItselfIsNoticed(t *testing.T) {
 			h := newHouse(t, spec("siren", func(s *Spec) { s.MaxOn = time.Hour }))
 			defer h.stop()
 			time.Sleep(10 * time.Second)
-			within := lookIdle
+			within := checkIdle
 			if is {
 				h.order(on("siren", 0, "x"))
-				within = lookBusy
+				within = checkBusy
 			}
 			h.lines["siren"].with(func(l *fakeLine) { l.on = !is })
-			time.Sleep(within + 2*lookAgain)
+			time.Sleep(within + 2*secondReadAfter)
 			if got := h.eventNames(); !slices.Equal(got, []string{"output_fault", "recovered"}) {
 				t.Errorf("while it is %s: %v", word(is), got)
 			}

@@ -2,28 +2,29 @@ package outputs
 
 import "sync"
 
-// maxOrders is how many orders wait for an output: one is done in a millisecond. Those that
-// came by MQTT leave room for the others: a line may be slow, and an alarm must not be refused
-// because of them.
+// maxOrders is how many orders can wait for an output; one usually takes a millisecond.
+// Orders by MQTT fill at most half of the room: if a line is slow, they must not cause an
+// alarm to be refused.
 const (
 	maxOrders = 64
 	maxRemote = maxOrders / 2
 )
 
 // An inbox holds the orders that wait for one output. It is safe for concurrent use, and
-// nothing waits in it.
+// its methods do not block.
 type inbox struct {
-	wake chan struct{} // has a value when there may be something to do
+	wake chan struct{} // capacity 1: has a token when there may be something to do
 
-	mu     sync.Mutex
-	orders []Order
-	closed string // why it takes no more; empty: it does
+	mu     sync.Mutex // guards what follows
+	orders []Order    // oldest first
+	closed string     // why it takes no more orders; empty: it takes them
 }
 
 func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
 
-// put adds an order, or says why it is refused. An order to the safe level finds room: those
-// that wait before it would be ended by it at once, and are refused.
+// put adds an order, or returns why it is refused. An order to the safe level is never
+// refused for lack of room: it replaces the waiting orders, which it would end anyway, and
+// they are refused.
 func (i *inbox) put(o Order, safe bool) (refused string) {
 	i.mu.Lock()
 	var dropped []Order
@@ -38,14 +39,14 @@ func (i *inbox) put(o Order, safe bool) (refused string) {
 		refused = "busy: too many orders wait"
 	}
 	i.mu.Unlock()
-	for _, d := range dropped { // not under the lock: who is told may ask again
+	for _, d := range dropped { // without the lock: an Answer may put a new order
 		d.answer("busy: ended by a later order")
 	}
-	i.poke()
+	i.notify()
 	return refused
 }
 
-// take returns what waits.
+// take removes and returns the waiting orders.
 func (i *inbox) take() []Order {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -54,14 +55,14 @@ func (i *inbox) take() []Order {
 	return orders
 }
 
-// putBack has orders wait that were taken, before those that have come since.
+// putBack returns orders that were taken, in front of those that have come since.
 func (i *inbox) putBack(orders []Order) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.orders = append(orders, i.orders...)
 }
 
-// close refuses what comes, and returns what waits.
+// close makes the inbox refuse new orders, and returns those that wait.
 func (i *inbox) close(why string) []Order {
 	i.mu.Lock()
 	i.closed = why
@@ -69,15 +70,15 @@ func (i *inbox) close(why string) []Order {
 	return i.take()
 }
 
-// poke has the output look what is due.
-func (i *inbox) poke() {
+// notify wakes the output, which then looks for what is due.
+func (i *inbox) notify() {
 	select {
 	case i.wake <- struct{}{}:
-	default: // it will look anyway
+	default: // the output will wake anyway
 	}
 }
 
-// answer tells who waits what became of an order; refused is empty if it was done.
+// answer passes the result to the order's Answer; refused is empty if the order was done.
 func (o Order) answer(refused string) {
 	if o.Answer != nil {
 		o.Answer(Answer{Done: refused == "", Why: refused})

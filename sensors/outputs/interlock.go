@@ -5,21 +5,22 @@ import (
 	"sync"
 )
 
-// interlocks keep outputs apart of which no two may be on at a time, such as the two
-// directions of a motor. It is safe for concurrent use: an output asks and is told in one
-// step, so that of two orders at the same moment one is refused.
+// interlocks prevent that two outputs are on at the same time that must not be, such as the
+// two directions of a motor. It is safe for concurrent use: claim checks and changes the
+// state in one step, so that of two orders at the same moment one is refused.
 type interlocks struct {
-	mu sync.Mutex
-	of map[string]*interlock // by output; guarded by mu, and so is what it holds
+	mu       sync.Mutex
+	byOutput map[string]*interlock // by the output's name; mu guards the map and the interlocks
 }
 
-// An interlock is what the others have to know of an output.
+// An interlock is the state of one output for the others.
 type interlock struct {
-	with  []string
+	with  []string // the outputs that its configuration names
 	state lockState
 }
 
-// A lockState is what is known of an output: anything but lockOff keeps the others off.
+// A lockState is the known state of an output. Every state but lockOff keeps the other
+// outputs off.
 type lockState uint8
 
 const (
@@ -28,39 +29,40 @@ const (
 	lockOn
 )
 
-// add makes an output known. Its state is not.
+// add adds an output, with an unknown state.
 func (i *interlocks) add(name string, with []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.of == nil {
-		i.of = map[string]*interlock{}
+	if i.byOutput == nil {
+		i.byOutput = map[string]*interlock{}
 	}
-	i.of[name] = &interlock{with: with}
+	i.byOutput[name] = &interlock{with: with}
 }
 
 // remove forgets an output.
 func (i *interlocks) remove(name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	delete(i.of, name)
+	delete(i.byOutput, name)
 }
 
-// set says what is known of an output.
+// set sets the state of an output, if it is known.
 func (i *interlocks) set(name string, state lockState) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if lock := i.of[name]; lock != nil {
+	if lock := i.byOutput[name]; lock != nil {
 		lock.state = state
 	}
 }
 
-// claim makes an output one that is on, before its line is. It says why it must not be:
-// another one is on, or may be. An interlock that one of two names holds for both.
+// claim sets the state of an output to lockOn. It has to be called before the line is
+// switched on. It returns why the output must not be on: another one is on or may be on. An
+// interlock holds for both outputs, also if only one of them names the other.
 func (i *interlocks) claim(name string) (refused string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	mine := i.of[name]
-	for other, lock := range i.of {
+	mine := i.byOutput[name]
+	for other, lock := range i.byOutput {
 		if other == name || !slices.Contains(mine.with, other) && !slices.Contains(lock.with, name) {
 			continue
 		}

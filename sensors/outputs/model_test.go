@@ -278,9 +278,9 @@ func (h *house) play(model *plainHouse, s step) (refused, want bool) {
 		h.change(specs...)
 		time.Sleep(time.Until(now.Add(time.Second))) // it took 20 ms, or nothing
 	case "breaks": // it is noticed within a minute, and safe soon after it is mended
-		o.away, o.orders, o.broken = false, nil, now.Add(lookIdle+time.Second)
+		o.away, o.orders, o.broken = false, nil, now.Add(checkIdle+time.Second)
 		h.lines[name].with(func(l *fakeLine) { l.fails = errBus })
-		time.Sleep(lookIdle + time.Second)
+		time.Sleep(checkIdle + time.Second)
 		h.lines[name].with(func(l *fakeLine) { l.fails = nil })
 		time.Sleep(maxRetry + time.Second)
 	}

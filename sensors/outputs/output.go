@@ -63,7 +63,7 @@ func (o *output) run(ctx context.Context) {
 			return
 		case <-o.inbox.wake:
 		case <-timer.C:
-		case <-o.port.back():
+		case <-o.port.hungDone():
 		}
 		o.progress(busyLimit)
 		if ctx.Err() != nil {
@@ -236,7 +236,7 @@ func (o *output) retried(ctx context.Context, err error) {
 func (o *output) end(ctx context.Context) {
 	name := o.spec.Stream.Name
 	o.set.handOver(name, o.inbox.close("stopped"))
-	o.port.returned()
+	o.port.collectHung()
 	changed := o.plan.away() || o.fault != ""
 	o.plan.clear()
 	err := o.port.set(ctx, o.spec.Safe)
@@ -264,14 +264,14 @@ func (o *output) end(ctx context.Context) {
 
 // tick does what is due.
 func (o *output) tick(ctx context.Context, now time.Time) {
-	if o.port.returned() && o.fault != "" {
+	if o.port.collectHung() && o.fault != "" {
 		o.retry(ctx)
 	}
 	if by := o.plan.due(now); by != "" {
 		_ = o.toSafe(ctx, by, true) // a failure is told as a fault
 	}
 	o.loseLink(ctx, now)
-	o.look(ctx, now)
+	o.check(ctx, now)
 }
 
 // loseLink ends the orders that came by MQTT, once the link has been down for long.
@@ -300,7 +300,7 @@ func (o *output) loseLink(ctx context.Context, now time.Time) {
 
 // next is when something is due by itself; zero: nothing is.
 func (o *output) next() (at time.Time) {
-	for _, t := range []time.Time{o.plan.end(), o.plan.linkLostAt(o.set.linkDown()), o.nextLook()} {
+	for _, t := range []time.Time{o.plan.end(), o.plan.linkLostAt(o.set.linkDown()), o.nextCheck()} {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
 		}

@@ -208,7 +208,7 @@ func (s *Set) keep(order Order) {
 	}
 	s.mu.Unlock()
 	switch {
-	case over: // since Do has looked
+	case over: // since Do has checked
 		s.Do(order)
 	case !room:
 		order.answer("reload: the output is being changed")
@@ -270,7 +270,7 @@ func (s *Set) poke(concerns func(Spec) bool) {
 	defer s.mu.RUnlock()
 	for _, o := range s.running {
 		if concerns(o.spec) {
-			o.inbox.poke()
+			o.inbox.notify()
 		}
 	}
 }

@@ -6,73 +6,81 @@ import (
 	"time"
 )
 
-// How often a line is read back. A line at its safe level is looked at rarely, because
-// each look wakes the processor: what a person would notice at once, such as a siren,
-// is noticed within a second while it is on or has just been.
+// The intervals at which a line is read back. At the safe level they are long, because each
+// check wakes the processor. While an output is on, or was on until just now, a fault is
+// found within a second.
 const (
-	lookBusy  = time.Second // away from the safe level, and for lookAfter afterwards
-	lookIdle  = time.Minute
-	lookAfter = 5 * time.Second
+	checkBusy  = time.Second     // the interval away from the safe level, and for checkAfter afterwards
+	checkIdle  = time.Minute     // the interval else
+	checkAfter = 5 * time.Second // how long checkBusy stays after a change
 
-	minRetry = time.Second // of a line in fault
+	minRetry = time.Second // the first wait before a line in fault is tried again
 	maxRetry = 15 * time.Second
 )
 
-// A watch says when to look at a line again, and notes what its stream of confirmation
-// says. It is for one goroutine.
+// A watch says when a line has to be checked again, and for how long its confirming stream
+// has contradicted it. It belongs to the output's goroutine.
 type watch struct {
-	looked    time.Time // when the line was looked at last, or changed
+	checkedAt time.Time // when the line was last checked or changed
 	changedAt time.Time
-	odd       time.Time // since when the stream says otherwise; zero: it does not
+	// contradictedSince is when the confirming stream began to differ from the line; zero: it
+	// does not differ.
+	contradictedSince time.Time
 
 	failedAt time.Time // when the fault began
 	retryAt  time.Time
-	retries  time.Duration // until the next one
+	retry    time.Duration // the wait before the retry after that
 }
 
-// changed takes note that the line was changed and read back.
-func (w *watch) changed(now time.Time) { w.looked, w.changedAt, w.odd = now, now, time.Time{} }
+// changed notes that the line was changed and read back.
+func (w *watch) changed(now time.Time) {
+	w.checkedAt, w.changedAt, w.contradictedSince = now, now, time.Time{}
+}
 
 // fail begins a fault.
-func (w *watch) fail(now time.Time) { w.failedAt, w.odd, w.retries = now, time.Time{}, minRetry }
+func (w *watch) fail(now time.Time) {
+	w.failedAt, w.contradictedSince, w.retry = now, time.Time{}, minRetry
+}
 
 // failAgain plans the next retry.
 func (w *watch) failAgain(now time.Time) {
-	w.retryAt = now.Add(w.retries)
-	w.retries = min(2*w.retries, maxRetry)
+	w.retryAt = now.Add(w.retry)
+	w.retry = min(2*w.retry, maxRetry)
 }
 
-// changed takes note that the line was changed and read back. The time in which its stream
-// has to confirm that begins now, not with the next look.
+// changed notes that the line was changed and read back. Confirm.Within counts from now, not
+// from the next check.
 func (o *output) changed() {
 	o.watch.changed(time.Now())
 	if o.unconfirmed() {
-		o.watch.odd = o.watch.changedAt
+		o.watch.contradictedSince = o.watch.changedAt
 	}
 }
 
-// nextLook is when the line or its stream has to be looked at.
-func (o *output) nextLook() (at time.Time) {
+// nextCheck returns when the line or its confirming stream has to be checked; zero: an
+// abandoned call has to return first.
+func (o *output) nextCheck() (at time.Time) {
 	if o.fault != "" {
 		if o.port.hung != nil {
 			return time.Time{} // its return wakes the output
 		}
 		return o.watch.retryAt
 	}
-	every := lookIdle
-	if o.plan.away() || o.watch.looked.Sub(o.watch.changedAt) < lookAfter {
-		every = lookBusy
+	every := checkIdle
+	if o.plan.away() || o.watch.checkedAt.Sub(o.watch.changedAt) < checkAfter {
+		every = checkBusy
 	}
-	at = o.watch.looked.Add(every)
-	if c := o.spec.Confirm; c != nil && !o.watch.odd.IsZero() && o.watch.odd.Add(c.Within).Before(at) {
-		at = o.watch.odd.Add(c.Within)
+	at = o.watch.checkedAt.Add(every)
+	since := o.watch.contradictedSince
+	if c := o.spec.Confirm; c != nil && !since.IsZero() && since.Add(c.Within).Before(at) {
+		at = since.Add(c.Within)
 	}
 	return at
 }
 
-// look reads the line back, judges its stream, and tries again to make a line safe that is
-// in fault.
-func (o *output) look(ctx context.Context, now time.Time) {
+// check reads the line back if that is due, and checks the confirming stream. If the line
+// is in fault it tries again to make it safe.
+func (o *output) check(ctx context.Context, now time.Time) {
 	if o.fault != "" {
 		confirmed := o.spec.Confirm != nil && o.port.line != nil && !o.unconfirmed()
 		if o.port.hung == nil && (confirmed || !now.Before(o.watch.retryAt)) {
@@ -84,37 +92,38 @@ func (o *output) look(ctx context.Context, now time.Time) {
 		o.fail(ctx, why)
 		return
 	}
-	if now.Before(o.nextLook()) {
+	if now.Before(o.nextCheck()) {
 		return
 	}
-	o.watch.looked = now
+	o.watch.checkedAt = now
 	if err := o.port.check(ctx, o.on); err != nil {
 		o.fail(ctx, err.Error())
 	}
 }
 
-// contradicted says that the stream of confirmation says otherwise for longer than it may.
+// contradicted returns an error text if the confirming stream has differed from the line
+// for Confirm.Within; else it is empty.
 func (o *output) contradicted(now time.Time) (why string) {
 	c := o.spec.Confirm
 	if c == nil {
 		return ""
 	}
 	if !o.unconfirmed() {
-		o.watch.odd = time.Time{}
+		o.watch.contradictedSince = time.Time{}
 		return ""
 	}
-	if o.watch.odd.IsZero() {
-		o.watch.odd = now
+	if o.watch.contradictedSince.IsZero() {
+		o.watch.contradictedSince = now
 	}
-	if now.Sub(o.watch.odd) < c.Within {
+	if now.Sub(o.watch.contradictedSince) < c.Within {
 		return ""
 	}
 	return fmt.Sprintf("is told to be %s, and %s says %s", word(o.on), c.Stream, o.set.saysWhat(c.Stream))
 }
 
-// unconfirmed reports whether the stream of confirmation says other than the output was
-// told. A stream that fails confirms nothing; one without any reading yet confirms an output
-// at its safe level, because sensors begin when outputs do.
+// unconfirmed reports whether the confirming stream differs from what the output should be.
+// A stream that fails counts as different. A stream without a reading counts as equal if the
+// output is at its safe level, because sensors start after outputs.
 func (o *output) unconfirmed() bool {
 	c := o.spec.Confirm
 	if c == nil {
