@@ -129,11 +129,7 @@ func putGaps(tx *bbolt.Tx, list []Gap, more [2]laneOutcome) error {
 	if list == nil {
 		return nil
 	}
-	all := slices.Concat(list, more[0].gaps, more[1].gaps)
-	if len(all) == 0 {
-		return tx.Bucket(bucketMeta).Delete(keyGaps)
-	}
-	return tx.Bucket(bucketMeta).Put(keyGaps, encodeGaps(all))
+	return storeGaps(tx.Bucket(bucketMeta), slices.Concat(list, more[0].gaps, more[1].gaps))
 }
 
 // applyLane does one lane's part of a commit and returns how many bytes larger it

@@ -28,7 +28,7 @@ var (
 	bucketMeta  = []byte("meta")
 
 	keyTail   = []byte("tail")             // the only key of a tail's bucket: a block
-	keyGaps   = []byte("gaps")             // see encodeGaps
+	keyGaps   = []byte("gaps")             // see gapsKey
 	keyClock  = []byte("clock")            // see encodeClock
 	keyFormat = []byte("format")           // says that the file is ours, and its version
 	format    = []byte("holdfast queue 1") // its value

@@ -146,25 +146,6 @@ func (g *gaps) ack(seq uint64) {
 	}
 }
 
-// encodeGaps is what the file keeps of the gaps. They are JSON, for a person who
-// looks into a file; there are few.
-func encodeGaps(list []Gap) []byte {
-	b, err := json.Marshal(list)
-	if err != nil {
-		panic(fmt.Sprint("queue: gaps: ", err)) // strings and numbers always marshal
-	}
-	return b
-}
-
-// decodeGaps returns the gaps in a value, none if there is no value. With an error
-// it may return some: they are not to be used.
-func decodeGaps(data []byte) (list []Gap, err error) {
-	if len(data) > 0 {
-		err = json.Unmarshal(data, &list)
-	}
-	return list, err
-}
-
 // values are the gaps of the list, also those that were issued: the file keeps
 // them until they are acknowledged. It is never nil.
 func (g *gaps) values() []Gap {

@@ -146,8 +146,10 @@ func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 				cursors[p] = cursorOf(value)
 			}
 		}
-		if string(key) == string(keyGaps) {
-			c.Gaps, err = decodeGaps(value)
+		if isGapsKey(key) {
+			var list []Gap
+			list, err = decodeGaps(value)
+			c.Gaps = append(c.Gaps, list...)
 		}
 		if string(key) == string(keyOwner) {
 			c.ClientID = decodeOwner(value)

@@ -59,7 +59,7 @@ func (f *file) stateIn(p *pages.File, first [2]uint64) (k fileState, err error) 
 		}
 		k.boots.Observe(newest.At)
 	}
-	if k.gaps, err = decodeGaps(meta[string(keyGaps)]); err != nil {
+	if k.gaps, err = gapsIn(meta); err != nil {
 		f.log.Error("gaps on disk skipped", "err", err)
 		k.damaged.gaps = true
 	}

@@ -465,7 +465,7 @@ func (f *file) remove(k fileState, gaps []Gap, event Item) error {
 				}
 			}
 		}
-		if err := tx.Bucket(bucketMeta).Put(keyGaps, encodeGaps(gaps)); err != nil {
+		if err := storeGaps(tx.Bucket(bucketMeta), gaps); err != nil {
 			return err
 		}
 		_, err := applyLane(tx, int(sensors.Alarm), k.appendEvent(event))

@@ -115,6 +115,8 @@ func scanDamaged(path string) (*salvager, error) {
 	// Old versions of blocks lie in pages that are not in use. Where the tree was
 	// read they would be wrong, so only what overlaps nothing is taken of them.
 	var lost [2][]span
+	found := map[string]bool{} // keys of gaps
+	reached := len(s.gaps) > 0
 	err := s.scan(func(key, value []byte) {
 		for p, name := range bucketLanes {
 			if string(key) == string(name) {
@@ -124,8 +126,8 @@ func scanDamaged(path string) (*salvager, error) {
 		if p, sp, ok := s.spanOf(value); ok && !s.overlaps(p, sp) {
 			lost[p] = append(lost[p], sp)
 		}
-		if string(key) == string(keyGaps) && len(s.gaps) == 0 {
-			s.gaps, _ = decodeGaps(value) // without, there are none available
+		if isGapsKey(key) && !reached && !found[string(key)] {
+			found[string(key)] = s.keepGaps(value)
 		}
 		s.keepMeta(key, value)
 		if !s.rejectedWhole {
@@ -136,6 +138,15 @@ func scanDamaged(path string) (*salvager, error) {
 		s.spans[p] = outermost(append(s.spans[p], lost[p]...), s.cursors[p])
 	}
 	return s, err
+}
+
+// keepGaps takes the gaps of a value, and reports false if it is damaged.
+func (s *salvager) keepGaps(value []byte) bool {
+	list, err := decodeGaps(value)
+	if err == nil {
+		s.gaps = append(s.gaps, list...)
+	}
+	return err == nil
 }
 
 // openSized opens a file to be read page by page, and says how large it is, in
@@ -173,9 +184,8 @@ func (s *salvager) readReachable() error {
 		if p, sp, ok := s.spanOf(value); ok {
 			s.spans[p] = append(s.spans[p], sp)
 		}
-		if string(key) == string(keyGaps) {
-			s.gaps, err = decodeGaps(value)
-			s.reachedAll = s.reachedAll && err == nil
+		if isGapsKey(key) {
+			s.reachedAll = s.keepGaps(value) && s.reachedAll
 		}
 		s.keepMeta(key, value)
 		return true, nil
