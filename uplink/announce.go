@@ -155,7 +155,7 @@ func (a *announcer) clear(previous []byte) {
 // hearHome takes what Home Assistant says of itself. What is retained is from
 // before this session, in which it was told already.
 func (a *announcer) hearHome(m mqtt.Message) {
-	old := m.Retain && !a.out.tells // MQTT 5 sends nothing old, and marks what the broker shall keep
+	old := m.Retain && !a.out.hasReasonCodes // MQTT 5 sends nothing old, and marks what the broker shall keep
 	if a.link.opt.homeStarted(m) && !old && a.discovery.at.IsZero() {
 		a.discovery.at = time.Now().Add(rediscoverAfter())
 	}

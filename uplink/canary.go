@@ -51,7 +51,7 @@ func newCanary(l *Link, out *outgoing) *canary {
 
 // prove makes a canary with a new token due.
 func (c *canary) prove() {
-	if c.link.opt.NoProof || c.out.tells {
+	if c.link.opt.NoProof || c.out.hasReasonCodes {
 		return
 	}
 	memory := &c.link.canary
@@ -70,7 +70,7 @@ func (c *canary) notice() notice {
 // acksProven says that an acknowledgement of the broker's means that it has the
 // message: the token came back, or cannot be expected to.
 func (c *canary) acksProven() bool {
-	if c.out.tells {
+	if c.out.hasReasonCodes {
 		return c.held == ""
 	}
 	return c.heard || c.link.opt.NoProof || c.unprovable()
@@ -127,7 +127,7 @@ func (c *canary) repeat() {
 func (c *canary) silence(now time.Time) (why string) {
 	proof := c.link.opt.ackBounds().proof
 	switch {
-	case c.next.IsZero() || now.Before(c.next) || c.out.tells:
+	case c.next.IsZero() || now.Before(c.next) || c.out.hasReasonCodes:
 	case c.held != "":
 		c.read.now()
 		c.prove()
@@ -141,7 +141,7 @@ func (c *canary) silence(now time.Time) (why string) {
 
 // hold holds the backlog. It reports whether it was not held before.
 func (c *canary) hold(why string) bool {
-	if !c.out.tells {
+	if !c.out.hasReasonCodes {
 		c.next = time.Now().Add(canaryRetry)
 	}
 	if c.held != "" || c.heard {

@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// The history drains the backlog, and sends states in their share of the link.
-// All fields belong to the goroutine of the session.
+// The history sends the backlog, and between its items the states, which get a share of
+// the link. All fields belong to the goroutine of the session.
 type history struct {
 	link    *Link
 	out     *outgoing
@@ -19,35 +19,36 @@ type history struct {
 	acks    *acks
 	retries *retries
 
-	cursor      queue.Cursor    // what it has passed was sent in this session, or diverted
-	peeked      []queue.Item    // beyond the cursor; overwritten by the next look
-	drained     bool            // there was nothing beyond it
-	readAgainAt time.Time       // the backlog cannot be read: not before it is tried again; zero: it can
-	next        candidate       // of the peeked items the first
-	keptTurn    bool            // what is kept of a stream goes before a routine reading
-	flying      map[string]bool // streams whose state is in flight
+	cursor         queue.Cursor    // items before it were sent in this session, or diverted
+	peeked         []queue.Item    // items after the cursor; overwritten by the next peekBacklog
+	drained        bool            // the backlog had no item after the cursor
+	readAgainAt    time.Time       // when to retry after the backlog could not be read; zero: it can be read
+	next           candidate       // the first of the peeked items
+	keptTurn       bool            // the next turn is that of items kept for a held stream, see sendKept
+	statesInFlight map[string]bool // streams whose state is in flight
 
 	stateShare stateShare
-	payload    []byte // of the message that is sent; used again for the next one
+	payload    []byte // buffer for the payload of one message; reused for the next
 }
 
 func newHistory(l *Link, out *outgoing) *history {
-	return &history{link: l, out: out, cursor: queue.Cursor{Reuse: true}, flying: map[string]bool{}}
+	return &history{link: l, out: out, cursor: queue.Cursor{Reuse: true}, statesInFlight: map[string]bool{}}
 }
 
-// A candidate is the item that goes next, and what it is.
+// A candidate is the next item to send, with what chooseNext found out about it. At most
+// one of its flags is set.
 type candidate struct {
 	item     *queue.Item // nil: there is none
-	rejected bool        // the broker does not take it
-	late     bool        // it is not sent: see Link.tooLate
+	rejected bool        // its stream is held, or it was refused before: it is set aside
+	late     bool        // too old for its format, so it is skipped: see Link.tooLate
 	alarm    bool
-	routine  bool // and it may go now, for all but the window
+	routine  bool // and only the window may still delay it
 }
 
-// refresh forgets what was peeked: an alarm may have arrived, which goes first.
+// refresh discards the peeked items: an alarm may have arrived, which is sent first.
 func (h *history) refresh() { h.peeked, h.drained = nil, false }
 
-// chooseNext finds the item that goes next. It sends nothing.
+// chooseNext sets next. It sends nothing, so it always returns stepNone.
 func (h *history) chooseNext() step {
 	c := candidate{item: h.peek()}
 	if it := c.item; it != nil {
@@ -61,8 +62,8 @@ func (h *history) chooseNext() step {
 	return stepNone
 }
 
-// divertUnsent takes an item out of the way that is not sent: the broker does not take
-// it, or it is too late for its format.
+// divertUnsent diverts the next item if it is not to be sent: because it is rejected, or
+// because it is too late for its format.
 func (h *history) divertUnsent() step {
 	it, kind := h.next.item, kindDiverted
 	if h.next.late {
@@ -74,7 +75,7 @@ func (h *history) divertUnsent() step {
 	case h.canary.acksProven() && h.out.inflight.len() < 2*h.out.window.max:
 		h.divert(it, kind)
 		return stepSent
-	case h.canary.held != "": // it is sent when the others are
+	case h.canary.held != "": // decided again after the hold, when the cursor is rewound
 		h.pass()
 		return stepSent
 	}
@@ -89,7 +90,7 @@ func (h *history) sendAlarm() step {
 	return stepSent
 }
 
-// sendItemOfAnyLane sends an item, if there is one that the broker takes.
+// sendItemOfAnyLane sends the next item, routine or alarm, unless it is to be diverted.
 func (h *history) sendItemOfAnyLane() bool {
 	if h.next.item == nil || h.next.rejected || h.next.late {
 		return false
@@ -98,7 +99,8 @@ func (h *history) sendItemOfAnyLane() bool {
 	return true
 }
 
-// sendKept sends what is kept of a stream. It takes turns with routine readings.
+// sendKept sends an item that was kept while its stream was held. Kept items and routine
+// readings take turns.
 func (h *history) sendKept() step {
 	if h.next.routine && !h.keptTurn || !h.retries.tryHeld() {
 		return stepNone
@@ -107,20 +109,20 @@ func (h *history) sendKept() step {
 	return stepSent
 }
 
-// maxRun is how many routine readings are sent before the other sources are asked
-// again. Asking them all costs as much as sending a reading.
+// maxRun is how many routine readings are sent in a row before the other sources are asked
+// again. To ask all sources costs as much CPU time as to send a reading.
 const maxRun = 16
 
-// sendRoutine sends a routine reading, and those behind it as long as the window has
-// room and no other source could have something that goes first: what the session
-// waits for is acknowledged in a later turn, and what was peeked has no alarm behind
-// a routine reading.
+// sendRoutine sends a routine reading, and up to maxRun in a row while the window has
+// room and no other source can have a message of higher priority. That cannot change
+// during the run: answers are processed only after fill, and the peeked items have no
+// alarm after a routine reading.
 func (h *history) sendRoutine() step {
 	if !h.next.routine {
 		return stepNone
 	}
 	h.keptTurn = true
-	h.out.turn()
+	h.out.updateNow()
 	run := 1
 	if h.isUndisturbed() {
 		run = maxRun
@@ -137,27 +139,27 @@ func (h *history) sendRoutine() step {
 	}
 }
 
-// isUndisturbed says that nothing is under suspicion, held or set aside: routine
-// readings do not take turns with anything then.
+// isUndisturbed reports whether no message is a suspect, held or tried again, so that
+// routine readings need not take turns with others.
 func (h *history) isUndisturbed() bool {
 	return len(h.link.suspects) == 0 && len(h.link.notices.records) == 0 && len(h.link.rejects.held) == 0 &&
 		!h.retries.trying && h.canary.acksProven()
 }
 
-// due is when the backlog is to be read again.
+// due returns when to retry reading the backlog; zero: it is not waiting for a retry.
 func (h *history) due(now time.Time) time.Time { return ifAfter(h.readAgainAt, now) }
 
-// pass moves the cursor behind the first item that was peeked.
+// pass advances the cursor over the first peeked item.
 func (h *history) pass() {
 	h.cursor.Advance(h.peeked[0])
 	h.peeked = h.peeked[1:]
 }
 
-// peek is the oldest item of the backlog that was not sent in this session; nil
-// if there is none.
+// peek returns the oldest item of the backlog that was not sent in this session; nil if
+// there is none, if the window is full, or while the backlog cannot be read.
 func (h *history) peek() *queue.Item {
 	if len(h.peeked) == 0 && !h.drained && h.out.window.openToAlarm() && !time.Now().Before(h.readAgainAt) {
-		h.peeked = h.look(h.out.window.max - h.out.window.messages)
+		h.peeked = h.peekBacklog(h.out.window.max - h.out.window.messages)
 		h.drained = len(h.peeked) == 0
 	}
 	if len(h.peeked) == 0 {
@@ -166,8 +168,10 @@ func (h *history) peek() *queue.Item {
 	return &h.peeked[0]
 }
 
-func (h *history) look(most int) []queue.Item {
-	items, err := h.link.backlog.Peek(&h.cursor, most)
+// peekBacklog returns up to maxItems items after the cursor. It logs the first failure of a
+// row, and sets readAgainAt after each.
+func (h *history) peekBacklog(maxItems int) []queue.Item {
+	items, err := h.link.backlog.Peek(&h.cursor, maxItems)
 	switch {
 	case err == nil:
 		h.readAgainAt = time.Time{}
@@ -179,33 +183,35 @@ func (h *history) look(most int) []queue.Item {
 	return nil
 }
 
-// sendState sends a state that changed, if there is one and the history leaves
-// room for it. A state that changes while it is in flight waits.
+// sendState sends a changed state, and reports whether there was one. busy means that
+// routine readings are waiting: then states are limited to their share. A state that
+// changes again while it is in flight is sent after its acknowledgement.
 func (h *history) sendState(busy bool) bool {
 	if busy && !h.stateShare.allows() {
 		return false
 	}
-	r, ok := h.link.states.next(h.flying, h.link.rejects.mutedStates)
+	r, ok := h.link.states.next(h.statesInFlight, h.link.rejects.mutedStates)
 	if !ok {
 		return false
 	}
 	m := h.link.state(r)
-	h.flying[r.Stream] = true
+	h.statesInFlight[r.Stream] = true
 	h.out.publish(m, &sentMessage{kind: kindState, stream: r.Stream})
 	if busy {
-		h.stateShare.state(len(m.Topic) + len(m.Payload))
+		h.stateShare.addState(len(m.Topic) + len(m.Payload))
 	}
 	return true
 }
 
-// divert takes an item out of the way, once all before it are acknowledged: it lines
-// up with what is in flight.
+// divert queues an item among the messages in flight without sending it. So it is
+// rejected or skipped only when all items before it are acknowledged.
 func (h *history) divert(it *queue.Item, kind kind) {
 	h.out.track(&sentMessage{Token: arrived{}, kind: kind, item: *it})
 	h.pass()
 }
 
-// skipping says that a reading that is too late is on its way out of the backlog.
+// skipping reports whether a reading that is too late is still to be removed from the
+// backlog.
 func (h *history) skipping() bool {
 	for i := range h.out.inflight.len() {
 		if h.out.inflight.at(i).kind == kindLate {
@@ -230,10 +236,10 @@ func (h *history) sendItem(it *queue.Item) {
 		h.out.publish(m, &f)
 	}
 	h.pass()
-	h.stateShare.history(len(m.Topic) + len(m.Payload))
+	h.stateShare.addHistory(len(m.Topic) + len(m.Payload))
 }
 
-// message is an item as it is published. The payload is good until the next call.
+// message returns an item as it is published. The payload is valid until the next call.
 func (h *history) message(it *queue.Item) mqtt.Message {
 	historical := h.link.historical(it)
 	if it.Event == "" && h.link.opt.Formats.Of(it.Stream).IsPlain() {
@@ -245,15 +251,15 @@ func (h *history) message(it *queue.Item) mqtt.Message {
 		Properties: h.link.opt.propertiesOf(it, historical)}
 }
 
-// A stateShare gives states a third of a busy link at most: a state may go when
-// twice as many bytes of history went since.
-type stateShare struct{ credit int }
+// A stateShare limits states to a third of the bytes on a busy link: after a state of n
+// bytes, 2n bytes of history are sent before the next state.
+type stateShare struct{ credit int } // bytes; negative: history is sent first
 
-// enough for a few states at once, after a time without any.
+// maxCredit lets a few states through at once after a time without any. In bytes.
 const maxCredit = 2048
 
-func (s *stateShare) allows() bool { return s.credit >= 0 }
-func (s *stateShare) state(n int)  { s.credit -= 2 * n }
-func (s *stateShare) history(n int) {
+func (s *stateShare) allows() bool   { return s.credit >= 0 }
+func (s *stateShare) addState(n int) { s.credit -= 2 * n }
+func (s *stateShare) addHistory(n int) {
 	s.credit = min(s.credit+n, maxCredit)
 }

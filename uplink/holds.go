@@ -52,7 +52,7 @@ func (t *retries) holdStream(stream, topic string, sent time.Time, why string) {
 
 // logHeld tells the log that a stream is held.
 func (t *retries) logHeld(stream, topic, why string) {
-	if t.out.tells {
+	if t.out.hasReasonCodes {
 		t.link.log.Error("a stream is held: the broker refuses its readings", "stream", stream, "topic", topic, "why",
 			why, "mend", "let the access list allow "+t.link.opt.ClientID+" to write "+topic)
 		return

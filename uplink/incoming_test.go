@@ -54,12 +54,12 @@ func FuzzIncoming(f *testing.F) {
 		topics := []string{s.link.topics.Agent("canary"), s.link.topics.Agent("status"), s.link.topics.Agent("info"),
 			s.link.opt.homeStatusTopic()}
 		m := mqtt.Message{Topic: topics[int(where)%len(topics)], Payload: []byte(payload), Retain: retained}
-		s.hear(m)
-		s.hear(mqtt.Message{Topic: topics[1], Payload: []byte("online")})
+		s.onMessage(m)
+		s.onMessage(mqtt.Message{Topic: topics[1], Payload: []byte("online")})
 		once := dueNotices(s)
 		var again []notice
 		for range 100 {
-			s.hear(m)
+			s.onMessage(m)
 			again = append(again, dueNotices(s)...)
 		}
 		if len(again) > 1 {

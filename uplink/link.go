@@ -316,7 +316,7 @@ func dropLate(ctx context.Context, conn Conn) (over func()) {
 	waiting.Go(func() {
 		select {
 		case <-ctx.Done():
-			clock.Sleep(done, goodbyeLimit)
+			clock.Sleep(done, shutdownLimit)
 		case <-done.Done():
 		}
 		if done.Err() == nil {

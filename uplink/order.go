@@ -28,8 +28,8 @@ func stepOnly(sent bool) step {
 
 // fill sends as much as the window has room for.
 func (s *session) fill() {
-	s.link.uptime, s.out.short = 0, false
-	s.out.turn()
+	s.link.uptime, s.out.routineWaits = 0, false
+	s.out.updateNow()
 	s.history.refresh()
 	s.link.pace.next = time.Time{}
 	for s.sendNext() {
@@ -38,7 +38,7 @@ func (s *session) fill() {
 
 // sendNext sends one message, if there is one and room for it.
 func (s *session) sendNext() bool {
-	for _, send := range s.order {
+	for _, send := range s.sources {
 		switch send() {
 		case stepSent:
 			return true
@@ -49,12 +49,12 @@ func (s *session) sendNext() bool {
 	return false
 }
 
-// sendOrder are the sources of messages in the order in which they are asked: the
+// sourcesByPriority are the sources of messages in the order in which they are asked: the
 // notices that routine readings wait for, alarms, answers to orders, other notices, then states in
 // their share, then routine readings. What sessions ended with comes last, and
 // alone; so it goes before them all while nothing was answered and its turn has
 // come.
-func (s *session) sendOrder() []func() step {
+func (s *session) sourcesByPriority() []func() step {
 	n, h, t, w := s.notices, s.history, s.retries, &s.out.window
 	return []func() step{
 		func() step { return stepIf(w.openToAlarm() && n.sendNotice(n.urgent)) },
@@ -84,7 +84,7 @@ func (s *session) sendOrder() []func() step {
 		},
 		func() step {
 			if !w.open() {
-				s.out.short = h.next.routine
+				s.out.routineWaits = h.next.routine
 				return stepWait
 			}
 			return stepNone

@@ -13,10 +13,10 @@ import (
 // acknowledged in the order in which it was sent. All fields belong to the
 // goroutine of the session.
 type outgoing struct {
-	conn       Conn
-	noRetain   bool          // as in Options
-	tells      bool          // a PUBACK says whether the broker took a message: MQTT 5
-	ackTimeout time.Duration // without an acknowledgement, while something is in flight
+	conn           Conn
+	noRetain       bool          // as in Options
+	hasReasonCodes bool          // a PUBACK says whether the broker took a message: MQTT 5
+	ackTimeout     time.Duration // without an acknowledgement, while something is in flight
 
 	window   window
 	inflight fifo[sentMessage]
@@ -29,7 +29,7 @@ type outgoing struct {
 	answered     bool      // the broker has acknowledged something, or answered a SUBSCRIBE
 	isStable     bool      // stableSession has passed since firstAck
 	now          time.Time // in this turn of the session: it is not asked for with each message
-	short        bool      // a routine reading waits for room in the window, since fill was called
+	routineWaits bool      // a routine reading waits for room in the window, since fill was called
 }
 
 // A sentMessage is in flight: the broker has not answered it yet.
@@ -66,10 +66,10 @@ func newOutgoing(conn Conn, opt Options, pace *throttle) *outgoing {
 	if w.max == 0 || w.max == DefaultWindow {
 		w.max, w.ceiling = DefaultWindow, maxQuickWindow
 	}
-	if most := conn.Facts().ReceiveMaximum; most > 0 {
-		w.max, w.ceiling = min(w.max, most), min(w.ceiling, most)
+	if receiveMax := conn.Facts().ReceiveMaximum; receiveMax > 0 {
+		w.max, w.ceiling = min(w.max, receiveMax), min(w.ceiling, receiveMax)
 	}
-	return &outgoing{now: time.Now(), conn: conn, noRetain: opt.NoRetain, tells: conn.Facts().Version == mqtt.V5,
+	return &outgoing{now: time.Now(), conn: conn, noRetain: opt.NoRetain, hasReasonCodes: conn.Facts().Version == mqtt.V5,
 		ackTimeout: opt.ackBounds().acks, window: w}
 }
 
@@ -128,9 +128,9 @@ func (o *outgoing) pop() {
 	o.lastProgress, o.networkBack = o.now, time.Time{}
 }
 
-// turn sets now. It is called whenever the session wakes up, before it fills the window,
+// updateNow sets now. It is called whenever the session wakes up, before it fills the window,
 // and for every maxRun readings: a message may wait for room in the outbox.
-func (o *outgoing) turn() {
+func (o *outgoing) updateNow() {
 	o.now = time.Now()
 	if o.inflight.len() > 0 && o.refillsHalf(o.lastProgress) && !o.refillsHalf(o.now) {
 		o.heldBack = o.now
@@ -142,11 +142,11 @@ func (o *outgoing) turn() {
 // minute, and if our address is another one, no answer ever comes.
 const backTimeout = 500 * time.Millisecond
 
-// doubtedUntil is when a connection that had to survive an outage of our network is
+// outageDeadline is when a connection that had to survive an outage of our network is
 // taken for dead; zero: there was none, or nothing waits for an answer. One that has
 // not got any answer yet is new: it was made since the outage, and how long a round
 // trip takes is not known.
-func (o *outgoing) doubtedUntil() time.Time {
+func (o *outgoing) outageDeadline() time.Time {
 	if o.networkBack.IsZero() || o.inflight.len() == 0 || o.window.shortest == 0 {
 		return time.Time{}
 	}
@@ -188,7 +188,7 @@ const heldBackFor = 100 * time.Millisecond
 // readings then. A window that has not grown is refilled at once: with 20 messages a
 // broker with Nagle's algorithm stalls for 40 ms now and then.
 func (o *outgoing) refillsHalf(now time.Time) bool {
-	return o.short && o.window.max >= 2*DefaultWindow && o.window.shortest <= quickSlack &&
+	return o.routineWaits && o.window.max >= 2*DefaultWindow && o.window.shortest <= quickSlack &&
 		now.Before(o.lastProgress.Add(refillWait)) && (o.heldBack.IsZero() || now.Sub(o.heldBack) >= heldBackFor)
 }
 
@@ -240,12 +240,12 @@ func (o *outgoing) due(now time.Time) time.Time {
 	if !o.firstAck.IsZero() && !o.isStable {
 		stable = o.firstAck.Add(stableSession)
 	}
-	return earliest(opens, dead, stable, refill, o.doubtedUntil())
+	return earliest(opens, dead, stable, refill, o.outageDeadline())
 }
 
 // expired is the error of a broker that acknowledges nothing any more.
 func (o *outgoing) expired(now time.Time) error {
-	if until := o.doubtedUntil(); !until.IsZero() && !now.Before(until) {
+	if until := o.outageDeadline(); !until.IsZero() && !now.Before(until) {
 		return errNetworkBack
 	}
 	if o.inflight.len() > 0 && now.Sub(o.lastProgress) >= o.ackTimeout {

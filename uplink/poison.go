@@ -105,7 +105,7 @@ func (s *session) onDisconnect(err error) (expected bool) {
 	if closed && s.probes.blame() {
 		return false
 	}
-	if alone := s.notices.blame(err, s.leaving != nil); alone {
+	if alone := s.notices.blame(err, s.stopReason != nil); alone {
 		return s.out.answered
 	}
 	if !closed || !s.out.answered {

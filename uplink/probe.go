@@ -32,13 +32,15 @@ type prober struct {
 }
 
 // proving says that readings are expected back.
-func (p *prober) proving() bool { return p.canary.held == "" && p.unproven() == "" && !p.out.tells }
+func (p *prober) proving() bool {
+	return p.canary.held == "" && p.unproven() == "" && !p.out.hasReasonCodes
+}
 
 // unproven says why nothing proves that what the broker acknowledges arrives;
 // empty: probes do.
 func (p *prober) unproven() string {
 	switch {
-	case p.out.tells: // each acknowledgement does
+	case p.out.hasReasonCodes: // each acknowledgement does
 		return ""
 	case p.link.opt.NoProof:
 		return "mqtt.prove_publish is false"

@@ -37,9 +37,9 @@ type refusals struct {
 	hold    func(why string) // of the session
 	release func()
 
-	tookAt     time.Time       // when the latest item was sent that the broker took
-	tookStream string          // its stream
-	noted      map[string]bool // topics that the log has named
+	acceptedAt     time.Time       // when the latest item was sent that the broker took
+	acceptedStream string          // its stream
+	noted          map[string]bool // topics that the log has named
 
 	held heldItem
 	trials
@@ -72,8 +72,8 @@ func refusalOf(err error) *mqtt.PublishError {
 	return nil
 }
 
-// take draws the conclusion from one refusal.
-func (r *refusals) take(f *sentMessage, why *mqtt.PublishError) {
+// handle draws the conclusion from one refusal.
+func (r *refusals) handle(f *sentMessage, why *mqtt.PublishError) {
 	switch f.kind {
 	case kindHistory:
 		r.refused(f, why)
@@ -82,7 +82,7 @@ func (r *refusals) take(f *sentMessage, why *mqtt.PublishError) {
 	case kindRetry:
 		r.refusedAgain(f, why)
 	case kindState:
-		delete(r.history.flying, f.stream)
+		delete(r.history.statesInFlight, f.stream)
 		r.noteOnce(r.link.topics.State(f.stream), why)
 	default:
 		if why.AboutMessage() && f.notice.Topic != "" {
@@ -132,7 +132,8 @@ const (
 func (r *refusals) blame(f *sentMessage, why *mqtt.PublishError) blame {
 	stream := f.item.Stream
 	again := r.isAgain(&f.item)
-	takesOther := r.tookStream != stream && f.sent.Sub(r.tookAt) < evidenceAge || again && r.held.releasedBy != stream
+	takesOther := r.acceptedStream != stream && f.sent.Sub(r.acceptedAt) < evidenceAge ||
+		again && r.held.releasedBy != stream
 	switch {
 	case takesOther && (why.AboutTopic() || again):
 		return blameStream
@@ -220,16 +221,16 @@ func (r *refusals) noteOnce(topic string, why *mqtt.PublishError) {
 	}
 }
 
-// took takes note that the broker took an item. While the backlog is held, that releases
+// accepted takes note that the broker accepted an item. While the backlog is held, that releases
 // it.
-func (r *refusals) took(f *sentMessage) {
+func (r *refusals) accepted(f *sentMessage) {
 	if f.kind == kindTrial {
 		r.trying = false
 	}
-	if !r.out.tells {
+	if !r.out.hasReasonCodes {
 		return
 	}
-	r.tookAt, r.tookStream = f.sent, f.item.Stream
+	r.acceptedAt, r.acceptedStream = f.sent, f.item.Stream
 	r.link.noteUnheard(f.item.Stream, f.Token)
 	if r.canary.held == "" || f.sent.Before(r.since) {
 		return
@@ -241,7 +242,7 @@ func (r *refusals) took(f *sentMessage) {
 
 // tryHeld sends the next trial while the backlog is held.
 func (r *refusals) tryHeld() step {
-	if !r.out.tells || r.canary.held == "" || r.trying || time.Now().Before(r.since) {
+	if !r.out.hasReasonCodes || r.canary.held == "" || r.trying || time.Now().Before(r.since) {
 		return stepNone
 	}
 	it := r.candidate()
@@ -285,7 +286,7 @@ func (r *refusals) candidate() *queue.Item {
 
 // due is when all streams are tried again; zero: the backlog is not held.
 func (r *refusals) due(now time.Time) time.Time {
-	if !r.out.tells || r.canary.held == "" {
+	if !r.out.hasReasonCodes || r.canary.held == "" {
 		return time.Time{}
 	}
 	return ifAfter(r.next, now)

@@ -64,9 +64,9 @@ func (s *session) sendResponse() step {
 	r := &s.link.orders.responses
 	next := r.peek(time.Now())
 	switch {
-	case next == nil || s.out.tells && !s.out.window.openToAlarm():
+	case next == nil || s.out.hasReasonCodes && !s.out.window.openToAlarm():
 		return stepNone
-	case s.out.tells:
+	case s.out.hasReasonCodes:
 		s.out.publish(next.Message, &sentMessage{})
 	}
 	r.next = nil

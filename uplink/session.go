@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	goodbyeGrace   = 3 * time.Second         // for what is in flight when the agent stops
-	offlineTimeout = time.Second             // for the goodbye itself
-	goodbyeLimit   = 4500 * time.Millisecond // for both, whatever blocks: then the connection is dropped
-	retryRead      = time.Second             // after the backlog could not be read
+	inFlightGrace  = 3 * time.Second         // for the acknowledgements of what is in flight when the agent stops
+	offlineTimeout = time.Second             // for the acknowledgement of "offline"
+	shutdownLimit  = 4500 * time.Millisecond // for both together; then the connection is dropped
+	retryRead      = time.Second             // between two attempts to read a backlog that cannot be read
 )
 
 var (
@@ -26,9 +26,10 @@ var (
 )
 
 // A session is one connection from CONNECT to its loss. One goroutine sends and
-// listens: it fills the window, and waits until something happens. What has to be
-// sent and when is known to the parts; the session asks them in order, and tells
-// them what was acknowledged, heard or lost. All fields belong to that goroutine.
+// receives: it fills the window, and waits for the next event. Each part knows what it
+// has to send and when. The session asks the parts in a fixed order (see
+// sourcesByPriority), and tells them what was acknowledged, received or lost. All fields
+// belong to that goroutine.
 type session struct {
 	link *Link
 	out  *outgoing
@@ -43,10 +44,10 @@ type session struct {
 	retries   *retries
 	acks      *acks
 
-	order   []func() step // what goes next: see sendOrder
-	leaving error         // why the session ends in order; nil: it does not
-	until   time.Time     // the end of what is waited for when leaving
-	timer   *time.Timer
+	sources    []func() step // of messages, by priority: see sourcesByPriority
+	stopReason error         // why the session is shutting down; nil: it is not
+	stopBy     time.Time     // the end of the wait for acknowledgements during the shutdown
+	timer      *time.Timer
 }
 
 func newSession(l *Link, conn Conn) *session {
@@ -65,34 +66,35 @@ func newSession(l *Link, conn Conn) *session {
 	k.canary, k.probes, k.retries, k.history = s.canary, p, t, h
 	t.refusals = &refusals{link: l, out: out, canary: s.canary, acks: k, retries: t, history: h, notices: s.notices,
 		hold: s.hold, release: s.release}
-	s.order = s.sendOrder()
+	s.sources = s.sourcesByPriority()
 	return s
 }
 
-// run publishes until the connection is lost, or until what is in flight when
-// ctx is done, and the last states, were acknowledged.
+// run publishes until the connection is lost or ctx is done. In the second case it sends
+// the last states and waits, for inFlightGrace at most, until everything in flight is
+// acknowledged. It returns why the session has ended, and is never nil.
 func (s *session) run(ctx context.Context) error {
 	defer s.timer.Stop()
 	s.begin()
-	for s.leaving == nil || s.fillLast() {
-		if s.leaving == nil {
+	for s.stopReason == nil || s.sendLastStates() {
+		if s.stopReason == nil {
 			s.fill()
 		}
 		s.out.conn.Flush()
 		if err := s.wait(ctx); err != nil {
-			s.settle() // what was answered before the end is not to blame, and need not be sent again
+			s.processAnswers() // messages answered before the loss are not suspects, and are not sent again
 			return err
 		}
 	}
-	if goodbye(s.out.conn, s.link.will(), s.link.log) {
+	if publishOffline(s.out.conn, s.link.will(), s.link.log) {
 		s.out.conn.Disconnect()
 	} else {
 		s.out.conn.DisconnectWithWill()
 	}
-	return s.leaving
+	return s.stopReason
 }
 
-// begin says that the agent is online and what it is; states follow.
+// begin makes "online", the birth and the states due, and resets what lasts for one session.
 func (s *session) begin() {
 	s.out.began = time.Now()
 	s.probes.declareDoubted()
@@ -105,7 +107,7 @@ func (s *session) begin() {
 		s.announcer.announce()
 	}
 	s.link.states.refresh()
-	if s.out.tells {
+	if s.out.hasReasonCodes {
 		s.announcer.reassertAt = time.Now().Add(reassertEvery)
 	} else {
 		s.link.forgetUnheard()
@@ -113,10 +115,10 @@ func (s *session) begin() {
 	s.health.changed()
 }
 
-// wait waits until something happens, and takes note of it.
+// wait waits for one event and handles it. An error ends the session.
 func (s *session) wait(ctx context.Context) error {
 	var stop, preferred <-chan struct{}
-	if s.leaving == nil {
+	if s.stopReason == nil {
 		stop, preferred = ctx.Done(), s.out.conn.Preferred()
 	}
 	lines := s.acks.lists()
@@ -125,38 +127,38 @@ func (s *session) wait(ctx context.Context) error {
 	s.link.opt.Progress(max(wait, 0) + busyLimit)
 	select {
 	case <-s.out.awaited():
-		return s.settle()
+		return s.processAnswers()
 	case <-s.probes.heardAhead(lines[0]):
-		return s.ack()
+		return s.ackBacklog()
 	case <-s.probes.heardAhead(lines[1]):
-		return s.ack()
+		return s.ackBacklog()
 	case <-s.probes.heardAhead(lines[2]):
-		return s.ack()
+		return s.ackBacklog()
 	case <-s.link.backlog.Arrived():
 	case <-s.link.states.changed:
 	case next := <-s.link.orders.responses.arrived():
 		s.link.orders.responses.next = &next // fill sends it
 	case m := <-s.out.conn.Heard():
-		s.hear(m)
-		return s.ack() // of what waited for the canary
+		s.onMessage(m)
+		return s.ackBacklog() // the message may be the canary, for which acknowledged items wait
 	case <-s.out.conn.Done():
 		return fmt.Errorf("connection lost: %w", s.out.conn.Err())
 	case <-s.link.network:
 		s.out.networkBack = time.Now()
 	case <-preferred:
-		s.leave(errPreferred)
+		s.beginShutdown(errPreferred)
 	case <-stop:
-		s.leave(ctx.Err())
+		s.beginShutdown(ctx.Err())
 	case <-s.timer.C:
 		return s.tick()
 	}
 	return nil
 }
 
-// settle takes what the broker has acknowledged, oldest first. Only here
-// anything is acknowledged to the backlog.
-func (s *session) settle() error {
-	s.out.turn()
+// processAnswers handles the answers of the broker, oldest message first, and then
+// acknowledges to the backlog what is known to have arrived.
+func (s *session) processAnswers() error {
+	s.out.updateNow()
 	for s.out.inflight.len() > 0 && s.out.inflight.front().Answered() {
 		f := s.out.inflight.front()
 		if err := s.completed(f); err != nil {
@@ -164,10 +166,11 @@ func (s *session) settle() error {
 		}
 		s.out.pop()
 	}
-	return s.ack()
+	return s.ackBacklog()
 }
 
-// completed takes note that one message was answered, or never will be.
+// completed handles the answer to one message, or the error that there is none. An error
+// ends the session.
 func (s *session) completed(f *sentMessage) error {
 	err := f.Error()
 	switch {
@@ -196,48 +199,48 @@ func (s *session) completed(f *sentMessage) error {
 	return nil
 }
 
-// refusedBy takes note that the broker has refused a message, or that it is too large to be
-// sent.
+// refusedBy handles a message that the broker has refused (a PUBACK with an error code of
+// MQTT 5), or that was not sent because it is too large for the broker.
 func (s *session) refusedBy(f *sentMessage, why *mqtt.PublishError) {
 	if why.Unsent {
 		s.out.window.gone(f.slot)
 	} else if s.out.acked(f) {
 		s.link.journal.up()
 	}
-	s.retries.refusals.take(f, why)
+	s.retries.refusals.handle(f, why)
 }
 
-// acked tells the part that sent a message that the broker has acknowledged it.
+// acked passes an acknowledgement to the part of the session that sent the message.
 func (s *session) acked(f *sentMessage) {
 	switch f.kind {
 	case kindHistory:
 		s.acks.push(&outcome{item: f.item, sent: f.sent})
-		s.acquit(f)
-		s.retries.refusals.took(f)
+		s.clearSuspicion(f)
+		s.retries.refusals.accepted(f)
 	case kindTrial:
-		s.retries.refusals.took(f)
+		s.retries.refusals.accepted(f)
 	case kindState:
-		delete(s.history.flying, f.stream)
+		delete(s.history.statesInFlight, f.stream)
 		delete(s.link.suspects, stateIDOf(f.stream))
 	case kindRetry:
 		s.acks.push(&outcome{item: f.item})
-		s.acquit(f)
+		s.clearSuspicion(f)
 		s.retries.acked(f)
-		s.retries.refusals.took(f)
+		s.retries.refusals.accepted(f)
 	case kindBirth:
 		s.announcer.birthAcked = true
 	}
 }
 
-// acquit clears a reading that the broker has acknowledged of suspicion; a probe
-// has to be heard, too.
-func (s *session) acquit(f *sentMessage) {
+// clearSuspicion removes an acknowledged reading from the suspects. A probe stays one until
+// the broker has also sent it back.
+func (s *session) clearSuspicion(f *sentMessage) {
 	if f.probe == nil {
 		delete(s.link.suspects, msgIDOf(&f.item))
 	}
 }
 
-// subscribed takes the answer to a subscription.
+// subscribed handles a SUBACK. A denied topic does not end the session.
 func (s *session) subscribed(f *sentMessage) error {
 	var denied *mqtt.DeniedError
 	err := f.Error()
@@ -259,7 +262,7 @@ func (s *session) subscribed(f *sentMessage) error {
 			s.link.log.Error("no orders come: the broker's access list has to allow this client to read the topic",
 				"topic", denied.Topic, "err", err)
 		}
-	case unreadable[denied.Topic]: // the log was told
+	case unreadable[denied.Topic]: // the log has it already
 	case denied.Topic == s.link.opt.homeStatusTopic():
 		s.link.log.Warn("when Home Assistant restarts it is not told again", "err", err)
 	default:
@@ -269,11 +272,11 @@ func (s *session) subscribed(f *sentMessage) error {
 	return nil
 }
 
-// ack tells the backlog what is known to have arrived. While the backlog is held,
-// acknowledgements prove nothing.
-func (s *session) ack() error {
+// ackBacklog acknowledges to the backlog what is known to have arrived. While the backlog
+// is held, the acknowledgements of the broker prove nothing.
+func (s *session) ackBacklog() error {
 	s.link.uptime = 0
-	s.out.turn()
+	s.out.updateNow()
 	if s.canary.held != "" {
 		s.acks.forget()
 	}
@@ -291,10 +294,10 @@ func (s *session) ack() error {
 	return nil
 }
 
-// due is when something has to be done even if nothing happens.
+// due returns when tick has to run even if no event comes; never later than in a minute.
 func (s *session) due() time.Time {
-	if s.leaving != nil {
-		return s.until
+	if s.stopReason != nil {
+		return s.stopBy
 	}
 	now := time.Now()
 	// The last two may have passed since fill asked.
@@ -309,9 +312,9 @@ func (s *session) due() time.Time {
 	return at
 }
 
-// tick does what is due.
+// tick does what is due at this time. An error ends the session.
 func (s *session) tick() error {
-	if err := s.settle(); err != nil { // what was answered may not be awaited, see refillsHalf
+	if err := s.processAnswers(); err != nil { // wait may not be woken by each answer, see refillsHalf
 		return err
 	}
 	now := time.Now()
@@ -325,31 +328,31 @@ func (s *session) tick() error {
 	if s.out.becomesStable(now) {
 		s.link.journal.stable()
 	}
-	return s.ack() // or give up what should have been heard by now
+	return s.ackBacklog() // it also gives up the probes whose time is over
 }
 
-// hear takes a message on one of the topics subscribed to.
-func (s *session) hear(m mqtt.Message) {
+// onMessage handles a message on one of the topics that the session has subscribed to.
+func (s *session) onMessage(m mqtt.Message) {
 	switch m.Topic {
 	case s.link.topics.Agent("canary"):
-		s.canaryHeard(string(m.Payload))
+		s.onCanary(string(m.Payload))
 	case s.link.topics.Agent("status"):
-		if s.leaving == nil {
+		if s.stopReason == nil {
 			s.lateWill.hear(string(m.Payload))
 		}
 	case s.link.topics.Agent("info"):
 		s.announcer.hearBirth(m)
 	default:
-		// A broker that goes on with a session may send orders before their handlers are there.
+		// A broker that resumes our session may send orders before their handlers are registered.
 		if !s.link.orders.hearEarly(m) {
 			s.announcer.hearHome(m)
 		}
 	}
 }
 
-// canaryHeard takes a message on the topic of the canary. If the backlog was
-// held, what was sent in this session was denied, and is sent again.
-func (s *session) canaryHeard(payload string) {
+// onCanary handles a message on the topic of the canary. If the backlog was held, the
+// broker has denied what was sent in this session: release sends it again.
+func (s *session) onCanary(payload string) {
 	proven, released := s.canary.hear(payload)
 	if proven {
 		s.announcer.announce()
@@ -360,14 +363,14 @@ func (s *session) canaryHeard(payload string) {
 	s.release()
 }
 
-// release lets the backlog go that was held.
+// release ends a hold: the backlog is sent again from its first item.
 func (s *session) release() {
 	s.canary.released()
 	s.link.board.holds("")
 	s.link.log.Info("uplink may publish: the backlog goes out")
 	s.health.changed()
 	s.history.cursor.Rewind()
-	s.link.rejects.rewind() // what is kept of a stream comes before its new readings
+	s.link.rejects.rewind() // kept items of a stream are sent before its new readings
 	for i := range s.out.inflight.len() {
 		if f := s.out.inflight.at(i); f.kind == kindHistory {
 			f.kind = kindOther
@@ -375,35 +378,35 @@ func (s *session) release() {
 	}
 }
 
-// hold holds the backlog for this session. Alarms are sent all the same, and
-// stay in the queue.
+// hold stops the sending of routine readings in this session. Alarms are still sent, but
+// they stay in the queue, as the broker may drop them.
 func (s *session) hold(why string) {
 	if !s.canary.hold(why) {
 		return
 	}
 	s.health.changed()
 	s.announcer.announce()
-	if s.out.tells {
+	if s.out.hasReasonCodes {
 		s.link.board.holds("the broker refuses what we publish: " + why)
-		return // the part that holds it tells the log
+		return // refusals logs it
 	}
 	s.link.board.holds("no proof that we may publish, agent/canary: " + why)
 	s.probes.declareDoubted()
 	s.canary.logHold()
 }
 
-// leave lets the session end in order. What arrived a moment ago still goes: outputs have just
-// become safe.
-func (s *session) leave(why error) {
+// beginShutdown starts the orderly end of the session. It sends once more what is waiting:
+// the outputs have just switched to their safe states.
+func (s *session) beginShutdown(why error) {
 	s.fill()
-	s.leaving, s.until = why, time.Now().Add(goodbyeGrace)
+	s.stopReason, s.stopBy = why, time.Now().Add(inFlightGrace)
 }
 
-// fillLast sends the states that are left, for which the backlog may have had no room, and
-// reports whether anything is worth a wait: until then the retained state of an output
-// says what it did before it became safe.
-func (s *session) fillLast() bool {
-	if !time.Now().Before(s.until) {
+// sendLastStates sends the states that did not fit beside the backlog, and reports whether
+// the session should wait for acknowledgements. Without these states, the retained state of
+// an output would be the one before it became safe.
+func (s *session) sendLastStates() bool {
+	if !time.Now().Before(s.stopBy) {
 		return false
 	}
 	for s.out.window.open() && s.history.sendState(false) {
@@ -411,10 +414,10 @@ func (s *session) fillLast() bool {
 	return s.out.inflight.len() > 0
 }
 
-// goodbye publishes the message that the will has: the broker forgets the will at an
-// orderly disconnect. It reports whether the broker has acknowledged it within
-// offlineTimeout.
-func goodbye(conn Conn, offline mqtt.Message, log *slog.Logger) bool {
+// publishOffline publishes the message of the will, because the broker discards the will
+// after an orderly DISCONNECT. It reports whether the broker has acknowledged the message
+// within offlineTimeout.
+func publishOffline(conn Conn, offline mqtt.Message, log *slog.Logger) bool {
 	token := conn.Publish(offline)
 	err := errors.New("not acknowledged in time")
 	select {
@@ -423,7 +426,7 @@ func goodbye(conn Conn, offline mqtt.Message, log *slog.Logger) bool {
 	case <-time.After(offlineTimeout):
 	}
 	if err != nil {
-		log.Warn("no goodbye: the broker will send the will", "err", err)
+		log.Warn("offline was not acknowledged: the broker publishes the will", "err", err)
 	}
 	return err == nil
 }

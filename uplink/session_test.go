@@ -326,22 +326,22 @@ func TestAQuickLinkIsRefilledByHalfAWindow(t *testing.T) {
 // waited for in vain.
 func TestABrokerThatHoldsAnswersBackIsNotAwaitedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := outgoing{short: true, window: window{max: 128, shortest: time.Millisecond}}
+		o := outgoing{routineWaits: true, window: window{max: 128, shortest: time.Millisecond}}
 		o.track(&sentMessage{})
 		o.track(&sentMessage{})
-		o.turn()
+		o.updateNow()
 		if !o.refillsHalf(time.Now()) {
 			t.Fatal("half of the window is not waited for on a quick link")
 		}
 		time.Sleep(refillWait)
-		o.turn()
+		o.updateNow()
 		o.pop()
 		if o.refillsHalf(time.Now()) {
 			t.Error("half of the window is waited for again at once")
 		}
 		time.Sleep(heldBackFor)
 		o.lastProgress = time.Now()
-		if o.turn(); !o.refillsHalf(time.Now()) {
+		if o.updateNow(); !o.refillsHalf(time.Now()) {
 			t.Error("half of the window is never waited for again")
 		}
 	})

@@ -87,7 +87,7 @@ func (n *notices) subscribe() {
 	if n.link.opt.NoProof {
 		return
 	}
-	if !n.out.tells {
+	if !n.out.hasReasonCodes {
 		n.canary.read.now()
 	}
 	n.readStatus.now()

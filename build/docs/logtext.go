@@ -169,7 +169,7 @@ var logParts = []logPart{
 		{"no orders come: the broker's access list has to allow this client to read the topic",
 			"the broker denies the subscription to `topic`: readings go on, outputs take no orders"},
 		{"orders are refused: the key cannot be read", "`commands.key_file` is not there, or others may read it"},
-		{"no goodbye: the broker will send the will",
+		{"offline was not acknowledged: the broker publishes the will",
 			"the stop was not acknowledged in time; `offline` comes all the " +
 				"same"},
 		{"the broker has accepted the connection", "by which version of MQTT, and what it says of its limits; again when " +
