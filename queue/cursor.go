@@ -139,6 +139,6 @@ func (q *Queue) loadLocked(p sensors.Priority, c *Cursor, room int) error {
 func (q *Queue) nextReadLocked(p sensors.Priority, c *Cursor, room int) (read blockRead, needed bool) {
 	c.sync(q.opened.generation)
 	l := &q.lanes[p]
-	from, needed := l.toLoad(l.passed(c.passed[p]) + room)
+	from, needed := l.nextToLoad(l.passed(c.passed[p]) + room)
 	return blockRead{q.opened.file, q.opened.generation, p, from, l.disk.lastBlock, l.disk.evictions}, needed
 }

@@ -108,9 +108,9 @@ func (l *lane) unsynced() []Item {
 	return l.mem.items()[l.disk.lastTail+1-in:]
 }
 
-// toLoad is the number from which to read the blocks on, so that head holds
+// nextToLoad is the number from which to read the blocks on, so that head holds
 // want readings or all there are.
-func (l *lane) toLoad(want int) (from uint64, needed bool) {
+func (l *lane) nextToLoad(want int) (from uint64, needed bool) {
 	from = max(l.first, l.cache.readTo+1)
 	if n := len(l.cache.head); n > 0 {
 		from = max(from, l.cache.head[n-1].number+1)
@@ -147,7 +147,7 @@ func (l *lane) peek(items []Item, limit int, after uint64) []Item {
 	// never passes an older one of its lane.
 	head := l.cache.head[l.passed(after):]
 	items = append(items, head[:min(limit, len(head))]...)
-	if from, _ := l.toLoad(0); from > l.disk.lastBlock {
+	if from, _ := l.nextToLoad(0); from > l.disk.lastBlock {
 		mem := l.mem.items()
 		if in := l.firstInMemory(); after >= in {
 			mem = mem[min(int(after+1-in), len(mem)):]

@@ -73,11 +73,11 @@ type Options struct {
 
 // Bounds that are no options: they follow from the memory and the card of a Pi.
 const (
-	maxInMemory  = 32768           // readings of both lanes: 6 MB, what a failing disk may cost
-	spillEarly   = 8192            // readings of a lane in memory before their time
-	diskPatience = 2 * time.Second // that Put waits for a disk that neither succeeds nor fails
-	burstLimit   = 2 * time.Second // that Put of a routine reading waits for room in memory, while the disk works
-	burstOver    = 1024            // readings in memory: then the memory of a burst is given back
+	maxInMemory = 32768           // readings of both lanes: 6 MB, what a failing disk may cost
+	spillEarly  = 8192            // readings of a lane in memory before their time
+	diskTimeout = 2 * time.Second // that Put waits for a disk that neither succeeds nor fails
+	maxRoomWait = 2 * time.Second // that Put of a routine reading waits for room in memory, while the disk works
+	burstOver   = 1024            // readings in memory: then the memory of a burst is given back
 )
 
 // An Item is a reading in the queue, or an event. Of an event, the embedded
@@ -172,9 +172,9 @@ func (q *Queue) waitRoomLocked() {
 	}
 	if !q.storage.crowded {
 		q.storage.crowded = true
-		q.log.Warn("readings come faster than the disk takes them: sensors wait for it", "limit", burstLimit)
+		q.log.Warn("readings come faster than the disk takes them: sensors wait for it", "limit", maxRoomWait)
 	}
-	limit, commits := time.NewTimer(burstLimit), q.counts.commits
+	limit, commits := time.NewTimer(maxRoomWait), q.counts.commits
 	defer limit.Stop()
 	for q.memoryFullLocked() && q.diskWorksLocked() {
 		tried := q.storage.commitEnded
@@ -204,8 +204,8 @@ func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 	if q.opened.file == nil || q.storage.hangs {
 		return
 	}
-	patience := time.NewTimer(diskPatience)
-	defer patience.Stop()
+	timer := time.NewTimer(diskTimeout)
+	defer timer.Stop()
 	for l.attempted <= number && l.first <= number && !q.storage.hangs {
 		tried := q.storage.commitEnded
 		q.mu.Unlock()
@@ -214,7 +214,7 @@ func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 		case <-tried:
 		case <-q.stopped:
 			ended = true // Close writes what is left
-		case <-patience.C:
+		case <-timer.C:
 			hangs = true
 		}
 		q.mu.Lock()

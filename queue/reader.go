@@ -39,7 +39,7 @@ func (s *blockReader) read(slot int, what any, read func() any) (any, error) {
 		b = &pendingRead{what: what, done: make(chan struct{})}
 		s[slot] = b
 		go func() { defer close(b.done); b.answer = read() }()
-		b.wait(diskPatience)
+		b.wait(diskTimeout)
 	}
 	if !b.isDone() {
 		return nil, errSlow

@@ -135,8 +135,8 @@ func TestDiskThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if d := time.Since(began); d != diskPatience {
-			t.Errorf("waited for %v in a hundred calls, want %v", d, diskPatience)
+		if d := time.Since(began); d != diskTimeout {
+			t.Errorf("waited for %v in a hundred calls, want %v", d, diskTimeout)
 		}
 		if _, err := h.reader.read(1, "block", func() any { return nil }); err != nil {
 			t.Errorf("the other lane: %v", err)
@@ -205,7 +205,7 @@ func TestLateAnswerIsNotOfBeforeAnEviction(t *testing.T) {
 		l := &h.lanes[sensors.Routine]
 		h.oldest(t, 1)
 		given := uint64(len(h.oldest(t, len(l.cache.head)))) // the first block: it stays
-		from, _ := l.toLoad(1)
+		from, _ := l.nextToLoad(1)
 		what := blockRead{h.opened.file, h.opened.generation, sensors.Routine, from, l.disk.lastBlock, l.disk.evictions}
 		r, damaged, err := h.opened.file.read(what.lane, what.from, what.last)
 		late := &pendingRead{what: what, done: make(chan struct{}), answer: blockAnswer{r, damaged, err}}
