@@ -7,35 +7,33 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// canaryRetry is how long a session whose backlog is held waits before it sends
-// the next canary.
+// canaryRetry is the time between two canaries while the backlog is held.
 const canaryRetry = time.Minute
 
-// A canary proves that we may publish, with MQTT 3.1.1: see refusals for 5, where none
-// is sent. MQTT 3.1.1 has no answer for "you may not
-// publish this": a broker acknowledges what its access list denies, and drops it.
-// So a session publishes a token on a topic that it has subscribed to, and counts
-// no acknowledgement before the token came back.
+// A canary proves that we may publish. It is used with MQTT 3.1.1 only, which has no
+// answer for "you may not publish this": a broker acknowledges a message that its access
+// list denies, and drops it. So a session publishes a token on a topic that it has
+// subscribed to, and does not trust any acknowledgement until the token has come back.
+// With MQTT 5 the PUBACK has a reason code: see refusals.
 //
-// If the token does not come back, the backlog is held: alarms are sent all the
-// same, and everything stays in the queue. All fields belong to the goroutine of
-// the session.
+// If the token does not come back, the backlog is held: only alarms are sent, and
+// everything stays in the queue. All fields belong to the goroutine of the session.
 type canary struct {
 	link       *Link
 	out        *outgoing
 	read, send once // the subscription to the topic; the token
 
 	token string
-	heard bool      // the token came back
+	heard bool      // the token has come back
 	held  string    // why the backlog is held; empty: it is not
-	next  time.Time // when silence is judged, or the canary is repeated; zero: neither
+	next  time.Time // when checkTimeout acts: the token is overdue, or a new canary is due; zero: never
 }
 
 // canaryMemory is what outlives a session. It belongs to the goroutine of the
 // session.
 type canaryMemory struct {
-	sent         int             // numbers the tokens
-	provenBefore bool            // a session proved that we may publish, and none since failed to
+	sent         int             // number of tokens sent; makes each unique
+	provenBefore bool            // a session has proved that we may publish, and no later one has failed to
 	heldLogged   string          // the latest reason for a hold that is in the log
 	unreadable   map[string]bool // topics whose subscription was denied, as the log says
 }
@@ -61,14 +59,14 @@ func (c *canary) prove() {
 	c.next = time.Time{}
 }
 
-// notice makes the message. The time in which it has to come back begins now.
+// notice returns the message, and starts the time in which it has to come back.
 func (c *canary) notice() notice {
 	c.next = time.Now().Add(c.link.opt.ackBounds().proof)
 	return notice{Message: mqtt.Message{Topic: c.link.topics.Agent("canary"), Payload: []byte(c.token)}}
 }
 
-// acksProven says that an acknowledgement of the broker's means that it has the
-// message: the token came back, or cannot be expected to.
+// acksProven reports whether an acknowledgement of the broker means that it has the
+// message: because the token has come back, or because no proof is possible.
 func (c *canary) acksProven() bool {
 	if c.out.hasReasonCodes {
 		return c.held == ""
@@ -76,16 +74,16 @@ func (c *canary) acksProven() bool {
 	return c.heard || c.link.opt.NoProof || c.unprovable()
 }
 
-// routineAllowed says that routine readings may be sent. If the session before
-// was allowed to publish, one window of readings does not wait for the proof.
-// unreleased is how many are acknowledged and wait for it.
+// routineAllowed reports whether routine readings may be sent. If the previous session
+// was allowed to publish, one window of readings is sent before the proof. unreleased is
+// the number of items that are acknowledged and wait for the proof.
 func (c *canary) routineAllowed(unreleased int) bool {
 	return c.acksProven() || c.link.canary.provenBefore && c.held == "" &&
 		unreleased+c.out.window.messages < c.out.window.max
 }
 
-// unprovable says that the broker closes the connection for the canary itself.
-// Such a broker does not acknowledge what it denies.
+// unprovable reports whether the broker closes the connection because of the canary itself.
+// Such a broker does not acknowledge what it denies, so no proof is needed.
 func (c *canary) unprovable() bool {
 	records := c.link.notices.records
 	if len(records) == 0 {
@@ -95,12 +93,12 @@ func (c *canary) unprovable() bool {
 	return records.deferred(noticeID{topic: topic}) || records.deferred(noticeID{topic, formSubscription})
 }
 
-// isProof says that a notice belongs to the proof that we may publish.
+// isProof reports whether a notice is the canary or its subscription.
 func (c *canary) isProof(id noticeID) bool { return id.topic == c.link.topics.Agent("canary") }
 
-// hear takes a message on the topic. proven says that the token came back for
-// the first time; released, that the backlog was held until now.
-func (c *canary) hear(payload string) (proven, released bool) {
+// onMessage handles a message on the topic of the canary. proven says that the token came
+// back for the first time; released, that this ends a hold of the backlog.
+func (c *canary) onMessage(payload string) (proven, released bool) {
 	if payload != c.token || c.heard {
 		return false, false
 	}
@@ -110,11 +108,11 @@ func (c *canary) hear(payload string) (proven, released bool) {
 	return true, released
 }
 
-// released takes note that the backlog is not held any more.
+// released clears the reason of a hold that has ended.
 func (c *canary) released() { c.held, c.link.canary.heldLogged = "", "" }
 
-// repeat takes the proof back, and makes another canary due: a probe was not
-// heard.
+// repeat withdraws the proof and makes a new canary due. It is called when a probe has not
+// come back.
 func (c *canary) repeat() {
 	if c.heard {
 		c.heard = false
@@ -122,16 +120,17 @@ func (c *canary) repeat() {
 	}
 }
 
-// silence draws the conclusion when the token did not come back in time. It
-// returns why the backlog is to be held; empty: it is not, or is held already.
-func (c *canary) silence(now time.Time) (why string) {
+// checkTimeout returns why the backlog has to be held, if the token has not come back in
+// time; empty: there is no reason, or it is already held. While it is held, a new canary
+// becomes due.
+func (c *canary) checkTimeout(now time.Time) (why string) {
 	proof := c.link.opt.ackBounds().proof
 	switch {
 	case c.next.IsZero() || now.Before(c.next) || c.out.hasReasonCodes:
 	case c.held != "":
 		c.read.now()
 		c.prove()
-	case c.out.firstAck.IsZero(): // from a broker that acknowledges nothing, silence proves nothing
+	case c.out.firstAck.IsZero(): // a broker that acknowledges nothing may be slow: wait longer
 		c.next = now.Add(proof)
 	default:
 		return fmt.Sprintf("nothing heard of it in %v", proof)
@@ -139,7 +138,8 @@ func (c *canary) silence(now time.Time) (why string) {
 	return ""
 }
 
-// hold holds the backlog. It reports whether it was not held before.
+// hold sets the reason of a hold, and reports whether this begins one: the backlog was not
+// held, and the token has not come back.
 func (c *canary) hold(why string) bool {
 	if !c.out.hasReasonCodes {
 		c.next = time.Now().Add(canaryRetry)
@@ -151,7 +151,7 @@ func (c *canary) hold(why string) bool {
 	return true
 }
 
-// logHold writes the reason to the log, once until it changes.
+// logHold logs the reason of the hold, unless it was the last one logged.
 func (c *canary) logHold() {
 	if c.link.canary.heldLogged == c.held {
 		return
@@ -165,7 +165,7 @@ func (c *canary) logHold() {
 			"allow it to read "+topic+", or set mqtt.prove_publish: false")
 }
 
-// ended takes note of the end of the session.
+// ended updates provenBefore at the end of the session.
 func (c *canary) ended() {
 	memory := &c.link.canary
 	memory.provenBefore = c.heard || memory.provenBefore && c.held == ""

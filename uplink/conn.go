@@ -29,14 +29,14 @@ type Conn interface {
 	Unsubscribe(topic string) mqtt.Token
 	// Expect returns a channel that is closed when the broker forwards the message to
 	// us. It is called before the message is published, and the topic has to be
-	// subscribed to. Messages on the topic do not come from Heard.
+	// subscribed to. Messages on the topic do not come from Received.
 	Expect(mqtt.Message) <-chan struct{}
 	// Handle has f called with each message on a topic, by a goroutine of the connection,
 	// in the order in which they come. It is called before the topic is subscribed to. f
-	// must not block. Messages on the topic do not come from Heard.
+	// must not block. Messages on the topic do not come from Received.
 	Handle(topic string, f func(mqtt.Message))
-	// Heard returns the channel of the messages on topics that are subscribed to.
-	Heard() <-chan mqtt.Message
+	// Received returns the channel of the messages on topics that are subscribed to.
+	Received() <-chan mqtt.Message
 	// Done returns a channel that is closed when the connection is lost.
 	Done() <-chan struct{}
 	// Err returns why the connection was lost, once Done is closed.

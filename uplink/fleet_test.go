@@ -115,7 +115,7 @@ func (c *hubConn) Subscribe(string) mqtt.Token           { return c.after(func()
 func (c *hubConn) Unsubscribe(string) mqtt.Token         { return c.after(func() {}) }
 func (c *hubConn) Expect(m mqtt.Message) <-chan struct{} { return c.echoes.Expect(m) }
 func (c *hubConn) Handle(string, func(mqtt.Message))     {}
-func (c *hubConn) Heard() <-chan mqtt.Message            { return c.heard }
+func (c *hubConn) Received() <-chan mqtt.Message         { return c.heard }
 func (c *hubConn) Preferred() <-chan struct{}            { return c.preferred }
 func (c *hubConn) Server() string                        { return "broker.test:1883" }
 func (c *hubConn) Facts() mqtt.Facts                     { return mqtt.Facts{} }

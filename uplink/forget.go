@@ -85,7 +85,7 @@ func retained(ctx context.Context, conn Conn, topic string) ([]byte, error) {
 	late := time.NewTimer(retainedWait)
 	defer late.Stop()
 	select {
-	case m := <-conn.Heard():
+	case m := <-conn.Received():
 		return m.Payload, nil
 	case <-late.C:
 		return nil, nil

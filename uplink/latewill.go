@@ -24,8 +24,8 @@ func newLateWill(l *Link) *lateWill {
 	return w
 }
 
-// hear takes a message on our own topic agent/status.
-func (w *lateWill) hear(word string) {
+// onStatus handles a message on our own topic agent/status.
+func (w *lateWill) onStatus(word string) {
 	switch {
 	case word == "online":
 		w.echoed = true

@@ -13,12 +13,12 @@
 //
 // [Link.Run] may be called once; [Link.Observe] at any time from any goroutine,
 // and it never waits for the network. The goroutine of Run owns everything else:
-// it connects, and in a session it alone sends, hears and acknowledges, so what a
-// session is made of has no locks. Beside it run, for as long as Run or a session
-// lasts, a goroutine that finds streams without readings, one that watches the
+// it connects, and during a session it alone sends, receives and acknowledges, so the
+// parts of a session need no locks. In addition, as long as Run or a session lasts,
+// there are a goroutine that finds streams without readings, one that watches the
 // expiry of certificates, and one that closes a connection that outlives the
-// context. Run waits for all of them. A [Conn] and a [Backlog] bring goroutines of
-// their own, and speak to the session by channels.
+// context. Run waits for all of them. A [Conn] and a [Backlog] have goroutines of
+// their own, and communicate with the session through channels.
 package uplink
 
 import (
@@ -38,22 +38,22 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// A Backlog is what the link drains; a [queue.Queue] is one.
+// A Backlog holds the items that the link has to deliver; a [queue.Queue] is one.
 type Backlog interface {
-	// Peek returns the oldest items that the cursor has not passed, alarms
-	// first; none if there are none.
+	// Peek returns at most max items after the cursor, oldest first, alarms before
+	// routine readings. It does not wait for new ones.
 	Peek(c *queue.Cursor, max int) ([]queue.Item, error)
-	// Arrived holds a token when there may be more.
+	// Arrived returns a channel that holds a token when Peek may return more.
 	Arrived() <-chan struct{}
 	// Ack removes items that the broker has acknowledged, and all older ones of
 	// their lanes.
 	Ack([]queue.Item) error
-	// Reject keeps an item that the broker refuses, and takes it out of the
-	// way: all before it in its lane have to be acknowledged. With declare, the
-	// loss is declared.
+	// Reject moves an item that the broker refuses out of its lane and keeps it apart. All
+	// older items of the lane must be acknowledged. With declare, the item is reported as
+	// missing.
 	Reject(it queue.Item, declare bool) error
-	// Rejected returns the oldest items that are set aside and that the cursor has
-	// not passed. Ack removes them.
+	// Rejected returns the oldest items, at most max, that Reject has kept and that the
+	// cursor has not passed. Ack removes them.
 	Rejected(c *queue.Cursor, max int) ([]queue.Item, error)
 }
 
@@ -74,9 +74,9 @@ type Link struct {
 	certs  mqtt.Expiries // a goroutine beside the session has it while one lasts
 	board  statusBoard   // has a mutex of its own
 
-	// What outlives a session, and the uptime. It belongs to the goroutine of the
-	// session, or to that of Run between two of them.
-	uptime    time.Duration // in this turn of the session; 0: not asked for yet
+	// State that outlives a session, and the cached uptime. Only the goroutine of Run, in
+	// which sessions run, uses it.
+	uptime    time.Duration // cached until the session wakes up again; 0: not read yet
 	canary    canaryMemory
 	proofs    proofs
 	suspects  suspects
@@ -110,7 +110,8 @@ func New(opt Options, backlog Backlog, dial Dial, log *slog.Logger) *Link {
 	return l
 }
 
-// Observe takes note of a reading as the state of its stream. It never waits.
+// Observe records a reading as the current state of its stream. It does not wait for the
+// network, and may be called from any goroutine.
 func (l *Link) Observe(r sensors.Reading) {
 	if r.Priority != sensors.Alarm {
 		l.pace.produced.add(time.Now(), 1)
@@ -118,16 +119,16 @@ func (l *Link) Observe(r sensors.Reading) {
 	l.states.observe(r)
 }
 
-// will is what the broker publishes when a connection is lost.
+// will returns the message that the broker publishes when a connection is lost.
 func (l *Link) will() mqtt.Message { return l.status("offline") }
 
-// status is the message that says "online" or "offline".
+// status returns the message on agent/status with the word "online" or "offline".
 func (l *Link) status(word string) mqtt.Message {
 	return mqtt.Message{Topic: l.topics.Agent("status"), Payload: []byte(word), Retain: !l.opt.NoRetain}
 }
 
-// state is the retained message with the latest reading of a stream. It is never
-// historical.
+// state returns the retained message with the latest reading of a stream. It is never
+// marked as historical.
 func (l *Link) state(r sensors.Reading) mqtt.Message {
 	m := mqtt.Message{Topic: l.topics.State(r.Stream), Retain: true, Properties: stateProperties}
 	if l.opt.Formats.Of(r.Stream).IsPlain() {
@@ -140,7 +141,7 @@ func (l *Link) state(r sensors.Reading) mqtt.Message {
 }
 
 const (
-	// for what the goroutine of Run does between two waits; a publication may block for 10 s
+	// busyLimit is for the work of Run between two waits; a publication may block for 10 s.
 	busyLimit = time.Minute
 	dialLimit = 2 * time.Minute // for the attempts at one server: each step has a bound of at most 15 s
 )
@@ -148,16 +149,16 @@ const (
 // historicalAge is the age beyond which a reading is history when it is sent.
 const historicalAge = 10 * time.Second
 
-// historical says whether a copy that is sent now is history: it was measured
-// long ago, or by an earlier start of the agent.
+// historical reports whether an item that is sent now is marked as historical: it is older
+// than historicalAge, or an earlier start of the agent measured it.
 func (l *Link) historical(it *queue.Item) bool {
 	age, known := l.stampAge(it.At)
 	return it.Boot != l.opt.Boot || !known || age > historicalAge
 }
 
-// stampAge is how long ago a moment of this boot of the kernel was, at about this time:
-// the uptime is asked for once in a turn of the session. It is a system call, which
-// costs as much as all else that is done for a reading.
+// stampAge returns the age of a time stamp of this boot of the kernel; known is false for a
+// stamp of another boot. The uptime is read once each time that the session wakes up: the
+// system call costs as much CPU time as the rest of the work for a reading.
 func (l *Link) stampAge(at clock.Stamp) (age time.Duration, known bool) {
 	if l.uptime == 0 {
 		l.uptime = l.opt.Clock.Uptime()
@@ -168,13 +169,13 @@ func (l *Link) stampAge(at clock.Stamp) (age time.Duration, known bool) {
 // Run connects and publishes until ctx is done, then publishes "offline" and
 // disconnects. It returns the error of ctx, and may be called once.
 func (l *Link) Run(ctx context.Context) error {
-	var beside sync.WaitGroup
-	beside.Go(func() { l.states.watchSilence(ctx, l.opt.Streams, l.opt.Clock) })
-	beside.Go(func() { l.watchNetwork(ctx) })
-	defer beside.Wait()
-	taking, stopTaking := context.WithCancel(context.WithoutCancel(ctx))
-	beside.Go(func() { l.orders.run(taking) })
-	defer stopTaking() // when the last connection has ended
+	var background sync.WaitGroup
+	background.Go(func() { l.states.watchSilence(ctx, l.opt.Streams, l.opt.Clock) })
+	background.Go(func() { l.watchNetwork(ctx) })
+	defer background.Wait()
+	ordersCtx, stopOrders := context.WithCancel(context.WithoutCancel(ctx))
+	background.Go(func() { l.orders.run(ordersCtx) })
+	defer stopOrders() // after the last connection has ended
 
 	l.recall()
 	retry := newBackoff(l.opt.ClientID, l.opt.Within)
@@ -193,7 +194,7 @@ func (l *Link) Run(ctx context.Context) error {
 			l.log.Info("uplink connects anew: our network was away")
 			continue
 		}
-		// the end was expected: of few notices, and three times each at most
+		// An expected end needs no back-off: at most three for each of a few notices.
 		wait, alone := rand.N(paceLink.first), false
 		if !expected {
 			wait, alone = retry.after(time.Now(), err, up)
@@ -212,7 +213,8 @@ func (l *Link) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// watchNetwork tells pause when the network may be back, until ctx is done.
+// watchNetwork puts a token into network each time that the network may be back, until ctx
+// is done.
 func (l *Link) watchNetwork(ctx context.Context) {
 	if l.opt.AwaitNetwork == nil {
 		return
@@ -222,8 +224,9 @@ func (l *Link) watchNetwork(ctx context.Context) {
 	}
 }
 
-// pause waits for some time, or until ctx is done. Nobody else waits with an agent
-// that is alone: it ends the wait when the network may be back.
+// pause waits for a duration, or until ctx is done. alone says that no other agents retry at
+// the same time, so that an early attempt cannot add to a burst of them: then the wait
+// also ends when the network may be back.
 func (l *Link) pause(ctx context.Context, wait time.Duration, alone bool) {
 	back := l.network
 	if !alone {
@@ -244,21 +247,21 @@ func (l *Link) pause(ctx context.Context, wait time.Duration, alone bool) {
 // the next attempt.
 const networkSettles = 50 * time.Millisecond
 
-// report reports an event; the details have to marshal.
+// report passes an event to Options.Report. The details must be values that marshal to JSON.
 func (l *Link) report(event string, details map[string]any) {
 	if l.opt.Report == nil {
 		return
 	}
 	text, err := json.Marshal(details)
 	if err != nil {
-		panic("uplink: event: " + err.Error()) // strings and truths always marshal
+		panic("uplink: event: " + err.Error()) // strings, numbers and booleans always marshal
 	}
 	l.opt.Report(sensors.Event{Name: event, At: l.opt.Clock.Now(), Details: text})
 }
 
-// connect runs one session from CONNECT to its end. up is for how long the broker
-// acknowledged what we sent; expected says that the session was to end, since a
-// suspect went alone.
+// connect runs one session from CONNECT to its end. up is the time since the first
+// acknowledgement of the session; 0: there was none. expected says that the end of the
+// session was likely, because a suspect was in flight alone.
 func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, err error) {
 	l.opt.Progress(dialLimit * time.Duration(1+len(l.opt.Servers)))
 	conn, err := l.dial(ctx, l.will())
@@ -287,7 +290,7 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 	if errors.Is(err, errNetworkBack) {
 		conn.Abandon()
 	} else {
-		conn.Close() // a failure of it says nothing that err does not
+		conn.Close() // its error would add nothing to err
 	}
 	s.canary.ended()
 	if !s.out.firstAck.IsZero() {
@@ -299,7 +302,8 @@ func (l *Link) connect(ctx context.Context) (up time.Duration, expected bool, er
 	return up, expected, err
 }
 
-// mayBeRefused is what else a broker may close for that we send first.
+// mayBeRefused returns, for an error text, what else in our first messages may make a broker
+// close the connection.
 func (o Options) mayBeRefused() string {
 	if o.NoRetain {
 		return ", or it takes no QoS 1"
@@ -307,9 +311,9 @@ func (o Options) mayBeRefused() string {
 	return ", or it takes no QoS 1, or nothing that is retained (see mqtt.retain)"
 }
 
-// dropLate closes a connection that outlives ctx for too long: what the session
-// publishes may block for as long as a broker that reads nothing keeps the
-// link open. The session is over when over returns.
+// dropLate closes conn if the session has not ended shutdownLimit after ctx is done: a
+// broker that stops reading can block Publish for as long as it keeps the connection open.
+// The caller calls over when the session has ended; over waits for the goroutine.
 func dropLate(ctx context.Context, conn Conn) (over func()) {
 	done, end := context.WithCancel(context.WithoutCancel(ctx))
 	var waiting sync.WaitGroup

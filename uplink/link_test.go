@@ -320,9 +320,9 @@ func (c *fakeConn) subscribe(topic string) mqtt.Token {
 	})
 }
 
-func (c *fakeConn) Heard() <-chan mqtt.Message { return c.heard }
-func (c *fakeConn) Responds() bool             { return false }
-func (c *fakeConn) Preferred() <-chan struct{} { return c.preferred }
+func (c *fakeConn) Received() <-chan mqtt.Message { return c.heard }
+func (c *fakeConn) Responds() bool                { return false }
+func (c *fakeConn) Preferred() <-chan struct{}    { return c.preferred }
 
 func (c *fakeConn) Server() string                   { return "broker.example.com:1883" }
 func (c *fakeConn) Facts() mqtt.Facts                { return c.facts }

@@ -14,28 +14,29 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// Commands say which orders a link takes, and who does them. See package command for
-// which of them may be done.
+// Commands configure which orders a link accepts, and the function that carries them out.
+// Package command decides which orders are valid.
 type Commands struct {
-	Outputs []string      // that take orders; none: the link subscribes to none
-	Alarm   bool          // the alarm panel takes orders
-	Asking  []string      // outputs of which an order may be the answer to a reading
+	Outputs []string      // names of those that accept orders; empty: none does
+	Alarm   bool          // the alarm panel accepts orders
+	Asking  []string      // outputs for which an order may answer a question in a reading
 	MaxAge  time.Duration // see [command.Options]
-	Key     mqtt.Secret   // for the mac of orders; without a file they need none
+	Key     mqtt.Secret   // for the MAC of orders; without a file orders need no MAC
 
-	// Do does an order, and calls answer once with what became of it, from any goroutine.
-	// It is called by a goroutine of the connection and must not block, nor may the caller
-	// of answer expect that it blocks.
+	// Do carries out an order, and calls answer exactly once with the result, from any
+	// goroutine. It is called by a goroutine of the connection and must not block; answer
+	// does not block either.
 	Do func(o command.Order, answer func(done bool, why string))
-	// Memory knows the orders that this start of the agent has done. nil: a new one, which
-	// only tests have, as it forgets them when the configuration is read again.
+	// Memory holds the orders that this start of the agent has carried out. It must outlive
+	// the link, so that a reload of the configuration does not forget them; nil, a new
+	// memory, is for tests.
 	Memory *command.Memory
 }
 
-// AlarmName is the level of a topic at which the alarm panel takes orders.
+// AlarmName is the topic level on which the alarm panel accepts orders.
 const AlarmName = "alarm"
 
-// targets are what takes orders.
+// targets returns the outputs and the panel that accept orders.
 func (o Options) targets() (all []command.Target) {
 	topics := o.topicNames()
 	for _, name := range o.Commands.Outputs {
@@ -47,7 +48,7 @@ func (o Options) targets() (all []command.Target) {
 	return all
 }
 
-// OrderTopics are the topics on which orders are taken.
+// OrderTopics returns the topics on which orders are accepted.
 func (o Options) OrderTopics() (all []string) {
 	for _, t := range o.targets() {
 		all = append(all, t.Topic)
@@ -56,45 +57,45 @@ func (o Options) OrderTopics() (all []string) {
 }
 
 const (
-	maxAnswers   = 64               // that wait to become events; more are counted
-	maxReasons   = 8                // of refusals that are counted by themselves, of each target
-	summaryEvery = time.Minute      // between two events with what was counted
-	answerGrace  = time.Second      // for what is being done when the link ends
-	refusalBurst = 20               // refusals of each target that are answered by themselves
-	refusalEvery = 30 * time.Second // and one each so often after them
+	maxAnswers   = 64               // that wait to be reported as events; more are only counted
+	maxReasons   = 8                // of refusal that are counted separately for each target
+	summaryEvery = time.Minute      // between two events that report the counted answers
+	answerGrace  = time.Second      // for orders that are being carried out when the link ends
+	refusalBurst = 20               // refusals of each target that get an event of their own
+	refusalEvery = 30 * time.Second // after the burst: one more refusal in this time
 )
 
-// orders take orders from a connection while the link lasts. A goroutine of the
-// connection judges them and has them done, so that none waits for the session, which
-// may be draining a backlog on a thin link. The answers become events in a goroutine
-// of their own, so that the connection never waits for the lock of the queue.
+// orders receives orders from the connections of a link. A goroutine of the connection
+// checks an order and starts it, so that an order does not wait for the session, which
+// may be draining a backlog on a slow link. The goroutine of run reports the answers as
+// events, so that the connection never waits for the lock of the queue.
 type orders struct {
-	link  *Link
-	desks map[string]*desk // by topic; not changed
+	link     *Link
+	handlers map[string]*orderHandler // by topic; not changed
 
-	answers   chan sensors.Event // holds maxAnswers
-	responses responses          // for who asked, see responseTo
-	idle      chan struct{}      // a token: nothing is being done any more
+	answers   chan sensors.Event // capacity maxAnswers
+	responses responses          // for the clients that sent the orders, see responseTo
+	idle      chan struct{}      // holds a token after pending became 0
 
-	mu      sync.Mutex
-	pending int             // orders that are being done
-	denied  map[string]bool // topics whose subscription the broker refuses
-	keyless bool            // the key cannot be read
+	mu            sync.Mutex      // guards all that follows
+	pending       int             // orders that are being carried out
+	denied        map[string]bool // topics whose subscription the broker refuses
+	keyUnreadable bool            // the key cannot be read
 }
 
-// A desk takes the orders to one target.
-type desk struct {
+// An orderHandler receives the orders to one target.
+type orderHandler struct {
 	*command.Judge
 	orders *orders
 
 	mu      sync.Mutex // guards all that follows
-	tokens  float64    // refusals that may be answered now
-	filled  time.Time  // when tokens was reckoned
+	tokens  float64    // refusals that may have an event of their own now
+	filled  time.Time  // when tokens was computed last
 	counted map[command.Verdict]int
 }
 
 func newOrders(l *Link) *orders {
-	o := &orders{link: l, desks: map[string]*desk{}, answers: make(chan sensors.Event, maxAnswers),
+	o := &orders{link: l, handlers: map[string]*orderHandler{}, answers: make(chan sensors.Event, maxAnswers),
 		responses: responses{waiting: make(chan response, maxAnswers)}, idle: make(chan struct{}, 1),
 		denied: map[string]bool{}}
 	c := l.opt.Commands
@@ -104,33 +105,33 @@ func newOrders(l *Link) *orders {
 	opt := command.Options{MaxAge: c.MaxAge, Signed: c.Key.File != "", Now: l.opt.Clock.Now}
 	for _, t := range l.opt.targets() {
 		judge := command.NewJudge(t, slices.Contains(c.Asking, t.Name), opt, c.Memory)
-		o.desks[t.Topic] = &desk{Judge: judge, orders: o, tokens: refusalBurst, filled: time.Now(),
+		o.handlers[t.Topic] = &orderHandler{Judge: judge, orders: o, tokens: refusalBurst, filled: time.Now(),
 			counted: map[command.Verdict]int{}}
 	}
 	return o
 }
 
-// topics are those to subscribe to, in an order that does not change.
-func (o *orders) topics() []string { return slices.Sorted(maps.Keys(o.desks)) }
+// topics returns the topics to subscribe to, sorted.
+func (o *orders) topics() []string { return slices.Sorted(maps.Keys(o.handlers)) }
 
-// begin prepares for a new connection: the key is read again, and each topic has its
-// handler before it is subscribed to.
+// begin prepares a new connection, before anything is subscribed to: it reads the key
+// again, and registers the handler of each topic.
 func (o *orders) begin(ctx context.Context, conn Conn) {
 	key := o.readKey(ctx)
-	for topic, d := range o.desks {
+	for topic, d := range o.handlers {
 		d.Subscribing(key, conn.Facts().Resumed)
-		conn.Handle(topic, d.hear)
+		conn.Handle(topic, d.onMessage)
 	}
 }
 
-// keyTimeout is how long the key may take to be read: its disk may hang.
+// keyTimeout limits reading the key, because its disk may hang.
 const keyTimeout = 5 * time.Second
 
-// readKey returns the key, if one is configured. Without it all orders are refused: the
-// log says why, and health that it is so.
+// readKey returns the key, or nil if none is configured. If the key cannot be read, all
+// orders are refused, and both the log and agent/health say so.
 func (o *orders) readKey(ctx context.Context) []byte {
 	secret := o.link.opt.Commands.Key
-	if len(o.desks) == 0 || secret.File == "" {
+	if len(o.handlers) == 0 || secret.File == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
@@ -138,86 +139,90 @@ func (o *orders) readKey(ctx context.Context) []byte {
 	key, err := secret.Read(ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.keyless = err != nil; o.keyless {
+	if o.keyUnreadable = err != nil; o.keyUnreadable {
 		o.link.log.Error("orders are refused: the key cannot be read", "err", err)
 	}
-	o.noteLocked()
+	o.updateStatusLocked()
 	return []byte(key)
 }
 
-// granted takes note that the broker lets us read a topic, if it is one for orders.
+// granted notes that the broker has accepted the subscription to a topic, if the topic is
+// one for orders.
 func (o *orders) granted(topic string) {
-	if d := o.desks[topic]; d != nil {
+	if d := o.handlers[topic]; d != nil {
 		d.Granted()
-		o.mark(topic, false)
+		o.setDenied(topic, false)
 	}
 }
 
-// isDenied takes note that the broker does not let us read a topic. It reports whether
-// the topic is one for orders.
-func (o *orders) isDenied(topic string) bool {
-	if o.desks[topic] == nil {
+// noteDenied notes that the broker has denied the subscription to a topic. It reports
+// whether the topic is one for orders.
+func (o *orders) noteDenied(topic string) bool {
+	if o.handlers[topic] == nil {
 		return false
 	}
-	o.mark(topic, true)
+	o.setDenied(topic, true)
 	return true
 }
 
-func (o *orders) mark(topic string, denied bool) {
+// setDenied records whether the subscription to a topic is denied.
+func (o *orders) setDenied(topic string, denied bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.denied, topic)
 	if denied {
 		o.denied[topic] = true
 	}
-	o.noteLocked()
+	o.updateStatusLocked()
 }
 
-// noteLocked tells the status why orders do not come. The caller holds mu.
-func (o *orders) noteLocked() {
+// updateStatusLocked sets in the status of the link why orders are not accepted, if so. The caller holds mu.
+func (o *orders) updateStatusLocked() {
 	why := ""
 	if len(o.denied) > 0 {
 		why = "the broker denies to read " + strings.Join(slices.Sorted(maps.Keys(o.denied)), ", ")
-	} else if o.keyless {
+	} else if o.keyUnreadable {
 		why = "commands.key_file cannot be read"
 	}
 	o.link.board.refusesOrders(why)
 }
 
-// health is what agent/health says of orders; empty: they may come, or none are taken.
+// health returns what agent/health says about orders; empty: they are accepted, or none are
+// configured.
 func (o *orders) health() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case len(o.denied) > 0:
 		return "denied"
-	case o.keyless:
+	case o.keyUnreadable:
 		return "no key"
 	}
 	return ""
 }
 
-// hearEarly takes a message that came before begin, if it is an order.
-func (o *orders) hearEarly(m mqtt.Message) (isOrder bool) {
-	d := o.desks[m.Topic]
+// handleEarly handles a message that came before begin, and reports whether it is on a
+// topic for orders.
+func (o *orders) handleEarly(m mqtt.Message) (isOrder bool) {
+	d := o.handlers[m.Topic]
 	if d != nil {
-		d.hear(m)
+		d.onMessage(m)
 	}
 	return d != nil
 }
 
-// hear takes a message on the topic of the desk, in a goroutine of the connection or, with
-// what came early, of the session.
-func (d *desk) hear(m mqtt.Message) {
+// onMessage handles a message on the topic of the target. It is called by a goroutine of
+// the connection or, for a message that came before begin, by that of the session.
+func (d *orderHandler) onMessage(m mqtt.Message) {
 	if len(m.Payload) == 0 {
-		return // it deletes what is retained, as a person is told to, and orders nothing
+		return // it deletes a retained order, as the log advises, and is no order itself
 	}
 	order, verdict := d.Judge.Judge(command.Message{Payload: m.Payload, Retained: m.Retain, Repeated: m.Repeated})
 	if verdict.Result != "" {
 		d.answer(order.ID, verdict, m.Properties)
 		return
 	}
-	d.orders.started(1)
+	d.orders.addPending(1)
 	d.orders.link.opt.Commands.Do(order, func(done bool, why string) {
 		verdict, settled := command.Verdict{Result: command.Done}, "done"
 		if !done {
@@ -226,12 +231,12 @@ func (d *desk) hear(m mqtt.Message) {
 		}
 		d.Settle(order, settled)
 		d.answer(order.ID, verdict, m.Properties)
-		d.orders.started(-1)
+		d.orders.addPending(-1)
 	})
 }
 
-// started counts what is being done.
-func (o *orders) started(n int) {
+// addPending counts what is being done.
+func (o *orders) addPending(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.pending += n; o.pending == 0 {
@@ -242,11 +247,11 @@ func (o *orders) started(n int) {
 	}
 }
 
-// answer makes an event of a verdict. Refusals beyond a bound are counted, and go out as
-// one event a minute for each reason: whoever may publish orders must not be able to
-// fill the queue, in which they would take the place of readings. What is not counted is
-// also published where the request wants it.
-func (d *desk) answer(id string, v command.Verdict, request *mqtt.Properties) {
+// answer reports a verdict as an event, and publishes it on the response topic of the
+// request, if it has one. Refusals beyond refusalBurst are only counted, and reported as
+// one event a minute for each reason: a client that floods us with orders must not fill
+// the queue, where its events would displace readings.
+func (d *orderHandler) answer(id string, v command.Verdict, request *mqtt.Properties) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
@@ -270,17 +275,17 @@ func (d *desk) answer(id string, v command.Verdict, request *mqtt.Properties) {
 	}
 }
 
-// countLocked counts a verdict. What somebody else wrote is a part of some reasons, so
-// there may be any number of them. The caller holds mu.
-func (d *desk) countLocked(v command.Verdict) {
+// countLocked counts a verdict. Some reasons quote text of the sender, so their number is
+// limited to maxReasons. The caller holds mu.
+func (d *orderHandler) countLocked(v command.Verdict) {
 	if _, known := d.counted[v]; !known && len(d.counted) >= maxReasons {
 		v.Why = "several reasons"
 	}
 	d.counted[v]++
 }
 
-// event is the answer to an order, or to a number of them.
-func (d *desk) event(id string, v command.Verdict, count int) sensors.Event {
+// event returns the event that answers one order, or count orders with the same verdict.
+func (d *orderHandler) event(id string, v command.Verdict, count int) sensors.Event {
 	if count == 1 {
 		count = 0 // it is left out
 	}
@@ -297,9 +302,10 @@ func (d *desk) event(id string, v command.Verdict, count int) sensors.Event {
 	return sensors.Event{Name: "command", At: d.orders.link.opt.Clock.Now(), Details: text}
 }
 
-// run makes events of answers until ctx is done and what is being done then was answered.
+// run reports answers as events until ctx is done, and then until the orders that are being
+// carried out are answered, for answerGrace at most.
 func (o *orders) run(ctx context.Context) {
-	if len(o.desks) == 0 {
+	if len(o.handlers) == 0 {
 		return
 	}
 	summary := time.NewTicker(summaryEvery)
@@ -326,14 +332,14 @@ func (o *orders) run(ctx context.Context) {
 	o.flush()
 }
 
-// isIdle reports whether nothing is being done.
+// isIdle reports whether no order is being carried out.
 func (o *orders) isIdle() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.pending == 0
 }
 
-// flush makes events of what is left.
+// flush reports the answers that are left.
 func (o *orders) flush() {
 	for {
 		select {
@@ -346,10 +352,10 @@ func (o *orders) flush() {
 	}
 }
 
-// summarise makes one event of each kind of answers that were counted.
+// summarise reports one event for each verdict that was counted.
 func (o *orders) summarise() {
 	for _, topic := range o.topics() {
-		d := o.desks[topic]
+		d := o.handlers[topic]
 		d.mu.Lock()
 		counted := d.counted
 		d.counted = map[command.Verdict]int{}

@@ -138,7 +138,7 @@ func (s *session) wait(ctx context.Context) error {
 	case <-s.link.states.changed:
 	case next := <-s.link.orders.responses.arrived():
 		s.link.orders.responses.next = &next // fill sends it
-	case m := <-s.out.conn.Heard():
+	case m := <-s.out.conn.Received():
 		s.onMessage(m)
 		return s.ackBacklog() // the message may be the canary, for which acknowledged items wait
 	case <-s.out.conn.Done():
@@ -256,7 +256,7 @@ func (s *session) subscribed(f *sentMessage) error {
 		return nil
 	case denied.Topic == s.link.topics.Agent("canary"):
 		s.hold(denied.Error())
-	case s.link.orders.isDenied(denied.Topic):
+	case s.link.orders.noteDenied(denied.Topic):
 		s.health.changed()
 		if !unreadable[denied.Topic] {
 			s.link.log.Error("no orders come: the broker's access list has to allow this client to read the topic",
@@ -322,7 +322,7 @@ func (s *session) tick() error {
 		return err
 	}
 	s.announcer.reassert(now)
-	if why := s.canary.silence(now); why != "" {
+	if why := s.canary.checkTimeout(now); why != "" {
 		s.hold(why)
 	}
 	if s.out.becomesStable(now) {
@@ -338,13 +338,13 @@ func (s *session) onMessage(m mqtt.Message) {
 		s.onCanary(string(m.Payload))
 	case s.link.topics.Agent("status"):
 		if s.stopReason == nil {
-			s.lateWill.hear(string(m.Payload))
+			s.lateWill.onStatus(string(m.Payload))
 		}
 	case s.link.topics.Agent("info"):
 		s.announcer.hearBirth(m)
 	default:
 		// A broker that resumes our session may send orders before their handlers are registered.
-		if !s.link.orders.hearEarly(m) {
+		if !s.link.orders.handleEarly(m) {
 			s.announcer.hearHome(m)
 		}
 	}
@@ -353,7 +353,7 @@ func (s *session) onMessage(m mqtt.Message) {
 // onCanary handles a message on the topic of the canary. If the backlog was held, the
 // broker has denied what was sent in this session: release sends it again.
 func (s *session) onCanary(payload string) {
-	proven, released := s.canary.hear(payload)
+	proven, released := s.canary.onMessage(payload)
 	if proven {
 		s.announcer.announce()
 	}

@@ -34,7 +34,7 @@ func newClient5(c *Conn, broker Broker, password string, will Message) *client5 
 func (c *client5) connect(ctx context.Context) error {
 	w := c.conn.wire
 	w.Conn.SetReadDeadline(time.Now().Add(w.limits.Connect)) // for all of CONNACK
-	if _, err := w.gather(c.packet.Encode()); err != nil {
+	if _, err := w.queuePacket(c.packet.Encode()); err != nil {
 		return err
 	}
 	c.reading.Go(c.read)
@@ -66,7 +66,7 @@ func (c *client5) read() {
 		}
 		content, err := mqtt5.Decode(packet)
 		if err == nil {
-			err = c.take(content)
+			err = c.handle(content)
 		}
 		if err != nil {
 			c.conn.end(err)
@@ -75,14 +75,14 @@ func (c *client5) read() {
 	}
 }
 
-// take acts on a packet. An error ends the connection.
-func (c *client5) take(content any) error {
+// handle acts on a packet. An error ends the connection.
+func (c *client5) handle(content any) error {
 	w := c.conn.wire
 	switch p := content.(type) {
 	case *mqtt5.Connack:
 		return c.connected(p)
 	case *mqtt5.Publish:
-		return c.heard(p)
+		return c.received(p)
 	case *mqtt5.Puback:
 		w.mu.Lock()
 		w.acceptLocked(p.PacketID, p.ReasonCode, p.Properties.ReasonString)
@@ -104,10 +104,10 @@ var ErrNoQoS1 = errors.New("the broker takes no QoS 1 (its Maximum QoS is 0): ho
 // connected takes CONNACK.
 func (c *client5) connected(p *mqtt5.Connack) error {
 	var err error
-	switch most := p.Properties.MaximumQOS; {
+	switch maxQoS := p.Properties.MaximumQOS; {
 	case p.ReasonCode != 0:
 		err = refusedBy(p)
-	case most != nil && *most == 0:
+	case maxQoS != nil && *maxQoS == 0:
 		err = ErrNoQoS1
 	default:
 		c.conn.facts = c.factsIn(p.Properties)
@@ -147,8 +147,8 @@ func (c *client5) factsIn(p *mqtt5.ConnackProperties) Facts {
 	return f
 }
 
-// heard passes a message on, and acknowledges it.
-func (c *client5) heard(p *mqtt5.Publish) error {
+// received passes a message on, and acknowledges it.
+func (c *client5) received(p *mqtt5.Publish) error {
 	m := Message{Topic: p.Topic, Payload: p.Payload, Retain: p.Retain, Repeated: p.Duplicate}
 	if own := p.Properties; own.ResponseTopic != "" || len(own.CorrelationData) > 0 {
 		m.Properties = &Properties{ResponseTopic: own.ResponseTopic, Correlation: own.CorrelationData}
@@ -177,7 +177,7 @@ func (c *client5) unsubscribe(topic string) Token {
 // disconnect is as protocol has it.
 func (c *client5) disconnect(will bool) {
 	w := c.conn.wire
-	w.gather(mqtt5.EncodeDisconnect(will)) // an error says that the connection is lost
+	w.queuePacket(mqtt5.EncodeDisconnect(will)) // an error says that the connection is lost
 	w.outbox.close()
 	select {
 	case <-w.ended:

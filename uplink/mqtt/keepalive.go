@@ -42,7 +42,7 @@ func (w *wire) ping() {
 			w.failed(fmt.Errorf("the broker does not answer: no PINGRESP in %v", w.keepAlive))
 			return
 		}
-		if _, err := w.gather(pingRequest); err != nil {
+		if _, err := w.queuePacket(pingRequest); err != nil {
 			return
 		}
 	}

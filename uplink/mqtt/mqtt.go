@@ -33,9 +33,9 @@ const (
 //
 // Only one goroutine at a time may call Dial.
 type Dialer struct {
-	broker Broker
-	paths  []segments    // to each server, in the order of broker.Servers
-	look   time.Duration // the current preferredWait
+	broker        Broker
+	paths         []segments    // to each server, in the order of broker.Servers
+	preferredWait time.Duration // the current preferredWait
 
 	versions []versionMemory // of each server, in the same order
 	referred referral        // to the server that is to be tried first
@@ -56,7 +56,7 @@ func newDialer(broker Broker, look time.Duration) *Dialer {
 	if broker.Clock == nil {
 		broker.Clock = clock.NewTimekeeper(clock.TrustAuto)
 	}
-	d := &Dialer{broker: broker, paths: make([]segments, len(broker.Servers)), look: look,
+	d := &Dialer{broker: broker, paths: make([]segments, len(broker.Servers)), preferredWait: look,
 		versions: make([]versionMemory, len(broker.Servers)), findings: map[string]finding{}}
 	d.referred.servers, d.broker.referred = broker.Servers, &d.referred
 	return d
@@ -102,11 +102,11 @@ func (d *Dialer) connected(conn *Conn, i int) {
 	delete(d.findings, server.Scheme+server.Host)
 	d.resumes = d.broker.WillDelay > 0
 	if i == 0 {
-		d.look = preferredWait
+		d.preferredWait = preferredWait
 		return
 	}
-	conn.watch(d.broker, d.look)
-	d.look = min(2*d.look, maxPreferredWait) // it may accept a connection and refuse our CONNECT
+	conn.watch(d.broker, d.preferredWait)
+	d.preferredWait = min(2*d.preferredWait, maxPreferredWait) // it may accept a connection and refuse our CONNECT
 }
 
 // dialServer connects to one server, with broker.Protocol, which is not Auto. path has what
@@ -212,10 +212,10 @@ func (c *Conn) Done() <-chan struct{} { return c.lost }
 // [net.ErrClosed] after Close. It must not be called before Done is closed.
 func (c *Conn) Err() error { return c.why }
 
-// Heard returns the channel of the messages that were received, without those for
+// Received returns the channel of the messages that were received, without those for
 // Expect and Handle. It is never closed. Messages are dropped while maxHeard of them
 // wait.
-func (c *Conn) Heard() <-chan Message { return c.received.heard }
+func (c *Conn) Received() <-chan Message { return c.received.heard }
 
 // Handle has f called with each message on a topic, in the order in which they come.
 // Call it before Subscribe. f must not block: PUBACKs are read by the goroutine that

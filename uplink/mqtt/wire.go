@@ -100,11 +100,11 @@ func newWire(socket net.Conn, limits Limits, failed func(error)) *wire {
 
 // Write takes a whole packet from the library. It blocks while the outbox is full,
 // and returns the error of an earlier write to the socket.
-func (w *wire) Write(p []byte) (int, error) { return w.gather(p) }
+func (w *wire) Write(p []byte) (int, error) { return w.queuePacket(p) }
 
-// gather puts a packet of the library's into the outbox, and notes which answer it
+// queuePacket puts a packet of the library's into the outbox, and notes which answer it
 // expects.
-func (w *outbox) gather(p []byte) (int, error) {
+func (w *outbox) queuePacket(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.awaitRoomLocked(); err != nil {

@@ -141,7 +141,7 @@ func (s *Site) isOnline(ctx context.Context, conn *mqtt.Conn) bool {
 	gone := time.After(s.Config.Uplink.KeepAlive*3/2 + 5*time.Second)
 	for {
 		select {
-		case m := <-conn.Heard():
+		case m := <-conn.Received():
 			if m.Topic == topic && string(m.Payload) != "online" {
 				return false
 			}
@@ -174,7 +174,7 @@ func nobodyElse(ctx context.Context, conn *mqtt.Conn) bool {
 	timeout := time.After(countTime)
 	for {
 		select {
-		case m := <-conn.Heard():
+		case m := <-conn.Received():
 			if m.Topic == subscriptionCount {
 				return string(m.Payload) == strconv.Itoa(ours)
 			}
@@ -428,7 +428,7 @@ func retained(ctx context.Context, conn *mqtt.Conn, topic string, patience time.
 	timeout := time.After(patience)
 	for {
 		select {
-		case m := <-conn.Heard():
+		case m := <-conn.Received():
 			if m.Topic == topic && m.Retain {
 				return string(m.Payload)
 			}

@@ -113,20 +113,20 @@ func Check(packet []byte) error {
 // how many bytes have to be behind them; those of PUBLISH are its payload. The error says
 // that the body is too short, or has what we did not ask for.
 func propertiesAt(kind, head byte, body []byte) (at, behind int, err error) {
-	least := 0
+	minLen := 0
 	switch kind {
 	case connack:
-		at, least = 2, 3
+		at, minLen = 2, 3
 	case puback: // the code and the properties may be missing
-		at, least = min(3, len(body)), 2
+		at, minLen = min(3, len(body)), 2
 	case suback, unsuback: // we ask for one topic at a time
-		at, behind, least = 2, 1, 4
+		at, behind, minLen = 2, 1, 4
 	case disconnect: // as for PUBACK
 		at = min(1, len(body))
 	case publish:
 		return publishProperties(head, body)
 	}
-	if len(body) < least || kind == pingresp && len(body) > 0 {
+	if len(body) < minLen || kind == pingresp && len(body) > 0 {
 		return 0, 0, fmt.Errorf("a %s of %d bytes", names[kind], len(body))
 	}
 	return at, behind, nil
