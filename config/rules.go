@@ -23,7 +23,7 @@ type ruleKeys struct {
 	Any   []yaml.Node   `yaml:"any"`   // conditions, of which one has to be met
 	All   []yaml.Node   `yaml:"all"`   // conditions, all of which have to be met
 	For   time.Duration `yaml:"for"`   // to 24h
-	Armed yaml.Node     `yaml:"armed"` // words of rules.Looks, one or a list
+	Armed yaml.Node     `yaml:"armed"` // words of rules.ArmedWords, one or a list
 	Fault faultWord     `yaml:"fault"` // trips: a stream that fails is met
 	Then  yaml.Node     `yaml:"then"`  // needed: {output: on, off or a time}
 }
@@ -231,8 +231,9 @@ func (r *ruleReader) armedWords(path string, words []string) {
 			at = path
 		}
 		switch {
-		case !slices.Contains(rules.Looks, w):
-			r.failValue(at, "there is no mode %q%s; known are %s", w, meant(w, rules.Looks), strings.Join(rules.Looks, ", "))
+		case !slices.Contains(rules.ArmedWords, w):
+			r.failValue(at, "there is no mode %q%s; known are %s", w, meant(w, rules.ArmedWords),
+				strings.Join(rules.ArmedWords, ", "))
 		case slices.Contains(words[:i], w):
 			r.failValue(at, "%s is in the list already", w)
 		case len(words) > 1 && (w == rules.Always || w == arming.Disarmed):

@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// An output is one output that runs. It belongs to the goroutine of run, but for its inbox
-// and for what mu guards.
+// An output is one running output. Only the goroutine of run uses its fields, except for
+// the inbox and for what mu guards.
 type output struct {
 	spec  Spec
 	set   *Set
@@ -25,15 +25,15 @@ type output struct {
 	plan  plan
 	port  port
 	watch watch
-	on    bool      // the level that the line was made to have
-	fault string    // why it is not known whether it has; empty: it is
-	said  time.Time // the end that the last reading had; zero: none
+	on    bool      // the level that was set last
+	fault string    // why the line may have another level than on; empty: it has that level
+	said  time.Time // the end in the last reading; zero: none
 
 	mu     sync.Mutex
 	status Status // guarded by mu
 }
 
-// newOutput is an output whose line is not open yet.
+// newOutput returns an output whose line is not open yet.
 func newOutput(spec Spec, set *Set) *output {
 	o := &output{spec: spec, set: set, log: set.to.Log.With("output", spec.Stream.Name), inbox: newInbox(),
 		ended: make(chan struct{}), port: port{spec: spec, open: set.to.Open}, on: spec.Safe}
@@ -47,8 +47,8 @@ func newOutput(spec Spec, set *Set) *output {
 	return o
 }
 
-// run opens the line and does what is due until ctx is done; then it makes the line safe and
-// gives it back.
+// run opens the line, does the orders and ends them when their time is over, until ctx is
+// done. Then it sets the safe level and closes the line.
 func (o *output) run(ctx context.Context) {
 	defer close(o.ended)
 	defer o.progress(0)
@@ -67,7 +67,7 @@ func (o *output) run(ctx context.Context) {
 		}
 		o.progress(busyLimit)
 		if ctx.Err() != nil {
-			continue // no order is done any more
+			continue // to ctx.Done: no order is done any more
 		}
 		// What is due comes first: an order after the end of MaxOn finds the output at rest.
 		o.tick(ctx, time.Now())
@@ -82,7 +82,8 @@ func (o *output) run(ctx context.Context) {
 	}
 }
 
-// doWaiting does the orders that wait, until ctx is done: what is left then is for end.
+// doWaiting does the waiting orders. If ctx ends in between, it puts the others back for
+// end.
 func (o *output) doWaiting(ctx context.Context) {
 	orders := o.inbox.take()
 	for i, order := range orders {
@@ -95,11 +96,11 @@ func (o *output) doWaiting(ctx context.Context) {
 	}
 }
 
-// busyLimit is for what an output does between two waits, and how late it may wake: calls of
-// its line are bounded by a second or two.
+// busyLimit is for the watchdog: an output needs less between two waits, because calls of
+// its line are limited to a second or two.
 const busyLimit = time.Minute
 
-// start opens the line, which has its safe level from the first moment.
+// start opens the line and sets its safe level.
 func (o *output) start(ctx context.Context) {
 	if err := o.port.set(ctx, o.spec.Safe); err != nil {
 		o.fail(ctx, err.Error())
@@ -108,7 +109,7 @@ func (o *output) start(ctx context.Context) {
 	o.settled(ByStart)
 }
 
-// do does an order, or says why it is refused.
+// do does an order, or returns why it is refused.
 func (o *output) do(ctx context.Context, order Order) (refused string) {
 	now, name := time.Now(), o.spec.Stream.Name
 	if order.On == o.spec.Safe {
@@ -140,8 +141,8 @@ func (o *output) do(ctx context.Context, order Order) (refused string) {
 		o.on = order.On
 		o.changed()
 	}
-	// An order that is repeated moves the end again and again: the history has what a person
-	// would notice.
+	// A repeated order moves the end by a little each time: only a change that a person would
+	// notice becomes a reading.
 	if wasAway && o.plan.end().Sub(o.said).Abs() < sayEnd && !o.said.IsZero() {
 		o.publish(order.By)
 		return ""
@@ -150,11 +151,12 @@ func (o *output) do(ctx context.Context, order Order) (refused string) {
 	return ""
 }
 
-// sayEnd is by how much the end of an output has to move for a reading of that alone.
+// sayEnd is the minimum change of an output's end that becomes a reading if nothing else
+// changes.
 const sayEnd = time.Second
 
-// toSafe makes the line safe, also where it should be already and is not known to be. It
-// says what failed.
+// toSafe sets the safe level, unless the line certainly has it and changed is false. It
+// returns what failed; empty: nothing.
 func (o *output) toSafe(ctx context.Context, by string, changed bool) (failed string) {
 	if !changed && o.fault == "" && o.on == o.spec.Safe {
 		return ""
@@ -164,13 +166,13 @@ func (o *output) toSafe(ctx context.Context, by string, changed bool) (failed st
 		return "fault: " + err.Error()
 	}
 	if o.fault != "" && o.unconfirmed() {
-		return "fault: " + o.fault // it was told to be safe, and its stream says it is not
+		return "fault: " + o.fault // the confirming stream says that the output is not safe
 	}
 	o.settled(by)
 	return ""
 }
 
-// settled takes note that the line is safe.
+// settled notes that the line has its safe level: a fault ends.
 func (o *output) settled(by string) {
 	o.on = o.spec.Safe
 	o.set.locks.set(o.spec.Stream.Name, o.lockState())
@@ -184,7 +186,7 @@ func (o *output) settled(by string) {
 	o.emit(by)
 }
 
-// lockState is what interlocks have to know of an output that is at its safe level.
+// lockState returns the state for the interlocks while the level is known.
 func (o *output) lockState() lockState {
 	if o.on {
 		return lockOn
@@ -192,8 +194,8 @@ func (o *output) lockState() lockState {
 	return lockOff
 }
 
-// fail takes note that it is not known what the output does, and tries once at once to
-// make it safe. What ends the fault is a line that says that it is safe.
+// fail begins a fault: the level of the line is not known. It tries at once to set the safe
+// level. The fault ends when the line is known to be safe: see retried.
 func (o *output) fail(ctx context.Context, why string) {
 	o.plan.clear()
 	o.set.locks.set(o.spec.Stream.Name, lockUnknown)
@@ -212,27 +214,29 @@ func (o *output) fail(ctx context.Context, why string) {
 	o.retried(ctx, err)
 }
 
-// retry tries to make a line in fault safe.
+// retry tries to set the safe level of a line in fault.
 func (o *output) retry(ctx context.Context) {
 	o.retried(ctx, o.port.set(ctx, o.spec.Safe))
 }
 
-// retried takes what came of a line in fault that was told to be safe.
+// retried handles the result of setting the safe level of a line in fault: it ends the fault
+// or plans the next retry.
 func (o *output) retried(ctx context.Context, err error) {
 	switch {
 	case err == nil && !o.unconfirmed():
 		o.settled(ByFault)
 	case err != nil && o.port.hung == nil && o.port.line != nil:
-		// Opened anew, it has its safe level in one step; what failed may have been the file.
-		_ = o.port.closeLine(ctx) // it failed anyway
+		// Closing makes the next retry open the line again, at its safe level: perhaps only the
+		// open file was broken.
+		_ = o.port.closeLine(ctx) // err says already why the line is broken
 		fallthrough
 	default:
 		o.watch.failAgain(time.Now())
 	}
 }
 
-// end makes the line safe and gives it back: the agent ends, or the output was changed. The
-// interlocks keep an output that may still be on, until it runs again and answers.
+// end sets the safe level and closes the line: the agent ends, or the output was changed. If
+// the output may still be on, its interlock stays until it runs again and answers.
 func (o *output) end(ctx context.Context) {
 	name := o.spec.Stream.Name
 	o.set.handOver(name, o.inbox.close("stopped"))
@@ -251,7 +255,7 @@ func (o *output) end(ctx context.Context) {
 		o.settled(ByStop)
 	}
 	if changed {
-		// A relay's driver and a bus need a moment; then the kernel may have the line.
+		// A relay's driver and a bus need a moment before the kernel gets the line back.
 		time.Sleep(settleTime)
 	}
 	if err := o.port.closeLine(ctx); err != nil {
@@ -262,26 +266,26 @@ func (o *output) end(ctx context.Context) {
 	}
 }
 
-// tick does what is due.
+// tick does what is due at now: retries, the end of orders, a lost link and checks.
 func (o *output) tick(ctx context.Context, now time.Time) {
 	if o.port.collectHung() && o.fault != "" {
 		o.retry(ctx)
 	}
 	if by := o.plan.due(now); by != "" {
-		_ = o.toSafe(ctx, by, true) // a failure is told as a fault
+		_ = o.toSafe(ctx, by, true) // a failure is reported as a fault
 	}
 	o.loseLink(ctx, now)
 	o.check(ctx, now)
 }
 
-// loseLink ends the orders that came by MQTT, once the link has been down for long.
+// loseLink does what LinkLost asks for, once the link has been down for LinkLost.After.
 func (o *output) loseLink(ctx context.Context, now time.Time) {
 	at := o.plan.linkLostAt(o.set.linkDown())
 	if at.IsZero() || now.Before(at) {
 		return
 	}
 	if o.spec.LinkLost.Then != o.spec.Safe && o.plan.away() {
-		o.plan.keepRemote() // no new start: MaxOn goes on, and no interlock is asked
+		o.plan.keepRemote() // the output stays on: MaxOn keeps its start, and the interlock is held already
 		o.emit(ByLinkLost)
 		return
 	}
@@ -292,13 +296,13 @@ func (o *output) loseLink(ctx context.Context, now time.Time) {
 			o.later(func() { o.log.Warn("link_lost is not done", "why", refused) })
 		}
 	case safe:
-		_ = o.toSafe(ctx, ByLinkLost, true) // a failure is told as a fault
+		_ = o.toSafe(ctx, ByLinkLost, true) // a failure is reported as a fault
 	case changed:
-		o.emit(ByLinkLost) // a rule keeps it, for less time
+		o.emit(ByLinkLost) // a rule's order still keeps it on, with an earlier end
 	}
 }
 
-// next is when something is due by itself; zero: nothing is.
+// next returns when tick has something to do; zero: never.
 func (o *output) next() (at time.Time) {
 	for _, t := range []time.Time{o.plan.end(), o.plan.linkLostAt(o.set.linkDown()), o.nextCheck()} {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
@@ -308,7 +312,7 @@ func (o *output) next() (at time.Time) {
 	return at
 }
 
-// emit makes a reading of what the output does now.
+// emit records a reading of the current state of the output; by is its cause.
 func (o *output) emit(by string) {
 	r := sensors.Reading{Stream: o.spec.Stream.Name, At: o.set.to.Clock.Now(), Unit: o.spec.Stream.Unit,
 		Priority: o.spec.Stream.Priority, By: by, Err: o.fault}
@@ -325,8 +329,8 @@ func (o *output) emit(by string) {
 	o.set.record(r)
 }
 
-// publish makes Status show what the output does now; by is what changed it, empty if
-// nothing did.
+// publish updates the output's Status; by is the cause of the change, empty if the level
+// did not change.
 func (o *output) publish(by string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -341,14 +345,14 @@ func (o *output) publish(by string) {
 // nor keep an order from being done.
 func (o *output) later(write func()) { o.set.logging.Put(write) }
 
-// report makes an event.
+// report reports an event of the output.
 func (o *output) report(name string, details map[string]any) {
 	e := sensors.NewEvent(name, details)
 	e.At = o.set.to.Clock.Now()
 	o.set.report(e)
 }
 
-// snapshot is the output as it is now. It may be called from any goroutine.
+// snapshot returns the current status. It may be called from any goroutine.
 func (o *output) snapshot() Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -2,49 +2,49 @@ package outputs
 
 import "time"
 
-// What changes an output besides orders, as readings have it in By.
+// The causes of a change besides orders, for Reading.By and Status.By.
 const (
 	ByStart    = "start"     // the agent began, or the output was added
 	ByStop     = "stop"      // the agent ends, or the output was changed or removed
 	ByTimer    = "timer"     // the time of the orders is over
 	ByMaxOn    = "max_on"    // MaxOn is over
 	ByLinkLost = "link_lost" // see LinkLost
-	ByFault    = "fault"     // the line did not do what it was told
+	ByFault    = "fault"     // the line does not have the level that was set
 )
 
-// A plan says when an output has to be away from its safe level. It knows orders and
-// times, and no hardware: the caller tells what time it is, by a clock with a monotonic
-// part. It is for one goroutine.
+// A plan says when an output has to be away from its safe level. It knows orders and times
+// but no hardware. The caller passes the current time, which needs a monotonic part. Only
+// one goroutine may use a plan.
 //
 // Orders overlap. The output stays away from its safe level until the latest end of all
-// orders in force, and never beyond MaxOn: an order can prolong another one, and cannot
-// shorten it, because the cause of a short order ("chime for 2s") knows nothing of that of
-// a long one ("siren for 3m"), which would end early and silently. Only an order to the
-// safe level ends the others, whatever their cause: an output is a promise to be off, and
-// the reading says who ended it.
+// orders in force, but never longer than MaxOn. An order can prolong another one but not
+// shorten it: a short order ("chime for 2s") must not end a long one ("siren for 3m") early
+// and silently. Only an order to the safe level ends all others, whatever their cause, and
+// its reading says who ended them.
 type plan struct {
 	spec *Spec
 	left time.Time // when the output left its safe level; zero: it is there
 
-	// The orders in force that keep it away, those of this machine and those that came by
-	// MQTT: LinkLost ends these alone.
+	// The orders in force: those of this machine, and those that came by MQTT. LinkLost ends
+	// only the remote ones.
 	local, remote hold
 
 	latestRemote bool      // the latest order came by MQTT
 	restUntil    time.Time // zero: it does not rest
 }
 
-// A hold is the latest end of some orders.
+// A hold is the latest end of a group of orders that keep the output away from its safe
+// level.
 type hold struct {
-	active bool
+	active bool      // at least one order is in force
 	until  time.Time // zero: until another order, or MaxOn
 }
 
-// away reports whether the output is to be away from its safe level.
+// away reports whether the output has to be away from its safe level.
 func (p *plan) away() bool { return !p.left.IsZero() }
 
-// refusal says why an order is not taken now, "" if it is. An order to the safe level
-// always is.
+// refusal returns why an order is refused now; empty: it is accepted. An order to the safe
+// level is always accepted.
 func (p *plan) refusal(o Order, now time.Time) string {
 	switch {
 	case o.On == p.spec.Safe:
@@ -57,8 +57,8 @@ func (p *plan) refusal(o Order, now time.Time) string {
 	return ""
 }
 
-// take takes an order that is not refused. It reports whether something has changed: the
-// level, or when the output goes back by itself.
+// take applies an order that was not refused. It reports whether the level has changed, or
+// the time when the output goes back by itself.
 func (p *plan) take(o Order, now time.Time) (changed bool) {
 	was, wasAway := p.end(), p.away()
 	p.latestRemote = o.Remote
@@ -83,7 +83,8 @@ func (p *plan) take(o Order, now time.Time) (changed bool) {
 	return !wasAway || !p.end().Equal(was)
 }
 
-// duration is how long an order keeps the output away; 0: until another order, or MaxOn.
+// duration returns how long an order keeps the output away; 0: until another order, or
+// MaxOn.
 func (p *plan) duration(o Order) time.Duration {
 	if p.spec.Pulse > 0 {
 		return p.spec.Pulse
@@ -91,7 +92,7 @@ func (p *plan) duration(o Order) time.Duration {
 	return o.For
 }
 
-// orLonger is the longer one of two holds.
+// orLonger returns the hold that ends later.
 func (h hold) orLonger(other hold) hold {
 	switch {
 	case !h.active:
@@ -104,7 +105,8 @@ func (h hold) orLonger(other hold) hold {
 	return h
 }
 
-// end is when the output goes back to its safe level by itself; zero: never, or it is there.
+// end returns when the output goes back to its safe level by itself; zero: never, or it is
+// there.
 func (p *plan) end() time.Time {
 	if !p.away() {
 		return time.Time{}
@@ -116,7 +118,7 @@ func (p *plan) end() time.Time {
 	return end
 }
 
-// limit is when MaxOn is over; zero: never.
+// limit returns when MaxOn is over; zero: never.
 func (p *plan) limit() time.Time {
 	if p.spec.MaxOn == 0 || !p.away() {
 		return time.Time{}
@@ -124,8 +126,8 @@ func (p *plan) limit() time.Time {
 	return p.left.Add(p.spec.MaxOn)
 }
 
-// due says why the output has to go back to its safe level now, "" if it has not. It has
-// left the plan then.
+// due returns why the output has to go back to its safe level now, and ends all orders;
+// empty: it does not have to.
 func (p *plan) due(now time.Time) (by string) {
 	end, limit := p.end(), p.limit()
 	switch {
@@ -140,8 +142,8 @@ func (p *plan) due(now time.Time) (by string) {
 	return ByTimer
 }
 
-// linkLostAt is when the orders that came by MQTT end, if the link is down since then;
-// zero: nothing of it concerns this output.
+// linkLostAt returns when LinkLost takes effect, if the link is down since the time down;
+// zero: it does not apply to this output now.
 func (p *plan) linkLostAt(down time.Time) time.Time {
 	lost := p.spec.LinkLost
 	if lost == nil || down.IsZero() || !p.remote.active && !(p.latestRemote && lost.Then != p.spec.Safe) {
@@ -150,8 +152,8 @@ func (p *plan) linkLostAt(down time.Time) time.Time {
 	return down.Add(lost.After)
 }
 
-// dropRemote ends the orders that came by MQTT. It reports whether something has changed,
-// and whether the output has to go back to its safe level.
+// dropRemote ends the orders that came by MQTT. changed reports whether the end or the level
+// changes, and safe whether the output has to go back to its safe level.
 func (p *plan) dropRemote() (changed, safe bool) {
 	was := p.end()
 	p.remote, p.latestRemote = hold{}, false
@@ -165,9 +167,9 @@ func (p *plan) dropRemote() (changed, safe bool) {
 	return !p.end().Equal(was), false
 }
 
-// keepRemote makes the orders that came by MQTT those of this machine, without an end of
-// their own but that of a pulse. The output is away from its safe level, and MaxOn counts on
-// from when it left.
+// keepRemote turns the orders that came by MQTT into orders of this machine. They keep the
+// end of a pulse and lose every other end. MaxOn still counts from when the output left its
+// safe level.
 func (p *plan) keepRemote() {
 	kept := hold{active: true}
 	if p.spec.Pulse > 0 {

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// BySafe is the cause where a person has all outputs made safe.
+// BySafe is the cause of a change when a person sets all outputs to their safe level.
 const BySafe = "safe"
 
-// Safe makes every output safe, and waits until each has answered or ctx is done. The error
-// says which have not, and which do not run because a reload is changing them.
+// Safe sets every output to its safe level, and waits until each has answered or ctx is
+// done. The error names the outputs that failed or have not answered, and those that do not
+// run because a reload is changing them.
 func (s *Set) Safe(ctx context.Context) error {
 	type answered struct {
 		name string
@@ -23,7 +24,7 @@ func (s *Set) Safe(ctx context.Context) error {
 	for _, name := range absent {
 		failed = errors.Join(failed, fmt.Errorf("%s: is being changed by a reload", name))
 	}
-	answers := make(chan answered, len(running)) // with room for each: an output must not wait
+	answers := make(chan answered, len(running)) // with room for all: an Answer must not block
 	waiting := map[string]bool{}
 	for _, o := range running {
 		name, safe := o.spec.Stream.Name, o.spec.Safe
@@ -50,8 +51,8 @@ func (s *Set) Safe(ctx context.Context) error {
 	return failed
 }
 
-// all are the outputs that run, and the names of those that do not while a reload changes
-// them, both as of one moment.
+// all returns the outputs that run, and the names of those that do not run because a reload
+// is changing them, both of the same moment.
 func (s *Set) all() (running []*output, absent []string) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -71,8 +72,9 @@ func (s *Set) all() (running []*output, absent []string) {
 	return running, absent
 }
 
-// MakeSafe makes lines safe that no Set has: no agent runs. It opens all at once, and
-// waits for one that hangs no longer than a second or two. The error says which are not.
+// MakeSafe sets outputs to their safe level while no agent runs, so that no Set has their
+// lines. It opens all lines at the same time and waits at most three seconds or so for one
+// that hangs. The error names the outputs that failed.
 func MakeSafe(ctx context.Context, specs []Spec, open Open) error {
 	failed := make(chan error, len(specs))
 	for _, spec := range specs {

@@ -17,10 +17,9 @@ import (
 type Wiring struct {
 	Open Open // opens a line; it may hang
 
-	// Observe takes each change at once, in memory alone: rules, the link, what a person sees.
-	// Record takes it for the history, and may wait for room in memory; Report takes what
-	// happened to the outputs themselves. Each is called by one goroutine at a time, and none of them
-	// holds up an output.
+	// Observe gets each change at once and must not block: for rules, the link and the status.
+	// Record gets it for the history, and may wait for room in memory. Report gets the events
+	// of the outputs. Each is called by one goroutine at a time, and no output waits for it.
 	Observe func(sensors.Reading)
 	Record  func(sensors.Reading)
 	Report  func(sensors.Event)
@@ -29,16 +28,18 @@ type Wiring struct {
 	Log   *slog.Logger
 	Seqs  *sensors.Seqs // nil: nobody else makes streams
 
-	// Watch returns the function by which an output says that it makes progress, and within
-	// what time it says so again; 0: nothing is due, or it has ended. nil: nobody watches.
+	// Watch returns a function for the watchdog. The output calls it when it makes progress,
+	// with the time within which it will call again; 0: it is not watched, because nothing is
+	// due or it has ended. nil: there is no watchdog.
 	Watch func(output string) (progress func(within time.Duration))
 }
 
-// A Set is the outputs that run, and can be given other ones while it does. Change and Wait
-// belong to one goroutine; the other methods may be called from any, and do not wait.
+// A Set runs a set of outputs, which can be replaced while it runs. Only one goroutine may
+// call Change and Wait; the other methods may be called from any and, except for Safe, do
+// not block.
 //
-// Each output has a goroutine of its own. It waits for its line, which is bounded, and
-// for nothing else.
+// Each output has a goroutine of its own. It waits only for its line, and each of these
+// waits has a time limit.
 type Set struct {
 	to    Wiring
 	locks interlocks
@@ -53,7 +54,7 @@ type Set struct {
 	waiting  map[string][]Order         // for these, of this machine; at most maxOrders for each
 	confirms map[string]sensors.Reading // by stream: the latest of those that confirm something
 	heeded   map[string]bool            // streams that confirm something
-	down     time.Time                  // since when the link is down; zero: it is connected
+	down     time.Time                  // since when the link has been down; zero: it is connected
 }
 
 // NewSet returns a set without outputs, whose link is down.
@@ -65,15 +66,16 @@ func NewSet(to Wiring) *Set {
 		confirms: map[string]sensors.Reading{}}
 }
 
-// Change makes specs the outputs that run, until ctx is done. An output whose spec is the
-// same as before keeps its level and its timers. The others go to their safe level and give
-// their lines back; then those that are new begin at theirs. The numbers of a stream go on.
+// Change runs the outputs in specs, until ctx is done. An output whose spec has not changed
+// keeps its level and its timers. The others go to their safe level and release their
+// lines; then new outputs start at their safe level. The sequence numbers of a stream
+// continue.
 //
-// between is called when the old outputs have ended, their last readings have been observed,
-// and before the new ones begin. kept are those that go on.
+// between is called after the old outputs have ended and their last readings have been
+// observed, and before the new ones start. kept are the outputs that did not change.
 func (s *Set) Change(ctx context.Context, specs []Spec, between func(kept []Spec)) {
 	s.startExecutors()
-	kept, ending := s.sort(specs)
+	kept, ending := s.split(specs)
 	for _, o := range ending {
 		o.stop()
 	}
@@ -82,13 +84,13 @@ func (s *Set) Change(ctx context.Context, specs []Spec, between func(kept []Spec
 	}
 	s.observing.Flush()
 	between(kept)
-	for _, refused := range s.startNew(ctx, specs) { // not under the lock: who is told may ask again
+	for _, refused := range s.startNew(ctx, specs) { // without the lock: an Answer may call Do
 		refused.answer("stopped")
 	}
 }
 
-// startNew starts those of specs that do not run, with the orders that have waited for them. It
-// returns the orders that they do not take: ctx is done, or there are too many.
+// startNew starts the outputs in specs that do not run, and gives them the orders that have
+// waited for them. It returns the orders that are refused: ctx is done, or there are too many.
 func (s *Set) startNew(ctx context.Context, specs []Spec) (refused []Order) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +104,7 @@ func (s *Set) startNew(ctx context.Context, specs []Spec) (refused []Order) {
 			s.startLocked(ctx, spec)
 		}
 	}
-	// Before the lock is given back: an order that comes now is behind them.
+	// The lock is still held: an order that comes meanwhile is put behind these.
 	for name, orders := range s.waiting {
 		o, surplus := s.running[name], max(len(orders)-maxOrders, 0) // of handOver
 		refused = append(refused, orders[:surplus]...)
@@ -116,8 +118,9 @@ func (s *Set) startNew(ctx context.Context, specs []Spec) (refused []Order) {
 	return refused
 }
 
-// sort takes those out of the set that do not go on.
-func (s *Set) sort(specs []Spec) (kept []Spec, ending []*output) {
+// split removes the outputs that have changed or are not in specs from the set, and returns
+// them and the specs of those that stay.
+func (s *Set) split(specs []Spec) (kept []Spec, ending []*output) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	same := map[string]bool{}
@@ -138,7 +141,7 @@ func (s *Set) sort(specs []Spec) (kept []Spec, ending []*output) {
 	return kept, ending
 }
 
-// startLocked starts an output that does not run.
+// startLocked starts an output that does not run. The caller holds mu.
 func (s *Set) startLocked(parent context.Context, spec Spec) {
 	o := newOutput(spec, s)
 	ctx, stop := context.WithCancel(parent)
@@ -178,9 +181,10 @@ func (s *Set) Wait() {
 	}
 }
 
-// Do does an order, or refuses it; its Answer is told which. While a reload changes the output,
-// an order of this machine waits for it: a rule fires once, and nobody would repeat it. One that
-// came by MQTT is refused, because whoever has sent it is told.
+// Do passes an order to its output; the result goes to the order's Answer. While a reload
+// changes the output, an order of this machine waits, because a rule fires once and does not
+// repeat it. An order that came by MQTT is refused then: its sender gets the answer and can
+// repeat it.
 func (s *Set) Do(order Order) {
 	s.mu.RLock()
 	o, stopping := s.running[order.Output], s.stopping[order.Output]
@@ -197,7 +201,7 @@ func (s *Set) Do(order Order) {
 	}
 }
 
-// keep has an order wait for an output that a reload is changing, behind those that wait
+// keep stores an order for an output that a reload is changing, behind those that wait
 // already.
 func (s *Set) keep(order Order) {
 	s.mu.Lock()
@@ -215,8 +219,9 @@ func (s *Set) keep(order Order) {
 	}
 }
 
-// handOver takes the orders that an output has not done at its end. If a reload starts it again
-// they wait for that, before all that have come since; else they are refused.
+// handOver takes the orders that an output had not done when it ended. If a reload starts the
+// output again, the orders of this machine wait for that, in front of those that have come
+// since. All others are refused.
 func (s *Set) handOver(name string, orders []Order) {
 	var mine, refused []Order
 	s.mu.Lock()
@@ -236,8 +241,8 @@ func (s *Set) handOver(name string, orders []Order) {
 	}
 }
 
-// Observe takes a reading of any stream: some confirm what outputs do. It is called for
-// every reading, and before the disk is touched.
+// Observe takes a reading of any stream: some streams confirm outputs. The agent calls it for
+// every reading, before it writes the reading to disk.
 func (s *Set) Observe(r sensors.Reading) {
 	s.mu.RLock()
 	heeded := s.heeded[r.Stream]
@@ -248,10 +253,10 @@ func (s *Set) Observe(r sensors.Reading) {
 	s.mu.Lock()
 	s.confirms[r.Stream] = r
 	s.mu.Unlock()
-	s.poke(func(spec Spec) bool { return spec.Confirm != nil && spec.Confirm.Stream == r.Stream })
+	s.notify(func(spec Spec) bool { return spec.Confirm != nil && spec.Confirm.Stream == r.Stream })
 }
 
-// LinkChanged says whether the link to the broker is up.
+// LinkChanged tells the set whether the link to the broker is up.
 func (s *Set) LinkChanged(connected bool) {
 	s.mu.Lock()
 	switch {
@@ -261,11 +266,11 @@ func (s *Set) LinkChanged(connected bool) {
 		s.down = time.Now()
 	}
 	s.mu.Unlock()
-	s.poke(func(spec Spec) bool { return spec.LinkLost != nil })
+	s.notify(func(spec Spec) bool { return spec.LinkLost != nil })
 }
 
-// poke has outputs look what is due.
-func (s *Set) poke(concerns func(Spec) bool) {
+// notify wakes the outputs for which concerns is true.
+func (s *Set) notify(concerns func(Spec) bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, o := range s.running {
@@ -291,14 +296,14 @@ func (s *Set) Status() (all []Status) {
 	return all
 }
 
-// linkDown is since when the link is down; zero: it is up.
+// linkDown returns since when the link has been down; zero: it is up.
 func (s *Set) linkDown() time.Time {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.down
 }
 
-// latest is the latest reading of a stream that confirms something.
+// latest returns the latest reading of a confirming stream; heard is false if there is none.
 func (s *Set) latest(stream string) (r sensors.Reading, heard bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -306,7 +311,7 @@ func (s *Set) latest(stream string) (r sensors.Reading, heard bool) {
 	return r, heard
 }
 
-// saysWhat is what a stream says, for a message.
+// saysWhat returns the latest state of a confirming stream, for a message.
 func (s *Set) saysWhat(stream string) string {
 	switch r, heard := s.latest(stream); {
 	case !heard:
@@ -318,8 +323,8 @@ func (s *Set) saysWhat(stream string) string {
 	}
 }
 
-// record passes a reading on. The number is given by the goroutine that observes, so that
-// numbers are in the order of the readings.
+// record passes a reading on. The goroutine of observing gives it its sequence number, so
+// that the numbers are in the order of the readings.
 func (s *Set) record(r sensors.Reading) {
 	s.observing.Put(func() {
 		r.Seq = s.to.Seqs.Next(r.Stream)
@@ -338,7 +343,7 @@ func (s *Set) report(e sensors.Event) {
 	s.observing.Put(func() { s.recording.Put(func() { s.to.Report(e) }) })
 }
 
-// Streams are the streams of outputs, in the order of the file.
+// Streams returns the streams of outputs, in the order of specs.
 func Streams(specs []Spec) []sensors.Stream {
 	all := make([]sensors.Stream, 0, len(specs))
 	for _, spec := range specs {
