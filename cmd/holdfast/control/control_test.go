@@ -154,6 +154,37 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// Each of ten thousand streams has the values of an hour.
+func TestStatusOfTenThousandStreams(t *testing.T) {
+	values := make([]float32, 90)
+	for i := range values {
+		values[i] = 1013.25 + float32(i)/100
+	}
+	all := make([]status.Stream, 10000)
+	for i := range all {
+		all[i] = status.Stream{Name: fmt.Sprint("stream", i), Kind: "modbus", Unit: "hPa", Value: new(float64),
+			History: &status.History{Step: 40, Values: values}}
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	agent := Agent{Queue: &fakeQueue{}, Snapshot: func() status.Snapshot { return status.Snapshot{Streams: all} }}
+	path := filepath.Join(dir, "queue.db")
+	go func() { ended <- Serve(ctx, path, agent, slog.New(slog.DiscardHandler)) }()
+	defer func() { cancel(); <-ended }()
+	var err error
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		var s status.Snapshot
+		if s, err = AskStatus(path); !errors.Is(err, ErrNotRunning) {
+			if err != nil || len(s.Streams) != len(all) {
+				t.Errorf("%d streams, %v", len(s.Streams), err)
+			}
+			return
+		}
+	}
+	t.Error(err)
+}
+
 func TestSocketIsPrivateAndGoesAtTheEnd(t *testing.T) {
 	s := start(t, folder(t), &fakeQueue{}, true)
 	info, err := os.Stat(socketFor(s.path))

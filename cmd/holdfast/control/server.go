@@ -32,7 +32,7 @@ const (
 	// meanwhile.
 	maxClients = 8               // at a time; others wait
 	maxLine    = 64 << 10        // bytes of a request
-	maxAnswer  = 4 << 20         // bytes of an answer: the status of ten thousand streams
+	maxAnswer  = 16 << 20        // bytes of an answer: the status of ten thousand streams, with their last hour
 	patience   = 5 * time.Second // with a peer that does not speak or listen
 )
 

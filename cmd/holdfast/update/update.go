@@ -134,7 +134,24 @@ func (u *updater) write(name string, text []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(part, u.file(name))
+	return u.place(part, name)
+}
+
+// place gives a file its name in the cache, durably. The content of part is on disk.
+func (u *updater) place(part, name string) error {
+	if err := os.Rename(part, u.file(name)); err != nil {
+		return err
+	}
+	return syncFile(u.opt.Cache)
+}
+
+// syncFile waits until a file, or the entries of a folder, are on disk.
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // newer returns the update that there is, nil if there is none. It is an error if
@@ -165,7 +182,8 @@ func (u *updater) newer(ctx context.Context) (*pending, error) {
 		u.opt.Log.Info("is up to date", "version", from, "source", to)
 		return nil, nil
 	}
-	if at, err := os.Stat(u.file("refused-" + to)); err == nil && time.Since(at.ModTime()) < refusedFor {
+	// A time far in the future is that of a clock that was wrong.
+	if at, err := os.Stat(u.file("refused-" + to)); err == nil && time.Since(at.ModTime()).Abs() < refusedFor {
 		u.opt.Log.Info("leaves out a version that did not deliver", "version", to, "until",
 			at.ModTime().Add(refusedFor))
 		return nil, nil
@@ -187,7 +205,8 @@ func candidate(policy string) string {
 // keepWayBack has the package of the installed version in the cache. An error means
 // that it is not there: then the update must not begin.
 func (u *updater) keepWayBack(ctx context.Context, version string) error {
-	if _, err := os.Stat(u.wayBack(version)); err == nil {
+	// A power cut may have left the name of a package without its content.
+	if there, err := os.Stat(u.wayBack(version)); err == nil && there.Size() > 0 {
 		return nil
 	}
 	dir, err := os.MkdirTemp(u.opt.Cache, "download")
@@ -204,8 +223,12 @@ func (u *updater) keepWayBack(ctx context.Context, version string) error {
 	if len(got) != 1 {
 		return fmt.Errorf("the source has no package of version %s", version)
 	}
-	// In one step: a half download never has the name that is looked for.
-	return os.Rename(got[0], u.wayBack(version))
+	// In one step, and not before it is on disk: a half download never has the name that is
+	// looked for.
+	if err := syncFile(got[0]); err != nil {
+		return err
+	}
+	return u.place(got[0], filepath.Base(u.wayBack(version)))
 }
 
 // wayBack is the path of the package of a version, whether it is there or not.

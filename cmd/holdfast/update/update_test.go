@@ -112,14 +112,18 @@ func TestAVersionThatDoesNotDeliverIsGivenBack(t *testing.T) {
 		if len(m.told) != 1 || m.told[0].Result != "returned" || m.told[0].Why == "" || m.has("pending") {
 			t.Errorf("told %v", m.told)
 		}
+		refused := func(ago time.Duration) { // by the clock of synctest: the file has that of the machine
+			at := time.Now().Add(-ago)
+			if err := os.Chtimes(filepath.Join(dir, "refused-1.1"), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
 		m.ran = nil
+		refused(time.Hour)
 		if err := m.update(t.Context()); err != nil || strings.Contains(strings.Join(m.ran, ";"), "install holdfast=") {
 			t.Errorf("it is tried again: %v, %q", err, m.ran)
 		}
-		old := time.Now().Add(-8 * 24 * time.Hour)
-		if err := os.Chtimes(filepath.Join(dir, "refused-1.1"), old, old); err != nil {
-			t.Fatal(err)
-		}
+		refused(8 * 24 * time.Hour)
 		m.delivers["1.1"] = true
 		if err := m.update(t.Context()); err != nil || m.installed != "1.1" {
 			t.Errorf("after a week: version %s, %v", m.installed, err)
@@ -185,5 +189,35 @@ func TestNothingIsUpdatedWithoutAWayToTell(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+// The power went before the package that was downloaded was on disk: the name is there.
+func TestAnEmptyPackageIsNoWayBack(t *testing.T) {
+	dir := newMachine(t).cache
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		m.cache, m.delivers["1.1"] = dir, false
+		if err := os.WriteFile(filepath.Join(dir, "holdfast_1.0.deb"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.update(t.Context()); !errors.Is(err, ErrReturned) || m.installed != "1.0" {
+			t.Errorf("version %q, %v", m.installed, err)
+		}
+	})
+}
+
+// The clock was wrong by years when a version was refused: it is not left out for years.
+func TestARefusalOfTheFutureEnds(t *testing.T) {
+	m := newMachine(t)
+	if err := os.WriteFile(filepath.Join(m.cache, "refused-1.1"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	future := time.Now().AddDate(5, 0, 0)
+	if err := os.Chtimes(filepath.Join(m.cache, "refused-1.1"), future, future); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.update(t.Context()); err != nil || m.installed != "1.1" {
+		t.Errorf("version %q, %v", m.installed, err)
 	}
 }
