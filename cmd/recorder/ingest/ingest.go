@@ -57,6 +57,10 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	o.Subscribe.Filters = o.filters()
 	// What agents say of themselves is little, and shows where the broker's queue for us ends.
 	o.Subscribe.Refreshed = Filters[1]
+	// In a group each member would count the same.
+	if o.Share == "" {
+		o.Subscribe.Optional = &subscribe.Optional{Filter: droppedTopic}
+	}
 	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
 	if o.NATS != nil {
@@ -66,6 +70,8 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	}
 	// The pauses grow until a connection has lasted.
 	wait, started := backoff{}, true
+	// For all connections, so that warnings are rare. A session may have an older subscription.
+	lost := &drops{shared: o.Share != ""}
 	for ctx.Err() == nil {
 		// A connection is used for one stretch: after any error the next one begins anew.
 		conn, err := dial(ctx, o)
@@ -73,7 +79,7 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 			if err = note(ctx, o, sink, conn, started); err == nil {
 				began := time.Now()
 				started = false
-				err = record(ctx, o, sink, conn)
+				err = record(ctx, o, sink, conn, lost)
 				// A broker may accept a connection and refuse its subscription, or end it for
 				// another recorder with the same name: that is no reason to come back at once.
 				if time.Since(began) >= stableConnection {
@@ -155,10 +161,10 @@ type received struct {
 	item store.Item
 }
 
-// decode makes an item of a message that was just received. fresh: the broker had no
-// session for us.
-func decode(m subscribe.Message, fresh bool) store.Item {
-	it := store.Item{At: time.Now().UnixMilli(), Topic: m.Topic, Payload: m.Payload, Size: m.Size}
+// decode makes an item of a message that was received at a time, in Unix milliseconds.
+// fresh: the broker had no session for us.
+func decode(m subscribe.Message, at int64, fresh bool) store.Item {
+	it := store.Item{At: at, Topic: m.Topic, Payload: m.Payload, Size: m.Size}
 	var err error
 	it.Message, err = message.Decode(m.Topic, m.Payload, m.Size, m.Retained)
 	// The birth is retained: with a new session it is an old message. In one that is
@@ -174,14 +180,15 @@ func decode(m subscribe.Message, fresh bool) store.Item {
 }
 
 // record reads and commits until the connection ends, or ctx is done and all that was
-// read is committed. It returns why the connection ended.
-func record(ctx context.Context, o Options, sink Sink, conn connection) error {
+// read is committed. It returns why the connection ended. lost is used until then.
+func record(ctx context.Context, o Options, sink Sink, conn connection, lost *drops) error {
 	defer context.AfterFunc(ctx, conn.StopReading)()
 	// The channel bounds the number that waits, the budget its bytes.
 	in := make(chan received, o.Size)
 	room := newBudget(maxWaiting)
 	// It has room for the one error, so the reader never waits to leave it.
 	failed := make(chan error, 1)
+	lost.known = false // the broker may be another one
 	go func() {
 		defer close(in)
 		for {
@@ -194,8 +201,13 @@ func record(ctx context.Context, o Options, sink Sink, conn connection) error {
 			// Waits while too many bytes wait: then nothing is read, and TCP stops the broker.
 			room.take(size(m))
 			// Decoding here goes on while the writer waits for the disk.
-			item := decode(m, conn.fresh)
-			item.Retained = m.Retained && o.NATS == nil // those of NATS come before its queue
+			var item store.Item
+			if now := time.Now().UnixMilli(); m.Topic == droppedTopic {
+				item = lost.decode(m, now, o.Log)
+			} else {
+				item = decode(m, now, conn.fresh)
+				item.Retained = m.Retained && o.NATS == nil // those of NATS come before its queue
+			}
 			in <- received{m, item}
 		}
 	}()

@@ -138,6 +138,7 @@ func accepted(t *testing.T, b *broker, resumed byte) *broker {
 	t.Helper()
 	b.answer(t, 1, []byte{0x20, 3, resumed, 0, 0})
 	b.answer(t, 8, []byte{0x90, 5, 0, 1, 0, 1, 1})
+	b.answer(t, 8, []byte{0x90, 4, 0, 2, 0, 0x87}) // the optional one is refused
 	return b
 }
 
@@ -332,6 +333,7 @@ func TestABrokerWithoutMQTT5IsAskedAgain(t *testing.T) {
 				}
 				b.Write([]byte{0x20, 2, 1, 0}) // the session is there
 				b.answer(t, 8, []byte{0x90, 4, 0, 1, 1, 1})
+				b.answer(t, 8, []byte{0x90, 3, 0, 2, 1})
 				b.Write([]byte("\x32\x0d\x00\x09porch/hum\x00\x077"[:15])) // without properties
 				if kind, body := b.packet(t); kind != 4 || body[1] != 7 {
 					t.Errorf("type %d % x", kind, body)

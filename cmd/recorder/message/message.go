@@ -118,6 +118,14 @@ type Health struct {
 	Faults  string // JSON list of the streams that cannot be read
 }
 
+// Drops is what the broker says that it has dropped of full queues, for all its clients. It
+// comes from package ingest, not from Decode.
+type Drops struct {
+	Since int64 // Unix milliseconds: what was published before has not been counted here
+	Count int64 // messages, until this arrived
+	Total int64 // since the broker started
+}
+
 // An Ignored is a message that is no history: a canary, or a topic of the agent that
 // this version does not know.
 type Ignored struct{}

@@ -157,6 +157,11 @@ func (c *commit) item(it *Item) error {
 		return c.known(it, m.Device, func(id int64) error { return c.presence(it, id, m) })
 	case message.Health:
 		return c.known(it, m.Device, func(id int64) error { return c.health(id, m) })
+	case message.Drops:
+		// A commit whose outcome was not known may be stored again.
+		_, err := c.exec("INSERT INTO broker_drop (at, total, since, count) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+			it.At, m.Total, m.Since, m.Count)
+		return err
 	}
 	return nil // message.Ignored
 }

@@ -14,6 +14,7 @@ package subscribe
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -31,11 +32,30 @@ import (
 type Options struct {
 	Broker     mqtt.Broker
 	Filters    []string
-	Refreshed  string // the one of Filters whose retained messages come with each connection
-	Window     uint16 // messages that the broker may send without an acknowledgement, with MQTT 5
-	MaxPayload int    // bytes of a payload; of a longer one the first Keep are returned
+	Refreshed  string    // the one of Filters whose retained messages come with each connection
+	Optional   *Optional // nil: none
+	Window     uint16    // messages that the broker may send without an acknowledgement, with MQTT 5
+	MaxPayload int       // bytes of a payload; of a longer one the first Keep are returned
 	Keep       int
 }
+
+// An Optional is a filter that is asked for at QoS 1, beside those that are needed. A broker
+// that refuses it is as good as one that has no such topic. It belongs to one connection at a
+// time.
+type Optional struct {
+	Filter     string
+	unanswered int // connections in a row that ended before the broker answered
+}
+
+// maxUnanswered bounds how often an optional filter is asked for without an answer: some
+// brokers, such as AWS IoT, end the connection in place of a refusal.
+const maxUnanswered = 3
+
+// Identifiers of SUBSCRIBE.
+const (
+	subscribeNeeded   = 1
+	subscribeOptional = 2
+)
 
 // A Message is one that was received.
 type Message struct {
@@ -225,7 +245,25 @@ func (c *Conn) open(password string) error {
 			c.pingEvery = min(c.pingEvery, time.Duration(s)*time.Second)
 		}
 	}
-	return c.write(subscribe(c.Version, 1, c.options.Filters, c.options.Refreshed))
+	return c.write(subscribe(c.Version, subscribeNeeded, c.options.Filters, c.options.Refreshed))
+}
+
+// subscribed handles the answer to a SUBSCRIBE, and asks for the optional filter when the
+// others are granted.
+func (c *Conn) subscribed(answer []byte) error {
+	o := c.options.Optional
+	if o != nil && len(answer) >= 2 && binary.BigEndian.Uint16(answer) == subscribeOptional {
+		o.unanswered = 0
+		return nil
+	}
+	if err := c.granted(answer); err != nil {
+		return err
+	}
+	if o == nil || o.unanswered >= maxUnanswered {
+		return nil
+	}
+	o.unanswered++
+	return c.write(subscribe(c.Version, subscribeOptional, []string{o.Filter}, o.Filter))
 }
 
 // granted checks the answer to SUBSCRIBE. A broker may grant less than was asked for, or
@@ -278,7 +316,7 @@ func (c *Conn) answer(kind byte, body []byte) error {
 	// What else a broker may send needs no answer: nothing is published here.
 	switch {
 	case kind == typeSuback:
-		return c.granted(body)
+		return c.subscribed(body)
 	case kind == typePingresp:
 		return nil
 	case kind == typeDisconnect && len(body) > 0 && body[0] == takenOver:
