@@ -196,6 +196,7 @@ func verify(ctx context.Context, args []string) error {
 			fmt.Fprintf(stdout, "lost by the broker (%s): %d: %s\n", why, sums[why], meaning[why])
 		}
 	}
+	printDrops(sums[store.LostByDrop], v.Drops)
 	// Not a hole, and still a limit of what is proven.
 	if v.UncleanStarts > 0 {
 		fmt.Fprintf(stdout, "unclean starts of the agent: %d: the end of the boot before each cannot be proven\n",
@@ -215,6 +216,19 @@ func verify(ctx context.Context, args []string) error {
 		fmt.Fprintln(stdout, queueHint)
 	}
 	return errPrinted
+}
+
+// printDrops says how many readings are explained by what the broker has dropped, and when.
+func printDrops(lost int64, periods []store.DropPeriod) {
+	if lost == 0 {
+		return
+	}
+	fmt.Fprintf(stdout, "lost by the broker (%s): %d: it dropped messages of full queues meanwhile: "+
+		"raise max_queued_messages, or set the agents' drain.rate\n", store.LostByDrop, lost)
+	for _, p := range periods {
+		fmt.Fprintf(stdout, "  the broker's count, which is of all its clients: %d between %s and %s\n", p.Count,
+			at(p.Since), at(p.At))
+	}
 }
 
 // queueHint says what to look at where neither a connection nor the agent explains a hole.

@@ -39,6 +39,7 @@ func TestPostgreSQL(t *testing.T) {
 		"a summary":        TestTheSummaryOfAnHourIsOfAllOfIt,
 		"large values":     TestTheLargestValuesDoNotStopTheRollups,
 		"large numbers":    TestTheLargestNumbersDoNotHideTheFleet,
+		"drops":            TestVerifyExplainsWhatTheBrokerSaysItDropped,
 	} {
 		t.Run(name, test)
 	}

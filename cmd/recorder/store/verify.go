@@ -11,6 +11,7 @@ const (
 	LostBySession = "session" // the broker had no session for the recorder when it was published
 	LostByBroker  = "broker"  // the connection was lost meanwhile: the broker may have been killed before it saved
 	LostByQueue   = "queue"   // the recorder was away, and the broker keeps a limited queue for it
+	LostByDrop    = "dropped" // the broker's own count of dropped messages grew by as many meanwhile
 	Unexplained   = ""
 )
 
@@ -25,6 +26,7 @@ type Verdict struct {
 	// UncleanStarts are starts after which the agent said that it had not been stopped:
 	// the end of the boot before each cannot be proven.
 	UncleanStarts int64
+	Drops         []DropPeriod // which explain the gaps that are LostByDrop, in order
 }
 
 // Verify looks at every hole of a device and says whether it is explained. Holes of a
@@ -74,7 +76,7 @@ func (s *Store) Verify(ctx context.Context, device string) (v Verdict, err error
 			v.Unexplained += g.Count
 		}
 	}
-	return v, nil
+	return v, s.explainByDrops(ctx, &v)
 }
 
 // explain says which limit of the broker explains a missing span: a connection that
