@@ -42,12 +42,12 @@ func NewLine(name, entered string) (string, error) {
 	return c.String(), nil
 }
 
-// String is the line of the code.
+// String returns the code's line of the codes file.
 func (c code) String() string {
 	return strings.Join([]string{c.name, c.params.String(), slowhash.Encode(c.hash)}, ":")
 }
 
-// ReadCodes reads a codes file. An error names the line, and repeats nothing of it.
+// ReadCodes reads a codes file. An error names the line but never contains its text.
 func ReadCodes(ctx context.Context, path string) (Codes, error) {
 	data, err := slowhash.ReadFile(ctx, path, maxCodesFile)
 	if err != nil {
@@ -104,9 +104,9 @@ func (c Codes) has(name string) bool {
 	return false
 }
 
-// Match returns whose code was entered, empty if it is nobody's. It takes the same time
-// whichever it is: all hashes are made, and compared in constant time. That is 5 ms for a
-// line on a PC, and many times that on a Pi Zero.
+// Match returns the name of the person whose code was entered; empty: it is nobody's. Its
+// time does not depend on the code: it computes all hashes and compares them in constant
+// time. That takes 5 ms for each line on a PC, and many times that on a Pi Zero.
 func (c Codes) Match(entered string) (name string) {
 	if len(entered) > maxCode { // the length of what was entered is no secret
 		return ""
@@ -119,9 +119,10 @@ func (c Codes) Match(entered string) (name string) {
 	return name
 }
 
-// A Lock bounds how many codes can be tried: after maxWrong wrong ones in a row none is
-// looked at for LockTime, not the right one either. That is five a minute: half of all
-// codes of 4 digits in 17 hours, of 6 digits in 70 days. Each lock is an event.
+// A Lock limits how fast codes can be tried: after maxWrong wrong codes in a row, every code
+// is refused for LockTime, also the right one. That is five codes a minute: half of all
+// codes of 4 digits take 17 hours, of 6 digits 70 days. The caller reports each lock as an
+// event. Only one goroutine at a time may use a Lock.
 type Lock struct {
 	wrong int
 	until time.Time // zero: it is open
@@ -129,13 +130,13 @@ type Lock struct {
 
 const (
 	maxWrong = 5
-	LockTime = time.Minute // of a lock-out
+	LockTime = time.Minute // how long codes are refused
 )
 
-// IsLocked reports whether no code is looked at.
+// IsLocked reports whether every code is refused.
 func (l *Lock) IsLocked(now time.Time) bool { return now.Before(l.until) }
 
-// Until is when it opens; zero: it is open.
+// Until returns when codes are accepted again; zero: they are accepted.
 func (l *Lock) Until(now time.Time) time.Time {
 	if !l.IsLocked(now) {
 		return time.Time{}
@@ -143,9 +144,9 @@ func (l *Lock) Until(now time.Time) time.Time {
 	return l.until
 }
 
-// Tell notes whether a code was right, and reports whether it locks now.
-func (l *Lock) Tell(now time.Time, right bool) (locks bool) {
-	// A right code clears the count, also of others: who knows one need not guess.
+// Count counts a right or a wrong code, and reports whether this one locks.
+func (l *Lock) Count(now time.Time, right bool) (locks bool) {
+	// A right code resets the count: a person who knows one does not need to guess another.
 	if l.wrong++; right {
 		l.wrong = 0
 	}

@@ -93,18 +93,18 @@ func TestFiveWrongCodesLockForAMinute(t *testing.T) {
 	var l Lock
 	now := start
 	for i := range 4 {
-		if l.Tell(now, false) || l.IsLocked(now) {
+		if l.Count(now, false) || l.IsLocked(now) {
 			t.Fatalf("locked after %d", i+1)
 		}
 	}
-	l.Tell(now, true)
+	l.Count(now, true)
 	for range 4 {
-		l.Tell(now, false)
+		l.Count(now, false)
 	}
 	if l.IsLocked(now) {
 		t.Error("a right code does not begin the count anew")
 	}
-	if !l.Tell(now, false) || !l.IsLocked(now.Add(59*time.Second)) || l.IsLocked(now.Add(time.Minute)) {
+	if !l.Count(now, false) || !l.IsLocked(now.Add(59*time.Second)) || l.IsLocked(now.Add(time.Minute)) {
 		t.Errorf("after five: until %v", l.until)
 	}
 	if l.Until(now) != now.Add(time.Minute) || !l.Until(now.Add(time.Minute)).IsZero() {
@@ -119,7 +119,7 @@ func TestALockBoundsTheAttempts(t *testing.T) {
 	for now := start; now.Before(start.Add(time.Hour)); now = now.Add(100 * time.Millisecond) {
 		if !l.IsLocked(now) {
 			tried++
-			l.Tell(now, false)
+			l.Count(now, false)
 		}
 	}
 	if tried > 5*60 {

@@ -6,31 +6,32 @@ import (
 	"time"
 )
 
-// A Panel is the state of the alarm: readings, orders and times go in, and what changes
-// comes out of [Panel.Take]. It reads no clock and waits for nothing, so a file can be
-// played through it with the times of the file. It belongs to one goroutine at a time.
+// A Panel is the state machine of the alarm. Its input are readings, orders and times; its
+// output are the effects that [Panel.Take] returns. It reads no clock and does not block, so
+// that a file of readings can be tested with the times of the file. Only one goroutine at a
+// time may use it.
 //
-// Times are only compared with each other: where they have a monotonic part, no delay
-// depends on the wall clock.
+// Times are only compared with each other. If they have a monotonic part, no delay depends
+// on the wall clock.
 type Panel struct {
 	opt     Options
 	saved   Saved
 	since   time.Time
 	until   time.Time       // when Advance has something to do; zero: never
-	unready map[string]bool // by stream of Ready, if it was read: its value is not 0, or it failed
+	unready map[string]bool // by stream of Ready: its last value is not 0, or it failed; no entry: not read yet
 	key     float64         // the last value of the key switch; unknownKey: there was none
-	ran     []string        // rules that have run since somebody disarmed; a start makes outputs safe anyway
+	ran     []string        // rules that have run since it was disarmed; not saved: a start makes outputs safe
 	effects Effects         // since the last Take
 }
 
 const unknownKey = -1
 
-// Effects are what a panel asks for.
+// Effects are what the owner of a panel has to do.
 type Effects struct {
 	Changes []Change // of the state, oldest first
-	Run     []string // rules whose actions are due
-	Silence []string // rules that have run: what they switched on goes off
-	Refused []string // why the key switch did not get what it asked for: "open: front_door"
+	Run     []string // rules whose actions have to run
+	Silence []string // rules that have run, and whose outputs have to go back to their safe level
+	Refused []string // why an order of the key switch was refused: "open: front_door"
 }
 
 // A Change is one reading of the stream of the state.
@@ -41,20 +42,20 @@ type Change struct {
 	For   time.Duration // until it changes by itself; 0: it does not
 }
 
-// A Trip is a rule that is armed and met.
+// A Trip says that a rule for the current mode, or for every state, has fired.
 type Trip struct {
 	Rule     string
 	Delay    time.Duration // the entry delay; 0: none
 	Follower bool          // all of its streams are in Follow
 }
 
-// NewPanel returns a panel as it was saved, at the start of the agent. age is how long ago
-// it was saved, if that is known: it is within one boot of the kernel.
+// NewPanel returns a panel with the saved state, at the start of the agent. age is how long
+// ago it was saved; it is known within one boot of the kernel.
 //
-// Pending and triggered become triggered, and the rules that waited or had run, run: a
-// power cut silences no siren. What is left of the siren time counts if it is known; and
-// where that time is over, as it may be without Rearm, nothing runs again. This is about the
-// saved alarm alone: a rule that is met by the first readings after the start trips anew.
+// A panel that was pending or triggered becomes triggered, and the rules that waited or had
+// run are run again: a power cut must not silence a siren. If the age is known, the siren
+// time is shorter by it; if that time is over already, no rule runs. This is only about the
+// saved alarm: a rule that is met by the first readings after the start trips again.
 func NewPanel(opt Options, saved Saved, now time.Time, age time.Duration, known bool) *Panel {
 	p := &Panel{opt: opt, saved: saved.clone(), since: now, unready: map[string]bool{}, key: unknownKey}
 	switch p.saved.State {
@@ -63,12 +64,12 @@ func NewPanel(opt Options, saved Saved, now time.Time, age time.Duration, known 
 	case Pending, Triggered:
 		left := opt.Siren
 		if known && p.saved.State == Triggered {
-			left = min(left-age, opt.Siren) // a clock that went back makes it no longer
+			left = min(left-age, opt.Siren) // a negative age must not make it longer
 		}
 		if left > 0 {
 			p.run(p.saved.Rules...)
 		}
-		left = max(left, time.Millisecond) // then Advance ends it
+		left = max(left, time.Millisecond) // more than 0, so that Advance ends it
 		p.trigger(now, "start", left)
 	default:
 		p.enter(now, p.saved.State, "start", 0)
@@ -76,8 +77,8 @@ func NewPanel(opt Options, saved Saved, now time.Time, age time.Duration, known 
 	return p
 }
 
-// Change makes other options those of the panel. Its state stays, and so does a time that
-// runs; the key switch and the streams of Ready are read anew.
+// Change sets other options. The state and a running time stay. The panel forgets the key
+// switch and the streams of Ready; the caller has to call Observe for them.
 func (p *Panel) Change(opt Options) {
 	p.opt, p.unready, p.key = opt, map[string]bool{}, unknownKey
 }
@@ -89,14 +90,14 @@ func (p *Panel) Take() Effects {
 	return e
 }
 
-// Saved is what has to be on disk. At is left to the caller.
+// Saved returns what has to be on disk. The caller sets At.
 func (p *Panel) Saved() Saved { return p.saved.clone() }
 
-// State is one of States.
+// State returns the current state, one of States.
 func (p *Panel) State() string { return p.saved.State }
 
-// Armed is the mode in force, also while it is pending or triggered; empty: rules that are
-// armed do not look.
+// Armed returns the mode that the panel is armed in, also while it is pending or triggered;
+// empty: it is disarmed or in the exit delay, and rules for a mode are not active.
 func (p *Panel) Armed() string {
 	if p.saved.State == Arming {
 		return ""
@@ -104,13 +105,14 @@ func (p *Panel) Armed() string {
 	return p.saved.Mode
 }
 
-// IsBypassed reports whether a stream is left out until somebody disarms.
+// IsBypassed reports whether rules ignore a stream until somebody disarms.
 func (p *Panel) IsBypassed(stream string) bool { return slices.Contains(p.saved.Bypass, stream) }
 
-// Next is when Advance has something to do; zero: never.
+// Next returns when Advance has something to do; zero: never.
 func (p *Panel) Next() time.Time { return p.until }
 
-// Advance does what is due at now. now is never before that of an earlier call.
+// Advance does what is due at now: it ends a delay or the siren time. now must not be before
+// that of an earlier call.
 func (p *Panel) Advance(now time.Time) {
 	if p.until.IsZero() || now.Before(p.until) {
 		return
@@ -124,18 +126,19 @@ func (p *Panel) Advance(now time.Time) {
 		p.trigger(at, p.saved.By, p.opt.Siren)
 	case Triggered:
 		p.saved.Rules = nil
-		p.enter(at, p.rest(), "siren", 0)
+		p.enter(at, p.stateAfterAlarm(), "siren", 0)
 	}
 }
 
-// Trip tells of a rule that is armed and has just been met. Its actions run at once,
-// unless an entry delay is due first:
+// Trip tells the panel that a rule for the current mode, or for every state, has fired. Its
+// actions run at once, unless there is an entry delay:
 //
-//   - A rule with an entry delay makes the panel pending. A delay that runs is neither
-//     extended nor shortened by another one.
-//   - A rule without one triggers, also while another delay runs; but a follower waits for
-//     the end of that delay, because its streams are on the way from the door to the keypad.
-//   - A panel that is triggered knows no delay, and its siren time begins anew.
+//   - A rule with an entry delay makes the panel pending. If a delay is running already,
+//     the rule neither extends nor shortens it.
+//   - A rule without a delay triggers the panel, also while the delay of another rule is
+//     running. Only a follower waits for the end of that delay, because its streams are on
+//     the way from the door to the keypad.
+//   - If the panel is triggered there is no delay, and the siren time starts again.
 func (p *Panel) Trip(now time.Time, t Trip) {
 	by := "rule:" + t.Rule
 	waits := p.saved.State == Pending && (t.Delay > 0 || t.Follower)
@@ -156,7 +159,7 @@ func (p *Panel) Trip(now time.Time, t Trip) {
 	}
 }
 
-// Order does what somebody orders, whose code was accepted. Refused orders change nothing.
+// Order does an order whose code the caller has checked. A refused order changes nothing.
 func (p *Panel) Order(now time.Time, o Order) Answer {
 	if o.To == Disarmed {
 		p.disarm(now, o.By)
@@ -169,12 +172,12 @@ func (p *Panel) Order(now time.Time, o Order) Answer {
 	case !slices.Contains(p.opt.Modes, mode):
 		return Answer{Why: "not in modes: " + mode}
 	case p.saved.State == Pending || p.saved.State == Triggered || p.saved.Mode != "" && p.saved.Mode != mode:
-		// In another mode an exit delay and a bypass would be a disarming without a code.
+		// An exit delay or a bypass for another mode would be a disarming without a code.
 		return Answer{Why: "it is " + p.saved.State + ": disarm first"}
 	case p.saved.Mode == "":
 	case len(o.Bypass) > 0 && !slices.Equal(o.Bypass, p.saved.Bypass):
 		return Answer{Why: "it is " + p.saved.State + ": disarm first, then bypass"}
-	default: // armed so already, or on the way there
+	default: // in this mode already, or in its exit delay
 		return Answer{Done: true}
 	}
 	for _, stream := range o.Bypass {
@@ -190,12 +193,12 @@ func (p *Panel) Order(now time.Time, o Order) Answer {
 	return Answer{Done: true}
 }
 
-// Observe takes the latest value of a stream of Ready or of the key switch. ok: it could
-// be read.
+// Observe takes the latest value of a stream of Ready or of the key switch. ok is false if
+// the stream could not be read.
 //
-// The key arms and disarms by its changes alone, from one value to the other: a start of
-// the agent with the key at off does not disarm, nor does a contact that fails and comes
-// back. Other values, such as those of a loop that is cut, do nothing.
+// Only a change of the key from one value to the other arms or disarms. So a start of the
+// agent with the key at off does not disarm, nor does a contact that fails and works again.
+// Values other than 0 and 1, such as those of a cut loop, have no effect.
 func (p *Panel) Observe(now time.Time, stream string, value float64, ok bool) {
 	if slices.Contains(p.opt.Ready, stream) {
 		p.unready[stream] = !ok || value != 0
@@ -216,14 +219,13 @@ func (p *Panel) Observe(now time.Time, stream string, value float64, ok bool) {
 	}
 }
 
-// Status is the panel for a person. Locked is left to the caller.
+// Status returns the state of the panel. The caller sets Locked.
 func (p *Panel) Status() Status {
 	return Status{State: p.saved.State, By: p.saved.By, Since: p.since, Until: p.until, Open: p.open(p.saved.Bypass),
 		Bypass: slices.Clone(p.saved.Bypass)}
 }
 
-// open lists the streams of Ready that keep the panel from being armed: also those of
-// which nothing is known.
+// open returns the streams of Ready that prevent arming, also those that were not read yet.
 func (p *Panel) open(bypass []string) (open []string) {
 	for _, stream := range p.opt.Ready {
 		if unready, known := p.unready[stream]; (!known || unready) && !slices.Contains(bypass, stream) {
@@ -233,8 +235,8 @@ func (p *Panel) open(bypass []string) (open []string) {
 	return open
 }
 
-// disarm ends everything. Rules that have run are silenced, also where the siren time is
-// over: an output may have a longer time than that.
+// disarm ends the alarm and every delay. It silences rules that have run even after the
+// siren time: their outputs may stay on for longer than that.
 func (p *Panel) disarm(now time.Time, by string) {
 	p.effects.Silence = append(p.effects.Silence, p.ran...)
 	p.ran = nil
@@ -245,7 +247,7 @@ func (p *Panel) disarm(now time.Time, by string) {
 	p.enter(now, Disarmed, by, 0)
 }
 
-// run has the actions of rules run.
+// run adds rules to the effects, and remembers them for disarm.
 func (p *Panel) run(rules ...string) {
 	p.effects.Run = append(p.effects.Run, rules...)
 	for _, rule := range rules {
@@ -264,8 +266,8 @@ func (p *Panel) leave(now time.Time, by string) {
 	}
 }
 
-// trigger makes the panel triggered for a time, or until somebody disarms. A panel that
-// was about to be armed is armed afterwards.
+// trigger makes the panel triggered for the siren time, or without Rearm until somebody
+// disarms. A panel in its exit delay is armed afterwards.
 func (p *Panel) trigger(now time.Time, by string, siren time.Duration) {
 	if !p.opt.Rearm {
 		siren = 0
@@ -273,15 +275,15 @@ func (p *Panel) trigger(now time.Time, by string, siren time.Duration) {
 	p.enter(now, Triggered, by, siren)
 }
 
-// rest is the state without an alarm.
-func (p *Panel) rest() string {
+// stateAfterAlarm returns the state after the siren time: armed in the mode, or disarmed.
+func (p *Panel) stateAfterAlarm() string {
 	if p.saved.Mode == "" {
 		return Disarmed
 	}
 	return armed + p.saved.Mode
 }
 
-// enter makes the panel another state, for a time; 0: until something happens.
+// enter changes the state, for the time last; 0: until the next order or trip.
 func (p *Panel) enter(now time.Time, state, by string, last time.Duration) {
 	p.saved.State, p.saved.By = state, by
 	p.since, p.until = now, time.Time{}

@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// Saved is what the state file has.
+// Saved is the content of the state file.
 type Saved struct {
 	State  string      `json:"state"`            // one of States
 	Mode   string      `json:"mode,omitempty"`   // armed, or about to be: one of Modes
@@ -30,14 +30,14 @@ func (s Saved) clone() Saved {
 // maxSaved bounds the state file in bytes: more than a thousand names of 64 letters.
 const maxSaved = 128 << 10
 
-// header is how a state file begins, with the CRC-32C of all behind the line.
+// header is the first line of a state file, with the CRC-32C of everything after it.
 const header = "holdfast arming 1 %08x\n"
 
 const headerLength = len("holdfast arming 1 00000000\n")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode is the content of the state file.
+// encode returns the bytes of the state file.
 func (s Saved) encode() []byte {
 	body, err := json.Marshal(s)
 	if err != nil {
@@ -47,10 +47,10 @@ func (s Saved) encode() []byte {
 	return append(fmt.Appendf(nil, header, crc32.Checksum(body, castagnoli)), body...)
 }
 
-// errDamaged is about a file that no agent wrote so.
+// errDamaged is the error for a file whose content no agent has written.
 var errDamaged = errors.New("is damaged")
 
-// decode accepts what encode has made, and nothing else.
+// decode reads what encode has written. Everything else is errDamaged.
 func decode(data []byte) (Saved, error) {
 	if len(data) < headerLength || len(data) > maxSaved {
 		return Saved{}, fmt.Errorf("%w: it has %d bytes", errDamaged, len(data))
@@ -79,7 +79,7 @@ func (s Saved) isValid() bool {
 	if slices.ContainsFunc(slices.Concat(s.Bypass, s.Rules), isNoName) {
 		return false
 	}
-	// A state that cannot be would have the panel wait for a time that never comes.
+	// In an impossible state the panel could wait for a time that never comes.
 	switch s.State {
 	case Disarmed:
 		return s.Mode == "" && s.Rules == nil && s.Bypass == nil

@@ -10,16 +10,17 @@ import (
 	"syscall"
 )
 
-// FileName is the name of the state file, which is beside the queue's.
+// FileName is the name of the state file, in the folder of the queue's file.
 const FileName = "arming.state"
 
-// A Store is the state file. It belongs to one goroutine: each call may wait for the disk.
+// A Store is the state file. Only one goroutine at a time may use it, and each call may
+// block on the disk.
 type Store struct {
 	path string
 	disk disk
 }
 
-// A disk is what the store needs of a file system; a test cuts its power.
+// A disk is what the store needs of a file system; a test simulates a power cut.
 type disk interface {
 	read(path string) ([]byte, error)
 	write(path string, data []byte) error // makes a new file; durable after sync
@@ -32,12 +33,10 @@ func NewStore(path string) *Store { return &Store{path, kernel{}} }
 
 // Load reads what was saved.
 //
-//   - Without a file, at the first start, it is disarmed.
-//   - A file that is damaged or cannot be read means armed in the mode given: a false
-//     alarm can be ended with a code, but a house that nobody watches looks like one that
-//     is watched. Damage is not a way to disarm.
-//
-// The error says what was wrong with a file that is there.
+//   - Without a file, as at the first start, the panel is disarmed.
+//   - If the file is damaged or cannot be read, the panel is armed in the given mode, and
+//     Load returns the error too. A code can end a false alarm, but nobody would notice a
+//     house that is no longer watched; and damaging a file must not be a way to disarm.
 func (s *Store) Load(mode string) (Saved, error) {
 	data, err := s.disk.read(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -53,9 +52,9 @@ func (s *Store) Load(mode string) (Saved, error) {
 	return saved, nil
 }
 
-// Save writes the file so that a power cut leaves the one before or this one: it is made
-// beside the old one, synced, renamed, and then the folder is synced. When Save has
-// returned nil, it is this one.
+// Save writes the file. After a power cut during Save the file has its old or its new
+// content; after Save has returned nil it has the new one. Save writes a new file, syncs it,
+// renames it, and syncs the folder.
 func (s *Store) Save(saved Saved) error {
 	part := s.path + ".new"
 	if err := s.disk.write(part, saved.encode()); err != nil {
@@ -73,8 +72,8 @@ func (s *Store) Save(saved Saved) error {
 // kernel is the disk of the machine.
 type kernel struct{}
 
-// read reads a regular file that is short. A symbolic link or a pipe under its name would
-// lead elsewhere, or block.
+// read reads a small regular file. It refuses a symbolic link, which may lead elsewhere, and
+// a pipe, which may block.
 func (kernel) read(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -87,7 +86,7 @@ func (kernel) read(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxSaved+1))
 }
 
-// write writes a file of its own making.
+// write creates a new file, in place of one that a broken Save has left.
 func (kernel) write(path string, data []byte) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

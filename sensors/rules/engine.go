@@ -10,82 +10,84 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// An Engine is the rules and the panel that they ask. Readings, orders and times go in,
-// and effects come out of [Engine.Take]. It reads no clock and waits for nothing: the agent
-// and `holdfast rules test` use the same one. It belongs to one goroutine at a time.
+// An Engine evaluates the rules and the panel. Its input are readings, orders and times;
+// its output are the effects that [Engine.Take] returns. It reads no clock and does not
+// block, so that the agent and `holdfast rules test` can use the same code. Only one
+// goroutine at a time may use it.
 //
 // # When a rule fires
 //
-// A rule fires when it begins to be met: its streams say its words, for as long as For
-// asks, and it looks (Armed). Then its actions run, once. It fires again only after it was
-// not met. Each condition of Any is a cause of its own: a second door that is opened while
-// the first stands open fires again.
+// A rule is met when its conditions are met, for as long as For says, and the panel is in a
+// state that Armed names. When a rule begins to be met it fires: its actions run once. It
+// fires again only after it was not met in between. Each condition of Any is a trigger of
+// its own: a second door that is opened while the first one is open fires the rule again.
 //
-// Before the first reading of a stream no condition on it is met; so the first reading
-// may fire. An action that has begun keeps its time when the rule is not met any more.
+// Before the first reading of a stream no condition on it is met; so the first reading may
+// fire a rule. The time of an action does not change when the rule is no longer met.
 type Engine struct {
 	rules    []Rule
 	triggers []*trigger
 	byStream map[string][]*trigger
-	latest   map[string]word // by stream that a rule or the panel knows
+	latest   map[string]word // by stream, only those that a rule or the panel uses
 	next     time.Time       // when Advance has something to do; zero: never
 	effects  []Effect        // since the last Take
 	fired    []Fired         // since the last TakeFired
 
 	panel *arming.Panel // nil: there is none
 	opt   arming.Options
-	armed string              // the mode in force when triggers were judged last
-	stale map[string]bool     // followers that have not changed since the panel was armed
-	ran   map[string][]Action // by rule that tripped, what it ordered since disarming; a reload does not change it
+	armed string              // the panel's mode when all triggers were last evaluated
+	stale map[string]bool     // streams of Follow that have not changed since the panel was armed
+	ran   map[string][]Action // by rule that tripped: its actions since disarming; a reload keeps them
 }
 
-// A word is what a stream said last.
+// A word is the state in the latest reading of a stream.
 type word struct {
 	is     string
 	value  float64
 	failed bool
 }
 
-// A trigger is what has to be met at the same time: all conditions of All, or one of Any.
+// A trigger is a group of conditions that have to be met at the same time: all of All, or
+// one of Any.
 type trigger struct {
 	rule       *Rule
 	conditions []Condition
 	met        bool
-	due        time.Time // when it fires if it stays met; zero: it has, or it is not met
+	due        time.Time // when it fires if it stays met; zero: it has fired, or it is not met
 }
 
-// An Effect is one of an order to an output, a change of the panel, what the key switch was
-// refused, and a rule that is gone.
+// An Effect has exactly one of its fields besides At set.
 type Effect struct {
 	At      time.Time
 	Order   *outputs.Order
-	Change  *arming.Change
-	Refused string // why
-	Gone    string // a rule whose actions were due, and that a reload or a new file has removed
+	Change  *arming.Change // of the panel
+	Refused string         // why an order of the key switch was refused
+	Gone    string         // a rule whose actions were due, but which the configuration no longer has
 }
 
-// Fired says that a rule has fired, and for which streams: all of All, or one.
+// Fired says that a rule has fired, and because of which streams: those of All, or one of
+// Any.
 type Fired struct {
 	Rule    string
 	Streams []string
 }
 
-// NewEngine returns rules of which nothing is known yet. The panel, nil if there is none,
-// belongs to the engine from now on.
+// NewEngine returns an engine that has seen no reading yet. Afterwards only the engine may
+// use the panel, which is nil if there is none.
 func NewEngine(rules []Rule, panel *arming.Panel, opt arming.Options, now time.Time) *Engine {
 	e := &Engine{latest: map[string]word{}, stale: map[string]bool{}, ran: map[string][]Action{}, panel: panel, opt: opt}
 	e.Change(rules, panel, opt, nil, now)
 	return e
 }
 
-// Change makes other rules those of the engine, and another panel if there was none. A rule
-// that is the same as before goes on as it is, with the time that runs. Another begins
-// anew, as at the start of the agent, with what its streams said last: where that meets it,
-// it fires. known are the latest readings of streams that no rule has looked at so far.
+// Change replaces the rules, and sets the panel if there was none. A rule that has not
+// changed keeps its state and its running time. A new or changed rule starts as at the start
+// of the agent, with the latest readings of its streams: if they meet it, it fires. known
+// are the latest readings of streams that no rule has used so far.
 func (e *Engine) Change(
 	rules []Rule, panel *arming.Panel, opt arming.Options, known []sensors.Reading, now time.Time,
 ) {
-	// A rule is the same if all of it is: a longer For must not end at the old time.
+	// A rule with any change is a new one: a longer For must not end at the old time.
 	before := e.triggers
 	e.rules, e.triggers, e.byStream = slices.Clone(rules), nil, map[string][]*trigger{}
 	for i := range e.rules {
@@ -103,13 +105,14 @@ func (e *Engine) Change(
 		panel.Change(opt)
 	}
 	e.panel, e.opt = panel, opt
-	e.learn(known, now)
-	e.judge(now, e.triggers)
+	e.addKnown(known, now)
+	e.evaluate(now, e.triggers)
 	e.settle(now)
 }
 
-// learn keeps what is known of the streams that count from now on, and tells the panel.
-func (e *Engine) learn(known []sensors.Reading, now time.Time) {
+// addKnown adds the states of streams that were not used before, forgets those that are no
+// longer used, and passes all of them to the panel.
+func (e *Engine) addKnown(known []sensors.Reading, now time.Time) {
 	for _, r := range known {
 		if _, newer := e.latest[r.Stream]; !newer {
 			e.latest[r.Stream] = wordOf(r)
@@ -127,7 +130,7 @@ func (e *Engine) learn(known []sensors.Reading, now time.Time) {
 	}
 }
 
-// wordOf is what a reading says.
+// wordOf returns the state in a reading.
 func wordOf(r sensors.Reading) word {
 	if r.Err != "" {
 		return word{failed: true}
@@ -135,7 +138,7 @@ func wordOf(r sensors.Reading) word {
 	return word{is: r.State, value: r.Value}
 }
 
-// triggersOf are the triggers of a rule, not met.
+// triggersOf returns the triggers of a rule, not met.
 func triggersOf(r *Rule) (all []*trigger) {
 	if len(r.All) > 0 {
 		return []*trigger{{rule: r, conditions: r.All}}
@@ -146,42 +149,42 @@ func triggersOf(r *Rule) (all []*trigger) {
 	return all
 }
 
-// isLike reports whether another trigger is the same one of a rule that is the same.
+// isLike reports whether another trigger has the same conditions and an equal rule.
 func (t *trigger) isLike(other *trigger) bool {
 	return reflect.DeepEqual(t.conditions, other.conditions) && reflect.DeepEqual(t.rule, other.rule)
 }
 
-// Knows reports whether a rule or the panel looks at a stream.
+// Knows reports whether a rule or the panel uses a stream.
 func (e *Engine) Knows(stream string) bool {
 	return len(e.byStream[stream]) > 0 ||
 		e.panel != nil && (stream == e.opt.Key || slices.Contains(e.opt.Ready, stream))
 }
 
-// Observe takes a reading. What is due before it comes first. The readings of the panel's
-// own stream are left out: the engine knows of the change already.
+// Observe takes a reading, after it has done what is due before. It ignores readings of the
+// panel's own stream: the engine has made these changes itself.
 func (e *Engine) Observe(now time.Time, r sensors.Reading) {
 	if !e.Knows(r.Stream) || e.panel != nil && r.Stream == arming.StreamName {
 		return
 	}
 	e.Advance(now)
 	w := wordOf(r)
-	// A heartbeat says nothing new: most readings end here.
+	// Most readings repeat the state, and end here.
 	before, known := e.latest[r.Stream]
 	if known && w == before {
 		return
 	}
 	e.latest[r.Stream] = w
-	if known { // the first reading after a start is where a follower begins
+	if known { // the first reading after a start is no change
 		delete(e.stale, r.Stream)
 	}
 	if e.panel != nil {
 		e.panel.Observe(now, r.Stream, r.Value, !w.failed)
 	}
-	e.judge(now, e.byStream[r.Stream])
+	e.evaluate(now, e.byStream[r.Stream])
 	e.settle(now)
 }
 
-// Order does what somebody orders of the panel, whose code was accepted.
+// Order does an order to the panel. The caller has checked its code.
 func (e *Engine) Order(now time.Time, o arming.Order) arming.Answer {
 	if e.panel == nil {
 		return arming.Answer{Why: "there is no arming block"}
@@ -192,14 +195,15 @@ func (e *Engine) Order(now time.Time, o arming.Order) arming.Answer {
 	return a
 }
 
-// Next is when Advance has something to do; zero: never.
+// Next returns when Advance has something to do; zero: never.
 func (e *Engine) Next() time.Time { return e.next }
 
-// Advance does what is due at now, in the order in which it is due. now is never before
-// that of an earlier call.
+// Advance does everything that is due until now, in the order of its times. now must not be
+// before that of an earlier call.
 func (e *Engine) Advance(now time.Time) {
 	for !e.next.IsZero() && !e.next.After(now) {
-		// The panel before the triggers: a rule that is due when the exit delay ends is armed.
+		// The panel comes first: if the exit delay ends at the time at which a rule is due, the
+		// panel is armed for that rule.
 		at := e.next
 		if e.panel != nil {
 			e.panel.Advance(at)
@@ -229,14 +233,15 @@ func (e *Engine) TakeFired() []Fired {
 	return all
 }
 
-// judge looks which triggers begin or cease to be met.
-func (e *Engine) judge(now time.Time, triggers []*trigger) {
+// evaluate finds the triggers that begin or cease to be met, and fires those without For
+// that begin to be met.
+func (e *Engine) evaluate(now time.Time, triggers []*trigger) {
 	for _, t := range triggers {
 		met := e.isMet(t)
 		if met == t.met {
 			continue
 		}
-		t.met, t.due = met, time.Time{} // before it fires: firing comes back here
+		t.met, t.due = met, time.Time{} // before fire, which may call evaluate again
 		switch {
 		case !met:
 		case t.rule.For > 0:
@@ -247,22 +252,22 @@ func (e *Engine) judge(now time.Time, triggers []*trigger) {
 	}
 }
 
-// isMet reports whether a trigger is met, whether its rule looks included.
+// isMet reports whether all conditions of a trigger are met and its rule is active.
 func (e *Engine) isMet(t *trigger) bool {
-	if !e.looks(t.rule) {
+	if !e.isActive(t.rule) {
 		return false
 	}
 	for _, c := range t.conditions {
 		w, known := e.latest[c.Stream]
-		if !known || w.failed && !t.rule.FaultTrips || !w.failed && w.is != c.Is || e.isLeftOut(t.rule, c.Stream) {
+		if !known || w.failed && !t.rule.FaultTrips || !w.failed && w.is != c.Is || e.isIgnored(t.rule, c.Stream) {
 			return false
 		}
 	}
 	return true
 }
 
-// looks reports whether the panel is as the rule wants it.
-func (e *Engine) looks(r *Rule) bool {
+// isActive reports whether the panel is in a state that the rule's Armed names.
+func (e *Engine) isActive(r *Rule) bool {
 	switch {
 	case len(r.Armed) == 0:
 		return true
@@ -276,13 +281,14 @@ func (e *Engine) looks(r *Rule) bool {
 	return slices.Contains(r.Armed, e.panel.Armed())
 }
 
-// isLeftOut reports whether a rule for a mode does not see a stream: it is bypassed, or it
-// is a follower that still says what it said on the way out.
-func (e *Engine) isLeftOut(r *Rule, stream string) bool {
+// isIgnored reports whether a rule for a mode ignores a stream: the stream is bypassed, or
+// it is one of Follow and has not changed since the panel was armed.
+func (e *Engine) isIgnored(r *Rule, stream string) bool {
 	return r.Trips() && r.Armed[0] != Always && (e.panel.IsBypassed(stream) || e.stale[stream])
 }
 
-// fire runs the actions of a rule, or tells the panel that has to decide.
+// fire runs the actions of a rule. If the rule trips the panel, the panel decides when its
+// actions run.
 func (e *Engine) fire(now time.Time, t *trigger) {
 	fired := Fired{Rule: t.rule.Name}
 	for _, c := range t.conditions {
@@ -302,10 +308,10 @@ func (e *Engine) fire(now time.Time, t *trigger) {
 		}
 	}
 	e.panel.Trip(now, trip)
-	e.settle(now) // the siren does not wait for the other triggers
+	e.settle(now) // now, so that the siren does not wait for the other triggers
 }
 
-// act orders the actions of a rule.
+// act adds an order for each action of a rule.
 func (e *Engine) act(now time.Time, r *Rule) {
 	for _, a := range r.Then {
 		e.order(now, outputs.Order{Output: a.Output, On: a.On, For: a.For, By: r.By()})
@@ -316,9 +322,9 @@ func (e *Engine) order(now time.Time, o outputs.Order) {
 	e.effects = append(e.effects, Effect{At: now, Order: &o})
 }
 
-// settle does what the panel asks for, until it asks for nothing, and looks when something
-// is due next. It ends: only rules that trip change the panel, each trigger fires once, and
-// no rule that trips watches the panel (package config refuses that).
+// settle applies the panel's effects until there are none, and sets next. The loop ends:
+// only rules that trip change the panel, each trigger fires once, and no rule that trips
+// has a condition on the panel (package config rejects that).
 func (e *Engine) settle(now time.Time) {
 	for e.panel != nil {
 		asks := e.panel.Take()
@@ -327,14 +333,14 @@ func (e *Engine) settle(now time.Time) {
 			break
 		}
 		e.perform(now, asks)
-		// Armed anew: what followers say from the way out is not news.
+		// The panel was armed just now: the streams of Follow may still show the person who left.
 		if armed != "" && armed != e.armed {
 			for _, stream := range e.opt.Follow {
 				e.stale[stream] = true
 			}
 		}
 		e.armed = armed
-		e.judge(now, e.triggers)
+		e.evaluate(now, e.triggers)
 	}
 	e.next = time.Time{}
 	if e.panel != nil {
@@ -347,7 +353,7 @@ func (e *Engine) settle(now time.Time) {
 	}
 }
 
-// perform does what the panel asks for: orders first, because a siren waits.
+// perform applies the panel's effects, orders first, because the siren is urgent.
 func (e *Engine) perform(now time.Time, asks arming.Effects) {
 	for _, name := range asks.Run {
 		i := slices.IndexFunc(e.rules, func(r Rule) bool { return r.Name == name })
@@ -358,12 +364,12 @@ func (e *Engine) perform(now time.Time, asks arming.Effects) {
 		e.act(now, &e.rules[i])
 		e.ran[name] = addActions(e.ran[name], e.rules[i].Then)
 	}
-	told := map[string]bool{} // outputs: one order each is enough
+	ordered := map[string]bool{} // by output: one order for each is enough
 	for _, name := range asks.Silence {
 		for _, a := range e.ran[name] {
-			// What a rule left at its safe level stays as it is.
-			if a.On != a.Safe && !told[a.Output] {
-				told[a.Output] = true
+			// An output that the rule set to its safe level needs no order.
+			if a.On != a.Safe && !ordered[a.Output] {
+				ordered[a.Output] = true
 				e.order(now, outputs.Order{Output: a.Output, On: a.Safe, By: "arming"})
 			}
 		}
@@ -378,7 +384,8 @@ func (e *Engine) perform(now time.Time, asks arming.Effects) {
 	}
 }
 
-// addActions adds the actions that are not in a list yet: a rule may run often in one alarm.
+// addActions adds the actions that all does not have yet: a rule may run often in one alarm,
+// and the list must not grow without limit.
 func addActions(all, more []Action) []Action {
 	for _, a := range more {
 		if !slices.Contains(all, a) {
@@ -388,7 +395,7 @@ func addActions(all, more []Action) []Action {
 	return all
 }
 
-// Status is the panel for a person; ok is false if there is none.
+// Status returns the state of the panel; ok is false if there is no panel.
 func (e *Engine) Status() (s arming.Status, ok bool) {
 	if e.panel == nil {
 		return s, false
@@ -396,7 +403,7 @@ func (e *Engine) Status() (s arming.Status, ok bool) {
 	return e.panel.Status(), true
 }
 
-// Saved is what has to be on disk; ok is false if there is no panel.
+// Saved returns what has to be on disk; ok is false if there is no panel.
 func (e *Engine) Saved() (s arming.Saved, ok bool) {
 	if e.panel == nil {
 		return s, false

@@ -368,7 +368,7 @@ func (r *Runner) order(o arming.Order, codes arming.Codes) arming.Answer {
 // tellLock tells the lock whether a code was right.
 func (r *Runner) tellLock(right bool) {
 	r.mu.Lock()
-	locks := r.lock.Tell(time.Now(), right)
+	locks := r.lock.Count(time.Now(), right)
 	r.mu.Unlock()
 	if locks {
 		r.to.Log.Warn("five wrong codes: none is accepted for a minute")

@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// A saver writes the state file. Only the latest state is written, so that a disk that is
-// slow does not fall behind.
+// A saver writes the state file. It writes only the latest state, so that a slow disk does
+// not fall behind.
 type saver struct {
 	store *arming.Store
 	tell  func(error) // once when it fails, and with nil when it works again
@@ -19,7 +19,7 @@ type saver struct {
 	latest *arming.Saved // to be written; nil: nothing
 }
 
-// put has a state written soon.
+// put makes the saver write a state soon. It does not wait for the disk.
 func (s *saver) put(saved arming.Saved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,7 +27,7 @@ func (s *saver) put(saved arming.Saved) {
 	poke(s.wake)
 }
 
-// take returns what is to be written, nil if nothing is.
+// take removes and returns the state to be written; nil: there is none.
 func (s *saver) take() *arming.Saved {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +36,7 @@ func (s *saver) take() *arming.Saved {
 	return saved
 }
 
-// putBack has a state written again, unless there is a newer one.
+// putBack returns a state that could not be written, unless there is a newer one.
 func (s *saver) putBack(saved *arming.Saved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
