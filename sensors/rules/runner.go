@@ -15,13 +15,13 @@ import (
 
 // Wiring is what a runner is connected to.
 type Wiring struct {
-	// Do takes an order to an output. It is called under a lock, from any goroutine: it must
-	// not wait, and must not call the runner.
+	// Do gets each order to an output. It is called under a lock, from any goroutine: it must
+	// not block, and must not call the runner.
 	Do func(outputs.Order)
 
-	// Observe takes each change of the panel at once, in memory alone; Record takes it for the
-	// history, and may wait for room in memory; Report takes what happened beside that. Each is
-	// called by one goroutine at a time, and none of them holds up a rule.
+	// Observe gets each change of the panel at once and must not block. Record gets it for the
+	// history, and may wait for room in memory. Report gets events. Each is called by one
+	// goroutine at a time, and no rule waits for it.
 	Observe func(sensors.Reading)
 	Record  func(sensors.Reading)
 	Report  func(sensors.Event)
@@ -32,16 +32,16 @@ type Wiring struct {
 	Seqs  *sensors.Seqs // nil: nobody else makes streams
 }
 
-// A Runner runs the rules and the panel by the monotonic clock. Run and Change belong to
-// one goroutine each; the other methods may be called from any, and do not wait.
+// A Runner runs an [Engine] by the monotonic clock. Only one goroutine may call Run, and only
+// one may call Change; the other methods may be called from any goroutine and do not block.
 //
-// No rule waits for the disk: the state file is written by a goroutine of its own, codes
-// are hashed in another, and readings of the panel leave through two more.
+// No rule waits for the disk: one goroutine writes the state file, one hashes codes, and two
+// pass on the readings of the panel.
 type Runner struct {
 	to     Wiring
-	look   chan struct{}     // has a value when the next time may be another one
-	orders chan arming.Order // whose codes are to be checked
-	codes  chan string       // the codes file, when it is to be read again
+	look   chan struct{}     // wakes runTimes: the next time may have changed; capacity 1
+	orders chan arming.Order // whose codes have to be checked
+	codes  chan string       // the path of the codes file, if it has to be read again; capacity 1
 	saving saver
 
 	observing, recording *serial.Executor
@@ -52,11 +52,11 @@ type Runner struct {
 	opt    arming.Options
 	lock   arming.Lock
 	at     clock.Stamp // of the last change of the panel; of an alarm, over restarts
-	waits  time.Time   // what runTimes waits for; zero: for nothing
+	waits  time.Time   // the time that runTimes waits for; zero: none
 }
 
-// maxOrders is how many orders to the panel wait: the check of one takes a while on a
-// Pi Zero with many codes.
+// maxOrders is how many orders to the panel can wait: on a Pi Zero with many codes the check
+// of one may take seconds.
 const maxOrders = 8
 
 // NewRunner returns a runner without rules.
@@ -71,9 +71,9 @@ func NewRunner(to Wiring) *Runner {
 	return r
 }
 
-// Change makes other rules and another arming block the ones that count; opt is nil if
-// there is no block. The first call is the start: it reads the state file, and may wait for
-// the disk. See [Engine.Change] for what goes on.
+// Change sets other rules and another arming block; opt is nil if there is no block. The
+// first call with a block reads the state file, and may wait for the disk. See
+// [Engine.Change] for what is kept.
 func (r *Runner) Change(rules []Rule, opt *arming.Options, known []sensors.Reading) {
 	r.mu.Lock()
 	panel, at := r.panel, r.at
@@ -114,7 +114,8 @@ func (r *Runner) restore(opt arming.Options) (panel *arming.Panel, at clock.Stam
 	return arming.NewPanel(opt, saved, time.Now(), age, known), at
 }
 
-// Observe takes a reading of any stream, before the disk and the network.
+// Observe takes a reading of any stream. The agent calls it before it writes the reading to
+// disk or publishes it.
 func (r *Runner) Observe(reading sensors.Reading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,7 +126,8 @@ func (r *Runner) Observe(reading sensors.Reading) {
 	r.deliver()
 }
 
-// Order asks the panel for another state. Its answer comes when its code was checked.
+// Order asks the panel for another state. The order's Answer is called after its code was
+// checked.
 func (r *Runner) Order(o arming.Order) {
 	select {
 	case r.orders <- o:
@@ -134,7 +136,7 @@ func (r *Runner) Order(o arming.Order) {
 	}
 }
 
-// Status is the panel as it is now; ok is false if there is none.
+// Status returns the current state of the panel; ok is false if there is no panel.
 func (r *Runner) Status() (s arming.Status, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,7 +180,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// runTimes does what is due: the times of rules, and the delays of the panel.
+// runTimes advances the engine when a time of a rule or a delay of the panel is over.
 func (r *Runner) runTimes(ctx context.Context) {
 	due := time.NewTimer(0)
 	defer due.Stop()
@@ -201,10 +203,10 @@ func (r *Runner) runTimes(ctx context.Context) {
 	}
 }
 
-// deliver passes the effects on. It is called under mu, so that an order to be off that
-// follows one to be on stays behind it.
+// deliver passes the engine's effects on. The caller holds mu, so that the orders to an
+// output keep their sequence.
 func (r *Runner) deliver() {
-	// All orders first: to publish takes a lock or two, and the siren is in a hurry.
+	// All orders come first, because the siren is urgent: publishing waits for other locks.
 	effects := r.engine.Take()
 	for _, e := range effects {
 		if e.Order != nil {
@@ -235,11 +237,11 @@ func (r *Runner) deliver() {
 	}
 	// Only then: runTimes delivers as well, and would wake itself for ever.
 	if !r.engine.Next().Equal(r.waits) {
-		poke(r.look)
+		notify(r.look)
 	}
 }
 
-// do orders, and tells if an output refuses what a rule wants.
+// do passes an order to its output, and reports an event if the output refuses it.
 func (r *Runner) do(o outputs.Order) {
 	o.Answer = func(a outputs.Answer) {
 		if !a.Done {
@@ -249,7 +251,7 @@ func (r *Runner) do(o outputs.Order) {
 	r.to.Do(o)
 }
 
-// publish makes a reading of a change of the panel. It is called under mu.
+// publish records a change of the panel as a reading. The caller holds mu.
 func (r *Runner) publish(c arming.Change) {
 	now := r.to.Clock.Now()
 	if c.By != "start" || r.at == (clock.Stamp{}) {
@@ -268,7 +270,7 @@ func (r *Runner) publish(c arming.Change) {
 	})
 }
 
-// report tells of something that is no reading.
+// report reports an event.
 func (r *Runner) report(name string, details map[string]any) {
 	e := sensors.NewEvent(name, details)
 	e.At = r.to.Clock.Now()
@@ -286,8 +288,8 @@ func (r *Runner) tellOfFile(err error) {
 	r.report("arming_file", map[string]any{"state": "saved"})
 }
 
-// runOrders checks codes and has the panel do what they allow. The hash of a code takes
-// long, so no lock is held meanwhile.
+// runOrders checks the code of each order and does the order. It holds no lock while it
+// computes the hashes, which takes long.
 func (r *Runner) runOrders(ctx context.Context) {
 	var codes arming.Codes
 	for {
@@ -316,7 +318,7 @@ func (r *Runner) runOrders(ctx context.Context) {
 // agentEnds is the answer to an order that is too late.
 var agentEnds = arming.Answer{Why: "stop: the agent ends"}
 
-// refuseWaiting answers the orders that nobody does any more.
+// refuseWaiting refuses the orders that still wait when the agent ends.
 func (r *Runner) refuseWaiting() {
 	for {
 		select {
@@ -341,19 +343,19 @@ func (r *Runner) readCodes(ctx context.Context, path string) arming.Codes {
 	return codes
 }
 
-// order checks the code of an order and has it done. A code that is given has to be right
-// also where none is needed.
+// order checks the code of an order and does the order. A code that was entered has to be
+// right even if none is needed.
 func (r *Runner) order(o arming.Order, codes arming.Codes) arming.Answer {
 	r.mu.Lock()
 	opt, locked := r.opt, r.lock.IsLocked(time.Now())
 	r.mu.Unlock()
 	if opt.CodesFile != "" && (o.To == arming.Disarmed || opt.CodeToArm || o.Code != "") {
-		// The right code is not looked at either: an answer that differs would tell it.
+		// The right code is refused too: another answer would reveal that it is right.
 		if locked {
 			return arming.Answer{Why: "locked"}
 		}
 		name := codes.Match(o.Code)
-		if r.tellLock(name != ""); name == "" {
+		if r.countAttempt(name != ""); name == "" {
 			return arming.Answer{Why: "code"}
 		}
 		o.By = "code:" + name
@@ -365,8 +367,8 @@ func (r *Runner) order(o arming.Order, codes arming.Codes) arming.Answer {
 	return a
 }
 
-// tellLock tells the lock whether a code was right.
-func (r *Runner) tellLock(right bool) {
+// countAttempt counts a right or wrong code, and reports an event if codes are now refused.
+func (r *Runner) countAttempt(right bool) {
 	r.mu.Lock()
 	locks := r.lock.Count(time.Now(), right)
 	r.mu.Unlock()
@@ -376,22 +378,23 @@ func (r *Runner) tellLock(right bool) {
 	}
 }
 
-// answer tells who waits what became of an order.
+// answer passes the result to the order's Answer, if it has one.
 func answer(o arming.Order, a arming.Answer) {
 	if o.Answer != nil {
 		o.Answer(a)
 	}
 }
 
-// poke makes a channel of one place have a value.
-func poke(c chan struct{}) {
+// notify puts a token into a channel of capacity 1, unless it has one. It does not block.
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default: // it has one
 	}
 }
 
-// replace makes a value the only one in a channel of one place. Only one goroutine puts.
+// replace puts a value into a channel of capacity 1, in place of one that nobody has
+// received. Only one goroutine may send.
 func replace[T any](c chan T, value T) {
 	select {
 	case <-c:

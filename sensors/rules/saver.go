@@ -24,7 +24,7 @@ func (s *saver) put(saved arming.Saved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.latest = &saved
-	poke(s.wake)
+	notify(s.wake)
 }
 
 // take removes and returns the state to be written; nil: there is none.
