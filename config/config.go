@@ -1,26 +1,27 @@
-// Package config makes one file one [Config]: strict, and all errors at once.
+// Package config reads the configuration file into a [Config]. It is strict, and reports
+// all mistakes at once.
 //
 // The file is YAML. An unknown key, a repeated key, a duration without a unit and a
-// sensor that cannot exist are errors, and each is reported with its line and
-// column. Nothing is opened here but the file itself: passwords, certificates and
-// devices are named and left alone, so that a file can be checked on another machine
-// than the one that it is for.
+// sensor that cannot exist are errors, and each is reported with its line and column. The
+// package opens only the file itself: it does not open the passwords, certificates and
+// devices that the file names, so that a file can be checked on another machine than the
+// one that it is for.
 //
-// There are two steps. The decoder (decode.go) fills structs whose yaml tags are the
-// keys, the kinds' own among them, and knows where each came from. The reader
-// (reader.go and the files it calls on) checks what they say.
+// There are two steps. The decoder (decode.go) fills structs whose yaml tags are the keys,
+// including the keys of each kind of sensor, and remembers the position of each value. The
+// reader (reader.go and the files with its other methods) checks the values.
 //
 // # Errors
 //
-// What a person wrote wrong is reported as [Errors], in the order of the file, at
-// most 100. An error says what is wrong and what to write instead. It repeats no
-// value that may be a secret. Where one mistake causes others, only the first one is
-// reported: [problems.suppress] keeps the rest back.
+// Mistakes in the file are returned as [Errors], in the order of the file, at most 100. An
+// error says what is wrong and what to write instead. It never contains a value that may be
+// a secret. Where one mistake causes others, only the first one is reported:
+// [problems.suppress] hides the rest.
 //
 // # Concurrency
 //
-// [Load] and [Parse] may be called from any goroutine; each call is its own, and
-// what it returns is shared with nobody.
+// [Load] and [Parse] may be called from any goroutine. Calls share no data, and the result
+// belongs to the caller.
 package config
 
 import (
@@ -44,15 +45,15 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// DefaultQueue is where the queue is, if the file does not say otherwise.
+// DefaultQueue is the path of the queue if the file has no queue.path.
 const DefaultQueue = "/var/lib/holdfast/queue.db"
 
-// DefaultPath is where the file is, if nobody says otherwise.
+// DefaultPath is the path of the configuration file if there is no -c.
 const DefaultPath = "/etc/holdfast/config.yaml"
 
-// A Config is what every package is to do. Uplink.Boot, Version and Hardware, and
-// the clocks of Queue and Uplink, are not in the file: they are left for the caller
-// to fill. It means nothing if there was an error.
+// A Config has the options of every package. Uplink.Boot, Version and Hardware, and the
+// clocks of Queue and Uplink, are not in the file: the caller has to set them. A Config that
+// was returned with an error has no meaning.
 type Config struct {
 	Sensors  []sensors.Spec  // in the order of the file
 	Outputs  []outputs.Spec  // in the order of the file
@@ -62,14 +63,15 @@ type Config struct {
 	Clock    clock.Trust
 	Queue    queue.Options
 	Uplink   uplink.Options
-	Embedded *Embedded // set when the broker is to run inside the agent
-	Status   *Status   // set when the status page is to be served
-	Warnings Errors    // what is no mistake and still worth a word
+	Embedded *Embedded // the broker inside the agent; nil: there is none
+	Status   *Status   // the status page; nil: there is none
+	Warnings Errors    // settings that are allowed but suspicious
 
-	Untrusted string // why anybody may have written the file, one of the warnings; empty: they cannot
+	Untrusted string // why other users may have written the file, also one of the warnings; empty: they cannot
 	Commands  bool   // the file names commands that the agent runs
 
-	// Path and Text are those of a file with outputs that Load has read; else they are empty.
+	// Path and Text are the file's path and content, if Load has read it and it has outputs;
+	// else they are empty.
 	Path string
 	Text []byte
 }
@@ -77,23 +79,23 @@ type Config struct {
 // Embedded is the broker inside the agent; Uplink.Servers is its address.
 type Embedded struct {
 	Listen   string      // host:port
-	Password mqtt.Secret // zero: everybody may connect, which loopback alone allows
+	Password mqtt.Secret // zero: everybody may connect; only allowed on a loopback address
 }
 
-// maxFile is the size limit of a file in bytes: a thousand sensors take a tenth of
-// it.
+// maxFile is the maximum size of a file in bytes: a thousand sensors take a tenth of it.
 const maxFile = 1 << 20
 
-// Load reads a file, or standard input if path is "-". What is wrong with it is
-// an [Errors].
+// Load reads a file, or standard input if path is "-". Its error is an [Errors], or
+// ctx.Err().
 //
-// It returns when ctx is done, whatever it reads from: a terminal or a named pipe
-// may never come to its end. The reading is then left behind.
+// It returns when ctx is done, even if the file is a terminal or a named pipe that never
+// ends. The goroutine that reads is then abandoned.
 func Load(ctx context.Context, path string) (Config, error) {
 	return untilDone(ctx, func() (Config, error) { return loadFile(path) })
 }
 
-// untilDone returns what read does, or when ctx is done: then read is left behind.
+// untilDone returns the result of read, or ctx.Err() when ctx is done. Then the goroutine of
+// read is abandoned.
 func untilDone[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type result struct {
 		got T
@@ -104,7 +106,7 @@ func untilDone[T any](ctx context.Context, read func() (T, error)) (T, error) {
 		got, err := read()
 		loaded <- result{got, err}
 	}()
-	// The channel has room for the result, so a reader that is left behind ends.
+	// The channel has room for the result, so an abandoned goroutine can end.
 	select {
 	case r := <-loaded:
 		return r.got, r.err
@@ -114,8 +116,8 @@ func untilDone[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	}
 }
 
-// loadFile reads a file, or standard input if path is "-". It also warns of a file
-// that every user may write, which only an open file can tell.
+// loadFile reads a file, or standard input if path is "-". It also adds a warning if other
+// users can write the file; the open file is checked, because the path may change.
 func loadFile(path string) (Config, error) {
 	if path == "-" {
 		return load("<stdin>", os.Stdin)
@@ -142,7 +144,7 @@ func loadFile(path string) (Config, error) {
 	return cfg, nil
 }
 
-// load reads and parses a text to its end.
+// load reads a text to its end and parses it.
 func load(name string, from io.Reader) (Config, error) {
 	data, err := readAll(name, from)
 	if err != nil {
@@ -151,11 +153,11 @@ func load(name string, from io.Reader) (Config, error) {
 	return Parse(name, data)
 }
 
-// readAll reads a text to its end, but no more than a configuration can have: a person
-// may name a device or a log file by mistake. An error is an [Errors].
+// readAll reads a text to its end, but at most maxFile bytes: a person may name a device or
+// a log file by mistake. The error is an [Errors].
 func readAll(name string, from io.Reader) ([]byte, error) {
 	var data bytes.Buffer
-	// One byte more than may be there tells a file that is too large.
+	// One more byte than allowed shows that the file is too large.
 	n, err := io.Copy(&data, io.LimitReader(from, maxFile+1))
 	if err != nil {
 		return nil, Errors{{File: name, Text: unreadable(err, agentHints)}}
@@ -166,7 +168,7 @@ func readAll(name string, from io.Reader) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// hints are what an error about a file suggests.
+// hints are what an error about an unreadable file suggests.
 type hints struct {
 	program  string   // that has to be able to read it
 	smallest []string // the keys of the smallest file that works
@@ -175,8 +177,8 @@ type hints struct {
 var agentHints = hints{"holdfast", []string{"mqtt: {server: mqtts://broker.example.com}",
 	"sensors: {door: {kind: contact, gpio: GPIO17}}"}}
 
-// unreadable says why there is no file to read and what to do. The path is left out:
-// the error names it already.
+// unreadable returns why a file cannot be read and what to do, without the path: [Error] has
+// it in a field of its own.
 func unreadable(err error, h hints) string {
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -192,18 +194,18 @@ func unreadable(err error, h hints) string {
 	return err.Error()
 }
 
-// Parse reads the text of a file; name is what errors call it. What is wrong with it
-// is an [Errors], and then the Config is empty. Warnings are no error.
+// Parse reads the text of a file; name is the name of the file in errors. The error is an
+// [Errors], and the Config is then empty. Config.Warnings cause no error.
 //
-// It reads no file but those that name the client, when client_id is not given: the
-// serial number of the board, or the host name.
+// If client_id is missing, Parse reads the serial number of the board or the host name; it
+// reads no other file.
 func Parse(name string, data []byte) (Config, error) {
 	return parse(name, data, catalog{drivers.New, drivers.Kinds})
 }
 
-// A catalog knows the kinds of sensors. That of package drivers is used, but for
-// tests. open returns the options of a kind with their defaults, not ok if there is
-// no such kind; kinds lists all names.
+// A catalog knows the kinds of sensors. Only tests use another one than that of package
+// drivers. open returns the options of a kind with their defaults, or false if there is no
+// such kind; kinds returns all names.
 type catalog struct {
 	open  func(kind string) (drivers.Options, bool)
 	kinds func() []string

@@ -17,8 +17,8 @@ type Error struct {
 	Text string
 }
 
-// Error is FILE:LINE:COLUMN: PATH: TEXT on one line, without what is not known.
-// Editors and CI systems find the place by this form.
+// Error returns FILE:LINE:COLUMN: PATH: TEXT on one line, without the parts that are not
+// known. Editors and CI systems can jump to the place in this format.
 func (e Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.File)
@@ -32,10 +32,10 @@ func (e Error) Error() string {
 	return strings.ReplaceAll(b.String(), "\n", `\n`) // a key can have a line end; an error is one line
 }
 
-// Errors are everything that is wrong with a file, in the order of the file.
+// Errors are all mistakes in a file, in the order of the file.
 type Errors []Error
 
-// Error has one error on each line.
+// Error returns the errors, one on each line.
 func (es Errors) Error() string {
 	lines := make([]string, len(es))
 	for i, e := range es {
@@ -52,7 +52,7 @@ const (
 	maxErrorPath = 200
 )
 
-// clip ends a text that is longer than a number of bytes, between two characters.
+// clip shortens a text to at most limit bytes, without cutting a character, and adds "...".
 func clip(text string, limit int) string {
 	if len(text) <= limit {
 		return text
@@ -66,13 +66,13 @@ func (es Errors) First(n int) Errors {
 	if len(es) <= n {
 		return es
 	}
-	// Without a line: it is about the file as a whole.
+	// No line: the count is about the file as a whole.
 	rest := Error{File: es[0].File, Text: fmt.Sprintf("and %d more: holdfast check lists all", len(es)-n)}
 	return append(slices.Clone(es[:n]), rest)
 }
 
-// sorted puts the errors in the order of the file and says each once: what an
-// alias repeats is still one mistake.
+// sorted sorts the errors in place by their position and removes repeated ones: a YAML alias
+// repeats a mistake.
 func (es Errors) sorted() Errors {
 	sort.SliceStable(es, func(i, j int) bool {
 		return cmp.Or(cmp.Compare(es[i].Line, es[j].Line), cmp.Compare(es[i].Col, es[j].Col)) < 0

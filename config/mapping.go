@@ -12,18 +12,18 @@ import (
 // An entry is one key of a mapping and its value. The value may still be an alias.
 type entry struct {
 	key   string     // as written
-	path  string     // with those above it
-	at    *yaml.Node // the key
-	value *yaml.Node // what it holds
+	path  string     // the key with the keys above it, "sensors.door"
+	at    *yaml.Node // of the key, for its position
+	value *yaml.Node
 }
 
-// entries lists a mapping in the order of the file. Every key has to be a plain
-// word. A repeated key is reported and left out, and so is a merge key (<<), which
-// would let keys come from another place than where they are read. A key without
-// anything below it has no entries: all of it may be commented out.
+// entries returns the entries of a mapping in the order of the file. Every key has to be a
+// plain word. A repeated key is reported and left out, and so is a merge key (<<), because
+// its keys would come from another place than where a person reads them. A null has no
+// entries: everything under the key may be commented out.
 func (d *decoder) entries(n *yaml.Node, path string) []entry {
 	n, ok := d.follow(n, path)
-	if !ok || isNull(n) { // everything under the key is commented out
+	if !ok || isNull(n) {
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
@@ -34,7 +34,6 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 		d.fail(n, path, "want keys and values, not %s", describe(n))
 		return nil
 	}
-	// A key that is wrong is reported and left out, and the others go on.
 	var list []entry
 	seen := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(n.Content) && d.spend(n); i += 2 {
@@ -55,8 +54,8 @@ func (d *decoder) entries(n *yaml.Node, path string) []entry {
 	return list
 }
 
-// child finds the value of a key before the mapping is decoded, nil if there is
-// none. It reports nothing: the decoder will.
+// child returns the value of a key before the mapping is decoded; nil: there is none. It
+// reports no mistakes: the decoder will.
 func child(n *yaml.Node, key string) *yaml.Node {
 	n = resolve(n)
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
@@ -67,15 +66,14 @@ func child(n *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// mapping fills one or more structs, each with the keys that it knows; a key
-// that several know goes to all of them. A key that none knows is reported. The
-// structs of a sensor are the stanza and the options of its kind.
+// mapping fills one or more structs, each with the keys that it has; a key that several
+// structs have goes to all of them. It reports a key that no struct has. A sensor has two
+// structs: the common keys of its stanza and the options of its kind.
 func (d *decoder) mapping(n *yaml.Node, path string, targets ...reflect.Value) {
 	d.fill(n, path, true, targets)
 }
 
-// part does the same where other keys than the known may stand: those of a stanza
-// whose kind is not known.
+// part is mapping without reports of unknown keys: for a stanza whose kind is not known.
 func (d *decoder) part(n *yaml.Node, path string, targets ...reflect.Value) {
 	d.fill(n, path, false, targets)
 }
@@ -103,9 +101,9 @@ func (d *decoder) fill(n *yaml.Node, path string, strict bool, targets []reflect
 	}
 }
 
-// fields adds the fields of a struct to those that take each key. Embedded structs
-// and those tagged ",inline" lend their own; a field without a yaml tag is not of
-// the file.
+// fields adds the fields of a struct to known, by their keys. It includes the fields of
+// embedded structs and of those with the tag ",inline". Fields without a yaml tag are not
+// part of the file.
 func fields(v reflect.Value, known map[string][]reflect.Value) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
@@ -120,14 +118,13 @@ func fields(v reflect.Value, known map[string][]reflect.Value) {
 	}
 }
 
-// unknown reports a key that no target knows, with the key that was probably meant,
-// and suppresses what would be said about the absence of that one. A key of a later
-// version says so, because no spelling helps there.
+// unknown reports a key that no target has, with the key that was probably meant, and
+// suppresses the error that that key is missing.
 func (d *decoder) unknown(e entry, path string, known []string) {
 	if d.full() {
-		return // before the work of a suggestion
+		return // saves the search for a suggestion
 	}
-	// A key that is there already was not meant: it would be repeated.
+	// A key that is present already was not meant: it would be a repeated key.
 	absent := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return d.has(join(path, k)) })
 	suggestion := similar(e.key, absent)
 	word, _, _ := strings.Cut(e.key, " ")
@@ -154,8 +151,8 @@ func (d *decoder) unknown(e entry, path string, known []string) {
 	}
 }
 
-// shownKey is a key as an error repeats it: without what may be its value, and
-// a secret ("password:s3cret").
+// shownKey returns a key for an error, without what may be its value and a secret
+// ("password:s3cret").
 func shownKey(key string) string {
 	if i := strings.IndexAny(key, ":="); i >= 0 {
 		return key[:i] + "..."

@@ -1,10 +1,9 @@
-// Holdfast-recorder stores what agents publish, in SQLite or PostgreSQL, and says
-// what is missing. DESIGN.md beside this file says how.
+// Holdfast-recorder stores what agents publish in SQLite or PostgreSQL, and reports which
+// readings are missing. DESIGN.md in this folder describes how.
 //
-// Each command has a line in [commands]. A command returns an error and does not end
-// the process: [report] prints it and decides about the exit status, which is 0 for
-// success, 1 where the command could not do it, and 2 where the user has to change
-// something first.
+// Each command has an entry in [commands]. A command returns an error and does not end the
+// process: [report] prints the error and returns the exit status, which is 0 for success, 1
+// if the command failed, and 2 if the user has to change something first.
 package main
 
 import (
@@ -21,10 +20,11 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// commands in the order of the usage text.
+// commands are all commands, in the order of the usage text. name is the first argument, and
+// summary is its line in the usage text.
 var commands = []struct {
-	name, does string
-	run        func(ctx context.Context, args []string) error
+	name, summary string
+	run           func(ctx context.Context, args []string) error
 }{
 	{"run", "records, until it is told to stop", run},
 	{"check", "reads the configuration and says everything that is wrong with it", check},
@@ -38,8 +38,8 @@ var commands = []struct {
 	{"version", "version, commit, Go version", version},
 }
 
-// main ends at the first SIGINT, SIGTERM or SIGHUP in order, and at the second at once: SIGHUP
-// comes from a terminal that is closed.
+// main shuts down gracefully at the first SIGINT, SIGTERM or SIGHUP, and ends at once at the
+// second. A terminal that is closed sends SIGHUP.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -49,7 +49,7 @@ func main() {
 
 // command runs a command line and returns the exit status.
 func command(ctx context.Context, args []string) int {
-	// Without a command the usage text is a mistake's answer.
+	// A missing command is a mistake, so the usage text goes to stderr.
 	if len(args) == 0 {
 		usage(stderr)
 		return 2
@@ -74,27 +74,28 @@ func command(ctx context.Context, args []string) int {
 func usage(w io.Writer) {
 	fmt.Fprintf(w, "Usage: holdfast-recorder COMMAND [-c FILE]\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.does)
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
 	}
 	fmt.Fprintf(w, "\nThe configuration is %s unless -c says otherwise; -c - reads standard input.\n",
 		config.DefaultRecorderPath)
 }
 
-// A usageError is an error that the user has to correct, such as an argument. It is
-// printed as it is, so it says what to change. The exit status is 2.
+// A usageError is an error that the user has to correct, such as a wrong argument. It is
+// printed unchanged, so it has to say what to change. The exit status is 2.
 type usageError struct{ error }
 
-// errPrinted says that a command has printed what is wrong. The exit status is 1.
+// errPrinted is the error of a command that has printed its errors itself. The exit status
+// is 1.
 var errPrinted = errors.New("")
 
-// report prints an error and returns the exit status that it stands for.
+// report prints an error and returns its exit status.
 func report(err error) int {
 	var wrong config.Errors
 	var user usageError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
-	// The order counts: what a command has printed itself is not printed again.
+	// This case comes before the others: the command has printed its errors itself.
 	case errors.Is(err, errPrinted):
 		return 1
 	case errors.As(err, &wrong):
@@ -114,18 +115,19 @@ type line struct {
 	config *string
 }
 
-// flags are the flags of a command, with that of the configuration.
+// flags returns the flag set of a command, with the flag -c for the configuration.
 func flags(name string) line {
-	// The set prints mistakes and help itself; parse turns them into an exit status.
+	// The set prints mistakes and help itself; parse turns them into errors.
 	f := flag.NewFlagSet("holdfast-recorder "+name, flag.ContinueOnError)
 	return line{f, f.String("c", config.DefaultRecorderPath, "configuration `file`; - reads standard input")}
 }
 
-// parse parses the flags and the arguments, of which there are minArgs to maxArgs; maxArgs
-// is negative if there may be any number. Flags may also stand behind the arguments.
+// parse parses the flags and returns the arguments, of which there must be minArgs to
+// maxArgs; a negative maxArgs means any number. Flags may also follow the arguments. The
+// error is a usageError, or flag.ErrHelp after the help was printed.
 func (l line) parse(args []string, minArgs, maxArgs int) (rest []string, err error) {
-	// The flag package stops at the first argument: what follows is parsed again, so that
-	// "verify porch -c FILE" works as people type it.
+	// The flag package stops at the first argument. The loop parses what follows, because
+	// people type "verify porch -c FILE".
 	for {
 		if err := l.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
@@ -147,8 +149,8 @@ func (l line) parse(args []string, minArgs, maxArgs int) (rest []string, err err
 	return rest, nil
 }
 
-// load reads the configuration, and prints its warnings to standard error. What is
-// wrong is a [config.Errors], which report prints one on a line.
+// load reads the configuration, and prints its warnings to standard error. Mistakes are a
+// [config.Errors], which report prints one on each line.
 func (l line) load(ctx context.Context) (config.Recorder, error) {
 	cfg, err := config.LoadRecorder(ctx, *l.config)
 	for _, w := range cfg.Warnings {
@@ -157,14 +159,14 @@ func (l line) load(ctx context.Context) (config.Recorder, error) {
 	return cfg, err
 }
 
-// open opens the database of the configuration, which has to be there. The caller
-// closes it. The recorder may run meanwhile.
+// open opens the database of the configuration, which has to exist. The caller has to close
+// it. The recorder may run at the same time.
 func (l line) open(ctx context.Context) (*store.Store, error) {
 	cfg, err := l.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// A command that shows something must not make an empty database of a mistyped path.
+	// Not store.Open: a command must not create an empty database at a mistyped path.
 	return store.OpenExisting(ctx, storeOptions(cfg))
 }
 
@@ -172,10 +174,10 @@ func storeOptions(cfg config.Recorder) store.Options {
 	return store.Options{Database: cfg.Database, Unknown: cfg.Unknown, MaxQuarantine: cfg.MaxQuarantine}
 }
 
-// check reads the configuration. It opens nothing else.
+// check reads the configuration and reports all mistakes in it. It opens neither the
+// database nor a connection, so it works on any machine.
 func check(ctx context.Context, args []string) error {
 	l := flags("check")
-	// Neither the database nor the broker is tried: the file can be checked elsewhere.
 	if _, err := l.parse(args, 0, 0); err != nil {
 		return err
 	}

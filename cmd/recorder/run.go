@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// rollEvery is how long the rollups may be behind the readings.
+// rollEvery is the interval of the rollups: so long they may be behind the readings.
 const rollEvery = 30 * time.Second
 
 // release and commit are set by build/release with -ldflags -X.
@@ -39,7 +39,8 @@ func version(_ context.Context, args []string) error {
 	return nil
 }
 
-// run records until ctx is done. What waits is committed and acknowledged first.
+// run records until ctx is done. A batch that is being committed then is still committed
+// and acknowledged.
 func run(ctx context.Context, args []string) error {
 	l := flags("run")
 	if _, err := l.parse(args, 0, 0); err != nil {
@@ -49,29 +50,29 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// A person may set another limit. It bounds the heap of Go, of which SQLite's caches are
-	// a part, since the driver is Go, too.
+	// A person may set another limit with GOMEMLIMIT. It includes SQLite's caches, because the
+	// driver is written in Go.
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(32 << 20) // the collector works more before the process grows
+		debug.SetMemoryLimit(32 << 20) // near it, garbage is collected more often instead of growing
 	}
-	// The database first: without it nothing could be acknowledged.
+	// The database comes first: without it no message could be acknowledged.
 	s, err := store.Open(ctx, storeOptions(cfg))
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	// Standard error is what systemd puts into the journal.
+	// systemd writes standard error to the journal.
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	// Deferred calls run in reverse: the store is closed when both have ended.
-	var beside sync.WaitGroup
-	defer beside.Wait()
-	ctx, stop := context.WithCancel(ctx) // an error of Run ends the others, too
+	// Deferred calls run in reverse order: stop, then Wait, and the store is closed last.
+	var background sync.WaitGroup
+	defer background.Wait()
+	ctx, stop := context.WithCancel(ctx) // an error of ingest.Run ends the rollups and the page too
 	defer stop()
-	beside.Go(func() { rollUp(ctx, s, log) })
+	background.Go(func() { rollUp(ctx, s, log) })
 	if cfg.Status != nil {
-		beside.Go(func() { page.Serve(ctx, cfg.Status, s, log) })
+		background.Go(func() { page.Serve(ctx, cfg.Status, s, log) })
 	}
-	// The result is nil after SIGTERM: a stop that was asked for is a success.
+	// ingest.Run returns nil after SIGTERM: a stop that the user asked for is a success.
 	return ingest.Run(ctx, ingest.Options{
 		Subscribe: subscribe.Options{Broker: cfg.Broker},
 		Share:     cfg.Share,
@@ -80,8 +81,9 @@ func run(ctx context.Context, args []string) error {
 	}, s)
 }
 
-// natsOptions is where the recorder finds NATS; nil if it records from a broker. The
-// server notes under one name what a recorder, or its group, has acknowledged.
+// natsOptions returns the options of the NATS source; nil: the recorder records from an MQTT
+// broker. The NATS server keeps the acknowledged position for each consumer name: that of
+// the recorder, or of its group.
 func natsOptions(cfg config.Recorder) *jetstream.Options {
 	if cfg.NATS == nil {
 		return nil
@@ -91,8 +93,8 @@ func natsOptions(cfg config.Recorder) *jetstream.Options {
 		Username: n.Username, Password: n.Password, TLS: n.TLS, Keep: n.Keep}
 }
 
-// rollUp computes the hours that change until ctx is done. What it misses at the end
-// is marked in the database.
+// rollUp computes the rollups of changed hours every rollEvery until ctx is done. Hours that
+// are not computed stay marked in the database for the next start.
 func rollUp(ctx context.Context, s *store.Store, log *slog.Logger) {
 	// A ticker drops ticks while a long computation runs, so they do not pile up.
 	t := time.NewTicker(rollEvery)
@@ -103,7 +105,7 @@ func rollUp(ctx context.Context, s *store.Store, log *slog.Logger) {
 			return
 		case <-t.C:
 		}
-		// An error is not the end: the marks stay, and the next turn finds them.
+		// After an error the marks stay, and the next tick tries again.
 		if _, err := s.RollUp(ctx); err != nil && ctx.Err() == nil {
 			log.Error("hours cannot be computed; it is tried again", "error", err)
 		}
