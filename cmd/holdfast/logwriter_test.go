@@ -2,16 +2,25 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
 // A heldLog takes nothing until it is released. It may be read when the writer is closed.
@@ -221,4 +230,57 @@ rules:
 			t.Errorf("no line %s in the log:\n%s", line, text)
 		}
 	}
+}
+
+// TestALogThatHangsKeepsNoLineOn: the first attempts to make the siren's line safe fail, which
+// is logged, and the log takes nothing any more. The retries go on, and so does the next rule.
+func TestALogThatHangsKeepsNoLineOn(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Parse("house", fmt.Appendf(nil, sirenHouse, freeAddr(t), filepath.Join(t.TempDir(), "queue.db")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Sensors = slices.DeleteFunc(cfg.Sensors, func(s sensors.Spec) bool { return s.Name != "door" })
+	door := &openDoor{edges: make(chan float64), quantity: cfg.Sensors[0].Streams[0].Quantity.Name}
+	siren := &brokenSiren{heardSiren: heardSiren{set: make(chan bool)}}
+	siren.fails.Store(3)
+	held := &heldLog{release: make(chan struct{})}
+	lines := newAsyncWriter(held)
+	ctx, stop := context.WithCancel(t.Context())
+	var agent sync.WaitGroup
+	agent.Go(func() {
+		_, err := serve(ctx, cfg, surroundings{log: newLog(lines),
+			open: func(context.Context, sensors.Spec) (sensors.Sensor, error) { return door, nil },
+			openLine: func(ctx context.Context, _ outputs.Spec) (outputs.Line, error) {
+				return siren, siren.Set(ctx, false) // a line is safe once it is open
+			}})
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	for range 2 {
+		door.edges <- 0
+		door.edges <- 1
+		siren.await(true)
+		siren.await(false)
+	}
+	stop()
+	agent.Wait()
+	close(held.release)
+	if !lines.close(time.Minute) || !strings.Contains(held.String(), "it is not known what the output does") {
+		t.Errorf("the log:\n%s", held.String())
+	}
+}
+
+// A brokenSiren fails some times when it is to be silent: with three, also behind the log line.
+type brokenSiren struct {
+	heardSiren
+	fails atomic.Int32
+}
+
+func (s *brokenSiren) Set(ctx context.Context, on bool) error {
+	if now, _ := s.Get(ctx); now && !on && s.fails.Add(-1) >= 0 {
+		return errors.New("the bus does not answer")
+	}
+	return s.heardSiren.Set(ctx, on)
 }

@@ -408,26 +408,3 @@ func TestAConfirmationMayBeginLate(t *testing.T) {
 		h.want("pump", "off by start")
 	})
 }
-
-// TestALogThatHangsKeepsNoLineOn: the first attempt to make the line safe fails, and the log
-// takes nothing any more. The retries go on.
-func TestALogThatHangsKeepsNoLineOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h, log := newHouse(t, spec("siren", nil)), make(chan struct{})
-		defer h.stop()
-		defer close(log)
-		h.order(on("siren", 0, "rule:intruder"))
-		h.hangs = log
-		line := h.lines["siren"]
-		line.with(func(l *fakeLine) { l.fails = errBus })
-		time.Sleep(2 * time.Minute) // beyond MaxOn
-		line.with(func(l *fakeLine) { l.fails = nil })
-		time.Sleep(maxRetry + time.Second)
-		if line.is() {
-			t.Error("the line is still on")
-		}
-		if got := h.order(on("siren", 0, "rule:flood")); got != "done" {
-			t.Errorf("the next order: %s", got)
-		}
-	})
-}

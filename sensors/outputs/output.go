@@ -15,7 +15,7 @@ import (
 type output struct {
 	spec  Spec
 	set   *Set
-	log   *slog.Logger // for later alone
+	log   *slog.Logger
 	inbox *inbox
 	ended chan struct{} // closed when run has returned
 	stop  context.CancelFunc
@@ -179,7 +179,7 @@ func (o *output) settled(by string) {
 	o.changed()
 	if o.fault != "" {
 		o.fault = ""
-		o.later(func() { o.log.Info("output answers again") })
+		o.log.Info("output answers again")
 		o.report("recovered", map[string]any{"output": o.spec.Stream.Name,
 			"after_s": int(time.Since(o.watch.failedAt).Seconds())})
 	}
@@ -210,7 +210,7 @@ func (o *output) fail(ctx context.Context, why string) {
 	o.emit(ByFault)
 	o.report("output_fault", map[string]any{"output": o.spec.Stream.Name, "error": why})
 	err := o.port.set(ctx, o.spec.Safe)
-	o.later(func() { o.log.Error("it is not known what the output does", "err", why) })
+	o.log.Error("it is not known what the output does", "err", why)
 	o.retried(ctx, err)
 }
 
@@ -250,7 +250,7 @@ func (o *output) end(ctx context.Context) {
 	switch {
 	case err != nil:
 		o.set.locks.set(name, lockUnknown)
-		o.later(func() { o.log.Error("output not made safe at its end", "err", err) })
+		o.log.Error("output not made safe at its end", "err", err)
 	case changed:
 		o.settled(ByStop)
 	}
@@ -259,7 +259,7 @@ func (o *output) end(ctx context.Context) {
 		time.Sleep(settleTime)
 	}
 	if err := o.port.closeLine(ctx); err != nil {
-		o.later(func() { o.log.Warn("output not closed well", "err", err) })
+		o.log.Warn("output not closed well", "err", err)
 	}
 	if err == nil {
 		o.set.locks.remove(name)
@@ -293,7 +293,7 @@ func (o *output) loseLink(ctx context.Context, now time.Time) {
 	switch lost := o.spec.LinkLost; {
 	case lost.Then != o.spec.Safe:
 		if refused := o.do(ctx, Order{On: lost.Then, By: ByLinkLost}); refused != "" {
-			o.later(func() { o.log.Warn("link_lost is not done", "why", refused) })
+			o.log.Warn("link_lost is not done", "why", refused)
 		}
 	case safe:
 		_ = o.toSafe(ctx, ByLinkLost, true) // a failure is reported as a fault
@@ -340,10 +340,6 @@ func (o *output) publish(by string) {
 		s.By, s.Since = by, time.Now()
 	}
 }
-
-// later has something written to the log. The log may hang, and must neither keep the line on
-// nor keep an order from being done.
-func (o *output) later(write func()) { o.set.logging.Put(write) }
 
 // report reports an event of the output.
 func (o *output) report(name string, details map[string]any) {

@@ -25,7 +25,7 @@ type Wiring struct {
 	Report  func(sensors.Event)
 
 	Clock *clock.Timekeeper
-	Log   *slog.Logger
+	Log   *slog.Logger  // must not block: an output writes to it before it tries its line again
 	Seqs  *sensors.Seqs // nil: nobody else makes streams
 
 	// Watch returns a function for the watchdog. The output calls it when it makes progress,
@@ -45,7 +45,6 @@ type Set struct {
 	locks interlocks
 
 	observing, recording *serial.Executor // nil before the first Change
-	logging              *serial.Executor // likewise; see output.later
 
 	mu       sync.RWMutex // guards what follows; never held while anything is waited for
 	running  map[string]*output
@@ -159,10 +158,9 @@ func (s *Set) startExecutors() {
 	if s.observing != nil {
 		return
 	}
-	s.observing, s.recording, s.logging = serial.New(), serial.New(), serial.New()
+	s.observing, s.recording = serial.New(), serial.New()
 	go s.observing.Run()
 	go s.recording.Run()
-	go s.logging.Run()
 }
 
 // Wait waits until every output has ended, because the context of Change is done, and
@@ -177,7 +175,6 @@ func (s *Set) Wait() {
 	if s.observing != nil {
 		s.observing.Close()
 		s.recording.Close()
-		s.logging.Close()
 	}
 }
 
@@ -330,10 +327,7 @@ func (s *Set) record(r sensors.Reading) {
 		r.Seq = s.to.Seqs.Next(r.Stream)
 		s.to.Observe(r)
 		if !s.recording.Put(func() { s.to.Record(r) }) {
-			s.logging.Put(func() {
-				s.to.Log.Error("a change of an output is not in the history: the disk hangs", "output", r.Stream, "seq",
-					r.Seq)
-			})
+			s.to.Log.Error("a change of an output is not in the history: the disk hangs", "output", r.Stream, "seq", r.Seq)
 		}
 	})
 }

@@ -105,7 +105,6 @@ type house struct {
 	readings []sensors.Reading
 	events   []sensors.Event
 	log      bytes.Buffer
-	hangs    chan struct{}         // the log waits for it; nil: it does not
 	record   func(sensors.Reading) // before it is kept
 }
 
@@ -127,7 +126,7 @@ func newHouse(t testing.TB, specs ...Spec) *house {
 	}
 	h.Set = NewSet(Wiring{
 		Open: h.open, Clock: clock.NewTimekeeper(clock.TrustAlways),
-		Log:     slog.New(slog.NewTextHandler(h, nil)),
+		Log:     slog.New(slog.NewTextHandler(&h.log, nil)),
 		Observe: func(sensors.Reading) {},
 		Record: func(r sensors.Reading) {
 			if h.record != nil {
@@ -146,14 +145,6 @@ func newHouse(t testing.TB, specs ...Spec) *house {
 	h.ctx, h.end = context.WithCancel(context.Background())
 	h.change(specs...)
 	return h
-}
-
-// Write is the log.
-func (h *house) Write(line []byte) (int, error) {
-	if h.hangs != nil {
-		<-h.hangs
-	}
-	return h.log.Write(line)
 }
 
 func (h *house) change(specs ...Spec) {
