@@ -334,6 +334,22 @@ func TestTheEndDoesNotWaitForSilentClients(t *testing.T) {
 }
 
 // TestSocketThatGoesIsMadeAnew: somebody deletes the state directory.
+// The queue is closed when the socket is: a client that does not take its answer must not use up
+// the time that there is for it.
+func TestTheEndDoesNotWaitForClientsThatDoNotRead(t *testing.T) {
+	s := start(t, t.TempDir(), &fakeQueue{n: 5}, true)
+	conn, err := net.Dial("unix", socketFor(s.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintln(conn, `{"do":"status","queue":"queue.db"}`)
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // the answer has begun: it does not fit into the socket
+		t.Fatal(err)
+	}
+	s.stop()
+}
+
 func TestSocketThatGoesIsMadeAnew(t *testing.T) {
 	old := lookAgain
 	lookAgain = 10 * time.Millisecond

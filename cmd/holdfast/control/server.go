@@ -34,6 +34,9 @@ const (
 	maxLine    = 64 << 10        // bytes of a request
 	maxAnswer  = 16 << 20        // bytes of an answer: the status of ten thousand streams, with their last hour
 	patience   = 5 * time.Second // with a peer that does not speak or listen
+
+	// endPatience is the same at the end: the queue is closed after this, and has little time.
+	endPatience = 500 * time.Millisecond
 )
 
 // lookAgain is how often it is seen whether the socket is still there. Tests change it
@@ -251,7 +254,7 @@ type server struct {
 }
 
 // serve hears one request and answers it. At the end of ctx it stops hearing,
-// and still answers what it has heard.
+// and still answers what it has heard, to a client that listens.
 func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	conn.SetReadDeadline(time.Now().Add(patience))
@@ -266,6 +269,7 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 	}
 	answer := s.answer(req, err)
 	conn.SetWriteDeadline(time.Now().Add(patience))
+	defer context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now().Add(endPatience)) })()
 	json.NewEncoder(conn).Encode(answer) // a client that has gone wants none
 }
 
