@@ -22,7 +22,7 @@ func doctorPage(string) (string, error) {
 		if c.AtStart {
 			when = " Also *at the start*."
 		}
-		fmt.Fprintf(&out, "## %s\n\nLooks at %s.%s\n\n| | what is wrong | how to mend it |\n|---|---|---|\n", c.Name,
+		fmt.Fprintf(&out, "## %s\n\nChecks %s.%s\n\n| | problem | remedy |\n|---|---|---|\n", c.Name,
 			c.Looks, when)
 		for _, f := range c.Faults {
 			fmt.Fprintf(&out, "| %v | %s | %s |\n", f.Level, cell(f.What), cell(f.Mend))

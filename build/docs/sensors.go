@@ -20,19 +20,19 @@ var preamble string
 var varies = map[string]string{
 	"ads1015": loopText,
 	"ads1115": loopText,
-	"contact": "`class` gives the stream its class and its words; these are those without one.",
-	"hwmon": "As `inputs` says: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a voltage in V, " +
-		"`curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. Inputs that are alike have their " +
-		"own name in that of the quantity: `temperature_temp2`.",
+	"contact": "`class` decides the class and the names of the states; the table shows them without a `class`.",
+	"hwmon": "They are given by `inputs`: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a voltage in V, " +
+		"`curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. With several inputs of " +
+		"a sort, the quantity has the name of the input, too: `temperature_temp2`.",
 	"derived": derivedText,
-	"iio":     "As `inputs` says, or the part's name where it is known.",
-	"lines":   "As `quantity`, `unit` and the lines themselves say.",
-	"modbus": "As `registers` says. Instruments on one line or behind one host are sensors of their own, which " +
-		"differ in `unit_id`: one request at a time goes out, and `serial` and `timeout` are the same in all of them.",
-	"simulated": "As `wave`, `steps` or `counter` says; the table is a `counter`'s. `steps` take no `every`.",
+	"iio":     "They are given by `inputs`, or by the part's name if holdfast knows the part.",
+	"lines":   "They are given by `quantity`, `unit` and the lines themselves.",
+	"modbus": "They are given by `registers`. Each instrument on a line or behind a host is a sensor with its own " +
+		"`unit_id`. `serial` and `timeout` must be the same for all of them. There is one request at a time.",
+	"simulated": "They are given by `wave`, `steps` or `counter`; the table is for `counter`. `steps` have no `every`.",
 }
 
-const derivedText = "`difference`, `sum` and `rate` have the unit of their sources, a rate per unit of time " +
+const derivedText = "`difference` and `sum` have the unit of their sources, and `rate` has this unit per unit of time " +
 	"(kWh per hour are kW, of class `power`). `dew_point` is in °C, `absolute_humidity` in g/m³, both by Magnus' " +
 	"formula over water, from -45 to 60 °C.\n\n```yaml\nsensors:\n" +
 	"  room:  {kind: aht20, i2c: \"1\"}\n" +
@@ -42,15 +42,15 @@ const derivedText = "`difference`, `sum` and `rate` have the unit of their sourc
 	"  dew:   {kind: derived, dew_point: {temperature: room_temperature, humidity: room_humidity}, precision: 1}\n" +
 	"  delta: {kind: derived, difference: [flow, back], alarm: {below: 2, for: 10m}}\n" +
 	"  power: {kind: derived, rate: {of: meter_energy, per: hour}}\n```\n\n" +
-	"A source is any stream of numbers of the node, also a derived one. Each of its values counts, whatever " +
-	"its `report` lets through. A value is computed when every source with a pace has measured anew, so the " +
-	"stream has the pace of its slowest source; a source that reports when something happens counts with its last " +
-	"value. `valid`, `alarm`, `report` and `precision` work as everywhere. A fault of a source is one of the " +
-	"stream, and its `error` begins with the source's name; so is a source that says nothing for three of its " +
-	"paces. A rate has no value at first, after a meter begins again at 0, and after such a silence. A difference " +
-	"of temperatures has the class `temperature_delta`."
+	"A source is any stream of numbers of the node, also a derived one. All values of a source are used, even " +
+	"if its `report` does not publish them. A value is computed when every source with an interval has a new " +
+	"value, so the stream has the interval of its slowest source. Of a source that reports events, the last value " +
+	"is used. `valid`, `alarm`, `report` and `precision` work as for other sensors. If a source has a fault, or no " +
+	"value for three intervals, the stream has a fault, too, and its `error` begins with the name of the source. A " +
+	"rate has no value at first, after a meter begins again at 0, and after three intervals without a value. A " +
+	"difference of temperatures has the class `temperature_delta`."
 
-const loopText = "`quantity` and `unit` name it otherwise. With `loop` it is the state of a supervised loop instead."
+const loopText = "`quantity` and `unit` rename it. With `loop` it is the state of a supervised loop instead."
 
 // sensorsPage is docs/sensors.md. It reads the comments of the kinds below root, the
 // folder of the module.
@@ -97,7 +97,7 @@ func (c comments) section(out *strings.Builder, kind string) error {
 	fmt.Fprintf(out, "\n### %s\n\n%s. Follows %s.\n%s\n", kind, upper(about.Part), about.Source, paceText(kind, o))
 	quantities(out, kind, o.Quantities())
 	if len(all) == 0 {
-		fmt.Fprintf(out, "\nIt has no options of its own.\n")
+		fmt.Fprintf(out, "\nThis kind has no other options.\n")
 		return nil
 	}
 	fmt.Fprintf(out, "\n| option | type | default | |\n|---|---|---|---|\n")
@@ -109,19 +109,19 @@ func (c comments) section(out *strings.Builder, kind string) error {
 
 func paceText(kind string, o drivers.Options) string {
 	if kind == "lines" {
-		return "Reports when a line comes; a `command` with `every` is run that often."
+		return "Reports each line; with `every`, a `command` is run at this interval."
 	}
 	if pace := o.Pace(); pace > 0 {
 		return fmt.Sprintf("Measures every %s unless `every` says otherwise.", clock.FormatDuration(pace))
 	}
-	return "Reports when something happens, and takes no `every`."
+	return "Reports events; it has no `every`."
 }
 
 func quantities(out *strings.Builder, kind string, all []sensors.Quantity) {
 	if text := varies[kind]; text != "" {
-		fmt.Fprintf(out, "\nWhat it measures depends on its options. %s\n", text)
+		fmt.Fprintf(out, "\nThe quantities depend on the options. %s\n", text)
 	} else if len(all) == 0 {
-		fmt.Fprintf(out, "\nWhat it measures depends on its options.\n")
+		fmt.Fprintf(out, "\nThe quantities depend on the options.\n")
 	}
 	if len(all) == 0 {
 		return

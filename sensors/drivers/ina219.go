@@ -41,7 +41,7 @@ type ina219Options struct {
 	onI2C
 	// the resistor that the current flows through, in ohms
 	Shunt ohms `yaml:"shunt"`
-	// the most to measure, in A; without it, what makes 320 mV at the shunt
+	// the greatest current to measure, in A; without it, the current that makes 320 mV at the shunt
 	MaxCurrent float64 `yaml:"max_current"`
 }
 

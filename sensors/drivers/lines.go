@@ -34,9 +34,9 @@ type linesOptions struct {
 	// instead of quantity, where each line is a JSON object: {level: {unit: "%"}, flow: {unit:
 	// L/min}}; keys unit, class, states
 	Several lineKinds `yaml:"quantities"`
-	// lines a second on average; what is beyond is dropped, all but the newest values
+	// the maximum of lines a second on average; of further lines only the newest values are kept
 	Most int `yaml:"most"`
-	// no line in this time is a failure: 10m; without it, silence is none
+	// no line in this time is a failure: 10m; without it, silence is not a failure
 	Silence time.Duration `yaml:"silence"`
 }
 

@@ -20,7 +20,7 @@ import (
 // kernel's driver (dtoverlay=mcp23017) makes GPIO lines for kind contact of it.
 type mcp23017Options struct {
 	onI2C
-	// A0 to A7, B0 to B7; of A7 and B7 Microchip says since 2022 that they are outputs only
+	// A0 to A7, B0 to B7; according to Microchip since 2022, A7 and B7 are outputs only
 	Pin string `yaml:"pin"`
 	// up, the part's resistor of 100 kΩ, or off
 	Pull gpio.Pull `yaml:"pull"`

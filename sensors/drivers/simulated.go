@@ -17,7 +17,7 @@ type simulatedOptions struct {
 	// mean + swing * sin(2πt/period), rounded to 0.01; keys quantity, unit, mean, swing,
 	// period
 	Wave *wave `yaml:"wave"`
-	// round the states, beginning with the first; keys states, every
+	// cycles through the states, beginning with the first; keys states, every
 	Steps *steps `yaml:"steps"`
 	// {}: the number of the reading
 	Counter *struct{} `yaml:"counter"`

@@ -25,7 +25,7 @@ import (
 type piOptions struct {
 	// what to read: temperature, undervoltage, throttled, disk_free, uptime
 	Chosen []string `yaml:"quantities"`
-	// a folder on the file system that disk_free is of
+	// a folder on the file system whose free space is disk_free
 	Path string `yaml:"path"`
 }
 
