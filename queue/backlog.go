@@ -8,11 +8,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// A backlog is all that waits, and what is known of the file: the state that
-// Queue.mu guards. It knows nothing of the lock: its methods end in Locked, do
-// not wait and do not touch the disk. It has a few methods more than other types:
-// each is one step on the whole state, so that what is said at the fields holds
-// again when it returns.
+// A backlog is the state that Queue.mu guards: the waiting items, and what is known about
+// the file. Its methods do not lock: those that end in Locked need the lock of the caller.
+// They do not wait and do not touch the disk. It has more methods than other types, because
+// each changes the whole state in one step and keeps the invariants that the comments of
+// the fields state.
 //
 // A reading that was put is in exactly one place until it is acknowledged: in a
 // lane, in rejects, or declared in gaps.
@@ -68,15 +68,15 @@ type dayCounters struct {
 	written int64
 }
 
-// newDay begins to count anew after midnight.
+// newDay restarts the counters of the day after midnight UTC.
 func (c *counters) newDay() {
 	if today := time.Now().Unix() / (24 * 60 * 60); today != c.day.number {
 		c.day = dayCounters{today, c.commits, c.written}
 	}
 }
 
-// storage is what the writer tells those that wait for the disk, and what they ask
-// of it, under Queue.mu.
+// storage is the state that the writer shares with the callers that wait for the disk, under
+// Queue.mu.
 type storage struct {
 	// commitEnded is closed after each commit, whether it succeeded or not, and
 	// then replaced. It is also closed when an acknowledgement may end a wait.
@@ -84,25 +84,24 @@ type storage struct {
 	lastCommit    time.Time // the end of the last one
 	writing       bool      // one is under way
 	failing       bool      // the last one failed
-	hangs         bool      // one has outlived diskPatience; cleared when it ends
+	hangs         bool      // one has lasted longer than diskTimeout; cleared when it ends
 	awaited       bool      // awaitAlarms runs
-	burst         bool      // so many readings were in memory that their memory is to be given back
+	burst         bool      // a lane had spillEarly readings in memory: freed when the burst is over
 	crowded       bool      // memory was full although the disk works; cleared when the burst is over
-	purging       bool      // the next one drops all that it may
-	readFailed    bool      // what is on disk could not be read: the file is opened again
-	fileChecked   time.Time // when the place of the file was looked at
+	purging       bool      // the next commit drops everything except what was issued
+	readFailed    bool      // a read of the file failed: the writer has to open it again
+	fileChecked   time.Time // when the writer last checked that the file is still at its path
 	savedTimeline uint64    // version of the clock's timeline that the file has
 }
 
-// wakeWaiting lets every call that waits for a commit look again.
+// wakeWaiting wakes every call that waits for a commit, to check its condition again.
 func (s *storage) wakeWaiting() {
 	close(s.commitEnded)
 	s.commitEnded = make(chan struct{})
 }
 
-// pushLocked adds an item to its lane and wakes those that want to know. It
-// returns the item's number, 0 if memory had no room for it: then a gap declares
-// it.
+// pushLocked adds an item to its lane, and signals the sender and the writer. It returns the
+// number of the item, or 0 if memory has no room for it: then a gap declares it.
 func (b *backlog) pushLocked(it Item) (number uint64) {
 	l := &b.lanes[it.Priority]
 	it.put, it.generation = time.Since(b.start), b.opened.generation

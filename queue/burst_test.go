@@ -96,19 +96,19 @@ func TestAnEmptyBufferIsGivenBack(t *testing.T) {
 	}
 }
 
-// TestABeatOfManySensorsUsesTheBufferAgain: as many readings as the buffer may have room for
-// come together and go together, again and again.
-func TestABeatOfManySensorsUsesTheBufferAgain(t *testing.T) {
+// TestReadingsAtOneIntervalReuseTheBuffer: again and again, many sensors fill the
+// buffer up to its limit, and all readings leave together.
+func TestReadingsAtOneIntervalReuseTheBuffer(t *testing.T) {
 	var f fifo
-	beat := func() {
+	interval := func() {
 		for i := range burstOver {
 			f.push(Item{number: uint64(i)})
 		}
 		f.pop(burstOver)
 	}
-	beat()
-	if n := testing.AllocsPerRun(10, beat); n > 0 {
-		t.Errorf("%v allocations a beat", n)
+	interval()
+	if n := testing.AllocsPerRun(10, interval); n > 0 {
+		t.Errorf("%v allocations in an interval", n)
 	}
 	if cap(f.buf) > burstOver {
 		t.Errorf("a buffer for %d readings", cap(f.buf))

@@ -7,18 +7,17 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A change is what one commit does. It is planned under Queue.mu and belongs to
-// the writer's goroutine after that, without a lock: it shares nothing with the
-// backlog that either of them changes. The file applies it as a whole or not at
-// all.
+// A change is the content of one commit. It is planned under Queue.mu and then belongs to
+// the goroutine of the writer, which needs no lock for it: neither the change nor the
+// backlog modifies what they share. The file applies all of it or nothing.
 type change struct {
 	lanes   [2]laneChange // by sensors.Priority
 	rejects rejectsChange
-	gaps    []Gap  // all that are declared; nil: no news; never nil if evict
-	clock   []byte // as encodeClock makes it; nil: no news
-	owner   []byte // as encodeOwner makes it; nil: the file has it
+	gaps    []Gap  // all declared gaps; nil: unchanged; never nil if evict
+	clock   []byte // as encodeClock returns it; nil: unchanged
+	owner   []byte // as encodeOwner returns it; nil: the file has it
 
-	acksOnly bool // it makes room, so that a second change can follow: its success says nothing of the disk
+	acksOnly bool // it only makes room for a second change: its success does not mean that the disk works
 
 	// What may be removed. Without evict the rest is zero, but for dropBefore.
 	evict      bool   // it may not all fit, or something may be too old
@@ -33,12 +32,12 @@ type change struct {
 //
 //	lastBlock < numbers in blocks < numbers in tail <= tailLast < next
 type laneChange struct {
-	cursor    uint64  // everything below is acknowledged; 0: no news
+	cursor    uint64  // everything below is acknowledged; 0: unchanged
 	lastBlock uint64  // the newest reading that is known to be in blocks
 	attempted uint64  // everything below is in this commit, or needs none; 0 of routine readings
 	next      uint64  // of the lane, when the change was planned
 	blocks    []block // oldest first
-	tail      []byte  // nil: no news; empty: none
+	tail      []byte  // nil: unchanged; empty: removed
 	tailLast  uint64  // number of the last reading in tail, 0 if that is empty
 
 	// For the eviction.
@@ -53,9 +52,8 @@ type block struct {
 	data []byte // as encode makes it
 }
 
-// empty reports whether there is nothing to write. A change that may evict is
-// never empty: its gaps are set. An owner alone is worth no commit: it goes along
-// with the next one.
+// empty reports whether there is nothing to write. A change that may evict is never empty,
+// because its gaps are set. An owner alone needs no commit: the next one writes it.
 func (c change) empty() bool {
 	for _, l := range c.lanes {
 		if l.cursor > 0 || len(l.blocks) > 0 || l.tail != nil {

@@ -6,11 +6,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A Cursor is how far a drain has read ahead of what it has acknowledged. The
-// zero value stands at the oldest item, which is where a new session starts.
+// A Cursor is the position up to which a sender has read, ahead of what is acknowledged.
+// The zero value is before the oldest item, where a new session starts. It belongs to the
+// goroutine that calls Peek.
 type Cursor struct {
-	// Reuse lets Peek return a slice that it overwrites with the next call for this
-	// cursor. A drain that copies what it sends saves an allocation for each call.
+	// Reuse lets Peek return a slice that the next call with this cursor overwrites. This
+	// saves a sender that copies the items an allocation for each call.
 	Reuse bool
 
 	passed     [2]uint64 // number of the newest item passed, by lane
@@ -38,7 +39,8 @@ func (c *Cursor) Advance(it Item) {
 // Rewind goes back to the oldest item.
 func (c *Cursor) Rewind() { *c = Cursor{Reuse: c.Reuse, items: c.items} }
 
-// sync forgets the numbers of a file that is gone: what had them comes again.
+// sync discards the positions if they are numbers of an earlier file: then Peek starts again
+// at the oldest item.
 func (c *Cursor) sync(generation int) {
 	if c.generation != generation {
 		c.passed, c.rejected, c.generation = [2]uint64{}, 0, generation

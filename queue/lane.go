@@ -18,9 +18,9 @@ import (
 //
 // Numbers never repeat in a file. A number that is missing was dropped.
 //
-// Everything in a lane is used under Queue.mu, or by one goroutine that has made
-// the lane. It has a few methods more than other types: each moves all the parts
-// together, so that what is said at their fields holds again when it returns.
+// Queue.mu guards everything in a lane, unless one goroutine has made the lane for itself.
+// It has more methods than other types, because each changes all parts together and keeps
+// the invariants that the comments of the parts state.
 type lane struct {
 	laneNumbers
 	disk    laneDisk
@@ -311,7 +311,7 @@ func (l *lane) cursor() uint64 { return min(l.first, l.onDisk()+1) }
 // A file without readings of the lane needs no cursor.
 func (l *lane) dirty() bool { return l.onDisk() > 0 && l.cursor() > max(l.disk.savedFirst, 1) }
 
-// A fifo is a slice that is popped at the front without growing for ever. The items
+// A fifo is a queue in a slice. Its buffer is reused, so it does not grow without limit. The items
 // are buf[head:], oldest first; what is before head is zero.
 type fifo struct {
 	buf  []Item
@@ -324,8 +324,8 @@ func (f *fifo) len() int { return len(f.buf) - f.head }
 // items are all items, oldest first. The slice is good until the next push or pop.
 func (f *fifo) items() []Item { return f.buf[f.head:] }
 
-// push adds an item at the end. Up to burstOver the buffer gets no more room than that, so
-// that pop keeps what many sensors of one pace fill at each of their beats.
+// push adds an item at the end. A buffer that grows from below burstOver gets no more room
+// than that: so pop keeps the buffer that many sensors with one interval fill again and again.
 func (f *fifo) push(it Item) {
 	if n := len(f.buf); n == cap(f.buf) && n < burstOver {
 		f.buf = append(make([]Item, 0, min(max(2*n, 1), burstOver)), f.buf...)

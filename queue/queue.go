@@ -1,12 +1,12 @@
-// Package queue makes a reading survive.
+// Package queue keeps readings until they are acknowledged, across crashes and power cuts.
 //
-// A reading that the broker acknowledges in time never touches the disk. One
-// that waits is spilled to a bbolt file, many readings to a commit, because on
-// a Pi the SD card is what dies first.
+// A routine reading that the broker acknowledges within Options.SyncEvery is never written
+// to disk. One that waits longer is written to a bbolt file, many readings in one commit,
+// because frequent writes wear out the SD card of a Pi.
 //
-// There are two lanes, one for each priority. In a lane, readings are numbered
-// in the order of Put, and everything in memory is newer than everything on
-// disk; Peek returns the oldest, from disk first.
+// There are two lanes, one for each priority. A lane numbers its readings in the order
+// of Put. All readings in memory are newer than all on disk, and Peek returns the oldest
+// first, so those on disk come before those in memory.
 //
 // What the queue promises:
 //
@@ -14,24 +14,24 @@
 //     fails: then it is in memory, the log says so, and it is written when the disk
 //     works again.
 //   - A routine reading that waits for longer than Options.SyncEvery is on disk.
-//   - A reading leaves only when it was acknowledged, or when the bounds on
-//     disk or memory force it: then a [Gap] says so, and the log. One that the
+//   - A reading is removed only when it is acknowledged, or when the limits of
+//     disk, age or memory require it: then a [Gap] and the log say so. One that the
 //     broker rejects is kept apart, as in a dead-letter queue.
 //   - An acknowledged reading may come again after a crash.
-//   - No corruption reaches the payload: what fails its checksum is dropped. A
-//     gap says so, except for what came before the first reading that this
-//     start has seen of its stream: then an event counts the blocks.
-//   - No state of the disk holds up what can be delivered: what can be read is
-//     sent, and what is in memory does not wait behind what cannot.
-//   - Put never waits for the network, and for a routine reading it does not
-//     wait for the disk, but for a moment when a failed file is opened again.
+//   - Corrupt data is never returned: a block that fails its checksum is dropped. A
+//     gap declares its readings, if this start knows an earlier reading of the stream;
+//     if not, an event counts the damaged blocks.
+//   - A failing disk does not delay what can be delivered: readable readings are sent,
+//     and readings in memory do not wait for those that cannot be read.
+//   - Put never waits for the network. For a routine reading it waits for the disk only
+//     while memory is full, or for a moment while a failed file is opened again.
 //
 // # Usage
 //
-// Open makes a queue, Run writes it until its context ends, and then Close writes
-// the rest. A sender keeps a [Cursor]: it calls Peek, sends what it gets, moves
-// the cursor with Advance, and calls Ack when the broker has acknowledged. After a
-// lost connection it calls Rewind, and what was not acknowledged comes again.
+// Open returns a queue, Run writes it to disk until its context ends, and then Close
+// writes the rest. A sender keeps a [Cursor]: it calls Peek, sends the items, moves the
+// cursor with Advance, and calls Ack when the broker has acknowledged them. After a lost
+// connection it calls Rewind: then Peek returns all items that were not acknowledged.
 //
 // # Concurrency
 //
@@ -56,43 +56,43 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// Options say where the queue is and how much it may hold.
+// Options configure a queue. Nobody changes them after Open.
 type Options struct {
 	Path      string            // of the file; its folder is the state directory
 	MaxSize   int64             // bytes of readings on disk; then the oldest routine ones are thinned out, then dropped
-	MaxAge    time.Duration     // of a reading whose time can be trusted; 0: no bound
-	SyncEvery time.Duration     // the most routine history that a power cut can take
-	Clock     *clock.Timekeeper // nil: one that asks the kernel
-	ClientID  string            // whose readings it holds; "": whose the file says
-	Unsaved   *Unsaved          // what a queue of before could not write; nil: nothing
+	MaxAge    time.Duration     // of a reading whose time can be trusted; older ones are dropped; 0: no limit
+	SyncEvery time.Duration     // the longest time that a routine reading is in memory only, so what a power cut can lose
+	Clock     *clock.Timekeeper // nil: a new one with clock.TrustAuto
+	ClientID  string            // the client that the readings belong to; "": the one named in the file
+	Unsaved   *Unsaved          // what an earlier queue of this process could not write; nil: nothing
 
 	// Progress is called by the goroutine of Run as it makes progress, with the time
 	// within which it calls again; nil: nobody watches.
 	Progress func(within time.Duration)
 }
 
-// Bounds that are no options: they follow from the memory and the card of a Pi.
+// Limits that are not options, because they follow from the memory and the SD card of a Pi.
 const (
-	maxInMemory = 32768           // readings of both lanes: 6 MB, what a failing disk may cost
-	spillEarly  = 8192            // readings of a lane in memory before their time
-	diskTimeout = 2 * time.Second // that Put waits for a disk that neither succeeds nor fails
-	maxRoomWait = 2 * time.Second // that Put of a routine reading waits for room in memory, while the disk works
-	burstOver   = 1024            // readings in memory: then the memory of a burst is given back
+	maxInMemory = 32768           // readings of both lanes together, about 6 MB: the most that a failing disk may cost
+	spillEarly  = 8192            // readings of a lane in memory: then they are written before SyncEvery has passed
+	diskTimeout = 2 * time.Second // how long Put waits for a disk that neither succeeds nor fails
+	maxRoomWait = 2 * time.Second // how long Put of a routine reading waits for room in memory, while the disk works
+	burstOver   = 1024            // fewer readings in memory mean that a burst is over: its memory is freed
 )
 
 // An Item is a reading in the queue, or an event. Of an event, the embedded
 // Reading has only Seq, At and Priority. A [Gap] is an event, too.
 type Item struct {
 	sensors.Reading
-	Boot    string // the start of the agent that made it
+	Boot    string // ID of the agent's start that measured it
 	Event   string // what happened to the agent itself; "" for a reading. Then Seq counts events
 	Details string // of the event: a JSON object
 
-	number     uint64        // in its lane, or of those rejected
-	rejected   bool          // it was rejected, and comes from there
-	declared   bool          // as missing, when it was rejected
-	generation int           // Queue.opened.generation, when the number was given
-	put        time.Duration // since the queue was opened
+	number     uint64        // in its lane; of a rejected item, among the rejected ones
+	rejected   bool          // it was returned by Rejected
+	declared   bool          // a gap declared it as missing when it was rejected
+	generation int           // Queue.opened.generation when number was assigned
+	put        time.Duration // from the opening of the queue to Put
 }
 
 // A Queue holds readings until they are acknowledged.
@@ -114,17 +114,18 @@ type Queue struct {
 	reader  blockReader   // for the goroutine that calls Peek, without a lock
 }
 
-// Boot names this start of the agent: a number that counts the starts, and
-// eight random digits that make it unique.
+// Boot returns the ID of this start of the agent: the number of starts, and eight random
+// hexadecimal digits that make it unique.
 func (q *Queue) Boot() string { return q.boot }
 
-// UncleanStart is the number of the start before this one, if a power cut, a crash or a
-// kill ended it; 0 if it was closed in order, or nothing is known of it.
+// UncleanStart returns the number of the previous start, if a power cut, a crash or a kill
+// ended it; 0 if it was closed properly, or if nothing is known about it.
 func (q *Queue) UncleanStart() uint64 { return q.unclean }
 
-// Put adds a reading. The drain sees it at once. An alarm is on disk when Put
-// returns; alarms put together share a commit. Readings that come faster than the
-// disk takes them wait for it, at most burstLimit, once memory is full.
+// Put adds a reading, which Peek returns from then on. An alarm is on disk when Put
+// returns, unless the disk fails; alarms put at the same time share a commit. If readings
+// arrive faster than the disk writes them, and memory is full, Put waits for at most
+// maxRoomWait. It may be called from any goroutine.
 func (q *Queue) Put(r sensors.Reading) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -137,9 +138,9 @@ func (q *Queue) Put(r sensors.Reading) {
 	}
 }
 
-// Add is Put for a caller that must not wait for the disk, because it has the next edge of
-// a contact to look at: an alarm is written at once, and Add returns before it is on disk.
-// It waits only where memory is full and the disk works.
+// Add is Put for a caller that must not wait for the disk, such as one that reads the edges
+// of a contact: the writer starts to write an alarm at once, and Add returns before it is on
+// disk. Add waits only while memory is full and the disk works.
 func (q *Queue) Add(r sensors.Reading) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -151,8 +152,8 @@ func (q *Queue) Add(r sensors.Reading) {
 	}
 }
 
-// awaitAlarms waits for the disk in place of those that call Add, so that a disk that
-// hangs is noticed. It ends when no alarm is left that was not tried, or with Run.
+// awaitAlarms waits for the disk on behalf of the callers of Add, so that a disk that hangs
+// is detected. It returns when a commit was tried for every alarm, or when Run returns.
 func (q *Queue) awaitAlarms() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -190,7 +191,7 @@ func (q *Queue) waitRoomLocked() {
 		}
 		q.mu.Lock()
 		if over && q.counts.commits == commits && q.storage.writing {
-			q.hangLocked() // else each reading that follows would wait as long
+			q.hangLocked() // so that the next readings do not wait as long
 		}
 		if over {
 			return
@@ -228,9 +229,9 @@ func (q *Queue) waitAttemptedLocked(l *lane, number uint64) {
 }
 
 // Ack removes items that the broker has acknowledged, and all older ones of their
-// lanes; of what was rejected, the items alone. An item that the queue does not have
-// any more is passed over. It costs no commit of its own: a crash before the next
-// one lets the items come again. The error is always nil.
+// lanes; of rejected items, only these. It ignores an item that the queue no longer has.
+// Ack makes no commit of its own: after a crash before the next commit, Peek returns the
+// items again. The error is always nil.
 func (q *Queue) Ack(items []Item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -242,16 +243,16 @@ func (q *Queue) Ack(items []Item) error {
 	return nil
 }
 
-// Stats is what the queue holds and has done since it was opened.
+// Stats are counters of a queue. Those without a time count from its opening.
 type Stats struct {
 	Backlog  int    // readings and events not acknowledged
-	Memory   int    // of these, in memory alone
-	Rejected int    // readings and events that were rejected: they wait no longer
-	Dropped  uint64 // readings that left without an acknowledgement
-	// readings declared as missing, whatever took them; of those before the start, what
-	// is not delivered
+	Memory   int    // of these, not on disk
+	Rejected int    // readings and events that were rejected; not counted in Backlog
+	Dropped  uint64 // readings that were removed without an acknowledgement
+	// readings that gaps declare as missing, for any reason; of the gaps of earlier starts,
+	// only those that are not delivered yet
 	Missing uint64
-	Failing bool        // the last commit failed, or hangs
+	Failing bool        // the last commit failed, or has not ended within 2 s
 	Oldest  clock.Stamp // of the oldest reading or event that waits, or of one shortly before it; zero: none waits
 
 	Commits      uint64 // since the queue was opened
@@ -260,7 +261,7 @@ type Stats struct {
 	WrittenToday int64
 }
 
-// Stats reports what the queue holds.
+// Stats returns the counters. It does not wait for the disk.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -280,8 +281,8 @@ func (q *Queue) Stats() Stats {
 	return s
 }
 
-// signal leaves a token if there is none. It never waits, and so it may be called
-// with the lock held.
+// signal puts a token into c unless it holds one. It never blocks, so it may be called with
+// the lock held.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

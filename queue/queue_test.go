@@ -577,7 +577,7 @@ func TestHangingDiskHoldsNobodyUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Put(alarm(1)) // waits for diskPatience
+	h.Put(alarm(1)) // waits for diskTimeout
 	if !h.hanging() {
 		t.Error("the first alarm did not wait for the disk")
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// errSlow means that the disk neither gives what is read nor fails. What is asked
-// for may come with a later call.
+// errSlow means that a read of the disk has neither succeeded nor failed in time. A later
+// call may get its result.
 var errSlow = errors.New("the disk does not answer")
 
 // A pendingRead is one that the disk has not answered yet, or whose answer was
@@ -22,9 +22,8 @@ type pendingRead struct {
 // rejectsSlot is the slot of a blockReader for what was rejected.
 const rejectsSlot = len(bucketLanes)
 
-// A blockReader reads the file with patience: it waits for a disk that does not
-// answer once. Until the disk has answered, further calls fail at once: what is in
-// memory must not wait behind it.
+// A blockReader reads the file with a time limit, diskTimeout. While a read is not answered,
+// further calls fail at once with errSlow, so that items in memory do not wait for it.
 //
 // It has a slot for a block of each lane, by priority, and one for what was
 // rejected. It is used by the goroutine that calls Peek alone, without a lock.
@@ -58,9 +57,9 @@ func (b *pendingRead) isDone() bool {
 	}
 }
 
-// wait waits for the answer, but not for longer than the patience.
-func (b *pendingRead) wait(patience time.Duration) {
-	timer := time.NewTimer(patience)
+// wait waits for the answer, but not longer than limit.
+func (b *pendingRead) wait(limit time.Duration) {
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-b.done:
@@ -85,7 +84,7 @@ type blockAnswer struct {
 	err     error
 }
 
-// readBlock is file.read with patience.
+// readBlock is file.read with a time limit.
 func (s *blockReader) readBlock(what blockRead) (run, int, error) {
 	got, err := s.read(int(what.lane), what, func() any {
 		r, damaged, err := what.file.read(what.lane, what.from, what.last)
@@ -112,7 +111,7 @@ type rejectsAnswer struct {
 	err error
 }
 
-// readRejects is file.readRejects with patience.
+// readRejects is file.readRejects with a time limit.
 func (s *blockReader) readRejects(what rejectsRead) (rejectsRun, error) {
 	got, err := s.read(rejectsSlot, what, func() any {
 		r, err := what.file.readRejects(what.from, what.before, what.max)

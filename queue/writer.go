@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	idleCursor     = time.Minute     // that the file may lag behind acknowledged alarms
+	idleCursor     = time.Minute     // how long acknowledged alarms may be missing in the file's cursor
 	retryStorage   = 5 * time.Second // between attempts while the disk fails
-	checkFileEvery = time.Minute     // whether it is still in its place
-	flushLimit     = 5 * time.Minute // for what the writer does at once; a full file on a slow card is purged in two
+	checkFileEvery = time.Minute     // between two checks that the file is still at its path
+	flushLimit     = 5 * time.Minute // for one flush, as told to Progress; a slow card needs two for a purge
 
 	// A tail may take so many bytes: together with its key it must fit into a
 	// quarter of a page, or bbolt gives it pages of its own.
@@ -25,13 +25,14 @@ const (
 	maxEncode = 8 * blockItems // readings of a lane in one commit: half a millisecond here
 )
 
-// A writer moves the backlog to disk: it knows when, and it opens the file, and
-// opens it again after a failure. It runs in one goroutine: that of Open, then
-// that of Run, then that of Close. Only that goroutine writes the file and replaces
-// openedFile.file, and so it reads this field without the lock.
+// A writer moves the backlog to disk. It decides when to commit, opens the file, and opens
+// it again after a failure. It runs in one goroutine at a time: that of Open, then that of
+// Run, then that of Close. Only this goroutine writes the file and replaces
+// openedFile.file, so it may read this field without the lock.
 type writer struct{ *Queue }
 
-// Run moves readings to disk when they have waited too long, until ctx is done.
+// Run moves readings to disk when they are due, until ctx is done, and returns the error of
+// ctx. It may be called once.
 func (q *Queue) Run(ctx context.Context) error {
 	defer close(q.stopped)
 	w := writer{q}
@@ -61,9 +62,9 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
-// burstEnded reports, once after each, that a burst of readings has left memory. What
-// it was kept in is garbage then, which the runtime would collect two minutes later
-// and hold on to: a board with 512 MB has better uses for 30 of them.
+// burstEnded reports, once for each burst, that the readings of a burst have left memory.
+// Their buffers are garbage then. The runtime would collect them up to two minutes later
+// and keep the memory: 30 MB of the 512 MB of a small board.
 func (w writer) burstEnded() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,7 +76,7 @@ func (w writer) burstEnded() bool {
 	return true
 }
 
-// due says how long the writer may wait.
+// due returns how long the writer may wait; 0 or less: it has to flush now.
 func (w writer) due() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,8 +104,9 @@ type deadline struct {
 	notBefore time.Time // while the disk fails: what is due then is tried again at this time
 }
 
-// by makes a time count.
-func (d *deadline) by(t time.Time) {
+// include moves the deadline to t if t is earlier; while the disk fails, not before
+// notBefore.
+func (d *deadline) include(t time.Time) {
 	if t.Before(d.notBefore) {
 		t = d.notBefore
 	}
@@ -113,42 +115,42 @@ func (d *deadline) by(t time.Time) {
 	}
 }
 
-// addFileLocked is for the file itself, also if there is nothing to write.
+// addFileLocked includes when the file has to be opened again or purged.
 func (d *deadline) addFileLocked(b *backlog) {
 	s := &b.storage
 	if s.readFailed {
-		d.by(later(s.lastCommit, s.fileChecked.Add(retryStorage)))
+		d.include(later(s.lastCommit, s.fileChecked.Add(retryStorage)))
 	}
 	if s.purging || s.failing { // after a commit that failed the file is closed, and what is in it waits
-		d.by(s.lastCommit)
+		d.include(s.lastCommit)
 	}
 }
 
-// addItemsLocked is for what is in memory and not on disk.
+// addItemsLocked includes when items that are only in memory are due.
 func (d *deadline) addItemsLocked(b *backlog) {
 	if len(b.lanes[sensors.Alarm].unsynced()) > 0 {
-		d.by(b.storage.lastCommit)
+		d.include(b.storage.lastCommit)
 	}
 	if len(b.lanes[sensors.Routine].unsynced()) > 0 {
-		d.by(b.routineDueLocked())
+		d.include(b.routineDueLocked())
 	}
 	if n := len(b.rejects.pending); n >= rejectsEarly {
-		d.by(b.storage.lastCommit)
+		d.include(b.storage.lastCommit)
 	} else if n > 0 {
-		d.by(b.rejects.due)
+		d.include(b.rejects.due)
 	}
 }
 
-// addMetaLocked is for the gaps, the clock and the cursors. They do not matter
-// while nothing waits on disk, but for the cursor of routine readings.
+// addMetaLocked includes when gaps, clock and cursors are due. They are not written while
+// nothing waits on disk, except for the cursor of routine readings.
 func (d *deadline) addMetaLocked(b *backlog) {
 	alarms, routine := &b.lanes[sensors.Alarm], &b.lanes[sensors.Routine]
 	timeline := b.storage.timelineChanged(b.opt.Clock) && (routine.waitingOnDisk() || alarms.waitingOnDisk())
 	if b.gaps.dirty || timeline || routine.dirty() || alarms.dirty() && alarms.waitingOnDisk() {
-		d.by(b.storage.lastCommit.Add(b.opt.SyncEvery))
+		d.include(b.storage.lastCommit.Add(b.opt.SyncEvery))
 	}
 	if alarms.dirty() || len(b.rejects.acked) > 0 {
-		d.by(b.storage.lastCommit.Add(idleCursor))
+		d.include(b.storage.lastCommit.Add(idleCursor))
 	}
 }
 
@@ -171,8 +173,8 @@ func (w writer) flush() {
 			err = w.opened.file.readOnly()
 		}
 	default:
-		if wrong, blind := w.needsReopen(); wrong {
-			err = w.reopen(blind)
+		if wrong, unreadable := w.needsReopen(); wrong {
+			err = w.reopen(unreadable)
 		}
 	}
 	if err == nil {
@@ -196,25 +198,25 @@ func (w writer) flush() {
 	w.storage.wakeWaiting()
 }
 
-// needsReopen says that the file has to be opened again, and whether it could not
-// be read.
-func (w writer) needsReopen() (wrong, blind bool) {
+// needsReopen reports whether the file has to be opened again, and whether a read of it has
+// failed. It clears storage.readFailed.
+func (w writer) needsReopen() (wrong, unreadable bool) {
 	wrong = w.opened.file.inPlace() != nil
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	blind = w.storage.readFailed
+	unreadable = w.storage.readFailed
 	w.storage.fileChecked, w.storage.readFailed = time.Now(), false
-	return wrong || blind || w.storage.failing, blind
+	return wrong || unreadable || w.storage.failing, unreadable
 }
 
 // reopen opens the file again and makes room in it. A file that can be neither
 // written nor read is given up until it can be: what is in memory must not wait
 // behind it.
-func (w writer) reopen(blind bool) error {
+func (w writer) reopen(unreadable bool) error {
 	err := w.reconcile()
 	// A disk that can still be read keeps its file, however it fails: what is on it
 	// is sent. Only one that cannot be read is given up.
-	if err != nil && blind {
+	if err != nil && unreadable {
 		w.opened.file.unlockReader()
 		if failed := w.openFile(); failed == nil {
 			err = nil
@@ -233,7 +235,7 @@ func (w writer) reopen(blind bool) error {
 	return err
 }
 
-// renew makes a file anew that has grown and is empty: bbolt's files never shrink.
+// renew replaces a file that has grown and is empty, because bbolt never shrinks a file.
 func (w writer) renew() error {
 	w.mu.Lock()
 	var c change
@@ -253,8 +255,8 @@ func (w writer) renew() error {
 	return w.opened.file.renew(c)
 }
 
-// commit writes what is due, and how far the broker has acknowledged, in one
-// transaction. With all it writes everything.
+// commit writes the items that are due, and the cursors of what is acknowledged, in one
+// transaction. With all it writes every item.
 func (w writer) commit(all bool) error {
 	return w.commitChange(func(b *backlog) change { return planLocked(b, all) })
 }
@@ -262,7 +264,7 @@ func (w writer) commit(all bool) error {
 // commitChange writes a change that is planned with the lock held.
 func (w writer) commitChange(planLocked func(*backlog) change) error {
 	w.mu.Lock()
-	timeline := w.opt.Clock.Version() // before the plan: what is learned in between is written again
+	timeline := w.opt.Clock.Version() // read before the plan, so a change in between is written with the next commit
 	c := planLocked(&w.backlog)
 	w.storage.writing = !c.empty()
 	w.mu.Unlock()
