@@ -85,9 +85,9 @@ func (a *announcer) birthNotice(short bool) notice {
 	return notice{Message: m, kind: kindBirth}
 }
 
-// hearBirth takes a message on our own agent/info. Other clients may be allowed to
+// onBirth takes a message on our own agent/info. Other clients may be allowed to
 // publish there: a message that does not have our form counts as no birth.
-func (a *announcer) hearBirth(m mqtt.Message) {
+func (a *announcer) onBirth(m mqtt.Message) {
 	var b struct{ Boot string }
 	if json.Unmarshal(m.Payload, &b) != nil || !bootForm.MatchString(b.Boot) {
 		b.Boot = ""
@@ -152,9 +152,9 @@ func (a *announcer) clear(previous []byte) {
 	}
 }
 
-// hearHome takes what Home Assistant says of itself. What is retained is from
+// onHomeAssistantStatus takes what Home Assistant says of itself. What is retained is from
 // before this session, in which it was told already.
-func (a *announcer) hearHome(m mqtt.Message) {
+func (a *announcer) onHomeAssistantStatus(m mqtt.Message) {
 	old := m.Retain && !a.out.hasReasonCodes // MQTT 5 sends nothing old, and marks what the broker shall keep
 	if a.link.opt.homeStarted(m) && !old && a.discovery.at.IsZero() {
 		a.discovery.at = time.Now().Add(rediscoverAfter())

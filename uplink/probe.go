@@ -83,15 +83,15 @@ func (p *prober) mayProbe() bool {
 	return p.proving() && (p.out.answered || len(p.link.proofs.closes) == 0) && p.notices.isolated() == nil
 }
 
-// handOver is how long the library may take to hand on an answer that it has read:
+// libraryDelay is how long the library may take to hand on an answer that it has read:
 // the end of the connection, which is found behind that, is told at once.
-const handOver = 200 * time.Millisecond
+const libraryDelay = 200 * time.Millisecond
 
 // succeededSoon is succeeded of a connection that has ended.
 func succeededSoon(t mqtt.Token) bool {
 	select {
 	case <-t.Done():
-	case <-time.After(handOver):
+	case <-time.After(libraryDelay):
 	}
 	return succeeded(t)
 }
@@ -111,7 +111,7 @@ func succeeded(t mqtt.Token) bool {
 // under suspicion, so that nothing is sent behind one.
 func (p *prober) send(stream string, m mqtt.Message, f sentMessage, lasting bool) {
 	m.Payload = slices.Clone(m.Payload) // it may be sent once more, and is compared with what comes back
-	pr := &probe{item: f.item, message: m, lasting: lasting || p.link.proofs.late || p.link.suspects.any()}
+	pr := &probe{item: f.item, message: m, lasting: lasting || p.link.proofs.keepSubscribed || p.link.suspects.any()}
 	if first := p.link.proofs.of(stream).probe; first != nil {
 		pr.second, pr.waited = true, first.lasting
 	}
@@ -180,14 +180,14 @@ func (p *prober) heard(stream string, st *streamProof) {
 	if pr.lasting {
 		p.out.conn.Unsubscribe(pr.message.Topic)
 	} else {
-		p.link.proofs.prompt = true
+		p.link.proofs.echoesInOrder = true
 	}
 	switch {
-	case pr.second && (pr.waited || p.link.proofs.prompt):
+	case pr.second && (pr.waited || p.link.proofs.echoesInOrder):
 		p.noteUnreleased(pr, st)
 		p.declareUnproven(stream, st)
 	case pr.second:
-		p.link.proofs.late = true
+		p.link.proofs.keepSubscribed = true
 	}
 	st.session, st.at, st.unproven, st.doubted = p.link.proofs.session, pr.sent, nil, false
 	p.retries.acceptStream(stream)
@@ -306,9 +306,9 @@ func (p *prober) due(now time.Time) (due time.Time) {
 	return ifAfter(due, now)
 }
 
-// heardAhead is closed when the probe that the head of a line waits for is heard.
+// headProbeHeard is closed when the probe that the head of a line waits for is heard.
 // Before acknowledgements are proven nothing is done about it.
-func (p *prober) heardAhead(list *fifo[outcome]) <-chan struct{} {
+func (p *prober) headProbeHeard(list *fifo[outcome]) <-chan struct{} {
 	if list.len() == 0 || !p.proving() || !p.canary.acksProven() {
 		return nil
 	}

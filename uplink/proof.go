@@ -34,8 +34,8 @@ type proofs struct {
 	recent     *streamProof // of recentName, which was asked for last: a drain asks several times a reading
 	recentName string
 
-	prompt bool // an echo came although we had unsubscribed right behind the message
-	late   bool // this broker forwards nothing behind an UNSUBSCRIBE: it waits for the echo
+	echoesInOrder  bool // an echo came although we had unsubscribed right behind the message
+	keepSubscribed bool // this broker forwards nothing behind an UNSUBSCRIBE: it waits for the echo
 
 	// By stream: sessions that the broker ended while the subscription of its probe had
 	// no answer, since its last echo. The echo of another stream says nothing about it.

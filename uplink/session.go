@@ -128,11 +128,11 @@ func (s *session) wait(ctx context.Context) error {
 	select {
 	case <-s.out.awaited():
 		return s.processAnswers()
-	case <-s.probes.heardAhead(lines[0]):
+	case <-s.probes.headProbeHeard(lines[0]):
 		return s.ackBacklog()
-	case <-s.probes.heardAhead(lines[1]):
+	case <-s.probes.headProbeHeard(lines[1]):
 		return s.ackBacklog()
-	case <-s.probes.heardAhead(lines[2]):
+	case <-s.probes.headProbeHeard(lines[2]):
 		return s.ackBacklog()
 	case <-s.link.backlog.Arrived():
 	case <-s.link.states.changed:
@@ -341,11 +341,11 @@ func (s *session) onMessage(m mqtt.Message) {
 			s.lateWill.onStatus(string(m.Payload))
 		}
 	case s.link.topics.Agent("info"):
-		s.announcer.hearBirth(m)
+		s.announcer.onBirth(m)
 	default:
 		// A broker that resumes our session may send orders before their handlers are registered.
 		if !s.link.orders.handleEarly(m) {
-			s.announcer.hearHome(m)
+			s.announcer.onHomeAssistantStatus(m)
 		}
 	}
 }

@@ -274,7 +274,7 @@ func TestWindowBoundsWhatIsInFlight(t *testing.T) {
 
 // TestTheWindowShrinksWhenTheBrokerQueues, back to the default one.
 func TestTheWindowShrinksWhenTheBrokerQueues(t *testing.T) {
-	w := window{max: 128, ceiling: 128, pace: func() float64 { return 0 }, shortest: 10 * time.Millisecond, usual: 100,
+	w := window{max: 128, ceiling: 128, pace: func() float64 { return 0 }, shortest: 10 * time.Millisecond, lastSize: 100,
 		size: 20_000}
 	for _, c := range []struct {
 		trip time.Duration

@@ -109,7 +109,7 @@ func alarmOf(stream string, seq uint64) sensors.Reading {
 func TestAWindowThatMessagesLimitShrinks(t *testing.T) {
 	const bytes, used = 158, 19 * 158
 	for trip, shrinks := range map[time.Duration]bool{1320 * time.Millisecond: false, 2500 * time.Millisecond: true} {
-		w := window{max: 20, usual: bytes, size: 3400, used: used, full: true, shortest: 1300 * time.Millisecond,
+		w := window{max: 20, lastSize: bytes, size: 3400, used: used, full: true, shortest: 1300 * time.Millisecond,
 			trip: trip}
 		w.adjust()
 		if got := w.size < used; got != shrinks {

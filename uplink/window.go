@@ -59,15 +59,15 @@ type window struct {
 
 	messages int // in flight
 	bytes    int
-	usual    int // bytes of a message: of the last one
+	lastSize int // bytes of a message: of the last one
 
-	size  int           // bytes that may be in flight; 0: firstWindow
-	full  bool          // round trips got longer once
-	used  int           // the most that was in flight since the size was set
-	next  time.Time     // not before it a message is sent, but for alarms
-	turn  int           // counts the sizes, twice: odd while round trips are measured
-	heard int           // bytes acknowledged while they are
-	trip  time.Duration // the shortest of these
+	size       int           // bytes that may be in flight; 0: firstWindow
+	full       bool          // round trips got longer once
+	used       int           // the most that was in flight since the size was set
+	next       time.Time     // not before it a message is sent, but for alarms
+	turn       int           // counts the sizes, twice: odd while round trips are measured
+	ackedBytes int           // bytes acknowledged while they are
+	trip       time.Duration // the shortest of these
 
 	shortest time.Duration
 	renewed  time.Time // when the shortest was last seen
@@ -86,7 +86,7 @@ type slot struct {
 
 // open says that a message may be sent. One place is kept for an alarm.
 func (w *window) open() bool {
-	return w.messages < max(w.max-1, 1) && (w.bytes == 0 || w.bytes+w.usual <= w.limit()) && w.rested()
+	return w.messages < max(w.max-1, 1) && (w.bytes == 0 || w.bytes+w.lastSize <= w.limit()) && w.gapOver()
 }
 
 // openToAlarm says that an alarm may be sent: it does not wait until the link
@@ -95,10 +95,10 @@ func (w *window) openToAlarm() bool {
 	return w.messages < w.max && (w.bytes == 0 || w.bytes < 2*w.limit())
 }
 
-// rested says that the message before has had its time. Messages that are
+// gapOver says that the message before has had its time. Messages that are
 // sent together stay together: they share a packet, and so their
 // acknowledgements and what these let go. Each would wait for all others.
-func (w *window) rested() bool { return w.next.IsZero() || !time.Now().Before(w.next) }
+func (w *window) gapOver() bool { return w.next.IsZero() || !time.Now().Before(w.next) }
 
 // gap is how long a message is given. The window that grows gets ahead of what
 // it is acknowledged.
@@ -112,7 +112,7 @@ func (w *window) gap(bytes int) time.Duration {
 
 // limit is how many bytes may be in flight.
 func (w *window) limit() int {
-	size := max(w.size, w.usual)
+	size := max(w.size, w.lastSize)
 	if w.size == 0 {
 		size = firstWindow
 	}
@@ -132,7 +132,7 @@ func (w *window) empty(size int) int {
 func (w *window) send(bytes int, now time.Time) slot {
 	w.messages++
 	w.bytes += bytes
-	w.usual = bytes
+	w.lastSize = bytes
 	w.used = max(w.used, w.bytes)
 	w.reached = w.reached || w.messages >= w.max-1
 	w.next = time.Time{}
@@ -147,16 +147,16 @@ func (w *window) send(bytes int, now time.Time) slot {
 func (w *window) acked(p slot, now time.Time) {
 	w.gone(p)
 	trip := max(now.Sub(p.sent), time.Microsecond)
-	w.time(trip, p.probe, now)
+	w.noteTrip(trip, p.probe, now)
 	switch measured := w.turn%2 == 1; {
 	case p.turn != w.turn || w.probing:
 	case !measured:
-		w.turn, w.heard, w.trip = w.turn+1, 0, 0
+		w.turn, w.ackedBytes, w.trip = w.turn+1, 0, 0
 	default:
-		if w.heard += p.bytes; w.trip == 0 || trip < w.trip {
+		if w.ackedBytes += p.bytes; w.trip == 0 || trip < w.trip {
 			w.trip = trip
 		}
-		if w.heard >= w.limit()/2 {
+		if w.ackedBytes >= w.limit()/2 {
 			w.adjust()
 		}
 	}
@@ -174,14 +174,14 @@ func (w *window) adjust() {
 	used := min(w.used, now)
 	next := int(float64(used) * float64(goal) / float64(w.trip))
 	switch idle := w.trip < w.shortest+slack/2; {
-	case used+w.usual < now && w.trip <= goal: // there was no more to send
+	case used+w.lastSize < now && w.trip <= goal: // there was no more to send
 		next = max(next, now)
-	case used+w.usual < now: // the number of messages is the limit, and already too high
+	case used+w.lastSize < now: // the number of messages is the limit, and already too high
 		next = int(float64(now) * float64(goal) / float64(w.trip))
 	case idle && !w.full:
 		next = 2 * now
 	case idle:
-		next = max(next, now+w.usual)
+		next = max(next, now+w.lastSize)
 	default:
 		w.full = true
 	}
@@ -206,8 +206,8 @@ func (w *window) paceNeedsMore() bool {
 	return perSecond == 0 || perSecond*w.trip.Seconds() > float64(w.max)
 }
 
-// time takes note of a round trip.
-func (w *window) time(trip time.Duration, probe bool, now time.Time) {
+// noteTrip takes note of a round trip.
+func (w *window) noteTrip(trip time.Duration, probe bool, now time.Time) {
 	if w.shortest == 0 || trip <= w.shortest {
 		w.shortest = trip
 	}
