@@ -13,8 +13,8 @@ import (
 // aedes is a library; aedes/serve.mjs makes a broker of it.
 var aedes = kind{
 	name: "aedes", source: "npm `aedes`",
-	notes: "Sessions and retained messages live in memory, unless it is given a persistence. The code for a bad " +
-		"password is chosen by whoever writes the server.",
+	notes: "Sessions and retained messages are only in memory, unless a persistence is configured. The program " +
+		"that embeds it chooses the code for a bad password.",
 	version: func(p place) (string, error) {
 		if _, err := exec.LookPath("node"); err != nil {
 			return "", errors.New("not installed (it needs Node.js 20 and npm)")

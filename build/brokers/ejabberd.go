@@ -12,8 +12,8 @@ import (
 // no port mapper.
 var ejabberd = kind{
 	name: "ejabberd", source: "Debian `ejabberd`, `mod_mqtt`", user: user + "@localhost",
-	notes: "User names have a host: `agent@localhost`. Sessions are gone when it restarts, and what waits for an " +
-		"absent subscriber lives in memory.",
+	notes: "User names have a host: `agent@localhost`. It loses sessions when it restarts, and messages for an " +
+		"absent subscriber are only in memory.",
 	version: func(place) (string, error) { return debianVersion("ejabberd") },
 	prepare: func(s *server) error {
 		return s.write("ejabberd.yml", `hosts: [localhost]

@@ -19,10 +19,10 @@ var kinds = []kind{mosquitto, nats, mochi, rabbitmq, activemq, ejabberd, aedes}
 var mosquitto = kind{
 	name: "Mosquitto", ci: true, limits: []string{caseTooLarge, caseConnections},
 	source: "Debian `mosquitto`", // it grants each subscription: no guard
-	notes: "After a crash it has lost retained messages and sessions since its last autosave (half an hour unless " +
-		"configured; here a second). Beyond `max_queued_messages` (1000) it drops the newest for an absent or slow " +
-		"subscriber, after it has acknowledged them: set it to 0. It acknowledges what its access list denies, and " +
-		"drops it. On a long link it holds acknowledgements back: `set_tcp_nodelay true` ends that.",
+	notes: "A crash loses retained messages and sessions since the last autosave (by default half an hour; here a " +
+		"second). Beyond `max_queued_messages` (1000) it acknowledges and drops the newest messages for an absent or " +
+		"slow subscriber: set it to 0. It acknowledges messages that its access list denies, and drops them. On a " +
+		"link with a long delay it delays acknowledgements: `set_tcp_nodelay true` prevents that.",
 	version: func(place) (string, error) {
 		return versionOf(exec.Command(sbin("mosquitto"), "-h"), `version ([\d.]+)`, "apt-get install mosquitto")
 	},
@@ -72,7 +72,7 @@ var nats = kind{
 	name: "NATS", ci: true, limits: []string{caseTooLarge, caseConnections},
 	source: "`go install github.com/nats-io/nats-server/v2@v2.15.0`", durable: true,
 	guard: "guard",
-	notes: "Needs JetStream and a `server_name` for MQTT. It cuts the connection for a space in a topic and for a " +
+	notes: "It needs JetStream and a `server_name` for MQTT. It closes the connection for a space in a topic and for a " +
 		"payload of 1 MiB or more.",
 	version: func(p place) (string, error) {
 		return versionOf(exec.Command(filepath.Join(p.cache, "nats-server"), "--version"), `v([\d.]+)`,

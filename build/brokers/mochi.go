@@ -23,9 +23,8 @@ import (
 // killed.
 var mochi = kind{
 	name: "mochi", ci: true, source: "Go module `github.com/mochi-mqtt/server/v2`",
-	notes: "Sessions and retained messages live in memory. What waited for an absent subscriber comes out of " +
-		"order: only a subscriber that is connected sees the order that was sent. It is the broker behind `server: " +
-		"embedded`.",
+	notes: "Sessions and retained messages are only in memory. Messages that waited for an absent subscriber " +
+		"arrive out of order; a connected subscriber gets them in order. It is the broker behind `server: embedded`.",
 	version: func(place) (string, error) {
 		info, ok := debug.ReadBuildInfo()
 		if ok {

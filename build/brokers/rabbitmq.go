@@ -16,9 +16,9 @@ var rabbitmq = kind{
 	name: "RabbitMQ", ci: true, limits: []string{caseTooLarge},
 	source: "Debian `rabbitmq-server`, plugin `rabbitmq_mqtt`", durable: true, slow: true,
 	guard: "guard",
-	notes: "It turns `.` in topics into `/`, loses retained messages when it restarts, and gives retained " +
-		"messages to no subscriber with a wildcard. QoS 2 becomes 1. Takes 10 s to start. Behind a message " +
-		"beyond `max_message_size` it acknowledges nothing any more, and keeps the connection.",
+	notes: "It turns `.` in topics into `/`, loses retained messages when it restarts, and does not send " +
+		"retained messages to a subscription with a wildcard. QoS 2 becomes 1. It takes 10 s to start. After a message " +
+		"beyond `max_message_size` it stops acknowledging, and keeps the connection.",
 	version: func(place) (string, error) { return debianVersion("rabbitmq-server") },
 	prepare: func(s *server) error {
 		if err := s.write("enabled_plugins", "[rabbitmq_mqtt].\n"); err != nil {

@@ -11,7 +11,7 @@ import (
 //
 // Neither runs at the start of an agent: it would ask itself.
 var agentChecks = []Check{
-	{"agent", "the agent that runs, asked through its control socket: its disk, its link, and what the broker refuses",
+	{"agent", "the running agent, through its control socket: its disk, its link, and messages that the broker refuses",
 		false,
 		[]*Fault{agentDisk, agentAway, agentRival, agentHeld, agentOrders, agentAside}, (*Site).noAgent, checkAgent},
 	{"agent-sensors", "the sensors of the agent that runs", false,

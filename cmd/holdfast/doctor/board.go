@@ -25,7 +25,7 @@ var boardChecks = []Check{
 		[]*Fault{underVoltageSeen}, nil, checkSupplyHistory},
 	{"outputs", "lines of the header that stay driven after their program has ended (persist_gpio_outputs)", true,
 		[]*Fault{outputPersists}, nil, checkOutputs},
-	{"card", "the wear of SD cards and eMMC that tell it (life_time)", true,
+	{"card", "the wear of SD cards and eMMC that report it (life_time)", true,
 		[]*Fault{cardWorn, cardWearing}, nil, checkCard},
 	{"unit", "the systemd unit holdfast.service", false,
 		[]*Fault{unitFailed, unitDisabled, unitStopped}, nil, checkUnit},

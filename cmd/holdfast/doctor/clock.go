@@ -18,7 +18,7 @@ import (
 // clockChecks look at the time. The clock is not looked at when the agent starts: a board
 // without a battery has no time then, and agent/health says `clock` all along.
 var clockChecks = []Check{
-	{"clock", "the wall clock, and what vouches for it", false,
+	{"clock", "the wall clock and its time source", false,
 		[]*Fault{clockUnsynced, clockEstimated}, nil, checkClock},
 	{"time-zone", "the time zone of the machine: payloads are in UTC, and logs are not", true,
 		[]*Fault{zoneUnknown, zoneFile, zonesDiffer}, nil, checkZone},

@@ -13,7 +13,7 @@ import (
 // fileChecks look at what is written down. They come first, and need neither a network
 // nor a device.
 var fileChecks = []Check{
-	{"configuration", "what is no mistake in the file and still worth a word", false,
+	{"configuration", "the file for settings that are allowed but probably mistakes", false,
 		[]*Fault{configWarning}, nil, checkConfig},
 	{"secrets", "the password, the certificates, the key of orders and the codes of the alarm panel: whether they can " +
 		"be read, fit together, and are private", false,

@@ -39,7 +39,7 @@ var networkChecks = []Check{
 	{"orders", "the topics of orders: whether this account may read them, and with MQTT 3.1.1 whether a retained " +
 		"order lies there", false,
 		[]*Fault{ordersDenied, orderRetained}, (*Site).noSession, checkOrders},
-	{"broker-limits", "packet size, QoS and retained messages, as a broker with MQTT 5 tells them", false,
+	{"broker-limits", "packet size, QoS and retained messages, as a broker with MQTT 5 reports them", false,
 		[]*Fault{limitQoS, limitRetain, limitPacket}, (*Site).noSession, checkLimits},
 	{"subscribers", "whether any client subscribes to anything, where the broker tells (Mosquitto, $SYS)", false,
 		[]*Fault{nobodySubscribed}, (*Site).noSession, checkSubscribers},

@@ -17,9 +17,9 @@ import (
 // outputChecks look at what the GPIO lines of the configured outputs do while no agent has
 // them. Lines of port expanders and commands keep what they were told last, in any case.
 var outputChecks = []Check{
-	{"outputs-crash", "what the kernel makes of an output's line when the agent crashes (persist_gpio_outputs)", true,
+	{"outputs-crash", "the level of an output's line after a crash of the agent (persist_gpio_outputs)", true,
 		[]*Fault{outputKept}, nil, checkCrash},
-	{"outputs-boot", "what the firmware makes of an output's line before the agent starts (gpio= in config.txt)", true,
+	{"outputs-boot", "the level of an output's line before the agent starts (gpio= in config.txt)", true,
 		[]*Fault{outputFloats, outputBootsOn}, nil, checkBoot},
 }
 
