@@ -1,24 +1,23 @@
-// Package clock says when a moment was, and how far that can be trusted, on a
-// machine that starts without the time.
+// Package clock makes time stamps on a machine whose wall clock may be wrong after a boot,
+// and says how far each stamp can be trusted.
 //
-// A [Stamp] is one moment by two clocks, the wall clock and the kernel's uptime.
-// The [Timekeeper] makes stamps, notices when the wall clock becomes trustworthy
-// or is set, and reckons the true time of earlier stamps ([Timekeeper.Resolve]).
-// What it knows of the boots of the kernel is a [Timeline], which outlives the
-// process. The sources that it asks are the kernel (adjtimex), systemd-timesyncd,
-// chrony, and a real-time clock with a battery.
+// A [Stamp] is one moment by two clocks, the wall clock and the kernel's uptime. The
+// [Timekeeper] makes stamps, notices when the wall clock becomes trustworthy or is set, and
+// then computes the true time of earlier stamps ([Timekeeper.Resolve]). Its knowledge of the
+// boots of the kernel is a [Timeline], which is stored on disk. It asks these sources: the
+// kernel (adjtimex), systemd-timesyncd, chrony, and a real-time clock with a battery.
 package clock
 
 // Quality is how far a wall-clock time can be trusted.
 type Quality uint8
 
 const (
-	Synced    Quality = iota // a time source stands behind it
-	Estimated                // good to minutes
+	Synced    Quality = iota // a time source confirms it
+	Estimated                // its error is at most some minutes
 	Unsynced                 // no source confirms it
 )
 
-// String is the word that payloads have.
+// String returns the word in payloads.
 func (q Quality) String() string {
 	switch q {
 	case Synced:
@@ -30,11 +29,12 @@ func (q Quality) String() string {
 	}
 }
 
-// Trust says which sources decide about the wall clock.
+// Trust says which sources decide whether the wall clock is trusted: clock.trust of the
+// configuration.
 type Trust uint8
 
 const (
 	TrustAuto   Trust = iota // the kernel, and the programs that set its clock
-	TrustAlways              // none: the site keeps its own time
-	TrustNever
+	TrustAlways              // none: the clock is always trusted, because the site sets it in its own way
+	TrustNever               // none: the clock is never trusted
 )

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	// lookEvery is how often the clock is looked at while nothing is measured and
-	// nobody sets it. Whether it is synchronised changes without being set, and the
-	// kernel does not announce that. It is short enough that the fastest slew, the
-	// 8.3 % of chrony's default, is not taken for a step: 0.83 s is below minStep.
-	lookEvery = 10 * time.Second
-	// lookUnwatched is the same where the kernel does not tell when it is set.
-	lookUnwatched = time.Second
+	// checkEvery is the interval between two checks of the clock. The clock can become
+	// synchronised without being set, and the kernel does not announce that. The interval is
+	// so short that the fastest slew, 8.3 % by default in chrony, does not count as a step:
+	// 0.83 s is less than minStep.
+	checkEvery = 10 * time.Second
+	// checkUnwatched is the same where the kernel does not announce that the clock was set.
+	checkUnwatched = time.Second
 	// pollEvery is how often the slow sources are asked.
 	pollEvery = 10 * time.Second
-	// settle is how long a clock that was set is left alone. The program that sets
-	// it tells the kernel in a later call that it is right, and may set it twice.
+	// settle is the wait after the clock was set. The program that sets it tells the kernel
+	// only in a later call that it is right, and may set it twice.
 	settle = time.Second
 )
 
-// Run looks at the clock until ctx is done, and reports its steps, each about a
-// second after the clock was set. It returns the error of ctx.
+// Run checks the clock until ctx is done, and reports its steps, each about a second after
+// the clock was set. It returns ctx.Err(). It is called once.
 func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 	unwatched := make(chan struct{})
 	var watching sync.WaitGroup
@@ -32,7 +32,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 			close(unwatched)
 		}
 	})
-	every, settling, pollAt := lookEvery, false, time.Now().Add(pollEvery)
+	every, settling, pollAt := checkEvery, false, time.Now().Add(pollEvery)
 	next := time.NewTimer(every)
 	defer next.Stop()
 	for {
@@ -40,7 +40,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-unwatched:
-			unwatched, every = nil, lookUnwatched
+			unwatched, every = nil, checkUnwatched
 			next.Reset(k.untilTick(every))
 			continue
 		case <-k.wake:
@@ -54,7 +54,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 		}
 		if k.trust == TrustAuto && (settling || !time.Now().Before(pollAt)) {
 			k.source.poll()
-			pollAt = time.Now().Add(k.untilTick(pollEvery)) // with a look
+			pollAt = time.Now().Add(k.untilTick(pollEvery)) // at the same time as a check
 		}
 		settling = false
 		k.Now()
@@ -64,7 +64,7 @@ func (k *Timekeeper) Run(ctx context.Context, report func(Step)) error {
 	}
 }
 
-// takeSteps returns the steps that were not reported yet, and forgets them.
+// takeSteps removes and returns the steps that were not reported yet.
 func (k *Timekeeper) takeSteps() []Step {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -73,7 +73,7 @@ func (k *Timekeeper) takeSteps() []Step {
 	return steps
 }
 
-// signal leaves a token in a channel that has room for one.
+// signal puts a token into a channel of capacity 1, unless it has one. It does not block.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -35,7 +35,7 @@ func TestAClockThatIsSetIsLookedAtASecondLater(t *testing.T) {
 		k := newTimekeeper(TrustAuto, b.clockSource)
 		k.Now()
 		steps := running(t, k)
-		time.Sleep(lookEvery + 3*time.Second)
+		time.Sleep(checkEvery + 3*time.Second)
 		synctest.Wait()
 		b.wrong = time.Minute
 		b.set <- struct{}{}
@@ -62,7 +62,7 @@ func TestAStepThatAReadingSawIsReportedASecondLater(t *testing.T) {
 		k := newTimekeeper(TrustAuto, b.clockSource)
 		k.Now()
 		steps := running(t, k)
-		time.Sleep(lookEvery + time.Second)
+		time.Sleep(checkEvery + time.Second)
 		synctest.Wait()
 		b.wrong = time.Hour
 		k.Now()
@@ -109,8 +109,8 @@ func TestLooksHaveTheBeatThatTheyAreAlignedWith(t *testing.T) {
 		k := newTimekeeper(TrustAuto, b.clockSource)
 		running(t, k)
 		time.Sleep(time.Second)
-		k.Align(time.Now().Add(lookEvery)) // also one that is still to come
-		time.Sleep(4*lookEvery - time.Second + time.Millisecond)
+		k.Align(time.Now().Add(checkEvery)) // also one that is still to come
+		time.Sleep(4*checkEvery - time.Second + time.Millisecond)
 		synctest.Wait()
 		want := []time.Duration{10 * time.Second, 11 * time.Second, 21 * time.Second, 31 * time.Second}
 		if !slices.Equal(looks, want) || !slices.Equal(polls, append([]time.Duration{0}, want...)) {

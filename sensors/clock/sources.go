@@ -14,18 +14,18 @@ import (
 	"unsafe"
 )
 
-// A clockSource is the clocks that a timekeeper reads. Tests replace its functions
-// to step the wall clock, to suspend the machine and to synchronise the clock.
+// A clockSource has the clocks that a timekeeper reads. Tests replace its functions to step
+// the wall clock, to suspend the machine and to synchronise the clock.
 type clockSource struct {
 	kernel  string               // the id of this boot of the kernel
 	wall    func() time.Time     // the wall clock
 	uptime  func() time.Duration // since the kernel booted, suspended time included
 	quality func() Quality       // how far the wall clock can be trusted
-	name    func() string        // what confirms it; nil: nobody knows
+	name    func() string        // the source that confirms it; nil: not known
 	poll    func()               // asks the slow sources; quality uses their last answer
 
-	// awaitSet leaves a token in wake each time that the wall clock is set, until
-	// ctx is done. It fails if that cannot be told.
+	// awaitSet puts a token into wake each time the wall clock is set, until ctx is done. It
+	// returns an error if the kernel does not announce that.
 	awaitSet func(ctx context.Context, wake chan<- struct{}) error
 }
 
@@ -33,7 +33,7 @@ type clockSource struct {
 // difference is the time between reading two clocks.
 const shortestSleep = 500 * time.Millisecond
 
-// kernelClocks are the clocks of this machine.
+// kernelClocks returns the clocks of this machine.
 func kernelClocks() clockSource {
 	start, at := time.Now(), boottime()
 	asleep := at - monotonic() // suspended until now
@@ -55,7 +55,7 @@ func kernelClocks() clockSource {
 	}
 }
 
-// KernelBootID is the kernel's name for this boot, a UUID; empty where /proc is not there.
+// KernelBootID returns the kernel's id of this boot, a UUID; empty: there is no /proc.
 func KernelBootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -64,8 +64,8 @@ func KernelBootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// kernelBoot is the start of the kernel's id of this boot: enough to tell the boots of one
-// machine apart, and short in the queue's file.
+// kernelBoot returns the first 8 characters of the kernel's id of this boot: they distinguish
+// the boots of one machine, and need little room in the queue's file.
 var kernelBoot = sync.OnceValue(func() string {
 	if id := KernelBootID(); len(id) > 8 {
 		return id[:8]
@@ -93,25 +93,25 @@ func clock(id uintptr) time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// timeSources are what can confirm the wall clock.
+// timeSources are the sources that can confirm the wall clock.
 type timeSources struct {
 	sys, run string
 	chrony   string        // host:port
-	second   atomic.Uint32 // the last answer of the slow sources, a source
+	second   atomic.Uint32 // a source: the last answer of the slow sources
 }
 
-// A source is what confirms the wall clock where the kernel does not.
+// A source confirms the wall clock if the kernel does not.
 type source uint32
 
 const (
 	sourceNone source = iota
 	sourceChrony
 	sourceTimesyncd
-	sourceTimesyncdBefore // it has set the clock, but not lately
+	sourceTimesyncdBefore // timesyncd has set the clock in this boot, but more than confirmedFor ago
 	sourceRTC
 )
 
-// quality is how far a time can be trusted that the source confirms.
+// quality returns how far a time can be trusted that the source confirms.
 func (s source) quality() Quality {
 	switch s {
 	case sourceChrony, sourceTimesyncd:
@@ -122,12 +122,12 @@ func (s source) quality() Quality {
 	return Unsynced
 }
 
-// String names the source for a person, "" if there is none.
+// String returns the name of the source for a person; empty: none.
 func (s source) String() string {
 	return [...]string{"", "chrony", "systemd-timesyncd", "systemd-timesyncd", "real-time clock"}[s]
 }
 
-// name says what confirms the wall clock, empty if nothing does.
+// name returns the source that confirms the wall clock; empty: none.
 func (w *timeSources) name() string {
 	if kernelSynced() {
 		return "kernel (NTP)"
@@ -135,8 +135,8 @@ func (w *timeSources) name() string {
 	return source(w.second.Load()).String()
 }
 
-// quality asks the kernel. If that knows no time source, it is the last answer of
-// the slow sources. It does not wait.
+// quality asks the kernel. If the kernel knows no time source, it uses the last answer of the
+// slow sources. It does not block.
 func (w *timeSources) quality() Quality {
 	if kernelSynced() {
 		return Synced
@@ -144,12 +144,12 @@ func (w *timeSources) quality() Quality {
 	return source(w.second.Load()).quality()
 }
 
-// poll asks the slow sources, which takes up to chronyPatience.
+// poll asks the slow sources. It blocks for up to chronyPatience.
 func (w *timeSources) poll() { w.second.Store(uint32(w.query(time.Now().UnixMilli()))) }
 
-// query asks the sources that may know better where the kernel calls its clock
-// unsynchronised: it does so when no program has confirmed the clock for some
-// nine hours, and always where chrony runs without rtcsync.
+// query asks the slow sources, which may know more if the kernel calls its clock
+// unsynchronised. The kernel does so when no program has confirmed the clock for some nine
+// hours, and always if chrony runs without rtcsync.
 func (w *timeSources) query(wall int64) source {
 	age, set := w.timesyncd(wall)
 	switch {
@@ -165,15 +165,14 @@ func (w *timeSources) query(wall int64) source {
 	return sourceNone
 }
 
-// confirmedFor is how long the clock is good after it was confirmed: as long as the
-// kernel calls it synchronised.
+// confirmedFor is how long the clock counts as synchronised after it was confirmed: as long
+// as in the kernel.
 const confirmedFor = 9 * time.Hour
 
-// timesyncd finds the mark that systemd-timesyncd touches each time a server has
-// confirmed the clock, in a folder that does not outlive the boot: so no old clock
-// can have made it. It says what the kernel says where the sandbox of a service
-// (ProtectClock) does not let the kernel be asked. The age is confirmedFor at least
-// where there is no mark.
+// timesyncd reads the age of the file that systemd-timesyncd touches each time a server has
+// confirmed the clock. /run is empty after a boot, so the file is of this boot. It is needed
+// where the sandbox of a service (ProtectClock) does not allow adjtimex. Without the file,
+// set is false and the age is confirmedFor.
 func (w *timeSources) timesyncd(wall int64) (age time.Duration, set bool) {
 	mark, err := os.Stat(filepath.Join(w.run, "systemd/timesync/synchronized"))
 	if err != nil {
@@ -186,9 +185,9 @@ func (w *timeSources) timesyncd(wall int64) (age time.Duration, set bool) {
 	return age, true
 }
 
-// agreesWithRTC compares the wall clock with a clock that has a battery. One
-// without, as on most Pi 5s, begins in 1970 and agrees with nothing that
-// fake-hwclock or systemd may have set.
+// agreesWithRTC reports whether the wall clock differs from the real-time clock by less than
+// a minute. A real-time clock without a battery, as on most Pi 5, starts in 1970 and so never
+// agrees with a time that fake-hwclock or systemd has set.
 func (w *timeSources) agreesWithRTC(wall int64) bool {
 	text, err := os.ReadFile(filepath.Join(w.sys, "class/rtc/rtc0/since_epoch"))
 	if err != nil {

@@ -18,7 +18,7 @@ type Stamp struct {
 	Clock Quality
 }
 
-// Before is the moment that lies some time before this one.
+// Before returns the stamp of the moment ago before this one.
 func (s Stamp) Before(ago time.Duration) Stamp {
 	ago = ago.Truncate(time.Millisecond)
 	s.Unix -= ago.Milliseconds()
@@ -26,6 +26,6 @@ func (s Stamp) Before(ago time.Duration) Stamp {
 	return s
 }
 
-// Monotonic is the moment by the kernel's uptime, as a time of which only
-// differences have a meaning.
+// Monotonic returns the moment by the kernel's uptime. Only differences between two such
+// times of one boot have a meaning.
 func (s Stamp) Monotonic() time.Time { return time.Unix(0, 0).Add(s.Uptime) }

@@ -78,7 +78,8 @@ func (k *Timekeeper) untilTick(every time.Duration) time.Duration {
 	return every - since
 }
 
-// Now stamps this moment. It does not wait.
+// Now returns the stamp of this moment. It does not block, and may be called from any
+// goroutine like every method.
 func (k *Timekeeper) Now() Stamp {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -92,8 +93,8 @@ func (k *Timekeeper) Now() Stamp {
 	return at
 }
 
-// Source names what confirms the wall clock, for a person: the kernel, a program,
-// the configuration. It is empty if nothing does.
+// Source returns the name of the source that confirms the wall clock, for a person: the
+// kernel, a program or the configuration; empty: none.
 func (k *Timekeeper) Source() string {
 	switch {
 	case k.trust == TrustAlways:
@@ -104,7 +105,7 @@ func (k *Timekeeper) Source() string {
 	return k.source.name()
 }
 
-// quality is how far the wall clock can be trusted.
+// quality returns how far the wall clock can be trusted when it shows wall (ms since 1970).
 func (k *Timekeeper) quality(wall int64) Quality {
 	switch {
 	case k.trust == TrustAlways:
@@ -115,8 +116,8 @@ func (k *Timekeeper) quality(wall int64) Quality {
 	return k.source.quality()
 }
 
-// observeLocked learns from a stamp: whether the clock has stepped, and when this
-// kernel booted.
+// observeLocked finds out from a new stamp whether the clock has stepped and when this kernel
+// booted. The caller holds mu.
 func (k *Timekeeper) observeLocked(at Stamp, offset int64) {
 	by := offset - k.offset
 	stepped := k.observed && (by >= minStep || by <= -minStep)
@@ -134,8 +135,8 @@ func (k *Timekeeper) observeLocked(at Stamp, offset int64) {
 	k.observed, k.offset, k.clock = true, offset, at.Clock
 }
 
-// Steady is for how long the wall clock has been trusted and has not stepped,
-// 0 if it is not trusted.
+// Steady returns for how long the wall clock has been trusted without a step; 0: it is not
+// trusted.
 func (k *Timekeeper) Steady() time.Duration {
 	now := k.Now()
 	k.mu.Lock()
@@ -162,20 +163,21 @@ func (k *Timekeeper) Resolve(at Stamp) Stamp {
 	return k.boots.Resolve(at)
 }
 
-// Age is how long ago a moment of this boot of the kernel was.
+// Age returns how long ago a moment was. It is known only for moments of this boot of the
+// kernel.
 func (k *Timekeeper) Age(at Stamp) (age time.Duration, known bool) {
 	return k.AgeAt(k.Uptime(), at)
 }
 
-// AgeAt is Age when the uptime was so much: for who asks for many stamps at once.
+// AgeAt is Age at a given uptime, for a caller with many stamps.
 func (k *Timekeeper) AgeAt(uptime time.Duration, at Stamp) (age time.Duration, known bool) {
 	return uptime - at.Uptime, at.Kernel == k.source.kernel
 }
 
-// Uptime is how long ago the kernel booted, suspended time included.
+// Uptime returns how long ago the kernel booted, including suspended time.
 func (k *Timekeeper) Uptime() time.Duration { return k.source.uptime().Truncate(time.Millisecond) }
 
-// Restore takes over the timeline of an earlier start of the agent.
+// Restore adds the timeline of an earlier run of the agent.
 func (k *Timekeeper) Restore(past Timeline) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -183,15 +185,14 @@ func (k *Timekeeper) Restore(past Timeline) {
 	k.version++
 }
 
-// Timeline is what is known of the boots of the kernel, for the next start of
-// the agent.
+// Timeline returns a copy of the timeline, to be stored for the next start of the agent.
 func (k *Timekeeper) Timeline() Timeline {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return append(Timeline(nil), k.boots...)
 }
 
-// Version grows with each change of Timeline.
+// Version returns a number that grows with each change of Timeline.
 func (k *Timekeeper) Version() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,27 +1,27 @@
 package clock
 
-// A Timeline is the boots of the kernel, in order, as far as readings of them
-// may still wait.
+// A Timeline is the list of the kernel's boots, oldest first, from which readings may still
+// be in the queue.
 type Timeline []KernelBoot
 
 // A KernelBoot is one boot of the kernel.
 type KernelBoot struct {
-	Kernel string `json:"kernel"`          // the start of the kernel's own name for it
-	Began  int64  `json:"began,omitempty"` // ms since 1970 by a clock that could be trusted; 0: not known
-	Last   int64  `json:"last,omitempty"`  // ms of uptime of the last moment that is known of it
+	Kernel string `json:"kernel"`          // the first characters of the kernel's boot id
+	Began  int64  `json:"began,omitempty"` // when it began, in ms since 1970 by a trusted clock; 0: not known
+	Last   int64  `json:"last,omitempty"`  // the highest known uptime of the boot, in ms
 }
 
-// maxBoots bounds a timeline: a boot of which readings still wait is among the
-// last, unless the power fails every few minutes for hours.
+// maxBoots is the maximum length of a timeline. Readings of older boots are in the queue only
+// if the power fails every few minutes for hours.
 const maxBoots = 64
 
-const minutes = 5 * 60 * 1000 // ms: bounds this close make a time good to minutes
+const minutes = 5 * 60 * 1000 // ms: if the bounds of a time are this close, it counts as Estimated
 
-// anchor says when the last boot of the kernel began.
+// anchor sets when the last boot of the kernel began, in ms since 1970.
 func (t Timeline) anchor(began int64) { t[len(t)-1].Began = began }
 
-// with is the timeline with the present boot at its end. What it knows of it
-// counts where the present knows nothing.
+// with returns the timeline with the present boot at its end. If the timeline has this boot
+// already, its Began is used where the present one is not known.
 func (t Timeline) with(present KernelBoot) Timeline {
 	var all Timeline
 	for _, b := range t {
@@ -37,7 +37,7 @@ func (t Timeline) with(present KernelBoot) Timeline {
 	return all[max(0, len(all)-maxBoots):]
 }
 
-// Observe notes a moment that readings on disk tell of.
+// Observe updates Last of the boot from the stamp of a reading on disk.
 func (t Timeline) Observe(at Stamp) {
 	for i := range t {
 		if t[i].Kernel == at.Kernel {
@@ -46,7 +46,7 @@ func (t Timeline) Observe(at Stamp) {
 	}
 }
 
-// Resolve is [Timekeeper.Resolve], by what the timeline knows.
+// Resolve is [Timekeeper.Resolve] with the boots of this timeline.
 func (t Timeline) Resolve(at Stamp) Stamp {
 	i := len(t) - 1
 	for i >= 0 && t[i].Kernel != at.Kernel {
@@ -61,7 +61,7 @@ func (t Timeline) Resolve(at Stamp) Stamp {
 		return at
 	}
 	earliest, latest := t.bounds(i)
-	began := at.Unix - up // as the wall clock had it
+	began := at.Unix - up // by the wall clock, which is not trusted
 	if latest != 0 {
 		began = min(began, latest)
 	}
@@ -75,9 +75,9 @@ func (t Timeline) Resolve(at Stamp) Stamp {
 	return at
 }
 
-// bounds are the earliest and the latest time at which boot i can have begun: after
-// the boots before it, and early enough for it and the boots after it. 0: not
-// bounded.
+// bounds returns the earliest and the latest time at which boot i can have begun, in ms since
+// 1970: after the boots before it, and early enough for its own uptime and that of the boots
+// after it. 0: no bound is known.
 func (t Timeline) bounds(i int) (earliest, latest int64) {
 	lived := int64(0)
 	for j := i - 1; j >= 0; j-- {

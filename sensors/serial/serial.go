@@ -1,32 +1,32 @@
-// Package serial runs functions one after another, away from those that want them run.
+// Package serial runs functions one after another on a goroutine of their own, so that the
+// caller does not wait for them.
 package serial
 
 import "sync"
 
-// An Executor runs functions one after another in the goroutine of Run, so that whoever
-// puts one never waits: what it does may wait for a disk. It may be used from any
-// goroutine.
+// An Executor runs functions in the order of Put on the goroutine of Run. The functions may
+// wait for a disk; Put does not block. Its methods are safe for concurrent use.
 type Executor struct {
 	mu      sync.Mutex
-	changed sync.Cond // of what follows; its lock is mu
-	todo    []func()
-	closed  bool
+	changed sync.Cond     // signals a change of todo or closed; its lock is mu
+	todo    []func()      // guarded by mu
+	closed  bool          // guarded by mu
 	ended   chan struct{} // closed when Run has returned
 }
 
-// maxTodo bounds the memory behind a disk that hangs: outputs and panels change a few
-// times a minute.
+// maxTodo limits the memory while a disk hangs: outputs and panels change a few times a
+// minute.
 const maxTodo = 10_000
 
-// New returns an executor. Run has to be called, before Flush and Close.
+// New returns an executor. The caller has to start Run before it calls Flush or Close.
 func New() *Executor {
 	e := &Executor{ended: make(chan struct{})}
 	e.changed.L = &e.mu
 	return e
 }
 
-// Put has a function run. It reports false if there are too many, or after Close: then it
-// is not run.
+// Put adds a function. It returns false, and the function is not run, if maxTodo functions
+// wait or after Close.
 func (e *Executor) Put(do func()) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -38,7 +38,7 @@ func (e *Executor) Put(do func()) bool {
 	return true
 }
 
-// Run runs what is put until Close was called and nothing is left. It is called once.
+// Run runs the functions until Close was called and none is left. It is called once.
 func (e *Executor) Run() {
 	defer close(e.ended)
 	for {
@@ -52,7 +52,7 @@ func (e *Executor) Run() {
 	}
 }
 
-// next waits for something to run; nil: there will be nothing any more.
+// next waits for functions to run; nil: the executor is closed and none is left.
 func (e *Executor) next() []func() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -64,7 +64,7 @@ func (e *Executor) next() []func() {
 	return todo
 }
 
-// Flush waits until all that was put before has run.
+// Flush waits until all functions that were put before have run.
 func (e *Executor) Flush() {
 	done := make(chan struct{})
 	if e.Put(func() { close(done) }) {
@@ -72,7 +72,7 @@ func (e *Executor) Flush() {
 	}
 }
 
-// Close ends Run when all that was put has run, and waits for that.
+// Close ends Run after all functions that were put before have run, and waits for that.
 func (e *Executor) Close() {
 	e.mu.Lock()
 	e.closed = true
