@@ -85,7 +85,7 @@ func (p pattern) run(mode Mode, quiet int) (got []string, d *debounce) {
 		note(c, ok, now)
 		switch {
 		case now == 0:
-			c, ok = d.look(p[0], at(0))
+			c, ok = d.level(p[0], at(0))
 		case p.changed(now):
 			c, ok = d.edge(p[now], at(now), 0)
 		default:
@@ -134,7 +134,7 @@ func TestDebounceTellsWhatTheRulesSay(t *testing.T) {
 
 func TestSettleTellsTheFirstEdgeAtOnceAndTheEndOfAShortPulse(t *testing.T) {
 	d := debounce{mode: Settle, quiet: 50 * time.Millisecond}
-	d.look(false, at(0))
+	d.level(false, at(0))
 	if c, ok := d.rest(at(50)); !ok || c.On {
 		t.Fatal("did not report of the level of the start")
 	}
@@ -157,7 +157,7 @@ func TestSettleTellsTheFirstEdgeAtOnceAndTheEndOfAShortPulse(t *testing.T) {
 
 func TestStableNeverTellsOfAPulseShorterThanItsTime(t *testing.T) {
 	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
-	d.look(false, at(0))
+	d.level(false, at(0))
 	d.rest(at(50))
 	for ms := 100; ms < 100+200*49; ms += 49 {
 		if c, ok := d.rest(at(ms)); ok {
@@ -174,7 +174,7 @@ func TestStableNeverTellsOfAPulseShorterThanItsTime(t *testing.T) {
 
 func TestEdgeToTheSameLevelIsThereAndBack(t *testing.T) {
 	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
-	d.look(true, at(0))
+	d.level(true, at(0))
 	d.edge(true, at(40), 0)
 	if _, ok := d.rest(at(60)); ok {
 		t.Fatal("reported a level that held for 20 ms")
@@ -189,9 +189,9 @@ func TestEdgeToTheSameLevelIsThereAndBack(t *testing.T) {
 
 func TestEdgeThatALookHasSeenIsNotCountedTwice(t *testing.T) {
 	d := debounce{mode: Settle, quiet: 50 * time.Millisecond}
-	d.look(false, at(0))
+	d.level(false, at(0))
 	d.rest(at(50))
-	if _, ok := d.look(true, at(101)); !ok {
+	if _, ok := d.level(true, at(101)); !ok {
 		t.Fatal("a look that finds a change is an edge")
 	}
 	d.edge(true, at(101), 0) // the kernel tells it now
@@ -202,7 +202,7 @@ func TestEdgeThatALookHasSeenIsNotCountedTwice(t *testing.T) {
 
 func TestLostEdgesAreCountedAndProveNoRest(t *testing.T) {
 	d := debounce{mode: Stable, quiet: 50 * time.Millisecond}
-	d.look(false, at(0))
+	d.level(false, at(0))
 	d.rest(at(50))
 	d.edge(true, at(100), 0)
 	d.miss(at(200)) // until then nobody knows

@@ -1,8 +1,8 @@
 // Package debounce decides which edges and levels of a contact become readings.
 //
-// A [Filter] has three stages: debounce makes changes of edges and levels, hold
-// makes changes last, and flapping turns too many changes into one event. None of
-// them knows a clock or the hardware: each call says what was seen and when.
+// A [Filter] has three stages. debounce turns edges and levels into changes, hold prolongs
+// the value 1, and flapping replaces too many changes by one event. None of them reads a
+// clock or the hardware: the caller passes what it has seen and when.
 package debounce
 
 import "time"
@@ -10,17 +10,16 @@ import "time"
 // Options say how a contact is filtered.
 type Options struct {
 	Mode         Mode
-	Quiet        time.Duration // how long a contact has to be quiet
-	Hold         time.Duration // how long it stays at 1 after it was 1 last; 0: not at all
-	MaxPerMinute int           // readings in a minute, more are flapping; 0: any number
+	Quiet        time.Duration // how long a contact has to be without an edge: see Mode
+	Hold         time.Duration // how long the value stays 1 after the contact has left 1; 0: not at all
+	MaxPerMinute int           // readings in a minute; more are flapping; 0: no limit
 }
 
-// A Filter turns what is seen of a contact into notices. It is not safe for
+// A Filter turns the edges and levels of a contact into notices. It is not safe for
 // concurrent use.
 //
-// Times are those of what was seen, not of the call: a burst of edges that was
-// read late is judged as it happened. A time before an earlier one counts as that
-// one.
+// Times are those of the edges, not of the calls: a burst of edges that was read late gives
+// the same result. A time before that of an earlier call counts as that of the earlier call.
 type Filter struct {
 	debounce debounce
 	hold     hold
@@ -39,10 +38,10 @@ func New(o Options) *Filter {
 	}
 }
 
-// Level takes the level at a time.
+// Level takes the level that was read at a time.
 func (f *Filter) Level(on bool, at time.Time) {
 	f.advance(at)
-	f.changed(f.debounce.look(on, f.now))
+	f.changed(f.debounce.level(on, f.now))
 	f.settle()
 }
 
@@ -63,8 +62,8 @@ func (f *Filter) Take() []Notice {
 	return notices
 }
 
-// Due is when [Filter.Level] has something to do even if nothing changes; zero if
-// it has nothing.
+// Due returns when [Filter.Level] has to be called even if the contact does not change; zero:
+// never.
 func (f *Filter) Due() (due time.Time) {
 	for _, t := range []time.Time{f.debounce.due(), f.hold.due(), f.flapping.due()} {
 		if due.IsZero() || !t.IsZero() && t.Before(due) {
@@ -74,14 +73,14 @@ func (f *Filter) Due() (due time.Time) {
 	return due
 }
 
-// Flapping reports whether the contact is flapping: a look now and then is
-// enough.
+// Flapping reports whether the contact is flapping. Then it is enough to read its level at
+// intervals.
 func (f *Filter) Flapping() bool { return f.flapping.on }
 
-// Bouncing reports whether the contact has not been quiet for long enough.
+// Bouncing reports whether the contact has changed and not been quiet for Options.Quiet.
 func (f *Filter) Bouncing(at time.Time) bool { return f.debounce.restless(at) > 0 }
 
-// settle does what follows from what was seen.
+// settle does what is due after a level or an edge.
 func (f *Filter) settle() {
 	f.advance(f.now) // a debounce of 0 is due at once
 	if f.debounce.restless(f.now) >= flapWindow {
@@ -90,7 +89,7 @@ func (f *Filter) settle() {
 	}
 }
 
-// advance does what is due until a time, each at its own.
+// advance does everything that is due until a time, in the order of its times.
 func (f *Filter) advance(until time.Time) {
 	for due := f.Due(); !due.IsZero() && !due.After(until); due = f.Due() {
 		f.now = latest(f.now, due)
@@ -118,5 +117,5 @@ func (f *Filter) passed(c Change, ok bool) {
 // add keeps notices until they are taken.
 func (f *Filter) add(notices []Notice) { f.notices = append(f.notices, notices...) }
 
-// mark is the present moment.
+// mark returns the mark of f.now.
 func (f *Filter) mark() mark { return mark{f.now, f.debounce.swallowed()} }

@@ -8,35 +8,35 @@ import (
 
 const (
 	flapWindow      = time.Minute // in which changes are counted, and between two readings of a contact that flaps
-	calmWindows     = 10          // windows in a row in which it behaves: then it does not flap any more
+	calmWindows     = 10          // after so many windows in a row with at most max changes it flaps no more
 	windowsPerCount = 60          // windows between two counts: an hour
 )
 
-// flapping holds back the readings of a contact that flaps: one with more
-// readings than `max` in a minute, or without a rest in one. Then there is at
-// most one reading a minute, of the level at that time, and an event at the
-// start, each hour, and at the end, with the number of changes in between: the
-// level is never older than a minute, and nothing is lost silently.
+// flapping limits the readings of a contact that flaps: one with more than max readings in a
+// minute, or one that is not quiet for a whole minute. Then there is at most one reading a
+// minute, with the level at that time. There is an event at the start, each hour and at the
+// end, with the number of changes in between: the level is never older than a minute, and
+// nothing is lost silently.
 type flapping struct {
 	max    int    // readings in a minute; 0: any number
 	recent []mark // the readings of the last minute
 
 	on      bool
-	over    time.Time // when the minute under way is
-	calm    int       // minutes in a row in which it behaved
-	total   int       // minutes
-	changes int       // changes in this minute
+	over    time.Time // when the current minute ends
+	calm    int       // minutes in a row with at most max changes
+	total   int       // minutes since it began to flap
+	changes int       // in the current minute
 	begun   mark      // since when the sums count
 	sums    sums
 
-	reported bool // there was a reading
-	last     Change
-	lastAt   time.Time // when that was reported
-	held     Change    // the level now, if it is another
-	holds    bool
+	reported bool      // there was a reading
+	last     Change    // the last reading
+	lastAt   time.Time // when last was reported
+	held     Change    // the current level, if holds is set
+	holds    bool      // held differs from last and was not reported
 }
 
-// A mark is a moment, and how many edges had been swallowed until then.
+// A mark is a moment, and how many edges had not counted until then.
 type mark struct {
 	at        time.Time
 	swallowed uint64
@@ -45,8 +45,8 @@ type mark struct {
 // sums count since the last event.
 type sums struct{ changes, readings int }
 
-// A Notice is one thing that the filter reports of a contact: a change, or else an
-// event. Of an event, only Since of the Change has a meaning.
+// A Notice is a change of the contact, or an event if Event is not nil. For an event only
+// Change.Since has a meaning: its time.
 type Notice struct {
 	Change
 	Event map[string]any
@@ -70,7 +70,7 @@ func (f *flapping) pass(c Change, now mark) []Notice {
 	return f.release(now.at)
 }
 
-// restless takes a contact that was never quiet in a minute.
+// restless notes that the contact was not quiet for a whole minute, which is flapping.
 func (f *flapping) restless(since, now mark) []Notice {
 	if f.on || f.max == 0 {
 		return nil
@@ -88,7 +88,7 @@ func (f *flapping) begin(since, now mark, beyond int) []Notice {
 	return []Notice{event}
 }
 
-// due is when [flapping.tick] has something to do; zero if it has nothing.
+// due returns when [flapping.tick] has something to do; zero: never.
 func (f *flapping) due() time.Time {
 	if next := f.lastAt.Add(flapWindow); f.on && f.holds && next.Before(f.over) {
 		return next
@@ -99,7 +99,8 @@ func (f *flapping) due() time.Time {
 	return time.Time{}
 }
 
-// tick lets time pass; restless says whether the contact is never quiet.
+// tick does what is due at a time. restless says whether the contact was not quiet for a
+// whole minute.
 func (f *flapping) tick(now mark, restless bool) []Notice {
 	if !f.on {
 		return nil
@@ -131,7 +132,7 @@ func (f *flapping) tick(now mark, restless bool) []Notice {
 // hold remembers a change, unless it leads back to the level that was reported last.
 func (f *flapping) hold(c Change) { f.held, f.holds = c, !f.reported || c.On != f.last.On }
 
-// release reports the level that is held if the last reading was long enough ago.
+// release reports the held level if the last reading was at least a minute ago.
 func (f *flapping) release(at time.Time) []Notice {
 	if !f.holds || f.reported && at.Sub(f.lastAt) < flapWindow {
 		return nil
@@ -147,7 +148,7 @@ func (f *flapping) report(c Change, at time.Time) Notice {
 	return Notice{Change: c}
 }
 
-// count is an event with the sums, and begins new ones.
+// count returns an event with the sums, and resets them.
 func (f *flapping) count(phase string, now mark) Notice {
 	event := map[string]any{
 		"phase":     phase,

@@ -2,9 +2,8 @@ package debounce
 
 import "time"
 
-// hold keeps a contact at 1 for a time after it was 1 last, as a motion detector's
-// user wants it: a walk through the hall is one detection. Each further 1 begins
-// the time anew.
+// hold keeps the value at 1 for a time after the contact has left 1. With a motion detector,
+// a walk through the hall is then one detection. Each further 1 starts the time again.
 type hold struct {
 	length time.Duration // 0: it holds nothing
 	on     bool
@@ -27,7 +26,7 @@ func (h *hold) pass(c Change, at time.Time) (Change, bool) {
 	return Change{}, false
 }
 
-// due is when the hold ends; zero if none is under way.
+// due returns when the hold ends; zero: there is none.
 func (h *hold) due() time.Time { return h.ends }
 
 // expire ends the hold if its time has come.
@@ -40,7 +39,7 @@ func (h *hold) expire(at time.Time) (c Change, ok bool) {
 	return c, true
 }
 
-// latest is the later of two times.
+// latest returns the later of two times.
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
