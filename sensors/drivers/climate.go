@@ -9,22 +9,22 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/i2c"
 )
 
-// What the climate parts measure.
+// The quantities of the climate parts.
 var humidity, temperature, pressure = driver.Humidity, driver.Temperature, driver.Pressure
 
-// limits are the least and the most that a part can measure.
+// limits are the lowest and the highest value that a part can measure, by its datasheet.
 type limits struct{ min, max float64 }
 
-// measured is one value in the unit of its quantity, and what the part can measure.
+// measured is one value in the unit of its quantity, with the limits of the part.
 type measured struct {
 	sensors.Quantity
 	value float64
 	limits
 }
 
-// samples makes samples of values, rounded to 0.01. A value beyond what the part
-// can measure fails the whole measurement: then its settings or calibration are
-// not what we wrote or read, and it has to be opened again.
+// samples returns the values as samples, rounded to 0.01. A value outside its limits is an
+// error of the whole measurement: the part then has other settings or another calibration
+// than the driver assumes, and has to be opened again.
 func samples(p *i2c.Part, values ...measured) ([]sensors.Sample, error) {
 	var all []sensors.Sample
 	for _, m := range values {

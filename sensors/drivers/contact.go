@@ -21,18 +21,18 @@ type contactOptions struct {
 	contactCommon
 }
 
-// newContact has the pull up, as for a contact from the line to ground: the wiring that
-// needs no resistor.
+// newContact returns the defaults: the pull-up is on, for a contact from the line to ground,
+// which is the wiring without a resistor.
 func newContact() Options {
 	return &contactOptions{Pull: gpio.PullUp, contactCommon: newContactCommon()}
 }
 
-// Check says what is wrong with the line and with the contact.
+// Check returns the mistakes in the options.
 func (o *contactOptions) Check() []Problem {
 	return append(checkLine(o.GPIO, o.Pull), o.check()...)
 }
 
-// checkLine is for every kind on a GPIO line.
+// checkLine returns the mistakes in the options that every kind on a GPIO line has.
 func checkLine(pin gpio.Pin, p gpio.Pull) (problems []Problem) {
 	if pin.IsZero() {
 		problems = append(problems, problem("gpio", "is missing: %s", gpio.PinForms))
@@ -43,11 +43,11 @@ func checkLine(pin gpio.Pin, p gpio.Pull) (problems []Problem) {
 	return problems
 }
 
-// Claims is the line, in one form however it is written.
+// Claims returns the line, in one form for all ways to write it.
 func (o *contactOptions) Claims() []string { return []string{o.GPIO.String()} }
 
-// Open holds the line until the sensor is closed. The kernel keeps 256 edges: those of a
-// contact that bounces while the program waits for a disk.
+// Open requests the line from the kernel until the sensor is closed. The kernel buffers 256
+// edges: a contact may bounce while the program waits for a disk.
 func (o *contactOptions) Open(_ context.Context, h *Hardware) (sensors.Sensor, error) {
 	l, err := h.OpenPin(o.GPIO, gpio.Request{Pull: o.Pull, Buffer: 256})
 	if err != nil {
@@ -70,8 +70,8 @@ type contact struct {
 }
 
 const (
-	pollInterval  = 250 * time.Millisecond // between two reads of a line that changes, or that flaps
-	gatherBounces = 5 * time.Millisecond   // in which the edges of a contact that bounces are gathered
+	pollInterval  = 250 * time.Millisecond // between two reads of a line that changes or flaps
+	gatherBounces = 5 * time.Millisecond   // the edges of a bouncing contact are read after so long, together
 
 	// idlePollInterval is the time between two reads of a line that announces its edges
 	// and is quiet. Edges get lost where others are: in a buffer that overflows, or in an
@@ -82,9 +82,9 @@ const (
 	idlePollInterval = 10 * time.Second
 )
 
-// Next reports the level once it has held after the start, and then each change
-// that counts, with the time of its edge. It also reads the level now and then, so
-// that a missed edge delays a report and never loses the level.
+// Next returns the first level after it was stable for the debounce time, and then each change
+// that counts, with the time of its edge. It also polls the level, so that a missed edge only
+// delays a change.
 func (c *contact) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for ctx.Err() == nil {
 		if samples := c.samples(); samples != nil {
@@ -125,7 +125,7 @@ func (c *contact) waitEdges(ctx context.Context) error {
 			c.lastEdge = time.Now()
 			c.pollAt = earlier(c.pollAt, c.lastEdge.Add(pollInterval))
 		} else {
-			c.pollAt = time.Time{} // it is time to, or the line announces no edges
+			c.pollAt = time.Time{} // poll now: it is due, or the line announces no edges
 		}
 		// A full buffer means that there may be more: they are older than a level that is read now.
 		if n < len(c.edges) {
@@ -134,8 +134,8 @@ func (c *contact) waitEdges(ctx context.Context) error {
 	}
 }
 
-// poll reads the level and says when to read it next: soon after edges, and else with all
-// other contacts.
+// poll reads the level and sets the time of the next poll: soon after edges, else at the same
+// time as all other contacts.
 func (c *contact) poll(ctx context.Context) error {
 	high, err := c.line.Level(ctx)
 	if err != nil {
@@ -150,7 +150,7 @@ func (c *contact) poll(ctx context.Context) error {
 	return nil
 }
 
-// earlier is the first of two times.
+// earlier returns the earlier of two times.
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
@@ -158,7 +158,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// nextPoll is when to read the level if there is no edge.
+// nextPoll returns when to read the level if there is no edge.
 func (c *contact) nextPoll() time.Time {
 	if due := c.filter.Due(); !due.IsZero() && due.Before(c.pollAt) {
 		return due
@@ -166,7 +166,7 @@ func (c *contact) nextPoll() time.Time {
 	return c.pollAt
 }
 
-// samples are the changes and events of the filter.
+// samples returns the changes and events of the filter since the last call.
 func (c *contact) samples() (samples []sensors.Sample) {
 	for _, n := range c.filter.Take() {
 		s := sensors.Sample{Quantity: "contact", Ago: max(time.Since(n.Since), 0)}

@@ -1,18 +1,18 @@
 // Package drivers opens real devices: GPIO lines, I2C parts, the kernel's own
 // sensors, and simulated ones.
 //
-// Each kind of sensor is one file and one line in the table [kinds], or in that of a family
-// below: package sysfs has what the kernel measures. A kind is
-// its options, as a person writes them in the configuration: they say what is
-// wrong with them, what the sensor measures, and how to open it. A driver owns
-// no goroutine, mutex, ticker or retry; the sampler in package sensors opens,
-// paces, fails and reopens.
+// Each kind of sensor is one file and one entry in the table [kinds], or in the table of a
+// family in a package below: package sysfs has the kinds that the kernel measures. A kind is
+// defined by its options, as a person writes them in the configuration: their methods report
+// mistakes in them, return what the sensor measures, and open it. A driver has no goroutine,
+// mutex, ticker or retry: the sampler in package sensors opens the sensor, measures at its
+// interval and opens it again after an error.
 //
 // # Concurrency
 //
-// [Hardware] opens sensors for any number of goroutines. A sensor is for one goroutine at
-// a time, as [sensors.Sensor] says; sensors that share a bus or a part wait for one another
-// below, in drivers/i2c and drivers/kernel.
+// [Hardware] may be used from any goroutine. Only one goroutine at a time may use a sensor:
+// see [sensors.Sensor]. Sensors that share a bus or a part wait for each other in the
+// packages drivers/i2c and drivers/kernel.
 package drivers
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/sysfs"
 )
 
-// What package driver has, by the names of this one: who uses the kinds needs no other
-// package. The families of kinds below this package import package driver alone.
+// The types of package driver, so that users of the kinds need only this package. The packages
+// of families below import package driver, not this one.
 type (
 	Kind      = driver.Kind
 	Options   = driver.Options
@@ -36,12 +36,12 @@ type (
 	Latch     = driver.Latch
 )
 
-// NewHardware is the machine that the program runs on. Call it early: see
+// NewHardware returns the hardware of this machine. It has to be called early: see
 // [driver.NewHardware].
 func NewHardware() *Hardware { return driver.NewHardware() }
 
-// kinds are by the word after `kind:` in a configuration. A word is never given to
-// another part: files in use have it.
+// kinds has all kinds by their word after `kind:` in a configuration, with the part and its
+// datasheet. A word must never be used for another part: configurations in use have it.
 var kinds = withFamilies(sysfs.Kinds, map[string]Kind{
 	"ads1015": driver.NewKind(newADS1015, "TI ADS1015, of 12 bits: voltage, a transducer or a supervised loop",
 		"SBAS473"),
@@ -91,8 +91,8 @@ var kinds = withFamilies(sysfs.Kinds, map[string]Kind{
 	"veml7700":  driver.NewKind(newVEML7700, "Vishay VEML7700: illuminance", "84286 revision 1.7, 84323"),
 })
 
-// withFamilies is one table of several. A word that two of them have is a mistake in the
-// program.
+// withFamilies merges tables. It panics if two of them have the same word, because that is a
+// mistake in the program.
 func withFamilies(tables ...map[string]Kind) map[string]Kind {
 	all := map[string]Kind{}
 	for _, table := range tables {
@@ -106,7 +106,7 @@ func withFamilies(tables ...map[string]Kind) map[string]Kind {
 	return all
 }
 
-// problem is a [Problem] with a formatted text.
+// problem returns a [Problem] with a formatted text.
 func problem(key, format string, args ...any) Problem {
 	return driver.Problemf(key, format, args...)
 }
@@ -121,12 +121,11 @@ func New(kind string) (Options, bool) {
 	return k.New(), true
 }
 
-// Describe returns a kind's line in the table; it is zero where there is none.
+// Describe returns a kind's entry in the table; zero: there is no such kind.
 func Describe(kind string) Kind { return kinds[kind] }
 
-// kindNames are in order. They are sorted once: a file with thousands of mistakes asks for them
-// for each.
+// kindNames are sorted once, because a file with thousands of mistakes needs them for each.
 var kindNames = slices.Sorted(maps.Keys(kinds))
 
-// Kinds lists the names of all kinds in order.
+// Kinds returns the sorted names of all kinds.
 func Kinds() []string { return slices.Clone(kindNames) }

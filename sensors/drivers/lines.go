@@ -35,7 +35,7 @@ type linesOptions struct {
 	// L/min}}; keys unit, class, states
 	Several lineKinds `yaml:"quantities"`
 	// the maximum of lines a second on average; of further lines only the newest values are kept
-	Most int `yaml:"most"`
+	MaxPerSecond int `yaml:"most"`
 	// no line in this time is a failure: 10m; without it, silence is not a failure
 	Silence time.Duration `yaml:"silence"`
 }
@@ -55,7 +55,7 @@ const maxLines = 1000 // a second; what contacts and pulses need has kinds of it
 
 // newLines takes ten lines a second: a program that writes without a pause by mistake is
 // cut to that.
-func newLines() Options { return &linesOptions{Most: 10} }
+func newLines() Options { return &linesOptions{MaxPerSecond: 10} }
 
 // Check says what is wrong with the source, with what a line means, and with the bounds.
 func (o *linesOptions) Check() []Problem {
@@ -67,8 +67,8 @@ func (o *linesOptions) Check() []Problem {
 	for _, q := range o.Quantities() {
 		problems = append(problems, o.checkQuantity(q)...)
 	}
-	if o.Most < 1 || o.Most > maxLines {
-		problems = append(problems, problem("most", "%d is not between 1 and %d lines a second", o.Most, maxLines))
+	if o.MaxPerSecond < 1 || o.MaxPerSecond > maxLines {
+		problems = append(problems, problem("most", "%d is not between 1 and %d lines a second", o.MaxPerSecond, maxLines))
 	}
 	if o.Silence != 0 && o.Silence < time.Second {
 		problems = append(problems, problem("silence", "%v is shorter than 1s", o.Silence))
@@ -170,5 +170,5 @@ func (o *linesOptions) Open(context.Context, *Hardware) (sensors.Sensor, error) 
 		return lines.OpenRuns(o.Command, o.Quantities()), nil
 	}
 	return lines.Open(lines.Options{File: o.File, Command: o.Command, Quantities: o.Quantities(),
-		MaxPerSecond: o.Most, Silence: o.Silence})
+		MaxPerSecond: o.MaxPerSecond, Silence: o.Silence})
 }

@@ -8,21 +8,21 @@ import (
 
 func TestLinesOptionsSayWhatIsWrong(t *testing.T) {
 	for want, o := range map[string]*linesOptions{
-		"one of file and command":       {Most: 1},
-		"needs one of file and command": {Most: 1, File: "/run/x", Command: []string{"x"}},
-		"not an absolute path":          {Most: 1, File: "run/x"},
-		"begins with nothing":           {Most: 1, Command: []string{""}},
-		"beside it":                     {Most: 1, File: "/run/x", Unit: "%", Several: lineKinds{"a": {}}},
-		`"a b" is empty or has`:         {Most: 1, File: "/run/x", Quantity: "a b"},
-		"is too short":                  {Most: 1, File: "/run/x", States: []string{"on"}},
-		"one twice": {Most: 1, File: "/run/x",
+		"one of file and command":       {MaxPerSecond: 1},
+		"needs one of file and command": {MaxPerSecond: 1, File: "/run/x", Command: []string{"x"}},
+		"not an absolute path":          {MaxPerSecond: 1, File: "run/x"},
+		"begins with nothing":           {MaxPerSecond: 1, Command: []string{""}},
+		"beside it":                     {MaxPerSecond: 1, File: "/run/x", Unit: "%", Several: lineKinds{"a": {}}},
+		`"a b" is empty or has`:         {MaxPerSecond: 1, File: "/run/x", Quantity: "a b"},
+		"is too short":                  {MaxPerSecond: 1, File: "/run/x", States: []string{"on"}},
+		"one twice": {MaxPerSecond: 1, File: "/run/x",
 			Several: lineKinds{"a": {States: []string{"on", "on"}}}},
-		"states have none":            {Most: 1, File: "/run/x", Unit: "%", States: []string{"off", "on"}},
+		"states have none":            {MaxPerSecond: 1, File: "/run/x", Unit: "%", States: []string{"off", "on"}},
 		"0 is not between 1 and 1000": {File: "/run/x"},
-		"1ms is shorter than 1s":      {Most: 1, File: "/run/x", Silence: time.Millisecond},
-		"leave it out, a line in a":   {Most: 1, File: "/run/x", Every: time.Minute},
-		"999ms is shorter than 1s":    {Most: 1, Command: []string{"x"}, Every: 999 * time.Millisecond},
-		"a run without a line":        {Most: 1, Command: []string{"x"}, Every: time.Second, Silence: time.Second},
+		"1ms is shorter than 1s":      {MaxPerSecond: 1, File: "/run/x", Silence: time.Millisecond},
+		"leave it out, a line in a":   {MaxPerSecond: 1, File: "/run/x", Every: time.Minute},
+		"999ms is shorter than 1s":    {MaxPerSecond: 1, Command: []string{"x"}, Every: 999 * time.Millisecond},
+		"a run without a line":        {MaxPerSecond: 1, Command: []string{"x"}, Every: time.Second, Silence: time.Second},
 	} {
 		if p := o.Check(); len(p) != 1 || !strings.Contains(p[0].Text, want) {
 			t.Errorf("%+v: %v, want %q", o, p, want)
@@ -32,7 +32,7 @@ func TestLinesOptionsSayWhatIsWrong(t *testing.T) {
 
 // A command with every is paced and measures once for each read; without, it is kept running.
 func TestACommandWithEveryIsRunForEachMeasurement(t *testing.T) {
-	o := &linesOptions{Most: 10, Command: []string{"/bin/echo", "4"}, Every: 30 * time.Second}
+	o := &linesOptions{MaxPerSecond: 10, Command: []string{"/bin/echo", "4"}, Every: 30 * time.Second}
 	if p := o.Check(); p != nil || o.Pace() != 30*time.Second || !o.RunsCommand() {
 		t.Error(p, o.Pace())
 	}

@@ -50,8 +50,8 @@ type loopBands struct {
 	Open   volts `yaml:"open"`
 }
 
-// The values are those of a contact, 0 and 1, and two more; from ground up they
-// stand as loopValues has them.
+// The values 0 and 1 are those of a contact; 2 and 3 are the faults. loopValues has the values
+// in the order of the voltages, from ground up.
 var (
 	loopStates = sensors.Quantity{Name: "loop", States: []string{"closed", "open", "short", "cut"}}
 	loopValues = [4]float64{2, 0, 1, 3}
@@ -60,7 +60,7 @@ var (
 // loopInterval is the longest time between two measurements of a loop.
 const loopInterval = 100 * time.Millisecond
 
-// supply is the Pi's own 3.3 V unless the file says otherwise.
+// supply returns the supply voltage: the 3.3 V of the Pi unless the file has another.
 func (l *loop) supply() volts {
 	if l.Supply == 0 {
 		return 3.3
@@ -68,8 +68,8 @@ func (l *loop) supply() volts {
 	return l.Supply
 }
 
-// debounce is longer than a contact's: a cable of some hundred metres picks up hum, and
-// nobody opens and shuts a door within 200 ms.
+// debounce returns the debounce time. Its default is longer than that of a contact: a cable of
+// some hundred metres picks up hum, and nobody opens and shuts a door within 200 ms.
 func (l *loop) debounce() time.Duration {
 	if l.Debounce == 0 {
 		return 200 * time.Millisecond
@@ -77,7 +77,7 @@ func (l *loop) debounce() time.Duration {
 	return l.Debounce
 }
 
-// check says what is wrong below the key `loop`.
+// check returns the mistakes below the key `loop`.
 func (l *loop) check() (problems []Problem) {
 	if d := l.debounce(); d < 50*time.Millisecond || d > maxDebounce {
 		problems = append(problems, problem("loop.debounce", "%v is not between 50ms and %v", d, maxDebounce))
@@ -119,10 +119,10 @@ func (l *loop) checkResistors() (problems []Problem) {
 	if problems != nil {
 		return problems
 	}
-	const least = 0.06 // of the supply: resistors of 1 % and a cable of some ohms
+	const minApart = 0.06 // of the supply: for resistors of 1 % and a cable of some ohms
 	levels := l.levels()
 	for i := range 3 {
-		if apart := levels[i+1] - levels[i]; apart < least*float64(l.supply()) {
+		if apart := levels[i+1] - levels[i]; apart < minApart*float64(l.supply()) {
 			problems = append(problems, problem("loop",
 				"%s and %s would be %.2gV apart, too near to tell: take resistors more alike, such as 1k each",
 				loopWord(i), loopWord(i+1), apart))
@@ -134,7 +134,7 @@ func (l *loop) checkResistors() (problems []Problem) {
 // loopWord is the word for a band, for a message.
 func loopWord(band int) string { return loopStates.States[int(loopValues[band])] }
 
-// levels are the voltages of short, closed, open and cut.
+// levels returns the voltages of short, closed, open and cut, in V.
 func (l *loop) levels() [4]float64 {
 	eol := float64(l.EndOfLine)
 	closed, open := eol, eol+float64(l.Contact)
@@ -145,7 +145,7 @@ func (l *loop) levels() [4]float64 {
 	return [4]float64{0, supply * closed / (closed + pull), supply * open / (open + pull), supply}
 }
 
-// ends are the highest voltages of short, closed and open.
+// ends returns the highest voltages of short, closed and open, in V.
 func (l *loop) ends() (ends [3]float64) {
 	if b := l.Bands; b != nil {
 		return [3]float64{float64(b.Short), float64(b.Closed), float64(b.Open)}
@@ -157,29 +157,30 @@ func (l *loop) ends() (ends [3]float64) {
 	return ends
 }
 
-// watch begins to watch a loop of which nothing is known.
+// watch returns a loopWatch that has seen no voltage.
 func (l *loop) watch() loopWatch {
 	ends := l.ends()
 	narrowest := min(ends[0], ends[1]-ends[0], ends[2]-ends[1], float64(l.supply())-ends[2])
 	return loopWatch{ends: ends, margin: narrowest / 10, hold: l.debounce(), seen: -1, reported: -1}
 }
 
-// loopWatch finds the state of a loop. It knows no clock and no hardware: what was
-// measured, and when, are arguments.
+// loopWatch finds the state of a loop. It reads no clock and no hardware: the caller passes
+// what was measured and when.
 type loopWatch struct {
-	ends   [3]float64    // the highest voltages of short, closed and open
-	margin float64       // V beyond an end, to leave a band
-	hold   time.Duration // how long the state has to be another
+	ends   [3]float64    // the highest voltages of short, closed and open, in V
+	margin float64       // hysteresis: a voltage leaves its band so many V beyond the end
+	hold   time.Duration // how long the state has to differ from the reported one
 
 	seen     int       // the band of the last voltage; -1: none yet
 	reported int       // the band reported last; -1: none yet
 	since    time.Time // when it left the reported band
 }
 
-// observe takes a voltage. It returns a state that is to be reported: the loop has been in
-// other states than the last reported for the whole of hold, if not always in one. So a
-// loop that changes all the time is reported, and a state that it only passes is not.
-func (w *loopWatch) observe(v float64, at time.Time) (value float64, news bool) {
+// observe takes a voltage. It returns the state and true if the state has to be reported: the
+// loop has been in other states than the reported one for the whole time hold, even if not
+// always in the same. So a loop that changes all the time is reported, and a state that it
+// only passes through is not.
+func (w *loopWatch) observe(v float64, at time.Time) (value float64, changed bool) {
 	was := w.seen
 	w.seen = w.band(v)
 	if w.seen == w.reported {
@@ -196,7 +197,7 @@ func (w *loopWatch) observe(v float64, at time.Time) (value float64, news bool) 
 	return loopValues[w.reported], true
 }
 
-// band is which band a voltage is in. The one that it was in reaches further.
+// band returns the band of a voltage. The band of the last voltage is wider by the margin.
 func (w *loopWatch) band(v float64) (band int) {
 	for i, end := range w.ends {
 		switch w.seen {
@@ -219,8 +220,8 @@ type loopSensor struct {
 	watch loopWatch
 }
 
-// Next reports the state as soon as it has held after the start, and then each
-// that is another.
+// Next returns the first state after it was stable for the debounce time, and then each
+// change.
 func (s *loopSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 	for {
 		v, err := s.volts(ctx)
@@ -230,7 +231,7 @@ func (s *loopSensor) Next(ctx context.Context) ([]sensors.Sample, error) {
 		if err := s.loop.checkVoltage(v); err != nil {
 			return nil, s.Explain(err)
 		}
-		if value, news := s.watch.observe(v, time.Now()); news {
+		if value, changed := s.watch.observe(v, time.Now()); changed {
 			return []sensors.Sample{{Quantity: loopStates.Name, Value: value}}, nil
 		}
 		if err := s.wait(ctx); err != nil {
