@@ -15,9 +15,9 @@ import (
 	orders "github.com/holdfast-iot/holdfast/uplink/command"
 )
 
-// reactions are what reacts to readings without the network and before the disk is touched:
-// the outputs, the rules and the alarm panel. It outlives a reload, and what did not change
-// goes on.
+// reactions are the parts of the agent that react to readings without the network, before a
+// reading is written to disk: the outputs, the rules, the alarm panel and the doors. A reload
+// keeps them and changes only what differs.
 type reactions struct {
 	outputs *outputs.Set
 	rules   *rules.Runner
@@ -26,8 +26,8 @@ type reactions struct {
 	log     *slog.Logger
 }
 
-// newReactions has its readings observed and recorded like those of sensors: observe is in
-// memory alone, and Add may wait for room in memory.
+// newReactions returns reactions whose readings are observed and recorded like those of
+// sensors. Observing does not block; queue.Add may wait for room in memory.
 func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
 		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log, Seqs: a.seqs,
@@ -41,8 +41,9 @@ func newReactions(a *reloadable) *reactions {
 	return r
 }
 
-// change makes those of cfg the outputs that run, until ctx is done. between is called when
-// the old ones have ended, with the streams of those that go on.
+// change runs the outputs and doors of cfg, until ctx is done. between is called after the
+// old outputs have ended and before the new ones start; kept are the streams of the outputs
+// and the panel that did not change.
 func (r *reactions) change(ctx context.Context, cfg config.Config, between func(kept []sensors.Stream)) {
 	r.outputs.Change(ctx, cfg.Outputs, func(kept []outputs.Spec) {
 		streams := outputs.Streams(kept)
@@ -55,9 +56,9 @@ func (r *reactions) change(ctx context.Context, cfg config.Config, between func(
 	r.doors.change(ctx, cfg.Access)
 }
 
-// changeRules makes those of cfg the rules and the panel. The outputs of cfg run already: a
-// panel that was triggered orders at once. known are the latest readings of the streams that
-// go on.
+// changeRules sets the rules and the panel of cfg. The outputs of cfg have to run already,
+// because a panel that was triggered sends orders at once. known are the latest readings of
+// the streams that did not change.
 func (r *reactions) changeRules(cfg config.Config, known []sensors.Reading) {
 	for _, reading := range known {
 		r.outputs.Observe(reading) // it may confirm an output that is new
@@ -65,19 +66,19 @@ func (r *reactions) changeRules(cfg config.Config, known []sensors.Reading) {
 	r.rules.Change(cfg.Rules, cfg.Arming, known)
 }
 
-// observe takes each reading first of all. It may be called from any goroutine, and waits
-// for nothing.
+// observe takes each reading, before the queue and the link. It may be called from any
+// goroutine and does not block.
 func (r *reactions) observe(reading sensors.Reading) {
 	r.rules.Observe(reading)
 	r.outputs.Observe(reading)
 	r.doors.observe(reading)
 }
 
-// safeTimeout is how long the link waits at the end for outputs to become safe: one whose bus
-// hangs does not keep it from saying that we are offline.
+// safeTimeout is how long the link waits at the end for outputs to become safe: an output
+// whose bus hangs must not prevent the link from publishing that the agent is offline.
 const safeTimeout = time.Second
 
-// waitFor waits until done is closed, for no longer than limit.
+// waitFor waits until done is closed, at most for limit.
 func waitFor(done <-chan struct{}, limit time.Duration) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -87,8 +88,8 @@ func waitFor(done <-chan struct{}, limit time.Duration) {
 	}
 }
 
-// ended is closed when the context of change is done, every output is safe, and its last
-// reading is recorded.
+// ended returns a channel that is closed when the context of change is done, every output has
+// ended at its safe level, and its last reading is recorded.
 func (r *reactions) ended() <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
@@ -99,19 +100,19 @@ func (r *reactions) ended() <-chan struct{} {
 	return ended
 }
 
-// makeSafe makes every output safe. It may be called from any goroutine, and waits for two
-// seconds at most.
+// makeSafe sets every output to its safe level. It may be called from any goroutine, and waits
+// at most two seconds. The error names the outputs that are not safe.
 func (r *reactions) makeSafe() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	return r.outputs.Safe(ctx)
 }
 
-// Outputs are the outputs as they are now. It may be called from any goroutine.
+// Outputs returns the current status of the outputs. It may be called from any goroutine.
 func (r *reactions) Outputs() []outputs.Status { return r.outputs.Status() }
 
-// Arming is the alarm panel as it is now, nil if there is none. It may be called from any
-// goroutine.
+// Arming returns the current status of the alarm panel; nil: there is none. It may be called
+// from any goroutine.
 func (r *reactions) Arming() *arming.Status {
 	if s, ok := r.rules.Status(); ok {
 		return &s

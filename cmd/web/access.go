@@ -13,27 +13,26 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// An Access decides who may look. It holds off pages of other sites that a browser
-// of this network has open: they know the node's address, or give it a name of
-// their own (DNS rebinding).
+// An Access decides which requests are answered. It refuses requests of other sites' pages
+// that a browser in this network has open: such a page may know the node's address, or give
+// the address a name of its own (DNS rebinding).
 //
-// Its fields are set by NewAccess and not changed, so it needs no lock.
+// Its fields do not change after NewAccess, so it needs no lock.
 type Access struct {
-	token [sha256.Size]byte      // of the token: sums are equally long, so comparing tells no length
+	token [sha256.Size]byte      // hash of the token: all hashes have the same length, so comparing reveals none
 	open  bool                   // there is no token
-	hosts func(host string) bool // whether the node may be called that
+	hosts func(host string) bool // reports whether the name is allowed in a Host header
 }
 
-// NewAccess says whom the page is for: this machine, whoever has the token, or a web
-// server in front of it. With a certificate the node may be called by any address or by
-// a name in the certificate; without one, by the host that is configured or a name of
-// loopback.
+// NewAccess returns the access rules of a page. With a certificate the Host header may be any
+// address or a name in the certificate; without one, the configured host or a name of the
+// loopback interface. On a Unix socket any name is allowed.
 func NewAccess(opt *config.Status, s Secrets) *Access {
 	a := &Access{token: sha256.Sum256([]byte(s.Token)), open: s.Token == ""}
 	host, _, _ := net.SplitHostPort(opt.Listen)
 	switch {
 	case opt.UnixPath() != "":
-		a.hosts = func(string) bool { return true } // no browser reaches it, but a web server that has its own rules
+		a.hosts = func(string) bool { return true } // only a web server reaches it, which has rules of its own
 	case s.Cert != nil:
 		a.hosts = func(name string) bool { return isLocal(name) || isAddress(name) || covers(s.Cert.Leaf, name) }
 	default:
@@ -42,29 +41,29 @@ func NewAccess(opt *config.Status, s Secrets) *Access {
 	return a
 }
 
-// isLocal says that a name cannot be another machine's. It is true for localhost and
-// for the addresses of the loopback interface.
+// isLocal reports whether a name is localhost or an address of the loopback interface, so that
+// it cannot be the name of another machine.
 func isLocal(name string) bool {
 	ip, err := netip.ParseAddr(name)
 	return name == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// isAddress says that a name is an address: no site can have one for its name, so there
-// is nothing to rebind.
+// isAddress reports whether a name is an IP address. DNS rebinding needs a name, so an address
+// is safe.
 func isAddress(name string) bool {
 	_, err := netip.ParseAddr(name)
 	return err == nil
 }
 
-// covers says that the certificate is for that name: its owner says what the node is
-// called. A node without TLS has no certificate, and nothing is covered.
+// covers reports whether the certificate is valid for a name. Without a certificate it is
+// false.
 func covers(cert *x509.Certificate, name string) bool {
 	return cert != nil && cert.VerifyHostname(name) == nil
 }
 
-// Refuse returns the status with which a request is refused, and why; 0: it is not. The
-// reason is for the body of the answer, so it says what to do and nothing of the token.
-// The headers that go with the status are set in h.
+// Refuse returns the HTTP status with which a request is refused, and why; 0: it is not
+// refused. The reason is for the body of the answer: it says what to do and reveals nothing
+// about the token. Refuse sets the headers of the status in h.
 func (a *Access) Refuse(h http.Header, r *http.Request) (code int, why string) {
 	switch { // the token comes last: another site must not learn whether there is one
 	case !a.hosts(hostOf(r.Host)):
@@ -74,16 +73,16 @@ func (a *Access) Refuse(h http.Header, r *http.Request) (code int, why string) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		return http.StatusMethodNotAllowed, "this page can only be read"
-	case !a.knows(r):
+	case !a.hasToken(r):
 		h.Set("WWW-Authenticate", `Basic realm="holdfast", charset="UTF-8"`)
 		return http.StatusUnauthorized, "a token is needed: as the password in a browser, or as Authorization: Bearer"
 	}
 	return 0, ""
 }
 
-// hostOf is the name in a Host header, without the port. It is in lower case, without
-// the brackets of an IPv6 address and without the dot that ends a full domain name: all
-// of these spell the same name.
+// hostOf returns the name in a Host header in one form: without the port, in lower case,
+// without the brackets of an IPv6 address and without the dot at the end of a full domain
+// name.
 func hostOf(header string) string {
 	host, _, err := net.SplitHostPort(header)
 	if err != nil {
@@ -92,13 +91,13 @@ func hostOf(header string) string {
 	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
-// sameOrigin says that the request does not come from a page of another site. A
-// link on such a page may be followed: its answer is shown, and that page does not
-// see it.
+// sameOrigin reports whether the request does not come from a page of another site. A person
+// may follow a link on such a page: the browser then shows the answer, and the page cannot
+// read it.
 //
-// Browsers of today send Sec-Fetch-Site to loopback and over TLS; where it is missing,
-// Origin decides. A program such as curl or Prometheus sends neither, and passes: it
-// has no user whose access it could abuse.
+// Current browsers send Sec-Fetch-Site to loopback addresses and over TLS; where it is missing,
+// Origin decides. A program such as curl or Prometheus sends neither and is allowed: it does
+// not act for a user whose access a page could abuse.
 func sameOrigin(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
 		return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Origin") == ""
@@ -111,11 +110,11 @@ func sameOrigin(r *http.Request) bool {
 	return err == nil && len(origins) == 1 && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
-// knows says that the request has the token, if there is one. The time that the
-// comparison takes says nothing about it. It is the password of HTTP basic
-// authentication with any user name, which a browser asks for, or a bearer token, which
-// scrapers can send (RFC 7617, RFC 6750).
-func (a *Access) knows(r *http.Request) bool {
+// hasToken reports whether the request has the token, or no token is needed. The comparison
+// takes constant time. The token is the password of HTTP basic authentication with any user
+// name, which a browser asks for, or a bearer token, which scrapers can send (RFC 7617, RFC
+// 6750).
+func (a *Access) hasToken(r *http.Request) bool {
 	if a.open {
 		return true
 	}

@@ -1,5 +1,5 @@
-// Package web has what the pages of the agent and of the recorder share: who may look,
-// with which token and certificate, and how much clients can cost.
+// Package web has the code that the HTTP pages of the agent and of the recorder share: access
+// control, the token and the certificate, and limits for clients.
 package web
 
 import (
@@ -25,22 +25,22 @@ const (
 	// These limits bound what clients can cost: 64 connections at some 20 kB each are
 	// little more than a megabyte.
 	maxHeader   = 8 << 10         // bytes of a request
-	readTimeout = 5 * time.Second // until a request is there, with a body that nobody wants
+	readTimeout = 5 * time.Second // for a whole request, including a body, which the pages ignore
 	idleTimeout = time.Minute     // between two requests on one connection
-	goodbye     = time.Second     // for requests under way at the end
+	endTimeout  = time.Second     // for current requests when the page ends
 	minToken    = 16              // characters
-	retryListen = time.Minute     // after the address was taken
+	retryListen = time.Minute     // before a page that could not be served is tried again
 )
 
-// Secrets are the files that the configuration names, as they are now.
+// Secrets are the contents of the files that the configuration names.
 type Secrets struct {
 	Token string
 	Cert  *tls.Certificate // nil: no TLS
 }
 
-// ReadSecrets reads them anew for each start of the page: a renewed certificate counts
-// from the next SIGHUP on. A token that is too short is refused: it could be guessed,
-// as wrong ones are not counted.
+// ReadSecrets reads the token and the certificate. It is called at each start of the page, so
+// that a SIGHUP is enough after a certificate was renewed. A token that is too short is an
+// error: it could be guessed, because the number of wrong tokens is not limited.
 func ReadSecrets(ctx context.Context, opt *config.Status) (s Secrets, err error) {
 	if opt.Token.File != "" {
 		s.Token, err = opt.Token.Read(ctx)
@@ -55,10 +55,10 @@ func ReadSecrets(ctx context.Context, opt *config.Status) (s Secrets, err error)
 	return s, err
 }
 
-const openToAll = 0o006 // read or written by others than the owner and the group
+const openToAll = 0o006 // the mode bits with which every user can read or write a file
 
-// readPair reads the certificate and its key, which others must not read. A key that is
-// not a regular file is not judged by its mode.
+// readPair reads the certificate and its key. A key that every user can read is an error; the
+// mode is checked for regular files only.
 func readPair(cert, key string) (*tls.Certificate, error) {
 	if info, err := os.Stat(key); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&openToAll != 0 {
 		return nil, fmt.Errorf("status.tls.key: %s (mode %04o) is open to every user of this machine: "+
@@ -71,7 +71,7 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// Protect sets the headers that go with every answer, refusals too. policy is the
+// Protect sets the security headers of every answer, also of refused requests. policy is the
 // Content-Security-Policy.
 func Protect(h http.Header, policy string) {
 	h.Set("Content-Security-Policy", policy)
@@ -80,9 +80,9 @@ func Protect(h http.Header, policy string) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// Keep calls serve until ctx is done, and returns its error. A page that cannot be served
-// is a warning, and is tried again: the program is worth more than it. The same error is
-// logged once, however often it comes back.
+// Keep calls serve repeatedly until ctx is done, and returns ctx.Err(). If serve fails, Keep
+// logs a warning and tries again after retryListen: the program has to run without its page
+// too. An error that repeats is logged once.
 func Keep(ctx context.Context, opt *config.Status, log *slog.Logger, serve func() error) error {
 	for logged := ""; ctx.Err() == nil; {
 		err := serve()
@@ -98,8 +98,8 @@ func Keep(ctx context.Context, opt *config.Status, log *slog.Logger, serve func(
 	return ctx.Err()
 }
 
-// Serve answers requests with h until ctx is done, and returns why it ended. It closes
-// the listener. The context of each request is done before Serve returns.
+// Serve answers requests with h until ctx is done, and returns why it ended. It closes the
+// listener. The context of each request is done before Serve returns.
 func Serve(ctx context.Context, l net.Listener, s Secrets, h http.Handler, log *slog.Logger) (err error) {
 	requests, end := context.WithCancel(ctx) // streams of events end with it
 	defer end()
@@ -128,7 +128,7 @@ func Serve(ctx context.Context, l net.Listener, s Secrets, h http.Handler, log *
 	case err = <-done:
 		server.Close()
 	case <-ctx.Done():
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
 		err = errors.Join(ctx.Err(), server.Shutdown(late), server.Close())
 		<-done
@@ -136,7 +136,7 @@ func Serve(ctx context.Context, l net.Listener, s Secrets, h http.Handler, log *
 	return err
 }
 
-// Address is what a person types into a browser.
+// Address returns the URL of the page for a browser.
 func Address(opt *config.Status, l net.Listener, s Secrets) string {
 	if path := opt.UnixPath(); path != "" {
 		return "unix:" + path
@@ -149,19 +149,19 @@ func Address(opt *config.Status, l net.Listener, s Secrets) string {
 	return scheme + "://" + host + "/"
 }
 
-// limit bounds how many connections there are at a time: each costs a goroutine and
+// limit returns a listener with at most MaxConns open connections: each costs a goroutine and
 // some 20 kB on a board with little memory.
 func limit(l net.Listener) net.Listener { return &limited{l, make(chan struct{}, MaxConns)} }
 
-// limited is a listener with places, one token in the channel for each connection. A
-// place is taken by Accept and given back when the connection is closed.
+// limited is a listener that counts its open connections: Accept puts a token into places, and
+// closing the connection takes it out.
 type limited struct {
 	net.Listener
 	places chan struct{}
 }
 
-// Accept returns the next connection for which there is a place, and closes those for
-// which there is none. It is called by the server's own goroutine alone.
+// Accept returns the next connection, and closes connections while MaxConns are open. Only the
+// server's own goroutine calls it.
 func (l *limited) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -172,21 +172,21 @@ func (l *limited) Accept() (net.Conn, error) {
 		case l.places <- struct{}{}:
 			return &limitedConn{Conn: conn, leave: func() { <-l.places }}, nil
 		default:
-			conn.Close() // it may try again
+			conn.Close() // the client may try again
 		}
 	}
 }
 
-// limitedConn gives its place back when it is closed, once: net/http may close a
-// connection more than once. It is used by the goroutine that serves the connection and
-// by the one that shuts the server down.
+// limitedConn calls leave when it is closed, but only once: net/http may close a connection
+// more than once. The goroutine that serves the connection and the one that shuts the server
+// down both use it.
 type limitedConn struct {
 	net.Conn
 	once  sync.Once
 	leave func()
 }
 
-// Close closes the connection and gives the place back.
+// Close closes the connection and makes room for another one.
 func (c *limitedConn) Close() error {
 	c.once.Do(c.leave)
 	return c.Conn.Close()

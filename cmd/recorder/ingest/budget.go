@@ -2,22 +2,22 @@ package ingest
 
 import "sync"
 
-// A budget bounds bytes: take waits while there are none left. One goroutine takes,
-// another gives back.
+// A budget limits the bytes in use: take waits while none are left. One goroutine calls take,
+// and another one give.
 type budget struct {
 	mu   sync.Mutex
 	room sync.Cond // its lock is mu
 	left int       // guarded by mu; may be negative after one large take
 }
 
-// newBudget returns a budget of so many bytes.
+// newBudget returns a budget with the given number of bytes.
 func newBudget(bytes int) *budget {
 	b := &budget{left: bytes}
 	b.room.L = &b.mu
 	return b
 }
 
-// take waits until something is left, and takes n, even if that is more.
+// take waits until at least one byte is left, and takes n bytes, even if fewer are left.
 func (b *budget) take(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -28,7 +28,7 @@ func (b *budget) take(n int) {
 	b.left -= n
 }
 
-// give gives n back, which take has taken, and wakes the goroutine that waits.
+// give returns n bytes to the budget and wakes a waiting take.
 func (b *budget) give(n int) {
 	b.mu.Lock()
 	b.left += n

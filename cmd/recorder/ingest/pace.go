@@ -2,23 +2,23 @@ package ingest
 
 import "time"
 
-// A pace finds out how many messages the broker sends without an acknowledgement.
-// MQTT 3.1.1 does not tell, and with MQTT 5 a broker may send fewer than it is
-// allowed to. Waiting for more of them would be in vain; to commit after each pause
-// would be a commit for each reading of a slow site.
+// A pace finds out how many messages the broker sends without an acknowledgement. MQTT 3.1.1
+// does not say it, and with MQTT 5 a broker may send fewer than allowed. If a batch waited for
+// more messages than that, it would wait for nothing; and if each pause ended a batch, a slow
+// site would need a commit for each reading.
 //
 // Two batches in a row that pause at the same number suggest that it is the limit:
 // the next ones are committed when they have that many. A message that comes while
 // as many wait for their acknowledgement disproves it.
 type pace struct {
-	pausedAt int // messages of the last batch that waited in vain for more
-	limit    int // that the broker seems to send; 0: not known
+	pausedAt int // how many messages the last batch had when no more came in time
+	limit    int // how many messages the broker seems to send; 0: not known
 }
 
 // full reports whether the broker sends no more than a batch has.
 func (p *pace) full(n int) bool { return p.limit > 0 && n >= p.limit }
 
-// wait is how long to wait for the next message of a batch that has n.
+// wait returns how long to wait for the next message of a batch that has n messages.
 func (p *pace) wait(n int, left time.Duration) time.Duration {
 	if n == p.pausedAt {
 		return min(quiet, left)

@@ -1,7 +1,8 @@
 // Package page serves the history over HTTP: the fleet, the streams of a device, and one
 // stream in buckets, as JSON, which openapi.json describes, and as a page that reads it.
 //
-// All of it is read-only. Who may look is decided by package web, as for the agent's page.
+// All of it is read-only. Package web decides which requests are answered, as for the agent's
+// page.
 package page
 
 import (
@@ -15,13 +16,13 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// Serve serves the page until ctx is done, and returns its error. A page that cannot be
-// served is a warning, and is tried again: recording goes on. Serve blocks.
+// Serve serves the page until ctx is done, and returns ctx.Err(). If the page cannot be served
+// it logs a warning and tries again: recording does not depend on the page.
 func Serve(ctx context.Context, opt *config.Status, s *store.Store, log *slog.Logger) error {
 	return web.Keep(ctx, opt, log, func() error { return serve(ctx, opt, s, log) })
 }
 
-// serve serves until ctx is done, or says why it cannot.
+// serve serves the page until ctx is done, or returns why it cannot.
 func serve(ctx context.Context, opt *config.Status, s *store.Store, log *slog.Logger) error {
 	secrets, err := web.ReadSecrets(ctx, opt)
 	if err != nil {
@@ -39,7 +40,7 @@ func serve(ctx context.Context, opt *config.Status, s *store.Store, log *slog.Lo
 	return web.Serve(ctx, listener, secrets, newServer(s, web.NewAccess(opt, secrets), log), log)
 }
 
-// policy lets the page use what comes from the recorder itself, and nothing else.
+// policy allows the page only files and requests of the recorder itself.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -78,8 +79,8 @@ func newServer(st *store.Store, a *web.Access, log *slog.Logger) *server {
 	return s
 }
 
-// ServeHTTP answers one request. Whether it is allowed is decided before its path is looked
-// at: a request that is refused does not learn what exists.
+// ServeHTTP answers one request. It checks the access before the path, so that a refused
+// request does not reveal which paths exist.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	web.Protect(w.Header(), policy)
 	if code, why := s.access.Refuse(w.Header(), r); code != 0 {

@@ -13,15 +13,15 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/modbus"
 )
 
-// Hardware is the machine that the sensors are connected to. It owns what they share.
-// It is safe for concurrent use, and not to be copied.
+// Hardware is the machine that the sensors are connected to. It owns the buses and lines that
+// sensors share. It is safe for concurrent use and must not be copied.
 type Hardware struct {
 	host.Host
 
 	// I2C are the buses in use: each is opened with its first sensor and closed with its
 	// last.
 	I2C i2c.Buses
-	// OneWire are the 1-wire buses of the kernel's.
+	// OneWire are the kernel's 1-wire buses.
 	OneWire kernel.OneWireBuses
 	// Modbus are the serial lines and hosts in use.
 	Modbus modbus.Buses
@@ -33,15 +33,15 @@ type Hardware struct {
 	OpenLine func(gpio.Pin, gpio.Request) (gpio.Line, error)
 }
 
-// NewHardware is the machine that the program runs on. Call it early: periph
-// looks at the GPIO chips here, and may close a file that is not its own while
-// it does (see [gpio.InitPeriph]).
+// NewHardware returns the hardware of this machine. It has to be called before the program
+// opens any file: periph searches for the GPIO chips here, and may close a file that is not
+// its own while it does (see [gpio.InitPeriph]).
 func NewHardware() *Hardware {
 	gpio.InitPeriph()
 	return &Hardware{Host: host.Host{Dev: "/dev", Sys: "/sys", Proc: "/proc"}}
 }
 
-// Open opens the device behind a spec. It is a [sensors.Open].
+// Open opens the device of a spec. It is a [sensors.Open].
 func (h *Hardware) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor, error) {
 	o, ok := spec.Options.(Options)
 	if !ok {
@@ -50,14 +50,15 @@ func (h *Hardware) Open(ctx context.Context, spec sensors.Spec) (sensors.Sensor,
 	return o.Open(ctx, h)
 }
 
-// A Latch is what was written to a PCF8574, which cannot be read: reading it gives the levels
-// of its pins. It is for one pin at a time, which has the lock of the part.
+// A Latch has the byte that was last written to a PCF8574. The part does not return it: a read
+// gives the levels of the pins (datasheet SCPS068K). The caller holds the lock of the part.
 type Latch struct {
 	Driven byte // the bits of pins that are inputs or outputs of ours
 	Value  byte // what they were written
 }
 
-// Latch is that of a part, by its claim; all its inputs and outputs share it.
+// Latch returns the latch of a part, by its claim; all inputs and outputs of the part share
+// it.
 func (h *Hardware) Latch(part string) *Latch {
 	h.mu.Lock()
 	defer h.mu.Unlock()
