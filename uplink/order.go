@@ -2,7 +2,7 @@ package uplink
 
 import "time"
 
-// A step is what came of asking one source of messages.
+// A step is the result of asking one source of messages.
 type step uint8
 
 const (
@@ -18,7 +18,7 @@ func stepIf(sent bool) step {
 	return stepNone
 }
 
-// stepOnly is the step of a source behind which nothing may go.
+// stepOnly is the step of a source after which no other source may send.
 func stepOnly(sent bool) step {
 	if sent {
 		return stepSent
@@ -26,7 +26,7 @@ func stepOnly(sent bool) step {
 	return stepWait
 }
 
-// fill sends as much as the window has room for.
+// fill sends messages until the window is full or no source has one.
 func (s *session) fill() {
 	s.link.uptime, s.out.routineWaits = 0, false
 	s.out.updateNow()
@@ -36,7 +36,7 @@ func (s *session) fill() {
 	}
 }
 
-// sendNext sends one message, if there is one and room for it.
+// sendNext sends one message, and reports whether it did.
 func (s *session) sendNext() bool {
 	for _, send := range s.sources {
 		switch send() {
@@ -49,11 +49,11 @@ func (s *session) sendNext() bool {
 	return false
 }
 
-// sourcesByPriority are the sources of messages in the order in which they are asked: the
-// notices that routine readings wait for, alarms, answers to orders, other notices, then states in
-// their share, then routine readings. What sessions ended with comes last, and
-// alone; so it goes before them all while nothing was answered and its turn has
-// come.
+// sourcesByPriority returns the sources of messages in the order in which they are asked:
+// the notices that routine readings wait for, alarms, answers to orders, other notices,
+// states in their share, then routine readings. Suspects, which were in flight when a
+// session ended, come last and are sent alone. In some sessions a suspect is sent first
+// instead, before anything is answered: see beginsWithSuspect.
 func (s *session) sourcesByPriority() []func() step {
 	n, h, t, w := s.notices, s.history, s.retries, &s.out.window
 	return []func() step{

@@ -15,7 +15,7 @@ import (
 type outgoing struct {
 	conn           Conn
 	noRetain       bool          // as in Options
-	hasReasonCodes bool          // a PUBACK says whether the broker took a message: MQTT 5
+	hasReasonCodes bool          // a PUBACK says whether the broker has accepted the message: MQTT 5
 	ackTimeout     time.Duration // without an acknowledgement, while something is in flight
 
 	window   window
@@ -23,16 +23,17 @@ type outgoing struct {
 
 	began        time.Time // of the session
 	lastProgress time.Time // when the head of inflight became the head
-	heldBack     time.Time // when half of the window was last waited for in vain; zero: never
-	networkBack  time.Time // our network may have been away until then; zero: something was answered since
-	firstAck     time.Time // zero: nothing was acknowledged yet
+	heldBack     time.Time // when a wait for half of the window last ran into refillWait; zero: never
+	networkBack  time.Time // when our network came back last; zero: a message was answered since
+	firstAck     time.Time // time of the first acknowledgement; zero: there was none
 	answered     bool      // the broker has acknowledged something, or answered a SUBSCRIBE
 	isStable     bool      // stableSession has passed since firstAck
-	now          time.Time // in this turn of the session: it is not asked for with each message
-	routineWaits bool      // a routine reading waits for room in the window, since fill was called
+	now          time.Time // cached by updateNow, so that the clock is not read for each message
+	routineWaits bool      // the last fill ended because a routine reading had no room in the window
 }
 
-// A sentMessage is in flight: the broker has not answered it yet.
+// A sentMessage is a message in flight, which the broker has not answered yet, or an item
+// that is not sent but waits for its turn among them (kindDiverted, kindLate).
 type sentMessage struct {
 	mqtt.Token
 	slot
@@ -40,11 +41,11 @@ type sentMessage struct {
 	stream   string     // of a state
 	item     queue.Item // of the history
 	notice   notice
-	isolated bool   // a notice that goes alone: it is a suspect
+	isolated bool   // a notice that is in flight alone, because it is a suspect
 	probe    *probe // nil unless the broker has to send the message back
 }
 
-// A kind says what a message in flight is, and so what follows from the answer.
+// A kind says what a message in flight is. It decides how an answer is handled.
 type kind uint8
 
 const (
@@ -52,7 +53,7 @@ const (
 	kindHistory
 	kindState
 	kindBirth
-	kindOnce         // at QoS 0: that it is sent says nothing about the link
+	kindOnce         // at QoS 0: it has no acknowledgement
 	kindSubscription // SUBSCRIBE to one topic
 	kindDiverted     // an item of the history that is rejected: it is not sent
 	kindLate         // a reading that is too late for its format: it is not sent either
@@ -73,8 +74,8 @@ func newOutgoing(conn Conn, opt Options, pace *throttle) *outgoing {
 		ackTimeout: opt.ackBounds().acks, window: w}
 }
 
-// publish sends a message and notes that it is in flight, as a copy of f. The session
-// flushes the connection before it waits.
+// publish enqueues a message and records it in flight, as a copy of f. The session flushes
+// the connection before it waits.
 func (o *outgoing) publish(m mqtt.Message, f *sentMessage) {
 	m.Retain = m.Retain && !o.noRetain
 	size := len(m.Topic) + len(m.Payload) + overhead
@@ -128,7 +129,7 @@ func (o *outgoing) pop() {
 	o.lastProgress, o.networkBack = o.now, time.Time{}
 }
 
-// updateNow sets now. It is called whenever the session wakes up, before it fills the window,
+// updateNow reads the clock into now. It is called whenever the session wakes up, before it fills the window,
 // and for every maxRun readings: a message may wait for room in the outbox.
 func (o *outgoing) updateNow() {
 	o.now = time.Now()
@@ -137,9 +138,9 @@ func (o *outgoing) updateNow() {
 	}
 }
 
-// backTimeout is how long a connection is given when the network is back, besides
-// some round trips. By then the kernel may repeat what was lost only in half a
-// minute, and if our address is another one, no answer ever comes.
+// backTimeout is how long we wait for an answer when the network is back, in addition to
+// four round trips. Without it we would wait long: the kernel may retransmit only after half
+// a minute, and if our address has changed, no answer ever comes.
 const backTimeout = 500 * time.Millisecond
 
 // outageDeadline is when a connection that had to survive an outage of our network is
@@ -152,7 +153,7 @@ func (o *outgoing) outageDeadline() time.Time {
 	}
 	since := o.networkBack
 	if o.lastProgress.After(since) {
-		since = o.lastProgress // of the oldest message, if that was sent later
+		since = o.lastProgress // the oldest message was sent after the outage
 	}
 	return since.Add(backTimeout + 4*o.window.shortest)
 }
@@ -167,33 +168,32 @@ func (o *outgoing) awaited() <-chan struct{} {
 	i := 0
 	if o.refillsHalf(time.Now()) {
 		i = max(n-o.window.max/2-1, 0)
-		if o.inflight.at(i).Answered() { // out of order, or it needs no answer: nothing would wait for it
+		if o.inflight.at(i).Answered() { // answered out of order, or at QoS 0: it would not wake us
 			i = 0
 		}
 	}
 	return o.conn.Await(o.inflight.at(i).Token)
 }
 
-// refillWait is how long after an answer half of the window is waited for: a broker
-// with Nagle's algorithm may hold its acknowledgements back until we send something.
+// refillWait limits the wait for half of the window after an answer: a broker with Nagle's
+// algorithm may delay its acknowledgements until we send something.
 const refillWait = 5 * time.Millisecond
 
-// heldBackFor is how long after such a wait in vain the window is refilled at once: what
-// the broker holds back, it holds back again and again.
+// heldBackFor is how long after such a delay the window is refilled at once, because the
+// broker will delay the next acknowledgements, too.
 const heldBackFor = 100 * time.Millisecond
 
-// refillsHalf says that nothing is to be done before half of the window is free: more
-// is there to be sent than the window has room for, and on a quick link the other half
-// keeps the broker busy meanwhile. One wake-up of the processor serves for many
-// readings then. A window that has not grown is refilled at once: with 20 messages a
-// broker with Nagle's algorithm stalls for 40 ms now and then.
+// refillsHalf reports whether to wait until half of the window is free: more readings wait
+// than the window has room for, and on a quick link the other half keeps the broker busy.
+// So one wake-up of the processor serves many readings. A window that has not grown is
+// refilled at once: with 20 messages, a broker with Nagle's algorithm sometimes stalls for
+// 40 ms.
 func (o *outgoing) refillsHalf(now time.Time) bool {
 	return o.routineWaits && o.window.max >= 2*DefaultWindow && o.window.shortest <= quickSlack &&
 		now.Before(o.lastProgress.Add(refillWait)) && (o.heldBack.IsZero() || now.Sub(o.heldBack) >= heldBackFor)
 }
 
-// acked takes note of an acknowledgement. It reports whether it is the first one
-// of the session.
+// acked records an acknowledgement, and reports whether it is the first one of the session.
 func (o *outgoing) acked(f *sentMessage) (first bool) {
 	o.window.acked(f.slot, o.now)
 	o.answered = true
@@ -206,7 +206,7 @@ func (o *outgoing) acked(f *sentMessage) (first bool) {
 	return first
 }
 
-// isolated is the notice that goes alone and is in flight; nil if there is none.
+// isolated returns the notice in flight that was sent alone; nil if there is none.
 func (o *outgoing) isolated() *sentMessage {
 	for i := range o.inflight.len() {
 		if f := o.inflight.at(i); f.isolated {
@@ -226,8 +226,8 @@ func (o *outgoing) quietUntil() time.Time {
 	return o.inflight.at(n - 1).sent.Add(closedAfter)
 }
 
-// due is when the window opens, the broker is taken for dead, or the session for
-// stable.
+// due returns when the window opens, when a missing answer ends the session, or when the
+// session becomes stable, whatever is first; zero: none of these.
 func (o *outgoing) due(now time.Time) time.Time {
 	opens := ifAfter(o.window.next, now) // else it waits for room in the window
 	var dead, stable, refill time.Time
@@ -243,7 +243,8 @@ func (o *outgoing) due(now time.Time) time.Time {
 	return earliest(opens, dead, stable, refill, o.outageDeadline())
 }
 
-// expired is the error of a broker that acknowledges nothing any more.
+// expired returns why the connection is given up, if answers have not come in time; else
+// nil.
 func (o *outgoing) expired(now time.Time) error {
 	if until := o.outageDeadline(); !until.IsZero() && !now.Before(until) {
 		return errNetworkBack
@@ -274,10 +275,10 @@ func (o *outgoing) lost(err error) error {
 	return fmt.Errorf("connection lost: %w", err)
 }
 
-// alarm says that a message is a reading of the alarm lane.
+// alarm reports whether the message is an item of the alarm lane.
 func (f *sentMessage) alarm() bool { return f.kind == kindHistory && f.item.Priority == sensors.Alarm }
 
-// earliest is the first of some times; a zero time does not count.
+// earliest returns the first of several times, without the zero ones; zero if all are.
 func earliest(times ...time.Time) (first time.Time) {
 	for _, t := range times {
 		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
@@ -287,7 +288,7 @@ func earliest(times ...time.Time) (first time.Time) {
 	return first
 }
 
-// ifAfter is t if it is after now; else zero.
+// ifAfter returns t if it is after now, else the zero time.
 func ifAfter(t, now time.Time) time.Time {
 	if t.After(now) {
 		return t

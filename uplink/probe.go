@@ -10,17 +10,17 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// maxProbeCloses is how many sessions may end while the subscription of a stream's
-// probe has no answer, and without an echo of that stream in between. Then nothing is
-// proven for a while: an access list may close the connection for a subscription, and
-// readings have to go.
+// maxProbeCloses is how many sessions may end while the subscription of a stream's probe has
+// no answer, without an echo of that stream in between. Then probes are off for probesOff:
+// a broker may close the connection because of the subscription, and readings have to be
+// delivered all the same.
 const (
 	maxProbeCloses = 3
 	probesOff      = 24 * time.Hour
 )
 
-// A prober publishes readings that have to come back, and draws the conclusions:
-// see proofs. All fields belong to the goroutine of the session.
+// A prober sends probes, and decides what an echo or a missing echo means: see proofs. All
+// fields belong to the goroutine of the session.
 type prober struct {
 	link    *Link
 	out     *outgoing
@@ -31,13 +31,13 @@ type prober struct {
 	history *history
 }
 
-// proving says that readings are expected back.
+// proving reports whether probes are in use now.
 func (p *prober) proving() bool {
 	return p.canary.held == "" && p.unproven() == "" && !p.out.hasReasonCodes
 }
 
-// unproven says why nothing proves that what the broker acknowledges arrives;
-// empty: probes do.
+// unproven returns why acknowledgements are trusted without a proof; empty: probes or MQTT 5
+// prove them.
 func (p *prober) unproven() string {
 	switch {
 	case p.out.hasReasonCodes: // each acknowledgement does
@@ -75,19 +75,19 @@ func (p *prober) blame() bool {
 	return true
 }
 
-// mayProbe says that a probe may go. After a session that ended for one, the next
-// has to get an answer to something else first: a broker that answers nothing
-// says nothing about subscriptions. Nor may one go beside a notice under suspicion:
-// the end of the session would be blamed on that.
+// mayProbe reports whether a probe may be sent. After a session that ended because of a
+// probe, the next session needs an answer to another message first: a broker that answers
+// nothing says nothing about subscriptions. No probe is sent while a suspect notice is in
+// flight, because the end of the session would be blamed on the notice.
 func (p *prober) mayProbe() bool {
 	return p.proving() && (p.out.answered || len(p.link.proofs.closes) == 0) && p.notices.isolated() == nil
 }
 
-// libraryDelay is how long the library may take to hand on an answer that it has read:
-// the end of the connection, which is found behind that, is told at once.
+// libraryDelay is how long the library may take to deliver an answer that it has read: the
+// end of the connection, which it reads later, is reported at once.
 const libraryDelay = 200 * time.Millisecond
 
-// succeededSoon is succeeded of a connection that has ended.
+// succeededSoon is succeeded for a connection that has ended: it waits for libraryDelay.
 func succeededSoon(t mqtt.Token) bool {
 	select {
 	case <-t.Done():
@@ -96,6 +96,7 @@ func succeededSoon(t mqtt.Token) bool {
 	return succeeded(t)
 }
 
+// succeeded reports whether the broker has answered without an error. It does not wait.
 func succeeded(t mqtt.Token) bool {
 	select {
 	case <-t.Done():
@@ -105,10 +106,9 @@ func succeeded(t mqtt.Token) bool {
 	}
 }
 
-// send publishes a reading that has to come back, between a SUBSCRIBE and an
-// UNSUBSCRIBE: a broker takes packets in order, and so forwards this one alone.
-// A probe that lasts stays subscribed until it is heard: also while messages are
-// under suspicion, so that nothing is sent behind one.
+// send publishes a probe between a SUBSCRIBE and an UNSUBSCRIBE: a broker handles packets
+// in order, and so sends back only this message. With lasting, or while there are suspects,
+// the UNSUBSCRIBE follows only after the echo: no packet may be in flight after a suspect.
 func (p *prober) send(stream string, m mqtt.Message, f sentMessage, lasting bool) {
 	m.Payload = slices.Clone(m.Payload) // it may be sent once more, and is compared with what comes back
 	pr := &probe{item: f.item, message: m, lasting: lasting || p.link.proofs.keepSubscribed || p.link.suspects.any()}
@@ -131,7 +131,7 @@ func (p *prober) send(stream string, m mqtt.Message, f sentMessage, lasting bool
 // and their answers.
 func probeBytes(topic string) int { return 2*len(topic) + 22 }
 
-// check draws conclusions from what was heard, and from what was not.
+// check handles the echoes that have come back, and those that are overdue.
 func (p *prober) check() error {
 	if len(p.link.proofs.probing) == 0 || !p.proving() {
 		return nil
@@ -160,7 +160,7 @@ func (p *prober) check() error {
 	return nil
 }
 
-// tokenError says that the broker has answered, and with such an error.
+// tokenError reports whether the broker has answered with an error of type E.
 func tokenError[E error](t mqtt.Token, target *E) bool {
 	select {
 	case <-t.Done():
@@ -170,8 +170,8 @@ func tokenError[E error](t mqtt.Token, target *E) bool {
 	}
 }
 
-// heard notes that a stream's readings arrive. If the broker has dropped a
-// probe before this one, those before it may be lost.
+// heard records that the readings of a stream arrive. If the first copy of the probe did not
+// come back, readings before it may be lost, and are declared.
 func (p *prober) heard(stream string, st *streamProof) {
 	pr := st.probe
 	p.link.proofs.end(stream)

@@ -8,44 +8,43 @@ import (
 )
 
 const (
-	probeEvery  = 45 * time.Second // between two probes while all streams are proven: one costs some 140 bytes
-	probeTurn   = 10 * time.Second // longer, for a stream that was probed in this round already
-	maxProofAge = time.Hour        // of a stream's last proof: its next reading is a probe, whatever the others cost
+	probeEvery  = 45 * time.Second // between two probes while all streams are proven; a probe costs about 140 bytes
+	probeTurn   = 10 * time.Second // added to probeEvery for a stream that was already probed in this round
+	maxProofAge = time.Hour        // of a stream's last proof: after it, the next reading is a probe in any case
 	echoWait    = 5 * time.Second  // from the acknowledgement of a probe: its echo comes with it
 )
 
-// proofs say of which streams the readings are known to arrive. MQTT 3.1.1 has
-// no answer for "you may not publish this": a broker acknowledges what its
-// access list denies, and drops it. Access lists go by topic, and change while a
-// session lasts. So the first reading of each stream in a session is a probe: it
-// has to come back to us, before anything of its stream that the broker
-// acknowledges is taken for delivered. Later one probe a minute is enough: the
-// streams take turns.
+// proofs records for which streams the readings are known to arrive. MQTT 3.1.1 has
+// no answer for "you may not publish this": a broker acknowledges a message that its
+// access list denies, and drops it. Access lists work by topic, and may change during a
+// session. So the first reading of each stream in a session is a probe: it has to come
+// back to us before any acknowledgement of its stream counts as delivery. After that, one
+// probe a minute is enough: the streams take turns.
 //
-// All fields belong to the goroutine of the session. They outlive a session,
-// because what was acknowledged in it may turn out not to have arrived.
+// All fields belong to the goroutine of the session. They outlive a session, because
+// readings acknowledged in it may turn out later not to have arrived.
 type proofs struct {
 	session int                     // counts the sessions
 	last    time.Time               // when the last probe was sent
 	streams map[string]*streamProof // the empty name is that of events
-	probing map[string]*streamProof // of these, those with a probe on its way
-	round   int                     // of turns, from 1 on
+	probing map[string]*streamProof // the streams with a probe in flight
+	round   int                     // number of the round in which each stream is probed once; starts at 1
 
-	recent     *streamProof // of recentName, which was asked for last: a drain asks several times a reading
+	recent     *streamProof // of recentName: a cache, because the session asks several times for each reading
 	recentName string
 
-	echoesInOrder  bool // an echo came although we had unsubscribed right behind the message
-	keepSubscribed bool // this broker forwards nothing behind an UNSUBSCRIBE: it waits for the echo
+	echoesInOrder  bool // an echo came although we unsubscribed right after the message
+	keepSubscribed bool // this broker forwards nothing after an UNSUBSCRIBE: unsubscribe only after the echo
 
 	// By stream: sessions that the broker ended while the subscription of its probe had
 	// no answer, since its last echo. The echo of another stream says nothing about it.
 	closes   map[string]int
-	offUntil time.Time // nothing is proven until then
+	offUntil time.Time // no probes are sent until then
 }
 
-// A streamProof is what is known of one stream.
+// A streamProof is the state of the proof for one stream.
 type streamProof struct {
-	session  int         // in which a reading came back last; 0: none did, or it is in doubt
+	session  int         // the last session in which a reading came back; 0: none, or the proof is in doubt
 	at       time.Time   // when that reading was sent
 	probe    *probe      // nil: there is none
 	round    int         // in which it was probed last
@@ -54,7 +53,7 @@ type streamProof struct {
 	acked    bool        // the broker has ever acknowledged a reading
 }
 
-// A probe is a reading that is expected back.
+// A probe is a reading that the broker is expected to send back to us.
 type probe struct {
 	item       queue.Item
 	message    mqtt.Message
@@ -63,8 +62,8 @@ type probe struct {
 	sent       time.Time
 	acked      time.Time // zero: not yet
 	lasting    bool      // the topic stays subscribed until the probe is heard or given up
-	repeated   bool      // it is not sent once more
-	second     bool      // nothing was heard of the first copy
+	repeated   bool      // if it does not come back, it is not sent again
+	second     bool      // this is the second copy: the first did not come back
 	waited     bool      // the topic stayed subscribed for the first copy
 }
 
@@ -73,14 +72,13 @@ func newProofs() proofs {
 		closes: map[string]int{}}
 }
 
-// begin starts a session: what was on its way is not any more, and nothing is
-// proven.
+// begin starts a session: no probe is in flight, and no stream is proven.
 func (p *proofs) begin() {
 	p.session++
 	p.forgetProbes()
 }
 
-// forgetProbes gives up what is on its way. It says nothing about the streams.
+// forgetProbes discards the probes in flight, without a conclusion about their streams.
 func (p *proofs) forgetProbes() {
 	for _, st := range p.probing {
 		st.probe = nil
@@ -101,7 +99,7 @@ func (p *proofs) of(stream string) *streamProof {
 	return st
 }
 
-// due says that the next reading of a stream is to be a probe.
+// due reports whether the next reading of a stream has to be a probe.
 func (p *proofs) due(stream string, now time.Time) bool {
 	st := p.of(stream)
 	switch idle := now.Sub(p.last); {
@@ -121,7 +119,7 @@ func (p *proofs) due(stream string, now time.Time) bool {
 	return true
 }
 
-// sent notes that a probe is on its way.
+// sent records that a probe is in flight.
 func (p *proofs) sent(stream string, pr *probe) {
 	now := time.Now()
 	pr.sent, p.last = now, now
@@ -130,14 +128,14 @@ func (p *proofs) sent(stream string, pr *probe) {
 	st.probe, p.probing[stream] = pr, st
 }
 
-// end takes the probe of a stream out.
+// end removes the probe of a stream.
 func (p *proofs) end(stream string) {
 	p.of(stream).probe = nil
 	delete(p.probing, stream)
 }
 
-// unheard are the probes that the broker acknowledged a moment ago and has not
-// forwarded: Mosquitto 2.0.11 acknowledges what its access list denies, and closes
+// unheard returns the probes that the broker has acknowledged within closedAfter and not
+// sent back: Mosquitto 2.0.11 acknowledges what its access list denies, and closes
 // the connection for it.
 func (p *proofs) unheard() (all []*probe) {
 	for _, st := range p.probing {
@@ -154,14 +152,14 @@ func (p *proofs) unheard() (all []*probe) {
 	return all
 }
 
-// proven says that what the broker acknowledges of a stream has arrived.
+// proven reports whether an acknowledged reading of the stream has arrived.
 func (p *proofs) proven(stream string) bool {
 	st := p.of(stream)
 	return st.probe == nil && st.session == p.session
 }
 
-// nextCheck is when the probe has to be looked at; zero: not before it is
-// acknowledged, or sent again.
+// nextCheck returns when a missing echo has a consequence: the probe is repeated, or the
+// stream is denied. proof is the limit for a repeated probe. Zero: it is not acknowledged yet.
 func (pr *probe) nextCheck(proof time.Duration) time.Time {
 	switch {
 	case pr.acked.IsZero():
@@ -172,11 +170,12 @@ func (pr *probe) nextCheck(proof time.Duration) time.Time {
 	return pr.acked.Add(echoWait)
 }
 
-// note takes note of a reading that is removed from the backlog.
+// note records a reading that is removed from the backlog, so that it can be declared as
+// missing if the next probe does not come back.
 func (st *streamProof) note(it *queue.Item) {
 	st.acked = true
 	if it.Event != "" {
-		return // events are not counted by stream: no gap could tell of one
+		return // events are not numbered by stream: a gap cannot declare one
 	}
 	if n := len(st.unproven); n > 0 {
 		if last := &st.unproven[n-1]; last.Boot == it.Boot {

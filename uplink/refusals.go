@@ -8,21 +8,20 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// evidenceAge is how long before a refused message another one may have been sent that
-// the broker took: then it refuses the stream, and not us.
+// evidenceAge is how long before a refused message an accepted one of another stream may
+// have been sent to prove that the broker refuses only this stream.
 const evidenceAge = time.Second
 
-// refusals draw the conclusions from the reasons that a broker gives in PUBACK, with
-// MQTT 5. There a message that the broker does not take is named at once, so that
-// neither the canary nor probes are needed.
+// refusals handles the reason codes of PUBACK, with MQTT 5. They say at once which message
+// the broker does not accept, so neither the canary nor probes are needed.
 //
-// A message that is itself at fault is set aside. If the broker refuses us, the
-// backlog is held: nothing but alarms and trials goes. A trial is the oldest item of a
-// stream; each stream has one, and again each minute. When the broker takes one, all goes
-// again; a stream that it refuses right behind that is held alone.
+// A message that is itself at fault is set aside. If the broker refuses everything, the
+// backlog is held: only alarms and trials are sent. A trial is the oldest item of a stream;
+// each stream has one a minute. When the broker accepts a trial, the hold ends; a stream
+// that is refused right after that is held alone.
 //
-// An item that is refused again after such a release must not hold the backlog once more at
-// once: all behind it would be sent in each round trip and never leave the backlog. See blame.
+// An item that is refused again after a hold must not start another hold at once: all items
+// after it would be sent in each round trip and never be removed from the backlog. See blame.
 //
 // All fields belong to the goroutine of the session.
 type refusals struct {
@@ -37,7 +36,7 @@ type refusals struct {
 	hold    func(why string) // of the session
 	release func()
 
-	acceptedAt     time.Time       // when the latest item was sent that the broker took
+	acceptedAt     time.Time       // when the last accepted item was sent
 	acceptedStream string          // its stream
 	noted          map[string]bool // topics that the log has named
 
@@ -45,22 +44,22 @@ type refusals struct {
 	trials
 }
 
-// A heldItem is the item whose refusal held the backlog last, and what ended that.
+// A heldItem is the item whose refusal started the last hold, and what ended the hold.
 type heldItem struct {
 	id         msgID
-	released   bool   // the broker took another item that was sent later
+	released   bool   // the broker has accepted an item that was sent later
 	releasedBy string // the stream of that; the empty name is that of events
 }
 
-// trials are the items that are sent while the backlog is held. The goroutine of the session
-// owns them.
+// trials are the items that are sent while the backlog is held, to find out whether the
+// broker accepts them. All fields belong to the goroutine of the session.
 type trials struct {
-	since  time.Time       // what was sent before does not release the backlog if the broker takes it
+	since  time.Time       // an accepted item that was sent before this time does not end the hold
 	trying bool            // a trial is in flight
-	tried  map[string]bool // streams that had their trial
+	tried  map[string]bool // streams that had a trial since the last next
 	next   time.Time       // when all streams are tried again
-	cursor queue.Cursor    // behind what was looked at for trials
-	looked int             // items since then; maxLooked at most
+	cursor queue.Cursor    // after the items that candidate has examined
+	looked int             // number of items examined since the rewind; at most maxLooked
 }
 
 // refusalOf returns why the broker has refused a message; nil if it has not.
@@ -93,7 +92,7 @@ func (r *refusals) handle(f *sentMessage, why *mqtt.PublishError) {
 	}
 }
 
-// refused takes an item of the backlog that the broker did not take.
+// refused handles an item of the backlog that the broker did not accept.
 func (r *refusals) refused(f *sentMessage, why *mqtt.PublishError) {
 	it, held := &f.item, r.link.rejects.held[f.item.Stream] != nil
 	switch {
@@ -116,7 +115,7 @@ func (r *refusals) refused(f *sentMessage, why *mqtt.PublishError) {
 	r.acks.push(&outcome{item: *it, reject: true})
 }
 
-// A blame is what the broker is taken to refuse.
+// A blame is what the broker is assumed to refuse.
 type blame uint8
 
 const (
@@ -125,10 +124,10 @@ const (
 	blameItem                // one item
 )
 
-// blame draws the conclusion from a refusal that does not name the message. One that names
-// the topic is about the stream if the broker takes another stream. Any other is so if that
-// is seen a second time; and if the broker took other items of the same stream, the item is
-// at fault, unless a quota is.
+// blame decides what a refusal is about whose code does not name the message. A code about
+// the topic is about the stream if the broker accepts another stream. Any other code is
+// about the stream only if that happens a second time. If the broker then accepts other
+// items of the same stream, the item is at fault, unless the code is about a quota.
 func (r *refusals) blame(f *sentMessage, why *mqtt.PublishError) blame {
 	stream := f.item.Stream
 	again := r.isAgain(&f.item)
@@ -143,12 +142,11 @@ func (r *refusals) blame(f *sentMessage, why *mqtt.PublishError) blame {
 	return blameUs
 }
 
-// isAgain reports whether an item has held the backlog before, and the broker took another
-// one then.
+// isAgain reports whether the item started the last hold, and an accepted item ended it.
 func (r *refusals) isAgain(it *queue.Item) bool { return r.held.released && r.held.id == msgIDOf(it) }
 
-// begin holds the backlog. If the same item held it last, the next trial comes only in a
-// minute, and nothing that the broker takes before releases the backlog.
+// begin starts a hold of the backlog. If the same item started the last hold, trials begin
+// only after a minute, and no accepted item ends the hold before.
 func (r *refusals) begin(f *sentMessage, why *mqtt.PublishError) {
 	r.since, r.next = f.sent, time.Now().Add(holdRetry)
 	if r.isAgain(&f.item) {
@@ -169,8 +167,8 @@ func (r *refusals) begin(f *sentMessage, why *mqtt.PublishError) {
 		"let the broker's access list allow this client to write "+r.link.opt.ClientID+"/#, or see its log")
 }
 
-// setAside sets an item aside that is itself at fault. A second one of its stream within
-// rejectRetry is taken for a fault of the stream, which is held.
+// setAside logs that an item is itself at fault, and schedules its retry. If this is the
+// second such item of its stream within rejectRetry, the whole stream is held.
 func (r *refusals) setAside(it *queue.Item, why *mqtt.PublishError) {
 	rejects, now, topic := &r.link.rejects, time.Now(), r.link.topics.History(it.Stream)
 	last, before := rejects.lastReject[it.Stream]
@@ -206,8 +204,8 @@ func (r *refusals) refusedAgain(f *sentMessage, why *mqtt.PublishError) {
 	}
 }
 
-// noteOnce writes to the log, once for each topic in a session, that the broker does not
-// take what the agent says of itself, or a state. The next one is sent all the same.
+// noteOnce logs, once for each topic in a session, that the broker does not accept a state or
+// another message about the agent. The next one is still sent.
 func (r *refusals) noteOnce(topic string, why *mqtt.PublishError) {
 	if topic == "" || r.noted[topic] {
 		return
@@ -236,7 +234,7 @@ func (r *refusals) accepted(f *sentMessage) {
 		return
 	}
 	r.held.released, r.held.releasedBy = true, f.item.Stream
-	r.acks.forget() // what was taken behind what was refused comes again
+	r.acks.forget() // items accepted after the refused one are sent again, in order
 	r.release()
 }
 
@@ -284,7 +282,7 @@ func (r *refusals) candidate() *queue.Item {
 	return nil
 }
 
-// due is when all streams are tried again; zero: the backlog is not held.
+// due returns when all streams are tried again; zero: the backlog is not held.
 func (r *refusals) due(now time.Time) time.Time {
 	if !r.out.hasReasonCodes || r.canary.held == "" {
 		return time.Time{}

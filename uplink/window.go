@@ -76,7 +76,7 @@ type window struct {
 	probe    time.Duration // the shortest of the probes
 }
 
-// A passage is one message's way through the window.
+// A slot is the place of one message in the window, from send to acked.
 type slot struct {
 	bytes int
 	sent  time.Time
@@ -84,13 +84,13 @@ type slot struct {
 	probe bool
 }
 
-// open says that a message may be sent. One place is kept for an alarm.
+// open reports whether a message may be sent. One place is reserved for an alarm.
 func (w *window) open() bool {
 	return w.messages < max(w.max-1, 1) && (w.bytes == 0 || w.bytes+w.lastSize <= w.limit()) && w.gapOver()
 }
 
-// openToAlarm says that an alarm may be sent: it does not wait until the link
-// has carried what is in flight.
+// openToAlarm reports whether an alarm may be sent: it may use twice the bytes, so that it
+// need not wait for the messages in flight.
 func (w *window) openToAlarm() bool {
 	return w.messages < w.max && (w.bytes == 0 || w.bytes < 2*w.limit())
 }
@@ -110,7 +110,7 @@ func (w *window) gap(bytes int) time.Duration {
 	return time.Duration(float64(trip) * float64(bytes) / float64(max(w.size, firstWindow)) / faster)
 }
 
-// limit is how many bytes may be in flight.
+// limit returns how many bytes may be in flight.
 func (w *window) limit() int {
 	size := max(w.size, w.lastSize)
 	if w.size == 0 {
@@ -128,7 +128,7 @@ func (w *window) empty(size int) int {
 	return int(float64(size) * min(0.5, 0.9*float64(w.shortest)/float64(w.shortest+slack)))
 }
 
-// send notes that a message is on its way.
+// send records a message of so many bytes as in flight.
 func (w *window) send(bytes int, now time.Time) slot {
 	w.messages++
 	w.bytes += bytes
@@ -143,7 +143,7 @@ func (w *window) send(bytes int, now time.Time) slot {
 	return slot{bytes: bytes, sent: now, turn: w.turn, probe: w.bytes-bytes <= w.empty(w.size)}
 }
 
-// acked learns from an acknowledgement.
+// acked frees the slot of an acknowledged message, and measures its round trip.
 func (w *window) acked(p slot, now time.Time) {
 	w.gone(p)
 	trip := max(now.Sub(p.sent), time.Microsecond)
@@ -162,7 +162,7 @@ func (w *window) acked(p slot, now time.Time) {
 	}
 }
 
-// gone notes that a message is not in flight any more.
+// gone frees the slot of a message without measuring it.
 func (w *window) gone(p slot) {
 	w.messages--
 	w.bytes -= p.bytes
@@ -200,13 +200,14 @@ func (w *window) adjustMessages() {
 	}
 }
 
-// paceNeedsMore says that what is in flight in a round trip is more than may be.
+// paceNeedsMore reports whether the pace of the drain needs more than max messages in a round
+// trip.
 func (w *window) paceNeedsMore() bool {
 	perSecond := w.pace()
 	return perSecond == 0 || perSecond*w.trip.Seconds() > float64(w.max)
 }
 
-// noteTrip takes note of a round trip.
+// noteTrip records a round trip; probe says that no other message could delay it.
 func (w *window) noteTrip(trip time.Duration, probe bool, now time.Time) {
 	if w.shortest == 0 || trip <= w.shortest {
 		w.shortest = trip

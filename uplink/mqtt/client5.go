@@ -9,9 +9,9 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt/mqtt5"
 )
 
-// A client5 speaks MQTT 5. It is a loop of its own over the wire, with the packets of
-// eclipse/paho.golang: the client of that module has no deadlines for writing, waits for
-// each PUBACK with a goroutine blocked in it, and costs another 192 KiB.
+// A client5 speaks MQTT 5. It has a read loop of its own on the wire, and uses the packet
+// types of eclipse/paho.golang. It does not use that module's client, which has no write
+// deadlines, blocks a goroutine for each PUBACK, and adds 192 KiB to the binary.
 type client5 struct {
 	conn    *Conn
 	packet  mqtt5.Connect
@@ -53,7 +53,7 @@ func (c *client5) connect(ctx context.Context) error {
 	}
 }
 
-// read takes packets until the connection ends.
+// read handles packets until the connection ends.
 func (c *client5) read() {
 	for {
 		packet, err := c.conn.wire.next()
@@ -75,7 +75,7 @@ func (c *client5) read() {
 	}
 }
 
-// handle acts on a packet. An error ends the connection.
+// handle handles one decoded packet. An error ends the connection.
 func (c *client5) handle(content any) error {
 	w := c.conn.wire
 	switch p := content.(type) {

@@ -37,14 +37,15 @@ type Dialer struct {
 	paths         []segments    // to each server, in the order of broker.Servers
 	preferredWait time.Duration // the current preferredWait
 
-	versions []versionMemory // of each server, in the same order
+	versions []versionMemory // what is known of each server's version, in the order of broker.Servers
 	referred referral        // to the server that is to be tried first
 	// resumes says that a broker may have a session of ours, which ends with the will delay:
 	// a clean start would end it at once, and the broker would publish the will although we
-	// are back (section 3.1.2.5). An earlier start of the agent is none of ours.
+	// are back (section 3.1.2.5). It is false at first: a session of an earlier start of the
+	// agent is not resumed.
 	resumes bool
 
-	findings map[string]finding // by scheme and address of a server: why it does not answer
+	findings map[string]finding // why a server does not answer, by its scheme and address
 }
 
 // NewDialer returns a dialer for a broker, which has at least one server. It opens
@@ -198,7 +199,7 @@ type Conn struct {
 	lookout
 }
 
-// A lookout checks whether the preferred server is back: see watch.
+// A lookout holds the state of watch, which checks whether the preferred server is back.
 type lookout struct {
 	preferred chan struct{}      // closed by the goroutine of watch
 	stop      context.CancelFunc // ends watch; nil if there is none
@@ -229,7 +230,7 @@ func (c *Conn) Facts() Facts { return c.facts }
 // that was sent before it.
 func (c *Conn) Responds() bool { return !c.wire.pinged.Load() }
 
-// Server is the server of the connection: host:port.
+// Server returns the server of the connection as host:port.
 func (c *Conn) Server() string { return c.server }
 
 // Preferred returns a channel that is closed when the first server accepts
@@ -250,7 +251,7 @@ func (c *Conn) Publish(m Message) Token {
 // several share a write to the socket.
 func (c *Conn) Enqueue(m Message) Token { return c.wire.publish(m) }
 
-// Flush has all that was queued written. It does not wait for the link.
+// Flush starts to write what was enqueued. It does not wait for the link.
 func (c *Conn) Flush() { c.wire.writeNow() }
 
 // Await returns a channel that is closed, or gets a token, when a packet is answered.
@@ -317,15 +318,15 @@ func (c *Conn) Abandon() {
 	c.Close() // the socket is given up in any case
 }
 
-// end notes why the connection is lost, and fails what is in flight. Only the first
-// call counts: later errors follow from the first.
+// end records why the connection is lost, and fails the tokens of the messages in flight.
+// Only the first call has an effect: later errors are consequences of the first.
 func (c *Conn) end(why error) {
 	c.once.Do(func() {
 		c.lose(c.path.ended(why, stalled(c.wire.Conn), c.began))
 	})
 }
 
-// lose says that the connection is lost, once.
+// lose closes lost with the reason why. It is called once, by once.
 func (c *Conn) lose(why error) {
 	if c.why = why; c.referred != nil {
 		c.referred.noteIn(why)

@@ -11,7 +11,7 @@ import (
 // each other, that of flight jumps ahead.
 const (
 	aheadOfLibrary = 1 << 14 // the distance after a jump: a quarter of all IDs
-	nearLibrary    = 1 << 12 // the least distance: more than packets are ever in flight
+	nearLibrary    = 1 << 12 // the minimum distance: more packets are never in flight
 )
 
 // errNotAnswered is the error of a token whose connection was lost.

@@ -26,10 +26,10 @@ const (
 	flushOnClose = time.Second // for what waits to be written when the connection is closed
 )
 
-// A wire is the socket that the MQTT library gets. The library writes each packet by
-// itself; the wire gathers them while the kernel is busy, so that they share TCP
-// segments. What arrives is read in large pieces and checked before the library
-// reads it: see check. Publications at QoS 1 do not pass the library: see flight.
+// A wire is the socket that the MQTT library uses. The library writes each packet
+// separately; the wire collects packets while the kernel is busy, so that they share TCP
+// segments. It reads in large pieces, and checks packets before the library reads them: see
+// check. Publications at QoS 1 do not pass through the library: see flight.
 //
 // The library reads in one goroutine and writes in another; a third one, that of
 // flush, writes to the socket.
