@@ -61,8 +61,8 @@ type clockKeys struct {
 	Trust trust `yaml:"trust"` // auto, always or never
 }
 
-// defaults are what an absent key means. README.md and docs/configuration.md show
-// them; a change here changes installed agents.
+// defaults returns the values of absent keys. README.md and docs/configuration.md show them;
+// a change here changes installed agents.
 func defaults() file {
 	return file{
 		MQTT: mqttKeys{
@@ -88,10 +88,9 @@ func defaults() file {
 	}
 }
 
-// A reader checks what the decoder has found and makes the Config of it. Each part
-// of the file has a method, or a type of its own where it has many keys. A check
-// reports and goes on, so that a person sees all mistakes at once; what it returns
-// then has no meaning, and is thrown away in the end.
+// A reader checks the values that the decoder has found and makes the Config from them. Each
+// part of the file has a method, or a type if it has many keys. A check reports a mistake and
+// continues, so that a person sees all mistakes at once; its result is then dropped at the end.
 type reader struct {
 	*decoder
 	catalog
@@ -100,15 +99,15 @@ type reader struct {
 	warnings Errors // what is no mistake and still worth a word
 }
 
-// taken is what sensors and outputs have for themselves.
+// taken has the names and the hardware that sensors and outputs use already.
 type taken struct {
 	streams map[string]maker  // by name
 	claims  map[string]string // path of the sensor, by the hardware that it has for itself
 	parts   map[string]string // the same, by the hardware that it has a part of
 }
 
-// parse is Parse with the kinds of sensors that there are: it decodes the text,
-// checks what was decoded, and returns all errors or none.
+// parse is Parse with a given catalog of kinds. It decodes the text, checks the values, and
+// returns a Config or all errors.
 func parse(name string, data []byte, kinds catalog) (Config, error) {
 	r := &reader{decoder: &decoder{newProblems(name)}, catalog: kinds,
 		taken: taken{map[string]maker{}, map[string]string{}, map[string]string{}}}
@@ -117,7 +116,7 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 	if root := r.document(text); root != nil {
 		f := defaults()
 		r.mapping(root, "", reflect.ValueOf(&f).Elem())
-		if !r.bad[""] { // else there is nothing to judge
+		if !r.bad[""] { // else there are no values to check
 			cfg = r.interpret(f)
 		}
 	}
@@ -129,8 +128,8 @@ func parse(name string, data []byte, kinds catalog) (Config, error) {
 	return cfg, nil
 }
 
-// interpret makes the Config, part by part. The order counts where one part needs
-// another: topics and Home Assistant need the client ID and the streams.
+// interpret makes the Config, part by part. The order of the parts matters: topics and Home
+// Assistant need the client ID and the streams.
 func (r *reader) interpret(f file) Config {
 	cfg := Config{Clock: clock.Trust(f.Clock.Trust), Queue: r.queue(f.Queue)}
 	cfg.Uplink, cfg.Embedded = r.mqtt(f.MQTT)
@@ -178,7 +177,7 @@ func shareStreams(cfg *Config) {
 	}
 }
 
-// reactions are the rules and the panel, which need all streams and outputs.
+// reactions reads the rules and the panel, which need all streams and outputs.
 func (r *reader) reactions(f file, cfg *Config) {
 	if cfg.Arming = r.arming(f.Arming); cfg.Arming != nil {
 		cfg.Uplink.Streams = append(cfg.Uplink.Streams, armingStream(f.Arming))
@@ -192,9 +191,9 @@ func (r *reader) reactions(f file, cfg *Config) {
 	r.idleOutputs(*cfg)
 }
 
-// arch decides how much a process can map: bbolt maps the whole file, and 32-bit ARM
-// has some 2 GiB of address space for that, the heap and growing. It is a variable
-// so that tests can put another in its place.
+// arch decides how large the queue's file may be: bbolt maps the whole file into memory, and
+// 32-bit ARM has only some 2 GiB of address space for that and the heap. It is a variable so
+// that tests can change it.
 var arch = runtime.GOARCH
 
 // queue checks the bounds of the queue. Below 1MiB, bbolt's own pages would be a
@@ -213,19 +212,18 @@ func (r *reader) queue(q queueKeys) queue.Options {
 	return queue.Options{Path: string(q.Path), MaxSize: int64(q.MaxSize), MaxAge: q.MaxAge, SyncEvery: q.SyncEvery}
 }
 
-// between reports a value that is lower than lo or higher than hi; text says both to
-// the person, with units.
+// between reports a value that is lower than lo or higher than hi; text has both limits with
+// their units, for the error.
 func between[T ~int64](r *reader, path string, value, lo, hi T, text string) {
 	if !r.bad[path] && (value < lo || value > hi) {
 		r.failValue(path, "must be %s", text)
 	}
 }
 
-// nameProblem says why a name is rejected, "" if it is accepted. Names of sensors and
-// streams become levels of topics, keys of Home Assistant and columns of a database:
-// letters, digits, _ and - are what all of these take.
+// nameProblem returns why a name is rejected; empty: it is accepted. Names of sensors and
+// streams become levels of topics, keys of Home Assistant and columns of a database: all of
+// these allow letters, digits, _ and -.
 func nameProblem(name string) string {
-	// The first thing that is wrong is the one that the person meant otherwise.
 	switch {
 	case glued(name) != "":
 		return fmt.Sprintf(noBlank, glued(name)+": ")
@@ -245,8 +243,8 @@ func topicLevelProblem(name string) string {
 	return nameProblem(name)
 }
 
-// A fileName is a path that is not empty. Nobody looks whether it is there.
-// What a shell would put in the place of ~ and $HOME is not known here.
+// A fileName is a path that is not empty. The file need not exist on this machine. ~ and $HOME
+// are rejected, because only a shell expands them.
 type fileName string
 
 // UnmarshalText rejects what cannot be the name of a file: nothing, a certificate

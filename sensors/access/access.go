@@ -1,11 +1,11 @@
-// Package access opens a door for a card: a back end is asked, and where none answers a
-// list on this machine decides.
+// Package access opens a door for a card. It asks a back end; if there is no answer, a list on
+// this machine decides.
 //
-// The question is the reading of the card reader, which goes the way of each reading. The
-// answer is an order to the output of the door whose ID names the reading, see package
-// command. [Doors] knows neither: it takes note of each card, waits for the answer as long
-// as the link is up, and opens by the list otherwise. Whoever is first to decide about a
-// card, nobody does again: there is one opening at most for each card shown.
+// The question is the reading of the card reader, which is published like every reading. The
+// answer is an order to the output of the door, whose ID names the reading: see package
+// command. [Doors] does not know how they are sent: it notes each card, waits for the answer
+// while the link is up, and otherwise opens the door by the list. Only the first decision about
+// a card counts, so that a door opens at most once for each card that is shown.
 package access
 
 import (
@@ -27,19 +27,19 @@ type Spec struct {
 	Name      string
 	Reader    string        // the stream of the card reader; its values are the numbers of cards
 	Output    string        // what opens the door
-	Open      time.Duration // for how long the list opens it; a back end says so itself
-	ValidFor  time.Duration // after the card, until when an answer is taken
-	Within    time.Duration // while the link is up: how long the back end is waited for; at most ValidFor
-	AllowFile string        // of hashed numbers, see [ReadList]; empty: the back end alone decides
+	Open      time.Duration // how long the list opens it; the order of a back end has its own time
+	ValidFor  time.Duration // how long after the card an answer is accepted
+	Within    time.Duration // how long the list waits for the back end while the link is up; at most ValidFor
+	AllowFile string        // path of the hashed numbers, see [ReadList]; empty: only the back end decides
 }
 
-// Questions know which questions are open, and which were decided; a command.Memory is one.
+// Questions knows which questions are open and which were decided; a command.Memory is one.
 // Its methods are called from several goroutines.
 type Questions interface {
-	// Ask takes note that an order with this ID is the answer to a question until then.
+	// Ask notes that an order with this ID is the answer to a question, until the given time.
 	Ask(output, id string, until time.Time)
-	// Decide takes note that it was decided without an order. It reports false if an order
-	// has been done.
+	// Decide notes that the question was decided without an order. It returns false if an order
+	// was done already.
 	Decide(output, id, what string) bool
 }
 
@@ -54,11 +54,11 @@ type Wiring struct {
 	Log       *slog.Logger
 }
 
-// maxCards is how many cards wait to be looked up. A person needs a second for each.
+// maxCards is how many cards can wait for the list. A person needs a second for each.
 const maxCards = 16
 
-// Doors open by the list where nobody answers. Observe may be called from any goroutine
-// and does not block; Run once.
+// Doors opens doors by the list if the back end does not answer. Observe may be called from
+// any goroutine and does not block; Run is called once.
 type Doors struct {
 	specs []Spec
 	to    Wiring
@@ -81,13 +81,13 @@ type opening struct {
 	answer outputs.Answer
 }
 
-// New returns doors; Run opens them.
+// New returns the doors of specs. Nothing opens before Run.
 func New(specs []Spec, to Wiring) *Doors {
 	return &Doors{specs: specs, to: to, cards: make(chan card, maxCards), done: make(chan opening, maxCards)}
 }
 
-// Observe takes note of a card, if the reading is that of a card reader. It has to be
-// called before the reading is sent to the back end.
+// Observe notes a card if the reading is that of a card reader. It has to be called before the
+// reading is published, so that an answer is never earlier than its question.
 func (d *Doors) Observe(r sensors.Reading) {
 	if r.Err != "" {
 		return
@@ -99,7 +99,7 @@ func (d *Doors) Observe(r sensors.Reading) {
 	}
 }
 
-// shown asks the question, and leaves the card to Run if there is a list.
+// shown opens the question, and passes the card to Run if there is a list.
 func (d *Doors) shown(s Spec, r sensors.Reading) {
 	now := time.Now()
 	c := card{Spec: s, id: d.to.Boot + ":" + strconv.FormatUint(r.Seq, 10), due: now}
@@ -158,11 +158,11 @@ func (d *Doors) Run(ctx context.Context) error {
 	}
 }
 
-// by is the cause of an opening by the list, as the reading of the output has it.
+// by is the cause of an opening by the list, for Reading.By of the output.
 const by = "offline list"
 
-// decide opens if the list has the card and no order came. A card that the list does not
-// have stays a question: the back end may still know it.
+// decide opens the door if the list has the card and no order came. For a card that is not on
+// the list the question stays open: the back end may still answer.
 func (d *Doors) decide(ctx context.Context, c card) {
 	list, err := ReadList(ctx, c.AllowFile)
 	if ctx.Err() != nil {
@@ -201,7 +201,7 @@ func (d *Doors) reportOpening(o opening) {
 	d.report(o.card, "refused", o.who, o.answer.Why)
 }
 
-// report makes an event of a decision. It does not have the number of the card.
+// report reports a decision as an event, without the number of the card.
 func (d *Doors) report(c card, result, who, why string) {
 	text, err := json.Marshal(struct {
 		Door   string `json:"door"`
