@@ -143,10 +143,10 @@ func (o *outgoing) updateNow() {
 // a minute, and if our address has changed, no answer ever comes.
 const backTimeout = 500 * time.Millisecond
 
-// outageDeadline is when a connection that had to survive an outage of our network is
-// taken for dead; zero: there was none, or nothing waits for an answer. One that has
-// not got any answer yet is new: it was made since the outage, and how long a round
-// trip takes is not known.
+// outageDeadline returns when to give up a connection on which nothing was answered since
+// an outage of our network; zero: there was no outage, or nothing is in flight. A
+// connection without any answer is new and has no deadline: it was made after the outage,
+// and its round-trip time is not known.
 func (o *outgoing) outageDeadline() time.Time {
 	if o.networkBack.IsZero() || o.inflight.len() == 0 || o.window.shortest == 0 {
 		return time.Time{}
