@@ -11,7 +11,8 @@ import (
 
 func TestSinglesThatNobodyFeedsAreCleared(t *testing.T) {
 	diagnostics := []string{"ha/sensor/store-12/agent--backlog/config", "ha/sensor/store-12/agent--faults/config",
-		"ha/event/store-12/agent--gap/config", "ha/sensor/store-12/agent--oldest/config"}
+		"ha/event/store-12/agent--gap/config", "ha/sensor/store-12/agent--oldest/config",
+		"ha/event/store-12/agent--rule/config"}
 	was := birthOf(house("ha", contact("door"), humidity("hum")))
 	was.Split = true
 	for _, c := range []struct {
