@@ -63,7 +63,7 @@ var kinds = []kind{
 		memory: true, large: true},
 	{name: "paho", about: "paho.mqtt.golang, nothing on disk: the library alone", open: openPaho, memory: true,
 		large: true},
-	{name: "holdfast", about: "queue and link of that commit, `drain: {rate: 0}`, `window` one more: kept for an alarm",
+	{name: "holdfast", about: "queue and link, `drain: {rate: 0}`, `window` one more: kept for an alarm",
 		open: openHoldfast, large: true},
 	{name: "default", about: "the same with the default window: 20, which grows to 128 on a quick link",
 		open: openDefault, ours: true, noWindow: true, large: true},
