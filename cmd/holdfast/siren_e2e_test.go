@@ -1,11 +1,21 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
+	"github.com/holdfast-iot/holdfast/config"
+	"github.com/holdfast-iot/holdfast/sensors"
+	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
 // TestTheSirenSoundsWithoutANetwork: the rule needs no broker, `holdfast status` says what
@@ -79,4 +89,70 @@ rules:
 			t.Errorf("the last message on %s: %s", topic, last.raw)
 		}
 	}
+}
+
+// TestTheLinkEndsAfterTheOutputs: the line of the siren needs a while to become safe at the end
+// of the agent. The broker learns of it before it hears that the agent is offline.
+func TestTheLinkEndsAfterTheOutputs(t *testing.T) {
+	t.Parallel()
+	addr := startMosquitto(t, "").addr
+	sub := subscribe(t, addr, "house/#")
+	for range 10 {
+		if stopsWithASlowSiren(t, addr, sub) {
+			return
+		}
+	}
+	t.Fatal("in 10 attempts the test itself was slower than safeTimeout allows")
+}
+
+// stopsWithASlowSiren ends an agent whose siren sounds. It reports whether the siren's line took
+// less than the agent waits for it: otherwise the attempt shows nothing.
+func stopsWithASlowSiren(t *testing.T, addr string, sub *subscriber) (shown bool) {
+	t.Helper()
+	text := fmt.Sprintf(strings.Replace(sirenHouse, "siren: 100ms", "siren: 10s", 1), addr,
+		filepath.Join(t.TempDir(), "queue.db"))
+	cfg, err := config.Parse("house", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Sensors = slices.DeleteFunc(cfg.Sensors, func(s sensors.Spec) bool { return s.Name != "door" })
+	door := &openDoor{edges: make(chan float64), quantity: cfg.Sensors[0].Streams[0].Quantity.Name}
+	siren := &heardSiren{set: make(chan bool)}
+	ctx, stop := context.WithCancel(t.Context())
+	var agent sync.WaitGroup
+	agent.Go(func() {
+		_, err := serve(ctx, cfg, surroundings{log: slog.New(slog.DiscardHandler),
+			open:     func(context.Context, sensors.Spec) (sensors.Sensor, error) { return door, nil },
+			openLine: func(context.Context, outputs.Spec) (outputs.Line, error) { return siren, nil }})
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	door.edges <- 0
+	door.edges <- 1
+	siren.await(true)
+	eventually(t, time.Minute, "the siren sounds", func() bool { return sub.last("house/siren/state").State == status.On })
+	boot := sub.last("house/siren/state").Boot
+
+	stop()
+	stopped := time.Now()
+	for range 20 { // a link that does not wait is offline by then
+		if sub.last("/status").raw == "offline" {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	took := time.Since(stopped)
+	siren.await(false)
+	agent.Wait()
+	if took > safeTimeout/2 {
+		return false
+	}
+	eventually(t, time.Minute, "the agent is offline", func() bool { return sub.last("/status").raw == "offline" })
+	for _, topic := range []string{"house/siren", "house/siren/state"} {
+		if last := sub.last(topic); last.State != status.Off || last.By != "stop" || last.Boot != boot {
+			t.Errorf("the last message on %s: %s", topic, last.raw)
+		}
+	}
+	return true
 }
