@@ -73,7 +73,7 @@ func makeSafe(ctx context.Context, cfg config.Config, broken error, path string)
 	if broken == nil {
 		broken = trust(cfg, path)
 	}
-	ran := ranLast(cfg, path)
+	ran := loadRunning(cfg, path)
 	if broken != nil {
 		if len(ran.Outputs) == 0 {
 			return broken

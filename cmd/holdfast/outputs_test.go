@@ -128,26 +128,26 @@ func TestTheCopyOfAnotherFileOrUserIsNotUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeRan(cfg); err != nil {
+	if err := writeRunning(cfg); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(ranLast(config.Config{}, path).Outputs); n != 1 {
+	if n := len(loadRunning(config.Config{}, path).Outputs); n != 1 {
 		t.Errorf("%d outputs ran last", n)
 	}
-	if n := len(ranLast(config.Config{}, filepath.Join(dir, "other.yaml")).Outputs); n != 0 {
+	if n := len(loadRunning(config.Config{}, filepath.Join(dir, "other.yaml")).Outputs); n != 0 {
 		t.Errorf("%d outputs of another file", n)
 	}
-	if err := os.Chmod(filepath.Join(dir, ranName), 0o666); err != nil {
+	if err := os.Chmod(filepath.Join(dir, runningName), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(ranLast(config.Config{}, path).Outputs); n != 0 {
+	if n := len(loadRunning(config.Config{}, path).Outputs); n != 0 {
 		t.Errorf("%d outputs of a file that all may write", n)
 	}
 	cfg.Outputs = nil
-	if err := writeRan(cfg); err != nil {
+	if err := writeRunning(cfg); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, ranName)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(dir, runningName)); !os.IsNotExist(err) {
 		t.Errorf("without outputs the copy stays: %v", err)
 	}
 }

@@ -23,6 +23,7 @@ type reactions struct {
 	rules   *rules.Runner
 	doors   doors
 	memory  *orders.Memory // of orders by MQTT
+	copy    *runningCopy
 	log     *slog.Logger
 }
 
@@ -32,7 +33,7 @@ func newReactions(a *reloadable) *reactions {
 	r := &reactions{outputs: outputs.NewSet(outputs.Wiring{Open: a.openLine,
 		Observe: a.observeOutput, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log, Seqs: a.seqs,
 		Watch: func(output string) func(time.Duration) { return a.manager.Loop("output " + output) }}),
-		memory: orders.NewMemory(a.queue.Boot()), log: a.log}
+		memory: orders.NewMemory(a.queue.Boot()), copy: newRunningCopy(writeRunning, a.log), log: a.log}
 	state := arming.NewStore(filepath.Join(filepath.Dir(a.cfg.Queue.Path), arming.FileName))
 	r.rules = rules.NewRunner(rules.Wiring{Do: r.outputs.Do, Store: state,
 		Observe: a.observe, Record: a.queue.Add, Report: a.queue.Report, Clock: a.clock, Log: a.log, Seqs: a.seqs})
@@ -51,7 +52,7 @@ func (r *reactions) change(ctx context.Context, cfg config.Config, between func(
 			streams = append(streams, sensors.Stream{Name: arming.StreamName})
 		}
 		between(streams)
-		keepRan(cfg, r.log)
+		r.copy.save(cfg)
 	})
 	r.doors.change(ctx, cfg.Access)
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,38 +20,64 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// ranName is the copy of the configuration that runs, beside the queue. `holdfast outputs safe`
-// needs it: the file itself may have been edited since it was read, and be wrong now or lack an
-// output that is on.
-const ranName = "running.yaml"
+// runningName is the file with a copy of the configuration that runs, beside the queue.
+// `holdfast outputs safe` needs it: the file itself may have been edited since it was read, and
+// be wrong now or lack an output that is on.
+const runningName = "running.yaml"
 
 // copyTimeout is how long outputs wait for the copy to be written: a disk that hangs must not
 // keep a siren from starting.
 const copyTimeout = time.Second
 
-// keepRan writes the copy before the outputs of cfg start, unless there are none. It is not
-// synced: after a power cut no output is on.
-func keepRan(cfg config.Config, log *slog.Logger) {
+// A runningCopy writes the copy. save is for one goroutine at a time.
+type runningCopy struct {
+	write func(config.Config) error // writeRunning, but for tests
+	log   *slog.Logger
+
+	writing chan struct{} // has a token during a write, which may hang
+	mu      sync.Mutex
+	latest  config.Config // guarded by mu
+}
+
+func newRunningCopy(write func(config.Config) error, log *slog.Logger) *runningCopy {
+	return &runningCopy{write: write, log: log, writing: make(chan struct{}, 1)}
+}
+
+// save writes the copy before the outputs of cfg start, unless there are none. It is not
+// synced: after a power cut no output is on. If the disk hangs, save returns after copyTimeout,
+// and the write goes on.
+func (c *runningCopy) save(cfg config.Config) {
+	c.mu.Lock()
+	c.latest = cfg
+	c.mu.Unlock()
 	done := make(chan struct{})
-	go func() { // it is left behind if the disk hangs
+	go func() {
 		defer close(done)
-		if err := writeRan(cfg); err != nil {
-			log.Warn("the configuration that runs cannot be kept: holdfast outputs safe needs the file as it is now",
+		// A write that hung may end after the next one was asked for. So one waits for the
+		// other, and each writes what is the latest by then.
+		c.writing <- struct{}{}
+		defer func() { <-c.writing }()
+		c.mu.Lock()
+		latest := c.latest
+		c.mu.Unlock()
+		if err := c.write(latest); err != nil {
+			c.log.Warn("the configuration that runs cannot be kept: holdfast outputs safe needs the file as it is now",
 				"err", err)
 		}
 	}()
 	waitFor(done, copyTimeout)
 }
 
-func writeRan(cfg config.Config) error {
-	to := filepath.Join(filepath.Dir(cfg.Queue.Path), ranName)
+// writeRunning writes the copy, or removes it if there are no outputs.
+func writeRunning(cfg config.Config) error {
+	to := filepath.Join(filepath.Dir(cfg.Queue.Path), runningName)
 	if len(cfg.Outputs) == 0 || cfg.Text == nil {
 		if err := os.Remove(to); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
 	}
-	text, err := ranText(cfg)
+	text, err := runningText(cfg)
 	if err != nil {
 		return err
 	}
@@ -63,36 +90,37 @@ func writeRan(cfg config.Config) error {
 	return os.Rename(to+".new", to)
 }
 
-// ranText is the text of the copy: a comment that names the file, and the file.
-func ranText(cfg config.Config) ([]byte, error) {
-	head, err := ranHead(cfg.Path)
-	return append(head, cfg.Text...), err
+// runningText returns the text of the copy: a comment that names the file, and the file.
+func runningText(cfg config.Config) ([]byte, error) {
+	header, err := runningHeader(cfg.Path)
+	return append(header, cfg.Text...), err
 }
 
-// ranHead is how the copy of a file begins. Another agent on the machine has another file.
-func ranHead(path string) ([]byte, error) {
+// runningHeader returns the first line of the copy of a file. Another agent on the machine has
+// another file.
+func runningHeader(path string) ([]byte, error) {
 	path, err := filepath.Abs(path)
 	return fmt.Appendf(nil, "# what the agent has read from %q last\n", path), err
 }
 
-// ranLast returns the configuration that the agent of this file ran last, as far as it had
-// outputs; else it is empty. cfg is what the file says now; empty: it is wrong.
-func ranLast(cfg config.Config, path string) config.Config {
+// loadRunning returns the copy of the configuration that the agent of this file ran last; it is
+// empty if that had no outputs. cfg is what the file says now; empty: the file is wrong.
+func loadRunning(cfg config.Config, path string) config.Config {
 	folders := []string{os.Getenv("STATE_DIRECTORY"), filepath.Dir(config.DefaultQueue)} // the first is of systemd's
 	if cfg.Queue.Path != "" {
 		folders = slices.Insert(folders, 0, filepath.Dir(cfg.Queue.Path))
 	}
-	head, err := ranHead(path)
+	header, err := runningHeader(path)
 	if err != nil {
 		return config.Config{}
 	}
 	for _, folder := range folders {
-		text, err := readOwn(filepath.Join(folder, ranName))
-		if folder == "" || err != nil || !bytes.HasPrefix(text, head) {
+		text, err := readOwn(filepath.Join(folder, runningName))
+		if folder == "" || err != nil || !bytes.HasPrefix(text, header) {
 			continue
 		}
-		if ran, err := config.Parse(ranName, text); err == nil {
-			return ran
+		if running, err := config.Parse(runningName, text); err == nil {
+			return running
 		}
 	}
 	return config.Config{}
