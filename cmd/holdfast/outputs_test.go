@@ -115,11 +115,13 @@ func TestABellIsMadeSafeThatTheFileDoesNotHave(t *testing.T) {
 	}
 }
 
-// TestTheCopyOfAnotherFileOrUserIsNotUsed.
-func TestTheCopyOfAnotherFileOrUserIsNotUsed(t *testing.T) {
+// writeCopy writes the copy of a file with one output. It returns what it is the copy of, and
+// the file's path.
+func writeCopy(t *testing.T) (cfg config.Config, path string) {
+	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("STATE_DIRECTORY", dir)
-	path := filepath.Join(dir, "config.yaml")
+	path = filepath.Join(dir, "config.yaml")
 	text := strings.ReplaceAll(bellHouse, "%DIR%", dir)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -131,6 +133,29 @@ func TestTheCopyOfAnotherFileOrUserIsNotUsed(t *testing.T) {
 	if err := writeRunning(cfg); err != nil {
 		t.Fatal(err)
 	}
+	return cfg, path
+}
+
+// TestTheCopyOfAnotherUserIsNotUsed: a configuration names commands, and root must not run those
+// of another user.
+func TestTheCopyOfAnotherUserIsNotUsed(t *testing.T) {
+	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
+		t.Skip("gives a file to another user, which only root may")
+	}
+	_, path := writeCopy(t)
+	const nobody = 65534
+	if err := os.Chown(filepath.Join(filepath.Dir(path), runningName), nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(loadRunning(config.Config{}, path).Outputs); n != 0 {
+		t.Errorf("%d outputs of a file of another user", n)
+	}
+}
+
+// TestTheCopyOfAnotherFileIsNotUsed, nor one that all may write.
+func TestTheCopyOfAnotherFileIsNotUsed(t *testing.T) {
+	cfg, path := writeCopy(t)
+	dir := filepath.Dir(path)
 	if n := len(loadRunning(config.Config{}, path).Outputs); n != 1 {
 		t.Errorf("%d outputs ran last", n)
 	}
