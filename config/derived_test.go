@@ -88,7 +88,8 @@ sensors:
 func TestADerivedStreamIsSilentAboutAMistakeOfItsSource(t *testing.T) {
 	for _, text := range []string{
 		"a: {kind: lm75, i2c: 1, adress: 0x48}\n  b: {kind: derived, sum: [a, c]}\n  c: {kind: lm75, i2c: 2}",
-		"a: {kind: derived, rate: {of: b, per: day}}\n  c: {kind: derived, rate: {of: a, per: hour}}\n  b: {kind: lm75, i2c: 2}",
+		"a: {kind: derived, rate: {of: b, per: day}}\n  c: {kind: derived, rate: {of: a, per: hour}}\n" +
+			"  b: {kind: lm75, i2c: 2}",
 		"a: {kind: derived, difference: [b, c]}\n  b: {kind: derived, difference: [a, c]}\n  c: {kind: lm75, i2c: 2}\n" +
 			"  d: {kind: derived, difference: [a, c]}",
 	} {

@@ -80,14 +80,15 @@ var configSections = []configSection{
 		{"payload", "`json`, or `plain`: only the value or the name of the state, without its time", "", "`json`"},
 	}},
 	{path: "plain", title: "plain", keys: []configKey{
-		{"history", "`true`: readings that are more than ten seconds late are sent, too, although nothing marks them", "", ""},
+		{"history", "`true`: readings that are more than ten seconds late are sent, too, although nothing " +
+			"marks them", "", ""},
 	}},
 	{path: "home_assistant", title: "home_assistant", keys: []configKey{
 		{"discovery", "announce the device and its streams to Home Assistant", "", ""},
 		{"prefix", "Home Assistant's own discovery prefix", "", ""},
 	}},
-	{path: "commands", title: "commands", intro: "Orders by MQTT: see [commands](commands.md). An output takes orders only " +
-		"with its own key `commands: true`.", keys: []configKey{
+	{path: "commands", title: "commands", intro: "Orders by MQTT: see [commands](commands.md). An output takes " +
+		"orders only with its own key `commands: true`.", keys: []configKey{
 		{"max_age", "1s to 10m: an older order is refused, and a signed order may be valid for at most this time",
 			"", ""},
 		{"key_file", "its first line is a key, and each order needs a `mac` made with it: for brokers to which others " +
@@ -135,7 +136,8 @@ var configSections = []configSection{
 					"has the name of the sensor (`door`); with several quantities it is `<sensor>_<quantity>` " +
 					"(`room_humidity`). It can also have names for people: see below", "", ""},
 			{"class", "Home Assistant's device class, for a sensor of one quantity", "", "the quantity's"},
-			{"alarm", "`true`: all its readings are sent before others and written to disk at once. For thresholds: see below", "", ""},
+			{"alarm", "`true`: all its readings are sent before others and written to disk at once. For thresholds: see " +
+				"below", "", ""},
 			{"report", "only readings that differ enough or are old enough: see below", "", "each"},
 			{"scale", "value = measured value × `scale` + `offset`; not 0", "number", "1"},
 			{"offset", "see `scale`; for several quantities: `{temperature: -0.4, humidity: 2}`", "number", "0"},
@@ -165,14 +167,15 @@ var configSections = []configSection{
 		}},
 	{path: "sensors.NAME.streams", title: "sensors: streams",
 		intro: "`streams: {humidity: {stream: hum, name: \"湿度\"}, temperature: {name: \"温度\"}}`: the identifier " +
-			"and names of each quantity's stream. `{humidity: hum}` is short for `{humidity: {stream: hum}}`.", keys: []configKey{
+			"and names of each quantity's stream. `{humidity: hum}` is short for " +
+			"`{humidity: {stream: hum}}`.", keys: []configKey{
 			{"stream", "the identifier in topics and files", "name", "from the sensor's name"},
 			{"name", "what people call it", "", "the sensor's name and the quantity"},
 			{"area", "where it is", "", "the sensor's area"},
 		}},
 	{path: "sensors.NAME.alarm", title: "sensors: alarm",
-		intro: "`alarm: {above: -15, clear: -17, for: 5m}` makes the stream `<stream>_alarm` with the states `ok` and `alarm`. " +
-			"Its changes are sent first; the measured stream stays routine. For several quantities: " +
+		intro: "`alarm: {above: -15, clear: -17, for: 5m}` makes the stream `<stream>_alarm` with the states `ok` and " +
+			"`alarm`. Its changes are sent first; the measured stream stays routine. For several quantities: " +
 			"`alarm: {humidity: {above: 80}}`.", keys: []configKey{
 			{"above", "an alarm while the value is above this", "", ""},
 			{"below", "or below this; one of the two, not both", "", ""},
@@ -249,9 +252,10 @@ var configSections = []configSection{
 			{"any", "several conditions, of which one is enough", "", ""},
 			{"all", "several conditions, which have to be met at the same time", "", ""},
 			{"for", "up to 24h: how long the condition has to be met without a break", "", "at once"},
-			{"fault", "`trips`: a stream that cannot be read counts as met; `ignored`: as not met", "`trips` or `ignored`", "`ignored`"},
-			{"armed", "the modes of [arming](alarm.md) in which the rule is active, such as `[away, home]`; or `always`, which " +
-				"triggers the alarm in any state; or `disarmed`", "word or list", "active in each state of the panel"},
+			{"fault", "`trips`: a stream that cannot be read counts as met; `ignored`: as not met",
+				"`trips` or `ignored`", "`ignored`"},
+			{"armed", "the modes of [arming](alarm.md) in which the rule is active, such as `[away, home]`; or `always`, " +
+				"which triggers the alarm in any state; or `disarmed`", "word or list", "active in each state of the panel"},
 			{"then", "outputs, and the order for each: `on`, `off` or a time; needed", "", ""},
 		}},
 	{path: "arming", title: "arming",
@@ -262,7 +266,8 @@ var configSections = []configSection{
 			{"area", "the room or place, shown with the name", "", ""},
 			{"modes", "the modes of arming; the key switch uses the first", "", "`[away, home]`"},
 			{"exit", "up to 10m: the exit delay, from the order until the panel is armed", "", ""},
-			{"entry", "1s to 10m, for each stream: the entry delay, the time to disarm after it was opened", "", "none: at once"},
+			{"entry", "1s to 10m, for each stream: the entry delay, the time to disarm after it was opened", "",
+				"none: at once"},
 			{"follow", "streams on the way from the door to the keypad: they wait for a running entry delay", "", "none"},
 			{"ready", "streams that must be in their first state, such as `closed`, when somebody arms", "", "none"},
 			{"siren", "1s to 1h: how long the panel is triggered", "", ""},

@@ -21,8 +21,8 @@ var varies = map[string]string{
 	"ads1015": loopText,
 	"ads1115": loopText,
 	"contact": "`class` decides the class and the names of the states; the table shows them without a `class`.",
-	"hwmon": "They are given by `inputs`: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a voltage in V, " +
-		"`curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. With several inputs of " +
+	"hwmon": "They are given by `inputs`: `temp1` is a temperature in °C, `humidity1` a humidity in %, `in0` a " +
+		"voltage in V, `curr1` a current in A, `power1` a power in W, `fan1` a speed in rpm. With several inputs of " +
 		"a sort, the quantity has the name of the input, too: `temperature_temp2`.",
 	"derived": derivedText,
 	"iio":     "They are given by `inputs`, or by the part's name if holdfast knows the part.",
@@ -32,8 +32,9 @@ var varies = map[string]string{
 	"simulated": "They are given by `wave`, `steps` or `counter`; the table is for `counter`. `steps` have no `every`.",
 }
 
-const derivedText = "`difference` and `sum` have the unit of their sources, and `rate` has this unit per unit of time " +
-	"(kWh per hour are kW, of class `power`). `dew_point` is in °C, `absolute_humidity` in g/m³, both by Magnus' " +
+const derivedText = "`difference` and `sum` have the unit of their sources, and `rate` has this unit per unit " +
+	"of time (kWh per hour are kW, of class `power`). `dew_point` is in °C, `absolute_humidity` in g/m³, both by " +
+	"Magnus' " +
 	"formula over water, from -45 to 60 °C.\n\n```yaml\nsensors:\n" +
 	"  room:  {kind: aht20, i2c: \"1\"}\n" +
 	"  flow:  {kind: w1, id: 28-0316a2797bff}\n" +

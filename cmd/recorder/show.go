@@ -232,6 +232,6 @@ func printDrops(lost int64, periods []store.DropPeriod) {
 }
 
 // queueHint says what to look at where neither a connection nor the agent explains a hole.
-const queueHint = "hint: a broker drops messages, and acknowledges them, while its queue for a slow recorder is full: " +
-	"raise its limit (Mosquitto: max_queued_messages, 1000 by default) or set the agents' drain.rate; " +
+const queueHint = "hint: a broker drops messages, and acknowledges them, while its queue for a slow recorder is " +
+	"full: raise its limit (Mosquitto: max_queued_messages, 1000 by default) or set the agents' drain.rate; " +
 	"see docs/recorder.md#a-full-queue"
