@@ -242,14 +242,11 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 		return 0, err
 	}
 	cmd := exec.CommandContext(ctx, b.binary, "run", "-c", conf)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	stop, err := start(cmd)
+	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-	}()
+	defer stop()
 	db, err := b.open(name, "mode=ro&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return 0, err
@@ -259,20 +256,41 @@ func recorder(ctx context.Context, b *bench) (float64, error) {
 	if err := until(ctx, db, "SELECT count(*) FROM connection", 1); err != nil {
 		return 0, err
 	}
-	began := time.Now()
-	sent := make(chan error, 1)
-	go func() { sent <- flood(m.Addr, b.n) }()
-	if err := until(ctx, db, "SELECT value FROM counter WHERE name = 'stored'", b.n); err != nil {
+	// Stored means committed: the counter is part of the same transaction.
+	rate, err := b.rate(ctx, m.Addr, db, "SELECT value FROM counter WHERE name = 'stored'")
+	if err != nil {
 		return 0, err
 	}
-	// Stored means committed: the counter is part of the same transaction.
-	rate := float64(b.n) / time.Since(began).Seconds()
 	var rows int
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM reading").Scan(&rows); err != nil || rows != b.n {
 		return 0, fmt.Errorf("%d rows in place of %d: %v", rows, b.n, err)
 	}
 	b.peak = max(b.peak, peakMemory(cmd.Process.Pid)) // before SIGTERM
-	return rate, <-sent
+	return rate, nil
+}
+
+// start starts a program that ends with this one. stop ends it in order.
+func start(cmd *exec.Cmd) (stop func(), err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}, nil
+}
+
+// rate publishes b.n readings to the broker at addr, and returns how many a second were stored:
+// until query returns that many.
+func (b *bench) rate(ctx context.Context, addr string, db *sql.DB, query string) (float64, error) {
+	began := time.Now()
+	sent := make(chan error, 1)
+	go func() { sent <- flood(addr, b.n) }()
+	if err := until(ctx, db, query, b.n); err != nil {
+		return 0, err
+	}
+	return float64(b.n) / time.Since(began).Seconds(), <-sent
 }
 
 // until waits until a query returns a number, at most ten minutes.

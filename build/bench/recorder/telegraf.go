@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -104,24 +103,15 @@ func telegraf(ctx context.Context, b *bench) (rate float64, err error) {
 		return 0, err
 	}
 	cmd := exec.CommandContext(ctx, b.telegraf, "--config", conf, "--quiet")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	stop, err := start(cmd)
+	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-	}()
+	defer stop()
 	if err := subscribed(ctx, m.Addr, db); err != nil {
 		return 0, err
 	}
-	began := time.Now()
-	sent := make(chan error, 1)
-	go func() { sent <- flood(m.Addr, b.n) }()
-	if err := until(ctx, db, "SELECT count(*) FROM reading WHERE client_id <> 'probe'", b.n); err != nil {
-		return 0, err
-	}
-	return float64(b.n) / time.Since(began).Seconds(), <-sent
+	return b.rate(ctx, m.Addr, db, "SELECT count(*) FROM reading WHERE client_id <> 'probe'")
 }
 
 // subscribed publishes readings of its own until one is in the table.
