@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// commandKeys are the keys under commands: how orders by MQTT are judged. Which outputs
+// commandKeys are the keys under commands: how orders by MQTT are checked. Which outputs
 // take any is written at the outputs.
 type commandKeys struct {
 	MaxAge  time.Duration `yaml:"max_age"`  // 1s to 10m
@@ -26,7 +26,7 @@ func (f *keyFileName) UnmarshalText(text []byte) error {
 	return (*fileName)(f).UnmarshalText(text)
 }
 
-// commands says how orders are judged. In less than a second no order arrives with
+// commands says how orders are checked. In less than a second no order arrives with
 // certainty; and what was meant ten minutes ago is not meant now. cfg has the outputs and
 // the doors.
 func (r *reader) commands(k commandKeys, cfg Config) uplink.Commands {

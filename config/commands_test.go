@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-func TestCommandsSayHowOrdersAreJudged(t *testing.T) {
+func TestCommandsSayHowOrdersAreChecked(t *testing.T) {
 	if c := must(t, oneBroker+oneDoor).Uplink.Commands; c.MaxAge != 30*time.Second || c.Key != (mqtt.Secret{}) {
 		t.Errorf("without a key: %+v", c)
 	}

@@ -85,7 +85,7 @@ func (f *filterReader) reportOf(q sensors.Quantity, every time.Duration) sensors
 // limitOf checks the threshold of an alarm. Without clear the alarm ends where it
 // began. A threshold outside of the valid range could never be reached.
 func (f *filterReader) limitOf(q sensors.Quantity, valid sensors.Valid) *sensors.Limit {
-	// What cannot be a threshold at all ends here; the rest is made and judged below.
+	// What cannot be a threshold at all ends here; the rest is made and checked below.
 	v, at, ok := pick(f.reader, f.limit, f.path+".alarm", q.Name)
 	switch {
 	case !ok:

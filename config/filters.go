@@ -58,7 +58,7 @@ type reportKeys struct {
 	AtLeast time.Duration `yaml:"at_least"` // 1s or more, and longer than the pace
 }
 
-// A filterReader holds the filter keys of one stanza by quantity, and judges them
+// A filterReader holds the filter keys of one stanza by quantity, and checks them
 // when it is told what the sensor measures. "" holds what is for all quantities.
 type filterReader struct {
 	*reader

@@ -72,7 +72,7 @@ type tlsKeys struct {
 	ALPN       string   `yaml:"alpn"`        // the protocol to ask for, 1 to 255 bytes
 }
 
-// An mqttReader judges the keys under mqtt.
+// An mqttReader checks the keys under mqtt.
 type mqttReader struct {
 	*reader
 	guarded bool // there is a password, and it must not travel in plain text

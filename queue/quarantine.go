@@ -37,7 +37,7 @@ func (st *store) quarantine(why error) (ends [2]seqs, err error) {
 	}
 	// Before the new file is filled: the gaps are a part of it.
 	missing := s.declare(st.acked)
-	aside := fmt.Sprintf("%s.aside-%s-%s", st.path, st.now.UTC().Format(quarantineTime), s.verdict())
+	aside := fmt.Sprintf("%s.aside-%s-%s", st.path, st.now.UTC().Format(quarantineTime), s.outcome())
 	err = st.replace(aside, func(f *file) error {
 		if err := s.fill(f); err != nil || other {
 			return err

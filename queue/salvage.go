@@ -333,8 +333,8 @@ func (s *salvager) complete() bool {
 	return s.skipped == 0 && (s.rejectedWhole || s.unopenable && len(s.rejected) == 0)
 }
 
-// verdict is the last part of a quarantined file's name.
-func (s *salvager) verdict() string {
+// outcome is the last part of a quarantined file's name.
+func (s *salvager) outcome() string {
 	if s.complete() {
 		return "complete"
 	}

@@ -85,13 +85,13 @@ type orders struct {
 
 // An orderHandler receives the orders to one target.
 type orderHandler struct {
-	*command.Judge
+	*command.Checker
 	orders *orders
 
 	mu      sync.Mutex // guards all that follows
 	tokens  float64    // refusals that may have an event of their own now
 	filled  time.Time  // when tokens was computed last
-	counted map[command.Verdict]int
+	counted map[command.Decision]int
 }
 
 func newOrders(l *Link) *orders {
@@ -104,9 +104,9 @@ func newOrders(l *Link) *orders {
 	}
 	opt := command.Options{MaxAge: c.MaxAge, Signed: c.Key.File != "", Now: l.opt.Clock.Now}
 	for _, t := range l.opt.targets() {
-		judge := command.NewJudge(t, slices.Contains(c.Asking, t.Name), opt, c.Memory)
-		o.handlers[t.Topic] = &orderHandler{Judge: judge, orders: o, tokens: refusalBurst, filled: time.Now(),
-			counted: map[command.Verdict]int{}}
+		checker := command.NewChecker(t, slices.Contains(c.Asking, t.Name), opt, c.Memory)
+		o.handlers[t.Topic] = &orderHandler{Checker: checker, orders: o, tokens: refusalBurst, filled: time.Now(),
+			counted: map[command.Decision]int{}}
 	}
 	return o
 }
@@ -217,20 +217,20 @@ func (d *orderHandler) onMessage(m mqtt.Message) {
 	if len(m.Payload) == 0 {
 		return // it deletes a retained order, as the log advises, and is no order itself
 	}
-	order, verdict := d.Judge.Judge(command.Message{Payload: m.Payload, Retained: m.Retain, Repeated: m.Repeated})
-	if verdict.Result != "" {
-		d.answer(order.ID, verdict, m.Properties)
+	order, decision := d.Checker.Check(command.Message{Payload: m.Payload, Retained: m.Retain, Repeated: m.Repeated})
+	if decision.Result != "" {
+		d.answer(order.ID, decision, m.Properties)
 		return
 	}
 	d.orders.addPending(1)
 	d.orders.link.opt.Commands.Do(order, func(done bool, why string) {
-		verdict, settled := command.Verdict{Result: command.Done}, "done"
+		decision, settled := command.Decision{Result: command.Done}, "done"
 		if !done {
-			verdict = command.Verdict{Result: command.Refused, Why: why}
+			decision = command.Decision{Result: command.Refused, Why: why}
 			settled = "refused: " + why
 		}
 		d.Settle(order, settled)
-		d.answer(order.ID, verdict, m.Properties)
+		d.answer(order.ID, decision, m.Properties)
 		d.orders.addPending(-1)
 	})
 }
@@ -247,11 +247,11 @@ func (o *orders) addPending(n int) {
 	}
 }
 
-// answer reports a verdict as an event, and publishes it on the response topic of the
+// answer reports a decision as an event, and publishes it on the response topic of the
 // request, if it has one. Refusals beyond refusalBurst are only counted, and reported as
 // one event a minute for each reason: a client that floods us with orders must not fill
 // the queue, where its events would displace readings.
-func (d *orderHandler) answer(id string, v command.Verdict, request *mqtt.Properties) {
+func (d *orderHandler) answer(id string, v command.Decision, request *mqtt.Properties) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
@@ -275,17 +275,17 @@ func (d *orderHandler) answer(id string, v command.Verdict, request *mqtt.Proper
 	}
 }
 
-// countLocked counts a verdict. Some reasons quote text of the sender, so their number is
+// countLocked counts a decision. Some reasons quote text of the sender, so their number is
 // limited to maxReasons. The caller holds mu.
-func (d *orderHandler) countLocked(v command.Verdict) {
+func (d *orderHandler) countLocked(v command.Decision) {
 	if _, known := d.counted[v]; !known && len(d.counted) >= maxReasons {
 		v.Why = "several reasons"
 	}
 	d.counted[v]++
 }
 
-// event returns the event that answers one order, or count orders with the same verdict.
-func (d *orderHandler) event(id string, v command.Verdict, count int) sensors.Event {
+// event returns the event that answers one order, or count orders with the same decision.
+func (d *orderHandler) event(id string, v command.Decision, count int) sensors.Event {
 	if count == 1 {
 		count = 0 // it is left out
 	}
@@ -352,13 +352,13 @@ func (o *orders) flush() {
 	}
 }
 
-// summarise reports one event for each verdict that was counted.
+// summarise reports one event for each decision that was counted.
 func (o *orders) summarise() {
 	for _, topic := range o.topics() {
 		d := o.handlers[topic]
 		d.mu.Lock()
 		counted := d.counted
-		d.counted = map[command.Verdict]int{}
+		d.counted = map[command.Decision]int{}
 		d.mu.Unlock()
 		for v, n := range counted {
 			o.report(d.event("", v, n))

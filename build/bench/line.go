@@ -25,12 +25,12 @@ func atMost(f float64) *float64 { return &f }
 
 // target says what the figure has to be, and whether it is.
 func (l line) target() string {
-	verdict := map[bool]string{true: "ok", false: "MISSED"}
+	result := map[bool]string{true: "ok", false: "MISSED"}
 	switch {
 	case l.AtMost != nil:
-		return fmt.Sprintf("<= %s %s", number(*l.AtMost), verdict[l.Figure <= *l.AtMost])
+		return fmt.Sprintf("<= %s %s", number(*l.AtMost), result[l.Figure <= *l.AtMost])
 	case l.AtLeast != nil:
-		return fmt.Sprintf(">= %s %s", number(*l.AtLeast), verdict[l.Figure >= *l.AtLeast])
+		return fmt.Sprintf(">= %s %s", number(*l.AtLeast), result[l.Figure >= *l.AtLeast])
 	}
 	return ""
 }

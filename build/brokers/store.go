@@ -117,14 +117,14 @@ func (s *shop) comeBack(ctx context.Context) (remark string, err error) {
 		return "", err
 	}
 	took := time.Since(started)
-	if remark, err = s.verdict(took); err != nil {
+	if remark, err = s.result(took); err != nil {
 		return "", err
 	}
 	return remark, s.then(s, ctx)
 }
 
-// verdict says what the broker has lost and what holdfast has.
-func (s *shop) verdict(took time.Duration) (string, error) {
+// result says what the broker has lost and what holdfast has.
+func (s *shop) result(took time.Duration) (string, error) {
 	t := s.ledger.count(s.clientID)
 	if err := t.wrong(s.window.hasAcked); err != nil {
 		return "", err

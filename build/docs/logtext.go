@@ -271,7 +271,7 @@ var logParts = []logPart{
 		{"installs", "a newer version; the previous one is kept"},
 		{"keeps the new version", "it was ready, and the broker acknowledged one of its messages"},
 		{"goes back to the version before", "the new version was not connected within ten minutes: `why`"},
-		{"judges the version whose update was interrupted", "after a power cut during an update"},
+		{"checks the version whose update was interrupted", "after a power cut during an update"},
 		{"leaves out a version that did not deliver", "it will be tried again at `until`"},
 		{"an old package was not removed", "it takes space in the state directory: delete it by hand"},
 		{"no event tells of the update", "the agent could not be asked to send the event; only the log has it"},

@@ -173,7 +173,7 @@ func TestReadingHasTheTimeOfTheEdgeAndSettleDoesNotWait(t *testing.T) {
 
 // What records an alarm may wait for the disk. Meanwhile the contact bounces: no
 // look may take its level for one that held.
-func TestEdgesThatWereNotReadInTimeAreJudgedAsTheyHappened(t *testing.T) {
+func TestEdgesThatWereNotReadInTimeAreUsedAsTheyHappened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		s := settled(t, w, doorOptions())

@@ -15,7 +15,7 @@ const (
 
 // A Memory knows the orders that were done since the start of the agent, by target and
 // ID, so that none is done twice. It outlives connections and reloads of the
-// configuration, and is not written to disk: see [Judge.Judge] for what that means.
+// configuration, and is not written to disk: see [Checker.Check] for what that means.
 type Memory struct {
 	boot  string    // of this start of the agent, as in payloads
 	began time.Time // the start of the agent

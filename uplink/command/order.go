@@ -1,15 +1,15 @@
-// Package command understands orders that come by MQTT, and judges which may be done.
+// Package command understands orders that come by MQTT, and checks which may be done.
 //
 // A broker repeats retained messages at each connect, a bridge delivers what it kept
 // during an outage, and QoS 1 may deliver a message twice. So an order is done only if
 // it is certain that it is meant now and was not done before; in doubt it is refused.
 //
-// [Decode] understands a payload, a [Judge] decides whether the order may be done, and a
+// [Decode] understands a payload, a [Checker] decides whether the order may be done, and a
 // [Memory] knows which orders were done. None of them knows outputs or connections.
 //
 // # Concurrency
 //
-// All functions, and the methods of [Judge] and [Memory], may be called from any
+// All functions, and the methods of [Checker] and [Memory], may be called from any
 // goroutine. They never wait for a disk or a network.
 package command
 
@@ -48,8 +48,8 @@ const (
 	Duplicate Result = "duplicate"
 )
 
-// A Verdict is why an order is not done. If Result is empty, it may be done.
-type Verdict struct {
+// A Decision is why an order is not done. If Result is empty, it may be done.
+type Decision struct {
 	Result Result
 	Why    string // begins with a word for programs: "retained", "unsure: ..."
 }

@@ -32,13 +32,13 @@ type request5 struct {
 const maxUnacked = 20
 
 // lengths5 are the least and the most bytes behind the fixed header of the packets that a
-// broker may send, but for PUBLISH. What is in them [mqtt5.Check] judges.
+// broker may send, but for PUBLISH. What is in them [mqtt5.Check] checks.
 var lengths5 = map[byte][2]int{packetConnack: {2, MaxInbound}, packetPuback: {2, MaxInbound},
 	packetSuback: {4, MaxInbound}, packetUnsuback: {4, MaxInbound}, packetPingresp: {0, 0},
 	packetDisconnect: {0, MaxInbound}}
 
 // check5 is check for MQTT 5. A packet has up to MaxInbound bytes, which the client reads
-// before it judges the rest.
+// before it checks the rest.
 func (w *wire) check5(head byte, size, length int) error {
 	kind := head >> 4
 	bounds, fixed := lengths5[kind]

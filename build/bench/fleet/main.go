@@ -91,7 +91,7 @@ func (j job) run() error {
 	connects := door.times()
 	stop()
 	all.Wait()
-	put, got, twice, queued := r.verdict()
+	put, got, twice, queued := r.result()
 	fmt.Printf("away %v: %d CONNECTs, at most %d in a second, the last after %v\n", j.away, len(connects),
 		perSecond(connects),
 		connects[len(connects)-1].Sub(connects[0]).Round(time.Second))

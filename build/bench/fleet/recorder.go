@@ -69,10 +69,10 @@ func (r *recorder) system(_ mqtt.Client, m mqtt.Message) {
 	}
 }
 
-// verdict says how many readings there were by the newest of each agent, how
+// result says how many readings there were by the newest of each agent, how
 // many arrived, how often one came again, and how many the broker held for
 // subscribers at most.
-func (r *recorder) verdict() (put, got, twice, queued int) {
+func (r *recorder) result() (put, got, twice, queued int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, seqs := range r.seen {

@@ -35,7 +35,7 @@ does not count. The broker runs beside it and is not counted. Medians of %d roun
 `, time.Now().UTC().Format("2006-01-02"), runtime.Version(), qemu, rounds)
 	row := func(name string, n float64) { fmt.Fprintf(&b, "| %s | %.0f |\n", name, n) }
 	put, encode, drain := of["put"].total(), of["encode"].total(), of["drain"].total()
-	row("sample and judge: timer, driver's call, four filters, number, stamp", of["sample"].total())
+	row("sample and check: timer, driver's call, four filters, number, stamp", of["sample"].total())
 	row("queue: `Put`, `Peek` and `Ack`, 20 at a time", put)
 	row("encode the payload", encode)
 	row("publish and acknowledge, what the drain takes beside the two above", drain-put-encode)

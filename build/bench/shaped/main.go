@@ -73,7 +73,7 @@ func (j job) run() error {
 	s.link(s.broker.Addr) // what is left, over loopback
 	s.drained()
 	s.unlink()
-	return j.judge(s, cuts)
+	return j.evaluate(s, cuts)
 }
 
 // timeAlarms says how the link is used, and how long alarms take on it.
@@ -122,8 +122,8 @@ func (j job) cut(s *site) (cuts int) {
 	return cuts
 }
 
-func (j job) judge(s *site, cuts int) error {
-	v := s.seen.verdict()
+func (j job) evaluate(s *site, cuts int) error {
+	v := s.seen.result()
 	lost := s.put.readings + s.put.alarms - v.different
 	fmt.Printf("cuts        %d in %v, %d sessions: of %d readings and %d alarms %d lost, %d out of order\n",
 		cuts, j.cutting, len(s.meter.snapshot().sessions), s.put.readings, s.put.alarms, lost, v.disorder)

@@ -9,8 +9,8 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// A verdict says what became of the readings.
-type verdict struct {
+// A result says what became of the readings.
+type result struct {
 	different int // readings that arrived
 	disorder  int // first arrivals after a later one of their stream
 	twice     int // arrivals of what had arrived
@@ -18,7 +18,7 @@ type verdict struct {
 }
 
 // worst is the most that came twice in one session.
-func (v verdict) worst(sessions []time.Time) (most int) {
+func (v result) worst(sessions []time.Time) (most int) {
 	count := map[int]int{}
 	for _, at := range v.when {
 		session := sort.Search(len(sessions), func(i int) bool { return sessions[i].After(at) })
@@ -35,7 +35,7 @@ type seen struct {
 	mu      sync.Mutex
 	arrived map[string]map[uint64]bool // by topic
 	newest  map[string]uint64
-	so      verdict
+	so      result
 }
 
 func subscribe(addr string) (*seen, error) {
@@ -74,8 +74,8 @@ func (s *seen) take(_ mqtt.Client, m mqtt.Message) {
 	s.newest[topic] = max(s.newest[topic], p.Seq)
 }
 
-// verdict waits until nothing arrives any more.
-func (s *seen) verdict() verdict {
+// result waits until nothing arrives any more.
+func (s *seen) result() result {
 	for before := -1; ; time.Sleep(time.Second) {
 		s.mu.Lock()
 		v := s.so

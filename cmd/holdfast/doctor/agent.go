@@ -63,7 +63,7 @@ func (s *Site) noAgent() string {
 	return ""
 }
 
-// checkAgent judges what the agent has answered about its disk and its link. The answer
+// checkAgent evaluates what the agent has answered about its disk and its link. The answer
 // is of the moment at which the doctor began: a link that breaks later is not seen.
 func checkAgent(_ context.Context, s *Site) (found []Finding) {
 	link, id := s.Agent.Link, s.Config.Uplink.ClientID

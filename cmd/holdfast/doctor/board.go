@@ -181,7 +181,7 @@ func checkCard(_ context.Context, s *Site) (found []Finding) {
 }
 
 // unit is the name that the packages give to the unit. An installation by hand may have
-// another name, and is then not judged.
+// another name, and is then not checked.
 const unit = "holdfast.service"
 
 // checkUnit asks systemd where it runs. A machine without the unit starts holdfast in

@@ -234,7 +234,7 @@ func TestTheNetworkGetsTLSAndATokenOrNothing(t *testing.T) {
 func negotiated(t *testing.T, url string) string {
 	t.Helper()
 	address := strings.TrimSuffix(strings.TrimPrefix(url, "https://"), "/")
-	// The certificate is judged by the requests of the test.
+	// The certificate is checked by the requests of the test.
 	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@
 //
 // An update is kept when the new version is ready and the broker has acknowledged a
 // message of it. Until then a note on disk says what to go back to, so that a power
-// cut in between changes nothing: the next run judges the version that it finds.
+// cut in between changes nothing: the next run checks the version that it finds.
 package update
 
 import (
@@ -27,7 +27,7 @@ const (
 
 	// pollEvery is short beside the minutes that a version gets, and long enough that
 	// the questions cost an old board nothing.
-	pollEvery = 2 * time.Second // while a version is judged
+	pollEvery = 2 * time.Second // while a version is checked
 
 	// refusedFor is for how long a version that did not deliver is left out. The
 	// network may have been to blame.
@@ -65,7 +65,7 @@ type Outcome struct {
 // ErrReturned says that the new version did not deliver and the one before runs.
 var ErrReturned = errors.New("the new version does not deliver: the one before was installed again")
 
-// Run looks for a newer version and installs it, or judges one whose update was
+// Run looks for a newer version and installs it, or checks one whose update was
 // interrupted. Without a newer one it does nothing. It needs root. One process calls
 // it at a time, which systemd sees to.
 //
@@ -84,11 +84,11 @@ func Run(ctx context.Context, opt Options) error {
 		if err := json.Unmarshal(text, &p); err != nil {
 			return fmt.Errorf("%s: %w", u.file("pending"), err)
 		}
-		u.opt.Log.Info("judges the version whose update was interrupted", "from", p.From, "to", p.To)
+		u.opt.Log.Info("checks the version whose update was interrupted", "from", p.From, "to", p.To)
 		// A power cut may have left packages unpacked and not configured: apt and dpkg
 		// refuse all work until this is done.
 		_, err := u.opt.Run(ctx, "dpkg", "--configure", "-a")
-		return u.judge(ctx, p, err)
+		return u.evaluate(ctx, p, err)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -110,7 +110,7 @@ func Run(ctx context.Context, opt Options) error {
 	// confold: a file below /etc that a person has changed stays, without a question.
 	_, err = u.opt.Run(ctx, "apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold",
 		"install", "holdfast="+newer.To)
-	return u.judge(ctx, *newer, err)
+	return u.evaluate(ctx, *newer, err)
 }
 
 // An updater is one call of Run.
@@ -234,11 +234,11 @@ func (u *updater) keepWayBack(ctx context.Context, version string) error {
 // wayBack is the path of the package of a version, whether it is there or not.
 func (u *updater) wayBack(version string) string { return u.file("holdfast_" + version + ".deb") }
 
-// judge waits until the new version delivers, and goes back if it does not, or if it
+// evaluate waits until the new version delivers, and goes back if it does not, or if it
 // could not be installed. installed is the error of the installation. The version is
-// kept or the one before is installed and started when judge returns, unless it returns
+// kept or the one before is installed and started when evaluate returns, unless it returns
 // an error that is not [ErrReturned].
-func (u *updater) judge(ctx context.Context, p pending, installed error) error {
+func (u *updater) evaluate(ctx context.Context, p pending, installed error) error {
 	why := ""
 	if installed != nil {
 		why = installed.Error()
@@ -246,7 +246,7 @@ func (u *updater) judge(ctx context.Context, p pending, installed error) error {
 		why = u.await(ctx, p.To)
 	}
 	if ctx.Err() != nil {
-		return ctx.Err() // the note remains: the next run judges
+		return ctx.Err() // the note remains: the next run checks
 	}
 	if why == "" {
 		u.opt.Log.Info("keeps the new version", "version", p.To)

@@ -139,8 +139,8 @@ func TestAVersionThatCannotBeInstalledIsGivenBack(t *testing.T) {
 	}
 }
 
-// The power goes while a version is judged: the next run judges it.
-func TestAnInterruptedUpdateIsJudged(t *testing.T) {
+// The power goes while a version is checked: the next run checks it.
+func TestAnInterruptedUpdateIsChecked(t *testing.T) {
 	for _, delivers := range []bool{true, false} {
 		t.Run(fmt.Sprint(delivers), func(t *testing.T) {
 			dir := newMachine(t).cache

@@ -15,7 +15,7 @@ type DropPeriod struct{ Since, At, Count int64 }
 // broker says that it has dropped messages at that time. Each dropped message explains one
 // number, of one device: so the holes of all devices share them, those first that were
 // noticed first.
-func (s *Store) explainByDrops(ctx context.Context, v *Verdict) error {
+func (s *Store) explainByDrops(ctx context.Context, v *Verification) error {
 	// Where the broker has dropped nothing, or does not say, no more is read.
 	if !slices.ContainsFunc(v.Gaps, mayBeDropped) {
 		return nil
@@ -29,7 +29,7 @@ func (s *Store) explainByDrops(ctx context.Context, v *Verdict) error {
 		return err
 	}
 	explained := allot(holes, periods)
-	// What explains a hole of this device is told with the verdict.
+	// What explains a hole of this device is reported with the result.
 	used := make([]bool, len(periods))
 	for i, g := range v.Gaps {
 		by, ok := explained[g]

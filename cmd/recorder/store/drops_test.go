@@ -19,8 +19,8 @@ func of(at int64, device string, seq int64) Item {
 	return got(at, device+"/hum", fmt.Sprintf(`{"ts":%d,"boot":"1-a","seq":%d,"value":1}`, at, seq))
 }
 
-// verdict is what verify says of a device: its gaps, and what the broker has dropped.
-func verdict(t *testing.T, s *Store, device string) string {
+// verified is what verify says of a device: its gaps, and what the broker has dropped.
+func verified(t *testing.T, s *Store, device string) string {
 	t.Helper()
 	v, err := s.Verify(t.Context(), device)
 	if err != nil {
@@ -81,13 +81,13 @@ func TestVerifyExplainsWhatTheBrokerSaysItDropped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := opened(t)
 			commitAll(t, s, c.items...)
-			if got := verdict(t, s, "porch"); got != c.porch {
+			if got := verified(t, s, "porch"); got != c.porch {
 				t.Errorf("porch: %s, want %s", got, c.porch)
 			}
 			if c.attic == "" {
 				return
 			}
-			if got := verdict(t, s, "attic"); got != c.attic {
+			if got := verified(t, s, "attic"); got != c.attic {
 				t.Errorf("attic: %s, want %s", got, c.attic)
 			}
 		})
@@ -103,10 +103,10 @@ func TestAConnectionExplainsBeforeTheBrokersCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	commitAll(t, s, of(start+200, "porch", 5), of(start+300, "attic", 5), said(start+60, start+1000, 3))
-	if got := verdict(t, s, "porch"); got != "2-4 broker|0 unexplained" {
+	if got := verified(t, s, "porch"); got != "2-4 broker|0 unexplained" {
 		t.Error("porch: ", got)
 	}
-	if got := verdict(t, s, "attic"); got != "2-4 dropped|3 dropped from 60 to 1000|0 unexplained" {
+	if got := verified(t, s, "attic"); got != "2-4 dropped|3 dropped from 60 to 1000|0 unexplained" {
 		t.Error("attic: ", got)
 	}
 }

@@ -15,9 +15,9 @@ const (
 	Unexplained   = ""
 )
 
-// A Verdict is what is known of one device's history. All but the gaps are numbers of
+// A Verification is what is known of one device's history. All but the gaps are numbers of
 // readings, over all streams and boots.
-type Verdict struct {
+type Verification struct {
 	Readings    int64 // with a key, in the table
 	Filled      int64 // missing once, and arrived
 	Declared    int64 // declared lost by the agent
@@ -32,7 +32,7 @@ type Verdict struct {
 // Verify looks at every hole of a device and says whether it is explained. Holes of a
 // backlog that is still on its way are unexplained until it has come. The error is
 // ErrUnknown if there is no such device.
-func (s *Store) Verify(ctx context.Context, device string) (v Verdict, err error) {
+func (s *Store) Verify(ctx context.Context, device string) (v Verification, err error) {
 	id, err := s.deviceID(ctx, device)
 	if err != nil {
 		return v, err

@@ -310,7 +310,7 @@ func (c *Conn) Read() (Message, error) {
 	}
 }
 
-// answer judges a packet that is no PUBLISH. An error ends the connection.
+// answer handles a packet that is no PUBLISH. An error ends the connection.
 func (c *Conn) answer(kind byte, body []byte) error {
 	const takenOver = 0x8e
 	// What else a broker may send needs no answer: nothing is published here.

@@ -14,7 +14,7 @@ type gpioOptions struct {
 	Low bool // the line is low while the output is on
 }
 
-// Check has nothing to say: a pin is judged when it is decoded.
+// Check has nothing to say: a pin is checked when it is decoded.
 func (o *gpioOptions) Check() []drivers.Problem { return nil }
 
 // Claims is the line, in one form however it is written.

@@ -144,7 +144,7 @@ type w1Reading struct {
 }
 
 // read asks for w1_slave before temperature: both measure, but only the former
-// comes with the bytes and the verdict on them.
+// comes with the bytes and the result of its check.
 func (s *w1) read() (w1Reading, error) {
 	text, err := s.file(filepath.Join(s.dir, "w1_slave"))
 	if err == nil {
@@ -165,7 +165,7 @@ func (s *w1) family() string { return s.id[:2] }
 // errW1Silent is what an empty file means: the kernel has tried five times.
 var errW1Silent = errors.New("no answer, or one with a wrong checksum five times (is its wire off?)")
 
-// w1Slave is a file of two lines: the scratchpad with its CRC and the verdict, and
+// w1Slave is a file of two lines: the scratchpad with its CRC and whether that is right, and
 // the scratchpad again with the temperature in m°C.
 var w1Slave = regexp.MustCompile(`^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n[0-9a-f ]*t=(-?[0-9]{1,7})$`)
 

@@ -20,15 +20,15 @@ const (
 
 var key = []byte("correct horse battery staple")
 
-// A bench is a judge in a synctest bubble, with the clock that it goes by.
+// A bench is a checker in a synctest bubble, with the clock that it goes by.
 type bench struct {
 	*testing.T
-	*Judge
+	*Checker
 	memory *Memory
 	trust  clock.Quality
 }
 
-// newBench returns a judge that was granted its subscription long ago, in an agent that
+// newBench returns a checker that was granted its subscription long ago, in an agent that
 // runs for long.
 func newBench(t *testing.T, opt Options, asks bool) *bench {
 	b := &bench{T: t, memory: NewMemory(boot), trust: clock.Synced}
@@ -36,13 +36,13 @@ func newBench(t *testing.T, opt Options, asks bool) *bench {
 	if opt.MaxAge == 0 {
 		opt.MaxAge = 30 * time.Second
 	}
-	b.Judge = NewJudge(lock, asks, opt, b.memory)
-	b.Judge.Subscribing(key, false)
-	b.Judge.Granted()
+	b.Checker = NewChecker(lock, asks, opt, b.memory)
+	b.Checker.Subscribing(key, false)
+	b.Checker.Granted()
 	return b
 }
 
-// want judges an order, and compares the verdict: "done" if it may be done, else the
+// want checks an order, and compares the decision: "done" if it may be done, else the
 // result, a blank, and how the reason begins.
 func (b *bench) want(want, payload string, a ...any) {
 	b.Helper()
@@ -51,7 +51,7 @@ func (b *bench) want(want, payload string, a ...any) {
 
 func (b *bench) wantOf(want string, m Message) {
 	b.Helper()
-	o, v := b.Judge.Judge(m)
+	o, v := b.Checker.Check(m)
 	got := string(v.Result) + " " + v.Why
 	if v.Result == "" {
 		b.Settle(o, "done")
@@ -241,7 +241,7 @@ func TestASignedOrderIsNeverDoneAgain(t *testing.T) {
 		next := newBench(t, Options{Signed: true, MaxAge: age}, false)
 		for range 2 * age / (100 * time.Millisecond) {
 			for _, old := range []string{all[0], all[len(all)-1]} {
-				if _, v := next.Judge.Judge(Message{Payload: []byte(old)}); v.Result == "" {
+				if _, v := next.Checker.Check(Message{Payload: []byte(old)}); v.Result == "" {
 					t.Fatalf("done again: %s", old)
 				}
 			}
@@ -269,7 +269,7 @@ func TestAFloodIsBoundedAndEnds(t *testing.T) {
 		time.Sleep(time.Hour)
 		done := 0
 		for i := range 100_000 { // ten seconds of 10,000 a second
-			if _, v := b.Judge.Judge(Message{Payload: fmt.Appendf(nil, `{"state":"ON","id":"f%d"}`, i)}); v.Result == "" {
+			if _, v := b.Checker.Check(Message{Payload: fmt.Appendf(nil, `{"state":"ON","id":"f%d"}`, i)}); v.Result == "" {
 				done++
 			} else if !strings.HasPrefix(v.Why, "too many") {
 				t.Fatalf("%+v", v)
@@ -346,13 +346,13 @@ func TestTheMacIsThatOfOtherPrograms(t *testing.T) {
 }
 
 // BenchmarkAFlood is what an order costs that comes beyond the bound on the rate, and
-// BenchmarkAnOrder one that is read and judged.
+// BenchmarkAnOrder one that is read and checked.
 func BenchmarkAFlood(b *testing.B) { benchmark(b, `{"state":"ON","for":"30s"}`, false) }
 
 func BenchmarkAnOrder(b *testing.B) { benchmark(b, `{"state":"ON","for":"30s"}`, true) }
 
 func benchmark(b *testing.B, payload string, slowly bool) {
-	j := NewJudge(lock, false, Options{MaxAge: time.Minute, Now: func() clock.Stamp { return clock.Stamp{} }},
+	j := NewChecker(lock, false, Options{MaxAge: time.Minute, Now: func() clock.Stamp { return clock.Stamp{} }},
 		NewMemory(boot))
 	j.Granted()
 	j.granted = j.granted.Add(-time.Minute)
@@ -362,6 +362,6 @@ func benchmark(b *testing.B, payload string, slowly bool) {
 		if slowly {
 			j.tokens = 2
 		}
-		j.Judge(m)
+		j.Check(m)
 	}
 }

@@ -17,15 +17,15 @@ const (
 	perSecond = 2  // and so many a second after them
 )
 
-// Options are how orders are judged.
+// Options are how orders are checked.
 type Options struct {
 	MaxAge time.Duration      // an order with a time of sending that is older is refused; at least 1 s
 	Signed bool               // orders without the mac of the key are refused
 	Now    func() clock.Stamp // must not block
 }
 
-// A Judge decides whether the orders to one target may be done.
-type Judge struct {
+// A Checker decides whether the orders to one target may be done.
+type Checker struct {
 	target Target
 	opt    Options
 	memory *Memory
@@ -39,27 +39,27 @@ type Judge struct {
 	filled  time.Time  // when tokens was reckoned
 }
 
-// NewJudge returns the judge of a target. asks says that the target takes answers to
+// NewChecker returns the checker of a target. asks says that the target takes answers to
 // readings, see [Memory.Ask].
-func NewJudge(target Target, asks bool, opt Options, memory *Memory) *Judge {
-	return &Judge{target: target, opt: opt, memory: memory, asks: asks, tokens: burst, filled: time.Now()}
+func NewChecker(target Target, asks bool, opt Options, memory *Memory) *Checker {
+	return &Checker{target: target, opt: opt, memory: memory, asks: asks, tokens: burst, filled: time.Now()}
 }
 
-// Target is what the judge is for.
-func (j *Judge) Target() Target { return j.target }
+// Target is what the checker is for.
+func (j *Checker) Target() Target { return j.target }
 
 // Subscribing takes note that a new connection is about to subscribe: until the broker
 // grants it, orders are doubted. key is for the mac; nil: it could not be read. resumed says
 // that the broker has gone on with the session of an earlier connection, with MQTT 5: it then
 // sends what came for us meanwhile.
-func (j *Judge) Subscribing(key []byte, resumed bool) {
+func (j *Checker) Subscribing(key []byte, resumed bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.granted, j.key, j.resumed = time.Time{}, key, resumed
 }
 
 // Granted takes note that the broker has granted the subscription.
-func (j *Judge) Granted() {
+func (j *Checker) Granted() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.granted = time.Now()
@@ -72,8 +72,8 @@ type Message struct {
 	Repeated bool // the DUP flag: the broker has sent it before on this connection
 }
 
-// Judge decides about one message. If the verdict has no result, the order must be
-// done, and [Judge.Settle] be called with what became of it: no other call gets the same
+// Check decides about one message. If the decision has no result, the order must be
+// done, and [Check.Settle] be called with what became of it: no other call gets the same
 // ID. Refused orders leave nothing behind, so a wrong one cannot use up the ID of a right
 // one.
 //
@@ -85,7 +85,7 @@ type Message struct {
 // An ID that begins with the boot of this start is never doubted.
 //
 // It takes some microseconds, and less beyond the bound on the rate.
-func (j *Judge) Judge(m Message) (Order, Verdict) {
+func (j *Checker) Check(m Message) (Order, Decision) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
@@ -102,31 +102,31 @@ func (j *Judge) Judge(m Message) (Order, Verdict) {
 		return Order{ID: o.ID}, refuse("not understood: " + err.Error())
 	}
 	stamp := j.opt.Now()
-	for _, check := range []func() Verdict{
-		func() Verdict { return j.checkSignature(&o, stamp) },
-		func() Verdict { return j.checkAge(&o, stamp) },
-		func() Verdict { return j.checkCertainty(&o, m, now, stamp) },
-		func() Verdict { return j.claim(&o, now, stamp) },
+	for _, check := range []func() Decision{
+		func() Decision { return j.checkSignature(&o, stamp) },
+		func() Decision { return j.checkAge(&o, stamp) },
+		func() Decision { return j.checkCertainty(&o, m, now, stamp) },
+		func() Decision { return j.claim(&o, now, stamp) },
 	} {
 		if v := check(); v.Result != "" {
 			return o, v
 		}
 	}
-	return o, Verdict{}
+	return o, Decision{}
 }
 
 // Settle takes note of what became of an order that was to be done, for the answer to
 // its copies.
-func (j *Judge) Settle(o Order, what string) {
+func (j *Checker) Settle(o Order, what string) {
 	if o.ID != "" {
 		j.memory.settle(j.target.Name, o.ID, what)
 	}
 }
 
-func refuse(why string) Verdict { return Verdict{Refused, why} }
+func refuse(why string) Decision { return Decision{Refused, why} }
 
 // allowLocked bounds the rate. The caller holds mu.
-func (j *Judge) allowLocked(now time.Time) bool {
+func (j *Checker) allowLocked(now time.Time) bool {
 	j.tokens = min(burst, j.tokens+now.Sub(j.filled).Seconds()*perSecond)
 	j.filled = now
 	if j.tokens < 1 {
@@ -137,10 +137,10 @@ func (j *Judge) allowLocked(now time.Time) bool {
 }
 
 // checkSignature refuses what is not signed, where there is a key.
-func (j *Judge) checkSignature(o *Order, stamp clock.Stamp) Verdict {
+func (j *Checker) checkSignature(o *Order, stamp clock.Stamp) Decision {
 	switch {
 	case !j.opt.Signed:
-		return Verdict{}
+		return Decision{}
 	case len(j.key) == 0:
 		return refuse("key: commands.key_file cannot be read")
 	case o.mac == "":
@@ -152,29 +152,29 @@ func (j *Judge) checkSignature(o *Order, stamp clock.Stamp) Verdict {
 	case stamp.Clock == clock.Synced && o.expires-stamp.Unix > j.opt.MaxAge.Milliseconds():
 		return refuse("mac: it would be valid for longer than commands.max_age")
 	}
-	return Verdict{}
+	return Decision{}
 }
 
 // checkAge refuses what is too old. A clock that is only estimated may be wrong by
 // minutes or, after a long time without power, by days: it proves nothing.
-func (j *Judge) checkAge(o *Order, stamp clock.Stamp) Verdict {
+func (j *Checker) checkAge(o *Order, stamp clock.Stamp) Decision {
 	if o.expires == 0 && o.sent == 0 {
-		return Verdict{}
+		return Decision{}
 	}
 	switch {
 	case stamp.Clock != clock.Synced:
 		return refuse("clock: it is " + stamp.Clock.String() + ", so nobody knows whether the order has expired")
 	case o.expires != 0 && stamp.Unix >= o.expires:
-		return Verdict{Expired, "expires has passed"}
+		return Decision{Expired, "expires has passed"}
 	case o.sent != 0 && stamp.Unix-o.sent > j.opt.MaxAge.Milliseconds():
-		return Verdict{Expired, "ts is older than commands.max_age"}
+		return Decision{Expired, "ts is older than commands.max_age"}
 	}
-	return Verdict{}
+	return Decision{}
 }
 
 // checkCertainty refuses what may be a copy of an order that was done already, or was
 // meant for another time.
-func (j *Judge) checkCertainty(o *Order, m Message, now time.Time, stamp clock.Stamp) Verdict {
+func (j *Checker) checkCertainty(o *Order, m Message, now time.Time, stamp clock.Stamp) Decision {
 	doubted := j.granted.IsZero() || now.Sub(j.granted) < quiet
 	young := j.opt.MaxAge - now.Sub(j.memory.began) // how long an order of before the start may still be valid
 	switch {
@@ -185,25 +185,25 @@ func (j *Judge) checkCertainty(o *Order, m Message, now time.Time, stamp clock.S
 	case doubted && j.resumed && !j.limitsItsAge(o):
 		return refuse("unsure: the broker may have kept it while the link was down, and it has no expires")
 	case o.ID == "" || young <= 0 || j.memory.namesThisStart(o.ID):
-		return Verdict{}
+		return Decision{}
 	case doubted:
 		return refuse("unsure: the agent has started, and may have done it before")
 	case j.opt.Signed && time.Duration(o.expires-stamp.Unix)*time.Millisecond <= young:
 		return refuse("unsure: the agent has started, and may have done it before: repeat it with a later expires")
 	}
-	return Verdict{}
+	return Decision{}
 }
 
 // limitsItsAge reports whether an order that comes late is refused for that anyway: it says
 // until when it is valid or when it was sent, or answers a question, which has its own time.
-func (j *Judge) limitsItsAge(o *Order) bool {
+func (j *Checker) limitsItsAge(o *Order) bool {
 	return o.expires != 0 || o.sent != 0 || j.asks && j.memory.namesThisStart(o.ID)
 }
 
 // claim refuses what was done already.
-func (j *Judge) claim(o *Order, now time.Time, stamp clock.Stamp) Verdict {
+func (j *Checker) claim(o *Order, now time.Time, stamp clock.Stamp) Decision {
 	if o.ID == "" {
-		return Verdict{}
+		return Decision{}
 	}
 	var until time.Time
 	if j.opt.Signed { // else a copy of a signed order could be done again after 64 others
@@ -211,13 +211,13 @@ func (j *Judge) claim(o *Order, now time.Time, stamp clock.Stamp) Verdict {
 	}
 	switch c, what := j.memory.claim(j.target.Name, o.ID, until, j.asks); c {
 	case wasDone:
-		return Verdict{Duplicate, cmp.Or(what, "the first is being done")}
+		return Decision{Duplicate, cmp.Or(what, "the first is being done")}
 	case noRoom:
 		return refuse("too many: 1024 orders have not expired")
 	case unasked:
-		return Verdict{Expired, "the reading that it answers is too old, or there was none"}
+		return Decision{Expired, "the reading that it answers is too old, or there was none"}
 	case elsewhere:
-		return Verdict{Expired, "the reading that it answers is of an earlier start of the agent"}
+		return Decision{Expired, "the reading that it answers is of an earlier start of the agent"}
 	}
-	return Verdict{}
+	return Decision{}
 }
