@@ -628,7 +628,7 @@ func TestOnlyAGoodbyeSuppressesTheWill(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 	})
 	if br.orderly != 1 {
-		t.Errorf("%d orderly disconnects after a goodbye", br.orderly)
+		t.Errorf("%d orderly disconnects after \"offline\"", br.orderly)
 	}
 }
 

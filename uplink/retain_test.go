@@ -50,7 +50,7 @@ func TestNothingIsRetainedWhereTheBrokerKeepsNothing(t *testing.T) {
 		t.Error("an empty state was sent, which clears nothing")
 	}
 	if br.orderly != 1 {
-		t.Error("no goodbye")
+		t.Error("no \"offline\"")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // columns are the cases of the table, in its order.
 var columns = []string{caseOutage, caseRestart, caseCrash, caseDrain, caseForgets, casePassword, caseTakeOver, caseWill,
-	caseGoodbye}
+	caseStop}
 
 //go:embed pagehead.md
 var pageHead string

@@ -22,7 +22,7 @@ type shop struct {
 
 // store sees the broker go and come back.
 func (s *suite) store(ctx context.Context) {
-	farewells := 0
+	stops := 0
 	for _, a := range aways {
 		shop, err := s.open(ctx, a)
 		if err != nil {
@@ -31,15 +31,15 @@ func (s *suite) store(ctx context.Context) {
 		}
 		remark, err := shop.comeBack(ctx)
 		s.tell(a.name, remark, err)
-		if err := shop.goodbye(ctx); err != nil {
-			s.tell(caseGoodbye, "", fmt.Errorf("after %q: %w", a.name, err))
+		if err := shop.orderlyStop(ctx); err != nil {
+			s.tell(caseStop, "", fmt.Errorf("after %q: %w", a.name, err))
 		} else {
-			farewells++
+			stops++
 		}
 		shop.close()
 	}
-	if farewells > 0 && !s.report.failedAt(s.server.kind.name, caseGoodbye) {
-		s.tell(caseGoodbye, "", nil)
+	if stops > 0 && !s.report.failedAt(s.server.kind.name, caseStop) {
+		s.tell(caseStop, "", nil)
 	}
 }
 
@@ -75,8 +75,8 @@ func (s *shop) close() {
 	s.window.close()
 }
 
-// goodbye: the agent ends its session itself, and does not leave it to the will.
-func (s *shop) goodbye(ctx context.Context) error {
+// orderlyStop: the agent ends its session itself, and does not leave it to the will.
+func (s *shop) orderlyStop(ctx context.Context) error {
 	if err := s.agent.stop(); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ const (
 	casePassword = "bad password"
 	caseTakeOver = "client ID taken over"
 	caseWill     = "will"
-	caseGoodbye  = "goodbye"
+	caseStop     = "orderly stop"
 	caseOrders   = "orders"
 	caseSigned   = "signed orders"
 	caseDenied   = "orders denied"

@@ -167,7 +167,7 @@ func (f *fleet) connected() error {
 	return errors.New("the recorder does not connect: see " + f.path("recorder.log"))
 }
 
-// verify stops the nodes, waits until the recorder knows of their goodbye, and asks
+// verify stops the nodes, waits until the recorder has their "offline", and asks
 // about each. What comes last has come by then.
 func (f *fleet) verify() error {
 	f.stopNodes()

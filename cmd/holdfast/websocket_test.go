@@ -94,7 +94,7 @@ func (a *agent) delivers(t *testing.T, s *subscriber) {
 	a.start()
 	eventually(t, 30*time.Second, "readings arrive", func() bool { return s.count("store/load") > 50 })
 	a.stop()
-	eventually(t, 5*time.Second, "the goodbye", func() bool { return s.last("/agent/status").raw == "offline" })
+	eventually(t, 5*time.Second, "the status is offline", func() bool { return s.last("/agent/status").raw == "offline" })
 }
 
 func TestWebSocket(t *testing.T) {

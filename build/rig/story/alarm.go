@@ -34,7 +34,7 @@ func (h *house) alarm(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	return h.goodbye(ctx)
+	return h.shutDown(ctx)
 }
 
 // sounds are the changes of the siren's line since edge number from: true is on, for the

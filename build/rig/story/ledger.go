@@ -93,8 +93,8 @@ func (h *house) present(ctx context.Context, d *dark) {
 	}
 }
 
-// goodbye stops the agent as systemd would, and then the machine.
-func (h *house) goodbye(ctx context.Context) error {
+// shutDown stops the agent as systemd would, and then the machine.
+func (h *house) shutDown(ctx context.Context) error {
 	found, err := h.machine.Shell(ctx, "dmesg | grep -E 'EXT4-fs error|Oops|I/O error'")
 	if err != nil {
 		return err
@@ -110,6 +110,6 @@ func (h *house) goodbye(ctx context.Context) error {
 		return err
 	}
 	h.check(ended[1] == "0", "asked to stop, the agent ends with status %s, for the first time", ended[1])
-	h.check(h.within(ctx, 5*time.Second, says("offline")), "and says goodbye")
+	h.check(h.within(ctx, 5*time.Second, says("offline")), "and publishes offline")
 	return nil
 }

@@ -132,7 +132,7 @@ func (h *house) acts(ctx context.Context, o options) error {
 		h.numbers(&d, arrivals)
 	}
 	h.present(ctx, &d)
-	return h.goodbye(ctx)
+	return h.shutDown(ctx)
 }
 
 // pipe joins standard input and output to an address: QEMU starts it for each

@@ -24,7 +24,7 @@ func (h *house) workbench(ctx context.Context, _ options) error {
 		h.kernelSwaps,
 		h.busFallsSilent,
 		h.scans,
-		h.goodbye,
+		h.shutDown,
 	} {
 		if err := act(ctx); err != nil {
 			return err
