@@ -144,7 +144,7 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 			w.agent.reload(func(text string) string {
 				return strings.Replace(text, "queue: {", "queue: {sync_every: 4s, ", 1)
 			})
-			eventually(t, 60*time.Second, "readings after a reload", func() bool {
+			eventually(t, time.Minute, "readings after a reload", func() bool {
 				return w.sub.last("store/load").Boot != boot
 			})
 			w.live(t, "gate")
@@ -152,7 +152,7 @@ func TestNoStateOfTheDiskHoldsReadingsUp(t *testing.T) {
 			asked := time.Now()
 			w.agent.cmd.Process.Signal(syscall.SIGTERM)
 			if name == "hangs" { // the kernel keeps the process until the disk answers; the agent has ended
-				eventually(t, 10*time.Second, "the agent says that it ends", func() bool {
+				eventually(t, time.Minute, "the agent says that it ends", func() bool {
 					return strings.Contains(w.agent.log.String(),
 						"the disk hangs: what was in memory only could not be written")
 				})

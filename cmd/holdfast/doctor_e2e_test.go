@@ -44,7 +44,7 @@ func TestTheDoctorFindsNothingAtAHealthySite(t *testing.T) {
 		t.Errorf("without an agent:\n%s", out)
 	}
 	w.agent.start()
-	eventually(t, 20*time.Second, "online", func() bool { return w.sub.last("store/agent/status").raw == "online" })
+	eventually(t, time.Minute, "online", func() bool { return w.sub.last("store/agent/status").raw == "online" })
 	_, before := w.tap.snapshot()
 	out := w.doctor()
 	if !strings.Contains(out, "ok       agent") || !strings.Contains(out, "skipped  login: the agent that runs") {

@@ -217,7 +217,7 @@ func TestHealthyLinkWritesNothing(t *testing.T) {
 	}
 	// The counter counts: without a link, it grows.
 	w.cable.Pull()
-	eventually(t, 20*time.Second, "bytes are written in an outage (is the folder of the test on a disk?)", func() bool {
+	eventually(t, time.Minute, "bytes are written in an outage (is the folder of the test on a disk?)", func() bool {
 		return w.agent.written() > before
 	})
 	w.agent.stop()
@@ -278,13 +278,13 @@ func TestOldStateNeverStandsBesideOnline(t *testing.T) {
 	w.sub.client.Publish("store/cpu/state", 1, true,
 		`{"ts":1763640000123,"boot":"1-9f3c02ab","seq":41,"value":45.2,"unit":"°C"}`).Wait()
 	w.agent.start()
-	eventually(t, 20*time.Second, "the state says that the sensor does not answer", func() bool {
+	eventually(t, time.Minute, "the state says that the sensor does not answer", func() bool {
 		s := w.sub.last("store/cpu/state")
 		return s.TS > 1763640000123 && s.Value == nil && s.Error != ""
 	})
 	w.agent.stop()
 	late := subscribe(t, w.broker.addr, "store/#")
-	eventually(t, 5*time.Second, "a late subscriber gets what is retained", func() bool {
+	eventually(t, time.Minute, "a late subscriber gets what is retained", func() bool {
 		return late.last("/state").topic != "" && late.last("/agent/status").topic != ""
 	})
 	if s := late.last("/state"); s.Value != nil || !s.retained {
@@ -299,9 +299,9 @@ func TestWillIsSentWhenTheAgentDies(t *testing.T) {
 	t.Parallel()
 	w := wire(t, startMosquitto(t, ""), 0, "  load: {kind: simulated, counter: {}, every: 1s}\n")
 	w.agent.start()
-	eventually(t, 10*time.Second, "online", func() bool { return w.sub.last("/agent/status").raw == "online" })
+	eventually(t, time.Minute, "online", func() bool { return w.sub.last("/agent/status").raw == "online" })
 	w.agent.kill()
-	eventually(t, 10*time.Second, "the will", func() bool { return w.sub.last("/agent/status").raw == "offline" })
+	eventually(t, time.Minute, "the will", func() bool { return w.sub.last("/agent/status").raw == "offline" })
 }
 
 func TestAgentStartsWithoutANetwork(t *testing.T) {
@@ -332,7 +332,7 @@ func TestEmbeddedBroker(t *testing.T) {
 			"%%DIR%%/queue.db}\n"+
 			"sensors:\n  load: {kind: simulated, counter: {}, every: 50ms}\n", addr))
 	a.start()
-	eventually(t, 10*time.Second, "the broker listens", func() bool {
+	eventually(t, time.Minute, "the broker listens", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
@@ -340,7 +340,7 @@ func TestEmbeddedBroker(t *testing.T) {
 		return err == nil
 	})
 	s := subscribe(t, addr, "hut/#")
-	eventually(t, 10*time.Second, "readings and the status arrive", func() bool {
+	eventually(t, time.Minute, "readings and the status arrive", func() bool {
 		return s.count("hut/load") > 10 && s.last("/agent/status").raw == "online"
 	})
 	a.stop()

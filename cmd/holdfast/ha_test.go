@@ -79,7 +79,7 @@ func TestHomeAssistantOverTLS(t *testing.T) {
 
 	house := c.listen(t, b, "#")
 	a.start()
-	eventually(t, 10*time.Second, "the announcement", func() bool {
+	eventually(t, time.Minute, "the announcement", func() bool {
 		return house.last("homeassistant/device/store/config").raw != ""
 	})
 	announcement := house.last("homeassistant/device/store/config").raw
@@ -95,11 +95,11 @@ func TestHomeAssistantOverTLS(t *testing.T) {
 		t.Errorf("announced are %v", names)
 	}
 	for _, name := range []string{"gate", "load"} {
-		eventually(t, 10*time.Second, "the state of "+name, func() bool {
+		eventually(t, time.Minute, "the state of "+name, func() bool {
 			return house.last(got.Components[name].StateTopic).Value != nil
 		})
 	}
-	eventually(t, 10*time.Second, "warnings that three certificates expire within the hour", func() bool {
+	eventually(t, time.Minute, "warnings that three certificates expire within the hour", func() bool {
 		return strings.Count(a.log.String(), "certificate expires soon") == 3
 	})
 
@@ -133,7 +133,7 @@ func (c *ca) retained(t *testing.T, b *mosquitto) map[string]string {
 	var kept map[string]string
 	t.Run("late", func(t *testing.T) {
 		s := c.listen(t, b, "#")
-		eventually(t, 10*time.Second, "the end", func() bool { // once it is heard, what is retained was before it
+		eventually(t, time.Minute, "the end", func() bool { // once it is heard, what is retained was before it
 			s.client.Publish("end", 1, false, "x").Wait()
 			return s.last("end").raw != ""
 		})

@@ -132,7 +132,7 @@ func subscribeWith(t *testing.T, o *mqtt.ClientOptions, filters ...string) *subs
 		SetKeepAlive(5 * time.Second).SetDefaultPublishHandler(s.arrived)
 	o.SetOnConnectHandler(func(c mqtt.Client) { c.SubscribeMultiple(topics, s.arrived) })
 	s.client = mqtt.NewClient(o)
-	if tok := s.client.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+	if tok := s.client.Connect(); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
 		t.Fatal("subscriber: ", tok.Error())
 	}
 	t.Cleanup(func() { s.client.Disconnect(0) })

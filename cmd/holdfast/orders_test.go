@@ -27,7 +27,7 @@ func (s *subscriber) orderAnswers() (all []string) {
 // order publishes an order at QoS 1, and waits until the broker has it.
 func (s *subscriber) order(t *testing.T, topic, payload string, retain bool) {
 	t.Helper()
-	if tok := s.client.Publish(topic, 1, retain, payload); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+	if tok := s.client.Publish(topic, 1, retain, payload); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
 		t.Fatalf("%s: %v", topic, tok.Error())
 	}
 }

@@ -184,11 +184,11 @@ func TestWhatIsSaidOfTheAgentHoldsNothingUp(t *testing.T) {
 				fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\"}\nqueue: {path: %%DIR%%/queue.db}\n"+
 					"home_assistant: {discovery: true}\nsensors:\n%s", addr, twentySensors()))
 			a.start()
-			eventually(t, 60*time.Second, "a hundred readings", func() bool { return sub.count("store/load") >= 100 })
-			eventually(t, 60*time.Second, "the log names "+c.named, func() bool {
+			eventually(t, time.Minute, "a hundred readings", func() bool { return sub.count("store/load") >= 100 })
+			eventually(t, time.Minute, "the log names "+c.named, func() bool {
 				return strings.Contains(a.log.String(), "topic="+c.named+" ")
 			})
-			eventually(t, 60*time.Second, "readings are live", func() bool {
+			eventually(t, time.Minute, "readings are live", func() bool {
 				last := sub.last("store/load")
 				return last.at.Sub(time.UnixMilli(last.TS)) < time.Second && time.Since(last.at) < time.Second
 			})

@@ -60,11 +60,11 @@ func TestASlowSubscriberGetsABacklogWhole(t *testing.T) {
 			o := mqtt.NewClientOptions().AddBroker("tcp://" + broker.addr).SetClientID("slow").
 				SetConnectRetry(true).SetConnectRetryInterval(100 * time.Millisecond)
 			sub.client = mqtt.NewClient(o)
-			if tok := sub.client.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+			if tok := sub.client.Connect(); !tok.WaitTimeout(time.Minute) || tok.Error() != nil {
 				t.Fatal(tok.Error())
 			}
 			t.Cleanup(func() { sub.client.Disconnect(0) })
-			if tok := sub.client.Subscribe("+/+", 1, slowly(sub.arrived)); !tok.WaitTimeout(10*time.Second) ||
+			if tok := sub.client.Subscribe("+/+", 1, slowly(sub.arrived)); !tok.WaitTimeout(time.Minute) ||
 				tok.Error() != nil {
 				t.Fatal(tok.Error())
 			}
@@ -74,7 +74,7 @@ func TestASlowSubscriberGetsABacklogWhole(t *testing.T) {
 			a := newAgent(t, fmt.Sprintf(config, freeAddr(t), c.drain,
 				"load: {kind: simulated, counter: {}, every: 1ms}"))
 			a.start()
-			eventually(t, 60*time.Second, "a backlog of 4,000 readings", func() bool {
+			eventually(t, time.Minute, "a backlog of 4,000 readings", func() bool {
 				time.Sleep(500 * time.Millisecond)
 				return a.waiting("load") >= 4000
 			})

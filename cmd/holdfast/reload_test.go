@@ -90,7 +90,7 @@ func TestANewLinkKnowsTheStates(t *testing.T) {
 	w.agent.reload(func(text string) string {
 		return strings.Replace(text, "mqtt: {", "mqtt: {keepalive: 20s, ", 1)
 	})
-	eventually(t, 20*time.Second, "the new link publishes the state", func() bool {
+	eventually(t, time.Minute, "the new link publishes the state", func() bool {
 		return w.sub.count("store/meter/state") > count
 	})
 	if s := w.sub.last("store/meter/state"); s.Value == nil || *s.Value != 1 || s.Seq != 1 {
@@ -126,8 +126,8 @@ func TestAReloadThatChangesTheQueueStartsAnew(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, fmt.Sprintf(lonely, ""))
 	a.start()
-	eventually(t, 20*time.Second, "the agent runs", func() bool { return a.starts() == 1 })
+	eventually(t, time.Minute, "the agent runs", func() bool { return a.starts() == 1 })
 	a.reload(func(text string) string { return strings.Replace(text, "queue: {", "queue: {sync_every: 4s, ", 1) })
-	eventually(t, 20*time.Second, "it has started anew", func() bool { return a.starts() == 2 })
+	eventually(t, time.Minute, "it has started anew", func() bool { return a.starts() == 2 })
 	a.stop()
 }

@@ -23,7 +23,7 @@ sensors:
 	a.start()
 	waits := func(n int) {
 		t.Helper()
-		eventually(t, 30*time.Second, fmt.Sprint(n, " readings of the pump"), func() bool {
+		eventually(t, time.Minute, fmt.Sprint(n, " readings of the pump"), func() bool {
 			s, ok := a.status()
 			return ok && s.Queue.Backlog >= n
 		})

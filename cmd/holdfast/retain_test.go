@@ -16,7 +16,7 @@ func TestABrokerWithoutRetainedMessages(t *testing.T) {
 		fmt.Sprintf("client_id: store\nmqtt: {server: \"mqtt://%s\", retain: false}\nqueue: {path: %%DIR%%/queue.db}\n"+
 			"home_assistant: {discovery: true}\nsensors:\n%s", w.broker.addr, heldSensors))
 	w.agent.start()
-	eventually(t, 30*time.Second, "online", func() bool { return w.sub.last("store/agent/status").raw == "online" })
+	eventually(t, time.Minute, "online", func() bool { return w.sub.last("store/agent/status").raw == "online" })
 	w.arrivedWhole(t, "load", 30*time.Second)
 	w.arrivedWhole(t, "gate", 10*time.Second)
 	for _, topic := range []string{"store/agent/info", "store/agent/health", "store/load/state",
@@ -26,5 +26,5 @@ func TestABrokerWithoutRetainedMessages(t *testing.T) {
 		}
 	}
 	w.agent.kill()
-	eventually(t, 30*time.Second, "the will", func() bool { return w.sub.last("store/agent/status").raw == "offline" })
+	eventually(t, time.Minute, "the will", func() bool { return w.sub.last("store/agent/status").raw == "offline" })
 }

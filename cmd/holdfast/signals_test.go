@@ -126,14 +126,14 @@ func TestSignalsEndAnAgentThatReadsAPipe(t *testing.T) {
 		},
 		"the password of a connection": func(t *testing.T, a *agent) {
 			a.start()
-			eventually(t, 20*time.Second, "the agent runs", func() bool {
+			eventually(t, time.Minute, "the agent runs", func() bool {
 				return strings.Contains(a.log.String(), "uplink down")
 			})
 			makePipe(t, a.dir+"/password")
 		},
 		"the configuration at a reload": func(t *testing.T, a *agent) {
 			a.start()
-			eventually(t, 20*time.Second, "the agent runs", func() bool {
+			eventually(t, time.Minute, "the agent runs", func() bool {
 				return strings.Contains(a.log.String(), "uplink down")
 			})
 			makePipe(t, a.dir+"/password")

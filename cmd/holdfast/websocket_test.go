@@ -92,9 +92,9 @@ func webAgent(t *testing.T, server, tls string) *agent {
 func (a *agent) delivers(t *testing.T, s *subscriber) {
 	t.Helper()
 	a.start()
-	eventually(t, 30*time.Second, "readings arrive", func() bool { return s.count("store/load") > 50 })
+	eventually(t, time.Minute, "readings arrive", func() bool { return s.count("store/load") > 50 })
 	a.stop()
-	eventually(t, 5*time.Second, "the status is offline", func() bool { return s.last("/agent/status").raw == "offline" })
+	eventually(t, time.Minute, "the status is offline", func() bool { return s.last("/agent/status").raw == "offline" })
 }
 
 func TestWebSocket(t *testing.T) {
@@ -138,7 +138,7 @@ func TestAProxyThatRefusesIsNamed(t *testing.T) {
 	a := webAgent(t, "ws://broker.test/mqtt", "")
 	a.env = []string{"http_proxy=http://" + p.listener.Addr().String(), "no_proxy="}
 	a.start()
-	eventually(t, 20*time.Second, "the log says what the proxy says", func() bool {
+	eventually(t, time.Minute, "the log says what the proxy says", func() bool {
 		return strings.Contains(a.log.String(), "Bad Gateway")
 	})
 	a.stop()

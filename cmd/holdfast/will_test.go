@@ -18,12 +18,12 @@ queue: {path: %DIR%/queue.db}
 sensors: {load: {kind: simulated, counter: {}, every: 1s}}
 `)
 	a.start()
-	eventually(t, 20*time.Second, "the agent is online", func() bool { return now.last("/status").raw == "online" })
+	eventually(t, time.Minute, "the agent is online", func() bool { return now.last("/status").raw == "online" })
 	a.kill()
-	eventually(t, 20*time.Second, "the will arrives", func() bool { return now.last("/status").raw == "offline" })
+	eventually(t, time.Minute, "the will arrives", func() bool { return now.last("/status").raw == "offline" })
 	now.client.Disconnect(0)
 	later := subscribe(t, broker.addr, "porch/agent/status")
-	eventually(t, 20*time.Second, "the will is retained", func() bool {
+	eventually(t, time.Minute, "the will is retained", func() bool {
 		last := later.last("/status")
 		return last.raw == "offline" && last.retained
 	})

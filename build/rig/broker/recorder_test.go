@@ -48,7 +48,7 @@ func TestRecorderKeepsOrderAndTellsRetained(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r.Wait(ctx, func(a []Arrival) bool { return len(a) == 1 }) // the broker answers before it sends what it kept
 	s.Publish("rig/door", []byte("open"), false, 1)

@@ -13,7 +13,7 @@ func client(t *testing.T, d *Disk) net.Conn {
 	done := make(chan struct{})
 	go func() { defer close(done); d.serve(there) }()
 	t.Cleanup(func() { here.Close(); <-done })
-	here.SetDeadline(time.Now().Add(5 * time.Second))
+	here.SetDeadline(time.Now().Add(time.Minute))
 
 	var greeting struct {
 		Server, Option uint64

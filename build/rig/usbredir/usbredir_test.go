@@ -33,7 +33,7 @@ func plugged(t *testing.T) *wire {
 	done := make(chan struct{})
 	go func() { defer close(done); ServeConn(there, &echo{}) }()
 	t.Cleanup(func() { here.Close(); <-done })
-	here.SetDeadline(time.Now().Add(5 * time.Second))
+	here.SetDeadline(time.Now().Add(time.Minute))
 
 	w := &wire{ReadWriter: here}
 	if p := read(t, w); p.kind != hello || len(p.body) != 68 {

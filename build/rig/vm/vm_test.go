@@ -20,7 +20,7 @@ func TestConsoleFindsLinesInPieces(t *testing.T) {
 			io.WriteString(c, piece)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	found, err := c.Wait(ctx, `bus=(\d)`)
 	if err != nil || found[1] != "3" {

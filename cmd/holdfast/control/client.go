@@ -19,10 +19,13 @@ var ErrNotRunning = errors.New("the agent does not run, or has no control socket
 const (
 	purgePatience = 2 * time.Minute  // a full queue on a slow card is one large commit
 	adoptPatience = 30 * time.Minute // a full queue is written once more, at the pace of sync_every
+
+	// A Pi Zero needs seconds to write down the last hour of ten thousand streams.
+	statusPatience = 30 * time.Second
 )
 
 // Ask asks the agent whose queue is at a path: Stats or Purge. It waits for up to
-// two minutes for a purge and else five seconds. If the agent does not do what it
+// two minutes for a purge and else for five seconds. If the agent does not do what it
 // was asked, there is an answer and an error.
 func Ask(path, do string) (a Answer, err error) {
 	return ask(path, request{Do: do})
@@ -85,6 +88,8 @@ func ask(path string, req request) (a Answer, err error) {
 		wait = purgePatience
 	case Adopt:
 		wait = adoptPatience
+	case Status:
+		wait = statusPatience
 	}
 	conn.SetDeadline(time.Now().Add(wait))
 	if err := json.NewEncoder(conn).Encode(req); err != nil {

@@ -77,12 +77,12 @@ func start(t *testing.T, dir string, q Queue, there bool) *served {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("Serve ended with %v", err)
 			}
-		case <-time.After(3 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("Serve goes on after the end of its context")
 		}
 	})
 	t.Cleanup(s.stop)
-	for end := time.Now().Add(5 * time.Second); there; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); there; time.Sleep(time.Millisecond) {
 		if _, err := Ask(s.path, Stats); err == nil {
 			break
 		} else if time.Now().After(end) {

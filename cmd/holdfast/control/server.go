@@ -267,10 +267,11 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 	if err == nil {
 		err = json.Unmarshal(line, &req)
 	}
-	answer := s.answer(req, err)
+	answer, _ := json.Marshal(s.answer(req, err))
+	// The time of a large answer begins when it is complete.
 	conn.SetWriteDeadline(time.Now().Add(patience))
 	defer context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now().Add(endPatience)) })()
-	json.NewEncoder(conn).Encode(answer) // a client that has gone wants none
+	conn.Write(append(answer, '\n')) // a client that has gone wants none
 }
 
 // readLine reads a line of at most max bytes; a longer one has no end.
