@@ -99,7 +99,7 @@ func (a *adoption) check(size int64) error {
 	if memoryOnly {
 		return errDiskFails
 	}
-	if err := lockAlone(a.file); err != nil {
+	if err := lockExclusive(a.file); err != nil {
 		return err
 	}
 	if err := verify(a.file, size); err != nil {
@@ -222,8 +222,8 @@ func (q *Queue) isStopped() bool {
 // awaitLocked waits for commits until something is so. In another queue file the
 // numbers mean nothing, and what was written before may be gone.
 func (a *adoption) awaitLocked(done func() bool) error {
-	patience := time.NewTimer(a.opt.SyncEvery + purgePatience)
-	defer patience.Stop()
+	timeout := time.NewTimer(a.opt.SyncEvery + purgeTimeout)
+	defer timeout.Stop()
 	for {
 		switch {
 		case a.generation != a.Queue.opened.generation:
@@ -234,7 +234,7 @@ func (a *adoption) awaitLocked(done func() bool) error {
 			return errDiskFails
 		}
 		signal(a.work)
-		if err := a.awaitCommitLocked(patience.C); err != nil {
+		if err := a.awaitCommitLocked(timeout.C); err != nil {
 			return err
 		}
 	}

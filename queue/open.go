@@ -19,14 +19,14 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// Open opens the queue, or makes it. It starts nothing: see Run.
+// Open opens the queue file, or creates it. It starts no goroutine: see Run.
 //
-// No damage stops it: what is intact in a damaged file is carried over into a
-// new one, and the old one is kept aside. Of a disk that cannot be written, what
-// is there is read; the rest stays in memory until it can be. The log and an event
-// say so. The errors are what a person has to mend: a file that another process
-// holds ([ErrLocked]), a folder in its place or one that may not be written
-// ([ErrPath]).
+// A damaged file is no error: its intact records are copied into a new file, and the
+// damaged file is kept under another name. A disk that cannot be written is no error
+// either: the file is read, and new readings stay in memory until a write succeeds.
+// Both are logged and reported as events. The errors are those that a person has to
+// fix: another process has the file open ([ErrLocked]), or the path cannot be used,
+// as when it is a directory or permission is missing ([ErrPath]).
 func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	if opt.Clock == nil {
 		opt.Clock = clock.NewTimekeeper(clock.TrustAuto)
@@ -47,14 +47,14 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	w := writer{q}
 	err := w.openFirst()
 	defer func() {
-		if err == nil || diskTrouble(err) {
+		if err == nil || isDiskError(err) {
 			q.takeUnsaved(opt.Unsaved)
 		}
 	}()
 	switch {
 	case err == nil:
 		return q, nil
-	case diskTrouble(err):
+	case isDiskError(err):
 		w.countStart()
 		q.storage.failing, q.storage.lastCommit = true, time.Now()
 		q.log.Error("storage fails: readings are kept in memory", "err", err)
@@ -63,47 +63,48 @@ func Open(opt Options, log *slog.Logger) (*Queue, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%w %s: %w: let the user that holdfast runs as write to the folder, or set queue.path",
 			ErrPath, opt.Path, err)
-	case pathTrouble(err):
+	case isPathError(err):
 		return nil, fmt.Errorf("%w %s: %w: set queue.path", ErrPath, opt.Path, err)
 	default:
 		return nil, fmt.Errorf("queue %s: %w", opt.Path, err)
 	}
 }
 
-// errHangs means that the queue of before has the file.
-var errHangs = fmt.Errorf("%w: the disk hangs, and the configuration of before still waits for it", syscall.EIO)
+// errDiskHangs means that the Queue of the configuration before a reload still has the file open.
+var errDiskHangs = fmt.Errorf("%w: the disk hangs, and the configuration of before still waits for it", syscall.EIO)
 
-// openFirst opens the file for the first time, and makes its folder if it has to. A
-// disk that cannot make the folder is no error yet: opening the file says more.
+// openFirst opens the file for the first time and creates its folder if necessary. If
+// the disk cannot create the folder, the error of opening the file is returned instead:
+// it says more.
 func (w writer) openFirst() error {
 	if left := w.opt.Unsaved; left != nil && left.hangs {
-		w.boot = left.nextBoot()
-		return errHangs
+		w.boot = left.nextBoot() // countStart would access the disk that hangs
+		return errDiskHangs
 	}
-	if err := os.MkdirAll(filepath.Dir(w.opt.Path), 0o700); err != nil && !diskTrouble(err) {
+	if err := os.MkdirAll(filepath.Dir(w.opt.Path), 0o700); err != nil && !isDiskError(err) {
 		return err
 	}
 	return w.openFile()
 }
 
-// ErrPath means that a person has to change the path of the queue, or what is there.
-// What Open returns wraps it and says which.
+// ErrPath means that no queue file can be used at the path until a person changes the
+// path or what is there. Open wraps it together with the path and the cause.
 var ErrPath = errors.New("queue")
 
-// pathTrouble reports whether there can be no file at the path: no waiting helps,
-// and so Open fails.
-func pathTrouble(err error) bool {
+// isPathError reports whether the path cannot have a queue file, however often Open
+// tries. So Open fails.
+func isPathError(err error) bool {
 	for _, errno := range [...]syscall.Errno{syscall.EISDIR, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ELOOP} {
 		if errors.Is(err, errno) {
 			return true
 		}
 	}
-	return errors.Is(err, errNeverOurs)
+	return errors.Is(err, errNotQueueFiles)
 }
 
-// diskTrouble reports whether the disk is at fault, not the path: it may work again,
-// and so the queue goes on in memory.
-func diskTrouble(err error) bool {
+// isDiskError reports whether the disk is at fault, not the path. The disk may work
+// again later, so the queue works in memory until then.
+func isDiskError(err error) bool {
 	for _, errno := range [...]syscall.Errno{syscall.EROFS, syscall.ENOSPC, syscall.EIO, syscall.EDQUOT} {
 		if errors.Is(err, errno) {
 			return true
@@ -112,8 +113,8 @@ func diskTrouble(err error) bool {
 	return false
 }
 
-// openFile opens the file, or the one in its place, and takes over what it
-// knows. Everything in memory is newer and stays.
+// openFile opens the queue file, or the file that replaces it, and loads its state.
+// What is in memory is newer than the file and is kept.
 func (w writer) openFile() error {
 	st := store{path: w.opt.Path, maxQuarantined: w.opt.MaxSize, log: w.log, now: time.Now(),
 		newEvent: w.newEvent, clientID: w.opt.ClientID}
@@ -123,9 +124,9 @@ func (w writer) openFile() error {
 		st.acked[p] = w.ackedLocked(&w.lanes[p])
 	}
 	w.mu.Unlock()
-	// The disk works here without the lock. Put goes on in memory meanwhile; only the
-	// numbers of what it puts change when the file is adopted.
-	f, k, news, err := st.open()
+	// Opening may take long, so mu is not held. Meanwhile Put adds to memory;
+	// adoptLocked renumbers what it added.
+	f, k, events, err := st.open()
 	if err != nil {
 		return err
 	}
@@ -138,8 +139,8 @@ func (w writer) openFile() error {
 	w.adoptLocked(k)
 	w.declareEndLocked(k.ends)
 	w.opt.Unsaved = nil // its numbers are not those of a later file
-	for _, n := range news {
-		w.reportLocked(n.name, w.opt.Clock.Now(), n.details)
+	for _, e := range events {
+		w.reportLocked(e.name, w.opt.Clock.Now(), e.details)
 	}
 	if err := f.readOnly(); err != nil {
 		w.storage.lastCommit = time.Now()
@@ -148,7 +149,8 @@ func (w writer) openFile() error {
 	return nil
 }
 
-// newEvent is one that is stored with the file, before there is a queue of it.
+// newEvent numbers and stamps an event that opening the file stores in it directly,
+// because the lanes are not loaded yet.
 func (w writer) newEvent(n storageEvent) Item {
 	w.countStart()
 	w.mu.Lock()
@@ -158,13 +160,14 @@ func (w writer) newEvent(n storageEvent) Item {
 	return it
 }
 
-// adoptLocked puts what the file knows before what is in memory. What was
-// issued from memory until now comes again, behind what is on disk.
+// adoptLocked makes the state of a newly opened file the state of the queue. Items in
+// memory get new numbers after those of the file. Those that Peek has returned but that
+// are not acknowledged are returned again.
 func (w writer) adoptLocked(k fileState) {
 	w.opened.generation++
 	for p := range w.lanes {
-		// What was read of the old file's blocks is kept only where the new file has
-		// none: else it would be in the lane twice.
+		// Items read from the old file are kept only if the new file has no readings in
+		// this lane. Otherwise they would be in the lane twice.
 		old := w.lanes[p]
 		waiting := old.mem.items()
 		if k.lanes[p].disk.readings == 0 {
@@ -190,8 +193,8 @@ func (w writer) adoptLocked(k fileState) {
 	signal(w.arrived)
 }
 
-// detachLocked goes on in memory alone, as at a start without a disk. The file
-// comes first again when it can be opened.
+// detachLocked lets the queue work in memory only, as after a start without a disk.
+// Once the file can be opened again, its readings are sent before those in memory.
 func (w writer) detachLocked() {
 	var seen [2]seqs
 	for p := range w.lanes {
@@ -209,18 +212,18 @@ func (w writer) detachLocked() {
 		"file", old.path)
 }
 
-// reconcile opens the file again after a failed commit, and learns what of it
-// is on disk. Put waits for that: the lanes must not move meanwhile.
+// reconcile opens the file again after a failed commit and finds out which part of the
+// commit is on disk. mu is held while the lanes are updated, so Put waits for that.
 func (w writer) reconcile() error {
 	if err := w.restoreFile(); err != nil {
 		return err
 	}
-	sound, err := w.opened.file.reopen()
+	ok, err := w.opened.file.reopen()
 	if err != nil {
 		return err
 	}
-	if !sound {
-		return w.openFile() // as at a start: what is intact is salvaged
+	if !ok {
+		return w.openFile() // as at a start: it salvages the intact records
 	}
 	k, err := w.reloadLocked() // takes the lock
 	defer w.mu.Unlock()
@@ -237,9 +240,9 @@ func (w writer) reconcile() error {
 	return nil
 }
 
-// reloadLocked reads what the file knows and takes the lock, so that the lanes
-// have not moved meanwhile. A disk that hangs does not hold the lock up, unless
-// they move all the time.
+// reloadLocked loads the state of the file and returns with mu held, also after an
+// error. It reads without the lock, so that a slow disk does not block Put, and reads
+// again if something was acknowledged meanwhile. The last attempt holds the lock.
 func (w writer) reloadLocked() (k fileState, err error) {
 	first := [2]uint64{}
 	for range readAttempts {
@@ -248,7 +251,7 @@ func (w writer) reloadLocked() (k fileState, err error) {
 			return k, err
 		}
 		w.mu.Lock()
-		// What was acknowledged while the file was read would be counted as waiting.
+		// If something was acknowledged during the read, it was counted as waiting.
 		if now := [2]uint64{w.lanes[0].first, w.lanes[1].first}; now == first {
 			return k, nil
 		} else {
@@ -261,11 +264,11 @@ func (w writer) reloadLocked() (k fileState, err error) {
 	return k, err
 }
 
-// restoreFile puts a file back that was deleted or replaced under the agent.
+// restoreFile writes the queue file again if another program has deleted or replaced it.
 func (w writer) restoreFile() error {
 	why := w.opened.file.inPlace()
 	if !errors.Is(why, errDeleted) && !errors.Is(why, errReplaced) {
-		return nil // what else it is, is found when the file is opened
+		return nil // opening the file finds any other fault
 	}
 	st := store{path: w.opened.file.path, log: w.log, now: time.Now()}
 	n, err := st.restore(w.opened.file, why)
@@ -279,7 +282,7 @@ func (w writer) restoreFile() error {
 	return nil
 }
 
-// restoreStartCount puts the count of starts back if it went with the folder.
+// restoreStartCount writes the start counter again if it was deleted with the folder.
 func (w writer) restoreStartCount() {
 	path := filepath.Join(filepath.Dir(w.opt.Path), "starts")
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -291,9 +294,10 @@ func (w writer) restoreStartCount() {
 	}
 }
 
-// countStart names this start, once it is known that it is one: an agent that cannot
-// have the file is not counted. If the count cannot be read or written the start has
-// a name all the same.
+// countStart counts this start and makes its name (Queue.boot), once. It is not called
+// before the file is known to be free or the disk has failed, so that an agent that finds
+// the file locked is not counted. If the counter cannot be read or written, the name is
+// unique nevertheless: it has random digits.
 func (w writer) countStart() {
 	if w.boot != "" {
 		return
@@ -303,7 +307,7 @@ func (w writer) countStart() {
 	if n == 0 {
 		n = 1
 	} else {
-		w.unclean = startBefore(dir, n)
+		w.unclean = uncleanStart(dir, n)
 	}
 	if err != nil {
 		w.log.Error("this start could not be counted: its number may repeat", "err", err)
@@ -311,8 +315,9 @@ func (w writer) countStart() {
 	w.boot = bootName(n)
 }
 
-// nextStart counts this start in the state directory; 0: it cannot be read. The count
-// is for people: random digits make the name of a start unique even if it repeats.
+// nextStart increments the start counter in the state directory and returns it, or 0 if
+// the counter cannot be read. The counter is for people: the random digits in the name
+// of a start keep it unique even if the counter repeats.
 func nextStart(dir string) (uint64, error) {
 	path := filepath.Join(dir, "starts")
 	text, err := readStateFile(path)
@@ -324,18 +329,18 @@ func nextStart(dir string) (uint64, error) {
 	return n, replaceFile(path, fmt.Appendln(nil, n))
 }
 
-// stoppedFile names the file that has the number of the last start that was closed in
-// order. It is written once a start, when it ends.
+// stoppedFile names the file with the number of the last start that was shut down
+// cleanly. Close writes it.
 const stoppedFile = "stopped"
 
-// startBefore is the number of the start before this one if that was not closed in
-// order: a power cut, a crash or a kill ended it. It is 0 if it was, or if nothing is
-// known of it: then the file is made, so that the next start knows.
-func startBefore(dir string, this uint64) (unclean uint64) {
+// uncleanStart returns the number of the previous start if a power cut, a crash or a kill
+// ended it. It returns 0 if that start was shut down cleanly, or if the file does not
+// exist yet: then it creates the file for the next start.
+func uncleanStart(dir string, this uint64) (unclean uint64) {
 	path := filepath.Join(dir, stoppedFile)
 	text, err := readStateFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		replaceFile(path, fmt.Appendln(nil, this-1)) // without it the next start knows nothing either
+		replaceFile(path, fmt.Appendln(nil, this-1)) // after an error the next start tries again
 		return 0
 	}
 	n, failed := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
@@ -345,9 +350,9 @@ func startBefore(dir string, this uint64) (unclean uint64) {
 	return this - 1
 }
 
-// noteStopped records that this start was closed in order. Nothing is lost if it cannot:
-// then the next start reports a crash that was none.
-func (w writer) noteStopped() {
+// recordCleanStop records that this start was shut down cleanly. If that fails, the next
+// start reports a crash that did not happen; nothing else depends on it.
+func (w writer) recordCleanStop() {
 	n, _, _ := strings.Cut(w.boot, "-")
 	path := filepath.Join(filepath.Dir(w.opt.Path), stoppedFile)
 	if err := replaceFile(path, []byte(n+"\n")); err != nil {
@@ -355,15 +360,16 @@ func (w writer) noteStopped() {
 	}
 }
 
-// bootName makes a name of a count. The digits are random, not secret.
+// bootName makes the name of a start from its count and eight random hexadecimal digits.
+// They make it unique; they are not secret.
 func bootName(n uint64) string {
 	var digits [4]byte
 	rand.Read(digits[:])
 	return fmt.Sprintf("%d-%s", n, hex.EncodeToString(digits[:]))
 }
 
-// Close writes what is still in memory and closes the file. Run has returned,
-// or was never called. The error says what is lost with the process.
+// Close writes what is still in memory and closes the file. Call it after Run has
+// returned, or without Run. The error says how many readings could not be written.
 func (q *Queue) Close() error {
 	q.mu.Lock()
 	file := q.opened.file
@@ -375,7 +381,7 @@ func (q *Queue) Close() error {
 			err = w.save()
 		}
 		if err == nil {
-			w.noteStopped()
+			w.recordCleanStop()
 		}
 		err = errors.Join(err, q.opened.file.close())
 	}
@@ -389,23 +395,23 @@ func (q *Queue) Close() error {
 	return err
 }
 
-// save writes everything, into a file that was opened again if it has to be. Close
-// tries it twice: the first attempt may find the file in need of repair.
+// save writes everything that is in memory, and opens the file again first if necessary.
+// Close tries it twice: the first attempt may fail because the file has to be repaired.
 func (w writer) save() error {
 	if w.opened.file == nil {
 		if err := w.openFile(); err != nil {
 			return err
 		}
 	}
-	if wrong, blind := w.needsReopen(); wrong {
-		if err := w.reopen(blind); err != nil {
+	if unusable, unreadable := w.needsReopen(); unusable {
+		if err := w.reopen(unreadable); err != nil {
 			return err
 		}
 	}
 	return w.commitAll()
 }
 
-// commitAll writes everything, in several commits where one would be too large.
+// commitAll commits until nothing is left in memory: the size of one commit is limited.
 func (w writer) commitAll() error {
 	for {
 		if err := w.commit(true); err != nil || w.Stats().Memory == 0 {

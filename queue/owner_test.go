@@ -200,7 +200,7 @@ func (h *harness) large(t *testing.T) os.FileInfo {
 		time.Sleep(6 * time.Second)
 	}
 	info, err := os.Stat(h.path)
-	if err != nil || info.Size() < renewAbove {
+	if err != nil || info.Size() < shrinkAbove {
 		t.Fatalf("%d bytes, %v", info.Size(), err)
 	}
 	return info

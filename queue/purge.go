@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// purgePatience is how long Purge waits for the disk: a person waits for the answer.
+// purgeTimeout is how long Purge waits for the disk: a person waits for the answer.
 // Adopt waits as long beyond the time at which a commit is due.
-const purgePatience = 5 * time.Second
+const purgeTimeout = 5 * time.Second
 
 // Purge gives up every reading and event that waits, and all that was rejected.
 // What Peek has returned stays, with the block that it lies in: it may be on its
@@ -25,10 +25,10 @@ func (q *Queue) Purge() (n int, err error) {
 // purgeLocked drops what is in memory, and waits for the commit that drops what
 // is on disk.
 func (q *Queue) purgeLocked() error {
-	patience := time.NewTimer(purgePatience)
-	defer patience.Stop()
+	timeout := time.NewTimer(purgeTimeout)
+	defer timeout.Stop()
 	for q.storage.writing { // the commit under way holds what is in memory
-		if err := q.awaitCommitLocked(patience.C); err != nil {
+		if err := q.awaitCommitLocked(timeout.C); err != nil {
 			return err
 		}
 	}
@@ -46,7 +46,7 @@ func (q *Queue) purgeLocked() error {
 		if q.storage.failing {
 			return errDiskFails
 		}
-		if err := q.awaitCommitLocked(patience.C); err != nil {
+		if err := q.awaitCommitLocked(timeout.C); err != nil {
 			return err
 		}
 	}
@@ -56,10 +56,10 @@ func (q *Queue) purgeLocked() error {
 // errDiskFails is for the person who asked for a purge or an adoption.
 var errDiskFails = errors.New("the disk fails: what is on it stays")
 
-// awaitCommitLocked waits for the end of a commit, or of the patience. It gives up
+// awaitCommitLocked waits for the end of a commit, or of the timeout. It gives up
 // the lock while it waits: what the caller knew of the backlog may have changed.
 // After Run has returned it commits itself.
-func (q *Queue) awaitCommitLocked(patience <-chan time.Time) (err error) {
+func (q *Queue) awaitCommitLocked(timeout <-chan time.Time) (err error) {
 	tried := q.storage.commitEnded
 	q.mu.Unlock()
 	defer q.mu.Lock()
@@ -68,7 +68,7 @@ func (q *Queue) awaitCommitLocked(patience <-chan time.Time) (err error) {
 		return nil
 	case <-q.stopped:
 		return writer{q}.commit(true)
-	case <-patience:
+	case <-timeout:
 		return errDiskFails
 	}
 }

@@ -60,7 +60,7 @@ func (st *store) quarantine(why error) (ends [2]seqs, err error) {
 // gets the name kept. A power cut between the two renames leaves the new one
 // under a name that finishRename knows.
 func (st *store) replace(kept string, fill func(*file) error) error {
-	if err := st.make(st.path+".salvaged", fill); err != nil {
+	if err := st.create(st.path+".salvaged", fill); err != nil {
 		return err
 	}
 	if err := moveFile(st.path, kept); err != nil {

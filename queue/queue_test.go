@@ -458,7 +458,7 @@ func TestFileShrinksWhenItHasBeenEmptied(t *testing.T) {
 		h.opt.MaxSize = 64 << 20
 		seq := uint64(0)
 		size := func() int64 { info, _ := os.Stat(h.path); return info.Size() }
-		for size() < renewAbove {
+		for size() < shrinkAbove {
 			for range 5000 {
 				seq++
 				r := routine(seq)

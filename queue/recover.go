@@ -18,65 +18,65 @@ import (
 // ErrLocked means that another process has the queue open.
 var ErrLocked = errors.New("another process has the queue open")
 
-// A store is the place of the file on disk, with what lies around it:
+// A store opens, checks, replaces and moves the queue file. These files belong to it:
 //
-//	queue.db            the file
-//	queue.db.new        one in the making: without a promise
-//	queue.db.salvaged   what came out of a damaged one, until it takes its place
-//	queue.db.opening    there while the file is opened, see marker
-//	queue.db.aside-...  damaged ones, see quarantinedFile
-//	queue.db.of-...     those of other client IDs, see Other
-//	queue.db.holdfast   the file, where queue.db was never ours
+//	queue.db            the queue file
+//	queue.db.new        a new file that is not complete yet
+//	queue.db.salvaged   a complete new file, before it is renamed to queue.db
+//	queue.db.opening    exists while the file is opened, see marker
+//	queue.db.aside-...  damaged files, see quarantinedFile
+//	queue.db.of-...     files of other client IDs, see Other
+//	queue.db.holdfast   the queue file if another program made queue.db
 //
-// It is made for one opening, in the writer's goroutine, and holds no lock. It has
-// more methods than other types: each is one thing that can be wrong with a file,
-// and what is done about it.
+// One store is made each time the file is opened. The goroutine that opens the file uses
+// it, without a lock. It has more methods than other types: each handles one fault that
+// a file can have.
 type store struct {
 	path           string // useOtherPath changes it
-	maxQuarantined int64  // bytes that the quarantined files may take together
+	maxQuarantined int64  // bytes, of all quarantined files together
 	log            *slog.Logger
-	now            time.Time // of the names that moved files get
+	now            time.Time // is part of the names of moved files
 
-	// What the queue knows that opens the file; zero where a store only moves files.
-	clientID     string                  // ours; "": whose the file says
-	acked        [2]seqs                 // by lane, as far as this start knows
+	// State of the queue that opens the file; zero if the store only moves files.
+	clientID     string                  // ours; "": accept a file of any client ID
+	acked        [2]seqs                 // by lane: the last seqs known to be acknowledged
 	newEvent     func(storageEvent) Item // numbers and stamps an event that is stored in a file
-	hadFile      bool                    // this start has had the file open
-	firstWaiting [2]uint64               // by lane: what is older is acknowledged
+	hadFile      bool                    // this start has had the file open before
+	firstWaiting [2]uint64               // by lane: lower numbers are acknowledged
 }
 
-// storageEvent is an event that opening the file has made.
+// storageEvent is an event to report after the file was opened.
 type storageEvent struct{ name, details string } // details is a JSON object
 
-// A condition is what the file looks like without opening it with bbolt, which may
-// crash on a damaged one.
+// A condition is the result of a check of the file that does not use bbolt: bbolt may
+// crash on a damaged file.
 type condition int
 
 const (
 	absent  condition = iota // or empty
-	intact                   // its structure is sound; a block may still fail its checksum
-	damaged                  // ours, and its structure is not sound
-	foreign                  // never ours: it is not touched
+	intact                   // its structure is intact; a block may still fail its checksum
+	damaged                  // made by holdfast, with a damaged structure
+	foreign                  // made by another program: it is not changed
 )
 
-// open opens the file, whatever it looks like: it inspects it, replaces what is
-// damaged or of another client ID, opens it and loads what it knows.
+// open checks the file, replaces it if it is damaged or holds the backlog of another
+// client ID, opens it and loads its state. made are the events to report.
 func (st *store) open() (f *file, k fileState, made []storageEvent, err error) {
 	if err := st.finishRename(); err != nil {
 		return nil, k, nil, err
 	}
-	found, made, err := st.inspectOurs()
+	found, made, err := st.inspectPaths()
 	if err != nil {
 		return nil, k, nil, err
 	}
-	// From here to unmark the process may die of the file: bbolt maps it.
+	// From here to unmark the file may crash the process: bbolt maps it into memory.
 	m := marker{path: st.path + ".opening"}
 	if err := st.mark(&m); err != nil {
 		return nil, k, nil, err
 	}
-	defer st.unmark(&m) // also after an error: it is no crash
+	defer st.unmark(&m) // also after an error: an error is no crash
 	if found.condition == intact && m.suspectFile() {
-		found = finding{damaged, errCrashes}
+		found = finding{damaged, errCrashedTwice}
 	}
 	f, ends, err := st.openFound(found)
 	if err == nil {
@@ -98,46 +98,47 @@ func (st *store) open() (f *file, k fileState, made []storageEvent, err error) {
 	return f, k, made, nil
 }
 
-// inspectOurs inspects the file, or the one beside it if it was never ours.
-func (st *store) inspectOurs() (found finding, made []storageEvent, err error) {
+// inspectPaths inspects the file. If another program made it, it uses and inspects the
+// path that ends in .holdfast instead.
+func (st *store) inspectPaths() (found finding, made []storageEvent, err error) {
 	found, err = st.inspect()
 	if err == nil && found.condition == foreign {
 		made = append(made, st.useOtherPath())
 		found, err = st.inspect()
 	}
 	if err == nil && found.condition == foreign {
-		err = errNeverOurs
+		err = errNotQueueFiles
 	}
 	return found, made, err
 }
 
-var errCrashes = errors.New("the agent died twice while it opened the file")
+var errCrashedTwice = errors.New("the agent died twice while it opened the file")
 
-// mark leaves the marker of this start. A disk that cannot be written is no
-// error: the backlog is worth more than the marker.
+// mark writes the marker file. A disk that cannot be written is no error: the backlog
+// can still be read and sent, and that is worth more than the marker.
 func (st *store) mark(m *marker) error {
 	err := m.set()
-	if diskTrouble(err) {
+	if isDiskError(err) {
 		st.log.Warn("this start is not marked", "err", err)
 		return nil
 	}
 	return err
 }
 
-// unmark takes the marker away. That it stays is no error: the next start counts a
-// crash that was none, and one does not quarantine a file.
+// unmark deletes the marker file. A failure is only logged: the next start then counts
+// one crash that did not happen, and it takes two to quarantine a file.
 func (st *store) unmark(m *marker) {
 	if err := m.clear(); err != nil {
 		st.log.Warn("the marker of this start stays", "err", err)
 	}
 }
 
-// openFound opens what inspect found. ends are the last readings in a damaged
-// file that was replaced.
+// openFound opens the file that inspect found. If the file was damaged and was replaced,
+// ends are the last seqs in the new file.
 func (st *store) openFound(found finding) (f *file, ends [2]seqs, err error) {
 	if found.condition == damaged {
 		ends, err = st.quarantine(found.damage)
-		if diskTrouble(err) {
+		if isDiskError(err) {
 			f, ends, err = st.salvageInMemory(found.damage, err)
 		}
 		if f != nil || err != nil {
@@ -149,11 +150,11 @@ func (st *store) openFound(found finding) (f *file, ends [2]seqs, err error) {
 			return nil, ends, err
 		}
 	}
-	f, err = st.openOrMake()
+	f, err = st.openOrCreate()
 	return f, ends, err
 }
 
-// loadOrRepair loads what an open file knows, and takes damaged values out of it
+// loadOrRepair loads the state of an open file. It removes damaged values from the file
 // if it can be written.
 func (st *store) loadOrRepair(f *file) (fileState, error) {
 	k, err := f.loadState(st.firstWaiting)
@@ -163,14 +164,14 @@ func (st *store) loadOrRepair(f *file) (fileState, error) {
 	return k, err
 }
 
-var errNeverOurs = errors.New("neither this file nor the one beside it that ends in .holdfast was made by holdfast")
+var errNotQueueFiles = errors.New("neither this file nor the one beside it that ends in .holdfast was made by holdfast")
 
-// finishRename puts a salvaged file into its place, if the power went just before
-// that: it is whole, or it would not have its name. Where the place is taken, the
-// salvaged file is an old one, and the next salvage writes over it.
+// finishRename renames a salvaged file to the queue's path if a power cut came just
+// before that rename. The salvaged file is complete: it gets its name only then. If the
+// queue file exists, the salvaged file is an old one, and the next salvage replaces it.
 func (st *store) finishRename() error {
 	if _, err := os.Stat(st.path); !errors.Is(err, fs.ErrNotExist) {
-		return nil // inspect says what is wrong
+		return nil // the file exists, or inspect returns the error
 	}
 	if _, err := os.Stat(st.path + ".salvaged"); err != nil {
 		return nil
@@ -178,7 +179,7 @@ func (st *store) finishRename() error {
 	return moveFile(st.path+".salvaged", st.path)
 }
 
-// useOtherPath takes another path than that of a file that was never ours.
+// useOtherPath changes the path, because another program made the file at queue.path.
 func (st *store) useOtherPath() storageEvent {
 	old := st.path
 	st.path += ".holdfast"
@@ -192,8 +193,8 @@ type finding struct {
 	damage    error // what is wrong with a damaged file
 }
 
-// inspect reads the file without trust and without bbolt. The error is what a
-// person has to mend, or the disk's.
+// inspect checks the file without bbolt and trusts nothing in it. An error comes from
+// the disk or has to be fixed by a person; damage is part of the finding.
 func (st *store) inspect() (finding, error) {
 	none := finding{condition: absent}
 	file, err := os.Open(st.path)
@@ -213,7 +214,7 @@ func (st *store) inspect() (finding, error) {
 	case info.Size() == 0:
 		return none, nil
 	}
-	if err := tryLock(file); err != nil {
+	if err := lockShared(file); err != nil {
 		return none, err
 	}
 	damage := verify(file, info.Size())
@@ -222,16 +223,16 @@ func (st *store) inspect() (finding, error) {
 		return finding{condition: intact}, nil
 	case isOurs(file, info.Size()):
 		return finding{damaged, damage}, nil
-	case errors.Is(damage, syscall.EIO): // another attempt may read it
-		return none, damage // whose it is cannot be read
+	case errors.Is(damage, syscall.EIO): // it is unknown who made the file
+		return none, damage // another attempt may read it
 	}
 	return finding{condition: foreign}, nil
 }
 
 var errForeign = errors.New("a database of another program")
 
-// verify returns what is wrong with the structure of the file. A block that
-// fails its checksum is not: it is skipped when its turn comes.
+// verify returns what is wrong with the structure of the file. It does not check the
+// checksums of blocks: a damaged block is skipped when it is read.
 func verify(file *os.File, size int64) error {
 	p, err := pages.Open(file, size)
 	if err != nil {
@@ -248,13 +249,13 @@ func verify(file *os.File, size int64) error {
 	return err
 }
 
-// isFormat recognizes the entry that prepare puts into each file. A later version of
-// the format has the same begin.
+// isFormat recognizes the entry that prepare puts into each file. Later versions of the
+// format have the same prefix.
 func isFormat(key, value []byte) bool {
 	return string(key) == string(keyFormat) && strings.HasPrefix(string(value), "holdfast queue ")
 }
 
-// isOurs looks for anything that only we write.
+// isOurs reports whether the file has a block or a format entry that only holdfast writes.
 func isOurs(file *os.File, size int64) bool {
 	ours := false
 	_, err := pages.Scan(file, size, func(_ uint64, key, value []byte) {
@@ -266,25 +267,24 @@ func isOurs(file *os.File, size int64) bool {
 	return err == nil && ours
 }
 
-// openOrMake opens a file that bbolt can open, or makes one: beside its place,
-// so that a power cut leaves it whole or not there.
-func (st *store) openOrMake() (*file, error) {
+// openOrCreate opens the file with bbolt, and creates it first if it is absent or empty.
+// The structure of an existing file was checked before.
+func (st *store) openOrCreate() (*file, error) {
 	if info, err := os.Stat(st.path); err != nil || info.Size() == 0 {
-		if err := st.make(st.path, nil); err != nil {
+		if err := st.create(st.path, nil); err != nil {
 			return nil, err
 		}
 	}
 	f, err := openFile(st.path, st.log)
-	if diskTrouble(err) {
+	if isDiskError(err) {
 		return openReadOnly(st.path, st.log, err)
 	}
 	return f, err
 }
 
-// make makes a new file at a path, in the name of another until it is whole and
-// synced; fill, which may be nil, puts something into it. A power cut leaves the new
-// file or none.
-func (st *store) make(path string, fill func(*file) error) error {
+// create makes a new file at a path. It writes a temporary file, which fill may add to
+// (nil: nothing), syncs it and renames it. So a power cut leaves the complete file or none.
+func (st *store) create(path string, fill func(*file) error) error {
 	part := st.path + ".new"
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -302,33 +302,35 @@ func (st *store) make(path string, fill func(*file) error) error {
 	return moveFile(part, path)
 }
 
-// tryLock tells whether another process holds the file, as bbolt locks it.
-func tryLock(file *os.File) error { return flock(file, syscall.LOCK_SH) }
+// lockShared fails with ErrLocked if another process has the file open for writing.
+// bbolt uses the same lock.
+func lockShared(file *os.File) error { return flock(file, syscall.LOCK_SH) }
 
-// lockAlone takes the lock on the file: nobody else has it, also not to read.
-func lockAlone(file *os.File) error { return flock(file, syscall.LOCK_EX) }
+// lockExclusive locks the file against all other processes, also those that only read.
+func lockExclusive(file *os.File) error { return flock(file, syscall.LOCK_EX) }
 
-// flock takes a lock without waiting for it. The lock is bbolt's: it ends when the
-// file is closed. ErrLocked says who has it, where the kernel tells.
+// flock takes the lock that bbolt uses, without waiting; closing the file releases it.
+// ErrLocked comes with the process that has the lock, if /proc/locks has it.
 func flock(file *os.File, how int) error {
 	err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
 		return err
 	}
-	if pid := holder(file); pid != "" {
+	if pid := lockHolder(file); pid != "" {
 		return fmt.Errorf("%w: process %s", ErrLocked, pid)
 	}
 	return ErrLocked
 }
 
-// holder finds who has the lock in /proc/locks: "1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF".
-func holder(file *os.File) string {
+// lockHolder returns the ID of the process that has the lock, "" if it is unknown. A line of
+// /proc/locks is "1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF".
+func lockHolder(file *os.File) string {
 	info, err := file.Stat()
 	if err != nil {
 		return ""
 	}
 	inode := fmt.Sprintf(":%d", info.Sys().(*syscall.Stat_t).Ino)
-	locks, _ := os.ReadFile("/proc/locks") // no answer is no name
+	locks, _ := os.ReadFile("/proc/locks") // after an error there are no lines
 	for line := range strings.Lines(string(locks)) {
 		if f := strings.Fields(line); len(f) > 5 && f[1] == "FLOCK" && strings.HasSuffix(f[5], inode) {
 			return f[4]
@@ -337,24 +339,25 @@ func holder(file *os.File) string {
 	return ""
 }
 
-// renewAbove is the size from which a file is made anew when it is empty. Below it,
-// what bbolt keeps of its free pages is too little to be worth the writing.
-const renewAbove = 8 << 20 // bytes
+// shrinkAbove is the size from which an empty file is replaced by a new one. Below it,
+// the space saved is not worth the writes.
+const shrinkAbove = 8 << 20 // bytes
 
-// renew makes the file anew if it has grown and holds no block: bbolt's files
-// never shrink. What else it knows is carried over, and what was rejected.
-func (f *file) renew(c change) error {
+// shrink replaces the file by a new one if it has grown and holds no block: a file of
+// bbolt never shrinks by itself. c has the metadata of the new file; rejected items are
+// copied.
+func (f *file) shrink(c change) error {
 	info, err := os.Stat(f.path)
-	// bbolt doubles its files: less than four times as much might not be enough for
-	// what is carried over, and the file would be made anew again and again.
-	if err != nil || info.Size() < max(renewAbove, 4*f.rejects.size) || f.size > 0 {
+	// bbolt doubles the size of its files. With a factor below four, the new file could
+	// be above the limit again, and each commit would replace it.
+	if err != nil || info.Size() < max(shrinkAbove, 4*f.rejects.size) || f.size > 0 {
 		return err
 	}
 	st := store{path: f.path, log: f.log}
 	if err := f.endWriting(errReopened); err != nil {
 		return err
 	}
-	err = st.make(f.path, func(fresh *file) error {
+	err = st.create(f.path, func(fresh *file) error {
 		if err := fresh.copyRejects(f.path); err != nil {
 			return err
 		}
@@ -364,20 +367,20 @@ func (f *file) renew(c change) error {
 	return errors.Join(err, f.open()) // the new one, or still the old
 }
 
-// reopen opens the file again after a commit that failed: it may be on disk all
-// the same. It reports false if the file is not sound. With an error it can be
-// read as before, if its disk can.
-func (f *file) reopen() (sound bool, err error) {
+// reopen opens the file again after a failed commit, because the commit may be on disk
+// nevertheless. It reports false if the structure of the file is damaged. After an error
+// the file can still be read as before, as far as the disk can.
+func (f *file) reopen() (ok bool, err error) {
 	if err := f.endWriting(errReopened); err != nil {
 		return false, err
 	}
 	defer func() {
 		if err != nil {
 			f.readOnlyCause = err
-			f.lockReader() // else another process has it, and inspect says so
+			f.lockReader() // if it fails, another process has the file, and inspect reports that
 		}
 	}()
-	if err := f.mayWrite(); err != nil {
+	if err := f.checkWritable(); err != nil {
 		return false, err
 	}
 	f.unlockReader()
@@ -388,12 +391,12 @@ func (f *file) reopen() (sound bool, err error) {
 	return true, f.open()
 }
 
-// mayWrite says what keeps the file from being opened for writing, before it is
-// read as a whole.
-func (f *file) mayWrite() error {
+// checkWritable returns why the file cannot be opened for writing, before inspect spends
+// time on reading all of it.
+func (f *file) checkWritable() error {
 	file, err := os.OpenFile(f.path, os.O_WRONLY|syscall.O_CLOEXEC, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // it is made anew
+		return nil // it will be created
 	}
 	if err != nil {
 		return err
@@ -401,15 +404,15 @@ func (f *file) mayWrite() error {
 	return file.Close()
 }
 
-// damagedValues are those of a sound file that fail their checksums: the disk
-// has changed a bit where no structure is.
+// damagedValues are values that fail their checksums in a file with an intact structure,
+// as after a flipped bit.
 type damagedValues struct {
-	blocks [2][]uint64 // keys, of what is not acknowledged
+	blocks [2][]uint64 // by lane: keys of blocks that are not acknowledged
 	tails  [2]bool
 	gaps   bool
 }
 
-// count counts the values.
+// count is the number of damaged values.
 func (v damagedValues) count() (n int) {
 	for p := range v.blocks {
 		n += len(v.blocks[p])
@@ -423,10 +426,10 @@ func (v damagedValues) count() (n int) {
 	return n
 }
 
-// repair takes damaged values out of a sound file, and declares in the same
-// commit what was in them, as far as the others tell. Without that, a gap would
-// be found only while both neighbours of a damaged block are read by one start.
-// A disk that cannot be written leaves them: then they are noticed one by one.
+// repair removes damaged values from a file with an intact structure and declares their
+// readings as gaps in the same commit. It finds those readings by the seqs of the
+// neighbouring blocks, which a later start may not have any more. If the disk cannot be
+// written the values stay, and each is reported when it is read.
 func (st *store) repair(f *file, k fileState) (fileState, error) {
 	s, err := scanDamaged(st.path)
 	if err != nil {
@@ -450,7 +453,7 @@ func (st *store) repair(f *file, k fileState) (fileState, error) {
 	return k, err
 }
 
-// remove deletes what is damaged, stores the gaps and an event.
+// remove deletes the damaged values and stores the gaps and an event in one commit.
 func (f *file) remove(k fileState, gaps []Gap, event Item) error {
 	return f.update(func(tx *bbolt.Tx) error {
 		for p, keys := range k.damaged.blocks {
@@ -473,8 +476,8 @@ func (f *file) remove(k fileState, gaps []Gap, event Item) error {
 	})
 }
 
-// appendEvent is the change that puts an event behind the alarms of a file
-// that nobody uses yet, in one block with what is in the tail.
+// appendEvent returns the change that adds an event after the alarms of a file that is
+// not in use yet. The event gets into one block together with the items of the tail.
 func (k *fileState) appendEvent(event Item) (c laneChange) {
 	l := &k.lanes[sensors.Alarm]
 	event.number = l.next
@@ -486,7 +489,7 @@ func (k *fileState) appendEvent(event Item) (c laneChange) {
 	return c
 }
 
-// putEvent puts an event into a file that is being made.
+// putEvent stores an event in a new file that is not in use yet.
 func (f *file) putEvent(event Item) error {
 	k, err := f.loadState([2]uint64{})
 	if err != nil {

@@ -192,7 +192,7 @@ func (f *file) copyRejects(path string) error {
 	var c change
 	err = old.Each(string(bucketRejects), nil, func(key, value []byte) (bool, error) {
 		c.rejects.puts = append(c.rejects.puts, block{last: number(key), data: slices.Clone(value)})
-		if len(c.rejects.puts) < fillBatch {
+		if len(c.rejects.puts) < salvageBatch {
 			return true, nil
 		}
 		_, err := f.write(c)

@@ -585,7 +585,7 @@ func TestFileIsNotMadeAnewOverWhatWaitsForACommit(t *testing.T) {
 		h.opt.MaxSize = 64 << 20
 		putMany(h, 1, 2)
 		h.setAside(t, 1, false)
-		h.swell(t, renewAbove) // room2 is in it
+		h.swell(t, shrinkAbove) // room2 is in it
 		h.stop()
 		<-h.done
 		h.Put(routine(3))
@@ -593,7 +593,7 @@ func TestFileIsNotMadeAnewOverWhatWaitsForACommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.setAside(t, 1, false)
-		if err := (writer{h.Queue}).renew(); err != nil {
+		if err := (writer{h.Queue}).shrink(); err != nil {
 			t.Fatal(err)
 		}
 		h.opened.file.close()
@@ -650,7 +650,7 @@ func TestRenewedFileKeepsWhatWasSetAside(t *testing.T) {
 				h.setAside(t, 600, false)
 				time.Sleep(5 * time.Second)
 			}
-			h.swell(t, 2*renewAbove)
+			h.swell(t, 2*shrinkAbove)
 			time.Sleep(6 * time.Second)
 			renewed := info()
 			held, err := os.Open(h.path) // so that no other file gets its inode
@@ -658,7 +658,7 @@ func TestRenewedFileKeepsWhatWasSetAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer held.Close()
-			if renewed.Size() > renewAbove {
+			if renewed.Size() > shrinkAbove {
 				t.Errorf("the empty file has %d bytes, %d of them aside", renewed.Size(), h.opened.file.rejects.size)
 			}
 			for seq := range uint64(5) {

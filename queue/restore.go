@@ -89,7 +89,7 @@ func (st *store) occupied() (bool, error) {
 		err = &fs.PathError{Op: "open", Path: st.path, Err: syscall.EISDIR}
 	}
 	if err == nil {
-		err = tryLock(file)
+		err = lockShared(file)
 	}
 	return true, err
 }

@@ -20,21 +20,21 @@ import (
 // there is damaged, pages that cannot be reached fill in what is missing: they
 // may be lost, or hold old versions of what was evicted since.
 type salvager struct {
-	path       string
-	unopenable bool      // there is no way into the file: nothing could be reached
-	reachedAll bool      // everything could be reached
-	skipped    int       // pages that could not be read
-	cursors    [2]uint64 // by lane: what is older is acknowledged
-	spans      [2][]span // by lane, in order; none lies within another
-	gaps       []Gap     // those of the file, and after declare what damage has taken
-	clock      []byte    // value of keyClock, nil if there is no good one
-	owner      []byte    // value of keyOwner, nil if there is no good one
+	path        string
+	rootDamaged bool      // there is no way into the file: nothing could be reached
+	reachedAll  bool      // everything could be reached
+	skipped     int       // pages that could not be read
+	cursors     [2]uint64 // by lane: what is older is acknowledged
+	spans       [2][]span // by lane, in order; none lies within another
+	gaps        []Gap     // those of the file, and after declare what damage has taken
+	clock       []byte    // value of keyClock, nil if there is no good one
+	owner       []byte    // value of keyOwner, nil if there is no good one
 
 	streams table[streamKey] // that lie in spans
 	ends    [2]seqs          // the last readings that were found, set by missing
 
-	rejected      map[uint64]uint32 // what was rejected: number and checksum
-	rejectedWhole bool              // all of it could be reached
+	rejected        map[uint64]uint32 // what was rejected: number and checksum
+	rejectsComplete bool              // all of it could be reached
 }
 
 // A span is the numbers of a block, and what tells it from its old versions.
@@ -130,7 +130,7 @@ func scanDamaged(path string) (*salvager, error) {
 			found[string(key)] = s.keepGaps(value)
 		}
 		s.keepMeta(key, value)
-		if !s.rejectedWhole {
+		if !s.rejectsComplete {
 			s.keepRejected(value)
 		}
 	})
@@ -172,7 +172,7 @@ func (s *salvager) readReachable() error {
 	defer file.Close()
 	f, err := pages.Open(file, size)
 	if err != nil {
-		s.reachedAll, s.unopenable = false, true
+		s.reachedAll, s.rootDamaged = false, true
 		return nil
 	}
 	visit := func(key, value []byte) (bool, error) {
@@ -193,13 +193,13 @@ func (s *salvager) readReachable() error {
 	for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
 		s.reachedAll = f.Has(string(name)) && f.Each(string(name), nil, visit) == nil && s.reachedAll
 	}
-	s.rejectedWhole = true // an older file has none
+	s.rejectsComplete = true // an older file has none
 	err = f.Each(string(bucketRejects), nil, func(_, value []byte) (bool, error) {
-		s.rejectedWhole = s.keepRejected(value) && s.rejectedWhole
+		s.rejectsComplete = s.keepRejected(value) && s.rejectsComplete
 		return true, nil
 	})
-	s.rejectedWhole = s.rejectedWhole && err == nil
-	s.reachedAll = s.reachedAll && s.rejectedWhole
+	s.rejectsComplete = s.rejectsComplete && err == nil
+	s.reachedAll = s.reachedAll && s.rejectsComplete
 	return nil
 }
 
@@ -278,7 +278,7 @@ func (s *salvager) fill(f *file) error {
 		if failed != nil || !s.take(&c, value) {
 			return
 		}
-		if n++; n >= fillBatch {
+		if n++; n >= salvageBatch {
 			failed = flush()
 		}
 	})
@@ -288,9 +288,9 @@ func (s *salvager) fill(f *file) error {
 	return cmp.Or(err, failed)
 }
 
-// fillBatch is how many values go into a new file with one commit: 256 blocks of 64
+// salvageBatch is how many values go into a new file with one commit: 256 blocks of 64
 // KiB are 16 MiB of memory at most.
-const fillBatch = 256
+const salvageBatch = 256
 
 // take adds a value to a change, if it is one of those that were found.
 func (s *salvager) take(c *change, value []byte) bool {
@@ -330,7 +330,7 @@ func (s *salvager) complete() bool {
 			next = sp.last + 1
 		}
 	}
-	return s.skipped == 0 && (s.rejectedWhole || s.unopenable && len(s.rejected) == 0)
+	return s.skipped == 0 && (s.rejectsComplete || s.rootDamaged && len(s.rejected) == 0)
 }
 
 // outcome is the last part of a quarantined file's name.
@@ -355,7 +355,7 @@ func (st *store) salvageInMemory(damage, why error) (f *file, ends [2]seqs, err 
 	if st.isOther(decodeOwner(s.owner)) {
 		return nil, ends, why // it is not sent
 	}
-	part, err := nameless()
+	part, err := unnamedFile()
 	if err != nil {
 		return nil, ends, err
 	}
@@ -377,8 +377,8 @@ func (st *store) salvageInMemory(damage, why error) (f *file, ends [2]seqs, err 
 	return f, s.ends, nil
 }
 
-// nameless makes a file in memory.
-func nameless() (file *os.File, err error) {
+// unnamedFile makes a file in memory.
+func unnamedFile() (file *os.File, err error) {
 	for _, dir := range inMemory {
 		var failed error
 		if file, failed = os.CreateTemp(dir, "holdfast-*"); failed == nil {

@@ -181,7 +181,7 @@ func (w writer) flush() {
 		if err = w.commit(false); err != nil {
 			return // doneLocked has logged it
 		}
-		err = w.renew()
+		err = w.shrink()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -235,8 +235,8 @@ func (w writer) reopen(unreadable bool) error {
 	return err
 }
 
-// renew replaces a file that has grown and is empty, because bbolt never shrinks a file.
-func (w writer) renew() error {
+// shrink replaces a file that has grown and is empty, because bbolt never shrinks a file.
+func (w writer) shrink() error {
 	w.mu.Lock()
 	var c change
 	for p := range w.lanes {
@@ -252,7 +252,7 @@ func (w writer) renew() error {
 		c.owner = encodeOwner(w.opened.owner)
 	}
 	w.mu.Unlock()
-	return w.opened.file.renew(c)
+	return w.opened.file.shrink(c)
 }
 
 // commit writes the items that are due, and the cursors of what is acknowledged, in one
