@@ -13,29 +13,29 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// An adoption moves what waits in another file into a queue, a block at a time: a
-// backlog of days has to fit into the memory of a Pi. It belongs to the goroutine
-// that calls Adopt; only the queue behind it is shared.
+// An adoption moves the backlog of another file into a queue, one block at a time: the
+// backlog of several days may not fit into the memory of a Pi. Only the goroutine that
+// calls Adopt uses it; the fields of the embedded Queue are guarded by Queue.mu.
 type adoption struct {
 	*Queue
 	path       string
-	file       *os.File  // holds the lock
-	generation int       // Queue.opened.generation, when it began: last are numbers of that file
+	file       *os.File  // holds the file lock
+	generation int       // Queue.opened.generation at the start: last has numbers of that file
 	from       snapshot  // of file
-	declared   []Gap     // with what damage has taken from the file
-	cursors    [2]uint64 // by lane: what is older is acknowledged, or was taken
-	n          int       // items taken
-	last       [2]uint64 // by lane: our number of the last that was taken
+	declared   []Gap     // gaps of the file, with those for its damaged blocks
+	cursors    [2]uint64 // by lane: lower numbers are acknowledged or were adopted
+	n          int       // items adopted
+	last       [2]uint64 // by lane: the number that the last adopted item got in our queue
 }
 
-// ErrNoBacklog means that no backlog of a client ID was moved aside.
+// ErrNoBacklog means that there is no file with a backlog of the client ID.
 var ErrNoBacklog = errors.New("no backlog of this client ID lies beside the queue")
 
-// Adopt takes over what waits in the files of another client ID that were moved
-// aside, also what the broker rejected there, behind what waits here. It is sent
-// under our client ID, and the files are deleted. If it fails, some may be here
-// and there: then adopting again makes copies, as a crash does. It returns how
-// many readings and events it took.
+// Adopt moves the backlog of another client ID, from the files that were moved aside,
+// into this queue, with the rejected items and after everything that waits here. It is
+// sent with our client ID. The files are deleted once their content is on our disk. After
+// an error or a crash some items may be in both places: another Adopt then sends them a
+// second time. It returns the number of readings and events that it moved.
 func (q *Queue) Adopt(clientID string) (n int, err error) {
 	found := false
 	for _, o := range Others(q.opt.Path) {
@@ -54,15 +54,15 @@ func (q *Queue) Adopt(clientID string) (n int, err error) {
 	return n, nil
 }
 
-// adoptFile adopts one file. It deletes the file only when all that was in it is on
-// our disk or acknowledged. It returns how many items it took, also with an error.
+// adoptFile adopts one file, and deletes it once everything in it is on our disk or
+// acknowledged. It returns the number of items that it moved, also with an error.
 func (q *Queue) adoptFile(o Other) (n int, err error) {
 	a, err := beginAdoption(q, o.Path)
 	if err != nil {
 		return 0, err
 	}
 	defer a.file.Close()
-	if err = a.take(); err == nil {
+	if err = a.moveItems(); err == nil {
 		err = a.finish()
 	}
 	if err != nil {
@@ -74,7 +74,7 @@ func (q *Queue) adoptFile(o Other) (n int, err error) {
 	return a.n, nil
 }
 
-// beginAdoption opens the other file, which nobody may have open.
+// beginAdoption opens and locks the other file.
 func beginAdoption(q *Queue, path string) (*adoption, error) {
 	file, size, err := openSized(path)
 	if err != nil {
@@ -87,10 +87,9 @@ func beginAdoption(q *Queue, path string) (*adoption, error) {
 	return a, nil
 }
 
-// check refuses what cannot be adopted before anything of it is taken: there has to
-// be a file of our own that can be written, nobody may have the other one open, and
-// its structure has to be sound. What fails its checksum in a sound file is
-// declared, as at an opening.
+// check returns why the file cannot be adopted, before anything is moved: our own queue
+// has no file, another process has the other file open, or its structure is damaged.
+// Blocks that fail their checksum are declared as gaps, as when a queue is opened.
 func (a *adoption) check(size int64) error {
 	a.mu.Lock()
 	memoryOnly := a.Queue.opened.file == nil
@@ -109,8 +108,7 @@ func (a *adoption) check(size int64) error {
 	if err != nil {
 		return err
 	}
-	// What was acknowledged before the first block is not known here: the file is
-	// another agent's.
+	// The seqs acknowledged before the first block are unknown: another agent wrote the file.
 	s.declare([2]seqs{})
 	a.declared = s.gaps
 	if a.from.file, err = pages.Open(a.file, size); err != nil {
@@ -120,13 +118,13 @@ func (a *adoption) check(size int64) error {
 	return err
 }
 
-// take puts everything into the lanes, and the gaps into the list.
-func (a *adoption) take() error {
+// moveItems adds the items of the file to the lanes, and its gaps to the list of gaps.
+func (a *adoption) moveItems() error {
 	for _, p := range laneOrder {
 		visit := func(_, value []byte) (bool, error) {
 			r, err := decode(value)
 			if err != nil {
-				return true, nil // a gap tells of it
+				return true, nil // check has declared it as a gap
 			}
 			n := countBelow(r.items, a.cursors[p])
 			a.cursors[p] = max(a.cursors[p], r.last()+1)
@@ -153,8 +151,8 @@ func (a *adoption) take() error {
 	return err
 }
 
-// put adds items to their lanes. It waits while memory holds many: what does
-// not fit there would be dropped.
+// put adds items to their lanes, and gaps to the list. It waits for commits while many
+// items are in memory, because items that do not fit into memory would be dropped.
 func (a *adoption) put(items []Item, gaps []Gap) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -174,13 +172,13 @@ func (a *adoption) put(items []Item, gaps []Gap) error {
 		}
 	}
 	for _, g := range gaps {
-		a.gaps.merge(g) // it may be here from an adoption that failed
+		a.gaps.merge(g) // an adoption that failed may have added it before
 		signal(a.arrived)
 	}
 	return nil
 }
 
-// finish waits until all is on disk or acknowledged, and deletes the file.
+// finish waits until all adopted items are on disk or acknowledged, and deletes the file.
 func (a *adoption) finish() error {
 	a.mu.Lock()
 	err := a.awaitLocked(func() bool {
@@ -189,10 +187,10 @@ func (a *adoption) finish() error {
 				return false
 			}
 		}
-		return !a.gaps.dirty && !a.storage.writing // a commit clears the mark when it begins
+		return !a.gaps.dirty && !a.storage.writing // a commit clears dirty when it begins
 	})
 	a.mu.Unlock()
-	// A crash before this line makes copies, one after it loses nothing.
+	// After a crash before this line another Adopt makes duplicates. Nothing is ever lost.
 	if err == nil {
 		err = os.Remove(a.path)
 	}
@@ -202,14 +200,13 @@ func (a *adoption) finish() error {
 	return err
 }
 
-// What ends an adoption before everything was taken. Both are for the person who
-// asked for it.
+// Reasons for an adoption to stop early. The person who asked for it sees them.
 var (
 	errStopping = errors.New("the agent stops: adopt the backlog again after it has started")
 	errOpened   = errors.New("the queue file was lost or replaced meanwhile: adopt the backlog again")
 )
 
-// isStopped reports whether Run has returned: then nobody writes but Close.
+// isStopped reports whether Run has returned: then only Close writes to disk.
 func (q *Queue) isStopped() bool {
 	select {
 	case <-q.stopped:
@@ -219,8 +216,9 @@ func (q *Queue) isStopped() bool {
 	}
 }
 
-// awaitLocked waits for commits until something is so. In another queue file the
-// numbers mean nothing, and what was written before may be gone.
+// awaitLocked waits, commit by commit, until done returns true. It fails if the queue
+// opens another file meanwhile: numbers of the old file are meaningless in it, and items
+// that were written to the old file may be lost.
 func (a *adoption) awaitLocked(done func() bool) error {
 	timeout := time.NewTimer(a.opt.SyncEvery + purgeTimeout)
 	defer timeout.Stop()

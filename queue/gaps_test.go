@@ -220,7 +220,7 @@ func blockPages(t *testing.T, path string) (offsets []int64) {
 	}
 	first := map[int64]uint64{}
 	_, err = pages.Scan(file, size, func(page uint64, key, value []byte) {
-		if p, sp, ok := spanOf(value); ok && p == sensors.Routine && reachable.wants(p, sp) && number(key) == sp.last {
+		if p, sp, ok := spanOf(value); ok && p == sensors.Routine && reachable.contains(p, sp) && number(key) == sp.last {
 			first[int64(page)*pageSize] = sp.first
 		}
 	})

@@ -12,9 +12,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// moveOtherClient moves the file away that holds the backlog of another client ID, and
-// puts a new one in its place that tells of it. If nothing waits in it, it
-// becomes ours with the next commit.
+// moveOtherClient renames the file if it holds the backlog of another client ID, and
+// makes a new one with an event about that. A file in which nothing waits is kept: the
+// next commit stores our client ID in it.
 func (st *store) moveOtherClient() error {
 	owner, waits, err := readOwner(st.path)
 	if err != nil || !st.isOther(owner) {
@@ -34,19 +34,20 @@ func (st *store) moveOtherClient() error {
 	return nil
 }
 
-// isOther reports whether a client ID is known and not ours. Where one of the two is
-// not known the file counts as ours: nothing is held back without a reason.
+// isOther reports whether a client ID is known and is not ours. If either of the two is
+// unknown the file counts as ours, so that its readings are sent.
 func (st *store) isOther(id string) bool { return id != "" && st.clientID != "" && id != st.clientID }
 
-// Owner reads the client ID whose readings a file holds, "" in a file of an
-// older agent.
+// Owner returns the client ID in whose name the readings of a file are sent, or "" for a
+// file of an older agent, which does not store it.
 func Owner(path string) (clientID string, err error) {
 	clientID, _, err = readOwner(path)
 	return clientID, err
 }
 
-// readOwner reads from a sound file whose it is, and whether anything waits in it.
-// What it cannot decode counts as waiting: nothing is thrown away unseen.
+// readOwner reads the client ID from a file with an intact structure, and whether
+// anything waits in it: items, gaps or rejected items. A value that cannot be decoded
+// counts as waiting, so that nothing is deleted unread.
 func readOwner(path string) (owner string, waits bool, err error) {
 	file, size, err := openSized(path)
 	if err != nil {
@@ -78,8 +79,8 @@ func readOwner(path string) (owner string, waits bool, err error) {
 	return c.ClientID, waits, err
 }
 
-// otherName is the end of the name of another client ID's file: whose, and since
-// when.
+// otherName matches the end of the name of another client ID's file: the client ID and
+// the time at which the file was moved.
 var otherName = regexp.MustCompile(`\.of-([A-Za-z0-9_-]+)-(\d{8}T\d{6}\.\d{3})$`)
 
 // An Other is a file with the backlog of another client ID.
@@ -89,17 +90,17 @@ type Other struct {
 	Since    time.Time // when it was moved aside
 }
 
-// Others are the files with the backlogs of other client IDs that were moved
-// aside from a path, the oldest first.
+// Others returns the files with the backlogs of other client IDs that were moved aside
+// from the queue file at a path, the oldest first.
 func Others(path string) (all []Other) {
 	for _, base := range [...]string{path, path + ".holdfast"} { // see useOtherPath
-		names, _ := filepath.Glob(globQuote(base) + ".of-*") // the pattern is good
+		names, _ := filepath.Glob(globQuote(base) + ".of-*") // fails only for a malformed pattern
 		for _, name := range names {
 			m := otherName.FindStringSubmatch(name)
 			if m == nil || len(name) != len(base)+len(m[0]) || !sensors.IsName(m[1]) {
 				continue // not ours
 			}
-			since, _ := time.Parse(quarantineTime, m[2]) // the pattern is stricter
+			since, _ := time.Parse(quarantineTime, m[2]) // otherName has checked it; impossible dates become zero
 			all = append(all, Other{m[1], name, since})
 		}
 	}
@@ -107,7 +108,8 @@ func Others(path string) (all []Other) {
 	return all
 }
 
-// warnOtherClients says at each start which backlogs lie there that nobody sends.
+// warnOtherClients logs at each start which backlogs of other client IDs are kept and
+// are not sent.
 func (st *store) warnOtherClients() {
 	for _, o := range Others(st.path) {
 		st.log.Warn("a backlog of another client ID lies beside the queue: "+

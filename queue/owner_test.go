@@ -415,7 +415,7 @@ func TestAdoptingAgainCountsNoGapTwice(t *testing.T) {
 		defer h.end()
 		a, err := beginAdoption(h.Queue, Others(path)[0].Path)
 		if err == nil {
-			err = errors.Join(a.take(), a.file.Close())
+			err = errors.Join(a.moveItems(), a.file.Close())
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -460,7 +460,7 @@ func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer a.file.Close()
-				if err := a.take(); err != nil {
+				if err := a.moveItems(); err != nil {
 					t.Fatal(err)
 				}
 				disturb(h)

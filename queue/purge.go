@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// purgeTimeout is how long Purge waits for the disk: a person waits for the answer.
-// Adopt waits as long beyond the time at which a commit is due.
+// purgeTimeout is how long Purge waits for the disk, because a person waits for the
+// answer. Adopt waits for SyncEvery and this time.
 const purgeTimeout = 5 * time.Second
 
-// Purge gives up every reading and event that waits, and all that was rejected.
-// What Peek has returned stays, with the block that it lies in: it may be on its
-// way. Gaps declare the readings. Purge waits at most 5 s for the disk, and
-// returns how many it has dropped, also with an error.
+// Purge drops all readings and events that wait, and all rejected items, and declares the
+// readings as gaps. Items that Peek has returned are kept, with all others of their
+// block, because they may be in flight. Purge waits at most 5 s for the disk. It returns
+// the number of items that it dropped, also with an error.
 func (q *Queue) Purge() (n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -22,12 +22,11 @@ func (q *Queue) Purge() (n int, err error) {
 	return int(q.counts.dropped - before), err
 }
 
-// purgeLocked drops what is in memory, and waits for the commit that drops what
-// is on disk.
+// purgeLocked drops the items in memory and waits for the commit that drops those on disk.
 func (q *Queue) purgeLocked() error {
 	timeout := time.NewTimer(purgeTimeout)
 	defer timeout.Stop()
-	for q.storage.writing { // the commit under way holds what is in memory
+	for q.storage.writing { // the commit in progress contains the items in memory
 		if err := q.awaitCommitLocked(timeout.C); err != nil {
 			return err
 		}
@@ -53,18 +52,18 @@ func (q *Queue) purgeLocked() error {
 	return nil
 }
 
-// errDiskFails is for the person who asked for a purge or an adoption.
+// errDiskFails is what the person sees who asked for a purge or an adoption.
 var errDiskFails = errors.New("the disk fails: what is on it stays")
 
-// awaitCommitLocked waits for the end of a commit, or of the timeout. It gives up
-// the lock while it waits: what the caller knew of the backlog may have changed.
-// After Run has returned it commits itself.
+// awaitCommitLocked waits until a commit ends or the timeout passes. It releases the lock
+// while it waits, so the backlog may have changed when it returns. After Run has returned
+// it commits itself.
 func (q *Queue) awaitCommitLocked(timeout <-chan time.Time) (err error) {
-	tried := q.storage.commitEnded
+	ended := q.storage.commitEnded
 	q.mu.Unlock()
 	defer q.mu.Lock()
 	select {
-	case <-tried:
+	case <-ended:
 		return nil
 	case <-q.stopped:
 		return writer{q}.commit(true)

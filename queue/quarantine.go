@@ -12,30 +12,29 @@ import (
 )
 
 const (
-	keepQuarantined = 30 * 24 * time.Hour // a file that was salvaged completely
-	quarantineTime  = "20060102T150405.000"
+	keepQuarantined = 30 * 24 * time.Hour   // for a file that was salvaged completely
+	quarantineTime  = "20060102T150405.000" // format of the time in names of files
 )
 
-// quarantine carries over what is intact in a damaged file into a new one, and
-// moves the damaged one aside. Until that is done, the file stays where it is.
+// quarantine copies what is intact in a damaged file into a new file, and renames the
+// damaged one. The damaged file keeps its name until the new file is complete.
 //
-// It runs in this process: the file is read with pread by code that trusts
-// nothing in it (package pages), so there is nothing that a child process would
-// have to die of.
+// No child process is needed to protect the agent: package pages reads the file with
+// pread instead of mapping it into memory, and checks all that it reads.
 //
-// What is lost is declared in the new file, by gaps and an event, before that
-// takes the place of the damaged one: no restart and no power cut loses it.
-// ends are the last readings in the new file.
+// The new file declares the losses with gaps and an event before it replaces the damaged
+// one, so a restart or a power cut does not lose the declaration. ends are the last seqs
+// in the new file, by lane.
 func (st *store) quarantine(why error) (ends [2]seqs, err error) {
 	s, err := scanDamaged(st.path)
 	if err != nil {
 		return ends, err
 	}
-	other := st.isOther(decodeOwner(s.owner)) // then moveOtherClient reports the file
+	other := st.isOther(decodeOwner(s.owner)) // if so, moveOtherClient reports the file
 	if other {
 		st.acked = [2]seqs{}
 	}
-	// Before the new file is filled: the gaps are a part of it.
+	// declare comes before fill, because fill writes the gaps.
 	missing := s.declare(st.acked)
 	aside := fmt.Sprintf("%s.aside-%s-%s", st.path, st.now.UTC().Format(quarantineTime), s.outcome())
 	err = st.replace(aside, func(f *file) error {
@@ -56,9 +55,9 @@ func (st *store) quarantine(why error) (ends [2]seqs, err error) {
 	return s.ends, nil
 }
 
-// replace makes a new file and puts it in the place of the present one, which
-// gets the name kept. A power cut between the two renames leaves the new one
-// under a name that finishRename knows.
+// replace makes a new file, renames the present one to kept and renames the new one to
+// the queue's path. After a power cut between the two renames, finishRename does the
+// second one.
 func (st *store) replace(kept string, fill func(*file) error) error {
 	if err := st.create(st.path+".salvaged", fill); err != nil {
 		return err
@@ -69,21 +68,23 @@ func (st *store) replace(kept string, fill func(*file) error) error {
 	return moveFile(st.path+".salvaged", st.path)
 }
 
-// quarantinedName is the end of the name of a quarantined file: when, and what came out.
+// quarantinedName matches the end of a quarantined file's name: the time, and whether the
+// file was salvaged completely.
 var quarantinedName = regexp.MustCompile(`\.aside-(\d{8}T\d{6}\.\d{3})-(complete|partial)$`)
 
-// A quarantinedFile is a file that is kept: a damaged one, or that of another client ID.
+// A quarantinedFile is a damaged file, or the file of another client ID, that is kept
+// beside the queue file.
 type quarantinedFile struct {
 	path     string
 	since    time.Time
-	complete bool // everything in it was carried over
+	complete bool // everything in it was salvaged
 	other    bool // of another client ID
 	size     int64
 }
 
-// rank says what goes first when there is too much. A file that was carried over
-// completely is a copy; a partial one may be of use to a person; the backlog of
-// another client ID is data that nobody has elsewhere.
+// rank orders the files for deletion, the lowest first. A file that was salvaged
+// completely is a mere copy; a partial one may still be useful to a person; the backlog
+// of another client ID exists nowhere else.
 func (a quarantinedFile) rank() int {
 	switch {
 	case a.complete:
@@ -94,8 +95,8 @@ func (a quarantinedFile) rank() int {
 	return 2
 }
 
-// quarantined are the quarantined files, the first to go first: complete ones, then partial
-// ones, then those of other client IDs; the oldest of each.
+// quarantined returns the quarantined files in the order in which they may be deleted: by
+// rank, and the oldest first within a rank.
 func (st *store) quarantined() (all []quarantinedFile) {
 	names, _ := filepath.Glob(globQuote(st.path) + ".aside-*")
 	for _, name := range names {
@@ -104,7 +105,7 @@ func (st *store) quarantined() (all []quarantinedFile) {
 		if m == nil || err != nil || !info.Mode().IsRegular() {
 			continue // not ours
 		}
-		since, _ := time.Parse(quarantineTime, m[1]) // the pattern is stricter
+		since, _ := time.Parse(quarantineTime, m[1]) // quarantinedName has checked it; impossible dates become zero
 		all = append(all, quarantinedFile{path: name, since: since, complete: m[2] == "complete", size: info.Size()})
 	}
 	for _, o := range Others(st.path) {
@@ -119,9 +120,9 @@ func (st *store) quarantined() (all []quarantinedFile) {
 	return all
 }
 
-// deleteOldQuarantined deletes quarantined files that are not wanted any more: those that were
-// salvaged completely, thirty days later; and while they take more room together
-// than a full queue, the first to go, but never the youngest.
+// deleteOldQuarantined deletes the files that were salvaged completely after
+// keepQuarantined. While all of them together are larger than maxQuarantined, it also
+// deletes by rank, but never the last one of that order.
 func (st *store) deleteOldQuarantined() (made []storageEvent) {
 	all := st.quarantined()
 	total := int64(0)
@@ -144,8 +145,8 @@ func (st *store) deleteOldQuarantined() (made []storageEvent) {
 	return made
 }
 
-// globQuote quotes what filepath.Glob would take for more than a letter: the path is
-// the person's, and may have brackets.
+// globQuote escapes the characters that are special to filepath.Glob, because the path
+// comes from the configuration and may contain brackets.
 func globQuote(path string) string {
 	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
 }

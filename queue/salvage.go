@@ -13,51 +13,54 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A salvager is what reading a damaged file has found: the intact blocks of both
-// lanes, what is acknowledged, and the gaps. It is used by one goroutine.
+// A salvager has read a damaged file and knows what is intact in it: the blocks of both
+// lanes, the cursors, the gaps and the rejected items. It is used by one goroutine.
 //
-// What can be reached from the file's root is what it holds. Only where the way
-// there is damaged, pages that cannot be reached fill in what is missing: they
-// may be lost, or hold old versions of what was evicted since.
+// The pages that can be reached from the root of the file are its current content. Pages
+// that cannot be reached are used only if the structure is damaged, and only for numbers
+// that are missing: such a page is either part of the content or an old version of a
+// block that was evicted or replaced since.
 type salvager struct {
 	path        string
-	rootDamaged bool      // there is no way into the file: nothing could be reached
-	reachedAll  bool      // everything could be reached
+	rootDamaged bool      // no page can be reached
+	reachedAll  bool      // every page of the content could be reached
 	skipped     int       // pages that could not be read
-	cursors     [2]uint64 // by lane: what is older is acknowledged
+	cursors     [2]uint64 // by lane: lower numbers are acknowledged
 	spans       [2][]span // by lane, in order; none lies within another
-	gaps        []Gap     // those of the file, and after declare what damage has taken
-	clock       []byte    // value of keyClock, nil if there is no good one
-	owner       []byte    // value of keyOwner, nil if there is no good one
+	gaps        []Gap     // of the file; declare adds the readings lost by damage
+	clock       []byte    // value of keyClock, nil if none is intact
+	owner       []byte    // value of keyOwner, nil if none is intact
 
-	streams table[streamKey] // that lie in spans
-	ends    [2]seqs          // the last readings that were found, set by missing
+	streams table[streamKey] // all streams in spans
+	ends    [2]seqs          // by lane: the last seqs that were found, set by missing
 
-	rejected        map[uint64]uint32 // what was rejected: number and checksum
-	rejectsComplete bool              // all of it could be reached
+	rejected        map[uint64]uint32 // rejected items: number and checksum
+	rejectsComplete bool              // all rejected items could be reached
 }
 
-// A span is the numbers of a block, and what tells it from its old versions.
+// A span describes a block without its readings. count and sum distinguish it from older
+// versions of the same block.
 type span struct {
 	first, last uint64 // numbers of its first and its last reading
-	count       int    // of readings, fewer than the numbers where it is thinned out
+	count       int    // of readings; a thinned block has fewer than numbers
 	sum         uint32 // the block's checksum
-	edges       []edge // of the streams in it; nil: not asked for
+	edges       []edge // by stream; nil: not needed
 }
 
-// same reports whether two blocks are the same version of a block: an eviction may
-// have written it anew with fewer readings.
+// same reports whether two spans are the same version of a block: eviction replaces a
+// block by one with fewer readings.
 func (s span) same(o span) bool {
 	return s.first == o.first && s.last == o.last && s.count == o.count && s.sum == o.sum
 }
 
-// spanOf is the span of a value, not ok if it is no intact block of a lane.
+// spanOf returns the span of a value without edges. ok is false if the value is not an
+// intact block of a lane.
 func spanOf(value []byte) (p sensors.Priority, s span, ok bool) {
 	p, s, _, ok = spanAndRun(value)
 	return p, s, ok
 }
 
-// spanAndRun is spanOf with what the block holds.
+// spanAndRun is spanOf and returns the content of the block as well.
 func spanAndRun(value []byte) (p sensors.Priority, s span, r run, ok bool) {
 	r, err := decode(value)
 	if err != nil || r.rejected {
@@ -67,7 +70,7 @@ func spanAndRun(value []byte) (p sensors.Priority, s span, r run, ok bool) {
 	return r.items[0].Priority, s, r, true
 }
 
-// spanOf is a span with its edges.
+// spanOf returns the span of a value with its edges.
 func (s *salvager) spanOf(value []byte) (p sensors.Priority, sp span, ok bool) {
 	p, sp, r, ok := spanAndRun(value)
 	if ok {
@@ -76,9 +79,10 @@ func (s *salvager) spanOf(value []byte) (p sensors.Priority, sp span, ok bool) {
 	return p, sp, ok
 }
 
-// rejectedIn tells an item that was rejected by its number and checksum.
+// rejectedIn returns the number and the checksum of a rejected item. ok is false if the
+// value is something else.
 func rejectedIn(value []byte) (number uint64, sum uint32, ok bool) {
-	if len(value) < 6 || value[5]&flagRejected == 0 { // the flags: most values are not worth a decoding
+	if len(value) < 6 || value[5]&flagRejected == 0 { // the flags: this avoids decoding most values
 		return 0, 0, false
 	}
 	r, err := decode(value)
@@ -88,8 +92,8 @@ func rejectedIn(value []byte) (number uint64, sum uint32, ok bool) {
 	return r.last(), binary.BigEndian.Uint32(value[1:]), true
 }
 
-// keepRejected keeps what was rejected, if its number is new, and reports whether
-// this is such an item.
+// keepRejected records a rejected item, unless its number is known already, and reports
+// whether the value is one.
 func (s *salvager) keepRejected(value []byte) bool {
 	n, sum, ok := rejectedIn(value)
 	if _, known := s.rejected[n]; ok && !known {
@@ -98,9 +102,9 @@ func (s *salvager) keepRejected(value []byte) bool {
 	return ok
 }
 
-// scanDamaged finds what is intact in a file. It reads the file twice at most: along
-// its structure, and page by page where that is damaged. The error is the disk's:
-// damage is none.
+// scanDamaged finds what is intact in a file. It reads the file along its structure and,
+// if that is damaged, a second time page by page. Only the disk causes an error; damage
+// does not.
 func scanDamaged(path string) (*salvager, error) {
 	s := &salvager{path: path, reachedAll: true, rejected: map[uint64]uint32{}}
 	if err := s.readReachable(); err != nil {
@@ -112,8 +116,8 @@ func scanDamaged(path string) (*salvager, error) {
 	if s.reachedAll {
 		return s, nil
 	}
-	// Old versions of blocks lie in pages that are not in use. Where the tree was
-	// read they would be wrong, so only what overlaps nothing is taken of them.
+	// Pages that are not in use contain old versions of blocks. A block that overlaps one
+	// found in the tree is such an old version and is ignored.
 	var lost [2][]span
 	found := map[string]bool{} // keys of gaps
 	reached := len(s.gaps) > 0
@@ -140,7 +144,7 @@ func scanDamaged(path string) (*salvager, error) {
 	return s, err
 }
 
-// keepGaps takes the gaps of a value, and reports false if it is damaged.
+// keepGaps records the gaps in a value, and reports false if the value is damaged.
 func (s *salvager) keepGaps(value []byte) bool {
 	list, err := decodeGaps(value)
 	if err == nil {
@@ -149,8 +153,7 @@ func (s *salvager) keepGaps(value []byte) bool {
 	return err == nil
 }
 
-// openSized opens a file to be read page by page, and says how large it is, in
-// bytes.
+// openSized opens a file for reading and returns its size in bytes.
 func openSized(path string) (*os.File, int64, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -163,7 +166,7 @@ func openSized(path string) (*os.File, int64, error) {
 	return file, info.Size(), nil
 }
 
-// readReachable takes what can be reached from the root.
+// readReachable records everything that can be reached from the root of the file.
 func (s *salvager) readReachable() error {
 	file, size, err := openSized(s.path)
 	if err != nil {
@@ -193,7 +196,7 @@ func (s *salvager) readReachable() error {
 	for _, name := range append(append(bucketLanes[:], bucketTails[:]...), bucketMeta) {
 		s.reachedAll = f.Has(string(name)) && f.Each(string(name), nil, visit) == nil && s.reachedAll
 	}
-	s.rejectsComplete = true // an older file has none
+	s.rejectsComplete = true // a file of an older version has no such bucket
 	err = f.Each(string(bucketRejects), nil, func(_, value []byte) (bool, error) {
 		s.rejectsComplete = s.keepRejected(value) && s.rejectsComplete
 		return true, nil
@@ -203,7 +206,7 @@ func (s *salvager) readReachable() error {
 	return nil
 }
 
-// keepMeta keeps what is known of the clock and of the owner, if this is it.
+// keepMeta records the value if it is the first intact one of the clock or the owner.
 func (s *salvager) keepMeta(key, value []byte) {
 	if string(key) == string(keyOwner) && s.owner == nil && decodeOwner(value) != "" {
 		s.owner = slices.Clone(value)
@@ -213,26 +216,26 @@ func (s *salvager) keepMeta(key, value []byte) {
 	}
 }
 
-// overlaps says that a number of the span is in one that is known.
+// overlaps reports whether any number of the span is in a known span.
 func (s *salvager) overlaps(p sensors.Priority, sp span) bool {
-	i := s.at(p, sp.first)
+	i := s.indexOf(p, sp.first)
 	return i < len(s.spans[p]) && s.spans[p][i].first <= sp.last
 }
 
-// wants says that the span is one of those that were found.
-func (s *salvager) wants(p sensors.Priority, sp span) bool {
-	i := s.at(p, sp.last)
+// contains reports whether the span is one of the known spans, in the same version.
+func (s *salvager) contains(p sensors.Priority, sp span) bool {
+	i := s.indexOf(p, sp.last)
 	return i < len(s.spans[p]) && s.spans[p][i].same(sp)
 }
 
-// at is the place of the first span that ends at a number or later.
-func (s *salvager) at(p sensors.Priority, number uint64) int {
+// indexOf returns the index of the first span that ends at a number or later.
+func (s *salvager) indexOf(p sensors.Priority, number uint64) int {
 	i, _ := slices.BinarySearchFunc(s.spans[p], number, func(sp span, n uint64) int { return cmp.Compare(sp.last, n) })
 	return i
 }
 
-// scan visits every key and value in every page of the file that can be read, in use
-// or not, in the order of the pages. The slices are good for the call alone.
+// scan visits every key and value in every readable page of the file, in use or not, in
+// the order of the pages. The slices are valid only during the call.
 func (s *salvager) scan(visit func(key, value []byte)) error {
 	file, size, err := openSized(s.path)
 	if err != nil {
@@ -243,8 +246,8 @@ func (s *salvager) scan(visit func(key, value []byte)) error {
 	return err
 }
 
-// outermost leaves the spans that end at the cursor or later and lie within no
-// other, in order.
+// outermost returns, in order, the spans that are not within another one and not
+// acknowledged completely.
 func outermost(spans []span, cursor uint64) (left []span) {
 	sort.Slice(spans, func(i, j int) bool {
 		a, b := &spans[i], &spans[j]
@@ -258,7 +261,7 @@ func outermost(spans []span, cursor uint64) (left []span) {
 	return left
 }
 
-// fill puts what was found into a new file.
+// fill writes everything that was found into a new file.
 func (s *salvager) fill(f *file) error {
 	var c change
 	n := 0
@@ -271,11 +274,11 @@ func (s *salvager) fill(f *file) error {
 		c, n = change{}, 0
 		return err
 	}
-	// A second pass over the pages instead of blocks kept in memory: a file of
-	// 64 MiB is larger than what an agent may take on a Pi Zero.
+	// The blocks are read from the damaged file again. Keeping them in memory could need
+	// 64 MiB, which is too much on a Pi Zero.
 	var failed error
 	err := s.scan(func(_, value []byte) {
-		if failed != nil || !s.take(&c, value) {
+		if failed != nil || !s.addTo(&c, value) {
 			return
 		}
 		if n++; n >= salvageBatch {
@@ -288,13 +291,14 @@ func (s *salvager) fill(f *file) error {
 	return cmp.Or(err, failed)
 }
 
-// salvageBatch is how many values go into a new file with one commit: 256 blocks of 64
-// KiB are 16 MiB of memory at most.
+// salvageBatch is how many values one commit writes into a new file: at most 256 blocks
+// of 64 KiB, which are 16 MiB of memory.
 const salvageBatch = 256
 
-// take adds a value to a change, if it is one of those that were found.
-func (s *salvager) take(c *change, value []byte) bool {
-	if p, sp, ok := spanOf(value); ok && s.wants(p, sp) {
+// addTo adds a value to a change if it is one of the blocks or rejected items that were
+// found, and reports whether it did.
+func (s *salvager) addTo(c *change, value []byte) bool {
+	if p, sp, ok := spanOf(value); ok && s.contains(p, sp) {
 		c.lanes[p].blocks = append(c.lanes[p].blocks, block{last: sp.last, data: slices.Clone(value)})
 		return true
 	}
@@ -306,7 +310,7 @@ func (s *salvager) take(c *change, value []byte) bool {
 	return true
 }
 
-// readings counts what was found and is carried over, with what was rejected.
+// readings is the number of readings and events that were found, with the rejected ones.
 func (s *salvager) readings() (n int) {
 	n = len(s.rejected)
 	for _, spans := range s.spans {
@@ -317,9 +321,8 @@ func (s *salvager) readings() (n int) {
 	return n
 }
 
-// complete says that no number is missing between what was acknowledged and the
-// newest that was found, nor anything that was rejected, as far as that can be
-// known.
+// complete reports whether nothing is lost, as far as that can be known: no number is
+// missing between the cursor and the newest reading, and all rejected items were found.
 func (s *salvager) complete() bool {
 	for p, spans := range s.spans {
 		next := max(s.cursors[p], 1)
@@ -333,7 +336,7 @@ func (s *salvager) complete() bool {
 	return s.skipped == 0 && (s.rejectsComplete || s.rootDamaged && len(s.rejected) == 0)
 }
 
-// outcome is the last part of a quarantined file's name.
+// outcome returns the last part of the quarantined file's name, see quarantinedName.
 func (s *salvager) outcome() string {
 	if s.complete() {
 		return "complete"
@@ -341,19 +344,19 @@ func (s *salvager) outcome() string {
 	return "partial"
 }
 
-// inMemory are the folders in which a file takes no disk, first choice first.
+// inMemory are folders whose files are usually in memory (tmpfs), in order of preference.
 var inMemory = [...]string{"/dev/shm", "/run", os.TempDir()}
 
-// salvageInMemory carries over what is intact in a damaged file whose disk cannot
-// be written, into a file in memory that has no name. It is put in the place of
-// the damaged one when the disk can be written again.
+// salvageInMemory copies what is intact in a damaged file into an unnamed file in memory,
+// because the disk cannot be written (why). Once it can, restore replaces the damaged
+// file by this one.
 func (st *store) salvageInMemory(damage, why error) (f *file, ends [2]seqs, err error) {
 	s, err := scanDamaged(st.path)
 	if err != nil {
 		return nil, ends, err
 	}
 	if st.isOther(decodeOwner(s.owner)) {
-		return nil, ends, why // it is not sent
+		return nil, ends, why // it may not be sent with our client ID
 	}
 	part, err := unnamedFile()
 	if err != nil {
@@ -377,7 +380,7 @@ func (st *store) salvageInMemory(damage, why error) (f *file, ends [2]seqs, err 
 	return f, s.ends, nil
 }
 
-// unnamedFile makes a file in memory.
+// unnamedFile creates a file in one of the folders of inMemory and deletes its name.
 func unnamedFile() (file *os.File, err error) {
 	for _, dir := range inMemory {
 		var failed error

@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// Unsaved is what a queue could not write before it was closed. One that is opened
-// after it in the same process takes it over: a disk that fails, or hangs, costs
-// no reading at a reload.
+// Unsaved is what a queue could not write before it was closed. The queue that the same
+// process opens next takes it over ([Options].Unsaved), so that a reload loses no reading
+// when the disk fails or hangs.
 type Unsaved struct {
-	err      error  // of Close; nil: nothing is left
-	hangs    bool   // Close has not ended: the file is still locked
-	boot     string // of the queue that left it
+	err      error  // of Close; nil: everything was written
+	hangs    bool   // Close has not returned: the file is still locked
+	boot     string // the start in which the closed queue ran
 	path     string // of its file
 	clientID string
 
 	items        [2][]Item // by lane, oldest first
 	rejects      []Item    // rejected, oldest first
 	gaps         []Gap     // nil: the file has them all
-	firstWaiting [2]uint64 // what is older is acknowledged, also where the file says less
-	// file is the file that firstWaiting are numbers of; nil: there is none, or it
-	// cannot be known.
+	firstWaiting [2]uint64 // by lane: lower numbers are acknowledged, even if the file's cursor is lower
+	// file identifies the file in which firstWaiting is valid; nil: there is none, or it
+	// is unknown.
 	file os.FileInfo
 }
 
-// Unsaved returns what is in memory alone. closed is what Close has returned, or
-// why nobody waits for it any more.
+// Unsaved returns what is only in memory. closed is the error of Close, or the reason for
+// not waiting for Close any longer; then hangs is true.
 func (q *Queue) Unsaved(closed error, hangs bool) *Unsaved {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -38,20 +38,20 @@ func (q *Queue) Unsaved(closed error, hangs bool) *Unsaved {
 		left.firstWaiting[p] = l.first
 	}
 	if q.opened.file != nil && !hangs {
-		left.file, _ = os.Stat(q.opened.file.path) // without it the numbers say nothing
+		left.file, _ = os.Stat(q.opened.file.path) // after an error firstWaiting is not used
 	}
 	for _, it := range q.rejects.pending {
 		if !q.rejects.acked[it.number] {
 			left.rejects = append(left.rejects, it.Item)
 		}
 	}
-	if q.gaps.dirty || q.storage.writing { // a commit under way may have taken the mark along, and hang
+	if q.gaps.dirty || q.storage.writing { // a commit in progress has cleared dirty, but may never end
 		left.gaps = q.gaps.values()
 	}
 	return left
 }
 
-// Err is why something is left, nil if nothing is.
+// Err returns why not everything was written, nil if it was. It may be called on nil.
 func (l *Unsaved) Err() error {
 	if l == nil {
 		return nil
@@ -59,10 +59,11 @@ func (l *Unsaved) Err() error {
 	return l.err
 }
 
-// count counts the readings and events.
+// count is the number of readings and events, with the rejected ones.
 func (l *Unsaved) count() int { return len(l.items[0]) + len(l.items[1]) + len(l.rejects) }
 
-// firstIn are the numbers below which all is acknowledged in a file.
+// firstIn returns firstWaiting if the file at the path is the one that it is valid for,
+// else zeros.
 func (l *Unsaved) firstIn(path string) (first [2]uint64) {
 	if l == nil || l.file == nil {
 		return first
@@ -73,16 +74,16 @@ func (l *Unsaved) firstIn(path string) (first [2]uint64) {
 	return first
 }
 
-// nextBoot names a start that follows the one of before without asking the disk.
+// nextBoot makes the name of the next start without access to the disk.
 func (l *Unsaved) nextBoot() string {
 	count, _, _ := strings.Cut(l.boot, "-")
 	n, _ := strconv.ParseUint(count, 10, 32)
 	return bootName(n + 1)
 }
 
-// takeUnsaved goes on with what another queue of this process has left, unless it
-// was for another client ID or file: that is logged as lost. Readings get new
-// numbers, behind what the file has.
+// takeUnsaved adds what an earlier queue of this process could not write. Readings get
+// new numbers after those of the file. If the client ID or the path has changed, they are
+// logged as lost instead.
 func (q *Queue) takeUnsaved(l *Unsaved) {
 	if l == nil || l.err == nil {
 		return
