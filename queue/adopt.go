@@ -143,6 +143,13 @@ func (a *adoption) moveItems() error {
 		if err != nil {
 			return true, nil
 		}
+		if it.Event == gapEvent { // in a lane nothing would acknowledge it: its Seq is not of our events
+			gaps, err := decodeGaps([]byte("[" + it.Details + "]"))
+			if err != nil {
+				return true, nil
+			}
+			return true, a.put(nil, gaps)
+		}
 		return true, a.put([]Item{it}, nil)
 	})
 	if err == nil {

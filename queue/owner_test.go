@@ -489,3 +489,28 @@ func TestAdoptionKeepsTheFileUntilItsReadingsAreSafe(t *testing.T) {
 	}
 	h.Close()
 }
+
+// TestAnAdoptedGapThatWasRejectedIsAGapAgain: Ack and Cursor know the event of a gap by its
+// number among our events, so as an item of a lane it could not be acknowledged, and would
+// be sent without end.
+func TestAnAdoptedGapThatWasRejectedIsAGapAgain(t *testing.T) {
+	path := queuePath(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := startAs(t, path, "porch")
+		h.Declare(Gap{Stream: "room", Boot: h.boot, From: 3, To: 9, Count: 7, Why: Dropped})
+		h.setAside(t, 1, false)
+		h.end()
+		h = startAs(t, path, "cellar")
+		defer h.end()
+		h.Ack(h.oldest(t, 9)) // what the start says of the other file
+		a, err := beginAdoption(h.Queue, Others(path)[0].Path)
+		if err == nil {
+			err = errors.Join(a.take(), a.finish(), a.file.Close())
+		}
+		items := h.oldest(t, 9)
+		h.Ack(items)
+		if fmt.Sprint(names(items)) != "[gap]" || items[0].Boot != h.boot || h.Stats().Backlog != 0 || err != nil {
+			t.Errorf("adopted %+v, %d left after the acknowledgement, %v", items, h.Stats().Backlog, err)
+		}
+	})
+}
