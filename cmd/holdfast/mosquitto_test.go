@@ -63,7 +63,7 @@ func (m *mosquitto) start() {
 	if err := m.cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
-	eventually(m.t, 10*time.Second, "mosquitto listens", func() bool {
+	eventually(m.t, time.Minute, "mosquitto listens", func() bool {
 		c, err := net.Dial("tcp", m.addr)
 		if err == nil {
 			c.Close()

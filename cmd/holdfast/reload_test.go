@@ -21,7 +21,7 @@ func (a *agent) reload(change func(text string) string) {
 	before := strings.Count(a.log.String(), "configuration read again")
 	a.configure(change(string(text)))
 	a.cmd.Process.Signal(syscall.SIGHUP)
-	eventually(a.t, 20*time.Second, "the file is read again", func() bool {
+	eventually(a.t, time.Minute, "the file is read again", func() bool {
 		return strings.Count(a.log.String(), "configuration read again") > before
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"encoding/json"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ type wiretap struct {
 	latest map[string]uint64 // of what was sent the latest seq, by topic; 1 where there is none
 	states []published       // retained messages, in the order of publication
 	conns  []time.Time       // of CONNACKs
+
+	firstReading map[string]time.Time // of the newest connection, by topic
 }
 
 type published struct {
@@ -27,7 +30,8 @@ type published struct {
 }
 
 func newWiretap(delay time.Duration) *wiretap {
-	return &wiretap{delay: delay, acked: map[key]bool{}, latest: map[string]uint64{}}
+	return &wiretap{delay: delay, acked: map[key]bool{}, latest: map[string]uint64{},
+		firstReading: map[string]time.Time{}}
 }
 
 func (w *wiretap) tap() cable.Tap {
@@ -44,6 +48,15 @@ func (w *wiretap) snapshot() (states []published, conns []time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append(states, w.states...), append(conns, w.conns...)
+}
+
+// stateFirst reports whether a stream's state was published before its first reading of the
+// newest connection.
+func (w *wiretap) stateFirst(s published) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	reading, sent := w.firstReading[strings.TrimSuffix(s.topic, "/state")]
+	return !sent || s.at.Before(reading)
 }
 
 // tapped is one connection.
@@ -91,6 +104,9 @@ func (c *tapped) ToServer(data []byte) {
 		} else {
 			c.sent[id] = key{topic, p.Boot, p.Seq}
 			c.latest[topic] = max(p.Seq, 1)
+			if _, known := c.firstReading[topic]; !known {
+				c.firstReading[topic] = time.Now()
+			}
 		}
 	})
 }
@@ -118,6 +134,7 @@ func (c *tapped) ToClient(data []byte) {
 		switch head >> 4 {
 		case packetConnack:
 			c.conns = append(c.conns, time.Now())
+			clear(c.firstReading)
 		case packetPuback:
 			id := binary.BigEndian.Uint16(body)
 			if k, ok := c.sent[id]; ok {
