@@ -17,8 +17,8 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// networkChecks try each server step by step. A step that fails for a server ends
-// its way: each fault is named once, by the first check that meets it.
+// networkChecks check each server step by step. A server that fails a step is left out of
+// the later ones, so each fault is reported once, by the first check that finds it.
 var networkChecks = []Check{
 	{"name-lookup", "the addresses of each server, and how long the lookup takes", false,
 		[]*Fault{nameUnknown, nameFails, nameSlow}, (*Site).noServer, checkLookup},
@@ -46,116 +46,115 @@ var networkChecks = []Check{
 }
 
 var (
-	// Faults of the lookup. The name server has answered, so it is the name that is
-	// wrong; nameFails means that no server has answered.
+	// Faults of the lookup. For nameUnknown a name server has answered, so the name is wrong;
+	// for nameFails no server has answered.
 	nameUnknown = &Fault{Error, "{host}: there is no such name",
 		"correct mqtt.server; or see the name server of this network: resolvectl status, or /etc/resolv.conf"}
 	nameFails = &Fault{Error, "{host} cannot be looked up: {text}",
 		"see the network and its name server: ip address, resolvectl status, or /etc/resolv.conf"}
-	// A warning: each new connection waits that long.
+	// A warning: every new connection waits that long.
 	nameSlow = &Fault{Warning, "the lookup of {host} takes {time}",
 		"see the name servers in /etc/resolv.conf: the first may be away; or write the address in mqtt.server"}
 
-	// Faults of the port. An address that is silent costs seconds at each attempt, one
-	// that refuses costs nothing. The machine is there and refuses, so neither the
-	// route nor a firewall that drops packets is the cause.
+	// Faults of the port. An address that does not answer costs seconds at each attempt, one
+	// that refuses costs nothing. If the machine refuses, neither the route nor a firewall that
+	// drops packets is the cause.
 	portRefused = &Fault{Error, "{server}: nothing listens at {addresses}",
 		"start the broker, or correct the port in mqtt.server; a broker that listens on its own machine alone needs " +
 			"another listener"}
 	portSilent = &Fault{Error, "{server}: no answer from {addresses} in {time}",
 		"see the route and the firewalls on the way: ping the host, and let TCP to this port through"}
 	portFails = &Fault{Error, "{server}: {text}", "see the network of this node: ip address, ip route"}
-	// Mostly a name with an IPv6 address, and a network without IPv6.
+	// The usual cause is a name with an IPv6 address in a network without IPv6.
 	addressFails = &Fault{Warning,
 		"{server}: {address} does not answer ({text}), another address does: each attempt may lose time there",
 		"correct the name's addresses at the name server, or the route of this node (an IPv6 address without IPv6 is " +
 			"common)"}
 
-	// Faults of TLS. A certificate that is not valid yet is the fault of a clock more often
-	// than of a broker.
+	// Faults of TLS. If a certificate is not valid yet, the clock of this node is wrong more
+	// often than the certificate.
 	tlsExpired = &Fault{Error, "{server}: the certificate of {subject} has expired on {date}",
 		"renew it on the broker (its authority's, if that is the one)"}
-	// Both times are in the text, as only a person knows which of them is right.
+	// Both times are in the text: only the user can decide which of them is right.
 	tlsEarly = &Fault{Error,
 		"{server}: the certificate of {subject} is valid from {date}, and the clock here says {now}",
 		"set the clock: sudo timedatectl set-ntp true; if it is right, the broker needs another certificate"}
 	tlsName = &Fault{Error, "{server}: the broker's certificate is for {names}",
 		"use one of these names in mqtt.server, or set mqtt.tls.server_name to it"}
-	// The authority of a private broker is in no system's list.
+	// The authority of a private broker is not in the system's list.
 	tlsIssuer = &Fault{Error, "{server}: the broker's certificate is issued by {issuer}, which is not trusted here",
 		"set mqtt.tls.ca to a file with the certificate of that authority"}
-	// The server answers something else than TLS, or accepts MQTT without TLS.
+	// The server speaks another protocol than TLS, or accepts MQTT without TLS.
 	tlsNone = &Fault{Error, "{server}: this port does not speak TLS",
 		"use the broker's port for TLS, usually 8883, or write mqtt:// in mqtt.server"}
 	tlsFails = &Fault{Error, "{server}: no TLS connection: {text}",
 		"see the broker's log and its TLS settings, and mqtt.tls in the file"}
 
-	// whose says which end has it: the broker's is renewed there, and ours here.
+	// {whose} tells which side has to renew the certificate: the broker or this node.
 	certExpires = &Fault{Warning, "a certificate ({whose}, {subject}) expires on {date}, in {days} days",
 		"renew it before; a file of ours is read again with the next connection"}
 )
 
 const (
-	// A lookup that takes longer has waited for a name server that does not answer. A
-	// certificate is warned of as early as in the log of the agent.
+	// A lookup that takes longer has waited for a name server that does not answer. The agent's
+	// log warns of a certificate equally early.
 	slowLookup  = 2 * time.Second
 	dialTime    = 10 * time.Second
 	expiresSoon = 30 * 24 * time.Hour
 )
 
-// A link is the way to one server, as far as it is known to work. It is made by open
-// and used by one check at a time; a server has one for the whole run.
+// A link is the state of the checks for one server. It is created by openLinks and lives
+// for the whole run; one check at a time uses it.
 type link struct {
 	server *url.URL
 	addrs  []netip.Addr // empty: a proxy looks it up
-	ends   bool         // a check has found a fault that later steps would meet again
-	conn   *mqtt.Conn   // made by the check of the login; nil: none
+	failed bool         // a check has found a fault, which later checks would only find again
+	conn   *mqtt.Conn   // set by checkLogin; nil: there is no session
 
-	nobody bool // the broker says that nobody but us subscribes to anything
+	unread bool // the broker reports that no other client has any subscription
 }
 
-// name is the server without what may be secret in its URL. It has no user name, no
-// password and no query, so it may be printed.
+// name is the server's URL without user name, password and query, so it may be printed.
 func (l *link) name() string { return l.server.Scheme + "://" + l.server.Host }
 
-// open are the ways that no check has found a fault of. An embedded broker runs inside
-// the agent, and has none. The links are made once, by whichever check comes first, in
-// the order of the configuration.
-func (s *Site) open() (all []*link) {
+// openLinks returns the servers for which no check has found a fault. There is none with
+// the embedded broker, which runs inside the agent. The links are created at the first
+// call, in the order of the configuration.
+func (s *Site) openLinks() (all []*link) {
 	if s.links == nil && s.Config.Embedded == nil {
 		for _, server := range s.Config.Uplink.Servers {
 			s.links = append(s.links, &link{server: server})
 		}
 	}
 	for _, l := range s.links {
-		if !l.ends {
+		if !l.failed {
 			all = append(all, l)
 		}
 	}
 	return all
 }
 
-// noServer says why no server is tried. It is empty if one is left to try.
+// noServer returns why no server can be checked. It is empty if there is one.
 func (s *Site) noServer() string {
 	switch {
 	case s.Config.Embedded != nil:
 		return "the broker runs inside the agent"
-	case len(s.open()) == 0:
+	case len(s.openLinks()) == 0:
 		return "an earlier check has found what stops it"
 	}
 	return ""
 }
 
-// fail is a fault that ends a way. Later checks of this run leave the server out: they
-// would find the same fault again.
+// fail marks the server as failed and returns the finding. Later checks of this run leave
+// the server out: they would find the same fault again.
 func (l *link) fail(f Finding) []Finding {
-	l.ends = true
+	l.failed = true
 	return []Finding{f}
 }
 
-// proxied reports whether a WebSocket goes through a proxy, which then looks the name
-// up and connects. Which proxy it is, the environment says, as for every program of
-// Go's net/http. A proxy that is misspelt there counts as none.
+// proxied reports whether a WebSocket connects through a proxy, which then looks up the
+// name. The proxy is configured in the environment, as for every program that uses
+// net/http. An invalid entry there counts as no proxy.
 func (l *link) proxied() bool {
 	scheme, ok := map[string]string{"ws": "http", "wss": "https"}[l.server.Scheme]
 	if !ok {
@@ -165,11 +164,11 @@ func (l *link) proxied() bool {
 	return err == nil && proxy != nil
 }
 
-// checkLookup looks each server up as a connection would: .local by mDNS, and the rest
-// by the name servers. Each server has dialTime for itself. The addresses are kept in
-// the link for checkPort.
+// checkLookup looks up each server in the same way as the agent: .local names by mDNS, all
+// others with the name servers. Each server gets dialTime. The link keeps the addresses for
+// checkPort.
 func checkLookup(ctx context.Context, s *Site) (found []Finding) {
-	for _, l := range s.open() {
+	for _, l := range s.openLinks() {
 		if l.proxied() {
 			continue
 		}
@@ -193,12 +192,12 @@ func checkLookup(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkPort tries all addresses of a server at once. A server that answers at one of
-// them is reached, and each of the others costs time now and then. An address that
-// refuses at once is no finding while another one answers, since a connection loses no
-// time there.
+// checkPort tries all addresses of a server at the same time. The server is reachable if
+// one address answers; any other address costs time at some connection attempts. If an
+// address refuses at once while another one answers, that is no finding: the connection
+// loses no time there.
 func checkPort(ctx context.Context, s *Site) (found []Finding) {
-	for _, l := range s.open() {
+	for _, l := range s.openLinks() {
 		if len(l.addrs) == 0 {
 			continue
 		}
@@ -212,7 +211,7 @@ func checkPort(ctx context.Context, s *Site) (found []Finding) {
 		addresses = strings.TrimPrefix(addresses, ", ")
 		switch {
 		case failed == nil:
-		case slices.Contains(errs, nil) && !isTimeout(failed): // it costs no time
+		case slices.Contains(errs, nil) && !isTimeout(failed): // a refusal costs no time
 		case slices.Contains(errs, nil):
 			found = append(found, addressFails.at("server", l.name(), "address", addresses, "text", cause(failed)))
 		case isRefused(failed):
@@ -227,9 +226,9 @@ func checkPort(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// reachAll connects to each address of a server. errs[i] is that of l.addrs[i], nil if
-// it was reached. All of its goroutines have ended when it returns, after dialTime at
-// most.
+// reachAll connects to each address of a server. errs[i] belongs to l.addrs[i]; nil means
+// that it is reachable. It takes dialTime at most, and has no goroutine left when it
+// returns.
 func (s *Site) reachAll(ctx context.Context, l *link) []error {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
@@ -246,10 +245,11 @@ func (s *Site) reachAll(ctx context.Context, l *link) []error {
 	return errs
 }
 
-// checkTLS shakes hands, and looks at the dates of both ends where that succeeds. A
-// certificate that expires soon is a warning, and does not end the way of its server.
+// checkTLS makes a TLS handshake, and checks the expiry dates of both certificates if it
+// succeeds. A certificate that expires soon is a warning, and later checks still use the
+// server.
 func checkTLS(ctx context.Context, s *Site) (found []Finding) {
-	for _, l := range s.open() {
+	for _, l := range s.openLinks() {
 		if l.server.Scheme != "mqtts" && l.server.Scheme != "wss" {
 			continue
 		}
@@ -271,12 +271,12 @@ func checkTLS(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// explainTLS names what is wrong with a certificate, if it is one.
+// explainTLS turns an error of the handshake into a finding about the certificate, if that
+// is the cause.
 //
-// The error may come from either the handshake or the check of the certificate. An
-// expired certificate and one that is not valid yet have the same reason in
-// crypto/x509: the clock tells them apart. SpeaksPlain makes another connection, so it
-// is asked last.
+// crypto/x509 has the same reason for a certificate that has expired and for one that is
+// not valid yet: the clock tells them apart. SpeaksPlain makes another connection, so it
+// comes last.
 func (s *Site) explainTLS(ctx context.Context, l *link, err error) Finding {
 	var invalid x509.CertificateInvalidError
 	var name x509.HostnameError
@@ -299,7 +299,7 @@ func (s *Site) explainTLS(ctx context.Context, l *link, err error) Finding {
 	return tlsFails.at("server", l.name(), "text", cause(err))
 }
 
-// certNames are the names that a certificate is for. The common name of the subject
+// certNames are the names that a certificate is valid for. The common name of the subject
 // does not count: Go has ignored it since version 1.17.
 func certNames(c *x509.Certificate) string {
 	all := slices.Clone(c.DNSNames)
@@ -312,12 +312,11 @@ func certNames(c *x509.Certificate) string {
 	return strings.Join(all, ", ")
 }
 
-// day is a date as a person compares it with another. It is in UTC, as the dates in a
-// certificate are.
+// day formats a date in UTC, as certificates have it.
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// cause is an error without the addresses that Go puts in front of it. The texts name
-// the server already.
+// cause is an error without the addresses that Go puts before it: the texts name the server
+// already.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -16,25 +16,25 @@ import (
 )
 
 var (
-	// Faults of the session. The client ID comes first: a session with it would end the
-	// other client's. A broker ends the older session when a client ID connects again
-	// (MQTT 3.1.1, section 3.1.4), so two nodes with one ID disconnect each other for
+	// Faults of the session. The check of the client ID comes first: a session with that ID
+	// would end the other client's. A broker ends the older session when a client ID connects
+	// again (MQTT 3.1.1, section 3.1.4), so two nodes with one ID disconnect each other for
 	// ever.
 	idTaken = &Fault{Error,
 		"{server}: another client is connected with the client ID {client_id}: the two would end each other's sessions",
 		"give each node a client_id of its own (a copied SD card has its original's); or stop the other"}
 
-	// The broker says no more than a number, on purpose: its log knows the reason.
+	// A broker sends only a number, on purpose; its log has the reason.
 	loginRefused = &Fault{Error, "{server} refuses user {user} ({text})",
 		"correct mqtt.username and the password, here or at the broker; its log says what it does not take"}
-	// With MQTT 5 the broker says so in CONNACK, and the agent gives up: nothing would say
-	// when the disk may forget a reading.
+	// With MQTT 5 the broker reports this in CONNACK, and the agent does not stay connected:
+	// without an acknowledgement it would never know when it may delete a reading.
 	loginQoS = &Fault{Error, "{server} takes messages at QoS 0 alone, and readings go at QoS 1",
 		"set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
 	loginFails = &Fault{Error, "{server}: no session: {text}", "see the broker's log for the client ID {client_id}"}
 
-	// Faults of publishing. With MQTT 3.1.1 brokers acknowledge what their access list denies:
-	// only what comes back is proof. With MQTT 5 they say so in PUBACK.
+	// Faults of publishing. With MQTT 3.1.1 brokers acknowledge also what their access list
+	// denies, so only a message that comes back is proof. With MQTT 5 PUBACK has a reason code.
 	canaryDenied = &Fault{Error, "{server} refuses what this account publishes to {topic}: {text}",
 		"allow this account to publish to {client_id}/# in the broker's access list"}
 	canaryLost = &Fault{Error, "{server} does not deliver what this account publishes to {topic}",
@@ -43,13 +43,13 @@ var (
 	canaryUnread = &Fault{Error,
 		"{server} does not let this account read {topic}, so that nothing proves that readings arrive",
 		"allow this account to read {client_id}/#, or set mqtt.prove_publish: false"}
-	// MQTT 3.1.1 has no answer that says no to a message (section 3.3.5): some brokers
-	// close the connection.
+	// In MQTT 3.1.1 a broker cannot refuse a message with an answer (section 3.3.5): some
+	// brokers close the connection instead.
 	canaryCloses = &Fault{Error, "{server} closes the connection when this account publishes to {topic}: {text}",
 		"allow this account to publish to {client_id}/# in the broker's access list"}
 
-	// Faults of retained messages: without them a display knows nothing after its
-	// restart. An error, since agent/status and the states of the sensors rely on it.
+	// Faults of retained messages. These are errors, because agent/status and the states of the
+	// sensors are retained: without them a display shows nothing after its restart.
 	retainDenied = &Fault{Error, "{server} refuses the status of the agent ({topic}): {text}",
 		"allow this account to publish retained messages to {topic} in the broker's access list"}
 	retainLost = &Fault{Error, "{server} does not keep retained messages of this account ({topic})",
@@ -57,44 +57,44 @@ var (
 	retainCloses = &Fault{Error, "{server} closes the connection for a retained message ({topic}): {text}",
 		"switch retained messages on at the broker (Mosquitto: retain_available true); else set mqtt.retain: false"}
 
-	// Faults of orders. An agent that may not read them looks well otherwise.
+	// Faults of orders. An agent that may not subscribe to them shows no other symptom.
 	ordersDenied = &Fault{Error, "{server} does not let this account read {topic}: no order arrives",
 		"allow this account to read {client_id}/+/set in the broker's access list, or set commands: false"}
-	// With MQTT 3.1.1 the agent refuses it each time that it connects, and does not remove it:
-	// it is not known who needs it. With MQTT 5 the broker does not send it.
+	// With MQTT 3.1.1 the agent gets and refuses this order at every connection. It does not
+	// remove it, because somebody else may need it. With MQTT 5 the broker does not send it.
 	orderRetained = &Fault{Warning, "{server} has a retained order on {topic}, which the agent refuses at each connect",
 		"publish orders without the retain flag, and remove this one: mosquitto_pub -r -n -t {topic}"}
 
-	// Limits that the broker tells. QoS 0 has no acknowledgement, and so nothing that
-	// says when the disk may forget a reading.
+	// Limits that the broker reports. QoS 0 has no acknowledgement, so the agent would never
+	// know when it may delete a reading.
 	limitQoS = &Fault{Error, "{server} takes QoS {qos} at most, and readings go at QoS 1",
 		"set the broker's highest QoS to 1 or 2 (Mosquitto: max_qos)"}
 	limitRetain = &Fault{Error, "{server} says that it keeps no retained messages",
 		"switch them on at the broker; else set mqtt.retain: false"}
-	// The topic is that of the largest message of this configuration. Readings are far
-	// smaller.
+	// The topic is that of the largest message of this configuration. Readings are far smaller.
 	limitPacket = &Fault{Warning,
 		"{server} takes packets of {limit} bytes at most, and {topic} has {bytes}: it goes without its details",
 		"raise the broker's limit (Mosquitto: max_packet_size), or set home_assistant.discovery: false if that " +
 			"is the " +
 			"message"}
 
-	// A warning: a recorder may come later, and a persistent session keeps for it.
+	// A warning: a recorder may connect later, and its persistent session stores messages for
+	// it.
 	nobodySubscribed = &Fault{Warning,
 		"{server} says that no client subscribes to anything: readings are acknowledged, and nobody gets them",
 		"start or connect what is to receive them (Home Assistant, a recorder), and give it a persistent session"}
 )
 
 const (
-	// A GPRS link takes seconds for a handshake; a broker answers within one. These are
-	// for links that work: the checks before have found the broker reachable.
+	// A handshake takes seconds over GPRS; a broker answers within one second. These limits are
+	// for links that work: earlier checks have reached the broker.
 	sessionTime = 20 * time.Second // for one connection
 	answerTime  = 10 * time.Second // for one message that has to come back
-	noneTime    = time.Second      // after which no retained message is there
+	noneTime    = time.Second      // without one in this time, there is no retained message
 )
 
-// noSession says why no session is made. While an agent runs here, its own would be
-// ended by it. It is empty if one may be made.
+// noSession returns why no session is made: a session with the agent's client ID would end
+// that of a running agent. It is empty if the doctor may connect.
 func (s *Site) noSession() string {
 	if s.Agent != nil {
 		return "the agent that runs has the session: see the check agent"
@@ -102,37 +102,36 @@ func (s *Site) noSession() string {
 	return s.noServer()
 }
 
-// checkClientID looks from a session of another client ID whether the broker has
-// a status of ours that says online, while no agent runs here. An agent that was
-// killed is reported offline by its will, which is waited for.
+// checkClientID looks, with another client ID, whether the broker has the status online for
+// our client ID although no agent runs here. It waits long enough for the will of an agent
+// that was killed.
 //
-// It runs before checkLogin, because a login with our client ID would end the session
-// of the other client and so hide it. A broker that lets no other client ID in is
-// passed over.
+// It runs before checkLogin, because a login with our client ID would end the session of
+// the other client and so hide it. A broker that accepts no other client ID is skipped.
 func checkClientID(ctx context.Context, s *Site) (found []Finding) {
-	for _, l := range s.open() {
-		aside := s.Config.Uplink.Broker
-		aside.ClientID += "-doctor"
-		if aside.Username == "" && aside.Password.IsSet() {
-			aside.Username = s.Config.Uplink.ClientID
+	for _, l := range s.openLinks() {
+		broker := s.Config.Uplink.Broker
+		broker.ClientID += "-doctor"
+		if broker.Username == "" && broker.Password.IsSet() {
+			broker.Username = s.Config.Uplink.ClientID
 		}
-		conn, err := s.dial(ctx, l, aside, mqtt.Message{})
+		conn, err := s.dial(ctx, l, broker, mqtt.Message{})
 		if err != nil {
 			continue // it takes no other client ID, or the login says why
 		}
 		if s.isOnline(ctx, conn) {
 			found = append(found, l.fail(idTaken.at("server", l.name(), "client_id", s.Config.Uplink.ClientID))...)
 		}
-		l.nobody = nobodyElse(ctx, conn)
+		l.unread = noOtherSubscriber(ctx, conn)
 		hangUp(conn)
 	}
 	return found
 }
 
-// isOnline reports whether the status of this node is online, and stays so for longer
-// than a broker needs to notice that a client is gone: one and a half times the
-// keepalive (MQTT 3.1.1, section 3.1.2.10). It returns early when the status changes,
-// the connection is lost or ctx ends: false then.
+// isOnline reports whether the status of this node is online, and stays so for longer than
+// a broker needs to notice that a client is gone: one and a half times the keepalive (MQTT
+// 3.1.1, section 3.1.2.10). It returns false early if the status changes, the connection is
+// lost or ctx ends.
 func (s *Site) isOnline(ctx context.Context, conn *mqtt.Conn) bool {
 	topic := s.Config.Uplink.ClientID + "/agent/status"
 	if retained(ctx, conn, topic, noneTime) != "online" {
@@ -156,16 +155,16 @@ func (s *Site) isOnline(ctx context.Context, conn *mqtt.Conn) bool {
 }
 
 const (
-	// The topics below $SYS are no standard, and each broker has its own.
+	// The topics below $SYS are not standardized: each broker has its own.
 	subscriptionCount = "$SYS/broker/subscriptions/count" // Mosquitto's, of all clients
 	countTime         = 15 * time.Second                  // Mosquitto counts every 10 s by default (sys_interval)
 )
 
-// nobodyElse reports whether the broker says that no subscription is there but the two
-// of this session, to the status and to the number. The number as it is retained may be
-// from before a client came: what counts is the next one, with ours in it. It is false
-// where the broker does not tell, and where it tells more.
-func nobodyElse(ctx context.Context, conn *mqtt.Conn) bool {
+// noOtherSubscriber reports whether the broker counts only the two subscriptions of this
+// session: to the status and to the count. The retained count may be out of date, so only
+// the next one is evaluated, which includes our subscriptions. It is false if the broker
+// has no count, or a larger one.
+func noOtherSubscriber(ctx context.Context, conn *mqtt.Conn) bool {
 	const ours = 2
 	before, err := strconv.Atoi(retained(ctx, conn, subscriptionCount, noneTime))
 	if err != nil || before >= ours {
@@ -187,8 +186,9 @@ func nobodyElse(ctx context.Context, conn *mqtt.Conn) bool {
 	}
 }
 
-// dial makes a session with one server, by the version of MQTT that the agent would use.
-// broker is a copy, so the list of servers of the configuration stays. The caller hangs up.
+// dial connects to one server, with the version of MQTT that the agent would use. broker is
+// a copy, so the server list of the configuration is not changed. The caller has to hang
+// up.
 func (s *Site) dial(ctx context.Context, l *link, broker mqtt.Broker, will mqtt.Message) (*mqtt.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTime)
 	defer cancel()
@@ -196,13 +196,12 @@ func (s *Site) dial(ctx context.Context, l *link, broker mqtt.Broker, will mqtt.
 	return mqtt.NewDialer(broker).Dial(ctx, will)
 }
 
-// checkLogin makes the session that the agent would make, will and all. The session
-// stays in the link for the checks that follow. The will is the agent's, as an access
-// list may refuse it.
+// checkLogin connects as the agent would. The link keeps the session for the checks that
+// follow. The will is the agent's too, because an access list may refuse it.
 func checkLogin(ctx context.Context, s *Site) (found []Finding) {
 	opt := s.Config.Uplink
 	will := mqtt.Message{Topic: opt.ClientID + "/agent/status", Payload: []byte("offline"), Retain: !opt.NoRetain}
-	for _, l := range s.open() {
+	for _, l := range s.openLinks() {
 		conn, err := s.dial(ctx, l, opt.Broker, will)
 		var refused *mqtt.RefusedError
 		switch {
@@ -228,7 +227,7 @@ func checkLogin(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// noteVersion notes by which version of MQTT there is a session with a server.
+// noteVersion notes the version of MQTT of a session.
 func (s *Site) noteVersion(l *link) {
 	facts := l.conn.Facts()
 	note := l.name() + " by MQTT " + facts.Version.String()
@@ -239,16 +238,16 @@ func (s *Site) noteVersion(l *link) {
 }
 
 // isCredentials reports whether a code of CONNACK is about user name and password;
-// Mosquitto says "not authorised" for a wrong password. 4 and 5 are codes of MQTT 3.1.1
+// Mosquitto answers a wrong password with "not authorised". 4 and 5 are codes of MQTT 3.1.1
 // (section 3.2.2.3), 0x86 and 0x87 of MQTT 5 (section 3.2.2.2).
 func isCredentials(code byte) bool {
 	return code == 4 || code == 5 || code == 0x86 || code == 0x87
 }
 
-// connected are the ways with a session. They are those for which checkLogin has
-// succeeded and nothing has failed since.
+// connected returns the servers with a session: checkLogin has succeeded, and no check has
+// failed since.
 func (s *Site) connected() (all []*link) {
-	for _, l := range s.open() {
+	for _, l := range s.openLinks() {
 		if l.conn != nil {
 			all = append(all, l)
 		}
@@ -256,9 +255,10 @@ func (s *Site) connected() (all []*link) {
 	return all
 }
 
-// checkPublish sends a token on a topic that it has subscribed to. With MQTT 5, and where
-// nothing is to be proven, an acknowledgement has to do, as it does for the agent. The topic
-// is the agent's own for this purpose, so that no subscriber takes the message for a reading.
+// checkPublish publishes a token to a topic that it has subscribed to. With MQTT 5, or if
+// the configuration asks for no proof, an acknowledgement is enough, as it is for the
+// agent. The agent has this topic for this purpose only, so no subscriber takes the message
+// for a reading.
 func checkPublish(ctx context.Context, s *Site) (found []Finding) {
 	id := s.Config.Uplink.ClientID
 	topic := id + "/agent/canary"
@@ -283,15 +283,14 @@ func checkPublish(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// errSilent means that an answer has not come in time. errSilent is compared with
-// errors.Is: a broker that is silent has another mend than one that closes the
-// connection.
+// errSilent means that an answer has not come in time. Callers compare it with errors.Is,
+// because the remedy differs from that for a broker that closes the connection.
 var errSilent = fmt.Errorf("nothing came back in %v", answerTime)
 
-// publishCanary returns nil when the message came back, or need not. The payload is
-// random, so that a message of another run is not taken for this one. The error is a
-// DeniedError if the broker refuses the subscription, and a PublishError if it refuses the
-// message.
+// publishCanary returns nil when the message came back, or was acknowledged if that is
+// enough. The payload is random, so a message of another run is not mistaken for this one.
+// The error is a DeniedError if the broker refuses the subscription, and a PublishError if
+// it refuses the message.
 func (s *Site) publishCanary(ctx context.Context, conn *mqtt.Conn, topic string) error {
 	token := mqtt.Message{Topic: topic, Payload: []byte(`{"doctor":"` + rand.Text() + `"}`)}
 	if s.Config.Uplink.NoProof || conn.Facts().Version == mqtt.V5 {
@@ -300,16 +299,16 @@ func (s *Site) publishCanary(ctx context.Context, conn *mqtt.Conn, topic string)
 	if err := await(ctx, conn, conn.Subscribe(topic)); err != nil {
 		return err
 	}
-	heard := conn.Expect(token)
+	echoed := conn.Expect(token)
 	conn.Publish(token)
 	defer conn.Unsubscribe(topic)
-	return wait(ctx, conn, heard, answerTime)
+	return wait(ctx, conn, echoed, answerTime)
 }
 
-// checkRetain publishes what is true, that the agent is offline, and looks whether the
-// broker has it for a new subscription. The message stays there. An empty answer means
-// that the broker took the message and did not keep it. It is skipped where the
-// configuration does without retained messages.
+// checkRetain publishes the retained status "offline", which is true now, and checks that
+// the broker has it for a new subscription. The message stays there. An empty answer means
+// that the broker accepted the message and did not keep it. It is skipped if the
+// configuration does not use retained messages.
 func checkRetain(ctx context.Context, s *Site) (found []Finding) {
 	topic := s.Config.Uplink.ClientID + "/agent/status"
 	for _, l := range s.connected() {
@@ -334,8 +333,8 @@ func checkRetain(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkOrders subscribes to what the agent takes orders on. Nothing is done with what
-// arrives: no agent runs while it is tried.
+// checkOrders subscribes to the topics of orders. Orders that arrive meanwhile are ignored,
+// because no agent runs.
 func checkOrders(ctx context.Context, s *Site) (found []Finding) {
 	for _, l := range s.connected() {
 		for _, topic := range s.Config.Uplink.OrderTopics() {
@@ -354,9 +353,8 @@ func checkOrders(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkLimits asks for the limits with a session of its own, after the one of the other
-// checks has ended in order. The one of before has to end first, as both have the same
-// client ID.
+// checkLimits queries the limits with its own session. It ends the session of the other
+// checks first, because both have the same client ID.
 func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 	opt := s.Config.Uplink
 	topic, bytes := opt.Largest()
@@ -365,7 +363,7 @@ func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 		l.conn = nil
 		limits, err := opt.QueryLimits(ctx, l.server)
 		if err != nil {
-			continue // it does not say
+			continue // it does not report any
 		}
 		if limits.MaxQoS < 1 {
 			found = append(found, limitQoS.at("server", l.name(), "qos", limits.MaxQoS))
@@ -383,19 +381,19 @@ func checkLimits(ctx context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkSubscribers tells what checkClientID has heard while it was connected. It comes
-// last, since it is about what happens behind the broker.
+// checkSubscribers reports what checkClientID has found out while it was connected. It
+// comes last: it is about other clients, and all else has to work first.
 func checkSubscribers(_ context.Context, s *Site) (found []Finding) {
-	for _, l := range s.open() {
-		if l.nobody {
+	for _, l := range s.openLinks() {
+		if l.unread {
 			found = append(found, nobodySubscribed.at("server", l.name()))
 		}
 	}
 	return found
 }
 
-// Close ends the sessions that are left. It may be called more than once, and not while
-// a check runs.
+// Close ends the open sessions. It may be called more than once, but not while a check
+// runs.
 func (s *Site) Close() {
 	for _, l := range s.links {
 		if l.conn != nil {
@@ -405,27 +403,26 @@ func (s *Site) Close() {
 	}
 }
 
-// hangUp ends a session in order, so that the broker forgets its will. Without it the
-// broker would publish the will at the end of each run.
+// hangUp sends DISCONNECT, so that the broker discards the will. Otherwise the broker would
+// publish the will at the end of each run.
 func hangUp(conn *mqtt.Conn) {
 	conn.Disconnect()
 	conn.Close()
 }
 
-// retained subscribes to a topic and returns what the broker has retained there, empty
-// if nothing came in time. The subscription stays: later messages come to conn.Heard. A
-// message that is published meanwhile is not one: it comes without the flag (MQTT
-// 3.1.1, section 3.3.1.3).
-func retained(ctx context.Context, conn *mqtt.Conn, topic string, patience time.Duration) string {
+// retained subscribes to a topic and returns its retained message, empty if none came in
+// time. The subscription stays: later messages come to conn.Received. A message that is
+// published meanwhile does not count: it has no retain flag (MQTT 3.1.1, section 3.3.1.3).
+func retained(ctx context.Context, conn *mqtt.Conn, topic string, timeout time.Duration) string {
 	if await(ctx, conn, conn.Subscribe(topic)) != nil {
 		return ""
 	}
-	// Brokers send what is retained behind the answer to the subscription. One more
-	// round trip has passed it, however slow the link is.
+	// Brokers send the retained message after the answer to the subscription. One more round
+	// trip makes sure that it has arrived, however slow the link is.
 	if await(ctx, conn, conn.Unsubscribe(topic+"/none")) != nil {
 		return ""
 	}
-	timeout := time.After(patience)
+	late := time.After(timeout)
 	for {
 		select {
 		case m := <-conn.Received():
@@ -433,7 +430,7 @@ func retained(ctx context.Context, conn *mqtt.Conn, topic string, patience time.
 				return string(m.Payload)
 			}
 			continue
-		case <-timeout:
+		case <-late:
 		case <-conn.Done():
 		case <-ctx.Done():
 		}
@@ -441,8 +438,8 @@ func retained(ctx context.Context, conn *mqtt.Conn, topic string, patience time.
 	}
 }
 
-// await waits until the broker has answered. It returns errSilent after answerTime, and
-// the broker's own answer if that is no.
+// await waits for the broker's answer. It returns errSilent after answerTime, and the
+// broker's error if it refuses.
 func await(ctx context.Context, conn *mqtt.Conn, token mqtt.Token) error {
 	if err := wait(ctx, conn, token.Done(), answerTime); err != nil {
 		return err
@@ -450,16 +447,15 @@ func await(ctx context.Context, conn *mqtt.Conn, token mqtt.Token) error {
 	return token.Error()
 }
 
-// wait waits until something has happened on a connection. That it is lost counts for
-// more than what its loss has brought about. nil means that it has happened and that
-// the connection is still there.
-func wait(ctx context.Context, conn *mqtt.Conn, happened <-chan struct{}, patience time.Duration) error {
+// wait waits for an event on a connection. If the connection is lost, it returns that error
+// even if the event has happened too, because the loss may be its cause.
+func wait(ctx context.Context, conn *mqtt.Conn, happened <-chan struct{}, timeout time.Duration) error {
 	select {
 	case <-happened:
 	case <-conn.Done():
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		return errSilent
 	}
 	select {
@@ -470,12 +466,12 @@ func wait(ctx context.Context, conn *mqtt.Conn, happened <-chan struct{}, patien
 	}
 }
 
-// isRefused reports whether a machine answered, and nothing listens there. A firewall
-// that rejects may send the same, and cannot be told apart.
+// isRefused reports whether the machine answered, and no program listens there. A firewall
+// that rejects packets may send the same answer, and cannot be distinguished.
 func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// isTimeout reports whether nobody answered. Contexts, deadlines of connections and the
-// kernel each have an error of their own for it.
+// isTimeout reports whether there was no answer. Contexts, deadlines of connections and the
+// kernel each have their own error for it.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
