@@ -14,18 +14,19 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// An exitStatus ends a command that has already said everything. report prints nothing
-// for it and returns the number.
+// An exitStatus ends a command that has printed its result itself. report prints nothing
+// for it and exits with this number.
 type exitStatus int
 
-// Error makes it an error. The text is for tests: a person does not see it.
+// Error implements error. The text appears only in tests.
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// runDoctor tries everything that the agent needs. The exit status is that of the
-// worst finding: 1 for warnings, 2 for errors.
+// runDoctor runs all checks. The exit status is that of the worst finding: 1 for warnings,
+// 2 for errors.
 //
-// Each result is printed when it is known, or all of them at the end with --json. A
-// configuration with mistakes is an error of the command: nothing can be tried then.
+// Each result is printed as soon as it is known, or all of them at the end with --json. A
+// configuration with errors is an error of the command: without a configuration nothing can
+// be checked.
 func runDoctor(ctx context.Context, args []string) error {
 	f := flags("doctor")
 	path := configFlag(f)
@@ -42,7 +43,7 @@ func runDoctor(ctx context.Context, args []string) error {
 	}
 	// The announcement to Home Assistant names both, so its size depends on them.
 	describe(&cfg)
-	// Before anything is tried: a session of the doctor would end the agent's.
+	// This comes first: a session of the doctor would end that of the agent.
 	agent, err := runningAgent(cfg.Queue.Path)
 	if err != nil {
 		return err
@@ -70,13 +71,12 @@ func runDoctor(ctx context.Context, args []string) error {
 	return exitStatus(report.Result)
 }
 
-// startProblems are what the quick checks of holdfast doctor find when the agent
-// starts. The status page lists them until the next start. The pointer is set once, by
-// look.
+// startProblems are what the quick checks of holdfast doctor found when the agent started.
+// The status page lists them until the next start. The pointer is set once, by look.
 type startProblems struct{ found atomic.Pointer[[]string] }
 
-// list returns what was found; nothing before look has ended. It may be called
-// from any goroutine.
+// list returns the problems; it is empty until look has ended. It may be called from any
+// goroutine.
 func (p *startProblems) list() []string {
 	if found := p.found.Load(); found != nil {
 		return *found
@@ -84,9 +84,9 @@ func (p *startProblems) list() []string {
 	return nil
 }
 
-// look runs the checks. The agent does not wait for them: a disk or a driver may hang.
-// It is called in a goroutine of its own, once. hw is that of the agent, which is safe
-// for several goroutines; no agent is asked, because this is the agent.
+// look runs the checks. The agent does not wait for them, because a disk or a driver may
+// hang: look is called once, in its own goroutine. hw is the agent's and is safe for
+// concurrent use. No running agent is asked, because this is the agent.
 func (p *startProblems) look(ctx context.Context, cfg config.Config, hw *drivers.Hardware, log *slog.Logger) {
 	found := doctor.AtStart(ctx, doctor.NewSite(cfg, hw, nil), func(check string, f doctor.Finding) {
 		log.Warn("something is wrong with this machine", "check", check, "what", f.What, "mend", f.Mend)
@@ -94,8 +94,9 @@ func (p *startProblems) look(ctx context.Context, cfg config.Config, hw *drivers
 	p.found.Store(&found)
 }
 
-// runningAgent is what the agent with the queue answers; nil: none runs. One that
-// runs and cannot be asked is an error: its session must not be ended.
+// runningAgent returns the answer of the agent that uses the queue; nil if no agent runs.
+// An agent that runs and cannot be asked is an error, because the checks would end its
+// session.
 func runningAgent(queuePath string) (*status.Snapshot, error) {
 	answer, err := control.AskStatus(queuePath)
 	switch {

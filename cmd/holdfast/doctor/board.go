@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/sysfs"
 )
 
-// boardChecks look at what a board tells of itself. What it does not have or does not
-// tell is no fault: many boards and most cards say little.
+// boardChecks check what a board reports about itself. What a board does not have or does
+// not report is no fault: many boards and most cards report little.
 var boardChecks = []Check{
 	{"watchdog", "the hardware watchdog, which restarts a board whose kernel hangs", true,
 		[]*Fault{watchdogOff}, nil, checkWatchdog},
@@ -31,38 +31,38 @@ var boardChecks = []Check{
 		[]*Fault{unitFailed, unitDisabled, unitStopped}, nil, checkUnit},
 }
 
-// betterSupply mends under-voltage, which corrupts cards long before a board stops.
-// Most of the drop is in thin cables, which a stronger supply does not mend.
+// betterSupply is the remedy for under-voltage, which corrupts cards long before a board
+// stops. Most of the drop is in thin cables, which a stronger supply does not change.
 const betterSupply = "use the supply of the board's maker and a short, thick cable, " +
 	"and power USB devices by themselves"
 
 var (
-	// A warning: a node works without, until its kernel hangs. systemd feeds the
-	// hardware's watchdog itself once this is set: systemd-system.conf(5).
+	// A warning: a node works without a watchdog until its kernel hangs. With this setting
+	// systemd triggers the hardware watchdog itself: systemd-system.conf(5).
 	watchdogOff = &Fault{Warning,
 		"the hardware watchdog is off: a kernel that hangs stays so until somebody pulls the plug",
 		"write RuntimeWatchdogSec=15 below [Manager] into /etc/systemd/system.conf.d/watchdog.conf, then sudo " +
 			"systemctl daemon-reexec"}
 
-	// Now is an error: writes to the card fail at such a voltage. 4.63 V is where the
-	// firmware of a Raspberry Pi sets its flag.
+	// Under-voltage now is an error, because writes to the card may fail. The firmware of a
+	// Raspberry Pi sets its flag at 4.63 V.
 	underVoltageNow  = &Fault{Error, "the supply is below 4.63 V", betterSupply}
 	underVoltageSeen = &Fault{Warning, "the supply has been below 4.63 V since the board started", betterSupply}
 
-	// Raspberry Pi kernels keep a level on purpose, and a siren then stays on.
+	// Kernels for the Raspberry Pi keep a level on purpose; a siren then stays on.
 	outputPersists = &Fault{Warning,
 		"{pin} is driven and no program holds it: this kernel keeps the level after a program ends " +
 			"(persist_gpio_outputs)",
 		"write dtparam=strict_gpiod into config.txt and restart, or end the level with pinctrl set {number} ip"}
 
-	// The card says itself when it is worn; before that it is a matter of planning.
+	// The card itself reports that it is worn out; before that, its replacement can be planned.
 	cardWorn = &Fault{Error, "{disk} is at the end of its life: it says {says}",
 		"copy what is needed, and replace it now"}
 	cardWearing = &Fault{Warning, "{disk} nears the end of its life: it says {says}",
 		"plan its replacement; docs/queue.md says what the queue writes"}
 
-	// Faults of the unit. A node that is tried before its first start has a unit that does
-	// not run: a warning.
+	// Faults of the unit. It is a warning if the unit does not run: the node may be checked
+	// before its first start.
 	unitFailed = &Fault{Error, "{unit} has failed ({result})",
 		"journalctl -u {unit} -n 50 says why; then sudo systemctl restart {unit}"}
 	unitDisabled = &Fault{Warning, "{unit} is not enabled: it does not start when the board does",
@@ -70,24 +70,24 @@ var (
 	unitStopped = &Fault{Warning, "{unit} does not run", "sudo systemctl start {unit}"}
 )
 
-// checkWatchdog asks sysfs, and systemd where the kernel does not tell. A machine
-// without a watchdog has nothing to switch on. One that is active is enough; some
-// boards have two.
+// checkWatchdog reads sysfs, and asks systemd if the kernel does not report the state. A
+// machine without a watchdog is no fault. If there are several, one that is active is
+// enough.
 func checkWatchdog(ctx context.Context, s *Site) []Finding {
 	dogs, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "class", "watchdog", "watchdog*")) // the pattern is fixed
 	if len(dogs) == 0 {
 		return nil
 	}
-	told := false
+	known := false
 	for _, dog := range dogs {
 		switch host.ReadPrintable(filepath.Join(dog, "state")) {
 		case "active":
 			return nil
 		case "inactive":
-			told = true
+			known = true
 		}
 	}
-	if !told {
+	if !known {
 		every, err := s.Systemctl(ctx, "show", "--property=RuntimeWatchdogUSec", "--value")
 		if err != nil || every != "0" && every != "infinity" {
 			return nil
@@ -96,9 +96,9 @@ func checkWatchdog(ctx context.Context, s *Site) []Finding {
 	return []Finding{watchdogOff.at()}
 }
 
-// checkSupply asks hwmon alone: the firmware would leave a trace in the log of older
-// kernels each time that an agent starts. A board that does not measure its supply has
-// no fault.
+// checkSupply reads only hwmon: a query of the firmware would write to the log of older
+// kernels each time that an agent starts. A board that does not measure its supply has no
+// fault.
 func checkSupply(_ context.Context, s *Site) []Finding {
 	if now, _, err := sysfs.UnderVoltage(s.Hardware, false); err == nil && now {
 		return []Finding{underVoltageNow.at()}
@@ -106,9 +106,9 @@ func checkSupply(_ context.Context, s *Site) []Finding {
 	return nil
 }
 
-// checkSupplyHistory leaves to checkSupply what is so now. It asks the firmware, whose
-// flag stays set until the next start of the board, and so it does not run when the
-// agent starts: see checkSupply.
+// checkSupplyHistory leaves the present state to checkSupply. It queries the firmware,
+// whose flag stays set until the next start of the board, so it does not run when the agent
+// starts: see checkSupply.
 func checkSupplyHistory(_ context.Context, s *Site) []Finding {
 	now, _, _ := sysfs.UnderVoltage(s.Hardware, false)
 	_, seen, err := sysfs.UnderVoltage(s.Hardware, true)
@@ -118,16 +118,16 @@ func checkSupplyHistory(_ context.Context, s *Site) []Finding {
 	return []Finding{underVoltageSeen.at()}
 }
 
-// checkOutputs looks for lines that a program has left driven. Only the lines of the
-// header count: the firmware leaves some of the others so. Those of our own outputs are left
-// so at their safe level. The parameter says Y only on kernels that keep a level.
+// checkOutputs looks for lines that a program has left driven. Only the lines of the header
+// count: the firmware drives some of the others. The lines of our outputs are left driven
+// at their safe level. The parameter is Y only on kernels that keep a level.
 func checkOutputs(_ context.Context, s *Site) (found []Finding) {
 	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "module", "pinctrl_*", "parameters",
 		"persist_gpio_outputs"))
 	if len(files) == 0 || host.ReadPrintable(files[0]) != "Y" {
 		return nil
 	}
-	chips, _ := s.Chips() // those that cannot be asked are another check's
+	chips, _ := s.Chips() // checkGPIO reports those that cannot be opened
 	ours := s.outputLines(chips)
 	for _, c := range chips {
 		for offset, l := range c.Lines {
@@ -139,17 +139,17 @@ func checkOutputs(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// Of eMMC's health report (JESD84-B51, section 7.4.45): life times are steps of
+// From the health report of eMMC (JESD84-B51, section 7.4.45): a life time counts steps of
 // 10 % used, from 0x01; 0x0b is beyond the end.
 const (
 	lifeWearing = 0x09 // 80 to 90 % used
 	lifeOver    = 0x0b
 )
 
-// checkCard reads what cards say of themselves: two life times, of two kinds of memory,
-// and the reserve of spare blocks (pre_eol_info: 1 normal, 2 warning, 3 urgent). Most
-// SD cards say nothing. A value that cannot be parsed counts as not said. The worse of
-// the two life times decides.
+// checkCard reads what cards report: two life times, of two kinds of memory, and the
+// reserve of spare blocks (pre_eol_info: 1 normal, 2 warning, 3 urgent). The worse of the
+// two life times decides. Most SD cards report nothing. A value that cannot be parsed is
+// ignored.
 func checkCard(_ context.Context, s *Site) (found []Finding) {
 	// the pattern is fixed
 	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "block", "*", "device", "life_time"))
@@ -163,7 +163,7 @@ func checkCard(_ context.Context, s *Site) (found []Finding) {
 			}
 		}
 		reserve := host.ReadPrintable(filepath.Join(filepath.Dir(file), "pre_eol_info"))
-		spare, _ := strconv.ParseInt(reserve, 0, 32) // 0: not said
+		spare, _ := strconv.ParseInt(reserve, 0, 32) // 0: not reported
 		fault := (*Fault)(nil)
 		switch {
 		case worst >= lifeOver || spare >= 3:
@@ -180,13 +180,13 @@ func checkCard(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// unit is the name that the packages give to the unit. An installation by hand may have
-// another name, and is then not checked.
+// unit is the name of the unit in the packages. A unit with another name, from an
+// installation by hand, is not checked.
 const unit = "holdfast.service"
 
-// checkUnit asks systemd where it runs. A machine without the unit starts holdfast in
-// another way, or not. A failed unit is named first, then what keeps it from starting
-// with the board; one that is starting or stopping has no fault.
+// checkUnit asks systemd about the unit. A machine without the unit starts holdfast in
+// another way, or not at all. A failed unit is reported first, then one that does not start
+// with the board; a unit that is starting or stopping has no fault.
 func checkUnit(ctx context.Context, s *Site) []Finding {
 	if !exists(filepath.Join(s.Run, "systemd", "system")) {
 		return nil

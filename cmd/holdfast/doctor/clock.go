@@ -15,8 +15,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// clockChecks look at the time. The clock is not looked at when the agent starts: a board
-// without a battery has no time then, and agent/health says `clock` all along.
+// clockChecks check the time. The clock is not checked when the agent starts: a board
+// without a battery has no time then, and agent/health has `clock` all the time.
 var clockChecks = []Check{
 	{"clock", "the wall clock and its time source", false,
 		[]*Fault{clockUnsynced, clockEstimated}, nil, checkClock},
@@ -25,32 +25,32 @@ var clockChecks = []Check{
 }
 
 var (
-	// Warnings: readings wait for no clock, and get their time later. Home routers and
-	// company networks often block UDP port 123, so the mend names it.
+	// Warnings: the agent records readings without a clock, and adds the time later. Home
+	// routers and company networks often block UDP port 123, so the remedy names it.
 	clockUnsynced = &Fault{Warning,
 		"nothing vouches for the clock, which says {now}: readings carry \"clock\":\"unsynced\"",
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123), or fit a clock with a " +
 			"battery"}
-	// The time comes from a battery clock, or from a time server that was asked before
+	// The time comes from a battery-backed clock, or from a time server that was asked before
 	// the start.
 	clockEstimated = &Fault{Warning, "the clock, which says {now}, is good to minutes: no time server vouches for it",
 		"sudo timedatectl set-ntp true, and let the node reach a time server (UDP port 123); " +
 			"clock: {trust: always} where the site has its own time"}
 
-	// Faults of the zone. A program that finds none uses UTC and says nothing: logs are
-	// then off by hours. The environment of the doctor is that of the person who runs
-	// it; at the start of the agent it is that of the service.
+	// Faults of the zone. A program that finds no zone silently uses UTC, so logs are wrong by
+	// hours. The environment of the doctor is that of the user who runs it; at the start of the
+	// agent it is that of the service.
 	zoneUnknown = &Fault{Warning, "the environment says TZ={zone}, and there is no such time zone",
 		"set TZ to a name such as Europe/Vienna, or unset it"}
 	zoneFile = &Fault{Warning, "{file} is not a time zone: {text}",
 		"sudo timedatectl set-timezone Europe/Vienna, or the zone where the node is"}
-	// The link /etc/localtime is taken for the right one, as most programs read it.
+	// /etc/localtime is taken as the right one, because most programs read it.
 	zonesDiffer = &Fault{Warning, "{file} says {one} and {other} says {two}",
 		"sudo timedatectl set-timezone {two}, or the zone where the node is"}
 )
 
-// checkClock asks the timekeeper, as the agent does for each reading. Times are printed
-// in UTC, as the zone may be wrong as well. A clock in sync is no finding.
+// checkClock reads the timekeeper, as the agent does for each reading. Times are printed in
+// UTC, because the zone may be wrong as well. A synchronized clock is no finding.
 func checkClock(_ context.Context, s *Site) []Finding {
 	now, quality := s.Clock()
 	text := now.UTC().Format("2006-01-02 15:04 UTC")
@@ -63,9 +63,9 @@ func checkClock(_ context.Context, s *Site) []Finding {
 	return nil
 }
 
-// checkZone looks at the three places where a zone is named. Without any of them the
-// zone is UTC, which is no fault. At most one fault is found for the files, as the
-// second one needs the first to be right.
+// checkZone checks the three places that name a zone. Without any of them the zone is UTC,
+// which is no fault. There is at most one finding for the files: the second check needs the
+// first file to be right.
 func checkZone(_ context.Context, s *Site) (found []Finding) {
 	if zone := strings.TrimPrefix(os.Getenv("TZ"), ":"); zone != "" && !knownZone(zone) {
 		found = append(found, zoneUnknown.at("zone", zone))
@@ -87,13 +87,13 @@ func checkZone(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// posixZone is how a rule of POSIX begins: CET-1CEST,M3.5.0,M10.5.0/3. The offset has
-// to follow the name: a misspelt name of a zone does not pass for a rule (POSIX, XBD
+// posixZone matches the start of a POSIX rule: CET-1CEST,M3.5.0,M10.5.0/3. It needs the
+// offset after the name, so a misspelt zone name is not taken for a rule (POSIX, XBD
 // section 8.3).
 var posixZone = regexp.MustCompile(`^(<[^>]+>|[A-Za-z]{3,})[-+]?[0-9]`)
 
-// knownZone reports whether a zone is in the database, or a rule of POSIX. An absolute
-// path is read as a file, as the C library does.
+// knownZone reports whether a zone is in the database, or a POSIX rule. An absolute path is
+// read as a file, as the C library does.
 func knownZone(zone string) bool {
 	if filepath.IsAbs(zone) {
 		_, err := zoneOf(zone)
@@ -103,8 +103,8 @@ func knownZone(zone string) bool {
 	return err == nil || posixZone.MatchString(zone)
 }
 
-// zoneOf is the name of the zone that a link leads to, empty for a copied file. A file
-// that is no zone is an error. The name is what stands behind zoneinfo/ in the target,
+// zoneOf returns the name of the zone that a link points to, empty for a copied file. A
+// file that is no zone is an error. The name is the part of the target after zoneinfo/,
 // such as Europe/Vienna.
 func zoneOf(path string) (name string, err error) {
 	file, err := os.Open(path)
@@ -124,15 +124,15 @@ func zoneOf(path string) (name string, err error) {
 	return name, nil
 }
 
-// linked reports whether a name is there, if only as a link that leads nowhere. exists
-// follows links, and would not see one to a zone that was not installed.
+// linked reports whether a name exists, even as a broken link. exists follows links, and
+// would miss a link to a zone that is not installed.
 func linked(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
-// sameZone reports whether two names mean one zone: the database has old names
-// for some.
+// sameZone reports whether two names mean the same zone: the database has old names for
+// some zones.
 func sameZone(a, b string) bool {
 	if a == b {
 		return true

@@ -19,8 +19,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/host"
 )
 
-// deviceChecks look at what the sensors and outputs of the configuration hang on, and at nothing
-// else: a bus that is off is no fault where nothing needs it.
+// deviceChecks check the buses and lines of the configured sensors and outputs, and no
+// others: a bus that is switched off is no fault if no sensor needs it.
 var deviceChecks = []Check{
 	{"gpio", "the GPIO chips and lines of the configured sensors and outputs, and who holds them", true,
 		[]*Fault{noChip, chipDenied, chipBroken, noLine, lineHeld}, nil, checkGPIO},
@@ -36,23 +36,23 @@ var deviceChecks = []Check{
 }
 
 var (
-	// Faults of GPIO. Without any chip the program is not on a board, or in a container
-	// that was given none.
+	// Faults of GPIO. Without any chip the program does not run on a board, or it runs in a
+	// container that was given no chip.
 	noChip = &Fault{Error, "there is no {dev}/gpiochip*, needed by {sensors}",
 		"run holdfast on the Raspberry Pi itself; in a container, pass --device /dev/gpiochip0"}
-	// Raspberry Pi OS gives the devices to the groups gpio and i2c. A process gets a
-	// new group only when it starts, so the mend says that.
+	// Raspberry Pi OS gives the devices to the groups gpio and i2c. A process gets a new group
+	// only when it starts, so the remedy includes a restart.
 	chipDenied = &Fault{Error, "user {user} may not open {file}",
 		"sudo usermod -aG gpio {user}, then start holdfast again"}
-	// A warning: the sensors may be on another chip, and each is looked up below.
+	// A warning: the sensors may be on another chip. Each line is looked up below.
 	chipBroken = &Fault{Warning, "{text}", "see dmesg for the driver of this GPIO chip"}
 	noLine     = &Fault{Error, "{sensor}: {pin}: {text}",
 		"holdfast scan lists the lines of this machine: correct gpio of {sensor}"}
-	// The kernel gives a line to one holder at a time.
+	// The kernel gives a line to one consumer at a time.
 	lineHeld = &Fault{Error, "{sensor}: {pin} is held by {holder}",
 		"stop what holds it (gpioinfo names it; a dtoverlay goes from config.txt), or wire {sensor} to another line"}
 
-	// Faults of I2C. i2c-1 is the one that raspi-config switches; others are overlays.
+	// Faults of I2C. raspi-config switches i2c-1; other buses are overlays.
 	noBus = &Fault{Error, "I2C is switched off: there is no {file}, needed by {sensors}",
 		"sudo raspi-config nonint do_i2c 0, then restart (dtparam=i2c_arm=on and the module i2c-dev)"}
 	noOtherBus = &Fault{Error, "there is no {file}, needed by {sensors}",
@@ -60,21 +60,20 @@ var (
 			"the buses"}
 	busDenied = &Fault{Error, "user {user} may not open {file}",
 		"sudo usermod -aG i2c {user}, then start holdfast again"}
-	// The kernel refuses an address that one of its drivers has, with EBUSY. The same
-	// part can be read through that driver.
+	// The kernel refuses an address that one of its drivers uses, with EBUSY. The same part can
+	// be read through that driver.
 	addressHeld = &Fault{Error, "{sensor}: the kernel's driver {driver} has {place}",
 		"remove its dtoverlay from config.txt and restart, or read the part with kind hwmon or iio"}
 
 	// Faults of 1-wire.
 	noOneWire = &Fault{Error, "1-wire is switched off: there is no bus in {folder}, needed by {sensors}",
 		"add dtoverlay=w1-gpio to config.txt (sudo raspi-config nonint do_onewire 0), then restart"}
-	// A part that is wired and not seen is mostly a missing resistor: the bus is pulled
-	// up by it alone.
+	// If a part is wired and not detected, mostly the pull-up resistor is missing.
 	noPart = &Fault{Error, "{sensor}: {id} is not on the 1-wire bus, which has {there}",
 		"check the wire and its resistor of 4.7 kΩ from data to 3.3 V, or correct id: holdfast scan lists the parts"}
 
-	// Faults of serial lines. A service's unit hides them until it says otherwise: then
-	// the kernel answers EPERM.
+	// Faults of serial lines. The unit of the service hides them by default: then the kernel
+	// answers EPERM.
 	noSerial = &Fault{Error, "there is no {file}, needed by {sensors}",
 		"plug the adapter in, or correct device: ls {dev}/serial/by-id lists the adapters"}
 	serialDenied = &Fault{Error, "user {user} may not open {file}",
@@ -86,12 +85,11 @@ var (
 		"check its wiring and supply and its options in the file, then try holdfast read {sensor}"}
 )
 
-// checkGPIO looks up each configured line. A line that our own agent holds is
-// where it belongs.
+// checkGPIO looks up each configured line. A line that our own agent holds is no fault.
 //
-// It reads the state of the lines and requests none, so nothing changes on a wire. If
-// no chip can be opened, all sensors with a line are blamed, and the fault is named
-// once for all of them.
+// It reads the state of the lines and requests none, so nothing changes on a wire. If no
+// chip can be opened, all sensors with a line are marked as broken, and there is one
+// finding for all of them.
 func checkGPIO(_ context.Context, s *Site) (found []Finding) {
 	pins := map[string]gpio.Pin{} // by sensor
 	for name, claims := range s.claims() {
@@ -119,19 +117,19 @@ func checkGPIO(_ context.Context, s *Site) (found []Finding) {
 	}
 	for name, pin := range pins {
 		if len(broken) > 0 && len(chips) == 0 {
-			s.blame(name)
+			s.markBroken(name)
 			continue
 		}
 		if f, bad := s.checkLine(name, pin, chips); bad {
-			s.blame(name)
+			s.markBroken(name)
 			found = append(found, f)
 		}
 	}
 	return sorted(found)
 }
 
-// checkLine looks one pin up, as the driver would, and asks who holds it. bad is false
-// for a line that is free or ours; then f means nothing.
+// checkLine looks up one pin, as the driver would, and who holds it. bad is false for a
+// line that is free or ours; then f has no meaning.
 func (s *Site) checkLine(name string, pin gpio.Pin, chips []gpio.Chip) (f Finding, bad bool) {
 	at, err := gpio.Find(&s.Hardware.Host, pin, chips)
 	if err != nil {
@@ -148,9 +146,9 @@ func (s *Site) checkLine(name string, pin gpio.Pin, chips []gpio.Chip) (f Findin
 	return lineHeld.at("sensor", name, "pin", pin, "holder", holder), true
 }
 
-// ours reports whether a consumer of a line is this process, or the agent that runs:
-// gpiocdev names a process holdfast@PID. Only the process ID is compared, because the
-// binary may have any name.
+// ours reports whether a consumer of a line is this process or the running agent: our
+// consumer name is holdfast@PID. Only the process ID is compared, because the binary may
+// have any name.
 func (s *Site) ours(consumer string) bool {
 	pid := os.Getpid()
 	if s.Agent != nil {
@@ -159,9 +157,9 @@ func (s *Site) ours(consumer string) bool {
 	return strings.HasSuffix(consumer, fmt.Sprint("@", pid))
 }
 
-// checkI2C looks at the buses' device files and at who has the addresses. Nothing is
-// sent on a bus. A claim of a sensor on I2C reads "i2c-1 0x76"; what follows the
-// address is of the part.
+// checkI2C checks the device files of the buses, and which kernel driver has an address. It
+// sends nothing on a bus. The claim of a sensor on I2C is "i2c-1 0x76"; anything after the
+// address depends on the part.
 func checkI2C(_ context.Context, s *Site) (found []Finding) {
 	buses := map[string]map[string]bool{} // the sensors on each bus
 	for name, claims := range s.claims() {
@@ -176,7 +174,7 @@ func checkI2C(_ context.Context, s *Site) (found []Finding) {
 			buses[bus][name] = true
 			address, _, _ := strings.Cut(rest, " ")
 			if driver := s.kernelDriver(bus, address); driver != "" {
-				s.blame(name)
+				s.markBroken(name)
 				found = append(found, addressHeld.at("sensor", name, "driver", driver, "place", bus+" "+address))
 			}
 		}
@@ -184,7 +182,7 @@ func checkI2C(_ context.Context, s *Site) (found []Finding) {
 	for bus, users := range buses {
 		if f, bad := s.checkBus(bus, users); bad {
 			for name := range users {
-				s.blame(name)
+				s.markBroken(name)
 			}
 			found = append(found, f)
 		}
@@ -192,8 +190,8 @@ func checkI2C(_ context.Context, s *Site) (found []Finding) {
 	return sorted(found)
 }
 
-// checkBus opens a bus for writing, as a driver does: the rights of the device file are
-// tried and not read. users are the sensors on it, by their names.
+// checkBus opens a bus for writing, as a driver does. This tests the rights, whatever the
+// mode of the device file is. users are the names of the sensors on the bus.
 func (s *Site) checkBus(bus string, users map[string]bool) (f Finding, bad bool) {
 	path := filepath.Join(s.Hardware.Dev, bus)
 	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_CLOEXEC, 0)
@@ -207,19 +205,20 @@ func (s *Site) checkBus(bus string, users map[string]bool) (f Finding, bad bool)
 	case errors.Is(err, fs.ErrNotExist):
 		return noOtherBus.at("file", path, "sensors", names(users), "dev", s.Hardware.Dev), true
 	}
-	return f, false // what else can be wrong with it, its sensors will tell
+	return f, false // the check of the sensors reports any other fault of the bus
 }
 
-// kernelDriver is the driver of the kernel that has an address, empty if none has. The
-// address is as a claim has it: "0x76". Devices are called 1-0076 in sysfs: the bus,
-// and the address in four digits.
+// kernelDriver returns the kernel driver that has an address, empty if there is none. The
+// address has the form of a claim: "0x76". The name of the device in sysfs is 1-0076: the
+// bus, and the address in four digits.
 func (s *Site) kernelDriver(bus, address string) string {
 	device := strings.TrimPrefix(bus, "i2c-") + "-00" + strings.TrimPrefix(address, "0x")
 	return host.LinkTarget(filepath.Join(s.Hardware.Sys, "bus", "i2c", "devices", device, "driver"))
 }
 
-// checkOneWire looks for the buses and the parts by their names: a value would take a
-// second. All buses are looked at together, because a sensor names its part and no bus.
+// checkOneWire looks up the buses and the parts by their names, because reading a value
+// would take a second. It looks at all buses together, because a sensor names its part and
+// no bus.
 func checkOneWire(_ context.Context, s *Site) (found []Finding) {
 	ids := map[string]string{} // by sensor
 	for name, claims := range s.claims() {
@@ -235,7 +234,7 @@ func checkOneWire(_ context.Context, s *Site) (found []Finding) {
 	root := filepath.Join(s.Hardware.Sys, "bus", "w1", "devices")
 	if masters, _ := filepath.Glob(filepath.Join(root, "w1_bus_master*")); len(masters) == 0 {
 		for name := range ids {
-			s.blame(name)
+			s.markBroken(name)
 		}
 		return []Finding{noOneWire.at("folder", root, "sensors", names(ids))}
 	}
@@ -245,15 +244,15 @@ func checkOneWire(_ context.Context, s *Site) (found []Finding) {
 	}
 	for name, id := range ids {
 		if _, err := os.Stat(filepath.Join(root, id)); err != nil {
-			s.blame(name)
+			s.markBroken(name)
 			found = append(found, noPart.at("sensor", name, "id", id, "there", there))
 		}
 	}
 	return sorted(found)
 }
 
-// checkSerial tries the rights on each serial line, as the driver would. What else can be
-// wrong, the sensors on it will tell.
+// checkSerial opens each serial line, as the driver would, to test the rights. The check of
+// the sensors reports any other fault.
 func checkSerial(_ context.Context, s *Site) (found []Finding) {
 	lines := map[string]map[string]bool{} // the sensors on each line
 	for _, spec := range s.Config.Sensors {
@@ -281,18 +280,17 @@ func checkSerial(_ context.Context, s *Site) (found []Finding) {
 			continue
 		}
 		for name := range users {
-			s.blame(name)
+			s.markBroken(name)
 		}
 	}
 	return sorted(found)
 }
 
-// readTimeout bounds one sensor. It covers opening and reading; a part that warms up
-// takes seconds.
+// readTimeout limits opening and reading of one sensor. A part that warms up takes seconds.
 const readTimeout = 15 * time.Second
 
-// sensorsInUse says why no sensor is read. A second reader would fail on a line that
-// only one process may have, or take a turn of the agent's on a bus.
+// sensorsInUse returns why no sensor is read. A second reader would fail on a line that
+// only one process may have, or delay the agent on a shared bus.
 func (s *Site) sensorsInUse() string {
 	if s.Agent != nil {
 		return "the agent that runs reads them: see holdfast status"
@@ -300,12 +298,12 @@ func (s *Site) sensorsInUse() string {
 	return ""
 }
 
-// checkSensors reads each sensor once, all at the same time: parts of one bus take
-// turns by themselves.
+// checkSensors reads each sensor once, all at the same time: drivers share a bus without
+// help.
 //
-// Those that an earlier check has blamed are left out: their fault is named already.
-// When the time is over the drivers get one more second to return, since they notice
-// the end of their context and then close their devices.
+// It leaves out sensors for which an earlier check has found a fault. After the timeout the
+// drivers get one more second to return, because they notice the end of their context and
+// then close their devices.
 func checkSensors(ctx context.Context, s *Site) (found []Finding) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -315,7 +313,7 @@ func checkSensors(ctx context.Context, s *Site) (found []Finding) {
 	}
 	results, waiting := make(chan result, len(s.Config.Sensors)), map[string]bool{}
 	for _, spec := range s.Config.Sensors {
-		if !s.broken[spec.Name] && spec.Derived == nil { // one that is derived has no device
+		if !s.broken[spec.Name] && spec.Derived == nil { // a derived sensor has no device
 			waiting[spec.Name] = true
 			go func() { results <- result{spec.Name, s.read(ctx, spec)} }()
 		}
@@ -333,7 +331,7 @@ func checkSensors(ctx context.Context, s *Site) (found []Finding) {
 			}
 		case <-done:
 			late = time.After(time.Second)
-		case <-late: // the driver hangs in the kernel: its goroutine is left behind
+		case <-late: // the driver hangs in the kernel: its goroutine is abandoned
 			for name := range waiting {
 				found = append(found, sensorFails.at("sensor", name, "text",
 					fmt.Sprintf("nothing came in %v", readTimeout)))
@@ -344,9 +342,9 @@ func checkSensors(ctx context.Context, s *Site) (found []Finding) {
 	return sorted(found)
 }
 
-// read opens a sensor and reads it once; its samples' errors count. It runs in a
-// goroutine of its own for each sensor. A sensor that waits for an event has no pace,
-// and is sound if none came: it could be opened.
+// read opens a sensor and reads it once; an error in a sample counts as an error. It runs
+// in a separate goroutine for each sensor. A sensor that waits for events has no pace: it
+// is healthy if it could be opened, even without an event.
 func (s *Site) read(ctx context.Context, spec sensors.Spec) (err error) {
 	sensor, err := s.Open(ctx, spec)
 	if err != nil {
@@ -367,8 +365,8 @@ func (s *Site) read(ctx context.Context, spec sensors.Spec) (err error) {
 	return fmt.Errorf("nothing came in %v", readTimeout)
 }
 
-// names are the keys of a map, for a message. They are sorted, so that two runs print
-// the same.
+// names joins the keys of a map for a message. They are sorted, so that the output is the
+// same each time.
 func names[V any](m map[string]V) string {
 	var all []string
 	for name := range m {
@@ -378,7 +376,7 @@ func names[V any](m map[string]V) string {
 	return strings.Join(all, ", ")
 }
 
-// sorted puts findings in an order that does not change from run to run.
+// sorted puts findings in an order that is the same each time.
 func sorted(found []Finding) []Finding {
 	sort.Slice(found, func(i, j int) bool { return found[i].What < found[j].What })
 	return found

@@ -1,11 +1,11 @@
-// Package doctor tries everything that an agent needs, and says what is broken
-// and how to mend it.
+// Package doctor checks everything that an agent needs. It reports what is broken and how
+// to mend it.
 //
-// Each check is a value in a table ([Checks]): its name, what it looks at, and
-// the faults that it can find. A fault has one line of what is wrong and one of
-// how to mend it; docs/doctor.md is made from the same table. A check changes
-// nothing that a person has set up, and never ends the session of an agent that
-// runs: where there is one, it is asked through the control socket.
+// Each check is a value in a table ([Checks]): its name, what it looks at, and the faults
+// that it can find. A fault has one line about what is wrong and one about the remedy;
+// docs/doctor.md is generated from the same table. A check does not change the user's
+// setup, and never ends the session of a running agent: it asks that agent through the
+// control socket instead.
 package doctor
 
 import (
@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// A Level is the result of a check: the worst of what it found. A greater one is worse,
-// so that max combines them.
+// A Level is the result of a check: the worst of its findings. A higher level is worse, so
+// max combines levels.
 type Level int
 
-// The levels are in the order of the exit statuses that they stand for.
+// The levels equal the exit statuses of the command.
 const (
 	OK Level = iota
 	Warning
@@ -28,27 +28,25 @@ const (
 
 var levelNames = [...]string{"ok", "warning", "error"}
 
-// String is the word for a level in texts and in JSON. It panics for a number that is
-// none of the three.
+// String returns the word for a level in texts and in JSON. It panics for any other number.
 func (l Level) String() string { return levelNames[l] }
 
-// MarshalText makes a level a word in JSON.
+// MarshalText writes a level as a word in JSON.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// A Fault is one thing that can be wrong. Its texts are one line each, and have
-// placeholders in braces for what differs between machines: {folder}. Faults are
-// package variables and never changed: a test and the documentation go through all of
-// them.
+// A Fault is one thing that can be wrong. Its texts are one line each, with placeholders in
+// braces for what differs between machines: {folder}. Faults are package variables that
+// never change: a test and the documentation iterate over all of them.
 type Fault struct {
 	Level Level
 	What  string // what is wrong
 	Mend  string // what a person can do about it
 }
 
-// at is the fault at a place. The arguments are pairs of a placeholder's name and the
-// text that stands there. Every placeholder of both texts has to be in pairs, or it is
-// printed as it is. Text that came from elsewhere is made one line first, and
-// placeholders in it are not replaced.
+// at returns the fault with its placeholders replaced. The arguments are pairs of a
+// placeholder's name and its text. All placeholders of both texts have to be given: others
+// are printed unchanged. Each text is reduced to one line first, and placeholders inside it
+// are not replaced.
 func (f *Fault) at(pairs ...any) Finding {
 	words := make([]string, len(pairs))
 	for i, p := range pairs {
@@ -67,46 +65,46 @@ func (f *Fault) at(pairs ...any) Finding {
 	return found
 }
 
-// A Finding is a fault that a check has found. Its texts have no placeholders any more.
-// The keys of JSON are those of --json.
+// A Finding is a fault that a check has found, with all placeholders replaced. Its JSON is
+// part of the output of --json.
 type Finding struct {
 	Level Level  `json:"level"`
 	What  string `json:"what"`
 	Mend  string `json:"mend"`
 
 	fault *Fault
-	about []string // the sensors, streams and outputs that it names
+	about []string // the sensors, streams and outputs that the texts name
 }
 
 // A Check looks at one thing that the agent needs.
 //
-// run is called in a goroutine of its own and returns when its context ends, or soon
-// after. It has the Site for itself, as checks run one after the other; one that was
-// left behind may still read it. AtStart is only for checks that send nothing, leave no
-// trace in a log and are quick.
+// run is called in its own goroutine and returns when its context ends, or soon after.
+// Checks run one after the other, so run does not lock the Site; only a check that was
+// abandoned after its time limit may still read it. AtStart is only for checks that are
+// quick, send nothing, and leave no trace in a log.
 type Check struct {
 	Name    string
-	Looks   string // at what, for a person
-	AtStart bool   // it is quick and quiet: the agent runs it once when it starts
+	Looks   string // what it looks at, for the user
+	AtStart bool   // the agent also runs it, once, when it starts
 	Faults  []*Fault
 
-	skip func(*Site) string // why it cannot be tried; nil or "": it can
+	skip func(*Site) string // why it cannot run; nil or "": it can
 	run  func(context.Context, *Site) []Finding
 }
 
-// A Result is what a check found. Result is OK for a check that was skipped: what
-// stopped it is a finding of another one.
+// A Result is what one check found. The level of a skipped check is OK: the check that
+// found the cause reports it.
 type Result struct {
 	Check    string    `json:"check"`
 	Result   Level     `json:"result"`
 	Looks    string    `json:"looks_at"`
-	Skipped  string    `json:"skipped,omitempty"` // why it was not tried
-	Note     string    `json:"note,omitempty"`    // what it saw that is no fault
+	Skipped  string    `json:"skipped,omitempty"` // why it did not run
+	Note     string    `json:"note,omitempty"`    // an observation that is no fault
 	Findings []Finding `json:"findings,omitempty"`
 }
 
-// Checks are all checks, in the order in which they run: what a later one needs has
-// been looked at before. The slice is the caller's.
+// Checks returns all checks in the order in which they run: each check comes after those
+// that it depends on. The caller owns the slice.
 func Checks() []Check {
 	var all []Check
 	for _, group := range [][]Check{
@@ -118,17 +116,17 @@ func Checks() []Check {
 	return all
 }
 
-// maxCheck bounds one check: a file system of a server that is gone, or a driver
-// that hangs, does not come back.
+// maxCheck limits one check: a call may never return if the server of a network file system
+// is gone or a driver hangs.
 const maxCheck = 2 * time.Minute
 
-// It is in no check's list of faults, as any check can hang.
+// Any check can hang, so this fault is in no check's own list.
 var checkHangs = &Fault{Error, "the check {name} has not come back in {time}: the kernel or a disk hangs",
 	"see dmesg for the device or the file system that does not answer; a restart frees it"}
 
-// Run runs all checks, and calls done after each. It ends early when ctx is done. done
-// is called from this goroutine, as soon as a check has ended: a person sees each line
-// when it is known.
+// Run runs all checks and calls done after each of them, in the caller's goroutine, so that
+// the user sees each line as soon as it is known. It ends early when ctx is done. It
+// returns the worst level.
 func Run(ctx context.Context, s *Site, done func(Result)) (worst Level) {
 	for _, c := range Checks() {
 		if ctx.Err() != nil {
@@ -141,9 +139,8 @@ func Run(ctx context.Context, s *Site, done func(Result)) (worst Level) {
 	return worst
 }
 
-// result runs one check. One that does not come back in time is left behind with its
-// goroutine, which ends with the program. limit bounds the check; a context of the
-// caller that ends has the same effect.
+// result runs one check. A check that does not return within limit, or soon after the end
+// of ctx, is abandoned: its goroutine ends with the program.
 func (c Check) result(ctx context.Context, s *Site, limit time.Duration) Result {
 	r := Result{Check: c.Name, Looks: c.Looks}
 	if c.skip != nil {
@@ -168,7 +165,7 @@ func (c Check) result(ctx context.Context, s *Site, limit time.Duration) Result 
 	}
 	for i, f := range r.Findings {
 		r.Result = max(r.Result, f.Level)
-		r.Findings[i].What += s.called(f.about)
+		r.Findings[i].What += s.titlesOf(f.about)
 	}
 	return r
 }
@@ -176,15 +173,15 @@ func (c Check) result(ctx context.Context, s *Site, limit time.Duration) Result 
 // grace is how long a check has to return after its context has ended.
 const grace = 3 * time.Second
 
-// maxAtStart bounds each check at the start of the agent. It is shorter than maxCheck,
-// as these checks do not wait for a network.
+// maxAtStart limits each check at the start of the agent. It is shorter than maxCheck,
+// because these checks do not use the network.
 const maxAtStart = 10 * time.Second
 
-// AtStart runs the quick checks once, one line of what is wrong for each finding.
-// report is told each finding, for the log; it is called from this goroutine.
+// AtStart runs the quick checks once, and returns one line for each finding, for the status
+// page. report gets each finding, for the log; it is called in the caller's goroutine.
 //
-// The problems are for the status page. It blocks until all of these checks have ended,
-// so the agent calls it from a goroutine of its own.
+// AtStart blocks until all of these checks have ended, so the agent calls it in its own
+// goroutine.
 func AtStart(ctx context.Context, s *Site, report func(check string, f Finding)) (problems []string) {
 	for _, c := range Checks() {
 		if !c.AtStart || ctx.Err() != nil {
@@ -192,7 +189,7 @@ func AtStart(ctx context.Context, s *Site, report func(check string, f Finding))
 		}
 		for _, f := range c.result(ctx, s, maxAtStart).Findings {
 			if ctx.Err() != nil {
-				break // it was cut short, which is no finding
+				break // the check was interrupted, which is no finding
 			}
 			report(c.Name, f)
 			problems = append(problems, c.Name+": "+f.What)
@@ -201,9 +198,9 @@ func AtStart(ctx context.Context, s *Site, report func(check string, f Finding))
 	return problems
 }
 
-// oneLine is a text without line breaks and without what moves a terminal's cursor:
-// errors hold what servers and drivers wrote. It drops the control characters of ASCII
-// and of Latin-1 (ECMA-48, C0 and C1).
+// oneLine removes line breaks and everything that moves a terminal's cursor: errors contain
+// text from servers and drivers. It drops the control characters of ASCII and of Latin-1
+// (ECMA-48, C0 and C1).
 func oneLine(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
 		return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0

@@ -10,8 +10,7 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// fileChecks look at what is written down. They come first, and need neither a network
-// nor a device.
+// fileChecks check the files. They come first, and need neither a network nor a device.
 var fileChecks = []Check{
 	{"configuration", "the file for settings that are allowed but probably mistakes", false,
 		[]*Fault{configWarning}, nil, checkConfig},
@@ -21,16 +20,15 @@ var fileChecks = []Check{
 }
 
 var (
-	// The texts are those of package config and of uplink/mqtt, which have the mend in
-	// them.
+	// The texts are those of package config and of uplink/mqtt, which include the remedy.
 	configWarning = &Fault{Warning, "{text}", "change it in the file; holdfast check repeats what is said here"}
 	secretBroken  = &Fault{Error, "{text}",
 		"mend or replace that file, readable for the user that runs holdfast and not for others"}
-	secretOdd = &Fault{Warning, "{text}", "write the file anew"}
+	secretOdd = &Fault{Warning, "{text}", "write the file again"}
 )
 
-// checkConfig repeats the warnings of check: mistakes end before the doctor begins. A
-// file with a mistake gives no configuration to look at.
+// checkConfig repeats the warnings of holdfast check. Errors end the command before:
+// without a valid file there is no configuration to check.
 func checkConfig(_ context.Context, s *Site) (found []Finding) {
 	for _, w := range s.Config.Warnings {
 		found = append(found, configWarning.at("text", w.Error()))
@@ -38,9 +36,8 @@ func checkConfig(_ context.Context, s *Site) (found []Finding) {
 	return found
 }
 
-// checkSecrets reads every file that a connection needs. An embedded broker has one
-// secret, its own password; a connection may have several files, and an error for each
-// of them on a line of its own.
+// checkSecrets reads every file that a connection needs. An embedded broker has one secret,
+// its password; other connections may have several files. Each error is a separate finding.
 func checkSecrets(ctx context.Context, s *Site) (found []Finding) {
 	for _, err := range s.alarmSecrets(ctx) {
 		found = append(found, secretBroken.at("text", err))
@@ -64,8 +61,8 @@ func checkSecrets(ctx context.Context, s *Site) (found []Finding) {
 }
 
 // alarmSecrets reads the key of orders, the cards that open doors offline, and the codes of
-// the alarm panel, as the agent does.
-// The agent goes on without them, and takes no order and no code.
+// the alarm panel, as the agent does. The agent runs without them, and then refuses all
+// orders and codes.
 func (s *Site) alarmSecrets(ctx context.Context) (errs []error) {
 	if key := s.Config.Uplink.Commands.Key; key.File != "" {
 		if _, err := key.Read(ctx); err != nil {

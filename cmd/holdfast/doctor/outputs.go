@@ -14,8 +14,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/output"
 )
 
-// outputChecks look at what the GPIO lines of the configured outputs do while no agent has
-// them. Lines of port expanders and commands keep what they were told last, in any case.
+// outputChecks check the levels of the GPIO lines of the configured outputs while no agent
+// holds them. Lines of port expanders and outputs that run a command always keep their last
+// state.
 var outputChecks = []Check{
 	{"outputs-crash", "the level of an output's line after a crash of the agent (persist_gpio_outputs)", true,
 		[]*Fault{outputKept}, nil, checkCrash},
@@ -24,14 +25,14 @@ var outputChecks = []Check{
 }
 
 var (
-	// A warning: the unit of the packages switches them off, and another way to start the
+	// A warning: the unit of the packages switches the outputs off, but other ways to start the
 	// agent may not.
 	outputKept = &Fault{Warning,
 		"this kernel keeps the level of {outputs} when the agent crashes (persist_gpio_outputs=Y): " +
 			"it takes holdfast outputs safe to end it",
 		"write dtparam=strict_gpiod into config.txt and restart; the unit of the packages also runs holdfast outputs safe"}
 
-	// An input has a weak pull, up or down, which some relay boards take for an order.
+	// An input has a weak pull-up or pull-down, which switches some relay boards.
 	outputFloats = &Fault{Warning, "{output}: {pin} is an input until the agent starts",
 		"write {line} into {file}: the firmware makes it an output that is off, before Linux starts"}
 	outputBootsOn = &Fault{Error,
@@ -39,8 +40,8 @@ var (
 		"write {line} into {file} instead"}
 )
 
-// checkCrash names all outputs at once: there is one remedy. The parameter says Y only on
-// kernels that keep a level.
+// checkCrash reports all outputs in one finding, because they have the same remedy. The
+// parameter is Y only on kernels that keep a level.
 func checkCrash(_ context.Context, s *Site) []Finding {
 	files, _ := filepath.Glob(filepath.Join(s.Hardware.Sys, "module", "pinctrl_*", "parameters",
 		"persist_gpio_outputs")) // the pattern is fixed
@@ -56,15 +57,15 @@ func checkCrash(_ context.Context, s *Site) []Finding {
 	return []Finding{outputKept.at("outputs", names(all))}
 }
 
-// checkBoot reads the file that the firmware of a Raspberry Pi reads. A machine without it
-// is none.
+// checkBoot reads the configuration of the Raspberry Pi's firmware. A machine without that
+// file is no Raspberry Pi.
 func checkBoot(_ context.Context, s *Site) (found []Finding) {
 	file, text := s.bootFile()
 	if file == "" || len(s.Config.Outputs) == 0 {
 		return nil
 	}
 	levels := bootLevels(text)
-	chips, _ := s.Chips() // those that cannot be asked are another check's
+	chips, _ := s.Chips() // checkGPIO reports those that cannot be opened
 	for _, spec := range s.Config.Outputs {
 		pin, high, ok := output.SafeLevel(spec)
 		if !ok {
@@ -72,7 +73,7 @@ func checkBoot(_ context.Context, s *Site) (found []Finding) {
 		}
 		at, err := gpio.Find(&s.Hardware.Host, pin, chips)
 		if err != nil || !at.IsSoC() {
-			continue // another check's, or no line that the firmware knows
+			continue // checkGPIO reports it, or the firmware does not know the line
 		}
 		name, wants := spec.Stream.Name, levelWords[high]
 		line := fmt.Sprintf("gpio=%d=op,%s", at.Offset, wants.key)
@@ -88,7 +89,7 @@ func checkBoot(_ context.Context, s *Site) (found []Finding) {
 	return sorted(found)
 }
 
-// outputLines are the lines of the SoC that configured outputs have.
+// outputLines are the lines of the SoC that configured outputs use.
 func (s *Site) outputLines(chips []gpio.Chip) map[int]bool {
 	lines := map[int]bool{}
 	for _, spec := range s.Config.Outputs {
@@ -103,10 +104,11 @@ func (s *Site) outputLines(chips []gpio.Chip) map[int]bool {
 	return lines
 }
 
-// levelWords are how config.txt and a person write a level.
+// levelWords are the words for a level in config.txt and in a text.
 var levelWords = map[bool]struct{ key, word string }{false: {"dl", "low"}, true: {"dh", "high"}}
 
-// bootFile is the firmware's config.txt: its path and text, empty if there is none.
+// bootFile returns the path and the text of the firmware's config.txt, empty if there is
+// none.
 func (s *Site) bootFile() (file, text string) {
 	for _, name := range []string{"firmware/config.txt", "config.txt"} {
 		path := filepath.Join(s.Boot, name)
@@ -117,9 +119,9 @@ func (s *Site) bootFile() (file, text string) {
 	return "", ""
 }
 
-// bootLevels are the lines that the firmware makes outputs, by their number: "dl" or "dh".
-// A later line of the file counts. Sections for other models are taken as if they were for
-// this one: which they are for, the firmware alone knows.
+// bootLevels returns the levels ("dl" or "dh") of the lines that the firmware makes
+// outputs, by line number. A later entry of the file replaces an earlier one. All sections
+// count, because only the firmware knows which model a section is for.
 func bootLevels(text string) map[int]string {
 	levels := map[int]string{}
 	for line := range strings.Lines(text) {
@@ -149,7 +151,7 @@ func bootLevels(text string) map[int]string {
 	return levels
 }
 
-// bootNumbers are the lines of "22", "22,23" and "20-23". What is none is left out.
+// bootNumbers parses "22", "22,23" and "20-23". Invalid parts are skipped.
 func bootNumbers(text string) (all []int) {
 	for part := range strings.SplitSeq(text, ",") {
 		first, last, _ := strings.Cut(strings.TrimSpace(part), "-")

@@ -16,12 +16,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/gpio"
 )
 
-// A Site is the machine and the configuration that are looked at. Tests set its
-// folders to trees of their own, and its functions to what a machine would say.
-// A site is used by one run, one check after the other.
+// A Site is the machine and the configuration under test. Tests set its folders to their
+// own trees, and its functions to the answers of a machine. A site is used by one run,
+// which calls one check after the other.
 //
-// The methods are many because each check needs the same folders, functions and notes:
-// they are the helpers of the checks, in the file of the check that needs them.
+// It has many methods because each check needs the same folders, functions and notes: they
+// are the helpers of the checks, each in the file of the check that needs it.
 type Site struct {
 	Config   config.Config
 	Hardware *drivers.Hardware // its Dev, Sys and Proc are the roots
@@ -29,26 +29,26 @@ type Site struct {
 	Run      string            // "/run"
 	Boot     string            // "/boot"
 
-	Agent *status.Snapshot // of the agent that has the queue; nil: none runs
+	Agent *status.Snapshot // of the agent that uses the queue; nil: none runs
 
 	Open      sensors.Open                                              // opens a sensor
 	Chips     func() ([]gpio.Chip, []error)                             // the GPIO chips
 	Clock     func() (now time.Time, quality clock.Quality)             // the wall clock
-	Systemctl func(ctx context.Context, args ...string) (string, error) // what systemd says
+	Systemctl func(ctx context.Context, args ...string) (string, error) // runs systemctl(1)
 
-	// LookUp returns the addresses of a server's host, and how long that took. The time
-	// is measured around the whole lookup, with all name servers that were asked.
+	// LookUp returns the addresses of a server's host and the duration of the lookup, including
+	// all name servers that were asked.
 	LookUp func(ctx context.Context, server *url.URL) (addrs []netip.Addr, took time.Duration, err error)
 
-	broken map[string]bool // sensors of which a check has found a fault
-	// links, notes and broken are written by checks, and need no lock: checks run in turn.
-	links []*link  // to each server; made by the first check of the network
+	broken map[string]bool // sensors for which a check has found a fault
+	// Only checks write links, notes and broken. They need no lock, because checks run one
+	// after the other.
+	links []*link  // one per server; created by the first check of the network
 	notes []string // of the check that runs: see Result.Note
 }
 
-// NewSite is the machine that the program runs on. agent is what an agent that runs has
-// answered; nil: none runs. It opens nothing. Close has to be called after the last
-// check.
+// NewSite returns the site of this machine. agent is the answer of a running agent; nil:
+// none runs. NewSite opens nothing. The caller has to call Close after the last check.
 func NewSite(cfg config.Config, hw *drivers.Hardware, agent *status.Snapshot) *Site {
 	keeper := cfg.Uplink.Clock
 	if keeper == nil {
@@ -71,25 +71,25 @@ func NewSite(cfg config.Config, hw *drivers.Hardware, agent *status.Snapshot) *S
 	}
 }
 
-// systemctl returns what systemctl(1) prints, without the blanks around it. The error
+// systemctl returns the output of systemctl(1) without surrounding white space. The error
 // is exec.ErrNotFound on a machine without systemd.
 func systemctl(ctx context.Context, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, "systemctl", args...).Output()
 	return strings.TrimSpace(string(out)), err
 }
 
-// blame notes that a sensor has a fault, so that no later check names it again. The
+// markBroken notes that a sensor has a fault, so that no later check reports it again. The
 // first fault is the cause, and later ones mostly follow from it.
-func (s *Site) blame(sensor string) {
+func (s *Site) markBroken(sensor string) {
 	if s.broken == nil {
 		s.broken = map[string]bool{}
 	}
 	s.broken[sensor] = true
 }
 
-// called says in brackets what people call things, where they have given them names; names
-// are those of sensors, streams and outputs. Mends have identifiers, which commands take.
-func (s *Site) called(names []string) string {
+// titlesOf returns the display names of sensors, streams and outputs in brackets, for those
+// that have one. The remedies use the identifiers, because commands take these.
+func (s *Site) titlesOf(names []string) string {
 	titles := map[string]string{}
 	for _, st := range s.Config.Uplink.Streams {
 		titles[st.Name] = st.Title
@@ -111,9 +111,9 @@ func (s *Site) called(names []string) string {
 	return " (" + strings.Join(said, ", ") + ")"
 }
 
-// claims are the lines, addresses and devices that sensors and outputs have for themselves,
-// by their names. What is simulated has none. Their form is that of the package drivers:
-// "GPIO17", "i2c-1 0x76", "w1 28-00000abcdef0".
+// claims returns the lines, addresses and devices that each sensor and output uses
+// exclusively, by its name. What is simulated has none. Their form is that of package
+// drivers: "GPIO17", "i2c-1 0x76", "w1 28-00000abcdef0".
 func (s *Site) claims() map[string][]string {
 	all := map[string][]string{}
 	add := func(name string, options any) {
