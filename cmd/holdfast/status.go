@@ -15,14 +15,13 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// An answer costs the agent some of its processor: once a second is enough for a
-// person.
-const watchEvery = time.Second // between two answers with -watch
+// An answer takes some of the agent's CPU time, and a person does not need it more often.
+const watchEvery = time.Second // between two queries with -watch
 
-// showStatus prints what the agent that runs knows of itself.
+// showStatus prints the status of the running agent.
 //
-// It asks through the control socket, which is for the user of the agent and for root.
-// Text of the snapshot is made printable part by part, because colours are escapes,
+// It asks through the control socket, which is for the user of the agent and for root. The
+// parts of the text are made printable one by one, because colours are escape sequences
 // too.
 func showStatus(ctx context.Context, args []string) error {
 	f := flags("status")
@@ -36,8 +35,7 @@ func showStatus(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// NO_COLOR is a convention of many programs; a dumb terminal would print the
-	// escapes.
+	// Many programs follow NO_COLOR; a dumb terminal would print the escapes.
 	colours := isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	show := func() error {
 		s, err := control.AskStatus(cfg.Queue.Path)
@@ -56,9 +54,9 @@ func showStatus(ctx context.Context, args []string) error {
 	return watchStatus(ctx, show, isTerminal(os.Stdout) && !*asJSON)
 }
 
-// watchStatus shows the status every second until ctx is done. An agent that is away
-// may come back. clear erases the terminal before each page. Ctrl-C is the normal end,
-// and no error.
+// watchStatus prints the status every second until ctx is done. It waits for an agent that
+// does not run. clear erases the terminal before each page. Ctrl-C is the normal end, and
+// no error.
 func watchStatus(ctx context.Context, show func() error, clear bool) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -67,7 +65,7 @@ func watchStatus(ctx context.Context, show func() error, clear bool) error {
 			io.WriteString(os.Stdout, "\x1b[H\x1b[2J") // to the top, and erase all
 		}
 		switch err := show(); {
-		// It may be starting again: the next answer may be there.
+		// It may be starting again: the next query may succeed.
 		case errors.Is(err, control.ErrNotRunning):
 			fmt.Fprintln(stderr, "holdfast:", err)
 		case err != nil:
@@ -81,8 +79,8 @@ func watchStatus(ctx context.Context, show func() error, clear bool) error {
 	}
 }
 
-// explainNotRunning says where the agent was looked for, and what to do. nil stays nil,
-// and other errors come back as they are.
+// explainNotRunning adds the place of the socket and the remedy to an error. nil stays nil,
+// and other errors are returned unchanged.
 func explainNotRunning(err error, queue string) error {
 	if errors.Is(err, control.ErrNotRunning) {
 		return fmt.Errorf("%w: nobody listens beside %s; start it with holdfast run, or as a service", err, queue)
@@ -93,15 +91,15 @@ func explainNotRunning(err error, queue string) error {
 	return err
 }
 
-// isTerminal reports whether a file is a terminal, and not a file or a pipe. A
-// character device that is none, such as /dev/null, passes: then escapes do no harm.
+// isTerminal reports whether a file is a terminal, and not a file or a pipe. It is also
+// true for other character devices, such as /dev/null, where escapes do no harm.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// printableText is text as package printable lets it through, on one line. It is for text
-// that is printed between colours; the writer stdout is for all else.
+// printableText makes a text printable, on one line. It is for text between colours; all
+// other output goes through the writer stdout.
 func printableText(s string) string {
 	var out []byte
 	for _, r := range oneLine(s) {
@@ -110,10 +108,9 @@ func printableText(s string) string {
 	return string(out)
 }
 
-// worst says how a snapshot is to be headed: a word, and whether it is good. The order
-// is that of what a person has to know first: an alarm, then the disk, as readings are
-// lost there, then the link, then single outputs and sensors, and then what else is
-// wrong around the agent.
+// worst returns the heading of a snapshot: a text, and whether all is well. The order is
+// that of urgency: an alarm, then the disk, because readings are lost, then the link, then
+// single outputs and sensors, then other problems.
 func worst(s status.Snapshot) (word string, good bool) {
 	measured, failing, unknown := s.Sensors(), 0, 0
 	// A sensor with several quantities counts once for each of its streams.

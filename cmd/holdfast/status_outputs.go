@@ -7,12 +7,12 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
-// left is how long after the snapshot a moment is, as a person reads it. It rounds up to
-// the second, so that nothing has 0 s left.
+// left is the time span between the snapshot and at, as text. It rounds up to a full
+// second, so it never shows 0 s for something that is still to come.
 func (p *statusPage) left(at int64) string { return spanText(float64(at-p.Time+999) / 1000) }
 
 // alarm is the state of the alarm panel, if there is one: first the state, then what
-// keeps it from being armed.
+// prevents arming.
 func (p *statusPage) alarm() {
 	a := p.Arming
 	if a == nil {
@@ -44,7 +44,7 @@ func (p *statusPage) alarm() {
 	}
 }
 
-// titles are what people call streams.
+// titles are the display names of streams.
 func (p *statusPage) titles(names []string) []string {
 	called := map[string]string{}
 	for _, s := range p.Streams {
@@ -57,7 +57,7 @@ func (p *statusPage) titles(names []string) []string {
 	return titles
 }
 
-// outputs is the table of the outputs, if there are any: what each does, since when,
+// outputs is the table of the outputs, if there are any: the state of each, since when,
 // why, and for how long.
 func (p *statusPage) outputs() {
 	if len(p.Outputs) == 0 {
@@ -75,13 +75,13 @@ func (p *statusPage) outputs() {
 		case status.Unknown:
 			colour = red
 		}
-		table, colours = append(table, []string{o.Name, called(o.Title, o.Area), o.State, age, p.why(o)}),
+		table, colours = append(table, []string{o.Name, titleText(o.Title, o.Area), o.State, age, p.why(o)}),
 			append(colours, colour)
 	}
 	p.table(table, colours)
 }
 
-// why is the cause of an output's state, and what follows by itself.
+// why is the cause of an output's state, and what will happen without an order.
 func (p *statusPage) why(o status.Output) string {
 	if o.Error != "" {
 		return "fault: " + o.Error

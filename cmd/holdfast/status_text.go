@@ -14,20 +14,20 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A statusPage is a snapshot as a person reads it in a terminal. It is used once, by
-// one goroutine. The times of a snapshot are in ms since 1970, and all ages are counted
-// from the time of the snapshot, not from now.
+// A statusPage formats a snapshot for a terminal. It is used once, by one goroutine. The
+// times of a snapshot are in ms since 1970, and all ages are relative to the time of the
+// snapshot, not to now.
 type statusPage struct {
 	status.Snapshot
 	out     strings.Builder
 	colours bool
 }
 
-// statusText is the page of a snapshot. It is printable whatever the snapshot
-// holds, but for the colours.
+// statusText formats a snapshot. Except for the colours, the text is printable whatever the
+// snapshot contains.
 func statusText(s status.Snapshot, colours bool) string {
 	p := &statusPage{Snapshot: s, colours: colours}
-	// First what a person needs at once, and last what is looked up.
+	// The most urgent facts come first, details last.
 	p.head()
 	p.facts()
 	p.alarm()
@@ -48,8 +48,8 @@ const (
 	yellow = "33"
 )
 
-// paint puts a colour around a text. Nothing is added without colours, and nothing
-// around an empty text, so that columns stay as they are.
+// paint colours a text. It adds nothing if colours are off or the text is empty, so that
+// columns keep their width.
 func (p *statusPage) paint(code, text string) string {
 	if !p.colours || text == "" || code == "" {
 		return text
@@ -57,10 +57,10 @@ func (p *statusPage) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// printf adds to the page. Parts that come from elsewhere have to be printable already.
+// printf adds to the page. Text from elsewhere has to be printable already.
 func (p *statusPage) printf(format string, args ...any) { fmt.Fprintf(&p.out, format, args...) }
 
-// head is who this is and how it is: the name in bold, the state in green or red.
+// head is the node and its state: the name in bold, the state in green or red.
 func (p *statusPage) head() {
 	n := p.Node
 	word, good := worst(p.Snapshot)
@@ -80,17 +80,16 @@ func (p *statusPage) head() {
 		area, n.Version, n.Hardware, p.ago(n.Started), n.Boot, n.PID))))
 }
 
-// ago is how long before the snapshot a moment was. at is in ms since 1970; the
-// difference is as a person reads it.
+// ago is the time span between at, in ms since 1970, and the snapshot, as text.
 func (p *statusPage) ago(at int64) string { return spanText(float64(p.Time-at) / 1000) }
 
-// fact adds one line of a name and a text. The colour is one of those above, or empty.
+// fact adds one line with a name and a text. The colour is one of those above, or empty.
 func (p *statusPage) fact(name, colour, format string, args ...any) {
 	text := printableText(fmt.Sprintf(format, args...))
 	p.printf("  %s %s\n", p.paint(faint, fmt.Sprintf("%-9s", name)), p.paint(colour, text))
 }
 
-// byMQTT names the version of MQTT, if it is known: an older agent does not tell.
+// byMQTT is the version of MQTT as text; empty if it is unknown, as with an older agent.
 func byMQTT(version string) string {
 	if version == "" {
 		return ""
@@ -98,8 +97,8 @@ func byMQTT(version string) string {
 	return ", MQTT " + version
 }
 
-// facts are the link, the backlog, the losses, the disk and the clock. The time that is
-// left is shown only where the backlog shrinks: it is negative where it is not known.
+// facts are the link, the backlog, the losses, the disk and the clock. The time left is
+// shown only while the backlog shrinks: it is negative if it is unknown.
 func (p *statusPage) facts() {
 	l, q := p.Link, p.Queue
 	if l.Connected {
@@ -119,7 +118,7 @@ func (p *statusPage) facts() {
 	switch {
 	case q.Backlog == 0:
 		p.fact("backlog", "", "0: everything was acknowledged")
-	// Left is negative while the backlog does not shrink, or no link is up.
+	// Left is negative while the backlog does not shrink, or without a link.
 	case q.Left >= 0:
 		p.fact("backlog", yellow, "%d, the oldest %s old, %.1f a second, %s left",
 			q.Backlog, spanText(q.Oldest), q.Rate, spanText(q.Left))
@@ -146,8 +145,8 @@ func (p *statusPage) facts() {
 	p.fact("clock", "", "%s: %s", p.Clock.Quality, source)
 }
 
-// unheard are the readings that the broker took and had no subscriber for. That is no fault
-// where everybody reads the states alone.
+// unheard are the readings that the broker accepted and that had no subscriber. That is no
+// fault where all clients read only the states.
 func (p *statusPage) unheard() {
 	var total uint64
 	for _, n := range p.Link.Unheard {
@@ -159,20 +158,20 @@ func (p *statusPage) unheard() {
 	}
 }
 
-// problems are what the quick checks of the doctor found when the agent started.
+// problems are the findings of the quick checks when the agent started.
 func (p *statusPage) problems() {
 	for _, text := range p.Problems {
 		p.printf("  %s\n", p.paint(yellow, "! "+printableText(text)))
 	}
 }
 
-// streams is the table of what sensors measure, in the order of the configuration. One
-// that cannot be read shows why in place of its last hour.
+// streams is the table of what sensors measure, in the order of the configuration. A stream
+// that cannot be read shows its error instead of its last hour.
 func (p *statusPage) streams() {
 	table := [][]string{{"STREAM", "NAME", "VALUE", "AGE", "LAST HOUR"}}
 	colours := []string{faint}
 	for _, s := range p.Sensors() {
-		// What is shown before the first reading.
+		// Shown before the first reading.
 		value, age := "-", "-"
 		if s.Value != nil {
 			q := sensors.Quantity{Unit: s.Unit}
@@ -183,19 +182,19 @@ func (p *statusPage) streams() {
 		if s.At != 0 {
 			age = p.ago(s.At)
 		}
-		// The last column, as it has no fixed width.
+		// The last column, because its width is not fixed.
 		trail, colour := sparkText(s.History), ""
 		if s.Error != "" {
 			trail, colour = "fault: "+s.Error, red
 		}
-		table, colours = append(table, []string{s.Name, called(s.Title, s.Area), value, age, trail}),
+		table, colours = append(table, []string{s.Name, titleText(s.Title, s.Area), value, age, trail}),
 			append(colours, colour)
 	}
 	p.table(table, colours)
 }
 
-// called is what people call a thing, and where it is; empty: nothing is said of it.
-func called(title, area string) string {
+// titleText is the display name and the area of a thing; empty if it has neither.
+func titleText(title, area string) string {
 	if title != "" && area != "" {
 		return title + ", " + area
 	}
@@ -203,8 +202,8 @@ func called(title, area string) string {
 }
 
 // table adds rows in columns, each row in its colour, below an empty line. A column that is
-// empty but for its heading is left out. The columns are as wide as a terminal shows them:
-// names may be in scripts whose characters take two columns each.
+// empty except for its heading is left out. Widths are counted in terminal columns: some
+// scripts take two columns for each character.
 func (p *statusPage) table(rows [][]string, colours []string) {
 	widths := make([]int, len(rows[0]))
 	for i, row := range rows {
@@ -230,7 +229,7 @@ func (p *statusPage) table(rows [][]string, colours []string) {
 // maxEventsShown is how many events fit below the rest; -json has all of them.
 const maxEventsShown = 8
 
-// events are the last ones, the newest at the end, in the zone of the person.
+// events are the last events, the newest at the end, in the terminal's time zone.
 func (p *statusPage) events() {
 	list := p.Events[max(0, len(p.Events)-maxEventsShown):]
 	if len(list) == 0 {
@@ -238,14 +237,14 @@ func (p *statusPage) events() {
 	}
 	p.printf("\n%s\n", p.paint(faint, "  EVENTS"))
 	for _, e := range list {
-		// In the zone of the terminal, as other commands show times.
+		// The terminal's time zone, as in other commands.
 		at := time.UnixMilli(e.At).Format("2006-01-02 15:04:05")
 		p.printf("  %s  %-13s %s\n", at, printableText(e.Name), printableText(detailsText(e.Details)))
 	}
 }
 
-// detailsText is the details of an event on one line: sensor=room, failures=3. The keys
-// are sorted, since a JSON object has no order. It is empty for details that are no
+// detailsText formats the details of an event on one line: sensor=room, failures=3. The
+// keys are sorted, because a JSON object has no order. It is empty for details that are no
 // object.
 func detailsText(details json.RawMessage) string {
 	var all map[string]any
@@ -259,9 +258,9 @@ func detailsText(details json.RawMessage) string {
 	return strings.Join(parts, ", ")
 }
 
-// sparkText draws a history in characters, three slots each; empty if there is none.
-// The range is that of this history, so the height says nothing across streams. A slot
-// without a value repeats the one before: a gap is a blank only at the beginning.
+// sparkText draws a history as characters, three slots each; empty if there is none. The
+// range is that of this history, so heights of different streams cannot be compared. A slot
+// without a value repeats the one before, so a gap is visible only at the beginning.
 func sparkText(h *status.History) string {
 	if h == nil {
 		return ""
@@ -282,13 +281,13 @@ func sparkText(h *status.History) string {
 		if !math.IsNaN(float64(v)) {
 			last = float64(v)
 		}
-		if i%3 != (len(h.Values)-1)%3 { // so that the last one is drawn
+		if i%3 != (len(h.Values)-1)%3 { // the last one is always drawn
 			continue
 		}
 		switch {
 		case math.IsNaN(last):
 			out = append(out, ' ')
-		// A constant value is drawn at the bottom; below, its range would divide by 0.
+		// A constant value is drawn at the bottom; the formula below would divide by 0.
 		case high == low:
 			out = append(out, steps[0])
 		default:
@@ -298,8 +297,8 @@ func sparkText(h *status.History) string {
 	return string(out)
 }
 
-// spanText is a time span as a person reads it, two units at most. It rounds down; a
-// span below 0, as after a step of the clock, counts as 0.
+// spanText formats a time span with two units at most. It rounds down; a negative span, as
+// after a step of the clock, counts as 0.
 func spanText(seconds float64) string {
 	s := int64(max(seconds, 0))
 	switch {

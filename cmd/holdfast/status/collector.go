@@ -16,23 +16,23 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink"
 )
 
-// A Backlog is what the collector asks the queue; a [queue.Queue] is one. Its methods
-// are called from any goroutine.
+// A Backlog is the part of the queue that the collector reads; a [queue.Queue] is one. Its
+// methods may be called from any goroutine.
 type Backlog interface {
 	Boot() string
 	Stats() queue.Stats
 	Recent() []queue.Item
 }
 
-// An Uplink is what the collector asks the link; an [uplink.Link] is one.
+// An Uplink is the part of the link that the collector reads; an [uplink.Link] is one.
 type Uplink interface {
 	Status() uplink.Status
 	States() []sensors.Reading
 	Unheard() map[string]uint64
 }
 
-// Reactions are what the collector asks about outputs and the alarm panel. The methods
-// are called from any goroutine, and must not wait for hardware.
+// Reactions are the outputs and the alarm panel. The methods may be called from any
+// goroutine, and must not wait for hardware.
 type Reactions interface {
 	Outputs() []outputs.Status // in the order of the configuration
 	Arming() *arming.Status    // nil: the configuration has no arming
@@ -47,12 +47,12 @@ type Collector struct {
 	started   time.Time
 
 	mu    sync.Mutex
-	rings map[string]*ring // by stream; nil: no history is kept
+	rings map[string]*ring // by stream, guarded by mu; a nil map: no history is kept
 }
 
-// NewCollector returns a collector for a node whose link has these options, its
-// clock and boot among them. reactions may be nil. It keeps the last hour of each
-// stream if history says so: 400 bytes a stream.
+// NewCollector returns a collector for a node with these options of its link, which include
+// its clock. reactions may be nil. If history is set it keeps the last hour of each stream:
+// 400 bytes a stream.
 func NewCollector(opt uplink.Options, backlog Backlog, link Uplink, reactions Reactions, history bool) *Collector {
 	c := &Collector{opt: opt, backlog: backlog, link: link, reactions: reactions, started: time.Now()}
 	if history {
@@ -61,16 +61,16 @@ func NewCollector(opt uplink.Options, backlog Backlog, link Uplink, reactions Re
 	return c
 }
 
-// Follow returns a collector for the same node after a change of its configuration.
-// It goes on with the histories of the streams that there still are, and asks the same
-// reactions. c must not be given a reading any more.
+// Follow returns a collector for the same node after a change of its configuration. It
+// keeps the histories of the streams that still exist, and the same reactions. The caller
+// must pass no more readings to c.
 func (c *Collector) Follow(opt uplink.Options, link Uplink, history bool) *Collector {
 	next := NewCollector(opt, c.backlog, link, c.reactions, history)
 	next.started = c.started
 	if !history {
 		return next
 	}
-	c.mu.Lock() // for the rings: a page may still show them
+	c.mu.Lock() // for the rings: a page may still read them
 	defer c.mu.Unlock()
 	for _, st := range opt.Streams {
 		if r := c.rings[st.Name]; r != nil {
@@ -81,10 +81,10 @@ func (c *Collector) Follow(opt uplink.Options, link Uplink, history bool) *Colle
 	return next
 }
 
-// Observe takes a reading for the history, if one is kept. A reading that failed is a
-// slot without a value.
+// Observe adds a reading to the history, if one is kept. A reading that failed is a slot
+// without a value.
 func (c *Collector) Observe(r sensors.Reading) {
-	if c.rings == nil { // it is set once, by NewCollector
+	if c.rings == nil { // set once, by NewCollector
 		return
 	}
 	c.mu.Lock()
@@ -99,8 +99,7 @@ func (c *Collector) Observe(r sensors.Reading) {
 	c.rings[r.Stream].add(r.At.Uptime, v)
 }
 
-// Snapshot returns the node as it is now. The histories are most of it, and left out
-// unless they are asked for.
+// Snapshot returns the present state of the node. Without history it is far smaller.
 func (c *Collector) Snapshot(history bool) Snapshot {
 	now := c.opt.Clock.Now()
 	m := moment{now, time.Now(), c.opt.Clock}
@@ -119,7 +118,7 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 		ErrorAt: m.at(link.LastErrorAt), NextTry: m.at(link.NextTry), RoundTrip: link.RoundTrip.Seconds(),
 		Held: link.Held, NoOrders: link.NoOrders, Unheard: c.link.Unheard()}
 	if !link.CertExpires.IsZero() {
-		s.Link.CertExpires = link.CertExpires.UnixMilli() // on the calendar, whatever our clock says
+		s.Link.CertExpires = link.CertExpires.UnixMilli() // a calendar date: no conversion by the timekeeper
 	}
 	s.Queue = queueOf(m, c.backlog.Stats(), link)
 	c.addReactions(&s, m)
@@ -130,7 +129,7 @@ func (c *Collector) Snapshot(history bool) Snapshot {
 	return s
 }
 
-// streams are those of the configuration with their latest readings.
+// streams are the configured streams with their latest readings.
 func (c *Collector) streams(m moment, history bool) []Stream {
 	latest := map[string]sensors.Reading{}
 	for _, r := range c.link.States() {
@@ -143,7 +142,7 @@ func (c *Collector) streams(m moment, history bool) []Stream {
 			Sparse: st.Every == 0 || st.Filter.Report != (sensors.Report{})}
 		if r, ok := latest[st.Name]; ok {
 			s.State, s.Error, s.Seq, s.At = r.State, r.Err, r.Seq, m.stamped(r.At)
-			if r.Err == "" && !math.IsNaN(r.Value) && !math.IsInf(r.Value, 0) { // which JSON does not have
+			if r.Err == "" && !math.IsNaN(r.Value) && !math.IsInf(r.Value, 0) { // JSON has no such numbers
 				s.Value = &r.Value
 			}
 		}
@@ -155,8 +154,8 @@ func (c *Collector) streams(m moment, history bool) []Stream {
 	return all
 }
 
-// addHistories adds the last hour to each stream that has one. The rings are copied, so
-// the lock is held for no longer than that takes.
+// addHistories adds the last hour to each stream that has one. It copies the rings, so the
+// lock is held only for a short time.
 func (c *Collector) addHistories(all []Stream, m moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,11 +168,11 @@ func (c *Collector) addHistories(all []Stream, m moment) {
 
 // addReactions adds the outputs and the alarm panel.
 func (c *Collector) addReactions(s *Snapshot, m moment) {
-	s.Outputs = []Output{} // in JSON a list, also without outputs
+	s.Outputs = []Output{} // an empty list in JSON, not null
 	if c.reactions == nil {
 		return
 	}
-	called := map[string]*Stream{} // outputs and the panel have streams, which have their names
+	called := map[string]*Stream{} // outputs and the panel get the titles of their streams
 	for i := range s.Streams {
 		called[s.Streams[i].Name] = &s.Streams[i]
 	}
@@ -193,7 +192,7 @@ func (c *Collector) addReactions(s *Snapshot, m moment) {
 	}
 }
 
-// outputOf is an output with its times as Unix milliseconds.
+// outputOf converts an output; its times become Unix milliseconds.
 func outputOf(m moment, o outputs.Status) Output {
 	word := Off
 	switch {
@@ -206,11 +205,11 @@ func outputOf(m moment, o outputs.Status) Output {
 		Until: m.future(o.Until), RestUntil: m.future(o.RestUntil), Commands: o.Commands}
 }
 
-// listOf is a list that is never nil, so that JSON has [] for it.
+// listOf returns a list that is never nil, so that JSON has [] for it.
 func listOf(names []string) []string { return append([]string{}, names...) }
 
-// events are those of the queue. Details that are no JSON would spoil the whole
-// snapshot, and are left out.
+// events converts the events of the queue. Details that are not JSON are left out: they
+// would make the whole snapshot invalid.
 func events(m moment, items []queue.Item) []Event {
 	all := make([]Event, len(items))
 	for i, it := range items {
@@ -222,11 +221,11 @@ func events(m moment, items []queue.Item) []Event {
 	return all
 }
 
-// minRate is the least rate at which a backlog shrinks for which a time left is
-// reckoned, in readings a second: less is chance.
+// minRate is the lowest drain rate, in readings a second, for which the time left is
+// calculated. A lower rate is noise.
 const minRate = 0.2
 
-// queueOf is the queue as it is, with the link's share: how fast it drains.
+// queueOf converts the state of the queue, and adds the drain rate of the link.
 func queueOf(m moment, q queue.Stats, link uplink.Status) Queue {
 	s := Queue{Backlog: q.Backlog, Memory: q.Memory, Rate: link.Rate, Delivered: link.Delivered, Skipped: link.Skipped,
 		Dropped: q.Dropped,
@@ -245,8 +244,8 @@ func queueOf(m moment, q queue.Stats, link uplink.Status) Queue {
 	return s
 }
 
-// problems says what is wrong, in sentences for a person. The list is never nil, so
-// that JSON has [] for it. What the start has found follows it.
+// problems returns what is wrong, in sentences for the user. The list is never nil, so that
+// JSON has [] for it. The findings of the start come last.
 func problems(s *Snapshot) []string {
 	list := []string{}
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
@@ -280,15 +279,15 @@ func problems(s *Snapshot) []string {
 	return list
 }
 
-// A moment turns times of three kinds into Unix milliseconds that fit together: a
-// step of the clock moves all of them.
+// A moment converts times of three kinds to Unix milliseconds that fit together: a step of
+// the clock moves all of them.
 type moment struct {
 	stamp clock.Stamp
 	time  time.Time // the same, by Go's clock
 	clock *clock.Timekeeper
 }
 
-// at is a time of this process; 0 for the zero time.
+// at converts a time of this process; the zero time becomes 0.
 func (m moment) at(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -296,8 +295,8 @@ func (m moment) at(t time.Time) int64 {
 	return m.stamp.Unix - m.time.Sub(t).Milliseconds()
 }
 
-// future is a time that is still to come; 0 for one that has passed, and for the zero
-// time.
+// future converts a time that is still to come; one that has passed becomes 0, and so does
+// the zero time.
 func (m moment) future(t time.Time) int64 {
 	if !t.After(m.time) {
 		return 0
@@ -305,7 +304,7 @@ func (m moment) future(t time.Time) int64 {
 	return m.at(t)
 }
 
-// stamped is a stamp, also one of an earlier boot.
+// stamped converts a stamp, which may be from an earlier boot.
 func (m moment) stamped(at clock.Stamp) int64 {
 	if age, known := m.clock.Age(at); known {
 		return m.stamp.Unix - age.Milliseconds()

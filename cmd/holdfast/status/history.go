@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// slotLength and slots make an hour, in 360 bytes of values for each stream.
+	// slotLength times slots is an hour: 360 bytes of values for each stream.
 	slotLength = 40 * time.Second
 	slots      = 90
 )
 
-// A ring is the last hour of one stream: the mean of its values in each slot. It
-// grows with the first hour, and never beyond.
+// A ring is the last hour of one stream: the mean of its values in each slot. Until the
+// first hour is over it has fewer slots.
 type ring struct {
 	values [slots]float32 // by the number of the slot, modulo slots; NaN: nothing was measured
 	newest int64          // number of the newest slot; slots count from the start of the uptime
@@ -23,12 +23,12 @@ type ring struct {
 	count  int
 }
 
-// slotOf is the number of the slot that an uptime is in. The uptime never steps, so slots
-// stay equally long when the wall clock is set.
+// slotOf is the number of the slot of an uptime. The uptime never steps, so all slots have
+// the same length even when the wall clock is set.
 func slotOf(uptime time.Duration) int64 { return int64(uptime / slotLength) }
 
-// add takes a value measured at an uptime. A value from before the newest slot, or
-// of a stream that could not be read, is NaN or dropped.
+// add takes a value that was measured at an uptime. NaN stands for a reading that failed. A
+// value that is older than the newest slot is dropped.
 func (r *ring) add(uptime time.Duration, v float64) {
 	slot := slotOf(uptime)
 	switch {
@@ -47,7 +47,7 @@ func (r *ring) add(uptime time.Duration, v float64) {
 	r.values[slot%slots] = float32(r.sum / float64(r.count))
 }
 
-// advance begins the slots up to one.
+// advance starts all slots up to the given one.
 func (r *ring) advance(slot int64) {
 	if slot == r.newest {
 		return
@@ -59,7 +59,7 @@ func (r *ring) advance(slot int64) {
 	r.oldest = max(r.oldest, slot-slots+1)
 }
 
-// history is a copy up to a slot.
+// history returns a copy that ends with the given slot.
 func (r *ring) history(now int64) *History {
 	h := &History{Step: slotLength.Seconds()}
 	for n := max(r.oldest, now-slots+1); n <= now; n++ {
@@ -72,15 +72,16 @@ func (r *ring) history(now int64) *History {
 	return h
 }
 
-// A History is means of equal spans of time, oldest first; the last span is under
-// way. NaN, in JSON null, is a span without a value: for a stream that reports only
+// A History is a list of means over equal time spans, oldest first; the last span is not
+// complete. NaN, in JSON null, is a span without a value: for a stream that reports only
 // changes the value before still holds.
 type History struct {
 	Step   float64   // seconds
 	Values []float32 // in the stream's unit
 }
 
-// MarshalJSON writes the numbers as short as they are: this is most of a snapshot.
+// MarshalJSON writes the shortest form of each number: the histories are most of a
+// snapshot.
 func (h History) MarshalJSON() ([]byte, error) {
 	b := append([]byte(`{"step_s":`), strconv.FormatFloat(h.Step, 'g', -1, 64)...)
 	b = append(b, `,"values":[`...)

@@ -1,9 +1,9 @@
-// Package status is what a node knows of itself: one [Snapshot], which the status
-// page, the metrics and the command `holdfast status` show.
+// Package status has the state of a node as one value: a [Snapshot], which the status page,
+// the metrics and the command `holdfast status` show.
 //
-// A [Collector] fills it from the queue, the link and the clock when somebody asks,
-// and costs nothing until then. Only the history of the last hour has to be kept
-// while nobody asks, and is kept only where there is a status page.
+// A [Collector] fills it on request, from the queue, the link and the clock, and needs no
+// CPU time otherwise. Only the history of the last hour is collected all the time, and only
+// if there is a status page.
 package status
 
 import (
@@ -13,10 +13,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// A Snapshot is a node at one moment. Its JSON is a promise to those who read
-// `holdfast status --json`: keys are added, never changed. Times are Unix
-// milliseconds by the node's clock, 0 where there is none; ages and durations are
-// seconds.
+// A Snapshot is the state of a node at one moment. Its JSON is stable for readers of
+// `holdfast status --json`: keys are added, never changed. Times are Unix milliseconds by
+// the node's clock, 0 if there is none; ages and durations are in seconds.
 type Snapshot struct {
 	Time     int64    `json:"ts"`
 	Node     Node     `json:"node"`
@@ -27,23 +26,23 @@ type Snapshot struct {
 	Outputs  []Output `json:"outputs"`  // in the order of the configuration
 	Arming   *Arming  `json:"arming"`   // null: the configuration has no arming
 	Events   []Event  `json:"events"`   // the last ones, oldest first
-	Problems []string `json:"problems"` // what a person should mend, most important first
+	Problems []string `json:"problems"` // what the user should mend, most important first
 }
 
-// A Node says which agent this is. Only Boot and PID tell two starts apart.
+// A Node identifies the agent. Boot and PID tell two starts of the same agent apart.
 type Node struct {
 	ClientID string `json:"client_id"`
-	Title    string `json:"title,omitempty"` // what people call it; absent: they call it by ClientID
-	Area     string `json:"area,omitempty"`  // where it is; absent: not said
+	Title    string `json:"title,omitempty"` // display name; absent: ClientID is shown
+	Area     string `json:"area,omitempty"`  // where it is; absent: unknown
 	Version  string `json:"version"`
 	Hardware string `json:"hardware"`
-	Boot     string `json:"boot"` // of this start of the agent, as in payloads
+	Boot     string `json:"boot"` // ID of this start of the agent, as in payloads
 	PID      int    `json:"pid"`
 	Started  int64  `json:"started"`
 }
 
-// A Link is the way to the broker. Error outlives the outage that it is about: a
-// person who looks later wants to know why it was.
+// A Link is the connection to the broker. Error is kept after the outage, for a user who
+// looks later.
 type Link struct {
 	Connected   bool    `json:"connected"`
 	Server      string  `json:"server"` // host:port
@@ -57,24 +56,24 @@ type Link struct {
 	NoOrders    string  `json:"no_orders"`    // why no orders come although it is connected
 	CertExpires int64   `json:"certificate_expires"`
 
-	// Unheard counts the readings of each stream that nobody has subscribed to, where the
-	// broker tells (MQTT 5); events are under agent/event.
+	// Unheard counts the readings of each stream that had no subscriber, if the broker reports
+	// that (MQTT 5); events are under agent/event.
 	Unheard map[string]uint64 `json:"unheard,omitempty"`
 }
 
-// A Queue is what waits, and what became of the rest since the start. Left takes into
-// account what is measured meanwhile.
+// A Queue is what waits, and counters since the start. Left takes into account what is
+// measured meanwhile.
 type Queue struct {
 	Backlog   int     `json:"backlog"` // readings, events and gaps that are not acknowledged
-	Memory    int     `json:"memory"`  // of these, in memory alone
+	Memory    int     `json:"memory"`  // of these, only in memory
 	Oldest    float64 `json:"oldest_s"`
 	Rate      float64 `json:"drain_rate"`   // acknowledged per second, over the last seconds
 	Left      float64 `json:"drain_left_s"` // until the backlog is empty; -1: it does not shrink
 	Delivered uint64  `json:"delivered"`
 	Skipped   uint64  `json:"skipped"` // readings too late for a plain payload: they were not sent
-	Dropped   uint64  `json:"dropped"` // readings that had to make room
+	Dropped   uint64  `json:"dropped"` // readings that were deleted to make room
 	Missing   uint64  `json:"missing"` // readings declared as gaps, the dropped ones among them
-	Aside     int     `json:"aside"`   // what the broker refuses
+	Aside     int     `json:"aside"`   // readings and events that the broker refuses
 	Failing   bool    `json:"failing"` // the disk fails, or hangs
 
 	Written      int64  `json:"written"` // bytes, since the start
@@ -83,22 +82,22 @@ type Queue struct {
 	CommitsToday uint64 `json:"commits_today"`
 }
 
-// A Clock is how far the node's time can be trusted.
+// A Clock tells how far the node's time can be trusted.
 type Clock struct {
 	Quality string `json:"quality"` // ok, estimated or unsynced
-	Source  string `json:"source"`  // what vouches for it; empty: nothing
+	Source  string `json:"source"`  // the time source that confirms it; empty: none
 }
 
-// A Stream is the latest reading of one stream, or the fact that there is none. A value
-// never stands beside an error: what could not be read has no value.
+// A Stream is the latest reading of one stream, if there is one. A value and an error never
+// occur together.
 type Stream struct {
 	Name    string   `json:"name"`
-	Title   string   `json:"title,omitempty"` // what people call it; absent: they call it by Name
-	Area    string   `json:"area,omitempty"`  // where it is; absent: not said
+	Title   string   `json:"title,omitempty"` // display name; absent: Name is shown
+	Area    string   `json:"area,omitempty"`  // where it is; absent: unknown
 	Kind    string   `json:"kind"`
 	Unit    string   `json:"unit"`
 	Class   string   `json:"class"`
-	Alarm   bool     `json:"alarm"`  // its readings go first
+	Alarm   bool     `json:"alarm"`  // its readings are sent first
 	Sparse  bool     `json:"sparse"` // it reports changes only: the value before holds until the next
 	Value   *float64 `json:"value"`  // null: there is none
 	State   string   `json:"state"`  // the word of a two-valued stream
@@ -116,15 +115,15 @@ type Event struct {
 	Details json.RawMessage `json:"details"`
 }
 
-// Words of an output's state. Unknown is what the hardware did not confirm.
+// States of an output. Unknown means that the hardware has not confirmed the last order.
 const (
 	On      = "on"
 	Off     = "off"
 	Unknown = "unknown"
 )
 
-// An Output is a siren, a relay, a valve or a lock. Its changes are a stream of the same
-// name.
+// An Output is a siren, a relay, a valve or a lock. Its changes are readings of a stream
+// with the same name.
 type Output struct {
 	Name      string `json:"name"`
 	Title     string `json:"title,omitempty"` // as of a stream
@@ -134,25 +133,25 @@ type Output struct {
 	Error     string `json:"error"`      // why it is unknown
 	By        string `json:"by"`         // the cause of the last change; empty: the start of the agent
 	Since     int64  `json:"since"`      // of the last change; 0: none since the start
-	Until     int64  `json:"until"`      // when it goes back to its safe level by itself; 0: it stays
+	Until     int64  `json:"until"`      // when it returns to its safe level without an order; 0: never
 	RestUntil int64  `json:"rest_until"` // it refuses orders until then; 0: it takes them
 	Commands  bool   `json:"commands"`   // it takes orders by MQTT
 }
 
-// An Arming is the alarm panel.
+// An Arming is the state of the alarm panel.
 type Arming struct {
 	Title       string   `json:"title,omitempty"` // as of a stream
 	Area        string   `json:"area,omitempty"`
 	State       string   `json:"state"` // disarmed, arming, armed_home, armed_away, pending or triggered
 	By          string   `json:"by"`    // the cause of the last change
 	Since       int64    `json:"since"`
-	Until       int64    `json:"until"`        // when it changes by itself; 0: it stays
-	Open        []string `json:"open"`         // streams that keep it from being armed
-	Bypass      []string `json:"bypass"`       // streams that are left out until it is disarmed
+	Until       int64    `json:"until"`        // when it changes without an order; 0: it does not
+	Open        []string `json:"open"`         // streams that prevent arming
+	Bypass      []string `json:"bypass"`       // streams that are ignored until it is disarmed
 	LockedUntil int64    `json:"locked_until"` // codes are refused until then; 0: they are not
 }
 
-// Sensors are the streams that sensors make: not those of outputs and of the alarm.
+// Sensors returns the streams of sensors, without those of outputs and of the alarm panel.
 func (s *Snapshot) Sensors() []Stream {
 	var all []Stream
 	for _, st := range s.Streams {
