@@ -13,38 +13,39 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/status"
 )
 
-// ErrNotRunning means that no agent with that queue listens.
+// ErrNotRunning means that no agent listens for that queue.
 var ErrNotRunning = errors.New("the agent does not run, or has no control socket")
 
 const (
-	purgePatience = 2 * time.Minute  // a full queue on a slow card is one large commit
-	adoptPatience = 30 * time.Minute // a full queue is written once more, at the pace of sync_every
+	purgeTimeout = 2 * time.Minute  // a full queue on a slow card is one large commit
+	adoptTimeout = 30 * time.Minute // a full queue is written once more, at the pace of sync_every
 
-	// A Pi Zero needs seconds to write down the last hour of ten thousand streams.
-	statusPatience = 30 * time.Second
+	// A Pi Zero needs seconds to encode the last hour of ten thousand streams.
+	statusTimeout = 30 * time.Second
 )
 
-// Ask asks the agent whose queue is at a path: Stats or Purge. It waits for up to
-// two minutes for a purge and else for five seconds. If the agent does not do what it
-// was asked, there is an answer and an error.
+// Ask sends the request Stats or Purge to the agent whose queue is at a path. It waits for
+// up to two minutes for a purge and five seconds otherwise. If the agent fails to do it,
+// both the answer and the error are set.
 func Ask(path, do string) (a Answer, err error) {
 	return ask(path, request{Do: do})
 }
 
-// AskToAdopt asks the agent to take over the backlog of another client ID, and waits
-// for up to half an hour. Also with an error the answer says how many were adopted.
+// AskToAdopt asks the agent to take over the backlog of another client ID, and waits for up
+// to half an hour. The answer has the number of adopted items even if there is an error.
 func AskToAdopt(path, clientID string) (a Answer, err error) {
 	return ask(path, request{Do: Adopt, From: clientID})
 }
 
-// MakeSafe has the agent make all outputs safe. The error says which are not.
+// MakeSafe has the agent set all outputs to their safe levels. The error lists the outputs
+// that failed.
 func MakeSafe(path string) error {
 	_, err := ask(path, request{Do: makeSafe})
 	return err
 }
 
-// TellUpdated has the agent report the event "update" with these details, which
-// have to marshal to a JSON object.
+// TellUpdated has the agent report the event "update" with these details, which have to
+// marshal to a JSON object.
 func TellUpdated(path string, details any) error {
 	text, err := json.Marshal(details)
 	if err != nil {
@@ -54,7 +55,7 @@ func TellUpdated(path string, details any) error {
 	return err
 }
 
-// AskStatus asks the agent for all that it knows of itself.
+// AskStatus asks the agent for its status.
 func AskStatus(path string) (status.Snapshot, error) {
 	a, err := ask(path, request{Do: Status})
 	switch {
@@ -66,11 +67,11 @@ func AskStatus(path string) (status.Snapshot, error) {
 	return *a.Status, nil
 }
 
-// ask sends one request and reads one answer. An agent with another queue in the
-// same folder counts as none.
+// ask sends one request and reads one answer. An agent with another queue in the same
+// folder counts as not running.
 func ask(path string, req request) (a Answer, err error) {
 	req.Queue = filepath.Base(path)
-	conn, err := net.DialTimeout("unix", socketFor(path), patience)
+	conn, err := net.DialTimeout("unix", socketFor(path), ioTimeout)
 	if err != nil {
 		// EINVAL: the path is too long for a socket, so no agent listens there.
 		for _, none := range [...]error{fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ENOTDIR, syscall.EINVAL} {
@@ -81,15 +82,15 @@ func ask(path string, req request) (a Answer, err error) {
 		return a, fmt.Errorf("ask the agent: %w", err)
 	}
 	defer conn.Close()
-	// Within its time the agent answers also what it could not do.
-	wait := patience
+	// Within this time the agent also answers that it could not do something.
+	wait := ioTimeout
 	switch req.Do {
 	case Purge:
-		wait = purgePatience
+		wait = purgeTimeout
 	case Adopt:
-		wait = adoptPatience
+		wait = adoptTimeout
 	case Status:
-		wait = statusPatience
+		wait = statusTimeout
 	}
 	conn.SetDeadline(time.Now().Add(wait))
 	if err := json.NewEncoder(conn).Encode(req); err != nil {
@@ -103,7 +104,7 @@ func ask(path string, req request) (a Answer, err error) {
 	case err != nil:
 		return a, fmt.Errorf("the agent listens on %s and does not answer: %w", socketFor(path), err)
 	case a.Queue != req.Queue:
-		return a, ErrNotRunning // that is the agent of another queue
+		return a, ErrNotRunning // it is the agent of another queue
 	case a.Error != "":
 		return a, fmt.Errorf("the agent: %s", a.Error)
 	}

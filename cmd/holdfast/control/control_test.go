@@ -351,14 +351,14 @@ func TestTheEndDoesNotWaitForClientsThatDoNotRead(t *testing.T) {
 }
 
 func TestSocketThatGoesIsMadeAnew(t *testing.T) {
-	old := lookAgain
-	lookAgain = 10 * time.Millisecond
+	old := checkSocketEvery
+	checkSocketEvery = 10 * time.Millisecond
 	dir := filepath.Join(folder(t), "state")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	s := start(t, dir, &fakeQueue{n: 5}, true)
-	defer func() { s.stop(); lookAgain = old }()
+	defer func() { s.stop(); checkSocketEvery = old }()
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,9 @@
-// Package control lets a command ask the agent that runs.
+// Package control lets a command ask the running agent.
 //
-// The agent listens on a unix socket in its state directory, control.sock. A
-// client sends one request, a line of JSON, and gets one answer, a line of
-// JSON. A request names the file of the queue that it is about, so that nobody
-// purges the queue of another agent. The socket is for the user that the agent
-// runs as, and for root.
+// The agent listens on a unix socket in its state directory, control.sock. A client sends
+// one request, a line of JSON, and gets one answer, a line of JSON. A request names the
+// file of its queue, so that nobody purges the queue of another agent. The socket is for
+// the user of the agent and for root.
 package control
 
 import (
@@ -28,23 +27,22 @@ import (
 )
 
 const (
-	// They bound what a program of the same user can cost the agent, which goes on
-	// meanwhile.
+	// They limit what a program of the same user can cost the agent.
 	maxClients = 8               // at a time; others wait
 	maxLine    = 64 << 10        // bytes of a request
 	maxAnswer  = 16 << 20        // bytes of an answer: the status of ten thousand streams, with their last hour
-	patience   = 5 * time.Second // with a peer that does not speak or listen
+	ioTimeout  = 5 * time.Second // for a peer that does not send or read
 
-	// endPatience is the same at the end: the queue is closed after this, and has little time.
-	endPatience = 500 * time.Millisecond
+	// shutdownTimeout is the same at shutdown: the queue is closed after this, and has little time.
+	shutdownTimeout = 500 * time.Millisecond
 )
 
-// lookAgain is how often it is seen whether the socket is still there. Tests change it
-// before Serve.
-var lookAgain = time.Minute
+// checkSocketEvery is how often the server checks that the socket still exists. Tests
+// change it before Serve.
+var checkSocketEvery = time.Minute
 
-// A Queue is what the agent can be asked about. Its methods may be called from any
-// goroutine; they are those of queue.Queue.
+// A Queue is the part of queue.Queue that requests use. Its methods may be called from any
+// goroutine.
 type Queue interface {
 	Boot() string
 	Stats() queue.Stats
@@ -52,24 +50,24 @@ type Queue interface {
 	Adopt(clientID string) (int, error)
 }
 
-// What can be asked.
+// The kinds of requests.
 const (
 	Stats  = "stats"
-	Purge  = "purge"  // gives up all that waits
+	Purge  = "purge"  // discards everything that waits
 	Adopt  = "adopt"  // takes over the backlog of another client ID
-	Status = "status" // all that the node knows of itself
+	Status = "status" // the state of the node
 
-	makeSafe = "safe" // makes all outputs safe
+	makeSafe = "safe" // sets all outputs to their safe levels
 
-	updated = "updated" // tells the outcome of an update, which becomes an event
+	updated = "updated" // reports the outcome of an update, which becomes an event
 )
 
-// An Agent is what answers.
+// An Agent answers the requests.
 type Agent struct {
 	Queue    Queue
 	Snapshot func() status.Snapshot // for Status; may be called from any goroutine
-	MakeSafe func() error           // makes all outputs safe, within two seconds; from any goroutine
-	Updated  func(json.RawMessage)  // takes the outcome of an update, a JSON object; from any goroutine
+	MakeSafe func() error           // sets all outputs to their safe levels within two seconds; from any goroutine
+	Updated  func(json.RawMessage)  // reports the outcome of an update, a JSON object; from any goroutine
 }
 
 // A request is one line of JSON from a client.
@@ -81,22 +79,23 @@ type request struct {
 	Outcome json.RawMessage `json:"outcome,omitempty"` // updated: the details of the event
 }
 
-// An Answer is what the agent says. It has more fields than other types: it is one line
-// of JSON whose keys commands and people read, and an older command ignores new ones.
+// An Answer is the agent's answer to any request. It has more fields than other types
+// because it is one line of JSON whose keys commands and people read; an older command
+// ignores new ones.
 type Answer struct {
 	Queue    string `json:"queue"`           // the file's name in the state directory
 	Error    string `json:"error,omitempty"` // why it was not done
-	PID      int    `json:"pid"`             // of the agent
-	Boot     string `json:"boot"`            // the start of the agent
+	PID      int    `json:"pid"`             // process ID of the agent
+	Boot     string `json:"boot"`            // ID of this start of the agent
 	Backlog  int    `json:"backlog"`         // readings, events and gaps not acknowledged
-	Memory   int    `json:"memory"`          // of these, in memory alone
-	Rejected int    `json:"aside"`           // readings and events that the broker refuses: they wait no longer
+	Memory   int    `json:"memory"`          // of these, only in memory
+	Rejected int    `json:"aside"`           // readings and events that the broker refuses: not in Backlog
 	Dropped  uint64 `json:"dropped"`         // since the start
 	Failing  bool   `json:"failing"`         // the disk fails, or hangs
 	Purged   int    `json:"purged,omitempty"`
 	Adopted  int    `json:"adopted,omitempty"` // readings and events
 
-	Status *status.Snapshot `json:"status,omitempty"` // for Status alone
+	Status *status.Snapshot `json:"status,omitempty"` // only for Status
 
 	Commits      uint64 `json:"commits"`       // since the start
 	Written      int64  `json:"written"`       // bytes, by these commits
@@ -104,15 +103,16 @@ type Answer struct {
 	WrittenToday int64  `json:"written_today"` // bytes
 }
 
-// Serve answers for an agent, whose queue is the file at a path, until ctx is done. A
-// socket that cannot be made is a warning: the agent is worth more than it. One
-// that goes, with its folder or because the disk fails, is made anew.
+// Serve answers requests for an agent whose queue is the file at a path, until ctx is done.
+// If the socket cannot be created it logs a warning and tries again: the agent works
+// without it. A socket that disappears, with its folder or because the disk fails, is
+// created again.
 func Serve(ctx context.Context, path string, agent Agent, log *slog.Logger) error {
 	warned := false
 	for {
 		l, err := Listen(socketFor(path), 0o600)
 		if err == nil {
-			// It comes back when the socket is gone, or at the end.
+			// listen returns when the socket has disappeared, or at the end.
 			s := server{file: filepath.Base(path), agent: agent}
 			s.listen(ctx, l, socketFor(path), log)
 			warned = false
@@ -121,14 +121,14 @@ func Serve(ctx context.Context, path string, agent Agent, log *slog.Logger) erro
 			warned = true
 		}
 		select {
-		case <-time.After(lookAgain):
+		case <-time.After(checkSocketEvery):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// listen answers until ctx is done or the socket is gone.
+// listen answers until ctx is done or the socket has disappeared.
 func (s *server) listen(ctx context.Context, l *net.UnixListener, path string, log *slog.Logger) {
 	ours, err := os.Lstat(path)
 	if err != nil {
@@ -139,11 +139,11 @@ func (s *server) listen(ctx context.Context, l *net.UnixListener, path string, l
 	defer end()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	var clients sync.WaitGroup
-	// A socket that was deleted still accepts nobody: it has to be made anew.
+	// Nobody can connect to a socket file that was deleted, so a new one is needed.
 	clients.Go(func() { defer end(); watch(ctx, path, ours) })
 	places := make(chan struct{}, maxClients)
 	for ctx.Err() == nil {
-		places <- struct{}{} // a client leaves within its deadlines
+		places <- struct{}{} // each client's deadlines limit this wait
 		conn, err := l.AcceptUnix()
 		if err == nil {
 			clients.Go(func() { s.serve(ctx, conn); <-places })
@@ -155,19 +155,19 @@ func (s *server) listen(ctx context.Context, l *net.UnixListener, path string, l
 		}
 		log.Warn("control socket: no client was let in", "err", err)
 		select {
-		case <-time.After(patience):
+		case <-time.After(ioTimeout):
 		case <-ctx.Done():
 		}
 	}
 	clients.Wait()
-	if isAt(path, ours) { // else it is that of another agent
+	if isAt(path, ours) { // otherwise it belongs to another agent
 		os.Remove(path)
 	}
 }
 
-// watch returns when the socket is not at its path any more.
+// watch returns when the socket is no longer at its path.
 func watch(ctx context.Context, path string, ours os.FileInfo) {
-	look := time.NewTicker(lookAgain)
+	look := time.NewTicker(checkSocketEvery)
 	defer look.Stop()
 	for isAt(path, ours) {
 		select {
@@ -184,12 +184,12 @@ func isAt(path string, ours os.FileInfo) bool {
 	return err == nil && os.SameFile(there, ours)
 }
 
-// socketFor is the socket beside a queue's file.
+// socketFor is the path of the socket beside a queue's file.
 func socketFor(path string) string { return filepath.Join(filepath.Dir(path), "control.sock") }
 
-// Listen makes a socket in the place of one that nobody listens on any more:
-// beside it, so that it is never there with another mode. Closing the listener
-// leaves the socket where it is.
+// Listen creates a socket, and replaces one that nobody listens on any more. It is created
+// under another name and renamed, so that it never exists with another mode. Closing the
+// listener leaves the socket file.
 func Listen(path string, mode fs.FileMode) (l *net.UnixListener, err error) {
 	if err := makeVacant(path); err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func Listen(path string, mode fs.FileMode) (l *net.UnixListener, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l.SetUnlinkOnClose(false) // its name changes
+	l.SetUnlinkOnClose(false) // the file is renamed
 	if err = os.Chmod(part, mode); err == nil {
 		err = os.Rename(part, path)
 	}
@@ -215,25 +215,25 @@ func Listen(path string, mode fs.FileMode) (l *net.UnixListener, err error) {
 	return l, nil
 }
 
-// makeVacant makes sure that a socket can be made at a path: nobody listens there, and
-// what lies there is an old socket, which it removes.
+// makeVacant makes sure that a socket can be created at a path: it fails if somebody
+// listens there, and removes an old socket.
 func makeVacant(path string) error {
-	conn, err := net.DialTimeout("unix", path, patience)
+	conn, err := net.DialTimeout("unix", path, ioTimeout)
 	if err == nil {
 		conn.Close()
 		return fmt.Errorf("%s: another agent listens there: give each a folder of its own with queue.path", path)
 	}
-	// The agent that made it was killed.
+	// The agent that created it was killed.
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return removeSocket(path)
 	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) { // EINVAL comes again
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) { // EINVAL: Listen will report it
 		return nil
 	}
 	return err
 }
 
-// removeSocket removes a socket, if there is one, and nothing else.
+// removeSocket removes a socket, if there is one; any other file is an error.
 func removeSocket(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -247,34 +247,34 @@ func removeSocket(path string) error {
 	return os.Remove(path)
 }
 
-// A server answers for one agent.
+// A server answers requests for one agent.
 type server struct {
-	file  string // of the queue, its name in the state directory
+	file  string // the name of the queue's file in the state directory
 	agent Agent
 }
 
-// serve hears one request and answers it. At the end of ctx it stops hearing,
-// and still answers what it has heard, to a client that listens.
+// serve reads one request and answers it. When ctx ends it stops reading, but still answers
+// a request that it has read.
 func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
-	conn.SetReadDeadline(time.Now().Add(patience))
+	conn.SetReadDeadline(time.Now().Add(ioTimeout))
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	line, err := readLine(conn, maxLine)
 	if len(line) == 0 && err != nil {
-		return // nothing was asked
+		return // there was no request
 	}
 	var req request
 	if err == nil {
 		err = json.Unmarshal(line, &req)
 	}
 	answer, _ := json.Marshal(s.answer(req, err))
-	// The time of a large answer begins when it is complete.
-	conn.SetWriteDeadline(time.Now().Add(patience))
-	defer context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now().Add(endPatience)) })()
-	conn.Write(append(answer, '\n')) // a client that has gone wants none
+	// The time limit of a large answer starts when it is complete.
+	conn.SetWriteDeadline(time.Now().Add(ioTimeout))
+	defer context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now().Add(shutdownTimeout)) })()
+	conn.Write(append(answer, '\n')) // an error means that the client has gone
 }
 
-// readLine reads a line of at most max bytes; a longer one has no end.
+// readLine reads a line of at most max bytes; a longer one is returned without its end.
 func readLine(r io.Reader, max int64) ([]byte, error) {
 	return bufio.NewReader(io.LimitReader(r, max)).ReadBytes('\n')
 }
@@ -285,8 +285,8 @@ func isObject(text json.RawMessage) bool {
 	return json.Unmarshal(text, &object) == nil && object != nil
 }
 
-// answer does what was asked, unless err says that the request could not be read. It
-// always has what the queue holds: one form for all requests.
+// answer executes a request, unless err shows that it could not be parsed. The answer
+// always has the state of the queue, so that all requests have the same form.
 func (s *server) answer(req request, err error) Answer {
 	purged, adopted := 0, 0
 	var all *status.Snapshot
