@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// document is the text of the file. A person keeps it: so it says what each part is
-// for, and where the other keys are. The answers must have passed their checks. sensors
-// is the section of that name with its key, as scan writes it; today is the date for
-// the head.
+// document is the text of the file. The user will edit it, so it explains each part, and
+// where the other keys are documented. The answers must have passed their checks. sensors
+// is the section of that name with its key, as scan writes it; today is the date in the
+// header.
 func document(a Answers, sensors, today string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# The configuration of holdfast on this node, written by holdfast init on %s.
@@ -35,9 +35,9 @@ home_assistant: {discovery: %v}
 	return b.String()
 }
 
-// mqttBlock is the part of the file about the broker. It ends without a line break, so
-// that a check can put it behind other keys. The password itself is never in it: only
-// the path of its file.
+// mqttBlock is the part of the file about the broker. It has no line break at the end, so
+// that a check can append it to other keys. It never contains the password, only the path
+// of its file.
 func mqttBlock(a Answers) string {
 	text := "mqtt:\n" +
 		"  # mqtts:// and wss:// are with TLS, mqtt:// and ws:// without.\n" +
@@ -51,6 +51,6 @@ func mqttBlock(a Answers) string {
 	return text
 }
 
-// quoted is a text as YAML takes it, however it reads. The escapes of Go that
-// QuoteToASCII writes are all escapes of YAML, too (YAML 1.2, section 5.7).
+// quoted is a text as a YAML string. All escapes of Go that QuoteToASCII uses are also
+// escapes of YAML (YAML 1.2, section 5.7).
 func quoted(text string) string { return strconv.QuoteToASCII(text) }

@@ -10,26 +10,24 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// A question is one answer of the file: how it is asked for, and what is wrong with it.
-// All its functions get the answers so far; those of earlier questions are checked
-// already.
+// A question asks for one answer. Its functions get all answers so far; those of earlier
+// questions are checked already.
 type question struct {
 	flag string // the flag that gives it
-	// text is what the person reads, without the colon and the preset that are printed
-	// behind it.
+	// text is the question, without the colon and the default value that are printed after it.
 	text   string
-	silent bool                   // nothing that is typed is shown
-	preset func(*Answers) string  // what an empty answer means; nil: empty
-	answer func(*Answers) *string // where it goes
-	// check may complete the answer, as checkServer does. Its error is shown to the
-	// person as it is, behind the question or behind the name of the flag.
+	silent bool                   // the input is not shown
+	preset func(*Answers) string  // the default value; nil: none
+	answer func(*Answers) *string // where the answer is stored
+	// check may complete the answer, as checkServer does. Its error is shown to the user after
+	// the question or the name of the flag.
 	check  func(*Answers) error
 	needed func(*Answers) bool // nil: always
 }
 
-// questions are asked in this order, and behind them whether Home Assistant is to be
-// told: five in all. The order matters: whether a user name is needed depends on the
-// server, and whether a password is, on the user name.
+// questions are asked in this order; a last question is about Home Assistant. The order
+// matters: whether a user name is needed depends on the server, and whether a password is
+// needed depends on the user name.
 var questions = []question{
 	{
 		flag: "client-id", text: "Name of this node, the first word of its topics", preset: presetClientID,
@@ -55,9 +53,8 @@ var questions = []question{
 	},
 }
 
-// wrong says what is wrong with an answer. UTF-8 comes first: MQTT allows nothing else
-// in its strings (MQTT 3.1.1, section 1.5.3), and a quoted text with other bytes would
-// be another text when it is read.
+// wrong returns what is wrong with an answer. UTF-8 is checked first: MQTT allows nothing
+// else in its strings (MQTT 3.1.1, section 1.5.3), and quoting would change other bytes.
 func (q question) wrong(a *Answers) error {
 	if !utf8.ValidString(*q.answer(a)) {
 		return errors.New("it is not UTF-8")
@@ -65,9 +62,9 @@ func (q question) wrong(a *Answers) error {
 	return q.check(a)
 }
 
-// presetClientID is the one that a file without client_id has. The package config
-// decides it from the machine. Empty means that it found none: then the question has no
-// preset, and an empty answer is refused by its check.
+// presetClientID is the client ID of a file without client_id: package config derives it
+// from the machine. If it is empty there is no default value, and the check refuses an
+// empty answer.
 func presetClientID(*Answers) string {
 	cfg, err := config.Parse("init", []byte(rest+server))
 	if err != nil {
@@ -79,15 +76,15 @@ func presetClientID(*Answers) string {
 const (
 	embedded = "embedded" // the broker inside the agent
 
-	// What a file needs besides the part that is checked: a sensor and a broker, both
-	// of the kind that needs nothing from the machine.
+	// A file needs a sensor and a broker besides the part that is checked. These two depend on
+	// nothing of the machine.
 	rest   = "sensors: {made_up: {kind: simulated, counter: {}, every: 10s}}\n"
 	server = "mqtt: {server: embedded}\n"
 )
 
-// mistake says what check would find wrong with a part of a file. part is some whole
-// keys of the top level, without a sensors section. Only the first mistake is returned,
-// without the position, which is not the person's: nil if the part is right.
+// mistake returns the first error that holdfast check would find in a part of a file. part
+// is one or more complete keys of the top level, without sensors. The error has no
+// position, because the user did not write this text. It is nil if the part is valid.
 func mistake(part string) error {
 	text := rest + part + "\n"
 	if !strings.Contains(part, "mqtt:") {
@@ -100,15 +97,15 @@ func mistake(part string) error {
 	return err
 }
 
-// checkServer completes a host without a scheme: with TLS, unless it is one of this
-// network, as check decides where a password may travel without. It changes the answer,
-// so that the person sees in the file what was decided.
+// checkServer adds a scheme to a host without one: with TLS, unless the host is in this
+// network; the rules of holdfast check decide. It changes the answer, so that the file
+// shows the result.
 func checkServer(a *Answers) error {
 	if a.Server == "" {
 		return errors.New("it is empty: write the broker's URL, or its host alone")
 	}
 	if a.Server != embedded && !strings.Contains(a.Server, "://") {
-		// The path of a password is there so that check decides; the file is not read.
+		// The check decides by the path of a password; it does not read the file.
 		near := Answers{Server: "mqtt://" + a.Server, PasswordFile: "/x"}
 		if a.Server = "mqtts://" + a.Server; mistake(mqttBlock(near)) == nil {
 			a.Server = near.Server
@@ -117,13 +114,13 @@ func checkServer(a *Answers) error {
 	return mistake(mqttBlock(Answers{Server: a.Server}))
 }
 
-// checkPassword tries the password where it would be: check refuses one that would
-// travel without TLS to a public host.
+// checkPassword checks the password in its context: holdfast check refuses one that would
+// be sent without TLS to a public host.
 func checkPassword(a *Answers) error {
 	if strings.ContainsAny(a.Password, "\r\n\x00") {
 		return errors.New("it has a line break or a zero byte")
 	}
-	// A copy: PasswordFile of the answers says whether the person has given a file.
+	// A copy, because a PasswordFile in the answers means that the user has given a file.
 	with := *a
 	if a.Password != "" {
 		with.PasswordFile = "/x"
@@ -131,9 +128,9 @@ func checkPassword(a *Answers) error {
 	return mistake(mqttBlock(with))
 }
 
-// ask asks for what is not given. A mistake is told, and asked for again. The error is
-// that of the terminal, the end of ctx, or of a flag whose value is wrong: nobody typed
-// it, so it is not asked for again.
+// ask asks for the missing answers, and repeats a question until its answer is valid. The
+// error is that of the terminal, the end of ctx, or that of a flag with an invalid value,
+// which is not asked for again.
 func (s *Session) ask(ctx context.Context, a *Answers) (err error) {
 	for _, q := range questions {
 		if err := s.askFor(ctx, q, a); err != nil {
@@ -146,8 +143,8 @@ func (s *Session) ask(ctx context.Context, a *Answers) (err error) {
 	return err
 }
 
-// askFor asks one question until its answer can be used. An answer that a flag has
-// given is checked and not asked for.
+// askFor asks one question until its answer is valid. The value of a flag is checked and
+// not asked for.
 func (s *Session) askFor(ctx context.Context, q question, a *Answers) error {
 	skip := q.needed != nil && !q.needed(a)
 	if s.Given[q.flag] || skip {
@@ -174,8 +171,8 @@ func (s *Session) askFor(ctx context.Context, q question, a *Answers) error {
 	}
 }
 
-// Confirm asks the person for yes or no; an empty answer is yes. There has to be a
-// terminal. Its errors are the end of ctx and the end of the input.
+// Confirm asks for yes or no; an empty answer is yes. It needs a terminal. Its errors are
+// the end of ctx and the end of the input.
 func (s *Session) Confirm(ctx context.Context, text string) (bool, error) {
 	return s.term.yes(ctx, text)
 }

@@ -1,9 +1,8 @@
-// Package setup writes the first configuration of a node: from a few answers, or
-// flags in their place, and from what a scan of the machine has found.
+// Package setup writes the first configuration of a node, from a few answers or flags, and
+// from what a scan of the machine has found.
 //
-// What it writes passes `holdfast check`: each answer is tried when it is given,
-// and the whole text before a file is made. It never overwrites a file unless it
-// is told to.
+// What it writes passes `holdfast check`: it checks each answer when it is given, and the
+// whole text before it creates a file. It overwrites a file only if asked to.
 package setup
 
 import (
@@ -19,46 +18,46 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// Options are where the file goes, and the answers that flags have given. Path, Ask,
-// Out, Scan and Today are needed.
+// Options are the place of the file, and the answers that were given as flags. Path, Ask,
+// Out, Scan and Today are required.
 type Options struct {
 	Path  string // of the configuration
 	Force bool   // overwrite it, and the password beside it
 
 	Answers
-	Given map[string]bool // the answers that are set, by the names of their flags: they are not asked for
+	Given map[string]bool // the flags that were set, by name: their questions are not asked
 
-	In  *os.File  // a terminal, which is asked; nil: nobody is
-	Ask io.Writer // where questions go
-	Out io.Writer // where it says what it has written
-	// Scan may be slow, as each bus is asked. Its error does not stop the session, and
-	// sensors is used all the same: it has to be a valid section.
+	In  *os.File  // a terminal for the answers; nil: no question is asked
+	Ask io.Writer // where questions are printed
+	Out io.Writer // where results are printed
+	// Scan may be slow, because it probes each bus. After an error the session continues with
+	// the returned sensors, which have to be a valid section even then.
 	Scan  func(context.Context) (sensors string, err error)
 	Today string // for the head of the file
 }
 
-// Answers are what the file is made from. A field may be empty until its question was
-// asked or its flag read.
+// Answers are the values that the file is made from. A field may be empty until its
+// question was asked or its flag read.
 type Answers struct {
 	ClientID      string
 	Server        string // a URL, or a host alone
-	Username      string // empty: the broker wants none
+	Username      string // empty: the broker needs none
 	Password      string // written to a file beside the configuration
-	PasswordFile  string // one that is there; empty: Password, if there is one
+	PasswordFile  string // an existing file; empty: Password is written, if there is one
 	HomeAssistant bool
 }
 
-// ErrMistake is an answer that the person has to change.
+// ErrMistake marks an answer that the user has to change.
 var ErrMistake = errors.New("cannot be used")
 
 // A Session writes one file. It is used by one goroutine.
 type Session struct {
 	Options
-	term *terminal // nil: nobody is asked
+	term *terminal // nil: no question is asked
 }
 
-// New makes a session, which reads o.In from now on. The input is read from here on, so
-// what is typed early is an answer, too.
+// New creates a session. It starts to read o.In at once, so that input before the first
+// question is used too.
 func New(o Options) *Session {
 	s := &Session{Options: o}
 	if o.In != nil {
@@ -67,8 +66,8 @@ func New(o Options) *Session {
 	return s
 }
 
-// Run asks what is not given, and writes the file. What a person has to change is an
-// [ErrMistake]. It changes nothing on disk until all answers are there and the text has
+// Run asks for the missing answers, and writes the file. An error that the user can fix is
+// an [ErrMistake]. Run changes nothing on disk until all answers are there and the text has
 // passed the check. After an error there may be a file with the password and no
 // configuration. Run is called once.
 func (s *Session) Run(ctx context.Context) error {
@@ -77,8 +76,8 @@ func (s *Session) Run(ctx context.Context) error {
 		return err
 	}
 	s.Path = path
-	// Before the first question: nobody should answer five of them for nothing.
-	if err := s.vacant(); err != nil {
+	// Before the first question, so that nobody answers all of them for nothing.
+	if err := s.checkVacant(); err != nil {
 		return err
 	}
 	a := s.Answers
@@ -93,7 +92,7 @@ func (s *Session) Run(ctx context.Context) error {
 	if a.Password != "" {
 		a.PasswordFile = s.passwordPath()
 	}
-	// After the questions: a person who waits is asked at once.
+	// After the questions, so that the first question appears at once.
 	found, err := s.Scan(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -112,10 +111,10 @@ func (s *Session) Run(ctx context.Context) error {
 // path is absolute, because the agent may run in another folder.
 func (s *Session) passwordPath() string { return filepath.Join(filepath.Dir(s.Path), "mqtt.password") }
 
-// vacant fails if a file is there that would be overwritten: before anything is asked.
-// Lstat, as a link that leads nowhere is a file of somebody, too. place checks it
-// again: another program may write one while the questions are answered.
-func (s *Session) vacant() error {
+// checkVacant fails if a file would be overwritten, before the first question. It uses
+// Lstat, because a broken link counts as a file too. place checks this again: another
+// program may create the file while the questions are answered.
+func (s *Session) checkVacant() error {
 	if _, err := os.Lstat(s.Path); err == nil && !s.Force {
 		return fmt.Errorf("%s is there already and %w: change it by hand, name another with -c FILE, "+
 			"or overwrite it with --force", s.Path, ErrMistake)
@@ -123,9 +122,9 @@ func (s *Session) vacant() error {
 	return nil
 }
 
-// takeFlags checks the answers where nobody can be asked. The server is the only answer
-// that has neither a preset nor an empty meaning. There is no flag for a password:
-// others would see it in the list of processes.
+// takeFlags checks the answers if no question can be asked. Only the server has no default
+// value. There is no flag for a password: other users would see it in the list of
+// processes.
 func (s *Session) takeFlags(a *Answers) error {
 	if a.Server == "" {
 		return fmt.Errorf("the command line %w without --server where there is no terminal to ask on: "+
@@ -145,12 +144,12 @@ func (s *Session) takeFlags(a *Answers) error {
 	return nil
 }
 
-// write makes the password's file first: a configuration never names one that is not
-// there. A folder that is made here has mode 0750: passwords lie in it.
+// write creates the file with the password first, so a configuration never names a file
+// that does not exist. A folder that it creates has mode 0750, because of the passwords.
 func (s *Session) write(a Answers, text string) error {
 	dir := filepath.Dir(s.Path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return writable(err)
+		return explainDenied(err)
 	}
 	if a.Password != "" {
 		if err := s.writeFile(a.PasswordFile, a.Password+"\n", true); err != nil {
@@ -165,10 +164,10 @@ func (s *Session) write(a Answers, text string) error {
 	return nil
 }
 
-// writeFile makes a file whole or not at all. It belongs to the group of its folder, so
-// that a service may read what root has written. A secret is for its owner alone where
-// that group is root's, or not ours to give. The content is on disk before the file
-// gets its name: after a power cut the name has the whole text, or does not exist.
+// writeFile creates a complete file or none. The file belongs to the group of its folder,
+// so that a service may read what root has written. A secret is only for its owner if that
+// group is root's, or cannot be set. The content is on disk before the file gets its name:
+// after a power cut the file is complete, or does not exist.
 func (s *Session) writeFile(path, text string, secret bool) (err error) {
 	if _, err := os.Lstat(path); err == nil && !s.Force {
 		return fmt.Errorf("%s is there already and %w: remove it, or overwrite it with --force", path, ErrMistake)
@@ -179,17 +178,17 @@ func (s *Session) writeFile(path, text string, secret bool) (err error) {
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-")
 	if err != nil {
-		return writable(err)
+		return explainDenied(err)
 	}
 	defer func() {
-		file.Close() // it is closed already unless something failed
+		file.Close() // after success it is closed already
 		if err != nil {
 			os.Remove(file.Name())
 		}
 	}()
 	group := folder.Sys().(*syscall.Stat_t).Gid
-	// A user may give a file only to a group that the user is in (chown(2)); if it
-	// cannot be given, the mode below decides who reads it.
+	// A user may only set a group that the user is in (chown(2)). If that fails, the mode below
+	// decides who may read the file.
 	given := group != 0 && file.Chown(-1, int(group)) == nil
 	mode := os.FileMode(0o644)
 	switch {
@@ -207,9 +206,8 @@ func (s *Session) writeFile(path, text string, secret bool) (err error) {
 	return s.place(file.Name(), path)
 }
 
-// place gives a file its name. Without --force a name that somebody has taken meanwhile
-// stays theirs. link(2) fails if the name exists, and rename(2) replaces it: that is
-// the difference.
+// place renames a file. Without --force it does not replace a file that was created
+// meanwhile: link(2) fails if the name exists, rename(2) replaces the file.
 func (s *Session) place(from, to string) error {
 	if s.Force {
 		return os.Rename(from, to)
@@ -220,9 +218,8 @@ func (s *Session) place(from, to string) error {
 	return os.Remove(from)
 }
 
-// writable says how to mend a folder that this user may not write to. Other errors come
-// back as they are.
-func writable(err error) error {
+// explainDenied adds the remedy to a permission error. Other errors are returned unchanged.
+func explainDenied(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w: run it as root (sudo holdfast init), or name a file of your own with -c FILE", err)
 	}

@@ -12,24 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IsTerminal reports whether somebody can be asked on a file. It asks for the settings
-// that only a terminal has: ioctl_tty(2). A character device such as /dev/null is none.
+// IsTerminal reports whether a file is a terminal. It reads the settings that only a
+// terminal has: ioctl_tty(2). A character device such as /dev/null is no terminal.
 func IsTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
 }
 
-// A terminal asks a person. It is used by one goroutine. Questions go to out and not to
-// in, so that the answers of a command with redirected output can still be given.
+// A terminal asks the user. It is used by one goroutine. It prints questions to out and not
+// to in, so that they can still be answered if the output of the command is redirected.
 type terminal struct {
 	in    *os.File
-	lines chan string // what is typed, one line each; closed at the end of the input
+	lines chan string // the lines of the input; closed at its end
 	out   io.Writer
 }
 
-// newTerminal begins to read. The goroutine that reads ends with the input, or with the
-// program: nothing wakes a read of a terminal. There is one for a file at most: two
-// would take lines from each other.
+// newTerminal starts to read. The goroutine that reads ends with the input, or with the
+// program, because a read of a terminal cannot be interrupted. Only one terminal may exist
+// for a file: two would take lines from each other.
 func newTerminal(in *os.File, out io.Writer) *terminal {
 	t := &terminal{in: in, lines: make(chan string), out: out}
 	go func() {
@@ -45,12 +45,12 @@ func newTerminal(in *os.File, out io.Writer) *terminal {
 	return t
 }
 
-// errEnd is the end of the input before the last answer.
+// errEnd means that the input ended before the last answer.
 var errEnd = errors.New("the answers end early: nothing is written")
 
-// line asks for one line. An empty one is the preset. Blanks around it are cut off, but
-// not for a silent question: there the line is taken as it was typed, and the preset
-// has no meaning. When ctx ends the question stays open and the echo is on again.
+// line asks for one line. An empty line stands for preset. White space around it is
+// removed, except for a silent question: there the line is used unchanged, and preset is
+// ignored. When ctx ends line returns, with the echo switched on again.
 func (t *terminal) line(ctx context.Context, text, preset string, silent bool) (string, error) {
 	if preset != "" {
 		text += " [" + preset + "]"
@@ -69,7 +69,7 @@ func (t *terminal) line(ctx context.Context, text, preset string, silent bool) (
 		case !ok:
 			return "", errEnd
 		case silent:
-			return line, nil // a blank may be a part of it
+			return line, nil // white space may be part of it
 		case strings.TrimSpace(line) == "":
 			return preset, nil
 		}
@@ -79,7 +79,7 @@ func (t *terminal) line(ctx context.Context, text, preset string, silent bool) (
 	}
 }
 
-// AskSecrets asks a person for lines that are not shown, one for each text.
+// AskSecrets asks for one line for each text; the input is not shown.
 func AskSecrets(ctx context.Context, in *os.File, out io.Writer, texts ...string) (answers []string, err error) {
 	t := newTerminal(in, out)
 	for _, text := range texts {
@@ -92,8 +92,8 @@ func AskSecrets(ctx context.Context, in *os.File, out io.Writer, texts ...string
 	return answers, nil
 }
 
-// yes asks for yes or no; an empty answer is yes. Anything else than y, yes, n and no
-// is asked again, in any case of letters.
+// yes asks for yes or no; an empty answer is yes. It repeats the question after anything
+// other than y, yes, n and no, in upper or lower case.
 func (t *terminal) yes(ctx context.Context, text string) (bool, error) {
 	for {
 		line, err := t.line(ctx, text, "y", false)
@@ -110,8 +110,8 @@ func (t *terminal) yes(ctx context.Context, text string) (bool, error) {
 	}
 }
 
-// hideInput stops the echo of what is typed. restore has to be called, or the person's
-// shell shows nothing afterwards.
+// hideInput switches the echo of the terminal off. restore has to be called, or the user's
+// shell shows no input afterwards.
 func hideInput(in *os.File) (restore func(), err error) {
 	was, err := unix.IoctlGetTermios(int(in.Fd()), unix.TCGETS)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package systemd tells the service manager how the agent is, by the protocol of
-// sd_notify(3): that it is ready, reloads or stops, what its state is in words, and
-// that its loops make progress.
+// Package systemd reports the state of the agent to the service manager by the protocol of
+// sd_notify(3): that it is ready, reloads or stops, its state in words, and that its loops
+// make progress.
 //
-// Without $NOTIFY_SOCKET nobody listens, and a [Notifier] does nothing.
+// Without $NOTIFY_SOCKET there is no service manager, and a [Notifier] does nothing.
 package systemd
 
 import (
@@ -19,30 +19,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// statusEvery is how often the state in words is looked at if there is no watchdog
-// to be fed.
+// statusEvery is how often the state in words is checked for changes if there is no
+// watchdog.
 const statusEvery = 30 * time.Second
 
-// A Notifier speaks to the service manager for the whole life of the process. Its
-// methods may be called from any goroutine, and on a nil Notifier, which does
-// nothing.
+// A Notifier reports to the service manager during the whole life of the process. Its
+// methods may be called from any goroutine. A nil Notifier is valid and does nothing.
 type Notifier struct {
 	log        *slog.Logger
 	send       func(state string) error // to the service manager; from any goroutine
-	sendFailed atomic.Bool              // the log was told
+	sendFailed atomic.Bool              // the failure was logged
 	watchdog   watchdog
 
-	// mu is apart from the watchdog's: describe may wait for a lock that a loop which
-	// hangs holds, and the watchdog has to name that loop.
+	// mu is separate from the watchdog's mutex: describe may wait for a lock that a hanging
+	// loop holds, and the watchdog has to name that loop.
 	mu         sync.Mutex
 	describe   func() string // the state in words; nil: nothing runs yet
-	lastStatus string        // what was sent last
+	lastStatus string        // the last one that was sent
 }
 
-// New returns a Notifier for this process, nil if no service manager listens. It sends
-// a first state, which shows whether somebody listens; an error of sending is no reason
-// to give up, as the service manager may be restarting. A timeout of the watchdog that
-// cannot be read counts as none.
+// New returns a Notifier for this process, nil without a service manager. It sends a first
+// state, which shows whether there is one. An error of sending is ignored, because the
+// service manager may be restarting. A watchdog timeout that cannot be parsed counts as no
+// watchdog.
 func New(log *slog.Logger) *Notifier {
 	send := func(state string) error {
 		_, err := daemon.SdNotify(false, state)
@@ -58,18 +57,18 @@ func New(log *slog.Logger) *Notifier {
 	return newNotifier(log, send, timeout)
 }
 
-// newNotifier is New with the ways out of the process as parameters, for tests. A
-// timeout of 0 means that there is no watchdog to feed.
+// newNotifier is New with its dependencies as parameters, for tests. A timeout of 0 means
+// that there is no watchdog.
 func newNotifier(log *slog.Logger, send func(string) error, timeout time.Duration) *Notifier {
 	return &Notifier{log: log, send: send, watchdog: watchdog{
 		log: log, timeout: timeout, stuck: func() bool { return threadStuck("/proc/self/task") }}}
 }
 
-// Loop adds a loop to what the watchdog looks at, until Forget, or in the place of one
-// of the same name that has ended. The loop calls
-// progress from its own goroutine, with the time within which it calls again
-// unless it hangs; 0 says that it waits for something that has bounds of its own
-// or none, such as a driver or the edge of a contact, or that it has ended.
+// Loop adds a loop to those that the watchdog monitors, or replaces one of the same name
+// that has ended. Forget removes all. The loop calls progress from its own goroutine, with
+// the time within which it will call again unless it hangs. 0 means that there is no limit:
+// it waits for something with its own limit or none, such as a driver or an edge of a
+// contact, or it has ended.
 func (n *Notifier) Loop(name string) (progress func(within time.Duration)) {
 	if n == nil {
 		return func(time.Duration) {}
@@ -77,7 +76,7 @@ func (n *Notifier) Loop(name string) (progress func(within time.Duration)) {
 	return n.watchdog.add(name)
 }
 
-// Ready says that the agent runs: at the start, and again after a reload. describe
+// Ready reports that the agent runs: at the start, and again after a reload. describe
 // returns the state in words, and must not call the Notifier.
 func (n *Notifier) Ready(describe func() string) {
 	if n == nil {
@@ -89,15 +88,15 @@ func (n *Notifier) Ready(describe func() string) {
 	n.readyLocked()
 }
 
-// readyLocked needs mu, and describe to be set.
+// readyLocked requires mu to be locked, and describe to be set.
 func (n *Notifier) readyLocked() {
 	n.lastStatus = oneLine(n.describe())
-	n.tell("READY=1\nSTATUS=" + n.lastStatus)
+	n.notify("READY=1\nSTATUS=" + n.lastStatus)
 }
 
-// Reloading says that the configuration is read again. Ready or Kept follows. The time
-// is that of the monotonic clock in microseconds: with it the service manager tells
-// this reload from an earlier one (sd_notify(3), MONOTONIC_USEC).
+// Reloading reports that the configuration is being read again. Ready or Kept has to
+// follow. The message has the monotonic time in microseconds: by it the service manager
+// tells this reload from an earlier one (sd_notify(3), MONOTONIC_USEC).
 func (n *Notifier) Reloading() {
 	if n == nil {
 		return
@@ -106,23 +105,23 @@ func (n *Notifier) Reloading() {
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		panic("systemd: the monotonic clock: " + err.Error()) // Linux always has it
 	}
-	n.tell(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d\nSTATUS=reads the configuration again", now.Nano()/1000))
+	n.notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d\nSTATUS=reads the configuration again", now.Nano()/1000))
 }
 
-// Kept says that the reload is over and the configuration is the one of before.
+// Kept reports that the reload is over and the configuration has not changed.
 func (n *Notifier) Kept() {
 	if n == nil {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.describe != nil { // else the agent is not ready yet, and Ready comes
+	if n.describe != nil { // otherwise the agent is not ready yet, and Ready follows
 		n.readyLocked()
 	}
 }
 
-// Changed sends the state in words if it is another one. It may be called as often as
-// one likes: equal texts are sent once.
+// Changed sends the state in words if it is different. It may be called often: equal texts
+// are sent once.
 func (n *Notifier) Changed() {
 	if n == nil {
 		return
@@ -134,11 +133,11 @@ func (n *Notifier) Changed() {
 	}
 	if status := oneLine(n.describe()); status != n.lastStatus {
 		n.lastStatus = status
-		n.tell("STATUS=" + status)
+		n.notify("STATUS=" + status)
 	}
 }
 
-// Forget ends what a configuration has told: its loops are over.
+// Forget removes the loops and the state of a configuration that has ended.
 func (n *Notifier) Forget() {
 	if n == nil {
 		return
@@ -149,12 +148,13 @@ func (n *Notifier) Forget() {
 	n.describe = nil
 }
 
-// Run sends the state in words and feeds the watchdog until ctx is done; then it
-// says that the agent stops.
+// Run sends the state in words and feeds the watchdog until ctx is done; then it reports
+// that the agent stops.
 //
-// It is called once and blocks. A quarter of the timeout leaves room for a message that
-// is late; systemd recommends half of it (sd_watchdog_enabled(3)). Each of the two has
-// a goroutine, as describe may block, and the watchdog has to be fed all the same.
+// It is called once and blocks. It feeds four times per timeout, which leaves room for a
+// late message; systemd recommends twice (sd_watchdog_enabled(3)). State and watchdog have
+// a goroutine each, because describe may block, and the watchdog has to be fed all the
+// same.
 func (n *Notifier) Run(ctx context.Context) {
 	if n == nil {
 		return
@@ -167,14 +167,14 @@ func (n *Notifier) Run(ctx context.Context) {
 	}
 	work.Go(func() { repeat(ctx, every, n.Changed) })
 	<-ctx.Done()
-	n.tell("STOPPING=1\nSTATUS=stops")
+	n.notify("STOPPING=1\nSTATUS=stops")
 	work.Wait()
 }
 
 const maxStatus = 400 // bytes: systemctl shows it on one line
 
-// oneLine makes a text one line: in it may be what a broker said, and each line of
-// a message is an order to the service manager.
+// oneLine replaces line breaks: the text may contain an answer of the broker, and each line
+// of a message is a command to the service manager.
 func oneLine(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -188,16 +188,16 @@ func oneLine(text string) string {
 	return text
 }
 
-// feed tells the service manager that the agent is alive, unless a loop hangs. It does
+// feed reports to the service manager that the agent is alive, unless a loop hangs. It does
 // not take mu, which a call of describe may hold for long.
 func (n *Notifier) feed() {
 	if n.watchdog.mayFeed() {
-		n.tell("WATCHDOG=1")
+		n.notify("WATCHDOG=1")
 	}
 }
 
-// repeat calls do in its own goroutine until ctx is done. The ticker drops beats that
-// come while do runs.
+// repeat calls do periodically until ctx is done. The ticker drops ticks that occur while
+// do runs.
 func repeat(ctx context.Context, every time.Duration, do func()) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -211,9 +211,9 @@ func repeat(ctx context.Context, every time.Duration, do func()) {
 	}
 }
 
-// tell sends to the service manager. That it cannot be told is a warning, once:
-// it may be restarting.
-func (n *Notifier) tell(state string) {
+// notify sends a message to the service manager. An error is logged once: the service
+// manager may be restarting.
+func (n *Notifier) notify(state string) {
 	err := n.send(state)
 	if failed := n.sendFailed.Swap(err != nil); err != nil && !failed {
 		n.log.Warn("the service manager was not told how the agent is", "err", err)

@@ -11,27 +11,27 @@ import (
 	"time"
 )
 
-// A watchdog decides whether the service manager's is fed: while each loop makes
-// progress.
+// A watchdog decides whether the service manager's watchdog is fed: only while each loop
+// makes progress.
 type watchdog struct {
 	log     *slog.Logger
-	timeout time.Duration // the service manager restarts us after so long without WATCHDOG=1; 0: it does not
-	stuck   func() bool   // whether the kernel holds a thread
+	timeout time.Duration // the service manager restarts the agent after this time without WATCHDOG=1; 0: never
+	stuck   func() bool   // whether a thread is blocked in the kernel
 
 	mu    sync.Mutex
-	loops []*loop // of the configuration that runs
-	hung  string  // the loop that hangs, which the log was told
+	loops []*loop // of the running configuration; guarded by mu
+	hung  string  // the hanging loop that was logged last; guarded by mu
 }
 
-// A loop is one that the watchdog looks at.
+// A loop is one that the watchdog monitors.
 type loop struct {
 	name  string
 	start time.Time
-	due   atomic.Int64 // when progress has to be made, in ns since start; 0: no matter when
+	due   atomic.Int64 // deadline of the next progress, in ns since start; 0: none
 }
 
-// progress is called by the loop's goroutine, and needs no lock: due is atomic. The
-// clock is the monotonic one, so a step of the wall clock makes nothing late.
+// progress is called by the loop's goroutine, and needs no lock: due is atomic. It uses the
+// monotonic clock, so a step of the wall clock makes nothing late.
 func (l *loop) progress(within time.Duration) {
 	if within <= 0 {
 		l.due.Store(0)
@@ -40,8 +40,8 @@ func (l *loop) progress(within time.Duration) {
 	l.due.Store(int64(time.Since(l.start) + within))
 }
 
-// late is for how long progress has been due. It is negative while there is time left,
-// and 0 if no progress is due.
+// late is the time since the deadline. It is negative before the deadline, and 0 if there
+// is none.
 func (l *loop) late() time.Duration {
 	due := l.due.Load()
 	if due == 0 {
@@ -50,7 +50,7 @@ func (l *loop) late() time.Duration {
 	return time.Since(l.start) - time.Duration(due)
 }
 
-// add may be called from any goroutine. Nothing is due until the first progress.
+// add may be called from any goroutine. There is no deadline before the first progress.
 func (w *watchdog) add(name string) (progress func(within time.Duration)) {
 	l := &loop{name: name, start: time.Now()}
 	w.mu.Lock()
@@ -60,17 +60,16 @@ func (w *watchdog) add(name string) (progress func(within time.Duration)) {
 	return hangOnPurpose(name, l.progress)
 }
 
-// forget drops all loops; those that still run may call progress, which changes
-// nothing.
+// forget removes all loops; those that still run may call progress, which has no effect.
 func (w *watchdog) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.loops = nil
 }
 
-// mayFeed reports whether all loops make progress, or a restart would not help
-// the one that hangs: a process with a thread that the kernel holds cannot be
-// ended, and what still works would stop. A disk that hangs is the usual case.
+// mayFeed reports whether the watchdog is to be fed: all loops make progress, or a restart
+// would not help. A process with a thread that is blocked in the kernel cannot be ended, so
+// a restart would only stop what still works. A disk that hangs is the usual case.
 func (w *watchdog) mayFeed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,7 +93,8 @@ func (w *watchdog) mayFeed() bool {
 	return stuck
 }
 
-// latestLocked returns the loop whose progress has been due for longest.
+// latestLocked returns the loop whose deadline has passed for the longest time. It requires
+// mu.
 func (w *watchdog) latestLocked() (name string, late time.Duration) {
 	for _, l := range w.loops {
 		if d := l.late(); d > late {
@@ -113,7 +113,7 @@ func threadStuck(dir string) bool {
 		if err != nil {
 			continue // the thread has ended
 		}
-		// The name before the state stands in brackets and may hold any character.
+		// The name before the state is in parentheses and may contain any character.
 		if end := bytes.LastIndexByte(text, ')'); bytes.HasPrefix(text[end+1:], []byte(" D ")) {
 			return true
 		}
