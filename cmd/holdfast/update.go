@@ -17,19 +17,18 @@ import (
 
 // runUpdate is what holdfast-update.timer starts.
 //
-// It asks the agent of this configuration whether it delivers, so it needs the one that
-// the service uses. Only root may install packages, and the control socket lets root
-// in.
+// It asks the running agent whether it delivers readings, so it needs the configuration
+// that the service uses. Only root may install packages; the control socket accepts root.
 func runUpdate(ctx context.Context, args []string) error {
 	f := flags("update")
 	path := configFlag(f)
-	// The start of the agent, several attempts to connect and one acknowledgement have
-	// to fit into the time.
+	// This time includes the start of the agent, several attempts to connect and one
+	// acknowledgement.
 	wait := f.Duration("wait", 10*time.Minute, "go back if the new version does not deliver within this `time`")
 	if err := parse(f, args, 0); err != nil {
 		return err
 	}
-	// Before the configuration is read, so that the error is not about its rights.
+	// Checked before the configuration is read, so that the error is not about its permissions.
 	if os.Geteuid() != 0 {
 		return usageError{errors.New("update installs packages: run it as root")}
 	}
@@ -47,18 +46,18 @@ func runUpdate(ctx context.Context, args []string) error {
 	})
 }
 
-// runSystem runs a program of the system and returns what it printed; an error has the
-// end of what it complained of. Its questions are answered by their defaults. It is
-// killed when ctx ends. The language is fixed, because the output is parsed.
+// runSystem runs a program of the system and returns its output; an error has the end of
+// its error output. Questions get their default answers. The program is killed when ctx
+// ends. The language is fixed, because the output is parsed.
 func runSystem(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	// debconf must not ask where nobody answers, and the texts of apt-cache are parsed.
+	// debconf must not wait for an answer, and the output of apt-cache is parsed.
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
 	if err != nil {
-		// The reason stands at the end: apt prints its progress before it.
+		// The reason is at the end: apt prints its progress before it.
 		const enough = 300 // bytes
 		text := strings.TrimSpace(complaints.String())
 		err = fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, text[max(0, len(text)-enough):])
