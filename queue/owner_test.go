@@ -505,7 +505,7 @@ func TestAnAdoptedGapThatWasRejectedIsAGapAgain(t *testing.T) {
 		h.Ack(h.oldest(t, 9)) // what the start says of the other file
 		a, err := beginAdoption(h.Queue, Others(path)[0].Path)
 		if err == nil {
-			err = errors.Join(a.take(), a.finish(), a.file.Close())
+			err = errors.Join(a.moveItems(), a.finish(), a.file.Close())
 		}
 		items := h.oldest(t, 9)
 		h.Ack(items)
