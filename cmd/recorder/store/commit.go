@@ -44,13 +44,13 @@ type Result struct {
 // Commit, and nothing of it outlives the transaction but what Store remembers.
 type commit struct {
 	transaction
-	s         *Store
-	now       int64 // when the last message of the batch arrived
-	horizon   int64 // readings before it are not in the table any more
-	sequences map[sequenceKey]*sequence
-	rows      []row // readings that are new
-	later     []row // readings that may be there: compared after rows are inserted
-	hours     map[hourKey]bool
+	s           *Store
+	now         int64 // when the last message of the batch arrived
+	horizon     int64 // readings before it are not in the table any more
+	sequences   map[sequenceKey]*sequence
+	rows        []row // readings that are new
+	maybeCopies []row // readings that may be there: compared after rows are inserted
+	hours       map[hourKey]bool
 	Result
 }
 
@@ -86,7 +86,7 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 	}
 	if err != nil {
 		tx.Rollback() // its error says nothing more
-		s.forget()
+		s.clearCache()
 		return Result{}, err
 	}
 	// Unknown names are remembered for one batch only.
@@ -96,7 +96,7 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 		}
 	}
 	if len(s.devices)+len(s.streams) > maxCached {
-		s.forget()
+		s.clearCache()
 	}
 	return c.Result, nil
 }
@@ -104,7 +104,7 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 // readHorizon reads the horizon, which stays where it is until the end of the transaction:
 // another process may have moved it since the last commit.
 func (c *commit) readHorizon() error {
-	err := c.scan("SELECT value FROM counter WHERE name = 'horizon'"+c.share, nil, &c.horizon)
+	err := c.scan("SELECT value FROM counter WHERE name = 'horizon'"+c.lockHorizon, nil, &c.horizon)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -126,7 +126,7 @@ func (c *commit) store(batch []Item) error {
 	}
 	// Readings first, as improve and the rollups look at them; counters last, as all count.
 	for _, step := range []func() error{
-		c.insertReadings, c.compareLater, c.saveSequences, c.markHours, c.trimQuarantine, c.saveCounters,
+		c.insertReadings, c.storeMaybeCopies, c.saveSequences, c.markHours, c.trimQuarantine, c.saveCounters,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -139,7 +139,7 @@ func (c *commit) store(batch []Item) error {
 // batch is that of arrival, and gaps rely on it.
 func (c *commit) item(it *Item) error {
 	if it.Retained {
-		c.s.session.ends(it.At)
+		c.s.session.queueEnded(it.At)
 	}
 	// What is bad may have no device that could be known.
 	if it.Bad != nil {
@@ -150,13 +150,13 @@ func (c *commit) item(it *Item) error {
 	case message.Reading:
 		return c.reading(it, m)
 	case message.Event:
-		return c.known(it, m.Device, func(id int64) error { return c.event(it, id, m) })
+		return c.withDevice(it, m.Device, func(id int64) error { return c.event(it, id, m) })
 	case message.Birth:
-		return c.known(it, m.Device, func(id int64) error { return c.birth(it, id, m) })
+		return c.withDevice(it, m.Device, func(id int64) error { return c.birth(it, id, m) })
 	case message.Presence:
-		return c.known(it, m.Device, func(id int64) error { return c.presence(it, id, m) })
+		return c.withDevice(it, m.Device, func(id int64) error { return c.presence(it, id, m) })
 	case message.Health:
-		return c.known(it, m.Device, func(id int64) error { return c.health(id, m) })
+		return c.withDevice(it, m.Device, func(id int64) error { return c.health(id, m) })
 	case message.Drops:
 		// A commit whose outcome was not known may be stored again.
 		_, err := c.exec("INSERT INTO broker_drop (at, total, since, count) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -168,7 +168,7 @@ func (c *commit) item(it *Item) error {
 
 // known calls do with the ID of a device, or does with the message what the
 // configuration says about unknown ones.
-func (c *commit) known(it *Item, device string, do func(id int64) error) error {
+func (c *commit) withDevice(it *Item, device string, do func(id int64) error) error {
 	// The answer is cached: a device costs a query once.
 	id, err := c.device(device, it.At)
 	switch {
@@ -233,7 +233,7 @@ func (c *commit) reading(it *Item, r message.Reading) error {
 	if r.Boot == "" && r.Retained {
 		return nil // the last value of another publisher, of unknown age; its next one is a reading
 	}
-	return c.known(it, r.Device, func(device int64) error {
+	return c.withDevice(it, r.Device, func(device int64) error {
 		id, err := c.stream(device, r.Stream)
 		if err != nil {
 			return err
@@ -258,7 +258,7 @@ func (c *commit) reading(it *Item, r message.Reading) error {
 		if isNew {
 			c.rows = append(c.rows, one)
 		} else {
-			c.later = append(c.later, one)
+			c.maybeCopies = append(c.maybeCopies, one)
 		}
 		return err
 	})
@@ -270,12 +270,12 @@ const columns = "stream_id, boot, seq, ts, received_at, value, state, unit, erro
 
 // args are the values of the columns.
 func (r *row) args(to []any) []any {
-	return append(to, r.stream, text(r.Boot), number(r.Seq), r.TS, r.at, value(r.Value), text(r.State),
-		text(r.Unit), text(r.Error), text(string(r.Clock)), r.Historical)
+	return append(to, r.stream, nullText(r.Boot), nullNumber(r.Seq), r.TS, r.at, nullValue(r.Value), nullText(r.State),
+		nullText(r.Unit), nullText(r.Error), nullText(string(r.Clock)), r.Historical)
 }
 
 // text is NULL for an empty one: a query for what has an error is "error IS NOT NULL".
-func text(s string) any {
+func nullText(s string) any {
 	if s == "" {
 		return nil
 	}
@@ -284,7 +284,7 @@ func text(s string) any {
 
 // number is NULL for 0, which is no number that an agent gives. In a unique index
 // NULLs differ from each other, so readings without a key never are second copies.
-func number(n int64) any {
+func nullNumber(n int64) any {
 	if n == 0 {
 		return nil
 	}
@@ -292,7 +292,7 @@ func number(n int64) any {
 }
 
 // value is NULL for NaN, which stands for a value that there is not.
-func value(v float64) any {
+func nullValue(v float64) any {
 	if math.IsNaN(v) {
 		return nil
 	}
@@ -301,7 +301,7 @@ func value(v float64) any {
 
 // chunks are the numbers of readings that one statement inserts. A statement has a
 // limit on its parameters: 32,766 in SQLite, 65,535 in PostgreSQL.
-var chunks = [...]int{512, 64, 8, 1}
+var chunkSizes = [...]int{512, 64, 8, 1}
 
 // insertReadings inserts what is new, many rows with one statement. By their numbers
 // they cannot be there yet; the unique index is the last word.
@@ -320,7 +320,7 @@ func (c *commit) insertReadings() error {
 	c.Duplicates += len(c.rows) - n
 	// Also hours of rows that were there already: computing one again is harmless.
 	for i := range c.rows {
-		c.touch(c.rows[i].stream, c.rows[i].TS)
+		c.noteHour(c.rows[i].stream, c.rows[i].TS)
 	}
 	return c.mergeBeforeHorizon()
 }
@@ -330,8 +330,8 @@ func (c *commit) insertReadings() error {
 func (c *commit) insertChunks() (inserted int, err error) {
 	// As many as possible with the longest statement, the rest with shorter ones.
 	rows := c.rows
-	args := make([]any, 0, chunks[0]*strings.Count(columns, ",")+chunks[0])
-	for _, size := range chunks {
+	args := make([]any, 0, chunkSizes[0]*strings.Count(columns, ",")+chunkSizes[0])
+	for _, size := range chunkSizes {
 		for len(rows) >= size {
 			args = args[:0]
 			for i := range rows[:size] {
@@ -358,7 +358,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return nil
 	}
 	one := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
-	for _, size := range chunks {
+	for _, size := range chunkSizes {
 		if s.inserts[size] != nil {
 			continue
 		}
@@ -375,10 +375,10 @@ func (s *Store) prepare(ctx context.Context) error {
 // compareLater handles readings whose number has been passed: most are second
 // copies, which change nothing but a ts with a worse clock. The others are readings
 // that the agent has declared lost.
-func (c *commit) compareLater() error {
+func (c *commit) storeMaybeCopies() error {
 	// One query each: second copies come after a lost acknowledgement, and that is rare.
-	for i := range c.later {
-		r := &c.later[i]
+	for i := range c.maybeCopies {
+		r := &c.maybeCopies[i]
 		var ts int64
 		var clock sql.NullString
 		// Of one batch the first copy has been inserted by now.
@@ -389,13 +389,13 @@ func (c *commit) compareLater() error {
 			_, err = c.exec("INSERT INTO reading ("+columns+") VALUES (?"+
 				strings.Repeat(", ?", strings.Count(columns, ","))+") ON CONFLICT DO NOTHING", r.args(nil)...)
 			c.Stored++
-			c.touch(r.stream, r.TS)
+			c.noteHour(r.stream, r.TS)
 		case errors.Is(err, sql.ErrNoRows):
 			c.Duplicates++ // retain has deleted the first copy
 			err = nil
 		case err == nil:
 			c.Duplicates++
-			err = c.improve(r, ts, message.Confidence(clock.String))
+			err = c.improveTime(r, ts, message.Confidence(clock.String))
 		}
 		if err != nil {
 			return err
@@ -407,16 +407,16 @@ func (c *commit) compareLater() error {
 // improve replaces the time of a stored reading if that of a second copy is better: an
 // agent without a clock sends what it has, and sends it again once it knows more. ts
 // and clock are those that are stored. Value and state are of the same measurement.
-func (c *commit) improve(r *row, ts int64, clock message.Confidence) error {
+func (c *commit) improveTime(r *row, ts int64, clock message.Confidence) error {
 	if !r.Clock.Better(clock) {
 		return nil
 	}
 	c.Improved++
 	// It leaves one hour, and comes into another.
-	c.touch(r.stream, ts)
-	c.touch(r.stream, r.TS)
+	c.noteHour(r.stream, ts)
+	c.noteHour(r.stream, r.TS)
 	_, err := c.exec("UPDATE reading SET ts = ?, clock = ? WHERE stream_id = ? AND boot = ? AND seq = ?",
-		r.TS, text(string(r.Clock)), r.stream, r.Boot, r.Seq)
+		r.TS, nullText(string(r.Clock)), r.stream, r.Boot, r.Seq)
 	return err
 }
 
@@ -487,6 +487,6 @@ func (s *Store) Connected(ctx context.Context, c Connection) error {
 	_, err := s.db.ExecContext(ctx, s.sql("INSERT INTO connection (at, fresh, started) VALUES (?, ?, ?)"),
 		c.At.UnixMilli(), c.Fresh, c.Started)
 	at := c.At.UnixMilli()
-	s.session = session{at: at, queued: at + assumedQueue, online: map[int64]int64{}}
+	s.session = session{at: at, queueEnd: at + assumedQueue, online: map[int64]int64{}}
 	return err
 }

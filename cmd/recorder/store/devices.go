@@ -38,7 +38,7 @@ func (c *commit) event(it *Item, device int64, e message.Event) error {
 func (c *commit) birth(it *Item, device int64, b message.Birth) error {
 	_, err := c.exec("INSERT INTO device_status (device_id, version, boot, hardware) VALUES (?, ?, ?, ?) "+
 		"ON CONFLICT (device_id) DO UPDATE SET version = excluded.version, boot = excluded.boot, "+
-		"hardware = excluded.hardware", device, text(b.Version), text(b.Boot), text(b.Hardware))
+		"hardware = excluded.hardware", device, nullText(b.Version), nullText(b.Boot), nullText(b.Hardware))
 	if err != nil || b.Boot == "" {
 		return err
 	}
@@ -75,6 +75,6 @@ func (c *commit) health(device int64, h message.Health) error {
 		"faults) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET health_at = excluded.health_at, "+
 		"backlog = excluded.backlog, oldest = excluded.oldest, dropped = excluded.dropped, clock = excluded.clock, "+
 		"written = excluded.written, faults = excluded.faults",
-		device, h.TS, h.Backlog, h.Oldest, h.Dropped, text(h.Clock), h.Written, text(h.Faults))
+		device, h.TS, h.Backlog, h.Oldest, h.Dropped, nullText(h.Clock), h.Written, nullText(h.Faults))
 	return err
 }

@@ -24,11 +24,11 @@ func (s *Store) explainByDrops(ctx context.Context, v *Verification) error {
 	if err != nil || len(periods) == 0 {
 		return err
 	}
-	holes, err := s.droppable(ctx, periods)
+	holes, err := s.candidates(ctx, periods)
 	if err != nil {
 		return err
 	}
-	explained := allot(holes, periods)
+	explained := assignDrops(holes, periods)
 	// What explains a hole of this device is reported with the result.
 	used := make([]bool, len(periods))
 	for i, g := range v.Gaps {
@@ -58,7 +58,7 @@ func mayBeDropped(g Gap) bool {
 
 // dropPeriods returns what the broker has dropped, in the order in which it said so.
 func (s *Store) dropPeriods(ctx context.Context) (all []DropPeriod, err error) {
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var p DropPeriod
 		err := rows.Scan(&p.Since, &p.At, &p.Count)
 		all = append(all, p)
@@ -69,14 +69,14 @@ func (s *Store) dropPeriods(ctx context.Context) (all []DropPeriod, err error) {
 
 // droppable returns the holes of all devices that nothing explains but perhaps one of the
 // periods, in the order in which they were noticed.
-func (s *Store) droppable(ctx context.Context, periods []DropPeriod) (holes []Gap, err error) {
+func (s *Store) candidates(ctx context.Context, periods []DropPeriod) (holes []Gap, err error) {
 	all, err := s.Gaps(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	// The cheap question comes first: explain asks the database.
 	for _, g := range all {
-		if !mayBeDropped(g) || len(meets(g, periods)) == 0 {
+		if !mayBeDropped(g) || len(overlapping(g, periods)) == 0 {
 			continue
 		}
 		why, err := s.explain(ctx, g)
@@ -95,7 +95,7 @@ func (s *Store) droppable(ctx context.Context, periods []DropPeriod) (holes []Ga
 // meets returns the indexes of the periods in which a hole may have been made. The broker puts
 // its count into the same queue as readings. So if a period counts a message, the reading
 // before it arrived before the period's end, and the reading behind it after the begin.
-func meets(g Gap, periods []DropPeriod) (found []int) {
+func overlapping(g Gap, periods []DropPeriod) (found []int) {
 	// Periods are in the order of At; most end before the hole.
 	first, _ := slices.BinarySearchFunc(periods, g.BeforeAt.Int64, func(p DropPeriod, at int64) int {
 		return cmp.Compare(p.At, at)
@@ -109,7 +109,7 @@ func meets(g Gap, periods []DropPeriod) (found []int) {
 
 // allot gives each hole as many dropped messages as it has numbers, if there are so many
 // left in the periods that it meets. It returns the indexes of the periods by hole.
-func allot(holes []Gap, periods []DropPeriod) map[Gap][]int {
+func assignDrops(holes []Gap, periods []DropPeriod) map[Gap][]int {
 	left := make([]int64, len(periods))
 	for i, p := range periods {
 		left[i] = p.Count
@@ -118,7 +118,7 @@ func allot(holes []Gap, periods []DropPeriod) map[Gap][]int {
 	for _, g := range holes {
 		// All of a hole or nothing: a part of it would still be unexplained.
 		need, by := g.Count, []int(nil)
-		for _, i := range meets(g, periods) {
+		for _, i := range overlapping(g, periods) {
 			if left[i] > 0 && need > 0 {
 				need -= min(need, left[i])
 				by = append(by, i)

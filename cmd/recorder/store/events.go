@@ -27,7 +27,7 @@ func (s *Store) Events(ctx context.Context, r Range, limit int) (all []Event, mo
 		return nil, false, err
 	}
 	bytes := 0
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		if len(all) == limit || bytes > maxEventBytes {
 			return errEnough
 		}
@@ -57,7 +57,7 @@ type Alarm struct {
 // change. The last one before the range comes first: it says whether an alarm goes on. A
 // stream without an alarm has none.
 func (s *Store) Alarms(ctx context.Context, r Range, limit int) (all []Alarm, err error) {
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var a Alarm
 		err := rows.Scan(&a.TS, &a.State)
 		all = append(all, a)
@@ -80,7 +80,7 @@ type Late struct {
 // hours of these readings, by device and stream. Readings of a clock that nothing vouches
 // for are left out: their hour is not known.
 func (s *Store) LateHours(ctx context.Context, r Range) (all []Late, err error) {
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var device, stream, unit string
 		var ts int64
 		if err := rows.Scan(&device, &stream, &ts, &unit); err != nil {

@@ -13,7 +13,7 @@ import (
 
 // settled is how long a hole may be open without a trace: shorter ones are messages
 // that overtook each other, as those of several recorders do.
-const settled = 60_000 // milliseconds
+const reorderWindow = 60_000 // milliseconds
 
 // A sequenceKey is one boot of a stream: within it, numbers begin at 1 and have no
 // holes.
@@ -27,14 +27,14 @@ type sequenceKey struct {
 // last may be stored nevertheless.
 type sequence struct {
 	sequenceKey
-	device   int64 // set before arrived is called
-	last     int64 // the highest number that arrived; 0: none
-	lastAt   int64 // when it arrived
-	changed  bool  // last and lastAt are to be saved
-	loaded   bool  // holes and declared are those of the database
-	holes    []hole
-	declared []span // what the agent has declared lost
-	filled   []span // what was missing for longer than settled, in the order of arrival
+	device     int64 // set before arrived is called
+	last       int64 // the highest number that arrived; 0: none
+	lastAt     int64 // when it arrived
+	changed    bool  // last and lastAt are to be saved
+	gapsLoaded bool  // holes and declared are those of the database
+	holes      []hole
+	declared   []span // what the agent has declared lost
+	filled     []span // what was missing for longer than settled, in the order of arrival
 }
 
 // A span is the numbers from and to, and all between. It has at least one.
@@ -44,11 +44,11 @@ type span struct{ from, to int64 }
 // below its highest number.
 type hole struct {
 	span
-	id                  int64 // in the table gap; 0: not yet there
-	noticed             int64
-	beforeAt            sql.NullInt64
-	afterAt             int64
-	changed, disappears bool
+	id              int64 // in the table gap; 0: not yet there
+	noticed         int64
+	beforeAt        sql.NullInt64
+	afterAt         int64
+	changed, closed bool
 }
 
 // preload reads the sequences of a batch at once, as far as their streams are known.
@@ -71,7 +71,7 @@ func (c *commit) preload(batch []Item) error {
 	keys := slices.SortedFunc(maps.Keys(found), func(a, b sequenceKey) int {
 		return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.boot, b.boot))
 	})
-	for some := range slices.Chunk(keys, manyRows) {
+	for some := range slices.Chunk(keys, maxRows) {
 		if err := c.preloadSome(some); err != nil {
 			return err
 		}
@@ -85,8 +85,8 @@ func (c *commit) preloadSome(keys []sequenceKey) error {
 	for _, k := range keys {
 		args = append(args, k.stream, k.boot)
 	}
-	if c.lock != "" {
-		err := c.many("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES ", "(?, ?, 0, 0)",
+	if c.lockRows != "" {
+		err := c.execRows("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES ", "(?, ?, 0, 0)",
 			" ON CONFLICT DO NOTHING", args)
 		if err != nil {
 			return err
@@ -94,16 +94,16 @@ func (c *commit) preloadSome(keys []sequenceKey) error {
 	}
 	// PostgreSQL has to be told the types of parameters in VALUES.
 	row := "(CAST(? AS BIGINT), CAST(? AS TEXT))"
-	err := each(c.ctx, c.Tx, func(rows *sql.Rows) error {
+	err := eachRow(c.ctx, c.Tx, func(rows *sql.Rows) error {
 		q := &sequence{}
 		err := rows.Scan(&q.stream, &q.boot, &q.last, &q.lastAt)
 		c.sequences[q.sequenceKey] = q
 		return err
 	}, c.sql("SELECT stream_id, boot, last_seq, last_at FROM sequence WHERE (stream_id, boot) IN (VALUES "+
-		row+strings.Repeat(", "+row, len(keys)-1)+") ORDER BY stream_id, boot"+c.lock), args...)
+		row+strings.Repeat(", "+row, len(keys)-1)+") ORDER BY stream_id, boot"+c.lockRows), args...)
 	for _, k := range keys {
 		if c.sequences[k] == nil { // SQLite: a boot that is new has no gaps
-			c.sequences[k] = &sequence{sequenceKey: k, loaded: true}
+			c.sequences[k] = &sequence{sequenceKey: k, gapsLoaded: true}
 		}
 	}
 	return err
@@ -116,7 +116,7 @@ func (c *commit) sequence(stream int64, boot string) (*sequence, error) {
 	if q := c.sequences[key]; q != nil {
 		return q, nil
 	}
-	if c.lock != "" {
+	if c.lockRows != "" {
 		// There has to be a row to lock: two recorders may see a new boot at the same time.
 		_, err := c.exec("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES (?, ?, 0, 0) "+
 			"ON CONFLICT DO NOTHING", stream, boot)
@@ -126,25 +126,25 @@ func (c *commit) sequence(stream int64, boot string) (*sequence, error) {
 	}
 	// In SQLite the transaction has the whole file, so there is nothing to lock.
 	q := &sequence{sequenceKey: key}
-	err := c.scan("SELECT last_seq, last_at FROM sequence WHERE stream_id = ? AND boot = ?"+c.lock,
+	err := c.scan("SELECT last_seq, last_at FROM sequence WHERE stream_id = ? AND boot = ?"+c.lockRows,
 		[]any{stream, boot}, &q.last, &q.lastAt)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
-	q.loaded = q.last == 0 && err != nil // a boot that is new has no gaps
+	q.gapsLoaded = q.last == 0 && err != nil // a boot that is new has no gaps
 	c.sequences[key] = q
 	return q, nil
 }
 
 // load reads the gaps of a boot, once. Most batches need none: all numbers follow each
 // other.
-func (c *commit) load(q *sequence) error {
-	if q.loaded {
+func (c *commit) loadGaps(q *sequence) error {
+	if q.gapsLoaded {
 		return nil
 	}
 	// What was filled is history: nothing is decided by it.
-	q.loaded = true
-	return each(c.ctx, c.Tx, func(rows *sql.Rows) error {
+	q.gapsLoaded = true
+	return eachRow(c.ctx, c.Tx, func(rows *sql.Rows) error {
 		// One query for both: holes are to be filled, declared spans to be left out.
 		var h hole
 		var state string
@@ -165,7 +165,7 @@ func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
 	// The usual case: the next number. It needs no look at the gaps.
 	if seq > q.last {
 		if seq > q.last+1 {
-			if err := c.notice(q, span{q.last + 1, seq - 1}, at); err != nil {
+			if err := c.openHoles(q, span{q.last + 1, seq - 1}, at); err != nil {
 				return false, err
 			}
 		}
@@ -174,7 +174,7 @@ func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
 		return true, nil
 	}
 	// Late: it fills a hole, or is a second copy, or was declared lost.
-	if err := c.load(q); err != nil {
+	if err := c.loadGaps(q); err != nil {
 		return false, err
 	}
 	return q.fill(seq, at), nil
@@ -182,12 +182,12 @@ func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
 
 // notice opens holes for numbers that did not arrive before the next one, but for
 // those that the agent has declared lost.
-func (c *commit) notice(q *sequence, missing span, at int64) error {
-	if err := c.load(q); err != nil {
+func (c *commit) openHoles(q *sequence, missing span, at int64) error {
+	if err := c.loadGaps(q); err != nil {
 		return err
 	}
 	// When its lower neighbour arrived: what happened to the connection since explains it.
-	before := sql.NullInt64{Int64: c.s.session.doubtSince(q, at), Valid: q.last > 0}
+	before := sql.NullInt64{Int64: c.s.session.possibleLossSince(q, at), Valid: q.last > 0}
 	if !before.Valid {
 		// A boot begins after everything that an earlier one has sent.
 		err := c.scan("SELECT max(last_at) FROM sequence WHERE stream_id = ? AND boot <> ? AND last_seq > 0",
@@ -197,7 +197,7 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 		}
 	}
 	// The events of gaps go before the backlog, so what they declare may be known by now.
-	for _, rest := range without(missing, q.declared) {
+	for _, rest := range subtract(missing, q.declared) {
 		q.holes = append(q.holes, hole{span: rest, noticed: at, beforeAt: before, afterAt: at, changed: true})
 	}
 	return nil
@@ -209,19 +209,19 @@ func (c *commit) notice(q *sequence, missing span, at int64) error {
 // was killed may have lost them: the highest number came from the broker's queue, and since
 // then the queue has ended, or the device has connected again, however late. Otherwise both
 // came through a broker that was alive in between, and it loses nothing.
-func (s *session) doubtSince(q *sequence, at int64) int64 {
-	fromQueue := q.lastAt >= s.at && q.lastAt <= s.queued
+func (s *session) possibleLossSince(q *sequence, at int64) int64 {
+	fromQueue := q.lastAt >= s.at && q.lastAt <= s.queueEnd
 	// A batch that is stored again may have noted an "online" that comes behind it.
 	online := s.online[q.device]
 	again := online >= q.lastAt && online <= at
-	if fromQueue && (again || s.ended && at >= s.queued) {
+	if fromQueue && (again || s.queueEndKnown && at >= s.queueEnd) {
 		return s.at
 	}
 	return q.lastAt
 }
 
 // without returns what is left of a span, in order.
-func without(s span, minus []span) []span {
+func subtract(s span, minus []span) []span {
 	// Each span may cut each piece into two.
 	left := []span{s}
 	for _, m := range minus {
@@ -248,14 +248,14 @@ func without(s span, minus []span) []span {
 func (q *sequence) fill(seq, at int64) bool {
 	for i := range q.holes {
 		h := &q.holes[i] // they do not overlap: the first that matches is the one
-		if h.disappears || seq < h.from || seq > h.to {
+		if h.closed || seq < h.from || seq > h.to {
 			continue
 		}
 		// Messages that overtook each other are no news; a backlog that comes back is.
-		if at-h.noticed >= settled {
+		if at-h.noticed >= reorderWindow {
 			q.addFilled(seq)
 		}
-		q.cut(i, span{seq, seq})
+		q.removeFromHole(i, span{seq, seq})
 		return true
 	}
 	return false
@@ -273,13 +273,13 @@ func (q *sequence) addFilled(seq int64) {
 
 // cut takes a span out of a hole: it becomes smaller, two, or none. The slice of holes
 // may move: pointers into it are not valid afterwards.
-func (q *sequence) cut(i int, out span) {
+func (q *sequence) removeFromHole(i int, out span) {
 	// The row keeps the lower part; the upper one becomes a row with the same neighbours.
-	left := without(q.holes[i].span, []span{out})
+	left := subtract(q.holes[i].span, []span{out})
 	h := q.holes[i]
 	// The row is deleted when the sequence is saved.
 	if len(left) == 0 {
-		q.holes[i].disappears = true
+		q.holes[i].closed = true
 		return
 	}
 	q.holes[i].span, q.holes[i].changed = left[0], true
@@ -292,7 +292,7 @@ func (q *sequence) cut(i int, out span) {
 // declare notes a loss that the agent has declared. It may come before the numbers that
 // it is about are missed, or after.
 func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
-	if err := c.load(q); err != nil {
+	if err := c.loadGaps(q); err != nil {
 		return err
 	}
 	// The whole span counts as declared, also where Count is less: which of them were
@@ -301,13 +301,13 @@ func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 	q.declared = append(q.declared, lost)
 	q.changed = true              // a sequence that is not in the table has no gaps
 	for i := range len(q.holes) { // cut may append pieces, which are outside of what is lost
-		if h := q.holes[i]; !h.disappears && h.from <= lost.to && lost.from <= h.to {
-			q.cut(i, lost)
+		if h := q.holes[i]; !h.closed && h.from <= lost.to && lost.from <= h.to {
+			q.removeFromHole(i, lost)
 		}
 	}
 	_, err := c.exec("INSERT INTO gap (stream_id, boot, from_seq, to_seq, count, state, why, noticed_at, changed_at) "+
 		"VALUES (?, ?, ?, ?, ?, 'declared', ?, ?, ?)",
-		q.stream, q.boot, g.From, g.To, g.Count, text(g.Why), at, at)
+		q.stream, q.boot, g.From, g.To, g.Count, nullText(g.Why), at, at)
 	return err
 }
 
@@ -331,7 +331,7 @@ func (c *commit) saveSequences() error {
 			}
 		}
 	}
-	return c.many("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES ", "(?, ?, ?, ?)",
+	return c.execRows("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES ", "(?, ?, ?, ?)",
 		" ON CONFLICT (stream_id, boot) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at", args)
 }
 
@@ -339,9 +339,9 @@ func (c *commit) saveSequences() error {
 // neighbours stays: it explains why the numbers were missing.
 func (c *commit) saveHole(q *sequence, h *hole) (err error) {
 	switch {
-	case h.disappears && h.id != 0:
+	case h.closed && h.id != 0:
 		_, err = c.exec("DELETE FROM gap WHERE id = ?", h.id)
-	case h.disappears || !h.changed: // noticed and filled in one batch, or as it was
+	case h.closed || !h.changed: // noticed and filled in one batch, or as it was
 	case h.id != 0:
 		_, err = c.exec("UPDATE gap SET from_seq = ?, to_seq = ?, count = ?, changed_at = ? WHERE id = ?",
 			h.from, h.to, h.to-h.from+1, c.now, h.id)

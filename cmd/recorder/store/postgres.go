@@ -12,10 +12,10 @@ import (
 
 // openPostgres opens a database by its URL. A password comes from ~/.pgpass or PGPASSWORD.
 func (s *Store) openPostgres(address string) error {
-	s.dialect = dialect{name: "postgres", goose: goose.DialectPostgres, numbered: true, lock: " FOR UPDATE",
+	s.dialect = dialect{name: "postgres", goose: goose.DialectPostgres, numbered: true, lockRows: " FOR UPDATE",
 		// The lock of the table counts, with or without a row. Who only reads, such as pg_dump,
 		// waits for nobody and holds nobody up.
-		share: " FOR KEY SHARE", alone: "LOCK TABLE counter IN EXCLUSIVE MODE"}
+		lockHorizon: " FOR KEY SHARE", blockCommits: "LOCK TABLE counter IN EXCLUSIVE MODE"}
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ type Device struct {
 // Fleet returns all devices by name. It reads small tables only, so it takes no
 // longer when the history grows.
 func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var d Device
 		var missing float64
 		err := rows.Scan(&d.ID, &d.Name, &d.FirstSeen, &d.Online, &d.OnlineSince, &d.Version, &d.Boot, &d.Hardware,
@@ -109,7 +109,7 @@ func (s *Store) Gaps(ctx context.Context, device string) (all []Gap, err error) 
 			return nil, err
 		}
 	}
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var g Gap
 		err := rows.Scan(&g.Device, &g.Stream, &g.Boot, &g.From, &g.To, &g.Count, &g.State, &g.Why, &g.NoticedAt,
 			&g.ChangedAt, &g.BeforeAt, &g.AfterAt)
@@ -151,7 +151,7 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 		d, s string
 	}
 	var streams []stream
-	err := each(ctx, s.read, func(rows *sql.Rows) error {
+	err := eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var one stream
 		err := rows.Scan(&one.id, &one.d, &one.s)
 		streams = append(streams, one)
@@ -167,7 +167,7 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 		if err != nil {
 			break
 		}
-		err = each(ctx, s.read, func(rows *sql.Rows) error {
+		err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 			// Of each row a new value: do may keep it.
 			row := Row{Device: one.d, Stream: one.s}
 			err := rows.Scan(&row.Boot, &row.Seq, &row.TS, &row.ReceivedAt, &row.Value, &row.State, &row.Unit, &row.Error,
@@ -218,7 +218,7 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 		}
 	}
 	// The start of a bucket is computed in the database: one row a bucket comes back.
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var b Bucket
 		var lo, hi, sum sql.NullFloat64
 		err := rows.Scan(&b.TS, &b.N, &b.Errors, &lo, &hi, &sum, &b.Late)
@@ -249,7 +249,7 @@ func (s *Store) Spans(ctx context.Context, r Range, limit int) (all []Span, err 
 	if err != nil {
 		return nil, err
 	}
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		one := Span{Gap: Gap{Device: r.Device, Stream: r.Stream}}
 		err := rows.Scan(&one.Boot, &one.From, &one.To, &one.Count, &one.State, &one.Why, &one.NoticedAt, &one.ChangedAt,
 			&one.BeforeAt, &one.AfterAt, &one.Begin, &one.End)
@@ -292,7 +292,7 @@ func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, e
 	if err != nil {
 		return nil, err
 	}
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		// A stream without a reading has NULL in all columns of the join.
 		var i StreamInfo
 		var ts, at sql.NullInt64
@@ -321,7 +321,7 @@ func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, e
 func (s *Store) Counters(ctx context.Context) (map[string]int64, error) {
 	// The horizon is in the same table, and is no count.
 	all := map[string]int64{}
-	err := each(ctx, s.read, func(rows *sql.Rows) error {
+	err := eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var name string
 		var n int64
 		err := rows.Scan(&name, &n)

@@ -25,7 +25,7 @@ type hourKey struct{ stream, ts int64 }
 
 // touch notes that the readings of an hour change. Times are not negative, so the
 // remainder is the way to the begin of the hour.
-func (c *commit) touch(stream, ts int64) { c.hours[hourKey{stream, ts - ts%hour}] = true }
+func (c *commit) noteHour(stream, ts int64) { c.hours[hourKey{stream, ts - ts%hour}] = true }
 
 // markHours marks the hours that a commit touched. The conflict locks the mark, so
 // that a RollUp at the same time waits for this transaction or computes it again.
@@ -38,7 +38,7 @@ func (c *commit) markHours() error {
 			args = append(args, h.stream, h.ts)
 		}
 	}
-	return c.many("INSERT INTO dirty_hour (stream_id, ts) VALUES ", "(?, ?)",
+	return c.execRows("INSERT INTO dirty_hour (stream_id, ts) VALUES ", "(?, ?)",
 		" ON CONFLICT (stream_id, ts) DO UPDATE SET ts = excluded.ts", args)
 }
 
@@ -74,7 +74,7 @@ func (c *commit) mergeBeforeHorizon() error {
 				"min = CASE WHEN "+table+".min < excluded.min THEN "+table+".min ELSE coalesce(excluded.min, "+table+".min) END, "+
 				"max = CASE WHEN "+table+".max > excluded.max THEN "+table+".max ELSE coalesce(excluded.max, "+table+".max) END, "+
 				"sum = coalesce("+table+".sum, 0) + coalesce(excluded.sum, 0)",
-				r.stream, r.TS-r.TS%width, n, failed, value(r.Value), value(r.Value), value(r.Value))
+				r.stream, r.TS-r.TS%width, n, failed, nullValue(r.Value), nullValue(r.Value), nullValue(r.Value))
 			if err != nil {
 				return err
 			}
@@ -84,16 +84,16 @@ func (c *commit) mergeBeforeHorizon() error {
 }
 
 // rollChunk is how many hours one transaction computes: readings wait meanwhile.
-const rollChunk = 50
+const rollUpChunk = 50
 
 // RollUp computes the hours that have changed, and their days, and returns how many
 // hours it computed. It may run beside Commit.
 func (s *Store) RollUp(ctx context.Context) (hours int, err error) {
 	for {
 		// Short transactions: SQLite has one writer, and readings wait for it.
-		n, err := s.rollSome(ctx)
+		n, err := s.rollUpSome(ctx)
 		hours += n
-		if err != nil || n < rollChunk {
+		if err != nil || n < rollUpChunk {
 			return hours, err
 		}
 	}
@@ -101,7 +101,7 @@ func (s *Store) RollUp(ctx context.Context) (hours int, err error) {
 
 // rollSome computes a few hours in one transaction, and returns how many. Two callers
 // may compute the same hour: the second waits for the first, and finds the same.
-func (s *Store) rollSome(ctx context.Context) (int, error) {
+func (s *Store) rollUpSome(ctx context.Context) (int, error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return 0, err
@@ -109,12 +109,12 @@ func (s *Store) rollSome(ctx context.Context) (int, error) {
 	defer tx.Rollback() // without effect after Commit
 	// Read to the end before the first statement: SQLite has one connection here.
 	var dirty []hourKey
-	err = each(ctx, tx.Tx, func(rows *sql.Rows) error {
+	err = eachRow(ctx, tx.Tx, func(rows *sql.Rows) error {
 		var h hourKey
 		err := rows.Scan(&h.stream, &h.ts)
 		dirty = append(dirty, h)
 		return err
-	}, tx.sql("SELECT stream_id, ts FROM dirty_hour ORDER BY stream_id, ts LIMIT ?"), rollChunk)
+	}, tx.sql("SELECT stream_id, ts FROM dirty_hour ORDER BY stream_id, ts LIMIT ?"), rollUpChunk)
 	if err != nil {
 		return 0, err
 	}
@@ -164,12 +164,12 @@ func (t transaction) rollDay(d hourKey) error {
 }
 
 // Retained counts what Retain has deleted. Hours are those of reading_hour.
-type Retained struct{ Readings, Hours int64 }
+type Deleted struct{ Readings, Hours int64 }
 
 // Retain deletes readings that were measured before a time, after it has made sure
 // that their hours and days are computed, and hours before another time. Both are
 // rounded down to a day; zero times delete nothing. It may run beside Commit.
-func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Retained, err error) {
+func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Deleted, err error) {
 	// A whole day, so that no hour and no day is half deleted. Nothing is deleted before both
 	// are known to be possible.
 	if err := s.checkHours(ctx, readings, hours); err != nil {
@@ -252,8 +252,8 @@ func (s *Store) tryMoveHorizon(ctx context.Context, before int64) (moved bool, e
 		return false, err
 	}
 	defer tx.Rollback() // without effect after Commit
-	if s.alone != "" {
-		if _, err := tx.exec(s.alone); err != nil {
+	if s.blockCommits != "" {
+		if _, err := tx.exec(s.blockCommits); err != nil {
 			return false, err
 		}
 	}
@@ -269,13 +269,13 @@ func (s *Store) tryMoveHorizon(ctx context.Context, before int64) (moved bool, e
 
 // isOld is true of a reading that is to be deleted by its time. One whose clock was not set may
 // say 1970, and get a better time yet: its age is that of its arrival.
-const isOld = "(coalesce(clock, '') <> 'unsynced' OR received_at < ?)"
+const isExpired = "(coalesce(clock, '') <> 'unsynced' OR received_at < ?)"
 
 // deleteReadings deletes readings in pieces of a day of a stream: writers wait for
 // one piece at most.
 func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64, err error) {
 	var streams []int64
-	err = each(ctx, s.read, func(rows *sql.Rows) error {
+	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var id int64
 		err := rows.Scan(&id)
 		streams = append(streams, id)
@@ -286,7 +286,7 @@ func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64
 		for err == nil {
 			// The index of time finds the oldest, behind those that are kept.
 			var first int64
-			err = s.read.QueryRowContext(ctx, s.sql("SELECT ts FROM reading WHERE stream_id = ? AND ts < ? AND "+isOld+
+			err = s.read.QueryRowContext(ctx, s.sql("SELECT ts FROM reading WHERE stream_id = ? AND ts < ? AND "+isExpired+
 				" ORDER BY ts LIMIT 1"), id, before, before).Scan(&first)
 			if errors.Is(err, sql.ErrNoRows) {
 				err = nil
@@ -297,7 +297,7 @@ func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64
 			}
 			var result sql.Result
 			// A day from the oldest on: the pieces are small where there are gaps, too.
-			result, err = s.db.ExecContext(ctx, s.sql("DELETE FROM reading WHERE stream_id = ? AND ts < ? AND "+isOld),
+			result, err = s.db.ExecContext(ctx, s.sql("DELETE FROM reading WHERE stream_id = ? AND ts < ? AND "+isExpired),
 				id, min(before, first+day), before)
 			if err == nil {
 				n, _ := result.RowsAffected()

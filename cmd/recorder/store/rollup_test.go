@@ -88,7 +88,7 @@ func TestRetainKeepsHoursAndDays(t *testing.T) {
 	commitAll(t, s, batch...)
 	// A mistake deletes nothing: what is deleted below is all there.
 	done, err := s.Retain(ctx, time.UnixMilli(midnight+day), time.UnixMilli(midnight+2*day))
-	if err == nil || done != (Retained{}) {
+	if err == nil || done != (Deleted{}) {
 		t.Errorf("hours that end later than readings: %+v %v", done, err)
 	}
 	done, err = s.Retain(ctx, time.UnixMilli(midnight+2*day+hour), time.Time{})

@@ -56,10 +56,10 @@ type Store struct {
 // broker had in its queue for us, published before the connection was made. A broker that
 // was killed has lost what it accepted after that, and agents connect to it again.
 type session struct {
-	at     int64           // when it began; 0: there was none
-	queued int64           // when the last message of the queue may have come
-	ended  bool            // queued is known: the retained messages, which come behind the queue, are there
-	online map[int64]int64 // when each device said "online" last: it has connected before that
+	at            int64           // when it began; 0: there was none
+	queueEnd      int64           // when the last message of the queue may have come
+	queueEndKnown bool            // queued is known: the retained messages, which come behind the queue, are there
+	online        map[int64]int64 // when each device said "online" last: it has connected before that
 }
 
 // assumedQueue is how long the queue takes where no retained message shows its end: in a
@@ -68,7 +68,7 @@ const assumedQueue = 30_000 // milliseconds
 
 // ends notes a retained message. The last one counts: some of an earlier connection may
 // have been in the queue themselves.
-func (s *session) ends(at int64) { s.queued, s.ended = at, true }
+func (s *session) queueEnded(at int64) { s.queueEnd, s.queueEndKnown = at, true }
 
 // A streamKey names a stream.
 type streamKey struct {
@@ -78,12 +78,12 @@ type streamKey struct {
 
 // A dialect is what differs between the databases.
 type dialect struct {
-	name     string // of the folder of migrations
-	goose    goose.Dialect
-	numbered bool   // placeholders are $1, $2, ...
-	lock     string // behind a SELECT: locks the rows until the end of the transaction
-	share    string // behind the SELECT of the horizon, with which a Commit begins: alone waits for it
-	alone    string // waits until no Commit is under way, and lets none begin; empty: a transaction is alone
+	name         string // of the folder of migrations
+	goose        goose.Dialect
+	numbered     bool   // placeholders are $1, $2, ...
+	lockRows     string // behind a SELECT: locks the rows until the end of the transaction
+	lockHorizon  string // behind the SELECT of the horizon, with which a Commit begins: alone waits for it
+	blockCommits string // waits until no Commit is under way, and lets none begin; empty: a transaction is alone
 }
 
 // maxCached bounds the maps of names: a publisher may invent any number of them.
@@ -112,7 +112,7 @@ func openMigrated(ctx context.Context, o Options, create bool) (*Store, error) {
 // open opens a database as it is. create: a SQLite file that is not there is made.
 func open(ctx context.Context, o Options, create bool) (*Store, error) {
 	s := &Store{options: o, inserts: map[int]*sql.Stmt{}}
-	s.forget()
+	s.clearCache()
 	var err error
 	if path, isFile := strings.CutPrefix(o.Database, "sqlite:"); isFile {
 		err = s.openSQLite(path, create)
@@ -176,7 +176,7 @@ func (s *Store) Close() error {
 
 // forget empties what Commit remembers: a transaction that failed may have added to
 // it. All of it is looked up again.
-func (s *Store) forget() {
+func (s *Store) clearCache() {
 	s.devices, s.streams = map[string]int64{}, map[streamKey]int64{}
 }
 
@@ -224,16 +224,16 @@ func (t transaction) exec(text string, args ...any) (int64, error) {
 }
 
 // manyRows is how many rows one statement has at most.
-const manyRows = 64
+const maxRows = 64
 
 // many runs a statement for many rows: before, the placeholders of each row, after.
 // Each row has as many arguments as row has ?. One statement for all of them saves
 // the way to a server for each.
-func (t transaction) many(before, row, after string, args []any) error {
+func (t transaction) execRows(before, row, after string, args []any) error {
 	width := strings.Count(row, "?")
 	for len(args) > 0 {
 		// The last statement has what is left, and is another text: both are prepared once.
-		n := min(len(args)/width, manyRows)
+		n := min(len(args)/width, maxRows)
 		if _, err := t.exec(before+row+strings.Repeat(", "+row, n-1)+after, args[:n*width]...); err != nil {
 			return err
 		}
@@ -249,7 +249,7 @@ func (t transaction) scan(query string, args []any, into ...any) error {
 
 // each calls do for each row of a query, which scans it. It ends with the first error
 // of do, and returns it.
-func each(ctx context.Context, q interface {
+func eachRow(ctx context.Context, q interface {
 	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
 }, do func(*sql.Rows) error, query string, args ...any) error {
 	// A connection has one query at a time: do must not begin another on a transaction.

@@ -152,7 +152,7 @@ func TestHolesAreNoticedFilledAndDeclared(t *testing.T) {
 	// What is filled at once leaves no trace, what is filled late does.
 	commitAll(t, s, numbered(start+20, "1-a", 5))
 	wantGaps(t, s, "porch/hum 1-a 3-4 2 missing \nporch/hum 1-a 6-9 4 missing \n")
-	late := start + 2*settled
+	late := start + 2*reorderWindow
 	commitAll(t, s, numbered(late, "1-a", 3), numbered(late, "1-a", 4), numbered(late, "1-a", 6))
 	commitAll(t, s, numbered(late, "1-a", 7))
 	wantGaps(t, s, "porch/hum 1-a 3-4 2 filled \nporch/hum 1-a 6-7 2 filled \nporch/hum 1-a 8-9 2 missing \n")
@@ -274,7 +274,7 @@ func TestABatchThatIsStoredAgainExplainsNoMore(t *testing.T) {
 	if _, err := s.Commit(ctx, batch); err == nil {
 		t.Fatal("a commit without time succeeded")
 	}
-	s.session.ends(end.At) // as far as a commit may come
+	s.session.queueEnded(end.At) // as far as a commit may come
 	s.session.online[s.devices["porch"]] = start + 130
 	if got := whyEach(t, s, batch...); got != "3-4 |" {
 		t.Error(got)
