@@ -16,37 +16,37 @@ type Item struct {
 	At      int64             // when it was received
 	Message any               // as [message.Decode] returns it; nil if Bad is set
 	Bad     *message.BadError // why it cannot be stored
-	// The broker sent it because of our subscription: behind what it had in its queue for us.
+	// The broker sent it because of our subscription, after its queue for us.
 	Retained bool
 
-	// Of the message as it came, for the quarantine.
+	// The message as it arrived, for the quarantine.
 	Topic   string
 	Payload []byte // at least the first KiB
 	Size    int    // bytes of the payload
 }
 
-// keptPayload is how many bytes of a payload, a topic and a detail the quarantine keeps: enough for
-// a person to see what it was.
+// keptPayload is the maximum number of bytes of a payload, topic or detail in the quarantine:
+// enough for a person to recognise the message.
 const keptPayload = 1024
 
-// A Result counts what became of the messages of a commit. The table counter has the
-// sums of all commits under the same names.
+// A Result counts the messages of a commit by outcome. The table counter has the sums of all
+// commits under the same names.
 type Result struct {
 	Stored      int // readings
 	Duplicates  int // second copies of readings and events
-	Improved    int // of these, ts was replaced by one of a better clock
+	Improved    int // duplicates whose ts replaced a stored one, because their clock was better
 	Events      int
 	Quarantined int
-	Refused     int // of unknown devices
+	Refused     int // from unknown devices
 }
 
-// A commit is one transaction with a batch. It belongs to the goroutine that called
-// Commit, and nothing of it outlives the transaction but what Store remembers.
+// A commit is the transaction of one batch. Only the goroutine that called Commit uses it.
+// Only the caches of Store outlive the transaction.
 type commit struct {
 	transaction
 	s           *Store
 	now         int64 // when the last message of the batch arrived
-	horizon     int64 // readings before it are not in the table any more
+	horizon     int64 // Retain has deleted the readings before it
 	sequences   map[sequenceKey]*sequence
 	rows        []row // readings that are new
 	maybeCopies []row // readings that may be there: compared after rows are inserted
@@ -54,20 +54,21 @@ type commit struct {
 	Result
 }
 
-// A row is one row of the table reading, before it is inserted. received_at is that of
-// the first copy, which is the one that is inserted.
+// A row is one row of the table reading, before it is inserted. Only the first copy of a
+// reading is inserted.
 type row struct {
 	stream int64
-	at     int64
+	at     int64 // when it was received
 	message.Reading
 }
 
-// Commit stores a batch in one transaction. After it returned without an error, the
-// batch is durable. After an error nothing of it is stored, or all if the connection
-// to the database broke in COMMIT: then it may be stored again without harm, but for
-// readings without a key.
+// Commit stores a batch in one transaction. If it returns no error, the batch is durable.
+// After an error nothing of the batch is stored, unless the connection to the database broke
+// during COMMIT: then all of it may be stored. The caller can commit the same batch again:
+// stored readings and events are recognised by their keys; only readings without a key would
+// be stored twice.
 func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
-	// Before the transaction: it has the only connection to SQLite.
+	// Before the transaction, which holds the only connection to SQLite.
 	if err := s.prepare(ctx); err != nil {
 		return Result{}, err
 	}
@@ -75,7 +76,7 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	// What is known of sequences lives for one transaction: another recorder may change them.
+	// Sequences are cached for one transaction only: another recorder may change them.
 	c := &commit{transaction: tx, s: s, sequences: map[sequenceKey]*sequence{}, hours: map[hourKey]bool{}}
 	err = c.readHorizon()
 	if err == nil {
@@ -85,13 +86,13 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 		err = tx.Commit()
 	}
 	if err != nil {
-		tx.Rollback() // its error says nothing more
+		tx.Rollback() // err is the cause; an error of Rollback adds nothing
 		s.clearCache()
 		return Result{}, err
 	}
-	// Unknown names are remembered for one batch only.
+	// Unknown names are cached for one batch only.
 	for name, id := range s.devices {
-		if id < 0 { // a person may register it meanwhile
+		if id < 0 { // somebody may register it before the next batch
 			delete(s.devices, name)
 		}
 	}
@@ -101,8 +102,8 @@ func (s *Store) Commit(ctx context.Context, batch []Item) (Result, error) {
 	return c.Result, nil
 }
 
-// readHorizon reads the horizon, which stays where it is until the end of the transaction:
-// another process may have moved it since the last commit.
+// readHorizon reads the horizon and locks it until the transaction ends: another process may
+// have moved it since the last commit.
 func (c *commit) readHorizon() error {
 	err := c.scan("SELECT value FROM counter WHERE name = 'horizon'"+c.lockHorizon, nil, &c.horizon)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -111,9 +112,9 @@ func (c *commit) readHorizon() error {
 	return err
 }
 
-// store is Commit without the begin and the end of the transaction. The steps after the messages
-// rely on their order: later copies are compared with what was inserted before, and
-// all of them touch hours and sequences.
+// store writes a batch within the transaction. The steps after the loop depend on their
+// order: second copies are compared with readings that were inserted before them, and both
+// steps change hours and sequences.
 func (c *commit) store(batch []Item) error {
 	if err := c.preload(batch); err != nil {
 		return err
@@ -124,7 +125,7 @@ func (c *commit) store(batch []Item) error {
 			return err
 		}
 	}
-	// Readings first, as improve and the rollups look at them; counters last, as all count.
+	// Readings first: improveTime and the rollups read them. Counters last: each step counts.
 	for _, step := range []func() error{
 		c.insertReadings, c.storeMaybeCopies, c.saveSequences, c.markHours, c.trimQuarantine, c.saveCounters,
 	} {
@@ -135,17 +136,17 @@ func (c *commit) store(batch []Item) error {
 	return nil
 }
 
-// item stores one message, or puts its reading into rows or later. The order of the
-// batch is that of arrival, and gaps rely on it.
+// item stores one message, or appends its reading to rows or maybeCopies. Messages must be
+// passed in the order of arrival: the detection of gaps depends on it.
 func (c *commit) item(it *Item) error {
 	if it.Retained {
 		c.s.session.queueEnded(it.At)
 	}
-	// What is bad may have no device that could be known.
+	// A bad message may not even name a device.
 	if it.Bad != nil {
 		return c.quarantine(it, it.Bad.Reason, it.Bad.Text)
 	}
-	// Anything but a reading is rare enough for statements of its own.
+	// Only readings are frequent enough for statements with many rows.
 	switch m := it.Message.(type) {
 	case message.Reading:
 		return c.reading(it, m)
@@ -158,7 +159,7 @@ func (c *commit) item(it *Item) error {
 	case message.Health:
 		return c.withDevice(it, m.Device, func(id int64) error { return c.health(id, m) })
 	case message.Drops:
-		// A commit whose outcome was not known may be stored again.
+		// A batch may be committed twice if the outcome of the first commit was not known.
 		_, err := c.exec("INSERT INTO broker_drop (at, total, since, count) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
 			it.At, m.Total, m.Since, m.Count)
 		return err
@@ -166,10 +167,10 @@ func (c *commit) item(it *Item) error {
 	return nil // message.Ignored
 }
 
-// known calls do with the ID of a device, or does with the message what the
-// configuration says about unknown ones.
+// withDevice calls do with the ID of a device. It refuses or quarantines the message of a
+// device that is not registered, as Options.Unknown says.
 func (c *commit) withDevice(it *Item, device string, do func(id int64) error) error {
-	// The answer is cached: a device costs a query once.
+	// device caches the ID: each device costs one query.
 	id, err := c.device(device, it.At)
 	switch {
 	case err != nil:
@@ -183,21 +184,21 @@ func (c *commit) withDevice(it *Item, device string, do func(id int64) error) er
 	return nil
 }
 
-// device returns the ID of a device, and registers it if the configuration allows
-// that. It is -1 for one that stays unknown. at is when it was first heard of.
+// device returns the ID of a device, and registers it if the configuration allows that. It
+// returns -1 for an unknown device. at is when the message arrived.
 func (c *commit) device(name string, at int64) (int64, error) {
 	if id, ok := c.s.devices[name]; ok {
 		return id, nil
 	}
-	// Another recorder may register it at the same time: then the first one wins, and both
-	// read the same ID.
+	// Another recorder may register it at the same time: then one of them inserts the row, and
+	// both read the same ID.
 	if c.s.options.Unknown == "accept" {
 		_, err := c.exec("INSERT INTO device (name, first_seen) VALUES (?, ?) ON CONFLICT DO NOTHING", name, at)
 		if err != nil {
 			return 0, err
 		}
 	}
-	// Also where nothing was inserted: somebody else may have registered it.
+	// Even if nothing was inserted: another recorder or a person may have registered it.
 	id := int64(-1)
 	err := c.scan("SELECT id FROM device WHERE name = ?", []any{name}, &id)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -207,14 +208,13 @@ func (c *commit) device(name string, at int64) (int64, error) {
 	return id, nil
 }
 
-// stream returns the ID of a stream, which is registered on first sight: its device
-// is known.
+// stream returns the ID of a stream. It registers a new one without a check, because its
+// device is known.
 func (c *commit) stream(device int64, name string) (int64, error) {
 	key := streamKey{device, name}
 	if id, ok := c.s.streams[key]; ok {
 		return id, nil
 	}
-	// The device is accepted, and so are all of its streams.
 	_, err := c.exec("INSERT INTO stream (device_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING", device, name)
 	if err != nil {
 		return 0, err
@@ -223,32 +223,33 @@ func (c *commit) stream(device int64, name string) (int64, error) {
 	if err := c.scan("SELECT id FROM stream WHERE device_id = ? AND name = ?", []any{device, name}, &id); err != nil {
 		return 0, err
 	}
-	// A rollback forgets it: see Commit.
+	// After a rollback Commit clears the cache.
 	c.s.streams[key] = id
 	return id, nil
 }
 
-// reading decides by its number whether a reading is new.
+// reading appends a reading to rows if its sequence number shows that it is new, and to
+// maybeCopies otherwise.
 func (c *commit) reading(it *Item, r message.Reading) error {
 	if r.Boot == "" && r.Retained {
-		return nil // the last value of another publisher, of unknown age; its next one is a reading
+		return nil // the retained value of another publisher has an unknown age; the next one has not
 	}
 	return c.withDevice(it, r.Device, func(device int64) error {
 		id, err := c.stream(device, r.Stream)
 		if err != nil {
 			return err
 		}
-		// Of a publisher without a clock the time of arrival is the best that is known.
+		// A payload without a time gets its time of arrival.
 		if r.TS == message.NoTime {
 			r.TS = it.At
 		}
-		// The row has a copy of the reading: batch belongs to the caller.
+		// The row copies the reading, because the batch belongs to the caller.
 		one := row{id, it.At, r}
 		if r.Boot == "" {
 			c.rows = append(c.rows, one)
 			return nil
 		}
-		// A number beyond the highest, or in a hole, cannot be in the table yet.
+		// A number above the highest one, or in a hole, cannot be in the table yet.
 		q, err := c.sequence(id, r.Boot)
 		if err != nil {
 			return err
@@ -264,17 +265,16 @@ func (c *commit) reading(it *Item, r message.Reading) error {
 	})
 }
 
-// columns are those of the table reading, in the order of row.args. Users query them by
-// name, so their order in the table does not matter to anybody.
+// columns are the columns of the table reading, in the order of row.args.
 const columns = "stream_id, boot, seq, ts, received_at, value, state, unit, error, clock, historical"
 
-// args are the values of the columns.
+// args appends the values of the columns to a list.
 func (r *row) args(to []any) []any {
 	return append(to, r.stream, nullText(r.Boot), nullNumber(r.Seq), r.TS, r.at, nullValue(r.Value), nullText(r.State),
 		nullText(r.Unit), nullText(r.Error), nullText(string(r.Clock)), r.Historical)
 }
 
-// text is NULL for an empty one: a query for what has an error is "error IS NOT NULL".
+// nullText returns NULL for an empty text, so that users can query "error IS NOT NULL".
 func nullText(s string) any {
 	if s == "" {
 		return nil
@@ -282,8 +282,8 @@ func nullText(s string) any {
 	return s
 }
 
-// number is NULL for 0, which is no number that an agent gives. In a unique index
-// NULLs differ from each other, so readings without a key never are second copies.
+// nullNumber returns NULL for 0: sequence numbers begin at 1. A unique index treats NULLs as
+// different, so readings without a key are never second copies.
 func nullNumber(n int64) any {
 	if n == 0 {
 		return nil
@@ -291,7 +291,7 @@ func nullNumber(n int64) any {
 	return n
 }
 
-// value is NULL for NaN, which stands for a value that there is not.
+// nullValue returns NULL for NaN, which means that there is no value.
 func nullValue(v float64) any {
 	if math.IsNaN(v) {
 		return nil
@@ -299,36 +299,36 @@ func nullValue(v float64) any {
 	return v
 }
 
-// chunks are the numbers of readings that one statement inserts. A statement has a
-// limit on its parameters: 32,766 in SQLite, 65,535 in PostgreSQL.
+// chunkSizes are the numbers of readings that one statement inserts. A statement has at most
+// 32,766 parameters in SQLite.
 var chunkSizes = [...]int{512, 64, 8, 1}
 
-// insertReadings inserts what is new, many rows with one statement. By their numbers
-// they cannot be there yet; the unique index is the last word.
+// insertReadings inserts the new readings, many rows with one statement. By their numbers
+// they are not in the table; the unique index makes sure of it.
 func (c *commit) insertReadings() error {
 	insert := c.insertChunks
 	if c.numbered {
 		insert = c.insertArrays
 	}
-	// Fewer rows than were given are no error: a commit whose outcome was not known may be
-	// stored again.
+	// Fewer inserted rows are not an error: the batch may have been committed before, with an
+	// unknown outcome.
 	n, err := insert()
 	if err != nil {
 		return err
 	}
 	c.Stored += n
 	c.Duplicates += len(c.rows) - n
-	// Also hours of rows that were there already: computing one again is harmless.
+	// Also the hours of rows that were in the table already: computing one again is harmless.
 	for i := range c.rows {
 		c.noteHour(c.rows[i].stream, c.rows[i].TS)
 	}
 	return c.mergeBeforeHorizon()
 }
 
-// insertChunks inserts all rows with the statements that are prepared for many, and
-// returns how many are new: SQLite's way.
+// insertChunks inserts all rows of a commit into SQLite with prepared statements, and returns
+// how many were new.
 func (c *commit) insertChunks() (inserted int, err error) {
-	// As many as possible with the longest statement, the rest with shorter ones.
+	// As many rows as possible with the longest statement, the rest with shorter ones.
 	rows := c.rows
 	args := make([]any, 0, chunkSizes[0]*strings.Count(columns, ",")+chunkSizes[0])
 	for _, size := range chunkSizes {
@@ -352,7 +352,7 @@ func (c *commit) insertChunks() (inserted int, err error) {
 	return inserted, nil
 }
 
-// prepare prepares the statements of insertChunks, once.
+// prepare prepares the statements of insertChunks at its first call. PostgreSQL needs none.
 func (s *Store) prepare(ctx context.Context) error {
 	if s.numbered {
 		return nil
@@ -372,16 +372,16 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
-// compareLater handles readings whose number has been passed: most are second
-// copies, which change nothing but a ts with a worse clock. The others are readings
-// that the agent has declared lost.
+// storeMaybeCopies handles readings whose number is not above the highest one and in no hole.
+// Most are second copies: they only replace a ts of a worse clock. The others are readings
+// that the agent had declared lost.
 func (c *commit) storeMaybeCopies() error {
-	// One query each: second copies come after a lost acknowledgement, and that is rare.
+	// One query each: second copies are rare, they follow a lost acknowledgement.
 	for i := range c.maybeCopies {
 		r := &c.maybeCopies[i]
 		var ts int64
 		var clock sql.NullString
-		// Of one batch the first copy has been inserted by now.
+		// If the first copy is in the same batch, insertReadings has inserted it.
 		err := c.scan("SELECT ts, clock FROM reading WHERE stream_id = ? AND boot = ? AND seq = ?",
 			[]any{r.stream, r.Boot, r.Seq}, &ts, &clock)
 		switch {
@@ -391,7 +391,7 @@ func (c *commit) storeMaybeCopies() error {
 			c.Stored++
 			c.noteHour(r.stream, r.TS)
 		case errors.Is(err, sql.ErrNoRows):
-			c.Duplicates++ // retain has deleted the first copy
+			c.Duplicates++ // Retain has deleted the first copy
 			err = nil
 		case err == nil:
 			c.Duplicates++
@@ -404,15 +404,15 @@ func (c *commit) storeMaybeCopies() error {
 	return nil
 }
 
-// improve replaces the time of a stored reading if that of a second copy is better: an
-// agent without a clock sends what it has, and sends it again once it knows more. ts
-// and clock are those that are stored. Value and state are of the same measurement.
+// improveTime replaces the time of a stored reading if the second copy has a better one: an
+// agent whose clock was not set sends its readings again when it knows the time. ts and clock
+// are the stored ones. Value and state are the same in both copies.
 func (c *commit) improveTime(r *row, ts int64, clock message.Confidence) error {
 	if !r.Clock.Better(clock) {
 		return nil
 	}
 	c.Improved++
-	// It leaves one hour, and comes into another.
+	// The reading may move from one hour to another.
 	c.noteHour(r.stream, ts)
 	c.noteHour(r.stream, r.TS)
 	_, err := c.exec("UPDATE reading SET ts = ?, clock = ? WHERE stream_id = ? AND boot = ? AND seq = ?",
@@ -420,17 +420,16 @@ func (c *commit) improveTime(r *row, ts int64, clock message.Confidence) error {
 	return err
 }
 
-// quarantine keeps a message that cannot be stored, with the reason. It is acknowledged
-// with the batch: one that never is would stop the broker's queue for us.
+// quarantine keeps a message that cannot be stored, with the reason. It is acknowledged with
+// the batch: otherwise the broker would send it again for ever.
 func (c *commit) quarantine(it *Item, reason, detail string) error {
 	c.Quarantined++
-	// PostgreSQL takes neither invalid UTF-8 nor the character 0 in a text.
 	payload := it.Payload[:min(len(it.Payload), keptPayload)]
 	if payload == nil {
-		payload = []byte{}
+		payload = []byte{} // the column is NOT NULL
 	}
-	// A topic may be anything that MQTT allows, and that is more than a database does. Both texts
-	// are cut as the payload is: a topic may have 65,535 bytes, and a detail repeat a number.
+	// PostgreSQL accepts neither invalid UTF-8 nor U+0000 in a text. Both texts are cut like
+	// the payload: a topic may have 65,535 bytes, and a detail may quote the payload.
 	storable := func(text string) string {
 		text = strings.ToValidUTF8(text[:min(len(text), keptPayload)], "\uFFFD")
 		return strings.ReplaceAll(text, "\x00", "\uFFFD")
@@ -440,22 +439,22 @@ func (c *commit) quarantine(it *Item, reason, detail string) error {
 	return err
 }
 
-// trimQuarantine deletes the oldest rows beyond the limit, so that a publisher of
-// nonsense cannot fill the disk. The counter keeps the number of all.
+// trimQuarantine deletes the oldest rows above the limit, so that invalid messages cannot
+// fill the disk. The counter keeps the number of all of them.
 func (c *commit) trimQuarantine() error {
 	if c.Quarantined == 0 {
 		return nil
 	}
-	// IDs grow by one, but for transactions that failed: so it may be a few rows less.
+	// Failed transactions leave gaps in the IDs, so a few rows fewer may be left.
 	_, err := c.exec("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
 		c.s.options.MaxQuarantine)
 	return err
 }
 
-// saveCounters adds the result to the table counter, in the same transaction: so the
-// sums are exact, whatever is killed.
+// saveCounters adds the result to the table counter. The same transaction keeps the sums
+// exact even if the recorder or the database is killed.
 func (c *commit) saveCounters() error {
-	// In one order, so that two recorders never wait for each other.
+	// Always in the same order: otherwise two recorders could deadlock.
 	for _, counter := range []struct {
 		name string
 		n    int
@@ -475,14 +474,14 @@ func (c *commit) saveCounters() error {
 	return nil
 }
 
-// A Connection is one that the broker has accepted.
+// A Connection is a connection that the broker accepted.
 type Connection struct {
 	At      time.Time
 	Fresh   bool // the broker had no session for us: what was published before is lost
-	Started bool // it is the first one of this start of the recorder
+	Started bool // it is the first connection since the recorder started
 }
 
-// Connected notes a connection: it explains what is missing.
+// Connected stores a connection, which Verify needs to explain gaps.
 func (s *Store) Connected(ctx context.Context, c Connection) error {
 	_, err := s.db.ExecContext(ctx, s.sql("INSERT INTO connection (at, fresh, started) VALUES (?, ?, ?)"),
 		c.At.UnixMilli(), c.Fresh, c.Started)

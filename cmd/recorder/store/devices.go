@@ -4,10 +4,9 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
 )
 
-// event stores an event, and declares the loss that a gap tells of. A second copy
-// changes nothing.
+// event stores an event. The event "gap" also declares a loss. A second copy changes nothing.
 func (c *commit) event(it *Item, device int64, e message.Event) error {
-	// The key tells a second copy, as it does for readings.
+	// The unique key recognises a second copy, as for readings.
 	n, err := c.exec("INSERT INTO event (device_id, boot, seq, ts, received_at, event, details) "+
 		"VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", device, e.Boot, e.Seq, e.TS, it.At, e.Name, e.JSON)
 	switch {
@@ -21,7 +20,7 @@ func (c *commit) event(it *Item, device int64, e message.Event) error {
 	if e.Gap == nil {
 		return nil
 	}
-	// The stream may be unknown: of all its readings none has come yet.
+	// The stream may be new: perhaps none of its readings has arrived.
 	id, err := c.stream(device, e.Gap.Stream)
 	if err != nil {
 		return err
@@ -33,8 +32,8 @@ func (c *commit) event(it *Item, device int64, e message.Event) error {
 	return c.declare(q, *e.Gap, it.At)
 }
 
-// birth notes what an agent says of itself at the start of a session, and whether its
-// boot is older than our own session: then what it sent before is not ours to miss.
+// birth stores what an agent says about itself at the start of a session, and whether its
+// boot is older than our own session: then the broker did not keep its earlier messages for us.
 func (c *commit) birth(it *Item, device int64, b message.Birth) error {
 	_, err := c.exec("INSERT INTO device_status (device_id, version, boot, hardware) VALUES (?, ?, ?, ?) "+
 		"ON CONFLICT (device_id) DO UPDATE SET version = excluded.version, boot = excluded.boot, "+
@@ -42,21 +41,21 @@ func (c *commit) birth(it *Item, device int64, b message.Birth) error {
 	if err != nil || b.Boot == "" {
 		return err
 	}
-	// A retained birth was published before our connection, also if another copy of it came
-	// a moment ago, from the broker's queue.
+	// A retained birth was published before our connection, even if another copy of it has just
+	// arrived from the broker's queue.
 	seen := it.At
 	if it.Retained {
 		seen = c.s.session.at
 	}
-	// The first sight counts: a birth that is sent again says nothing about the session.
+	// The earliest arrival counts: a birth that is sent again says nothing about the session.
 	_, err = c.exec("INSERT INTO boot (device_id, boot, seen_at, before_session) VALUES (?, ?, ?, ?) "+
 		"ON CONFLICT (device_id, boot) DO UPDATE SET seen_at = excluded.seen_at WHERE boot.seen_at > excluded.seen_at",
 		device, b.Boot, seen, b.Retained)
 	return err
 }
 
-// presence notes whether a device is online, from its status or its will. The time
-// stays where nothing changes: it says since when.
+// presence stores whether a device is online, from its status message or its will. If nothing
+// changes, online_since stays.
 func (c *commit) presence(it *Item, device int64, p message.Presence) error {
 	if now := &c.s.session; p.Online && !p.Retained && now.online != nil {
 		now.online[device] = it.At
@@ -68,9 +67,9 @@ func (c *commit) presence(it *Item, device int64, p message.Presence) error {
 	return err
 }
 
-// health notes a heartbeat. It is no history: only the last one is kept.
+// health stores a heartbeat. Only the last one is kept.
 func (c *commit) health(device int64, h message.Health) error {
-	// Heartbeats replace each other: a late one of QoS 0 is possible, and harmless.
+	// An old heartbeat may arrive late at QoS 0; the next one corrects it.
 	_, err := c.exec("INSERT INTO device_status (device_id, health_at, backlog, oldest, dropped, clock, written, "+
 		"faults) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id) DO UPDATE SET health_at = excluded.health_at, "+
 		"backlog = excluded.backlog, oldest = excluded.oldest, dropped = excluded.dropped, clock = excluded.clock, "+

@@ -1,15 +1,15 @@
-// Package store keeps what the recorder receives: readings, what is missing of them,
-// events and what devices say of themselves, in SQLite or PostgreSQL.
+// Package store keeps what the recorder receives in SQLite or PostgreSQL: readings, gaps
+// in their sequence numbers, events, and the latest status of each device.
 //
-// The SQL is the same for both but for the tables' types; see migrations. All times
-// are Unix milliseconds.
+// Both databases get the same SQL; only the types of the tables differ (see migrations).
+// All times are Unix milliseconds.
 //
 // # Concurrency
 //
-// Commit may be called by one goroutine at a time, everything else by any. Several
-// processes may use one PostgreSQL database: each transaction locks the sequences
-// that it changes. One SQLite file has one recorder; commands may read and change it
-// beside that.
+// Only one goroutine may call Commit and Connected; any goroutine may call the rest.
+// Several processes may use one PostgreSQL database: each transaction locks the sequences
+// that it changes. A SQLite file has at most one recorder; other commands may read and
+// change it at the same time.
 package store
 
 import (
@@ -28,46 +28,46 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// Options are what a store is told by the configuration.
+// Options come from the configuration.
 type Options struct {
 	Database      string // "sqlite:PATH", or the URL of a PostgreSQL database
-	Unknown       string // of a device that is not registered: "accept", "refuse" or "quarantine"
-	MaxQuarantine int    // rows of the table quarantine at most
+	Unknown       string // messages of devices that are not registered: "accept", "refuse" or "quarantine"
+	MaxQuarantine int    // maximum number of rows in the table quarantine
 }
 
-// A Store is an open database. Its fields do not change after Open, but for those of
-// Commit.
+// A Store is an open database. Only Commit and Connected change its fields after Open.
 type Store struct {
 	options Options
 	dialect
-	db   *sql.DB // writes; of SQLite one connection, so that writers take turns
-	read *sql.DB // reads; of PostgreSQL the same as db
+	db   *sql.DB // writes; SQLite has one such connection, so that writers take turns
+	read *sql.DB // reads; for PostgreSQL the same as db
 
-	// Of Commit and Connected alone, which one goroutine calls in turn.
+	// Only Commit and Connected use it, from one goroutine.
 	session session
 
-	// Of Commit alone. They have nothing that was not committed.
-	devices map[string]int64    // by name; -1: unknown and not to be registered, for one commit
-	streams map[streamKey]int64 // by device and name
-	inserts map[int]*sql.Stmt   // of that many readings
+	// Caches that only Commit uses. They hold only what was committed.
+	devices map[string]int64    // ID by name; -1: unknown and not to be registered, during one commit
+	streams map[streamKey]int64 // ID by device and name
+	inserts map[int]*sql.Stmt   // prepared INSERT by number of readings
 }
 
-// A session is what is known of the latest connection to the broker. First comes what the
-// broker had in its queue for us, published before the connection was made. A broker that
-// was killed has lost what it accepted after that, and agents connect to it again.
+// A session describes the latest connection to the broker. The broker sends its queue
+// first: messages that were published before we connected. If the broker is killed, it loses
+// what it accepted after it last saved, and agents connect to it again.
 type session struct {
 	at            int64           // when it began; 0: there was none
-	queueEnd      int64           // when the last message of the queue may have come
-	queueEndKnown bool            // queued is known: the retained messages, which come behind the queue, are there
-	online        map[int64]int64 // when each device said "online" last: it has connected before that
+	queueEnd      int64           // when the last message of the queue may have arrived
+	queueEndKnown bool            // retained messages have arrived: the broker sends them after its queue
+	online        map[int64]int64 // by device: when its last "online" arrived, which it sends after connecting
 }
 
-// assumedQueue is how long the queue takes where no retained message shows its end: in a
-// group that shares a subscription, from NATS, and from agents with mqtt.retain: false.
+// assumedQueue is how long we assume that the queue takes if no retained message marks its
+// end: in a group that shares a subscription, from NATS, and from agents with
+// mqtt.retain: false.
 const assumedQueue = 30_000 // milliseconds
 
-// ends notes a retained message. The last one counts: some of an earlier connection may
-// have been in the queue themselves.
+// queueEnded records the arrival of a retained message. The last one counts: the queue itself
+// may hold retained messages of an earlier connection.
 func (s *session) queueEnded(at int64) { s.queueEnd, s.queueEndKnown = at, true }
 
 // A streamKey names a stream.
@@ -76,27 +76,27 @@ type streamKey struct {
 	name   string
 }
 
-// A dialect is what differs between the databases.
+// A dialect holds what differs between the databases.
 type dialect struct {
-	name         string // of the folder of migrations
+	name         string // of its folder in migrations
 	goose        goose.Dialect
 	numbered     bool   // placeholders are $1, $2, ...
-	lockRows     string // behind a SELECT: locks the rows until the end of the transaction
+	lockRows     string // appended to a SELECT: locks the rows until the transaction ends
 	lockHorizon  string // behind the SELECT of the horizon, with which a Commit begins: alone waits for it
 	blockCommits string // waits until no Commit is under way, and lets none begin; empty: a transaction is alone
 }
 
-// maxCached bounds the maps of names: a publisher may invent any number of them.
+// maxCached bounds the caches of names: a publisher can invent any number of them.
 const maxCached = 50_000
 
-// Open opens a database, creates it if it is a file that is not there, and brings
-// its tables to this version. The error names what to change. The caller closes it.
+// Open opens a database and migrates its tables to this version. It creates a SQLite file
+// that does not exist. The error says what to change. The caller closes the store.
 func Open(ctx context.Context, o Options) (*Store, error) { return openMigrated(ctx, o, true) }
 
-// OpenExisting is Open without creating a file: for commands that look into one.
+// OpenExisting is like Open, but does not create a file: for commands that read one.
 func OpenExisting(ctx context.Context, o Options) (*Store, error) { return openMigrated(ctx, o, false) }
 
-// openMigrated opens a database with the tables of this version.
+// openMigrated opens a database and migrates it. create: see open.
 func openMigrated(ctx context.Context, o Options, create bool) (*Store, error) {
 	s, err := open(ctx, o, create)
 	if err != nil {
@@ -109,7 +109,7 @@ func openMigrated(ctx context.Context, o Options, create bool) (*Store, error) {
 	return s, nil
 }
 
-// open opens a database as it is. create: a SQLite file that is not there is made.
+// open opens a database without migrating it. create: create a SQLite file that does not exist.
 func open(ctx context.Context, o Options, create bool) (*Store, error) {
 	s := &Store{options: o, inserts: map[int]*sql.Stmt{}}
 	s.clearCache()
@@ -121,7 +121,7 @@ func open(ctx context.Context, o Options, create bool) (*Store, error) {
 		err = s.openPostgres(o.Database)
 	}
 	if err == nil {
-		// The drivers open nothing before the first use, so a mistake would show up late.
+		// Drivers connect at the first use only: Ping reports a wrong address now.
 		err = s.db.PingContext(ctx)
 	}
 	if err == nil && s.numbered {
@@ -134,10 +134,10 @@ func open(ctx context.Context, o Options, create bool) (*Store, error) {
 	return s, nil
 }
 
-// migrate applies the migrations that the database has not. A database of a later
-// version is refused.
+// migrate applies the missing migrations. It returns an error for a database of a later
+// version.
 func (s *Store) migrate(ctx context.Context) error {
-	// The provider has no global state, unlike the functions of the package.
+	// Unlike the functions of package goose, a provider has no global state.
 	files, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// goose itself would leave a later database alone without a word.
+	// goose itself accepts a database of a later version silently.
 	current, target, err := p.GetVersions(ctx)
 	switch {
 	case err != nil:
@@ -156,7 +156,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	case current == target:
 		return nil
 	}
-	// Each migration is a transaction: one that fails leaves the version before it.
+	// Each migration is a transaction: if it fails, the database keeps the version before it.
 	_, err = p.Up(ctx)
 	return err
 }
@@ -164,7 +164,7 @@ func (s *Store) migrate(ctx context.Context) error {
 // Close closes the database.
 func (s *Store) Close() error {
 	var failed error
-	// Readers first: they may hold the WAL back from being merged.
+	// Readers first: an open reader can prevent the checkpoint of the WAL.
 	if s.read != nil && s.read != s.db {
 		failed = s.read.Close()
 	}
@@ -174,14 +174,14 @@ func (s *Store) Close() error {
 	return failed
 }
 
-// forget empties what Commit remembers: a transaction that failed may have added to
-// it. All of it is looked up again.
+// clearCache empties the caches of Commit: a failed transaction may have added entries.
+// They are looked up again.
 func (s *Store) clearCache() {
 	s.devices, s.streams = map[string]int64{}, map[streamKey]int64{}
 }
 
-// sql rewrites the placeholders ? of a statement for the dialect. No statement of
-// this package has a ? in a text.
+// sql rewrites the placeholders ? of a statement for the dialect. No statement of this
+// package has a ? in a string literal.
 func (d dialect) sql(text string) string {
 	// SQLite takes the statement as it is.
 	if !d.numbered {
@@ -199,22 +199,22 @@ func (d dialect) sql(text string) string {
 	}
 }
 
-// A transaction is one *sql.Tx with the placeholders of the dialect.
+// A transaction is a *sql.Tx that rewrites placeholders for its dialect.
 type transaction struct {
 	*sql.Tx
 	dialect
 	ctx context.Context
 }
 
-// begin begins a transaction that writes. In SQLite it takes the lock of the file at
-// once: a transaction that reads first and writes then could be refused half-way.
+// begin begins a transaction that writes. In SQLite it locks the file at once: if a
+// transaction reads first, its first write can fail with SQLITE_BUSY.
 func (s *Store) begin(ctx context.Context) (transaction, error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	return transaction{tx, s.dialect, ctx}, err
 }
 
-// exec runs a statement, and returns how many rows it changed. After an error the
-// transaction can only be rolled back: PostgreSQL refuses everything else.
+// exec runs a statement and returns the number of rows that it changed. After an error the
+// transaction must be rolled back: PostgreSQL refuses everything else.
 func (t transaction) exec(text string, args ...any) (int64, error) {
 	r, err := t.ExecContext(t.ctx, t.sql(text), args...)
 	if err != nil {
@@ -223,16 +223,16 @@ func (t transaction) exec(text string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-// manyRows is how many rows one statement has at most.
+// maxRows is the maximum number of rows in one statement.
 const maxRows = 64
 
-// many runs a statement for many rows: before, the placeholders of each row, after.
-// Each row has as many arguments as row has ?. One statement for all of them saves
-// the way to a server for each.
+// execRows runs a statement for several rows. Its text is before, one copy of row for each
+// row, and after. args holds one argument for each ? of each row. One statement for up to
+// maxRows rows saves round trips to a server.
 func (t transaction) execRows(before, row, after string, args []any) error {
 	width := strings.Count(row, "?")
 	for len(args) > 0 {
-		// The last statement has what is left, and is another text: both are prepared once.
+		// The last statement has the remaining rows.
 		n := min(len(args)/width, maxRows)
 		if _, err := t.exec(before+row+strings.Repeat(", "+row, n-1)+after, args[:n*width]...); err != nil {
 			return err
@@ -242,17 +242,17 @@ func (t transaction) execRows(before, row, after string, args []any) error {
 	return nil
 }
 
-// scan reads the one row of a query. The error is sql.ErrNoRows if there is none.
+// scan reads the first row of a query. The error is sql.ErrNoRows if there is none.
 func (t transaction) scan(query string, args []any, into ...any) error {
 	return t.QueryRowContext(t.ctx, t.sql(query), args...).Scan(into...)
 }
 
-// each calls do for each row of a query, which scans it. It ends with the first error
-// of do, and returns it.
+// eachRow calls do for each row of a query; do scans the row. It stops at the first error of
+// do and returns it.
 func eachRow(ctx context.Context, q interface {
 	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
 }, do func(*sql.Rows) error, query string, args ...any) error {
-	// A connection has one query at a time: do must not begin another on a transaction.
+	// A connection runs one query at a time: do must not start another in the same transaction.
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
