@@ -11,37 +11,38 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
 )
 
-// settled is how long a hole may be open without a trace: shorter ones are messages
-// that overtook each other, as those of several recorders do.
+// reorderWindow is how long a hole may be open before it is recorded as filled when its
+// messages arrive. Shorter holes come from messages that arrived out of order, as with
+// several recorders in a group.
 const reorderWindow = 60_000 // milliseconds
 
-// A sequenceKey is one boot of a stream: within it, numbers begin at 1 and have no
-// holes.
+// A sequenceKey is one boot of a stream. The agent numbers the readings of each boot from 1
+// without holes.
 type sequenceKey struct {
 	stream int64
 	boot   string
 }
 
-// A sequence is what is known of the numbers of one boot. It lives for one commit. Each
-// number up to last is stored, or in a hole, or in a declared span; a number in the
-// last may be stored nevertheless.
+// A sequence holds which numbers of one boot have arrived, during one commit. Each number up
+// to last is stored, or in a hole, or in a declared span. A number in a declared span may
+// have arrived, too.
 type sequence struct {
 	sequenceKey
 	device     int64 // set before arrived is called
 	last       int64 // the highest number that arrived; 0: none
 	lastAt     int64 // when it arrived
-	changed    bool  // last and lastAt are to be saved
+	changed    bool  // last and lastAt must be saved
 	gapsLoaded bool  // holes and declared are those of the database
 	holes      []hole
-	declared   []span // what the agent has declared lost
-	filled     []span // what was missing for longer than settled, in the order of arrival
+	declared   []span // declared lost by the agent
+	filled     []span // arrived after reorderWindow, in the order of arrival
 }
 
-// A span is the numbers from and to, and all between. It has at least one.
+// A span is the range of numbers from ... to, both included. It is never empty.
 type span struct{ from, to int64 }
 
-// A hole is a span of missing numbers. Those of a sequence do not overlap, and all are
-// below its highest number.
+// A hole is a span of missing numbers. The holes of a sequence do not overlap, and are below
+// its highest number.
 type hole struct {
 	span
 	id              int64 // in the table gap; 0: not yet there
@@ -51,8 +52,8 @@ type hole struct {
 	changed, closed bool
 }
 
-// preload reads the sequences of a batch at once, as far as their streams are known.
-// In PostgreSQL it locks them, in one order for all recorders.
+// preload reads the sequences of a batch with few queries, as far as their streams are
+// cached. In PostgreSQL it locks them, in the same order in all recorders to avoid deadlocks.
 func (c *commit) preload(batch []Item) error {
 	// A batch has many readings of few streams.
 	found := map[sequenceKey]bool{}
@@ -61,7 +62,7 @@ func (c *commit) preload(batch []Item) error {
 		if !ok || r.Boot == "" {
 			continue
 		}
-		// Without a query: a name that is not cached is looked up when its turn comes.
+		// From the cache only: commit.reading looks up the other names.
 		device, ok := c.s.devices[r.Device]
 		id, known := c.s.streams[streamKey{device, r.Stream}]
 		if ok && known {
@@ -92,7 +93,7 @@ func (c *commit) preloadSome(keys []sequenceKey) error {
 			return err
 		}
 	}
-	// PostgreSQL has to be told the types of parameters in VALUES.
+	// PostgreSQL cannot infer the types of parameters in VALUES.
 	row := "(CAST(? AS BIGINT), CAST(? AS TEXT))"
 	err := eachRow(c.ctx, c.Tx, func(rows *sql.Rows) error {
 		q := &sequence{}
@@ -109,22 +110,22 @@ func (c *commit) preloadSome(keys []sequenceKey) error {
 	return err
 }
 
-// sequence returns what is known of a boot, and locks it in PostgreSQL.
+// sequence returns the sequence of a boot, and locks it in PostgreSQL.
 func (c *commit) sequence(stream int64, boot string) (*sequence, error) {
 	key := sequenceKey{stream, boot}
-	// Usually preload has read it. What comes here is a stream that was new a moment ago.
+	// Usually preload has read it, unless its stream was not cached.
 	if q := c.sequences[key]; q != nil {
 		return q, nil
 	}
 	if c.lockRows != "" {
-		// There has to be a row to lock: two recorders may see a new boot at the same time.
+		// FOR UPDATE needs a row to lock: two recorders may see a new boot at the same time.
 		_, err := c.exec("INSERT INTO sequence (stream_id, boot, last_seq, last_at) VALUES (?, ?, 0, 0) "+
 			"ON CONFLICT DO NOTHING", stream, boot)
 		if err != nil {
 			return nil, err
 		}
 	}
-	// In SQLite the transaction has the whole file, so there is nothing to lock.
+	// In SQLite the transaction has locked the whole file.
 	q := &sequence{sequenceKey: key}
 	err := c.scan("SELECT last_seq, last_at FROM sequence WHERE stream_id = ? AND boot = ?"+c.lockRows,
 		[]any{stream, boot}, &q.last, &q.lastAt)
@@ -136,16 +137,16 @@ func (c *commit) sequence(stream int64, boot string) (*sequence, error) {
 	return q, nil
 }
 
-// load reads the gaps of a boot, once. Most batches need none: all numbers follow each
-// other.
+// loadGaps reads the gaps of a boot at its first call. Most batches do not need them, because
+// their numbers follow each other.
 func (c *commit) loadGaps(q *sequence) error {
 	if q.gapsLoaded {
 		return nil
 	}
-	// What was filled is history: nothing is decided by it.
+	// Filled gaps are not needed: they decide nothing.
 	q.gapsLoaded = true
 	return eachRow(c.ctx, c.Tx, func(rows *sql.Rows) error {
-		// One query for both: holes are to be filled, declared spans to be left out.
+		// One query for both states.
 		var h hole
 		var state string
 		err := rows.Scan(&h.id, &h.from, &h.to, &state, &h.noticed, &h.beforeAt, &h.afterAt)
@@ -159,59 +160,59 @@ func (c *commit) loadGaps(q *sequence) error {
 		"WHERE stream_id = ? AND boot = ? AND state <> 'filled' ORDER BY from_seq"), q.stream, q.boot)
 }
 
-// arrived notes a number that came at a time, and reports whether it surely is the first
-// copy. Where it is not sure, the table reading has to be asked.
+// arrived records the arrival of a number at a time. isNew reports that it is certainly the
+// first copy; otherwise the caller must look into the table reading.
 func (c *commit) arrived(q *sequence, seq, at int64) (isNew bool, err error) {
-	// The usual case: the next number. It needs no look at the gaps.
+	// Usually this is the next number, which needs no gaps.
 	if seq > q.last {
 		if seq > q.last+1 {
 			if err := c.openHoles(q, span{q.last + 1, seq - 1}, at); err != nil {
 				return false, err
 			}
 		}
-		// Whatever was skipped is a hole now, so the sequence goes on from here.
+		// The skipped numbers are in a hole now.
 		q.last, q.lastAt, q.changed = seq, at, true
 		return true, nil
 	}
-	// Late: it fills a hole, or is a second copy, or was declared lost.
+	// A lower number fills a hole, or is a second copy, or was declared lost.
 	if err := c.loadGaps(q); err != nil {
 		return false, err
 	}
 	return q.fill(seq, at), nil
 }
 
-// notice opens holes for numbers that did not arrive before the next one, but for
-// those that the agent has declared lost.
+// openHoles opens holes for numbers that were skipped, except for those that the agent has
+// declared lost.
 func (c *commit) openHoles(q *sequence, missing span, at int64) error {
 	if err := c.loadGaps(q); err != nil {
 		return err
 	}
-	// When its lower neighbour arrived: what happened to the connection since explains it.
+	// The loss happened after the arrival of the reading before the hole. Verify looks for
+	// an explanation in the connections since then.
 	before := sql.NullInt64{Int64: c.s.session.possibleLossSince(q, at), Valid: q.last > 0}
 	if !before.Valid {
-		// A boot begins after everything that an earlier one has sent.
+		// It is the first hole of a boot: the loss happened after all readings of earlier boots.
 		err := c.scan("SELECT max(last_at) FROM sequence WHERE stream_id = ? AND boot <> ? AND last_seq > 0",
 			[]any{q.stream, q.boot}, &before)
 		if err != nil {
 			return err
 		}
 	}
-	// The events of gaps go before the backlog, so what they declare may be known by now.
+	// Agents send the event of a gap before their backlog, so it may have arrived.
 	for _, rest := range subtract(missing, q.declared) {
 		q.holes = append(q.holes, hole{span: rest, noticed: at, beforeAt: before, afterAt: at, changed: true})
 	}
 	return nil
 }
 
-// doubtSince returns the earliest time at which the numbers may have been lost that are
-// missing between the highest of a sequence and one that arrived at the given time. Usually
-// this is when the highest one arrived. It is the begin of our connection if a broker that
-// was killed may have lost them: the highest number came from the broker's queue, and since
-// then the queue has ended, or the device has connected again, however late. Otherwise both
-// came through a broker that was alive in between, and it loses nothing.
+// possibleLossSince returns the earliest time at which the numbers between q.last and a number
+// that arrived at the given time may have been lost. Usually this is when q.last arrived. It is
+// the begin of our connection if a killed broker may have lost the numbers. This is possible
+// if q.last came from the broker's queue, and since then the queue has ended or the device has
+// connected again. Otherwise the broker was alive between the two arrivals, and lost nothing.
 func (s *session) possibleLossSince(q *sequence, at int64) int64 {
 	fromQueue := q.lastAt >= s.at && q.lastAt <= s.queueEnd
-	// A batch that is stored again may have noted an "online" that comes behind it.
+	// A batch that is stored again may already have recorded a later "online".
 	online := s.online[q.device]
 	again := online >= q.lastAt && online <= at
 	if fromQueue && (again || s.queueEndKnown && at >= s.queueEnd) {
@@ -220,7 +221,7 @@ func (s *session) possibleLossSince(q *sequence, at int64) int64 {
 	return q.lastAt
 }
 
-// without returns what is left of a span, in order.
+// subtract returns the parts of s that are not in minus, in order.
 func subtract(s span, minus []span) []span {
 	// Each span may cut each piece into two.
 	left := []span{s}
@@ -243,15 +244,15 @@ func subtract(s span, minus []span) []span {
 	return left
 }
 
-// fill takes a number out of the hole that it is in, and reports whether there was
-// one. at is when it came. A hole that was open for long leaves a trace.
+// fill removes a number, which arrived at a time, from its hole, and reports whether it was
+// in one. If the hole was open longer than reorderWindow, the number is recorded as filled.
 func (q *sequence) fill(seq, at int64) bool {
 	for i := range q.holes {
-		h := &q.holes[i] // they do not overlap: the first that matches is the one
+		h := &q.holes[i] // they do not overlap: at most one contains seq
 		if h.closed || seq < h.from || seq > h.to {
 			continue
 		}
-		// Messages that overtook each other are no news; a backlog that comes back is.
+		// Record a backlog that arrives late, but not messages out of order.
 		if at-h.noticed >= reorderWindow {
 			q.addFilled(seq)
 		}
@@ -261,9 +262,9 @@ func (q *sequence) fill(seq, at int64) bool {
 	return false
 }
 
-// addFilled adds a number to what was filled, which mostly comes in order.
+// addFilled records a number as filled. Numbers that follow each other become one span, so
+// that a batch of a backlog needs one statement.
 func (q *sequence) addFilled(seq int64) {
-	// They are joined here, so that a batch of a backlog is one statement.
 	if n := len(q.filled); n > 0 && q.filled[n-1].to == seq-1 {
 		q.filled[n-1].to = seq
 		return
@@ -271,13 +272,13 @@ func (q *sequence) addFilled(seq int64) {
 	q.filled = append(q.filled, span{seq, seq})
 }
 
-// cut takes a span out of a hole: it becomes smaller, two, or none. The slice of holes
-// may move: pointers into it are not valid afterwards.
+// removeFromHole removes a span from hole i, which becomes smaller, splits or closes. It may
+// reallocate q.holes: pointers into it are not valid afterwards.
 func (q *sequence) removeFromHole(i int, out span) {
-	// The row keeps the lower part; the upper one becomes a row with the same neighbours.
+	// The row keeps the lower part; the upper part becomes a new row with the same neighbours.
 	left := subtract(q.holes[i].span, []span{out})
 	h := q.holes[i]
-	// The row is deleted when the sequence is saved.
+	// saveHole deletes the row.
 	if len(left) == 0 {
 		q.holes[i].closed = true
 		return
@@ -289,18 +290,18 @@ func (q *sequence) removeFromHole(i int, out span) {
 	}
 }
 
-// declare notes a loss that the agent has declared. It may come before the numbers that
-// it is about are missed, or after.
+// declare stores a loss that the agent has declared. The declaration may arrive before or
+// after the numbers are found to be missing.
 func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 	if err := c.loadGaps(q); err != nil {
 		return err
 	}
-	// The whole span counts as declared, also where Count is less: which of them were
-	// thinned out the agent does not say. Verify compares the numbers.
+	// The whole span counts as declared, even if Count is smaller: the agent does not say which
+	// readings it thinned out. Verify compares the counts.
 	lost := span{g.From, g.To}
 	q.declared = append(q.declared, lost)
-	q.changed = true              // a sequence that is not in the table has no gaps
-	for i := range len(q.holes) { // cut may append pieces, which are outside of what is lost
+	q.changed = true              // gaps are read only for a sequence in the table: it must be saved
+	for i := range len(q.holes) { // removeFromHole may append holes, which are outside of lost
 		if h := q.holes[i]; !h.closed && h.from <= lost.to && lost.from <= h.to {
 			q.removeFromHole(i, lost)
 		}
@@ -311,12 +312,12 @@ func (c *commit) declare(q *sequence, g message.Gap, at int64) error {
 	return err
 }
 
-// saveSequences writes what has changed in the sequences and their holes, at the end of
-// the batch: a hole that was noticed and filled in it never is a row.
+// saveSequences writes the changes of the sequences and their holes, at the end of the batch:
+// a hole that was opened and filled within the batch never becomes a row.
 func (c *commit) saveSequences() error {
 	var args []any
 	for _, q := range c.sequences {
-		// A sequence without news has no new holes either, but some may have been filled.
+		// Without a new highest number there are no new holes, but some may have been filled.
 		if q.changed {
 			args = append(args, q.stream, q.boot, q.last, q.lastAt)
 		}
@@ -335,13 +336,13 @@ func (c *commit) saveSequences() error {
 		" ON CONFLICT (stream_id, boot) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at", args)
 }
 
-// saveHole inserts, changes or deletes the row of a hole. What a row says of its
-// neighbours stays: it explains why the numbers were missing.
+// saveHole inserts, updates or deletes the row of a hole. An update keeps before_at and
+// after_at: Verify needs them to explain why the numbers are missing.
 func (c *commit) saveHole(q *sequence, h *hole) (err error) {
 	switch {
 	case h.closed && h.id != 0:
 		_, err = c.exec("DELETE FROM gap WHERE id = ?", h.id)
-	case h.closed || !h.changed: // noticed and filled in one batch, or as it was
+	case h.closed || !h.changed: // opened and filled in one batch, or unchanged
 	case h.id != 0:
 		_, err = c.exec("UPDATE gap SET from_seq = ?, to_seq = ?, count = ?, changed_at = ? WHERE id = ?",
 			h.from, h.to, h.to-h.from+1, c.now, h.id)
@@ -353,10 +354,10 @@ func (c *commit) saveHole(q *sequence, h *hole) (err error) {
 	return err
 }
 
-// saveFilled lengthens the row of what was filled just below, or inserts one. changed_at
-// is when the last of it came.
+// saveFilled stores a filled span. It extends the row that ends just below the span, or
+// inserts a row. changed_at is when its last number arrived.
 func (c *commit) saveFilled(q *sequence, f span) error {
-	// A backlog comes in order over many batches: it is one row in the end.
+	// A backlog arrives in order over many batches: it becomes one row.
 	n, err := c.exec("UPDATE gap SET to_seq = ?, count = count + ?, changed_at = ? "+
 		"WHERE stream_id = ? AND boot = ? AND state = 'filled' AND to_seq = ?",
 		f.to, f.to-f.from+1, c.now, q.stream, q.boot, f.from-1)

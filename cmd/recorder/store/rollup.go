@@ -14,27 +14,27 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/message"
 )
 
-// Buckets of the rollups, in milliseconds.
+// Widths of the buckets of the rollups, in milliseconds.
 const (
 	hour = int64(time.Hour / time.Millisecond)
 	day  = 24 * hour
 )
 
-// An hourKey is one hour of one stream: ts is its begin. Days have the same type.
+// An hourKey is one hour of one stream; ts is its begin. It is also used for days.
 type hourKey struct{ stream, ts int64 }
 
-// touch notes that the readings of an hour change. Times are not negative, so the
-// remainder is the way to the begin of the hour.
+// noteHour records that the readings of the hour of ts change. ts is never negative, so
+// ts - ts%hour is the begin of the hour.
 func (c *commit) noteHour(stream, ts int64) { c.hours[hourKey{stream, ts - ts%hour}] = true }
 
-// markHours marks the hours that a commit touched. The conflict locks the mark, so
-// that a RollUp at the same time waits for this transaction or computes it again.
-// Hours before the horizon are not computed anew: their readings are gone.
+// markHours marks the hours whose readings a commit changed. ON CONFLICT locks an existing
+// mark, so that a concurrent RollUp waits for this transaction or computes the hour again.
+// Hours before the horizon are not marked: their readings are deleted.
 func (c *commit) markHours() error {
 	var args []any
-	// In one order, so that two recorders never wait for each other.
+	// Always in the same order: otherwise two recorders could deadlock.
 	for _, h := range slices.SortedFunc(maps.Keys(c.hours), compareHours) {
-		if h.ts >= c.horizon { // mergeBeforeHorizon has seen to the others
+		if h.ts >= c.horizon { // mergeBeforeHorizon has handled the others
 			args = append(args, h.stream, h.ts)
 		}
 	}
@@ -47,17 +47,18 @@ func compareHours(a, b hourKey) int {
 	return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.ts, b.ts))
 }
 
-// mergeBeforeHorizon adds readings that arrive after retain has deleted their hour to
-// what is left of it. They are in the table reading until the next retain.
+// mergeBeforeHorizon adds readings from before the horizon to the rollups: RollUp cannot
+// compute their hours again, because Retain has deleted the other readings. The new ones are
+// in the table reading until the next Retain.
 func (c *commit) mergeBeforeHorizon() error {
 	for i := range c.rows {
 		r := &c.rows[i]
-		// A time that nothing vouches for is before every horizon, and may get better: then the
-		// reading would be counted twice.
+		// An unsynced time, such as 1970, may be corrected later: the reading would then be
+		// counted twice.
 		if r.TS >= c.horizon || r.Clock == message.Unsynced {
 			continue
 		}
-		// Late by more than retain keeps: rare, so one statement each.
+		// One statement each: readings that are so late are rare.
 		n, failed := 1, 0
 		if math.IsNaN(r.Value) {
 			n = 0
@@ -65,9 +66,9 @@ func (c *commit) mergeBeforeHorizon() error {
 		if r.Error != "" {
 			failed = 1
 		}
-		// Both at once: the day is not computed from its hours again, which may be deleted.
+		// Both tables: the hours of the day may be deleted, so it cannot be computed from them.
 		for table, width := range map[string]int64{"reading_hour": hour, "reading_day": day} {
-			// NULL compares as neither less nor more: then the other one is taken.
+			// A comparison with NULL is never true: then ELSE takes the other value.
 			_, err := c.exec("INSERT INTO "+table+" (stream_id, ts, n, errors, min, max, sum) "+
 				"VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (stream_id, ts) DO UPDATE SET n = "+table+".n + excluded.n, "+
 				"errors = "+table+".errors + excluded.errors, "+
@@ -83,14 +84,14 @@ func (c *commit) mergeBeforeHorizon() error {
 	return nil
 }
 
-// rollChunk is how many hours one transaction computes: readings wait meanwhile.
+// rollUpChunk is how many hours one transaction computes. Commit waits for it in SQLite.
 const rollUpChunk = 50
 
-// RollUp computes the hours that have changed, and their days, and returns how many
-// hours it computed. It may run beside Commit.
+// RollUp computes the hours that have changed, and their days. It returns the number of
+// hours. It may run at the same time as Commit.
 func (s *Store) RollUp(ctx context.Context) (hours int, err error) {
 	for {
-		// Short transactions: SQLite has one writer, and readings wait for it.
+		// Short transactions: SQLite has one writer, and Commit waits for it.
 		n, err := s.rollUpSome(ctx)
 		hours += n
 		if err != nil || n < rollUpChunk {
@@ -99,15 +100,15 @@ func (s *Store) RollUp(ctx context.Context) (hours int, err error) {
 	}
 }
 
-// rollSome computes a few hours in one transaction, and returns how many. Two callers
-// may compute the same hour: the second waits for the first, and finds the same.
+// rollUpSome computes up to rollUpChunk hours in one transaction, and returns how many. If two
+// processes compute the same hour, the second waits for the first and gets the same result.
 func (s *Store) rollUpSome(ctx context.Context) (int, error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer tx.Rollback() // without effect after Commit
-	// Read to the end before the first statement: SQLite has one connection here.
+	// Read all rows before the next statement: the transaction has one connection.
 	var dirty []hourKey
 	err = eachRow(ctx, tx.Tx, func(rows *sql.Rows) error {
 		var h hourKey
@@ -121,7 +122,7 @@ func (s *Store) rollUpSome(ctx context.Context) (int, error) {
 	// A day is computed once, however many of its hours have changed.
 	days := map[hourKey]bool{}
 	for _, h := range dirty {
-		// The mark goes first: it waits for a transaction that adds to the hour.
+		// Delete the mark first: this waits for a commit that is changing the hour.
 		if _, err := tx.exec("DELETE FROM dirty_hour WHERE stream_id = ? AND ts = ?", h.stream, h.ts); err != nil {
 			return 0, err
 		}
@@ -138,10 +139,10 @@ func (s *Store) rollUpSome(ctx context.Context) (int, error) {
 	return len(dirty), tx.Commit()
 }
 
-// rollHour computes one hour from its readings. What has no value counts as an error
-// only if it says why; words without a number count as neither.
+// rollHour computes one hour from its readings. A reading with a state but no value counts
+// neither as a value nor as an error.
 func (t transaction) rollHour(h hourKey) error {
-	// Deleted first: the last reading may have left the hour for another one.
+	// Delete first: if the last reading moved to another hour, no row may stay.
 	if _, err := t.exec("DELETE FROM reading_hour WHERE stream_id = ? AND ts = ?", h.stream, h.ts); err != nil {
 		return err
 	}
@@ -151,8 +152,8 @@ func (t transaction) rollHour(h hourKey) error {
 	return err
 }
 
-// rollDay computes one day from its hours, which are fewer than its readings and exact:
-// a mean is kept as a sum and a number.
+// rollDay computes one day from its hours. This is exact, because hours store a sum and a
+// count in place of a mean.
 func (t transaction) rollDay(d hourKey) error {
 	if _, err := t.exec("DELETE FROM reading_day WHERE stream_id = ? AND ts = ?", d.stream, d.ts); err != nil {
 		return err
@@ -163,15 +164,14 @@ func (t transaction) rollDay(d hourKey) error {
 	return err
 }
 
-// Retained counts what Retain has deleted. Hours are those of reading_hour.
+// Deleted counts the deleted rows of the tables reading and reading_hour.
 type Deleted struct{ Readings, Hours int64 }
 
-// Retain deletes readings that were measured before a time, after it has made sure
-// that their hours and days are computed, and hours before another time. Both are
-// rounded down to a day; zero times delete nothing. It may run beside Commit.
+// Retain deletes readings that were measured before one time, and hours before another.
+// It first computes the hours and days of these readings. Both times are rounded down to a
+// day (UTC); a zero time deletes nothing. It may run at the same time as Commit.
 func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Deleted, err error) {
-	// A whole day, so that no hour and no day is half deleted. Nothing is deleted before both
-	// are known to be possible.
+	// Nothing is deleted if one of the two times is not allowed.
 	if err := s.checkHours(ctx, readings, hours); err != nil {
 		return r, err
 	}
@@ -195,11 +195,12 @@ func (s *Store) Retain(ctx context.Context, readings, hours time.Time) (r Delete
 	return r, nil
 }
 
-// startOfDay is the begin of the day of a time, in UTC and milliseconds.
+// startOfDay returns the begin of the day of t in UTC, in Unix milliseconds. Retain deletes
+// whole days, so that it never deletes a part of an hour or a day.
 func startOfDay(t time.Time) int64 { return t.UnixMilli() - t.UnixMilli()%day }
 
-// checkHours makes sure that hours are only deleted where the readings are: a late reading
-// would compute them again. Zero times delete nothing.
+// checkHours returns an error if hours would be deleted whose readings are kept: RollUp could
+// compute such an hour again. A zero time deletes nothing.
 func (s *Store) checkHours(ctx context.Context, readings, hours time.Time) error {
 	if hours.IsZero() {
 		return nil
@@ -218,7 +219,7 @@ func (s *Store) checkHours(ctx context.Context, readings, hours time.Time) error
 	return nil
 }
 
-// horizon is the time before which retain has deleted readings; 0: it has deleted none.
+// horizon returns the time before which Retain has deleted readings; 0: none.
 func (s *Store) horizon(ctx context.Context) (ms int64, err error) {
 	err = s.read.QueryRowContext(ctx, "SELECT value FROM counter WHERE name = 'horizon'").Scan(&ms)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -227,15 +228,15 @@ func (s *Store) horizon(ctx context.Context) (ms int64, err error) {
 	return ms, err
 }
 
-// moveHorizon makes the hours before a time final: they are computed, and not again. It
-// never moves back: readings before an earlier horizon are gone.
+// moveHorizon computes the hours before a time and makes them final: RollUp does not compute
+// them again. The horizon never moves back: readings before an earlier one are deleted.
 func (s *Store) moveHorizon(ctx context.Context, before int64) error {
 	for {
-		// Everything that is to be deleted has to be in the hours and days first.
+		// The rollups must include all readings that will be deleted.
 		if _, err := s.RollUp(ctx); err != nil {
 			return err
 		}
-		// A commit may have marked an hour meanwhile: then it is computed, too.
+		// If a commit has marked another hour since, compute that one, too.
 		moved, err := s.tryMoveHorizon(ctx, before)
 		if err != nil || moved {
 			return err
@@ -243,9 +244,9 @@ func (s *Store) moveHorizon(ctx context.Context, before int64) error {
 	}
 }
 
-// tryMoveHorizon moves the horizon, unless an hour before it is marked. A Commit goes by the
-// horizon that it has read at its begin, so none may be under way: its mark would not be
-// seen, and the hour would be computed anew when its other readings are gone.
+// tryMoveHorizon moves the horizon, unless an hour before it is marked. No Commit may run
+// during it, because a Commit uses the horizon that it read at its begin: its mark would not
+// be seen here, and the hour would be computed again after its other readings were deleted.
 func (s *Store) tryMoveHorizon(ctx context.Context, before int64) (moved bool, err error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
@@ -267,12 +268,12 @@ func (s *Store) tryMoveHorizon(ctx context.Context, before int64) (moved bool, e
 	return n > 0, tx.Commit()
 }
 
-// isOld is true of a reading that is to be deleted by its time. One whose clock was not set may
-// say 1970, and get a better time yet: its age is that of its arrival.
+// isExpired is the SQL condition that a reading with an old ts can be deleted. If its clock was not
+// set, ts may be 1970 and may be corrected later: then received_at decides.
 const isExpired = "(coalesce(clock, '') <> 'unsynced' OR received_at < ?)"
 
-// deleteReadings deletes readings in pieces of a day of a stream: writers wait for
-// one piece at most.
+// deleteReadings deletes the readings of one stream and day in each transaction, so that
+// Commit never waits long.
 func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64, err error) {
 	var streams []int64
 	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
@@ -281,10 +282,10 @@ func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64
 		streams = append(streams, id)
 		return err
 	}, "SELECT id FROM stream")
-	// The error of the query ends the loop below at once.
+	// After an error of the query the loops below do nothing.
 	for _, id := range streams {
 		for err == nil {
-			// The index of time finds the oldest, behind those that are kept.
+			// The index by time finds the oldest reading that can be deleted.
 			var first int64
 			err = s.read.QueryRowContext(ctx, s.sql("SELECT ts FROM reading WHERE stream_id = ? AND ts < ? AND "+isExpired+
 				" ORDER BY ts LIMIT 1"), id, before, before).Scan(&first)
@@ -296,7 +297,7 @@ func (s *Store) deleteReadings(ctx context.Context, before int64) (deleted int64
 				break
 			}
 			var result sql.Result
-			// A day from the oldest on: the pieces are small where there are gaps, too.
+			// One day from the oldest reading on, so that days without readings are skipped.
 			result, err = s.db.ExecContext(ctx, s.sql("DELETE FROM reading WHERE stream_id = ? AND ts < ? AND "+isExpired),
 				id, min(before, first+day), before)
 			if err == nil {
