@@ -7,16 +7,15 @@ import (
 	"slices"
 )
 
-// A DropPeriod is a time, in Unix milliseconds, in which the broker has dropped Count
-// messages of full queues. They are those of all its clients.
+// A DropPeriod says that the broker dropped Count messages of full queues between Since and At
+// (Unix milliseconds). They may have been for any of its clients.
 type DropPeriod struct{ Since, At, Count int64 }
 
-// explainByDrops gives holes that nothing else explains the cause LostByDrop, as far as the
-// broker says that it has dropped messages at that time. Each dropped message explains one
-// number, of one device: so the holes of all devices share them, those first that were
-// noticed first.
+// explainByDrops sets Why to LostByDrop for gaps that nothing else explains, if the broker
+// reported enough dropped messages at that time. Each dropped message explains one number of
+// one device, so the gaps of all devices share them. Gaps that were noticed first come first.
 func (s *Store) explainByDrops(ctx context.Context, v *Verification) error {
-	// Where the broker has dropped nothing, or does not say, no more is read.
+	// Skip the queries if no gap needs them.
 	if !slices.ContainsFunc(v.Gaps, mayBeDropped) {
 		return nil
 	}
@@ -29,7 +28,7 @@ func (s *Store) explainByDrops(ctx context.Context, v *Verification) error {
 		return err
 	}
 	explained := assignDrops(holes, periods)
-	// What explains a hole of this device is reported with the result.
+	// Report the periods that explain gaps of this device.
 	used := make([]bool, len(periods))
 	for i, g := range v.Gaps {
 		by, ok := explained[g]
@@ -50,13 +49,13 @@ func (s *Store) explainByDrops(ctx context.Context, v *Verification) error {
 	return nil
 }
 
-// mayBeDropped reports whether a gap is one that nothing else explains, between two readings
-// of one connection.
+// mayBeDropped reports whether a gap is unexplained and lies between two readings that
+// arrived.
 func mayBeDropped(g Gap) bool {
 	return g.State == "missing" && g.Why == Unexplained && g.BeforeAt.Valid && g.AfterAt.Valid
 }
 
-// dropPeriods returns what the broker has dropped, in the order in which it said so.
+// dropPeriods returns what the broker reported as dropped, in the order of its reports.
 func (s *Store) dropPeriods(ctx context.Context) (all []DropPeriod, err error) {
 	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var p DropPeriod
@@ -67,14 +66,14 @@ func (s *Store) dropPeriods(ctx context.Context) (all []DropPeriod, err error) {
 	return all, err
 }
 
-// droppable returns the holes of all devices that nothing explains but perhaps one of the
-// periods, in the order in which they were noticed.
+// candidates returns the unexplained gaps of all devices that overlap one of the periods, in
+// the order in which they were noticed.
 func (s *Store) candidates(ctx context.Context, periods []DropPeriod) (holes []Gap, err error) {
 	all, err := s.Gaps(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	// The cheap question comes first: explain asks the database.
+	// The cheap check comes first: explain queries the database.
 	for _, g := range all {
 		if !mayBeDropped(g) || len(overlapping(g, periods)) == 0 {
 			continue
@@ -87,28 +86,29 @@ func (s *Store) candidates(ctx context.Context, periods []DropPeriod) (holes []G
 			holes = append(holes, g)
 		}
 	}
-	// The order of Gaps decides between holes of one moment, so that each call says the same.
+	// A stable sort keeps the order of Gaps for equal times, so that each call gives the same result.
 	slices.SortStableFunc(holes, func(a, b Gap) int { return cmp.Compare(a.AfterAt.Int64, b.AfterAt.Int64) })
 	return holes, nil
 }
 
-// meets returns the indexes of the periods in which a hole may have been made. The broker puts
-// its count into the same queue as readings. So if a period counts a message, the reading
-// before it arrived before the period's end, and the reading behind it after the begin.
+// overlapping returns the indexes of the periods that may count the lost messages of a gap. The
+// broker sends its count through the same queue as the readings. So if a period counts a
+// message, the reading before the message arrived before the end of the period, and the reading
+// after it arrived after the begin.
 func overlapping(g Gap, periods []DropPeriod) (found []int) {
-	// Periods are in the order of At; most end before the hole.
+	// Periods are ordered by At; most end before the gap.
 	first, _ := slices.BinarySearchFunc(periods, g.BeforeAt.Int64, func(p DropPeriod, at int64) int {
 		return cmp.Compare(p.At, at)
 	})
-	// Since grows with At, so the first one that begins behind the hole ends the search.
+	// Since grows with At, so the first period that begins after the gap ends the search.
 	for i := first; i < len(periods) && periods[i].Since <= g.AfterAt.Int64; i++ {
 		found = append(found, i)
 	}
 	return found
 }
 
-// allot gives each hole as many dropped messages as it has numbers, if there are so many
-// left in the periods that it meets. It returns the indexes of the periods by hole.
+// assignDrops assigns dropped messages to gaps. A gap gets as many as it has numbers, if its
+// overlapping periods have so many left. It returns the indexes of these periods by gap.
 func assignDrops(holes []Gap, periods []DropPeriod) map[Gap][]int {
 	left := make([]int64, len(periods))
 	for i, p := range periods {
@@ -116,7 +116,7 @@ func assignDrops(holes []Gap, periods []DropPeriod) map[Gap][]int {
 	}
 	explained := map[Gap][]int{}
 	for _, g := range holes {
-		// All of a hole or nothing: a part of it would still be unexplained.
+		// The whole gap or nothing: the rest of it would still be unexplained.
 		need, by := g.Count, []int(nil)
 		for _, i := range overlapping(g, periods) {
 			if left[i] > 0 && need > 0 {
@@ -138,7 +138,7 @@ func assignDrops(holes []Gap, periods []DropPeriod) map[Gap][]int {
 	return explained
 }
 
-// appendPeriod appends a period, or joins it with the last one if that ends where it begins.
+// appendPeriod appends a period, or merges it with the last one if the two touch.
 func appendPeriod(all []DropPeriod, p DropPeriod) []DropPeriod {
 	if n := len(all); n > 0 && p.Since <= all[n-1].At {
 		all[n-1].At = p.At

@@ -6,21 +6,20 @@ import (
 	"errors"
 )
 
-// An Event is one row of the table event. JSON is the whole object, with the details
-// that each kind of event has.
+// An Event is one row of the table event. JSON is the whole object as the agent sent it.
 type Event struct {
 	TS, ReceivedAt int64
 	Name, JSON     string
 }
 
-// maxEventBytes bounds the text of the events of one answer: one may have 64 KiB.
+// maxEventBytes bounds the JSON of the events of one answer: one event may have 64 KiB.
 const maxEventBytes = 1 << 20
 
-// errEnough ends a query whose other rows are not wanted.
+// errEnough stops a query whose remaining rows are not needed.
 var errEnough = errors.New("enough")
 
-// Events returns the events of a device in a range of time, the newest first: at most limit
-// of them, and little more than 1 MiB of text. more: there are others.
+// Events returns the events of a device in a range of time, newest first: at most limit
+// events, and little more than 1 MiB of JSON. more reports that some were left out.
 func (s *Store) Events(ctx context.Context, r Range, limit int) (all []Event, more bool, err error) {
 	id, err := s.deviceID(ctx, r.Device)
 	if err != nil {
@@ -43,19 +42,18 @@ func (s *Store) Events(ctx context.Context, r Range, limit int) (all []Event, mo
 	return all, false, err
 }
 
-// alarmSuffix is what the name of a stream's alarm has after the stream's own.
+// alarmSuffix is appended to the name of a stream to get the name of its alarm.
 const alarmSuffix = "_alarm"
 
 // An Alarm is a reading that says that an alarm began or ended.
 type Alarm struct {
 	TS    int64
-	State string // alarm when it begins; ok, or the error of a failed read, when it ends
+	State string // "alarm" when it begins; "ok" or the error of a failed read when it ends
 }
 
-// Alarms returns the readings of the alarm that an agent derives from a stream (its name
-// with "_alarm"), in a range of time, at most limit of them, the oldest first. Each is a
-// change. The last one before the range comes first: it says whether an alarm goes on. A
-// stream without an alarm has none.
+// Alarms returns the changes of the alarm that an agent derives from a stream, in a range of
+// time, at most limit of them, oldest first. The last change before the range comes first: it
+// says whether an alarm was active at its begin. A stream without an alarm has none.
 func (s *Store) Alarms(ctx context.Context, r Range, limit int) (all []Alarm, err error) {
 	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var a Alarm
@@ -69,16 +67,16 @@ func (s *Store) Alarms(ctx context.Context, r Range, limit int) (all []Alarm, er
 	return all, err
 }
 
-// A Late is a stream with readings that came late, and the hours that they belong to.
+// A Late is a stream with late readings, and the hours of these readings.
 type Late struct {
 	Device, Stream string
-	Unit           string  // of the newest of them; empty: none
-	Hours          []int64 // the begin of each, Unix milliseconds, the oldest first
+	Unit           string  // of the newest late reading; empty: none
+	Hours          []int64 // the begin of each, Unix milliseconds, oldest first
 }
 
 // LateHours returns the streams with readings that were sent late (historical), and the
-// hours of these readings, by device and stream. Readings of a clock that nothing vouches
-// for are left out: their hour is not known.
+// hours of these readings, ordered by device and stream. Readings with an unsynced clock are
+// left out: their hour is not known.
 func (s *Store) LateHours(ctx context.Context, r Range) (all []Late, err error) {
 	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var device, stream, unit string
@@ -101,9 +99,9 @@ func (s *Store) LateHours(ctx context.Context, r Range) (all []Late, err error) 
 	return all, err
 }
 
-// Summary returns minimum, maximum and mean of a stream in whole hours: from the readings, or
-// from the table of hours where retain has deleted readings. Of the readings, those of a clock
-// that nothing vouches for are left out: their hour is not known.
+// Summary returns minimum, maximum and mean of a stream in a range of whole hours. It uses the
+// readings, or the table of hours if Retain has deleted readings of the range. Readings with an
+// unsynced clock are left out: their hour is not known.
 func (s *Store) Summary(ctx context.Context, r Range) (b Bucket, err error) {
 	id, err := s.streamID(ctx, r.Device, r.Stream)
 	if err != nil {

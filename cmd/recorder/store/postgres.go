@@ -13,32 +13,32 @@ import (
 // openPostgres opens a database by its URL. A password comes from ~/.pgpass or PGPASSWORD.
 func (s *Store) openPostgres(address string) error {
 	s.dialect = dialect{name: "postgres", goose: goose.DialectPostgres, numbered: true, lockRows: " FOR UPDATE",
-		// The lock of the table counts, with or without a row. Who only reads, such as pg_dump,
-		// waits for nobody and holds nobody up.
+		// LOCK TABLE also works while the row of the horizon does not exist. Readers such as
+		// pg_dump neither wait for it nor block it.
 		lockHorizon: " FOR KEY SHARE", blockCommits: "LOCK TABLE counter IN EXCLUSIVE MODE"}
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return err
 	}
 	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(makeDurable))
-	// One writes; the others are for commands, pages and rollups.
+	// One for Commit; the others for commands, pages and rollups.
 	db.SetMaxOpenConns(5)
 	db.SetMaxIdleConns(2)
-	// Readers do not block a writer there, so one pool is enough.
+	// Readers do not block writers in PostgreSQL, so one pool is enough.
 	s.db, s.read = db, db
 	return nil
 }
 
-// makeDurable makes COMMIT wait until the disk has it, which the acknowledgements rely on. A
-// server or a database may say otherwise for all of its clients; what is stricter stays.
+// makeDurable makes COMMIT wait until the data is on disk, because we acknowledge messages
+// after it. A server or a database may have synchronous_commit off; stricter values stay.
 func makeDurable(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) "+
 		"WHERE current_setting('synchronous_commit') = 'off'")
 	return err
 }
 
-// checkEncoding refuses a database that cannot store each character: a batch with one that it
-// has not would be refused for ever, and all that comes behind it. SQL_ASCII takes any bytes.
+// checkEncoding returns an error if the database cannot store every character: it would reject
+// a batch with such a character for ever, and block all later ones. SQL_ASCII stores any bytes.
 func (s *Store) checkEncoding(ctx context.Context) error {
 	var encoding string
 	if err := s.db.QueryRowContext(ctx, "SHOW server_encoding").Scan(&encoding); err != nil {
@@ -51,7 +51,7 @@ func (s *Store) checkEncoding(ctx context.Context) error {
 	return nil
 }
 
-// pointer is NULL for the zero value, as an element of an array.
+// pointer returns nil for the zero value, which is NULL as an element of an array.
 func pointer[T comparable](v T) *T {
 	var zero T
 	if v == zero {
@@ -60,9 +60,9 @@ func pointer[T comparable](v T) *T {
 	return &v
 }
 
-// insertArrays inserts all rows with one statement that has an array for each column,
-// and returns how many are new. The server parses it once, and a batch is one way to
-// it and back.
+// insertArrays inserts all rows of a commit into PostgreSQL, and returns how many were new. It
+// needs one statement with an array for each column: the server parses it once, and a batch
+// takes one round trip.
 func (c *commit) insertArrays() (int, error) {
 	n := len(c.rows)
 	if n == 0 {

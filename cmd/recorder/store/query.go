@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// ErrUnknown says that there is no such device or stream.
+// ErrUnknown means that the database has no such device or stream.
 var ErrUnknown = errors.New("is not in the database: holdfast-recorder devices lists what is")
 
-// A Device is one line of the fleet: what it last said of itself, and what is known of
-// its history. What it has not said is NULL or empty.
+// A Device has the latest status that a device sent, and totals of its history. What the
+// device has not sent is NULL or empty.
 type Device struct {
 	ID          int64
 	Name        string
@@ -26,17 +26,17 @@ type Device struct {
 	Hardware    string
 	HealthAt    sql.NullInt64
 	Backlog     sql.NullInt64
-	Oldest      sql.NullFloat64 // seconds that the oldest unsent reading waits
+	Oldest      sql.NullFloat64 // age of the oldest unsent reading in seconds
 	Dropped     sql.NullInt64
 	Clock       string
 	Faults      string // JSON list of streams
 	Streams     int
-	Missing     int64 // numbers that are missing and not declared
+	Missing     int64 // numbers that are missing and were not declared lost
 	LastAt      sql.NullInt64
 }
 
-// Fleet returns all devices by name. It reads small tables only, so it takes no
-// longer when the history grows.
+// Fleet returns all devices, ordered by name. It does not read the table reading, so it does
+// not become slower as the history grows.
 func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var d Device
@@ -46,8 +46,8 @@ func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 		d.Missing = int64(min(missing, 1<<62))
 		all = append(all, d)
 		return err
-		// sequence knows when a reading came last; reading would have to be searched. The sum is
-		// one of floating-point numbers: that of whole ones may be too large, which is an error.
+		// The time of the last reading is in the small table sequence. The sum uses floating-point
+		// numbers, because a sum of integers fails when it overflows.
 	}, `SELECT d.id, d.name, d.first_seen, t.online, t.online_since, coalesce(t.version, ''), coalesce(t.boot, ''),
 		coalesce(t.hardware, ''), t.health_at, t.backlog, t.oldest, t.dropped, coalesce(t.clock, ''),
 		coalesce(t.faults, ''), (SELECT count(*) FROM stream s WHERE s.device_id = d.id),
@@ -58,12 +58,11 @@ func (s *Store) Fleet(ctx context.Context) (all []Device, err error) {
 	return all, err
 }
 
-// Register adds devices, so that the recorder stores what they send even where unknown
-// ones are refused. It reports how many were not there.
+// Register adds devices, so that the recorder stores what they send even if Options.Unknown
+// refuses unknown ones. It returns the number of devices that were new.
 func (s *Store) Register(ctx context.Context, names []string, at time.Time) (added int64, err error) {
-	// A recorder that runs sees them with its next commit.
+	// A running recorder sees them in its next commit.
 	for _, name := range names {
-		// Names that are there already are left alone.
 		r, err := s.db.ExecContext(ctx, s.sql("INSERT INTO device (name, first_seen) VALUES (?, ?) "+
 			"ON CONFLICT DO NOTHING"), name, at.UnixMilli())
 		if err != nil {
@@ -78,8 +77,8 @@ func (s *Store) Register(ctx context.Context, names []string, at time.Time) (add
 	return added, nil
 }
 
-// deviceID returns the ID of a device; the error is ErrUnknown if there is none, and
-// has its name for a person.
+// deviceID returns the ID of a device. If there is none, the error wraps ErrUnknown and
+// contains the name.
 func (s *Store) deviceID(ctx context.Context, name string) (id int64, err error) {
 	err = s.read.QueryRowContext(ctx, s.sql("SELECT id FROM device WHERE name = ?"), name).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -96,12 +95,12 @@ type Gap struct {
 	Why                  string // of a declared gap, as the agent says; of a missing one, see Verify
 	NoticedAt            int64
 	ChangedAt            int64
-	BeforeAt             sql.NullInt64 // when the reading before it arrived
-	AfterAt              sql.NullInt64 // when the reading behind it arrived
+	BeforeAt             sql.NullInt64 // when the reading before the gap arrived
+	AfterAt              sql.NullInt64 // when the reading after the gap arrived
 }
 
-// Gaps returns the gaps of a device, or of all if its name is empty, by stream, boot
-// and number.
+// Gaps returns the gaps of a device, or of all devices if the name is empty. They are ordered
+// by device, stream, boot and number.
 func (s *Store) Gaps(ctx context.Context, device string) (all []Gap, err error) {
 	// A mistyped name must not look like a device without gaps.
 	if device != "" {
@@ -122,8 +121,8 @@ func (s *Store) Gaps(ctx context.Context, device string) (all []Gap, err error) 
 	return all, err
 }
 
-// A Row is a reading with the names of its stream. Its columns are those of the table
-// reading, and NULL where that has NULL.
+// A Row is a row of the table reading with the names of its device and stream. What is NULL in
+// the table is NULL here.
 type Row struct {
 	Device, Stream string
 	Boot           sql.NullString
@@ -135,17 +134,17 @@ type Row struct {
 	Historical     bool
 }
 
-// A Range says which readings are wanted. Empty names are all.
+// A Range selects readings. An empty name selects all.
 type Range struct {
 	Device, Stream string
 	From, To       int64 // Unix milliseconds: From <= ts < To
 }
 
-// Readings calls do with each reading of a range, by device, stream and time, and ends
-// with its first error. It holds one row in memory. In SQLite a slow do holds the WAL
-// file back from being merged, which then grows.
+// Readings calls do for each reading of a range, ordered by device, stream and time. It stops
+// at the first error of do and returns it. It holds one row in memory. In SQLite a slow do
+// prevents the checkpoint of the WAL file, which then grows.
 func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error {
-	// Stream by stream: the index by stream and time gives the order for nothing.
+	// Stream by stream: the index by stream and time gives the order without sorting.
 	type stream struct {
 		id   int64
 		d, s string
@@ -159,7 +158,7 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 	}, s.sql(`SELECT s.id, d.name, s.name FROM stream s JOIN device d ON d.id = s.device_id
 		WHERE (? = '' OR d.name = ?) AND (? = '' OR s.name = ?) ORDER BY d.name, s.name`),
 		r.Device, r.Device, r.Stream, r.Stream)
-	// An empty database is no mistake; a name that is not in it is.
+	// An empty database is not an error; an unknown name is one.
 	if err == nil && len(streams) == 0 && r.Device+r.Stream != "" {
 		err = fmt.Errorf("%s %w", strings.TrimSuffix(r.Device+"/"+r.Stream, "/"), ErrUnknown)
 	}
@@ -168,7 +167,7 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 			break
 		}
 		err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
-			// Of each row a new value: do may keep it.
+			// A new Row each time: do may keep it.
 			row := Row{Device: one.d, Stream: one.s}
 			err := rows.Scan(&row.Boot, &row.Seq, &row.TS, &row.ReceivedAt, &row.Value, &row.State, &row.Unit, &row.Error,
 				&row.Clock, &row.Historical)
@@ -182,22 +181,21 @@ func (s *Store) Readings(ctx context.Context, r Range, do func(Row) error) error
 	return err
 }
 
-// A Bucket is what was measured in a while: with Min and Max, the band that a curve of
-// many readings is drawn with.
+// A Bucket summarises the readings of a period.
 type Bucket struct {
-	TS             int64 // its begin
+	TS             int64 // the begin of the period
 	N              int64 // readings with a value
 	Errors         int64
 	Min, Max, Mean float64 // NaN if N is 0
-	// Readings that were sent more than 10 s late; NULL of the rollups, which do not know.
+	// Readings that were sent more than 10 s late; NULL if read from a rollup, which does not count them.
 	Late sql.NullInt64
 }
 
-// Buckets returns min, max and mean of a stream in buckets of a width. A width of an
-// hour or a day, or a multiple of a day, is read from the rollups, where late readings
-// are seen up to a minute later. Buckets without readings are left out.
+// Buckets returns minimum, maximum and mean of a stream in buckets of a width. If the width is
+// a multiple of an hour, they are read from the rollups, which include new readings up to a
+// minute later. Buckets without readings are left out.
 func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all []Bucket, err error) {
-	// Times are whole milliseconds, so narrower buckets cannot be.
+	// Times have a resolution of a millisecond.
 	w := width.Milliseconds()
 	if w < 1 {
 		return nil, fmt.Errorf("buckets of %v: want 1ms or more", width)
@@ -206,7 +204,7 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 	if err != nil {
 		return nil, err
 	}
-	// The finest table whose rows fit into a bucket.
+	// The coarsest table whose rows fit into a bucket: it has the fewest rows to read.
 	n, failed, lowest, highest, total := "count(value)", "count(error)", "min(value)", "max(value)", "sum(value)"
 	late := "count(CASE WHEN historical THEN 1 END)"
 	table := "reading"
@@ -217,12 +215,12 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 			table = "reading_day"
 		}
 	}
-	// The start of a bucket is computed in the database: one row a bucket comes back.
+	// The database groups the rows, so that it returns one row for each bucket.
 	err = eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var b Bucket
 		var lo, hi, sum sql.NullFloat64
 		err := rows.Scan(&b.TS, &b.N, &b.Errors, &lo, &hi, &sum, &b.Late)
-		// A bucket of errors alone has no values, and is not 0.
+		// A bucket that has only errors has no minimum: NaN, not 0.
 		b.Min, b.Max, b.Mean = math.NaN(), math.NaN(), math.NaN()
 		if b.N > 0 {
 			b.Min, b.Max, b.Mean = lo.Float64, hi.Float64, sum.Float64/float64(b.N)
@@ -235,15 +233,15 @@ func (s *Store) Buckets(ctx context.Context, r Range, width time.Duration) (all 
 	return all, err
 }
 
-// A Span is a gap with the times of measurement of the readings around it. Where one of
-// them is not stored, it is the time at which a reading arrived there.
+// A Span is a gap with the measurement times of the readings around it. If such a reading is
+// not stored, the time is its arrival.
 type Span struct {
 	Gap
 	Begin, End int64
 }
 
-// Spans returns the gaps of one stream that touch a range of time, at most limit of them,
-// by their begin.
+// Spans returns the gaps of one stream that overlap a range of time, ordered by their begin,
+// at most limit of them.
 func (s *Store) Spans(ctx context.Context, r Range, limit int) (all []Span, err error) {
 	id, err := s.streamID(ctx, r.Device, r.Stream)
 	if err != nil {
@@ -255,7 +253,7 @@ func (s *Store) Spans(ctx context.Context, r Range, limit int) (all []Span, err 
 			&one.BeforeAt, &one.AfterAt, &one.Begin, &one.End)
 		all = append(all, one)
 		return err
-		// The index of the key finds each neighbour at once.
+		// The unique index finds each neighbour without a scan.
 	}, s.sql(`SELECT boot, from_seq, to_seq, count, state, why, noticed_at, changed_at, before_at, after_at, begins, ends
 		FROM (SELECT g.boot, g.from_seq, g.to_seq, g.count, g.state, coalesce(g.why, '') AS why, g.noticed_at,
 			g.changed_at, g.before_at, g.after_at,
@@ -268,8 +266,8 @@ func (s *Store) Spans(ctx context.Context, r Range, limit int) (all []Span, err 
 	return all, err
 }
 
-// streamID returns the ID of a stream; the error is ErrUnknown if there is none. It is
-// not cached: readers are many processes, and the query takes microseconds.
+// streamID returns the ID of a stream. If there is none, the error wraps ErrUnknown. It is not
+// cached: the query takes microseconds.
 func (s *Store) streamID(ctx context.Context, device, stream string) (id int64, err error) {
 	err = s.read.QueryRowContext(ctx, s.sql("SELECT s.id FROM stream s JOIN device d ON d.id = s.device_id "+
 		"WHERE d.name = ? AND s.name = ?"), device, stream).Scan(&id)
@@ -279,14 +277,14 @@ func (s *Store) streamID(ctx context.Context, device, stream string) (id int64, 
 	return id, err
 }
 
-// A StreamInfo is a stream with its newest reading by the time of measurement. Of a
-// stream without any, TS is 0.
+// A StreamInfo is a stream with its newest reading by measurement time. Last.TS is 0 if the
+// stream has no reading.
 type StreamInfo struct {
 	Name string
 	Last Row
 }
 
-// Streams returns the streams of a device by name, each with its newest reading.
+// Streams returns the streams of a device, ordered by name, each with its newest reading.
 func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, err error) {
 	id, err := s.deviceID(ctx, device)
 	if err != nil {
@@ -306,9 +304,8 @@ func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, e
 		FROM stream s LEFT JOIN reading r ON r.stream_id = s.id
 			AND r.ts = (SELECT max(ts) FROM reading WHERE stream_id = s.id)
 		WHERE s.device_id = ? ORDER BY s.name, r.boot, r.seq`), id)
-	// Several readings may have the newest time: the last of them counts.
-	// In place: last never overtakes what is still to be read.
-	last := all[:0]
+	// Several readings may have the newest time: keep the last one of each stream.
+	last := all[:0] // filtered in place
 	for i, one := range all {
 		if i+1 == len(all) || all[i+1].Name != one.Name {
 			last = append(last, one)
@@ -317,9 +314,10 @@ func (s *Store) Streams(ctx context.Context, device string) (all []StreamInfo, e
 	return last, err
 }
 
-// Counters returns how many messages were stored, quarantined and so on, by name.
+// Counters returns how many messages were stored, quarantined and so on, by name. The names
+// are listed at Result.
 func (s *Store) Counters(ctx context.Context) (map[string]int64, error) {
-	// The horizon is in the same table, and is no count.
+	// The horizon is stored in the same table, but is not a count.
 	all := map[string]int64{}
 	err := eachRow(ctx, s.read, func(rows *sql.Rows) error {
 		var name string

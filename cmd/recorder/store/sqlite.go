@@ -13,13 +13,13 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// openSQLite opens a file. WAL lets commands read while the recorder writes;
-// synchronous=FULL makes COMMIT wait until the disk has it, which the
-// acknowledgements rely on. The journal of one statement stays in memory: as a file it
+// openSQLite opens a file. WAL lets commands read while the recorder writes.
+// synchronous=FULL makes COMMIT wait until the data is on disk, because we acknowledge
+// messages after it. temp_store=MEMORY keeps the statement journal in memory: as a file it
 // took a third of the time of a batch.
 func (s *Store) openSQLite(path string, create bool) error {
 	s.dialect = dialect{name: "sqlite", goose: goose.DialectSQLite3}
-	// SQLite says only "unable to open database file", whatever is wrong.
+	// SQLite itself says only "unable to open database file" for any cause.
 	_, err := os.Stat(path)
 	switch {
 	case err != nil && !create:
@@ -34,8 +34,8 @@ func (s *Store) openSQLite(path string, create bool) error {
 	if err != nil {
 		return err
 	}
-	s.db.SetMaxOpenConns(1) // one that writes; a second would only wait for its lock
-	// Readers see the last commit, and do not wait for the writer: that is what WAL is for.
+	s.db.SetMaxOpenConns(1) // one writer; a second would only wait for its lock
+	// With WAL, readers see the last commit and do not wait for the writer.
 	s.read, err = sql.Open("sqlite", sqliteName(path, "query_only(1)"))
 	if err != nil {
 		return err
@@ -45,27 +45,26 @@ func (s *Store) openSQLite(path string, create bool) error {
 	return nil
 }
 
-// sqliteName is the URI of a file with pragmas. A second process waits ten seconds
-// for the lock of the first.
+// sqliteName returns the URI of a file with pragmas. A process waits up to ten seconds for the
+// lock of another one.
 func sqliteName(path string, pragmas ...string) string {
-	// As a URI: a ? or # in the path is a part of it.
+	// url.URL escapes a ? or # in the path.
 	q := url.Values{"_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()
 }
 
-// Backup copies the database into a new file while it is written to. It is a
-// consistent copy of one moment, without free pages.
+// Backup copies a SQLite database into a new file while the recorder writes to it. The copy is
+// consistent and has no free pages. For PostgreSQL the error names pg_dump.
 func (s *Store) Backup(ctx context.Context, to string) error {
-	// A server's files cannot be copied from outside.
 	if s.dialect.name != "sqlite" {
 		return fmt.Errorf("PostgreSQL has its own: pg_dump -Fc %s", s.options.Database)
 	}
-	// Nothing is overwritten: the older backup may be the better one.
+	// Never overwrite an older backup.
 	if _, err := os.Lstat(to); err == nil {
 		return fmt.Errorf("%s is there already: name a new file", to)
 	}
-	// VACUUM INTO does not sync. A file under the final name is complete.
+	// VACUUM INTO does not sync. Sync and rename: a file under the final name is complete.
 	part := to + ".part"
 	if err := os.Remove(part); err != nil && !os.IsNotExist(err) {
 		return err
@@ -73,7 +72,6 @@ func (s *Store) Backup(ctx context.Context, to string) error {
 	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
 		return err
 	}
-	// A backup that a power cut empties is none.
 	f, err := os.OpenFile(part, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -85,7 +83,7 @@ func (s *Store) Backup(ctx context.Context, to string) error {
 	if err := os.Rename(part, to); err != nil {
 		return err
 	}
-	// The name is durable once its folder is.
+	// The rename is durable after a sync of the folder.
 	folder, err := os.Open(filepath.Dir(to))
 	if err != nil {
 		return err

@@ -6,38 +6,36 @@ import (
 	"errors"
 )
 
-// Why a number is missing that the agent has not declared lost.
+// Reasons why a number is missing that the agent has not declared lost.
 const (
 	LostBySession = "session" // the broker had no session for the recorder when it was published
-	LostByBroker  = "broker"  // the connection was lost meanwhile: the broker may have been killed before it saved
-	LostByQueue   = "queue"   // the recorder was away, and the broker keeps a limited queue for it
-	LostByDrop    = "dropped" // the broker's own count of dropped messages grew by as many meanwhile
+	LostByBroker  = "broker"  // the connection was lost then: the broker may have been killed before it saved
+	LostByQueue   = "queue"   // the recorder was not connected, and the broker's queue for it is limited
+	LostByDrop    = "dropped" // the broker's own count of dropped messages grew by at least as many then
 	Unexplained   = ""
 )
 
-// A Verification is what is known of one device's history. All but the gaps are numbers of
-// readings, over all streams and boots.
+// A Verification is the result of Verify for one device, over all streams and boots.
 type Verification struct {
 	Readings    int64 // with a key, in the table
-	Filled      int64 // missing once, and arrived
+	Filled      int64 // were missing and arrived later
 	Declared    int64 // declared lost by the agent
-	Gaps        []Gap // what is missing, with Why as one of the constants above; Unexplained has none
-	Unexplained int64 // numbers
-	// UncleanStarts are starts after which the agent said that it had not been stopped:
-	// the end of the boot before each cannot be proven.
+	Gaps        []Gap // missing readings; Why is one of the constants above
+	Unexplained int64 // missing readings whose gap is Unexplained
+	// UncleanStarts counts starts after a boot that was not stopped in order: it cannot be
+	// proven that the last readings of such a boot arrived.
 	UncleanStarts int64
-	Drops         []DropPeriod // which explain the gaps that are LostByDrop, in order
+	Drops         []DropPeriod // they explain the gaps that are LostByDrop; ordered by time
 }
 
-// Verify looks at every hole of a device and says whether it is explained. Holes of a
-// backlog that is still on its way are unexplained until it has come. The error is
-// ErrUnknown if there is no such device.
+// Verify checks for every gap of a device whether the loss is explained. A backlog that has
+// not arrived yet is unexplained. If there is no such device, the error wraps ErrUnknown.
 func (s *Store) Verify(ctx context.Context, device string) (v Verification, err error) {
 	id, err := s.deviceID(ctx, device)
 	if err != nil {
 		return v, err
 	}
-	// Plain payloads of other publishers have no numbers, so nothing is proven by them.
+	// Only readings with a sequence number: payloads of other publishers prove nothing.
 	for query, into := range map[string]*int64{
 		`SELECT count(*) FROM reading r JOIN stream s ON s.id = r.stream_id
 			WHERE s.device_id = ? AND r.seq IS NOT NULL`: &v.Readings,
@@ -47,13 +45,12 @@ func (s *Store) Verify(ctx context.Context, device string) (v Verification, err 
 			return v, err
 		}
 	}
-	// Filled gaps are only counted; of declared ones, what goes beyond the declaration.
+	// Filled gaps are only counted. Declared gaps may have more missing readings than declared.
 	gaps, err := s.Gaps(ctx, device)
 	if err != nil {
 		return v, err
 	}
 	for _, g := range gaps {
-		// Each state counts for itself: what was filled is no loss.
 		switch g.State {
 		case "filled":
 			v.Filled += g.Count
@@ -79,12 +76,12 @@ func (s *Store) Verify(ctx context.Context, device string) (v Verification, err 
 	return v, s.explainByDrops(ctx, &v)
 }
 
-// explain says which limit of the broker explains a missing span: a connection that
-// was made between the arrivals of its neighbours. Within a boot a stream arrives in
-// order, so what is missing would have come between these two.
+// explain returns the reason why a gap is missing, by the connections that were made between
+// the arrivals of its neighbours. Within a boot the readings of a stream arrive in order, so
+// the missing ones would have arrived between these two.
 func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
-	// The first boot that we know of a stream has no neighbour before its first number. Its
-	// birth tells when it began, and whether that was before our session.
+	// The first known boot of a stream has no reading before its first number. Its birth message
+	// tells when the boot began, and whether that was before our session.
 	if !g.BeforeAt.Valid {
 		var before bool
 		err := s.read.QueryRowContext(ctx, s.sql(`SELECT b.before_session, b.seen_at FROM boot b
@@ -99,12 +96,12 @@ func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
 			return LostBySession, nil
 		}
 	}
-	// Both ends belong to it: a connection and the first message may share a millisecond.
+	// Both ends are included: a connection and its first message may have the same millisecond.
 	var fresh, started, all int64
 	err := s.read.QueryRowContext(ctx, s.sql(`SELECT count(CASE WHEN fresh THEN 1 END),
 		count(CASE WHEN started THEN 1 END), count(*) FROM connection WHERE at >= ? AND at <= ?`),
 		g.BeforeAt.Int64, g.AfterAt.Int64).Scan(&fresh, &started, &all)
-	// The strongest explanation counts: a new session means that nothing was kept for us.
+	// The strongest reason counts: with a new session the broker had kept nothing for us.
 	switch {
 	case err != nil:
 		return "", err
@@ -118,13 +115,13 @@ func (s *Store) explain(ctx context.Context, g Gap) (string, error) {
 	return Unexplained, nil
 }
 
-// excess is what is missing of a declared gap beyond the number that was declared. It
-// is counted where the sequence has passed the range, and where retain has deleted
-// nothing yet.
+// excess returns a gap with the readings that are missing in a declared gap beyond the declared
+// number; its Count is 0 if there are none. They are counted only if the sequence has passed
+// the range, and if Retain has not deleted readings of that time.
 func (s *Store) excess(ctx context.Context, g Gap) (Gap, error) {
 	declared := g.Count
 	g.Count = 0
-	// Where all of a span was declared, there can be no more.
+	// If the whole range was declared, there is no excess.
 	id, err := s.streamID(ctx, g.Device, g.Stream)
 	if err != nil || declared == g.To-g.From+1 {
 		return g, err
