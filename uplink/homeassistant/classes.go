@@ -15,99 +15,103 @@ import (
 // ClassProblem. A version that does not know a class or a unit yet refuses the entity, too:
 // docs/topics.md has the classes that are younger than the oldest version that works.
 
-// A sensorClass says what a device class of the sensor platform allows.
+// A sensorClass says what a device class of the sensor platform allows. The lists are constants,
+// separated by listSeparator: the code that fills slices would make the program 16 KiB larger.
 type sensorClass struct {
-	units        []string // "" is no unit; nil allows every unit
-	stateClasses []string // stateClassOf chooses among them
+	units        string // an empty one, which comes last, is no unit; anyUnit allows every unit
+	stateClasses string // stateClassOf chooses among them
 }
 
-// Lists that several classes share. Nobody changes them.
-var (
-	measurement = []string{"measurement"}
-	totals      = []string{"total", "total_increasing"}
-	anyState    = []string{"measurement", "measurement_angle", "total", "total_increasing"}
-
-	micrograms = of("µg/m³")
-	pressures  = of("mPa", "Pa", "hPa", "kPa", "bar", "cbar", "mbar", "mmHg", "inHg", "inH₂O", "psi")
-	energies   = of("J", "kJ", "MJ", "GJ", "mWh", "Wh", "kWh", "MWh", "GWh", "TWh", "cal", "kcal", "Mcal", "Gcal")
-	volumes    = of("ft³", "CCF", "MCF", "m³", "L", "mL", "gal", "fl. oz.")
-	speeds     = of("Beaufort", "ft/s", "in/s", "m/min", "m/s", "km/h", "kn", "mph", "mm/s")
-	fluxes     = of("in/d", "in/h", "mm/d", "mm/h")
+const (
+	listSeparator = ", "
+	anyUnit       = "any"
 )
 
-// of keeps the rows of the table short.
-func of(units ...string) []string { return units }
+// list splits the units or the state classes of a class.
+func list(joined string) []string { return strings.Split(joined, listSeparator) }
+
+// Lists that several classes share.
+const (
+	measurement = "measurement"
+	totals      = "total, total_increasing"
+	anyState    = "measurement, measurement_angle, total, total_increasing"
+
+	micrograms = "µg/m³"
+	pressures  = "mPa, Pa, hPa, kPa, bar, cbar, mbar, mmHg, inHg, inH₂O, psi"
+	energies   = "J, kJ, MJ, GJ, mWh, Wh, kWh, MWh, GWh, TWh, cal, kcal, Mcal, Gcal"
+	volumes    = "ft³, CCF, MCF, m³, L, mL, gal, fl. oz."
+	speeds     = "Beaufort, ft/s, in/s, m/min, m/s, km/h, kn, mph, mm/s"
+	fluxes     = "in/d, in/h, mm/d, mm/h"
+)
 
 // sensorClasses are the device classes of numbers, by their names.
 var sensorClasses = map[string]sensorClass{
-	"absolute_humidity":           {of("g/m³", "mg/m³"), measurement},
-	"apparent_power":              {of("mVA", "VA", "kVA"), measurement},
-	"aqi":                         {of(""), measurement},
-	"area":                        {of("m²", "cm²", "km²", "mm²", "in²", "ft²", "yd²", "mi²", "ac", "ha"), anyState},
+	"absolute_humidity":           {"g/m³, mg/m³", measurement},
+	"apparent_power":              {"mVA, VA, kVA", measurement},
+	"aqi":                         {"", measurement},
+	"area":                        {"m², cm², km², mm², in², ft², yd², mi², ac, ha", anyState},
 	"atmospheric_pressure":        {pressures, measurement},
-	"battery":                     {of("%"), measurement},
-	"blood_glucose_concentration": {of("mg/dL", "mmol/L"), measurement},
-	"carbon_dioxide":              {of("ppm"), measurement},
-	"carbon_monoxide":             {of("ppb", "ppm", "µg/m³", "mg/m³"), measurement},
-	"conductivity":                {of("S/cm", "µS/cm", "mS/cm"), measurement},
-	"current":                     {of("µA", "mA", "A"), measurement},
-	"data_rate": {of("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "B/s", "kB/s", "MB/s", "GB/s",
-		"KiB/s", "MiB/s", "GiB/s"), measurement},
-	"data_size": {of("bit", "kbit", "Mbit", "Gbit", "B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB",
-		"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"), anyState},
-	"distance":                         {of("mm", "cm", "m", "km", "in", "ft", "yd", "mi", "nmi"), anyState},
-	"duration":                         {of("d", "h", "min", "s", "ms", "µs"), anyState},
+	"battery":                     {"%", measurement},
+	"blood_glucose_concentration": {"mg/dL, mmol/L", measurement},
+	"carbon_dioxide":              {"ppm", measurement},
+	"carbon_monoxide":             {"ppb, ppm, µg/m³, mg/m³", measurement},
+	"conductivity":                {"S/cm, µS/cm, mS/cm", measurement},
+	"current":                     {"µA, mA, A", measurement},
+	"data_rate":                   {"bit/s, kbit/s, Mbit/s, Gbit/s, B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s, GiB/s", measurement},
+	"data_size": {"bit, kbit, Mbit, Gbit, B, kB, MB, GB, TB, PB, EB, ZB, YB, " +
+		"KiB, MiB, GiB, TiB, PiB, EiB, ZiB, YiB", anyState},
+	"distance":                         {"mm, cm, m, km, in, ft, yd, mi, nmi", anyState},
+	"duration":                         {"d, h, min, s, ms, µs", anyState},
 	"energy":                           {energies, totals},
-	"energy_distance":                  {of("kWh/100km", "Wh/km", "mi/kWh", "km/kWh"), measurement},
+	"energy_distance":                  {"kWh/100km, Wh/km, mi/kWh, km/kWh", measurement},
 	"energy_storage":                   {energies, measurement},
-	"frequency":                        {of("mHz", "Hz", "kHz", "MHz", "GHz"), measurement},
-	"gas":                              {of("CCF", "MCF", "ft³", "m³", "L"), totals},
-	"humidity":                         {of("%"), measurement},
-	"illuminance":                      {of("lx"), measurement},
-	"irradiance":                       {of("W/m²", "BTU/(h⋅ft²)"), measurement},
-	"moisture":                         {of("%"), measurement},
-	"monetary":                         {nil, of("total")},
-	"nitrogen_dioxide":                 {of("ppb", "ppm", "µg/m³"), measurement},
-	"nitrogen_monoxide":                {of("ppb", "µg/m³"), measurement},
+	"frequency":                        {"mHz, Hz, kHz, MHz, GHz", measurement},
+	"gas":                              {"CCF, MCF, ft³, m³, L", totals},
+	"humidity":                         {"%", measurement},
+	"illuminance":                      {"lx", measurement},
+	"irradiance":                       {"W/m², BTU/(h⋅ft²)", measurement},
+	"moisture":                         {"%", measurement},
+	"monetary":                         {anyUnit, "total"},
+	"nitrogen_dioxide":                 {"ppb, ppm, µg/m³", measurement},
+	"nitrogen_monoxide":                {"ppb, µg/m³", measurement},
 	"nitrous_oxide":                    {micrograms, measurement},
-	"ozone":                            {of("ppb", "ppm", "µg/m³"), measurement},
-	"ph":                               {of(""), measurement},
+	"ozone":                            {"ppb, ppm, µg/m³", measurement},
+	"ph":                               {"", measurement},
 	"pm1":                              {micrograms, measurement},
 	"pm10":                             {micrograms, measurement},
 	"pm25":                             {micrograms, measurement},
 	"pm4":                              {micrograms, measurement},
-	"power":                            {of("mW", "W", "kW", "MW", "GW", "TW"), measurement},
-	"power_factor":                     {of("%", ""), measurement},
-	"precipitation":                    {of("in", "mm", "cm"), anyState},
+	"power":                            {"mW, W, kW, MW, GW, TW", measurement},
+	"power_factor":                     {"%, ", measurement},
+	"precipitation":                    {"in, mm, cm", anyState},
 	"precipitation_intensity":          {fluxes, measurement},
 	"pressure":                         {pressures, measurement},
-	"radon":                            {of("Bq/m³", "pCi/L"), measurement},
-	"reactive_energy":                  {of("varh", "kvarh"), totals},
-	"reactive_power":                   {of("mvar", "var", "kvar"), measurement},
-	"signal_strength":                  {of("dB", "dBm"), measurement},
-	"sound_pressure":                   {of("dB", "dBA"), measurement},
-	"speed":                            {slices.Concat(speeds, fluxes), measurement},
-	"sulphur_dioxide":                  {of("ppb", "µg/m³"), measurement},
-	"temperature":                      {of("°C", "°F", "K"), measurement},
-	"temperature_delta":                {of("°C", "°F", "K"), measurement},
-	"volatile_organic_compounds":       {of("µg/m³", "mg/m³"), measurement},
-	"volatile_organic_compounds_parts": {of("ppb", "ppm"), measurement},
-	"voltage":                          {of("µV", "mV", "V", "kV", "MV"), measurement},
+	"radon":                            {"Bq/m³, pCi/L", measurement},
+	"reactive_energy":                  {"varh, kvarh", totals},
+	"reactive_power":                   {"mvar, var, kvar", measurement},
+	"signal_strength":                  {"dB, dBm", measurement},
+	"sound_pressure":                   {"dB, dBA", measurement},
+	"speed":                            {speeds + listSeparator + fluxes, measurement},
+	"sulphur_dioxide":                  {"ppb, µg/m³", measurement},
+	"temperature":                      {"°C, °F, K", measurement},
+	"temperature_delta":                {"°C, °F, K", measurement},
+	"volatile_organic_compounds":       {"µg/m³, mg/m³", measurement},
+	"volatile_organic_compounds_parts": {"ppb, ppm", measurement},
+	"voltage":                          {"µV, mV, V, kV, MV", measurement},
 	"volume":                           {volumes, totals},
-	"volume_flow_rate": {of("m³/h", "m³/min", "m³/s", "ft³/min", "L/h", "L/min", "L/s", "gal/d", "gal/h",
-		"gal/min", "mL/s"), measurement},
-	"volume_storage": {volumes, measurement},
-	"water":          {of("CCF", "MCF", "ft³", "m³", "gal", "L"), totals},
-	"weight":         {of("g", "kg", "mg", "µg", "oz", "lb", "st"), of("measurement", "total", "total_increasing")},
-	"wind_direction": {of("°"), of("measurement_angle")},
-	"wind_speed":     {speeds, measurement},
+	"volume_flow_rate":                 {"m³/h, m³/min, m³/s, ft³/min, L/h, L/min, L/s, gal/d, gal/h, gal/min, mL/s", measurement},
+	"volume_storage":                   {volumes, measurement},
+	"water":                            {"CCF, MCF, ft³, m³, gal, L", totals},
+	"weight":                           {"g, kg, mg, µg, oz, lb, st", "measurement, total, total_increasing"},
+	"wind_direction":                   {"°", "measurement_angle"},
+	"wind_speed":                       {speeds, measurement},
 }
 
 // binaryClasses are the device classes of two states. They say nothing of units.
-var binaryClasses = of("battery", "battery_charging", "carbon_monoxide", "cold", "connectivity", "door",
+var binaryClasses = []string{"battery", "battery_charging", "carbon_monoxide", "cold", "connectivity", "door",
 	"garage_door", "gas", "heat", "light", "lock", "moisture", "motion", "moving", "occupancy", "opening",
 	"plug", "power", "presence", "problem", "running", "safety", "smoke", "sound", "tamper", "update",
-	"vibration", "window")
+	"vibration", "window"}
 
 // ClassProblem returns why Home Assistant would refuse an entity with the class of
 // a stream, as a sentence for a person; "" if it would not, or if the stream has no
@@ -139,13 +143,13 @@ func numericProblem(s sensors.Stream) string {
 	switch {
 	case !ok:
 		return fmt.Sprintf("Home Assistant has no class %q for a number: its entity gets none", s.Class)
-	case c.units == nil || slices.Contains(c.units, oneMicro(s.Unit)):
+	case c.units == anyUnit || slices.Contains(list(c.units), oneMicro(s.Unit)):
 		return ""
-	case slices.Equal(c.units, of("")):
+	case c.units == "":
 		return fmt.Sprintf("Home Assistant takes the class %q without a unit, not with %q: its entity gets no class",
 			s.Class, s.Unit)
 	}
-	units := strings.Join(slices.DeleteFunc(slices.Clone(c.units), func(u string) bool { return u == "" }), ", ")
+	units := strings.TrimSuffix(c.units, listSeparator) // without the empty one
 	return fmt.Sprintf("Home Assistant takes the class %q in %s, not in %q: its entity gets no class", s.Class, units,
 		s.Unit)
 }
@@ -175,7 +179,7 @@ func stateClassOf(class string, total bool) string {
 	if class == "" {
 		return form
 	}
-	for _, state := range sensorClasses[class].stateClasses {
+	for _, state := range list(sensorClasses[class].stateClasses) {
 		if strings.HasPrefix(state, form) {
 			return state
 		}

@@ -70,7 +70,7 @@ func TestClassesAndUnitsAreThoseOfHomeAssistant(t *testing.T) {
 		for _, unit := range c.units {
 			units[unit] = true
 		}
-		if ours := sensorClasses[class].stateClasses; !equalSets(ours, c.states) {
+		if ours := list(sensorClasses[class].stateClasses); !equalSets(ours, c.states) {
 			t.Errorf("%s: the state classes are %q, want %q", class, ours, c.states)
 		}
 	}
@@ -117,7 +117,7 @@ func TestEitherMicroIsTaken(t *testing.T) {
 // TestNoClassHasAUnitTwice: a table that is written by hand has such mistakes.
 func TestNoClassHasAUnitTwice(t *testing.T) {
 	for _, class := range slices.Sorted(maps.Keys(sensorClasses)) {
-		units := slices.Sorted(slices.Values(sensorClasses[class].units))
+		units := slices.Sorted(slices.Values(list(sensorClasses[class].units)))
 		if n := len(slices.Compact(slices.Clone(units))); n != len(units) {
 			t.Errorf("%s: %q", class, units)
 		}
