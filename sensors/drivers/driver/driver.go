@@ -19,9 +19,6 @@ type Kind struct {
 	Source string         // the datasheet or specification that the driver follows
 }
 
-// NewKind is a line of a table.
-func NewKind(options func() Options, part, source string) Kind { return Kind{options, part, source} }
-
 // Options are one sensor's options of its kind. The implementation is a
 // pointer to a struct whose yaml tags are the keys; package config fills it.
 type Options interface {
