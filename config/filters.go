@@ -1,7 +1,6 @@
 package config
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -76,48 +75,46 @@ type filterReader struct {
 // readFilters decodes what a stanza says, whatever its sensor measures. The kind may
 // not be known, and opts nil: then the keys are decoded for their mistakes alone.
 func readFilters(r *reader, path string, s *stanza, opts drivers.Options) filterReader {
-	f := filterReader{
-		reader:    r,
-		path:      path,
-		stanza:    s,
-		calibrate: byQuantity[[]pointKeys](r, s.Calibrate, path+".calibrate", namesLists),
-		valid:     byQuantity[validKeys](r, s.Valid, path+".valid", namesQuantities),
-		report:    byQuantity[reportKeys](r, s.Report, path+".report", namesQuantities),
-		precision: byQuantity[int](r, s.Precision, path+".precision", isMapping),
-	}
+	f := filterReader{reader: r, path: path, stanza: s}
+	r.byQuantity(s.Calibrate, path+".calibrate", namesLists, &f.calibrate)
+	r.byQuantity(s.Valid, path+".valid", namesQuantities, &f.valid)
+	r.byQuantity(s.Report, path+".report", namesQuantities, &f.report)
+	r.byQuantity(s.Precision, path+".precision", isMapping, &f.precision)
 	// A kind that has such a key of its own corrects by itself.
 	if s.Scale != nil && !hasKey(opts, "scale") {
-		f.scale = byQuantity[float64](r, s.Scale, path+".scale", isMapping)
+		r.byQuantity(s.Scale, path+".scale", isMapping, &f.scale)
 	}
 	if s.Offset != nil && !hasKey(opts, "offset") {
-		f.offset = byQuantity[float64](r, s.Offset, path+".offset", isMapping)
+		r.byQuantity(s.Offset, path+".offset", isMapping, &f.offset)
 	}
 	if s.Alarm.Kind == yaml.MappingNode {
-		f.limit = byQuantity[limitKeys](r, &s.Alarm, path+".alarm", namesQuantities)
+		r.byQuantity(&s.Alarm, path+".alarm", namesQuantities, &f.limit)
 	}
 	return f
 }
 
-// byQuantity decodes one filter key. Where named says so, its keys are the names of
-// quantities; any other value is for all quantities.
-func byQuantity[T any](r *reader, n *yaml.Node, path string, named func(*yaml.Node) bool) map[string]T {
+// byQuantity decodes one filter key, unless it is not there, into a map by quantity, to which
+// into points. Where named says so, its keys are the names of quantities; any other value is for
+// all quantities. It uses reflection: as a generic function it would be in the program once for
+// each filter key.
+func (r *reader) byQuantity(n *yaml.Node, path string, named func(*yaml.Node) bool, into any) {
 	if n == nil {
-		return nil
+		return
 	}
-	all := map[string]T{}
+	all := reflect.ValueOf(into).Elem()
+	all.Set(reflect.MakeMap(all.Type()))
 	fill := func(n *yaml.Node, path, quantity string) {
-		var one T
-		r.value(n, path, reflect.ValueOf(&one).Elem())
-		all[quantity] = one
+		one := reflect.New(all.Type().Elem()).Elem()
+		r.value(n, path, one)
+		all.SetMapIndex(reflect.ValueOf(quantity), one)
 	}
 	if !named(n) {
 		fill(n, path, "")
-		return all
+		return
 	}
 	for _, e := range r.entries(n, path) {
 		fill(e.value, e.path, e.key)
 	}
-	return all
 }
 
 // isMapping tells {temperature: 0.5} from 0.5.
@@ -176,6 +173,13 @@ func (f *filterReader) checkQuantities(qs []sensors.Quantity) {
 	check("precision", sorted(f.precision), "")
 }
 
-// sorted are the keys of a map in order, so that errors come in the same order each
-// time.
-func sorted[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
+// sorted returns the keys of a map in order, so that errors come in the same order each time.
+// The keys are strings. For the reflection see byQuantity.
+func sorted(m any) []string {
+	var names []string
+	for _, key := range reflect.ValueOf(m).MapKeys() {
+		names = append(names, key.String())
+	}
+	slices.Sort(names)
+	return names
+}
