@@ -7,47 +7,45 @@ import (
 	"sort"
 )
 
-// A Gap is a declared loss: of the numbers from From to To of a stream, Count
-// will never arrive, and all others have. It is delivered as an event.
+// A Gap declares lost readings: of the seqs From to To of a stream, Count will never
+// arrive, and all others arrive or have arrived. It is delivered as an event.
 type Gap struct {
 	Stream string `json:"stream"`
 	Boot   string `json:"boot"`
 	From   uint64 `json:"from"` // seq of the first reading that is missing
-	To     uint64 `json:"to"`   // seq of the last
+	To     uint64 `json:"to"`   // seq of the last reading that is missing
 	Count  uint64 `json:"count"`
-	Why    string `json:"why"`
+	Why    string `json:"why"` // Dropped and so on
 }
 
 const gapEvent = "gap"
 
-// Why readings are missing.
+// Values of Gap.Why.
 const (
-	Dropped = "dropped" // to stay within the bounds
-	Thinned = "thinned" // the same, less
-	Damaged = "damaged" // on disk
-	// Unproven: the broker acknowledged them and does not forward the stream.
-	Unproven = "unproven"
+	Dropped  = "dropped"  // evicted with their block to keep a limit, or purged
+	Thinned  = "thinned"  // evicted one by one to keep a limit, see thin
+	Damaged  = "damaged"  // lost by damage on disk
+	Unproven = "unproven" // acknowledged by the broker, which does not forward the stream
 )
 
-// gaps are the declared losses that are not delivered yet, in the order in which
-// they are sent: those that were issued come first. No reading is counted in two
-// of them. It is used under Queue.mu, or by one goroutine alone.
+// gaps are the gaps that are not acknowledged yet, in the order in which they are sent.
+// No reading is counted in two of them. Queue.mu guards it, unless only one goroutine
+// uses it.
 type gaps struct {
-	list    []*gap // those that were issued first, in the order of their event's Seq
-	dirty   bool   // the list has changed since it was last put into a change that did not fail
-	missing uint64 // readings in all that was added; only grows
+	list    []*gap // issued gaps come first, in the order of their event's Seq
+	dirty   bool   // the list has changed since the last commit that contained it
+	missing uint64 // sum of Count of all gaps that were added; only grows
 }
 
-// A gap is a Gap in the list. While it was not issued, add may replace it by a
-// larger one.
+// A gap is an element of the list. Until it is issued, add may replace it by a larger one.
 type gap struct {
 	Gap
-	issued *Item // the event, once Peek has returned it: then the gap may not change any more
+	issued *Item // its event, once Peek has returned that: then the gap must not change any more
 }
 
-// add declares a loss. A gap that overlaps or adjoins it, has the same cause and
-// was not issued yet is merged with it. Two gaps with numbers between them stay
-// two: those numbers may wait, may have arrived, or may be in another gap.
+// add adds a gap. It merges it with each gap that overlaps or adjoins it, has the same
+// cause and is not issued yet. Gaps with seqs between them are not merged: those readings
+// may wait, may have arrived, or may be in another gap.
 func (g *gaps) add(more Gap) {
 	if more.Count == 0 {
 		return
@@ -55,10 +53,10 @@ func (g *gaps) add(more Gap) {
 	g.dirty = true
 	g.missing += more.Count
 	at := len(g.list)
-	// From the end: issued gaps come first, and a gap that grows by one merge may
-	// meet another one.
+	// The issued gaps are at the front, so it goes backwards and stops there. The gap
+	// grows with each merge and may then touch the next one.
 	for i := at - 1; i >= 0 && g.list[i].issued == nil; i-- {
-		if e := g.list[i]; e.Why == more.Why && e.meets(more, 1) {
+		if e := g.list[i]; e.Why == more.Why && e.touches(more, 1) {
 			more.join(e.Gap)
 			g.list = slices.Delete(g.list, i, i+1)
 			at = i
@@ -67,8 +65,8 @@ func (g *gaps) add(more Gap) {
 	g.list = slices.Insert(g.list, at, &gap{Gap: more})
 }
 
-// Declare declares a loss that the queue cannot know of: of readings that were
-// acknowledged.
+// Declare adds a gap for readings that were acknowledged, of whose loss the queue itself
+// does not know.
 func (q *Queue) Declare(g Gap) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -77,31 +75,32 @@ func (q *Queue) Declare(g Gap) {
 	signal(q.work)
 }
 
-// merge adds a gap that the file has, unless one in the list counts the same
-// readings: then that one is as new or newer, because gaps grow only in the list.
-func (g *gaps) merge(there Gap) {
+// merge adds a gap from the file, unless the list has one for the same readings. The one
+// in the list is as new or newer, because gaps grow only there.
+func (g *gaps) merge(stored Gap) {
 	for _, e := range g.list {
-		if e.Why == there.Why && e.meets(there, 0) {
+		if e.Why == stored.Why && e.touches(stored, 0) {
 			return
 		}
 	}
-	g.add(there)
+	g.add(stored)
 }
 
-// meets says that two gaps of a stream overlap; with a reach of 1, or adjoin.
-func (g Gap) meets(o Gap, reach uint64) bool {
-	return g.Stream == o.Stream && g.Boot == o.Boot && g.From <= o.To+reach && o.From <= g.To+reach
+// touches reports whether two gaps of a stream overlap or have fewer than distance seqs
+// between them: with 0 they have to overlap, with 1 they may also adjoin.
+func (g Gap) touches(o Gap, distance uint64) bool {
+	return g.Stream == o.Stream && g.Boot == o.Boot && g.From <= o.To+distance && o.From <= g.To+distance
 }
 
-// join makes one gap of two that meet. No reading is counted in both.
+// join extends a gap by another one. No reading may be counted in both.
 func (g *Gap) join(more Gap) {
 	g.From, g.To = min(g.From, more.From), max(g.To, more.To)
 	g.Count += more.Count
 }
 
-// peek appends the gaps beyond an event's number as items, at most max. give
+// peek appends the events of gaps whose Seq is above after to items, at most max. newEvent
 // makes the event of a gap that is issued for the first time.
-func (g *gaps) peek(items []Item, max int, after uint64, give func(Gap) Item) []Item {
+func (g *gaps) peek(items []Item, max int, after uint64, newEvent func(Gap) Item) []Item {
 	for _, e := range g.list {
 		if e.issued != nil && e.issued.Seq <= after {
 			continue
@@ -110,7 +109,7 @@ func (g *gaps) peek(items []Item, max int, after uint64, give func(Gap) Item) []
 			break
 		}
 		if e.issued == nil {
-			it := give(e.Gap)
+			it := newEvent(e.Gap)
 			e.issued = &it
 		}
 		items = append(items, *e.issued)
@@ -118,7 +117,7 @@ func (g *gaps) peek(items []Item, max int, after uint64, give func(Gap) Item) []
 	return items
 }
 
-// gapEventLocked is the event that declares a gap.
+// gapEventLocked makes the event that declares a gap.
 func (b *backlog) gapEventLocked(g Gap) Item {
 	it := b.eventLocked(b.opt.Clock.Now())
 	it.Event, it.Details = gapEvent, g.details()
@@ -126,7 +125,7 @@ func (b *backlog) gapEventLocked(g Gap) Item {
 	return it
 }
 
-// details is the gap as the JSON of its event.
+// details returns the JSON details of the gap's event.
 func (g Gap) details() string {
 	b, err := json.Marshal(g)
 	if err != nil {
@@ -135,7 +134,7 @@ func (g Gap) details() string {
 	return string(b)
 }
 
-// ack takes out the gap that was issued under a number.
+// ack removes the gap whose event has the Seq.
 func (g *gaps) ack(seq uint64) {
 	for i, e := range g.list {
 		if e.issued != nil && e.issued.Seq == seq {
@@ -146,8 +145,8 @@ func (g *gaps) ack(seq uint64) {
 	}
 }
 
-// values are the gaps of the list, also those that were issued: the file keeps
-// them until they are acknowledged. It is never nil.
+// values returns all gaps of the list, also the issued ones: the file keeps them until
+// they are acknowledged. It never returns nil.
 func (g *gaps) values() []Gap {
 	list := []Gap{}
 	for _, e := range g.list {
@@ -156,10 +155,11 @@ func (g *gaps) values() []Gap {
 	return list
 }
 
-// gapsOf declares the loss of items, and of what was missing between them.
+// gapsOf returns the gaps that declare the readings of a run as dropped, merged with the
+// gaps that the run has.
 func gapsOf(r run) []Gap {
 	var all gaps
-	for _, g := range r.gaps { // first: readings lie in them, or adjoin
+	for _, g := range r.gaps { // first, because readings lie within them or adjoin them
 		g.Why = Dropped
 		all.add(g)
 	}
@@ -171,15 +171,15 @@ func gapsOf(r run) []Gap {
 	return all.values()
 }
 
-// lost declares the loss of a reading.
+// lost returns the gap of one reading.
 func (it *Item) lost(why string) Gap {
 	return Gap{Stream: it.Stream, Boot: it.Boot, From: it.Seq, To: it.Seq, Count: 1, Why: why}
 }
 
-// without is what is left of a hole, of which all numbers are missing, where no
-// other gap counts it.
+// without returns the parts of a gap that are not within any gap of the lists. All seqs of
+// g must be missing.
 func (g Gap) without(lists ...[]Gap) (left []Gap) {
-	declared := slices.DeleteFunc(slices.Concat(lists...), func(o Gap) bool { return !o.meets(g, 0) })
+	declared := slices.DeleteFunc(slices.Concat(lists...), func(o Gap) bool { return !o.touches(g, 0) })
 	sort.Slice(declared, func(i, j int) bool { return declared[i].From < declared[j].From })
 	end := g.To
 	declared = append(declared, Gap{From: end + 1, To: end + 1})
@@ -193,7 +193,7 @@ func (g Gap) without(lists ...[]Gap) (left []Gap) {
 	return left
 }
 
-// holds says that a gap that was issued under a number is not acknowledged.
+// holds reports whether the gap whose event has the Seq is not acknowledged yet.
 func (g *gaps) holds(seq uint64) bool {
 	return slices.ContainsFunc(g.list, func(e *gap) bool { return e.issued != nil && e.issued.Seq == seq })
 }

@@ -8,14 +8,14 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// gapsPerValue is how many gaps one value of the file has. Package pages reads no value of
-// over a mebibyte, and takes a file that has one for damaged; the names of a gap have at
-// most some 500 bytes. A node that is offline for months and starts every day has a gap
-// for each of its streams in each of these starts.
+// gapsPerValue is how many gaps one value of the file has at most. Package pages treats a
+// value of more than 1 MiB as damage, and the names in a gap can take about 500 bytes.
+// There can be many gaps: a node that is offline for months and starts every day has one
+// for each stream in each of these starts.
 const gapsPerValue = 1024
 
-// gapsKey is the key of a value of gaps in the bucket of meta: "gaps", "gaps 2", "gaps 3".
-// An agent from before there were several reads the first alone.
+// gapsKey returns the key of the nth value of gaps in the meta bucket, from n = 0: "gaps",
+// "gaps 2", "gaps 3". Older agents read only the first one.
 func gapsKey(n int) []byte {
 	if n == 0 {
 		return keyGaps
@@ -23,12 +23,12 @@ func gapsKey(n int) []byte {
 	return fmt.Appendf(nil, "%s %d", keyGaps, n+1)
 }
 
-// isGapsKey reports whether a value of the bucket of meta has gaps.
+// isGapsKey reports whether a key of the meta bucket is that of gaps.
 func isGapsKey(key []byte) bool {
 	return string(key) == string(keyGaps) || strings.HasPrefix(string(key), string(keyGaps)+" ")
 }
 
-// storeGaps makes a list the gaps of the file.
+// storeGaps replaces the gaps in the file by a list.
 func storeGaps(meta *bbolt.Bucket, list []Gap) error {
 	n := 0
 	for ; len(list) > 0; n++ {
@@ -38,7 +38,7 @@ func storeGaps(meta *bbolt.Bucket, list []Gap) error {
 			return err
 		}
 	}
-	for ; n == 0 || meta.Get(gapsKey(n)) != nil; n++ { // the rest of a longer list
+	for ; n == 0 || meta.Get(gapsKey(n)) != nil; n++ { // the rest of a longer old list
 		if err := meta.Delete(gapsKey(n)); err != nil {
 			return err
 		}
@@ -46,8 +46,8 @@ func storeGaps(meta *bbolt.Bucket, list []Gap) error {
 	return nil
 }
 
-// gapsIn are the gaps in the values of the bucket of meta. With an error they are those of
-// the values before the one that is damaged.
+// gapsIn returns the gaps in the values of the meta bucket. After an error it has those of
+// the values before the damaged one.
 func gapsIn(meta map[string][]byte) (all []Gap, err error) {
 	for n := 0; meta[string(gapsKey(n))] != nil; n++ {
 		list, err := decodeGaps(meta[string(gapsKey(n))])
@@ -59,7 +59,7 @@ func gapsIn(meta map[string][]byte) (all []Gap, err error) {
 	return all, nil
 }
 
-// encodeGaps is a value of the file. Gaps are JSON, for a person who looks into a file.
+// encodeGaps makes a value of the file. It is JSON, so that a person can read it there.
 func encodeGaps(list []Gap) []byte {
 	b, err := json.Marshal(list)
 	if err != nil {
@@ -68,8 +68,8 @@ func encodeGaps(list []Gap) []byte {
 	return b
 }
 
-// decodeGaps returns the gaps in a value, none if there is no value. With an error
-// it may return some: they are not to be used.
+// decodeGaps returns the gaps in a value, or none if the value is empty. After an error
+// the gaps that it returns must not be used.
 func decodeGaps(data []byte) (list []Gap, err error) {
 	if len(data) > 0 {
 		err = json.Unmarshal(data, &list)

@@ -7,19 +7,18 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// What damage has taken is computed once, from all that a file still holds, and
-// stored as gaps in the file that takes its place: a mark in memory would be
-// lost at the next start.
+// This file finds which readings were lost by damage: it compares the seqs of the intact
+// blocks. The losses are stored as gaps in the file at once, because a restart would
+// forget a note in memory.
 
-// An edge is the part of a stream that a block accounts for: its first and last seq
-// there, with what was thinned out. The numbers between them are there, or in a gap
-// of the block.
+// An edge is the first and last seq of a stream in a block, with readings that were
+// thinned out. All seqs between them are in the block or in one of its gaps.
 type edge struct {
 	stream      int // index in salvager.streams
 	first, last uint64
 }
 
-// edgesOf are those of a run.
+// edgesOf returns the edges of a run, one for each stream.
 func (s *salvager) edgesOf(r run) (edges []edge) {
 	at := map[int]int{}
 	widen := func(boot, stream string, from, to uint64) {
@@ -43,18 +42,17 @@ func (s *salvager) edgesOf(r run) (edges []edge) {
 	return edges
 }
 
-// seenAt is the last seq that was seen of a stream, and how many holes the
-// numbers of the lane had up to there.
+// seenAt is the last known seq of a stream, and how many holes the numbers of the lane
+// had up to there.
 type seenAt struct {
 	seq   uint64
 	holes int
 }
 
-// missing declares what damage has taken between the blocks of a lane. acked is
-// what is known of the readings before the first block: of a stream that is not
-// in it, the loss before its first reading cannot be known. A block is intact
-// or lost as a whole, so a stream has lost readings only where the numbers of
-// the lane have a hole, too.
+// missing returns gaps for the readings that damage has removed between the blocks of a
+// lane. acked has the last acknowledged seqs; a loss before the first reading of a stream
+// that is not in it cannot be found. A block is lost as a whole or not at all, so a stream
+// has lost readings only where the numbers of the lane have a hole, too.
 func (s *salvager) missing(p sensors.Priority, acked seqs) (lost []Gap) {
 	seen := map[int]seenAt{}
 	for k, seq := range acked {
@@ -84,8 +82,8 @@ func (s *salvager) missing(p sensors.Priority, acked seqs) (lost []Gap) {
 	return lost
 }
 
-// declare adds to the gaps what damage has taken from both lanes, and returns
-// how many readings that is.
+// declare adds to the gaps what both lanes have lost by damage, and returns the number of
+// lost readings.
 func (s *salvager) declare(acked [2]seqs) (n uint64) {
 	var lost []Gap
 	for p := range s.spans {
@@ -98,8 +96,8 @@ func (s *salvager) declare(acked [2]seqs) (n uint64) {
 	return n
 }
 
-// ackedSeqs is, for each stream that this start has issued, the seq before the
-// first that is not acknowledged.
+// ackedSeqs returns the last acknowledged seq of each stream that was read from the lane
+// in this start.
 func (l *lane) ackedSeqs() seqs {
 	if l.cache.seqs == nil {
 		return nil
@@ -116,11 +114,11 @@ func (l *lane) ackedSeqs() seqs {
 	return known
 }
 
-// seqs are the last numbers that were seen of each stream of a lane, in the
-// order of the lane.
+// seqs has a seq for each stream of a lane: that of the last reading, unless its user
+// says otherwise.
 type seqs map[streamKey]uint64
 
-// observeRun takes note of the readings of a run.
+// observeRun records the seqs of the readings of a run.
 func (s *seqs) observeRun(r run) {
 	if *s == nil {
 		*s = seqs{}
@@ -132,7 +130,7 @@ func (s *seqs) observeRun(r run) {
 	}
 }
 
-// set takes note of one reading.
+// set records the seq of one stream.
 func (s *seqs) set(boot, stream string, seq uint64) {
 	if *s == nil {
 		*s = seqs{}
@@ -140,9 +138,9 @@ func (s *seqs) set(boot, stream string, seq uint64) {
 	(*s)[streamKey{boot: boot, stream: stream}] = seq
 }
 
-// missing declares what damage has taken between the numbers seen and a run,
-// less what is declared. What was missing before the first reading that was
-// seen of a stream cannot be known.
+// missing returns gaps for the readings that are missing between s and a run and within
+// the run, without those that are declared already. A loss in a stream that is not in s
+// cannot be found.
 func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
 	seen := maps.Clone(s)
 	for i := range r.items {
@@ -162,7 +160,7 @@ func (s seqs) missing(r run, declared []Gap) (gaps []Gap) {
 	return gaps
 }
 
-// declareDamageLocked declares what damaged blocks before a run have taken.
+// declareDamageLocked adds gaps for what was lost with damaged blocks before a run.
 func (b *backlog) declareDamageLocked(l *lane, r run, damaged int) {
 	if damaged > 0 {
 		b.reportLocked("storage", b.opt.Clock.Now(), jsonObject("state", "damaged", "blocks", damaged))
@@ -175,21 +173,21 @@ func (b *backlog) declareDamageLocked(l *lane, r run, damaged int) {
 	l.cache.seqs.observeRun(r)
 }
 
-// A file that is lost while the agent runs takes readings with it that were not
-// read since they were written. How many is known all the same: the streams of a
-// start begin at 1, and what is in memory follows what is lost.
+// A streamHistory is what is needed to declare readings that are lost with the file while
+// the agent runs, even if they were never read back. The seqs of a start begin at 1, and
+// the readings in memory follow those that are lost.
 //
-// All under Queue.mu. acked and firstKept are set together, by detachLocked, and
-// cleared when a file is open again.
+// Queue.mu guards it. detachLocked sets acked and firstKept; they are cleared when a file
+// is open again.
 type streamHistory struct {
 	put        seqs // the newest readings that were put in this start
-	startAfter seqs // what came before the first of these, of the streams of another start
-	acked      seqs // what was acknowledged when the queue went on without its file
-	firstKept  seqs // the first numbers that were in memory then
+	startAfter seqs // for streams of another start: the seq before the first one put in this start
+	acked      seqs // the last acknowledged seqs when the queue lost access to its file
+	firstKept  seqs // the first seqs in memory at that moment
 }
 
-// observe takes note of a reading that was put. Those of another start were left by
-// the queue of before, or adopted: what came before them may have arrived.
+// observe records a reading that was put. A reading of another start comes from Unsaved
+// or from an adoption: those before it may have arrived, so they are not missing.
 func (p *streamHistory) observe(it Item, boot string) {
 	if _, known := p.put[streamKey{boot: it.Boot, stream: it.Stream}]; !known && it.Boot != boot {
 		p.startAfter.set(it.Boot, it.Stream, it.Seq-1)
@@ -197,8 +195,8 @@ func (p *streamHistory) observe(it Item, boot string) {
 	p.put.set(it.Boot, it.Stream, it.Seq)
 }
 
-// ackedLocked is what this start knows to be acknowledged of a lane. Of a stream
-// that began in this start, that may be nothing.
+// ackedLocked returns the last acknowledged seqs of a lane, as far as this start knows.
+// For a stream that began in this start that may be 0.
 func (b *backlog) ackedLocked(l *lane) seqs {
 	if b.opened.detached {
 		return l.history.acked
@@ -209,14 +207,14 @@ func (b *backlog) ackedLocked(l *lane) seqs {
 	}
 	for k := range l.history.put {
 		if _, ok := known[k]; !ok {
-			known[k] = l.history.startAfter[k] // 0 of a stream of this start
+			known[k] = l.history.startAfter[k] // 0 for a stream of this start
 		}
 	}
 	return known
 }
 
-// firsts are the first numbers in memory of each stream; of a stream that has none
-// there, the number after the last one that was put.
+// firsts returns the first seq in memory of each stream; for a stream without readings in
+// memory, the seq after the last one that was put.
 func (l *lane) firsts() seqs {
 	first := seqs{}
 	for k, newest := range l.history.put {
@@ -231,8 +229,8 @@ func (l *lane) firsts() seqs {
 	return first
 }
 
-// declareEndLocked declares what is missing between the last readings that a
-// damaged or lost file has, and what was in memory.
+// declareEndLocked adds gaps for the readings that are missing between the last seqs in a
+// damaged or lost file (ends) and the first seqs in memory.
 func (b *backlog) declareEndLocked(ends [2]seqs) {
 	for p := range b.lanes {
 		l := &b.lanes[p]
