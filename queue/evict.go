@@ -10,30 +10,30 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// laneOutcome is what a commit did to a lane beside the change: what it evicted.
+// laneOutcome is what a commit evicted from a lane.
 type laneOutcome struct {
 	removed int         // readings
-	last    clock.Stamp // of the newest reading that was dropped, in a lane whose oldest ones go; zero: none
-	damaged int         // blocks that went and could not be read
-	seqs    seqs        // of the last readings that went, and of those acknowledged before
-	gaps    []Gap       // what went, as far as it is final: thinned ones stay with their block
+	last    clock.Stamp // of the newest reading that was dropped with its block; zero: none
+	damaged int         // dropped blocks that could not be read
+	seqs    seqs        // of the last readings that were dropped or acknowledged
+	gaps    []Gap       // of dropped readings; gaps of thinned readings stay in their block
 }
 
-// evictor makes room: it thins out the oldest routine readings first, and
-// drops what is oldest when all but the newest quarter is thinned out.
+// An evictor makes room. First it thins out the oldest routine readings. When only the
+// newest quarter of them is not thinned, it drops the oldest blocks.
 //
-// It lives in one transaction, in the writer's goroutine. What it has counted
-// becomes the file's only if the transaction succeeds.
+// It is made for one transaction and used by the writer's goroutine. Its results are
+// valid only if the transaction succeeds.
 type evictor struct {
 	tx      *bbolt.Tx
-	issued  [2]uint64 // by lane: readings up to here were issued, and stay
-	suspect [2]bool   // by lane: readings may be missing without a trace
-	size    int64     // bytes of all blocks and of what was rejected, as it shrinks
+	issued  [2]uint64 // by lane: readings up to this number were issued, and are kept
+	suspect [2]bool   // by lane: damage may have removed readings without a gap
+	size    int64     // bytes of all blocks and rejected items, updated with each eviction
 	thinned uint64    // the key up to which the routine lane is thinned out
 	out     [2]laneOutcome
 }
 
-// evict removes what a change allows.
+// evict evicts what exceeds the limits in a change.
 func (e *evictor) evict(c change) error {
 	err := e.evictOlderThan(c.dropBefore)
 	if c.purge {
@@ -42,8 +42,8 @@ func (e *evictor) evict(c change) error {
 	return errors.Join(err, e.evictToSize(c.max))
 }
 
-// evictToSize makes the blocks fit into max bytes, as far as they may go: it
-// thins out routine readings, then drops routine readings, then alarms.
+// evictToSize evicts until the size is at most max bytes, or nothing may be evicted any
+// more. It thins out routine readings, then drops routine readings, then alarms.
 func (e *evictor) evictToSize(max int64) error {
 	for e.size > max {
 		done, err := e.thinOldest()
@@ -66,7 +66,8 @@ func (e *evictor) evictAll() error {
 	}
 }
 
-// dropOldestOfAll drops a routine block or, if none may go, one of alarms.
+// dropOldestOfAll drops the oldest routine block or, if there is none that may be dropped,
+// the oldest block of alarms.
 func (e *evictor) dropOldestOfAll() (done bool, err error) {
 	done, err = e.dropOldest(sensors.Routine)
 	if err == nil && !done {
@@ -75,8 +76,8 @@ func (e *evictor) dropOldestOfAll() (done bool, err error) {
 	return done, err
 }
 
-// evictOlderThan drops the oldest blocks of both lanes whose readings are all from
-// before a time, in ms, by a clock that could be trusted.
+// evictOlderThan drops the oldest blocks of both lanes if all their readings are older
+// than a Unix time in ms.
 func (e *evictor) evictOlderThan(before int64) error {
 	for p := range bucketLanes {
 		for {
@@ -93,20 +94,20 @@ func (e *evictor) evictOlderThan(before int64) error {
 	return nil
 }
 
-// allBefore reports whether all readings are from before a time, in ms, by a clock
-// that could be trusted. One that could not be trusted has no age.
+// allBefore reports whether all readings are older than a Unix time in ms. A reading
+// without a synchronized clock never is, because its time may be wrong.
 func allBefore(items []Item, before int64) bool {
 	return !slices.ContainsFunc(items, func(it Item) bool {
 		return it.At.Clock != clock.Synced || it.At.Unix >= before
 	})
 }
 
-// minTrusted is how long a clock must have been trusted, without a step, before
-// it may tell the age of readings.
+// minTrusted is how long the clock must have been synchronized, without a step, before
+// readings are evicted by their age.
 const minTrusted = time.Hour
 
-// thinOldest thins out the oldest two routine blocks that are not, and makes one
-// of them. It reports false if there are none but the newest quarter.
+// thinOldest thins out the oldest two routine blocks that are not thinned yet, and merges
+// them into one. It reports false if only the newest quarter is left.
 func (e *evictor) thinOldest() (done bool, err error) {
 	b := e.tx.Bucket(bucketLanes[sensors.Routine])
 	c := b.Cursor()
@@ -115,7 +116,7 @@ func (e *evictor) thinOldest() (done bool, err error) {
 	if newest == nil {
 		return false, nil
 	}
-	// The newest quarter stays whole: what happened last is what people look at.
+	// The newest quarter is not thinned, because people look at the latest readings.
 	limit := number(oldest) + (number(newest)-number(oldest))/4*3
 	from := max(e.thinned, e.issued[sensors.Routine]) + 1
 	var r run
@@ -123,8 +124,7 @@ func (e *evictor) thinOldest() (done bool, err error) {
 	for k, v := c.Seek(key(from)); k != nil && number(k) <= limit && len(keys) < 2; k, v = c.Next() {
 		part, err := decode(v)
 		issued := err == nil && part.items[0].number <= e.issued[sensors.Routine]
-		// A thinned block is not thinned again: then only dropping is left, and the
-		// loop in evictToSize comes to its end.
+		// A block is thinned only once, so that the loop in evictToSize ends.
 		if err != nil || issued || part.thinned || len(r.items)+len(part.items) > blockItems {
 			if len(keys) > 0 {
 				break
@@ -142,23 +142,23 @@ func (e *evictor) thinOldest() (done bool, err error) {
 	return true, e.replace(b, keys, r)
 }
 
-// replace puts the thinned run in the place of blocks.
+// replace thins a run and replaces the blocks that it came from by one block.
 func (e *evictor) replace(b *bbolt.Bucket, keys []uint64, r run) error {
 	for _, k := range keys {
 		if err := b.Delete(key(k)); err != nil {
 			return err
 		}
 	}
-	less := thin(r)
-	data := encode(less)
-	e.thinned = less.last()
+	thinned := thin(r)
+	data := encode(thinned)
+	e.thinned = thinned.last()
 	e.size += int64(len(data))
-	e.out[sensors.Routine].removed += len(r.items) - len(less.items)
-	return b.Put(key(less.last()), data)
+	e.out[sensors.Routine].removed += len(r.items) - len(thinned.items)
+	return b.Put(key(thinned.last()), data)
 }
 
-// dropOldest drops the oldest block of a lane that was not issued, and
-// reports false if there is none.
+// dropOldest drops the oldest block of a lane of which nothing was issued, and reports
+// false if there is none.
 func (e *evictor) dropOldest(p sensors.Priority) (done bool, err error) {
 	b := e.tx.Bucket(bucketLanes[p])
 	c := b.Cursor()
@@ -178,8 +178,8 @@ func (e *evictor) dropOldest(p sensors.Priority) (done bool, err error) {
 	return false, nil
 }
 
-// dropped declares what went, and what damaged blocks before it have taken: the
-// numbers between the readings that went before and these.
+// dropped adds gaps for the readings of a dropped block. If blocks before it were damaged,
+// it also adds gaps for the seqs between their neighbours.
 func (e *evictor) dropped(p sensors.Priority, r run) {
 	out := &e.out[p]
 	out.removed += len(r.items)
@@ -200,12 +200,13 @@ func (e *evictor) dropped(p sensors.Priority, r run) {
 	out.seqs.observeRun(r)
 }
 
-// thinRun is how many readings of a stream keep their extremes together.
-const thinRun = 16
+// thinGroup is how many successive readings of a stream are thinned together: their lowest
+// and highest are kept.
+const thinGroup = 16
 
-// thin takes every second reading out of a run, but for the lowest and the
-// highest of each sixteen of a stream, failures, states and events: what is
-// left has the shape of what was there.
+// thin removes every second reading from a run. It keeps failures, states, events, and the
+// lowest and highest of each thinGroup readings of a stream, so that a chart of what is
+// left has the same shape.
 func thin(r run) run {
 	keep := make([]bool, len(r.items))
 	streams := map[streamKey][]int{}
@@ -220,17 +221,17 @@ func thin(r run) run {
 	}
 	for _, places := range streams {
 		for len(places) > 0 {
-			n := min(thinRun, len(places))
-			thinPlaces(r.items, places[:n], keep)
+			n := min(thinGroup, len(places))
+			markKept(r.items, places[:n], keep)
 			places = places[n:]
 		}
 	}
 	return keepOnly(r, keep)
 }
 
-// thinPlaces marks what is kept of the readings at some places, which are of one
-// stream: every second, and the lowest and the highest.
-func thinPlaces(items []Item, places []int, keep []bool) {
+// markKept marks in keep which of the readings at some indexes, all of one stream, are
+// kept: every second, the lowest and the highest.
+func markKept(items []Item, places []int, keep []bool) {
 	low, high := places[0], places[0]
 	for n, i := range places {
 		if items[i].Value < items[low].Value {
@@ -244,13 +245,13 @@ func thinPlaces(items []Item, places []int, keep []bool) {
 	keep[low], keep[high] = true, true
 }
 
-// keepOnly is a run with some of its readings, and the gaps that the others
-// leave. A gap spans what is kept, but ends where the run has a hole already:
-// another gap counts that.
+// keepOnly returns a run with the readings that keep marks, and with gaps for the others.
+// One gap may span readings that are kept. It ends where seqs were missing before, because
+// those are in another gap.
 func keepOnly(r run, keep []bool) run {
-	less := run{gaps: slices.Clone(r.gaps), thinned: true}
+	kept := run{gaps: slices.Clone(r.gaps), thinned: true}
 	last := seqs{}
-	open := map[streamKey]int{} // place of the stream's gap, from one
+	open := map[streamKey]int{} // 1 + the index of the stream's current gap; 0: none
 	for i := range r.items {
 		it := &r.items[i]
 		k := streamKey{boot: it.Boot, stream: it.Stream}
@@ -260,13 +261,13 @@ func keepOnly(r run, keep []bool) run {
 		last[k] = it.Seq
 		switch g := open[k]; {
 		case keep[i]:
-			less.items = append(less.items, *it)
+			kept.items = append(kept.items, *it)
 		case g > 0:
-			less.gaps[g-1].join(it.lost(Thinned))
+			kept.gaps[g-1].join(it.lost(Thinned))
 		default:
-			less.gaps = append(less.gaps, it.lost(Thinned))
-			open[k] = len(less.gaps)
+			kept.gaps = append(kept.gaps, it.lost(Thinned))
+			open[k] = len(kept.gaps)
 		}
 	}
-	return less
+	return kept
 }

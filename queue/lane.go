@@ -61,7 +61,7 @@ type laneDisk struct {
 	// is read of the blocks later knows better.
 	oldest    clock.Stamp
 	suspect   bool // readings may be missing in blocks although no block is damaged
-	evicting  bool // a commit under way removes what was not issued: Peek issues nothing new
+	evicting  bool // a commit in progress may evict items: Peek issues no further ones
 	evictions int  // counts them: a block that was read before one is stale
 }
 

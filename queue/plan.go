@@ -7,15 +7,15 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A commit has three steps. It is planned with Queue.mu held, which makes a change
-// that shares nothing with the backlog; file.write does it without the lock; and
-// doneLocked moves the backlog to where the commit has put it. What comes between
-// the first and the last step is left to the next commit.
+// A commit has three steps. planLocked makes a change, with Queue.mu held; the change
+// shares no memory with the backlog. file.write writes it without the lock. doneLocked
+// updates the backlog. Whatever is added between the first and the last step waits for
+// the next commit.
 
-const purged = "purged" // why readings were dropped
+const purged = "purged" // the logged reason for dropping readings
 
-// planLocked is what the next commit should do: what is due, or with all
-// everything that one commit may hold.
+// planLocked makes the next change: what is due or, with all, as much as one commit may
+// contain.
 func planLocked(b *backlog, all bool) (c change) {
 	grown := 0
 	for p := range b.lanes {
@@ -43,9 +43,9 @@ func planLocked(b *backlog, all bool) (c change) {
 	return c
 }
 
-// planAcksLocked is the part of a change that makes room: in a file that cannot
-// grow, what is acknowledged has to go before something else can come. What was
-// rejected goes with it, so that no cursor is on disk before what it has passed.
+// planAcksLocked makes a change that only frees space: in a file that cannot grow,
+// acknowledged items have to be deleted before anything can be added. It also has the
+// rejected items, because a cursor on disk must not pass an item that is not on disk.
 func planAcksLocked(b *backlog) (c change) {
 	c.acksOnly = true
 	for p := range b.lanes {
@@ -61,8 +61,8 @@ func planAcksLocked(b *backlog) (c change) {
 	return c
 }
 
-// planLaneLocked is what a commit should do to a lane. The items are encoded
-// here, under the lock, so that they may leave memory while the disk works.
+// planLaneLocked makes the change of a lane. It encodes the items under the lock, so that
+// they may be acknowledged and removed from memory during the commit.
 func planLaneLocked(b *backlog, p sensors.Priority, all bool) laneChange {
 	l := &b.lanes[p]
 	c := laneChange{lastBlock: l.disk.lastBlock, next: l.next}
@@ -70,7 +70,7 @@ func planLaneLocked(b *backlog, p sensors.Priority, all bool) laneChange {
 		c.cursor = l.cursor()
 	}
 	if p == sensors.Alarm {
-		c.attempted = min(l.next, l.firstInMemory()+maxEncode) // they are in this commit, or on disk, or acknowledged
+		c.attempted = min(l.next, l.firstInMemory()+maxEncode) // lower ones are in this commit, on disk or acknowledged
 	}
 	unsynced := l.unsynced()
 	if len(unsynced) == 0 || p == sensors.Routine && !all && time.Until(b.routineDueLocked()) > 0 {
@@ -87,9 +87,9 @@ func planLaneLocked(b *backlog, p sensors.Priority, all bool) laneChange {
 	return c
 }
 
-// addMemory makes blocks of what is in memory, the last of them the tail if it is
-// small. It has a bound, because it runs under the lock; what is left is due at
-// once.
+// addMemory makes blocks of items in memory; if the last block is small, it becomes the
+// tail. It encodes at most maxEncode items, because it runs under the lock. The rest is
+// due at once.
 func (c *laneChange) addMemory(items []Item) {
 	items = items[:min(len(items), maxEncode)]
 	for len(items) > 0 {
@@ -109,7 +109,7 @@ func (c *laneChange) addMemory(items []Item) {
 	c.tail = []byte{}
 }
 
-// addRejectsLocked adds all that the file does not know of what was rejected.
+// addRejectsLocked adds all changes of rejected items that are not in the file yet.
 func (c *change) addRejectsLocked(b *backlog) {
 	c.rejects = b.rejects.change()
 	c.rejects.limit = b.opt.MaxSize / rejectsShare
@@ -119,16 +119,16 @@ func (c *change) addRejectsLocked(b *backlog) {
 	}
 }
 
-// addOwnerLocked adds the client ID, unless the file has it or we have none.
+// addOwnerLocked adds our client ID, unless the file has it or it is unknown.
 func (c *change) addOwnerLocked(b *backlog) {
 	if b.opt.ClientID != "" && b.opened.owner != b.opt.ClientID {
 		c.owner = encodeOwner(b.opt.ClientID)
 	}
 }
 
-// addEvictionLocked lets a change that adds grown bytes remove what is too much or
-// too old; or everything that it may, for Purge. From here until the commit has
-// ended Peek issues nothing new: it could be among what is removed.
+// addEvictionLocked lets a change that adds grown bytes evict what exceeds MaxSize or
+// MaxAge, or for Purge everything that was not issued. Until the commit has ended, Peek
+// issues no further items, because the commit may evict them.
 func (c *change) addEvictionLocked(b *backlog, grown int64) {
 	full := b.opened.file.size+b.opened.file.rejects.size+grown > b.opt.MaxSize
 	switch {
@@ -152,7 +152,7 @@ func (c *change) addEvictionLocked(b *backlog, grown int64) {
 	}
 }
 
-// doneLocked takes over what a commit has done, or that it failed with err.
+// doneLocked updates the backlog after a commit that succeeded or failed with err.
 // timeline is the version of the clock's timeline when the change was planned.
 func (c *change) doneLocked(b *backlog, out outcome, timeline uint64, err error) {
 	b.storage.lastCommit, b.storage.writing = time.Now(), false
@@ -163,7 +163,7 @@ func (c *change) doneLocked(b *backlog, out outcome, timeline uint64, err error)
 		l := &b.lanes[p]
 		l.disk.evicting, l.committing = false, 0
 		l.attempted = max(l.attempted, c.lanes[p].attempted)
-		if err != nil { // also what did not fit into this commit: else the next one is due at once, again and again
+		if err != nil { // also items that did not fit into it: otherwise commits would be due without a pause
 			l.attempted = max(l.attempted, c.lanes[p].next)
 		}
 	}
@@ -172,17 +172,17 @@ func (c *change) doneLocked(b *backlog, out outcome, timeline uint64, err error)
 	} else {
 		c.appliedLocked(b, out, timeline)
 	}
-	signal(b.arrived) // what an eviction held back
+	signal(b.arrived) // Peek may issue further items again
 	b.storage.wakeWaiting()
 }
 
-// appliedLocked takes over what a commit has done that succeeded.
+// appliedLocked updates the backlog after a successful commit.
 func (c *change) appliedLocked(b *backlog, out outcome, timeline uint64) {
 	for p := range b.lanes {
 		c.lanes[p].appliedLocked(b, &b.lanes[p], out.lanes[p], c.reason)
 	}
 	b.rejects.applied(c.rejects, out.rejects)
-	why := becauseRejects
+	why := reasonRejectsFull
 	if c.purge {
 		why = purged
 	}
@@ -201,7 +201,7 @@ func (c *change) appliedLocked(b *backlog, out outcome, timeline uint64) {
 	}
 }
 
-// appliedLocked moves a lane to where a successful commit has put it.
+// appliedLocked updates a lane after a successful commit.
 func (c *laneChange) appliedLocked(b *backlog, l *lane, out laneOutcome, why string) {
 	l.disk.savedFirst = max(l.disk.savedFirst, c.cursor)
 	if n := len(c.blocks); n > 0 {

@@ -11,17 +11,17 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// Rejected is why a reading is missing that the broker refuses: it is kept, and
-// may come yet.
+// Rejected is the Why of the gap of a reading that the broker rejected: it is kept, and
+// may be delivered later.
 const Rejected = "aside"
 
-const rejectEvent = "aside" // the event that says so
+const rejectEvent = "aside" // the name of the event about a rejected item
 
-// Bounds of what was rejected. It may not push out what can be delivered.
+// Limits of rejected items, so that they do not displace items that can be delivered.
 const (
-	rejectsShare       = 8    // one part of max_size may be rejected
-	rejectsEarly       = 1024 // items rejected that wait for a commit no longer
-	maxRejectsInMemory = 4096 // what a failing disk may cost
+	rejectsShare       = 8    // rejected items may use MaxSize / rejectsShare
+	rejectsEarly       = 1024 // with so many pending items a commit is due at once
+	maxRejectsInMemory = 4096 // limits the memory that they use while the disk fails
 )
 
 var (
@@ -29,47 +29,48 @@ var (
 	errNewFile     = errors.New("the queue has opened another file: it comes again")
 )
 
-// rejects are the items that the broker refuses, as in a dead-letter queue,
-// numbered in the order in which they came. What is in memory is newer than what
-// is in the file. The file learns what was acknowledged with the next commit. All
-// under Queue.mu.
+// rejects are the items that the broker has rejected: a dead-letter queue. They are
+// numbered in the order in which they were rejected. The items in memory are newer than
+// those in the file. An acknowledged item is deleted from the file with the next commit.
+// Queue.mu guards all fields.
 //
 //	droppedThrough < numbers known to be on disk < numbers in pending < next
 type rejects struct {
-	next           uint64          // number of the next one, from 1 on
+	next           uint64          // number of the next rejected item, from 1 on
 	pending        []rejectedItem  // not known to be on disk, oldest first; numbers may be missing
-	attempted      uint64          // number of the newest that was in a commit, failed or not; below next
-	due            time.Time       // when pending must be on its way to disk; means nothing while it is empty
-	acked          map[uint64]bool // acknowledged, and perhaps on disk: the next commit removes them there
-	droppedThrough uint64          // everything up to it was dropped
-	commits        int             // commits that were applied; only grows
-	onDisk         int             // items on disk, as of the last commit that succeeded, with those in acked
+	attempted      uint64          // highest number in any commit, failed or not; below next
+	due            time.Time       // when the next commit with pending must begin; not valid while pending is empty
+	acked          map[uint64]bool // acknowledged, and perhaps on disk: the next commit deletes them there
+	droppedThrough uint64          // everything up to this number was dropped
+	commits        int             // successful commits; only grows
+	onDisk         int             // items on disk after the last successful commit, with those in acked
 }
 
-// A rejectedItem is one that no commit is known to have written.
+// A rejectedItem is a rejected item that is not known to be on disk.
 type rejectedItem struct {
 	Item
-	onlyInMemory bool   // its lane on disk does not have it either
-	data         []byte // as encodeRejected makes it; never changes
+	onlyInMemory bool   // it is not on disk in its lane either
+	data         []byte // made by encodeRejected; never changes
 }
 
-// IsRejected says that the item was rejected, and comes from there.
+// IsRejected reports whether [Queue.Rejected] returned the item.
 func (it Item) IsRejected() bool { return it.rejected }
 
-// Declared says that the item was rejected and declared as missing.
+// Declared reports whether the item was rejected and declared as a gap.
 func (it Item) Declared() bool { return it.declared }
 
-// Reject takes an item that the broker refuses out of the way: it waits no
-// longer, and is kept until Ack or Purge, or until an eighth of MaxSize is full
-// of newer ones. All older items of its lane were acknowledged or rejected. An
-// item that is there already stays there.
+// Reject moves an item that the broker has rejected from its lane to the rejected items.
+// There it is kept until Ack or Purge, or until newer ones need its share, an eighth of
+// MaxSize. All older items of its lane must be acknowledged or rejected. An item that was
+// rejected before is not changed.
 //
-// With declare a [Gap] and an event "aside" say so. Of an event there is no gap,
-// and of an event "aside" nothing is said: it would be refused like this one.
+// With declare a [Gap] and an event "aside" report it. For a rejected event there is no
+// gap, and for a rejected event "aside" there is no report, because the broker would
+// reject that one as well.
 //
-// It does not wait for the disk, but for the Put of an alarm that does. The commit
-// that takes the item out of its lane has it here. With an error it stays where it
-// is, and comes again.
+// Reject does not wait for the disk, except for an alarm that is being written by Put. One
+// commit moves the item on disk. After an error the item stays in its lane, and Peek
+// returns it again.
 func (q *Queue) Reject(it Item, declare bool) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -86,9 +87,9 @@ func (q *Queue) Reject(it Item, declare bool) error {
 	if !waits {
 		return nil
 	}
-	by, alone := q.rejectDueLocked(it)
+	due, onlyInMemory := q.rejectDueLocked(it)
 	it.declared = declare
-	q.rejects.push(rejectedItem{Item: it, onlyInMemory: alone}, by)
+	q.rejects.push(rejectedItem{Item: it, onlyInMemory: onlyInMemory}, due)
 	q.ackLocked(&it)
 	if declare {
 		q.declareRejectLocked(it)
@@ -98,7 +99,8 @@ func (q *Queue) Reject(it Item, declare bool) error {
 	return nil
 }
 
-// waitsLocked says that an item waits and is the oldest of its lane.
+// waitsLocked reports whether an item waits in its lane. It fails if older items of the
+// lane wait, too.
 func (b *backlog) waitsLocked(it Item) (bool, error) {
 	if it.rejected || it.Event == gapEvent {
 		return !it.rejected && b.gaps.holds(it.Seq), nil
@@ -117,34 +119,32 @@ func (b *backlog) waitsLocked(it Item) (bool, error) {
 	return it.number >= l.first, nil
 }
 
-// rejectDueLocked says how long an item that is rejected may wait for its commit:
-// until by. alone reports that nothing of it is on disk yet, so that a power cut
-// would take it.
-func (b *backlog) rejectDueLocked(it Item) (by time.Time, alone bool) {
+// rejectDueLocked returns when the commit of a rejected item is due. onlyInMemory reports
+// that the item is not on disk yet, so that a power cut would lose it.
+func (b *backlog) rejectDueLocked(it Item) (due time.Time, onlyInMemory bool) {
 	now := time.Now()
 	switch {
 	case it.Event == gapEvent || it.number <= b.lanes[it.Priority].onDisk():
-		return now.Add(b.opt.SyncEvery), false // the cursor stays before it until then
+		return now.Add(b.opt.SyncEvery), false // until then the item is on disk in its lane
 	case it.Priority == sensors.Alarm:
 		return now, true
 	}
 	return b.spillAt(it), true
 }
 
-// push adds an item at the new end, with the next number. It has to be on its way to
-// the disk by a time.
-func (r *rejects) push(it rejectedItem, by time.Time) {
-	if len(r.pending) == 0 || by.Before(r.due) {
-		r.due = by
+// push appends an item with the next number. Its commit must begin at due or earlier.
+func (r *rejects) push(it rejectedItem, due time.Time) {
+	if len(r.pending) == 0 || due.Before(r.due) {
+		r.due = due
 	}
 	it.number = r.next
 	it.data = encodeRejected(it.Item)
 	r.pending, r.next = append(r.pending, it), r.next+1
 }
 
-// declareRejectLocked says with a gap and an event that an item was rejected. Of an
-// event "aside" it says nothing: the broker that refuses it would refuse the next
-// one, too, without end.
+// declareRejectLocked reports with a gap and an event that an item was rejected. It does
+// not report a rejected event "aside": the broker would reject the next one, too, and so
+// on without end.
 func (b *backlog) declareRejectLocked(it Item) {
 	of := map[string]any{"boot": it.Boot, "seq": it.Seq}
 	details := jsonObject("stream", it.Stream, "of", of)
@@ -161,10 +161,9 @@ func (b *backlog) declareRejectLocked(it Item) {
 	b.reportLocked(rejectEvent, b.opt.Clock.Now(), details)
 }
 
-// Rejected returns the oldest items that were rejected and that the cursor has
-// not passed, at most max; none if there are none. It does not wait. What it
-// has returned may be dropped all the same, when newer ones take its place. It
-// is called by the goroutine that calls Peek.
+// Rejected returns the oldest rejected items that the cursor has not passed, at most max.
+// It does not wait if there are none. Items that it has returned can still be dropped to
+// make room for newer ones. Only the goroutine that calls Peek may call it.
 func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
 	items, err := q.rejected(c, max)
 	for i := range items {
@@ -174,7 +173,7 @@ func (q *Queue) Rejected(c *Cursor, max int) ([]Item, error) {
 	return items, err
 }
 
-// rejected is one critical section, but for the time in which the disk is read.
+// rejected does the work of Rejected. It holds mu, except while it reads the disk.
 func (q *Queue) rejected(c *Cursor, max int) (items []Item, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -193,7 +192,7 @@ func (q *Queue) rejected(c *Cursor, max int) (items []Item, err error) {
 			return nil, err
 		}
 		if read.commits != q.rejects.commits {
-			continue // it may hold what a commit took out, and what was acknowledged is forgotten by then
+			continue // a commit came between: the items may have been acknowledged and deleted
 		}
 		if found.last == 0 {
 			break
@@ -204,8 +203,8 @@ func (q *Queue) rejected(c *Cursor, max int) (items []Item, err error) {
 	return append(items, inMemory[:min(len(inMemory), max-len(items))]...), nil
 }
 
-// stillRejectedLocked leaves out what is acknowledged, and what is damaged for
-// good.
+// stillRejectedLocked removes the items that are acknowledged or dropped by now from what
+// was read. It logs damaged items and marks them as acknowledged, so that they are deleted.
 func (b *backlog) stillRejectedLocked(found rejectsRun) []Item {
 	bad := 0
 	for n, err := range found.bad {
@@ -223,7 +222,7 @@ func (b *backlog) stillRejectedLocked(found rejectsRun) []Item {
 	})
 }
 
-// firstInMemory is the number of the oldest in memory.
+// firstInMemory returns the number of the oldest item in memory, or next if there is none.
 func (r *rejects) firstInMemory() uint64 {
 	if len(r.pending) > 0 {
 		return r.pending[0].number
@@ -231,7 +230,8 @@ func (r *rejects) firstInMemory() uint64 {
 	return r.next
 }
 
-// after returns what is in memory beyond a number, at most max.
+// after returns the items in memory with higher numbers that are not acknowledged, at
+// most max.
 func (r *rejects) after(number uint64, max int) (items []Item) {
 	for i := r.index(number + 1); i < len(r.pending) && len(items) < max; i++ {
 		if !r.acked[r.pending[i].number] {
@@ -241,12 +241,12 @@ func (r *rejects) after(number uint64, max int) (items []Item) {
 	return items
 }
 
-// index is the place of the first in memory from a number on.
+// index returns the index in pending of the first item from a number on.
 func (r *rejects) index(number uint64) int {
 	return sort.Search(len(r.pending), func(i int) bool { return r.pending[i].number >= number })
 }
 
-// ack takes out an item. One that may be on disk stays there until a commit.
+// ack removes an item from memory. If it may be on disk, the next commit deletes it there.
 func (r *rejects) ack(number uint64) {
 	if number <= r.droppedThrough || number >= r.next {
 		return
@@ -260,7 +260,7 @@ func (r *rejects) ack(number uint64) {
 	}
 }
 
-// markAcked notes that an item is acknowledged: the next commit removes it on disk.
+// markAcked records that an item is acknowledged: the next commit deletes it on disk.
 func (r *rejects) markAcked(number uint64) {
 	if r.acked == nil {
 		r.acked = map[uint64]bool{}
@@ -268,11 +268,11 @@ func (r *rejects) markAcked(number uint64) {
 	r.acked[number] = true
 }
 
-// count is how many items wait to be sent again or looked at. It is an estimate
-// while a commit that failed may be on disk.
+// count is the number of rejected items. It is an estimate after a failed commit, which
+// may be on disk nevertheless.
 func (r *rejects) count() int { return max(0, r.onDisk+len(r.pending)-len(r.acked)) }
 
-// onlyInMemory counts what is on disk nowhere.
+// onlyInMemory is the number of items that are neither here nor in their lanes on disk.
 func (r *rejects) onlyInMemory() (n int) {
 	for i := range r.pending {
 		if r.pending[i].onlyInMemory && !r.acked[r.pending[i].number] {
@@ -282,8 +282,8 @@ func (r *rejects) onlyInMemory() (n int) {
 	return n
 }
 
-// change is what a commit should do: all there is, so that no cursor goes to
-// disk before what it has passed.
+// change returns the part of the next commit about rejected items. It always has all of
+// them: a lane's cursor on disk must not pass an item that is not on disk here.
 func (r *rejects) change() rejectsChange {
 	c := rejectsChange{last: r.next - 1, acked: slices.Sorted(maps.Keys(r.acked))}
 	for i := range r.pending {
@@ -295,8 +295,8 @@ func (r *rejects) change() rejectsChange {
 	return c
 }
 
-// applied takes over what a successful commit has done. One that failed is done
-// again, number by number, whether it has landed or not.
+// applied updates the state after a successful commit. After a failed one nothing changes:
+// the next commit writes the same numbers again, whether they are on disk or not.
 func (r *rejects) applied(c rejectsChange, out rejectsOutcome) {
 	r.commits++
 	r.pending = slices.Delete(r.pending, 0, r.index(c.last+1))
@@ -307,19 +307,19 @@ func (r *rejects) applied(c rejectsChange, out rejectsOutcome) {
 	r.droppedThrough, r.onDisk = max(r.droppedThrough, out.droppedThrough), out.size.count
 }
 
-// rebase puts what another file has before what is in memory, which gets new
-// numbers.
-func (r *rejects) rebase(there rejectsSize) {
+// rebase continues with the rejected items of another file. Those in memory get new
+// numbers after them.
+func (r *rejects) rebase(stored rejectsSize) {
 	pending := slices.DeleteFunc(r.pending, func(it rejectedItem) bool { return r.acked[it.number] })
-	*r = rejects{next: max(r.next, there.last+1), onDisk: there.count, due: r.due, commits: r.commits}
+	*r = rejects{next: max(r.next, stored.last+1), onDisk: stored.count, due: r.due, commits: r.commits}
 	for _, it := range pending {
 		r.push(it, r.due)
 	}
 }
 
-const becauseRejects = "an eighth of max_size is set aside"
+const reasonRejectsFull = "an eighth of max_size is set aside" // is logged
 
-// purgeRejectsLocked gives up what is in memory alone.
+// purgeRejectsLocked drops the items in memory; the commit of the purge drops those on disk.
 func (b *backlog) purgeRejectsLocked() {
 	for _, it := range b.rejects.pending {
 		if !b.rejects.acked[it.number] {
@@ -329,8 +329,7 @@ func (b *backlog) purgeRejectsLocked() {
 	b.rejects.pending = nil
 }
 
-// lossOf declares that an item is gone, unless that was done when it was set
-// aside.
+// lossOf returns the gap for an item that is dropped, unless Reject has declared it.
 func lossOf(it Item) []Gap {
 	if it.declared {
 		return nil

@@ -9,35 +9,35 @@ import (
 	"github.com/holdfast-iot/holdfast/queue/pages"
 )
 
-// What was rejected lies in a bucket of its own: the key is the item's number
-// there, the value a block of only this item.
+// bucketRejects is the bucket of rejected items. The key is the item's number among them,
+// the value a block of this item alone.
 var bucketRejects = []byte("aside")
 
-// rejectCost is what an item takes beside its value: the key, and an element of
-// the page's table.
+// rejectCost is the space that an item takes in addition to its value: the key and the
+// page element.
 const rejectCost = 8 + 16 // bytes
 
-// rejectsSize is what the bucket holds.
+// rejectsSize describes the content of the bucket.
 type rejectsSize struct {
-	count int    // of items, with those that are damaged
-	size  int64  // bytes
-	last  uint64 // number of the newest one
+	count int    // items, with damaged ones
+	size  int64  // bytes, with rejectCost for each item
+	last  uint64 // number of the newest item
 }
 
-// rejectsChange is a commit's part in what was rejected. Like laneChange it shares
-// nothing with the backlog.
+// rejectsChange is the part of a change about rejected items. Like laneChange it shares no
+// memory with the backlog.
 type rejectsChange struct {
 	puts  []block  // by number
-	acked []uint64 // numbers of what was acknowledged
-	last  uint64   // of the newest in memory
-	full  bool     // it may not all fit
-	limit int64    // bytes, if full
+	acked []uint64 // numbers of acknowledged items, which are deleted
+	last  uint64   // number of the newest item in memory
+	full  bool     // the items may need more than limit: the oldest are dropped
+	limit int64    // bytes, valid if full
 }
 
 // empty reports whether there is nothing to write and nothing to drop.
 func (c rejectsChange) empty() bool { return len(c.puts) == 0 && len(c.acked) == 0 && !c.full }
 
-// grown is how many bytes it adds at most.
+// grown is the number of bytes that the change adds at most.
 func (c rejectsChange) grown() (n int64) {
 	for _, b := range c.puts {
 		n += rejectCost + int64(len(b.data))
@@ -48,9 +48,9 @@ func (c rejectsChange) grown() (n int64) {
 // rejectsOutcome is what a commit did to the bucket.
 type rejectsOutcome struct {
 	size           rejectsSize // of the bucket after the commit
-	droppedThrough uint64      // everything up to it went to make room; 0: nothing
-	dropped        int         // items that went to make room
-	gaps           gaps        // what these were, as far as they were not declared
+	droppedThrough uint64      // everything up to this number was dropped to make room; 0: nothing
+	dropped        int         // items that were dropped to make room
+	gaps           gaps        // of the dropped items that were not declared before
 }
 
 // encodeRejected makes the value of an item.
@@ -58,7 +58,7 @@ func encodeRejected(it Item) []byte {
 	return encode(run{items: []Item{it}, rejected: true, declared: it.declared})
 }
 
-// decodeRejected returns the item in a value, which must be that of its number.
+// decodeRejected returns the item in a value. It fails if the item has another number.
 func decodeRejected(number uint64, value []byte) (it Item, err error) {
 	r, err := decode(value)
 	if err == nil && (!r.rejected || len(r.items) != 1 || r.last() != number) {
@@ -71,11 +71,11 @@ func decodeRejected(number uint64, value []byte) (it Item, err error) {
 	return r.items[0], nil
 }
 
-// applyRejects does a commit's part in the bucket.
-func applyRejects(tx *bbolt.Tx, there rejectsSize, c rejectsChange) (out rejectsOutcome, err error) {
+// applyRejects applies a change to the bucket, whose size was stored.
+func applyRejects(tx *bbolt.Tx, stored rejectsSize, c rejectsChange) (out rejectsOutcome, err error) {
 	b := tx.Bucket(bucketRejects)
 	b.FillPercent = 0.95 // keys only ever grow
-	out.size = there
+	out.size = stored
 	for _, n := range c.acked {
 		if err := out.remove(b, key(n)); err != nil {
 			return out, err
@@ -95,9 +95,10 @@ func applyRejects(tx *bbolt.Tx, there rejectsSize, c rejectsChange) (out rejects
 	return out, nil
 }
 
-// put adds an item, in the place of one with the same number.
+// put adds an item, or replaces the one with the same number.
 func (out *rejectsOutcome) put(b *bbolt.Bucket, bl block) error {
-	if err := out.remove(b, key(bl.last)); err != nil { // of a commit that landed and was said to have failed
+	// The number may be there if an earlier commit returned an error but is on disk.
+	if err := out.remove(b, key(bl.last)); err != nil {
 		return err
 	}
 	out.size.count++
@@ -106,7 +107,7 @@ func (out *rejectsOutcome) put(b *bbolt.Bucket, bl block) error {
 	return b.Put(key(bl.last), bl.data)
 }
 
-// remove takes an item out, if it is there.
+// remove deletes an item if it exists.
 func (out *rejectsOutcome) remove(b *bbolt.Bucket, key []byte) error {
 	old := b.Get(key)
 	if old == nil {
@@ -117,7 +118,7 @@ func (out *rejectsOutcome) remove(b *bbolt.Bucket, key []byte) error {
 	return b.Delete(key)
 }
 
-// drop makes room: the oldest one goes.
+// drop deletes the oldest item, with key k and value v, to make room.
 func (out *rejectsOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
 	out.droppedThrough = number(k)
 	if it, err := decodeRejected(out.droppedThrough, v); err == nil {
@@ -129,8 +130,8 @@ func (out *rejectsOutcome) drop(b *bbolt.Bucket, k, v []byte) error {
 	return out.remove(b, slices.Clone(k))
 }
 
-// sizeRejects counts what was rejected, also what is damaged: that is noticed
-// when its turn comes.
+// sizeRejects measures the bucket. It does not decode the items: a damaged one is noticed
+// when it is read.
 func sizeRejects(p *pages.File) (s rejectsSize, err error) {
 	err = p.Each(string(bucketRejects), nil, func(k, v []byte) (bool, error) {
 		s.count++
@@ -141,15 +142,14 @@ func sizeRejects(p *pages.File) (s rejectsSize, err error) {
 	return s, err
 }
 
-// A rejectsRun is some of the rejected items, read from the file.
+// A rejectsRun is a part of the rejected items that was read from the file.
 type rejectsRun struct {
 	items []Item
-	bad   map[uint64]error // those that are damaged
-	last  uint64           // the last number that was looked at; 0: there is none
+	bad   map[uint64]error // damaged items, by number
+	last  uint64           // the last number that was read; 0: none
 }
 
-// readRejects returns the oldest items from a number on and before another, at
-// most max.
+// readRejects returns the oldest items with from <= number < before, at most max.
 func (f *file) readRejects(from, before uint64, max int) (r rejectsRun, err error) {
 	err = f.view(func(p *pages.File) error {
 		r = rejectsRun{bad: map[uint64]error{}}
@@ -159,7 +159,7 @@ func (f *file) readRejects(from, before uint64, max int) (r rejectsRun, err erro
 				return false, nil
 			}
 			if n == 0 {
-				return true, nil // no key of ours
+				return true, nil // not a key of holdfast
 			}
 			r.last = n
 			it, err := decodeRejected(n, v) // copies: v is a buffer
@@ -177,8 +177,8 @@ func (f *file) readRejects(from, before uint64, max int) (r rejectsRun, err erro
 	return r, nil
 }
 
-// copyRejects copies what was rejected, as it is, from a file that nobody has
-// open for writing.
+// copyRejects copies all rejected items from a file that is not open for writing. It does
+// not decode them.
 func (f *file) copyRejects(path string) error {
 	file, size, err := openSized(path)
 	if err != nil {

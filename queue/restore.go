@@ -10,16 +10,16 @@ import (
 	"syscall"
 )
 
-// What can happen to the file while it is open.
-// They are events, not faults of the disk: restore mends the first two.
+// What other programs can do to the file while it is open. The disk is not at fault.
+// restore repairs the first two.
 var (
 	errDeleted   = errors.New("the queue file was deleted under the agent")
 	errReplaced  = errors.New("the queue file was replaced under the agent")
 	errTruncated = errors.New("the queue file was damaged under the agent")
 )
 
-// inPlace says what is wrong with the place of the file: commits that go into a
-// file without a name are lost with the process.
+// inPlace returns an error unless the path leads to the open file. Commits into a file
+// whose name is gone would be lost when the process ends.
 func (f *file) inPlace() error {
 	ours, err := f.reader.Load().Stat()
 	if err != nil {
@@ -32,7 +32,7 @@ func (f *file) inPlace() error {
 	case err != nil:
 		return err
 	case f.salvagedFrom != nil:
-		return fmt.Errorf("%w: %w", errReplaced, f.salvagedFrom) // by what is in memory
+		return fmt.Errorf("%w: %w", errReplaced, f.salvagedFrom) // the open file is in memory, see salvageInMemory
 	case !os.SameFile(ours, there):
 		return errReplaced
 	}
@@ -42,10 +42,10 @@ func (f *file) inPlace() error {
 	return nil
 }
 
-// restore puts the file back into its place, for a reason: all that was in it is
-// still there for who has it open. Another file that lies there is kept aside,
-// but not before the copy is whole: the damaged file behind a copy in memory is
-// all that the next start would find. See finishRename for a power cut in between.
+// restore writes a copy of the open file to its path; why is the reason. The open file
+// still has all its content, even without a name. If another file is at the path, it is
+// renamed, but only after the copy is complete: it may be the damaged file whose salvaged
+// content is only in memory. finishRename continues after a power cut in between.
 func (st *store) restore(f *file, why error) (storageEvent, error) {
 	if err := os.MkdirAll(filepath.Dir(st.path), 0o700); err != nil {
 		return storageEvent{}, err
@@ -73,8 +73,8 @@ func (st *store) restore(f *file, why error) (storageEvent, error) {
 	return storageEvent{"storage", jsonObject("state", "deleted", "file", st.path)}, nil
 }
 
-// occupied reports whether a file lies in the place of ours that can be moved
-// away: a folder stays, and so does a file that another process has open.
+// occupied reports whether there is a file at the path that may be renamed. A folder, or a
+// file that another process has open, is an error.
 func (st *store) occupied() (bool, error) {
 	file, err := os.Open(st.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -94,9 +94,9 @@ func (st *store) occupied() (bool, error) {
 	return true, err
 }
 
-// displace moves away what lies in the place of the file, puts the copy there,
-// and returns where the other one is. The copy stays only where it is the file:
-// a later start must not find an old one.
+// displace renames the file at the path, if it is occupied, then renames the copy to the
+// path. It returns the new name of the other file. If a rename fails and there is a file
+// at the path, the copy is deleted, because a later start must not use an old copy.
 func (st *store) displace(occupied bool) (aside string, err error) {
 	part := st.path + ".salvaged"
 	if occupied {
@@ -104,7 +104,7 @@ func (st *store) displace(occupied bool) (aside string, err error) {
 		err = moveFile(st.path, aside)
 	}
 	if err == nil {
-		err = moveFile(part, st.path) // also over a symbolic link to nowhere
+		err = moveFile(part, st.path) // also replaces a broken symbolic link
 	}
 	if _, there := os.Lstat(st.path); err != nil && there == nil {
 		err = errors.Join(err, removeIfThere(part))
@@ -112,9 +112,9 @@ func (st *store) displace(occupied bool) (aside string, err error) {
 	return aside, err
 }
 
-// copyFrom makes a copy of a file that has lost its name, under the name that
-// finishRename knows. What cannot be read is left out: the damage is noticed when the
-// copy is opened.
+// copyFrom copies a file, which may have no name any more, to the name that finishRename
+// uses. Pages that cannot be read are left empty: the damage is found when the copy is
+// opened.
 func (st *store) copyFrom(reader *os.File) error {
 	info, err := reader.Stat()
 	if err != nil {
@@ -135,7 +135,8 @@ func (st *store) copyFrom(reader *os.File) error {
 	return moveFile(part, st.path+".salvaged")
 }
 
-// copyPages leaves a hole where a page cannot be read, or is empty.
+// copyPages copies all pages. For a page that cannot be read, or is empty, the new file
+// has a hole (zeros).
 func copyPages(to, from *os.File, size int64) error {
 	if err := to.Truncate(size); err != nil {
 		return err
