@@ -409,7 +409,8 @@ func (s *session) sendLastStates() bool {
 	if !time.Now().Before(s.stopBy) {
 		return false
 	}
-	for s.out.window.open() && s.history.sendState(false) {
+	// Without the distance between messages, which nothing ends here but an acknowledgement.
+	for s.out.window.openToAlarm() && s.history.sendState(false) {
 	}
 	return s.out.inflight.len() > 0
 }

@@ -90,3 +90,32 @@ func TestTheLastStateGoesBeforeTheGoodbye(t *testing.T) {
 		t.Errorf("%d of 5000 readings arrived: the test is no test", n)
 	}
 }
+
+// TestAllLastStatesGoBeforeTheGoodbye, also where messages have to keep a distance: the
+// round trips of this link were long once.
+func TestAllLastStatesGoBeforeTheGoodbye(t *testing.T) {
+	br := &broker{each: time.Microsecond, quick: 2 * time.Millisecond}
+	upWith(t, br, func(l *Link, br *broker, bl *backlog) {
+		time.Sleep(time.Second)
+		br.set(func() { br.quick = 60 * time.Millisecond })
+		for seq := range uint64(100) {
+			bl.put(reading("room", seq+1))
+			time.Sleep(20 * time.Millisecond)
+		}
+		br.set(func() { br.quick = 2 * time.Millisecond })
+		time.Sleep(time.Second)
+		for _, stream := range []string{"siren", "pump", "lamp"} {
+			last := reading(stream, 1)
+			last.State = "safe"
+			l.Observe(last)
+		} // the agent stops now
+	})
+	for _, stream := range []string{"siren", "pump", "lamp"} {
+		if got := br.kept("porch/" + stream + "/state"); !strings.Contains(got, `"state":"safe"`) {
+			t.Errorf("the broker keeps the state %q of %s", got, stream)
+		}
+	}
+	if got := br.kept("porch/agent/status"); got != "offline" || br.orderly != 1 {
+		t.Errorf("the broker keeps the status %q after %d orderly ends", got, br.orderly)
+	}
+}
