@@ -1,8 +1,8 @@
-// Package cable is a network cable that a program can pull: a TCP proxy on
-// loopback, for the demo, the tests and the benches.
+// Package cable is a simulated network cable that a program can pull: a TCP proxy on
+// loopback, for the demo, the tests and the benchmarks.
 //
-// A cable is quick and short, unless a [Link] says otherwise: build/rig/link makes
-// slow and long ones, and cuts them at a byte.
+// A cable adds no delay, unless a [Link] is given: build/rig/link makes slow links with a
+// long delay, and cuts them at a given byte.
 package cable
 
 import (
@@ -12,44 +12,44 @@ import (
 	"syscall"
 )
 
-// A Cable carries connections to one address while it is plugged in. Its methods
-// may be called from any goroutine.
+// A Cable forwards connections to one address while it is plugged in. Its methods may be
+// called from any goroutine.
 type Cable struct {
 	listener net.Listener
 	dialer   net.Dialer
-	target   string // host:port of the far end
+	target   string // host:port of the server
 	tap      func() Tap
 	link     Link
-	all      sync.WaitGroup // every goroutine of the cable
+	all      sync.WaitGroup // counts every goroutine of the cable
 
-	mu     sync.Mutex // guards what follows; nothing is read or written under it
+	mu     sync.Mutex // guards the fields below; not held during reads and writes
 	pulled bool
 	closed bool
-	conns  map[net.Conn]bool // that are open: both ends of each connection
+	conns  map[net.Conn]bool // open connections, to the client and to the server
 }
 
-// A Tap sees what travels over one connection, each way in its own goroutine.
-// Nothing travels on before it returns.
+// A Tap sees the data of one connection, each direction in its own goroutine. The data is
+// forwarded after the call has returned.
 type Tap interface {
 	ToServer(data []byte)
 	ToClient(data []byte)
 }
 
-// A Link is how a cable carries. Each function may be nil; they are called from the
-// goroutines of the connections.
+// A Link defines how a cable forwards data. Each function may be nil; they are called from
+// the goroutines of the connections.
 type Link struct {
-	// Control sets options of each socket, as that of net.Dialer does.
+	// Control sets options of each socket, like that of net.Dialer.
 	Control func(network, address string, c syscall.RawConn) error
-	// Connect takes as long as the making of a connection does.
+	// Connect blocks for as long as establishing a connection takes.
 	Connect func()
-	// Carry reads from a connection and calls deliver for what arrives at the other
-	// end, until the connection ends or deliver reports false. up is the way to the
-	// server.
+	// Carry reads from a connection and calls deliver for the data that arrives at the other
+	// end, until the connection ends or deliver returns false. up is true in the direction to
+	// the server.
 	Carry func(from net.Conn, up bool, deliver func([]byte) bool)
 }
 
-// New lays a cable to a TCP address; it is plugged in. Each connection gets a
-// tap of its own; tap may be nil.
+// New creates a cable to a TCP address; it is plugged in. tap is called for each
+// connection; it may be nil.
 func New(target string, tap func() Tap, link Link) (*Cable, error) {
 	c := &Cable{target: target, tap: tap, link: link, conns: map[net.Conn]bool{}}
 	config := net.ListenConfig{Control: link.Control}
@@ -62,11 +62,10 @@ func New(target string, tap func() Tap, link Link) (*Cable, error) {
 	return c, nil
 }
 
-// Addr is the near end, host:port.
+// Addr is the address that clients connect to, host:port.
 func (c *Cable) Addr() string { return c.listener.Addr().String() }
 
-// Pull breaks every connection and refuses new ones. Both ends of each see a reset at
-// once, and bytes on the way are lost.
+// Pull resets every connection and refuses new ones. Data in flight is lost.
 func (c *Cable) Pull() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,15 +73,15 @@ func (c *Cable) Pull() {
 	c.cutLocked()
 }
 
-// Plug lets connections through again.
+// Plug forwards new connections again.
 func (c *Cable) Plug() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pulled = false
 }
 
-// cutLocked breaks every connection. What is under way does not arrive: closing
-// alone would still send it.
+// cutLocked resets every connection, so that data in flight does not arrive: an ordinary
+// close would still send it.
 func (c *Cable) cutLocked() {
 	for conn := range c.conns {
 		if tcp, ok := conn.(*net.TCPConn); ok {
@@ -92,8 +91,8 @@ func (c *Cable) cutLocked() {
 	}
 }
 
-// Close breaks every connection, takes the cable away, and returns when
-// everything that it started has ended.
+// Close resets every connection, removes the cable, and returns when all its goroutines
+// have ended.
 func (c *Cable) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -104,7 +103,7 @@ func (c *Cable) Close() error {
 	return err
 }
 
-// accept takes connections until the listener is closed.
+// accept accepts connections until the listener is closed.
 func (c *Cable) accept() {
 	for {
 		near, err := c.listener.Accept()
@@ -115,13 +114,13 @@ func (c *Cable) accept() {
 	}
 }
 
-// carry connects to the far end and carries both ways until one end is closed.
+// carry connects to the server and forwards in both directions until one end is closed.
 func (c *Cable) carry(near net.Conn) {
 	defer c.drop(near)
 	if !c.hold(near) {
 		return
 	}
-	// A pulled cable refuses at once; a long one takes its time.
+	// A pulled cable refuses at once; a link with a long delay blocks here.
 	if c.link.Connect != nil {
 		c.link.Connect()
 	}
@@ -133,7 +132,7 @@ func (c *Cable) carry(near net.Conn) {
 	if !c.hold(far) {
 		return
 	}
-	// Each connection has a tap of its own, so that it can follow the protocol.
+	// Each connection has its own tap, so that a tap can follow the protocol.
 	toServer, toClient := func([]byte) {}, func([]byte) {}
 	if c.tap != nil {
 		t := c.tap()
@@ -146,12 +145,12 @@ func (c *Cable) carry(near net.Conn) {
 		c.drop(near)
 	})
 	if !c.oneWay(far, near, true, toServer) {
-		<-down // the server takes no more: what it said before that is delivered
+		<-down // the server has closed its end: what it sent before is still delivered
 	}
 }
 
-// hold notes a connection; false if the cable is not plugged in. The caller then closes
-// the connection; drop takes it off.
+// hold registers a connection; it is false if the cable is not plugged in, and then the
+// caller closes the connection. drop removes it.
 func (c *Cable) hold(conn net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,7 +161,7 @@ func (c *Cable) hold(conn net.Conn) bool {
 	return true
 }
 
-// drop closes a connection, which may be closed already.
+// drop closes a connection and removes it. The connection may be closed already.
 func (c *Cable) drop(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,8 +169,9 @@ func (c *Cable) drop(conn net.Conn) {
 	conn.Close()
 }
 
-// oneWay carries until a connection ends: with true, the one that it reads from. The
-// buffer is one of its own, as both ways are carried at the same time.
+// oneWay forwards one direction until a connection ends. It returns true if that was the
+// one that it reads from. It allocates its own buffer, because both directions run at the
+// same time.
 func (c *Cable) oneWay(to, from net.Conn, up bool, tap func([]byte)) (taken bool) {
 	taken = true
 	deliver := func(data []byte) bool {

@@ -1,6 +1,6 @@
-// Package demo shows the whole agent without hardware or a broker of one's
-// own: a simulated house, an embedded broker on loopback, a cable between them
-// that is pulled now and then, and a subscriber that prints what arrives.
+// Package demo shows the whole agent without hardware or an external broker: a simulated
+// house, an embedded broker on loopback, a network cable between them that is unplugged
+// from time to time, and a subscriber that prints what arrives.
 package demo
 
 import (
@@ -22,14 +22,13 @@ import (
 
 const (
 	plugged  = 8 * time.Second  // with a network
-	pulled   = 12 * time.Second // without: more than the ten that make a reading historical
-	maxRetry = 2 * time.Second  // of the agent: nobody likes to wait in a demo
+	pulled   = 12 * time.Second // without a network: longer than the 10 s after which a reading is historical
+	maxRetry = 2 * time.Second  // between two attempts of the agent to connect; short, so that the demo is quick
 	settle   = 20 * time.Second // for the backlog to arrive at the end
 )
 
-// house is the configuration; the places are filled in. The places are the broker's
-// host and port, and the path of the queue. It is printed as it is, so that a person
-// can copy it.
+// house is the configuration, with placeholders for the broker's host and port, and the
+// path of the queue. It is printed unchanged, so that the user can copy it.
 const house = `client_id: house
 mqtt: {server: "mqtt://%s"}
 queue: {path: %q, sync_every: 1s}
@@ -43,15 +42,15 @@ rules:
   intruder: {when: {door: open}, then: {siren: 2s}}
 `
 
-// Serve is the agent. It returns when its context ends, with the context's error; any
-// other error ends the demo. It calls changed with each reading of an output, at once and
-// from one goroutine at a time. It is a parameter because the package main, which has the
-// agent, imports this one.
+// Serve runs the agent. It returns when its context ends, with the context's error; any
+// other error ends the demo. It calls changed for each reading of an output, immediately
+// and from one goroutine at a time. It is a parameter because package main, which contains
+// the agent, imports this package.
 type Serve func(ctx context.Context, cfg config.Config, open sensors.Open, changed func(sensors.Reading),
 	log *slog.Logger) error
 
-// Options say what to show. Out and Serve are needed. With Verbose the log and the
-// screen write to Out, both of them from several goroutines.
+// Options configure the demo. Out and Serve are required. With Verbose the log and the
+// screen write to Out from several goroutines.
 type Options struct {
 	For     time.Duration // how long; 0: until the context ends
 	Verbose bool          // the agent's log as well
@@ -61,7 +60,7 @@ type Options struct {
 	Serve   Serve
 }
 
-// logWriter is where logs go.
+// logWriter returns the destination of logs.
 func (o Options) logWriter() io.Writer {
 	if o.Verbose {
 		return o.Out
@@ -69,9 +68,9 @@ func (o Options) logWriter() io.Writer {
 	return io.Discard
 }
 
-// Run shows the demo until ctx is done or its time is over. It is an error if a reading
-// was lost. Nothing of it stays: the queue is in a temporary folder, and all ports are
-// of the loopback interface and chosen by the kernel.
+// Run shows the demo until ctx is done or its time is over. It returns an error if a
+// reading was lost. It leaves nothing behind: the queue is in a temporary folder, and the
+// kernel chooses free ports of the loopback interface.
 func Run(ctx context.Context, opt Options) (err error) {
 	dir, err := os.MkdirTemp("", "holdfast-demo-")
 	if err != nil {
@@ -79,9 +78,9 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	// Without -v the screen is the demo's own: the log would tear its lines apart.
+	// Without -v no log is printed: it would mix with the lines of the screen.
 	log := slog.New(slog.NewTextHandler(opt.logWriter(), nil))
-	// The broker's own log would be about a network that breaks on purpose.
+	// The broker's own log would only report the interruptions that the demo causes.
 	b, err := broker.Listen("127.0.0.1:0", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -93,7 +92,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, wire.Close()) }()
 
-	// The agent gets a configuration as a person would write it, and nothing else.
+	// The agent gets nothing except a configuration as a user would write it.
 	text := fmt.Sprintf(house, wire.Addr(), filepath.Join(dir, "queue.db"))
 	cfg, err := config.Parse("demo", []byte(text))
 	if err != nil {
@@ -122,18 +121,18 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}}
 	s.printf("A house without hardware. Its broker is %s, its queue is in %s.\nThe configuration:\n\n%s\n",
 		b.Addr(), dir, text)
-	// Before the agent starts: the first reading counts, too.
+	// Before the agent starts, so that the first reading is counted too.
 	if err := b.Subscribe("#", s.arrived); err != nil {
 		return err
 	}
 	return show(ctx, opt, cfg, log, wire, s)
 }
 
-// show runs the agent, pulls the cable on schedule, and ends in order: the cable is
-// in, sampling stops, the siren ends, the backlog drains, the agent stops. So the numbers can be
-// compared at the end: nothing is made any more, and nothing is on its way.
+// show runs the agent and pulls the cable on schedule. At the end it plugs the cable in,
+// stops sampling, waits for the siren to end and for the backlog to drain, and stops the
+// agent. Then no reading is still being made or sent, so the numbers can be compared.
 func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger, wire *cable.Cable, s *screen) error {
-	// Ctrl-C ends the sampling; the agent goes on until everything has arrived.
+	// Ctrl-C ends the sampling; the agent continues until everything has arrived.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	sampling, stopSampling := context.WithCancel(running)
@@ -155,8 +154,8 @@ func show(ctx context.Context, opt Options, cfg config.Config, log *slog.Logger,
 	return s.summary()
 }
 
-// schedule pulls the cable and plugs it in until ctx is done, the time is over
-// or the agent ends by itself. There is always time to drain at the end.
+// schedule pulls the cable and plugs it in until ctx is done, the time is over or the agent
+// ends. It leaves time to drain at the end.
 func schedule(ctx context.Context, length time.Duration, wire *cable.Cable, s *screen, ended <-chan error) error {
 	start, on := time.Now(), true
 	tick := time.NewTicker(time.Second)
@@ -169,7 +168,7 @@ func schedule(ctx context.Context, length time.Duration, wire *cable.Cable, s *s
 			return nil
 		case <-tick.C:
 		}
-		left := length - time.Since(start) // means nothing without a length
+		left := length - time.Since(start) // not used without a length
 		switch {
 		case length > 0 && left <= 0:
 			return nil
@@ -177,7 +176,7 @@ func schedule(ctx context.Context, length time.Duration, wire *cable.Cable, s *s
 			s.backlog(on)
 			continue
 		}
-		// In turns: plugged in for a while, then pulled.
+		// The cable is alternately plugged in and pulled.
 		if on = !on; on {
 			wire.Plug()
 			s.dark(false)

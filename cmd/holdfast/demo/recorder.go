@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// recorderName is the program that keeps the history. It is a program of its own, so
-// that the agent does not carry a database.
+// recorderName is the program that stores the history. It is a separate program, so that
+// the agent contains no database.
 const recorderName = "holdfast-recorder"
 
 // A recorder is a holdfast-recorder that runs beside the demo and ends with it.
@@ -27,8 +27,8 @@ type recorder struct {
 	logged  chan struct{} // closed when its log has ended
 }
 
-// startRecorder starts the recorder at a broker, with its database in the folder of the
-// demo. Its log goes to log. The caller calls stop.
+// startRecorder starts the recorder for a broker, with its database in the folder of the
+// demo. The recorder's log is copied to log. The caller has to call stop.
 func startRecorder(dir, broker string, log io.Writer) (r *recorder, err error) {
 	r = &recorder{config: filepath.Join(dir, "recorder.yaml")}
 	if r.program, err = findRecorder(); err != nil {
@@ -49,13 +49,13 @@ func startRecorder(dir, broker string, log io.Writer) (r *recorder, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// A group of its own: Ctrl-C at the terminal is for the demo, which stops the
-	// recorder when everything has arrived.
+	// A separate process group: Ctrl-C at the terminal must reach only the demo, which stops
+	// the recorder after everything has arrived.
 	r.run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := r.run.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.program, err)
 	}
-	// What is published before it has subscribed it cannot have.
+	// The recorder misses everything that is published before it has subscribed.
 	subscribed := make(chan string, 1)
 	r.logged = make(chan struct{})
 	go func() {
@@ -84,7 +84,7 @@ func startRecorder(dir, broker string, log io.Writer) (r *recorder, err error) {
 	return r, nil
 }
 
-// offer sends to a channel with room for one, unless there is something in it already.
+// offer sends to a channel with a buffer of one, unless the buffer is full.
 func offer(c chan string, text string) {
 	select {
 	case c <- text:
@@ -92,7 +92,7 @@ func offer(c chan string, text string) {
 	}
 }
 
-// findRecorder finds the program beside this one, else in $PATH.
+// findRecorder returns the program beside this one, or else the one in $PATH.
 func findRecorder() (string, error) {
 	if own, err := os.Executable(); err == nil {
 		path := filepath.Join(filepath.Dir(own), recorderName)
@@ -108,11 +108,11 @@ func findRecorder() (string, error) {
 	return path, nil
 }
 
-// stop stops the recorder in order, and returns what it says of the history of a device:
-// whether every hole is explained.
+// stop stops the recorder, and returns the result of its verify command for a device:
+// whether every gap in the history is explained.
 func (r *recorder) stop(device string) (said string, err error) {
 	r.run.Process.Signal(syscall.SIGTERM)
-	<-r.logged // as exec.Cmd wants it before Wait
+	<-r.logged // exec.Cmd requires that reading ends before Wait
 	if err := r.run.Wait(); err != nil {
 		return "", fmt.Errorf("%s ended: %w", r.program, err)
 	}
@@ -124,7 +124,8 @@ func (r *recorder) stop(device string) (said string, err error) {
 	return string(out), err
 }
 
-// freePort is an address of the loopback interface at which nobody listened just now.
+// freePort returns an address of the loopback interface with a port that was free at the
+// time of the call.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

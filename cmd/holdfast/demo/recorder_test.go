@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// TestARecorderThatCannotBeUsedIsNamed with the program that is missing, and with one that
-// ends at once.
+// TestARecorderThatCannotBeUsedIsNamed tests a missing program and one that ends at once.
 func TestARecorderThatCannotBeUsedIsNamed(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := startRecorder(t.TempDir(), "127.0.0.1:1", io.Discard); err == nil ||

@@ -14,49 +14,49 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// A screen prints what arrives, and counts it to find what is lost. Its methods may be
-// called from any goroutine, but those whose name ends in Locked need mu.
+// A screen prints what arrives, and counts it to detect losses. Its methods may be called
+// from any goroutine, except those whose name ends in Locked, which require mu.
 type screen struct {
-	start time.Time // of the times in front of the lines
+	start time.Time // the zero of the times at the start of the lines
 
 	mu       sync.Mutex // guards what follows
 	out      io.Writer
-	made     int             // samples that the sensors gave, and changes of outputs
-	arrivals int             // readings that arrived, again and again
-	seen     map[string]bool // their keys
-	shown    int             // the backlog as printed last
-	pulled   bool            // the network
-	opened   time.Time       // when the door opened last; zero: it has not
+	made     int             // samples of the sensors, and changes of outputs
+	arrivals int             // readings that arrived, including duplicates
+	seen     map[string]bool // keys of the readings that arrived
+	shown    int             // the backlog that was printed last
+	pulled   bool            // whether the network is pulled
+	opened   time.Time       // when the door opened last; zero: never
 	on       map[string]bool // the outputs that are on
 }
 
-// newScreen is a screen whose time begins now.
+// newScreen returns a screen whose time starts now.
 func newScreen(out io.Writer) *screen {
 	return &screen{start: time.Now(), out: out, seen: map[string]bool{}, on: map[string]bool{}}
 }
 
-// payload is what a subscriber reads from a reading.
+// payload is the part of a reading's payload that the screen uses.
 type payload struct {
 	TS         int64    `json:"ts"`    // ms since 1970
 	Boot       string   `json:"boot"`  // the start of the agent
-	Seq        uint64   `json:"seq"`   // in its stream and boot, from 1
+	Seq        uint64   `json:"seq"`   // number in its stream and boot, from 1
 	Value      *float64 `json:"value"` // null: it could not be measured
-	State      string   `json:"state"` // the word for the value, if it has one
+	State      string   `json:"state"` // name of the value, if it has one
 	Unit       string   `json:"unit"`
 	Historical bool     `json:"historical"` // sent more than ten seconds late
 	Error      string   `json:"error"`
 }
 
-// arrived takes one message of the broker's, from one of the broker's goroutines.
-// Readings are printed and counted, the agent's status is printed, and states and
-// the agent's other messages are left out: the screen would be full of them.
+// arrived handles one message, in a goroutine of the broker. It prints and counts readings,
+// prints the agent's status, and ignores states and the agent's other messages, because
+// they would fill the screen.
 func (s *screen) arrived(m broker.Message) {
-	// The last will is what a subscriber sees of a pulled cable.
+	// The last will shows a subscriber that the cable is pulled.
 	if strings.HasSuffix(m.Topic, "/agent/status") {
 		s.say("the broker says: " + string(m.Payload))
 		return
 	}
-	// The key that a subscriber has to use: a reading may come again.
+	// The key that a subscriber has to use, because a reading may be delivered twice.
 	var p payload
 	if strings.Count(m.Topic, "/") != 1 || json.Unmarshal(m.Payload, &p) != nil {
 		return // two levels are data, three levels are everything else
@@ -68,7 +68,7 @@ func (s *screen) arrived(m broker.Message) {
 	s.lineLocked("%-16s %-9s %s", m.Topic, p.text(), p.age())
 }
 
-// text is the value of a reading as a person reads it.
+// text is the value of a reading as text.
 func (p payload) text() string {
 	switch {
 	case p.Value == nil:
@@ -79,9 +79,9 @@ func (p payload) text() string {
 	return strconv.FormatFloat(*p.Value, 'f', 2, 64) + " " + p.Unit
 }
 
-// age says how late a reading has arrived, "" if it came at once.
+// age is how late a reading has arrived, "" if it came at once.
 func (p payload) age() string {
-	// Both clocks are this machine's, so the difference is exact.
+	// Both times are from the clock of this machine, so the difference is exact.
 	age := time.Since(time.UnixMilli(p.TS)).Seconds()
 	switch {
 	case p.Historical:
@@ -92,8 +92,8 @@ func (p payload) age() string {
 	return ""
 }
 
-// sent counts what a sensor gave. It is called before the agent gets the samples, so
-// made is never less than what has arrived.
+// sent counts the samples of a sensor. It is called before the agent gets them, so made is
+// never less than the number of arrived readings.
 func (s *screen) sent(sensor string, samples []sensors.Sample) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,8 +105,8 @@ func (s *screen) sent(sensor string, samples []sensors.Sample) {
 	}
 }
 
-// changed counts the change of an output, and prints it: it happens at once, while its
-// reading may have to wait for the network.
+// changed counts the change of an output, and prints it immediately: its reading may have
+// to wait for the network.
 func (s *screen) changed(r sensors.Reading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,14 +127,14 @@ func (s *screen) changed(r sensors.Reading) {
 	s.lineLocked("   the %s sounds, by %s, %.1f ms after the door opened%s", r.Stream, r.By, late, network)
 }
 
-// dark notes whether the network is pulled.
+// dark stores whether the network is pulled.
 func (s *screen) dark(pulled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pulled = pulled
 }
 
-// isLoud reports whether an output is on: then it will change once more by itself.
+// isLoud reports whether an output is on: then it will change once more without an order.
 func (s *screen) isLoud() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,15 +146,15 @@ func (s *screen) isLoud() bool {
 	return false
 }
 
-// waiting is how many samples and changes have not arrived as readings.
+// waiting is the number of samples and changes that have not arrived as readings.
 func (s *screen) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.made - len(s.seen)
 }
 
-// backlog prints how many readings have not arrived, when the number has changed.
-// While the network works a few are always on their way, which is no news.
+// backlog prints how many readings have not arrived, if the number has changed. While the
+// network works a few are always in flight, which is not printed.
 func (s *screen) backlog(connected bool) {
 	n := s.waiting() // takes the lock itself
 	s.mu.Lock()
@@ -170,27 +170,27 @@ func (s *screen) backlog(connected bool) {
 	s.lineLocked("   backlog %d %s", n, strings.Repeat("▪", min(n, 50)))
 }
 
-// say prints a line that stands out.
+// say prints a line with emphasis.
 func (s *screen) say(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lineLocked("── %s ──", text)
 }
 
-// printf prints a text as it is, without the time.
+// printf prints a text unchanged, without the time.
 func (s *screen) printf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(s.out, format, args...)
 }
 
-// lineLocked prints a line with the time since the start in front.
+// lineLocked prints a line that starts with the time.
 func (s *screen) lineLocked(format string, args ...any) {
 	line := fmt.Sprintf("%6.1fs  ", time.Since(s.start).Seconds()) + fmt.Sprintf(format, args...)
 	fmt.Fprintln(s.out, strings.TrimRight(line, " "))
 }
 
-// browse opens an address in the browser of the desktop. It does not wait for it.
+// browse opens an address in the browser of the desktop, without waiting for it.
 func (s *screen) browse(url string) {
 	cmd := exec.Command("xdg-open", url)
 	if err := cmd.Start(); err != nil {
@@ -200,8 +200,8 @@ func (s *screen) browse(url string) {
 	go cmd.Wait() // it ends when the browser has taken the address
 }
 
-// drain waits until all outputs are off and everything has arrived, for a time. What has
-// not arrived by then counts as lost in the summary.
+// drain waits until all outputs are off and everything has arrived, but not longer than
+// limit. What has not arrived by then counts as lost in the summary.
 func (s *screen) drain(limit time.Duration) {
 	for end := time.Now().Add(limit); (s.isLoud() || s.waiting() > 0) && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
@@ -209,8 +209,8 @@ func (s *screen) drain(limit time.Duration) {
 	s.backlog(false)
 }
 
-// summary compares what the sensors and the outputs gave with what has arrived. It is an error if a
-// reading is missing; one that came twice is none.
+// summary compares the samples and changes with the readings that arrived. A missing
+// reading is an error; a duplicate is not.
 func (s *screen) summary() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
