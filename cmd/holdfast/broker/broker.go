@@ -1,9 +1,8 @@
-// Package broker runs an MQTT broker inside the agent, for `server: embedded`
-// and the demo. What it acknowledged lives in memory only.
+// Package broker runs an MQTT broker inside the agent, for `server: embedded` and the demo.
+// It keeps everything only in memory.
 //
-// It shares the memory and the descriptors of the agent, and anybody who
-// reaches its port can use them: all that it keeps for others is bounded. See
-// [limits].
+// It shares the memory and the file descriptors of the agent, and everybody who reaches its
+// port can use them up. So everything that it keeps for clients is limited: see [limits].
 package broker
 
 import (
@@ -16,23 +15,22 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// limits bound what clients can take. The library has no bounds of its own for
-// most of it.
+// limits limit what clients can use. The library has no limit for most of it.
 type limits struct {
 	connect  time.Duration // from the connection to an accepted CONNECT
-	write    time.Duration // for one write: a client that does not read is ended
-	pending  int           // connections without an accepted CONNECT; the oldest gives way
-	clients  int           // connections with one
-	sessions int           // clients, connected or not; the one that left first gives way
-	waiting  int           // bytes on the way to one client, or kept for it
-	total    int           // and to all
+	write    time.Duration // for one write: a client that does not read is disconnected
+	pending  int           // connections without an accepted CONNECT; beyond that the oldest is closed
+	clients  int           // connections with an accepted CONNECT
+	sessions int           // connected or not; beyond that the one that disconnected first is deleted
+	waiting  int           // bytes queued or stored for one client
+	total    int           // the same for all clients
 	retained int           // bytes of retained messages with their topics
-	topics   int           // retained messages, and messages on the way to one client
+	topics   int           // retained messages, and messages queued for one client
 	filters  int           // subscriptions of one client
 }
 
-// defaultLimits suit a house with some dozens of clients on a board with 512 MiB: what
-// is kept for clients and what is retained take 40 MiB together at most.
+// defaultLimits suit a house with some dozens of clients on a board with 512 MiB: what is
+// stored for clients and what is retained use 40 MiB together at most.
 var defaultLimits = limits{
 	connect: 10 * time.Second, write: 10 * time.Second,
 	pending: 32, clients: 64, sessions: 128,
@@ -40,12 +38,12 @@ var defaultLimits = limits{
 }
 
 const (
-	maxPacket  = 1 << 20                 // bytes: an announcement to Home Assistant has at most as much
-	maxConnect = 16 << 10                // bytes of a CONNECT: nobody is known yet
-	maxTopic   = 1024                    // bytes; the configuration has the same bound
-	maxLevels  = 32                      // of a topic: each is a node in the library's tree
+	maxPacket  = 1 << 20                 // bytes; the largest announcement to Home Assistant fits
+	maxConnect = 16 << 10                // bytes of a CONNECT; small, because the client is not authenticated yet
+	maxTopic   = 1024                    // bytes; the configuration has the same limit
+	maxLevels  = 32                      // of a topic; each level is a node in the library's tree
 	keepFor    = 10 * 365 * 24 * 60 * 60 // seconds; the library drops retained messages after a day
-	sessionFor = 60 * 60                 // seconds that the session of a client that has left is kept
+	sessionFor = 60 * 60                 // seconds that the session of a disconnected client is kept
 	sysEvery   = 60                      // seconds between two messages about the broker itself
 )
 
@@ -56,14 +54,14 @@ type Broker struct {
 	budget *budget
 }
 
-// Listen starts a broker on a TCP address, host:port; port 0 takes a free one. Every
-// client needs the password, under any user name; an empty one lets everybody in.
-// Close ends it.
+// Listen starts a broker on a TCP address, host:port; port 0 chooses a free one. Every
+// client needs the password, with any user name; an empty password accepts every client.
+// The caller has to call Close.
 func Listen(addr, password string, log *slog.Logger) (*Broker, error) {
 	return listen(addr, password, defaultLimits, log)
 }
 
-// listen is Listen with other limits, for tests. The goroutines that it starts end with
+// listen is Listen with the limits as a parameter, for tests. Its goroutines end with
 // Close.
 func listen(addr, password string, lim limits, log *slog.Logger) (*Broker, error) {
 	l, err := net.Listen("tcp", addr)
@@ -88,8 +86,7 @@ func listen(addr, password string, lim limits, log *slog.Logger) (*Broker, error
 	return b, nil
 }
 
-// capabilities are the bounds that the library knows. The budget and the gate bound the
-// rest.
+// capabilities are the limits that the library enforces. budget and gate enforce the rest.
 func capabilities(lim limits) *mochi.Capabilities {
 	caps := mochi.NewDefaultServerCapabilities()
 	caps.MaximumPacketSize = maxPacket
@@ -98,7 +95,7 @@ func capabilities(lim limits) *mochi.Capabilities {
 	caps.MaximumClients = int64(lim.clients)
 	caps.MaximumClientWritesPending = int32(lim.topics)
 	caps.MaximumInflight = uint16(lim.topics)
-	caps.TopicAliasMaximum = 0 // each would keep a topic for the client
+	caps.TopicAliasMaximum = 0 // each alias would store a topic for the client
 	return caps
 }
 
@@ -109,17 +106,17 @@ func (b *Broker) Addr() net.Addr { return b.addr }
 type Message struct {
 	Topic    string
 	Payload  []byte
-	Retained bool // kept from before the subscription
+	Retained bool // it was retained before the subscription
 }
 
-// Subscribe calls f for each message that matches the filter, until Close.
-// f is called from several goroutines and must not keep the payload.
+// Subscribe calls f for each message that matches the filter, until Close. f is called from
+// several goroutines and must not keep the payload.
 func (b *Broker) Subscribe(filter string, f func(Message)) error {
 	return b.server.Subscribe(filter, 1, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) {
 		f(Message{p.TopicName, p.Payload, p.FixedHeader.Retain})
 	})
 }
 
-// Close ends every connection and returns when their goroutines have ended. What it
-// kept is gone with it: nothing is on disk.
+// Close ends every connection and returns when their goroutines have ended. Sessions and
+// retained messages are lost.
 func (b *Broker) Close() error { return b.server.Close() }

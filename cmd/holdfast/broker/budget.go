@@ -11,24 +11,24 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// errSlow is why a client is disconnected that has too much waiting.
+// errSlow is the reason for disconnecting a client with too much data waiting.
 var errSlow = errors.New("the client does not take what it has subscribed to")
 
-// A budget bounds what the library keeps for its clients: messages on the way to
-// them, those they have not acknowledged, sessions, subscriptions and retained
-// messages. The library tells hooks of all that comes and goes.
+// A budget limits what the library stores for its clients: queued messages, messages that
+// they have not acknowledged, sessions, subscriptions and retained messages. It counts them
+// in the hooks that the library calls.
 //
-// It has more methods than other types because each event of the library is a method
-// of mochi.Hook, and all of them change the same counters.
+// It has more methods than other types because each event of the library is a method of
+// mochi.Hook, and all of them change the same counters.
 type budget struct {
 	mochi.HookBase
 	limits
 	server *mochi.Server
 	log    *slog.Logger
 
-	mu       sync.Mutex                // guards what follows; the library is never called under it
-	moving   map[*mochi.Client]message // what each publishes at the moment
-	shares   map[*mochi.Client]*share  // of those for which something is kept
+	mu       sync.Mutex                // guards the fields below; not held while the library is called
+	moving   map[*mochi.Client]message // the message that each client is publishing now
+	shares   map[*mochi.Client]*share  // of clients for which something is stored
 	sum      int                       // bytes of all shares; at most limits.total
 	retained map[string]int            // bytes of each retained message, by topic
 	kept     int                       // bytes of all retained messages
@@ -40,23 +40,23 @@ type message struct {
 	size  int // bytes, as sizeOf counts them
 }
 
-// A share is what is kept for one client.
+// A share is what is stored for one client.
 type share struct {
 	queued  int            // bytes to be sent
 	unacked map[uint16]int // bytes by packet identifier
 	bytes   int            // of both
 }
 
-// newBudget counts from nothing: the server has no clients yet.
+// newBudget starts with zero: the server has no clients yet.
 func newBudget(server *mochi.Server, lim limits, log *slog.Logger) *budget {
 	return &budget{limits: lim, server: server, log: log, moving: map[*mochi.Client]message{},
 		shares: map[*mochi.Client]*share{}, retained: map[string]int{}}
 }
 
-// ID names the hook in the library's log.
+// ID is the name of the hook in the library's log.
 func (b *budget) ID() string { return "budget" }
 
-// Provides says which calls the hook wants.
+// Provides reports which events the hook handles.
 func (b *budget) Provides(hook byte) bool {
 	return bytes.Contains([]byte{
 		mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect,
@@ -67,7 +67,7 @@ func (b *budget) Provides(hook byte) bool {
 	}, []byte{hook})
 }
 
-// sizeOf is what a message takes in memory, about.
+// sizeOf is the approximate memory of a message.
 func sizeOf(pk packets.Packet) int {
 	n := 256 + len(pk.TopicName) + len(pk.Payload) + len(pk.Properties.CorrelationData) +
 		len(pk.Properties.ContentType) + len(pk.Properties.ResponseTopic)
@@ -77,8 +77,8 @@ func sizeOf(pk packets.Packet) int {
 	return n
 }
 
-// OnACLCheck is asked before each publish and subscription of a client, and
-// before each message that goes to one.
+// OnACLCheck is called before each publish and subscription of a client, and before each
+// message that is sent to one.
 func (b *budget) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	if len(topic) > maxTopic || strings.Count(topic, "/") >= maxLevels {
 		return false
@@ -86,8 +86,8 @@ func (b *budget) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	if write {
 		return true
 	}
-	// The library asks with the same call for a subscription and for a delivery; only
-	// while a message is published to this topic it is a delivery.
+	// The library makes the same call for a subscription and for a delivery; it is a delivery
+	// only while a message is being published to this topic.
 	size := b.movingSize(topic)
 	if size == 0 { // a subscription
 		return cl.State.Subscriptions.Len() <= b.filters
@@ -95,7 +95,7 @@ func (b *budget) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	return b.queue(cl, size)
 }
 
-// movingSize is the size of the message that is published to a topic now.
+// movingSize is the size of the message that is being published to a topic.
 func (b *budget) movingSize(topic string) (size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -107,8 +107,8 @@ func (b *budget) movingSize(topic string) (size int) {
 	return size
 }
 
-// queue counts a message that goes to a client. It ends the client if that has
-// too much waiting, and if all together have, those with the most.
+// queue counts a message for a client. It disconnects the client if too much is waiting for
+// it, and the clients with the most data if all of them together have too much.
 func (b *budget) queue(cl *mochi.Client, size int) bool {
 	for {
 		slow := b.tryQueue(cl, size)
@@ -122,7 +122,7 @@ func (b *budget) queue(cl *mochi.Client, size int) bool {
 	}
 }
 
-// tryQueue returns the client that is in the way.
+// tryQueue returns the client that has to be disconnected first.
 func (b *budget) tryQueue(cl *mochi.Client, size int) *mochi.Client {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -133,14 +133,14 @@ func (b *budget) tryQueue(cl *mochi.Client, size int) *mochi.Client {
 	if b.sum+size > b.total {
 		return b.largestLocked()
 	}
-	if !cl.Closed() { // else only what is kept for its session counts, when it is
+	if !cl.Closed() { // otherwise only what is stored for its session counts, later
 		s.queued += size
 		b.addLocked(s, size)
 	}
 	return nil
 }
 
-// shareLocked is the share of a client, a new one if it has none.
+// shareLocked returns the share of a client, and creates it if needed.
 func (b *budget) shareLocked(cl *mochi.Client) *share {
 	s := b.shares[cl]
 	if s == nil {
@@ -150,13 +150,13 @@ func (b *budget) shareLocked(cl *mochi.Client) *share {
 	return s
 }
 
-// addLocked adds bytes, or takes some away, in a share and in the sum of all.
+// addLocked adds a number of bytes, which may be negative, to a share and to the sum.
 func (b *budget) addLocked(s *share, size int) {
 	s.bytes += size
 	b.sum += size
 }
 
-// largestLocked is the client for which the most is kept, nil if there is none.
+// largestLocked returns the client with the largest share, nil if there is none.
 func (b *budget) largestLocked() (cl *mochi.Client) {
 	largest := -1
 	for c, s := range b.shares {
@@ -167,8 +167,8 @@ func (b *budget) largestLocked() (cl *mochi.Client) {
 	return cl
 }
 
-// end disconnects a client that is too slow; one that is not connected loses
-// what was kept for it.
+// end disconnects a client that is too slow; one that is not connected loses its stored
+// messages.
 func (b *budget) end(cl *mochi.Client) {
 	if !cl.Closed() {
 		b.log.Warn("embedded broker: client disconnected", "err", errSlow)
@@ -178,7 +178,7 @@ func (b *budget) end(cl *mochi.Client) {
 	b.drop(cl)
 }
 
-// drop forgets what is on the way to a client that has gone.
+// drop stops counting what was queued for a client that has disconnected.
 func (b *budget) drop(cl *mochi.Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,12 +188,12 @@ func (b *budget) drop(cl *mochi.Client) {
 	}
 }
 
-// sent takes a message off the queue of a client.
+// sent removes a message from the queue count of a client.
 func (b *budget) sent(cl *mochi.Client, size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.shares[cl]; s != nil {
-		size = min(size, s.queued) // a message that is sent again was not queued
+		size = min(size, s.queued) // a message that is sent again was not counted
 		s.queued -= size
 		b.addLocked(s, -size)
 	}
@@ -209,11 +209,11 @@ func (b *budget) OnPacketSent(cl *mochi.Client, pk packets.Packet, _ []byte) {
 // OnPublishDropped is called when the library had no room for a message of a client.
 func (b *budget) OnPublishDropped(cl *mochi.Client, pk packets.Packet) { b.sent(cl, sizeOf(pk)) }
 
-// OnRetainPublished is told after a retained message was queued for a client
-// that has subscribed.
+// OnRetainPublished is called after a retained message was queued for a client that has
+// subscribed.
 func (b *budget) OnRetainPublished(cl *mochi.Client, pk packets.Packet) { b.queue(cl, sizeOf(pk)) }
 
-// OnQosPublish is called when a message of QoS 1 or 2 goes to a client: it is kept
+// OnQosPublish is called when a message of QoS 1 or 2 is sent to a client: it is stored
 // until it is acknowledged. A message that is sent again replaces its first copy.
 func (b *budget) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
 	if pk.FixedHeader.Type != packets.Publish {
@@ -226,12 +226,12 @@ func (b *budget) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ in
 	s.unacked[pk.PacketID] = sizeOf(pk)
 }
 
-// OnQosComplete is called when a client has acknowledged a message, OnQosDropped
-// when the library has given it up.
+// OnQosComplete is called when a client has acknowledged a message, OnQosDropped when the
+// library has discarded it.
 func (b *budget) OnQosComplete(cl *mochi.Client, pk packets.Packet) { b.acked(cl, pk.PacketID) }
 func (b *budget) OnQosDropped(cl *mochi.Client, pk packets.Packet)  { b.acked(cl, pk.PacketID) }
 
-// acked takes a message off what a client has to acknowledge.
+// acked removes a message from those that a client has to acknowledge.
 func (b *budget) acked(cl *mochi.Client, id uint16) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,29 +13,29 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
-// A gate is a listener whose connections have deadlines, and of which only so
-// many wait to be let in. It waits for the goroutines that it starts: the
-// library's own does not, and races with its Close.
+// A gate is a listener that sets deadlines for connections and limits how many of them may
+// wait for admission. It waits for its goroutines: the library's own listener does not,
+// which is a race with its Close.
 type gate struct {
 	limits
 	listener net.Listener
 	log      *slog.Logger
-	closed   chan struct{}  // when Close begins
-	once     sync.Once      // Close
+	closed   chan struct{}  // closed when Close begins
+	once     sync.Once      // for Close
 	work     sync.WaitGroup // Serve and its connections
 
 	mu      sync.Mutex        // guards what follows
 	open    map[*guarded]bool // all connections
-	shut    bool              // what is accepted now is closed at once
-	waiting []*guarded        // not let in yet, the oldest first
+	shut    bool              // Close has begun: new connections are closed at once
+	waiting []*guarded        // not admitted yet, the oldest first
 }
 
-// newGate does not accept yet: the library calls Serve.
+// newGate does not accept connections yet: the library calls Serve.
 func newGate(l net.Listener, lim limits, log *slog.Logger) *gate {
 	return &gate{limits: lim, listener: l, log: log, closed: make(chan struct{}), open: map[*guarded]bool{}}
 }
 
-// ID, Address, Protocol and Init are those of the library's Listener.
+// ID, Address, Protocol and Init implement the library's Listener.
 func (g *gate) ID() string                { return "tcp" }
 func (g *gate) Address() string           { return g.listener.Addr().String() }
 func (g *gate) Protocol() string          { return "tcp" }
@@ -59,8 +59,8 @@ func (g *gate) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// accept returns an error only after Close: one such as that of a process
-// without free descriptors passes.
+// accept returns an error only after Close. Other errors, such as too many open files, are
+// temporary, so it tries again.
 func (g *gate) accept() (net.Conn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		conn, err := g.listener.Accept()
@@ -75,12 +75,12 @@ func (g *gate) accept() (net.Conn, error) {
 	}
 }
 
-// Close ends all connections, and returns when nothing is left of them.
+// Close ends all connections, and returns when their goroutines have ended.
 func (g *gate) Close(closeClients listeners.CloseFn) {
 	g.once.Do(func() {
 		close(g.closed)
 		_ = g.listener.Close() // it was open
-		closeClients(g.ID())   // tells those of MQTT 5
+		closeClients(g.ID())   // sends DISCONNECT to clients of MQTT 5
 		g.mu.Lock()
 		all := slices.Collect(maps.Keys(g.open))
 		g.shut = true
@@ -92,12 +92,12 @@ func (g *gate) Close(closeClients listeners.CloseFn) {
 	})
 }
 
-// guard puts a connection under the deadline for its CONNECT. If too many wait
-// already, the oldest gives way: those that mean to connect take milliseconds.
+// guard sets the deadline for the CONNECT of a connection. If too many connections wait
+// already, it closes the oldest: a client needs only milliseconds for its CONNECT.
 func (g *gate) guard(conn net.Conn) *guarded {
-	// Under the lock nothing waits: a connection that has to go is closed after it.
+	// Nothing blocks under the lock: a connection is closed after unlocking.
 	c := &guarded{Conn: conn, gate: g}
-	_ = conn.SetDeadline(time.Now().Add(g.connect)) // of a socket that is open
+	_ = conn.SetDeadline(time.Now().Add(g.connect)) // the socket is open
 	g.mu.Lock()
 	g.open[c] = true
 	g.waiting = append(g.waiting, c)
@@ -116,7 +116,7 @@ func (g *gate) guard(conn net.Conn) *guarded {
 	return c
 }
 
-// leave takes a connection off those that wait.
+// leave removes a connection from those that wait.
 func (g *gate) leave(c *guarded) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -132,20 +132,20 @@ type guarded struct {
 
 	mu       sync.Mutex // guards what follows
 	admitted bool       // its CONNECT was accepted
-	head     []byte     // the first bytes that it sent, until it is let in
+	head     []byte     // the first bytes that it sent, until it is admitted
 }
 
-// admit ends the deadline of the CONNECT.
+// admit removes the deadline of the CONNECT.
 func (c *guarded) admit() {
 	c.mu.Lock()
 	c.admitted = true
 	c.mu.Unlock()
 	c.gate.leave(c)
-	_ = c.Conn.SetDeadline(time.Time{}) // the library sets that of the keep-alive before it reads
+	_ = c.Conn.SetDeadline(time.Time{}) // the library sets the keep-alive's before it reads
 }
 
-// Read checks the head of the CONNECT: the library makes room for as much as
-// that says before it has read it.
+// Read checks the header of the CONNECT: the library allocates the length in it before it
+// reads the packet.
 func (c *guarded) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
@@ -160,7 +160,7 @@ func (c *guarded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// checkHead checks the fixed header of a CONNECT, of which there may be a part.
+// checkHead checks the fixed header of a CONNECT, which may be incomplete.
 func checkHead(head []byte) error {
 	if len(head) > 0 && head[0] != 0x10 {
 		return errors.New("the first packet is not a CONNECT")
@@ -179,8 +179,8 @@ func checkHead(head []byte) error {
 	return nil
 }
 
-// Write ends a connection whose other side does not read: the library would go
-// on to fill its memory for it.
+// Write closes a connection whose peer does not read: otherwise the library would queue
+// more and more messages in memory.
 func (c *guarded) Write(p []byte) (int, error) {
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.gate.write))
 	n, err := c.Conn.Write(p)
@@ -190,8 +190,8 @@ func (c *guarded) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline is the library's for the keep-alive: it is for reading alone, as
-// each write has one of its own, and says nothing before the client is let in.
+// SetDeadline is called by the library for the keep-alive. It sets only the read deadline,
+// because each write has its own, and does nothing before the client is admitted.
 func (c *guarded) SetDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,7 +201,7 @@ func (c *guarded) SetDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Close closes the connection, which may be closed already.
+// Close closes the connection. It may be called more than once.
 func (c *guarded) Close() error {
 	c.gate.leave(c)
 	c.gate.mu.Lock()

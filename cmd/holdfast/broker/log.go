@@ -11,40 +11,40 @@ import (
 )
 
 const (
-	repeatAfter = time.Hour // the same line of the library's
-	maxReasons  = 64        // that are seen apart; clients choose some of the words
+	repeatAfter = time.Hour // for the same line of the library
+	maxReasons  = 64        // that are counted separately; clients choose some of the words
 	maxLogText  = 200       // bytes of one value
 )
 
-// once is a handler for the library's log, which has a line for each connection
-// that comes to nothing, with the whole packet in it. It passes each reason
-// once an hour, says how often it was there before, and leaves packets out.
+// once is a handler for the library's log, which writes a line for each failed connection,
+// including the whole packet. It logs each reason once an hour with the number of omitted
+// repetitions, and omits packets.
 type once struct {
 	slog.Handler
 	*reasons
 }
 
-// reasons are shared by all handlers that WithAttrs and WithGroup have made.
+// reasons are shared by all handlers that WithAttrs and WithGroup have created.
 type reasons struct {
 	mu   sync.Mutex         // guards seen and what it holds
-	seen map[string]*reason // by its text; at most maxReasons and "others"
+	seen map[string]*reason // by text; at most maxReasons and "others"
 }
 
-// A reason is what was logged, when, and how often it was held back since.
+// A reason is a log line with its time and the number of repetitions that were omitted.
 type reason struct {
-	at       time.Time // when it was passed last
-	repeated int       // how often it was held back since
+	at       time.Time // when it was logged last
+	repeated int       // how often it was omitted since
 }
 
-// newOnce is a handler that has passed nothing yet.
+// newOnce returns a handler that has logged nothing yet.
 func newOnce(h slog.Handler) once { return once{h, &reasons{seen: map[string]*reason{}}} }
 
-// WithAttrs and WithGroup share the reasons: they are one log.
+// WithAttrs and WithGroup keep the same reasons: it is the same log.
 func (o once) WithAttrs(a []slog.Attr) slog.Handler { return once{o.Handler.WithAttrs(a), o.reasons} }
 func (o once) WithGroup(name string) slog.Handler   { return once{o.Handler.WithGroup(name), o.reasons} }
 
-// Handle passes the record without the packet, and with its texts cut, unless its
-// reason was passed less than an hour ago.
+// Handle logs the record without the packet and with shortened values, unless its reason
+// was logged less than an hour ago.
 func (o once) Handle(ctx context.Context, r slog.Record) error {
 	key, attrs := r.Message, []slog.Attr(nil)
 	r.Attrs(func(a slog.Attr) bool {
@@ -69,7 +69,7 @@ func (o once) Handle(ctx context.Context, r slog.Record) error {
 	return o.Handler.Handle(ctx, out)
 }
 
-// pass reports whether a reason is to be logged, and how often it was not.
+// pass reports whether a reason is to be logged, and how often it was omitted before.
 func (r *reasons) pass(key string, now time.Time) (repeated int, pass bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,13 +89,13 @@ func (r *reasons) pass(key string, now time.Time) (repeated int, pass bool) {
 	return repeated, true
 }
 
-// differing is what differs between two connections that end for one reason.
+// differing matches what differs between two connections that end for the same reason.
 var differing = regexp.MustCompile(`\[[0-9a-f:.%]+\]|[0-9]+`)
 
-// errorKind is an error without what differs: addresses and numbers.
+// errorKind is the text of an error without what differs: addresses and numbers.
 func errorKind(text string) string { return differing.ReplaceAllString(clip(text), "0") }
 
-// clip bounds a value that a client may have chosen.
+// clip shortens a value that a client may have chosen.
 func clip(text string) string {
 	if len(text) <= maxLogText {
 		return text

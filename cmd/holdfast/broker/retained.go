@@ -5,18 +5,18 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// OnPublish notes what a client publishes. What there is no room to retain is
-// delivered and not kept.
+// OnPublish notes what a client publishes. A message that exceeds the limit of retained
+// messages is delivered and not retained.
 func (b *budget) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
 	b.move(cl, pk)
 	pk.FixedHeader.Retain = pk.FixedHeader.Retain && b.retain(pk)
 	return pk, nil
 }
 
-// OnPublished is called when the message has gone to all subscribers.
+// OnPublished is called when the message was queued for all subscribers.
 func (b *budget) OnPublished(cl *mochi.Client, _ packets.Packet) { b.moved(cl) }
 
-// OnWill does the same for a last will.
+// OnWill is OnPublish for a last will.
 func (b *budget) OnWill(cl *mochi.Client, will mochi.Will) (mochi.Will, error) {
 	pk := packets.Packet{TopicName: will.TopicName, Payload: will.Payload,
 		Properties: packets.Properties{User: will.User}}
@@ -28,27 +28,27 @@ func (b *budget) OnWill(cl *mochi.Client, will mochi.Will) (mochi.Will, error) {
 // OnWillSent is OnPublished for a last will.
 func (b *budget) OnWillSent(cl *mochi.Client, _ packets.Packet) { b.moved(cl) }
 
-// move notes what a client publishes until moved is called: OnACLCheck does not tell
-// the size.
+// move notes what a client is publishing until moved is called, because OnACLCheck is not
+// given the size.
 func (b *budget) move(cl *mochi.Client, pk packets.Packet) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.moving[cl] = message{pk.TopicName, sizeOf(pk)}
 }
 
-// moved ends what move began.
+// moved ends what move has started.
 func (b *budget) moved(cl *mochi.Client) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.moving, cl)
 }
 
-// retain reports whether there is room to retain a message, and counts it.
+// retain reports whether a message may be retained, and counts it.
 func (b *budget) retain(pk packets.Packet) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	before, known := b.retained[pk.TopicName]
-	if len(pk.Payload) == 0 { // it clears the topic
+	if len(pk.Payload) == 0 { // an empty payload clears the topic
 		b.kept -= before
 		delete(b.retained, pk.TopicName)
 		return true

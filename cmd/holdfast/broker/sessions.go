@@ -5,8 +5,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// OnSessionEstablish makes room for one more session: the client that has left
-// first loses its own.
+// OnSessionEstablish makes room for one more session: it deletes that of the client that
+// disconnected first.
 func (b *budget) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	b.sweep()
 	if _, known := b.server.Clients.Get(cl.ID); known {
@@ -20,22 +20,22 @@ func (b *budget) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 			}
 		}
 		if first == nil {
-			return // all are connected, and of these is a maximum
+			return // all are connected, and the number of connections is limited
 		}
 		b.forget(first)
 		b.server.Clients.Delete(first.ID)
 	}
 }
 
-// OnSessionEstablished counts what a session inherits.
+// OnSessionEstablished counts the messages that a session inherits.
 func (b *budget) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 	for _, pk := range cl.State.Inflight.GetAll(false) {
 		b.OnQosPublish(cl, pk, 0, 0)
 	}
 }
 
-// OnDisconnect forgets what was on the way to a client; what it has not
-// acknowledged is kept for its session.
+// OnDisconnect stops counting what was queued for a client; messages that it has not
+// acknowledged are stored for its session.
 func (b *budget) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 	b.mu.Lock()
 	delete(b.moving, cl)
@@ -49,19 +49,19 @@ func (b *budget) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 	}
 }
 
-// OnClientExpired is told when the library forgets a session. It leaves its
-// subscriptions in the tree.
+// OnClientExpired is called when the library deletes a session. The library leaves the
+// session's subscriptions in the tree.
 func (b *budget) OnClientExpired(cl *mochi.Client) { b.forget(cl) }
 
-// forget takes away all that is kept for a client.
+// forget removes everything that is stored for a client.
 func (b *budget) forget(cl *mochi.Client) {
 	cl.ClearInflights()
 	b.server.UnsubscribeClient(cl)
 	b.drop(cl)
 }
 
-// sweep drops the shares of clients that the library has forgotten while
-// something was on the way to them.
+// sweep removes the shares of clients that the library deleted while a message was queued
+// for them.
 func (b *budget) sweep() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
