@@ -1,8 +1,8 @@
-// Package scan shows what is wired to the machine: as a text for a person, or
-// as a `sensors:` section to paste.
+// Package scan shows what is connected to the machine: as text, or as a `sensors:` section
+// to paste into a configuration.
 //
-// Package sensors/scan finds it, and changes nothing by it. A bus that hangs costs itself
-// alone, and a bounded time.
+// Package sensors/scan finds it without changing anything. A bus that hangs does not affect
+// the other buses, and has a time limit.
 package scan
 
 import (
@@ -17,27 +17,27 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
-// busTime is what one bus may take. A healthy one takes tenths of a second, and
-// one on which every second address times out twenty.
+// busTime limits one bus. A healthy one takes tenths of a second, and one on which every
+// second address times out takes twenty seconds.
 const busTime = 30 * time.Second
 
-// Options are what to show, and where. Out gets everything in one write, when the look
-// is over.
+// Options are the format and the destination. The result is written to Out in one write, at
+// the end.
 type Options struct {
-	YAML bool // stanzas to paste, in place of a text
+	YAML bool // stanzas to paste, instead of text
 	Out  io.Writer
 }
 
-// errBlind is a machine of which nothing could be looked at.
+// errBlind means that no part of the machine could be examined.
 var errBlind = errors.New("nothing could be looked at")
 
-// Run looks at a machine and shows what is there. It fails when nothing at all
-// could be looked at, or ctx ended.
+// Run scans a machine and prints the result. It fails if no part at all could be examined,
+// or ctx ended.
 //
-// A part that could not be looked at is not an error of Run: what is shown says so in
-// its place. It blocks for busTime and a little more at most.
+// If only one part could not be examined, Run prints that error in its place and returns
+// nil. It blocks for busTime and a little more at most.
 func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
-	// What was found until then is not shown: it would look complete.
+	// After the end of ctx nothing is printed: an incomplete result would look complete.
 	found := look(ctx, h)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -49,31 +49,31 @@ func Run(ctx context.Context, h *drivers.Hardware, o Options) error {
 	if _, err := io.WriteString(o.Out, show(found)); err != nil {
 		return err
 	}
-	if found.blind() { // the errors are in what was shown
+	if found.blind() { // the errors were printed above
 		return errBlind
 	}
 	return nil
 }
 
-// findings are what hangs on a machine, and why it is not known what does. Nothing is
-// added after look has returned.
+// findings are what is connected to a machine, and the errors of the parts that could not
+// be examined. They do not change after look has returned.
 type findings struct {
 	chips    []scan.Chip    // GPIO
-	chipsErr error          // why chips may lack some
-	buses    []scan.Adapter // I2C; each has an error of its own
-	busesErr error          // why buses may lack some
-	kernel   []subsystem    // what the kernel measures
+	chipsErr error          // why chips may be incomplete
+	buses    []scan.Adapter // I2C; each has its own error
+	busesErr error          // why buses may be incomplete
+	kernel   []subsystem    // what the kernel's drivers measure
 }
 
-// A subsystem is a part of the kernel that measures by itself.
+// A subsystem is a part of the kernel with drivers that measure.
 type subsystem struct {
 	name    string        // "hwmon"
-	title   string        // for a person
+	title   string        // for the text output
 	devices []scan.Device // what was found
-	err     error         // why nothing was
+	err     error         // why nothing was found
 }
 
-// devices are those of one subsystem by its name.
+// devices returns the devices of one subsystem.
 func (f findings) devices(subsystem string) []scan.Device {
 	for _, s := range f.kernel {
 		if s.name == subsystem {
@@ -83,8 +83,8 @@ func (f findings) devices(subsystem string) []scan.Device {
 	return nil
 }
 
-// blind reports whether every look failed: then the answer is no answer. One part
-// that could be looked at and has nothing is a result.
+// blind reports whether every part failed: then there is no result. A part that was
+// examined and is empty is a result.
 func (f findings) blind() bool {
 	for _, s := range f.kernel {
 		if s.err == nil {
@@ -99,9 +99,9 @@ func (f findings) blind() bool {
 	return len(f.chips) == 0
 }
 
-// look looks at everything. An error of one part does not keep it from the others, and
-// is shown in its place. It reads sysfs and the device files, and sends on I2C buses
-// only.
+// look examines everything. An error of one part is stored in its place, and the other
+// parts are still examined. It reads sysfs and the device files, and sends only on I2C
+// buses.
 func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 	f.chips, f.chipsErr = scan.GPIO(h)
 	f.buses, f.busesErr = scan.I2C(h)
@@ -117,8 +117,8 @@ func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 		{"hwmon", "Hardware monitoring", scan.Hwmon},
 		{"thermal", "Thermal zones", scan.Thermal},
 	} {
-		// A part of the kernel without devices has no folder, which is no error; no
-		// sysfs at all is one, as in a container.
+		// A subsystem without devices has no folder, which is no error; a missing sysfs is one, as
+		// in a container.
 		devices, err := s.scan(h)
 		if _, gone := os.Stat(h.Sys); gone != nil && err == nil {
 			err = fmt.Errorf("sysfs is not there: %w", gone)
@@ -128,14 +128,13 @@ func look(ctx context.Context, h *drivers.Hardware) (f findings) {
 	return f
 }
 
-// askAll looks all buses over at the same time. One that does not come back in
-// time, as from a driver of the kernel that hangs, is left behind: its goroutine ends with
-// the program.
+// askAll examines all buses at the same time. A bus that does not return in time, because
+// its kernel driver hangs, is abandoned: its goroutine ends with the program.
 func askAll(ctx context.Context, buses []scan.Adapter,
 	ask func(context.Context, scan.Adapter) scan.Adapter) []scan.Adapter {
 	ctx, cancel := context.WithTimeout(ctx, busTime)
 	defer cancel()
-	// Each channel has room for its answer, so that a late one does not block.
+	// Each channel has a buffer for its answer, so that a late answer does not block.
 	answers := make([]chan scan.Adapter, len(buses))
 	for i, bus := range buses {
 		answers[i] = make(chan scan.Adapter, 1)
@@ -148,14 +147,14 @@ func askAll(ctx context.Context, buses []scan.Adapter,
 	return all
 }
 
-// await takes an answer; one that comes as the time is over counts.
+// await waits for an answer, and for a short time more after the end of ctx.
 func await(ctx context.Context, bus scan.Adapter, answer <-chan scan.Adapter) scan.Adapter {
 	select {
 	case bus = <-answer:
 		return bus
 	case <-ctx.Done():
 	}
-	const grace = time.Second // one transfer, and its error on its way
+	const grace = time.Second // for one transfer to fail and return
 	select {
 	case bus = <-answer:
 	case <-time.After(grace):

@@ -8,9 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
-// text shows findings to a person, in columns that fit what is in them. It ends with a
-// line break. Text that comes from the hardware is as it was found: what prints it
-// makes it harmless for a terminal.
+// text formats findings in columns. It ends with a line break. Text from the hardware is
+// not changed here: the writer that prints it makes it safe for a terminal.
 func text(f findings) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
@@ -24,8 +23,8 @@ func text(f findings) string {
 	return trimLines(out.String())
 }
 
-// trimLines takes off the blanks that an empty last column leaves. Editors and tests
-// take such blanks for a mistake.
+// trimLines removes the trailing white space of rows with an empty last column, which
+// editors and tests report as a mistake.
 func trimLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -34,8 +33,7 @@ func trimLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// gpioText lists the chips with their lines, and counts those lines that lead
-// nowhere.
+// gpioText lists the chips with their lines, and counts the lines that are not listed.
 func gpioText(w *tabwriter.Writer, f findings) {
 	fmt.Fprintf(w, "GPIO\n")
 	printError(w, f.chipsErr)
@@ -55,13 +53,13 @@ func gpioText(w *tabwriter.Writer, f findings) {
 	}
 }
 
-// isListed leaves out the SoC's lines that lead nowhere a person could wire.
+// isListed is false for the lines of the SoC that are not on the header.
 func isListed(c scan.Chip, l scan.Line) bool {
-	const short = 32 // an expander's lines are all shown
-	return l.Used || l.Header != 0 || !c.SoC && len(c.Lines) <= short
+	const smallChip = 32 // all lines of an expander are shown
+	return l.Used || l.Header != 0 || !c.SoC && len(c.Lines) <= smallChip
 }
 
-// pinText is the name of a line, with the pin of the header if it has one.
+// pinText is the name of a line, with its pin of the header if it has one.
 func pinText(l scan.Line) string {
 	if l.Header != 0 {
 		return fmt.Sprintf("%s (pin %d)", l.Pin, l.Header)
@@ -69,8 +67,8 @@ func pinText(l scan.Line) string {
 	return l.Pin
 }
 
-// lineText is how a line is set at the moment. The direction comes first, then the bias
-// if the kernel tells one.
+// lineText is the present setting of a line: the direction, then the bias if the kernel
+// reports one.
 func lineText(l scan.Line) string {
 	direction := "input"
 	if l.Output {
@@ -82,7 +80,7 @@ func lineText(l scan.Line) string {
 	return direction
 }
 
-// holderText says whether a line can be had, or who has it. Holder is the name that the
+// holderText tells whether a line is free, or who holds it. Holder is the name that the
 // program or driver has given to the kernel, and may be empty.
 func holderText(l scan.Line) string {
 	switch {
@@ -94,14 +92,14 @@ func holderText(l scan.Line) string {
 	return "held by " + l.Holder
 }
 
-// i2cText lists the buses with the parts that answer. A bus on which nobody answers
-// says what to check: it is the usual sight of a first attempt.
+// i2cText lists the buses with the parts that answer. If no part answers on a bus it prints
+// what to check: that is common at a first attempt.
 func i2cText(w *tabwriter.Writer, f findings) {
 	fmt.Fprintf(w, "\nI2C\n")
 	printError(w, f.busesErr)
 	for _, b := range f.buses {
 		fmt.Fprintf(w, "  %v, %s\n", b.Bus, b.Name)
-		if b.Skipped != "" { // a screen's bus, where a write may do harm
+		if b.Skipped != "" { // the bus of a screen, where a write may do harm
 			fmt.Fprintf(w, "    left alone: %s\n", b.Skipped)
 		}
 		for _, p := range b.Parts {
@@ -115,11 +113,11 @@ func i2cText(w *tabwriter.Writer, f findings) {
 	}
 }
 
-// partText says what a part is, as far as it can be known, and what can read it. An
-// address alone is a guess, and called so; an ID register is not. The parts of it are
-// joined by semicolons, in the order of what is known for certain.
+// partText describes a part as far as it is known, and what can read it. A guess from the
+// address alone is marked as a guess; an ID register is certain. Its parts are joined by
+// semicolons, the most certain first.
 func partText(p scan.Part) string {
-	// What holds a part comes first: it cannot be read in another way then.
+	// A kernel driver comes first: the part cannot be read in another way then.
 	var words []string
 	switch {
 	case p.Driver != "" && p.Device != "":
@@ -141,8 +139,8 @@ func partText(p scan.Part) string {
 	return strings.Join(words, "; ")
 }
 
-// kernelText lists the devices that the kernel reads itself, with their inputs and
-// where they are in sysfs.
+// kernelText lists the devices that the kernel reads, with their inputs and their places in
+// sysfs.
 func kernelText(w *tabwriter.Writer, s subsystem) {
 	fmt.Fprintf(w, "\n%s\n", s.title)
 	printError(w, s.err)
@@ -158,13 +156,13 @@ func kernelText(w *tabwriter.Writer, s subsystem) {
 	}
 }
 
-// printError says what could not be looked at, and what to do.
+// printError prints what could not be examined, and what to do.
 func printError(w *tabwriter.Writer, err error) {
 	if err != nil {
 		fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	}
 }
 
-// oneLine is an error in a table. Drivers join several errors with line breaks, which
+// oneLine is an error on one line. Drivers join several errors with line breaks, which
 // would break the columns.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

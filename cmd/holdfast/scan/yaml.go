@@ -14,13 +14,12 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/scan"
 )
 
-// yaml is a `sensors:` section of what was found. Each stanza has been through
-// what `holdfast check` does, with those before it; one that does not pass is a
-// comment.
+// yaml is a `sensors:` section of the findings. Each stanza was checked like `holdfast
+// check`, together with those before it; one that does not pass becomes a comment.
 //
-// The order is fixed, so that two scans of one machine give the same text: parts of the
-// buses first, then the kernel's devices, then free lines. thermal comes after hwmon
-// because a zone may be there a second time.
+// The order is fixed, so that two scans of one machine give the same text: first parts of
+// the buses, then the kernel's devices, then free lines. thermal comes after hwmon because
+// hwmon may have the same zone.
 func yaml(f findings) string {
 	s := &section{}
 	s.comment("What holdfast scan found. Rename the sensors as you like: their names become the streams'.")
@@ -48,16 +47,16 @@ func yaml(f findings) string {
 	return "sensors:\n" + s.text.String()
 }
 
-// section is a sensors section being written. passed is kept apart so that the comments
-// do not have to be parsed each time.
+// section is a sensors section being written. passed has the stanzas without comments, so
+// that comments need not be parsed each time.
 type section struct {
-	text   strings.Builder // stanzas and comments
-	passed strings.Builder // the stanzas alone
+	text   strings.Builder // the stanzas and comments
+	passed strings.Builder // the stanzas without comments
 	names  []string        // of the stanzas
 }
 
-// comment writes lines behind a #, with nothing in them that would end a comment. Text
-// of the hardware may be in args: it cannot leave the comment.
+// comment writes lines after a #. args may contain text from the hardware: line ends in it
+// cannot end the comment.
 func (s *section) comment(format string, args ...any) {
 	// Errors of drivers may have several lines.
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
@@ -65,8 +64,8 @@ func (s *section) comment(format string, args ...any) {
 	}
 }
 
-// fit drops what YAML takes for the end of a line, or does not take at all. Line
-// separators of Unicode are not printable for Go, so they go, too.
+// fit drops characters that YAML treats as line ends or does not allow. Go treats Unicode
+// line separators as not printable, so they are dropped too.
 func fit(r rune) rune {
 	if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 		return -1
@@ -74,14 +73,14 @@ func fit(r rune) rune {
 	return r
 }
 
-// add writes the first of some stanzas for one sensor that passes, under a name
-// like the one wanted. None that passes is a comment.
+// add writes the first stanza that passes the check, for one sensor, with the wanted name
+// or one like it. If none passes it writes a comment.
 //
-// bodies are the keys of the stanza without the braces, the preferred one first. It
-// reports whether one was written.
+// bodies are the keys of the stanzas without the braces, the preferred one first. It
+// reports whether a stanza was written.
 func (s *section) add(name string, bodies ...string) bool {
-	// The configuration itself decides, together with the stanzas before this one: two
-	// may claim one device, or make one stream.
+	// The check includes the stanzas before this one: two may claim the same device, or make
+	// the same stream.
 	for _, body := range bodies {
 		for _, name := range s.free(name) {
 			stanza := fmt.Sprintf("  %s: {%s}\n", name, body)
@@ -93,19 +92,19 @@ func (s *section) add(name string, bodies ...string) bool {
 			}
 		}
 	}
-	if len(bodies) > 0 { // a key is missing that only a person knows
+	if len(bodies) > 0 { // a key is missing that only the user knows
 		s.comment("%s: {%s}   # not whole: see docs/sensors.md", name, bodies[0])
 	}
 	return false
 }
 
-// free are names like the one wanted that no sensor has. The second serves where the
-// first one's streams would be another sensor's. Both are valid names of sensors:
-// letters, digits, _ and -, and at most 40 characters before the number.
+// free returns two names like the wanted one that no sensor has. The second is tried if the
+// streams of the first collide with those of another sensor. Both are valid names of
+// sensors: letters, digits, _ and -, and at most 40 characters before the number.
 func (s *section) free(want string) (names []string) {
 	want = strings.Trim(unfit.ReplaceAllString(want, "_"), "_-")
 	want = want[:min(len(want), 40)]
-	if want == "" || want == "agent" { // no name, or one that check rejects
+	if want == "" || want == "agent" { // no name, or a reserved one
 		want = "sensor"
 	}
 	for n := 1; len(names) < 2; n++ {
@@ -120,23 +119,23 @@ func (s *section) free(want string) (names []string) {
 	return names
 }
 
-// unfit is what a sensor's name must not have; it becomes one underline.
+// unfit matches what a sensor's name must not contain; it is replaced by an underscore.
 var unfit = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
-// passes reports whether check would find nothing wrong with some stanzas. stanzas are
-// indented as below the key sensors. Nothing is opened for it.
+// passes reports whether the check finds no error in some stanzas, indented as below the
+// key sensors. It opens no device.
 func passes(stanzas string) bool {
 	// An embedded broker needs nothing else.
 	_, err := config.Parse("scan", []byte("mqtt: {server: embedded}\nsensors:\n"+stanzas))
 	return err == nil
 }
 
-// plain is a text that YAML takes for itself however it is read.
+// plain matches a text that needs no quotes in YAML.
 var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 
-// quoted is a text as a YAML value: in quotes unless it is plain for every reader of
-// YAML. A label of a chip may be any bytes. YAML 1.1 takes the words of this list for
-// truth values, and YAML 1.2 takes some.
+// quoted is a text as a YAML value, in quotes unless it is plain in every version of YAML.
+// The label of a chip may contain any bytes. YAML 1.1 reads the words of this list as
+// booleans, YAML 1.2 some of them.
 func quoted(text string) string {
 	if plain.MatchString(text) &&
 		!slices.Contains([]string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(text)) {
@@ -145,7 +144,7 @@ func quoted(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// quotedList is a list of them.
+// quotedList is a YAML list of texts.
 func quotedList(texts []string) string {
 	all := make([]string, len(texts))
 	for i, t := range texts {
@@ -154,7 +153,7 @@ func quotedList(texts []string) string {
 	return "[" + strings.Join(all, ", ") + "]"
 }
 
-// errors says in comments what could not be looked at: a section to paste must not
+// errors writes comments about what could not be examined, because the section must not
 // look complete when it is not.
 func (s *section) errors(f findings) {
 	for _, err := range []error{f.chipsErr, f.busesErr} {
@@ -174,9 +173,9 @@ func (s *section) errors(f findings) {
 	}
 }
 
-// part writes the likeliest kind of a part that answers, and one alone: two on one
-// address would both speak to it. bus is where the part was found; the address of a
-// stanza is hexadecimal, as in all data sheets.
+// part writes the most likely kind of a part that answers, and only one: two sensors on one
+// address would interfere. bus is where the part was found; the address is hexadecimal, as
+// in data sheets.
 func (s *section) part(bus i2c.Bus, p scan.Part) {
 	at := fmt.Sprintf("%v 0x%02x", bus, p.Address)
 	switch {
@@ -195,13 +194,13 @@ func (s *section) part(bus i2c.Bus, p scan.Part) {
 	for i, kind := range p.Kinds {
 		bodies[i] = fmt.Sprintf(`kind: %s, i2c: "%d", address: 0x%02x`, kind, int(bus), p.Address)
 	}
-	// The first kind that needs no key which only a person knows.
+	// The first kind that needs no key which only the user knows.
 	whole := max(0, slices.IndexFunc(bodies, func(body string) bool { return passes("  x: {" + body + "}\n") }))
 	s.add(p.Kinds[whole], bodies[whole])
 }
 
-// oneWire writes a thermometer or a DS2438 of the 1-wire bus. Its name is the id that w1 takes:
-// family and serial number, as 28-00000abcdef0.
+// oneWire writes a thermometer or a DS2438 of the 1-wire bus. Its name is the id for kind
+// w1: family and serial number, such as 28-00000abcdef0.
 func (s *section) oneWire(d scan.Device) {
 	if d.Unread {
 		s.comment("1-wire %s is not a thermometer: no kind reads it", d.Name)
@@ -216,8 +215,8 @@ func (s *section) oneWire(d scan.Device) {
 	}
 }
 
-// known reports whether this version has a kind, and says so where it has not. A build
-// may leave drivers out.
+// known reports whether this version has a kind, and writes a comment if it has not. A
+// build may omit drivers.
 func (s *section) known(kind string, d scan.Device) bool {
 	_, ok := drivers.New(kind)
 	if !ok {
@@ -226,19 +225,19 @@ func (s *section) known(kind string, d scan.Device) bool {
 	return ok
 }
 
-// iio lets the kind say what a part measures where it knows, and asks for the
-// inputs that the kind can read where it does not.
+// iio writes an IIO device. If a kind knows the part, that kind decides what to measure;
+// otherwise the stanza lists the inputs that kind iio can read.
 func (s *section) iio(d scan.Device) {
 	if len(d.Inputs) == 0 || !s.known("iio", d) || !s.clear("iio", d) {
 		return
 	}
-	// From what says most of a part to what always works.
+	// From the most specific kind to the one that always works.
 	named := named(d)
 	var bodies []string
 	if _, dht := drivers.New("dht"); dht && strings.HasPrefix(d.Name, "dht11") {
 		bodies = append(bodies, "kind: dht, "+named)
 	}
-	// Kind iio would have the kernel's temperature of it, which is wrong.
+	// Kind iio would read the kernel's temperature of it, which is wrong.
 	if _, rtd := drivers.New("max31865"); rtd && strings.HasPrefix(d.Name, "max31865") {
 		bodies = append(bodies, "kind: max31865, "+named)
 	}
@@ -249,8 +248,8 @@ func (s *section) iio(d scan.Device) {
 	s.add(d.Name, bodies...)
 }
 
-// readable are those inputs of a device that the kind iio can read. named is the part
-// of the stanza that says which device is meant.
+// readable returns the inputs of a device that kind iio can read. named is the part of the
+// stanza that identifies the device.
 func readable(named string, inputs []string) (can []string) {
 	for _, input := range inputs {
 		if passes("  x: {kind: iio, " + named + ", inputs: " + quotedList([]string{input}) + "}\n") {
@@ -260,12 +259,11 @@ func readable(named string, inputs []string) (can []string) {
 	return can
 }
 
-// hwmon writes a device of the kernel's hardware monitoring, with all its inputs. A
-// thermometer on the 1-wire bus is there, too, and left out: it has a kind of its
-// own.
+// hwmon writes a device of the kernel's hardware monitoring, with all its inputs. It leaves
+// out 1-wire thermometers, which have their own kind.
 func (s *section) hwmon(d scan.Device) {
 	if _, w1 := drivers.New("w1"); len(d.Inputs) == 0 || w1 && d.Name == "w1_slave_temp" {
-		return // it measures nothing, or is there as a 1-wire part
+		return // it measures nothing, or oneWire has written it
 	}
 	if !s.clear("hwmon", d) {
 		return
@@ -274,7 +272,7 @@ func (s *section) hwmon(d scan.Device) {
 	if !slices.Equal(d.Inputs, []string{"temp1"}) {
 		body += ", inputs: " + quotedList(d.Inputs)
 	}
-	// The Pi's own thermometer: what everybody calls it.
+	// The Pi's own thermometer: its common name.
 	name := d.Name
 	if name == "cpu_thermal" {
 		name = "cpu"
@@ -282,8 +280,8 @@ func (s *section) hwmon(d scan.Device) {
 	s.add(name, body)
 }
 
-// named is what a device is found by: its name, and where it is if another has
-// the name.
+// named identifies a device: by its name, and by its place too if another device has the
+// same name.
 func named(d scan.Device) string {
 	if d.Option == "" { // the name is enough
 		return "name: " + quoted(d.Name)
@@ -291,8 +289,8 @@ func named(d scan.Device) string {
 	return "name: " + quoted(d.Name) + ", device: " + quoted(d.Option)
 }
 
-// clear reports whether a device can be told apart from all others, and says so where
-// it cannot: what would be written for it could not be opened.
+// clear reports whether a device can be distinguished from all others, and writes a comment
+// if not: its stanza could not be opened.
 func (s *section) clear(kind string, d scan.Device) bool {
 	if d.Unclear != "" {
 		s.comment("%s %s: %s", kind, d.Name, d.Unclear)
@@ -300,8 +298,8 @@ func (s *section) clear(kind string, d scan.Device) bool {
 	return d.Unclear == ""
 }
 
-// thermal leaves out a zone that hwmon has too: the kernel calls it the same
-// there, with _ for -.
+// thermal leaves out a zone that hwmon has too: there the kernel uses the same name, with _
+// for -.
 func (s *section) thermal(d scan.Device, hwmon []scan.Device) {
 	zone := strings.ReplaceAll(d.Name, "-", "_")
 	if len(d.Inputs) == 0 || slices.ContainsFunc(hwmon, func(h scan.Device) bool { return h.Name == zone }) {
@@ -312,21 +310,21 @@ func (s *section) thermal(d scan.Device, hwmon []scan.Device) {
 	}
 }
 
-// never writes a sensor where none was found: a configuration has one at least.
+// never writes a simulated sensor if none was found: a configuration needs at least one.
 func (s *section) never() {
 	if len(s.names) > 0 {
 		return
 	}
-	// Without a sensor the file would be rejected, and could not even be tried.
+	// Without a sensor the check would reject the file.
 	s.comment("Nothing was found that measures by itself. This one is made up, so that the file is whole and\n" +
 		"can be tried; take it out when a real one is there.")
 	s.add("made_up",
 		`kind: simulated, wave: {quantity: temperature, unit: "°C", mean: 20, swing: 5, period: 1h}, every: 10s`)
 }
 
-// contacts shows how a free line would be written. What is wired to one cannot be seen,
-// so they are comments. A chip with more than 64 lines would fill the file, and is left
-// out. A line that some bus or console may need is reserved, and left out as well.
+// contacts writes stanzas for free lines as comments, because a scan cannot see what is
+// wired to a line. A chip with more than 64 lines would fill the file, and is left out. So
+// are reserved lines, which a bus or console may need.
 func (s *section) contacts(chips []scan.Chip) {
 	explained := false
 	for _, c := range chips {
@@ -350,13 +348,13 @@ func (s *section) contacts(chips []scan.Chip) {
 }
 
 // pulledUp are the lines of the header that the SoC pulls up from power on (BCM2835 ARM
-// Peripherals, section 6.2), those first that nothing else uses by default: GPIO4 is the
-// 1-wire bus, GPIO7 and GPIO8 select parts on SPI.
+// Peripherals, section 6.2), first those without another default use: GPIO4 is the 1-wire
+// bus, GPIO7 and GPIO8 select parts on SPI.
 var pulledUp = []string{"GPIO5", "GPIO6", "GPIO4", "GPIO8", "GPIO7"}
 
-// relay shows how an output would be written, as comments: nobody can see what is wired. A
-// relay board is active low, so it stays off on a line that is pulled up before any
-// program runs.
+// relay writes a stanza of an output as a comment, because a scan cannot see what is wired
+// to a line. Most relay boards are active low, so they stay off on a line that is pulled up
+// before any program runs.
 func (s *section) relay(chips []scan.Chip) {
 	free := map[string]int{} // the pin of the header
 	for _, c := range chips {
