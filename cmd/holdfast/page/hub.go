@@ -10,32 +10,31 @@ import (
 )
 
 const (
-	maxViewers = 32          // pages that are open at a time
-	beat       = time.Second // between two changes
-	feedRoom   = 4           // changes that a viewer may be behind
+	maxViewers  = 32          // pages that are open at the same time
+	updateEvery = time.Second // between two changes
+	feedRoom    = 4           // changes that a viewer may be behind
 )
 
-// A hub tells all open pages what changes, once a second. It takes one snapshot for
-// all of them, and none while there are none: its goroutine runs only while
-// somebody looks.
+// A hub sends changes to all open pages, once a second. It takes one snapshot for all of
+// them, and none while no page is open: its goroutine runs only while there are viewers.
 //
-// mu guards viewers and stop. A feed is closed under mu, by tell alone, and only while
-// it is in viewers: so it is closed once at most, and never while something is sent.
+// mu guards viewers and stop. Only broadcast closes a feed, under mu and while the feed is
+// in viewers: so it is closed once at most, and never during a send.
 type hub struct {
 	node Node
 	done sync.WaitGroup // of the goroutine
 
 	mu      sync.Mutex
 	viewers map[chan []byte]bool
-	stop    context.CancelFunc // of the goroutine; nil: nobody looks
+	stop    context.CancelFunc // of the goroutine; nil: there are no viewers
 }
 
-// newHub returns a hub that does nothing until somebody joins.
+// newHub returns a hub without viewers.
 func newHub(node Node) *hub { return &hub{node: node, viewers: map[chan []byte]bool{}} }
 
-// join returns a feed of changes; it is closed when the viewer is too slow. The feed is
-// nil if there are too many. leave has to be called once for each feed that is not nil,
-// closed or not.
+// join returns a feed of changes, which is closed when the viewer is too slow. The feed is
+// nil if there are too many viewers. leave has to be called once for each feed that is not
+// nil, even if it was closed.
 func (h *hub) join() (feed chan []byte, leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,8 +51,8 @@ func (h *hub) join() (feed chan []byte, leave func()) {
 	return feed, func() { h.leave(feed) }
 }
 
-// leave takes a viewer off. The last one ends the goroutine, which then takes no
-// snapshot any more.
+// leave removes a viewer. The last one stops the goroutine, which then takes no more
+// snapshots.
 func (h *hub) leave(feed chan []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -64,16 +63,16 @@ func (h *hub) leave(feed chan []byte) {
 	}
 }
 
-// wait waits for the goroutine, when the last viewer has left. It is called when no
-// more requests are taken, so that no viewer joins meanwhile.
+// wait waits for the goroutine after the last viewer has left. It is called when no more
+// requests are accepted, so no viewer joins meanwhile.
 func (h *hub) wait() { h.done.Wait() }
 
-// run sends changes until ctx is done: when nobody looks any more. The first change has
-// all streams, as it is compared with an empty snapshot.
+// run sends changes until ctx is done, which happens when the last viewer leaves. The first
+// change contains all streams, because it is compared with an empty snapshot.
 func (h *hub) run(ctx context.Context) {
-	tick := time.NewTicker(beat)
+	tick := time.NewTicker(updateEvery)
 	defer tick.Stop()
-	var last status.Snapshot // a viewer that came since has all of it, and learns some of it twice
+	var last status.Snapshot // a viewer that joined later gets some of it twice
 	for {
 		select {
 		case <-tick.C:
@@ -81,32 +80,31 @@ func (h *hub) run(ctx context.Context) {
 			return
 		}
 		now := h.node.Snapshot(false)
-		if data, err := json.Marshal(changes(last, now)); err == nil { // else a page waits for the next
-			h.tell(data)
+		if data, err := json.Marshal(changes(last, now)); err == nil { // on an error the page waits for the next one
+			h.broadcast(data)
 			last = now
 		}
 	}
 }
 
-// tell gives a change to every viewer. It never waits: one page that hangs must not
-// hold up the others. A viewer that is feedRoom changes behind is taken off.
-func (h *hub) tell(data []byte) {
+// broadcast sends a change to every viewer without waiting: one page that hangs must not
+// delay the others. It removes a viewer that is feedRoom changes behind.
+func (h *hub) broadcast(data []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for feed := range h.viewers {
 		select {
 		case feed <- data:
-		default: // it connects again, and gets a whole snapshot
+		default: // it reconnects and gets a whole snapshot
 			close(feed)
 			delete(h.viewers, feed)
 		}
 	}
 }
 
-// changes is a snapshot with only those streams that are not as they were, and with
-// events only if there are new ones: null is no news. A stream counts as changed if it
-// has a new reading or another error; its age is the viewer's to compute. Neither
-// snapshot is modified.
+// changes is a snapshot with only the streams that have changed, and with events only if
+// there are new ones; null means no change. A stream has changed if it has a new reading or
+// another error; the viewer computes ages itself. Neither snapshot is modified.
 func changes(last, now status.Snapshot) status.Snapshot {
 	was := make(map[string]*status.Stream, len(last.Streams))
 	for i := range last.Streams {

@@ -16,21 +16,20 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// The metrics are written here and not by a library: all of them are in one
-// snapshot, and what a library costs would be most of what a Pi Zero has left
-// (docs/status.md has the figures).
+// No library writes the metrics: all values are in one snapshot, and a library would use
+// most of the memory that a Pi Zero has left (docs/status.md has the figures).
 
-// An exposition is the text that a scraper reads: OpenMetrics 1.0.0, or the older
-// format of Prometheus (0.0.4), which has no units and no end. It is built in one
-// goroutine, for one scrape.
+// An exposition is the text for a scraper: OpenMetrics 1.0.0, or the older format of
+// Prometheus (0.0.4), which has no units and no end mark. It is built by one goroutine, for
+// one scrape.
 type exposition struct {
 	strings.Builder
 	open bool // OpenMetrics
 }
 
-// family begins a metric. In OpenMetrics a counter's name is without _total there. kind
-// is gauge or counter. A unit has to be the end of the name, as OpenMetrics demands; it
-// is empty if there is none.
+// family starts a metric. In OpenMetrics the name of a counter is without _total there.
+// kind is gauge or counter. A unit has to be the suffix of the name, as OpenMetrics
+// requires; it is empty if there is none.
 func (e *exposition) family(name, kind, unit, help string) {
 	if !e.open && kind == "counter" {
 		name += "_total"
@@ -42,8 +41,8 @@ func (e *exposition) family(name, kind, unit, help string) {
 	fmt.Fprintf(e, "# HELP %s %s\n", name, help)
 }
 
-// sample writes one value; labels are names and values in turn. Values such as NaN and
-// +Inf are written as both formats spell them.
+// sample writes one value; labels are alternately names and values. NaN and +Inf have the
+// same spelling in both formats.
 func (e *exposition) sample(name string, v float64, labels ...string) {
 	e.WriteString(name)
 	for i := 0; i < len(labels); i += 2 {
@@ -56,23 +55,23 @@ func (e *exposition) sample(name string, v float64, labels ...string) {
 	e.WriteString(" " + strconv.FormatFloat(v, 'g', -1, 64) + "\n")
 }
 
-// escapeLabel is the escaping of both formats.
+// escapeLabel escapes a label value, for both formats.
 var escapeLabel = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
-// gauge writes a metric of one value that goes up and down.
+// gauge writes a gauge with one value.
 func (e *exposition) gauge(name, unit, help string, v float64) {
 	e.family(name, "gauge", unit, help)
 	e.sample(name, v)
 }
 
-// counter writes a metric of one value that only grows, from 0 at the start of the agent.
-// The name is without _total, which its sample gets.
+// counter writes a counter with one value, which starts at 0 with the agent. The name is
+// without _total, which its sample gets.
 func (e *exposition) counter(name, unit, help string, v float64) {
 	e.family(name, "counter", unit, help)
 	e.sample(name+"_total", v)
 }
 
-// number is a truth as Prometheus has it.
+// number converts a boolean to 1 or 0.
 func number(b bool) float64 {
 	if b {
 		return 1
@@ -80,10 +79,10 @@ func number(b bool) float64 {
 	return 0
 }
 
-// seconds are Unix milliseconds as Prometheus has them: metrics are in base units.
+// seconds converts Unix milliseconds: Prometheus uses base units.
 func seconds(ms int64) float64 { return float64(ms) / 1000 }
 
-// metrics answers a scrape, in the format that is asked for. It must not be cached: a
+// metrics answers a scrape in the requested format. The answer must not be cached: a
 // scraper would take an old value for a new one.
 func (s *server) metrics(w http.ResponseWriter, r *http.Request) {
 	open := wantsOpenMetrics(r.Header.Get("Accept"))
@@ -96,7 +95,7 @@ func (s *server) metrics(w http.ResponseWriter, r *http.Request) {
 	w.Write([]byte(metricsText(s.node.Snapshot(false), open)))
 }
 
-// metricsText is what /metrics says of a snapshot.
+// metricsText is the text of /metrics for a snapshot.
 func metricsText(s status.Snapshot, open bool) string {
 	e := &exposition{open: open}
 	e.family("holdfast_build_info", "gauge", "", "Always 1; the labels say what runs.")
@@ -116,8 +115,8 @@ func metricsText(s status.Snapshot, open bool) string {
 	return e.String()
 }
 
-// link writes what there is of the link. What is unknown is left out, not 0: an alert on
-// a certificate that expired in 1970 would be wrong.
+// link writes the metrics of the link. Unknown values are left out instead of 0: a
+// certificate that expired in 1970 would cause a false alert.
 func (e *exposition) link(l status.Link) {
 	e.gauge("holdfast_link_up", "", "1 while the broker has accepted the connection.", number(l.Connected))
 	if l.Connected {
@@ -147,7 +146,7 @@ func (e *exposition) link(l status.Link) {
 	}
 }
 
-// queue writes the backlog, the losses and what the disk has to bear.
+// queue writes the backlog, the losses and the load on the disk.
 func (e *exposition) queue(q status.Queue) {
 	e.gauge("holdfast_backlog_readings", "readings",
 		"Readings and events that are not acknowledged.", float64(q.Backlog))
@@ -167,8 +166,8 @@ func (e *exposition) queue(q status.Queue) {
 }
 
 // streams writes three families with a sample for each stream: the samples of one family
-// have to stand together. The value of a stream that cannot be read is absent, so that
-// Prometheus shows a gap there.
+// have to be adjacent. The value of a stream that cannot be read is left out, so that
+// Prometheus shows a gap.
 func (e *exposition) streams(all []status.Stream) {
 	e.family("holdfast_stream_fault", "gauge", "", "1 while the stream cannot be read.")
 	for _, s := range all {
@@ -189,8 +188,8 @@ func (e *exposition) streams(all []status.Stream) {
 	}
 }
 
-// outputs writes a family for each thing that is known of the outputs. What is not known
-// is absent: nobody should take an unknown output for one that is off.
+// outputs writes the families of the outputs. An unknown value is left out, so that it is
+// not mistaken for off.
 func (e *exposition) outputs(all []status.Output) {
 	if len(all) == 0 {
 		return
@@ -215,7 +214,7 @@ func (e *exposition) outputs(all []status.Output) {
 		all, func(o status.Output) int64 { return o.RestUntil })
 }
 
-// times writes a family of moments, with a sample for each output that has one.
+// times writes a family of timestamps, with a sample for each output that has one.
 func (e *exposition) times(name, help string, all []status.Output, at func(status.Output) int64) {
 	e.family(name, "gauge", "seconds", help)
 	for _, o := range all {
@@ -226,7 +225,7 @@ func (e *exposition) times(name, help string, all []status.Output, at func(statu
 }
 
 // arming writes the state of the alarm panel: a sample for each state, of which one is 1,
-// as the state sets of OpenMetrics are.
+// like a state set of OpenMetrics.
 func (e *exposition) arming(a *status.Arming) {
 	if a == nil {
 		return
@@ -243,8 +242,8 @@ func (e *exposition) arming(a *status.Arming) {
 		number(a.LockedUntil != 0))
 }
 
-// process is what the process takes of the machine. A figure that the system does not
-// give is left out.
+// process writes the resource usage of the process. A value that the system does not
+// provide is left out.
 func (e *exposition) process() {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err == nil {
@@ -261,9 +260,9 @@ func (e *exposition) process() {
 	e.gauge("holdfast_process_goroutines", "goroutines", "Goroutines of the agent.", float64(runtime.NumGoroutine()))
 }
 
-// pagesUsed returns the pages of memory that the process has, and those among them that
-// are of files. It does not use package fmt to read them: its scanner would be linked
-// for this alone, 30 kB on ARMv6.
+// pagesUsed returns the memory pages of the process, and how many of them belong to files.
+// It does not parse with package fmt, whose scanner would be linked only for this: 30 kB on
+// ARMv6.
 func pagesUsed() (resident, shared int64, ok bool) {
 	text, err := os.ReadFile("/proc/self/statm") // size, resident, shared, ...: proc(5)
 	fields := strings.Fields(string(text))

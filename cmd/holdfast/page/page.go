@@ -1,8 +1,8 @@
-// Package page serves what a node knows of itself over HTTP: the status page, its
-// events, /metrics and /healthz.
+// Package page serves the state of a node over HTTP: the status page, its events, /metrics
+// and /healthz.
 //
-// Nothing here runs unless [Serve] is called, and nothing is computed unless
-// somebody looks. All of it is read-only, and needs nothing from elsewhere.
+// Nothing runs unless [Serve] is called, and nothing is computed unless a client is
+// connected. Everything is read-only, and loads nothing from other servers.
 package page
 
 import (
@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	writeTimeout = 10 * time.Second // until the kernel takes what we send
-	socketMode   = 0o660            // of a unix socket: a web server in our group may connect
+	writeTimeout = 10 * time.Second // for the client to take an answer
+	socketMode   = 0o660            // of a unix socket: a web server in the agent's group may connect
 )
 
-// A Node is what is shown; a [status.Collector] is one. Snapshot may be called from any
-// goroutine. history asks for the values of the last hour as well: for a page that
-// opens, not for each change.
+// A Node provides snapshots; a [status.Collector] is one. Snapshot may be called from any
+// goroutine. history also requests the values of the last hour: it is set when a page
+// opens, not for each update.
 type Node interface {
 	Snapshot(history bool) status.Snapshot
 }
 
-// Check reads the files that the page needs, so that a mistake shows at the start. nil
-// is a configuration without a page, which is right. Nothing is listened on.
+// Check reads the files that the page needs, so that errors appear at the start. opt may be
+// nil: a configuration without a page is valid. Check opens no port.
 func Check(ctx context.Context, opt *config.Status) error {
 	if opt == nil {
 		return nil
@@ -39,15 +39,15 @@ func Check(ctx context.Context, opt *config.Status) error {
 	return err
 }
 
-// Serve serves the page until ctx is done, and returns its error. A page that cannot be
-// served is a warning, and is tried again: the agent is worth more than it. Serve blocks; there is one call
-// for each configuration that runs.
+// Serve serves the page until ctx is done, and returns its error. If it cannot listen it
+// logs a warning and tries again, because the agent works without the page. Serve blocks;
+// it is called once for each running configuration.
 func Serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger) error {
 	return web.Keep(ctx, opt, log, func() error { return serve(ctx, opt, node, log) })
 }
 
-// serve serves until ctx is done, or says why it cannot. When it returns, its listener
-// is closed and the hub takes no snapshots any more.
+// serve serves until ctx is done or it fails. When it returns, its listener is closed and
+// the hub takes no more snapshots.
 func serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger) error {
 	secrets, err := web.ReadSecrets(ctx, opt)
 	if err != nil {
@@ -64,18 +64,18 @@ func serve(ctx context.Context, opt *config.Status, node Node, log *slog.Logger)
 		opt.Listening(url)
 	}
 	err = web.Serve(ctx, listener, secrets, s, log)
-	s.hub.wait() // the requests have ended, and the events with them
+	s.hub.wait() // all requests have ended, including those for events
 	return err
 }
 
-// listen opens the port or the socket. Its errors have the address or the path in them.
+// listen opens the port or the socket. Its errors include the address or the path.
 func listen(opt *config.Status) (net.Listener, error) {
 	if path := opt.UnixPath(); path != "" {
 		l, err := control.Listen(path, socketMode)
 		if err != nil {
 			return nil, err
 		}
-		return l, nil // its name stays, and the next agent takes it over
+		return l, nil // the socket file stays, and the next agent replaces it
 	}
 	return net.Listen("tcp", opt.Listen)
 }

@@ -17,15 +17,15 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// An asset is a file of the page, as it is sent.
+// An asset is a file of the page.
 type asset struct {
 	body []byte
 	kind string // its media type
 	etag string
 }
 
-// mediaTypes are written here: package mime would ask the machine, which may say
-// something else, and browsers are told to believe it.
+// mediaTypes are listed here because package mime would use the tables of the machine,
+// which may differ, and browsers are told not to guess.
 var mediaTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -33,9 +33,8 @@ var mediaTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// A server answers requests. It has no state but its hub; all other fields are set by
-// newServer and not changed, so requests share it without a lock. Each request has a
-// goroutine of its own.
+// A server answers requests, each in its own goroutine. Its only state is the hub; all
+// other fields are set by newServer and never changed, so they need no lock.
 type server struct {
 	node   Node
 	access *web.Access
@@ -43,14 +42,14 @@ type server struct {
 	assets map[string]asset // by path
 }
 
-// newServer returns a server whose assets are read from the binary, once. The tag of an
-// asset is a part of its SHA-256 sum: a browser loads it again after an update of the
-// agent and not before.
+// newServer returns a server that has read its assets from the binary. The ETag of an asset
+// is a part of its SHA-256 sum, so a browser loads it again only after an update of the
+// agent.
 func newServer(node Node, a *web.Access) *server {
 	s := &server{node: node, access: a, hub: newHub(node), assets: map[string]asset{}}
 	files, err := assets.ReadDir("assets")
 	if err != nil {
-		panic("page: " + err.Error()) // it is in the binary
+		panic("page: " + err.Error()) // the files are in the binary
 	}
 	for _, f := range files {
 		body, err := assets.ReadFile("assets/" + f.Name())
@@ -64,16 +63,16 @@ func newServer(node Node, a *web.Access) *server {
 	return s
 }
 
-// policy lets the page use what comes from the node itself, and nothing else.
+// policy allows the page to use only what comes from the node itself.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// ServeHTTP answers one request. The headers that protect the page go with every answer,
-// refusals too.
+// ServeHTTP answers one request. The security headers are part of every answer, including
+// refusals.
 //
-// Whether a request is allowed is decided before its path is looked at: one that is
-// refused does not learn what exists. All answers but the events have to be taken
-// within writeTimeout; the events set this limit for each of them.
+// Access is checked before the path, so a refused client does not learn which paths exist.
+// Each answer has to be taken within writeTimeout, except for the events, which set this
+// limit for each event.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	web.Protect(w.Header(), policy)
 	if code, why := s.access.Refuse(w.Header(), r); code != 0 {
@@ -99,7 +98,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// snapshot sends all that the node knows, the values of the last hour included.
+// snapshot sends the state of the node, including the values of the last hour.
 func (s *server) snapshot(w http.ResponseWriter) {
 	text, err := json.Marshal(s.node.Snapshot(true))
 	if err != nil {
@@ -116,7 +115,7 @@ func (s *server) sendAsset(w http.ResponseWriter, r *http.Request, a asset) {
 	h := w.Header()
 	h.Set("Content-Type", a.kind)
 	h.Set("ETag", a.etag)
-	h.Set("Cache-Control", "no-cache") // it is asked for again, and then not sent again
+	h.Set("Cache-Control", "no-cache") // the browser asks each time, and is answered with 304
 	if r.Header.Get("If-None-Match") == a.etag {
 		w.WriteHeader(http.StatusNotModified)
 		return
@@ -124,9 +123,8 @@ func (s *server) sendAsset(w http.ResponseWriter, r *http.Request, a asset) {
 	w.Write(a.body)
 }
 
-// health says whether the agent does what it is for. That the broker is away is no
-// reason to restart it: the answer is 503 only while the disk does not take what
-// has to survive.
+// health reports whether the agent works. A restart does not help when the broker is away,
+// so the answer is 503 only while the disk does not accept readings.
 func (s *server) health(w http.ResponseWriter) {
 	now := s.node.Snapshot(false)
 	word, code := "ok", http.StatusOK
@@ -140,11 +138,11 @@ func (s *server) health(w http.ResponseWriter) {
 		word, now.Link.Connected, now.Queue.Backlog, now.Queue.Oldest, now.Clock.Quality)
 }
 
-// events sends the whole snapshot, and then what changes, as server-sent events.
+// events sends the whole snapshot, and then the changes, as server-sent events.
 //
-// The feed is joined before the snapshot is taken, so that no change is lost between
-// the two; one may come twice, which does no harm. It ends when the viewer goes, is too
-// slow, or the page ends; a browser then connects again by itself.
+// It joins the feed before it takes the snapshot, so that no change in between is lost; one
+// may be sent twice, which does no harm. It ends when the viewer disconnects or is too
+// slow, or the page ends; a browser then reconnects automatically.
 func (s *server) events(w http.ResponseWriter, r *http.Request) {
 	feed, leave := s.hub.join()
 	if feed == nil {
@@ -155,9 +153,9 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 	defer leave()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would buffer events
 	out := http.NewResponseController(w)
-	send := func(event string, data []byte) bool { // false: the viewer is gone, or takes nothing
+	send := func(event string, data []byte) bool { // false: the viewer is gone, or does not read
 		out.SetWriteDeadline(time.Now().Add(writeTimeout))
 		_, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data)
 		return err == nil && out.Flush() == nil
@@ -178,8 +176,8 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wantsOpenMetrics says which of the two text formats a scraper asks for first. Weights
-// (;q=) are not compared: scrapers name this type only if they prefer it.
+// wantsOpenMetrics reports which of the two text formats a scraper lists first. Weights
+// (;q=) are not compared: scrapers name OpenMetrics only if they prefer it.
 func wantsOpenMetrics(accept string) bool {
 	return strings.Contains(accept, "application/openmetrics-text")
 }
