@@ -19,30 +19,30 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// A queueCmd is one call of `holdfast queue`: its flags and the queue they name.
+// A queueCmd is one call of `holdfast queue`: its flags and the queue that they name.
 //
-// opt and path are set by locate, before the verb runs. path changes to the file beside
-// it when the one of the configuration turns out not to be ours: see inspect.
+// locate sets opt and path before the verb runs. inspect changes path to the file beside it
+// if the configured file was not made by holdfast.
 type queueCmd struct {
-	opt   queue.Options // as the agent has it
-	path  string        // of the file; it is beside opt.Path if holdfast did not make that one
+	opt   queue.Options // as the agent uses them
+	path  string        // of the file; beside opt.Path if holdfast did not make that one
 	named bool          // with -file
 	max   int           // items to peek at
 	json  bool          // stats as JSON
 	yes   bool          // purge without a question
-	aside bool          // export what was set aside, not what waits
+	aside bool          // export what was set aside instead of what waits
 	from  string        // the client ID whose backlog was moved aside
 }
 
-// A queueVerb is one thing that `holdfast queue` can do. run may ask, print and change
-// the queue; its error is that of the command.
+// A queueVerb is one operation of `holdfast queue`. run may ask, print and change the
+// queue; its error is that of the command.
 type queueVerb struct {
-	name, does string                // as the usage text has them
-	flags      string                // that it takes beside -c and -file, separated by spaces
-	run        func(*queueCmd) error // after locate
+	name, does string                // as in the usage text
+	flags      string                // that it takes besides -c and -file, separated by spaces
+	run        func(*queueCmd) error // called after locate
 }
 
-// queueVerbs in the order of the usage text.
+// queueVerbs are in the order of the usage text.
 var queueVerbs = []queueVerb{
 	{"stats", "what waits, and what the agent says if it runs", "json", (*queueCmd).stats},
 	{"peek", "the first ones to be sent, for a person", "n", (*queueCmd).peek},
@@ -53,12 +53,11 @@ var queueVerbs = []queueVerb{
 	{"purge", "gives up everything that waits and what was set aside; asks first", "yes", (*queueCmd).purge},
 }
 
-// runQueue looks into the queue on disk, with the agent running or not: reading
-// needs no lock. Flags may stand before and after the verb.
+// runQueue shows or changes the queue on disk, whether the agent runs or not: reading needs
+// no lock. Flags may come before and after the verb.
 //
-// The verb decides which flags are allowed, and its place is not known before the flags
-// are parsed: so they are parsed twice, first those before the verb and then those
-// behind it.
+// The flags are parsed twice, first those before the verb and then those after it, because
+// the verb decides which flags are allowed.
 func runQueue(_ context.Context, args []string) error {
 	s := queueCmd{}
 	f := flags("queue")
@@ -71,7 +70,7 @@ func runQueue(_ context.Context, args []string) error {
 	f.BoolVar(&s.yes, "yes", false, "purge without a question")
 	f.Usage = func() { queueUsage(f) }
 
-	// Flags may come on both sides of the verb, so the first pass stops there.
+	// Flags may come on both sides of the verb: this pass ends there.
 	if err := parse(f, args, math.MaxInt); err != nil {
 		return err
 	}
@@ -89,7 +88,7 @@ func runQueue(_ context.Context, args []string) error {
 	if err := checkQueueFlags(f, name, queueVerbs[i].flags); err != nil {
 		return err
 	}
-	// Before anything is opened, and whatever the verb is.
+	// Checked before anything is opened, for every verb.
 	if s.max < 1 {
 		return usageError{fmt.Errorf("-n %d: at least 1", s.max)}
 	}
@@ -99,8 +98,7 @@ func runQueue(_ context.Context, args []string) error {
 	return queueVerbs[i].run(&s)
 }
 
-// queueUsage prints the verbs and all flags. It goes where the flag set prints its own
-// mistakes.
+// queueUsage prints the verbs and all flags to the output of the flag set.
 func queueUsage(f *flag.FlagSet) {
 	w := f.Output()
 	fmt.Fprintf(w, "Usage: holdfast queue [-c FILE | -file QUEUE.DB] VERB\n\n")
@@ -111,7 +109,7 @@ func queueUsage(f *flag.FlagSet) {
 	f.PrintDefaults()
 }
 
-// verbNames lists the verbs for an error.
+// verbNames lists the verbs for an error message.
 func verbNames() string {
 	var names []string
 	for _, v := range queueVerbs {
@@ -120,13 +118,13 @@ func verbNames() string {
 	return strings.Join(names, ", ")
 }
 
-// checkQueueFlags refuses a flag that the verb does not take: a person who writes purge
-// -n 5 expects that five readings go, and all would. own is the list of the verb. The
-// last wrong flag is named, by its name in alphabetical order, as flag.Visit goes.
+// checkQueueFlags refuses a flag that the verb does not take: a user who writes purge -n 5
+// expects that five readings are purged, but all would be. own is the list of the verb. The
+// error names the last wrong flag in alphabetical order, which is the order of flag.Visit.
 func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
-	// -c and -file go with every verb.
+	// -c and -file are allowed for every verb.
 	mayHave := append(strings.Fields(own), "c", "file")
-	given := map[string]bool{} // flags that the person wrote
+	given := map[string]bool{} // flags that the user wrote
 	f.Visit(func(g *flag.Flag) {
 		given[g.Name] = true
 		if !slices.Contains(mayHave, g.Name) {
@@ -139,17 +137,16 @@ func checkQueueFlags(f *flag.FlagSet, verb, own string) (err error) {
 	return err
 }
 
-// locate finds the file: that of -file, else that of the configuration. A file that is
-// named has no bounds here, because what the agent would drop is not known. Nothing is
-// opened but the configuration. SyncEvery is a value that the queue accepts, and is
-// used only if the verb writes.
+// locate finds the file: that of -file, or else that of the configuration. With -file the
+// queue has no limits, because the limits of the agent are unknown. It opens only the
+// configuration. SyncEvery is a valid value that is used only if the verb writes.
 func (s *queueCmd) locate(configPath string) error {
 	if s.path != "" { // -file
 		s.named = true
 		s.opt = queue.Options{Path: s.path, MaxSize: math.MaxInt64 / 2, SyncEvery: 5 * time.Second}
 		return nil
 	}
-	// Who has no configuration on this machine may still have a queue to look at.
+	// A user without a configuration on this machine may still have a queue to read.
 	cfg, err := config.Load(context.Background(), configPath) // a signal ends the process
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
 		return usageError{fmt.Errorf("%w: name a configuration with -c, or a queue with -file", err)}
@@ -161,23 +158,21 @@ func (s *queueCmd) locate(configPath string) error {
 	return nil
 }
 
-// inspect reads the file and calls visit for each item that waits, and then for each
-// that was set aside. The contents are those of one commit, also while an agent runs.
-// Its error says what to do.
+// inspect reads the file and calls visit for each item that waits, and then for each that
+// was set aside. The items are those of one commit, even while an agent runs. Its error
+// includes the remedy.
 func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error) {
-	// What ends the reading is visit's own error or the file's: only the second one
-	// is explained.
-	var stopped error // what visit says
+	// Reading stops at an error of visit or of the file: only the second one is explained.
+	var stopped error // the error of visit
 	watch := func(it queue.Item) error {
 		stopped = visit(it)
 		return stopped
 	}
 	c, err := queue.Inspect(s.path, watch)
-	// The package queue gives this name to its own file when another program's is
-	// there.
+	// Package queue uses this name if another program's file is at the configured path.
 	beside := s.opt.Path + ".holdfast"
 	if err != nil && stopped == nil && !s.named && s.path != beside && !s.aboutPath(err) {
-		// The file at queue.path was not made by holdfast: then the agent uses the one beside it.
+		// holdfast did not make the file at queue.path: the agent uses the one beside it.
 		if _, missing := os.Stat(beside); missing == nil {
 			s.path = beside
 			return s.inspect(visit)
@@ -192,17 +187,17 @@ func (s *queueCmd) inspect(visit func(queue.Item) error) (queue.Contents, error)
 	return c, s.explain(err)
 }
 
-// aboutPath reports whether an error is about the path, not about what is in the file.
-// Such an error says nothing about who made the file.
+// aboutPath reports whether an error is about the path, not about the contents. Such an
+// error does not tell who made the file.
 func (s *queueCmd) aboutPath(err error) bool {
 	var path *fs.PathError
 	return errors.As(err, &path)
 }
 
-// explain adds to what keeps the file from being read how to correct it. What the
-// person can mend is a usage error; a disk that fails is none.
+// explain adds the remedy to an error of reading the file. What the user can fix is a usage
+// error; a disk that fails is not.
 func (s *queueCmd) explain(err error) error {
-	// From the most specific to what can only be passed on.
+	// From the most specific error to those that are returned unchanged.
 	switch info, _ := os.Stat(s.path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return usageError{fmt.Errorf("queue %s: there is no such file: the agent makes it when it starts; "+
@@ -214,32 +209,32 @@ func (s *queueCmd) explain(err error) error {
 	case s.aboutPath(err):
 		return fmt.Errorf("queue %s: %w", s.path, err)
 	}
-	// What is left is about the content: a file of another program, or a damaged one.
+	// The error is about the contents: the file is of another program, or damaged.
 	why := strings.TrimPrefix(err.Error(), s.path+": ")
 	return usageError{fmt.Errorf("queue %s: %s: name a file that holdfast made with -file; "+
 		"if it made this one, the agent carries over what is intact when it starts", s.path, why)}
 }
 
-// asOwner tells a person how to become the user that the agent runs as.
+// asOwner tells how to become the user that the agent runs as.
 func (s *queueCmd) asOwner() string {
-	// The owner of the file is the user of the agent, whatever its name is here.
+	// The owner of the file is the user of the agent, whatever its name is.
 	if name := owner(s.path); name != "" {
 		return fmt.Sprintf("try sudo -u %s holdfast queue ...", name)
 	}
 	return "run it as the user of the agent, such as sudo -u holdfast holdfast queue ..."
 }
 
-// owner names who owns the file, in a form that sudo -u takes; "" if it cannot be seen.
-// sudo takes a number with # in front of it: sudo(8), -u.
+// owner is the owner of the file in a form that sudo -u accepts; "" if it is unknown. sudo
+// accepts a number after #: sudo(8), -u.
 func owner(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
 		return ""
 	}
-	// A user may be gone while its files are there.
+	// The user may have been deleted while the files still exist.
 	id := strconv.FormatUint(uint64(info.Sys().(*syscall.Stat_t).Uid), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username
 	}
-	return "#" + id // sudo's way
+	return "#" + id // the form of sudo
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/holdfast-iot/holdfast/queue"
 )
 
-// A file that holds the backlog of another client ID was moved aside by the
-// agent: the card was cloned, or the node renamed. See queue.Options.ClientID.
+// A file with the backlog of another client ID was moved aside by the agent: the card was
+// cloned, or the node renamed. See queue.Options.ClientID.
 
-// exportAll exports the queue, or what was moved aside as the backlog of another client
-// ID. Nothing is removed by it: an export that is cut short can be made again.
+// exportAll exports the queue, or the backlog of another client ID that was moved aside. It
+// removes nothing, so an interrupted export can be repeated.
 func (s *queueCmd) exportAll() error {
-	// Without -from a person may not know that there is more: it is said on stderr.
+	// Without -from the user may not know of other backlogs, so they are named on stderr.
 	others := queue.Others(s.path)
 	if s.from == "" {
 		for _, o := range others {
@@ -26,14 +26,14 @@ func (s *queueCmd) exportAll() error {
 		}
 		return s.export()
 	}
-	// There may be several files of one client ID, from several moves.
+	// There may be several files of one client ID, moved aside at different times.
 	found := false
 	for _, o := range others {
 		if o.ClientID != s.from {
 			continue
 		}
 		found = true
-		// As with -file: each line has the client ID, which is not the present one.
+		// As with -file, each line has the client ID, because it is not that of the configuration.
 		other := *s
 		other.path, other.named = o.Path, true
 		if err := other.export(); err != nil {
@@ -46,9 +46,8 @@ func (s *queueCmd) exportAll() error {
 	return nil
 }
 
-// noBacklog is the error for a client ID that has no backlog here. It lists those that
-// have, each once. They are in the order of the files. It is a usage error in both
-// cases.
+// noBacklog is the error for a client ID without a backlog here. It lists those that have
+// one, each once, in the order of the files. It is a usage error in both cases.
 func (s *queueCmd) noBacklog(others []queue.Other) error {
 	if len(others) == 0 {
 		return usageError{fmt.Errorf("queue %s: no backlog of another client ID lies beside it", s.path)}
@@ -65,15 +64,15 @@ func (s *queueCmd) noBacklog(others []queue.Other) error {
 		s.path, strings.Join(names, ", "))}
 }
 
-// adopt takes the backlog over: through the agent if it runs, else by itself. It needs
-// the configuration, because what is adopted is sent under the client ID in it. It is
-// sent behind what waits already, and its file is deleted: see queue.Queue.Adopt.
+// adopt takes the backlog over: through the agent if it runs, otherwise directly. It needs
+// the configuration, because the adopted backlog is sent under its client ID, after what
+// waits already. Then its file is deleted: see queue.Queue.Adopt.
 func (s *queueCmd) adopt() error {
 	if s.named {
 		return usageError{errors.New("queue adopt needs to know the present client ID: " +
 			"give a configuration with -c, and no -file")}
 	}
-	// Before the agent is asked, so that a mistyped client ID lists the right ones.
+	// Checked before the agent is asked, so that a mistyped client ID lists the right ones.
 	others := queue.Others(s.path)
 	known := false
 	for _, o := range others {
@@ -82,12 +81,12 @@ func (s *queueCmd) adopt() error {
 	if !known {
 		return s.noBacklog(others)
 	}
-	// The agent has the queue open; without one the command takes its place.
+	// The agent has the queue open; without an agent the command opens it.
 	agent, err := control.AskToAdopt(s.opt.Path, s.from)
-	// 0 if no agent was there to ask.
+	// 0 if no agent runs.
 	n := agent.Adopted
 	switch {
-	case errors.Is(err, fs.ErrPermission): // the socket is for the agent's user alone
+	case errors.Is(err, fs.ErrPermission): // the socket is only for the agent's user
 		return usageError{fmt.Errorf("%w: %s", err, s.asOwner())}
 	case errors.Is(err, control.ErrNotRunning):
 		n, err = s.adoptFile()
@@ -99,8 +98,8 @@ func (s *queueCmd) adopt() error {
 	return nil
 }
 
-// adoptFile opens the queue in the place of the agent. It returns how many readings and
-// events were adopted.
+// adoptFile opens the queue instead of the agent. It returns how many readings and events
+// were adopted.
 func (s *queueCmd) adoptFile() (int, error) {
 	if err := s.mustBeOwner(); err != nil {
 		return 0, err

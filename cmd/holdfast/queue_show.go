@@ -18,22 +18,22 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/payload"
 )
 
-// queueStats is what `queue stats --json` prints. It has more fields than other types
-// because it is one JSON object whose keys scripts read: to group the fields would move
+// queueStats is the output of `queue stats --json`. It has more fields than other types
+// because it is one JSON object whose keys scripts read, and grouping the fields would move
 // the keys.
 //
-// It is filled by one goroutine: add counts items, total the rest.
+// One goroutine fills it: add counts items, total the rest.
 type queueStats struct {
 	File      string          `json:"file"`       // path
 	ClientID  string          `json:"client_id"`  // "": a file of an older agent
 	Alarms    int             `json:"alarms"`     // readings and events that wait
 	Routine   int             `json:"routine"`    // readings that wait
-	Events    int             `json:"events"`     // of the alarms
+	Events    int             `json:"events"`     // part of the alarms
 	Streams   map[string]int  `json:"streams"`    // readings that wait
 	Oldest    *int64          `json:"oldest"`     // ms since 1970; null: nothing waits
 	Newest    *int64          `json:"newest"`     // the same
-	Rejected  int             `json:"aside"`      // readings and events that the broker refuses: they wait no longer
-	Gaps      int             `json:"gaps"`       // declared and not delivered
+	Rejected  int             `json:"aside"`      // readings and events that the broker refuses: not among those that wait
+	Gaps      int             `json:"gaps"`       // declared and not delivered yet
 	Missing   uint64          `json:"missing"`    // readings in the gaps
 	Damaged   int             `json:"damaged"`    // blocks that fail their checksums
 	Bytes     int64           `json:"bytes"`      // of blocks
@@ -42,22 +42,22 @@ type queueStats struct {
 	Agent     *control.Answer `json:"agent"`      // null: it does not run
 }
 
-// otherBacklog is what was moved aside because it is of another client ID. It is not
-// sent until it is adopted, and not counted in the numbers of queueStats.
+// otherBacklog is a backlog of another client ID that was moved aside. It is not sent until
+// it is adopted, and is not part of the numbers of queueStats.
 type otherBacklog struct {
 	ClientID string `json:"client_id"` // the other one
 	File     string `json:"file"`      // path
 	Since    int64  `json:"since"`     // ms since 1970
 }
 
-// add counts an item that waits. What was rejected is counted by the file. The oldest
-// and the newest are by the time that is stored, which may be an estimate: see
-// clock.Stamp. It never returns an error, so all of the file is counted.
+// add counts an item that waits. total counts rejected items and gaps. The oldest and the
+// newest are by the stored time, which may be an estimate: see clock.Stamp. It never
+// returns an error, so the whole file is counted.
 func (t *queueStats) add(it queue.Item) error {
 	if it.IsRejected() {
 		return nil
 	}
-	// Events have no stream, and gaps are counted by the file.
+	// Events have no stream, and total counts gaps.
 	if it.Event == "" {
 		t.Streams[it.Stream]++
 	} else {
@@ -73,15 +73,14 @@ func (t *queueStats) add(it queue.Item) error {
 	return nil
 }
 
-// total counts what is on disk. An agent that runs may have more in memory, and may
-// have sent some of it since its last commit. t holds what could be counted, also with
-// an error.
+// total counts what is on disk. A running agent may have more in memory, and may have sent
+// some of it since its last commit. After an error t has what could be counted.
 func (s *queueCmd) total() (t queueStats, err error) {
 	t.Streams = map[string]int{}
-	c, err := s.inspect(t.add) // also with an error what could be counted
+	c, err := s.inspect(t.add) // after an error c has what could be counted
 	t.File, t.Alarms, t.Routine, t.Gaps = s.path, c.Alarms, c.Routine, len(c.Gaps)
 	t.Rejected, t.Damaged, t.Bytes, t.FileBytes = c.Rejected, c.Damaged, c.Bytes, c.File
-	// Others is made, so that JSON has [] and not null.
+	// Others is not nil, so that JSON has [] instead of null.
 	t.ClientID, t.Others = c.ClientID, []otherBacklog{}
 	for _, g := range c.Gaps {
 		t.Missing += g.Count
@@ -92,27 +91,26 @@ func (s *queueCmd) total() (t queueStats, err error) {
 	return t, err
 }
 
-// stats prints what waits on disk, and what the agent adds to that if it runs: what is
-// in memory alone only it knows. An agent that runs and cannot be asked is a warning:
-// the numbers of the file are right.
+// stats prints what waits on disk, and the agent's answer if it runs: only the agent knows
+// what is in its memory. If a running agent cannot be asked that is a warning, because the
+// numbers of the file are correct.
 func (s *queueCmd) stats() error {
 	t, err := s.total()
 	if err != nil {
 		return err
 	}
-	// Without an agent the file alone is the answer: that is no error.
+	// Without an agent the file is the whole answer: that is no error.
 	switch a, err := control.Ask(s.opt.Path, control.Stats); {
 	case err == nil:
 		t.Agent = &a
 	case !errors.Is(err, control.ErrNotRunning):
 		fmt.Fprintln(stderr, "holdfast:", err)
 	}
-	// For a program there is one object, and no line that depends on what is in it.
+	// JSON output is exactly one object.
 	if s.json {
 		return json.NewEncoder(stdout).Encode(t)
 	}
-	// The file is larger than its blocks: it does not shrink when readings are
-	// delivered.
+	// The file is larger than its blocks: it does not shrink when readings are delivered.
 	fmt.Fprintf(stdout, "%-10s %s, %s of blocks in %s\n", "file", t.File, sizeText(t.Bytes), sizeText(t.FileBytes))
 	t.print()
 	if t.Damaged > 0 {
@@ -133,9 +131,8 @@ func (s *queueCmd) stats() error {
 	return nil
 }
 
-// print says what waits, for a person: before a purge, and as a part of stats. Lines
-// that would say 0 are left out. Text that comes from the file is made one line; stdout
-// does the rest.
+// print shows what waits: before a purge, and as part of stats. It omits lines with 0. Text
+// from the file is reduced to one line; stdout makes it printable.
 func (t *queueStats) print() {
 	fmt.Fprintf(stdout, "%-10s %d on disk: %d alarms and events, %d routine\n",
 		"waiting", t.Alarms+t.Routine, t.Alarms, t.Routine)
@@ -143,7 +140,7 @@ func (t *queueStats) print() {
 		fmt.Fprintf(stdout, "%-10s %s\n", "oldest", timeText(*t.Oldest))
 		fmt.Fprintf(stdout, "%-10s %s\n", "newest", timeText(*t.Newest))
 	}
-	title := "streams" // on the first line alone
+	title := "streams" // only on the first line
 	for _, name := range slices.Sorted(maps.Keys(t.Streams)) {
 		fmt.Fprintf(stdout, "%-10s %-24s %d\n", title, oneLine(name), t.Streams[name])
 		title = ""
@@ -165,22 +162,20 @@ func (t *queueStats) print() {
 	}
 }
 
-// errEnough ends the reading of a file when peek has printed its lines. It never leaves
-// peek.
+// errEnough stops reading a file when peek has printed its lines. peek never returns it.
 var errEnough = errors.New("enough was seen")
 
-// peek prints what is sent first, as a table of at most s.max lines, and below it how
-// much more there is. The order is that of sending: alarms and events first, then
-// routine readings.
+// peek prints the items that will be sent first, as a table of at most s.max lines, and the
+// number of further items below it. The order is that of sending: alarms and events first,
+// then routine readings.
 func (s *queueCmd) peek() error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TIME\tSTREAM\tVALUE\tBOOT\tSEQ")
-	// The reading ends when enough lines are printed, so what the file holds in all
-	// comes from its counts.
+	// Reading stops when enough lines are printed, so the totals come from the counts of the
+	// file.
 	n := 0
 	c, err := s.inspect(func(it queue.Item) error {
-		// What was set aside comes behind all that waits, so the first of it ends the
-		// table.
+		// Items that were set aside follow those that wait, so the first of them ends the table.
 		if n++; n > s.max || it.IsRejected() {
 			return errEnough
 		}
@@ -209,14 +204,14 @@ func (s *queueCmd) peek() error {
 	return nil
 }
 
-// itemText is what a reading or an event says, on one line: the error of a failed
-// reading, the word of a state, or the value with its unit. The order of the cases
-// matters, as an event has neither a value nor an error.
+// itemText is the content of a reading or an event, on one line: the error of a failed
+// reading, the name of a state, or the value with its unit. The order of the cases matters,
+// because an event has neither a value nor an error.
 func itemText(it queue.Item) string {
 	switch {
 	case it.Event != "":
 		return oneLine(strings.TrimSpace(it.Event + " " + it.Details))
-	case it.Err != "": // its value is 0 and means nothing
+	case it.Err != "": // its value is 0 and has no meaning
 		return oneLine("error: " + it.Err)
 	case it.State != "":
 		return oneLine(it.State)
@@ -224,12 +219,12 @@ func itemText(it queue.Item) string {
 	return oneLine(valueText(sensors.Quantity{Unit: it.Unit}, it.Value))
 }
 
-// oneLine keeps tabs and line ends out of a table. Each run of blanks becomes one
-// blank.
+// oneLine replaces tabs and line ends, which would break a table. Each run of white space
+// becomes one blank.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// stampText is a time, with its quality where that is not the best. The word is the one
-// that payloads have in "clock".
+// stampText is a time, with its quality unless that is ok. The word is the same as in the
+// payload's "clock".
 func stampText(at clock.Stamp) string {
 	if at.Clock == clock.Synced {
 		return timeText(at.Unix)
@@ -237,13 +232,12 @@ func stampText(at clock.Stamp) string {
 	return timeText(at.Unix) + " (" + at.Clock.String() + ")"
 }
 
-// timeText is a time of the local zone, with the zone: a table may be sent to somebody
-// elsewhere. ms is the time in milliseconds since 1970, which the agent has stored in
-// UTC.
+// timeText is a time in the local zone, with the zone, because a table may be sent to
+// somebody elsewhere. ms is in milliseconds since 1970.
 func timeText(ms int64) string { return time.UnixMilli(ms).Format("2006-01-02 15:04:05.000 -0700") }
 
-// sizeText is a number of bytes in the unit that a person would choose. Its units are
-// powers of 1024, as those of queue.max_size.
+// sizeText is a number of bytes in a suitable unit. Units are powers of 1024, as in
+// queue.max_size.
 func sizeText(n int64) string {
 	switch {
 	case n < 1<<10:
@@ -254,22 +248,22 @@ func sizeText(n int64) string {
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
-// export prints what waits as it would be published, one line of JSON each, in that
-// order; each reading with its stream, which on the wire is in the topic. The gaps,
-// which have no number and no time until they are sent, come last. With -aside it
-// prints what was rejected instead, in that order. Where no configuration says whose
-// the readings are, and the file does, each line has the client ID.
+// export prints what waits as it would be published now, one line of JSON each, in the
+// order of sending. A reading includes its stream, which is part of the topic in MQTT. The
+// gaps, which have no number and no time until they are sent, come last. With -aside it
+// prints what was rejected instead. Each line has the client ID if no configuration names
+// it and the file does.
 //
-// The lines are as the agent would publish them at this moment. After an error the
-// lines before it may have been printed, and the last of them may be cut.
+// If it returns an error, some lines may have been printed, and the last of them may be
+// incomplete.
 func (s *queueCmd) export() error {
-	// Line by line: a full queue is larger than memory likes.
+	// Line by line: a full queue is too large for the memory.
 	w := bufio.NewWriter(stdout)
 	owner := ""
 	if s.named {
-		owner, _ = queue.Owner(s.path) // inspect says what is wrong
+		owner, _ = queue.Owner(s.path) // inspect reports an error
 	}
-	// The buffer is used again for each item: an export has many thousands.
+	// The buffer is reused for each item: an export has many thousands.
 	var line []byte
 	c, err := s.inspect(func(it queue.Item) error {
 		if it.IsRejected() != s.aside {
@@ -283,10 +277,10 @@ func (s *queueCmd) export() error {
 		return err
 	}
 	if s.aside {
-		c.Gaps = nil // they belong to what waits
+		c.Gaps = nil // they are part of what waits
 	}
 	for _, g := range c.Gaps {
-		// A gap is written as the event that tells of it, with the keys of queue.Gap.
+		// A gap is written like the event that reports it, with the keys of queue.Gap.
 		if err := json.NewEncoder(w).Encode(struct {
 			ClientID string `json:"client_id,omitempty"`
 			Event    string `json:"event"`
