@@ -13,8 +13,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/arming"
 )
 
-// runArming makes a line of the codes file. The code is no argument: others on the machine
-// see those, and the shell keeps them.
+// runArming prints a line for the codes file. The code is not an argument: other users of
+// the machine could see it, and the shell would store it.
 func runArming(ctx context.Context, args []string) error {
 	f := flags("arming")
 	f.Usage = func() {
@@ -40,8 +40,8 @@ func runArming(ctx context.Context, args []string) error {
 	return err
 }
 
-// readCode asks twice on a terminal, where a person cannot see what they type, and reads
-// one line of anything else.
+// readCode asks twice on a terminal, because the input is not shown, and reads one line of
+// any other input.
 func readCode(ctx context.Context, name string) (string, error) {
 	if !setup.IsTerminal(os.Stdin) {
 		line, err := bufio.NewReader(os.Stdin).ReadString('\n')

@@ -13,13 +13,13 @@ import (
 	orders "github.com/holdfast-iot/holdfast/uplink/command"
 )
 
-// do does an order that came by MQTT and may be done. It waits for nothing.
+// do executes an order that came by MQTT and was accepted. It does not block.
 func (r *reactions) do(o orders.Order, answer func(done bool, why string)) {
 	by := "order"
 	if o.ID != "" {
 		by += ":" + o.ID
 	}
-	if o.Target == arming.StreamName && r.Arming() != nil { // without a panel it may be an output
+	if o.Target == arming.StreamName && r.Arming() != nil { // without a panel it may be an output's name
 		r.rules.Order(arming.Order{To: panelStates[o.State], Code: o.Code, Bypass: o.Bypass, By: by,
 			Answer: func(a arming.Answer) { answer(a.Done, a.Why) }})
 		return
@@ -28,22 +28,22 @@ func (r *reactions) do(o orders.Order, answer func(done bool, why string)) {
 		Answer: func(a outputs.Answer) { answer(a.Done, a.Why) }})
 }
 
-// panelStates are what orders to the panel ask for.
+// panelStates are the states that orders to the panel request.
 var panelStates = map[string]string{"ARM_AWAY": "armed_away", "ARM_HOME": "armed_home", "DISARM": arming.Disarmed}
 
-// doors run the doors of the configuration. A reload keeps them if they did not change, with
-// the cards that wait for an answer.
+// doors run the doors of the configuration. A reload keeps them, with the cards that wait
+// for an answer, if they did not change.
 type doors struct {
 	to access.Wiring
 
-	specs   []access.Spec      // belongs to the goroutine of change
-	stop    context.CancelFunc // of those that run; nil: none does. As specs
-	running sync.WaitGroup     // of them
+	specs   []access.Spec      // used only by the goroutine of change
+	stop    context.CancelFunc // of the running doors; nil: none run. Used like specs
+	running sync.WaitGroup     // counts the goroutines of the doors
 
 	now atomic.Pointer[access.Doors] // nil: there are none
 }
 
-// change makes these the doors that run, until ctx is done.
+// change replaces the doors that run; they run until ctx is done.
 func (d *doors) change(ctx context.Context, specs []access.Spec) {
 	if reflect.DeepEqual(specs, d.specs) {
 		return
@@ -63,7 +63,7 @@ func (d *doors) change(ctx context.Context, specs []access.Spec) {
 	d.running.Go(func() { _ = next.Run(ctx) }) // its error is that of ctx
 }
 
-// observe takes each reading, and waits for nothing.
+// observe gives each reading to the doors. It does not block.
 func (d *doors) observe(r sensors.Reading) {
 	if now := d.now.Load(); now != nil {
 		now.Observe(r)

@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers/output"
 )
 
-// runOutputs shows what the outputs are, as the agent that runs knows it, or makes all of
-// them safe. Flags may stand before and after the verb.
+// runOutputs shows the state of the outputs as the running agent knows it, or sets all of
+// them to their safe levels. Flags may come before and after the verb.
 func runOutputs(ctx context.Context, args []string) error {
 	f := flags("outputs")
 	path := configFlag(f)
@@ -65,10 +65,10 @@ func showOutputs(cfg config.Config) error {
 	return err
 }
 
-// makeSafe makes every output safe: by the agent that has the lines, or, when none runs or
-// it does not answer, by itself. It is what the unit runs after the agent has ended,
-// however it ended, so it makes no file, and goes by what ran last as well: broken says what is
-// wrong with the file now.
+// makeSafe sets every output to its safe level: through the agent that holds the lines, or
+// directly if none runs or it does not answer. The systemd unit runs it after the agent has
+// ended in any way. So it creates no file, and it also uses the configuration that ran
+// last; broken is the error of the present file.
 func makeSafe(ctx context.Context, cfg config.Config, broken error, path string) error {
 	if broken == nil {
 		broken = trust(cfg, path)

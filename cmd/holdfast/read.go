@@ -15,18 +15,18 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// readTimeout is long enough for a contact to settle and for a part that warms up.
+// readTimeout is long enough for a contact to settle and for a part to warm up.
 const readTimeout = 10 * time.Second // for one sensor
 
 // read reads sensors once and prints one line for each stream, STREAM VALUE UNIT. It
-// publishes nothing and has no queue, but it opens the devices: beside an agent that
-// runs, those that only one process may have fail.
+// publishes nothing and has no queue, but it opens the devices: while an agent runs,
+// devices that only one process may open fail.
 //
-// All sensors are tried whatever fails; the exit status is 1 if one of them did.
+// It tries all sensors; the exit status is 1 if one of them failed.
 func read(ctx context.Context, args []string) error {
 	f := flags("read")
 	path := configFlag(f)
-	// The arguments are names of sensors, as many as there are.
+	// The arguments are names of sensors, any number of them.
 	if err := parse(f, args, 1<<16); err != nil {
 		return err
 	}
@@ -42,26 +42,26 @@ func read(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// One after the other: parts of one bus would wait for each other anyway, and the
-	// order of the output is that of the file.
+	// Sequentially: parts of one bus would wait for each other anyway, and the output keeps the
+	// order of the file.
 	failed := 0
 	all := newReadings(cfg.Sensors, drivers.NewHardware().Open)
 	for _, spec := range specs {
-		// A sensor that fails does not keep the next one from being read.
+		// After a sensor that fails the next one is still read.
 		if err := all.read(ctx, spec, true); err != nil {
 			fmt.Fprintf(stderr, "%s: %v\n", spec.Name, err)
 			failed++
 		}
 	}
-	if failed > 0 { // each was named above
+	if failed > 0 { // each was reported above
 		return fmt.Errorf("%d of %d sensors could not be read", failed, len(specs))
 	}
 	return nil
 }
 
-// choose picks sensors by name, in the order in which they are named; all if none is
-// named. A name that is not there is a usage error, and then none is read. A sensor
-// that is named twice is read twice.
+// choose returns the named sensors, in the order of the names; all sensors if there are no
+// names. An unknown name is a usage error, and then none is read. A sensor that is named
+// twice is read twice.
 func choose(cfg config.Config, names []string) ([]sensors.Spec, error) {
 	all := cfg.Sensors
 	if len(names) == 0 {
@@ -71,7 +71,7 @@ func choose(cfg config.Config, names []string) ([]sensors.Spec, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(s sensors.Spec) bool { return s.Name == name })
 		if slices.ContainsFunc(cfg.Outputs, func(o outputs.Spec) bool { return o.Stream.Name == name }) {
-			// To open its line would switch it off.
+			// Opening its line would switch the output off.
 			return nil, usageError{fmt.Errorf("%s is an output, which is not touched here: see holdfast outputs", name)}
 		}
 		if i < 0 {
@@ -82,8 +82,7 @@ func choose(cfg config.Config, names []string) ([]sensors.Spec, error) {
 	return chosen, nil
 }
 
-// listNames is what a person could have written instead. They are in the order of the
-// configuration.
+// listNames lists the names of the sensors, in the order of the configuration.
 func listNames(specs []sensors.Spec) string {
 	var names []string
 	for _, s := range specs {
@@ -92,7 +91,7 @@ func listNames(specs []sensors.Spec) string {
 	return strings.Join(names, ", ")
 }
 
-// readings are what was read so far.
+// readings are the results so far.
 type readings struct {
 	open   sensors.Open
 	owners map[string]sensors.Spec // by stream
@@ -109,8 +108,8 @@ func newReadings(specs []sensors.Spec, open sensors.Open) *readings {
 	return r
 }
 
-// read reads a sensor, or computes its stream from others, and prints what came of it if
-// show is set. It returns what went wrong with the others.
+// read reads a sensor, or computes its stream from others, and prints the values if show is
+// set. Its error is about the values that failed.
 func (r *readings) read(ctx context.Context, spec sensors.Spec, show bool) error {
 	if spec.Derived == nil {
 		return r.readOne(ctx, spec, show)
@@ -121,7 +120,7 @@ func (r *readings) read(ctx context.Context, spec sensors.Spec, show bool) error
 	}
 	var values []float64
 	for _, source := range spec.Derived.Sources {
-		// The same source may have been read already.
+		// The source may have been read already.
 		if _, ok := r.values[source.Stream]; !ok {
 			if err := r.read(ctx, r.owners[source.Stream], false); err != nil {
 				return fmt.Errorf("%s: %w", source.Stream, err)
@@ -141,7 +140,7 @@ func (r *readings) read(ctx context.Context, spec sensors.Spec, show bool) error
 	return nil
 }
 
-// take keeps what a stream reads, corrected, and prints it if show is set.
+// take stores the corrected value of a stream, and prints it if show is set.
 func (r *readings) take(st sensors.Stream, v float64, show bool) {
 	v = st.Filter.Corrected(v)
 	r.values[st.Name] = v
@@ -150,11 +149,10 @@ func (r *readings) take(st sensors.Stream, v float64, show bool) {
 	}
 }
 
-// readOne opens a sensor, measures once and closes it. It prints the quantities that
-// were read if show is set, and returns what went wrong with the others. A sensor that waits for an
-// event may take all of readTimeout. A quantity that the sensor has and the
-// configuration does not name is left out. The error joins those of all quantities and
-// that of closing.
+// readOne opens a sensor, reads it once and closes it. It prints the values if show is set.
+// A sensor that waits for an event may take all of readTimeout. A quantity that the
+// configuration does not name is left out. The error joins those of all quantities and that
+// of closing.
 func (r *readings) readOne(ctx context.Context, spec sensors.Spec, show bool) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -170,7 +168,7 @@ func (r *readings) readOne(ctx context.Context, spec sensors.Spec, show bool) (e
 	}
 	for _, sample := range samples {
 		i := slices.IndexFunc(spec.Streams, func(s sensors.Stream) bool { return s.Quantity.Name == sample.Quantity })
-		if i < 0 { // the configuration leaves this quantity out
+		if i < 0 { // the configuration does not use this quantity
 			continue
 		}
 		if sample.Err != nil {
@@ -182,10 +180,10 @@ func (r *readings) readOne(ctx context.Context, spec sensors.Spec, show bool) (e
 	return err
 }
 
-// valueText is a value as a person reads it. It has as many digits as the value needs,
-// and no more: what is published has the same.
+// valueText is a value as text. It has as many digits as the value needs, as in the
+// payload.
 func valueText(q sensors.Quantity, v float64) string {
-	if word := q.Word(v); word != "" { // "open" says more than 1
+	if word := q.Word(v); word != "" { // "open" is clearer than 1
 		return word
 	}
 	return strings.TrimSpace(strconv.FormatFloat(v, 'f', -1, 64) + " " + q.Unit)

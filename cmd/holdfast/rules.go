@@ -24,8 +24,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/rules"
 )
 
-// runRules plays readings through the rules and prints what would have happened. It touches
-// no output and needs no agent.
+// runRules replays readings through the rules and prints what would have happened. It
+// switches no output and needs no agent.
 func runRules(ctx context.Context, args []string) error {
 	f := flags("rules")
 	path := configFlag(f)
@@ -63,7 +63,7 @@ func rulesUsage(f *flag.FlagSet) {
 	f.PrintDefaults()
 }
 
-// A played is one line of the file, in the shape of the payload with its stream.
+// A played is one line of the file, in the form of the payload with its stream.
 type played struct {
 	Stream string   `json:"stream"`
 	TS     int64    `json:"ts"`
@@ -73,20 +73,20 @@ type played struct {
 	By     string   `json:"by"`
 }
 
-// A player plays readings through the engine that the agent has.
+// A player replays readings through the engine that the agent uses.
 type player struct {
 	engine  *rules.Engine
-	streams map[string]sensors.Stream // that rules or the panel look at, and the panel's own
-	armed   string                    // where it begins
+	streams map[string]sensors.Stream // that rules or the panel use, and the panel's own
+	armed   string                    // the state at the start
 	cfg     config.Config
 	out     *bufio.Writer
 	effects int
 }
 
-// newPlayer returns one that has played nothing.
+// newPlayer returns a player at its start.
 func newPlayer(cfg config.Config, armed string) (*player, error) {
 	p := &player{streams: map[string]sensors.Stream{}, armed: armed, cfg: cfg, out: bufio.NewWriter(stdout)}
-	// Without these the file would be played in silence, and look well.
+	// Without these the output would be empty, and look like a success.
 	switch {
 	case len(cfg.Rules) == 0:
 		return nil, usageError{errors.New("the configuration has no rules to test")}
@@ -96,7 +96,7 @@ func newPlayer(cfg config.Config, armed string) (*player, error) {
 		return nil, usageError{fmt.Errorf("-armed: there is no mode %q; known are %s", armed,
 			strings.Join(cfg.Arming.Modes, ", "))}
 	}
-	// Only these are kept of the file: an export may have millions of others.
+	// Only readings of these streams are stored: an export may have millions of others.
 	wanted := map[string]bool{arming.StreamName: cfg.Arming != nil}
 	for _, r := range cfg.Rules {
 		for _, c := range r.Conditions() {
@@ -116,7 +116,7 @@ func newPlayer(cfg config.Config, armed string) (*player, error) {
 	return p, nil
 }
 
-// playFile plays a file, - for standard input.
+// playFile replays a file, - for standard input.
 func (p *player) playFile(name string) error {
 	in := io.Reader(os.Stdin)
 	if name != "-" {
@@ -141,11 +141,11 @@ func (p *player) playFile(name string) error {
 // maxLine is the limit of a line in bytes: a reading has some hundred.
 const maxLine = 1 << 20
 
-// read returns the readings that count, in the order of their times. Events and gaps, which
-// an export has as well, have no stream.
+// read returns the readings of the wanted streams, ordered by time. Events and gaps, which
+// an export has too, have no stream.
 func (p *player) read(in io.Reader) (all []played, err error) {
-	// An export has alarms first and then the rest, and each lane by itself in order; so the
-	// readings are sorted, and those of one moment stay in the order of the file.
+	// An export has the alarms first and then the rest, each of the two in order. So the
+	// readings are sorted, and those of the same time keep the order of the file.
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
 	for n := 1; lines.Scan(); n++ {
@@ -177,13 +177,13 @@ func (p *player) read(in io.Reader) (all []played, err error) {
 	return all, nil
 }
 
-// play plays readings, and then what is due after the last of them.
+// play replays readings, and then what is due after the last of them.
 func (p *player) play(all []played) {
 	if len(all) == 0 {
 		return
 	}
 	recorded := slices.ContainsFunc(all, func(r played) bool { return r.Stream == arming.StreamName })
-	// The clock of the engine is that of the readings, so a night is played in a moment.
+	// The engine's clock is that of the readings, so a whole night is replayed at once.
 	p.begin(time.UnixMilli(all[0].TS), recorded && p.cfg.Arming != nil)
 	for _, r := range all {
 		now := time.UnixMilli(r.TS)
@@ -195,17 +195,17 @@ func (p *player) play(all []played) {
 		}
 		p.print()
 	}
-	// What was begun ends, as if nothing else came: delays, and the siren time.
+	// Delays and the siren time that have started run to their end, without further readings.
 	for next := p.engine.Next(); !next.IsZero(); next = p.engine.Next() {
 		p.engine.Advance(next)
 		p.print()
 	}
 }
 
-// begin makes the engine. Where readings of the panel were recorded, they say when it was
-// armed: its key switch and its exit delay had their part in that already.
+// begin creates the engine. If the file has readings of the panel, they decide when it was
+// armed: they include the effects of its key switch and its exit delay.
 func (p *player) begin(now time.Time, recorded bool) {
-	// The options are a copy: cfg stays as it was read.
+	// The options are a copy: cfg is not changed.
 	var panel *arming.Panel
 	var opt arming.Options
 	if p.cfg.Arming != nil {
@@ -220,18 +220,18 @@ func (p *player) begin(now time.Time, recorded bool) {
 		panel = arming.NewPanel(opt, saved, now, 0, false)
 	}
 	p.engine = rules.NewEngine(p.cfg.Rules, panel, opt, now)
-	p.engine.Take() // where it begins is nothing that happens
+	p.engine.Take() // the initial state is no event
 }
 
-// arm has the panel armed or disarmed as it was. That it was pending or triggered is what
-// the rules say.
+// arm sets the panel to armed or disarmed as recorded. The rules decide whether it is
+// pending or triggered.
 func (p *player) arm(now time.Time, r played) {
 	if r.State == arming.Disarmed || strings.HasPrefix(r.State, "armed_") {
 		p.engine.Order(now, arming.Order{To: r.State, By: r.By})
 	}
 }
 
-// reading is the line as the agent had it.
+// reading converts the line to a reading of the agent.
 func (r played) reading() sensors.Reading {
 	out := sensors.Reading{Stream: r.Stream, State: r.State, Err: r.Error}
 	if r.Value != nil {
@@ -242,7 +242,7 @@ func (r played) reading() sensors.Reading {
 
 // print prints what happened, one line each.
 func (p *player) print() {
-	p.engine.TakeFired() // what a rule does is printed, and a file may have millions of readings
+	p.engine.TakeFired() // discarded, as only the effects are printed: a file may have millions of readings
 	for _, e := range p.engine.Take() {
 		p.effects++
 		name, what, by := "", "", ""
@@ -263,7 +263,7 @@ func (p *player) print() {
 	}
 }
 
-// orderText is what an output is told.
+// orderText is an order as text.
 func orderText(o outputs.Order) string {
 	switch {
 	case !o.On:

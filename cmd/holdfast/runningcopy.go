@@ -20,21 +20,21 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/outputs"
 )
 
-// runningName is the file with a copy of the configuration that runs, beside the queue.
-// `holdfast outputs safe` needs it: the file itself may have been edited since it was read, and
-// be wrong now or lack an output that is on.
+// runningName is the file with a copy of the running configuration, beside the queue.
+// `holdfast outputs safe` needs it: the configuration file may have been edited since it
+// was read, and may be invalid now or lack an output that is on.
 const runningName = "running.yaml"
 
-// copyTimeout is how long outputs wait for the copy to be written: a disk that hangs must not
-// keep a siren from starting.
+// copyTimeout is how long outputs wait until the copy is written: a disk that hangs must
+// not prevent a siren from starting.
 const copyTimeout = time.Second
 
-// A runningCopy writes the copy. save is for one goroutine at a time.
+// A runningCopy writes the copy. save is called by one goroutine at a time.
 type runningCopy struct {
-	write func(config.Config) error // writeRunning, but for tests
+	write func(config.Config) error // writeRunning, except in tests
 	log   *slog.Logger
 
-	writing chan struct{} // has a token during a write, which may hang
+	writing chan struct{} // holds a token during a write, which may hang
 	mu      sync.Mutex
 	latest  config.Config // guarded by mu
 }
@@ -43,9 +43,9 @@ func newRunningCopy(write func(config.Config) error, log *slog.Logger) *runningC
 	return &runningCopy{write: write, log: log, writing: make(chan struct{}, 1)}
 }
 
-// save writes the copy before the outputs of cfg start, unless there are none. It is not
-// synced: after a power cut no output is on. If the disk hangs, save returns after copyTimeout,
-// and the write goes on.
+// save writes the copy before the outputs of cfg start; without outputs it removes it. The
+// copy is not synced, because no output is on after a power cut. If the disk hangs, save
+// returns after copyTimeout, and the write continues.
 func (c *runningCopy) save(cfg config.Config) {
 	c.mu.Lock()
 	c.latest = cfg
@@ -53,8 +53,8 @@ func (c *runningCopy) save(cfg config.Config) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// A write that hung may end after the next one was asked for. So one waits for the
-		// other, and each writes what is the latest by then.
+		// A write that hung may end after the next call of save. So writes wait for each
+		// other, and each writes the latest configuration.
 		c.writing <- struct{}{}
 		defer func() { <-c.writing }()
 		c.mu.Lock()
@@ -82,7 +82,7 @@ func writeRunning(cfg config.Config) error {
 		return err
 	}
 	if was, err := os.ReadFile(to); err == nil && bytes.Equal(was, text) {
-		return nil // a memory card is not written to at each start
+		return nil // saves a write to the memory card at each start
 	}
 	if err := os.WriteFile(to+".new", text, 0o600); err != nil {
 		return err
@@ -90,23 +90,24 @@ func writeRunning(cfg config.Config) error {
 	return os.Rename(to+".new", to)
 }
 
-// runningText returns the text of the copy: a comment that names the file, and the file.
+// runningText returns the text of the copy: a comment with the path, and the file.
 func runningText(cfg config.Config) ([]byte, error) {
 	header, err := runningHeader(cfg.Path)
 	return append(header, cfg.Text...), err
 }
 
-// runningHeader returns the first line of the copy of a file. Another agent on the machine has
-// another file.
+// runningHeader returns the first line of the copy. It has the path of the file, because
+// another agent on the machine has another file.
 func runningHeader(path string) ([]byte, error) {
 	path, err := filepath.Abs(path)
 	return fmt.Appendf(nil, "# what the agent has read from %q last\n", path), err
 }
 
-// loadRunning returns the copy of the configuration that the agent of this file ran last; it is
-// empty if that had no outputs. cfg is what the file says now; empty: the file is wrong.
+// loadRunning returns the copy of the configuration that the agent of this file ran last;
+// it is empty if that had no outputs. cfg is the present file; it is empty if the file is
+// invalid.
 func loadRunning(cfg config.Config, path string) config.Config {
-	folders := []string{os.Getenv("STATE_DIRECTORY"), filepath.Dir(config.DefaultQueue)} // the first is of systemd's
+	folders := []string{os.Getenv("STATE_DIRECTORY"), filepath.Dir(config.DefaultQueue)} // systemd sets the first
 	if cfg.Queue.Path != "" {
 		folders = slices.Insert(folders, 0, filepath.Dir(cfg.Queue.Path))
 	}
@@ -126,8 +127,9 @@ func loadRunning(cfg config.Config, path string) config.Config {
 	return config.Config{}
 }
 
-// readOwn reads a regular file that belongs to the user that asks. That of another user counts
-// as none: a configuration names commands, and root must not run those of the agent's user.
+// readOwn reads a regular file that belongs to the calling user. It refuses a file of
+// another user: a configuration names commands, and root must not run those of the agent's
+// user.
 func readOwn(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -145,13 +147,13 @@ func readOwn(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, 2<<20))
 }
 
-// makeAllSafe makes the outputs of two configurations safe: first those that ran and are not the
-// same in the file now, then those of the file.
+// makeAllSafe sets the outputs of two configurations to their safe levels: first those that
+// ran and have changed in the file since, then those of the file.
 func makeAllSafe(ctx context.Context, ran, now []outputs.Spec, open outputs.Open) (count int, err error) {
 	changed := slices.DeleteFunc(slices.Clone(ran), func(was outputs.Spec) bool {
 		return slices.ContainsFunc(now, func(is outputs.Spec) bool { return reflect.DeepEqual(was, is) })
 	})
-	// One after the other: both may have the same line.
+	// Sequentially: both may use the same line.
 	err = outputs.MakeSafe(ctx, changed, open)
 	return len(changed) + len(now), errors.Join(err, outputs.MakeSafe(ctx, now, open))
 }
