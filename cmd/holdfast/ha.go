@@ -12,12 +12,12 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// forgetTime is enough for a thousand topics on a slow link.
+// One round trip a topic: this is enough for a thousand topics on a slow link.
 const forgetTime = 5 * time.Minute // for the whole of ha clear: one round trip a topic
 
-// runHA shows or clears what Home Assistant knows of this node. The verb may have flags
-// on both sides, as that of queue. The verb is checked before its flags, so that the
-// error names the mistake that comes first.
+// runHA shows or clears what Home Assistant knows of this node. The verb may have flags on
+// both sides, as in holdfast queue. The verb is checked before its flags, so that the error
+// is about the first mistake.
 func runHA(ctx context.Context, args []string) error {
 	f := flags("ha")
 	path := configFlag(f)
@@ -28,12 +28,12 @@ func runHA(ctx context.Context, args []string) error {
 			"for one that is taken out of service\n\n")
 		f.PrintDefaults()
 	}
-	// All arguments are let through here: the verb's own flags are among them.
+	// All arguments are accepted here: the flags of the verb are among them.
 	if err := parse(f, args, 1<<16); err != nil {
 		return err
 	}
 	verb := f.Arg(0)
-	// Flags behind a verb that is not known would be parsed for nothing.
+	// Flags after an unknown verb are not parsed.
 	if verb != "show" && verb != "clear" {
 		return usageError{errors.New("ha needs a verb, one of show, clear; see holdfast ha -h")}
 	}
@@ -46,16 +46,16 @@ func runHA(ctx context.Context, args []string) error {
 	return clearHA(ctx, *path)
 }
 
-// showHA prints the announcement, and warns beside it of what Home Assistant would
-// refuse. It opens no device and no secret, so it works without a broker. The message
-// goes to standard output and all else to standard error, so that the output can be
-// piped into a JSON tool.
+// showHA prints the announcement, and warns about parts that Home Assistant would refuse.
+// It opens no device and no secret, so it works without a broker. The message goes to
+// standard output and everything else to standard error, so that the output can be piped
+// into a JSON tool.
 func showHA(ctx context.Context, path string) error {
 	cfg, err := config.Load(ctx, path)
 	if err != nil {
 		return err
 	}
-	// The file does not have them, and the announcement does.
+	// They are not in the file, but in the announcement.
 	describe(&cfg)
 	// The message is the same whether it is published or not.
 	m := cfg.Uplink.Discovery()
@@ -74,36 +74,36 @@ func showHA(ctx context.Context, path string) error {
 	return nil
 }
 
-// clearHA clears what the broker retains, and prints each topic. An agent that runs
-// keeps its own status, which would be missed, and brings its states back: the last
-// line says so. It connects as the node itself, so that the broker's access list lets
-// it, and ends after forgetTime at the latest. What was cleared before an error stays
-// cleared.
+// clearHA clears the retained messages of this node on the broker, and prints each topic.
+// If an agent runs, it does not clear the status, and the agent will publish its states
+// again: the last line says so. It connects with the client ID of the node, so that the
+// broker's access list allows it, and ends after forgetTime at the latest. After an error,
+// topics that were cleared stay cleared.
 func clearHA(ctx context.Context, path string) error {
 	cfg, err := load(ctx, path)
 	if err != nil {
 		return err
 	}
-	// Its retained messages live in the memory of the agent.
+	// Its retained messages are in the memory of the agent.
 	if cfg.Embedded != nil {
 		return usageError{errors.New("the embedded broker keeps nothing after the agent ends: " +
 			"there is nothing to clear")}
 	}
-	// An agent that cannot be asked counts as one that runs: its status stays.
+	// An agent that cannot be asked counts as running: its status stays.
 	_, err = control.Ask(cfg.Queue.Path, control.Stats)
 	running := !errors.Is(err, control.ErrNotRunning)
 	ctx, cancel := context.WithTimeout(ctx, forgetTime)
 	defer cancel()
-	// The topics that were cleared are printed also where it ended early. The status of
-	// an agent that runs is left alone, as it is true.
+	// The topics that were cleared are printed even after an error. The status of a running
+	// agent is not cleared, because it is correct.
 	topics, err := cfg.Uplink.Forget(ctx, !running)
 	for _, t := range topics {
-		fmt.Fprintln(stdout, oneLine(t)) // it may be what a forged birth lists
+		fmt.Fprintln(stdout, oneLine(t)) // it may come from a forged birth message
 	}
 	if err != nil {
 		return err
 	}
-	if running { // what was cleared is on its way back
+	if running { // the agent publishes again what was cleared
 		fmt.Fprintln(stderr, "holdfast: the agent runs: it publishes each state again with the next reading, "+
 			"and all of them when it connects; stop it before, if it is not to come back")
 	}

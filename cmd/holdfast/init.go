@@ -16,11 +16,11 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/drivers"
 )
 
-// initFlags reads the command line of init. try says that the doctor is to follow.
+// initFlags parses the command line of init. try means that the doctor runs afterwards.
 //
-// Given has the flags that the person wrote, also those with an empty value: they are
-// answers and are not asked for. -c - is refused, as a configuration on standard output
-// could not name the password's file.
+// Given has the flags that the user wrote, including those with an empty value: their
+// questions are not asked. -c - is refused, because a configuration on standard output
+// could not name the file with the password.
 func initFlags(args []string) (o setup.Options, try bool, err error) {
 	o = setup.Options{Ask: stderr, Out: stdout, Today: time.Now().Format(time.DateOnly),
 		Given: map[string]bool{}}
@@ -36,7 +36,7 @@ func initFlags(args []string) (o setup.Options, try bool, err error) {
 	if err := parse(f, args, 0); err != nil {
 		return o, false, err
 	}
-	// Visit goes through the flags that were written, and not through all.
+	// Visit calls the function only for flags that were given.
 	f.Visit(func(set *flag.Flag) { o.Given[set.Name] = true })
 	if o.Path == "-" {
 		return o, false, usageError{errors.New("init writes a file: name it with -c FILE")}
@@ -44,22 +44,22 @@ func initFlags(args []string) (o setup.Options, try bool, err error) {
 	if o.PasswordFile != "" { // the agent may run in another folder
 		o.PasswordFile, err = filepath.Abs(o.PasswordFile)
 	}
-	// In a script or behind a pipe nobody is asked: then flags are the only answers.
+	// In a script or a pipe no question can be asked: then flags are the only answers.
 	if setup.IsTerminal(os.Stdin) {
 		o.In = os.Stdin
 	}
 	return o, try, err
 }
 
-// runInit writes the first configuration, and offers to try it. A mistake of the person
-// has exit status 2, and everything else 1. The doctor's exit status is that of the
-// command, since trying was asked for.
+// runInit writes the first configuration, and offers to test it. An error that the user can
+// fix has exit status 2, every other error 1. If the doctor runs, its exit status is that
+// of the command.
 func runInit(ctx context.Context, args []string) error {
 	o, try, err := initFlags(args)
 	if err != nil {
 		return err
 	}
-	hw := drivers.NewHardware() // before anything waits for what is typed: see there
+	hw := drivers.NewHardware() // before any input is read: see NewHardware
 	o.Scan = func(ctx context.Context) (string, error) { return scanned(ctx, hw) }
 	session := setup.New(o)
 	if err := session.Run(ctx); err != nil {
@@ -69,13 +69,13 @@ func runInit(ctx context.Context, args []string) error {
 		}
 		return err
 	}
-	// --doctor=false is an answer, too.
+	// --doctor=false is an answer too.
 	if o.In != nil && !o.Given["doctor"] {
 		if try, err = session.Confirm(ctx, "Try it now with holdfast doctor?"); err != nil {
 			return err
 		}
 	}
-	// The doctor loads the file anew, as the agent will.
+	// The doctor reads the file again, as the agent will.
 	if try {
 		return runDoctor(ctx, []string{"-c", o.Path})
 	}
@@ -83,8 +83,8 @@ func runInit(ctx context.Context, args []string) error {
 	return nil
 }
 
-// scanned is the part of a file about what is wired to this machine. The section is
-// valid also with an error: then it says in comments what is missing.
+// scanned is the section of the file with the sensors of this machine. It is valid even
+// with an error: then it has comments about what is missing.
 func scanned(ctx context.Context, hw *drivers.Hardware) (string, error) {
 	var section strings.Builder
 	err := scan.Run(ctx, hw, scan.Options{YAML: true, Out: &section})

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// maxWaiting bounds the bytes of the lines that wait for a log that hangs: some thousand
-// lines, the log of hours.
+// maxWaiting limits the bytes of lines that wait while the log hangs: some thousand lines,
+// enough for hours.
 const maxWaiting = 256 << 10
 
-// lastLines is how long the agent waits at its end for a log that hangs.
+// lastLines is how long the agent waits at shutdown for a log that hangs.
 const lastLines = time.Second
 
-// An asyncWriter writes lines to another writer in a goroutine of its own. Whoever logs
-// never waits: a log that hangs (a journal on a disk that hangs, a pipe that nobody reads)
-// must not keep an output on or a reading from the queue. What does not fit into the buffer
-// is lost, and one line says how many were. Any goroutine may use it.
+// An asyncWriter writes lines to another writer in its own goroutine, so logging never
+// blocks: a log that hangs (a journal on a disk that hangs, a pipe that nobody reads) must
+// not delay an output or a reading. Lines that do not fit into the buffer are lost, and one
+// line reports how many. It may be used by any goroutine.
 type asyncWriter struct {
 	to    io.Writer     // for the goroutine of run
 	ended chan struct{} // closed when run has returned
@@ -29,7 +29,7 @@ type asyncWriter struct {
 	closed  bool
 }
 
-// newAsyncWriter starts a writer, which close ends.
+// newAsyncWriter starts a writer. The caller has to call close.
 func newAsyncWriter(to io.Writer) *asyncWriter {
 	w := &asyncWriter{to: to, ended: make(chan struct{})}
 	w.changed.L = &w.mu
@@ -37,12 +37,13 @@ func newAsyncWriter(to io.Writer) *asyncWriter {
 	return w
 }
 
-// Write takes one whole line, which is how slog's handlers write. It has no errors.
+// Write takes one whole line per call, as slog's handlers write it. It never returns an
+// error.
 func (w *asyncWriter) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// After the first line that is lost, a shorter one may fit. It is lost as well: the line
-	// that says how many were lost has to stand in the place of all of them.
+	// After the first lost line a shorter one may fit. It is dropped too, because the line with
+	// the number of lost lines has to appear in the place of all of them.
 	if w.lost > 0 || len(w.waiting)+len(line) > maxWaiting {
 		w.lost++
 	} else {
@@ -52,11 +53,11 @@ func (w *asyncWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// run writes what waits, at once, until close was called and nothing waits. A write that
-// fails loses its lines, as it does in slog's handlers.
+// run writes waiting lines at once, until close was called and no line waits. A write that
+// fails loses its lines, as in slog's handlers.
 func (w *asyncWriter) run() {
 	defer close(w.ended)
-	const maxKept = 16 << 10 // bytes of memory; more was for a log that was slow
+	const maxKept = 16 << 10 // bytes; a larger buffer was only needed while the log was slow
 	var spare []byte
 	for {
 		lines := w.next(spare)
@@ -71,8 +72,8 @@ func (w *asyncWriter) run() {
 	}
 }
 
-// next waits for lines and returns them. What comes next is kept in the memory of spare.
-// No line: there will be none any more.
+// next waits for lines and returns them. The next lines are stored in the memory of spare.
+// An empty result means that the writer is closed.
 func (w *asyncWriter) next(spare []byte) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -87,7 +88,7 @@ func (w *asyncWriter) next(spare []byte) []byte {
 	return lines
 }
 
-// lostLine is the line that says how many were lost.
+// lostLine is the line with the number of lost lines.
 func lostLine(lines int) []byte {
 	var text bytes.Buffer
 	log := newLog(&text)
@@ -95,8 +96,8 @@ func lostLine(lines int) []byte {
 	return text.Bytes()
 }
 
-// close writes what waits and ends the writer. It waits for it no longer than limit, and
-// reports whether everything was written. What is logged after close may be lost.
+// close writes the waiting lines and ends the writer, but waits no longer than limit. It
+// reports whether everything was written. Lines that are logged after close may be lost.
 func (w *asyncWriter) close(limit time.Duration) bool {
 	w.mu.Lock()
 	w.closed = true

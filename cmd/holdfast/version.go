@@ -11,17 +11,17 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// release is set by build/release with -ldflags -X. It has no v in front.
+// release is set by build/release with -ldflags -X. It has no leading v.
 var release = "0.1.0-dev"
 
-// commit is set by build/release; else what Go knows about the work tree.
+// commit is set by build/release; otherwise Go's own build information is used.
 var commit = ""
 
-// versionName is the version as it is published in agent/info.
+// versionName is the version that agent/info has.
 func versionName() string { return release }
 
-// version prints one line, for a bug report. It opens nothing, so it works in any state
-// of the machine.
+// version prints one line, for a bug report. It opens nothing, so it works in any state of
+// the machine.
 func version(_ context.Context, args []string) error {
 	if err := parse(flags("version"), args, 0); err != nil {
 		return err
@@ -32,12 +32,12 @@ func version(_ context.Context, args []string) error {
 }
 
 // commitName is the commit of the build, "unknown" if neither build/release nor Go has
-// noted one. A commit that Go has noted is cut to 12 digits, as git shows it.
+// recorded one. Go's is shortened to 12 digits, as git shows it.
 func commitName() string {
 	if commit != "" {
 		return commit
 	}
-	// go build notes the commit of the work tree it was run in.
+	// go build records the commit of the work tree.
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
@@ -48,17 +48,16 @@ func commitName() string {
 	return "unknown"
 }
 
-// describe fills what a configuration has of this program and its board, which are not in
-// the file.
+// describe fills in the fields about this program and its board, which are not in the file.
 func describe(cfg *config.Config) {
 	cfg.Uplink.Version, cfg.Uplink.Hardware, cfg.Uplink.Serial = versionName(), hardwareName(), config.BoardSerial()
 }
 
-// hardwareName is what the board calls itself. Elsewhere it is the system and the
+// hardwareName is the model of the board. On other machines it is the system and the
 // architecture, such as linux/amd64.
 func hardwareName() string {
-	// "Raspberry Pi 4 Model B Rev 1.4", ended by a NUL; not there on a PC. The kernel
-	// has it from the device tree of the board.
+	// "Raspberry Pi 4 Model B Rev 1.4", ended by a NUL; not present on a PC. The kernel gets it
+	// from the device tree of the board.
 	model, err := os.ReadFile("/proc/device-tree/model")
 	if name := strings.Trim(string(model), "\x00\n "); err == nil && name != "" {
 		return name

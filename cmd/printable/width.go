@@ -3,8 +3,8 @@ package printable
 import "unicode"
 
 // wide are the characters that a terminal shows in two columns: those of East Asian scripts
-// in their full width, and emoji (Unicode, UAX #11, classes W and F). Blocks are taken
-// whole, with what is not assigned in them.
+// in full width, and emoji (Unicode, UAX #11, classes W and F). Blocks are complete,
+// including unassigned characters.
 var wide = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{0x1100, 0x115f, 1},                                           // Hangul Jamo, the leading ones
@@ -26,9 +26,8 @@ var wide = &unicode.RangeTable{
 	},
 }
 
-// Width is how many columns of a terminal a text takes: marks that stand on the character
-// before them take none, and wide characters two. Emoji that are joined to one count one by
-// one, as terminals differ there.
+// Width is the number of terminal columns of a text: combining marks take none, and wide
+// characters two. Joined emoji count separately, because terminals differ there.
 func Width(text string) int {
 	n := 0
 	for _, r := range text {
