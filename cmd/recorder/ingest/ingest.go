@@ -1,5 +1,5 @@
-// Package ingest moves messages from the broker to the store: it makes batches,
-// commits them, and acknowledges what is committed.
+// Package ingest moves messages from the broker to the store: it collects batches, commits
+// them, and then acknowledges their messages.
 //
 // # Concurrency
 //
@@ -20,68 +20,68 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/subscribe"
 )
 
-// Filters are what the recorder subscribes to: readings, and what agents say of
-// themselves.
+// Filters are the topics that the recorder subscribes to: readings, and what agents report
+// about themselves.
 var Filters = []string{"+/+", "+/agent/+"}
 
 const (
-	keptPayload = 1024                  // bytes of a payload that is too large, for the quarantine
-	quiet       = 10 * time.Millisecond // without a message, at the number of the last pause: see pace
-	maxWaiting  = 8 << 20               // bytes of payloads that wait for a commit
-	overhead    = 200                   // bytes of a message that waits, beside its payload
+	keptPayload     = 1024                  // bytes that are kept of a too large payload, for the quarantine
+	pauseTimeout    = 10 * time.Millisecond // without a message, when a batch is as large as at the last pause: see pace
+	maxWaitingBytes = 8 << 20               // bytes of messages that wait for a commit
+	messageOverhead = 200                   // estimated bytes of a waiting message without its topic and payload
 )
 
-// Options say what to subscribe to and when to commit. Size bounds the memory, too:
-// at most as many messages again wait for the next batch.
+// Options say what to subscribe to and when to commit.
 type Options struct {
-	Subscribe subscribe.Options  // Filters and the limits of payloads are set by Run
+	Subscribe subscribe.Options  // Run sets Filters and the limits of payloads
 	Share     string             // the group of a shared subscription; empty: none
-	NATS      *jetstream.Options // the source in place of Subscribe, if not nil; Run sets the limits of payloads
-	Size      int                // messages of a batch at most
+	NATS      *jetstream.Options // if not nil, the source in place of Subscribe; Run sets the limits of payloads
+	Size      int                // maximum messages of a batch; as many again may wait for the next one
 	Time      time.Duration      // the longest time that a message waits for others
 	Log       *slog.Logger
-	Stored    func(store.Result) // is called after each commit; may be nil
+	Stored    func(store.Result) // called after each commit; may be nil
 }
 
-// A Sink is what Run needs of the store. Commit is called by one goroutine at a time,
-// and its batch may not be kept: the next one uses its memory.
+// A Sink is the part of the store that Run uses. Run calls it from one goroutine at a time.
+// Commit must not keep the batch: Run reuses its memory.
 type Sink interface {
 	Commit(ctx context.Context, batch []store.Item) (store.Result, error)
 	Connected(ctx context.Context, c store.Connection) error
 }
 
-// Run records until ctx is done. It connects again as often as it takes. What is
-// acknowledged is durable in the sink. A batch that is being committed at the end is
-// committed and acknowledged.
+// Run records until ctx is done, and reconnects after each error. It acknowledges only what is
+// durable in the sink. When ctx is done, it first finishes the commit that is running, and
+// acknowledges it.
 func Run(ctx context.Context, o Options, sink Sink) error {
 	o.Subscribe.Filters = o.filters()
-	// What agents say of themselves is little, and shows where the broker's queue for us ends.
-	o.Subscribe.Refreshed = Filters[1]
-	// In a group each member would count the same.
+	// The retained messages of agents are few, and mark the end of the broker's queue for us.
+	o.Subscribe.RetainedFilter = Filters[1]
+	// In a group each member would count the same dropped messages.
 	if o.Share == "" {
 		o.Subscribe.Optional = &subscribe.Optional{Filter: droppedTopic}
 	}
-	o.Subscribe.MaxPayload, o.Subscribe.Keep = message.MaxPayload, keptPayload
+	o.Subscribe.MaxPayload, o.Subscribe.MaxKept = message.MaxPayload, keptPayload
 	o.Subscribe.Window = uint16(min(2*o.Size, 1<<16-1))
 	if o.NATS != nil {
 		limited := *o.NATS
 		limited.MaxPayload, limited.MaxKept = message.MaxPayload, keptPayload
 		o.NATS = &limited
 	}
-	// The pauses grow until a connection has lasted.
 	wait, started := backoff{}, true
-	// For all connections, so that warnings are rare. A session may have an older subscription.
+	// One for all connections, so that warnings stay rare. In a group it ignores the broker's
+	// count: the session may still have a subscription from before.
 	lost := &drops{shared: o.Share != ""}
 	for ctx.Err() == nil {
-		// A connection is used for one stretch: after any error the next one begins anew.
+		// After any error a new connection is made.
 		conn, err := dial(ctx, o)
 		if err == nil {
-			if err = note(ctx, o, sink, conn, started); err == nil {
+			if err = recordConnection(ctx, o, sink, conn, started); err == nil {
 				began := time.Now()
 				started = false
 				err = record(ctx, o, sink, conn, lost)
-				// A broker may accept a connection and refuse its subscription, or end it for
-				// another recorder with the same name: that is no reason to come back at once.
+				// A broker may accept the connection and refuse the subscription, or end the
+				// connection for another recorder with the same client ID. So a short
+				// connection does not reset the back-off.
 				if time.Since(began) >= stableConnection {
 					wait = backoff{}
 				}
@@ -91,7 +91,7 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 		if ctx.Err() != nil {
 			break
 		}
-		// It is logged each time: the pauses keep the log short.
+		// Each attempt is logged: the back-off keeps the log short.
 		pause := wait.next()
 		o.Log.Warn("no connection to the broker", "error", err, "retry", pause.Round(time.Millisecond))
 		sleep(ctx, pause)
@@ -99,8 +99,8 @@ func Run(ctx context.Context, o Options, sink Sink) error {
 	return nil
 }
 
-// A source is a connection from which messages come: by MQTT, or from NATS. One
-// goroutine calls Read, and another one Acknowledge, in the order in which they came.
+// A source is a connection that delivers messages: by MQTT, or from NATS. One goroutine calls
+// Read, and another one Acknowledge, in the order of arrival.
 type source interface {
 	Read() (subscribe.Message, error)
 	Acknowledge([]subscribe.Message) error
@@ -109,10 +109,10 @@ type source interface {
 	Close() error
 }
 
-// A connection is a source, and what the log and the store say of it.
+// A connection is a source with the properties that are logged and stored.
 type connection struct {
 	source
-	fresh            bool // nothing was kept for us
+	fresh            bool // the server had no session for us, and kept nothing
 	server, protocol string
 }
 
@@ -132,8 +132,8 @@ func dial(ctx context.Context, o Options) (connection, error) {
 	return connection{c, c.Fresh, c.Server, map[byte]string{4: "MQTT 3.1.1", 5: "MQTT 5"}[c.Version]}, nil
 }
 
-// filters are what is subscribed to. In a group each message goes to one member, which
-// may be another than the one that got its neighbour.
+// filters returns the filters to subscribe to. In a group the broker sends each message to one
+// of the members, so consecutive readings may go to different recorders.
 func (o Options) filters() []string {
 	if o.Share == "" {
 		return Filters
@@ -145,30 +145,30 @@ func (o Options) filters() []string {
 	return shared
 }
 
-// note says that there is a connection, in the log and in the store, where it
-// explains what is missing. It comes before the first message of the connection is
-// stored, and tries until the store takes it.
-func note(ctx context.Context, o Options, sink Sink, conn connection, started bool) error {
+// recordConnection logs and stores a connection, which store.Verify needs to explain gaps. It
+// runs before the first message of the connection is stored, and retries until the store
+// accepts it or ctx is done.
+func recordConnection(ctx context.Context, o Options, sink Sink, conn connection, started bool) error {
 	o.Log.Info("connected", "server", conn.server, "protocol", conn.protocol,
 		"session", map[bool]string{true: "new", false: "resumed"}[conn.fresh])
 	c := store.Connection{At: time.Now(), Fresh: conn.fresh, Started: started}
-	return until(ctx, o.Log, func(ctx context.Context) error { return sink.Connected(ctx, c) })
+	return retry(ctx, o.Log, func(ctx context.Context) error { return sink.Connected(ctx, c) })
 }
 
-// A received message as the broker wants it acknowledged, and as it is stored.
+// A received message, for its acknowledgement and for the store.
 type received struct {
 	subscribe.Message
 	item store.Item
 }
 
-// decode makes an item of a message that was received at a time, in Unix milliseconds.
+// decode returns the item of a message that was received at a time, in Unix milliseconds.
 // fresh: the broker had no session for us.
 func decode(m subscribe.Message, at int64, fresh bool) store.Item {
 	it := store.Item{At: at, Topic: m.Topic, Payload: m.Payload, Size: m.Size}
 	var err error
 	it.Message, err = message.Decode(m.Topic, m.Payload, m.Size, m.Retained)
-	// The birth is retained: with a new session it is an old message. In one that is
-	// resumed it tells nothing that we have missed.
+	// A birth is always retained. Only in a new session does this mean that its boot is older
+	// than the session.
 	if birth, ok := it.Message.(message.Birth); ok {
 		birth.Retained = birth.Retained && fresh
 		it.Message = birth
@@ -179,50 +179,49 @@ func decode(m subscribe.Message, at int64, fresh bool) store.Item {
 	return it
 }
 
-// record reads and commits until the connection ends, or ctx is done and all that was
-// read is committed. It returns why the connection ended. lost is used until then.
+// record reads and commits until the connection ends, or until ctx is done and all that was
+// read is committed. It returns why the connection ended. Only its reader uses lost meanwhile.
 func record(ctx context.Context, o Options, sink Sink, conn connection, lost *drops) error {
 	defer context.AfterFunc(ctx, conn.StopReading)()
-	// The channel bounds the number that waits, the budget its bytes.
+	// The channel bounds the number of waiting messages, the budget bounds their bytes.
 	in := make(chan received, o.Size)
-	room := newBudget(maxWaiting)
-	// It has room for the one error, so the reader never waits to leave it.
+	room := newBudget(maxWaitingBytes)
+	// Buffered, so that the reader never blocks on its one error.
 	failed := make(chan error, 1)
 	lost.known = false // the broker may be another one
 	go func() {
 		defer close(in)
 		for {
-			// The order of arrival is kept from here to the acknowledgement.
 			m, err := conn.Read()
 			if err != nil {
 				failed <- err
 				return
 			}
-			// Waits while too many bytes wait: then nothing is read, and TCP stops the broker.
+			// Blocks while too many bytes wait: then nothing is read, and TCP slows the broker down.
 			room.take(size(m))
-			// Decoding here goes on while the writer waits for the disk.
+			// Decode in this goroutine: the other one waits for the disk.
 			var item store.Item
 			if now := time.Now().UnixMilli(); m.Topic == droppedTopic {
 				item = lost.decode(m, now, o.Log)
 			} else {
 				item = decode(m, now, conn.fresh)
-				item.Retained = m.Retained && o.NATS == nil // those of NATS come before its queue
+				item.Retained = m.Retained && o.NATS == nil // NATS delivers them before its queue
 			}
 			in <- received{m, item}
 		}
 	}()
 	w := writer{o: o, sink: sink, conn: conn, room: room}
 	w.run(ctx, in)
-	// The reader has closed the channel, so its error is there.
+	// run returns when the reader has closed the channel, after it sent its error.
 	err := <-failed
 	if ctx.Err() != nil {
-		conn.Disconnect() // all that was read is acknowledged
+		conn.Disconnect() // everything that was read has been acknowledged
 	}
 	return err
 }
 
-// A writer commits what was read. One goroutine has it. batch and acks are of the same
-// messages, in the order of arrival; their memory is used again for each batch.
+// A writer commits the received messages. One goroutine uses it. batch and acks hold the same
+// messages in the order of arrival; their memory is reused for each batch.
 type writer struct {
 	o     Options
 	sink  Sink
@@ -234,9 +233,9 @@ type writer struct {
 	pace
 }
 
-// run makes batches until in is closed. What was read is stored even if the connection
-// is lost meanwhile: the broker may have been killed, and never send it again. If it
-// does, a second copy changes nothing, but for readings without a key.
+// run commits batches until in is closed. It also stores messages whose connection was lost
+// before their acknowledgement: if the broker was killed, it may never send them again. If it
+// does, the store ignores the second copies, except for readings without a key.
 func (w *writer) run(ctx context.Context, in <-chan received) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -247,11 +246,11 @@ func (w *writer) run(ctx context.Context, in <-chan received) {
 	}
 }
 
-// collect adds to the batch until it is large enough, or old enough, or the broker
-// waits for acknowledgements.
+// collect adds messages to the batch until it is large enough or old enough, or the broker
+// seems to wait for acknowledgements.
 func (w *writer) collect(in <-chan received, timer *time.Timer) {
 	deadline := time.Now().Add(w.o.Time)
-	for len(w.batch) < w.o.Size && w.bytes < maxWaiting/2 && !w.full(len(w.batch)) {
+	for len(w.batch) < w.o.Size && w.bytes < maxWaitingBytes/2 && !w.full(len(w.batch)) {
 		timer.Reset(w.wait(len(w.batch), time.Until(deadline)))
 		select {
 		case m, ok := <-in:
@@ -266,21 +265,21 @@ func (w *writer) collect(in <-chan received, timer *time.Timer) {
 	}
 }
 
-// size is what a message takes in memory, about: its topic may have 65,535 bytes.
-func size(m subscribe.Message) int { return len(m.Topic) + len(m.Payload) + overhead }
+// size estimates the memory of a message in bytes. Its topic may have 65,535 bytes.
+func size(m subscribe.Message) int { return len(m.Topic) + len(m.Payload) + messageOverhead }
 
-// add puts a message into the batch.
+// add appends a message to the batch.
 func (w *writer) add(m received) {
 	w.batch, w.acks = append(w.batch, m.item), append(w.acks, m.Message)
 	w.bytes += size(m.Message)
 }
 
-// commit stores the batch, and then acknowledges it. It tries again until the store
-// takes it: without an acknowledgement the broker sends no more than its window, and
-// nothing more is read than there is room for.
+// commit stores the batch and then acknowledges it. It retries until the store accepts the
+// batch or ctx is done. Memory stays bounded meanwhile: the reader stops when the channel or
+// the budget is full.
 func (w *writer) commit(ctx context.Context, in <-chan received) {
 	var result store.Result
-	err := until(ctx, w.o.Log, func(ctx context.Context) (err error) {
+	err := retry(ctx, w.o.Log, func(ctx context.Context) (err error) {
 		result, err = w.sink.Commit(ctx, w.batch)
 		return err
 	})
@@ -291,26 +290,25 @@ func (w *writer) commit(ctx context.Context, in <-chan received) {
 			w.o.Stored(result)
 		}
 	}
-	// Also after a stop in the middle: the reader must not wait for ever.
+	// Also if ctx is done: the reader must not block for ever.
 	w.room.give(w.bytes)
-	clear(w.batch) // the payloads can go
+	clear(w.batch) // so that the payloads can be collected
 	clear(w.acks)
 	w.batch, w.acks, w.bytes = w.batch[:0], w.acks[:0], 0
 }
 
-// lastCommit is how long a commit may take that is under way at the end.
-const lastCommit = 10 * time.Second
+// lastCommit is how long a commit that is running when ctx is done may still take.
+const stopTimeout = 10 * time.Second
 
-// until repeats what failed, until it succeeds or ctx is done. What is under way then
-// has a while left.
-func until(ctx context.Context, log *slog.Logger, do func(context.Context) error) error {
+// retry calls do until it succeeds or ctx is done. A call that is running when ctx is done has
+// stopTimeout left.
+func retry(ctx context.Context, log *slog.Logger, do func(context.Context) error) error {
 	wait := backoff{}
 	for {
-		// A commit that is under way when we are told to stop is worth waiting for: what it
-		// stores need not be sent again.
+		// Wait for a running commit: what it stores need not be sent again.
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		stop := context.AfterFunc(ctx, func() {
-			time.AfterFunc(lastCommit, cancel)
+			time.AfterFunc(stopTimeout, cancel)
 		})
 		err := do(own)
 		stop()
@@ -318,7 +316,7 @@ func until(ctx context.Context, log *slog.Logger, do func(context.Context) error
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		// Nothing is lost meanwhile, but the broker's queue has an end: so it is an error.
+		// An error, not a warning: nothing is lost yet, but the broker's queue is limited.
 		pause := wait.next()
 		log.Error("the database does not take a batch: nothing is acknowledged meanwhile, and the broker keeps it",
 			"error", err, "retry", pause.Round(time.Millisecond))
@@ -326,11 +324,11 @@ func until(ctx context.Context, log *slog.Logger, do func(context.Context) error
 	}
 }
 
-// stableConnection is how long a connection lasts that worked.
+// stableConnection is how long a connection must last to reset the back-off.
 const stableConnection = 20 * time.Second
 
-// A backoff gives the pauses between attempts: 0.2 s to 0.4 s at first, then up to
-// 10 s to 20 s. They are random, so that several recorders do not come back at once.
+// A backoff computes the pauses between attempts: 0.2 s to 0.4 s at first, at last 10 s to
+// 20 s. Its jitter keeps several recorders from reconnecting at the same moment.
 type backoff struct{ base time.Duration }
 
 // next returns the next pause.

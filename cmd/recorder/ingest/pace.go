@@ -21,7 +21,7 @@ func (p *pace) full(n int) bool { return p.limit > 0 && n >= p.limit }
 // wait returns how long to wait for the next message of a batch that has n messages.
 func (p *pace) wait(n int, left time.Duration) time.Duration {
 	if n == p.pausedAt {
-		return min(quiet, left)
+		return min(pauseTimeout, left)
 	}
 	return left
 }

@@ -28,20 +28,20 @@ const (
 	propertyReceiveMaximum  = 0x21
 )
 
-// maxControl bounds the bytes of a packet that is no PUBLISH.
+// maxControl bounds the bytes of a packet other than PUBLISH.
 const maxControl = 64 << 10
 
-// errPacket says that what the broker sends is not MQTT.
+// errPacket means that the broker sent invalid MQTT.
 var errPacket = errors.New("the broker sends a packet that is not valid")
 
-// A header is the begin of a packet: MQTT 5, section 2.1.
+// A header is the fixed header of a packet: MQTT 5, section 2.1.
 type header struct {
 	kind, flags byte
-	length      int // bytes behind it
+	length      int // remaining length in bytes
 }
 
-// readHeader reads the fixed header of a packet. The length in it is at most 256 MB,
-// and only a claim: who reads the body bounds what is allocated for it.
+// readHeader reads the fixed header of a packet. The sender may claim a length of up to
+// 256 MB: the readers of the body must bound what they allocate.
 func readHeader(r *bufio.Reader) (h header, err error) {
 	// A byte of type and flags, then the length in seven bits a byte: section 2.1.4.
 	first, err := r.ReadByte()
@@ -64,10 +64,8 @@ func readHeader(r *bufio.Reader) (h header, err error) {
 	}
 }
 
-// readControl reads the body of a packet that is no PUBLISH. The broker is trusted
-// with 64 KiB for it, and with no more.
+// readControl reads the body of a packet other than PUBLISH, of at most maxControl bytes.
 func readControl(r *bufio.Reader, h header) ([]byte, error) {
-	// A CONNACK has a few texts for people at most.
 	if h.length > maxControl {
 		return nil, fmt.Errorf("%w: type %d with %d bytes", errPacket, h.kind, h.length)
 	}
@@ -76,12 +74,12 @@ func readControl(r *bufio.Reader, h header) ([]byte, error) {
 	return body, err
 }
 
-// readPublish reads the body of a PUBLISH: topic, identifier, properties, payload.
-// Of a payload of more than limit bytes it keeps the first keep, and passes over the
-// rest without holding it.
+// readPublish reads the body of a PUBLISH: topic, packet identifier, properties, payload. If
+// the payload has more than limit bytes, it returns the first keep bytes, and discards the
+// rest without allocating memory for it.
 func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Message, err error) {
-	// The lengths inside are the sender's claims: none may exceed what is left of the
-	// packet, and nothing is allocated before that is known.
+	// take checks each length against the rest of the packet before it allocates: the sender
+	// may claim any length.
 	left := h.length
 	take := func(n int) []byte {
 		if err != nil || n > left {
@@ -95,10 +93,9 @@ func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Me
 		_, err = io.ReadFull(r, b)
 		return b
 	}
-	// The topic of each message is a string of its own: it outlives the packet.
 	m.Topic = string(take(int(binary.BigEndian.Uint16(take(2)))))
 	m.Retained, m.Duplicate = h.flags&1 != 0, h.flags&8 != 0
-	// We subscribe at QoS 1, so nothing above it comes: MQTT-3.8.4-8.
+	// We subscribe at QoS 1, so the broker may not send QoS 2: MQTT-3.8.4-8.
 	switch h.flags >> 1 & 3 {
 	case 1:
 		m.id = binary.BigEndian.Uint16(take(2))
@@ -111,12 +108,11 @@ func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Me
 	}
 	// Only MQTT 5 has properties; in 3.1.1 the payload begins here.
 	if version == 5 && err == nil {
-		left, err = passProperties(r, left)
+		left, err = skipProperties(r, left)
 	}
 	if err != nil {
 		return m, err
 	}
-	// What is too large costs a read, and no memory.
 	m.Size = left
 	if left > limit {
 		m.Payload = take(min(left, keep))
@@ -129,9 +125,9 @@ func readPublish(r *bufio.Reader, h header, version byte, limit, keep int) (m Me
 	return m, err
 }
 
-// passProperties passes over the properties of a PUBLISH, which mean nothing to a
-// recorder: MQTT 5, section 3.3.2.3. It returns what is left of the packet.
-func passProperties(r *bufio.Reader, left int) (int, error) {
+// skipProperties discards the properties of a PUBLISH, which the recorder does not use:
+// MQTT 5, section 3.3.2.3. It returns the number of bytes that are left of the packet.
+func skipProperties(r *bufio.Reader, left int) (int, error) {
 	// The length has one to four bytes, which are part of what is left.
 	length := 0
 	for shift := 0; ; shift += 7 {
@@ -155,16 +151,16 @@ func passProperties(r *bufio.Reader, left int) (int, error) {
 	return left - length, err
 }
 
-// connackSizes are the properties that may stand in a CONNACK with the bytes of their
-// values: MQTT 5, section 3.2.2.3. A negative size is the number of texts.
+// connackSizes are the properties that a CONNACK may have, with the size of their values in
+// bytes: MQTT 5, section 3.2.2.3. A negative size is the number of strings.
 var connackSizes = map[byte]int{
 	0x11: 4, 0x12: -1, propertyServerKeepAlive: 2, 0x15: -1, 0x16: -1, 0x1a: -1, 0x1c: -1, 0x1f: -1,
 	propertyReceiveMaximum: 2, 0x22: 2, 0x24: 1, 0x25: 1, 0x26: -2, 0x27: 4, 0x28: 1, 0x29: 1, 0x2a: 1,
 }
 
-// serverKeepAlive returns the keepalive that the broker asks for in place of ours, in
-// seconds; 0: none. body is that of a CONNACK of MQTT 5. Of one that cannot be read
-// nothing is believed.
+// serverKeepAlive returns the Server Keep Alive in the body of a CONNACK of MQTT 5: the
+// keepalive to use in place of ours, in seconds. It is 0 if there is none, or if the body is
+// not valid.
 func serverKeepAlive(body []byte) (seconds uint16) {
 	// Flags and code, then the length of the properties, then these.
 	length, n := binary.Uvarint(body[2:])
@@ -193,18 +189,18 @@ func packet(first byte, body []byte) []byte {
 	return append(binary.AppendUvarint([]byte{first}, uint64(len(body))), body...)
 }
 
-// appendText appends a text with its length in front: MQTT 5, section 1.5.4. It has at
-// most 65,535 bytes, which package config sees to.
+// appendText appends a string with its length in front: MQTT 5, section 1.5.4. The text has at
+// most 65,535 bytes; package config checks that.
 func appendText(b []byte, text string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...)
 }
 
-// connect encodes a CONNECT that resumes the session, or begins one that the broker
-// keeps for ever. keepAlive is in seconds, window in messages.
+// connect encodes a CONNECT that resumes the session, or begins one that never expires.
+// keepAlive is in seconds, window in messages.
 func connect(version byte, clientID, username, password string, keepAlive, window uint16) []byte {
 	const hasPassword, hasUser = 1 << 6, 1 << 7
 	var flags byte // no clean start, no will
-	// Brokers want a name beside a password: MQTT-3.1.2-22 forbids the password alone.
+	// MQTT-3.1.2-22 of 3.1.1 forbids a password without a user name.
 	if username == "" && password != "" {
 		username = clientID
 	}
@@ -229,12 +225,12 @@ func connect(version byte, clientID, username, password string, keepAlive, windo
 	return packet(typeConnect<<4, append(body, payload...))
 }
 
-// subscribe encodes a SUBSCRIBE at QoS 1. With MQTT 5 retained messages are sent
-// only if the subscription is new, but for one filter: section 3.8.3.1. With 3.1.1 all of
-// them always are.
+// subscribe encodes a SUBSCRIBE at QoS 1. With MQTT 5 the broker sends retained messages only
+// for a new subscription, except for the filter refreshed: section 3.8.3.1. With 3.1.1 it
+// always sends them.
 func subscribe(version byte, id uint16, filters []string, refreshed string) []byte {
 	const retainIfNew = 1 << 4
-	// One packet for all filters: the codes of SUBACK are in their order.
+	// The codes of SUBACK are in the order of the filters.
 	body := binary.BigEndian.AppendUint16(nil, id)
 	if version == 5 {
 		body = append(body, 0) // no properties
@@ -249,7 +245,7 @@ func subscribe(version byte, id uint16, filters []string, refreshed string) []by
 	return packet(typeSubscribe<<4|2, body)
 }
 
-// appendPuback appends a PUBACK. In MQTT 5 one without a reason is a success.
+// appendPuback appends a PUBACK. In MQTT 5, no reason code means success.
 func appendPuback(b []byte, id uint16) []byte {
 	return binary.BigEndian.AppendUint16(append(b, typePuback<<4, 2), id)
 }

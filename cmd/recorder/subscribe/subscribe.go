@@ -1,14 +1,13 @@
-// Package subscribe receives messages from a broker by MQTT 5 or 3.1.1, with a
-// session that the broker keeps, and acknowledges them when it is told to.
+// Package subscribe receives messages from a broker by MQTT 5 or 3.1.1 in a persistent
+// session, and acknowledges them when the caller asks for it.
 //
-// It is a client of our own, on the sockets of package mqtt. The caller's reading is
-// the only flow control: a message that is not read stays in the socket, and then
-// with the broker. Pings do not wait for it.
+// It is a small MQTT client on the sockets of package mqtt. Flow control is that of TCP: a
+// message that the caller does not read stays in the socket, and then in the broker. Pings
+// are sent independently of Read.
 //
 // # Concurrency
 //
-// One goroutine may call Read, and another one Acknowledge. Close may be called by
-// any.
+// One goroutine may call Read, and another one Acknowledge. Any goroutine may call Close.
 package subscribe
 
 import (
@@ -27,67 +26,66 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// Options say what to subscribe to, and how much may be sent at once. Broker has the
-// client ID, under which the broker keeps the session.
+// Options say what to subscribe to, and limit what the broker sends at once. The client ID in
+// Broker identifies the session.
 type Options struct {
-	Broker     mqtt.Broker
-	Filters    []string
-	Refreshed  string    // the one of Filters whose retained messages come with each connection
-	Optional   *Optional // nil: none
-	Window     uint16    // messages that the broker may send without an acknowledgement, with MQTT 5
-	MaxPayload int       // bytes of a payload; of a longer one the first Keep are returned
-	Keep       int
+	Broker         mqtt.Broker
+	Filters        []string
+	RetainedFilter string    // the one of Filters whose retained messages are sent on each connection
+	Optional       *Optional // nil: none
+	Window         uint16    // Receive Maximum of MQTT 5: unacknowledged messages that the broker may send
+	MaxPayload     int       // bytes; of a longer payload only the first MaxKept bytes are returned
+	MaxKept        int
 }
 
-// An Optional is a filter that is asked for at QoS 1, beside those that are needed. A broker
-// that refuses it is as good as one that has no such topic. It belongs to one connection at a
-// time.
+// An Optional is a filter that the recorder can do without. It is subscribed to at QoS 1 after
+// the others; a refusal is ignored. Only one connection at a time may use it.
 type Optional struct {
 	Filter     string
 	unanswered int // connections in a row that ended before the broker answered
 }
 
-// maxUnanswered bounds how often an optional filter is asked for without an answer: some
-// brokers, such as AWS IoT, end the connection in place of a refusal.
+// maxUnanswered bounds how often an optional filter is requested without an answer: some
+// brokers, such as AWS IoT, close the connection in place of a refusal.
 const maxUnanswered = 3
 
-// Identifiers of SUBSCRIBE.
+// Packet identifiers of the two SUBSCRIBE packets.
 const (
 	subscribeNeeded   = 1
 	subscribeOptional = 2
 )
 
-// A Message is one that was received.
+// A Message is a received message.
 type Message struct {
 	Topic     string
 	Payload   []byte
-	Size      int // bytes that the payload had
+	Size      int // bytes of the whole payload
 	Retained  bool
-	Duplicate bool   // the broker has sent it before, perhaps to an earlier connection
-	Reply     string // where NATS wants the acknowledgement; empty: none, or it came by MQTT
-	id        uint16 // 0: at QoS 0, which is not acknowledged
+	Duplicate bool   // the DUP flag: the broker has sent it before, perhaps on an earlier connection
+	Reply     string // NATS: the subject for the acknowledgement; empty: none, or a message by MQTT
+	id        uint16 // packet identifier; 0: QoS 0, not acknowledged
 }
 
-// A Conn is one connection with its subscriptions. Its exported fields are set by Dial
-// and do not change.
+// A Conn is one connection with its subscriptions. Dial sets its exported fields; they do not
+// change.
 type Conn struct {
-	Fresh   bool   // the broker had no session for us: it has sent nothing that was published before
-	Version byte   // 5 or 4, which is 3.1.1
+	Fresh   bool   // the broker had no session for us, so it kept nothing that was published before
+	Version byte   // protocol level: 5, or 4 for MQTT 3.1.1
 	Server  string // host and port
 
 	options   Options
 	socket    net.Conn
-	in        *patient // socket, for reader
+	input     *deadlineConn // wraps socket; reader reads from it
 	reader    *bufio.Reader
-	writing   sync.Mutex // held while a packet is written
+	writeMu   sync.Mutex // held while a packet is written
 	closed    chan struct{}
-	pingEvery time.Duration // set before the first ping
+	pingEvery time.Duration // set before the goroutine of ping starts
 	once      sync.Once
 	pinging   sync.WaitGroup
 }
 
-// A refusedError is the code of a CONNACK that is no success. Its text says which key
-// of the configuration to change, where that may help.
+// A refusedError is the code of a CONNACK other than success. Its text says which key of the
+// configuration to change, if one can help.
 type refusedError byte
 
 func (e refusedError) Error() string {
@@ -103,12 +101,13 @@ func (e refusedError) Error() string {
 	return fmt.Sprintf("the broker refuses the connection with code 0x%02x", byte(e))
 }
 
-// errNoAnswer says that the broker closed in place of an answer to CONNECT: some do so
-// where they do not know the version.
+// errNoAnswer means that the broker closed the connection in place of an answer to CONNECT.
+// Some brokers do so if they do not know the version.
 var errNoAnswer = errors.New("the broker closes the connection without an answer")
 
-// otherVersion reports whether an answer to MQTT 5 may be due to the version.
-func otherVersion(err error) bool {
+// suggestsOtherVersion reports whether the broker may have failed because it does not know
+// MQTT 5.
+func suggestsOtherVersion(err error) bool {
 	var code refusedError
 	if errors.As(err, &code) {
 		return code == 0x01 || code == 0x84
@@ -116,15 +115,14 @@ func otherVersion(err error) bool {
 	return errors.Is(err, errNoAnswer) || errors.Is(err, errPacket)
 }
 
-// Dial connects to the first server that accepts us, resumes the session and
-// subscribes. It tries MQTT 5 first, and 3.1.1 where the broker seems not to know that.
-// The error says what to change. The caller closes the connection.
+// Dial connects to the first server that accepts us, resumes the session and subscribes. It
+// tries MQTT 5 first, and 3.1.1 if the broker seems not to know MQTT 5. The error has the
+// reason of each server, and says what to change. The caller closes the connection.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
-	// The error has the reason of each server that was tried.
 	var failed error
 	for _, server := range o.Broker.Servers {
 		c, err := dial(ctx, o, server, 5)
-		if err != nil && otherVersion(err) {
+		if err != nil && suggestsOtherVersion(err) {
 			c, err = dial(ctx, o, server, 4)
 		}
 		if err == nil {
@@ -138,44 +136,44 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	return nil, failed
 }
 
-// A patient reader waits for a while each time that it reads from the socket. So a
-// dead connection is noticed while somebody reads, and a caller that does not read for
-// long (the store is busy) is not taken for a dead one.
-type patient struct {
+// A deadlineConn sets a new read deadline before each Read. So it detects a dead connection
+// while somebody reads, but a caller that does not read for a long time, because the store is
+// busy, does not run into a deadline.
+type deadlineConn struct {
 	net.Conn
-	silence time.Duration
+	timeout time.Duration
 
 	mu      sync.Mutex
-	stopped bool // guarded by mu: the deadline has passed and stays so
+	stopped bool // guarded by mu: stop was called
 }
 
-func (p *patient) Read(b []byte) (int, error) {
-	if err := p.extend(); err != nil {
+func (p *deadlineConn) Read(b []byte) (int, error) {
+	if err := p.extendDeadline(); err != nil {
 		return 0, err
 	}
 	n, err := p.Conn.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w for %v", errSilent, p.silence)
+		err = fmt.Errorf("%w for %v", errSilent, p.timeout)
 	}
 	return n, err
 }
 
 // dial connects to one server with one version of MQTT: 5, or 4 for 3.1.1.
 func dial(ctx context.Context, o Options, server *url.URL, version byte) (*Conn, error) {
-	// Files of passwords and certificates are read anew for each connection.
+	// OpenSocket reads the files of passwords and certificates for each connection.
 	socket, password, err := o.Broker.OpenSocket(ctx, server)
 	if err != nil {
 		return nil, err
 	}
-	// Until Dial returns, ctx ends it by closing the socket under it.
-	in := &patient{Conn: socket, silence: o.Broker.Silence()}
+	// Until Dial returns, the end of ctx closes the socket, which ends a blocked read.
+	in := &deadlineConn{Conn: socket, timeout: o.Broker.Silence()}
 	c := &Conn{Version: version, Server: server.Host, options: o, socket: socket,
-		in: in, reader: bufio.NewReaderSize(in, 64<<10), closed: make(chan struct{}),
+		input: in, reader: bufio.NewReaderSize(in, 64<<10), closed: make(chan struct{}),
 		pingEvery: o.Broker.KeepAlive}
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
 	defer stop()
-	// A broker that accepts the socket and then says nothing is ended by patient.
-	err = c.open(password)
+	// If the broker never answers, the read deadline ends the handshake.
+	err = c.handshake(password)
 	if err != nil {
 		c.Close()
 		if ctx.Err() != nil {
@@ -187,36 +185,36 @@ func dial(ctx context.Context, o Options, server *url.URL, version byte) (*Conn,
 	return c, nil
 }
 
-// extend gives the broker time for what comes next.
-func (p *patient) extend() error {
-	// Under the lock, so that stop cannot come between the question and the new deadline.
+// extendDeadline sets the deadline of the next read. It returns errStopped after stop.
+func (p *deadlineConn) extendDeadline() error {
+	// Under the lock, so that stop cannot run between the check and the new deadline.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
 		return errStopped
 	}
-	return p.SetReadDeadline(time.Now().Add(p.silence))
+	return p.SetReadDeadline(time.Now().Add(p.timeout))
 }
 
-// stop ends a Read that waits, and every later one.
-func (p *patient) stop() {
+// stop ends a blocked Read, and makes every later one fail.
+func (p *deadlineConn) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stopped = true
 	p.SetReadDeadline(time.Unix(1, 0))
 }
 
-// errSilent is the end of a connection whose broker sends nothing, no PINGRESP either.
+// errSilent means that the broker sent nothing before the read deadline, not even a PINGRESP.
 var errSilent = errors.New("the broker has been silent")
 
-// errStopped is the end of reading after StopReading.
+// errStopped is the error of Read after StopReading.
 var errStopped = errors.New("the recorder stops")
 
-// open sends CONNECT, waits for its answer, and sends SUBSCRIBE. Of a session that is
-// resumed messages may come before SUBACK, so its answer is read by Read.
-func (c *Conn) open(password string) error {
-	// SUBSCRIBE goes out with each connection: rights may have changed, and a broker that
-	// was restored from a backup may know an older set.
+// handshake sends CONNECT, waits for CONNACK, and sends SUBSCRIBE. Messages of a resumed
+// session may arrive before SUBACK, so Read handles that one.
+func (c *Conn) handshake(password string) error {
+	// SUBSCRIBE is sent on each connection: access rights may have changed, and a broker that
+	// was restored from a backup may have older subscriptions.
 	b := c.options.Broker
 	keepAlive := uint16(b.KeepAlive / time.Second)
 	if err := c.write(connect(c.Version, b.ClientID, b.Username, password, keepAlive, c.options.Window)); err != nil {
@@ -239,24 +237,24 @@ func (c *Conn) open(password string) error {
 		return refusedError(body[1])
 	}
 	c.Fresh = body[0]&1 == 0
-	// A broker may ask for more frequent pings than we would send: MQTT-3.2.2-21.
+	// The broker may ask for a shorter keepalive: MQTT-3.2.2-21.
 	if c.Version == 5 {
 		if s := serverKeepAlive(body); s > 0 {
 			c.pingEvery = min(c.pingEvery, time.Duration(s)*time.Second)
 		}
 	}
-	return c.write(subscribe(c.Version, subscribeNeeded, c.options.Filters, c.options.Refreshed))
+	return c.write(subscribe(c.Version, subscribeNeeded, c.options.Filters, c.options.RetainedFilter))
 }
 
-// subscribed handles the answer to a SUBSCRIBE, and asks for the optional filter when the
-// others are granted.
-func (c *Conn) subscribed(answer []byte) error {
+// handleSuback handles the body of a SUBACK. When the filters are granted, it subscribes to
+// the optional one.
+func (c *Conn) handleSuback(answer []byte) error {
 	o := c.options.Optional
 	if o != nil && len(answer) >= 2 && binary.BigEndian.Uint16(answer) == subscribeOptional {
 		o.unanswered = 0
 		return nil
 	}
-	if err := c.granted(answer); err != nil {
+	if err := c.checkGranted(answer); err != nil {
 		return err
 	}
 	if o == nil || o.unanswered >= maxUnanswered {
@@ -266,10 +264,10 @@ func (c *Conn) subscribed(answer []byte) error {
 	return c.write(subscribe(c.Version, subscribeOptional, []string{o.Filter}, o.Filter))
 }
 
-// granted checks the answer to SUBSCRIBE. A broker may grant less than was asked for, or
-// refuse one filter and grant the other: then what comes would not be all.
-func (c *Conn) granted(answer []byte) error {
-	// The codes are the last bytes; in MQTT 5 properties come before.
+// checkGranted returns an error unless the broker grants all filters at QoS 1: it may refuse
+// some of them or grant a lower QoS, and messages would be missing.
+func (c *Conn) checkGranted(answer []byte) error {
+	// The codes are the last bytes, after the properties of MQTT 5.
 	n := len(c.options.Filters)
 	if len(answer) < 2+n {
 		return fmt.Errorf("%w: a SUBACK of %d bytes", errPacket, len(answer))
@@ -281,28 +279,28 @@ func (c *Conn) granted(answer []byte) error {
 				c.options.Filters[i])
 		}
 	}
-	// What is published at QoS 1 would come at QoS 0, and a crash would lose it.
+	// At QoS 0 a crash would lose messages.
 	if slices.Contains(codes, 0) {
 		return errors.New("the broker grants QoS 0 only, with which messages are lost: allow QoS 1")
 	}
 	return nil
 }
 
-// Read waits for the next message. The error is the end of the connection, or says
-// that the broker refuses a subscription.
+// Read waits for the next message, and handles all other packets. After an error the
+// connection is of no use; the error says why it ended or which subscription was refused.
 func (c *Conn) Read() (Message, error) {
 	for {
-		// Header and body may wait for the socket separately: each read has a deadline of its own.
+		// Each read of header or body has its own deadline.
 		h, err := readHeader(c.reader)
 		if err != nil {
 			return Message{}, err
 		}
 		if h.kind == typePublish {
-			return readPublish(c.reader, h, c.Version, c.options.MaxPayload, c.options.Keep)
+			return readPublish(c.reader, h, c.Version, c.options.MaxPayload, c.options.MaxKept)
 		}
 		body, err := readControl(c.reader, h)
 		if err == nil {
-			err = c.answer(h.kind, body)
+			err = c.handleControl(h.kind, body)
 		}
 		if err != nil {
 			return Message{}, err
@@ -310,13 +308,13 @@ func (c *Conn) Read() (Message, error) {
 	}
 }
 
-// answer handles a packet that is no PUBLISH. An error ends the connection.
-func (c *Conn) answer(kind byte, body []byte) error {
+// handleControl handles a packet other than PUBLISH. An error ends the connection.
+func (c *Conn) handleControl(kind byte, body []byte) error {
 	const takenOver = 0x8e
-	// What else a broker may send needs no answer: nothing is published here.
+	// We publish nothing, so the broker may send no other packets.
 	switch {
 	case kind == typeSuback:
-		return c.subscribed(body)
+		return c.handleSuback(body)
 	case kind == typePingresp:
 		return nil
 	case kind == typeDisconnect && len(body) > 0 && body[0] == takenOver:
@@ -327,14 +325,14 @@ func (c *Conn) answer(kind byte, body []byte) error {
 	return fmt.Errorf("%w: type %d", errPacket, kind)
 }
 
-// StopReading ends Read, which may return what it has already read. Messages can
-// still be acknowledged.
-func (c *Conn) StopReading() { c.in.stop() }
+// StopReading makes Read fail when it has returned what is buffered. Messages can still be
+// acknowledged.
+func (c *Conn) StopReading() { c.input.stop() }
 
-// Acknowledge acknowledges messages, which have to be in the order in which Read
-// returned them: MQTT-4.6.0-2.
+// Acknowledge sends a PUBACK for each message. The messages must be in the order in which
+// Read returned them: MQTT-4.6.0-2.
 func (c *Conn) Acknowledge(messages []Message) error {
-	// All in one write: a batch of 5,000 is 20 kB.
+	// One write: the acknowledgements of 5,000 messages are 20 kB.
 	b := make([]byte, 0, 4*len(messages))
 	for i := range messages {
 		if messages[i].id != 0 {
@@ -347,25 +345,23 @@ func (c *Conn) Acknowledge(messages []Message) error {
 	return c.write(b)
 }
 
-// maxWrite is how long the broker may take to accept what is written.
-const maxWrite = 30 * time.Second
+// maxWrite is how long one write may take.
+const writeTimeout = 30 * time.Second
 
-// write writes whole packets. It fails if the broker does not take them in time; then
-// the connection is of no use any more.
+// write writes whole packets. After an error, such as a timeout, the connection is of no use.
 func (c *Conn) write(b []byte) error {
-	// Acknowledgements and pings come from different goroutines; packets must not mix.
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	c.socket.SetWriteDeadline(time.Now().Add(maxWrite))
+	// Different goroutines write acknowledgements and pings; their packets must not mix.
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	c.socket.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := c.socket.Write(b)
 	return err
 }
 
-// ping sends PINGREQ until the connection is closed. That the broker answers is seen
-// by Read, as long as it is called. If one cannot be written, it closes the socket, and
-// Read ends.
+// ping sends PINGREQ until the connection is closed. Read checks that the broker answers. If
+// ping cannot write, it closes the socket, which ends Read.
 func (c *Conn) ping() {
-	// Also while the store is busy and nothing is read: the broker sees that we are there.
+	// Pings go on while the store is busy and nobody reads: the broker must not end the session.
 	t := time.NewTicker(c.pingEvery)
 	defer t.Stop()
 	for {
@@ -381,14 +377,13 @@ func (c *Conn) ping() {
 	}
 }
 
-// Disconnect tells the broker that the connection ends in order. Close has to follow.
+// Disconnect sends DISCONNECT. The caller must still call Close.
 func (c *Conn) Disconnect() error { return c.write([]byte{typeDisconnect << 4, 0}) }
 
-// Close closes the socket, and waits for the goroutine of the connection. The broker
-// keeps the session.
+// Close closes the socket and waits for the goroutine of ping. It may be called twice. The
+// broker keeps the session.
 func (c *Conn) Close() error {
 	var err error
-	// May be called twice: by the end of Dial, and by whoever has the connection.
 	c.once.Do(func() {
 		close(c.closed)
 		err = c.socket.Close()
