@@ -14,7 +14,7 @@ import (
 // decodeReading decodes the payload of a reading: the agent's object, another
 // publisher's object with a value, a number, or a word.
 func decodeReading(payload []byte) (Reading, error) {
-	// What begins with a brace is meant as an object; anything else is one value.
+	// A brace begins an object; anything else is a single value.
 	text := bytes.TrimSpace(payload)
 	switch {
 	case len(text) == 0:
@@ -22,18 +22,18 @@ func decodeReading(payload []byte) (Reading, error) {
 	case text[0] == '{':
 		return decodeObject(text)
 	}
-	// The store puts the time of arrival in its place.
+	// The store replaces NoTime by the time of arrival.
 	r := Reading{TS: NoTime}
 	var err error
 	r.Value, r.State, err = decodePlain(text)
 	return r, err
 }
 
-// decodePlain decodes a bare number or word, as displays and simple devices publish
-// them. value is NaN for a word, state empty for a number. JSON's true and false are
-// words, too: outside of an object nobody says what they are.
+// decodePlain decodes a bare number or word, as simple devices publish them. value is NaN for
+// a word, state is empty for a number. true and false are words here: outside of an object
+// they need not be JSON.
 func decodePlain(text []byte) (value float64, state string, err error) {
-	// Some publish a JSON string in place of the bare word.
+	// Some devices publish a JSON string in place of the bare word.
 	word := string(text)
 	if word[0] == '"' {
 		if err := json.Unmarshal(text, &word); err != nil {
@@ -55,7 +55,7 @@ func decodePlain(text []byte) (value float64, state string, err error) {
 		return 0, "", bad("value", "the payload is neither a number nor a word of 1 to %d bytes", maxWord)
 	case word[0] == '[' || strings.ContainsFunc(word, func(c rune) bool { return !unicode.IsPrint(c) }):
 		return 0, "", bad("value", "the payload is neither a number nor a word")
-	// What sensors print when they have nothing; no database takes it as a number.
+	// Sensors print these if they have no value.
 	case word == "null" || strings.EqualFold(word, "nan") || strings.Contains(strings.ToLower(word), "inf") &&
 		len(strings.Trim(word, "+-")) == len("inf"):
 		return 0, "", bad("value", "%q is not a value", word)
@@ -63,22 +63,22 @@ func decodePlain(text []byte) (value float64, state string, err error) {
 	return math.NaN(), word, nil
 }
 
-// isNumber reports whether a word is meant as a decimal number. strconv also takes
-// "infinity", "0x1p-2" and "1_000", which are words here.
+// isNumber reports whether a word is a decimal number. strconv also accepts "infinity",
+// "0x1p-2" and "1_000", which are words here.
 func isNumber(word string) bool {
-	// A word such as "e" or "-" has the letters of a number, and no digit.
+	// "e" and "-" have only characters of a number, but no digit.
 	digits := strings.IndexFunc(word, func(c rune) bool { return c >= '0' && c <= '9' })
 	return digits >= 0 && strings.Trim(word, "0123456789+-.eE") == "" && isFloat(word)
 }
 
 // isFloat reports whether a word has the syntax of a number.
 func isFloat(word string) bool {
-	// Out of range is still meant as a number: it is refused as one, not stored as a word.
+	// A number out of range is still a number: decodePlain rejects it and does not store a word.
 	_, err := strconv.ParseFloat(word, 64)
 	return err == nil || errors.Is(err, strconv.ErrRange)
 }
 
-// object has the members of a reading's object that are read; others are passed over.
+// object has the members of a reading that the recorder uses; others are ignored.
 type object struct {
 	TS         json.Number     `json:"ts"`
 	Boot       string          `json:"boot"`
@@ -91,35 +91,34 @@ type object struct {
 	Historical bool            `json:"historical"`
 }
 
-// decodeObject decodes a reading as a JSON object. The agent's has a key; those of
-// others may have a time, and need a value.
+// decodeObject decodes a reading that is a JSON object. Those of the agent have a key and a
+// time; those of other publishers need only a value.
 func decodeObject(text []byte) (Reading, error) {
-	// It also refuses what stands behind the object.
 	var o object
 	if err := json.Unmarshal(text, &o); err != nil {
 		return Reading{}, bad("json", "%v", err)
 	}
-	// Texts are cut, not refused: a long error is still an error worth keeping.
+	// Long texts are cut, not rejected: the start of a long error is still useful.
 	r := Reading{State: clean(o.State, maxWord), Unit: clean(o.Unit, maxWord), Error: clean(o.Error, maxText),
-		Clock: confidence(o.Clock), Historical: o.Historical}
+		Clock: parseConfidence(o.Clock), Historical: o.Historical}
 	var err error
-	if r.Key, err = key(o.Boot, o.Seq); err != nil {
+	if r.Key, err = parseKey(o.Boot, o.Seq); err != nil {
 		return Reading{}, err
 	}
-	if r.TS, err = timeOf(o.TS); err != nil {
+	if r.TS, err = parseTime(o.TS); err != nil {
 		return Reading{}, err
 	}
-	// The agent always knows a time; without one it is not the agent's.
+	// The agent always sends a time.
 	if r.Boot != "" && r.TS == NoTime {
 		return Reading{}, bad("time", `"ts" is missing`)
 	}
 	return r, r.setValue(o.Value)
 }
 
-// setValue reads the member value of an object. The agent's is a number, or null with
-// an error; others also publish words and truth values.
+// setValue sets the value or state from the member value of an object. The agent sends a
+// number, or null with an error; other publishers also send words and booleans.
 func (r *Reading) setValue(raw json.RawMessage) error {
-	// NaN stands for NULL; a number that is not finite never comes out of JSON.
+	// NaN means that there is no value: JSON has no NaN of its own.
 	r.Value = math.NaN()
 	switch word := string(raw); {
 	case word == "":
@@ -149,9 +148,9 @@ func (r *Reading) setValue(raw json.RawMessage) error {
 	return nil
 }
 
-// key checks the key of a reading or an event: there are both parts or none. Half a key
-// would be taken for a publisher without keys, and its second copies for readings.
-func key(boot string, seq json.Number) (Key, error) {
+// parseKey returns the key of a reading or an event: both parts, or none. With only one part,
+// second copies could not be recognised.
+func parseKey(boot string, seq json.Number) (Key, error) {
 	if boot == "" && seq == "" {
 		return Key{}, nil
 	}
@@ -167,15 +166,14 @@ func key(boot string, seq json.Number) (Key, error) {
 	return Key{boot, n}, nil
 }
 
-// maxTime is the last millisecond of the year 9999: what SQL and RFC 3339 can print.
+// maxTime is the last millisecond of the year 9999, the last year in SQL and RFC 3339.
 const maxTime = 253402300799999
 
-// timeOf checks a time in Unix milliseconds; NoTime if there is none.
-func timeOf(n json.Number) (int64, error) {
+// parseTime parses a time in Unix milliseconds; it returns NoTime for an empty one.
+func parseTime(n json.Number) (int64, error) {
 	if n == "" {
 		return NoTime, nil
 	}
-	// Whole numbers are exact beyond 2^53 only as text, so they are not read as floats.
 	ts, err := strconv.ParseInt(string(n), 10, 64)
 	if f, ferr := n.Float64(); err != nil && ferr == nil && math.Abs(f) <= maxTime {
 		ts, err = int64(f), nil // other publishers write 1763640000123.0
@@ -186,9 +184,9 @@ func timeOf(n json.Number) (int64, error) {
 	return ts, nil
 }
 
-// confidence reads the member clock: what is not known vouches for nothing.
-func confidence(word string) Confidence {
-	// A later version may say something new: that is no reason to trust the time.
+// parseConfidence parses the member clock. An unknown word, perhaps of a later version, counts
+// as Unsynced.
+func parseConfidence(word string) Confidence {
 	switch word {
 	case "", "estimated":
 		return Confidence(word)
@@ -196,19 +194,18 @@ func confidence(word string) Confidence {
 	return Unsynced
 }
 
-// clean bounds a text to a number of bytes and makes it one that every database takes:
-// valid UTF-8 without the character 0.
+// clean cuts a text to a number of bytes and makes it storable in every database: valid UTF-8
+// without U+0000.
 func clean(text string, limit int) string {
-	// The cut may be inside of a character; what is left of it goes with the next line.
+	// If the cut splits a character, ToValidUTF8 removes the rest of it.
 	if len(text) > limit {
 		text = text[:limit]
 	}
 	return strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", "")
 }
 
-// decodeAgent decodes what an agent says of itself.
+// decodeAgent decodes a message on a topic agent/... of a device.
 func decodeAgent(device, what string, payload []byte, retained bool) (any, error) {
-	// The will is sent by the broker, so the status has no time.
 	switch what {
 	case "status":
 		return Presence{device, strings.TrimSpace(string(payload)) == "online", retained}, nil
@@ -226,10 +223,9 @@ func decodeAgent(device, what string, payload []byte, retained bool) (any, error
 	return Ignored{}, nil
 }
 
-// unmarshalAgent decodes one of an agent's own objects. An empty payload, which
-// deletes a retained message, is no mistake and leaves v as it is.
+// unmarshalAgent decodes one of an agent's own objects. An empty payload, which deletes a
+// retained message, is not an error and leaves v unchanged.
 func unmarshalAgent(payload []byte, v any) error {
-	// An empty retained payload deletes the message: nothing is said.
 	if len(payload) == 0 {
 		return nil
 	}
@@ -239,9 +235,8 @@ func unmarshalAgent(payload []byte, v any) error {
 	return nil
 }
 
-// decodeHealth decodes a heartbeat. The members are matched without regard to case.
+// decodeHealth decodes a heartbeat. encoding/json matches the members without regard to case.
 func decodeHealth(device string, payload []byte) (any, error) {
-	// Members that are not named here are for other readers.
 	var h struct {
 		TS, Backlog, Dropped, Written int64
 		Oldest                        float64
@@ -255,10 +250,10 @@ func decodeHealth(device string, payload []byte) (any, error) {
 		clean(string(h.Faults), MaxPayload)}, nil
 }
 
-// decodeEvent decodes an event. In a gap, "boot" is that of the missing readings,
-// and "start" the one that tells of it.
+// decodeEvent decodes an event. In a gap, "boot" is the boot of the missing readings, and
+// "start" the boot that reports them.
 func decodeEvent(device string, payload []byte) (any, error) {
-	// Details of other events are not looked at: the whole object is stored.
+	// Only gaps are decoded further; the store keeps the whole object of every event.
 	var o struct {
 		TS              json.Number
 		Boot, Start     string
@@ -271,18 +266,17 @@ func decodeEvent(device string, payload []byte) (any, error) {
 	if err := unmarshalAgent(payload, &o); err != nil || len(payload) == 0 {
 		return Ignored{}, err
 	}
-	// The key of an event is that of the start that tells of it.
+	// The key of an event has the boot that reports it.
 	e := Event{Device: device, Name: clean(o.Event, maxWord)}
 	own := o.Boot
 	if o.Start != "" {
 		own = o.Start
 	}
 	var err error
-	if e.Key, err = key(own, o.Seq); err != nil {
+	if e.Key, err = parseKey(own, o.Seq); err != nil {
 		return nil, err
 	}
-	// An event without a time would stand nowhere in the history.
-	if e.TS, err = timeOf(o.TS); err != nil {
+	if e.TS, err = parseTime(o.TS); err != nil {
 		return nil, err
 	}
 	if e.Boot == "" || e.TS == NoTime || e.Name == "" {
@@ -290,19 +284,18 @@ func decodeEvent(device string, payload []byte) (any, error) {
 	}
 	if e.Name == "gap" {
 		e.Gap = &Gap{o.Stream, o.Boot, o.From, o.To, o.Count, clean(o.Why, maxWord)}
-		if !e.Gap.makesSense() {
+		if !e.Gap.isValid() {
 			return nil, bad("value", "a gap needs a stream, a boot, from <= to, and a count of them")
 		}
 	}
-	// As it came, so that members which are new are in the table.
+	// Unchanged, so that members of later versions are stored, too.
 	e.JSON = clean(string(payload), MaxPayload)
 	return e, nil
 }
 
-// makesSense reports whether there can be such a gap: another one would hide holes, or be
-// one of 2^63 numbers.
-func (g *Gap) makesSense() bool {
-	_, err := key(g.Boot, "1")
+// isValid reports whether such a gap is possible. An invalid one could hide real losses.
+func (g *Gap) isValid() bool {
+	_, err := parseKey(g.Boot, "1")
 	return err == nil && NameProblem(g.Stream) == "" && g.From >= 1 && g.To >= g.From && g.To <= maxSeq &&
 		g.Count >= 1 && g.Count <= g.To-g.From+1
 }
