@@ -1,16 +1,14 @@
 // Package jetstream receives from NATS what agents publish to its MQTT gateway, and
-// acknowledges it when it is told to.
+// acknowledges messages when the caller asks for it.
 //
-// The gateway answers a publish at QoS 1 when the stream $MQTT_msgs has stored it, on
-// as many servers as the stream has replicas. That stream keeps a message until each
-// of its consumers has acknowledged it, so a durable consumer of that stream misses
-// nothing. A stream of one's own on the subjects of the topics would: the gateway does
+// The gateway acknowledges a publish at QoS 1 when the stream $MQTT_msgs has stored it, on as
+// many servers as the stream has replicas. A durable consumer of this stream misses nothing. A
+// separate stream on the subjects of the topics could miss messages, because the gateway does
 // not wait for it.
 //
 // # Concurrency
 //
-// One goroutine may call Read, and another one Acknowledge. Close may be called by
-// any.
+// One goroutine may call Read, and another one Acknowledge. Any goroutine may call Close.
 package jetstream
 
 import (
@@ -28,74 +26,72 @@ import (
 	"github.com/holdfast-iot/holdfast/uplink/mqtt"
 )
 
-// Names of the MQTT gateway. They are in the server's own file format, so they do not
-// change: nats-server 2.10 to 2.15 have them.
+// Names in the MQTT gateway. Servers store them on disk, so they are stable: nats-server 2.10
+// to 2.15 use them.
 const (
 	messages = "$MQTT_msgs"  // the stream of all messages at QoS 1
-	prefix   = "$MQTT.msgs." // of its subjects
+	prefix   = "$MQTT.msgs." // prefix of its subjects
 	retained = "$MQTT_rmsgs" // the stream of the retained messages
 )
 
-// filters are the subjects of what the recorder wants: "+/+" and "+/agent/+".
+// filters are the subjects of the topics "+/+" and "+/agent/+".
 var filters = []string{prefix + "*.*", prefix + "*.agent.*"}
 
 const (
-	// ackWait is how long the server waits for an acknowledgement before it sends a
-	// message again, perhaps to another recorder. What is under way for longer is extended:
-	// see extend.
+	// ackWait is how long the server waits for an acknowledgement before it sends a message
+	// again, perhaps to another recorder. extend prolongs it for messages that need longer.
 	ackWait = 30 * time.Second
-	// maxPending is how many messages all recorders of a group may have unacknowledged.
+	// maxPending is the maximum number of unacknowledged messages of all recorders of a group.
 	maxPending = 50_000
-	// maxFetched and maxFetchedBytes bound what one request asks for. These messages wait
-	// in the library, where they are not extended: so they are few. The bytes are more
-	// than any message has: NATS recommends 8 MiB at most.
+	// maxFetched and maxFetchedBytes bound one pull request. extend does not know of messages
+	// that wait in the library, so they must be few. maxFetchedBytes must be larger than any
+	// message: NATS recommends at most 8 MiB for one.
 	maxFetched      = 500
 	maxFetchedBytes = 8 << 20
-	// heartbeat is how often the server says that it has nothing. After two of them
-	// without a word the connection counts as dead.
+	// heartbeat is the interval of the server's idle heartbeats. If two are missing, the
+	// connection counts as dead.
 	heartbeat = 10 * time.Second
 	timeout   = 10 * time.Second // of one request to the server
 )
 
-// Options say where the messages are. All recorders that have one Consumer share the
-// work: each message goes to one of them, and to another if that one does not
-// acknowledge it.
+// Options describe the servers and the consumer. Recorders with the same Consumer share the
+// work: each message goes to one of them, and to another one if it is not acknowledged.
 type Options struct {
 	Servers    []string // nats://HOST:PORT or tls://HOST:PORT; one of a cluster is enough
-	Consumer   string   // the durable name under which the server notes what was acknowledged
+	Consumer   string   // durable name; the server stores what this consumer has acknowledged
 	Username   string
 	Password   mqtt.Secret   // read for each connection
 	TLS        mqtt.TLS      // CA, Cert and Key; files are read for each connection
-	Keep       time.Duration // how long the server keeps a message, for recorders that are away
-	MaxPayload int           // bytes of a payload; of a longer one the first MaxKept are returned
+	Keep       time.Duration // maximum age of a message in the stream: the longest outage of a recorder
+	MaxPayload int           // bytes; of a longer payload only the first MaxKept bytes are returned
 	MaxKept    int
 }
 
-// A Conn is one connection with its consumer. Its exported fields are set by Dial and
-// do not change.
+// A Conn is one connection with its consumer. Dial sets its exported fields; they do not
+// change.
 type Conn struct {
-	Fresh  bool   // the server had no consumer for us: it kept nothing that was published before
+	Fresh  bool   // the server had no consumer of this name: it kept nothing for us
 	Server string // host and port
 
-	options Options
-	nc      *nats.Conn
-	history jetstream.MessagesContext
-	known   []subscribe.Message // retained messages that Read returns first; of Read alone
-	arrived chan subscribe.Message
-	failed  chan error // has room for the one error that ends the connection
-	beats   chan *nats.Msg
-	closed  chan struct{}
-	once    sync.Once
-	running sync.WaitGroup
+	options    Options
+	nc         *nats.Conn
+	iterator   jetstream.MessagesContext
+	initial    []subscribe.Message // retained messages that Read returns first; only Read uses it
+	arrived    chan subscribe.Message
+	failed     chan error // buffered for the one error that ends the connection
+	heartbeats chan *nats.Msg
+	closed     chan struct{}
+	once       sync.Once
+	running    sync.WaitGroup
 
-	mu       sync.Mutex
-	underWay map[string]time.Time // guarded by mu: by the subject of its acknowledgement, when it is to be extended
+	mu      sync.Mutex
+	unacked map[string]time.Time // guarded by mu: by reply subject, when to extend ackWait next
 }
 
-// Dial connects to one of the servers, and makes the consumer if it is not there. The
+// Dial connects to one of the servers, and creates the consumer if it does not exist. The
 // error says what to change. The caller closes the connection.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
-	// For each connection anew: a password may be changed without a restart.
+	// Read for each connection: the password may change without a restart.
 	password, err := o.Password.Read(ctx)
 	if err != nil {
 		return nil, err
@@ -105,19 +101,19 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{options: o, nc: nc, Server: nc.ConnectedAddr(), arrived: make(chan subscribe.Message),
-		failed: make(chan error, 1), beats: make(chan *nats.Msg, 64), closed: make(chan struct{}),
-		underWay: map[string]time.Time{}}
+		failed: make(chan error, 1), heartbeats: make(chan *nats.Msg, 64), closed: make(chan struct{}),
+		unacked: map[string]time.Time{}}
 	if err := c.open(ctx); err != nil {
 		nc.Close()
 		return nil, err
 	}
-	c.running.Go(c.feed)
+	c.running.Go(c.receive)
 	c.running.Go(c.extend)
 	return c, nil
 }
 
-// A dialer stops dialling when its context is done: the library's own would go on with
-// each server of a cluster.
+// A dialer stops dialling when its context is done. The library's own dialer has no context,
+// and would try all servers of a cluster.
 type dialer struct{ ctx context.Context }
 
 func (d dialer) Dial(network, address string) (net.Conn, error) {
@@ -125,12 +121,12 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	return one.DialContext(d.ctx, network, address)
 }
 
-// connect opens the connection. It is not opened again when it is lost: the caller
-// dials anew, and notes each connection in the database.
+// connect opens a connection that does not reconnect by itself: the caller dials again, and
+// stores each connection in the database.
 func connect(ctx context.Context, o Options, password string) (*nats.Conn, error) {
 	options := nats.Options{Servers: o.Servers, Name: "holdfast-recorder " + o.Consumer, Timeout: timeout,
 		CustomDialer: dialer{ctx}, User: o.Username, Password: password, PingInterval: 10 * time.Second, MaxPingsOut: 2,
-		// What the server refuses later, such as a subject, is no end of the connection.
+		// Ignore asynchronous errors, such as a subject without permission: see handshake.
 		AsyncErrorCB: func(*nats.Conn, *nats.Subscription, error) {}}
 	var with []nats.Option
 	if o.TLS.CA != "" {
@@ -154,7 +150,7 @@ func connect(ctx context.Context, o Options, password string) (*nats.Conn, error
 	return nc, err
 }
 
-// open finds or makes the consumer, and begins to receive.
+// open finds or creates the consumer, and starts to receive.
 func (c *Conn) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -162,11 +158,11 @@ func (c *Conn) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// It is asked for first, so that a new one is known as new.
+	// Look it up first, to know whether it is new.
 	consumer, err := js.Consumer(ctx, messages, c.options.Consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		c.Fresh = true
-		// Two recorders of one group may make it at the same time: both ask for the same.
+		// Another recorder of the group may create the same one at the same time.
 		consumer, err = js.CreateOrUpdateConsumer(ctx, messages, jetstream.ConsumerConfig{
 			Durable: c.options.Consumer, FilterSubjects: filters, AckPolicy: jetstream.AckExplicitPolicy,
 			AckWait: ackWait, MaxAckPending: maxPending, DeliverPolicy: jetstream.DeliverAllPolicy})
@@ -180,27 +176,27 @@ func (c *Conn) open(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("the consumer %s of the stream %s: %w", c.options.Consumer, messages, err)
 	}
-	if err := c.keep(ctx, js); err != nil {
+	if err := c.setRetention(ctx, js); err != nil {
 		return err
 	}
 	if c.Fresh {
-		c.known = c.retained(ctx, js)
+		c.initial = c.readRetained(ctx, js)
 	}
-	// Heartbeats are at QoS 0, which no stream keeps. Who must not subscribe to them goes
-	// without; each goes to one recorder of the group.
-	if _, err := c.nc.ChanQueueSubscribe("*.agent.health", c.options.Consumer, c.beats); err != nil {
+	// Heartbeats of agents have QoS 0, so no stream keeps them. A queue subscription delivers
+	// each to one recorder of the group. An account without permission does without them.
+	if _, err := c.nc.ChanQueueSubscribe("*.agent.health", c.options.Consumer, c.heartbeats); err != nil {
 		return err
 	}
-	c.history, err = consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(maxFetched, maxFetchedBytes),
+	c.iterator, err = consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(maxFetched, maxFetchedBytes),
 		jetstream.PullExpiry(3*heartbeat), jetstream.PullHeartbeat(heartbeat))
 	return err
 }
 
-// keep makes the stream keep its messages for a time, acknowledged or not. The server
-// makes it with retention by interest: each replica then decides by itself, as it stores a
-// message, whether any consumer wants it. One that has just started may not know its
-// consumers yet, drops the message, and may become the leader.
-func (c *Conn) keep(ctx context.Context, js jetstream.JetStream) error {
+// setRetention makes the stream keep its messages for Options.Keep, acknowledged or not. The
+// server creates the stream with interest retention: each replica decides by itself whether a
+// consumer wants a message. A replica that has just started may not know the consumers yet. It
+// then drops the message, and if it becomes the leader, the message is lost.
+func (c *Conn) setRetention(ctx context.Context, js jetstream.JetStream) error {
 	stream, err := js.Stream(ctx, messages)
 	if err != nil {
 		return err
@@ -216,10 +212,10 @@ func (c *Conn) keep(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-// retained reads what agents have said of themselves before the consumer was there. It
-// tells which start was under way already. Without it less is known, and nothing is
-// lost, so there is no error.
-func (c *Conn) retained(ctx context.Context, js jetstream.JetStream) (all []subscribe.Message) {
+// readRetained reads the retained messages of agents from before the consumer existed. They
+// tell which boots are older than it. Errors are ignored: without these messages Verify
+// explains less, but no reading is lost.
+func (c *Conn) readRetained(ctx context.Context, js jetstream.JetStream) (all []subscribe.Message) {
 	stream, err := js.Stream(ctx, retained)
 	if err != nil {
 		return nil
@@ -227,7 +223,7 @@ func (c *Conn) retained(ctx context.Context, js jetstream.JetStream) (all []subs
 	for sequence := uint64(1); ; {
 		m, err := stream.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject("$MQTT.rmsgs.*.agent.*"))
 		if err != nil {
-			return all // the end of the stream, too
+			return all // also at the end of the stream
 		}
 		sequence = m.Sequence + 1
 		found := c.message("$MQTT.msgs."+m.Subject[len("$MQTT.rmsgs."):], m.Data, "")
@@ -236,35 +232,35 @@ func (c *Conn) retained(ctx context.Context, js jetstream.JetStream) (all []subs
 	}
 }
 
-// feed hands over what arrives until the connection ends or is drained.
-func (c *Conn) feed() {
-	// An error ends the connection, also one that the library would live through, such as a
-	// stream without a leader: there is one way to begin again, and the log has it.
+// receive passes messages to Read until the connection ends or is drained.
+func (c *Conn) receive() {
+	// Any error ends the connection, even one that the library could survive, such as a stream
+	// without a leader. So there is one way to recover, which is logged.
 	for {
-		m, err := c.history.Next()
+		m, err := c.iterator.Next()
 		if err != nil {
-			c.failed <- c.reason(err)
+			c.failed <- c.explain(err)
 			return
 		}
-		c.note(m.Reply())
+		c.track(m.Reply())
 		select {
 		case c.arrived <- c.message(m.Subject(), m.Data(), m.Reply()):
 		case <-c.closed:
-			return // the server sends it again
+			return // not acknowledged: the server sends it again
 		}
 	}
 }
 
-// note remembers a message until it is acknowledged.
-func (c *Conn) note(reply string) {
+// track remembers a message until it is acknowledged, so that extend can prolong its ackWait.
+func (c *Conn) track(reply string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.underWay[reply] = time.Now().Add(ackWait / 3)
+	c.unacked[reply] = time.Now().Add(ackWait / 3)
 }
 
-// extend tells the server of messages that are under way for long, until the connection
-// is closed: else it would send them again and again while the database is slow, and all
-// recorders would do nothing but recognise second copies.
+// extend prolongs ackWait of old unacknowledged messages, until the connection is closed.
+// Otherwise the server would send them again and again while the database is slow, and all
+// recorders would be busy with second copies.
 func (c *Conn) extend() {
 	t := time.NewTicker(ackWait / 6)
 	defer t.Stop()
@@ -272,7 +268,7 @@ func (c *Conn) extend() {
 		select {
 		case now := <-t.C:
 			for _, reply := range c.due(now) {
-				c.nc.Publish(reply, []byte("+WPI")) // if it fails, the connection has ended, and Read says so
+				c.nc.Publish(reply, []byte("+WPI")) // after an error Read fails, too
 			}
 		case <-c.closed:
 			return
@@ -280,21 +276,21 @@ func (c *Conn) extend() {
 	}
 }
 
-// due returns what is to be extended now, and sets its next time.
+// due returns the reply subjects of the messages to extend now, and sets their next time.
 func (c *Conn) due(now time.Time) (replies []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for reply, at := range c.underWay {
+	for reply, at := range c.unacked {
 		if now.After(at) {
-			c.underWay[reply] = now.Add(ackWait / 3)
+			c.unacked[reply] = now.Add(ackWait / 3)
 			replies = append(replies, reply)
 		}
 	}
 	return replies
 }
 
-// reason makes an error for the log of the end of the iterator.
-func (c *Conn) reason(err error) error {
+// explain turns the error that ended the iterator into one for the log.
+func (c *Conn) explain(err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerDeleted):
 		return fmt.Errorf("somebody has deleted the consumer %s", c.options.Consumer)
@@ -308,44 +304,44 @@ func (c *Conn) reason(err error) error {
 	return err
 }
 
-// message makes a message for the caller. It is cut as package subscribe cuts it.
+// message returns a message for the caller. It cuts the payload as package subscribe does.
 func (c *Conn) message(subject string, payload []byte, reply string) subscribe.Message {
 	m := subscribe.Message{Topic: topic(subject), Payload: payload, Size: len(payload), Reply: reply}
 	if len(payload) > c.options.MaxPayload {
-		m.Payload = append([]byte(nil), payload[:c.options.MaxKept]...) // the rest can go
+		m.Payload = append([]byte(nil), payload[:c.options.MaxKept]...) // a copy, so that the rest can be collected
 	}
 	return m
 }
 
 // Read waits for the next message. The error is the end of the connection.
 func (c *Conn) Read() (subscribe.Message, error) {
-	// What was known before the first message comes before it: it says which boots are old.
-	if len(c.known) > 0 {
-		m := c.known[0]
-		c.known = c.known[1:]
+	// Retained messages come first: they say which boots are older than the consumer.
+	if len(c.initial) > 0 {
+		m := c.initial[0]
+		c.initial = c.initial[1:]
 		return m, nil
 	}
 	select {
 	case m := <-c.arrived:
 		return m, nil
-	case beat := <-c.beats:
+	case beat := <-c.heartbeats:
 		return c.message(prefix+beat.Subject, beat.Data, ""), nil
 	case err := <-c.failed:
 		return subscribe.Message{}, err
 	}
 }
 
-// StopReading ends Read, which returns first what has been received. Messages can
-// still be acknowledged.
-func (c *Conn) StopReading() { c.history.Drain() }
+// StopReading makes Read fail after it has returned what was received. Messages can still be
+// acknowledged.
+func (c *Conn) StopReading() { c.iterator.Drain() }
 
-// Acknowledge acknowledges messages, in any order. If one is lost on its way, the
-// server sends the message again.
+// Acknowledge acknowledges messages, in any order. If an acknowledgement is lost, the server
+// sends the message again.
 func (c *Conn) Acknowledge(all []subscribe.Message) error {
-	// First, so that none of them is extended after its acknowledgement.
+	// Forget them first, so that extend does not run after an acknowledgement.
 	c.mu.Lock()
 	for i := range all {
-		delete(c.underWay, all[i].Reply)
+		delete(c.unacked, all[i].Reply)
 	}
 	c.mu.Unlock()
 	for i := range all {
@@ -359,16 +355,17 @@ func (c *Conn) Acknowledge(all []subscribe.Message) error {
 	return nil
 }
 
-// Disconnect waits until the server has the acknowledgements. Close has to follow.
+// Disconnect waits until the server has received the acknowledgements. The caller must still
+// call Close.
 func (c *Conn) Disconnect() error { return c.nc.FlushTimeout(timeout) }
 
-// Close closes the connection, and waits for its goroutines. The server keeps the
-// consumer, and sends again what is not acknowledged.
+// Close closes the connection and waits for its goroutines. It may be called twice. The server
+// keeps the consumer, and sends again what is not acknowledged.
 func (c *Conn) Close() error {
-	// May be called twice. Stop ends Next, for which feed waits.
+	// Stop ends Next, in which receive may wait.
 	c.once.Do(func() {
 		close(c.closed)
-		c.history.Stop()
+		c.iterator.Stop()
 		c.nc.Close()
 	})
 	c.running.Wait()

@@ -79,8 +79,8 @@ func TestALongPayloadIsCut(t *testing.T) {
 }
 
 func TestWhatIsUnderWayForLongIsExtended(t *testing.T) {
-	c := Conn{underWay: map[string]time.Time{}}
-	c.note("a")
+	c := Conn{unacked: map[string]time.Time{}}
+	c.track("a")
 	now := time.Now()
 	if got := c.due(now); len(got) != 0 {
 		t.Errorf("at once: %v", got)

@@ -2,13 +2,11 @@ package jetstream
 
 import "strings"
 
-// topic returns the MQTT topic of a subject of the stream. The gateway writes "." in
-// place of "/" and "//" in place of ".". A "/" that is the first or last character, or
-// stands beside another one, is a level without a name: "/." at its begin, "./" at its
-// end.
+// topic returns the MQTT topic of a subject of the stream. The gateway writes "/" as ".", and
+// "." as "//". An empty level is written as "/": a topic that begins with "/" becomes "/.", one
+// that ends with "/" becomes "./".
 func topic(subject string) string {
 	rest := strings.TrimPrefix(subject, prefix)
-	// Only these two characters are rewritten: most subjects are as long as their topic.
 	var b strings.Builder
 	b.Grow(len(rest))
 	for i := 0; i < len(rest); i++ {
