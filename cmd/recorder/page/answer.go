@@ -14,28 +14,28 @@ import (
 
 const (
 	queryTimeout = 10 * time.Second // of one request's queries
-	writeTimeout = 10 * time.Second // until the kernel takes what we send
+	writeTimeout = 10 * time.Second // of writing one answer to the socket
 )
 
-// descriptionPath is where the description of the API is.
+// descriptionPath serves the OpenAPI description of the API.
 const descriptionPath = "/api/openapi.json"
 
 //go:embed openapi.json
 var openapi []byte
 
-// A badParameter is a mistake in a request. Its text says what is accepted.
+// A badParameter is the error of a request with an invalid parameter. Its text says what is
+// accepted.
 type badParameter struct{ name, text string }
 
 func (e *badParameter) Error() string { return e.name + ": " + e.text }
 
-// A failure is the body of each answer that is an error.
+// A failure is the body of an error answer.
 type failure struct {
 	Error     string `json:"error"`
 	Parameter string `json:"parameter,omitempty"` // the one to change
 }
 
-// answer sends what a route returns, or its error. History is never kept by a cache: late
-// readings change it.
+// answer sends what a route returns, or its error, as JSON.
 func (s *server) answer(w http.ResponseWriter, r *http.Request, route func(*server, *http.Request) (any, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
@@ -52,18 +52,18 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, route func(*serv
 		s.refuse(w, http.StatusServiceUnavailable, "", fmt.Sprintf("the database took longer than %v: "+
 			"ask for a shorter range", queryTimeout))
 	default:
-		// What a database says may have its address in it, so it is for the log only.
+		// An error of the database may contain its address, so only the log gets it.
 		s.log.Error("a query of the HTTP API failed", "path", r.URL.Path, "error", err)
 		s.refuse(w, http.StatusInternalServerError, "", "the database cannot be read: see the log of the recorder")
 	}
 }
 
-// refuse sends an error.
+// refuse sends an error with an HTTP status code.
 func (s *server) refuse(w http.ResponseWriter, code int, parameter, text string) {
 	s.send(w, code, failure{text, parameter})
 }
 
-// send sends a body that must not be kept.
+// send sends a body as JSON. Caches must not keep it: late readings change the history.
 func (s *server) send(w http.ResponseWriter, code int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *server) send(w http.ResponseWriter, code int, body any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	// A recorder of httptest has no deadline, which is no error for the answer.
+	// Its error is ignored: httptest.ResponseRecorder does not support deadlines.
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.WriteHeader(code)
 	w.Write(text)

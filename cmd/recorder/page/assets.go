@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// The page and uPlot 1.6.32 (npm), which draws the curves, with its licence. Nothing comes
-// from elsewhere.
+// The page, and uPlot 1.6.32 (npm) for its charts, with the licence. The page loads nothing
+// from other servers.
 //
 //go:embed assets
 var assets embed.FS
 
-// mediaTypes are written here: package mime would ask the machine, which may say
-// something else, and browsers are told to believe it.
+// mediaTypes are fixed here: package mime reads tables of the machine, which may differ, and
+// "nosniff" makes browsers trust the header.
 var mediaTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -26,7 +26,7 @@ var mediaTypes = map[string]string{
 	"":      "text/plain; charset=utf-8", // the licence
 }
 
-// addAssets serves each file of the page at its name.
+// addAssets registers each file of the page under its name.
 func (s *server) addAssets() {
 	err := fs.WalkDir(assets, "assets", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -43,19 +43,19 @@ func (s *server) addAssets() {
 		return err
 	})
 	if err != nil {
-		panic("page: " + err.Error()) // it is in the binary
+		panic("page: " + err.Error()) // cannot happen: the files are embedded
 	}
 }
 
-// sendFile sends a file of the binary, unless the client has it already: its tag is a part
-// of its SHA-256 sum.
+// sendFile sends an embedded file, or 304 if the client has it. The ETag is a part of its
+// SHA-256 sum.
 func sendFile(w http.ResponseWriter, r *http.Request, kind string, body []byte) {
 	sum := sha256.Sum256(body)
 	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
 	h := w.Header()
 	h.Set("Content-Type", kind)
 	h.Set("ETag", tag)
-	h.Set("Cache-Control", "no-cache") // it is asked for again, and then not sent again
+	h.Set("Cache-Control", "no-cache") // the client may keep it, but must ask whether it changed
 	if r.Header.Get("If-None-Match") == tag {
 		w.WriteHeader(http.StatusNotModified)
 		return

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// maxGaps, maxAlarms and maxEvents are how many of them an answer has at most.
+// Maximum numbers of elements in one answer.
 const (
 	maxGaps   = 1000
 	maxAlarms = 1000
 	maxEvents = 1000
 )
 
-// optional is a value that the database may not have: then it is null in JSON.
+// optional returns nil for NULL, which becomes null in JSON.
 func optional[T any](n sql.Null[T]) *T {
 	if !n.Valid {
 		return nil
@@ -23,7 +23,8 @@ func optional[T any](n sql.Null[T]) *T {
 	return &n.V
 }
 
-// number is an optional number. JSON has no infinity, which a sum can reach.
+// number returns nil, null in JSON, for an unknown number, NaN or infinity: JSON has neither,
+// and a sum can overflow.
 func number(f float64, known bool) *float64 {
 	if !known || math.IsNaN(f) || math.IsInf(f, 0) {
 		return nil
@@ -36,7 +37,7 @@ func boolean(b sql.NullBool) *bool     { return optional(sql.Null[bool]{V: b.Boo
 func word(s sql.NullString) *string    { return optional(sql.Null[string]{V: s.String, Valid: s.Valid}) }
 func float(f sql.NullFloat64) *float64 { return number(f.Float64, f.Valid) }
 
-// A device is one line of the fleet, as the type Device of package store. Times are Unix milliseconds.
+// A device is an element of /api/fleet; see store.Device. Times are Unix milliseconds.
 type device struct {
 	Device      string       `json:"device"`
 	FirstSeen   int64        `json:"first_seen"`
@@ -49,7 +50,7 @@ type device struct {
 	Faults      []string     `json:"faults"`
 }
 
-// A deviceStatus is what a device last said of itself.
+// A deviceStatus is the latest status that a device sent.
 type deviceStatus struct {
 	Version  string   `json:"version"`
 	Boot     string   `json:"boot"`
@@ -63,14 +64,14 @@ type deviceStatus struct {
 
 // fleet answers with all devices.
 func (s *server) fleet(r *http.Request) (any, error) {
-	if err := query(r.URL.Query()).only(); err != nil {
+	if err := query(r.URL.Query()).checkNames(); err != nil {
 		return nil, err
 	}
 	all, err := s.store.Fleet(r.Context())
 	out := make([]device, 0, len(all))
 	for _, d := range all {
-		// The text of whoever may publish, and an error in it is no list: one device must not
-		// hide the others from a page that counts on one.
+		// Anyone who may publish can send invalid faults: use an empty list then, so that one
+		// device does not break the answer for all others.
 		var faults []string
 		if err := json.Unmarshal([]byte(d.Faults), &faults); err != nil || faults == nil {
 			faults = []string{}
@@ -108,7 +109,7 @@ type stream struct {
 
 // streams answers with the streams of a device.
 func (s *server) streams(r *http.Request) (any, error) {
-	if err := query(r.URL.Query()).only(); err != nil {
+	if err := query(r.URL.Query()).checkNames(); err != nil {
 		return nil, err
 	}
 	name := r.PathValue("device")
@@ -128,7 +129,7 @@ func (s *server) streams(r *http.Request) (any, error) {
 	}{name, out}, err
 }
 
-// A bucket is what was measured from TS until the next bucket. Min, Max and Mean are null
+// A bucket summarises the readings from TS until the next bucket. Min, Max and Mean are null
 // if no reading had a value.
 type bucket struct {
 	TS     int64    `json:"ts"`
@@ -140,8 +141,8 @@ type bucket struct {
 	Late   *int64   `json:"late"`
 }
 
-// A gap is numbers that are missing, were filled later, or were declared lost, between
-// the times of measurement of the readings around them.
+// A gap is a range of sequence numbers that are missing, were filled later, or were declared
+// lost. Begin and End are the measurement times of the readings around it.
 type gap struct {
 	Begin   int64  `json:"begin"`
 	End     int64  `json:"end"`
@@ -210,7 +211,7 @@ func (s *server) stream(r *http.Request) (any, error) {
 	return out, nil
 }
 
-// An event is what an agent said of itself. Details are the whole object as it came.
+// An event is an event of an agent. Details is the whole object as the agent sent it.
 type event struct {
 	TS         int64           `json:"ts"`
 	ReceivedAt int64           `json:"received_at"`

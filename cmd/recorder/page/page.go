@@ -1,7 +1,8 @@
-// Package page serves the history over HTTP: the fleet, the streams of a device, and one
-// stream in buckets, as JSON, which openapi.json describes, and as a page that reads it.
+// Package page serves the history over HTTP: a JSON API for the fleet, the streams of a
+// device, and one stream in buckets, and a web page that uses it. openapi.json describes the
+// API.
 //
-// All of it is read-only. Package web decides which requests are answered, as for the agent's
+// All of it is read-only. Package web checks which requests are allowed, as for the agent's
 // page.
 package page
 

@@ -16,14 +16,14 @@ const (
 	maxRange       = 10 * 366 * 24 * time.Hour
 	defaultBuckets = 400
 	maxBuckets     = 2000
-	// Beyond it buckets are an hour or more, and come from the rollups: a request must not
-	// read all readings of a year.
+	// A longer range has buckets of an hour or more, from the rollups: a request must not read
+	// all readings of a year.
 	maxRaw  = 8 * 24 * time.Hour
 	maxTime = 253_402_300_800_000 // Unix milliseconds: the year 10000
 )
 
-// widths are the widths of buckets, so that their borders are where people expect them.
-// All are multiples of an hour or divide it; days begin at 00:00 UTC.
+// widths are the allowed widths of buckets: round ones, so that buckets begin at round times.
+// Each is a multiple of an hour or divides it; days begin at 00:00 UTC.
 var widths = []time.Duration{
 	time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond,
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second,
@@ -33,8 +33,8 @@ var widths = []time.Duration{
 	84 * 24 * time.Hour, 168 * 24 * time.Hour, 364 * 24 * time.Hour, maxRange,
 }
 
-// width returns the narrowest width with which a range has no more buckets than wanted.
-// The borders may add one.
+// width returns the smallest width with which a range of the given length has at most wanted
+// buckets, plus one if its ends are not at the borders of buckets.
 func width(length time.Duration, wanted int) time.Duration {
 	for _, w := range widths {
 		if length <= w*time.Duration(wanted) && (length <= maxRaw || w >= time.Hour) {
@@ -44,12 +44,12 @@ func width(length time.Duration, wanted int) time.Duration {
 	return maxRange
 }
 
-// A query is the parameters of a request. A parameter that is not known, or is given
-// twice, is an error: a typing mistake must not look like an answer.
+// A query holds the parameters of a request. An unknown parameter, or one that is given
+// twice, is an error: a mistyped name must not be ignored.
 type query url.Values
 
-// only says which parameters there may be.
-func (q query) only(known ...string) error {
+// checkNames returns an error if there are other parameters than the known ones.
+func (q query) checkNames(known ...string) error {
 	for name, values := range q {
 		ok := false
 		for _, k := range known {
@@ -65,8 +65,7 @@ func (q query) only(known ...string) error {
 	return nil
 }
 
-// at returns a time in Unix milliseconds, which is otherwise if the parameter is not
-// there.
+// at returns the time of a parameter in Unix milliseconds, or otherwise if it is not given.
 func (q query) at(name string, otherwise int64) (int64, error) {
 	text := url.Values(q).Get(name)
 	if !url.Values(q).Has(name) {
@@ -85,10 +84,10 @@ func (q query) at(name string, otherwise int64) (int64, error) {
 	return ms, nil
 }
 
-// times returns the range of a request that may have other parameters, too. now ends
-// the range if nothing else does.
+// times returns the range of a request from the parameters from and to. others are further
+// allowed parameters. Without to, the range ends now.
 func (q query) times(now time.Time, others ...string) (r store.Range, err error) {
-	if err = q.only(append([]string{"from", "to"}, others...)...); err != nil {
+	if err = q.checkNames(append([]string{"from", "to"}, others...)...); err != nil {
 		return r, err
 	}
 	if r.To, err = q.at("to", now.UnixMilli()); err != nil {
@@ -106,7 +105,7 @@ func (q query) times(now time.Time, others ...string) (r store.Range, err error)
 	return r, nil
 }
 
-// span returns the range of a request, and how wide its buckets are.
+// span returns the range of a request and the width of its buckets.
 func (q query) span(now time.Time) (r store.Range, w time.Duration, err error) {
 	if r, err = q.times(now, "buckets"); err != nil {
 		return r, 0, err
