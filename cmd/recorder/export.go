@@ -16,8 +16,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 )
 
-// export prints readings to standard output by stream and time, of one device or
-// stream or all. Of CSV an empty field is NULL, and the first line has the names of the
+// export prints readings to standard output, ordered by stream and time: of one device, one
+// stream, or all. In CSV an empty field is NULL, and the first line has the names of the
 // columns. It holds one row in memory.
 func export(ctx context.Context, args []string) error {
 	l := flags("export")
@@ -28,12 +28,12 @@ func export(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// All of it, unless flags say less.
+	// Everything, unless flags restrict it.
 	r := store.Range{From: 0, To: math.MaxInt64}
 	if err := parseTimes(&r, *from, *to); err != nil {
 		return err
 	}
-	// A slash can be in neither name: MQTT ends a level there.
+	// Neither name can contain a slash: it separates the levels of a topic.
 	r.Device, r.Stream, _ = strings.Cut(first(rest), "/")
 	if *format != "csv" && *format != "jsonl" {
 		return usageError{fmt.Errorf("-format %q is not known: want csv or jsonl", *format)}
@@ -43,21 +43,20 @@ func export(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
-	// One write for many rows; a year is a million of them.
+	// Buffered: a year may have millions of rows.
 	out := bufio.NewWriter(stdout)
 	write, flush := writeJSON(out), out.Flush
 	if *format == "csv" {
 		write, flush = writeCSV(out)
 	}
-	// What was printed before an error stays: a person sees how far it came.
+	// Flush after an error, too: the user sees how far the export got.
 	return errors.Join(s.Readings(ctx, r, write), flush())
 }
 
-// writeCSV returns a function that writes readings as lines of CSV, and one that has
-// to be called at the end. The first line has the names of the columns.
+// writeCSV returns a function that writes a reading as a line of CSV, and one that must be
+// called at the end. The first line has the names of the columns.
 func writeCSV(out *bufio.Writer) (write func(store.Row) error, flush func() error) {
-	// The writer quotes what has a comma, a quote or a line break in it. It keeps its first
-	// error, and returns it each time.
+	// An error of this first Write is returned by the next one, too.
 	c := csv.NewWriter(out)
 	c.Write(strings.Split("device,stream,boot,seq,ts,received_at,value,state,unit,error,clock,historical", ","))
 	flush = func() error {
@@ -88,7 +87,6 @@ func parseTimes(r *store.Range, from, to string) error {
 
 // parseTime reads RFC 3339, a date in UTC, or a duration before now.
 func parseTime(text string) (time.Time, error) {
-	// From the most exact form to the loosest. None of them is also one of the others.
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, nil
 	}
@@ -104,7 +102,7 @@ func parseTime(text string) (time.Time, error) {
 
 // parseAge reads a duration, which may be in days.
 func parseAge(text string) (time.Duration, error) {
-	// Go knows no days, as their length depends on the place; here one is 24 hours.
+	// time.ParseDuration has no days, because of daylight saving time; here a day is 24 hours.
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
 		return time.Duration(n) * 24 * time.Hour, err
@@ -116,7 +114,7 @@ func parseAge(text string) (time.Duration, error) {
 	return d, err
 }
 
-// record is a reading as a line of CSV.
+// record returns the fields of a reading for CSV.
 func record(r store.Row) []string {
 	number := func(n sql.NullInt64) string {
 		if !n.Valid {
@@ -124,7 +122,7 @@ func record(r store.Row) []string {
 		}
 		return strconv.FormatInt(n.Int64, 10)
 	}
-	// As many digits as the number needs, so that reading it gives the same number.
+	// The shortest form that parses to the same number.
 	value := ""
 	if r.Value.Valid {
 		value = strconv.FormatFloat(r.Value.Float64, 'g', -1, 64)
@@ -134,10 +132,10 @@ func record(r store.Row) []string {
 		strconv.FormatBool(r.Historical)}
 }
 
-// writeJSON returns a function that writes readings as JSON Lines: the names, and the
-// members of the payload, in the shape of `holdfast queue export`.
+// writeJSON returns a function that writes a reading as a line of JSON: the names and the
+// members of the payload, in the format of `holdfast queue export`.
 func writeJSON(out *bufio.Writer) func(store.Row) error {
-	// A unit such as "<" stays as it is: nobody puts this into HTML unread.
+	// This is not HTML: write < and & unescaped.
 	to := json.NewEncoder(out)
 	to.SetEscapeHTML(false)
 	return func(r store.Row) error {
@@ -163,8 +161,8 @@ func writeJSON(out *bufio.Writer) func(store.Row) error {
 	}
 }
 
-// retain deletes old readings and hours. A timer of systemd or cron runs it, once a
-// day. It may be interrupted: what is left is deleted the next time.
+// retain deletes old readings and hours. A systemd timer or cron should run it once a day. It
+// may be interrupted: the next run deletes the rest.
 func retain(ctx context.Context, args []string) error {
 	l := flags("retain")
 	readings := l.String("readings", "", "delete readings that are older than this `age`, such as 90d; "+
@@ -176,7 +174,7 @@ func retain(ctx context.Context, args []string) error {
 	if *readings == "" && *hours == "" {
 		return usageError{fmt.Errorf("%s needs -readings AGE or -hours AGE, such as -readings 90d", l.Name())}
 	}
-	// The ages are parsed before the database is opened: a mistake changes nothing.
+	// Parse both ages before anything is deleted.
 	var before [2]time.Time
 	for i, text := range []string{*readings, *hours} {
 		if text == "" {
@@ -193,13 +191,13 @@ func retain(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
-	// What was deleted before an error is deleted: it is printed in any case.
+	// Print what was deleted before an error, too.
 	done, err := s.Retain(ctx, before[0], before[1])
 	fmt.Fprintf(stdout, "deleted: %d readings, %d hours\n", done.Readings, done.Hours)
 	return err
 }
 
-// backup copies the database into a file that is not there yet.
+// backup copies the database into a new file.
 func backup(ctx context.Context, args []string) error {
 	l := flags("backup")
 	rest, err := l.parse(args, 1, 1)
@@ -211,6 +209,6 @@ func backup(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
-	// The recorder goes on meanwhile: a backup reads one state of the file.
+	// The recorder can keep running: a backup reads a consistent state.
 	return s.Backup(ctx, rest[0])
 }

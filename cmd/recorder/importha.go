@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 )
 
-// importHA writes the hours of late readings into the statistics of Home Assistant. It may
-// run as often as one likes, and be interrupted.
+// importHA writes the hours of late readings into the statistics of Home Assistant. It may be
+// interrupted and repeated: writing an hour again gives the same result.
 func importHA(ctx context.Context, args []string) error {
 	l := flags("import-ha")
 	address := l.String("url", "", "`address` of Home Assistant, such as http://homeassistant.local:8123")
@@ -41,9 +41,9 @@ func importHA(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
-	i := homeassistant.Importer{URL: *address, Token: strings.TrimSpace(string(token)), Store: s, Range: r, Dry: *dry}
+	i := homeassistant.Importer{URL: *address, Token: strings.TrimSpace(string(token)), Store: s, Range: r, DryRun: *dry}
 	all, err := i.Run(ctx, time.Now())
-	// What was written before an error is written: it is printed in any case.
+	// Print what was written before an error, too.
 	printed := table("STREAM\tENTITY\tHOURS\tWHY NOT", func(w *tabwriter.Writer) {
 		for _, o := range all {
 			fmt.Fprintf(w, "%s/%s\t%s\t%d\t%s\n", o.Device, o.Stream, dash(o.Entity), o.Hours, dash(o.Skipped))

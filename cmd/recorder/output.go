@@ -7,8 +7,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/printable"
 )
 
-// Text goes to these and not to os.Stdout or os.Stderr: names, versions and reasons were
-// written by whoever may publish.
+// All text is written to these, not to os.Stdout and os.Stderr: they escape control characters,
+// because names, versions and reasons come from anyone who may publish.
 var (
 	stdout io.Writer = printable.NewWriter(os.Stdout)
 	stderr io.Writer = printable.NewWriter(os.Stderr)

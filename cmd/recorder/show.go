@@ -13,18 +13,18 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 )
 
-// at prints a time as RFC 3339 in UTC, to the second.
-func at(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
+// formatTime formats Unix milliseconds as RFC 3339 in UTC, to the second.
+func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
 
-// maybeAt prints a time that may not be known.
-func maybeAt(ms sql.NullInt64) string {
+// optionalTime formats a time that may be unknown.
+func optionalTime(ms sql.NullInt64) string {
 	if !ms.Valid {
 		return "-"
 	}
-	return at(ms.Int64)
+	return formatTime(ms.Int64)
 }
 
-// dash stands for an empty column.
+// dash returns "-" for an empty column.
 func dash(s string) string {
 	if s == "" {
 		return "-"
@@ -33,10 +33,10 @@ func dash(s string) string {
 }
 
 // table prints columns under a heading. lines writes one line for each row, with tabs
-// between the columns. The heading is printed even if there is no row, so that a
-// person sees that the command has worked.
+// between the columns. The heading is printed even if there are no rows, so that the user
+// sees that the command has worked.
 func table(heading string, lines func(w *tabwriter.Writer)) error {
-	// Two spaces between columns: it stays readable for cut and awk.
+	// Two spaces between columns: awk -F'  +' can split them.
 	w := tabwriter.NewWriter(stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, heading)
 	lines(w)
@@ -58,7 +58,6 @@ func devices(ctx context.Context, args []string) error {
 	if len(rest) > 0 {
 		return addDevices(ctx, l, rest[1:])
 	}
-	// Read at one moment; the recorder goes on meanwhile.
 	s, err := l.open(ctx)
 	if err != nil {
 		return err
@@ -71,23 +70,22 @@ func devices(ctx context.Context, args []string) error {
 	heading := "DEVICE\tSTATUS\tSINCE\tLAST READING\tSTREAMS\tMISSING\tBACKLOG\tCLOCK\tVERSION"
 	return table(heading, func(w *tabwriter.Writer) {
 		for _, d := range fleet {
-			// A dash is what the device has not said.
+			// A dash means that the device has not reported the value.
 			status, backlog := "-", "-"
 			if d.Online.Valid {
-				// Only devices with a status topic are one or the other.
 				status = map[bool]string{true: "online", false: "offline"}[d.Online.Bool]
 			}
 			if d.Backlog.Valid {
 				backlog = fmt.Sprint(d.Backlog.Int64)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Name, status, maybeAt(d.OnlineSince),
-				maybeAt(d.LastAt), d.Streams, d.Missing, backlog, dash(d.Clock), dash(d.Version))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Name, status, optionalTime(d.OnlineSince),
+				optionalTime(d.LastAt), d.Streams, d.Missing, backlog, dash(d.Clock), dash(d.Version))
 		}
 	})
 }
 
-// addDevices registers devices. The database is created if it is not there: they may
-// be registered before the recorder runs.
+// addDevices registers devices. It creates the database if it does not exist, so that devices
+// can be registered before the first start of the recorder.
 func addDevices(ctx context.Context, l line, names []string) error {
 	for _, name := range names {
 		problem := message.NameProblem(name)
@@ -115,7 +113,7 @@ func addDevices(ctx context.Context, l line, names []string) error {
 	return err
 }
 
-// first is the first argument, empty if there is none.
+// first returns the first argument, or "" if there is none.
 func first(args []string) string {
 	if len(args) == 0 {
 		return ""
@@ -136,7 +134,7 @@ func gaps(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.Close()
-	// Without a name, those of all devices.
+	// An empty name selects all devices.
 	all, err := s.Gaps(ctx, first(rest))
 	if err != nil {
 		return err
@@ -149,13 +147,13 @@ func printGaps(all []store.Gap) error {
 	return table("STREAM\tBOOT\tFROM\tTO\tCOUNT\tSTATE\tWHY\tNOTICED", func(w *tabwriter.Writer) {
 		for _, g := range all {
 			fmt.Fprintf(w, "%s/%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", g.Device, g.Stream, g.Boot, g.From, g.To, g.Count,
-				g.State, dash(g.Why), at(g.NoticedAt))
+				g.State, dash(g.Why), formatTime(g.NoticedAt))
 		}
 	})
 }
 
-// meaning explains the causes that verify finds.
-var meaning = map[string]string{
+// causeText explains the causes that verify finds.
+var causeText = map[string]string{
 	store.LostBySession: "the broker had no session for the recorder when these were published",
 	store.LostByBroker:  "the connection was lost meanwhile: the broker may have been killed before it saved its queue",
 	store.LostByQueue: "the recorder was away meanwhile: the broker's queue for it was full, or the broker was " +
@@ -179,7 +177,7 @@ func verify(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// By cause: a person wants the sum, and only what is not explained in full.
+	// Print a sum for each cause, and a list of the unexplained gaps only.
 	sums := map[string]int64{}
 	var open []store.Gap
 	for _, g := range v.Gaps {
@@ -188,21 +186,19 @@ func verify(ctx context.Context, args []string) error {
 			open = append(open, g)
 		}
 	}
-	// From what is well to what is not; each line stands for itself.
 	fmt.Fprintf(stdout, "%s: %d readings, %d of them missing once and filled later\n", rest[0], v.Readings, v.Filled)
 	fmt.Fprintf(stdout, "declared lost by the agent: %d\n", v.Declared)
 	for _, why := range []string{store.LostBySession, store.LostByBroker, store.LostByQueue} {
 		if sums[why] > 0 {
-			fmt.Fprintf(stdout, "lost by the broker (%s): %d: %s\n", why, sums[why], meaning[why])
+			fmt.Fprintf(stdout, "lost by the broker (%s): %d: %s\n", why, sums[why], causeText[why])
 		}
 	}
 	printDrops(sums[store.LostByDrop], v.Drops)
-	// Not a hole, and still a limit of what is proven.
+	// An unclean start is not a gap, but limits what is proven.
 	if v.UncleanStarts > 0 {
 		fmt.Fprintf(stdout, "unclean starts of the agent: %d: the end of the boot before each cannot be proven\n",
 			v.UncleanStarts)
 	}
-	// The exit status is for scripts, the list for a person.
 	if len(open) == 0 {
 		fmt.Fprintln(stdout, "every hole is explained")
 		return nil
@@ -211,14 +207,16 @@ func verify(ctx context.Context, args []string) error {
 	if err := printGaps(open); err != nil {
 		return err
 	}
-	// Both neighbours of such a hole came over one connection, to a broker that was alive.
+	// The readings around such a gap came over one connection, from a broker that was running:
+	// only its full queue can have lost the readings between them.
 	if slices.ContainsFunc(open, func(g store.Gap) bool { return g.BeforeAt.Valid }) {
 		fmt.Fprintln(stdout, queueHint)
 	}
 	return errPrinted
 }
 
-// printDrops says how many readings are explained by what the broker has dropped, and when.
+// printDrops prints how many readings are explained by messages that the broker dropped, and
+// when it dropped them.
 func printDrops(lost int64, periods []store.DropPeriod) {
 	if lost == 0 {
 		return
@@ -227,11 +225,11 @@ func printDrops(lost int64, periods []store.DropPeriod) {
 		"raise max_queued_messages, or set the agents' drain.rate\n", store.LostByDrop, lost)
 	for _, p := range periods {
 		fmt.Fprintf(stdout, "  the broker's count, which is of all its clients: %d between %s and %s\n", p.Count,
-			at(p.Since), at(p.At))
+			formatTime(p.Since), formatTime(p.At))
 	}
 }
 
-// queueHint says what to look at where neither a connection nor the agent explains a hole.
+// queueHint says what to check if neither a connection nor the agent explains a gap.
 const queueHint = "hint: a broker drops messages, and acknowledges them, while its queue for a slow recorder is " +
 	"full: raise its limit (Mosquitto: max_queued_messages, 1000 by default) or set the agents' drain.rate; " +
 	"see docs/recorder.md#a-full-queue"

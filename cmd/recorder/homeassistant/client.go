@@ -20,16 +20,15 @@ const (
 	maxAnswer     = 64 << 20    // bytes; the registry of ten thousand entities has some 10 MiB
 )
 
-// A client is a connection to Home Assistant's WebSocket API, as the page "WebSocket API"
-// of its developer documentation describes it. It is used by one goroutine.
+// A client is a connection to Home Assistant's WebSocket API, as described on the page
+// "WebSocket API" of its developer documentation. Only one goroutine may use it.
 type client struct {
 	conn *websocket.Conn
 	id   int // of the last command
 }
 
-// socketURL makes of the address that a person knows, such as
-// http://homeassistant.local:8123, that of the WebSocket API. One with ws:// and a path is
-// left as it is.
+// socketURL returns the address of the WebSocket API for the address that a user knows, such
+// as http://homeassistant.local:8123. A ws:// or wss:// address with a path stays unchanged.
 func socketURL(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
@@ -108,7 +107,7 @@ func (c *client) call(kind string, fields map[string]any, result any) error {
 		Result  json.RawMessage
 		Error   struct{ Code, Message string }
 	}
-	// Nothing is subscribed to: the next message is the answer.
+	// We subscribe to nothing, so the next message is the answer.
 	if err := c.read(&answer); err != nil {
 		return fmt.Errorf("%s: %w", kind, err)
 	}
@@ -138,7 +137,7 @@ func (c *client) read(m any) error {
 	return c.conn.ReadJSON(m)
 }
 
-// close ends the connection in order; an error of it says nothing any more.
+// close ends the connection with a close frame. Errors are ignored: nothing follows.
 func (c *client) close() {
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	err := c.conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second))

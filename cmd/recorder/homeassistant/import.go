@@ -1,11 +1,11 @@
-// Package homeassistant writes hours of late readings into the long-term statistics of Home
-// Assistant, which takes no reading that is older than the state it has: after an outage
-// its history has a hole that this fills.
+// Package homeassistant writes hours with late readings into the long-term statistics of Home
+// Assistant. Home Assistant ignores readings that are older than its current state, so an
+// outage leaves a hole in its history; this package fills it.
 //
-// It speaks the WebSocket API: config/entity_registry/list, recorder/list_statistic_ids and
-// recorder/import_statistics, the last with mean_type and unit_class, as Home Assistant
-// 2025.11 and later take it and 2026.11 demands it. No real Home Assistant was tried: the
-// tests have a fake that checks each message against the documentation.
+// It uses the WebSocket API: config/entity_registry/list, recorder/list_statistic_ids and
+// recorder/import_statistics. The last one gets mean_type and unit_class, which Home Assistant
+// accepts since 2025.11 and requires from 2026.11 on. It was not tested with a real Home
+// Assistant: the tests use a fake that checks each message against the documentation.
 package homeassistant
 
 import (
@@ -19,29 +19,29 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/recorder/store"
 )
 
-// settled is how long an hour is over before it is written: Home Assistant computes the
-// hour itself in the minutes after it, and would do so twice.
+// settled is how long after its end an hour is written. Home Assistant computes the hour
+// itself in the first minutes after it, and would replace ours.
 const settled = 15 * time.Minute
 
-// maxHours is how many hours one command has.
+// maxHours is the maximum number of hours in one command.
 const maxHours = 1000
 
 // An Importer writes statistics. All fields but TLS are needed.
 type Importer struct {
-	URL   string // of Home Assistant, such as http://homeassistant.local:8123
-	Token string // a long-lived access token of an administrator
-	TLS   *tls.Config
-	Store *store.Store
-	Range store.Range // which late readings; an empty Device is all of them
-	Dry   bool        // write nothing
+	URL    string // of Home Assistant, such as http://homeassistant.local:8123
+	Token  string // a long-lived access token of an administrator
+	TLS    *tls.Config
+	Store  *store.Store
+	Range  store.Range // of the late readings; an empty Device selects all devices
+	DryRun bool        // write nothing
 }
 
-// An Outcome is what became of one stream with late readings.
+// An Outcome is the result for one stream with late readings.
 type Outcome struct {
 	Device, Stream string
 	Entity         string // in Home Assistant; empty: none
-	Hours          int    // that were written, or would be
-	Skipped        string // why none were
+	Hours          int    // number of hours written, or to be written in a dry run
+	Skipped        string // why none were written; empty: they were
 }
 
 // An entity is a row of the entity registry.
@@ -51,8 +51,8 @@ type entity struct {
 	Platform string `json:"platform"`
 }
 
-// A metadata describes a statistic, as it is listed and as it is sent back.
-type metadata struct {
+// A statistic describes a statistic, in list_statistic_ids and in import_statistics.
+type statistic struct {
 	ID        string  `json:"statistic_id"`
 	Source    string  `json:"source"`
 	Name      *string `json:"name"`
@@ -62,10 +62,10 @@ type metadata struct {
 	Unit      *string `json:"unit_of_measurement"`
 }
 
-// A listed is a statistic in the answer to recorder/list_statistic_ids, where the unit in
-// which it is stored has a name of its own.
-type listed struct {
-	metadata
+// A listedStatistic is a statistic in the answer to recorder/list_statistic_ids. There the unit
+// of the stored values has another name than in the request.
+type listedStatistic struct {
+	statistic
 	StoredUnit *string `json:"statistics_unit_of_measurement"`
 }
 
@@ -77,16 +77,16 @@ type hour struct {
 	Max   float64 `json:"max"`
 }
 
-// Run writes each hour before now that has a late reading, from all readings of that hour.
-// Writing it again changes nothing. It returns one Outcome for each stream with late
-// readings, also with an error.
+// Run writes each hour before now that has a late reading, computed from all readings of the
+// hour. Writing an hour again gives the same result. It returns one Outcome for each stream
+// with late readings; after an error, for those before it.
 func (i *Importer) Run(ctx context.Context, now time.Time) (all []Outcome, err error) {
 	c, err := dial(ctx, i.URL, i.Token, i.TLS)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
-	// A read that blocks ends with the context.
+	// The end of ctx ends a blocked read.
 	defer context.AfterFunc(ctx, func() { c.conn.Close() })()
 	entities, err := c.entities()
 	if err != nil {
@@ -105,16 +105,16 @@ func (i *Importer) Run(ctx context.Context, now time.Time) (all []Outcome, err e
 		}
 		o := Outcome{Device: one.Device, Stream: one.Stream, Entity: entities[one.Device+"/"+one.Stream]}
 		known, ok := statistics[o.Entity]
-		if o.Skipped = whyNot(o.Entity, known, ok, one.Unit); o.Skipped == "" {
-			o.Hours, err = i.write(ctx, c, one, known.metadata)
+		if o.Skipped = skipReason(o.Entity, known, ok, one.Unit); o.Skipped == "" {
+			o.Hours, err = i.write(ctx, c, one, known.statistic)
 		}
 		all = append(all, o)
 	}
 	return all, err
 }
 
-// whyNot says why nothing can be written for an entity; empty if it can.
-func whyNot(entity string, known listed, ok bool, unit string) string {
+// skipReason says why nothing can be written for an entity; it is empty if it can.
+func skipReason(entity string, known listedStatistic, ok bool, unit string) string {
 	stored := ""
 	if known.StoredUnit != nil {
 		stored = *known.StoredUnit
@@ -137,8 +137,8 @@ func whyNot(entity string, known listed, ok bool, unit string) string {
 }
 
 // write writes the hours of a stream, and returns how many.
-func (i *Importer) write(ctx context.Context, c *client, late store.Late, m metadata) (n int, err error) {
-	// The unit that is sent replaces that of the statistic: it is the same, see whyNot.
+func (i *Importer) write(ctx context.Context, c *client, late store.Late, m statistic) (n int, err error) {
+	// import_statistics replaces the unit; skipReason has checked that it is the same.
 	m.Unit = &late.Unit
 	if late.Unit == "" {
 		m.Unit = nil
@@ -151,11 +151,11 @@ func (i *Importer) write(ctx context.Context, c *client, late store.Late, m meta
 			return 0, err
 		}
 		if b.N == 0 {
-			continue // errors alone
+			continue // the hour has only errors
 		}
 		hours = append(hours, hour{time.UnixMilli(ts).UTC().Format(time.RFC3339), b.Mean, b.Min, b.Max})
 	}
-	for begin := 0; begin < len(hours) && !i.Dry; begin += maxHours {
+	for begin := 0; begin < len(hours) && !i.DryRun; begin += maxHours {
 		part := hours[begin:min(begin+maxHours, len(hours))]
 		err := c.call("recorder/import_statistics", map[string]any{"metadata": m, "stats": part}, nil)
 		if err != nil {
@@ -165,8 +165,8 @@ func (i *Importer) write(ctx context.Context, c *client, late store.Late, m meta
 	return len(hours), nil
 }
 
-// entities returns the entity of each stream that MQTT discovery has announced: its unique
-// ID is "client ID/stream".
+// entities returns the entity ID of each stream that MQTT discovery has announced, by unique
+// ID: "client ID/stream".
 func (c *client) entities() (map[string]string, error) {
 	var all []entity
 	if err := c.call("config/entity_registry/list", nil, &all); err != nil {
@@ -181,16 +181,16 @@ func (c *client) entities() (map[string]string, error) {
 	return found, nil
 }
 
-// statistics returns what Home Assistant keeps statistics of, by entity.
-func (c *client) statistics() (map[string]listed, error) {
-	var all []listed
+// statistics returns the statistics of Home Assistant by entity ID.
+func (c *client) statistics() (map[string]listedStatistic, error) {
+	var all []listedStatistic
 	if err := c.call("recorder/list_statistic_ids", nil, &all); err != nil {
 		return nil, err
 	}
 	if len(all) == 0 {
 		return nil, errors.New("there are no statistics in Home Assistant: is its recorder switched on?")
 	}
-	known := map[string]listed{}
+	known := map[string]listedStatistic{}
 	for _, one := range all {
 		known[one.ID] = one
 	}

@@ -130,7 +130,7 @@ func only(m map[string]json.RawMessage, want ...string) string {
 // imported checks and keeps statistics.
 func (f *fake) imported(about, stats json.RawMessage) string {
 	var fields map[string]json.RawMessage
-	var m metadata
+	var m statistic
 	if json.Unmarshal(about, &fields) != nil || json.Unmarshal(about, &m) != nil {
 		return "metadata is no object"
 	}
@@ -254,7 +254,7 @@ func TestLateHoursAreWrittenOnce(t *testing.T) {
 
 func TestADryRunWritesNothing(t *testing.T) {
 	f, i := start(t)
-	i.Dry = true
+	i.DryRun = true
 	all, err := i.Run(t.Context(), now.Add(time.Hour))
 	if err != nil || f.count != 0 ||
 		!slices.ContainsFunc(all, func(o Outcome) bool { return o.Stream == "hum" && o.Hours == 3 }) {
