@@ -12,9 +12,9 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// decode returns what a block holds. It takes any bytes, of any origin: an error is
-// all that bad ones can cause, and what it allocates is bounded by their length. The
-// run does not share memory with data.
+// decode returns the content of a block. data may be any bytes: malformed ones cause an
+// error and nothing else, and the memory that decode allocates is bounded by their length.
+// The run does not share memory with data.
 func decode(data []byte) (run, error) {
 	h, rest, err := readHeader(data)
 	if err != nil {
@@ -29,7 +29,7 @@ func decode(data []byte) (run, error) {
 	} else {
 		d.readStreams()
 	}
-	if h.count > blockItems || h.count > len(d.rest) { // a reading takes a byte or more
+	if h.count > blockItems || h.count > len(d.rest) { // a reading takes at least one byte
 		return run{}, errMalformed
 	}
 	r := run{items: make([]Item, h.count), thinned: h.thinned, rejected: h.rejected, declared: h.declared}
@@ -43,9 +43,8 @@ func decode(data []byte) (run, error) {
 	return r, nil
 }
 
-// readHeader checks a block's version and checksum and returns the rest behind the
-// header. A block of a version that this program does not know is an error, like a
-// damaged one.
+// readHeader checks a block's version and checksum and returns the header and the bytes
+// after it. A block of an unknown version is an error, like a damaged one.
 func readHeader(data []byte) (h header, rest []byte, err error) {
 	if len(data) < 6 {
 		return h, nil, errors.New("block is cut short")
@@ -67,21 +66,21 @@ func readHeader(data []byte) (h header, rest []byte, err error) {
 	return h, d.rest, nil
 }
 
-// A decoder reads a block front to back. What does not fit makes it bad.
+// A decoder reads a block from front to back. Its methods return no errors: malformed
+// bytes set bad, and decode checks that at the end.
 type decoder struct {
 	old    bool     // the block has oldVersion
 	rest   []byte   // not read yet
-	bad    bool     // something did not fit: what was read means nothing
-	unix   int64    // of the first reading
-	common common   // as the encoder had it before the next reading
+	bad    bool     // the block is malformed; results are not valid
+	unix   int64    // ms, of the first reading
+	common common   // the same as in the encoder before the next reading
 	words  []string // the texts, by index
 	tracks []track  // the streams, by index
 	seen   []bool   // by stream: it had a reading
-	known  int      // how many had one; in blocks of blockVersion the first ones
+	known  int      // how many streams had a reading; in blocks of blockVersion these are the first ones
 }
 
-// readWords reads the table of texts that the readings refer to. A stream, a unit or
-// a state is in it once, however many readings have it.
+// readWords reads the table of texts to which the readings refer. Each text is in it once.
 func (d *decoder) readWords() {
 	d.words = make([]string, d.count(blockWords))
 	for i := range d.words {
@@ -89,8 +88,8 @@ func (d *decoder) readWords() {
 	}
 }
 
-// readStreams reads the table of streams. Each name is a string of its own: a reading
-// that is kept does not keep the names of the others.
+// readStreams reads the table of streams. Each name is a separate string, so that a
+// reading that stays in memory does not keep the whole table there.
 func (d *decoder) readStreams() {
 	n := d.count(blockItems)
 	d.tracks, d.seen = make([]track, n), make([]bool, n)
@@ -117,7 +116,7 @@ func (d *decoder) readStreams() {
 	}
 }
 
-// readStream reads what follows the head of a stream and back.
+// readStream reads the fields of a stream that come after its head and back.
 func (d *decoder) readStream(t *track, head uint64) {
 	m := t.model
 	t.boot, t.kernel, t.unit, t.priority = m.boot, m.kernel, m.unit, m.priority
@@ -153,8 +152,8 @@ func (d *decoder) readOldStreams() {
 	}
 }
 
-// readGaps reads what was thinned out. A gap has to be of a stream that has a
-// reading in the block: a block tells of nothing but its own readings.
+// readGaps reads the gaps of the readings that were thinned out. The stream of a gap must
+// have a reading in the block.
 func (d *decoder) readGaps() []Gap {
 	var gaps []Gap
 	for range d.count(blockItems) {
@@ -170,9 +169,9 @@ func (d *decoder) readGaps() []Gap {
 	return gaps
 }
 
-// stream reads the head of a reading, and finds the stream. In blocks of blockVersion
-// streams are in the order of their first reading, so a reading is of one that had a
-// reading or of the next one. It returns nil after a mistake.
+// stream reads the head of a reading and finds its stream. In blocks of blockVersion the
+// streams are in the order of their first reading, so it is a stream that had a reading or
+// the next one. It returns nil if the block is malformed.
 func (d *decoder) stream() (t *track, head uint64) {
 	head = d.uvarint()
 	at := head >> headBits
@@ -187,8 +186,8 @@ func (d *decoder) stream() (t *track, head uint64) {
 	return &d.tracks[at], head
 }
 
-// item reads one reading, in the order in which [encoder.item] has written it. After
-// a mistake the decoder is bad, and the item means nothing.
+// item reads one reading, in the order in which [encoder.item] writes it. If the block is
+// malformed it sets bad, and the item is not valid.
 func (d *decoder) item(it *Item) {
 	t, head := d.stream()
 	if t == nil {
@@ -219,14 +218,14 @@ func (d *decoder) item(it *Item) {
 	it.number = d.common.number
 	it.At.Unix = next + d.varint()
 	t.setTime(it.At.Unix, first)
-	d.about(it, t, more)
+	d.rareFields(it, t, more)
 	d.value(it, t, head, more)
 	d.common.follow(t)
 }
 
-// about reads what encoder.appendRare has written, in the same order: the error, the
+// rareFields reads what [encoder.appendRare] writes, in the same order: the error, the
 // state, the clocks, the event.
-func (d *decoder) about(it *Item, t *track, more byte) {
+func (d *decoder) rareFields(it *Item, t *track, more byte) {
 	if more&moreErr != 0 {
 		it.Err = d.word()
 	}
@@ -259,15 +258,15 @@ func (d *decoder) event(it *Item) {
 	}
 	it.By = d.word()
 	ms := d.uvarint()
-	if ms >= 1<<43 { // 278 years, which a Duration still holds; it is also what the encoder was promised
+	if ms >= 1<<43 { // 278 years, which still fit a Duration
 		d.bad = true
 		return
 	}
 	it.For = time.Duration(ms) * time.Millisecond
 }
 
-// value reads the value: a float as it is, or the digits less those of the reading
-// before.
+// value reads the value: a float, or the difference of its digits from those of the
+// previous value.
 func (d *decoder) value(it *Item, t *track, head uint64, more byte) {
 	if more&moreFloat != 0 {
 		it.Value = math.Float64frombits(binary.BigEndian.Uint64(d.take(8)))
@@ -294,7 +293,8 @@ func (d *decoder) word() string {
 	return ""
 }
 
-// count reads a number that can be no larger than limit, nor than what is left.
+// count reads a number. A number above limit, or above the number of bytes left, is
+// malformed: each element that it counts takes at least one byte.
 func (d *decoder) count(limit int) int {
 	n := d.uvarint()
 	if n > uint64(min(limit, len(d.rest))) {
@@ -304,22 +304,22 @@ func (d *decoder) count(limit int) int {
 	return int(n)
 }
 
-// uvarint reads an unsigned number, 0 where there is none.
+// uvarint reads an unsigned number; it returns 0 and sets bad if there is none.
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.rest)
 	d.skip(n)
 	return v
 }
 
-// varint reads a signed number, 0 where there is none.
+// varint reads a signed number; it returns 0 and sets bad if there is none.
 func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.rest)
 	d.skip(n)
 	return v
 }
 
-// skip moves over a number of n bytes. n is what package binary returns: 0 or less
-// if there was no number.
+// skip skips the n bytes of a number. n comes from encoding/binary: it is 0 or less if
+// there was no number.
 func (d *decoder) skip(n int) {
 	if n <= 0 {
 		d.bad, d.rest = true, nil
@@ -328,7 +328,7 @@ func (d *decoder) skip(n int) {
 	d.rest = d.rest[n:]
 }
 
-// take returns the next n bytes, zeros where they are missing.
+// take returns the next n bytes. If fewer are left it returns n zeros and sets bad.
 func (d *decoder) take(n int) []byte {
 	if n > len(d.rest) {
 		d.bad, d.rest = true, nil

@@ -12,9 +12,9 @@ import (
 
 const maxStateFile = 4096 // bytes; a number, or one line of JSON
 
-// replaceFile writes a file so that a power cut leaves the old or the new one.
-// It writes into a file of its own making: a symbolic link or a pipe under the
-// name of the part would lead elsewhere, or block.
+// replaceFile writes a file so that a power cut leaves the complete old or new one. It
+// creates the temporary file with O_EXCL: if a symbolic link or a pipe had that name, it
+// would write elsewhere or block.
 func replaceFile(path string, data []byte) error {
 	part := path + ".new"
 	if err := removeIfThere(part); err != nil {
@@ -31,7 +31,8 @@ func replaceFile(path string, data []byte) error {
 	return moveFile(part, path)
 }
 
-// readStateFile reads what replaceFile wrote: a regular file, and a short one.
+// readStateFile reads a file that replaceFile wrote, at most maxStateFile bytes. Anything
+// but a regular file is an error.
 func readStateFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -48,8 +49,7 @@ func readStateFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxStateFile))
 }
 
-// moveFile renames a file durably, over one that is there. Both are in the same
-// folder.
+// moveFile renames a file within its folder, replaces an existing one and syncs the folder.
 func moveFile(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -57,7 +57,7 @@ func moveFile(from, to string) error {
 	return syncDir(filepath.Dir(to))
 }
 
-// syncDir makes a folder's entries durable; tests put another in place.
+// syncDir syncs a folder, so that a power cut does not undo a rename in it; tests replace it.
 var syncDir = func(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -66,7 +66,7 @@ var syncDir = func(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// removeIfThere removes a file. That there is none is no error.
+// removeIfThere removes a file. It is no error if the file does not exist.
 func removeIfThere(path string) error {
 	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err

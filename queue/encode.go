@@ -10,9 +10,9 @@ import (
 
 // An encoder makes a block.
 type encoder struct {
-	unix   int64             // of the first reading
-	common common            // what the next reading is expected to share with the one before
-	words  table[string]     // all texts but the names of streams
+	unix   int64             // ms, of the first reading
+	common common            // the prediction for the next reading
+	words  table[string]     // all texts except the names of streams
 	tracks []*track          // the streams, in the order of their first reading
 	byName map[string]*track // the last of tracks with each name; the others by their field sameName
 	body   []byte            // the readings and the gaps
@@ -37,9 +37,9 @@ func (t *table[T]) index(v T) uint64 {
 	return i
 }
 
-// encode makes a block of a run of at least one reading and at most blockItems. The
-// numbers of its items ascend; the gaps are of streams that have a reading in it.
-// decode returns the same run, bit by bit, but for times below a millisecond.
+// encode makes a block of a run of 1 to blockItems readings. The numbers of the items must
+// ascend, and the streams of the gaps must have a reading in the run. decode returns an
+// identical run, except that times are truncated to milliseconds.
 func encode(r run) []byte {
 	e := encoder{byName: map[string]*track{}, unix: r.items[0].At.Unix}
 	e.common.number = r.items[0].number
@@ -64,7 +64,7 @@ func encode(r run) []byte {
 	return b
 }
 
-// gaps appends what was thinned out between the readings of the block.
+// gaps appends the gaps of the readings that were thinned out.
 func (e *encoder) gaps(gaps []Gap) {
 	e.body = binary.AppendUvarint(e.body, uint64(len(gaps)))
 	for _, g := range gaps {
@@ -78,8 +78,8 @@ func (e *encoder) gaps(gaps []Gap) {
 	}
 }
 
-// appendWords appends the table of texts. It comes last but stands before the
-// readings: only now all of them are known.
+// appendWords appends the table of texts. It is called after the readings were encoded,
+// when all texts are known, although the table comes before the readings in the block.
 func (e *encoder) appendWords(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(e.words.list)))
 	for _, w := range e.words.list {
@@ -89,7 +89,7 @@ func (e *encoder) appendWords(b []byte) []byte {
 	return b
 }
 
-// streams is the table of streams. It adds their boots, kernels and units to the words.
+// streams makes the table of streams. It adds their boots, kernels and units to the words.
 func (e *encoder) streams() (b []byte) {
 	b = binary.AppendUvarint(b, uint64(len(e.tracks)))
 	for i, t := range e.tracks {
@@ -118,8 +118,8 @@ func (e *encoder) streams() (b []byte) {
 	return b
 }
 
-// sharedEnds counts the bytes that a name shares with another at its beginning and, of
-// the rest, at its end, both within their bounds.
+// sharedEnds returns how many bytes a name has in common with another one at its beginning
+// and, of the rest, at its end: at most maxShared and maxEnding.
 func sharedEnds(name, with string) (shared, ending int) {
 	limit := min(len(name), len(with))
 	for shared < min(limit, maxShared) && name[shared] == with[shared] {
@@ -131,19 +131,19 @@ func sharedEnds(name, with string) (shared, ending int) {
 	return shared, ending
 }
 
-// closeName is how many bytes of its own a name has at most that is as good as its
-// model's.
+// closeName ends the search for a model: one from which the name differs in at most so many
+// bytes is good enough.
 const closeName = 3
 
-// findModel chooses the model of a new stream: of the last ones that of the same unit
-// which has most of its name, else the very last.
+// findModel chooses the model of a new stream: among the last maxBack+1 streams the one
+// that shares the most bytes of the name, with a preference for the same unit.
 func (e *encoder) findModel(t *track) {
 	n, most := len(e.tracks), -1
 	t.model = &track{}
 	for back := range min(n, maxBack+1) {
 		m := e.tracks[n-1-back]
 		shared, ending := sharedEnds(t.stream, m.stream)
-		// A byte for back, and at least one for a value that has nothing to do with ours.
+		// back takes one byte; another unit takes at least one, and its value predicts ours badly.
 		if back > 0 {
 			shared--
 		}
@@ -159,9 +159,9 @@ func (e *encoder) findModel(t *track) {
 	}
 }
 
-// track finds the stream of an item, and says whether this is its first.
+// track returns the stream of an item, and whether the item is its first one.
 func (e *encoder) track(it *Item) (t *track, first bool) {
-	// What followed last time mostly follows again: no need to look it up.
+	// Usually it is the expected stream, and the map is not needed.
 	if i := e.common.expected(len(e.tracks)); i < len(e.tracks) && e.tracks[i].has(it) {
 		return e.tracks[i], false
 	}
@@ -177,8 +177,8 @@ func (e *encoder) track(it *Item) (t *track, first bool) {
 	return t, true
 }
 
-// item appends one reading: head, more, then what they announce, with the time
-// as a varint, less the expected, in front.
+// item appends one reading: head, more bits, then the fields that they announce. The
+// difference from the expected time comes before the fields of the more bits.
 func (e *encoder) item(it *Item) {
 	expected := e.common.expected(len(e.tracks))
 	t, first := e.track(it)
@@ -215,10 +215,11 @@ func (e *encoder) item(it *Item) {
 	e.common.follow(t)
 }
 
-// zigzag makes small numbers of either sign small ones without one.
+// zigzag maps a number near 0 of either sign to a small unsigned one, as varints need it.
 func zigzag(n int) uint64 { return uint64(n)<<1 ^ uint64(n>>(bits.UintSize-1)) }
 
-// appendRare appends what seldom changes: the error, the state, the clocks.
+// appendRare appends the fields that seldom change: the error, the state, the clocks, the
+// event.
 func (e *encoder) appendRare(it *Item, t *track, more byte, b []byte) (byte, []byte) {
 	if it.Err != "" {
 		more |= moreErr
@@ -255,7 +256,8 @@ func (e *encoder) appendRare(it *Item, t *track, more byte, b []byte) (byte, []b
 	return more, b
 }
 
-// appendValue appends the value: its digits, less those before, or all of its bits.
+// appendValue appends the value: the difference of its digits from the previous ones or,
+// where that is not exact, all bits of the float.
 func appendValue(it *Item, t *track, head uint64, more byte, b []byte) (uint64, byte, []byte) {
 	digits, places, ok := digitsOf(it.Value, t.places)
 	switch {
@@ -273,8 +275,8 @@ func appendValue(it *Item, t *track, head uint64, more byte, b []byte) (uint64, 
 	return head | headDigits, more, b
 }
 
-// digitsOf finds a whole number that, divided by ten to the places, is v to
-// the last bit. It tries the places of the reading before first.
+// digitsOf returns an integer and a number of decimal places with
+// v == digits / powers[used], exactly. It tries the places of the previous reading first.
 func digitsOf(v float64, places byte) (digits int64, used byte, ok bool) {
 	if d, ok := exactDigits(v, places); ok {
 		return d, places, true
@@ -287,9 +289,9 @@ func digitsOf(v float64, places byte) (digits int64, used byte, ok bool) {
 	return 0, 0, false
 }
 
-// exactDigits is the whole number that stands for v with that many decimal places.
-// It is not ok if dividing it again does not give v to the last bit, or if it would
-// not be exact as a float: beyond 2^53.
+// exactDigits returns the integer for v with that many decimal places. It returns false if
+// the division does not give exactly v, or if the integer is not exact as a float64
+// (2^53 or more).
 func exactDigits(v float64, places byte) (int64, bool) {
 	d := math.Round(v * powers[places])
 	if math.Abs(d) >= 1<<53 || math.Float64bits(d/powers[places]) != math.Float64bits(v) {

@@ -8,8 +8,8 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors"
 )
 
-// jsonObject is an object of keys and values in turn: the keys are strings, the
-// values whatever marshals without an error.
+// jsonObject makes a JSON object of alternating keys and values. The keys must be strings,
+// the values must marshal without an error.
 func jsonObject(pairs ...any) string {
 	o := map[string]any{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -22,20 +22,18 @@ func jsonObject(pairs ...any) string {
 	return string(b)
 }
 
-// Report adds an event. It is sent with the alarms, in their order. It does not wait
-// for the disk: only a reading of an alarm is promised to be there when the call
-// returns.
+// Report adds an event. It is sent in order with the alarms. Unlike Put of an alarm,
+// Report does not wait until it is on disk.
 func (q *Queue) Report(e sensors.Event) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.reportLocked(e.Name, e.At, string(e.Details))
 }
 
-// maxRecent is how many events Recent remembers: 10 kB, as events are some 200
-// bytes.
+// maxRecent is how many events are kept for Recent: 10 kB at about 200 bytes each.
 const maxRecent = 50
 
-// remember notes an event for Recent.
+// remember keeps an event for Recent.
 func (c *counters) remember(it Item) {
 	if len(c.recent) == maxRecent {
 		c.recent = slices.Delete(c.recent, 0, 1)
@@ -43,8 +41,8 @@ func (c *counters) remember(it Item) {
 	c.recent = append(c.recent, it)
 }
 
-// Recent returns the last events of this start, oldest first, at most 50. A gap is
-// one of them when it is first given to the sender: until then it grows.
+// Recent returns the last events of this start, oldest first, at most 50. The event of a
+// gap is among them once Peek has returned it, because the gap may grow until then.
 func (q *Queue) Recent() []Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -41,114 +41,116 @@ import (
 //	...      what the more bits announce, in the order of the bits
 //	varint   digits of the value, less those before, if headDigits
 //
-// A reading is stored as its difference from what was to be expected: the next
-// number, the stream that followed last time, the next seq of the stream, the time
-// that its pace predicts, the decimal digits of the value before. A hygrometer's reading
-// takes four bytes.
+// Readings are delta encoded: a reading is stored as its difference from the expected
+// one. Expected are the next number, the stream that followed the previous stream last
+// time, the next seq of that stream, the same interval as before, and the digits of the
+// stream's previous value. The reading of a hygrometer takes four bytes.
 //
-// A block of a thousand streams has one reading of each, so a stream, too, is stored as
-// its difference: from its model, which is the stream before it in the table, or as many
-// streams before that one as back says. Its name has the first shared bytes of the
-// model's name, then those that follow, then as many of the model's last bytes as ending
-// says. Boot, kernel, priority and unit are the model's where no bit says otherwise; the
-// first stream's model has none of these. The first reading of a stream is expected at
-// the time of the reading before, and for the rest to be like the last one of the model.
-// Such a reading takes seven bytes, with the name of its stream.
+// A block of a thousand streams has one reading of each, so streams are delta encoded,
+// too. The model of a stream is the stream before it in the table or, if back is above 0,
+// one that is back streams further up. The name of a stream is made of the first shared
+// bytes of the model's name, the bytes in the table, and the last ending bytes of the
+// model's name. Boot, kernel, priority and unit are those of the model unless a bit says
+// otherwise; the model of the first stream is empty. The first reading of a stream is
+// expected at the time of the reading before it, and otherwise to be equal to the last
+// reading of the model. Such a reading takes seven bytes, with the name of its stream.
 //
-// A block needs no other one to be read: what damage takes is the blocks that it meets.
+// A block can be decoded without the other blocks, so damage destroys only the blocks in
+// which it is.
 //
-// Version 2, of files that older agents have left, is read and not written. There the
-// names are among the words; a stream is five fields: boot, kernel, name, unit, each an
-// index of words, and a byte of priority; the stream in a head is its index; and the
-// first reading of a stream is expected at the time of the block's first one, with seq
-// 1, digits 0, no decimal places and no state.
+// Version 2 comes from older agents. It is read but not written. In it the names are
+// among the words; a stream is five fields: boot, kernel, name and unit, each an index of
+// words, and one byte of priority; a head contains the index of the stream; and the first
+// reading of a stream is expected at the time of the block's first reading, with seq 1,
+// digits 0, no decimal places and no state.
 const (
 	blockVersion = 3
 	blockItems   = 1024 // readings in a block, at most
 	blockWords   = 7 * blockItems
-	maxShared    = 255 // bytes of a name that are those of the name before it, at most: so names have a bound
+	maxShared    = 255 // bytes that a name shares with its model at most, so that the length of a name is bounded
 
 	oldVersion = 2
 )
 
 // The stream bits, below shared.
 const (
-	streamBack  = 1 << iota // back follows; else it is 0
+	streamBack  = 1 << iota // back follows; otherwise it is 0
 	streamStart             // boot, kernel and priority follow
 	streamUnit              // the unit follows
 	streamBits  = 3
 
 	endingBits = 4
 	maxEnding  = 1<<endingBits - 1
-	maxBack    = 7 // a sensor of several quantities: temperatures are like temperatures
+	maxBack    = 7 // with sensors of several quantities, the last stream of the same quantity is a few streams back
 )
 
 const (
-	flagThinned  = 1 << iota // every second reading may be missing: gaps say which
-	flagRejected             // one item that the broker rejected: number is its place in the bucket aside
-	flagDeclared             // the same, and a gap has declared it
+	flagThinned  = 1 << iota // every second reading may be missing; the gaps declare them
+	flagRejected             // the block is one rejected item; number is its key in bucketRejects
+	flagDeclared             // the same, and a gap has declared the item
 	knownFlags   = 1<<iota - 1
 )
 
 // The head bits, below the stream.
 const (
 	headMore   = 1 << iota // a byte of the more bits follows
-	headSeq                // varint: seq, less the expected
-	headNumber             // uvarint: number, less the expected
-	headDigits             // varint: the value's digits, less those before
+	headSeq                // varint: seq minus the expected seq
+	headNumber             // uvarint: number minus the expected number
+	headDigits             // varint: the value's digits minus those of the value before
 	headBits   = 4
 )
 
 // The more bits, each with what follows it, in this order.
 const (
 	moreErr      = 1 << iota // uvarint: the error, an index of words
-	moreState                // uvarint: the state, an index of words; else as before
+	moreState                // uvarint: the state, an index of words; otherwise it is as before
 	moreClock                // 1 byte: the clock from here on
-	moreNoUptime             // nothing: the reading has no uptime
-	moreDrift                // varint: ms of uptime less ms of unix, from here on
+	moreNoUptime             // nothing follows; the reading has no uptime
+	moreDrift                // varint: ms of uptime minus ms of unix, from here on
 	moreFloat                // 8 bytes: the value, IEEE 754
 	morePlaces               // 1 byte: the decimal places of the stream from here on; the digits before count as 0
 	moreEvent                // uvarint twice: the event and its details, indexes of words; or see noEvent
 )
 
-// noEvent is the event of a reading that says who changed it: in place of the details
-// follow By, an index of words, and For, a uvarint of milliseconds. A version from
-// before it takes such a block for a damaged one, and keeps its file.
+// noEvent stands for the event of a reading that is not an event but has By or For. Instead
+// of the details, By (an index of words) and For (a uvarint of milliseconds) follow. An
+// agent that is too old to know this treats such a block as damaged, and keeps its file.
 const noEvent = ""
 
-// powers of ten, by the decimal places of a value: value = digits / powers[places].
-// No sensor here has more than nine; what has more is stored as a float.
+// powers are the powers of ten by the decimal places of a value:
+// value = digits / powers[places]. A value with more than nine places is stored as a float.
 var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// castagnoli is the polynomial for which ARM and x86 have an instruction.
+// castagnoli is used because ARM and x86 have an instruction for this polynomial.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// track is what a stream's next reading is expected to be.
+// A track is what the encoder and the decoder know of a stream: its names, and what its
+// next reading is expected to be.
 type track struct {
 	boot, kernel, stream, unit string // of all its readings in the block
 	priority                   sensors.Priority
 
 	index    int    // in the table of streams
-	model    *track // one of the streams before; an empty one for the first, nil in blocks of oldVersion
-	back     int    // of the encoder: how many streams lie between the two
-	sameName *track // of the encoder: the stream before with this name, of another boot, say; nil: none
+	model    *track // an earlier stream; an empty one for the first stream, nil in blocks of oldVersion
+	back     int    // only in the encoder: how many streams are between this one and model
+	sameName *track // only in the encoder: an earlier stream with this name, as of another boot; nil: none
 
 	predicted
-	follower *track // the stream that had the reading after this one's last; nil: none yet
+	follower *track // the stream of the reading that came after this one's last reading; nil: none yet
 }
 
-// predicted is what the next reading of a stream is reckoned from: the one before.
+// predicted has the fields of a stream's previous reading that predict its next one.
 type predicted struct {
 	seq    uint64
 	unix   int64  // ms
 	pace   int64  // ms, between the last two
 	places byte   // decimal places of the value
-	digits int64  // of the value, with these places
+	digits int64  // the value multiplied by powers[places]
 	state  string // of a stream of states
 }
 
-// has reports whether an item is a reading of the stream. In a block all these fields
-// tell streams apart.
+// has reports whether an item is a reading of the stream. Readings of a block that differ
+// in any of these fields are of different streams.
 func (t *track) has(it *Item) bool {
 	return t.stream == it.Stream && t.boot == it.Boot && t.kernel == it.At.Kernel && t.unit == it.Unit &&
 		t.priority == it.Priority
@@ -157,7 +159,7 @@ func (t *track) has(it *Item) bool {
 // next is the time at which the next reading is expected.
 func (t *track) next() int64 { return t.unix + t.pace }
 
-// setTime notes the time of a reading.
+// setTime records the time of a reading, in Unix ms.
 func (t *track) setTime(unix int64, first bool) {
 	if !first {
 		t.pace = unix - t.unix
@@ -165,16 +167,17 @@ func (t *track) setTime(unix int64, first bool) {
 	t.unix = unix
 }
 
-// common is what readings of all streams share.
+// common is the prediction that does not depend on the stream.
 type common struct {
 	number uint64        // of the next reading
-	clock  clock.Quality // of the reading before
-	drift  int64         // ms of uptime less ms of unix, of the last reading that has an uptime
-	last   *track        // of the reading before; nil: there is none
+	clock  clock.Quality // of the previous reading
+	drift  int64         // ms of uptime minus ms of unix, of the last reading that has an uptime
+	last   *track        // of the previous reading; nil: there is none
 }
 
-// expected is the index of the stream that the next reading is expected to be of, of
-// so many streams that had one. It may be the next one, which had none.
+// expected returns the index of the stream of which the next reading is expected. streams
+// is the number of streams that had a reading; the result may be streams, the next stream
+// in the table.
 func (c *common) expected(streams int) int {
 	if c.last == nil || c.last.follower == nil {
 		return streams
@@ -182,9 +185,9 @@ func (c *common) expected(streams int) int {
 	return c.last.follower.index
 }
 
-// begin sets what the first reading of a stream is expected to be: like the last one of
-// its model, with the same seq. It returns the time expected; that of the block's first
-// reading is unix.
+// begin sets the prediction for the first reading of a stream: the last reading of its
+// model, with the same seq. It returns the expected time in ms: that of the previous
+// reading, or unix for the first reading of the block.
 func (c *common) begin(t *track, unix int64) int64 {
 	if c.last == nil {
 		return unix
@@ -194,7 +197,7 @@ func (c *common) begin(t *track, unix int64) int64 {
 	return c.last.unix
 }
 
-// follow notes that a reading of a stream has come.
+// follow records that the reading was of stream t.
 func (c *common) follow(t *track) {
 	if c.last != nil {
 		c.last.follower = t
@@ -203,7 +206,7 @@ func (c *common) follow(t *track) {
 	c.number++
 }
 
-// streamKey tells streams apart where they are followed through the file.
+// streamKey identifies a stream in the whole file.
 type streamKey struct{ boot, stream string }
 
 // A run is what a block holds: readings in the order of their numbers, at

@@ -10,28 +10,28 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// Contents is what a file holds.
+// Contents counts what a queue file contains.
 type Contents struct {
 	Alarms   int   // readings and events of the alarm lane that wait
 	Routine  int   // routine readings that wait
 	Rejected int   // readings and events that were rejected
-	Gaps     []Gap // declared and not delivered
+	Gaps     []Gap // not delivered yet
 	Damaged  int   // blocks that fail their checksums
-	Bytes    int64 // of blocks
-	File     int64 // bytes of the file
+	Bytes    int64 // of blocks and rejected items
+	File     int64 // size of the file in bytes
 
-	ClientID string // whose readings these are; "" in a file of an older agent
+	ClientID string // that the readings belong to; "" in a file of an older agent
 }
 
-// readAttempts bounds how often a file is read again because a running agent
-// has committed meanwhile.
+// readAttempts limits how often a file is read again because a running agent has
+// committed meanwhile.
 const readAttempts = 5
 
-// Inspect reads a queue's file without locking it or changing it: also that of
-// a running agent, which is as new as its last commit, and a copied one. It
-// calls visit, which may be nil, for each item that waits, oldest first, alarms
-// before routine readings, and then for each that was rejected (Item.IsRejected).
-// Their times are as good as the file knows.
+// Inspect reads a queue file without locking or changing it. The file may be in use by a
+// running agent; then it has the state of the last commit. Inspect calls visit, which may
+// be nil, for each waiting item, oldest first and alarms before routine readings, then for
+// each rejected item (Item.IsRejected). The times of the items are corrected with the
+// timeline in the file. An error of visit is returned.
 func Inspect(path string, visit func(Item) error) (c Contents, err error) {
 	for range readAttempts {
 		var items []Item
@@ -49,11 +49,11 @@ func Inspect(path string, visit func(Item) error) (c Contents, err error) {
 	return c, err
 }
 
-// errChanged is what Inspect returns when even the last attempt was disturbed.
+// errChanged means that the agent committed during each attempt to read the file.
 var errChanged = errors.New("the file changes faster than it can be read: try again")
 
-// inspectOnce reads the file in one go. It returns errChanged if a commit came
-// between: then what it has read may be of two different states.
+// inspectOnce reads the file once. It returns errChanged if there was a commit meanwhile:
+// then it may have read a mixture of two states.
 func inspectOnce(path string) (c Contents, items []Item, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -80,16 +80,15 @@ func inspectOnce(path string) (c Contents, items []Item, err error) {
 	return c, s.items, err
 }
 
-// snapshot reads a file as of one commit. It is used by one goroutine.
+// A snapshot is the state of a file after one commit. It is used by one goroutine.
 type snapshot struct {
 	file  *pages.File
-	items []Item         // what waits, in the order of Inspect
-	boots clock.Timeline // what the file knows of the time
+	items []Item         // waiting and rejected items, in the order of Inspect
+	boots clock.Timeline // as stored in the file
 }
 
-// read fills in all that Contents counts and collects the items. Damaged blocks are
-// counted and left out; an error is a damaged structure, and what could be read
-// before it is there all the same.
+// read fills in the Contents and collects the items. It counts damaged blocks and skips
+// them. An error means that the structure is damaged; what was read before is kept.
 func (s *snapshot) read(c *Contents) error {
 	cursors, err := s.meta(c)
 	for _, p := range laneOrder {
@@ -122,7 +121,7 @@ func (s *snapshot) read(c *Contents) error {
 	return err
 }
 
-// readRejects reads what was rejected.
+// readRejects counts and collects the rejected items.
 func (s *snapshot) readRejects(c *Contents) error {
 	return s.file.Each(string(bucketRejects), nil, func(key, value []byte) (bool, error) {
 		c.Bytes += int64(len(value))
@@ -138,7 +137,7 @@ func (s *snapshot) readRejects(c *Contents) error {
 	})
 }
 
-// meta reads the cursors, the gaps and what is known of the clock.
+// meta reads the cursors, the gaps, the client ID and the timeline.
 func (s *snapshot) meta(c *Contents) (cursors [2]uint64, err error) {
 	err = s.file.Each(string(bucketMeta), nil, func(key, value []byte) (bool, error) {
 		for p, name := range bucketLanes {

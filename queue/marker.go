@@ -7,26 +7,25 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// crashesToQuarantine is how many starts must crash while they open the file,
-// under one kernel boot, before the file counts as the cause.
+// crashesToQuarantine is how many starts must crash while they open the file, during one
+// kernel boot, before the file is treated as the cause.
 const crashesToQuarantine = 2
 
-// A marker lies beside the file while it is opened. A start that finds one knows
-// that the start before ended there. If the kernel is still the same boot, that
-// start crashed, and the file may be the cause. If not, the power was cut, which
-// says nothing about the file, however often it happens. A marker that cannot be
-// read counts nothing.
+// A marker is a small file that exists while the queue file is opened. If a start finds
+// one, the previous start ended while it opened the file. In the same kernel boot that was
+// a crash, and the file may be the cause. In another boot the power was cut, which says
+// nothing about the file. A marker that cannot be read is not counted.
 type marker struct {
 	path    string
-	Kernel  string `json:"kernel"` // its boot ID
-	Crashes int    `json:"deaths"` // of starts before this one, under this kernel boot
+	Kernel  string `json:"kernel"` // boot ID of the kernel
+	Crashes int    `json:"deaths"` // of earlier starts during this kernel boot
 }
 
-// kernelBoot is the kernel's name for this boot; tests put another in place. Without one
-// no crash counts.
+// kernelBoot returns the kernel's ID of this boot; tests replace it. While it returns ""
+// no crash is counted.
 var kernelBoot = clock.KernelBootID
 
-// set leaves the marker, with one crash more than the last marker counts.
+// set writes the marker. If there is one of this kernel boot, it counts one more crash.
 func (m *marker) set() error {
 	var last marker
 	if text, err := readStateFile(m.path); err == nil && json.Unmarshal(text, &last) == nil {
@@ -42,10 +41,10 @@ func (m *marker) set() error {
 	return replaceFile(m.path, text)
 }
 
-// suspectFile reports whether the file must be taken for the cause of the crashes.
+// suspectFile reports whether there were enough crashes to treat the file as the cause.
 func (m *marker) suspectFile() bool { return m.Crashes >= crashesToQuarantine }
 
-// clear takes the marker away: the file is open.
+// clear deletes the marker, when the file is open or opening it has returned an error.
 func (m *marker) clear() error {
 	if err := removeIfThere(m.path); err != nil {
 		return err

@@ -10,14 +10,14 @@ import (
 	"github.com/holdfast-iot/holdfast/sensors/clock"
 )
 
-// The file keeps what the timekeeper knows of the kernel's boots, so that what
-// was stamped before anybody knew the time gets it in a later start, too.
+// The file stores the timeline of the timekeeper, so that also a later start can find the
+// time of readings that were stamped before the time was known.
 
-// timelineChanged says that the file knows less of the clock than there is to know.
+// timelineChanged reports whether the file has an older timeline than the clock.
 func (s *storage) timelineChanged(c *clock.Timekeeper) bool { return c.Version() != s.savedTimeline }
 
-// encodeClock is a timeline as the file keeps it: a checksum, since a wrong one
-// would move readings in time, and JSON.
+// encodeClock makes the stored form of a timeline: a checksum and JSON. The checksum is
+// needed because a damaged timeline would give readings a wrong time.
 func encodeClock(boots clock.Timeline) []byte {
 	data, err := json.Marshal(boots)
 	if err != nil {
@@ -26,8 +26,8 @@ func encodeClock(boots clock.Timeline) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli)), data...)
 }
 
-// decodeClock is the timeline in a value, none if it is damaged: then readings that
-// were stamped before the time was known keep the time of their stamp.
+// decodeClock returns the timeline in a value, or nil if it is damaged: then readings that
+// were stamped before the time was known keep their original time.
 func decodeClock(value []byte) (boots clock.Timeline) {
 	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.BigEndian.Uint32(value) {
 		return nil
@@ -38,15 +38,15 @@ func decodeClock(value []byte) (boots clock.Timeline) {
 	return boots
 }
 
-// cursorValue is a cursor with its checksum: a wrong one could pass over
-// everything that waits.
+// cursorValue makes the stored form of a cursor, with a checksum: with a damaged cursor,
+// everything that waits could be skipped.
 func cursorValue(n uint64) []byte {
 	b := key(n)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// cursorOf is the cursor in a value, 0 if there is none or it is damaged: then what
-// was acknowledged comes again, which is better than to lose what was not.
+// cursorOf returns the cursor in a value, or 0 if it is missing or damaged: then
+// acknowledged items are sent again, which is better than losing others.
 func cursorOf(value []byte) uint64 {
 	if len(value) != 12 || crc32.Checksum(value[:8], castagnoli) != binary.BigEndian.Uint32(value[8:]) {
 		return 0
@@ -54,19 +54,19 @@ func cursorOf(value []byte) uint64 {
 	return binary.BigEndian.Uint64(value)
 }
 
-// The file keeps the client ID whose readings it holds. A card that was cloned
-// from a running Pi brings that one's backlog along, and it must not be sent
-// under another client ID. A file without one is from an older agent: ours.
+// keyOwner is the key of the client ID that the readings in the file belong to. An SD card
+// that is a copy of another Pi's card contains that Pi's backlog, which must not be sent
+// with our client ID. A file without a client ID is from an older agent and counts as ours.
 var keyOwner = []byte("client id")
 
-// encodeOwner is a client ID as the file keeps it. It has a checksum: a wrong
-// one would move our own backlog aside.
+// encodeOwner makes the stored form of a client ID. It has a checksum, because with a
+// damaged one our own backlog would be moved aside.
 func encodeOwner(id string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte(id), castagnoli)), id...)
 }
 
-// decodeOwner is the client ID in a value, "" if there is none or it is damaged.
-// The ID becomes part of a file's name.
+// decodeOwner returns the client ID in a value, or "" if it is missing or damaged. It
+// checks the characters, because the ID becomes a part of a file name.
 func decodeOwner(value []byte) string {
 	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.BigEndian.Uint32(value) {
 		return ""
