@@ -20,10 +20,10 @@ var le = binary.LittleEndian
 //	freelist  8, its page, or noFreelist
 //	pages     8, the high water mark
 //	txid      8
-//	checksum  8, FNV-1a of all that is before it but the header
+//	checksum  8, FNV-1a of the fields before it, without the header
 //
-// All values are as they were read: only the magic, the version and the checksum have
-// been compared. checkedPageSize and check look at the rest.
+// In the struct the magic, the version and the checksum were checked. checkedPageSize and
+// check do that for the other fields.
 type meta struct {
 	pageSize uint32
 	root     uint64
@@ -45,8 +45,8 @@ const (
 	maxPageSize = 65536
 )
 
-// parseMeta reads a meta page. bbolt does not look at its header either. ok is false if
-// it is no meta, or a damaged one; then m means nothing.
+// parseMeta parses a meta page. Like bbolt it ignores the page header. ok is false if the
+// page is not a meta or is damaged; then m is not valid.
 func parseMeta(page []byte) (m meta, ok bool) {
 	if len(page) < metaSize {
 		return m, false
@@ -66,9 +66,9 @@ func parseMeta(page []byte) (m meta, ok bool) {
 	}, true
 }
 
-// metaPageSize looks for the page size where bbolt does: in the meta at the start, and
-// if that is not valid, wherever the second one can be. The second meta is at one page
-// size from the start, so it is looked for at each size that a page can have.
+// metaPageSize finds the page size as bbolt does: in the first meta or, if that is not
+// valid, in the second one. The second meta is on page 1, so its offset is the unknown
+// page size, and each possible one is tried.
 func metaPageSize(r io.ReaderAt, size int64) (int64, error) {
 	first, err := readMeta(r, size, 0)
 	if err != nil {
@@ -95,25 +95,25 @@ func metaPageSize(r io.ReaderAt, size int64) (int64, error) {
 	return 0, ErrNotBolt
 }
 
-// readMeta reads what bbolt reads of a meta, less at the end of the file.
+// readMeta reads as many bytes of a meta as bbolt does, or fewer at the end of the file.
 func readMeta(r io.ReaderAt, size, pos int64) ([]byte, error) {
 	b := make([]byte, max(0, min(metaRead, size-pos)))
 	return b, readFull(r, b, pos)
 }
 
-// checkedPageSize is the page size if it is a power of two in the range that bbolt
-// uses. Offsets are computed with it, so it must not be 0 or huge.
+// checkedPageSize returns the page size if it is a power of two in the range that bbolt
+// uses. Offsets are computed from it, so it must not be 0 or huge.
 func (m meta) checkedPageSize() (int64, error) {
 	n := m.pageSize
 	if n < minPageSize || n > maxPageSize || n&(n-1) != 0 {
-		return 0, fmt.Errorf("page size %d is none that bbolt uses", n)
+		return 0, fmt.Errorf("page size %d is not one that bbolt uses", n)
 	}
 	return int64(n), nil
 }
 
-// newestMeta returns the valid meta of the higher transaction, the first of two
-// equals. One that cannot be read is an error even if the other is good: bbolt
-// would fault on it.
+// newestMeta returns the valid meta with the higher transaction number, or the first of
+// two equal ones. A meta that cannot be read is an error even if the other one is valid,
+// because bbolt would get a SIGBUS when it reads it.
 func newestMeta(r io.ReaderAt, size, pageSize int64) (newest meta, err error) {
 	found := false
 	for page := range int64(2) {
@@ -131,8 +131,8 @@ func newestMeta(r io.ReaderAt, size, pageSize int64) (newest meta, err error) {
 	return newest, nil
 }
 
-// check says what keeps bbolt from working with what the meta says. The root
-// and the freelist are checked when they are read.
+// check returns why bbolt could not work with the fields of the meta. The root and the
+// freelist are checked when they are read.
 func (m meta) check(pageSize, size int64) error {
 	switch have := uint64(size / pageSize); {
 	case int64(m.pageSize) != pageSize:
@@ -140,7 +140,7 @@ func (m meta) check(pageSize, size int64) error {
 	case m.pages > have:
 		return fmt.Errorf("file is cut short: it has had %d pages, %d are left", m.pages, have)
 	case m.pages > maxPages:
-		return fmt.Errorf("file has %d pages, at most %d are looked after", m.pages, maxPages)
+		return fmt.Errorf("file has %d pages, more than the limit of %d", m.pages, maxPages)
 	case m.txid >= math.MaxInt64:
 		return fmt.Errorf("transaction %d has no next one", m.txid)
 	}

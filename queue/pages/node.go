@@ -8,14 +8,14 @@ import (
 
 // A page begins with a header:
 //
-//	id       8 bytes, its own number
-//	flags    2, what it is
-//	count    2, of its elements
-//	overflow 4, how many pages follow that belong to it
+//	id       8 bytes, number of the page
+//	flags    2, type of the page
+//	count    2, number of elements
+//	overflow 4, number of pages after it that belong to it
 const headerSize = 16
 
-// The flags of a header are bbolt's. A sound page has exactly one of them: what is
-// below the root is a branch or a leaf.
+// The flags of a header, as bbolt writes them. An intact page has exactly one of them.
+// Only branches and leaves are in a tree.
 const (
 	branchPage   = 0x01
 	leafPage     = 0x02
@@ -23,7 +23,7 @@ const (
 	freelistPage = 0x10
 )
 
-// A header is the start of a page as it was read. Nothing in it has been checked.
+// A header is the header of a page. Its fields are not checked.
 type header struct {
 	id       uint64
 	flags    uint16
@@ -31,7 +31,7 @@ type header struct {
 	overflow uint32
 }
 
-// parseHeader needs headerSize bytes, and panics with fewer.
+// parseHeader parses the header of a page. It panics if b has fewer than headerSize bytes.
 func parseHeader(b []byte) header {
 	return header{id: le.Uint64(b), flags: le.Uint16(b[8:]), count: int(le.Uint16(b[10:])), overflow: le.Uint32(b[12:])}
 }
@@ -43,10 +43,10 @@ func parseHeader(b []byte) header {
 //	branch: pos 4 bytes, key size 4, page 8
 //	leaf:   flags 4, pos 4, key size 4, value size 4
 //
-// pos counts from the start of the element.
+// pos is relative to the start of the element.
 //
-// data is a buffer that is used again: keys and values point into it, and are good as
-// long as it is.
+// data is a buffer that is reused. Keys and values are slices of it, and are valid only
+// until it is overwritten.
 type node struct {
 	data  []byte
 	leaf  bool
@@ -58,19 +58,19 @@ const (
 	bucketEntry = 0x01 // flag of a leaf element: the value is a bucket
 )
 
-// An element says where its key and value are. The numbers are as they were
-// read, and fit 64 bits in any sum.
+// An element has the positions of a key and a value. They are not checked, but cannot
+// overflow an int64 when they are added, because the file has 32-bit numbers.
 type element struct {
 	flags        uint32
 	start        int64 // of the key, from the start of the page
 	ksize, vsize int64
 }
 
-// end is the first byte after the value, from the start of the page.
+// end is the offset in the page of the first byte after the value.
 func (e element) end() int64 { return e.start + e.ksize + e.vsize }
 
-// element reads one line of the table, which is in the page. The caller has to know
-// that i is below count and that the table is in data.
+// element parses element i of the table. The caller makes sure that i is below count and
+// that data contains the whole table.
 func (n node) element(i int) element {
 	at := headerSize + i*elementSize
 	b := n.data[at : at+elementSize]
@@ -81,9 +81,9 @@ func (n node) element(i int) element {
 	return element{0, int64(at) + int64(le.Uint32(b)), int64(le.Uint32(b[4:])), 0}
 }
 
-// parseNode checks that all elements are where they should be, that none has an
-// empty key (bbolt asserts it when it commits) and that the keys rise. After
-// that, key, child and pair cannot fail.
+// parseNode checks that all elements are at the right offsets, that no key is empty (an
+// assertion of bbolt's commit) and that the keys ascend. After that, key, child and pair
+// cannot fail.
 func parseNode(data []byte) (node, error) {
 	h := parseHeader(data)
 	n := node{data: data, leaf: h.flags == leafPage, count: h.count}
@@ -106,8 +106,8 @@ func parseNode(data []byte) (node, error) {
 	return n, nil
 }
 
-// check compares an element with where the one before it ends, and with the bytes of
-// the page and its overflow. A flag that bbolt does not know is refused.
+// check checks that an element begins at start, where the previous one ends, and ends
+// within room, the size of the page with its overflow. Flags unknown to bbolt are an error.
 func (e element) check(start, room int64) error {
 	switch {
 	case e.start != start:
@@ -124,26 +124,27 @@ func (e element) check(start, room int64) error {
 	return nil
 }
 
-// key, child and pair need a node that parseNode has checked. None of them copies.
+// key returns the key of an element. Like child and pair it needs a node that parseNode has
+// checked, and does not copy.
 func (n node) key(i int) []byte {
 	e := n.element(i)
 	return n.data[e.start : e.start+e.ksize]
 }
 
-// child is the page below an element of a branch.
+// child returns the number of the page below an element of a branch.
 func (n node) child(i int) uint64 { return le.Uint64(n.data[headerSize+i*elementSize+8:]) }
 
-// pair is an element of a leaf. The slices have no room behind them: an append cannot
-// write into the page.
+// pair returns an element of a leaf. The capacity of the slices is their length, so an
+// append to them cannot overwrite the page.
 func (n node) pair(i int) (flags uint32, key, value []byte) {
 	e := n.element(i)
 	mid := e.start + e.ksize
 	return e.flags, n.data[e.start:mid:mid], n.data[mid:e.end():e.end()]
 }
 
-// A bucket is the value of a bucket's entry: the number of its root page and a
-// sequence, 8 bytes each. With root page 0 a leaf page follows, the bucket
-// itself.
+// A bucket is the value of a leaf entry for a bucket: the number of the root page and a
+// sequence, 8 bytes each. If the root page is 0 the bucket is inline, and its only leaf
+// page follows.
 type bucket struct {
 	root   uint64
 	inline node // if root is 0
@@ -151,10 +152,10 @@ type bucket struct {
 
 const bucketSize = 16
 
-// parseBucket checks an inline bucket as bbolt will use it. Its page must have
-// the number 0: bbolt frees the page of that number when it rewrites the bucket.
-// And there is no bucket inside it: bbolt does not look for pages in there, and
-// would take them to be free.
+// parseBucket parses the value of a bucket's entry, and checks an inline bucket completely.
+// An inline page must have the number 0, because bbolt frees the page with its number when
+// it rewrites the bucket. It must not contain a bucket, because bbolt does not search it
+// for pages and would treat those of the inner bucket as free.
 func parseBucket(value []byte) (bucket, error) {
 	if len(value) < bucketSize {
 		return bucket{}, fmt.Errorf("bucket of %d bytes", len(value))
@@ -187,5 +188,5 @@ func parseBucket(value []byte) (bucket, error) {
 	return b, nil
 }
 
-// short cuts a key for an error.
+// short returns the first bytes of a key, for an error message.
 func short(key []byte) []byte { return key[:min(len(key), 16)] }

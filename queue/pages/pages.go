@@ -1,28 +1,28 @@
 // Package pages reads a bbolt file that bbolt must not, or cannot, open.
 //
-// bbolt maps its file and believes what it finds there: a damaged page makes
-// it panic in a goroutine of its own, where nothing can recover that, fault,
-// loop, or overflow the stack. This package reads the same file by plain pread,
-// in bounded memory and time, and believes nothing:
+// bbolt maps its file into memory and trusts its content. A damaged page can make it
+// panic in its own goroutine, where the caller cannot recover, or cause a SIGSEGV, an
+// endless loop or a stack overflow. This package reads the same file with pread, in
+// bounded memory and time, and checks everything that it reads:
 //
-//   - Verify says whether bbolt can open the file, read it and commit to it
+//   - Verify reports whether bbolt can open the file, read it and commit to it
 //   - Scan finds what is intact in a file that bbolt must not open
-//   - Each reads a file whose lock another process holds
+//   - Each reads a file that another process has locked
 //
-// The words are bbolt's. A file is a row of pages of one size. Pages 0 and 1
-// are metas, written in turn; the newer one that passes its checksum names the
-// root page, the high water mark (the number of pages ever used) and, if it was
-// synced, the freelist. A branch page holds keys and the pages below them, a
-// leaf page holds pairs. A page may overflow into those that follow it. A
-// bucket is a tree of pages whose root is named by a leaf entry of the bucket
-// around it; a small one lies inline, as a leaf page inside that entry's value.
+// The terms are those of bbolt. A file is a sequence of pages of equal size. Pages 0 and 1
+// are metas, which are written alternately. The newer meta with a valid checksum has the
+// numbers of the root page, of the high water mark (the number of pages ever used) and, if
+// it was synced, of the freelist. A branch page has keys and the numbers of the pages below
+// them; a leaf page has pairs of key and value. A page may overflow into the pages after
+// it. A bucket is a tree of pages, and a leaf entry of its parent bucket has the number of
+// its root page; a small bucket is stored inline, as a leaf page in that entry's value.
 //
-// bbolt writes the byte order of the host. All our targets are little endian,
-// and so is this package; a file from a big endian host is not taken for bbolt's.
+// bbolt uses the byte order of the host. All our targets are little endian, and so is
+// this package; a file from a big endian host has no valid meta for it.
 //
-// A commit overwrites no page that the newest meta can reach; the commit after
-// it may. Who reads the file of a running agent therefore opens it again at the
-// end: if TxID is still the same, all that was read belongs together.
+// A commit does not overwrite pages that the newest meta can reach, but the next commit
+// may. So a reader of a running agent's file has to open the file again at the end: if TxID
+// is the same, everything that was read is from one state.
 package pages
 
 import (
@@ -32,32 +32,32 @@ import (
 	"io"
 )
 
-// What a file may cost. A page that needs more is refused like a damaged one.
+// Limits of memory and time. A page that exceeds one is treated as damaged.
 const (
 	MaxValue = 1 << 20              // bytes of one value
-	maxPage  = 4*MaxValue + 256<<10 // bytes of a page and its overflow; bbolt puts at most four pairs in one
-	maxHeld  = 2 * maxPage          // bytes of all pages on the way down to one
-	maxDepth = 64                   // pages on that way, through all buckets
-	maxPages = 1 << 30              // pages of a file: the map of those in use is 128 MiB
+	maxPage  = 4*MaxValue + 256<<10 // bytes of a page with its overflow; bbolt puts at most four pairs into one
+	maxHeld  = 2 * maxPage          // bytes of all pages on a path from the root to a leaf
+	maxDepth = 64                   // pages on such a path, through all nested buckets
+	maxPages = 1 << 30              // pages of a file: a pageSet for them takes 128 MiB
 )
 
-// ErrNotBolt says that neither meta is valid: the file was never bbolt's, or
-// both are damaged. Scan may find something in it all the same.
+// ErrNotBolt means that neither meta is valid: bbolt did not make the file, or both metas
+// are damaged. Scan may still find something in it.
 var ErrNotBolt = errors.New("not a bbolt file: no valid meta page")
 
-// A File is a bbolt file as its newest meta has it. Its methods do not depend
-// on one another and may be called from any goroutine.
+// A File is a bbolt file in the state of its newest meta. Its methods may be called from
+// several goroutines at once.
 type File struct {
 	r        io.ReaderAt
 	size     int64
 	pageSize int64
-	pages    uint64 // below the high water mark and whole in the file
+	pages    uint64 // number of pages below the high water mark that are complete in the file
 	meta     meta
 }
 
-// Open reads the two metas and takes the one that bbolt would take. The error
-// is ErrNotBolt if there is none; another one says what else keeps bbolt out.
-// The size is that of the file; nothing beyond it is read.
+// Open reads the two metas and uses the one that bbolt would use. size is the size of the
+// file in bytes; nothing beyond it is read. The error is ErrNotBolt if no meta is valid, or
+// another one if bbolt could not open the file for another reason.
 func Open(r io.ReaderAt, size int64) (*File, error) {
 	pageSize, err := metaPageSize(r, size)
 	if err != nil {
@@ -83,12 +83,12 @@ func (f *File) Has(bucket string) bool {
 	return found && err == nil
 }
 
-// Each visits the pairs of a top-level bucket in the order of their keys, from
-// a key on, until there is no more, and none if there is no such bucket.
-// Buckets nested in it are left out. What visit gets is good until it returns.
+// Each visits the pairs of a top-level bucket in the order of their keys, from a key on,
+// until visit returns false or an error. It skips nested buckets. If the bucket does not
+// exist it visits nothing. The slices are valid only until visit returns.
 //
-// Each checks what it passes, but does not see the rest of the file: without a
-// Verify before it, it may fail in the midst.
+// Each checks only the pages that it reads. Without a successful Verify before, it may
+// fail after it has visited some pairs.
 func (f *File) Each(bucket string, from []byte, visit func(key, value []byte) (more bool, err error)) error {
 	b, found, err := f.find(bucket)
 	if err != nil || !found {
@@ -104,7 +104,7 @@ func (f *File) Each(bucket string, from []byte, visit func(key, value []byte) (m
 	return err
 }
 
-// eachPair is Each for one leaf. It returns false when visit wants no more.
+// eachPair is Each for one leaf. It returns false after visit returned false.
 func eachPair(n node, from []byte, visit func(key, value []byte) (bool, error)) (more bool, err error) {
 	for i := range n.count {
 		flags, key, value := n.pair(i)
@@ -139,7 +139,7 @@ func (f *File) find(name string) (b bucket, found bool, err error) {
 	return b, found, err
 }
 
-// readFull fills b from an offset. All of it was said to be in the file.
+// readFull fills b from an offset. An end of the file before that is an error.
 func readFull(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	if n == len(b) {

@@ -6,14 +6,13 @@ import (
 	"io"
 )
 
-// Scan reads every page of a file, reachable or not and whatever state the
-// metas are in, and visits each pair on anything that may be a leaf page, also
-// those in inline buckets. Nothing is known about a pair but the page that it
-// was on: it can be damaged, deleted, an old version, or no pair at all. What
-// visit gets is good until it returns.
+// Scan reads every page of a file, whether it can be reached or not and even without a
+// valid meta. It visits each pair on each page that may be a leaf, also in inline buckets.
+// A pair may be damaged, deleted, an old version, or not a pair at all: the caller has to
+// check it. The slices are valid only until visit returns.
 //
-// Pages that cannot be read are skipped and counted. The error is that of
-// reading if nothing could be read.
+// Pages that cannot be read are skipped and counted. It is an error only if no page could
+// be read.
 func Scan(r io.ReaderAt, size int64, visit func(page uint64, key, value []byte)) (skipped int, err error) {
 	pageSize, err := metaPageSize(r, size)
 	if err != nil {
@@ -40,12 +39,12 @@ func Scan(r io.ReaderAt, size int64, visit func(page uint64, key, value []byte))
 	return skipped, err
 }
 
-// maxOverflow bounds what is read in all beyond the first pages of leaves, in
-// sizes of the file. In a sound file less than one would do.
+// maxOverflow limits how much overflow Scan reads in total, as a multiple of the file size.
+// In an intact file it is less than 1.
 const maxOverflow = 64
 
-// A scanner is one call of Scan. It has one buffer, for the page at hand: memory does
-// not grow with the file.
+// A scanner is one call of Scan. It has one buffer, for the current page, so that the
+// memory does not grow with the file.
 type scanner struct {
 	r        io.ReaderAt
 	size     int64
@@ -55,8 +54,8 @@ type scanner struct {
 	visit    func(page uint64, key, value []byte)
 }
 
-// page scans the page at an offset. n is what could be read of it. The error is io.EOF
-// if the file ends in the page; what there is of it is scanned.
+// page scans the page at an offset. n is the number of bytes that could be read. The error
+// is io.EOF if the file ends within the page; the part before the end is scanned.
 func (s *scanner) page(off int64) (n int, err error) {
 	b := s.buffer(min(s.pageSize, s.size-off))
 	n, err = s.r.ReadAt(b, off)
@@ -67,8 +66,8 @@ func (s *scanner) page(off int64) (n int, err error) {
 	if err != nil && err != io.EOF || n < headerSize || !mayBeLeaf(b, id) {
 		return n, err
 	}
-	// bbolt splits a page of more than four elements until it fits one page, so
-	// that the table of a page with overflow is always in the first.
+	// bbolt splits a node of more than four elements until each part fits one page. So a
+	// page with overflow has few elements, and their table is within its first page.
 	leaf := leafOf(b[:n])
 	if want := s.reach(leaf, off); want > int64(n) {
 		leaf.data = s.overflow(n, want, off)
@@ -77,8 +76,8 @@ func (s *scanner) page(off int64) (n int, err error) {
 	return n, nil
 }
 
-// mayBeLeaf lets a page pass that says that it is a leaf, in whatever place, and
-// one in its place that does not say what it is.
+// mayBeLeaf reports whether a page has the flag of a leaf, with any page number, or has
+// unknown flags and the right page number.
 func mayBeLeaf(b []byte, id uint64) bool {
 	switch h := parseHeader(b); h.flags {
 	case leafPage:
@@ -90,8 +89,8 @@ func mayBeLeaf(b []byte, id uint64) bool {
 	}
 }
 
-// reach returns where the last of the elements ends that are in the file. What
-// the header says of overflow may be damaged, and adds nothing to it.
+// reach returns the offset in the page at which the last plausible element ends. It does
+// not use the overflow in the header, which may be damaged.
 func (s *scanner) reach(n node, off int64) (end int64) {
 	for i := range n.count {
 		if e := n.element(i); e.plausible(min(maxPage, s.size-off)) {
@@ -101,14 +100,14 @@ func (s *scanner) reach(n node, off int64) (end int64) {
 	return end
 }
 
-// plausible reports whether an element can be real: with a key, a value of a size that
-// is read, and both within room, which counts from the start of the page.
+// plausible reports whether an element can be real: it has a key, its value is not above
+// MaxValue, and both end within room bytes from the start of the page.
 func (e element) plausible(room int64) bool {
 	return e.ksize > 0 && e.vsize <= MaxValue && e.end() <= room
 }
 
-// overflow reads on after the first n bytes of a page, up to want, or what can be
-// read of that.
+// overflow reads the bytes after the first n of a page, up to want or as far as possible.
+// It returns the page.
 func (s *scanner) overflow(n int, want, off int64) []byte {
 	if want-int64(n) > s.more {
 		return s.buf[:n]
@@ -119,8 +118,8 @@ func (s *scanner) overflow(n int, want, off int64) []byte {
 	return b[:n+m]
 }
 
-// leaf visits the elements that are where they can be. One that is damaged may
-// overlap others, but all together are not larger than the page twice over.
+// leaf visits the plausible elements. Damaged elements may overlap others, so the total
+// size of what is visited is limited to twice the page.
 func (s *scanner) leaf(id uint64, n node, inline bool) {
 	room := int64(len(n.data))
 	budget := 2 * room
@@ -141,7 +140,7 @@ func (s *scanner) leaf(id uint64, n node, inline bool) {
 // bucket at all.
 func (s *scanner) bucket(id uint64, value []byte) bool {
 	if len(value) == bucketSize {
-		return true // its pages are scanned anyhow
+		return true // Scan reads its pages anyway
 	}
 	if len(value) < bucketSize+headerSize || le.Uint64(value) != 0 {
 		return false
@@ -154,12 +153,12 @@ func (s *scanner) bucket(id uint64, value []byte) bool {
 	return true
 }
 
-// leafOf takes a page for a leaf, with as many elements as have room.
+// leafOf makes a leaf node of a page, with no more elements than fit into it.
 func leafOf(page []byte) node {
 	return node{data: page, leaf: true, count: min(parseHeader(page).count, (len(page)-headerSize)/elementSize)}
 }
 
-// buffer returns n bytes, with what was in them before.
+// buffer returns the buffer, grown to n bytes, with its old content.
 func (s *scanner) buffer(n int64) []byte {
 	if n > int64(cap(s.buf)) {
 		s.buf = append(make([]byte, 0, n), s.buf...)
@@ -168,8 +167,8 @@ func (s *scanner) buffer(n int64) []byte {
 	return s.buf
 }
 
-// likelyPageSize guesses the page size from the headers: each is at its number
-// times the page size.
+// likelyPageSize guesses the page size from the page headers: the offset of a header is its
+// page number times the page size.
 func likelyPageSize(r io.ReaderAt, size int64) int64 {
 	const enough = 64
 	votes := map[int64]int{}
@@ -191,8 +190,8 @@ func likelyPageSize(r io.ReaderAt, size int64) int64 {
 	return best
 }
 
-// impliedPageSize is the page size that the header at an offset implies, 0 if it
-// is no header.
+// impliedPageSize returns the page size that a header at an offset implies, or 0 if it is
+// not a valid header.
 func impliedPageSize(b []byte, off int64) int64 {
 	h := parseHeader(b)
 	if h.id < 2 || h.id > uint64(off) || off%int64(h.id) != 0 {

@@ -6,15 +6,14 @@ import (
 	"slices"
 )
 
-// Verify walks everything that the meta can reach, and returns an error for all
-// on which bbolt could panic, fault or loop, or destroy what is intact, when it
-// opens the file, reads it or commits to it. It does not notice a page that is
-// good in itself and old, nor damage in keys and values that leaves the keys in
-// order: those are for visit to check.
+// Verify walks everything that the meta can reach. It returns an error for anything that
+// could make bbolt panic, crash, loop or destroy intact data when it opens the file, reads
+// it or commits to it. It does not detect an intact page of an older state, nor damage in
+// keys and values that leaves the keys in order: visit has to check those.
 //
-// Visit, if there is one, sees each pair, and an error of it ends the walk. The
-// name of a nested bucket is its path, the names joined by "/". What visit gets
-// is good until it returns.
+// visit is called for each pair unless it is nil; an error that it returns ends Verify. The
+// name of a nested bucket is its path, joined by "/". The slices are valid only until visit
+// returns.
 func (f *File) Verify(visit func(bucket, key, value []byte) error) error {
 	if err := f.meta.check(f.pageSize, f.size); err != nil {
 		return err
@@ -23,21 +22,21 @@ func (f *File) Verify(visit func(bucket, key, value []byte) error) error {
 		visit = func(_, _, _ []byte) error { return nil }
 	}
 	v := verifier{walker: walker{f: f, used: newPageSet(f.pages)}, visit: visit}
-	v.used.take(0)
-	v.used.take(1)
+	v.used.add(0)
+	v.used.add(1)
 	if err := v.freelist(); err != nil {
 		return fmt.Errorf("freelist page %d: %w", f.meta.freelist, err)
 	}
 	return v.tree(nil, f.meta.root, 0)
 }
 
-// A verifier is one call of Verify. Its walker notes each page it takes, in one bit.
+// A verifier is one call of Verify. Its walker records each page that is used.
 type verifier struct {
 	walker
 	visit func(bucket, key, value []byte) error
 }
 
-// tree verifies a bucket that has pages. The bucket of buckets has no path.
+// tree verifies a bucket that has pages of its own. path is nil for the root bucket.
 func (v *verifier) tree(path []byte, root uint64, depth int) error {
 	t := tree{leaf: func(n node, depth int) (bool, error) {
 		for i := range n.count {
@@ -51,8 +50,8 @@ func (v *verifier) tree(path []byte, root uint64, depth int) error {
 	return err
 }
 
-// pair verifies element i of a leaf. path is that of the bucket it is in, nil at the
-// top, where all entries have to be buckets.
+// pair verifies element i of a leaf. path is that of its bucket, nil for the root bucket,
+// in which all entries have to be buckets.
 func (v *verifier) pair(path []byte, n node, i, depth int) error {
 	flags, key, value := n.pair(i)
 	if flags&bucketEntry != 0 {
@@ -62,14 +61,14 @@ func (v *verifier) pair(path []byte, n node, i, depth int) error {
 		}
 		return v.bucket(name, value, depth)
 	}
-	if path == nil { // bbolt would take the pages of that bucket to be free
+	if path == nil { // if this was a bucket with a damaged flag, bbolt would treat its pages as free
 		return fmt.Errorf("%x is not a bucket, as all at the top are", short(key))
 	}
 	return v.visit(path, key, value)
 }
 
-// bucket verifies the bucket that is an entry's value. Its pages count as deeper than
-// those around it, so that nested buckets cannot exceed maxDepth together.
+// bucket verifies the bucket in an entry's value. The depth of its pages includes that of
+// the entry, so maxDepth limits nested buckets as well.
 func (v *verifier) bucket(path, value []byte, depth int) error {
 	b, err := parseBucket(value)
 	if err != nil {
@@ -87,10 +86,10 @@ func (v *verifier) bucket(path, value []byte, depth int) error {
 	return nil
 }
 
-// freelist takes the pages of the synced freelist and the free pages that it
-// names, so that a page both free and used is found later. Its elements are
-// page numbers of 8 bytes. If there are more than a header can count, the count
-// there is 65535 and the first element is the count.
+// freelist marks the pages of the synced freelist and the free pages in it as used, so that
+// the walk finds pages that are both free and in use. The elements are page numbers of 8
+// bytes. If there are 65535 or more, the header has 65535 and the first element is the
+// count.
 func (v *verifier) freelist() error {
 	id := v.f.meta.freelist
 	if id == noFreelist {
@@ -120,8 +119,8 @@ func (v *verifier) freelist() error {
 	return v.free(at, int64(count), buf[:])
 }
 
-// free takes the free pages. They are read in pieces of buf, as a freelist may be
-// large. at is where the page numbers begin in the file.
+// free marks the free pages. It reads the count page numbers at offset at in pieces of buf,
+// because a freelist may be large.
 func (v *verifier) free(at, count int64, buf []byte) error {
 	for count > 0 {
 		b := buf[:min(8*count, int64(len(buf)))]
@@ -133,7 +132,7 @@ func (v *verifier) free(at, count int64, buf []byte) error {
 		for ; len(b) > 0; b = b[8:] {
 			if p := le.Uint64(b); p >= v.f.pages {
 				return errors.New("a free page is beyond the high water mark")
-			} else if !v.used.take(p) {
+			} else if !v.used.add(p) {
 				return fmt.Errorf("page %d cannot be free", p)
 			}
 		}

@@ -6,28 +6,28 @@ import (
 	"fmt"
 )
 
-// A walker goes down the trees of a file, and trusts no page on the way.
+// A walker walks the trees of a file, and checks each page that it reads.
 type walker struct {
 	f    *File
-	used pageSet // pages that were seen; nil: nobody asks
-	bufs [maxDepth][]byte
-	held int64 // bytes of bufs
+	used pageSet          // pages that were read, to find those used twice; nil: no such check
+	bufs [maxDepth][]byte // one buffer for each depth
+	held int64            // bytes of bufs
 }
 
-// A tree is one bucket on the way.
+// A tree is the walk through one bucket.
 type tree struct {
-	from   []byte                                         // keys below it need not be visited
-	leaf   func(n node, depth int) (more bool, err error) // for each leaf, in order
-	leaves int                                            // depth of the leaves, once there was one
+	from   []byte                                         // pages with only lower keys are skipped
+	leaf   func(n node, depth int) (more bool, err error) // is called for each leaf, in order
+	leaves int                                            // 1 + the depth of the leaves; 0: not known yet
 }
 
-// walk visits the leaves at and below a page. Unless it is the root of its
-// tree, the first key of a page is lo, and all are below hi, where that is known.
+// walk visits the leaves at and below a page. The first key of the page must be lo, and
+// all keys must be below hi; nil means that there is no limit, as for a root.
 //
-// bbolt's own check lets the first key be larger than what the branch above
-// says. But when bbolt then commits a change of that page, it looks for the
-// first key in the branch, does not find it, adds it, and leaves the entry of
-// the page it has just freed. So here they must be equal; bbolt keeps them so.
+// The check of bbolt itself allows a first key above the one in the branch. But when bbolt
+// later commits a change of that page, it searches the branch for the first key, does not
+// find it and adds it. The old entry stays and refers to a page that was freed. So here
+// the two keys must be equal, as they are in each file that bbolt writes.
 func (w *walker) walk(t *tree, id uint64, lo, hi []byte, depth int) (more bool, err error) {
 	n, err := w.read(id, depth)
 	if err == nil {
@@ -57,12 +57,12 @@ func (w *walker) walk(t *tree, id uint64, lo, hi []byte, depth int) (more bool, 
 	return true, nil
 }
 
-// fits checks a page against the branch above it. Only a root may be empty:
-// bbolt names a page by its first key when it commits.
+// fits checks a page against the branch above it. Only a root may be empty: when bbolt
+// commits, it needs the first key of every other page.
 func (n node) fits(lo, hi []byte) error {
 	switch {
 	case !n.leaf && n.count < 2:
-		// at 0 bbolt faults, at 1 it asserts when it rebalances
+		// With 0 pages bbolt panics; with 1 page an assertion fails when it rebalances.
 		return fmt.Errorf("branch with %d pages below", n.count)
 	case lo != nil && n.count == 0:
 		return errors.New("empty leaf")
@@ -74,8 +74,8 @@ func (n node) fits(lo, hi []byte) error {
 	return nil
 }
 
-// level checks that all leaves of a bucket are equally deep: bbolt merges
-// neighbours without asking whether they are of one kind.
+// level checks that all leaves of a bucket have the same depth. bbolt merges neighbouring
+// pages without a check that both are leaves or both are branches.
 func (t *tree) level(depth int) error {
 	if t.leaves == 0 {
 		t.leaves = depth + 1
@@ -86,8 +86,8 @@ func (t *tree) level(depth int) error {
 	return nil
 }
 
-// read returns a branch or leaf with its overflow. It is good until another one
-// is read at the same depth.
+// read reads a branch or leaf with its overflow. The node is valid until the next read at
+// the same depth.
 func (w *walker) read(id uint64, depth int) (node, error) {
 	if depth >= maxDepth {
 		return node{}, fmt.Errorf("more than %d pages deep", maxDepth)
@@ -115,8 +115,8 @@ func (w *walker) read(id uint64, depth int) (node, error) {
 	return parseNode(b)
 }
 
-// header reads the first bytes of a page, checks that the page and its overflow
-// are below the high water mark, and takes them.
+// header reads the first bytes of a page into b and checks its header: the page and its
+// overflow must be below the high water mark and, with used, not used before.
 func (w *walker) header(id uint64, b []byte) (header, error) {
 	if id < 2 || id >= w.f.pages {
 		return header{}, fmt.Errorf("is not among the %d pages", w.f.pages)
@@ -135,16 +135,15 @@ func (w *walker) header(id uint64, b []byte) (header, error) {
 		return h, nil
 	}
 	for p := id; p <= id+uint64(h.overflow); p++ {
-		if !w.used.take(p) {
+		if !w.used.add(p) {
 			return h, fmt.Errorf("page %d is used twice, or used and free", p)
 		}
 	}
 	return h, nil
 }
 
-// buffer returns the bytes of a depth, n of them, with what was there before. It is an
-// error if this page or all on the way down would need more memory than maxPage or
-// maxHeld.
+// buffer returns the buffer of a depth, grown to n bytes, with its old content. It fails if
+// the page would exceed maxPage, or all buffers together maxHeld.
 func (w *walker) buffer(depth int, n int64) ([]byte, error) {
 	have := int64(cap(w.bufs[depth]))
 	if n > have {
@@ -163,11 +162,11 @@ func (w *walker) buffer(depth int, n int64) ([]byte, error) {
 // A pageSet is one bit for each page.
 type pageSet []uint64
 
-// newPageSet has room for the pages below a number, at one bit each, and is empty.
+// newPageSet makes an empty set for pages with numbers below pages.
 func newPageSet(pages uint64) pageSet { return make(pageSet, pages/64+1) }
 
-// take adds a page, and reports whether it was not there yet.
-func (s pageSet) take(page uint64) bool {
+// add adds a page, and reports whether it is new.
+func (s pageSet) add(page uint64) bool {
 	word, bit := page/64, uint64(1)<<(page%64)
 	if s[word]&bit != 0 {
 		return false
