@@ -1,4 +1,4 @@
-// Package build holds what builds, ships and tests the program.
+// Package build has the scripts and programs that build, package and test holdfast.
 package build
 
 import (
@@ -13,9 +13,9 @@ import (
 
 const module = "github.com/holdfast-iot/holdfast/"
 
-// upstream says which of our packages a package may import. A reading only ever
-// moves downstream, from sensors to queue to uplink, and imports point against it:
-// a package that is not in the list of another cannot be imported there.
+// upstream lists which of our packages a package may import. Readings flow from sensors to
+// queue to uplink, and imports go in the opposite direction: every other import is an
+// error.
 var upstream = map[string][]string{
 	"cmd/holdfast/control": {"cmd/holdfast/status", "queue"},
 	"cmd/holdfast/setup":   {"config"},
@@ -24,7 +24,7 @@ var upstream = map[string][]string{
 		"sensors/drivers/output", "sensors/drivers/sysfs"},
 	"cmd/holdfast/status": {"queue", "sensors", "sensors/arming", "sensors/clock", "sensors/outputs", "uplink"},
 	"cmd/holdfast/page":   {"cmd/holdfast/control", "cmd/holdfast/status", "cmd/web", "config", "sensors/arming"},
-	"cmd/web":             {"config"}, // what the pages of both programs share
+	"cmd/web":             {"config"}, // shared by the pages of both programs
 
 	"sensors/clock":    {},
 	"sensors":          {"sensors/clock"},
@@ -69,7 +69,7 @@ var upstream = map[string][]string{
 	"config": {"uplink", "uplink/homeassistant", "uplink/mqtt", "uplink/payload", "queue", "sensors", "sensors/access",
 		"sensors/clock", "sensors/drivers", "sensors/drivers/output", "sensors/outputs", "sensors/arming",
 		"sensors/rules"},
-	// The recorder is a program of its own: nothing of the agent imports it.
+	// The recorder is a separate program: nothing of the agent imports it.
 	"cmd/recorder": {"cmd/printable", "cmd/recorder/homeassistant", "cmd/recorder/ingest", "cmd/recorder/page",
 		"cmd/recorder/store",
 		"cmd/recorder/jetstream", "cmd/recorder/subscribe",
@@ -101,7 +101,7 @@ var upstream = map[string][]string{
 		"sensors/arming", "sensors/rules"},
 }
 
-// thirdParty says which packages may import a module of others, so that it can be
+// thirdParty lists which packages may import a third-party module, so that it can be
 // replaced in one place.
 var thirdParty = map[string]string{
 	"periph.io/":             "sensors/drivers/gpio sensors/drivers/i2c sensors/drivers/i2c/i2cfake",
@@ -123,9 +123,8 @@ var thirdParty = map[string]string{
 	"golang.org/x/sync/errgroup":    "cmd/holdfast",
 }
 
-// TestImportsPointAgainstTheFlow reads the sources itself. `go list` would read
-// files that the cache of `go test` does not know of, and an old result would be
-// repeated after they changed.
+// TestImportsPointAgainstTheFlow reads the sources itself. The cache of `go test` does not
+// track files that `go list` reads, so an old result would be reused after they changed.
 func TestImportsPointAgainstTheFlow(t *testing.T) {
 	files := 0
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
@@ -177,9 +176,9 @@ func checkImport(t *testing.T, pkg string, known []string, path string) {
 	t.Errorf("%s imports %s: say which package that module belongs to", pkg, path)
 }
 
-// TestTheAgentHasNothingOfTheRecorder: the agent is a program for a Pi Zero, and a
-// database is not a part of it. The rule above holds it for direct imports; this one
-// for all that is below cmd/holdfast in the table.
+// TestTheAgentHasNothingOfTheRecorder: the agent runs on a Pi Zero, and must not contain a
+// database. The test above covers direct imports; this one covers all packages that
+// cmd/holdfast may import.
 func TestTheAgentHasNothingOfTheRecorder(t *testing.T) {
 	seen := map[string]bool{}
 	var walk func(pkg string)

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestProveRunsWhatTestLeavesOut: a test that build/test skips, or takes a sample
-// of, is named in build/prove, so that no skip goes unnoticed.
+// TestProveRunsWhatTestLeavesOut: build/prove names every test that build/test skips or
+// runs only with a sample, so that no test is skipped everywhere.
 func TestProveRunsWhatTestLeavesOut(t *testing.T) {
 	script, err := os.ReadFile("prove")
 	if err != nil {
@@ -53,8 +53,7 @@ func TestProveRunsWhatTestLeavesOut(t *testing.T) {
 	}
 }
 
-// leftOut reports whether a test looks at `proving` or calls minutesLong with
-// false.
+// leftOut reports whether a test uses `proving` or calls minutesLong with false.
 func leftOut(f *ast.FuncDecl) (left bool) {
 	ast.Inspect(f.Body, func(n ast.Node) bool {
 		switch n := n.(type) {

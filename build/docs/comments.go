@@ -9,11 +9,11 @@ import (
 )
 
 // comments are the comments above the fields of the structs in a package's files, by type
-// and field: "contactOptions.Pull". What an option is stands there once, for who reads the
-// code and for who reads the page.
+// and field: "contactOptions.Pull". So an option is documented once, for readers of the
+// code and of the page.
 type comments map[string]string
 
-// readComments reads the files of a folder.
+// readComments reads the Go files of a folder.
 func readComments(dir string) (comments, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {

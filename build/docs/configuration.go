@@ -18,16 +18,15 @@ type configSection struct {
 	path, title string
 	intro       string
 	keys        []configKey
-	after       string // what stands below the table
+	after       string // text below the table
 }
 
-// A configKey is one row. Its type and default come from the struct in package
-// config that holds it, unless they are given here: where the struct has another
-// form than a person writes.
+// A configKey is one row. Its type and default come from its struct in package config,
+// unless they are given here: for keys whose struct differs from what a user writes.
 type configKey struct{ key, doc, kind, preset string }
 
-// configurationPage is docs/configuration.md. Each key of the structs must be in
-// a section, and each row must be a key of them.
+// configurationPage is docs/configuration.md. Each key of the structs must be in a section,
+// and each row must be such a key.
 func configurationPage(string) (string, error) {
 	known := configKeys()
 	var out strings.Builder
@@ -63,8 +62,8 @@ func configurationPage(string) (string, error) {
 	return markdown.Wrap(out.String()), nil
 }
 
-// configKeys are all keys of the configuration by path, but for those that only
-// hold others.
+// configKeys are all keys of the configuration by path, except those that only contain
+// other keys.
 func configKeys() map[string]option {
 	all := map[string]option{}
 	for path, keys := range config.Keys() {

@@ -33,8 +33,8 @@ func TestPagesAreWhatTheCodeGives(t *testing.T) {
 	}
 }
 
-// Where a default is written by hand, the file that says it is the same
-// configuration as the file that leaves it out.
+// A default that is written by hand is true if a file with it gives the same configuration
+// as a file without it.
 func TestDefaultsOfTheConfigurationAreTrue(t *testing.T) {
 	const least = "client_id: porch\nmqtt: {server: mqtts://broker.example.com}\nsensors: {door: {kind: contact, " +
 		"gpio: GPIO17}}\n"
@@ -85,7 +85,7 @@ func TestEveryKindAndOptionIsOnThePage(t *testing.T) {
 	}
 }
 
-// TestEveryFaultOfTheDoctorIsOnItsPage: in the section of its check.
+// TestEveryFaultOfTheDoctorIsOnItsPage: each fault is in the section of its check.
 func TestEveryFaultOfTheDoctorIsOnItsPage(t *testing.T) {
 	text, err := doctorPage(root)
 	if err != nil {
@@ -105,10 +105,10 @@ func TestEveryFaultOfTheDoctorIsOnItsPage(t *testing.T) {
 	}
 }
 
-// words is a text however its lines are broken.
+// words is a text independent of its line breaks.
 func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// strange are options of every form.
+// strange has options of every form.
 type strange struct {
 	base
 	// a

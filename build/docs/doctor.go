@@ -12,8 +12,7 @@ import (
 //go:embed doctorpreamble.md
 var doctorPreamble string
 
-// doctorPage is docs/doctor.md: a section for each check, and in it a row for
-// each fault.
+// doctorPage is docs/doctor.md: a section for each check, with a row for each fault.
 func doctorPage(string) (string, error) {
 	var out strings.Builder
 	out.WriteString(doctorPreamble)

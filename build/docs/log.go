@@ -19,8 +19,8 @@ import (
 //go:embed logpreamble.md
 var logPreamble string
 
-// logPage is docs/log.md: a row for each message that the sources can log, with what it
-// means and what to do.
+// logPage is docs/log.md: a row for each message that the sources can log, with its meaning
+// and the remedy.
 func logPage(root string) (string, error) {
 	lines, err := logLines(root)
 	if err != nil {
@@ -59,14 +59,14 @@ func logPage(root string) (string, error) {
 	return markdown.Wrap(strings.TrimSuffix(out.String(), "\n")), nil
 }
 
-// logLines are the messages in the sources, with their levels. What is not known
-// before the agent runs is … in a message.
+// logLines are the messages in the sources, with their levels. The variable part of a
+// message is written as ….
 func logLines(root string) (map[string]string, error) {
 	lines := map[string]string{}
 	return lines, eachSource(root, func(path string) error { return logLinesOf(path, lines) })
 }
 
-// eventNames are the events that the sources report by a name that is a literal.
+// eventNames are the names of events that the sources report as string literals.
 func eventNames(root string) (map[string]bool, error) {
 	names := map[string]bool{}
 	return names, eachSource(root, func(path string) error {
@@ -107,7 +107,7 @@ func eventName(n ast.Node) (string, bool) {
 	return name, err == nil
 }
 
-// valueOf is the value of an element of a literal, with or without a key.
+// valueOf is the value of an element of a composite literal, with or without a key.
 func valueOf(e ast.Expr) ast.Expr {
 	if kv, ok := e.(*ast.KeyValueExpr); ok {
 		return kv.Value
@@ -120,7 +120,7 @@ func eachSource(root string, do func(path string) error) error {
 	for _, dir := range []string{"cmd", "config", "queue", "sensors", "uplink"} {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() && d.Name() == "recorder" {
-				return fs.SkipDir // a program of its own
+				return fs.SkipDir // a separate program
 			}
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
@@ -171,7 +171,8 @@ func logLinesOf(path string, lines map[string]string) (err error) {
 	return err
 }
 
-// logLevel is the level of a call that logs, and which argument is the message.
+// logLevel is the level of a call that logs, and the index of the argument with the
+// message.
 func logLevel(call *ast.CallExpr) (level string, arg int, ok bool) {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok || !slices.Contains([]string{"Info", "Warn", "Error", "Log"}, method.Sel.Name) {
@@ -196,7 +197,7 @@ func logLevel(call *ast.CallExpr) (level string, arg int, ok bool) {
 	return level, arg, ok
 }
 
-// logText is a message that is made of literals, or of these and one variable.
+// logText is a message made of string literals, or of these and one variable.
 func logText(expr ast.Expr) (text string, literal bool) {
 	switch e := expr.(type) {
 	case *ast.BasicLit:

@@ -16,7 +16,7 @@ type logPart struct {
 	lines []logMeaning
 }
 
-// A logMeaning says what a message means, and what to do.
+// A logMeaning is the meaning of a message, and the remedy.
 type logMeaning struct{ text, means string }
 
 var logParts = []logPart{

@@ -1,6 +1,6 @@
 // Docs writes docs/sensors.md from the table of kinds in package drivers,
-// docs/configuration.md from the structs that package config fills, docs/log.md from what is logged, and
-// docs/doctor.md from the checks of holdfast doctor.
+// docs/configuration.md from the structs of package config, docs/log.md from the log
+// messages in the sources, and docs/doctor.md from the checks of holdfast doctor.
 //
 //	go run ./build/docs
 package main
@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// pages are what is written, and how its text is made.
+// pages are the generated pages, with the functions that make their texts.
 var pages = map[string]func(root string) (string, error){
 	"docs/sensors.md":       sensorsPage,
 	"docs/configuration.md": configurationPage,

@@ -14,9 +14,8 @@ import (
 // An option is one key of a kind's stanza.
 type option struct{ key, kind, preset, doc string }
 
-// optionsOf are the keys of a kind, as package config reads them: the yaml tags
-// of its fields, with those of embedded structs among them. One without a comment is
-// an error.
+// optionsOf are the keys of a kind, as package config reads them: the yaml tags of its
+// fields, including those of embedded structs. A key without a comment is an error.
 func (c comments) optionsOf(kind string, o drivers.Options) ([]option, error) {
 	all := c.fields(reflect.ValueOf(o).Elem(), "")
 	for i := range all {
@@ -60,8 +59,8 @@ func (c comments) fields(v reflect.Value, under string) (all []option) {
 	return all
 }
 
-// nested are the keys of an option that is a mapping, where they have comments
-// of their own; else the mapping's says what they are.
+// nested are the keys of an option that is a mapping, if they have comments; otherwise the
+// comment of the mapping describes them.
 func (c comments) nested(t reflect.Type, key string) (all []option) {
 	if t = deref(t); !isMapping(t) {
 		return nil
@@ -90,7 +89,7 @@ func isText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textTy
 
 func isMapping(t reflect.Type) bool { return t.Kind() == reflect.Struct && !isText(t) }
 
-// typeText is what a person writes for a value of a type.
+// typeText describes what a user writes for a value of a type.
 func typeText(t reflect.Type) string {
 	switch t = deref(t); {
 	case t == durationType:
@@ -109,7 +108,7 @@ func typeText(t reflect.Type) string {
 	return "whole number"
 }
 
-// presetText is a default as a person would write it; empty for none.
+// presetText is a default value as a user would write it; empty for none.
 func presetText(v reflect.Value) string {
 	switch {
 	case v.Kind() == reflect.Pointer && !v.IsNil() && !isMapping(v.Type().Elem()):

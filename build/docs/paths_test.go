@@ -15,9 +15,8 @@ var (
 	codeFor = regexp.MustCompile("`((?:build|cmd|config|docs|examples|queue|sensors|uplink|\\.ci)/[A-Za-z0-9_./]+)`")
 )
 
-// pagesToHold are the pages for people, but CHANGELOG.md, which tells of trees of
-// the past.
-func pagesToHold(t *testing.T) map[string]string {
+// checkedPages are the pages for users, except CHANGELOG.md, which describes earlier trees.
+func checkedPages(t *testing.T) map[string]string {
 	all := map[string]string{}
 	for _, pattern := range []string{"*.md", filepath.Join("docs", "*.md")} {
 		files, err := filepath.Glob(filepath.Join("..", "..", pattern))
@@ -37,7 +36,7 @@ func pagesToHold(t *testing.T) map[string]string {
 }
 
 func TestPagesAreWrapped(t *testing.T) {
-	for page, text := range pagesToHold(t) {
+	for page, text := range checkedPages(t) {
 		if markdown.Wrap(text) != text {
 			t.Errorf("%s: a line of prose has more than %d columns, or is broken before it has them", page,
 				markdown.Columns)
@@ -45,10 +44,10 @@ func TestPagesAreWrapped(t *testing.T) {
 	}
 }
 
-// TestPathsInThePagesExist holds what a page says about the tree: a link, and
-// a path in backquotes that begins with one of our folders.
+// TestPathsInThePagesExist checks what a page refers to in the tree: links, and paths in
+// backquotes that start with one of our folders.
 func TestPathsInThePagesExist(t *testing.T) {
-	for page, text := range pagesToHold(t) {
+	for page, text := range checkedPages(t) {
 		for _, m := range linkTo.FindAllStringSubmatch(text, -1) {
 			exists(t, page, filepath.Join(filepath.Dir(page), m[1]))
 		}

@@ -16,7 +16,7 @@ import (
 //go:embed preamble.md
 var preamble string
 
-// varies says how a kind's quantities follow from its options.
+// varies describes how a kind's quantities depend on its options.
 var varies = map[string]string{
 	"ads1015": loopText,
 	"ads1115": loopText,
@@ -53,8 +53,8 @@ const derivedText = "`difference` and `sum` have the unit of their sources, and 
 
 const loopText = "`quantity` and `unit` rename it. With `loop` it is the state of a supervised loop instead."
 
-// sensorsPage is docs/sensors.md. It reads the comments of the kinds below root, the
-// folder of the module.
+// sensorsPage is docs/sensors.md. root is the folder of the module: the comments of the
+// kinds are read below it.
 func sensorsPage(root string) (string, error) {
 	docs, err := kindComments(root)
 	if err != nil {
@@ -74,8 +74,8 @@ func sensorsPage(root string) (string, error) {
 	return markdown.Wrap(out.String()), nil
 }
 
-// kindComments are the comments of the packages that have kinds, by type and field. Two
-// packages have no type of one name with options.
+// kindComments are the comments of the packages that have kinds, by type and field. No two
+// packages have a type with options of the same name.
 func kindComments(root string) (comments, error) {
 	all := comments{}
 	for _, dir := range []string{"drivers", filepath.Join("drivers", "sysfs")} {
@@ -151,5 +151,5 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-// cell keeps a text inside its cell.
+// cell escapes a text for a table cell.
 func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }

@@ -1,6 +1,6 @@
-// Figures prints, for each package, what a reader would have to hold in the head:
-// files, lines, comments, tests, the widest types, the longest and most branched
-// functions, and lines over 120 columns.
+// Figures prints size figures for each package: files, lines, comments, tests, the largest
+// types, the longest functions and those with the most branches, and lines over 120
+// columns.
 //
 //	go run ./build/figures [FOLDER]
 package main
@@ -24,7 +24,7 @@ const (
 	maxCyclo   = 15
 )
 
-// A count is what is known of one package.
+// A count has the figures of one package.
 type count struct {
 	files, testFiles int
 	code, comment    int // lines of product code; lines with a comment
@@ -132,8 +132,7 @@ func (c *count) add(path string) error {
 	return nil
 }
 
-// linesOf counts the lines with code and those with a comment; a line may have
-// both.
+// linesOf counts the lines with code and those with a comment; a line may have both.
 func linesOf(fset *token.FileSet, file *ast.File, lines []string) (code, comment int) {
 	commented := map[int]bool{}
 	pure := map[int]bool{} // a comment and nothing else

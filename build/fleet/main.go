@@ -2,9 +2,9 @@
 //
 //	go run ./build/fleet [-nodes 50] [-page HOST:PORT] [-dir FOLDER] [-for 1m]
 //
-// Then it stops the nodes, waits until the recorder has everything, and verifies each
-// node. The status is 0 if every hole is explained. Mosquitto has to be installed. All
-// of it listens on loopback only.
+// Then it stops the nodes, waits until the recorder has everything, and verifies each node.
+// The exit status is 0 if every gap is explained. Mosquitto has to be installed. Everything
+// listens on loopback only.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 	dir := flag.String("dir", "", "`folder` of all files, which is kept; else a temporary one, which is deleted")
 	length := flag.Duration("for", 0, "end after this `time`; 0: at Ctrl-C")
 	flag.Parse()
-	// The first Ctrl-C ends it in order, the second one at once.
+	// The first Ctrl-C starts an orderly stop, the second one ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// A fleet is what runs. All processes end with this one, however it ends.
+// A fleet is the set of processes. All of them end with this process, however it ends.
 type fleet struct {
 	dir      string
 	page     string // where the recorder's page listens
@@ -50,7 +50,7 @@ type fleet struct {
 
 func run(ctx context.Context, nodes int, page, dir string, length time.Duration) (err error) {
 	if dir != "" {
-		if dir, err = filepath.Abs(dir); err != nil { // as the configuration wants it
+		if dir, err = filepath.Abs(dir); err != nil { // the configuration requires it
 			return err
 		}
 	}
@@ -66,7 +66,7 @@ func run(ctx context.Context, nodes int, page, dir string, length time.Duration)
 	if err := f.build(ctx); err != nil {
 		return err
 	}
-	// The broker keeps what the recorder has not acknowledged, and what it queues.
+	// The broker stores what the recorder has not acknowledged, and what it queues.
 	if f.broker, err = mosquitto.Start(f.dir, "persistence true\nautosave_interval 1\n"+
 		"max_queued_messages 1000000\npersistence_location "+f.dir+"/\n"); err != nil {
 		return err
@@ -79,7 +79,7 @@ func run(ctx context.Context, nodes int, page, dir string, length time.Duration)
 	fmt.Printf("%d nodes publish to %s; the recorder's page is http://%s/; or ask it:\n\n"+
 		"  %s devices -c %[5]s\n  %[4]s verify node-1 -c %[5]s\n\n",
 		nodes, f.broker.Addr, f.page, f.path("holdfast-recorder"), f.path("recorder.yaml"))
-	// A time without an end is that of Ctrl-C alone.
+	// Without a length only Ctrl-C ends it: nothing is ever sent on this channel.
 	end := make(<-chan time.Time)
 	if length > 0 {
 		end = time.After(length)
@@ -108,8 +108,8 @@ func (f *fleet) build(ctx context.Context) error {
 	return nil
 }
 
-// start starts the recorder, so that it has a session before the first reading, and
-// then the nodes.
+// start starts the recorder, so that it has a session before the first reading, and then
+// the nodes.
 func (f *fleet) start(nodes int) (err error) {
 	text := fmt.Sprintf("client_id: recorder-1\nmqtt: {server: \"mqtt://%s\"}\n"+
 		"database: \"sqlite:%s\"\nstatus: {listen: %q}\n",
@@ -139,7 +139,7 @@ sensors:
 	return nil
 }
 
-// program writes a configuration and runs a program with it. The log is beside it.
+// program writes a configuration and runs a program with it. The log is in the same folder.
 func (f *fleet) program(binary, conf, text string) (*exec.Cmd, error) {
 	if err := os.WriteFile(f.path(conf), []byte(text), 0o600); err != nil {
 		return nil, err
@@ -151,12 +151,13 @@ func (f *fleet) program(binary, conf, text string) (*exec.Cmd, error) {
 	defer log.Close()
 	cmd := exec.Command(f.path(binary), "run", "-c", f.path(conf))
 	cmd.Stderr = log
-	// A group of its own: Ctrl-C is for this process, which ends them in order.
+	// A separate process group: Ctrl-C must reach only this process, which stops the others in
+	// order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	return cmd, cmd.Start()
 }
 
-// connected waits until the log of the recorder says so.
+// connected waits until the recorder's log reports the connection.
 func (f *fleet) connected() error {
 	for range 600 {
 		if text, err := os.ReadFile(f.path("recorder.log")); err == nil && strings.Contains(string(text), "msg=connected") {
@@ -167,8 +168,8 @@ func (f *fleet) connected() error {
 	return errors.New("the recorder does not connect: see " + f.path("recorder.log"))
 }
 
-// verify stops the nodes, waits until the recorder has their "offline", and asks
-// about each. What comes last has come by then.
+// verify stops the nodes, waits until the recorder has their "offline", which is their last
+// message, and verifies each of them.
 func (f *fleet) verify() error {
 	f.stopNodes()
 	var list string
@@ -200,17 +201,17 @@ func (f *fleet) ask(args ...string) (string, error) {
 	return string(out), err
 }
 
-// stopNodes ends the nodes in order, all at the same time.
+// stopNodes stops all nodes with SIGTERM at the same time.
 func (f *fleet) stopNodes() {
 	for _, n := range f.nodes {
 		n.Process.Signal(syscall.SIGTERM)
 	}
 	for _, n := range f.nodes {
-		n.Wait() // a second time it says that it was waited for
+		n.Wait() // an error of a second call is ignored
 	}
 }
 
-// stop ends everything but the broker.
+// stop stops everything except the broker.
 func (f *fleet) stop() {
 	f.stopNodes()
 	if f.recorder != nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// ReplaceSection replaces what stands in a page between the lines
+// ReplaceSection replaces the text of a page between the lines
 //
 //	<!-- begin NAME -->
 //	<!-- end NAME -->

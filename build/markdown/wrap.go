@@ -1,4 +1,4 @@
-// Package markdown formats the pages that build/docs and build/brokers make.
+// Package markdown formats the pages that build/docs and build/brokers generate.
 package markdown
 
 import (
@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// Columns is how long a line of prose may be.
+// Columns is the maximum length of a line of prose.
 const Columns = 100
 
 var listItem = regexp.MustCompile(`^(- |[0-9]+\. )`)
 
-// Wrap breaks paragraphs and list items at [Columns]. Headings, tables, fenced
-// code and code that is indented by four blanks stay as they are.
+// Wrap breaks paragraphs and list items at [Columns]. It does not change headings, tables,
+// fenced code, and code that is indented by four blanks.
 func Wrap(text string) string {
 	var w wrapper
 	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
@@ -26,8 +26,8 @@ func Wrap(text string) string {
 type wrapper struct {
 	out    []string
 	fenced bool
-	indent string   // of the lines of a list item but the first
-	words  []string // of the paragraph that has begun
+	indent string   // of the lines of a list item except the first
+	words  []string // of the current paragraph
 }
 
 func (w *wrapper) line(line string) {
@@ -47,7 +47,7 @@ func (w *wrapper) line(line string) {
 	w.words = append(w.words, strings.Fields(line)...)
 }
 
-// flush ends the paragraph that has begun.
+// flush writes the current paragraph.
 func (w *wrapper) flush() {
 	line, width := "", 0
 	for _, word := range w.words {
