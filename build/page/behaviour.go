@@ -17,7 +17,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// refusals asks the real agent as other sites would.
+// refusals sends the agent requests as other sites would, which it has to refuse.
 func (p *prover) refusals(ctx context.Context) (measured string, err error) {
 	for _, c := range []struct {
 		code   int
@@ -43,7 +43,7 @@ func (p *prover) refusals(ctx context.Context) (measured string, err error) {
 	return "", answer.Body.Close()
 }
 
-// unsafe gives check an address that the network reaches.
+// unsafe runs holdfast check with an address that the network can reach.
 func (p *prover) unsafe(ctx context.Context) (measured string, err error) {
 	config := filepath.Join(p.dir, "unsafe.yaml")
 	text := "mqtt: {server: mqtt://127.0.0.1}\nstatus: {listen: 0.0.0.0:8080}\n" + houseSensors
@@ -57,13 +57,13 @@ func (p *prover) unsafe(ctx context.Context) (measured string, err error) {
 	return "", nil
 }
 
-// text is an expression for the text of an element, empty while there is none.
+// text is a JavaScript expression for the text of an element, empty if there is none.
 func text(selector string) string {
 	return fmt.Sprintf(`(document.querySelector(%q)?.textContent ?? "")`, selector)
 }
 
-// live watches the real agent in the browser: values change by themselves, and a
-// fault, an outage and a drain are shown.
+// live watches the agent's page in the browser: values are updated, and a fault, an outage
+// and a drain are shown.
 func (p *prover) live(ctx context.Context) (measured string, err error) {
 	s, err := newSite(ctx, p.agent, p.dir, "live",
 		houseSensors+"  load: {kind: simulated, counter: {}, every: 5ms}\n"+
@@ -116,7 +116,7 @@ func (p *prover) live(ctx context.Context) (measured string, err error) {
 }
 
 // alarm watches the siren and the panel of a node without a network: a rule switches the
-// siren for two seconds, and a key switch arms after five.
+// siren on for two seconds, and a key switch arms after five.
 func alarm(tab context.Context) error {
 	siren, ends := text(`[data-output=siren] .number`), text(`[data-output=siren] .range`)
 	err := chromedp.Run(tab, until(siren+` === "off"`), until(siren+` === "on" && `+ends+`.startsWith("for another ")`),
@@ -149,13 +149,13 @@ func (p *prover) keyboard(ctx context.Context) (measured string, err error) {
 		until(text("#shown")+` === "1 of 4"`))
 }
 
-// press sends a key as a keyboard does: the browser makes the character of it, unless
-// the page has taken the key.
+// press sends a key as a keyboard does: the browser inserts its character, unless the page
+// has handled the key.
 func press(key string) chromedp.Action {
 	return input.DispatchKeyEvent(input.KeyDown).WithKey(key).WithText(key)
 }
 
-// thousand scrolls through the page of a real agent with 1,000 streams.
+// thousand scrolls through the page of an agent with 1,000 streams.
 func (p *prover) thousand(ctx context.Context) (measured string, err error) {
 	const n = 1000
 	var sensors strings.Builder
@@ -200,7 +200,7 @@ const (
 	maxCost = 5.0      // per cent of a core, for ten pages
 )
 
-// cost opens ten pages, which are ten streams of events, and scrapes the metrics.
+// cost opens ten pages, which are ten event streams, and scrapes the metrics.
 func (p *prover) cost(ctx context.Context) (measured string, err error) {
 	const pages, span = 10, 10 * time.Second
 	idle, err := p.house.spent(span)
@@ -238,7 +238,7 @@ func (p *prover) cost(ctx context.Context) (measured string, err error) {
 	return measured, nil
 }
 
-// spent is how much of a core the agent takes over a time, in per cent.
+// spent is the CPU usage of the agent over a time span, in per cent of a core.
 func (s *site) spent(span time.Duration) (float64, error) {
 	from, err := s.processor()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-iot/holdfast/config"
 )
 
-// patience bounds every wait for the page: a loaded machine is slow.
+// patience limits every wait for the page. It is long because a loaded machine is slow.
 const patience = 2 * time.Minute
 
 // A view is a screen and a colour scheme.
@@ -42,19 +42,19 @@ func (v view) set() chromedp.Action {
 		emulation.SetEmulatedMedia().WithFeatures(scheme)}
 }
 
-// tall shows the whole of a small node: only what can be seen is drawn.
+// tall is high enough for all of a small node: the page draws only what is visible.
 var tall = view{"tall", 1280, 2000, 1, false, "light"}
 
-// newBrowser starts a Chromium without a screen; stop ends it.
+// newBrowser starts a headless Chromium; stop ends it.
 func newBrowser(ctx context.Context, path string) (tab context.Context, stop func()) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)
 	allocator, endAllocator := chromedp.NewExecAllocator(ctx, options...)
-	quiet := func(string, ...any) {} // of events that are newer than the library
+	quiet := func(string, ...any) {} // the library logs events that it does not know
 	tab, endTab := chromedp.NewContext(allocator, chromedp.WithErrorf(quiet))
 	return tab, func() { endTab(); endAllocator() }
 }
 
-// serveScene serves a made-up node at a free port of loopback, and returns its address.
+// serveScene serves a simulated node at a free port of loopback, and returns its URL.
 func serveScene(ctx context.Context, s *scene) (url string, err error) {
 	listening := make(chan string, 1)
 	opt := &config.Status{Listen: "127.0.0.1:0", Listening: func(url string) { listening <- url }}
@@ -67,12 +67,12 @@ func serveScene(ctx context.Context, s *scene) (url string, err error) {
 	}
 }
 
-// show opens an address and waits until it is live.
+// show opens a URL and waits until the page gets events.
 func show(url string) chromedp.Action {
 	return chromedp.Tasks{chromedp.Navigate(url), until(`document.getElementById("live").textContent === "live"`)}
 }
 
-// until waits for a condition in the page, a bounded time.
+// until waits until a JavaScript condition is true, but not longer than patience.
 func until(condition string) chromedp.Action {
 	return chromedp.ActionFunc(func(ctx context.Context) error {
 		for end := time.Now().Add(patience); ; {

@@ -13,11 +13,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// drawn: every tile has its text.
+// drawn is true when every tile has its text.
 const drawn = `[...document.querySelectorAll(".tile .number")].every((e) => e.textContent !== "")`
 
-// pictures shows each scene in each view, asks axe-core about it, and keeps a
-// picture.
+// pictures shows each scene in each view, checks it with axe-core, and stores a picture.
 func (p *prover) pictures(ctx context.Context) (measured string, err error) {
 	axe, err := os.ReadFile(p.axe)
 	if err != nil {
@@ -48,7 +47,7 @@ func (p *prover) pictures(ctx context.Context) (measured string, err error) {
 	return fmt.Sprintf("%d rules of axe-core passed in %d pictures", checks, len(scenes)*len(views)), nil
 }
 
-// picture shows one view, and returns how many rules of axe-core it passes.
+// picture shows one view, and returns how many rules of axe-core passed.
 func (p *prover) picture(tab context.Context, url string, v view, axe string) (png []byte, rules int, err error) {
 	var width, height int64
 	err = chromedp.Run(tab, v.set(), show(url),
@@ -60,7 +59,7 @@ func (p *prover) picture(tab context.Context, url string, v view, axe string) (p
 	if width > v.width {
 		return nil, 0, fmt.Errorf("the page is %d pixels wide, the screen %d: it scrolls sideways", width, v.width)
 	}
-	v.height = height + 200 // so that all of it is drawn
+	v.height = height + 200 // the page draws only what is visible
 	err = chromedp.Run(tab, v.set(), until(drawn), chromedp.Screenshot("body", &png, chromedp.ByQuery))
 	if err != nil {
 		return nil, 0, err
@@ -69,16 +68,16 @@ func (p *prover) picture(tab context.Context, url string, v view, axe string) (p
 	return png, rules, err
 }
 
-// awaited has an expression's promise awaited.
+// awaited makes the browser wait for the promise of an expression.
 func awaited(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
 
-// A finding is a violation that axe-core has found.
+// A finding is a violation that axe-core reports.
 type finding struct {
 	ID, Impact, Help string
 	Nodes            []struct{ HTML string }
 }
 
-// accessible asks axe-core about the page. Any finding is an error.
+// accessible checks the page with axe-core. Any violation is an error.
 func accessible(tab context.Context, axe string) (passed int, err error) {
 	var text string
 	ask := `axe.run(document).then((r) => JSON.stringify({violations: r.violations, passes: r.passes.length}))`

@@ -1,9 +1,9 @@
-// Command page proves the pages of the agent and the recorder in a real browser and with a real
-// Prometheus, and makes the pictures of docs/.
+// Command page tests the pages of the agent and the recorder in a real browser and with a
+// real Prometheus, and makes the pictures in docs/.
 //
 //	page -agent FILE -recorder FILE [-chromium FILE] [-axe FILE] [-pictures FOLDER] [-only NAME]
 //
-// It prints a line for each proof, and ends with status 1 if one failed.
+// It prints a line for each test, and exits with status 1 if one failed.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A proof is one thing that has to be so. It returns what was measured.
+// A proof is one test. It returns what was measured.
 type proof struct {
 	name string
 	run  func(*prover, context.Context) (measured string, err error)
@@ -33,15 +33,15 @@ var proofs = []proof{
 	{"promtool and Prometheus agree with metrics, boards and rules", (*prover).prometheus},
 }
 
-// A prover is what the proofs share.
+// A prover has what the tests share.
 type prover struct {
 	agent    string // the binary
 	recorder string // the recorder's binary
 	chromium string
 	axe      string // the file axe.min.js
-	folder   string // of the pictures; empty: none are kept
-	dir      string // for all that is temporary
-	house    *site  // a small house, whose network stays in
+	folder   string // for the pictures; empty: none are stored
+	dir      string // for temporary files
+	house    *site  // a small house, whose network is never cut
 }
 
 const houseSensors = `sensors:
@@ -51,7 +51,7 @@ const houseSensors = `sensors:
   cellar:   {kind: simulated, counter: {}, every: 1s, fail: {every: 1}}
 `
 
-// houseAlarm is a siren that a rule switches.
+// houseAlarm has a siren that a rule switches.
 const houseAlarm = `outputs:
   siren: {kind: simulated, class: siren, max_on: 1m}
 rules:
@@ -78,7 +78,7 @@ func main() {
 	}
 }
 
-// all runs the proofs and counts those that failed.
+// all runs the tests and counts those that failed.
 func (p *prover) all(ctx context.Context, only string) (failed int, err error) {
 	if p.dir, err = os.MkdirTemp("", "holdfast-page-"); err != nil {
 		return 0, err

@@ -15,8 +15,8 @@ import (
 
 const boards = "../../docs/grafana" // from the folder of this program
 
-// prometheus has promtool look at metrics and rules, and a real Prometheus answer
-// every query of the boards from what it scrapes of the real agent.
+// prometheus checks metrics and rules with promtool, and runs every query of the dashboards
+// on a real Prometheus that scrapes the agent.
 func (p *prover) prometheus(ctx context.Context) (measured string, err error) {
 	_, text, err := fetch(ctx, p.house.url+"metrics")
 	if err != nil {
@@ -50,8 +50,8 @@ func (p *prover) prometheus(ctx context.Context) (measured string, err error) {
 	return fmt.Sprintf("%d queries answered", total), nil
 }
 
-// startPrometheus starts one that scrapes the house every second, and waits until it
-// has scraped for a while.
+// startPrometheus starts a Prometheus that scrapes the house every second, and waits until
+// it has scraped for a while.
 func (p *prover) startPrometheus(ctx context.Context) (server string, stop func(), err error) {
 	listen, err := freePort()
 	if err != nil {
@@ -88,8 +88,8 @@ func (p *prover) startPrometheus(ctx context.Context) (server string, stop func(
 	}
 }
 
-// answered asks every query of a board and counts them. Each has to have an answer,
-// but for one that shows only what is not well.
+// answered runs every query of a dashboard and counts them. Each must have a result, except
+// for one that shows only problems.
 func answered(ctx context.Context, server, board string) (n int, err error) {
 	text, err := os.ReadFile(board)
 	if err != nil {
@@ -120,7 +120,7 @@ func answered(ctx context.Context, server, board string) (n int, err error) {
 	return n, nil
 }
 
-// query returns how many series answer a query.
+// query returns the number of series in the result of a query.
 func query(ctx context.Context, server, expr string) (series int, err error) {
 	_, text, err := fetch(ctx, server+"/api/v1/query?query="+url.QueryEscape(expr))
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/broker"
 )
 
-// A history is a broker, the real recorder behind it with its page, and a publisher that
-// sends a day of a cold store, as an agent would.
+// A history is a broker, the real recorder with its page, and a publisher that sends a day
+// of a cold store, as an agent would.
 type history struct {
 	broker    *broker.Broker
 	recorder  *exec.Cmd
@@ -28,8 +28,9 @@ type history struct {
 	now       time.Time // the end of the day
 }
 
-// The day of the cold store, in minutes before its end: the network is away for four
-// hours, in which the freezer is too warm, and its agent has no room for twenty readings.
+// The day of the cold store, in minutes before its end: the network is down for four hours,
+// in which the freezer is too warm, and the agent drops twenty readings because its queue
+// is full.
 const (
 	minutes                = 24 * 60
 	outBegin, outEnd       = 13 * 60, 9 * 60
@@ -38,7 +39,7 @@ const (
 )
 
 // recorded shows a day with an outage on the recorder's page, before and after the late
-// readings came, in each view.
+// readings have arrived, in each view.
 func (p *prover) recorded(ctx context.Context) (measured string, err error) {
 	axe, err := os.ReadFile(p.axe)
 	if err != nil {
@@ -77,13 +78,13 @@ func (p *prover) recorded(ctx context.Context) (measured string, err error) {
 	return fmt.Sprintf("%d rules of axe-core passed", checks), nil
 }
 
-// looks keeps a picture of an address in each view, and returns how many rules of axe-core
+// looks stores a picture of a URL in each view, and returns how many rules of axe-core
 // passed.
 func (p *prover) looks(tab context.Context, url, name, axe string) (passed int, err error) {
 	for _, v := range views {
 		var width int64
 		var png []byte
-		// The address behind # alone would not load the page again.
+		// Navigating to another fragment (#) alone would not load the page again.
 		err := chromedp.Run(tab, v.set(), chromedp.Navigate("about:blank"), chromedp.Navigate(url),
 			until(`!document.getElementById("main").innerText.startsWith("Loading")`),
 			chromedp.Evaluate(`document.documentElement.scrollWidth`, &width), chromedp.FullScreenshot(&png, 100)) // 100: a PNG
@@ -146,7 +147,8 @@ func newHistory(ctx context.Context, binary, dir string) (h *history, err error)
 	return h, h.ready(ctx)
 }
 
-// ready publishes the birth until the recorder has it: its subscription stands then.
+// ready publishes the birth until the recorder has stored it: then its subscription is
+// active.
 func (h *history) ready(ctx context.Context) error {
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		if err := h.publish("agent/status", "online"); err != nil {
@@ -163,7 +165,7 @@ func (h *history) ready(ctx context.Context) error {
 	}
 }
 
-// stop stops what was started.
+// stop stops what newHistory has started.
 func (h *history) stop() {
 	if h.publisher != nil {
 		h.publisher.Disconnect(0)
@@ -177,7 +179,7 @@ func (h *history) stop() {
 	}
 }
 
-// publish publishes at QoS 1 under the node's name.
+// publish publishes at QoS 1 below the node's client ID.
 func (h *history) publish(topic, payload string) error {
 	t := h.publisher.Publish("store-7/"+topic, 1, false, payload)
 	if !t.WaitTimeout(patience) {
@@ -211,7 +213,8 @@ func (h *history) freezer(begin, end int, more string) error {
 	return nil
 }
 
-// live publishes what came in time: all but the outage. Its health tells of a backlog.
+// live publishes what arrived in time: everything except the outage. Its health message
+// reports a backlog.
 func (h *history) live() error {
 	if err := h.freezer(minutes, outBegin, ""); err != nil {
 		return err
@@ -223,7 +226,8 @@ func (h *history) live() error {
 		`{"ts":%d,"backlog":220,"oldest":%d,"dropped":20,"faults":[],"clock":"ok","written":40960}`, h.at(0), outBegin*60))
 }
 
-// late publishes what waited: the readings, the alarm, and the gap that remains.
+// late publishes what was queued: the readings, the alarm, and the gap of the dropped
+// readings.
 func (h *history) late() error {
 	const late = `,"historical":true`
 	for i, change := range []struct {
@@ -249,7 +253,7 @@ func (h *history) late() error {
 		`{"ts":%d,"backlog":0,"oldest":0,"dropped":20,"faults":[],"clock":"ok","written":40960}`, h.at(0)))
 }
 
-// arrived waits until the recorder has all that was published, and only that.
+// arrived waits until the recorder has exactly what was published.
 func (h *history) arrived(ctx context.Context, late bool) error {
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		if err := h.check(ctx, late); err == nil || time.Now().After(end) {
@@ -258,8 +262,8 @@ func (h *history) arrived(ctx context.Context, late bool) error {
 	}
 }
 
-// check compares the answer of the API with what was published, without the late
-// readings or with them.
+// check compares the answer of the API with what was published, with or without the late
+// readings.
 func (h *history) check(ctx context.Context, late bool) error {
 	_, body, err := fetch(ctx, fmt.Sprintf("%sapi/devices/store-7/streams/freezer?from=%d&to=%d&buckets=2000",
 		h.url, h.at(minutes), h.at(0)))
@@ -288,7 +292,7 @@ func (h *history) check(ctx context.Context, late bool) error {
 	want, wantLate, wantGaps, wantAlarms := minutes-out, 0, map[string]int{"missing": out}, 0
 	if late {
 		want, wantLate, wantAlarms = minutes-lost, out-lost, 2
-		// What is filled within a minute, as here, is not kept as a gap.
+		// A gap that is filled within a minute, as here, is not stored.
 		wantGaps = map[string]int{"declared": lost}
 	}
 	if count != want || lateCount != wantLate || fmt.Sprint(gaps) != fmt.Sprint(wantGaps) ||

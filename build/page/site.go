@@ -19,7 +19,7 @@ import (
 	"github.com/holdfast-iot/holdfast/cmd/holdfast/cable"
 )
 
-// A site is a broker, a cable, and the real agent behind it, with a status page.
+// A site is a broker, a cable, and the real agent with a status page.
 type site struct {
 	broker *broker.Broker
 	cable  *cable.Cable
@@ -29,8 +29,7 @@ type site struct {
 	url    string // of the page
 }
 
-// newSite starts all of it in a folder of its own, below dir. more is what the
-// configuration has besides.
+// newSite starts a site in its own folder below dir. more is added to the configuration.
 func newSite(ctx context.Context, binary, dir, name, more string) (s *site, err error) {
 	s = &site{binary: binary, folder: filepath.Join(dir, name)}
 	defer func() {
@@ -79,7 +78,7 @@ func (s *site) start(ctx context.Context) error {
 	return s.answers(ctx)
 }
 
-// end ends the agent in order.
+// end stops the agent with SIGTERM.
 func (s *site) end() {
 	if s.agent != nil && s.agent.Process != nil {
 		s.agent.Process.Signal(syscall.SIGTERM)
@@ -87,7 +86,7 @@ func (s *site) end() {
 	}
 }
 
-// freePort is an address of loopback that nobody listens on.
+// freePort returns a free address of loopback.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -97,7 +96,7 @@ func freePort() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// answers waits for the page.
+// answers waits until the page answers.
 func (s *site) answers(ctx context.Context) error {
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		_, _, err := fetch(ctx, s.url+"healthz")
@@ -117,7 +116,7 @@ func (s *site) stop() {
 	}
 }
 
-// fetch gets an address; headers are names and values in turn.
+// fetch gets a URL; headers are alternately names and values.
 func fetch(ctx context.Context, url string, header ...string) (code int, body string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -138,7 +137,7 @@ func fetch(ctx context.Context, url string, header ...string) (code int, body st
 	return answer.StatusCode, string(text), err
 }
 
-// rssAnon is the memory of the agent that is no file, in bytes.
+// rssAnon is the anonymous memory of the agent, in bytes.
 func (s *site) rssAnon() (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.agent.Process.Pid))
 	if err != nil {
@@ -153,7 +152,7 @@ func (s *site) rssAnon() (int64, error) {
 	return 0, fmt.Errorf("no RssAnon in %s", text)
 }
 
-// processor is how much time of a processor the agent has taken.
+// processor is the CPU time that the agent has used.
 func (s *site) processor() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.agent.Process.Pid))
 	if err != nil {

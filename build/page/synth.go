@@ -10,14 +10,14 @@ import (
 
 const brokerName = "broker.example.com:8883"
 
-// A scene is a node that was made up for pictures: an hour of history is there at
-// once, and it is always the same.
+// A scene is a simulated node for pictures: it has an hour of history at once, and always
+// the same values.
 type scene struct {
 	change  func(*status.Snapshot) // what is special in this scene
 	streams []status.Stream
 }
 
-// Snapshot is the node of the scene, now.
+// Snapshot is the present state of the simulated node.
 func (s *scene) Snapshot(history bool) status.Snapshot {
 	now := time.Now().UnixMilli()
 	ago := func(d time.Duration) int64 { return now - d.Milliseconds() }
@@ -58,7 +58,7 @@ func (s *scene) Snapshot(history bool) status.Snapshot {
 	return snap
 }
 
-// guard adds an alarm panel that is armed, and its outputs.
+// guard adds an armed alarm panel and its outputs.
 func guard(s *status.Snapshot) {
 	ago := func(d time.Duration) int64 { return s.Time - d.Milliseconds() }
 	s.Arming = &status.Arming{State: "armed_away", By: "key", Since: ago(9 * time.Hour), Open: []string{},
@@ -79,7 +79,7 @@ func event(seq uint64, at int64, name string, details map[string]any) status.Eve
 	return status.Event{At: at, Seq: seq, Name: name, Details: text}
 }
 
-// wave is an hour of a value that swings, with a little noise, rounded to places.
+// wave is an hour of a value that oscillates, with a little noise, rounded to places.
 func wave(name, unit, class string, mean, swing, period, noise float64, places int) status.Stream {
 	h := &status.History{Step: 40}
 	scale := math.Pow10(places)
@@ -92,7 +92,7 @@ func wave(name, unit, class string, mean, swing, period, noise float64, places i
 	return status.Stream{Name: name, Kind: "bme280", Unit: unit, Class: class, Value: &v, History: h}
 }
 
-// door is a contact that opens for some slots of the hour.
+// door is a contact that is open in some slots of the hour.
 func door(name, class string, words [2]string, open ...int) status.Stream {
 	h := &status.History{Step: 40, Values: make([]float32, 90)}
 	for _, i := range open {
@@ -103,7 +103,7 @@ func door(name, class string, words [2]string, open ...int) status.Stream {
 		State: words[int(v)], History: h, At: int64(4 * time.Minute)}
 }
 
-// house is a store with some sensors.
+// house has the streams of a store with some sensors.
 func house() []status.Stream {
 	lost := wave("cellar", "°C", "temperature", 11, 0.4, 20, 0.1, 2)
 	for i := 58; i < 90; i++ {
@@ -148,7 +148,7 @@ var scenes = map[string]func(*status.Snapshot){
 			if st := &s.Streams[i]; st.Name == "siren" {
 				on := 1.0
 				st.Value, st.State = &on, "on"
-				if st.History != nil { // it is in the snapshot of this viewer alone
+				if st.History != nil { // only the first snapshot of a viewer has histories
 					st.History = &status.History{Step: 40, Values: append(make([]float32, 89), 1)}
 				}
 			}
@@ -167,7 +167,7 @@ var scenes = map[string]func(*status.Snapshot){
 	},
 }
 
-// named gives the house names of people: long ones, and some in scripts that are wider, that
+// named gives the house display names: long ones, and some in scripts that are wider, that
 // have no blanks to break at, or that run from right to left.
 func named(s *status.Snapshot) {
 	s.Node.Title, s.Node.Area = "厨房 und Vorratsraum im Erdgeschoss links, Filiale Zürich-West", "1階　台所"

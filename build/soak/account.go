@@ -11,12 +11,12 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// A span is what is known of the numbers of one stream of one start of an agent.
+// A span has the sequence numbers of one stream of one start of an agent.
 type span struct {
 	seen     map[uint64]bool
 	last     uint64
 	twice    int
-	disorder int // first arrivals behind a later one
+	disorder int // first arrivals after a higher number
 	gaps     []gap
 }
 
@@ -30,9 +30,9 @@ type payload struct {
 	gap
 }
 
-// account counts what arrived, prints it by stream, and returns how many numbers
-// below the last of their start neither arrived nor lie in a gap. What a start had
-// in memory alone when it was killed comes behind its last number.
+// account counts what arrived, prints it by stream, and returns how many numbers below the
+// last of their start neither arrived nor are in a gap. Readings that were only in memory
+// when a start was killed have higher numbers than the last one, so they do not count.
 func account(all []broker.Arrival, w io.Writer) (holes int) {
 	spans := map[string]*span{} // by topic and boot
 	of := func(topic, boot string) *span {
@@ -88,8 +88,8 @@ func (s *span) arrived(seq uint64) {
 	s.seen[seq], s.last = true, max(s.last, seq)
 }
 
-// holes are the numbers below the last that neither arrived nor lie in a gap: the
-// first, the last, and how many.
+// holes are the numbers below the last that neither arrived nor are in a gap: the first,
+// the last, and their number.
 func (s *span) holes() (from, to uint64, n int) {
 	for seq := uint64(1); seq < s.last; seq++ {
 		in := func(g gap) bool { return g.From <= seq && seq <= g.To }
@@ -105,7 +105,7 @@ func (s *span) holes() (from, to uint64, n int) {
 	return from, to, n
 }
 
-// A total is of all starts of a stream.
+// A total is the sum over all starts of a stream.
 type total struct{ starts, arrived, twice, declared, disorder, holes int }
 
 func (t *total) add(s *span) {

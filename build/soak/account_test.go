@@ -7,7 +7,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// TestHolesAreCounted: a number that neither arrived nor lies in a gap of its own
+// TestHolesAreCounted: a hole is a number that neither arrived nor is in a gap of the same
 // stream and start.
 func TestHolesAreCounted(t *testing.T) {
 	arrivals := []broker.Arrival{

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/link"
 )
 
-// An agent is a process of holdfast with its card and its cable.
+// An agent is a process of holdfast with its simulated card and network link.
 type agent struct {
 	name, binary string
 	dir, config  string
@@ -57,8 +57,8 @@ func (a *agent) start() error {
 	return a.cmd.Start()
 }
 
-// stop ends the agent in order. One that takes longer than SIGTERM may is killed,
-// and said to hang.
+// stop stops the agent with SIGTERM. If that takes too long, the agent is killed, and hung
+// is true.
 func (a *agent) stop() (hung bool) {
 	a.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(20*time.Second, func() {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A card is a file system of its own in a file, which becomes read-only when it
-// finds an error, as that of a Pi does.
+// A card is a separate file system in a file, which becomes read-only when the kernel finds
+// an error, like that of a Pi.
 type card struct{ image, dir string }
 
 func newCard(dir string) (*card, error) {
@@ -39,7 +39,7 @@ func tool(name string, args ...string) error {
 func (c *card) mount() error { return tool("mount", "-o", "loop", c.image, c.dir) }
 func (c *card) close()       { exec.Command("umount", "-l", c.dir).Run() }
 
-// fill writes a file that takes all that is free on the card; free deletes it.
+// fill writes a file that uses all free space of the card; free deletes it.
 func (c *card) fill() error {
 	f, err := os.Create(c.ballast())
 	if err != nil {
@@ -57,8 +57,8 @@ func (c *card) fill() error {
 func (c *card) ballast() string { return filepath.Join(c.dir, "ballast") }
 func (c *card) free() error     { return os.Remove(c.ballast()) }
 
-// breakDown makes the file system find an error. It stays read-only until repair,
-// which needs that nobody uses it.
+// breakDown makes the kernel find an error of the file system. It stays read-only until
+// repair, which requires that no process uses it.
 func (c *card) breakDown() error {
 	out, err := exec.Command("findmnt", "-n", "-o", "SOURCE", c.dir).Output()
 	if err != nil {
@@ -76,8 +76,8 @@ func (c *card) repair() error {
 	return c.mount()
 }
 
-// truncate empties the queue's file, under the agent that has it open.
+// truncate empties the queue's file while the agent has it open.
 func (c *card) truncate() error { return os.Truncate(filepath.Join(c.dir, "queue.db"), 0) }
 
-// remove deletes it.
+// remove deletes the queue's file.
 func (c *card) remove() error { return os.Remove(filepath.Join(c.dir, "queue.db")) }

@@ -14,16 +14,16 @@ import (
 	"github.com/holdfast-iot/holdfast/build/rig/broker"
 )
 
-// A site is all agents with their broker.
+// A site has all agents and their broker.
 type site struct {
 	broker *mosquitto.Broker
 	agents []*agent
 	rnd    *rand.Rand
-	only   string // the agent to which faults happen; empty: all
+	only   string // the agent that gets faults; empty: all
 	counts map[string]int
 }
 
-// A fault happens to an agent, and is over when it returns.
+// A fault is caused in an agent. It is over when the function returns.
 type fault struct {
 	name string
 	do   func(s *site, a *agent) error
@@ -91,7 +91,7 @@ var diskFaults = []fault{
 	{"file deleted", func(s *site, a *agent) error { return s.lose(a, a.card.remove) }},
 }
 
-// outage is one that begins after the disk has failed.
+// outage is an outage that begins after the disk has failed.
 func (s *site) outage(a *agent) {
 	s.pause(0, 5*time.Second)
 	a.cable.Pull()
@@ -100,7 +100,7 @@ func (s *site) outage(a *agent) {
 	s.pause(5*time.Second, 10*time.Second)
 }
 
-// lose takes the file away while a backlog is in it.
+// lose removes the queue's file or its contents while a backlog is in it.
 func (s *site) lose(a *agent, take func() error) error {
 	a.cable.Pull()
 	s.pause(8*time.Second, 20*time.Second)
@@ -117,7 +117,7 @@ func (s *site) restart(a *agent) error {
 	return a.start()
 }
 
-// run lets faults happen, and takes samples of the steady agent, for some time.
+// run causes faults for some time, and takes samples of the steady agent.
 func (s *site) run(ctx context.Context, length time.Duration, u *usage) error {
 	s.counts = map[string]int{}
 	steady, killed, broken := s.agents[0], s.agents[1], s.agents[2]

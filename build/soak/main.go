@@ -1,8 +1,8 @@
-// Command soak runs agents for an hour while everything around them fails: links
-// are cut and pulled, the broker is restarted, agents are killed, stopped and
-// reloaded, their disks are full, read-only, or lose the queue's file. In the end
-// each reading has arrived, or lies in a gap that was declared; and the agent that
-// was never restarted uses as much memory, descriptors and threads as before.
+// Command soak runs agents for an hour while everything around them fails: links are cut,
+// the broker is restarted, agents are killed, stopped and reloaded, their disks are full,
+// read-only, or lose the queue's file. At the end each reading has arrived, or is in a
+// declared gap; and the agent that was never restarted uses as much memory, descriptors and
+// threads as before.
 package main
 
 import (
@@ -36,8 +36,8 @@ func main() {
 	}
 }
 
-// names are the agents' client IDs. The steady one is never restarted, and
-// nothing happens to its disk.
+// names are the agents' client IDs. The steady one is never restarted, and its disk has no
+// faults.
 var names = []string{"steady", "killed", "broken"}
 
 func soak(ctx context.Context, holdfast, only string, length time.Duration, rnd *rand.Rand) error {
@@ -46,8 +46,8 @@ func soak(ctx context.Context, holdfast, only string, length time.Duration, rnd 
 		return err
 	}
 	defer os.RemoveAll(dir)
-	// It is stopped in order alone: one that is killed loses what it acknowledged,
-	// and that is not the agents' fault.
+	// The broker is always stopped with SIGTERM: if it were killed it would lose messages that
+	// it has acknowledged, which is not a fault of the agents.
 	b, err := mosquitto.Start(dir, mosquitto.Unbounded+"persistence true\npersistence_location "+dir+"/\n")
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func soak(ctx context.Context, holdfast, only string, length time.Duration, rnd 
 	for _, a := range s.agents {
 		a.stop()
 	}
-	time.Sleep(2 * time.Second) // what the broker has yet to hand on
+	time.Sleep(2 * time.Second) // for messages that the broker still has to forward
 	holes := account(rec.Arrivals(), os.Stdout)
 	flat := usage.report(os.Stdout)
 	fmt.Printf("faults: %v\n", s.counts)

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// usage is what the steady agent takes of the machine, over time.
+// usage has samples of the steady agent's resources.
 type usage struct{ rss, threads, files []int }
 
 func (u *usage) sample(pid int) {
@@ -26,7 +26,7 @@ func (u *usage) sample(pid int) {
 	u.files = append(u.files, len(files))
 }
 
-// statusOf is the number behind a key of /proc/PID/status.
+// statusOf is the number after a key of /proc/PID/status.
 func statusOf(text, key string) int {
 	for line := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(line, key); ok {
@@ -37,14 +37,14 @@ func statusOf(text, key string) int {
 	return 0
 }
 
-// report compares the second quarter of the time with the last one: by then all
-// caches are filled. It reports false if the agent grew by more than a fifth.
+// report compares the second quarter of the time with the last one: caches are full by
+// then. It is false if the agent grew by more than a fifth.
 func (u *usage) report(w io.Writer) (flat bool) {
 	flat = true
 	for _, m := range []struct {
 		name  string
 		all   []int
-		slack int // what is no growth
+		slack int // growth that is ignored
 	}{{"RssAnon, kB", u.rss, 2048}, {"threads", u.threads, 3}, {"descriptors", u.files, 3}} {
 		n := len(m.all) / 4
 		if n == 0 {
