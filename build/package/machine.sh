@@ -1,10 +1,10 @@
-# Sourced by build/package/prove: a Debian machine in a container, with its own
-# systemd, processes and network. It needs root.
+# Sourced by build/package/prove: a Debian machine in a container, with its own systemd,
+# processes and network. It needs root.
 
-root=$PWD/build/.cache/package-root # a clean Debian, kept between runs
-machine=                       # the folder of the machine that runs
+root=$PWD/build/.cache/package-root # a clean Debian system, kept between runs
+machine=                       # the folder of the running machine
 
-# make_root makes the Debian that machines start from.
+# make_root creates the Debian system that machines start from.
 make_root() {
 	[ ! -e "$root/.complete" ] || return 0
 	rm -rf "$root"
@@ -15,13 +15,13 @@ make_root() {
 		fail "debootstrap: $(tail -5 "$root.log")"
 	# debootstrap may leave /proc mounted, and tests that walk this tree would read it.
 	! mountpoint -q "$root/proc" || umount "$root/proc"
-	# The broker runs when a test says so. A container has no firmware and no console.
+	# Tests start the broker when they need it. A container has no firmware and no console.
 	ln -sf /dev/null "$root/etc/systemd/system/mosquitto.service"
 	touch "$root/.complete"
 }
 
-# boot starts a machine on a copy of the root: nothing of it stays. Its network is
-# loopback alone.
+# boot starts a machine on a copy of the root, which is discarded afterwards. Its only
+# network is loopback.
 boot() {
 	machine=$(mktemp -d)
 	mount -t tmpfs -o size=2g machine "$machine"
@@ -46,10 +46,10 @@ boot() {
 # inside runs a command in the machine.
 inside() { nsenter -t "$leader" -a -- /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb "$@"; }
 
-# shut_down ends the machine and forgets it.
+# shut_down stops the machine and removes its copy.
 shut_down() {
 	[ "$machine" ] || return 0
-	kill "$nspawn" 2>/dev/null || true # an orderly end
+	kill "$nspawn" 2>/dev/null || true # an orderly shutdown
 	wait "$nspawn" 2>/dev/null || true
 	umount "$machine/root" "$machine"
 	rmdir "$machine"
@@ -66,18 +66,18 @@ eventually() {
 	done
 }
 
-unit=holdfast # whose state and log the following are about
+unit=holdfast # the unit whose state and log the functions below use
 
 # property NAME prints a property of the unit.
 property() { inside systemctl show "$unit" -P "$1"; }
 
-# logged PATTERN: the unit's log has a line like that. grep reads all of it, for
-# journalctl fails if nobody does.
+# logged PATTERN tests whether the unit's log has a matching line. grep reads all of the
+# log, because journalctl fails if its output is closed early.
 logged() { inside journalctl -u "$unit" -o cat | grep -e "$1" >/dev/null; }
 
 is_active() { [ "$(property ActiveState):$(property SubState)" = active:running ]; }
 
-# leftover fails if a purge has left something.
+# leftover fails if files remain after a purge.
 leftover() {
 	local left
 	left=$(inside find / -xdev -path /proc -prune -o -path /sys -prune -o -path /root -prune -o -path /var/log -prune -o \
@@ -86,7 +86,7 @@ leftover() {
 	check "purge leaves nothing" true
 }
 
-# check TEXT COMMAND... says what is shown, and fails if the command does.
+# check TEXT COMMAND... runs a command, prints TEXT, and fails if the command does.
 check() {
 	local text=$1
 	shift

@@ -21,7 +21,7 @@ inside sed -i '/^sensors:/a \  gate: {kind: simulated, steps: {states: [closed, 
 inside sh -c 'umask 077 && echo s3cret >/etc/holdfast/mqtt.password'
 inside systemctl enable -q --now holdfast
 check "it runs as its user" test "$(inside ps -o user= -p "$(property MainPID)")" = holdfast
-# The machine that runs this may be busy with something else: the best of three counts.
+# The host may be busy, so the best of three counts.
 started() {
 	inside systemctl restart holdfast
 	echo $(($(property ActiveEnterTimestampMonotonic) - $(property ExecMainStartTimestampMonotonic)))
@@ -49,7 +49,7 @@ best=
 for _ in 1 2 3; do
 	sleep 2
 	killed=$(property MainPID)
-	before=$(cut -d' ' -f1 /proc/uptime | tr -d .)0000 # microseconds, by the clock of systemd
+	before=$(cut -d' ' -f1 /proc/uptime | tr -d .)0000 # microseconds, on the same clock as systemd's timestamps
 	inside kill -KILL "$killed"
 	eventually 30 restarted
 	took=$(($(property ActiveEnterTimestampMonotonic) - before))
@@ -66,7 +66,7 @@ check "the file is the one of before" inside grep -q 'gpio: GPIO17' /etc/holdfas
 check "a backlog of $kept has become $(backlog)" test "$(backlog)" -ge "$kept"
 
 say "the broker comes, and takes it"
-inside systemctl stop holdfast # the subscribers come first
+inside systemctl stop holdfast # the subscribers have to connect first
 client=holdfast-$(inside cat /proc/sys/kernel/hostname)
 inside sh -c "mosquitto_passwd -b -c /etc/mosquitto/users $client s3cret && chmod 644 /etc/mosquitto/users
 	printf 'listener 1883 127.0.0.1\npassword_file /etc/mosquitto/users\nmax_queued_messages 0\n' \
@@ -82,7 +82,7 @@ done
 inside systemctl start holdfast
 drained() { grep -q "^connected to" <<<"$(property StatusText)" && [ "$(backlog)" -le 30 ]; }
 eventually 60 drained
-# Of alarms the kill has taken nothing: the numbers of each start have no hole.
+# The kill has lost no alarm: the numbers of each start have no hole.
 inside cat /root/gate >"$work/heard"
 holes() {
 	sed -n 's/.*"boot":"\([^"]*\)","seq":\([0-9]*\).*/\1 \2/p' "$work/heard" | sort -u |

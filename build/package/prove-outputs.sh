@@ -1,5 +1,5 @@
-# Sourced by build/package/prove: a bell that rings while the agent is killed. A later run
-# sets bells to 50, which takes three minutes.
+# Sourced by build/package/prove: a bell that rings while the agent is killed. A manual run
+# can set bells to 50, which takes three minutes.
 
 say "a bell, and SIGKILL while it rings"
 inside sh -c 'cat >/usr/local/bin/bell && chmod 755 /usr/local/bin/bell' <<'END'
@@ -18,13 +18,14 @@ END
 inside systemctl restart holdfast
 bell() { inside cat /var/lib/holdfast/bell; }
 rings() { [ "$(bell | tail -1 | cut -d' ' -f1)" = on ]; }
-# silent AFTER: it was told off after that line. The first one counts: the agent says so again.
+# silent AFTER tests whether the bell got an off after that line. The agent sends off more
+# than once; the first one counts.
 silent() { bell | tail -n +$(($1 + 1)) | grep -q '^off '; }
 times=
 for _ in $(seq "${bells:-10}"); do
 	eventually 30 rings
 	lines=$(bell | wc -l)
-	# The time is taken inside, beside the kill.
+	# The time is taken in the machine, in the same command as the kill.
 	before=$(inside sh -c "read -r uptime rest </proc/uptime; kill -KILL $(property MainPID); echo \${uptime%.*}\${uptime#*.}0")
 	eventually 30 silent "$lines"
 	times+=$(($(bell | tail -n +$((lines + 1)) | grep -m1 '^off ' | cut -d' ' -f2) - before))$'\n'
@@ -32,8 +33,7 @@ for _ in $(seq "${bells:-10}"); do
 done
 times=$(sort -n <<<"${times%$'\n'}")
 median=$(sed -n "$((${bells:-10} / 2 + 1))p" <<<"$times")
-# The machine that runs this may be busy with something else: the median counts, and what
-# is printed is the figure.
+# The host may be busy, so the median counts and is printed.
 check "off each of ${bells:-10} times, $median ms after SIGKILL, at the latest $(tail -1 <<<"$times") ms" \
 	test "$median" -lt 1000
 

@@ -1,5 +1,5 @@
-# Sourced by build/package/prove: the recorder's package, from dpkg -i to purge, on a machine
-# from which the agent is gone again.
+# Sourced by build/package/prove: the recorder's package, from dpkg -i to purge, on a
+# machine whose agent was removed.
 
 unit=holdfast-recorder
 install_deb() { inside dpkg -i "/root/$1_amd64.deb" >"$work/dpkg" 2>&1 || fail "$(cat "$work/dpkg")"; }
@@ -24,7 +24,7 @@ inside systemctl enable -q --now holdfast-recorder
 eventually 30 logged "connected.*session=new"
 check "it runs as its user" test "$(inside ps -o user:32= -p "$(property MainPID)")" = holdfast-recorder
 check "its database is its own" test "$(inside stat -c %a:%U /var/lib/holdfast-recorder)" = 750:holdfast-recorder
-# As the recorder's user, which docs/recorder.md says.
+# As the recorder's user, as docs/recorder.md tells.
 as_recorder() {
 	inside setpriv --reuid holdfast-recorder --regid holdfast-recorder --init-groups "$@"
 }

@@ -1,5 +1,5 @@
-# Sourced by build/package/prove: an update that delivers stays, one that does not
-# goes back. The broker of prove-install.sh runs.
+# Sourced by build/package/prove: an update that delivers is kept, one that does not is
+# reverted. The broker of prove-install.sh is running.
 
 say "updates from a signed repository"
 export GNUPGHOME=$work/gnupg

@@ -1,4 +1,4 @@
-# Sourced by build/package/prove: each loop is hung on purpose.
+# Sourced by build/package/prove: each loop is made to hang.
 
 say "the watchdog"
 inside sh -c 'install -m 755 /root/hangs /usr/bin/holdfast
