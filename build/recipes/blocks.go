@@ -1,6 +1,6 @@
-// Package recipes runs what docs/recipes says, with the programs that it names: each
-// configuration and program is taken from the text of the page, so that what a person
-// copies is what was run.
+// Package recipes runs the recipes of docs/recipes with the real programs. It takes each
+// configuration and program from the text of the page, so that users copy exactly what was
+// tested.
 //
 //	build/recipes/run
 package recipes
@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// block is a fenced block whose first line is a comment with the name of a file.
+// block matches a fenced block whose first line is a comment with a file name.
 var block = regexp.MustCompile("(?ms)^```[a-z]*\n(?:#|--|//) ([a-z0-9_-]+\\.[a-z]+)\n(.*?)^```$")
 
 // Blocks returns the files that a page of docs/recipes shows, by name.
@@ -34,7 +34,8 @@ func Blocks(page string) (map[string]string, error) {
 	return files, nil
 }
 
-// at replaces the addresses of a page by those of a run. Each has to be in the text.
+// at replaces the addresses in a page by those of a test. Each of them has to be in the
+// text.
 func at(text string, pairs ...string) (string, error) {
 	for i := 0; i < len(pairs); i += 2 {
 		if !strings.Contains(text, pairs[i]) {

@@ -1,8 +1,8 @@
-// Command changelog writes the changelog that Debian reads, of CHANGELOG.md.
+// Command changelog converts CHANGELOG.md to the format of Debian's changelogs.
 //
 //	go run ./build/package/changelog VERSION UNIX-TIME <CHANGELOG.md
 //
-// What is not released yet is the entry of the version that is given.
+// The section Unreleased becomes the entry of the given version.
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// released is the heading of a version: "## 1.2.0 - 2026-01-02".
+// released matches the heading of a version: "## 1.2.0 - 2026-01-02".
 var released = regexp.MustCompile(`^## \[?([0-9][^\] ]*)\]? - (\d{4}-\d\d-\d\d)$`)
 
 // write writes an entry for each version, the latest first.
@@ -69,7 +69,7 @@ func write(to io.Writer, text, version string, now time.Time) error {
 	return nil
 }
 
-// changes makes the items of a version of its paragraphs and lists.
+// changes converts the paragraphs and lists of a version to items.
 func changes(body string) string {
 	var b strings.Builder
 	var item string
@@ -100,7 +100,7 @@ func changes(body string) string {
 	return b.String()
 }
 
-// wrap makes lines of an item, without the marks of Markdown.
+// wrap breaks an item into lines, and removes the markup of Markdown.
 func wrap(item string) string {
 	item = strings.NewReplacer("**", "", "`", "").Replace(item)
 	var b strings.Builder

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A program is what the usage texts say.
+// A program is the parsed usage texts of a program.
 type program struct {
 	name     string
 	commands []command
@@ -15,20 +15,20 @@ type program struct {
 
 type command struct {
 	word
-	program string // whose command it is
+	program string // the program that has the command
 	usage   string // "holdfast queue [-c FILE] VERB"
 	verbs   []word
 	flags   []option
 }
 
-// A word is a command or a verb, and what it does.
+// A word is a command or a verb, with its description.
 type word struct{ name, does string }
 
-// An option is a flag. value is what it takes, such as "file", empty for a switch.
+// An option is a flag. value is the name of its value, such as "file", empty for a switch.
 type option struct{ name, value, does string }
 
-// ask runs the program's help, and that of each command. The help begins with "Usage: "
-// and the program's name.
+// ask runs the help of the program and of each command. The help starts with "Usage: " and
+// the program's name.
 func ask(run func(args ...string) (string, error)) (program, error) {
 	help, err := run("help")
 	if err != nil {
@@ -67,7 +67,7 @@ func words(text string) (all []word) {
 	return all
 }
 
-// parse reads what package flag prints, and what a command with verbs prints
+// parse parses the output of package flag, and the list of verbs that some commands print
 // before it.
 func parse(program string, w word, text string) command {
 	c := command{word: w, program: program, usage: program + " " + w.name + " [OPTION...]", verbs: words(text)}

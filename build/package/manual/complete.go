@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// names joins what a shell offers.
+// names joins the words that a shell offers.
 func names[T any](all []T, name func(T) string) string {
 	var text []string
 	for _, one := range all {
@@ -17,14 +17,14 @@ func names[T any](all []T, name func(T) string) string {
 func dashed(o option) string { return "-" + o.name }
 func spelled(w word) string  { return w.name }
 
-// takesFile reports whether the value is the name of a file.
+// takesFile reports whether the value is a file name.
 func (o option) takesFile() bool { return strings.Contains(o.value, "file") }
 
-// function is the name of the completion function of bash and zsh.
+// function is the name of the completion function for bash and zsh.
 func (p program) function() string { return "_" + strings.ReplaceAll(p.name, "-", "_") }
 
-// bash offers commands, then the verbs and options of the command, and files where
-// an option takes one.
+// bash completes commands, then the verbs and options of the command, and files for an
+// option that takes one.
 func (p program) bash() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# bash completion of %s(1), made from its usage texts.
@@ -54,7 +54,7 @@ func (p program) bash() string {
 	return b.String()
 }
 
-// zsh offers the same with what each word does.
+// zsh completes the same, with descriptions.
 func (p program) zsh() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#compdef %[1]s\n# Made from the usage texts of %[1]s(1).\n%[2]s() {\n"+
@@ -93,7 +93,7 @@ func (p program) zsh() string {
 	return b.String()
 }
 
-// fish offers the same.
+// fish completes the same.
 func (p program) fish() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Made from the usage texts of %[1]s(1).\ncomplete -c %[1]s -f\n", p.name)
@@ -119,5 +119,5 @@ func (p program) fish() string {
 	return b.String()
 }
 
-// quoted is a text between single quotes, as all three shells read it.
+// quoted is a text in single quotes, in the syntax of all three shells.
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

@@ -1,6 +1,6 @@
-// Command manual writes the manual pages and the shell completions. It asks the
-// program itself: `holdfast help` names the commands, and `holdfast COMMAND -h`
-// what they take.
+// Command manual writes the manual pages and the shell completions, from the output of the
+// program itself: `holdfast help` lists the commands, and `holdfast COMMAND -h` their
+// options.
 //
 //	go run ./build/package/manual BINARY VERSION DATE FOLDER
 package main
@@ -22,10 +22,10 @@ func main() {
 	}
 }
 
-// An edition is what stands at the foot of a manual page.
+// An edition is the text in the footer of a manual page.
 type edition struct{ version, date string }
 
-// write makes the folders man1 and completions in a folder.
+// write creates the folders man1 and completions in a folder.
 func write(binary string, e edition, folder string) error {
 	p, err := ask(func(args ...string) (string, error) {
 		text, err := exec.Command(binary, args...).CombinedOutput()

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// An about is what the usage texts of a program do not say. files are in the syntax of
+// An about has what the usage texts of a program do not contain. files is in the syntax of
 // manual pages.
 type about struct{ short, long, files string }
 
@@ -42,7 +42,7 @@ The readings.
 `},
 }
 
-// page is the page of the program, such as holdfast(1).
+// page is the manual page of the program, such as holdfast(1).
 func (p program) page(e edition) string {
 	var b strings.Builder
 	of := abouts[p.name]
@@ -75,7 +75,7 @@ The user has to change something, such as the configuration.
 	return b.String()
 }
 
-// page is the page of one command.
+// page is the manual page of one command.
 func (c command) page(e edition) string {
 	var b strings.Builder
 	heading(&b, c.program+"-"+c.name, c.does, e)
@@ -105,7 +105,7 @@ func heading(b *strings.Builder, name, does string, e edition) {
 		strings.ToUpper(roff(name)), e.date, e.version, roff(name), roff(does))
 }
 
-// roff keeps a text from being read as instructions.
+// roff escapes a text, so that no line of it is read as a request.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
 	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {
